@@ -21,7 +21,10 @@ from cryptography.hazmat.backends.openssl.backend import backend
 from packaging.requirements import InvalidRequirement, Requirement
 
 from deploy.debian import EXTRAS, HERE, KEPT, LOCKS, SYSTEM
-from deploy.osv import (
+from v2g import typed_json
+from v2g.config import parse_config
+from v2g.errors import CodecError, ConfigError, RefusedError, StoreError, V2GError
+from v2g.io.advisories import (
     LONGEST,
     Advisory,
     Affected,
@@ -35,9 +38,6 @@ from deploy.osv import (
     read_database,
     write_database,
 )
-from v2g import typed_json
-from v2g.config import parse_config
-from v2g.errors import CodecError, ConfigError, RefusedError, StoreError, V2GError
 from v2g.io.http.files import download
 from v2g.text import printable
 

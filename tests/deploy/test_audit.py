@@ -30,8 +30,8 @@ from deploy.audit import (
     shown,
 )
 from deploy.debian import ROOT, SYSTEM
-from deploy.osv import Advisory, Affected, Database, Event, Package, Range, Source, read_database, write_database
 from v2g.errors import CodecError, ConfigError, RefusedError
+from v2g.io.advisories import Advisory, Affected, Database, Event, Package, Range, Source, read_database, write_database
 
 DATABASE = read_database(ADVISORIES.read_bytes())
 TODAY = max(source.as_of for source in DATABASE.sources)

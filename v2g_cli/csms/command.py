@@ -16,6 +16,7 @@ from v2g_cli.csms import admin as csms_admin
 from v2g_cli.csms import alerts as csms_alerts
 from v2g_cli.csms import billing as csms_billing
 from v2g_cli.csms import books as csms_books
+from v2g_cli.csms import campaigns as csms_campaigns
 from v2g_cli.csms import fleets as csms_fleets
 from v2g_cli.csms import passwords as csms_passwords
 from v2g_cli.csms import report as csms_report
@@ -58,6 +59,8 @@ app.add_typer(csms_admin.app)
 app.add_typer(csms_alerts.app, name="alerts")
 app.add_typer(csms_billing.app)
 app.add_typer(csms_books.app, name="books")
+app.add_typer(csms_campaigns.app, name="campaigns")
+app.add_typer(csms_campaigns.inventory_app)
 app.add_typer(csms_fleets.app)
 app.add_typer(csms_passwords.app)
 app.add_typer(csms_report.app)

@@ -1,14 +1,20 @@
 """Firmware campaigns: who is updated when, and that a bad image stops by itself."""
 
+from typing import get_args
+
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from csms.domain.stations.campaigns import (
+    ACTIVE,
+    FAILED_SESSION,
+    REQUESTED_BOOTS,
     SENT_S,
     SETTLED,
     CampaignPlan,
+    CampaignState,
     Health,
     Image,
     Member,
@@ -25,6 +31,8 @@ from csms.domain.stations.campaigns import (
     unreached,
 )
 from v2g.errors import ConfigError
+from v2g.ocpp.messages.provisioning import BootReason
+from v2g.ocpp.messages.transactions import Reason
 from v2g.ota.window import DAY_MS
 
 IMAGE = Image(location="https://fw.example/1.bin")
@@ -447,3 +455,28 @@ def test_a_window_must_be_one(window: str) -> None:
     with pytest.raises(ValueError, match="is not a window"):
         CampaignPlan(image=IMAGE, window=window)
     assert CampaignPlan(image=IMAGE, window=None).window is None
+
+
+def test_words_of_ocpp_and_of_campaigns_exist() -> None:
+    assert set(get_args(get_args(Reason)[0])) > FAILED_SESSION
+    assert set(get_args(BootReason)) > REQUESTED_BOOTS
+    assert set(get_args(CampaignState)) > ACTIVE
+    assert SENT_S == 600
+
+
+def test_one_failure_halts_a_plan_that_tolerates_none() -> None:
+    plan = msgspec.structs.replace(PLAN, cohorts=(1.0,), min_settled=1, max_failure_rate=0.0)
+    assert step(plan, members_of("Failed 0", "Working 0"), EVERYBODY, 0) == Step("Halted", "1 of 1 stations failed")
+
+
+def test_the_limit_a_day_holds_from_the_first_ms_and_when_more_have_begun() -> None:
+    plan = msgspec.structs.replace(PLAN, cohorts=(1.0,), daily=0.05)
+    for begun in (1, 3):
+        members = [msgspec.structs.replace(each, begun_ms=1) for each in members_of(*["Working 0"] * begun)]
+        assert step(plan, [*members, Member(station_id="CS-019", cohort=0)], EVERYBODY, 2).start == ()
+
+
+def test_a_station_on_its_way_back_is_not_there_before_it_says_so() -> None:
+    back = begin(turn_back(msgspec.structs.replace(Member(station_id="CS", cohort=0), installed_ms=5)), 1, 0)
+    assert hear(BACK, back, "Downloading", 1).state == "Working"
+    assert hear(BACK, back, "InstallationFailed", 1).state == "Failed"

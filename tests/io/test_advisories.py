@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.audit import ADVISORIES
-from deploy.osv import (
+from v2g.errors import CodecError
+from v2g.io.advisories import (
     LONGEST,
     Advisory,
     Affected,
@@ -25,7 +26,6 @@ from deploy.osv import (
     read_database,
     write_database,
 )
-from v2g.errors import CodecError
 
 SHIPPED = {each.id: each for each in read_database(ADVISORIES.read_bytes()).advisories}
 

@@ -1,0 +1,177 @@
+"""`v2g csms campaigns` and `v2g csms inventory`, over the API of a back end that runs."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from csms.domain.security.access import Role
+from tests.cli.csms import Cli, boot, cli
+from tests.csms.conftest import start
+from tests.csms.support import STATION
+from v2g_cli.csms.campaigns import course, recall_report
+
+__all__ = ["cli", "start"]
+
+HOUR_MS = 3_600_000
+PLAN: dict[str, Any] = {
+    "image": {"location": "https://files.example/1.4.bin"},
+    "rollback": {"location": "https://files.example/1.3.bin"},
+}
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> str:
+    """A plan that begins no station by itself."""
+    path = tmp_path / "plan.json"
+    path.write_text(json.dumps({**PLAN, "install_after_ms": 4_000_000_000_000}))
+    return str(path)
+
+
+@pytest.mark.requirement("R136", "R137")
+async def test_a_campaign_from_the_command_line(cli: Cli, plan: str, tmp_path: Path) -> None:
+    code, _output, errors = await cli("campaigns", "create", "1.4", plan)
+    assert (code, "which stations?" in errors) == (2, True)
+    code, output, errors = await cli("campaigns", "create", "1.4", plan, "--station", STATION, "--station", "CS-2")
+    assert (code, output, errors) == (0, "campaign 1: 2 stations\n", "")
+    (listed,) = await cli.records("campaigns", "list")
+    assert (listed["name"], listed["state"]) == ("1.4", "Running")
+    for what, state in (("pause", "Paused"), ("resume", "Running")):
+        assert await cli("campaigns", what, "1") == (0, f"campaign 1: {state}\n", "")
+    assert (await cli("campaigns", "exclude", "1", "CS-2"))[0] == 0
+    assert (await cli("campaigns", "exclude", "1", "CS-2"))[0] != 0
+    (found,) = await cli.records("campaigns", "force", "1", STATION)
+    assert {each["station_id"]: each["state"] for each in found["members"]} == {STATION: "Waiting", "CS-2": "Excluded"}
+    chart = tmp_path / "course.svg"
+    code, output, errors = await cli("campaigns", "show", "1", "--chart", str(chart))
+    assert (code, errors) == (0, "")
+    assert output.splitlines()[0] == "1.4: Running"
+    assert "2 stations" in str(ElementTree.fromstring(chart.read_text()).get("aria-label"))
+    assert (await cli("campaigns", "show", "1", "--chart", str(chart)))[0] == 2, "it does not overwrite"
+    assert await cli("campaigns", "rollback", "1") == (0, "campaign 1: RollingBack\n", "")
+    assert await cli("campaigns", "cancel", "1") == (0, "campaign 1: Cancelled\n", "")
+    assert (await cli("campaigns", "cancel", "1"))[0] != 0
+    assert (await cli("campaigns", "show", "2"))[0] == 5
+    assert (await cli("campaigns", "pause", "1", role=Role.VIEWER))[0] == 4
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[" * 100_000, '{"image": 1}', "\x00", None],
+    ids=["empty", "cut", "deep", "another", "zero", "none"],
+)
+async def test_a_plan_that_is_none(cli: Cli, tmp_path: Path, content: str | None) -> None:
+    path = tmp_path / "plan.json"
+    if content is not None:
+        path.write_text(content)
+    code, output, errors = await cli("campaigns", "create", "1.4", str(path), "--station", STATION)
+    assert (code, output) == (2, ""), errors
+    assert "Traceback" not in errors
+    assert await cli.records("campaigns", "list") == []
+
+
+@pytest.mark.requirement("R142")
+async def test_a_drill_reports_what_it_reached(cli: Cli, plan: str, tmp_path: Path) -> None:
+    async with cli.csms.connect() as station:
+        await boot(station)
+    out = tmp_path / "drill.json"
+    code, output, errors = await cli("campaigns", "drill", "recall", plan, "--model", "M", "--out", str(out))
+    assert (code, errors) == (0, "")
+    assert "share reached: 0.0" in output
+    found = json.loads(out.read_text())
+    assert (found["name"], found["stations"], found["verdict"]) == ("recall", 1, "open")
+    assert (await cli("campaigns", "cancel", "1"))[0] == 0
+    code, output, _errors = await cli("campaigns", "report", "1", "--wait", "60", "--json")
+    assert (code, json.loads(output)["verdict"]) == (1, "missed")
+    assert (await cli("campaigns", "drill", "recall", plan, "--firmware", "none"))[0] != 0
+
+
+def campaign(state: str, *members: tuple[str, int, int]) -> dict[str, Any]:
+    """A campaign that began at 0: state of each station, hours until its begin and its installation."""
+    return {
+        "campaign_id": 7,
+        "name": "c",
+        "state": state,
+        "reason": "",
+        "created_ms": 0,
+        "updated_ms": HOUR_MS,
+        "members": [
+            {"state": each, "begun_ms": begun * HOUR_MS, "installed_ms": done * HOUR_MS, "updated_ms": done * HOUR_MS}
+            for each, begun, done in members
+        ],
+    }
+
+
+@pytest.mark.requirement("R142")
+def test_times_to_patch_by_hand() -> None:
+    done = [("Installed", each, each + 1) for each in range(1, 19)]
+    found = recall_report(campaign("Running", *done, ("Waiting", 0, 0), ("Excluded", 0, 0)), 0, share=0.95, days=1)
+    assert (found["stations"], found["excluded"], found["reached"], found["share_reached"]) == (19, 1, 18, 0.9474)
+    assert (found["time_to_patch_50_percent_h"], found["time_to_patch_95_percent_h"]) == (11.0, None)
+    assert (found["update_median_min"], found["updates_over_45_min"], found["verdict"]) == (60.0, 18, "open")
+    done.append(("Installed", 20, 23))
+    found = recall_report(campaign("Finished", *done), 0, share=0.95, days=1)
+    assert (found["time_to_patch_all_h"], found["update_longest_min"], found["verdict"]) == (23.0, 180.0, "met")
+    late = recall_report(campaign("Finished", ("Installed", 1, 25)), 0, share=1, days=1)
+    assert (late["reached"], late["verdict"]) == (1, "missed")
+    assert recall_report(campaign("Running", ("Waiting", 0, 0)), 24 * HOUR_MS, share=1, days=1)["verdict"] == "open"
+    assert (
+        recall_report(campaign("Running", ("Waiting", 0, 0)), 24 * HOUR_MS + 1, share=1, days=1)["verdict"] == "missed"
+    )
+    assert recall_report(campaign("Finished", ("Excluded", 0, 0)), 0, share=0.95, days=1)["verdict"] == "missed"
+
+
+def test_the_course_of_a_campaign_is_a_picture() -> None:
+    drawn = ElementTree.fromstring(course(campaign("Halted", ("Reverted", 1, 2), ("Failed", 1, 3)), 10 * HOUR_MS))
+    titles = {each.text for each in drawn.iter() if each.tag.endswith("title")}
+    assert titles == {"begun", "installed", "failed", "went back"}
+    assert ElementTree.fromstring(course(campaign("Running"), 0)).tag.endswith("svg")
+
+
+ADVISORY = {
+    "id": "V-2026-1",
+    "modified": "2026-11-01T00:00:00Z",
+    "affected": [
+        {
+            "package": {"ecosystem": "generic", "name": "V/M"},
+            "ranges": [{"type": "ECOSYSTEM", "events": [{"introduced": "0"}, {"fixed": "1.4.0"}]}],
+        }
+    ],
+}
+
+
+async def test_what_is_installed_where_and_what_is_known_of_it(cli: Cli, tmp_path: Path) -> None:
+    assert await cli("inventory") == (0, "", "")
+    async with cli.csms.connect() as station:
+        said = {"model": "M", "vendorName": "V", "firmwareVersion": "1.3.0"}
+        await station.send(json.dumps([2, "b", "BootNotification", {"reason": "PowerUp", "chargingStation": said}]))
+        await station.recv()
+    assert await cli("inventory") == (0, "V\tM\t1.3.0\t1\n", "")
+    assert await cli.records("inventory", "--each") == [
+        {"station": STATION, "vendor": "V", "model": "M", "firmware": "1.3.0"}
+    ]
+    file = tmp_path / "advisories.jsonl"
+    for fixed, flaws, code in (("1.4.0", "V-2026-1", 1), ("1.3.0", "", 0)):
+        text = json.dumps(ADVISORY).replace("1.4.0", fixed)
+        file.write_text(json.dumps({"sources": []}) + "\n" + text + "\n")
+        ended, output, errors = await cli("inventory", "--advisories", str(file), "--csv")
+        rows = list(csv.reader(io.StringIO(output)))
+        assert (ended, errors) == (code, "")
+        assert rows == [["vendor", "model", "firmware", "stations", "flaws"], ["V", "M", "1.3.0", "1", flaws]]
+    file.write_text("{}\n{}\n")
+    code, _output, errors = await cli("inventory", "--advisories", str(file))
+    assert (code, "Traceback" in errors) == (2, False)
+    assert (await cli("inventory", "--advisories", str(tmp_path / "none")))[0] == 2
+
+
+async def test_a_spreadsheet_gets_no_formula_from_a_station(cli: Cli) -> None:
+    async with cli.csms.connect() as station:
+        said = {"model": 'a,"b"', "vendorName": "=1+1", "firmwareVersion": "x\ny"}
+        await station.send(json.dumps([2, "b", "BootNotification", {"reason": "PowerUp", "chargingStation": said}]))
+        await station.recv()
+    _code, output, _errors = await cli("inventory", "--csv")
+    assert list(csv.reader(io.StringIO(output)))[1] == ["'=1+1", 'a,"b"', r"x\u000ay", "1"]

@@ -1,0 +1,469 @@
+"""`v2g csms campaigns` and `v2g csms inventory`: updates of a fleet, drills, and what is installed where."""
+
+import bisect
+import json as json_
+import math
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import msgspec
+import typer
+
+from v2g.errors import CodecError, ConfigError
+from v2g.svg_chart import Row, Series, stairs_chart
+from v2g_cli.csms.client import CsmsClient
+from v2g_cli.csms.show import JsonFlag, Limit, client_of, show
+from v2g_cli.output import open_new, print_json, print_table, say
+
+if TYPE_CHECKING:
+    from v2g.io.advisories import Affected, Database
+
+app = typer.Typer(
+    help="Update many stations in steps: [Firmware campaigns](docs/explanation/firmware-campaigns.md).\n\n"
+    "Example: `v2g csms campaigns list`",
+    no_args_is_help=True,
+)
+inventory_app = typer.Typer()
+
+Number = Annotated[int, typer.Argument(metavar="CAMPAIGN", help="Number of a campaign.", min=0)]
+Stations = Annotated[list[str], typer.Argument(metavar="STATION...", help="Identities of stations.")]
+PlanFile = Annotated[Path, typer.Argument(metavar="PLAN", help="JSON file with the plan.")]
+Some = Annotated[list[str] | None, typer.Option("--station", help="A station; may be repeated.")]
+OfModel = Annotated[str | None, typer.Option("--model", help="Only stations of this model.")]
+OfFirmware = Annotated[str | None, typer.Option("--firmware", help="Only stations with this version.")]
+Every = Annotated[bool, typer.Option("--all", help="Every station of the back end.")]
+ReportFile = Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="New file for the report, JSON.")]
+Wait = Annotated[float, typer.Option("--wait", min=0, help="Seconds to wait for the end of the campaign.")]
+TargetShare = Annotated[float, typer.Option("--share", min=0.01, max=1, help="Share of the stations to reach.")]
+TargetDays = Annotated[float, typer.Option("--days", min=0.001, help="Days in which to reach it.")]
+
+_LOOK_S: Final = 2.0
+_OVER: Final = ("Halted", "Finished", "Cancelled")
+_LONGEST: Final = 45 * 60_000
+"""What an update should last at most, ms (R142)."""
+_DAY_MS: Final = 86_400_000
+_STEPS: Final = 300
+
+
+@app.command("list")
+def list_campaigns(context: typer.Context, limit: Limit = 100, json: JsonFlag = False) -> None:
+    """List campaigns, newest first.
+
+    Example: `v2g csms campaigns list`
+    """
+    columns = {
+        "campaign": "campaign_id",
+        "name": "name",
+        "state": "state",
+        "begun (UTC)": "created_ms",
+        "why": "reason",
+    }
+    show(client_of(context).pages("/campaigns", limit), "Campaigns", columns, json=json)
+
+
+@app.command("show")
+def show_campaign(
+    context: typer.Context,
+    number: Number,
+    chart: Annotated[Path | None, typer.Option("--chart", metavar="FILE", help="Write its course (SVG).")] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Show a campaign and the progress of each station.
+
+    Examples: `v2g csms campaigns show 7`, `v2g csms campaigns show 7 --chart course.svg`
+    """
+    found = client_of(context).ask("GET", f"/campaigns/{number}").body
+    if chart is not None:
+        with os.fdopen(open_new(chart, hint="name another file"), "w", encoding="utf-8") as file:
+            file.write(course(found, _now_ms()))
+    _show(found, json=json)
+
+
+def _show(found: Mapping[str, Any], *, json: bool) -> None:
+    if json:
+        print_json(found)
+        return
+    reason = f": {found['reason']}" if found["reason"] else ""
+    say(f"{found['name']}: {found['state']}{reason}")
+    columns = {
+        "station": "station_id",
+        "cohort": "cohort",
+        "state": "state",
+        "status": "status",
+        "attempts": "attempts",
+        "begun (UTC)": "begun_ms",
+        "installed (UTC)": "installed_ms",
+    }
+
+    def shown(row: dict[str, Any]) -> dict[str, Any]:
+        return {**row, "begun_ms": row["begun_ms"] or None, "installed_ms": row["installed_ms"] or None}
+
+    show(found["members"], "Stations", columns, json=False, present=shown)
+
+
+@app.command()
+def create(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the campaign.")],
+    plan: PlanFile,
+    station: Some = None,
+    model: OfModel = None,
+    firmware: OfFirmware = None,
+    every: Every = False,
+    json: JsonFlag = False,
+) -> None:
+    """Begin a campaign with the plan of a file.
+
+    Examples: `v2g csms campaigns create 1.4 plan.json --all`,
+    `v2g csms campaigns create 1.4 plan.json --model DC-50 --firmware 1.3.0`
+    """
+    client = client_of(context)
+    chosen = _chosen(client, station, model, firmware, every=every)
+    made = _create(client, name, plan, chosen)
+    if json:
+        print_json(made)
+    else:
+        say(f"campaign {made['campaign_id']}: {len(chosen)} stations")
+
+
+def _create(client: CsmsClient, name: str, plan: Path, stations: Sequence[str]) -> dict[str, Any]:
+    try:
+        document = json_.loads(plan.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"{plan}: {error.strerror}", hint="name a file with the plan") from None
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(
+            f"{plan}: not JSON: {error}", hint='at least {"image": {"location": "https://..."}}'
+        ) from None
+    made: dict[str, Any] = client.ask(
+        "POST", "/campaigns", {"name": name, "plan": document, "station_ids": list(stations)}
+    ).body
+    return made
+
+
+def _chosen(
+    client: CsmsClient, named: list[str] | None, model: str | None, firmware: str | None, *, every: bool
+) -> list[str]:
+    """Return the stations that options name."""
+    if named and not (every or model or firmware):
+        return named
+    if named or not (every or model or firmware):
+        raise ConfigError("which stations?", hint="--station names each; or --all, --model, --firmware")
+    return [
+        each["station_id"]
+        for each in client.pages("/stations", 100_000)
+        if model in (None, each["model"]) and firmware in (None, each["firmware"])
+    ]
+
+
+@app.command()
+def pause(context: typer.Context, number: Number, json: JsonFlag = False) -> None:
+    """Pause a campaign: no further station begins.
+
+    Example: `v2g csms campaigns pause 7`
+    """
+    _turn(context, number, "pause", json=json)
+
+
+@app.command()
+def resume(context: typer.Context, number: Number, json: JsonFlag = False) -> None:
+    """Resume a campaign that is paused or halted: stations that failed or went back are tried again.
+
+    Example: `v2g csms campaigns resume 7`
+    """
+    _turn(context, number, "resume", json=json)
+
+
+@app.command("rollback")
+def roll_back(context: typer.Context, number: Number, json: JsonFlag = False) -> None:
+    """Take stations back to the `rollback` image of the plan.
+
+    Example: `v2g csms campaigns rollback 7`
+    """
+    _turn(context, number, "rollback", json=json)
+
+
+@app.command()
+def cancel(context: typer.Context, number: Number, json: JsonFlag = False) -> None:
+    """Cancel a campaign: no further station begins, for good.
+
+    Example: `v2g csms campaigns cancel 7`
+    """
+    _turn(context, number, "cancel", json=json)
+
+
+@app.command()
+def exclude(context: typer.Context, number: Number, stations: Stations, json: JsonFlag = False) -> None:
+    """Leave out stations that have not begun.
+
+    Example: `v2g csms campaigns exclude 7 CS-V2G-0001`
+    """
+    _turn(context, number, "exclude", {"station_ids": stations}, json=json)
+
+
+@app.command()
+def force(context: typer.Context, number: Number, stations: Stations, json: JsonFlag = False) -> None:
+    """Update stations now: before their cohort, beyond the limit a day, outside the window.
+
+    Example: `v2g csms campaigns force 7 CS-V2G-0001`
+    """
+    _turn(context, number, "force", {"station_ids": stations}, json=json)
+
+
+def _turn(context: typer.Context, number: int, what: str, body: object = None, *, json: bool) -> None:
+    found = client_of(context).ask("POST", f"/campaigns/{number}/{what}", body).body
+    if json:
+        print_json(found)
+    else:
+        say(f"campaign {number}: {found['state']}")
+
+
+# -- drills
+
+
+@app.command()
+def drill(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the campaign.")],
+    plan: PlanFile,
+    station: Some = None,
+    model: OfModel = None,
+    firmware: OfFirmware = None,
+    every: Every = False,
+    wait: Wait = 0.0,
+    share: TargetShare = 0.95,
+    days: TargetDays = 30.0,
+    out: ReportFile = None,
+    json: JsonFlag = False,
+) -> None:
+    """Exercise a recall: begin a campaign, and report how long it takes to reach the fleet.
+
+    The exit code is 1 if too few stations were reached in time. `report` continues after `--wait`.
+
+    Example: `v2g csms campaigns drill "recall 2026 Q4" plan.json --all --wait 3600 --out drill.json`
+    """
+    client = client_of(context)
+    made = _create(client, name, plan, _chosen(client, station, model, firmware, every=every))
+    _report(client, made["campaign_id"], wait, share, days, out, json=json)
+
+
+@app.command()
+def report(
+    context: typer.Context,
+    number: Number,
+    wait: Wait = 0.0,
+    share: TargetShare = 0.95,
+    days: TargetDays = 30.0,
+    out: ReportFile = None,
+    json: JsonFlag = False,
+) -> None:
+    """Report how long a campaign took to reach the fleet: time to patch, share reached, duration of an update.
+
+    The exit code is 1 if too few stations were reached in time.
+
+    Example: `v2g csms campaigns report 7 --out drill.json`
+    """
+    _report(client_of(context), number, wait, share, days, out, json=json)
+
+
+def _report(
+    client: CsmsClient, number: int, wait_s: float, share: float, days: float, out: Path | None, *, json: bool
+) -> None:
+    until_s = time.monotonic() + wait_s
+    found = client.ask("GET", f"/campaigns/{number}").body
+    while found["state"] not in _OVER and (left_s := until_s - time.monotonic()) > 0:
+        time.sleep(min(_LOOK_S, left_s))
+        found = client.ask("GET", f"/campaigns/{number}").body
+    result = recall_report(found, _now_ms(), share=share, days=days)
+    if out is not None:
+        with os.fdopen(open_new(out, hint="name another file"), "w", encoding="utf-8") as file:
+            file.write(json_.dumps(result, indent=2) + "\n")
+    if json:
+        print_json(result)
+    else:
+        for field, value in result.items():
+            say(f"{field.replace('_', ' ')}: {'-' if value is None else value}")
+    if result["verdict"] == "missed":
+        raise typer.Exit(1)
+
+
+def recall_report(campaign: Mapping[str, Any], now_ms: int, *, share: float, days: float) -> dict[str, Any]:
+    """Return what a campaign achieved (R142).
+
+    Times to patch are from its begin until so many of its stations, excluded ones left out, had installed the image and
+    were well. The verdict is `met`, `missed`, or `open` while there is time.
+    """
+    members = [each for each in campaign["members"] if each["state"] != "Excluded"]
+    begun_ms = campaign["created_ms"]
+    done_ms = sorted(each["installed_ms"] for each in members if each["state"] == "Installed")
+    lasted = sorted(each["installed_ms"] - each["begun_ms"] for each in members if each["installed_ms"])
+
+    def hours(part: float) -> float | None:
+        number = max(1, math.ceil(part * len(members) - 1e-9))
+        return round((done_ms[number - 1] - begun_ms) / 3_600_000, 3) if number <= len(done_ms) else None
+
+    end_ms = begun_ms + round(days * _DAY_MS)
+    reached = bisect.bisect_right(done_ms, end_ms)
+    enough = bool(members) and reached >= share * len(members) - 1e-9
+    over = now_ms > end_ms or campaign["state"] in _OVER
+    return {
+        "campaign": campaign["campaign_id"],
+        "name": campaign["name"],
+        "state": campaign["state"],
+        "reason": campaign["reason"],
+        "stations": len(members),
+        "excluded": len(campaign["members"]) - len(members),
+        "reached": len(done_ms),
+        "share_reached": round(len(done_ms) / len(members), 4) if members else 0.0,
+        "failed": sum(each["state"] == "Failed" for each in members),
+        "went_back": sum(each["state"] == "Reverted" for each in members),
+        "time_to_patch_50_percent_h": hours(0.5),
+        "time_to_patch_95_percent_h": hours(0.95),
+        "time_to_patch_all_h": hours(1.0),
+        "update_median_min": round(lasted[len(lasted) // 2] / 60_000, 2) if lasted else None,
+        "update_longest_min": round(lasted[-1] / 60_000, 2) if lasted else None,
+        "updates_over_45_min": sum(each > _LONGEST for each in lasted),
+        "target_share": share,
+        "target_days": days,
+        "verdict": "met" if enough else "missed" if over else "open",
+    }
+
+
+def course(campaign: Mapping[str, Any], now_ms: int) -> str:
+    """Return the course of a campaign as a picture, SVG."""
+    members = campaign["members"]
+    first_ms, end_ms = campaign["created_ms"], now_ms if campaign["state"] not in _OVER else campaign["updated_ms"]
+    last_ms = max(first_ms + 60_000, end_ms, *(each["updated_ms"] for each in members))
+    edges = [first_ms + (last_ms - first_ms) * step // _STEPS for step in range(_STEPS + 1)]
+
+    def until(times_ms: Iterable[int]) -> list[float | None]:
+        """Return how many there were at the end of each step."""
+        found = sorted(each for each in times_ms if each)
+        return [bisect.bisect_right(found, edge) for edge in edges[1:]]
+
+    def in_state(state: str) -> list[float | None]:
+        return until(each["updated_ms"] for each in members if each["state"] == state)
+
+    rows = (
+        Row(
+            "stations",
+            (
+                Series("blue", "begun", until(each["begun_ms"] for each in members)),
+                Series("green", "installed", until(each["installed_ms"] for each in members)),
+            ),
+        ),
+        Row(
+            "in trouble",
+            (Series("red", "failed", in_state("Failed")), Series("orange", "went back", in_state("Reverted"))),
+        ),
+    )
+    label = f"campaign {campaign['name']} over {len(members)} stations: {campaign['state']}"
+    return stairs_chart(label, edges, rows)
+
+
+def _now_ms() -> int:
+    return round(time.time() * 1000)
+
+
+# -- inventory
+
+
+class Installed(msgspec.Struct, frozen=True, kw_only=True):
+    """Firmware, how many stations have it, and its known flaws. `station`: where each is listed."""
+
+    vendor: str
+    model: str
+    firmware: str
+    stations: int
+    flaws: tuple[str, ...] | None
+    station: str = ""
+
+
+@inventory_app.command()
+def inventory(
+    context: typer.Context,
+    advisories: Annotated[
+        Path | None, typer.Option("--advisories", metavar="FILE", help="Known flaws, as in deploy/advisories.")
+    ] = None,
+    each_station: Annotated[bool, typer.Option("--each", help="A row for each station.")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Comma-separated values.")] = False,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Maximum number of stations.")] = 100_000,
+    json: JsonFlag = False,
+) -> None:
+    """List what is installed where, with known flaws from a file of advisories.
+
+    Firmware is the package VENDOR/MODEL of the ecosystem `generic`. The exit code is 1 if there are flaws.
+
+    Examples: `v2g csms inventory`, `v2g csms inventory --each --csv`,
+    `v2g csms inventory --advisories advisories.jsonl`
+    """
+    known = None if advisories is None else _advisories(advisories)
+    stations = client_of(context).pages("/stations", limit)
+    found = list(installed(stations, known, each_station=each_station))
+    columns = ["station"] * each_station + ["vendor", "model", "firmware"] + ["stations"] * (not each_station)
+    columns += ["flaws"] * (known is not None)
+    rows = [tuple(_cell(getattr(each, name)) for name in columns) for each in found]
+    if json:
+        for each in found:
+            print_json({name: getattr(each, name) for name in columns})
+    elif csv:
+        for row in [tuple(columns), *rows]:
+            say(",".join(map(_quoted, row)))
+    elif rows:
+        print_table("Inventory", tuple(columns), rows)
+    if stations.cut:
+        say(f"only the first {limit} stations", err=True)
+    if any(each.flaws for each in found):
+        raise typer.Exit(1)
+
+
+def installed(
+    stations: Iterable[Mapping[str, Any]], known: "Database | None", *, each_station: bool
+) -> Iterable[Installed]:
+    """Yield the firmware of stations, the most frequent first, or that of each."""
+    places: dict[tuple[str, str, str], list[str]] = {}
+    for row in stations:
+        places.setdefault((row["vendor"], row["model"], row["firmware"]), []).append(row["station_id"])
+    for (vendor, model, firmware), names in sorted(places.items(), key=lambda each: (-len(each[1]), each[0])):
+        flaws = None if known is None else tuple(_flaws(known, f"{vendor}/{model}", firmware))
+        about = Installed(vendor=vendor, model=model, firmware=firmware, stations=len(names), flaws=flaws)
+        if not each_station:
+            yield about
+            continue
+        for name in names:
+            yield msgspec.structs.replace(about, station=name, stations=1)
+
+
+def _flaws(known: "Database", package: str, version: str) -> Iterable[str]:
+    from v2g.io.advisories import affects
+
+    def concerns(each: "Affected") -> bool:
+        return each.package is not None and each.package.key == ("generic", package) and affects(each, version)
+
+    for advisory in known.advisories:
+        if advisory.withdrawn is None and any(map(concerns, advisory.affected)):
+            yield advisory.id
+
+
+def _advisories(path: Path) -> "Database":
+    from v2g.io.advisories import read_database  # on demand: few need it
+
+    try:
+        return read_database(path.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}", hint="name a file of advisories") from None
+    except CodecError as error:
+        raise ConfigError(f"{path}: {error}", hint="see deploy/advisories/advisories.jsonl") from None
+
+
+def _cell(value: object) -> str:
+    return " ".join(value) if isinstance(value, tuple) else str(value)
+
+
+def _quoted(text: str) -> str:
+    """Return a cell of CSV (RFC 4180); text that a spreadsheet would read as a formula is marked as text."""
+    safe = f"'{text}" if text[:1] in "=+-@\t\r" and text else text
+    return f'"{safe.replace(chr(34), chr(34) * 2)}"' if any(each in safe for each in ',"\n\r') else safe
