@@ -11,7 +11,17 @@ import pytest
 
 _LOCK = Path(__file__).resolve().parents[1] / ".cache" / "packages.lock"
 _EVERY = (
-    *("curl", "iproute2", "jq", "mosquitto", "mosquitto-clients", "openssl", "openjdk-17-jre-headless", "tshark"),
+    *(
+        "chromium",
+        "curl",
+        "iproute2",
+        "jq",
+        "mosquitto",
+        "mosquitto-clients",
+        "openssl",
+        "openjdk-17-jre-headless",
+        "tshark",
+    ),
     *("opensc", "opensc-pkcs11", "libp11-kit0", "softhsm2", "swtpm", "tpm2-openssl", "tpm2-tools"),
     *("rauc", "rauc-service", "squashfs-tools", "dbus", "libglib2.0-bin"),
 )

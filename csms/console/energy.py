@@ -6,7 +6,7 @@ from csms.api.diagnostics import overview
 from csms.api.http.pipeline import Answer
 from csms.api.http.problems import ApiError
 from csms.api.transactions import transactions
-from csms.console.present import Line, chart
+from csms.console.present import Line, chart, price
 from csms.console.visit import ROOT, Visit, action, page
 
 _MOST = 1000
@@ -52,7 +52,7 @@ def _prices(signal: dict[str, object] | None) -> dict[str, object] | None:
         return None
     unit = f"{signal['currency']}/kWh" if signal else ""
     lines = (("Import", "import_price"), ("Feeding back", "export_compensation"))
-    drawn = [Line(label, unit, [float(slot[name]) for slot in slots]) for label, name in lines]
+    drawn = [Line(label, unit, [float(price(slot[name])) for slot in slots]) for label, name in lines]
     return chart("Prices of the grid signal", [slot["start_ms"] for slot in slots], drawn)
 
 

@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from v2g.text import printable
+from v2g.units import decimals_of
 
 DASH: Final = "\u2013"
 _MINUTE_MS: Final = 60_000
@@ -53,6 +54,7 @@ def environment(zone: tzinfo) -> Environment:
         "energy": energy,
         "number": number,
         "money": money,
+        "price": price,
         "duration": duration,
         "path": lambda text: quote(str(text), safe=""),
         "query": lambda values: urlencode({name: value for name, value in values.items() if value not in (None, "")}),
@@ -113,6 +115,11 @@ def _kilo(value: object, unit: str) -> str:
 def money(amount: Mapping[str, str] | None) -> str:
     """Return an amount with its currency."""
     return DASH if amount is None else f"{amount['amount']}\u00a0{amount['currency']}"
+
+
+def price(given: object) -> str:
+    """Return a price of a grid signal, which has text, or millionths (int)."""
+    return decimals_of(given) if isinstance(given, int) else str(given)
 
 
 def duration(ms: int | None) -> str:

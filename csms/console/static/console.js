@@ -66,7 +66,7 @@ function draw(within) {
       width: place.clientWidth || 600, height: 300,
       scales: Object.fromEntries(units.map((unit) => [unit, { auto: true }])),
       axes: [
-        { stroke: ink, grid: { stroke: line, width: 1 } },
+        { stroke: ink, values: "{HH}:{mm}", grid: { stroke: line, width: 1 } },
         ...units.map((unit, at) => ({ scale: unit, label: unit, side: at ? 1 : 3, stroke: ink, size: 62, grid: { show: !at, stroke: line, width: 1 } })),
       ],
       series: [
@@ -84,8 +84,12 @@ document.addEventListener("submit", (event) => {
   if (question && !confirm(question)) event.preventDefault();
 });
 draw(document);
-if (document.body.dataset.events) {
-  follow(document.body.dataset.events);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+  for (const plot of document.querySelectorAll(".uplot")) plot.remove();
+  draw(document);
+});
+if (document.body.dataset.events) follow(document.body.dataset.events);
+if (document.body.classList.contains("in")) {
   setInterval(refresh, POLL_MS);
   document.addEventListener("visibilitychange", refresh);
 }

@@ -1,0 +1,197 @@
+"""The console in a real browser: the main paths of an operator, kept current without reloading, and accessible."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pyotp
+import pytest
+import pytest_asyncio
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import Browser, Dialog, Page, expect
+
+from csms.db.queries import users
+from csms.db.queries.admission import Visit, note_attempt
+from csms.domain.security.access import Role
+from csms.services.security.users import hash_password
+from tests.csms.backend import Backend
+from tests.csms.charging import Charging
+from tests.csms.settlement.journals import SESSION, delivery, journal
+from tests.csms.settlement.witness import witness
+from tests.csms.support import STATION, grid_signal
+
+PASSWORD = "seven wild geese fly"
+PICTURES = os.environ.get("V2G_PICTURES", "")
+"""Folder for pictures of each page, in three widths, light and dark."""
+
+WAIT_MS = 20_000
+
+
+class Tab:
+    """A tab of the browser; whatever its console or the policy complains of fails the test."""
+
+    def __init__(self, page: Page, url: str) -> None:
+        self.page, self.url = page, url
+        self.complaints: list[str] = []
+        page.set_default_timeout(WAIT_MS)
+        page.on("console", lambda said: self.complaints.append(said.text) if said.type == "error" else None)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+
+    async def open(self, path: str) -> None:
+        await self.page.goto(f"{self.url}{path}")
+
+    async def check(self, name: str) -> None:
+        """Let axe-core look at the page, and keep pictures if they are wanted."""
+        found: Any = await Axe().run(self.page)
+        assert found.violations_count == 0, f"{name}: {found.generate_report()}"
+        if PICTURES:
+            folder = Path(PICTURES)
+            folder.mkdir(parents=True, exist_ok=True)
+            for scheme in ("light", "dark"):
+                for width in (400, 1440, 2560):
+                    await self.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]  # one of these
+                    await self.page.set_viewport_size({"width": width, "height": 900})
+                    await self.page.screenshot(path=folder / f"{name}-{width}-{scheme}.png", full_page=True)
+            await self.page.set_viewport_size({"width": 1280, "height": 900})
+
+
+@pytest_asyncio.fixture
+async def tab(browser: Browser, csms: Backend, url: str) -> AsyncIterator[Tab]:
+    """Somebody at the login page; `ada` is an administrator."""
+    await csms.services.store.run(users.add_first, "ada", hash_password("first password"), csms.clock.utc_ms())
+    context = await browser.new_context(ignore_https_errors=True)
+    found = Tab(await context.new_page(), url)
+    await found.open("/")
+    yield found
+    assert [each for each in found.complaints if "401" not in each] == []
+    await context.close()
+
+
+async def log_in(tab: Tab, password: str, code: str = "") -> None:
+    await tab.page.get_by_label("Name").fill("ada")
+    await tab.page.get_by_label("Password").fill(password)
+    await tab.page.get_by_label("Code").fill(code)
+    await tab.page.get_by_role("button", name="Log in").click()
+
+
+async def employed(tab: Tab) -> None:
+    """Log in for the first time."""
+    await log_in(tab, "first password")
+    await tab.page.get_by_label("Present password").fill("first password")
+    await tab.page.get_by_label("New password", exact=False).nth(0).fill(PASSWORD)
+    await tab.page.get_by_label("New password again").fill(PASSWORD)
+    await tab.page.get_by_role("button", name="Change").click()
+    await expect(tab.page.get_by_text("Your password has changed.")).to_be_visible()
+
+
+@pytest.mark.e2e
+async def test_an_operator_logs_in_with_a_second_factor(tab: Tab, csms: Backend) -> None:
+    await tab.check("login")
+    await employed(tab)
+    await tab.page.get_by_role("link", name="Set one up").click()
+    await tab.check("account")
+    factor = pyotp.TOTP(await tab.page.locator(".key code").inner_text())
+
+    def code() -> str:
+        return factor.at(csms.clock.utc_ms() // 1000)
+
+    form = tab.page.locator("form[action$='/account/factor']")
+    await form.get_by_label("Password").fill(PASSWORD)
+    await form.get_by_label("Code").fill(code())
+    await form.get_by_role("button").click()
+    await expect(tab.page.get_by_text("From now on the login asks for a code.")).to_be_visible()
+    await tab.page.get_by_role("button", name="Log out").click()
+    csms.clock.advance(60)
+    await log_in(tab, PASSWORD)
+    await expect(tab.page.get_by_role("alert")).to_contain_text("name, password or code is wrong")
+    await log_in(tab, PASSWORD, code())
+    await expect(tab.page.get_by_role("heading", name="Overview")).to_be_visible()
+    (cookie,) = (each for each in await tab.page.context.cookies() if "session" in each["name"])
+    assert (cookie["secure"], cookie["httpOnly"], cookie["sameSite"]) == (True, True, "Strict")
+    assert await tab.page.evaluate("document.cookie") == ""
+
+
+@pytest.mark.e2e
+async def test_an_operator_admits_a_station_and_watches_and_stops_a_session(tab: Tab, csms: Backend) -> None:
+    await employed(tab)
+    visit = Visit(station_id="CS-NEW", address="192.0.2.9", offered="ocpp2.1", security_profile=2)
+    await csms.services.store.run(note_attempt, visit, csms.clock.utc_ms())
+    csms.services.feed.publish("unknown_station", "CS-NEW", {})
+    await expect(tab.page.get_by_role("heading", name="Wait for admission")).to_be_visible()
+    await tab.check("overview")
+    await tab.page.get_by_role("link", name="Stations", exact=True).click()
+    await tab.page.get_by_role("button", name="Admit").click()
+    await expect(tab.page.get_by_text("CS-NEW: Accepted")).to_be_visible()
+    station = await csms.booted()
+    await tab.page.get_by_role("link", name="Sessions", exact=True).click()
+    await expect(tab.page.get_by_text("No session fits.")).to_be_visible()
+    charging = Charging(csms, station)
+    await charging.started()
+    await expect(tab.page.get_by_role("link", name=charging.id)).to_be_visible()
+    await tab.page.get_by_role("link", name=charging.id).click()
+    for step in range(1, 30):
+        values = (("Power.Active.Import", 11_000 - 300 * step), ("SoC", 40 + step))
+        sampled = [{"value": value, "measurand": name, "context": "Sample.Periodic"} for name, value in values]
+        reading = {"timestamp": charging.now(), "sampledValue": sampled}
+        await charging.event("Updated", "MeterValuePeriodic", extra={"meterValue": [reading]})
+    await expect(tab.page.locator("canvas")).to_be_visible()
+    await expect(tab.page.get_by_text("2.3")).to_be_visible()
+    await tab.check("session")
+
+    async def agree(dialog: Dialog) -> None:
+        await dialog.accept()
+
+    tab.page.on("dialog", agree)
+    pressing = asyncio.ensure_future(tab.page.get_by_role("button", name="Stop this session").click())
+    request = await station.expect("RequestStopTransaction")
+    assert request.payload["transactionId"] == charging.id
+    request.reply({"status": "Accepted"})
+    await pressing
+    await expect(tab.page.get_by_text("Stop: Accepted")).to_be_visible()
+    station.refuses_others = True
+    await csms.services.grid.offer(grid_signal(), "dso")
+    for name in (
+        "Stations",
+        "Sessions",
+        "V2G",
+        "Alerts",
+        "Quarantine",
+        "Tariffs",
+        "Reports",
+        "Users",
+        "Audit",
+        "Health",
+    ):
+        await tab.page.get_by_role("link", name=name, exact=True).click()
+        await expect(tab.page.get_by_role("link", name=name, exact=True)).to_have_attribute("aria-current", "page")
+        await tab.check(name.lower())
+    await tab.open(f"/console/stations/{STATION}")
+    await tab.check("station")
+
+
+@pytest.mark.e2e
+async def test_tariffs_and_quarantine_are_decided_with_the_keyboard_alone(tab: Tab, csms: Backend) -> None:
+    await csms.services.store.run(witness, journal(), STATION, SESSION)
+    await csms.services.journals.deliver(STATION, delivery(journal(price=999_999)))
+    await employed(tab)
+    await tab.open("/console/tariffs/new")
+    await tab.page.get_by_label("Name such as").fill("summer")
+    await tab.page.get_by_label("Energy per kWh").fill("0.40")
+    await tab.page.get_by_role("button", name="Show what it costs").focus()
+    await tab.page.keyboard.press("Enter")
+    await expect(tab.page.locator("#cost")).to_contain_text("14.28 EUR with tax")
+    await tab.check("tariff")
+    await tab.page.get_by_role("button", name="Store this tariff").focus()
+    await tab.page.keyboard.press("Enter")
+    await expect(tab.page.get_by_text("Tariff summer is stored.")).to_be_visible()
+    await tab.open("/console/quarantine")
+    await tab.page.get_by_label("Why").fill("confirmed by the driver")
+    await tab.check("quarantine-open")
+    await tab.page.keyboard.press("Enter")
+    await expect(tab.page.get_by_text(f"Session {SESSION}: released")).to_be_visible()
+    await tab.page.keyboard.press("Tab")
+    skip = await tab.page.evaluate("document.activeElement.className")
+    assert skip == "skip", "the first stop of the keyboard leads to the content"
+    assert Role.ADMIN.value in await tab.page.locator(".who").inner_text()
