@@ -11,12 +11,14 @@ from v2g.errors import ConfigError
 
 EXTRAS: Final[Mapping[str, str]] = {
     "alembic": "csms",
+    "argon2": "csms",
     "asn1tools": "verify",
     "can": "gateway",
     "cantools": "gateway",
     "confluent_kafka": "kafka",
     "detools": "ota",
     "gpiod": "gpio",
+    "jinja2": "csms",
     "jsonschema": "testkit",
     "litestar": "csms",
     "msgpack": "gateway",
@@ -24,6 +26,7 @@ EXTRAS: Final[Mapping[str, str]] = {
     "ocpp": "testkit",
     "psycopg": "postgres",
     "pyarrow": "parquet",
+    "pyotp": "csms",
     "redis": "postgres",
     "scipy": "planning",
     "securesystemslib": "ota",

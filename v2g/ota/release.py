@@ -6,7 +6,7 @@ back to an older one by releasing it again under a higher number.
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
@@ -15,13 +15,13 @@ from v2g import typed_json
 from v2g.errors import InstallError
 from v2g.text import printable
 
-Hardware = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Hardware = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")]
 """Name of a kind of hardware, as its maker chooses it."""
 
 Number = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 """Number of a release: each is above all before."""
 
-NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}$"
+NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}\Z"
 """Names of images: the last part of the URL that a back end gives."""
 
 
@@ -30,7 +30,7 @@ class RepositoryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
 
     root: Path
     """The repository's root metadata, JSON: any version, later ones are found from there."""
-    url: Annotated[str, Meta(pattern=r"^https?://[^\s?#]+$")]
+    url: Annotated[str, Meta(pattern=r"^https?://[^\s?#]+\Z")]
     """Address of the repository: the folder above `metadata`."""
     hardware: Hardware
     """Kind of this hardware; releases for others are refused."""
@@ -52,7 +52,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     """An image that a patch is for: its length in octets, and its SHA-256, hexadecimal."""
 
     length: Annotated[int, Meta(ge=0)]
-    digest: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+    digest: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 
 class Release(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,7 +69,7 @@ def patch_name(name: str, number: int) -> str:
     return f"{name}.from-{number}"
 
 
-def read_release(name: str, length: int, hashes: dict[str, str], custom: Any) -> Release:
+def read_release(name: str, length: int, hashes: dict[str, str], custom: object) -> Release:
     """Return what a target says. Raises InstallError if something is missing."""
     try:
         facts, digest = typed_json.convert(custom, Facts), bytes.fromhex(hashes.get("sha256", ""))
