@@ -123,7 +123,7 @@ CURVES: Final = {name: cell.curve(cell.fresh) for name, cell in CELLS.items()}
 class Pack(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The battery of a vehicle as its maker describes it."""
 
-    chemistry: Chemistry = "nmc"
+    chemistry: Annotated[Chemistry, Meta(description="chemistry of the cells")] = "nmc"
     capacity_ah: Annotated[float, Meta(gt=0, le=10_000, description="capacity when new, Ah")] = 100.0
     cells: Annotated[int, Meta(ge=1, le=2000, description="cells in series")] = 96
 

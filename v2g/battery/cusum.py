@@ -22,10 +22,9 @@ _DAY_MS: Final = 86_400_000
 class Watched(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A signal that rises (or falls) as something degrades."""
 
-    signal: str
-    rises: bool = True
-    per_year: float = 0.0
-    """Drift that is expected, in the signal's unit."""
+    signal: Annotated[str, Meta(description="name in the signal registry")]
+    rises: Annotated[bool, Meta(description="whether it rises as something degrades; else it falls")] = True
+    per_year: Annotated[float, Meta(description="drift that is expected, in its unit a year")] = 0.0
     least: Annotated[float, Meta(gt=0, description="smallest standard deviation that is believed, in its unit")] = 1e-3
 
 

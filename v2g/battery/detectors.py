@@ -5,7 +5,7 @@ A detector is a module here with `Settings`, `State` (frozen, serialisable) and 
 """
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -19,7 +19,7 @@ from v2g.battery import twin as _twin
 from v2g.battery.finding import Finding
 from v2g.battery.sample import Sample
 
-_STEPS: Final[Mapping[str, Callable[[Any, Any, Sample], tuple[Any, tuple[Finding, ...]]]]] = {
+_STEPS: Final[Mapping[str, Callable[..., tuple[object, tuple[Finding, ...]]]]] = {
     "limits": _limits.step,
     "runaway": _runaway.step,
     "imbalance": _imbalance.step,
@@ -28,7 +28,7 @@ _STEPS: Final[Mapping[str, Callable[[Any, Any, Sample], tuple[Any, tuple[Finding
     "twin": _twin.step,
 }
 
-_ESTIMATES: Final[Mapping[str, Callable[[Any], Mapping[str, float]]]] = {
+_ESTIMATES: Final[Mapping[str, Callable[..., Mapping[str, float]]]] = {
     "health": _health.estimates,
     "twin": _twin.estimates,
 }
@@ -80,7 +80,7 @@ def step(
     Values that are wrong as data are findings of their own, and detectors do not see them.
     """
     data, new = _data.step(settings.data, state.data, sample)
-    found, states = list(new), {"data": data}  # type: list[Finding], dict[str, Any]
+    found, states = list(new), {"data": data}  # type: list[Finding], dict[str, object]
     plausible = _data.plausible(sample)
     trusted = _data.trusted(data, plausible)
     for name, each in _STEPS.items():
