@@ -13,6 +13,8 @@ import msgspec
 from msgspec import Meta
 
 from evcc.session.ports import BatteryState
+from v2g.battery.derating import Settings as Derating
+from v2g.battery.derating import share
 from v2g.errors import ConfigError
 
 Curve = tuple[tuple[float, float], ...]
@@ -64,6 +66,7 @@ class BatteryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_temperature_c: Annotated[
         float, Meta(ge=-60, le=100, description="temperature above which the battery accepts no current")
     ] = 55.0
+    derating: Derating = Derating()
 
     def __post_init__(self) -> None:
         """Reject an invalid curve."""
@@ -143,9 +146,9 @@ class Battery:
         self._temperature = settled + (self._temperature - settled) * decay
 
     def _limits_a(self) -> tuple[float, float]:
-        """Return the maximum charging and discharging currents: fixed limits, voltage window, temperature window."""
-        c = self.config
-        if not c.min_temperature_c <= self._temperature <= c.max_temperature_c:
+        """Return the maximum charging and discharging currents: limits, voltage window, temperature (R128)."""
+        c, at_c = self.config, self._temperature
+        if not c.min_temperature_c <= at_c <= c.max_temperature_c:
             return 0.0, 0.0
         ocv = self._ocv.at(self._soc)
         charge = min(c.max_charge_current_a, (c.max_voltage_v - ocv) / c.resistance_ohm, c.max_charge_power_w / ocv)
@@ -155,8 +158,8 @@ class Battery:
             _discharge_a(c.max_discharge_power_w, ocv, c.resistance_ohm),
         )
         return (
-            max(0.0, charge) if self._soc < 100 else 0.0,
-            max(0.0, discharge) if self._soc > 0 else 0.0,
+            max(0.0, charge * share(c.derating.charge, at_c, at_c)) if self._soc < 100 else 0.0,
+            max(0.0, discharge * share(c.derating.discharge, at_c, at_c)) if self._soc > 0 else 0.0,
         )
 
     @property

@@ -4,49 +4,42 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from v2g.battery.derating import CHARGE, DISCHARGE, Settings, derated, share
-
-SETTINGS = Settings()
+from v2g.battery.derating import CHARGE, DISCHARGE, Settings, share
 
 
 @pytest.mark.requirement("R128")
 @pytest.mark.parametrize(
-    ("coldest_c", "hottest_c", "charging_w", "discharging_w"),
+    ("coldest_c", "hottest_c", "charging", "discharging"),
     [
-        (20, 40, 10_000, -10_000),
-        (25, 30, 10_000, -10_000),
-        (15, 30, 7_000, -9_000),
-        (10, 30, 4_000, -8_000),
-        (0, 10, 1_000, -6_000),
-        (-5, 10, 500, -5_000),
-        (-10, 10, 0, -4_000),
-        (-20, -20, 0, -2_000),
+        (20, 40, 1, 1),
+        (25, 30, 1, 1),
+        (15, 30, 0.7, 0.9),
+        (10, 30, 0.4, 0.8),
+        (0, 10, 0.1, 0.6),
+        (-5, 10, 0.05, 0.5),
+        (-10, 10, 0, 0.4),
+        (-20, -20, 0, 0.2),
         (-30, -20, 0, 0),
         (-60, 25, 0, 0),
-        (25, 45, 7_000, -7_500),
-        (25, 50, 4_000, -5_000),
-        (25, 55, 0, -2_500),
+        (25, 45, 0.7, 0.75),
+        (25, 50, 0.4, 0.5),
+        (25, 55, 0, 0.25),
         (25, 60, 0, 0),
         (25, 150, 0, 0),
-        (0, 50, 1_000, -5_000),  # the worse of both ends
+        (0, 50, 0.1, 0.5),  # the worse of both ends
     ],
 )
 def test_power_falls_outside_of_20_to_40_degrees(
-    coldest_c: float, hottest_c: float, charging_w: float, discharging_w: float
+    coldest_c: float, hottest_c: float, charging: float, discharging: float
 ) -> None:
-    assert derated(SETTINGS, 10_000, coldest_c, hottest_c) == pytest.approx(charging_w)
-    assert derated(SETTINGS, -10_000, coldest_c, hottest_c) == pytest.approx(discharging_w)
+    assert share(CHARGE, coldest_c, hottest_c) == pytest.approx(charging)
+    assert share(DISCHARGE, coldest_c, hottest_c) == pytest.approx(discharging)
 
 
-def test_a_temperature_that_is_unknown_or_no_number_permits_nothing() -> None:
+def test_a_temperature_that_is_no_number_permits_nothing() -> None:
     nan = float("nan")
-    for coldest_c, hottest_c in ((None, 30), (30, None), (nan, 30), (30, nan), (float("-inf"), 30), (30, float("inf"))):
-        assert derated(SETTINGS, 10_000, coldest_c, hottest_c) == 0
-        assert derated(SETTINGS, -10_000, coldest_c, hottest_c) == 0
-
-
-def test_no_power_stays_none() -> None:
-    assert derated(SETTINGS, 0.0, 25, 25) == 0.0
+    for coldest_c, hottest_c in ((nan, 30), (30, nan), (float("-inf"), 30), (30, float("inf"))):
+        assert share(CHARGE, coldest_c, hottest_c) == share(DISCHARGE, coldest_c, hottest_c) == 0
 
 
 @given(st.floats(-100, 200), st.floats(0, 100))

@@ -45,7 +45,7 @@ def test_nmc_is_within_1_percent_after_an_hour_with_wrong_sensors_and_start(
     gain: float, offset: float, wrong: float
 ) -> None:
     found = errors("nmc", gain, offset, wrong)[SETTLED:]
-    assert max(abs(error) for error, _ in found) < 0.01  # measured: 0.58 to 0.73 %
+    assert max(abs(error) for error, _ in found) < 0.01  # measured: 0.61 to 0.72 %
     within = sum(abs(error) <= 2 * deviation for error, deviation in found)
     assert within > 0.95 * len(found)
 
@@ -56,7 +56,7 @@ def test_lfp_takes_until_its_steep_part_and_says_so(gain: float, offset: float, 
     """On the plateau 10 % of the charge are 2 mV, so a wrong start stays until the first rest on a slope."""
     found = errors("lfp", gain, offset, wrong)
     settled = found[2 * SETTLED :]
-    assert max(abs(error) for error, _ in settled) < 0.03  # measured: 2.3 to 2.8 %
+    assert max(abs(error) for error, _ in settled) < 0.03  # measured: 2.87 to 2.91 %
     assert math.sqrt(sum(error**2 for error, _ in settled) / len(settled)) < 0.01
     within = sum(abs(error) <= 2 * deviation for error, deviation in found)
     assert within > 0.8 * len(found)

@@ -22,8 +22,8 @@ DISCHARGE: Final = ((-30.0, 0.0), (-20.0, 0.2), (0.0, 0.6), (20.0, 1.0), (40.0, 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Curves of (degrees C, share of the power): linear between the points, and no power beyond them."""
 
-    charge: Curve = CHARGE
-    discharge: Curve = DISCHARGE
+    charge: Annotated[Curve, Meta(description="pairs of degrees C and share of the charging power")] = CHARGE
+    discharge: Annotated[Curve, Meta(description="pairs of degrees C and share of the discharging power")] = DISCHARGE
 
     def __post_init__(self) -> None:
         """Reject curves that are none, that leave power at an end, or that rise again: the window is one."""
@@ -45,10 +45,3 @@ def share(curve: Curve, coldest_c: float, hottest_c: float) -> float:
     if not (math.isfinite(coldest_c) and math.isfinite(hottest_c)):
         return 0.0
     return max(0.0, min(1.0, value_at(curve, coldest_c), value_at(curve, hottest_c)))
-
-
-def derated(settings: Settings, power_w: float, coldest_c: float | None, hottest_c: float | None) -> float:
-    """Return a power (W, positive while charging) as the temperatures permit it; none where one is unknown."""
-    if coldest_c is None or hottest_c is None:
-        return 0.0
-    return power_w * share(settings.charge if power_w > 0 else settings.discharge, coldest_c, hottest_c)

@@ -76,6 +76,17 @@ def test_the_state_of_charge_stays_between_0_and_100() -> None:
     assert pack.state.max_discharge_ma == 0
 
 
+@pytest.mark.requirement("R128")
+@pytest.mark.parametrize(
+    ("temperature", "charging", "discharging"),
+    [(20.0, 1.0, 1.0), (40.0, 1.0, 1.0), (10.0, 0.4, 0.8), (0.0, 0.1, 0.6), (-10.0, 0.0, 0.4), (50.0, 0.4, 0.5)],
+)
+def test_a_cold_or_hot_battery_takes_and_gives_less(temperature: float, charging: float, discharging: float) -> None:
+    whole, state = battery().state, battery(temperature_c=temperature).state
+    assert state.max_charge_ma == pytest.approx(charging * whole.max_charge_ma, abs=2)
+    assert state.max_discharge_ma == pytest.approx(discharging * whole.max_discharge_ma, abs=2)
+
+
 @pytest.mark.requirement("R30", "R128")
 @pytest.mark.parametrize("temperature", [-30.0, 70.0])
 def test_outside_its_temperature_window_the_battery_takes_and_gives_nothing(temperature: float) -> None:
