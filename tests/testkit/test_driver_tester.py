@@ -86,7 +86,7 @@ async def test_the_control_board_passes() -> None:
     wrong, passed = await failures("pilot", "board", config, Bench(energised=True, vehicle=board.show))
     board.close()
     assert wrong == []
-    assert len(passed) == 16
+    assert len(passed) == 18
 
 
 async def test_the_board_of_a_computers_own_parts_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,11 +97,11 @@ async def test_the_board_of_a_computers_own_parts_passes(tmp_path: Path, monkeyp
     wrong, passed = await failures("pilot", "linux", config, Bench(energised=True, vehicle=machine.show))
     machine.stop()
     assert wrong == []
-    assert len(passed) == 15  # its fan shows no speed
+    assert len(passed) == 17  # its fan shows no speed
 
 
 @pytest.mark.parametrize(
-    ("load_mv", "passes"), [(400_000, 10), pytest.param(None, 9, marks=pytest.mark.long)], ids=["loaded", "open"]
+    ("load_mv", "passes"), [(400_000, 11), pytest.param(None, 10, marks=pytest.mark.long)], ids=["loaded", "open"]
 )
 async def test_power_modules_pass(load_mv: int | None, passes: int) -> None:
     config = ModulesConfig(interface="virtual", channel=uuid.uuid4().hex, modules=(1, 2), send_s=0.05, isolation_s=0.05)
@@ -115,7 +115,7 @@ async def test_power_modules_pass(load_mv: int | None, passes: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("load_mv", "passes"), [(400_000, 9), pytest.param(None, 9, marks=pytest.mark.long)], ids=["loaded", "open"]
+    ("load_mv", "passes"), [(400_000, 10), pytest.param(None, 10, marks=pytest.mark.long)], ids=["loaded", "open"]
 )
 async def test_infypower_modules_pass(load_mv: int | None, passes: int) -> None:
     config = InfypowerConfig(

@@ -23,6 +23,7 @@ CAPABILITIES: Final = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13}
 EXTRAS: Final = {
     "gateway": "CAN buses: power modules, telemetry",
     "gpio": '`pilot = "linux"`: GPIO lines of the charger',
+    "ota": "`v2g ota`, and firmware by a repository of releases",
     "csms": "a back end",
     "planning": "plans for fleets",
     "postgres": "a back end of several nodes",

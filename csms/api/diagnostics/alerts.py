@@ -12,10 +12,8 @@ from csms.api.http.parameters import Paged
 from csms.api.http.problems import missing
 from csms.db.queries import alerts as rows
 from csms.domain.diagnostics.alerts import SubjectKind
-from csms.domain.security.access import Permission, Principal, allowed, may_handle, sees
+from csms.domain.security.access import Permission, Principal, allowed, may_handle
 from v2g.events import Severity
-
-_CELLS = "battery.cell_voltage.min"
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,7 +114,7 @@ def _theirs(connection: Connection, alert_id: int, caller: Principal) -> Alert |
 def _subjects(caller: Principal) -> list[tuple[SubjectKind, tuple[str, ...] | None]]:
     """Return whose alerts a caller may read: kinds of subjects, with the only ones of a kind (None: all)."""
     found: list[tuple[SubjectKind, tuple[str, ...] | None]] = []
-    if allowed(caller, Permission.READ_VEHICLES) and sees(caller, _CELLS):
+    if allowed(caller, Permission.READ_BATTERIES):
         found.append(("vehicle", None if may_handle(caller, "*") else caller.evs))
     if allowed(caller, Permission.READ_STATIONS):
         found += [("station", None), ("node", None)]

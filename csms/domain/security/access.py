@@ -41,6 +41,7 @@ class Permission(enum.Enum):
     READ_TELEMETRY = "read_telemetry"
     WRITE_TELEMETRY = "write_telemetry"
     READ_VEHICLES = "read_vehicles"
+    READ_BATTERIES = "read_batteries"
     READ_ROUTES = "read_routes"
     READ_AGGREGATES = "read_aggregates"
     ERASE_TELEMETRY = "erase_telemetry"
@@ -90,6 +91,7 @@ _READ: Final = frozenset(
 _OF_VEHICLE: Final = frozenset(
     {
         Permission.READ_VEHICLES,
+        Permission.READ_BATTERIES,
         Permission.READ_ROUTES,
         Permission.READ_AGGREGATES,
         Permission.READ_ALERTS,
