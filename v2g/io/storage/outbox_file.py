@@ -5,7 +5,6 @@ Records and state have checksums. The state is in two tables, so that one damage
 
 import contextlib
 import hashlib
-import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ import msgspec
 
 from v2g import typed_json
 from v2g.errors import CodecError
+from v2g.io.storage.journal_file import sync_directory
 from v2g.io.storage.sqlite_pages import Value, rows, rows_committed
 from v2g.telemetry.signals import decode_key
 
@@ -294,11 +294,7 @@ def finish_exchange(path: Path) -> None:
     with contextlib.suppress(FileNotFoundError):
         path.rename(aside)
     new.rename(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_directory(path.parent)
 
 
 def _state_in(row: Sequence[Value]) -> State | None:
