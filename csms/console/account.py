@@ -71,10 +71,10 @@ async def set_factor(visit: Visit) -> Answer:
 
 @action("/account/factor/remove")
 async def remove_factor(visit: Visit) -> Answer:
-    """Use no second factor any more."""
+    """Use no second factor any more; other sessions end."""
     visit.back = _ACCOUNT
-    await visit.users.remove_factor(visit.person, visit.form.get("password", ""))
-    return visit.see(_ACCOUNT, "The login asks for no code any more.")
+    cookie = await visit.users.remove_factor(visit.person, visit.form.get("password", ""), visit.form.get("code", ""))
+    return with_session(visit.see(_ACCOUNT, "The login asks for no code any more."), cookie)
 
 
 ROUTES = (login, log_in, log_out, own_account, change_password, set_factor, remove_factor)

@@ -23,7 +23,7 @@ async def list_alerts(visit: Visit) -> Answer:
 
 @action("/alerts/{alert_id}/acknowledge", alerts.acknowledge_alert)
 async def acknowledge_alert(visit: Visit) -> Answer:
-    """Note that somebody has seen an alert."""
+    """Note that an alert was seen."""
     visit.back = f"{ROOT}/alerts"
     note = visit.form.get("note", "").strip()
     found = await visit.ask(alerts.acknowledge_alert, {"note": note}, alert_id=visit.path["alert_id"])
@@ -39,7 +39,7 @@ async def list_users(visit: Visit) -> Answer:
 
 @action("/users", users.add_user)
 async def add_user(visit: Visit) -> Answer:
-    """Let somebody log in; show the issued password once."""
+    """Let a person log in; show the issued password once."""
     visit.back = _USERS
     name = visit.form.get("name", "").strip().lower()
     made = await visit.ask(users.add_user, {"name": name, "role": visit.form.get("role", "")})
@@ -60,7 +60,7 @@ async def _issued(visit: Visit, made: dict[str, object]) -> Answer:
 
 @action("/users/{name}/role", users.set_user_role)
 async def set_role(visit: Visit) -> Answer:
-    """Give somebody another role."""
+    """Give a person another role."""
     visit.back = _USERS
     name, role = visit.path["name"], visit.form.get("role", "")
     await visit.ask(users.set_user_role, {"role": role}, name=name)
@@ -69,7 +69,7 @@ async def set_role(visit: Visit) -> Answer:
 
 @action("/users/{name}/remove", users.remove_user)
 async def remove_user(visit: Visit) -> Answer:
-    """Remove somebody."""
+    """Remove a person."""
     visit.back = _USERS
     await visit.ask(users.remove_user, name=visit.path["name"])
     return visit.see(_USERS, f"{visit.path['name']} is removed.")

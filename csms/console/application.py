@@ -123,15 +123,16 @@ class _Console:
 
     async def _answer(self, route: Route, request: HttpRequest) -> Answer:
         session = await self._session(request)
-        form = await _form(request) if route.method == "POST" else {}
-        visit = Visit(self._pipeline, self._users, request, session, form)
+        visit = Visit(self._pipeline, self._users, request, session, {})
         try:
             self._pipeline.throttle(None if session is None else session.principal, visit.peer)
-            if route.method == "POST" and not same_origin(request):
-                raise ApiError(403, "this form was not sent by a page of the console", "open the page again")
+            if route.method == "POST":
+                if not same_origin(request):
+                    raise ApiError(403, "this form was not sent by a page of the console", "open the page again")
+                visit.form = await _form(request)
             if not route.public:
                 if session is None:
-                    there = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+                    there = request.scope["raw_path"].decode() + (f"?{request.url.query}" if request.url.query else "")
                     again = f"?next={quote(there)}" if route.method == "GET" and there != ROOT else ""
                     return visit.see(f"{ROOT}/login{again}")
                 if route.method == "POST" and not has_token(visit):

@@ -8,6 +8,7 @@ from csms.api.http.problems import ApiError
 from csms.api.transactions import transactions
 from csms.console.present import Line, chart, price
 from csms.console.visit import ROOT, Visit, action, page
+from v2g.energy.grid_signal import TypedGridSignal
 
 _MOST = 1000
 
@@ -16,12 +17,7 @@ _MOST = 1000
 async def show_v2g(visit: Visit) -> Answer:
     """Show what vehicles feed back, and what the grid and the fleets ask for."""
     sources = await visit.ask(grid.list_grid_sources)
-    try:
-        signal = await visit.ask(grid.read_grid_signal)
-    except ApiError as error:
-        if error.status != 404:  # there is none yet
-            raise
-        signal = None
+    signal = await signal_in_force(visit)
     totals, back, days, known = None, [], [], []
     if visit.may(transactions.list_transactions):
         totals = await visit.ask(overview.read_transactions_overview)
@@ -44,16 +40,33 @@ async def show_v2g(visit: Visit) -> Answer:
     )
 
 
-def _prices(signal: dict[str, object] | None) -> dict[str, object] | None:
-    """Return the chart of a signal's prices."""
-    slots = [] if signal is None else signal.get("slots", [])
-    assert isinstance(slots, list)
-    if len(slots) < 2:
+async def signal_in_force(visit: Visit) -> TypedGridSignal | None:
+    """Return the grid signal; None if there is none yet, or the person may not see it."""
+    if not visit.may(grid.read_grid_signal):
         return None
-    unit = f"{signal['currency']}/kWh" if signal else ""
-    lines = (("Import", "import_price"), ("Feeding back", "export_compensation"))
-    drawn = [Line(label, unit, [float(price(slot[name])) for slot in slots]) for label, name in lines]
-    return chart("Prices of the grid signal", [slot["start_ms"] for slot in slots], drawn)
+    try:
+        return await visit.find(TypedGridSignal, grid.read_grid_signal)
+    except ApiError as error:
+        if error.status != 404:
+            raise
+        return None
+
+
+def _prices(signal: TypedGridSignal | None) -> dict[str, object] | None:
+    """Return the chart of a signal's prices, each of which holds until the next."""
+    if signal is None or not signal.slots:
+        return None
+    unit, slots = f"{signal.currency}/kWh", signal.slots
+    imports, exports = (
+        [*each, each[-1]]
+        for each in (
+            [float(price(slot.import_price)) for slot in slots],
+            [float(price(slot.export_compensation)) for slot in slots],
+        )
+    )
+    times = [*(slot.start_ms for slot in slots), slots[-1].start_ms + 1000 * slots[-1].duration_s]
+    drawn = [Line("Import", unit, imports, steps=True), Line("Feeding back", unit, exports, steps=True)]
+    return chart("Prices of the grid signal", times, drawn)
 
 
 @page("/v2g/fleets/{fleet_id}", fleets.read_capability)

@@ -1,18 +1,21 @@
 """Money: journals in quarantine, tariffs, reports."""
 
+from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Final
 
 from litestar import Response
 
 from csms.api.billing import quarantine, reports, tariffs
+from csms.api.http.operations import Operation
 from csms.api.http.pipeline import Answer
 from csms.api.http.problems import ApiError
 from csms.console.visit import ROOT, Visit, action, page
+from v2g.energy.price_plan import ChargeKind, PricePlan
 
 _PAGE = 50
 _QUARANTINE = f"{ROOT}/quarantine"
-_PRICES = ("energy", "export", "charging_time", "idle_time", "fixed")
+_PRICES: Final[tuple[ChargeKind, ...]] = ("energy", "export", "charging_time", "idle_time", "fixed")
 
 
 @page("/quarantine", quarantine.list_quarantine)
@@ -35,13 +38,13 @@ async def reject(visit: Visit) -> Answer:
     return await _decide(visit, quarantine.reject_journal)
 
 
-async def _decide(visit: Visit, operation: Any) -> Answer:
+async def _decide(visit: Visit, operation: Operation) -> Answer:
     visit.back = _QUARANTINE
     note = visit.form.get("note", "").strip()
     if not note:
         raise ApiError(400, "a decision needs a note", "why? The audit log keeps it")
-    place = {"station": visit.path["station_id"], "session_id": visit.path["session_id"]}
-    found = await visit.ask(operation, {"note": note}, **place)
+    which = {"station": visit.path["station_id"], "session_id": visit.path["session_id"]}
+    found = await visit.ask(operation, {"note": note}, **which)
     return visit.see(_QUARANTINE, f"Session {found['session_id']}: {found['state']}")
 
 
@@ -59,19 +62,22 @@ async def new_tariff(visit: Visit) -> Answer:
     values = {"currency": "EUR", "zone": visit.zone_name, "vat": "19", "import_kwh": "30", "charging_min": "60"}
     like = visit.asked("like").get("like")
     if like:
-        values |= _values(await visit.ask(tariffs.read_tariff, plan_id=like))
-    return visit.show("tariff.html", values=values, cost=None)
+        values |= _values(await visit.find(PricePlan, tariffs.read_tariff, plan_id=like))
+    return _editor(visit, values)
 
 
-def _values(plan: dict[str, Any]) -> dict[str, str]:
+def _editor(visit: Visit, values: Mapping[str, str], status: int = 200, **shown: object) -> Answer:
+    return visit.show("tariff.html", status, values=values, **{"cost": None, "problem": None, **shown})
+
+
+def _values(plan: PricePlan) -> dict[str, str]:
     """Return the fields of a form from a plan, without its conditions."""
-    found: dict[str, str] = {name: str(plan[name]) for name in ("currency", "zone", "description") if name in plan}
+    found = {"currency": plan.currency, "zone": plan.zone, "description": plan.description}
     for name in _PRICES:
-        if name in plan:
-            charge = plan[name]
-            found[name] = charge["rates"][-1]["price"]
-            if charge.get("taxes"):
-                found["vat"] = f"{Decimal(charge['taxes'][0]['ppm']) / 10_000:f}".rstrip("0").rstrip(".")
+        if (charge := plan.charge(name)) is not None:
+            found[name] = charge.rates[-1].price
+            if charge.taxes:
+                found["vat"] = f"{Decimal(charge.taxes[0].ppm) / 10_000:f}".rstrip("0").rstrip(".")
     return found
 
 
@@ -79,13 +85,19 @@ def _values(plan: dict[str, Any]) -> dict[str, str]:
 async def make_tariff(visit: Visit) -> Answer:
     """Show what an example costs by these prices, or store them as a plan and let it apply."""
     form = visit.form
-    plan = _plan(form)
+    try:
+        return await _made(visit, form, _plan(form))
+    except ApiError as error:  # what was typed stays
+        return _editor(visit, dict(form), error.status, problem=error)
+
+
+async def _made(visit: Visit, form: Mapping[str, str], plan: dict[str, object]) -> Answer:
     if form.get("do") != "store":
         wh = {f"{way}_wh": int(_number(form, f"{way}_kwh") * 1000) for way in ("import", "export")}
         minutes = {name: int(_number(form, name)) for name in ("charging_min", "idle_min")}
         minutes["charging_min"] = max(1, minutes["charging_min"])
         cost = await visit.ask(tariffs.price_example, {"plan": plan, **wh, **minutes})
-        return visit.show("tariff.html", values=dict(form), cost=cost)
+        return _editor(visit, dict(form), cost=cost)
     await visit.ask(tariffs.make_tariff, plan)
     if form.get("everywhere"):
         await visit.ask(tariffs.assign_tariff, {"plan_id": plan["id"]})
@@ -101,9 +113,9 @@ async def assign_tariff(visit: Visit) -> Answer:
     return visit.see(visit.back, f"{plan_id} applies at {station_id or 'every station without one of its own'}.")
 
 
-def _plan(form: Any) -> dict[str, Any]:
+def _plan(form: Mapping[str, str]) -> dict[str, object]:
     """Return the plan of a form: a price of each kind, and one VAT rate. Raises ApiError."""
-    plan = {name: form.get(name, "").strip() for name in ("id", "currency", "zone", "description")}
+    plan: dict[str, object] = {name: form.get(name, "").strip() for name in ("id", "currency", "zone", "description")}
     vat = _number(form, "vat")
     taxes = [{"kind": "VAT", "ppm": int(vat * 10_000)}] if vat else []
     for name in _PRICES:
@@ -115,7 +127,7 @@ def _plan(form: Any) -> dict[str, Any]:
     return plan
 
 
-def _number(form: Any, name: str) -> Decimal:
+def _number(form: Mapping[str, str], name: str) -> Decimal:
     try:
         found = Decimal(form.get(name, "").strip() or "0")
     except InvalidOperation:
@@ -137,14 +149,7 @@ async def show_report(visit: Visit) -> Answer:
 async def download_report(visit: Visit) -> Answer:
     """Send a report as CSV, whole."""
     asked = {"by": "month", **visit.asked("by", "from_day", "to_day")}
-    lines, cursor = [], ""
-    while True:
-        found, cursor = await visit.page(
-            reports.report_transactions, limit=1000, **asked, **({"cursor": cursor} if cursor else {})
-        )
-        lines += found
-        if not cursor:
-            break
+    lines = [each async for each in visit.every(reports.report_transactions, **asked)]
     names = tuple(reports.TransactionSum.__struct_fields__)
     rows = [names, *(tuple(each[name] for name in names) for each in lines)]
     text = "".join(",".join(map(csv_field, row)) + "\r\n" for row in rows)
@@ -155,7 +160,7 @@ async def download_report(visit: Visit) -> Answer:
 def csv_field(value: object) -> str:
     """Return a field of CSV (RFC 4180), which no spreadsheet takes for a formula."""
     text = "" if value is None else str(value)
-    if text[:1] in ("=", "+", "@", "\t") or (text[:1] == "-" and not text[1:].replace(".", "").isdecimal()):
+    if text[:1] in ("=", "+", "@", "\t", "\r") or (text[:1] == "-" and not text[1:].replace(".", "").isdecimal()):
         text = f"'{text}"
     return f'"{text.replace(chr(34), chr(34) * 2)}"' if any(each in text for each in ',"\r\n') else text
 

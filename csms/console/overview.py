@@ -1,15 +1,14 @@
-"""The first page: what happens now, and what somebody has to do; and the stream that keeps all pages current."""
+"""The first page: what happens now, and what the operator has to do; and the stream that keeps all pages current."""
 
 from datetime import UTC, datetime
-from typing import Any
 
 from csms.api.billing import quarantine, reports
-from csms.api.charging import grid
 from csms.api.diagnostics import events, overview
 from csms.api.http.pipeline import Answer
-from csms.api.http.problems import ApiError
 from csms.api.stations import admission
+from csms.console.energy import signal_in_force
 from csms.console.visit import Visit, page
+from v2g.energy.grid_signal import TypedGridSignal, TypedSlot
 
 _FEW = 8
 
@@ -18,31 +17,26 @@ _FEW = 8
 async def show_overview(visit: Visit) -> Answer:
     """Show each part that the person may see."""
     today = datetime.fromtimestamp(visit.now_ms / 1000, UTC).astimezone(visit.zone).date().isoformat()
-    shown: dict[str, Any] = {}
+    shown: dict[str, object] = {}
     for name, operation, parameters in (
         ("stations", overview.read_stations_overview, {}),
         ("transactions", overview.read_transactions_overview, {}),
         ("money", reports.report_transactions, {"by": "day", "from_day": today, "to_day": today}),
-        ("signal", grid.read_grid_signal, {}),
         ("quarantine", quarantine.list_quarantine, {"state": "quarantined", "limit": _FEW}),
         ("undecided", admission.list_admissions, {"undecided": True, "limit": _FEW}),
         ("faults", admission.list_connection_faults, {"limit": _FEW}),
     ):
         shown[name] = None
         if visit.may(operation):
-            try:
-                shown[name] = await visit.ask(operation, **parameters)
-            except ApiError as error:
-                if error.status != 404:  # there is no grid signal yet
-                    raise
-    return visit.show("overview.html", today=today, price=_price_now(shown["signal"], visit.now_ms), **shown)
+            shown[name] = await visit.ask(operation, **parameters)
+    signal = await signal_in_force(visit)
+    return visit.show("overview.html", 200, today=today, signal=signal, price=_slot_now(signal, visit.now_ms), **shown)
 
 
-def _price_now(signal: dict[str, Any] | None, now_ms: int) -> dict[str, Any] | None:
+def _slot_now(signal: TypedGridSignal | None, now_ms: int) -> TypedSlot | None:
     """Return the slot of a grid signal that is in force."""
-    slots = [] if signal is None else signal.get("slots", [])
-    running = (each for each in slots if each["start_ms"] <= now_ms < each["start_ms"] + 1000 * each["duration_s"])
-    return next(running, None)
+    slots = () if signal is None else signal.slots
+    return next((each for each in slots if each.start_ms <= now_ms < each.start_ms + 1000 * each.duration_s), None)
 
 
 @page("/events", events.stream_events)

@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from csms.console.visit import segment
 from v2g.text import printable
 from v2g.units import decimals_of
 
@@ -56,7 +57,7 @@ def environment(zone: tzinfo) -> Environment:
         "money": money,
         "price": price,
         "duration": duration,
-        "path": lambda text: quote(str(text), safe=""),
+        "path": segment,
         "query": lambda values: urlencode({name: value for name, value in values.items() if value not in (None, "")}),
         "tone": lambda state: STATUS.get(state or "", "dull"),
     }
@@ -131,16 +132,18 @@ def duration(ms: int | None) -> str:
 
 
 class Line:
-    """A line of a chart: `values` at the chart's times, None where there is none."""
+    """A line of a chart: `values` at the chart's times, None for none. `steps`: each holds until the next."""
 
-    def __init__(self, label: str, unit: str, values: Sequence[float | None]) -> None:
-        self.label, self.unit, self.values = label, unit, values
+    def __init__(self, label: str, unit: str, values: Sequence[float | None], *, steps: bool = False) -> None:
+        self.label, self.unit, self.values, self.steps = label, unit, values, steps
 
 
-def chart(title: str, times_ms: Sequence[int], lines: Sequence[Line]) -> dict[str, Any]:
+def chart(title: str, times_ms: Sequence[int], lines: Sequence[Line]) -> dict[str, object]:
     """Return a chart, as the page's script reads it: at most two units, times in s since 1970."""
     return {
         "title": title,
         "times": [at // 1000 for at in times_ms],
-        "lines": [{"label": each.label, "unit": each.unit, "values": list(each.values)} for each in lines],
+        "lines": [
+            {"label": each.label, "unit": each.unit, "steps": each.steps, "values": list(each.values)} for each in lines
+        ],
     }

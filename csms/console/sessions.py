@@ -12,7 +12,7 @@ from csms.api.http.problems import ApiError
 from csms.api.stations import remote_control
 from csms.api.transactions import settlements, transactions
 from csms.console.present import Line, chart
-from csms.console.visit import ROOT, Visit, action, page
+from csms.console.visit import Visit, action, page, place
 
 _PAGE = 50
 _MOST_POINTS = 2000
@@ -36,10 +36,10 @@ async def list_sessions(visit: Visit) -> Answer:
 @page("/sessions/{station_id}/{transaction_id}", transactions.read_transaction)
 async def one_session(visit: Visit) -> Answer:
     """Show a session."""
-    place = {"station": visit.path["station_id"], "transaction_id": visit.path["transaction_id"]}
-    found = await visit.ask(transactions.read_transaction, **place)
+    which = {"station": visit.path["station_id"], "transaction_id": visit.path["transaction_id"]}
+    found = await visit.ask(transactions.read_transaction, **which)
     try:
-        cost = await visit.ask(transactions.read_cost, **place)
+        cost = await visit.ask(transactions.read_cost, **which)
     except ApiError as error:
         if error.status != 404:  # it has no price
             raise
@@ -61,7 +61,7 @@ async def one_session(visit: Visit) -> Answer:
     )
 
 
-def _chart(values: list[dict[str, Any]]) -> dict[str, Any] | None:
+def _chart(values: list[dict[str, Any]]) -> dict[str, object] | None:
     """Return the chart of a session's values: power in both directions, what was offered, and state of charge."""
     lines: dict[str, dict[int, float]] = {"power": {}, "offered": {}, "soc": {}}
     for each in values:
@@ -90,7 +90,7 @@ def _chart(values: list[dict[str, Any]]) -> dict[str, Any] | None:
 async def stop(visit: Visit) -> Answer:
     """Stop a session."""
     station, transaction = visit.path["station_id"], visit.path["transaction_id"]
-    visit.back = f"{ROOT}/sessions/{station}/{transaction}"
+    visit.back = place("sessions", station, transaction)
     found = await visit.ask(remote_control.stop_transaction, transaction_id=transaction, station=station)
     return visit.see(visit.back, f"Stop: {found['status']}", failed=found["status"] != "Accepted")
 

@@ -7,7 +7,7 @@ from csms.api.http.pipeline import Answer
 from csms.api.http.problems import ApiError, missing
 from csms.api.stations import admission, device_model, remote_control, stations
 from csms.api.transactions import transactions
-from csms.console.visit import ROOT, Visit, action, page
+from csms.console.visit import ROOT, Visit, action, page, place
 
 _PAGE = 50
 
@@ -48,7 +48,7 @@ async def one_station(visit: Visit) -> Answer:
 async def _command(visit: Visit, operation: Operation, body: object = None, **more: object) -> Answer:
     """Send a command; the next page shows what the station answered."""
     name = visit.path["station_id"]
-    visit.back = f"{ROOT}/stations/{name}"
+    visit.back = place("stations", name)
     found = await visit.ask(operation, body, station_id=name, **more)
     status, info = found.get("status") or found.get("decision") or found.get("state", ""), found.get("statusInfo") or {}
     reason = " ".join(filter(None, (info.get("reasonCode"), info.get("additionalInfo"))))
@@ -71,8 +71,8 @@ async def change_availability(visit: Visit) -> Answer:
 @action("/stations/{station_id}/unlock/{evse_id}/{connector_id}", remote_control.unlock_connector)
 async def unlock(visit: Visit) -> Answer:
     """Unlock a connector."""
-    place = {name: visit.path[name] for name in ("evse_id", "connector_id")}
-    return await _command(visit, remote_control.unlock_connector, **place)
+    which = {name: visit.path[name] for name in ("evse_id", "connector_id")}
+    return await _command(visit, remote_control.unlock_connector, **which)
 
 
 @action("/stations/{station_id}/admission", admission.decide_station)
@@ -89,7 +89,7 @@ async def decide(visit: Visit) -> Answer:
 async def start(visit: Visit) -> Answer:
     """Start a session for a token."""
     name, form = visit.path["station_id"], visit.form
-    visit.back = f"{ROOT}/stations/{name}"
+    visit.back = place("stations", name)
     token = {"idToken": form.get("token", ""), "type": form.get("type", "Central")}
     body: dict[str, object] = {"id_token": token}
     if form.get("evse_id"):

@@ -4,11 +4,11 @@ import base64
 import binascii
 import hmac
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import tzinfo
 from http import HTTPStatus
-from typing import Any, Final
-from urllib.parse import urlsplit
+from typing import Any, Final, TypeVar
+from urllib.parse import quote, unquote, urlsplit
 
 import msgspec
 from litestar import Response
@@ -24,6 +24,8 @@ from csms.domain.diagnostics.frames import without_tokens
 from csms.domain.security.access import Principal, allowed
 from csms.services.security.users import Users, UserSession
 from v2g import typed_json
+
+T = TypeVar("T")
 
 ROOT: Final = "/console"
 COOKIE: Final = "__Host-v2g-session"
@@ -43,7 +45,7 @@ class Notice(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Visit:
-    """A request of somebody who has logged in, or of nobody (`session` None). `form`: fields of a POST."""
+    """A request of a person who has logged in, or of a stranger (`session` None). `form`: fields of a POST."""
 
     def __init__(
         self,
@@ -57,7 +59,7 @@ class Visit:
         self.users: Final = users
         self.request: Final = request
         self.session: Final = session
-        self.form: Final = form
+        self.form = form
         self.back = ""
         """Where a failed action returns to."""
 
@@ -68,7 +70,7 @@ class Visit:
 
     @property
     def person(self) -> UserSession:
-        """Who has logged in, on pages for which somebody has to."""
+        """Who has logged in, on pages that need a login."""
         assert self.session is not None
         return self.session
 
@@ -89,8 +91,8 @@ class Visit:
 
     @property
     def path(self) -> Mapping[str, Any]:
-        """Parameters of the path."""
-        return self.request.path_params
+        """Parameters of the path, as they were before `segment`."""
+        return {name: unquote(value) for name, value in self.request.path_params.items()}
 
     def asked(self, *names: str) -> dict[str, str]:
         """Return those of these parameters of the query that are not empty."""
@@ -112,10 +114,25 @@ class Visit:
         """
         return (await self._answer(operation, body, parameters))[0]
 
+    async def find(self, kind: type[T], operation: Operation, body: object = None, **parameters: object) -> T:
+        """Return what an operation answers, as values of `kind`. Raises ApiError."""
+        return typed_json.convert(await self.ask(operation, body, **parameters), kind)
+
     async def page(self, operation: Operation, **parameters: object) -> tuple[list[Any], str]:
         """Return the items of a page of a list, and the cursor of the next one, "" at the end. Raises ApiError."""
         items, following = await self._answer(operation, None, parameters)
         return items, following
+
+    async def every(self, operation: Operation, **parameters: object) -> AsyncIterator[Any]:
+        """Yield the items of all pages of a list. Raises ApiError."""
+        following = ""
+        while True:
+            more = {"cursor": following} if following else {}
+            items, following = await self.page(operation, limit=1000, **parameters, **more)
+            for each in items:
+                yield each
+            if not following:
+                return
 
     async def call(self, operation: Operation, parameters: Mapping[str, object], body: bytes = b"") -> tuple[Call, Any]:
         """Return the call of an operation, and its decoded parameters. Raises ApiError (403, 400)."""
@@ -216,6 +233,21 @@ def with_session(answer: Answer, cookie: str) -> Answer:
     return answer
 
 
+def segment(text: object) -> str:
+    """Return any text as one segment of a path of the console.
+
+    A slash, a percent sign and dots that mean a folder are quoted twice: servers and browsers undo the first time
+    before they look at segments. `Visit.path` undoes the second.
+    """
+    said = str(text).replace("%", "%25").replace("/", "%2F")
+    return quote(said.replace(".", "%2E") if said in (".", "..") else said, safe="")
+
+
+def place(*segments: object) -> str:
+    """Return the path of a page of the console."""
+    return "/".join((ROOT, *map(segment, segments)))
+
+
 def local(path: str) -> str:
     """Return a path if it is of the console, else the console's first page: no link leads elsewhere after the login."""
     return path if _LOCAL.fullmatch(path) and len(path) <= 500 else ROOT
@@ -240,7 +272,7 @@ Handler = Callable[[Visit], Awaitable[Answer]]
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
-    """A page (GET) or action (POST). `asks`: the operation without which it makes no sense; None: anybody's who has
+    """A page (GET) or action (POST). `asks`: the operation without which it makes no sense; None: of all who have
     logged in. `public`: without login. `initial`: also before the issued password is changed."""
 
     method: Method

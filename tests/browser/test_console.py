@@ -59,7 +59,7 @@ class Tab:
 
 @pytest_asyncio.fixture
 async def tab(browser: Browser, csms: Backend, url: str) -> AsyncIterator[Tab]:
-    """Somebody at the login page; `ada` is an administrator."""
+    """A person at the login page; `ada` is an administrator."""
     await csms.services.store.run(users.add_first, "ada", hash_password("first password"), csms.clock.utc_ms())
     context = await browser.new_context(ignore_https_errors=True)
     found = Tab(await context.new_page(), url)

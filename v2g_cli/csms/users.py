@@ -28,7 +28,7 @@ def add(
     role: Annotated[str, typer.Option("--role", help="Role, such as viewer or operator.")] = "viewer",
     json: JsonFlag = False,
 ) -> None:
-    """Let somebody log in; prints a password, to be changed at the first login.
+    """Let a person log in; prints a password, to be changed at the first login.
 
     Example: `v2g csms users add ada --role operator`
     """
@@ -51,7 +51,7 @@ def set_role(
     role: Annotated[str, typer.Argument(metavar="ROLE", help="Role, such as viewer or operator.")],
     json: JsonFlag = False,
 ) -> None:
-    """Give somebody another role, at once.
+    """Give a person another role, at once.
 
     Example: `v2g csms users role ada installer`
     """
@@ -60,7 +60,7 @@ def set_role(
 
 @app.command()
 def remove(context: typer.Context, name: UserName) -> None:
-    """Remove somebody; sessions end.
+    """Remove a person; sessions end.
 
     Example: `v2g csms users remove ada`
     """

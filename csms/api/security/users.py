@@ -23,7 +23,7 @@ UserName = Annotated[
 
 
 class User(msgspec.Struct, frozen=True, kw_only=True):
-    """Somebody who may log in to the console. `initial`: has not changed the issued password yet."""
+    """A person who may log in to the console. `initial`: has not changed the issued password yet."""
 
     name: str
     role: Role
@@ -35,7 +35,7 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NewUser(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Somebody who may log in from now on. Roles of programs and drivers are refused."""
+    """A person who may log in from now on. Roles of programs and drivers are refused."""
 
     name: UserName
     role: Role
@@ -77,7 +77,7 @@ async def list_users(call: Call, parameters: Paged) -> Page[User]:
     "/access/users", Permission.MANAGE_ACCESS, status=201, confidential=True, example={"name": "ada", "role": "viewer"}
 )
 async def add_user(call: Call, body: NewUser) -> Reply[IssuedPassword]:
-    """Let somebody log in to the console. The issued password is only in this answer."""
+    """Let a person log in to the console. The issued password is only in this answer."""
     from csms.services.security.users import hash_password, new_password  # on demand: argon2 is for people only
 
     check_role(body.role)
@@ -104,7 +104,7 @@ async def read_user(call: Call, parameters: OneUser) -> User:
 
 @put("/access/users/{name}/role", Permission.MANAGE_ACCESS, problems=(404, 409), example={"role": "operator"})
 async def set_user_role(call: Call, parameters: OneUser, body: NewRole) -> User:
-    """Give somebody another role, at once. Nobody changes their own: another administrator has to."""
+    """Give a person another role, at once. Nobody changes their own: another administrator has to."""
     check_role(body.role)
     _require_another(call, parameters.name)
     return await _change(
@@ -114,7 +114,7 @@ async def set_user_role(call: Call, parameters: OneUser, body: NewRole) -> User:
 
 @post("/access/users/{name}/reset", Permission.MANAGE_ACCESS, problems=(404,), confidential=True)
 async def reset_user(call: Call, parameters: OneUser) -> IssuedPassword:
-    """Issue another password, remove the second factor, and end all sessions of somebody."""
+    """Issue another password, remove the second factor, and end all sessions of a person."""
     from csms.services.security.users import hash_password, new_password  # on demand: argon2 is for people only
 
     password = new_password()
@@ -129,7 +129,7 @@ async def reset_user(call: Call, parameters: OneUser) -> IssuedPassword:
 
 @delete("/access/users/{name}", Permission.MANAGE_ACCESS, problems=(404, 409))
 async def remove_user(call: Call, parameters: OneUser) -> None:
-    """Remove somebody, at once. Nobody removes themselves."""
+    """Remove a person, at once. Nobody removes themselves."""
     _require_another(call, parameters.name)
     await _change(call, parameters.name, lambda connection, _: rows.remove(connection, parameters.name), stays=False)
 

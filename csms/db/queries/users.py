@@ -70,7 +70,7 @@ def add(connection: Connection, name: str, role: Role, password: str, now_ms: in
 
 
 def add_first(connection: Connection, name: str, password: str, now_ms: int) -> bool:
-    """Store the first administrator, with the hash of an issued password, unless there is somebody; return whether."""
+    """Store the first administrator, with the hash of an issued password, unless there are people; return whether."""
     if connection.execute(select(users.c.name).limit(1)).first() is not None:
         return False
     return add(connection, name, Role.ADMIN, password, now_ms, "configuration")
@@ -105,7 +105,7 @@ def use_step(connection: Connection, name: str, step: int) -> bool:
 
 
 def begin_session(connection: Connection, sha256: str, name: str, now_ms: int) -> None:
-    """Store a session of somebody who has logged in now; delete those that are over."""
+    """Store a session of a person who has logged in now; delete those that are over."""
     late = (user_sessions.c.seen_ms < now_ms - IDLE_MS) | (user_sessions.c.created_ms < now_ms - SESSION_MS)
     connection.execute(delete(user_sessions).where(late))
     connection.execute(insert(user_sessions).values(sha256=sha256, name=name, created_ms=now_ms, seen_ms=now_ms))

@@ -1,5 +1,6 @@
 """People who log in to the console: their roles, passwords, second factors, and how long a session lasts. Pure."""
 
+import re
 from typing import Final
 
 from csms.domain.security.access import OF_VEHICLES, Principal, Role, evs_of
@@ -13,6 +14,8 @@ SESSION_MS: Final = 12 * 3600 * 1000
 
 IDLE_MS: Final = 3600 * 1000
 """A session ends so long after its last use; an open page uses it."""
+
+_FACTOR: Final = re.compile("[A-Z2-7]{32}")
 
 STEP_S: Final = 30
 """Steps of second factors (RFC 6238)."""
@@ -37,8 +40,14 @@ def check_password(password: str, name: str) -> None:
     """Raise RefusedError (`password`) for a password that is too short, too long, not printable, or the name."""
     if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD or not password.isprintable():
         raise RefusedError(f"a password has {MIN_PASSWORD} to {MAX_PASSWORD} printable characters", reason="password")
-    if name.lower() in password.lower() or len(set(password)) < 5:
+    if (len(name) > 2 and name.lower() in password.lower()) or len(set(password)) < 5:
         raise RefusedError("this password is easily guessed", reason="password", hint="choose several random words")
+
+
+def check_factor(secret: str) -> None:
+    """Raise RefusedError (`factor`) for a secret of a second factor that is not 160 bits in base32 (RFC 4226 R6)."""
+    if not _FACTOR.fullmatch(secret):
+        raise RefusedError("this is not a key of a second factor", reason="factor", hint="open the page again")
 
 
 def is_over(created_ms: int, seen_ms: int, now_ms: int) -> bool:

@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from csms.db.queries import users as rows
 from csms.domain.security.access import Principal
-from csms.domain.security.users import STEP_S, check_password, principal_of, steps_at
+from csms.domain.security.users import STEP_S, check_factor, check_password, principal_of, steps_at
 from csms.ocpp.base import Services
 from v2g.errors import RefusedError
 from v2g.observe import Observe
@@ -39,7 +39,7 @@ class Throttled(RefusedError):
 
 
 class UserSession(msgspec.Struct, frozen=True, kw_only=True):
-    """Somebody who has logged in. `initial`: the password has to be changed first. `csrf`: what each form sends."""
+    """A person who has logged in. `initial`: the password has to be changed first. `csrf`: what each form sends."""
 
     principal: Principal
     initial: bool
@@ -64,12 +64,14 @@ def hash_password(password: str) -> str:
 
 
 class Users:
-    """Logs people in and out. Attempts are throttled before any work, by address and by name."""
+    """Logs people in and out. Attempts are throttled before any work, by address and by name; codes of second factors,
+    whose guesses have the right password, by name and harder: in a year, a guess succeeds with a chance of 1 in 4."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
         self._addresses = Buckets(per_s=0.1, burst=10)
         self._names = Buckets(per_s=0.1, burst=20)
+        self._codes = Buckets(per_s=1 / 300, burst=5)
         self._hashing = asyncio.Semaphore(_HASHES_AT_ONCE)
         self._nobody: str | None = None
 
@@ -134,8 +136,11 @@ class Users:
     async def set_factor(self, session: UserSession, password: str, secret: str, code: str) -> str:
         """Use a second factor from now on; return the cookie of a new session. Raises RefusedError.
 
-        `secret`: from `new_factor`; `code` proves that the app has it.
+        `secret`: from `new_factor`; `code` proves that the app has it. An existing factor has to be removed first.
         """
+        if session.second_factor:
+            raise RefusedError("the login has a second factor already", reason="factor", hint="remove it first")
+        check_factor(secret)
         await self._require_password(session, password)
         step = _step_of(secret, code, self._services.clock.utc_ms())
         if step is None:
@@ -149,20 +154,33 @@ class Users:
         await self._services.store.run(write)
         return await self._begin(session.name)
 
-    async def remove_factor(self, session: UserSession, password: str) -> None:
-        """Use no second factor any more. Raises RefusedError."""
-        await self._require_password(session, password)
-        await self._services.store.run(rows.set_factor, session.name, None)
+    async def remove_factor(self, session: UserSession, password: str, code: str) -> str:
+        """Use no second factor any more, by a last code of it; return the cookie of a new session. Raises RefusedError.
 
-    async def _require_password(self, session: UserSession, password: str) -> None:
+        All sessions end: who has a session and the password still cannot remove what protects the account.
+        """
+        user = await self._require_password(session, password)
+        if not await self._uses_code(user, code):
+            raise RefusedError("the code does not fit", reason="code", hint="each code works once")
+
+        def write(connection: Connection) -> None:
+            rows.set_factor(connection, session.name, None)
+            rows.end_sessions(connection, session.name)
+
+        await self._services.store.run(write)
+        return await self._begin(session.name)
+
+    async def _require_password(self, session: UserSession, password: str) -> rows.StoredUser:
         if (wait_s := self._names.take(session.name, self._services.clock.monotonic())) > 0:
             raise Throttled(math.ceil(wait_s))
-        if not await self._fits(password, await self._services.store.read(rows.find, session.name)):
+        user = await self._services.store.read(rows.find, session.name)
+        if not await self._fits(password, user) or user is None:
             raise RefusedError("the present password is wrong", reason="password")
         self._names.give(session.name)
+        return user
 
     async def _fits(self, password: str, user: rows.StoredUser | None) -> bool:
-        """Return whether a password is right; takes as long where there is nobody."""
+        """Return whether a password is right; takes as long for a name that does not exist."""
         if self._nobody is None:
             self._nobody = await self._hash(secrets.token_hex())
         hashed = self._nobody if user is None else user.password
@@ -176,9 +194,16 @@ class Users:
     async def _uses_code(self, user: rows.StoredUser, code: str) -> bool:
         if user.sealed_factor is None:
             return True
+        if not code:
+            return False
+        if (wait_s := self._codes.take(user.name, self._services.clock.monotonic())) > 0:
+            raise Throttled(math.ceil(wait_s))
         secret = self._services.store_key.open(user.sealed_factor, _purpose(user.name))
         step = _step_of(secret, code, self._services.clock.utc_ms())
-        return step is not None and await self._services.store.run(rows.use_step, user.name, step)
+        fits = step is not None and await self._services.store.run(rows.use_step, user.name, step)
+        if fits:
+            self._codes.give(user.name)
+        return fits
 
 
 def new_factor(name: str, issuer: str) -> tuple[str, str]:

@@ -15,7 +15,7 @@ PASSWORD = "seven wild geese fly"
 
 
 class Person:
-    """Somebody at a browser: cookies are kept, forms have the token of the page before."""
+    """A person at a browser: cookies are kept, forms have the token of the page before."""
 
     def __init__(self, ask: ApiClient, name: str = "") -> None:
         self.ask = ask
@@ -75,7 +75,7 @@ def console(backend: Backend) -> AbstractAsyncContextManager[ApiClient]:
 
 
 async def employ(ask: ApiClient, name: str, role: Role, password: str = PASSWORD) -> Person:
-    """Return somebody with this role, who has chosen a password and logged in."""
+    """Return a person with this role, who has chosen a password and logged in."""
     made = await ask("POST", "/access/users", {"name": name, "role": role.value})
     assert made.status == 201, made.json
     person = Person(ask, name)

@@ -102,6 +102,46 @@ async def test_a_second_factor_is_asked_for_and_a_code_works_once(ask: ApiClient
     assert (await Person(ask, "ada").log_in(reset["password"])).status == 303
 
 
+async def test_a_second_factor_is_neither_replaced_nor_removed_by_password_alone(ask: ApiClient) -> None:
+    ada, clock = await employ(ask, "ada", Role.ADMIN), ask.backend.clock
+    page = (await ada.get("/console/account")).body.decode()
+    (secret,) = re.findall(r'name="secret" value="([A-Z2-7]+)"', page)
+
+    def code(of: str = secret) -> str:
+        clock.advance(30)
+        return pyotp.TOTP(of).at(clock.utc_ms() // 1000)
+
+    async def answered(path: str, fields: dict[str, str]) -> str:
+        await ada.send(f"/console/account/factor{path}", {"password": PASSWORD, **fields})
+        return text_of(await ada.get("/console/account"))
+
+    assert "not a key" in await answered("", {"secret": "AAAAAAAA", "code": code()})
+    assert "asks for a code" in await answered("", {"secret": secret, "code": code()})
+    other = pyotp.random_base32()
+    assert "has a second factor already" in await answered("", {"secret": other, "code": code(other)})
+    assert "does not fit" in await answered("/remove", {"code": "000000"})
+    elsewhere = Person(ask, "ada")
+    assert (await elsewhere.log_in(code=code())).status == 303
+    assert "asks for no code any more" in await answered("/remove", {"code": code()})
+    assert (await elsewhere.get("/console/stations")).status == 303, "other sessions end"
+
+
+async def test_guesses_of_codes_with_the_right_password_are_few(ask: ApiClient) -> None:
+    ada, clock = await employ(ask, "ada", Role.ADMIN), ask.backend.clock
+    page = (await ada.get("/console/account")).body.decode()
+    (secret,) = re.findall(r'name="secret" value="([A-Z2-7]+)"', page)
+    factor = pyotp.TOTP(secret)
+    fields = {"password": PASSWORD, "secret": secret, "code": factor.at(clock.utc_ms() // 1000)}
+    await ada.send("/console/account/factor", fields)
+    guesses = [await Person(ask, "ada").log_in(code="000000") for _ in range(6)]
+    assert [each.status for each in guesses] == [401] * 5 + [429]
+    clock.advance(60)
+    right = factor.at(clock.utc_ms() // 1000)
+    assert (await Person(ask, "ada").log_in(code=right)).status == 429
+    reset = (await ask("POST", "/access/users/ada/reset")).json
+    assert (await Person(ask, "ada").log_in(reset["password"])).status == 303, "an administrator helps"
+
+
 async def test_sessions_end_by_logout_time_and_decision(ask: ApiClient) -> None:
     clock = ask.backend.clock
     ada, bob = await employ(ask, "ada", Role.ADMIN), await employ(ask, "bob", Role.VIEWER)

@@ -91,7 +91,7 @@ async def test_text_of_stations_is_shown_and_never_obeyed(ask: ApiClient) -> Non
     answer = await station.call("BootNotification", {"reason": "PowerUp", "chargingStation": about})
     assert answer["status"] == "Accepted"
     charging = Charging(ask.backend, station)
-    charging.id = "'\"><b>tx"
+    charging.id = "'\"><b>t%2F/?#\r\nx"
     await charging.event("Started", "CablePluggedIn", state="Charging", context="Transaction.Begin")
     ada = await employ(ask, "ada", Role.ADMIN)
     stations = await ada.get("/console/stations")
@@ -102,10 +102,19 @@ async def test_text_of_stations_is_shown_and_never_obeyed(ask: ApiClient) -> Non
         assert page.status == 200
         assert "<script>alert" not in body
         assert "<img src=x" not in body
-        assert "<b>tx" not in body
+        assert "<b>t" not in body
         assert not set(body) & {"\u202e", "\x1b", "\u200b"}, "invisible characters are shown"
     assert escape(HOSTILE[:50], quote=False)[:30] in stations.body.decode().replace("&#34;", '"').replace("&#39;", "'")
     assert "\\u202eedoc\\u001b[31m\\u200b" in pages[1].body.decode()
+    stopping = asyncio.create_task(ada.send(link + "/stop"))
+    request = await station.expect("RequestStopTransaction")
+    assert request.payload["transactionId"] == charging.id
+    request.reply({"status": "Accepted"})
+    assert (await stopping).headers["location"] == link, "no text ends up in a header as it is"
+    assert "Stop: Accepted" in text_of(await ada.get(link))
+    stranger = Person(ask, "ada")
+    await stranger.get((await stranger.get(link)).headers["location"])
+    assert (await stranger.log_in(path=link)).headers["location"] == link
     for path in (f"/console/stations?text={HOSTILE}", f"/console/login?next={HOSTILE}", "/console/audit?caller=<b>"):
         assert "<script>alert" not in (await ada.get(path)).body.decode()
     for markup in re.findall(r"<[a-z][^>]*>", pages[1].body.decode()):
