@@ -6,8 +6,9 @@ test of UN GTR 20) calls it a runaway where the fast rise comes with one of the 
 be a sensor, two of them are not. Here any two count within `together_s`, as a cell that vents cools its neighbours'
 sensor, and one that burns may take its sensor with it.
 
-The finding comes with the sample that has the second sign. What ends the flow of energy is told there and not later; it
-stays until `reset`, by hand.
+A sign has to last for `hold_s`, and its time adds up (`v2g.safety.excess`): a wrong sample is no sign, however many
+signals it spoils, and a right one between wrong ones does not take a sign away. A value that is no number says nothing
+either way. The finding comes with the sample that completes the second sign, and stays until `reset`, by hand.
 """
 
 import math
@@ -18,11 +19,12 @@ from msgspec import Meta
 
 from v2g.battery.finding import Finding
 from v2g.battery.sample import Sample
+from v2g.safety.excess import UNIT, Excess, microseconds
 
-_HOTTEST: Final = "battery.temperature.max"
-_LOWEST: Final = "battery.cell_voltage.min"
-_MEAN: Final = "battery.cell_voltage.mean"
-_PRESSURE: Final = "battery.pressure"
+HOTTEST: Final = "battery.temperature.max"
+LOWEST: Final = "battery.cell_voltage.min"
+MEAN: Final = "battery.cell_voltage.mean"
+PRESSURE: Final = "battery.pressure"
 _NEVER: Final = -(1 << 62)
 _SECOND_MS: Final = 1000
 _RISES: Final = 3
@@ -40,6 +42,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pressure_kpa: Annotated[float, Meta(gt=0, le=1000, description="rise of the pack's pressure, kPa")] = 2.0
     pressure_s: Annotated[float, Meta(gt=0, le=3600, description="in less than, s")] = 10.0
     together_s: Annotated[float, Meta(gt=0, le=3600, description="two signs within count together, s")] = 60.0
+    hold_s: Annotated[
+        float, Meta(gt=0, le=2, description="temperature, voltage and pressure are signs after, s; gaps add up")
+    ] = 0.3
 
 
 class State(msgspec.Struct, frozen=True):
@@ -49,13 +54,17 @@ class State(msgspec.Struct, frozen=True):
     mark_c: float | None = None
     """Temperature at the start of the present second, and that time."""
     mark_ms: int = 0
+    rising_c: float = 0.0
     rising_ms: int = 0
-    """Since when each second has risen fast enough."""
+    """Temperature and time from which seconds have risen fast enough."""
     rises: int = 0
-    """How many of them: a single jump of a sensor is one, however long it was silent before."""
+    """Such seconds, less those since that did not: neither a jump of a sensor, however long it was silent before, nor
+    a dip decides."""
     pressure_kpa: float | None = None
     """Slow mean of the pressure."""
     pressure_ms: int = 0
+    lasting: tuple[Excess, Excess, Excess] = (Excess(),) * 3
+    """For how long the temperature, the voltage, and the pressure have been beyond their limits."""
     latched_ms: int | None = None
     """When a runaway was found."""
 
@@ -66,10 +75,10 @@ def step(settings: Settings, state: State, sample: Sample) -> tuple[State, tuple
     seen = tuple(sample.at_ms if now else at for now, at in zip(signs, state.seen_ms, strict=True))
     assert len(seen) == len(SIGNS)
     state = msgspec.structs.replace(state, seen_ms=seen)
-    recent = [at >= sample.at_ms - settings.together_s * 1000 for at in seen]
+    recent = [sample.at_ms - settings.together_s * 1000 <= at <= sample.at_ms for at in seen]
     if state.latched_ms is not None or sum(recent) < 2 or not any(signs):
         return state, ()
-    evidence = dict(sample.values) | {
+    evidence = {name: value for name, value in sample.values.items() if math.isfinite(value)} | {
         f"sign.{name}_s": (sample.at_ms - at) / 1000 for name, at, now in zip(SIGNS, seen, recent, strict=True) if now
     }
     found = Finding("thermal_runaway", "error", sample.at_ms, True, float(sum(recent)), 1.0, evidence)  # noqa: FBT003
@@ -84,27 +93,61 @@ def reset(state: State, at_ms: int) -> tuple[State, tuple[Finding, ...]]:
 
 
 def _signs(settings: Settings, state: State, sample: Sample) -> tuple[State, tuple[bool, bool, bool, bool]]:
-    values, at_ms = sample.values, sample.at_ms
-    hottest_c, gradient = values.get(_HOTTEST), False
+    hottest_c, lowest_v, mean_v, pressure_kpa = (
+        _number(sample.values.get(each)) for each in (HOTTEST, LOWEST, MEAN, PRESSURE)
+    )
+    at_ms, gradient, swollen = sample.at_ms, False, None
     if hottest_c is not None:
-        passed_ms = at_ms - state.mark_ms
-        if state.mark_c is None or passed_ms < 0:
-            state = msgspec.structs.replace(state, mark_c=hottest_c, mark_ms=at_ms, rising_ms=at_ms, rises=0)
-        elif passed_ms >= _SECOND_MS:
-            rises = state.rises + 1 if hottest_c - state.mark_c >= settings.gradient * passed_ms / 1000 else 0
-            since_ms = state.rising_ms if rises else at_ms
-            state = msgspec.structs.replace(state, mark_c=hottest_c, mark_ms=at_ms, rising_ms=since_ms, rises=rises)
+        state = _marked(settings, state, hottest_c, at_ms)
         gradient = state.rises >= _RISES and state.mark_ms - state.rising_ms >= settings.gradient_s * 1000
-    lowest_v, mean_v = values.get(_LOWEST), values.get(_MEAN)
-    collapsed = lowest_v is not None and mean_v is not None and 0 < lowest_v < (1 - settings.voltage) * mean_v
-    pressure_kpa, swollen = values.get(_PRESSURE), False
+    hot = None if hottest_c is None else hottest_c > settings.temperature_c
+    collapsed = None
+    if lowest_v is not None and mean_v is not None and lowest_v > 0:  # 0 V is a wire without a cell
+        collapsed = lowest_v < (1 - settings.voltage) * mean_v
     if pressure_kpa is not None:
-        if state.pressure_kpa is None or at_ms < state.pressure_ms:
-            state = msgspec.structs.replace(state, pressure_kpa=pressure_kpa, pressure_ms=at_ms)
-        assert state.pressure_kpa is not None
-        swollen = pressure_kpa - state.pressure_kpa > settings.pressure_kpa
-        keep = math.exp(-(at_ms - state.pressure_ms) / 1000 / settings.pressure_s)
-        mean_kpa = keep * state.pressure_kpa + (1 - keep) * pressure_kpa
-        state = msgspec.structs.replace(state, pressure_kpa=mean_kpa, pressure_ms=at_ms)
-    hot = hottest_c is not None and hottest_c > settings.temperature_c
-    return state, (gradient, hot, collapsed, swollen)
+        state, swollen = _swollen(settings, state, pressure_kpa, at_ms)
+    lasting = tuple(
+        each if wrong is None else each.then(UNIT * wrong, at_ms * 1000)
+        for each, wrong in zip(state.lasting, (hot, collapsed, swollen), strict=True)
+    )
+    assert len(lasting) == 3
+    budget_us = microseconds(settings.hold_s)
+    now = [
+        each.lasts(budget_us) and bool(wrong) for each, wrong in zip(lasting, (hot, collapsed, swollen), strict=True)
+    ]
+    return msgspec.structs.replace(state, lasting=lasting), (gradient, now[0], now[1], now[2])
+
+
+def _number(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _marked(settings: Settings, state: State, hottest_c: float, at_ms: int) -> State:
+    """Return the state with the rise of the last second, once it is over."""
+    passed_ms = at_ms - state.mark_ms
+    if state.mark_c is None or passed_ms < 0:
+        return msgspec.structs.replace(
+            state, mark_c=hottest_c, mark_ms=at_ms, rising_c=hottest_c, rising_ms=at_ms, rises=0
+        )
+    if passed_ms < _SECOND_MS:
+        return state
+    rises = state.rises
+    risen = hottest_c - state.mark_c >= settings.gradient * passed_ms / 1000
+    on_the_whole = hottest_c - state.rising_c >= settings.gradient * settings.gradient_s
+    if risen and (rises < _RISES - 1 or on_the_whole):
+        rises = min(_RISES, rises + 1)
+    elif not risen:
+        rises = max(0, rises - 1)
+    state = msgspec.structs.replace(state, mark_c=hottest_c, mark_ms=at_ms, rises=rises)
+    return state if rises else msgspec.structs.replace(state, rising_c=hottest_c, rising_ms=at_ms)
+
+
+def _swollen(settings: Settings, state: State, pressure_kpa: float, at_ms: int) -> tuple[State, bool]:
+    """Return whether the pressure is above its slow mean, and the state with that mean."""
+    if state.pressure_kpa is None or at_ms < state.pressure_ms:
+        state = msgspec.structs.replace(state, pressure_kpa=pressure_kpa, pressure_ms=at_ms)
+    assert state.pressure_kpa is not None
+    swollen = pressure_kpa - state.pressure_kpa > settings.pressure_kpa
+    keep = math.exp(-(at_ms - state.pressure_ms) / 1000 / settings.pressure_s)
+    mean_kpa = keep * state.pressure_kpa + (1 - keep) * pressure_kpa
+    return msgspec.structs.replace(state, pressure_kpa=mean_kpa, pressure_ms=at_ms), swollen
