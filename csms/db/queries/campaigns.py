@@ -58,13 +58,12 @@ def save_state(
     reason: str,
     now_ms: int,
     *,
-    before: CampaignState | None = None,
-) -> None:
-    """Store the state of a campaign; with `before` only if that is its present one."""
-    where = campaigns.c.campaign_id == campaign_id
-    if before is not None:
-        where &= campaigns.c.state == before
-    connection.execute(update(campaigns).where(where).values(state=state, reason=reason, updated_ms=now_ms))
+    before: CampaignState,
+) -> bool:
+    """Store the state of a campaign if `before` is its present one; return whether it was."""
+    where = (campaigns.c.campaign_id == campaign_id) & (campaigns.c.state == before)
+    changed = update(campaigns).where(where).values(state=state, reason=reason, updated_ms=now_ms)
+    return connection.execute(changed).rowcount == 1
 
 
 def save_member(connection: Connection, campaign_id: int, member: Member, seen_ms: int | None = None) -> None:
@@ -88,6 +87,12 @@ def take(connection: Connection, campaign_id: int, station_id: str) -> Member | 
     taken = update(campaign_members).where(waiting).values(state="Working").returning(campaign_members)
     row = connection.execute(taken).first()
     return _member(row) if row else None
+
+
+def busy_elsewhere(connection: Connection, campaign_id: int) -> set[str]:
+    """Return the stations that another campaign updates now."""
+    other = (campaign_members.c.campaign_id != campaign_id) & (campaign_members.c.state == "Working")
+    return set(connection.execute(select(campaign_members.c.station_id).where(other)).scalars())
 
 
 def change_waiting(connection: Connection, campaign_id: int, station_id: str, values: Mapping[str, object]) -> bool:
@@ -115,7 +120,9 @@ def health(connection: Connection, since_ms: Mapping[str, int]) -> dict[str, Hea
         some = names[first : first + _MANY]
         ended: dict[str, int] = {}
         sessions = select(transactions.c.station_id, transactions.c.started_ms, transactions.c.document).where(
-            transactions.c.station_id.in_(some) & (transactions.c.started_ms >= min(since_ms[each] for each in some))
+            transactions.c.station_id.in_(some)
+            & (transactions.c.started_ms >= min(since_ms[each] for each in some))
+            & transactions.c.active.is_(False)
         )
         for row in connection.execute(sessions):
             if row.started_ms >= since_ms[row.station_id]:

@@ -23,6 +23,8 @@ ACTIVE: Final = frozenset({"Running", "RollingBack"})
 """States in which stations are asked to update."""
 SETTLED: Final = frozenset({"Installed", "Failed", "Reverted", "Excluded"})
 
+SCHEDULED_S: Final = 3 * 86_400
+"""How long a station may postpone what it has scheduled: until its window, and a session of days, have ended."""
 SENT_S: Final = 600
 """A request without any answer after so long was never sent: the node that took it has ended."""
 FAILED_SESSION: Final = frozenset(
@@ -37,6 +39,7 @@ _FAILED: Final = frozenset({"DownloadFailed", "InstallationFailed", "InstallVeri
 _REFUSED: Final = frozenset({"Rejected", "InvalidCertificate", "RevokedCertificate"})
 _HOPELESS: Final = frozenset({"InvalidSignature", "InvalidCertificate", "RevokedCertificate"})
 """Statuses after which a retry is pointless."""
+_SCHEDULED: Final = frozenset({"DownloadScheduled", "InstallScheduled"})
 
 Fraction = Annotated[float, msgspec.Meta(gt=0, le=1)]
 
@@ -59,7 +62,8 @@ class CampaignPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     campaign, and so does, once `min_settled` are settled, a greater rate of failures than `max_failure_rate`.
     `rollback`: the image to which a halted campaign takes stations back (null: none).
     `parallel` stations at once; `retries` after a failure, each `retry_after_s` later; `patience_s` without a message
-    from a station counts as a failure. `install_after_ms` (UTC) is when stations may install.
+    from a station counts as a failure, three days without one from a station that has scheduled it.
+    `install_after_ms` (UTC) is when stations may install.
     """
 
     image: Image
@@ -155,7 +159,11 @@ def step(
     installed = sum(each.state == "Installed" for each in members)
     failed = sum(each.state == "Failed" for each in members)
     settled = installed + failed
-    if plan.test.stops(failed, settled) or (settled >= plan.min_settled and failed > plan.max_failure_rate * settled):
+    under_way = sum(each.begun_ms > 0 and each.state in ("Waiting", "Working", "Watched") for each in members)
+    # Failures are known earlier than successes: without what is under way, they would be over-represented
+    if plan.test.stops(failed, settled + under_way) or (
+        settled >= plan.min_settled and failed > plan.max_failure_rate * settled
+    ):
         return Step("Halted" if plan.rollback is None else "RollingBack", f"{failed} of {settled} stations failed")
     if all(each.state in SETTLED for each in members):
         return Step("Finished", f"{installed} of {len(members)} stations installed it")
@@ -224,10 +232,16 @@ def begin(member: Member, request_id: int, now_ms: int) -> Member:
 
 
 def hear(plan: CampaignPlan, member: Member, status: str, now_ms: int) -> Member:
-    """Return a member after a message of its station: UpdateFirmware's answer or a FirmwareStatusNotification."""
-    if member.state != "Working":
+    """Return a member after a message of its station: UpdateFirmware's answer or a FirmwareStatusNotification.
+
+    After its attempt was given up only a completed installation counts.
+    """
+    late = member.state == "Waiting" or (member.state == "Failed" and (member.back or not member.installed_ms))
+    if member.state != "Working" and not (late and status in _DONE):
         return member
     reported = msgspec.structs.replace(member, status=status, updated_ms=now_ms)
+    if member.state == "Failed" and not member.back:  # too late to have succeeded; a campaign that halts takes it back
+        return msgspec.structs.replace(reported, installed_ms=now_ms)
     if status in _DONE and member.back:
         return msgspec.structs.replace(reported, state="Reverted")
     if status in _DONE:
@@ -273,7 +287,10 @@ def overdue(plan: CampaignPlan, member: Member, now_ms: int) -> Member:
         return member
     if not member.status and now_ms >= member.updated_ms + SENT_S * 1000:
         return unreached(plan, member, now_ms)
-    if now_ms < member.updated_ms + plan.patience_s * 1000:
+    since_ms, patience_s = member.updated_ms, plan.patience_s
+    if member.status in _SCHEDULED:
+        since_ms, patience_s = max(since_ms, plan.install_after_ms or 0), max(patience_s, SCHEDULED_S)
+    if now_ms < since_ms + patience_s * 1000:
         return member
     silent = msgspec.structs.replace(member, status="Silent", updated_ms=now_ms)
     return _fail(plan, silent, now_ms, hopeless=False)

@@ -88,10 +88,17 @@ async def _turn(
             raise RefusedError(f"campaign {campaign_id} is {campaign.state}", reason="campaign_state")
         if state == "RollingBack" and campaign.plan.rollback is None:
             raise RefusedError(f"campaign {campaign_id} has no image to go back to", reason="no_rollback")
-        campaigns.save_state(connection, campaign_id, state, reason, now_ms)
+        _change_state(connection, campaign, state, reason, now_ms)
         return campaign
 
     _report(services, await services.store.run(work), state, reason)
+
+
+def _change_state(connection: Connection, campaign: Campaign, state: CampaignState, reason: str, now_ms: int) -> None:
+    """Change the state of a campaign. Raises RefusedError if another node did at the same time."""
+    number = campaign.campaign_id
+    if not campaigns.save_state(connection, number, state, reason, now_ms, before=campaign.state):
+        raise RefusedError(f"campaign {number} is no longer {campaign.state}", reason="campaign_state")
 
 
 async def resume(services: Services, campaign_id: int) -> None:
@@ -103,12 +110,12 @@ async def resume(services: Services, campaign_id: int) -> None:
         campaign = _found(connection, campaign_id)
         if campaign.state not in ("Paused", "Halted"):
             raise RefusedError(f"campaign {campaign_id} is {campaign.state}", reason="campaign_state")
+        _change_state(connection, campaign, "Running", "", now_ms)
         if campaign.state == "Halted":
             for member in campaigns.members(connection, campaign_id):
                 if member.state == "Failed" or member.back:
                     again = Member(station_id=member.station_id, cohort=member.cohort)
                     campaigns.save_member(connection, campaign_id, again)
-        campaigns.save_state(connection, campaign_id, "Running", "", now_ms)
         return campaign
 
     _report(services, await services.store.run(work), "Running", "resumed")
@@ -149,9 +156,10 @@ async def advance(services: Services) -> None:
     for campaign in known:
         scene = _Scene(services.connections.connected(), services.seen.since_ms, now_ms, emergency, default)
         found, changed = await services.store.read(_decide, campaign, scene)
+        turned = False
         if found.state != campaign.state or changed:
-            await services.store.run(_note, campaign, found, changed, now_ms)
-        if found.state != campaign.state:
+            turned = await services.store.run(_note, campaign, found, changed, now_ms)
+        if turned:
             _report(services, campaign, found.state, found.reason)
         await asyncio.gather(*(_attempt(services, campaign, station_id) for station_id in found.start))
 
@@ -190,9 +198,10 @@ def _decide(connection: Connection, campaign: Campaign, scene: _Scene) -> tuple[
             changed.append((later, member.updated_ms))
         members.append(later)
     held = _held(connection, None if back else plan.window, members, scene)
+    free = scene.connected - campaigns.busy_elsewhere(connection, campaign.campaign_id)
     if back:
-        return step_back(plan, members, scene.connected, now_ms, held=held, reason=campaign.reason), changed
-    found = step(plan, members, scene.connected, now_ms, held=held)
+        return step_back(plan, members, free, now_ms, held=held, reason=campaign.reason), changed
+    found = step(plan, members, free, now_ms, held=held)
     if campaign.state == "Paused" and found.state == "Running":
         found = Step("Paused", campaign.reason)
     return found, changed
@@ -225,11 +234,14 @@ def _is_open(window: Window, zone: str, now_ms: int) -> bool:
 
 def _note(
     connection: Connection, campaign: Campaign, found: Step, changed: list[tuple[Member, int]], now_ms: int
-) -> None:
+) -> bool:
+    """Store what was decided; return whether that changed the campaign's state."""
     for member, seen_ms in changed:
         campaigns.save_member(connection, campaign.campaign_id, member, seen_ms)
-    if found.state != campaign.state:
-        campaigns.save_state(connection, campaign.campaign_id, found.state, found.reason, now_ms, before=campaign.state)
+    number, before = campaign.campaign_id, campaign.state
+    return found.state != before and campaigns.save_state(
+        connection, number, found.state, found.reason, now_ms, before=before
+    )
 
 
 async def _attempt(services: Services, campaign: Campaign, station_id: str) -> None:
@@ -253,8 +265,9 @@ async def _attempt(services: Services, campaign: Campaign, station_id: str) -> N
 
 
 def _take(connection: Connection, campaign: Campaign, station_id: str, now_ms: int) -> tuple[int, Message] | None:
-    """Claim a waiting member for an attempt, unless another node was faster; return the request."""
-    if _found(connection, campaign.campaign_id).state not in ACTIVE:
+    """Claim a waiting member for an attempt, unless another node was faster, or the campaign has turned; return the
+    request."""
+    if _found(connection, campaign.campaign_id).state != campaign.state:
         return None
     member = campaigns.take(connection, campaign.campaign_id, station_id)
     if member is None:

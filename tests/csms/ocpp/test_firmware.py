@@ -2,15 +2,17 @@
 
 import asyncio
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from msgspec.structs import replace
 
-from csms.config import StationEntry
+from csms.config import PriceFeed, StationEntry
 from csms.db.queries import campaigns as rows
 from csms.db.queries import charging
+from csms.domain.charging.grid_sources import SourceSignal
 from csms.domain.charging.sites import Site
 from csms.domain.stations.campaigns import CampaignPlan, Image
 from csms.services.background import run_periodic
@@ -308,6 +310,7 @@ async def test_silence_counts_from_when_the_back_end_was_there(backend: Start) -
         (["EVDisconnected"], "Watched"),
         (["Other", "Local"], "Watched"),
         (["PowerLoss"], "Watched"),
+        (["Other", ""], "Failed"),
     ],
 )
 async def test_failed_sessions_after_an_update_count(backend: Start, reasons: list[str], state: str) -> None:
@@ -377,6 +380,72 @@ async def test_a_campaign_waits_for_the_night_of_the_site_and_for_sessions(backe
         csms.clock.advance(3600)
         await run_periodic(csms.services)
         assert set(updating(stations)) == set(stations)
+
+
+@pytest.mark.requirement("R138")
+async def test_an_emergency_of_the_grid_postpones_a_campaign(backend: Start, tmp_path: Path) -> None:
+    feed = PriceFeed(name="day", format="energy-charts", file=tmp_path / "none.json")
+    grid = {"prices": (feed,), "currency": "EUR", "import_limit_w": 50_000, "export_limit_w": 9_000}
+    async with backend(stations=STATIONS, grid=grid) as csms:
+        stations = await fleet(csms)
+        campaign = await campaigns.create(csms.services, "1.2.3", replace(PLAN, rollback=OLD), stations)
+        until_ms = csms.clock.utc_ms() + 60_000
+        await csms.services.grid.state(SourceSignal(source="prices:day", emergency_until_ms=until_ms))
+        await run_periodic(csms.services)
+        assert updating(stations) == {}
+        csms.clock.advance(60)
+        await run_periodic(csms.services)
+        ((first, _),) = updating(stations).items()
+        await install(stations, set())
+        until_ms = csms.clock.utc_ms() + 60_000
+        await csms.services.grid.state(SourceSignal(source="prices:day", emergency_until_ms=until_ms))
+        await campaigns.roll_back(csms.services, campaign.campaign_id)
+        await run_periodic(csms.services)
+        assert len(stations[first].payloads("UpdateFirmware")) == 1, "nor does it go back"
+        csms.clock.advance(60)
+        await run_periodic(csms.services)
+        assert len(stations[first].payloads("UpdateFirmware")) == 2
+
+
+@pytest.mark.requirement("R136")
+async def test_a_station_that_another_campaign_updates_waits(backend: Start) -> None:
+    async with backend(stations=STATIONS) as csms:
+        stations = await fleet(csms)
+        name = STATIONS[0].id
+        for version in ("1.2.3", "1.2.4"):
+            await campaigns.create(csms.services, version, PLAN, [name])
+        await run_periodic(csms.services)
+        await run_periodic(csms.services)
+        assert len(stations[name].payloads("UpdateFirmware")) == 1
+        await install(stations, set())
+        await run_periodic(csms.services)
+        assert len(stations[name].payloads("UpdateFirmware")) == 2
+
+
+async def test_a_campaign_that_turns_back_begins_nothing_more(backend: Start) -> None:
+    """Another node has decided that between this one's decision and its request."""
+    async with backend(stations=STATIONS) as csms:
+        stations = await fleet(csms)
+        plan = replace(PLAN, cohorts=(1.0,), rollback=OLD)
+        campaign = await campaigns.create(csms.services, "1.2.3", plan, stations)
+        await asyncio.gather(campaigns.roll_back(csms.services, campaign.campaign_id), run_periodic(csms.services))
+        await run_periodic(csms.services)
+        found = await states(csms, campaign)
+        assert found.pop("") == "Halted"
+        assert set(found.values()) == {"Waiting"}
+        assert updating(stations) == {}
+
+
+async def test_a_campaign_is_resumed_once(backend: Start) -> None:
+    async with backend(stations=STATIONS) as csms:
+        stations = await fleet(csms)
+        campaign = await campaigns.create(csms.services, "1.2.3", PLAN, stations)
+        await campaigns.pause(csms.services, campaign.campaign_id)
+        resumed = await asyncio.gather(
+            *(campaigns.resume(csms.services, campaign.campaign_id) for _ in range(3)), return_exceptions=True
+        )
+        assert [each for each in resumed if not isinstance(each, RefusedError)] == [None]
+        assert [each.data["state"] for each in csms.events.named("campaign")].count("Running") == 2
 
 
 async def test_an_operator_pauses_excludes_and_takes_back(backend: Start) -> None:

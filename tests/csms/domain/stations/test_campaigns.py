@@ -1,5 +1,6 @@
 """Firmware campaigns: who is updated when, and that a bad image stops by itself."""
 
+import math
 from typing import get_args
 
 import msgspec
@@ -11,6 +12,7 @@ from csms.domain.stations.campaigns import (
     ACTIVE,
     FAILED_SESSION,
     REQUESTED_BOOTS,
+    SCHEDULED_S,
     SENT_S,
     SETTLED,
     CampaignPlan,
@@ -480,3 +482,68 @@ def test_a_station_on_its_way_back_is_not_there_before_it_says_so() -> None:
     back = begin(turn_back(msgspec.structs.replace(Member(station_id="CS", cohort=0), installed_ms=5)), 1, 0)
     assert hear(BACK, back, "Downloading", 1).state == "Working"
     assert hear(BACK, back, "InstallationFailed", 1).state == "Failed"
+
+
+@pytest.mark.requirement("R137")
+@pytest.mark.parametrize("under_way", ["Waiting", "Working", "Watched"])
+def test_early_failures_do_not_halt_a_good_update_of_many_at_once(under_way: str) -> None:
+    """Of 50 stations that begin together, failures are known first. With 1 % failing, two of 50 have failed in 9 of 100
+    fleets: counted among themselves, these would halt far more often than by the 1 % of the test."""
+    plan = CampaignPlan(image=IMAGE, cohorts=(1.0,))
+    one = Member(station_id="CS", cohort=0, begun_ms=1, attempts=1)
+
+    def halts(failed: int) -> bool:
+        states: list[str] = ["Failed"] * failed + [under_way] * (50 - failed)
+        members = [msgspec.convert({**msgspec.structs.asdict(one), "state": each}, Member) for each in states]
+        return step(plan, members, frozenset(), 2).state == "Halted"
+
+    enough = next(failed for failed in range(51) if halts(failed))
+    assert enough == 5
+    chance = sum(math.comb(50, failed) * 0.01**failed * 0.99 ** (50 - failed) for failed in range(enough, 51))
+    assert chance < plan.test.false_alarm
+
+
+@pytest.mark.requirement("R137")
+def test_stations_that_have_not_begun_dilute_no_failure() -> None:
+    plan = CampaignPlan(image=IMAGE, cohorts=(1.0,))
+    assert step(plan, members_of("Failed 0", "Failed 0", *["Waiting 0"] * 18), EVERYBODY, 2).state == "Halted"
+
+
+@pytest.mark.requirement("R137")
+def test_an_installation_that_is_reported_late_is_known_and_taken_back() -> None:
+    gone = overdue(PLAN, hear(PLAN, begin(Member(station_id="CS", cohort=0), 1, 0), "Downloading", 0), 10**9)
+    assert (gone.state, gone.status) == ("Failed", "Silent")
+    late = hear(PLAN, gone, "Installed", 2 * 10**9)
+    assert (late.state, late.status, late.installed_ms) == ("Failed", "Installed", 2 * 10**9)
+    assert turn_back(late).back
+    assert hear(PLAN, late, "Installed", 3 * 10**9) is late
+    assert hear(PLAN, gone, "Downloaded", 2 * 10**9) is gone
+    plan = msgspec.structs.replace(WATCHED, retries=1)
+    again = overdue(plan, hear(plan, begin(Member(station_id="CS", cohort=0), 1, 0), "Downloading", 0), 10**9)
+    assert again.state == "Waiting"
+    assert hear(plan, again, "Installed", 2 * 10**9).state == "Watched"
+    back = begin(turn_back(late), 2, 3 * 10**9)
+    lost = overdue(PLAN, hear(PLAN, back, "Downloading", 3 * 10**9), 4 * 10**9)
+    assert (lost.state, lost.back) == ("Failed", True)
+    assert hear(PLAN, lost, "Installed", 5 * 10**9).state == "Reverted"
+
+
+def test_a_station_may_postpone_what_it_has_scheduled() -> None:
+    """Its own window, a vehicle that stays for two days, or the time of the plan."""
+    patience_ms, days_ms = PLAN.patience_s * 1000, SCHEDULED_S * 1000
+    assert days_ms > 10 * patience_ms
+    member = begin(Member(station_id="CS", cohort=0), 1, 0)
+    for status, most_ms in (
+        ("Downloading", patience_ms),
+        ("InstallScheduled", days_ms),
+        ("DownloadScheduled", days_ms),
+    ):
+        waiting = hear(PLAN, member, status, 0)
+        assert overdue(PLAN, waiting, most_ms - 1) is waiting
+        assert overdue(PLAN, waiting, most_ms).status == "Silent"
+    later = msgspec.structs.replace(PLAN, install_after_ms=10**10)
+    scheduled = hear(later, member, "InstallScheduled", 0)
+    assert overdue(later, scheduled, 10**10 + days_ms - 1) is scheduled
+    assert overdue(later, scheduled, 10**10 + days_ms).state == "Failed"
+    patient = msgspec.structs.replace(PLAN, patience_s=SCHEDULED_S * 2)
+    assert overdue(patient, scheduled, days_ms) is scheduled
