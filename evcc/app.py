@@ -20,7 +20,7 @@ from evcc.editions import edition
 from evcc.hardware.ac import OnBoardCharger
 from evcc.hardware.coil import SecondaryDevice
 from evcc.hardware.drive import Driving
-from evcc.hardware.ecu import BatteryEcu, BatterySnapshot
+from evcc.hardware.ecu import BatteryEcu, BatterySnapshot, PackHealth
 from evcc.hardware.pack import Pack
 from evcc.hardware.rails import RailPilot
 from evcc.hardware.safety import SafetyChannel
@@ -170,7 +170,8 @@ async def assemble(
             pack = Pack(config.hardware.pack, ambient_c=config.battery.ambient_c)
 
             def state() -> BatterySnapshot:
-                return snapshot(config.battery, hardware.battery, pack, wires.converter)
+                closed = simulated.contactor_closed
+                return snapshot(config.battery, hardware.battery, pack, wires.converter, contactor_closed=closed)
 
             run = BatteryEcu(config.hardware.can, state, rate=config.hardware.ecu_hz).run
             ecu.keep("simulated battery ECU", run)
@@ -475,10 +476,17 @@ def tls_endpoint(vehicle: EvccConfig, observe: Callable[[Observe], None]) -> End
 
 
 def snapshot(
-    config: BatteryConfig, battery: BatteryState, pack: Pack, converter: Converter | None = None
+    config: BatteryConfig,
+    battery: BatteryState,
+    pack: Pack,
+    converter: Converter | None = None,
+    *,
+    contactor_closed: bool | None = None,
 ) -> BatterySnapshot:
     """Return the measurements of the simulated battery's control units and on-board charger, and of a vehicle that
-    stands at a charger."""
+    stands at a charger. Without an auxiliary contact (`contactor_closed`) the contactor is closed while a current
+    flows."""
+    closed = battery.current_ma != 0 if contactor_closed is None else contactor_closed
     measured = pack.measure(battery, config.resistance_ohm)
     direction = "charging" if battery.current_ma > 0 else "discharging" if battery.current_ma < 0 else "parked"
     battery_w = battery.voltage_mv * battery.current_ma // 1_000_000
@@ -496,7 +504,7 @@ def snapshot(
         cell_voltage_mean=sum(measured.cells_v) / len(measured.cells_v),
         charged_wh=battery.charged_mwh // 1000,
         discharged_wh=battery.discharged_mwh // 1000,
-        contactor_closed=battery.current_ma != 0,
+        contactor_closed=closed,
         power_request_w=battery_w,
         charging_power_w=inlet.voltage_mv * inlet.current_ma // 1_000_000 if inlet and inlet.voltage_mv else battery_w,
         motor_rpm=0,
@@ -504,6 +512,17 @@ def snapshot(
         context=direction,
         grid_hz=converter.grid_hz if isinstance(converter, OnBoardCharger) else None,
         cells_v=measured.cells_v,
+        modules_c=measured.modules_c,
+        health=PackHealth(
+            resistance_ohm=config.resistance_ohm,
+            cycles=measured.cycles,
+            pressure_kpa=measured.pressure_kpa,
+            coolant_l_min=measured.coolant_l_min,
+            temperature_mean=sum(measured.temperatures_c) / len(measured.temperatures_c),
+            positive_closed=closed,
+            negative_closed=closed,
+            precharge_closed=False,
+        ),
     )
 
 

@@ -655,14 +655,12 @@ REPORTS: Final[Mapping[str, tuple[Event, ...]]] = {
     "gateway": (
         Event(
             "telemetry.battery_finding",
-            "kind* severity* raised:bool* value:float* limit:float* cell:int*",
+            "kind* severity* raised:bool* value:float* limit:float* cell:int* context",
             "warning",
             safety=True,
         ),
         Event("telemetry.boot_renumbered", "boot:int number:int", "warning", code=0x1D4),
         Event("telemetry.can_fault", "fault cause hint context", "error", code=0x1C1),
-        Event("telemetry.cells_balanced", "mv context"),
-        Event("telemetry.cells_imbalanced", "mv context", "warning"),
         Event("telemetry.consent_changed", "groups"),
         Event("telemetry.consent_unreadable", "reason", "warning"),
         Event("telemetry.fallback_began", "class"),

@@ -30,7 +30,7 @@ from v2g.io.tls.renewal import POLL_S
 from v2g.observe import Observe, Scalar
 from v2g.pki.keys import save_secret
 from v2g.telemetry.batch import Batcher
-from v2g.telemetry.cells import BalanceWatch, CellWindows, with_imbalance
+from v2g.telemetry.cells import CellStatistics, CellWindows, HeatGradient, with_imbalance
 from v2g.telemetry.columns import encode_compact
 from v2g.telemetry.delivery import encode_delivery
 from v2g.telemetry.filters import GlitchFilter
@@ -39,7 +39,7 @@ from v2g.telemetry.mapping import CanMapping, normalised
 from v2g.telemetry.priority import Prioritiser
 from v2g.telemetry.privacy import PositionBlur
 from v2g.telemetry.registry import registered, shipped
-from v2g.telemetry.signals import CELL_VOLTAGE, TAGGED_SCHEMA, Record
+from v2g.telemetry.signals import CELL_VOLTAGE, SCHEMA_4, Record
 from v2g_gateway.battery import BatteryWatch
 from v2g_gateway.battery import event as event_of
 from v2g_gateway.battery import facts as facts_of
@@ -138,7 +138,8 @@ class Gateway:
         """Called by `open`. `places` is the key of blurred positions."""
         self._config, self._clock, self._observe, self._outbox = config, clock, observe, outbox
         self._mapping = CanMapping.read(config.dbc, config.signals or None)
-        self._filter, self._cells, self._balance = GlitchFilter(), CellWindows(), BalanceWatch()
+        self._filter, self._cells = GlitchFilter(), CellWindows()
+        self._statistics, self._heat = CellStatistics(), HeatGradient()
         self._batcher = Batcher(
             config.ev,
             outbox.boot,
@@ -197,8 +198,8 @@ class Gateway:
                 gateway._port = await gateway._attach()
             gateway._stack = stack.pop_all()
         gateway._begin()
-        if TAGGED_SCHEMA not in known:
-            observe(Observe("telemetry", "schema_unregistered", {"schema": TAGGED_SCHEMA, "folder": str(folder)}))
+        if SCHEMA_4 not in known:
+            observe(Observe("telemetry", "schema_unregistered", {"schema": SCHEMA_4, "folder": str(folder)}))
         return gateway
 
     def _begin(self) -> None:
@@ -279,20 +280,19 @@ class Gateway:
             return
         with_windows = mapped.cells and not self._mapping.has_cell_summary
         windows = self._cells.add(mapped.cells, at_s * 1000) if with_windows else {}
-        values = with_imbalance(self._filter.valid(mapped.values) | normalised(windows))
+        if mapped.cells:
+            windows |= self._statistics.add(mapped.cells, at_s * 1000)
+        valid = self._filter.valid(mapped.values)
+        windows |= self._heat.add(valid, at_s * 1000)
+        values = with_imbalance(valid | normalised(windows))
         permitted = self._blur.blurred(self._consent.consent.permitted(values))
         self._batcher.offer(permitted, now, utc_ms, mapped.context)
         cells = mapped.cells if self._consent.consent.covers(CELL_VOLTAGE + ".min") else {}
         if permitted or cells:
             for found in self._watch.take(permitted, utc_ms, cells):
-                self._observe(Observe("telemetry", "battery_finding", facts_of(found)))
+                facts = facts_of(found) | {"context": self._batcher.context}
+                self._observe(Observe("telemetry", "battery_finding", facts))
                 self._recorder.add(self._batcher.finding(event_of(found), now))
-        imbalance = self._balance.changed(values)
-        if imbalance is not None:
-            facts: dict[str, Scalar] = {"mv": round(imbalance * 1000), "context": self._batcher.context}
-            self._observe(
-                Observe("telemetry", "cells_imbalanced" if self._balance.imbalanced else "cells_balanced", facts)
-            )
 
     async def _take(self, report: Copy | LocalEvent) -> None:
         """Take a local program's report when there is room."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from v2g.io.can import CanConfig, CanPort
+from v2g.telemetry.signals import MODULES
 from v2g.telemetry.simulated_battery import CELLS, CELLS_IN_FRAME, battery_dbc
 
 CONTEXT_CODES = {"parked": 0, "city": 1, "highway": 2, "charging": 3, "discharging": 4}
@@ -39,6 +40,24 @@ class BatterySnapshot(msgspec.Struct, frozen=True):
     grid_hz: float | None = None
     cells_v: tuple[float, ...] = ()
     """Voltages of single cells, V; empty: they are not on the bus."""
+    modules_c: tuple[float, ...] = ()
+    """Mean temperatures of modules, degrees C; empty: they are not on the bus."""
+    health: "PackHealth | None" = None
+    """None: an older control unit, which does not send this."""
+
+
+class PackHealth(msgspec.Struct, frozen=True):
+    """Further data of the pack's control unit: ohm, full cycles, kPa in the housing, l/min of coolant, degrees C, and
+    whether the contactors are closed."""
+
+    resistance_ohm: float
+    cycles: float
+    pressure_kpa: float
+    coolant_l_min: float
+    temperature_mean: float
+    positive_closed: bool
+    negative_closed: bool
+    precharge_closed: bool
 
 
 class BatteryEcu:
@@ -56,6 +75,7 @@ class BatteryEcu:
     def frames(self, state: BatterySnapshot) -> list[tuple[int, bytes]]:
         """Return the frames `(id, data)` for `state`; increments the alive counter."""
         self._alive = (self._alive + 1) % 16
+        middle = (state.temperature_min + state.temperature_max) / 2
         values: dict[str, dict[str, float]] = {
             "BMS_Pack": {
                 "PackVoltage": state.voltage_v,
@@ -68,6 +88,7 @@ class BatteryEcu:
                 "CellTemperatureMin": state.temperature_min,
                 "CellTemperatureMax": state.temperature_max,
                 "CoolantTemperature": state.coolant_temperature,
+                "CellTemperatureMean": middle if state.health is None else state.health.temperature_mean,
             },
             "BMS_Cells": {
                 "CellVoltageMin": state.cell_voltage_min,
@@ -86,20 +107,36 @@ class BatteryEcu:
         }
         if state.grid_hz is not None:
             values["OBC_Grid"] = {"GridFrequency": state.grid_hz}
-        frames = [*values.items(), *self._cells(state.cells_v)]
+        if (health := state.health) is not None:
+            values["BMS_Health"] = {
+                "InternalResistance": health.resistance_ohm,
+                "FullCycles": health.cycles,
+                "PackPressure": health.pressure_kpa,
+                "CoolantFlow": health.coolant_l_min,
+            }
+            values["BMS_Contactors"] = {
+                "PositiveClosed": health.positive_closed,
+                "NegativeClosed": health.negative_closed,
+                "PrechargeClosed": health.precharge_closed,
+            }
+        frames = [*values.items(), *self._single(state)]
         database = self._database
         return [
             (database.get_message_by_name(name).frame_id, database.encode_message(name, signals))
             for name, signals in frames
         ]
 
-    def _cells(self, cells_v: tuple[float, ...]) -> Iterator[tuple[str, dict[str, float]]]:
-        """Yield the frames of all cells, once a second."""
+    def _single(self, state: BatterySnapshot) -> Iterator[tuple[str, dict[str, float]]]:
+        """Yield the frames of all cells and modules, once a second."""
         self._cycles += 1
-        if self._cycles % self._cells_every == 1 % self._cells_every:
-            for first in range(0, min(CELLS, len(cells_v)) - CELLS_IN_FRAME + 1, CELLS_IN_FRAME):
-                cells = {f"Cell{first + place + 1}": cells_v[first + place] for place in range(CELLS_IN_FRAME)}
-                yield "BMS_CellVoltages", {"Group": first // CELLS_IN_FRAME} | cells
+        if self._cycles % self._cells_every != 1 % self._cells_every:
+            return
+        cells_v = state.cells_v[:CELLS]
+        for first in range(0, len(cells_v) - CELLS_IN_FRAME + 1, CELLS_IN_FRAME):
+            cells = {f"Cell{first + place + 1}": cells_v[first + place] for place in range(CELLS_IN_FRAME)}
+            yield "BMS_CellVoltages", {"Group": first // CELLS_IN_FRAME} | cells
+        for index, celsius in enumerate(state.modules_c[:MODULES]):
+            yield "BMS_ModuleTemperatures", {"ModuleIndex": index, f"Module{index + 1}": celsius}
 
     async def run(self) -> None:
         """Send until cancelled."""

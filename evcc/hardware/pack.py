@@ -12,6 +12,15 @@ CYCLES_TO_80_PERCENT: Final = 1500
 """Full cycles that cost a fifth of the capacity: an order of magnitude of nickel-manganese-cobalt cells."""
 
 
+PUMP_K: Final = 2.0
+"""So much above its surroundings the pack is cooled at rest, too."""
+
+AIR_KPA: Final = 101.3
+SWELLING_KPA: Final = 1.2
+"""Cells that swell press the housing's air together: by so much when they are charged, and when a fifth of the capacity
+is lost."""
+
+
 class PackConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Modules and cells of the simulated battery."""
 
@@ -23,16 +32,24 @@ class PackConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     )
     weak_mv: Annotated[float, Meta(ge=0, le=1000, description="by which the first cell is below the others, mV")] = 0.0
     health_percent: Annotated[float, Meta(ge=50, le=100, description="state of health at start, %")] = 97.0
+    coolant_l_min: Annotated[
+        float, Meta(ge=0, le=100, description="what the coolant's pump delivers while it runs, l/min; 0: it has failed")
+    ] = 12.0
     seed: Annotated[int, Meta(ge=0, description="the same seed makes the same cells")] = 1
 
 
 class Measured(msgspec.Struct, frozen=True):
-    """What the control unit of the pack measures: V by cell, degrees C by sensor and of the coolant, health in %."""
+    """What the control unit of the pack measures: V by cell, degrees C by sensor, module and of the coolant, health in
+    %, full cycles since it was new, kPa in its housing, l/min of coolant."""
 
     cells_v: tuple[float, ...]
     temperatures_c: tuple[float, ...]
+    modules_c: tuple[float, ...]
     coolant_c: float
+    coolant_l_min: float
     health_percent: float
+    cycles: float
+    pressure_kpa: float
 
 
 class Pack:
@@ -56,12 +73,19 @@ class Pack:
         shares = sum(self._ohm_share) / count
         cycles = (battery.charged_mwh + battery.discharged_mwh) / 1000 / (2 * battery.capacity_wh)
         above = battery.temperature_c - self._ambient_c
+        health = max(0.0, self._config.health_percent - 20 * cycles / CYCLES_TO_80_PERCENT)
+        sensors = self._config.temperatures
+        heats = tuple(self._ambient_c + above * each for each in self._warmth)
         return Measured(
             tuple(
                 mean + offset + drop * (share - shares)
                 for offset, share in zip(self._offsets, self._ohm_share, strict=True)
             ),
-            tuple(self._ambient_c + above * each for each in self._warmth),
+            heats,
+            tuple(sum(heats[each : each + sensors]) / sensors for each in range(0, len(heats), sensors)),
             self._ambient_c + above / 2,
-            max(0.0, self._config.health_percent - 20 * cycles / CYCLES_TO_80_PERCENT),
+            self._config.coolant_l_min if above >= PUMP_K or battery.current_ma else 0.0,
+            health,
+            (100 - self._config.health_percent) / 20 * CYCLES_TO_80_PERCENT + cycles,
+            AIR_KPA + SWELLING_KPA * (battery.soc / 100 + (100 - health) / 20),
         )

@@ -154,9 +154,9 @@ def test_priorities_follow_from_what_a_record_says() -> None:
         (record(1, {"battery.soc": 50.0}, keyframe=True, utc_ms=1000), Priority.SUMMARY),
         (record(2, {"battery.soc": 50.0}, keyframe=True, utc_ms=2000), Priority.LIVE),
         (record(3, {"battery.cell_voltage.min": 3.7, "battery.temperature.coolant": 20.0}), Priority.DIAGNOSTIC),
-        (record(4, {"battery.cell_voltage.imbalance": 0.06}), Priority.SAFETY),
-        (record(5, {"battery.cell_voltage.imbalance": 0.07}), Priority.DIAGNOSTIC),  # as before
-        (record(6, {"battery.cell_voltage.imbalance": 0.01}), Priority.SAFETY),
+        (record(4, {"battery.cell_voltage.imbalance": 0.06}), Priority.DIAGNOSTIC),  # what it means is a finding
+        (record(5, {"battery.temperature.module.3": 21.0, "battery.coolant.flow": 9.5}), Priority.DIAGNOSTIC),
+        (record(6, {"battery.contactor.negative": 0.0}), Priority.SAFETY),
         (record(7, {"vehicle.contactor": 0.0, "battery.soc": 49.0}), Priority.SAFETY),
         (record(8, {"battery.soc": 50.0}, keyframe=True, utc_ms=11_000), Priority.SUMMARY),
     ]

@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import pytest
 
-from v2g.telemetry.cells import BalanceWatch, CellWindows, with_imbalance
+from v2g.telemetry.cells import CellStatistics, CellWindows, HeatGradient
 
 
 @pytest.mark.requirement("R71")
@@ -49,18 +49,39 @@ def test_windows_go_on_when_the_adapters_clock_is_set_back() -> None:
     assert windows.add({"a": 3.7}, 3_600_100)["battery.cell_voltage.max"] == 3.6
 
 
-@pytest.mark.requirement("R74")
-def test_more_than_50_mv_is_out_of_balance_and_50_mv_is_not() -> None:
-    watch = BalanceWatch()
+@pytest.mark.requirement("R71")
+def test_a_second_has_the_variance_of_all_samples_and_the_steepest_change_of_a_cell() -> None:
+    """Against the definition, in fractions; one of 24 cells falls, in the middle of noise."""
+    chance = random.Random(5)
+    statistics, found, seconds = CellStatistics(), list[dict[str, float]](), list[list[dict[str, float]]]()
+    for ms in range(0, 3001, 10):
+        cells = {f"cell {n}": round(chance.gauss(3.7, 0.002), 4) for n in range(24)}
+        cells["cell 9"] -= 0.2 * ms / 1000
+        if ms % 1000 == 0:
+            seconds.append([])
+        seconds[-1].append(cells)
+        if ended := statistics.add(cells, 10_000 + ms):
+            found.append(ended)
+    for number, ended in enumerate(found):
+        samples = [Fraction(value) for cells in seconds[number] for value in cells.values()]
+        mean = sum(samples) / len(samples)
+        variance = sum((each - mean) ** 2 for each in samples) / len(samples)
+        assert ended["battery.cell_voltage.variance"] == pytest.approx(float(variance), abs=1e-12)
+        assert ("battery.cell_voltage.gradient" in ended) is (number > 0)
+    assert [each["battery.cell_voltage.gradient"] for each in found[1:]] == [pytest.approx(-0.2, abs=0.002)] * 2
 
-    def changed(lowest: float, highest: float) -> float | None:
-        return watch.changed(with_imbalance({"battery.cell_voltage.min": lowest, "battery.cell_voltage.max": highest}))
 
-    assert changed(3.700, 3.749) is None
-    assert changed(3.700, 3.750) is None
-    assert changed(3.700, 3.751) == 0.051
-    assert watch.imbalanced
-    assert changed(3.700, 3.752) is None
-    assert changed(3.700, 3.730) == 0.03
-    assert not watch.imbalanced
-    assert watch.changed({"battery.voltage": 400}) is None
+def test_statistics_go_on_when_the_clock_is_set_back_and_after_silence() -> None:
+    statistics = CellStatistics()
+    assert statistics.add({"a": 3.5}, 9_000_000) == {}
+    assert statistics.add({"a": 3.4}, 1_000_000) == {}
+    assert "battery.cell_voltage.gradient" not in statistics.add({"a": 3.3}, 1_001_000)
+    assert statistics.add({"a": 3.3}, 1_011_000)["battery.cell_voltage.gradient"] == pytest.approx(-0.15)
+
+
+def test_heat_rises_by_what_it_rises_and_a_clock_that_was_set_counts_for_nothing() -> None:
+    heat = HeatGradient()
+    found = [heat.add({"battery.temperature.max": 30 + ms / 2000}, ms) for ms in range(0, 20_001, 100)]
+    assert found.count({}) == len(found) - 16, "once a second, from 5 s on"
+    assert all(each["battery.temperature.gradient"] == pytest.approx(0.5) for each in found if each)
+    assert heat.add({"battery.temperature.max": 90.0}, 1000) == heat.add({}, 2000) == {}

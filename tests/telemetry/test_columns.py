@@ -16,7 +16,7 @@ from v2g.telemetry.batch import Batcher
 from v2g.telemetry.columns import NAMES, decode_compact, encode_compact, is_compact
 from v2g.telemetry.delivery import MAX_BATCH, Notice, encode_delivery, encode_notice
 from v2g.telemetry.local_events import LocalEvent
-from v2g.telemetry.signals import Record, encode_record
+from v2g.telemetry.signals import CellSamples, Record, encode_record
 
 pytestmark = pytest.mark.requirement("R95")
 
@@ -31,6 +31,22 @@ OTHERS = st.sampled_from(
             Record("EV-1", 1, 6, 5, "parked", keyframe=False, signals={}, schema="v2g-telemetry/2", checkpoint=COPY)
         ),
         Batcher("EV-1", 1).event and encode_record(Batcher("EV-1", 1).checkpoint(COPY, 5)),
+        encode_record(Batcher("EV-1", 1).cells(CellSamples(5, ((0, (37_001, None)), (100, (36_999, 1)))), 5)),
+        encode_record(
+            Record(
+                "EV-1",
+                1,
+                6,
+                5,
+                "parked",
+                keyframe=False,
+                signals={"battery.soc": 50.0},
+                schema="v2g-telemetry/3",
+                trip="1-0",
+                ambient_c=None,
+                charging_w=None,
+            )
+        ),
         encode_record(Batcher("EV-1", 1).event(LocalEvent("evcc", "session.ended", 1, {"soc": 50.5}), 5)),
         b'{"ev":"EV-1","boot":1,"seq":7,"schema":"v2g-telemetry/9"}',
         b'{ "ev":"EV-1" , "boot":1,"seq":8}',
@@ -84,7 +100,7 @@ def columns(**changes: object) -> bytes:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"form": 3},
+        {"form": 4},
         {"boot_id": b"short"},
         {"times": (1,)},
         {"contexts": ((1, "parked"),)},
@@ -94,6 +110,7 @@ def columns(**changes: object) -> bytes:
         {"signals": {3: ((0, 0), (5000,))}},
         {"signals": {3: ((2,), (5000,))}},
         {"signals": {22: ((0,), (5000,))}},
+        {"form": 3, "signals": {49: ((0,), (5000,))}},
         {"seqs": (1,) * 1001, "times": (1,) * 1001},
         {"others": ((0, b"x"),) * 999},
         {"others": ((1000, b"x"),)},
@@ -109,8 +126,12 @@ def test_what_does_not_fit_together_is_refused(changes: dict[str, object]) -> No
 def test_the_id_of_the_boot_takes_ten_octets_before_its_records() -> None:
     """The form of earlier gateways, without it, is read, too."""
     named = encode_notice(Notice("EV-1", 1, boot_id="00112233445566ff"))
-    records = decode_compact(columns())
-    assert decode_compact(columns(boot_id=bytes.fromhex("00112233445566ff"))) == [named, *records]
+    records = decode_compact(columns(form=3))
+    assert decode_compact(columns(form=2, boot_id=bytes.fromhex("00112233445566ff"))) == [
+        named,
+        *decode_compact(columns()),
+    ]
+    assert decode_compact(columns(form=3, boot_id=bytes.fromhex("00112233445566ff"))) == [named, *records]
     assert len(encode_compact([named, *records])) == len(encode_compact(records)) + 9
     assert decode_compact(encode_compact([named, *records])) == [named, *records]
 
@@ -122,10 +143,14 @@ def test_too_many_octets_are_refused() -> None:
 
 def test_the_places_of_signals_never_change() -> None:
     """They are on the wire."""
-    assert hashlib.sha256(" ".join(NAMES).encode()).hexdigest()[:16] == "25406d38ee0b60d2"
-    assert decode_compact(columns(signals={3: ((1,), (5000,))}))[1] == encode_record(
-        Record(
-            "EV-1", 1, 2, 2, "parked", keyframe=False, signals={"battery.soc": 50.0}, schema="v2g-telemetry/3",
-            trip="1-0", ambient_c=None, charging_w=None,
-        )
-    )  # fmt: skip
+    digests = [hashlib.sha256(" ".join(NAMES[:count]).encode()).hexdigest()[:16] for count in (22, 49)]
+    assert digests == ["25406d38ee0b60d2", "3573a5ef993aeba4"]
+    assert len(NAMES) == 49
+    for form, schema in ((1, "v2g-telemetry/3"), (2, "v2g-telemetry/3"), (3, "v2g-telemetry/4")):
+        assert decode_compact(columns(form=form, signals={3: ((1,), (5000,))}))[1] == encode_record(
+            Record(
+                "EV-1", 1, 2, 2, "parked", keyframe=False, signals={"battery.soc": 50.0}, schema=schema,
+                trip="1-0", ambient_c=None, charging_w=None,
+            )
+        )  # fmt: skip
+    assert b'"battery.pressure":101.3' in decode_compact(columns(form=3, signals={24: ((1,), (1013,))}))[1]

@@ -104,7 +104,7 @@ VAL_ 2566849537 Trip 0 "city" 7 "highway" ;
 GOLDEN = (
     b'{"ev":"ev-1","boot":1,"seq":1,"utc_ms":1700000000000,"context":"highway","keyframe":true,'
     b'"signals":{"battery.current":-10.0,"battery.soc":50.0,"battery.voltage":400.0,'
-    b'"location.latitude":52.5,"location.longitude":12.8,"motor.speed":628},"schema":"v2g-telemetry/3",'
+    b'"location.latitude":52.5,"location.longitude":12.8,"motor.speed":628},"schema":"v2g-telemetry/4",'
     b'"trip":"1-1","ambient_c":null,"charging_w":null}'
 )
 MAPPING = CanMapping(battery_dbc(), BATTERY_SIGNALS)

@@ -35,7 +35,14 @@ OPTIONAL: dict[str, list[Any]] = {
     "charging_w": [-5.0, None, 1e9],
     "event": [EVENT, EVENT | {"name": "session.unknown"}, EVENT | {"program": "csms"}, {}],
     "context": ["charging", "flying"],
-    "signals": [{}, {"engine.torque": 1}, {"battery.soc": 101}],
+    "cells": [
+        {"begin_ms": 1, "samples": [[0, [37000, None]], [5, []]]},
+        {"begin_ms": 1, "samples": [[0, [50001]]]},
+        {"begin_ms": 1, "samples": [[-1, []]]},
+        {"begin_ms": 1, "samples": [[0]]},
+        {"begin_ms": 1},
+    ],
+    "signals": [{"battery.pressure": 101.3}, {}, {"engine.torque": 1}, {"battery.soc": 101}],
     "seq": [0, 2**53],
     "more": [1],
 }
@@ -62,7 +69,7 @@ def test_schema_and_decoder_agree(schema: str, fields: dict[str, Any]) -> None:
 
 @given(TAGGED)
 def test_what_a_gateway_sends_is_valid(record: bytes) -> None:
-    VALIDATORS["v2g-telemetry/3"].validate(json.loads(record))
+    VALIDATORS["v2g-telemetry/4"].validate(json.loads(record))
 
 
 def test_a_folder_is_read_by_the_ids_in_its_files(tmp_path: Path) -> None:

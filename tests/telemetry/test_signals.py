@@ -24,7 +24,10 @@ RECORDS = st.builds(
     context=st.sampled_from(CONTEXTS),
     keyframe=st.booleans(),
     signals=st.lists(VALUES, max_size=13).map(dict),
-    schema=st.just("v2g-telemetry/1"),
+    schema=st.just("v2g-telemetry/4"),
+    trip=st.just("1-0"),
+    ambient_c=st.none(),
+    charging_w=st.none(),
 )
 
 
@@ -59,6 +62,7 @@ def test_a_damaged_record_is_a_record_or_one_documented_error(record: Record, da
         ({"signals": {"battery.voltage": 1e9}}, "outside"),
         ({"signals": {"battery.voltage": "400"}}, "outside"),
         ({"signals": {"engine.torque": 3}}, "unknown signal"),
+        ({"signals": {"battery.pressure": 101.0}}, "unknown signal"),  # of a later version
     ],
 )
 def test_what_the_registry_does_not_know_is_refused(field: dict[str, object], message: str) -> None:

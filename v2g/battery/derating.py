@@ -11,7 +11,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from v2g.energy.curves import Point, value_at
+from v2g.energy.curves import Point, share_at
 
 Curve = Annotated[tuple[Point, ...], Meta(min_length=2, max_length=32)]
 
@@ -42,6 +42,4 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def share(curve: Curve, coldest_c: float, hottest_c: float) -> float:
     """Return the share of power (0 to 1) for the range of temperatures in a pack; 0 if one is no finite number."""
-    if not (math.isfinite(coldest_c) and math.isfinite(hottest_c)):
-        return 0.0
-    return max(0.0, min(1.0, value_at(curve, coldest_c), value_at(curve, hottest_c)))
+    return share_at(curve, coldest_c, hottest_c)

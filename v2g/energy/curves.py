@@ -22,6 +22,13 @@ def value_at(points: Sequence[Point], x: float) -> float:
     return y1 + (y2 - y1) * (x - x1) / (x2 - x1)
 
 
+def share_at(curve: Sequence[Point], *temperatures_c: float | None) -> float:
+    """Return the share of power (0 to 1) that a curve of (degrees C, share) leaves at the worst of the temperatures: an
+    unknown one (None) limits nothing, one that is no finite number leaves none."""
+    shares = (value_at(curve, each) if math.isfinite(each) else 0.0 for each in temperatures_c if each is not None)
+    return max(0.0, min((1.0, *shares)))
+
+
 class FrequencyCurve(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A charger's own response to the grid's frequency, without any back end: fast frequency response (FFR), or a
     containment reserve (FCR). It shifts the power that would flow otherwise."""

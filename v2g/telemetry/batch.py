@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from v2g.energy.settlement.checkpoints import Copy
 from v2g.telemetry.local_events import LocalEvent
-from v2g.telemetry.signals import SIGNALS, TAGGED_SCHEMA, Record, Value
+from v2g.telemetry.signals import SCHEMA_4, SIGNALS, CellSamples, Record, Value
 
 KEYFRAME_S: Final = 60.0
 
@@ -116,6 +116,8 @@ class Batcher:
         sent = self._sent.get(name)
         if sent is None:
             return True
+        if SIGNALS[name].derived:
+            return False
         return abs(value - sent) >= max(self._threshold * abs(sent), SIGNALS[name].resolution)
 
     def deadline(self) -> float | None:
@@ -171,6 +173,11 @@ class Batcher:
         self._stamp(utc_ms)
         return msgspec.structs.replace(self._record(), event=event)
 
+    def cells(self, samples: CellSamples, utc_ms: int) -> Record:
+        """Return a record of its own for samples of single cells."""
+        self._stamp(utc_ms)
+        return msgspec.structs.replace(self._record(), cells=samples)
+
     def finding(self, event: LocalEvent, now: float) -> Record:
         """Return a record of its own for what was found in the values offered last, with all values, at once."""
         self._stamp(event.utc_ms)
@@ -195,7 +202,7 @@ class Batcher:
             context=self.context,
             keyframe=keyframe,
             signals=signals or {},
-            schema=TAGGED_SCHEMA,
+            schema=SCHEMA_4,
             trip=f"{self._boot}-{self._trips}",
             ambient_c=self._tag("ambient.temperature"),
             charging_w=self._tag("charging.power"),

@@ -1,5 +1,6 @@
-"""Voltages of single cells, sampled at up to 1 kHz, to windows of 100 ms (R71), and cells out of balance (R74)."""
+"""Voltages of single cells, sampled at up to 1 kHz, to windows of 100 ms and statistics of a second (R71)."""
 
+from collections import deque
 from collections.abc import Mapping
 from typing import Final
 
@@ -9,8 +10,8 @@ from v2g.telemetry.signals import CELL_VOLTAGE
 
 WINDOW_MS: Final = 100
 
-IMBALANCE_V: Final = 0.05
-"""Cells further apart than this are out of balance."""
+STATISTICS_MS: Final = 1000
+HEAT_MS: Final = 10_000
 
 _MOST_LATE: Final = 10
 """Windows by which a sample may be late; where it is more, the clock was set back."""
@@ -75,16 +76,66 @@ def with_imbalance(values: Mapping[str, float]) -> dict[str, float]:
     return found
 
 
-class BalanceWatch:
-    """Whether the cells are out of balance: beyond 50 mV."""
+class CellStatistics:
+    """Over seconds that begin at multiples of one: the variance of all samples of all cells (V², R71), and the steepest
+    change of one cell's mean from one second with samples to the next (V/s): a cell that fails, by its sign."""
 
     def __init__(self) -> None:
-        self.imbalanced = False
+        self._second: int | None = None
+        self._cells: dict[str, tuple[int, float, float]] = {}
+        """By cell: number, sum and sum of squares of the samples in this second."""
+        self._means: dict[str, tuple[int, float]] = {}
+        """By cell: the last second with samples, and their mean."""
 
-    def changed(self, values: Mapping[str, float]) -> float | None:
-        """Return the imbalance (V) when the verdict changes with these values, otherwise None."""
-        imbalance = values.get(f"{CELL_VOLTAGE}.imbalance")
-        if imbalance is None or (imbalance > IMBALANCE_V) is self.imbalanced:
-            return None
-        self.imbalanced = not self.imbalanced
-        return imbalance
+    def add(self, cells: Mapping[str, float], at_ms: float) -> dict[str, float]:
+        """Add voltages by cell, sampled at `at_ms`; return the statistics of the second that ended before."""
+        second = int(at_ms // STATISTICS_MS)
+        if self._second is None or second < self._second - 1:
+            self._second = second  # the clock was set back
+            self._means.clear()
+        ended = {} if second <= self._second else self._take()
+        self._second = max(second, self._second)
+        for name, voltage in cells.items():
+            number, total, squares = self._cells.get(name, (0, 0.0, 0.0))
+            self._cells[name] = number + 1, total + voltage, squares + voltage * voltage
+        return ended
+
+    def _take(self) -> dict[str, float]:
+        cells, self._cells = self._cells, {}
+        if not cells or self._second is None:
+            return {}
+        number = sum(each[0] for each in cells.values())
+        mean = sum(each[1] for each in cells.values()) / number
+        variance = max(0.0, sum(each[2] for each in cells.values()) / number - mean * mean)
+        found = {f"{CELL_VOLTAGE}.variance": variance}
+        steepest = 0.0
+        for name, (count, total, _) in cells.items():
+            now = total / count
+            before = self._means.get(name)
+            self._means[name] = self._second, now
+            if before is not None:
+                steepest = max(steepest, (now - before[1]) / (self._second - before[0]), key=abs)
+                found[f"{CELL_VOLTAGE}.gradient"] = steepest
+        return found
+
+
+class HeatGradient:
+    """The change of the highest temperature over about 10 s (K/s)."""
+
+    def __init__(self) -> None:
+        self._samples: deque[tuple[float, float]] = deque()
+
+    def add(self, values: Mapping[str, float], at_ms: float) -> dict[str, float]:
+        """Return the gradient at values of `at_ms`, once a second; nothing before 5 s are known."""
+        hottest = values.get("battery.temperature.max")
+        if hottest is None or (self._samples and 0 <= at_ms - self._samples[-1][0] < STATISTICS_MS):
+            return {}
+        if self._samples and at_ms < self._samples[-1][0]:
+            self._samples.clear()  # the clock was set back
+        self._samples.append((at_ms, hottest))
+        while at_ms - self._samples[0][0] > HEAT_MS:
+            self._samples.popleft()
+        first_ms, first = self._samples[0]
+        if at_ms - first_ms < HEAT_MS / 2:
+            return {}
+        return {"battery.temperature.gradient": (hottest - first) * 1000 / (at_ms - first_ms)}

@@ -13,16 +13,28 @@ from msgspec import UNSET, Meta
 
 from v2g.errors import CodecError
 from v2g.telemetry.delivery import MAX_BATCH, MAX_DELIVERY_BYTES, Notice, decode_notice, encode_notice
-from v2g.telemetry.signals import MAX_RECORD_BYTES, SIGNALS, TAGGED_SCHEMA, Record, decode_record, encode_record
+from v2g.telemetry.signals import (
+    MAX_RECORD_BYTES,
+    SCHEMA_4,
+    SIGNALS,
+    TAGGED_SCHEMA,
+    Record,
+    decode_record,
+    encode_record,
+)
 
-FORM: Final = 2
-"""Form 1, of earlier gateways, is the same without the random id of the boot."""
+FORM: Final = 3
+"""Its records are of version 4. Those of form 2, of earlier gateways, are of version 3; form 1 is the same without the
+random id of the boot."""
 
 COMPACT_TYPE: Final = "application/vnd.v2g-telemetry+msgpack"
 """Content type of the compact form over HTTP."""
 
-NAMES: Final = tuple(SIGNALS)[:22]
-"""The signals of version 3, which stand by their place here. Later ones need a later version of the schema."""
+NAMES: Final = tuple(SIGNALS)[:49]
+"""The signals of version 4, which stand by their place here; the first 22 are those of version 3. Later ones need a
+later version of the schema, and form."""
+
+_PLACES: Final = {name: place for place, name in enumerate(NAMES)}
 
 T = TypeVar("T")
 
@@ -46,11 +58,11 @@ FigureRuns = Annotated[tuple[tuple[Count, Figure | None], ...], Meta(max_length=
 
 
 class _Columns(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """All records are of version 3, of one vehicle and boot. A signal has rows and values. Rows of signals and
+    """All records are of one version, vehicle and boot. A signal has rows and values. Rows of signals and
     keyframes are differences, less one; `others` are elements by their place in the delivery, without a notice of
     `boot_id` before them."""
 
-    form: Literal[1, 2]
+    form: Literal[1, 2, 3]
     ev: Text
     boot: Whole
     seqs: Wholes
@@ -108,10 +120,7 @@ def encode_compact(elements: Iterable[bytes]) -> bytes:
             _runs(_tag(each.ambient_c, _TEMPERATURE) for each in records),
             _runs(_tag(each.charging_w, _POWER) for each in records),
             _gaps(row for row, each in enumerate(records) if each.keyframe),
-            {
-                NAMES.index(name): (_gaps(rows), _figures(values, _steps(name)))
-                for name, (rows, values) in signals.items()
-            },
+            {_PLACES[name]: (_gaps(rows), _figures(values, _steps(name))) for name, (rows, values) in signals.items()},
             tuple(others),
             boot_id,
         )
@@ -135,9 +144,12 @@ def decode_compact(delivery: bytes) -> list[bytes]:
     contexts, trips = _spread(columns.contexts, count), _spread(columns.trips, count)
     ambient, power = _spread(columns.ambient, count), _spread(columns.power, count)
     keyframes = set(_places(columns.keyframes, count))
+    schema = SCHEMA_4 if columns.form == FORM else TAGGED_SCHEMA
+    if schema == TAGGED_SCHEMA and any(index >= 22 for index in columns.signals):
+        raise CodecError("telemetry delivery: a signal that its form does not have")
     signals: list[dict[str, float | int | str]] = [{} for _ in range(count)]
     for name in sorted(NAMES[index] for index in columns.signals):
-        rows, figures = columns.signals[NAMES.index(name)]
+        rows, figures = columns.signals[_PLACES[name]]
         if len(rows) != len(figures):
             raise CodecError("telemetry delivery: columns of different lengths")
         for row, value in zip(_places(rows, count), _values(figures, _steps(name)), strict=True):
@@ -145,7 +157,7 @@ def decode_compact(delivery: bytes) -> list[bytes]:
     elements = [
         encode_record(
             Record(
-                columns.ev, columns.boot, seq, utc_ms, contexts[row], row in keyframes, signals[row], TAGGED_SCHEMA,
+                columns.ev, columns.boot, seq, utc_ms, contexts[row], row in keyframes, signals[row], schema,
                 trip=trips[row], ambient_c=_number(ambient[row], _TEMPERATURE), charging_w=_number(power[row], _POWER),
             )
         )
@@ -180,14 +192,14 @@ def _fitting(element: bytes, first: Record | None) -> Record | None:
         record = decode_record(element)
     except CodecError:
         return None
-    if record.schema != TAGGED_SCHEMA or record.checkpoint is not UNSET or record.event is not UNSET:
+    if record.schema != SCHEMA_4 or not (record.checkpoint is record.event is record.cells is UNSET):
         return None
     if first is not None and (record.ev, record.boot) != (first.ev, first.boot):
         return None
     if list(record.signals) != sorted(record.signals):
         return None
     if any(
-        name not in NAMES or (isinstance(value, str | int) and _steps(name) != 1)
+        name not in _PLACES or (isinstance(value, str | int) and _steps(name) != 1)
         for name, value in record.signals.items()
     ):
         return None

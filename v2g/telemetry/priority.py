@@ -6,9 +6,8 @@ from typing import Final
 from msgspec import UNSET
 
 from v2g.events import EVENTS
-from v2g.telemetry.cells import IMBALANCE_V
 from v2g.telemetry.local_events import DROPPED
-from v2g.telemetry.signals import CELL_VOLTAGE, Record
+from v2g.telemetry.signals import CELL_VOLTAGE, MODULE_TEMPERATURE, SIGNALS, Record
 
 
 class Priority(IntEnum):
@@ -17,21 +16,21 @@ class Priority(IntEnum):
     SETTLEMENT = 0
     """Countersigned checkpoints, and records of dropped records."""
     SAFETY = 1
-    """The contactor has changed, cells are out of balance, or a program beside the gateway reports a danger."""
+    """A contactor has changed, a detector has found something, or a program beside the gateway reports a danger."""
     SUMMARY = 2
-    """A keyframe every few minutes; events of programs beside the gateway."""
+    """A keyframe every few minutes; events of programs beside the gateway; samples of cells around a finding."""
     LIVE = 3
     DIAGNOSTIC = 4
-    """Only voltages of cells, or the coolant's temperature."""
+    """Only voltages of cells, temperatures of modules, or the coolant's data."""
 
 
 LOW_RATE: Final = Priority.SUMMARY
 """A low-rate uplink carries records of this priority, and more important ones."""
 
-_SAFETY: Final = "vehicle.contactor"
-_IMBALANCE: Final = f"{CELL_VOLTAGE}.imbalance"
+_SAFETY: Final = frozenset({"vehicle.contactor", *(each for each in SIGNALS if each.startswith("battery.contactor."))})
+_COOLANT: Final = frozenset({"battery.temperature.coolant", "battery.coolant.flow"})
 _DIAGNOSTIC: Final = frozenset(
-    {*(f"{CELL_VOLTAGE}.{each}" for each in ("min", "max", "mean", "imbalance")), "battery.temperature.coolant"}
+    each for each in SIGNALS if each in _COOLANT or each.startswith((f"{CELL_VOLTAGE}.", f"{MODULE_TEMPERATURE}."))
 )
 
 
@@ -42,7 +41,6 @@ class Prioritiser:
         """`summary_s`: minimum interval of summaries."""
         self._summary_ms = summary_s * 1000
         self._summary_at = float("-inf")
-        self._imbalanced = False
 
     def priority(self, record: Record) -> Priority:
         """Return the priority of the next record."""
@@ -52,12 +50,10 @@ class Prioritiser:
             if record.event.name == DROPPED:
                 return Priority.SETTLEMENT
             return Priority.SAFETY if EVENTS[record.event.name].safety else Priority.SUMMARY
+        if record.cells is not UNSET:
+            return Priority.SUMMARY
         signals = record.signals
-        imbalance = signals.get(_IMBALANCE)
-        before = self._imbalanced
-        if isinstance(imbalance, float):
-            self._imbalanced = imbalance > IMBALANCE_V
-        if before != self._imbalanced or (_SAFETY in signals and not record.keyframe):
+        if not record.keyframe and not _SAFETY.isdisjoint(signals):
             return Priority.SAFETY
         if record.keyframe and abs(record.utc_ms - self._summary_at) >= self._summary_ms:
             self._summary_at = record.utc_ms

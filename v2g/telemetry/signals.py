@@ -4,6 +4,8 @@ One registry for all vehicles (R53, R67): CAN databases differ, the names, units
 power are positive while the battery charges, as on the ISO 15118-20 wire.
 """
 
+from collections.abc import Mapping
+from itertools import islice
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_type_hints
 
 import msgspec
@@ -28,9 +30,17 @@ class Signal(msgspec.Struct, frozen=True):
     """Path of the same quantity in COVESA's Vehicle Signal Specification, below `Vehicle`; empty where it has none."""
     jump: float = 0.0
     """Larger changes between two samples need a second sample that confirms them; 0: none do."""
+    derived: bool = False
+    """Whether the gateway calculates it from other values: its changes alone make no record due at once."""
 
 
 _BATTERY: Final = "Powertrain.TractionBattery"
+
+MODULES: Final = 16
+"""Temperatures of modules that the registry has; a larger pack reports that of each group of modules."""
+
+MODULE_TEMPERATURE: Final = "battery.temperature.module"
+"""With `.1` to `.16` the mean temperature of a module."""
 
 SIGNALS: dict[str, Signal] = {
     "battery.voltage": Signal("V", 0, 1500, 0.1, f"{_BATTERY}.CurrentVoltage", 50),
@@ -55,7 +65,20 @@ SIGNALS: dict[str, Signal] = {
     "grid.frequency": Signal("Hz", 40, 70, 0.001, jump=1),
     "vehicle.contactor": Signal("", 0, 1, 1, f"{_BATTERY}.IsPowerConnected"),
     "vehicle.power_request": Signal("W", -(2**31), 2**31 - 1, 1),
+    "battery.resistance": Signal("ohm", 0, 5, 0.0001),
+    "battery.cycles": Signal("", 0, 100_000, 0.1),
+    "battery.pressure": Signal("kPa", 0, 1000, 0.1),
+    "battery.coolant.flow": Signal("l/min", 0, 1000, 0.1),
+    "battery.contactor.positive": Signal("", 0, 1, 1),
+    "battery.contactor.negative": Signal("", 0, 1, 1),
+    "battery.contactor.precharge": Signal("", 0, 1, 1),
+    "battery.temperature.mean": Signal("degC", -60, 150, 0.1, f"{_BATTERY}.Temperature.Average", 10),
+    "battery.temperature.gradient": Signal("K/s", -100, 100, 0.01, derived=True),
+    "battery.cell_voltage.variance": Signal("V2", 0, 25, 1e-6, derived=True),
+    "battery.cell_voltage.gradient": Signal("V/s", -50, 50, 0.001, derived=True),
+    **{f"{MODULE_TEMPERATURE}.{each}": Signal("degC", -60, 150, 0.1, jump=10) for each in range(1, MODULES + 1)},
 }
+"""In the order in which they came: a version of the schema has the first so many, and the compact form their places."""
 
 CELL_VOLTAGE: Final = "battery.cell_voltage"
 """Target of a mapping for the voltage of one cell. Records have only minimum, maximum, mean and imbalance of all."""
@@ -72,6 +95,8 @@ CHECKPOINT_SCHEMA: Final = "v2g-telemetry/2"
 """Of a record with a checkpoint; it is version 1 in all else."""
 TAGGED_SCHEMA: Final = "v2g-telemetry/3"
 """Of a record with trip, ambient temperature and charging power, and perhaps a checkpoint or a local event."""
+SCHEMA_4: Final = "v2g-telemetry/4"
+"""As version 3, with signals of pressure, cooling, contactors and modules, and perhaps samples of single cells."""
 
 MAX_RECORD_BYTES: Final = 65536
 MAX_NUMBER: Final = 2**53 - 1
@@ -80,25 +105,39 @@ MAX_NUMBER: Final = 2**53 - 1
 MAX_UTC_MS: Final = 9_223_372_036_854
 """Largest utc_ms, 2262-04-11: time-series databases count nanoseconds in 64 bits, and calendars end in 9999."""
 
-Signals = Annotated[
-    dict[str, Value],
-    Meta(
-        extra_json_schema={
-            "properties": {
-                name: {"type": "number", "minimum": each.minimum, "maximum": each.maximum, "unit": each.unit}
-                | ({"vss": f"Vehicle.{each.vss}"} if each.vss else {})
-                for name, each in SIGNALS.items()
-            },
-            "propertyNames": {"enum": list(SIGNALS)},
-        }
-    ),
-]
-"""Values by signal; JSON schemas name each with its type, range and unit (R53)."""
+
+def _described(signals: Mapping[str, Signal]) -> dict[str, object]:
+    """Return what JSON schemas say of signals: each one's type, range and unit (R53)."""
+    properties = {
+        name: {"type": "number", "minimum": each.minimum, "maximum": each.maximum, "unit": each.unit}
+        | ({"vss": f"Vehicle.{each.vss}"} if each.vss else {})
+        for name, each in signals.items()
+    }
+    return {"properties": properties, "propertyNames": {"enum": list(signals)}}
+
+
+Signals = Annotated[dict[str, Value], Meta(extra_json_schema=_described(SIGNALS))]
+"""Values by signal."""
 
 Pseudonym = Annotated[str, Meta(pattern=EV_PATTERN)]
 Trip = Annotated[str, Meta(pattern=r"^[0-9]{1,16}-[0-9]{1,9}\Z")]
 """Boot and number of a trip, which begins when the vehicle starts to drive: 0 before the first one (R108)."""
 Number = Annotated[int, Meta(ge=1, le=MAX_NUMBER)]
+
+CELL_STEP_V: Final = 0.0001
+"""Step of the voltages of single cells in samples."""
+
+CellRow = Annotated[tuple[Annotated[int, Meta(ge=0, le=50_000)] | None, ...], Meta(max_length=2000)]
+"""Cells in their order, in steps of 0.1 mV; None: not in this sample."""
+
+
+class CellSamples(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Voltages of all single cells around a finding, sample by sample."""
+
+    begin_ms: Annotated[int, Meta(ge=0, le=MAX_UTC_MS)]
+    """Time of the first sample (UTC)."""
+    samples: Annotated[tuple[tuple[Annotated[int, Meta(ge=0, le=3_600_000)], CellRow], ...], Meta(max_length=2000)]
+    """Time of each since `begin_ms`, and its cells."""
 
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -106,8 +145,9 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `(ev, boot, seq)` identifies it permanently: `ev` is a pseudonym (never the VIN, R143), `boot` one start of the
     gateway, rising from start to start, `seq` its records from 1 without gaps (R98). `utc_ms` is the newest sample's
-    time. `checkpoint` is a countersigned checkpoint of a charger's journal, in a record of its own; so is an `event` of
-    a program beside the gateway. `ambient_c` (degC) and `charging_w` (W, positive while charging) are the newest known
+    time. `checkpoint` is a countersigned checkpoint of a charger's journal, in a record of its own; so are an `event`
+    of a program beside the gateway, and samples of `cells`. `ambient_c` (degC) and `charging_w` (W, positive while
+    charging) are the newest known
     values, None if there are none.
     """
 
@@ -124,21 +164,26 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ambient_c: Annotated[float, Meta(ge=-60, le=85)] | UnsetType | None = UNSET
     charging_w: Annotated[float, Meta(ge=-2_000_000, le=2_000_000)] | UnsetType | None = UNSET
     event: LocalEvent | UnsetType = UNSET
+    cells: CellSamples | UnsetType = UNSET
 
 
 class Version(msgspec.Struct, frozen=True):
-    """A version of the schema: which optional fields of a record it demands, and which it allows."""
+    """A version of the schema: which optional fields of a record it demands, which it allows, and its signals."""
 
     demands: tuple[str, ...]
-    allows: tuple[str, ...] = ()
+    allows: tuple[str, ...]
+    signals: Mapping[str, Signal]
 
 
-_OPTIONAL: Final = ("checkpoint", "trip", "ambient_c", "charging_w", "event")
+_OPTIONAL: Final = ("checkpoint", "trip", "ambient_c", "charging_w", "event", "cells")
+_FIRST: Final = dict(islice(SIGNALS.items(), 22))
+_TAGS: Final = ("trip", "ambient_c", "charging_w")
 
 SCHEMAS: Final[dict[str, Version]] = {
-    SCHEMA: Version(()),
-    CHECKPOINT_SCHEMA: Version(("checkpoint",)),
-    TAGGED_SCHEMA: Version(("trip", "ambient_c", "charging_w"), ("checkpoint", "event")),
+    SCHEMA: Version((), (), _FIRST),
+    CHECKPOINT_SCHEMA: Version(("checkpoint",), (), _FIRST),
+    TAGGED_SCHEMA: Version(_TAGS, ("checkpoint", "event"), _FIRST),
+    SCHEMA_4: Version(_TAGS, ("checkpoint", "event", "cells"), dict(islice(SIGNALS.items(), 49))),
 }
 """Versions of the schema. A later version is decoded into the same `Record`."""
 
@@ -204,7 +249,7 @@ def check_record(record: Record, version: Version) -> None:
     if record.event is not UNSET and record.event.name not in REPORTED:
         raise CodecError(f"unknown event {record.event.name!r}", hint="update the schema registry")
     for name, value in record.signals.items():
-        signal = SIGNALS.get(name)
+        signal = version.signals.get(name)
         if signal is None:
             raise CodecError(f"unknown signal {name!r}", hint="update the schema registry")
         if isinstance(value, str) or not signal.minimum <= value <= signal.maximum:  # NaN fails the comparison too
@@ -231,6 +276,7 @@ def json_schema(schema: str) -> dict[str, Any]:
     found = msgspec.json.schema(model)
     record = found["$defs"]["Record"]
     record["properties"]["context"] = {"enum": list(CONTEXTS)}
+    record["properties"]["signals"] |= _described(version.signals)
     dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": schema, "title": f"Record of {schema}"}
     portable: dict[str, Any] = _portable(found)
     return dialect | portable

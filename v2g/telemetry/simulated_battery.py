@@ -3,6 +3,8 @@
 from importlib import resources
 from typing import Final
 
+from v2g.telemetry.signals import CELL_VOLTAGE, MODULE_TEMPERATURE, MODULES
+
 CELLS: Final = 96
 """Cells on the bus."""
 
@@ -16,6 +18,7 @@ BATTERY_SIGNALS: Final[dict[str, str]] = {
     "BMS_Temperature.CellTemperatureMin": "battery.temperature.min",
     "BMS_Temperature.CellTemperatureMax": "battery.temperature.max",
     "BMS_Temperature.CoolantTemperature": "battery.temperature.coolant",
+    "BMS_Temperature.CellTemperatureMean": "battery.temperature.mean",
     "BMS_Cells.CellVoltageMin": "battery.cell_voltage.min",
     "BMS_Cells.CellVoltageMax": "battery.cell_voltage.max",
     "BMS_Cells.CellVoltageMean": "battery.cell_voltage.mean",
@@ -29,7 +32,15 @@ BATTERY_SIGNALS: Final[dict[str, str]] = {
     "VCU_Status.DriveCycle": "context",
     "VCU_Status.ContactorClosed": "vehicle.contactor",
     "VCU_Status.PowerRequest": "vehicle.power_request",
-    **{f"BMS_CellVoltages.Cell{number}": "battery.cell_voltage" for number in range(1, CELLS + 1)},
+    "BMS_Health.InternalResistance": "battery.resistance",
+    "BMS_Health.FullCycles": "battery.cycles",
+    "BMS_Health.PackPressure": "battery.pressure",
+    "BMS_Health.CoolantFlow": "battery.coolant.flow",
+    "BMS_Contactors.PositiveClosed": "battery.contactor.positive",
+    "BMS_Contactors.NegativeClosed": "battery.contactor.negative",
+    "BMS_Contactors.PrechargeClosed": "battery.contactor.precharge",
+    **{f"BMS_ModuleTemperatures.Module{each}": f"{MODULE_TEMPERATURE}.{each}" for each in range(1, MODULES + 1)},
+    **{f"BMS_CellVoltages.Cell{number}": CELL_VOLTAGE for number in range(1, CELLS + 1)},
 }
 
 

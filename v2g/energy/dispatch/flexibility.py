@@ -10,8 +10,9 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from v2g.energy.curves import share_at
 from v2g.energy.dispatch.plan import DispatchPlan, VehiclePlan
-from v2g.energy.dispatch.problem import HOUR_MS, DispatchProblem, FleetVehicle, Period, derated
+from v2g.energy.dispatch.problem import HOUR_MS, DispatchProblem, FleetVehicle, Period
 from v2g.energy.dispatch.split import Participant, split
 from v2g.energy.grid_signal import QUARTER_MS
 
@@ -144,14 +145,14 @@ def _vehicle_range(
     planned_w = part.power_w[index]
     energy_wh = part.energy_wh[index - 1] if index else each.energy_wh
     most_w = min(
-        each.charge_w * derated(problem.climate.charge, period.temperature_c),
+        each.charge_w * share_at(problem.climate.charge, period.temperature_c),
         (each.capacity_wh - energy_wh) / each.charge_efficiency / period.hours,
     )
     least_wh = max(min(energy_wh, each.reserve_wh), _needed_wh(problem, each, part, period))
     flow_wh = least_wh - energy_wh
     least_w = (flow_wh / each.charge_efficiency if flow_wh > 0 else flow_wh * each.discharge_efficiency) / period.hours
     can_discharge = period.discharge and energy_wh >= each.reserve_wh
-    lowest_w = each.discharge_w * derated(problem.climate.discharge, period.temperature_c) if can_discharge else 0.0
+    lowest_w = each.discharge_w * share_at(problem.climate.discharge, period.temperature_c) if can_discharge else 0.0
     least_w = max(least_w, -lowest_w)
     return VehicleRange(
         id=each.id,

@@ -18,7 +18,8 @@ import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 from scipy.sparse import coo_array, hstack
 
-from v2g.energy.dispatch.problem import DispatchProblem, FleetVehicle, derated
+from v2g.energy.curves import share_at
+from v2g.energy.dispatch.problem import DispatchProblem, FleetVehicle
 
 LEAST_PRESENCE: Final = 0.1
 """Share of a period below which a vehicle counts as absent."""
@@ -167,8 +168,8 @@ class Fleet:
         self.program = _Program()
         climate, count = problem.climate, len(periods)
         temperatures = [period.temperature_c for period in periods]
-        self.charge_share = np.array([derated(climate.charge, each) for each in temperatures])
-        self.discharge_share = np.array([derated(climate.discharge, each) for each in temperatures])
+        self.charge_share = np.array([share_at(climate.charge, each) for each in temperatures])
+        self.discharge_share = np.array([share_at(climate.discharge, each) for each in temperatures])
         hot = np.array([0.0 if each is None else max(0.0, each - climate.cool_c) for each in temperatures])
         self.allowed = np.array([period.discharge for period in periods])
         tilt = _TILT * np.arange(count) / count

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Final
 
+from v2g.energy.curves import share_at
 from v2g.energy.dispatch.plan import DispatchPlan, Method, Reason, VehiclePlan
-from v2g.energy.dispatch.problem import DispatchProblem, FleetVehicle, derated
+from v2g.energy.dispatch.problem import DispatchProblem, FleetVehicle
 from v2g.energy.dispatch.split import level
 from v2g.extras import extras_named
 
@@ -48,7 +49,7 @@ def charge_at_once(problem: DispatchProblem) -> DispatchPlan:
     left = [max(0, each.target_wh - each.energy_wh) / each.charge_efficiency for each in problem.vehicles]
     powers: list[list[int]] = [[] for _ in problem.vehicles]
     for period in problem.periods:
-        share = derated(problem.climate.charge, period.temperature_c)
+        share = share_at(problem.climate.charge, period.temperature_c)
         able = {}
         for number, each in enumerate(problem.vehicles):
             hours = period.presence(each) * period.hours
@@ -135,7 +136,7 @@ def _reason(problem: DispatchProblem, vehicle: FleetVehicle, powers: Sequence[in
     if not vehicle.charge_w:
         return Reason.NO_POWER
     full = [vehicle.charge_w * period.presence(vehicle) * period.hours for period in problem.periods]
-    derating = [derated(problem.climate.charge, period.temperature_c) for period in problem.periods]
+    derating = [share_at(problem.climate.charge, period.temperature_c) for period in problem.periods]
     wanted = (problem.target_wh(vehicle) - vehicle.energy_wh - _SLACK_WH) / vehicle.charge_efficiency
     if sum(full) < wanted:
         return Reason.DEPARTS_TOO_SOON

@@ -9,7 +9,6 @@ import msgspec
 from msgspec import Meta
 
 from v2g.asn1.discharge import MicroPerKwh
-from v2g.energy.curves import value_at
 from v2g.energy.grid_signal import QUARTER_MS, Tariff
 from v2g.energy.limits import MOST_W, SignedWatts, Watts
 
@@ -243,8 +242,3 @@ def _cut(period: Period, window: PeakWindow, zone: tzinfo) -> list[Period]:
     cuts = [mark for mark, (before, now) in zip(marks[1:], itertools.pairwise(inside), strict=True) if before != now]
     edges = [period.start_ms, *cuts, period.end_ms]
     return [msgspec.structs.replace(period, start_ms=a, end_ms=b) for a, b in itertools.pairwise(edges)]
-
-
-def derated(curve: Curve, temperature_c: float | None) -> float:
-    """Return the share of the power that a curve leaves at a temperature; unknown: all of it."""
-    return 1.0 if temperature_c is None else value_at(curve, temperature_c)
