@@ -133,6 +133,8 @@ class Blocks:
             outbox,
             version=settings.layout.firmware,
             busy=lambda: any(evse.record is not None for evse in evses.values()),
+            promised=lambda: bool(book.all) or any(each.authorization and not each.record for each in evses.values()),
+            window=settings.update_window,
             close=partial(availability.close, "firmware"),
             security_event=security_event,
         )

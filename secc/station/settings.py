@@ -12,6 +12,7 @@ from v2g.errors import ConfigError
 from v2g.ocpp.messages.ev_charging import DERControl
 from v2g.ocpp.messages.provisioning import BootReason
 from v2g.ocpp.messages.security import CertificateSigningUse
+from v2g.ota.window import parse_window
 from v2g.pki.keys import read_secret
 from v2g_station.blocks.connection.network import first_profile
 from v2g_station.blocks.der.reactive import BY_VOLTAGE as VAR_BY_VOLTAGE
@@ -103,6 +104,7 @@ def settings_of(
         roots=roots,
         chains=chains,
         scale=scale,
+        update_window=parse_window(config.update.window) if config.update is not None else None,
         message_timeout=config.message_timeout,
         values={
             "OCPPCommCtrlr.RetryBackOffWaitMinimum": str(config.retry_minimum),

@@ -23,11 +23,13 @@ from v2g.ocpp.messages.firmware import (
     UpdateFirmwareResponse,
 )
 from v2g.ocpp.times import parse_time
+from v2g.ota.window import Window
 from v2g_station.blocks.availability import Close
 from v2g_station.blocks.connection.outbox import Outbox
 from v2g_station.blocks.evse import Fact
 from v2g_station.blocks.security.certificate_store import CertificateStore, parse_chain
 from v2g_station.kernel.kernel import Command, Handler, Kernel, status_info
+from v2g_station.kernel.local_time import local_time
 
 SCHEMES: Final = ("http://", "https://")
 ENDED: Final = frozenset(
@@ -35,6 +37,8 @@ ENDED: Final = frozenset(
 )
 
 
+_CHECK_MS: Final = 60_000
+"""How often is looked whether an installation that is due may begin."""
 _NUMBERS: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})*")
 
 
@@ -88,6 +92,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     status: FirmwareStatus
     install_ms: int
+    """When the CSMS wants it installed; 0: it has not said."""
     certificate: str = ""
     signature: str = ""
     retries: int | None = None
@@ -100,7 +105,10 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 class FirmwareUpdates:
     """Handles firmware requests of the CSMS. `version` is that of the running firmware, `busy` returns whether a
-    transaction runs, `close` prevents new ones."""
+    transaction runs, `promised` whether a driver has a reservation or is authorised, `close` prevents new ones.
+
+    An update that the CSMS gives no time for is installed in the `window` of local time (R138).
+    """
 
     def __init__(
         self,
@@ -110,6 +118,8 @@ class FirmwareUpdates:
         *,
         version: str,
         busy: Callable[[], bool],
+        promised: Callable[[], bool],
+        window: Window | None,
         close: Close,
         security_event: Callable[[str, str], None],
     ) -> None:
@@ -121,6 +131,7 @@ class FirmwareUpdates:
         """Whether the other slot is ready to start."""
         self._outbox, self._version = outbox, version
         self._busy, self._close, self._security_event = busy, close, security_event
+        self._promised, self._window = promised, window
         self.answers: dict[str, Handler] = {"UpdateFirmware": self._update}
 
     def start(self) -> None:
@@ -242,18 +253,24 @@ class FirmwareUpdates:
         job = self._job
         if job is None:
             return
-        if job.install_ms > self._k.utc_ms:
-            if job.status != "InstallScheduled":
-                self._set("InstallScheduled")  # L01.FR.16
-            self._k.at_utc("firmware", job.install_ms, self._schedule_install)
+        install_ms, promised = self._installs_from(job), self._promised()
+        due = install_ms <= self._k.utc_ms
+        others = self._k.model.flag("ChargingStation.AllowNewSessionsPendingFirmwareUpdate")
+        self._close(closed=due and not promised and not others)
+        if due and not promised and not self._busy():
+            self._set("Installing")
+            self._install()
             return
-        self._close(closed=not self._k.model.flag("ChargingStation.AllowNewSessionsPendingFirmwareUpdate"))
-        if self._busy():
-            if job.status != "InstallScheduled":
-                self._set("InstallScheduled")
-            return  # L01.FR.06: wait until no transaction runs
-        self._set("Installing")
-        self._install()
+        if job.status != "InstallScheduled":
+            self._set("InstallScheduled")  # L01.FR.16
+        # L01.FR.06: wait until no transaction runs; meanwhile a reservation may end, and so may the window
+        self._k.at_utc("firmware", max(install_ms, self._k.utc_ms + _CHECK_MS), self._schedule_install)
+
+    def _installs_from(self, job: Job) -> int:
+        """Return from when on an update may be installed (UTC, ms)."""
+        if job.install_ms or self._window is None:
+            return job.install_ms
+        return self._window.next_open(self._k.utc_ms, local_time(self._k.model).offset_ms)
 
     def _install(self) -> None:
         """Write the inactive slot; no new transaction starts until that has ended."""

@@ -24,6 +24,7 @@ from v2g.io.runtime.supervision import spawn
 from v2g.observe import Observe
 from v2g.ocpp.messages.firmware import FirmwareStatus
 from v2g.ota.release import RepositoryConfig
+from v2g.ota.window import parse_window
 from v2g.pki.keys import save_secret
 from v2g_station.blocks.evse import Fact
 from v2g_station.blocks.firmware import Activate, CancelFirmware, ConfirmInstall, Download, FirmwareProgress, Install
@@ -64,11 +65,15 @@ class UpdateConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """Time limit of one download attempt."""
     releases: RepositoryConfig | None = None
     """The repository that lists what may be installed; none: the signature of OCPP alone counts."""
+    window: Annotated[str, Meta(max_length=11, examples=["22:00-06:00"])] = "22:00-06:00"
+    """Local time (ClockCtrlr.TimeZone) at which updates are installed that the CSMS gives no time for; from a time to
+    the same: always (R138)."""
     confirm_s: Annotated[float, Meta(gt=0, le=86_400)] = 60.0
     """Time within which the CSMS must accept a charger with new firmware; else the old one is restored (R135)."""
 
     def __post_init__(self) -> None:
-        """Require exactly one way."""
+        """Require exactly one way, and a valid window."""
+        parse_window(self.window)
         if sum(each is not None for each in (self.rauc, self.commands, self.slots)) != 1:
             raise ValueError("update needs one of rauc, commands and slots")
 

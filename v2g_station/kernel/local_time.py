@@ -8,6 +8,7 @@ import msgspec
 
 from v2g.errors import OcppError
 from v2g.ocpp.times import parse_time
+from v2g_station.kernel.device_model import DeviceModel
 
 DAY_MS: Final = 86_400_000
 
@@ -44,6 +45,17 @@ class LocalTime(msgspec.Struct, frozen=True, kw_only=True):
 
 
 ZULU: Final = LocalTime()
+
+
+def local_time(model: DeviceModel) -> LocalTime:
+    """Return the local time that the variables of ClockCtrlr set."""
+    moment = model.text("ClockCtrlr.NextTimeOffsetTransitionDateTime")
+    return LocalTime(
+        zone=model.text("ClockCtrlr.TimeZone"),
+        offset=model.text("ClockCtrlr.TimeOffset"),
+        next_offset=model.text("ClockCtrlr.TimeOffset[NextTransition]"),
+        next_from_ms=parse_time(moment) if moment else None,
+    )
 
 
 def known_zone(name: str) -> bool:

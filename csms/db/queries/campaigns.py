@@ -10,6 +10,7 @@ from csms.db.tables import campaign_members, campaigns, stations, transactions
 from csms.domain.stations.campaigns import (
     FAILED_SESSION,
     REQUESTED_BOOTS,
+    SCHEDULED,
     CampaignPlan,
     CampaignState,
     Health,
@@ -87,6 +88,18 @@ def take(connection: Connection, campaign_id: int, station_id: str) -> Member | 
     taken = update(campaign_members).where(waiting).values(state="Working").returning(campaign_members)
     row = connection.execute(taken).first()
     return _member(row) if row else None
+
+
+def take_from_schedule(connection: Connection, campaign_id: int, station_id: str) -> None:
+    """Let a member wait again that has scheduled its update: that is no attempt."""
+    scheduled = (
+        (campaign_members.c.campaign_id == campaign_id)
+        & (campaign_members.c.station_id == station_id)
+        & (campaign_members.c.state == "Working")
+        & campaign_members.c.status.in_(SCHEDULED)
+    )
+    attempts = campaign_members.c.attempts - 1
+    connection.execute(update(campaign_members).where(scheduled).values(state="Waiting", attempts=attempts))
 
 
 def busy_elsewhere(connection: Connection, campaign_id: int) -> set[str]:

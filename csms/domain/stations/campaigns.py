@@ -34,12 +34,12 @@ FAILED_SESSION: Final = frozenset(
 REQUESTED_BOOTS: Final = frozenset({"FirmwareUpdate", "LocalReset", "RemoteReset", "ScheduledReset", "Triggered"})
 """Reasons of BootNotification that report no crash."""
 
+SCHEDULED: Final = frozenset({"DownloadScheduled", "InstallScheduled"})
 _DONE: Final = frozenset({"Installed"})
 _FAILED: Final = frozenset({"DownloadFailed", "InstallationFailed", "InstallVerificationFailed", "InvalidSignature"})
 _REFUSED: Final = frozenset({"Rejected", "InvalidCertificate", "RevokedCertificate"})
 _HOPELESS: Final = frozenset({"InvalidSignature", "InvalidCertificate", "RevokedCertificate"})
 """Statuses after which a retry is pointless."""
-_SCHEDULED: Final = frozenset({"DownloadScheduled", "InstallScheduled"})
 
 Fraction = Annotated[float, msgspec.Meta(gt=0, le=1)]
 
@@ -288,7 +288,7 @@ def overdue(plan: CampaignPlan, member: Member, now_ms: int) -> Member:
     if not member.status and now_ms >= member.updated_ms + SENT_S * 1000:
         return unreached(plan, member, now_ms)
     since_ms, patience_s = member.updated_ms, plan.patience_s
-    if member.status in _SCHEDULED:
+    if member.status in SCHEDULED:
         since_ms, patience_s = max(since_ms, plan.install_after_ms or 0), max(patience_s, SCHEDULED_S)
     if now_ms < since_ms + patience_s * 1000:
         return member

@@ -127,18 +127,27 @@ async def exclude(services: Services, campaign_id: int, station_ids: Iterable[st
 
 
 async def force(services: Services, campaign_id: int, station_ids: Iterable[str]) -> None:
-    """Update stations now: before their cohort, beyond the limit a day, outside the window. They themselves still wait
-    for the end of a session. Raises RefusedError as `exclude` does."""
-    await _change(services, campaign_id, station_ids, {"forced": True, "not_before_ms": 0})
+    """Update stations now: before their cohort, beyond the limit a day, outside the window, also those that have
+    scheduled it for later. They themselves still wait for the end of a session. Raises RefusedError for others."""
+    await _change(services, campaign_id, station_ids, {"forced": True, "not_before_ms": 0}, scheduled=True)
 
 
-async def _change(services: Services, campaign_id: int, station_ids: Iterable[str], values: dict[str, object]) -> None:
+async def _change(
+    services: Services,
+    campaign_id: int,
+    station_ids: Iterable[str],
+    values: dict[str, object],
+    *,
+    scheduled: bool = False,
+) -> None:
     chosen = sorted(set(station_ids))
 
     def work(connection: Connection) -> None:
         if _found(connection, campaign_id).state == "Cancelled":
             raise RefusedError(f"campaign {campaign_id} is Cancelled", reason="campaign_state")
         for station_id in chosen:
+            if scheduled:
+                campaigns.take_from_schedule(connection, campaign_id, station_id)
             if not campaigns.change_waiting(connection, campaign_id, station_id, values):
                 raise RefusedError(f"{station_id} does not wait in campaign {campaign_id}", reason="not_waiting")
 

@@ -436,6 +436,28 @@ async def test_a_campaign_that_turns_back_begins_nothing_more(backend: Start) ->
         assert updating(stations) == {}
 
 
+@pytest.mark.requirement("R138")
+async def test_a_station_that_has_scheduled_its_installation_is_forced(backend: Start) -> None:
+    async with backend(stations=STATIONS) as csms:
+        stations = await fleet(csms)
+        name = STATIONS[0].id
+        number = (await campaigns.create(csms.services, "1.2.3", PLAN, [name])).campaign_id
+        await run_periodic(csms.services)
+        asked = updating(stations)[name]
+        with pytest.raises(RefusedError):
+            await campaigns.force(csms.services, number, [name])
+        await reported(stations[name], asked, "Downloading", "Downloaded", "InstallScheduled")
+        with pytest.raises(RefusedError):
+            await campaigns.exclude(csms.services, number, [name])
+        await campaigns.force(csms.services, number, [name])
+        await run_periodic(csms.services)
+        sent = stations[name].payloads("UpdateFirmware")
+        assert ["installDateTime" in each["firmware"] for each in sent] == [False, True]
+        await install(stations, {asked})
+        (member,) = await csms.services.store.run(rows.members, number)
+        assert (member.state, member.attempts) == ("Installed", 1)
+
+
 async def test_a_campaign_is_resumed_once(backend: Start) -> None:
     async with backend(stations=STATIONS) as csms:
         stations = await fleet(csms)

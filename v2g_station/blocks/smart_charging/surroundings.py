@@ -5,11 +5,10 @@ from collections.abc import Callable, Mapping
 from v2g.errors import OcppError
 from v2g.ocpp.messages.base import StatusInfo
 from v2g.ocpp.messages.charging_profiles import ChargingRateUnit
-from v2g.ocpp.times import parse_time
 from v2g_station.blocks.evse import Evse
 from v2g_station.blocks.smart_charging.profile_times import Around, OpenTransaction
 from v2g_station.kernel.kernel import Kernel, status_info
-from v2g_station.kernel.local_time import LocalTime, known_zone, parse_offset
+from v2g_station.kernel.local_time import known_zone, local_time, parse_offset
 
 
 class Surroundings:
@@ -68,7 +67,6 @@ class Surroundings:
         """Return the context of profiles at an EVSE, or at the station (0)."""
         evse = self._evses.get(evse_id)
         model = self._k.model
-        moment = model.text("ClockCtrlr.NextTimeOffsetTransitionDateTime")
         layout = self._k.layout
         phases = (layout.evses[evse_id - 1].phases if evse is not None else 0) or layout.supply_phases
         return Around(
@@ -76,12 +74,7 @@ class Surroundings:
             transaction=self._transaction(evse),
             sharers=max(1, len(self.open())) if sharers is None else sharers,
             offline_since_ms=self._k.offline_since_ms,
-            local=LocalTime(
-                zone=model.text("ClockCtrlr.TimeZone"),
-                offset=model.text("ClockCtrlr.TimeOffset"),
-                next_offset=model.text("ClockCtrlr.TimeOffset[NextTransition]"),
-                next_from_ms=parse_time(moment) if moment else None,
-            ),
+            local=local_time(model),
             volts=layout.evses[evse_id - 1].line_v if evse is not None else layout.evses[0].line_v,
             phases=min(phases, evse.phases or phases) if evse is not None else phases,
             csms_first=model.text("SmartChargingCtrlr.SetpointPriority") == "CSMS",
