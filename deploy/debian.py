@@ -58,6 +58,9 @@ set -e
 if [ -e /usr/share/debconf/confmodule ]; then . /usr/share/debconf/confmodule; fi  # knows the question of a purge
 systemd-sysusers v2g-engine.conf
 systemd-tmpfiles --create v2g-engine.conf || true  # without /proc, as where an image is made, at the next start
+if aa-enabled --quiet 2> /dev/null; then  # before the services start, which ask for their profiles
+    apparmor_parser --replace --write-cache /etc/apparmor.d/v2g-engine || true
+fi
 if [ -d /run/systemd/system ]; then
     systemctl daemon-reload
     if [ -e /run/v2g-engine.stopped ]; then
@@ -175,6 +178,7 @@ def _services(root: Path) -> None:
         "sysusers.conf": "usr/lib/sysusers.d/v2g-engine.conf",
         "tmpfiles.conf": "usr/lib/tmpfiles.d/v2g-engine.conf",
         "logrotate.conf": "etc/logrotate.d/v2g-engine",
+        "apparmor.conf": "etc/apparmor.d/v2g-engine",
         "nftables.conf": "usr/share/doc/v2g-engine/examples/nftables.conf",
         "fail2ban.conf": "usr/share/doc/v2g-engine/examples/fail2ban.conf",
         "../README.md": "usr/share/doc/v2g-engine/README.md",
@@ -243,14 +247,14 @@ def _control(root: Path, name: str, version: str, architecture: str) -> None:
         Priority: optional
         Installed-Size: {size}
         Depends: python3 (>= {major}.{minor}), python3 (<< {major}.{minor + 1}), libc6, procps, systemd
-        Recommends: iproute2, nftables
+        Recommends: apparmor, iproute2, nftables
         Conflicts: {other}
         Replaces: {other}
         Description: {description}
          With {EXTRAS[name].replace(",", ", ")}, and services that `systemctl enable` starts once they are configured.
         """)
     )
-    (control / "conffiles").write_text("/etc/logrotate.d/v2g-engine\n")
+    (control / "conffiles").write_text("/etc/apparmor.d/v2g-engine\n/etc/logrotate.d/v2g-engine\n")
     (control / "templates").write_text(QUESTION)
     for script, text in SCRIPTS.items():
         (control / script).write_text(text)

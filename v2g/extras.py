@@ -43,7 +43,10 @@ DRIVERS: Final = HOME / "drivers"
 """Drivers of a charger's maker: `v2g hardware install`."""
 
 PACKAGES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
-    {"v2g-engine": ("gateway", "gpio"), "v2g-engine-full": ("gateway", "gpio", "csms", "planning", "postgres")}
+    {
+        "v2g-engine": ("gateway", "gpio", "ota"),
+        "v2g-engine-full": ("gateway", "gpio", "ota", "csms", "planning", "postgres"),
+    }
 )
 """Debian's packages, the smallest first, and the extras that they have."""
 

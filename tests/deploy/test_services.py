@@ -74,6 +74,26 @@ def test_users_and_folders_are_made(tmp_path: Path) -> None:
     assert (tmp_path / "var/log/v2g-bridge.log").readlink() == Path("v2g-engine/v2g-telemetry/v2g-bridge.log")
 
 
+@pytest.mark.requirement("R149")
+@pytest.mark.parametrize("unit", PROGRAMS)
+def test_apparmor_accepts_the_profile_of_each_unit(unit: str) -> None:
+    """Its state and configuration are its own; the others' are denied, and so is their code to be changed."""
+    need("apparmor", program="apparmor_parser")
+    profiles = DEPLOY / "apparmor.conf"
+    output("apparmor_parser", "--skip-kernel-load", "--skip-cache", profiles)
+    assert unit in output("apparmor_parser", "--names", profiles).split()
+    (text,) = re.findall(rf"^profile {unit} [^\n]*\{{\n(.*?)^\}}", profiles.read_text(), re.MULTILINE | re.DOTALL)
+    rules = [line.strip() for line in text.splitlines()]
+    (state,) = settings(unit)["StateDirectory"]
+    assert f"owner /var/lib/{state}/** rwkl," in rules
+    others = ",".join(each.removeprefix("v2g-") for each in PROGRAMS if each != unit)
+    assert f"audit deny /var/lib/v2g-engine/{{{others}}}/** rwklx," in rules
+    code = [rule for rule in rules if rule.startswith(("/usr/", "/{usr/,}"))]
+    assert code
+    assert not [rule for rule in code if "w" in rule.rpartition(" ")[2]]
+    assert settings(unit)["AppArmorProfile"] == ["-%N"]
+
+
 def test_logrotate_accepts_its_rules() -> None:
     need("logrotate")
     assert "error" not in output("/usr/sbin/logrotate", "--debug", DEPLOY / "logrotate.conf").lower()
