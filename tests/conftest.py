@@ -3,6 +3,8 @@
 import gc
 import importlib
 import os
+import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
@@ -27,6 +29,16 @@ FEW = 4
 """So many cases of a test all run, whatever share is asked for."""
 
 
+MEMORY = Path("/dev/shm")
+"""Where tests have their folders if it has room: they sync thousands of files, and wait for no disk."""
+
+ROOM = 8 << 30
+"""So many octets have to be free there."""
+
+LONGEST = 80
+"""So many characters or octets of a case are its name."""
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let long runs be cut short."""
     parser.addoption("--share", type=int, default=1, metavar="N", help="of tests with more than 4 cases run every Nth")
@@ -34,24 +46,35 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep a share of the cases of a test that has many: `make verify` has an hour."""
-    share = config.getoption("--share")
-    if share == 1:
-        return
+    """Leave most cases of a test marked `some` to `make long`, and keep a share of all: `make verify` has an hour."""
     cases = Counter(item.nodeid.partition("[")[0] for item in items)
     seen: Counter[str] = Counter()
+    share = config.getoption("--share")
     kept, left = [], []
     for item in items:
         name = item.nodeid.partition("[")[0]
+        some = item.get_closest_marker("some")
+        if some and seen[name] * some.args[0] % cases[name] >= some.args[0]:
+            item.add_marker(pytest.mark.long)
         (left if cases[name] > FEW and seen[name] % share else kept).append(item)
         seen[name] += 1
-    items[:] = kept
-    config.hook.pytest_deselected(items=left)
+    if left:
+        items[:] = kept
+        config.hook.pytest_deselected(items=left)
+
+
+def _has_room(folder: Path) -> bool:
+    """Say whether tests may keep their files there, and run programs from there."""
+    if not folder.is_dir() or shutil.disk_usage(folder).free < ROOM:
+        return False
+    return not os.statvfs(folder).f_flag & os.ST_NOEXEC
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Let no test be judged by how much of the machine it gets."""
     config.pluginmanager.register(Repeats())
+    if "TMPDIR" not in os.environ and _has_room(MEMORY):
+        os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
     gc.disable()  # what is collected stays: looking through it for cycles is in vain
     patient.install()
     slow = [HealthCheck.too_slow]
@@ -61,17 +84,25 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile("any machine")
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Name no case by a whole document: every worker sends all names, and each report its own."""
+    return f"{len(val)} of {type(val).__name__}" if isinstance(val, str | bytes) and len(val) > LONGEST else None
+
+
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Let the second of several workers load the tests from the end, when all are run.
+    """Let each of several workers load the tests from another place, when all are run.
 
     Every worker collects everything, and most of that on a clean machine is the rewriting of assertions, which is kept
-    on the disk. So the two meet in the middle and each uses what the other one has written.
+    on the disk. So each does a part, and uses what the others have written.
     """
     whole = session.config.args == session.config.getini("testpaths")
-    if not whole or os.environ.get("PYTEST_XDIST_WORKER") != "gw1":
+    worker, workers = os.environ.get("PYTEST_XDIST_WORKER", ""), os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")
+    if not whole or not worker:
         return
     root = session.config.rootpath
-    for file in sorted(Path(__file__).parent.rglob("test_*.py"), reverse=True):
+    files = sorted(Path(__file__).parent.rglob("test_*.py"))
+    first = len(files) * int(worker.removeprefix("gw")) // int(workers)
+    for file in files[first:] + files[:first]:
         with suppress(Exception, pytest.skip.Exception):  # what is wrong with it, its collection says
             importlib.import_module(".".join(file.relative_to(root).with_suffix("").parts))
 

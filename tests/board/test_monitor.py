@@ -116,6 +116,7 @@ CHANGES_OF_TWO = (
 """Of the comparison of two measurements."""
 
 
+@pytest.mark.some(3)
 @pytest.mark.parametrize(
     ("compared", "old", "new"),
     [*((differences, *each) for each in CHANGES), *((disagreements, *each) for each in CHANGES_OF_TWO)],

@@ -12,10 +12,10 @@ from csms.api.backend import make_backend
 from tests.csms.backend import Backend
 from tests.csms.charging import TOKENS
 from tests.csms.console.conftest import cheap_passwords
-from tests.csms.fixtures import Start, backend, memory_dir
+from tests.csms.fixtures import Start, backend
 from tests.packages import need
 
-__all__ = ["backend", "cheap_passwords", "memory_dir"]
+__all__ = ["backend", "cheap_passwords"]
 
 
 @pytest_asyncio.fixture

@@ -171,6 +171,7 @@ def test_what_exists_is_kept(v2g: Run, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["secc.toml"]
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize("most_octets", [100, 1400, 2000, 2600])
 def test_a_full_disk_leaves_nothing(tmp_path: Path, most_octets: int) -> None:
     """The first file that is too large is of the PKI, of its second half, or the configuration."""

@@ -16,12 +16,12 @@ from csms.domain.security.passwords import password_fits
 from csms.domain.stations.admission import Admission, Known
 from pki_tools.tree import PkiTree
 from tests.csms.backend import BOOT
-from tests.csms.fixtures import Start, backend, memory_dir
+from tests.csms.fixtures import Start, backend
 from tests.csms.network import knocking, listening
 from v2g.config import parse_config
 from v2g.errors import ConfigError, RefusedError
 
-__all__ = ["backend", "memory_dir"]
+__all__ = ["backend"]
 
 CS, NEW = "CS-V2G-0001", "CS-NEW"
 PASSWORD = "a-Password_of=32*characters+4321"

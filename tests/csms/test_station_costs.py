@@ -12,7 +12,7 @@ from csms.db.queries import tariffs
 from csms.db.queries.tariffs import Scope
 from csms.db.tables import transaction_costs
 from csms.services.billing.tariffs import TariffService
-from tests.csms.fixtures import Start, backend, memory_dir
+from tests.csms.fixtures import Start, backend
 from tests.csms.network import listening
 from v2g.energy.price_plan import Charge, PricePlan, Rate, Tax, When
 from v2g.energy.settlement.costing import with_taxes
@@ -21,7 +21,7 @@ from v2g.translate.details import bill_of
 from v2g_station.simulator.behaviour import Behaviour
 from v2g_station.simulator.fleet import Fleet, Simulator
 
-__all__ = ["backend", "memory_dir"]
+__all__ = ["backend"]
 
 CS = "CS-V2G-0001"
 VAT = (Tax(kind="vat", ppm=190_000),)

@@ -158,6 +158,7 @@ def test_old_advisories_are_announced() -> None:
     assert run("--today", min(source.as_of for source in DATABASE.sources) + timedelta(90)).stderr == ""
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize(
     ("text", "code"),
     [

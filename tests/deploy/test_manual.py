@@ -69,6 +69,7 @@ SHELLS = {
 }
 
 
+@pytest.mark.some(3)
 @pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize(("words", "found"), [("v2g hardw", "hardware"), ("v2g hardware exer", "exercise")])
 def test_a_shell_completes_commands(tmp_path: Path, shell: str, words: str, found: str) -> None:

@@ -80,7 +80,7 @@ def test_every_structure_is_explained(which: tuple[Schema, QName, type[Element]]
     assert reported(explanation) == values(explanation.element)
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     vector=st.sampled_from(VECTORS),
     flips=st.lists(st.integers(0, 2**16), max_size=3),

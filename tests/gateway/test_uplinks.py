@@ -65,6 +65,7 @@ def stored_by(folder: Path) -> int:
     return sum(event["data"]["records"] for event in events)
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R94", "R98")
 async def test_the_fallback_is_used_when_the_first_uplink_connects_and_no_back_end_answers(
     pki: PkiTree, broker: Broker, tmp_path: Path

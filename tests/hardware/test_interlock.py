@@ -368,7 +368,7 @@ Step = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.booleans(), st.lists(st.tuples(Step, st.floats(0, 8), st.floats(0, 0.08)), max_size=40))
 def test_no_sequence_of_events_leaves_the_contactor_closed_where_it_must_not_be(
     ventilation: bool, steps: list[tuple[tuple[str, object], float, float]]

@@ -10,7 +10,7 @@ import pytest
 
 from csms.db.queries import device_model
 from csms.services.stations import device_model as model
-from tests.csms.fixtures import Start, backend, memory_dir
+from tests.csms.fixtures import Start, backend
 from tests.csms.network import listening
 from tests.interop.npm import installed
 from v2g.ocpp.messages.device_model import Component, Variable
@@ -19,7 +19,7 @@ from v2g.ocpp.routes import Version
 from v2g_station.simulator.behaviour import Behaviour
 from v2g_station.simulator.fleet import Fleet, Simulator
 
-__all__ = ["backend", "memory_dir"]
+__all__ = ["backend"]
 
 pytestmark = pytest.mark.interop
 

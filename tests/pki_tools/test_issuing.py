@@ -158,6 +158,7 @@ def test_the_rsa_request_of_a_gateway_is_signed_for_its_broker_identity(
     assert verify_chain(tree.chain("ev-0042")[0], (), tree.anchors("csms"), role=Role.GATEWAY, at=NOW)
 
 
+@pytest.mark.some(3)
 @pytest.mark.requirement("R19")
 @pytest.mark.parametrize("role", [role for role, *_ in LEAVES if role is not Role.GATEWAY] + [Role.CPO_SUB1])
 def test_an_rsa_request_is_refused_for_every_other_role(tree: PkiTree, gateway_request: Path, role: Role) -> None:

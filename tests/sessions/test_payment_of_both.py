@@ -3,7 +3,7 @@
 from csms.db.queries import payments as rows
 from csms.services.billing import payments, qr_payments
 from tests.csms.backend import Backend
-from tests.csms.fixtures import backend, csms, memory_dir
+from tests.csms.fixtures import backend, csms
 from tests.csms.scripted_station import Payload, ScriptedStation
 from tests.station.bench import Bench
 from tests.station.till import Till
@@ -13,7 +13,7 @@ from v2g_station.blocks.evse import StopButton
 from v2g_station.blocks.payment.terminal import VatEntered
 from v2g_station.blocks.payment.web_payment import WebPaymentRequested
 
-__all__ = ["backend", "csms", "memory_dir"]
+__all__ = ["backend", "csms"]
 
 IDENTITY = "CS-V2G-0001"
 TEMPLATE = "https://pay.example/{chargingstationid}/{evse}/{totp}/{version}"

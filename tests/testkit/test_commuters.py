@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from csms.db.queries.telemetry_aggregates import aggregate_pending
 from tests.csms.api.support import ApiClient, serving
 from tests.csms.backend import Backend
-from tests.csms.fixtures import backend, csms, memory_dir
+from tests.csms.fixtures import backend, csms
 from v2g.telemetry.delivery import MAX_DELIVERY_BYTES, Mark
 from v2g.telemetry.signals import CONTEXTS, SIGNALS
 from v2g.units import LAST_MS
 from v2g_gateway.uplink import OnMarks
 from v2g_testkit.commuters import DAY_MS, HOUR_MS, Commuter, Commuters, CommutersConfig
 
-__all__ = ["backend", "csms", "memory_dir"]
+__all__ = ["backend", "csms"]
 
 MIDNIGHT = 1_900_022_400_000 // DAY_MS * DAY_MS
 STEP_MS = 10_000

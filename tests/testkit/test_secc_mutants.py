@@ -138,6 +138,7 @@ def late(*names: str, by: float) -> Callable[[bytes], float]:
     return delay
 
 
+@pytest.mark.some(3)
 @pytest.mark.parametrize(
     ("answer", "by", "wrong"),
     [
@@ -159,6 +160,7 @@ def feeds_standby(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(delivery, "apply_output", lambda context, world: known(replace(context, standby=False), world))
 
 
+@pytest.mark.some(3)
 @pytest.mark.parametrize(
     ("family", "undo", "wrong"),
     [
@@ -237,6 +239,7 @@ def test_a_charger_that_always_draws_the_same_numbers_fails_in_what_has_to_be_ne
     assert failed(rig) == {"SECC-SES-AC-new", "SECC-AUT-AC-modes"}
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize(("seconds", "loop"), [(30.0, 0.5), (90.0, 0.5), (60.0, 0.2), (60.0, 90.0)])
 def test_a_charger_that_is_impatient_or_waits_for_ever_fails_in_silence(
     pki: PkiTree, seconds: float, loop: float

@@ -6,9 +6,9 @@ import pytest_asyncio
 
 from tests.csms.api.support import ApiClient, serving
 from tests.csms.backend import Backend
-from tests.csms.fixtures import backend, csms, memory_dir
+from tests.csms.fixtures import backend, csms
 
-__all__ = ["backend", "csms", "memory_dir"]
+__all__ = ["backend", "csms"]
 
 
 @pytest_asyncio.fixture

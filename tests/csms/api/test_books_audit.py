@@ -167,6 +167,7 @@ CHANGES: dict[str, tuple[Change, str]] = {
 }
 
 
+@pytest.mark.some(5)
 @pytest.mark.parametrize("what", CHANGES)
 async def test_a_change_in_an_open_month_is_found(kept: ApiClient, what: str) -> None:
     change, why = CHANGES[what]

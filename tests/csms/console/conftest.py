@@ -10,9 +10,9 @@ from csms.services.security import users
 from tests.csms.api.support import ApiClient
 from tests.csms.backend import Backend
 from tests.csms.console.support import console
-from tests.csms.fixtures import backend, csms, memory_dir
+from tests.csms.fixtures import backend, csms
 
-__all__ = ["ask", "backend", "cheap_passwords", "csms", "memory_dir"]
+__all__ = ["ask", "backend", "cheap_passwords", "csms"]
 
 
 @pytest.fixture(autouse=True)

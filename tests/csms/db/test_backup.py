@@ -41,6 +41,7 @@ def empty_url(request: pytest.FixtureRequest, store: Store) -> str:
     return databases.create(owner=True)
 
 
+@pytest.mark.some(1)
 def test_what_is_restored_is_what_was_there_and_can_be_worked_with(
     store: Store, store_url: str, empty_url: str, tmp_path: Path
 ) -> None:

@@ -11,12 +11,12 @@ from csms.grid.signal_delivery import Pusher
 from csms.ocpp import Services
 from csms.services import background
 from tests.csms.backend import Backend
-from tests.csms.fixtures import Start, backend, csms, memory_dir
+from tests.csms.fixtures import Start, backend, csms
 from tests.csms.scripted_station import Payload
 from tests.csms.support import grid_signal
 from v2g.errors import StoreError
 
-__all__ = ["backend", "csms", "memory_dir"]
+__all__ = ["backend", "csms"]
 
 CS = "CS-V2G-0001"
 

@@ -28,6 +28,7 @@ async def deliver(csms: Running, *seqs: int, **signals: float) -> None:
         assert response.status == 200
 
 
+@pytest.mark.some(1)
 @pytest.mark.requirement("R107", "R145")
 @pytest.mark.parametrize("sealed", [True, False])
 async def test_no_file_has_what_was_erased_or_names_the_vehicle_in_the_log(

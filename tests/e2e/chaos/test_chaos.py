@@ -11,7 +11,6 @@ import pytest
 
 from csms.config import CsmsConfig, TokenEntry
 from pki_tools.tree import PkiTree
-from tests.csms.fixtures import memory_dir
 from tests.csms.support import make_config
 from tests.e2e.chaos.faults import Fault, happen, some
 from tests.e2e.chaos.judge import judge
@@ -20,8 +19,6 @@ from tests.virtual_time import VirtualLoop
 from v2g.ocpp.routes import Version
 from v2g.ocpp.times import parse_time
 from v2g_station.simulator.behaviour import Behaviour
-
-__all__ = ["memory_dir"]
 
 BUSY = Behaviour(
     arrivals_per_hour=60, energy_kwh=(0.1, 2.0), vehicle_kw=(20, 60), linger_minutes=(0, 2), plug_and_charge=0.0,
@@ -86,9 +83,9 @@ class Ground:
 
 
 @pytest.fixture
-def ground(memory_dir: Path, pki: PkiTree, empty_database: Path) -> Ground:
+def ground(tmp_path: Path, pki: PkiTree, empty_database: Path) -> Ground:
     """Where worlds are made."""
-    return Ground(memory_dir, pki, empty_database)
+    return Ground(tmp_path, pki, empty_database)
 
 
 def test_a_quiet_day_is_reported(ground: Ground) -> None:

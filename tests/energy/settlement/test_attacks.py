@@ -29,9 +29,9 @@ Results = Mapping[str, Mapping[str, Mapping[str, Outcome]]]
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Scene, Results]]:
-    """In each mode those that are not refused without an option, and every eighth of those that are."""
+    """In each mode those that are not refused without an option, and every 24th of those that are."""
     folder = tmp_path_factory.mktemp("attacks")
-    return {title: (scene, results(scene, stranger)) for title, scene, stranger in scenes(folder, every=8)}
+    return {title: (scene, results(scene, stranger)) for title, scene, stranger in scenes(folder, every=24)}
 
 
 def test_the_honest_bundles_are_complete_for_those_who_know_who_signed_the_end(

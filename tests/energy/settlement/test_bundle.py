@@ -96,7 +96,7 @@ def test_the_report_names_what_has_expired_since(bundle: dict[str, bytes]) -> No
 
 
 @given(data=st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_any_edited_byte_of_any_file_is_found(finished: Session, bundle: dict[str, bytes], data: st.DataObject) -> None:
     """And named by its file, unless it is the manifest that another file contradicts."""
     name = data.draw(st.sampled_from(ALL_FILES))

@@ -51,7 +51,7 @@ def test_lines_link_from_the_genesis_to_the_head() -> None:
 
 
 @given(position=st.integers(0, len(DATA) - 1), value=st.integers(0, 255))
-@settings(max_examples=400)
+@settings(max_examples=150)
 def test_no_byte_can_be_changed(position: int, value: int) -> None:
     """Wherever it stands, white space and line feeds included."""
     if DATA[position] == value:

@@ -69,6 +69,7 @@ CHANGES: dict[str, tuple[Callable[[Path], object], list[tuple[str, str]]]] = {
 }
 
 
+@pytest.mark.some(6)
 @pytest.mark.requirement("R148")
 @pytest.mark.parametrize("change", CHANGES)
 def test_each_change_is_found(program: Path, change: str) -> None:

@@ -130,6 +130,7 @@ def walks(pki: PkiTree, folder: Path, kind: Kind, scheduled: bool, seeds: Sequen
         tried(pki, folder, kind, wander(kind, seed, WALK_STEPS), scheduled)
 
 
+@pytest.mark.some(4)
 @pytest.mark.parametrize(("kind", "scheduled"), WALKS)
 def test_no_walk_of_three_thousand_steps_breaks_the_rule(
     pki: PkiTree, tmp_path: Path, kind: Kind, scheduled: bool

@@ -82,6 +82,7 @@ def test_every_state_with_everything_that_can_happen(part: int) -> None:
         tried(kind, mode, steps)
 
 
+@pytest.mark.some(4)
 @pytest.mark.parametrize(("kind", "mode"), WAYS)
 def test_no_walk_of_three_thousand_steps_breaks_the_rule(kind: Kind, mode: Mode) -> None:
     for seed in range(2 if kind in ("dc", "ac") else 1):

@@ -137,6 +137,7 @@ BREACHES: dict[str, tuple[Callable[[Disobedient], None], float, str]] = {
 }  # fmt: skip
 
 
+@pytest.mark.some(5)
 @pytest.mark.parametrize("what", BREACHES)
 def test_the_board_opens_although_the_controller_goes_on(rig: Disobedient, what: str) -> None:
     breach, within_s, why = BREACHES[what]

@@ -184,6 +184,7 @@ async def test_the_lock_of_the_board_opens_when_an_operator_wants_it(rig: Rig) -
     assert await unlocking
 
 
+@pytest.mark.some(3)
 @pytest.mark.parametrize(
     ("harm", "word"),
     [
@@ -250,6 +251,7 @@ async def test_a_board_that_does_not_answer_is_named(tmp_path: Path, monkeypatch
     board.close()
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("rig", ["can", "infypower"], indirect=True)
 @pytest.mark.parametrize("harm", ["hang", "driver"])
 async def test_what_was_cut_with_nobody_plugged_in_serves_the_next_customer(

@@ -292,7 +292,7 @@ Fact = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     st.sampled_from(("at_once", "x1", "f")),
     st.booleans(),

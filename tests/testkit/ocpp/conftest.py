@@ -7,11 +7,11 @@ from typing import Final
 import pytest
 
 from csms.db.group_commit import GroupCommit
-from tests.csms.fixtures import backend, memory_dir
+from tests.csms.fixtures import backend
 from tests.patient import PatientLoop
 from tests.virtual_time import VirtualLoop, waited_for
 
-__all__ = ["backend", "memory_dir"]
+__all__ = ["backend"]
 
 SIMULATED: Final = ("test_csms_mutants", "test_csms_mutants_21", "test_csms_vehicles")
 """Modules of faulty back ends in memory: what is waited for in vain takes no time."""

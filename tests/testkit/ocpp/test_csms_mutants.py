@@ -597,7 +597,7 @@ async def test_a_faulty_back_end_fails_exactly_the_cases_about_it(backend: Start
 
 
 @pytest.mark.xdist_group("frames of cases")
-@pytest.mark.parametrize("mutant", MUTANTS[::4], ids=lambda mutant: mutant.name)
+@pytest.mark.parametrize("mutant", MUTANTS[::16], ids=lambda mutant: mutant.name)
 async def test_a_faulty_back_end_fails_the_cases_about_it(backend: Start, mutant: Mutant) -> None:
     """A fault in answers that most cases need is tried on a tenth of those that it does not concern."""
     await check(backend, mutant, every=10)

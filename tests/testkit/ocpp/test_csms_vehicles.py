@@ -92,6 +92,7 @@ def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(block_k_vehicles, "SCHEDULE_S", 0.0)
 
 
+@pytest.mark.some(3)
 @pytest.mark.parametrize(("version", "mutant"), named(FIRST))
 async def test_a_faulty_back_end_fails_exactly_the_cases_about_it(
     backend: Start, version: Version, mutant: Mutant

@@ -142,6 +142,7 @@ def test_a_back_end_of_the_package_passes() -> None:
     assert sum(each.verdict is Verdict.PASS for each in found) >= 60
 
 
+@pytest.mark.some(10)
 @pytest.mark.parametrize("name", FAULTS)
 def test_every_fault_of_a_back_end_is_found(name: str) -> None:
     found = played(FAULTS[name], until_fail=True)

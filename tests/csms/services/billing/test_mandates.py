@@ -23,7 +23,7 @@ from pki_tools.tree import PkiTree
 from tests.csms.api.support import serving
 from tests.csms.backend import Backend
 from tests.csms.db.books import posting
-from tests.csms.fixtures import backend, csms, memory_dir
+from tests.csms.fixtures import backend, csms
 from tests.csms.services.billing.payment_provider import TOKEN, FakeProvider
 from tests.csms.settlement.journals import SESSION, T0, delivery, journal
 from tests.csms.settlement.witness import witness
@@ -31,7 +31,7 @@ from tests.csms.support import make_config
 from v2g.energy.settlement.bookkeeping import Posting
 from v2g.errors import CodecError, RefusedError, TransportError
 
-__all__ = ["backend", "csms", "memory_dir"]
+__all__ = ["backend", "csms"]
 
 VEHICLE = "DEV2GC1"
 DAY_MS = 86_400_000

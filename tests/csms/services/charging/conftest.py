@@ -8,11 +8,11 @@ import pytest_asyncio
 from csms.config import StationEntry
 from csms.db.group_commit import GroupCommit
 from tests.csms.backend import Backend
-from tests.csms.fixtures import Start, backend, memory_dir
+from tests.csms.fixtures import Start, backend
 from tests.csms.services.charging.support import NAMES, TOKENS, next_hour
 from tests.virtual_time import VirtualLoop, waited_for
 
-__all__ = ["backend", "memory_dir"]
+__all__ = ["backend"]
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], VirtualLoop]]:

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -375,7 +376,7 @@ def through(site: Site, node: Node, drawn: dict[str, int], names: list[str]) -> 
 
 
 @pytest.mark.requirement("R55", "R57")
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     fuses=st.lists(st.tuples(st.integers(0, 130), st.integers(0, 70)), min_size=2, max_size=4),
     manners=st.lists(st.tuples(*[st.sampled_from(BEHAVIOURS)] * 4), min_size=4, max_size=4),
@@ -395,14 +396,14 @@ def through(site: Site, node: Node, drawn: dict[str, int], names: list[str]) -> 
 )
 async def test_those_who_obey_bring_the_sum_under_the_fuse_and_the_rest_is_an_alarm(
     backend: Start,
-    memory_dir: Any,
+    tmp_path: Path,
     fuses: list[tuple[int, int]],
     manners: list[tuple[str, ...]],
     prepared: tuple[bool, ...],
     least_raise_ma: int,
 ) -> None:
     stations = tuple(StationEntry(id=name) for name in YARD)
-    data_dir = memory_dir / str(next(_databases))
+    data_dir = tmp_path / str(next(_databases))
     async with backend(tokens=TOKENS, stations=stations, data_dir=data_dir) as csms:
         found, balancer = Yard(csms), Balancer(csms.services)
         site = yard(130_000, 70_000)

@@ -267,6 +267,7 @@ async def test_the_clock_goes_on_while_a_plan_is_made(csms: Backend, monkeypatch
         assert setpoints(charge)[-1] > 0
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize("scale", [1, 10])
 @pytest.mark.parametrize("events", [False, True])
 async def test_set_points_are_renewed_in_time_also_while_events_never_cease(

@@ -194,6 +194,7 @@ def test_an_answer_of_another_session_ends_this_one(edition: str, stage: str, se
     bench.assert_safe("wrong_session_id")
 
 
+@pytest.mark.some(10)
 @pytest.mark.parametrize(("edition", "stage"), EVERY)
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(data=st.binary(max_size=64), kind=st.sampled_from([0x8001, 0x8002, 0x9000, 0x0001, 0xA001]))
@@ -209,6 +210,7 @@ def test_frames_of_garbage_end_the_session_by_name(edition: str, stage: str, dat
         assert bench.closed in known or bench.closed.upper().startswith("FAILED")
 
 
+@pytest.mark.some(10)
 @pytest.mark.parametrize(("edition", "stage"), EVERY)
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(data=st.data())
@@ -261,6 +263,7 @@ PHASES = [
 ]
 
 
+@pytest.mark.some(5)
 @pytest.mark.parametrize(("edition", "name", "reason", "seconds"), PHASES)
 def test_a_charger_that_never_finishes_is_left_after_the_editions_time(
     edition: str, name: str, reason: str, seconds: float
