@@ -33,6 +33,7 @@ from docs import (  # noqa: E402
     response_codes,
     service_parameters,
     threats,
+    update_rules,
 )
 from docs.markdown import table  # noqa: E402
 
@@ -299,8 +300,10 @@ def error_codes() -> str:
 def scenarios() -> str:
     """Return what `v2g demo` can show."""
     from v2g_cli.demo.scenarios import SCENARIOS
+    from v2g_cli.demo.update import UPDATES
 
-    return table(("Scenario", "What it shows"), ((f"`{each.name}`", each.about) for each in SCENARIOS))
+    every = [(each.name, each.about) for each in SCENARIOS] + [(each.name, each.about) for each in UPDATES]
+    return table(("Scenario", "What it shows"), ((f"`{name}`", about) for name, about in every))
 
 
 def access_roles() -> str:
@@ -504,6 +507,7 @@ GENERATORS: Final[Mapping[str, Callable[..., str]]] = {
     "threat-detection": threats.detection,
     "threat-ratings": threats.ratings,
     "threats": threats.table,
+    "update-rules": update_rules.table,
     "timers-table": timers_table,
     "timing-table": timing_table,
     "titles": titles,

@@ -22,6 +22,7 @@ from v2g_cli.output import say, terminal
 from v2g_cli.secret_options import seen_by_others
 
 if TYPE_CHECKING:  # slow to load: other commands do without
+    from v2g_station.device.firmware import UpdateConfig
     from v2g_station.simulator.behaviour import Behaviour
     from v2g_station.simulator.fleet import Fleet, Simulator
 
@@ -102,6 +103,12 @@ def station(
             help="Let all time pass faster, also OCPP's timers, for `v2g conform station` with the same factor.",
         ),
     ] = 1.0,
+    update: Annotated[
+        Path | None,
+        typer.Option(
+            "--update", metavar="FILE", help="TOML with keys of a charger's [station.update]: firmware, its repository."
+        ),
+    ] = None,
     contract: Annotated[
         Path | None,
         typer.Option("--contract", help="PEM file of the contract chain of vehicles that come by hand, leaf first."),
@@ -141,6 +148,7 @@ def station(
             "behaviour": _behaviour(behaviour, quiet=control is not None or fleet_file is not None),
         }
         | ({"versions": tuple(version)} if version else {})
+        | ({} if update is None else {"update": _update(update)})
     )
     if report is not None and not report.absolute().parent.is_dir():
         raise ConfigError(f"{report}: no such folder", hint="create it first")
@@ -283,6 +291,15 @@ def _behaviour(path: Path | None, *, quiet: bool) -> "Behaviour":
         return msgspec.toml.decode(path.read_bytes(), type=Behaviour)
     except (OSError, msgspec.DecodeError) as error:
         raise ConfigError(f"{path}: {error}", hint="docs/how-to/simulate-stations.md lists the keys") from None
+
+
+def _update(path: Path) -> "UpdateConfig":
+    """Return what stations install; paths are relative to the file."""
+    from v2g.config import parse_config
+    from v2g_cli.output import read_text
+    from v2g_station.device.firmware import UpdateConfig
+
+    return parse_config(read_text(path), UpdateConfig, name=str(path))
 
 
 def table(simulator: "Simulator") -> Table:

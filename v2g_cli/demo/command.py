@@ -4,7 +4,7 @@ import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.table import Table
@@ -38,14 +38,27 @@ def demo(
     Exit code 0 if everything that the scenario expects has happened, 1 otherwise.
     """
     from v2g_cli.demo.scenarios import SCENARIOS, find
+    from v2g_cli.demo.timeline import Timeline
+    from v2g_cli.demo.update import UPDATES, play
 
     if list_:
+        every = [(each.name, each.about) for each in SCENARIOS] + [(each.name, each.about) for each in UPDATES]
         if json:
-            for each in SCENARIOS:
-                print_json({"name": each.name, "about": each.about})
+            for name, about in every:
+                print_json({"name": name, "about": about})
         else:
-            print_table("Scenarios", ("name", "shows"), ((each.name, each.about) for each in SCENARIOS))
+            print_table("Scenarios", ("name", "shows"), every)
         return
+    path = folder or Path("runs") / f"{datetime.now(UTC):%Y%m%d-%H%M%S-%f}"
+    if path.exists():
+        raise ConfigError(f"{path} already exists", hint="choose a new folder")
+    style = "json" if json else "rich" if sys.stdout.isatty() else "plain"
+    for update in UPDATES:
+        if update.name == scenario:
+            from v2g.extras import extras_named
+
+            with extras_named(), Timeline(time.monotonic(), style) as timeline:
+                _finish(play(update, path.resolve(), timeline), style)
     chosen = find(scenario)
     if chosen is None:
         raise ConfigError(f"no scenario {scenario!r}", hint="v2g demo --list shows all")
@@ -53,24 +66,23 @@ def demo(
     from v2g_cli.demo.conductor import Conductor
     from v2g_cli.demo.folder import RunFolder
     from v2g_cli.demo.summary import summarise
-    from v2g_cli.demo.timeline import Timeline
 
     if chosen.fleet is not None:
         from v2g.energy.dispatch.planner import check_solver
 
         check_solver()
-    path = folder or Path("runs") / f"{datetime.now(UTC):%Y%m%d-%H%M%S-%f}"
-    if path.exists():
-        raise ConfigError(f"{path} already exists", hint="choose a new folder")
     run = RunFolder(path.resolve(), chosen, time_scale or chosen.time_scale)
     run.prepare()
-    style = "json" if json else "rich" if sys.stdout.isatty() else "plain"
     with Timeline(time.monotonic(), style) as timeline:
         conductor = Conductor(run, timeline)
         timeline.say(time.monotonic(), "demo", "run", chosen.about)
         conductor.play()
-    summary = summarise(conductor)
-    if json:
+    _finish(summarise(conductor), style)
+
+
+def _finish(summary: "Summary", style: str) -> NoReturn:
+    """Show the result, and end with its exit code."""
+    if style == "json":
         print_json({"record": "summary", **_plain(summary)})
     else:
         _show(summary, rich=style == "rich")

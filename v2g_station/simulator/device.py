@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import re
 import ssl
 import tempfile
 from collections.abc import Callable, Mapping
@@ -27,6 +28,9 @@ from v2g_station.kernel.kernel import Command
 
 USES: Final[tuple[CertificateSigningUse, ...]] = ("ChargingStationCertificate", "V2GCertificate")
 
+IN_MEMORY: Final = UpdateConfig(slots=Path(), window="00:00-00:00")
+"""How simulated stations install firmware: in memory, at any time, and without a repository of releases."""
+
 DELIVERED: Final = "0.1.0"
 """The initial firmware version of a simulated station."""
 
@@ -39,12 +43,22 @@ def version_of(image: bytes) -> str:
     return hashlib.sha256(image).hexdigest()[:16]
 
 
+CRASHES: Final = re.compile(rb"[^\n]*\ncrashes ([0-9]{1,4})\s*\Z")
+
+
+def crash_of(image: bytes) -> int | None:
+    """Return after how many seconds firmware crashes, each time: that of an image with the second line `crashes 5`."""
+    found = CRASHES.match(image[:200])
+    return int(found[1]) if found else None
+
+
 class SimulatedInstaller:
     """Two slots and a boot loader in memory. See Installer; `restart` restarts the station, followed by `boot`."""
 
     def __init__(self, restart: Callable[[], None]) -> None:
         self._restart = restart
         self._versions = {"a": DELIVERED}
+        self._crashes: dict[str, int | None] = {}
         self._active = self._running = "a"
         self._once: str | None = None
         self._written = False
@@ -58,6 +72,11 @@ class SimulatedInstaller:
         """The version of the running firmware."""
         return self._versions[self._running]
 
+    @property
+    def crashes_after_s(self) -> int | None:
+        """After how many seconds the running firmware crashes; None: it does not."""
+        return self._crashes.get(self._running)
+
     async def running(self) -> str:
         """See Installer."""
         return self._running
@@ -67,7 +86,8 @@ class SimulatedInstaller:
         content = await asyncio.to_thread(image.read_bytes)
         if not content:
             raise InstallError("the image is empty", verification=True)
-        self._versions["b" if self._running == "a" else "a"] = version_of(content)
+        other = "b" if self._running == "a" else "a"
+        self._versions[other], self._crashes[other] = version_of(content), crash_of(content)
         self._written = True
 
     async def activate(self) -> None:
@@ -104,8 +124,9 @@ class SimulatedMachine:
         observe: Callable[[Observe], None],
         ca: Path | None = None,
         roots: tuple[Stored, ...] = (),
+        update: UpdateConfig = IN_MEMORY,
     ) -> None:
-        """`ca`: root of file servers; `roots`: delivered with the station."""
+        """`ca`: root of file servers; `roots`: delivered with the station; `update`: what it installs, and when."""
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self.installer = SimulatedInstaller(restart)
 
@@ -134,7 +155,7 @@ class SimulatedMachine:
         self.parts = Machine(
             logs=LogUploads(LogsConfig(most_mib=1), folder, LogSources(), notify=notify, context=context),
             firmware=Firmware(
-                UpdateConfig(slots=Path(), confirm_s=60.0),
+                update,
                 folder,
                 self.installer,
                 notify=notify,

@@ -18,9 +18,11 @@ from v2g.errors import KeyAccessError
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.io.runtime.supervision import spawn
 from v2g.observe import Observe
+from v2g.ocpp.messages.certificates import InstallCertificateUse
 from v2g.ocpp.messages.provisioning import BootReason
 from v2g.ocpp.messages.security import CertificateSigningUse
 from v2g.ocpp.routes import Version
+from v2g.ota.window import parse_window
 from v2g.text import numbered
 from v2g_station.blocks.connection.network import first_profile
 from v2g_station.blocks.evse import Contract, Fact, Restart
@@ -29,12 +31,13 @@ from v2g_station.blocks.security.certificate_store import Stored
 from v2g_station.blocks.settings import Inverter, StationSettings
 from v2g_station.blocks.transactions.transactions import MeterSample
 from v2g_station.device.certificates import seeds
+from v2g_station.device.firmware import UpdateConfig
 from v2g_station.kernel.kernel import Command, Connect, Keep, Moment
 from v2g_station.kernel.layout import ConnectorLayout, EvseLayout, Layout
 from v2g_station.runner import Memory, StationRunner
 from v2g_station.simulator.behaviour import Behaviour, Departing, Site
 from v2g_station.simulator.contract import load_contract, validity
-from v2g_station.simulator.device import SimulatedMachine
+from v2g_station.simulator.device import IN_MEMORY, SimulatedMachine
 from v2g_station.simulator.grid import SimulatedGrid
 from v2g_station.simulator.sessions import PlannedSession
 from v2g_station.simulator.signing_meter import SigningMeter
@@ -77,6 +80,8 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Folder of the stations' stores; without it they lose their state when the simulator ends."""
     ca: Path | None = None
     """PEM file with the root of the CSMS, and of file servers for logs and firmware."""
+    update: UpdateConfig = IN_MEMORY
+    """Which firmware the stations install, and when; their slots are in memory."""
     behaviour: Behaviour = Behaviour()
     contract: Path | None = None
     """PEM file of the contract chain, leaf first, of vehicles that come by hand."""
@@ -227,8 +232,12 @@ class SimulatedStation:
         self._restart: asyncio.Event = asyncio.Event()
         self._boot_reason: BootReason = "RemoteReset"
         self._roots: tuple[Stored, ...] = ()
+        roots: dict[InstallCertificateUse, tuple[Path, ...]] = {
+            "ManufacturerRootCertificate": fleet.update.manufacturer_roots
+        }
         if fleet.ca is not None and fleet.url.startswith("wss:"):
-            self._roots = seeds({"CSMSRootCertificate": (fleet.ca,)})
+            roots["CSMSRootCertificate"] = (fleet.ca,)
+        self._roots = seeds(roots)
         self._chains: dict[CertificateSigningUse, str] = {}
         if fleet.certificate is not None:
             self._chains["ChargingStationCertificate"] = _text(fleet.certificate.replace("{identity}", identity))
@@ -241,6 +250,7 @@ class SimulatedStation:
             observe=self._observe,
             ca=fleet.ca,
             roots=self._roots,
+            update=fleet.update,
         )
         self._known = asyncio.Event()
         """Set once the CSMS has accepted the station: drivers come only then."""
@@ -272,6 +282,7 @@ class SimulatedStation:
             frequency_response=grid.response if grid is not None else None,
             roots=self._roots,
             chains=self._chains,
+            update_window=parse_window(fleet.update.window),
             values={} if password is None else {"SecurityCtrlr.BasicAuthPassword": password},
         )
         core = ChargingStation(
@@ -324,13 +335,21 @@ class SimulatedStation:
         self._restart.clear()
         for fact in self.site.started(self._clock.elapsed_ms()):
             self._notify(fact)
-        tasks = [spawn(each) for each in (self.runner.run(), self._note_boot(), self._pass_time())]
+        tasks = [spawn(each) for each in (self.runner.run(), self._note_boot(), self._pass_time(), self._crash())]
         try:
             await self._restart.wait()
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _crash(self) -> None:
+        """End the program as bad firmware does."""
+        if (seconds := self._machine.installer.crashes_after_s) is not None:
+            await self.runner.online.wait()
+            await asyncio.sleep(seconds)
+            self._boot_reason = "Watchdog"
+            self._restart.set()
 
     async def close(self) -> None:
         """Close the store."""

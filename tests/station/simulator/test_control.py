@@ -16,6 +16,7 @@ from v2g_station.blocks.smart_charging.high_level import ContractWanted, GiveCon
 from v2g_station.simulator.behaviour import OLDER_PROTOCOL, QUIET, WISH, Departing, Site
 from v2g_station.simulator.contract import load_contract, validity
 from v2g_station.simulator.control import Control
+from v2g_station.simulator.device import crash_of
 
 
 async def test_a_client_that_stays_connected_does_not_keep_the_program_running() -> None:
@@ -106,3 +107,11 @@ def test_a_contract_is_validated_by_the_roots_at_hand(tmp_path: Path) -> None:
     assert validity(contract, roots, BEGIN_MS) is True
     assert validity(contract, roots, BEGIN_MS + 60 * 86_400_000) is False
     assert validity(contract, [], BEGIN_MS) is None
+
+
+@pytest.mark.parametrize(
+    ("image", "seconds"),
+    [(b"2.0\ncrashes 5\n", 5), (b"2.0\ncrashes 5", 5), (b"2.0\n", None), (b"2.0 crashes 5", None), (b"", None)],
+)
+def test_an_image_may_say_that_it_crashes(image: bytes, seconds: int | None) -> None:
+    assert crash_of(image) == seconds
