@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from evcc.hardware.ecu import BatteryEcu
+from benchmarks.figures import median, percentile
+from evcc.hardware.ecu import BatteryEcu, BatterySnapshot, PackHealth
 from pki_tools.tree import PkiTree
 from tests.csms.program import Program, write_config
 from tests.csms.support import make_config, provide
@@ -40,9 +41,14 @@ key = "{key}"
 """Deliveries of everything but safety wait for a minute."""
 
 
+HEALTH = PackHealth(
+    resistance_ohm=0.0512, cycles=225.0, pressure_kpa=101.3, coolant_l_min=12.0, temperature_mean=44.4,
+    positive_closed=True, negative_closed=True, precharge_closed=False,
+)  # fmt: skip
 SOUND = msgspec.structs.replace(
-    snapshot(50.0), temperature_max=49.0, cell_voltage_min=2.95, cell_voltage_mean=2.955, cell_voltage_max=2.96
-)
+    snapshot(50.0), temperature_max=49.0, cell_voltage_min=2.95, cell_voltage_mean=2.955, cell_voltage_max=2.96,
+    health=HEALTH, modules_c=(41.0, 49.0),
+)  # fmt: skip
 """Near its limits: what follows is no jump of a sensor."""
 
 
@@ -57,7 +63,7 @@ async def alerts(program: Program, number: int) -> list[dict[str, Any]]:
 
 
 @pytest.mark.e2e
-@pytest.mark.requirement("R120", "R125")
+@pytest.mark.requirement("R53", "R120", "R125", "R126")
 async def test_heat_in_the_pack_is_an_alert_through_kills_of_gateway_and_back_end(
     tmp_path: Path, pki: PkiTree, broker: Broker, empty_database: Path, unused_udp_port: int
 ) -> None:
@@ -90,8 +96,81 @@ async def test_heat_in_the_pack_is_an_alert_through_kills_of_gateway_and_back_en
         assert found.keys() == {"over_temperature", "cell_voltage_low", "cell_spread"}
         assert found["over_temperature"]["count"] == 1, "the killed gateway knew that it had said so"
 
+        vented = msgspec.structs.replace(HEALTH, pressure_kpa=104.0)
+        state = msgspec.structs.replace(state, temperature_max=67.5, health=vented)
+        (alert,) = [each for each in await alerts(back_end, 4) if each["kind"] == "thermal_runaway"]
+        sample = {
+            "battery.voltage": 400.0, "battery.resistance": 0.0512, "battery.cycles": 225.0,
+            "battery.pressure": 104.0, "battery.coolant.flow": 12.0, "battery.temperature.mean": 44.4,
+            "battery.contactor.negative": 1.0, "battery.contactor.precharge": 0.0,
+            "battery.temperature.module.2": 49.0,
+        }  # fmt: skip
+        assert {name: alert["facts"].get(name) for name in sample} == sample
         state = msgspec.structs.replace(SOUND, cell_voltage_min=3.05, cell_voltage_mean=3.055, cell_voltage_max=3.06)
-        assert await alerts(back_end, 0) == []
+        assert [each["kind"] for each in await alerts(back_end, 1)] == ["thermal_runaway"], "it stays"
     ecu.cancel()
     await asyncio.gather(ecu, return_exceptions=True)
     await back_end.stop()
+
+
+class Timed:
+    """The control units' state, and when its first frame was sent (s)."""
+
+    def __init__(self) -> None:
+        self._state, self.sent_at = SOUND, 0.0
+
+    def __call__(self) -> BatterySnapshot:
+        self.sent_at = self.sent_at or asyncio.get_running_loop().time()
+        return self._state
+
+    def change(self, **values: float) -> None:
+        self._state, self.sent_at = msgspec.structs.replace(SOUND, **values), 0.0
+
+
+INJECTED: dict[str, dict[str, float]] = {
+    "voltage_drop": {"voltage_v": 352.0},
+    "over_temperature": {"temperature_max": 58.0},
+    "cell_spread": {"cell_voltage_max": 3.02},
+}
+ROUNDS = 10
+
+
+@pytest.mark.long
+@pytest.mark.e2e
+@pytest.mark.requirement("R120")
+async def test_an_alert_is_in_the_api_within_a_second_of_its_sample(
+    tmp_path: Path,
+    pki: PkiTree,
+    broker: Broker,
+    empty_database: Path,
+    unused_udp_port: int,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """From the first frame on the bus, through gateway, broker and back end, to the API's answer."""
+    given = make_config(tmp_path, pki, mqtt=source(broker, pki))
+    provide(empty_database, given)
+    config = write_config(tmp_path / "csms.yaml", given)
+    can = CanConfig(interface="udp_multicast", channel="239.74.163.9", port=unused_udp_port)
+    state, now = Timed(), asyncio.get_running_loop().time
+    ecu = asyncio.create_task(BatteryEcu(can, state).run())
+    text = GATEWAY.format(ev=EV, can=unused_udp_port, broker=broker.port, **files(pki, EV))
+    back_end = await Program.start(config, tmp_path / "events", pki)
+    took_s: dict[str, list[float]] = {kind: [] for kind in INJECTED}
+    async with supervised(tmp_path, sys.executable, "-m", "v2g_gateway", config=text) as gateway:
+        await gateway.until("started", 1)
+        await asyncio.sleep(2)  # until the mean voltage is known
+        for kind, values in INJECTED.items():
+            for _ in range(ROUNDS):
+                state.change(**values)
+                (alert,) = await alerts(back_end, 1)
+                took_s[kind].append(now() - state.sent_at)
+                assert alert["kind"] == kind
+                state.change()
+                await alerts(back_end, 0)
+    ecu.cancel()
+    await asyncio.gather(ecu, return_exceptions=True)
+    await back_end.stop()
+    with capsys.disabled():
+        for kind, spans in took_s.items():
+            print(f"\n{kind}: {median(spans):.2f} s, worst of {ROUNDS} {percentile(spans, 1.0):.2f} s", end="")  # noqa: T201
+    assert all(median(spans) <= 1.0 for spans in took_s.values()), took_s
