@@ -21,6 +21,7 @@ from v2g import typed_json
 from v2g.errors import InstallError, StoreError, TransferError
 from v2g.io.http.cancel import Cancel
 from v2g.io.runtime.supervision import spawn
+from v2g.io.storage.journal_file import sync_directory
 from v2g.observe import Observe
 from v2g.ocpp.messages.firmware import FirmwareStatus
 from v2g.ota.release import RepositoryConfig
@@ -217,6 +218,7 @@ class Firmware:
                 os.fsync(into.fileno())
             cancel.check()
             part.replace(image)
+            sync_directory(image.parent)
         finally:
             part.unlink(missing_ok=True)
         return digest.digest()

@@ -19,6 +19,7 @@ from msgspec import Meta
 
 from v2g import typed_json
 from v2g.errors import InstallError
+from v2g.io.storage.journal_file import sync_directory
 from v2g.pki.keys import save_secret
 
 BAD_IMAGE: Final = 65
@@ -243,6 +244,7 @@ class FolderInstaller:
             if _digest(target.with_suffix(".part")) != _digest(image):
                 raise InstallError(f"slot {other} does not contain what was written", verification=True)
             target.with_suffix(".part").replace(target)
+            sync_directory(target.parent)  # before the slot is started: a power cut must not bring the old image back
         except OSError as error:
             raise InstallError(f"slot {other}: {error.strerror}") from None
 

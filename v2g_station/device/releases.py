@@ -18,6 +18,7 @@ import msgspec
 from v2g import typed_json
 from v2g.errors import InstallError, TransferError
 from v2g.io.http.cancel import Cancel
+from v2g.io.storage.journal_file import sync_directory
 from v2g.observe import Observe
 from v2g.ota.release import Release, RepositoryConfig, check_release, patch_name
 from v2g.pki.keys import save_secret
@@ -67,6 +68,7 @@ class Releases:
         cancel.check()
         save_secret(image.with_name(_RELEASE), msgspec.json.encode(release))
         part.replace(image)
+        sync_directory(image.parent)
         return release.digest
 
     def check(self, digest: bytes) -> None:

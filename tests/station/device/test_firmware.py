@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import os
 import ssl
 import sys
 from collections.abc import Callable, Iterator
@@ -308,3 +309,29 @@ async def test_a_command_that_hangs_is_ended() -> None:
     with pytest.raises(InstallError, match="did not finish"):
         await commands(activate=("sleep", "600"), timeout_s=0.05).activate()
     assert Clock().monotonic() - began < 300
+
+
+@pytest.mark.requirement("R133")
+async def test_what_is_started_is_durable_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Content, then name, then the switch: whatever a power cut leaves of the rest, a whole slot starts."""
+    slots, image = tmp_path / "slots", tmp_path / "image"
+    image.write_bytes(b"firmware 2")
+    installer = FolderInstaller(slots, restart=lambda: None)
+    installer.boot()
+    synced: list[str] = []
+    sync = os.fsync
+
+    def noted(descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        there = "named" if path.is_dir() and (slots / "b" / "image").exists() else "unnamed"
+        switched = "switched" if (slots / "once").exists() else "as before"
+        synced.append(f"{path.relative_to(tmp_path)} {there} {switched}")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    await installer.install(image)
+    assert synced == ["slots/b/image.part unnamed as before", "slots/b named as before"]
+    await installer.activate()
+    assert synced[-1] == "slots named switched"
+    assert all(each.endswith("as before") for each in synced[:-1])
+    assert installer.boot() == "b"
