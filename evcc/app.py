@@ -13,11 +13,12 @@ import msgspec
 
 from evcc.basic_charging import BasicFallback
 from evcc.checkpoints import CheckpointStore, kept, line_of
-from evcc.config import ChainConfig, EvccConfig, load_config
+from evcc.config import ChainConfig, EmergencyConfig, EvccConfig, load_config
 from evcc.contracts import Contracts
 from evcc.driver import Driver
 from evcc.editions import edition
 from evcc.hardware.ac import OnBoardCharger
+from evcc.hardware.cells import CellSensors
 from evcc.hardware.coil import SecondaryDevice
 from evcc.hardware.drive import Driving
 from evcc.hardware.ecu import BatteryEcu, BatterySnapshot, PackHealth
@@ -36,9 +37,11 @@ from evcc.session.ports import BatteryState, DutyRead
 from evcc.session.settings import BasicConfig
 from v2g.energy.settlement.checkpoints import Copy, encode_copy
 from v2g.errors import ConfigError, TimeoutExpired, TlsError, V2GError
+from v2g.hardware.interfaces import EmergencyOutput
 from v2g.io.capture.recorder import Recorder
 from v2g.io.capture.tcp_recorder import ConnectionRecorder
 from v2g.io.capture.tls_recorder import recorded
+from v2g.io.hardware.emergency import OUTPUT, Emergency, SimulatedEmergencyOutput, open_gpio
 from v2g.io.keys import load_credentials
 from v2g.io.network import plain_tcp
 from v2g.io.network.interfaces import wait_usable
@@ -62,6 +65,7 @@ from v2g.io.simulation.contact_line import VehicleContactLine
 from v2g.io.simulation.dc_line import VehicleDcLine
 from v2g.io.simulation.medium import Medium
 from v2g.io.simulation.medium_folder import FolderMedium
+from v2g.io.storage.emergency_log import FILE, EmergencyLog
 from v2g.io.storage.record_keys import RecordKeys
 from v2g.io.tls.client import connect
 from v2g.io.tls.crls import CrlFiles
@@ -118,7 +122,11 @@ async def _run(config: EvccConfig, events: Path | None, wrap: Wrap, end: Orderly
         with defects_reported(observe):
             async with assemble(config, clock, observe, keys) as vehicle:
                 end.by(vehicle.driver.end)
-                reason = await vehicle.drive(wrap)
+                try:
+                    reason = await vehicle.drive(wrap)
+                finally:
+                    if not end.asked:
+                        await vehicle.hold()
     except TlsError as error:
         observe(Observe("tls", "refused", {"reason": error.reason, "error": str(error)}))
         raise
@@ -158,10 +166,22 @@ async def assemble(
             contactor_delay_s=config.hardware.contactor_delay_s,
             on_board=wires.converter,
             driving=wires.driving,
+            cells=CellSensors(config.hardware.heat, cells=config.hardware.pack.modules * config.hardware.pack.cells),
         )
         if isinstance(wires.pilot, RailPilot):
             wires.pilot.on_lost(simulated.contacts_lost)
-        hardware = SafetyChannel(simulated, safe_rating(config), clock, observe, watchdog=watchdog)
+        disk = DiskThread()
+        stack.push_async_callback(disk.close)
+        emergency = await _emergency(config.hardware.emergency, clock, observe, disk, stack)
+        hardware = SafetyChannel(
+            simulated,
+            safe_rating(config),
+            clock,
+            observe,
+            watchdog=watchdog,
+            limits=config.hardware.runaway,
+            emergency=emergency,
+        )
         stack.push_async_callback(hardware.close)
         watchdog.start()
         if config.hardware.can is not None:
@@ -176,10 +196,28 @@ async def assemble(
             run = BatteryEcu(config.hardware.can, state, rate=config.hardware.ecu_hz).run
             ecu.keep("simulated battery ECU", run)
         own = None if config.discharge.policy is None else load_policy(config.discharge.policy, observe)
-        disk = DiskThread()
-        stack.push_async_callback(disk.close)
         checkpoints = CheckpointStore(config.checkpoints, disk, observe, partial(_publish, observe.local), keys)
-        yield Vehicle(config, clock, observe, hardware, wires, driver, checkpoints, pauses, stored_pause, own)
+        made = Vehicle(config, clock, observe, hardware, wires, driver, checkpoints, pauses, stored_pause, own)
+        made.emergency = emergency
+        yield made
+
+
+async def _emergency(
+    config: EmergencyConfig | None,
+    clock: Clock,
+    observe: Callable[[Observe], None],
+    disk: DiskThread,
+    stack: contextlib.AsyncExitStack,
+) -> Emergency | None:
+    """Open the emergency output with its record. Raises StoreError, RefusedError, TransportError."""
+    if config is None:
+        return None
+    log = EmergencyLog.open(config.folder / FILE)
+    stack.callback(log.close)
+    output: EmergencyOutput = SimulatedEmergencyOutput(config.folder / OUTPUT)
+    if config.gpio is not None:
+        output = await stack.enter_async_context(open_gpio(config.gpio))
+    return Emergency(output, log, disk, utc_ms=clock.utc_ms, observe=observe)
 
 
 def _publish(local: EventSocket | None, checkpoint: Copy) -> None:
@@ -240,6 +278,7 @@ class Vehicle:
     pauses: PauseFile | None = None
     stored_pause: StoredPause | None = None
     own_policy: OwnPolicy | None = None
+    emergency: Emergency | None = None
     _runner: Runner | None = None
     _discharged_before_mwh: int = 0
 
@@ -248,6 +287,7 @@ class Vehicle:
 
         If matching or communication fails, it waits for nominal duty, if the vehicle may charge that way.
         """
+        await self.hold()
         endpoint = tls_endpoint(self.config, self.observe)
         if self.config.sdp.without_tls or self.config.sdp.accept_without_tls:
             plain_tcp.permit(PROFILES[self.config.security_profile], self.observe, editions=self.config.editions)
@@ -266,6 +306,11 @@ class Vehicle:
             stack.push_async_callback(_cancel, talk)
             fallback = BasicFallback(basic, pilot, partial(self._charge_by_duty, basic, pilot), self.observe)
             return await fallback.follow(talk)
+
+    async def hold(self) -> None:
+        """After an emergency, hold its output until the program is ended: nothing is plugged in before the reset."""
+        if self.emergency is not None and self.emergency.cause:
+            await asyncio.get_running_loop().create_future()
 
     async def _charge_by_duty(self, basic: BasicConfig, pilot: SimulatedVehiclePilot) -> str:
         config = self.config

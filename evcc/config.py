@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from evcc.checkpoints import CheckpointsConfig
 from evcc.driver import DriverStep
+from evcc.hardware.cells import HeatConfig
 from evcc.hardware.drive import PlaceConfig
 from evcc.hardware.pack import PackConfig
 from evcc.policy.battery import BatteryConfig
@@ -30,10 +31,12 @@ from evcc.session.settings import (
     VehicleConfig,
     WirelessConfig,
 )
+from v2g.battery.runaway import Settings as Runaway
 from v2g.config import Tree, fault, faults, parse_config, parse_tree
 from v2g.errors import ConfigError
 from v2g.io.can import CanConfig
 from v2g.io.capture.recorder import RecordConfig
+from v2g.io.hardware.emergency import GpioEmergencyConfig
 from v2g.io.plc.link import PlcConfig
 from v2g.io.runtime.clock import ClockConfig
 from v2g.io.runtime.config_files import file_faults
@@ -193,6 +196,13 @@ class ProvisioningConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     ] = RULES
 
 
+class EmergencyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The emergency output: a solenoid or the input of a fire panel."""
+
+    folder: Annotated[Path, Meta(description="folder of the record, and of the simulated output")]
+    gpio: Annotated[GpioEmergencyConfig | None, Meta(description="line that switches it; none: it is simulated")] = None
+
+
 class HardwareConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The vehicle's hardware."""
 
@@ -212,6 +222,15 @@ class HardwareConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             description="if the program hangs for so long, its watchdog opens the contactor and shows state B, s",
         ),
     ] = HUNG_S
+    runaway: Annotated[Runaway, Meta(description="signs of a thermal runaway")] = Runaway()
+    heat: Annotated[HeatConfig | None, Meta(description="what happens to the simulated cells; none: nothing")] = None
+    emergency: Annotated[
+        EmergencyConfig | None,
+        Meta(
+            description="emergency output for a thermal runaway, and its record; none: an end of the session that no "
+            "restart remembers"
+        ),
+    ] = None
     pack: Annotated[PackConfig, Meta(description="cells of the simulated battery")] = PackConfig()
     can: Annotated[
         CanConfig | None, Meta(description="CAN bus on which the simulated control units send; none: they do not")

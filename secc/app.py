@@ -147,6 +147,7 @@ async def _controller(
         connector=config.link.connector,
         watchdog=watchdog,
         service=FaultKeeper(FaultFile(config.data_dir), threads[0], utc_ms=clock.utc_ms, observe=observed),
+        disk=threads[0],
         log=CheckLog(config.data_dir, threads[0], utc_ms=clock.utc_ms, observe=observed),
     ).make()
     wires = Wires(made.pilot, made.medium) if made.pilot is not None else None

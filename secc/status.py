@@ -161,7 +161,7 @@ class Fault(msgspec.Struct, frozen=True):
     stops: bool
     """Whether it stops energy."""
     until: str
-    """`cleared`, `unplugged` or `serviced` (latched, across restarts)."""
+    """`cleared`, `unplugged`, `tested`, or `serviced` or `reset` (latched, across restarts)."""
 
 
 class Interlock(msgspec.Struct, frozen=True):
@@ -644,6 +644,7 @@ def _faults(_: ChargerStatus, evse: Evse) -> Line:
 
 _UNTIL: Final = {
     "unplugged": " (until the vehicle has left)",
+    "reset": " (latched: `v2g emergency reset secc` after service)",
     "serviced": " (latched: `v2g hardware serviced` after service)",
 }
 

@@ -133,10 +133,12 @@ def exercise(
 async def _maintenance(place: "ProgramConfig") -> AsyncIterator["Maintenance"]:
     """Open the parts of an EVSE. Raises ConfigError, TransportError, StoreError."""
     from secc.hardware.fault_file import FaultFile
+    from secc.hardware.heat import RUNAWAY
     from secc.hardware.maintenance import Maintenance
     from secc.hardware.parts import Assembly
     from v2g.io.runtime.clock import Clock
     from v2g.io.runtime.watchdog import Watchdog
+    from v2g.io.storage.emergency_log import FILE, EmergencyLog
     from v2g.io.storage.record_keys import RecordKeys
 
     async with contextlib.AsyncExitStack() as stack:
@@ -157,7 +159,9 @@ async def _maintenance(place: "ProgramConfig") -> AsyncIterator["Maintenance"]:
             keys=RecordKeys.read(place.journal_keys),
         ).make_bare()
         watchdog.start()
-        yield Maintenance(bare, tuple(each.word for each in FaultFile(place.data_dir).load()))
+        with contextlib.closing(EmergencyLog.open(place.data_dir / FILE)) as log:
+            latched = () if log.latched is None else (RUNAWAY,)
+            yield Maintenance(bare, (*(each.word for each in FaultFile(place.data_dir).load()), *latched))
 
 
 @app.command("test")
@@ -300,7 +304,7 @@ def _configured(driver: "Installed", config: Path) -> "msgspec.Struct":
     places = _places(config)
     station = places[0].station
     match driver.kind:
-        case "pilot" | "stage" | "meter" as kind:
+        case "pilot" | "stage" | "meter" | "emergency" as kind:
             for place in places:
                 if getattr(place.hardware, kind) == driver.name:
                     return settings_of(place.hardware, kind)

@@ -21,6 +21,7 @@ from v2g.hardware.interfaces import (
     ChargerPilot,
     Demand,
     DriverDisplay,
+    EmergencyOutput,
     EnergyMeter,
     OnFault,
     PowerStage,
@@ -62,6 +63,9 @@ HUNG_S: Final = 1.0
 """Time for which the event loop stops after `cut`, so that a part whose own watchdog switches it off does."""
 
 REFRESH_S: Final = 5.0
+
+EMERGENCY_S: Final = 1.0
+"""Time for an emergency output to follow."""
 
 CARD_S: Final = 2.0
 """Time for a reader to report a card."""
@@ -143,7 +147,8 @@ class DriverCase:
 CASES: Final[dict[Kind, list[DriverCase]]] = {kind: [] for kind in KINDS}
 
 _LETTERS: Final[dict[Kind, str]] = {
-    "pilot": "PILOT", "stage": "STAGE", "meter": "METER", "card_reader": "READER", "display": "DISPLAY",
+    "pilot": "PILOT", "stage": "STAGE", "meter": "METER", "emergency": "EMERGENCY", "card_reader": "READER",
+    "display": "DISPLAY",
 }  # fmt: skip
 
 
@@ -778,6 +783,18 @@ async def _meter_voltage(meter: EnergyMeter, _: Bench) -> str:
 @_case("meter", "faults", "watch the meter", "it reports no fault, and none again and again")
 async def _meter_faults(meter: EnergyMeter, _: Bench) -> str:
     return await _faults_once(meter.on_fault)
+
+
+# -- an emergency output
+
+
+@_case("emergency", "asserts", "assert the emergency output, and release it", "it follows", energises=True)
+async def _asserts(output: EmergencyOutput, _: Bench) -> str:
+    took = []
+    for asserted, what in ((True, "not asserted"), (False, "not released")):
+        output.set(asserted=asserted)
+        took.append(await _until(lambda asserted=asserted: output.asserted is asserted, EMERGENCY_S, what))  # type: ignore[misc]
+    return f"asserted after {took[0] * 1000:.0f} ms, released after {took[1] * 1000:.0f} ms"
 
 
 # -- a card reader

@@ -14,9 +14,12 @@ from evcc.hardware.vehicle import OnFact, VehicleHardware
 from evcc.session import ports
 from evcc.session.edition import MessageReader
 from v2g.asn1.discharge import DischargeCommand, signed_content
+from v2g.battery import runaway
+from v2g.battery.sample import Sample
 from v2g.errors import Asn1Error, CodecError
 from v2g.iec61851.duty import DutyReading
 from v2g.iec61851.pilot import PilotState
+from v2g.io.hardware.emergency import CHECK_S, Emergency
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.run_all import run_all
 from v2g.io.runtime.runner import ByteStream
@@ -48,7 +51,10 @@ class SafetyChannel:
         observe: Callable[[Observe], None],
         *,
         watchdog: Watchdog | None = None,
+        limits: runaway.Settings | None = None,
+        emergency: Emergency | None = None,
     ) -> None:
+        """`limits` of a thermal runaway; `emergency` is the output for it, None without one."""
         self._hardware, self._monitor = hardware, VehicleMonitor(rating)
         self._clock, self._observe = clock, observe
         self._loop = asyncio.get_running_loop()
@@ -60,6 +66,10 @@ class SafetyChannel:
         self._drawn_w = self._allowed_ma = 0
         self._last: Verdict | None = None
         self._tasks: set[asyncio.Task[object]] = set()
+        self._limits, self._heat, self._emergency = limits or runaway.Settings(), runaway.State(), emergency
+        self._checked_at = float("-inf")
+        if emergency is not None and emergency.cause:
+            self._ask_monitor(lambda now: self._monitor.isolate(emergency.cause, now))
         self._unsubscribe = hardware.subscribe(self._hear)
         self._timer = self._loop.call_later(TICK_S, self._tick)
         self._feed = watchdog.watch(self._cut) if watchdog is not None else lambda: None
@@ -161,6 +171,7 @@ class SafetyChannel:
             case ports.BatteryState(at_ms=at_ms):
                 if at_ms != self._battery_ms:
                     self._battery_ms = at_ms
+                    self._look_at_heat(fact)
                     self._ask_monitor(lambda now: self._monitor.battery(reading(fact), now))
             case ports.PresentVoltage(voltage_mv=voltage_mv, current_ma=current_ma):
                 self._inlet_mv = voltage_mv
@@ -173,6 +184,15 @@ class SafetyChannel:
                 self._ask_monitor(lambda now: self._monitor.fault(reason, now))
             case ports.PlugState(connected=False):
                 self._ask_monitor(lambda now: self._monitor.fault("unplugged", now))
+
+    def _look_at_heat(self, battery: ports.BatteryState) -> None:
+        """Power goes first, then the emergency output, and then the disk."""
+        self._heat, found = runaway.step(self._limits, self._heat, sample(battery))
+        if not found:
+            return
+        self._ask_monitor(lambda now: self._monitor.isolate(found[0].kind, now))
+        if self._emergency is not None:
+            self._emergency.trip(found[0].kind, found[0].evidence)
 
     def _sent(self, payload_type: int, payload: bytes) -> None:
         if payload_type == PayloadType.SIGNED_DISCHARGE:
@@ -213,8 +233,15 @@ class SafetyChannel:
 
     def _tick(self) -> None:
         self._timer = self._loop.call_later(TICK_S, self._tick)
-        self._ask_monitor(self._monitor.tick)
+        now = self._ask_monitor(self._tick_monitor)
+        if self._emergency is not None and now - self._checked_at >= CHECK_S:
+            self._checked_at = now
+            self._emergency.check()
         self._feed()
+
+    def _tick_monitor(self, now: float) -> float:
+        self._monitor.tick(now)
+        return now
 
     def _cut(self) -> None:
         """Called in the watchdog's thread if the event loop hangs: switch power off, and report it later."""
@@ -305,6 +332,17 @@ def _hear(data: bytes, framer: Framer, handle: Callable[[int, bytes], None]) -> 
             handle(each.payload_type, each.payload)
     except CodecError:
         return
+
+
+def sample(state: ports.BatteryState) -> Sample:
+    """Return what sensors at the cells say, for the detector of a runaway."""
+    found = {
+        runaway.HOTTEST: state.temperature_c if state.hottest_c is None else state.hottest_c,
+        runaway.LOWEST: None if state.lowest_cell_mv is None else state.lowest_cell_mv / 1000,
+        runaway.MEAN: None if state.mean_cell_mv is None else state.mean_cell_mv / 1000,
+        runaway.PRESSURE: state.pressure_kpa,
+    }
+    return Sample(state.at_ms, {name: value for name, value in found.items() if value is not None})
 
 
 def reading(state: ports.BatteryState) -> BatteryReading:

@@ -11,6 +11,7 @@ from typing import Final, Literal, Protocol
 import msgspec
 
 from evcc.hardware.ac import BenchAcLine
+from evcc.hardware.cells import CellSensors
 from evcc.hardware.coil import SecondaryDevice
 from evcc.hardware.drive import Driving
 from evcc.policy.battery import Battery, BatteryConfig
@@ -200,10 +201,13 @@ class SimulatedVehicle:
         on_board: Converter | None = None,
         driving: Driving | None = None,
         faults: set[VehicleFault] | None = None,
+        cells: CellSensors | None = None,
     ) -> None:
         self._clock = clock
+        self._cells = cells
         self._faults = set() if faults is None else faults
         self._off = False
+        self._sensed: tuple[BatteryState, BatteryState] | None = None  # by the model, and with the sensors
         self._on_board = on_board
         self._driving = driving or Driving()
         self._line = line
@@ -230,6 +234,10 @@ class SimulatedVehicle:
     def battery(self) -> BatteryState:
         """The battery's present report."""
         state = self._model.state
+        if self._cells is not None:
+            if self._sensed is None or self._sensed[0] is not state:
+                self._sensed = state, self._cells.read(state, self._clock.monotonic())
+            state = self._sensed[1]
         if "battery_insulation" in self._faults:
             return msgspec.structs.replace(state, fault="battery_insulation")
         return state

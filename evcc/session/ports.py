@@ -136,7 +136,8 @@ class BatteryState(Fact, frozen=True):
 
     `soc` percent of `capacity_wh`; limits are the battery's present ones, never negative;
     `at_ms` is the battery's own time, which is never set;
-    `charged_mwh` and `discharged_mwh` count at the battery's terminals since power-up and only grow.
+    `charged_mwh` and `discharged_mwh` count at the battery's terminals since power-up and only grow. The last four come
+    from sensors at the cells and in the pack, None without them: a wrong one may give any number, or none (NaN).
     """
 
     at_ms: int
@@ -155,6 +156,10 @@ class BatteryState(Fact, frozen=True):
     charged_mwh: int = 0
     discharged_mwh: int = 0
     fault: str = ""
+    hottest_c: float | None = None
+    lowest_cell_mv: float | None = None
+    mean_cell_mv: float | None = None
+    pressure_kpa: float | None = None
 
 
 class DroveIn(Fact, frozen=True):

@@ -15,7 +15,7 @@ from secc.hardware.driver_guard import guarded
 from v2g.config import Flaw, Table, without_flaw
 from v2g.errors import ConfigError, TransportError, V2GError
 from v2g.extras import extras_named
-from v2g.hardware.interfaces import BoardParts, CardReader, DriverDisplay, EnergyMeter, StageParts
+from v2g.hardware.interfaces import BoardParts, CardReader, DriverDisplay, EmergencyOutput, EnergyMeter, StageParts
 from v2g.io.hardware.driver import GROUP, Driver, DriverContext, Kind, OnFailure, OpenSide, PowerKind, SideKind
 
 _log = logging.getLogger(__name__)
@@ -33,6 +33,8 @@ BUILT_IN: Final[Mapping[tuple[Kind, str], str]] = MappingProxyType(
         ("meter", "simulated"): "secc.hardware.simulated_drivers:METER",
         ("meter", "modbus"): "v2g.io.hardware.modbus:DRIVER",
         ("meter", "d0"): "v2g.io.hardware.d0:DRIVER",
+        ("emergency", "simulated"): "secc.hardware.simulated_drivers:EMERGENCY",
+        ("emergency", "gpio"): "v2g.io.hardware.emergency:DRIVER",
         ("card_reader", "pn532"): "v2g.io.hardware.pn532:DRIVER",
         ("display", "escpos"): "v2g.io.hardware.line_display:DRIVER",
     }
@@ -43,7 +45,7 @@ POWER_KINDS: Final[tuple[PowerKind, ...]] = get_args(PowerKind)
 KINDS: Final[tuple[Kind, ...]] = (*POWER_KINDS, *get_args(SideKind))
 
 INTERFACES: Final[Mapping[Kind, Any]] = MappingProxyType(
-    {"meter": EnergyMeter, "card_reader": CardReader, "display": DriverDisplay}
+    {"meter": EnergyMeter, "emergency": EmergencyOutput, "card_reader": CardReader, "display": DriverDisplay}
 )
 """What a driver opens, if it is one part."""
 

@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from secc.hardware.check_log import CheckLog, CheckName
 from secc.hardware.fault_file import FaultKeeper
+from secc.hardware.heat import HeatLimits
 from secc.hardware.meter import Meter
 from secc.session import ports
 from v2g.errors import StoreError
@@ -145,6 +146,8 @@ class WatchConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """Minimum insulation resistance per volt (IEC 61851-23 limit for d.c. outputs)."""
     max_temperature_c: Annotated[float, Meta(ge=0, le=200)] = 90.0
     """No energy above this temperature, until 5 degrees below."""
+    runaway: HeatLimits = HeatLimits()
+    """When a part heats itself: off for good, and the emergency output asserted."""
     fan_from_c: Annotated[float, Meta(ge=0, le=200)] = 40.0
     """The fan starts at this temperature."""
     fan_full_c: Annotated[float, Meta(ge=0, le=200)] = 65.0
@@ -167,7 +170,8 @@ class WatchConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 class Parts:
     """Parts common to all chargers. `pilot` None: a bench or a device without one.
 
-    `service` stores latched faults across restarts; None does not. `self_test` is the board's, `cut_test` that of the
+    `service` stores latched faults across restarts; None does not. `latched` are others of earlier runs.
+    `self_test` is the board's, `cut_test` that of the
     watchdog's way to switch off, `log` where results of checks are kept.
     """
 
@@ -179,6 +183,7 @@ class Parts:
     self_test: SelfTest | None = None
     log: CheckLog | None = None
     cut_test: SelfTest | None = None
+    latched: tuple[str, ...] = ()
 
 
 class Evse(abc.ABC):
@@ -222,7 +227,7 @@ class Evse(abc.ABC):
                 latch=parts.cabinet.has_latch,
                 timing=msgspec.structs.replace(timing, contactor_close_s=watch.contactor_s),
             ),
-            faults=parts.service.words if parts.service is not None else (),
+            faults=(*(parts.service.words if parts.service is not None else ()), *parts.latched),
         )
         parts.contactor.on_change(self._contactor_moved)
         parts.cabinet.on_fault(self.fault)

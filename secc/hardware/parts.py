@@ -19,6 +19,7 @@ from secc.hardware.dc import DcEvse
 from secc.hardware.drivers import BUILT_IN, POWER_KINDS, opened, read_settings
 from secc.hardware.evse import Evse, Parts, WatchConfig
 from secc.hardware.fault_file import FaultKeeper
+from secc.hardware.heat import RUNAWAY, HeatWatch
 from secc.hardware.meter import Meter, SimulatedMeter
 from secc.hardware.meter_remote import RemoteMeter
 from secc.hardware.safety import SafetyChannel
@@ -33,6 +34,7 @@ from v2g.hardware.interfaces import (
     Cabinet,
     ChargerPilot,
     Contactor,
+    EmergencyOutput,
     EnergyMeter,
     IsolationMonitor,
     PowerStage,
@@ -43,8 +45,10 @@ from v2g.hardware.power_modules.bank import ModulesConfig
 from v2g.iec61851.proximity import Coding
 from v2g.io.hardware.board import BoardConfig
 from v2g.io.hardware.driver import DriverContext, PowerKind
+from v2g.io.hardware.emergency import Emergency
 from v2g.io.hardware.modbus import ModbusConfig
 from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.disk import DiskThread
 from v2g.io.runtime.watchdog import Watchdog
 from v2g.io.simulation.ac_line import ChargerAcLine
 from v2g.io.simulation.coil import SimulatedPrimary
@@ -54,6 +58,7 @@ from v2g.io.simulation.contact_line import ChargerContactLine
 from v2g.io.simulation.medium import Medium
 from v2g.io.simulation.medium_folder import FolderMedium
 from v2g.io.simulation.power import Simulation
+from v2g.io.storage.emergency_log import FILE, EmergencyLog
 from v2g.io.storage.record_keys import RecordKeys
 from v2g.iso15118.d20.charts import Family
 from v2g.observe import Observe
@@ -110,6 +115,13 @@ class HardwareConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         ),
     ] = None
     meter: Annotated[DriverName, Meta(description='meter: "simulated", "modbus", or another driver')] = "simulated"
+    emergency: Annotated[
+        DriverName,
+        Meta(
+            description='emergency output, asserted at a thermal runaway until it is reset by hand: "simulated", '
+            '"gpio", or another driver'
+        ),
+    ] = "simulated"
     drivers: Annotated[
         dict[str, Table], Meta(description="other drivers by name, each with the keys that it knows")
     ] = {}
@@ -219,6 +231,8 @@ class Assembly:
     """Where latched faults are stored; None does not store them."""
     log: CheckLog | None = None
     """Where results of self-tests and checks are kept."""
+    disk: DiskThread | None = None
+    """Writes the record of emergencies; None: a thread of its own."""
 
     async def make(self) -> Assembled:
         """Return everything. Raises ConfigError for invalid combinations, TransportError for missing hardware, or if
@@ -282,7 +296,10 @@ class Assembly:
             return Assembled(bench, simulated, safety)
         meter, board = await self._open_parts()
         tests = board.self_test, self.log, safety.test_cut
-        parts = Parts(board.contactor, board.cabinet, meter, board.pilot, self.service, *tests)
+        emergency = await self._emergency()
+        latched = (RUNAWAY,) if emergency.cause else ()
+        parts = Parts(board.contactor, board.cabinet, meter, board.pilot, self.service, *tests, latched=latched)
+        safety.watch_heat(HeatWatch(config.watch.runaway), lambda: board.cabinet.temperatures, emergency)
         self._evse = evse = await EVSES[config.kind](self, parts)
         return Assembled(evse, meter, safety, board.pilot, self._simulation.medium)
 
@@ -319,6 +336,16 @@ class Assembly:
             safety.forward_to(safety.guard(board.monitor, BoardMonitor))
         contactor = safety.contactor(safety.guard(board.contactor, Contactor))
         return meter, BoardParts(pilot, contactor, safety.guard(board.cabinet, Cabinet), board.self_test)
+
+    async def _emergency(self) -> Emergency:
+        """Open the emergency output with its record. Raises StoreError for an unreadable one."""
+        log = EmergencyLog.open(self.folder / FILE)
+        self.stack.callback(log.close)
+        disk = self.disk
+        if disk is None:
+            self.stack.push_async_callback((disk := DiskThread()).close)
+        output = self._safety.guard(await self._open("emergency"), EmergencyOutput)
+        return Emergency(output, log, disk, utc_ms=self.clock.utc_ms, observe=self.observe)
 
     async def _open(self, kind: PowerKind, contactor: Contactor | None = None) -> Any:
         """Open a part with its driver. Raises ConfigError or TransportError."""

@@ -6,12 +6,13 @@ themselves and reported as faults of the hardware.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final, Protocol, TypeVar
 
 from secc.hardware.driver_guard import guarded
 from secc.hardware.forwarding_monitor import ForwardingMonitor
+from secc.hardware.heat import RUNAWAY, HeatWatch
 from secc.hardware.meter import Meter
 from secc.session import ports
 from v2g.asn1.discharge import DischargeCommand, ResultStatus, signed_content
@@ -41,6 +42,7 @@ from v2g.hardware.interfaces import (
     StageReport,
 )
 from v2g.iec61851.pilot import PilotState
+from v2g.io.hardware.emergency import CHECK_S, Emergency
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.run_all import run_all
 from v2g.io.runtime.supervision import new_thread
@@ -101,7 +103,7 @@ class FaultyHardware(Protocol):
 
 
 FAULTS: Final = frozenset(
-    {"contactor_welded", "contactor_dropped", "over_voltage", "power_not_obeyed", "measurements_differ"}
+    {"contactor_welded", "contactor_dropped", "over_voltage", "power_not_obeyed", "measurements_differ", RUNAWAY}
 )
 """Verdicts that are hardware faults themselves; all others are `rule_broken`."""
 
@@ -136,6 +138,8 @@ class SafetyChannel:
         self._failure, self._differs = "", False
         self._silent = self._stale = 0
         self._pilot: ChargerPilot | None = None
+        self._heat: tuple[HeatWatch, Callable[[], Mapping[str, float | None]], Emergency] | None = None
+        self._checked_at = float("-inf")
         self._feed = watchdog.watch(self._cut) if watchdog is not None else lambda: None
 
     def close(self) -> None:
@@ -199,6 +203,13 @@ class SafetyChannel:
     def compare(self, watts: Callable[[], int], meter: Meter, errors: Errors, most_w: int) -> None:
         """Compare the power that the output measures itself with what this meter measures: they must agree."""
         self._compared = Agreement(errors, most_w), meter, watts
+
+    def watch_heat(
+        self, watch: HeatWatch, temperatures: Callable[[], Mapping[str, float | None]], emergency: Emergency
+    ) -> None:
+        """Watch temperatures (degrees C by sensor; None for a failed one) for a part that heats itself: no energy from
+        then on, and the emergency output asserted."""
+        self._heat = watch, temperatures, emergency
 
     def mains(self, watts: Callable[[], int], *, part: Cut | None = None) -> Callable[[int, int], tuple[int, int]]:
         """Return the permitted W into and out of a vehicle on alternating current, which controls its power itself: its
@@ -423,8 +434,27 @@ class SafetyChannel:
             self._carry_out(Open("measurements_differ"))
         self._differs = differ
 
+    def _look_at_heat(self) -> None:
+        """Power goes first, then the emergency output, and then the disk."""
+        if self._heat is None:
+            return
+        watch, temperatures, emergency = self._heat
+        now = self._clock.monotonic()
+        seldom = now - self._checked_at >= CHECK_S
+        if not (seldom or self._monitor.live):
+            return
+        evidence = watch.look(temperatures(), now)
+        if evidence and not emergency.cause:
+            run_all((partial(self.switch, closed=False), partial(self._fault, RUNAWAY, active=True)))
+            self._carry_out(Open(RUNAWAY))
+            emergency.trip(RUNAWAY, evidence)
+        if seldom:
+            self._checked_at = now
+            emergency.check()
+
     def _tick(self) -> None:
         self._timer = self._loop.call_later(TICK_S, self._tick)
+        self._look_at_heat()
         self._time_setpoint()
         self._look()
         self._silent = self._silent + 1 if self._stage is not None and self._stage.driven else 0

@@ -7,6 +7,7 @@ from secc.hardware.meter import SimulatedMeter
 from secc.hardware.simulated import SimulatedEvseConfig
 from v2g.hardware.interfaces import BoardParts, StageParts
 from v2g.io.hardware.driver import Driver, DriverContext
+from v2g.io.hardware.emergency import OUTPUT, SimulatedEmergencyOutput
 from v2g.io.plc.pilot import SimulatedChargerPilot
 from v2g.io.simulation.dc_line import ChargerDcLine
 from v2g.io.simulation.power import (
@@ -49,6 +50,12 @@ async def _meter(_: SimulatedEvseConfig, context: DriverContext) -> AsyncIterato
         yield meter
 
 
+@asynccontextmanager
+async def _emergency(_: SimulatedEvseConfig, context: DriverContext) -> AsyncIterator[SimulatedEmergencyOutput]:
+    folder = _simulation(context).folder
+    yield SimulatedEmergencyOutput(None if folder is None else folder / OUTPUT)
+
+
 def _simulation(context: DriverContext) -> Simulation:
     assert context.simulation is not None  # the program and the contract test give one
     return context.simulation
@@ -57,3 +64,4 @@ def _simulation(context: DriverContext) -> Simulation:
 PILOT = Driver("pilot", SimulatedEvseConfig, _pilot)
 STAGE = Driver("stage", SimulatedEvseConfig, _stage)
 METER = Driver("meter", SimulatedEvseConfig, _meter)
+EMERGENCY = Driver("emergency", SimulatedEvseConfig, _emergency)

@@ -323,7 +323,7 @@ def test_each_fault_is_said_when_it_begins_and_when_it_ends(word: str) -> None:
     assert lock.actions() == (ended if kind.until == "unplugged" else [])
     lock.tested(5.0)
     assert lock.actions() == (ended if kind.until == "tested" else [])
-    assert lock.stands(word) is (kind.until == "serviced")
+    assert lock.stands(word) is (kind.until in ("serviced", "reset"))
 
 
 def test_faults_are_the_oldest_first_and_those_of_an_earlier_run_stand() -> None:

@@ -1098,3 +1098,23 @@ def test_verdicts_never_raise_and_never_close(moves: list[tuple[str, int, float]
             else:
                 assert isinstance(verdict, Open)
                 assert verdict.reason
+
+
+@pytest.mark.requirement("R126")
+def test_an_isolated_battery_is_open_at_once_and_in_every_session_after_it() -> None:
+    desk = Desk().to_power()
+    desk.monitor.isolate("thermal_runaway", desk.now)
+    assert desk.take() == [Open("thermal_runaway")]
+    desk.monitor.feedback(desk.now, closed=False)
+    assert not desk.monitor.live
+    desk.monitor.end()
+    for _ in range(2):
+        desk.monitor.begin()
+        desk.ask(Phase.VOLTAGE)
+        assert not desk.monitor.show(desk.now)
+        assert desk.take() == [Open("thermal_runaway")]
+        assert not desk.monitor.close(desk.now)
+        assert desk.monitor.drive(Output(1_000, 1_000), desk.now) == NOTHING
+        desk.take()
+        desk.monitor.fault("contactor", desk.now)
+        desk.monitor.isolate("again", desk.now)  # the first cause stays

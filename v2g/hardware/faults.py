@@ -12,14 +12,14 @@ Light = Literal["available", "occupied", "charging", "red", "red_flash"]
 
 class FaultKind(msgspec.Struct, frozen=True):
     """One fault. `stops`: no energy flows while it is active. `until`: cleared when its cause is gone (`cleared`), when
-    the vehicle has also left (`unplugged`), when a self-test without a vehicle has passed (`tested`), or when the
-    charger was marked as serviced (`serviced`), across restarts. `component` is the OCPP component whose `Problem` it
-    is."""
+    the vehicle has also left (`unplugged`), when a self-test without a vehicle has passed (`tested`), when the charger
+    was marked as serviced (`serviced`), across restarts, or when a person has reset the emergency output (`reset`),
+    across restarts. `component` is the OCPP component whose `Problem` it is."""
 
     sentence: str
     component: str
     stops: bool = True
-    until: Literal["cleared", "unplugged", "tested", "serviced"] = "cleared"
+    until: Literal["cleared", "unplugged", "tested", "serviced", "reset"] = "cleared"
     light: Light = "red"
 
     @property
@@ -79,6 +79,9 @@ FAULTS: Final[Mapping[str, FaultKind]] = MappingProxyType(
             "more power flows than allowed, or in the wrong direction", "AcDcConverter", until="unplugged"
         ),
         "over_temperature": FaultKind("a part is too hot", "TemperatureSensor"),
+        "thermal_runaway": FaultKind(
+            "a part heats itself; the emergency output is asserted", "TemperatureSensor", until="reset"
+        ),
         "temperature_lost": FaultKind("a temperature sensor does not answer", "TemperatureSensor"),
         "fan_failed": FaultKind("a fan does not turn", "AirCoolingSystem", stops=False),
         "stage_tripped": FaultKind("the power stage has tripped", "AcDcConverter"),

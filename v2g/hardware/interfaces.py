@@ -337,6 +337,17 @@ class ConnectionDevice(Protocol):
         """Call `callback` with each new report."""
 
 
+class EmergencyOutput(Protocol):
+    """An output for emergencies: a solenoid that disconnects or extinguishes, or the input of a fire panel (R127)."""
+
+    @property
+    def asserted(self) -> bool:
+        """Whether it is, by its feedback contact; without one, as commanded."""
+
+    def set(self, *, asserted: bool) -> None:
+        """Assert or release it, at once. It may not wait for anything."""
+
+
 CardId = Annotated[str, Meta(pattern=r"^([0-9A-F]{2}){4,10}\Z")]
 """The identifier (UID) of a card, 4 to 10 octets in hexadecimal digits, in the order in which the card sends them."""
 

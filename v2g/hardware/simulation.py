@@ -28,6 +28,7 @@ SimulatedFault = Literal[
     "stage_strays",
     "slow_discharge",
     "over_temperature",
+    "runaway",
     "sensor_lost",
     "fan_dead",
     "estop",
@@ -43,8 +44,9 @@ SimulatedFault = Literal[
     "contacts_worn",
 ]
 """Simulated faults. `weld` keeps a contactor from opening, `stuck_closed` has it closed regardless of
-commands. `isolation` has the resistance (ohm) as its value, `over_temperature` degrees C, `meter_jump` Wh,
-`meter_wrong` W that the meter adds, `stage_strays` A that flow whatever is commanded, negative out of the vehicle."""
+commands. `isolation` has the resistance (ohm) as its value, `over_temperature` degrees C, `runaway` K/s,
+`meter_jump` Wh, `meter_wrong` W that the meter adds, `stage_strays` A that flow whatever is commanded, negative out of
+the vehicle."""
 
 Moment = Literal["start", "connected", "moving", "closed", "current"]
 
@@ -64,7 +66,8 @@ class FaultStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     for_s: Annotated[float, Meta(gt=0, le=86_400)] | None = None
     """Duration; none is permanent."""
     value: float = 0.0
-    """Resistance of `isolation` (ohm), temperature of `over_temperature` (°C), step of `meter_jump` (Wh), power that
+    """Resistance of `isolation` (ohm), temperature of `over_temperature` (°C), rise at `runaway` (K/s),
+    step of `meter_jump` (Wh), power that
     `meter_wrong` adds (W), current of `stage_strays` (A, negative out of the vehicle); the others have none."""
 
 

@@ -1,7 +1,8 @@
 """The safety monitor of a vehicle. Pure. One rule:
 
 A closed contactor, state C at the control pilot, and a requested power other than zero exist only while all of these
-are true. The vehicle has requested it, and the charger answers. No stop and no fault is pending. Battery and
+are true. The vehicle has requested it, and the charger answers. No stop and no fault is pending, and no danger was
+found that lasts. Battery and
 inlet report. The flow is as the vehicle requested, in size and direction, and within the battery's limits. If
 discharge must be signed, a signed command is valid. The contactor is as commanded, and closes only between
 two equal voltages. The inlet has no unrequested voltage.
@@ -112,6 +113,7 @@ class VehicleMonitor:
         self._driven, self._drawn_w = NOTHING, 0
         self._shown = self._session = False
         self._asked_at = float("-inf")
+        self._isolated = ""
         self._forget()
 
     def _forget(self) -> None:
@@ -147,6 +149,12 @@ class VehicleMonitor:
         """The vehicle has a fault that forbids energy for the rest of this session."""
         self._faults[word] = None
         self._look(now)
+
+    def isolate(self, word: str, now: float) -> None:
+        """The battery endangers itself: open at once, and for good. No session ends that; a person does, and starts
+        the vehicle again."""
+        self._isolated = self._isolated or word
+        self._open(self._isolated, now)
 
     def ask(self, ask: Ask, now: float) -> None:
         """A message within a session. Stricter rules take effect with the next tick,
@@ -263,6 +271,8 @@ class VehicleMonitor:
     def _why_apart(self, now: float) -> str:
         """Return why vehicle and charger must not be connected, by everything but measurements; else nothing."""
         rating = self._rating
+        if self._isolated:
+            return self._isolated
         if self._faults or self._opened:
             return next(iter(self._faults), "") or self._opened
         if self._phase is Phase.IDLE:

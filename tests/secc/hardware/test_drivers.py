@@ -18,9 +18,9 @@ from tests.secc.hardware.bare import run
 from tests.secc_toml import SECC
 from v2g.config import Table, faults
 from v2g.errors import ConfigError, TransportError
-from v2g.hardware.interfaces import CardReader, DriverDisplay, EnergyMeter, StageParts
+from v2g.hardware.interfaces import CardReader, DriverDisplay, EmergencyOutput, EnergyMeter, StageParts
 from v2g.hardware.power_modules.bank import ModulesConfig
-from v2g.io.hardware import board, d0, line_display, linux_board, modbus, modules, pn532
+from v2g.io.hardware import board, d0, emergency, line_display, linux_board, modbus, modules, pn532
 from v2g.io.hardware.driver import DriverContext
 from v2g.io.runtime.clock import Clock
 
@@ -131,7 +131,11 @@ def test_a_driver_is_found_by_its_name_and_kind(acme: Path) -> None:
         ('stage = "acme"\ndrivers.acme = {device = "d", devise = 1}', "unknown key 'hardware.drivers.acme.d", "device"),
         ('stage = "acme"\ndrivers.acme = {device = "d", mode = "c"}', "drivers.acme.mode: 'c' is not", "one of a, b"),
         ('stage = "acme"\ndrivers.acme = {device = "d", min_v = 1001}', "drivers.acme.min_v: is above max_v", ""),
-        ('drivers.acme.device = "d"', "drivers.acme: is ignored", 'pilot, stage, meter = "acme" would use it'),
+        (
+            'drivers.acme.device = "d"',
+            "drivers.acme: is ignored",
+            'pilot, stage, meter, emergency = "acme" would use it',
+        ),
         ('drivers.board.device = "d"', "drivers.board: is ignored", ""),
         ('pilot = "board"', "hardware.board: is missing", 'pilot = "board" needs it'),
         ("drivers.acme = 5", "hardware.drivers: Expected a table", ""),
@@ -203,11 +207,18 @@ def test_each_of_ours_is_the_driver_of_its_module() -> None:
         ("meter", "simulated"): simulated_drivers.METER,
         ("meter", "modbus"): modbus.DRIVER,
         ("meter", "d0"): d0.DRIVER,
+        ("emergency", "simulated"): simulated_drivers.EMERGENCY,
+        ("emergency", "gpio"): emergency.DRIVER,
         ("card_reader", "pn532"): pn532.DRIVER,
         ("display", "escpos"): line_display.DRIVER,
     }
     assert all(each.kind == each.driver.kind and not each.error for each in ours.values() if each.driver is not None)
-    assert dict(INTERFACES) == {"meter": EnergyMeter, "card_reader": CardReader, "display": DriverDisplay}
+    assert dict(INTERFACES) == {
+        "meter": EnergyMeter,
+        "emergency": EmergencyOutput,
+        "card_reader": CardReader,
+        "display": DriverDisplay,
+    }
 
 
 def test_paths_of_a_driver_are_relative_to_the_file(acme: Path) -> None:

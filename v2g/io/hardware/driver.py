@@ -23,8 +23,9 @@ GROUP: Final = "v2g.hardware"
 
 Part = TypeVar("Part")
 
-PowerKind = Literal["pilot", "stage", "meter"]
-"""The keys of `[hardware]` that name a driver, and what it opens: BoardParts, StageParts, EnergyMeter."""
+PowerKind = Literal["pilot", "stage", "meter", "emergency"]
+"""The keys of `[hardware]` that name a driver, and what it opens: BoardParts, StageParts, EnergyMeter,
+EmergencyOutput."""
 
 SideKind = Literal["card_reader", "display"]
 """What charging does not need, of `[[station.card_readers]]` and `[station.display]`: CardReader, DriverDisplay."""

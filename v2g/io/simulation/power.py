@@ -347,6 +347,7 @@ class SimulatedCabinet:
         self._plug = ThermalModel()
         self._at_ms = clock.elapsed_ms()
         self._fan = 0
+        self._runaway_at: float | None = None
         self.light: Light = "available"
         self.locked = False
         self._on_latch: list[Callable[[bool], None]] = []
@@ -366,8 +367,18 @@ class SimulatedCabinet:
         self._plug.advance(max(0, now_ms - self._at_ms) / 1000, self._current_ma(), self._fan)
         self._at_ms = now_ms
         hot = self._faults.value("over_temperature")
-        plug: float | None = round(self._plug.celsius, 1) if hot is None else hot
+        plug: float | None = round(self._plug.celsius + self._runaway_k(), 1) if hot is None else hot
         return {"plug": None if "sensor_lost" in self._faults else plug, "cabinet": 30.0}
+
+    def _runaway_k(self) -> float:
+        """Return by how much the plug has heated itself, K; its speed is in real time."""
+        rise = self._faults.value("runaway")
+        if rise is None:
+            self._runaway_at = None
+            return 0.0
+        now = self._clock.monotonic()
+        self._runaway_at = now if self._runaway_at is None else self._runaway_at
+        return min(500.0, rise * (now - self._runaway_at))
 
     @property
     def fan_rpm(self) -> int | None:
