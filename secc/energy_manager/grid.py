@@ -8,7 +8,17 @@ from typing import Final
 
 from secc.session import ports
 from v2g.energy.grid_signal import ExportSignal, GridSignal, PriceSignal, Tariff
-from v2g.energy.limits import AUTHORIZATION, CABLE, OPERATOR, SITE, GridResponse, Limit, Setpoint, setpoint_limit
+from v2g.energy.limits import (
+    AUTHORIZATION,
+    CABLE,
+    OPERATOR,
+    SITE,
+    TEMPERATURE,
+    GridResponse,
+    Limit,
+    Setpoint,
+    setpoint_limit,
+)
 from v2g.iso15118.engine.session import Fact
 from v2g.translate.csms_prices import CsmsPrices
 from v2g_station.blocks.smart_charging.profiles import Allowance, Later
@@ -45,6 +55,7 @@ class Grid:
         self._local_version = 0
         self._suspended = False
         self._cable_w = UNLIMITED_W
+        self._derated: Limit | None = None
         self.response = GridResponse()
         """Correction of the power by frequency and voltage."""
 
@@ -80,13 +91,19 @@ class Grid:
 
     @property
     def limits(self) -> tuple[Limit, ...]:
-        """The latest limits of site and operator, of authorisation, and of the cable."""
+        """The latest limits of site and operator, of authorisation, of the cable, and of temperatures."""
         cable = Limit(source=CABLE, charge_w=self._cable_w, discharge_w=self._cable_w)
-        return self._now(), self._operator(), self._authorization(), cable
+        derated = () if self._derated is None else (self._derated,)
+        return self._now(), self._operator(), self._authorization(), cable, *derated
 
     def plugged(self, cable_w: int | None) -> None:
         """A session begins with a cable of this rating, W; None if uncoded."""
         self._cable_w = UNLIMITED_W if cable_w is None else cable_w
+
+    def derate(self, charge_w: int, discharge_w: int) -> Sequence[Fact]:
+        """Parts are too warm or too cold for more than this (R128); return the facts for a running session."""
+        self._derated = Limit(source=TEMPERATURE, charge_w=charge_w, discharge_w=discharge_w)
+        return (ports.LimitChanged(self._derated),)
 
     def nothing_allowed(self, *, bidirectional: bool = True) -> bool:
         """Return whether site and operator permit no energy, in either direction or into the vehicle."""

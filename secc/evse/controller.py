@@ -138,6 +138,7 @@ class EvseController:
         self._modem = ModemWatch(self._fault_changed)
         self._link: ChargerLink | None = None
         self.hardware.on_fault(self._fault_changed)
+        self.hardware.on_derating(self._derated)
         self.hardware.on_light(lambda light: self.observe(Observe("hardware", "light", {"light": light})))
 
     # -- the core
@@ -338,6 +339,10 @@ class EvseController:
         if self.station is not None:
             self.station.problem(self.number, word, active=active)
         self.fact(evse.FaultChanged(word, active))
+
+    def _derated(self, percent: int) -> None:
+        charge_w, discharge_w = (each * percent // 100 for each in self.rating)
+        self.tell(*self.grid.derate(charge_w, discharge_w))
 
     def show(self) -> None:
         """Report the connector's state to the CSMS (G01)."""

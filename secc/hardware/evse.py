@@ -15,7 +15,7 @@ from msgspec import Meta
 
 from secc.hardware.check_log import CheckLog, CheckName
 from secc.hardware.fault_file import FaultKeeper
-from secc.hardware.heat import HeatLimits
+from secc.hardware.heat import Derating, DeratingLimits, HeatLimits
 from secc.hardware.meter import Meter
 from secc.session import ports
 from v2g.errors import StoreError
@@ -104,6 +104,10 @@ class EvseHardware(Protocol):
     def on_light(self, callback: Callable[[Light], None]) -> None:
         """Call `callback` when the lamp changes."""
 
+    def on_derating(self, callback: Callable[[int], None]) -> None:
+        """Call `callback` with the share of the rated power, %, that temperatures permit, when it changes; at first it
+        is 100."""
+
     def subscribe(self, callback: OnFact) -> Callable[[], None]:
         """Call `callback` with every Measured, MeterRead, ContactorState, HardwareFault and, where there is a primary
         or connection device, DeviceChanged.
@@ -146,6 +150,8 @@ class WatchConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """Minimum insulation resistance per volt (IEC 61851-23 limit for d.c. outputs)."""
     max_temperature_c: Annotated[float, Meta(ge=0, le=200)] = 90.0
     """No energy above this temperature, until 5 degrees below."""
+    derating: DeratingLimits = DeratingLimits()
+    """Less power before that, by the temperatures of plug, cable and power electronics."""
     runaway: HeatLimits = HeatLimits()
     """When a part heats itself: off for good, and the emergency output asserted."""
     fan_from_c: Annotated[float, Meta(ge=0, le=200)] = 40.0
@@ -206,6 +212,7 @@ class Evse(abc.ABC):
         self._callbacks: list[OnFact] = []
         self._on_fault: list[OnFault] = []
         self._on_light: list[Callable[[Light], None]] = []
+        self._derating, self._on_derating = Derating(watch.derating), list[Callable[[int], None]]()
         self._changed = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._again: asyncio.TimerHandle | None = None
@@ -279,6 +286,10 @@ class Evse(abc.ABC):
     def on_light(self, callback: Callable[[Light], None]) -> None:
         """See EvseHardware."""
         self._on_light.append(callback)
+
+    def on_derating(self, callback: Callable[[int], None]) -> None:
+        """See EvseHardware."""
+        self._on_derating.append(callback)
 
     def subscribe(self, callback: OnFact) -> Callable[[], None]:
         """See EvseHardware; the present values are reported at once."""
@@ -632,6 +643,10 @@ class Evse(abc.ABC):
         hottest = max(known, default=0.0)
         limit = watch.max_temperature_c - (5 if "over_temperature" in self.faults else 0)
         self.fault("over_temperature", active=hottest > limit)
+        before, percent = self._derating.percent, self._derating.look(measured, self._clock.monotonic())
+        if percent != before:
+            for on_derating in self._on_derating:
+                on_derating(percent)
         span = max(1.0, watch.fan_full_c - watch.fan_from_c)
         percent = round(100 * min(1.0, max(0.0, (hottest - watch.fan_from_c) / span)))
         percent = 100 if self._ventilating else percent

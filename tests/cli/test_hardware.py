@@ -92,7 +92,7 @@ def test_the_keys_of_a_charger_are_used(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "error"),
     [
-        (["simulated"], "there are several drivers 'simulated': meter, pilot, stage"),
+        (["simulated"], "there are several drivers 'simulated': emergency, meter, pilot, stage"),
         (["simulated", "--kind", "engine"], "--kind engine"),
         (["no-such"], "no driver 'no-such' is installed"),
         (["cli-broken"], "'cli-broken' of acme 1.2 cannot be imported: ModuleNotFoundError"),

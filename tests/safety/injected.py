@@ -142,6 +142,7 @@ def vehicle_session() -> tuple[Event, ...]:
         Event(STOP_S + 1.2, "rest", {}),
         Event(STOP_S + 1.5, "fault", {"word": "driver_failed"}),
         Event(STOP_S + 2.0, "end", {}),
+        Event(STOP_S + 2.1, "isolate", {"word": "thermal_runaway"}),
     ]
     for at in _steps(CHARGE_S, STOP_S, 0.25):
         watts = _power(at)

@@ -27,17 +27,22 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         """Reject curves that are none, that leave power at an end, or that rise again: the window is one."""
-        for name, curve in (("charge", self.charge), ("discharge", self.discharge)):
-            heats, shares = zip(*curve, strict=True)
-            if not all(map(math.isfinite, heats)) or any(b <= a for a, b in itertools.pairwise(heats)):
-                raise ValueError(f"{name}: its temperatures must rise")
-            if any(not 0 <= each <= 1 for each in shares) or shares[0] or shares[-1]:
-                raise ValueError(f"{name}: shares are 0 to 1, and 0 at both ends")
-            top = shares.index(max(shares))
-            if any(b < a for a, b in itertools.pairwise(shares[: top + 1])) or any(
-                b > a for a, b in itertools.pairwise(shares[top:])
-            ):
-                raise ValueError(f"{name}: its shares must rise, and then fall")
+        check_curve("charge", self.charge)
+        check_curve("discharge", self.discharge)
+
+
+def check_curve(name: str, curve: Curve) -> None:
+    """Raise ValueError, with the curve's name, unless its power rises with temperature, and falls again, between two
+    ends without power."""
+    heats, shares = zip(*curve, strict=True)
+    if not all(map(math.isfinite, heats)) or any(b <= a for a, b in itertools.pairwise(heats)):
+        raise ValueError(f"{name}: its temperatures must rise")
+    if any(not 0 <= each <= 1 for each in shares) or shares[0] or shares[-1]:
+        raise ValueError(f"{name}: shares are 0 to 1, and 0 at both ends")
+    top = shares.index(max(shares))
+    up, down = itertools.pairwise(shares[: top + 1]), itertools.pairwise(shares[top:])
+    if any(b < a for a, b in up) or any(b > a for a, b in down):
+        raise ValueError(f"{name}: its shares must rise, and then fall")
 
 
 def share(curve: Curve, coldest_c: float, hottest_c: float) -> float:

@@ -22,6 +22,8 @@ AUTHORIZATION = "authorization"
 """Source of the limit for an identifier that the back end no longer accepts."""
 CABLE = "cable"
 """Source of the limit of a cable plugged into a socket-outlet."""
+TEMPERATURE = "temperature"
+"""Source of the limit of parts that are too warm or too cold for full power."""
 SETPOINT = "setpoint"
 """Source of the limits that a set-point imposes on a schedule."""
 MOST_W = 10_000_000

@@ -154,7 +154,8 @@ class VehicleMonitor:
         """The battery endangers itself: open at once, and for good. No session ends that; a person does, and starts
         the vehicle again."""
         self._isolated = self._isolated or word
-        self._open(self._isolated, now)
+        if self.live or self._session:
+            self._open(self._isolated, now)
 
     def ask(self, ask: Ask, now: float) -> None:
         """A message within a session. Stricter rules take effect with the next tick,

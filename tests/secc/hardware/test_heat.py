@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from secc.hardware.heat import MOST_SENSORS, HeatLimits, HeatWatch
+from secc.hardware.heat import MOST_SENSORS, Derating, DeratingLimits, HeatLimits, HeatWatch
 from tests.secc.hardware.bare import at
 from tests.secc.hardware.channel import Place, Stage, Switch
 from v2g.hardware.interfaces import OFF, Demand
@@ -139,3 +139,65 @@ def test_a_plug_that_heats_itself_with_nobody_there_is_found(tmp_path: Path) -> 
         await heated.close()
 
     scenario()
+
+
+CURVE = ((-40.0, 0.0), (-30.0, 1.0), (60.0, 1.0), (90.0, 0.0))
+
+
+@pytest.mark.requirement("R128")
+@pytest.mark.parametrize(
+    ("celsius", "percent"),
+    [(25, 100), (60, 100), (66, 80), (75, 50), (89.8, 0), (90, 0), (200, 0), (-30, 100), (-35, 50), (-40, 0), (-60, 0)],
+)
+def test_power_falls_at_once_by_the_curve(celsius: float, percent: int) -> None:
+    derating = Derating(DeratingLimits(curve=CURVE))
+    assert derating.look({"plug": celsius, "cabinet": 25.0}, 0.0) == 100  # one sample may be wrong
+    assert derating.look({"plug": celsius, "cabinet": 25.0}, 0.25) == percent
+    assert derating.percent == percent
+
+
+@pytest.mark.requirement("R128")
+def test_power_rises_slowly_and_not_before_a_part_is_so_much_cooler() -> None:
+    derating = Derating(DeratingLimits(curve=CURVE, hysteresis_k=3.0, rise_percent_s=2.0))
+    assert [derating.look({"plug": 75.0}, each) for each in (0.0, 1.0)] == [100, 50]
+    assert derating.look({"plug": 72.0}, 100.0) == 50  # 60 % at this temperature, and 50 % at 3 K more
+    assert derating.look({"plug": 66.0}, 101.0) == 52
+    assert derating.look({"plug": 66.0}, 103.0) == 56
+    assert derating.look({"plug": 66.0}, 200.0) == 70
+    assert derating.look({"plug": 57.0}, 201.0) == 72
+    assert derating.look({"plug": 57.0}, 214.9) == 99
+    assert derating.look({"plug": 57.1}, 300.0) == 99
+    assert derating.look({"plug": 57.0}, 301.0) == 100
+    assert derating.look({"plug": 50.0}, 200.0) == 100  # whatever time it is
+    assert [derating.look({"plug": 25.0, "cabinet": -35.0}, each) for each in (302.0, 303.0)] == [100, 50]
+    assert derating.look({"plug": 25.0, "cabinet": -33.0}, 400.0) == 50
+    assert derating.look({"plug": 25.0, "cabinet": -27.0}, 500.0) == 100
+
+
+@pytest.mark.parametrize("wrong", [None, math.nan, math.inf, 85.0, -100.0])
+def test_a_wrong_sample_between_right_ones_costs_no_power(wrong: float | None) -> None:
+    derating = Derating(DeratingLimits())
+    for n in range(100):
+        assert derating.look({"plug": wrong if n % 2 else 25.0}, n / 4) == 100
+
+
+def test_sensors_that_all_fail_leave_it_as_it_is() -> None:
+    derating = Derating(DeratingLimits(curve=CURVE))
+    for now in (0.0, 1.0):
+        derating.look({"plug": 75.0}, now)
+    assert derating.look({"plug": None}, 100.0) == 50
+    assert derating.look({}, 200.0) == 50
+
+
+def test_power_never_rises_from_a_higher_temperature() -> None:
+    derating, last = Derating(DeratingLimits()), 100
+    for n in range(400):
+        percent = derating.look({"plug": 50 + n / 8}, n / 4)
+        assert percent <= last
+        last = percent
+    assert last == 0
+
+
+def test_a_curve_that_is_none_is_rejected() -> None:
+    with pytest.raises(ValueError, match="curve: its temperatures must rise"):
+        DeratingLimits(curve=((0.0, 0.0), (0.0, 1.0), (40.0, 0.0)))
