@@ -20,6 +20,7 @@ PROGRAMS: Final = {
     "csms": "csms",
     "v2g_gateway": "gateway",
     "pki-tools": "pki",
+    "v2g/io/hardware/emergency.py": "evcc secc",
     "v2g/io/hardware": "secc",
     "v2g/io/network/interface_supervisor.py": "secc",
     "v2g/io/network/plain_tcp.py": "evcc secc",
