@@ -1,5 +1,8 @@
 """`v2g attest`: what it writes is what a charger compares, and what it lists is what differs."""
 
+import subprocess
+import sys
+import sysconfig
 from pathlib import Path
 
 import msgspec
@@ -8,6 +11,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.cli.conftest import Run
+from tests.io.keys.stores import swtpm
 from v2g.pki.keys import save_key
 
 
@@ -31,3 +35,61 @@ def test_a_manifest_is_made_and_checked(v2g: Run, tmp_path: Path) -> None:
     assert "\x1b" not in v2g("attest", "check", str(manifest), "--public-key", str(public)).output
     nothing = v2g("attest", "make", str(tmp_path / "no" / "m.json"), str(program), "--key", str(key))
     assert (nothing.code, "No such file" in nothing.errors) == (8, True)
+
+
+NONCE = "00112233445566778899aabbccddeeff"
+
+
+@pytest.mark.requirement("R148")
+def test_a_back_end_believes_the_tpm_of_a_whole_charger_only(v2g: Run, tmp_path: Path) -> None:
+    """The keys are made by tpm2-tools; the process that is measured is a Python of its own."""
+    with swtpm(tmp_path) as tpm:
+        tpm.tool("tpm2_createek", "-c", "0x81010001", "-G", "ecc", "-u", "ek.pub")
+        tpm.tool("tpm2_flushcontext", "-t")  # no resource manager does it
+        tpm.tool(
+            "tpm2_createak", "-C", "0x81010001", "-c", "ak.ctx", "-G", "ecc", "-g", "sha256", "-s", "ecdsa",
+            "-u", "ak.pem", "-f", "pem", "-n", "ak.name",
+        )  # fmt: skip
+        for kind in "tls":
+            tpm.tool("tpm2_flushcontext", f"-{kind}")
+        tpm.tool("tpm2_evictcontrol", "-c", "ak.ctx", "0x81010002")
+        tpm.tool("tpm2_flushcontext", "-t")
+        key, public, manifest = tmp_path / "s.key", tmp_path / "s.pem", tmp_path / "manifest.json"
+        save_key(key, private := ec.generate_private_key(ec.SECP256R1()))
+        form = serialization.PublicFormat.SubjectPublicKeyInfo
+        public.write_bytes(private.public_key().public_bytes(serialization.Encoding.PEM, form))
+        paths = [str(Path(sys.prefix) / "bin"), str(Path(sysconfig.get_paths()["platlib"]) / "msgspec")]
+        paths += map(str, Path(sysconfig.get_config_var("LIBDIR")).glob("libpython3*.so*"))  # of no system
+        assert v2g("attest", "make", str(manifest), *paths, "--key", str(key)).code == 0
+        signer = ("--public-key", str(public), "--nonce", NONCE)
+        code = "import msgspec, time; print(1, flush=True); time.sleep(600)"
+        with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+            try:
+                assert process.stdout is not None
+                process.stdout.read(1)
+                ask = ("attest", "quote", str(manifest), *signer, "--pid", str(process.pid))
+                sent = v2g(*ask, "--key", f"handle:0x81010002?tcti={tpm.tcti}")
+                assert sent.code == 0, sent.errors
+                other = v2g(*ask, "--key", f"handle:0x81010009?tcti={tpm.tcti}")
+                assert (other.code, other.output) == (4, ""), other.errors
+                assert v2g(*ask, "--key", str(key)).code == 2
+            finally:
+                process.kill()
+        (evidence := tmp_path / "evidence.json").write_text(sent.output)
+        given = msgspec.json.decode(sent.output)
+        report = msgspec.json.decode(given["report"])
+        assert any("msgspec" in each for each in report["mapped"])
+        check = ("attest", "verify", str(evidence), str(manifest), *signer, "--tpm-key", str(tmp_path / "ak.pem"))
+        whole = [each for each in report["differences"] if each[0] != "extra"]  # this interpreter imports more
+        assert whole == []
+        judged = v2g(*check, "--registers", str(evidence))
+        assert judged.code == (4 if report["differences"] else 0), judged.errors
+        assert not [line for line in judged.output.splitlines() if "memory: " in line or "register" in line]
+        replayed = v2g(*check[:-4], "--nonce", NONCE[::-1], *check[-2:])
+        assert (replayed.code, "another nonce" in replayed.errors) == (9, True), replayed.errors
+        tpm.tool("tpm2_pcrextend", f"7:sha256={'ab' * 32}")
+        changed = v2g(*ask[:-2], "--key", f"handle:0x81010002?tcti={tpm.tcti}")
+        (later := tmp_path / "later.json").write_text(changed.output)
+        found = v2g(*(str(later) if each == str(evidence) else each for each in check), "--registers", str(evidence))
+        assert found.code == 4
+        assert "register 7: " in found.output

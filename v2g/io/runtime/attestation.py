@@ -4,6 +4,7 @@ It detects what was changed beneath the program: a file, a module beside its own
 changed together with this module it cannot detect; verified boot of the operating system does.
 """
 
+import contextlib
 import hashlib
 import os
 import stat
@@ -15,9 +16,11 @@ from typing import Final, Literal
 
 import msgspec
 
-from v2g.errors import ConfigError, SignatureError, V2GError
+from v2g.errors import ConfigError, SignatureError, StoreError, V2GError
 from v2g.pki.attestation import LINK, MOST_BYTES, SIGNATURE, Manifest, parse_manifest
 from v2g.pki.keys import PublicKey
+from v2g.pki.quote import MeasuredReport
+from v2g.text import printable
 
 BLOCK: Final = 64 * 1024
 """How much is read at a time, bytes."""
@@ -150,14 +153,37 @@ def loaded_files() -> set[str]:
         name = getattr(module, "__dict__", {}).get("__file__")  # a lazy module must not be loaded by this
         if isinstance(name, str) and name.startswith("/"):
             found.add(name)
-    try:
-        for line in Path("/proc/self/maps").read_text(errors="surrogateescape").splitlines():
-            fields = line.split(maxsplit=5)
-            if len(fields) == 6 and "x" in fields[1] and fields[5].startswith("/") and ".so" in fields[5]:
-                found.add(fields[5].removesuffix(" (deleted)"))  # an update of the system replaces its libraries
-    except OSError:  # no Linux
-        pass
+    with contextlib.suppress(OSError):  # no Linux
+        found |= {each for each in _mapped("self") if ".so" in each}
     return found
+
+
+def _mapped(process: str) -> set[str]:
+    """Return the files that a process has mapped as code. Raises OSError."""
+    found = set()
+    for line in Path(f"/proc/{process}/maps").read_text(errors="surrogateescape").splitlines():
+        fields = line.split(maxsplit=5)
+        if len(fields) == 6 and "x" in fields[1] and fields[5].startswith("/"):
+            found.add(fields[5].removesuffix(" (deleted)"))  # an update of the system replaces its libraries
+    return found
+
+
+def measure(manifest: Path, key: PublicKey, process: int | None = None) -> MeasuredReport:
+    """Return how the disk differs from a manifest, and what a process (None: this one) has mapped as code.
+
+    Raises StoreError if there is no manifest, or no such process.
+    """
+    try:
+        digest = hashlib.sha256(_bounded(manifest)).hexdigest()
+        mapped = _mapped("self" if process is None else str(process))
+    except OSError as error:
+        raise StoreError(f"{error.filename}: {error.strerror}") from None
+    differences = Attestation(manifest, key).differences(0, lambda _: None)
+    return MeasuredReport(
+        manifest=digest,
+        differences=tuple((each.kind, printable(each.path)) for each in differences),
+        mapped={printable(each): _content(Path(each), lambda _: None) or "" for each in sorted(mapped)},
+    )
 
 
 def _below_it(path: str, folder: str) -> str | None:

@@ -1,0 +1,131 @@
+"""Evidence of a charger: what a TPM has signed, and nothing else. `tests/cli/test_attest.py` has real quotes."""
+
+import hashlib
+import struct
+from collections.abc import Callable
+
+import msgspec
+import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from v2g.errors import SignatureError, VerificationError
+from v2g.pki.attestation import Manifest
+from v2g.pki.quote import (
+    Evidence,
+    MeasuredReport,
+    binding,
+    deviations,
+    parse_evidence,
+    parse_quote,
+    verify_evidence,
+)
+
+pytestmark = pytest.mark.requirement("R148")
+
+KEY = ec.generate_private_key(ec.SECP256R1())
+NONCE = bytes(range(16))
+DIGEST = "ab" * 32
+REPORT = MeasuredReport(
+    manifest=DIGEST, differences=(), mapped={"/opt/a.so": "cd" * 32, "/usr/lib/libc.so.6": "ef" * 32}
+)
+VALUES = {0: "00" * 32, 7: "11" * 32, 10: "22" * 32}
+
+
+def attest(
+    extra: bytes, *, magic: int = 0xFF544347, kind: int = 0x8018, bank: int = 0x000B, more: bytes = b""
+) -> bytes:
+    """Return a TPMS_ATTEST as part 2 of the TCG's specification has it, with registers 0, 7 and 10."""
+    digest = hashlib.sha256(b"".join(map(bytes.fromhex, VALUES.values()))).digest()
+    head = struct.pack(">IHH", magic, kind, 34) + bytes(34) + struct.pack(">H", len(extra)) + extra
+    clock = struct.pack(">QIIBQ", 123_456, 5, 6, 1, 7)
+    chosen = struct.pack(">IHB", 1, bank, 3) + bytes([0b1000_0001, 0b0000_0100, 0])
+    return head + clock + chosen + struct.pack(">H", 32) + digest + more
+
+
+def evidence(quote: bytes | None = None, report: MeasuredReport = REPORT) -> Evidence:
+    text = msgspec.json.encode(report)
+    data = attest(binding(NONCE, text)) if quote is None else quote
+    return Evidence(
+        report=text.decode(), registers=VALUES, quote=data, signature=KEY.sign(data, ec.ECDSA(hashes.SHA256()))
+    )
+
+
+def test_evidence_of_this_tpm_for_this_nonce_is_believed() -> None:
+    sent = evidence()
+    assert verify_evidence(parse_evidence(msgspec.json.encode(sent)), NONCE, KEY.public_key()) == REPORT
+    quote = parse_quote(sent.quote)
+    assert (quote.registers, quote.resets) == ((0, 7, 10), 5)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda sent: replace(sent, report=sent.report.replace("libc", "evil")),
+        lambda sent: replace(sent, registers={**VALUES, 7: "12" * 32}),
+        lambda sent: replace(sent, registers={each: VALUES[each] for each in (0, 7)}),
+        lambda sent: replace(sent, registers={**VALUES, 11: "11" * 32}),
+        lambda _: evidence(attest(binding(bytes(16), msgspec.json.encode(REPORT)))),
+        *(
+            lambda _, wrong=wrong: evidence(attest(binding(NONCE, msgspec.json.encode(REPORT)), **wrong))
+            for wrong in ({"magic": 0xFF544348}, {"kind": 0x8017}, {"bank": 0x0004}, {"more": b"x"})
+        ),
+    ],
+)
+def test_anything_else_is_not(change: Callable[[Evidence], Evidence]) -> None:
+    with pytest.raises(VerificationError):
+        verify_evidence(change(evidence()), NONCE, KEY.public_key())
+
+
+def test_neither_is_what_another_key_has_signed_or_for_another_nonce() -> None:
+    with pytest.raises(SignatureError):
+        verify_evidence(evidence(), NONCE, ec.generate_private_key(ec.SECP256R1()).public_key())
+    with pytest.raises(VerificationError, match="another nonce"):
+        verify_evidence(evidence(), bytes(16), KEY.public_key())
+    with pytest.raises(VerificationError, match="16 octets"):
+        verify_evidence(evidence(), NONCE[:15], KEY.public_key())
+    with pytest.raises(VerificationError, match="EC key"):
+        verify_evidence(evidence(), NONCE, rsa.generate_private_key(65537, 2048).public_key())
+
+
+def test_a_signed_report_that_is_none_is_named() -> None:
+    text = b'{"manifest": 3}'
+    data = attest(binding(NONCE, text))
+    sent = replace(evidence(data), report=text.decode())
+    with pytest.raises(VerificationError, match="malformed"):
+        verify_evidence(sent, NONCE, KEY.public_key())
+
+
+@given(st.binary(max_size=200))
+def test_any_octets_are_a_quote_or_the_one_error(data: bytes) -> None:
+    for each in (data, attest(b"x")[: len(data)], attest(b"x")[:-1] + data):
+        try:
+            parse_quote(each)
+        except VerificationError:
+            continue
+    with pytest.raises(VerificationError):
+        parse_evidence(data)
+
+
+def test_a_charger_differs_by_files_memory_registers_and_manifest() -> None:
+    files = {"/opt/a.so": "cd" * 32}
+    release = Manifest(release="1", version=1, folders=("/opt",), system=("/usr/lib",), files=files)
+    assert deviations(REPORT, VALUES, release, DIGEST, {}) == []
+    assert deviations(REPORT, VALUES, release, DIGEST, VALUES) == []
+    bad = MeasuredReport(
+        manifest=DIGEST,
+        differences=(("changed", "/opt/b.py"),),
+        mapped={"/opt/a.so": "ce" * 32, "/tmp/x.so": "", "/usr/library.so": "00" * 32},
+    )
+    assert deviations(bad, VALUES, release, "00" * 32, {7: "11" * 32, 10: "23" * 32, 12: "00" * 32}) == [
+        "changed: /opt/b.py",
+        "another manifest",
+        "changed in memory: /opt/a.so",
+        "extra in memory: /tmp/x.so",
+        "extra in memory: /usr/library.so",
+        f"register 10: {'22' * 32}",
+        "register 12: not quoted",
+    ]
