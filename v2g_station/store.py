@@ -7,8 +7,11 @@ stored is sealed (R145); plain entries are read as well, and sealed when they ch
 """
 
 import contextlib
+import glob
 import logging
+import os
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +20,7 @@ import msgspec
 
 from v2g import typed_json
 from v2g.errors import SealedError, StoreError, VerificationError
+from v2g.io.storage.journal_file import sync_directory
 from v2g.io.storage.record_keys import RecordKeys
 from v2g.io.storage.sealed_lines import is_sealed, open_line, seal_line
 from v2g_station import store_migration
@@ -25,6 +29,8 @@ from v2g_station.kernel.kernel import Keep
 _log = logging.getLogger(__name__)
 
 _VERSION: Final = 2
+_COPY_S: Final = 7 * 86_400
+"""How long a copy in an older format is kept for a program that comes back."""
 _KEPT: Final = """
 CREATE TABLE kept (drawer TEXT NOT NULL, key TEXT NOT NULL, body BLOB NOT NULL,
                    PRIMARY KEY (drawer, key)) WITHOUT ROWID
@@ -103,8 +109,50 @@ class StationStore:
         (verdict,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
             raise sqlite3.DatabaseError(verdict)
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        if version > _VERSION and self._copy(_VERSION).exists():
+            self._go_back(version)
+            self._open()
+            return
+        if 0 < version < _VERSION:
+            self._keep_copy(version)
+        self._forget_copies()
         with self._change():
             self._prepare()
+
+    # -- updates of the program that go back (R133, R135)
+
+    def _copy(self, version: int) -> Path:
+        """Return where the file is kept as it was in an older format."""
+        return self._path.with_name(f"{self._path.name}.format-{version}")
+
+    def _keep_copy(self, version: int) -> None:
+        """Keep the file as it is, for the older program, if this one does not stay."""
+        copy = self._copy(version)
+        part = copy.with_name(f"{copy.name}.part")
+        part.unlink(missing_ok=True)
+        part.touch(mode=0o600)
+        self._db.execute("VACUUM INTO ?", (str(part),))
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        part.replace(copy)
+        sync_directory(copy.parent)
+
+    def _go_back(self, version: int) -> None:
+        """Take the copy that a newer program has made: what that one stored since is set aside as `.newer`."""
+        self._db.close()
+        newer = self._path.with_name(f"{self._path.name}.newer")
+        newer.unlink(missing_ok=True)
+        os.link(self._path, newer)
+        self._copy(_VERSION).replace(self._path)  # at no moment is there no file
+        sync_directory(self._path.parent)
+        _log.error("%s had format %d: continues with that of before, the other is %s", self._path, version, newer)
+
+    def _forget_copies(self) -> None:
+        """Delete copies that no update goes back to any more."""
+        for copy in self._path.parent.glob(f"{glob.escape(self._path.name)}.format-*"):
+            if time.time() - copy.stat().st_mtime > _COPY_S:
+                copy.unlink(missing_ok=True)
 
     def _set_aside(self, error: Exception) -> None:
         """Set an unreadable file aside for later analysis, and start with an empty one."""

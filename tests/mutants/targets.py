@@ -131,6 +131,7 @@ TARGETS: Final[Mapping[str, Target]] = {
         "v2g_station/blocks/cost/local_cost.py",
         tuple(f"tests/station/blocks/cost/test_{each}.py" for each in ("local_cost", "tariffs", "tariff_cost")),
     ),
+    "quotes": Target("v2g/pki/quote.py", ("tests/pki/test_quote.py",)),
     "ota_window": Target("v2g/ota/window.py", ("tests/ota/test_window.py",)),
     "sequential": Target("v2g/ota/sequential.py", ("tests/ota/test_sequential.py",)),
     "campaigns": Target("csms/domain/stations/campaigns.py", ("tests/csms/domain/stations/test_campaigns.py",)),
@@ -297,6 +298,7 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     "corrections": {
         "read_corrected: False -> True": "a copy that does not begin with the signed lines differs before either ends",
     },
+    "quotes": {"parse_quote: 8 -> 9 #3": "an octet has no ninth bit"},
     "contact": {"Contact.__init__: False -> True #2": "what was never commanded has had its time to move"},
     "flow": {"module: 0 -> 1": "of a battery that bears less than 20 mA"},
     "registers": {

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from v2g.errors import SignatureError, VerificationError
 from v2g.pki.attestation import Manifest
 from v2g.pki.quote import (
+    MOST_BYTES,
     Evidence,
     MeasuredReport,
     binding,
@@ -61,33 +62,61 @@ def test_evidence_of_this_tpm_for_this_nonce_is_believed() -> None:
     assert (quote.registers, quote.resets) == ((0, 7, 10), 5)
 
 
+NO_QUOTE = "quote: not a quote of registers of SHA-256"
+
+
 @pytest.mark.parametrize(
-    "change",
+    ("change", "reason"),
     [
-        lambda sent: replace(sent, report=sent.report.replace("libc", "evil")),
-        lambda sent: replace(sent, registers={**VALUES, 7: "12" * 32}),
-        lambda sent: replace(sent, registers={each: VALUES[each] for each in (0, 7)}),
-        lambda sent: replace(sent, registers={**VALUES, 11: "11" * 32}),
-        lambda _: evidence(attest(binding(bytes(16), msgspec.json.encode(REPORT)))),
+        (lambda sent: replace(sent, report=sent.report.replace("libc", "evil")), "quote: another nonce"),
+        (lambda sent: replace(sent, registers={**VALUES, 7: "12" * 32}), "registers: other values"),
+        (lambda sent: replace(sent, registers={each: VALUES[each] for each in (0, 7)}), "registers: other registers"),
+        (lambda sent: replace(sent, registers={**VALUES, 11: "11" * 32}), "registers: other registers"),
+        (lambda _: evidence(attest(binding(bytes(16), msgspec.json.encode(REPORT)))), "quote: another nonce"),
         *(
-            lambda _, wrong=wrong: evidence(attest(binding(NONCE, msgspec.json.encode(REPORT)), **wrong))
+            (lambda _, wrong=wrong: evidence(attest(binding(NONCE, msgspec.json.encode(REPORT)), **wrong)), NO_QUOTE)
             for wrong in ({"magic": 0xFF544348}, {"kind": 0x8017}, {"bank": 0x0004}, {"more": b"x"})
         ),
     ],
 )
-def test_anything_else_is_not(change: Callable[[Evidence], Evidence]) -> None:
-    with pytest.raises(VerificationError):
+def test_anything_else_is_not(change: Callable[[Evidence], Evidence], reason: str) -> None:
+    with pytest.raises(VerificationError, match=f"^{reason}"):
         verify_evidence(change(evidence()), NONCE, KEY.public_key())
+
+
+def test_a_quote_that_is_cut_off_is_none() -> None:
+    whole = attest(b"x")
+    assert parse_quote(whole).binding == b"x"
+    for length in range(len(whole)):
+        with pytest.raises(VerificationError, match=r"^quote: (cut off|not a quote)"):
+            parse_quote(whole[:length])
+
+
+def test_evidence_is_bounded() -> None:
+    data = msgspec.json.encode(evidence())
+    assert MOST_BYTES == 16 * 1024 * 1024
+    with pytest.raises(VerificationError, match=r"^evidence: malformed"):
+        parse_evidence(data.replace(b'"10":', b'"24":'))
+    assert parse_evidence(data.replace(b'"10":', b'"23":'))
+    assert parse_evidence(data.ljust(MOST_BYTES)) == evidence_of(data)
+    with pytest.raises(VerificationError, match=r"^evidence: larger"):
+        parse_evidence(data.ljust(MOST_BYTES + 1))
+    with pytest.raises(VerificationError, match=r"^evidence: malformed"):
+        parse_evidence(data[:-1])
+
+
+def evidence_of(data: bytes) -> Evidence:
+    return msgspec.json.decode(data, type=Evidence)
 
 
 def test_neither_is_what_another_key_has_signed_or_for_another_nonce() -> None:
     with pytest.raises(SignatureError):
         verify_evidence(evidence(), NONCE, ec.generate_private_key(ec.SECP256R1()).public_key())
-    with pytest.raises(VerificationError, match="another nonce"):
+    with pytest.raises(VerificationError, match=r"^quote: another nonce"):
         verify_evidence(evidence(), bytes(16), KEY.public_key())
-    with pytest.raises(VerificationError, match="16 octets"):
+    with pytest.raises(VerificationError, match=r"^nonce: .* 16 octets"):
         verify_evidence(evidence(), NONCE[:15], KEY.public_key())
-    with pytest.raises(VerificationError, match="EC key"):
+    with pytest.raises(VerificationError, match=r"^key: .* EC key"):
         verify_evidence(evidence(), NONCE, rsa.generate_private_key(65537, 2048).public_key())
 
 
@@ -95,7 +124,7 @@ def test_a_signed_report_that_is_none_is_named() -> None:
     text = b'{"manifest": 3}'
     data = attest(binding(NONCE, text))
     sent = replace(evidence(data), report=text.decode())
-    with pytest.raises(VerificationError, match="malformed"):
+    with pytest.raises(VerificationError, match=r"^report: malformed"):
         verify_evidence(sent, NONCE, KEY.public_key())
 
 
@@ -112,7 +141,7 @@ def test_any_octets_are_a_quote_or_the_one_error(data: bytes) -> None:
 
 def test_a_charger_differs_by_files_memory_registers_and_manifest() -> None:
     files = {"/opt/a.so": "cd" * 32}
-    release = Manifest(release="1", version=1, folders=("/opt",), system=("/usr/lib",), files=files)
+    release = Manifest(release="1", version=1, folders=("/opt",), system=("/lib", "/usr/lib"), files=files)
     assert deviations(REPORT, VALUES, release, DIGEST, {}) == []
     assert deviations(REPORT, VALUES, release, DIGEST, VALUES) == []
     bad = MeasuredReport(

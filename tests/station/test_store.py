@@ -1,5 +1,6 @@
 """The station's memory over changes of its format: nothing that waits is lost, nothing newer is touched."""
 
+import os
 import sqlite3
 from pathlib import Path
 
@@ -96,6 +97,36 @@ def test_a_memory_of_a_newer_format_is_not_touched(tmp_path: Path) -> None:
         StationStore(path)
     assert raised.value.hint
     assert path.exists()
+
+
+@pytest.mark.requirement("R133", "R135")
+def test_an_older_program_that_comes_back_finds_its_memory(tmp_path: Path) -> None:
+    """The newer program, which is this one at first, has kept the file as it was before it changed the format."""
+    path, copy = tmp_path / "station.db", tmp_path / "station.db.format-1"
+    old_file(path)
+    StationStore(path).close()
+    assert copy.stat().st_mode & 0o777 == 0o600
+    with sqlite3.connect(copy) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (1,)
+        assert db.execute("SELECT id FROM events").fetchall() == [(8,), (9,)]
+    db.close()
+    store = StationStore(path)
+    store.keep([Keep("outbox", "1", b"{}")])
+    store.close()
+    path.rename(tmp_path / "station.db.format-2")  # as a program with format 3 leaves it
+    with sqlite3.connect(path) as db:
+        db.executescript("CREATE TABLE later (x INT); PRAGMA user_version=3")
+    db.close()
+    store = StationStore(path)
+    assert store.saved()["outbox"].keys() == {"000000000008", "000000000009", "1"}
+    store.close()
+    with sqlite3.connect(tmp_path / "station.db.newer") as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (3,)
+    db.close()
+    assert not (tmp_path / "station.db.format-2").exists()
+    os.utime(copy, (1, 1))
+    StationStore(path).close()
+    assert not copy.exists(), "no update goes back to it any more"
 
 
 # -- sealed

@@ -89,7 +89,7 @@ def parse_quote(data: bytes) -> Quote:
         digest = data[at + 2 :]
     except struct.error:
         raise VerificationError("cut off", where="quote") from None
-    if (magic, kind, count, bank) != (_MAGIC, _QUOTE, 1, _SHA256) or len(chosen) != size or len(digest) != length:
+    if (magic, kind, count, bank) != (_MAGIC, _QUOTE, 1, _SHA256) or len(digest) != length:
         raise VerificationError("not a quote of registers of SHA-256", where="quote")
     registers = tuple(8 * number + bit for number, byte in enumerate(chosen) for bit in range(8) if byte >> bit & 1)
     return Quote(extra, registers, digest, resets)
@@ -97,8 +97,10 @@ def parse_quote(data: bytes) -> Quote:
 
 def parse_evidence(data: bytes) -> Evidence:
     """Return what a charger has sent. Raises VerificationError."""
+    if len(data) > MOST_BYTES:
+        raise VerificationError(f"larger than {MOST_BYTES} octets", where="evidence")
     try:
-        return typed_json.decode(data[: MOST_BYTES + 1], Evidence)
+        return typed_json.decode(data, Evidence)
     except msgspec.DecodeError as error:
         raise VerificationError(f"malformed: {error}", where="evidence") from None
 

@@ -547,3 +547,19 @@ def test_a_station_may_postpone_what_it_has_scheduled() -> None:
     assert overdue(later, scheduled, 10**10 + days_ms).state == "Failed"
     patient = msgspec.structs.replace(PLAN, patience_s=SCHEDULED_S * 2)
     assert overdue(patient, scheduled, days_ms) is scheduled
+    again = hear(later, scheduled, "InstallScheduled", 2 * 10**10)
+    assert overdue(later, again, 2 * 10**10 + days_ms - 1) is again, "from its last message"
+    assert SCHEDULED_S == 259_200
+
+
+@pytest.mark.requirement("R137")
+def test_each_station_counts_once() -> None:
+    """3 of 10 halt, 3 of 20 do not."""
+    plan = CampaignPlan(image=IMAGE, cohorts=(1.0,))
+    members = members_of(*["Failed 0"] * 3, *["Installed 0"] * 7, begun_ms=1)
+    assert step(plan, [*members, Member(station_id="CS", cohort=0)], EVERYBODY, 2).state == "Halted"
+
+
+def test_a_station_that_is_back_stays_so() -> None:
+    (back,) = members_of("Reverted 0", back=True, installed_ms=5, updated_ms=6)
+    assert hear(BACK, back, "Installed", 7) is back
