@@ -43,7 +43,7 @@ def ran(code: str, *words: str) -> tuple[int, str]:
 
 def test_every_package_of_an_extra_is_known_with_it() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    for extra in ("csms", "gateway", "gpio", "ota", "planning", "postgres", "testkit", "verify"):
+    for extra in ("csms", "gateway", "gpio", "ota", "patches", "planning", "postgres", "testkit", "verify"):
         named = {Requirement(each).name for each in extras[extra]} - OPTIONAL - {"v2g-engine"}
         named = {IMPORTED.get(each, each) for each in named}
         assert {package for package, its in EXTRAS.items() if its == extra} == named

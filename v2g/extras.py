@@ -16,7 +16,7 @@ EXTRAS: Final[Mapping[str, str]] = {
     "can": "gateway",
     "cantools": "gateway",
     "confluent_kafka": "kafka",
-    "detools": "ota",
+    "detools": "patches",
     "gpiod": "gpio",
     "jinja2": "csms",
     "jsonschema": "testkit",

@@ -24,6 +24,7 @@ EXTRAS: Final = {
     "gateway": "CAN buses: power modules, telemetry",
     "gpio": '`pilot = "linux"`: GPIO lines of the charger',
     "ota": "`v2g ota`, and firmware by a repository of releases",
+    "patches": "`v2g ota patch`, and chargers that load differences instead of whole images",
     "csms": "a back end",
     "planning": "plans for fleets",
     "postgres": "a back end of several nodes",

@@ -98,8 +98,10 @@ class Releases:
         old, origin = self._running(), patch.facts.patch_of
         if old is None or origin is None or _digest_of(old, origin.length) != origin.digest:
             return None
-        from detools import Error, apply_patch
-
+        try:
+            from detools import Error, apply_patch
+        except ModuleNotFoundError:  # of the extra `patches`
+            return None
         made = self._folder() / f"{PART}made"
         try:
             read = self._whole(patch, f"{self._config.url}/targets/{patch.name}", cancel, most_s)

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import random
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -151,6 +152,13 @@ def test_without_a_patch_that_fits_the_image_is_read_as_a_whole(
     assert charger.fetch() == NEW
     assert charger.read() == [PATCH] * patch_read + ["new.img"]
     assert charger.notes == ["patch_failed"] * patch_read
+
+
+def test_a_charger_without_the_library_reads_whole_images(charger: Charger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Debian's packages have it."""
+    monkeypatch.setitem(sys.modules, "detools", None)
+    assert charger.fetch() == NEW
+    assert charger.read() == ["new.img"]
 
 
 def test_a_patch_is_no_image(charger: Charger) -> None:
