@@ -29,6 +29,8 @@ from csms.grid.source import GRID_SIGNAL, GridSource
 from csms.ocpp import Services
 from csms.ocpp_server import StationServer
 from csms.services.background import background
+from csms.services.diagnostics.alert_mails import AlertMails
+from csms.services.diagnostics.alert_watch import AlertWatch
 from csms.services.security.authority import StationCa
 from csms.services.stations.admission import StationAdmissions
 from csms.services.stations.last_seen import LastSeen
@@ -153,6 +155,12 @@ async def running(config: CsmsConfig, events: Path | None = None) -> AsyncIterat
         supervisor.keep("telemetry aggregates", backend.ingest.keep_aggregating)
         supervisor.keep("telemetry erasures", backend.ingest.follow_erasures)
         supervisor.keep("alerts", backend.alerts.run)
+        watch = AlertWatch(services, backend.alerts)
+        stack.push_async_callback(watch.leave)
+        supervisor.keep("alert rules", watch.run)
+        if config.alerts.email is not None:
+            mails = AlertMails(services.store, clock, observe, config.alerts.email)
+            supervisor.keep("e-mails", mails.run)
         batteries = BatterySink(services.store, clock, config.battery, backend.alerts.wake)
         configured = [(each.name, open_sink(each, config.telemetry)) for each in config.telemetry.sinks]
         sinks: list[tuple[str, Sink]] = [(BATTERIES, batteries), *configured]
@@ -187,6 +195,8 @@ def _look_for_keys(config: CsmsConfig) -> None:
         read_secret(config.grid.openadr.client_secret_file)
     if config.payments.mandates is not None:
         read_secret(config.payments.mandates.secret_file)
+    if config.alerts.email is not None and config.alerts.email.password_file is not None:
+        read_secret(config.alerts.email.password_file)
     if config.grid.ieee2030_5 is not None:
         read_secret(config.grid.ieee2030_5.key)
     for feed in config.grid.prices:

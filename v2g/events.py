@@ -45,7 +45,7 @@ STAGES: Final[Mapping[str, str]] = {
     "provisioning": "contracts from the contract pool",
     "ocpp": "charging station and back end",
     "telemetry": "the vehicle's gateway and the back end's ingest",
-    "alerts": "what a person has to be told of",
+    "alerts": "what a person or another system has to know",
     "pki": "the OCSP responder and CRL server",
     "program": "the program itself",
 }
@@ -440,6 +440,7 @@ REPORTS: Final[Mapping[str, tuple[Event, ...]]] = {
         Event("alerts.alert_cleared", "alert:int subject_kind kind severity subject station", feed=True),
         Event("alerts.alert_escalated", "alert:int subject_kind kind severity subject station", "warning", feed=True),
         Event("alerts.alert_raised", "alert:int subject_kind kind severity subject station", "warning", feed=True),
+        Event("alerts.email_failed", "alerts:int given_up:int reason", "warning"),
         Event("authorization.authorize", "emaid type result certificate reason station", feed=True),
         Event("authorization.revocation_unknown", "owner serial reason", "warning"),
         Event("metering.meter_values", "evse samples:int station", feed=True),

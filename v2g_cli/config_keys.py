@@ -232,7 +232,7 @@ def _default(field: msgspec.structs.FieldInfo, inner: tuple[type[msgspec.Struct]
         return "**required**"
     if value is None:
         return "none"
-    if isinstance(value, Table):
+    if isinstance(value, Table) or value == {}:
         return "`{}`"
     if inner is not None and not inner[1]:
         needs = any(each.required for each in msgspec.structs.fields(inner[0]))

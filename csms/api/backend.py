@@ -97,7 +97,7 @@ def make_backend(services: Services, workers: IngestWorkers | None = None) -> Ba
             services.metrics.event_published(event.kind)
             webhooks.take(event)
 
-    alerts = Alerts(services.store, services.clock, services.observe, services.feed)
+    alerts = Alerts(services.store, services.clock, services.observe, services.feed, services.config.alerts)
     latest = LatestStates(services.store, services.clock, _state_exchange(services))
     ingest = Ingest(
         services.store,

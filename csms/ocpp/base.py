@@ -72,6 +72,8 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     abilities: StationAbilities = msgspec.field(default_factory=StationAbilities)
     precedence: Precedence = msgspec.field(default_factory=Precedence)
     metrics: Metrics = msgspec.field(default_factory=Metrics)
+    overloads: dict[str, float] = msgspec.field(default_factory=dict)
+    """Sites that this node balances: by how much (A) their vehicles may exceed the worst fuse."""
 
     def report(self, stage: str, name: str, station_id: str, data: Mapping[str, Scalar]) -> None:
         """Record an event of a station, and publish it."""

@@ -1,4 +1,4 @@
-"""Alerts: what began, whether it has ended, and who has seen it (R125)."""
+"""Alerts: what began, whether it has ended, who has seen it, and which are silenced (R125)."""
 
 from typing import Annotated
 
@@ -6,39 +6,15 @@ import msgspec
 from sqlalchemy import Connection
 
 from csms.api.http.call import Call
-from csms.api.http.operations import Page, get, post
-from csms.api.http.paging import newest_first, shown
+from csms.api.http.operations import Page, Reply, delete, get, post
+from csms.api.http.paging import newest_first
 from csms.api.http.parameters import Paged
-from csms.api.http.problems import missing
+from csms.api.http.problems import ApiError, conflict, missing
 from csms.db.queries import alerts as rows
-from csms.domain.diagnostics.alerts import SubjectKind
-from csms.domain.security.access import Permission, Principal, allowed, may_handle
-from v2g.events import Severity
-
-
-class Alert(msgspec.Struct, frozen=True, kw_only=True):
-    """An alert about a vehicle, station or something else; times in ms since 1970, UTC.
-
-    Active until `cleared_ms`. It began `count` times, last at `raised_ms`; `facts` are what was measured or calculated
-    then, `value` what passed the `limit`. `escalated_ms`: when it was announced again, since nobody acknowledged it.
-    """
-
-    alert_id: int
-    subject_kind: SubjectKind
-    subject: str
-    kind: str
-    severity: Severity
-    raised_ms: int
-    changed_ms: int
-    cleared_ms: int | None
-    count: int
-    escalated_ms: int | None
-    acknowledged_ms: int | None
-    acknowledged_by: str
-    note: str
-    value: float | None
-    limit: float | None
-    facts: dict[str, float]
+from csms.domain.diagnostics.alert_rules import Rule, RuleName, rules_of
+from csms.domain.diagnostics.alerts import Alert, Silence, SubjectKind, may_read, readable
+from csms.domain.security.access import Permission, Principal
+from v2g.units import LAST_MS
 
 
 class WhichAlerts(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -48,6 +24,7 @@ class WhichAlerts(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
     subject: Annotated[
         str | None, msgspec.Meta(description="Only of this vehicle, station or other subject.", examples=["EV-1"])
     ] = None
+    kind: Annotated[str | None, msgspec.Meta(description="Only of this kind.", examples=["station_offline"])] = None
 
 
 class OneAlert(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -62,14 +39,45 @@ class Acknowledgement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     note: Annotated[str, msgspec.Meta(max_length=200)] = ""
 
 
+class NewSilence(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Alerts that are not announced until `until_ms`; "" is any `subject`, any `kind`."""
+
+    subject_kind: SubjectKind
+    subject: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    kind: Annotated[str, msgspec.Meta(pattern=r"^([a-z][a-z0-9_]{0,63})?\Z")] = ""
+    until_ms: Annotated[int, msgspec.Meta(ge=0, le=LAST_MS)]
+    note: Annotated[str, msgspec.Meta(max_length=200)] = ""
+
+
+class OneSilence(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Path of a silence."""
+
+    silence_id: Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
+
+
+class AlertRule(Rule, frozen=True, kw_only=True):
+    """A rule, with what the configuration changes: `value` begins to be an alert beyond `limit`, and ends at `clear`.
+
+    Where `clear` is above `limit`, beyond is below.
+    """
+
+    name: RuleName
+
+
 @get("/alerts", Permission.READ_ALERTS)
 async def list_alerts(call: Call, parameters: WhichAlerts) -> Page[Alert]:
     """List alerts about what the caller may read, newest first."""
-    subjects = _subjects(call.caller)
+    subjects = readable(call.caller)
 
     def fetch(connection: Connection, before: int | None, limit: int) -> list[dict[str, object]]:
         return rows.listed(
-            connection, subjects, active=parameters.active, subject=parameters.subject, before=before, limit=limit
+            connection,
+            subjects,
+            active=parameters.active,
+            subject=parameters.subject,
+            kind=parameters.kind,
+            before=before,
+            limit=limit,
         )
 
     return await newest_first(call, parameters, Alert, "alert_id", fetch)
@@ -104,24 +112,87 @@ async def acknowledge_alert(call: Call, parameters: OneAlert, body: Acknowledgem
 def _theirs(connection: Connection, alert_id: int, caller: Principal) -> Alert | None:
     """Return an alert, None where the caller may not read it: its number says nothing."""
     found = rows.find(connection, alert_id)
-    if found is None or not any(
-        kind == found["subject_kind"] and (only is None or found["subject"] in only) for kind, only in _subjects(caller)
-    ):
+    if found is None or not may_read(readable(caller), found.subject_kind, found.subject):
         return None
-    return shown(found, Alert)
-
-
-def _subjects(caller: Principal) -> list[tuple[SubjectKind, tuple[str, ...] | None]]:
-    """Return whose alerts a caller may read: kinds of subjects, with the only ones of a kind (None: all)."""
-    found: list[tuple[SubjectKind, tuple[str, ...] | None]] = []
-    if allowed(caller, Permission.READ_BATTERIES):
-        found.append(("vehicle", None if may_handle(caller, "*") else caller.evs))
-    if allowed(caller, Permission.READ_STATIONS):
-        found += [("station", None), ("node", None)]
-    if allowed(caller, Permission.READ_SETTLEMENTS):
-        found.append(("settlement", None))
     return found
 
 
-OPERATIONS = (list_alerts, read_alert, acknowledge_alert)
+@get("/alert-rules", Permission.READ_ALERTS)
+async def list_alert_rules(call: Call) -> Page[AlertRule]:
+    """List the rules in force, by name."""
+    rules = rules_of(call.services.config.alerts.rules)
+    return Page(tuple(AlertRule(name=name, **msgspec.structs.asdict(rules[name])) for name in sorted(rules)))
+
+
+@get("/alert-silences", Permission.READ_ALERTS)
+async def list_alert_silences(call: Call) -> Page[Silence]:
+    """List silences that are not over, of what the caller may read."""
+    who = readable(call.caller)
+    found = await call.run(rows.silences, call.now_ms)
+    return Page(tuple(each for each in found if may_read(who, each.subject_kind, each.subject)))
+
+
+_SILENCE = {"subject_kind": "station", "subject": "CS-1", "until_ms": 1_893_456_000_000, "note": "replaced on Monday"}
+
+
+@post("/alert-silences", Permission.WRITE_ALERTS, status=201, problems=(403, 409), example=_SILENCE)
+async def silence_alerts(call: Call, body: NewSilence) -> Reply[Silence]:
+    """Announce no alerts of something for a while. They are listed all the same, and announced if they last longer.
+
+    The caller must be allowed to read all subjects of that kind: others rely on these announcements.
+    """
+    if not may_read(readable(call.caller), body.subject_kind, ""):
+        raise ApiError(403, f"only who may read alerts of every {body.subject_kind} may silence one")
+    if body.until_ms <= call.now_ms:
+        raise conflict("until_ms is in the past")
+    made = Silence(created_ms=call.now_ms, created_by=call.caller.name[:128], **msgspec.structs.asdict(body))
+    numbers: list[int] = []
+
+    def read(connection: Connection) -> Silence | None:
+        return rows.find_silence(connection, numbers[-1], call.now_ms) if numbers else None
+
+    def write(connection: Connection, _: Silence | None) -> None:
+        numbers.append(rows.add_silence(connection, made))
+
+    _, after = await call.change(read, write)
+    assert after is not None
+    return Reply(content=after, status=201, headers={"Location": f"/alert-silences/{after.silence_id}"})
+
+
+@get("/alert-silences/{silence_id}", Permission.READ_ALERTS, problems=(404,))
+async def read_alert_silence(call: Call, parameters: OneSilence) -> Silence:
+    """Return one silence."""
+    found = await call.run(rows.find_silence, parameters.silence_id, call.now_ms)
+    if found is None or not may_read(readable(call.caller), found.subject_kind, found.subject):
+        raise missing("silence")
+    return found
+
+
+@delete("/alert-silences/{silence_id}", Permission.WRITE_ALERTS, problems=(404,))
+async def end_alert_silence(call: Call, parameters: OneSilence) -> None:
+    """End a silence: what is active is announced."""
+
+    def read(connection: Connection) -> Silence | None:
+        found = rows.find_silence(connection, parameters.silence_id, call.now_ms)
+        return found if found is not None and may_read(readable(call.caller), found.subject_kind, "") else None
+
+    def write(connection: Connection, before: Silence | None) -> None:
+        if before is None:
+            raise missing("silence")
+        rows.end_silence(connection, parameters.silence_id)
+
+    await call.change(read, write)
+    call.backend.alerts.wake()
+
+
+OPERATIONS = (
+    list_alerts,
+    read_alert,
+    acknowledge_alert,
+    list_alert_rules,
+    list_alert_silences,
+    silence_alerts,
+    read_alert_silence,
+    end_alert_silence,
+)
 """Of alerts."""

@@ -8,6 +8,8 @@ from sqlalchemy import Column, ColumnElement, Connection, Table, delete, exists,
 from csms.db.queries.telemetry_values import within_run
 from csms.db.queries.tokens import settle_uses
 from csms.db.tables import (
+    alert_mails,
+    alerts,
     audit,
     connection_faults,
     data_transfers,
@@ -49,6 +51,8 @@ _BY_TIME: Final[dict[Kind, tuple[tuple[Table, Column[int]], ...]]] = {
         (security_events, security_events.c.received_ms),
         (der_alarms, der_alarms.c.at_ms),
         (connection_faults, connection_faults.c.last_ms),
+        (alerts, alerts.c.cleared_ms),
+        (alert_mails, alert_mails.c.sent_ms),
     ),
     "telemetry": ((telemetry_quarantine, telemetry_quarantine.c.received_ms),),
     "telemetry_aggregates": (

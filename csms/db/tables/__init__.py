@@ -1,7 +1,7 @@
 """The database schema, a module for each domain. Migrations bring existing databases here; a test compares both."""
 
 from csms.db.tables.admission import admissions, connection_faults
-from csms.db.tables.alerts import alerts, battery_estimates, battery_states
+from csms.db.tables.alerts import alert_mails, alert_silences, alerts, battery_estimates, battery_states
 from csms.db.tables.api import api_tokens, audit, idempotency_keys, store_keys, webhook_deliveries, webhooks
 from csms.db.tables.base import metadata
 from csms.db.tables.books import periods, posting_entries, postings
@@ -56,6 +56,8 @@ from csms.db.tables.users import user_sessions, users
 
 __all__ = [
     "admissions",
+    "alert_mails",
+    "alert_silences",
     "alerts",
     "api_tokens",
     "audit",

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Boolean, Column, Float, Integer, String, Table, Text, false
+from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, String, Table, Text, false, text
 
 from csms.db.tables.base import metadata
 
@@ -29,6 +29,12 @@ device_variables: Final = Table(
     Column("max_limit", Float),
     Column("values_list", Text, nullable=False, default="", server_default=""),
     Column("supports_monitoring", Boolean, nullable=False, default=False, server_default=false()),
+    Index(
+        "ix_device_variables_temperature",
+        "station_id",
+        sqlite_where=text("variable = 'Temperature' AND attribute = 'Actual'"),
+        postgresql_where=text("variable = 'Temperature' AND attribute = 'Actual'"),
+    ),
 )
 
 network_profiles: Final = Table(

@@ -36,7 +36,7 @@ class Advanced(msgspec.Struct, frozen=True):
     estimates: tuple[tuple[int, dict[str, float]], ...] = ()
 
 
-class _Told(msgspec.Struct, frozen=True):
+class _Document(msgspec.Struct, frozen=True):
     keyframe: bool
     event: LocalEvent | None = None
 
@@ -50,7 +50,7 @@ class _Finding(msgspec.Struct, frozen=True):
     cell: int | None = None
 
 
-_told = typed_json.decoder(_Told).decode
+_document = typed_json.decoder(_Document).decode
 
 
 def advance(settings: detectors.Settings, battery: Battery, records: Sequence[StoredRecord]) -> Advanced:
@@ -62,15 +62,15 @@ def advance(settings: detectors.Settings, battery: Battery, records: Sequence[St
     reports: list[Report] = []
     estimates: dict[int, dict[str, float]] = {}
     for each in records:
-        told = _told(each.document)
-        if told.event is not None:
-            reports += found_by_vehicle(each.ev, told.event, each.values)
+        document = _document(each.document)
+        if document.event is not None:
+            reports += found_by_vehicle(each.ev, document.event, each.values)
         if (each.boot, each.seq) <= place:
             continue
         place = each.boot, each.seq
         if not each.values:
             continue
-        held = dict(each.values) if told.keyframe else {**held, **each.values}
+        held = dict(each.values) if document.keyframe else {**held, **each.values}
         state, found = detectors.step(settings, state, Sample(each.at_ms, held))
         reports += (_report(each.ev, finding) for finding in found)
         if values := detectors.estimates(state):

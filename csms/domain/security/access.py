@@ -129,6 +129,8 @@ ALLOWED: Final[dict[Role, frozenset[Permission]]] = {
         {
             Permission.READ_TRANSACTIONS,
             Permission.READ_SETTLEMENTS,
+            Permission.READ_ALERTS,
+            Permission.WRITE_ALERTS,
             Permission.CLOSE_PERIODS,
             Permission.CORRECT_SETTLEMENTS,
             Permission.WRITE_MANDATES,

@@ -66,6 +66,7 @@ class Balancer:
             touched = not stations or None in stations or any(place.station_id in stations for place in site.places)
             if not self._leads(site):
                 self._overloads.pop(site.id, None)
+                self._services.overloads.pop(site.id, None)
                 self._services.metrics.site_overloaded(site.id, 0)  # another node reports it
             elif touched:
                 await self.balance(site)
@@ -120,13 +121,15 @@ class Balancer:
         services, before = self._services, self._overloads.pop(site_id, None)
         if found is not None:
             self._overloads[site_id] = found
-        services.metrics.site_overloaded(site_id, 0 if found is None else found.excess_ma)
+        excess_ma = 0 if found is None else found.excess_ma
+        services.metrics.site_overloaded(site_id, excess_ma)
+        services.overloads[site_id] = excess_ma / 1000
         if found == before:
             return
         if found is None:
             services.announce("ocpp", "site_overload_ended", site=site_id)
         else:
-            phase, excess_ma = f"L{found.phase + 1}", found.excess_ma
+            phase = f"L{found.phase + 1}"
             services.announce(
                 "ocpp", "site_overloaded", site=site_id, node=found.node, phase=phase, excess_ma=excess_ma
             )

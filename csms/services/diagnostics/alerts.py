@@ -1,14 +1,17 @@
-"""Announces alerts as events of the feed and to webhooks: when they begin, end, or nobody acknowledges them."""
+"""Announces alerts as events of the feed, to webhooks and by e-mail: when they begin, end, or are not acknowledged."""
 
 import asyncio
 import contextlib
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 from csms.cluster.feed import Feed, FeedEvent
+from csms.config import AlertsConfig
 from csms.db.queries import alerts as rows
 from csms.db.queries.webhooks import Webhook
 from csms.db.store import Store
-from csms.domain.diagnostics.alerts import Announcement, Report
+from csms.domain.diagnostics.alert_mails import addressees
+from csms.domain.diagnostics.alerts import Alert, Announcement, Report
 from csms.services.diagnostics.webhooks import deliveries_of
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
@@ -21,11 +24,19 @@ POLL_S: Final = 5.0
 class Alerts:
     """Takes reports of any part of the back end, and announces while `run` does."""
 
-    def __init__(self, store: Store, clock: Clock, observe: EventLog, feed: Feed) -> None:
+    def __init__(self, store: Store, clock: Clock, observe: EventLog, feed: Feed, config: AlertsConfig) -> None:
         self._store, self._clock, self._observe = store, clock, observe
         self._feed, self._wake = feed, asyncio.Event()
+        email = config.email
+        recipients = () if email is None else email.recipients
+        self._to = rows.Announcing(
+            escalate_ms=tuple(1000 * each for each in config.escalate_s),
+            hooks=self._deliveries,
+            addresses=lambda alert: addressees(recipients, alert),
+            mails_after_ms=0 if email is None else round(1000 * email.wait_s),
+        )
 
-    async def take(self, reports: list[Report]) -> None:
+    async def take(self, reports: Sequence[Report]) -> None:
         """Take over reports. Raises StoreError: none is."""
         changed = await self._store.run(rows.take, reports, self._clock.utc_ms())
         if changed:
@@ -39,37 +50,39 @@ class Alerts:
         """Announce until cancelled. Raises StoreError."""
         while True:
             self._wake.clear()
-            while said := await self._store.run(rows.announce, self._clock.utc_ms(), self._deliveries):
+            while said := await self._store.run(rows.announce, self._clock.utc_ms(), self._to):
                 for kind, alert in said:
                     self._announce(kind, alert)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(POLL_S):
                     await self._wake.wait()
 
-    def _announce(self, kind: Announcement, alert: dict[str, Any]) -> None:
+    def _announce(self, kind: Announcement, alert: Alert) -> None:
         cleared = "alert_cleared"
         name = cleared if kind == cleared else "alert_raised" if kind == "alert_raised" else "alert_escalated"
         self._observe(Observe("alerts", name, event_of(alert)))
         self._feed.publish(name, station_of(alert), event_of(alert))
 
-    def _deliveries(
-        self, kind: Announcement, alert: dict[str, Any], webhooks: list[Webhook]
-    ) -> list[tuple[str, str, str]]:
+    def _deliveries(self, kind: Announcement, alert: Alert, webhooks: list[Webhook]) -> list[tuple[str, str, str]]:
         event = FeedEvent(kind, station_of(alert), event_of(alert), self._clock.utc_ms(), self._feed.node)
         return deliveries_of(event, webhooks)
 
 
-def station_of(alert: dict[str, Any]) -> str | None:
+def station_of(alert: Alert) -> str | None:
     """Return the station that an alert is about, if it is about one."""
-    return str(alert["subject"]) if alert["subject_kind"] == "station" else None
+    return alert.subject if alert.subject_kind == "station" else None
 
 
-def event_of(alert: dict[str, Any]) -> dict[str, Scalar]:
+def event_of(alert: Alert) -> dict[str, Scalar]:
     """Return what the feed has of an alert. A vehicle is not named: who may know it reads the alert (R113)."""
-    data: dict[str, Scalar] = {"alert": alert["alert_id"]}
-    data |= {name: alert[name] for name in ("subject_kind", "kind", "severity")}
-    if alert["subject_kind"] == "station":
-        data["station"] = alert["subject"]
-    elif alert["subject_kind"] != "vehicle":
-        data["subject"] = alert["subject"]
+    data: dict[str, Scalar] = {
+        "alert": alert.alert_id,
+        "subject_kind": alert.subject_kind,
+        "kind": alert.kind,
+        "severity": alert.severity,
+    }
+    if alert.subject_kind == "station":
+        data["station"] = alert.subject
+    elif alert.subject_kind != "vehicle":
+        data["subject"] = alert.subject
     return data

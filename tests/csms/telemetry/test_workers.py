@@ -19,7 +19,7 @@ from sqlalchemy import select, text
 from csms.cluster.bus import LocalBus
 from csms.cluster.feed import Feed
 from csms.cluster.precedence import Precedence
-from csms.config import CsmsConfig, IngestionWorker, look
+from csms.config import AlertsConfig, CsmsConfig, IngestionWorker, look
 from csms.db.store import Store
 from csms.db.tables import telemetry
 from csms.domain.diagnostics.partition import owner
@@ -101,7 +101,7 @@ async def ingesting(postgresql_databases: Databases, tmp_path: Path) -> AsyncIte
     feed = Feed(LocalBus("node"), clock.utc_ms)
     latest = LatestStates(store, Clock())
     workers.start()
-    alerts = Alerts(store, clock, observe, feed)
+    alerts = Alerts(store, clock, observe, feed, AlertsConfig())
     ingest = Ingest(store, clock, observe, feed, Precedence(most=10_000), latest, Metrics(), alerts, (), workers)
     yield Ingesting(ingest, workers, latest, store)
     await workers.close()

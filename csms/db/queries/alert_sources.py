@@ -1,0 +1,159 @@
+"""What alert rules observe in the database: the same from every node."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import Connection, func, select
+
+from csms.db.queries import alert_mails, telemetry_pending
+from csms.db.tables import (
+    admissions,
+    campaigns,
+    connectors,
+    device_variables,
+    journal_reviews,
+    leases,
+    sites,
+    station_certificates,
+    stations,
+    telemetry_states,
+    webhook_deliveries,
+)
+from csms.domain.diagnostics.alert_rules import Observed, Rule, RuleName
+
+NODE: Final = "node "
+"""Beginning of the name of a lease by which a node shows that it lives."""
+
+_DAY_MS: Final = 86_400_000
+_GONE_MS: Final = 7 * _DAY_MS
+"""A node that has been away for longer is no more."""
+
+_MOST: Final = 10_000
+"""Subjects that one rule observes."""
+
+
+class Seen(NamedTuple):
+    """What rules observe, and the sites and nodes that exist."""
+
+    values: dict[RuleName, list[Observed]]
+    sites: set[str]
+    nodes: set[str]
+
+
+def observe(connection: Connection, now_ms: int, rules: Mapping[RuleName, Rule]) -> Seen:
+    """Return what rules observe now that may be an alert or end one; other subjects have none."""
+    values: dict[RuleName, list[Observed]] = {
+        "station_offline": _since(connection, _offline(_before(rules, "station_offline", now_ms)), now_ms),
+        "station_faulted": _since(connection, _faulted(), now_ms),
+        "over_temperature": _hottest(connection, rules["over_temperature"]),
+        "queue_ages": _queues(connection, now_ms),
+        "node_gone": _since(connection, _nodes(now_ms), now_ms),
+        "station_certificate_expires": _certificates(connection, rules["station_certificate_expires"], now_ms),
+        "money_quarantined": _quarantined(connection, now_ms),
+        "vehicle_silent": _since(connection, _silent(_before(rules, "vehicle_silent", now_ms)), now_ms),
+        "campaign_halted": _halted(connection),
+    }
+    known = select(leases.c.node).where(leases.c.name.startswith(NODE, autoescape=True))
+    nodes = known.where(leases.c.until_ms > now_ms - _GONE_MS)
+    return Seen(
+        values, set(connection.execute(select(sites.c.site_id)).scalars()), set(connection.execute(nodes).scalars())
+    )
+
+
+def _before(rules: Mapping[RuleName, Rule], name: RuleName, now_ms: int) -> int:
+    return now_ms - round(1000 * rules[name].clear)
+
+
+def _since(connection: Connection, query: Any, now_ms: int) -> list[Observed]:
+    """Return for how long (s) subjects have been in a state; rows are (subject, since ms)."""
+    rows = connection.execute(query.limit(_MOST)).all()
+    return [Observed(str(subject), max(0, now_ms - since) / 1000, {"since_ms": since}) for subject, since in rows]
+
+
+def _offline(before_ms: int) -> Any:
+    """Stations that were accepted once, and that no operator has rejected since."""
+    query = select(stations.c.station_id, stations.c.last_seen_ms)
+    query = query.outerjoin(admissions, admissions.c.station_id == stations.c.station_id)
+    accepted = stations.c.booted_ms.is_not(None) & (func.coalesce(admissions.c.boot, "") != "Rejected")
+    return query.where(accepted, stations.c.last_seen_ms < before_ms).order_by(stations.c.station_id)
+
+
+def _faulted() -> Any:
+    at = func.min(connectors.c.changed_ms)
+    query = select(connectors.c.station_id, at).where(connectors.c.status == "Faulted")
+    return query.group_by(connectors.c.station_id).order_by(connectors.c.station_id)
+
+
+def _nodes(now_ms: int) -> Any:
+    here = leases.c.name.startswith(NODE, autoescape=True)
+    query = select(leases.c.node, leases.c.until_ms).where(here, leases.c.until_ms < now_ms)
+    return query.where(leases.c.until_ms > now_ms - _GONE_MS).order_by(leases.c.node)
+
+
+def _silent(before_ms: int) -> Any:
+    query = select(telemetry_states.c.ev, telemetry_states.c.at_ms).where(telemetry_states.c.at_ms < before_ms)
+    return query.order_by(telemetry_states.c.ev)
+
+
+def _hottest(connection: Connection, rule: Rule) -> list[Observed]:
+    """Return the highest temperature that each station's device model has; a value that is no number is none."""
+    column = device_variables.c
+    query = select(column.station_id, column.component, column.evse_id, column.value, column.unit)
+    query = query.where(column.variable == "Temperature", column.attribute == "Actual", column.value.is_not(None))
+    found: dict[str, Observed] = {}
+    for row in connection.execute(query):
+        celsius = _celsius(row.value, row.unit)
+        before = found.get(row.station_id)
+        if celsius is not None and celsius > rule.clear and (before is None or celsius > before.value):
+            found[row.station_id] = Observed(row.station_id, celsius, {"evse": float(row.evse_id)})
+    return [found[each] for each in sorted(found)][:_MOST]
+
+
+def _celsius(value: str, unit: str) -> float | None:
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    if unit.lower().startswith("f"):
+        number = (number - 32) / 1.8
+    elif unit in ("K", "Kelvin"):
+        number -= 273.15
+    return number if abs(number) < 10_000 else None  # NaN compares false
+
+
+def _queues(connection: Connection, now_ms: int) -> list[Observed]:
+    waiting = {f"telemetry {name}"[:64]: since for name, (_, since) in telemetry_pending.backlogs(connection).items()}
+    due = webhook_deliveries.c
+    if (
+        since := connection.execute(select(func.min(due.created_ms)).where(due.due_ms.is_not(None))).scalar()
+    ) is not None:
+        waiting["webhooks"] = since
+    if (since := alert_mails.oldest(connection)) is not None:
+        waiting["e-mails"] = since
+    return [Observed(name, max(0, now_ms - since) / 1000) for name, since in sorted(waiting.items())]
+
+
+def _certificates(connection: Connection, rule: Rule, now_ms: int) -> list[Observed]:
+    """Return the days until the newest certificate of a station, of each kind, expires, the fewest of each station."""
+    column = station_certificates.c
+    newest = select(column.station_id, column.kind, func.max(column.until_ms).label("until_ms"))
+    newest = newest.where(column.status.in_(["Accepted", "Used"])).group_by(column.station_id, column.kind)
+    one = newest.subquery()
+    least = select(one.c.station_id, func.min(one.c.until_ms).label("until_ms")).group_by(one.c.station_id)
+    near = least.having(func.min(one.c.until_ms) < now_ms + rule.clear * _DAY_MS).order_by(one.c.station_id)
+    rows: Iterable[Any] = connection.execute(near.limit(_MOST)).all()
+    return [Observed(row.station_id, (row.until_ms - now_ms) / _DAY_MS, {"until_ms": row.until_ms}) for row in rows]
+
+
+def _quarantined(connection: Connection, now_ms: int) -> list[Observed]:
+    column = journal_reviews.c
+    query = select(column.station_id, func.count().label("number"), func.min(column.since_ms).label("since_ms"))
+    query = query.where(column.state == "quarantined").group_by(column.station_id).order_by(column.station_id)
+    rows = connection.execute(query.limit(_MOST)).all()
+    return [Observed(row.station_id, row.number, {"oldest_s": max(0, now_ms - row.since_ms) / 1000}) for row in rows]
+
+
+def _halted(connection: Connection) -> list[Observed]:
+    query = select(campaigns.c.campaign_id).where(campaigns.c.state.in_(["Halted", "RollingBack"]))
+    numbers = connection.execute(query.order_by(campaigns.c.campaign_id).limit(_MOST)).scalars()
+    return [Observed(str(each), 1.0) for each in numbers]

@@ -1,0 +1,215 @@
+"""Alerts in both databases: two nodes at once, silences, e-mails that wait."""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from sqlalchemy import insert
+
+from csms.db.queries import alert_mails, alert_sources, alerts, leases
+from csms.db.store import Store
+from csms.db.tables import (
+    campaigns,
+    connectors,
+    device_variables,
+    journal_reviews,
+    station_certificates,
+    stations,
+    telemetry_states,
+)
+from csms.domain.diagnostics.alert_mails import Mail
+from csms.domain.diagnostics.alert_rules import RULES, reports
+from csms.domain.diagnostics.alerts import HOLD_MS, Evidence, Report, Silence, SubjectKind
+from csms.domain.diagnostics.webhooks import BACK_OFF_S
+from v2g.errors import RefusedError
+from v2g.events import Severity
+
+T0 = 1_900_000_000_000
+DAY = 86_400_000
+ALL: tuple[tuple[SubjectKind, None], ...] = (("station", None), ("vehicle", None), ("node", None))
+TO = alerts.Announcing(escalate_ms=(900_000,), addresses=lambda _: ("ops@example.com",), mails_after_ms=10_000)
+
+
+def report(
+    at_ms: int = T0, *, subject: str = "CS-1", kind: str = "station_offline", raised: bool = True,
+    severity: Severity = "error",
+) -> Report:  # fmt: skip
+    return Report("station", subject, kind, severity, at_ms, raised, Evidence(5.0, 1.0))
+
+
+def shown(store: Store, active: bool | None = None) -> list[dict[str, Any]]:
+    return store.do(alerts.listed, ALL, active=active, subject=None, before=None, limit=1000)
+
+
+def said(store: Store, now_ms: int, to: alerts.Announcing = TO) -> list[tuple[str, str]]:
+    return [(kind, alert.subject) for kind, alert in store.do(alerts.announce, now_ms, to)]
+
+
+def claim(store: Store, now_ms: int) -> list[Mail]:
+    return store.do(alert_mails.claim, now_ms)
+
+
+@pytest.mark.requirement("R125")
+def test_two_nodes_that_find_the_same_raise_and_announce_it_once(store_url: str) -> None:
+    """Two nodes take the same 40 reports in opposite orders at the same time, thrice, and both announce."""
+    nodes = [Store(store_url), Store(store_url)]
+    found = [report(subject=f"CS-{number}") for number in range(40)]
+    announced: list[tuple[str, str]] = []
+    with ThreadPoolExecutor(2) as pool:
+        for order in (found, found[::-1], found):
+            for work in [
+                pool.submit(node.do, alerts.take, part, T0)
+                for node, part in zip(nodes, (order, order[::-1]), strict=True)
+            ]:
+                work.result()
+        for each in [pool.submit(said, node, T0 + 1) for node in nodes]:
+            announced += each.result()
+    assert sorted(announced) == sorted(("alert_raised", each.subject) for each in found)
+    assert sorted(each["subject"] for each in shown(nodes[0])) == sorted(each.subject for each in found)
+    assert {each["count"] for each in shown(nodes[0])} == {1}
+    mails = [each for node in nodes for each in claim(node, T0 + 20_000)]
+    assert sorted(each.alert.subject for each in mails) == sorted(each.subject for each in found)
+    for node in nodes:
+        node.close()
+
+
+@pytest.mark.requirement("R125")
+def test_an_alert_that_is_over_stays_listed_below_the_next_one(store: Store) -> None:
+    store.do(alerts.take, [report(T0), report(T0 + 5, raised=False)], T0 + 5)
+    assert said(store, T0 + 5) == [("alert_raised", "CS-1")]
+    assert said(store, T0 + 5 + HOLD_MS) == [("alert_cleared", "CS-1")]
+    store.do(alerts.take, [report(T0 + 100_000)], T0 + 100_000)
+    assert said(store, T0 + 100_000) == [("alert_raised", "CS-1")]
+    new, old = shown(store)
+    assert new["alert_id"] > old["alert_id"]
+    assert (new["raised_ms"], new["cleared_ms"], old["cleared_ms"]) == (T0 + 100_000, None, T0 + 5)
+    assert not store.do(alerts.take, [report(T0), report(T0 + 5, raised=False)], T0 + 100_000), "repetitions"
+
+
+@pytest.mark.requirement("R125")
+def test_what_is_silenced_is_announced_when_the_silence_ends(store: Store) -> None:
+    silence = Silence(subject_kind="station", subject="CS-1", until_ms=T0 + 1000, created_ms=T0, created_by="ops")
+    number = store.do(alerts.add_silence, silence)
+    everything = Silence(subject_kind="station", kind="x", until_ms=T0 + 500, created_ms=T0, created_by="ops")
+    store.do(alerts.add_silence, everything)
+    noisy = [report(subject="CS-2"), report(subject="CS-2", kind="x"), report(), report(kind="x")]
+    store.do(alerts.take, noisy, T0)
+    assert said(store, T0) == [("alert_raised", "CS-2")]
+    assert len(shown(store, active=True)) == 4
+    assert said(store, T0 + 500) == [("alert_raised", "CS-2")]
+    assert store.do(alerts.find_silence, number, T0 + 999) is not None
+    assert [each.silence_id for each in store.do(alerts.silences, T0 + 500)] == [number]
+    store.do(alerts.take, [report(T0 + 1, kind="x", raised=False)], T0 + 1)
+    assert said(store, T0 + 999) == [], "ended in silence"
+    assert said(store, T0 + 1000) == [("alert_raised", "CS-1")]
+    store.do(alerts.end_silence, number)
+    assert store.do(alerts.silences, T0) != []
+
+
+def test_more_silenced_alerts_than_one_step_hold_up_no_other(store: Store) -> None:
+    silence = Silence(subject_kind="vehicle", until_ms=T0 + 10**6, created_ms=T0, created_by="ops")
+    store.do(alerts.add_silence, silence)
+    many = [Report("vehicle", f"EV-{number}", "x", "error", T0, raised=True) for number in range(alerts.STEP + 50)]
+    over = [Report("vehicle", each.subject, "x", "error", T0 + 1, raised=False) for each in many]
+    store.do(alerts.take, [*many, *over], T0 + 1)
+    store.do(alerts.take, [report()], T0 + 1)
+    assert said(store, T0 + 2) == [("alert_raised", "CS-1")]
+    assert said(store, T0 + 10**7) == [("alert_escalated", "CS-1")]
+
+
+def test_silences_are_bounded(store: Store) -> None:
+    def work(connection: Any) -> None:
+        for _ in range(alerts.MOST_SILENCES):
+            alerts.add_silence(connection, silence)
+
+    silence = Silence(subject_kind="station", until_ms=T0 + 1000, created_ms=T0, created_by="ops")
+    store.do(work)
+    with pytest.raises(RefusedError):
+        store.do(alerts.add_silence, silence)
+
+
+@pytest.mark.requirement("R125")
+def test_emails_wait_for_others_are_tried_again_and_given_up(store: Store) -> None:
+    store.do(alerts.take, [report(), report(subject="CS-2")], T0)
+    assert len(said(store, T0)) == 2
+    assert claim(store, T0 + 9_999) == []
+    store.do(alerts.take, [report(subject="CS-3")], T0 + 9_999)
+    said(store, T0 + 9_999)
+    mails = claim(store, now := T0 + 10_000)
+    assert [each.alert.subject for each in mails] == ["CS-1", "CS-2", "CS-3"], "one e-mail for all"
+    assert claim(store, now) == [], "claimed"
+    assert [each.mail_id for each in claim(store, now + alert_mails.LEASE_MS)] == [each.mail_id for each in mails]
+    for place, pause_s in enumerate(BACK_OFF_S):
+        attempt = [Mail(each.mail_id, each.address, each.announcement, each.alert, place) for each in mails]
+        assert store.do(alert_mails.settle, attempt, "busy", now) == 0
+        assert claim(store, now + 1000 * pause_s - 1) == []
+        now += 1000 * pause_s
+        mails = claim(store, now)
+        assert [each.attempts for each in mails] == [place + 1] * 3
+    assert store.do(alert_mails.oldest) == T0
+    assert store.do(alert_mails.settle, mails[:1], "busy", now) == 1
+    assert store.do(alert_mails.settle, mails[1:], "", now) == 0
+    assert claim(store, now + 10**9) == []
+    assert store.do(alert_mails.oldest) is None
+
+
+def test_an_erased_vehicle_is_in_no_email(store: Store) -> None:
+    store.do(alerts.take, [Report("vehicle", "EV-1", "x", "error", T0, raised=True)], T0)
+    said(store, T0)
+    store.do(alerts.erase, "EV-1")
+    assert claim(store, T0 + 10**6) == []
+
+
+def test_rules_observe_what_the_database_has(store: Store) -> None:
+    def put(connection: Any) -> None:
+        def row(table: Any, **values: Any) -> None:
+            connection.execute(insert(table).values(**values))
+
+        for number, seen_ms in enumerate((T0 - 901_000, T0), 1):
+            name = f"CS-{number}"
+            row(stations, station_id=name, first_seen_ms=0, last_seen_ms=seen_ms, protocol="x", booted_ms=1)
+        row(stations, station_id="CS-3", first_seen_ms=0, last_seen_ms=0, protocol="x")
+        row(connectors, station_id="CS-2", evse_id=1, connector_id=1, status="Faulted", changed_ms=T0 - 70_000)
+        variable = {
+            "station_id": "CS-2", "component": "TemperatureSensor", "component_instance": "", "connector_id": 0,
+            "variable": "Temperature", "variable_instance": "", "attribute": "Actual",
+        }  # fmt: skip
+        for evse, (value, unit) in enumerate((("91.5", "Celsius"), ("hot", "Celsius"), ("nan", ""), ("212", "F"))):
+            row(device_variables, **variable, evse_id=evse, value=value, unit=unit)
+        leases.take(connection, f"{alert_sources.NODE}a", "a", T0 - 200_000, T0 - 100_000)
+        leases.take(connection, f"{alert_sources.NODE}b", "b", T0, T0 + 30_000)
+        leases.take(connection, f"{alert_sources.NODE}c", "c", T0 - 9 * DAY, T0 - 8 * DAY)
+        for serial, until_ms in (("1", T0 + DAY), ("2", T0 + 3 * DAY), ("3", T0 + 300 * DAY)):
+            station = "CS-1" if serial != "3" else "CS-2"
+            row(
+                station_certificates, serial=serial, station_id=station, kind="ChargingStationCertificate", subject="",
+                issued_ms=0, until_ms=until_ms, status="Used", pem="",
+            )  # fmt: skip
+        review = {"transaction_id": "t", "begin_ms": 1, "end_ms": 2, "reason": "r", "detail": "", "due_ms": 9}
+        for session in ("s1", "s2"):
+            row(
+                journal_reviews, station_id="CS-2", session_id=session, state="quarantined", since_ms=T0 - 60_000,
+                decided_by="", note="", **review,
+            )  # fmt: skip
+        row(telemetry_states, ev="EV-1", at_ms=T0 - 8 * DAY, document=b"")
+        row(telemetry_states, ev="EV-2", at_ms=T0 - DAY, document=b"")
+        row(campaigns, name="c", state="Halted", created_ms=1, updated_ms=1, document="{}")
+
+    store.do(put)
+    seen = store.do(alert_sources.observe, T0, RULES)
+    found = {
+        name: [(each.subject, round(each.evidence.value or 0, 3)) for each in reports(name, RULES[name], rows, (), T0)]
+        for name, rows in seen.values.items()
+    }
+    assert found == {
+        "station_offline": [("CS-1", 901)],
+        "station_faulted": [("CS-2", 70)],
+        "over_temperature": [("CS-2", 100)],
+        "queue_ages": [],
+        "node_gone": [("a", 100)],
+        "station_certificate_expires": [("CS-1", 3)],
+        "money_quarantined": [("CS-2", 2)],
+        "vehicle_silent": [("EV-1", 8 * 86_400)],
+        "campaign_halted": [("1", 1)],
+    }
+    assert (seen.nodes, seen.sites) == ({"a", "b"}, set())

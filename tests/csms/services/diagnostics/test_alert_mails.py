@@ -1,0 +1,172 @@
+"""E-mails about alerts, through a mail server that we did not write: TLS, login, refusals, hostile names."""
+
+import asyncio
+import smtplib
+import ssl
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from csms.config import AlertEmail, check_config
+from csms.domain.diagnostics.alert_mails import Mail, Recipient, addressees
+from csms.domain.diagnostics.alerts import Alert, SubjectKind
+from csms.domain.security.access import Role
+from csms.services.diagnostics.alert_mails import message_of, send
+from pki_tools.tree import PkiTree
+from tests.csms.mail_server import PASSWORD, MailServer
+from v2g.errors import ConfigError, KeyAccessError
+from v2g.events import Severity
+
+T0 = 1_900_000_000_000
+
+
+def alert(
+    subject: str = "CS-1", subject_kind: SubjectKind = "station", severity: Severity = "error", escalations: int = 0
+) -> Alert:
+    return Alert(
+        alert_id=17, subject_kind=subject_kind, subject=subject, kind="station_offline", severity=severity,
+        raised_ms=T0, changed_ms=T0, count=2, value=901.0, limit=900.0, escalations=escalations,
+    )  # fmt: skip
+
+
+def mail(about: Alert | None = None, number: int = 1) -> Mail:
+    return Mail(number, "ops@example.com", "alert_raised", about or alert(), 0)
+
+
+def email(port: int, folder: Path, pki: PkiTree | None = None, **changes: Any) -> AlertEmail:
+    secret = folder / "mail.password"
+    secret.touch(mode=0o600)
+    secret.write_text(PASSWORD + "\n")
+    found = AlertEmail(
+        host="127.0.0.1", port=port, sender="v2g@example.com", recipients=(Recipient(address="ops@example.com"),),
+        timeout_s=5.0,
+    )  # fmt: skip
+    if pki is None:
+        return msgspec.structs.replace(found, tls="none", **changes)
+    of_pki = {"root": pki.path("csms/root.pem"), "user": "v2g", "password_file": secret}
+    return msgspec.structs.replace(found, **(of_pki | changes))
+
+
+async def sent(config: AlertEmail, *mails: Mail) -> None:
+    await asyncio.to_thread(send, config, message_of(config, mails or (mail(),), T0))
+
+
+@pytest.mark.requirement("R125")
+@pytest.mark.parametrize("tls", ["starttls", "tls"])
+async def test_an_email_goes_over_tls_after_a_login(tls: str, pki: PkiTree, tmp_path: Path) -> None:
+    async with MailServer().running(pki, tls=tls) as server:
+        await sent(email(server.port, tmp_path, pki, tls=tls), mail(), mail(alert("CS-2"), 2))
+        found = server.taken.get_nowait()
+    assert server.addresses == [("v2g@example.com", ["ops@example.com"])]
+    assert server.logins == [b"v2g"]
+    assert found["Subject"] == "[V2G] error: station_offline raised, station CS-1, and 1 more"
+    assert found["Auto-Submitted"] == "auto-generated"
+    text = found.get_content()
+    assert "alert 17, since 2030-03-17 17:46:40 UTC, began 2 times" in text
+    assert "value 901, limit 900" in text
+    assert "station CS-2" in text
+
+
+async def test_a_server_is_trusted_by_its_certificate_and_name_alone(pki: PkiTree, tmp_path: Path) -> None:
+    async with MailServer().running(pki) as server:
+        with pytest.raises(ssl.SSLCertVerificationError):
+            await sent(email(server.port, tmp_path, pki, root=pki.path("v2g/root.pem")))
+    async with MailServer().running() as server:  # a server, or what is between, that offers no TLS
+        with pytest.raises(smtplib.SMTPNotSupportedError):
+            await sent(email(server.port, tmp_path, pki))
+    assert server.taken.empty()
+
+
+async def test_a_refusal_is_an_error_and_no_email(pki: PkiTree, tmp_path: Path) -> None:
+    async with MailServer().running(pki) as server:
+        config = email(server.port, tmp_path, pki)
+        assert config.password_file is not None
+        server.refusal = "451 busy"
+        with pytest.raises(smtplib.SMTPDataError, match="451"):
+            await sent(config)
+        config.password_file.write_text("wrong")
+        with pytest.raises(smtplib.SMTPAuthenticationError):
+            await sent(config)
+        config.password_file.chmod(0o644)
+        with pytest.raises(KeyAccessError):
+            await sent(config)
+    assert server.taken.empty()
+
+
+async def test_names_from_outside_make_no_headers_and_no_control_characters(tmp_path: Path) -> None:
+    hostile = "CS\r\nBcc: thief@example.com\r\n\r\n<b>\x1b[31m\u202egpj.exe"
+    async with MailServer().running() as server:
+        await sent(email(server.port, tmp_path), mail(alert(hostile)))
+        found = server.taken.get_nowait()
+    assert found["Bcc"] is None
+    assert server.addresses == [("v2g@example.com", ["ops@example.com"])]
+    text = found.get_content()
+    assert "\\u001b" in text
+    assert all(each.isprintable() for each in text.splitlines())
+
+
+def test_a_repeated_email_has_the_same_message_id() -> None:
+    config = email(1, Path("/tmp"))
+    first, again = (message_of(config, [mail()], now_ms) for now_ms in (T0, T0 + 10**6))
+    assert first["Message-ID"] == again["Message-ID"]
+    assert first["Message-ID"] != message_of(config, [mail(number=2)], T0)["Message-ID"]
+
+
+@pytest.mark.requirement("R125", "R113")
+@pytest.mark.parametrize(
+    ("about", "expected"),
+    [
+        (alert(), {"ops", "admin"}),
+        (alert(severity="warning"), {"ops"}),
+        (alert(escalations=1), {"ops", "boss", "admin"}),
+        (alert("EV-1", "vehicle"), {"admin", "driver"}),
+        (alert("EV-2", "vehicle"), {"admin"}),
+        (alert("CS-1", "settlement"), {"ops", "admin", "billing"}),
+        (alert(severity="info"), set()),
+    ],
+)
+def test_an_alert_goes_to_those_who_may_read_it_by_severity_and_level(about: Alert, expected: set[str]) -> None:
+    recipients = [
+        Recipient(address="ops@x"),
+        Recipient(address="ops@x", severities=("error",)),
+        Recipient(address="boss@x", level=1),
+        Recipient(address="admin@x", role=Role.ADMIN, severities=("error",)),
+        Recipient(address="driver@x", role=Role.DRIVER, evs=("EV-1",)),
+        Recipient(address="billing@x", role=Role.BILLING),
+    ]
+    found = addressees(recipients, about)
+    assert len(found) == len(set(found))
+    assert {each.removesuffix("@x") for each in found} == expected
+
+
+@pytest.mark.parametrize("address", ["ops", "a@b\nBcc: c@d", "a b@c", "a@b c", "@b", "a@", "<a@b>", "a@b,c@d"])
+def test_what_is_no_address_is_refused(address: str) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert({"address": address}, Recipient)
+
+
+def test_contradictions_of_the_configuration_are_named(tmp_path: Path) -> None:
+    text = """
+data_dir = "d"
+[ocpp]
+[api]
+certificate = "c"
+key = "k"
+[trust]
+roots = []
+[alerts]
+escalate_s = [60, 30]
+rules.over_temperature = { clear = 99.0 }
+[alerts.email]
+host = "mail.example.com"
+tls = "none"
+user = "v2g"
+sender = "v2g@example.com"
+recipients = [{ address = "d@example.com", role = "driver" }]
+"""
+    found = " ".join(str(each) for each in check_config(text, name="csms.toml"))
+    for place in ("rules.over_temperature", "escalate_s", "email.tls", "email.password_file", "recipients"):
+        assert place in found, found
+    assert isinstance(check_config(text, name="csms.toml")[0], ConfigError)
