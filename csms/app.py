@@ -31,6 +31,7 @@ from csms.ocpp_server import StationServer
 from csms.services.background import background
 from csms.services.diagnostics.alert_mails import AlertMails
 from csms.services.diagnostics.alert_watch import AlertWatch
+from csms.services.diagnostics.battery_reports import make_reports
 from csms.services.security.authority import StationCa
 from csms.services.stations.admission import StationAdmissions
 from csms.services.stations.last_seen import LastSeen
@@ -158,6 +159,7 @@ async def running(config: CsmsConfig, events: Path | None = None) -> AsyncIterat
         watch = AlertWatch(services, backend.alerts)
         stack.push_async_callback(watch.leave)
         supervisor.keep("alert rules", watch.run)
+        supervisor.keep("reports of batteries", partial(make_reports, services))
         if config.alerts.email is not None:
             mails = AlertMails(services.store, clock, observe, config.alerts.email)
             supervisor.keep("e-mails", mails.run)

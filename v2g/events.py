@@ -440,6 +440,7 @@ REPORTS: Final[Mapping[str, tuple[Event, ...]]] = {
         Event("alerts.alert_cleared", "alert:int subject_kind kind severity subject station", feed=True),
         Event("alerts.alert_escalated", "alert:int subject_kind kind severity subject station", "warning", feed=True),
         Event("alerts.alert_raised", "alert:int subject_kind kind severity subject station", "warning", feed=True),
+        Event("alerts.battery_report", "month vehicles:int checked:int apart:int", feed=True),
         Event("alerts.email_failed", "alerts:int given_up:int reason", "warning"),
         Event("authorization.authorize", "emaid type result certificate reason station", feed=True),
         Event("authorization.revocation_unknown", "owner serial reason", "warning"),

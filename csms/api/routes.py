@@ -8,7 +8,18 @@ import msgspec
 from csms.api.authorization import contracts, local_lists, tokens
 from csms.api.billing import books, mandates, payments, quarantine, reports, tariffs
 from csms.api.charging import dispatch, fleets, grid, prequalifications, sites, smart_charging
-from csms.api.diagnostics import alerts, diagnostics, events, health, metrics, overview, telemetry, vehicles, webhooks
+from csms.api.diagnostics import (
+    alerts,
+    batteries,
+    diagnostics,
+    events,
+    health,
+    metrics,
+    overview,
+    telemetry,
+    vehicles,
+    webhooks,
+)
 from csms.api.http.call import Call
 from csms.api.http.openapi import document
 from csms.api.http.operations import Operation, get
@@ -67,6 +78,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *prequalifications.OPERATIONS,
     *telemetry.OPERATIONS,
     *vehicles.OPERATIONS,
+    *batteries.OPERATIONS,
     *alerts.OPERATIONS,
     *events.OPERATIONS,
     *webhooks.OPERATIONS,

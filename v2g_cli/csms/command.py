@@ -14,6 +14,7 @@ from v2g.errors import ConfigError, OcppError, StoreError
 from v2g_cli.config_check import CheckFlag, check_config
 from v2g_cli.csms import admin as csms_admin
 from v2g_cli.csms import alerts as csms_alerts
+from v2g_cli.csms import battery as csms_battery
 from v2g_cli.csms import billing as csms_billing
 from v2g_cli.csms import books as csms_books
 from v2g_cli.csms import campaigns as csms_campaigns
@@ -57,6 +58,7 @@ app = typer.Typer(
 )
 app.add_typer(csms_admin.app)
 app.add_typer(csms_alerts.app, name="alerts")
+app.add_typer(csms_battery.app, name="battery")
 app.add_typer(csms_billing.app)
 app.add_typer(csms_books.app, name="books")
 app.add_typer(csms_campaigns.app, name="campaigns")

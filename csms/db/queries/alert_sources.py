@@ -8,6 +8,7 @@ from sqlalchemy import Connection, func, select
 from csms.db.queries import alert_mails, telemetry_pending
 from csms.db.tables import (
     admissions,
+    battery_checks,
     campaigns,
     connectors,
     device_variables,
@@ -51,6 +52,7 @@ def observe(connection: Connection, now_ms: int, rules: Mapping[RuleName, Rule])
         "station_certificate_expires": _certificates(connection, rules["station_certificate_expires"], now_ms),
         "money_quarantined": _quarantined(connection, now_ms),
         "vehicle_silent": _since(connection, _silent(_before(rules, "vehicle_silent", now_ms)), now_ms),
+        "battery_unchecked": _since(connection, _unchecked(_before(rules, "battery_unchecked", now_ms)), now_ms),
         "campaign_halted": _halted(connection),
     }
     known = select(leases.c.node).where(leases.c.name.startswith(NODE, autoescape=True))
@@ -93,6 +95,13 @@ def _nodes(now_ms: int) -> Any:
 def _silent(before_ms: int) -> Any:
     query = select(telemetry_states.c.ev, telemetry_states.c.at_ms).where(telemetry_states.c.at_ms < before_ms)
     return query.order_by(telemetry_states.c.ev)
+
+
+def _unchecked(before_ms: int) -> Any:
+    """Vehicles whose batteries are checked against references, but no more."""
+    last = func.max(battery_checks.c.at_ms)
+    query = select(battery_checks.c.ev, last).where(battery_checks.c.kind == "reference").group_by(battery_checks.c.ev)
+    return query.having(last < before_ms).order_by(battery_checks.c.ev)
 
 
 def _hottest(connection: Connection, rule: Rule) -> list[Observed]:

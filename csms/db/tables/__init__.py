@@ -1,7 +1,15 @@
 """The database schema, a module for each domain. Migrations bring existing databases here; a test compares both."""
 
 from csms.db.tables.admission import admissions, connection_faults
-from csms.db.tables.alerts import alert_mails, alert_silences, alerts, battery_estimates, battery_states
+from csms.db.tables.alerts import (
+    alert_mails,
+    alert_silences,
+    alerts,
+    battery_checks,
+    battery_estimates,
+    battery_reports,
+    battery_states,
+)
 from csms.db.tables.api import api_tokens, audit, idempotency_keys, store_keys, webhook_deliveries, webhooks
 from csms.db.tables.base import metadata
 from csms.db.tables.books import periods, posting_entries, postings
@@ -62,7 +70,9 @@ __all__ = [
     "api_tokens",
     "audit",
     "availability_orders",
+    "battery_checks",
     "battery_estimates",
+    "battery_reports",
     "battery_states",
     "battery_swaps",
     "campaign_members",

@@ -75,7 +75,28 @@ battery_states: Final = Table(
     Column("ev", String(64), primary_key=True),
     Column("boot", BigInteger, nullable=False),  # up to this record
     Column("seq", BigInteger, nullable=False),
-    Column("document", LargeBinary, nullable=False),  # BatteryState, as JSON
+    Column("document", LargeBinary, nullable=False),  # Battery, as JSON
+    Column("changes", BigInteger, nullable=False, server_default="0"),  # by checks, beside its records
+)
+
+battery_checks: Final = Table(
+    "battery_checks",
+    metadata,
+    Column("id", row_id, primary_key=True),
+    Column("ev", String(64), nullable=False),
+    Column("kind", String(16), nullable=False),  # reference, calibration
+    Column("at_ms", BigInteger, nullable=False),
+    Column("document", LargeBinary, nullable=False),  # BatteryCheck, as JSON, sealed
+    Index(None, "ev", "at_ms"),
+    Index(None, "at_ms"),
+)
+
+battery_reports: Final = Table(
+    "battery_reports",
+    metadata,
+    Column("month", String(7), primary_key=True),
+    Column("made_ms", BigInteger, nullable=False),
+    Column("document", LargeBinary, nullable=False),  # BatteryReport, as JSON
 )
 
 battery_estimates: Final = Table(

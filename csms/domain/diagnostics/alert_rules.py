@@ -26,6 +26,7 @@ RuleName = Literal[
     "node_certificate_expires",
     "money_quarantined",
     "vehicle_silent",
+    "battery_unchecked",
     "campaign_halted",
 ]
 
@@ -79,6 +80,10 @@ RULES: Final[Mapping[RuleName, Rule]] = {
     ),
     "money_quarantined": Rule(subject_kind="settlement", value="journals in quarantine", limit=0, clear=0),
     "vehicle_silent": Rule(subject_kind="vehicle", value="seconds without a record", limit=604_800, clear=604_800),
+    "battery_unchecked": Rule(
+        subject_kind="vehicle", value="seconds since the last reference of its battery", limit=31 * 86_400,
+        clear=31 * 86_400,
+    ),
     "campaign_halted": Rule(
         subject_kind="campaign", value="1: it has halted or goes back", limit=0, clear=0, severity="error"
     ),

@@ -1,16 +1,19 @@
 """What is known of a vehicle's battery: the newest values, and the states of all detectors, record by record."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
 from csms.domain.diagnostics.alerts import Evidence, Kind, Report
 from csms.domain.diagnostics.sink_records import StoredRecord
 from v2g import typed_json
-from v2g.battery import detectors
+from v2g.battery import detectors, health
 from v2g.battery.finding import Finding
 from v2g.battery.sample import Sample
+from v2g.battery.twin import calibrated as calibrate
+from v2g.errors import RefusedError
 from v2g.events import Severity
 from v2g.telemetry.local_events import FINDING, LocalEvent
 from v2g.telemetry.signals import Record, Value
@@ -20,10 +23,11 @@ ESTIMATES_MS: Final = 900_000
 
 
 class Battery(msgspec.Struct, frozen=True):
-    """A battery after the record (boot, seq). `held`: the newest value by signal."""
+    """A battery after the record (boot, seq) and so many `changes` by checks. `held`: the newest value by signal."""
 
     boot: int = 0
     seq: int = 0
+    changes: int = 0
     held: dict[str, float] = {}
     state: detectors.State = detectors.State()
 
@@ -34,6 +38,36 @@ class Advanced(msgspec.Struct, frozen=True):
     battery: Battery
     reports: tuple[Report, ...]
     estimates: tuple[tuple[int, dict[str, float]], ...] = ()
+
+
+class BatteryCheck(msgspec.Struct, frozen=True, kw_only=True):
+    """A battery compared with what was measured at it (R124), or its twin's calibration (R169), at `at_ms` (UTC).
+
+    `reference`: `measured_ah` and `estimated_ah` (Ah), and `error_percent` between them. `calibration`: the residuals
+    `residual_v` (V of a cell) and `residual_c` (K) that are offsets of its sensors from now on.
+    """
+
+    ev: str
+    kind: Literal["reference", "calibration"]
+    at_ms: int
+    values: Mapping[str, float]
+    by: str
+    note: str = ""
+
+
+class BatteryReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Checks of batteries against references in a month (UTC): how many `vehicles` are known and `checked`.
+
+    `apart`: those whose last check of the month was beyond the limit; `worst_percent` and `rms_percent` are of the last
+    checks' errors.
+    """
+
+    month: str
+    vehicles: int
+    checked: int
+    apart: int
+    worst_percent: float | None
+    rms_percent: float | None
 
 
 class _Document(msgspec.Struct, frozen=True):
@@ -75,7 +109,68 @@ def advance(settings: detectors.Settings, battery: Battery, records: Sequence[St
         reports += (_report(each.ev, finding) for finding in found)
         if values := detectors.estimates(state):
             estimates[each.at_ms // ESTIMATES_MS * ESTIMATES_MS] = values
-    return Advanced(Battery(*place, held, state), tuple(reports), tuple(estimates.items()))
+    return Advanced(Battery(*place, battery.changes, held, state), tuple(reports), tuple(estimates.items()))
+
+
+def referenced(
+    settings: detectors.Settings, battery: Battery, check: BatteryCheck, deviation: float
+) -> tuple[Battery, BatteryCheck, tuple[Report, ...]]:
+    """Compare a battery's estimate with a measured capacity, whose relative standard deviation is `deviation`.
+
+    The estimate is corrected by that. Raises RefusedError for a battery of which nothing is estimated.
+    """
+    pack, before = settings.health.pack, battery.state.health
+    if pack is None or before.capacity is None or not before.capacity.measured:
+        raise _unknown("its capacity")
+    measured_ah, estimated_ah = check.values["measured_ah"], before.capacity.capacity * pack.capacity_ah
+    after, found = health.reference(settings.health, before, check.at_ms, measured_ah, deviation)
+    state = msgspec.structs.replace(battery.state, health=after)
+    values = {
+        "measured_ah": measured_ah,
+        "estimated_ah": estimated_ah,
+        "error_percent": 100 * (estimated_ah / measured_ah - 1),
+    }
+    changed = msgspec.structs.replace(battery, changes=battery.changes + 1, state=state)
+    return changed, msgspec.structs.replace(check, values=values), tuple(_report(check.ev, each) for each in found)
+
+
+def calibrated(battery: Battery, check: BatteryCheck) -> tuple[Battery, BatteryCheck, tuple[Report, ...]]:
+    """Take the present residuals of a battery's twin as offsets of its sensors; what deviated ends.
+
+    Raises RefusedError for a battery without a twin.
+    """
+    before = battery.state.twin
+    if before.last is None:
+        raise _unknown("its twin")
+    values = {"residual_v": before.residual_v, "residual_c": before.residual_c}
+    twin = msgspec.structs.replace(calibrate(before), deviates_v=False, deviates_c=False)
+    state = msgspec.structs.replace(battery.state, twin=twin)
+    changed = msgspec.structs.replace(battery, changes=battery.changes + 1, state=state)
+    ended = tuple(
+        Report("vehicle", check.ev, kind, "warning", check.at_ms, raised=False)
+        for kind, deviated in (("twin_voltage", before.deviates_v), ("twin_temperature", before.deviates_c))
+        if deviated
+    )
+    return changed, msgspec.structs.replace(check, values=values), ended
+
+
+def _unknown(what: str) -> RefusedError:
+    hint = "describe the battery in battery.health.pack, and wait for its telemetry"
+    return RefusedError(f"{what} is not known", reason="not_estimated", hint=hint)
+
+
+def report_of(month: str, vehicles: int, checks: Iterable[BatteryCheck], apart_percent: float) -> BatteryReport:
+    """Return the report of a month from its checks, in order of time; the last of each vehicle counts."""
+    last = {each.ev: abs(each.values["error_percent"]) for each in checks if each.kind == "reference"}
+    errors = list(last.values())
+    return BatteryReport(
+        month=month,
+        vehicles=max(vehicles, len(errors)),
+        checked=len(errors),
+        apart=sum(each > apart_percent for each in errors),
+        worst_percent=max(errors, default=None),
+        rms_percent=math.sqrt(sum(each**2 for each in errors) / len(errors)) if errors else None,
+    )
 
 
 def found_in(records: Iterable[Record]) -> list[Report]:

@@ -42,6 +42,7 @@ class Permission(enum.Enum):
     WRITE_TELEMETRY = "write_telemetry"
     READ_VEHICLES = "read_vehicles"
     READ_BATTERIES = "read_batteries"
+    WRITE_BATTERIES = "write_batteries"
     READ_ROUTES = "read_routes"
     READ_AGGREGATES = "read_aggregates"
     ERASE_TELEMETRY = "erase_telemetry"
@@ -150,7 +151,7 @@ ALLOWED: Final[dict[Role, frozenset[Permission]]] = {
     ),
     Role.GATEWAY: frozenset({Permission.WRITE_TELEMETRY, Permission.READ_TELEMETRY}),
     Role.DRIVER: _OF_VEHICLE | {Permission.ERASE_TELEMETRY},
-    Role.FLEET: _OF_VEHICLE,
+    Role.FLEET: _OF_VEHICLE | {Permission.WRITE_BATTERIES},
     Role.INSURER: frozenset({Permission.READ_AGGREGATES}),
     Role.MONITOR: frozenset({Permission.READ_METRICS}),
 }

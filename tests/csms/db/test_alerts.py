@@ -210,6 +210,7 @@ def test_rules_observe_what_the_database_has(store: Store) -> None:
         "station_certificate_expires": [("CS-1", 3)],
         "money_quarantined": [("CS-2", 2)],
         "vehicle_silent": [("EV-1", 8 * 86_400)],
+        "battery_unchecked": [],
         "campaign_halted": [("1", 1)],
     }
     assert (seen.nodes, seen.sites) == ({"a", "b"}, set())

@@ -1,0 +1,110 @@
+"""Batteries of vehicles against measurements: references of capacities (R124), calibration of twins (R169)."""
+
+from functools import partial
+from typing import Annotated
+
+import msgspec
+from sqlalchemy import Connection
+
+from csms.api.http.call import Call
+from csms.api.http.operations import Page, get, post
+from csms.api.http.problems import ApiError
+from csms.db.queries import batteries as rows
+from csms.domain.diagnostics.batteries import BatteryCheck, BatteryReport, calibrated, referenced
+from csms.domain.security.access import Permission, may_handle
+from v2g.units import LAST_MS
+
+_NAME = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+_Note = Annotated[str, msgspec.Meta(max_length=200)]
+_MOST = 1000
+
+
+class OneBattery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Path of a vehicle's battery."""
+
+    ev: _NAME
+
+
+class Reference(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A measured capacity, such as that of a full discharge at about C/3 (IEC 62660-1, 7.2), at `at_ms` (default now).
+
+    `deviation`: relative standard deviation of the measurement.
+    """
+
+    capacity_ah: Annotated[float, msgspec.Meta(gt=0, le=100_000)]
+    at_ms: Annotated[int, msgspec.Meta(ge=0, le=LAST_MS)] | None = None
+    deviation: Annotated[float, msgspec.Meta(gt=0, le=0.1)] = 0.002
+    note: _Note = ""
+
+
+class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The caller says that the battery is sound now."""
+
+    note: _Note = ""
+
+
+@post("/vehicles/{ev}/battery/references", Permission.WRITE_BATTERIES, status=201, problems=(409,))
+async def add_battery_reference(call: Call, parameters: OneBattery, body: Reference) -> BatteryCheck:
+    """Compare a battery's estimated capacity with a measured one, and correct it by that.
+
+    An error beyond `battery.health.apart` is an alert (`soh_reference`), which the next reference within it ends.
+    """
+    at_ms = call.now_ms if body.at_ms is None else min(body.at_ms, call.now_ms)
+    asked = BatteryCheck(
+        ev=parameters.ev,
+        kind="reference",
+        at_ms=at_ms,
+        values={"measured_ah": body.capacity_ah},
+        by=call.caller.name[:128],
+        note=body.note,
+    )
+    settings = call.services.config.battery
+    return await _check(
+        call, asked, lambda battery, check: referenced(settings, battery, check, deviation=body.deviation)
+    )
+
+
+@post("/vehicles/{ev}/battery/calibrations", Permission.WRITE_BATTERIES, status=201, problems=(409,))
+async def calibrate_battery(call: Call, parameters: OneBattery, body: Calibration) -> BatteryCheck:
+    """Take the present residuals of a battery's twin as offsets of its sensors: from now on they count as 0."""
+    asked = BatteryCheck(
+        ev=parameters.ev, kind="calibration", at_ms=call.now_ms, values={}, by=call.caller.name[:128], note=body.note
+    )
+    return await _check(call, asked, calibrated)
+
+
+@get("/vehicles/{ev}/battery/checks", Permission.READ_BATTERIES)
+async def list_battery_checks(call: Call, parameters: OneBattery) -> Page[BatteryCheck]:
+    """List the last 1,000 references and calibrations of a vehicle's battery, oldest first."""
+    _require(call, parameters.ev)
+    return Page(tuple(await call.run(partial(rows.checks, ev=parameters.ev, limit=_MOST), (0, LAST_MS))))
+
+
+@get("/battery-reports", Permission.READ_MAINTENANCE)
+async def list_battery_reports(call: Call) -> Page[BatteryReport]:
+    """List the monthly reports of references, newest first. They are made when a month (UTC) ends."""
+    return Page(tuple(await call.run(rows.reports)))
+
+
+async def _check(call: Call, asked: BatteryCheck, act: rows.Checking) -> BatteryCheck:
+    _require(call, asked.ev)
+    done: list[BatteryCheck] = []
+
+    def read(_: Connection) -> BatteryCheck | None:
+        return done[-1] if done else None
+
+    def write(connection: Connection, _: BatteryCheck | None) -> None:
+        done[:] = [rows.check(connection, asked, act, call.now_ms)]
+
+    await call.change(read, write)
+    call.backend.alerts.wake()
+    return done[-1]
+
+
+def _require(call: Call, ev: str) -> None:
+    if not may_handle(call.caller, ev):
+        raise ApiError(403, f"{call.caller.name} does not read {ev!r}", "see evs of its token or certificate")
+
+
+OPERATIONS = (add_battery_reference, calibrate_battery, list_battery_checks, list_battery_reports)
+"""Of checks of batteries."""
