@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from v2g_cli.output import print_json, say
+from v2g_cli.output import print_json, say, say_row
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
 JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON record per line.")]
@@ -62,14 +62,13 @@ def check(
     from v2g.errors import TrustError
     from v2g.io.runtime.attestation import Attestation
     from v2g.pki.keys import load_public_key
-    from v2g.text import printable
 
     found = list(Attestation(manifest, load_public_key(public_key)).differences(version, lambda _: None))
     for each in found:
         if json:
             print_json(each)
         else:
-            say(f"{each.kind}\t{printable(each.path)}")
+            say_row(each.kind, each.path)
     if found:
         raise TrustError(f"{len(found)} differences", hint="install the program anew")
 
