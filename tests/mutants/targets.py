@@ -76,6 +76,8 @@ TARGETS: Final[Mapping[str, Target]] = {
         "secc/hardware/simulated_drivers.py",
         tuple(f"tests/secc/hardware/test_{each}.py" for each in ("assembly", "drivers")),
     ),
+    "driver_files": Target("v2g_cli/driver_files.py", ("tests/cli/test_driver_files.py",)),
+    "secc_config": Target("secc/config.py", ("tests/secc/test_config.py", "tests/cli/test_config_check.py")),
     "drivers": Target("secc/hardware/drivers.py", ("tests/secc/hardware/test_drivers.py",)),
     "driver_guard": Target("secc/hardware/driver_guard.py", ("tests/secc/hardware/test_driver_guard.py",)),
     "watch": Target("evcc/session/watch.py", ("tests/evcc/session/test_watch_rules.py",)),
@@ -372,6 +374,8 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "module: 'Said' -> 'Said?'": _NAMED,
         "module: 'Part' -> 'Part?'": _NAMED,
         "SafetyChannel.__init__: False -> True #3": "the first comparison shows no excess yet, and clears it",
+        "SafetyChannel._on_after_cut: self._loop.time() < end -> self._loop.time() <= end": _GLANCE,
+        "_cut_aside: break -> pass": _SHORTER,
         "_Primary.__init__: 0 -> 1": "before the first command nothing is lowered to a power",
     },
     "dc": {

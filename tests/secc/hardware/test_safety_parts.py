@@ -295,11 +295,12 @@ class Converter(Stage):
 
     present = StageReport(0, 0)
     obeys_cut, was_cut = True, False
+    most_mv = 1_000_000
 
     def drive(self, demand: Demand) -> None:
         super().drive(demand)
         self.was_cut = self.was_cut and demand != OFF
-        self.present = StageReport(0 if self.was_cut else demand.voltage_mv, 0)
+        self.present = StageReport(0 if self.was_cut else min(demand.voltage_mv, self.most_mv), 0)
 
     def cut(self) -> None:
         super().cut()
@@ -336,6 +337,35 @@ async def test_a_cut_that_does_nothing_is_found(place: Place, broken: str, faile
     place.channel.stage(stage)
     assert await place.channel.test_cut() == failed
     assert (switch.closed, stage.present.voltage_mv) == (False, 0)
+
+
+@pytest.mark.parametrize(("most_mv", "failed"), [(15_000, "the power stage is on after cut"), (14_999, "")])
+@at(Place)
+async def test_half_of_the_voltage_shows_that_a_cut_does_nothing(place: Place, most_mv: int, failed: str) -> None:
+    stage = Converter()
+    stage.obeys_cut, stage.most_mv = False, most_mv
+    place.channel.contactor(Switch())
+    place.channel.stage(stage)
+    assert await place.channel.test_cut() == failed
+
+
+@at(Place)
+async def test_a_power_stage_without_a_contactor_is_cut_but_not_commanded_on(place: Place) -> None:
+    stage = Converter()
+    place.channel.stage(stage)
+    assert await place.channel.test_cut() == ""
+    assert (stage.cuts, stage.driven) == (1, [OFF])
+
+
+@at(Place)
+async def test_the_event_loop_goes_on_while_a_part_is_cut(place: Place) -> None:
+    """A driver may need it, in a thread of its own, to say that its part is off."""
+    loop, needed = asyncio.get_running_loop(), threading.Event()
+    part, began = Slow(lambda: needed.wait(5.0)), loop.time()
+    place.channel.mains(lambda: 0, part=part)
+    loop.call_soon(needed.set)
+    assert await place.channel.test_cut() == ""
+    assert (part.by, loop.time() - began < 1.0) == ("cut", True)
 
 
 @at(Place)
