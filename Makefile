@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Tests start the programs hundreds of times; without bytecode on the disk each start compiles all of them again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check packages unit cover long chaos mutants board reactions interop verify fuzz bench bench-compare bench-record battery-truth docs package release soak lock audit clean help
+.PHONY: demo test check packages unit cover long chaos mutants board reactions interop verify fuzz bench bench-compare bench-record battery-truth docs package first-day release soak lock audit clean help
 
 help:             ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 18
@@ -67,6 +67,7 @@ verify: test      ## everything, in short where it takes long, before a release
 	$(call pytest,-n 2 -m "interop" --share 5)
 	$(call pytest,-n 4 -m "long and not interop and not hours" --share 48)
 	$(MAKE) --no-print-directory chaos CHAOS_SECONDS=120
+	$(MAKE) --no-print-directory first-day
 	$(BIN)/python -m tests.mutants --share 20
 	$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=5
 	$(BIN)/python -m benchmarks --quick
@@ -76,6 +77,10 @@ SIGNED = $(if $(SIGNING_KEY),--key $(SIGNING_KEY)) --number $(or $(MANIFEST_NUMB
 package: $(VENV)/dev ## Debian packages with services, and a list of components (SBOM, CycloneDX), in dist/
 	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r deploy/locks/release.txt
 	$(BIN)/python -m deploy.debian dist $(SIGNED)
+
+first-day: $(VENV)/dev ## what charger makers, test labs and operators type first, in Debians that boot, and their services; as root
+	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r deploy/locks/release.txt
+	timeout 1800 $(BIN)/pytest -n 0 -rs -m long tests/deploy/test_first_day.py $(ARGS)
 
 release: $(VENV)/dev ## wheel, sdist, packages, notes, checksums in dist/VERSION; SIGNING_KEY signs them
 	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r deploy/locks/release.txt

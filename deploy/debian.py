@@ -135,7 +135,7 @@ def build(folder: Path, name: str, wheel: Path, *, signer: SigningKey | None = N
             _manifest(root, version, signer, number)
         path = folder / f"{name}_{version}_{architecture}.deb"
         _date(root)
-        subprocess.run(["dpkg-deb", "--root-owner-group", "-Zxz", "--build", str(root), str(path)], check=True)
+        subprocess.run(["dpkg-deb", "--root-owner-group", "-Zzstd", "--build", str(root), str(path)], check=True)
     return path
 
 

@@ -14,14 +14,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from deploy.debian import COMMANDS, EXTRAS, QUESTION, SCRIPTS
+from tests.deploy.machine import PYTHON, SUITE
 from tests.deploy.package import ROOT, run
 from tests.deploy.service import Service, running
 from tests.packages import need
 from v2g.pki.keys import save_key
-
-SUITE = "bookworm"
-PYTHON = (3, 11)
-"""Of that suite."""
 
 pytestmark = [pytest.mark.long, pytest.mark.hours]
 
@@ -63,7 +60,7 @@ async def test_the_package_makes_a_clean_system_a_charger(system: Path, tmp_path
     run("dpkg-deb", "--raw-extract", package, tmp_path / "older")
     control = tmp_path / "older/DEBIAN/control"
     control.write_text(re.sub(r"(?m)^Version: .*", "Version: 0.1.0", control.read_text()))
-    run("dpkg-deb", "--build", "--root-owner-group", tmp_path / "older", system / "tmp/older.deb")
+    run("dpkg-deb", "-Znone", "--build", "--root-owner-group", tmp_path / "older", system / "tmp/older.deb")
     run(*chroot, "dpkg", "--install", "/tmp/older.deb")
     upgrade = run(*chroot, "apt-get", "install", "--simulate", f"/tmp/{package.name}")
     assert re.search(r"(?m)^Inst v2g-engine \[0\.1\.0\] \(", upgrade), upgrade

@@ -3,7 +3,7 @@
 Commands stand in blocks marked `console`, each after `$ `; what follows until the next one is its output. A comment
 before a block says what a test has to know:
 
-- `<!-- not run: REASON -->`: the block is not for tests.
+- `<!-- not run: REASON -->`: the block is not for tests; `changes the machine`: on a machine of its own it is.
 - `<!-- exit: N -->`: the last command of the block ends with that code; every other one ends with 0.
 - `<!-- background until: FILE has WORD -->`: the block's command runs on until the document ends; the next one waits
   until FILE says WORD.
@@ -19,6 +19,8 @@ from typing import Final
 import msgspec
 
 ROOT: Final = Path(__file__).resolve().parents[2]
+
+CHANGES: Final = "not run: changes the machine"
 
 _FENCE: Final = re.compile(
     r"^<!-- first: (?P<page>\S+) (?P<heading>[^>]+) -->$|"
@@ -67,8 +69,8 @@ def blocks(text: str, language: str) -> list[str]:
     return [block["body"] for block in found if not (block["note"] or "").startswith("not run:")]
 
 
-def steps(text: str) -> list[Step]:
-    """Return what a page asks its reader to do, in order."""
+def steps(text: str, *, own_machine: bool = False) -> list[Step]:
+    """Return what a page asks its reader to do, in order; on a machine of its own also what changes it."""
     found: list[Step] = []
     for block in _FENCE.finditer(text):
         if block["page"]:
@@ -76,7 +78,7 @@ def steps(text: str) -> list[Step]:
             continue
         note = block["note"] or ""
         body = re.sub(rf"^{block['indent']}", "", block["body"], flags=re.MULTILINE)
-        if note.startswith("not run:"):
+        if note.startswith("not run:") and not (own_machine and note == CHANGES):
             continue
         if block["language"] == "console":
             found += commands(body, note)

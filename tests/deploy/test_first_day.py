@@ -1,0 +1,196 @@
+"""The first day of three users, and of their services under a booted systemd: `make first-day`.
+
+Each has a Debian of its own that boots, reaches no network, and gets packages and wheel as `make package` builds them.
+What they type are the commands of the pages, in order.
+"""
+
+import importlib.util
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.deploy.machine import PYTHON, SUITE, booted, debian, said, until
+from tests.deploy.package import ROOT, run
+from tests.docs.documents import Step, commands, section, steps
+from tests.docs.reader import Elsewhere, Reader
+from tests.packages import need
+
+pytestmark = [pytest.mark.long, pytest.mark.hours]
+
+INSTALL: Final = "docs/how-to/install-on-debian.md"
+
+DAYS: Final = {
+    "charger-maker": (
+        ("README.md",),
+        ("docs/tutorials/drive-your-own-power-stage.md",),
+        (INSTALL, "Install it", "As services"),
+        ("docs/how-to/install-a-driver.md",),
+    ),
+    "test-lab": (
+        ("README.md",),
+        ("docs/how-to/test-a-charger-or-vehicle.md",),
+        ("docs/how-to/test-a-charging-station.md",),
+    ),
+    "operator": (
+        (INSTALL, "Install it"),
+        ("docs/tutorials/first-day-as-an-operator.md",),
+        (INSTALL, "A back end", "A charger", "A vehicle"),
+        (INSTALL, "As services", "Upgrade and remove"),
+    ),
+}
+"""What each of them reads, in order: a page, or sections of it. Programs that a reading leaves in the foreground end
+with it."""
+
+
+def todo(page: str, *headings: str) -> list[Step]:
+    """Return what a reading asks its reader to do. The release of README is made already."""
+    text = (ROOT / page).read_text()
+    if page == "README.md":
+        (block,) = (each for each in re.findall(r"```console\n(.*?)```", text, re.DOTALL) if "make release" in each)
+        made, *typed = commands(block, "")
+        assert made.text == "make release"
+        return [*typed]
+    parts = [section(text, heading) for heading in headings] or [text]
+    return [step for part in parts for step in steps(part, own_machine=True)]
+
+
+class Place:
+    """A folder with what is installed, and a Debian that is copied for each machine."""
+
+    def __init__(self, folder: Path) -> None:
+        self.packages, self.wheels = folder / "packages", folder / "wheels"
+        self._folder, self._base = folder, folder / "base"
+        debian(self._base)
+        run(sys.executable, "-m", "deploy.debian", self.packages, cwd=ROOT)
+        (wheel,) = self.packages.glob("*.whl")
+        wanted = (f"{wheel}[csms,testkit]", "setuptools", "wheel")  # the latter two build a maker's wheel
+        pip = (sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check", "--only-binary", ":all:")
+        run(*pip, "-d", self.wheels, *wanted)
+
+    def machine(self, name: str) -> Path:
+        """Return the root of another machine."""
+        root = self._folder / name
+        run("cp", "-a", "--reflink=auto", self._base, root)
+        shutil.copytree(self.wheels, root / "srv/wheels")
+        (release := root / "root/dist/0.2.0").mkdir(parents=True)
+        for each in self.packages.glob("*.whl"):
+            shutil.copyfile(each, release / each.name)
+        for each in self.packages.glob("*.deb"):
+            shutil.copyfile(each, root / "root" / each.name)
+        return root
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """Packages and wheels, and a Debian that boots."""
+    if sys.version_info[:2] != PYTHON:
+        pytest.skip(f"packages for Debian {SUITE} are built with Python {'.'.join(map(str, PYTHON))}")
+    if os.geteuid() != 0:
+        pytest.skip("a machine of its own needs root")
+    if importlib.util.find_spec("cyclonedx_py") is None:
+        pytest.skip("the extra [release] is not installed: make first-day installs it")
+    need("debootstrap", "systemd-container")
+    folder = tmp_path_factory.mktemp("days")
+    try:
+        yield Place(folder)
+    finally:
+        shutil.rmtree(folder)
+
+
+PIP: Final = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/srv/wheels"}
+"""Where pip finds what it would else get from its index."""
+
+
+@pytest.mark.requirement("R155")
+def test_three_users_get_through_their_first_day(place: Place) -> None:
+    """R155: each command of the pages that they read does on their machine what the page says."""
+    for user, day in DAYS.items():
+        root = place.machine(user)
+        with booted(root, PIP) as machine:
+            for reading in day:
+                reader = Reader(root / "root", machine)
+                try:
+                    for step in todo(*reading):
+                        reader.do(step)
+                finally:
+                    reader.leave()
+        shutil.rmtree(root)
+
+
+def older(package: Path, folder: Path) -> Path:
+    """Return a package as one of version 0.1.0."""
+    run("dpkg-deb", "--raw-extract", package, folder / "older")
+    control = folder / "older/DEBIAN/control"
+    control.write_text(re.sub(r"(?m)^Version: .*", "Version: 0.1.0", control.read_text()))
+    path = folder / "older.deb"
+    run("dpkg-deb", "-Znone", "--build", "--root-owner-group", folder / "older", path)
+    return path
+
+
+class Unit:
+    """A service of a machine, as its systemd sees it."""
+
+    def __init__(self, machine: Elsewhere, name: str) -> None:
+        self._machine, self._name = machine, name
+
+    def show(self, what: str) -> str:
+        """Return a property."""
+        return said(self._machine, f"systemctl show --value -p {what} {self._name}")
+
+    def restarted(self, how: str, *, times: int) -> None:
+        """End the main process by a signal, and wait until another one is ready."""
+        before = self.show("MainPID")
+        said(self._machine, f"kill -{how} {before}")
+        is_so = f"systemctl is-active -q {self._name}"
+        until(self._machine, f"[ $(systemctl show --value -p NRestarts {self._name}) = {times} ] && {is_so}")
+        assert self.show("MainPID") != before
+
+    def journal(self) -> str:
+        """Return what the journal has of it."""
+        return said(self._machine, f"journalctl -q --no-pager -u {self._name}")
+
+
+CONNECTED: Final = (
+    "v2g csms --access /etc/v2g-engine/csms-client.toml stations --json | jq -e 'select(.connected)' > /dev/null"
+)
+
+
+@pytest.mark.requirement("R149", "R155", "R166")
+def test_services_live_under_a_systemd_that_booted(place: Place, tmp_path: Path) -> None:
+    """R149, R166: a charger at a back end: started, killed, hung, upgraded from 0.1.0, booted again, removed."""
+    root = place.machine("services")
+    (package,) = place.packages.glob("v2g-engine-full_*.deb")
+    shutil.copyfile(older(package, tmp_path), root / "root/older.deb")
+    with booted(root, {}) as machine:
+        said(machine, "apt install -y /root/older.deb")
+        reader = Reader(root / "root", machine)
+        for step in todo(INSTALL, "As services"):
+            reader.do(step)
+        until(machine, CONNECTED)
+        charger, back_end = Unit(machine, "v2g-secc"), Unit(machine, "v2g-csms")
+        for unit, watchdog in ((charger, "5s"), (back_end, "30s")):
+            assert (unit.show("NotifyAccess"), unit.show("WatchdogUSec")) == ("main", watchdog)
+            unit.restarted("KILL", times=1)
+            unit.restarted("STOP", times=2)  # it hangs: systemd ends it by SIGABRT, then by SIGKILL
+            assert "Watchdog timeout" in unit.journal()
+        until(machine, CONNECTED)
+        assert said(machine, "stat -c %U /var/lib/v2g-engine/secc") == "v2g-secc"
+        before = charger.show("MainPID")
+        said(machine, f"apt install -y /root/{package.name}")
+        until(machine, "systemctl is-active -q v2g-csms v2g-secc")
+        assert charger.show("MainPID") != before
+        assert said(machine, "dpkg-query -W -f '${Version}' v2g-engine-full") == "0.2.0"
+        until(machine, CONNECTED)
+    with booted(root, {}) as machine:  # once more
+        until(machine, CONNECTED)
+        assert said(machine, "systemctl is-enabled v2g-csms v2g-secc") == "enabled\nenabled"
+        said(machine, "DEBIAN_FRONTEND=noninteractive apt purge -y v2g-engine-full")
+        assert said(machine, "systemctl is-active v2g-csms v2g-secc", fails=True) == "inactive\ninactive"
+        assert not (root / "usr/lib/v2g-engine").exists()
+    shutil.rmtree(root)
