@@ -69,7 +69,7 @@ class Place:
         debian(self._base)
         run(sys.executable, "-m", "deploy.debian", self.packages, cwd=ROOT)
         (wheel,) = self.packages.glob("*.whl")
-        wanted = (f"{wheel}[csms,testkit]", "setuptools", "wheel")  # the latter two build a maker's wheel
+        wanted = (f"{wheel}[csms,gateway,testkit]", "setuptools", "wheel")  # the latter two build a maker's wheel
         pip = (sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check", "--only-binary", ":all:")
         run(*pip, "-d", self.wheels, *wanted)
 
