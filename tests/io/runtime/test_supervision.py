@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tests.virtual_time import VirtualLoop
-from v2g.errors import StoreError, TransportError
+from v2g.errors import ConfigError, StoreError, TransportError
 from v2g.io.runtime.supervision import (
     FIRST_PAUSE_S,
     LONGEST_PAUSE_S,
@@ -137,6 +137,8 @@ async def test_what_ends_the_program_is_an_event_unless_it_is_an_error_of_the_tr
         await fail()
     with pytest.raises(TransportError), defects_reported(events.append):
         raise TransportError("the port is taken")
+    with pytest.raises(ConfigError, match="cantools, which is not installed"), defects_reported(events.append):
+        raise ModuleNotFoundError("No module named 'cantools'", name="cantools")
     assert [(event.name, event.data["where"]) for event in events] == [("defect", "program")]
 
 

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from typing import Any, Final, TypeVar
 
 from v2g.errors import V2GError
+from v2g.extras import extras_named
 from v2g.observe import Observe, Scalar, defect
 
 _log = logging.getLogger(__name__)
@@ -77,7 +78,8 @@ def defects_reported(observe: Callable[[Observe], None]) -> Iterator[None]:
     loop.set_exception_handler(on_loop)
     threading.excepthook = on_thread
     try:
-        yield
+        with extras_named():
+            yield
     except Exception as error:
         if not isinstance(error, V2GError):
             observe(Observe("program", "defect", {"where": "program", **defect(error)}))
