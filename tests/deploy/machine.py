@@ -31,6 +31,7 @@ def debian(root: Path) -> None:
     (root / "etc/hostname").write_text("machine\n")
     (root / "etc/hosts").write_text("127.0.0.1 localhost machine\n::1 localhost\n")  # as an installer has it
     (root / "etc/apt/apt.conf.d/90-yes").write_text('APT::Get::Assume-Yes "true";\n')  # nobody is there to answer
+    (root / "etc/dpkg/dpkg.cfg.d/unsafe-io").write_text("force-unsafe-io\n")  # its disk is thrown away
     shutil.rmtree(root / "var/cache/apt/archives")
 
 
