@@ -15,7 +15,7 @@ ROOT: Final = Path(__file__).parents[1]
 OPTIONAL: Final = {"uvloop"}
 """Packages of extras that a program does without."""
 
-IMPORTED: Final = {"argon2-cffi": "argon2", "python-can": "can"}
+IMPORTED: Final = {"argon2-cffi": "argon2", "python-can": "can", "scikit-learn": "sklearn"}
 """Distributions whose import package has another name."""
 
 WITHOUT: Final = f"""
@@ -43,7 +43,18 @@ def ran(code: str, *words: str) -> tuple[int, str]:
 
 def test_every_package_of_an_extra_is_known_with_it() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    for extra in ("csms", "gateway", "gpio", "ota", "patches", "planning", "postgres", "testkit", "verify"):
+    for extra in (
+        "analytics",
+        "csms",
+        "gateway",
+        "gpio",
+        "ota",
+        "patches",
+        "planning",
+        "postgres",
+        "testkit",
+        "verify",
+    ):
         named = {Requirement(each).name for each in extras[extra]} - OPTIONAL - {"v2g-engine"}
         named = {IMPORTED.get(each, each) for each in named}
         assert {package for package, its in EXTRAS.items() if its == extra} == named

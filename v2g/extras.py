@@ -30,6 +30,7 @@ EXTRAS: Final[Mapping[str, str]] = {
     "redis": "postgres",
     "scipy": "planning",
     "securesystemslib": "ota",
+    "sklearn": "analytics",
     "sqlalchemy": "csms",
     "tuf": "ota",
     "uvicorn": "csms",

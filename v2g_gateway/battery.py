@@ -19,9 +19,9 @@ from v2g.errors import StoreError
 from v2g.io.runtime.disk import DiskThread
 from v2g.io.storage.journal_file import write_files
 from v2g.observe import Scalar
-from v2g.telemetry.cells import WINDOW_MS
+from v2g.telemetry.cells import WINDOW_MS, Around, CellRecorder
 from v2g.telemetry.local_events import LocalEvent, reported
-from v2g.telemetry.signals import CELL_VOLTAGE
+from v2g.telemetry.signals import CELL_VOLTAGE, MAX_CELLS, CellSamples
 
 _CELL: Final = re.compile(re.escape(CELL_VOLTAGE) + r"\.([0-9]+)")
 
@@ -30,31 +30,38 @@ class Rounds:
     """Voltages of single cells, which come in several frames: a round ends when one of them comes again."""
 
     def __init__(self, cells: Sequence[str]) -> None:
-        self._numbers = {name: f"{CELL_VOLTAGE}.{number}" for number, name in enumerate(cells, 1)}
-        self._round: dict[str, float] = {}
-        self._ended_ms: int | None = None
+        self._numbers = {name: number for number, name in enumerate(cells, 1)}
+        self._round: dict[int, float] = {}
 
-    def take(self, cells: Mapping[str, float], utc_ms: int) -> dict[str, float]:
-        """Return the cells of the round that ended, as signals; nothing sooner than a window after the one before."""
-        ended: dict[str, float] = {}
+    def take(self, cells: Mapping[str, float]) -> dict[int, float]:
+        """Return the voltages of the round that ended, by the cells' numbers from 1."""
+        ended: dict[int, float] = {}
         new = {self._numbers[name]: voltage for name, voltage in cells.items()}
         if new.keys() & self._round.keys():
-            if self._ended_ms is None or not 0 <= utc_ms - self._ended_ms < WINDOW_MS:
-                ended, self._ended_ms = self._round, utc_ms
-            self._round = {}
+            ended, self._round = self._round, {}
         self._round |= new
         return ended
 
 
 class BatteryWatch:
-    """Runs the detectors of `detectors.EDGE` on each sample."""
+    """Runs the detectors of `detectors.EDGE` on each sample, and keeps samples of single cells around findings."""
 
-    def __init__(self, settings: detectors.Settings, path: Path, disk: DiskThread, cells: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        settings: detectors.Settings,
+        path: Path,
+        disk: DiskThread,
+        cells: Sequence[str] = (),
+        around: Around = Around(),  # noqa: B008 - it is immutable
+    ) -> None:
         """`cells`: names of single cells, which findings number in this order from 1."""
         self._settings, self._path, self._disk = settings, path, disk
         self._state = detectors.State()
         self._held: dict[str, float] = {}
         self._rounds = Rounds(cells)
+        self._compared_ms: int | None = None
+        self._raw = CellRecorder(around, min(len(cells), MAX_CELLS))
+        self._samples: list[CellSamples] = []
 
     async def load(self) -> None:
         """Read the state that was saved; without a usable one the detectors begin anew."""
@@ -64,15 +71,30 @@ class BatteryWatch:
             return
 
     def take(self, values: Mapping[str, float], utc_ms: int, cells: Mapping[str, float]) -> tuple[Finding, ...]:
-        """Return what new values and voltages of single cells show, which were measured at `utc_ms`."""
+        """Return what new values and voltages of single cells show, which were measured at `utc_ms`.
+
+        Cells are compared with each other once a window.
+        """
         self._held |= values
-        measured = self._rounds.take(cells, utc_ms)
+        measured: dict[str, float] = {}
+        if cells and (ended := self._rounds.take(cells)):
+            self._samples += self._raw.add(ended, utc_ms)
+            if self._compared_ms is None or not 0 <= utc_ms - self._compared_ms < WINDOW_MS:
+                self._compared_ms = utc_ms
+                measured = {f"{CELL_VOLTAGE}.{number}": voltage for number, voltage in ended.items()}
         if not values and not measured:
             return ()
         self._state, found = detectors.step(
             self._settings, self._state, Sample(utc_ms, self._held | measured), which=detectors.EDGE
         )
+        if any(each.raised and not each.kind.startswith("data_") for each in found):
+            self._samples += self._raw.found(utc_ms)
         return found
+
+    def samples(self) -> list[CellSamples]:
+        """Return samples of single cells around findings that are due."""
+        due, self._samples = self._samples, []
+        return due
 
     async def save(self) -> None:
         """Write the state. Raises StoreError."""

@@ -18,6 +18,7 @@ from v2g.io.runtime.clock import ClockConfig
 from v2g.io.runtime.config_files import OfKey, file_faults
 from v2g.io.storage.growing_file import LogFiles
 from v2g.telemetry.batch import KEYFRAME_S, Bands
+from v2g.telemetry.cells import Around
 from v2g.telemetry.delivery import TOPIC_PREFIX
 from v2g.telemetry.mapping import CanMapping
 from v2g.telemetry.privacy import VIN, WITHOUT_CONSENT
@@ -82,6 +83,7 @@ class GatewayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = None
     outbox_sealed: Annotated[bool, Meta(description="seal records in the outbox (AES-256-GCM)")] = True
     battery: Annotated[Settings, Meta(description="what detectors beside the cells look for")] = Settings()
+    cells_around: Annotated[Around, Meta(description="samples of single cells around a finding")] = Around()
     summary_s: Annotated[float, Meta(ge=1, description="minimum interval of summaries for a satellite, s")] = 300.0
     consent: Annotated[
         tuple[Literal["battery", "cells", "charging", "driving", "location"], ...],

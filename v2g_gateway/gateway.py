@@ -150,7 +150,9 @@ class Gateway:
         encode = encode_compact if config.encoding == "columns" else encode_delivery
         self._delivery = Delivery(config.ev, outbox, observe, encode=encode, interval_s=config.uplink_interval)
         self._taken = taken
-        self._watch = BatteryWatch(config.battery, config.outbox.with_suffix(".battery"), disk, self._mapping.cells)
+        self._watch = BatteryWatch(
+            config.battery, config.outbox.with_suffix(".battery"), disk, self._mapping.cells, config.cells_around
+        )
         self._local: deque[Copy | LocalEvent] = deque()
         """Reports of local programs. A program whose reports find no room is read later: it keeps its checkpoints."""
         self._room = asyncio.Event()
@@ -293,6 +295,8 @@ class Gateway:
                 facts = facts_of(found) | {"context": self._batcher.context}
                 self._observe(Observe("telemetry", "battery_finding", facts))
                 self._recorder.add(self._batcher.finding(event_of(found), now))
+            for samples in self._watch.samples():
+                self._recorder.add(self._batcher.cells(samples, utc_ms))
 
     async def _take(self, report: Copy | LocalEvent) -> None:
         """Take a local program's report when there is room."""

@@ -47,7 +47,7 @@ HEALTH = PackHealth(
 )  # fmt: skip
 SOUND = msgspec.structs.replace(
     snapshot(50.0), temperature_max=49.0, cell_voltage_min=2.95, cell_voltage_mean=2.955, cell_voltage_max=2.96,
-    health=HEALTH, modules_c=(41.0, 49.0),
+    health=HEALTH, modules_c=(41.0, 49.0), cells_v=tuple(2.951 + number / 10_000 for number in range(90)),
 )  # fmt: skip
 """Near its limits: what follows is no jump of a sensor."""
 
@@ -154,6 +154,7 @@ async def test_an_alert_is_in_the_api_within_a_second_of_its_sample(
     state, now = Timed(), asyncio.get_running_loop().time
     ecu = asyncio.create_task(BatteryEcu(can, state).run())
     text = GATEWAY.format(ev=EV, can=unused_udp_port, broker=broker.port, **files(pki, EV))
+    text = text.replace("uplink_interval = 60", "uplink_interval = 1")
     back_end = await Program.start(config, tmp_path / "events", pki)
     took_s: dict[str, list[float]] = {kind: [] for kind in INJECTED}
     async with supervised(tmp_path, sys.executable, "-m", "v2g_gateway", config=text) as gateway:
@@ -167,6 +168,10 @@ async def test_an_alert_is_in_the_api_within_a_second_of_its_sample(
                 assert alert["kind"] == kind
                 state.change()
                 await alerts(back_end, 0)
+        while not (sent := (await back_end.request("GET", f"/vehicles/{EV}/cells"))[1]):
+            await asyncio.sleep(0.05)
+        row = sent[0]["cells"]["samples"][0][1]
+        assert [*row[:3], *row[87:91]] == [29510, 29510, 29510, 29600, 29600, 29600, None]
     ecu.cancel()
     await asyncio.gather(ecu, return_exceptions=True)
     await back_end.stop()

@@ -18,7 +18,7 @@ from v2g.io.can import CanConfig, CanPort
 from v2g.telemetry.batch import Mirror
 from v2g.telemetry.mapping import CanMapping
 from v2g.telemetry.priority import Priority
-from v2g.telemetry.signals import Record, decode_record
+from v2g.telemetry.signals import CellSamples, Record, decode_record
 from v2g_gateway.battery import Rounds
 
 
@@ -119,8 +119,11 @@ async def test_a_weak_cell_is_named(tmp_path: Path) -> None:
             for frame_id, data in ecu.frames(state):
                 port.send(frame_id, data)
             await asyncio.sleep(0.05)
-        while not findings(tmp_path):
+        while not (samples := [each.cells for _, each in kept(tmp_path) if isinstance(each.cells, CellSamples)]):
             await asyncio.sleep(0.01)
+    millivolts = [round(each * 1000) for each in cells_v]
+    assert all(row == tuple(10 * each for each in millivolts) for part in samples for _, row in part.samples)
+    assert {priority for priority, each in kept(tmp_path) if isinstance(each.cells, CellSamples)} == {Priority.SUMMARY}
     (found,) = data_of(events, "battery_finding")
     assert (found["kind"], found["raised"], found["cell"]) == ("cell_imbalance", True, 1)
 
@@ -132,13 +135,12 @@ def test_single_cells_are_a_sample_when_each_was_measured(tmp_path: Path) -> Non
     assert list(mapping.cells) == names
     state = msgspec.structs.replace(snapshot(50.0), cells_v=tuple(3.6 + number / 1000 for number in range(96)))
     ecu = BatteryEcu(CanConfig(), lambda: state, rate=2.0)
-    found: list[dict[str, float]] = []
+    found: list[dict[int, float]] = []
     rounds = Rounds(mapping.cells)
     for cycle in range(6):
         frames = [mapping.decode(*frame) for frame in ecu.frames(state)]
         parts = [frame.cells for frame in frames if frame is not None and frame.cells]
         assert len(parts) == (32 if cycle % 2 == 0 else 0), "once a second"
-        found += [ended for part in parts if (ended := rounds.take(part, 500 * cycle))]
-    expected = {f"battery.cell_voltage.{number}": pytest.approx(3.599 + number / 1000) for number in range(1, 97)}
+        found += [ended for part in parts if (ended := rounds.take(part))]
+    expected = {number: pytest.approx(3.599 + number / 1000) for number in range(1, 97)}
     assert found == [expected, expected]
-    assert rounds.take({names[0]: 3.0}, 2099) == {}, "not more often than windows end"

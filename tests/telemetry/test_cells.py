@@ -5,7 +5,9 @@ from fractions import Fraction
 
 import pytest
 
-from v2g.telemetry.cells import CellStatistics, CellWindows, HeatGradient
+from v2g.telemetry.batch import Batcher
+from v2g.telemetry.cells import Around, CellRecorder, CellStatistics, CellWindows, HeatGradient
+from v2g.telemetry.signals import CellSamples, encode_record
 
 
 @pytest.mark.requirement("R71")
@@ -85,3 +87,49 @@ def test_heat_rises_by_what_it_rises_and_a_clock_that_was_set_counts_for_nothing
     assert found.count({}) == len(found) - 16, "once a second, from 5 s on"
     assert all(each["battery.temperature.gradient"] == pytest.approx(0.5) for each in found if each)
     assert heat.add({"battery.temperature.max": 90.0}, 1000) == heat.add({}, 2000) == {}
+
+
+def volts(at_ms: int, cells: int = 96) -> dict[int, float]:
+    return {number: 3.6 + number / 1000 + at_ms / 1e7 for number in range(1, cells + 1) if number != 5}
+
+
+def test_samples_around_a_finding_are_those_that_came_and_each_is_sent_once() -> None:
+    recorder = CellRecorder(Around(before_s=5, after_s=3), 96)
+    parts: list[CellSamples] = []
+    for at_ms in range(0, 20_001, 100):
+        parts += recorder.add(volts(at_ms), at_ms)
+        if at_ms in (10_000, 10_500):  # the second is of the same trouble
+            parts += recorder.found(at_ms)
+    sent = {part.begin_ms + after: row for part in parts for after, row in part.samples}
+    assert sorted(sent) == list(range(5000, 13_001, 100))
+    assert sum(len(part.samples) for part in parts) == len(sent)
+    for at_ms, row in sent.items():
+        assert row[4] is None
+        assert {number: each for number, each in enumerate(row, 1) if each is not None} == {
+            number: round(voltage * 10_000) for number, voltage in volts(at_ms).items()
+        }
+
+
+@pytest.mark.parametrize(("cells", "hertz"), [(96, 1000), (2000, 50), (12, 10)])
+def test_samples_around_a_finding_are_bounded_in_number_and_in_octets(cells: int, hertz: int) -> None:
+    recorder = CellRecorder(Around(), cells)
+    everything = dict.fromkeys(range(1, cells + 1), 4.9999)
+    parts: list[CellSamples] = []
+    for number in range(25 * hertz):
+        parts += recorder.add(everything, number * 1000 // hertz)
+        if number == 12 * hertz:
+            parts += recorder.found(12_000)
+    rows = sum(len(part.samples) for part in parts)
+    assert 0 < rows <= 2002
+    assert rows * cells <= 210_000
+    assert all(len(encode_record(Batcher("EV-1", 1).cells(part, 1))) <= 60_000 for part in parts)
+
+
+def test_no_samples_are_sent_where_none_are_wanted_and_a_clock_that_was_set_back_begins_anew() -> None:
+    off = CellRecorder(Around(before_s=0, after_s=0), 3)
+    assert off.add(volts(0, 3), 0) == off.found(0) == ()
+    recorder = CellRecorder(Around(), 3)
+    assert recorder.add(volts(0, 3), 90_000) == recorder.add(volts(0, 3), 1000) == ()
+    assert recorder.add(volts(0, 3), 2000) == ()
+    (part,) = recorder.found(2000)
+    assert [part.begin_ms + after for after, _ in part.samples] == [2000]

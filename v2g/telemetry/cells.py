@@ -1,14 +1,26 @@
 """Voltages of single cells, sampled at up to 1 kHz, to windows of 100 ms and statistics of a second (R71)."""
 
+from array import array
 from collections import deque
 from collections.abc import Mapping
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
+from msgspec import Meta
 
-from v2g.telemetry.signals import CELL_VOLTAGE
+from v2g.telemetry.signals import CELL_STEP_V, CELL_VOLTAGE, CellSamples
 
 WINDOW_MS: Final = 100
+
+MOST_SAMPLES: Final = 2000
+MOST_VOLTAGES: Final = 200_000
+"""Around one finding: 0.8 MB in memory, 1.2 MB on the wire."""
+
+PART_BYTES: Final = 48_000
+PART_MS: Final = 2000
+
+_MISSING: Final = -1
+_STEPS: Final = round(1 / CELL_STEP_V)
 
 STATISTICS_MS: Final = 1000
 HEAT_MS: Final = 10_000
@@ -74,6 +86,85 @@ def with_imbalance(values: Mapping[str, float]) -> dict[str, float]:
     if lowest is not None and highest is not None:
         found.setdefault(f"{CELL_VOLTAGE}.imbalance", round(max(0.0, highest - lowest), 6))
     return found
+
+
+class Around(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Samples of single cells that are sent around a finding, at most 2,000 of them: faster ones are thinned out."""
+
+    before_s: Annotated[float, Meta(ge=0, le=60, description="from so long before it, s")] = 10.0
+    after_s: Annotated[float, Meta(ge=0, le=60, description="to so long after it, s; both 0: none are sent")] = 10.0
+    again_s: Annotated[
+        float, Meta(ge=60, le=86_400, description="least time from one finding's samples to another's")
+    ] = 600.0
+
+
+class CellRecorder:
+    """Keeps the last samples of all single cells, and gives those around a finding as parts of at most 48 kB.
+
+    Memory and parts are bounded: samples stand apart by the span over their greatest number.
+    """
+
+    def __init__(self, around: Around, cells: int) -> None:
+        self._around, self._cells = around, cells
+        span_ms = (around.before_s + around.after_s) * 1000
+        self._apart_ms = span_ms / max(1, min(MOST_SAMPLES, MOST_VOLTAGES // max(1, cells)))
+        self._most_rows = max(1, PART_BYTES // (6 * cells + 12))
+        self._ring: deque[tuple[int, array[int]]] = deque()
+        self._part: list[tuple[int, array[int]]] = []
+        self._last_ms: int | None = None
+        self._until_ms: int | None = None
+        self._found_ms: int | None = None
+
+    def add(self, cells: Mapping[int, float], utc_ms: int) -> tuple[CellSamples, ...]:
+        """Take a sample: voltages by the cells' numbers from 1. Return parts that are due."""
+        if not self._cells or not (self._around.before_s or self._around.after_s):
+            return ()
+        last_ms, self._last_ms = self._last_ms, utc_ms
+        if last_ms is not None and utc_ms < last_ms:  # the clock was set back
+            self._ring.clear()
+            self._until_ms = self._found_ms = None
+            return self._taken()
+        if last_ms is not None and utc_ms - last_ms < self._apart_ms:
+            self._last_ms = last_ms
+            return ()
+        row = array("i", (_MISSING,)) * self._cells
+        for number, voltage in cells.items():
+            row[number - 1] = round(voltage * _STEPS)
+        if self._until_ms is not None and utc_ms > self._until_ms:
+            self._until_ms = None
+            due = self._taken()
+            self._keep(row, utc_ms)
+            return due
+        if self._until_ms is None:
+            self._keep(row, utc_ms)
+            return ()
+        self._part.append((utc_ms, row))
+        full = len(self._part) >= self._most_rows or utc_ms - self._part[0][0] >= PART_MS
+        return self._taken() if full else ()
+
+    def found(self, utc_ms: int) -> tuple[CellSamples, ...]:
+        """Return the samples before a finding at `utc_ms`; later ones follow."""
+        if self._found_ms is not None and 0 <= utc_ms - self._found_ms < self._around.again_s * 1000:
+            return ()
+        self._found_ms, self._until_ms = utc_ms, utc_ms + round(self._around.after_s * 1000)
+        self._part, self._ring = list(self._ring), deque()
+        return self._taken()
+
+    def _keep(self, row: "array[int]", utc_ms: int) -> None:
+        self._ring.append((utc_ms, row))
+        while utc_ms - self._ring[0][0] > self._around.before_s * 1000:
+            self._ring.popleft()
+
+    def _taken(self) -> tuple[CellSamples, ...]:
+        rows, self._part = self._part, []
+        parts = (rows[first : first + self._most_rows] for first in range(0, len(rows), self._most_rows))
+        return tuple(
+            CellSamples(
+                part[0][0],
+                tuple((at - part[0][0], tuple(None if each == _MISSING else each for each in row)) for at, row in part),
+            )
+            for part in parts
+        )
 
 
 class CellStatistics:

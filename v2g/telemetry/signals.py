@@ -127,7 +127,9 @@ Number = Annotated[int, Meta(ge=1, le=MAX_NUMBER)]
 CELL_STEP_V: Final = 0.0001
 """Step of the voltages of single cells in samples."""
 
-CellRow = Annotated[tuple[Annotated[int, Meta(ge=0, le=50_000)] | None, ...], Meta(max_length=2000)]
+MAX_CELLS: Final = 2000
+
+CellRow = Annotated[tuple[Annotated[int, Meta(ge=0, le=50_000)] | None, ...], Meta(max_length=MAX_CELLS)]
 """Cells in their order, in steps of 0.1 mV; None: not in this sample."""
 
 

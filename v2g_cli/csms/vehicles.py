@@ -4,12 +4,14 @@ import os
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 
 from v2g.errors import ConfigError
+from v2g.extras import extras_named
 from v2g.io.runtime.clock import Clock
 from v2g.units import LAST_MS
-from v2g_cli.csms.show import JsonFlag, client_of, part, show
+from v2g_cli.csms.show import JsonFlag, client_of, part, show, show_one
 from v2g_cli.csms.vehicle_plot import (
     BATTERY,
     BATTERY_WIDTH_S,
@@ -117,6 +119,35 @@ def plot(
     picture = chart(f"Telemetry of {ev or 'all vehicles'}", starts, width_ms, rows)
     with os.fdopen(open_new(file, hint="name another file"), "w", encoding="utf-8") as written:
         written.write(picture)
+
+
+@app.command()
+def profile(
+    context: typer.Context,
+    ev: Vehicle,
+    reference: Annotated[int, typer.Option("--reference", min=20, max=366, help="Days that were sound.")] = 30,
+    days: Annotated[int, typer.Option("--days", min=1, max=30, help="Days since then, to be compared.")] = 3,
+    json: JsonFlag = False,
+) -> None:
+    """Say whether a battery's temperature profile has shifted: exit code 1 if it has.
+
+    Example: `v2g csms profile EV-1 --reference 30 --days 3`
+    """
+    with extras_named():
+        from v2g.battery import heat_profiles as profiles
+
+    client, intervals = client_of(context), dict[int, dict[str, float]]()
+    end_ms = Clock().utc_ms() // profiles.DAY_MS * profiles.DAY_MS
+    begin_ms = end_ms - (reference + days) * profiles.DAY_MS
+    most = (end_ms - begin_ms) // (profiles.WIDTH_S * 1000)
+    for signal in profiles.SIGNALS:
+        query = {"signal": signal, "width_s": profiles.WIDTH_S, "from_ms": begin_ms, "to_ms": end_ms}
+        for each in client.pages(f"/vehicles/{part(ev)}/aggregates", most + 1, **query):
+            intervals.setdefault(each["at_ms"], {})[signal] = each["mean"]
+    found = profiles.find(intervals, profiles.Settings(days=days))
+    show_one(msgspec.to_builtins(found) | {"ev": ev}, json=json)
+    if found.shifted:
+        raise typer.Exit(1)
 
 
 @app.command()

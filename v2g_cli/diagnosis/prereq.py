@@ -27,6 +27,7 @@ EXTRAS: Final = {
     "patches": "`v2g ota patch`, and chargers that load differences instead of whole images",
     "csms": "a back end",
     "planning": "plans for fleets",
+    "analytics": "temperature profiles of batteries",
     "postgres": "a back end of several nodes",
     "kafka": "telemetry to Kafka",
     "parquet": "exports as Parquet",

@@ -26,7 +26,7 @@ from csms.domain.diagnostics.vehicle_state import CONTEXT, VehicleState
 from csms.domain.security.access import Permission, may_handle, sees
 from v2g.config import nearest
 from v2g.errors import StoreError
-from v2g.telemetry.signals import SIGNALS
+from v2g.telemetry.signals import SIGNALS, CellSamples
 from v2g.units import LAST_MS, UtcMs
 
 MAX_EXPORT: Final = 1_000_000
@@ -130,6 +130,16 @@ class Values(msgspec.Struct, frozen=True, kw_only=True):
     values: dict[str, float]
 
 
+class CellRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """Samples of single cells in one record. A sample is its time in ms after `begin_ms`, and the cells in the order of
+    the gateway's `signals`, in steps of 0.1 mV (null: not measured)."""
+
+    at_ms: int
+    boot: int
+    seq: int
+    cells: CellSamples
+
+
 class Point(msgspec.Struct, frozen=True, kw_only=True):
     """A position of the vehicle, degrees; null: not known yet."""
 
@@ -221,6 +231,21 @@ async def list_vehicle_values(call: Call, parameters: WhichValues) -> Page[Value
         tuple[int, int, int],
         ("at_ms", "boot", "seq"),
         lambda connection, after, limit: rows.values(connection, parameters.ev, signals, span, limit, after),
+    )
+
+
+@get("/vehicles/{ev}/cells", Permission.READ_BATTERIES)
+async def list_cell_samples(call: Call, parameters: Span) -> Page[CellRecord]:
+    """List samples of single cells, which a vehicle sends around a finding, oldest first."""
+    _require_vehicle(call, parameters.ev)
+    span = parameters.from_ms, parameters.to_ms
+    return await pages(
+        call,
+        parameters,
+        CellRecord,
+        tuple[int, int, int],
+        ("at_ms", "boot", "seq"),
+        lambda connection, after, limit: rows.cell_samples(connection, parameters.ev, span, limit, after),
     )
 
 
@@ -368,6 +393,7 @@ OPERATIONS = (
     list_vehicle_route,
     list_vehicle_aggregates,
     list_battery_estimates,
+    list_cell_samples,
     export_vehicle_values,
     erase_vehicle_telemetry,
 )

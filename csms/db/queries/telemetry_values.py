@@ -21,6 +21,7 @@ from csms.db.telemetry_seal import seal_of
 from csms.domain.diagnostics.aggregates import Segment
 from csms.domain.diagnostics.vehicle_state import VehicleState, decode_state, encode_state, join
 from v2g import typed_json
+from v2g.telemetry.signals import CellSamples
 
 STEP: Final = 200
 """Runs of consecutive records aggregated in one transaction."""
@@ -39,7 +40,12 @@ class _Signals(msgspec.Struct, frozen=True):
     signals: dict[str, float] = {}
 
 
+class _Cells(msgspec.Struct, frozen=True):
+    cells: CellSamples | None = None
+
+
 _signals = typed_json.decoder(_Signals).decode
+_cells = typed_json.decoder(_Cells).decode
 
 _LATITUDE, _LONGITUDE = "location.latitude", "location.longitude"
 
@@ -96,6 +102,35 @@ def values(
         numbers = numbers_in(document_of(connection, row))
         values = {name: numbers[name] for name in signals if name in numbers}
         found.append({"at_ms": row.at_ms, "boot": row.boot, "seq": row.seq, "context": row.context, "values": values})
+    return found
+
+
+def cell_samples(
+    connection: Connection, ev: str, span_ms: tuple[int, int], limit: int, after: Place | None
+) -> list[dict[str, Any]]:
+    """Return records with samples of single cells, oldest first: from the first time to before the second."""
+    table, found = telemetry.c, list[dict[str, Any]]()
+    place = table.at_ms, table.boot, table.seq
+    without_values = or_(
+        table.present == 0, and_(*(telemetry.c[name].is_(None) for name in ("present", *VALUES.values())))
+    )
+    while len(found) < limit:
+        query = (
+            select(table.ev, *place, table.document)
+            .where(table.ev == ev, table.at_ms >= span_ms[0], table.at_ms < span_ms[1], without_values)
+            .order_by(*place)
+            .limit(STEP)
+        )
+        if after is not None:
+            query = query.where(tuple_(*place) > tuple_(*after))
+        records = connection.execute(query).all()
+        for row in records:
+            after = row.at_ms, row.boot, row.seq
+            cells = _cells(document_of(connection, row)).cells
+            if cells is not None and len(found) < limit:
+                found.append({"at_ms": row.at_ms, "boot": row.boot, "seq": row.seq, "cells": cells})
+        if len(records) < STEP:
+            break
     return found
 
 

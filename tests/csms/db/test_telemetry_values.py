@@ -17,8 +17,10 @@ from csms.domain.diagnostics.vehicle_state import VehicleState, readings_of
 from tests.csms.databases import Databases
 from tests.csms.db.telemetry_values import made, put
 from tests.csms.sealed_store import store
+from v2g.telemetry.batch import Batcher
 from v2g.telemetry.delivery import encode_delivery
-from v2g.telemetry.signals import SIGNALS, encode_record
+from v2g.telemetry.local_events import LocalEvent
+from v2g.telemetry.signals import SIGNALS, CellSamples, encode_record
 
 __all__ = ["store"]
 
@@ -146,3 +148,19 @@ def test_nodes_that_save_a_state_make_no_value_older(store: Store) -> None:
     assert {name: each.seq for name, each in state.readings.items()} == {
         "battery.soc": 9, "motor.speed": 3, "context": 9
     }  # fmt: skip
+
+
+@pytest.mark.requirement("R104")
+def test_samples_of_cells_are_found_among_other_records(store: Store) -> None:
+    batcher = Batcher("EV-1", 1)
+    put(
+        store, [batcher.cells(CellSamples(number, ((0, (37_000 + number, None)),)), number) for number in range(1, 251)]
+    )
+    put(store, [made(seq, seq, {"battery.soc": 50.0}) for seq in range(251, 260)])
+    put(store, [batcher.event(LocalEvent("evcc", "session.ended", 1, {}), 400)])
+    first = store.do(rows.cell_samples, "EV-1", ALWAYS, 240, None)
+    after = first[-1]["at_ms"], first[-1]["boot"], first[-1]["seq"]
+    rest = store.do(rows.cell_samples, "EV-1", ALWAYS, 240, after)
+    assert [each["cells"].begin_ms for each in (*first, *rest)] == list(range(1, 251))
+    assert rest[-1]["cells"].samples == ((0, (37_250, None)),)
+    assert store.do(rows.cell_samples, "EV-2", ALWAYS, 10, None) == []
