@@ -128,7 +128,14 @@ async def test_metrics_show_a_lost_broker_a_failing_sink_and_a_silent_vehicle(
         await csms.kill()
         influx.close()
         bus.close()
-    assert named(alerts().values()) | named(each for every in panels().values() for each in every) <= names
+    used = named(alerts().values()) | named(each for every in panels().values() for each in every)
+    page = (FILES.parents[1] / "docs" / "how-to" / "monitor-with-prometheus.md").read_text()
+    assert used - OF_STATIONS <= names
+    assert {each.removesuffix("_bucket") for each in OF_STATIONS} <= set(re.findall(r"\| `(v2g_\w+)", page))
+
+
+OF_STATIONS = {"v2g_site_overload_amperes", "v2g_ocpp_received_seconds_bucket"}
+"""Metrics without a series before a station connects."""
 
 
 def named(expressions: Iterable[str]) -> set[str]:
@@ -176,6 +183,21 @@ FAULTS = {
     "V2gGatewayOutboxFull": (
         {"v2g_gateway_outbox_bytes": "90x30", "v2g_gateway_outbox_capacity_bytes": "100x30"},
         {"v2g_gateway_outbox_bytes": "9x30", "v2g_gateway_outbox_capacity_bytes": "100x30"},
+    ),
+    "V2gAlertsActive": (
+        {'v2g_alerts_active{severity="error"}': "1x120"},
+        {'v2g_alerts_active{severity="warning"}': "1x120"},
+    ),
+    "V2gEmailsWait": (
+        {"v2g_alert_emails_waiting_seconds": "540+60x30"},
+        {"v2g_alert_emails_waiting_seconds": "30x30"},
+    ),
+    "V2gStationsLost": ({"v2g_stations_connected": "100x5 70x30"}, {"v2g_stations_connected": "100x5 85x30"}),
+    "V2gJournalsQuarantined": ({"v2g_journals_quarantined": "1x30"}, {"v2g_journals_quarantined": "0x30"}),
+    "V2gStoreBehind": ({"v2g_store_waiting": "2000x30"}, {"v2g_store_waiting": "900x30"}),
+    "V2gSiteOverloaded": (
+        {'v2g_site_overload_amperes{site="S"}': "3x30"},
+        {'v2g_site_overload_amperes{site="S"}': "0x30"},
     ),
     "V2gGatewayStopped": ({"v2g_gateway_updated_seconds": "0x30"}, {"v2g_gateway_updated_seconds": "0+60x30"}),
 }

@@ -205,6 +205,10 @@ TARGETS: Final[Mapping[str, Target]] = {
     "dispatch": Target("csms/services/charging/dispatch.py", ("tests/csms/services/charging/test_dispatch.py",)),
     "qr_payment": Target("csms/domain/billing/qr_payment.py", ("tests/csms/domain/billing/test_qr_payment.py",)),
     "usage": Target("csms/domain/billing/usage.py", ("tests/csms/domain/billing/test_usage.py",)),
+    "alerts": Target("csms/domain/diagnostics/alerts.py", ("tests/csms/domain/diagnostics/test_alerts.py",)),
+    "alert_rules": Target(
+        "csms/domain/diagnostics/alert_rules.py", ("tests/csms/domain/diagnostics/test_alert_rules.py",)
+    ),
     "vat": Target("csms/domain/billing/vat.py", ("tests/csms/domain/billing/test_vat.py",)),
     "confirmation": Target("v2g/energy/settlement/confirmation.py", ("tests/energy/settlement/test_confirmation.py",)),
     "canonical": Target("v2g/energy/settlement/canonical.py", ("tests/energy/settlement/test_canonical.py",)),

@@ -9,7 +9,7 @@ from prometheus_client.core import Metric
 
 from csms.api.http.call import Call
 from csms.api.http.operations import Reply, get
-from csms.db.queries import reviews, telemetry, telemetry_pending, transactions
+from csms.db.queries import alert_mails, alerts, reviews, telemetry, telemetry_pending, transactions
 from csms.domain.diagnostics.aggregates import AGGREGATES
 from csms.domain.security.access import Permission
 from v2g.io.metrics import gauge
@@ -21,11 +21,15 @@ async def read_metrics(call: Call) -> Reply[bytes]:
     services = call.services
     unbooked = await call.run(reviews.counts)
     active = await call.run(transactions.count_active)
+    oldest_ms, now_ms = await call.run(alert_mails.oldest), services.clock.utc_ms()
+    waits_s = 0.0 if oldest_ms is None else max(0, now_ms - oldest_ms) / 1000
     present = [
         gauge("v2g_stations_connected", "Connected stations.", len(services.connections.connected())),
         gauge("v2g_transactions_active", "Transactions that have not ended.", active),
         gauge("v2g_journals_waiting", "Complete journals that wait for evidence.", unbooked["waiting"]),
         gauge("v2g_journals_quarantined", "Journals in quarantine.", unbooked["quarantined"]),
+        gauge("v2g_alerts_active", "Alerts that have not ended.", await call.run(alerts.counts), "severity"),
+        gauge("v2g_alert_emails_waiting_seconds", "How long the oldest e-mail about an alert has waited.", waits_s),
         gauge("v2g_store_waiting", "Operations waiting for the store.", services.store.waiting),
         gauge("v2g_event_streams", "Open event streams.", call.backend.streams.open),
         *await _telemetry(call),

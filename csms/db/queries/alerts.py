@@ -25,6 +25,7 @@ from csms.domain.diagnostics.alerts import (
 from csms.domain.diagnostics.alerts import announcement as announcement_of
 from v2g import typed_json
 from v2g.errors import RefusedError
+from v2g.events import Severity
 
 MOST_KINDS: Final = 100
 """Kinds of alerts that one subject may have."""
@@ -140,6 +141,13 @@ def active_by_rules(connection: Connection) -> dict[RuleName, set[str]]:
     for row in connection.execute(select(alerts.c.kind, alerts.c.subject).where(there)):
         found[row.kind].add(row.subject)
     return found
+
+
+def counts(connection: Connection) -> dict[str, int]:
+    """Return how many alerts of each severity have not ended."""
+    query = select(alerts.c.severity, func.count()).where(alerts.c.latest, alerts.c.cleared_ms.is_(None))
+    found = dict.fromkeys(get_args(Severity), 0)
+    return found | {row[0]: row[1] for row in connection.execute(query.group_by(alerts.c.severity))}
 
 
 def acknowledge(connection: Connection, alert_id: int, by: str, note: str, now_ms: int) -> None:
