@@ -625,3 +625,20 @@ async def test_alerts_are_listed_shown_and_acknowledged(cli: Cli) -> None:
     code, _, errors = await cli("alerts", "show", "99")
     assert code != 0
     assert "alert" in errors
+
+
+@pytest.mark.requirement("R125")
+async def test_rules_are_listed_and_alerts_silenced(cli: Cli) -> None:
+    _, table, _ = await cli("alerts", "rules")
+    assert "station_offline" in table
+    words = ("alerts", "silence", "station", "--subject", STATION, "--for", "8h", "--note", "replaced")
+    (made,) = await cli.records(*words, role=Role.OPERATOR)
+    assert made["until_ms"] - made["created_ms"] == pytest.approx(8 * 3_600_000, abs=60_000)
+    assert await cli.records("alerts", "silences", role=Role.VIEWER) == [made]
+    assert (await cli("alerts", "end-silence", str(made["silence_id"])))[0] == 0
+    assert await cli.records("alerts", "silences") == []
+    code, _, errors = await cli("alerts", "silence", "station", "--for", "soon")
+    assert (code, "30m, 8h or 2d" in errors) == (2, True)
+    code, _, errors = await cli("alerts", "silence", "nothing", "--for", "1h")
+    assert code != 0
+    assert "subject_kind" in errors
