@@ -105,7 +105,7 @@ def rules_of(changes: Mapping[RuleName, RuleChange]) -> dict[RuleName, Rule]:
 
 def _changed(rule: Rule, change: RuleChange) -> Rule:
     limit = rule.limit if change.limit is None else change.limit
-    scaled = limit * rule.clear / rule.limit if rule.limit else limit
+    scaled = limit * (rule.clear / rule.limit) if rule.limit else limit  # the same where both are
     return msgspec.structs.replace(
         rule,
         limit=limit,
@@ -119,7 +119,8 @@ def contradiction(name: RuleName, change: RuleChange) -> str:
     """Return what is wrong with a change; "" for nothing: an alert has to end before it begins again."""
     rule, after = RULES[name], _changed(RULES[name], change)
     if rule.clear > rule.limit:
-        return "" if after.clear >= after.limit else f"has clear = {after.clear:g} below limit = {after.limit:g}"
+        wrong = f"has clear = {after.clear:g}, not above limit = {after.limit:g}"  # equal, it would begin above
+        return "" if after.clear > after.limit else wrong
     return "" if after.clear <= after.limit else f"has clear = {after.clear:g} above limit = {after.limit:g}"
 
 

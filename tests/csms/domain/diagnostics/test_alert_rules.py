@@ -1,5 +1,7 @@
 """Alert rules: what begins and ends by values, with hysteresis, and what a configuration may change."""
 
+from typing import get_args
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,6 +20,28 @@ from csms.domain.diagnostics.alert_rules import (
 NOW = 10**12
 HOT: RuleName = "over_temperature"
 EXPIRES: RuleName = "node_certificate_expires"
+
+
+@pytest.mark.requirement("R125")
+def test_rules_are_those_that_operators_were_promised() -> None:
+    found = {name: (each.subject_kind, each.limit, each.clear, each.severity) for name, each in RULES.items()}
+    week, month = 604_800, 2_678_400
+    assert found == {
+        "station_offline": ("station", 900, 900, "warning"),
+        "station_faulted": ("station", 60, 60, "error"),
+        "over_temperature": ("station", 80, 75, "error"),
+        "fuse_overloaded": ("site", 0, 0, "error"),
+        "queue_ages": ("queue", 900, 300, "warning"),
+        "node_gone": ("node", 60, 60, "error"),
+        "station_certificate_expires": ("station", 14, 15, "warning"),
+        "node_certificate_expires": ("node", 14, 15, "error"),
+        "money_quarantined": ("settlement", 0, 0, "warning"),
+        "vehicle_silent": ("vehicle", week, week, "warning"),
+        "battery_unchecked": ("vehicle", month, month, "warning"),
+        "campaign_halted": ("campaign", 0, 0, "error"),
+    }
+    assert all(each.enabled for each in RULES.values())
+    assert set(RULES) == set(get_args(RuleName))
 
 
 def begun(name: RuleName, values: dict[str, float], active: set[str], rule: Rule | None = None) -> dict[str, bool]:
@@ -78,15 +102,17 @@ def test_evidence_and_severity_are_in_the_report() -> None:
 @given(st.floats(0, 1e6), st.sampled_from(sorted(RULES)))
 def test_a_changed_limit_keeps_the_hysteresis(limit: float, name: RuleName) -> None:
     change = RuleChange(limit=limit)
-    assert contradiction(name, change) == ""
     rule, usual = rules_of({name: change})[name], RULES[name]
-    assert rule.limit == limit
+    below = usual.clear > usual.limit
+    assert (contradiction(name, change) == "") is not (below and rule.clear == limit), "0 days is no time to renew"
+    assert (rule.limit, rule.severity) == (limit, usual.severity)
     if usual.limit:
         assert rule.clear == pytest.approx(limit * usual.clear / usual.limit)
 
 
 def test_an_alert_that_could_not_end_before_it_begins_is_a_contradiction() -> None:
     assert "above limit" in contradiction(HOT, RuleChange(clear=81.0))
-    assert "below limit" in contradiction(EXPIRES, RuleChange(clear=13.0))
+    for clear in (13.0, 14.0):
+        assert "not above limit" in contradiction(EXPIRES, RuleChange(clear=clear))
     assert contradiction(HOT, RuleChange(clear=80.0)) == ""
     assert rules_of({HOT: RuleChange(clear=70.0)})[HOT].clear == 70.0

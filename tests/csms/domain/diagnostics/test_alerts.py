@@ -15,6 +15,7 @@ from csms.domain.diagnostics.alerts import (
     Report,
     SubjectKind,
     announcement,
+    escalation_due,
     follow,
     may_read,
     readable,
@@ -137,6 +138,27 @@ def test_a_silenced_alert_waits_with_announcement_and_escalation_and_is_not_lost
     assert announced(silent, NOW)[0] == []
     ended = after(report(6, raised=False), alert=raised)
     assert announced(ended, 6 + HOLD_MS, silenced=True)[0] == ["alert_cleared"], "its beginning was announced"
+
+
+@pytest.mark.requirement("R125")
+def test_an_acknowledged_error_is_not_escalated_and_one_that_was_not_announced_is_not() -> None:
+    alert = after(report(1, severity="error"))
+    assert (alert.value, alert.limit) == (1.0, 0.5)
+    assert escalation_due(alert, NOW, ESCALATE_MS) is False
+    _, raised = announced(alert, 1)
+    assert announced(raised, ESCALATE_MS[0] + 1)[0] == ["alert_escalated"]
+    seen = msgspec.structs.replace(raised, acknowledged_ms=2, acknowledged_by="ops")
+    assert announced(seen, NOW)[0] == []
+
+
+@pytest.mark.requirement("R125")
+def test_a_worse_report_of_the_same_time_counts_and_another_end_does_not_begin_anything() -> None:
+    worse = after(report(1), report(1, severity="error"))
+    assert (worse.severity, worse.count, worse.acknowledged_by, worse.note) == ("error", 1, "", "")
+    _, ended = announced(after(report(1), report(2, raised=False)), 2 + HOLD_MS)
+    ended = msgspec.structs.replace(ended, alert_id=7)
+    again = after(report(9, raised=False), alert=ended)
+    assert (again.alert_id, again.count, again.announced, again.cleared_ms) == (7, 1, "cleared", 2)
 
 
 def test_a_time_in_the_future_delays_nothing() -> None:
