@@ -229,3 +229,20 @@ async def test_a_plug_that_heats_itself_takes_the_charger_out_of_service_until_a
     await site.until(lambda: site.named("secc", "session.ready"))
     assert not output.exists()
     assert not site.named("secc", "emergency.asserted")
+
+
+@pytest.mark.requirement("R128")
+async def test_a_warm_plug_lowers_what_the_charger_offers_and_the_session_goes_on(site: Site) -> None:
+    """84 degrees leave a fifth of 22 kW: 6 A a phase, where the cable permits 13 A."""
+    hot = '[[hardware.simulated.faults]]\nfault = "over_temperature"\nwhen = "closed"\nafter_s = 2\nvalue = 84\n'
+    site.start("secc", hot)
+    await site.until(lambda: site.named("secc", "session.ready"))
+    site.start("evcc")
+    await site.charges()
+    await site.until(lambda: site.named("evcc", "basic.draws"))
+    before_w = site.named("evcc", "basic.draws")[-1]["power_w"]
+    await site.until(lambda: 0 < site.named("evcc", "basic.draws")[-1]["power_w"] < before_w)
+    assert site.named("evcc", "basic.draws")[-1]["power_w"] <= 22_080 * 20 // 100
+    assert site.flows
+    assert not site.named("secc", "safety.opened")
+    assert not site.named("secc", "hardware.fault_began")
