@@ -24,6 +24,13 @@ _PYTHON: Final = "python3,python3-venv"
 _SYSTEM: Final = "dbus,systemd,systemd-sysv"
 
 
+_LAN: Final = (
+    "ip link add lan type veth peer name far && ip link set far up && ip link set lan up "
+    "&& ip address add 192.0.2.1/24 dev lan && ip route add default via 192.0.2.254"
+)
+"""A network in which nobody answers: the demo's CAN bus is multicast, which needs a route."""
+
+
 def debian(root: Path) -> None:
     """Make a Debian that boots, with what the pages ask for; needs root and a mirror."""
     included = f"{_SYSTEM},{_PYTHON},{_NETWORK},{_TOOLS}"
@@ -65,6 +72,7 @@ def booted(root: Path, environment: Mapping[str, str]) -> Iterator[Elsewhere]:
         while said(machine, "systemctl is-system-running", fails=True) not in ("running", "degraded"):
             assert time.monotonic() < end, console.read_text()
             time.sleep(0.05)
+        said(machine, _LAN)
         yield machine
         said(machine, "systemctl poweroff", fails=True)
         process.wait(BOOT_S)

@@ -76,8 +76,6 @@ TARGETS: Final[Mapping[str, Target]] = {
         "secc/hardware/simulated_drivers.py",
         tuple(f"tests/secc/hardware/test_{each}.py" for each in ("assembly", "drivers")),
     ),
-    "driver_files": Target("v2g_cli/driver_files.py", ("tests/cli/test_driver_files.py",)),
-    "secc_config": Target("secc/config.py", ("tests/secc/test_config.py", "tests/cli/test_config_check.py")),
     "drivers": Target("secc/hardware/drivers.py", ("tests/secc/hardware/test_drivers.py",)),
     "driver_guard": Target("secc/hardware/driver_guard.py", ("tests/secc/hardware/test_driver_guard.py",)),
     "watch": Target("evcc/session/watch.py", ("tests/evcc/session/test_watch_rules.py",)),
