@@ -47,7 +47,7 @@ KEPT: Final = (("uplot", "1.6.32", "MIT"),)
 """Libraries of browsers that are copied into the wheel, `csms/console/static`: name at npm, version, licence."""
 
 COMMANDS: Final = {
-    "v2g": "v2g_cli.main",
+    "v2g": "v2g_cli.__main__",
     "v2g-diag": "v2g_cli.diag",
     "v2g-telemetry-daemon": "v2g_cli.telemetry",
 }

@@ -31,7 +31,7 @@ LATER = (
     "asn1tools",
 )
 
-OF_A_COMMAND = ("pki_tools", "v2g_station", "v2g_testkit", "secc", "csms")
+OF_A_COMMAND = ("pydantic", "pki_tools", "v2g_station", "v2g_testkit", "secc", "csms")
 
 
 def test_charger_and_vehicle_load_what_they_do_not_need_at_their_start_later_or_never() -> None:

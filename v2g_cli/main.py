@@ -194,7 +194,3 @@ def guarded(command: Callable[[], None]) -> None:
         except Exception as error:  # noqa: BLE001 - the last place to catch it
             defects.report("command", defect(error))
     sys.exit(DEFECT_EXIT if defects.count else code)
-
-
-if __name__ == "__main__":
-    main()

@@ -175,7 +175,7 @@ def test_what_exists_is_kept(v2g: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize("most_octets", [100, 1400, 2000, 2600])
 def test_a_full_disk_leaves_nothing(tmp_path: Path, most_octets: int) -> None:
     """The first file that is too large is of the PKI, of its second half, or the configuration."""
-    command = [sys.executable, "-m", "v2g_cli.main", "secc", "init", str(tmp_path / "new/charger"), "--csms", ""]
+    command = [sys.executable, "-m", "v2g_cli", "secc", "init", str(tmp_path / "new/charger"), "--csms", ""]
     limited = ["prlimit", f"--fsize={most_octets}", *command]
     done = subprocess.run(limited, capture_output=True, text=True, check=False, env=os.environ | NO_BYTECODE)
     assert done.returncode == 8, done.stderr

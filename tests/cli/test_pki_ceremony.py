@@ -88,7 +88,7 @@ def test_a_key_that_is_joined_for_a_command_is_gone_when_the_command_line_is_kil
     v2g: Run, lab: PkiTree, tmp_path: Path
 ) -> None:
     papers, key = split(v2g, lab, tmp_path / "c"), tmp_path / "joined.key"
-    command = [sys.executable, "-m", "v2g_cli.main", "pki", "ceremony", "join", str(tmp_path / "c/root.sealed")]
+    command = [sys.executable, "-m", "v2g_cli", "pki", "ceremony", "join", str(tmp_path / "c/root.sealed")]
     command += [*shares(papers, 1, 2, 4), "--out", str(key), "--", "sh", "-c", "echo running; sleep 60"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

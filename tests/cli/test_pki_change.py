@@ -55,7 +55,7 @@ def test_a_tree_is_plain_text_in_a_pipe_and_drawn_at_a_terminal(v2g: Run, lab: P
     assert any(line.startswith("      secc\tDEV2GS") for line in piped.splitlines())
     ours, theirs = pty.openpty()
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "160"}
-    command = [sys.executable, "-m", "v2g_cli.main", "pki", "show", str(lab)]
+    command = [sys.executable, "-m", "v2g_cli", "pki", "show", str(lab)]
     with subprocess.Popen(command, stdout=theirs, env=environment) as process:
         os.close(theirs)
         drawn = b""

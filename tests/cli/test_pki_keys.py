@@ -5,6 +5,7 @@ The openssl command judges the requests.
 
 import json
 import subprocess
+import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -64,7 +65,7 @@ def test_a_key_is_made_requested_certified_and_used(
     assert json.loads(made.output)["public_key"] in verified.stdout
     chain = tmp_path / "new.pem"
     issued = v2g("pki", "issue", str(tree.directory), "--role", "vehicle", "--csr", str(request), "--out", str(chain),
-                 "--name", f"new-{tmp_path.name}")  # fmt: skip
+                 "--name", f"new-{uuid.uuid4().hex}")  # fmt: skip
     assert issued.code == 0, issued.errors
     credentials = load_credentials(chain, KeyReference.from_text(uri, tmp_path))
     leaf, *above = credentials.chain

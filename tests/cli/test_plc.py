@@ -235,7 +235,7 @@ def test_stamps_and_links_that_make_no_sense_are_reported_in_a_line(
 
 async def _command(*arguments: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "v2g_cli.main", *arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        sys.executable, "-m", "v2g_cli", *arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
 
 

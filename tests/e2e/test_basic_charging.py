@@ -259,7 +259,7 @@ def test_the_same_with_a_control_board_and_with_its_emergency_stop(programs: Pro
     device = programs.folder / "board"
     board = subprocess.Popen(
         [
-            sys.executable, "-m", "v2g_cli.main", "board-sim",
+            sys.executable, "-m", "v2g_cli", "board-sim",
             "--link", str(device), "--medium", str(programs.folder / "medium"), "--lost-s", "2", "--monitor", "python",
         ],
         stdin=subprocess.PIPE,

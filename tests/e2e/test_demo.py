@@ -48,7 +48,7 @@ class Run:
 
 def command(scenario: str, folder: Path) -> list[str]:
     return [
-        sys.executable, "-m", "v2g_cli.main", "demo", "--json",
+        sys.executable, "-m", "v2g_cli", "demo", "--json",
         "--scenario", scenario, "--time-scale", SCALE, "--folder", str(folder),
     ]  # fmt: skip
 
@@ -239,7 +239,7 @@ class TestWholeRun:
         bundle = Path(whole.summary["figures"]["bundle"])
         pki = Path(whole.summary["folder"]) / "pki"
         verify = [
-            sys.executable, "-m", "v2g_cli.main", "settle", "verify", "--independent", "--max-reaction", "600",
+            sys.executable, "-m", "v2g_cli", "settle", "verify", "--independent", "--max-reaction", "600",
             "--root", str(pki / "v2g/root.pem"), "--root", str(pki / "mo/root.pem"),
         ]  # fmt: skip
         done = subprocess.run([*verify, str(bundle)], capture_output=True, text=True)
@@ -330,7 +330,7 @@ class TestPlugAndChargeOf2:
 @pytest.mark.e2e
 def test_an_unknown_scenario_is_named_with_exit_code_2() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "v2g_cli.main", "demo", "--scenario", "nonsense"], capture_output=True, text=True
+        [sys.executable, "-m", "v2g_cli", "demo", "--scenario", "nonsense"], capture_output=True, text=True
     )
     assert done.returncode == 2
     assert "no scenario 'nonsense'" in done.stderr
@@ -417,7 +417,7 @@ def test_a_vehicle_that_is_asked_to_end_does_not_say_that_its_session_went_well(
 
 def test_the_terminal_gets_plain_lines_when_piped(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "v2g_cli.main", "demo", "--scenario", "secc-revoked", "--folder", str(tmp_path / "run")],
+        [sys.executable, "-m", "v2g_cli", "demo", "--scenario", "secc-revoked", "--folder", str(tmp_path / "run")],
         capture_output=True,
         text=True,
         env={**os.environ, "TERM": "xterm"},

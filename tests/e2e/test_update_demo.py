@@ -25,7 +25,7 @@ ATTACKS = {
 
 def run(scenario: str, folder: Path) -> tuple[list[dict[str, Any]], dict[str, bool]]:
     """Return the events of a run, and its checks."""
-    command = [sys.executable, "-m", "v2g_cli.main", "demo", "--json", "--scenario", scenario, "--folder", str(folder)]
+    command = [sys.executable, "-m", "v2g_cli", "demo", "--json", "--scenario", scenario, "--folder", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False)
     assert not done.stderr, done.stderr
     records = [json.loads(line) for line in done.stdout.splitlines()]

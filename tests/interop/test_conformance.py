@@ -19,7 +19,7 @@ from v2g.iso15118.select import EditionName
 pytestmark = [pytest.mark.xdist_group("cable"), pytest.mark.interop, pytest.mark.long]
 
 READY_S = 60
-TOOL = (sys.executable, "-m", "v2g_cli.main", "conform")
+TOOL = (sys.executable, "-m", "v2g_cli", "conform")
 
 
 def verdicts(namespace: str, *words: str) -> dict[str, str]:

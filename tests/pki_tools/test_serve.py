@@ -241,7 +241,7 @@ class Process:
     """`v2g pki serve --json` and its event lines."""
 
     def __init__(self, directory: Path, port: int = 0) -> None:
-        command = [sys.executable, "-m", "v2g_cli.main", "pki", "serve", str(directory), "--port", str(port), "--json"]
+        command = [sys.executable, "-m", "v2g_cli", "pki", "serve", str(directory), "--port", str(port), "--json"]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         for line in self._process.stdout:
@@ -296,7 +296,7 @@ def test_openssl_receives_a_revocation_and_its_reason(
         [
             sys.executable,
             "-m",
-            "v2g_cli.main",
+            "v2g_cli",
             "pki",
             "revoke",
             str(tree.directory),
@@ -331,7 +331,7 @@ def test_it_ends_well_when_asked_to_and_says_what_is_wrong_when_it_cannot_begin(
     started = time.monotonic()
     assert running.stop(signal.SIGINT) == 0
     assert time.monotonic() - started < 10
-    command = [sys.executable, "-m", "v2g_cli.main", "pki", "serve", str(tmp_path)]
+    command = [sys.executable, "-m", "v2g_cli", "pki", "serve", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30)
     assert done.returncode == 2
     assert "holds no PKI" in done.stderr

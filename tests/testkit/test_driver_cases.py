@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import uuid
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
@@ -398,7 +399,7 @@ DRIVERS = (Driver("card_reader", Config, reader), Driver("display", Config, disp
 def test_drivers_of_card_readers_and_displays(
     kind: Kind, flaw: str, fails: str, tmp_path: Path, monkeypatch: Patch
 ) -> None:
-    name = f"side_{tmp_path.name.replace('-', '_')}"  # a module is imported once in a process
+    name = f"side_{uuid.uuid4().hex}"  # a module is imported once in a process
     install(tmp_path, monkeypatch, {"acme": f"{name}:DRIVERS"}, {name: SIDE})
     driver, held = find(kind, "acme"), 0
 

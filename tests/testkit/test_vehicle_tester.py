@@ -176,7 +176,7 @@ def test_sigterm_leaves_a_report_of_what_was_tested_when_and_how(tmp_path: Path)
     report, pages, port = tmp_path / "report.xml", tmp_path / "pages", free_port(socket.SOCK_DGRAM)
     words = ["evcc", "--profile", "interop", "--without-tls", "--wait", "600", "--only", "RUN", "--device", "Car 7"]
     words += ["--sdp-port", str(port), "--junit", str(report), "--html", str(pages)]
-    tool = (sys.executable, "-m", "v2g_cli.main", "conform", *words)
+    tool = (sys.executable, "-m", "v2g_cli", "conform", *words)
     with subprocess.Popen(tool, stdout=subprocess.PIPE, text=True) as process:
         while f":{port:04X} " not in Path("/proc/net/udp6").read_text():
             assert process.poll() is None

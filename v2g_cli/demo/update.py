@@ -221,7 +221,7 @@ class UpdateRun:
             f'slots = "slots"\nwindow = "00:00-00:00"\nmanufacturer_roots = ["manufacturer.pem"]\n[releases]\n'
             f'root = "repository/metadata/1.root.json"\nurl = "{self.web.url}"\nhardware = "{HARDWARE}"\n'
         )
-        command = [sys.executable, "-m", "v2g_cli.main", "station", "--no-live", "--prefix", "CS-", "--update"]
+        command = [sys.executable, "-m", "v2g_cli", "station", "--no-live", "--prefix", "CS-", "--update"]
         command += [str(update), "--url", f"ws://127.0.0.1:{ready.data['ocpp_port']}/ocpp"]
         command += ["--count", str(self.stations)]
         stations = Program("stations", command, self.folder / "stations.log", EventFile(self.folder / "none"))

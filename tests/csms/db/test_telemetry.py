@@ -46,7 +46,7 @@ def documents(connection: Connection) -> list[bytes]:
 def updated() -> Iterator[None]:
     """A version that knows one more schema, for the time of a test."""
 
-    signals.SCHEMAS[LATER] = signals.Version(())
+    signals.SCHEMAS[LATER] = signals.Version((), (), signals.SIGNALS)
     yield
     del signals.SCHEMAS[LATER]
 
@@ -144,7 +144,7 @@ def test_a_record_that_the_quarantine_rejects_too_is_refused_alone(own: Store) -
 def test_a_record_that_the_database_rejects_delays_no_release(own: Store) -> None:
     del signals.SCHEMAS[LATER]
     take(own, *(later(seq) for seq in range(1, 5)))
-    signals.SCHEMAS[LATER] = signals.Version(())
+    signals.SCHEMAS[LATER] = signals.Version((), (), signals.SIGNALS)
     poison(own, "telemetry", 2)
     assert [each.key[2] for each in own.do(rows.release, None, 8).fresh] == [1, 3, 4]
     assert [each["seq"] for each in own.do(rows.quarantined, None, 10, None)] == [2]
@@ -155,11 +155,11 @@ def test_a_short_page_is_not_the_end_of_a_release(store: Store) -> None:
     """Another node may have taken a part of it."""
     del signals.SCHEMAS[LATER]
     take(store, later(1))
-    signals.SCHEMAS[LATER] = signals.Version(())
+    signals.SCHEMAS[LATER] = signals.Version((), (), signals.SIGNALS)
     assert store.do(rows.release, None, 8).last == ("EV-1", 1, 1)
     del signals.SCHEMAS[LATER]
     take(store, later(2))
-    signals.SCHEMAS[LATER] = signals.Version(())
+    signals.SCHEMAS[LATER] = signals.Version((), (), signals.SIGNALS)
     second = store.do(rows.release, ("EV-1", 1, 1), 8)
     assert ([each.key[2] for each in second.fresh], second.last) == ([2], ("EV-1", 1, 2))
     assert store.do(rows.release, second.last, 8).last is None
@@ -233,7 +233,7 @@ def test_what_is_in_quarantine_is_released_when_it_is_understood(store: Store) -
     again = take(store, later(2), later(3, soc=1.0))
     assert (again.duplicates, again.conflicts) == (1, [("EV-1", 1, 3)])
 
-    signals.SCHEMAS[LATER] = signals.Version(())
+    signals.SCHEMAS[LATER] = signals.Version((), (), signals.SIGNALS)
     early = take(store, later(4), later(5, soc=1.0))  # understood, and in quarantine still
     assert (early.duplicates, early.conflicts, early.fresh) == (1, [("EV-1", 1, 5)], [])
     released, after = 0, None

@@ -172,7 +172,7 @@ def test_records_of_a_lost_store_key_keep_no_others_in_quarantine(
             store.do(records.store, [records.Arrival(read_delivery(encode_delivery([later])), seq)])
         found = store.do(records.quarantined, None, 9, None)
         assert [(each["seq"], each["document"] == "") for each in found] == [(2, False), (1, True)]
-        monkeypatch.setitem(signals.SCHEMAS, "v2g-telemetry/9", signals.Version(()))
+        monkeypatch.setitem(signals.SCHEMAS, "v2g-telemetry/9", signals.Version((), (), signals.SIGNALS))
         assert [each.key for each in store.do(records.release, None, 3).fresh] == [("EV-1", 1, 2)]
         assert charge(store) == [52.0]
         assert [each["seq"] for each in store.do(records.quarantined, None, 9, None)] == [1]

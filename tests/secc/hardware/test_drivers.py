@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import inspect
 import sys
+import uuid
 from pathlib import Path
 
 import msgspec
@@ -88,7 +89,7 @@ NEITHER = "something else"
 @pytest.fixture
 def acme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A distribution with drivers of every quality."""
-    name = f"acme_{tmp_path.name.replace('-', '_')}"  # a module is imported once in a process
+    name = f"acme_{uuid.uuid4().hex}"  # a module is imported once in a process
     names = {
         "acme": "STAGE",
         "acme-meter": "METER",
@@ -181,7 +182,8 @@ def test_a_right_configuration_of_a_driver_has_no_errors(acme: Path) -> None:
 
 
 def test_two_distributions_with_one_name_are_named(acme: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install(acme / "other", monkeypatch, {"acme": f"acme_{acme.name.replace('-', '_')}:STAGE"}, {}, name="other")
+    module = min((each.stem for each in (acme / "site").glob("acme_*.py")), key=len)
+    install(acme / "other", monkeypatch, {"acme": f"{module}:STAGE"}, {}, name="other")
     with pytest.raises(ConfigError, match=r"driver 'acme' is installed by other and by acme"):
         find("stage", "acme")
 
