@@ -173,8 +173,8 @@ class Version(msgspec.Struct, frozen=True):
     """A version of the schema: which optional fields of a record it demands, which it allows, and its signals."""
 
     demands: tuple[str, ...]
-    allows: tuple[str, ...]
-    signals: Mapping[str, Signal]
+    allows: tuple[str, ...] = ()
+    signals: Mapping[str, Signal] = msgspec.field(default_factory=lambda: SIGNALS)
 
 
 _OPTIONAL: Final = ("checkpoint", "trip", "ambient_c", "charging_w", "event", "cells")

@@ -18,7 +18,7 @@ from csms.db.queries import telemetry_aggregates
 from csms.db.queries import telemetry_values as rows
 from csms.domain.security.access import Role
 from tests.csms.api.support import ApiClient
-from v2g.telemetry.signals import SIGNALS, Record, encode_record
+from v2g.telemetry.signals import SCHEMA, SCHEMAS, Record, encode_record
 
 EV = "EV-1"
 
@@ -237,7 +237,7 @@ async def test_an_export_without_room_on_the_disk_is_an_answer(
 async def test_the_states_of_many_vehicles_do_not_hold_the_event_loop(ask: ApiClient) -> None:
     """The loop also sends power commands. Counted is its own CPU time, not that of other work on this machine."""
     number, most_s = 5000, 0.01
-    signals = dict.fromkeys([name for name in SIGNALS if name.startswith("battery.")], 1.0)
+    signals = dict.fromkeys([name for name in SCHEMAS[SCHEMA].signals if name.startswith("battery.")], 1.0)
     for start in range(0, number, 500):
         evs = [f"EV-{each:05}" for each in range(start, start + 500)]
         await deliver(ask, *(encode_record(Record(ev, 1, 1, 60_000, "city", True, signals)) for ev in evs))  # noqa: FBT003

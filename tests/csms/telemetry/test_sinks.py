@@ -36,13 +36,13 @@ from tests.hostile import ATTACKS, DRIPPING, attacking
 from v2g.errors import StoreError, TransportError, UnstorableError
 from v2g.io.runtime.clock import Clock
 from v2g.observe import Observe
-from v2g.telemetry.signals import EV_PATTERN, MAX_UTC_MS, SIGNALS
+from v2g.telemetry.signals import EV_PATTERN, MAX_UTC_MS, SCHEMA, SCHEMAS, SIGNALS
 
 SINKS = ("aggregates", "lake")
 CLASSES = {"truck": ("T-*",), "bus": ("B-*", "T-9")}
 
 
-WIDE = {name: each.minimum + (each.maximum - each.minimum) / 7 for name, each in SIGNALS.items()} | {
+WIDE = {name: each.minimum + (each.maximum - each.minimum) / 7 for name, each in SCHEMAS[SCHEMA].signals.items()} | {
     "battery.soc": 99.0
 }
 """Values of a record that no sink takes: a constraint, the type of a field or the size of a message is against it."""
