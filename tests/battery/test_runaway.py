@@ -140,6 +140,72 @@ def test_a_rise_outlasts_a_dip_of_its_sensor() -> None:
     assert play(*held({**SWOLLEN, "battery.temperature.max": 42.0}, 6.1, 0.4), state=state)[1]
 
 
+def seconds(*celsius: float, begin_s: float = 0.0) -> list[tuple[float, dict[str, float]]]:
+    """Return samples of a temperature, one a second."""
+    return [(begin_s + n, {"battery.temperature.max": each}) for n, each in enumerate(celsius)]
+
+
+@pytest.mark.parametrize(
+    ("celsius", "sign"),
+    [
+        ((30, 32, 34, 36), True),
+        ((30, 32, 34, 34, 36), False),  # a level second takes one away,
+        ((30, 32, 34, 34, 36, 38), True),  # not all
+        ((30, 31, 30, 31, 32, 33), True),
+        ((30, 31, 30, 30, 31, 32), False),  # what was level before does not count against it
+        ((30, 31, 30, 30, 30, 31, 32, 33), True),
+        ((30, 32, 34, 36, 38, 40, 40, 40), True),  # it has ended, and was a sign within a minute
+        ((30, 32, 34, 36, 38, 40, 40, 42), True),
+        ((30, 32, 31, 32, 31.5, 32.5), False),  # three rises more than falls of a second, and not 3 K
+    ],
+)
+def test_seconds_of_rise_count_less_those_without(celsius: tuple[float, ...], sign: bool) -> None:
+    state, _ = play(*seconds(*celsius))
+    end = len(celsius) - 1 + 0.1
+    _, found = play(*held({**SWOLLEN, "battery.temperature.max": celsius[-1]}, end, 0.4), state=state)
+    assert bool(found) is sign
+
+
+def test_limits_are_exact() -> None:
+    """2 kPa more is none yet, nor is three quarters of the mean; nothing counts without a mean."""
+    hot = held({**HOT, "battery.pressure": 103.0}, 0.1)
+    assert not play((0.0, {}), *hot)[1]
+    mean = {"battery.cell_voltage.mean": 4.0}
+    assert not play((0.0, {}), *held({**HOT, **mean, "battery.cell_voltage.min": 3.0}, 0.1))[1]
+    assert play((0.0, {}), *held({**HOT, **mean, "battery.cell_voltage.min": 2.99}, 0.1))[1]
+    assert play((0.0, {}), *held({**HOT, **mean, "battery.cell_voltage.min": 0.5}, 0.1))[1]
+    assert not play((0.0, {}), *held({**HOT, "battery.cell_voltage.mean": math.nan, **COLLAPSED}, 0.1))[1]
+
+
+def test_the_evidence_says_how_long_ago_each_sign_was() -> None:
+    _, found = play(*held(HOT, 0.0), (1.0, {}), *held(COLLAPSED, 10.0))
+    assert found[0].evidence["sign.temperature_s"] == 10.0
+    assert found[0].evidence["sign.voltage_s"] == 0.0
+    assert set(found[0].evidence) == {*SOUND, "sign.temperature_s", "sign.voltage_s"}
+    _, found = play((0.0, {}), *held({**HOT, **SWOLLEN}, 0.1))
+    assert {"sign.temperature_s", "sign.pressure_s"} <= set(found[0].evidence)
+
+
+def test_two_signs_of_the_past_need_one_of_the_present() -> None:
+    state, found = play((0.0, {}), *held({**HOT, **COLLAPSED}, 0.1))
+    assert found
+    state = msgspec.structs.replace(state, latched_ms=None)
+    assert not play((1.0, {}), state=state)[1]
+
+
+def test_the_default_limits() -> None:
+    assert runaway.Settings() == runaway.Settings(
+        gradient=1.0, gradient_s=3.0, temperature_c=65.0, voltage=0.25, pressure_kpa=2.0, pressure_s=10.0,
+        together_s=60.0, hold_s=0.3,
+    )  # fmt: skip
+    _, found = play(*held({**HOT, **COLLAPSED}, 0.0))
+    ended = runaway.reset(runaway.State(latched_ms=1), 7)[1]
+    assert [(each.severity, each.value, each.limit) for each in (*found, *ended)] == [
+        ("error", 2.0, 1.0),
+        ("error", 0.0, 1.0),
+    ]
+
+
 def test_a_noisy_sensor_does_not_rise() -> None:
     """Two degrees of noise, also when it happens to rise three times in a row by the marks of seconds."""
     noise = [0.0, 1.1, 0.0, 1.1, 2.2, 1.1, 0.0, 1.2, 2.4, 1.2, 2.4, 2.4, 1.2, 2.4]

@@ -23,6 +23,9 @@ _CHAINS = tuple(f"tests/pki/test_{each}.py" for each in ("verify", "bad_certific
 
 TARGETS: Final[Mapping[str, Target]] = {
     "charger": Target("v2g/safety/charger.py", ("tests/safety/test_charger.py",)),
+    "derating": Target("v2g/battery/derating.py", ("tests/battery/test_derating.py",)),
+    "charger_heat": Target("secc/hardware/heat.py", ("tests/secc/hardware/test_heat.py",)),
+    "emergency_log": Target("v2g/io/storage/emergency_log.py", ("tests/io/storage/test_emergency_log.py",)),
     "releases": Target("v2g/ota/release.py", ("tests/ota/test_release.py",)),
     "trusted_releases": Target("v2g/io/ota/trusted.py", ("tests/io/ota/test_trusted.py",)),
     "repository": Target("v2g/io/ota/repository.py", ("tests/cli/test_ota.py", "tests/io/ota/test_trusted.py")),
@@ -356,6 +359,21 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "VehicleMonitor._look: 'unasked' -> 'unasked?'": _TIMER,
         "VehicleMonitor._look_at_flow: 0 -> 1": "a thousandth of a volt is below each battery's maximum",
         "VehicleMonitor._look_at_flow: 0 -> 1 #2": _AMPERE,
+    },
+    "derating": {
+        "check_curve: True -> False": "each point is a pair",
+        "check_curve: 1 -> 0 #3": "nothing before the highest point is above it",
+    },
+    "charger_heat": {
+        "Derating.__init__: 1.0 -> 2.0 #2": "no share is above the first one",
+        "Derating.percent: 1e-09 -> 0": "against a product just below a whole number",
+        "Derating.look: 0.0 -> 1.0": "nothing rises above the first share",
+        "Derating.look: max(0.0, now - self._at) -> now - self._at": "a share does not fall with time",
+        "Derating.look: lower < self._share -> lower <= self._share": "what a warmer part permits is not more",
+    },
+    "emergency_log": {
+        "EmergencyLog.open: 1 -> 2": "one octet too many is as bad as two",
+        "EmergencyLog.append: 1 -> 2": "behind the last octet there is none",
     },
     "interlock": {
         "Interlock.__init__: 0 -> 1": "of both a voltage may be touched",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from secc.hardware.heat import MOST_SENSORS, Derating, DeratingLimits, HeatLimits, HeatWatch
+from secc.hardware.heat import Derating, DeratingLimits, HeatLimits, HeatWatch
 from tests.secc.hardware.bare import at
 from tests.secc.hardware.channel import Place, Stage, Switch
 from v2g.hardware.interfaces import OFF, Demand
@@ -69,10 +69,26 @@ def test_signs_at_two_sensors_are_no_runaway_of_one() -> None:
         assert not watch.look({"plug": 20 + 0.3 * n, "cabinet": 80.0}, n / 10)
 
 
+def test_the_default_limits() -> None:
+    """They are those of the reference: no power beyond -40 and 90 degrees, all of it from -30 to 60."""
+    assert HeatLimits() == HeatLimits(gradient=1.0, gradient_s=3.0, temperature_c=70.0)
+    assert DeratingLimits() == DeratingLimits(curve=CURVE, hysteresis_k=3.0, rise_percent_s=1.0)
+    assert found_at(rising(5.0, 60.0), HeatLimits(gradient_s=0.1)) == 3.0  # never before three seconds
+
+
+def test_two_parts_that_heat_themselves_are_found() -> None:
+    watch, found = HeatWatch(HeatLimits()), 0
+    for n in range(100):
+        found += bool(watch.look({"cable": 60 + n / 2, "plug": 30.0}, n / 10))
+    assert found == 1
+
+
 def test_sensors_beyond_any_number_are_not_watched() -> None:
     watch = HeatWatch(HeatLimits())
     for n in range(100):
-        assert not watch.look({str(each): 60.0 for each in range(MOST_SENSORS)} | {"plug": 60 + n / 2}, n / 10)
+        assert not watch.look({str(each): 60.0 for each in range(64)} | {"plug": 60 + n / 2}, n / 10)
+    watch = HeatWatch(HeatLimits())
+    assert any(watch.look({str(each): 60.0 for each in range(63)} | {"plug": 60 + n / 2}, n / 10) for n in range(100))
 
 
 class Heated:
@@ -151,6 +167,7 @@ CURVE = ((-40.0, 0.0), (-30.0, 1.0), (60.0, 1.0), (90.0, 0.0))
 )
 def test_power_falls_at_once_by_the_curve(celsius: float, percent: int) -> None:
     derating = Derating(DeratingLimits(curve=CURVE))
+    assert derating.percent == 100
     assert derating.look({"plug": celsius, "cabinet": 25.0}, 0.0) == 100  # one sample may be wrong
     assert derating.look({"plug": celsius, "cabinet": 25.0}, 0.25) == percent
     assert derating.percent == percent
@@ -187,6 +204,9 @@ def test_sensors_that_all_fail_leave_it_as_it_is() -> None:
         derating.look({"plug": 75.0}, now)
     assert derating.look({"plug": None}, 100.0) == 50
     assert derating.look({}, 200.0) == 50
+    assert derating.look({"plug": math.nan, "cabinet": math.inf}, 300.0) == 50
+    assert derating.look({"plug": math.nan, "cabinet": 25.0}, 310.0) == 60
+    assert derating.look({"plug": 25.0}, 309.0) == 60  # time does not go back
 
 
 def test_power_never_rises_from_a_higher_temperature() -> None:
