@@ -57,6 +57,10 @@ reactions: $(VENV)/dev ## reaction times of processes that are stopped, killed o
 	$(BIN)/python -m tests.safety.reactions --repeat $(or $(REPEAT),1)
 	$(BIN)/python docs/generate.py
 
+.PHONY: browser
+browser: $(VENV)/dev ## the console in Debian's Chromium, with pictures of its pages in dist/pictures: three widths, light and dark
+	V2G_PICTURES=dist/pictures $(BIN)/pytest -n 0 -rs tests/browser tests/e2e/test_demo_console.py -m "long or not long" $(ARGS)
+
 interop: $(VENV)/dev ## every EXI message type and the independent ISO 15118 peer, at length
 	$(call pytest,-n 2 -m "interop" $(ARGS))
 

@@ -6,6 +6,7 @@ import signal
 import ssl
 import sys
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
@@ -17,6 +18,7 @@ from rich.table import Table
 
 from v2g import typed_json
 from v2g.errors import ConfigError, StoreError, TransportError
+from v2g.io.runtime.clock import Clock, ClockConfig, monotonic
 from v2g.io.runtime.supervision import child
 from v2g_cli.output import say, terminal
 from v2g_cli.secret_options import seen_by_others
@@ -109,6 +111,9 @@ def station(
             "--update", metavar="FILE", help="TOML with keys of a charger's [station.update]: firmware, its repository."
         ),
     ] = None,
+    begin: Annotated[
+        datetime | None, typer.Option("--begin", help="UTC at the start of the simulation; default: now.")
+    ] = None,
     contract: Annotated[
         Path | None,
         typer.Option("--contract", help="PEM file of the contract chain of vehicles that come by hand, leaf first."),
@@ -155,7 +160,13 @@ def station(
     if fast_forward != 1 and speed != 1:
         raise ConfigError("--speed and --fast-forward exclude each other", hint="--fast-forward speeds up everything")
     contexts = contexts_of(fleet.url, fleet.identities, ca, certificate, key)
-    simulator = Simulator(fleet, contexts, clock_of(fast_forward) if fast_forward != 1 else None)
+    clock = clock_of(fast_forward) if fast_forward != 1 else None
+    if begin is not None:
+        if fast_forward != 1:
+            raise ConfigError("--begin and --fast-forward exclude each other", hint="--speed goes with --begin")
+        begin_ms = int(begin.replace(tzinfo=UTC).timestamp() * 1000)
+        clock = Clock(ClockConfig(scale=speed, origin_monotonic=monotonic(), origin_utc_ms=begin_ms))
+    simulator = Simulator(fleet, contexts, clock)
     shown = Live(console=terminal(err=True), auto_refresh=False) if live and sys.stderr.isatty() else None
     look = _reason_printer() if shown is None else lambda each: shown.update(table(each), refresh=True)
     with shown or contextlib.nullcontext(), asyncio.Runner(loop_factory=loop_of(fast_forward)) as runner:

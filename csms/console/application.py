@@ -11,6 +11,7 @@ from typing import Final
 from urllib.parse import quote
 
 from litestar import Response
+from litestar.datastructures import UploadFile
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 from litestar.plugins.jinja import JinjaTemplateEngine
@@ -23,9 +24,9 @@ from csms.api.backend import Backend
 from csms.api.http.authenticator import Authenticator
 from csms.api.http.pipeline import Answer, HttpRequest, RequestPipeline
 from csms.api.http.problems import ApiError, describe
-from csms.console import account, administration, energy, money, overview, sessions, stations
+from csms.console import account, administration, bundles, energy, money, overview, reference, sessions, stations
 from csms.console.present import environment
-from csms.console.visit import COOKIE, ROOT, Route, Visit, has_token, same_origin
+from csms.console.visit import COOKIE, MAX_FORM, ROOT, Route, Visit, has_token, same_origin
 from csms.services.security.users import Users, UserSession
 from v2g.observe import Observe, Scalar
 
@@ -34,13 +35,13 @@ ROUTES: Final[tuple[Route, ...]] = (
     *overview.ROUTES,
     *stations.ROUTES,
     *sessions.ROUTES,
+    *bundles.ROUTES,
     *energy.ROUTES,
     *money.ROUTES,
     *administration.ROUTES,
+    *reference.ROUTES,
 )
 """All pages and actions."""
-
-_MAX_FORM: Final = 65_536
 
 HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
@@ -65,8 +66,9 @@ def application(backend: Backend, authenticator: Authenticator) -> ASGIApp:
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
-        if path == "/" and scope.get("method") in ("GET", "HEAD"):
-            await send({"type": "http.response.start", "status": 303, "headers": [(b"location", ROOT.encode())]})
+        moved = {"/": ROOT, reference.REFERENCE: ROOT + reference.REFERENCE}.get(path)
+        if moved is not None and scope.get("method") in ("GET", "HEAD"):
+            await send({"type": "http.response.start", "status": 303, "headers": [(b"location", moved.encode())]})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             return
         await (pages if path == ROOT or path.startswith(f"{ROOT}/") else api)(scope, receive, send)
@@ -92,7 +94,7 @@ class _Console:
             route_handlers=[*map(self._route, ROUTES), self._static()],
             exception_handlers={Exception: self._failed},
             template_config=TemplateConfig(instance=JinjaTemplateEngine.from_environment(templates)),
-            request_max_body_size=_MAX_FORM,
+            request_max_body_size=MAX_FORM,
             openapi_config=None,
             logging_config=None,
         )
@@ -117,9 +119,14 @@ class _Console:
 
         path = ROOT + route.path.replace("}", ":str}")
         name = f"{route.method} {path}"
-        return HTTPRouteHandler(path, http_method=[route.method], status_code=200, name=name, opt={"route": route})(
-            handler
-        )
+        return HTTPRouteHandler(
+            path,
+            http_method=[route.method],
+            status_code=200,
+            name=name,
+            opt={"route": route},
+            request_max_body_size=route.most_octets,
+        )(handler)
 
     async def _answer(self, route: Route, request: HttpRequest) -> Answer:
         session = await self._session(request)
@@ -129,7 +136,9 @@ class _Console:
             if route.method == "POST":
                 if not same_origin(request):
                     raise ApiError(403, "this form was not sent by a page of the console", "open the page again")
-                visit.form = await _form(request)
+                if not route.public and session is None:
+                    return visit.see(f"{ROOT}/login")
+                visit.form, visit.files = await _form(request)
             if not route.public:
                 if session is None:
                     there = request.scope["raw_path"].decode() + (f"?{request.url.query}" if request.url.query else "")
@@ -182,10 +191,13 @@ def _guarded(answer: Answer) -> Answer:
     return answer
 
 
-async def _form(request: HttpRequest) -> dict[str, str]:
-    """Return the fields of a form, each once."""
+async def _form(request: HttpRequest) -> tuple[dict[str, str], dict[str, bytes]]:
+    """Return the fields of a form, each once, and its files."""
     found = await request.form()
-    return {name: value for name, value in found.items() if isinstance(value, str) and "\0" not in value}
+    fields = {name: value for name, value in found.items() if isinstance(value, str) and "\0" not in value}
+    return fields, await bundles.read_files(
+        [each for each in found.getall("files", []) if isinstance(each, UploadFile)]
+    )
 
 
 def _assets() -> dict[str, bytes]:

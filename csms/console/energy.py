@@ -1,16 +1,18 @@
 """V2G: what flows back, the grid's signal and its sources, fleets and what they can do, set-points."""
 
+from datetime import datetime, timedelta
+
 from csms.api.billing import reports
 from csms.api.charging import dispatch, fleets, grid
 from csms.api.diagnostics import overview
 from csms.api.http.pipeline import Answer
 from csms.api.http.problems import ApiError
-from csms.api.transactions import transactions
 from csms.console.present import Line, chart, price
 from csms.console.visit import ROOT, Visit, action, page
 from v2g.energy.grid_signal import TypedGridSignal
 
 _MOST = 1000
+_DAYS = 14
 
 
 @page("/v2g", grid.list_grid_sources)
@@ -18,13 +20,12 @@ async def show_v2g(visit: Visit) -> Answer:
     """Show what vehicles feed back, and what the grid and the fleets ask for."""
     sources = await visit.ask(grid.list_grid_sources)
     signal = await signal_in_force(visit)
-    totals, back, days, known = None, [], [], []
-    if visit.may(transactions.list_transactions):
+    totals, days, known = None, [], []
+    if visit.may(overview.read_transactions_overview):
         totals = await visit.ask(overview.read_transactions_overview)
-        running = await visit.ask(transactions.list_transactions, active=True, limit=_MOST)
-        back = [each for each in running if (each["power_w"] or "0").startswith("-")]
     if visit.may(reports.report_transactions):
-        days = (await visit.ask(reports.report_transactions, by="day", limit=_MOST))[-14:]
+        first = (datetime.fromtimestamp(visit.now_ms / 1000, visit.zone) - timedelta(days=_DAYS)).date()
+        days = await visit.ask(reports.report_transactions, by="day", from_day=first, limit=_MOST)
     if visit.may(fleets.list_fleets):
         known = await visit.ask(fleets.list_fleets, limit=50)
     return visit.show(
@@ -33,7 +34,7 @@ async def show_v2g(visit: Visit) -> Answer:
         signal=signal,
         prices=_prices(signal),
         totals=totals,
-        back=back[:50],
+        back=[] if totals is None else totals["most_back"],
         days=days,
         fleets=known,
         set_point=dispatch.dispatch_setpoint,

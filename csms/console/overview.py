@@ -42,9 +42,7 @@ def _slot_now(signal: TypedGridSignal | None, now_ms: int) -> TypedSlot | None:
 @page("/events", events.stream_events)
 async def stream(visit: Visit) -> Answer:
     """Stream events as the API does, to whom the session belongs, until it ends."""
-    call, parameters = await visit.call(events.stream_events, visit.asked("kinds", "station_id"))
-    found: Answer = await events.stream_events.handler(call, parameters)
-    return found
+    return await visit.stream(events.stream_events, visit.asked("kinds", "station_id"))
 
 
 ROUTES = (show_overview, stream)

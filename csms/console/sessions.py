@@ -16,6 +16,7 @@ from csms.console.visit import Visit, action, page, place
 
 _PAGE = 50
 _MOST_POINTS = 2000
+_MOST_ROWS = 100
 _CHARTED = {
     "Power.Active.Import": ("power", Decimal("0.001")),
     "Power.Active.Export": ("power", Decimal("-0.001")),
@@ -55,7 +56,8 @@ async def one_session(visit: Visit) -> Answer:
         cost=cost,
         limits=limits,
         chart=_chart(found["meter_values"]),
-        readings=found["meter_values"][-200:],
+        readings=found["meter_values"][-_MOST_ROWS:],
+        events=found["events"][-_MOST_ROWS:],
         journals=journals,
         receipts=settlements.read_receipt,
     )

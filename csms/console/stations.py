@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from csms.api.diagnostics import events
 from csms.api.http.operations import Operation
 from csms.api.http.pipeline import Answer
 from csms.api.http.problems import ApiError, missing
@@ -43,6 +44,18 @@ async def one_station(visit: Visit) -> Answer:
     return visit.show(
         "station.html", name=name, station=found, faults=faults, running=running, variables=variables, next=more
     )
+
+
+@page("/stations/{station_id}/log", events.stream_frames)
+async def show_log(visit: Visit) -> Answer:
+    """Show a station's OCPP frames from now on."""
+    return visit.show("log.html", name=visit.path["station_id"])
+
+
+@page("/stations/{station_id}/frames", events.stream_frames)
+async def stream_frames(visit: Visit) -> Answer:
+    """Stream a station's OCPP frames."""
+    return await visit.stream(events.stream_frames, {"station_id": visit.path["station_id"]})
 
 
 async def _command(visit: Visit, operation: Operation, body: object = None, **more: object) -> Answer:
@@ -102,4 +115,4 @@ async def start(visit: Visit) -> Answer:
     return visit.see(visit.back, f"Start: {status}", failed=status != "Accepted")
 
 
-ROUTES = (list_stations, one_station, reset, change_availability, unlock, decide, start)
+ROUTES = (list_stations, one_station, show_log, stream_frames, reset, change_availability, unlock, decide, start)

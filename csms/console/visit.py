@@ -22,12 +22,16 @@ from csms.api.http.pipeline import Answer, HttpRequest, RequestPipeline, audit, 
 from csms.api.http.problems import ApiError, describe, details
 from csms.domain.diagnostics.frames import without_tokens
 from csms.domain.security.access import Principal, allowed
+from csms.ocpp.base import Services
 from csms.services.security.users import Users, UserSession
 from v2g import typed_json
 
 T = TypeVar("T")
 
 ROOT: Final = "/console"
+MAX_FORM: Final = 65_536
+"""Octets of an ordinary form."""
+
 COOKIE: Final = "__Host-v2g-session"
 """With this prefix a browser takes it only from this host, over TLS, for all paths: no neighbour can set it."""
 
@@ -60,6 +64,8 @@ class Visit:
         self.request: Final = request
         self.session: Final = session
         self.form = form
+        self.files: Mapping[str, bytes] = {}
+        """Uploaded files by name."""
         self.back = ""
         """Where a failed action returns to."""
 
@@ -73,6 +79,11 @@ class Visit:
         """Who has logged in, on pages that need a login."""
         assert self.session is not None
         return self.session
+
+    @property
+    def services(self) -> Services:
+        """The back end."""
+        return self._pipeline.backend.services
 
     @property
     def now_ms(self) -> int:
@@ -158,6 +169,12 @@ class Visit:
             identify=self._identify,
         )
         return call, decoded
+
+    async def stream(self, operation: Operation, parameters: Mapping[str, object]) -> Answer:
+        """Return a stream of events as the API does, which ends with the session. Raises ApiError."""
+        call, decoded = await self.call(operation, parameters)
+        found: Answer = await operation.handler(call, decoded)
+        return found
 
     async def _identify(self) -> Principal | None:
         cookie = self.request.cookies.get(COOKIE)
@@ -273,7 +290,8 @@ Handler = Callable[[Visit], Awaitable[Answer]]
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
     """A page (GET) or action (POST). `asks`: the operation without which it makes no sense; None: of all who have
-    logged in. `public`: without login. `initial`: also before the issued password is changed."""
+    logged in. `public`: without login. `initial`: also before the issued password is changed. `most_octets`: of a
+    form."""
 
     method: Method
     path: str
@@ -281,6 +299,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     asks: Operation | None = None
     public: bool = False
     initial: bool = False
+    most_octets: int = MAX_FORM
 
 
 def page(
@@ -300,6 +319,9 @@ def action(
     *,
     public: bool = False,
     initial: bool = False,
+    most_octets: int = MAX_FORM,
 ) -> Callable[[Handler], Route]:
     """Declare an action: a form that is sent."""
-    return lambda handler: Route(method="POST", path=path, handler=handler, asks=asks, public=public, initial=initial)
+    return lambda handler: Route(
+        method="POST", path=path, handler=handler, asks=asks, public=public, initial=initial, most_octets=most_octets
+    )

@@ -57,6 +57,9 @@ async def test_a_day_with_a_station(cli: Cli) -> None:
         assert (listed["station_id"], listed["connected"]) == (STATION, True)
         _code, table, _errors = await cli("stations")
         assert table.split("\t")[:4] == [STATION, "yes", "ocpp2.1", "Accepted"]
+        filters = ((1, ("--text", STATION[3:], "--connected")), (0, ("--status", "Faulted")), (0, ("--offline",)))
+        for number, words in filters:
+            assert len(await cli.records("stations", *words)) == number, words
         _code, shown, _errors = await cli("station", STATION)
         assert "vendor: V\n" in shown
         asked, sent = await asyncio.gather(
@@ -129,6 +132,31 @@ async def test_a_terminal_is_shown_a_journal_as_text(cli: Cli) -> None:
     assert (r"\u202eE" in output, "\u202e" in output) == (True, False)
 
 
+async def test_stations_are_listed_with_connectors_and_power_and_times_in_the_local_zone(cli: Cli) -> None:
+    async with cli.csms.connect() as station:
+        await boot(station)
+        status = {"timestamp": "2027-01-01T00:00:00Z", "connectorStatus": "Occupied", "evseId": 1, "connectorId": 1}
+        await station.send(json.dumps([2, "s", "StatusNotification", status]))
+        await station.recv()
+        reading = {
+            "timestamp": "2027-01-01T00:00:00Z",
+            "sampledValue": [{"value": -7000, "measurand": "Power.Active.Import"}],
+        }
+        started = {
+            "eventType": "Started", "timestamp": "2027-01-01T00:00:00Z", "triggerReason": "CablePluggedIn", "seqNo": 0,
+            "transactionInfo": {"transactionId": "tx"}, "evse": {"id": 1}, "meterValue": [reading],
+        }  # fmt: skip
+        await station.send(json.dumps([2, "t", "TransactionEvent", started]))
+        await station.recv()
+        row = (await cli("stations"))[1].split("\t")
+        assert row[4:6] == ["1/1 Occupied", "-7000"]
+        installer = (await cli("stations", role=Role.INSTALLER))[1].split("\t")
+        assert installer[4:6] == ["1/1 Occupied", ""], "a role that may not read transactions"
+        shown = (await cli("transactions"))[1]
+        assert "2027-01-01 00:00:00" in (await cli("--utc", "transactions"))[1]
+        assert f"{datetime.fromtimestamp(1_798_761_600, UTC).astimezone():%Y-%m-%d %H:%M:%S}" in shown
+
+
 async def test_what_the_api_answers_is_printed_though_it_is_no_json(cli: Cli) -> None:
     code, output, errors = await cli("request", "GET", "/metrics")
     assert (code, errors) == (0, "")
@@ -154,7 +182,7 @@ async def test_what_a_station_says_is_text_and_nothing_else(cli: Cli) -> None:
         assert len((await cli("stations"))[1].splitlines()) == 1
         code, output, errors = await cli("stations", at_terminal=True)
         assert (code, errors) == (0, "")
-        assert "[/nothi" in output  # in a narrow column
+        assert "[/no" in output  # in a narrow column
         assert "[red]" in output
         assert not {"\x07", "\x9b", "\u202e"} & set(output)
         assert "\x1b]" not in output

@@ -3,6 +3,7 @@
 import contextlib
 import json as json_
 import os
+import time
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from v2g.errors import ConfigError, OcppError, StoreError
+from v2g.errors import ConfigError, OcppError, StoreError, TrustError
 from v2g_cli.config_check import CheckFlag, check_config
 from v2g_cli.csms import admin as csms_admin
 from v2g_cli.csms import alerts as csms_alerts
@@ -38,13 +39,17 @@ from v2g_cli.csms.show import (
     access_options,
     cell,
     client_of,
+    moment,
     part,
     refusal,
     show,
     show_one,
 )
 from v2g_cli.init import csms_init
-from v2g_cli.output import open_new, print_json, say, when, write_bytes
+from v2g_cli.output import open_new, print_json, say, write_bytes
+
+_MOST_RUNNING = 10_000
+"""Transactions whose power is summed."""
 
 app = typer.Typer(
     help="Run a back end, or administer a running one.\n\n"
@@ -97,8 +102,12 @@ def csms(
     certificate: Certificate = None,
     key: Key = None,
     access: AccessFile = None,
+    utc: Annotated[bool, typer.Option("--utc", help="Show times in UTC; default: in this machine's zone.")] = False,
 ) -> None:
     """Run a back end, or administer a running one."""
+    if utc and context.invoked_subcommand is not None:
+        os.environ["TZ"] = "UTC"
+        time.tzset()
     if context.invoked_subcommand is None:
         if config is not None and script is not None:
             raise ConfigError("give --config, --script or a command", hint="v2g csms --help shows them")
@@ -155,22 +164,49 @@ def _say_fields(found: Mapping[str, Any]) -> None:
 
 
 @app.command()
-def stations(context: typer.Context, limit: Limit = 100, json: JsonFlag = False) -> None:
-    """List stations.
+def stations(
+    context: typer.Context,
+    text: Annotated[str | None, typer.Option("--text", help="Only those with this text in their identity.")] = None,
+    status: Annotated[
+        str | None, typer.Option("--status", help="Only those with a connector of this status, such as Faulted.")
+    ] = None,
+    connected: Annotated[
+        bool | None, typer.Option("--connected/--offline", help="Only those that are, or are not, connected.")
+    ] = None,
+    limit: Limit = 100,
+    json: JsonFlag = False,
+) -> None:
+    """List stations, with the states of their connectors and the power of their transactions.
 
-    Example: `v2g csms stations`
+    Examples: `v2g csms stations`, `v2g csms stations --status Faulted`
     """
+    client = client_of(context)
+    powers: dict[str, Decimal] = {}
+
+    def with_power(row: dict[str, Any]) -> dict[str, Any]:
+        plugs = (f"{each['evse_id']}/{each['connector_id']} {each['status']}" for each in row["connectors"])
+        return row | {"plugs": ", ".join(plugs), "power_w": powers.get(row["station_id"])}
+
     columns = {
         "station": "station_id",
         "connected": "connected",
         "protocol": "protocol",
         "boot": "boot_status",
+        "connectors": "plugs",
+        "W": "power_w",
         "vendor": "vendor",
         "model": "model",
         "firmware": "firmware",
         "last seen (UTC)": "last_seen_ms",
     }
-    show(client_of(context).pages("/stations", limit), "Stations", columns, json=json)
+    if not json:
+        with contextlib.suppress(TrustError):  # a role may see stations without transactions
+            for each in client.pages("/transactions", _MOST_RUNNING, active=True):
+                if each["power_w"] is not None:
+                    station_id = each["station_id"]
+                    powers[station_id] = powers.get(station_id, Decimal(0)) + Decimal(each["power_w"])
+    rows = client.pages("/stations", limit, text=text, status=status, connected=connected)
+    show(rows, "Stations", columns, json=json, present=with_power)
 
 
 @app.command()
@@ -497,9 +533,9 @@ def _line(kind: str, event: dict[str, Any]) -> str:
     data = event["data"]
     if kind == "ocpp_frame":
         arrow = "→" if data["direction"] == "sent" else "←"
-        return f"{when(event['at_ms'])} {event['station_id']} {arrow} {data['text']}"
+        return f"{moment(event['at_ms'])} {event['station_id']} {arrow} {data['text']}"
     shown = " ".join(f"{name}={value}" for name, value in data.items())
-    return f"{when(event['at_ms'])} {event['station_id'] or '-'} {kind} {shown}"
+    return f"{moment(event['at_ms'])} {event['station_id'] or '-'} {kind} {shown}"
 
 
 csms_store.register(app)  # shown last

@@ -2,6 +2,7 @@
 
 import json as json_
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
 from urllib.parse import quote
@@ -10,7 +11,7 @@ import typer
 
 from v2g.errors import ConfigError
 from v2g_cli.csms.client import CsmsClient, Pages, access_from
-from v2g_cli.output import print_json, print_table, say, when
+from v2g_cli.output import print_json, print_table, say
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON record per line.")]
 Limit = Annotated[int, typer.Option("--limit", min=1, help="Maximum number of records.")]
@@ -74,7 +75,7 @@ def show(
     else:
         shown = [tuple(cell(field, each.get(field)) for field in columns.values()) for each in map(present, rows)]
         if shown:
-            print_table(title, tuple(columns), shown)
+            print_table(title, tuple(name.replace("(UTC)", f"({zone()})") for name in columns), shown)
         else:
             say(f"{title}: none", err=True)
     if isinstance(rows, Pages) and rows.cut:
@@ -84,10 +85,20 @@ def show(
 def cell(field: str, value: Any) -> str:
     """Return a value for display; the field's name shows whether it is a time."""
     if field.endswith("_ms"):
-        return when(value)
+        return moment(value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "" if value is None else str(value)
+
+
+def moment(ms: int | None) -> str:
+    """Return a time (ms of UTC) in this machine's zone, empty for none."""
+    return "" if ms is None else f"{datetime.fromtimestamp(ms / 1000, UTC).astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+def zone() -> str:
+    """Return the name of this machine's zone, as now."""
+    return datetime.now(UTC).astimezone().tzname() or "local"
 
 
 def show_one(record: object, *, json: bool) -> None:

@@ -3,6 +3,7 @@
 import sys
 import time
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -29,11 +30,17 @@ def demo(
     ] = None,
     folder: Annotated[Path | None, typer.Option(help="Folder of the run; default: runs/TIME.")] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON record per event, and one for the summary.")] = False,
+    console: Annotated[
+        bool, typer.Option("--console", help="Afterwards leave the back end's console open, with a fleet at it.")
+    ] = False,
+    open_for: Annotated[float, typer.Option(min=0.1, max=1440, help="For how long, minutes.")] = 10.0,
     list_: Annotated[bool, typer.Option("--list", help="List the scenarios and exit.")] = False,
 ) -> None:
     """Run a whole session across four programs (csms, secc, evcc, telemetry gateway) and show the events.
 
-    Examples: `v2g demo`, `v2g demo --scenario forged-command`, `v2g demo --json | tail -1`
+    With `--console` its back end then stays open in the browser, and stations that charge and discharge connect to it.
+
+    Examples: `v2g demo`, `v2g demo --console`, `v2g demo --scenario forged-command`, `v2g demo --json | tail -1`
 
     Exit code 0 if everything that the scenario expects has happened, 1 otherwise.
     """
@@ -77,16 +84,27 @@ def demo(
         conductor = Conductor(run, timeline)
         timeline.say(time.monotonic(), "demo", "run", chosen.about)
         conductor.play()
-    _finish(summarise(conductor), style)
+    summary = summarise(conductor)
+    if console:
+        from v2g_cli.demo.console import ConsoleDemo
+
+        _report(summary, style)
+        ConsoleDemo(run, partial(say, err=json)).serve(open_for * 60)
+        raise typer.Exit(0 if summary.passed else 1)
+    _finish(summary, style)
 
 
 def _finish(summary: "Summary", style: str) -> NoReturn:
     """Show the result, and end with its exit code."""
+    _report(summary, style)
+    raise typer.Exit(0 if summary.passed else 1)
+
+
+def _report(summary: "Summary", style: str) -> None:
     if style == "json":
         print_json({"record": "summary", **_plain(summary)})
     else:
         _show(summary, rich=style == "rich")
-    raise typer.Exit(0 if summary.passed else 1)
 
 
 def _plain(summary: "Summary") -> dict[str, object]:

@@ -239,8 +239,15 @@ class RunFolder:
             f"origin_utc_ms = {self.origin_utc_ms}\n"
         )
 
-    def csms_config(self, *, ocpp_port: int = 0, api_port: int = 0) -> Path:
-        """Write csms.toml; a restarted back end uses the same ports."""
+    def slow_down(self, scale: float) -> None:
+        """Let time go on from now at another scale, for programs that start from now on; the broker is gone."""
+        self.origin_utc_ms, self.origin_monotonic = self.utc_ms(), time.monotonic()
+        self.scale, self.mqtt_port = scale, None
+
+    def csms_config(
+        self, *, ocpp_port: int = 0, api_port: int = 0, dispatch_s: int = 0, listeners: str = "", tables: str = ""
+    ) -> Path:
+        """Write csms.toml; a restarted back end uses the same ports. The others change it."""
         digest = hashlib.sha256(self.token.encode()).hexdigest()
         mqtt = (
             f"""
@@ -259,7 +266,7 @@ key = "pki/csms/ingest/leaf.key"
             f"""data_dir = "csms"
 
 [ocpp]
-port = {ocpp_port}
+{listeners}port = {ocpp_port}
 certificate = "pki/csms/server/chain.pem"
 key = "pki/csms/server/leaf.key"
 client_roots = ["pki/csms/root.pem"]
@@ -289,12 +296,12 @@ id = "{STATION}"
 [[tokens]]
 id_token = "{EMAID}"
 
-{token_tables(self.evses[1:])}
+{tables}{token_tables(self.evses[1:])}
 {APP_TABLE if self.scenario.remote_start else ""}
 {self._grid()}
 [balancing]
 settle_s = 0.1
-dispatch_duration_s = {min(86_400, int(DISPATCH_S * self.scale))}
+dispatch_duration_s = {dispatch_s or min(86_400, int(DISPATCH_S * self.scale))}
 {mqtt}
 {self._provisioning()}
 {self._clock()}""",

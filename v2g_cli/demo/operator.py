@@ -1,6 +1,7 @@
 """Operators' actions at the back end in a demo, by its HTTP API."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -73,6 +74,20 @@ class Operator:
         """Return a fleet's plan, from now on."""
         found: dict[str, Any] = self._ask("GET", f"/fleets/{fleet_id}/plan")
         return found
+
+    def put_plan(self, plan: Mapping[str, object]) -> None:
+        """Store a price plan, and let it apply everywhere."""
+        self._ask("POST", "/tariffs", plan)
+        self._ask("PUT", "/tariff-assignments", {"plan_id": plan["id"]})
+
+    def admit(self, passwords: Mapping[str, str]) -> None:
+        """Admit stations with these passwords."""
+        rows = [{"station_id": name, "password": password} for name, password in passwords.items()]
+        self._ask("POST", "/admissions/passwords", {"passwords": rows, "admit": True})
+
+    def dispatch(self, watts: int) -> None:
+        """Split a set-point (W, below 0 out of them) over all vehicles."""
+        self._ask("POST", "/dispatch/setpoint", {"setpoint_w": watts})
 
     def read_meters(self, station: str, seconds: int) -> None:
         """Have a station report its meters every so many seconds of a transaction. Raises TransportError."""

@@ -6,6 +6,9 @@ from csms.api.http.call import Call
 from csms.api.http.operations import get
 from csms.db.queries import overview as rows
 from csms.domain.security.access import Permission
+from csms.domain.transactions.transactions import plain
+
+_MOST_BACK = 50
 
 
 class StationsOverview(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,6 +22,15 @@ class StationsOverview(msgspec.Struct, frozen=True, kw_only=True):
     """Stations with a faulted connector: at most 20."""
 
 
+class FeedingBack(msgspec.Struct, frozen=True, kw_only=True):
+    """A running transaction that feeds back: its power (W, below 0), and the vehicle's charge (%) where known."""
+
+    station_id: str
+    transaction_id: str
+    power_w: str
+    soc: str | None
+
+
 class TransactionsOverview(msgspec.Struct, frozen=True, kw_only=True):
     """Running transactions: how many, how many of them feed back, and power (W) into and out of vehicles."""
 
@@ -26,6 +38,8 @@ class TransactionsOverview(msgspec.Struct, frozen=True, kw_only=True):
     feeding_back: int
     import_w: int
     export_w: int
+    most_back: tuple[FeedingBack, ...]
+    """Transactions that feed back most: at most 50."""
 
 
 @get("/overview/stations", Permission.READ_STATIONS)
@@ -44,12 +58,23 @@ async def read_stations_overview(call: Call) -> StationsOverview:
 @get("/overview/transactions", Permission.READ_TRANSACTIONS)
 async def read_transactions_overview(call: Call) -> TransactionsOverview:
     """Return what all running transactions do, by the last power of each."""
-    powers = await call.run(rows.powers)
+    running = await call.run(rows.powers)
+    powers = [each.watts for each in running]
+    back = sorted((each for each in running if each.watts < 0), key=lambda each: each.watts)[:_MOST_BACK]
     return TransactionsOverview(
         active=len(powers),
         feeding_back=sum(power < 0 for power in powers),
         import_w=round(sum(power for power in powers if power > 0)),
         export_w=round(-sum(power for power in powers if power < 0)),
+        most_back=tuple(
+            FeedingBack(
+                station_id=each.station_id,
+                transaction_id=each.transaction_id,
+                power_w=plain(each.watts),
+                soc=None if each.soc is None else each.soc.value,
+            )
+            for each in back
+        ),
     )
 
 

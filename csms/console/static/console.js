@@ -83,7 +83,23 @@ document.addEventListener("submit", (event) => {
   const question = event.target.dataset.confirm;
   if (question && !confirm(question)) event.preventDefault();
 });
+const MOST_FRAMES = 200;
+
+function log(table) {
+  const body = table.tBodies[0], source = new EventSource(table.dataset.log);
+  source.addEventListener("ocpp_frame", (event) => {
+    const said = JSON.parse(event.data), row = body.insertRow(0);
+    const cells = [new Date(said.at_ms).toISOString().slice(11, 23), said.data.direction, said.data.text];
+    for (const text of cells) row.insertCell().textContent = text.replace(/[\p{Cc}\p{Cf}]/gu, (c) => `\\u${c.codePointAt(0).toString(16).padStart(4, "0")}`);
+    row.cells[2].className = "value";
+    while (body.rows.length > MOST_FRAMES) body.deleteRow(-1);
+  });
+  source.onerror = () => lost(source.readyState !== EventSource.OPEN);
+  source.onopen = () => lost(false);
+}
+
 draw(document);
+for (const table of document.querySelectorAll("[data-log]")) log(table);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
   for (const plot of document.querySelectorAll(".uplot")) plot.remove();
   draw(document);

@@ -20,11 +20,21 @@ class StationFigures(NamedTuple):
     faulted: tuple[str, ...]
 
 
-class _Power(msgspec.Struct, frozen=True):
+class RunningPower(msgspec.Struct, frozen=True):
+    """What the last events of a running transaction say: power, W, negative out of the vehicle, and charge, %."""
+
+    station_id: str
+    transaction_id: str
     power_w: Dated | None = None
+    soc: Dated | None = None
+
+    @property
+    def watts(self) -> Decimal:
+        """The power, 0 where it is unknown."""
+        return Decimal(0) if self.power_w is None else Decimal(self.power_w.value)
 
 
-_decode = typed_json.decoder(_Power).decode
+_decode = typed_json.decoder(RunningPower).decode
 
 
 def stations_overview(connection: Connection) -> StationFigures:
@@ -41,9 +51,8 @@ def stations_overview(connection: Connection) -> StationFigures:
     )
 
 
-def powers(connection: Connection) -> list[Decimal]:
-    """Return the last power of each running transaction, W, negative out of the vehicle; 0 where it is unknown."""
+def powers(connection: Connection) -> list[RunningPower]:
+    """Return the last power of each running transaction."""
     running = transactions.c.ended_ms.is_(None) & transactions.c.active.is_(True)  # the first has an index
     rows = connection.execute(select(transactions.c.document).where(running)).scalars()
-    found = (_decode(row).power_w for row in rows)
-    return [Decimal(0) if each is None else Decimal(each.value) for each in found]
+    return [_decode(row) for row in rows]

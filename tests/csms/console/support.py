@@ -1,6 +1,7 @@
 """The console without sockets: a person with a cookie jar, who reads pages and sends their forms."""
 
 import re
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from html import unescape
 from urllib.parse import urlencode
@@ -32,6 +33,14 @@ class Person:
         headers = {"sec_fetch_site": "same-origin", **headers}
         return await self._send("POST", path, {"csrf": self.csrf, **(fields or {})}, headers)
 
+    async def upload(self, path: str, files: Mapping[str, bytes]) -> Answer:
+        """Send files, with the token of the page before."""
+        parts = [b'name="csrf"\r\n\r\n' + self.csrf.encode()]
+        parts += [f'name="files"; filename="{name}"\r\n\r\n'.encode() + data for name, data in files.items()]
+        body = b"".join(b"--bound\r\nContent-Disposition: form-data; " + each + b"\r\n" for each in parts)
+        headers = {"sec_fetch_site": "same-origin", "content_type": "multipart/form-data; boundary=bound"}
+        return await self._send("POST", path, body + b"--bound--\r\n", headers)
+
     async def log_in(self, password: str = PASSWORD, code: str = "", path: str = "") -> Answer:
         """Log in, and open the first page to have a token."""
         fields = {"name": self.name, "password": password, "code": code, "next": path}
@@ -40,12 +49,14 @@ class Person:
             await self.get("/console/account")
         return answer
 
-    async def _send(self, method: str, path: str, fields: dict[str, str] | None, headers: dict[str, str]) -> Answer:
+    async def _send(
+        self, method: str, path: str, fields: dict[str, str] | bytes | None, headers: dict[str, str]
+    ) -> Answer:
         headers = {"host": HOST, **headers}
         if self.cookies:
             headers["cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
-        body = None
-        if fields is not None:
+        body = fields if isinstance(fields, bytes) else None
+        if isinstance(fields, dict):
             headers["content_type"] = "application/x-www-form-urlencoded"
             body = urlencode(fields).encode()
         answer = await self.ask(method, path, body, role=None, **headers)

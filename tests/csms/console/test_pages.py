@@ -11,12 +11,14 @@ from csms.console.money import csv_field
 from csms.db.queries.admission import Visit, note_attempt
 from csms.domain.security.access import Permission, Role, allowed
 from csms.domain.security.users import NO_PEOPLE, principal_of
+from pki_tools.tree import PkiTree
 from tests.csms.api.support import Answer, ApiClient
 from tests.csms.backend import BOOT
 from tests.csms.charging import Charging
 from tests.csms.console.support import Person, employ, text_of
 from tests.csms.settlement.journals import SESSION, delivery, journal
 from tests.csms.settlement.witness import witness
+from tests.energy.settlement.conftest import Session, run_whole_session
 
 STATION = "CS-V2G-0001"
 PEOPLE = [each for each in Role if each not in NO_PEOPLE]
@@ -41,7 +43,12 @@ async def test_every_page_and_action_denies_every_role_that_may_not_ask_its_oper
 ) -> None:
     person = await employ(ask, "ada", role)
     for route in ROUTES:
-        if route.path in ("/logout", "/login", "/events") or route.path.startswith("/account"):
+        streams = route.path.endswith(("/events", "/frames"))
+        if (
+            route.path in ("/logout", "/login")
+            or (streams and allowed(principal_of("ada", role), route.asks.permission))
+            or route.path.startswith("/account")
+        ):
             continue
         path = path_of(route.path)
         answer = await (person.get(path) if route.method == "GET" else person.send(path))
@@ -184,11 +191,32 @@ async def test_a_journal_is_released_with_a_note(ask: ApiClient) -> None:
     paper = await billing.get(receipt)
     assert paper.status == 200
     assert "sandbox" in paper.headers["content-security-policy"]
+    checked = text_of(await billing.get(receipt.replace("/receipt", "/verify")))
+    assert "stored settlement follows from the copy" in checked
+    assert re.search(r"chain of \d+ entries is unbroken", checked)
     kept = await billing.get(receipt.replace("/receipt", "/journal"))
     assert kept.headers["content-disposition"] == f'attachment; filename="journal-{SESSION}.jsonl"'
     table = (await billing.get("/console/reports/table.csv?by=station")).body.decode()
     assert table.splitlines()[0].startswith("group,currency,transactions")
     assert table.splitlines()[1].startswith(f"{STATION},EUR,1,")
+
+
+async def test_a_bundle_is_verified_in_the_page(ask: ApiClient, pki: PkiTree) -> None:
+    clock = ask.backend.clock
+    files = run_whole_session(Session(pki, clock.utc_ms() // 900_000 * 900_000 - 1_800_000)).bundle()
+    billing = await employ(ask, "ada", Role.BILLING)
+    await billing.get("/console/verify")
+    shown = text_of(await billing.upload("/console/verify", files))
+    assert "not verified" not in shown
+    assert "verified" in shown
+    assert "kWh" in shown
+    forged = {**files, "journal.jsonl": files["journal.jsonl"].replace(b'"import_mwh":', b'"import_mwh": ', 1)}
+    shown = text_of(await billing.upload("/console/verify", forged))
+    assert "not verified" in shown
+    assert "journal.jsonl" in shown
+    assert "missing" in text_of(await billing.upload("/console/verify", {"manifest.json": b"{}"}))
+    assert (await billing.upload("/console/verify", {"journal.jsonl": bytes(17_000_000)})).status == 413
+    assert (await billing.upload("/console/tariffs", {"a": bytes(70_000)})).status == 413, "other forms are short"
 
 
 async def test_a_spreadsheet_takes_no_text_for_a_formula() -> None:
@@ -201,3 +229,27 @@ async def test_a_spreadsheet_takes_no_text_for_a_formula() -> None:
         (None, ""),
     ):
         assert csv_field(text) == field
+
+
+async def test_the_interface_is_described_for_people_offline_without_login(ask: ApiClient) -> None:
+    stranger = Person(ask)
+    assert (await stranger.get("/api-docs")).headers["location"] == "/console/api-docs"
+    first = await stranger.get("/console/api-docs")
+    check_headers(first)
+    document = (await ask("GET", "/openapi.json", role=None)).json
+    pages = re.findall(r'href="(/console/api-docs/[^"]+)"', first.body.decode())
+    assert len(pages) == len(document["tags"])
+    shown = ""
+    for page in pages:
+        found = await stranger.get(page)
+        text = found.body.decode()
+        assert (found.status, len(found.body) < 300_000) == (200, True), page
+        anchors, linked = set(re.findall(r'id="([^"]+)"', text)), set(re.findall(r'href="#([^"]+)"', text))
+        assert linked - {"main"} <= anchors, page
+        shown += text_of(found)
+    for path, methods in document["paths"].items():
+        for method, each in methods.items():
+            assert f"{method.upper()} {path}" in shown
+            assert each["summary"] in shown
+    assert (await stranger.get("/console/api-docs/nothing")).status == 404
+    assert not re.findall(r'(?:src|href)="(?:https?:)?//', first.body.decode()), "nothing of other hosts"

@@ -1,0 +1,231 @@
+"""Pages of the operator's console, with 1, 1,000 and 10,000 stations in the database.
+
+The back end is the real program, its client a person with a session, over TLS on a connection that stays. Each station
+has two connectors, a running transaction, and five of the last days that ended and have a cost. A time is from the
+request until the whole page has arrived.
+"""
+
+import http.client
+import secrets
+import ssl
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlencode
+
+import msgspec
+
+from benchmarks import charging
+from benchmarks.figures import Figure, percentile
+from csms.console.application import ROUTES
+from csms.console.visit import ROOT, segment
+from csms.db.queries import users
+from csms.db.store import Store, address
+from csms.db.tables import connectors, stations, transaction_events, transactions
+from csms.domain.security.access import Role
+from csms.domain.transactions.transactions import Dated, Sample, Transaction
+from csms.services.security.users import hash_password
+from pki_tools.tree import make_pki
+from v2g_cli.demo.processes import program, wait_for
+
+ABOUT = "pages of the operator's console with 1, 1,000 and 10,000 stations: time and size"
+REQUIREMENTS = ()
+
+SIZES: Final = (1, 1000, 10_000)
+ROUNDS: Final = 20
+FIRST_MS: Final = 200.0
+FIRST_SIZE: Final = 1000
+MOST_KB: Final = 300.0
+_NAME: Final = "benchmark"
+_DAY_MS: Final = 86_400_000
+_ENDED: Final = 5
+_READINGS: Final = 500
+_BATCH: Final = 5000
+
+_CSMS: Final = """data_dir = "csms"
+[ocpp]
+port = 0
+certificate = "pki/csms/server/chain.pem"
+key = "pki/csms/server/leaf.key"
+client_roots = ["pki/csms/root.pem"]
+[api]
+port = 0
+certificate = "pki/csms/server/chain.pem"
+key = "pki/csms/server/leaf.key"
+requests_per_s = 100000
+requests_at_once = 1000000
+[trust]
+roots = ["pki/mo/root.pem"]
+"""
+
+
+def measure(*, quick: bool) -> Iterator[Figure]:
+    """Yield time and size of the first page, and of the slowest and the largest of all."""
+    for count in SIZES[:1] if quick else SIZES:
+        with tempfile.TemporaryDirectory() as folder:
+            found = _pages(Path(folder), count, 2 if quick else ROUNDS)
+        target = FIRST_MS if count <= FIRST_SIZE else None
+        named = {name: percentile(times, 0.95) * 1000 for name, (times, _size) in found.items()}
+        note = ", ".join(f"{name} {ms:.0f}" for name, ms in sorted(named.items(), key=lambda each: -each[1])[1:5])
+        yield _figure(count, "the first page, p95", "ms", named["overview"], target)
+        slowest = max(named, key=lambda name: named[name])
+        yield _figure(count, f"the slowest, {slowest}, p95", "ms", named[slowest], None, f"next: {note}")
+        largest = max(found, key=lambda name: found[name][1])
+        kb = found[largest][1] / 1000
+        yield _figure(count, f"the largest, {largest}, with script and style", "kB", kb, MOST_KB)
+
+
+def _figure(count: int, about: str, unit: str, value: float, target: float | None, note: str = "") -> Figure:
+    figure = f"{count:,} stations: {about}"
+    return Figure(name="console", figure=figure, unit=unit, value=value, target=target, note=note)
+
+
+def _pages(folder: Path, count: int, rounds: int) -> dict[str, tuple[list[float], int]]:
+    """Return the times (s) of each page, and its size with everything that it loads (octets)."""
+    make_pki(folder / "pki", now=datetime.now(UTC))
+    config = folder / "csms.toml"
+    config.touch(mode=0o600)
+    config.write_text(_CSMS)
+    csms = program("csms", folder, config)
+    password = secrets.token_urlsafe(12)
+    with ExitStack() as stack:
+        csms.start()
+        stack.callback(csms.stop)
+        port = wait_for(csms, "ocpp", "ready", [], seconds=charging.START_S).data["api_port"]
+        _fill(folder / "csms", count, password)
+        context = ssl.create_default_context(cafile=folder / "pki/csms/root.pem")
+        client = http.client.HTTPSConnection("localhost", port, context=context, timeout=60)
+        stack.callback(client.close)
+        cookie = _log_in(client, password)
+        loaded = sum(len(_get(client, path, cookie)) for path in _assets(_get(client, ROOT, cookie).decode()))
+        found = {}
+        for name, path in _paths().items():
+            times = []
+            for _ in range(rounds):
+                begun = time.perf_counter()
+                page = _get(client, path, cookie)
+                times.append(time.perf_counter() - begun)
+            found[name] = (times, len(page) + loaded)
+    return found
+
+
+def _paths() -> dict[str, str]:
+    """Return each page by name."""
+    plain = (each for each in ROUTES if each.method == "GET" and "{" not in each.path and each.path != "/events")
+    found = {each.path.strip("/") or "overview": ROOT + each.path for each in plain}
+    return found | {
+        "station": f"{ROOT}/stations/{segment('CS-00000')}",
+        "session": f"{ROOT}/sessions/CS-00000/running",
+        "faulted stations": f"{ROOT}/stations?status=Faulted",
+        "sessions now": f"{ROOT}/sessions?active=true",
+        "report by station": f"{ROOT}/reports?by=station",
+    }
+
+
+def _assets(page: str) -> list[str]:
+    return [part.split('"')[0] for mark in ('src="', 'rel="stylesheet" href="') for part in page.split(mark)[1:]]
+
+
+def _log_in(client: http.client.HTTPSConnection, password: str) -> str:
+    fields = urlencode({"name": _NAME, "password": password})
+    headers = {"Content-Type": "application/x-www-form-urlencoded", "Sec-Fetch-Site": "same-origin"}
+    client.request("POST", f"{ROOT}/login", fields, headers)
+    answer = client.getresponse()
+    answer.read()
+    return str(answer.headers["Set-Cookie"]).split(";")[0]
+
+
+def _get(client: http.client.HTTPSConnection, path: str, cookie: str) -> bytes:
+    client.request("GET", path, headers={"Cookie": cookie})
+    answer = client.getresponse()
+    page = answer.read()
+    if answer.status != 200:
+        raise AssertionError(f"{path}: {answer.status}")
+    return page
+
+
+# -- what the database holds
+
+
+def _fill(data_dir: Path, count: int, password: str) -> None:
+    """Store a person, stations, and their transactions."""
+    now_ms = time.time_ns() // 1_000_000
+    store = Store(address("", data_dir))
+    try:
+        hashed = hash_password(password)
+        store.do(users.add, _NAME, Role.ADMIN, hashed, now_ms, "benchmark")
+        store.do(users.set_password, _NAME, hashed, initial=False)
+        with store.engine.begin() as connection:
+            for first in range(0, count, _BATCH):
+                numbers = range(first, min(count, first + _BATCH))
+                connection.execute(stations.insert(), [_station(number, now_ms) for number in numbers])
+                plugs = [_connector(number, plug, now_ms) for number in numbers for plug in (1, 2)]
+                connection.execute(connectors.insert(), plugs)
+                rows = [_transaction(number, which, now_ms) for number in numbers for which in range(_ENDED + 1)]
+                connection.execute(transactions.insert(), rows)
+            connection.execute(transaction_events.insert(), [_event(number, now_ms) for number in range(_READINGS)])
+    finally:
+        store.close()
+
+
+def _name(number: int) -> str:
+    return f"CS-{number:05}"
+
+
+def _station(number: int, now_ms: int) -> dict[str, object]:
+    times = dict.fromkeys(("first_seen_ms", "last_seen_ms", "booted_ms"), now_ms)
+    about = {"vendor": "Vendor", "model": "Model", "serial_number": f"{number}", "firmware": "1.0"}
+    return {"station_id": _name(number), "protocol": "ocpp2.1", "boot_status": "Accepted", **times, **about}
+
+
+def _connector(number: int, plug: int, now_ms: int) -> dict[str, object]:
+    status = "Faulted" if number % 50 == 0 else "Occupied" if plug == 1 else "Available"
+    place = {"station_id": _name(number), "evse_id": plug, "connector_id": 1}
+    return {**place, "status": status, "changed_ms": now_ms}
+
+
+def _transaction(number: int, which: int, now_ms: int) -> dict[str, object]:
+    ended_ms = now_ms - which * _DAY_MS if which else None
+    started_ms = (ended_ms or now_ms) - 3_600_000
+
+    def dated(value: object) -> Dated:
+        return Dated(1, str(value))
+
+    whole = Transaction(
+        station_id=_name(number),
+        transaction_id=f"ended-{which}" if which else "running",
+        first_seq=0,
+        last_seq=1,
+        started_seq=0,
+        started_ms=started_ms,
+        ended_seq=1 if which else None,
+        ended_ms=ended_ms,
+        evse_id=1,
+        connector_id=1,
+        charging_state=dated("Idle" if which else "Charging"),
+        import_start_wh=dated(0),
+        import_wh=dated(20_000 + number),
+        export_start_wh=dated(0),
+        export_wh=dated(1000),
+        power_w=dated(-9000 if number % 3 == 0 else 11_000),
+        soc=dated(50),
+    )
+    row = {"station_id": whole.station_id, "transaction_id": whole.transaction_id, "active": not which}
+    document = msgspec.json.encode(whole).decode()
+    return {**row, "started_ms": started_ms, "ended_ms": ended_ms, "document": document, "heard_ms": now_ms}
+
+
+def _event(number: int, now_ms: int) -> dict[str, object]:
+    at_ms = now_ms - 3_600_000 + number * 7000
+    measured = (("Power.Active.Import", 11_000 - number, "W"), ("SoC", 10 + number // 10, "Percent"))
+    samples = [Sample(at_ms=at_ms, measurand=name, value=str(value), unit=unit) for name, value, unit in measured]
+    document = {"eventType": "Updated", "seqNo": number, "transactionInfo": {"transactionId": "running"}}
+    times = {"at_ms": at_ms, "received_ms": at_ms, "offline": False, "digest": ""}
+    place = {"station_id": _name(0), "transaction_id": "running", "seq_no": number}
+    kind = {"kind": "Updated", "trigger": "MeterValuePeriodic"}
+    texts = {"document": msgspec.json.encode(document).decode(), "samples": msgspec.json.encode(samples).decode()}
+    return {**place, **kind, **times, **texts}

@@ -1,0 +1,169 @@
+"""`v2g demo --console`: the back end of a demo stays, with its books, and a fleet charges and discharges at it."""
+
+import contextlib
+import itertools
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Final
+
+from csms.db.queries import users
+from csms.db.store import Store, address
+from csms.domain.security.access import Role
+from csms.services.security.users import hash_password
+from v2g.errors import TransportError
+from v2g.text import numbered
+from v2g_cli.demo.folder import RunFolder
+from v2g_cli.demo.operator import Operator
+from v2g_cli.demo.processes import Event, EventFile, Program, free_port, program, wait_for
+
+SPEED: Final = 20.0
+"""Simulated seconds per second: a vehicle stays for some minutes."""
+
+STATIONS: Final = 12
+NAME: Final = "admin"
+_PREFIX: Final = "DEPOT-"
+_CARDS: Final = 40
+_START_S: Final = 120.0
+_WAVE_S: Final = 40.0
+"""A set-point asks for power out of the vehicles for so many real seconds, then for power into them."""
+
+_WAVE_W: Final = (-60_000, 80_000)
+_POLL_S: Final = 0.2
+_METERED_S: Final = 2
+_BEHAVIOUR: Final = f"""arrivals_per_hour = 6.0
+bidirectional = 0.7
+vehicle_kw = [11.0, 50.0]
+battery_kwh = [40.0, 80.0]
+stay_hours = [0.5, 2.0]
+linger_minutes = [0.0, 5.0]
+tokens = {_CARDS}
+offline_per_day = 6.0
+offline_minutes = [2.0, 20.0]
+faults_per_day = 6.0
+fault_minutes = [5.0, 30.0]
+"""
+_PLAN: Final = {
+    "id": "demo",
+    "currency": "EUR",
+    "zone": "Europe/Berlin",
+    "description": "0.49 EUR/kWh, 0.31 EUR/kWh fed back",
+    "energy": {"rates": [{"price": "0.412"}], "taxes": [{"kind": "VAT", "ppm": 190_000}]},
+    "export": {"rates": [{"price": "0.31"}]},
+}
+
+
+class ConsoleDemo:
+    """The back end of a run, open for a person, in the run's folder. Time goes on where the run ended, more slowly."""
+
+    def __init__(self, folder: RunFolder, say: Callable[[str], None]) -> None:
+        self._folder = folder
+        self._say = say
+        self._events: list[Event] = []
+        self._programs: list[Program] = []
+        self._ports = {"ocpp": 0, "api": 0}
+
+    def serve(self, seconds: float) -> None:
+        """Open the console for a time, or until Ctrl-C. Raises V2GError when a program does not start."""
+        password = secrets.token_urlsafe(9)
+        self._folder.slow_down(SPEED)
+        self._add_person(password)
+        try:
+            self._start_csms()
+            self._operator.put_plan(_PLAN)
+            self._start_stations()
+            minutes = round(seconds / 60)
+            self._say(f"console: https://localhost:{self._ports['api']}/")
+            self._say(f"log in as {NAME} with the password {password}")
+            self._say(f"open for {minutes} min, or until Ctrl-C; trust {self._folder.pki.path('csms/root.pem')}, or")
+            self._say("accept the certificate; codes of second factors do not fit: time is simulated")
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
+            with contextlib.suppress(KeyboardInterrupt):
+                self._let_them_drive(seconds)
+        finally:
+            for each in reversed(self._programs):
+                each.stop()
+
+    def _add_person(self, password: str) -> None:
+        store = Store(address("", self._folder.path / "csms"))
+        now_ms, hashed = self._folder.utc_ms(), hash_password(password)
+        try:
+            store.do(users.add, NAME, Role.ADMIN, hashed, now_ms, "demo")
+            store.do(users.set_password, NAME, hashed, initial=False)
+        finally:
+            store.close()
+
+    def _start_csms(self) -> None:
+        self._ports["ocpp"] = free_port()
+        cards = "".join(f'[[tokens]]\nid_token = "CA4D{number:04}"\ntype = "ISO14443"\n' for number in range(_CARDS))
+        config = self._folder.csms_config(
+            dispatch_s=int(_WAVE_S * SPEED),
+            listeners=f"listeners = [{{ port = {self._ports['ocpp']}, security_profile = 2 }}]\n",
+            tables=cards,
+        )
+        back_end = program("csms", self._folder.path, config)
+        self._programs.append(back_end)
+        list(back_end.events.read())  # those of the run
+        back_end.start()
+        ready = wait_for(back_end, "ocpp", "ready", self._events, seconds=_START_S)
+        self._ports["api"] = ready.data["api_port"]
+
+    def _start_stations(self) -> None:
+        passwords = {name: secrets.token_hex(16) for name in numbered(_PREFIX, STATIONS)}
+        self._operator.admit(passwords)
+        self._folder.write("passwords.csv", "".join(f"{name},{each}\n" for name, each in passwords.items()))
+        behaviour = self._folder.write("fleet.toml", _BEHAVIOUR)
+        root = self._folder.pki.path("csms/root.pem")
+        command = [
+            sys.executable,
+            "-m",
+            "v2g_cli.main",
+            "station",
+            "--url",
+            f"wss://localhost:{self._ports['ocpp']}/ocpp",
+        ]
+        command += [
+            "--count",
+            str(STATIONS),
+            "--prefix",
+            _PREFIX,
+            "--passwords",
+            str(self._folder.path / "passwords.csv"),
+        ]
+        command += ["--ca", str(root), "--speed", str(SPEED), "--behaviour", str(behaviour), "--no-live"]
+        begin = datetime.fromtimestamp(self._folder.utc_ms() / 1000, UTC)
+        command += ["--begin", f"{begin:%Y-%m-%dT%H:%M:%S}"]
+        fleet = Program(
+            "fleet", command, self._folder.path / "fleet.log", EventFile(self._folder.path / "fleet.events")
+        )
+        self._programs.append(fleet)
+        fleet.start()
+
+    def _let_them_drive(self, seconds: float) -> None:
+        """Ask the fleet for power out of it and into it in turn."""
+        end, asked = time.monotonic() + seconds, 0.0
+        wanted, silent = itertools.cycle(_WAVE_W), list(numbered(_PREFIX, STATIONS))
+        while (now := time.monotonic()) < end:
+            for each in self._programs:
+                if (code := each.poll()) is not None:
+                    raise TransportError(f"{each.name} ended with {code}", hint=f"see {each.log}")
+            if now >= asked:
+                asked = now + _WAVE_S
+                silent = [name for name in silent if not self._meters(name)]
+                with contextlib.suppress(TransportError):
+                    self._operator.dispatch(next(wanted))
+            time.sleep(_POLL_S)
+
+    def _meters(self, station: str) -> bool:
+        """Have a station report its meters often; return whether it was there."""
+        with contextlib.suppress(TransportError):
+            self._operator.read_meters(station, _METERED_S)
+            return True
+        return False
+
+    @property
+    def _operator(self) -> Operator:
+        return Operator(self._ports["api"], self._folder.pki.path("csms/root.pem"), self._folder.token)
