@@ -171,6 +171,34 @@ async def test_an_operator_admits_a_station_and_watches_and_stops_a_session(tab:
     await tab.check("station")
 
 
+@pytest.mark.long
+@pytest.mark.e2e
+async def test_frames_are_followed_and_a_lost_back_end_is_said(tab: Tab, csms: Backend) -> None:
+    await employed(tab)
+    station = await csms.booted()
+    await tab.open(f"/console/stations/{STATION}")
+    await tab.page.get_by_role("link", name="OCPP log").click()
+    await expect(tab.page.get_by_role("heading", name=f"OCPP of {STATION}")).to_be_visible()
+    frames = tab.page.locator("[data-log] tbody tr")
+    async with asyncio.timeout(WAIT_MS / 1000):
+        while not await frames.count():
+            await station.call("Heartbeat", {})
+    await expect(frames.first).to_contain_text("currentTime")
+    assert "Heartbeat" in await tab.page.locator("[data-log]").inner_text()
+    await tab.check("ocpp-log")
+    for path, name in (("/console/verify", "verify"), ("/api-docs", "api-docs"), ("/console/api-docs/tariffs", "api")):
+        await tab.open(path)
+        await tab.check(name)
+    await tab.open("/console")
+    lost = tab.page.locator("#lost")
+    await tab.page.context.set_offline(True)
+    await tab.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    await expect(lost).to_be_visible(timeout=WAIT_MS)
+    await tab.page.context.set_offline(False)
+    await expect(lost).to_be_hidden(timeout=WAIT_MS)
+    tab.complaints = [each for each in tab.complaints if "ERR_INTERNET_DISCONNECTED" not in each]
+
+
 @pytest.mark.e2e
 async def test_tariffs_and_quarantine_are_decided_with_the_keyboard_alone(tab: Tab, csms: Backend) -> None:
     await csms.services.store.run(witness, journal(), STATION, SESSION)
