@@ -31,8 +31,8 @@ packages: $(VENV)/dev
 pytest = $(BIN)/pytest --dist loadgroup $(1) || { [ $$? = 10 ] && $(BIN)/pytest $(1) $(ALONE); }
 ALONE := -n 0 --last-failed --last-failed-no-failures none --maxfail 2 --repeated
 
-unit: $(VENV)/dev # four on two cores: half of their time they wait for programs and for time limits
-	$(call pytest,-n 4 $(ARGS))
+unit: $(VENV)/dev # six on two cores: some wait for programs and for time limits
+	$(call pytest,-n 6 $(ARGS))
 
 cover: $(VENV)/dev ## the same tests, with the lines that none of them reaches
 	$(BIN)/pytest -n 2 --dist loadgroup --cov --cov-report=term:skip-covered $(ARGS)

@@ -20,7 +20,7 @@ PATIENCE_S = 300
 def test_the_console_of_a_demo_stays_open_with_a_fleet_in_both_directions(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     words = ("demo", "--console", "--open-for", "10", "--time-scale", "900", "--folder", str(folder))
-    command = [sys.executable, "-m", "v2g_cli.main", *words]
+    command = [sys.executable, "-m", "v2g_cli", *words]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as demo:
         assert demo.stdout is not None
         said = ""

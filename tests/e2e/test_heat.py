@@ -80,7 +80,7 @@ class Site:
     async def command(self, *arguments: str) -> tuple[int, str]:
         made = await asyncio.to_thread(
             subprocess.run,
-            [sys.executable, "-m", "v2g_cli.main", *arguments],
+            [sys.executable, "-m", "v2g_cli", *arguments],
             capture_output=True,
             text=True,
             cwd=self.folder,

@@ -1,6 +1,8 @@
 """A certificate chain with its private key, for a TLS endpoint or a signer."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -16,6 +18,9 @@ from v2g.pki.keys import (
     read_secret,
     save_secret,
 )
+
+MOST_RENEWALS: Final = 10
+"""So many in a row between the reading of a chain and of its key are followed."""
 
 
 class Credentials(msgspec.Struct, frozen=True):
@@ -81,9 +86,22 @@ def load_credentials(chain_path: Path, key_path: Path) -> Credentials:
     Raises CertificateError(malformed) for a bad chain file; KeyAccessError for an unreadable or too permissive key,
     and for a key that does not match the leaf.
     """
-    for _ in range(2):  # a renewal may happen between the two files: then the second read finds both new
-        chain = load_chain(chain_path)
-        key = load_key(key_path)
-        if load_certificate(chain[0]).public_key() == key.public_key:
+    return matching(chain_path, lambda _: load_key(key_path), key_path)
+
+
+def matching(chain_path: Path, open_key: Callable[[object], LeafKey], name: object) -> Credentials:
+    """Return a chain with the key that is opened for its leaf's public key; `name` is the key's, for errors.
+
+    Both are read again while renewals happen between the two. Raises CertificateError(malformed) for a bad chain file,
+    KeyAccessError for a key that is not the leaf's, and what opening the key raises.
+    """
+    chain = load_chain(chain_path)
+    for _ in range(MOST_RENEWALS):
+        leaf = load_certificate(chain[0]).public_key()
+        key = open_key(leaf)
+        if leaf == key.public_key:
             return Credentials(chain, key)
-    raise KeyAccessError(f"{key_path} is not the key of {chain_path}", hint="check that both are of one leaf")
+        before, chain = chain, load_chain(chain_path)
+        if chain == before:
+            break
+    raise KeyAccessError(f"{name} is not the key of {chain_path}", hint="check that both are of one leaf")

@@ -120,7 +120,7 @@ class ConsoleDemo:
         command = [
             sys.executable,
             "-m",
-            "v2g_cli.main",
+            "v2g_cli",
             "station",
             "--url",
             f"wss://localhost:{self._ports['ocpp']}/ocpp",

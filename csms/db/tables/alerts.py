@@ -33,8 +33,7 @@ alerts: Final = Table(
         "subject",
         "kind",
         unique=True,
-        sqlite_where=text("latest"),
-        postgresql_where=text("latest"),
+        sqlite_where=text("latest"),  # partial in PostgreSQL, too, whose dialect is not loaded to say so here
     ),
     Index(None, "announced"),
     Index(None, "cleared_ms"),

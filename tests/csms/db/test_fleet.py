@@ -102,7 +102,8 @@ def test_a_member_of_a_campaign_is_taken_once(store: Store) -> None:
         assert found is not None
         assert found[0].plan == plan
         assert campaigns.find_attempt(connection, "CS-2", 7) is None
-        campaigns.save_state(connection, number, "Halted", "why", 2)
+        assert campaigns.save_state(connection, number, "Halted", "why", 2, before="Running")
+        assert not campaigns.save_state(connection, number, "Paused", "late", 3, before="Running")
         assert campaigns.list_campaigns(connection, "Running") == []
 
     store.do(work)

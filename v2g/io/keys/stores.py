@@ -6,6 +6,7 @@ A store that keeps the private half elsewhere (a token, a TPM) returns a `Stored
 
 import importlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -13,8 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from v2g.errors import KeyAccessError
 from v2g.io.keys.secrets import read_pin
-from v2g.pki.certificates import load_certificate
-from v2g.pki.credentials import Credentials, load_chain
+from v2g.pki.credentials import Credentials, matching
 from v2g.pki.keys import LeafKey, load_key, read_secret
 from v2g.pki.reference import KeyReference, Scheme
 
@@ -64,12 +64,7 @@ def load_credentials(chain_path: Path, reference: KeyReference) -> Credentials:
     Raises CertificateError(malformed) for a bad chain file, and as `open_key`; KeyAccessError also for a key that is
     not the leaf's.
     """
-    for _ in range(2):  # a renewal may happen between chain and key: then the second read finds both new
-        chain = load_chain(chain_path)
-        key = open_key_of(reference, load_certificate(chain[0]).public_key())
-        if load_certificate(chain[0]).public_key() == key.public_key:
-            return Credentials(chain, key)
-    raise KeyAccessError(f"{reference} is not the key of {chain_path}", hint="check that both are of one leaf")
+    return matching(chain_path, partial(open_key_of, reference), reference)
 
 
 def open_key_of(reference: KeyReference, public: object) -> LeafKey:
