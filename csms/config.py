@@ -6,6 +6,7 @@ and private keys that others than their owner may read.
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, tzinfo
+from functools import partial
 from pathlib import Path
 from typing import Annotated, ClassVar, Final, Literal
 from urllib.parse import urlsplit
@@ -22,15 +23,19 @@ from csms.domain.diagnostics.alerts import ESCALATE_MS
 from csms.domain.security.access import OF_VEHICLES, Role
 from v2g.battery.detectors import Settings
 from v2g.config import Flaw, faults, parse_config
+from v2g.energy.grid_signal import parse_grid_signal
+from v2g.energy.price_feeds import Markup, parse_feed
 from v2g.energy.settlement.taxes import Taxation, VatRate
 from v2g.errors import ConfigError
+from v2g.io.keys.wrapped import read_wrapped
 from v2g.io.mqtt.config import MqttConfig, TopicPrefix
 from v2g.io.runtime.clock import ClockConfig
-from v2g.io.runtime.config_files import file_faults
+from v2g.io.runtime.config_files import OfKey, check_folder, file_faults
 from v2g.io.runtime.program import read_config
 from v2g.io.storage.growing_file import LogFiles
 from v2g.iso15118.d20.envelope_rules import RULES, EnvelopeRules
 from v2g.ocpp.messages.base import EnergyTransferMode
+from v2g.pki.certificates import is_emaid
 from v2g.pki.reference import KeyReference
 from v2g.telemetry.delivery import TOPIC_PREFIX
 from v2g.units import Decimals, PositiveDecimals, micro_of
@@ -797,7 +802,33 @@ def check_config(text: str, *, name: str) -> list[ConfigError]:
         return found
     config, serves = parse_config(text, CsmsConfig, name=name), ("ocpp", "ocpp.listeners", "api")
     roots = {"station_ca": ("ocpp.client_roots", config.ocpp.client_roots, ())}
-    return file_faults(text, config, name=name, serves=serves, roots=roots)
+    return file_faults(text, config, name=name, openers=_openers(config), serves=serves, roots=roots)
+
+
+def _openers(config: CsmsConfig) -> Iterator[OfKey]:
+    """Yield what else has to be opened, each with its key."""
+    if (signal := config.grid.signal_file) is not None:
+        yield ("grid", "signal_file"), lambda: parse_grid_signal(signal.read_bytes())
+    for number, feed in enumerate(config.grid.prices):
+        if feed.file is not None:
+            yield ("grid", "prices", str(number), "file"), partial(_check_prices, feed)
+    for number, token in enumerate(config.tokens):
+        if token.type == "eMAID":
+            yield ("tokens", str(number), "id_token"), partial(_check_emaid, token.id_token)
+    if (key := config.store_key) is not None:
+        yield ("store_key",), lambda: read_wrapped(key)
+    if (provisioning := config.provisioning) is not None and (pool := provisioning.pool.path) is not None:
+        yield ("provisioning", "pool"), lambda: check_folder(pool)
+
+
+def _check_prices(feed: PriceFeed) -> None:
+    assert feed.file is not None
+    parse_feed(feed.file.read_bytes(), feed.format, Markup(), feed.series)
+
+
+def _check_emaid(emaid: str) -> None:
+    if not is_emaid(emaid):
+        raise ConfigError(f"{emaid!r} is not an EMAID", hint="such as DEV2GC00000001: 14 or 15 characters")
 
 
 def look(config: CsmsConfig) -> Iterator[Flaw]:

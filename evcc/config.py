@@ -3,6 +3,7 @@
 Relative paths are relative to the file's own folder.
 """
 
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -39,7 +40,7 @@ from v2g.io.capture.recorder import RecordConfig
 from v2g.io.hardware.emergency import GpioEmergencyConfig
 from v2g.io.plc.link import PlcConfig
 from v2g.io.runtime.clock import ClockConfig
-from v2g.io.runtime.config_files import file_faults
+from v2g.io.runtime.config_files import check_evse_id, file_faults
 from v2g.io.runtime.event_socket import EventSocketConfig
 from v2g.io.runtime.trace import LogConfig
 from v2g.io.runtime.watchdog import HUNG_S
@@ -447,4 +448,5 @@ def check_config(text: str, *, name: str) -> list[ConfigError]:
     config = load_config(text, name=name)
     issuers = () if config.provisioning is None else config.provisioning.mo_roots
     roots = {"contract": ("provisioning.mo_roots", issuers, config.tls.cross_certificates)}
-    return file_faults(text, config, name=name, roots=roots)
+    openers = [(("sdp", "evse_id"), partial(check_evse_id, config.sdp.evse_id))] if config.sdp.evse_id else []
+    return file_faults(text, config, name=name, openers=openers, roots=roots)

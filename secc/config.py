@@ -1,7 +1,9 @@
 """Configuration of the charger program: one typed file, TOML or YAML. Relative paths are relative to its folder."""
 
 import contextlib
+import os
 from collections.abc import Iterator, Mapping
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from types import MappingProxyType
@@ -17,22 +19,27 @@ from secc.hardware.parts import HardwareConfig, Kind, hardware_flaws
 from secc.retention import RetentionConfig
 from secc.session.config import EnergyService, SeccConfig
 from secc.station.config import StationConfig, station_flaws
+from secc.station.files import password_of, running_firmware
 from v2g.config import Flaw, faults, parse_config
+from v2g.energy.frequency_trace import load_trace
+from v2g.energy.grid_signal import parse_grid_signal
 from v2g.energy.settlement.records import MOST_REACTION_MS
-from v2g.errors import ConfigError
+from v2g.errors import ConfigError, KeyAccessError
+from v2g.hardware.power_modules.bank import load_database
 from v2g.io.capture.recorder import RecordConfig
 from v2g.io.plc.link import PlcConfig
 from v2g.io.runtime.clock import ClockConfig
-from v2g.io.runtime.config_files import OfKey, file_faults
+from v2g.io.runtime.config_files import OfKey, check_evse_id, file_faults
 from v2g.io.runtime.event_socket import EventSocketConfig
 from v2g.io.runtime.trace import LogConfig
 from v2g.io.tls.endpoint import Backend, Curves, KeyLog
 from v2g.iso15118.d20.charts import Family
 from v2g.pki.certificates import is_emaid, load_certificate
 from v2g.pki.credentials import load_chain
+from v2g.pki.keys import read_secret
 from v2g.pki.reference import KeyReference
 from v2g.slac.evse import EvseSlacConfig
-from v2g.text import printable
+from v2g.text import printable, redacted
 
 Watts = Annotated[int, Meta(ge=0, le=10_000_000)]
 SecurityProfile = Literal["iso15118-20", "interop"]
@@ -177,6 +184,10 @@ class SiteConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Meta(description="request a pause at once when charging profiles allow no power for at least so long, s"),
     ] = None
     free: Annotated[bool, Meta(description="external identification always succeeds (no back end; laboratory)")] = False
+
+
+SHORTEST_TOKEN: Final = 20
+"""Characters of the status page's token, at least."""
 
 
 class StatusPageConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -339,6 +350,40 @@ def _openers(config: ProgramConfig) -> Iterator[OfKey]:
     if station is not None and station.tls is not None and station.tls.own is not None:
         chain, _ = station.tls.own
         yield ("station", "identity"), lambda: _check_identity(station.identity, chain)
+    if station is not None:
+        yield ("station", "firmware_file"), lambda: running_firmware(station)
+        where = ("station", "password_file" if station.password_file is not None else "url")
+        yield where, lambda: _check_password(station)
+        if (frequency := station.frequency) is not None and (trace := frequency.trace) is not None:
+            yield ("station", "frequency", "trace"), lambda: load_trace(trace)
+    if (signal := config.site.signal_file) is not None:
+        yield ("site", "signal_file"), lambda: parse_grid_signal(signal.read_bytes())
+    if (page := config.status_page) is not None:
+        yield ("status_page", "token_file"), lambda: _check_token(page.token_file)
+    ids: list[tuple[str, ...]] = [("evses", str(place), "evse_id") for place in range(len(config.evses))] or [
+        ("charger", "evse_id")
+    ]
+    for place, (id_, charger) in enumerate(zip(ids, config.places, strict=True)):
+        yield id_, partial(check_evse_id, charger.charger.evse_id)
+        if (can := charger.hardware.can) is not None and can.dbc is not None:
+            own = bool(config.evses) and config.evses[place].hardware is not None
+            section = ("evses", str(place), "hardware") if own else ("hardware",)
+            yield (*section, "can", "dbc"), partial(load_database, can.dbc)
+
+
+def _check_password(station: StationConfig) -> None:
+    """A station without a certificate needs a password, until its back end has set another one."""
+    with contextlib.suppress(KeyAccessError):  # that the file cannot be read is a flaw of its own
+        needed = station.security_profile == 2 and not station.store.exists()
+        if not password_of(station, os.environ) and needed:
+            why = f"has neither a password nor a certificate for {redacted(station.url)}"
+            raise ConfigError(why, hint="station.password_file, or chain and key in [station.tls]")
+
+
+def _check_token(file: Path) -> None:
+    with contextlib.suppress(KeyAccessError):
+        if len(read_secret(file).strip()) < SHORTEST_TOKEN:
+            raise ConfigError(f"{file} has fewer than {SHORTEST_TOKEN} characters", hint="v2g secc init makes one")
 
 
 def _check_identity(identity: str, chain: Path) -> None:

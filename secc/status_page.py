@@ -18,7 +18,7 @@ from typing import Final
 
 import msgspec
 
-from secc.config import StatusPageConfig
+from secc.config import SHORTEST_TOKEN, StatusPageConfig
 from secc.status import ChargerStatus, Evse, Line, Session, summary
 from v2g.errors import ConfigError, TransportError
 from v2g.io.http.server import BoundedServer, Handler
@@ -34,7 +34,6 @@ PER_S: Final = 20.0
 PATIENCE_S: Final = 5.0
 """Time limit of a client for each part of its request, and for reading the answer."""
 
-SHORTEST_TOKEN: Final = 20
 RELOAD_S: Final = 5
 REPORT_S: Final = 60.0
 """Interval of events about refused clients."""

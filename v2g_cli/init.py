@@ -256,6 +256,7 @@ def secc_init(
     Examples: `v2g secc init my-charger --csms ""`,
     `v2g secc init /etc/v2g-engine --pki pki --csms wss://csms.example.org:9443/ocpp --interface eth1 --owner v2g-secc`
     """
+    from v2g.io.runtime.config_files import check_evse_id
     from v2g.io.storage.record_keys import RecordKeys
 
     status_port = status_port or _free_port(folder)
@@ -266,6 +267,7 @@ def secc_init(
     editions = edition or ["20", "2"]
     if unknown := [each for each in editions if each not in ("20", "2", "din")]:
         raise ConfigError(f"{unknown[0]!r} is no edition", hint="20, 2 or din")
+    check_evse_id(evse_id)
     if not url:
         contract = contract or _asked("Contract (EMAID) that may charge", EMAID)
     else:

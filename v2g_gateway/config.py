@@ -1,6 +1,5 @@
 """Configuration of the telemetry gateway."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,7 +14,7 @@ from v2g.io.can import CanConfig
 from v2g.io.can_recordings import recorded
 from v2g.io.mqtt.config import MqttConfig, TopicPrefix
 from v2g.io.runtime.clock import ClockConfig
-from v2g.io.runtime.config_files import OfKey, file_faults
+from v2g.io.runtime.config_files import OfKey, check_folder, file_faults
 from v2g.io.storage.growing_file import LogFiles
 from v2g.telemetry.batch import KEYFRAME_S, Bands
 from v2g.telemetry.cells import Around
@@ -153,7 +152,7 @@ def check_config(text: str, *, name: str) -> list[ConfigError]:
 
 def _openers(config: GatewayConfig) -> Iterator[OfKey]:
     """Yield what else has to be opened, each with its key."""
-    yield ("outbox",), lambda: _check_folder(config.outbox.parent)
+    yield ("outbox",), lambda: check_folder(config.outbox.parent)
     yield ("signals" if config.dbc is None else "dbc",), lambda: CanMapping.read(config.dbc, config.signals or None)
     if (recording := config.can.replay) is not None:
         yield ("can", "replay"), lambda: next(recorded(recording), None)
@@ -162,11 +161,4 @@ def _openers(config: GatewayConfig) -> Iterator[OfKey]:
     if (schemas := config.schemas) is not None:
         yield ("schemas",), lambda: registered(schemas)
     if (log := config.error_log) is not None:
-        yield ("error_log",), lambda: _check_folder(log.parent)
-
-
-def _check_folder(folder: Path) -> None:
-    if not folder.is_dir():
-        raise ConfigError(f"{folder} is no folder", hint="make it first")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise ConfigError(f"{folder}: this user may not write there")
+        yield ("error_log",), lambda: check_folder(log.parent)

@@ -1,52 +1,23 @@
 """The settings of a charging station's core, from the charger's configuration."""
 
 from collections.abc import Mapping
-from importlib.metadata import version
-from typing import Final
 
 from msgspec.structs import replace
 
 from secc.station.config import StationConfig
 from secc.station.device import Premises
-from v2g.errors import ConfigError
+from secc.station.files import running_firmware
 from v2g.ocpp.messages.ev_charging import DERControl
 from v2g.ocpp.messages.provisioning import BootReason
 from v2g.ocpp.messages.security import CertificateSigningUse
 from v2g.ota.window import parse_window
-from v2g.pki.keys import read_secret
 from v2g_station.blocks.connection.network import first_profile
 from v2g_station.blocks.der.reactive import BY_VOLTAGE as VAR_BY_VOLTAGE
 from v2g_station.blocks.der.reactive import REACTIVE
 from v2g_station.blocks.der.response import BY_FREQUENCY, BY_VOLTAGE
 from v2g_station.blocks.security.certificate_store import Stored
-from v2g_station.blocks.settings import MOST_VERSION, Inverter, StationSettings
+from v2g_station.blocks.settings import Inverter, StationSettings
 from v2g_station.kernel.layout import EvseLayout, Layout
-
-PASSWORD_VARIABLE: Final = "V2G_STATION_PASSWORD"  # noqa: S105 - a variable's name
-
-
-def password_of(config: StationConfig, environment: Mapping[str, str]) -> str:
-    """Return the station's initial password at its CSMS; empty without one.
-
-    Raises KeyAccessError for an unusable file, ConfigError for an invalid password.
-    """
-    if config.password_file is not None:
-        where = str(config.password_file)
-        found = read_secret(config.password_file).decode(errors="replace").removesuffix("\n")
-    else:
-        where, found = PASSWORD_VARIABLE, environment.get(PASSWORD_VARIABLE, "")
-        if not found:
-            return ""
-    if not (_LEAST <= len(found) <= _MOST and found.isprintable()):
-        what = f"a password of {len(found)} characters, or with unprintable ones"
-        raise ConfigError(
-            f"{where}: {what}", hint=f"use {_LEAST} to {_MOST} characters on one line, as set at the CSMS"
-        )
-    return found
-
-
-_LEAST, _MOST = 16, 64
-"""Minimum and maximum length of BasicAuthPassword (A00.FR.205)."""
 
 
 def settings_of(
@@ -139,21 +110,3 @@ def _inverter(config: StationConfig, premises: Premises) -> Inverter:
         hw_version=plate.hw_version,
         max_var=premises.max_var,
     )
-
-
-def running_firmware(config: StationConfig) -> str:
-    """Return the version of the running firmware: from a file of its image, else as configured, else our own.
-
-    Raises ConfigError for an unreadable file.
-    """
-    if config.firmware_file is None:
-        return config.firmware or version("v2g-engine")
-    try:
-        lines = config.firmware_file.read_text().strip().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{config.firmware_file}: {error}", hint="see station.firmware_file") from None
-    if not lines or len(lines[0]) > MOST_VERSION:
-        raise ConfigError(
-            f"{config.firmware_file} contains no version", hint="its first line must be the firmware's version"
-        )
-    return lines[0]

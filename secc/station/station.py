@@ -15,7 +15,8 @@ from typing import Final
 from secc.station.config import StationConfig
 from secc.station.csms_requests import CsmsRequests
 from secc.station.device import Premises, certificate_folder, charger_machine, configured_roots
-from secc.station.settings import password_of, settings_of
+from secc.station.files import password_of
+from secc.station.settings import settings_of
 from v2g.errors import StoreError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.disk import DiskThread

@@ -1,6 +1,8 @@
 """`--check-config` lists everything that is wrong with a configuration, each with its line and what to do."""
 
 import re
+from collections.abc import Iterator
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,7 +15,13 @@ from pki_tools.authority import sign_staple
 from pki_tools.tree import PkiTree
 from tests.cli.csms import run
 from tests.csms.support import make_config
+from tests.io.keys.stores import WRONG, Files, Store, refer, softhsm, swtpm
+from tests.io.keys.stores_support import certified
 from v2g.config import reworded
+from v2g.io.keys import open_key
+from v2g.pki.certificates import chain_to_pem
+from v2g.pki.keys import Algorithm
+from v2g.pki.profiles import Role
 
 CHARGER = """data_dir = "secc"
 [tls]
@@ -189,6 +197,8 @@ ca = "{pki}/csms/root.pem"
 chain = "{pki}/csms/station/chain.pem"
 key = "{pki}/csms/station/leaf.key"
 """
+RELEASES = '[station.update]\nslots = "slots"\n[station.update.releases]\nurl = "https://h/"\n'
+NO_ROOT = '{"signed": {"_type": "targets", "version": 1}, "signatures": []}'
 BACK_END = """data_dir = "csms"
 [ocpp]
 certificate = "{pki}/csms/server/chain.pem"
@@ -227,12 +237,69 @@ id_token = "DEV2GC00000001"
         ("csms", "[api]", "[api]\nport = 9443", "api.port", "is that of the stations"),
         ("csms", "mo/sub2.crl", "mo/root.pem", "trust.crls", "not a CRL"),
         ("csms", "mo/root.pem", "contract/chain.pem", "trust.roots", "which is not an authority"),
+        ("secc", "", '[charger]\nevse_id = "no evse id"', "charger.evse_id", "'no evse id' is not an EVSEID"),
+        ("secc", "", '[log]\nevents = "none/events"', "log.events", "none is no folder"),
+        ("secc", "", '[site]\nsignal_file = "none.json"', "site.signal_file", "none.json: No such file"),
+        ("secc", "", '[site]\nsignal_file = "secc.toml"', "site.signal_file", "malformed"),
+        ("secc", "", '[status_page]\ntoken_file = "short"', "status_page.token_file", "fewer than 20 characters"),
+        ("secc", "", '[tls.stapler]\nresponder = "ocsp.example"', "tls.stapler.responder", "is no address of a server"),
+        ("secc", "", 'key_log = "none/keys"', "tls.key_log", "none is no folder"),
+        (
+            "secc",
+            'store = "station',
+            'firmware_file = "empty"\nstore = "station',
+            "station.firmware_file",
+            "no version",
+        ),
+        ("secc", 'store = "station', 'password_file = "empty"\nstore = "station', "station.password_file", "is empty"),
+        ("secc", 'store = "station', 'password_file = "short"\nstore = "station', "station.password_file", "of 5 char"),
+        (
+            "secc",
+            'chain = "{pki}/csms/station/chain.pem"\nkey = "{pki}/csms/station/leaf.key"',
+            "",
+            "station.url",
+            "has neither a password nor a certificate for wss://localhost:9443/ocpp",
+        ),
+        (
+            "secc",
+            "",
+            RELEASES + 'root = "short"\nhardware = "x"',
+            "station.update.releases.root",
+            "short is not the root metadata of a repository",
+        ),
+        (
+            "secc",
+            "",
+            RELEASES + 'root = "old.json"\nhardware = "x"',
+            "station.update.releases.root",
+            "old.json is not the root metadata of a repository: Invalid value 'targets'",
+        ),
+        (
+            "secc",
+            "",
+            '[station.update]\nslots = "slots"\nmanufacturer_roots = ["{pki}/contract/chain.pem"]',
+            "station.update.manufacturer_roots",
+            "which is not an authority",
+        ),
+        ("csms", '"DEV2GC00000001"', '"04AABBCC"', "tokens.id_token", "'04AABBCC' is not an EMAID"),
+        ("csms", "", '[grid]\nsignal_file = "none.json"', "grid.signal_file", "none.json: No such file"),
+        ("csms", "[trust]", '[trust]\nocsp_responder = "http://h:0/"', "trust.ocsp_responder", "is no address"),
+        ("csms", "[trust]", '[trust]\nstatus_urls = ["http://h:99999/"]', "trust.status_urls", "is no address"),
+        ("csms", "[trust]", '[trust]\nissuers = ["{pki}/contract/chain.pem"]', "trust.issuers", "not an authority"),
+        ("csms", "data_dir", 'store_key = "none.key"\ndata_dir', "store_key", "none.key: No such file"),
+        ("csms", "data_dir", 'books_key = "none.key"\ndata_dir', "books_key", "none.key: No such file"),
+        ("csms", "data_dir", 'books_earlier_keys = ["short"]\ndata_dir', "books_earlier_keys", "short"),
+        ("evcc", "v2g/root.pem", "contract/chain.pem", "tls.anchors", "which is not an authority"),
+        ("evcc", "", '[sdp]\nevse_id = "here"', "sdp.evse_id", "'here' is not an EVSEID"),
+        ("evcc", "[tls]", 'price_signers = ["short"]\n[tls]', "price_signers", "short"),
     ],
 )
 def test_what_a_configuration_names_has_to_fit(
     pki: PkiTree, tmp_path: Path, program: str, old: str, new: str, where: str, why: str
 ) -> None:
-    text = CHARGER + STATION_SECTION if program == "secc" else BACK_END
+    text = {"secc": CHARGER + STATION_SECTION, "csms": BACK_END, "evcc": VEHICLE}[program]
+    for name, content in (("empty", ""), ("short", "12345\n"), ("old.json", NO_ROOT)):
+        written(tmp_path, content, name)
     assert run(program, "--check-config", "--config", str(checked(tmp_path, text, pki, program)))[0] == 0
     if old:
         changed = text.replace(old, new)
@@ -302,3 +369,38 @@ def test_a_chain_has_to_be_in_order(pki: PkiTree, tmp_path: Path) -> None:
 
 def checked(folder: Path, text: str, pki: PkiTree, program: str) -> Path:
     return written(folder, text.replace("{pki}", str(pki.directory)), f"{program}.toml")
+
+
+@pytest.fixture(params=["file", "pkcs11", "tpm"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    make = {"file": lambda folder: nullcontext(Files(folder)), "pkcs11": softhsm, "tpm": swtpm}[request.param]
+    with make(tmp_path) as made:
+        yield made
+
+
+@pytest.mark.requirement("R146")
+def test_keys_in_tokens_tpms_and_files_with_passphrases_are_opened(
+    pki: PkiTree, tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key that opens and fits, another one, a wrong PIN, and a token that is not there."""
+    algorithm = Algorithm.ECDSA_SHA256
+    made = store.make(algorithm)
+    key = open_key(refer(made, store))
+    (tmp_path / "own.pem").write_text(chain_to_pem(certified(key, pki, Role.SECC, "CS-1", "cpo")))
+    if hasattr(key, "close"):
+        key.close()
+
+    def found(pin: str = "file:pin", chain: Path = tmp_path / "own.pem") -> str:
+        own = f'chain = "{chain}"\nkey = "{made}{"&" if "?" in made else "?"}pin-source={pin}"\n'
+        text = re.sub(r"chain.*\nkey.*\n", own, CHARGER, count=1)
+        return run("secc", "--check-config", "--config", str(checked(tmp_path, text, pki, "secc")))[1]
+
+    assert "no errors" in found()
+    assert re.search(r"secc\.toml:4: tls\.key: ", found(chain=pki.path("secc/chain.pem")))
+    refer(made, store, pin=WRONG)
+    assert re.search(r"secc\.toml:4: tls\.key: ", found("file:wrong-pin"))
+    assert re.search(r"secc\.toml:4: tls\.key: .*no PIN or passphrase in env NO_PIN", found("env:NO_PIN"))
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    assert "no errors" in found("credential:only-of-systemd")
+    store.withdraw()
+    assert re.search(r"secc\.toml:4: tls\.key: ", found())

@@ -121,7 +121,7 @@ def test_chargers_of_one_machine_get_status_pages_of_their_own(v2g: Run, tmp_pat
     [
         ("--kind", "ac", "--edition", "20", "--edition", "2", "--edition", "din"),
         ("--interface", "eth1", "--power-kw", "22"),
-        ("--edition", "20", "--evse-id", 'DE*"A"*E1\\n'),
+        ("--edition", "20", "--evse-id", "DE*ABC*E1"),
     ],
 )
 def test_a_charger_without_back_end(v2g: Run, tmp_path: Path, options: tuple[str, ...]) -> None:
@@ -137,6 +137,7 @@ def test_a_charger_without_back_end(v2g: Run, tmp_path: Path, options: tuple[str
     [
         (("--kind", "steam"), "'steam' is neither dc nor ac"),
         (("--edition", "21"), "'21' is no edition"),
+        (("--evse-id", 'DE*"A"*E1\\n'), "is not an EVSEID"),
         (("--owner", "nobody-at-all"), "there is no user 'nobody-at-all'"),
         (("--pki", "."), "holds no PKI"),
     ],

@@ -2,29 +2,35 @@
 
 import contextlib
 import itertools
+import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import msgspec
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from v2g import typed_json
 from v2g.config import Flaw, fault, values_in
 from v2g.errors import ConfigError, RevocationError, V2GError
 from v2g.hardware.meters.registers import load_map
+from v2g.io.keys.stores import load_credentials, open_key
 from v2g.io.storage.record_keys import RecordKeys
+from v2g.iso15118.engine.evse_id import is_digits, is_evse_id
 from v2g.pki.certificates import load_certificate
 from v2g.pki.conformity import extension, is_authority
-from v2g.pki.credentials import load_chain, load_credentials
+from v2g.pki.credentials import load_chain
 from v2g.pki.crl import load_crl
 from v2g.pki.keys import load_public_key, read_secret
 from v2g.pki.ocsp import check_ocsp
 from v2g.pki.paths import PathSearch, signature_matches
 from v2g.pki.reference import KeyReference
-from v2g.text import printable
+from v2g.text import printable, redacted
 
 _OWN: Final = {"chain": "key", "certificate": "key", "rsa_certificate": "rsa_key"}
 """Keys of the program's own certificates, and those of their private keys beside them."""
@@ -52,6 +58,47 @@ def _authorities(path: Path) -> None:
             raise ConfigError(f"{path} has the certificate of {name}, which is not an authority", hint="name a root")
 
 
+def _certificates(path: Path) -> None:
+    for each in load_chain(path):
+        load_certificate(each)
+
+
+def _first_root(path: Path) -> None:
+    """Open the root metadata of a repository of releases (TUF). An old one is as good: it leads to the newest."""
+    try:
+        typed_json.decode(path.read_bytes(), _Root)
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"{path} is not the root metadata of a repository: {error}", hint="v2g ota init") from None
+
+
+class _Signed(msgspec.Struct, frozen=True, tag_field="_type", tag="root"):
+    version: int
+
+
+class _Root(msgspec.Struct, frozen=True):
+    signed: _Signed
+
+
+def _secret(path: Path) -> None:
+    if not read_secret(path).strip():
+        raise ConfigError(f"{path} is empty", hint="one line: the password, secret or token")
+
+
+def check_folder(folder: Path) -> None:
+    """Raise ConfigError for a folder in which this user cannot write."""
+    if not folder.is_dir():
+        raise ConfigError(f"{folder} is no folder", hint="make it first")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ConfigError(f"{folder}: this user may not write there", hint="chown it to the program's user")
+
+
+def check_evse_id(evse_id: str) -> None:
+    """Raise ConfigError for what has not the form of an EVSEID."""
+    if not is_evse_id(evse_id) and not is_digits(evse_id):
+        why = f"{printable(evse_id)!r} is not an EVSEID"
+        raise ConfigError(why, hint="such as DE*V2G*E0001: country, operator, E and a number")
+
+
 def _crl(path: Path) -> None:
     until = load_crl(path.read_bytes()).crl.next_update_utc
     if until is not None and until < datetime.now(UTC):
@@ -60,16 +107,41 @@ def _crl(path: Path) -> None:
 
 _OPENERS: Final[dict[str, Opener]] = (
     dict.fromkeys(
-        ("ca", "v2g_roots", "oem_roots", "mo_roots", "client_roots", "cross_certificates", "root", "roots"),
+        (
+            "anchors",
+            "ca",
+            "client_roots",
+            "cross_certificates",
+            "issuers",
+            "manufacturer_roots",
+            "mo_roots",
+            "oem_roots",
+            "oem_sub_cas",
+            "root",
+            "roots",
+            "v2g_roots",
+        ),
         _authorities,
     )
-    | dict.fromkeys(("password_file", "token_file", "secret_file", "client_secret_file"), read_secret)
+    | dict.fromkeys(("password_file", "token_file", "secret_file", "client_secret_file"), _secret)
     | dict.fromkeys(("journal_keys", "outbox_keys"), RecordKeys)
     | dict.fromkeys(("manifest", "policy"), _is_file)
-    | {"crls": _crl, "public_key": load_public_key, "map_file": load_map}
+    | {"crls": _crl, "public_key": load_public_key, "map_file": load_map, "books_earlier_keys": load_public_key}
+    | {"price_signers": _certificates, "releases.root": _first_root}
     | {"docs": lambda folder: _is_file(folder / "index.html")}
 )
-"""What opens the other files that must exist at the start, by their keys."""
+"""What opens the other files that must exist at the start, by their keys, or by section and key."""
+
+_LOGS: Final = frozenset({"log.events", "log.file", "log.trace", "record.file", "tls.key_log"})
+"""Files whose folder has to be there: it is not made."""
+
+_KEYS: Final = frozenset({"price_key", "books_key"})
+"""Keys without a certificate beside them."""
+
+_ADDRESSES: Final = frozenset(
+    {"responder", "ocsp_responder", "status_urls", "ocsp_url", "crl_url", "receipt_url", "token_url", "url"}
+)
+"""Addresses of servers; those of other schemes than HTTP have rules of their own."""
 
 
 def file_faults(
@@ -89,6 +161,7 @@ def file_faults(
         *_flaws(config, serves),
         *_rootless(config, roots),
         *_one_log(config),
+        *_addresses(config),
         *(flaw for where, opener in openers for flaw in opened(where, opener)),
     ]
     return [fault(text, name, *each) for each in flaws]
@@ -127,9 +200,41 @@ def _flaws(config: Any, serves: Collection[str]) -> Iterator[Flaw]:
                 yield from flaws or _key_of(file, section, (*where[:-1], _OWN[where[-1]]))
                 if not flaws and isinstance(response := section.get("ocsp"), Path):
                     yield from _ocsp(response, file, (*where[:-1], "ocsp"))
-        elif (opener := _OPENERS.get(where[-1])) is not None:
+            continue
+        if where[-1] in _KEYS and isinstance(value, KeyReference):
+            yield from _key(value, where, open_key)
+        if (opener := _opener(where)) is not None:
             for file in files:
-                yield from opened(where, lambda file=file: opener(file))  # type: ignore[misc]
+                yield from opened(where, partial(opener, file))
+
+
+def _opener(where: tuple[str, ...]) -> Opener | None:
+    """Return what opens the file that a key names, None for one that need not be there."""
+    named = ".".join([each for each in where if not each.isdigit()][-2:])
+    if named in _LOGS:
+        return lambda file: check_folder(file.parent)
+    return _OPENERS.get(named) or _OPENERS.get(where[-1])
+
+
+def _addresses(config: Any) -> Iterator[Flaw]:
+    """Yield addresses that no server can have."""
+    for where, value, _ in values_in(config):
+        if where[-1] not in _ADDRESSES:
+            continue
+        for url in filter(None, value if isinstance(value, tuple) else (value,)):
+            if not isinstance(url, str) or (where[-1] == "url" and not url.startswith(("http:", "https:"))):
+                continue
+            try:
+                parts = urlsplit(url)
+                valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+            except ValueError:
+                valid = False
+            if not valid or any(each.isspace() for each in url):
+                yield (
+                    where,
+                    f"{printable(redacted(url))!r} is no address of a server",
+                    "http://HOST/, or https://HOST:PORT/",
+                )
 
 
 def _rootless(config: Any, roots: Roots) -> Iterator[Flaw]:
@@ -163,19 +268,28 @@ def _one_log(config: Any) -> Iterator[Flaw]:
 
 
 def _key_of(chain: Path, section: Any, where: tuple[str, ...]) -> Iterator[Flaw]:
-    """Yield why the key beside a chain is not its key. Keys in tokens, and those with a passphrase, are not opened."""
+    """Yield why the key beside a chain is not its key."""
     key = section.get(where[-1])
-    if isinstance(key, KeyReference) and (path := key.path) is not None and key.pin is None:
-        from v2g.io.keys.stores import is_tpm_file
-
-        if not is_tpm_file(key):
-            yield from opened(where, lambda: load_credentials(chain, path))
+    if isinstance(key, KeyReference):
+        yield from _key(key, where, lambda reference: load_credentials(chain, reference).key)
     elif isinstance(key, Path) or (key is None and where[-1] in section):
         import ssl
 
         from v2g.io.tls.files import show
 
         yield from opened(where, lambda: show(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), chain, key))
+
+
+def _key(reference: KeyReference, where: tuple[str, ...], by: Callable[[KeyReference], object]) -> Iterator[Flaw]:
+    """Yield why a key in a file, token or TPM cannot be opened. What only systemd can give is not asked for."""
+    if reference.pin is not None and reference.pin.kind == "credential" and "CREDENTIALS_DIRECTORY" not in os.environ:
+        return
+
+    def check() -> None:
+        if hasattr(key := by(reference), "close"):  # a key in a file has nothing to close
+            key.close()
+
+    yield from opened(where, check)
 
 
 def _use(where: tuple[str, ...], serves: Collection[str]) -> x509.ObjectIdentifier | None:

@@ -24,9 +24,14 @@ def is_evse_id(text: str) -> bool:
     return 7 <= len(text) <= 37 and _TEXT.match(text) is not None
 
 
+def is_digits(text: str) -> bool:
+    """Return whether a text has the form of an EVSEID of digits by DIN SPEC 91286, such as `+49*810*000*438`."""
+    return _DIGITS.match(text) is not None
+
+
 def is_packed(evse_id: bytes) -> bool:
     """Return whether bytes are an EVSEID of digits by DIN SPEC 91286, packed as half bytes."""
-    return _DIGITS.match(evse_id.hex().upper().replace("A", "*")) is not None
+    return is_digits(evse_id.hex().upper().replace("A", "*"))
 
 
 def plain(evse_id: str) -> str:
@@ -45,7 +50,7 @@ def as_bytes(evse_id: str) -> bytes:
 
     UNKNOWN_BYTES if it is empty, not ASCII or too long.
     """
-    if _DIGITS.match(evse_id):
+    if is_digits(evse_id):
         halves = evse_id.removeprefix("+").replace("*", "A")
         if len(halves) % 2 == 0 and len(halves) <= 2 * _MOST_BYTES:
             return bytes.fromhex(halves)
