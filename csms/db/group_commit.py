@@ -2,6 +2,9 @@
 
 A commit waits for the disk. Operations queued meanwhile share the next commit, so that the disk's latency does not
 limit throughput. Success is reported only after the commit; a failing operation is rolled back alone.
+
+Under more load than the database bears, reports (readings, telemetry) wait for everything else, but for a share of each
+commit: so a card is accepted while meter values are late.
 """
 
 import asyncio
@@ -21,6 +24,9 @@ _log = logging.getLogger(__name__)
 
 MAX_GROUP: Final = 256
 """Operations that share one commit."""
+
+LEAST_REPORTS: Final = MAX_GROUP // 4
+"""So many of them may be reports, whatever else waits."""
 
 LASTING: Final = (DataError, IntegrityError)
 """Errors by which a database rejects values: another attempt fails in the same way."""
@@ -61,31 +67,37 @@ class _Job:
 
 
 class GroupCommit:
-    """Accepts operations from the event loop and runs them in order, until `close`."""
+    """Accepts operations from the event loop and runs them until `close`: in order, reports in one of their own."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._queue: deque[_Job] = deque()
+        self._reports: deque[_Job] = deque()
         self._condition = threading.Condition()
         self._closed = False
         self._thread = new_thread(target=self._run, name="store")
         self._thread.start()
 
-    async def run(self, work: Work) -> Any:
+    async def run(self, work: Work, *, report: bool = False) -> Any:
         """Return the result of `work(connection)` once it is durable. Raises its exception, or StoreError.
 
         When another operation of the same commit fails, it runs again: it must have no effect outside the database.
         """
-        return await self._put(_Job(work, None, None))
+        return await self._put(_Job(work, None, None), report)
 
-    async def gather(self, work: Many, item: Any) -> Any:
+    async def gather(self, work: Many, item: Any, *, report: bool = False) -> Any:
         """As `run`, for an operation on many items at once, which returns a result for each in order."""
-        return await self._put(_Job(None, work, item))
+        return await self._put(_Job(None, work, item), report)
 
     @property
     def waiting(self) -> int:
         """Number of queued operations."""
-        return len(self._queue)
+        return len(self._queue) + len(self._reports)
+
+    @property
+    def reports_waiting(self) -> int:
+        """Number of those that are reports."""
+        return len(self._reports)
 
     def close(self) -> None:
         """Finish queued operations and accept no more."""
@@ -94,20 +106,22 @@ class GroupCommit:
             self._condition.notify()
         self._thread.join()
 
-    def _put(self, job: _Job) -> asyncio.Future[object]:
+    def _put(self, job: _Job, report: bool) -> asyncio.Future[object]:
         with self._condition:
             if self._closed:
                 raise StoreError("the database is closed")
-            self._queue.append(job)
+            (self._reports if report else self._queue).append(job)
             self._condition.notify()
         return job.future
 
     def _run(self) -> None:
         while True:
             with self._condition:
-                while not self._queue and not self._closed:
+                while not self.waiting and not self._closed:
                     self._condition.wait()
-                group = [self._queue.popleft() for _ in range(min(MAX_GROUP, len(self._queue)))]
+                room = MAX_GROUP - min(LEAST_REPORTS, len(self._reports))
+                group = [self._queue.popleft() for _ in range(min(room, len(self._queue)))]
+                group += [self._reports.popleft() for _ in range(min(MAX_GROUP - len(group), len(self._reports)))]
             if not group:
                 return
             self._commit(group)

@@ -70,6 +70,11 @@ class Store:
         """Number of operations that wait for the writer."""
         return self._writer.waiting
 
+    @property
+    def reports_waiting(self) -> int:
+        """Number of those that wait behind all others."""
+        return self._writer.reports_waiting
+
     async def run(self, work: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run `work(connection, ...)` on the writer's thread; return its result when it is durable.
 
@@ -81,6 +86,16 @@ class Store:
     async def gather(self, work: Callable[[Connection, list[T]], list[R]], item: T) -> R:
         """As `run`, together with all items queued for the same `work`, which returns a result for each."""
         result: R = await self._writer.gather(work, item)
+        return result
+
+    async def report(self, work: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """As `run`, for readings, which wait behind all else when the database is slower than what comes."""
+        result: R = await self._writer.run(partial(_call, work, args, kwargs), report=True)
+        return result
+
+    async def gather_reports(self, work: Callable[[Connection, list[T]], list[R]], item: T) -> R:
+        """As `gather`, for readings."""
+        result: R = await self._writer.gather(work, item, report=True)
         return result
 
     async def look_up(self, work: Callable[[Connection, list[T]], list[R]], item: T) -> R:

@@ -48,7 +48,7 @@ async def take(context: HandlerContext, message: Message) -> None:
     small(message.id)
     if any(abs(each.t) > _LONGEST_S for each in message.data):
         raise OcppError("implausible time of a reading", answer="PropertyConstraintViolation")
-    monitor = await context.services.store.run(diagnostics.add_stream_values, context.station_id, message)
+    monitor = await context.services.store.report(diagnostics.add_stream_values, context.station_id, message)
     if monitor is not None:
         _watch_pending(context, message)
     context.observe(

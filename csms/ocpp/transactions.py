@@ -23,6 +23,9 @@ from v2g.ocpp.times import parse_time
 from v2g.translate.details import bill_of
 from v2g.translate.ocpp_tariffs import money
 
+_READINGS = ("MeterValueClock", "MeterValuePeriodic")
+"""Triggers of events that only report meter values."""
+
 
 async def answer_transaction_event(
     context: HandlerContext, request: TransactionEventRequest
@@ -32,7 +35,8 @@ async def answer_transaction_event(
     document = msgspec.json.encode(request)
     event = _event(context.station_id, request, document)
     arrival = Arrival(event, document, services.clock.utc_ms())
-    outcome, transaction = await services.store.gather(add_events, arrival)
+    store = services.store.gather_reports if event.trigger in _READINGS else services.store.gather
+    outcome, transaction = await store(add_events, arrival)
     if outcome != "new":
         name = "transaction_event_duplicate" if outcome == "duplicate" else "transaction_event_conflict"
     elif event.kind == "Updated":

@@ -26,9 +26,9 @@ class Reception(msgspec.Struct, frozen=True, kw_only=True):
 async def keep(store: Store, arrival: rows.Arrival) -> Outcome:
     """Store a delivery; what the database rejects goes into quarantine, or is refused. Raises StoreError."""
     try:
-        return await store.gather(rows.store, arrival)
+        return await store.gather_reports(rows.store, arrival)
     except UnstorableError:  # would come back with every attempt
-        return await store.run(rows.store_each, arrival)
+        return await store.report(rows.store_each, arrival)
 
 
 async def receive(payload: bytes, ev: str, store: Callable[[Delivery], Awaitable[Outcome]]) -> Reception:

@@ -31,6 +31,11 @@ async def read_metrics(call: Call) -> Reply[bytes]:
         gauge("v2g_alerts_active", "Alerts that have not ended.", await call.run(alerts.counts), "severity"),
         gauge("v2g_alert_emails_waiting_seconds", "How long the oldest e-mail about an alert has waited.", waits_s),
         gauge("v2g_store_waiting", "Operations waiting for the store.", services.store.waiting),
+        gauge(
+            "v2g_store_reports_waiting",
+            "Those of them that are readings: they wait behind all others.",
+            services.store.reports_waiting,
+        ),
         gauge("v2g_event_streams", "Open event streams.", call.backend.streams.open),
         *await _telemetry(call),
         *await _disk(services.config.data_dir),

@@ -23,4 +23,4 @@ class LastSeen:
         """Store the updates. Raises StoreError."""
         if self._seen:
             seen, self._seen = self._seen, {}
-            await self._store.run(stations.save_seen, seen)
+            await self._store.report(stations.save_seen, seen)

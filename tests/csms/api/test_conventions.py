@@ -387,7 +387,7 @@ async def test_metrics_count_stations_frames_and_requests(ask: ApiClient) -> Non
     assert 'v2g_ocpp_received_seconds_count{action="StatusNotification"} 1.0' in lines
     assert 'v2g_ocpp_sent_seconds_count{action="ClearCache"} 1.0' in lines
     assert 'v2g_events_total{kind="station_connected"} 1.0' in lines
-    assert "v2g_store_waiting 0.0" in lines
+    assert {"v2g_store_waiting 0.0", "v2g_store_reports_waiting 0.0"} <= set(lines)
     assert 'v2g_http_request_seconds_count{operation="list_stations",status="200"} 1.0' in lines
     assert 'v2g_http_request_seconds_bucket{le="+Inf",operation="list_stations",status="200"} 1.0' in lines
 

@@ -86,8 +86,8 @@ class DirectStore(Store):
         """See Store."""
         return (await self.run(work, [item]))[0]
 
-    look_up = gather
-    read = run
+    look_up = gather_reports = gather
+    read = report = run
 
 
 class Noted(msgspec.Struct, frozen=True):
