@@ -706,6 +706,9 @@ class CsmsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     PostgreSQL database to a cluster; empty: none."""
     bus_without_password: bool = False
     """Accept a Redis server without a password, on an isolated network."""
+    shared_ports: bool = False
+    """Whether other nodes of this machine listen at the same ports: the kernel gives each new connection to one of
+    them (SO_REUSEPORT). So one machine runs a node for each core."""
     node: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9.-]{0,64}\Z")] = ""
     """This node's name on the bus; empty is the host's name."""
     ocpp: OcppListener
@@ -864,6 +867,9 @@ def look(config: CsmsConfig) -> Iterator[Flaw]:
     except (ZoneInfoNotFoundError, ValueError, OSError):
         yield ("accounting_time_zone",), "is not a known time zone", 'names are those of IANA, such as "Europe/Berlin"'
     bus = urlsplit(config.bus_url)
+    if config.shared_ports and not config.bus_url:
+        hint = "connect the nodes by bus_url, or leave shared_ports out"
+        yield ("shared_ports",), "is set without bus_url: nobody could command stations of another back end", hint
     if bus.scheme in ("redis", "rediss") and not bus.password and not config.bus_without_password:
         hint = "set requirepass in Redis and redis://:PASSWORD@host here, or bus_without_password = true"
         yield ("bus_url",), "has no password: anyone who reaches that Redis can disrupt the cluster", hint

@@ -311,6 +311,7 @@ class StationServer:
             versions=[SUBPROTOCOLS[name] for name in config.subprotocols],
             welcome=admissions.handshake_check(profile, judge),
             strange=admissions.tls_without_need,
+            shared=services.config.shared_ports,
         )
 
     def _context(self, profile: SecurityProfile) -> ssl.SSLContext:

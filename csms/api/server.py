@@ -50,6 +50,7 @@ class Api:
             lambda: Gate(self._connection, context, self._strangers),
             self._config.host,
             self._config.port,
+            reuse_port=self._backend.services.config.shared_ports or None,
         )
         self._work.keep("event history", self._backend.history.run)
         self._work.keep("webhooks", self._backend.webhooks.run)

@@ -109,13 +109,14 @@ async def serve(
     strange: Callable[[str], None] = lambda _address: None,
     strangers: Strangers | None = None,
     ping_interval: float | None = 20.0,
+    shared: bool = False,
 ) -> OcppServer:
     """Listen for stations on `path/identity`; `handler` runs once for each, and its end closes the connection.
 
     `welcome` decides who is admitted; `strange(address)` is called for TLS if `context` is None. `strangers` limits the
     unauthenticated connections. Among the versions offered,
     the first of `versions` is used; with none in common the handshake completes without a subprotocol and the
-    connection closes (OCPP-J 3.2).
+    connection closes (OCPP-J 3.2). `shared`: other processes may listen at the same port.
     """
     from websockets.asyncio.server import ServerConnection
     from websockets.asyncio.server import serve as listen
@@ -197,6 +198,7 @@ async def serve(
         open_timeout=_OPENING_S,
         compression=None,
         extensions=[_deflate()],
+        reuse_port=shared or None,
     )
     return OcppServer(server, next(iter(server.sockets)).getsockname()[1])
 
