@@ -274,28 +274,41 @@ class StatusKeeper:
         self._reported: list[tuple[int, dict[str, Scalar]]] = [(0, {})] * len(evses)
 
     async def run(self, controllers: Sequence["EvseController"], connected: Callable[[], bool]) -> None:
-        """Take pictures until cancelled. `connected`: whether the socket to the CSMS is open."""
+        """Take pictures until cancelled, of one EVSE after the other: no turn of the event loop waits for all.
+
+        `connected`: whether the socket to the CSMS is open.
+        """
         while True:
-            self.take(controllers, connected=connected())
-            await asyncio.sleep(EVERY_S)
+            for index, controller in enumerate(controllers):
+                self._look_at_csms(connected())
+                self._take(index, controller)
+                await asyncio.sleep(EVERY_S / len(controllers))
 
     def take(self, controllers: Sequence["EvseController"], *, connected: bool = True) -> None:
-        """Take one picture, and report what it shows of each EVSE when that is new."""
-        now = self._clock.utc_ms()
-        if not connected and self.latest.csms.state in ("registering", "connected"):
-            csms = replace(self.latest.csms, state="disconnected", since_ms=now, reason="the connection has ended")
-            self.latest = replace(self.latest, csms=csms)
-        evses = tuple(self._seen(index, each, now) for index, each in enumerate(controllers))
-        self.latest = replace(self.latest, utc_ms=now, evses=evses)
+        """Take one picture of all, and report what it shows of each EVSE when that is new."""
+        self._look_at_csms(connected)
         for index, controller in enumerate(controllers):
-            said: dict[str, Scalar] = {name: line.text for name, line in summary(self.latest, evses[index]).items()}
-            at, before = self._reported[index]
-            steady = {name: text for name, text in said.items() if name not in _FIGURES}
-            if any(before.get(name) != text for name, text in steady.items()) or (
-                said != before and now - at >= _METER_MS and not controller.busy
-            ):
-                self._reported[index] = now, said
-                controller.observe(Observe("hardware", "status", said))
+            self._take(index, controller)
+
+    def _look_at_csms(self, connected: bool) -> None:
+        csms, now = self.latest.csms, self._clock.utc_ms()
+        if not connected and csms.state in ("registering", "connected"):
+            csms = replace(csms, state="disconnected", since_ms=now, reason="the connection has ended")
+            self.latest = replace(self.latest, csms=csms)
+
+    def _take(self, index: int, controller: "EvseController") -> None:
+        now = self._clock.utc_ms()
+        evse = self._seen(index, controller, now)
+        evses = (*self.latest.evses[:index], evse, *self.latest.evses[index + 1 :])
+        self.latest = replace(self.latest, utc_ms=now, evses=evses)
+        said: dict[str, Scalar] = {name: line.text for name, line in summary(self.latest, evse).items()}
+        at, before = self._reported[index]
+        steady = {name: text for name, text in said.items() if name not in _FIGURES}
+        if any(before.get(name) != text for name, text in steady.items()) or (
+            said != before and now - at >= _METER_MS and not controller.busy
+        ):
+            self._reported[index] = now, said
+            controller.observe(Observe("hardware", "status", said))
 
     # -- from events
 
