@@ -552,6 +552,12 @@ REPORTS: Final[Mapping[str, tuple[Event, ...]]] = {
         Event("ocpp.scada_lost", "dead_man_s", "warning", feed=True),
         Event("ocpp.scada_refused", "reason", "warning", feed=True),
         Event("ocpp.security_event", "type tech_info source station", "warning", feed=True),
+        Event(
+            "ocpp.session_metrics",
+            "evse:int session_id contactor_close_s contactor_open_s cable_check_s pre_charge_gap_v:float"
+            " heat_k_per_kw:float efficiency:float station",
+            feed=True,
+        ),
         Event("ocpp.setpoint_dispatched", "source setpoint_w vehicles:int", feed=True),
         Event("ocpp.setpoint_not_dispatched", "reason", "warning"),
         Event("ocpp.share", "station evse limit_ma status", feed=True),

@@ -83,7 +83,7 @@ class JournalUploader:
             lines = None
             if self._runner.online.is_set() and len(self._runner.core.outbox) == 0 and rest <= 0:
                 lines = await self._disk.ask(lambda: self._store.next_lines(LINES_PER_MESSAGE, CHARACTERS_PER_MESSAGE))
-            if lines is not None and self._stranger == self._url:
+            if lines is not None and self.unwanted:
                 await self._forget(lines)
                 continue
             if lines is not None:
@@ -148,6 +148,11 @@ class JournalUploader:
             self._note("journal_receipt_invalid", session_id=session_id, reason=str(error)[:200])
             return
         self._received(session_id, canonical(receipt))
+
+    @property
+    def unwanted(self) -> bool:
+        """Whether the CSMS is known not to support this project's messages."""
+        return self._stranger == self._url
 
     @property
     def _url(self) -> str:

@@ -2,9 +2,10 @@
 
 import msgspec
 
-from csms.db.queries import payments
+from csms.db.queries import payments, session_metrics
 from csms.ocpp.base import HandlerContext
 from v2g.errors import CodecError, OcppError, V2GError
+from v2g.hardware.session_metrics import MESSAGE, METRICS, read_session_metrics
 from v2g.ocpp.messages.base import StatusInfo
 from v2g.ocpp.messages.data_transfer import VENDOR, DataTransferRequest, DataTransferResponse
 
@@ -13,6 +14,8 @@ async def answer_data_transfer(context: HandlerContext, request: DataTransferReq
     """Handle journal entries, and data of known vendors; anything else is unknown (P02.FR.06, .07)."""
     if request.vendor_id != VENDOR:
         return await _keep(context, request)
+    if request.message_id == MESSAGE:
+        return await _take_metrics(context, request)
     if request.message_id not in ("JournalEntries", "JournalCertificates"):
         return DataTransferResponse(status="UnknownMessageId")
     journals = context.services.journals
@@ -29,6 +32,18 @@ async def answer_data_transfer(context: HandlerContext, request: DataTransferReq
         return _refusal("JournalRefused", error)
     receipt = {} if result.receipt is None else {"receipt": msgspec.to_builtins(result.receipt)}
     return DataTransferResponse(status="Accepted", data={"lines": result.lines, "head": result.head, **receipt})
+
+
+async def _take_metrics(context: HandlerContext, request: DataTransferRequest) -> DataTransferResponse:
+    try:
+        metrics = read_session_metrics(request.data)
+    except CodecError as error:
+        return _refusal("InvalidMetrics", error)
+    now_ms = context.services.clock.utc_ms()
+    if await context.services.store.run(session_metrics.take, context.station_id, metrics, now_ms):
+        known = {name: metrics.values.get(name) for name in METRICS}
+        context.observe("ocpp", "session_metrics", evse=metrics.evse_id, session_id=metrics.session_id, **known)
+    return DataTransferResponse(status="Accepted")
 
 
 async def _keep(context: HandlerContext, request: DataTransferRequest) -> DataTransferResponse:

@@ -216,6 +216,7 @@ class EvseController:
         self.backend = StationBackend(station, self.number, self.meter, self.clock, self._signed)
         for word in self.hardware.faults:
             station.problem(self.number, word, active=True)
+        self.hardware.on_session(lambda session_id, values: station.session_metrics(self.number, session_id, values))
 
     def sample(self, ended: str = "") -> MeterSample:
         """Return the current reading of the meter; with its signatures for the session `ended`, if it is settled."""

@@ -78,6 +78,9 @@ class DcEvse(Evse):
         """See EvseHardware."""
         match command:
             case ports.SetOutput():
+                if not self._charges and self._demand.voltage_mv and command.voltage_mv:
+                    gap_mv = self._stage.present.voltage_mv - self._demand.voltage_mv  # the pre-charge ends with this
+                    self._figures.take("pre_charge_gap_v", gap_mv / 1000)
                 self._charges = True
                 limit_w = command.charge_w if command.current_ma >= 0 else command.discharge_w
                 self._drive(Demand(command.voltage_mv, command.current_ma, limit_w))
@@ -162,11 +165,14 @@ class DcEvse(Evse):
 
     async def _cable_check(self, voltage_mv: int, offs: int) -> Fact:
         """Let the isolation monitor test itself, and measure with it."""
-        self._checking = True
+        self._checking, began = True, self._clock.monotonic()
         try:
             if not await self._isolation_tested():
                 return ports.CableCheckFinished(passed=False)
-            return await self._measured_insulation(voltage_mv, offs)
+            done = await self._measured_insulation(voltage_mv, offs)
+            if done == ports.CableCheckFinished(passed=True):
+                self._figures.take("cable_check_s", self._clock.monotonic() - began)
+            return done
         finally:
             self._checking = False
 

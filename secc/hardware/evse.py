@@ -5,7 +5,7 @@ session. Common to direct and alternating current.
 import abc
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Final, Protocol
@@ -17,6 +17,7 @@ from secc.hardware.check_log import CheckLog, CheckName
 from secc.hardware.fault_file import FaultKeeper
 from secc.hardware.heat import Derating, DeratingLimits, HeatLimits
 from secc.hardware.meter import Meter
+from secc.hardware.session_figures import SessionFigures
 from secc.session import ports
 from v2g.errors import StoreError
 from v2g.hardware.faults import FAULTS, Light
@@ -32,6 +33,7 @@ from v2g.hardware.interlock import (
 )
 from v2g.hardware.meters.counter import EnergyCounter
 from v2g.hardware.meters.plausibility import MeterGuard
+from v2g.hardware.session_metrics import MetricName
 from v2g.iec61851.duty import HLC_DUTY
 from v2g.iec61851.pilot import PilotState
 from v2g.iec61851.timing import STANDARD, PilotTiming
@@ -46,6 +48,7 @@ from v2g.text import printable
 _log = logging.getLogger(__name__)
 
 OnFact = Callable[[Fact], None]
+OnSession = Callable[[str, Mapping[MetricName, float]], None]
 
 FAN_DEAD_S: Final = 3.0
 """Time for a fan to start."""
@@ -107,6 +110,9 @@ class EvseHardware(Protocol):
     def on_derating(self, callback: Callable[[int], None]) -> None:
         """Call `callback` with the share of the rated power, %, that temperatures permit, when it changes; at first it
         is 100."""
+
+    def on_session(self, callback: OnSession) -> None:
+        """Call `callback` at the end of each session, and at each pause, with its id and how the parts worked."""
 
     def subscribe(self, callback: OnFact) -> Callable[[], None]:
         """Call `callback` with every Measured, MeterRead, ContactorState, HardwareFault and, where there is a primary
@@ -213,6 +219,8 @@ class Evse(abc.ABC):
         self._on_fault: list[OnFault] = []
         self._on_light: list[Callable[[Light], None]] = []
         self._derating, self._on_derating = Derating(watch.derating), list[Callable[[int], None]]()
+        self._on_session, self._figures = list[OnSession](), SessionFigures(0, 0)
+        self._measures = measures
         self._changed = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._again: asyncio.TimerHandle | None = None
@@ -224,6 +232,7 @@ class Evse(abc.ABC):
         self._opened_by = ""
         self._session_id = ""
         self._opening_since: float | None = None
+        self._closing_since: float | None = None
         self._failures = 0  # reports of `charger_failed`, also while it is active
         self._test: asyncio.Task[None] | None = None
         self._retry, self._retries, self._retry_at = Backoff(RETRY_S, RETRY_LONGEST_S), 0, 0.0
@@ -291,6 +300,10 @@ class Evse(abc.ABC):
         """See EvseHardware."""
         self._on_derating.append(callback)
 
+    def on_session(self, callback: OnSession) -> None:
+        """See EvseHardware."""
+        self._on_session.append(callback)
+
     def subscribe(self, callback: OnFact) -> Callable[[], None]:
         """See EvseHardware; the present values are reported at once."""
         self._callbacks.append(callback)
@@ -305,9 +318,11 @@ class Evse(abc.ABC):
         match command:
             case ports.TransactionStarted() | ports.JoinSession():
                 self._session_id = command.session_id
+                self._figures = SessionFigures(*self._energies())
                 self._tell_interlock(lambda now: self._interlock.permit(now, allowed=True))
             case ports.TransactionEnded() | ports.SaveSession():
                 self._tell_interlock(lambda now: self._interlock.permit(now, allowed=False))
+                self._end_figures()
             case ports.EmergencyOff():
                 self._offs += 1
                 try:
@@ -535,6 +550,9 @@ class Evse(abc.ABC):
     def _contactor_moved(self, closed: bool) -> None:
         if not closed:
             self._note_opening("")
+        elif self._closing_since is not None:
+            self._figures.take("contactor_close_s", self._clock.monotonic() - self._closing_since)
+        self._closing_since = None
         self._tell_interlock(lambda now: self._interlock.feedback(now, closed=closed))
         if not closed or self._interlock.commanded:  # while opening it reports when it is open
             self._tell(ports.ContactorState(closed, "" if closed else self._opened_by))
@@ -544,6 +562,21 @@ class Evse(abc.ABC):
         began, self._opening_since = self._opening_since, None
         if began is not None:
             self._log("contactor", failed, began)
+            if not failed:
+                self._figures.take("contactor_open_s", self._clock.monotonic() - began)
+
+    def _energies(self) -> tuple[int, int]:
+        """Return all energy so far, in and out, by the power electronics and by the meter, mWh."""
+        reading = self._parts.meter.read(self._clock.utc_ms())
+        metered = reading.import_mwh + reading.export_mwh
+        return (sum(self.flowed_mwh) if self._measures else metered), metered
+
+    def _end_figures(self) -> None:
+        figures, self._figures = self._figures, SessionFigures(0, 0)
+        if self._measures:  # otherwise both are the meter's
+            figures.end(*self._energies())
+        for on_session in self._on_session if figures.values else ():
+            on_session(self._session_id, figures.values)
 
     def _drain(self) -> None:
         """Execute the interlock's actions, each regardless of exceptions; immediate reactions may add more."""
@@ -571,7 +604,9 @@ class Evse(abc.ABC):
                 self._offs += 1
                 self._off()
             case SetContactor(closed=closed):
-                self._opening_since = self._clock.monotonic() if self.contactors_closed else None
+                now = self._clock.monotonic()
+                self._opening_since = now if self.contactors_closed else None
+                self._closing_since = now if closed and not self.contactors_closed else None
                 self._parts.contactor.set(closed=closed)
             case SetLatch(locked=locked):
                 self._parts.cabinet.set_latch(locked=locked)
@@ -619,6 +654,9 @@ class Evse(abc.ABC):
         """Count and report the present flow."""
         present = self.present
         self._flow.flow(self._clock.elapsed_ms(), present.voltage_mv, present.current_ma)
+        known = [each for each in self._parts.cabinet.temperatures.values() if each is not None]
+        if known:
+            self._figures.power(present.watts, max(known), self._clock.elapsed_ms() / 1000)
         self._tell(present)
 
     def _report(self) -> None:

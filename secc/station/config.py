@@ -92,7 +92,7 @@ class StationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """How long (s) to ask the CSMS for a vehicle's contract (M01). The vehicle gets a rejection at 55 s."""
     journal_copies: Literal["auto", "always", "never"] = "auto"
     """Whether the CSMS gets a copy of each journal, by DataTransfer. auto: until it answers that it does not support
-    them, which is remembered; always: tried at each connection; never: not sent."""
+    them, which is remembered; always: tried at each connection; never: not sent. So are figures of each session."""
     accept_offline: bool = False
     """Whether a contract validated by the charger may charge while the CSMS is unreachable (C15)."""
     retry_minimum: Annotated[float, Meta(gt=0)] = 1.0

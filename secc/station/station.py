@@ -8,9 +8,11 @@ reachable.
 import asyncio
 import os
 import uuid
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Final
+
+import msgspec
 
 from secc.station.config import StationConfig
 from secc.station.csms_requests import CsmsRequests
@@ -18,12 +20,14 @@ from secc.station.device import Premises, certificate_folder, charger_machine, c
 from secc.station.files import password_of
 from secc.station.settings import settings_of
 from v2g.errors import StoreError
+from v2g.hardware.session_metrics import MESSAGE, MetricName, SessionMetrics
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.disk import DiskThread
 from v2g.io.runtime.supervision import Supervisor, spawn
 from v2g.io.storage.record_keys import RecordKeys
 from v2g.observe import Observe, Scalar
 from v2g.ocpp.messages.availability import ConnectorStatus
+from v2g.ocpp.messages.data_transfer import VENDOR, DataTransferRequest
 from v2g.ocpp.messages.provisioning import BootReason
 from v2g.ocpp.messages.transactions import ChargingState, Reason, TriggerReason
 from v2g_station.blocks.authorization.contracts import AuthorizeOutcome
@@ -425,6 +429,16 @@ class Station:
     def problem(self, evse_id: int, word: str, *, active: bool) -> None:
         """Report the start or end of a hardware fault (N07); `word` is one of `v2g.hardware.faults.FAULTS`."""
         self._runner.step(lambda now: self._core.problem(evse_id, word, now, active=active))
+
+    def session_metrics(self, evse_id: int, session_id: str, values: Mapping[MetricName, float]) -> None:
+        """Report how the charger's parts worked in a session, to a CSMS that takes this project's messages (P02)."""
+        if self._config.journal_copies == "never" or self._uploader.unwanted:
+            return
+        data = SessionMetrics(
+            session_id=session_id, evse_id=evse_id, at_ms=self._clock.utc_ms(), values=dict(values.items())
+        )
+        request = DataTransferRequest(vendor_id=VENDOR, message_id=MESSAGE, data=msgspec.to_builtins(data))
+        self._runner.step(lambda now: self._core.notify(request, now))
 
     def _lead(self, work: Callable[[ManagedSessions], None]) -> None:
         self._runner.step(lambda now: self._core.lead(work, now))

@@ -139,6 +139,14 @@ class TestWholeRun:
         assert all("PnC_AReqAuthorizationMode" in each and "EIM_AReqAuthorizationMode" not in each for each in asked)
         assert [each["type"] for each in whole.named("csms", "authorization", "authorize")] == ["eMAID"]
 
+    @pytest.mark.requirement("R38")
+    def test_the_back_end_gets_how_the_chargers_parts_worked(self, whole: Run) -> None:
+        (figures,) = whole.named("csms", "ocpp", "session_metrics")
+        assert figures["session_id"] == whole.named("evcc", "session", "established")[0]["session_id"]
+        assert figures["cable_check_s"] > 0
+        assert abs(figures["pre_charge_gap_v"]) <= 20
+        assert figures["efficiency"] == pytest.approx(1, abs=0.02)
+
     @pytest.mark.requirement("R3")
     def test_the_session_has_an_identifier_of_eight_bytes(self, whole: Run) -> None:
         (setup,) = whole.messages("SessionSetupRes")

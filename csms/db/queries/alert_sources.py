@@ -1,11 +1,11 @@
 """What alert rules observe in the database: the same from every node."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from sqlalchemy import Connection, func, select
 
-from csms.db.queries import alert_mails, telemetry_pending
+from csms.db.queries import alert_mails, session_metrics, telemetry_pending
 from csms.db.tables import (
     admissions,
     battery_checks,
@@ -47,6 +47,8 @@ def observe(connection: Connection, now_ms: int, rules: Mapping[RuleName, Rule])
         "station_offline": _since(connection, _offline(_before(rules, "station_offline", now_ms)), now_ms),
         "station_faulted": _since(connection, _faulted(), now_ms),
         "over_temperature": _hottest(connection, rules["over_temperature"]),
+        "station_drifts": _worn(connection, "drift", rules["station_drifts"]),
+        "station_differs": _worn(connection, "apart", rules["station_differs"]),
         "queue_ages": _queues(connection, now_ms),
         "node_gone": _since(connection, _nodes(now_ms), now_ms),
         "station_certificate_expires": _certificates(connection, rules["station_certificate_expires"], now_ms),
@@ -116,6 +118,11 @@ def _hottest(connection: Connection, rule: Rule) -> list[Observed]:
         if celsius is not None and celsius > rule.clear and (before is None or celsius > before.value):
             found[row.station_id] = Observed(row.station_id, celsius, {"evse": float(row.evse_id)})
     return [found[each] for each in sorted(found)][:_MOST]
+
+
+def _worn(connection: Connection, what: Literal["drift", "apart"], rule: Rule) -> list[Observed]:
+    found = session_metrics.beyond(connection, what, rule.clear, _MOST)
+    return [Observed(station_id, judged.value, judged.facts) for station_id, judged in found]
 
 
 def _celsius(value: str, unit: str) -> float | None:

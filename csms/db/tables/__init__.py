@@ -44,7 +44,7 @@ from csms.db.tables.records import (
 )
 from csms.db.tables.requests import request_parts, station_requests
 from csms.db.tables.security import chargers, security_events, station_certificates
-from csms.db.tables.stations import connectors, stations
+from csms.db.tables.stations import connectors, session_metrics, stations
 from csms.db.tables.tariffs import plan_assignments, price_plans, transaction_costs, transaction_plans
 from csms.db.tables.telemetry import (
     telemetry,
@@ -122,6 +122,7 @@ __all__ = [
     "request_parts",
     "reservations",
     "security_events",
+    "session_metrics",
     "settlements",
     "sites",
     "station_certificates",

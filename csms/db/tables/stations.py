@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, ForeignKeyConstraint, Integer, String, Table
+from sqlalchemy import BigInteger, Column, Float, ForeignKeyConstraint, Index, Integer, LargeBinary, String, Table
 
 from csms.db.tables.base import metadata
 
@@ -31,5 +31,21 @@ connectors: Final = Table(
     Column("connector_id", Integer, primary_key=True, autoincrement=False),
     Column("status", String(16), nullable=False),
     Column("changed_ms", BigInteger, nullable=False),
+    ForeignKeyConstraint(["station_id"], ["stations.station_id"]),
+)
+
+session_metrics: Final = Table(
+    "session_metrics",
+    metadata,
+    Column("station_id", String(48), primary_key=True),
+    Column("kind", String(128), nullable=False),  # make, model and firmware
+    Column("changed_ms", BigInteger, nullable=False),
+    Column("document", LargeBinary, nullable=False),  # StationState, as JSON
+    Column("levels", LargeBinary, nullable=False),  # by figure, as JSON
+    Column("drift", Float, nullable=False),
+    Column("drift_by", LargeBinary, nullable=False),  # Judged, as JSON
+    Column("apart", Float, nullable=False),
+    Column("apart_by", LargeBinary, nullable=False),
+    Index(None, "kind", "changed_ms"),
     ForeignKeyConstraint(["station_id"], ["stations.station_id"]),
 )

@@ -22,6 +22,8 @@ RuleName = Literal[
     "fuse_overloaded",
     "queue_ages",
     "node_gone",
+    "station_drifts",
+    "station_differs",
     "station_certificate_expires",
     "node_certificate_expires",
     "money_quarantined",
@@ -64,6 +66,14 @@ RULES: Final[Mapping[RuleName, Rule]] = {
     "over_temperature": Rule(
         subject_kind="station", value="highest temperature that it reports, Celsius", limit=80, clear=75,
         severity="error",
+    ),
+    "station_drifts": Rule(
+        subject_kind="station", value="standard deviations that its sessions have moved from its first ones, in sum",
+        limit=10, clear=5,
+    ),
+    "station_differs": Rule(
+        subject_kind="station", value="deviations between its sessions and those of its make and firmware", limit=7,
+        clear=5,
     ),
     "fuse_overloaded": Rule(
         subject_kind="site", value="amperes above the worst fuse's share", limit=0, clear=0, severity="error"

@@ -13,6 +13,7 @@ from csms.db.tables import (
     connectors,
     device_variables,
     journal_reviews,
+    session_metrics,
     station_certificates,
     stations,
     telemetry_states,
@@ -193,6 +194,10 @@ def test_rules_observe_what_the_database_has(store: Store) -> None:
             )  # fmt: skip
         row(telemetry_states, ev="EV-1", at_ms=T0 - 8 * DAY, document=b"")
         row(telemetry_states, ev="EV-2", at_ms=T0 - DAY, document=b"")
+        judged = {"kind": "", "changed_ms": 1, "document": b"", "levels": b"", "apart": 0.0, "apart_by": b"{}"}
+        for name, moved in (("CS-1", 12.5), ("CS-2", 10.0)):
+            by = b'{"value": %f, "facts": {}}' % moved
+            row(session_metrics, station_id=name, drift=moved, drift_by=by, **judged)
         row(campaigns, name="c", state="Halted", created_ms=1, updated_ms=1, document="{}")
 
     store.do(put)
@@ -205,6 +210,8 @@ def test_rules_observe_what_the_database_has(store: Store) -> None:
         "station_offline": [("CS-1", 901)],
         "station_faulted": [("CS-2", 70)],
         "over_temperature": [("CS-2", 100)],
+        "station_drifts": [("CS-1", 12.5)],
+        "station_differs": [],
         "queue_ages": [],
         "node_gone": [("a", 100)],
         "station_certificate_expires": [("CS-1", 3)],

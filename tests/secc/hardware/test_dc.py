@@ -11,6 +11,7 @@ from secc.session import ports
 from tests.secc.hardware.bare import Bare, at, play
 from tests.secc.hardware.channel import Isolation, Stage
 from v2g.hardware.interfaces import OFF, Demand, StageReport
+from v2g.hardware.session_metrics import MetricName
 from v2g.iso15118.engine.session import Command, Fact
 
 PASSED = ports.CableCheckFinished(passed=True)
@@ -505,3 +506,44 @@ async def test_each_check_watches_the_output_without_reports(place: Place) -> No
     place.stage.present = StageReport(400_000, 2_000)
     await asyncio.sleep(2.0)
     assert place.faults == ["power_not_obeyed"]
+
+
+# -- figures of a session
+
+SESSION = "0011223344556677"
+
+
+@pytest.mark.requirement("R38")
+@at(Place)
+async def test_a_session_reports_times_of_contactors_and_cable_check_and_the_gap_of_the_pre_charge(
+    place: Place,
+) -> None:
+    said: list[tuple[str, dict[MetricName, float]]] = []
+    place.evse.on_session(lambda session_id, values: said.append((session_id, dict(values))))
+    place.switch.delay_s = 0.08
+    following = asyncio.ensure_future(place.follow())
+    await place.do(ports.TransactionStarted(SESSION, ""))
+    assert await place.do(ports.StartCableCheck(500_000)) == ports.CableCheckFinished(passed=True)
+    following.cancel()
+    place.evse.execute(ports.StartPreCharge(400_000))
+    place.show(407_000)
+    place.evse.execute(ports.SetOutput(400_000, 60_000, 20_000, 8_000))
+    place.evse.execute(ports.SetOutput(450_000, 60_000, 20_000, 8_000))
+    place.show(0)
+    await place.do(ports.OpenContactors())
+    await place.do(ports.TransactionEnded(SESSION, "vehicle", "Local", None))
+    ((session_id, values),) = said
+    assert session_id == SESSION
+    assert values.pop("cable_check_s") == pytest.approx(0.09, abs=0.02)
+    assert values == {
+        "contactor_close_s": pytest.approx(0.08), "contactor_open_s": pytest.approx(0.08), "pre_charge_gap_v": 7.0,
+    }  # fmt: skip
+
+
+@at(Place)
+async def test_a_session_without_figures_reports_none(place: Place) -> None:
+    said: list[str] = []
+    place.evse.on_session(lambda session_id, values: said.append(session_id))
+    await place.do(ports.TransactionStarted(SESSION, ""))
+    await place.do(ports.TransactionEnded(SESSION, "vehicle", "Local", None))
+    assert said == []

@@ -30,6 +30,8 @@ def test_rules_are_those_that_operators_were_promised() -> None:
         "station_offline": ("station", 900, 900, "warning"),
         "station_faulted": ("station", 60, 60, "error"),
         "over_temperature": ("station", 80, 75, "error"),
+        "station_drifts": ("station", 10, 5, "warning"),
+        "station_differs": ("station", 7, 5, "warning"),
         "fuse_overloaded": ("site", 0, 0, "error"),
         "queue_ages": ("queue", 900, 300, "warning"),
         "node_gone": ("node", 60, 60, "error"),

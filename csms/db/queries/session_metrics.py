@@ -1,0 +1,59 @@
+"""How the parts of each station work, by its sessions: one row a station."""
+
+from collections.abc import Sequence
+from typing import Any, Final, Literal
+
+import msgspec
+from sqlalchemy import Connection, insert, select, update
+
+from csms.db.tables import session_metrics, stations
+from csms.domain.diagnostics.session_metrics import Judged, StationState, apart, drift, levels, taken
+from v2g import typed_json
+from v2g.hardware.session_metrics import SessionMetrics
+
+_OTHERS: Final = 200
+"""Stations of a kind with which one is compared: those with the latest sessions."""
+
+_encode: Final = msgspec.json.Encoder().encode
+_state = typed_json.decoder(StationState).decode
+_levels = typed_json.decoder(dict[str, float]).decode
+_judged = typed_json.decoder(Judged).decode
+
+
+def take(connection: Connection, station_id: str, metrics: SessionMetrics, now_ms: int) -> bool:
+    """Take over a session of a station; return False for one that is known. Another make or firmware begins anew."""
+    column, made = session_metrics.c, stations.c
+    row = connection.execute(select(session_metrics).where(column.station_id == station_id).with_for_update()).first()
+    query = select(made.vendor, made.model, made.firmware).where(made.station_id == station_id)
+    kind = "\n".join(connection.execute(query).one_or_none() or ())
+    before = StationState() if row is None or row.kind != kind else _state(row.document)
+    state = taken(before, metrics)
+    if state is None:
+        return False
+    others = select(column.levels).where(column.kind == kind, column.station_id != station_id)
+    newest = connection.execute(others.order_by(column.changed_ms.desc()).limit(_OTHERS)).scalars()
+    moved, differs = drift(state), apart(state, [_levels(each) for each in newest])
+    values = {
+        "kind": kind,
+        "changed_ms": now_ms,
+        "document": _encode(state),
+        "levels": _encode(levels(state)),
+        "drift": moved.value,
+        "drift_by": _encode(moved),
+        "apart": differs.value,
+        "apart_by": _encode(differs),
+    }
+    if row is None:
+        connection.execute(insert(session_metrics).values(station_id=station_id, **values))
+    else:
+        connection.execute(update(session_metrics).where(column.station_id == station_id).values(**values))
+    return True
+
+
+def beyond(
+    connection: Connection, what: Literal["drift", "apart"], limit: float, most: int
+) -> Sequence[tuple[str, Judged]]:
+    """Return the stations whose `drift` or `apart` is beyond a limit."""
+    column: Any = session_metrics.c
+    query = select(column.station_id, column[f"{what}_by"]).where(column[what] > limit).order_by(column.station_id)
+    return [(row[0], _judged(row[1])) for row in connection.execute(query.limit(most))]
