@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # loaded only if configured
     from csms.telemetry.subscriber import TelemetrySubscriber
 
 ACCESS_CHANGED: Final = "access_changed"
+SITE_CHANGED: Final = "site_changed"
 """Kind of the event that reports that access has been revoked."""
 
 
@@ -91,7 +92,7 @@ def make_backend(services: Services, workers: IngestWorkers | None = None) -> Ba
     streams = Streams()
 
     def received(event: FeedEvent) -> None:
-        if event.kind == ACCESS_CHANGED:
+        if event.kind in (ACCESS_CHANGED, SITE_CHANGED):
             streams.changes += 1
         if event.node == services.feed.node:
             services.metrics.event_published(event.kind)

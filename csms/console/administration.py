@@ -42,8 +42,14 @@ async def add_user(visit: Visit) -> Answer:
     """Let a person log in; show the issued password once."""
     visit.back = _USERS
     name = visit.form.get("name", "").strip().lower()
-    made = await visit.ask(users.add_user, {"name": name, "role": visit.form.get("role", "")})
+    made = await visit.ask(users.add_user, {"name": name, **_role(visit)})
     return await _issued(visit, made)
+
+
+def _role(visit: Visit) -> dict[str, object]:
+    """Return the role of a form, and the only sites that it is for."""
+    sites = [each.strip() for each in visit.form.get("sites", "").split(",") if each.strip()]
+    return {"role": visit.form.get("role", ""), "sites": sites or None}
 
 
 @action("/users/{name}/reset", users.reset_user)
@@ -62,9 +68,9 @@ async def _issued(visit: Visit, made: dict[str, object]) -> Answer:
 async def set_role(visit: Visit) -> Answer:
     """Give a person another role."""
     visit.back = _USERS
-    name, role = visit.path["name"], visit.form.get("role", "")
-    await visit.ask(users.set_user_role, {"role": role}, name=name)
-    return visit.see(_USERS, f"{name} is now {role}.")
+    name, body = visit.path["name"], _role(visit)
+    await visit.ask(users.set_user_role, body, name=name)
+    return visit.see(_USERS, f"{name} is now {body['role']} of {visit.form.get('sites', '').strip() or 'all sites'}.")
 
 
 @action("/users/{name}/remove", users.remove_user)

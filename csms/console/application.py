@@ -24,9 +24,10 @@ from csms.api.backend import Backend
 from csms.api.http.authenticator import Authenticator
 from csms.api.http.pipeline import Answer, HttpRequest, RequestPipeline
 from csms.api.http.problems import ApiError, describe
+from csms.api.http.site_limits import refusal
 from csms.console import account, administration, bundles, energy, money, overview, reference, sessions, stations
 from csms.console.present import environment
-from csms.console.visit import COOKIE, MAX_FORM, ROOT, Route, Visit, has_token, same_origin
+from csms.console.visit import COOKIE, MAX_FORM, NOT_ALLOWED, ROOT, Route, Visit, has_token, same_origin
 from csms.services.security.users import Users, UserSession
 from v2g.observe import Observe, Scalar
 
@@ -155,7 +156,7 @@ class _Console:
                         "peer": visit.peer,
                     }
                     self._pipeline.backend.services.observe(Observe("ocpp", "http_refused", data))
-                    raise ApiError(403, "your role may not do that", "ask the administrator", code="permission")
+                    raise refusal(session.principal, route.asks, NOT_ALLOWED)
             return await route.handler(visit)
         except Exception as error:  # noqa: BLE001  each becomes a page
             return self._problem(visit, error)

@@ -49,7 +49,9 @@ async def one_station(visit: Visit) -> Answer:
 @page("/stations/{station_id}/log", events.stream_frames)
 async def show_log(visit: Visit) -> Answer:
     """Show a station's OCPP frames from now on."""
-    return visit.show("log.html", name=visit.path["station_id"])
+    name = visit.path["station_id"]
+    await visit.ask(stations.read_station, station_id=name)
+    return visit.show("log.html", name=name)
 
 
 @page("/stations/{station_id}/frames", events.stream_frames)

@@ -6,6 +6,7 @@ import hmac
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import tzinfo
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Final, TypeVar
 from urllib.parse import quote, unquote, urlsplit
@@ -20,8 +21,9 @@ from csms.api.http.download import Download
 from csms.api.http.operations import Method, Operation, Page, Reply
 from csms.api.http.pipeline import Answer, HttpRequest, RequestPipeline, audit, audited, may_see_tokens
 from csms.api.http.problems import ApiError, describe, details
+from csms.api.http.site_limits import carry_out, may_ask, refusal
 from csms.domain.diagnostics.frames import without_tokens
-from csms.domain.security.access import Principal, allowed
+from csms.domain.security.access import Principal
 from csms.ocpp.base import Services
 from csms.services.security.users import Users, UserSession
 from v2g import typed_json
@@ -31,6 +33,8 @@ T = TypeVar("T")
 ROOT: Final = "/console"
 MAX_FORM: Final = 65_536
 """Octets of an ordinary form."""
+
+NOT_ALLOWED: Final = "your role may not do that"
 
 COOKIE: Final = "__Host-v2g-session"
 """With this prefix a browser takes it only from this host, over TLS, for all paths: no neighbour can set it."""
@@ -112,7 +116,7 @@ class Visit:
 
     def may(self, operation: Operation) -> bool:
         """Return whether the person may ask an operation."""
-        return allowed(self._principal, operation.permission)
+        return may_ask(self._principal, operation)
 
     @property
     def _principal(self) -> Principal | None:
@@ -147,9 +151,8 @@ class Visit:
 
     async def call(self, operation: Operation, parameters: Mapping[str, object], body: bytes = b"") -> tuple[Call, Any]:
         """Return the call of an operation, and its decoded parameters. Raises ApiError (403, 400)."""
-        if not allowed(self._principal, operation.permission):
-            hint = f"permission {operation.permission.value} required; ask the administrator"
-            raise ApiError(403, "your role may not do that", hint, code="permission")
+        if not self.may(operation):
+            raise refusal(self._principal, operation, NOT_ALLOWED)
         decoded = None
         if operation.parameters is not None:
             try:
@@ -173,7 +176,7 @@ class Visit:
     async def stream(self, operation: Operation, parameters: Mapping[str, object]) -> Answer:
         """Return a stream of events as the API does, which ends with the session. Raises ApiError."""
         call, decoded = await self.call(operation, parameters)
-        found: Answer = await operation.handler(call, decoded)
+        found: Answer = await carry_out(operation, call, decoded, bytes)
         return found
 
     async def _identify(self) -> Principal | None:
@@ -184,14 +187,8 @@ class Visit:
     async def _answer(self, operation: Operation, body: object, parameters: Mapping[str, object]) -> tuple[Any, str]:
         content = b"" if body is None else encode(body)
         call, decoded = await self.call(operation, parameters, content)
-        arguments: dict[str, Any] = {} if operation.parameters is None else {"parameters": decoded}
-        if operation.body is not None:
-            try:
-                arguments["body"] = content if operation.body is bytes else typed_json.decode(content, operation.body)
-            except msgspec.DecodeError as error:
-                raise ApiError(400, str(error)[:300]) from None
         try:
-            found = await operation.handler(call, **arguments)
+            found = await carry_out(operation, call, decoded, partial(_decoded, content, operation.body))
         except Exception as error:
             problem = describe(error)
             await audit(operation, call, problem.status, encode(details(problem, call.path)))
@@ -238,6 +235,15 @@ class Visit:
             octets = encode(Notice(text[: _MAX_NOTICE // 3], hint[: _MAX_NOTICE // 3], failed))
             cookies.append(_cookie(_NOTICE, base64.urlsafe_b64encode(octets).decode(), 60))
         return Response(b"", status_code=303, headers={"Location": path}, cookies=cookies)
+
+
+def _decoded(body: bytes, kind: Any) -> Any:
+    if kind is bytes:
+        return body
+    try:
+        return typed_json.decode(body, kind)
+    except msgspec.DecodeError as error:
+        raise ApiError(400, str(error)[:300]) from None
 
 
 def _cookie(name: str, value: str, max_age: int | None) -> Cookie:

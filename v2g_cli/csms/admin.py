@@ -8,7 +8,7 @@ import typer
 
 from v2g.errors import ConfigError, RefusedError
 from v2g_cli.csms.client import CsmsClient
-from v2g_cli.csms.show import JsonFlag, Limit, client_of, part, show, show_one
+from v2g_cli.csms.show import JsonFlag, Limit, OnlySites, client_of, part, show, show_one
 from v2g_cli.output import print_json, say, write_bytes
 
 app = typer.Typer()
@@ -94,13 +94,14 @@ def make_token(
     context: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the user or program that gets it.")],
     role: Annotated[str, typer.Option("--role", help="Role, such as viewer or operator.")] = "viewer",
+    site: OnlySites = None,
     json: JsonFlag = False,
 ) -> None:
     """Create a bearer token for the API; it is shown once.
 
     Example: `v2g csms token console --role viewer`
     """
-    made = client_of(context).ask("POST", "/access/tokens", {"name": name, "role": role}).body
+    made = client_of(context).ask("POST", "/access/tokens", {"name": name, "role": role, "sites": site}).body
     if json:
         print_json(made)
     else:

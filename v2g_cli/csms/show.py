@@ -21,6 +21,9 @@ Ca = Annotated[Path | None, typer.Option(help="PEM file of the root of the back 
 Certificate = Annotated[Path | None, typer.Option(help="PEM file of a client certificate.")]
 Key = Annotated[Path | None, typer.Option(help="PEM file of its key.")]
 AccessFile = Annotated[Path | None, typer.Option(help="TOML file with url, token, ca.")]
+OnlySites = Annotated[
+    list[str] | None, typer.Option("--site", metavar="SITE", help="Only for this site; may be repeated.")
+]
 StationName = Annotated[str, typer.Argument(metavar="STATION", help="Identity of a station.")]
 
 

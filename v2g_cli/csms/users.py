@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from v2g_cli.csms.show import JsonFlag, Limit, client_of, part, show, show_one
+from v2g_cli.csms.show import JsonFlag, Limit, OnlySites, client_of, part, show, show_one
 from v2g_cli.output import print_json, say
 
 app = typer.Typer(help="People who log in to the console.", no_args_is_help=True)
@@ -17,7 +17,13 @@ def list_users(context: typer.Context, limit: Limit = 100, json: JsonFlag = Fals
 
     Example: `v2g csms users list`
     """
-    columns = {"name": "name", "role": "role", "second factor": "second_factor", "last login (UTC)": "login_ms"}
+    columns = {
+        "name": "name",
+        "role": "role",
+        "sites": "sites",
+        "second factor": "second_factor",
+        "last login (UTC)": "login_ms",
+    }
     show(client_of(context).pages("/access/users", limit), "Users", columns, json=json)
 
 
@@ -26,13 +32,16 @@ def add(
     context: typer.Context,
     name: UserName,
     role: Annotated[str, typer.Option("--role", help="Role, such as viewer or operator.")] = "viewer",
+    site: OnlySites = None,
     json: JsonFlag = False,
 ) -> None:
     """Let a person log in; prints a password, to be changed at the first login.
 
-    Example: `v2g csms users add ada --role operator`
+    Example: `v2g csms users add ada --role operator --site depot`
     """
-    _issued(client_of(context).ask("POST", "/access/users", {"name": name, "role": role}).body, json=json)
+    _issued(
+        client_of(context).ask("POST", "/access/users", {"name": name, "role": role, "sites": site}).body, json=json
+    )
 
 
 @app.command()
@@ -49,13 +58,15 @@ def set_role(
     context: typer.Context,
     name: UserName,
     role: Annotated[str, typer.Argument(metavar="ROLE", help="Role, such as viewer or operator.")],
+    site: OnlySites = None,
     json: JsonFlag = False,
 ) -> None:
-    """Give a person another role, at once.
+    """Give a person another role, of all sites or some, at once.
 
     Example: `v2g csms users role ada installer`
     """
-    show_one(client_of(context).ask("PUT", f"/access/users/{part(name)}/role", {"role": role}).body, json=json)
+    body = {"role": role, "sites": site}
+    show_one(client_of(context).ask("PUT", f"/access/users/{part(name)}/role", body).body, json=json)
 
 
 @app.command()

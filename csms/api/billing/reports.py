@@ -44,7 +44,7 @@ class WhichReport(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
     to_day: Annotated[date | None, msgspec.Meta(description="Last day.")] = None
 
 
-@get("/reports/transactions", Permission.READ_SETTLEMENTS)
+@get("/reports/transactions", Permission.READ_SETTLEMENTS, for_sites=True)
 async def report_transactions(call: Call, parameters: WhichReport) -> Page[TransactionSum]:
     """Sum transactions that ended, by month, day, site, station, token or tariff, and by currency.
 
@@ -57,7 +57,7 @@ async def report_transactions(call: Call, parameters: WhichReport) -> Page[Trans
     zone = call.services.config.accounting_zone
     begin_ms = None if first is None else _midnight(first, zone)
     end_ms = None if last is None or last == date.max else _midnight(last + timedelta(days=1), zone)
-    found = await call.run(rows.sums, parameters.by, zone, begin_ms, end_ms)
+    found = await call.run(rows.sums, parameters.by, zone, begin_ms, end_ms, call.stations)
     page = page_of(found, parameters, lambda each: f"{each.group}\0{each.currency}")
     return Page(tuple(map(_shown, page.items)), page.next)
 

@@ -98,13 +98,13 @@ class ExampleCost(msgspec.Struct, frozen=True, kw_only=True):
 _EXAMPLE = {"id": "day-night", "currency": "EUR", "zone": "Europe/Berlin", "energy": {"rates": [{"price": "0.4"}]}}
 
 
-@get("/tariffs", Permission.READ_TARIFFS)
+@get("/tariffs", Permission.READ_TARIFFS, for_sites=True)
 async def list_tariffs(call: Call, parameters: Paged) -> Page[PricePlan]:
     """List price plans, by id."""
     return page_of(await call.run(rows.plans), parameters, lambda each: each.id)
 
 
-@get("/tariffs/{plan_id}", Permission.READ_TARIFFS, problems=(404,))
+@get("/tariffs/{plan_id}", Permission.READ_TARIFFS, problems=(404,), for_sites=True)
 async def read_tariff(call: Call, parameters: OnePlan) -> PricePlan:
     """Return one price plan."""
     found = await call.run(rows.plan, parameters.plan_id)
@@ -124,7 +124,13 @@ async def make_tariff(call: Call, body: PricePlan) -> Reply[PricePlan]:
     return Reply(content=body, status=201, headers={"Location": f"/tariffs/{body.id}"})
 
 
-@post("/tariffs/example", Permission.READ_TARIFFS, audited=False, example={"plan": _EXAMPLE, "import_wh": 30_000})
+@post(
+    "/tariffs/example",
+    Permission.READ_TARIFFS,
+    audited=False,
+    example={"plan": _EXAMPLE, "import_wh": 30_000},
+    for_sites=True,
+)
 async def price_example(call: Call, body: ExampleSession) -> ExampleCost:
     """Return what a session would cost by a plan, with taxes. Nothing is stored."""
     start_ms = call.now_ms

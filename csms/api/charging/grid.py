@@ -36,7 +36,7 @@ EXAMPLE = {
 }
 
 
-@get("/grid/signal", Permission.READ_GRID, problems=(404,), answer=GridSignal)
+@get("/grid/signal", Permission.READ_GRID, problems=(404,), answer=GridSignal, for_sites=True)
 async def read_grid_signal(call: Call) -> bytes:
     """Return the grid signal in force."""
     signal = call.services.grid.current
@@ -83,7 +83,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     problem: str
 
 
-@get("/grid/sources", Permission.READ_GRID)
+@get("/grid/sources", Permission.READ_GRID, for_sites=True)
 async def list_grid_sources(call: Call) -> tuple[Source, ...]:
     """List the sources of the grid signal, and the site's own limits; empty where the signal comes as a whole.
 

@@ -5,6 +5,7 @@ from typing import Annotated
 import msgspec
 from sqlalchemy import Connection
 
+from csms.api.backend import SITE_CHANGED
 from csms.api.http.call import Call
 from csms.api.http.operations import Page, delete, get, post, put
 from csms.api.http.paging import page_of
@@ -65,7 +66,7 @@ async def put_site(call: Call, parameters: OneSite, body: Site) -> Site:
         lambda connection: rows.site(connection, body.id),
         lambda connection, _before: rows.save_site(connection, body, call.now_ms),
     )
-    call.services.feed.publish("site_changed", None, {"site": body.id})
+    call.services.feed.publish(SITE_CHANGED, None, {"site": body.id})
     return body
 
 
@@ -79,7 +80,7 @@ async def delete_site(call: Call, parameters: OneSite) -> None:
         rows.remove_site(connection, parameters.site_id)
 
     await call.change(lambda connection: rows.site(connection, parameters.site_id), write)
-    call.services.feed.publish("site_changed", None, {"site": parameters.site_id})
+    call.services.feed.publish(SITE_CHANGED, None, {"site": parameters.site_id})
 
 
 @post("/sites/{site_id}/balance", Permission.WRITE_ENERGY, problems=(404,))

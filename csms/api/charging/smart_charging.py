@@ -219,7 +219,7 @@ async def read_vehicle_plan(call: Call, parameters: OneEvse) -> VehiclePlan:
     return VehiclePlan(**found)
 
 
-@get("/profile-templates", Permission.READ_ENERGY)
+@get("/profile-templates", Permission.READ_ENERGY, for_sites=True)
 async def list_templates(call: Call, parameters: Paged) -> Page[ProfileTemplate]:
     """List templates of profiles, by name."""
     return page_of(await call.run(rows.templates), parameters, lambda each: each.name)

@@ -64,7 +64,7 @@ class AlertRule(Rule, frozen=True, kw_only=True):
     name: RuleName
 
 
-@get("/alerts", Permission.READ_ALERTS)
+@get("/alerts", Permission.READ_ALERTS, for_sites=True)
 async def list_alerts(call: Call, parameters: WhichAlerts) -> Page[Alert]:
     """List alerts about what the caller may read, newest first."""
     subjects = readable(call.caller)
@@ -83,7 +83,7 @@ async def list_alerts(call: Call, parameters: WhichAlerts) -> Page[Alert]:
     return await newest_first(call, parameters, Alert, "alert_id", fetch)
 
 
-@get("/alerts/{alert_id}", Permission.READ_ALERTS, problems=(404,))
+@get("/alerts/{alert_id}", Permission.READ_ALERTS, problems=(404,), for_sites=True)
 async def read_alert(call: Call, parameters: OneAlert) -> Alert:
     """Return one alert."""
     found = await call.run(_theirs, parameters.alert_id, call.caller)
@@ -92,7 +92,13 @@ async def read_alert(call: Call, parameters: OneAlert) -> Alert:
     return found
 
 
-@post("/alerts/{alert_id}/acknowledge", Permission.WRITE_ALERTS, problems=(404,), example={"note": "towed to workshop"})
+@post(
+    "/alerts/{alert_id}/acknowledge",
+    Permission.WRITE_ALERTS,
+    problems=(404,),
+    example={"note": "towed to workshop"},
+    for_sites=True,
+)
 async def acknowledge_alert(call: Call, parameters: OneAlert, body: Acknowledgement) -> Alert:
     """Note that the caller has seen an alert: it is not escalated. It ends by itself."""
 
@@ -117,14 +123,14 @@ def _theirs(connection: Connection, alert_id: int, caller: Principal) -> Alert |
     return found
 
 
-@get("/alert-rules", Permission.READ_ALERTS)
+@get("/alert-rules", Permission.READ_ALERTS, for_sites=True)
 async def list_alert_rules(call: Call) -> Page[AlertRule]:
     """List the rules in force, by name."""
     rules = rules_of(call.services.config.alerts.rules)
     return Page(tuple(AlertRule(name=name, **msgspec.structs.asdict(rules[name])) for name in sorted(rules)))
 
 
-@get("/alert-silences", Permission.READ_ALERTS)
+@get("/alert-silences", Permission.READ_ALERTS, for_sites=True)
 async def list_alert_silences(call: Call) -> Page[Silence]:
     """List silences that are not over, of what the caller may read."""
     who = readable(call.caller)
@@ -135,7 +141,7 @@ async def list_alert_silences(call: Call) -> Page[Silence]:
 _SILENCE = {"subject_kind": "station", "subject": "CS-1", "until_ms": 1_893_456_000_000, "note": "replaced on Monday"}
 
 
-@post("/alert-silences", Permission.WRITE_ALERTS, status=201, problems=(403, 409), example=_SILENCE)
+@post("/alert-silences", Permission.WRITE_ALERTS, status=201, problems=(403, 409), example=_SILENCE, for_sites=True)
 async def silence_alerts(call: Call, body: NewSilence) -> Reply[Silence]:
     """Announce no alerts of something for a while. They are listed all the same, and announced if they last longer.
 
@@ -159,7 +165,7 @@ async def silence_alerts(call: Call, body: NewSilence) -> Reply[Silence]:
     return Reply(content=after, status=201, headers={"Location": f"/alert-silences/{after.silence_id}"})
 
 
-@get("/alert-silences/{silence_id}", Permission.READ_ALERTS, problems=(404,))
+@get("/alert-silences/{silence_id}", Permission.READ_ALERTS, problems=(404,), for_sites=True)
 async def read_alert_silence(call: Call, parameters: OneSilence) -> Silence:
     """Return one silence."""
     found = await call.run(rows.find_silence, parameters.silence_id, call.now_ms)
@@ -168,7 +174,7 @@ async def read_alert_silence(call: Call, parameters: OneSilence) -> Silence:
     return found
 
 
-@delete("/alert-silences/{silence_id}", Permission.WRITE_ALERTS, problems=(404,))
+@delete("/alert-silences/{silence_id}", Permission.WRITE_ALERTS, problems=(404,), for_sites=True)
 async def end_alert_silence(call: Call, parameters: OneSilence) -> None:
     """End a silence: what is active is announced."""
 

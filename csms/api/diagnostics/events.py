@@ -47,7 +47,15 @@ class WhichFrames(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     station_id: Annotated[str | None, msgspec.Meta(description="Only of this station.")] = None
 
 
-@get("/events", Permission.READ_EVENTS, media_type=_TYPE, streams=True, answer=str, request_headers=("Last-Event-ID",))
+@get(
+    "/events",
+    Permission.READ_EVENTS,
+    media_type=_TYPE,
+    streams=True,
+    answer=str,
+    request_headers=("Last-Event-ID",),
+    for_sites=True,
+)
 async def stream_events(call: Call, parameters: WhichEvents) -> Any:
     """Stream events from now on.
 
@@ -58,10 +66,10 @@ async def stream_events(call: Call, parameters: WhichEvents) -> Any:
     number = _resume(history, call.headers.get("last-event-id"))
     kinds = None if parameters.kinds is None else check_kinds(parameters.kinds.split(","))
     shown = _whole if allowed(call.principal, Permission.READ_TOKENS) else _without_tokens
-    return _stream(call, _events(history, number, kinds, parameters.station_id, shown))
+    return _stream(call, _events(history, number, kinds, _chosen(call, parameters.station_id), shown))
 
 
-@get("/ocpp-log", Permission.READ_EVENTS, media_type=_TYPE, streams=True, answer=str)
+@get("/ocpp-log", Permission.READ_EVENTS, media_type=_TYPE, streams=True, answer=str, for_sites=True)
 async def stream_frames(call: Call, parameters: WhichFrames) -> Any:
     """Stream OCPP frames from now on, of one station or of all, without passwords and keys.
 
@@ -109,11 +117,21 @@ def check_kinds(kinds: Collection[str]) -> frozenset[str]:
     return frozenset(kinds)
 
 
+def _chosen(call: Call, station_id: str | None) -> Callable[[str | None], bool]:
+    """Return which stations' events a caller asks for, and may see."""
+    only = call.stations
+
+    def chosen(station: str | None) -> bool:
+        return station_id in (None, station) and (only is None or station in only)
+
+    return chosen
+
+
 async def _events(
     history: History,
     number: int,
     kinds: frozenset[str] | None,
-    station_id: str | None,
+    chosen: Callable[[str | None], bool],
     shown: Callable[[FeedEvent], FeedEvent],
 ) -> AsyncIterator[bytes]:
     async for portion in history.follow(number, _ALIVE_S):
@@ -121,7 +139,7 @@ async def _events(
             _written(shown(each.event), f"{history.era}-{each.number}")
             for each in portion
             if each.event.kind == LOST
-            or ((kinds is None or each.event.kind in kinds) and station_id in (None, each.event.station_id))
+            or ((kinds is None or each.event.kind in kinds) and chosen(each.event.station_id))
         ]
         if lines or not portion:
             yield b"".join(lines) or _ALIVE
@@ -130,6 +148,7 @@ async def _events(
 async def _frames(call: Call, station_id: str | None) -> AsyncIterator[bytes]:
     services = call.services
     shown = _whole if allowed(call.principal, Permission.READ_TOKENS) else _without_tokens
+    chosen = _chosen(call, station_id)
     with services.feed.subscribe({FRAME}, station_id) as frames, call.backend.streams.reading(frames):
         services.frames.want(station_id)
         renewed = services.clock.monotonic()
@@ -137,7 +156,8 @@ async def _frames(call: Call, station_id: str | None) -> AsyncIterator[bytes]:
             try:
                 async with asyncio.timeout(_ALIVE_S):
                     frame = await anext(frames)
-                yield _written(shown(frame), "")
+                if frame.kind == LOST or chosen(frame.station_id):
+                    yield _written(shown(frame), "")
             except StopAsyncIteration:
                 return
             except TimeoutError:

@@ -42,23 +42,24 @@ class TransactionsOverview(msgspec.Struct, frozen=True, kw_only=True):
     """Transactions that feed back most: at most 50."""
 
 
-@get("/overview/stations", Permission.READ_STATIONS)
+@get("/overview/stations", Permission.READ_STATIONS, for_sites=True)
 async def read_stations_overview(call: Call) -> StationsOverview:
     """Return what all stations do."""
-    found = await call.run(rows.stations_overview)
+    connected = call.services.connections.connected()
+    found = await call.run(rows.stations_overview, call.stations)
     return StationsOverview(
         known=found.known,
-        connected=len(call.services.connections.connected()),
+        connected=len(connected if call.stations is None else connected & call.stations),
         undecided=found.undecided,
         connectors=found.connectors,
         faulted=found.faulted,
     )
 
 
-@get("/overview/transactions", Permission.READ_TRANSACTIONS)
+@get("/overview/transactions", Permission.READ_TRANSACTIONS, for_sites=True)
 async def read_transactions_overview(call: Call) -> TransactionsOverview:
     """Return what all running transactions do, by the last power of each."""
-    running = await call.run(rows.powers)
+    running = await call.run(rows.powers, call.stations)
     powers = [each.watts for each in running]
     back = sorted((each for each in running if each.watts < 0), key=lambda each: each.watts)[:_MOST_BACK]
     return TransactionsOverview(

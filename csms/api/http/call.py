@@ -58,6 +58,12 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         return self.principal
 
     @property
+    def stations(self) -> frozenset[str] | None:
+        """The only stations that the caller's role extends to; None: all."""
+        sites = None if self.principal is None else self.principal.sites
+        return None if sites is None else sites.stations
+
+    @property
     def now_ms(self) -> int:
         """The time, ms since 1970 in UTC."""
         return self.services.clock.utc_ms()

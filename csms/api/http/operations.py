@@ -69,6 +69,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     confidential: bool
     streams: bool
     large: bool
+    for_sites: bool
     request_headers: tuple[str, ...]
     takes: Any
     body_required: bool
@@ -104,6 +105,7 @@ def operation(
     confidential: bool = False,
     streams: bool = False,
     large: bool = False,
+    for_sites: bool = False,
     request_headers: tuple[str, ...] = (),
     takes: object = None,
     body_required: bool = True,
@@ -116,7 +118,8 @@ def operation(
     `audited`: whether the audit log records every request; by default all but GET.
     `conditional`: the handler observes If-Match. `confidential`: request or answer hold secrets, never stored.
     `streams`: the answer has no end. `large`: it may have megabytes, and is hashed in a thread.
-    `request_headers`: those it reads. `about` replaces the handler's docstring.
+    `for_sites`: also for callers limited to sites, as nothing in it is of a station, or the handler observes
+    `call.stations`. `request_headers`: those it reads. `about` replaces the handler's docstring.
     """
 
     def declare(handler: Callable[..., Awaitable[object]]) -> Operation:
@@ -141,6 +144,7 @@ def operation(
             confidential=confidential,
             streams=streams,
             large=large,
+            for_sites=for_sites,
             request_headers=request_headers,
             takes=takes or hints.get("body"),
             body_required=body_required,

@@ -3,7 +3,7 @@
 import base64
 import binascii
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 from sqlalchemy import Connection
@@ -17,6 +17,8 @@ from v2g import typed_json
 R = TypeVar("R")
 T = TypeVar("T")
 K = TypeVar("K", str, int)
+
+_MOST_ROWS: Final = 1000
 
 
 def write_cursor(*position: str | int | None) -> str:
@@ -65,10 +67,33 @@ async def pages(
 
     `position`: a tuple type, of the values of `keys`; null counts as 0.
     """
-    found = await call.run(fetch, read_cursor(paged.cursor, position), paged.limit + 1)
+    found = await _fetched(call, kind, position, keys, fetch, read_cursor(paged.cursor, position), paged.limit + 1)
     items: tuple[T, ...] = tuple(shown(row, kind) for row in found[: paged.limit])
     more = len(found) > paged.limit
     return Page(items, write_cursor(*(found[paged.limit - 1][key] or 0 for key in keys)) if more else None)
+
+
+async def _fetched(
+    call: Call,
+    kind: type[Any],
+    position: type[R],
+    keys: Sequence[str],
+    fetch: Callable[[Connection, R | None, int], list[dict[str, Any]]],
+    after: R | None,
+    limit: int,
+) -> list[dict[str, Any]]:
+    """Return rows; for a caller limited to sites, as many of their stations, so that no page is short of others."""
+    found = await call.run(fetch, after, limit)
+    if call.stations is None or "station_id" not in kind.__struct_fields__:
+        return found
+    kept = [row for row in found if row["station_id"] in call.stations]
+    asked = limit
+    while len(found) == asked and len(kept) < limit:
+        asked = _MOST_ROWS
+        after = typed_json.convert([found[-1][key] or 0 for key in keys], position)
+        found = await call.run(fetch, after, asked)
+        kept += [row for row in found if row["station_id"] in call.stations]
+    return kept[:limit]
 
 
 def page_of(found: Sequence[T], paged: Paged, key: Callable[[T], K]) -> Page[T]:

@@ -36,6 +36,14 @@ class OneStation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     station_id: StationId
 
 
+OnlySites = (
+    Annotated[
+        tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=60)], ...],
+        msgspec.Meta(min_length=1, max_length=100, description="The only sites that the role is for; null is all."),
+    ]
+    | None
+)
+
 OfStation = Annotated[str | None, msgspec.Meta(description="The station, where several have that id.")]
 
 

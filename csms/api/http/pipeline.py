@@ -26,6 +26,7 @@ from csms.api.http.call import AuditContext, Call, encode, etag, matches, part
 from csms.api.http.download import Download
 from csms.api.http.operations import Operation, Page, Reply
 from csms.api.http.problems import MEDIA_TYPE, ApiError, conflict, describe, encoded
+from csms.api.http.site_limits import carry_out, may_ask, refusal
 from csms.db.queries import access
 from csms.domain.diagnostics.frames import presentable, without_tokens
 from csms.domain.security.access import Permission, Principal, allowed
@@ -73,7 +74,7 @@ class RequestPipeline:
         peer = connection.client.host if connection.client else ""
         if operation.permission is not Permission.PUBLIC:
             self.throttle(principal, peer)
-        if allowed(principal, operation.permission):
+        if may_ask(principal, operation):
             return
         by = principal.name if principal else ""
         data: dict[str, Scalar] = {"operation": operation.permission.value, "by": by, "peer": peer}
@@ -83,8 +84,7 @@ class RequestPipeline:
             raise ApiError(401, "unknown token", hint)
         if principal is None:
             raise ApiError(401, "authentication required", "send a bearer token or a client certificate")
-        hint = f"permission {operation.permission.value} required; ask the administrator"
-        raise ApiError(403, f"{principal.role.value} may not do that", hint)
+        raise refusal(principal, operation, f"{principal.role.value} may not do that")
 
     def options(self, connection: Connection) -> None:
         """Throttle OPTIONS, which the framework answers with the methods of a route. Raises ApiError 429."""
@@ -120,13 +120,9 @@ class RequestPipeline:
 
     async def _work(self, operation: Operation, call: Call, request: HttpRequest, body: bytes) -> Answer:
         """Call the handler; log changes in the audit log."""
-        arguments: dict[str, Any] = {}
-        if operation.parameters is not None:
-            arguments["parameters"] = _parameters(operation.parameters, request)
-        if operation.body is not None:
-            arguments["body"] = body if operation.body is bytes else _decoded(body, operation.body)
+        parameters = None if operation.parameters is None else _parameters(operation.parameters, request)
         try:
-            found = await operation.handler(call, **arguments)
+            found = await carry_out(operation, call, parameters, partial(_decoded, body, operation.body))
             respond = partial(_response, operation, request, found, call.principal)
             answer = await asyncio.to_thread(respond) if operation.large else respond()
         except Exception as error:  # noqa: BLE001  a station may have acted in spite of the error
@@ -249,6 +245,8 @@ def _parameters(kind: type[msgspec.Struct], request: HttpRequest) -> Any:
 
 
 def _decoded(body: bytes, kind: Any) -> Any:
+    if kind is bytes:
+        return body
     if without_nul(body) != body:
         raise ApiError(400, f"body: {_NUL}", "leave it out")
     try:

@@ -10,7 +10,7 @@ from csms.api.backend import ACCESS_CHANGED
 from csms.api.http.call import Call
 from csms.api.http.operations import Page, Reply, delete, get, post
 from csms.api.http.paging import newest_first, pages, shown
-from csms.api.http.parameters import PRINTED, Paged
+from csms.api.http.parameters import PRINTED, OnlySites, Paged
 from csms.api.http.problems import ApiError, conflict, missing
 from csms.db.queries import access as rows
 from csms.domain.security.access import Permission, Role, evs_of, permissions
@@ -29,6 +29,7 @@ class NewToken(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     role: Role
     scopes: tuple[Permission, ...] | None = None
     evs: Annotated[tuple[str, ...], msgspec.Meta(max_length=1000)] | None = None
+    sites: OnlySites = None
     expires_ms: UtcMs | None = None
 
 
@@ -40,6 +41,7 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
     role: Role
     scopes: tuple[Permission, ...] | None
     evs: tuple[str, ...]
+    sites: tuple[str, ...] | None
     created_ms: int
     created_by: str
     expires_ms: int | None
@@ -64,6 +66,7 @@ class Who(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     role: Role
+    sites: tuple[str, ...] | None
     permissions: tuple[Permission, ...]
 
 
@@ -130,6 +133,7 @@ async def make_access_token(call: Call, body: NewToken) -> Reply[MadeToken]:
         "role": body.role.value,
         "scopes": None if body.scopes is None else [each.value for each in body.scopes],
         "evs": msgspec.json.encode(evs_of(body.role, body.evs)).decode(),
+        "sites": body.sites,
         "sha256": hashlib.sha256(secret.encode()).hexdigest(),
         "created_ms": call.now_ms,
         "created_by": call.caller.name,
@@ -165,7 +169,8 @@ async def revoke_access_token(call: Call, parameters: OneToken) -> None:
 async def read_self(call: Call) -> Who:
     """Return the caller."""
     may = tuple(sorted(permissions(call.caller), key=lambda each: each.value))
-    return Who(name=call.caller.name, role=call.caller.role, permissions=may)
+    sites = None if call.caller.sites is None else tuple(sorted(call.caller.sites.names))
+    return Who(name=call.caller.name, role=call.caller.role, sites=sites, permissions=may)
 
 
 @get("/audit", Permission.READ_AUDIT)

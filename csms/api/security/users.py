@@ -11,7 +11,7 @@ from csms.api.backend import ACCESS_CHANGED
 from csms.api.http.call import Call
 from csms.api.http.operations import Page, Reply, delete, get, post, put
 from csms.api.http.paging import pages, shown
-from csms.api.http.parameters import Paged
+from csms.api.http.parameters import OnlySites, Paged
 from csms.api.http.problems import conflict, missing
 from csms.db.queries import users as rows
 from csms.domain.security.access import Permission, Role
@@ -23,10 +23,12 @@ UserName = Annotated[
 
 
 class User(msgspec.Struct, frozen=True, kw_only=True):
-    """A person who may log in to the console. `initial`: has not changed the issued password yet."""
+    """A person who may log in to the console. `sites`: the only ones that the role is for; null is all. `initial`: has
+    not changed the issued password yet."""
 
     name: str
     role: Role
+    sites: tuple[str, ...] | None
     initial: bool
     second_factor: bool
     created_ms: int
@@ -39,12 +41,14 @@ class NewUser(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     name: UserName
     role: Role
+    sites: OnlySites = None
 
 
 class NewRole(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Another role."""
 
     role: Role
+    sites: OnlySites = None
 
 
 class IssuedPassword(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,7 +89,7 @@ async def add_user(call: Call, body: NewUser) -> Reply[IssuedPassword]:
     hashed = await asyncio.to_thread(hash_password, password)
 
     def write(connection: Connection, _before: object) -> None:
-        if not rows.add(connection, body.name, body.role, hashed, call.now_ms, call.caller.name):
+        if not rows.add(connection, body.name, body.role, hashed, call.now_ms, call.caller.name, body.sites):
             raise conflict(f"{body.name} exists already", "reset issues another password", code="exists")
 
     user = await _change(call, body.name, write, exists=False)
@@ -104,11 +108,11 @@ async def read_user(call: Call, parameters: OneUser) -> User:
 
 @put("/access/users/{name}/role", Permission.MANAGE_ACCESS, problems=(404, 409), example={"role": "operator"})
 async def set_user_role(call: Call, parameters: OneUser, body: NewRole) -> User:
-    """Give a person another role, at once. Nobody changes their own: another administrator has to."""
+    """Give a person another role and sites, at once. Nobody changes their own: another administrator has to."""
     check_role(body.role)
     _require_another(call, parameters.name)
     return await _change(
-        call, parameters.name, lambda connection, _: rows.set_role(connection, parameters.name, body.role)
+        call, parameters.name, lambda connection, _: rows.set_role(connection, parameters.name, body.role, body.sites)
     )
 
 

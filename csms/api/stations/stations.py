@@ -1,12 +1,13 @@
 """Charging stations as the back end knows them."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
+from sqlalchemy import Connection
 
 from csms.api.http.call import Call
 from csms.api.http.operations import Page, get
-from csms.api.http.paging import read_cursor, shown, write_cursor
+from csms.api.http.paging import pages, shown
 from csms.api.http.parameters import OneStation, Paged
 from csms.api.http.problems import missing
 from csms.db.queries import stations as rows
@@ -55,7 +56,6 @@ class WhichStations(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True
 @get("/stations", Permission.READ_STATIONS)
 async def list_stations(call: Call, parameters: WhichStations) -> Page[Station]:
     """List the stations that ever connected, by identity."""
-    after = read_cursor(parameters.cursor, tuple[str])
     connected = call.services.connections.connected()
     wanted = rows.Filter(
         text=parameters.text,
@@ -63,11 +63,12 @@ async def list_stations(call: Call, parameters: WhichStations) -> Page[Station]:
         connected=connected if parameters.connected else None,
         others=connected if parameters.connected is False else frozenset(),
     )
-    found = await call.run(rows.list_page, after[0] if after else "", parameters.limit + 1, wanted)
-    items = shown(
-        [{**row, "connected": row["station_id"] in connected} for row in found[: parameters.limit]], tuple[Station, ...]
-    )
-    return Page(items, write_cursor(items[-1].station_id) if len(found) > parameters.limit else None)
+
+    def fetch(connection: Connection, after: tuple[str, ...] | None, limit: int) -> list[dict[str, Any]]:
+        found = rows.list_page(connection, after[0] if after else "", limit, wanted)
+        return [{**row, "connected": row["station_id"] in connected} for row in found]
+
+    return await pages(call, parameters, Station, tuple[str], ("station_id",), fetch)
 
 
 @get("/stations/{station_id}", Permission.READ_STATIONS, problems=(404,))

@@ -1,13 +1,16 @@
 """Tokens of the API, stored answers of idempotency keys, and the audit log."""
 
+from collections.abc import Collection
 from typing import Any, Final
 
 import msgspec
 from sqlalchemy import Connection, delete, insert, select, update
 
+from csms.db.queries import charging
 from csms.db.tables import api_tokens, audit, idempotency_keys
-from csms.domain.security.access import Permission, Principal, Role
+from csms.domain.security.access import Permission, Principal, Role, Sites
 from v2g import typed_json
+from v2g.errors import RefusedError
 
 KEPT_MS: Final = 24 * 3600 * 1000
 """Retention of answers of idempotency keys."""
@@ -16,13 +19,32 @@ _encode = msgspec.json.Encoder().encode
 
 
 def add_token(connection: Connection, row: dict[str, Any]) -> None:
-    """Store a token's row; `scopes` and `evs` as they are in `Principal`."""
+    """Store a token's row; `scopes` and `evs` as they are in `Principal`. Raises RefusedError for unknown `sites`."""
     scopes = row["scopes"]
-    connection.execute(
-        insert(api_tokens).values(
-            **{**row, "scopes": None if scopes is None else _encode(sorted(scopes)).decode()},
-        )
-    )
+    texts = {
+        "scopes": None if scopes is None else _encode(sorted(scopes)).decode(),
+        "sites": sites_text(connection, row["sites"]),
+    }
+    connection.execute(insert(api_tokens).values(**{**row, **texts}))
+
+
+def sites_of(connection: Connection, names: str | None) -> Sites | None:
+    """Return the sites of a JSON list, with their stations now; None is all."""
+    if names is None:
+        return None
+    known = typed_json.decode(names, frozenset[str])
+    found = filter(None, (charging.site(connection, name) for name in sorted(known)))
+    return Sites(known, frozenset(place.station_id for site in found for place in site.places))
+
+
+def sites_text(connection: Connection, names: Collection[str] | None) -> str | None:
+    """Return sites as they are stored. Raises RefusedError (`site`) for an unknown one."""
+    if names is None:
+        return None
+    for name in names:
+        if charging.site(connection, name) is None:
+            raise RefusedError(f"there is no site {name}", reason="site", hint="store the site first")
+    return _encode(sorted(set(names))).decode()
 
 
 def find_principal(connection: Connection, sha256: str, now_ms: int) -> Principal | None:
@@ -31,7 +53,8 @@ def find_principal(connection: Connection, sha256: str, now_ms: int) -> Principa
     if row is None or row.revoked_ms is not None or (row.expires_ms is not None and row.expires_ms <= now_ms):
         return None
     scopes = None if row.scopes is None else frozenset(typed_json.decode(row.scopes, tuple[Permission, ...]))
-    return Principal(row.name, Role(row.role), tuple(msgspec.json.decode(row.evs)), scopes, id=row.token_id)
+    sites = sites_of(connection, row.sites)
+    return Principal(row.name, Role(row.role), tuple(msgspec.json.decode(row.evs)), scopes, row.token_id, sites)
 
 
 def list_tokens(connection: Connection, after: str = "", limit: int = 1000) -> list[dict[str, Any]]:
@@ -58,6 +81,7 @@ def _token(row: Any) -> dict[str, Any]:
     found = {name: value for name, value in row.items() if name != "sha256"}
     found["scopes"] = None if row["scopes"] is None else msgspec.json.decode(row["scopes"])
     found["evs"] = msgspec.json.decode(row["evs"])
+    found["sites"] = None if row["sites"] is None else msgspec.json.decode(row["sites"])
     return found
 
 

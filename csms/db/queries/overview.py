@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, Table, func, select, true
 
 from csms.db.tables import admissions, connectors, stations, transactions
 from csms.domain.transactions.transactions import Dated
@@ -37,12 +37,17 @@ class RunningPower(msgspec.Struct, frozen=True):
 _decode = typed_json.decoder(RunningPower).decode
 
 
-def stations_overview(connection: Connection) -> StationFigures:
-    """Return figures about all stations."""
-    known = connection.execute(select(func.count()).select_from(stations)).scalar_one()
-    waiting = select(func.count()).select_from(admissions).where(admissions.c.boot == "")
-    by_status = select(connectors.c.status, func.count()).group_by(connectors.c.status).order_by(connectors.c.status)
-    broken = select(connectors.c.station_id).where(connectors.c.status == "Faulted").distinct()
+def stations_overview(connection: Connection, only: frozenset[str] | None = None) -> StationFigures:
+    """Return figures about all stations, or only these."""
+
+    def of(table: Table) -> ColumnElement[bool]:
+        return true() if only is None else table.c.station_id.in_(only)
+
+    known = connection.execute(select(func.count()).select_from(stations).where(of(stations))).scalar_one()
+    waiting = select(func.count()).select_from(admissions).where(admissions.c.boot == "", of(admissions))
+    status = connectors.c.status
+    by_status = select(status, func.count()).where(of(connectors)).group_by(status).order_by(status)
+    broken = select(connectors.c.station_id).where(status == "Faulted", of(connectors)).distinct()
     return StationFigures(
         known=known,
         undecided=connection.execute(waiting).scalar_one(),
@@ -51,8 +56,9 @@ def stations_overview(connection: Connection) -> StationFigures:
     )
 
 
-def powers(connection: Connection) -> list[RunningPower]:
-    """Return the last power of each running transaction."""
+def powers(connection: Connection, only: frozenset[str] | None = None) -> list[RunningPower]:
+    """Return the last power of each running transaction, or only of these stations."""
     running = transactions.c.ended_ms.is_(None) & transactions.c.active.is_(True)  # the first has an index
     rows = connection.execute(select(transactions.c.document).where(running)).scalars()
-    return [_decode(row) for row in rows]
+    found = map(_decode, rows)
+    return [each for each in found if only is None or each.station_id in only]

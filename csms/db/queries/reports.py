@@ -78,12 +78,18 @@ _PLACE = transactions.c.station_id, transactions.c.transaction_id
 
 
 def sums(
-    connection: Connection, by: Grouping, zone: tzinfo, begin_ms: int | None = None, end_ms: int | None = None
+    connection: Connection,
+    by: Grouping,
+    zone: tzinfo,
+    begin_ms: int | None = None,
+    end_ms: int | None = None,
+    only: frozenset[str] | None = None,
 ) -> list[Sum]:
     """Return the sums of transactions that ended in `[begin_ms, end_ms)` (UTC), in order of group and currency.
 
     Days and months are of `zone`. A tariff is the plan at the start, else what the station reported. A transaction in
     several currencies counts, with its energy, in the first of them; each has its money. Running ones are left out.
+    `only`: stations; None is all.
     """
     ended: ColumnElement[bool] = transactions.c.active.is_(False)
     if begin_ms is not None:
@@ -101,6 +107,8 @@ def sums(
     )
     found: dict[tuple[str, str], Sum] = {}
     for row in connection.execute(query):
+        if only is not None and row.station_id not in only:
+            continue
         part = _decode(row.document)
         at_ms = _end(row, part)
         if (begin_ms is not None and at_ms < begin_ms) or (end_ms is not None and at_ms >= end_ms):

@@ -1,18 +1,21 @@
 """People who log in to the console, and their sessions."""
 
+from collections.abc import Collection
 from typing import Any, Final
 
 import msgspec
 from sqlalchemy import Connection, delete, insert, select, update
 
+from csms.db.queries.access import sites_of, sites_text
 from csms.db.tables import user_sessions, users
-from csms.domain.security.access import Role
+from csms.domain.security.access import Role, Sites
 from csms.domain.security.users import IDLE_MS, SESSION_MS, is_over
 
 _SEEN_MS: Final = 60_000
 """A session's last use is stored once in this time."""
 
-_SHOWN: Final = (users.c.name, users.c.role, users.c.initial, users.c.created_ms, users.c.created_by, users.c.login_ms)
+_COLUMNS: Final = ("name", "role", "sites", "initial", "created_ms", "created_by", "login_ms")
+_SHOWN: Final = tuple(users.c[name] for name in _COLUMNS)
 
 
 class StoredUser(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,15 +27,16 @@ class StoredUser(msgspec.Struct, frozen=True, kw_only=True):
     initial: bool
     sealed_factor: str | None
     factor_step: int
+    sites: Sites | None
 
 
 def find(connection: Connection, name: str) -> StoredUser | None:
     """Return a person with this name."""
     row = connection.execute(select(users).where(users.c.name == name)).first()
-    return None if row is None else _user(row)
+    return None if row is None else _user(connection, row)
 
 
-def _user(row: Any) -> StoredUser:
+def _user(connection: Connection, row: Any) -> StoredUser:
     return StoredUser(
         name=row.name,
         role=Role(row.role),
@@ -40,6 +44,7 @@ def _user(row: Any) -> StoredUser:
         initial=row.initial,
         sealed_factor=row.sealed_factor,
         factor_step=row.factor_step,
+        sites=sites_of(connection, row.sites),
     )
 
 
@@ -57,14 +62,24 @@ def list_page(connection: Connection, after: str = "", limit: int = 1000) -> lis
 
 def _described(row: Any) -> dict[str, Any]:
     found = dict(row._mapping)
-    return {**found, "second_factor": found.pop("sealed_factor") is not None}
+    sites = None if found["sites"] is None else msgspec.json.decode(found["sites"])
+    return {**found, "second_factor": found.pop("sealed_factor") is not None, "sites": sites}
 
 
-def add(connection: Connection, name: str, role: Role, password: str, now_ms: int, by: str) -> bool:
-    """Store a person with the hash of an issued password; False if the name is taken."""
+def add(
+    connection: Connection,
+    name: str,
+    role: Role,
+    password: str,
+    now_ms: int,
+    by: str,
+    sites: Collection[str] | None = None,
+) -> bool:
+    """Store a person with the hash of an issued password; False if the name is taken. Raises RefusedError: a site."""
     if find(connection, name) is not None:
         return False
-    row = {"name": name, "role": role.value, "password": password, "initial": True, "factor_step": 0}
+    row: dict[str, object] = {"name": name, "role": role.value, "password": password, "initial": True, "factor_step": 0}
+    row["sites"] = sites_text(connection, sites)
     connection.execute(insert(users).values(**row, created_ms=now_ms, created_by=by))
     return True
 
@@ -82,9 +97,10 @@ def remove(connection: Connection, name: str) -> bool:
     return connection.execute(delete(users).where(users.c.name == name)).rowcount > 0
 
 
-def set_role(connection: Connection, name: str, role: Role) -> None:
-    """Give a person another role."""
-    connection.execute(update(users).where(users.c.name == name).values(role=role.value))
+def set_role(connection: Connection, name: str, role: Role, sites: Collection[str] | None = None) -> None:
+    """Give a person another role, at these sites (None: all). Raises RefusedError for an unknown site."""
+    values = {"role": role.value, "sites": sites_text(connection, sites)}
+    connection.execute(update(users).where(users.c.name == name).values(values))
 
 
 def set_password(connection: Connection, name: str, password: str, *, initial: bool) -> None:
@@ -119,7 +135,7 @@ def find_session(connection: Connection, sha256: str, now_ms: int) -> tuple[Stor
     row = connection.execute(wanted.where(user_sessions.c.sha256 == sha256)).first()
     if row is None or is_over(row.begun_ms, row.seen_ms, now_ms):
         return None
-    return _user(row), now_ms - row.seen_ms >= _SEEN_MS
+    return _user(connection, row), now_ms - row.seen_ms >= _SEEN_MS
 
 
 def note_use(connection: Connection, sha256: str, now_ms: int) -> None:

@@ -26,6 +26,7 @@ api_tokens: Final = Table(
     Column("role", String(32), nullable=False),
     Column("scopes", Text),  # JSON; null: all of the role
     Column("evs", Text, nullable=False),
+    Column("sites", Text),  # JSON; null: all
     Column("sha256", String(64), nullable=False, unique=True),
     Column("created_ms", BigInteger, nullable=False),
     Column("created_by", String(128), nullable=False),

@@ -11,6 +11,7 @@ users: Final = Table(
     metadata,
     Column("name", String(64), primary_key=True),
     Column("role", String(32), nullable=False),
+    Column("sites", Text),  # JSON; null: all
     Column("password", String(200), nullable=False),  # argon2id, with its parameters and salt
     Column("initial", Boolean, nullable=False, server_default=false()),  # the password was issued, not chosen
     Column("sealed_factor", Text),  # secret of the second factor, sealed with the store's key; null: none

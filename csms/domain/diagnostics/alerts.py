@@ -182,13 +182,20 @@ def escalation_due(alert: Alert, now_ms: int, escalate_ms: Sequence[int]) -> boo
 
 def readable(caller: Principal) -> Readable:
     """Return whose alerts a caller may read."""
+    stations = sites = None
+    if caller.sites is not None:
+        stations, sites = tuple(sorted(caller.sites.stations)), tuple(sorted(caller.sites.names))
     found: list[tuple[SubjectKind, tuple[str, ...] | None]] = []
+    if allowed(caller, Permission.READ_STATIONS):
+        found.append(("station", stations))
+    if allowed(caller, Permission.READ_ENERGY):
+        found.append(("site", sites))
+    if caller.sites is not None:
+        return tuple(found)
     if allowed(caller, Permission.READ_BATTERIES):
         found.append(("vehicle", None if may_handle(caller, "*") else caller.evs))
     if allowed(caller, Permission.READ_STATIONS):
-        found += [("station", None), ("node", None), ("queue", None)]
-    if allowed(caller, Permission.READ_ENERGY):
-        found.append(("site", None))
+        found += [("node", None), ("queue", None)]
     if allowed(caller, Permission.READ_MAINTENANCE):
         found.append(("campaign", None))
     if allowed(caller, Permission.READ_SETTLEMENTS):

@@ -182,11 +182,19 @@ _SIGNALS: Final = {
 """Beginnings of the signals that a role sees; the others see all (R113)."""
 
 
+class Sites(msgspec.Struct, frozen=True):
+    """Sites that a role is limited to, and the stations there now."""
+
+    names: frozenset[str]
+    stations: frozenset[str] = frozenset()
+
+
 class Principal(msgspec.Struct, frozen=True):
     """An authenticated caller.
 
     `id` distinguishes callers with the same name: that of the token or certificate. `evs` limits whose telemetry they
-    may handle; `*` is all. `scopes` restricts the role's permissions; None does not.
+    may handle; `*` is all. `scopes` restricts the role's permissions, `sites` whose stations they are for; None does
+    not.
     """
 
     name: str
@@ -194,6 +202,7 @@ class Principal(msgspec.Struct, frozen=True):
     evs: tuple[str, ...] = ("*",)
     scopes: frozenset[Permission] | None = None
     id: str = ""
+    sites: Sites | None = None
 
 
 def permissions(principal: Principal) -> frozenset[Permission]:

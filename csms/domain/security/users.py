@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from csms.domain.security.access import OF_VEHICLES, Principal, Role, evs_of
+from csms.domain.security.access import OF_VEHICLES, Principal, Role, Sites, evs_of
 from v2g.errors import RefusedError
 
 MIN_PASSWORD: Final = 12
@@ -24,9 +24,9 @@ NO_PEOPLE: Final = OF_VEHICLES | {Role.GATEWAY, Role.MONITOR}
 """Roles of programs, and of callers whose vehicles have to be named."""
 
 
-def principal_of(name: str, role: Role) -> Principal:
+def principal_of(name: str, role: Role, sites: Sites | None = None) -> Principal:
     """Return a person as a caller of the API."""
-    return Principal(name, role, evs_of(role, None), id=f"user {name}")
+    return Principal(name, role, evs_of(role, None), id=f"user {name}", sites=sites)
 
 
 def check_role(role: Role) -> None:

@@ -112,7 +112,7 @@ class Users:
         if used:
             await store.run(rows.note_use, sha256, now_ms)
         return UserSession(
-            principal=principal_of(user.name, user.role),
+            principal=principal_of(user.name, user.role, user.sites),
             initial=user.initial,
             second_factor=user.sealed_factor is not None,
             csrf=hmac.new(cookie.encode(), b"csrf", "sha256").hexdigest(),

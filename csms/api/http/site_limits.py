@@ -1,0 +1,105 @@
+"""What a caller whose role is limited to sites may ask, and what of an answer they see: for API and console alike.
+
+It follows from what a route declares. A route that names a station or a site is checked before its handler runs, items
+of lists that are of other stations are left out, and whatever else is not declared `for_sites` is refused.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Literal
+
+import msgspec
+
+from csms.api.http.call import Call
+from csms.api.http.operations import Operation, Page, Reply
+from csms.api.http.problems import ApiError
+from csms.domain.charging.sites import Site
+from csms.domain.security.access import Permission, Principal, Sites, allowed
+
+Rule = Literal["for_sites", "station", "optional_station", "site", "items", "refused"]
+
+_STATION: Final = ("station_id", "station")
+
+
+def may_ask(principal: Principal | None, operation: Operation) -> bool:
+    """Return whether a caller may ask an operation about something."""
+    limited = principal is not None and principal.sites is not None
+    return allowed(principal, operation.permission) and not (limited and rule_of(operation) == "refused")
+
+
+def refusal(principal: Principal | None, operation: Operation, detail: str) -> ApiError:
+    """Return why a caller may not ask an operation."""
+    if not allowed(principal, operation.permission):
+        hint = f"permission {operation.permission.value} required; ask the administrator"
+        return ApiError(403, detail, hint, code="permission")
+    return ApiError(403, "this is of all sites, and your role is limited to some", "ask the administrator", code="site")
+
+
+async def carry_out(operation: Operation, call: Call, parameters: Any, decode_body: Callable[[], Any]) -> Any:
+    """Return what the handler answers, without what is of other sites. Raises ApiError 403, and what it raises.
+
+    `decode_body` is called only when the caller may ask about what `parameters` name.
+    """
+    sites, rule = None if call.principal is None else call.principal.sites, rule_of(operation)
+    if sites is not None:
+        if rule == "refused":
+            raise refusal(call.principal, operation, "")
+        _check(rule, sites, parameters)
+    arguments = {} if operation.parameters is None else {"parameters": parameters}
+    if operation.body is not None:
+        arguments["body"] = decode_body()
+    found = await operation.handler(call, **arguments)
+    return found if sites is None or rule == "for_sites" else _seen(sites, rule, found)
+
+
+def is_seen(sites: Sites, item: object, rule: Rule = "items") -> bool:
+    """Return whether an item of an answer is of these sites; one of no station is where the route names a station."""
+    if isinstance(item, Site):
+        return item.id in sites.names
+    if isinstance(item, Mapping):
+        return item.get("station_id") in sites.stations
+    if not _has_station(type(item)):
+        return rule != "items"
+    return getattr(item, "station_id", None) in sites.stations
+
+
+def rule_of(operation: Operation) -> Rule:
+    """Return how an operation is limited to sites."""
+    declared = operation.parameters
+    names = {} if declared is None else {each.name: each.required for each in msgspec.structs.fields(declared)}
+    required = [names[each] for each in _STATION if each in names]
+    if operation.for_sites or operation.permission in (Permission.PUBLIC, Permission.READ_SELF):
+        return "for_sites"
+    if any(required):
+        return "station"
+    if "site_id" in names and operation.body is None and operation.method != "DELETE":
+        return "site"
+    if required:
+        return "items" if operation.method == "GET" and _has_station(operation.answer) else "optional_station"
+    return "items" if operation.method == "GET" and _has_station(operation.answer) else "refused"
+
+
+def _has_station(answer: Any) -> bool:
+    """Return whether an answer, or each of its items, says of which station it is."""
+    inner = getattr(answer, "__args__", ())
+    kind = inner[0] if inner else answer
+    return kind is Site or "station_id" in getattr(kind, "__struct_fields__", ())
+
+
+def _check(rule: Rule, sites: Sites, parameters: Any) -> None:
+    if rule == "site" and parameters.site_id not in sites.names:
+        raise ApiError(403, "your role does not extend to this site", "ask the administrator", code="site")
+    station = next((found for name in _STATION if (found := getattr(parameters, name, None))), None)
+    if rule == "optional_station" and station is None:
+        raise ApiError(403, "your role is limited to sites", "name the station: add ?station=", code="site")
+    if station is not None and station not in sites.stations:
+        raise ApiError(403, "your role does not extend to this station", "ask the administrator", code="site")
+
+
+def _seen(sites: Sites, rule: Rule, found: Any) -> Any:
+    if isinstance(found, Page):
+        return Page(tuple(each for each in found.items if is_seen(sites, each, rule)), found.next)
+    if isinstance(found, list | tuple):
+        return tuple(each for each in found if is_seen(sites, each, rule))
+    if not isinstance(found, bytes | Reply) and not is_seen(sites, found, rule):
+        raise ApiError(403, "your role does not extend to this station", "ask the administrator", code="site")
+    return found

@@ -1,0 +1,18 @@
+"""Sites that roles of people and tokens are limited to.
+
+Revision 0048.
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0048"
+down_revision = "0047"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Add the sites; null is all."""
+    for table in ("users", "api_tokens"):
+        op.add_column(table, sa.Column("sites", sa.Text()))
