@@ -1,13 +1,13 @@
 """Sites that roles of people and tokens are limited to.
 
-Revision 0048.
+Revision 0049.
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0048"
-down_revision = "0047"
+revision = "0049"
+down_revision = "0048"
 branch_labels = None
 depends_on = None
 
