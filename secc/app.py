@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -23,6 +24,7 @@ from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.disk import DiskThread, disk_threads
 from v2g.io.runtime.event_socket import EventSocket
 from v2g.io.runtime.events import EventLog
+from v2g.io.runtime.processor_heat import THROTTLED, ProcessorWatch, Reading
 from v2g.io.runtime.program import read_config, run
 from v2g.io.runtime.supervision import Supervisor, defects_reported
 from v2g.io.runtime.trace import open_trace
@@ -95,6 +97,9 @@ async def assemble(config: ProgramConfig, clock: Clock, observe: EventLog) -> As
             stack.push_async_callback(controller.hardware.close)
         supervisor = Supervisor(observe)
         stack.push_async_callback(supervisor.close)
+        supervisor.keep(
+            "processor", ProcessorWatch(config.processor, partial(_processor_changed, charger, observe)).run
+        )
         supervisor.keep("status", lambda: status.run(controllers, lambda: charger.connected))
         if config.status_page is not None:
             from secc.status_page import StatusPage  # only where there is one
@@ -102,6 +107,12 @@ async def assemble(config: ProgramConfig, clock: Clock, observe: EventLog) -> As
             supervisor.keep("status page", StatusPage(config.status_page, lambda: status.latest, observe).run)
         watchdog.start()  # not before: a slow machine takes seconds to start, and nothing can close a contactor yet
         yield charger
+
+
+def _processor_changed(charger: Charger, observe: EventLog, _: Reading, hot: bool, _late_s: float) -> None:
+    """Report a hot processor, and leave out what only informs: control goes first."""
+    observe.brief = hot
+    charger.controllers[0].hardware.fault(THROTTLED, active=hot)
 
 
 async def _controller(

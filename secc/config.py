@@ -31,6 +31,7 @@ from v2g.io.plc.link import PlcConfig
 from v2g.io.runtime.clock import ClockConfig
 from v2g.io.runtime.config_files import OfKey, check_evse_id, file_faults
 from v2g.io.runtime.event_socket import EventSocketConfig
+from v2g.io.runtime.processor_heat import ProcessorConfig
 from v2g.io.runtime.trace import LogConfig
 from v2g.io.tls.endpoint import Backend, Curves, KeyLog
 from v2g.iso15118.d20.charts import Family
@@ -277,6 +278,7 @@ class ProgramConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     local_events: Annotated[
         EventSocketConfig | None, Meta(description="socket for readers of events; none: only files and logs have them")
     ] = None
+    processor: Annotated[ProcessorConfig, Meta(description="when the processor is hot")] = ProcessorConfig()
     status_page: Annotated[
         StatusPageConfig | None, Meta(description="status page for commissioning; none: no page")
     ] = None

@@ -675,6 +675,8 @@ REPORTS: Final[Mapping[str, tuple[Event, ...]]] = {
         Event("telemetry.can_fault", "fault cause hint context", "error", code=0x1C1),
         Event("telemetry.consent_changed", "groups"),
         Event("telemetry.consent_unreadable", "reason", "warning"),
+        Event("telemetry.cpu_recovered", "celsius:float throttled:bool late_s"),
+        Event("telemetry.cpu_throttled", "celsius:float throttled:bool late_s", "warning"),
         Event("telemetry.fallback_began", "class"),
         Event("telemetry.fallback_ended"),
         Event("telemetry.message_timeout", "program timer state reason awaiting", "error", code=0x1A4),

@@ -15,6 +15,7 @@ from v2g.io.can_recordings import recorded
 from v2g.io.mqtt.config import MqttConfig, TopicPrefix
 from v2g.io.runtime.clock import ClockConfig
 from v2g.io.runtime.config_files import OfKey, check_folder, file_faults
+from v2g.io.runtime.processor_heat import ProcessorConfig
 from v2g.io.storage.growing_file import LogFiles
 from v2g.telemetry.batch import KEYFRAME_S, Bands
 from v2g.telemetry.cells import Around
@@ -83,6 +84,12 @@ class GatewayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     outbox_sealed: Annotated[bool, Meta(description="seal records in the outbox (AES-256-GCM)")] = True
     battery: Annotated[Settings, Meta(description="what detectors beside the cells look for")] = Settings()
     cells_around: Annotated[Around, Meta(description="samples of single cells around a finding")] = Around()
+    processor: Annotated[ProcessorConfig, Meta(description="when the processor is hot, and records become fewer")] = (
+        ProcessorConfig()
+    )
+    hot_interval_s: Annotated[
+        float, Meta(ge=1, le=60, description="minimum interval of records meanwhile, s; findings do not wait")
+    ] = 10.0
     summary_s: Annotated[float, Meta(ge=1, description="minimum interval of summaries for a satellite, s")] = 300.0
     consent: Annotated[
         tuple[Literal["battery", "cells", "charging", "driving", "location"], ...],

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import UNSET
 
+from v2g.battery.finding import Finding
 from v2g.energy.settlement.checkpoints import Copy
 from v2g.errors import ConfigError, StoreError, TransportError, V2GError
 from v2g.hardware.power_modules.can_errors import BusHealth, CanFault
@@ -23,6 +24,8 @@ from v2g.io.can_link import complaints, read_link
 from v2g.io.keys.wrapped import read_wrapped
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.disk import DiskThread
+from v2g.io.runtime.processor_heat import THROTTLED, ProcessorWatch
+from v2g.io.runtime.processor_heat import Reading as ProcessorReading
 from v2g.io.runtime.supervision import Backoff, Supervisor, child
 from v2g.io.storage.outbox import Outbox
 from v2g.io.storage.record_keys import RecordKeys
@@ -123,7 +126,8 @@ def outbox_keys(config: GatewayConfig) -> RecordKeys | None:
 class Gateway:
     """Runs from `open` to `close`, in tasks that restart after a failure: `telemetry bus` receives CAN frames,
     `telemetry changes` makes due records, `telemetry records` brings them into the outbox, `telemetry delivery` sends
-    them to the back end, `telemetry gaps` reports dropped ones, `telemetry keys` renews certificates and keys."""
+    them to the back end, `telemetry gaps` reports dropped ones, `telemetry processor` looks how hot it is, `telemetry
+    keys` renews certificates and keys."""
 
     def __init__(
         self,
@@ -158,6 +162,7 @@ class Gateway:
         self._room = asyncio.Event()
         prioritiser = Prioritiser(config.summary_s)
         self._recorder = Recorder(outbox, prioritiser, on_stored=self._stored, on_boot=self._batcher.begin)
+        self._processor = ProcessorWatch(config.processor, self._processor_changed)
         self._consent = ConsentSource(config.consent, config.consent_file, observe)
         self._blur = PositionBlur(config.position_noise_m, places)
         self._offered = asyncio.Event()
@@ -212,6 +217,7 @@ class Gateway:
         self._intake.keep("telemetry records", self._recorder.run)
         for path in self._config.event_sockets:
             self._intake.keep(f"telemetry source {path.name}", LocalSource(path, self._take, self._observe).run)
+        self._intake.keep("telemetry processor", self._processor.run)
         self._intake.keep("telemetry gaps", self._report_gaps)
         self._intake.keep("telemetry keys", self._renew_keys)
         if self._config.metrics_file is not None:
@@ -282,7 +288,7 @@ class Gateway:
             return
         with_windows = mapped.cells and not self._mapping.has_cell_summary
         windows = self._cells.add(mapped.cells, at_s * 1000) if with_windows else {}
-        if mapped.cells:
+        if mapped.cells and not self._processor.hot:
             windows |= self._statistics.add(mapped.cells, at_s * 1000)
         valid = self._filter.valid(mapped.values)
         windows |= self._heat.add(valid, at_s * 1000)
@@ -297,6 +303,17 @@ class Gateway:
                 self._recorder.add(self._batcher.finding(event_of(found), now))
             for samples in self._watch.samples():
                 self._recorder.add(self._batcher.cells(samples, utc_ms))
+
+    def _processor_changed(self, reading: ProcessorReading, hot: bool, late_s: float) -> None:
+        """Make few records while the processor is hot: what it has left is for control, and for what is found."""
+        self._batcher.least_s = self._config.hot_interval_s if hot else 0.0
+        self._offered.set()
+        name = "cpu_throttled" if hot else "cpu_recovered"
+        data: dict[str, Scalar] = {"celsius": reading.celsius, "throttled": reading.throttled, "late_s": late_s}
+        self._observe(Observe("telemetry", name, data))
+        celsius = math.nan if reading.celsius is None else reading.celsius
+        found = Finding(THROTTLED, "warning", self._clock.utc_ms(), hot, celsius, self._config.processor.hot_c)
+        self._recorder.add(self._batcher.finding(event_of(found), self._clock.monotonic()))
 
     async def _take(self, report: Copy | LocalEvent) -> None:
         """Take a local program's report when there is room."""

@@ -18,6 +18,7 @@ from tests.csms.program import Program, write_config
 from tests.csms.support import make_config, provide
 from tests.gateway.gateway import EV, snapshot
 from tests.gateway.program import supervised
+from tests.processor import Thermal
 from tests.telemetry.brokers import files, source
 from v2g.io.can import CanConfig
 from v2g_cli.demo.broker import Broker
@@ -108,6 +109,66 @@ async def test_heat_in_the_pack_is_an_alert_through_kills_of_gateway_and_back_en
         assert {name: alert["facts"].get(name) for name in sample} == sample
         state = msgspec.structs.replace(SOUND, cell_voltage_min=3.05, cell_voltage_mean=3.055, cell_voltage_max=3.06)
         assert [each["kind"] for each in await alerts(back_end, 1)] == ["thermal_runaway"], "it stays"
+    ecu.cancel()
+    await asyncio.gather(ecu, return_exceptions=True)
+    await back_end.stop()
+
+
+@pytest.mark.e2e
+@pytest.mark.requirement("R130")
+async def test_while_the_processor_is_hot_findings_are_alerts_as_ever_and_other_records_wait(
+    tmp_path: Path, pki: PkiTree, broker: Broker, empty_database: Path, unused_udp_port: int
+) -> None:
+    given = make_config(tmp_path, pki, mqtt=source(broker, pki))
+    provide(empty_database, given)
+    temperature = Thermal(tmp_path / "thermal").zone("cpu-thermal", "50000")
+    can = CanConfig(interface="udp_multicast", channel="239.74.163.9", port=unused_udp_port)
+    state, sent = SOUND, 0
+
+    def counted() -> BatterySnapshot:
+        nonlocal sent
+        sent += 1
+        return state
+
+    ecu = asyncio.create_task(BatteryEcu(can, counted).run())
+    text = GATEWAY.format(ev=EV, can=unused_udp_port, broker=broker.port, **files(pki, EV))
+    text = text.replace("uplink_interval = 60", "uplink_interval = 0\nhot_interval_s = 60")
+    text += '[processor]\nthermal = "thermal"\npoll_s = 0.05\n'
+    back_end = await Program.start(write_config(tmp_path / "csms.yaml", given), tmp_path / "events", pki)
+
+    async def charge() -> float:
+        _, found = await back_end.request("GET", f"/vehicles/{EV}")
+        return float(found["values"]["battery.soc"]["value"])
+
+    async def frames(number: int) -> None:
+        until = sent + number
+        while sent < until:
+            await asyncio.sleep(0.01)
+
+    async with supervised(tmp_path, sys.executable, "-m", "v2g_gateway", config=text) as gateway:
+        await gateway.until("started", 1)
+        await frames(30)
+        temperature.write_text("91000\n")
+        (alert,) = await alerts(back_end, 1)
+        assert (alert["subject"], alert["kind"], alert["value"], alert["limit"]) == (EV, "cpu_throttled", 91.0, 85.0)
+        (event,) = gateway.events("cpu_throttled")
+        assert event["data"]["celsius"] == 91.0
+        state = msgspec.structs.replace(state, soc_percent=50.6)
+        await frames(30)
+        assert await charge() == 50.0, "it waits"
+
+        state = msgspec.structs.replace(state, temperature_max=58.0)
+        assert {each["kind"] for each in await alerts(back_end, 2)} == {"cpu_throttled", "over_temperature"}
+        assert await charge() == 50.6, "a finding has all values"
+        state = msgspec.structs.replace(state, temperature_max=49.0, soc_percent=51.2)
+        await alerts(back_end, 1)
+        state = msgspec.structs.replace(state, soc_percent=51.8)
+        await frames(30)
+        assert await charge() == 51.2
+        temperature.write_text("60000\n")
+        await alerts(back_end, 0)
+        while await charge() != 51.8:
+            await asyncio.sleep(0.02)
     ecu.cancel()
     await asyncio.gather(ecu, return_exceptions=True)
     await back_end.stop()

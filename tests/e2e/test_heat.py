@@ -15,6 +15,7 @@ import pytest_asyncio
 
 from pki_tools.tree import PkiTree
 from tests.emissions import fault
+from tests.processor import Thermal
 from v2g.io.simulation.ac_line import ChargerAcLine, VehicleAcLine
 from v2g.io.simulation.medium import Medium
 from v2g.io.simulation.medium_folder import FolderMedium
@@ -246,3 +247,21 @@ async def test_a_warm_plug_lowers_what_the_charger_offers_and_the_session_goes_o
     assert site.flows
     assert not site.named("secc", "safety.opened")
     assert not site.named("secc", "hardware.fault_began")
+
+
+@pytest.mark.requirement("R130")
+async def test_a_charger_with_a_hot_processor_says_so_and_charges_on_without_details(site: Site) -> None:
+    state = Thermal(site.folder / "thermal").cooling("thermal-cpufreq-0", "0")
+    site.start("secc", '[processor]\nthermal = "thermal"\npoll_s = 0.05\n')
+    await site.until(lambda: site.named("secc", "session.ready"))
+    site.start("evcc")
+    await site.charges()
+    state.write_text("3\n")
+    await site.until(lambda: site.named("secc", "hardware.fault_began"))
+    assert site.named("secc", "hardware.fault_began") == [
+        {"fault": "cpu_throttled", "component": "Controller", "stops": False}
+    ]
+    assert site.flows
+    state.write_text("0\n")
+    await site.until(lambda: site.named("secc", "hardware.fault_ended"))
+    assert site.flows

@@ -61,6 +61,9 @@ FAULTS: Final[Mapping[str, FaultKind]] = MappingProxyType(
         "program_changed": FaultKind(
             "the program's files are not those of its signed manifest", "Controller", until="serviced"
         ),
+        "cpu_throttled": FaultKind(
+            "the processor is hot or throttled: details of events are left out", "Controller", stops=False
+        ),
         "modem_lost": FaultKind(
             "the powerline modem does not answer, or its port is gone", "ISO15118Ctrlr", stops=False
         ),

@@ -77,6 +77,8 @@ class Batcher:
         self._utc_ms = 0
         self._trips = 0
         self.context = "parked"
+        self.least_s = 0.0
+        """Minimum interval of records whatever the mode: above 0 while the processor is hot (R130)."""
         self._awaits_context = awaits_context
         self._values_by = self._reports_by = float("-inf")
 
@@ -124,7 +126,7 @@ class Batcher:
         """Return when `flush` is due (s, monotonic), or None while nothing is pending."""
         if self._due is None or self._at_once:
             return self._due
-        due = max(self._due, self._last_flush + self._band.min_interval)
+        due = max(self._due, self._last_flush + max(self._band.min_interval, self.least_s))
         return max(due, self._values_by) if self._awaits_context else due
 
     def reports_due(self, now: float) -> float:

@@ -58,3 +58,18 @@ def test_the_log_says_what_happens_and_not_every_loop(caplog: pytest.LogCaptureF
         log(Observe("loop", "response", {"power_w": 1}))
     assert caplog.records[-1].levelname == "DEBUG"
     log.close()
+
+
+def test_while_control_needs_the_processor_details_are_left_out(tmp_path: Path) -> None:
+    """R130: those who follow the state of the program see them all the same."""
+    path, seen = tmp_path / "events.jsonl", list[str]()
+    log = EventLog("secc", Clock(), path)
+    log.on_event.append(lambda event: seen.append(event.name))
+    for log.brief in (False, True, False):
+        log(Observe("loop", "response", {"soc": 1}))
+        log(Observe("loop", "notice", {}))
+    log.close()
+    assert [json.loads(line)["name"] for line in path.read_text().splitlines()] == [
+        "response", "notice", "notice", "response", "notice",
+    ]  # fmt: skip
+    assert seen == ["response", "notice"] * 3

@@ -55,17 +55,21 @@ class EventLog:
         self._held: deque[tuple[float, int, Observe]] = deque(maxlen=0 if path else MOST_HELD)
         self.on_event: list[Callable[[Observe], None]] = []
         """Called with each event, in the event loop."""
+        self.brief = False
+        """Whether events of severity `debug`, such as each charge loop, are in no file and reach no reader (R130)."""
 
     def __call__(self, event: Observe) -> None:
         """Record one event."""
         level = _LEVELS.get((event.stage, event.name), logging.INFO)
+        for callback in self.on_event:
+            callback(event)
+        if self.brief and level <= logging.DEBUG:
+            return
         if _log.isEnabledFor(level):
             details = "".join(f" {key}={value}" for key, value in event.data.items() if value is not None)
             _log.log(level, "%s %s%s", event.stage, event.name, details)
         if self._trace is not None:
             self._trace.event(event)
-        for callback in self.on_event:
-            callback(event)
         now, utc_ms = self._clock.monotonic(), self._clock.utc_ms()
         is_read = self.local is not None and self.local.is_read
         line = self._line(now, utc_ms, event) + b"\n" if is_read or self._file is not None else b""
