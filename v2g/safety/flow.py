@@ -51,8 +51,14 @@ class Flow(msgspec.Struct, frozen=True):
         """Return it with a sample of the flow, signed, and the present bounds into the vehicle and out of it, both
         magnitudes."""
         up, down = self.most.then(most, now_us, follow_us), self.least.then(least, now_us, follow_us)
-        weight = max(weigh(flow - up.most, margin.of(up.most)), weigh(-flow - down.most, margin.of(down.most)))
-        return Flow(up, down, self.excess.then(weight, now_us))
+        over, under = flow - up.most, -flow - down.most
+        weight = max(
+            weigh(over, margin.of(up.most)) if over > 0 else 0, weigh(under, margin.of(down.most)) if under > 0 else 0
+        )
+        excess = self.excess.then(weight, now_us)
+        if up is self.most and down is self.least and excess is self.excess:
+            return self  # as in nearly every turn of a monitor
+        return Flow(up, down, excess)
 
     def forget(self) -> "Flow":
         """Return it without its excess; bounds that may still be followed stay."""
