@@ -22,7 +22,7 @@ from v2g_cli.demo.broker import Broker, find_mosquitto, start_broker
 
 __all__ = ["broker", "pki"]
 
-EXAMPLES = int(os.environ.get("V2G_EXAMPLES", "50"))
+EXAMPLES = int(os.environ.get("V2G_EXAMPLES", "25"))
 """Of a property that does not say how many: others in each run, four times as many in `make verify`."""
 
 FEW = 4
@@ -110,6 +110,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 def pytest_collection_finish() -> None:
     """Never look through the tests again: that takes longer than a program under test may wait."""
     gc.freeze()
+    gc.set_threshold(50_000, 20, 50)  # many tests are short: most of what they make is gone by itself
     gc.enable()
 
 

@@ -19,6 +19,7 @@ import msgspec
 from msgspec import Meta
 from sklearn.mixture import GaussianMixture
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from v2g.errors import ConfigError
 from v2g.telemetry.signals import MODULE_TEMPERATURE, MODULES
@@ -99,7 +100,8 @@ def find(intervals: Mapping[int, Mapping[str, float]], settings: Settings = Sett
     if len(reference) < settings.least_days:
         wanted = settings.least_days + settings.days
         raise ConfigError(f"{len(days)} days with temperatures, {wanted} are needed", hint="choose a longer time")
-    return _compared(reference, last, names, settings)
+    with threadpool_limits(1):  # matrices are small: threads would wait for each other most of the time
+        return _compared(reference, last, names, settings)
 
 
 def _compared(
