@@ -1,4 +1,4 @@
-"""`v2g emergency`: the record of a charger's or a vehicle's emergency output, and its reset by hand (R127)."""
+"""`v2g emergency`: the record of emergencies of a charger, vehicle or gateway, and their reset by hand (R127)."""
 
 import contextlib
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from v2g.io.storage.emergency_log import EmergencyLog, EmergencyRecord
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
-Program = Annotated[str, typer.Argument(help="Whose output: secc or evcc.")]
+Program = Annotated[str, typer.Argument(help="Whose: secc, evcc, or gateway: a thermal runaway that it found.")]
 ConfigFile = Annotated[Path, typer.Option("--config", help="The program's configuration.")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON record per line.")]
 
@@ -42,8 +42,8 @@ def reset(
     config: ConfigFile,
     reason: Annotated[str, typer.Option(help="What was found and done; it is recorded.")],
 ) -> None:
-    """Reset the emergency output, after a person has seen to the hardware: energy may flow again once the program has
-    started. The program must not be running. Refused (exit code 5) without an emergency.
+    """Reset an emergency, after a person has seen to the hardware: energy may flow again once the program has started.
+    The program must not be running. Refused (exit code 5) without an emergency.
 
     Example: `v2g emergency reset secc --config secc.toml --reason "cable replaced"`
     """
@@ -73,26 +73,32 @@ def _shown(record: "EmergencyRecord") -> dict[str, object]:
 
 def _logs(program: str, config: Path) -> "Iterator[tuple[str, EmergencyLog]]":
     """Yield the records of a program by name, each open until the next."""
-    from v2g.io.storage.emergency_log import FILE, EmergencyLog
+    from v2g.io.storage.emergency_log import EmergencyLog
 
-    for name, folder in _folders(program, config):
-        with contextlib.closing(EmergencyLog.open(folder / FILE)) as log:
+    for name, path in _paths(program, config):
+        with contextlib.closing(EmergencyLog.open(path)) as log:
             yield name, log
 
 
-def _folders(program: str, config: Path) -> list[tuple[str, Path]]:
+def _paths(program: str, config: Path) -> list[tuple[str, Path]]:
     from v2g.io.runtime.program import read_config
+    from v2g.io.storage.emergency_log import FILE
 
     if program == "secc":
         import secc.config
 
         places = secc.config.load_config(read_config(config), name=str(config)).places
-        return [(place.charger.evse_id, place.data_dir) for place in places]
+        return [(place.charger.evse_id, place.data_dir / FILE) for place in places]
     if program == "evcc":
         import evcc.config
 
         vehicle = evcc.config.load_config(read_config(config), name=str(config))
         if vehicle.hardware.emergency is None:
             raise ConfigError(f"{config}: hardware.emergency is missing", hint="without it nothing is recorded")
-        return [(vehicle.vehicle.evcc_id, vehicle.hardware.emergency.folder)]
-    raise ConfigError(f"{program!r} has no emergency output", hint="secc or evcc")
+        return [(vehicle.vehicle.evcc_id, vehicle.hardware.emergency.folder / FILE)]
+    if program == "gateway":
+        import v2g_gateway.config
+
+        gateway = v2g_gateway.config.load_config(read_config(config), name=str(config))
+        return [(gateway.ev, gateway.emergency_log)]
+    raise ConfigError(f"{program!r} has no record of emergencies", hint="secc, evcc or gateway")

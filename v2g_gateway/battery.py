@@ -12,11 +12,12 @@ from typing import Final
 import msgspec
 
 from v2g import typed_json
-from v2g.battery import detectors
+from v2g.battery import detectors, runaway
 from v2g.battery.finding import Finding
 from v2g.battery.sample import Sample
 from v2g.errors import StoreError
 from v2g.io.runtime.disk import DiskThread
+from v2g.io.storage.emergency_log import EmergencyLog, EmergencyRecord
 from v2g.io.storage.journal_file import write_files
 from v2g.observe import Scalar
 from v2g.telemetry.cells import WINDOW_MS, Around, CellRecorder
@@ -44,18 +45,24 @@ class Rounds:
 
 
 class BatteryWatch:
-    """Runs the detectors of `detectors.EDGE` on each sample, and keeps samples of single cells around findings."""
+    """Runs the detectors of `detectors.EDGE` on each sample, and keeps samples of single cells around findings.
+
+    A thermal runaway is in `log`, too, which only grows; once a person has noted its reset there, it ends at the next
+    start (R127).
+    """
 
     def __init__(
         self,
         settings: detectors.Settings,
         path: Path,
+        log: EmergencyLog,
         disk: DiskThread,
         cells: Sequence[str] = (),
         around: Around = Around(),  # noqa: B008 - it is immutable
     ) -> None:
         """`cells`: names of single cells, which findings number in this order from 1."""
-        self._settings, self._path, self._disk = settings, path, disk
+        self._settings, self._path, self._log, self._disk = settings, path, log, disk
+        self._emergencies: list[EmergencyRecord] = []
         self._state = detectors.State()
         self._held: dict[str, float] = {}
         self._rounds = Rounds(cells)
@@ -63,12 +70,21 @@ class BatteryWatch:
         self._raw = CellRecorder(around, min(len(cells), MAX_CELLS))
         self._samples: list[CellSamples] = []
 
-    async def load(self) -> None:
-        """Read the state that was saved; without a usable one the detectors begin anew."""
+    async def load(self, utc_ms: int) -> tuple[Finding, ...]:
+        """Read the state that was saved; without a usable one the detectors begin anew.
+
+        Returns what a person has ended meanwhile.
+        """
         try:
             self._state = typed_json.decode(await self._disk.ask(self._path.read_bytes), detectors.State)
         except (OSError, msgspec.DecodeError):
-            return
+            return ()
+        last, latched_ms = (self._log.entries or (None,))[-1], self._state.runaway.latched_ms
+        if last is None or last.what != "reset" or latched_ms is None or last.utc_ms < latched_ms:
+            return ()
+        state, found = runaway.reset(self._state.runaway, utc_ms)
+        self._state = msgspec.structs.replace(self._state, runaway=state)
+        return found
 
     def take(self, values: Mapping[str, float], utc_ms: int, cells: Mapping[str, float]) -> tuple[Finding, ...]:
         """Return what new values and voltages of single cells show, which were measured at `utc_ms`.
@@ -87,6 +103,11 @@ class BatteryWatch:
         self._state, found = detectors.step(
             self._settings, self._state, Sample(utc_ms, self._held | measured), which=detectors.EDGE
         )
+        self._emergencies += (
+            EmergencyRecord(utc_ms=utc_ms, what="asserted", cause=each.kind, evidence=dict(each.evidence))
+            for each in found
+            if each.kind == runaway.KIND
+        )
         if any(each.raised and not each.kind.startswith("data_") for each in found):
             self._samples += self._raw.found(utc_ms)
         return found
@@ -97,7 +118,11 @@ class BatteryWatch:
         return due
 
     async def save(self) -> None:
-        """Write the state. Raises StoreError."""
+        """Write emergencies, then the state. Raises StoreError."""
+        while self._emergencies:
+            record = self._emergencies[0]
+            await self._disk.ask(lambda record=record: self._log.append(record))  # type: ignore[misc]
+            self._emergencies.pop(0)
         document = msgspec.json.encode(self._state)
         try:
             await self._disk.ask(lambda: write_files(self._path.parent, {self._path.name: document}))

@@ -125,6 +125,11 @@ class GatewayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     clock: Annotated[ClockConfig, Meta(description="simulated time")] = ClockConfig()
     log: Annotated[LogFiles, Meta(description="logs and events")] = LogFiles()
 
+    @property
+    def emergency_log(self) -> Path:
+        """Record of thermal runaways and their resets, beside the outbox."""
+        return self.outbox.with_suffix(".emergency.jsonl")
+
     def __post_init__(self) -> None:
         if VIN.fullmatch(self.ev.upper()):
             raise ValueError("ev is a VIN, not a pseudonym: use `v2g telemetry pseudonym`")

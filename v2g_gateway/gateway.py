@@ -27,6 +27,7 @@ from v2g.io.runtime.disk import DiskThread
 from v2g.io.runtime.processor_heat import THROTTLED, ProcessorWatch
 from v2g.io.runtime.processor_heat import Reading as ProcessorReading
 from v2g.io.runtime.supervision import Backoff, Supervisor, child
+from v2g.io.storage.emergency_log import EmergencyLog
 from v2g.io.storage.outbox import Outbox
 from v2g.io.storage.record_keys import RecordKeys
 from v2g.io.tls.renewal import POLL_S
@@ -138,6 +139,7 @@ class Gateway:
         taken: TakenCheckpoints,
         places: bytes,
         disk: DiskThread,
+        emergencies: EmergencyLog,
     ) -> None:
         """Called by `open`. `places` is the key of blurred positions."""
         self._config, self._clock, self._observe, self._outbox = config, clock, observe, outbox
@@ -155,7 +157,12 @@ class Gateway:
         self._delivery = Delivery(config.ev, outbox, observe, encode=encode, interval_s=config.uplink_interval)
         self._taken = taken
         self._watch = BatteryWatch(
-            config.battery, config.outbox.with_suffix(".battery"), disk, self._mapping.cells, config.cells_around
+            config.battery,
+            config.outbox.with_suffix(".battery"),
+            emergencies,
+            disk,
+            self._mapping.cells,
+            config.cells_around,
         )
         self._local: deque[Copy | LocalEvent] = deque()
         """Reports of local programs. A program whose reports find no room is read later: it keeps its checkpoints."""
@@ -167,6 +174,8 @@ class Gateway:
         self._blur = PositionBlur(config.position_noise_m, places)
         self._offered = asyncio.Event()
         self._drops_reported_at = -math.inf
+        self._ended: tuple[Finding, ...] = ()
+        """What a person has ended before this start."""
         self._uplink: Uplink | None = self._make_uplink(config)
         """The one in use; None in between."""
         self._on_fallback = False
@@ -196,8 +205,10 @@ class Gateway:
             stack.push_async_callback(disk.close)
             taken = await TakenCheckpoints.open(config.outbox.with_suffix(".checkpoints"), disk)
             places = await disk.ask(lambda: place_key(config.outbox.with_suffix(".places")))
-            gateway = cls(config, clock, observe, box, taken, places, disk)
-            await gateway._watch.load()
+            emergencies = await disk.ask(lambda: EmergencyLog.open(config.emergency_log))
+            stack.callback(emergencies.close)
+            gateway = cls(config, clock, observe, box, taken, places, disk, emergencies)
+            gateway._ended = await gateway._watch.load(clock.utc_ms())
             await gateway._consent.changed()
             if config.can.replay is not None:
                 gateway._replay = await Replay.open(config.can.replay, config.can.replay_speed, clock.utc_ms)
@@ -231,6 +242,8 @@ class Gateway:
             "boot": self._outbox.boot,
         }
         self._observe(Observe("telemetry", "started", data))
+        for found in self._ended:
+            self._found(found, self._clock.monotonic())
 
     async def _attach(self) -> CanPort:
         can = self._config.can
@@ -298,11 +311,14 @@ class Gateway:
         cells = mapped.cells if self._consent.consent.covers(CELL_VOLTAGE + ".min") else {}
         if permitted or cells:
             for found in self._watch.take(permitted, utc_ms, cells):
-                facts = facts_of(found) | {"context": self._batcher.context}
-                self._observe(Observe("telemetry", "battery_finding", facts))
-                self._recorder.add(self._batcher.finding(event_of(found), now))
+                self._found(found, now)
             for samples in self._watch.samples():
                 self._recorder.add(self._batcher.cells(samples, utc_ms))
+
+    def _found(self, found: Finding, now: float) -> None:
+        facts = facts_of(found) | {"context": self._batcher.context}
+        self._observe(Observe("telemetry", "battery_finding", facts))
+        self._recorder.add(self._batcher.finding(event_of(found), now))
 
     def _processor_changed(self, reading: ProcessorReading, hot: bool, late_s: float) -> None:
         """Make few records while the processor is hot: what it has left is for control, and for what is found."""

@@ -90,10 +90,10 @@ class Program:
         """The certificates."""
         return self._pki
 
-    async def request(self, method: str, path: str, body: bytes = b"") -> tuple[int, Any]:
-        """Ask the API as the administrator."""
+    async def request(self, method: str, path: str, body: bytes = b"", *, role: Role = Role.ADMIN) -> tuple[int, Any]:
+        """Ask the API, by default as the administrator."""
         url = f"https://127.0.0.1:{self.ports['api']}{path}"
-        headers = {"Authorization": f"Bearer {TOKENS[Role.ADMIN]}"}
+        headers = {"Authorization": f"Bearer {TOKENS[role]}"}
         context = Running.context(self, None)  # type: ignore[arg-type]
         async with (
             aiohttp.ClientSession(headers=headers) as session,

@@ -2,6 +2,7 @@
 programs are killed in between."""
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -12,6 +13,7 @@ import msgspec
 import pytest
 
 from benchmarks.figures import median, percentile
+from csms.domain.security.access import Role
 from evcc.hardware.ecu import BatteryEcu, BatterySnapshot, PackHealth
 from pki_tools.tree import PkiTree
 from tests.csms.program import Program, write_config
@@ -72,8 +74,14 @@ async def test_heat_in_the_pack_is_an_alert_through_kills_of_gateway_and_back_en
     provide(empty_database, given)
     config, events = write_config(tmp_path / "csms.yaml", given), tmp_path / "events"
     can = CanConfig(interface="udp_multicast", channel="239.74.163.9", port=unused_udp_port)
-    state = SOUND
-    ecu = asyncio.create_task(BatteryEcu(can, lambda: state).run())
+    state, sent = SOUND, 0
+
+    def counted() -> BatterySnapshot:
+        nonlocal sent
+        sent += 1
+        return state
+
+    ecu = asyncio.create_task(BatteryEcu(can, counted).run())
     text = GATEWAY.format(ev=EV, can=unused_udp_port, broker=broker.port, **files(pki, EV))
     back_end = await Program.start(config, events, pki)
     async with supervised(tmp_path, sys.executable, "-m", "v2g_gateway", config=text) as gateway:
@@ -109,9 +117,53 @@ async def test_heat_in_the_pack_is_an_alert_through_kills_of_gateway_and_back_en
         assert {name: alert["facts"].get(name) for name in sample} == sample
         state = msgspec.structs.replace(SOUND, cell_voltage_min=3.05, cell_voltage_mean=3.055, cell_voltage_max=3.06)
         assert [each["kind"] for each in await alerts(back_end, 1)] == ["thermal_runaway"], "it stays"
+        os.kill(gateway.pids[-1], signal.SIGKILL)
+        await gateway.until("started", 3)
+        assert [each["kind"] for each in await alerts(back_end, 1)] == ["thermal_runaway"]
+        await reset_by_hand(back_end)
+    await emergency_reset(tmp_path, "gateway", "cells replaced")
+    async with supervised(tmp_path, sys.executable, "-m", "v2g_gateway", config=text) as gateway:
+        await gateway.until("started", 4)
+        (ended,) = [each for each in gateway.events("battery_finding") if not each["data"]["raised"]][-1:]
+        assert ended["data"]["kind"] == "thermal_runaway"
+        sound = sent + 30  # it sees the battery as it is, before that changes
+        while sent < sound:
+            await asyncio.sleep(0.01)
+        state = msgspec.structs.replace(SOUND, temperature_max=67.5, health=vented)
+        (again,) = [each for each in await alerts(back_end, 2) if each["kind"] == "thermal_runaway"]
+        assert again["alert_id"] == alert["alert_id"], "its end was not announced yet"
+        assert again["count"] == 2
+        record = tmp_path / "o.emergency.jsonl"
+        while len(lines := record.read_text().splitlines()) < 3:
+            await asyncio.sleep(0.02)
     ecu.cancel()
     await asyncio.gather(ecu, return_exceptions=True)
     await back_end.stop()
+    records = [json.loads(line) for line in lines]
+    assert [(each["what"], each["reason"]) for each in records] == [
+        ("asserted", ""), ("reset", "cells replaced"), ("asserted", ""),
+    ]  # fmt: skip
+    assert records[0]["evidence"]["battery.pressure"] == 104.0
+
+
+async def reset_by_hand(back_end: Program) -> None:
+    """Reset a thermal runaway over the API, as those may who keep the battery, and nobody else."""
+    path = f"/vehicles/{EV}/battery/resets"
+    assert (await back_end.request("POST", path, b'{"reason": "x"}'))[0] == 400
+    body = b'{"reason": "pack replaced"}'
+    assert (await back_end.request("POST", path, body, role=Role.OPERATOR))[0] == 403
+    status, done = await back_end.request("POST", path, body)
+    assert (status, done["kind"], done["note"]) == (201, "reset", "pack replaced")
+    assert await alerts(back_end, 0) == []
+    assert (await back_end.request("POST", path, body))[0] == 409
+    _, kept = await back_end.request("GET", f"/vehicles/{EV}/battery/checks")
+    assert [(each["kind"], each["note"]) for each in kept] == [("reset", "pack replaced")]
+
+
+async def emergency_reset(folder: Path, program: str, reason: str) -> None:
+    command = ("emergency", "reset", program, "--config", f"{program}.toml", "--reason", reason)
+    done = await asyncio.create_subprocess_exec(sys.executable, "-m", "v2g_cli", *command, cwd=folder)
+    assert await done.wait() == 0
 
 
 @pytest.mark.e2e

@@ -21,6 +21,7 @@ from v2g.battery.finding import Finding
 from v2g.battery.sample import Sample
 from v2g.safety.excess import UNIT, Excess, microseconds
 
+KIND: Final = "thermal_runaway"
 HOTTEST: Final = "battery.temperature.max"
 LOWEST: Final = "battery.cell_voltage.min"
 MEAN: Final = "battery.cell_voltage.mean"
@@ -81,7 +82,7 @@ def step(settings: Settings, state: State, sample: Sample) -> tuple[State, tuple
     evidence = {name: value for name, value in sample.values.items() if math.isfinite(value)} | {
         f"sign.{name}_s": (sample.at_ms - at) / 1000 for name, at, now in zip(SIGNS, seen, recent, strict=True) if now
     }
-    found = Finding("thermal_runaway", "error", sample.at_ms, True, float(sum(recent)), 1.0, evidence)  # noqa: FBT003
+    found = Finding(KIND, "error", sample.at_ms, True, float(sum(recent)), 1.0, evidence)  # noqa: FBT003
     return msgspec.structs.replace(state, latched_ms=sample.at_ms), (found,)
 
 
@@ -89,7 +90,7 @@ def reset(state: State, at_ms: int) -> tuple[State, tuple[Finding, ...]]:
     """Forget a runaway: by hand, once a person has seen to the battery."""
     if state.latched_ms is None:
         return state, ()
-    return State(), (Finding("thermal_runaway", "error", at_ms, False, 0.0, 1.0),)  # noqa: FBT003
+    return State(), (Finding(KIND, "error", at_ms, False, 0.0, 1.0),)  # noqa: FBT003
 
 
 def _signs(settings: Settings, state: State, sample: Sample) -> tuple[State, tuple[bool, bool, bool, bool]]:

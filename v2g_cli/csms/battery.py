@@ -6,7 +6,7 @@ import typer
 
 from v2g_cli.csms.show import JsonFlag, client_of, part, show, show_one
 
-app = typer.Typer(help="Check what is estimated of batteries against measurements.", no_args_is_help=True)
+app = typer.Typer(help="Check what is estimated of batteries, and reset what lasts.", no_args_is_help=True)
 
 Vehicle = Annotated[str, typer.Argument(metavar="EV", help="Pseudonym of the vehicle.")]
 Note = Annotated[str, typer.Option("--note", help="How it was measured, or why.")]
@@ -41,8 +41,24 @@ def calibrate(context: typer.Context, ev: Vehicle, note: Note = "", json: JsonFl
 
 
 @app.command()
+def reset(
+    context: typer.Context,
+    ev: Vehicle,
+    reason: Annotated[str, typer.Option("--reason", help="What was found and done; it is recorded.")],
+    json: JsonFlag = False,
+) -> None:
+    """End a thermal runaway, which never ends by itself, after a person has seen to the battery.
+
+    That of the vehicle's gateway is reset there: `v2g emergency reset gateway`.
+
+    Example: `v2g csms battery reset EV-1 --reason "module 3 replaced"`
+    """
+    show_one(client_of(context).ask("POST", f"/vehicles/{part(ev)}/battery/resets", {"reason": reason}).body, json=json)
+
+
+@app.command()
 def checks(context: typer.Context, ev: Vehicle, json: JsonFlag = False) -> None:
-    """List references and calibrations of a vehicle.
+    """List references, calibrations and resets of a vehicle.
 
     Example: `v2g csms battery checks EV-1`
     """

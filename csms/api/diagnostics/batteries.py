@@ -1,4 +1,4 @@
-"""Batteries of vehicles against measurements: references of capacities (R124), calibration of twins (R169)."""
+"""What people say of batteries: references of capacities (R124), calibration of twins (R169), resets of runaways."""
 
 from functools import partial
 from typing import Annotated
@@ -9,9 +9,12 @@ from sqlalchemy import Connection
 from csms.api.http.call import Call
 from csms.api.http.operations import Page, get, post
 from csms.api.http.problems import ApiError
+from csms.db.queries import alerts
 from csms.db.queries import batteries as rows
-from csms.domain.diagnostics.batteries import BatteryCheck, BatteryReport, calibrated, referenced
+from csms.domain.diagnostics.alerts import SubjectKind
+from csms.domain.diagnostics.batteries import BatteryCheck, BatteryReport, calibrated, referenced, reset
 from csms.domain.security.access import Permission, may_handle
+from v2g.battery.runaway import KIND
 from v2g.units import LAST_MS
 
 _NAME = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
@@ -41,6 +44,12 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """The caller says that the battery is sound now."""
 
     note: _Note = ""
+
+
+class Reset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A person has seen to the battery: what was found and done."""
+
+    reason: Annotated[str, msgspec.Meta(min_length=3, max_length=200)]
 
 
 @post("/vehicles/{ev}/battery/references", Permission.WRITE_BATTERIES, status=201, problems=(409,))
@@ -73,9 +82,20 @@ async def calibrate_battery(call: Call, parameters: OneBattery, body: Calibratio
     return await _check(call, asked, calibrated)
 
 
+@post("/vehicles/{ev}/battery/resets", Permission.WRITE_BATTERIES, status=201, problems=(409,))
+async def reset_thermal_runaway(call: Call, parameters: OneBattery, body: Reset) -> BatteryCheck:
+    """End a thermal runaway, which never ends by itself. The gateway's own is reset there (`v2g emergency reset`)."""
+    asked = BatteryCheck(
+        ev=parameters.ev, kind="reset", at_ms=call.now_ms, values={}, by=call.caller.name[:128], note=body.reason
+    )
+    about: tuple[SubjectKind, str, str] = "vehicle", parameters.ev, KIND
+    alerted = await call.run(alerts.is_active, *about)
+    return await _check(call, asked, partial(reset, alerted=alerted))
+
+
 @get("/vehicles/{ev}/battery/checks", Permission.READ_BATTERIES)
 async def list_battery_checks(call: Call, parameters: OneBattery) -> Page[BatteryCheck]:
-    """List the last 1,000 references and calibrations of a vehicle's battery, oldest first."""
+    """List the last 1,000 references, calibrations and resets of a vehicle's battery, oldest first."""
     _require(call, parameters.ev)
     return Page(tuple(await call.run(partial(rows.checks, ev=parameters.ev, limit=_MOST), (0, LAST_MS))))
 
@@ -106,5 +126,11 @@ def _require(call: Call, ev: str) -> None:
         raise ApiError(403, f"{call.caller.name} does not read {ev!r}", "see evs of its token or certificate")
 
 
-OPERATIONS = (add_battery_reference, calibrate_battery, list_battery_checks, list_battery_reports)
+OPERATIONS = (
+    add_battery_reference,
+    calibrate_battery,
+    reset_thermal_runaway,
+    list_battery_checks,
+    list_battery_reports,
+)
 """Of checks of batteries."""

@@ -143,6 +143,12 @@ def active_by_rules(connection: Connection) -> dict[RuleName, set[str]]:
     return found
 
 
+def is_active(connection: Connection, kind: SubjectKind, subject: str, what: str) -> bool:
+    """Return whether a subject has an alert that has not ended."""
+    there = _latest((kind, subject, what)) & alerts.c.cleared_ms.is_(None)
+    return connection.execute(select(alerts.c.id).where(there)).first() is not None
+
+
 def counts(connection: Connection) -> dict[str, int]:
     """Return how many alerts of each severity have not ended."""
     query = select(alerts.c.severity, func.count()).where(alerts.c.latest, alerts.c.cleared_ms.is_(None))

@@ -9,7 +9,7 @@ import msgspec
 from csms.domain.diagnostics.alerts import Evidence, Kind, Report
 from csms.domain.diagnostics.sink_records import StoredRecord
 from v2g import typed_json
-from v2g.battery import detectors, health
+from v2g.battery import detectors, health, runaway
 from v2g.battery.finding import Finding
 from v2g.battery.sample import Sample
 from v2g.battery.twin import calibrated as calibrate
@@ -41,14 +41,15 @@ class Advanced(msgspec.Struct, frozen=True):
 
 
 class BatteryCheck(msgspec.Struct, frozen=True, kw_only=True):
-    """A battery compared with what was measured at it (R124), or its twin's calibration (R169), at `at_ms` (UTC).
+    """A battery compared with what was measured at it (R124), its twin's calibration (R169), or the reset of a thermal
+    runaway by a person (R126), at `at_ms` (UTC).
 
     `reference`: `measured_ah` and `estimated_ah` (Ah), and `error_percent` between them. `calibration`: the residuals
     `residual_v` (V of a cell) and `residual_c` (K) that are offsets of its sensors from now on.
     """
 
     ev: str
-    kind: Literal["reference", "calibration"]
+    kind: Literal["reference", "calibration", "reset"]
     at_ms: int
     values: Mapping[str, float]
     by: str
@@ -98,7 +99,10 @@ def advance(settings: detectors.Settings, battery: Battery, records: Sequence[St
     for each in records:
         document = _document(each.document)
         if document.event is not None:
-            reports += found_by_vehicle(each.ev, document.event, each.values)
+            theirs = found_by_vehicle(each.ev, document.event, each.values)
+            reports += theirs
+            if any(_resets(state, one) for one in theirs):
+                state = msgspec.structs.replace(state, runaway=runaway.State())
         if (each.boot, each.seq) <= place:
             continue
         place = each.boot, each.seq
@@ -110,6 +114,13 @@ def advance(settings: detectors.Settings, battery: Battery, records: Sequence[St
         if values := detectors.estimates(state):
             estimates[each.at_ms // ESTIMATES_MS * ESTIMATES_MS] = values
     return Advanced(Battery(*place, battery.changes, held, state), tuple(reports), tuple(estimates.items()))
+
+
+def _resets(state: detectors.State, theirs: Report) -> bool:
+    """Return whether a person has ended a runaway at the vehicle, which then ends here, too."""
+    latched_ms = state.runaway.latched_ms
+    ended = theirs.kind == runaway.KIND and not theirs.raised
+    return ended and latched_ms is not None and theirs.at_ms >= latched_ms
 
 
 def referenced(
@@ -152,6 +163,19 @@ def calibrated(battery: Battery, check: BatteryCheck) -> tuple[Battery, BatteryC
         if deviated
     )
     return changed, msgspec.structs.replace(check, values=values), ended
+
+
+def reset(battery: Battery, check: BatteryCheck, *, alerted: bool) -> tuple[Battery, BatteryCheck, tuple[Report, ...]]:
+    """End a thermal runaway, since a person has seen to the battery; from now on another one is found.
+
+    Raises RefusedError if there is none, neither in the battery's state nor as an alert (`alerted`).
+    """
+    if battery.state.runaway.latched_ms is None and not alerted:
+        raise RefusedError("there is no thermal runaway to reset", reason="not_latched")
+    state = msgspec.structs.replace(battery.state, runaway=runaway.State())
+    changed = msgspec.structs.replace(battery, changes=battery.changes + 1, state=state)
+    ended = Report("vehicle", check.ev, runaway.KIND, "error", check.at_ms, raised=False)
+    return changed, check, (ended,)
 
 
 def _unknown(what: str) -> RefusedError:

@@ -15,6 +15,8 @@ from msgspec import Meta
 THROTTLED: Final = "cpu_throttled"
 """What it is called to others."""
 
+THERMAL: Final = Path("/sys/class/thermal")
+
 _PROCESSORS: Final = ("cpu", "soc", "pkg", "core")
 _COOLING: Final = ("Processor", "thermal-cpu", "cpufreq", "cpu-")
 
@@ -22,9 +24,9 @@ _COOLING: Final = ("Processor", "thermal-cpu", "cpufreq", "cpu-")
 class ProcessorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """When the processor counts as hot."""
 
-    thermal: Annotated[Path, Meta(description="folder of thermal zones and cooling devices")] = Path(
-        "/sys/class/thermal"
-    )
+    thermal: Annotated[
+        Path | None, Meta(description="folder of thermal zones and cooling devices; default: /sys/class/thermal")
+    ] = None
     hot_c: Annotated[float, Meta(gt=0, le=150, description="hot from here on, degrees C; throttled it always is")] = (
         85.0
     )
@@ -93,7 +95,7 @@ class ProcessorWatch:
         now = asyncio.get_running_loop().time
         late_s = 0.0
         while True:
-            self.look(await asyncio.to_thread(self._read, self._config.thermal), late_s)
+            self.look(await asyncio.to_thread(self._read, self._config.thermal or THERMAL), late_s)
             due = now() + self._config.poll_s
             await asyncio.sleep(self._config.poll_s)
             late_s = max(0.0, now() - due)
