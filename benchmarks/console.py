@@ -5,14 +5,16 @@ has two connectors, a running transaction, and five of the last days that ended.
 whole page has arrived; the program's own processor time is in the notes, as it hardly depends on other load.
 """
 
+import hashlib
 import http.client
 import os
 import secrets
+import shutil
 import ssl
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,17 +34,22 @@ from csms.domain.security.access import Role
 from csms.domain.transactions.transactions import Dated, Sample, Transaction
 from csms.services.security.users import hash_password
 from pki_tools.tree import make_pki
-from v2g_cli.demo.processes import program, wait_for
+from v2g.telemetry.signals import Record, encode_record
+from v2g_cli.demo.processes import Program, program, wait_for
 
-ABOUT = "pages of the operator's console with 1, 1,000 and 10,000 stations: time and size"
-REQUIREMENTS = ()
+ABOUT = "pages of the operator's console with 1, 1,000 and 10,000 stations: time and size; points on its map"
+REQUIREMENTS = ("R177",)
 
 SIZES: Final = (1, 1000, 10_000)
 ROUNDS: Final = 20
 FIRST_MS: Final = 200.0
 FIRST_SIZE: Final = 1000
 MOST_KB: Final = 300.0
+MOVED_MS: Final = 200.0
+VEHICLES: Final = 10_000
+_STREAMS: Final = ("/events", "/positions")
 _NAME: Final = "benchmark"
+_TOKEN: Final = secrets.token_urlsafe(32)
 _DAY_MS: Final = 86_400_000
 _ENDED: Final = 5
 _READINGS: Final = 500
@@ -63,6 +70,11 @@ requests_at_once = 1000000
 [trust]
 roots = ["pki/mo/root.pem"]
 """
+_BEARER: Final = """[[api.tokens]]
+name = "benchmark"
+role = "admin"
+sha256 = "{}"
+"""
 
 
 def measure(*, quick: bool) -> Iterator[Figure]:
@@ -79,6 +91,12 @@ def measure(*, quick: bool) -> Iterator[Figure]:
         largest = max(found, key=lambda name: found[name].octets)
         kb = found[largest].octets / 1000
         yield _figure(count, f"the largest, {largest}, with script and style", "kB", kb, MOST_KB)
+    if shutil.which("chromium"):
+        vehicles, moves = (100, 5) if quick else (VEHICLES, 200)
+        with tempfile.TemporaryDirectory() as folder:
+            moved = percentile(_moves(Path(folder), vehicles, moves), 0.95) * 1000
+        about = f"a vehicle of {vehicles:,} moves on the map after its record was sent, p95"
+        yield Figure(name="console", figure=about, unit="ms", value=moved, target=MOVED_MS, note="in Chromium")
 
 
 @dataclass
@@ -115,12 +133,13 @@ def _figure(count: int, about: str, unit: str, value: float, target: float | Non
     return Figure(name="console", figure=figure, unit=unit, value=value, target=target, note=note)
 
 
-def _pages(folder: Path, count: int, rounds: int) -> dict[str, Cost]:
-    """Return what each page took, with all that it loads."""
+@contextmanager
+def _running(folder: Path, count: int) -> Iterator[tuple[Program, http.client.HTTPSConnection, str]]:
+    """Run a back end with so many stations; yield it, a connection, and the cookie of a session."""
     make_pki(folder / "pki", now=datetime.now(UTC))
     config = folder / "csms.toml"
     config.touch(mode=0o600)
-    config.write_text(_CSMS)
+    config.write_text(_CSMS + _BEARER.format(hashlib.sha256(_TOKEN.encode()).hexdigest()))
     csms = program("csms", folder, config)
     password = secrets.token_urlsafe(12)
     with ExitStack() as stack:
@@ -131,7 +150,60 @@ def _pages(folder: Path, count: int, rounds: int) -> dict[str, Cost]:
         context = ssl.create_default_context(cafile=folder / "pki/csms/root.pem")
         client = http.client.HTTPSConnection("localhost", port, context=context, timeout=60)
         stack.callback(client.close)
-        cookie = _log_in(client, password)
+        yield csms, client, _log_in(client, password)
+
+
+def _moves(folder: Path, vehicles: int, moves: int) -> list[float]:
+    """Return how long (s) after it was sent a vehicle's record has moved its point in a browser."""
+    from playwright.sync_api import sync_playwright  # on demand: a browser may be missing
+
+    with _running(folder, 1) as (_, client, cookie), sync_playwright() as playwright:
+        begun_ms = time.time_ns() // 1_000_000
+        for first in range(0, vehicles, 1000):
+            _deliver(client, [_position(each, 1, begun_ms) for each in range(first, min(vehicles, first + 1000))])
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        context = browser.new_context(ignore_https_errors=True)
+        url = f"https://localhost:{client.port}"
+        name, _, value = cookie.partition("=")
+        context.add_cookies([{"name": name, "value": value, "url": url, "secure": True}])
+        tab = context.new_page()
+        tab.goto(f"{url}{ROOT}/map")
+        tab.get_by_text(f"{vehicles} vehicles").wait_for()
+        tab.evaluate(_WATCH)
+        sent: dict[str, float] = {}
+        for each in range(moves):
+            at_ms = begun_ms + 1 + each
+            sent[str(at_ms)] = time.time()
+            _deliver(client, [_position(each % vehicles, 2 + each // vehicles, at_ms)])
+            tab.locator(f"canvas[data-drawn='{at_ms}']").wait_for(state="attached")
+        drawn: dict[str, float] = tab.evaluate("window.drawn")
+        browser.close()
+    return [drawn[at_ms] / 1000 - begun for at_ms, begun in sent.items()]
+
+
+_WATCH: Final = """() => {
+  const canvas = document.querySelector("[data-map]");
+  window.drawn = {};
+  const note = () => { window.drawn[canvas.dataset.drawn] = Date.now(); };
+  new MutationObserver(note).observe(canvas, { attributeFilter: ["data-drawn"] });
+}"""
+
+
+def _position(number: int, seq: int, at_ms: int) -> bytes:
+    place = {"location.latitude": 48 + number % 100 / 100 + seq / 1000, "location.longitude": 11 + number / 10_000}
+    return encode_record(Record(f"EV-{number:05}", 1, seq, at_ms, "city", seq == 1, place))
+
+
+def _deliver(client: http.client.HTTPSConnection, records: list[bytes]) -> None:
+    client.request("POST", "/telemetry", b"[" + b",".join(records) + b"]", {"Authorization": f"Bearer {_TOKEN}"})
+    answer = client.getresponse()
+    if b'"refused":[]' not in answer.read().replace(b" ", b""):
+        raise AssertionError("a record was refused")
+
+
+def _pages(folder: Path, count: int, rounds: int) -> dict[str, Cost]:
+    """Return what each page took, with all that it loads."""
+    with _running(folder, count) as (csms, client, cookie):
         loaded = sum(len(_get(client, path, cookie)) for path in _assets(_get(client, ROOT, cookie).decode()))
         found = {}
         for name, path in _paths().items():
@@ -148,7 +220,7 @@ def _pages(folder: Path, count: int, rounds: int) -> dict[str, Cost]:
 
 def _paths() -> dict[str, str]:
     """Return each page by name."""
-    plain = (each for each in ROUTES if each.method == "GET" and "{" not in each.path and each.path != "/events")
+    plain = (each for each in ROUTES if each.method == "GET" and "{" not in each.path and each.path not in _STREAMS)
     found = {each.path.strip("/") or "overview": ROOT + each.path for each in plain}
     return found | {
         "station": f"{ROOT}/stations/{segment('CS-00000')}",

@@ -76,6 +76,7 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
     subscriber: "TelemetrySubscriber | None" = None
     streams: Streams = msgspec.field(default_factory=Streams)
     exports: Exports = msgspec.field(default_factory=Exports)
+    backing_up: asyncio.Lock = msgspec.field(default_factory=asyncio.Lock)
 
 
 def make_backend(services: Services, workers: IngestWorkers | None = None) -> Backend:

@@ -122,6 +122,10 @@ class Feed:
         """This node's name."""
         return self._bus.node
 
+    def nodes(self) -> frozenset[str]:
+        """Return the names of the live nodes, including this one."""
+        return self._bus.nodes()
+
     def publish(self, kind: str, station_id: str | None, data: Mapping[str, Any]) -> None:
         """Publish to all readers, here and on other nodes; `data` must be writable as JSON by msgspec."""
         alone = len(self._bus.nodes()) < 2

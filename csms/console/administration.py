@@ -1,6 +1,6 @@
 """Alerts, users, audit log, health."""
 
-from csms.api.diagnostics import alerts, health
+from csms.api.diagnostics import alerts, health, system
 from csms.api.http.pipeline import Answer
 from csms.api.security import access, users
 from csms.console.visit import ROOT, Visit, action, page
@@ -92,7 +92,16 @@ async def show_audit(visit: Visit) -> Answer:
 @page("/health")
 async def show_health(visit: Visit) -> Answer:
     """Show the state of the back end."""
-    return visit.show("health.html", health=await visit.ask(health.read_health))
+    running = await visit.ask(system.read_system) if visit.may(system.read_system) else None
+    return visit.show("health.html", health=await visit.ask(health.read_health), system=running)
+
+
+@action("/health/backup", system.make_backup)
+async def back_up(visit: Visit) -> Answer:
+    """Write a backup now."""
+    visit.back = f"{ROOT}/health"
+    made = await visit.ask(system.make_backup)
+    return visit.see(visit.back, f"Backup: {made['file']}", f"{made['rows']} rows, {made['octets']} bytes.")
 
 
 ROUTES = (
@@ -105,4 +114,5 @@ ROUTES = (
     remove_user,
     show_audit,
     show_health,
+    back_up,
 )

@@ -25,7 +25,18 @@ from csms.api.http.authenticator import Authenticator
 from csms.api.http.pipeline import Answer, HttpRequest, RequestPipeline
 from csms.api.http.problems import ApiError, describe
 from csms.api.http.site_limits import refusal
-from csms.console import account, administration, bundles, energy, money, overview, reference, sessions, stations
+from csms.console import (
+    account,
+    administration,
+    bundles,
+    energy,
+    money,
+    overview,
+    reference,
+    sessions,
+    stations,
+    vehicles,
+)
 from csms.console.present import environment
 from csms.console.visit import COOKIE, MAX_FORM, NOT_ALLOWED, ROOT, Route, Visit, has_token, same_origin
 from csms.services.security.users import Users, UserSession
@@ -38,6 +49,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *sessions.ROUTES,
     *bundles.ROUTES,
     *energy.ROUTES,
+    *vehicles.ROUTES,
     *money.ROUTES,
     *administration.ROUTES,
     *reference.ROUTES,

@@ -1,9 +1,10 @@
 """V2G: what flows back, the grid's signal and its sources, fleets and what they can do, set-points."""
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from csms.api.billing import reports
-from csms.api.charging import dispatch, fleets, grid
+from csms.api.charging import dispatch, fleets, grid, sites
 from csms.api.diagnostics import overview
 from csms.api.http.pipeline import Answer
 from csms.api.http.problems import ApiError
@@ -13,6 +14,8 @@ from v2g.energy.grid_signal import TypedGridSignal
 
 _MOST = 1000
 _DAYS = 14
+_PAGE = 50
+_MOST_SHOWN = 50
 
 
 @page("/v2g", grid.list_grid_sources)
@@ -70,6 +73,37 @@ def _prices(signal: TypedGridSignal | None) -> dict[str, object] | None:
     return chart("Prices of the grid signal", times, drawn)
 
 
+@page("/sites", sites.list_sites)
+async def list_sites(visit: Visit) -> Answer:
+    """List sites."""
+    found, following = await visit.page(sites.list_sites, limit=_PAGE, **visit.asked("cursor"))
+    return visit.show("sites.html", sites=found, next=following)
+
+
+@page("/sites/{site_id}", sites.read_site)
+async def one_site(visit: Visit) -> Answer:
+    """Show a site's fuses, and what limits the transactions behind them."""
+    name = visit.path["site_id"]
+    found = await visit.ask(sites.read_site, site_id=name)
+    limits = {
+        (each["station_id"], each["evse_id"]): each for each in await visit.ask(sites.list_site_limits, site_id=name)
+    }
+    return visit.show("site.html", site=found, limits=limits, nodes=_loads(found, limits))
+
+
+def _loads(site: dict[str, Any], limits: dict[tuple[str, int], dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return a site's nodes with the power (W) of the transactions at or below each."""
+    parents = {each["id"]: each["parent"] for each in site["nodes"]}
+    total = dict.fromkeys(parents, 0.0)
+    for place in site["places"]:
+        found = limits.get((place["station_id"], place["evse_id"]))
+        node = place["node"]
+        while node is not None:
+            total[node] += float((found or {}).get("power_w") or 0)
+            node = parents[node]
+    return [{**each, "power_w": total[each["id"]]} for each in site["nodes"]]
+
+
 @page("/v2g/fleets/{fleet_id}", fleets.read_capability)
 async def one_fleet(visit: Visit) -> Answer:
     """Show what a fleet can do beside its plan, and why the plan is as it is."""
@@ -77,7 +111,42 @@ async def one_fleet(visit: Visit) -> Answer:
     visit.back = f"{ROOT}/v2g"
     found = await visit.ask(fleets.read_capability, fleet_id=name)
     plan = await visit.ask(fleets.read_plan, fleet_id=name)
-    return visit.show("fleet.html", name=name, capability=found, plan=plan)
+    stations = (await visit.ask(fleets.read_fleet, fleet_id=name))["stations"]
+    happens = [
+        each
+        for station in stations[:_MOST_SHOWN]
+        for each in await visit.ask(sites.list_evse_limits, station_id=station)
+    ]
+    planned = {name: powers[0] for name, powers in _planned(plan)}
+    return visit.show(
+        "fleet.html",
+        name=name,
+        capability=found,
+        plan=plan,
+        chart=_planned_chart(plan["plan"]),
+        happens=happens,
+        planned=planned,
+        more=max(0, len(stations) - _MOST_SHOWN),
+    )
+
+
+def _planned(plan: dict[str, Any]) -> list[tuple[str, list[int]]]:
+    """Return the planned powers (W) of each vehicle, by period."""
+    return [(each["id"], each["power_w"]) for each in plan["plan"]["vehicles"]]
+
+
+def _planned_chart(plan: dict[str, Any]) -> dict[str, object] | None:
+    """Return the chart of what all vehicles draw by plan, and the grid connection with them."""
+    edges, vehicles = plan["edges_ms"], plan["vehicles"]
+    if len(edges) < 2:
+        return None
+    sums = [sum(each["power_w"][at] for each in vehicles) / 1000 for at in range(len(edges) - 1)]
+    grid = [power / 1000 for power in plan["grid_w"]]
+    drawn = [
+        Line("Vehicles", "kW", [*sums, sums[-1]], steps=True),
+        Line("Grid connection", "kW", [*grid, grid[-1]], steps=True),
+    ]
+    return chart("The plan", edges, drawn)
 
 
 @action("/v2g/setpoint", dispatch.dispatch_setpoint)
@@ -92,4 +161,4 @@ async def send_set_point(visit: Visit) -> Answer:
     return visit.show("setpoint.html", asked_w=watts, shares=shares)
 
 
-ROUTES = (show_v2g, one_fleet, send_set_point)
+ROUTES = (show_v2g, list_sites, one_site, one_fleet, send_set_point)

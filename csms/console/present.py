@@ -31,8 +31,25 @@ STATUS: Final[Mapping[str, str]] = {
     "waiting": "dull",
     "released": "good",
     "rejected": "dull",
+    "Running": "busy",
+    "Working": "busy",
+    "Watched": "busy",
+    "Installed": "good",
+    "Finished": "good",
+    "Failed": "bad",
+    "Halted": "bad",
+    "Reverted": "bad",
+    "RollingBack": "bad",
 }
 """Colours of states; the word stands beside it."""
+
+
+BOUNDS: Final[Mapping[str, str]] = {
+    "share": "Share of the site",
+    "external": "Limit from outside, as the station reports",
+    "vehicle": "The vehicle takes at most",
+    "set_point": "Set-point of dispatch",
+}
 
 
 def environment(zone: tzinfo) -> Environment:
@@ -61,6 +78,7 @@ def environment(zone: tzinfo) -> Environment:
         "query": lambda values: urlencode({name: value for name, value in values.items() if value not in (None, "")}),
         "tone": lambda state: STATUS.get(state or "", "dull"),
     }
+    made.globals["BOUNDS"] = BOUNDS
     made.globals["zone"] = str(zone)
     return made
 

@@ -7,6 +7,7 @@ from typing import Any
 from litestar import Response
 
 from csms.api.billing import quarantine
+from csms.api.charging import sites
 from csms.api.http.pipeline import Answer
 from csms.api.http.problems import ApiError
 from csms.api.stations import remote_control
@@ -49,12 +50,17 @@ async def one_session(visit: Visit) -> Answer:
     if visit.may(quarantine.list_journals_of_transaction):
         names = {"station_id": found["station_id"], "transaction_id": found["transaction_id"]}
         journals = await visit.ask(quarantine.list_journals_of_transaction, **names)
+    bounds = None
+    if found["active"] and visit.may(sites.list_evse_limits):
+        here = await visit.ask(sites.list_evse_limits, station_id=found["station_id"])
+        bounds = next((each for each in here if each["transaction_id"] == found["transaction_id"]), None)
     limits = {name: json.loads(found[name]) for name in ("limit", "wanted_limit") if found[name]}
     return visit.show(
         "session.html",
         found=found,
         cost=cost,
         limits=limits,
+        bounds=bounds,
         chart=_chart(found["meter_values"]),
         readings=found["meter_values"][-_MOST_ROWS:],
         events=found["events"][-_MOST_ROWS:],

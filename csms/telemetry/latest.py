@@ -6,8 +6,9 @@ Redis; without it, or while it is away, a node knows what it has received itself
 """
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, Protocol
 
 from csms.db.queries import telemetry_values as rows
@@ -60,6 +61,7 @@ class LatestStates:
         """When each state changed last (UTC), by our clock; after a start not later than by the vehicle's."""
         self._unsaved: set[str] = set()
         self._unsent: set[str] = set()
+        self._watchers: list[Changes] = []
         self._erased: dict[str, tuple[int, int]] = {}
         """(boot, seq) up to which readings are erased: what another node still sends of them does not come back."""
 
@@ -68,6 +70,16 @@ class LatestStates:
         for each in records:
             if each.signals:
                 self._take(VehicleState(each.ev, readings_of(each)))
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator["Changes"]:
+        """Collect which vehicles' states change."""
+        changes = Changes()
+        self._watchers.append(changes)
+        try:
+            yield changes
+        finally:
+            self._watchers.remove(changes)
 
     def get(self, ev: str) -> VehicleState | None:
         """Return a vehicle's state, if it is known."""
@@ -189,6 +201,32 @@ class LatestStates:
             self._changed_ms[state.ev] = self._clock.utc_ms()
             self._unsaved.add(state.ev)
             self._unsent.add(state.ev)
+            for each in self._watchers:
+                each.put(state.ev)
+
+
+class Changes:
+    """Vehicles whose states have changed since they were taken last."""
+
+    def __init__(self) -> None:
+        self._evs: set[str] = set()
+        self._there = asyncio.Event()
+
+    def put(self, ev: str) -> None:
+        """Add a vehicle."""
+        self._evs.add(ev)
+        self._there.set()
+
+    async def take(self, within_s: float) -> set[str]:
+        """Return and forget them, once there are any; none if there are none within a time."""
+        try:
+            async with asyncio.timeout(within_s):
+                await self._there.wait()
+        except TimeoutError:
+            return set()
+        self._there.clear()
+        found, self._evs = self._evs, set()
+        return found
 
 
 def _steps(evs: Iterable[str]) -> list[list[str]]:

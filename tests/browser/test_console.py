@@ -1,6 +1,7 @@
 """The console in a real browser: the main paths of an operator, kept current without reloading, and accessible."""
 
 import asyncio
+import json
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -20,7 +21,8 @@ from tests.csms.backend import Backend
 from tests.csms.charging import Charging
 from tests.csms.settlement.journals import SESSION, delivery, journal
 from tests.csms.settlement.witness import witness
-from tests.csms.support import STATION, grid_signal
+from tests.csms.support import STATION, TOKENS, grid_signal
+from v2g.telemetry.signals import Record, encode_record
 
 PASSWORD = "seven wild geese fly"
 PICTURES = os.environ.get("V2G_PICTURES", "")
@@ -223,3 +225,47 @@ async def test_tariffs_and_quarantine_are_decided_with_the_keyboard_alone(tab: T
     skip = await tab.page.evaluate("document.activeElement.className")
     assert skip == "skip", "the first stop of the keyboard leads to the content"
     assert Role.ADMIN.value in await tab.page.locator(".who").inner_text()
+
+
+@pytest.mark.requirement("R177")
+@pytest.mark.e2e
+async def test_vehicles_move_on_the_map_and_other_pages_of_a_fleet_are_accessible(tab: Tab, csms: Backend) -> None:
+    place = {"station_id": STATION, "evse_id": 1, "node": "main", "most_ma": 32_000}
+    site = {"id": "depot", "nodes": [{"id": "main", "limits": [63_000] * 3}], "places": [place]}
+    plan = {"image": {"location": "https://files.example/1.4.bin"}}
+    await send(tab, "PUT", "/sites/depot", {**site, "latitude": 48.1, "longitude": 11.5})
+    await send(tab, "POST", "/campaigns", {"name": "1.4", "plan": plan, "station_ids": [STATION]})
+    await deliver(tab, csms, 1, 48.0)
+    await employed(tab)
+    await tab.page.get_by_role("link", name="Map", exact=True).click()
+    await expect(tab.page.get_by_text("1 vehicles, 1 sites")).to_be_visible()
+    canvas = tab.page.locator("canvas.map")
+    before = await canvas.screenshot()
+    csms.clock.advance(1)
+    await deliver(tab, csms, 2, 48.05)
+    await expect(canvas).to_have_attribute("data-drawn", str(csms.clock.utc_ms()))
+    assert await canvas.screenshot() != before
+    await canvas.focus()
+    await tab.page.keyboard.press("+")
+    await tab.check("map")
+    for name in ("Sites", "Vehicles", "Updates"):
+        await tab.page.get_by_role("link", name=name, exact=True).click()
+        await tab.check(name.lower())
+    for path in ("sites/depot", "vehicles/EV-1", "campaigns/1", "inventory"):
+        await tab.open(f"/console/{path}")
+        await expect(tab.page.get_by_role("heading", level=1)).to_be_visible()
+        await tab.check(path.replace("/", "-"))
+
+
+async def send(tab: Tab, method: str, path: str, body: object) -> None:
+    """Ask the API as its administrator."""
+    headers = {"Authorization": f"Bearer {TOKENS[Role.ADMIN]}"}
+    answer = await tab.page.request.fetch(f"{tab.url}{path}", method=method, headers=headers, data=json.dumps(body))
+    assert answer.ok, await answer.text()
+
+
+async def deliver(tab: Tab, csms: Backend, seq: int, latitude: float) -> None:
+    """Deliver a record with a vehicle's position."""
+    signals = {"location.latitude": latitude, "location.longitude": 11.55, "battery.soc": 80.0}
+    record = Record("EV-1", 1, seq, csms.clock.utc_ms(), "city", seq == 1, signals)
+    await send(tab, "POST", "/telemetry", [json.loads(encode_record(record))])

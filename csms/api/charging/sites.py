@@ -1,5 +1,6 @@
 """Sites: fuses and the EVSEs behind them, among which the back end distributes power (load balancing)."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import msgspec
@@ -9,9 +10,10 @@ from csms.api.backend import SITE_CHANGED
 from csms.api.http.call import Call
 from csms.api.http.operations import Page, delete, get, post, put
 from csms.api.http.paging import page_of
-from csms.api.http.parameters import Paged
+from csms.api.http.parameters import OneStation, Paged
 from csms.api.http.problems import ApiError, missing
 from csms.db.queries import charging as rows
+from csms.domain.charging.binding import EvseLimits, evse_limits
 from csms.domain.charging.charging_plans import Step
 from csms.domain.charging.sites import Site
 from csms.domain.security.access import Permission
@@ -96,6 +98,31 @@ async def read_site_composite(call: Call, parameters: WhichTime) -> tuple[Step, 
     return tuple(await SmartCharging(call.services).site_composite(parameters.site_id, parameters.duration_s))
 
 
+@get("/stations/{station_id}/evse-limits", Permission.READ_ENERGY)
+async def list_evse_limits(call: Call, parameters: OneStation) -> tuple[EvseLimits, ...]:
+    """List what limits the running transactions of a station, lowest first, and what dispatch asked of each."""
+    seen = await call.run(rows.look, parameters.station_id, call.now_ms)
+    return _limits({parameters.station_id: seen}, {})
+
+
+@get("/sites/{site_id}/evse-limits", Permission.READ_ENERGY, problems=(404,))
+async def list_site_limits(call: Call, parameters: OneSite) -> tuple[EvseLimits, ...]:
+    """List what limits the running transactions of a site, lowest first, and what dispatch asked of each."""
+    site = await _site(call, parameters.site_id)
+    phases = {(each.station_id, each.evse_id): len(each.phases) for each in site.places}
+    seen = await call.run(rows.look_all, sorted({each.station_id for each in site.places}), call.now_ms)
+    return tuple(each for each in _limits(seen, phases) if (each.station_id, each.evse_id) in phases)
+
+
+def _limits(seen: Mapping[str, rows.Seen], phases: Mapping[tuple[str, int], int]) -> tuple[EvseLimits, ...]:
+    return tuple(
+        found
+        for station_id, one in seen.items()
+        for evse_id, known in sorted(one.known.items())
+        if (found := evse_limits(station_id, known, one.shares.get(evse_id), phases.get((station_id, evse_id), 3)))
+    )
+
+
 async def _site(call: Call, site_id: str) -> Site:
     found = await call.run(rows.site, site_id)
     if found is None:
@@ -103,4 +130,13 @@ async def _site(call: Call, site_id: str) -> Site:
     return found
 
 
-OPERATIONS = (list_sites, read_site, put_site, delete_site, balance_site, read_site_composite)
+OPERATIONS = (
+    list_sites,
+    read_site,
+    put_site,
+    delete_site,
+    balance_site,
+    read_site_composite,
+    list_evse_limits,
+    list_site_limits,
+)

@@ -18,16 +18,16 @@ from csms.event_kinds import KINDS
 from csms.services.diagnostics.history import History
 from v2g.config import nearest
 
-_ALIVE_S: Final = 15.0
+ALIVE_S: Final = 15.0
 _LOOK_S: Final = 5.0
 """How long a stream may outlive its token's expiry; a revoked one ends with its next event."""
 
-_ALIVE: Final = b": still here\n\n"
+ALIVE: Final = b": still here\n\n"
 _MAX_STREAMS: Final = 200
 _MAX_OF_ONE: Final = 40
 """Streams of one token or client certificate."""
 
-_TYPE: Final = "text/event-stream"
+EVENT_STREAM: Final = "text/event-stream"
 _HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
@@ -50,7 +50,7 @@ class WhichFrames(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 @get(
     "/events",
     Permission.READ_EVENTS,
-    media_type=_TYPE,
+    media_type=EVENT_STREAM,
     streams=True,
     answer=str,
     request_headers=("Last-Event-ID",),
@@ -66,10 +66,10 @@ async def stream_events(call: Call, parameters: WhichEvents) -> Any:
     number = _resume(history, call.headers.get("last-event-id"))
     kinds = None if parameters.kinds is None else check_kinds(parameters.kinds.split(","))
     shown = _whole if allowed(call.principal, Permission.READ_TOKENS) else _without_tokens
-    return _stream(call, _events(history, number, kinds, _chosen(call, parameters.station_id), shown))
+    return stream_of(call, _events(history, number, kinds, _chosen(call, parameters.station_id), shown))
 
 
-@get("/ocpp-log", Permission.READ_EVENTS, media_type=_TYPE, streams=True, answer=str, for_sites=True)
+@get("/ocpp-log", Permission.READ_EVENTS, media_type=EVENT_STREAM, streams=True, answer=str, for_sites=True)
 async def stream_frames(call: Call, parameters: WhichFrames) -> Any:
     """Stream OCPP frames from now on, of one station or of all, without passwords and keys.
 
@@ -77,10 +77,11 @@ async def stream_frames(call: Call, parameters: WhichFrames) -> Any:
     `event` is `ocpp_frame`; `data` a JSON object with `station_id`, `at_ms` and, in `data`, `direction` (`received` or
     `sent`, as seen from the back end) and `text`. Slow readers lose frames; `feed_lost` reports how many.
     """
-    return _stream(call, _frames(call, parameters.station_id))
+    return stream_of(call, _frames(call, parameters.station_id))
 
 
-def _stream(call: Call, chunks: AsyncIterator[bytes]) -> Stream:
+def stream_of(call: Call, chunks: AsyncIterator[bytes]) -> Stream:
+    """Return an answer of events that ends with its caller's permission. Raises ApiError 429, 503: too many."""
     streams = call.backend.streams
     if streams.open >= _MAX_STREAMS:
         raise ApiError(503, f"{_MAX_STREAMS} streams are open", "close some", headers={"Retry-After": "10"})
@@ -93,7 +94,7 @@ def _stream(call: Call, chunks: AsyncIterator[bytes]) -> Stream:
         streams.by_caller[caller] += 1
         changes, looked = streams.changes, clock.monotonic()
         try:
-            yield _ALIVE  # so that clients see at once that the stream is open
+            yield ALIVE  # so that clients see at once that the stream is open
             async for chunk in chunks:
                 if changes != streams.changes or clock.monotonic() - looked >= _LOOK_S:
                     changes, looked = streams.changes, clock.monotonic()
@@ -105,7 +106,7 @@ def _stream(call: Call, chunks: AsyncIterator[bytes]) -> Stream:
             if not streams.by_caller[caller]:
                 del streams.by_caller[caller]
 
-    return Stream(permitted(), media_type=_TYPE, headers=_HEADERS, status_code=200)
+    return Stream(permitted(), media_type=EVENT_STREAM, headers=_HEADERS, status_code=200)
 
 
 def check_kinds(kinds: Collection[str]) -> frozenset[str]:
@@ -134,7 +135,7 @@ async def _events(
     chosen: Callable[[str | None], bool],
     shown: Callable[[FeedEvent], FeedEvent],
 ) -> AsyncIterator[bytes]:
-    async for portion in history.follow(number, _ALIVE_S):
+    async for portion in history.follow(number, ALIVE_S):
         lines = [
             _written(shown(each.event), f"{history.era}-{each.number}")
             for each in portion
@@ -142,7 +143,7 @@ async def _events(
             or ((kinds is None or each.event.kind in kinds) and chosen(each.event.station_id))
         ]
         if lines or not portion:
-            yield b"".join(lines) or _ALIVE
+            yield b"".join(lines) or ALIVE
 
 
 async def _frames(call: Call, station_id: str | None) -> AsyncIterator[bytes]:
@@ -154,15 +155,15 @@ async def _frames(call: Call, station_id: str | None) -> AsyncIterator[bytes]:
         renewed = services.clock.monotonic()
         while True:
             try:
-                async with asyncio.timeout(_ALIVE_S):
+                async with asyncio.timeout(ALIVE_S):
                     frame = await anext(frames)
                 if frame.kind == LOST or chosen(frame.station_id):
                     yield _written(shown(frame), "")
             except StopAsyncIteration:
                 return
             except TimeoutError:
-                yield _ALIVE
-            if services.clock.monotonic() - renewed >= _ALIVE_S:
+                yield ALIVE
+            if services.clock.monotonic() - renewed >= ALIVE_S:
                 services.frames.want(station_id)
                 renewed = services.clock.monotonic()
 

@@ -23,7 +23,7 @@ from csms.db.queries import batteries, telemetry_aggregates
 from csms.db.queries import telemetry_values as rows
 from csms.domain.diagnostics.aggregates import UNAGGREGATED, WIDTHS_S
 from csms.domain.diagnostics.vehicle_state import CONTEXT, VehicleState
-from csms.domain.security.access import Permission, may_handle, sees
+from csms.domain.security.access import Permission, Principal, may_handle, sees
 from v2g.config import nearest
 from v2g.errors import StoreError
 from v2g.telemetry.signals import SIGNALS, CellSamples
@@ -188,6 +188,11 @@ async def list_vehicles(call: Call, parameters: WhichStates) -> Reply[bytes]:
         parts.append(encode([_shown(each, names) for each in states[start : start + STATES_AT_ONCE]])[1:-1])
         await asyncio.sleep(0)
     return Reply(content=b"[" + b",".join(parts) + b"]")
+
+
+def seen(caller: Principal, names: Sequence[str]) -> list[str]:
+    """Return those of some signals that a caller may see."""
+    return [each for each in names if sees(caller, each)]
 
 
 def _shown(state: VehicleState, names: set[str]) -> LatestState:

@@ -49,7 +49,7 @@ def observe(connection: Connection, now_ms: int, rules: Mapping[RuleName, Rule])
         "over_temperature": _hottest(connection, rules["over_temperature"]),
         "station_drifts": _worn(connection, "drift", rules["station_drifts"]),
         "station_differs": _worn(connection, "apart", rules["station_differs"]),
-        "queue_ages": _queues(connection, now_ms),
+        "queue_ages": queues(connection, now_ms),
         "node_gone": _since(connection, _nodes(now_ms), now_ms),
         "station_certificate_expires": _certificates(connection, rules["station_certificate_expires"], now_ms),
         "money_quarantined": _quarantined(connection, now_ms),
@@ -137,7 +137,8 @@ def _celsius(value: str, unit: str) -> float | None:
     return number if abs(number) < 10_000 else None  # NaN compares false
 
 
-def _queues(connection: Connection, now_ms: int) -> list[Observed]:
+def queues(connection: Connection, now_ms: int) -> list[Observed]:
+    """Return how long (s) the oldest part of each queue has waited."""
     waiting = {f"telemetry {name}"[:64]: since for name, (_, since) in telemetry_pending.backlogs(connection).items()}
     due = webhook_deliveries.c
     if (

@@ -43,7 +43,7 @@ async def test_every_page_and_action_denies_every_role_that_may_not_ask_its_oper
 ) -> None:
     person = await employ(ask, "ada", role)
     for route in ROUTES:
-        streams = route.path.endswith(("/events", "/frames"))
+        streams = route.path.endswith(("/events", "/frames", "/positions"))
         if (
             route.path in ("/logout", "/login")
             or (streams and allowed(principal_of("ada", role), route.asks.permission))

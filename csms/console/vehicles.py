@@ -1,0 +1,158 @@
+"""Vehicles and their batteries, the map, campaigns of updates, and what is installed where."""
+
+from collections import Counter
+from typing import Any
+
+from csms.api.charging import sites
+from csms.api.diagnostics import alerts, batteries, positions, vehicles
+from csms.api.http.operations import Operation
+from csms.api.http.pipeline import Answer
+from csms.api.http.problems import ApiError
+from csms.api.stations import firmware, stations
+from csms.console.present import Line, chart
+from csms.console.visit import Visit, action, page, place
+
+_PAGE = 50
+_SILENT_MS = 3_600_000
+_SHOWN = "battery.soc,battery.soh,charging.power"
+_MOST_ESTIMATES = 1000
+
+
+@page("/vehicles", vehicles.list_vehicles)
+async def list_vehicles(visit: Visit) -> Answer:
+    """List vehicles with their latest state; silent ones only, if asked."""
+    asked = visit.asked("text", "silent")
+    found = await visit.ask(vehicles.list_vehicles, signals=_seen(visit))
+    since = visit.now_ms - _SILENT_MS
+    if "silent" in asked:
+        found = [each for each in found if each["at_ms"] < since]
+    found = [each for each in found if asked.get("text", "").lower() in each["ev"].lower()]
+    first = visit.asked("cursor").get("cursor", "")
+    rows = [each for each in found if each["ev"] > first][: _PAGE + 1]
+    following = rows[_PAGE - 1]["ev"] if len(rows) > _PAGE else ""
+    return visit.show(
+        "vehicles.html", vehicles=rows[:_PAGE], next=following, asked=asked, since=since, total=len(found)
+    )
+
+
+def _seen(visit: Visit) -> str:
+    """Return the signals of the list that the person's role sees."""
+    return ",".join(vehicles.seen(visit.person.principal, _SHOWN.split(",")))
+
+
+@page("/vehicles/{ev}", vehicles.read_vehicle)
+async def one_vehicle(visit: Visit) -> Answer:
+    """Show a vehicle: latest values, its battery with forecast, alerts."""
+    name = visit.path["ev"]
+    found = await visit.ask(vehicles.read_vehicle, ev=name)
+    estimates, checks, raised = [], [], []
+    if visit.may(vehicles.list_battery_estimates):
+        from_ms = max(0, visit.now_ms - _MOST_ESTIMATES * 900_000)
+        span = {"ev": name, "from_ms": from_ms, "limit": _MOST_ESTIMATES}
+        estimates = await visit.ask(vehicles.list_battery_estimates, **span)
+        checks = await visit.ask(batteries.list_battery_checks, ev=name)
+    if visit.may(alerts.list_alerts):
+        raised = await visit.ask(alerts.list_alerts, subject=name, limit=20)
+    drawn = _battery(estimates)
+    return visit.show(
+        "vehicle.html",
+        found=found,
+        chart=drawn,
+        estimate=estimates[-1]["values"] if estimates else {},
+        checks=checks[-10:],
+        alerts=raised,
+        since=visit.now_ms - _SILENT_MS,
+    )
+
+
+def _battery(estimates: list[dict[str, Any]]) -> dict[str, object] | None:
+    """Return the chart of a battery's state: charge, health, and the health that is expected in half a year."""
+    names = {"soc_percent": "Charge", "soh_percent": "Health", "soh_in_half_a_year_percent": "Health in half a year"}
+    known = {name: label for name, label in names.items() if any(name in each["values"] for each in estimates)}
+    if len(estimates) < 2 or not known:
+        return None
+    lines = [Line(label, "%", [each["values"].get(name) for each in estimates]) for name, label in known.items()]
+    return chart("Battery", [each["at_ms"] for each in estimates], lines)
+
+
+@page("/map", positions.stream_positions)
+async def show_map(visit: Visit) -> Answer:
+    """Show where vehicles and sites are; vehicles move as they report."""
+    found = [each async for each in visit.every(sites.list_sites)] if visit.may(sites.list_sites) else []
+    known = [each for each in found if each["latitude"] is not None and each["longitude"] is not None]
+    return visit.show(
+        "map.html", sites=known, points=[[each["id"], each["latitude"], each["longitude"]] for each in known]
+    )
+
+
+@page("/positions", positions.stream_positions)
+async def stream_positions(visit: Visit) -> Answer:
+    """Stream positions as the API does."""
+    return await visit.stream(positions.stream_positions, {})
+
+
+@page("/campaigns", firmware.list_campaigns)
+async def list_campaigns(visit: Visit) -> Answer:
+    """List campaigns, newest first."""
+    found, following = await visit.page(firmware.list_campaigns, limit=_PAGE, **visit.asked("cursor"))
+    return visit.show("campaigns.html", campaigns=found, next=following)
+
+
+@page("/campaigns/{campaign_id}", firmware.read_campaign)
+async def one_campaign(visit: Visit) -> Answer:
+    """Show a campaign's course: how far each cohort is, and the stations that failed."""
+    found = await visit.ask(firmware.read_campaign, campaign_id=visit.path["campaign_id"])
+    cohorts: dict[int, Counter[str]] = {}
+    for each in found["members"]:
+        cohorts.setdefault(each["cohort"], Counter())[each["state"]] += 1
+    states = [each for each in _STATES if any(each in counts for counts in cohorts.values())]
+    wrong = [each for each in found["members"] if each["state"] in ("Failed", "Reverted")]
+    return visit.show(
+        "campaign.html",
+        found=found,
+        cohorts=sorted(cohorts.items()),
+        states=states,
+        wrong=wrong[:_PAGE],
+        wrongs=len(wrong),
+    )
+
+
+_STATES = ("Waiting", "Working", "Watched", "Installed", "Failed", "Reverted", "Excluded")
+_ACTIONS: dict[str, Operation] = {
+    "pause": firmware.pause_campaign,
+    "resume": firmware.resume_campaign,
+    "rollback": firmware.roll_back_campaign,
+    "cancel": firmware.cancel_campaign,
+}
+
+
+@action("/campaigns/{campaign_id}/{what}", firmware.pause_campaign)
+async def change_campaign(visit: Visit) -> Answer:
+    """Pause, resume, take back or cancel a campaign."""
+    number, what = visit.path["campaign_id"], visit.path["what"]
+    visit.back = place("campaigns", number)
+    if what not in _ACTIONS:
+        raise ApiError(404, "there is no such action")
+    found = await visit.ask(_ACTIONS[what], campaign_id=number)
+    return visit.see(visit.back, f"{found['name']}: {found['state']}")
+
+
+@page("/inventory", stations.list_stations)
+async def show_inventory(visit: Visit) -> Answer:
+    """Show what is installed on how many stations."""
+    counted = Counter(
+        [(each["vendor"], each["model"], each["firmware"]) async for each in visit.every(stations.list_stations)]
+    )
+    return visit.show("inventory.html", rows=counted.most_common())
+
+
+ROUTES = (
+    list_vehicles,
+    one_vehicle,
+    show_map,
+    stream_positions,
+    list_campaigns,
+    one_campaign,
+    change_campaign,
+    show_inventory,
+)

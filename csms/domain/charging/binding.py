@@ -1,0 +1,55 @@
+"""What limits the power of each running transaction, and what it was asked for and does. Pure."""
+
+from decimal import Decimal
+from typing import Literal
+
+import msgspec
+
+from csms.domain.charging.charging_plans import VOLTAGE
+from csms.domain.charging.sites import Known
+
+BoundName = Literal["share", "external", "vehicle", "set_point"]
+
+
+class Bound(msgspec.Struct, frozen=True):
+    """A limit (W): the site's share, an external limit, what the vehicle takes at most, or a set-point."""
+
+    name: BoundName
+    power_w: int
+
+
+class EvseLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """Limits of an EVSE's transaction, lowest first: that one binds. `setpoint_w`: what dispatch has asked for,
+    `power_w`: what it draws by its last reading, both below 0 out of the vehicle."""
+
+    station_id: str
+    evse_id: int
+    transaction_id: str
+    power_w: str | None
+    setpoint_w: int | None
+    bounds: tuple[Bound, ...]
+
+
+def evse_limits(station_id: str, known: Known, share_ma: int | None, phases: int = 3) -> EvseLimits | None:
+    """Return the limits of an EVSE; None without a transaction. `share_ma`: its limit as its station accepted it."""
+    transaction, needs = known.transaction, known.needs
+    if transaction is None or transaction.evse_id is None:
+        return None
+    bounds = []
+    if share_ma is not None:
+        bounds.append(Bound("share", round(share_ma * VOLTAGE * phases / 1000)))
+    if known.external_w is not None:
+        bounds.append(Bound("external", round(known.external_w)))
+    if needs is not None:
+        most = (needs.most_w, round(needs.most_ma * VOLTAGE * phases / 1000))
+        bounds += [Bound("vehicle", min(filter(None, most)))] if any(most) else []
+    if known.dispatch_w is not None and known.dispatch_w >= 0:
+        bounds.append(Bound("set_point", known.dispatch_w))
+    return EvseLimits(
+        station_id=station_id,
+        evse_id=transaction.evse_id,
+        transaction_id=transaction.transaction_id,
+        power_w=None if transaction.power_w is None else str(Decimal(transaction.power_w.value)),
+        setpoint_w=known.dispatch_w,
+        bounds=tuple(sorted(bounds, key=lambda each: each.power_w)),
+    )

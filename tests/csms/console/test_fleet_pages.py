@@ -1,0 +1,146 @@
+"""Pages of sites, vehicles, updates and health, and the stream of positions behind the map."""
+
+import asyncio
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from csms.db.backup import restore
+from csms.domain.security.access import Role
+from tests.csms.api.support import ApiClient
+from tests.csms.charging import Charging
+from tests.csms.console.support import employ, text_of
+from v2g.telemetry.signals import Record, encode_record
+
+STATION = "CS-V2G-0001"
+
+
+async def deliver(ask: ApiClient, ev: str, seq: int, **signals: float) -> None:
+    found = {name.replace("__", "."): value for name, value in signals.items()}
+    record = Record(ev, 1, seq, ask.backend.clock.utc_ms(), "city", seq == 1, found)
+    assert (await ask("POST", "/telemetry", b"[" + encode_record(record) + b"]")).json["stored"] == 1
+
+
+async def test_a_site_and_a_session_show_which_limit_binds(ask: ApiClient) -> None:
+    station = await ask.backend.booted()
+    station.refuses_others = True
+    place = {"station_id": STATION, "evse_id": 1, "node": "main", "most_ma": 32_000}
+    site = {"id": "depot", "nodes": [{"id": "main", "limits": [63_000] * 3}], "places": [place], "latitude": 48.1}
+    assert (await ask("PUT", "/sites/depot", {**site, "longitude": 11.5})).status == 200
+    charging = Charging(ask.backend, station)
+    sample = {"value": 7200, "measurand": "Power.Active.Import", "context": "Transaction.Begin"}
+    extra = {"meterValue": [{"timestamp": charging.now(), "sampledValue": [sample]}]}
+    await charging.event("Started", "CablePluggedIn", state="Charging", extra=extra)
+    schedule = {
+        "id": 1,
+        "startSchedule": charging.now(),
+        "chargingRateUnit": "W",
+        "chargingSchedulePeriod": [{"startPeriod": 0, "limit": 9000.0}],
+    }
+    request = {"chargingLimit": {"chargingLimitSource": "EMS"}, "chargingSchedule": [schedule], "evseId": 1}
+    await station.call("NotifyChargingLimit", request)
+    (found,) = (await ask("GET", "/sites/depot/evse-limits")).json
+    assert found == (await ask("GET", f"/stations/{STATION}/evse-limits")).json[0]
+    assert found["bounds"] == [{"name": "external", "power_w": 9000}]
+    assert float(found["power_w"]) == 7200
+    ada = await employ(ask, "ada", Role.VIEWER)
+    assert "63.0, 63.0, 63.0 48.1, 11.5" in text_of(await ada.get("/console/sites"))
+    page = text_of(await ada.get("/console/sites/depot"))
+    assert re.search(r"main the grid 63.0, 63.0, 63.0 7.2.kW", page)
+    assert re.search(r"as the station reports 9.0.kW binds", page)
+    assert re.search(r"reports 9.0.kW binds", text_of(await ada.get(f"/console/sessions/{STATION}/{charging.id}")))
+
+
+async def test_vehicles_are_listed_with_those_that_are_silent(ask: ApiClient) -> None:
+    await deliver(ask, "EV-OLD", 1, battery__soc=20.5)
+    ask.backend.clock.advance(2 * 3600)
+    for number in range(60):
+        await deliver(ask, f"EV-{number:02}", 1, battery__soc=81.0, charging__power=-7.5)
+    ada = await employ(ask, "ada", Role.ADMIN)
+    first = await ada.get("/console/vehicles")
+    assert "EV-49" in text_of(first)
+    assert "EV-50" not in text_of(first)
+    assert "EV-50" in text_of(await ada.get("/console/vehicles?cursor=EV-49"))
+    silent = text_of(await ada.get("/console/vehicles?silent=yes"))
+    assert "EV-OLD" in silent
+    assert "EV-00" not in silent
+    assert "20.5" in text_of(await ada.get("/console/vehicles/EV-OLD"))
+    assert (await ada.get("/console/vehicles/nobody")).status == 404
+    grid = await employ(ask, "bob", Role.GRID_OPERATOR)
+    assert (await grid.get("/console/vehicles")).status == 200
+    assert (await grid.get("/console/map")).status == 403, "no role but the administrator's sees positions"
+
+
+@pytest.mark.requirement("R177")
+async def test_positions_stream_first_all_and_then_those_that_move(ask: ApiClient) -> None:
+    await deliver(ask, "EV-1", 1, location__latitude=48.1, location__longitude=11.5)
+    await deliver(ask, "EV-2", 1, battery__soc=50.0)
+    gone, came, points = asyncio.Event(), asyncio.Event(), []
+
+    async def send(message: Any) -> None:
+        for line in message.get("body", b"").decode().splitlines():
+            if line.startswith("data: "):
+                points.extend(json.loads(line[6:]))
+                came.set()
+
+    streaming = asyncio.create_task(ask.stream("/vehicle-positions", send, gone))
+    async with asyncio.timeout(20):
+        await came.wait()
+        assert [each[:3] for each in points] == [["EV-1", 48.1, 11.5]], "who reports no position is not shown"
+        came.clear()
+        await deliver(ask, "EV-1", 2, location__latitude=48.2)
+        await came.wait()
+    assert points[-1][:3] == ["EV-1", 48.2, 11.5]
+    gone.set()
+    await streaming
+    assert (await ask("GET", "/vehicle-positions", role=Role.OPERATOR)).status == 403
+
+
+async def test_a_campaign_is_followed_and_paused(ask: ApiClient) -> None:
+    plan = {"image": {"location": "https://files.example/1.4.bin"}, "cohorts": [0.5, 1.0]}
+    body = {"name": "1.4", "plan": plan, "station_ids": ["CS-A", "CS-B"]}
+    made = await ask("POST", "/campaigns", body)
+    assert made.status == 201, made.json
+    ada = await employ(ask, "ada", Role.OPERATOR)
+    assert "1.4 Running" in text_of(await ada.get("/console/campaigns"))
+    path = f"/console/campaigns/{made.json['campaign_id']}"
+    page = text_of(await ada.get(path))
+    assert "Cohort Waiting" in page
+    assert "50.0 %, 100.0 %" in page
+    await ada.send(f"{path}/pause")
+    page = text_of(await ada.get(path))
+    assert "1.4: Paused" in page
+    assert "Resume" in page
+    assert (await ada.send(f"{path}/burn")).status == 303
+    assert "there is no such action" in text_of(await ada.get(path))
+    viewer = await employ(ask, "bob", Role.VIEWER)
+    assert "Resume" not in text_of(await viewer.get(path))
+    assert (await viewer.send(f"{path}/resume")).status == 403
+
+
+async def test_the_inventory_counts_stations_by_firmware(ask: ApiClient) -> None:
+    await ask.backend.booted()
+    ada = await employ(ask, "ada", Role.VIEWER)
+    (row,) = re.findall(r"<tr><th scope=\"row\">(.*?)</tr>", (await ada.get("/console/inventory")).body.decode())
+    assert row.endswith(">1</td>")
+
+
+async def test_health_shows_nodes_and_queues_and_makes_a_backup_that_can_be_restored(
+    ask: ApiClient, tmp_path: Path
+) -> None:
+    ada, bob = await employ(ask, "ada", Role.ADMIN), await employ(ask, "bob", Role.OPERATOR)
+    page = text_of(await bob.get("/console/health"))
+    assert ask.backend.services.feed.node in page
+    assert "sqlite" in page
+    assert "Back up now" not in page
+    assert (await bob.send("/console/health/backup")).status == 403
+    await ada.send("/console/health/backup")
+    shown = text_of(await ada.get("/console/health"))
+    (name,) = re.findall(r"Backup: (\S+)", shown)
+    assert Path(name).stat().st_mode & 0o077 == 0
+    assert restore(f"sqlite:///{tmp_path / 'again.sqlite3'}", Path(name)) > 0
+    entry = (await ask("GET", "/audit?operation=make_backup")).json[0]
+    assert (entry["caller"], entry["status"]) == ("ada", 201)
