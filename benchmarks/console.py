@@ -190,7 +190,10 @@ _WATCH: Final = """() => {
 
 
 def _position(number: int, seq: int, at_ms: int) -> bytes:
-    place = {"location.latitude": 48 + number % 100 / 100 + seq / 1000, "location.longitude": 11 + number / 10_000}
+    place: dict[str, float | str] = {
+        "location.latitude": 48 + number % 100 / 100 + seq / 1000,
+        "location.longitude": 11 + number / 10_000,
+    }
     return encode_record(Record(f"EV-{number:05}", 1, seq, at_ms, "city", seq == 1, place))
 
 
