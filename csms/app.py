@@ -42,6 +42,7 @@ from csms.telemetry.sinks import Sink, open_sink
 from csms.telemetry.sinks.battery import BATTERIES, BatterySink
 from csms.telemetry.sinks.feeder import Feeder
 from csms.telemetry.workers import IngestWorkers, count, worker_settings
+from csms.trust.attestation import Attester
 from csms.trust.certificate_status import CertificateStatus
 from csms.trust.contracts import ContractVerifier
 from v2g.energy.grid_signal import GridSignal
@@ -256,7 +257,7 @@ async def open_services(
     )
     grid = GridSource(store, clock, observe, config.grid.signal_file, config.grid.site, config.grid.price_bounds)
     await grid.load()
-    permits = ExportPermits(store, clock, feed, required=config.grid.prequalified_only)
+    permits = ExportPermits(store, clock, feed, required=config.grid.prequalified_only, attested=_denies(config))
     await permits.load()
     provisioning = None
     if config.provisioning is not None:
@@ -285,7 +286,13 @@ async def open_services(
         seen=seen,
         station_ca=station_ca,
         provisioning=provisioning,
+        attester=None if config.attestation is None else Attester(config.attestation, clock.scale),
     )
+
+
+def _denies(config: CsmsConfig) -> bool:
+    """Return whether stations that do not attest lose their discharge."""
+    return config.attestation is not None and config.attestation.discharge == "refused"
 
 
 def _bookkeeper(

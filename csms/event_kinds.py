@@ -6,6 +6,7 @@ from v2g.events import reported_by
 
 _FEED_ONLY: Final = (
     "access_changed",
+    "attestation_changed",
     "feed_lost",
     "fleet_changed",
     "grid_signal",

@@ -11,13 +11,21 @@ import msgspec
 from msgspec import Meta
 
 from v2g import typed_json
-from v2g.errors import StoreError
-from v2g.io.runtime.attestation import Attestation, Difference
+from v2g.errors import ConfigError, StoreError, V2GError
+from v2g.io.keys.quotes import quote_registers
+from v2g.io.runtime.attestation import Attestation, Difference, measure
 from v2g.io.runtime.disk import DiskThread
 from v2g.io.storage.journal_file import write_files
 from v2g.observe import Observe
 from v2g.pki.keys import load_public_key
+from v2g.pki.quote import Evidence, binding
+from v2g.pki.reference import KeyReference
 from v2g.text import printable
+
+MOST_DIFFERENCES: Final = 100
+"""How many differences a back end gets: the message has a limit."""
+
+_MOST_CHARACTERS: Final = 300
 
 FILE: Final = "attestation.json"
 """In data_dir: the highest version of a manifest so far."""
@@ -25,6 +33,18 @@ FILE: Final = "attestation.json"
 
 MANIFEST: Final = Path("/usr/share/v2g-engine/manifest.json")
 """Where packages install it."""
+
+
+class QuoteConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Evidence for a back end that asks for it: what was measured, signed by a TPM."""
+
+    key: Annotated[
+        KeyReference, Meta(description="restricted key of the TPM, which signs quotes only, such as handle:0x81010002")
+    ]
+    registers: Annotated[
+        tuple[Annotated[int, Meta(ge=0, le=23)], ...],
+        Meta(min_length=1, max_length=24, description="platform configuration registers that are quoted"),
+    ] = tuple(range(8))
 
 
 class AttestationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -37,6 +57,9 @@ class AttestationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     kib_per_s: Annotated[
         int, Meta(ge=64, le=1_048_576, description="how much of the files is read per second, KiB")
     ] = 512
+    quote: Annotated[
+        QuoteConfig | None, Meta(description="evidence for the back end, signed by a TPM; none: it gets none")
+    ] = None
 
 
 class _Seen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -65,7 +88,7 @@ class SelfAttestation:
         self._attestation = Attestation(config.manifest, load_public_key(config.public_key))
         self._least = _highest(folder)
         self._ending = threading.Event()
-        self._thread = DiskThread()
+        self._thread, self._quoting = DiskThread(), DiskThread()
         self._locked = False
 
     async def begin(self) -> None:
@@ -81,6 +104,31 @@ class SelfAttestation:
         """End a comparison."""
         self._ending.set()
         await self._thread.close()
+        await self._quoting.close()
+
+    async def evidence(self, nonce: bytes) -> dict[str, object] | None:
+        """Return evidence for a back end's random number, or the error that prevents it; None if the program ends."""
+        try:
+            made = await self._quoting.ask(partial(self._evidence, nonce))
+        except _Ended:
+            return None
+        except V2GError as error:
+            return {"error": printable(str(error))[:_MOST_CHARACTERS]}
+        return made
+
+    def _evidence(self, nonce: bytes) -> dict[str, object]:
+        config = self._config
+        if config.quote is None:
+            raise ConfigError("attestation.quote is not set")
+        report = measure(config.manifest, load_public_key(config.public_key), pause=self._pace())
+        first = report.differences[:MOST_DIFFERENCES]
+        data = msgspec.json.encode(msgspec.structs.replace(report, differences=first))
+        quoted = quote_registers(config.quote.key, config.quote.registers, binding(nonce, data))
+        made = Evidence(
+            report=data.decode(), registers=quoted.registers, quote=quoted.quote, signature=quoted.signature
+        )
+        found: dict[str, object] = msgspec.to_builtins(made, str_keys=True)
+        return found
 
     async def _once(self, pause: Callable[[int], None]) -> None:
         try:

@@ -36,12 +36,12 @@ from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
 from v2g.io.runtime.program import keep_responsive
 from v2g.io.runtime.service_manager import notify
-from v2g.io.runtime.supervision import Supervisor, child
+from v2g.io.runtime.supervision import Supervisor, child, spawn
 from v2g.iso15118.engine.session import Fact
 from v2g.observe import Observe, Scalar
 from v2g.pki.credentials import Credentials
 from v2g_station.blocks.availability import Serve
-from v2g_station.blocks.data_transfer import GridSignalReceived
+from v2g_station.blocks.data_transfer import AttestationRequested, GridSignalReceived
 from v2g_station.blocks.der.reactive import React
 from v2g_station.blocks.der.response import Respond
 from v2g_station.blocks.evse import Restart, SecurityEvent
@@ -83,6 +83,9 @@ class Charger:
         if self.config.attestation is not None:
             folder, lock = self.config.data_dir, self.lock_down
             self.attestation = SelfAttestation(self.config.attestation, folder, observe=self.observe, lock=lock)
+        self._nonce = b""
+        """What evidence is due for."""
+        self._attesting: asyncio.Task[None] | None = None
         self._recorders: dict[RecordConfig, Recorder] = {}
         if len(self.controllers) > 1:
             ratings = [controller.rating for controller in self.controllers]
@@ -239,7 +242,8 @@ class Charger:
     @property
     def able(self) -> frozenset[str]:
         """Commands of the CSMS that need a charger."""
-        return frozenset({"remote_start", "reset"})
+        quotes = self.config.attestation is not None and self.config.attestation.quote is not None
+        return frozenset({"remote_start", "reset", *(("attestation",) if quotes else ())})
 
     def carry_out(self, command: Command) -> bool:
         """Start executing a command of the CSMS, or of a station control, for the EVSEs; return False for others."""
@@ -275,6 +279,10 @@ class Charger:
             case GridSignalReceived(signal=signal):
                 for controller in self.controllers:
                     controller.grid_changed(controller.grid.signal(signal))
+            case AttestationRequested(nonce=nonce):
+                self._nonce = nonce
+                if self._attesting is None or self._attesting.done():
+                    self._attesting = spawn(self._attest(), name="attestation")
             case AllowEnergyTransfer(reference=reference, modes=modes):
                 for controller in self.controllers:
                     controller.fact(ServicesAllowed(reference, services_of(modes)))
@@ -287,6 +295,16 @@ class Charger:
             case _:
                 return False
         return True
+
+    async def _attest(self) -> None:
+        """Send the back end evidence that this program and its files are as released, for its newest nonce (R148)."""
+        assert self.attestation is not None
+        assert self.station is not None
+        while nonce := self._nonce:
+            self._nonce = b""
+            if (evidence := await self.attestation.evidence(nonce)) is None:
+                return
+            await self.station.requests.attest(evidence)
 
     async def unlock(self, evse_id: int) -> bool:
         """Try to release the plug of an EVSE; return whether it is free."""

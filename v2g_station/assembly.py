@@ -107,7 +107,7 @@ class Blocks:
         )
         self.metering = Metering(kernel, evses, sessions, outbox, read)
         self.energy_transfers = EnergyTransfers(kernel, sessions, serves)
-        self.data_transfer = DataTransfer(kernel)
+        self.data_transfer = DataTransfer(kernel, attests="attestation" in able)
         self.monitors = Monitors(kernel, outbox, factory=factory_monitors(kernel.model))
         priced = stored_prices(kernel)
         self.tariffs = Tariffs(kernel, evses, self.cache, self.monitors, priced)

@@ -12,7 +12,7 @@ class ChargerPort(Protocol):
 
     @property
     def able(self) -> frozenset[str]:
-        """The members of `StationSettings.able` that the charger adds: `remote_start`, `reset`."""
+        """The members of `StationSettings.able` that the charger adds: `remote_start`, `reset`, `attestation`."""
 
     def carry_out(self, command: Command) -> bool:
         """Begin to carry out a command; return False for one that is not the charger's."""

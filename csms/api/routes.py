@@ -28,6 +28,7 @@ from csms.api.http.operations import Operation, get
 from csms.api.security import access, station_security, users
 from csms.api.stations import (
     admission,
+    attestations,
     commands,
     device_model,
     display,
@@ -79,6 +80,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *contracts.OPERATIONS,
     *grid.OPERATIONS,
     *prequalifications.OPERATIONS,
+    *attestations.OPERATIONS,
     *telemetry.OPERATIONS,
     *vehicles.OPERATIONS,
     *batteries.OPERATIONS,

@@ -18,6 +18,7 @@ from csms.domain.authorization.authorize import Known, Token, Where, normalise
 from csms.domain.charging.abilities import StationAbilities
 from csms.domain.charging.orders import Orders
 from csms.domain.charging.profiles import Needs
+from csms.domain.security.attestation import Attested
 from csms.grid.permits import ExportPermits
 from csms.grid.source import GridSource
 from csms.metrics import Metrics
@@ -26,6 +27,7 @@ from csms.services.stations.admission import StationAdmissions
 from csms.services.stations.last_seen import LastSeen
 from csms.settlement.bookkeeper import Bookkeeper
 from csms.settlement.journals import JournalStore
+from csms.trust.attestation import Attester
 from csms.trust.certificate_status import CertificateStatus
 from csms.trust.contracts import ContractVerifier
 from v2g.errors import OcppError
@@ -68,6 +70,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     seen: LastSeen
     station_ca: StationCa
     provisioning: "Provisioner | None" = None
+    attester: Attester | None = None
     orders: Orders = msgspec.field(default_factory=Orders)
     abilities: StationAbilities = msgspec.field(default_factory=StationAbilities)
     precedence: Precedence = msgspec.field(default_factory=Precedence)
@@ -145,6 +148,16 @@ class HandlerContext:
     def where(self, evse_id: int | None = None) -> Where:
         """Return this station or one of its EVSEs, now."""
         return Where(self.station_id, evse_id, self.services.clock.utc_ms())
+
+
+def report_attestation(services: Services, before: Attested, after: Attested) -> None:
+    """Report what a station has proved, if that has changed: what it may export depends on it."""
+    if (after.state, after.reasons) != (before.state, before.reasons):
+        if after.state == "Whole":
+            services.report("ocpp", "attested", after.station_id, {})
+        else:
+            data = {"state": after.state, "reason": "; ".join(after.reasons)[:500]}
+            services.report("ocpp", "attestation_failed", after.station_id, data)
 
 
 def check_places(components: Iterable[Component]) -> None:

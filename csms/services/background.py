@@ -22,7 +22,7 @@ from csms.services.charging.dispatch import Dispatch
 from csms.services.charging.fleets import Fleets
 from csms.services.charging.smart_charging import SmartCharging
 from csms.services.retention import run_retention
-from csms.services.stations import availability, campaigns, display, reservations
+from csms.services.stations import attestations, availability, campaigns, display, reservations
 from csms.services.stations.clocks import ClockKeeper
 from csms.services.transactions.transactions import TransactionWatch
 from v2g.errors import V2GError
@@ -43,9 +43,10 @@ STEPS: Final[tuple[Callable[[Services], Awaitable[None]], ...]] = (
     display.expire,
     payments.expire,
     campaigns.advance,
+    attestations.advance,
     _note_seen,
 )
-"""Periodic steps: campaigns, due orders, and expiry."""
+"""Periodic steps: campaigns, attestation, due orders, and expiry."""
 
 
 async def run_periodic(services: Services) -> None:

@@ -1,15 +1,16 @@
 """A charger's requests to its CSMS while a vehicle waits: authorization, contract installation, charging needs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from msgspec.structs import replace
 
 from secc.station.config import StationConfig
 from v2g.energy.needs import EvNeeds
-from v2g.errors import V2GError
+from v2g.errors import OcppError, V2GError
 from v2g.io.runtime.clock import Clock
 from v2g.observe import Observe, Scalar
 from v2g.ocpp.messages.authorization import AuthorizeResponse, IdToken
+from v2g.ocpp.messages.data_transfer import VENDOR, DataTransferRequest, DataTransferResponse
 from v2g.ocpp.messages.ev_charging import NotifyEVChargingNeedsResponse
 from v2g_station.blocks.authorization.contracts import (
     AuthorizeOutcome,
@@ -75,6 +76,19 @@ class CsmsRequests:
             message_timeout=self._config.message_timeout,
             observe=self._observe,
         )
+
+    async def attest(self, evidence: Mapping[str, object]) -> None:
+        """Send evidence that the charger is whole (R148), or why there is none. Failures do not raise: the CSMS asks
+        again."""
+        request = DataTransferRequest(vendor_id=VENDOR, message_id="AttestationEvidence", data=dict(evidence))
+        try:
+            answer = await self._runner.call(request, DataTransferResponse)
+            word = answer.status_info.reason_code if answer.status_info else answer.status
+        except OcppError as error:
+            word = error.answer
+        except V2GError as error:
+            word = str(error)[:100]
+        self._note("evidence_sent", status=word)
 
     async def charging_needs(self, needs: EvNeeds, *, evse_id: int = 1) -> str:
         """Send the vehicle's charging needs (K15); return the CSMS's status, "" if it could not be asked."""

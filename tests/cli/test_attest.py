@@ -45,16 +45,7 @@ NONCE = "00112233445566778899aabbccddeeff"
 def test_a_back_end_believes_the_tpm_of_a_whole_charger_only(v2g: Run, tmp_path: Path) -> None:
     """The keys are made by tpm2-tools; the process that is measured is a Python of its own."""
     with swtpm(tmp_path) as tpm:
-        tpm.tool("tpm2_createek", "-c", "0x81010001", "-G", "ecc", "-u", "ek.pub")
-        tpm.tool("tpm2_flushcontext", "-t")  # no resource manager does it
-        tpm.tool(
-            "tpm2_createak", "-C", "0x81010001", "-c", "ak.ctx", "-G", "ecc", "-g", "sha256", "-s", "ecdsa",
-            "-u", "ak.pem", "-f", "pem", "-n", "ak.name",
-        )  # fmt: skip
-        for kind in "tls":
-            tpm.tool("tpm2_flushcontext", f"-{kind}")
-        tpm.tool("tpm2_evictcontrol", "-c", "ak.ctx", "0x81010002")
-        tpm.tool("tpm2_flushcontext", "-t")
+        tpm.make_quoting_key()
         key, public, manifest = tmp_path / "s.key", tmp_path / "s.pem", tmp_path / "manifest.json"
         save_key(key, private := ec.generate_private_key(ec.SECP256R1()))
         form = serialization.PublicFormat.SubjectPublicKeyInfo

@@ -1,17 +1,16 @@
 """Evidence of a charger: what a TPM has signed, and nothing else. `tests/cli/test_attest.py` has real quotes."""
 
-import hashlib
-import struct
 from collections.abc import Callable
 
 import msgspec
 import pytest
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from tests.pki import fake_tpm
+from tests.pki.fake_tpm import VALUES, attest
 from v2g.errors import SignatureError, VerificationError
 from v2g.pki.attestation import Manifest
 from v2g.pki.quote import (
@@ -33,26 +32,10 @@ DIGEST = "ab" * 32
 REPORT = MeasuredReport(
     manifest=DIGEST, differences=(), mapped={"/opt/a.so": "cd" * 32, "/usr/lib/libc.so.6": "ef" * 32}
 )
-VALUES = {0: "00" * 32, 7: "11" * 32, 10: "22" * 32}
-
-
-def attest(
-    extra: bytes, *, magic: int = 0xFF544347, kind: int = 0x8018, bank: int = 0x000B, more: bytes = b""
-) -> bytes:
-    """Return a TPMS_ATTEST as part 2 of the TCG's specification has it, with registers 0, 7 and 10."""
-    digest = hashlib.sha256(b"".join(map(bytes.fromhex, VALUES.values()))).digest()
-    head = struct.pack(">IHH", magic, kind, 34) + bytes(34) + struct.pack(">H", len(extra)) + extra
-    clock = struct.pack(">QIIBQ", 123_456, 5, 6, 1, 7)
-    chosen = struct.pack(">IHB", 1, bank, 3) + bytes([0b1000_0001, 0b0000_0100, 0])
-    return head + clock + chosen + struct.pack(">H", 32) + digest + more
 
 
 def evidence(quote: bytes | None = None, report: MeasuredReport = REPORT) -> Evidence:
-    text = msgspec.json.encode(report)
-    data = attest(binding(NONCE, text)) if quote is None else quote
-    return Evidence(
-        report=text.decode(), registers=VALUES, quote=data, signature=KEY.sign(data, ec.ECDSA(hashes.SHA256()))
-    )
+    return fake_tpm.evidence(KEY, report, NONCE) if quote is None else fake_tpm.signed(KEY, report, quote)
 
 
 def test_evidence_of_this_tpm_for_this_nonce_is_believed() -> None:

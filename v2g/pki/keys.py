@@ -235,19 +235,27 @@ def load_public_key(path: Path) -> PublicKey:
 
     Raises KeyAccessError when the file is unreadable, or its key is of a kind that `verify_signature` does not support.
     """
-    hint = "a public key or a certificate in PEM, on secp256r1, secp521r1 or Ed448"
     try:
-        pem = path.read_bytes()[:_MAX_SECRET_BYTES]
+        return parse_public_key(path.read_bytes()[:_MAX_SECRET_BYTES], str(path))
+    except OSError as error:
+        raise KeyAccessError(f"{path}: {error.strerror}", hint=_PUBLIC) from None
+
+
+def parse_public_key(pem: bytes, name: str) -> PublicKey:
+    """Return the public key in PEM, or that of the first certificate in it; `name` is for errors. Raises as
+    `load_public_key`."""
+    try:
         if b"-----BEGIN CERTIFICATE-----" in pem:
             key = x509.load_pem_x509_certificate(pem).public_key()
         else:
             key = serialization.load_pem_public_key(pem)  # type: ignore[assignment]
         algorithm_of(key)  # type: ignore[arg-type]
-    except OSError as error:
-        raise KeyAccessError(f"{path}: {error.strerror}", hint=hint) from None
     except (ValueError, UnsupportedAlgorithm, SignatureError) as error:
-        raise KeyAccessError(f"{path}: {error}", hint=hint) from None
+        raise KeyAccessError(f"{name}: {error}", hint=_PUBLIC) from None
     return key  # type: ignore[return-value]
+
+
+_PUBLIC: Final = "a public key or a certificate in PEM, on secp256r1, secp521r1 or Ed448"
 
 
 def read_secret(path: Path, most: int = _MAX_SECRET_BYTES) -> bytes:

@@ -15,6 +15,7 @@ from v2g.errors import ConfigError, OcppError, StoreError, TrustError
 from v2g_cli.config_check import CheckFlag, check_config
 from v2g_cli.csms import admin as csms_admin
 from v2g_cli.csms import alerts as csms_alerts
+from v2g_cli.csms import attestation as csms_attestation
 from v2g_cli.csms import battery as csms_battery
 from v2g_cli.csms import billing as csms_billing
 from v2g_cli.csms import books as csms_books
@@ -66,6 +67,7 @@ app.add_typer(csms_alerts.app, name="alerts")
 app.add_typer(csms_battery.app, name="battery")
 app.add_typer(csms_billing.app)
 app.add_typer(csms_books.app, name="books")
+app.add_typer(csms_attestation.app, name="attestation")
 app.add_typer(csms_campaigns.app, name="campaigns")
 app.add_typer(csms_campaigns.inventory_app)
 app.add_typer(csms_fleets.app)

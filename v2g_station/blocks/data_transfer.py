@@ -1,5 +1,7 @@
 """Non-standard messages between CSMS and station (functional block P)."""
 
+import re
+
 import msgspec
 
 from v2g.energy.grid_signal import ExportSignal, PriceSignal, parse_grid_signal
@@ -8,7 +10,8 @@ from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.data_transfer import VENDOR, DataTransferRequest, DataTransferResponse
 from v2g_station.kernel.kernel import Command, Handler, Kernel, status_info
 
-"""vendorId of this project's DataTransfer messages: `GridSignal` to the station, `JournalEntries` from it."""
+"""vendorId of this project's DataTransfer messages: `GridSignal` and `AttestationRequest` to the station,
+`JournalEntries` and `AttestationEvidence` from it."""
 
 
 class GridSignalReceived(Command, frozen=True, kw_only=True):
@@ -20,17 +23,25 @@ class GridSignalReceived(Command, frozen=True, kw_only=True):
     signal: PriceSignal
 
 
-class DataTransfer:
-    """Handles DataTransfer requests of the CSMS."""
+class AttestationRequested(Command, frozen=True, kw_only=True):
+    """The CSMS asks for evidence that the charger is whole, for its random number (R148)."""
 
-    def __init__(self, kernel: Kernel) -> None:
-        self._k = kernel
+    nonce: bytes
+
+
+class DataTransfer:
+    """Handles DataTransfer requests of the CSMS. `attests`: the charger has a TPM to sign evidence."""
+
+    def __init__(self, kernel: Kernel, *, attests: bool = False) -> None:
+        self._k, self._attests = kernel, attests
         self.answers: dict[str, Handler] = {"DataTransfer": self._transfer}
 
     def _transfer(self, request: DataTransferRequest) -> Message:
         """P01: the grid signal, as a JSON object or as JSON text."""
         if request.vendor_id != VENDOR:
             return DataTransferResponse(status="UnknownVendorId")
+        if request.message_id == "AttestationRequest" and self._attests:
+            return self._attest(request.data)
         if request.message_id != "GridSignal":
             return DataTransferResponse(status="UnknownMessageId")
         data = request.data.encode() if isinstance(request.data, str) else msgspec.json.encode(request.data)
@@ -39,4 +50,13 @@ class DataTransfer:
         except CodecError as error:
             return DataTransferResponse(status="Rejected", status_info=status_info("InvalidValue", str(error)[:512]))
         self._k.do(GridSignalReceived(signal=signal))
+        return DataTransferResponse(status="Accepted")
+
+    def _attest(self, data: object) -> Message:
+        """The evidence follows by a request of the charger: reading all files takes minutes."""
+        nonce = data.get("nonce") if isinstance(data, dict) else None
+        if not isinstance(nonce, str) or not re.fullmatch(r"([0-9a-f]{2}){16,64}", nonce):
+            info = status_info("InvalidValue", "nonce: 16 to 64 octets, hexadecimal")
+            return DataTransferResponse(status="Rejected", status_info=info)
+        self._k.do(AttestationRequested(nonce=bytes.fromhex(nonce)))
         return DataTransferResponse(status="Accepted")

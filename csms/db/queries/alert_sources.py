@@ -8,6 +8,7 @@ from sqlalchemy import Connection, func, select
 from csms.db.queries import alert_mails, session_metrics, telemetry_pending
 from csms.db.tables import (
     admissions,
+    attestations,
     battery_checks,
     campaigns,
     connectors,
@@ -46,6 +47,7 @@ def observe(connection: Connection, now_ms: int, rules: Mapping[RuleName, Rule])
     values: dict[RuleName, list[Observed]] = {
         "station_offline": _since(connection, _offline(_before(rules, "station_offline", now_ms)), now_ms),
         "station_faulted": _since(connection, _faulted(), now_ms),
+        "station_not_attested": _since(connection, _not_attested(), now_ms),
         "over_temperature": _hottest(connection, rules["over_temperature"]),
         "station_drifts": _worn(connection, "drift", rules["station_drifts"]),
         "station_differs": _worn(connection, "apart", rules["station_differs"]),
@@ -86,6 +88,12 @@ def _faulted() -> Any:
     at = func.min(connectors.c.changed_ms)
     query = select(connectors.c.station_id, at).where(connectors.c.status == "Faulted")
     return query.group_by(connectors.c.station_id).order_by(connectors.c.station_id)
+
+
+def _not_attested() -> Any:
+    bad = attestations.c.state.in_(["Failed", "Silent"])
+    query = select(attestations.c.station_id, attestations.c.changed_ms).where(bad)
+    return query.order_by(attestations.c.station_id)
 
 
 def _nodes(now_ms: int) -> Any:

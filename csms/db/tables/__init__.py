@@ -11,6 +11,7 @@ from csms.db.tables.alerts import (
     battery_states,
 )
 from csms.db.tables.api import api_tokens, audit, idempotency_keys, store_keys, webhook_deliveries, webhooks
+from csms.db.tables.attestations import attestations
 from csms.db.tables.base import metadata
 from csms.db.tables.books import periods, posting_entries, postings
 from csms.db.tables.campaigns import campaign_members, campaigns
@@ -68,6 +69,7 @@ __all__ = [
     "alert_silences",
     "alerts",
     "api_tokens",
+    "attestations",
     "audit",
     "availability_orders",
     "battery_checks",

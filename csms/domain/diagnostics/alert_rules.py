@@ -18,6 +18,7 @@ from v2g.events import Severity
 RuleName = Literal[
     "station_offline",
     "station_faulted",
+    "station_not_attested",
     "over_temperature",
     "fuse_overloaded",
     "queue_ages",
@@ -62,6 +63,9 @@ RULES: Final[Mapping[RuleName, Rule]] = {
     "station_offline": Rule(subject_kind="station", value="seconds without a message", limit=900, clear=900),
     "station_faulted": Rule(
         subject_kind="station", value="seconds that a connector is Faulted", limit=60, clear=60, severity="error"
+    ),
+    "station_not_attested": Rule(
+        subject_kind="station", value="seconds since it failed to prove its files", limit=0, clear=0, severity="error"
     ),
     "over_temperature": Rule(
         subject_kind="station", value="highest temperature that it reports, Celsius", limit=80, clear=75,

@@ -9,6 +9,7 @@ from sqlalchemy import insert
 from csms.db.queries import alert_mails, alert_sources, alerts, leases
 from csms.db.store import Store
 from csms.db.tables import (
+    attestations,
     campaigns,
     connectors,
     device_variables,
@@ -198,6 +199,11 @@ def test_rules_observe_what_the_database_has(store: Store) -> None:
         for name, moved in (("CS-1", 12.5), ("CS-2", 10.0)):
             by = b'{"value": %f, "facts": {}}' % moved
             row(session_metrics, station_id=name, drift=moved, drift_by=by, **judged)
+        for name, state in (("CS-1", "Failed"), ("CS-2", "Whole"), ("CS-3", "Pending")):
+            row(
+                attestations, station_id=name, tpm_key="", state=state, reasons="[]", nonce="", asked_ms=0,
+                verified_ms=0, changed_ms=T0 - 30_000,
+            )  # fmt: skip
         row(campaigns, name="c", state="Halted", created_ms=1, updated_ms=1, document="{}")
 
     store.do(put)
@@ -209,6 +215,7 @@ def test_rules_observe_what_the_database_has(store: Store) -> None:
     assert found == {
         "station_offline": [("CS-1", 901)],
         "station_faulted": [("CS-2", 70)],
+        "station_not_attested": [("CS-1", 30)],
         "over_temperature": [("CS-2", 100)],
         "station_drifts": [("CS-1", 12.5)],
         "station_differs": [],

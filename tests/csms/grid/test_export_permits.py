@@ -27,7 +27,7 @@ class Permits:
     def __init__(self, store: Store, *, required: bool = False) -> None:
         self.store, self.clock = store, TestClock(NOW_MS)
         self.feed = Feed(LocalBus("node"), self.clock.utc_ms)
-        self.kept = ExportPermits(store, self.clock, self.feed, required=required)
+        self.kept = ExportPermits(store, self.clock, self.feed, required=required, attested=False)
         self.changes = 0
         self.kept.on_change = self.count
 

@@ -147,6 +147,20 @@ class Tpm:
         tpm.make_tpm(refer(reference, self), algorithm).close()
         return reference
 
+    def make_quoting_key(self, handle: str = "0x81010002") -> Path:
+        """Make a restricted key that signs quotes only, by tpm2-tools; return the file of its public half."""
+        self.tool("tpm2_createek", "-c", "0x81010001", "-G", "ecc", "-u", "ek.pub")
+        self.tool("tpm2_flushcontext", "-t")  # no resource manager does it
+        self.tool(
+            "tpm2_createak", "-C", "0x81010001", "-c", "ak.ctx", "-G", "ecc", "-g", "sha256", "-s", "ecdsa",
+            "-u", "ak.pem", "-f", "pem", "-n", "ak.name",
+        )  # fmt: skip
+        for kind in "tls":
+            self.tool("tpm2_flushcontext", f"-{kind}")
+        self.tool("tpm2_evictcontrol", "-c", "ak.ctx", handle)
+        self.tool("tpm2_flushcontext", "-t")
+        return self.folder / "ak.pem"
+
     def withdraw(self) -> None:
         """Switch the TPM off."""
         assert self._process is not None

@@ -168,7 +168,9 @@ def _mapped(process: str) -> set[str]:
     return found
 
 
-def measure(manifest: Path, key: PublicKey, process: int | None = None) -> MeasuredReport:
+def measure(
+    manifest: Path, key: PublicKey, process: int | None = None, pause: Pause = lambda _read: None
+) -> MeasuredReport:
     """Return how the disk differs from a manifest, and what a process (None: this one) has mapped as code.
 
     Raises StoreError if there is no manifest, or no such process.
@@ -178,11 +180,11 @@ def measure(manifest: Path, key: PublicKey, process: int | None = None) -> Measu
         mapped = _mapped("self" if process is None else str(process))
     except OSError as error:
         raise StoreError(f"{error.filename}: {error.strerror}") from None
-    differences = Attestation(manifest, key).differences(0, lambda _: None)
+    differences = Attestation(manifest, key).differences(0, pause)
     return MeasuredReport(
         manifest=digest,
         differences=tuple((each.kind, printable(each.path)) for each in differences),
-        mapped={printable(each): _content(Path(each), lambda _: None) or "" for each in sorted(mapped)},
+        mapped={printable(each): _content(Path(each), pause) or "" for each in sorted(mapped)},
     )
 
 

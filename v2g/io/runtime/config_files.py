@@ -128,6 +128,7 @@ _OPENERS: Final[dict[str, Opener]] = (
     | dict.fromkeys(("manifest", "policy"), _is_file)
     | {"crls": _crl, "public_key": load_public_key, "map_file": load_map, "books_earlier_keys": load_public_key}
     | {"price_signers": _certificates, "releases.root": _first_root}
+    | {"attestation.signer": load_public_key, "releases.registers": _is_file}
     | {"docs": lambda folder: _is_file(folder / "index.html")}
 )
 """What opens the other files that must exist at the start, by their keys, or by section and key."""

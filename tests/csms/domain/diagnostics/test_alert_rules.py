@@ -29,6 +29,7 @@ def test_rules_are_those_that_operators_were_promised() -> None:
     assert found == {
         "station_offline": ("station", 900, 900, "warning"),
         "station_faulted": ("station", 60, 60, "error"),
+        "station_not_attested": ("station", 0, 0, "error"),
         "over_temperature": ("station", 80, 75, "error"),
         "station_drifts": ("station", 10, 5, "warning"),
         "station_differs": ("station", 7, 5, "warning"),
