@@ -18,7 +18,10 @@ PYTHON: Final = (3, 11)
 
 BOOT_S: Final = 120
 
-_NETWORK: Final = "ca-certificates,curl,iproute2,nftables"
+_RECOMMENDED: Final = "apparmor,iproute2,nftables"
+"""What apt installs with the package; the kernel of a Debian that was installed recommends the first, too."""
+
+_NETWORK: Final = "ca-certificates,curl"
 _TOOLS: Final = "jq,openssl,procps,sudo"
 _PYTHON: Final = "python3,python3-venv"
 _SYSTEM: Final = "dbus,systemd,systemd-sysv"
@@ -33,7 +36,7 @@ _LAN: Final = (
 
 def debian(root: Path) -> None:
     """Make a Debian that boots, with what the pages ask for; needs root and a mirror."""
-    included = f"{_SYSTEM},{_PYTHON},{_NETWORK},{_TOOLS}"
+    included = f"{_SYSTEM},{_PYTHON},{_RECOMMENDED},{_NETWORK},{_TOOLS}"
     run("debootstrap", "--variant=minbase", f"--include={included}", SUITE, root)
     (root / "etc/hostname").write_text("machine\n")
     (root / "etc/hosts").write_text("127.0.0.1 localhost machine\n::1 localhost\n")  # as an installer has it
