@@ -47,6 +47,7 @@ from csms.trust.certificate_status import CertificateStatus
 from csms.trust.contracts import ContractVerifier
 from v2g.energy.grid_signal import GridSignal
 from v2g.errors import TransportError
+from v2g.extras import extras_named
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
 from v2g.io.runtime.program import allow_many_files, fast_loop, run
@@ -196,6 +197,10 @@ def _look_for_keys(config: CsmsConfig) -> None:
             read_secret(key)
     if config.grid.openadr is not None:
         read_secret(config.grid.openadr.client_secret_file)
+    if config.api.openid is not None:
+        read_secret(config.api.openid.client_secret_file)
+        with extras_named():
+            import joserfc  # noqa: F401  an extra
     if config.payments.mandates is not None:
         read_secret(config.payments.mandates.secret_file)
     if config.alerts.email is not None and config.alerts.email.password_file is not None:

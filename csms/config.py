@@ -21,6 +21,7 @@ from csms.domain.diagnostics.alert_mails import MOST_WAIT_MS, Address, Recipient
 from csms.domain.diagnostics.alert_rules import RuleChange, RuleName, contradiction
 from csms.domain.diagnostics.alerts import ESCALATE_MS
 from csms.domain.security.access import OF_VEHICLES, Role
+from csms.domain.security.users import NO_PEOPLE
 from v2g.battery.detectors import Settings
 from v2g.config import Flaw, faults, parse_config
 from v2g.energy.grid_signal import parse_grid_signal
@@ -146,6 +147,44 @@ class FirstAdmin(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """Hash of the first password (argon2id), as `v2g csms init` writes it."""
 
 
+class OpenIdRole(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The role of people for whom a claim of the provider's token has a value."""
+
+    value: Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+    """The value, such as a group."""
+    role: Role
+    """Their role."""
+    sites: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=100)] | None = None
+    """The only sites that it is for; all by default."""
+
+
+class OpenId(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """An OpenID provider by which people log in to the console. Needs the extra `accounts`."""
+
+    issuer: Annotated[str, msgspec.Meta(pattern=r"^https://[^\s?#]+\Z", max_length=1900)]
+    """The provider, such as `https://login.example/realms/depot`."""
+    client_id: Annotated[str, msgspec.Meta(pattern=r"^[!-~]{1,256}\Z")]
+    """Name of this client there."""
+    client_secret_file: Path
+    """File (mode 0600) with the client secret."""
+    redirect_uri: Annotated[
+        str, msgspec.Meta(pattern=r"^https://[^\s?#]+/console/login/provider/back\Z", max_length=1900)
+    ]
+    """Where the provider sends browsers back, as registered there: `https://HOST:PORT/console/login/provider/back`."""
+    scope: Annotated[str, msgspec.Meta(pattern=r"^openid( [!-~]+)*\Z", max_length=1000)] = "openid profile email"
+    """Scopes to request."""
+    name_claim: Annotated[str, msgspec.Meta(min_length=1, max_length=256)] = "email"
+    """Claim with a person's name in the console."""
+    role_claim: Annotated[str, msgspec.Meta(min_length=1, max_length=256)] = "groups"
+    """Claim with the values by which people have roles."""
+    roles: Annotated[tuple[OpenIdRole, ...], msgspec.Meta(min_length=1, max_length=1000)]
+    """Roles; the first that fits counts, and people without any are refused."""
+    label: Annotated[str, msgspec.Meta(min_length=1, max_length=60)] = "your organisation"
+    """Its name on the login page."""
+    root: Path | None = None
+    """CA of the provider's certificate (PEM); without it those of the system."""
+
+
 class ApiListener(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The HTTPS API (TLS 1.3 only). Callers not listed here are rejected."""
 
@@ -178,6 +217,8 @@ class ApiListener(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """Whether the operator's console is served at /console, and people may log in."""
     first_admin: FirstAdmin | None = None
     """The first administrator of the console."""
+    openid: OpenId | None = None
+    """An OpenID provider by which people log in, too; none by default."""
     docs: Path | None = None
     """Folder of the documentation as `make docs` builds it, which everyone may then read at /docs."""
 
@@ -888,6 +929,9 @@ def look(config: CsmsConfig) -> Iterator[Flaw]:
     if provider is not None and not _is_private(provider.url):
         yield ("payments", "mandates", "url"), "would send the token without encryption", "use https://"
     yield from _look_at_alerts(config.alerts)
+    for number, each in enumerate(() if config.api.openid is None else config.api.openid.roles):
+        if each.role in NO_PEOPLE:
+            yield ("api", "openid", "roles", str(number), "role"), "is not of people", "such as operator or viewer"
     try:
         _ = config.accounting_zone
     except (ZoneInfoNotFoundError, ValueError, OSError):

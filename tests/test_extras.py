@@ -44,6 +44,7 @@ def ran(code: str, *words: str) -> tuple[int, str]:
 def test_every_package_of_an_extra_is_known_with_it() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     for extra in (
+        "accounts",
         "analytics",
         "csms",
         "gateway",

@@ -19,6 +19,7 @@ EXTRAS: Final[Mapping[str, str]] = {
     "detools": "patches",
     "gpiod": "gpio",
     "jinja2": "csms",
+    "joserfc": "accounts",
     "jsonschema": "testkit",
     "litestar": "csms",
     "msgpack": "gateway",

@@ -1,19 +1,31 @@
 """Login, and a person's own account."""
 
+from litestar.datastructures import Cookie
+
 from csms.api.http.pipeline import Answer
 from csms.api.http.problems import ApiError
 from csms.console.visit import ROOT, Visit, action, local, page, with_session
+from csms.services.security.openid import LOGIN_MS
 from csms.services.security.users import Throttled, new_factor
 from v2g.errors import RefusedError
 
+_PENDING = "__Host-v2g-login"
+"""Cookie of a login at a provider; not strict, as the provider's page leads back here."""
+
 _ACCOUNT = f"{ROOT}/account"
+
+
+def _label(visit: Visit) -> str | None:
+    """Return the name of the OpenID provider by which people log in, too."""
+    openid = visit.services.config.api.openid
+    return None if openid is None else openid.label
 
 
 @page("/login", public=True)
 async def login(visit: Visit) -> Answer:
     """Ask for name, password and code."""
     following = visit.asked("next").get("next", ROOT)
-    return visit.show("login.html", next=local(following), name="", problem="", hint="")
+    return visit.show("login.html", provider=_label(visit), next=local(following), name="", problem="", hint="")
 
 
 @action("/login", public=True)
@@ -24,13 +36,55 @@ async def log_in(visit: Visit) -> Answer:
         cookie = await visit.users.log_in(name, visit.form.get("password", ""), visit.form.get("code", ""), visit.peer)
     except RefusedError as error:
         status = 429 if isinstance(error, Throttled) else 401
-        shown = visit.show("login.html", status, next=following, name=name[:64], problem=str(error), hint=error.hint)
+        shown = visit.show(
+            "login.html",
+            status,
+            provider=_label(visit),
+            next=following,
+            name=name[:64],
+            problem=str(error),
+            hint=error.hint,
+        )
         if isinstance(error, Throttled):
             shown.headers["Retry-After"] = str(error.wait_s)
         return shown
     if visit.session is not None:
         await visit.users.log_out(visit.session)
     return with_session(visit.see(following), cookie)
+
+
+@page("/login/provider", public=True)
+async def begin_at_provider(visit: Visit) -> Answer:
+    """Send the browser to the OpenID provider."""
+    provider = visit.users.provider
+    if provider is None:
+        raise ApiError(404, "people log in with a password here")
+    where, cookie = await provider.begin(local(visit.asked("next").get("next", ROOT)))
+    answer = visit.see(where)
+    answer.cookies.append(
+        Cookie(_PENDING, value=cookie, max_age=LOGIN_MS // 1000, path="/", secure=True, httponly=True, samesite="lax")
+    )
+    return answer
+
+
+@page("/login/provider/back", public=True)
+async def come_back(visit: Visit) -> Answer:
+    """Begin the session of a person whom the provider has identified.
+
+    The page that answers opens the next one: a redirection would still count as coming from the provider, and be
+    without the session's cookie.
+    """
+    answer = {name: str(value) for name, value in visit.request.query_params.items()}
+    if visit.users.provider is None:
+        raise ApiError(404, "people log in with a password here")
+    cookie, following = await visit.users.log_in_by_provider(
+        visit.request.cookies.get(_PENDING, ""), answer, visit.peer
+    )
+    if visit.session is not None:
+        await visit.users.log_out(visit.session)
+    shown = with_session(visit.show("continue.html", next=local(following)), cookie)
+    shown.cookies.append(Cookie(_PENDING, value="", max_age=0, path="/", secure=True, httponly=True, samesite="lax"))
+    return shown
 
 
 @action("/logout", initial=True)
@@ -77,4 +131,4 @@ async def remove_factor(visit: Visit) -> Answer:
     return with_session(visit.see(_ACCOUNT, "The login asks for no code any more."), cookie)
 
 
-ROUTES = (login, log_in, log_out, own_account, change_password, set_factor, remove_factor)
+ROUTES = (login, log_in, begin_at_provider, come_back, log_out, own_account, change_password, set_factor, remove_factor)

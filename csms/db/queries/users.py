@@ -9,7 +9,8 @@ from sqlalchemy import Connection, delete, insert, select, update
 from csms.db.queries.access import sites_of, sites_text
 from csms.db.tables import user_sessions, users
 from csms.domain.security.access import Role, Sites
-from csms.domain.security.users import IDLE_MS, SESSION_MS, is_over
+from csms.domain.security.users import IDLE_MS, NAME, SESSION_MS, is_over
+from v2g.errors import RefusedError
 
 _SEEN_MS: Final = 60_000
 """A session's last use is stored once in this time."""
@@ -89,6 +90,26 @@ def add_first(connection: Connection, name: str, password: str, now_ms: int) -> 
     if connection.execute(select(users.c.name).limit(1)).first() is not None:
         return False
     return add(connection, name, Role.ADMIN, password, now_ms, "configuration")
+
+
+def adopt(
+    connection: Connection, subject: str, name: str, role: Role, sites: Collection[str] | None, now_ms: int
+) -> None:
+    """Store a person whom an OpenID provider has identified, without password, or give them this role and name.
+
+    Raises RefusedError (`name`) for a name that is not valid, or of somebody else; (`site`) for an unknown site.
+    """
+    if not NAME.fullmatch(name):
+        raise RefusedError(f"{name[:64]!r} is not a name here", reason="name", hint="see api.openid.name_claim")
+    known = connection.execute(select(users.c.name).where(users.c.subject == subject)).scalar()
+    if known not in (None, name):
+        remove(connection, str(known))
+        known = None
+    if known is None:
+        if not add(connection, name, role, "", now_ms, "OpenID provider", sites):
+            raise RefusedError("another account has your name", reason="name", hint="ask the administrator")
+        connection.execute(update(users).where(users.c.name == name).values(subject=subject, initial=False))
+    set_role(connection, name, role, sites)
 
 
 def remove(connection: Connection, name: str) -> bool:

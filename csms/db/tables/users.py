@@ -12,6 +12,7 @@ users: Final = Table(
     Column("name", String(64), primary_key=True),
     Column("role", String(32), nullable=False),
     Column("sites", Text),  # JSON; null: all
+    Column("subject", String(600)),  # issuer and subject of an OpenID provider; null: with a password
     Column("password", String(200), nullable=False),  # argon2id, with its parameters and salt
     Column("initial", Boolean, nullable=False, server_default=false()),  # the password was issued, not chosen
     Column("sealed_factor", Text),  # secret of the second factor, sealed with the store's key; null: none
@@ -19,6 +20,7 @@ users: Final = Table(
     Column("created_ms", BigInteger, nullable=False),
     Column("created_by", String(128), nullable=False),
     Column("login_ms", BigInteger),
+    Index(None, "subject", unique=True),
 )
 
 user_sessions: Final = Table(

@@ -17,6 +17,9 @@ IDLE_MS: Final = 3600 * 1000
 
 _FACTOR: Final = re.compile("[A-Z2-7]{32}")
 
+NAME: Final = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,63}")
+"""A person's name at the login."""
+
 STEP_S: Final = 30
 """Steps of second factors (RFC 6238)."""
 

@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import math
 import secrets
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -17,6 +18,7 @@ from csms.db.queries import users as rows
 from csms.domain.security.access import Principal
 from csms.domain.security.users import STEP_S, check_factor, check_password, principal_of, steps_at
 from csms.ocpp.base import Services
+from csms.services.security.openid import OpenIdProvider
 from v2g.errors import RefusedError
 from v2g.observe import Observe
 from v2g.rates import Buckets, caller_at
@@ -74,6 +76,10 @@ class Users:
         self._codes = Buckets(per_s=1 / 300, burst=5)
         self._hashing = asyncio.Semaphore(_HASHES_AT_ONCE)
         self._nobody: str | None = None
+        config = services.config.api.openid
+        self.provider: Final = (
+            None if config is None else OpenIdProvider(config, services.store_key, services.clock.utc_ms)
+        )
 
     async def log_in(self, name: str, password: str, code: str, peer: str) -> str:
         """Return the cookie of a new session. Raises RefusedError, Throttled; no answer reveals which part was wrong.
@@ -96,6 +102,27 @@ class Users:
             hashed = await self._hash(password)
             await self._services.store.run(rows.set_password, name, hashed, initial=user.initial)
         return await self._begin(name)
+
+    async def log_in_by_provider(self, cookie: str, answer: Mapping[str, str], peer: str) -> tuple[str, str]:
+        """Return the cookie of a new session of a person whom the OpenID provider names, and the page after it.
+
+        Role and sites follow the provider's at each login. Raises RefusedError.
+        """
+        assert self.provider is not None
+        address = caller_at(peer)
+        if (wait_s := self._addresses.take(address, self._services.clock.monotonic())) > 0:
+            raise Throttled(math.ceil(wait_s))
+        try:
+            person, following = await self.provider.finish(cookie, answer)
+            given = person.role
+            await self._services.store.run(
+                rows.adopt, person.subject, person.name, given.role, given.sites, self._services.clock.utc_ms()
+            )
+        except RefusedError as error:
+            self._services.observe(Observe("ocpp", "login_refused", {"by": error.reason, "peer": peer}))
+            raise
+        self._addresses.give(address)
+        return await self._begin(person.name), following
 
     async def _begin(self, name: str) -> str:
         cookie = secrets.token_urlsafe(32)

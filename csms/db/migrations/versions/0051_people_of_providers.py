@@ -1,0 +1,18 @@
+"""People whom an OpenID provider identifies.
+
+Revision 0051.
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0051"
+down_revision = "0050"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Add the subject; null is a person with a password here."""
+    op.add_column("users", sa.Column("subject", sa.String(600)))
+    op.create_index("ix_users_subject", "users", ["subject"], unique=True)
