@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Tests start the programs hundreds of times; without bytecode on the disk each start compiles all of them again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check packages unit cover long chaos mutants board reactions interop verify fuzz bench bench-compare bench-record battery-truth docs package first-day release soak lock audit clean help
+.PHONY: demo test check packages unit cover long chaos mutants board reactions interop verify fuzz bench bench-compare bench-record battery-truth stream docs package first-day release soak lock audit clean help
 
 help:             ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 18
@@ -75,6 +75,7 @@ verify: test      ## everything, in short where it takes long, before a release
 	$(call pytest,-n 4 -m "long and not interop and not hours" --share 48)
 	$(MAKE) --no-print-directory chaos CHAOS_SECONDS=120
 	$(MAKE) --no-print-directory first-day
+	$(MAKE) --no-print-directory stream
 	$(BIN)/python -m tests.mutants --share 20
 	$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=5
 	$(BIN)/python -m benchmarks --quick
@@ -126,6 +127,12 @@ battery-truth:    ## simulate the batteries of tests/vectors/battery anew, by Py
 	[ -x $(TRUTH)/bin/python ] || $(PYTHON) -m venv $(TRUTH)
 	$(TRUTH)/bin/pip install -q --disable-pip-version-check pybamm==26.10.1.1
 	$(TRUTH)/bin/python tests/vectors/battery/generate.py $(or $(ARGS),traces aged fleet)
+
+STREAM := .cache/stream
+stream: $(VENV)/dev ## the detectors of batteries on Apache Flink, in an environment of its own: a task manager is killed; needs Java, 1 GB, two minutes
+	[ -x $(STREAM)/bin/python ] || $(PYTHON) -m venv $(STREAM)
+	$(STREAM)/bin/pip install -q --disable-pip-version-check -r v2g_stream/requirements.txt
+	$(BIN)/pytest -n 0 -rs -m long tests/stream $(ARGS)
 
 docs: $(VENV)/dev  ## the documentation as a site, in dist/docs: all pages, with a search that needs no server
 	$(BIN)/pip install -q --disable-pip-version-check -e '.[docs]'

@@ -1,0 +1,36 @@
+"""A vehicle's stream finds what the back end finds, whatever the order and the watermarks."""
+
+import random
+
+import pytest
+
+from tests.stream.fleet import LATE_MS, embedded, fleet
+from v2g.battery.detectors import Settings
+from v2g_stream.keyed import Stream, offered, passed, record_of
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_records_out_of_order_and_repeated_give_the_same_findings(seed: int) -> None:
+    lines, scatter = fleet(3, 420, seed), random.Random(seed)
+    streams: dict[str, Stream] = {}
+    found: list[bytes] = []
+    newest_ms = 0
+    for line in lines:
+        record = record_of(line)
+        streams[record.ev] = offered(streams.get(record.ev, Stream()), record)
+        newest_ms = max(newest_ms, record.at_ms)
+        if scatter.random() < 0.1:
+            streams[record.ev], new = passed(Settings(), streams[record.ev], newest_ms - LATE_MS - 10)
+            found += new
+    for stream in streams.values():
+        found += passed(Settings(), stream, 2**62)[1]
+    expected = embedded(lines)
+    assert sorted(found) == expected
+    assert len(expected) > 3
+
+
+def test_what_the_watermark_has_not_passed_waits() -> None:
+    stream = offered(Stream(), record_of(fleet(1, 1)[0]))
+    same, found = passed(Settings(), stream, 999)
+    assert (same, found) == (stream, ())
+    assert passed(Settings(), stream, 1000)[0].battery.seq == 1
