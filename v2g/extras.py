@@ -35,6 +35,7 @@ EXTRAS: Final[Mapping[str, str]] = {
     "sqlalchemy": "csms",
     "tuf": "ota",
     "uvicorn": "csms",
+    "webauthn": "accounts",
 }
 """Import package -> its extra. A charger, a vehicle and the tools need none of them."""
 

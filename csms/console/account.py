@@ -1,16 +1,23 @@
 """Login, and a person's own account."""
 
+from typing import Literal
+
+from litestar import Response
 from litestar.datastructures import Cookie
 
 from csms.api.http.pipeline import Answer
 from csms.api.http.problems import ApiError
 from csms.console.visit import ROOT, Visit, action, local, page, with_session
 from csms.services.security.openid import LOGIN_MS
+from csms.services.security.passkeys import CEREMONY_MS
 from csms.services.security.users import Throttled, new_factor
 from v2g.errors import RefusedError
 
 _PENDING = "__Host-v2g-login"
 """Cookie of a login at a provider; not strict, as the provider's page leads back here."""
+
+_CEREMONY = "__Host-v2g-passkey"
+"""Cookie of a ceremony with a passkey."""
 
 _ACCOUNT = f"{ROOT}/account"
 
@@ -61,9 +68,7 @@ async def begin_at_provider(visit: Visit) -> Answer:
         raise ApiError(404, "people log in with a password here")
     where, cookie = await provider.begin(local(visit.asked("next").get("next", ROOT)))
     answer = visit.see(where)
-    answer.cookies.append(
-        Cookie(_PENDING, value=cookie, max_age=LOGIN_MS // 1000, path="/", secure=True, httponly=True, samesite="lax")
-    )
+    answer.cookies.append(_cookie(_PENDING, cookie, LOGIN_MS, "lax"))
     return answer
 
 
@@ -83,8 +88,74 @@ async def come_back(visit: Visit) -> Answer:
     if visit.session is not None:
         await visit.users.log_out(visit.session)
     shown = with_session(visit.show("continue.html", next=local(following)), cookie)
-    shown.cookies.append(Cookie(_PENDING, value="", max_age=0, path="/", secure=True, httponly=True, samesite="lax"))
+    shown.cookies.append(_cookie(_PENDING, "", 0, "lax"))
     return shown
+
+
+@action("/login/passkey/options", public=True)
+async def ask_for_passkey(visit: Visit) -> Answer:
+    """Return what the browser asks an authenticator at the login."""
+    return _asked(*visit.users.passkeys.begin_login(_host(visit)))
+
+
+@action("/login/passkey", public=True)
+async def log_in_by_passkey(visit: Visit) -> Answer:
+    """Begin a session by a passkey."""
+    form = visit.form
+    visit.back = f"{ROOT}/login"
+    cookie = await visit.users.log_in_by_passkey(
+        _host(visit), visit.request.cookies.get(_CEREMONY, ""), form.get("credential", ""), visit.peer
+    )
+    if visit.session is not None:
+        await visit.users.log_out(visit.session)
+    answer = with_session(visit.see(local(form.get("next", ROOT))), cookie)
+    answer.cookies.append(_cookie(_CEREMONY, "", 0, "strict"))
+    return answer
+
+
+@action("/account/passkeys/options")
+async def ask_for_new_passkey(visit: Visit) -> Answer:
+    """Return what the browser asks an authenticator for a new passkey."""
+    return _asked(*await visit.users.begin_passkey(visit.person, _host(visit)))
+
+
+@action("/account/passkeys")
+async def add_passkey(visit: Visit) -> Answer:
+    """Add a passkey."""
+    visit.back, form = _ACCOUNT, visit.form
+    await visit.users.add_passkey(
+        visit.person,
+        form.get("password", ""),
+        form.get("label", ""),
+        _host(visit),
+        visit.request.cookies.get(_CEREMONY, ""),
+        form.get("credential", ""),
+    )
+    answer = visit.see(_ACCOUNT, "From now on you can log in by this passkey.")
+    answer.cookies.append(_cookie(_CEREMONY, "", 0, "strict"))
+    return answer
+
+
+@action("/account/passkeys/{credential_id}/remove")
+async def remove_passkey(visit: Visit) -> Answer:
+    """Remove a passkey."""
+    await visit.users.remove_passkey(visit.person, visit.path["credential_id"])
+    return visit.see(_ACCOUNT, "The passkey is removed.")
+
+
+def _asked(options: str, cookie: str) -> Answer:
+    answer: Answer = Response(options.encode(), media_type="application/json")
+    answer.cookies.append(_cookie(_CEREMONY, cookie, CEREMONY_MS, "strict"))
+    return answer
+
+
+def _cookie(name: str, value: str, lasts_ms: int, site: Literal["lax", "strict"]) -> Cookie:
+    age_s = lasts_ms // 1000
+    return Cookie(name, value=value, max_age=age_s, path="/", secure=True, httponly=True, samesite=site)
+
+
+def _host(visit: Visit) -> str:
+    return visit.request.headers.get("host", "")
 
 
 @action("/logout", initial=True)
@@ -98,7 +169,8 @@ async def log_out(visit: Visit) -> Answer:
 async def own_account(visit: Visit) -> Answer:
     """Show one's own account."""
     secret, uri = new_factor(visit.person.name, "v2g-engine")
-    return visit.show("account.html", secret=secret, uri=uri)
+    passkeys = await visit.users.passkeys_of(visit.person.name)
+    return visit.show("account.html", secret=secret, uri=uri, passkeys=passkeys)
 
 
 @action("/account/password", initial=True)
@@ -131,4 +203,19 @@ async def remove_factor(visit: Visit) -> Answer:
     return with_session(visit.see(_ACCOUNT, "The login asks for no code any more."), cookie)
 
 
-ROUTES = (login, log_in, begin_at_provider, come_back, log_out, own_account, change_password, set_factor, remove_factor)
+ROUTES = (
+    login,
+    log_in,
+    begin_at_provider,
+    come_back,
+    ask_for_passkey,
+    log_in_by_passkey,
+    ask_for_new_passkey,
+    add_passkey,
+    remove_passkey,
+    log_out,
+    own_account,
+    change_password,
+    set_factor,
+    remove_factor,
+)

@@ -46,3 +46,14 @@ async def browser() -> AsyncIterator[Browser]:
         launched = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         yield launched
         await launched.close()
+
+
+@pytest_asyncio.fixture
+async def trusting() -> AsyncIterator[Browser]:
+    """A browser that trusts every certificate: with an error of TLS it offers no passkeys."""
+    need("chromium", program="chromium")
+    async with async_playwright() as playwright:
+        arguments = ["--no-sandbox", "--ignore-certificate-errors"]
+        launched = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=arguments)
+        yield launched
+        await launched.close()

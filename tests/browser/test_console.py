@@ -75,7 +75,7 @@ async def log_in(tab: Tab, password: str, code: str = "") -> None:
     await tab.page.get_by_label("Name").fill("ada")
     await tab.page.get_by_label("Password").fill(password)
     await tab.page.get_by_label("Code").fill(code)
-    await tab.page.get_by_role("button", name="Log in").click()
+    await tab.page.get_by_role("button", name="Log in", exact=True).click()
 
 
 async def employed(tab: Tab) -> None:
@@ -269,3 +269,35 @@ async def deliver(tab: Tab, csms: Backend, seq: int, latitude: float) -> None:
     signals = {"location.latitude": latitude, "location.longitude": 11.55, "battery.soc": 80.0}
     record = Record("EV-1", 1, seq, csms.clock.utc_ms(), "city", seq == 1, signals)
     await send(tab, "POST", "/telemetry", [json.loads(encode_record(record))])
+
+
+@pytest.mark.e2e
+async def test_a_passkey_of_the_browser_replaces_the_password(trusting: Browser, csms: Backend, url: str) -> None:
+    await csms.services.store.run(users.add_first, "ada", hash_password("first password"), csms.clock.utc_ms())
+    context = await trusting.new_context(ignore_https_errors=True)
+    tab = Tab(await context.new_page(), url.replace("127.0.0.1", "localhost"))
+    devtools = await context.new_cdp_session(tab.page)
+    await devtools.send("WebAuthn.enable")
+    options = {
+        "protocol": "ctap2",
+        "transport": "internal",
+        "hasResidentKey": True,
+        "hasUserVerification": True,
+        "isUserVerified": True,
+        "automaticPresenceSimulation": True,
+    }
+    await devtools.send("WebAuthn.addVirtualAuthenticator", {"options": options})
+    await tab.open("/")
+    await employed(tab)
+    await tab.open("/console/account")
+    form = tab.page.locator("form[action$='/account/passkeys']")
+    await form.get_by_label("Name of the passkey").fill("laptop")
+    await form.get_by_label("Password").fill(PASSWORD)
+    await form.get_by_role("button", name="Add a passkey").click()
+    await expect(tab.page.get_by_text("From now on you can log in by this passkey.")).to_be_visible()
+    await tab.check("passkeys")
+    await tab.page.get_by_role("button", name="Log out").click()
+    await tab.page.get_by_role("button", name="Log in by a passkey").click()
+    await expect(tab.page.get_by_role("heading", name="Overview")).to_be_visible()
+    assert tab.complaints == []
+    await context.close()

@@ -118,7 +118,7 @@ async def set_user_role(call: Call, parameters: OneUser, body: NewRole) -> User:
 
 @post("/access/users/{name}/reset", Permission.MANAGE_ACCESS, problems=(404,), confidential=True)
 async def reset_user(call: Call, parameters: OneUser) -> IssuedPassword:
-    """Issue another password, remove the second factor, and end all sessions of a person."""
+    """Issue another password, remove the second factor and passkeys, and end all sessions of a person."""
     from csms.services.security.users import hash_password, new_password  # on demand: argon2 is for people only
 
     password = new_password()
@@ -127,6 +127,7 @@ async def reset_user(call: Call, parameters: OneUser) -> IssuedPassword:
     def write(connection: Connection, _before: object) -> None:
         rows.set_password(connection, parameters.name, hashed, initial=True)
         rows.set_factor(connection, parameters.name, None)
+        rows.remove_passkeys(connection, parameters.name)
 
     return IssuedPassword(user=await _change(call, parameters.name, write), password=password)
 

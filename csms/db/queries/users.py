@@ -7,7 +7,7 @@ import msgspec
 from sqlalchemy import Connection, delete, insert, select, update
 
 from csms.db.queries.access import sites_of, sites_text
-from csms.db.tables import user_sessions, users
+from csms.db.tables import user_passkeys, user_sessions, users
 from csms.domain.security.access import Role, Sites
 from csms.domain.security.users import IDLE_MS, NAME, SESSION_MS, is_over
 from v2g.errors import RefusedError
@@ -115,6 +115,7 @@ def adopt(
 def remove(connection: Connection, name: str) -> bool:
     """Delete a person and their sessions; False if there is none."""
     end_sessions(connection, name)
+    remove_passkeys(connection, name)
     return connection.execute(delete(users).where(users.c.name == name)).rowcount > 0
 
 
@@ -139,6 +140,51 @@ def use_step(connection: Connection, name: str, step: int) -> bool:
     """Note the use of a code; False if its step, or a later one, was used before."""
     fresh = (users.c.name == name) & (users.c.factor_step < step)
     return connection.execute(update(users).where(fresh).values(factor_step=step)).rowcount > 0
+
+
+class StoredPasskey(msgspec.Struct, frozen=True, kw_only=True):
+    """A passkey of a person."""
+
+    credential_id: str
+    name: str
+    public_key: str
+    sign_count: int
+    label: str
+    created_ms: int
+
+
+def add_passkey(connection: Connection, passkey: StoredPasskey) -> bool:
+    """Store a passkey; False if it is known."""
+    if find_passkey(connection, passkey.credential_id) is not None:
+        return False
+    connection.execute(insert(user_passkeys).values(msgspec.structs.asdict(passkey)))
+    return True
+
+
+def find_passkey(connection: Connection, credential_id: str) -> StoredPasskey | None:
+    """Return a passkey."""
+    row = connection.execute(select(user_passkeys).where(user_passkeys.c.credential_id == credential_id)).first()
+    return None if row is None else StoredPasskey(**row._mapping)
+
+
+def passkeys(connection: Connection, name: str) -> list[StoredPasskey]:
+    """Return a person's passkeys, oldest first."""
+    wanted = select(user_passkeys).where(user_passkeys.c.name == name).order_by(user_passkeys.c.created_ms)
+    return [StoredPasskey(**row._mapping) for row in connection.execute(wanted)]
+
+
+def count_passkey(connection: Connection, credential_id: str, sign_count: int) -> None:
+    """Store the counter of a passkey."""
+    which = user_passkeys.c.credential_id == credential_id
+    connection.execute(update(user_passkeys).where(which).values(sign_count=sign_count))
+
+
+def remove_passkeys(connection: Connection, name: str, credential_id: str | None = None) -> None:
+    """Delete a passkey of a person, or all (None)."""
+    which = user_passkeys.c.name == name
+    if credential_id is not None:
+        which &= user_passkeys.c.credential_id == credential_id
+    connection.execute(delete(user_passkeys).where(which))
 
 
 def begin_session(connection: Connection, sha256: str, name: str, now_ms: int) -> None:

@@ -61,7 +61,7 @@ from csms.db.tables.telemetry import (
 )
 from csms.db.tables.tokens import token_groups, token_uses, tokens
 from csms.db.tables.transactions import meter_keys, meter_values, transaction_events, transaction_faults, transactions
-from csms.db.tables.users import user_sessions, users
+from csms.db.tables.users import user_passkeys, user_sessions, users
 
 __all__ = [
     "admissions",
@@ -149,6 +149,7 @@ __all__ = [
     "transaction_faults",
     "transaction_plans",
     "transactions",
+    "user_passkeys",
     "user_sessions",
     "users",
     "vehicle_checkpoints",

@@ -23,6 +23,19 @@ users: Final = Table(
     Index(None, "subject", unique=True),
 )
 
+user_passkeys: Final = Table(
+    "user_passkeys",
+    metadata,
+    Column("credential_id", String(1400), primary_key=True),  # base64url
+    Column("name", String(64), nullable=False),
+    Column("public_key", Text, nullable=False),  # COSE, base64url
+    Column("sign_count", BigInteger, nullable=False),
+    Column("label", String(60), nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    ForeignKeyConstraint(["name"], ["users.name"], ondelete="CASCADE"),
+    Index(None, "name"),
+)
+
 user_sessions: Final = Table(
     "user_sessions",
     metadata,

@@ -19,6 +19,7 @@ from csms.domain.security.access import Principal
 from csms.domain.security.users import STEP_S, check_factor, check_password, principal_of, steps_at
 from csms.ocpp.base import Services
 from csms.services.security.openid import OpenIdProvider
+from csms.services.security.passkeys import Passkey, Passkeys, credential_id
 from v2g.errors import RefusedError
 from v2g.observe import Observe
 from v2g.rates import Buckets, caller_at
@@ -76,6 +77,7 @@ class Users:
         self._codes = Buckets(per_s=1 / 300, burst=5)
         self._hashing = asyncio.Semaphore(_HASHES_AT_ONCE)
         self._nobody: str | None = None
+        self.passkeys: Final = Passkeys(services.store_key, services.clock.utc_ms)
         config = services.config.api.openid
         self.provider: Final = (
             None if config is None else OpenIdProvider(config, services.store_key, services.clock.utc_ms)
@@ -123,6 +125,50 @@ class Users:
             raise
         self._addresses.give(address)
         return await self._begin(person.name), following
+
+    async def passkeys_of(self, name: str) -> list[rows.StoredPasskey]:
+        """Return a person's passkeys."""
+        return await self._services.store.read(rows.passkeys, name)
+
+    async def begin_passkey(self, session: UserSession, host: str) -> tuple[str, str]:
+        """Return what the browser is asked for a new passkey, and the cookie of it."""
+        known = [each.credential_id for each in await self.passkeys_of(session.name)]
+        return self.passkeys.begin_adding(session.name, host, known)
+
+    async def add_passkey(
+        self, session: UserSession, password: str, label: str, host: str, cookie: str, answer: str
+    ) -> None:
+        """Let a person log in by a passkey, too. Raises RefusedError."""
+        await self._require_password(session, password)
+        made = self.passkeys.finish_adding(session.name, host, cookie, answer)
+        stored = rows.StoredPasskey(
+            **made._asdict(), name=session.name, label=label.strip()[:60], created_ms=self._services.clock.utc_ms()
+        )
+        if not await self._services.store.run(rows.add_passkey, stored):
+            raise RefusedError("this passkey is known already", reason="passkey")
+
+    async def remove_passkey(self, session: UserSession, credential_id: str) -> None:
+        """Accept one of a person's passkeys no more."""
+        await self._services.store.run(rows.remove_passkeys, session.name, credential_id)
+
+    async def log_in_by_passkey(self, host: str, cookie: str, answer: str, peer: str) -> str:
+        """Return the cookie of a new session of the person whose passkey has signed. Raises RefusedError, Throttled."""
+        address = caller_at(peer)
+        if (wait_s := self._addresses.take(address, self._services.clock.monotonic())) > 0:
+            raise Throttled(math.ceil(wait_s))
+        store = self._services.store
+        try:
+            known = await store.read(rows.find_passkey, credential_id(answer))
+            if known is None:
+                raise RefusedError("this passkey is not known here", reason="passkey", hint="log in with the password")
+            key = Passkey(known.credential_id, known.public_key, known.sign_count)
+            count = self.passkeys.finish_login(host, cookie, answer, key)
+        except RefusedError:
+            self._services.observe(Observe("ocpp", "login_refused", {"by": "passkey", "peer": peer}))
+            raise
+        await store.run(rows.count_passkey, known.credential_id, count)
+        self._addresses.give(address)
+        return await self._begin(known.name)
 
     async def _begin(self, name: str) -> str:
         cookie = secrets.token_urlsafe(32)

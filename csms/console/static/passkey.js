@@ -1,0 +1,25 @@
+// Passkeys: asks the browser's authenticator, and sends its answer by the form of the button.
+"use strict";
+
+async function passkey(button) {
+  const form = button.form, adds = button.dataset.passkey === "add";
+  try {
+    const csrf = new URLSearchParams({ csrf: form.elements.csrf ? form.elements.csrf.value : "" });
+    const answer = await fetch(button.dataset.options, { method: "POST", body: csrf });
+    if (!answer.ok) throw new Error("The back end does not offer passkeys here.");
+    const asked = await answer.json(), from = adds ? "parseCreationOptionsFromJSON" : "parseRequestOptionsFromJSON";
+    const publicKey = PublicKeyCredential[from](asked);
+    const found = await navigator.credentials[adds ? "create" : "get"]({ publicKey });
+    form.elements.credential.value = JSON.stringify(found.toJSON());
+    form.submit();
+  } catch (error) {
+    const said = form.querySelector("[role=alert]");
+    said.textContent = error.name === "NotAllowedError" ? "No passkey was used." : error.message;
+    said.hidden = false;
+  }
+}
+
+for (const button of document.querySelectorAll("[data-passkey]")) {
+  button.hidden = !("PublicKeyCredential" in window && PublicKeyCredential.parseRequestOptionsFromJSON);
+  button.addEventListener("click", () => { if (button.form.reportValidity()) passkey(button); });
+}
