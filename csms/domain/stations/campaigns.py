@@ -231,6 +231,23 @@ def begin(member: Member, request_id: int, now_ms: int) -> Member:
     )
 
 
+def postponable(member: Member, until_ms: int) -> bool:
+    """Return whether a station has scheduled an installation that an emergency of the grid until `until_ms` may meet,
+    and has not yet been asked to wait for its end. One that an operator wants now is left alone."""
+    return (
+        member.state == "Working"
+        and member.status in SCHEDULED
+        and not member.forced
+        and not member.back
+        and member.not_before_ms < until_ms
+    )
+
+
+def postpone(member: Member, request_id: int, until_ms: int, now_ms: int) -> Member:
+    """Return a member that has been asked again, to install after `until_ms`: that is no attempt of its own."""
+    return msgspec.structs.replace(member, status="", request_id=request_id, not_before_ms=until_ms, updated_ms=now_ms)
+
+
 def hear(plan: CampaignPlan, member: Member, status: str, now_ms: int) -> Member:
     """Return a member after a message of its station: UpdateFirmware's answer or a FirmwareStatusNotification.
 

@@ -20,6 +20,8 @@ from csms.domain.stations.campaigns import (
     hear,
     judge,
     overdue,
+    postponable,
+    postpone,
     step,
     step_back,
     turn_back,
@@ -160,7 +162,8 @@ async def advance(services: Services) -> None:
     if not known:
         return
     now_ms = services.clock.utc_ms()
-    emergency = any(each.emergency_until_ms > now_ms for each in await services.grid.stated())
+    until_ms = max((each.emergency_until_ms for each in await services.grid.stated()), default=0)
+    emergency = until_ms > now_ms
     default = services.config.ocpp.time_zone or "UTC"
     for campaign in known:
         scene = _Scene(services.connections.connected(), services.seen.since_ms, now_ms, emergency, default)
@@ -171,6 +174,38 @@ async def advance(services: Services) -> None:
         if turned:
             _report(services, campaign, found.state, found.reason)
         await asyncio.gather(*(_attempt(services, campaign, station_id) for station_id in found.start))
+        if emergency:
+            await _postpone(services, campaign, until_ms, default)
+
+
+async def _postpone(services: Services, campaign: Campaign, until_ms: int, zone: str) -> None:
+    """Ask stations that have scheduled the installation to do it after an emergency of the grid, in their window."""
+    for member in await services.store.read(campaigns.members, campaign.campaign_id):
+        if postponable(member, until_ms):
+            taken = await services.store.run(
+                _take_again, campaign, member.station_id, until_ms, zone, services.clock.utc_ms()
+            )
+            if taken is not None:
+                await _send(services, member.station_id, *taken)
+
+
+def _take_again(
+    connection: Connection, campaign: Campaign, station_id: str, until_ms: int, zone: str, now_ms: int
+) -> tuple[int, Message] | None:
+    """Claim a member to be asked again, unless another node was faster or it has begun; return the request."""
+    member = next(
+        (each for each in campaigns.members(connection, campaign.campaign_id) if each.station_id == station_id), None
+    )
+    if member is None or not postponable(member, until_ms):
+        return None
+    plan, install_ms = campaign.plan, max(until_ms, campaign.plan.install_after_ms or 0)
+    if plan.window is not None:
+        there = _zones(connection).get(station_id, zone)
+        install_ms = parse_window(plan.window).next_open(install_ms, offset_of(zone_of(there)))
+    make = firmware.update_request(plan.image, now_ms, install_ms)
+    request_id, request = requests.open_request(connection, station_id, make, now_ms)
+    campaigns.save_member(connection, campaign.campaign_id, postpone(member, request_id, until_ms, now_ms))
+    return request_id, request
 
 
 class _Scene(NamedTuple):
@@ -229,12 +264,16 @@ def _held(connection: Connection, hours: str | None, members: list[Member], scen
     held = reserved.union(transactions.stations_with_open(connection))
     if hours is not None:
         window = parse_window(hours)
-        zones = {
-            place.station_id: site.zone for site in charging.all_sites(connection) if site.zone for place in site.places
-        }
+        zones = _zones(connection)
         shut = {zone for zone in {scene.zone, *zones.values()} if not _is_open(window, zone, scene.now_ms)}
         held |= {name for name in names if zones.get(name, scene.zone) in shut}
     return held
+
+
+def _zones(connection: Connection) -> dict[str, str]:
+    """Return the time zones of stations whose site has one."""
+    sites = charging.all_sites(connection)
+    return {place.station_id: site.zone for site in sites if site.zone for place in site.places}
 
 
 def _is_open(window: Window, zone: str, now_ms: int) -> bool:
@@ -256,9 +295,12 @@ def _note(
 async def _attempt(services: Services, campaign: Campaign, station_id: str) -> None:
     """Send one station its request, and store the answer."""
     taken = await services.store.run(_take, campaign, station_id, services.clock.utc_ms())
-    if taken is None:
-        return
-    request_id, request = taken
+    if taken is not None:
+        await _send(services, station_id, *taken)
+
+
+async def _send(services: Services, station_id: str, request_id: int, request: Message) -> None:
+    """Send a stored request for an update, and store the answer."""
     try:
         response = await deliver(
             services, station_id, request_id, request, UpdateFirmwareResponse, firmware.UPDATE_FOLLOWS

@@ -1,7 +1,7 @@
 """Functional block L, firmware, beyond the cases of the test lab."""
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from tests.csms.customers import Start, accepted, connector_is, make_certificate
 from tests.csms.scripted_station import Payload, Refused, ScriptedStation
 from v2g.errors import ConfigError, OcppError, RefusedError
 from v2g.ocpp.messages.authorization import IdToken
+from v2g.ocpp.times import format_time
 
 IMAGE = Image(
     location="https://firmware.example/1.2.3.bin",
@@ -405,6 +406,40 @@ async def test_an_emergency_of_the_grid_postpones_a_campaign(backend: Start, tmp
         csms.clock.advance(60)
         await run_periodic(csms.services)
         assert len(stations[first].payloads("UpdateFirmware")) == 2
+
+
+@pytest.mark.requirement("R138")
+async def test_an_emergency_of_the_grid_postpones_what_is_scheduled(backend: Start, tmp_path: Path) -> None:
+    """It is asked again once for each end of the emergency, to install in its window after that; another node that has
+    seen the same does not ask."""
+    feed = PriceFeed(name="day", format="energy-charts", file=tmp_path / "none.json")
+    grid = {"prices": (feed,), "currency": "EUR", "import_limit_w": 50_000, "export_limit_w": 9_000}
+    async with backend(stations=STATIONS, grid=grid) as csms:
+        csms.clock.now_ms = round(NIGHT.replace(hour=22, minute=30).timestamp() * 1000)
+        stations = await fleet(csms)
+        name, now = STATIONS[0].id, STATIONS[1].id
+        plan = replace(PLAN, window="22:00-06:00", cohorts=(1.0,), daily=1.0)
+        number = (await campaigns.create(csms.services, "1.2.3", plan, [name, now])).campaign_id
+        await run_periodic(csms.services)
+        for each in (name, now):
+            await reported(stations[each], updating(stations)[each], "Downloaded", "InstallScheduled")
+        await campaigns.force(csms.services, number, [now])
+        await run_periodic(csms.services)
+        await reported(stations[now], stations[now].payloads("UpdateFirmware")[-1]["requestId"], "InstallScheduled")
+        ends = [csms.clock.utc_ms() + hours * 3_600_000 for hours in (2, 2, 9)]
+        for until_ms in ends:
+            await csms.services.grid.state(SourceSignal(source="prices:day", emergency_until_ms=until_ms))
+            await run_periodic(csms.services)
+            await run_periodic(csms.services)
+            asked = stations[name].payloads("UpdateFirmware")[-1]["requestId"]
+            await reported(stations[name], asked, "Downloaded", "InstallScheduled")
+        sent = [each["firmware"].get("installDateTime") for each in stations[name].payloads("UpdateFirmware")]
+        evening = NIGHT.replace(hour=22, minute=0) + timedelta(days=1)
+        assert sent == [None, format_time(ends[0]), format_time(round(evening.timestamp() * 1000))]
+        assert len(stations[now].payloads("UpdateFirmware")) == 2, "what an operator wants now is not postponed"
+        await reported(stations[name], asked, "Installing", "Installed")
+        (member,) = [each for each in await csms.services.store.run(rows.members, number) if each.station_id == name]
+        assert (member.installed_ms > 0, member.attempts) == (True, 1)
 
 
 @pytest.mark.requirement("R136")
