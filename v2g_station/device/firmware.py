@@ -69,7 +69,7 @@ class UpdateConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     window: Annotated[str, Meta(max_length=11, examples=["22:00-06:00"])] = "22:00-06:00"
     """Local time (ClockCtrlr.TimeZone) at which updates are installed that the CSMS gives no time for; from a time to
     the same: always (R138)."""
-    confirm_s: Annotated[float, Meta(gt=0, le=86_400)] = 60.0
+    confirm_s: Annotated[float, Meta(gt=0, le=86_400)] = 50.0
     """Time within which the CSMS must accept a charger with new firmware; else the old one is restored (R135)."""
 
     def __post_init__(self) -> None:

@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from tests.power_cuts import PowerCuts, laid_out
 from tests.station.bench import Bench
 from tests.station.device.file_server import FileServer, file_server
 from tests.station.updates import IMAGE, update
@@ -18,7 +20,7 @@ from v2g.errors import InstallError
 from v2g.io.runtime.clock import Clock
 from v2g_station.blocks.evse import Fact
 from v2g_station.blocks.firmware import Activate, CancelFirmware, ConfirmInstall, Download, Install
-from v2g_station.device.firmware import Firmware, UpdateConfig
+from v2g_station.device.firmware import Firmware, State, UpdateConfig
 from v2g_station.device.installer import CommandInstaller, CommandsConfig, FolderInstaller
 
 WORK = (Download, Install, Activate, ConfirmInstall, CancelFirmware)
@@ -335,3 +337,31 @@ async def test_what_is_started_is_durable_before(tmp_path: Path, monkeypatch: py
     assert synced[-1] == "slots named switched"
     assert all(each.endswith("as before") for each in synced[:-1])
     assert installer.boot() == "b"
+
+
+@pytest.mark.requirement("R133")
+@pytest.mark.parametrize("accepts", [True, False])
+async def test_a_power_cut_at_any_write_leaves_a_whole_slot(
+    server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, accepts: bool
+) -> None:
+    """Of a whole update, or one that is taken back: download, both slots, boot loader and state. The slot that starts
+    next has the old image or the new one, whole; for good only one that was confirmed."""
+    (old := (device := tmp_path / "device") / "slots" / "a" / "image").parent.mkdir(parents=True)
+    old.write_bytes(b"old")
+    found = Device(device, server, accepts=accepts)
+    found.want()
+    cuts = PowerCuts(device)
+    with cuts.recording(monkeypatch):
+        reported = await found.live()
+    assert reported[-1] == ("Installed" if accepts else "InstallationFailed")
+    assert len(cuts.states) > 30
+    for number, state in enumerate(cuts.states):
+        folder = laid_out(state, tmp_path / str(number))
+        starts = FolderInstaller(folder / "slots", restart=lambda: None)
+        started = (starts.folder / starts.boot() / "image").read_bytes()
+        assert started in (b"old", IMAGE), (number, sorted(state))
+        permanent = (starts.folder / starts.boot() / "image").read_bytes()  # the trial is once
+        assert permanent in ((b"old", IMAGE) if accepts else (b"old",)), (number, sorted(state))
+        if "update.json" in state:
+            assert msgspec.json.decode(state["update.json"], type=State).request_id == 1
+    assert permanent == (IMAGE if accepts else b"old")

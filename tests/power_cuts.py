@@ -1,0 +1,85 @@
+"""What a power cut may leave on a disk, at every write of a piece of code.
+
+Only what was synced is sure: the content of a file by `fsync` of it, the names in a folder by `fsync` of that. Of the
+rest nothing may be left, or all names without content, or all: three states before and after each `fsync`, renaming
+and deletion.
+"""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+State = dict[str, bytes]
+"""File, relative to the folder, and its content."""
+
+
+class PowerCuts:
+    """The states that a power cut may leave of one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._names: dict[str, dict[str, int]] = {}
+        self._contents: dict[int, bytes] = {}
+        self.states: list[State] = []
+        for place, _, files in os.walk(folder):
+            self._names[place] = _listed(Path(place))
+            for each in files:
+                path = Path(place, each)
+                self._contents[path.stat().st_ino] = path.read_bytes()
+
+    @contextlib.contextmanager
+    def recording(self, patch: pytest.MonkeyPatch) -> Iterator["PowerCuts"]:
+        """Record the states of what runs meanwhile."""
+        with patch.context() as within:
+            for name in ("replace", "rename", "unlink", "remove"):
+                within.setattr(os, name, self._around(getattr(os, name)))
+            within.setattr(os, "fsync", self._around(os.fsync, self._sync))
+            yield self
+
+    def _around(
+        self, work: Callable[..., Any], note: Callable[[int], None] = lambda _descriptor: None
+    ) -> Callable[..., Any]:
+        def done(*arguments: Any, **more: Any) -> Any:
+            self._cut()
+            result = work(*arguments, **more)
+            note(*arguments[:1])
+            self._cut()
+            return result
+
+        return done
+
+    def _sync(self, descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        if path.is_dir():
+            self._names[str(path)] = _listed(path)
+        elif path.exists():
+            self._contents[path.stat().st_ino] = path.read_bytes()
+
+    def _cut(self) -> None:
+        folders = {place: _listed(Path(place)) for place, _, _ in os.walk(self._folder)}
+        lost = {place: self._names.get(place, {}) for place in folders}
+        for names, all_content in ((lost, False), (folders, False), (folders, True)):
+            state = {}
+            for place, files in names.items():
+                for name, inode in files.items():
+                    path = Path(place, name)
+                    content = path.read_bytes() if all_content else self._contents.get(inode, b"")
+                    state[str(path.relative_to(self._folder))] = content
+            if state not in self.states[-6:]:
+                self.states.append(state)
+
+
+def laid_out(state: State, folder: Path) -> Path:
+    """Write a state into a folder."""
+    for name, content in state.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def _listed(folder: Path) -> dict[str, int]:
+    return {each.name: each.stat().st_ino for each in folder.iterdir() if each.is_file()}
