@@ -20,6 +20,7 @@ from v2g_cli.csms import battery as csms_battery
 from v2g_cli.csms import billing as csms_billing
 from v2g_cli.csms import books as csms_books
 from v2g_cli.csms import campaigns as csms_campaigns
+from v2g_cli.csms import csv_files as csms_csv_files
 from v2g_cli.csms import fleets as csms_fleets
 from v2g_cli.csms import passwords as csms_passwords
 from v2g_cli.csms import report as csms_report
@@ -70,6 +71,7 @@ app.add_typer(csms_books.app, name="books")
 app.add_typer(csms_attestation.app, name="attestation")
 app.add_typer(csms_campaigns.app, name="campaigns")
 app.add_typer(csms_campaigns.inventory_app)
+app.add_typer(csms_csv_files.app, name="csv")
 app.add_typer(csms_fleets.app)
 app.add_typer(csms_passwords.app)
 app.add_typer(csms_report.app)
