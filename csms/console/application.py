@@ -35,6 +35,7 @@ from csms.console import (
     reference,
     sessions,
     stations,
+    tokens,
     vehicles,
 )
 from csms.console.present import environment
@@ -50,6 +51,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *bundles.ROUTES,
     *energy.ROUTES,
     *vehicles.ROUTES,
+    *tokens.ROUTES,
     *money.ROUTES,
     *administration.ROUTES,
     *reference.ROUTES,

@@ -31,6 +31,8 @@ STATUS: Final[Mapping[str, str]] = {
     "waiting": "dull",
     "released": "good",
     "rejected": "dull",
+    "Accepted": "good",
+    "Blocked": "bad",
     "Running": "busy",
     "Working": "busy",
     "Watched": "busy",

@@ -6,6 +6,7 @@ from csms.api.diagnostics import events
 from csms.api.http.operations import Operation
 from csms.api.http.pipeline import Answer
 from csms.api.http.problems import ApiError, missing
+from csms.api.security import station_security
 from csms.api.stations import admission, device_model, remote_control, stations
 from csms.api.transactions import transactions
 from csms.console.visit import ROOT, Visit, action, page, place
@@ -40,9 +41,19 @@ async def one_station(visit: Visit) -> Answer:
             raise missing("station")
     if visit.may(transactions.list_transactions):
         running = await visit.ask(transactions.list_transactions, station_id=name, active=True, limit=20)
+    secured = []
+    if visit.may(station_security.list_security_events):
+        secured = await visit.ask(station_security.list_security_events, station_id=name, limit=10)
     variables, more = await visit.page(device_model.list_variables, station_id=name, limit=200, **visit.asked("cursor"))
     return visit.show(
-        "station.html", name=name, station=found, faults=faults, running=running, variables=variables, next=more
+        "station.html",
+        name=name,
+        station=found,
+        faults=faults,
+        running=running,
+        variables=variables,
+        next=more,
+        secured=secured,
     )
 
 

@@ -253,3 +253,29 @@ async def test_the_interface_is_described_for_people_offline_without_login(ask: 
             assert each["summary"] in shown
     assert (await stranger.get("/console/api-docs/nothing")).status == 404
     assert not re.findall(r'(?:src|href)="(?:https?:)?//', first.body.decode()), "nothing of other hosts"
+
+
+async def test_tokens_are_allowed_and_blocked_and_no_known_one_is_overwritten(ask: ApiClient) -> None:
+    ada, bob = await employ(ask, "ada", Role.OPERATOR), await employ(ask, "bob", Role.VIEWER)
+    assert (await bob.get("/console/tokens")).status == 403
+    await ada.send("/console/tokens", {"token": "04A1/B2", "type": "ISO14443", "group": "fleet"})
+    assert "04A1/B2 ISO14443 Accepted fleet" in text_of(await ada.get("/console/tokens?group_id=fleet"))
+    await ada.send("/console/tokens", {"token": "04a1/b2", "type": "ISO14443"})
+    assert "known already" in text_of(await ada.get("/console/tokens"))
+    body = (await ada.get("/console/tokens")).body.decode()
+    (path,) = re.findall(r'action="(/console/tokens/[^"]+/04A1[^"]+/status)"', body)
+    await ada.send(path, {"status": "Blocked"})
+    page = text_of(await ada.get("/console/tokens"))
+    assert "04A1/B2: Blocked" in page
+    assert "04A1/B2 ISO14443 Blocked fleet" in page
+
+
+async def test_a_stations_security_events_are_shown_to_whom_they_concern(ask: ApiClient) -> None:
+    station = await ask.backend.booted()
+    event = {"type": "TamperDetectionActivated", "timestamp": "2026-01-01T00:00:00Z", "techInfo": "<b>lid</b>"}
+    await station.call("SecurityEventNotification", event)
+    ada, bob = await employ(ask, "ada", Role.VIEWER), await employ(ask, "bob", Role.INSTALLER)
+    page = await ada.get(f"/console/stations/{STATION}")
+    assert "TamperDetectionActivated <b>lid</b>" in text_of(page)
+    assert "<b>lid" not in page.body.decode()
+    assert "Tamper" not in text_of(await bob.get(f"/console/stations/{STATION}"))
