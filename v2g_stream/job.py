@@ -13,15 +13,36 @@ import msgspec
 from pyflink.common import Duration, Encoder, Types, WatermarkStrategy
 from pyflink.common.serialization import SimpleStringSchema
 from pyflink.common.watermark_strategy import TimestampAssigner
-from pyflink.datastream import CheckpointingMode, KeyedProcessFunction, RuntimeContext, StreamExecutionEnvironment
+from pyflink.datastream import (
+    CheckpointingMode,
+    FilterFunction,
+    KeyedProcessFunction,
+    RuntimeContext,
+    StreamExecutionEnvironment,
+)
 from pyflink.datastream.connectors.file_system import FileSink, FileSource, RollingPolicy, StreamFormat
 from pyflink.datastream.state import ValueStateDescriptor
 
 from v2g.battery.detectors import Settings
-from v2g_stream.keyed import Stream, due_ms, offered, passed, record_of
+from v2g_stream.keyed import Stream, due_ms, is_record, offered, passed, record_of
 
 _decode = msgspec.json.Decoder(Stream).decode
 _encode = msgspec.json.Encoder().encode
+
+
+class Readable(FilterFunction):  # type: ignore[misc]
+    """Leaves out lines that are no records, and counts them: one of them would end the job at each of its restarts."""
+
+    def open(self, context: RuntimeContext) -> None:
+        """See FilterFunction."""
+        self._unreadable = context.get_metrics_group().counter("unreadable")
+
+    def filter(self, value: str) -> bool:
+        """Return whether a line is a record."""
+        readable = is_record(value.encode())
+        if not readable:
+            self._unreadable.inc()
+        return readable
 
 
 class Times(TimestampAssigner):  # type: ignore[misc]
@@ -73,7 +94,8 @@ def main() -> None:
     times = WatermarkStrategy.for_bounded_out_of_orderness(Duration.of_seconds(given.lateness_s))
     lines = env.from_source(_source(given.input), WatermarkStrategy.no_watermarks(), "records")
     found = (
-        lines.assign_timestamps_and_watermarks(times.with_timestamp_assigner(Times()))
+        lines.filter(Readable())
+        .assign_timestamps_and_watermarks(times.with_timestamp_assigner(Times()))
         .key_by(_vehicle, key_type=Types.STRING())
         .process(Detect(settings), output_type=Types.STRING())
     )

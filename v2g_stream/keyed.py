@@ -45,6 +45,15 @@ def record_of(document: bytes) -> StoredRecord:
     return StoredRecord(read.ev, read.boot, read.seq, read.utc_ms, read.context, values, document)
 
 
+def is_record(document: bytes) -> bool:
+    """Return whether a line can be read; anybody who may write to the topic can write another one."""
+    try:
+        record_of(document)
+    except (msgspec.DecodeError, OverflowError):
+        return False
+    return True
+
+
 def due_ms(at_ms: int) -> int:
     """Return when (event time) a record is taken."""
     return (at_ms // STEP_MS + 1) * STEP_MS

@@ -142,7 +142,8 @@ def test_a_task_manager_that_is_killed_costs_no_finding_and_doubles_none(
 ) -> None:
     lines = fleet(VEHICLES, SECONDS)
     records, findings = tmp_path / "records.jsonl", tmp_path / "findings"
-    records.write_bytes(b"".join(line + b"\n" for line in lines))
+    given = [*lines[:1000], b"no record", b'{"ev": 1}', b"\xff\xfe", b"", *lines[1000:]]
+    records.write_bytes(b"".join(line + b"\n" for line in given))
     begun = time.process_time()
     expected = embedded(lines)
     embedded_s = time.process_time() - begun

@@ -6,7 +6,7 @@ import pytest
 
 from tests.stream.fleet import LATE_MS, embedded, fleet
 from v2g.battery.detectors import Settings
-from v2g_stream.keyed import Stream, offered, passed, record_of
+from v2g_stream.keyed import Stream, is_record, offered, passed, record_of
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -27,6 +27,21 @@ def test_records_out_of_order_and_repeated_give_the_same_findings(seed: int) -> 
     expected = embedded(lines)
     assert sorted(found) == expected
     assert len(expected) > 3
+
+
+@pytest.mark.parametrize(
+    "line", [b"", b"no record", b"[]", b'{"ev": 1}', b"\xff\xfe", b"[" * 10_000, fleet(1, 1)[0][:-1]]
+)
+def test_what_is_no_record_is_known_as_such(line: bytes) -> None:
+    assert not is_record(line)
+
+
+def test_numbers_of_any_size_are_records_or_not() -> None:
+    (line,) = fleet(1, 1)
+    huge = line.replace(b'"signals":{', b'"signals":{"x":' + b"9" * 400 + b",")
+    assert is_record(line)
+    assert huge != line
+    assert isinstance(is_record(huge), bool)
 
 
 def test_what_the_watermark_has_not_passed_waits() -> None:
