@@ -669,6 +669,10 @@ REPORTS: Final[Mapping[str, tuple[Event, ...]]] = {
         Event("tls.crls_renewed", "file entries:int"),
     ),
     "gateway": (
+        Event("firmware.update_began", "number:int"),
+        Event("firmware.update_confirmed", "number:int"),
+        Event("firmware.update_failed", "number:int reason", "error"),
+        Event("firmware.update_refused", "error", "warning"),
         Event(
             "telemetry.battery_finding",
             "kind* severity* raised:bool* value:float* limit:float* cell:int* context",

@@ -236,6 +236,13 @@ class Gateway:
 
             metrics = MetricsFile(self._config.metrics_file, self._read, self._config.outbox.parent)
             self._outflow.keep("telemetry metrics", metrics.run)
+        if self._config.update is not None:
+            from v2g_gateway.update import Updater  # only where it is used
+
+            folder = self._config.outbox.with_suffix(".update")
+            self._outflow.keep(
+                "update", Updater(self._config.update, folder, self._answers, self._clock.utc_ms, self._observe).run
+            )
         self._outflow.keep("telemetry delivery", self._deliver)
         data: dict[str, Scalar] = {
             "transport": "http" if self._config.mqtt is None else "mqtt",
@@ -496,6 +503,10 @@ class Gateway:
                 backoff.reset()
             else:
                 answers = 0
+
+    async def _answers(self) -> bool:
+        """Return whether the back end answers now."""
+        return self._delivery.working.is_set() or await self._first_answers()
 
     async def _first_answers(self) -> bool:
         """Ask over the first uplink, connected for this question only: both may reach the same broker, which keeps one

@@ -21,9 +21,9 @@ from v2g_station.device.card_readers import CardReaders, Reader
 from v2g_station.device.certificates import CertificateFiles, Own, seeds
 from v2g_station.device.device import Machine, web_context
 from v2g_station.device.display import Display
-from v2g_station.device.firmware import Firmware, UpdateConfig
+from v2g_station.device.firmware import Firmware
 from v2g_station.device.firmware_publisher import Publisher
-from v2g_station.device.installer import CommandInstaller, FolderInstaller, Installer, RaucInstaller
+from v2g_station.device.installer import open_installer
 from v2g_station.device.logs import LogSources, LogUploads
 from v2g_station.device.sleeping import Sleeping
 from v2g_station.kernel.layout import EvseLayout
@@ -79,7 +79,12 @@ def charger_machine(
         firmware = Firmware(
             config.update,
             folder_maker(config.update.folder or home / "firmware"),
-            _installer(config.update),
+            open_installer(
+                config.update.rauc,
+                config.update.commands,
+                config.update.slots,
+                restart=lambda: os.kill(os.getpid(), signal.SIGTERM),
+            ),
             notify=notify,
             accepted=accepted,
             context=context,
@@ -135,14 +140,3 @@ def folder_maker(folder: Path) -> Callable[[], Path]:
         return folder
 
     return make
-
-
-def _installer(config: UpdateConfig) -> Installer:
-    if config.rauc is not None:
-        return RaucInstaller(config.rauc)
-    if config.commands is not None:
-        return CommandInstaller(config.commands)
-    assert config.slots is not None
-    bench = FolderInstaller(config.slots, restart=lambda: os.kill(os.getpid(), signal.SIGTERM))
-    bench.boot()
-    return bench

@@ -278,6 +278,20 @@ class FolderInstaller:
         return "b" if text == "b" else "a"
 
 
+def open_installer(
+    rauc: RaucConfig | None, commands: CommandsConfig | None, slots: Path | None, *, restart: Callable[[], None]
+) -> Installer:
+    """Return the configured installer; `restart` is what slots in folders have for a restart. One of the others."""
+    if rauc is not None:
+        return RaucInstaller(rauc)
+    if commands is not None:
+        return CommandInstaller(commands)
+    assert slots is not None
+    bench = FolderInstaller(slots, restart=restart)
+    bench.boot()
+    return bench
+
+
 def _digest(file: Path) -> bytes:
     with file.open("rb") as read:
         return hashlib.file_digest(read, "sha256").digest()

@@ -71,6 +71,19 @@ class Releases:
         sync_directory(image.parent)
         return release.digest
 
+    def newest(self) -> Release | None:
+        """Return the newest release for this hardware, None if nothing is newer than what has run here.
+
+        Raises as `fetch`.
+        """
+        from v2g.io.ota.trusted import TrustedReleases
+
+        config, installed = self._config, self._installed()
+        repository = TrustedReleases(config.root, config.url, self._folder() / "releases", self._context)
+        fitting = [each for each in repository.every() if config.hardware in each.facts.hardware]
+        newest = max(fitting, key=lambda each: each.facts.number, default=None)
+        return None if newest is None or newest.facts.number <= installed else newest
+
     def check(self, digest: bytes) -> None:
         """Raise InstallError unless the downloaded image may still be installed here."""
         release = self._downloaded()

@@ -14,7 +14,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+from securesystemslib.exceptions import StorageError
 from tuf.api import exceptions
+from tuf.api.metadata import Metadata, Targets
 from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
 from v2g.errors import InstallError, StoreError, TransferError
@@ -61,6 +63,16 @@ class TrustedReleases:
         updater = self._updater = self._updater or self._refreshed()
         target = updater.get_targetinfo(name)
         return None if target is None else read_release(name, target.length, target.hashes, target.custom)
+
+    def every(self) -> list[Release]:
+        """Return all images by the newest metadata, without patches. Raises as `find`."""
+        self._updater = self._refreshed()
+        try:
+            listed = Metadata[Targets].from_file(str(self._folder / "targets.json")).signed.targets
+        except (exceptions.RepositoryError, StorageError) as error:  # it was verified a moment ago
+            raise StoreError(f"{self._folder}: {error}") from None
+        found = [read_release(name, each.length, each.hashes, each.custom) for name, each in listed.items()]
+        return [each for each in found if each.facts.patch_of is None]
 
     def _refreshed(self) -> Updater:
         bootstrap = self._first_root()

@@ -1,0 +1,175 @@
+"""A gateway that follows a repository of releases by its own connection: gateway and back end as programs, slots as
+folders; the supervisor that starts the gateway again stands for a boot loader."""
+
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from pki_tools.tree import PkiTree
+from tests.csms.conftest import start
+from tests.csms.fixtures import Start
+from tests.gateway.program import Supervised, supervised
+from tests.io.ota.maker import HARDWARE, Maker
+from tests.station.device.file_server import FileServer, file_server
+
+__all__ = ["start"]
+
+pytestmark = pytest.mark.requirement("R133", "R135", "R139", "R140")
+
+GATEWAY = (sys.executable, "-m", "v2g_gateway")
+CONFIG = """ev = "EV-1"
+outbox = "o.db"
+[can]
+interface = "virtual"
+[http]
+url = "https://localhost:{port}/telemetry"
+ca = "{pki}/csms/root.pem"
+chain = "{pki}/csms/gateway/chain.pem"
+key = "{pki}/csms/gateway/leaf.key"
+[update]
+slots = "slots"
+window = "00:00-00:00"
+every_s = 1
+confirm_s = {confirm_s}
+[update.releases]
+root = "1.root.json"
+url = "{url}/releases"
+hardware = "{hardware}"
+"""
+
+
+class Site:
+    """A gateway's folder, and the maker's web server."""
+
+    def __init__(self, folder: Path, pki: PkiTree, server: FileServer) -> None:
+        self.folder, self._pki, self._server = folder, pki, server
+        (folder / "maker").mkdir()
+        self.maker = Maker(folder / "maker")
+        (folder / "slots" / "a").mkdir(parents=True)
+        (folder / "slots" / "a" / "image").write_bytes(b"first")
+
+    def config(self, port: int, *, confirm_s: float = 30.0) -> str:
+        """Return the gateway's configuration, for a back end at a port."""
+        values = {"port": port, "pki": self._pki.directory, "url": self._server.url, "hardware": HARDWARE}
+        return CONFIG.format(**values, confirm_s=confirm_s)
+
+    def release(self, number: int, *hardware: str) -> None:
+        """Release an image, and publish."""
+        self.make(number, *hardware)
+        self.mirror()
+
+    def make(self, number: int, *hardware: str) -> None:
+        """Release an image that the web server has not yet."""
+        self.maker.release(f"gateway-{number}.img", number, *hardware, image=b"image %d" % number)
+
+    def mirror(self, **forged: bytes) -> None:
+        """Let the web server have what the maker has, but for what an attacker puts there by name."""
+        (self.folder / "1.root.json").write_bytes(self.maker.root.read_bytes())
+        for each in self.maker.repository.folder.rglob("*"):
+            if each.is_file():
+                name = each.relative_to(self.maker.repository.folder)
+                self._server.files[f"/releases/{name}"] = forged.get(each.name, each.read_bytes())
+
+    def serve(self, name: str, content: bytes) -> None:
+        """Let the web server have something else."""
+        self._server.files[f"/releases/{name}"] = content
+
+    @property
+    def active(self) -> bytes:
+        """The image of the permanent slot."""
+        path = self.folder / "slots" / "active"
+        return (self.folder / "slots" / (path.read_text() if path.exists() else "a") / "image").read_bytes()
+
+    @property
+    def runs(self) -> bytes:
+        """The image of the running slot."""
+        return (self.folder / "slots" / (self.folder / "slots" / "runs").read_text() / "image").read_bytes()
+
+
+@pytest_asyncio.fixture
+async def site(tmp_path: Path, pki: PkiTree) -> AsyncIterator[Site]:
+    (folder := tmp_path / "gateway").mkdir()
+    with file_server() as server:
+        yield Site(folder, pki, server)
+
+
+def told(gateway: Supervised, name: str) -> list[dict[str, Any]]:
+    return [each["data"] for each in gateway.events(name)]
+
+
+async def test_it_installs_newer_releases_and_confirms_them(start: Start, site: Site) -> None:
+    async with start() as csms:
+        site.release(1)
+        async with supervised(site.folder, *GATEWAY, config=site.config(csms.csms.ports["api"])) as gateway:
+            await gateway.until("update_confirmed", 1)
+            assert (site.active, site.runs) == (b"image 1", b"image 1")
+            site.release(2)
+            await gateway.until("update_confirmed", 2)
+            assert (site.active, site.runs) == (b"image 2", b"image 2")
+            assert told(gateway, "update_confirmed") == [{"number": 1}, {"number": 2}]
+            assert len(gateway.ended_at) == 2, "one restart each"
+            assert told(gateway, "update_refused") == []
+
+
+async def test_without_a_back_end_it_goes_back_and_does_not_try_that_release_again(start: Start, site: Site) -> None:
+    site.release(1)
+    async with supervised(site.folder, *GATEWAY, config=site.config(9, confirm_s=2)) as gateway:
+        await gateway.until("update_failed", 1)
+        assert told(gateway, "update_failed") == [{"number": 1, "reason": "the back end does not answer within 2 s"}]
+        assert (site.active, site.runs) == (b"first", b"first")
+        starts = len(gateway.pids)
+        site.release(2)
+        await gateway.until("update_failed", 2)
+        assert told(gateway, "update_failed")[1]["number"] == 2
+        assert len(gateway.pids) == starts + 2, "2 was tried and taken back, 1 was not tried again"
+        assert site.active == b"first"
+
+
+REFUSED = {
+    "a forged list": "files of the repository's metadata do not belong together",
+    "other content": "this is not the file that is released as gateway-3.img",
+    "older": "the repository's metadata are older than what was seen before",
+}
+
+
+@pytest.mark.parametrize("attack", REFUSED)
+async def test_what_is_not_released_for_it_is_refused_before_it_is_installed(
+    start: Start, site: Site, attack: str
+) -> None:
+    async with start() as csms:
+        site.release(2)
+        older = {each.name: each.read_bytes() for each in site.maker.path("").glob("*.json")}
+        async with supervised(site.folder, *GATEWAY, config=site.config(csms.csms.ports["api"])) as gateway:
+            await gateway.until("update_confirmed", 1)
+            match attack:
+                case "a forged list":
+                    site.make(3)
+                    site.maker.forge("2.targets.json", "ab", version=2)
+                    site.mirror()
+                case "other content":
+                    site.make(3)
+                    site.mirror(**{"gateway-3.img": b"image X"})
+                case _:
+                    site.release(3)
+                    await gateway.until("update_confirmed", 2)
+                    for name, content in older.items():
+                        site.serve(f"metadata/{name}", content)
+            before = site.runs
+            await gateway.until("update_refused", 2)  # it is looked at again and again
+            assert site.runs == before
+            assert not (site.folder / "slots" / "once").exists()
+            errors = [each["error"] for each in told(gateway, "update_refused")]
+            assert all(REFUSED[attack] in each for each in errors), errors
+
+
+async def test_it_takes_the_newest_for_its_hardware(start: Start, site: Site) -> None:
+    async with start() as csms:
+        site.release(3)
+        site.release(4, "ac22")
+        async with supervised(site.folder, *GATEWAY, config=site.config(csms.csms.ports["api"])) as gateway:
+            await gateway.until("update_confirmed", 1)
+            assert told(gateway, "update_confirmed") == [{"number": 3}]
