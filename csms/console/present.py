@@ -6,9 +6,10 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from csms.console.languages import Templates, Translated
 from csms.console.visit import segment
 from v2g.text import printable
 from v2g.units import decimals_of
@@ -56,8 +57,8 @@ BOUNDS: Final[Mapping[str, str]] = {
 
 def environment(zone: tzinfo) -> Environment:
     """Return the templates. Every text is escaped, and its invisible characters are shown; times are of `zone`."""
-    made = Environment(
-        loader=PackageLoader("csms.console"),
+    made = Templates(
+        loader=Translated(),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

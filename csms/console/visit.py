@@ -22,6 +22,7 @@ from csms.api.http.operations import Method, Operation, Page, Reply
 from csms.api.http.pipeline import Answer, HttpRequest, RequestPipeline, audit, audited, may_see_tokens
 from csms.api.http.problems import ApiError, describe, details
 from csms.api.http.site_limits import carry_out, may_ask, refusal
+from csms.console.languages import language_of
 from csms.domain.diagnostics.frames import without_tokens
 from csms.domain.security.access import Principal
 from csms.ocpp.base import Services
@@ -216,7 +217,8 @@ class Visit:
         """Return a page."""
         notice = self._notice()
         values = {"visit": self, "session": self.session, "notice": notice, "now_ms": self.now_ms, **context}
-        page: Answer = Template(template, context=values, status_code=status)
+        language = language_of(self.request.headers.get("accept-language", ""))
+        page: Answer = Template(f"{language}/{template}", context=values, status_code=status)
         if notice is not None:
             page.cookies.append(_cookie(_NOTICE, "", 0))
         return page

@@ -1,0 +1,80 @@
+"""Translations of templates: a catalogue of texts for each language, in `texts`; what it lacks stays English.
+
+A text of a catalogue is what stands between two tags, or the label that a macro gets. So templates stay readable, and
+a translator needs no more than a file.
+"""
+
+import importlib.resources
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from functools import cache, partial
+from typing import Final
+
+from jinja2 import BaseLoader, Environment, PackageLoader
+from markupsafe import escape
+
+ENGLISH: Final = "en"
+
+_TEXTS: Final = (
+    re.compile(r"(?<=>)(\s*)([^<>{}]*[^<>{}\s])(\s*)(?=<)"),
+    re.compile(r'((?:figure|scroll)\(|link\(visit, "\w+", )"([^"{}<>]+)"()'),
+    re.compile(r'((?:aria-label|placeholder)=)"([^"{}<>]+)"()'),
+)
+
+
+@cache
+def catalogues() -> Mapping[str, Mapping[str, str]]:
+    """Return the texts of each language but English."""
+    folder = importlib.resources.files("csms.console") / "texts"
+    files = [each for each in folder.iterdir() if each.name.endswith(".toml")]
+    return {each.name.removesuffix(".toml"): tomllib.loads(each.read_text("utf-8")) for each in files}
+
+
+def language_of(accepted: str) -> str:
+    """Return the first language that a browser accepts (Accept-Language) and that there is."""
+    for each in accepted[:200].split(","):
+        tag = each.partition(";")[0].strip().partition("-")[0].lower()
+        if tag == ENGLISH or tag in catalogues():
+            return tag
+    return ENGLISH
+
+
+def texts_of(source: str) -> set[str]:
+    """Return the texts of a template that can be translated."""
+    return {" ".join(found[2].split()) for pattern in _TEXTS for found in pattern.finditer(source)}
+
+
+class Translated(BaseLoader):
+    """Templates of the console by language and name, such as `de/login.html`; without a language in English."""
+
+    def __init__(self) -> None:
+        self._templates = PackageLoader("csms.console")
+
+    def get_source(self, environment: Environment, template: str) -> tuple[str, str | None, Callable[[], bool] | None]:
+        """See BaseLoader."""
+        language, _, name = template.rpartition("/")
+        source, file, fresh = self._templates.get_source(environment, name)
+        texts = catalogues().get(language)
+        if texts is not None:
+            source = source.replace('<html lang="en">', f'<html lang="{language}">')
+            for pattern in _TEXTS:
+                source = pattern.sub(partial(_said, texts), source)
+        return source, file, fresh
+
+
+def _said(texts: Mapping[str, str], found: re.Match[str]) -> str:
+    said = texts.get(" ".join(found[2].split()))
+    if said is None:
+        return found[0]
+    quote = '"' if found[0].endswith('"') else ""
+    return f"{found[1]}{quote}{escape(said)}{quote}{found[3]}"
+
+
+class Templates(Environment):
+    """An environment whose templates extend and import those of their own language."""
+
+    def join_path(self, template: str, parent: str) -> str:
+        """See Environment."""
+        language, slash, _ = parent.rpartition("/")
+        return f"{language}{slash}{template}"
