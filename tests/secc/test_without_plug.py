@@ -4,148 +4,19 @@ TLS is a pipe; sessions, books and hardware are the programs' own, coil and cont
 """
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from evcc.app import Vehicle
-from evcc.app import assemble as assemble_vehicle
-from evcc.config import load_config as load_vehicle
 from evcc.session.ports import ContactorState
 from pki_tools.tree import PkiTree
-from secc.charger import Charger
-from tests.secc.bench_program import made
-from tests.secc.runner_pair import Pipe
-from v2g.energy.grid_signal import GridSignal, SignalSlot
-from v2g.io.runtime.clock import Clock
-from v2g.io.runtime.events import EventLog
+from tests.secc.stand import charge, stand
 from v2g.observe import Observe
 
-QUICK = 'medium = "medium"\n'
 WPT = '[charger]\nservices = [3]\npoll_hold_s = 0.05\n{charger}\n[hardware]\nkind = "wpt"\n{hardware}\n'
 ACDP = '[charger]\nservices = [7, 4]\npoll_hold_s = 0.05\n{charger}\n[hardware]\nkind = "acdp"\n{hardware}\n'
 FAST_ARM = "[hardware.simulated.pantograph]\nspeed_mm_per_s = 20000.0\n"
-SITE = '[site]\ncontracts = ["DEV2GC00000001"]\nsignal_file = "grid.json"\n'
-
-
-class Recorder:
-    """An event log that keeps what one side observes."""
-
-    def __init__(self, side: str, stand: "Stand", log: EventLog) -> None:
-        self._side, self._stand, self.tracer = side, stand, log.tracer
-
-    def __call__(self, event: Observe) -> None:
-        self._stand.seen.append((self._side, event))
-        self._stand.on_event(self._side, event)
-
-
-class Stand:
-    """Both programs' insides, and what they observed."""
-
-    def __init__(self, charger: Charger, vehicle: Vehicle, pki: PkiTree) -> None:
-        (self.controller,) = charger.controllers
-        self.charger, self.vehicle, self._pki = charger, vehicle, pki
-        self.seen: list[tuple[str, Observe]] = []
-        self.on_event: Callable[[str, Observe], None] = lambda side, event: None
-        self.controller.observe = Recorder("secc", self, vehicle.observe)
-        vehicle.observe = Recorder("evcc", self, vehicle.observe)  # type: ignore[assignment]
-
-    def named(self, side: str, stage: str, name: str) -> list[dict[str, Any]]:
-        return [e.data for where, e in self.seen if (where, e.stage, e.name) == (side, stage, name)]
-
-    @property
-    def device(self) -> Any:
-        """The coil or pantograph at the charger."""
-        return self.controller.hardware._device  # type: ignore[attr-defined]
-
-    @property
-    def ended(self) -> str:
-        return str(self.named("secc", "session", "session_ended")[-1]["reason"])
-
-    async def run(self) -> str:
-        """Drive in, run one session and return how the vehicle found that it ended."""
-        mine, theirs = Pipe.pair()
-        for end, role in ((mine, "vehicle"), (theirs, "secc")):
-            end.peer_leaf, end.own, end.address = self._pki.chain(role)[0], self.controller.owner.chargers[0], ""  # type: ignore[attr-defined]
-            end.version = "TLSv1.3"
-            end.peer_name = end.cipher = end.group = ""  # type: ignore[attr-defined]
-        self.vehicle.wires.pilot.plug()
-        async with asyncio.timeout(20):
-            _, (reason, _) = await asyncio.gather(
-                self.controller.vehicle(mine, lambda stream: stream),  # type: ignore[arg-type]
-                self.vehicle._session(theirs, 0.0, lambda stream, _key: stream),  # type: ignore[arg-type]
-            )
-            await self.controller.settled()
-        return reason
-
-    def energy_wh(self) -> tuple[float, float, float, float]:
-        """Import and export by the charger's meter, and what went into and out of the battery."""
-        reading, battery = self.controller.meter.read(0), self.vehicle.hardware.battery
-        both = (reading.import_mwh, reading.export_mwh, battery.charged_mwh, battery.discharged_mwh)
-        return tuple(each / 1000 for each in both)  # type: ignore[return-value]
-
-
-def signal(now: int) -> GridSignal:
-    """Return prices at which giving energy back pays, for the whole day."""
-    slots = tuple(
-        SignalSlot(
-            start_ms=now // 900_000 * 900_000 + n * 900_000,
-            duration_s=900,
-            import_price=300_000,
-            export_compensation=250_000,
-        )
-        for n in range(96)
-    )
-    return GridSignal(
-        version=1,
-        issued_at_ms=now,
-        source="dso",
-        currency="EUR",
-        slots=slots,
-        site_import_limit_w=22_000,
-        export_limit_w=22_000,
-        valid_until_ms=now + 86_400_000,
-    )
-
-
-@contextlib.asynccontextmanager
-async def stand(folder: Path, pki: PkiTree, secc: str, evcc: str) -> AsyncIterator[Stand]:
-    clock_text = "[clock]\nscale = 100.0\n"
-    pipe = f'[link]\nmedium = "{folder}/medium"\n'
-    signed = "[charger.signed_discharge.terms]\nmax_command_validity_ms = 600000\n"
-    text = f"""{pipe}
-[tls]
-chain = "{pki.path("vehicle/chain.pem")}"
-key = "{pki.path("vehicle/leaf.key")}"
-anchors = ["{pki.path("v2g/root.pem")}"]
-[contract]
-chain = "{pki.path("contract/chain.pem")}"
-key = "{pki.path("contract/leaf.key")}"
-[battery]
-soc = 40.0
-[discharge]
-minimum_soc = 20
-command_validity_ms = 300000
-command_renew_ms = 150000
-clock_skew_ms = 60000
-{evcc}
-{clock_text}"""
-    config = load_vehicle(text, name=str(folder / "evcc.toml"))
-    clock = Clock(config.clock)
-    (folder / "grid.json").write_bytes(signal(clock.utc_ms()).to_json())
-    async with made(folder, pki, pipe + SITE + secc + signed, clock=clock) as charger:
-        for controller in charger.controllers:
-            controller.connect_wires()
-        async with assemble_vehicle(config, clock, EventLog("evcc", clock)) as vehicle:
-            yield Stand(charger, vehicle, pki)
-
-
-def charge(service: str, *more: str) -> str:
-    steps = "".join(f"[[program]]\n{each}\n" for each in ('do = "charge"\nenergy_wh = 100', *more))
-    return f'[services]\nenergy = ["{service}"]\n{steps}'
 
 
 # -- through the air ----------------------------------------------------------------------------------------------

@@ -1,0 +1,141 @@
+"""Discharge at a whole charger by a whole vehicle: terms, forged commands, refusals, and the power of each vehicle."""
+
+import base64
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pki_tools.tree import PkiTree
+from tests.secc.stand import bundle, charge, stand
+from v2g.asn1.discharge import DischargeDecision, DischargeOffer, decode_content, decode_signed
+from v2g_cli.demo.faults import Fault, FaultyStream
+
+DC = '[charger]\nservices = [6]\npoll_hold_s = 0.05\n{charger}\n[hardware]\nkind = "dc"\n{hardware}\n'
+BOTH_WAYS = charge("DC_BPT", 'do = "discharge"\nenergy_wh = 50')
+
+
+def content(record: dict[str, Any]) -> object:
+    """Return what the message of a record says."""
+    return decode_content(decode_signed(base64.b64decode(record["payload"])).content)
+
+
+def of(records: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    return [each for each in records if each["kind"] == kind]
+
+
+@pytest.mark.requirement("R11", "R35")
+async def test_terms_and_the_vehicles_answer_are_kept_and_wear_is_paid(pki: PkiTree, tmp_path: Path) -> None:
+    wear = '[charger.prices]\nwear = "0.02"\n'
+    async with stand(tmp_path, pki, DC.format(charger=wear, hardware=""), BOTH_WAYS) as both:
+        assert await both.run() == "finished"
+    records, settlement = bundle(tmp_path)
+    (offered,), (decided,) = of(records, "terms_offered"), of(records, "terms_decided")
+    terms, decision = content(offered), content(decided)
+    assert isinstance(terms, DischargeOffer)
+    assert isinstance(decision, DischargeDecision)
+    assert {each.export_compensation for each in terms.prices} == {250_000}
+    assert (decision.accepted, decided["accepted"], decision.offer_id) == (True, True, terms.offer_id)
+    assert decision.terms_hash == hashlib.sha512(base64.b64decode(offered["payload"])).digest()
+    energy = {(each["kind"], each["direction"]): each for each in settlement["lines"]}
+    exported = energy["energy", "export"]
+    assert (exported["price"], exported["basis"]) == (250_000, f"offer:{terms.offer_id.hex()}")
+    wear = energy["wear", "export"]
+    assert wear["energy_mwh"] == exported["energy_mwh"] > 50_000
+    assert (wear["price"], wear["amount"]) == (20_000, round(exported["energy_mwh"] * 20_000 / 10**6))
+    capacity_mwh, use = 60_000_000, settlement["battery"]
+    assert use["throughput_mwh"] == energy["energy", "import"]["energy_mwh"] + exported["energy_mwh"]
+    assert use["v2g_cycles"] == exported["energy_mwh"] * 10**6 // capacity_mwh
+    assert use["full_cycles"] == use["throughput_mwh"] * 10**6 // (2 * capacity_mwh)
+    (total,) = settlement["totals"]
+    assert total["balance"] == energy["energy", "import"]["amount"] - exported["amount"] - wear["amount"]
+
+
+@pytest.mark.requirement("R26")
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (Fault.FORGED_COMMAND, "bad_signature"),
+        (Fault.REPLAYED_COMMAND, "replayed"),
+        (Fault.EXPIRED_COMMAND, "expired"),
+    ],
+)
+async def test_a_command_that_is_forged_replayed_or_late_moves_no_energy_and_is_recorded(
+    pki: PkiTree, tmp_path: Path, fault: Fault, reason: str
+) -> None:
+    """What is replayed was valid once: no energy flows beyond its 300 s."""
+    wish = charge("DC_BPT", 'do = "discharge"\nfor_s = 400')
+    async with stand(tmp_path, pki, DC.format(charger="", hardware=""), wish) as both:
+        assert await both.run(lambda stream, key: FaultyStream(stream, fault, key)) == "finished"
+        _, exported, _, discharged = both.energy_wh()
+        once = fault is Fault.REPLAYED_COMMAND
+        assert (exported > 0, discharged > 0) == (once, once)
+        assert exported <= 10_000 * 300 / 3600
+        rejected = both.named("secc", "offer", "command_rejected")
+    assert {each["reason"] for each in rejected} == {reason}
+    records, settlement = bundle(tmp_path)
+    assert len(of(records, "command_accepted")) == once
+    assert [each["reason"] for each in of(records, "command_rejected")] == [reason] * len(rejected)
+    assert len(rejected) > 1
+    assert settlement["end"]["export_mwh"] == records[-1]["export_mwh"] == round(exported * 1000)
+
+
+@pytest.mark.requirement("R30")
+@pytest.mark.parametrize(
+    ("policy", "reason"),
+    [
+        ("minimum_soc = 50", "state_of_charge_too_low"),
+        ("minimum_soc = 20\nminimum_temperature_c = 30", "battery_condition"),
+        ("minimum_soc = 20\nmaximum_temperature_c = 20", "battery_condition"),
+    ],
+)
+async def test_discharge_is_refused_with_the_reason(pki: PkiTree, tmp_path: Path, policy: str, reason: str) -> None:
+    wish = '[services]\nenergy = ["DC_BPT"]\n[[program]]\ndo = "discharge"\nfor_s = 60\n'
+    async with stand(tmp_path, pki, DC.format(charger="", hardware=""), wish, policy=policy) as both:
+        assert await both.run() == "finished"
+        assert both.energy_wh() == (0, 0, 0, 0)
+        (decided,) = both.named("evcc", "offer", "decided")
+        assert (decided["accepted"], decided["reason"]) == (False, reason)
+    records, _ = bundle(tmp_path)
+    assert [(each["accepted"], each["reason"]) for each in of(records, "terms_decided")] == [(False, reason)]
+    assert of(records, "command_accepted") == []
+
+
+@pytest.mark.requirement("R14")
+@pytest.mark.parametrize(
+    ("profile", "kind", "power_w"),
+    [
+        ("ac-11kw", "ac", 11_000),
+        ("dc-60kw", "dc", 60_000),
+        ("dc-62.5kw", "dc", 62_500),
+        ("bench-200kw", "dc", 200_000),
+        ("bench-200kw", "ac", 11_000),
+    ],
+)
+async def test_a_vehicle_discharges_with_exactly_its_power_or_the_chargers(
+    pki: PkiTree, tmp_path: Path, profile: str, kind: str, power_w: int
+) -> None:
+    most = 11_000 if profile == "bench-200kw" else 43_000
+    charger = f"""[charger]
+services = [{5 if kind == "ac" else 6}]
+poll_hold_s = 0.05
+[charger.rating]
+max_charge_power_w = 350000
+max_charge_current_a = 500
+max_discharge_power_w = 350000
+max_discharge_current_a = 500
+[charger.ac_rating]
+phases = 1
+max_charge_power_w = 43000
+max_discharge_power_w = {most}
+[hardware]
+kind = "{kind}"
+"""
+    wish = f'profile = "{profile}"\n', '[[program]]\ndo = "discharge"\nenergy_wh = 300\n'
+    async with stand(tmp_path, pki, charger, wish[1], head=wish[0], site_w=400_000) as both:
+        assert await both.run() == "finished"
+        flows = [each["power_w"] for each in both.named("secc", "loop", "response")]
+        assert -min(flows) == pytest.approx(power_w, rel=3e-4), "the vehicle measures steps of 0.1 V"
+        assert both.energy_wh()[1] >= 300
+        assert [each["max_discharge_w"] for each in both.named("evcc", "offer", "decided")] == [power_w]
