@@ -329,6 +329,20 @@ mo_roots = ["{pki}/mo/root.pem"]
 """
 
 
+@pytest.mark.requirement("R72")
+@pytest.mark.parametrize(
+    ("cells", "temperatures", "named"),
+    [(12, 4, ""), (24, 8, ""), (11, 4, "cells"), (25, 4, "cells"), (12, 3, "temperatures"), (12, 9, "temperatures")],
+)
+def test_a_module_of_a_vehicles_pack_has_12_to_24_cells_and_4_to_8_temperatures(
+    pki: PkiTree, tmp_path: Path, cells: int, temperatures: int, named: str
+) -> None:
+    pack = f"{VEHICLE}[hardware.pack]\ncells = {cells}\ntemperatures = {temperatures}\n"
+    code, output, _ = run("evcc", "--check-config", "--config", str(checked(tmp_path, pack, pki, "evcc")))
+    assert code == (2 if named else 0), output
+    assert (f"hardware.pack.{named}" in output) is bool(named), output
+
+
 def test_a_contract_leads_to_a_root_of_contracts(pki: PkiTree, tmp_path: Path) -> None:
     code, output, _ = run("evcc", "--check-config", "--config", str(checked(tmp_path, VEHICLE, pki, "evcc")))
     assert code == 0, output

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import json
 import ssl
+import uuid
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -69,6 +71,13 @@ class Backend:
         """Send a request to the station and return the answer, as the package has it."""
         async with asyncio.timeout(60):
             return await self.point.call(getattr(self.point._call, request)(**fields), suppress=False)
+
+    async def request(self, action: str, payload: dict[str, Any]) -> dict[str, Any]:
+        """Send a request with the names of the specification, and data of our own as it is; return the answer."""
+        async with asyncio.timeout(60):
+            await self.point._connection.send(json.dumps([2, str(uuid.uuid4()), action, payload]))
+            answer: dict[str, Any] = (await self.point._response_queue.get()).payload
+        return answer
 
     async def start(self, context: ssl.SSLContext | None = None, port: int = 0) -> None:
         """Listen."""

@@ -61,6 +61,12 @@ class Stand:
     def ended(self) -> str:
         return str(self.named("secc", "session", "session_ended")[-1]["reason"])
 
+    async def until(self, holds: Callable[[], object]) -> None:
+        """Wait until it holds."""
+        async with asyncio.timeout(20):
+            while not holds():
+                await asyncio.sleep(0.001)
+
     async def run(self, wrap: Wrap = lambda stream, _key: stream) -> str:
         """Drive in, run one session, through `wrap` at the vehicle; return how the vehicle found that it ended."""
         mine, theirs = Pipe.pair()
@@ -123,12 +129,15 @@ async def stand(
     *,
     head: str = "",
     policy: str = "minimum_soc = 20",
+    battery: str = "[battery]\nsoc = 40.0\n",
     site_w: int = 22_000,
+    tables: str = "",
+    scale: float = 100.0,
 ) -> AsyncIterator[Stand]:
     """Return both, with these tables in their configuration; of the vehicle's `head` comes first, and its policy of
     discharge is `policy`.
     """
-    clock_text = "[clock]\nscale = 100.0\n"
+    clock_text = f"[clock]\nscale = {scale}\n"
     pipe = f'[link]\nmedium = "{folder}/medium"\n'
     signed = "[charger.signed_discharge.terms]\nmax_command_validity_ms = 600000\n"
     text = f"""{head}{pipe}
@@ -139,9 +148,7 @@ anchors = ["{pki.path("v2g/root.pem")}"]
 [contract]
 chain = "{pki.path("contract/chain.pem")}"
 key = "{pki.path("contract/leaf.key")}"
-[battery]
-soc = 40.0
-[discharge]
+{battery}[discharge]
 {policy}
 command_validity_ms = 300000
 command_renew_ms = 150000
@@ -151,7 +158,7 @@ clock_skew_ms = 60000
     config = load_vehicle(text, name=str(folder / "evcc.toml"))
     clock = Clock(config.clock)
     (folder / "grid.json").write_bytes(signal(clock.utc_ms(), site_w).to_json())
-    async with made(folder, pki, pipe + SITE.format(most_w=site_w) + secc + signed, clock=clock) as charger:
+    async with made(folder, pki, pipe + SITE.format(most_w=site_w) + secc + signed + tables, clock=clock) as charger:
         for controller in charger.controllers:
             controller.connect_wires()
         async with assemble_vehicle(config, clock, EventLog("evcc", clock)) as vehicle:

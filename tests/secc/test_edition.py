@@ -24,6 +24,7 @@ from v2g.io.tls.endpoint import ISO15118_2, ISO15118_20, TlsProfile
 from v2g.iso15118.engine import app_protocol as app
 from v2g.iso15118.engine.schemas import APP_PROTOCOL
 from v2g.iso15118.engine.v2gtp import Framer, PayloadType, frame
+from v2g.observe import Observe
 
 __all__ = ["pki_2"]
 
@@ -164,3 +165,20 @@ async def test_a_connection_carries_the_editions_that_its_transport_allows_and_n
         controller.editions = {"20": editions.edition("20")}
         async with connected(controller, pki_2, ISO15118_2) as vehicle:
             assert await vehicle.stream.read(100) == b""  # nothing is left for it
+
+
+@pytest.mark.requirement("R13")
+@pytest.mark.parametrize("namespaces", [("urn:sae:j2847:2:2023",), ("urn:example:SAE_J2847-2", "urn:sae:j2847:2:2015")])
+async def test_a_vehicle_of_sae_j2847_2_is_refused_in_the_words_of_the_manual(
+    tmp_path: Path, pki: PkiTree, namespaces: tuple[str, ...]
+) -> None:
+    """docs/explanation/sae-j2847-2.md has these words."""
+    async with made(tmp_path, pki, FREE) as found:
+        (controller,) = found.controllers
+        seen: list[Observe] = []
+        controller.observe = seen.append
+        async with connected(controller, pki) as vehicle:
+            refusal = await vehicle.ask(offer(*namespaces))
+    assert (refusal.response_code, refusal.schema_id) == (app.ResponseCode.Failed_NoNegotiation, None)
+    (refused,) = [each.data for each in seen if each.name == "protocol_refused"]
+    assert refused == {"offered": " ".join(namespaces), "served": DC}

@@ -6,10 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from pki_tools.tree import PkiTree
 from tests.secc.stand import bundle, charge, stand
 from v2g.asn1.discharge import DischargeDecision, DischargeOffer, decode_content, decode_signed
+from v2g.errors import ConfigError
+from v2g.hardware.interfaces import Demand, StageReport
+from v2g.io.simulation.power import SimulatedStage
 from v2g_cli.demo.faults import Fault, FaultyStream
 
 DC = '[charger]\nservices = [6]\npoll_hold_s = 0.05\n{charger}\n[hardware]\nkind = "dc"\n{hardware}\n'
@@ -139,3 +143,77 @@ kind = "{kind}"
         assert -min(flows) == pytest.approx(power_w, rel=3e-4), "the vehicle measures steps of 0.1 V"
         assert both.energy_wh()[1] >= 300
         assert [each["max_discharge_w"] for each in both.named("evcc", "offer", "decided")] == [power_w]
+
+
+# -- the calibrated voltmeter -------------------------------------------------------------------------------------
+
+FULL = "[battery]\nocv = [[0.0, 407.5], [100.0, 407.6]]\nresistance_ohm = 0.05\n"
+"""A battery at its end of charge: at 50 A its terminals have the 410 V that are allowed; 415 V trip."""
+
+
+OUTPUT_RISES = '[[hardware.simulated.faults]]\nfault = "over_voltage"\nwhen = "current"\nafter_s = 0.2\n'
+
+
+def misread(patch: pytest.MonkeyPatch, error_mv: int) -> None:
+    """Let the stage's own voltmeter read so much too much, by which it also regulates."""
+    present, on_report, drive = SimulatedStage.present, SimulatedStage.on_report, SimulatedStage.drive
+
+    def read(report: StageReport) -> StageReport:
+        return replace(report, voltage_mv=max(0, report.voltage_mv + error_mv) if report.voltage_mv else 0)
+
+    def wanted(demand: Demand) -> Demand:
+        return replace(demand, voltage_mv=max(0, demand.voltage_mv - error_mv) if demand.voltage_mv else 0)
+
+    patch.setattr(SimulatedStage, "present", property(lambda stage: read(present.fget(stage))))
+    patch.setattr(
+        SimulatedStage, "on_report", lambda stage, callback: on_report(stage, lambda each: callback(read(each)))
+    )
+    patch.setattr(SimulatedStage, "drive", lambda stage, demand: drive(stage, wanted(demand)))
+
+
+@pytest.mark.requirement("R40", "R41", "R132")
+@pytest.mark.parametrize(
+    ("error_mv", "offset_mv", "fault", "trips"),
+    [
+        (8_000, 0, "", True),
+        (8_000, -8_000, "", False),
+        (0, 0, "", False),
+        (-8_000, 8_000, "", False),
+        (-8_000, 8_000, OUTPUT_RISES, True),
+    ],
+)
+async def test_over_voltage_protection_takes_the_calibrated_voltage(
+    pki: PkiTree,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error_mv: int,
+    offset_mv: int,
+    fault: str,
+    *,
+    trips: bool,
+) -> None:
+    misread(monkeypatch, error_mv)
+    hardware = f"voltmeter_offset_mv = {offset_mv}\n{fault}"
+    wish = '[services]\nenergy = ["DC_BPT"]\n[[program]]\ndo = "charge"\nfor_s = 200\n'
+    async with stand(
+        tmp_path, pki, DC.format(charger="", hardware=hardware), wish, battery=FULL, site_w=60_000
+    ) as both:
+        await both.run()
+        assert both.ended == ("over_voltage" if trips else "vehicle")
+        off = both.named("secc", "power", "emergency_off")
+        assert [each["reason"] for each in off] == (["over_voltage"] if trips else [])
+        assert not both.controller.hardware.contactors_closed  # type: ignore[attr-defined]
+        seen = [each["voltage_mv"] for each in both.named("secc", "loop", "response")]
+    assert seen[0] == 407_550 + error_mv + offset_mv, "the battery's voltage, shifted by the offset exactly"
+    assert trips or max(seen) == 410_000
+    records, _ = bundle(tmp_path)
+    assert [each["offset_mv"] for each in of(records, "voltmeter_calibrated")] == ([offset_mv] if offset_mv else [])
+
+
+@pytest.mark.requirement("R40")
+@pytest.mark.parametrize("offset_mv", [-10_001, 10_001])
+async def test_an_offset_out_of_range_is_refused(pki: PkiTree, tmp_path: Path, offset_mv: int) -> None:
+    hardware = f"voltmeter_offset_mv = {offset_mv}\n"
+    with pytest.raises(ConfigError, match="voltmeter_offset_mv"):
+        async with stand(tmp_path, pki, DC.format(charger="", hardware=hardware), BOTH_WAYS):
+            pass

@@ -32,6 +32,7 @@ from csms.telemetry.workers import IngestWorkers, Settings, count
 from pki_tools.tree import PkiTree
 from tests.csms.databases import Databases
 from tests.csms.db.telemetry_values import made
+from tests.csms.program import Program, write_config
 from tests.csms.support import make_config
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
@@ -75,6 +76,36 @@ def test_there_are_as_many_as_configured_or_as_cores(tmp_path: Path, pki: PkiTre
     config: CsmsConfig = make_config(tmp_path, pki, ingestion_worker=IngestionWorker(threads=2))
     assert [path for path, *_ in look(config)] == [("ingestion_worker", "threads")]
     assert list(look(msgspec.structs.replace(config, store_url="postgresql://csms@db/csms"))) == []
+
+
+@pytest.mark.e2e
+@pytest.mark.requirement("R163")
+@pytest.mark.parametrize(("threads", "workers"), [(0, len(os.sched_getaffinity(0))), (3, 3)])
+async def test_a_back_end_starts_a_process_for_each_core_or_as_many_as_configured(
+    tmp_path: Path, pki: PkiTree, postgresql_databases: Databases, threads: int, workers: int
+) -> None:
+    key = tmp_path / "store.key"
+    key.touch(mode=0o600)
+    key.write_text("ab" * 32)
+    config = make_config(
+        tmp_path, pki, store_url=postgresql_databases.create(), store_key=key,
+        ingestion_worker=IngestionWorker(threads=threads),
+    )  # fmt: skip
+    program = await Program.start(write_config(tmp_path / "csms.yaml", config), tmp_path / "csms.events", pki)
+    children = Path(f"/proc/{program.process.pid}/task/{program.process.pid}/children")
+
+    def running() -> list[str]:
+        paths = (Path("/proc") / each / "cmdline" for each in children.read_text().split())
+        return [each.read_text() for each in paths]
+
+    try:
+        async with asyncio.timeout(20):
+            while len([each for each in running() if "csms.telemetry.worker" in each]) < workers:
+                await asyncio.sleep(0.02)
+        assert len(running()) == workers
+    finally:
+        code = await program.stop()
+    assert code == 0
 
 
 class Ingesting:
