@@ -3,6 +3,7 @@
 import pytest
 
 from docs import requirements
+from tests.evidence import programs, runs_a_program
 
 pytestmark = pytest.mark.xdist_group("pages")  # what pages are made of takes seconds, and is kept for all of them
 
@@ -22,6 +23,11 @@ def test_what_is_claimed_is_shown_and_what_is_shown_is_claimed() -> None:
     assert claimed == set(requirements.shown())
 
 
+def test_what_is_done_is_shown_through_a_program() -> None:
+    """A library that no program uses would show it as well."""
+    assert {row for row, each in ROWS.items() if each.state == "done"} - set(programs()) == set()
+
+
 def test_what_is_not_whole_says_what_is_missing() -> None:
     assert {row for row, each in ROWS.items() if each.missing and each.state in ("done", "open")} == set()
     assert {row for row, each in ROWS.items() if not each.missing and each.state in ("part", "outside")} == set()
@@ -39,3 +45,30 @@ def test_what_is_not_whole_says_what_is_missing() -> None:
 )
 def test_rows_are_found_in_a_module(source: str, rows: list[str]) -> None:
     assert list(requirements.marked(source)) == rows
+
+
+@pytest.mark.parametrize(
+    ("source", "runs"),
+    [
+        ("import subprocess\ndef test_it(): subprocess.run(['v2g'])", True),
+        ("from csms.app import running\nasync def test_it():\n    async with running(config): ...", True),
+        ("from csms.domain import money\ndef test_it(): money.total()", False),
+        ("import subprocess\ndef start(): subprocess.run([])\ndef test_it(): ...", False),
+        ("import subprocess\ndef start(): subprocess.run([])\ndef test_it(): start()", True),
+        ("from tests.csms.program import Program\nasync def test_it(): await Program.start(1, 2, 3)", True),
+        ("import pytest\n@pytest.mark.usefixtures('server')\ndef test_it(): ...", True),
+        ("def test_it(server): ...", True),
+        ("def test_it(pki): ...", False),
+        ("import pytest\npytestmark = pytest.mark.usefixtures('server')\ndef test_it(): ...", True),
+        ("from csms.app import running\nSTART = running\nclass TestIt:\n    def test_it(self): START()", True),
+    ],
+)
+def test_tests_that_run_a_program_are_known_by_their_source(
+    tmp_path_factory: pytest.TempPathFactory, source: str, runs: bool
+) -> None:
+    path = tmp_path_factory.mktemp("tests") / "csms" / "test_it.py"
+    path.parent.mkdir()
+    path.write_text(source)
+    (path.parents[1] / "conftest.py").write_text("import subprocess\ndef server():\n    yield subprocess.Popen([])")
+    name = "TestIt" if "class" in source else "test_it"
+    assert runs_a_program(path, name) is runs
