@@ -137,6 +137,10 @@ TARGETS: Final[Mapping[str, Target]] = {
     "quotes": Target("v2g/pki/quote.py", ("tests/pki/test_quote.py",)),
     "ota_window": Target("v2g/ota/window.py", ("tests/ota/test_window.py",)),
     "sequential": Target("v2g/ota/sequential.py", ("tests/ota/test_sequential.py",)),
+    "attestation_of_stations": Target(
+        "csms/domain/security/attestation.py",
+        tuple(f"tests/csms/{each}/test_attestation.py" for each in ("domain/security", "ocpp")),
+    ),
     "campaigns": Target("csms/domain/stations/campaigns.py", ("tests/csms/domain/stations/test_campaigns.py",)),
     "taxes": Target("v2g/energy/settlement/taxes.py", ("tests/energy/settlement/test_taxes.py",)),
     "price_plan": Target("v2g/energy/price_plan.py", ("tests/energy/test_price_plan.py",)),

@@ -218,6 +218,17 @@ async def test_one_that_does_not_prove_it_loses_its_discharge(
         assert (event.data["state"], reason in str(event.data["reason"])) == ("Failed", True)
 
 
+async def test_many_reasons_are_counted(backend: Start, config: AttestationConfig) -> None:
+    async with backend(attestation=config) as csms:
+        charger = await enrolled(csms, config)
+        many = tuple(("changed", f"/opt/{number}") for number in range(25))
+        made = evidence(TPM, replace(charger.whole, differences=many), await charger.asked())
+        assert (await charger.send(plain(made)))[0] == "Rejected"
+        one = await csms.services.store.read(attestations.find, STATION)
+        assert one is not None
+        assert one.reasons == (*(f"changed: /opt/{number}" for number in range(20)), "5 more")
+
+
 async def test_one_that_is_late_or_silent_loses_its_discharge(backend: Start, config: AttestationConfig) -> None:
     async with backend(attestation=config) as csms:
         charger = await enrolled(csms, config)

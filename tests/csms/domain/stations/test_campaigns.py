@@ -1,12 +1,13 @@
 """Firmware campaigns: who is updated when, and that a bad image stops by itself."""
 
 import math
-from typing import get_args
+from typing import Any, get_args
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from csms.domain.stations.campaigns import (
     ACTIVE,
@@ -27,6 +28,8 @@ from csms.domain.stations.campaigns import (
     hear,
     judge,
     overdue,
+    postponable,
+    postpone,
     step,
     step_back,
     turn_back,
@@ -563,3 +566,20 @@ def test_each_station_counts_once() -> None:
 def test_a_station_that_is_back_stays_so() -> None:
     (back,) = members_of("Reverted 0", back=True, installed_ms=5, updated_ms=6)
     assert hear(BACK, back, "Installed", 7) is back
+
+
+@pytest.mark.requirement("R138")
+def test_what_is_scheduled_is_postponed_once_for_each_end_of_an_emergency() -> None:
+    scheduled = Member(
+        station_id="CS-1", cohort=0, state="Working", status="InstallScheduled", attempts=1, request_id=3, begun_ms=5
+    )
+    assert postponable(scheduled, 1_000)
+    assert postponable(replace(scheduled, status="DownloadScheduled"), 1_000)
+    changes: list[dict[str, Any]] = [{"state": "Waiting"}, {"status": "Installing"}, {"forced": True}, {"back": True}]
+    for change in changes:
+        assert not postponable(replace(scheduled, **change), 1_000), change
+    again = postpone(scheduled, 4, 1_000, 500)
+    assert again == replace(scheduled, status="", request_id=4, not_before_ms=1_000, updated_ms=500)
+    reported = replace(again, status="InstallScheduled")
+    assert not postponable(reported, 1_000)
+    assert postponable(reported, 1_001)
