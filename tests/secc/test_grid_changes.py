@@ -1,6 +1,7 @@
 """What the back end and the grid change while a vehicle is at a whole charger."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 from pki_tools.tree import PkiTree
 from tests.secc.backend import Backend, backend
 from tests.secc.stand import bundle, charge, signal, stand
+from tests.station.profiles import profile
+from v2g.energy.frequency_trace import FrequencyTrace
 from v2g.energy.grid_signal import GridSignal, PriceSignal, SignalSlot
 from v2g.ocpp.messages.data_transfer import VENDOR
 
@@ -81,3 +84,57 @@ async def test_a_changed_minute_price_reaches_the_vehicle_and_prices_each_metere
     assert len({line["price"] for line in exported if line["price"] >= 350_000}) > 2, "changed prices were paid"
     assert sum(line["energy_mwh"] for line in exported) == round(fed_back * 1000)
     assert sum(line["energy_mwh"] for line in settlement["lines"]) == round((taken + fed_back) * 1000)
+
+
+CURVE = ((49.5, -10_000.0), (49.9, 0.0), (50.1, 0.0), (50.5, 10_000.0))
+"""What a back end sets: W at Hz."""
+
+
+def on_curve(hz: float) -> float:
+    """Return the power by the straight line between the two points on either side."""
+    (low, least), (high, most) = next(pair for pair in itertools.pairwise(CURVE) if pair[0][0] <= hz <= pair[1][0])
+    return least + (hz - low) / (high - low) * (most - least)
+
+
+@pytest.mark.requirement("R47")
+async def test_power_follows_the_frequency_by_the_curve_that_the_back_end_sets(
+    csms: Backend, pki: PkiTree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within 500 ms and 5 % (or 50 W), in both directions, and for as long as the frequency stays."""
+    grid, now = [50.0], asyncio.get_running_loop().time
+    monkeypatch.setattr(FrequencyTrace, "at", lambda _trace, _seconds: grid[-1])
+    (tmp_path / "trace.csv").write_text("0,50\n1,50\n")
+    frequency = '[station.frequency]\nsource = "trace"\ntrace = "trace.csv"\nevery_s = 0.1\n'
+    unsigned = "direction_change_s = 0.0\n[charger.signed_discharge]\noffered = false\nrequired = false\n[hardware]"
+    wish = '[services]\nenergy = ["DC_BPT"]\nsigned_discharge = false\n[[program]]\ndo = "follow"\nfor_s = 6\n'
+    period = {
+        "startPeriod": 0, "operationMode": "LocalFrequency", "v2xBaseline": 0.0,
+        "v2xFreqWattCurve": [{"frequency": each, "power": watts} for each, watts in CURVE],
+    }  # fmt: skip
+    async with stand(
+        tmp_path, pki, DC.replace("[hardware]", unsigned), wish, tables=STATION.format(port=csms.port) + frequency,
+        scale=1.0, policy="minimum_soc = 20\nrequire_signed = false",
+    ) as both:  # fmt: skip
+        await csms.wait("BootNotification")
+        wanted = {"evseId": 1, "chargingProfile": profile("TxDefaultProfile", periods=[period])}
+        assert (await csms.request("SetChargingProfile", wanted))["status"] == "Accepted"
+
+        def off_w() -> float:
+            """Return how far the power that flows is from the curve, beyond what it may be."""
+            present, wanted_w = both.controller.hardware.present, on_curve(grid[-1])
+            return abs(present.voltage_mv * present.current_ma / 1e6 - wanted_w) - max(50.0, 0.05 * abs(wanted_w))
+
+        running = asyncio.create_task(both.run())
+        await both.until(lambda: both.named("secc", "power", "started"))
+        for hz in (49.5, 49.6, 50.0, 50.3, 50.5, 49.7):
+            grid.append(hz)
+            began = now()
+            await both.until(lambda: off_w() <= 0)
+            assert now() - began <= 0.5
+            loops = len(both.named("secc", "loop", "response"))
+            while len(both.named("secc", "loop", "response")) < loops + 3:
+                assert off_w() <= 0
+                await asyncio.sleep(0.01)
+        assert await running == "finished"
+        taken, fed_back, *_ = both.energy_wh()
+        assert min(taken, fed_back) > 0
