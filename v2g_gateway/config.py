@@ -52,7 +52,7 @@ class CanSource(CanConfig, frozen=True, forbid_unknown_fields=True):
     replay: Annotated[
         Path | None, Meta(description="recording in place of the bus: candump (.log), BLF, ASC, TRC or CSV")
     ] = None
-    replay_speed: Annotated[float, Meta(gt=0, le=1_000_000, description="recorded seconds a second")] = 1.0
+    replay_speed: Annotated[float, Meta(gt=0, le=100_000_000, description="recorded seconds a second")] = 1.0
 
 
 class UpdateConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -150,10 +150,11 @@ def reading(pack: Pack, sample: Sample) -> Reading | None:
     return Reading(sample.at_ms, current_a, voltage_v / pack.cells)
 
 
-HELD_MS: Final = 60_000
+HELD_MS: Final = 2_000
+"""Readings further apart: gateways make a record each second while something changes."""
 
 
 def mean_a(before: Reading, now: Reading) -> float:
-    """Return the mean current (A) between two readings: of both, or the earlier one where they are over a minute
+    """Return the mean current (A) between two readings: of both, or the earlier one where they are further
     apart, as a vehicle that sends changes only would have sent another."""
     return (before.current_a + now.current_a) / 2 if now.at_ms - before.at_ms <= HELD_MS else before.current_a
