@@ -123,23 +123,23 @@ class Visit:
     def _principal(self) -> Principal | None:
         return None if self.session is None else self.session.principal
 
-    async def ask(self, operation: Operation, body: object = None, **parameters: object) -> Any:
+    async def ask(self, operation: Operation, body: object = None, /, **parameters: object) -> Any:
         """Return what an operation answers, as JSON values; bytes of other media types. Raises ApiError.
 
         Permission, validation, audit log and hidden tokens are those of the API.
         """
         return (await self._answer(operation, body, parameters))[0]
 
-    async def find(self, kind: type[T], operation: Operation, body: object = None, **parameters: object) -> T:
+    async def find(self, kind: type[T], operation: Operation, body: object = None, /, **parameters: object) -> T:
         """Return what an operation answers, as values of `kind`. Raises ApiError."""
         return typed_json.convert(await self.ask(operation, body, **parameters), kind)
 
-    async def page(self, operation: Operation, **parameters: object) -> tuple[list[Any], str]:
+    async def page(self, operation: Operation, /, **parameters: object) -> tuple[list[Any], str]:
         """Return the items of a page of a list, and the cursor of the next one, "" at the end. Raises ApiError."""
         items, following = await self._answer(operation, None, parameters)
         return items, following
 
-    async def every(self, operation: Operation, **parameters: object) -> AsyncIterator[Any]:
+    async def every(self, operation: Operation, /, **parameters: object) -> AsyncIterator[Any]:
         """Yield the items of all pages of a list. Raises ApiError."""
         following = ""
         while True:

@@ -279,3 +279,11 @@ async def test_a_stations_security_events_are_shown_to_whom_they_concern(ask: Ap
     assert "TamperDetectionActivated <b>lid</b>" in text_of(page)
     assert "<b>lid" not in page.body.decode()
     assert "Tamper" not in text_of(await bob.get(f"/console/stations/{STATION}"))
+
+
+async def test_the_audit_log_is_shown_by_caller_and_operation(ask: ApiClient) -> None:
+    ada = await employ(ask, "ada", Role.ADMIN)
+    await employ(ask, "bob", Role.VIEWER)
+    assert "add_user" in text_of(await ada.get("/console/audit?operation=add_user"))
+    assert "No entry fits." in text_of(await ada.get("/console/audit?operation=reset_user"))
+    assert "No entry fits." in text_of(await ada.get("/console/audit?caller=default%C2%BF%27%22%28&operation=default"))
