@@ -59,7 +59,7 @@ def test_of_setpoints_the_lowest_priority_number_counts_then_the_newest() -> Non
     important = raw_event("c", "DISPATCH_SETPOINT", 30, priority=1)
     assert at(START_MS, first, newer).setpoint_w == -20_000
     found = at(START_MS, first, newer, important)
-    assert (found.setpoint_w, found.setpoint_event, found.setpoint_until_ms) == (30_000, "c", START_MS + HOUR_MS)
+    assert (found.setpoint_w, found.setpoint_until_ms) == (30_000, START_MS + HOUR_MS)
 
 
 def test_a_setpoint_that_cannot_be_used_gives_way_to_the_next() -> None:

@@ -42,7 +42,7 @@ def test_evidence_of_this_tpm_for_this_nonce_is_believed() -> None:
     sent = evidence()
     assert verify_evidence(parse_evidence(msgspec.json.encode(sent)), NONCE, KEY.public_key()) == REPORT
     quote = parse_quote(sent.quote)
-    assert (quote.registers, quote.resets) == ((0, 7, 10), 5)
+    assert quote.registers == (0, 7, 10)
 
 
 NO_QUOTE = "quote: not a quote of registers of SHA-256"

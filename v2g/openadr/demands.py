@@ -63,7 +63,6 @@ class Demands(msgspec.Struct, frozen=True, kw_only=True):
     export_until_ms: int
     setpoint_w: int | None
     setpoint_until_ms: int
-    setpoint_event: str = ""
     alerts: tuple[Alert, ...] = ()
     problems: tuple[str, ...] = ()
 
@@ -93,7 +92,6 @@ def demands(
         export_until_ms=export_until,
         setpoint_w=setpoint[0] if setpoint else None,
         setpoint_until_ms=setpoint_until,
-        setpoint_event=setpoint[1] if setpoint else "",
         alerts=alerts,
         problems=tuple(dict.fromkeys(reader.problems)),
     )
@@ -187,7 +185,7 @@ class _Reader:
                 self.problems.append(f"event {event.id}: {error}")
                 del found[MAX_SEGMENTS:]
                 if unusable is not None:
-                    found.append(Segment(self._at_ms, FOREVER, unusable, event, 0))
+                    found.append(Segment(self._at_ms, FOREVER, unusable, event))
         return found
 
     def _in_force(self, segment: Segment) -> bool:

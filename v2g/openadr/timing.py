@@ -37,7 +37,6 @@ class Segment(msgspec.Struct, frozen=True):
     end_ms: int
     value: float | str | bool
     event: Event
-    interval_id: int
 
 
 class Duration(msgspec.Struct, frozen=True):
@@ -158,7 +157,7 @@ def _split(event: Event, interval: Interval, payload_type: str, start: int, end:
         for number in range(count):
             value = payload.values[number]
             if isinstance(value, float | str | bool):
-                yield Segment(cuts[number], cuts[number + 1], value, event, interval.id)
+                yield Segment(cuts[number], cuts[number + 1], value, event)
 
 
 def _shift(randomize: str, event_id: str, interval_id: int, ven_name: str) -> int:

@@ -57,12 +57,11 @@ class Evidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
 
 class Quote(msgspec.Struct, frozen=True):
-    """The signed part: `binding`, the registers and their digest. `resets` counts the TPM's starts."""
+    """The signed part: `binding`, the registers and their digest."""
 
     binding: bytes
     registers: tuple[int, ...]
     digest: bytes
-    resets: int
 
 
 def binding(nonce: bytes, report: bytes) -> bytes:
@@ -80,7 +79,7 @@ def parse_quote(data: bytes) -> Quote:
         (length,) = struct.unpack_from(">H", data, at)
         extra = data[at + 2 : at + 2 + length]
         at += 2 + length
-        _clock, resets, _restarts, _safe, _firmware, count = struct.unpack_from(">QIIBQI", data, at)
+        _clock, _resets, _restarts, _safe, _firmware, count = struct.unpack_from(">QIIBQI", data, at)
         bank, size = struct.unpack_from(">HB", data, at + 29)
         at += 32
         chosen = data[at : at + size]
@@ -92,7 +91,7 @@ def parse_quote(data: bytes) -> Quote:
     if (magic, kind, count, bank) != (_MAGIC, _QUOTE, 1, _SHA256) or len(digest) != length:
         raise VerificationError("not a quote of registers of SHA-256", where="quote")
     registers = tuple(8 * number + bit for number, byte in enumerate(chosen) for bit in range(8) if byte >> bit & 1)
-    return Quote(extra, registers, digest, resets)
+    return Quote(extra, registers, digest)
 
 
 def parse_evidence(data: bytes) -> Evidence:

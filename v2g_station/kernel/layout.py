@@ -101,7 +101,6 @@ class Variable(msgspec.Struct, frozen=True, kw_only=True):
     low: int | None = None
     high: int | None = None
     attributes: tuple[AttributeType, ...] = ("Actual",)
-    monitored: bool = False
     only: Version | None = None
     optional: bool = False
 
@@ -176,7 +175,6 @@ def _declared(component: str, line: str) -> Variable:
         low=low,
         high=high,
         attributes=("Actual", *cast("tuple[AttributeType, ...]", attributes)),
-        monitored="m" in words,
         only="2.1" if "21" in words else "2.0.1" if "201" in words else None,
         optional="o" in words,
     )
@@ -212,7 +210,7 @@ def station_variables(layout: Layout) -> tuple[Variable, ...]:
     for name in layout.optional:
         component, _, variable_name = name.partition(".")
         if component in PHYSICAL_COMPONENTS and variable_name in generic():
-            found.append(msgspec.structs.replace(generic()[variable_name], component=component, monitored=True))
+            found.append(msgspec.structs.replace(generic()[variable_name], component=component))
     return tuple({variable.key: variable for variable in found}.values())
 
 

@@ -70,7 +70,7 @@ SoH integer r - Percent - 21,o
 WorkingMode OptionList r - - - 21,o
 [PaymentCtrlr]
 Enabled boolean rw true - - 21,o
-Problem boolean r false - - 21,o,m
+Problem boolean r false - - 21,o
 AuthorizeDirectPayment boolean rw false - - 21,o
 AuthorizationAmount decimal rw 50 - 0.. 21,o
 IncrementalAuthorizationAmount decimal rw 0 - 0.. 21,o
@@ -92,7 +92,7 @@ SerialNumber string r - - - 21,o
 FirmwareVersion string r - - - 21,o
 IMSI string r - - - 21,o
 ICCID string r - - - 21,o
-Connected boolean r true - - 21,o,m
+Connected boolean r true - - 21,o
 [WebPaymentsCtrlr]
 Enabled boolean rw false - - 21,o
 URLTemplate string rw - - ..2000 21,o

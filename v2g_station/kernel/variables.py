@@ -3,9 +3,8 @@ own: EVSE.ChargeLimitedBy and EVSE.DischargeLimitedBy.
 
 A line is a variable: `name[instance] type access default unit bounds flags`, `-` for none. Access is `r`, `w` or `rw`;
 bounds are `low..high` for numbers and string lengths, else the values of a list (`=`: those of the default). Flags:
-`21` or `201` for the only version that has it, `o` if it depends on the station's layout, `m` if it can be monitored,
-and the attributes besides Actual. Components that only some stations have are in `optional_variables`, in the same
-form.
+`21` or `201` for the only version that has it, `o` if it depends on the station's layout, and the attributes besides
+Actual. Components that only some stations have are in `optional_variables`, in the same form.
 """
 
 from typing import Final
@@ -63,13 +62,13 @@ DisableRemoteAuthorization boolean rw false - - -
 SupportedIdTokenType MemberList r Central,eMAID,ISO14443,ISO15693,KeyCode,Local,MacAddress,NoAuthorization - = 21
 [ChargingStation]
 AllowNewSessionsPendingFirmwareUpdate boolean rw false - - -
-AvailabilityState OptionList r Available - $STATES m
+AvailabilityState OptionList r Available - $STATES -
 Available boolean r true - - -
 Model string r - - - -
 SupplyPhases integer r 3 - - -
 VendorName string r - - - -
 ActiveTransactionId string r - - - 21
-Problem boolean r false - - m
+Problem boolean r false - - -
 [ClockCtrlr]
 DateTime dateTime r - - - -
 NextTimeOffsetTransitionDateTime dateTime rw - - - -
@@ -104,13 +103,13 @@ ChargingCompleteBulk boolean r - - - 21,o
 ChargingCompleteFull boolean r - - - 21,o
 ChargingState OptionList r - - - 21,o
 [Connector]
-AvailabilityState OptionList r Available - $STATES m
+AvailabilityState OptionList r Available - $STATES -
 Available boolean r true - - -
 ChargeProtocol string r - - - -
 ConnectorType string r - - - -
 SupplyPhases integer r 3 - - -
 SlotStatus OptionList r - - Open,Locked,Faulted 21,o
-Problem boolean r false - - m
+Problem boolean r false - - -
 [CPPWMController]
 State string r - - - -
 [CustomizationCtrlr]
@@ -136,10 +135,10 @@ SupportedStates MemberList r Charging,Faulted,Idle,Unavailable - Charging,Faulte
 Language OptionList rw en - en,de,fr,nl 21
 [EVSE]
 AllowReset boolean r true - - -
-AvailabilityState OptionList r Available - $STATES m
+AvailabilityState OptionList r Available - $STATES -
 Available boolean r true - - -
 EvseId string r - - - -
-Power decimal r 0 W 0.. m
+Power decimal r 0 W 0.. -
 SupplyPhases integer r 3 - - -
 ISO15118EvseId string rw ZZ00000 - 7..37 -
 DischargePower decimal r 0 W 0.. 21
@@ -150,9 +149,9 @@ ChargeLimitedBy string r - - - -
 DischargeLimitedBy string r - - - -
 [FiscalMetering]
 EnergyExport decimal r 0 Wh - -
-EnergyExportRegister decimal r 0 Wh - m
+EnergyExportRegister decimal r 0 Wh - -
 EnergyImport decimal r 0 Wh - -
-EnergyImportRegister decimal r 0 Wh - m
+EnergyImportRegister decimal r 0 Wh - -
 PublicKey string r - - - 21
 [ISO15118Ctrlr]
 CentralContractValidationAllowed boolean rw true - - -
@@ -298,7 +297,7 @@ Interval[Cost] integer rw 60 s 1.. 21
 MaxElements[Tariff] integer r 50 - - 21
 ConditionsSupported[Tariff] boolean r true - - 21
 HandleFailedTariff[Tariff] OptionList rw Deauthorize - Deauthorize,UseDefaultTariff,CentralCost 21
-Problem boolean r false - - 21,m
+Problem boolean r false - - 21
 [TokenReader]
 Token string w - - - -
 TokenType OptionList r - - Central,eMAID,ISO14443,ISO15693,KeyCode,Local,MacAddress,NoAuthorization -
@@ -330,7 +329,7 @@ LocalLoadBalancing[LowerThreshold] decimal rw - W - 21
 LocalLoadBalancing[UpperOffset] decimal rw - W - 21
 LocalLoadBalancing[LowerOffset] decimal rw - W - 21
 [ConnectorPlugRetentionLock]
-Problem boolean r false - - m
+Problem boolean r false - - -
 [Display]
 Available boolean r true - - -
 """

@@ -59,8 +59,6 @@ class Rule(msgspec.Struct, frozen=True):
     parking: Fraction = ZERO
     carbon_dioxide: int = 0
     """g of CO2 per kWh."""
-    renewable: int | None = None
-    """Share of renewable energy, %."""
 
 
 class Stack(msgspec.Struct, frozen=True):
@@ -208,7 +206,6 @@ def _stacks(stacks: Sequence[PriceRuleStack], start_ms: int) -> Iterator[Stack]:
                 if rule.parking_fee is None or not stack.duration
                 else fraction(rule.parking_fee) / ((rule.parking_fee_period or stack.duration) * 1000),
                 carbon_dioxide=rule.carbon_dioxide_emission or 0,
-                renewable=rule.renewable_generation_percentage,
             )
             for rule in stack.price_rule
         )

@@ -52,8 +52,6 @@ class SharedTiming(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     secc_cp_state: float = 1.5
     """Charger: wait for the control pilot's state C or D before CableCheck (V2G-DC-547), B before WeldingDetection
     (V2G-DC-556)."""
-    secc_oscillator_retain: float = 1.5
-    """Charger: wait for state B after the end of TCP before the oscillator is switched off."""
     close: float = 5.0
     """Charger: maximum time from a FAILED answer, or SessionStopRes, to the end of TCP."""
     secc_linger: float = 2.0
