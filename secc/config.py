@@ -27,6 +27,7 @@ from v2g.energy.settlement.records import MOST_REACTION_MS
 from v2g.errors import ConfigError, KeyAccessError
 from v2g.hardware.power_modules.bank import load_database
 from v2g.io.capture.recorder import RecordConfig
+from v2g.io.keys.quotes import quote_registers
 from v2g.io.plc.link import PlcConfig
 from v2g.io.runtime.clock import ClockConfig
 from v2g.io.runtime.config_files import OfKey, check_evse_id, file_faults
@@ -346,6 +347,9 @@ def check_config(text: str, *, name: str) -> list[ConfigError]:
     return file_faults(text, config, name=name, openers=_openers(config), serves=serves, roots=roots)
 
 
+_NONCE: Final = 32
+
+
 def _openers(config: ProgramConfig) -> Iterator[OfKey]:
     """Yield what else has to be opened, each with its key."""
     station = config.station
@@ -360,6 +364,8 @@ def _openers(config: ProgramConfig) -> Iterator[OfKey]:
             yield ("station", "frequency", "trace"), lambda: load_trace(trace)
     if (signal := config.site.signal_file) is not None:
         yield ("site", "signal_file"), lambda: parse_grid_signal(signal.read_bytes())
+    if config.attestation is not None and (quote := config.attestation.quote) is not None:
+        yield ("attestation", "quote", "key"), lambda: quote_registers(quote.key, quote.registers, bytes(_NONCE))
     if (page := config.status_page) is not None:
         yield ("status_page", "token_file"), lambda: _check_token(page.token_file)
     ids: list[tuple[str, ...]] = [("evses", str(place), "evse_id") for place in range(len(config.evses))] or [

@@ -96,6 +96,12 @@ backend = "benhc"
         ('[site]\ncontracts = ["not an emaid!"]\n', 10, "'not an emaid!' is not an EMAID"),
         ('[hardware]\nbackend = "bench"\npilot = "board"\n', 11, "hardware.pilot: is ignored by the bench"),
         ('[hardware]\n[hardware.board]\ndevice = "/dev/ttyUSB0"\n', 10, "is ignored while pilot is 'simulated'"),
+        (
+            '[attestation]\npublic_key = "{pki}/secc/chain.pem"\n[attestation.quote]\n'
+            'key = "handle:0x8101ffff?tcti=none"\n',
+            12,
+            "handle:0x8101ffff",
+        ),
         ('[station]\nurl = "wss://h/o"\nidentity = "C"\nstore = "s"\n', 9, "a wss: url needs [station.tls]"),
         (
             "[charger.rating]\nmin_charge_power_w = 9000\nmax_charge_power_w = 8000\n",
@@ -105,7 +111,7 @@ backend = "benhc"
     ],
 )
 def test_what_was_accepted_silently_is_reported(pki: PkiTree, tmp_path: Path, extra: str, line: int, said: str) -> None:
-    path = written(tmp_path, CHARGER.format(pki=pki.directory) + extra)
+    path = written(tmp_path, (CHARGER + extra).replace("{pki}", str(pki.directory)))
     code, output, errors = run("secc", "--config", str(path), "--check-config")
     assert (code, errors) == (2, "")
     assert said in reported(output)[line]
