@@ -26,6 +26,7 @@ EXTRAS: Final = {
     "ota": "`v2g ota`, and firmware by a repository of releases",
     "patches": "`v2g ota patch`, and chargers that load differences instead of whole images",
     "csms": "a back end",
+    "accounts": "people who log in by an OpenID provider, or with passkeys",
     "planning": "plans for fleets",
     "analytics": "temperature profiles of batteries",
     "postgres": "a back end of several nodes",
