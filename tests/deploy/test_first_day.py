@@ -161,9 +161,9 @@ CONNECTED: Final = (
 )
 
 
-@pytest.mark.requirement("R149", "R155", "R166")
+@pytest.mark.requirement("R131", "R149", "R155", "R166")
 def test_services_live_under_a_systemd_that_booted(place: Place, tmp_path: Path) -> None:
-    """R149, R166: a charger at a back end: started, killed, hung, upgraded from 0.1.0, booted again, removed."""
+    """R131, R149, R166: a charger at a back end: started, killed, hung, upgraded from 0.1.0, booted again, removed."""
     root = place.machine("services")
     (package,) = place.packages.glob("v2g-engine-full_*.deb")
     shutil.copyfile(older(package, tmp_path), root / "root/older.deb")
