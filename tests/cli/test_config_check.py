@@ -97,8 +97,10 @@ backend = "benhc"
         ('[hardware]\nbackend = "bench"\npilot = "board"\n', 11, "hardware.pilot: is ignored by the bench"),
         ('[hardware]\n[hardware.board]\ndevice = "/dev/ttyUSB0"\n', 10, "is ignored while pilot is 'simulated'"),
         (
-            '[attestation]\npublic_key = "{pki}/secc/chain.pem"\n[attestation.quote]\n'
-            'key = "handle:0x8101ffff?tcti=none"\n',
+            (
+                '[attestation]\npublic_key = "{pki}/secc/chain.pem"\n[attestation.quote]\n'
+                'key = "handle:0x8101ffff?tcti=none"\n'
+            ),
             12,
             "handle:0x8101ffff",
         ),
