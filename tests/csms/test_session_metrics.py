@@ -63,7 +63,7 @@ async def test_a_station_whose_contactor_becomes_slow_is_an_alert_until_it_is_re
         facts = alert["facts"]
         assert facts["evse"] == 1
         assert facts["contactor_open_s_before"] == pytest.approx(0.030, rel=0.05)
-        assert facts["contactor_open_s"] > 0.038
+        assert facts["contactor_open_s"] > 0.033, "three slow sessions, or more, have a tenth of the weight each"
     await program.kill()
     program = await Program.start(config, tmp_path / "events", pki)
     (same,) = await alerts(program, 1)

@@ -1,7 +1,6 @@
 """Login by an OpenID provider: oidc-provider of npm, whose own pages ask the person."""
 
 import re
-import shutil
 import ssl
 import subprocess
 from collections.abc import AsyncIterator, Iterator
@@ -19,25 +18,17 @@ from pki_tools.tree import PkiTree
 from tests.csms.api.support import ApiClient
 from tests.csms.console.support import HOST, Person, console, text_of
 from tests.csms.fixtures import Start
+from tests.interop.npm import installed
 
 VERSION: Final = "9.13.3"
 REDIRECT: Final = f"https://{HOST}/console/login/provider/back"
 SECRET: Final = "a secret: with % and : in it"
-CACHE: Final = Path(__file__).resolve().parents[3] / ".cache" / f"oidc-provider-{VERSION}"
 
 
 @pytest.fixture(scope="session")
-def modules() -> Path:
-    """Install the provider once; skip where npm cannot."""
-    if (npm := shutil.which("npm")) is None or shutil.which("node") is None:
-        pytest.skip("npm and node are not installed")
-    if not (CACHE / "node_modules" / "oidc-provider").exists():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        command = [npm, "install", "--no-audit", "--no-fund", "--ignore-scripts", f"oidc-provider@{VERSION}"]
-        done = subprocess.run([*command, "--prefix", str(CACHE)], capture_output=True, text=True, check=False)
-        if done.returncode:
-            pytest.skip(f"npm cannot install oidc-provider: {done.stderr[-200:]}")
-    return CACHE / "node_modules"
+def modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Install the provider."""
+    return installed(tmp_path_factory.mktemp("oidc-provider"), f"oidc-provider@{VERSION}") / "node_modules"
 
 
 @pytest.fixture
