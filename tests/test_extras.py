@@ -15,7 +15,12 @@ ROOT: Final = Path(__file__).parents[1]
 OPTIONAL: Final = {"uvloop"}
 """Packages of extras that a program does without."""
 
-IMPORTED: Final = {"argon2-cffi": "argon2", "python-can": "can", "scikit-learn": "sklearn"}
+IMPORTED: Final = {
+    "argon2-cffi": "argon2",
+    "async-timeout": "async_timeout",
+    "python-can": "can",
+    "scikit-learn": "sklearn",
+}
 """Distributions whose import package has another name."""
 
 WITHOUT: Final = f"""

@@ -13,6 +13,7 @@ EXTRAS: Final[Mapping[str, str]] = {
     "alembic": "csms",
     "argon2": "csms",
     "asn1tools": "verify",
+    "async_timeout": "postgres",
     "can": "gateway",
     "cantools": "gateway",
     "confluent_kafka": "kafka",

@@ -34,9 +34,9 @@ _LAN: Final = (
 """A network in which nobody answers: the demo's CAN bus is multicast, which needs a route."""
 
 
-def debian(root: Path) -> None:
-    """Make a Debian that boots, with what the pages ask for; needs root and a mirror."""
-    included = f"{_SYSTEM},{_PYTHON},{_RECOMMENDED},{_NETWORK},{_TOOLS}"
+def debian(root: Path, *more: str) -> None:
+    """Make a Debian that boots, with what the pages ask for, and with `more` packages; needs root and a mirror."""
+    included = ",".join((_SYSTEM, _PYTHON, _RECOMMENDED, _NETWORK, _TOOLS, *more))
     run("debootstrap", "--variant=minbase", f"--include={included}", SUITE, root)
     (root / "etc/hostname").write_text("machine\n")
     (root / "etc/hosts").write_text("127.0.0.1 localhost machine\n::1 localhost\n")  # as an installer has it

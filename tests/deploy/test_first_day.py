@@ -73,10 +73,13 @@ class Place:
         pip = (sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check", "--only-binary", ":all:")
         run(*pip, "-d", self.wheels, *wanted)
 
-    def machine(self, name: str) -> Path:
-        """Return the root of another machine."""
+    def machine(self, name: str, *more: str) -> Path:
+        """Return the root of another machine, with `more` packages of Debian."""
         root = self._folder / name
-        run("cp", "-a", "--reflink=auto", self._base, root)
+        if more:
+            debian(root, *more)
+        else:
+            run("cp", "-a", "--reflink=auto", self._base, root)
         shutil.copytree(self.wheels, root / "srv/wheels")
         (release := root / "root/dist/0.2.0").mkdir(parents=True)
         for each in self.packages.glob("*.whl"):
@@ -193,4 +196,59 @@ def test_services_live_under_a_systemd_that_booted(place: Place, tmp_path: Path)
         said(machine, "DEBIAN_FRONTEND=noninteractive apt purge -y v2g-engine-full")
         assert said(machine, "systemctl is-active v2g-csms v2g-secc", fails=True) == "inactive\ninactive"
         assert not (root / "usr/lib/v2g-engine").exists()
+    shutil.rmtree(root)
+
+
+NODE: Final = """
+store_url = "postgresql://v2g-csms@/csms?host=/run/postgresql&port={port}"
+bus_url = "redis://localhost:6379/0"
+bus_without_password = true
+shared_ports = true
+node = "{name}"
+store_key = "/etc/v2g-engine/store.key"
+books_key = "/etc/v2g-engine/books.key"
+"""
+
+SHARED_KEYS: Final = (
+    "cd /etc/v2g-engine && umask 077 && openssl rand -hex 32 > store.key"
+    " && openssl genpkey -quiet -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out books.key"
+    " && chown v2g-csms store.key books.key"
+)
+
+
+@pytest.mark.requirement("R131", "R166")
+def test_two_nodes_on_postgresql_and_redis_live_under_systemd(place: Place) -> None:
+    """R166: two nodes of a back end share PostgreSQL, Redis and ports; either goes, and a charger stays connected."""
+    root = place.machine("nodes", "postgresql", "redis-server")
+    (package,) = place.packages.glob("v2g-engine-full_*.deb")
+    folder = root / "etc/v2g-engine"
+    with booted(root, {}) as machine:
+        said(machine, f"apt install -y /root/{package.name}")
+        station = "--station CS-V2G-0001"
+        said(
+            machine,
+            f"v2g csms init /etc/v2g-engine --host localhost {station} --contract DEV2GC00000001 --owner v2g-csms",
+        )
+        said(machine, "sudo -u postgres createuser v2g-csms && sudo -u postgres createdb -O v2g-csms csms")
+        said(machine, SHARED_KEYS)
+        port = said(machine, "pg_lsclusters --no-header | cut -d' ' -f3")  # another one where 5432 was taken
+        given = (folder / "csms.toml").read_text()
+        unit = (root / "lib/systemd/system/v2g-csms.service").read_text()
+        for name in ("csms", "csms-south"):
+            data = re.sub(r"(?m)^data_dir = .*$", f'data_dir = "/var/lib/v2g-engine/{name}"', given)
+            (folder / f"{name}.toml").write_text(NODE.format(name=name, port=port) + data)
+            said(machine, f"chown v2g-csms /etc/v2g-engine/{name}.toml && chmod 600 /etc/v2g-engine/{name}.toml")
+        south = unit.replace("csms.toml", "csms-south.toml").replace("v2g-engine/csms\n", "v2g-engine/csms-south\n")
+        (root / "etc/systemd/system/v2g-csms-south.service").write_text(south)
+        said(machine, "systemctl daemon-reload && systemctl enable --now v2g-csms v2g-csms-south")
+        said(machine, f"v2g secc init /etc/v2g-engine --csms wss://localhost:9443/ocpp {station} --owner v2g-secc")
+        said(machine, "systemctl enable --now v2g-secc")
+        until(machine, CONNECTED)
+        for name in ("v2g-csms", "v2g-csms-south"):
+            said(machine, f"systemctl stop {name}")
+            until(machine, CONNECTED)
+            said(machine, f"systemctl start {name}")
+    with booted(root, {}) as machine:  # once more
+        until(machine, CONNECTED)
+        assert said(machine, "systemctl is-active v2g-csms v2g-csms-south v2g-secc") == "active\nactive\nactive"
     shutil.rmtree(root)
