@@ -34,8 +34,8 @@ ALONE := -n 0 --last-failed --last-failed-no-failures none --maxfail 2 --repeate
 # A test that hangs ends its worker with a traceback of all threads, and has failed: no test takes a tenth of that time.
 HANGS := -o faulthandler_timeout=600 -o faulthandler_exit_on_timeout=true --max-worker-restart 1
 
-unit: $(VENV)/dev # four on two cores: some wait for programs and for time limits
-	$(call pytest,-n 4 $(HANGS) $(ARGS))
+unit: $(VENV)/dev # five on two cores: some wait for programs and for time limits
+	$(call pytest,-n 5 $(HANGS) $(ARGS))
 
 cover: $(VENV)/dev ## the same tests, with the lines that none of them reaches
 	$(BIN)/pytest -n 2 --dist loadgroup --cov --cov-report=term:skip-covered $(ARGS)
