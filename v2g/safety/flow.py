@@ -51,10 +51,7 @@ class Flow(msgspec.Struct, frozen=True):
         """Return it with a sample of the flow, signed, and the present bounds into the vehicle and out of it, both
         magnitudes."""
         up, down = self.most.then(most, now_us, follow_us), self.least.then(least, now_us, follow_us)
-        over, under = flow - up.most, -flow - down.most
-        weight = max(
-            weigh(over, margin.of(up.most)) if over > 0 else 0, weigh(under, margin.of(down.most)) if under > 0 else 0
-        )
+        weight = max(weigh(flow - up.most, margin.of(up.most)), weigh(-flow - down.most, margin.of(down.most)))
         excess = self.excess.then(weight, now_us)
         if up is self.most and down is self.least and excess is self.excess:
             return self  # as in nearly every turn of a monitor
