@@ -347,9 +347,6 @@ def check_config(text: str, *, name: str) -> list[ConfigError]:
     return file_faults(text, config, name=name, openers=_openers(config), serves=serves, roots=roots)
 
 
-_NONCE: Final = 32
-
-
 def _openers(config: ProgramConfig) -> Iterator[OfKey]:
     """Yield what else has to be opened, each with its key."""
     station = config.station
@@ -365,7 +362,7 @@ def _openers(config: ProgramConfig) -> Iterator[OfKey]:
     if (signal := config.site.signal_file) is not None:
         yield ("site", "signal_file"), lambda: parse_grid_signal(signal.read_bytes())
     if config.attestation is not None and (quote := config.attestation.quote) is not None:
-        yield ("attestation", "quote", "key"), lambda: quote_registers(quote.key, quote.registers, bytes(_NONCE))
+        yield ("attestation", "quote", "key"), lambda: quote_registers(quote.key, quote.registers, bytes(32))
     if (page := config.status_page) is not None:
         yield ("status_page", "token_file"), lambda: _check_token(page.token_file)
     ids: list[tuple[str, ...]] = [("evses", str(place), "evse_id") for place in range(len(config.evses))] or [

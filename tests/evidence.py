@@ -12,6 +12,8 @@ from typing import Final
 
 import msgspec
 
+from docs.requirements import CONSTANT
+
 ROOT: Final = Path(__file__).resolve().parents[1]
 
 PROCESSES: Final = frozenset({"CliRunner", "Popen", "create_subprocess_exec", "create_subprocess_shell", "get_context"})
@@ -22,9 +24,6 @@ ENTRIES: Final = (
     "v2g_gateway.gateway",
 )  # fmt: skip
 """Modules of which anything that is used runs a program."""
-
-BENCHMARK: Final = "REQUIREMENTS"
-"""What a benchmark calls its rows."""
 
 Place = tuple[Path, str]
 
@@ -89,7 +88,7 @@ def read(path: Path) -> Module:
                 names = {each.id for target in targets for each in ast.walk(target) if isinstance(each, ast.Name)}
                 if names == {"pytestmark"}:
                     marks = frozenset(_rows(statement))
-                elif names == {BENCHMARK}:
+                elif names == {CONSTANT}:
                     marks = frozenset(ast.literal_eval(statement.value))
             case ast.AnnAssign(target=ast.Name(id=name)):
                 names = {name}
@@ -99,8 +98,8 @@ def read(path: Path) -> Module:
     tests = dict[str, frozenset[str]]()
     for name, rows in _tests(tree.body, marks):
         tests[name] = tests.get(name, frozenset()) | rows
-    if BENCHMARK in uses:  # all of the module is one
-        tests[BENCHMARK], uses[BENCHMARK] = marks, frozenset().union(*uses.values())
+    if CONSTANT in uses:  # all of the module is one
+        tests[CONSTANT], uses[CONSTANT] = marks, frozenset().union(*uses.values())
     return Module(uses, imports, tests)
 
 
@@ -170,4 +169,4 @@ def programs() -> dict[str, tuple[str, ...]]:
 
 def _may_show(path: Path) -> bool:
     source = path.read_text()
-    return "requirement(" in source or BENCHMARK in source
+    return "requirement(" in source or CONSTANT in source
