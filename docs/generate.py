@@ -363,11 +363,11 @@ def hardware_faults() -> str:
 
 def duty_table() -> str:
     """Return what each duty cycle means."""
-    from v2g.iec61851.duty import DUTY_RANGES
+    from v2g.iec61851.duty import DUTY_RANGES, MOST_A
 
     rows, begin = [], "0"
     for each in DUTY_RANGES:
-        current = "" if each.meaning != "current" else f"{each.slope:g} x D {each.offset:+g}, at most {each.cap:g}"
+        current = "" if each.meaning != "current" else f"{each.slope:g} x D {each.offset:+g}, at most {MOST_A:g}"
         rows.append((f"{begin} to {'' if each.closed else 'below '}{each.below:g}", f"`{each.meaning}`", current))
         begin = f"{'above ' if each.closed else ''}{each.below:g}"
     return table(("Duty cycle D, %", "Meaning", "A"), rows)

@@ -137,6 +137,9 @@ async def _controller(
         roots=roots(*config.tls.v2g_roots, *config.tls.mo_roots),
         prices=open_key(config.price_key) if config.price_key is not None else None,
         current_type="AC" if config.hardware.kind == "ac" else "DC",
+        vendor=config.meter.vendor,
+        model=config.meter.model,
+        firmware=config.meter.firmware,
     )
     keys = RecordKeys.read(config.journal_keys)
     archive = Archive(config.data_dir, owner, clock=clock, observe=observed, keys=keys)

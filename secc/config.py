@@ -23,6 +23,7 @@ from secc.station.files import password_of, running_firmware
 from v2g.config import Flaw, faults, parse_config
 from v2g.energy.frequency_trace import load_trace
 from v2g.energy.grid_signal import parse_grid_signal
+from v2g.energy.settlement.ocmf import OcmfText
 from v2g.energy.settlement.records import MOST_REACTION_MS
 from v2g.errors import ConfigError, KeyAccessError
 from v2g.hardware.power_modules.bank import load_database
@@ -162,6 +163,9 @@ class MeterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
     chain: Annotated[Path, Meta(description="meter certificate and its sub-CAs, PEM")]
     key: Annotated[KeyReference, Meta(description="its private key: PEM file of mode 0600, or key URI")]
+    vendor: Annotated[OcmfText, Meta(description="its manufacturer, in signed readings")] = ""
+    model: Annotated[OcmfText, Meta(description="its type, in signed readings")] = ""
+    firmware: Annotated[OcmfText, Meta(description="version of its firmware, in signed readings")] = ""
 
 
 class SiteConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -5,6 +5,7 @@
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Literal
@@ -60,6 +61,10 @@ class Owner(msgspec.Struct, frozen=True):
     """The key that signs price schedules, if any."""
     current_type: Literal["AC", "DC"] = "DC"
     """What the meter counts (`RT` of OCMF)."""
+    vendor: str = ""
+    model: str = ""
+    firmware: str = ""
+    """Of the meter (`MV`, `MM` and `MF`); empty: left out."""
 
 
 class Archive:
@@ -251,8 +256,12 @@ class Archive:
     def _sign(self, settlement: Settlement, entries: Sequence[Entry]) -> dict[Direction, str]:
         identity = MeterIdentity(
             meter_serial=self.meter_serial,
+            meter_vendor=self._owner.vendor,
+            meter_model=self._owner.model,
+            meter_firmware=self._owner.firmware,
             gateway="v2g-engine",
             gateway_serial=settlement.station_id,
+            gateway_version=version("v2g-engine"),
             current_type=self._owner.current_type,
         )
         return sign_meter(

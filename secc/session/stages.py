@@ -114,6 +114,8 @@ class Vehicle(msgspec.Struct, frozen=True):
     min_voltage_mv: int
     max_discharge_w: int = 0
     max_discharge_ma: int = 0
+    min_charge_w: int = 0
+    min_discharge_w: int = 0
     soc: int | None = None
     capacity_wh: int | None = None
     """Its battery's, None while it has not reported a plausible one."""

@@ -27,6 +27,8 @@ class EvNeeds(msgspec.Struct, frozen=True, kw_only=True):
     control_mode: Literal["scheduled", "dynamic"]
     max_charge_w: int
     max_discharge_w: int = 0
+    min_charge_w: int = 0
+    min_discharge_w: int = 0
     max_current_ma: int
     max_voltage_mv: int
     departure_ms: int | None = None

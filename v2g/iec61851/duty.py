@@ -28,13 +28,12 @@ class DutyReading(msgspec.Struct, frozen=True):
 
 
 class _Range(msgspec.Struct, frozen=True):
-    """Duty cycles up to `below` (or up to and with it, if `closed`): A = percent x slope + offset, at most `cap`."""
+    """Duty cycles up to `below` (or up to and with it, if `closed`): A = percent x slope + offset, at most MOST_A."""
 
     below: float
     meaning: Meaning
     slope: float = 0.0
     offset: float = 0.0
-    cap: float = MOST_A
     closed: bool = False
 
     def holds(self, percent: float) -> bool:
@@ -64,7 +63,7 @@ def read_duty(percent: float) -> DutyReading:
     found = next(each for each in DUTY_RANGES if each.holds(percent))
     if found.meaning != "current":
         return DutyReading(found.meaning)
-    return DutyReading("current", min(percent * found.slope + found.offset, found.cap))
+    return DutyReading("current", min(percent * found.slope + found.offset, MOST_A))
 
 
 def duty_for(current_a: float) -> float:

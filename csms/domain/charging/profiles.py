@@ -52,7 +52,9 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
     departure_ms: int | None = None
     least_ma: int = 0
     most_ma: int = 0
+    least_w: int = 0
     most_w: int = 0
+    least_discharge_w: int = 0
     most_discharge_w: int = 0
     soc: int | None = None
     dynamic: bool = False
@@ -106,7 +108,9 @@ def needs_of(request: NotifyEVChargingNeedsRequest) -> Needs:
             energy_wh=_whole(both.ev_target_energy_request or 0),
             most_wh=_whole(both.ev_max_energy_request or 0),
             least_wh=_least(both.ev_min_energy_request, both.ev_min_v2x_energy_request),
+            least_w=_whole(both.min_charge_power or 0),
             most_w=_whole(both.max_charge_power or 0),
+            least_discharge_w=_whole(abs(both.min_discharge_power or 0)),
             most_discharge_w=_whole(abs(both.max_discharge_power or 0)),
         )
     return found

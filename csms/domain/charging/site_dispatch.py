@@ -14,10 +14,12 @@ from csms.domain.charging.sites import Known, Place, Site, current_of, loads_of,
 
 
 class PowerRange(msgspec.Struct, frozen=True, kw_only=True):
-    """Capability of a vehicle at a place (W): maximum into it, and out of it."""
+    """Capability of a vehicle at a place (W): maximum into it, and out of it, and the least that it takes and gives."""
 
     most_w: int
     most_out_w: int = 0
+    least_w: int = 0
+    least_out_w: int = 0
 
 
 def bound(
@@ -35,7 +37,8 @@ def bound(
     inward = share(site.nodes, _inward(site, known, given, ranges, now_ms))
     outward = share([_backwards(node) for node in site.nodes], _outward(site, known, ranges))
     return {
-        name: PowerRange(
+        name: msgspec.structs.replace(
+            ranges[name],
             most_w=_watts(inward[name], ranges[name].most_w, place),
             most_out_w=_watts(outward[name], ranges[name].most_out_w, place),
         )

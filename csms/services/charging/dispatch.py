@@ -210,7 +210,14 @@ class Dispatch:
             and (station_id, transaction_id) not in unsure
         )
         participants = [
-            Participant(id=name, most_w=within.most_w, most_out_w=within.most_out_w) for name, within in ranges.items()
+            Participant(
+                id=name,
+                most_w=within.most_w,
+                most_out_w=within.most_out_w,
+                least_w=within.least_w,
+                least_out_w=within.least_out_w,
+            )
+            for name, within in ranges.items()
         ]
         return split(order.setpoint_w - others, participants)
 
@@ -260,7 +267,12 @@ class Dispatch:
             most_w, most_out_w = each.needs.most_w, self._out(each, sharers[each.station_id])
             if parts is not None:
                 most_w, most_out_w = min(most_w, max(0, parts[each.id])), min(most_out_w, max(0, -parts[each.id]))
-            able[each.id] = PowerRange(most_w=most_w, most_out_w=most_out_w)
+            able[each.id] = PowerRange(
+                most_w=most_w,
+                most_out_w=most_out_w,
+                least_w=each.needs.least_w,
+                least_out_w=each.needs.least_discharge_w,
+            )
         at_place = {f"{each.station_id}/{each.needs.evse_id}": each for each in vehicles}
         for site in await services.store.read(charging.all_sites):
             here = [at_place[place.id] for place in site.places if place.id in at_place]

@@ -175,6 +175,8 @@ def _vehicle(mode: AC_CPDReqEnergyTransferMode, rating: AcRating) -> Vehicle:
         max_voltage_mv=voltage * 1000,
         min_voltage_mv=voltage * 1000,
         max_discharge_w=abs(total(mode, "ev_maximum_discharge_power")) if bidirectional else 0,
+        min_charge_w=max(0, total(mode, "ev_minimum_charge_power")),
+        min_discharge_w=abs(total(mode, "ev_minimum_discharge_power")) if bidirectional else 0,
         phases=phases,
     )
 

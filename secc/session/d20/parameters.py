@@ -95,12 +95,14 @@ def _vehicle(mode: DC_CPDReqEnergyTransferMode | BPT_DC_CPDReqEnergyTransferMode
         max_charge_ma=to_milli(mode.ev_maximum_charge_current),
         max_voltage_mv=to_milli(mode.ev_maximum_voltage),
         min_voltage_mv=to_milli(mode.ev_minimum_voltage),
+        min_charge_w=max(0, to_w(mode.ev_minimum_charge_power)),
     )
     if isinstance(mode, BPT_DC_CPDReqEnergyTransferMode):
         return replace(
             vehicle,
             max_discharge_w=abs(to_w(mode.ev_maximum_discharge_power)),
             max_discharge_ma=abs(to_milli(mode.ev_maximum_discharge_current)),
+            min_discharge_w=abs(to_w(mode.ev_minimum_discharge_power)),
         )
     return vehicle
 

@@ -6,9 +6,11 @@ from hypothesis import strategies as st
 
 from v2g.energy.dispatch.split import Participant, split
 
-participants = st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50), st.integers(0, 10)), max_size=6).map(
+power, least = st.integers(0, 50), st.integers(0, 10)
+participants = st.lists(st.tuples(power, power, least, least), max_size=6).map(
     lambda found: [
-        Participant(id=str(n), most_w=most, most_out_w=out, least_w=least) for n, (most, out, least) in enumerate(found)
+        Participant(id=str(n), most_w=most, most_out_w=most_out, least_w=least, least_out_w=least_out)
+        for n, (most, most_out, least, least_out) in enumerate(found)
     ]
 )
 
@@ -19,13 +21,13 @@ participants = st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50), st.int
 def test_a_set_point_is_met_exactly_within_what_vehicles_can_do(setpoint: int, who: list[Participant]) -> None:
     found = split(setpoint, who)
     for each in who:
-        assert found[each.id] == 0 or each.least_w <= abs(found[each.id])
+        assert found[each.id] == 0 or abs(found[each.id]) >= (each.least_w if setpoint >= 0 else each.least_out_w)
         assert -each.most_out_w <= found[each.id] <= each.most_w
         assert found[each.id] * setpoint >= 0
     able = [each.most_w if setpoint >= 0 else each.most_out_w for each in who]
     reach = min(abs(setpoint), sum(able))
     assert abs(sum(found.values())) <= reach
-    if all(each.least_w <= 1 for each in who):
+    if all((each.least_w if setpoint >= 0 else each.least_out_w) <= 1 for each in who):
         assert abs(sum(found.values())) == reach
 
 
@@ -36,3 +38,5 @@ def test_a_set_point_is_split_evenly_and_the_weak_step_back() -> None:
     picky = [Participant(id=name, most_w=10_000, least_w=3_000) for name in ("a", "b")]
     assert split(5_000, picky) == {"a": 0, "b": 5_000}
     assert split(-5_000, picky) == {"a": 0, "b": 0}
+    picky = [Participant(id=name, most_w=0, most_out_w=10_000, least_w=9_000, least_out_w=3_000) for name in ("a", "b")]
+    assert split(-5_000, picky) == {"a": 0, "b": -5_000}

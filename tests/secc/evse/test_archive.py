@@ -3,6 +3,7 @@
 import hashlib
 import json
 from datetime import UTC, datetime
+from importlib.metadata import version
 from itertools import accumulate
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -49,6 +50,9 @@ class Desk:
             meter=pki.credentials("meter"),
             roots=pki.anchors("v2g", "mo"),
             current_type=current,
+            vendor="Maker",
+            model="DC-1",
+            firmware="2.0",
         )
         self.archive = Archive(folder, self.owner, clock=self.clock, observe=self.events.append, keys=keys)
         self.meter = SimulatedMeter(self.archive.meter_serial, folder / "meter", now_ms=self.clock.utc_ms, keys=keys)
@@ -113,7 +117,7 @@ def test_a_session_that_ended_becomes_a_bundle_that_verifies_and_nothing_else_st
 
 
 @pytest.mark.parametrize("current", ["AC", "DC"])
-def test_signed_readings_say_which_current_was_counted(
+def test_signed_readings_name_the_meter_and_which_current_it_counted(
     tmp_path: Path, pki: PkiTree, current: Literal["AC", "DC"]
 ) -> None:
     desk = Desk(tmp_path, pki, current=current)
@@ -121,7 +125,9 @@ def test_signed_readings_say_which_current_was_counted(
     desk.end()
     desk.archive.finish(SESSION)
     for text in desk.archive.signed(SESSION).values():
-        assert {each["RT"] for each in json.loads(text.split("|")[1])["RD"]} == {current}
+        found = json.loads(text.split("|")[1])
+        assert {each["RT"] for each in found["RD"]} == {current}
+        assert [found[each] for each in ("MV", "MM", "MF", "GV")] == ["Maker", "DC-1", "2.0", version("v2g-engine")]
 
 
 @pytest.mark.requirement("R33")

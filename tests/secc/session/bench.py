@@ -295,7 +295,7 @@ class Bench(Shell):
     def _DC_ChargeParameterDiscoveryReq(self) -> dict[str, Any]:
         fields: dict[str, Any] = {
             "ev_maximum_charge_power": number(20_000),
-            "ev_minimum_charge_power": number(0),
+            "ev_minimum_charge_power": number(1_000),
             "ev_maximum_charge_current": number(60),
             "ev_minimum_charge_current": number(0),
             "ev_maximum_voltage": number(450),
@@ -305,7 +305,7 @@ class Bench(Shell):
             return {"dc_cpd_req_energy_transfer_mode": dc.DC_CPDReqEnergyTransferMode(**fields)}
         discharge = {
             "ev_maximum_discharge_power": number(12_000),
-            "ev_minimum_discharge_power": number(0),
+            "ev_minimum_discharge_power": number(500),
             "ev_maximum_discharge_current": number(40),
             "ev_minimum_discharge_current": number(0),
         }

@@ -28,7 +28,7 @@ from v2g_station.blocks.payment.terminal import (
 from v2g_station.device.terminal_translation import DETAILS, TerminalTranslator
 from v2g_station.kernel.layout import TerminalLayout
 
-CARD = Card(last4="4771", expiry="3012", name="Visa")
+CARD = Card(last4="4771", name="Visa")
 
 
 def desk(**more: Any) -> TerminalTranslator:

@@ -179,9 +179,7 @@ class Fleet:
         self.sell = np.array([float(period.export_compensation) for period in periods])
         wear = max((each.wear_micro_per_kwh for each in problem.vehicles), default=0)
         self.lack = 10_000.0 + 10 * (
-            max(np.abs(self.buy).max(), np.abs(self.sell).max(), abs(problem.surplus_micro_per_kwh))
-            + wear
-            + self.charge_cost.max()
+            max(np.abs(self.buy).max(), np.abs(self.sell).max()) + wear + self.charge_cost.max()
         )
         """Micro-units per kWh that a target lacks: more than any price, so that prices never leave a vehicle short."""
         self._site()
@@ -236,7 +234,7 @@ class Fleet:
         lacking = program.add(
             self.lack * (1 + each.priority / 20 + _SHARED), np.append(np.full(len(_SHARED) - 1, step), np.inf)
         )
-        left = program.add(-float(self.problem.surplus_micro_per_kwh), capacity - target)
+        left = program.add(0.0, capacity - target)
         levels = present[:0]
         if len(giving):
             least = np.where(present >= reserve.from_period - 1, reserve.least_wh / 1000, 0.0)

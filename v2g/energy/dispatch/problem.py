@@ -118,15 +118,11 @@ NO_CLIMATE: Final = Climate(charge=((0.0, 1.0),), discharge=((0.0, 1.0),))
 
 
 class DispatchProblem(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A site's vehicles, and its periods without gaps.
-
-    `surplus_micro_per_kwh`: worth of a kWh that is left above the target at departure; 0 sells it if that pays.
-    """
+    """A site's vehicles, and its periods without gaps. Energy above the target at departure is sold if that pays."""
 
     periods: Annotated[tuple[Period, ...], Meta(min_length=1, max_length=3000)]
     vehicles: Annotated[tuple[FleetVehicle, ...], Meta(max_length=10_000)]
     climate: Climate = NO_CLIMATE
-    surplus_micro_per_kwh: MicroPerKwh = 0
 
     def __post_init__(self) -> None:
         """Reject gaps, empty periods, and two vehicles of one name."""

@@ -9,12 +9,14 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 class Participant(msgspec.Struct, frozen=True, kw_only=True):
-    """A vehicle that can be dispatched: at most `most_w` into it or `most_out_w` out of it, at least `least_w`."""
+    """A vehicle that can be dispatched: at most `most_w` into it or `most_out_w` out of it, and if not 0 at least
+    `least_w` or `least_out_w`."""
 
     id: str
     most_w: int
     most_out_w: int = 0
     least_w: int = 0
+    least_out_w: int = 0
 
 
 def split(setpoint_w: int, participants: Sequence[Participant]) -> dict[str, int]:
@@ -24,15 +26,18 @@ def split(setpoint_w: int, participants: Sequence[Participant]) -> dict[str, int
     could only take part below their least power: those get 0, the weakest first.
     """
     sign = 1 if setpoint_w >= 0 else -1
-    able = [(each, each.most_w if sign > 0 else each.most_out_w) for each in participants]
-    chosen = [(each, most) for each, most in able if most > 0 and most >= each.least_w]
+    able = [
+        (each.id, each.most_w, each.least_w) if sign > 0 else (each.id, each.most_out_w, each.least_out_w)
+        for each in participants
+    ]
+    chosen = [(name, most, least) for name, most, least in able if most > 0 and most >= least]
     while True:
-        shares = level(abs(setpoint_w), [(each.id, most) for each, most in chosen])
-        weak = [(most, each.id) for each, most in chosen if shares[each.id] < each.least_w]
+        shares = level(abs(setpoint_w), [(name, most) for name, most, _ in chosen])
+        weak = [(most, name) for name, most, least in chosen if shares[name] < least]
         if not weak:
             break
         out = min(weak)[1]
-        chosen = [(each, most) for each, most in chosen if each.id != out]
+        chosen = [each for each in chosen if each[0] != out]
     return {each.id: sign * shares.get(each.id, 0) for each in participants}
 
 

@@ -61,19 +61,20 @@ Errors = Literal["", "E", "t", "Et", "tE"]
 EndReason = Literal["E", "L", "R", "A", "P"]
 """End of transaction, ended locally, ended remotely, aborted by an error, power failure (table 7)."""
 
-_Name = Annotated[str, Meta(max_length=250, pattern=r"^[^|]*\Z")]
+OcmfText = Annotated[str, Meta(max_length=250, pattern=r"^[^|]*\Z")]
+"""A text in OCMF, where `|` separates sections."""
 
 
 class MeterIdentity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The meter and its signature. `|` separates sections of the format and must not occur in names."""
+    """The meter and its gateway; empty texts are left out."""
 
-    meter_serial: _Name
-    meter_vendor: _Name = ""
-    meter_model: _Name = ""
-    meter_firmware: _Name = ""
-    gateway: _Name = ""
-    gateway_serial: _Name = ""
-    gateway_version: _Name = ""
+    meter_serial: OcmfText
+    meter_vendor: OcmfText = ""
+    meter_model: OcmfText = ""
+    meter_firmware: OcmfText = ""
+    gateway: OcmfText = ""
+    gateway_serial: OcmfText = ""
+    gateway_version: OcmfText = ""
     current_type: Literal["AC", "DC"] = "DC"
 
 
@@ -82,10 +83,10 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     identifies the tariff (TT).
     """
 
-    emaid: _Name | None
-    evse_id: _Name
-    tariff_text: _Name = ""
-    flags: tuple[_Name, ...] = ("ISO15118_PNC", "OCPP_AUTH_TLS")
+    emaid: OcmfText | None
+    evse_id: OcmfText
+    tariff_text: OcmfText = ""
+    flags: tuple[OcmfText, ...] = ("ISO15118_PNC", "OCPP_AUTH_TLS")
 
 
 class Reading(msgspec.Struct, frozen=True):

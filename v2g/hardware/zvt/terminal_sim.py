@@ -20,12 +20,14 @@ UNKNOWN: Final = 0xB8
 """Result code: no such reservation."""
 
 
+EXPIRY: Final = bytes.fromhex("3012")
+"""Year and month until which cards are valid, BCD."""
+
+
 class Card(msgspec.Struct, frozen=True):
     """A payment card; terminals show the end of its number."""
 
     last4: str = "1111"
-    expiry: str = "3012"
-    """Year and month."""
     name: str = "VISA"
     good: bool = True
 
@@ -165,7 +167,7 @@ class SimulatedZvtTerminal:
         pan = bytes.fromhex(f"EEEEEEEEEEEE{card.last4}")
         return (
             zvt.field(zvt.PAN, pan)
-            + zvt.field(zvt.EXPIRY, bytes.fromhex(card.expiry))
+            + zvt.field(zvt.EXPIRY, EXPIRY)
             + zvt.field(zvt.CARD_NAME, card.name.encode("cp437", "replace") + b"\0")
             + bytes([zvt.TLV, 4, 0x1F, 0x12, 1, 2])
         )

@@ -42,6 +42,7 @@ def needs_request(evse_id: int, needs: EvNeeds, utc_ms: int, version: Version) -
                 dc_charging_parameters=None if ac else _dc_parameters(needs),
             ),
         )
+    both_ways = needs.service.endswith("BPT")
     return NotifyEVChargingNeedsRequest(
         evse_id=evse_id,
         max_schedule_tuples=needs.max_points,
@@ -54,8 +55,10 @@ def needs_request(evse_id: int, needs: EvNeeds, utc_ms: int, version: Version) -
             mobility_needs_mode="EVCC_SECC" if needs.needs_by_secc else "EVCC",
             ev_energy_offer=None if needs.offer is None else _offer(needs.offer),
             v2x_charging_parameters=V2XChargingParameters(
+                min_charge_power=needs.min_charge_w or None,
                 max_charge_power=needs.max_charge_w,
-                max_discharge_power=needs.max_discharge_w if needs.service.endswith("BPT") else None,
+                min_discharge_power=needs.min_discharge_w or None if both_ways else None,
+                max_discharge_power=needs.max_discharge_w if both_ways else None,
                 max_charge_current=needs.max_current_ma / 1000,
                 max_voltage=needs.max_voltage_mv / 1000,
                 ev_target_energy_request=needs.target_energy_wh,

@@ -99,6 +99,18 @@ async def test_no_permit_lets_a_vehicle_give_more_than_it_can(csms: Backend) -> 
     assert results.setpoint_w == -8_000
 
 
+@pytest.mark.parametrize(("asked_w", "parts"), [(7_000, [0, 7_000]), (-4_000, [-2_000, -2_000]), (-3_000, [0, -3_000])])
+async def test_none_gets_less_than_the_least_that_it_takes_or_gives(
+    csms: Backend, asked_w: int, parts: list[int]
+) -> None:
+    """It would take nothing at all: another, who can, follows alone."""
+    for number in (0, 1):
+        await vehicle(csms, await booted(csms, NAMES[number]), minChargePower=4000.0, minDischargePower=-2000.0)
+    results = await Dispatch(csms.services).set_point(asked_w)
+    assert sorted(abs(each.setpoint_w) for each in results) == sorted(map(abs, parts))
+    assert sum(each.setpoint_w for each in results) == asked_w
+
+
 async def test_a_vehicle_that_does_not_ask_to_discharge_gives_nothing(csms: Backend) -> None:
     await vehicle(csms, await booted(csms), requested="DC")
     (results,) = await Dispatch(csms.services).set_point(-5_000)

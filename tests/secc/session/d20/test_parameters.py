@@ -123,6 +123,7 @@ def test_a_dynamic_vehicle_receives_prices_and_the_back_end_its_needs(bench: Ben
     needs = bench.commands(ports.ReportChargingNeeds)[0].needs
     assert (needs.service, needs.control_mode, needs.target_soc) == ("DC_BPT", "dynamic", 80)
     assert (needs.max_charge_w, needs.max_discharge_w, needs.min_energy_wh) == (20_000, 12_000, -20_000)
+    assert (needs.min_charge_w, needs.min_discharge_w) == (1_000, 500)
     assert needs.departure_ms == bench.utc_ms + 7_200_000
 
 
