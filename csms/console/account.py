@@ -131,6 +131,7 @@ async def add_passkey(visit: Visit) -> Answer:
         visit.request.cookies.get(_CEREMONY, ""),
         form.get("credential", ""),
     )
+    await visit.note("add_passkey")
     answer = visit.see(_ACCOUNT, "From now on you can log in by this passkey.")
     answer.cookies.append(_cookie(_CEREMONY, "", 0, "strict"))
     return answer
@@ -140,6 +141,7 @@ async def add_passkey(visit: Visit) -> Answer:
 async def remove_passkey(visit: Visit) -> Answer:
     """Remove a passkey."""
     await visit.users.remove_passkey(visit.person, visit.path["credential_id"])
+    await visit.note("remove_passkey")
     return visit.see(_ACCOUNT, "The passkey is removed.")
 
 
@@ -181,6 +183,7 @@ async def change_password(visit: Visit) -> Answer:
     if new != visit.form.get("again", ""):
         raise ApiError(400, "the new passwords differ", "type the same one twice")
     cookie = await visit.users.change_password(visit.person, old, new)
+    await visit.note("change_password")
     return with_session(visit.see(ROOT, "Your password has changed."), cookie)
 
 
@@ -192,6 +195,7 @@ async def set_factor(visit: Visit) -> Answer:
     cookie = await visit.users.set_factor(
         visit.person, form.get("password", ""), form.get("secret", ""), form.get("code", "")
     )
+    await visit.note("set_factor")
     return with_session(visit.see(_ACCOUNT, "From now on the login asks for a code."), cookie)
 
 
@@ -200,6 +204,7 @@ async def remove_factor(visit: Visit) -> Answer:
     """Use no second factor any more; other sessions end."""
     visit.back = _ACCOUNT
     cookie = await visit.users.remove_factor(visit.person, visit.form.get("password", ""), visit.form.get("code", ""))
+    await visit.note("remove_factor")
     return with_session(visit.see(_ACCOUNT, "The login asks for no code any more."), cookie)
 
 

@@ -1,9 +1,8 @@
 """V2G: what flows back, the grid's signal and its sources, fleets and what they can do, set-points."""
 
-from datetime import datetime, timedelta
 from typing import Any
 
-from csms.api.billing import reports
+from csms.api.billing import books
 from csms.api.charging import dispatch, fleets, grid, sites
 from csms.api.diagnostics import overview
 from csms.api.http.pipeline import Answer
@@ -12,8 +11,9 @@ from csms.console.present import Line, chart, price
 from csms.console.visit import ROOT, Visit, action, page
 from v2g.energy.grid_signal import TypedGridSignal
 
-_MOST = 1000
 _DAYS = 14
+_COURSE_MS = 86_400_000
+_MOST_BACK = 20
 _PAGE = 50
 _MOST_SHOWN = 50
 
@@ -23,14 +23,24 @@ async def show_v2g(visit: Visit) -> Answer:
     """Show what vehicles feed back, and what the grid and the fleets ask for."""
     sources = await visit.ask(grid.list_grid_sources)
     signal = await signal_in_force(visit)
-    totals, days, known = None, [], []
+    since_ms = visit.now_ms - _DAYS * 86_400_000
+    totals, periods, known = None, [], []
+    settled: list[Any] = []
+    more = ""
     if visit.may(overview.read_transactions_overview):
         totals = await visit.ask(overview.read_transactions_overview)
-    if visit.may(reports.report_transactions):
-        first = (datetime.fromtimestamp(visit.now_ms / 1000, visit.zone) - timedelta(days=_DAYS)).date()
-        days = await visit.ask(reports.report_transactions, by="day", from_day=first, limit=_MOST)
+    if visit.may(books.list_costs):
+        periods = await visit.ask(books.list_costs, by="period", limit=_PAGE)
+        asked = {"by": "vehicle", "limit": _PAGE, **visit.asked("period", "cursor")}
+        settled, more = await visit.page(books.list_costs, **asked)
     if visit.may(fleets.list_fleets):
         known = await visit.ask(fleets.list_fleets, limit=50)
+    course, counts, decided = [], [], []
+    if visit.may(dispatch.read_dispatch_course):
+        course = await visit.ask(dispatch.read_dispatch_course, from_ms=visit.now_ms - _COURSE_MS)
+        counts = await visit.ask(dispatch.read_offers_overview, from_ms=since_ms)
+    if visit.may(dispatch.list_offer_decisions):
+        decided = await visit.ask(dispatch.list_offer_decisions, accepted=False, limit=_MOST_BACK)
     return visit.show(
         "v2g.html",
         sources=sources,
@@ -38,10 +48,29 @@ async def show_v2g(visit: Visit) -> Answer:
         prices=_prices(signal),
         totals=totals,
         back=[] if totals is None else totals["most_back"],
-        days=days,
+        periods=periods,
+        settled=settled,
+        next=more,
+        asked=visit.asked("period"),
         fleets=known,
         set_point=dispatch.dispatch_setpoint,
+        offers=dispatch.read_offers_overview,
+        costs=books.list_costs,
+        course=_course(course),
+        points=course[-_MOST_BACK:],
+        counts=counts,
+        decided=decided,
+        since_ms=since_ms,
     )
+
+
+def _course(points: list[dict[str, Any]]) -> dict[str, object] | None:
+    """Return the chart of set-points: what was asked for, what vehicles followed of it, and what they delivered."""
+    if len(points) < 2:
+        return None
+    labels = {"asked_w": "Asked for", "accepted_w": "Accepted by vehicles", "delivered_w": "Delivered"}
+    drawn = [Line(label, "kW", [each[name] / 1000 for each in points]) for name, label in labels.items()]
+    return chart("Set-points asked for and delivered", [each["at_ms"] for each in points], drawn)
 
 
 async def signal_in_force(visit: Visit) -> TypedGridSignal | None:
@@ -77,7 +106,8 @@ def _prices(signal: TypedGridSignal | None) -> dict[str, object] | None:
 async def list_sites(visit: Visit) -> Answer:
     """List sites."""
     found, following = await visit.page(sites.list_sites, limit=_PAGE, **visit.asked("cursor"))
-    return visit.show("sites.html", sites=found, next=following)
+    known = await visit.ask(fleets.list_fleets, limit=_PAGE)
+    return visit.show("sites.html", sites=found, next=following, fleets=known)
 
 
 @page("/sites/{site_id}", sites.read_site)
@@ -108,7 +138,7 @@ def _loads(site: dict[str, Any], limits: dict[tuple[str, int], dict[str, Any]]) 
 async def one_fleet(visit: Visit) -> Answer:
     """Show what a fleet can do beside its plan, and why the plan is as it is."""
     name = visit.path["fleet_id"]
-    visit.back = f"{ROOT}/v2g"
+    visit.back = f"{ROOT}/sites"
     found = await visit.ask(fleets.read_capability, fleet_id=name)
     plan = await visit.ask(fleets.read_plan, fleet_id=name)
     stations = (await visit.ask(fleets.read_fleet, fleet_id=name))["stations"]

@@ -54,6 +54,21 @@ BOUNDS: Final[Mapping[str, str]] = {
     "set_point": "Set-point of dispatch",
 }
 
+STEPS: Final[Mapping[str, str]] = {
+    "session_started": "Session set up",
+    "contract_authorized": "Contract authorised",
+    "vehicle_described": "Vehicle described",
+    "terms_offered": "Offer made",
+    "terms_decided": "Offer answered",
+    "command_accepted": "Discharge command accepted",
+    "command_rejected": "Discharge command refused",
+    "limit_changed": "Limits of discharging changed",
+    "service_changed": "Services selected again",
+    "energy_unmetered": "Energy not metered",
+    "session_ended": "Session ended",
+}
+"""Steps of a session of ISO 15118."""
+
 
 def environment(zone: tzinfo) -> Environment:
     """Return the templates. Every text is escaped, and its invisible characters are shown; times are of `zone`."""
@@ -79,9 +94,10 @@ def environment(zone: tzinfo) -> Environment:
         "duration": duration,
         "path": segment,
         "query": lambda values: urlencode({name: value for name, value in values.items() if value not in (None, "")}),
+        "facts": facts,
         "tone": lambda state: STATUS.get(state or "", "dull"),
     }
-    made.globals["BOUNDS"] = BOUNDS
+    made.globals |= {"BOUNDS": BOUNDS, "STEPS": STEPS}
     made.globals["zone"] = str(zone)
     return made
 
@@ -137,6 +153,18 @@ def _kilo(value: object, unit: str) -> str:
 def money(amount: Mapping[str, str] | None) -> str:
     """Return an amount with its currency."""
     return DASH if amount is None else f"{amount['amount']}\u00a0{amount['currency']}"
+
+
+def facts(given: Mapping[str, object]) -> str:
+    """Return facts in words: powers (`..._w`) in kW, energies (`..._wh`) in kWh."""
+
+    def said(name: str, value: object) -> str:
+        words, _, unit = name.rpartition("_")
+        if unit in ("w", "wh"):
+            return f"{words} {power(value) if unit == 'w' else energy(value)}"
+        return f"{name} {'yes' if value is True else 'no' if value is False else value}"
+
+    return ", ".join(said(*each).replace("_", " ") for each in given.items())
 
 
 def price(given: object) -> str:

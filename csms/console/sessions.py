@@ -1,6 +1,7 @@
 """Sessions: the list, and one of them with its chart, limits, timeline, cost and papers."""
 
 import json
+from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -12,8 +13,9 @@ from csms.api.http.pipeline import Answer
 from csms.api.http.problems import ApiError
 from csms.api.stations import remote_control
 from csms.api.transactions import settlements, transactions
-from csms.console.present import Line, chart
+from csms.console.present import STEPS, Line, chart
 from csms.console.visit import Visit, action, page, place
+from csms.domain.transactions.session_course import SessionCourse
 
 _PAGE = 50
 _MOST_POINTS = 2000
@@ -25,6 +27,12 @@ _CHARTED = {
     "Power.Offered": ("offered", Decimal("0.001")),
 }
 """Measurands of the chart: which line, and its factor; power out of the vehicle is below 0, as everywhere."""
+
+_LIMITS = {"ev_w": "Vehicle", "evse_w": "Charger", "site_w": "Site", "operator_w": "Operator"}
+"""Limits of discharging in a journal."""
+
+_READINGS = frozenset({"MeterValuePeriodic", "MeterValueClock"})
+"""Triggers of events that bring only readings, which the chart has."""
 
 
 @page("/sessions", transactions.list_transactions)
@@ -46,10 +54,11 @@ async def one_session(visit: Visit) -> Answer:
         if error.status != 404:  # it has no price
             raise
         cost = None
-    journals = []
+    journals, course = [], SessionCourse()
     if visit.may(quarantine.list_journals_of_transaction):
         names = {"station_id": found["station_id"], "transaction_id": found["transaction_id"]}
         journals = await visit.ask(quarantine.list_journals_of_transaction, **names)
+        course = await visit.find(SessionCourse, quarantine.read_course_of_transaction, **names)
     bounds = None
     if found["active"] and visit.may(sites.list_evse_limits):
         here = await visit.ask(sites.list_evse_limits, station_id=found["station_id"])
@@ -61,17 +70,41 @@ async def one_session(visit: Visit) -> Answer:
         cost=cost,
         limits=limits,
         bounds=bounds,
-        chart=_chart(found["meter_values"]),
+        chart=_chart(found["meter_values"], _limits(course)),
+        terms=_terms(course, found["ended_ms"] or visit.now_ms),
+        bound=[each for each in course.moments if each.kind == "limit_changed"][-_MOST_ROWS:],
+        names=_LIMITS,
         readings=found["meter_values"][-_MOST_ROWS:],
-        events=found["events"][-_MOST_ROWS:],
+        steps=_steps(found["events"], course)[-_MOST_ROWS:],
         journals=journals,
         receipts=settlements.read_receipt,
     )
 
 
-def _chart(values: list[dict[str, Any]]) -> dict[str, object] | None:
-    """Return the chart of a session's values: power in both directions, what was offered, and state of charge."""
-    lines: dict[str, dict[int, float]] = {"power": {}, "offered": {}, "soc": {}}
+def _steps(events: list[dict[str, Any]], course: SessionCourse) -> list[tuple[int, str, str, Mapping[str, Any]]]:
+    """Return what happened, by time: when, the protocol, what, and facts about it."""
+    found: list[tuple[int, str, str, Mapping[str, Any]]] = [
+        (
+            each["at_ms"],
+            "OCPP",
+            each["kind"],
+            {"trigger": each["trigger"]} | ({"sent": "late"} if each["offline"] else {}),
+        )
+        for each in events
+        if each["trigger"] not in _READINGS
+    ]
+    found += [(each.at_ms, "ISO 15118", STEPS[each.kind], each.facts) for each in course.moments]
+    return sorted(found, key=lambda each: each[0])
+
+
+def _limits(course: SessionCourse) -> list[tuple[int, Mapping[str, Any]]]:
+    """Return the limits of discharging (W) over time."""
+    return [(each.at_ms, each.facts) for each in course.moments if each.kind == "limit_changed"]
+
+
+def _chart(values: list[dict[str, Any]], limits: list[tuple[int, Mapping[str, Any]]]) -> dict[str, object] | None:
+    """Return the chart of a session's values: power in both directions, limits of both, and state of charge."""
+    lines: dict[str, dict[int, float]] = {"power": {}, "offered": {}, "discharge": {}, "soc": {}}
     for each in values:
         name, factor = _CHARTED.get(each["measurand"], ("", Decimal(0)))
         if not name or each["phase"]:
@@ -85,13 +118,56 @@ def _chart(values: list[dict[str, Any]]) -> dict[str, object] | None:
         if name == "power" and not value and lines[name].get(each["at_ms"]):
             continue  # the other direction has the power
         lines[name][each["at_ms"]] = float(value * factor)
-    times = sorted({at for line in lines.values() for at in line})
-    if len(times) < 2:
+    if len({at for line in lines.values() for at in line}) < 2:
         return None
+    lines["discharge"] = {at: -facts["max_discharge_w"] / 1000 for at, facts in limits}
+    times = sorted({at for line in lines.values() for at in line})
+    if limits:
+        lines["discharge"][times[-1]] = -limits[-1][1]["max_discharge_w"] / 1000
     times = times[:: -(-len(times) // _MOST_POINTS)]
-    labels = {"power": ("Power", "kW"), "offered": ("Offered", "kW"), "soc": ("State of charge", "%")}
-    drawn = [Line(*labels[name], [line.get(at) for at in times]) for name, line in lines.items() if line]
-    return chart("Power and state of charge", times, drawn)
+    labels = {
+        "power": ("Power", "kW"),
+        "offered": ("Limit of charging, as offered", "kW"),
+        "discharge": ("Limit of discharging", "kW"),
+        "soc": ("State of charge", "%"),
+    }
+    drawn = [
+        Line(*labels[name], [line.get(at) for at in times], steps=name == "discharge")
+        for name, line in lines.items()
+        if line
+    ]
+    return chart("Power, limits and state of charge", times, drawn)
+
+
+def _terms(course: SessionCourse, until_ms: int) -> dict[str, object] | None:
+    """Return the chart of what limits discharging, and of prices, each of which holds until the next."""
+    limits = _limits(course)
+    if not limits and not course.prices:
+        return None
+    times = sorted({at for at, _ in limits} | {each.at_ms for each in course.prices} | {until_ms})
+    powers, prices = dict(limits), {each.at_ms: each for each in course.prices}
+    drawn, facts, step = [], None, None
+    rows = []
+    for at in times:
+        facts, step = powers.get(at, facts), prices.get(at, step)
+        rows.append((facts, step))
+    if limits:
+        drawn = [
+            Line(
+                f"At most by the {label.lower()}",
+                "kW",
+                [None if by is None else -by[name] / 1000 for by, _ in rows],
+                steps=True,
+            )
+            for name, label in _LIMITS.items()
+        ]
+    if course.prices:
+        unit = f"{course.prices[-1].currency}/kWh"
+        drawn += [
+            Line(label, unit, [None if of is None else getattr(of, name) / 1e6 for _, of in rows], steps=True)
+            for name, label in (("import_price", "Price of charging"), ("export_price", "Price of feeding back"))
+        ]
+    return chart("Limits of discharging, and prices", times, drawn)
 
 
 @action("/sessions/{station_id}/{transaction_id}/stop", remote_control.stop_transaction)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from typing import Any
+from urllib.parse import urlencode
 
 from csms.api.charging import sites
 from csms.api.diagnostics import alerts, batteries, positions, vehicles
@@ -11,6 +12,7 @@ from csms.api.http.problems import ApiError
 from csms.api.stations import firmware, stations
 from csms.console.present import Line, chart
 from csms.console.visit import Visit, action, page, place
+from csms.domain.stations.campaigns import CampaignPlan, Image
 
 _PAGE = 50
 _SILENT_MS = 3_600_000
@@ -119,6 +121,7 @@ async def one_campaign(visit: Visit) -> Answer:
 
 _STATES = ("Waiting", "Working", "Watched", "Installed", "Failed", "Reverted", "Excluded")
 _ACTIONS: dict[str, Operation] = {
+    "exclude": firmware.exclude_from_campaign,
     "pause": firmware.pause_campaign,
     "resume": firmware.resume_campaign,
     "rollback": firmware.roll_back_campaign,
@@ -128,22 +131,65 @@ _ACTIONS: dict[str, Operation] = {
 
 @action("/campaigns/{campaign_id}/{what}", firmware.pause_campaign)
 async def change_campaign(visit: Visit) -> Answer:
-    """Pause, resume, take back or cancel a campaign."""
+    """Pause, resume, take back or cancel a campaign, or leave out stations that have not begun."""
     number, what = visit.path["campaign_id"], visit.path["what"]
     visit.back = place("campaigns", number)
     if what not in _ACTIONS:
         raise ApiError(404, "there is no such action")
-    found = await visit.ask(_ACTIONS[what], campaign_id=number)
+    body = {"station_ids": _names(visit.form.get("stations", ""))} if what == "exclude" else None
+    found = await visit.ask(_ACTIONS[what], body, campaign_id=number)
     return visit.see(visit.back, f"{found['name']}: {found['state']}")
+
+
+def _names(text: str) -> list[str]:
+    """Return names that are separated by commas or blanks."""
+    return text.replace(",", " ").split()
 
 
 @page("/inventory", stations.list_stations)
 async def show_inventory(visit: Visit) -> Answer:
     """Show what is installed on how many stations."""
-    counted = Counter(
-        [(each["vendor"], each["model"], each["firmware"]) async for each in visit.every(stations.list_stations)]
-    )
+    counted = Counter([_kind(each) async for each in visit.every(stations.list_stations)])
     return visit.show("inventory.html", rows=counted.most_common())
+
+
+def _kind(station: dict[str, Any]) -> tuple[str, ...]:
+    """Return a station's vendor, model and firmware."""
+    return tuple(station[name] or "" for name in _KIND)
+
+
+_KIND = ("vendor", "model", "firmware")
+
+
+async def _of_kind(visit: Visit, kind: tuple[str, ...]) -> list[str]:
+    """Return the stations of a kind."""
+    found = visit.every(stations.list_stations)
+    return [each["station_id"] async for each in found if _kind(each) == kind]
+
+
+@page("/campaigns/new", firmware.make_campaign)
+async def plan_campaign(visit: Visit) -> Answer:
+    """Ask for the image of a campaign for the stations of a kind."""
+    kind = tuple(visit.request.query_params.get(name, "") for name in _KIND)
+    plan = CampaignPlan(image=Image(location=" "))
+    about = dict(zip(_KIND, kind, strict=True))
+    return visit.show("campaign_new.html", about=about, count=len(await _of_kind(visit, kind)), plan=plan)
+
+
+@action("/campaigns", firmware.make_campaign)
+async def begin_campaign(visit: Visit) -> Answer:
+    """Begin a campaign for the stations of a kind, in the usual cohorts."""
+    form, about = visit.form, {name: visit.form.get(name, "") for name in _KIND}
+    visit.back = f"{place('campaigns', 'new')}?{urlencode(about)}"
+    images = {name: {"location": form[name].strip()} for name in ("image", "rollback") if form.get(name, "").strip()}
+    plan = {**images, "window": form.get("window", "").strip() or None}
+    body = {
+        "name": form.get("name", "").strip(),
+        "plan": plan,
+        "station_ids": await _of_kind(visit, tuple(about.values())),
+    }
+    made = await visit.ask(firmware.make_campaign, body)
+    return visit.see(place("campaigns", made["campaign_id"]), f"{made['name']}: {made['state']}")
 
 
 ROUTES = (
@@ -155,4 +201,6 @@ ROUTES = (
     one_campaign,
     change_campaign,
     show_inventory,
+    plan_campaign,
+    begin_campaign,
 )

@@ -23,6 +23,7 @@ from csms.api.http.pipeline import Answer, HttpRequest, RequestPipeline, audit, 
 from csms.api.http.problems import ApiError, describe, details
 from csms.api.http.site_limits import carry_out, may_ask, refusal
 from csms.console.languages import language_of
+from csms.db.queries import access
 from csms.domain.diagnostics.frames import without_tokens
 from csms.domain.security.access import Principal
 from csms.ocpp.base import Services
@@ -212,6 +213,19 @@ class Visit:
         if not may_see_tokens(operation, self._principal):
             answer = without_tokens(answer.decode()).encode()
         return msgspec.json.decode(answer), following
+
+    async def note(self, operation: str) -> None:
+        """Write to the audit log what a person has changed of the own account, which no operation of the API does."""
+        entry: dict[str, object] = {
+            "at_ms": self.now_ms,
+            "caller": self.person.name,
+            "role": self.person.principal.role.value,
+            "peer": self.peer[:64],
+            "operation": operation,
+            "path": f"{ROOT}/account",
+            "status": 200,
+        }
+        await self.services.store.run(access.add_entry, entry)
 
     def show(self, template: str, status: int = 200, **context: object) -> Answer:
         """Return a page."""

@@ -17,6 +17,7 @@ from csms.services.authorization.local_list_keeper import LocalListKeeper
 from csms.services.billing import payments
 from csms.services.billing.costs import CostAnnouncer
 from csms.services.billing.tariffs import TariffService
+from csms.services.charging import dispatch_course
 from csms.services.charging.balancing import Balancer
 from csms.services.charging.dispatch import Dispatch
 from csms.services.charging.fleets import Fleets
@@ -44,9 +45,10 @@ STEPS: Final[tuple[Callable[[Services], Awaitable[None]], ...]] = (
     payments.expire,
     campaigns.advance,
     attestations.advance,
+    dispatch_course.note,
     _note_seen,
 )
-"""Periodic steps: campaigns, attestation, due orders, and expiry."""
+"""Periodic steps: campaigns, attestation, due orders, the course of set-points, and expiry."""
 
 
 async def run_periodic(services: Services) -> None:

@@ -70,6 +70,11 @@ class Bookkeeper:
         self._stations: set[str] = set()
         self._wake = asyncio.Event()
 
+    @property
+    def margin_ms(self) -> int:
+        """By so much a session may begin before its transaction, and end after it."""
+        return self._rules.margin_ms
+
     def look_again(self, station_id: str) -> None:
         """Look again at the journals of a station that wait: a transaction of it has ended."""
         self._stations.add(station_id)

@@ -7,6 +7,7 @@ database shows whether the cache is current, for another node may have accepted 
 import asyncio
 import contextlib
 from collections import OrderedDict
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 from weakref import WeakValueDictionary
@@ -16,6 +17,7 @@ import msgspec
 from csms.db.queries import books, records
 from csms.db.store import Store
 from csms.domain.transactions.journals import Copy, read_certificates, read_delivery
+from csms.domain.transactions.session_course import decision_of
 from csms.settlement.bookkeeper import Bookkeeper
 from csms.settlement.checkpoints import check_checkpoints
 from csms.settlement.settlements import receipt_of
@@ -95,7 +97,10 @@ class JournalStore:
                 raise
             if fresh:
                 self._report("journal_appended", station_id, session_id, lines=copy.lines, added=len(fresh))
-                self._report_checkpoints(station_id, session_id, fresh)
+                for entry in _parsed(session_id, fresh, b'"checkpoint_answered"'):
+                    if isinstance(entry.data, CheckpointAnswered):
+                        name, said = "checkpoint_answered", entry.data
+                        self._report(name, station_id, session_id, number=said.number, status=said.status)
             if copy.ended:
                 await self._bookkeeper.consider(station_id, session_id)
                 if fresh:
@@ -117,16 +122,6 @@ class JournalStore:
             await self._bookkeeper.consider(station_id, session_id)
         for station_id, session_id in await self._store.run(books.unposted):  # settled by an older version
             await self._bookkeeper.consider(station_id, session_id)
-
-    def _report_checkpoints(self, station_id: str, session_id: str, fresh: list[bytes]) -> None:
-        """Report the vehicle's answers to checkpoints in these new lines."""
-        for line in fresh:
-            if b'"checkpoint_answered"' not in line:
-                continue  # most lines: parsing costs
-            record = parse_canonical(line.removesuffix(b"\n"), Entry, where=session_id).data
-            if isinstance(record, CheckpointAnswered):
-                name = "checkpoint_answered"
-                self._report(name, station_id, session_id, number=record.number, status=record.status)
 
     async def _take(self, station_id: str, session_id: str, lines: list[bytes]) -> tuple[Copy, list[bytes]]:
         """Return the copy with the lines in it, and those that were new."""
@@ -150,7 +145,11 @@ class JournalStore:
             receipt = None
             if fresh and copy.ended:
                 receipt = await asyncio.to_thread(receipt_of, row, now_ms, self._key, self._taxation)
-            if not fresh or await self._store.run(records.append_journal, row, before, fresh, now_ms, receipt):
+            decided = map(decision_of, _parsed(session_id, fresh, b'"terms_decided"', b'"command_rejected"'))
+            decisions = [each for each in decided if each is not None]
+            if not fresh or await self._store.run(
+                records.append_journal, row, before, fresh, now_ms, receipt, decisions
+            ):
                 self._keep((station_id, session_id), copy)
                 return copy, fresh
             copy = None  # another node accepted a delivery since
@@ -199,6 +198,13 @@ class JournalStore:
 
     def _report(self, name: str, station_id: str, session_id: str, **data: Scalar) -> None:
         self._observe(Observe("settlement", name, {"station": station_id, "session": session_id, **data}))
+
+
+def _parsed(session_id: str, lines: Iterable[bytes], *marks: bytes) -> Iterator[Entry]:
+    """Yield the entries in lines that contain a mark: parsing all costs."""
+    for line in lines:
+        if any(mark in line for mark in marks):
+            yield parse_canonical(line.removesuffix(b"\n"), Entry, where=session_id)
 
 
 def _read_file(path: Path) -> list[bytes]:

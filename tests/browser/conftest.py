@@ -4,11 +4,14 @@ import contextlib
 import shutil
 from collections.abc import AsyncIterator
 
+import pytest
 import pytest_asyncio
+from msgspec.structs import replace
 from playwright.async_api import Browser, async_playwright
 
 from csms.api import Api
 from csms.api.backend import make_backend
+from csms.ocpp.base import Services
 from tests.csms.backend import Backend
 from tests.csms.charging import TOKENS
 from tests.csms.console.conftest import cheap_passwords
@@ -25,17 +28,42 @@ async def csms(backend: Start) -> AsyncIterator[Backend]:
         yield running
 
 
-@pytest_asyncio.fixture
-async def url(csms: Backend) -> AsyncIterator[str]:
-    """The address of its console."""
-    made = make_backend(csms.services)
-    api = Api(made, "csms.console.application")
-    port = await api.start()
-    try:
-        yield f"https://127.0.0.1:{port}"
-    finally:
+class Served:
+    """A console that can be stopped, and started again at the same address."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._api: Api | None = None
+        self.port = 0
+
+    async def start(self) -> None:
+        """Listen."""
+        config = self._services.config
+        listener = replace(config.api, port=self.port)
+        services = replace(self._services, config=replace(config, api=listener))
+        self._api = Api(make_backend(services), "csms.console.application")
+        self.port = await self._api.start()
+
+    async def stop(self) -> None:
+        """Stop listening, and end all connections."""
+        assert self._api is not None
         with contextlib.suppress(TimeoutError):
-            await api.close()
+            await self._api.close()
+
+
+@pytest_asyncio.fixture
+async def served(csms: Backend) -> AsyncIterator[Served]:
+    """The console of the back end."""
+    made = Served(csms.services)
+    await made.start()
+    yield made
+    await made.stop()
+
+
+@pytest.fixture
+def url(served: Served) -> str:
+    """The address of its console."""
+    return f"https://127.0.0.1:{served.port}"
 
 
 @pytest_asyncio.fixture

@@ -13,18 +13,25 @@ import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Dialog, Page, expect
 
+from csms.api.backend import make_backend
 from csms.db.queries import users
 from csms.db.queries.admission import Visit, note_attempt
+from csms.db.queries.charging import CoursePoint, note_course
 from csms.domain.security.access import Role
+from csms.services.background import run_periodic
+from csms.services.diagnostics.alert_watch import AlertWatch
 from csms.services.security.users import hash_password
+from tests.browser.conftest import Served
 from tests.csms.backend import Backend
 from tests.csms.charging import Charging
+from tests.csms.settlement.course import running
 from tests.csms.settlement.journals import SESSION, delivery, journal
 from tests.csms.settlement.witness import witness
 from tests.csms.support import STATION, TOKENS, grid_signal
 from v2g.telemetry.signals import Record, encode_record
 
 PASSWORD = "seven wild geese fly"
+OTHER = "CS-V2G-0002"
 PICTURES = os.environ.get("V2G_PICTURES", "")
 """Folder for pictures of each page, in three widths, light and dark."""
 
@@ -140,6 +147,10 @@ async def test_an_operator_admits_a_station_and_watches_and_stops_a_session(tab:
         await charging.event("Updated", "MeterValuePeriodic", extra={"meterValue": [reading]})
     await expect(tab.page.locator("canvas")).to_be_visible()
     await expect(tab.page.get_by_text("2.3")).to_be_visible()
+    begun_ms = csms.clock.utc_ms() - 1_500_000
+    await csms.services.journals.deliver(STATION, delivery(running(begun_ms)))
+    await expect(tab.page.get_by_role("heading", name="What bound discharging")).to_be_visible(timeout=WAIT_MS)
+    await expect(tab.page.locator("canvas")).to_have_count(2)
     await tab.check("session")
 
     async def agree(dialog: Dialog) -> None:
@@ -154,6 +165,10 @@ async def test_an_operator_admits_a_station_and_watches_and_stops_a_session(tab:
     await expect(tab.page.get_by_text("Stop: Accepted")).to_be_visible()
     station.refuses_others = True
     await csms.services.grid.offer(grid_signal(), "dso")
+    for minute in range(30):
+        at_ms, asked_w = csms.clock.utc_ms() - minute * 60_000, -60_000 if minute < 20 else -20_000
+        point = CoursePoint(at_ms=at_ms, asked_w=asked_w, accepted_w=asked_w * 9 // 10, delivered_w=-18_000, vehicles=6)
+        await csms.services.store.run(note_course, "node", point)
     for name in (
         "Stations",
         "Sessions",
@@ -173,9 +188,53 @@ async def test_an_operator_admits_a_station_and_watches_and_stops_a_session(tab:
     await tab.check("station")
 
 
+@pytest.mark.requirement("R177")
+@pytest.mark.e2e
+async def test_a_campaign_runs_pauses_and_halts_and_its_alert_is_acknowledged(tab: Tab, csms: Backend) -> None:
+    await employed(tab)
+    stations = [await csms.booted(name) for name in (STATION, OTHER)]
+    await tab.page.get_by_role("link", name="Updates", exact=True).click()
+    await tab.page.get_by_role("link", name="What is installed where").first.click()
+    await tab.page.get_by_role("link", name="Update these").click()
+    await expect(tab.page.get_by_text("For 2 stations")).to_be_visible()
+    await tab.check("campaign-new")
+    await tab.page.get_by_label("Name").fill("1.4")
+    await tab.page.get_by_label("Image its URL").fill("https://files.example/1.4.bin")
+    await tab.page.get_by_label("Window").fill("")
+    await tab.page.get_by_role("button", name="Begin").click()
+    await expect(tab.page.get_by_text("1.4: Running")).to_be_visible()
+    tab.page.on("dialog", lambda dialog: dialog.accept())
+    for press, state in (("Pause", "Paused"), ("Resume", "Running")):
+        await tab.page.get_by_role("button", name=press).click()
+        await expect(tab.page.get_by_text(f"1.4: {state}")).to_be_visible()
+    await tab.page.get_by_label("Leave out").fill(OTHER)
+    await tab.page.get_by_role("button", name="Leave out").click()
+    await expect(tab.page.get_by_role("columnheader", name="Excluded")).to_be_visible()
+    await tab.page.get_by_role("button", name="Cancel").click()
+    await expect(tab.page.get_by_text("1.4: Cancelled")).to_be_visible()
+    stations[0].answers["UpdateFirmware"] = {"status": "Rejected"}
+    plan = {"image": {"location": "https://files.example/1.5.bin"}, "window": None, "retries": 0}
+    plan |= {"cohorts": [1.0], "daily": 1.0, "max_failure_rate": 0.0}
+    await send(tab, "POST", "/campaigns", {"name": "1.5", "plan": plan, "station_ids": [STATION]})
+    await tab.open("/console/campaigns/2")
+    await expect(tab.page.locator("#state")).to_contain_text("Running")
+    for _ in range(2):
+        await run_periodic(csms.services)
+    await expect(tab.page.locator("#state")).to_contain_text("Halted", timeout=WAIT_MS)
+    await tab.check("campaign")
+    made = make_backend(csms.services)
+    await AlertWatch(csms.services, made.alerts).look()
+    await tab.page.get_by_role("link", name="Alerts", exact=True).click()
+    alert = tab.page.locator("section.card", has_text="campaign halted")
+    await alert.get_by_label("Note").fill("the image is broken")
+    await alert.get_by_role("button", name="Acknowledge").click()
+    await expect(tab.page.get_by_text("ada,")).to_contain_text("the image is broken")
+    await tab.check("alerts-acknowledged")
+
+
 @pytest.mark.long
 @pytest.mark.e2e
-async def test_frames_are_followed_and_a_lost_back_end_is_said(tab: Tab, csms: Backend) -> None:
+async def test_frames_are_followed_and_other_pages_are_accessible(tab: Tab, csms: Backend) -> None:
     await employed(tab)
     station = await csms.booted()
     await tab.open(f"/console/stations/{STATION}")
@@ -191,14 +250,24 @@ async def test_frames_are_followed_and_a_lost_back_end_is_said(tab: Tab, csms: B
     for path, name in (("/console/verify", "verify"), ("/api-docs", "api-docs"), ("/console/api-docs/tariffs", "api")):
         await tab.open(path)
         await tab.check(name)
-    await tab.open("/console")
+
+
+@pytest.mark.e2e
+async def test_a_back_end_that_is_lost_is_said_and_followed_again(tab: Tab, csms: Backend, served: Served) -> None:
+    await employed(tab)
+    station = await csms.booted()
+    await tab.open("/console/sessions")
     lost = tab.page.locator("#lost")
-    await tab.page.context.set_offline(True)
-    await tab.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    await expect(tab.page.get_by_text("No session fits.")).to_be_visible()
+    await served.stop()
     await expect(lost).to_be_visible(timeout=WAIT_MS)
-    await tab.page.context.set_offline(False)
+    await tab.check("lost")
+    charging = Charging(csms, station)
+    await charging.started()
+    await served.start()
     await expect(lost).to_be_hidden(timeout=WAIT_MS)
-    tab.complaints = [each for each in tab.complaints if "ERR_INTERNET_DISCONNECTED" not in each]
+    await expect(tab.page.get_by_role("link", name=charging.id)).to_be_visible(timeout=WAIT_MS)
+    tab.complaints = [each for each in tab.complaints if "net::ERR_" not in each]
 
 
 @pytest.mark.e2e

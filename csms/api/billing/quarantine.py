@@ -1,5 +1,6 @@
 """Journals that are not booked: what is wrong with them or missing, and an operator's decision."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Annotated, Any, Final, Literal
 
@@ -15,6 +16,7 @@ from csms.api.http.problems import conflict
 from csms.db.queries import reviews as rows
 from csms.domain.security.access import Permission
 from csms.domain.transactions.journals import SafeName
+from csms.domain.transactions.session_course import SessionCourse, course_of
 from v2g import typed_json
 from v2g.errors import VerificationError
 
@@ -99,6 +101,15 @@ async def list_journals_of_transaction(call: Call, parameters: OfTransaction) ->
     return tuple(shown(asdict(each), ShownReview) for each in found)
 
 
+@get("/stations/{station_id}/transactions/{transaction_id}/course", Permission.READ_SETTLEMENTS)
+async def read_course_of_transaction(call: Call, parameters: OfTransaction) -> SessionCourse:
+    """Return what happened in the ISO 15118 sessions of a transaction, by the journals that its charger has sent so
+    far: steps, offers and answers, limits of discharging with what binds, and prices (millionths per kWh)."""
+    station_id, now_ms, margin_ms = parameters.station_id, call.now_ms, call.services.bookkeeper.margin_ms
+    journals = await call.run(rows.journals_of, station_id, parameters.transaction_id, now_ms, margin_ms=margin_ms)
+    return await asyncio.to_thread(course_of, journals, now_ms)
+
+
 @post(
     "/books/quarantine/{session_id}/release",
     Permission.CORRECT_SETTLEMENTS,
@@ -167,4 +178,11 @@ async def _decide(
     return after
 
 
-OPERATIONS = (list_quarantine, read_quarantine, list_journals_of_transaction, release_journal, reject_journal)
+OPERATIONS = (
+    list_quarantine,
+    read_quarantine,
+    list_journals_of_transaction,
+    read_course_of_transaction,
+    release_journal,
+    reject_journal,
+)

@@ -8,6 +8,7 @@ from csms.api.http.call import Call
 from csms.api.http.operations import Page, delete, get, post
 from csms.api.http.paging import newest_first, shown
 from csms.api.http.parameters import OneStation, Paged, StationId
+from csms.db.queries import charging, records
 from csms.db.queries import der as rows
 from csms.domain.security.access import Permission
 from csms.services.charging.der import DerService
@@ -20,6 +21,7 @@ from v2g.ocpp.messages.der_control import (
     SetDERControlResponse,
 )
 from v2g.ocpp.messages.ev_charging import DERControl
+from v2g.units import UtcMs
 
 Stations = Annotated[
     tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=48)], ...], msgspec.Meta(max_length=100_000)
@@ -113,6 +115,40 @@ class ControlsAsked(msgspec.Struct, frozen=True, kw_only=True):
     response: GetDERControlResponse
 
 
+class CourseSpan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """From when on."""
+
+    from_ms: UtcMs
+
+
+class WhichDecisions(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Filter for decisions."""
+
+    accepted: Annotated[bool | None, msgspec.Meta(description="Only those that accept, or refuse.")] = None
+
+
+class OfferDecision(msgspec.Struct, frozen=True, kw_only=True):
+    """A decision about an offer (`terms`), or a vehicle's command that the charger refused (`command`), and why."""
+
+    id: int
+    station_id: str
+    session_id: str
+    at_ms: int
+    kind: str
+    accepted: bool
+    reason: str
+    detail: str
+
+
+class DecisionCount(msgspec.Struct, frozen=True, kw_only=True):
+    """How many decisions there were of a kind and reason."""
+
+    kind: str
+    accepted: bool
+    reason: str
+    number: int
+
+
 @post("/dispatch/setpoint", Permission.WRITE_ENERGY, example={"setpoint_w": -11_000})
 async def dispatch_setpoint(call: Call, body: SetPoint) -> tuple[Dispatched, ...]:
     """Split a set-point over the connected vehicles (Q04, Q07); the response lists each vehicle's share."""
@@ -126,6 +162,32 @@ class OfStation(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Path of a station's controls."""
 
     station_id: StationId
+
+
+@get("/dispatch/course", Permission.READ_ENERGY)
+async def read_dispatch_course(call: Call, parameters: CourseSpan) -> tuple[charging.CoursePoint, ...]:
+    """Return, by minute, set-points that were asked for, what vehicles followed of them, and their power."""
+    return tuple(await call.run(charging.course, parameters.from_ms))
+
+
+@get("/offer-decisions", Permission.READ_ENERGY)
+async def list_offer_decisions(call: Call, parameters: WhichDecisions) -> Page[OfferDecision]:
+    """List what vehicles decided about offers, and which of their commands chargers refused, newest first."""
+    return await newest_first(
+        call,
+        parameters,
+        OfferDecision,
+        "id",
+        lambda connection, before, limit: records.list_decisions(
+            connection, before, limit, accepted=parameters.accepted
+        ),
+    )
+
+
+@get("/overview/offers", Permission.READ_ENERGY)
+async def read_offers_overview(call: Call, parameters: CourseSpan) -> tuple[DecisionCount, ...]:
+    """Return how many offers vehicles accepted and refused, and how many commands chargers refused, by reason."""
+    return shown(await call.run(records.count_decisions, parameters.from_ms), tuple[DecisionCount, ...])
 
 
 @post("/dispatch/afrr", Permission.WRITE_ENERGY, example={"signal": 1, "stations": ["CS-V2G-0001"]})
@@ -191,6 +253,9 @@ async def list_der_alarms(call: Call, parameters: OfStation) -> Page[DerAlarm]:
 
 OPERATIONS = (
     dispatch_setpoint,
+    read_dispatch_course,
+    list_offer_decisions,
+    read_offers_overview,
     send_afrr_signal,
     allow_energy_transfer,
     list_der_controls,

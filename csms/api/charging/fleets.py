@@ -113,13 +113,14 @@ class Called(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     duration_s: Annotated[int, msgspec.Meta(ge=1, le=86_400)]
 
 
-@get("/fleets", Permission.READ_ENERGY)
+@get("/fleets", Permission.READ_ENERGY, for_sites=True)
 async def list_fleets(call: Call, parameters: Paged) -> Page[Fleet]:
-    """List fleets, by id."""
-    return page_of(await call.run(rows.every), parameters, lambda each: each.id)
+    """List fleets, by id; for a role limited to sites those with stations there only."""
+    found = [each for each in await call.run(rows.every) if _is_seen(call, each)]
+    return page_of(found, parameters, lambda each: each.id)
 
 
-@get("/fleets/{fleet_id}", Permission.READ_ENERGY, problems=(404,))
+@get("/fleets/{fleet_id}", Permission.READ_ENERGY, problems=(404,), for_sites=True)
 async def read_fleet(call: Call, parameters: OneFleet) -> Fleet:
     """Return one fleet."""
     return await _fleet(call, parameters.fleet_id)
@@ -152,7 +153,7 @@ async def delete_fleet(call: Call, parameters: OneFleet) -> None:
     call.services.feed.publish(FLEET_CHANGED, None, {"fleet": parameters.fleet_id})
 
 
-@get("/fleets/{fleet_id}/plan", Permission.READ_ENERGY, problems=(404, 409))
+@get("/fleets/{fleet_id}/plan", Permission.READ_ENERGY, problems=(404, 409), for_sites=True)
 async def read_plan(call: Call, parameters: OneFleet) -> ShownPlan:
     """Return the plan by which a fleet charges and discharges from now on, and why."""
     fleet = await _fleet(call, parameters.fleet_id)
@@ -169,7 +170,7 @@ async def read_plan(call: Call, parameters: OneFleet) -> ShownPlan:
     )
 
 
-@get("/fleets/{fleet_id}/capability", Permission.READ_ENERGY, problems=(404, 409))
+@get("/fleets/{fleet_id}/capability", Permission.READ_ENERGY, problems=(404, 409), for_sites=True)
 async def read_capability(call: Call, parameters: OneFleet) -> Capability:
     """Return by how much a fleet can deviate from its plan, now and by quarter hour, and bids for it."""
     fleet = await _fleet(call, parameters.fleet_id)
@@ -221,9 +222,14 @@ async def call_fleet(call: Call, parameters: OneFleet, body: Called) -> tuple[Di
 
 async def _fleet(call: Call, fleet_id: str) -> Fleet:
     found = await call.run(rows.get, fleet_id)
-    if found is None:
+    if found is None or not _is_seen(call, found):
         raise missing("fleet")
     return found
+
+
+def _is_seen(call: Call, fleet: Fleet) -> bool:
+    """Return whether the caller's role extends to all stations of a fleet."""
+    return call.stations is None or (fleet.stations is not None and call.stations.issuperset(fleet.stations))
 
 
 OPERATIONS = (list_fleets, read_fleet, put_fleet, delete_fleet, read_plan, read_capability, call_fleet)

@@ -24,7 +24,8 @@ async def stream_positions(call: Call) -> Any:
     """Stream positions of all vehicles that the caller may see: first all, then each that moves.
 
     `event` is `positions`, `data` an array of [vehicle, latitude, longitude, time in ms since 1970]. Vehicles without
-    consent deliver no position.
+    consent deliver no position; where it is withdrawn, they become null
+    with the next record of all signals.
     """
     return stream_of(call, _positions(call))
 
@@ -35,9 +36,14 @@ async def _positions(call: Call) -> AsyncIterator[bytes]:
         return
     with latest.watched() as changes:
         moved: Iterable[str] = [each.ev for each in latest.all()]
+        located: set[str] = set()
         while True:
-            known = [latest.get(ev) for ev in moved if may_handle(caller, ev)]
-            points = [point for each in known if each is not None and (point := _point(each)) is not None]
+            found = {ev: _place(latest.get(ev)) for ev in moved if may_handle(caller, ev)}
+            points = [(ev, *at) for ev, at in found.items() if at is not None]
+            gone = [ev for ev, at in found.items() if at is None and ev in located]
+            located.update(ev for ev, *_ in points)
+            located.difference_update(gone)
+            points += [(ev, None, None, 0) for ev in gone]
             for start in range(0, len(points), _AT_ONCE):
                 yield b"event: positions\ndata: " + encode(points[start : start + _AT_ONCE]) + b"\n\n"
             moved = await changes.take(ALIVE_S)
@@ -48,12 +54,11 @@ async def _positions(call: Call) -> AsyncIterator[bytes]:
             moved = moved | await changes.take(0)
 
 
-def _point(state: VehicleState) -> tuple[str, float, float, int] | None:
-    latitude, longitude = state.readings.get(LATITUDE), state.readings.get(LONGITUDE)
+def _place(state: VehicleState | None) -> tuple[float | None, float | None, int] | None:
+    latitude, longitude = (None, None) if state is None else map(state.present, (LATITUDE, LONGITUDE))
     if latitude is None or longitude is None:
         return None
-    at_ms = max(latitude.at_ms, longitude.at_ms)
-    return state.ev, round(float(latitude.value), 6), round(float(longitude.value), 6), at_ms
+    return round(float(latitude.value), 6), round(float(longitude.value), 6), max(latitude.at_ms, longitude.at_ms)
 
 
 OPERATIONS = (stream_positions,)

@@ -3,7 +3,8 @@
 import asyncio
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import Literal
+from pathlib import Path
+from typing import Final, Literal
 
 import msgspec
 
@@ -13,6 +14,9 @@ from csms.api.http.problems import conflict
 from csms.db.queries import alert_sources
 from csms.db.store import HEAD, address
 from csms.domain.security.access import Permission
+
+KEPT: Final = 7
+"""Backups in that folder: names begin with their time, and the oldest go."""
 
 
 class Queue(msgspec.Struct, frozen=True):
@@ -61,7 +65,7 @@ async def read_system(call: Call) -> System:
 async def make_backup(call: Call) -> Backup:
     """Write a backup of the database into the folder `backups` of `data_dir`, on the node that answers.
 
-    It is as secret as the database; `v2g csms restore` reads it. One is made at a time.
+    It is as secret as the database; `v2g csms restore` reads it. One is made at a time; the newest seven stay.
     """
     from csms.db.backup import backup  # on demand: for administrators only
 
@@ -75,7 +79,13 @@ async def make_backup(call: Call) -> Backup:
         await asyncio.to_thread(folder.mkdir, mode=0o700, exist_ok=True)
         rows = await asyncio.to_thread(backup, address(config.store_url, config.data_dir), file)
         octets = (await asyncio.to_thread(file.stat)).st_size
+        await asyncio.to_thread(_delete_old, folder)
     return Backup(file=str(file), rows=rows, octets=octets)
+
+
+def _delete_old(folder: Path) -> None:
+    for old in sorted(folder.glob("csms-*.backup"))[:-KEPT]:
+        old.unlink(missing_ok=True)
 
 
 OPERATIONS = (read_system, make_backup)

@@ -151,17 +151,23 @@ async def unpublish_firmware(call: Call, parameters: OneStation, body: Unpublica
     return await firmware.unpublish(call.services, parameters.station_id, body.checksum)
 
 
-@get("/campaigns", Permission.READ_MAINTENANCE)
+@get("/campaigns", Permission.READ_MAINTENANCE, for_sites=True)
 async def list_campaigns(call: Call, parameters: WhichCampaigns) -> Page[Campaign]:
-    """List campaigns, newest first."""
-    found = await call.run(rows.list_campaigns, parameters.state)
+    """List campaigns, newest first; for a role limited to sites those of stations there."""
+    found = await call.run(rows.list_campaigns, parameters.state, call.stations)
     return page_of(found, parameters, lambda each: -each.campaign_id)
 
 
-@get("/campaigns/{campaign_id}", Permission.READ_MAINTENANCE, problems=(404,))
+@get("/campaigns/{campaign_id}", Permission.READ_MAINTENANCE, problems=(404,), for_sites=True)
 async def read_campaign(call: Call, parameters: OneCampaign) -> CampaignWithMembers:
-    """Return a campaign and the progress of each of its stations."""
-    return await call.run(_read, parameters.campaign_id)
+    """Return a campaign and the progress of each of its stations; of those that the caller's role extends to."""
+    found = await call.run(_read, parameters.campaign_id)
+    if call.stations is None:
+        return found
+    members = tuple(each for each in found.members if each.station_id in call.stations)
+    if not members:
+        raise missing("campaign")
+    return msgspec.structs.replace(found, members=members)
 
 
 @post(

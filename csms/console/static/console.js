@@ -60,7 +60,7 @@ function draw(within) {
   for (const place of within.querySelectorAll("[data-chart]")) {
     const chart = JSON.parse(place.dataset.chart), style = getComputedStyle(document.documentElement);
     const ink = style.getPropertyValue("--dim"), line = style.getPropertyValue("--line");
-    const colours = ["--in", "--warn", "--out"].map((name) => style.getPropertyValue(name));
+    const colours = ["--in", "--warn", "--out", "--bad", "--plum", "--dim"].map((name) => style.getPropertyValue(name));
     const units = [...new Set(chart.lines.map((each) => each.unit))];
     const plot = new uPlot({
       width: place.clientWidth || 600, height: 300,
@@ -71,7 +71,7 @@ function draw(within) {
       ],
       series: [
         { value: "{YYYY}-{MM}-{DD} {HH}:{mm}:{ss}" },
-        ...chart.lines.map((each, at) => ({ label: `${each.label}, ${each.unit}`, scale: each.unit, stroke: colours[at % 3], width: 2, spanGaps: true, ...(each.steps ? { paths: uPlot.paths.stepped({ align: 1 }) } : {}) })),
+        ...chart.lines.map((each, at) => ({ label: `${each.label}, ${each.unit}`, scale: each.unit, stroke: colours[at % colours.length], width: 2, spanGaps: true, dash: each.unit === units[0] ? [] : [7, 5], ...(each.steps ? { paths: uPlot.paths.stepped({ align: 1 }) } : {}) })),
       ],
     }, [chart.times, ...chart.lines.map((each) => each.values)], place);
     plot.root.setAttribute("aria-hidden", "true"); // the same values are in a table

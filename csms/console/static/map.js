@@ -75,7 +75,7 @@ for (const canvas of document.querySelectorAll("[data-map]")) {
   source.addEventListener("positions", (event) => {
     const first = !vehicles.size;
     const moved = JSON.parse(event.data);
-    for (const [ev, ...at] of moved) vehicles.set(ev, at);
+    for (const [ev, ...at] of moved) at[0] === null ? vehicles.delete(ev) : vehicles.set(ev, at);
     if (first || !canvas.dataset.touched) fit();
     canvas.dataset.newest = Math.max(...moved.map((each) => each[3]));
     document.getElementById("count").textContent = `${vehicles.size} vehicles, ${sites.length} sites`;

@@ -158,11 +158,16 @@ def find(connection: Connection, campaign_id: int) -> Campaign | None:
     return _campaign(row) if row else None
 
 
-def list_campaigns(connection: Connection, state: CampaignState | None = None) -> list[Campaign]:
-    """Return campaigns, the newest first."""
+def list_campaigns(
+    connection: Connection, state: CampaignState | None = None, only: frozenset[str] | None = None
+) -> list[Campaign]:
+    """Return campaigns, the newest first; `only`: those with one of these stations."""
     query = select(campaigns).order_by(campaigns.c.campaign_id.desc())
     if state is not None:
         query = query.where(campaigns.c.state == state)
+    if only is not None:
+        its = select(campaign_members.c.campaign_id).where(campaign_members.c.station_id.in_(only))
+        query = query.where(campaigns.c.campaign_id.in_(its))
     return [_campaign(row) for row in connection.execute(query)]
 
 

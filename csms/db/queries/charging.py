@@ -4,13 +4,14 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, Table, delete, insert, select, tuple_, update
+from sqlalchemy import Connection, Table, delete, func, insert, select, tuple_, update
 
 from csms.db.bulk import upsert_rows
 from csms.db.queries import transactions
 from csms.db.tables import (
     charging_limits,
     charging_profiles,
+    dispatch_course,
     dynamic_schedules,
     ev_schedules,
     profile_templates,
@@ -202,6 +203,33 @@ def following(connection: Connection, now_ms: int) -> dict[tuple[str, str], int]
         if (power := _setpoint(profile, (row.updated_ms, row.dynamic), now_ms)) is not None:
             found[row.station_id, row.transaction_id] = power
     return found
+
+
+class CoursePoint(msgspec.Struct, frozen=True, kw_only=True):
+    """Set-points in a minute from `at_ms` (UTC) on, W, negative out of vehicles: asked for, what `vehicles` vehicles
+    follow of them, and the power of these."""
+
+    at_ms: int
+    asked_w: int
+    accepted_w: int
+    delivered_w: int
+    vehicles: int
+
+
+def note_course(connection: Connection, node: str, point: CoursePoint) -> None:
+    """Store a node's point, replacing one of the same minute."""
+    here = (dispatch_course.c.at_ms == point.at_ms) & (dispatch_course.c.node == node)
+    connection.execute(delete(dispatch_course).where(here))
+    connection.execute(insert(dispatch_course).values(node=node, **msgspec.structs.asdict(point)))
+
+
+def course(connection: Connection, from_ms: int) -> list[CoursePoint]:
+    """Return the points of all nodes together, from a time on."""
+    there = dispatch_course.c
+    sums = [func.sum(each).label(each.name) for each in (there.asked_w, there.accepted_w, there.delivered_w)]
+    query = select(there.at_ms, *sums, func.sum(there.vehicles).label("vehicles")).where(there.at_ms >= from_ms)
+    rows = connection.execute(query.group_by(there.at_ms).order_by(there.at_ms))
+    return [CoursePoint(**{name: int(value) for name, value in row._mapping.items()}) for row in rows]
 
 
 def dispatched_stations(connection: Connection, now_ms: int) -> list[str]:

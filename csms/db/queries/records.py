@@ -4,14 +4,15 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.dialects import sqlite
 
 from csms.db.queries.events import lock
-from csms.db.tables import grid_signals, grid_sources, journal_reviews, journals, settlements
+from csms.db.tables import grid_signals, grid_sources, journal_reviews, journals, offer_decisions, settlements
 from csms.db.tables import journal_lines as journal_lines_
 from csms.domain.billing.booking import tariff_digest
 from csms.domain.charging.grid_sources import SiteLimits, SourceSignal, combine
+from csms.domain.transactions.session_course import Decision
 from v2g import typed_json
 from v2g.energy.grid_signal import GridSignal, parse_grid_signal
 
@@ -39,10 +40,11 @@ def append_journal(
     added: Sequence[bytes],
     now_ms: int,
     receipt: bytes | None = None,
+    decisions: Sequence[Decision] = (),
 ) -> bool:
     """Append lines to a copy that has `before` of them, resulting in `row`; False when it has another number.
 
-    `receipt`: the operator's of the whole journal, when these lines complete it.
+    `receipt`: the operator's of the whole journal, when these lines complete it; `decisions`: those in these lines.
 
     When nodes append at the same time, only the first succeeds.
     """
@@ -57,6 +59,8 @@ def append_journal(
         return False
     lines = [{**place, "sequence": before + number, "line": line} for number, line in enumerate(added)]
     connection.execute(insert(journal_lines_), lines)
+    if decisions:
+        connection.execute(insert(offer_decisions), [{**place, **msgspec.structs.asdict(each)} for each in decisions])
     return True
 
 
@@ -80,6 +84,26 @@ def journal_lines(connection: Connection, station_id: str, session_id: str) -> l
     there = journal_lines_.c
     query = select(there.line).where((there.station_id == station_id) & (there.session_id == session_id))
     return list(connection.execute(query.order_by(there.sequence)).scalars())
+
+
+def list_decisions(
+    connection: Connection, before: int | None, limit: int, *, accepted: bool | None = None
+) -> list[dict[str, Any]]:
+    """Return decisions about offers, newest first: at most `limit` of those with a lower number than `before`."""
+    query = select(offer_decisions).order_by(offer_decisions.c.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(offer_decisions.c.id < before)
+    if accepted is not None:
+        query = query.where(offer_decisions.c.accepted.is_(accepted))
+    return [dict(row._mapping) for row in connection.execute(query)]
+
+
+def count_decisions(connection: Connection, since_ms: int) -> list[dict[str, Any]]:
+    """Return how many decisions there were since a time, by kind and reason, the most frequent first."""
+    there, number = offer_decisions.c, func.count().label("number")
+    kinds = there.kind, there.accepted, there.reason
+    query = select(*kinds, number).where(there.at_ms >= since_ms).group_by(*kinds).order_by(number.desc(), *kinds)
+    return [dict(row._mapping) for row in connection.execute(query)]
 
 
 def find_journals(connection: Connection, session_id: str) -> list[dict[str, Any]]:

@@ -11,13 +11,15 @@ from typing import Any, Literal
 import msgspec
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from csms.db.queries import books, chargers, prequalifications, price_deliveries, transactions
+from csms.db.queries import books, chargers, prequalifications, price_deliveries, records, transactions
 from csms.db.queries.events import lock
 from csms.db.tables import (
     device_variables,
     grid_signals,
     journal_certificates,
+    journal_lines,
     journal_reviews,
+    journals,
     transaction_events,
 )
 from csms.db.tables import transactions as transactions_
@@ -25,6 +27,8 @@ from csms.domain.billing.booking import Certificates, Evidence, Reading, SeenTra
 from csms.domain.transactions.transactions import Transaction, missing
 from v2g import typed_json
 from v2g.energy.settlement.bookkeeping import Posting
+from v2g.energy.settlement.journal import Entry
+from v2g.energy.settlement.records import SessionStarted
 from v2g.errors import RefusedError
 
 State = Literal["waiting", "booked", "quarantined", "released", "rejected"]
@@ -68,6 +72,44 @@ def of_transaction(connection: Connection, station_id: str, transaction_id: str)
     here = (journal_reviews.c.station_id == station_id) & (journal_reviews.c.transaction_id == transaction_id)
     rows = connection.execute(select(journal_reviews).where(here).order_by(journal_reviews.c.begin_ms))
     return [Review(**row._mapping) for row in rows]
+
+
+def journals_of(
+    connection: Connection, station_id: str, transaction_id: str, now_ms: int, *, margin_ms: int
+) -> dict[str, list[bytes]]:
+    """Return the lines of the journals of a transaction, by session id.
+
+    Complete ones are those that were compared with it. One that still arrives is taken for its own if it began at the
+    transaction's EVSE while that went on, give or take `margin_ms`.
+    """
+    found = transactions.get(connection, station_id, transaction_id)
+    if found is None:
+        return {}
+    name = _evse_id(connection, station_id, found.evse_id)
+    from_ms, to_ms = (found.started_ms or 0) - margin_ms, (found.ended_ms or now_ms) + margin_ms
+    review, journal, first = journal_reviews.c, journals.c, journal_lines.c
+    rows = connection.execute(
+        select(journal.session_id, review.transaction_id, first.line)
+        .join(
+            journal_lines,
+            (first.station_id == journal.station_id) & (first.session_id == journal.session_id) & (first.sequence == 0),
+        )
+        .outerjoin(
+            journal_reviews, (review.station_id == journal.station_id) & (review.session_id == journal.session_id)
+        )
+        .where(
+            (journal.station_id == station_id)
+            & (journal.updated_ms >= from_ms)
+            & (review.transaction_id.is_(None) | (review.transaction_id == transaction_id))
+        )
+    )
+    its = []
+    for row in rows:
+        began = typed_json.decode(row.line, Entry)
+        here = isinstance(began.data, SessionStarted) and name in ("", began.data.evse_id)
+        if row.transaction_id is not None or (here and from_ms <= began.utc_ms <= to_ms):
+            its.append(row.session_id)
+    return {each: records.journal_lines(connection, station_id, each) for each in its}
 
 
 def get(connection: Connection, station_id: str, session_id: str) -> Review | None:

@@ -79,6 +79,18 @@ dynamic_schedules: Final = Table(
 )
 """Present values of dynamic profiles (K28)."""
 
+dispatch_course: Final = Table(
+    "dispatch_course",
+    metadata,
+    Column("at_ms", BigInteger, primary_key=True, autoincrement=False),
+    Column("node", String(64), primary_key=True),
+    Column("asked_w", BigInteger, nullable=False),
+    Column("accepted_w", BigInteger, nullable=False),
+    Column("delivered_w", BigInteger, nullable=False),
+    Column("vehicles", Integer, nullable=False),
+)
+"""Minute by minute: set-points that a node was asked for, what vehicles follow of them, and their power."""
+
 der_controls: Final = Table(
     "der_controls",
     metadata,

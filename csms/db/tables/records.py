@@ -4,7 +4,7 @@ from typing import Final
 
 from sqlalchemy import BigInteger, Boolean, Column, Index, LargeBinary, String, Table, Text
 
-from csms.db.tables.base import metadata
+from csms.db.tables.base import metadata, row_id
 
 journals: Final = Table(
     "journals",
@@ -61,6 +61,21 @@ journal_reviews: Final = Table(
     Index(None, "station_id", "transaction_id"),
 )
 """What is decided about complete journals: see `csms.db.queries.reviews`."""
+
+offer_decisions: Final = Table(
+    "offer_decisions",
+    metadata,
+    Column("id", row_id, primary_key=True),
+    Column("station_id", String(48), nullable=False),
+    Column("session_id", String(64), nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("kind", String(8), nullable=False),
+    Column("accepted", Boolean, nullable=False),
+    Column("reason", String(40), nullable=False),
+    Column("detail", Text, nullable=False),
+    Index(None, "at_ms"),
+)
+"""What vehicles decided about offers, and which of their commands chargers refused, by journals as they arrive."""
 
 settlements: Final = Table(
     "settlements",

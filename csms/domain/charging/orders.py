@@ -31,6 +31,8 @@ class Orders:
         self._orders: list[Order] = []
         self.unsure: set[tuple[str, str]] = set()
         """Stations and transactions whose answer was lost: unknown whether they received their part."""
+        self.noted_ms = 0
+        """The minute (UTC) up to which their course is stored."""
 
     def put(self, order: Order) -> None:
         """Add a set-point, replacing those for the same stations."""

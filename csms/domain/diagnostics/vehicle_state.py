@@ -15,6 +15,9 @@ from v2g.telemetry.signals import Record
 CONTEXT: Final = "context"
 """The driving mode, beside the signals."""
 
+KEYFRAME: Final = "keyframe"
+"""The newest record with all signals that may leave the vehicle, beside the signals."""
+
 
 class Reading(msgspec.Struct, frozen=True, array_like=True):
     """A value (a number, or the driving mode as text), and (boot, seq) and time (UTC) of its record."""
@@ -31,7 +34,7 @@ class Reading(msgspec.Struct, frozen=True, array_like=True):
 
 
 class VehicleState(msgspec.Struct, frozen=True):
-    """The latest reading of each signal, by name, and of `context`."""
+    """The latest reading of each signal, by name, of `context`, and of `keyframe`."""
 
     ev: str
     readings: dict[str, Reading]
@@ -46,12 +49,19 @@ class VehicleState(msgspec.Struct, frozen=True):
         """(boot, seq) of the newest record."""
         return max((each.position for each in self.readings.values()), default=(0, 0))
 
+    def present(self, name: str) -> Reading | None:
+        """Return a signal's reading, unless a newer record with all signals lacks it: the vehicle sends it no more."""
+        found, whole = self.readings.get(name), self.readings.get(KEYFRAME)
+        return None if found is None or (whole is not None and found.position < whole.position) else found
+
 
 def readings_of(record: Record) -> dict[str, Reading]:
     """Return what a record says."""
     boot, seq, at_ms = record.boot, record.seq, record.utc_ms
     found = {name: Reading(boot, seq, at_ms, value) for name, value in record.signals.items()}
     found[CONTEXT] = Reading(boot, seq, at_ms, record.context)
+    if record.keyframe:
+        found[KEYFRAME] = Reading(boot, seq, at_ms, 1.0)
     return found
 
 

@@ -3,11 +3,13 @@
 import asyncio
 import json
 import re
+from html import unescape
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from csms.api.diagnostics.system import KEPT
 from csms.db.backup import restore
 from csms.domain.security.access import Role
 from tests.csms.api.support import ApiClient
@@ -18,9 +20,9 @@ from v2g.telemetry.signals import Record, encode_record
 STATION = "CS-V2G-0001"
 
 
-async def deliver(ask: ApiClient, ev: str, seq: int, **signals: float) -> None:
+async def deliver(ask: ApiClient, ev: str, seq: int, *, keyframe: bool = False, **signals: float) -> None:
     found = {name.replace("__", "."): value for name, value in signals.items()}
-    record = Record(ev, 1, seq, ask.backend.clock.utc_ms(), "city", seq == 1, found)
+    record = Record(ev, 1, seq, ask.backend.clock.utc_ms(), "city", keyframe or seq == 1, found)
     assert (await ask("POST", "/telemetry", b"[" + encode_record(record) + b"]")).json["stored"] == 1
 
 
@@ -94,6 +96,15 @@ async def test_positions_stream_first_all_and_then_those_that_move(ask: ApiClien
         await deliver(ask, "EV-1", 2, location__latitude=48.2)
         await came.wait()
     assert points[-1][:3] == ["EV-1", 48.2, 11.5]
+    ask.backend.clock.advance(60)
+    came.clear()
+    async with asyncio.timeout(20):
+        await deliver(ask, "EV-1", 3, battery__soc=50.0)
+        await deliver(ask, "EV-1", 4, keyframe=True, battery__soc=50.0)
+        while points[-1][1] is not None:
+            came.clear()
+            await came.wait()
+    assert points[-1] == ["EV-1", None, None, 0], "consent is withdrawn: a record of all signals has no position"
     gone.set()
     await streaming
     assert (await ask("GET", "/vehicle-positions", role=Role.OPERATOR)).status == 403
@@ -121,6 +132,35 @@ async def test_a_campaign_is_followed_and_paused(ask: ApiClient) -> None:
     assert (await viewer.send(f"{path}/resume")).status == 403
 
 
+async def test_a_campaign_begins_for_the_stations_of_a_kind_and_leaves_some_out(ask: ApiClient) -> None:
+    for name in (STATION, "CS-V2G-0002"):
+        await ask.backend.booted(name)
+    ada = await employ(ask, "ada", Role.OPERATOR)
+    (link,) = re.findall(r'href="(/console/campaigns/new[^"]+)"', (await ada.get("/console/inventory")).body.decode())
+    form = await ada.get(unescape(link))
+    assert "For 2 stations" in text_of(form)
+    fields = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', form.body.decode()))
+    await ada.send(
+        "/console/campaigns", {**fields, "name": "1.4", "image": "https://files.example/1", "window": "soon"}
+    )
+    assert "window" in text_of(await ada.get(unescape(link)))
+    begun = await ada.send("/console/campaigns", {**fields, "name": "1.4", "image": "https://files.example/1"})
+    path = begun.headers["location"]
+    assert "1.4: Running" in text_of(await ada.get(path))
+    await ada.send(f"{path}/exclude", {"stations": f"{STATION}, CS-NONE"})
+    assert "CS-NONE does not wait in campaign 1" in text_of(await ada.get(path))
+    await ada.send(f"{path}/exclude", {"stations": STATION})
+    assert "Cohort Waiting Excluded" in text_of(await ada.get(path))
+    entries = (await ask("GET", "/audit?caller=ada")).json
+    assert {"make_campaign", "exclude_from_campaign"} <= {each["operation"] for each in entries}
+    nothing = await ada.send(
+        "/console/campaigns", {"vendor": "Nobody", "name": "x", "image": "https://files.example/1"}
+    )
+    assert nothing.headers["location"].startswith("/console/campaigns/new")
+    viewer = await employ(ask, "bob", Role.VIEWER)
+    assert "Update these" not in text_of(await viewer.get("/console/inventory"))
+
+
 async def test_the_inventory_counts_stations_by_firmware(ask: ApiClient) -> None:
     await ask.backend.booted()
     ada = await employ(ask, "ada", Role.VIEWER)
@@ -143,4 +183,10 @@ async def test_health_shows_nodes_and_queues_and_makes_a_backup_that_can_be_rest
     assert Path(name).stat().st_mode & 0o077 == 0
     assert restore(f"sqlite:///{tmp_path / 'again.sqlite3'}", Path(name)) > 0
     entry = (await ask("GET", "/audit?operation=make_backup")).json[0]
+    for _ in range(KEPT):
+        ask.backend.clock.advance(1)
+        await ada.send("/console/health/backup")
+    kept = sorted(Path(name).parent.iterdir())
+    assert len(kept) == KEPT
+    assert Path(name) not in kept, "the oldest goes"
     assert (entry["caller"], entry["status"]) == ("ada", 201)

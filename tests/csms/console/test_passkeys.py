@@ -88,6 +88,8 @@ async def test_a_passkey_replaces_password_and_code(ask: ApiClient) -> None:
     assert "ada" in text_of(await again.get("/console/stations"))
     identifier = text(authenticator.id)
     await again.send(f"/console/account/passkeys/{identifier}/remove")
+    entries = (await ask("GET", "/audit?caller=ada")).json
+    assert [each["operation"] for each in entries] == ["remove_passkey", "add_passkey", "change_password"]
     late = Person(ask)
     await log_in(late, authenticator)
     assert not is_in(late)

@@ -33,8 +33,12 @@ async def built(ask: ApiClient) -> dict[str, Any]:
         place = {"station_id": station, "evse_id": 1, "node": "main", "most_ma": 32_000}
         body = {"id": site, "nodes": [{"id": "main", "limits": [63_000] * 3}], "places": [place]}
         assert (await ask("PUT", f"/sites/{site}", body)).status == 200
-    fleet = {"id": "all", "stations": [NORTH, SOUTH], "currency": "EUR"}
-    await ask("PUT", "/fleets/all", fleet)
+    for name, stations in (("all", [NORTH, SOUTH]), ("here", [NORTH])):
+        assert (await ask("PUT", f"/fleets/{name}", {"id": name, "stations": stations})).status == 200
+    plan = {"image": {"location": "https://files.example/1.4.bin"}}
+    for name, stations in (("both", [NORTH, SOUTH]), ("there", [SOUTH])):
+        made = await ask("POST", "/campaigns", {"name": name, "plan": plan, "station_ids": stations})
+        assert made.status == 201, made.json
     for peer in peers.values():
         peer.refuses_others = True
         peer.calls.clear()
@@ -129,6 +133,21 @@ async def test_a_role_of_one_site_works_there_and_follows_the_site(ask: ApiClien
     assert (await ada.get(f"/console/stations/{SOUTH}")).status == 200
     assert (await ask("PUT", "/access/users/ada/role", {"role": "viewer"})).json["sites"] is None
     assert "Restart when idle" not in text_of(await ada.get(f"/console/stations/{SOUTH}"))
+
+
+async def test_a_role_of_one_site_follows_fleets_and_updates_of_its_stations(ask: ApiClient) -> None:
+    await built(ask)
+    made = await ask("POST", "/access/users", {"name": "ada", "role": "operator", "sites": ["north"]})
+    ada = await employ_made(ask, "ada", made.json["password"])
+    assert "Fleets here" in text_of(await ada.get("/console/sites"))
+    assert (await ada.get("/console/v2g/fleets/all")).headers["location"] == "/console/sites", "unknown, to this role"
+    assert "both Running" in text_of(await ada.get("/console/campaigns"))
+    assert "there" not in text_of(await ada.get("/console/campaigns"))
+    page = text_of(await ada.get("/console/campaigns/1"))
+    assert "Cohort Waiting 1 1" in page, "one of the two stations"
+    assert "Pause" not in page
+    assert (await ada.send("/console/campaigns/1/pause")).status == 403
+    assert (await ada.get("/console/campaigns/2")).status == 404
 
 
 async def test_a_limited_administrator_cannot_extend_a_role(ask: ApiClient) -> None:

@@ -4,6 +4,7 @@ import random
 from itertools import count
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -13,7 +14,7 @@ from csms.cluster.redis_states import RedisStates
 from csms.db.store import Store
 from csms.db.store_key import load_store_key
 from csms.db.telemetry_seal import TelemetrySeal, open_seal
-from csms.domain.diagnostics.vehicle_state import VehicleState, join, readings_of
+from csms.domain.diagnostics.vehicle_state import CONTEXT, KEYFRAME, VehicleState, join, readings_of
 from csms.telemetry.latest import LatestStates
 from tests.csms.db.telemetry_values import made, put
 from v2g.errors import TransportError
@@ -46,9 +47,23 @@ def newest(records: list[Record]) -> dict[str, tuple[int, int, float]]:
 
 def shown(state: VehicleState | None) -> dict[str, tuple[int, int, float]]:
     assert state is not None
+    beside = (CONTEXT, KEYFRAME)
     return {
-        name: (each.boot, each.seq, float(each.value)) for name, each in state.readings.items() if name != "context"
+        name: (each.boot, each.seq, float(each.value)) for name, each in state.readings.items() if name not in beside
     }
+
+
+def test_what_a_newer_record_of_all_signals_lacks_is_not_present_any_more() -> None:
+    def record(seq: int, *names: str, keyframe: bool) -> VehicleState:
+        made_of = msgspec.structs.replace(made(seq, 1000, dict.fromkeys(names, 1.0)), keyframe=keyframe)
+        return VehicleState("EV-1", readings_of(made_of))
+
+    first, second = record(1, "battery.soc", "motor.speed", keyframe=True), record(2, "battery.soc", keyframe=False)
+    whole = record(3, "battery.soc", keyframe=True)
+    for state, there in ((join(first, second), True), (join(whole, join(second, first)), False)):
+        assert (state.present("motor.speed") is not None) is there
+        assert state.present("battery.soc") is not None
+    assert join(whole, record(4, "motor.speed", keyframe=False)).present("motor.speed") is not None
 
 
 @pytest.mark.requirement("R173")

@@ -1,0 +1,105 @@
+"""A session's steps, limits and prices, and the page of V2G: set-points, offers, settlements."""
+
+import re
+from html import unescape
+
+import msgspec
+import pytest
+
+from csms.console.present import DASH
+from csms.db.queries import charging
+from csms.db.queries.charging import CoursePoint
+from csms.domain.security.access import Role
+from tests.csms.api.support import ApiClient
+from tests.csms.charging import Charging
+from tests.csms.console.support import employ, text_of
+from tests.csms.settlement.course import running
+from tests.csms.settlement.journals import delivery, journal
+from tests.csms.settlement.witness import delivered_whole
+
+STATION = "CS-V2G-0001"
+
+
+def charts(body: bytes) -> dict[str, dict[str, list[float | None]]]:
+    """Return the lines of a page's charts, by title and label."""
+    found = map(msgspec.json.decode, map(unescape, re.findall(r'data-chart="([^"]+)"', body.decode())))
+    return {each["title"]: {line["label"]: line["values"] for line in each["lines"]} for each in found}
+
+
+async def test_a_running_session_shows_steps_limits_and_prices(ask: ApiClient) -> None:
+    station = await ask.backend.booted()
+    charging_ = Charging(ask.backend, station)
+    await charging_.event("Started", "ChargingStateChanged", state="Charging")
+    begin_ms = ask.backend.clock.utc_ms()
+    for watts in (4_000, 5_000):
+        sampled = [{"value": watts, "measurand": "Power.Active.Export", "context": "Sample.Periodic"}]
+        reading = {"timestamp": charging_.now(), "sampledValue": sampled}
+        await charging_.event("Updated", "MeterValuePeriodic", extra={"meterValue": [reading]})
+    await ask.backend.services.journals.deliver(STATION, delivery(running(begin_ms)))
+    ask.backend.clock.advance(2 * 3600)
+    ada = await employ(ask, "ada", Role.VIEWER)
+    page = await ada.get(f"/console/sessions/{STATION}/{charging_.id}")
+    text = text_of(page)
+    for said in (
+        "ISO 15118 Session set up evse id DE*V2G*E1, discharge signed",
+        "ISO 15118 Offer answered accepted no, reason state of charge too low",
+        "ISO 15118 Discharge command refused reason expired, detail too <late>",
+        "OCPP Started trigger ChargingStateChanged",
+        "9.0\u00a0kW operator 10.0\u00a0kW 11.0\u00a0kW 20.0\u00a0kW 9.0\u00a0kW".replace("\u00a0", " "),
+    ):
+        assert said in text, said
+    assert "trigger MeterValuePeriodic" not in text
+    drawn = charts(page.body)
+    power, terms = drawn["Power, limits and state of charge"], drawn["Limits of discharging, and prices"]
+    assert [each for each in power["Power"] if each is not None] == [-4.0, -5.0]
+    assert [each for each in power["Limit of discharging"] if each is not None][:2] == [-6.0, -9.0]
+    assert terms["At most by the site"][-1] == -20.0
+    assert terms["Price of charging"][-1] == 0.35
+    assert terms["Price of charging"][0] is not None
+    other = await ada.get(f"/console/sessions/{STATION}/none")
+    assert other.status == 404
+
+
+async def test_a_journal_of_another_evse_or_time_is_not_the_sessions(ask: ApiClient) -> None:
+    station = await ask.backend.booted()
+    charge = Charging(ask.backend, station)
+    await charge.event("Started", "ChargingStateChanged", state="Charging")
+    await ask.backend.services.journals.deliver(STATION, delivery(running(ask.backend.clock.utc_ms() - 7_200_000)))
+    found = await ask("GET", f"/stations/{STATION}/transactions/{charge.id}/course")
+    assert (found.status, found.json) == (200, {"moments": [], "prices": []})
+    assert (await ask("GET", f"/stations/{STATION}/transactions/none/course")).json["moments"] == []
+
+
+@pytest.mark.requirement("R177")
+async def test_set_points_offers_and_settlements_are_on_the_page_of_v2g(ask: ApiClient) -> None:
+    ada = await employ(ask, "ada", Role.VIEWER)
+    text = text_of(await ada.get("/console/v2g"))
+    assert "No session is settled yet." in text
+    assert "Offers and commands" in text
+    await delivered_whole(ask, journal())
+    clock = ask.backend.clock
+    await ask.backend.services.journals.deliver(STATION, delivery(running(clock.utc_ms(), "0a"), "0a"))
+    for minute in (2, 1):
+        at_ms = clock.utc_ms() - minute * 60_000
+        point = CoursePoint(at_ms=at_ms, asked_w=-12_000, accepted_w=-8_000, delivered_w=-7_500, vehicles=1)
+        await ask.backend.services.store.run(charging.note_course, "node", point)
+    page = await ada.get("/console/v2g")
+    text = text_of(page)
+    assert "offer Refused state of charge too low 1" in text
+    assert f"offer Accepted {DASH} 1" in text
+    assert "discharge command Refused expired 1" in text
+    assert "expired too <late>" in text
+    assert "<late>" not in page.body.decode()
+    assert charts(page.body)["Set-points asked for and delivered"] == {
+        "Asked for": [-12.0] * 2,
+        "Accepted by vehicles": [-8.0] * 2,
+        "Delivered": [-7.5] * 2,
+    }
+    (period,) = re.findall(r'href="\?period=([^"#]+)', page.body.decode())
+    for path in ("/console/v2g", f"/console/v2g?period={period}"):
+        assert "DEV2GC00000001 1 2.0 1.0 0.40 EUR" in text_of(await ada.get(path)), path
+    assert "DEV2GC00000001" not in text_of(await ada.get("/console/v2g?period=1999-01"))
+    decisions = (await ask("GET", "/offer-decisions?limit=2")).json
+    assert [each["kind"] for each in decisions] == ["command", "terms"]
+    assert [each["reason"] for each in (await ask("GET", "/offer-decisions?accepted=true")).json] == ["accepted"]
+    assert [each["session_id"] for each in decisions] == ["0a", "0a"]

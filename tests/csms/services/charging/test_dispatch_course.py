@@ -1,0 +1,49 @@
+"""The course of set-points: a point a minute while one is in force, with what vehicles follow and deliver."""
+
+from csms.db.queries import charging, retention
+from csms.db.queries.charging import CoursePoint
+from csms.services.charging import dispatch_course
+from csms.services.charging.dispatch import Dispatch
+from tests.csms.backend import Backend
+from tests.csms.services.charging.support import NAMES, REJECTED, booted, vehicle
+
+HALF_MS = 30_000
+
+
+async def course(csms: Backend) -> list[CoursePoint]:
+    return await csms.services.store.read(charging.course, 0)
+
+
+async def test_each_minute_has_what_was_asked_followed_and_delivered(csms: Backend) -> None:
+    charges = [await vehicle(csms, await booted(csms, name)) for name in NAMES[:2]]
+    charges[1].station.answers["SetChargingProfile"] = REJECTED
+    await dispatch_course.note(csms.services)
+    assert await course(csms) == [], "nothing is asked for"
+    csms.clock.now_ms = csms.clock.now_ms // 60_000 * 60_000
+    await Dispatch(csms.services).set_point(-12_000)
+    sampled = [{"value": 7_500, "measurand": "Power.Active.Export", "context": "Sample.Periodic"}]
+    reading = {"timestamp": charges[0].now(), "sampledValue": sampled}
+    await charges[0].event("Updated", "MeterValuePeriodic", extra={"meterValue": [reading]})
+    begun_ms = csms.clock.utc_ms()
+    for _ in range(2):
+        await dispatch_course.note(csms.services)
+        csms.clock.now_ms += HALF_MS
+    expected = CoursePoint(at_ms=begun_ms, asked_w=-12_000, accepted_w=-8_000, delivered_w=-7_500, vehicles=1)
+    assert await course(csms) == [expected], "once a minute"
+    await dispatch_course.note(csms.services)
+    assert [each.at_ms - begun_ms for each in await course(csms)] == [0, 60_000]
+    csms.clock.advance(csms.services.config.balancing.dispatch_duration_s)
+    await dispatch_course.note(csms.services)
+    assert len(await course(csms)) == 2, "it has ended"
+
+
+async def test_nodes_add_up_and_old_points_go(csms: Backend) -> None:
+    run = csms.services.store.run
+    for at_ms in (60_000, 120_000):
+        for node in ("a", "b"):
+            point = CoursePoint(at_ms=at_ms, asked_w=-5_000, accepted_w=-4_000, delivered_w=-3_000, vehicles=2)
+            await run(charging.note_course, node, point)
+    both = CoursePoint(at_ms=120_000, asked_w=-10_000, accepted_w=-8_000, delivered_w=-6_000, vehicles=4)
+    assert (await course(csms))[1] == both
+    assert await run(retention.delete_old, "events", 120_000) == 2
+    assert await course(csms) == [both]
