@@ -23,6 +23,7 @@ if str(ROOT) not in sys.path:  # run as a script
 from docs.generate import pages, render  # noqa: E402
 
 DOCS: Final = ROOT / "docs"
+PICTURES = (".svg", ".webp")
 PROJECT: Final = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")
 
 _LINK: Final = re.compile(r"(?P<text>!?\[[^\]]*\])\((?P<file>[^)#\s:]*)(?P<anchor>#[^)\s]*)?\)")
@@ -41,7 +42,7 @@ def build(folder: Path) -> None:
         for file, text in sources():
             (source / file).parent.mkdir(parents=True, exist_ok=True)
             (source / file).write_text(text)
-        for picture in DOCS.rglob("*.svg"):
+        for picture in (each for each in DOCS.rglob("*") if each.suffix in PICTURES):
             (source / _place(picture)).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(picture, source / _place(picture))
         shutil.rmtree(folder, ignore_errors=True)
@@ -89,7 +90,7 @@ def _tree(caption: str, files: Iterable[str]) -> str:
 @cache
 def _shown() -> frozenset[Path]:
     """Return the files that the site has."""
-    inside = (each for each in DOCS.rglob("*") if each.suffix in (".md", ".svg"))
+    inside = (each for each in DOCS.rglob("*") if each.suffix in (".md", *PICTURES))
     return frozenset((*(ROOT / name for name in PROJECT), *inside))
 
 

@@ -27,7 +27,7 @@ async def acknowledge_alert(visit: Visit) -> Answer:
     visit.back = f"{ROOT}/alerts"
     note = visit.form.get("note", "").strip()
     found = await visit.ask(alerts.acknowledge_alert, {"note": note}, alert_id=visit.path["alert_id"])
-    return visit.see(visit.back, f"{found['kind']} of {found['subject']} is acknowledged.")
+    return visit.see(visit.back, f"{found['kind'].replace('_', ' ')}: {found['subject']} is acknowledged.")
 
 
 @page("/users", users.list_users)

@@ -97,10 +97,7 @@ class JournalStore:
                 raise
             if fresh:
                 self._report("journal_appended", station_id, session_id, lines=copy.lines, added=len(fresh))
-                for entry in _parsed(session_id, fresh, b'"checkpoint_answered"'):
-                    if isinstance(entry.data, CheckpointAnswered):
-                        name, said = "checkpoint_answered", entry.data
-                        self._report(name, station_id, session_id, number=said.number, status=said.status)
+                self._report_checkpoints(station_id, session_id, fresh)
             if copy.ended:
                 await self._bookkeeper.consider(station_id, session_id)
                 if fresh:
@@ -122,6 +119,13 @@ class JournalStore:
             await self._bookkeeper.consider(station_id, session_id)
         for station_id, session_id in await self._store.run(books.unposted):  # settled by an older version
             await self._bookkeeper.consider(station_id, session_id)
+
+    def _report_checkpoints(self, station_id: str, session_id: str, fresh: list[bytes]) -> None:
+        """Report the vehicle's answers to checkpoints in these new lines."""
+        for entry in _parsed(session_id, fresh, b'"checkpoint_answered"'):
+            if isinstance(said := entry.data, CheckpointAnswered):
+                place = station_id, session_id
+                self._report("checkpoint_answered", *place, number=said.number, status=said.status)
 
     async def _take(self, station_id: str, session_id: str, lines: list[bytes]) -> tuple[Copy, list[bytes]]:
         """Return the copy with the lines in it, and those that were new."""

@@ -1,6 +1,7 @@
 """The console in a real browser: the main paths of an operator, kept current without reloading, and accessible."""
 
 import asyncio
+import base64
 import json
 import os
 from collections.abc import AsyncIterator
@@ -22,6 +23,7 @@ from csms.services.background import run_periodic
 from csms.services.diagnostics.alert_watch import AlertWatch
 from csms.services.security.users import hash_password
 from tests.browser.conftest import Served
+from tests.browser.tutorial import SHOWN
 from tests.csms.backend import Backend
 from tests.csms.charging import Charging
 from tests.csms.settlement.course import running
@@ -34,6 +36,9 @@ PASSWORD = "seven wild geese fly"
 OTHER = "CS-V2G-0002"
 PICTURES = os.environ.get("V2G_PICTURES", "")
 """Folder for pictures of each page, in three widths, light and dark."""
+
+TUTORIAL = os.environ.get("V2G_TUTORIAL_PICTURES", "")
+"""Folder for the pictures of the tutorial (WebP)."""
 
 WAIT_MS = 20_000
 
@@ -55,6 +60,8 @@ class Tab:
         """Let axe-core look at the page, and keep pictures if they are wanted."""
         found: Any = await Axe().run(self.page)
         assert found.violations_count == 0, f"{name}: {found.generate_report()}"
+        if TUTORIAL and name in SHOWN:
+            await self.keep(Path(TUTORIAL) / f"console-{name}.webp")
         if PICTURES:
             folder = Path(PICTURES)
             folder.mkdir(parents=True, exist_ok=True)
@@ -64,6 +71,14 @@ class Tab:
                     await self.page.set_viewport_size({"width": width, "height": 900})
                     await self.page.screenshot(path=folder / f"{name}-{width}-{scheme}.png", full_page=True)
             await self.page.set_viewport_size({"width": 1280, "height": 900})
+
+    async def keep(self, file: Path) -> None:
+        """Keep a small picture of what is seen without scrolling."""
+        await self.page.set_viewport_size({"width": 1280, "height": 900})
+        devtools = await self.page.context.new_cdp_session(self.page)
+        shot = await devtools.send("Page.captureScreenshot", {"format": "webp", "quality": 60})
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(base64.b64decode(shot["data"]))
 
 
 @pytest_asyncio.fixture

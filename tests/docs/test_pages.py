@@ -13,6 +13,7 @@ from csms.api.routes import OPERATIONS
 from csms.domain.charging.sites import Place, Site
 from docs import charts, configuration, generate
 from secc.evse.states import CHARTS
+from tests.browser.tutorial import SHOWN
 from tests.docs.documents import ROOT, File, pages, steps, words
 from tests.together import together
 from v2g.energy.price_plan import PricePlan, When
@@ -54,6 +55,16 @@ def test_generated_parts_are_what_the_code_says(page: Path) -> None:
 def test_what_is_longer_than_a_person_reads_is_in_the_site_alone(page: Path) -> None:
     long = [part for part in _GENERATED.findall(page.read_text()) if len(part.split()) > 2_000]
     assert not long, "add the part to LONG of docs/generate.py"
+
+
+def test_the_tutorial_s_pictures_are_those_that_the_browser_s_tests_make_and_small() -> None:
+    page = (DOCS / "tutorials" / "first-day-as-an-operator.md").read_text()
+    shown = re.findall(r"!\[[^\]]+\]\(\.\./pictures/console-([\w-]+)\.webp\)", page)
+    assert sorted(shown) == sorted(SHOWN)
+    for name in SHOWN:
+        picture = (DOCS / "pictures" / f"console-{name}.webp").read_bytes()
+        assert (picture[8:12], len(picture) < 50_000) == (b"WEBP", True), name
+    assert len(list((DOCS / "pictures").iterdir())) == len(SHOWN)
 
 
 @pytest.mark.parametrize(("picture", "text"), list(generate.pictures()), ids=lambda each: getattr(each, "name", ""))
