@@ -49,7 +49,7 @@ DRIVERS: Final = HOME / "drivers"
 PACKAGES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
         "v2g-engine": ("gateway", "gpio", "ota"),
-        "v2g-engine-full": ("gateway", "gpio", "ota", "csms", "planning", "postgres"),
+        "v2g-engine-full": ("gateway", "gpio", "ota", "csms", "accounts", "planning", "postgres"),
     }
 )
 """Debian's packages, the smallest first, and the extras that they have."""

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from csms.api.billing import quarantine, reports
-from csms.api.diagnostics import events, overview
+from csms.api.diagnostics import alerts, events, overview
 from csms.api.http.pipeline import Answer
 from csms.api.stations import admission
 from csms.console.energy import signal_in_force
@@ -11,6 +11,7 @@ from csms.console.visit import Visit, page
 from v2g.energy.grid_signal import TypedGridSignal, TypedSlot
 
 _FEW = 8
+_MOST = 100
 
 
 @page("")
@@ -24,6 +25,7 @@ async def show_overview(visit: Visit) -> Answer:
         ("money", reports.report_transactions, {"by": "day", "from_day": today, "to_day": today}),
         ("quarantine", quarantine.list_quarantine, {"state": "quarantined", "limit": _FEW}),
         ("undecided", admission.list_admissions, {"undecided": True, "limit": _FEW}),
+        ("alerts", alerts.list_alerts, {"active": True, "limit": _MOST}),
         ("faults", admission.list_connection_faults, {"limit": _FEW}),
     ):
         shown[name] = None

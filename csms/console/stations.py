@@ -2,12 +2,14 @@
 
 from typing import Any
 
+import msgspec
+
 from csms.api.diagnostics import events
 from csms.api.http.operations import Operation
 from csms.api.http.pipeline import Answer
 from csms.api.http.problems import ApiError, missing
 from csms.api.security import station_security
-from csms.api.stations import admission, device_model, remote_control, stations
+from csms.api.stations import admission, commands, device_model, remote_control, stations
 from csms.api.transactions import transactions
 from csms.console.visit import ROOT, Visit, action, page, place
 
@@ -47,6 +49,7 @@ async def one_station(visit: Visit) -> Answer:
     variables, more = await visit.page(device_model.list_variables, station_id=name, limit=200, **visit.asked("cursor"))
     return visit.show(
         "station.html",
+        commands=sorted(name for name, each in COMMANDS.items() if visit.may(each)),
         name=name,
         station=found,
         faults=faults,
@@ -128,4 +131,35 @@ async def start(visit: Visit) -> Answer:
     return visit.see(visit.back, f"Start: {status}", failed=status != "Accepted")
 
 
-ROUTES = (list_stations, one_station, show_log, stream_frames, reset, change_availability, unlock, decide, start)
+COMMANDS = {each.name.removeprefix("command_"): each for each in commands.OPERATIONS}
+"""Every request of OCPP, by its action."""
+
+
+@action("/stations/{station_id}/command", COMMANDS["TriggerMessage"])
+async def command(visit: Visit) -> Answer:
+    """Send any request of OCPP, and show the station's answer as it is."""
+    name, wanted = visit.path["station_id"], visit.form.get("action", "")
+    visit.back = place("stations", name)
+    if wanted not in COMMANDS:
+        raise ApiError(404, "there is no such action")
+    try:
+        body = msgspec.json.decode(visit.form.get("payload", "").strip() or "{}")
+    except msgspec.DecodeError as error:
+        raise ApiError(400, f"the payload is no JSON: {error}") from None
+    answer = await visit.ask(COMMANDS[wanted], body, station_id=name)
+    shown = msgspec.json.format(msgspec.json.encode(answer)).decode()
+    return visit.show("answer.html", name=name, action=wanted, lines=shown.splitlines())
+
+
+ROUTES = (
+    list_stations,
+    one_station,
+    show_log,
+    stream_frames,
+    reset,
+    change_availability,
+    unlock,
+    decide,
+    start,
+    command,
+)

@@ -6,9 +6,11 @@ from html import escape
 
 import pytest
 
+from csms.api.backend import make_backend
 from csms.console.application import HEADERS, ROUTES
 from csms.console.money import csv_field
 from csms.db.queries.admission import Visit, note_attempt
+from csms.domain.diagnostics.alerts import Evidence, Report
 from csms.domain.security.access import Permission, Role, allowed
 from csms.domain.security.users import NO_PEOPLE, principal_of
 from pki_tools.tree import PkiTree
@@ -172,6 +174,42 @@ async def test_commands_show_what_the_station_answered(ask: ApiClient) -> None:
         assert "<b>bold" not in page.body.decode()
     entries = (await ask("GET", "/audit?operation=reset_station")).json
     assert [(each["caller"], each["path"]) for each in entries] == [("ada", f"/stations/{STATION}/reset")] * 2
+
+
+async def test_any_request_of_ocpp_is_sent_and_its_answer_shown_as_it_is(ask: ApiClient) -> None:
+    ada, bob = await employ(ask, "ada", Role.OPERATOR), await employ(ask, "bob", Role.VIEWER)
+    station = await ask.backend.booted()
+    path = f"/console/stations/{STATION}"
+    assert "<option>GetBaseReport</option>" in (await ada.get(path)).body.decode()
+    assert "GetBaseReport" not in text_of(await bob.get(path))
+    fields = {"action": "GetBaseReport", "payload": '{"requestId": 7, "reportBase": "FullInventory"}'}
+    sending = asyncio.create_task(ada.send(f"{path}/command", fields))
+    request = await station.expect("GetBaseReport")
+    assert request.payload["requestId"] == 7
+    request.reply({"status": "EmptyResultSet", "statusInfo": {"reasonCode": "None", "additionalInfo": "<b>x</b>"}})
+    page = await sending
+    assert '"status": "EmptyResultSet"' in text_of(page)
+    assert "<b>x" not in page.body.decode()
+    for wrong, said in (
+        ({"action": "Explode"}, "there is no such action"),
+        ({"action": "GetBaseReport", "payload": "{"}, "the payload is no JSON"),
+        ({"action": "GetBaseReport", "payload": "{}"}, "payload: "),
+    ):
+        assert (await ada.send(f"{path}/command", wrong)).headers["location"] == path
+        assert said in text_of(await ada.get(path))
+    (entry,) = (await ask("GET", "/audit?operation=command_GetBaseReport&caller=ada")).json[-1:]
+    assert entry["status"] == 200
+
+
+async def test_alerts_are_counted_on_the_first_page(ask: ApiClient) -> None:
+    ada = await employ(ask, "ada", Role.OPERATOR)
+    assert "Alerts 0" in text_of(await ada.get("/console"))
+    report = Report("station", STATION, "station_silent", "warning", 0, raised=True, evidence=Evidence())
+    await make_backend(ask.backend.services).alerts.take([report])
+    assert "Alerts 1 1 not acknowledged" in text_of(await ada.get("/console"))
+    await ada.get("/console/alerts")
+    await ada.send("/console/alerts/1/acknowledge", {"note": "seen"})
+    assert "Alerts 1 0 not acknowledged" in text_of(await ada.get("/console"))
 
 
 async def test_a_journal_is_released_with_a_note(ask: ApiClient) -> None:
