@@ -262,6 +262,15 @@ async def test_frames_are_followed_and_other_pages_are_accessible(tab: Tab, csms
     await expect(frames.first).to_contain_text("currentTime")
     assert "Heartbeat" in await tab.page.locator("[data-log]").inner_text()
     await tab.check("ocpp-log")
+    await tab.open(f"/console/stations/{STATION}")
+    await tab.page.get_by_text("Any request of OCPP").click()
+    await tab.page.get_by_label("Action").select_option("GetLocalListVersion")
+    await tab.check("station-request")
+    pressing = asyncio.ensure_future(tab.page.get_by_role("button", name="Send", exact=True).click())
+    (await station.expect("GetLocalListVersion")).reply({"versionNumber": 7})
+    await pressing
+    await expect(tab.page.get_by_text('"versionNumber": 7')).to_be_visible()
+    await tab.check("answer")
     for path, name in (("/console/verify", "verify"), ("/api-docs", "api-docs"), ("/console/api-docs/tariffs", "api")):
         await tab.open(path)
         await tab.check(name)
