@@ -124,7 +124,7 @@ def _chart(values: list[dict[str, Any]], limits: list[tuple[int, Mapping[str, An
     times = sorted({at for line in lines.values() for at in line})
     if limits:
         lines["discharge"][times[-1]] = -limits[-1][1]["max_discharge_w"] / 1000
-    times = times[:: -(-len(times) // _MOST_POINTS)]
+    times = sorted({*times[:: -(-len(times) // _MOST_POINTS)], *lines["discharge"]})
     labels = {
         "power": ("Power", "kW"),
         "offered": ("Limit of charging, as offered", "kW"),

@@ -5,7 +5,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from csms.api.charging import sites
-from csms.api.diagnostics import alerts, batteries, positions, vehicles
+from csms.api.diagnostics import alerts, batteries, overview, positions, vehicles
 from csms.api.http.operations import Operation
 from csms.api.http.pipeline import Answer
 from csms.api.http.problems import ApiError
@@ -146,16 +146,10 @@ def _names(text: str) -> list[str]:
     return text.replace(",", " ").split()
 
 
-@page("/inventory", stations.list_stations)
+@page("/inventory", overview.read_inventory)
 async def show_inventory(visit: Visit) -> Answer:
     """Show what is installed on how many stations."""
-    counted = Counter([_kind(each) async for each in visit.every(stations.list_stations)])
-    return visit.show("inventory.html", rows=counted.most_common())
-
-
-def _kind(station: dict[str, Any]) -> tuple[str, ...]:
-    """Return a station's vendor, model and firmware."""
-    return tuple(station[name] or "" for name in _KIND)
+    return visit.show("inventory.html", rows=await visit.ask(overview.read_inventory))
 
 
 _KIND = ("vendor", "model", "firmware")
@@ -164,7 +158,7 @@ _KIND = ("vendor", "model", "firmware")
 async def _of_kind(visit: Visit, kind: tuple[str, ...]) -> list[str]:
     """Return the stations of a kind."""
     found = visit.every(stations.list_stations)
-    return [each["station_id"] async for each in found if _kind(each) == kind]
+    return [each["station_id"] async for each in found if tuple(each[name] for name in _KIND) == kind]
 
 
 @page("/campaigns/new", firmware.make_campaign)

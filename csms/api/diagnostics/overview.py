@@ -4,6 +4,7 @@ import msgspec
 
 from csms.api.http.call import Call
 from csms.api.http.operations import get
+from csms.api.http.paging import shown
 from csms.db.queries import overview as rows
 from csms.domain.security.access import Permission
 from csms.domain.transactions.transactions import plain
@@ -42,6 +43,15 @@ class TransactionsOverview(msgspec.Struct, frozen=True, kw_only=True):
     """Transactions that feed back most: at most 50."""
 
 
+class Installed(msgspec.Struct, frozen=True, kw_only=True):
+    """How many stations report a vendor, model and firmware; empty where they report none."""
+
+    vendor: str
+    model: str
+    firmware: str
+    number: int
+
+
 @get("/overview/stations", Permission.READ_STATIONS, for_sites=True)
 async def read_stations_overview(call: Call) -> StationsOverview:
     """Return what all stations do."""
@@ -54,6 +64,12 @@ async def read_stations_overview(call: Call) -> StationsOverview:
         connectors=found.connectors,
         faulted=found.faulted,
     )
+
+
+@get("/overview/inventory", Permission.READ_STATIONS, for_sites=True)
+async def read_inventory(call: Call) -> tuple[Installed, ...]:
+    """Return how many stations there are of each vendor, model and firmware, most first."""
+    return shown(await call.run(rows.inventory, call.stations), tuple[Installed, ...])
 
 
 @get("/overview/transactions", Permission.READ_TRANSACTIONS, for_sites=True)
@@ -79,4 +95,4 @@ async def read_transactions_overview(call: Call) -> TransactionsOverview:
     )
 
 
-OPERATIONS = (read_stations_overview, read_transactions_overview)
+OPERATIONS = (read_stations_overview, read_inventory, read_transactions_overview)

@@ -1,7 +1,7 @@
 """Figures about all stations and all running transactions."""
 
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Table, func, select, true
@@ -54,6 +54,16 @@ def stations_overview(connection: Connection, only: frozenset[str] | None = None
         connectors={row.status: row[1] for row in connection.execute(by_status)},
         faulted=tuple(connection.execute(broken.order_by(connectors.c.station_id).limit(20)).scalars()),
     )
+
+
+def inventory(connection: Connection, only: frozenset[str] | None = None) -> list[dict[str, Any]]:
+    """Return how many stations there are of each vendor, model and firmware, most first; `only`: of these stations."""
+    number = func.count().label("number")
+    kind = stations.c.vendor, stations.c.model, stations.c.firmware
+    query = select(*kind, number).group_by(*kind).order_by(number.desc(), *kind)
+    if only is not None:
+        query = query.where(stations.c.station_id.in_(only))
+    return [dict(row._mapping) for row in connection.execute(query)]
 
 
 def powers(connection: Connection, only: frozenset[str] | None = None) -> list[RunningPower]:
