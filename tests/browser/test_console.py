@@ -12,7 +12,7 @@ import pyotp
 import pytest
 import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, Dialog, Page, expect
+from playwright.async_api import Browser, Dialog, FilePayload, Page, expect
 
 from csms.api.backend import make_backend
 from csms.db.queries import users
@@ -22,6 +22,7 @@ from csms.domain.security.access import Role
 from csms.services.background import run_periodic
 from csms.services.diagnostics.alert_watch import AlertWatch
 from csms.services.security.users import hash_password
+from pki_tools.tree import PkiTree
 from tests.browser.conftest import Served
 from tests.browser.tutorial import SHOWN
 from tests.csms.backend import Backend
@@ -30,6 +31,7 @@ from tests.csms.settlement.course import running
 from tests.csms.settlement.journals import SESSION, delivery, journal
 from tests.csms.settlement.witness import witness
 from tests.csms.support import STATION, TOKENS, grid_signal
+from tests.energy.settlement.conftest import Session, run_whole_session
 from v2g.telemetry.signals import Record, encode_record
 
 PASSWORD = "seven wild geese fly"
@@ -318,6 +320,32 @@ async def test_tariffs_and_quarantine_are_decided_with_the_keyboard_alone(tab: T
     skip = await tab.page.evaluate("document.activeElement.className")
     assert skip == "skip", "the first stop of the keyboard leads to the content"
     assert Role.ADMIN.value in await tab.page.locator(".who").inner_text()
+
+
+@pytest.mark.e2e
+async def test_a_receipt_is_shown_and_copy_and_bundle_are_verified(tab: Tab, csms: Backend, pki: PkiTree) -> None:
+    await csms.services.store.run(witness, journal(), STATION, SESSION)
+    await csms.services.journals.deliver(STATION, delivery(journal()))
+    await employed(tab)
+    session = f"/console/sessions/{STATION}/tx-{SESSION}"
+    await tab.open(session)
+    await tab.page.get_by_role("link", name="Receipt", exact=True).click()
+    await expect(tab.page.locator("body")).to_contain_text("DEV2GC00000001")
+    await tab.open(session)
+    await tab.page.get_by_role("link", name="Verify the copy").click()
+    await expect(tab.page.get_by_text("stored settlement follows from the copy")).to_be_visible()
+    await tab.check("verify-copy")
+    files = run_whole_session(Session(pki, csms.clock.utc_ms() // 900_000 * 900_000 - 1_800_000)).bundle()
+    for change, verdict in ((b"", "verified"), (b" ", "not verified")):
+        await tab.open("/console/verify")
+        sent: list[FilePayload] = [
+            {"name": name, "mimeType": "application/octet-stream", "buffer": data + change * (name == "journal.jsonl")}
+            for name, data in files.items()
+        ]
+        await tab.page.locator("input[type=file]").set_input_files(sent)
+        await tab.page.get_by_role("button", name="Verify").click()
+        await expect(tab.page.get_by_role("heading", name=verdict, exact=True)).to_be_visible()
+    await tab.check("verify-bundle")
 
 
 @pytest.mark.requirement("R177")
