@@ -324,6 +324,13 @@ class Delivery:
             self._old_through = await self._outbox.newest()
         return self._old_through
 
+    async def _ends(self, marks: dict[int, Mark]) -> list[Position]:
+        """Return the last positions of earlier boots that the back end does not know of."""
+        earlier = [each for each in await self._outbox.waiting() if each.boot < self._outbox.boot]
+        return [
+            (each.boot, each.last) for each in earlier if each.boot not in marks or marks[each.boot].highest < each.last
+        ]
+
     async def _deliver(self, uplink: Uplink, marks: dict[int, Mark], backoff: Backoff) -> None:
         """Send waiting and new records until some are lost. Raises TransportError: the connection failed, or there is
         no progress."""
@@ -338,6 +345,7 @@ class Delivery:
             uplink,
             self._observe,
             marks,
+            [] if uplink.low_rate else await self._ends(marks),
             old_through,
             self._news,
             self._encode,
@@ -375,7 +383,11 @@ class Delivery:
 
 
 class _Sending:
-    """Sends records over one connection, from three places: old ones that are important, new ones, and the rest."""
+    """Sends records over one connection, from three places: old ones that are important, new ones, and the rest.
+
+    First of all the last one of each earlier boot: by that the back end knows that others are missing before later
+    boots.
+    """
 
     def __init__(
         self,
@@ -384,15 +396,16 @@ class _Sending:
         uplink: Uplink,
         observe: Callable[[Observe], None],
         marks: dict[int, Mark],
+        ends: list[Position],
         newest: Position,
         news: asyncio.Event,
         encode: Encode,
         pause_s: Callable[[], float],
         timeout: Timeout,
     ) -> None:
-        """`marks`: the back end's answer to the query. Records up to `newest` are old."""
+        """`marks`: the back end's answer to the query. `ends`: of earlier boots. Records up to `newest` are old."""
         self._ev, self._outbox, self._uplink, self._observe = ev, outbox, uplink, observe
-        self._marks, self._newest, self._news, self._encode = marks, newest, news, encode
+        self._marks, self._ends, self._newest, self._news, self._encode = marks, ends, newest, news, encode
         self._pause_s, self._next_new, self._held_back = pause_s, -math.inf, False
         self._timeout = timeout
         self._important, self._new, self._old = BEGINNING, newest, BEGINNING
@@ -466,6 +479,11 @@ class _Sending:
             return False
         most = self._uplink.max_bytes
         if len(self._flight) < LARGEST_WINDOW:
+            while self._ends:
+                boot, last = self._ends.pop(0)
+                if rows := await self._outbox.pending((boot, last - 1), 1, through=(boot, last)):
+                    self._send(rows, most, self._flight, None)
+                    return True
             if self._important_left:
                 rows = await self._outbox.pending(
                     self._important, _ROWS, most - NOTICE_BYTES, through=self._newest, least=LOW_RATE

@@ -328,6 +328,27 @@ async def test_important_records_of_an_outage_go_first_and_then_the_rest_in_orde
     await box.close()
 
 
+@pytest.mark.requirement("R120")
+async def test_the_ends_of_earlier_boots_go_first(tmp_path: Path) -> None:
+    """So that the back end knows, before it has records of later boots, that some before them are missing."""
+    box = await Outbox.open(tmp_path / "o.db", EV, 1)
+    boots = []
+    for _ in range(3):
+        boots.append(box.boot)
+        await fill(box, [Priority.SAFETY] * 120 + [Priority.LIVE] * 80)
+        await box.next_boot()
+    back_end = BackEnd(parallel=1)
+    async with delivering(box, back_end) as delivery:
+        await emptied(box, delivery)
+    assert back_end.order[:3] == [(EV, boot, 200) for boot in boots]
+    assert back_end.order[3:] == [
+        *((EV, boot, seq) for boot in boots for seq in range(1, 121)),
+        *((EV, boot, seq) for boot in boots for seq in range(121, 200)),
+    ]
+    assert back_end.duplicates == 0
+    await box.close()
+
+
 @pytest.mark.requirement("R94")
 async def test_a_low_rate_uplink_carries_important_records_only_and_the_rest_waits(tmp_path: Path) -> None:
     box = await Outbox.open(tmp_path / "o.db", EV, 1)

@@ -1,7 +1,7 @@
 """Records that a sink has not got yet. A row is deleted once the sink has them, so a sink goes on where it was.
 
-Records of a vehicle are handed out by (boot, seq): those behind a gap wait for it, for a limited time. What comes after
-that, behind later ones, is marked as late.
+Records of a vehicle are handed out by (boot, seq): those behind a gap, also of an earlier boot, wait for it, for a
+limited time. What comes after that, behind later ones, is marked as late.
 """
 
 from collections.abc import Iterable, Sequence
@@ -9,7 +9,7 @@ from itertools import takewhile
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, and_, delete, func, or_, select, text
+from sqlalchemy import Connection, and_, delete, exists, func, or_, select, text, tuple_
 
 from csms.db.queries.telemetry_values import numbers_in, within_run
 from csms.db.tables import telemetry, telemetry_marks, telemetry_pending, telemetry_sink_positions
@@ -30,7 +30,7 @@ _ADVANCE: Final = text(
     "WHERE (excluded.boot, excluded.seq) > (telemetry_sink_positions.boot, telemetry_sink_positions.seq)"
 )
 
-_BOOTS: Final = 250  # per query: SQLite allows 999 variables in old builds
+_VEHICLES: Final = 150  # per query: SQLite allows 999 variables in old builds
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -48,7 +48,13 @@ class Batch(msgspec.Struct, frozen=True):
 def next_batch(connection: Connection, sink: str, now_ms: int) -> Batch | None:
     """Return the oldest records that a sink has not got; None when there are none."""
     run, mark = telemetry_pending.c, telemetry_marks.c
-    ready = or_(run.boot == 0, run.last_seq <= mark.contiguous, run.received_ms <= now_ms - GAP_MS)
+    before, its = telemetry_pending.alias(), telemetry_marks.alias()
+    there = and_(before.c.sink == sink, before.c.ev == run.ev, before.c.boot < run.boot)
+    recent = before.c.received_ms > now_ms - GAP_MS
+    waits = exists().where(there, recent, its.c.ev == before.c.ev, its.c.boot == before.c.boot)
+    behind_gap = waits.where(before.c.last_seq > its.c.contiguous)  # of an earlier boot
+    in_order = and_(run.last_seq <= mark.contiguous, ~behind_gap)
+    ready = or_(run.boot == 0, in_order, run.received_ms <= now_ms - GAP_MS)
     runs = (
         select(telemetry_pending)
         .outerjoin(telemetry_marks, and_(mark.ev == run.ev, mark.boot == run.boot))
@@ -59,19 +65,18 @@ def next_batch(connection: Connection, sink: str, now_ms: int) -> Batch | None:
         return None
     if found[0].boot == 0:  # whatever came before it was handed out before
         return Batch(runs=(found[0].id,), erased=(found[0].ev,))
-    oldest = _most(takewhile(lambda each: each.boot != 0, found))
-    last: dict[tuple[str, int], int] = {}
-    for each in oldest:
-        last[each.ev, each.boot] = max(each.last_seq, last.get((each.ev, each.boot), 0))
-    before: list[Any] = []  # these, and what arrived later, but belongs before them
+    last: dict[str, tuple[int, int]] = {}
+    for each in _most(takewhile(lambda each: each.boot != 0, found)):
+        last[each.ev] = max((each.boot, each.last_seq), last.get(each.ev, (0, 0)))
+    through: list[Any] = []  # these, and what arrived later, but belongs before them
     ends = list(last.items())
-    for start in range(0, len(ends), _BOOTS):
-        some = ends[start : start + _BOOTS]
-        here = (and_(run.ev == ev, run.boot == boot, run.first_seq <= end) for (ev, boot), end in some)
-        in_order = runs.where(or_(*here)).order_by(run.ev, run.boot, run.first_seq)
-        before += connection.execute(in_order.limit(MAX_RECORDS)).all()
-    places = {boot: place for place, boot in enumerate(last)}  # the boot of the oldest run goes first
-    chosen = _most(sorted(before, key=lambda each: (places[each.ev, each.boot], each.first_seq)))
+    for start in range(0, len(ends), _VEHICLES):
+        some = ends[start : start + _VEHICLES]
+        here = (and_(run.ev == ev, run.boot > 0, tuple_(run.boot, run.first_seq) <= tuple_(*end)) for ev, end in some)
+        by_key = runs.where(or_(*here)).order_by(run.ev, run.boot, run.first_seq)
+        through += connection.execute(by_key.limit(MAX_RECORDS)).all()
+    places = {ev: place for place, ev in enumerate(last)}  # the vehicle of the oldest run goes first
+    chosen = _most(sorted(through, key=lambda each: (places[each.ev], each.boot, each.first_seq)))
     ids = tuple(sorted(each.id for each in chosen))
     records = _marked(connection, sink, _records(connection, ids))
     return Batch(ids, (), records, sum(map(_length, chosen)) - len(records))
@@ -116,9 +121,9 @@ def _marked(connection: Connection, sink: str, records: Sequence[StoredRecord]) 
     position = telemetry_sink_positions.c
     reached: dict[str, tuple[int, int]] = {}
     evs = sorted({each.ev for each in records})
-    for start in range(0, len(evs), _BOOTS):
+    for start in range(0, len(evs), _VEHICLES):
         query = select(telemetry_sink_positions).where(
-            position.sink == sink, position.ev.in_(evs[start : start + _BOOTS])
+            position.sink == sink, position.ev.in_(evs[start : start + _VEHICLES])
         )
         reached |= {row.ev: (row.boot, row.seq) for row in connection.execute(query)}
     return tuple(

@@ -49,7 +49,7 @@ telemetry_pending: Final = Table(
     Column("last_seq", BigInteger, nullable=False),
     Column("received_ms", BigInteger, nullable=False),
     Index(None, "sink", "id"),
-    Index(None, "ev"),
+    Index(None, "ev", "boot"),
 )
 
 telemetry_sink_positions: Final = Table(

@@ -87,6 +87,64 @@ async def test_any_order_and_any_repetition_has_the_same_result(
     assert shown(store, ev) == EXPECTED
 
 
+BOOTS = [
+    made(seq, T0 + 1000 * at, {HOT: 46.0 + at, APART: 0.2 if 4 <= at < 9 else 0.01}, boot=boot)
+    for at, (boot, seq) in enumerate([(boot, seq) for boot in (5, 6, 8) for seq in range(1, 6)])
+]
+
+
+@pytest.mark.requirement("R120")
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+@given(st.permutations([each for each in BOOTS if each.seq < 5]), st.data())
+async def test_boots_in_any_order_have_the_same_result(
+    store: Store, order: Sequence[Record], data: st.DataObject
+) -> None:
+    """After an outage over restarts, of which the gateway sends the ends first."""
+    ev = f"EV-{data.draw(st.uuids()).hex[:12]}"
+    ends = [each for each in BOOTS if each.seq == 5]
+    put(store, [msgspec.structs.replace(each, ev=ev) for each in ends], at_ms=Clock().utc_ms(), sinks=(BATTERIES,))
+    again = data.draw(st.lists(st.sampled_from(BOOTS)))
+    for record in [*order, *again]:
+        put(store, [msgspec.structs.replace(record, ev=ev)], at_ms=Clock().utc_ms(), sinks=(BATTERIES,))
+        if data.draw(st.booleans()):
+            await feeder(store).feed()
+    while await feeder(store).feed():
+        pass
+    in_order = advance(
+        detectors.Settings(), Battery(), [stored(msgspec.structs.replace(each, ev=ev)) for each in BOOTS]
+    )
+    assert store.do(batteries.batteries, [ev])[ev] == in_order.battery
+    assert shown(store, ev) == [("cell_spread", T0 + 4000, T0 + 9000, 1), ("over_temperature", T0 + 10_000, None, 1)]
+
+
+@pytest.mark.requirement("R120")
+async def test_what_comes_later_than_the_limit_changes_nothing_but_what_the_vehicle_found(store: Store) -> None:
+    """Records wait a minute for those of an earlier boot. Detectors pass over what comes after that."""
+    first, later = made(1, T0, {HOT: 60.0}), made(1, T0 + 9000, {HOT: 20.0}, boot=2)
+    end = made(3, T0 + 2000, {HOT: 20.0})
+    data = {"kind": "cell_spread", "severity": "warning", "raised": True}
+    event = reported("gateway", "telemetry", "battery_finding", T0 + 1000, data)
+    assert event is not None
+    tags: dict[str, Any] = {"trip": "1-1", "ambient_c": None, "charging_w": None}
+    theirs = msgspec.structs.replace(made(2, T0 + 1000, {}), schema=TAGGED_SCHEMA, event=event, **tags)
+    put(store, [end, later], at_ms=T0, sinks=(BATTERIES,))
+    assert store.do(pending.next_batch, BATTERIES, T0 + pending.GAP_MS - 1) is None
+    await _fed(store, T0 + pending.GAP_MS)
+    put(store, [first, theirs], at_ms=T0 + pending.GAP_MS, sinks=(BATTERIES,))
+    assert [each.late for each in await _fed(store, T0 + pending.GAP_MS)] == [True, True]
+    assert shown(store) == [("cell_spread", T0 + 1000, None, 1)]
+    battery = store.do(batteries.batteries, ["EV-1"])["EV-1"]
+    assert (battery.boot, battery.seq, battery.held) == (2, 1, {HOT: 20.0})
+
+
+async def _fed(store: Store, now_ms: int) -> tuple[StoredRecord, ...]:
+    batch = store.do(pending.next_batch, BATTERIES, now_ms)
+    assert batch is not None
+    await sink_of(store).write(batch.records)
+    store.do(pending.delivered, BATTERIES, batch)
+    return batch.records
+
+
 @pytest.mark.requirement("R107")
 async def test_an_erased_vehicle_leaves_nothing(store: Store) -> None:
     put(store, HEAT, sinks=(BATTERIES,))

@@ -539,25 +539,45 @@ def test_a_gap_delays_what_is_behind_it_for_a_limited_time(store: Store) -> None
 
 
 @pytest.mark.requirement("R104")
+def test_a_gap_delays_later_boots_for_a_limited_time(store: Store) -> None:
+    """Not those of other vehicles, nor those before it; and nothing for ever."""
+    gap = [made(seq, seq, {"battery.soc": 1.0}, boot=2) for seq in (1, 2, 4)]
+    others = [made(1, 1, {"battery.soc": 1.0}, boot=1), made(1, 1, {"battery.soc": 1.0}, ev="EV-2", boot=9)]
+    put(store, [made(seq, seq, {"battery.soc": 1.0}, boot=3) for seq in (1, 2)], sinks=SINKS, at_ms=900)
+    put(store, [*gap, *others], sinks=SINKS, at_ms=1000)
+
+    def ready(now_ms: int) -> list[tuple[str, int, int]]:
+        batch = store.do(pending.next_batch, "lake", now_ms)
+        return [] if batch is None else [each.key for each in batch.records]
+
+    before = [("EV-1", 1, 1), ("EV-1", 2, 1), ("EV-1", 2, 2)]
+    assert ready(1000) == [*before, ("EV-2", 9, 1)]
+    behind = [("EV-1", 3, 1), ("EV-1", 3, 2)]
+    assert ready(1000 + pending.GAP_MS) == [*before, ("EV-1", 2, 4), *behind, ("EV-2", 9, 1)]
+    put(store, [made(3, 3, {"battery.soc": 1.0}, boot=2)], sinks=SINKS, at_ms=2000)
+    assert ready(2000) == [*before, ("EV-1", 2, 3), ("EV-1", 2, 4), *behind, ("EV-2", 9, 1)]
+
+
+@pytest.mark.requirement("R104")
 def test_a_batch_is_bounded_and_in_order_however_much_comes_late(store: Store) -> None:
-    late = [(10_000 * late + 1, 10_000 * late + 1000) for late in range(20)]
-    runs = [(1_000_000, 1_000_000), *reversed(late)]
+    late = [(boot, 10_000 * late + 1, 10_000 * late + 1000) for boot in (1, 2) for late in range(10)]
+    runs = [(3, 1, 1), *reversed(late)]
     with store.engine.begin() as connection:
         append_rows(
             connection,
             telemetry_pending,
             ("sink", "ev", "boot", "first_seq", "last_seq", "received_ms"),
-            [("lake", ev, 1, first, last, 0) for first, last in runs for ev in ("EV-1", "EV-2")],
+            [("lake", ev, *run, 0) for run in runs for ev in ("EV-1", "EV-2")],
         )
-    given: dict[str, list[int]] = {"EV-1": [], "EV-2": []}
+    given: dict[str, list[tuple[int, int]]] = {"EV-1": [], "EV-2": []}
     while (batch := store.do(pending.next_batch, "lake", pending.GAP_MS)) is not None:
         assert batch.lost < pending.MAX_RECORDS + 1000
         query = select(telemetry_pending).where(telemetry_pending.c.id.in_(batch.runs))
         rows = store.do(lambda connection, query=query: connection.execute(query).all())
-        for each in sorted(rows, key=lambda row: row.first_seq):
-            given[each.ev].append(each.first_seq)
+        for each in sorted(rows, key=lambda row: (row.boot, row.first_seq)):
+            given[each.ev].append((each.boot, each.first_seq))
         store.do(pending.delivered, "lake", batch)
-    assert given == dict.fromkeys(given, sorted(first for first, _ in runs))
+    assert given == dict.fromkeys(given, sorted((boot, first) for boot, first, _ in runs))
 
 
 def test_records_that_were_too_old_for_a_sink_are_counted(store: Store) -> None:
