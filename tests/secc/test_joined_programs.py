@@ -140,7 +140,7 @@ kind = "{kind}"
     async with stand(tmp_path, pki, charger, wish, head=f'profile = "{profile}"\n', site_w=400_000) as both:
         assert await both.run() == "finished"
         flows = [each["power_w"] for each in both.named("secc", "loop", "response")]
-        assert -min(flows) == pytest.approx(power_w, rel=3e-4), "the vehicle measures steps of 0.1 V"
+        assert -min(flows) == pytest.approx(power_w, rel=5e-4), "both measure steps of 0.1 V"
         assert both.energy_wh()[1] > power_w * 60 / 3600
         assert [each["max_discharge_w"] for each in both.named("evcc", "offer", "decided")] == [power_w]
 
