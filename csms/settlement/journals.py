@@ -7,7 +7,6 @@ database shows whether the cache is current, for another node may have accepted 
 import asyncio
 import contextlib
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 from weakref import WeakValueDictionary
@@ -16,15 +15,14 @@ import msgspec
 
 from csms.db.queries import books, records
 from csms.db.store import Store
-from csms.domain.transactions.journals import Copy, read_certificates, read_delivery
+from csms.domain.transactions.journals import Copy, entries_of, read_certificates, read_delivery
 from csms.domain.transactions.session_course import decision_of
 from csms.settlement.bookkeeper import Bookkeeper
 from csms.settlement.checkpoints import check_checkpoints
 from csms.settlement.settlements import receipt_of
 from v2g.energy.settlement.canonical import parse_canonical
-from v2g.energy.settlement.journal import Entry
 from v2g.energy.settlement.operator import JournalReceipt
-from v2g.energy.settlement.records import CheckpointAnswered
+from v2g.energy.settlement.records import CheckpointAnswered, CommandRejected, TermsDecided
 from v2g.energy.settlement.taxes import UNTAXED, Taxation
 from v2g.errors import CodecError, RefusedError, StoreError, V2GError, VerificationError
 from v2g.io.runtime.clock import Clock
@@ -122,7 +120,7 @@ class JournalStore:
 
     def _report_checkpoints(self, station_id: str, session_id: str, fresh: list[bytes]) -> None:
         """Report the vehicle's answers to checkpoints in these new lines."""
-        for entry in _parsed(session_id, fresh, b'"checkpoint_answered"'):
+        for entry in entries_of(session_id, fresh, CheckpointAnswered):
             if isinstance(said := entry.data, CheckpointAnswered):
                 place = station_id, session_id
                 self._report("checkpoint_answered", *place, number=said.number, status=said.status)
@@ -149,8 +147,8 @@ class JournalStore:
             receipt = None
             if fresh and copy.ended:
                 receipt = await asyncio.to_thread(receipt_of, row, now_ms, self._key, self._taxation)
-            decided = map(decision_of, _parsed(session_id, fresh, b'"terms_decided"', b'"command_rejected"'))
-            decisions = [each for each in decided if each is not None]
+            entries = entries_of(session_id, fresh, TermsDecided, CommandRejected)
+            decisions = [each for entry in entries if (each := decision_of(entry)) is not None]
             if not fresh or await self._store.run(
                 records.append_journal, row, before, fresh, now_ms, receipt, decisions
             ):
@@ -202,13 +200,6 @@ class JournalStore:
 
     def _report(self, name: str, station_id: str, session_id: str, **data: Scalar) -> None:
         self._observe(Observe("settlement", name, {"station": station_id, "session": session_id, **data}))
-
-
-def _parsed(session_id: str, lines: Iterable[bytes], *marks: bytes) -> Iterator[Entry]:
-    """Yield the entries in lines that contain a mark: parsing all costs."""
-    for line in lines:
-        if any(mark in line for mark in marks):
-            yield parse_canonical(line.removesuffix(b"\n"), Entry, where=session_id)
 
 
 def _read_file(path: Path) -> list[bytes]:

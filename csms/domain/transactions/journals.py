@@ -5,7 +5,7 @@ a fork: one of the two histories is false, and neither may replace the other.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Final
 
 import msgspec
@@ -140,3 +140,11 @@ class Copy:
             raise VerificationError("the line's hash does not match", where=where)
         self._digests.append(hashlib.sha256(line).digest())
         return proved
+
+
+def entries_of(session_id: str, lines: Iterable[bytes], *kinds: type[msgspec.Struct]) -> Iterator[Entry]:
+    """Yield the entries of verified lines that name one of these kinds of records: parsing all costs."""
+    marks = [f'"kind":"{each.__struct_config__.tag}"'.encode() for each in kinds]
+    for line in lines:
+        if any(mark in line for mark in marks):
+            yield parse_canonical(line.removesuffix(b"\n"), Entry, where=session_id)

@@ -5,8 +5,8 @@ from typing import Final
 
 import msgspec
 
+from csms.domain.transactions.journals import entries_of
 from v2g.energy.grid_signal import PriceSlot
-from v2g.energy.settlement.canonical import parse_canonical
 from v2g.energy.settlement.journal import Entry
 from v2g.energy.settlement.records import (
     CommandAccepted,
@@ -24,7 +24,7 @@ from v2g.energy.settlement.records import (
 )
 from v2g.observe import Scalar
 
-SHOWN: Final[Mapping[type, Sequence[str]]] = {
+SHOWN: Final[Mapping[type[msgspec.Struct], Sequence[str]]] = {
     SessionStarted: ("evse_id", "discharge"),
     ContractAuthorized: ("authorized_by",),
     VehicleDescribed: ("battery_capacity_wh",),
@@ -38,10 +38,6 @@ SHOWN: Final[Mapping[type, Sequence[str]]] = {
     SessionEnded: ("reason",),
 }
 """What of each kind of record is shown: nothing by which a person is known."""
-
-_FREQUENT: Final = tuple(
-    f'"kind":"{kind}"'.encode() for kind in ("meter_reading", "interval_closed", "checkpoint_issued")
-)
 
 
 class Moment(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,7 +81,7 @@ def course_of(journals: Mapping[str, Iterable[bytes]], until_ms: int) -> Session
     prices: list[PriceStep] = []
     for session_id, lines in journals.items():
         permitted_w = 0
-        for entry in _entries(session_id, lines):
+        for entry in entries_of(session_id, lines, *SHOWN, TariffSet):
             record = entry.data
             if isinstance(record, TariffSet):
                 slots = [each for each in record.tariff.slots if each.end_ms > entry.utc_ms]
@@ -98,8 +94,7 @@ def course_of(journals: Mapping[str, Iterable[bytes]], until_ms: int) -> Session
                     continue  # the vehicle repeats its command
                 permitted_w = record.effective_w
             facts = {name: getattr(record, name) for name in SHOWN[type(record)]}
-            kind = str(record.__struct_config__.tag)
-            moments.append(Moment(at_ms=entry.utc_ms, session_id=session_id, kind=kind, facts=facts))
+            moments.append(Moment(at_ms=entry.utc_ms, session_id=session_id, kind=entry.kind, facts=facts))
     moments.sort(key=lambda each: each.at_ms)
     return SessionCourse(moments=tuple(moments), prices=tuple(each for each in prices if each.at_ms <= until_ms))
 
@@ -111,12 +106,6 @@ def _step(slot: PriceSlot, set_ms: int, currency: str) -> PriceStep:
         import_price=slot.import_price,
         export_price=slot.export_compensation,
     )
-
-
-def _entries(session_id: str, lines: Iterable[bytes]) -> Iterable[Entry]:
-    for line in lines:
-        if not any(mark in line for mark in _FREQUENT):
-            yield parse_canonical(line.removesuffix(b"\n"), Entry, where=session_id)
 
 
 def decision_of(entry: Entry) -> Decision | None:

@@ -156,7 +156,7 @@ def _correction(number: int, entry: Entry) -> tuple[str | None, ...]:
         by = record.by if isinstance(record.by, str) else None
     else:
         what, price, by = f"tariff:{record.tariff.version}", None, record.by
-    return str(number), iso_time(entry.utc_ms), _kind(entry), what, price, record.reason, by
+    return str(number), iso_time(entry.utc_ms), entry.kind, what, price, record.reason, by
 
 
 def _prices(number: int, entry: Entry) -> Iterator[tuple[str | None, ...]]:
@@ -200,7 +200,7 @@ def _messages(number: int, entry: Entry) -> Iterator[tuple[str | None, ...]]:
             shown = _readable(signed_content(data))
         except Asn1Error:
             shown = ""
-        where = str(number), iso_time(entry.utc_ms), _kind(entry), part
+        where = str(number), iso_time(entry.utc_ms), entry.kind, part
         yield *where, shown, sha256_hex(data), base64.b64encode(data).decode()
 
 
@@ -216,10 +216,6 @@ def _readable(content: msgspec.Struct) -> str:
         if isinstance(value, str | int):
             fields.append(f"{name.removesuffix('_ms')} {value}")
     return f"{type(content).__name__}: {', '.join(fields)}"
-
-
-def _kind(entry: Entry) -> str:
-    return str(entry.data.__struct_config__.tag)
 
 
 def _certificates(files: Mapping[str, bytes]) -> Iterator[tuple[str | None, ...]]:

@@ -62,6 +62,11 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     sequence: Annotated[int, Meta(ge=0)]
     utc_ms: Annotated[int, Meta(ge=0, le=2**53 - 1)]
 
+    @property
+    def kind(self) -> str:
+        """The kind of its record."""
+        return str(self.data.__struct_config__.tag)
+
 
 class JournalState:
     """The state of a journal, as far as it determines which entries may follow."""
