@@ -12,6 +12,7 @@ from csms.api.security import station_security
 from csms.api.stations import admission, commands, device_model, remote_control, stations
 from csms.api.transactions import transactions
 from csms.console.visit import ROOT, Visit, action, page, place
+from csms.domain.stations.commands import unknown_action
 
 _PAGE = 50
 
@@ -141,11 +142,11 @@ async def command(visit: Visit) -> Answer:
     name, wanted = visit.path["station_id"], visit.form.get("action", "")
     visit.back = place("stations", name)
     if wanted not in COMMANDS:
-        raise ApiError(404, "there is no such action")
+        raise ApiError(404, *unknown_action(wanted))
     try:
         body = msgspec.json.decode(visit.form.get("payload", "").strip() or "{}")
     except msgspec.DecodeError as error:
-        raise ApiError(400, f"the payload is no JSON: {error}") from None
+        raise ApiError(400, f"the payload is not JSON: {error}") from None
     answer = await visit.ask(COMMANDS[wanted], body, station_id=name)
     shown = msgspec.json.format(msgspec.json.encode(answer)).decode()
     return visit.show("answer.html", name=name, action=wanted, lines=shown.splitlines())

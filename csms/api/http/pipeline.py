@@ -30,9 +30,8 @@ from csms.api.http.site_limits import carry_out, may_ask, refusal
 from csms.db.queries import access
 from csms.domain.diagnostics.frames import presentable, without_tokens
 from csms.domain.security.access import Permission, Principal, allowed
-from csms.domain.stations.commands import COMMANDS
+from csms.domain.stations.commands import unknown_action
 from v2g import typed_json
-from v2g.config import nearest
 from v2g.observe import Observe, Scalar
 from v2g.ocpp.versions import without_nul
 from v2g.rates import Buckets, caller_at
@@ -322,7 +321,7 @@ def _of_framework(error: HTTPException, path: str) -> tuple[str, str]:
     """Return what happened, and how to fix it."""
     match error.status_code, path.split("/"):
         case HTTPStatus.NOT_FOUND, ["", "stations", _, "commands", action]:
-            return f"{action[:50]!r} is not an OCPP action that a CSMS can send", nearest(action, COMMANDS)
+            return unknown_action(action)
         case HTTPStatus.NOT_FOUND, ["", "door", *_]:
             return error.detail, "/door is now /admissions"
         case ((HTTPStatus.NOT_FOUND | HTTPStatus.METHOD_NOT_ALLOWED), _):

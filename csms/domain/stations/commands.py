@@ -5,6 +5,7 @@ from types import MappingProxyType
 from typing import Final
 
 from csms.domain.security.access import Permission
+from v2g.config import nearest
 from v2g.ocpp.messages.provisioning import SetVariableData
 
 _BY_PERMISSION: Final = {
@@ -28,6 +29,12 @@ COMMANDS: Final[Mapping[str, Permission]] = MappingProxyType(
     dict(sorted((action, permission) for permission, actions in _BY_PERMISSION.items() for action in actions.split()))
 )
 """Every action that a back end may call (of OCPP 2.0.1 and 2.1) -> the permission of its own route."""
+
+
+def unknown_action(action: str) -> tuple[str, str]:
+    """Return what is wrong with an action that is not one of these, and how to fix it."""
+    return f"{action[:50]!r} is not an OCPP action that a CSMS can send", nearest(action, COMMANDS)
+
 
 _OF_ACCESS: Final = frozenset({"securityctrlr", "networkconfiguration"})
 _OF_NETWORK: Final = frozenset({"networkconfigurationpriority", "networkprofileconnectionattempts"})

@@ -191,8 +191,8 @@ async def test_any_request_of_ocpp_is_sent_and_its_answer_shown_as_it_is(ask: Ap
     assert '"status": "EmptyResultSet"' in text_of(page)
     assert "<b>x" not in page.body.decode()
     for wrong, said in (
-        ({"action": "Explode"}, "there is no such action"),
-        ({"action": "GetBaseReport", "payload": "{"}, "the payload is no JSON"),
+        ({"action": "Explode"}, "'Explode' is not an OCPP action that a CSMS can send"),
+        ({"action": "GetBaseReport", "payload": "{"}, "the payload is not JSON"),
         ({"action": "GetBaseReport", "payload": "{}"}, "payload: "),
     ):
         assert (await ada.send(f"{path}/command", wrong)).headers["location"] == path
