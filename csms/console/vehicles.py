@@ -1,6 +1,7 @@
 """Vehicles and their batteries, the map, campaigns of updates, and what is installed where."""
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
@@ -158,7 +159,11 @@ _KIND = ("vendor", "model", "firmware")
 async def _of_kind(visit: Visit, kind: tuple[str, ...]) -> list[str]:
     """Return the stations of a kind."""
     found = visit.every(stations.list_stations)
-    return [each["station_id"] async for each in found if tuple(each[name] for name in _KIND) == kind]
+    return [each["station_id"] async for each in found if _kind(each) == kind]
+
+
+def _kind(station: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(station[name] for name in _KIND)
 
 
 @page("/campaigns/new", firmware.make_campaign)
@@ -167,7 +172,9 @@ async def plan_campaign(visit: Visit) -> Answer:
     kind = tuple(visit.request.query_params.get(name, "") for name in _KIND)
     plan = CampaignPlan(image=Image(location=" "))
     about = dict(zip(_KIND, kind, strict=True))
-    return visit.show("campaign_new.html", about=about, count=len(await _of_kind(visit, kind)), plan=plan)
+    installed = await visit.ask(overview.read_inventory)
+    count = sum(each["number"] for each in installed if _kind(each) == kind)
+    return visit.show("campaign_new.html", about=about, count=count, plan=plan)
 
 
 @action("/campaigns", firmware.make_campaign)
