@@ -1,5 +1,6 @@
 """V2G: what flows back, the grid's signal and its sources, fleets and what they can do, set-points."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from csms.api.billing import books
@@ -9,6 +10,7 @@ from csms.api.http.pipeline import Answer
 from csms.api.http.problems import ApiError
 from csms.console.present import Line, chart, price
 from csms.console.visit import ROOT, Visit, action, page
+from csms.db.queries.charging import CoursePoint
 from v2g.energy.grid_signal import TypedGridSignal
 
 _DAYS = 14
@@ -35,9 +37,11 @@ async def show_v2g(visit: Visit) -> Answer:
         settled, more = await visit.page(books.list_costs, **asked)
     if visit.may(fleets.list_fleets):
         known = await visit.ask(fleets.list_fleets, limit=50)
-    course, counts, decided = [], [], []
+    counts, decided = [], []
+    course: tuple[CoursePoint, ...] = ()
     if visit.may(dispatch.read_dispatch_course):
-        course = await visit.ask(dispatch.read_dispatch_course, from_ms=visit.now_ms - _COURSE_MS)
+        since = visit.now_ms - _COURSE_MS
+        course = await visit.find(tuple[CoursePoint, ...], dispatch.read_dispatch_course, from_ms=since)
         counts = await visit.ask(dispatch.read_offers_overview, from_ms=since_ms)
     if visit.may(dispatch.list_offer_decisions):
         decided = await visit.ask(dispatch.list_offer_decisions, accepted=False, limit=_MOST_BACK)
@@ -64,13 +68,13 @@ async def show_v2g(visit: Visit) -> Answer:
     )
 
 
-def _course(points: list[dict[str, Any]]) -> dict[str, object] | None:
+def _course(points: Sequence[CoursePoint]) -> dict[str, object] | None:
     """Return the chart of set-points: what was asked for, what vehicles followed of it, and what they delivered."""
     if len(points) < 2:
         return None
     labels = {"asked_w": "Asked for", "accepted_w": "Accepted by vehicles", "delivered_w": "Delivered"}
-    drawn = [Line(label, "kW", [each[name] / 1000 for each in points]) for name, label in labels.items()]
-    return chart("Set-points asked for and delivered", [each["at_ms"] for each in points], drawn)
+    drawn = [Line(label, "kW", [getattr(each, name) / 1000 for each in points]) for name, label in labels.items()]
+    return chart("Set-points asked for and delivered", [each.at_ms for each in points], drawn)
 
 
 async def signal_in_force(visit: Visit) -> TypedGridSignal | None:

@@ -161,19 +161,23 @@ class Visit:
                 decoded = typed_json.convert(parameters, operation.parameters, strict=False)
             except msgspec.ValidationError as error:
                 raise ApiError(400, str(error)) from None
-        call = Call(
+        request = audited(body) if operation.changes and not operation.confidential else None
+        path = operation.path.format_map(parameters)
+        return self._call(operation.name, path, request, only_reads=not operation.changes), decoded
+
+    def _call(self, operation: str, path: str, request: str | None = None, *, only_reads: bool = False) -> Call:
+        return Call(
             backend=self._pipeline.backend,
             principal=self._principal,
-            operation=operation.name,
+            operation=operation,
             peer=self.peer,
-            path=operation.path.format_map(parameters),
+            path=path,
             headers={},
-            request=audited(body) if operation.changes and not operation.confidential else None,
-            only_reads=not operation.changes,
+            request=request,
+            only_reads=only_reads,
             audit=AuditContext(),
             identify=self._identify,
         )
-        return call, decoded
 
     async def stream(self, operation: Operation, parameters: Mapping[str, object]) -> Answer:
         """Return a stream of events as the API does, which ends with the session. Raises ApiError."""
@@ -216,16 +220,8 @@ class Visit:
 
     async def note(self, operation: str) -> None:
         """Write to the audit log what a person has changed of the own account, which no operation of the API does."""
-        entry: dict[str, object] = {
-            "at_ms": self.now_ms,
-            "caller": self.person.name,
-            "role": self.person.principal.role.value,
-            "peer": self.peer[:64],
-            "operation": operation,
-            "path": f"{ROOT}/account",
-            "status": 200,
-        }
-        await self.services.store.run(access.add_entry, entry)
+        call = self._call(operation, f"{ROOT}/account")
+        await call.run(access.add_entry, call.entry(200))
 
     def show(self, template: str, status: int = 200, **context: object) -> Answer:
         """Return a page."""

@@ -24,8 +24,7 @@ async def stream_positions(call: Call) -> Any:
     """Stream positions of all vehicles that the caller may see: first all, then each that moves.
 
     `event` is `positions`, `data` an array of [vehicle, latitude, longitude, time in ms since 1970]. Vehicles without
-    consent deliver no position; where it is withdrawn, they become null
-    with the next record of all signals.
+    consent deliver no position; where it is withdrawn, they become null with the next record of all signals.
     """
     return stream_of(call, _positions(call))
 
