@@ -36,6 +36,7 @@ from csms.api.stations import (
     remote_control,
     requests,
     reservations,
+    session_metrics,
     stations,
 )
 from csms.api.transactions import settlements, transactions
@@ -81,6 +82,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *grid.OPERATIONS,
     *prequalifications.OPERATIONS,
     *attestations.OPERATIONS,
+    *session_metrics.OPERATIONS,
     *telemetry.OPERATIONS,
     *vehicles.OPERATIONS,
     *batteries.OPERATIONS,

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from csms.config import AlertsConfig
+from csms.domain.security.access import Role
 from pki_tools.tree import PkiTree
+from tests.cli.csms import run
 from tests.csms.program import Program, write_config
-from tests.csms.support import STATION, make_config, provide
+from tests.csms.support import STATION, TOKENS, make_config, provide
 
 
 async def call(station: Any, action: str, body: dict[str, Any], key: str) -> dict[str, Any]:
@@ -31,33 +33,42 @@ async def alerts(program: Program, number: int) -> list[dict[str, Any]]:
     return listed
 
 
+BOOT = {"reason": "PowerUp", "chargingStation": {"model": "x", "vendorName": "x"}}
+
+
+class Sessions:
+    """Sessions of a station whose contactor takes about so long to open, each reported twice: its answer was lost."""
+
+    def __init__(self) -> None:
+        self._scatter, self._sent = random.Random(1), 0
+
+    async def send(self, station: Any, number: int, opens_s: float) -> None:
+        scatter = self._scatter
+        for _ in range(number):
+            self._sent += 1
+            values = {"contactor_open_s": opens_s * scatter.uniform(0.9, 1.1), "efficiency": scatter.gauss(0.95, 0.003)}
+            data = {"sessionId": f"S{self._sent}", "evseId": 1, "atMs": 1_000_000 + self._sent, "values": values}
+            body = {"vendorId": "org.v2g-engine", "messageId": "SessionMetrics", "data": data}
+            for _ in range(2):
+                assert await call(station, "DataTransfer", body, str(self._sent)) == {"status": "Accepted"}
+
+
 @pytest.mark.requirement("R38")
 async def test_a_station_whose_contactor_becomes_slow_is_an_alert_until_it_is_repaired(
     tmp_path: Path, pki: PkiTree, empty_database: Path
 ) -> None:
     given = make_config(tmp_path, pki, alerts=AlertsConfig(poll_interval_s=0.1))
     provide(empty_database, given)
-    config, scatter, sent = write_config(tmp_path / "csms.yaml", given), random.Random(1), 0
+    config, sessions = write_config(tmp_path / "csms.yaml", given), Sessions()
     program = await Program.start(config, tmp_path / "events", pki)
 
-    async def sessions(station: Any, number: int, opens_s: float) -> None:
-        nonlocal sent
-        for _ in range(number):
-            sent += 1
-            values = {"contactor_open_s": opens_s * scatter.uniform(0.9, 1.1), "efficiency": scatter.gauss(0.95, 0.003)}
-            data = {"sessionId": f"S{sent}", "evseId": 1, "atMs": 1_000_000 + sent, "values": values}
-            body = {"vendorId": "org.v2g-engine", "messageId": "SessionMetrics", "data": data}
-            for _ in range(2):  # its answer was lost
-                assert await call(station, "DataTransfer", body, str(sent)) == {"status": "Accepted"}
-
     async with program.connect() as station:
-        boot = {"reason": "PowerUp", "chargingStation": {"model": "x", "vendorName": "x"}}
-        await call(station, "BootNotification", boot, "boot")
-        await sessions(station, 60, 0.030)
+        await call(station, "BootNotification", BOOT, "boot")
+        await sessions.send(station, 60, 0.030)
         wrong = {"vendorId": "org.v2g-engine", "messageId": "SessionMetrics", "data": {"values": {"efficiency": "NaN"}}}
         assert (await call(station, "DataTransfer", wrong, "wrong"))["statusInfo"]["reasonCode"] == "InvalidMetrics"
         assert await alerts(program, 0) == []
-        await sessions(station, 8, 0.060)
+        await sessions.send(station, 8, 0.060)
         (alert,) = await alerts(program, 1)
         assert (alert["kind"], alert["subject"], alert["limit"]) == ("station_drifts", STATION, 10)
         facts = alert["facts"]
@@ -69,11 +80,55 @@ async def test_a_station_whose_contactor_becomes_slow_is_an_alert_until_it_is_re
     (same,) = await alerts(program, 1)
     assert same["alert_id"] == alert["alert_id"]
     async with program.connect() as station:
-        await call(station, "BootNotification", boot, "boot")
-        await sessions(station, 40, 0.030)
+        await call(station, "BootNotification", BOOT, "boot")
+        await sessions.send(station, 40, 0.030)
         await alerts(program, 0)
-        boot["chargingStation"]["firmwareVersion"] = "2"  # type: ignore[index]
-        await call(station, "BootNotification", boot, "again")
-        await sessions(station, 40, 0.060)
+        newer = {"model": "x", "vendorName": "x", "firmwareVersion": "2"}
+        await call(station, "BootNotification", {"reason": "PowerUp", "chargingStation": newer}, "again")
+        await sessions.send(station, 40, 0.060)
         assert await alerts(program, 0) == [], "another firmware is another reference"
+    await program.stop()
+
+
+@pytest.mark.requirement("R38", "R179")
+async def test_after_a_repair_a_station_begins_anew_by_command(
+    tmp_path: Path, pki: PkiTree, empty_database: Path
+) -> None:
+    given = make_config(tmp_path, pki, alerts=AlertsConfig(poll_interval_s=0.1))
+    provide(empty_database, given)
+    program = await Program.start(write_config(tmp_path / "csms.yaml", given), tmp_path / "events", pki)
+    access, sessions = tmp_path / "access.toml", Sessions()
+    access.touch(mode=0o600)
+
+    async def command(*words: str, role: Role = Role.OPERATOR) -> tuple[int, str, str]:
+        url = f"https://localhost:{program.ports['api']}"
+        access.write_text(f'url = "{url}"\ntoken = "{TOKENS[role]}"\nca = "{pki.path("csms/root.pem")}"\n')
+        return await asyncio.to_thread(run, "csms", "--access", str(access), "session-metrics", *words)
+
+    reset = ("reset", STATION, "--reason", "contactor replaced")
+    assert "session of that station" in (await command(*reset))[2]
+    async with program.connect() as station:
+        await call(station, "BootNotification", BOOT, "boot")
+        await sessions.send(station, 32, 0.030)
+        await sessions.send(station, 8, 0.060)
+        await alerts(program, 1)
+        (shown,) = map(json.loads, (await command("list", "--json", role=Role.VIEWER))[1].splitlines())
+        assert (shown["station_id"], shown["drift"] > 10) == (STATION, True)
+        efficiency, opening = sorted(shown["figures"], key=lambda each: each["moved"])
+        assert (opening["figure"], opening["evse_id"], opening["sessions"]) == ("contactor_open_s", 1, 40)
+        assert (opening["first"], efficiency["first"]) == pytest.approx((0.030, 0.95), rel=0.05)
+        assert opening["recent"] > 1.2 * opening["first"]
+        code, table, _ = await command("list")
+        assert (code, "contactor_open_s" in table, "efficiency" in table) == (0, True, False)
+
+        assert (await command(*reset, role=Role.VIEWER))[0] != 0
+        code, done, errors = await command(*reset, "--json")
+        assert code == 0, errors
+        assert json.loads(done) == {**shown, "changed_ms": json.loads(done)["changed_ms"], "drift": 0.0, "figures": []}
+        await alerts(program, 0)
+        (entry,) = (await program.request("GET", "/audit?operation=reset_session_metrics"))[1]
+        assert entry["request"] == {"reason": "contactor replaced"}
+        assert (await command("list"))[0] == 0, "a station without a figure"
+        await sessions.send(station, 34, 0.060)
+        assert await alerts(program, 0) == [], "that is how it is now"
     await program.stop()

@@ -24,6 +24,7 @@ from v2g_cli.csms import csv_files as csms_csv_files
 from v2g_cli.csms import fleets as csms_fleets
 from v2g_cli.csms import passwords as csms_passwords
 from v2g_cli.csms import report as csms_report
+from v2g_cli.csms import session_metrics as csms_session_metrics
 from v2g_cli.csms import store as csms_store
 from v2g_cli.csms import users as csms_users
 from v2g_cli.csms import variables as csms_variables
@@ -75,6 +76,7 @@ app.add_typer(csms_csv_files.app, name="csv")
 app.add_typer(csms_fleets.app)
 app.add_typer(csms_passwords.app)
 app.add_typer(csms_report.app)
+app.add_typer(csms_session_metrics.app, name="session-metrics")
 app.add_typer(csms_users.app, name="users")
 app.add_typer(csms_variables.app)
 app.add_typer(csms_vehicles.app)

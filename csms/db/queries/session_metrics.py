@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 import msgspec
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, Row, insert, select, update
 
 from csms.db.tables import session_metrics, stations
-from csms.domain.diagnostics.session_metrics import Judged, StationState, apart, drift, levels, taken
+from csms.domain.diagnostics.session_metrics import Judged, StationState, anew, apart, drift, figures, levels, taken
 from v2g import typed_json
 from v2g.hardware.session_metrics import SessionMetrics
 
@@ -32,9 +32,17 @@ def take(connection: Connection, station_id: str, metrics: SessionMetrics, now_m
         return False
     others = select(column.levels).where(column.kind == kind, column.station_id != station_id)
     newest = connection.execute(others.order_by(column.changed_ms.desc()).limit(_OTHERS)).scalars()
-    moved, differs = drift(state), apart(state, [_levels(each) for each in newest])
-    values = {
-        "kind": kind,
+    values = {"kind": kind, **_judgement(state, apart(state, [_levels(each) for each in newest]), now_ms)}
+    if row is None:
+        connection.execute(insert(session_metrics).values(station_id=station_id, **values))
+    else:
+        connection.execute(update(session_metrics).where(column.station_id == station_id).values(**values))
+    return True
+
+
+def _judgement(state: StationState, differs: Judged, now_ms: int) -> dict[str, Any]:
+    moved = drift(state)
+    return {
         "changed_ms": now_ms,
         "document": _encode(state),
         "levels": _encode(levels(state)),
@@ -43,11 +51,33 @@ def take(connection: Connection, station_id: str, metrics: SessionMetrics, now_m
         "apart": differs.value,
         "apart_by": _encode(differs),
     }
-    if row is None:
-        connection.execute(insert(session_metrics).values(station_id=station_id, **values))
-    else:
-        connection.execute(update(session_metrics).where(column.station_id == station_id).values(**values))
-    return True
+
+
+def reset(connection: Connection, station_id: str, now_ms: int) -> None:
+    """Forget how a station's sessions were: the next ones are the reference."""
+    here = session_metrics.c.station_id == station_id
+    document = connection.execute(select(session_metrics.c.document).where(here).with_for_update()).scalar()
+    if document is not None:
+        values = _judgement(anew(_state(document)), Judged(), now_ms)
+        connection.execute(update(session_metrics).where(here).values(**values))
+
+
+def listed(connection: Connection, after: str, limit: int) -> list[dict[str, Any]]:
+    """Return what is known of stations, by identity: at most `limit` of those that come after `after`."""
+    station_id = session_metrics.c.station_id
+    query = select(session_metrics).where(station_id > after).order_by(station_id).limit(limit)
+    return [_known(row) for row in connection.execute(query)]
+
+
+def find(connection: Connection, station_id: str) -> dict[str, Any] | None:
+    """Return what is known of a station."""
+    row = connection.execute(select(session_metrics).where(session_metrics.c.station_id == station_id)).first()
+    return None if row is None else _known(row)
+
+
+def _known(row: Row[Any]) -> dict[str, Any]:
+    names = ("station_id", "changed_ms", "drift", "apart")
+    return {name: row._mapping[name] for name in names} | {"figures": figures(_state(row.document))}
 
 
 def beyond(

@@ -64,6 +64,20 @@ class Judged(msgspec.Struct, frozen=True):
     facts: dict[str, float] = {}
 
 
+class SessionFigure(msgspec.Struct, frozen=True, kw_only=True):
+    """One figure at one EVSE, in its unit: of the first sessions, and of the recent ones.
+
+    `moved`: how far the recent ones are from the first ones, in standard deviations, in sum.
+    """
+
+    evse_id: int
+    figure: MetricName
+    sessions: int
+    first: float
+    recent: float
+    moved: float
+
+
 def taken(state: StationState, metrics: SessionMetrics) -> StationState | None:
     """Return the state after a session; None if that session is in it already."""
     key = f"{metrics.evse_id} {metrics.session_id} {metrics.at_ms}"
@@ -107,6 +121,28 @@ def _drift(place: str, track: Track) -> Judged:
     return Judged(max(track.above, track.below), _facts(place, track.recent, before=track.reference))
 
 
+def figures(state: StationState) -> tuple[SessionFigure, ...]:
+    """Return what is known of a station, by EVSE and figure."""
+    found = [
+        SessionFigure(
+            evse_id=int(place.rpartition(" ")[2]),
+            figure=name,
+            sessions=track.sessions,
+            first=_shown(name, track.reference),
+            recent=_shown(name, track.recent),
+            moved=max(track.above, track.below),
+        )
+        for place, track in state.tracks.items()
+        if (name := _name(place)) is not None
+    ]
+    return tuple(sorted(found, key=lambda each: (each.evse_id, each.figure)))
+
+
+def anew(state: StationState) -> StationState:
+    """Return the state whose next sessions are the reference, such as after a repair; old ones are known again."""
+    return StationState(last=state.last)
+
+
 def levels(state: StationState) -> dict[str, float]:
     """Return the recent level of each figure, over all EVSEs of which enough is known; of ratios the logarithm."""
     found: dict[str, list[float]] = {}
@@ -144,5 +180,9 @@ def _facts(place: str, recent: float, **compared: float) -> dict[str, float]:
     name, evse = _name(place), float(place.rpartition(" ")[2])
     if name is None:  # of another version
         return {}
-    shown = math.exp if METRICS[name].ratio else float
-    return {"evse": evse, name: shown(recent)} | {f"{name}_{word}": shown(each) for word, each in compared.items()}
+    shown = {f"{name}_{word}": _shown(name, each) for word, each in compared.items()}
+    return {"evse": evse, name: _shown(name, recent)} | shown
+
+
+def _shown(name: MetricName, value: float) -> float:
+    return math.exp(value) if METRICS[name].ratio else value
