@@ -464,7 +464,7 @@ async def test_telemetry_is_counted_and_what_is_not_understood_is_listed_and_rel
     assert (await cli("quarantine", role=Role.VIEWER))[0] == 4
 
 
-@pytest.mark.requirement("R145")
+@pytest.mark.requirement("R145", "R188")
 async def test_a_new_key_of_telemetry_seals_from_now_on_and_what_was_sealed_is_read_on(cli: Cli) -> None:
     async def deliver(seq: int) -> bytes:
         """Deliver a record; return how it is stored."""

@@ -32,7 +32,7 @@ def test_a_vehicles_rows_have_units_and_leave_out_what_was_never_reported() -> N
     assert "12,345" in chart("f", (0,), 1, vehicle_rows({"charging.power": [12_345.0]}))
 
 
-@pytest.mark.requirement("R114", "R125")
+@pytest.mark.requirement("R114", "R125", "R178")
 def test_a_battery_is_drawn_as_reported_and_as_estimated_with_its_band() -> None:
     signals = {name: [None, None, None] for name in BATTERY} | {
         "battery.soc": [50.0, 60.0, None],

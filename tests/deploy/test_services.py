@@ -74,7 +74,7 @@ def test_users_and_folders_are_made(tmp_path: Path) -> None:
     assert (tmp_path / "var/log/v2g-bridge.log").readlink() == Path("v2g-engine/v2g-telemetry/v2g-bridge.log")
 
 
-@pytest.mark.requirement("R149")
+@pytest.mark.requirement("R149", "R184")
 @pytest.mark.parametrize("unit", PROGRAMS)
 def test_apparmor_accepts_the_profile_of_each_unit(unit: str) -> None:
     """Its state and configuration are its own; the others' are denied, and so is their code to be changed."""

@@ -12,7 +12,7 @@ from v2g.events import REPORTS
 TESTS = Path(__file__).parents[1]
 ROOT = TESTS.parent
 
-pytestmark = pytest.mark.requirement("R149", "R153")
+pytestmark = pytest.mark.requirement("R149", "R153", "R183")
 
 
 def test_each_threat_has_a_known_asset_and_tests_that_are_collected() -> None:

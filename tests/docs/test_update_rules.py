@@ -5,7 +5,7 @@ import pytest
 from docs import update_rules
 from docs.threats import ROOT
 
-pytestmark = pytest.mark.requirement("R153")
+pytestmark = pytest.mark.requirement("R153", "R183")
 
 
 def test_each_clause_says_who_does_what_or_what_is_missing_and_names_tests_that_exist() -> None:

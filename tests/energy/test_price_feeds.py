@@ -157,7 +157,7 @@ def _in_order(found: FeedData) -> None:
     assert all(slot.start_ms >= end for slot, end in zip(found.slots[1:], ends, strict=False))
 
 
-@pytest.mark.requirement("R52")
+@pytest.mark.requirement("R52", "R180")
 def test_prices_of_california_are_those_of_the_whole_price_of_one_node() -> None:
     """In USD per MWh, also in the archive that OASIS sends."""
     table = (VECTORS / "caiso-prc-lmp-dam.csv").read_bytes()
@@ -179,7 +179,7 @@ def test_prices_of_california_are_those_of_the_whole_price_of_one_node() -> None
         parse_feed(two, "caiso", Markup(), "ELSEWHERE")
 
 
-@pytest.mark.requirement("R52")
+@pytest.mark.requirement("R52", "R180")
 def test_prices_of_great_britain_are_those_of_a_provider_that_has_traded() -> None:
     """In GBP per MWh, by half hours."""
     data = (VECTORS / "elexon-market-index.json").read_bytes()
@@ -193,7 +193,7 @@ def test_prices_of_great_britain_are_those_of_a_provider_that_has_traded() -> No
         parse_feed(data, "elexon", Markup(), "N2EXMIDP")
 
 
-@pytest.mark.requirement("R52")
+@pytest.mark.requirement("R52", "R180")
 def test_prices_of_japan_are_those_of_an_area_at_half_hours_of_its_clock() -> None:
     """In JPY per kWh; 1 July begins at 15:00 UTC of the day before."""
     data = (VECTORS / "jepx-spot.csv").read_bytes()

@@ -132,7 +132,7 @@ async def test_a_gateway_seals_its_outbox(tmp_path: Path) -> None:
     assert not [path for path in tmp_path.glob("outbox.db*") if b"battery" in path.read_bytes()]
 
 
-@pytest.mark.requirement("R145")
+@pytest.mark.requirement("R145", "R188")
 async def test_by_default_a_gateway_makes_the_key_of_its_outbox_and_what_was_plain_stays_readable(
     tmp_path: Path,
 ) -> None:

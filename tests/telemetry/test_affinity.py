@@ -32,7 +32,7 @@ from v2g_gateway.uplink import MqttUplink
 VEHICLES = [f"EV-{number}" for number in range(1, 9)]
 PER_S = 20
 
-pytestmark = [pytest.mark.requirement("R171"), pytest.mark.long]
+pytestmark = [pytest.mark.requirement("R171", "R187"), pytest.mark.long]
 
 
 class Uplink(MqttUplink):

@@ -33,7 +33,7 @@ async def test_without_prices_a_plan_is_refused_by_name(ask: ApiClient) -> None:
     assert (answer.status, answer.json["code"]) == (409, "no_price")
 
 
-@pytest.mark.requirement("R51")
+@pytest.mark.requirement("R51", "R181")
 async def test_a_plan_says_why_and_a_fleet_says_what_it_can_do(backend: Start) -> None:
     async with backend(tokens=TOKENS) as running, serving(running) as ask:
         await plan_and_call(ask)

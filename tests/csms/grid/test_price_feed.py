@@ -22,7 +22,8 @@ from tests.csms.support import grid_signal, make_config
 from v2g.energy.grid_signal import SignalSlot
 from v2g.errors import RefusedError
 
-RECORDED = (Path(__file__).parents[2] / "vectors/prices/energy-charts-de-lu-2024-05-04.json").read_bytes()
+VECTORS = Path(__file__).parents[2] / "vectors/prices"
+RECORDED = (VECTORS / "energy-charts-de-lu-2024-05-04.json").read_bytes()
 NOW_MS = 1_714_773_600_000 + 600_000
 """Ten minutes into the recorded day."""
 
@@ -55,12 +56,14 @@ def feed(tmp_path: Path, pki: PkiTree, empty_database: Path) -> Start:
     """Start a feed that reads a file, or what `reader` reads; keyword arguments change its section."""
 
     @contextlib.asynccontextmanager
-    async def begin(reader: Callable[[Any], Reader] | None = None, **changes: Any) -> AsyncIterator[Feed]:
+    async def begin(
+        reader: Callable[[Any], Reader] | None = None, now_ms: int = NOW_MS, currency: str = "EUR", **changes: Any
+    ) -> AsyncIterator[Feed]:
         settings: dict[str, Any] = {"name": "day", "format": "energy-charts", "file": tmp_path / "prices.json"}
         config = PriceFeed(**(settings | changes))
-        grid = {"prices": (config,), "currency": "EUR", "import_limit_w": 50_000, "export_limit_w": 9_000}
+        grid = {"prices": (config,), "currency": currency, "import_limit_w": 50_000, "export_limit_w": 9_000}
         whole = make_config(tmp_path, pki, grid=grid)
-        async with running_backend(whole, empty_database, NOW_MS) as backend:
+        async with running_backend(whole, empty_database, now_ms) as backend:
             made = FileReader(tmp_path / "prices.json") if reader is None else reader(backend.clock)
             yield Feed(backend, config, made)
 
@@ -89,6 +92,25 @@ async def test_a_recorded_day_from_a_file_becomes_the_signals_prices(feed: Start
         await day.step(3600)
         assert (len(day.prices), day.prices[0]) == (23, 87_790)
         assert len(day.named("price_feed_read")) == 1
+
+
+@pytest.mark.requirement("R180")
+@pytest.mark.parametrize(
+    ("document", "format_", "currency", "begin_ms", "prices"),
+    [
+        ("caiso-prc-lmp-dam.csv", "caiso", "USD", 1_643_727_600_000, [74_630, -5_500]),
+        ("elexon-market-index.json", "elexon", "GBP", 1_704_067_200_000, [36_510, -2_000]),
+        ("jepx-spot.csv", "jepx", "JPY", 1_782_831_600_000, [17_750_000, 16_200_000]),
+    ],
+)
+async def test_markets_of_california_great_britain_and_japan_are_the_signals_prices(
+    feed: Start, tmp_path: Path, document: str, format_: str, currency: str, begin_ms: int, prices: list[int]
+) -> None:
+    replace(tmp_path / "prices.json", (VECTORS / document).read_bytes())
+    async with feed(now_ms=begin_ms + 600_000, currency=currency, format=format_) as day:
+        await day.step()
+        assert day.prices[:2] == prices
+        assert day.named("price_feed_problem") == []
 
 
 async def test_a_replaced_file_is_read_a_broken_one_is_named_and_its_predecessor_stays(

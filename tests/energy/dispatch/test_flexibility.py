@@ -136,6 +136,7 @@ def test_of_a_mixed_fleet_the_worst_losses_and_wear_make_the_price() -> None:
     assert bids(problem, ranges, block_w=50_000) == (), "no whole block"
 
 
+@pytest.mark.requirement("R181")
 def test_bids_are_whole_blocks_at_a_price_that_covers_replacement_and_wear() -> None:
     car = vehicle(
         discharge_w=7_500, target_wh=0, charge_efficiency=0.9, discharge_efficiency=0.9, wear_micro_per_kwh=20_000

@@ -73,7 +73,7 @@ def false_alarms(stations: int, sessions: int, seed: int) -> int:
     return begun
 
 
-@pytest.mark.requirement("R38")
+@pytest.mark.requirement("R38", "R179")
 def test_sound_stations_raise_less_than_one_alarm_in_1000_sessions() -> None:
     assert false_alarms(20, 300, seed=1) < 6
 
@@ -94,7 +94,7 @@ FAULTS: Mapping[str, Mapping[MetricName, float]] = {
 
 
 @pytest.mark.parametrize("name", FAULTS)
-@pytest.mark.requirement("R38")
+@pytest.mark.requirement("R38", "R179")
 def test_injected_faults_are_found_within_20_sessions(name: str) -> None:
     for seed in range(10):
         park = Park(1, seed)

@@ -81,7 +81,7 @@ async def debits(csms: Backend) -> AsyncIterator[Debits]:
     await runner.cleanup()
 
 
-@pytest.mark.requirement("R42")
+@pytest.mark.requirement("R42", "R189")
 async def test_a_mandate_is_created_approved_and_debited_for_each_session(debits: Debits) -> None:
     await debits.book(posting("00", money=5_000_000))  # before there was a mandate
     debits.csms.clock.advance(1)
@@ -100,7 +100,7 @@ async def test_a_mandate_is_created_approved_and_debited_for_each_session(debits
     assert [(each["station"], each["session_id"]) for each in reported] == [("CS", "01"), ("CS", "02")]
 
 
-@pytest.mark.requirement("R42")
+@pytest.mark.requirement("R42", "R189")
 async def test_a_corrected_settlement_reverses_its_debit_and_is_debited_anew(debits: Debits) -> None:
     await debits.agree()
     await debits.book(posting("01", money=5_000_000))
