@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import math
+import sys
 from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
@@ -14,7 +16,8 @@ from csms.app import running
 from pki_tools.tree import PkiTree
 from tests.cli.csms import run
 from tests.csms.support import make_config
-from tests.secc.backend import backend
+from tests.secc.backend import Backend, backend
+from tests.station.profiles import profile
 from v2g_cli.station import contexts_of
 from v2g_station.simulator.fleet import Fleet, Simulator
 
@@ -32,7 +35,7 @@ WRONG = (
     (("--url", NOBODY, "--cert", "a.pem", "--key", "a.key"), "needs TLS"),
     (("--url", "wss://127.0.0.1:1/ocpp", "--cert", "a.pem", "--key", "a.key", "--count", "2"), "needs its own"),
     (("--url", NOBODY, "--behaviour", "/nowhere.toml"), "/nowhere.toml"),
-    (("--url", NOBODY, "--speed", "2", "--fast-forward", "2"), "--speed and --fast-forward exclude each other"),
+    (("--url", NOBODY, "--speed", "2", "--fast-forward", "5"), "--speed and --fast-forward exclude each other"),
 )
 
 
@@ -135,3 +138,75 @@ async def test_a_boot_that_is_not_accepted_is_reported(tmp_path: Path) -> None:
         code, _output, errors = await asyncio.to_thread(run, "station", "--url", url, "--report", str(file))
     assert (code, "no station connected: boot: Rejected" in errors) == (7, True)
     assert json.loads(file.read_text())["kept_out"] == {"boot: Rejected": 1}
+
+
+FEEDER = """arrivals_per_hour = 3600.0
+bidirectional = 1.0
+plug_and_charge = 0.0
+vehicle_kw = [40.0, 40.0]
+battery_kwh = [90.0, 90.0]
+energy_kwh = [80.0, 80.0]
+stay_hours = [9.0, 9.0]
+offline_per_day = 0.0
+faults_per_day = 0.0
+[grid]
+voltage_v = 249.0
+every_s = 0.5
+[[grid.feeder.nodes]]
+name = "end"
+r_ohm = 0.1
+"""
+LIMIT_V = 253.0
+"""A tenth above 230 V."""
+VOLT_WATT = ((106.0, 100.0), (110.0, 0.0))
+"""Percent of power over percent of the nominal voltage, with their zero at the limit."""
+
+
+def end_v(export_w: float) -> float:
+    """Return the voltage at the end of a line of three phases of 0.1 ohm with 249 V at its head, in closed form."""
+    return 124.5 + math.sqrt(124.5**2 + 0.1 * export_w / 3)
+
+
+async def exports(csms: Backend, holds: Callable[[float], bool]) -> float:
+    """Wait until a vehicle feeds back so much in three messages in turn; return the last, W."""
+
+    def export_w(event: dict[str, Any]) -> float:
+        values = [each for meter in event.get("meter_value", ()) for each in meter["sampled_value"]]
+        return sum(each["value"] for each in values if each["measurand"] == "Power.Active.Export")
+
+    def found() -> list[float]:
+        return [export_w(each) for each in csms.all("TransactionEvent")[-3:]]
+
+    await csms.wait("TransactionEvent", where=lambda _: all(map(holds, found())))
+    return found()[-1]
+
+
+@pytest.mark.requirement("R46")
+async def test_volt_watt_keeps_the_voltage_of_a_weak_feeder(tmp_path: Path) -> None:
+    """A back end asks for 40 kW at the end of a line that does not carry as much within its voltages."""
+    (tmp_path / "feeder.toml").write_text(FEEDER)
+    async with backend() as csms:
+        csms.versions = ["ocpp2.1"]
+        csms.answers["Authorize"] = {"allowed_energy_transfer": ["DC", "DC_BPT"]}
+        station = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "v2g_cli", "station", "--url", f"ws://127.0.0.1:{csms.port}/ocpp", "--evses", "1",
+            "--fast-forward", "40", "--behaviour", str(tmp_path / "feeder.toml"), stdout=asyncio.subprocess.DEVNULL,
+        )  # fmt: skip
+        await csms.wait("BootNotification")
+        variables = [
+            {"component": {"name": "SampledDataCtrlr"}, "variable": {"name": name}, "attributeValue": value}
+            for name, value in (("TxUpdatedInterval", "1"), ("TxUpdatedMeasurands", "Power.Active.Export"))
+        ]
+        results = (await csms.request("SetVariables", {"setVariableData": variables}))["setVariableResult"]
+        assert {each["attributeStatus"] for each in results} == {"Accepted"}
+        period = {"startPeriod": 0, "operationMode": "CentralSetpoint", "setpoint": -40_000.0}
+        wanted = {"evseId": 1, "chargingProfile": profile("TxDefaultProfile", periods=[period])}
+        assert (await csms.request("SetChargingProfile", wanted))["status"] == "Accepted"
+        assert end_v(await exports(csms, lambda export_w: export_w > 39_900)) > LIMIT_V, "which nothing prevents yet"
+        curve = {"priority": 1, "yUnit": "PctMaxW", "curveData": [{"x": x, "y": y} for x, y in VOLT_WATT]}
+        control = {"isDefault": True, "controlId": "vw", "controlType": "VoltWatt", "curve": curve}
+        assert (await csms.request("SetDERControl", control))["status"] == "Accepted"
+        settled_w = await exports(csms, lambda export_w: end_v(export_w) < LIMIT_V)
+        assert settled_w > 10_000, "it feeds back what the line carries"
+        station.terminate()
+        assert await station.wait() == 0

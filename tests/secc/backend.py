@@ -154,6 +154,8 @@ def _point(module: Any, backend: Backend) -> Any:
         simple("FirmwareStatusNotification"),
         simple("MeterValues"),
         simple("ReportChargingProfiles"),
+        simple("NotifyChargingLimit"),
+        simple("ClearedChargingLimit"),
         simple("Get15118EVCertificate", status="Accepted", exi_response=""),
     ]
     return type("Point", (base,), {handler.__name__: handler for handler in handlers})

@@ -1,12 +1,17 @@
 """What the back end and the grid change while a vehicle is at a whole charger."""
 
 import asyncio
+import contextlib
 import itertools
-from collections.abc import AsyncIterator
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
+from pymodbus.client import AsyncModbusTcpClient
 
 from pki_tools.tree import PkiTree
 from tests.secc.backend import Backend, backend
@@ -14,6 +19,9 @@ from tests.secc.stand import bundle, charge, signal, stand
 from tests.station.profiles import profile
 from v2g.energy.frequency_trace import FrequencyTrace
 from v2g.energy.grid_signal import GridSignal, PriceSignal, SignalSlot
+from v2g.hardware.interfaces import Demand
+from v2g.io.hardware.energy_modbus import ModbusEnergyManager
+from v2g.io.simulation.power import SimulatedStage
 from v2g.ocpp.messages.data_transfer import VENDOR
 
 DC = '[charger]\nservices = [6]\npoll_hold_s = 0.05\n[hardware]\nkind = "dc"\n'
@@ -138,3 +146,109 @@ async def test_power_follows_the_frequency_by_the_curve_that_the_back_end_sets(
         assert await running == "finished"
         taken, fed_back, *_ = both.energy_wh()
         assert min(taken, fed_back) > 0
+
+
+MANAGER = """[[station.energy_managers]]
+backend = "modbus"
+source = "{source}"
+fallback_charge_w = 10000
+fallback_discharge_w = 10000
+modbus = {{ port = 0 }}
+"""
+RATED_W, DEAD_S = 10_000, 0.5
+
+
+@pytest.mark.requirement("R28")
+async def test_power_keeps_every_limit_while_back_end_grid_operator_and_energy_manager_command_at_once(
+    csms: Backend, pki: PkiTree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No command that the stage gets after a limit was acknowledged is above it; power turns around after a pause, and
+    in the end it is what the newest command of each side makes of it."""
+    chance, now = random.Random(28), asyncio.get_running_loop().time
+    limits = dict.fromkeys(("back end", "SO", "EMS"), (RATED_W, RATED_W))
+    setpoint_w, turned, broken = [0], [(0, 0.0)], list[str]()
+    ports, opened, drive = list[int](), ModbusEnergyManager.open, SimulatedStage.drive
+
+    async def opens(manager: ModbusEnergyManager, *arguments: Any) -> None:
+        await opened(manager, *arguments)
+        ports.append(manager.port)
+
+    def drives(stage: SimulatedStage, demand: Demand) -> None:
+        way = (demand.current_ma > 0) - (demand.current_ma < 0) if demand.power_w else 0
+        most = [min(each[side] for each in limits.values()) for side in (0, 1)]
+        if way and demand.power_w > most[way < 0]:
+            broken.append(f"{way * demand.power_w} W, allowed {most}")
+        last, ended = turned[-1]
+        if way and last == -way and now() - ended < DEAD_S:
+            broken.append(f"turns around after {now() - ended} s")
+        present = stage.present.current_ma
+        flows = way or (present > 100) - (present < -100)
+        if flows:
+            turned.append((flows, now()))
+        drive(stage, demand)
+
+    monkeypatch.setattr(ModbusEnergyManager, "open", opens)
+    monkeypatch.setattr(SimulatedStage, "drive", drives)
+    unsigned = (
+        f"direction_change_s = {DEAD_S}\n[charger.signed_discharge]\noffered = false\nrequired = false\n[hardware]"
+    )
+    wish = '[services]\nenergy = ["DC_BPT"]\nsigned_discharge = false\n[[program]]\ndo = "follow"\nfor_s = 5\n'
+    managers = "".join(MANAGER.format(source=side) for side in ("SO", "EMS"))
+
+    def watts() -> int:
+        return 500 * chance.randrange(RATED_W // 500 + 1)
+
+    @contextlib.contextmanager
+    def commands(side: str, most: tuple[int, int]) -> Iterator[None]:
+        """Until it is acknowledged, a limit may hold or the one before."""
+        limits[side] = max(most[0], limits[side][0]), max(most[1], limits[side][1])
+        yield
+        limits[side] = most
+
+    async def profiles() -> None:
+        most = watts(), watts()
+        wanted = max(-most[1], min(most[0], 2 * watts() - RATED_W))
+        period = {"startPeriod": 0, "operationMode": "CentralSetpoint", "setpoint": float(wanted)}
+        period |= {"limit": float(most[0]), "dischargeLimit": -float(most[1])}
+        data = {"evseId": 1, "chargingProfile": profile("TxDefaultProfile", periods=[period])}
+        with commands("back end", most):
+            assert (await csms.request("SetChargingProfile", data))["status"] == "Accepted"
+        setpoint_w[0] = wanted
+
+    async def registers(client: AsyncModbusTcpClient, side: str) -> None:
+        most = watts(), watts()
+        with commands(side, most):
+            assert not (await client.write_registers(2, [0, most[0], 0, most[1]])).isError()
+
+    async with stand(
+        tmp_path, pki, DC.replace("[hardware]", unsigned), wish, tables=STATION.format(port=csms.port) + managers,
+        scale=1.0, policy="minimum_soc = 20\nrequire_signed = false",
+    ) as both:  # fmt: skip
+        await csms.wait("BootNotification")
+        clients = [AsyncModbusTcpClient("127.0.0.1", port=port) for port in ports]
+        await asyncio.gather(*(each.connect() for each in clients))
+        await profiles()
+        running = asyncio.create_task(both.run())
+        await both.until(lambda: both.named("secc", "power", "started"))
+
+        async def side(command: Callable[[], Awaitable[None]]) -> None:
+            for _ in range(12):
+                await command()
+                await asyncio.sleep(chance.choice([0, 0, 0.02, 0.3, 0.7]))
+
+        await asyncio.gather(
+            side(profiles), *(side(partial(registers, *each)) for each in zip(clients, ("SO", "EMS"), strict=True))
+        )
+        charge_w, discharge_w = (min(each[way] for each in limits.values()) for way in (0, 1))
+        newest_w = max(-discharge_w, min(charge_w, setpoint_w[0]))
+
+        def off_w() -> float:
+            present = both.controller.hardware.present
+            return abs(present.voltage_mv * present.current_ma / 1e6 - newest_w)
+
+        await both.until(lambda: off_w() <= 50)
+        assert await running == "finished"
+        for each in clients:
+            each.close()
+    assert broken == []
+    assert {way for way, _ in turned} >= {-1, 1}, "power has turned around"
