@@ -6,6 +6,8 @@ Importing it takes a third of a second, so this happens after start-up.
 import hashlib
 import importlib.resources
 import logging
+from datetime import tzinfo
+from functools import cache
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import quote
@@ -77,7 +79,8 @@ _log = logging.getLogger(__name__)
 
 def application(backend: Backend, authenticator: Authenticator) -> ASGIApp:
     """Return the application."""
-    api, pages = api_application(backend, authenticator), _Console(backend, authenticator).routes()
+    api, console = api_application(backend, authenticator), _Console(backend, authenticator)
+    pages = _routes(backend.services.config.accounting_zone)
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
@@ -86,64 +89,78 @@ def application(backend: Backend, authenticator: Authenticator) -> ASGIApp:
             await send({"type": "http.response.start", "status": 303, "headers": [(b"location", moved.encode())]})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             return
-        await (pages if path == ROOT or path.startswith(f"{ROOT}/") else api)(scope, receive, send)
+        if path != ROOT and not path.startswith(f"{ROOT}/"):
+            await api(scope, receive, send)
+            return
+        scope["state"]["console"] = console
+        await pages(scope, receive, send)
 
     return answer
+
+
+@cache
+def _routes(zone: tzinfo) -> Application:
+    """Return the router of pages, whose times are those of a zone; the console in the request's scope answers."""
+    templates = environment(zone)
+    templates.globals |= {"root": ROOT, "asset": _url, "routes": {each.handler.__name__: each for each in ROUTES}}
+    return Application(
+        route_handlers=[
+            *map(_route, ROUTES),
+            HTTPRouteHandler(f"{ROOT}/static/{{name:str}}", http_method="GET", status_code=200)(_static),
+        ],
+        exception_handlers={Exception: _failed},
+        template_config=TemplateConfig(instance=JinjaTemplateEngine.from_environment(templates)),
+        request_max_body_size=MAX_FORM,
+        openapi_config=None,
+        logging_config=None,
+    )
+
+
+def _route(route: Route) -> HTTPRouteHandler:
+    async def handler(request: HttpRequest) -> Answer:
+        return _guarded(await _console_of(request).answer(route, request))
+
+    path = ROOT + route.path.replace("}", ":str}")
+    return HTTPRouteHandler(
+        path,
+        http_method=[route.method],
+        status_code=200,
+        name=f"{route.method} {path}",
+        opt={"route": route},
+        request_max_body_size=route.most_octets,
+    )(handler)
+
+
+async def _static(request: HttpRequest) -> Response[bytes]:
+    name = request.path_params["name"]
+    found = _assets().get(name)
+    if found is None:
+        raise HTTPException(status_code=404, detail="no such file")
+    headers = {**HEADERS, "Cache-Control": "public, max-age=31536000, immutable"}
+    return Response(found, media_type=_TYPES[name.rpartition(".")[2]], headers=headers)
+
+
+def _url(name: str) -> str:
+    return f"{ROOT}/static/{name}?{hashlib.sha256(_assets()[name]).hexdigest()[:12]}"
+
+
+def _failed(request: HttpRequest, error: Exception) -> Answer:
+    """Answer what no route could: an unknown page, a body that is too large."""
+    return _guarded(_console_of(request).failed(request, error))
+
+
+def _console_of(request: HttpRequest) -> "_Console":
+    found: _Console = request.scope["state"]["console"]
+    return found
 
 
 class _Console:
     def __init__(self, backend: Backend, authenticator: Authenticator) -> None:
         self._pipeline = RequestPipeline(backend, authenticator)
         self._users = Users(backend.services)
-        self._assets = _assets()
 
-    def routes(self) -> Application:
-        """Return the router of pages."""
-        templates = environment(self._pipeline.backend.services.config.accounting_zone)
-        templates.globals |= {
-            "root": ROOT,
-            "asset": self._url,
-            "routes": {each.handler.__name__: each for each in ROUTES},
-        }
-        return Application(
-            route_handlers=[*map(self._route, ROUTES), self._static()],
-            exception_handlers={Exception: self._failed},
-            template_config=TemplateConfig(instance=JinjaTemplateEngine.from_environment(templates)),
-            request_max_body_size=MAX_FORM,
-            openapi_config=None,
-            logging_config=None,
-        )
-
-    def _url(self, name: str) -> str:
-        return f"{ROOT}/static/{name}?{hashlib.sha256(self._assets[name]).hexdigest()[:12]}"
-
-    def _static(self) -> HTTPRouteHandler:
-        async def static(request: HttpRequest) -> Response[bytes]:
-            name = request.path_params["name"]
-            found = self._assets.get(name)
-            if found is None:
-                raise HTTPException(status_code=404, detail="no such file")
-            headers = {**HEADERS, "Cache-Control": "public, max-age=31536000, immutable"}
-            return Response(found, media_type=_TYPES[name.rpartition(".")[2]], headers=headers)
-
-        return HTTPRouteHandler(f"{ROOT}/static/{{name:str}}", http_method="GET", status_code=200)(static)
-
-    def _route(self, route: Route) -> HTTPRouteHandler:
-        async def handler(request: HttpRequest) -> Answer:
-            return _guarded(await self._answer(route, request))
-
-        path = ROOT + route.path.replace("}", ":str}")
-        name = f"{route.method} {path}"
-        return HTTPRouteHandler(
-            path,
-            http_method=[route.method],
-            status_code=200,
-            name=name,
-            opt={"route": route},
-            request_max_body_size=route.most_octets,
-        )(handler)
-
-    async def _answer(self, route: Route, request: HttpRequest) -> Answer:
+    async def answer(self, route: Route, request: HttpRequest) -> Answer:
+        """Answer a request for a page or action; what fails becomes a page."""
         session = await self._session(request)
         visit = Visit(self._pipeline, self._users, request, session, {})
         try:
@@ -194,10 +211,9 @@ class _Console:
         page.headers |= problem.headers
         return page
 
-    def _failed(self, request: HttpRequest, error: Exception) -> Answer:
-        """Answer what no route could: an unknown page, a body that is too large."""
-        visit = Visit(self._pipeline, self._users, request, None, {})
-        return _guarded(self._problem(visit, error))
+    def failed(self, request: HttpRequest, error: Exception) -> Answer:
+        """Return the page about an error."""
+        return self._problem(Visit(self._pipeline, self._users, request, None, {}), error)
 
 
 def _guarded(answer: Answer) -> Answer:
@@ -215,6 +231,7 @@ async def _form(request: HttpRequest) -> tuple[dict[str, str], dict[str, bytes]]
     )
 
 
+@cache
 def _assets() -> dict[str, bytes]:
     """Return all files that pages load, by name."""
     folder = importlib.resources.files("csms.console") / "static"
