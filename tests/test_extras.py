@@ -18,6 +18,7 @@ OPTIONAL: Final = {"uvloop"}
 IMPORTED: Final = {
     "argon2-cffi": "argon2",
     "async-timeout": "async_timeout",
+    "jsonschema-rs": "jsonschema_rs",
     "python-can": "can",
     "scikit-learn": "sklearn",
 }

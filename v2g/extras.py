@@ -21,7 +21,7 @@ EXTRAS: Final[Mapping[str, str]] = {
     "gpiod": "gpio",
     "jinja2": "csms",
     "joserfc": "accounts",
-    "jsonschema": "testkit",
+    "jsonschema_rs": "testkit",
     "litestar": "csms",
     "msgpack": "gateway",
     "numpy": "planning",

@@ -3,13 +3,17 @@
 from functools import cache
 from typing import Any, Final
 
-import jsonschema
+import jsonschema_rs
 
+from v2g_testkit.official_schemas import first_fault
+
+_END: Final = r"(?![\s\S])"
+"""The end of a text, in every dialect of regular expressions."""
 _DURATION: Final = (
     r"^-?P(?=\d|T\d)(\d+Y)?(\d+M)?(\d+[DW])?"
-    r"(T(?=\d)(\d+H)?(\d+M)?(\d+(\.\d+)?S)?)?\Z"
+    r"(T(?=\d)(\d+H)?(\d+M)?(\d+(\.\d+)?S)?)?" + _END
 )
-_ID: Final = {"type": "string", "pattern": r"^[a-zA-Z0-9_-]*\Z", "minLength": 1, "maxLength": 128}
+_ID: Final = {"type": "string", "pattern": r"^[a-zA-Z0-9_-]*" + _END, "minLength": 1, "maxLength": 128}
 _NAME: Final = {"type": "string", "minLength": 1, "maxLength": 128}
 _TIME: Final = {"type": "string", "format": "date-time"}
 
@@ -99,10 +103,9 @@ SCHEMAS: Final = {
 
 def fault_of(request: str, document: object) -> str | None:
     """Return the error in a request's body, by the schema of that name, or None."""
-    error = jsonschema.exceptions.best_match(_validator(request).iter_errors(document))
-    return None if error is None else f"{error.json_path}: {error.message[:200]}"
+    return first_fault(_validator(request), document)
 
 
 @cache
-def _validator(request: str) -> jsonschema.Draft7Validator:
-    return jsonschema.Draft7Validator(SCHEMAS[request])
+def _validator(request: str) -> jsonschema_rs.Draft7Validator:
+    return jsonschema_rs.Draft7Validator(SCHEMAS[request])

@@ -10,7 +10,7 @@ import typing
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-import jsonschema
+import jsonschema_rs
 import msgspec
 from hypothesis import strategies as st
 
@@ -31,7 +31,7 @@ def schema(name: str, version: Version) -> dict[str, Any]:
     return found
 
 
-def validator(name: str, version: Version) -> jsonschema.Draft6Validator:
+def validator(name: str, version: Version) -> jsonschema_rs.Draft6Validator:
     """Return a validator that also checks formats."""
     found = official_validator(name, version)
     assert found is not None

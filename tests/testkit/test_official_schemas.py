@@ -21,7 +21,7 @@ def test_valid_frames_both_ways_are_nothing_to_speak_of(version: Version) -> Non
 @pytest.mark.parametrize(
     ("frame", "fault"),
     [
-        (BOOT.replace("PowerUp", "Boredom"), "BootNotificationRequest: $.reason: 'Boredom' is not one of"),
+        (BOOT.replace("PowerUp", "Boredom"), 'BootNotificationRequest: $.reason: "Boredom" is not one of'),
         ('[2,"1","Heartbeat",{"extra":1}]', "HeartbeatRequest: $: Additional properties are not allowed"),
         ('[2,"1","StatusNotification",{"timestamp":"today"}]', "StatusNotificationRequest: $: "),
         ('[2,"1","Rest",{}]', "OCPP 2.0.1 has no RestRequest"),
