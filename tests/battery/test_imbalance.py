@@ -42,6 +42,7 @@ def findings(chance: random.Random, cells: list[tuple[float, float]], chemistry:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R117")
 def test_precision_and_recall_on_labelled_packs() -> None:
     """Measured: precision 0.98, recall 1.00 of 40 sound packs and 60 with a cell whose charge is 3 to 8 % lower or

@@ -37,6 +37,7 @@ def figures_of(name: str) -> list[Figure]:
     return [msgspec.json.decode(line, type=Figure) for line in done.stdout.splitlines()]
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize(
     "name",
     [

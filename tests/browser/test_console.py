@@ -296,6 +296,7 @@ async def test_a_back_end_that_is_lost_is_said_and_followed_again(tab: Tab, csms
     tab.complaints = [each for each in tab.complaints if "net::ERR_" not in each]
 
 
+@pytest.mark.long
 @pytest.mark.e2e
 async def test_tariffs_and_quarantine_are_decided_with_the_keyboard_alone(tab: Tab, csms: Backend) -> None:
     await csms.services.store.run(witness, journal(), STATION, SESSION)
@@ -348,6 +349,7 @@ async def test_a_receipt_is_shown_and_copy_and_bundle_are_verified(tab: Tab, csm
     await tab.check("verify-bundle")
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R177")
 @pytest.mark.e2e
 async def test_vehicles_move_on_the_map_and_other_pages_of_a_fleet_are_accessible(tab: Tab, csms: Backend) -> None:
@@ -392,6 +394,7 @@ async def deliver(tab: Tab, csms: Backend, seq: int, latitude: float) -> None:
     await send(tab, "POST", "/telemetry", [json.loads(encode_record(record))])
 
 
+@pytest.mark.long
 @pytest.mark.e2e
 async def test_a_passkey_of_the_browser_replaces_the_password(trusting: Browser, csms: Backend, url: str) -> None:
     await csms.services.store.run(users.add_first, "ada", hash_password("first password"), csms.clock.utc_ms())

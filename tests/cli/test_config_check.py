@@ -225,6 +225,7 @@ id_token = "DEV2GC00000001"
 """
 
 
+@pytest.mark.some(11)
 @pytest.mark.parametrize(
     ("program", "old", "new", "where", "why"),
     [

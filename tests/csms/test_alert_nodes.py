@@ -105,6 +105,7 @@ async def test_a_back_end_that_is_killed_announces_each_alert_once(
     await running[-1].stop()
 
 
+@pytest.mark.long
 @pytest.mark.e2e
 @pytest.mark.requirement("R125")
 async def test_another_node_announces_what_a_killed_one_had_found(

@@ -80,6 +80,7 @@ def shake_hands(pki: PkiTree, made: Made, folder: Path, roots: Path) -> Transpor
     return Transport(ends[1])
 
 
+@pytest.mark.some(1)
 @cases_for(Role.STATION, Role.API_CLIENT, sendable=True)
 def test_whom_tls_lets_in_our_judge_refuses(pki: PkiTree, tmp_path: Path, case: Case, role: Role) -> None:
     made = case.make(Forge(role))

@@ -76,6 +76,7 @@ async def test_everything_acknowledged_survives_kill_9(tmp_path: Path, pki: PkiT
     assert await program.stop() == 0
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_it_stops_in_good_order_with_a_station_connected(tmp_path: Path, pki: PkiTree, number: int) -> None:
     config = write_config(tmp_path / "csms.yaml", make_config(tmp_path, pki))

@@ -12,6 +12,7 @@ from tests.csms.program import Program, write_config
 from tests.csms.support import make_config
 
 
+@pytest.mark.long
 @pytest.mark.e2e
 async def test_either_of_two_nodes_answers_at_the_same_ports(
     tmp_path: Path, pki: PkiTree, postgresql_databases: Databases, redis_url: str

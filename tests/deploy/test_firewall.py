@@ -89,6 +89,7 @@ def link_local(namespace: str, interface: str) -> str:
     return shown.split("inet6 ")[1].split("/")[0]
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R161")
 @pytest.mark.xdist_group("cable")
 def test_only_what_a_charger_needs_passes(network: Cable, tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ def test_a_page_has_all_options_and_sub_commands_that_help_shows(page: str, word
     assert "1.2.3" in text
 
 
+@pytest.mark.some(6)
 @pytest.mark.parametrize("page", PAGES)
 def test_groff_has_nothing_to_say_about_a_page(page: str) -> None:
     need("groff")

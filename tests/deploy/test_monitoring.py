@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -69,6 +70,7 @@ async def until(csms: Program, holds: Callable[[Series], bool]) -> Series:
     return found
 
 
+@pytest.mark.long
 async def test_metrics_show_a_lost_broker_a_failing_sink_and_a_silent_vehicle(
     pki: PkiTree, broker: Broker, tmp_path: Path
 ) -> None:
@@ -204,6 +206,7 @@ FAULTS = {
 """Series that raise an alert, and series that do not; a sample a minute."""
 
 
+@pytest.mark.long
 def test_alerts_are_raised_by_their_faults_and_by_nothing_else(tmp_path: Path) -> None:
     """Judged by Prometheus itself."""
     need("prometheus", program="promtool")

@@ -74,6 +74,7 @@ def test_users_and_folders_are_made(tmp_path: Path) -> None:
     assert (tmp_path / "var/log/v2g-bridge.log").readlink() == Path("v2g-engine/v2g-telemetry/v2g-bridge.log")
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R149", "R184")
 @pytest.mark.parametrize("unit", PROGRAMS)
 def test_apparmor_accepts_the_profile_of_each_unit(unit: str) -> None:
@@ -99,6 +100,7 @@ def test_logrotate_accepts_its_rules() -> None:
     assert "error" not in output("/usr/sbin/logrotate", "--debug", DEPLOY / "logrotate.conf").lower()
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R162")
 def test_fail2ban_accepts_the_jail(tmp_path: Path) -> None:
     need("fail2ban")

@@ -39,6 +39,7 @@ def test_a_sound_session_gives_a_monitor_nothing_to_say(role: Role) -> None:
         assert monitor.verdicts() == [], event
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("role", ROLES)
 def test_each_fault_is_noticed_or_has_its_reason_and_each_reason_is_needed(role: Role) -> None:
     needed, missing = set(), []

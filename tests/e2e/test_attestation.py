@@ -128,6 +128,7 @@ def release(folder: Path, tpm: Tpm) -> str:
     return key
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R148", "R182")
 def test_a_charger_with_another_boot_discharges_no_more_and_charges_on(site: tuple[Site, Tpm]) -> None:
     run, tpm = site

@@ -153,6 +153,7 @@ def check_books(programs: Programs, pki: PkiTree) -> None:
     assert 500 <= energy_wh <= 700
 
 
+@pytest.mark.some(1)
 @pytest.mark.e2e
 @pytest.mark.parametrize(("charger_talks", "vehicle_talks"), [(False, False), (True, False), (False, True)])
 def test_a_vehicle_without_words_is_charged_by_nominal_duty_and_billed(

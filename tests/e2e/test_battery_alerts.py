@@ -166,6 +166,7 @@ async def emergency_reset(folder: Path, program: str, reason: str) -> None:
     assert await done.wait() == 0
 
 
+@pytest.mark.long
 @pytest.mark.e2e
 @pytest.mark.requirement("R130")
 async def test_while_the_processor_is_hot_findings_are_alerts_as_ever_and_other_records_wait(

@@ -146,6 +146,7 @@ async def test_the_state_of_charge_is_within_1_percent_of_that_of_the_cells(benc
     assert [each["kind"] for each in alerts] == []
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R115", "R116", "R122")
 async def test_health_of_a_pack_that_ages_and_its_forecast_are_within_3_percent(bench: Bench) -> None:
     """Four years of a cell of PyBaMM, of which one day a month is seen."""
@@ -198,6 +199,7 @@ async def test_a_battery_below_80_percent_is_one_alert(bench: Bench) -> None:
     assert [*rows.values()][-1]["soh_percent"] < 80
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R119")
 async def test_a_battery_that_fades_faster_than_expected_is_an_alert(bench: Bench) -> None:
     hours = [(day, each) for day in range(60) for each in range(0, 24, 3)]
@@ -210,6 +212,7 @@ async def test_a_battery_that_fades_faster_than_expected_is_an_alert(bench: Benc
     assert 36 < day < 55
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R117", "R129")
 async def test_a_weak_cell_and_heat_without_a_current_are_alerts(bench: Bench) -> None:
     """The gateway compares the cells, the back end the pack with its twin."""

@@ -76,6 +76,7 @@ def no_traceback(folder: Path) -> bool:
     return not any("Traceback" in (folder / f"{name}.log").read_text() for name in ("csms", "secc", "evcc"))
 
 
+@pytest.mark.long
 @pytest.mark.e2e
 @pytest.mark.requirement("R29", "R167")
 def test_a_gateway_that_hangs_and_dies_neither_delays_charging_nor_loses_a_checkpoint(tmp_path: Path) -> None:
@@ -345,6 +346,7 @@ def test_an_unknown_scenario_is_named_with_exit_code_2() -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.some(1)
 @pytest.mark.requirement("R150")
 @pytest.mark.e2e
 @pytest.mark.parametrize("program", ["csms", "secc", "evcc"])
@@ -423,6 +425,7 @@ def test_a_vehicle_that_is_asked_to_end_does_not_say_that_its_session_went_well(
     assert "Traceback" not in said
 
 
+@pytest.mark.long
 def test_the_terminal_gets_plain_lines_when_piped(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "v2g_cli", "demo", "--scenario", "secc-revoked", "--folder", str(tmp_path / "run")],

@@ -201,6 +201,7 @@ async def test_wrong_samples_do_not_end_a_session(site: Site) -> None:
     assert not site.named("evcc", "safety.opened")
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R126", "R127")
 async def test_a_plug_that_heats_itself_takes_the_charger_out_of_service_until_a_reset(site: Site) -> None:
     folder = site.folder / "secc"

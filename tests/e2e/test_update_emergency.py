@@ -79,6 +79,7 @@ def run(tmp_path: Path) -> Iterator[Run]:
         made.vtn.stop()
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R138")
 def test_an_emergency_postpones_a_campaign_until_it_is_over(run: Run) -> None:
     """The station that an operator wants now is updated all the same, the other one when the VTN ends the event."""

@@ -112,6 +112,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
         made.stop()
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R133", "R135", "R141")
 def test_firmware_that_the_back_end_accepts_is_confirmed_in_time(site: Site) -> None:
     with site.config.open("a") as file:

@@ -45,6 +45,7 @@ MESSAGES = [
 ]
 
 
+@pytest.mark.some(4)
 @together("message", MESSAGES, ids=lambda message: message.__name__, by=lambda message: message.__module__)
 @settings(max_examples=3, deadline=None)
 @given(data=st.data())

@@ -59,6 +59,7 @@ def reported(explanation: Explanation) -> list[Any]:
     return [step.raw for step in explanation.steps if step.raw is not None]
 
 
+@pytest.mark.some(4)
 @together("vector", VECTORS, ids=ids, by=prefix)
 def test_steps_add_up_to_the_stream_and_tell_every_value(vector: Vector) -> None:
     explanation = explain(vector.octets, vector.schema, is_fragment=vector.fragment)

@@ -26,6 +26,7 @@ def run(text: str) -> Any:
     return eval(expression, scope)
 
 
+@pytest.mark.some(4)
 @together("vector", VECTORS, ids=ids, by=prefix)
 def test_python_builds_the_message_and_is_read_back(vector: Vector) -> None:
     element = read(vector)

@@ -62,6 +62,7 @@ def test_decodes_and_encodes_to_the_same_octets(vector: Vector) -> None:
         assert written.hex() == vector.exi_hex
 
 
+@pytest.mark.some(4)
 @together("vector", [each for each in VECTORS if each.xml], ids=ids, by=prefix)
 def test_xml_says_the_same(vector: Vector) -> None:
     assert vector.xml is not None
@@ -80,6 +81,7 @@ def test_json_of_another_implementation_says_the_same(vector: Vector) -> None:
     assert flatten(wire(element)) >= flatten(expected)
 
 
+@pytest.mark.some(4)
 @together("vector", VECTORS, ids=ids, by=prefix)
 def test_xml_and_json_are_read_back(vector: Vector) -> None:
     element = read(vector)

@@ -136,6 +136,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("attack", REFUSED)
 async def test_what_is_not_released_for_it_is_refused_before_it_is_installed(
     start: Start, site: Site, attack: str

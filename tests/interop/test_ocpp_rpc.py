@@ -189,6 +189,7 @@ async def test_a_strict_station_of_another_make_finds_nothing_wrong(backend: Sta
         assert [row["value"] for row in rows] == ["7"]
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("version", ["2.0.1", "2.1"])
 async def test_a_strict_csms_of_another_make_finds_nothing_wrong(folder: Path, version: Version) -> None:
     csms = await asyncio.create_subprocess_exec(

@@ -61,6 +61,7 @@ def test_what_is_sent_without_an_answer_has_no_response(action: str) -> None:
         routes.response_type(action)
 
 
+@pytest.mark.some(9)
 @EVERY
 @settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
@@ -82,6 +83,7 @@ def test_what_the_schema_allows_is_read(name: str, version: Version) -> None:
         validator(name, version).validate(msgspec.json.decode(write_payload(message, version)))
 
 
+@pytest.mark.some(9)
 @EVERY
 def test_every_enumeration_value_is_read_and_no_other(name: str, version: Version) -> None:
     root = schema(name, version)
@@ -191,6 +193,7 @@ def required(part: dict[str, Any], root: dict[str, Any], path: tuple[str, ...] =
         yield from required(part["items"], root, (*path, "0"))
 
 
+@pytest.mark.some(9)
 @EVERY
 def test_what_lacks_a_required_property_or_has_an_unknown_one_is_refused(name: str, version: Version) -> None:
     root = schema(name, version)

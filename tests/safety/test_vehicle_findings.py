@@ -360,6 +360,7 @@ async def _nothing_by_the_pilot_is_nothing(found: VehicleRig) -> None:
     await found.off(6.5)
 
 
+@pytest.mark.some(24)
 @pytest.mark.parametrize("each", CASES, ids=lambda each: each.name)
 @pytest.mark.parametrize("how", ["corrected", "monitored", "neither"])
 def test_no_way_for_a_vehicle_to_bear_it(each: Case, how: str) -> None:

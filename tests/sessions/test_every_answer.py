@@ -107,6 +107,7 @@ def assert_safe(session: VehicleSession, reason: str) -> None:
     assert not any(isinstance(each, Send) for each in actions)
 
 
+@pytest.mark.some(18)
 @pytest.mark.parametrize(("family", "name"), STAGES, ids=ids)
 def test_every_answer_in_every_stage(pki: PkiTree, answers: dict[str, bytes], family: Family, name: str) -> None:
     joined, own = waiting_for(pki, family, name)
@@ -120,6 +121,7 @@ def test_every_answer_in_every_stage(pki: PkiTree, answers: dict[str, bytes], fa
             assert_safe(session, "unexpected_message")
 
 
+@pytest.mark.some(18)
 @pytest.mark.parametrize(("family", "name"), STAGES, ids=ids)
 def test_every_failure_in_every_stage(pki: PkiTree, family: Family, name: str) -> None:
     if name == "SupportedAppProtocolReq":

@@ -162,6 +162,7 @@ def leave(joined: Any, way: Callable[[Any], None]) -> None:
         assert abs(current_ma) <= NO_LOAD_MA, f"{what}: {current_ma} mA"
 
 
+@pytest.mark.some(16)
 @pytest.mark.parametrize("edition", EDITIONS)
 @pytest.mark.parametrize("way", EXITS)
 def test_no_loop_is_left_and_no_contactor_opens_under_load(pki: PkiTree, edition: str, way: str) -> None:

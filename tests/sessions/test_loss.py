@@ -84,6 +84,7 @@ def test_a_session_completes_or_fails_by_the_right_name(pki: PkiTree, loss: floa
     ends(pki, loss=loss, delay_s=delay_s, seed=seed)
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize(("loss", "least"), [(0.01, 19), (0.05, 14)])
 def test_most_sessions_survive_a_little_loss(pki: PkiTree, loss: float, least: int) -> None:
     found = [ends(pki, loss=loss, delay_s=0.01, seed=seed) for seed in range(20)]

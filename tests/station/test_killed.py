@@ -46,6 +46,7 @@ async def deliver_rest(store: Path, csms: Backend) -> None:
     await station.close()
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("online", [False, True], ids=["offline", "while delivering"])
 async def test_nothing_is_lost_or_repeated(tmp_path: Path, online: bool) -> None:
     store = tmp_path / "station.db"

@@ -290,6 +290,7 @@ METERS: dict[str, Mutant] = {
 MUTANTS = BOARDS | STAGES | LOADED_STAGES | METERS
 
 
+@pytest.mark.some(8)
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_broken_driver_fails_the_cases_that_are_about_it_and_no_others(name: str) -> None:
     kind, bench, break_, case = MUTANTS[name]
@@ -376,6 +377,7 @@ DRIVERS = (Driver("card_reader", Config, reader), Driver("display", Config, disp
 """
 
 
+@pytest.mark.some(4)
 @pytest.mark.parametrize(
     ("kind", "flaw", "fails"),
     [

@@ -49,6 +49,7 @@ def _groups() -> list[tuple[str, list[Case]]]:
 ALL: Final = _groups()
 
 
+@pytest.mark.some(13)
 @pytest.mark.parametrize("cases", [cases for _, cases in ALL], ids=[name for name, _ in ALL])
 def test_our_vehicle_passes(pki: PkiTree, cases: list[Case]) -> None:
     assert cases[0].family is not None

@@ -122,6 +122,7 @@ async def test_a_fork_is_refused_and_leaves_the_copy_alone(csms: Running) -> Non
     assert {each["reason"] for each in csms.events("journal_refused")} == {"fork"}
 
 
+@pytest.mark.some(4)
 @pytest.mark.parametrize(
     "data",
     [

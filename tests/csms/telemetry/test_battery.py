@@ -68,6 +68,7 @@ async def test_findings_are_alerts_and_survive_a_kill_between_batch_and_receipt(
     assert store.do(batteries.batteries, ["EV-1"])["EV-1"].seq == 11
 
 
+@pytest.mark.some(1)
 @pytest.mark.requirement("R120")
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
 @given(st.permutations(range(len(HEAT))), st.data())
@@ -93,6 +94,7 @@ BOOTS = [
 ]
 
 
+@pytest.mark.some(1)
 @pytest.mark.requirement("R120")
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
 @given(st.permutations([each for each in BOOTS if each.seq < 5]), st.data())

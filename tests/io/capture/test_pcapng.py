@@ -119,6 +119,7 @@ def _record(path: Path, *, stamps: int = 1_700_000_000_123_456_789) -> None:
     recorder.packet(line, FRAME)
 
 
+@pytest.mark.long
 def test_wireshark_reads_a_recording(tmp_path: Path) -> None:
     path = tmp_path / "one.pcapng"
     _record(path)

@@ -53,6 +53,7 @@ def test_a_key_that_could_be_taken_out_is_refused(opensc: SoftHsm) -> None:
         open_key(refer(reference, opensc))
 
 
+@pytest.mark.long
 def test_keys_made_by_others_are_used(opensc: SoftHsm) -> None:
     key = open_key(refer(generate(opensc, "theirs", "--usage-sign"), opensc))
     verify_signature(key.public_key, b"data", key.sign(b"data"))

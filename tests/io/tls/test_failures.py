@@ -372,6 +372,7 @@ sys.stdin.read()
 """
 
 
+@pytest.mark.some(1)
 async def test_a_process_without_file_descriptors_listens_on(tree: PkiTree) -> None:
     """Somebody holds more connections than the process may have files open; when they are gone, it serves again."""
     reported: list[dict[str, Any]] = []

@@ -52,6 +52,7 @@ def ends(pki: PkiTree, **vehicle: object) -> tuple[NativeChannel, NativeChannel]
     return made[0], made[1]
 
 
+@pytest.mark.long
 def test_connections_leave_nothing_behind(pki: PkiTree) -> None:
     keys = provider()
     gc.collect()

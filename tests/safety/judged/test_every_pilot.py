@@ -57,6 +57,7 @@ def tried(pki: PkiTree, folder: Path, kind: Kind, steps: Sequence[Step]) -> None
     judged(lambda some: play(pki, folder, kind, some), steps, lambda few: command(kind, few))
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("part", range(2))
 def test_some_states_with_some_of_what_can_happen(pki: PkiTree, tmp_path: Path, part: int) -> None:
     for kind, steps in COMBINATIONS[part :: PART * 2]:

@@ -266,6 +266,7 @@ def alarms(seed: int, sessions: int, inject: Injected = "", watch: WatchConfig |
         return runner.run(run())
 
 
+@pytest.mark.some(1)
 @pytest.mark.requirement("R38")
 @pytest.mark.parametrize(
     ("inject", "word"),
@@ -281,12 +282,14 @@ def test_a_fault_is_named_in_every_session_that_has_it(inject: Injected, word: s
         assert set(alarms(seed, 1, inject)) == {word}, seed
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R38")
 def test_sound_hardware_raises_no_alarm() -> None:
     for seed in range(4):
         assert alarms(seed, BLOCK) == [], seed
 
 
+@pytest.mark.long
 def test_a_hastier_watch_would_raise_alarms(monkeypatch: pytest.MonkeyPatch) -> None:
     """So the sessions show something: contactors that are slow, and fans that start late, are among them."""
     slow = {word for seed in range(4) for word in alarms(seed, 5, watch=WatchConfig(contactor_s=0.2))}

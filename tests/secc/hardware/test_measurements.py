@@ -38,6 +38,7 @@ async def differs(found: Rig, within: float, *, looping: bool) -> None:
     assert not found.evse.contactors_closed
 
 
+@pytest.mark.some(4)
 @pytest.mark.parametrize("line", ["monitor", "session"])
 @pytest.mark.parametrize("watts", [100_000.0, -100_000.0])
 @pytest.mark.parametrize("kind", ["dc", "ac", "wpt", "acdp"])
@@ -94,6 +95,7 @@ def test_a_drift_is_found_within_the_hour(
     run(scenario())
 
 
+@pytest.mark.long
 def test_measurements_that_agree_are_no_fault(pki: PkiTree, tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(pki, tmp_path, simulated=SLOW) as found:

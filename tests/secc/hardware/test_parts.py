@@ -281,6 +281,7 @@ async def test_an_isolation_monitor_that_fails_its_own_test_lets_nothing_flow(ri
     assert not rig.board.firmware.contactor_closed
 
 
+@pytest.mark.long
 @pytest.mark.real_time
 @pytest.mark.parametrize("harm", ["hang", "driver"])
 async def test_what_was_cut_at_a_board_of_the_computers_own_parts_serves_the_next_customer(

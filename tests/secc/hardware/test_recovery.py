@@ -85,6 +85,7 @@ def test_a_failure_with_somebody_plugged_in_ends_when_they_have_left(pki: PkiTre
     run(scenario())
 
 
+@pytest.mark.long
 def test_a_driver_that_goes_on_failing_is_tried_again_ever_less_and_not_for_ever(pki: PkiTree, tmp_path: Path) -> None:
     async def scenario(lasts_s: float) -> tuple[int, tuple[str, ...]]:
         async with rig(pki, tmp_path, simulated=SLOW) as found:

@@ -579,6 +579,7 @@ async def check(backend: Start, mutant: Mutant, *, every: int = 1) -> None:
     assert failed == expected
 
 
+@pytest.mark.long
 @pytest.mark.xdist_group("frames of cases")  # which one worker has to find out
 async def test_our_back_end_passes_in_2_0_1(backend: Start, subtests: pytest.Subtests) -> None:
     await frames_of_cases(backend)
@@ -596,6 +597,7 @@ async def test_a_faulty_back_end_fails_exactly_the_cases_about_it(backend: Start
     await check(backend, mutant)
 
 
+@pytest.mark.some(4)
 @pytest.mark.xdist_group("frames of cases")
 @pytest.mark.parametrize("mutant", MUTANTS[::16], ids=lambda mutant: mutant.name)
 async def test_a_faulty_back_end_fails_the_cases_about_it(backend: Start, mutant: Mutant) -> None:

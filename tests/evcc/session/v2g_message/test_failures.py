@@ -97,6 +97,7 @@ def assert_over(bench: MessageBench, stage: str, reason: str) -> None:
     bench.assert_safe("finished" if stage in OVER else reason)
 
 
+@pytest.mark.some(12)
 @pytest.mark.parametrize(("edition", "stage"), EVERY)
 def test_every_response_but_the_awaited_one_ends_the_session(exchanges: Exchanges, edition: str, stage: str) -> None:
     for name, (_, response) in exchanges[edition].items():
@@ -112,6 +113,7 @@ def test_every_response_but_the_awaited_one_ends_the_session(exchanges: Exchange
             assert len(bench.requests) == before
 
 
+@pytest.mark.some(10)
 @pytest.mark.parametrize(("edition", "stage"), ESTABLISHED)
 def test_a_request_from_the_charger_ends_the_session(exchanges: Exchanges, edition: str, stage: str) -> None:
     for request, _ in exchanges[edition].values():
@@ -129,6 +131,7 @@ def test_a_response_without_a_request_ends_the_session(exchanges: Exchanges, edi
     assert bench.closed in ("unexpected_message", "finished", "undecodable_message")
 
 
+@pytest.mark.some(12)
 @pytest.mark.parametrize(("edition", "stage"), EVERY)
 def test_every_failure_code_ends_the_session_without_a_further_request(
     exchanges: Exchanges, edition: str, stage: str

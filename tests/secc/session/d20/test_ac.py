@@ -314,6 +314,7 @@ def test_meter_readings_can_be_confirmed_with_alternating_current_too(make_bench
     assert bench.go("MeteringConfirmationReq").response_code.name == "OK"
 
 
+@pytest.mark.some(4)
 @together(
     ("state", "name"), [(state, name) for state in LIVE for name in sorted(REQUESTS)], by=lambda each: each[0].value
 )

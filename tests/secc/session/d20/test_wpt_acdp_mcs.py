@@ -312,6 +312,7 @@ def test_an_emergency_that_the_vehicle_reports_beside_ends_power(make_bench: Mak
     assert bench.commands(ports.EmergencyOff)
 
 
+@pytest.mark.some(11)
 @pytest.mark.parametrize(
     ("service", "state"),
     [(WPT, state) for state in WIRELESS] + [(ACDP, state) for state in AUTOMATIC],
