@@ -60,6 +60,12 @@ class PowerCuts:
             self._contents[path.stat().st_ino] = path.read_bytes()
 
     def _cut(self) -> None:
+        for state in self.left():
+            if state not in self.states[-6:]:
+                self.states.append(state)
+
+    def left(self) -> Iterator[State]:
+        """Yield what a power cut may leave at this moment."""
         folders = {place: _listed(Path(place)) for place, _, _ in os.walk(self._folder)}
         lost = {place: self._names.get(place, {}) for place in folders}
         for names, all_content in ((lost, False), (folders, False), (folders, True)):
@@ -69,8 +75,7 @@ class PowerCuts:
                     path = Path(place, name)
                     content = path.read_bytes() if all_content else self._contents.get(inode, b"")
                     state[str(path.relative_to(self._folder))] = content
-            if state not in self.states[-6:]:
-                self.states.append(state)
+            yield state
 
 
 def laid_out(state: State, folder: Path) -> Path:

@@ -19,7 +19,7 @@ from msgspec import Meta
 
 from v2g import typed_json
 from v2g.errors import InstallError
-from v2g.io.storage.journal_file import sync_directory
+from v2g.io.storage.journal_file import remove_file, sync_directory
 from v2g.pki.keys import save_secret
 
 BAD_IMAGE: Final = 65
@@ -226,7 +226,7 @@ class FolderInstaller:
         """Start like a boot loader: the slot on trial once, else the permanent one."""
         slot = self._read("once") or self._read("active") or "a"
         save_secret(self.folder / "runs", slot.encode())
-        (self.folder / "once").unlink(missing_ok=True)
+        remove_file(self.folder / "once")
         return slot
 
     async def running(self) -> str:
@@ -259,7 +259,10 @@ class FolderInstaller:
 
     async def roll_back(self) -> None:
         """See Installer."""
-        (self.folder / "once").unlink(missing_ok=True)
+        other = self._other()
+        remove_file(self.folder / "once")
+        if self._read("active") not in (None, other):  # a power cut came after it was confirmed
+            save_secret(self.folder / "active", other.encode())
         self._restart()
 
     def image(self) -> Path | None:

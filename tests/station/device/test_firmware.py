@@ -365,3 +365,32 @@ async def test_a_power_cut_at_any_write_leaves_a_whole_slot(
         if "update.json" in state:
             assert msgspec.json.decode(state["update.json"], type=State).request_id == 1
     assert permanent == (IMAGE if accepts else b"old")
+
+
+@pytest.mark.requirement("R133", "R135")
+async def test_a_power_cut_while_new_firmware_is_on_trial_ends_the_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What takes the power away whenever it runs does not run again."""
+    (image := tmp_path / "image").write_bytes(IMAGE)
+    installer = FolderInstaller(slots := tmp_path / "slots", restart=lambda: None)
+    cuts = PowerCuts(slots)
+    with cuts.recording(monkeypatch):
+        installer.boot()
+        await installer.install(image)
+        await installer.activate()
+        assert installer.boot() == "b"
+        for number, state in enumerate(cuts.left()):
+            assert FolderInstaller(laid_out(state, tmp_path / str(number)), restart=lambda: None).boot() == "a"
+
+
+@pytest.mark.requirement("R135")
+async def test_old_firmware_starts_even_if_the_new_one_was_confirmed_when_the_power_failed(tmp_path: Path) -> None:
+    (image := tmp_path / "image").write_bytes(IMAGE)
+    installer = FolderInstaller(tmp_path / "slots", restart=lambda: None)
+    await installer.install(image)
+    await installer.activate()
+    assert installer.boot() == "b"
+    await installer.confirm()
+    await installer.roll_back()
+    assert (installer.boot(), installer.boot()) == ("a", "a")
