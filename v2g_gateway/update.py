@@ -34,9 +34,9 @@ _STATE: Final = "update.json"
 
 class _State(msgspec.Struct, frozen=True, kw_only=True):
     """A release that is tried: `old` is the slot that ran before, `why` the reason to go back to it. `failed`: numbers
-    that did not work here."""
+    that did not work here. From `healthy` on it stays: the back end has answered."""
 
-    phase: Literal["idle", "installing", "trial"] = "idle"
+    phase: Literal["idle", "installing", "trial", "healthy"] = "idle"
     number: int = 0
     old: str = ""
     tries: int = 0
@@ -112,11 +112,15 @@ class Updater:
             return
         running = await self._installer.running()
         if running == state.old:
-            self._end(state, (state.why or "it did not start") if state.phase == "trial" else "")
+            self._end(state, "" if state.phase == "installing" else state.why or "it did not start")
             return
-        state = msgspec.structs.replace(state, phase="trial", tries=state.tries + 1)
-        self._save(state)
-        why = "it restarts by itself" if state.tries > _MOST_TRIES else await self._try()
+        state, why = msgspec.structs.replace(state, tries=state.tries + 1), ""
+        if state.phase != "healthy":
+            self._save(state := msgspec.structs.replace(state, phase="trial"))
+            why = "it restarts by itself" if state.tries > _MOST_TRIES else await self._health()
+        if not why:
+            self._save(msgspec.structs.replace(state, phase="healthy"))
+            why = await self._confirm()
         if why:
             self._save(msgspec.structs.replace(state, why=why[:200]))
             await self._installer.roll_back()
@@ -124,18 +128,23 @@ class Updater:
         self._note("update_confirmed", number=state.number)
         self._end(state, "")
 
-    async def _try(self) -> str:
-        """Confirm the running firmware; return why that is not possible."""
+    async def _health(self) -> str:
+        """Wait for the back end's answer; return why there is none."""
         try:
             async with asyncio.timeout(self._config.confirm_s):
                 while not await self._answers():
                     await asyncio.sleep(_ASK_S)
-            await self._installer.confirm()
-            await asyncio.to_thread(self._releases.keep_installed)
         except TimeoutError:
             return f"the back end does not answer within {self._config.confirm_s:g} s"
+        return ""
+
+    async def _confirm(self) -> str:
+        """Confirm the running firmware; return why that is not possible."""
+        try:
+            await self._installer.confirm()
         except InstallError as error:
             return str(error)
+        await asyncio.to_thread(self._releases.keep_installed)
         return ""
 
     def _end(self, state: _State, why: str) -> None:
