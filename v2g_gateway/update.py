@@ -106,13 +106,16 @@ class Updater:
             cancel.cancel()
 
     async def _settle(self) -> None:
-        """Confirm new firmware once the back end answers, or go back."""
+        """Confirm new firmware once the back end answers, or go back; what is not on trial is confirmed at each start:
+        boot loaders count the starts of firmware that nobody confirms."""
         state = self._load()
-        if state.phase == "idle":
-            return
-        running = await self._installer.running()
-        if running == state.old:
-            self._end(state, "" if state.phase == "installing" else state.why or "it did not start")
+        if state.phase == "idle" or await self._installer.running() == state.old:
+            try:
+                await self._installer.confirm()
+            except InstallError as error:
+                self._note("step_failed", error=str(error)[:200])
+            if state.phase != "idle":
+                self._end(state, "" if state.phase == "installing" else state.why or "it did not start")
             return
         state, why = msgspec.structs.replace(state, tries=state.tries + 1), ""
         if state.phase != "healthy":

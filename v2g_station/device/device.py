@@ -59,6 +59,8 @@ class Machine:
 
     def start(self) -> None:
         """Start the parts, in an event loop."""
+        if self.firmware is not None:
+            self.firmware.start()
         if self.terminal is not None:
             self.terminal.start()
         if self.readers is not None:

@@ -116,6 +116,11 @@ class Firmware:
             self._releases = Releases(config.releases, folder, context, installer.image, observe)
         self._running: tuple[asyncio.Task[None], Cancel] | None = None
 
+    def start(self) -> None:
+        """Confirm what runs, unless it is on trial: boot loaders count the starts of firmware that nobody confirms."""
+        if self._running is None and not (self._folder() / "update.json").exists():
+            self._begin(self._keep())
+
     def command(self, command: Download | Install | Activate | ConfirmInstall | CancelFirmware) -> None:
         """Start to carry out a command."""
         match command:
@@ -263,7 +268,14 @@ class Firmware:
             await self._activate(request_id)  # the machine has not restarted yet
         else:
             self._note("fell_back", slot=running)
+            await self._keep()
             self._end("InstallationFailed")
+
+    async def _keep(self) -> None:
+        try:
+            await self._installer.confirm()
+        except (InstallError, OSError) as error:
+            self._note("step_failed", error=str(error)[:200])
 
     async def _try(self, state: State) -> None:
         """Confirm the running new firmware once the CSMS has accepted the station."""

@@ -394,3 +394,22 @@ async def test_old_firmware_starts_even_if_the_new_one_was_confirmed_when_the_po
     await installer.confirm()
     await installer.roll_back()
     assert (installer.boot(), installer.boot()) == ("a", "a")
+
+
+@pytest.mark.requirement("R135")
+async def test_what_runs_is_confirmed_at_each_start_but_on_trial(server: FileServer, tmp_path: Path) -> None:
+    """Boot loaders count the starts of firmware that nobody confirms, and then start the other."""
+    found = Device(tmp_path, server)
+    found.firmware.start()
+    await found.firmware.finished()
+    assert (tmp_path / "slots" / "active").read_text() == "a"
+    (tmp_path / "slots" / "runs").write_text("b")
+    (tmp_path / "update.json").write_bytes(msgspec.json.encode(State(request_id=1, phase="trial", old="a")))
+    found.firmware.start()
+    await found.firmware.finished()
+    assert (tmp_path / "slots" / "active").read_text() == "a"
+    (tmp_path / "update.json").unlink()
+    found.slots.fails = ("confirm",)
+    found.firmware.start()
+    await found.firmware.finished()
+    assert found.bench.station.firmware._job is None
