@@ -73,7 +73,7 @@ class PauseFile:
     def load(self) -> StoredPause | None:
         """Return the stored session, None if there is none."""
         try:
-            stored = typed_json.decode(read_sealed(self._path, self._keys), StoredPause)
+            stored = typed_json.decode_kept(read_sealed(self._path, self._keys), StoredPause)
         except FileNotFoundError:
             return None
         except (OSError, msgspec.DecodeError) as error:

@@ -172,7 +172,7 @@ class SelfAttestation:
 
 def _highest(folder: Path) -> int:
     try:
-        return typed_json.decode((folder / FILE).read_bytes(), _Seen).version
+        return typed_json.decode_kept((folder / FILE).read_bytes(), _Seen).version
     except FileNotFoundError:
         return 0
     except (OSError, msgspec.DecodeError) as error:

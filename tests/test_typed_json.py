@@ -90,3 +90,31 @@ def test_whatever_is_not_json_is_one_error(data: bytes | str, type_: object) -> 
     """msgspec has others for broken UTF-8 and for depth."""
     with pytest.raises(msgspec.DecodeError):
         typed_json.decode(data, type_)
+
+
+class Inner(msgspec.Struct, forbid_unknown_fields=True):
+    x: int = 0
+
+
+class Kept(msgspec.Struct, forbid_unknown_fields=True):
+    one: Inner
+    some: list[Inner] = []
+    named: dict[str, Inner] = {}
+    pair: tuple[int, Inner] | None = None
+
+
+@pytest.mark.requirement("R133")
+def test_what_a_later_program_adds_to_a_document_is_left_out() -> None:
+    kept = Kept(Inner(1), [Inner(2), Inner(3)], {"a.b": Inner(4), "later": Inner(5)}, (6, Inner(7)))
+    plain = msgspec.to_builtins(kept)
+    for each in (plain, plain["one"], *plain["some"], *plain["named"].values(), plain["pair"][1]):
+        each |= {"later": {"x": 1}, "and.more": [1]}
+    assert typed_json.decode_kept(msgspec.json.encode(plain), Kept) == kept
+    assert typed_json.decode_kept(msgspec.json.encode([plain]), list[Kept]) == [kept]
+
+
+@pytest.mark.parametrize("text", [b"", b"[]", b'{"one":{"x":"1"}}', b'{"one":{"x":"1","later":2}}', b'{"later":1}'])
+def test_a_document_that_is_wrong_is_refused(text: bytes) -> None:
+    with pytest.raises(msgspec.DecodeError) as raised:
+        typed_json.decode_kept(text, Kept)
+    assert "unknown field" not in str(raised.value)

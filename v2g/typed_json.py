@@ -6,9 +6,10 @@ types. Encoding needs no types and is thread-safe.
 """
 
 import functools
+import re
 import threading
 from collections.abc import Callable
-from typing import Any, TypeVar, overload
+from typing import Any, Final, TypeVar, overload
 
 import msgspec
 
@@ -48,6 +49,49 @@ def decode(data: bytes | str, type_: object) -> Any:
         return decoder(type_).decode(data)
     except (UnicodeError, RecursionError) as error:  # msgspec raises these, too
         raise msgspec.DecodeError(str(error)) from None
+
+
+def decode_kept(data: bytes, type_: type[T]) -> T:
+    """Return a document that a program keeps for itself, without fields that a newer program has added.
+
+    After an update the older program may come back (R133, R135), and then reads what the newer one has kept. So a
+    release adds only what others can leave out: fields with defaults, collections, tables. A change that an older
+    program cannot leave out takes two releases: the first reads both forms and writes the older one, the next writes
+    the newer one under a higher format. Raises as `decode`.
+    """
+    try:
+        return decode(data, type_)
+    except msgspec.ValidationError as error:
+        problem = str(error)
+    plain = msgspec.json.decode(data)
+    for _ in range(_MOST_ADDED):
+        if (found := _ADDED.fullmatch(problem)) is None:
+            break
+        name, path = found.groups()
+        _leave_out(plain, _STEP.findall(path or ""), name)
+        try:
+            return decode(msgspec.json.encode(plain), type_)
+        except msgspec.ValidationError as error:
+            problem = str(error)
+    raise msgspec.ValidationError(problem)
+
+
+_ADDED: Final = re.compile(r"Object contains unknown field `(.+?)`(?: - at `\$(.*)`)?")
+_STEP: Final = re.compile(r"\[[^]]*\]|[^.\[]+")
+_MOST_ADDED: Final = 100
+
+
+def _leave_out(plain: object, path: list[str], name: str) -> None:
+    """Remove a field from all objects at a path, of which `[...]` and `[0]` are elements."""
+    if not path:
+        if isinstance(plain, dict):
+            plain.pop(name, None)
+        return
+    elements = list(plain.values()) if isinstance(plain, dict) else plain if isinstance(plain, list) else []
+    if not path[0].startswith("["):
+        elements = [plain.get(path[0])] if isinstance(plain, dict) else []
+    for each in elements:
+        _leave_out(each, path[1:], name)
 
 
 DecHook = Callable[[type, object], object]

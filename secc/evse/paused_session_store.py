@@ -43,7 +43,7 @@ class PausedSessionFile:
         Raises StoreError for an invalid file: its session is unknown.
         """
         try:
-            stored = typed_json.decode(read_sealed(self._path, self._keys), _Stored)
+            stored = typed_json.decode_kept(read_sealed(self._path, self._keys), _Stored)
         except FileNotFoundError:
             return None
         except (OSError, msgspec.DecodeError) as error:

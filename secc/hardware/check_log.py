@@ -63,5 +63,5 @@ class CheckLog:
 def load_checks(directory: Path) -> tuple[CheckResult, ...]:
     """Return the stored results, the oldest first; none of an unreadable file, since no decision depends on them."""
     with contextlib.suppress(OSError, msgspec.DecodeError, StoreError):
-        return typed_json.decode((directory / FILE).read_bytes(), tuple[CheckResult, ...])
+        return typed_json.decode_kept((directory / FILE).read_bytes(), tuple[CheckResult, ...])
     return ()

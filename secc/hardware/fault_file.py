@@ -43,7 +43,7 @@ class FaultFile:
         faults does not start."""
         hint = "check the hardware, then: v2g hardware serviced --config FILE"
         try:
-            stored = typed_json.decode(self._path.read_bytes(), _Stored)
+            stored = typed_json.decode_kept(self._path.read_bytes(), _Stored)
         except FileNotFoundError:
             return ()
         except (OSError, msgspec.DecodeError) as error:

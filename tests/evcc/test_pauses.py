@@ -9,6 +9,7 @@ from evcc.pauses import PauseFile
 from evcc.session.paused import Choice, Paused, PausedSession, Resume
 from evcc.session.program import Progress
 from tests.evcc.session.vehicle_bench import VehicleBench
+from tests.later import later
 from tests.sealing import Keys
 
 PROGRESS = Progress(index=1, since_ms=5, charged_mwh=100, discharged_mwh=10)
@@ -21,7 +22,7 @@ PROGRESS = Progress(index=1, since_ms=5, charged_mwh=100, discharged_mwh=10)
         PausedSession(b"12345678", "DC_extended", contract=True, progress=PROGRESS),
     ],
 )
-@pytest.mark.requirement("R145")
+@pytest.mark.requirement("R133", "R145")
 def test_a_paused_session_is_stored_with_the_batterys_counters(tmp_path: Path, paused: Paused, keys: Keys) -> None:
     file = PauseFile(tmp_path / "pause.json", keys)
     battery = replace(VehicleBench().model.state, charged_mwh=1000, discharged_mwh=500)
@@ -30,6 +31,9 @@ def test_a_paused_session_is_stored_with_the_batterys_counters(tmp_path: Path, p
     stored = file.load()
     assert stored is not None
     assert stored.resume_with(battery) == paused
+    if keys is None:
+        (tmp_path / "pause.json").write_bytes(later((tmp_path / "pause.json").read_bytes()))
+        assert file.load() == stored, "of a later program"
     restarted = stored.resume_with(replace(battery, charged_mwh=0, discharged_mwh=0))
     assert restarted is not None
     assert restarted.progress == replace(PROGRESS, charged_mwh=100 - 1000, discharged_mwh=10 - 500)

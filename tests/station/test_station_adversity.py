@@ -8,13 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.later import later
 from tests.station.bench import SOCKET, Bench, Refused, at
+from tests.station.profiles import limit, put
+from tests.station.tariffs import assigned, station, tariff
 from v2g_station.blocks.connection.outbox import Entry
 from v2g_station.blocks.smart_charging.smart_charging import SetLimit
 
 STEPS = (
-    "plug", "unplug", "present", "flow", "suspend", "drop", "back", "wait", "long", "power", "silent", "refuse",
-    "answer", "twice",
+    "plug", "unplug", "present", "flow", "suspend", "drop", "back", "wait", "long", "power", "update", "silent",
+    "refuse", "answer", "twice",
 )  # fmt: skip
 
 
@@ -40,6 +43,13 @@ def do(found: Bench, step: str) -> None:
         case "long":
             found.wait(130)
         case "power":
+            found.power_loss()
+            found.plug(vehicle=False, station=False)
+        case "update":  # to a program that keeps more, and back
+            found.saved = {
+                collection: {key: later(body) if body.startswith(b"{") else body for key, body in documents.items()}
+                for collection, documents in found.saved.items()
+            } | {"later": {"1": b"{}"}}
             found.power_loss()
             found.plug(vehicle=False, station=False)
         case "silent":
@@ -105,12 +115,16 @@ def test_every_transaction_arrives_once_and_in_order_whatever_happens(steps: lis
     check(live_through(steps))
 
 
-def test_a_power_loss_between_any_two_things_that_are_kept_loses_and_repeats_nothing() -> None:
-    """The memory is cut after each step: what was sent had been kept, what was kept is sent."""
+@pytest.mark.requirement("R133")
+@pytest.mark.parametrize("loss", ["power", "update"])
+def test_a_power_loss_between_any_two_things_that_are_kept_loses_and_repeats_nothing(loss: str) -> None:
+    """The memory is cut after each step: what was sent had been kept, what was kept is sent. So it is by an older
+    program that comes back after an update, and reads what the newer one has kept."""
     story = ["plug", "present", "flow", "wait", "suspend", "flow", "drop", "wait", "back", "long", "present", "unplug"]
     for cut in range(len(story) + 1):
-        found = live_through([*story[:cut], "power", *story[cut:]])
+        found = live_through([*story[:cut], loss, *story[cut:]])
         check(found)
+        assert not [event for event in found.observed if event.name == "memory_unreadable"]
         assert len(found.all("TransactionEvent")) >= 2
 
 
@@ -260,3 +274,17 @@ def test_a_vehicle_that_cannot_make_up_its_mind_does_not_fill_the_memory() -> No
     assert [reported[0]["eventType"], reported[-1]["eventType"]] == ["Started", "Ended"]
     numbers = [event["seqNo"] for event in reported]
     assert numbers == sorted(set(numbers))
+
+
+@pytest.mark.requirement("R133")
+def test_what_a_later_program_has_added_is_left_out() -> None:
+    found = station(tariff())
+    assert put(found) == "Accepted"
+    reservation = {"id": 7, "expiryDateTime": at(found.utc_ms + 3_600_000), "evseId": 2}
+    assert (
+        found.ask("ReserveNow", idToken={"idToken": "TAG-2", "type": "Central"}, **reservation)["status"] == "Accepted"
+    )
+    do(found, "update")
+    assert not [event.data for event in found.observed if event.name == "memory_unreadable"]
+    assert (limit(found), [each["tariffId"] for each in assigned(found)]) == (6000.0, ["T1"])
+    assert {"tariffs", "profiles", "reservations"} <= found.saved.keys()

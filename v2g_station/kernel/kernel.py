@@ -256,7 +256,7 @@ class Kernel:
         found: dict[str, T] = {}
         for key, body in sorted(self._saved.get(collection, {}).items()):
             try:
-                found[key] = typed_json.decode(body, type_)
+                found[key] = typed_json.decode_kept(body, type_)
             except msgspec.DecodeError as error:
                 self.note("memory_unreadable", collection=collection, key=key, reason=str(error)[:200])
                 self.forget(collection, key)

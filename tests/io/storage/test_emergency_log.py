@@ -103,7 +103,6 @@ def test_each_torn_line_is_an_emergency_until_a_reset_behind_it(tmp_path: Path) 
     [
         b'{"utc_ms":1,"what":"paused"}\n',
         b"{}\n",
-        b'{"utc_ms":1,"what":"reset","extra":1}\n',
         b'{"utc_ms":1,"what":"reset","reason":"' + b"x" * 501 + b'"}\n',
         b" " * ((1 << 20) + 1),
     ],

@@ -8,18 +8,22 @@ import sys
 import tempfile
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from v2g.errors import ConfigError, KeyAccessError, StoreError
+from v2g.io.storage import outbox_file
 from v2g.io.storage.outbox import MAX_ISLANDS, BootName, Entry, Gap, Outbox, Waiting
 from v2g.io.storage.record_keys import RecordKeys
+from v2g.observe import Observe
 from v2g.telemetry.priority import Priority
 
 WRITER = """
 import asyncio, sys
 from pathlib import Path
+from v2g.io.storage import outbox_file
 from v2g.io.storage.outbox import Outbox
 async def main():
     box = await Outbox.open(Path(sys.argv[1]), "EV-1", 1)
@@ -265,6 +269,34 @@ async def test_an_outbox_of_an_earlier_version_goes_on(tmp_path: Path) -> None:
     assert box.name(box.boot).boot_id
     assert await box.put(1, b"12345") == 1  # it counts
     await box.close()
+
+
+@pytest.mark.requirement("R97", "R133")
+async def test_an_outbox_to_which_a_later_version_has_added_goes_on(tmp_path: Path) -> None:
+    box = await opened(tmp_path)
+    await box.put(1, b"one")
+    before = box.name(1)
+    await box.close()
+    newer = sqlite3.connect(tmp_path / "o.db")
+    newer.executescript("""
+        ALTER TABLE outbox ADD COLUMN place TEXT;
+        CREATE TABLE places (name TEXT PRIMARY KEY);
+        INSERT INTO places VALUES ('later');
+    """)
+    state = msgspec.msgpack.decode(newer.execute("SELECT body FROM state").fetchone()[0], type=outbox_file.State)
+    state.schema = outbox_file.schema_of(newer)
+    outbox_file.save_state(newer, state)
+    newer.commit()
+    newer.close()
+    events: list[Observe] = []
+    box = await Outbox.open(tmp_path / "o.db", "EV-1", 1, observe=events.append)
+    assert (await numbers(box), box.name(1), box.boot, events) == ([(1, 1)], before, 2, [])
+    await box.put(1, b"two")
+    assert await box.count() == 2
+    await box.close()
+    newer = sqlite3.connect(tmp_path / "o.db")
+    assert newer.execute("SELECT name FROM places").fetchall() == [("later",)]
+    newer.close()
 
 
 @pytest.mark.requirement("R98")

@@ -26,6 +26,9 @@ from secc.energy_manager.grid import Grid
 from secc.evse.controller import EvseController
 from secc.evse.paused_session_store import FILE, PausedSessionFile
 from secc.evse.ports import TransactionStopped
+from secc.session.config import ControlMode, EnergyService
+from secc.session.paused import Paused
+from tests.later import later
 from tests.sealing import new_keys
 from tests.secc.bench_program import BENCH, made
 from tests.secc.hardware.faults import until
@@ -272,6 +275,18 @@ def test_a_file_that_nobody_here_has_written_is_refused(tmp_path: Path, text: by
     (tmp_path / FILE).write_bytes(text)
     with pytest.raises(StoreError, match=FILE):
         PausedSessionFile(tmp_path).load()
+
+
+@pytest.mark.requirement("R133")
+def test_what_a_later_program_adds_is_left_out(tmp_path: Path) -> None:
+    paused = Paused(
+        session_id=b"12345678", vehicle=b"binding", evcc_id="WMIV1", contract=None, service=EnergyService.DC,
+        control_mode=ControlMode.SCHEDULED, signed_discharge=False, meter_begin=(1, 2),
+    )  # fmt: skip
+    file = PausedSessionFile(tmp_path)
+    file.save(paused)
+    (tmp_path / FILE).write_bytes(later((tmp_path / FILE).read_bytes()))
+    assert file.load() == paused
 
 
 def test_nothing_kept_is_no_error(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pki_tools.tree import PkiTree
 from secc.hardware.fault_file import FILE, FaultFile, FaultKeeper, LatchedFault
 from secc.session import ports
 from tests.cli.conftest import Run, v2g  # noqa: F401 - a fixture
+from tests.later import later
 from tests.secc.bench_program import BENCH, made
 from tests.secc.hardware.faults import until
 from v2g.errors import StoreError
@@ -20,7 +21,7 @@ from v2g.observe import Observe
 WELDED = BENCH + '[[hardware.simulated.faults]]\nfault = "stuck_closed"\n'
 
 
-@pytest.mark.requirement("R127")
+@pytest.mark.requirement("R127", "R133")
 def test_what_is_kept_is_found_again(tmp_path: Path) -> None:
     file = FaultFile(tmp_path)
     assert file.load() == ()
@@ -30,6 +31,8 @@ def test_what_is_kept_is_found_again(tmp_path: Path) -> None:
     stored = tmp_path / "faults.json"  # chargers have it
     assert stat.S_IMODE(stored.stat().st_mode) == 0o600
     assert msgspec.json.decode(stored.read_bytes())["version"] == 1
+    stored.write_bytes(later(stored.read_bytes()))
+    assert file.load() == faults, "of a later program"
     file.remove()
     assert file.load() == ()
     file.remove()

@@ -98,7 +98,7 @@ def _read(data: bytes) -> tuple[EmergencyRecord, ...]:
     entries = []
     for line in lines:
         try:
-            entries.append(typed_json.decode(line, EmergencyRecord))
+            entries.append(typed_json.decode_kept(line, EmergencyRecord))
         except msgspec.DecodeError:
             if b"\0" not in line and line.endswith(b"}"):
                 raise

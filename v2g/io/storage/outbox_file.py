@@ -119,7 +119,8 @@ def save_state(database: sqlite3.Connection, state: State) -> None:
     state.version += 1
     body = _encode(state)
     for table in ("state", "spare"):
-        database.execute(f"INSERT OR REPLACE INTO {table} VALUES (1, ?, ?)", (body, _state_sum(body)))  # noqa: S608
+        put = f"INSERT OR REPLACE INTO {table} (place, body, sum) VALUES (1, ?, ?)"  # noqa: S608 - our own text
+        database.execute(put, (body, _state_sum(body)))
 
 
 def _state_sum(body: bytes) -> bytes:
@@ -156,7 +157,7 @@ def _load(database: sqlite3.Connection, path: Path) -> State | None:
         return _taken_over(database, tables)
     row = database.execute("SELECT body, sum FROM state").fetchone()
     state = None if row is None else _state_of(*row)
-    if state is None or state.schema != _schema(database):
+    if state is None or state.schema != schema_of(database):
         raise Damage("no state")
     held = database.execute("PRAGMA page_count").fetchone()[0] * database.execute("PRAGMA page_size").fetchone()[0]
     if not 0 <= state.bytes <= held:
@@ -170,7 +171,7 @@ def create(database: sqlite3.Connection, owner: str) -> State:
         database.execute(statement)
         if " outbox (" in statement and "TABLE" in statement:
             _add_columns(database)
-    return State(owner, schema=_schema(database))
+    return State(owner, schema=schema_of(database))
 
 
 def _add_columns(database: sqlite3.Connection) -> None:
@@ -180,7 +181,8 @@ def _add_columns(database: sqlite3.Connection) -> None:
             database.execute(f"ALTER TABLE outbox ADD COLUMN {name} {kind}")
 
 
-def _schema(database: sqlite3.Connection) -> str:
+def schema_of(database: sqlite3.Connection) -> str:
+    """Return the digest of the tables that belongs into the state: whoever adds to them writes it, too."""
     rows = database.execute("SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY name").fetchall()
     return hashlib.blake2b(repr(rows).encode(), digest_size=8).hexdigest()
 
@@ -214,7 +216,7 @@ def _taken_over(database: sqlite3.Connection, tables: set[str]) -> State:
         bytes=size,
         dropped=dropped,
         unchecked=max((highest, *boots)),
-        schema=_schema(database),
+        schema=schema_of(database),
     )
 
 

@@ -117,7 +117,7 @@ class Outbox:
     def _read(self, entry: Entry, *, offline: bool) -> Message | None:
         """Return a message as defined by the negotiated version."""
         try:
-            request = typed_json.decode(entry.body, request_type(entry.action))
+            request = typed_json.decode_kept(entry.body, request_type(entry.action))
         except (msgspec.DecodeError, KeyError) as error:
             self._k.note("memory_unreadable", collection="outbox", reason=str(error)[:200])
             return None
