@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -83,6 +83,9 @@ from v2g.pki.profiles import Role
 from v2g.pki.revocation import Fail
 from v2g.safety import VehicleRating
 
+if TYPE_CHECKING:  # loaded only if configured
+    from v2g_station.device.follower import Follower
+
 INTERRUPTED = 130
 """Exit code of a vehicle that was asked to stop (SIGINT, SIGTERM) before its session ended."""
 
@@ -115,18 +118,27 @@ async def _run(config: EvccConfig, events: Path | None, wrap: Wrap, end: Orderly
     local = None if config.local_events is None else EventSocket(config.local_events, stored)
     trace = open_trace(config.log, "evcc", clock)
     observe = EventLog("evcc", clock, events, trace=trace, files=config.log, local=local)
-    vehicle: Vehicle | None = None
+    reason = "failed"
     try:
         if local is not None:
             await local.open()
         with defects_reported(observe):
-            async with assemble(config, clock, observe, keys) as vehicle:
-                end.by(vehicle.driver.end)
-                try:
-                    reason = await vehicle.drive(wrap)
-                finally:
-                    if not end.asked:
-                        await vehicle.hold()
+            follower = _follower(config, clock, observe)
+            if follower is not None:
+                await follower.start()
+            try:
+                async with assemble(config, clock, observe, keys) as vehicle:
+                    if follower is not None:
+                        await follower.settle(vehicle.problem)
+                    end.by(vehicle.driver.end)
+                    try:
+                        reason = await vehicle.drive(wrap)
+                    finally:
+                        if not end.asked:
+                            await vehicle.hold()
+            finally:
+                if follower is not None and reason != "paused" and not end.asked:
+                    await follower.look()
     except TlsError as error:
         observe(Observe("tls", "refused", {"reason": error.reason, "error": str(error)}))
         raise
@@ -140,6 +152,14 @@ async def _run(config: EvccConfig, events: Path | None, wrap: Wrap, end: Orderly
     if end.asked:
         return INTERRUPTED
     return 0 if reason in ("finished", "paused") else 3
+
+
+def _follower(config: EvccConfig, clock: Clock, observe: EventLog) -> "Follower | None":
+    if config.update is None:
+        return None
+    from v2g_station.device.follower import Follower  # only where it is used
+
+    return Follower(config.update, config.update.folder, clock.utc_ms, observe)
 
 
 @contextlib.asynccontextmanager
@@ -306,6 +326,14 @@ class Vehicle:
             stack.push_async_callback(_cancel, talk)
             fallback = BasicFallback(basic, pilot, partial(self._charge_by_duty, basic, pilot), self.observe)
             return await fallback.follow(talk)
+
+    async def problem(self) -> str:
+        """Return why new firmware does not work: credentials that cannot be used, or what the battery reports."""
+        try:
+            tls_endpoint(self.config, self.observe)
+        except V2GError as error:
+            return str(error)
+        return self.hardware.battery.fault
 
     async def hold(self) -> None:
         """After an emergency, hold its output until the program is ended: nothing is plugged in before the reset."""

@@ -56,6 +56,7 @@ from v2g.iso15118.din.timing import Timing as DinTiming
 from v2g.iso15118.select import EditionName
 from v2g.pki.reference import KeyReference
 from v2g.slac.ev import EvSlacConfig
+from v2g_station.device.follower_config import ReleasesConfig
 
 SecurityProfile = Literal["iso15118-20", "interop"]
 InterfaceName = Annotated[str, Meta(min_length=1, max_length=15)]
@@ -257,6 +258,12 @@ class PauseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     ] = None
 
 
+class UpdateConfig(ReleasesConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Updates of the vehicle's controller, between sessions."""
+
+    folder: Annotated[Path, Meta(description="folder of images and the state of an update")]
+
+
 WITHOUT_PLUG: Final = frozenset({Family.WPT, Family.ACDP})
 """Message sets of vehicles that are driven to a position instead of being plugged in."""
 
@@ -333,6 +340,10 @@ class EvccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
             description="keys that seal checkpoints and the paused session in their files: a file of `v2g settle key`; "
             "none: they are plain files of mode 0600"
         ),
+    ] = None
+    update: Annotated[
+        UpdateConfig | None,
+        Meta(description="updates by signed releases, looked for after each session; none: by other means"),
     ] = None
     driver: Annotated[tuple[DriverStep, ...], Meta(max_length=64, description="driver's requests")] = ()
     timing: Annotated[TimingConfig, Meta(description="pace of requests")] = TimingConfig()

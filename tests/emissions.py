@@ -15,6 +15,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 
 PROGRAMS: Final = {
     "secc": "secc",
+    "v2g_station/device/follower.py": "evcc gateway",
     "v2g_station": "secc",
     "evcc": "evcc",
     "csms": "csms",

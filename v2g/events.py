@@ -38,7 +38,7 @@ STAGES: Final[Mapping[str, str]] = {
     "safety": "the safety monitor",
     "hardware": "parts of the charger and their faults",
     "emergency": "the emergency output, of charger and vehicle",
-    "firmware": "updates of the charger",
+    "firmware": "updates of charger, vehicle and gateway",
     "display": "the charger's display",
     "settlement": "journals, bundles, settlements",
     "payments": "direct debits",
@@ -218,7 +218,6 @@ REPORTS: Final[Mapping[str, tuple[Event, ...]]] = {
         Event("firmware.not_accepted", "seconds", "warning"),
         Event("firmware.patch_failed", "error", "warning"),
         Event("firmware.phase", "phase tries:int"),
-        Event("firmware.step_failed", "error", "warning"),
         Event("hardware.board_found", "board serial firmware"),
         Event("hardware.board_lost", "fault why missed:int broken:int", "warning"),
         Event("hardware.board_opened", "reason", "error"),
@@ -668,11 +667,14 @@ REPORTS: Final[Mapping[str, tuple[Event, ...]]] = {
         Event("tls.crls_kept", "file error", "warning"),
         Event("tls.crls_renewed", "file entries:int"),
     ),
-    "gateway": (
+    "evcc gateway secc": (Event("firmware.step_failed", "error", "warning"),),
+    "evcc gateway": (
         Event("firmware.update_began", "number:int"),
         Event("firmware.update_confirmed", "number:int"),
         Event("firmware.update_failed", "number:int reason", "error"),
         Event("firmware.update_refused", "error", "warning"),
+    ),
+    "gateway": (
         Event(
             "telemetry.battery_finding",
             "kind* severity* raised:bool* value:float* limit:float* cell:int* context",

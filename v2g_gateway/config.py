@@ -17,8 +17,6 @@ from v2g.io.runtime.clock import ClockConfig
 from v2g.io.runtime.config_files import OfKey, check_folder, file_faults
 from v2g.io.runtime.processor_heat import ProcessorConfig
 from v2g.io.storage.growing_file import LogFiles
-from v2g.ota.release import RepositoryConfig
-from v2g.ota.window import parse_window
 from v2g.telemetry.batch import KEYFRAME_S, Bands
 from v2g.telemetry.cells import Around
 from v2g.telemetry.delivery import TOPIC_PREFIX
@@ -28,7 +26,7 @@ from v2g.telemetry.registry import registered
 from v2g.telemetry.signals import Pseudonym
 from v2g_gateway.consent import read_consent
 from v2g_gateway.uplink import HttpConfig
-from v2g_station.device.installer import CommandsConfig, RaucConfig
+from v2g_station.device.follower_config import FollowerConfig
 
 
 class FallbackConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -53,32 +51,6 @@ class CanSource(CanConfig, frozen=True, forbid_unknown_fields=True):
         Path | None, Meta(description="recording in place of the bus: candump (.log), BLF, ASC, TRC or CSV")
     ] = None
     replay_speed: Annotated[float, Meta(gt=0, le=100_000_000, description="recorded seconds a second")] = 1.0
-
-
-class UpdateConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Updates of the gateway: one of `rauc`, `commands` and `slots`."""
-
-    releases: Annotated[RepositoryConfig, Meta(description="the repository that lists what may be installed")]
-    rauc: Annotated[RaucConfig | None, Meta(description="bundles of RAUC")] = None
-    commands: Annotated[CommandsConfig | None, Meta(description="the device's own commands")] = None
-    slots: Annotated[
-        Path | None, Meta(description="folder with two slots, for test benches: a restart ends the program")
-    ] = None
-    ca: Annotated[Path | None, Meta(description="CA of the repository's server; none: those of the system")] = None
-    every_s: Annotated[float, Meta(ge=1, le=604_800, description="interval of looking for releases, s")] = 3600.0
-    window: Annotated[
-        str, Meta(max_length=11, description="local time at which they are installed; equal times: always")
-    ] = "22:00-06:00"
-    confirm_s: Annotated[
-        float, Meta(gt=0, le=86_400, description="time within which the back end must answer new firmware, s")
-    ] = 50.0
-    download_s: Annotated[float, Meta(gt=0, le=86_400, description="time limit of a download, s")] = 3600.0
-
-    def __post_init__(self) -> None:
-        """Require exactly one way, and a valid window."""
-        parse_window(self.window)
-        if sum(each is not None for each in (self.rauc, self.commands, self.slots)) != 1:
-            raise ValueError("update needs one of rauc, commands and slots")
 
 
 class GatewayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -152,7 +124,7 @@ class GatewayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ] = None
     update: Annotated[
-        UpdateConfig | None, Meta(description="updates of the gateway by signed releases; none: by other means")
+        FollowerConfig | None, Meta(description="updates of the gateway by signed releases; none: by other means")
     ] = None
     clock: Annotated[ClockConfig, Meta(description="simulated time")] = ClockConfig()
     log: Annotated[LogFiles, Meta(description="logs and events")] = LogFiles()

@@ -10,6 +10,7 @@ import math
 import secrets
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -58,6 +59,7 @@ from v2g_gateway.uplink import HttpsUplink, MqttUplink, Observer, OnMarks, Uplin
 
 if TYPE_CHECKING:  # loaded only if configured
     from v2g_gateway.metrics import Reading
+    from v2g_station.device.follower import Follower
 
 GATHER_S: Final = 0.005
 """Frames of a busy bus are decoded together at this interval: waking the event loop for each costs more than it."""
@@ -182,6 +184,7 @@ class Gateway:
         self._bus_faults = Counter[str]()
         self._port: CanPort | None = None
         self._replay: Replay | None = None
+        self._follower: Follower | None = None
         self._health = BusHealth("recording")
         self._intake, self._outflow = Supervisor(observe), Supervisor(observe)
         self._stack = contextlib.AsyncExitStack()
@@ -191,6 +194,12 @@ class Gateway:
         """Open outbox, bus and uplink, and start. Raises ConfigError, StoreError, TransportError."""
         folder = config.schemas or shipped()
         known = await asyncio.to_thread(registered, folder)
+        follower = None
+        if config.update is not None:
+            from v2g_station.device.follower import Follower  # only where it is used
+
+            follower = Follower(config.update, config.outbox.with_suffix(".update"), clock.utc_ms, observe)
+            await follower.start()
         async with contextlib.AsyncExitStack() as stack:
             box = await Outbox.open(
                 config.outbox,
@@ -208,6 +217,7 @@ class Gateway:
             emergencies = await disk.ask(lambda: EmergencyLog.open(config.emergency_log))
             stack.callback(emergencies.close)
             gateway = cls(config, clock, observe, box, taken, places, disk, emergencies)
+            gateway._follower = follower
             gateway._ended = await gateway._watch.load(clock.utc_ms())
             await gateway._consent.changed()
             if config.can.replay is not None:
@@ -236,13 +246,8 @@ class Gateway:
 
             metrics = MetricsFile(self._config.metrics_file, self._read, self._config.outbox.parent)
             self._outflow.keep("telemetry metrics", metrics.run)
-        if self._config.update is not None:
-            from v2g_gateway.update import Updater  # only where it is used
-
-            folder = self._config.outbox.with_suffix(".update")
-            self._outflow.keep(
-                "update", Updater(self._config.update, folder, self._answers, self._clock.utc_ms, self._observe).run
-            )
+        if self._follower is not None and self._config.update is not None:
+            self._outflow.keep("update", partial(self._follower.run, self._problem, self._config.update.every_s))
         self._outflow.keep("telemetry delivery", self._deliver)
         data: dict[str, Scalar] = {
             "transport": "http" if self._config.mqtt is None else "mqtt",
@@ -504,9 +509,10 @@ class Gateway:
             else:
                 answers = 0
 
-    async def _answers(self) -> bool:
-        """Return whether the back end answers now."""
-        return self._delivery.working.is_set() or await self._first_answers()
+    async def _problem(self) -> str:
+        """Return why new firmware does not work: the back end does not answer now."""
+        works = self._delivery.working.is_set() or await self._first_answers()
+        return "" if works else "the back end does not answer"
 
     async def _first_answers(self) -> bool:
         """Ask over the first uplink, connected for this question only: both may reach the same broker, which keeps one

@@ -10,8 +10,8 @@ from tests.io.ota.maker import HARDWARE, Maker
 from tests.station.device.file_server import FileServer, file_server
 from v2g.observe import Observe
 from v2g.ota.release import RepositoryConfig
-from v2g_gateway.config import UpdateConfig
-from v2g_gateway.update import Updater
+from v2g_station.device.follower import Follower
+from v2g_station.device.follower_config import ReleasesConfig
 
 
 class NothingToDoError(Exception):
@@ -37,7 +37,7 @@ class Gateway:
         self.ends = asyncio.Event()
         """It restarts, or its power fails."""
         releases = RepositoryConfig(root=maker.root, url=f"{server.url}/releases", hardware=HARDWARE)
-        self._config = UpdateConfig(releases=releases, every_s=0, window="00:00-00:00", confirm_s=0.001, **way)
+        self._config = ReleasesConfig(releases=releases, window="00:00-00:00", confirm_s=0.001, **way)
 
     async def power_on(self) -> bool:
         """Run until it restarts (True), or has nothing to do."""
@@ -48,13 +48,17 @@ class Gateway:
                 return each
             raise NothingToDoError
 
-        async def answers() -> bool:
-            return self.answers
+        async def problem() -> str:
+            return "" if self.answers else "the back end does not answer"
+
+        async def run() -> None:
+            await follower.start()
+            await follower.run(problem, 0)
 
         self.ends.clear()
-        updater = Updater(self._config, self.folder / "update", answers, utc_ms, self._observe)
+        follower = Follower(self._config, self.folder / "update", utc_ms, self._observe)
         self.started.append(self._started())
-        tasks = [asyncio.ensure_future(updater.run()), asyncio.ensure_future(self.ends.wait())]
+        tasks = [asyncio.ensure_future(run()), asyncio.ensure_future(self.ends.wait())]
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         ended = self.ends.is_set()
         for task in tasks:

@@ -119,7 +119,7 @@ async def test_without_a_back_end_it_goes_back_and_does_not_try_that_release_aga
     site.release(1)
     async with supervised(site.folder, *GATEWAY, config=site.config(9, confirm_s=2)) as gateway:
         await gateway.until("update_failed", 1)
-        assert told(gateway, "update_failed") == [{"number": 1, "reason": "the back end does not answer within 2 s"}]
+        assert told(gateway, "update_failed") == [{"number": 1, "reason": "after 2 s: the back end does not answer"}]
         assert (site.active, site.runs) == (b"first", b"first")
         starts = len(gateway.pids)
         site.release(2)

@@ -111,7 +111,7 @@ async def test_a_kill_in_any_step_leaves_a_whole_slot(site: Site, places: int, a
     assert gateway.events == ["update_began", "update_confirmed" if answers else "update_failed"]
     site.stays(NEW if answers else OLD)
     steps, lasted = site.lines("steps"), [int(each) / 1e9 for each in site.lines("lasted")]
-    assert len(steps) == len(lasted) == (7 if answers else 10)
+    assert len(steps) == len(lasted) == (8 if answers else 12)
     for number, (step, whole_s) in enumerate(zip(steps, lasted, strict=True), 1):
         for place in range(places):
             gateway = await site.update(answers, number, whole_s * place / places)

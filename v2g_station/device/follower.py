@@ -1,8 +1,8 @@
-"""Updates of the gateway: releases of a repository (TUF), by its own connection, into the other slot (R139, R140).
+"""Updates of gateway and vehicle: releases of a repository (TUF) into the other slot (R133, R139, R140).
 
-The gateway follows the newest release for its hardware, within a window of the machine's local time. New firmware is
-confirmed once the back end answers over its uplink; otherwise the old one runs again, and that release is not tried
-any more.
+Each follows the newest release for its hardware by its own connection, within a window of the machine's local time.
+New firmware is confirmed once it works, which each program judges in its own way; otherwise the old one runs again, and
+that release is not tried any more (R135).
 """
 
 import asyncio
@@ -12,7 +12,7 @@ import ssl
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, NoReturn
 
 import msgspec
 
@@ -22,7 +22,7 @@ from v2g.io.http.cancel import Cancel
 from v2g.io.storage.journal_file import write_files
 from v2g.observe import Observe, Scalar
 from v2g.ota.window import parse_window
-from v2g_gateway.config import UpdateConfig
+from v2g_station.device.follower_config import ReleasesConfig
 from v2g_station.device.installer import Installer, open_installer
 from v2g_station.device.releases import Releases
 
@@ -44,21 +44,28 @@ class _State(msgspec.Struct, frozen=True, kw_only=True):
     failed: tuple[int, ...] = ()
 
 
-class Updater:
-    """Updates one gateway; see `run`."""
+Problem = Callable[[], Awaitable[str]]
+"""Returns why the program does not work, empty if it does."""
+
+
+class Follower:
+    """Updates the program that it is part of: `start`, then `settle`, which waits until it works, and `look`."""
 
     def __init__(
         self,
-        config: UpdateConfig,
+        config: ReleasesConfig,
         folder: Path,
-        answers: Callable[[], Awaitable[bool]],
         utc_ms: Callable[[], int],
         observe: Callable[[Observe], None],
     ) -> None:
-        """`folder` has images and state; `answers` asks the back end, and returns whether it answers."""
-        self._config, self._folder, self._answers, self._observe = config, folder, answers, observe
+        """`folder` has images and state. Raises V2GError."""
+        self._config, self._folder, self._observe = config, folder, observe
         self._utc_ms = utc_ms
         self._window = parse_window(config.window)
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"{folder}: {error.strerror}") from None
         self._installer: Installer = open_installer(
             config.rauc, config.commands, config.slots, restart=lambda: os.kill(os.getpid(), signal.SIGTERM)
         )
@@ -72,18 +79,29 @@ class Updater:
             observe,
         )
 
-    async def run(self) -> None:
-        """Settle what was tried, then look for releases, for ever. Raises StoreError."""
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        await self._settle()
-        while True:
-            if self._window.is_open(self._utc_ms(), _local):
-                await self._look()
-            await asyncio.sleep(self._config.every_s)
+    async def start(self) -> None:
+        """Count a start of what is on trial, and go back after too many: first of all, since the program may fail
+        before it can settle that. Raises InstallError, StoreError."""
+        state = self._load()
+        if state.phase in ("installing", "trial") and await self._installer.running() != state.old:
+            self._save(state := msgspec.structs.replace(state, phase="trial", tries=state.tries + 1))
+            if state.tries > _MOST_TRIES:
+                await self._go_back(state, "it restarts by itself")
 
-    async def _look(self) -> None:
-        """Install the newest release, unless it runs or has failed here."""
+    async def run(self, problem: Problem, every_s: float) -> None:
+        """Settle what was tried, then look for releases, for ever. Raises StoreError."""
+        await self.settle(problem)
+        while True:
+            await self.look()
+            await asyncio.sleep(every_s)
+
+    async def look(self) -> None:
+        """Within the window, install the newest release, unless it runs or has failed here. Raises StoreError."""
+        if not self._window.is_open(self._utc_ms(), _local):
+            return
         state, cancel = self._load(), Cancel()
+        if state.phase in ("trial", "healthy"):  # the program has failed before it could settle that
+            return
         try:
             release = await asyncio.to_thread(self._releases.newest)
             if release is None or release.facts.number in state.failed:
@@ -105,9 +123,9 @@ class Updater:
         finally:
             cancel.cancel()
 
-    async def _settle(self) -> None:
-        """Confirm new firmware once the back end answers, or go back; what is not on trial is confirmed at each start:
-        boot loaders count the starts of firmware that nobody confirms."""
+    async def settle(self, problem: Problem) -> None:
+        """Confirm new firmware once it works, or go back; what is not on trial is confirmed at each start: boot loaders
+        count the starts of firmware that nobody confirms. Raises InstallError, StoreError."""
         state = self._load()
         if state.phase == "idle" or await self._installer.running() == state.old:
             try:
@@ -117,28 +135,31 @@ class Updater:
             if state.phase != "idle":
                 self._end(state, "" if state.phase == "installing" else state.why or "it did not start")
             return
-        state, why = msgspec.structs.replace(state, tries=state.tries + 1), ""
-        if state.phase != "healthy":
-            self._save(state := msgspec.structs.replace(state, phase="trial"))
-            why = "it restarts by itself" if state.tries > _MOST_TRIES else await self._health()
+        why = "" if state.phase == "healthy" else await self._health(problem)
         if not why:
             self._save(msgspec.structs.replace(state, phase="healthy"))
             why = await self._confirm()
         if why:
-            self._save(msgspec.structs.replace(state, why=why[:200]))
-            await self._installer.roll_back()
-            await asyncio.Event().wait()  # for the restart
+            await self._go_back(state, why)
         self._note("update_confirmed", number=state.number)
         self._end(state, "")
 
-    async def _health(self) -> str:
-        """Wait for the back end's answer; return why there is none."""
+    async def _go_back(self, state: _State, why: str) -> NoReturn:
+        self._save(msgspec.structs.replace(state, why=why[:200]))
+        await self._installer.roll_back()
+        await asyncio.Event().wait()  # for the restart
+        raise AssertionError
+
+    async def _health(self, problem: Problem) -> str:
+        """Wait until the program works; return why it does not."""
+        why = "it does not work"
         try:
             async with asyncio.timeout(self._config.confirm_s):
-                while not await self._answers():
+                while found := await problem():
+                    why = found
                     await asyncio.sleep(_ASK_S)
         except TimeoutError:
-            return f"the back end does not answer within {self._config.confirm_s:g} s"
+            return f"after {self._config.confirm_s:g} s: {why}"
         return ""
 
     async def _confirm(self) -> str:

@@ -1,0 +1,110 @@
+"""A vehicle's controller that follows a repository of releases: the program, slots as folders; the supervisor that
+starts it again, and chooses what a slot's image does, stands for a boot loader."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pki_tools.tree import PkiTree
+from tests.gateway.program import supervised
+from tests.io.ota.maker import HARDWARE, Maker
+from tests.station.device.file_server import FileServer, file_server
+
+pytestmark = pytest.mark.requirement("R133", "R135", "R139")
+
+CONFIG = """[sdp]
+tries = 1
+[hardware]
+backend = "{backend}"
+[tls]
+chain = "{vehicle}/chain.pem"
+key = "{vehicle}/leaf.key"
+anchors = ["{anchor}"]
+[update]
+slots = "slots"
+folder = "update"
+window = "00:00-00:00"
+confirm_s = 0.2
+[update.releases]
+root = "{root}"
+url = "{url}/releases"
+hardware = "{hardware}"
+"""
+START = """import os, sys
+once, active = "slots/once", "slots/active"
+slot = next((open(each).read() for each in (once, active) if os.path.exists(each)), "a")
+image = open(f"slots/{slot}/image").read()
+config = f"{image}.toml" if os.path.exists(f"{image}.toml") else sys.argv[2]
+os.execv(sys.executable, [sys.executable, "-m", "evcc", "--config", config, *sys.argv[3:]])
+"""
+
+
+class Vehicle:
+    """A vehicle's folder, and the maker's web server. Its sessions fail: there is no charger."""
+
+    def __init__(self, folder: Path, pki: PkiTree, server: FileServer) -> None:
+        self.folder, self._server, self._pki = folder, server, pki
+        (folder / "maker").mkdir()
+        self._maker = Maker(folder / "maker")
+        (folder / "slots" / "a").mkdir(parents=True)
+        (folder / "slots" / "a" / "image").write_bytes(b"first")
+        (folder / "start.py").write_text(f"import os\nos.chdir({str(folder)!r})\n{START}")
+        self.certificates = pki.path("vehicle/chain.pem").parent
+        self.good = self.write("good")
+
+    def write(self, name: str, *, backend: str = "bench", folder: Path | None = None) -> str:
+        """Write and return a configuration; an image with its name runs with it."""
+        places = {"vehicle": folder or self.certificates, "anchor": self._pki.path("v2g/root.pem")}
+        text = CONFIG.format(**places, backend=backend, root=self._maker.root, url=self._server.url, hardware=HARDWARE)
+        path = self.folder / f"{name}.toml"
+        path.touch(mode=0o600)
+        path.write_text(text)
+        return text
+
+    def release(self, number: int, image: bytes) -> None:
+        self._maker.release(f"vehicle-{number}.img", number, image=image)
+        for each in self._maker.repository.folder.rglob("*"):
+            if each.is_file():
+                name = each.relative_to(self._maker.repository.folder)
+                self._server.files[f"/releases/{name}"] = each.read_bytes()
+
+    @property
+    def runs(self) -> bytes:
+        """The image of the permanent slot, which runs, too."""
+        slots = self.folder / "slots"
+        assert (slots / "runs").read_text() == (slots / "active").read_text()
+        return (slots / (slots / "active").read_text() / "image").read_bytes()
+
+
+@pytest.fixture
+def vehicle(tmp_path: Path, pki: PkiTree) -> Iterator[Vehicle]:
+    with file_server() as server:
+        yield Vehicle(tmp_path, pki, server)
+
+
+BAD: dict[str, tuple[Any, str]] = {
+    "crashing": ({"backend": "simulated"}, "it did not start"),
+    "blind": ({"folder": Path("nowhere")}, "after 0.2 s: nowhere/chain.pem"),
+}
+
+
+async def test_between_sessions_it_installs_releases_and_goes_back_from_bad_ones(vehicle: Vehicle) -> None:
+    """`crashing` lacks the simulated wires, `blind` its certificate."""
+    vehicle.release(1, b"good")
+    async with supervised(
+        vehicle.folder, sys.executable, str(vehicle.folder / "start.py"), config=vehicle.good
+    ) as controller:
+        await controller.until("update_confirmed", 1)
+        assert vehicle.runs == b"good"
+        for number, (name, (change, reason)) in enumerate(BAD.items(), 2):
+            vehicle.write(name, **change)
+            vehicle.release(number, name.encode())
+            await controller.until("update_failed", number - 1)
+            (*_, failed) = controller.events("update_failed")
+            assert (failed["data"]["number"], failed["data"]["reason"][: len(reason)]) == (number, reason)
+            assert vehicle.runs == b"good"
+        await controller.until("failed", len(controller.events("failed")) + 2)  # it goes on with the old one
+        assert len(controller.events("update_began")) == 3, "what failed is not tried again"

@@ -1,0 +1,40 @@
+"""Configuration of what follows a repository of releases: gateway and vehicle."""
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from v2g.ota.release import RepositoryConfig
+from v2g.ota.window import parse_window
+from v2g_station.device.installer import CommandsConfig, RaucConfig
+
+
+class ReleasesConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Updates by signed releases (R139): one of `rauc`, `commands` and `slots`."""
+
+    releases: Annotated[RepositoryConfig, Meta(description="the repository that lists what may be installed")]
+    rauc: Annotated[RaucConfig | None, Meta(description="bundles of RAUC")] = None
+    commands: Annotated[CommandsConfig | None, Meta(description="the device's own commands")] = None
+    slots: Annotated[
+        Path | None, Meta(description="folder with two slots, for test benches: a restart ends the program")
+    ] = None
+    ca: Annotated[Path | None, Meta(description="CA of the repository's server; none: those of the system")] = None
+    window: Annotated[
+        str, Meta(max_length=11, description="local time at which they are installed; equal times: always")
+    ] = "22:00-06:00"
+    confirm_s: Annotated[float, Meta(gt=0, le=86_400, description="time within which new firmware must work, s")] = 50.0
+    download_s: Annotated[float, Meta(gt=0, le=86_400, description="time limit of a download, s")] = 3600.0
+
+    def __post_init__(self) -> None:
+        """Require exactly one way, and a valid window."""
+        parse_window(self.window)
+        if sum(each is not None for each in (self.rauc, self.commands, self.slots)) != 1:
+            raise ValueError("update needs one of rauc, commands and slots")
+
+
+class FollowerConfig(ReleasesConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Updates of a program that runs all the time."""
+
+    every_s: Annotated[float, Meta(ge=1, le=604_800, description="interval of looking for releases, s")] = 3600.0
