@@ -21,12 +21,14 @@ SOUND = {
 
 
 def play(
-    *samples: tuple[float, dict[str, float]], state: runaway.State | None = None
+    *samples: tuple[float, dict[str, float]],
+    state: runaway.State | None = None,
+    settings: runaway.Settings = SETTINGS,
 ) -> tuple[runaway.State, list[Finding]]:
     """Return what follows from samples at times in s."""
     state, found = state or runaway.State(), list[Finding]()
     for at_s, values in samples:
-        state, new = runaway.step(SETTINGS, state, Sample(round(at_s * 1000), {**SOUND, **values}))
+        state, new = runaway.step(settings, state, Sample(round(at_s * 1000), {**SOUND, **values}))
         found += new
     return state, found
 
@@ -109,6 +111,12 @@ def test_two_wrong_samples_are_none_and_four_are() -> None:
     assert play((0.0, {}), *held(both, 0.1, 0.3))[1]
 
 
+def test_signs_are_held_to_the_millisecond() -> None:
+    slow, both = msgspec.structs.replace(SETTINGS, hold_s=2.0), {**HOT, **COLLAPSED}
+    assert not play((0.0, both), (1.999, both), settings=slow)[1]
+    assert play((0.0, both), (2.0, both), settings=slow)[1]
+
+
 def test_a_right_sample_between_does_not_forgive() -> None:
     """Every second sample of a cell that burns is right: the others add up."""
     both = {**HOT, **COLLAPSED}
@@ -128,6 +136,9 @@ def test_a_value_that_is_no_number_neither_counts_nor_forgives() -> None:
     _, found = play(*held({**SWOLLEN, "battery.temperature.max": math.nan}, 1.0), state=hot)  # it took its sensor along
     assert found
     assert "battery.temperature.max" not in found[0].evidence
+    assert found[0].evidence["sign.temperature_s"] == pytest.approx(0.9), "when it was last seen"
+    blind = {**SWOLLEN, "battery.temperature.max": math.nan}
+    assert not play((0.0, {}), *held(blind, 0.1))[1], "one sign"
 
 
 def test_a_rise_outlasts_a_dip_of_its_sensor() -> None:
@@ -157,6 +168,8 @@ def seconds(*celsius: float, begin_s: float = 0.0) -> list[tuple[float, dict[str
         ((30, 32, 34, 36, 38, 40, 40, 40), True),  # it has ended, and was a sign within a minute
         ((30, 32, 34, 36, 38, 40, 40, 42), True),
         ((30, 32, 31, 32, 31.5, 32.5), False),  # three rises more than falls of a second, and not 3 K
+        ((30, 31, 32, 30.5, 31.5, 32.5), False),
+        ((30, 31, 32, 30.5, 31.5, 32.5, 33.5), True),
     ],
 )
 def test_seconds_of_rise_count_less_those_without(celsius: tuple[float, ...], sign: bool) -> None:
@@ -184,6 +197,20 @@ def test_the_evidence_says_how_long_ago_each_sign_was() -> None:
     assert set(found[0].evidence) == {*SOUND, "sign.temperature_s", "sign.voltage_s"}
     _, found = play((0.0, {}), *held({**HOT, **SWOLLEN}, 0.1))
     assert {"sign.temperature_s", "sign.pressure_s"} <= set(found[0].evidence)
+
+
+def test_a_rise_counts_no_longer_than_it_lasted() -> None:
+    state, _ = play(*seconds(*range(30, 52, 2), *[50] * 5))
+    _, found = play(*held({**SWOLLEN, "battery.temperature.max": 50.0}, 15.1), state=state)
+    assert found[0].evidence["sign.gradient_s"] == pytest.approx(5.4)
+
+
+def test_a_rise_has_to_last_as_long_as_is_set_however_fast_it_is() -> None:
+    patient = msgspec.structs.replace(SETTINGS, gradient_s=5.0)
+    for last_s, sign in ((4.0, False), (5.0, True)):
+        state, _ = play(*heating(2.0, last_s, begin_s=100.0), settings=patient)
+        end = {**SWOLLEN, "battery.temperature.max": 30 + 2 * last_s}
+        assert bool(play(*held(end, 100.1 + last_s), state=state, settings=patient)[1]) is sign
 
 
 def test_two_signs_of_the_past_need_one_of_the_present() -> None:
@@ -215,7 +242,7 @@ def test_a_noisy_sensor_does_not_rise() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rate", "seconds", "sign"), [(1.0, 3.0, True), (1.0, 2.9, False), (0.99, 30.0, False), (5.0, 3.0, True)]
+    ("rate", "seconds", "sign"), [(1.0, 3.0, True), (1.0, 2.9, False), (0.9995, 30.0, False), (5.0, 3.0, True)]
 )
 def test_the_rise_counts_from_1_kelvin_a_second_for_3_seconds(rate: float, seconds: float, sign: bool) -> None:
     state, _ = play(*heating(rate, seconds))
@@ -233,7 +260,14 @@ def test_a_jump_of_the_temperature_is_one_second_of_rise_and_not_three() -> None
 def test_signs_count_together_for_a_minute() -> None:
     """By the sample that completes each: the temperature's at 0.3 s."""
     assert play(*held(HOT, 0.0), (1.0, {}), *held(COLLAPSED, 60.0))[1]
-    assert not play(*held(HOT, 0.0), (1.0, {}), *held(COLLAPSED, 60.1))[1]
+    assert not play(*held(HOT, 0.0), (1.0, {}), *held(COLLAPSED, 60.01))[1]
+
+
+def test_pressure_is_beyond_its_mean_by_more_than_the_limit() -> None:
+    at_limit = {**HOT, "battery.pressure": 103.0}
+    assert not play((0.0, {}), (0.1, at_limit), *held({**HOT, "battery.pressure": 105.0}, 0.2, 0.2))[1]
+    state, _ = play((0.0, {}), (10.0, {"battery.pressure": 102.0}))
+    assert state.pressure_kpa == pytest.approx(102 - math.exp(-1), abs=1e-6), "after its time constant"
 
 
 def test_slow_pressure_is_weather() -> None:

@@ -24,6 +24,7 @@ _CHAINS = tuple(f"tests/pki/test_{each}.py" for each in ("verify", "bad_certific
 TARGETS: Final[Mapping[str, Target]] = {
     "charger": Target("v2g/safety/charger.py", ("tests/safety/test_charger.py",)),
     "derating": Target("v2g/battery/derating.py", ("tests/battery/test_derating.py",)),
+    "runaway": Target("v2g/battery/runaway.py", ("tests/battery/test_runaway.py",)),
     "charger_heat": Target("secc/hardware/heat.py", ("tests/secc/hardware/test_heat.py",)),
     "emergency_log": Target("v2g/io/storage/emergency_log.py", ("tests/io/storage/test_emergency_log.py",)),
     "releases": Target("v2g/ota/release.py", ("tests/ota/test_release.py",)),
@@ -285,6 +286,7 @@ _COUNTED = "is only asked whether it has changed"
 _TASK = "names a task"
 _UNPERMITTED = "what goes on has no permission any more"
 _FIRST = "the first reading sets it"
+_NEVER = "is no time within a minute before a sample"
 _UNHEARD = "nobody listens before it is made"
 _UNPOWERED = "no current is driven without a power"
 _GLANCE = "a look more or less in a second"
@@ -367,6 +369,20 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     "derating": {
         "check_curve: True -> False": "each point is a pair",
         "check_curve: 1 -> 0 #3": "nothing before the highest point is above it",
+    },
+    "runaway": {
+        "module: -(1 << 62) -> 1 << 62": _NEVER,
+        "module: 1 -> 2": _NEVER,
+        "module: 62 -> 63": _NEVER,
+        "State: 0.0 -> 1.0": _FIRST,
+        "State: 0 -> 1": _FIRST,
+        "State: 0 -> 1 #2": _FIRST,
+        "State: 0 -> 1 #3": _FIRST,
+        "State: 0 -> 1 #4": _FIRST,
+        "step: True -> False": _EACH,
+        "step: True -> False #2": _EACH,
+        "_signs: True -> False": _EACH,
+        "_signs: True -> False #2": _EACH,
     },
     "charger_heat": {
         "Derating.__init__: 1.0 -> 2.0 #2": "no share is above the first one",
