@@ -7,7 +7,16 @@ from collections.abc import Iterator, Mapping
 import pytest
 
 from csms.domain.diagnostics.alert_rules import RULES, RuleName
-from csms.domain.diagnostics.session_metrics import REFERENCE, StationState, apart, drift, levels, taken
+from csms.domain.diagnostics.session_metrics import (
+    REFERENCE,
+    StationState,
+    anew,
+    apart,
+    drift,
+    figures,
+    levels,
+    taken,
+)
 from v2g.hardware.session_metrics import METRICS, MetricName, SessionMetrics, read_session_metrics
 
 SOUND: Mapping[MetricName, tuple[float, float]] = {
@@ -137,3 +146,80 @@ def test_figures_of_other_versions_are_ignored() -> None:
     state = taken(StationState(), read_session_metrics(given))
     assert state is not None
     assert list(state.tracks) == ["efficiency 2"]
+
+
+def after(*values: dict[str, float], state: StationState | None = None, evse: int = 1) -> StationState:
+    """Return the state after sessions with these figures."""
+    state = state or StationState()
+    for number, each in enumerate(values, 1):
+        metrics = SessionMetrics(session_id=f"S{number}", evse_id=evse, at_ms=number, values=each)
+        state = taken(state, metrics) or state
+    return state
+
+
+GAP = "pre_charge_gap_v 1"
+
+
+def test_the_first_30_sessions_are_the_reference_and_what_deviates_adds_up() -> None:
+    """Deviations by hand: 1 V above and below in turn is a standard deviation of 1.017 V."""
+    swings = [{"pre_charge_gap_v": 2.0 + (-1) ** n} for n in range(30)]
+    track = after(*swings).tracks[GAP]
+    assert (track.sessions, track.reference, track.squares) == (30, pytest.approx(2.0), pytest.approx(30.0))
+    assert (track.recent, track.above, track.below) == (pytest.approx(2.0), 0.0, 0.0)
+    slack, wide = 0.5 + 2 / math.sqrt(30), math.sqrt(30 / 29)
+    track = after(*swings, {"pre_charge_gap_v": 5.0}).tracks[GAP]
+    assert (track.reference, track.recent) == (pytest.approx(2.0), pytest.approx(2.3))
+    assert (track.above, track.below) == (pytest.approx(3 / wide - slack), 0.0)
+    track = after(*swings, {"pre_charge_gap_v": -1.0}).tracks[GAP]
+    assert (track.above, track.below) == (0.0, pytest.approx(3 / wide - slack))
+    state = after(*swings, *[{"pre_charge_gap_v": 90.0}] * 1)
+    assert drift(state).value == pytest.approx(4 - slack), "one session counts at most 4"
+    state = after(*swings, *[{"pre_charge_gap_v": 90.0}] * 30)
+    assert drift(state).value == 20.0
+    assert drift(StationState()).value == 0.0
+    even = after(*[{"pre_charge_gap_v": 2.0}] * 30, {"pre_charge_gap_v": 3.0})
+    assert even.tracks[GAP].above == pytest.approx(1 / 0.5 - slack), "less scatter is not believed"
+
+
+def test_a_ratio_counts_by_its_logarithm_down_to_a_millisecond() -> None:
+    state = after(*[{"contactor_open_s": 0.0}] * 12)
+    assert levels(state) == {"contactor_open_s": pytest.approx(math.log(0.001))}
+    (figure,) = figures(state)
+    assert (figure.first, figure.recent, figure.sessions) == (pytest.approx(0.001), pytest.approx(0.001), 12)
+
+
+def test_figures_are_shown_by_evse_and_are_forgotten_but_not_their_sessions() -> None:
+    state = after(*[{"efficiency": 0.95, "contactor_open_s": 0.03}] * 30, evse=12)
+    state = after(*[{"efficiency": 0.9}] * 31, {"efficiency": 0.91}, state=state, evse=2)
+    found = figures(state)
+    assert [(each.evse_id, each.figure) for each in found] == [
+        (2, "efficiency"), (12, "contactor_open_s"), (12, "efficiency"),
+    ]  # fmt: skip
+    assert (found[0].first, found[0].sessions, found[0].moved > 2) == (pytest.approx(0.9), 32, True)
+    falls = after({"efficiency": 0.8}, state=StationState({"efficiency 2": state.tracks["efficiency 2"]}), evse=2)
+    assert figures(falls)[0].moved > 2
+    assert figures(StationState({"unknown 1": state.tracks["efficiency 2"]})) == ()
+    assert anew(state) == StationState(last=state.last)
+    assert len(state.last) == 16
+    drifted = drift(state).facts
+    assert (drifted["evse"], drifted["efficiency_before"]) == (2.0, pytest.approx(0.9))
+    assert drift(StationState({"unknown 1": state.tracks["efficiency 2"]})).facts == {}
+
+
+def test_levels_are_means_over_evses_from_10_sessions_on() -> None:
+    state = after(*[{"efficiency": 0.9}] * 10)
+    assert levels(after(*[{"efficiency": 0.8}] * 9, state=state, evse=2)) == {"efficiency": pytest.approx(0.9)}
+    assert levels(after(*[{"efficiency": 0.8}] * 10, state=state, evse=2)) == {"efficiency": pytest.approx(0.85)}
+
+
+def test_a_station_is_compared_with_10_others_by_their_median_deviation() -> None:
+    others = [{"pre_charge_gap_v": 2.0 + 2 * (-1) ** n} for n in range(10)]
+    state = after(*[{"pre_charge_gap_v": 8.0}] * 10)
+    far = apart(state, others)
+    assert far.value == pytest.approx(6 / (1.4826 * 2))
+    assert far.facts == {"evse": 1.0, "pre_charge_gap_v": 8.0, "pre_charge_gap_v_kind": 2.0}
+    alike = [{"pre_charge_gap_v": 2.0}] * 10
+    assert apart(state, alike).value == pytest.approx(6 / (2 * 0.5)), "less scatter is not believed"
+    assert apart(after(*[{"pre_charge_gap_v": 8.0}] * 9), alike).value == 0.0
+    assert apart(state, alike[:9]).value == 0.0
+    assert apart(StationState({"unknown 1": state.tracks[GAP]}), alike).value == 0.0
