@@ -95,7 +95,7 @@ def advance(settings: detectors.Settings, battery: Battery, records: Sequence[St
     """
     place, held, state = (battery.boot, battery.seq), battery.held, battery.state
     reports: list[Report] = []
-    estimates: dict[int, dict[str, float]] = {}
+    ends: dict[int, detectors.State] = {}
     for each in records:
         document = _document(each.document)
         if document.event is not None:
@@ -111,9 +111,10 @@ def advance(settings: detectors.Settings, battery: Battery, records: Sequence[St
         held = dict(each.values) if document.keyframe else {**held, **each.values}
         state, found = detectors.step(settings, state, Sample(each.at_ms, held))
         reports += (_report(each.ev, finding) for finding in found)
-        if values := detectors.estimates(state):
-            estimates[each.at_ms // ESTIMATES_MS * ESTIMATES_MS] = values
-    return Advanced(Battery(*place, battery.changes, held, state), tuple(reports), tuple(estimates.items()))
+        ends[each.at_ms // ESTIMATES_MS * ESTIMATES_MS] = state
+    estimates = ((begin_ms, detectors.estimates(end)) for begin_ms, end in ends.items())
+    known = tuple((begin_ms, values) for begin_ms, values in estimates if values)
+    return Advanced(Battery(*place, battery.changes, held, state), tuple(reports), known)
 
 
 def _resets(state: detectors.State, theirs: Report) -> bool:
