@@ -16,6 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csms.config import TelemetryConfig
+from csms.db.queries import alerts
+from csms.db.store import open_store
+from csms.domain.diagnostics.alerts import Evidence, Report
 from csms.domain.security.access import Role
 from tests.battery.warm_days import DAY_MS, days
 from tests.cli.csms import Cli, boot, cli, run
@@ -148,10 +151,17 @@ async def test_stations_are_listed_with_connectors_and_power_and_times_in_the_lo
         }  # fmt: skip
         await station.send(json.dumps([2, "t", "TransactionEvent", started]))
         await station.recv()
+        place = {"station_id": STATION, "evse_id": 1, "node": "main", "most_ma": 32_000}
+        site = {"id": "depot", "nodes": [{"id": "main", "limits": [63_000] * 3}], "places": [place]}
+        await cli.records("request", "PUT", "/sites/depot", json.dumps(site))
+        report = Report("station", STATION, "station_faulted", "error", T0, raised=True, evidence=Evidence())
+        store = open_store(cli.csms.config.store_url, cli.csms.config.data_dir)
+        store.do(alerts.take, [report], T0)
+        store.close()
         row = (await cli("stations"))[1].split("\t")
-        assert row[4:6] == ["1/1 Occupied", "-7000"]
+        assert row[4:8] == ["1/1 Occupied", "-7000", "station_faulted", "depot"]
         installer = (await cli("stations", role=Role.INSTALLER))[1].split("\t")
-        assert installer[4:6] == ["1/1 Occupied", ""], "a role that may not read transactions"
+        assert installer[4:7] == ["1/1 Occupied", "", ""], "a role that may not read transactions and alerts"
         shown = (await cli("transactions"))[1]
         assert "2027-01-01 00:00:00" in (await cli("--utc", "transactions"))[1]
         assert f"{datetime.fromtimestamp(1_798_761_600, UTC).astimezone():%Y-%m-%d %H:%M:%S}" in shown

@@ -26,6 +26,7 @@ from v2g_cli.csms import passwords as csms_passwords
 from v2g_cli.csms import report as csms_report
 from v2g_cli.csms import session_metrics as csms_session_metrics
 from v2g_cli.csms import store as csms_store
+from v2g_cli.csms import tariffs as csms_tariffs
 from v2g_cli.csms import users as csms_users
 from v2g_cli.csms import variables as csms_variables
 from v2g_cli.csms import vehicles as csms_vehicles
@@ -51,8 +52,8 @@ from v2g_cli.csms.show import (
 from v2g_cli.init import csms_init
 from v2g_cli.output import open_new, print_json, say, write_bytes
 
-_MOST_RUNNING = 10_000
-"""Transactions whose power is summed."""
+_MOST = 10_000
+"""Records that a list of stations gathers from other lists."""
 
 app = typer.Typer(
     help="Run a back end, or administer a running one.\n\n"
@@ -77,6 +78,7 @@ app.add_typer(csms_fleets.app)
 app.add_typer(csms_passwords.app)
 app.add_typer(csms_report.app)
 app.add_typer(csms_session_metrics.app, name="session-metrics")
+app.add_typer(csms_tariffs.app, name="tariffs")
 app.add_typer(csms_users.app, name="users")
 app.add_typer(csms_variables.app)
 app.add_typer(csms_vehicles.app)
@@ -182,16 +184,20 @@ def stations(
     limit: Limit = 100,
     json: JsonFlag = False,
 ) -> None:
-    """List stations, with the states of their connectors and the power of their transactions.
+    """List stations: states of connectors, power of transactions, what alerts say of them, and their sites.
 
     Examples: `v2g csms stations`, `v2g csms stations --status Faulted`
     """
     client = client_of(context)
     powers: dict[str, Decimal] = {}
+    faults: dict[str, list[str]] = {}
+    sites: dict[str, str] = {}
 
-    def with_power(row: dict[str, Any]) -> dict[str, Any]:
+    def whole(row: dict[str, Any]) -> dict[str, Any]:
+        name = row["station_id"]
         plugs = (f"{each['evse_id']}/{each['connector_id']} {each['status']}" for each in row["connectors"])
-        return row | {"plugs": ", ".join(plugs), "power_w": powers.get(row["station_id"])}
+        about = {"power_w": powers.get(name), "site": sites.get(name), "faults": ", ".join(faults.get(name, ()))}
+        return row | {"plugs": ", ".join(plugs)} | about
 
     columns = {
         "station": "station_id",
@@ -200,6 +206,8 @@ def stations(
         "boot": "boot_status",
         "connectors": "plugs",
         "W": "power_w",
+        "alerts": "faults",
+        "site": "site",
         "vendor": "vendor",
         "model": "model",
         "firmware": "firmware",
@@ -207,12 +215,19 @@ def stations(
     }
     if not json:
         with contextlib.suppress(TrustError):  # a role may see stations without transactions
-            for each in client.pages("/transactions", _MOST_RUNNING, active=True):
+            for each in client.pages("/transactions", _MOST, active=True):
                 if each["power_w"] is not None:
                     station_id = each["station_id"]
                     powers[station_id] = powers.get(station_id, Decimal(0)) + Decimal(each["power_w"])
+        with contextlib.suppress(TrustError):
+            for each in client.pages("/alerts", _MOST, active=True):
+                if each["subject_kind"] == "station":
+                    faults.setdefault(each["subject"], []).append(each["kind"])
+        with contextlib.suppress(TrustError):
+            for site in client.pages("/sites", _MOST):
+                sites.update(dict.fromkeys((each["station_id"] for each in site["places"]), site["id"]))
     rows = client.pages("/stations", limit, text=text, status=status, connected=connected)
-    show(rows, "Stations", columns, json=json, present=with_power)
+    show(rows, "Stations", columns, json=json, present=whole)
 
 
 @app.command()
