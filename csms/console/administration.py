@@ -1,14 +1,21 @@
 """Alerts, users, audit log, health."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from csms.api.diagnostics import alerts, health, system
 from csms.api.http.pipeline import Answer
+from csms.api.http.problems import ApiError
 from csms.api.security import access, users
 from csms.console.visit import ROOT, Visit, action, page
+from csms.domain.diagnostics.alerts import Silence, may_read, readable
 from csms.domain.security.access import Role
 from csms.domain.security.users import NO_PEOPLE
 
 _PAGE = 50
+_ALERTS = f"{ROOT}/alerts"
 _USERS = f"{ROOT}/users"
+_DURATIONS_H = {"1": "1 hour", "8": "8 hours", "24": "1 day", "168": "1 week"}
 _ROLES = tuple(each.value for each in Role if each not in NO_PEOPLE)
 
 
@@ -18,13 +25,55 @@ async def list_alerts(visit: Visit) -> Answer:
     asked = {"active": visit.request.query_params.get("active", "true")}
     wanted = {name: value for name, value in asked.items() if value}
     found, following = await visit.page(alerts.list_alerts, limit=_PAGE, **wanted, **visit.asked("cursor"))
-    return visit.show("alerts.html", alerts=found, next=following, asked=asked)
+    silences = await visit.find(tuple[Silence, ...], alerts.list_alert_silences)
+    quiet = [each["alert_id"] for each in found if any(_covers(silence, each) for silence in silences)]
+    mine = readable(visit.person.principal)
+    return visit.show(
+        "alerts.html",
+        alerts=found,
+        next=following,
+        asked=asked,
+        silences=silences,
+        quiet=quiet,
+        may_silence=lambda kind: visit.may(alerts.silence_alerts) and may_read(mine, kind, ""),
+        durations=_DURATIONS_H,
+    )
+
+
+def _covers(silence: Silence, alert: Mapping[str, Any]) -> bool:
+    """Return whether a silence is about an alert."""
+    said = silence.subject_kind, silence.subject or alert["subject"], silence.kind or alert["kind"]
+    return said == (alert["subject_kind"], alert["subject"], alert["kind"])
+
+
+@action("/alerts/silence", alerts.silence_alerts)
+async def silence_alerts(visit: Visit) -> Answer:
+    """Announce no alerts of something for a while."""
+    visit.back = _ALERTS
+    form, hours = visit.form, visit.form.get("hours", "")
+    if hours not in _DURATIONS_H:
+        raise ApiError(400, "a silence needs a duration", f"hours: {', '.join(_DURATIONS_H)}")
+    note = form.get("note", "").strip()
+    if not note:
+        raise ApiError(400, "a silence needs a reason", "others rely on these announcements")
+    what = {name: form.get(name, "") for name in ("subject_kind", "subject", "kind")}
+    until_ms = visit.now_ms + int(hours) * 3_600_000
+    await visit.ask(alerts.silence_alerts, {**what, "until_ms": until_ms, "note": note})
+    return visit.see(_ALERTS, f"{what['kind'].replace('_', ' ')}: {what['subject']} is silenced.")
+
+
+@action("/alerts/silences/{silence_id}/end", alerts.end_alert_silence)
+async def end_alert_silence(visit: Visit) -> Answer:
+    """End a silence."""
+    visit.back = _ALERTS
+    await visit.ask(alerts.end_alert_silence, silence_id=visit.path["silence_id"])
+    return visit.see(_ALERTS, "The silence has ended: what is active is announced.")
 
 
 @action("/alerts/{alert_id}/acknowledge", alerts.acknowledge_alert)
 async def acknowledge_alert(visit: Visit) -> Answer:
     """Note that an alert was seen."""
-    visit.back = f"{ROOT}/alerts"
+    visit.back = _ALERTS
     note = visit.form.get("note", "").strip()
     found = await visit.ask(alerts.acknowledge_alert, {"note": note}, alert_id=visit.path["alert_id"])
     return visit.see(visit.back, f"{found['kind'].replace('_', ' ')}: {found['subject']} is acknowledged.")
@@ -107,6 +156,8 @@ async def back_up(visit: Visit) -> Answer:
 ROUTES = (
     list_alerts,
     acknowledge_alert,
+    silence_alerts,
+    end_alert_silence,
     list_users,
     add_user,
     reset_user,

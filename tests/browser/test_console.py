@@ -246,6 +246,12 @@ async def test_a_campaign_runs_pauses_and_halts_and_its_alert_is_acknowledged(ta
     await alert.get_by_label("Note").fill("the image is broken")
     await alert.get_by_role("button", name="Acknowledge").click()
     await expect(tab.page.get_by_text("ada,")).to_contain_text("the image is broken")
+    await alert.get_by_label("Silence for").select_option("1 day")
+    await alert.get_by_label("Reason").fill("the maker was told")
+    await alert.get_by_role("button", name="Silence").click()
+    silenced = tab.page.locator("section.card", has_text="the maker was told")
+    await expect(silenced.get_by_role("button", name="End silence")).to_be_visible()
+    await expect(alert.get_by_text("silenced", exact=True)).to_be_visible()
     await tab.check("alerts-acknowledged")
 
 
