@@ -12,6 +12,7 @@ from csms.db.tables import (
     charging_limits,
     charging_profiles,
     dispatch_course,
+    dispatch_orders,
     dynamic_schedules,
     ev_schedules,
     profile_templates,
@@ -19,6 +20,7 @@ from csms.db.tables import (
 )
 from csms.db.tables import transactions as transactions_table
 from csms.domain.charging.charging_plans import ProfileTemplate, milliampere
+from csms.domain.charging.orders import Order
 from csms.domain.charging.own_profiles import DISPATCH_PROFILE, SHARE_PROFILE, WAITING_PROFILE
 from csms.domain.charging.sites import Known, Site, external_limit_w
 from csms.domain.transactions.transactions import Transaction, taken_wh
@@ -221,6 +223,18 @@ def note_course(connection: Connection, node: str, point: CoursePoint) -> None:
     here = (dispatch_course.c.at_ms == point.at_ms) & (dispatch_course.c.node == node)
     connection.execute(delete(dispatch_course).where(here))
     connection.execute(insert(dispatch_course).values(node=node, **msgspec.structs.asdict(point)))
+
+
+def save_orders(connection: Connection, node: str, orders: Sequence[Order]) -> None:
+    """Store a node's set-points in force, replacing those before."""
+    _put(connection, dispatch_orders, {"node": node}, {"document": msgspec.json.encode(orders).decode()})
+
+
+def orders(connection: Connection, node: str) -> list[Order]:
+    """Return a node's set-points in force when they were stored."""
+    query = select(dispatch_orders.c.document).where(dispatch_orders.c.node == node)
+    document = connection.execute(query).scalar()
+    return [] if document is None else typed_json.decode(document, list[Order])
 
 
 def course(connection: Connection, from_ms: int) -> list[CoursePoint]:

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from csms.db.queries import books, chargers, prequalifications, price_deliveries, records, transactions
 from csms.db.queries.events import lock
 from csms.db.tables import (
+    connectors,
     device_variables,
     grid_signals,
     journal_certificates,
@@ -80,7 +81,8 @@ def journals_of(
     """Return the lines of the journals of a transaction, by session id.
 
     Complete ones are those that were compared with it. One that still arrives is taken for its own if it began at the
-    transaction's EVSE while that went on, give or take `margin_ms`.
+    transaction's EVSE while that went on, give or take `margin_ms`; of a station with several EVSEs only if it has
+    reported that EVSE's name, as a neighbour's may run at the same time.
     """
     found = transactions.get(connection, station_id, transaction_id)
     if found is None:
@@ -103,10 +105,11 @@ def journals_of(
             & (review.transaction_id.is_(None) | (review.transaction_id == transaction_id))
         )
     )
+    alone = not name and (found.evse_id or 1) == 1 and _has_one_evse(connection, station_id)
     its = []
     for row in rows:
         began = typed_json.decode(row.line, Entry)
-        here = isinstance(began.data, SessionStarted) and name in ("", began.data.evse_id)
+        here = isinstance(began.data, SessionStarted) and (alone or "" != name == began.data.evse_id)
         if row.transaction_id is not None or (here and from_ms <= began.utc_ms <= to_ms):
             its.append(row.session_id)
     return {each: records.journal_lines(connection, station_id, each) for each in its}
@@ -336,6 +339,11 @@ def _evse_id(connection: Connection, station_id: str, evse_id: int | None) -> st
         )
     ).scalar()
     return value or ""
+
+
+def _has_one_evse(connection: Connection, station_id: str) -> bool:
+    query = select(func.count(connectors.c.evse_id.distinct())).where(connectors.c.station_id == station_id)
+    return (connection.execute(query).scalar() or 0) <= 1
 
 
 def _most_export_w(connection: Connection, tariffs: Collection[str], until_ms: int) -> int | None:

@@ -91,6 +91,14 @@ dispatch_course: Final = Table(
 )
 """Minute by minute: set-points that a node was asked for, what vehicles follow of them, and their power."""
 
+dispatch_orders: Final = Table(
+    "dispatch_orders",
+    metadata,
+    Column("node", String(64), primary_key=True),
+    Column("document", Text, nullable=False),
+)
+"""Set-points in force of a node."""
+
 der_controls: Final = Table(
     "der_controls",
     metadata,

@@ -108,7 +108,7 @@ class Dispatch:
             pull_s=pull_s,
             until_ms=end_ms if until_ms is None else min(end_ms, until_ms),
         )
-        services.orders.put(order)
+        await self._put(order)
         return await self._carry_out(order, keep_up=True)
 
     async def follow(self, parts: Mapping[str, int], *, keep_up: bool) -> list[Dispatched]:
@@ -125,12 +125,13 @@ class Dispatch:
             until_ms=services.clock.utc_ms() + services.config.balancing.dispatch_duration_s * 1000,
             parts=parts,
         )
-        services.orders.put(order)
+        await self._put(order)
         return await self._carry_out(order, keep_up=keep_up)
 
     async def run(self) -> None:
-        """Split set-points again when vehicles or stations are lost, for ever."""
+        """Split set-points again when vehicles or stations are lost, for ever, also those from before a restart."""
         services = self._services
+        await self.resume()
         with services.feed.subscribe(_LOSSES) as losses:
             while True:
                 events = await losses.batch(services.config.balancing.settle_s)
@@ -138,6 +139,17 @@ class Dispatch:
                 stations = {each.station_id for each in events}
                 for order in services.orders.touched(stations, services.clock.utc_ms()):
                     await self._carry_out(order, keep_up=False)
+
+    async def resume(self) -> None:
+        """Take over this node's set-points from before its start: they stay in force until they expire."""
+        for order in await self._services.store.read(charging.orders, self._services.feed.node):
+            self._services.orders.put(order)
+
+    async def _put(self, order: Order) -> None:
+        services = self._services
+        services.orders.put(order)
+        in_force = services.orders.touched((None,), services.clock.utc_ms())
+        await services.store.run(charging.save_orders, services.feed.node, in_force)
 
     async def _forget_restarted(self, events: Sequence[FeedEvent]) -> None:
         """Handle a restarted station: it has lost its dynamic profiles until they are set again."""

@@ -70,6 +70,25 @@ async def test_a_journal_of_another_evse_or_time_is_not_the_sessions(ask: ApiCli
     assert (await ask("GET", f"/stations/{STATION}/transactions/none/course")).json["moments"] == []
 
 
+async def test_a_neighbours_running_journal_is_not_shown_where_a_station_has_not_named_its_evses(
+    ask: ApiClient,
+) -> None:
+    station = await ask.backend.booted()
+    charge = Charging(ask.backend, station)
+    await charge.event("Started", "ChargingStateChanged", state="Charging")
+    await ask.backend.services.journals.deliver(STATION, delivery(running(ask.backend.clock.utc_ms())))
+    course = f"/stations/{STATION}/transactions/{charge.id}/course"
+    for number, shown in ((1, True), (2, False)):
+        status = {"timestamp": charge.now(), "connectorStatus": "Occupied", "evseId": number, "connectorId": 1}
+        await station.call("StatusNotification", status)
+        assert bool((await ask("GET", course)).json["moments"]) is shown, f"{number} EVSEs"
+    named = {"component": {"name": "EVSE", "evse": {"id": 1}}, "variable": {"name": "EvseId"}}
+    report = {"requestId": 1, "generatedAt": charge.now(), "seqNo": 0}
+    value = {"variableAttribute": [{"value": "DE*V2G*E1"}]}
+    await station.call("NotifyReport", {**report, "reportData": [{**named, **value}]})
+    assert (await ask("GET", course)).json["moments"] != []
+
+
 @pytest.mark.requirement("R177")
 async def test_set_points_offers_and_settlements_are_on_the_page_of_v2g(ask: ApiClient) -> None:
     ada = await employ(ask, "ada", Role.VIEWER)

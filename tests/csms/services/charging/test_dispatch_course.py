@@ -1,7 +1,10 @@
 """The course of set-points: a point a minute while one is in force, with what vehicles follow and deliver."""
 
+import msgspec
+
 from csms.db.queries import charging, retention
 from csms.db.queries.charging import CoursePoint
+from csms.domain.charging.orders import Orders
 from csms.services.charging import dispatch_course
 from csms.services.charging.dispatch import Dispatch
 from tests.csms.backend import Backend
@@ -35,6 +38,23 @@ async def test_each_minute_has_what_was_asked_followed_and_delivered(csms: Backe
     csms.clock.advance(csms.services.config.balancing.dispatch_duration_s)
     await dispatch_course.note(csms.services)
     assert len(await course(csms)) == 2, "it has ended"
+
+
+async def test_what_was_asked_for_is_known_after_a_restart(csms: Backend) -> None:
+    charge = await vehicle(csms, await booted(csms, NAMES[0]))
+    await Dispatch(csms.services).set_point(-6_000)
+    await Dispatch(csms.services).set_point(-5_000, [NAMES[0]])
+    restarted = msgspec.structs.replace(csms.services, orders=Orders())
+    dispatch = Dispatch(restarted)
+    await dispatch.resume()
+    await dispatch_course.note(restarted)
+    (point,) = await course(csms)
+    assert (point.asked_w, point.accepted_w, point.vehicles) == (-5_000, -5_000, 1)
+    (order,) = restarted.orders.touched((None,), csms.clock.utc_ms())
+    assert order.stations == {NAMES[0]}
+    await charge.event("Ended", "EVCommunicationLost")
+    csms.clock.advance(csms.services.config.balancing.dispatch_duration_s)
+    assert restarted.orders.touched((None,), csms.clock.utc_ms()) == [], "it has expired"
 
 
 async def test_nodes_add_up_and_old_points_go(csms: Backend) -> None:
