@@ -27,7 +27,7 @@ from benchmarks import charging
 from benchmarks.figures import Figure, percentile
 from csms.console.application import ROUTES
 from csms.console.visit import ROOT, segment
-from csms.db.queries import users
+from csms.db.queries import totals, users
 from csms.db.store import Store, address
 from csms.db.tables import connectors, stations, transaction_events, transactions
 from csms.domain.security.access import Role
@@ -277,6 +277,8 @@ def _fill(data_dir: Path, count: int, password: str) -> None:
                 connection.execute(connectors.insert(), plugs)
                 rows = [_transaction(number, which, now_ms) for number in numbers for which in range(_ENDED + 1)]
                 connection.execute(transactions.insert(), rows)
+                ended = [msgspec.json.decode(str(row["document"]), type=Transaction) for row in rows if row["ended_ms"]]
+                totals.save(connection, ended)
             connection.execute(transaction_events.insert(), [_event(number, now_ms) for number in range(_READINGS)])
     finally:
         store.close()

@@ -8,6 +8,7 @@ import msgspec
 from sqlalchemy import Connection, delete, select
 
 from csms.db.bulk import insert_rows, update_rows
+from csms.db.queries import totals
 from csms.db.tables import (
     charging_profiles,
     meter_keys,
@@ -106,6 +107,7 @@ def _save_transactions(
     made: list[dict[str, Any]] = []
     turned: list[dict[str, Any]] = []
     ongoing: list[dict[str, Any]] = []
+    totalled: list[Transaction] = []
     for after, heard_ms in changed:
         row = {
             "station_id": after.station_id,
@@ -114,6 +116,8 @@ def _save_transactions(
             "document": _encode(after).decode(),
         }
         before = stored.get((after.station_id, after.transaction_id))
+        if not after.active or (before is not None and not before.active):
+            totalled.append(after)
         if before is not None and _indexed(before) == _indexed(after):
             ongoing.append(row)
         else:
@@ -122,6 +126,7 @@ def _save_transactions(
     insert_rows(connection, transactions, made)
     update_rows(connection, transactions, turned)
     update_rows(connection, transactions, ongoing)
+    totals.save(connection, totalled)
 
 
 def _indexed(transaction: Transaction) -> tuple[bool, int | None, int | None]:

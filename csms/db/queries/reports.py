@@ -4,14 +4,25 @@ Each transaction counts once. Where the session of a transaction is booked from 
 of its posting; otherwise energy is that of its registers, and money its stored cost.
 """
 
-from collections import defaultdict
 from collections.abc import Callable
-from datetime import UTC, datetime, tzinfo
-from decimal import Decimal
-from typing import Any, Final, Literal, NamedTuple
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any, Final, Literal
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Row, and_, case, func, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    FromClause,
+    Integer,
+    Select,
+    Subquery,
+    and_,
+    case,
+    func,
+    literal_column,
+    select,
+    true,
+)
 
 from csms.db.queries import charging
 from csms.db.tables import (
@@ -20,11 +31,8 @@ from csms.db.tables import (
     postings,
     transaction_costs,
     transaction_plans,
-    transactions,
+    transaction_totals,
 )
-from csms.domain.authorization.authorize import normalise
-from csms.domain.transactions.transactions import Dated
-from v2g import typed_json
 from v2g.energy.settlement.bookkeeping import MILLIWATT_HOURS
 from v2g.units import LAST_MS
 
@@ -32,6 +40,11 @@ Grouping = Literal["month", "day", "site", "station", "token", "tariff"]
 
 _LAST_DAY_MS: Final = LAST_MS - 86_400_000
 """Stations' clocks may be wrong; no zone brings this time beyond the calendar."""
+
+_QUARTER_MS: Final = 900_000
+_MINUTE_MS: Final = 60_000
+
+_totals = transaction_totals.c
 
 
 class Sum(msgspec.Struct, kw_only=True):
@@ -51,32 +64,6 @@ class Sum(msgspec.Struct, kw_only=True):
     gross: int = 0
 
 
-class _Part(msgspec.Struct, frozen=True, kw_only=True):
-    """What counts of a stored `Transaction`."""
-
-    evse_id: int | None = None
-    id_token: Dated | None = None
-    token_type: Dated | None = None
-    tariff_id: Dated | None = None
-    import_start_wh: Dated | None = None
-    import_wh: Dated | None = None
-    export_start_wh: Dated | None = None
-    export_wh: Dated | None = None
-    closed_ms: int | None = None
-
-
-class _Booked(NamedTuple):
-    """The energy of postings, mWh, and net and gross of each currency."""
-
-    import_mwh: int
-    export_mwh: int
-    money: dict[str, tuple[int, int]]
-
-
-_decode = typed_json.decoder(_Part).decode
-_PLACE = transactions.c.station_id, transactions.c.transaction_id
-
-
 def sums(
     connection: Connection,
     by: Grouping,
@@ -91,135 +78,139 @@ def sums(
     several currencies counts, with its energy, in the first of them; each has its money. Running ones are left out.
     `only`: stations; None is all.
     """
-    ended: ColumnElement[bool] = transactions.c.active.is_(False)
+    wanted: ColumnElement[bool] = true()
     if begin_ms is not None:
-        ended &= or_(transactions.c.ended_ms.is_(None), transactions.c.ended_ms >= begin_ms)
+        wanted &= _totals.end_ms >= begin_ms
     if end_ms is not None:
-        ended &= or_(transactions.c.ended_ms.is_(None), transactions.c.ended_ms < end_ms)
-    booked = _booked(connection, ended)
-    group_of = _groups(connection, by, zone, ended)
-    costs = transaction_costs.c
-    query = (
-        select(transactions, costs.currency, costs.excl_tax, costs.incl_tax, costs.final)
-        .outerjoin(transaction_costs, and_(costs.station_id == _PLACE[0], costs.transaction_id == _PLACE[1]))
-        .where(ended)
-        .execution_options(yield_per=1000)
-    )
+        wanted &= _totals.end_ms < end_ms
+    if only is not None:
+        wanted &= _totals.station_id.in_(only)
+    columns, joined, name = _grouping(connection, by, zone)
+    energy, money = _booked(wanted)
     found: dict[tuple[str, str], Sum] = {}
-    for row in connection.execute(query):
-        if only is not None and row.station_id not in only:
-            continue
-        part = _decode(row.document)
-        at_ms = _end(row, part)
-        if (begin_ms is not None and at_ms < begin_ms) or (end_ms is not None and at_ms >= end_ms):
-            continue
-        posted = booked.get((row.station_id, row.transaction_id))
-        money = {} if row.currency is None else {row.currency: (row.excl_tax, row.incl_tax)}
-        final = row.final is not False
-        if posted is not None and posted.money:
-            money, final = posted.money, True
-        group = group_of(row, part)
-        for number, currency in enumerate(sorted(money) or [""]):
-            total = found.setdefault((group, currency), Sum(group=group, currency=currency))
-            net, gross = money.get(currency, (0, 0))
-            total.net += net
-            total.gross += gross
-            if number == 0:
-                total.transactions += 1
-                total.preliminary += not final
-                total.duration_ms += 0 if row.started_ms is None else max(0, at_ms - row.started_ms)
-                total.import_mwh += _mwh(part.import_start_wh, part.import_wh) if posted is None else posted.import_mwh
-                total.export_mwh += _mwh(part.export_start_wh, part.export_wh) if posted is None else posted.export_mwh
+
+    def total(row: Any) -> Sum:
+        key = name(*row[: len(columns)]), row.currency or ""
+        return found.setdefault(key, Sum(group=key[0], currency=key[1]))
+
+    for row in connection.execute(_once(columns, joined, wanted, energy, money)):
+        of = total(row)
+        of.transactions += row.transactions
+        of.preliminary += int(row.preliminary)
+        of.import_mwh += int(row.import_mwh)
+        of.export_mwh += int(row.export_mwh)
+        of.duration_ms += int(row.duration_ms)
+        of.net += int(row.net)
+        of.gross += int(row.gross)
+    posted = select(
+        *columns, money.c.currency, func.sum(money.c.net).label("net"), func.sum(money.c.gross).label("gross")
+    )
+    source = joined.join(money, _same(money))
+    for row in connection.execute(posted.select_from(source).where(wanted).group_by(*columns, money.c.currency)):
+        of = total(row)
+        of.net += int(row.net)
+        of.gross += int(row.gross)
     return [found[key] for key in sorted(found)]
 
 
-def _end(row: Row[Any], part: _Part) -> int:
-    """Return when a transaction ended; of one whose end never arrived, when it was closed."""
-    found: int | None = part.closed_ms if row.ended_ms is None else row.ended_ms
-    assert found is not None, "it is not active"
-    return found
+def _same(table: Any) -> ColumnElement[bool]:
+    """Return the condition that rows are of the same transaction as the totals."""
+    return and_(table.c.station_id == _totals.station_id, table.c.transaction_id == _totals.transaction_id)
 
 
-def _mwh(first: Dated | None, last: Dated | None) -> int:
-    """Return by how much a register rose; 0 where it fell, or has no readings."""
-    if first is None or last is None:
-        return 0
-    return max(0, round((Decimal(last.value) - Decimal(first.value)) * 1000))
+def _once(
+    columns: tuple[ColumnElement[Any], ...],
+    joined: FromClause,
+    wanted: ColumnElement[bool],
+    energy: Subquery,
+    money: Subquery,
+) -> Select[Any]:
+    """Return the query in which each transaction counts once, in its first currency, with the cost of one that has no
+    posting."""
+    here = money.c.station_id, money.c.transaction_id
+    first = select(*here, func.min(money.c.currency).label("currency")).group_by(*here).subquery()
+    cost, unposted = transaction_costs.c, first.c.currency.is_(None)
+    currency = func.coalesce(first.c.currency, cost.currency).label("currency")
+
+    def added(value: ColumnElement[Any]) -> ColumnElement[Any]:
+        return func.sum(case((unposted, func.coalesce(value, 0)), else_=0))
+
+    source = joined.outerjoin(transaction_costs, _same(transaction_costs))
+    source = source.outerjoin(energy, _same(energy)).outerjoin(first, _same(first))
+    query = select(
+        *columns,
+        currency,
+        func.count().label("transactions"),
+        func.sum(case((unposted & cost.final.is_(False), 1), else_=0)).label("preliminary"),
+        func.sum(func.coalesce(energy.c.import_mwh, _totals.import_mwh)).label("import_mwh"),
+        func.sum(func.coalesce(energy.c.export_mwh, _totals.export_mwh)).label("export_mwh"),
+        func.sum(_totals.duration_ms).label("duration_ms"),
+        added(cost.excl_tax).label("net"),
+        added(cost.incl_tax).label("gross"),
+    )
+    return query.select_from(source).where(wanted).group_by(*columns, currency)
 
 
-def _booked(connection: Connection, ended: ColumnElement[bool]) -> dict[tuple[str, str], _Booked]:
-    """Return what is posted of transactions, by their sessions; reversed postings do not count."""
-    review = journal_reviews.c
+def _booked(wanted: ColumnElement[bool]) -> tuple[Subquery, Subquery]:
+    """Return the energy (mWh), and net and gross by currency, of transactions that are posted, by their sessions;
+    reversed postings do not count."""
+    place, review = (_totals.station_id, _totals.transaction_id), journal_reviews.c
+    of_session = and_(postings.c.station_id == review.station_id, postings.c.session_id == review.session_id)
     sessions = (
-        select(*_PLACE, postings.c.id, postings.c.import_mwh, postings.c.export_mwh)
-        .join(journal_reviews, and_(review.station_id == _PLACE[0], review.transaction_id == _PLACE[1]))
-        .join(
-            postings,
-            and_(postings.c.station_id == review.station_id, postings.c.session_id == review.session_id),
-        )
-        .where(ended, postings.c.reversed == 0, postings.c.reverses.is_(None))
+        select(*place, postings.c.id, postings.c.import_mwh, postings.c.export_mwh)
+        .join(journal_reviews, _same(journal_reviews))
+        .join(postings, of_session)
+        .where(wanted, postings.c.reversed == 0, postings.c.reverses.is_(None))
     ).subquery()
-    place = sessions.c.station_id, sessions.c.transaction_id
-    energy = connection.execute(
-        select(*place, func.sum(sessions.c.import_mwh), func.sum(sessions.c.export_mwh)).group_by(*place)
-    ).all()
-    account, amount = posting_entries.c.account, posting_entries.c.amount
-    money: dict[tuple[str, str], dict[str, tuple[int, int]]] = defaultdict(dict)
-    for station, transaction, unit, gross, vat in connection.execute(
-        select(
-            *place,
-            posting_entries.c.unit,
-            func.sum(case((account == "driver", amount), else_=0)),
-            func.sum(case((account == "vat", -amount), else_=0)),
-        )
-        .join(posting_entries, posting_entries.c.posting_id == sessions.c.id)
-        .where(posting_entries.c.unit != MILLIWATT_HOURS)
-        .group_by(*place, posting_entries.c.unit)
-    ):
-        money[station, transaction][unit] = int(gross) - int(vat), int(gross)
-    return {
-        (station, transaction): _Booked(int(taken), int(given), money.get((station, transaction), {}))
-        for station, transaction, taken, given in energy
-    }
+    here = sessions.c.station_id, sessions.c.transaction_id
+    taken, given = (func.sum(sessions.c[name]).label(name) for name in ("import_mwh", "export_mwh"))
+    entry = posting_entries.c
+    gross = func.sum(case((entry.account == "driver", entry.amount), else_=0))
+    vat = func.sum(case((entry.account == "vat", -entry.amount), else_=0))
+    money = (
+        select(*here, entry.unit.label("currency"), (gross - vat).label("net"), gross.label("gross"))
+        .join(posting_entries, entry.posting_id == sessions.c.id)
+        .where(entry.unit != MILLIWATT_HOURS)
+        .group_by(*here, entry.unit)
+    )
+    return select(*here, taken, given).group_by(*here).subquery(), money.subquery()
 
 
-def _groups(
-    connection: Connection, by: Grouping, zone: tzinfo, ended: ColumnElement[bool]
-) -> Callable[[Row[Any], _Part], str]:
-    """Return what names the group of a transaction."""
+def _grouping(
+    connection: Connection, by: Grouping, zone: tzinfo
+) -> tuple[tuple[ColumnElement[Any], ...], FromClause, Callable[..., str]]:
+    """Return by which columns to group, of which tables, and what names a group of their values."""
+    table = transaction_totals
     if by == "station":
-        return lambda row, _part: str(row.station_id)
+        return (_totals.station_id,), table, str
     if by == "token":
-        return lambda _row, part: _token(part)
+        return (_totals.token,), table, str
     if by == "site":
         sites = {
             (place.station_id, place.evse_id): site.id
             for site in charging.all_sites(connection)
             for place in site.places
         }
-        return lambda row, part: sites.get((row.station_id, part.evse_id or 0), "")
+        return (_totals.station_id, _totals.evse_id), table, lambda *place: sites.get(place, "")
     if by == "tariff":
-        plan = transaction_plans.c
-        rows = connection.execute(
-            select(plan.station_id, plan.transaction_id, plan.plan_id)
-            .join(transactions, and_(plan.station_id == _PLACE[0], plan.transaction_id == _PLACE[1]))
-            .where(ended)
-            .order_by(plan.id.desc())
-        )
-        plans = {(row.station_id, row.transaction_id): str(row.plan_id) for row in rows}  # the first one stays
-        return lambda row, part: plans.get(
-            (row.station_id, row.transaction_id), "" if part.tariff_id is None else part.tariff_id.value
-        )
+        plan, one = transaction_plans.c, transaction_plans.alias().c
+        here = one.station_id, one.transaction_id
+        first = select(*here, func.min(one.id).label("id")).group_by(*here).subquery()
+        joined = table.outerjoin(first, _same(first)).outerjoin(transaction_plans, plan.id == first.c.id)
+        return (func.coalesce(plan.plan_id, _totals.tariff),), joined, str
     form = "%Y-%m" if by == "month" else "%Y-%m-%d"
-    return lambda row, part: _local(_end(row, part), zone).strftime(form)
+    step_ms = _step_ms(zone)
+
+    def day(step: int) -> str:
+        return _local(step * step_ms, zone).strftime(form)
+
+    return (_totals.end_ms // literal_column(str(step_ms), Integer),), table, day
 
 
-def _token(part: _Part) -> str:
-    """Return type and id of a token, as in paths of the API; empty without one."""
-    if part.id_token is None:
-        return ""
-    kind = "" if part.token_type is None else part.token_type.value
-    return f"{kind}/{normalise(kind, part.id_token.value)}"
+def _step_ms(zone: tzinfo) -> int:
+    """Return a time that no day begins within: offsets of zones are quarters of an hour, unless given as minutes."""
+    offset = zone.utcoffset(None)
+    return _QUARTER_MS if not (offset or timedelta()) % timedelta(milliseconds=_QUARTER_MS) else _MINUTE_MS
 
 
 def _local(utc_ms: int, zone: tzinfo) -> datetime:

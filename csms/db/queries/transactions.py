@@ -7,6 +7,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, literal, select, tuple_, update
 
 from csms.db.bulk import insert_rows
+from csms.db.queries import totals
 from csms.db.queries.events import lock, read_samples
 from csms.db.tables import (
     meter_keys,
@@ -429,3 +430,5 @@ def _put(connection: Connection, transaction: Transaction, heard_ms: int | None 
     if heard_ms is not None:
         columns["heard_ms"] = heard_ms
     connection.execute(update(transactions).where(key).values(**columns))
+    if not transaction.active:
+        totals.save(connection, [transaction])

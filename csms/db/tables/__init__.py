@@ -63,7 +63,14 @@ from csms.db.tables.telemetry import (
     vehicle_checkpoints,
 )
 from csms.db.tables.tokens import token_groups, token_uses, tokens
-from csms.db.tables.transactions import meter_keys, meter_values, transaction_events, transaction_faults, transactions
+from csms.db.tables.transactions import (
+    meter_keys,
+    meter_values,
+    transaction_events,
+    transaction_faults,
+    transaction_totals,
+    transactions,
+)
 from csms.db.tables.users import user_passkeys, user_sessions, users
 
 __all__ = [
@@ -154,6 +161,7 @@ __all__ = [
     "transaction_events",
     "transaction_faults",
     "transaction_plans",
+    "transaction_totals",
     "transactions",
     "user_passkeys",
     "user_sessions",

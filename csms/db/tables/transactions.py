@@ -37,6 +37,23 @@ transactions: Final = Table(
     Index(None, "station_id", "started_ms"),
 )
 
+transaction_totals: Final = Table(
+    "transaction_totals",
+    metadata,
+    Column("station_id", String(48), primary_key=True),
+    Column("transaction_id", String(36), primary_key=True),
+    Column("end_ms", BigInteger, nullable=False),
+    Column("duration_ms", BigInteger, nullable=False),
+    Column("evse_id", Integer, nullable=False),
+    Column("token", Text, nullable=False),
+    Column("tariff", Text, nullable=False),
+    Column("import_mwh", BigInteger, nullable=False),
+    Column("export_mwh", BigInteger, nullable=False),
+    ForeignKeyConstraint(["station_id", "transaction_id"], ["transactions.station_id", "transactions.transaction_id"]),
+    Index(None, "end_ms"),
+)
+"""What ended transactions come to, for reports; those that run have no row."""
+
 transaction_events: Final = Table(
     "transaction_events",
     metadata,

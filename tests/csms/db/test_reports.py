@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from csms.db.queries import charging, reports, reviews, stations, tariffs, transactions
 from csms.db.queries.events import Arrival, add_events
-from csms.db.store import Store
+from csms.db.store import Store, migrate
 from csms.domain.charging.balancing import Node
 from csms.domain.charging.sites import Place, Site
 from csms.domain.transactions.transactions import EXPORT_REGISTER, IMPORT_REGISTER, Event, Sample
@@ -68,7 +68,7 @@ def put(connection: Connection, *done: Done, tariff: str | None = None) -> None:
 
 
 def clear(connection: Connection) -> None:
-    for table in ("transaction_costs", "transaction_events", "transactions"):
+    for table in ("transaction_costs", "transaction_events", "transaction_totals", "transactions"):
         connection.exec_driver_sql(f"DELETE FROM {table}")
 
 
@@ -145,6 +145,42 @@ def test_one_that_was_closed_counts_when_it_was_closed(store: Store) -> None:
         assert reports.sums(connection, "station", UTC, None, NOV + DAY) == []
 
     store.do(work)
+
+
+def test_one_that_continues_after_it_was_closed_is_left_out_until_it_ends(store: Store) -> None:
+    def work(connection: Connection) -> None:
+        put(connection, Done(ended=False))
+        transactions.close_lost(connection, "CS", "t0", NOV + DAY, "operator")
+        assert len(reports.sums(connection, "station", UTC)) == 1
+        for number, kind in ((1, "Updated"), (2, "Ended"), (3, "Updated")):
+            at_ms = NOV + number * HOUR
+            sample = Sample(at_ms=at_ms, measurand=IMPORT_REGISTER, value=str(7000 + number), unit="Wh")
+            event = Event(
+                station_id="CS", transaction_id="t0", seq_no=number, kind=kind, at_ms=at_ms, trigger="",  # type: ignore[arg-type]
+                digest=f"{number}", samples=(sample,),
+            )  # fmt: skip
+            add_events(connection, [Arrival(event, b'{"transactionInfo":{}}', at_ms)])
+            found = [(each.duration_ms, each.import_mwh) for each in reports.sums(connection, "station", UTC)]
+            assert found == ([] if number == 1 else [(2 * HOUR, number * 1000)]), "also with what arrives late"
+
+    store.do(work)
+
+
+def test_an_older_database_has_the_same_reports(owner_url: str) -> None:
+    store = Store(owner_url)
+    migrate(store.engine)
+    store.do(
+        put, Done(), Done(token=None, given_wh=500), Done(ended=False), Done(currency="EUR", net=5, station="CS-2")
+    )
+    groupings: tuple[reports.Grouping, ...] = ("day", "station", "token", "site", "tariff")
+    expected = [store.do(reports.sums, by, UTC) for by in groupings]
+    with store.engine.begin() as connection:
+        connection.exec_driver_sql("DROP TABLE transaction_totals")
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0055'")
+    migrate(store.engine)
+    assert [store.do(reports.sums, by, UTC) for by in groupings] == expected
+    assert len(expected[1]) == 2
+    store.close()
 
 
 def test_a_clock_beyond_the_calendar_and_a_falling_register_do_no_harm(store: Store) -> None:
