@@ -1,6 +1,7 @@
 """Pages in the language of the browser, by catalogues that belong to the templates."""
 
 import importlib.resources
+import re
 from datetime import UTC
 
 import pytest
@@ -13,6 +14,18 @@ from tests.csms.console.support import Person, employ, text_of
 
 TEMPLATES = importlib.resources.files("csms.console") / "templates"
 SOURCES = {each.name: each.read_text("utf-8") for each in TEMPLATES.iterdir() if each.name.endswith(".html")}
+
+
+CODE = re.compile(r"(v2g csms|POST) .+|v2g-engine|OpenAPI [\d.]+|\W+")
+"""What is the same in every language."""
+
+
+@pytest.mark.parametrize("language", catalogues())
+def test_no_text_of_a_page_is_missing_in_a_catalogue(language: str) -> None:
+    missing = {
+        text: name for name, source in SOURCES.items() for text in texts_of(source) - catalogues()[language].keys()
+    }
+    assert {text: name for text, name in missing.items() if not CODE.fullmatch(text)} == {}
 
 
 @pytest.mark.parametrize("language", catalogues())
