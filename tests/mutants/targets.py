@@ -25,6 +25,9 @@ TARGETS: Final[Mapping[str, Target]] = {
     "charger": Target("v2g/safety/charger.py", ("tests/safety/test_charger.py",)),
     "derating": Target("v2g/battery/derating.py", ("tests/battery/test_derating.py",)),
     "runaway": Target("v2g/battery/runaway.py", ("tests/battery/test_runaway.py",)),
+    "session_metrics": Target(
+        "csms/domain/diagnostics/session_metrics.py", ("tests/csms/domain/diagnostics/test_session_metrics.py",)
+    ),
     "charger_heat": Target("secc/hardware/heat.py", ("tests/secc/hardware/test_heat.py",)),
     "emergency_log": Target("v2g/io/storage/emergency_log.py", ("tests/io/storage/test_emergency_log.py",)),
     "releases": Target("v2g/ota/release.py", ("tests/ota/test_release.py",)),
@@ -383,6 +386,13 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "step: True -> False #2": _EACH,
         "_signs: True -> False": _EACH,
         "_signs: True -> False #2": _EACH,
+    },
+    "session_metrics": {
+        "Track: 0.0 -> 1.0": _FIRST,
+        "Track: 0.0 -> 1.0 #3": _FIRST,
+        "apart: name is None or track.sessions < KNOWN or len(known) < KNOWN -> track.sessions < KNOWN or "
+        "len(known) < KNOWN": "of a figure without a name nothing is known of others",
+        "apart: far > worst.value -> far >= worst.value": "of two that are as far either says so",
     },
     "charger_heat": {
         "Derating.__init__: 1.0 -> 2.0 #2": "no share is above the first one",
