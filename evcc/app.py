@@ -115,7 +115,11 @@ async def _run(config: EvccConfig, events: Path | None, wrap: Wrap, end: Orderly
     clock = Clock(config.clock)
     keys = RecordKeys.read(config.journal_keys)
     stored = partial(kept, config.checkpoints, keys)
-    local = None if config.local_events is None else EventSocket(config.local_events, stored)
+    installed: list[Observe] = []
+    """What is installed: also readers that come later are told."""
+    local = None
+    if config.local_events is not None:
+        local = EventSocket(config.local_events, lambda: (*stored(), *map(observe.line, installed)))
     trace = open_trace(config.log, "evcc", clock)
     observe = EventLog("evcc", clock, events, trace=trace, files=config.log, local=local)
     reason = "failed"
@@ -130,6 +134,8 @@ async def _run(config: EvccConfig, events: Path | None, wrap: Wrap, end: Orderly
                 async with assemble(config, clock, observe, keys) as vehicle:
                     if follower is not None:
                         await follower.settle(vehicle.problem)
+                        installed.append(follower.installed())
+                        observe(installed[0])
                     end.by(vehicle.driver.end)
                     try:
                         reason = await vehicle.drive(wrap)

@@ -669,6 +669,7 @@ REPORTS: Final[Mapping[str, tuple[Event, ...]]] = {
     ),
     "evcc gateway secc": (Event("firmware.step_failed", "error", "warning"),),
     "evcc gateway": (
+        Event("firmware.installed", "hardware* version* number:int* failed:int*"),
         Event("firmware.update_began", "number:int"),
         Event("firmware.update_confirmed", "number:int"),
         Event("firmware.update_failed", "number:int reason", "error"),

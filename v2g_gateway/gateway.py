@@ -39,7 +39,7 @@ from v2g.telemetry.cells import CellStatistics, CellWindows, HeatGradient, with_
 from v2g.telemetry.columns import encode_compact
 from v2g.telemetry.delivery import encode_delivery
 from v2g.telemetry.filters import GlitchFilter
-from v2g.telemetry.local_events import DROPPED, FINDING, LocalEvent
+from v2g.telemetry.local_events import DROPPED, FINDING, LocalEvent, reported
 from v2g.telemetry.mapping import CanMapping, normalised
 from v2g.telemetry.priority import Prioritiser
 from v2g.telemetry.privacy import PositionBlur
@@ -247,7 +247,7 @@ class Gateway:
             metrics = MetricsFile(self._config.metrics_file, self._read, self._config.outbox.parent)
             self._outflow.keep("telemetry metrics", metrics.run)
         if self._follower is not None and self._config.update is not None:
-            self._outflow.keep("update", partial(self._follower.run, self._problem, self._config.update.every_s))
+            self._outflow.keep("update", partial(self._update, self._follower, self._config.update.every_s))
         self._outflow.keep("telemetry delivery", self._deliver)
         data: dict[str, Scalar] = {
             "transport": "http" if self._config.mqtt is None else "mqtt",
@@ -508,6 +508,18 @@ class Gateway:
                 backoff.reset()
             else:
                 answers = 0
+
+    async def _update(self, follower: "Follower", every_s: float) -> None:
+        """Settle what was tried, tell the back end what is installed, and look for releases."""
+        await follower.settle(self._problem)
+        self._observe(event := follower.installed())
+        utc_ms = self._clock.utc_ms()
+        report = reported("gateway", event.stage, event.name, utc_ms, event.data)
+        assert report is not None
+        self._recorder.add(self._batcher.event(report, utc_ms))
+        while True:
+            await follower.look()
+            await asyncio.sleep(every_s)
 
     async def _problem(self) -> str:
         """Return why new firmware does not work: the back end does not answer now."""

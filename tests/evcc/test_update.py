@@ -1,6 +1,9 @@
 """A vehicle's controller that follows a repository of releases: the program, slots as folders; the supervisor that
 starts it again, and chooses what a slot's image does, stands for a boot loader."""
 
+import asyncio
+import contextlib
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +26,8 @@ backend = "{backend}"
 chain = "{vehicle}/chain.pem"
 key = "{vehicle}/leaf.key"
 anchors = ["{anchor}"]
+[local_events]
+socket = "evcc.sock"
 [update]
 slots = "slots"
 folder = "update"
@@ -91,6 +96,19 @@ BAD: dict[str, tuple[Any, str]] = {
 }
 
 
+async def told(path: Path) -> dict[str, Any]:
+    """Return what a reader of the event socket is told first, also one that comes after it was said."""
+    while True:
+        with contextlib.suppress(OSError):
+            reader, writer = await asyncio.open_unix_connection(path)
+            async for line in reader:
+                if (event := json.loads(line))["name"] == "installed":
+                    writer.close()
+                    data: dict[str, Any] = event["data"]
+                    return data
+        await asyncio.sleep(0.01)
+
+
 async def test_between_sessions_it_installs_releases_and_goes_back_from_bad_ones(vehicle: Vehicle) -> None:
     """`crashing` lacks the simulated wires, `blind` its certificate."""
     vehicle.release(1, b"good")
@@ -99,6 +117,8 @@ async def test_between_sessions_it_installs_releases_and_goes_back_from_bad_ones
     ) as controller:
         await controller.until("update_confirmed", 1)
         assert vehicle.runs == b"good"
+        said = {"hardware": HARDWARE, "version": "vehicle-1.img", "number": 1, "failed": None}
+        assert await told(vehicle.folder / "evcc.sock") == said
         for number, (name, (change, reason)) in enumerate(BAD.items(), 2):
             vehicle.write(name, **change)
             vehicle.release(number, name.encode())
@@ -108,3 +128,4 @@ async def test_between_sessions_it_installs_releases_and_goes_back_from_bad_ones
             assert vehicle.runs == b"good"
         await controller.until("failed", len(controller.events("failed")) + 2)  # it goes on with the old one
         assert len(controller.events("update_began")) == 3, "what failed is not tried again"
+        assert controller.events("installed")[-1]["data"] == said | {"failed": 3}

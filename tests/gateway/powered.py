@@ -53,7 +53,9 @@ class Gateway:
 
         async def run() -> None:
             await follower.start()
-            await follower.run(problem, 0)
+            await follower.settle(problem)
+            while True:
+                await follower.look()
 
         self.ends.clear()
         follower = Follower(self._config, self.folder / "update", utc_ms, self._observe)

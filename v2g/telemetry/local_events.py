@@ -26,6 +26,9 @@ DROPPED: Final = "telemetry.records_dropped"
 FINDING: Final = "telemetry.battery_finding"
 """Event of the gateway itself: what a detector found, or that it has ended; the record has the sample's values."""
 
+INSTALLED: Final = "firmware.installed"
+"""Event of gateway and vehicle: which release runs, and which newer one did not work."""
+
 REPORTED: Final = {
     event.name: tuple(field.name for field in event.fields if field.telemetry)
     for event in EVENTS.values()

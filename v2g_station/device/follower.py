@@ -6,6 +6,7 @@ that release is not tried any more (R135).
 """
 
 import asyncio
+import contextlib
 import os
 import signal
 import ssl
@@ -49,7 +50,8 @@ Problem = Callable[[], Awaitable[str]]
 
 
 class Follower:
-    """Updates the program that it is part of: `start`, then `settle`, which waits until it works, and `look`."""
+    """Updates the program that it is part of: `start`, then `settle`, which waits until it works, and `look`; what is
+    `installed` changes by a restart only."""
 
     def __init__(
         self,
@@ -87,13 +89,6 @@ class Follower:
             self._save(state := msgspec.structs.replace(state, phase="trial", tries=state.tries + 1))
             if state.tries > _MOST_TRIES:
                 await self._go_back(state, "it restarts by itself")
-
-    async def run(self, problem: Problem, every_s: float) -> None:
-        """Settle what was tried, then look for releases, for ever. Raises StoreError."""
-        await self.settle(problem)
-        while True:
-            await self.look()
-            await asyncio.sleep(every_s)
 
     async def look(self) -> None:
         """Within the window, install the newest release, unless it runs or has failed here. Raises StoreError."""
@@ -143,6 +138,17 @@ class Follower:
             await self._go_back(state, why)
         self._note("update_confirmed", number=state.number)
         self._end(state, "")
+
+    def installed(self) -> Observe:
+        """Return the event that says what is installed, for the back end: the kind of hardware, name and number of the
+        release that was confirmed last, and the newest one above it that did not work here."""
+        name, number = "", 0
+        with contextlib.suppress(InstallError):  # looking for releases says why
+            name, number = self._releases.installed()
+        failed = max((each for each in self._load().failed if each > number), default=None)
+        hardware = self._config.releases.hardware
+        data: dict[str, Scalar] = {"hardware": hardware, "version": name, "number": number, "failed": failed}
+        return Observe("firmware", "installed", data)
 
     async def _go_back(self, state: _State, why: str) -> NoReturn:
         self._save(msgspec.structs.replace(state, why=why[:200]))

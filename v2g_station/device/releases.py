@@ -34,6 +34,9 @@ _PIECE: Final = 1 << 20
 _INSTALLED: Final = "installed.json"
 """The highest number of a release that was confirmed here."""
 
+_RUNS: Final = "runs.json"
+"""What the repository says of that release; what an earlier version of the program confirmed has none."""
+
 
 class Releases:
     """The repository as one charger sees it. Blocking, for a thread; all methods raise InstallError and OSError."""
@@ -86,20 +89,29 @@ class Releases:
 
     def check(self, digest: bytes) -> None:
         """Raise InstallError unless the downloaded image may still be installed here."""
-        release = self._downloaded()
+        release = self._kept(_RELEASE)
         if release is None or release.digest != digest:
             raise InstallError("the image was not compared with the repository", verification=True)
         check_release(release, self._config.hardware, self._installed())
 
     def keep_installed(self) -> None:
         """Note durably that the downloaded release has run here: nothing older comes after it."""
-        release = self._downloaded()
+        release = self._kept(_RELEASE)
         if release is None:
             return
         try:
+            save_secret(self._folder() / _RUNS, msgspec.json.encode(release))
             save_secret(self._folder() / _INSTALLED, msgspec.json.encode(max(release.facts.number, self._installed())))
         except (InstallError, OSError) as error:  # the firmware runs; the repository's metadata cannot go back either
             self._observe(Observe("firmware", "step_failed", {"error": str(error)[:200]}))
+
+    def installed(self) -> tuple[str, int]:
+        """Return name and number of the newest release that has run here; the name is empty where nobody knows it.
+
+        Raises InstallError.
+        """
+        number, release = self._installed(), self._kept(_RUNS)
+        return "" if release is None or release.facts.number != number else release.name, number
 
     # -- files
 
@@ -163,9 +175,9 @@ class Releases:
             raise
         return part
 
-    def _downloaded(self) -> Release | None:
+    def _kept(self, name: str) -> Release | None:
         try:
-            return typed_json.decode((self._folder() / _RELEASE).read_bytes(), Release)
+            return typed_json.decode((self._folder() / name).read_bytes(), Release)
         except (OSError, msgspec.DecodeError):
             return None
 

@@ -215,9 +215,11 @@ def test_the_number_that_has_run_never_falls(charger: Charger) -> None:
     charger.fetch()
     charger.releases.keep_installed()
     assert msgspec.json.decode((charger.folder / "installed.json").read_bytes()) == 2
+    assert charger.releases.installed() == ("new.img", 2)
     (charger.folder / "installed.json").write_text("7")
     charger.releases.keep_installed()
     assert (charger.folder / "installed.json").read_text() == "7"
+    assert charger.releases.installed() == ("", 7)
     (charger.folder / "installed.json").write_text("{")
     charger.releases.keep_installed()
     assert charger.notes == ["step_failed"]

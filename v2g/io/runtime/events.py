@@ -94,6 +94,10 @@ class EventLog:
         }
         return _encode(record)
 
+    def line(self, event: Observe) -> bytes:
+        """Return an event as readers of `local` get it, of this time."""
+        return self._line(self._clock.monotonic(), self._clock.utc_ms(), event) + b"\n"
+
     def recent(self) -> list[bytes]:
         """Return the last lines, oldest first, if they go to no file."""
         return [self._line(*held) for held in list(self._held)]
