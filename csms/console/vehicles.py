@@ -149,8 +149,10 @@ def _names(text: str) -> list[str]:
 
 @page("/inventory", overview.read_inventory)
 async def show_inventory(visit: Visit) -> Answer:
-    """Show what is installed on how many stations."""
-    return visit.show("inventory.html", rows=await visit.ask(overview.read_inventory))
+    """Show what is installed on how many stations, and in how many vehicles."""
+    parts = overview.read_vehicle_inventory
+    found = await visit.ask(parts) if visit.may(parts) else []
+    return visit.show("inventory.html", rows=await visit.ask(overview.read_inventory), parts=found)
 
 
 _KIND = ("vendor", "model", "firmware")

@@ -11,8 +11,11 @@ import pytest
 
 from csms.domain.security.access import Role
 from tests.cli.csms import Cli, boot, cli
+from tests.csms.api_support import ask, batch, record
 from tests.csms.conftest import start
-from tests.csms.support import STATION
+from tests.csms.support import STATION, TOKENS
+from v2g.telemetry.local_events import INSTALLED, LocalEvent, Program
+from v2g.telemetry.signals import SCHEMA_4, Record
 from v2g_cli.csms.campaigns import course, recall_report
 
 __all__ = ["cli", "start"]
@@ -144,15 +147,18 @@ ADVISORY = {
 }
 
 
+NO_RELEASE = {"number": None, "failed": None}
+
+
 async def test_what_is_installed_where_and_what_is_known_of_it(cli: Cli, tmp_path: Path) -> None:
     assert await cli("inventory") == (0, "", "")
     async with cli.csms.connect() as station:
         said = {"model": "M", "vendorName": "V", "firmwareVersion": "1.3.0"}
         await station.send(json.dumps([2, "b", "BootNotification", {"reason": "PowerUp", "chargingStation": said}]))
         await station.recv()
-    assert await cli("inventory") == (0, "V\tM\t1.3.0\t1\n", "")
+    assert await cli("inventory") == (0, "station\tV\tM\t1.3.0\t\t\t1\n", "")
     assert await cli.records("inventory", "--each") == [
-        {"station": STATION, "vendor": "V", "model": "M", "firmware": "1.3.0"}
+        {"part": "station", "where": STATION, "vendor": "V", "model": "M", "firmware": "1.3.0"} | NO_RELEASE
     ]
     file = tmp_path / "advisories.jsonl"
     for fixed, flaws, code in (("1.4.0", "V-2026-1", 1), ("1.3.0", "", 0)):
@@ -161,7 +167,8 @@ async def test_what_is_installed_where_and_what_is_known_of_it(cli: Cli, tmp_pat
         ended, output, errors = await cli("inventory", "--advisories", str(file), "--csv")
         rows = list(csv.reader(io.StringIO(output)))
         assert (ended, errors) == (code, "")
-        assert rows == [["vendor", "model", "firmware", "stations", "flaws"], ["V", "M", "1.3.0", "1", flaws]]
+        columns = ["part", "vendor", "model", "firmware", "number", "failed", "count", "flaws"]
+        assert rows == [columns, ["station", "V", "M", "1.3.0", "", "", "1", flaws]]
     file.write_text("{}\n{}\n")
     code, _output, errors = await cli("inventory", "--advisories", str(file))
     assert (code, "Traceback" in errors) == (2, False)
@@ -174,4 +181,46 @@ async def test_a_spreadsheet_gets_no_formula_from_a_station(cli: Cli) -> None:
         await station.send(json.dumps([2, "b", "BootNotification", {"reason": "PowerUp", "chargingStation": said}]))
         await station.recv()
     _code, output, _errors = await cli("inventory", "--csv")
-    assert list(csv.reader(io.StringIO(output)))[1] == ["'=1+1", 'a,"b"', r"x\u000ay", "1"]
+    row = ["station", "'=1+1", 'a,"b"', r"x\u000ay", "", "", "1"]
+    assert list(csv.reader(io.StringIO(output)))[1] == row
+
+
+INSTALLED_IN: tuple[tuple[str, Program, int, int | None], ...] = (
+    ("EV-1", "evcc", 9, None),
+    ("EV-1", "gateway", 10, 11),
+    ("EV-2", "evcc", 9, None),
+)
+
+
+@pytest.mark.requirement("R113")
+async def test_what_is_installed_in_vehicles_is_for_those_who_read_them(cli: Cli, tmp_path: Path) -> None:
+    """The same hardware with the same release is one row; its flaws are known by the number of the release."""
+    async with cli.csms.connect() as station:
+        await boot(station)
+    records: list[Record] = []
+    tags: dict[str, Any] = {"schema": SCHEMA_4, "trip": "1-0", "ambient_c": None, "charging_w": None}
+    for ev, program, number, failed in INSTALLED_IN:
+        said = {"hardware": program, "version": f"{program}.img", "number": number, "failed": failed}
+        records.append(record(len(records) + 1, ev=ev, event=LocalEvent(program, INSTALLED, 1, said), **tags))
+    async with ask(cli.csms, "POST", "/telemetry", token=TOKENS[Role.ADMIN], body=batch(*records)) as answer:
+        assert (await answer.json())["stored"] == 3
+    vehicle = {"part": "vehicle", "vendor": "", "model": "evcc", "firmware": "evcc.img", "number": 9, "failed": None}
+    gateway = {**vehicle, "part": "gateway", "model": "gateway", "firmware": "gateway.img", "number": 10, "failed": 11}
+    first, *others = await cli.records("inventory")
+    assert (first["part"], others) == ("station", [{**vehicle, "count": 2}, {**gateway, "count": 1}])
+    code, output, errors = await cli("inventory", "--each", "--json", role=Role.DRIVER)
+    assert [json.loads(line) for line in output.splitlines()] == [
+        {**gateway, "where": "EV-1"},
+        {**vehicle, "where": "EV-1"},
+    ]
+    assert (code, "without stations: " in errors) == (0, True)
+    code, output, errors = await cli("inventory", role=Role.OPERATOR)
+    assert (code, output[:7], "without vehicles: " in errors) == (0, "station", True)
+    assert (await cli("inventory", role=Role.GRID_OPERATOR))[:2] == (0, ""), "some signals only"
+    assert (await cli("inventory", role=Role.INSURER))[0] == 4
+    file = tmp_path / "advisories.jsonl"
+    text = json.dumps(ADVISORY).replace("1.4.0", "10").replace("V/M", "evcc")
+    file.write_text(json.dumps({"sources": []}) + "\n" + text + "\n" + text.replace("evcc", "gateway") + "\n")
+    code, output, _errors = await cli("inventory", "--advisories", str(file), "--json")
+    assert code == 1
+    assert [json.loads(line)["flaws"] for line in output.splitlines()] == [[], ["V-2026-1"], []]

@@ -1,6 +1,7 @@
 """A gateway that follows a repository of releases by its own connection: gateway and back end as programs, slots as
 folders; the supervisor that starts the gateway again stands for a boot loader."""
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from pki_tools.tree import PkiTree
+from tests.cli.csms import Cli
 from tests.csms.conftest import start
 from tests.csms.fixtures import Start
 from tests.gateway.program import Supervised, supervised
@@ -101,18 +103,33 @@ def told(gateway: Supervised, name: str) -> list[dict[str, Any]]:
     return [each["data"] for each in gateway.events(name)]
 
 
-async def test_it_installs_newer_releases_and_confirms_them(start: Start, site: Site) -> None:
+async def inventory(cli: Cli, number: int) -> dict[str, Any]:
+    """Return what `v2g csms inventory` says of the gateway, once it has a release."""
+    while True:
+        for each in await cli.records("inventory", "--each"):
+            if each["part"] == "gateway" and each["number"] == number:
+                found: dict[str, Any] = each
+                return found
+        await asyncio.sleep(0.2)
+
+
+async def test_it_installs_newer_releases_confirms_them_and_says_so(start: Start, site: Site, tmp_path: Path) -> None:
     async with start() as csms:
         site.release(1)
+        cli = Cli(csms, tmp_path)
         async with supervised(site.folder, *GATEWAY, config=site.config(csms.csms.ports["api"])) as gateway:
             await gateway.until("update_confirmed", 1)
             assert (site.active, site.runs) == (b"image 1", b"image 1")
+            row = await inventory(cli, 1)
+            assert (row["where"], row["model"], row["firmware"]) == ("EV-1", HARDWARE, "gateway-1.img")
             site.release(2)
             await gateway.until("update_confirmed", 2)
             assert (site.active, site.runs) == (b"image 2", b"image 2")
             assert told(gateway, "update_confirmed") == [{"number": 1}, {"number": 2}]
             assert len(gateway.ended_at) == 2, "one restart each"
             assert told(gateway, "update_refused") == []
+            row = await inventory(cli, 2)
+            assert (row["firmware"], row["failed"]) == ("gateway-2.img", None)
 
 
 async def test_without_a_back_end_it_goes_back_and_does_not_try_that_release_again(start: Start, site: Site) -> None:
@@ -120,6 +137,8 @@ async def test_without_a_back_end_it_goes_back_and_does_not_try_that_release_aga
     async with supervised(site.folder, *GATEWAY, config=site.config(9, confirm_s=2)) as gateway:
         await gateway.until("update_failed", 1)
         assert told(gateway, "update_failed") == [{"number": 1, "reason": "after 2 s: the back end does not answer"}]
+        await gateway.until("installed", 2)
+        assert told(gateway, "installed")[1] == {"hardware": HARDWARE, "version": "", "number": 0, "failed": 1}
         assert (site.active, site.runs) == (b"first", b"first")
         starts = len(gateway.pids)
         site.release(2)

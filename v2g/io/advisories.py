@@ -158,11 +158,11 @@ def order_of(ecosystem: str) -> Order:
     return _openssl if ecosystem == "generic" else Version
 
 
-_RELEASE: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9}){1,3})([a-z]{0,2})(?:-?(alpha|beta|pre|a|b|rc)(\d{1,9}))?")
+_RELEASE: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9}){0,3})([a-z]{0,2})(?:-?(alpha|beta|pre|a|b|rc)(\d{1,9}))?")
 
 
 def _openssl(text: str) -> tuple[tuple[int, ...], str, bool, str, int]:
-    """Order releases of OpenSSL, such as 1.1.1w and 3.0.0-alpha17, and of CPython, such as 3.14.0rc1."""
+    """Order releases of OpenSSL, such as 1.1.1w and 3.0.0-alpha17, of CPython, such as 3.14.0rc1, and by number."""
     if (found := _RELEASE.fullmatch(text)) is None:
         raise ValueError(f"not a release: {text}")
     numbers, letters, stage, count = found.groups()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import msgspec
 import typer
 
-from v2g.errors import CodecError, ConfigError
+from v2g.errors import CodecError, ConfigError, TrustError
 from v2g.svg_chart import Row, Series, stairs_chart
 from v2g_cli.csms.client import CsmsClient
 from v2g_cli.csms.show import JsonFlag, Limit, client_of, show
@@ -372,14 +372,18 @@ def _now_ms() -> int:
 
 
 class Installed(msgspec.Struct, frozen=True, kw_only=True):
-    """Firmware, how many stations have it, and its known flaws. `station`: where each is listed."""
+    """Firmware of a station, or of a vehicle's part, where `model` is the kind of hardware; `number` of its release,
+    and the newer one that `failed`. `where`: the one that has it; else `count` have it. `flaws`: known ones."""
 
-    vendor: str
+    part: str
+    vendor: str = ""
     model: str
     firmware: str
-    stations: int
-    flaws: tuple[str, ...] | None
-    station: str = ""
+    number: int | None = None
+    failed: int | None = None
+    where: str = ""
+    count: int = 1
+    flaws: tuple[str, ...] | None = None
 
 
 @inventory_app.command()
@@ -388,53 +392,81 @@ def inventory(
     advisories: Annotated[
         Path | None, typer.Option("--advisories", metavar="FILE", help="Known flaws, as in deploy/advisories.")
     ] = None,
-    each_station: Annotated[bool, typer.Option("--each", help="A row for each station.")] = False,
+    each_place: Annotated[bool, typer.Option("--each", help="A row for each station, gateway and vehicle.")] = False,
     csv: Annotated[bool, typer.Option("--csv", help="Comma-separated values.")] = False,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="Maximum number of stations.")] = 100_000,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Maximum number of stations, and of parts.")] = 100_000,
     json: JsonFlag = False,
 ) -> None:
-    """List what is installed where, with known flaws from a file of advisories.
+    """List what is installed in stations, gateways and vehicles, with known flaws from a file of advisories.
 
-    Firmware is the package VENDOR/MODEL of the ecosystem `generic`. The exit code is 1 if there are flaws.
+    Firmware of a station is the package VENDOR/MODEL of the ecosystem `generic`; that of a gateway or vehicle is the
+    package HARDWARE, its version the number of the release. The exit code is 1 if there are flaws.
 
     Examples: `v2g csms inventory`, `v2g csms inventory --each --csv`,
     `v2g csms inventory --advisories advisories.jsonl`
     """
     known = None if advisories is None else _advisories(advisories)
-    stations = client_of(context).pages("/stations", limit)
-    found = list(installed(stations, known, each_station=each_station))
-    columns = ["station"] * each_station + ["vendor", "model", "firmware"] + ["stations"] * (not each_station)
-    columns += ["flaws"] * (known is not None)
-    rows = [tuple(_cell(getattr(each, name)) for name in columns) for each in found]
+    client = client_of(context)
+    lists = {"stations": client.pages("/stations", limit), "vehicles": client.pages("/vehicle-firmware", limit)}
+    places, refused = list[Installed](), dict[str, TrustError]()
+    for name, rows in lists.items():
+        try:
+            places += map(_of_station if name == "stations" else _of_vehicle, rows)
+        except TrustError as error:  # operators read stations, fleets their vehicles
+            refused[name] = error
+    if len(refused) == len(lists):
+        raise refused["stations"]
+    for name, why in refused.items():
+        say(f"without {name}: {why}", err=True)
+    found = list(installed(places, known, each_place=each_place))
+    columns = ["part"] + ["where"] * each_place + ["vendor", "model", "firmware", "number", "failed"]
+    columns += ["count"] * (not each_place) + ["flaws"] * (known is not None)
+    table = [tuple(_cell(getattr(each, name)) for name in columns) for each in found]
     if json:
         for each in found:
             print_json({name: getattr(each, name) for name in columns})
     elif csv:
-        for row in [tuple(columns), *rows]:
+        for row in [tuple(columns), *table]:
             say(",".join(map(_quoted, row)))
-    elif rows:
-        print_table("Inventory", tuple(columns), rows)
-    if stations.cut:
-        say(f"only the first {limit} stations", err=True)
+    elif table:
+        print_table("Inventory", tuple(columns), table)
+    for name, rows in lists.items():
+        if rows.cut:
+            say(f"only the first {limit} of {name}", err=True)
     if any(each.flaws for each in found):
         raise typer.Exit(1)
 
 
-def installed(
-    stations: Iterable[Mapping[str, Any]], known: "Database | None", *, each_station: bool
-) -> Iterable[Installed]:
-    """Yield the firmware of stations, the most frequent first, or that of each."""
-    places: dict[tuple[str, str, str], list[str]] = {}
-    for row in stations:
-        places.setdefault((row["vendor"], row["model"], row["firmware"]), []).append(row["station_id"])
-    for (vendor, model, firmware), names in sorted(places.items(), key=lambda each: (-len(each[1]), each[0])):
-        flaws = None if known is None else tuple(_flaws(known, f"{vendor}/{model}", firmware))
-        about = Installed(vendor=vendor, model=model, firmware=firmware, stations=len(names), flaws=flaws)
-        if not each_station:
-            yield about
-            continue
-        for name in names:
-            yield msgspec.structs.replace(about, station=name, stations=1)
+def _of_station(row: Mapping[str, Any]) -> Installed:
+    said = {name: row[name] for name in ("vendor", "model", "firmware")}
+    return Installed(part="station", where=row["station_id"], **said)
+
+
+def _of_vehicle(row: Mapping[str, Any]) -> Installed:
+    said = {name: row[name] for name in ("part", "number", "failed")}
+    return Installed(model=row["hardware"], firmware=row["version"], where=row["ev"], **said)
+
+
+def installed(places: Iterable[Installed], known: "Database | None", *, each_place: bool) -> Iterable[Installed]:
+    """Yield what is installed, that of stations first, the most frequent first, or that of each place."""
+    having: dict[Installed, list[str]] = {}
+    for each in places:
+        having.setdefault(msgspec.structs.replace(each, where=""), []).append(each.where)
+    for about, names in sorted(having.items(), key=lambda item: _order(*item)):
+        package, version = about.model, str(about.number)
+        if about.part == "station":
+            package, version = f"{about.vendor}/{about.model}", about.firmware
+        flaws = None if known is None else tuple(_flaws(known, package, version))
+        if each_place:
+            yield from (msgspec.structs.replace(about, where=name, flaws=flaws) for name in names)
+        else:
+            yield msgspec.structs.replace(about, count=len(names), flaws=flaws)
+
+
+def _order(about: Installed, names: Sequence[str]) -> tuple[object, ...]:
+    """Return what sorts rows: stations first, then by how many there are."""
+    kind = about.vendor, about.model, about.firmware, about.number or 0, about.failed or 0
+    return about.part != "station", -len(names), about.part, *kind
 
 
 def _flaws(known: "Database", package: str, version: str) -> Iterable[str]:
@@ -460,7 +492,7 @@ def _advisories(path: Path) -> "Database":
 
 
 def _cell(value: object) -> str:
-    return " ".join(value) if isinstance(value, tuple) else str(value)
+    return " ".join(value) if isinstance(value, tuple) else "" if value is None else str(value)
 
 
 def _quoted(text: str) -> str:

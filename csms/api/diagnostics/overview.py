@@ -1,12 +1,17 @@
-"""What all stations and transactions do now, in figures."""
+"""What all stations and transactions do now, in figures, and what is installed where."""
+
+from collections.abc import Sequence
 
 import msgspec
 
 from csms.api.http.call import Call
-from csms.api.http.operations import get
-from csms.api.http.paging import shown
+from csms.api.http.operations import Page, get
+from csms.api.http.paging import pages, shown
+from csms.api.http.parameters import Paged
 from csms.db.queries import overview as rows
-from csms.domain.security.access import Permission
+from csms.db.queries import vehicle_firmware
+from csms.domain.diagnostics.vehicle_firmware import Part
+from csms.domain.security.access import Permission, sees
 from csms.domain.transactions.transactions import plain
 
 _MOST_BACK = 50
@@ -52,6 +57,32 @@ class Installed(msgspec.Struct, frozen=True, kw_only=True):
     number: int
 
 
+class InstalledParts(msgspec.Struct, frozen=True, kw_only=True):
+    """How many vehicles say that a part of theirs has the same firmware: `version` and `number` of its release.
+
+    A number of 0 is that with which it came; `failed` is the newest release above it that did not work there.
+    """
+
+    part: Part
+    hardware: str
+    version: str
+    number: int
+    failed: int | None
+    vehicles: int
+
+
+class InstalledPart(msgspec.Struct, frozen=True, kw_only=True):
+    """What a vehicle said at `at_ms` about the firmware of a part, as `InstalledParts`."""
+
+    ev: str
+    part: Part
+    hardware: str
+    version: str
+    number: int
+    failed: int | None
+    at_ms: int
+
+
 @get("/overview/stations", Permission.READ_STATIONS, for_sites=True)
 async def read_stations_overview(call: Call) -> StationsOverview:
     """Return what all stations do."""
@@ -70,6 +101,33 @@ async def read_stations_overview(call: Call) -> StationsOverview:
 async def read_inventory(call: Call) -> tuple[Installed, ...]:
     """Return how many stations there are of each vendor, model and firmware, most first."""
     return shown(await call.run(rows.inventory, call.stations), tuple[Installed, ...])
+
+
+@get("/overview/vehicle-inventory", Permission.READ_VEHICLES)
+async def read_vehicle_inventory(call: Call) -> tuple[InstalledParts, ...]:
+    """Return how many of the caller's vehicles have the same firmware in gateway or controller, most first."""
+    return shown(await call.run(vehicle_firmware.counts, _theirs(call)), tuple[InstalledParts, ...])
+
+
+@get("/vehicle-firmware", Permission.READ_VEHICLES)
+async def list_vehicle_firmware(call: Call, parameters: Paged) -> Page[InstalledPart]:
+    """List what is installed in gateways and controllers of the caller's vehicles, by vehicle."""
+    evs = _theirs(call)
+    return await pages(
+        call,
+        parameters,
+        InstalledPart,
+        tuple[str, str],
+        ("ev", "part"),
+        lambda connection, after, limit: vehicle_firmware.parts(connection, evs, limit, after),
+    )
+
+
+def _theirs(call: Call) -> Sequence[str] | None:
+    """Return the vehicles of a caller, None for all; a role that sees some signals only has none here (R113)."""
+    if not sees(call.caller, "firmware"):
+        return ()
+    return None if "*" in call.caller.evs else call.caller.evs
 
 
 @get("/overview/transactions", Permission.READ_TRANSACTIONS, for_sites=True)
@@ -95,4 +153,10 @@ async def read_transactions_overview(call: Call) -> TransactionsOverview:
     )
 
 
-OPERATIONS = (read_stations_overview, read_inventory, read_transactions_overview)
+OPERATIONS = (
+    read_stations_overview,
+    read_inventory,
+    read_vehicle_inventory,
+    list_vehicle_firmware,
+    read_transactions_overview,
+)

@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from csms.db.bulk import append_rows
 from csms.db.group_commit import LASTING
 from csms.db.paging import page
+from csms.db.queries import vehicle_firmware
 from csms.db.queries.events import lock
 from csms.db.tables import telemetry, telemetry_marks, telemetry_pending, telemetry_quarantine, vehicle_checkpoints
 from csms.db.tables.telemetry import BITS, VALUES
@@ -97,6 +98,7 @@ def store(connection: Connection, arrivals: list[Arrival]) -> list[Outcome]:
     pairs = list(zip(arrivals, outcomes, strict=True))
     for arrival, out in pairs:
         _keep_checkpoints(connection, out.fresh, arrival.at_ms)
+    vehicle_firmware.keep(connection, (each.record for _, out in pairs for each in out.fresh))
     _append(connection, [(each, a.at_ms) for a, out in pairs for each in out.fresh])
     append_rows(connection, telemetry_pending, _PENDING, [row for a, out in pairs for row in _pending(out.fresh, a)])
     seal = seal_of(connection)
@@ -419,6 +421,7 @@ def _move(connection: Connection, items: list[Prepared], at_ms: int, sinks: tupl
             pending = list(_pending(items, Arrival(Delivery(()), at_ms, sinks)))
             append_rows(connection, telemetry_pending, _PENDING, pending)
             _keep_checkpoints(connection, items, at_ms)
+            vehicle_firmware.keep(connection, (each.record for each in items))
     except LASTING:
         return [item for each in items for item in _move(connection, [each], at_ms, sinks)] if len(items) > 1 else []
     return items

@@ -15,6 +15,7 @@ from csms.db.tables import (
     telemetry_quarantine,
     telemetry_segments,
     telemetry_states,
+    vehicle_firmware,
 )
 from csms.db.tables.telemetry import BITS, VALUES
 from csms.db.telemetry_seal import seal_of
@@ -226,8 +227,8 @@ def records_beyond(connection: Connection, known: Mapping[str, tuple[int, int]])
 def erase(connection: Connection, ev: str, before_ms: int, sinks: Sequence[str]) -> int:
     """Erase some of what a vehicle delivered until a time; return how many records, 0 once nothing is left.
 
-    The last step also erases aggregates and latest state, and lets the sinks erase theirs. The marks stay: they have
-    numbers only, and without them a repeated delivery would bring back what was erased.
+    The last step also erases aggregates, latest state and what is installed, and lets the sinks erase theirs. The marks
+    stay: they have numbers only, and without them a repeated delivery would bring back what was erased.
     """
     erased = 0
     for table in (telemetry, telemetry_quarantine):
@@ -238,7 +239,7 @@ def erase(connection: Connection, ev: str, before_ms: int, sinks: Sequence[str])
         return erased
     run = telemetry_pending.c  # first: this waits for another node that is aggregating them
     connection.execute(delete(telemetry_pending).where(run.ev == ev, run.received_ms <= before_ms))
-    for other in (telemetry_aggregates, telemetry_segments, telemetry_states):
+    for other in (telemetry_aggregates, telemetry_segments, telemetry_states, vehicle_firmware):
         connection.execute(delete(other).where(other.c.ev == ev))
     batteries.erase(connection, ev)
     markers = [

@@ -61,6 +61,7 @@ from csms.db.tables.telemetry import (
     telemetry_sink_positions,
     telemetry_states,
     vehicle_checkpoints,
+    vehicle_firmware,
 )
 from csms.db.tables.tokens import token_groups, token_uses, tokens
 from csms.db.tables.transactions import (
@@ -167,6 +168,7 @@ __all__ = [
     "user_sessions",
     "users",
     "vehicle_checkpoints",
+    "vehicle_firmware",
     "web_payments",
     "webhook_deliveries",
     "webhooks",

@@ -115,6 +115,20 @@ vehicle_checkpoints: Final = Table(
     Column("document", LargeBinary, nullable=False),  # the line of its file of copies
 )
 
+vehicle_firmware: Final = Table(  # plain: what a program is called, which the database counts
+    "vehicle_firmware",
+    metadata,
+    Column("ev", String(64), primary_key=True),
+    Column("part", String(16), primary_key=True),
+    Column("boot", BigInteger, nullable=False),  # (boot, seq) of the newest record that says it
+    Column("seq", BigInteger, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("hardware", String(64), nullable=False),
+    Column("version", String(64), nullable=False),
+    Column("number", Integer, nullable=False),  # 0: that with which it came
+    Column("failed", Integer),
+)
+
 telemetry_marks: Final = Table(
     "telemetry_marks",
     metadata,

@@ -15,7 +15,8 @@ from csms.domain.security.access import Role
 from tests.csms.api.support import ApiClient
 from tests.csms.charging import Charging
 from tests.csms.console.support import employ, text_of
-from v2g.telemetry.signals import Record, encode_record
+from v2g.telemetry.local_events import INSTALLED, LocalEvent
+from v2g.telemetry.signals import SCHEMA_4, Record, encode_record
 
 STATION = "CS-V2G-0001"
 
@@ -166,6 +167,18 @@ async def test_the_inventory_counts_stations_by_firmware(ask: ApiClient) -> None
     ada = await employ(ask, "ada", Role.VIEWER)
     (row,) = re.findall(r"<tr><th scope=\"row\">(.*?)</tr>", (await ada.get("/console/inventory")).body.decode())
     assert row.endswith(">1</td>")
+
+
+@pytest.mark.requirement("R113")
+async def test_the_inventory_of_vehicles_is_for_those_who_read_them(ask: ApiClient) -> None:
+    said: dict[str, str | int | None] = {"hardware": "<gw>", "version": "gw-2.img", "number": 2, "failed": 3}
+    event = LocalEvent("gateway", INSTALLED, 1, said)
+    tags: dict[str, Any] = {"schema": SCHEMA_4, "trip": "1-0", "ambient_c": None, "charging_w": None}
+    record = Record("EV-1", 1, 1, 1, "city", keyframe=True, signals={}, event=event, **tags)
+    assert (await ask("POST", "/telemetry", b"[" + encode_record(record) + b"]")).json["stored"] == 1
+    ada, bob = await employ(ask, "ada", Role.ADMIN), await employ(ask, "bob", Role.VIEWER)
+    assert "gateway <gw> gw-2.img 2 3 1 Known flaws" in text_of(await ada.get("/console/inventory"))
+    assert "gw-2.img" not in text_of(await bob.get("/console/inventory"))
 
 
 async def test_health_shows_nodes_and_queues_and_makes_a_backup_that_can_be_restored(
