@@ -43,6 +43,7 @@ from csms.console import (
 from csms.console.present import environment
 from csms.console.visit import COOKIE, MAX_FORM, NOT_ALLOWED, ROOT, Route, Visit, has_token, same_origin
 from csms.services.security.users import Users, UserSession
+from v2g.look import LOOK
 from v2g.observe import Observe, Scalar
 
 ROUTES: Final[tuple[Route, ...]] = (
@@ -235,4 +236,5 @@ async def _form(request: HttpRequest) -> tuple[dict[str, str], dict[str, bytes]]
 def _assets() -> dict[str, bytes]:
     """Return all files that pages load, by name."""
     folder = importlib.resources.files("csms.console") / "static"
-    return {each.name: each.read_bytes() for each in folder.iterdir() if each.name.rpartition(".")[2] in _TYPES}
+    found = {each.name: each.read_bytes() for each in folder.iterdir() if each.name.rpartition(".")[2] in _TYPES}
+    return {"look.css": LOOK.encode(), **found}

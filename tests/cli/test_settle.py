@@ -47,11 +47,11 @@ def test_a_receipt_is_written_once_in_the_language_and_zone_asked_for(v2g: Run, 
     options = ("--language", "de", "--zone", "Europe/Berlin")
     assert v2g("settle", "receipt", str(bundle), "--out", str(out), *options).code == 0
     page = out.read_text()
-    assert '<html lang="de">' in page
+    assert '<html lang="de"' in page
     assert "Zeitzone Europe/Berlin" in page
     again = v2g("settle", "receipt", str(bundle), "--out", str(out))
     assert (again.code, "name another file" in again.errors) == (2, True)
-    assert v2g("settle", "receipt", str(bundle)).output.startswith("<!doctype html>")
+    assert v2g("settle", "receipt", str(bundle)).output.startswith("<!DOCTYPE html>")
 
 
 def test_a_receipt_is_with_vat_at_a_rate_that_is_given(v2g: Run, bundle: Path) -> None:

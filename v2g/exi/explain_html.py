@@ -12,6 +12,7 @@ from typing import Final
 
 from v2g.exi.explain import Explanation, Step
 from v2g.exi.explain_page import SCRIPT, STYLE
+from v2g.look import document
 
 __all__ = ["to_html"]
 
@@ -30,7 +31,7 @@ _CHIP: Final = 20
 _OCTETS_PER_ROW: Final = 4
 
 _HEAD: Final = (
-    '<tr><th class="at">bit</th><th class="bits">bits</th><th class="state">state</th><th>event or value</th></tr>'
+    '<tr><th class="at">bit</th><th class="bits">bits</th><th class="states">state</th><th>event or value</th></tr>'
 )
 
 _KINDS: Final = {
@@ -44,22 +45,21 @@ _KINDS: Final = {
 
 def to_html(explanation: Explanation) -> str:
     """Return the page."""
-    title = escape(explanation.name or "EXI stream")
+    title = explanation.name or "EXI stream"
     kinds = [kind for kind in _KINDS if any(step.kind == kind for step in explanation.steps)]
     legend = "".join(f'<span><i class="{kind}"></i>{_KINDS[kind]}</span>' for kind in kinds)
     size = len(explanation.data)
     grammar = "fragment" if explanation.is_fragment else "document"
-    error = f'<p class="error">{escape(str(explanation.error))}</p>' if explanation.error else ""
-    page = (
-        f'<!DOCTYPE html>\n<html lang="en" xmlns="http://www.w3.org/1999/xhtml"><head><meta charset="utf-8"/>'
-        f'<meta name="viewport" content="width=device-width"/><title>{title}, bit by bit</title>'
-        f"<style>{STYLE}</style></head>\n<body><header><h1>{title}</h1>"
-        f"<p>EXI {grammar} of {size} octets in the grammar of <code>{escape(explanation.schema.uri)}</code></p>"
-        f'<p class="legend">{legend}</p>{error}</header>\n<main>'
-        f'<section id="ruler"><h2>Octets and bits</h2><div id="octets">{_ruler(explanation)}</div></section>\n'
-        f'<section id="tree"><h2>Elements; open one for grammar states and event codes</h2><div>{_tree(explanation)}'
-        f"</div></section></main>\n<script>//<![CDATA[\n{SCRIPT}//]]></script></body></html>\n"
+    error = f'<p class="notice bad">{escape(str(explanation.error))}</p>' if explanation.error else ""
+    body = (
+        f"<header><h1>{escape(title)}</h1>"
+        f'<p class="dim">EXI {grammar} of {size} octets in the grammar of '
+        f'<code>{escape(explanation.schema.uri)}</code></p><p class="legend dim">{legend}</p>{error}</header>\n<main>'
+        f'<section id="ruler" class="card"><h2>Octets and bits</h2><div id="octets">{_ruler(explanation)}</div>'
+        '</section>\n<section id="tree" class="card"><h2>Elements; open one for grammar states and event codes</h2>'
+        f"<div>{_tree(explanation)}</div></section></main>"
     )
+    page = document(f"{title}, bit by bit", body, style=STYLE, script=SCRIPT)
     return _NOT_XML.sub("\ufffd", page)
 
 
@@ -154,7 +154,7 @@ def _node(steps: list[tuple[int, Step]], *, first: bool, kind: str) -> str:
         name = f"end of {name}" if steps[-1][1].event == "EE" else f"{name}, continued"
     bits = "".join(_chip(index, each) for index, each in steps)
     numbers = " ".join(str(index) for index, _ in steps)
-    said = f'<span class="type">{escape(kind)}</span>' if kind else f"<span>{escape(_said(steps))}</span>"
+    said = f'<span class="dim">{escape(kind)}</span>' if kind else f"<span>{escape(_said(steps))}</span>"
     indent = 18 * (step.depth if step.node else 0)
     style = ' class="structure"' if kind else ""
     table = "".join(_line(index, each) for index, each in steps)
@@ -205,4 +205,4 @@ def _choices(step: Step) -> str:
         middle = min(step.code or 0, len(shown) - 1)
         near = range(max(0, middle - 5), min(len(shown), middle + 6))
         shown = [*(["…"] if near[0] else []), *(shown[each] for each in near), f"… {len(shown)} in all"]
-    return f'<br/><span class="choices">{", ".join(shown)}</span>'
+    return f'<br/><span class="dim choices">{", ".join(shown)}</span>'

@@ -5,19 +5,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any, Final
 
+from v2g.look import document
 from v2g.text import printable
 from v2g_testkit.ocpp.connection import Frame, decoded
 
 _STYLE: Final = """
-:root{--fg:#1a1a1a;--bg:#fff;--dim:#666;--line:#ddd;--out:#00695c;--in:#1a3d7c;--fail:#c0392b;--mark:#fdd}
-body{font:15px/1.45 system-ui,sans-serif;margin:1.5em auto;max-width:75em;padding:0 1em;color:var(--fg);
-background:var(--bg)}details{border-bottom:1px solid var(--line);padding:.2em 0}summary{cursor:pointer}
-.sent{color:var(--out)}.received{color:var(--in)}.note{color:var(--dim);margin:.2em 0 .2em 1.1em}
-.fault{color:var(--fail);font-weight:bold}
-pre{margin:.3em 0 .6em 2em;overflow-x:auto;font-size:13px}mark{background:var(--mark);color:inherit}
+details{border-bottom:1px solid var(--line);padding:.2em 0}summary{font-weight:400}
+.sent{color:var(--out)}.received{color:var(--in)}.note{margin:.2em 0 .2em 1.1em}.fault{color:var(--bad);font-weight:600}
+pre{margin:.3em 0 .6em 2em;overflow-x:auto;font-size:13px}mark{background:var(--bad-bg);color:inherit}
 time{color:var(--dim);display:inline-block;width:6em;text-align:right;padding-right:.8em}
-@media (prefers-color-scheme:dark){:root{--fg:#eee;--bg:#111;--dim:#aaa;--line:#333;--out:#4db6ac;--in:#90b4ff;
---fail:#ff6b5e;--mark:#5a1f1f}}
 """
 _ARROWS: Final = {"sent": "tester → device", "received": "device → tester", "note": ""}
 _KINDS: Final = {3: "answer", 4: "CALLERROR", 5: "CALLRESULTERROR"}
@@ -28,12 +24,8 @@ def frames_page(title: str, frames: Sequence[Frame]) -> str:
     began = frames[0].at_s if frames else 0.0
     asked = {name: action for each in frames for name, action in _asked(each.text)}
     rows = "\n".join(_row(each, each.at_s - began, asked) for each in frames)
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n<body>\n<h1>{escape(title)}</h1>"
-        f'<p><a href="index.html">All cases</a></p>\n{rows}\n</body></html>\n'
-    )
+    body = f'<h1>{escape(title)}</h1><p><a href="index.html">All cases</a></p>\n<div class="card">{rows}</div>'
+    return document(title, body, style=_STYLE)
 
 
 def _row(frame: Frame, seconds: float, asked: Mapping[str, str]) -> str:

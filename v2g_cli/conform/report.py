@@ -6,26 +6,19 @@ from pathlib import Path
 from typing import Final
 
 from v2g.errors import StoreError
+from v2g.look import document
 from v2g.text import printable
 from v2g_testkit.cases.case import Described, Result, Verdict
 from v2g_testkit.cases.report import NOTICE, failures_first, junit, not_run, totals
 
 _STYLE: Final = """
-:root{--fg:#1a1a1a;--bg:#fff;--dim:#666;--line:#ddd;--pass:#2e7d32;--fail:#c0392b;--open:#00695c;--warn:#b26a00}
-body{font:15px/1.45 system-ui,sans-serif;margin:1.5em auto;max-width:85em;padding:0 1em;color:var(--fg);
-background:var(--bg)}table{border-collapse:collapse;width:100%}td,th{padding:.25em .8em .25em 0;text-align:left;
-vertical-align:top;border-bottom:1px solid var(--line)}.pass{color:var(--pass)}.fail{color:var(--fail);
-font-weight:bold}.open{color:var(--open)}.inconclusive{color:var(--warn)}.not{color:var(--dim)}
-small{color:var(--dim)}td:first-child{white-space:nowrap}td:nth-child(2){overflow-wrap:anywhere;min-width:12em}
-dl{display:grid;grid-template-columns:max-content 1fr;gap:.1em 1em}dt{color:var(--dim)}dd{margin:0;
-overflow-wrap:anywhere}.wide{overflow-x:auto}
+td:first-child{white-space:nowrap}td:nth-child(2){min-width:12em}td{overflow-wrap:anywhere}
 body:has(#open:checked) #cases tr:has(td.pass,td.not){display:none}
-@media (max-width:45em){th{display:none}tr{display:block;border-bottom:1px solid var(--line);padding:.4em 0}
-td{display:block;border:0;padding:.1em 0}td:nth-child(n+3)::before{content:attr(data-of) " ";color:var(--dim)}}
-@media (prefers-color-scheme:dark){:root{--fg:#eee;--bg:#111;--dim:#aaa;--line:#333;--pass:#81c784;--fail:#ff6b5e;
---open:#4db6ac;--warn:#ffb74d}}
+@media (max-width:45em){#cases thead{display:none}#cases tr{display:block;border-bottom:1px solid var(--line);
+padding:.4em 0}#cases td{display:block;border:0;padding:.1em 0}
+#cases td:nth-child(n+3)::before{content:attr(data-of) " ";color:var(--dim)}}
 """
-
+_TONES: Final = {Verdict.PASS: " good", Verdict.FAIL: " bad", Verdict.OPEN: " busy", Verdict.INCONCLUSIVE: " warn"}
 
 _DEVICES: Final = {
     "secc": "a charger (SECC)",
@@ -105,20 +98,20 @@ def _index(
     counted = ", ".join(f"{n} {verdict.value}" for verdict, n in totals(results).items())
     rows = "\n".join(_row(cases[each.case], each, linked=each.case in linked) for each in failures_first(results))
     rows += "".join(
-        f"\n<tr><td class=not>not run</td><td>{escape(case.id)}<br>{escape(case.title)}</td>"
-        f"<td data-of=required>{escape(case.required)}</td><td></td></tr>"
+        '\n<tr><td class="not"><span class="state">not run</span></td>'
+        f"<td>{escape(case.id)}<br/>{escape(case.title)}</td>"
+        f'<td data-of="required">{escape(case.required)}</td><td></td></tr>'
         for case in not_run(cases.values(), results)
     )
     facts = "".join(f"<dt>{escape(name)}</dt><dd>{escape(printable(text))}</dd>" for name, text in about.items())
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n<body>\n<h1>{escape(title)}</h1>"
-        f"<dl>{facts}</dl><p>{escape(counted)}</p><p>{escape(notice)}</p>\n{_by_group(cases, results)}"
-        "<p><label><input type=checkbox id=open> only what did not pass</label></p><div class=wide><table id=cases>"
-        f"<tr><th>Verdict</th><th>Case</th><th>Required</th>"
-        f"<th>Seen</th></tr>\n{rows}\n</table></div></body></html>\n"
+    body = (
+        f"<h1>{escape(title)}</h1>"
+        f'<section class="card"><dl class="pairs">{facts}</dl><p>{escape(counted)}</p><p>{escape(notice)}</p></section>'
+        f'\n{_by_group(cases, results)}<p><label><input type="checkbox" id="open"/> only what did not pass</label></p>'
+        '<div class="card scroll"><table id="cases"><thead><tr><th>Verdict</th><th>Case</th><th>Required</th>'
+        f"<th>Seen</th></tr></thead>\n<tbody>{rows}</tbody></table></div>"
     )
+    return document(title, body, style=_STYLE)
 
 
 def _by_group(cases: Mapping[str, Described], results: Sequence[Result]) -> str:
@@ -133,20 +126,21 @@ def _by_group(cases: Mapping[str, Described], results: Sequence[Result]) -> str:
         f"<tr><td>{escape(group)}</td>" + "".join(f"<td>{n or ''}</td>" for n in totals(found).values()) + "</tr>"
         for group, found in sorted(groups.items())
     )
-    return f"<div class=wide><table><tr><th>Group</th>{header}</tr>{rows}</table></div>\n"
+    head = f"<thead><tr><th>Group</th>{header}</tr></thead>"
+    return f'<div class="card scroll"><table>{head}<tbody>{rows}</tbody></table></div>\n'
 
 
 def _row(case: Described, result: Result, *, linked: bool) -> str:
-    name = escape(case.id)
+    name, verdict, tone = escape(case.id), result.verdict.value, _TONES.get(result.verdict, "")
     shown = f'<a href="{name}.html">{name}</a>' if linked else name
     ids = f" <small>{escape(', '.join(case.requirements))}</small>" if case.requirements else ""
     others = [each for each in case.published if each != case.id]
-    also = f"<br><small>{escape(', '.join(others))}</small>" if others else ""
-    why = f"<br><small>open: {escape(case.open)}</small>" if case.open and result.verdict is Verdict.OPEN else ""
+    also = f"<br/><small>{escape(', '.join(others))}</small>" if others else ""
+    why = f"<br/><small>open: {escape(case.open)}</small>" if case.open and result.verdict is Verdict.OPEN else ""
     return (
-        f'<tr><td class="{result.verdict.value.partition(" ")[0]}">{result.verdict.value}</td>'
-        f"<td>{shown}<br>{escape(case.title)}{also}</td><td data-of=required>{escape(case.required)}{ids}</td>"
-        f"<td data-of=seen>{escape(result.found)}{why}</td></tr>"
+        f'<tr><td class="{verdict.partition(" ")[0]}"><span class="state{tone}">{verdict}</span></td>'
+        f'<td>{shown}<br/>{escape(case.title)}{also}</td><td data-of="required">{escape(case.required)}{ids}</td>'
+        f'<td data-of="seen">{escape(result.found)}{why}</td></tr>'
     )
 
 

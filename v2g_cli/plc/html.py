@@ -4,18 +4,17 @@ from datetime import UTC, datetime
 from html import escape
 from typing import Final
 
+from v2g.look import document
 from v2g.slac.inspection import ModemReport
 from v2g.slac.watch import Conversation, Measured
 from v2g_cli.plc.view import DIRECT_DB, INDIRECT_DB, colour, modem_rows, top_of
 
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM = 720, 200, 48, 28
 _STYLE: Final = """
-body{font:15px/1.5 system-ui,sans-serif;margin:2em auto;max-width:60em;padding:0 1em;color:#1a1a1a;background:#fff}
-h2{font-size:1.1em;margin-top:2em}table{border-collapse:collapse}td{padding:.1em 1em .1em 0;vertical-align:top}
-td:first-child{color:#666}svg{max-width:100%;height:auto}.chosen{font-weight:bold}
-.green{fill:#2e8b57}.yellow{fill:#d9a400}.red{fill:#c0392b}text{font:11px system-ui,sans-serif;fill:#444}
-line{stroke:#bbb}.limit{stroke:#888;stroke-dasharray:4 3}
-@media (prefers-color-scheme:dark){body{background:#111;color:#eee}text{fill:#bbb}td:first-child{color:#aaa}}
+h2{margin-top:2em}.sheet{max-width:60em}svg{max-width:100%;height:auto}.chosen{font-weight:600}
+.green{fill:var(--good)}.yellow{fill:var(--warn)}.red{fill:var(--bad)}
+text{font:11px system-ui,sans-serif;fill:var(--dim)}line{stroke:var(--line)}
+.limit{stroke:var(--dim);stroke-dasharray:4 3}
 """
 
 
@@ -23,23 +22,17 @@ def page(title: str, report: ModemReport | None, conversations: list[Conversatio
     """Return the page."""
     parts = [f"<h1>{escape(title)}</h1>"]
     if report is not None:
-        parts += ["<h2>Modem</h2>", _table(modem_rows(report))]
+        parts += ["<h2>Modem</h2>", _pairs(modem_rows(report))]
     for each in conversations:
         parts += _conversation(each)
     if not conversations:
         parts.append("<p>No matching was seen.</p>")
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n<body>\n"
-        + "\n".join(parts)
-        + "\n</body></html>\n"
-    )
+    return document(title, "\n".join(parts), style=_STYLE)
 
 
-def _table(rows: list[tuple[str, str]]) -> str:
-    cells = "".join(f"<tr><td>{escape(name)}</td><td>{escape(text)}</td></tr>" for name, text in rows)
-    return f"<table>{cells}</table>"
+def _pairs(rows: list[tuple[str, str]]) -> str:
+    cells = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in rows)
+    return f'<dl class="pairs">{cells}</dl>'
 
 
 def _conversation(conversation: Conversation) -> list[str]:
@@ -53,7 +46,7 @@ def _conversation(conversation: Conversation) -> list[str]:
         ("chosen", conversation.chosen or "none"),
         ("network", conversation.nid or "none"),
     ]
-    parts = [f"<h2>Matching of {escape(conversation.pev)}: {escape(conversation.stage)}</h2>", _table(rows)]
+    parts = [f"<h2>Matching of {escape(conversation.pev)}: {escape(conversation.stage)}</h2>", _pairs(rows)]
     for each in conversation.measured:
         chosen = ' class="chosen"' if each.evse == conversation.chosen else ""
         word = ", chosen" if chosen else ""

@@ -5,31 +5,26 @@ from html import escape
 from typing import Final
 
 from v2g.iso15118.trace_read import Entry, leaves, runs, summary, times, word
+from v2g.look import document
 from v2g_cli.trace.picture import opening, picture
 
 _STYLE: Final = """
-:root{--fg:#1a1a1a;--bg:#fff;--dim:#666;--line:#ddd;--ev:#2e7d32;--se:#00695c;--bad:#c0392b;--warn:#b26a00}
-body{font:15px/1.45 system-ui,sans-serif;margin:1.5em auto;max-width:75em;padding:0 1em;color:var(--fg);
-background:var(--bg)}h2{font-size:1.1em;margin:2em 0 .5em}h3{font-size:1em;
-font-weight:normal;color:var(--dim);margin:1em 0 .2em}.wide{overflow-x:auto}svg{width:100%;min-width:60em;height:auto}
+h3{font-weight:400;color:var(--dim)}svg{width:100%;min-width:60em;height:auto}
 svg text{font:11px system-ui,sans-serif;fill:var(--dim)}svg .axis{stroke:var(--line)}svg .power{fill:none;
-stroke:#8e44ad;stroke-width:1.5}svg .answer{fill:var(--se)}svg .late{fill:var(--bad)}svg .limit{stroke:var(--bad);
-stroke-dasharray:4 3}svg .vehicle{stroke:var(--ev)}svg .charger{stroke:var(--se)}svg .fact{stroke:var(--dim)}
-input{font:inherit;padding:.3em .6em;width:min(30em,60%)}button{font:inherit}
-details{border-bottom:1px solid var(--line)}summary{cursor:pointer;padding:.15em 0;list-style:none;display:flex;
-align-items:baseline}summary:hover{background:color-mix(in srgb,var(--fg) 6%,transparent)}
+stroke:var(--plum);stroke-width:1.5}svg .answer{fill:var(--in)}svg .late{fill:var(--bad)}svg .limit{stroke:var(--bad);
+stroke-dasharray:4 3}svg .vehicle{stroke:var(--out)}svg .charger{stroke:var(--in)}svg .fact{stroke:var(--dim)}
+#search{width:min(30em,60%)}details{border-bottom:1px solid var(--line)}
+summary{padding:.15em 0;list-style:none;display:flex;align-items:baseline;font-weight:400}
+summary:hover{background:var(--dull-bg)}
 .n,.t,.a,.f{color:var(--dim)}.n{flex:0 0 3em}.t,.a{flex:0 0 6em}.f{flex:1;min-width:0;overflow:hidden;
-white-space:nowrap;text-overflow:ellipsis}details[open] .f{white-space:normal}.vehicle b{color:var(--ev)}
-.charger b{color:var(--se)}.name{flex:0 0 20em}.next{flex:none;
-padding-left:.6em;color:var(--warn)}
-.FAILED,.late .a{color:var(--bad)}
-.WARNING{color:var(--warn)}ul{margin:.1em 0 .3em 1.2em;padding:0;list-style:none}li span{color:var(--dim)}
-.tree{padding:.3em 0 .8em 3em;overflow-wrap:anywhere}code{font-size:.85em}table{border-collapse:collapse}
-td,th{padding:.1em 1.2em .1em 0;text-align:right}td:first-child,th:first-child{text-align:left}
+white-space:nowrap;text-overflow:ellipsis}details[open] .f{white-space:normal}.vehicle b{color:var(--out)}
+.charger b{color:var(--in)}.name{flex:0 0 20em}.next{flex:none;padding-left:.6em;color:var(--warn)}
+.FAILED,.late .a{color:var(--bad)}.WARNING{color:var(--warn)}
+ul{margin:.1em 0 .3em 1.2em;padding:0;list-style:none}li span{color:var(--dim)}
+.tree{padding:.3em 0 .8em 3em;overflow-wrap:anywhere}td,th{padding:.2em 1.2em .2em 0;text-align:right}
+td:first-child,th:first-child{text-align:left}
 @media (max-width:60em){summary{flex-wrap:wrap}.name{flex:1 0 14em}.f{flex:1 0 100%;white-space:normal;
 overflow-wrap:anywhere}.n{flex-basis:2.4em}.t,.a{flex-basis:5em}.next{padding-left:0}.tree{padding-left:0}}
-@media (prefers-color-scheme:dark){:root{--fg:#eee;--bg:#111;--dim:#aaa;--line:#333;--ev:#81c784;--se:#4db6ac;
---bad:#ff6b5e;--warn:#ffb74d}}
 """
 
 _SCRIPT: Final = """
@@ -49,7 +44,7 @@ row.scrollIntoView({block:'center'})});
 
 _SEARCH: Final = (
     '<p><input id="search" type="search" placeholder="Search: names, fields, values, states" '
-    'aria-label="Search messages"> <button id="all">open or close all</button> <span id="count"></span></p>'
+    'aria-label="Search messages"/> <button id="all">open or close all</button> <span id="count"></span></p>'
 )
 
 
@@ -60,27 +55,19 @@ def page(title: str, found: list[Entry]) -> str:
         first = conversation[0].line
         session = next((each.line.session for each in conversation if each.line.session), "none")
         parts.append(
-            f"<h2>Session {escape(session)}</h2><p>Run {escape(run)}, as seen by {escape(first.process)} from "
-            f"{escape(first.time)}</p>"
+            f'<section class="card"><h2>Session {escape(session)}</h2><p>Run {escape(run)}, as seen by '
+            f'{escape(first.process)} from {escape(first.time)}</p><div class="scroll">{picture(conversation)}</div>'
         )
-        parts.append(f'<div class="wide">{picture(conversation)}</div>')
         if begins := opening(conversation):
             zoomed = picture(begins, begin_ms=begins[0].at_ms)
-            parts.append(f'<h3>The first second of messages</h3><div class="wide">{zoomed}</div>')
+            parts.append(f'<h3>The first second of messages</h3><div class="scroll">{zoomed}</div>')
+        parts.append("</section>")
     parts += [
-        "<h2>Messages</h2>",
-        _SEARCH,
+        f'<section class="card"><h2>Messages</h2>{_SEARCH}',
         *(_row(each) for each in found),
-        "<h2>Answer times, ms</h2>",
-        f'<div class="wide">{_times(found)}</div>',
+        f'</section><section class="card"><h2>Answer times, ms</h2><div class="scroll">{_times(found)}</div></section>',
     ]
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n<body>\n"
-        + "\n".join(parts)
-        + f"\n<script>{_SCRIPT}</script></body></html>\n"
-    )
+    return document(title, "\n".join(parts), style=_STYLE, script=_SCRIPT)
 
 
 def _row(entry: Entry) -> str:

@@ -37,6 +37,7 @@ from v2g.energy.settlement.settle import Settlement
 from v2g.errors import Asn1Error, CertificateError
 from v2g.pki.certificates import chain_from_pem, describe_key, load_certificate
 from v2g.pki.ocsp import responder_url
+from v2g.look import document
 from v2g.text import printable
 
 CHAINS: Final = (CHARGER_CHAIN, METER_CHAIN, CONTRACT_CHAIN, ROOTS)
@@ -107,7 +108,9 @@ def dispute_files(evidence: Evidence, *, language: Language = "en") -> dict[str,
             "tables": {each.name: [dict(zip(each.columns, row, strict=True)) for row in each.rows] for each in tables},
         }
     )
-    files["index.html"] = "".join(_page(evidence, tables, _LANGUAGES[language], language)).encode()
+    words = _LANGUAGES[language]
+    body = "".join(_body(evidence, tables, words, language))
+    files["index.html"] = document(words.title, body, style=_STYLE, language=language).encode()
     sums = "".join(f"{sha256_hex(data)}  {name}\n" for name, data in sorted(files.items()))
     return files | {"SHA256SUMS": sums.encode()}
 
@@ -396,34 +399,21 @@ def _open_questions(evidence: Evidence, language: Language) -> list[str]:
 
 
 _STYLE: Final = """
-body{font:15px/1.45 system-ui,sans-serif;margin:2em auto;max-width:68em;padding:0 1em;color:#1a1a1a;background:#fff}
-h1{font-size:1.4em;margin:0 0 .4em}h2{font-size:1.05em;margin:1.8em 0 .4em;border-bottom:1px solid #ccc}
-.verdict{padding:.6em 1em;border-left:.4em solid #2a7d3f;background:#eef6f0;overflow-wrap:anywhere}
-.bad{border-color:#b3261e;background:#fbeeed}.note{color:#555;font-size:.85em}
-dl{display:grid;grid-template-columns:minmax(9em,max-content) 1fr;gap:.15em 1.2em}dt{color:#555}
-dd{margin:0;overflow-wrap:anywhere}.wide{overflow-x:auto}table{border-collapse:collapse;font-size:.8em}
-td,th{text-align:left;vertical-align:top;padding:.2em .8em .2em 0;max-width:22em;overflow-wrap:anywhere}
-th{color:#555;font-weight:normal;border-bottom:1px solid #ccc;overflow-wrap:normal}ul{padding-left:1.2em}
-td:not(.whole){min-width:7em}.whole{white-space:nowrap;font-variant-numeric:tabular-nums}
-@media screen and (max-width:36em){dl,dd{display:block}dt{font-size:.85em;margin-top:.4em}}
-@media screen and (prefers-color-scheme:dark){body{background:#111;color:#eee}dt,th,.note{color:#aaa}
-.verdict{background:#12251a}.bad{background:#2d1413}h2,th{border-color:#444}a{color:#8ab4f8}}
-@media print{@page{size:A4 landscape}body{font-size:9.5pt;margin:0;max-width:none}.wide{overflow:visible}
-h2{break-after:avoid}tr,dl{break-inside:avoid}a{color:inherit}}
+h2{margin-top:1.8em}table{font-size:.8em}ul{padding-left:1.2em}
+td,th{padding:.2em .8em .2em 0;max-width:22em;overflow-wrap:anywhere}th{overflow-wrap:normal}
+td:not(.whole){min-width:7em}.whole{white-space:nowrap}
+@media print{@page{size:A4 landscape}html{font-size:9.5pt}.sheet{margin:0;max-width:none}.scroll{overflow:visible}
+a{color:inherit}}
 """
 
 
-def _page(evidence: Evidence, tables: Sequence[Table], words: _Words, language: Language) -> Iterator[str]:
+def _body(evidence: Evidence, tables: Sequence[Table], words: _Words, language: Language) -> Iterator[str]:
     settlement, report = evidence.settlement, evidence.report
-    yield (
-        f'<!doctype html>\n<html lang="{language}"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{words.title}</title><style>{_STYLE}</style></head>\n<body>\n<h1>{words.title}</h1>\n"
-    )
+    yield f"<h1>{words.title}</h1>\n"
     if report is None:
-        yield f'<p class="verdict bad"><b>{words.not_verified}.</b> {_text(evidence.failure)}</p>\n'
+        yield f'<p class="notice bad"><b>{words.not_verified}.</b> {_text(evidence.failure)}</p>\n'
     else:
-        yield f'<p class="verdict"><b>{words.verified}</b></p>\n'
+        yield f'<p class="notice good"><b>{words.verified}</b></p>\n'
     if settlement is not None:
         values = (
             settlement.session_id,
@@ -436,7 +426,7 @@ def _page(evidence: Evidence, tables: Sequence[Table], words: _Words, language: 
             or words.none,
         )
         facts = zip(words.facts, values, strict=True)
-        yield f"<dl>{''.join(f'<dt>{name}</dt><dd>{_text(value)}</dd>' for name, value in facts)}</dl>\n"
+        yield f'<dl class="pairs">{"".join(f"<dt>{name}</dt><dd>{_text(value)}</dd>" for name, value in facts)}</dl>\n'
     if report is not None and settlement is not None:
         yield f"<h2>{words.proven}</h2>\n<ul>"
         yield "".join(f"<li>{each}</li>" for each in proven(report, language))
@@ -446,12 +436,12 @@ def _page(evidence: Evidence, tables: Sequence[Table], words: _Words, language: 
     yield "</ul>\n"
     for table in tables:
         yield from _shown(table, words)
-    yield f'<p class="note">{words.use}</p>\n</body></html>\n'
+    yield f'<p class="note">{words.use}</p>'
 
 
 def _shown(table: Table, words: _Words) -> Iterator[str]:
     file = f"{table.name}.csv"
-    yield f'<h2>{words.tables[table.name]} (<a href="{file}">{file}</a>)</h2>\n<div class="wide"><table><thead><tr>'
+    yield f'<h2>{words.tables[table.name]} (<a href="{file}">{file}</a>)</h2>\n<div class="scroll"><table><thead><tr>'
     places = [place for place, name in enumerate(table.columns) if name not in _NOT_SHOWN]
     yield "".join(f"<th>{table.columns[place].replace('_', ' ')}</th>" for place in places)
     yield "</tr></thead>\n<tbody>"

@@ -24,6 +24,7 @@ from v2g.energy.settlement.session_journal import readings_of
 from v2g.energy.settlement.settle import Settlement, price_book
 from v2g.energy.settlement.taxes import Tax, gross_of
 from v2g.errors import VerificationError
+from v2g.look import document
 from v2g.svg_chart import Row, Series, stairs_chart
 from v2g.text import printable
 from v2g.units import MICRO, currency_digits, payable
@@ -255,22 +256,15 @@ _GERMAN: Final = _Words(
 _LANGUAGES: Final[dict[Language, _Words]] = {"en": _ENGLISH, "de": _GERMAN}
 
 _STYLE: Final = """
-body{font:16px/1.45 system-ui,sans-serif;margin:2em auto;max-width:42em;padding:0 1em;color:#1a1a1a;background:#fff}
-h1{font-size:1.35em;margin:0}h2{font-size:1.05em;margin:1.6em 0 .4em;border-bottom:1px solid #ccc}
+.sheet{max-width:42rem}h1{font-size:1.35rem;margin:0}h2{margin-top:1.6rem;border-bottom:1px solid var(--line)}
 header{display:flex;flex-wrap:wrap;justify-content:space-between;gap:.5em 2em;align-items:baseline}
-.due{margin:0;font-size:1.05em}.due b{font-size:1.5em;white-space:nowrap}.note{color:#555;font-size:.85em}
-dl{display:grid;grid-template-columns:minmax(8em,max-content) 1fr;gap:.15em 1.2em;margin:.5em 0}dt{color:#555}
-dd{margin:0;overflow-wrap:anywhere}table{border-collapse:collapse;width:100%}
-td,th{text-align:right;padding:.2em 0 .2em .8em;font-weight:normal;font-variant-numeric:tabular-nums}
-td{white-space:nowrap}th{color:#555}td:first-child,th:first-child{text-align:left;padding-left:0;white-space:normal}
-tfoot td{border-top:1px solid #ccc}
+.due{margin:0;font-size:1.05rem}.due b{font-size:1.5rem;white-space:nowrap}.pairs{margin:.5em 0}
+td,th{text-align:right;padding:.2em 0 .2em .8em;border:0}td{white-space:nowrap}th{color:var(--dim)}
+td:first-child,th:first-child{text-align:left;padding-left:0;white-space:normal}
+tfoot td{border-top:1px solid var(--line)}
 figure{margin:.5em 0}svg{width:100%;height:auto}body svg.stairs text{font-size:13px}ul{padding-left:1.2em;margin:.5em 0}
-@media screen and (max-width:36em){dl,dd{display:block}dt{font-size:.85em;margin-top:.4em}table{font-size:.85em}
-body svg.stairs text{font-size:16px}}
-@media screen and (prefers-color-scheme:dark){body{background:#111;color:#eee}dt,th,.note{color:#aaa}
-h2,tfoot td{border-color:#444}}
-@media print{body{font-size:10.5pt;margin:0;max-width:none}figure,table,ul,dl{break-inside:avoid}h2{break-after:avoid}
-figure{max-width:12cm}}
+@media screen and (max-width:36em){table{font-size:.85em}body svg.stairs text{font-size:16px}}
+@media print{html{font-size:10.5pt}.sheet{margin:0;max-width:none}figure{max-width:12cm}}
 """
 
 
@@ -291,7 +285,9 @@ def receipt(
     """
     if settlement.end.utc_ms >= _END_OF_CALENDAR_MS:
         raise VerificationError(f"{settlement.end.utc_ms} ms is beyond the calendar", where="journal.jsonl")
-    return "".join(_Receipt(entries, settlement, report, _LANGUAGES[language], zone, taxes).page(language))
+    words = _LANGUAGES[language]
+    body = "".join(_Receipt(entries, settlement, report, words, zone, taxes).body())
+    return document(words.receipt, body, style=_STYLE, language=language)
 
 
 def _text(text: str) -> str:
@@ -340,15 +336,9 @@ class _Receipt:
         self._words = words
         self._zone = zone
 
-    def page(self, language: Language) -> Iterator[str]:
+    def body(self) -> Iterator[str]:
         words, settlement = self._words, self._settlement
-        title = escape(words.receipt)
-        yield (
-            f'<!doctype html>\n<html lang="{language}"><head><meta charset="utf-8">'
-            '<meta name="viewport" content="width=device-width,initial-scale=1">'
-            f"<title>{title}</title><style>{_STYLE}</style></head>\n<body>\n"
-            f"<header><h1>{title}</h1>{''.join(self._due())}</header>\n"
-        )
+        yield f"<header><h1>{words.receipt}</h1>{''.join(self._due())}</header>\n"
         if settlement.state == "open":
             yield f"<p><b>{words.preliminary}</b></p>\n"
         yield _list(self._facts())
@@ -364,7 +354,7 @@ class _Receipt:
             note = words.statuses[status].format(count=len(starts), first=self._clock(starts[0]))
             yield f'<p class="note">{note}</p>\n'
         yield f"<h2>{words.proven}</h2>\n<ul>{''.join(f'<li>{each}</li>' for each in self._claims())}</ul>\n"
-        yield f'<p class="note">{words.exact.format(zone=_text(str(self._zone)))}</p>\n</body></html>\n'
+        yield f'<p class="note">{words.exact.format(zone=_text(str(self._zone)))}</p>'
 
     # -- numbers
 
@@ -568,7 +558,7 @@ def _register(registers: Registers, direction: Direction) -> int:
 
 
 def _list(rows: Iterator[tuple[str, str]]) -> str:
-    return f"<dl>{''.join(f'<dt>{name}</dt><dd>{value}</dd>' for name, value in rows)}</dl>\n"
+    return f'<dl class="pairs">{"".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in rows)}</dl>\n'
 
 
 def _cells(*cells: str) -> str:
