@@ -1,7 +1,7 @@
 """Translations of templates: a catalogue of texts for each language, in `texts`; what it lacks stays English.
 
-A text of a catalogue is what stands between two tags, or the label that a macro gets. So templates stay readable, and
-a translator needs no more than a file.
+A text of a catalogue is what stands between two tags, or the label that a macro gets; what Python says goes through the
+filters `said` and `drawn`. So templates stay readable, and a translator needs no more than a file.
 """
 
 import importlib.resources
@@ -9,9 +9,10 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from functools import cache, partial
-from typing import Final
+from typing import Any, Final
 
-from jinja2 import BaseLoader, Environment, PackageLoader
+from jinja2 import BaseLoader, Environment, PackageLoader, pass_context
+from jinja2.runtime import Context
 from markupsafe import escape
 
 ENGLISH: Final = "en"
@@ -69,6 +70,19 @@ def _said(texts: Mapping[str, str], found: re.Match[str]) -> str:
         return found[0]
     quote = '"' if found[0].endswith('"') else ""
     return f"{found[1]}{quote}{escape(said)}{quote}{found[3]}"
+
+
+@pass_context
+def said(context: Context, text: str) -> str:
+    """Return a text in the language of the template."""
+    return catalogues().get((context.name or "").rpartition("/")[0], {}).get(text, text)
+
+
+@pass_context
+def drawn(context: Context, chart: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a chart with title and labels in the language of the template."""
+    lines = [{**each, "label": said(context, each["label"])} for each in chart["lines"]]
+    return {**chart, "title": said(context, chart["title"]), "lines": lines}
 
 
 class Templates(Environment):

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from csms.console.languages import Templates, Translated
+from csms.console.languages import Templates, Translated, drawn, said
 from csms.console.visit import segment
 from v2g.text import printable
 from v2g.units import decimals_of
@@ -85,6 +85,8 @@ def environment(zone: tzinfo) -> Environment:
         return DASH if ms is None else Markup('<time datetime="{}">{}</time>').format(*_moment(ms, zone))
 
     made.filters |= {
+        "said": said,
+        "drawn": drawn,
         "time": time,
         "power": power,
         "energy": energy,

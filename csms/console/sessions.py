@@ -31,6 +31,13 @@ _CHARTED = {
 _LIMITS = {"ev_w": "Vehicle", "evse_w": "Charger", "site_w": "Site", "operator_w": "Operator"}
 """Limits of discharging in a journal."""
 
+_AT_MOST = {
+    "ev_w": "At most by the vehicle",
+    "evse_w": "At most by the charger",
+    "site_w": "At most by the site",
+    "operator_w": "At most by the operator",
+}
+
 _READINGS = frozenset({"MeterValuePeriodic", "MeterValueClock"})
 """Triggers of events that bring only readings, which the chart has."""
 
@@ -154,12 +161,12 @@ def _terms(course: SessionCourse, until_ms: int) -> dict[str, object] | None:
     if limits:
         drawn = [
             Line(
-                f"At most by the {label.lower()}",
+                label,
                 "kW",
                 [None if by is None else -by[name] / 1000 for by, _ in rows],
                 steps=True,
             )
-            for name, label in _LIMITS.items()
+            for name, label in _AT_MOST.items()
         ]
     if course.prices:
         unit = f"{course.prices[-1].currency}/kWh"

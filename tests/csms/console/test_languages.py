@@ -3,16 +3,20 @@
 import importlib.resources
 import re
 from datetime import UTC
+from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from csms.console.languages import catalogues, language_of, texts_of
-from csms.console.present import environment
+from csms.console.present import BOUNDS, STEPS, environment
+from csms.db.queries.reviews import State
 from csms.domain.security.access import Role
 from tests.csms.api.support import ApiClient
 from tests.csms.console.support import Person, employ, text_of
 
 TEMPLATES = importlib.resources.files("csms.console") / "templates"
+PROGRAM = [each.read_text() for each in Path(str(TEMPLATES)).parent.glob("*.py")]
 SOURCES = {each.name: each.read_text("utf-8") for each in TEMPLATES.iterdir() if each.name.endswith(".html")}
 
 
@@ -26,11 +30,13 @@ def test_no_text_of_a_page_is_missing_in_a_catalogue(language: str) -> None:
         text: name for name, source in SOURCES.items() for text in texts_of(source) - catalogues()[language].keys()
     }
     assert {text: name for text, name in missing.items() if not CODE.fullmatch(text)} == {}
+    assert {*STEPS.values(), *BOUNDS.values(), *get_args(State)} - catalogues()[language].keys() == set()
 
 
 @pytest.mark.parametrize("language", catalogues())
 def test_a_catalogue_has_only_texts_of_templates_and_leaves_them_valid(language: str) -> None:
     known = set().union(*map(texts_of, SOURCES.values()))
+    known |= {text for source in (*SOURCES.values(), *PROGRAM) for text in re.findall(r'"([^"\n]+)"', source)}
     assert catalogues()[language].keys() - known == set()
     made = environment(UTC)
     for name, source in SOURCES.items():

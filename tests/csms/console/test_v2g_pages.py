@@ -56,6 +56,12 @@ async def test_a_running_session_shows_steps_limits_and_prices(ask: ApiClient) -
     assert terms["At most by the site"][-1] == -20.0
     assert terms["Price of charging"][-1] == 0.35
     assert terms["Price of charging"][0] is not None
+    german = await ada.get(f"/console/sessions/{STATION}/{charging_.id}", accept_language="de")
+    for said in ("ISO 15118 Ladevorgang aufgebaut", "Angebot beantwortet", "unter 0 aus dem Fahrzeug"):
+        assert said in text_of(german), said
+    translated = charts(german.body)
+    assert not {*translated} & {*drawn}
+    assert not {label for each in translated.values() for label in each} & {*power, *terms}
     other = await ada.get(f"/console/sessions/{STATION}/none")
     assert other.status == 404
 
