@@ -113,6 +113,7 @@ def test_a_release_is_made_in_a_clone(tmp_path: Path) -> None:
         assert b"without_tls" in docs.read("docs/reference/configuration.html")  # a key of a generated table
     with zipfile.ZipFile(next(out.glob("*.whl"))) as wheel, tarfile.open(next(out.glob("*.tar.gz"))) as sdist:
         assert any(name.endswith("share/v2g/board/monitor.c") for name in wheel.namelist())
+        assert "v2g/look.css" in wheel.namelist()
         assert any(name.endswith("/board/monitor.c") for name in sdist.getnames())
     run("sha256sum", "--check", "--strict", SUMS, cwd=out)
     verify = ("openssl", "dgst", "-sha256", "-verify", public, "-signature", f"{SUMS}.sig", SUMS)

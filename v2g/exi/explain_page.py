@@ -55,6 +55,8 @@ td .taken { font-weight: 700; color: var(--busy); }
 .choices span { white-space: nowrap; }
 @media (max-width: 900px) { main { grid-template-columns: 1fr; } #ruler { position: static; }
   #octets { max-height: 40vh; } }
+@media (max-width: 600px) { summary { grid-template-columns: minmax(0, 1fr) auto; row-gap: 0; }
+  .said { grid-row: 2; grid-column: 1 / -1; padding-left: 13px; } }
 """
 
 SCRIPT: Final = """

@@ -12,7 +12,7 @@ from v2g_testkit.cases.case import Described, Result, Verdict
 from v2g_testkit.cases.report import NOTICE, failures_first, junit, not_run, totals
 
 _STYLE: Final = """
-td:first-child{white-space:nowrap}td:nth-child(2){min-width:12em}td{overflow-wrap:anywhere}
+td:first-child{white-space:nowrap}#cases td:nth-child(2){min-width:12em}#cases td{overflow-wrap:anywhere}
 body:has(#open:checked) #cases tr:has(td.pass,td.not){display:none}
 @media (max-width:45em){#cases thead{display:none}#cases tr{display:block;border-bottom:1px solid var(--line);
 padding:.4em 0}#cases td{display:block;border:0;padding:.1em 0}

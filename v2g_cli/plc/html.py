@@ -12,7 +12,7 @@ from v2g_cli.plc.view import DIRECT_DB, INDIRECT_DB, colour, modem_rows, top_of
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM = 720, 200, 48, 28
 _STYLE: Final = """
 h2{margin-top:2em}.sheet{max-width:60em}svg{max-width:100%;height:auto}.chosen{font-weight:600}
-.green{fill:var(--good)}.yellow{fill:var(--warn)}.red{fill:var(--bad)}
+.green{fill:var(--good)}.yellow{fill:#d9a400}.red{fill:var(--bad)}
 text{font:11px system-ui,sans-serif;fill:var(--dim)}line{stroke:var(--line)}
 .limit{stroke:var(--dim);stroke-dasharray:4 3}
 """

@@ -13,7 +13,7 @@ h3{font-weight:400;color:var(--dim)}svg{width:100%;min-width:60em;height:auto}
 svg text{font:11px system-ui,sans-serif;fill:var(--dim)}svg .axis{stroke:var(--line)}svg .power{fill:none;
 stroke:var(--plum);stroke-width:1.5}svg .answer{fill:var(--in)}svg .late{fill:var(--bad)}svg .limit{stroke:var(--bad);
 stroke-dasharray:4 3}svg .vehicle{stroke:var(--out)}svg .charger{stroke:var(--in)}svg .fact{stroke:var(--dim)}
-#search{width:min(30em,60%)}details{border-bottom:1px solid var(--line)}
+#search{width:min(30em,100%)}details{border-bottom:1px solid var(--line)}
 summary{padding:.15em 0;list-style:none;display:flex;align-items:baseline;font-weight:400}
 summary:hover{background:var(--dull-bg)}
 .n,.t,.a,.f{color:var(--dim)}.n{flex:0 0 3em}.t,.a{flex:0 0 6em}.f{flex:1;min-width:0;overflow:hidden;

@@ -35,9 +35,9 @@ from v2g.energy.settlement.report import Report
 from v2g.energy.settlement.rows import Row, csv_text, iso_time, millionths, rows
 from v2g.energy.settlement.settle import Settlement
 from v2g.errors import Asn1Error, CertificateError
+from v2g.look import document
 from v2g.pki.certificates import chain_from_pem, describe_key, load_certificate
 from v2g.pki.ocsp import responder_url
-from v2g.look import document
 from v2g.text import printable
 
 CHAINS: Final = (CHARGER_CHAIN, METER_CHAIN, CONTRACT_CHAIN, ROOTS)
