@@ -88,18 +88,19 @@ def when(ms: int | None) -> str:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table to a terminal, tab-separated lines to anything else."""
+    """Print a table to a terminal, without its empty columns, and tab-separated lines to anything else."""
     if not sys.stdout.isatty():
         for row in rows:
             say_row(*row)
         return
     table = Table(title=title, title_justify="left", header_style="bold")
     shown = [tuple(map(printable, row)) for row in rows]
-    for number, column in enumerate(columns):
+    filled = [number for number in range(len(columns)) if any(row[number] for row in shown)]
+    for number in filled:
         whole = any(_UUID.fullmatch(row[number]) for row in shown)  # to be copied
-        table.add_column(column, overflow="fold", no_wrap=whole, min_width=36 if whole else None)
+        table.add_column(columns[number], overflow="fold", no_wrap=whole, min_width=36 if whole else None)
     for row in shown:
-        table.add_row(*row)
+        table.add_row(*(row[number] for number in filled))
     terminal().print(table)
 
 
