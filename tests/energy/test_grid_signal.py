@@ -1,6 +1,6 @@
 """Prices by time: no moment with two, days of 92, 96 and 100 quarter hours, signals that are whole or refused."""
 
-from datetime import UTC, date, datetime, timedelta, tzinfo
+from datetime import date, datetime, timedelta, tzinfo
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -13,12 +13,10 @@ from hypothesis import strategies as st
 from v2g.energy.grid_signal import (
     QUARTER_MS,
     ExportSignal,
-    PriceBand,
     PriceSignal,
     PriceSlot,
     Tariff,
     TypedGridSignal,
-    day_slots,
     has_integer_prices,
     local_day,
     parse_grid_signal,
@@ -26,7 +24,6 @@ from v2g.energy.grid_signal import (
 from v2g.errors import CodecError, RefusedError
 
 BERLIN = ZoneInfo("Europe/Berlin")
-BANDS = (PriceBand(0, 100, 50), PriceBand(6 * 60, 300, 200), PriceBand(22 * 60, 120, 60))
 
 SIGNAL: dict[str, Any] = {
     "version": 7,
@@ -49,30 +46,9 @@ SIGNAL: dict[str, Any] = {
 )
 def test_a_local_day_has_92_96_or_100_quarter_hours(day: date, quarters: int) -> None:
     """The days on which summer time begins and ends."""
-    slots = day_slots(day, BERLIN, BANDS)
     begin, end = local_day(day, BERLIN)
-    assert len(slots) == quarters
-    assert (slots[0].start_ms, slots[-1].end_ms) == (begin, end)
-    assert all(slot.start_ms % QUARTER_MS == 0 for slot in slots)
-    Tariff(currency="EUR", slots=slots)
-
-
-@pytest.mark.parametrize("day", [date(2026, 3, 29), date(2026, 10, 25), date(2026, 6, 1)])
-def test_bands_follow_the_clock_on_the_wall(day: date) -> None:
-    """The night band of the day that has 25 hours is an hour longer, of the day that has 23 an hour shorter."""
-    for slot in day_slots(day, BERLIN, BANDS):
-        clock = datetime.fromtimestamp(slot.start_ms / 1000, tz=UTC).astimezone(BERLIN)
-        expected = BANDS[0] if clock.hour < 6 else BANDS[1] if clock.hour < 22 else BANDS[2]
-        assert (slot.import_price, slot.export_compensation) == (expected.import_price, expected.export_compensation)
-
-
-def test_before_the_first_band_the_last_one_holds() -> None:
-    """As a night rate that begins at 22 o'clock does."""
-    for bands in (BANDS[1:], (PriceBand(60, 90, 40), *BANDS[1:])):
-        slots = day_slots(date(2026, 6, 1), BERLIN, bands)
-        assert slots[0].import_price == BANDS[2].import_price
-    with pytest.raises(ValueError, match="without price bands"):
-        day_slots(date(2026, 6, 1), BERLIN, ())
+    assert end - begin == quarters * QUARTER_MS
+    assert datetime.fromtimestamp(begin / 1000, BERLIN) == datetime(day.year, day.month, day.day, tzinfo=BERLIN)
 
 
 def test_a_tariff_gives_no_moment_two_prices() -> None:
@@ -171,9 +147,9 @@ class Shifts(tzinfo):
         return timedelta()
 
 
-def test_the_last_slot_ends_with_the_day() -> None:
-    slots = day_slots(date(2026, 6, 1), Shifts(), BANDS)
-    assert (len(slots), slots[-1].duration_ms) == (96, 5 * 60_000)
+def test_a_day_ends_where_the_next_one_begins() -> None:
+    begin, end = local_day(date(2026, 6, 1), Shifts())
+    assert end - begin == (24 * 60 - 10) * 60_000
 
 
 def test_a_window_of_many_slots_is_cut() -> None:

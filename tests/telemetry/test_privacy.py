@@ -18,7 +18,6 @@ from v2g.telemetry.privacy import (
     WITHOUT_CONSENT,
     Consent,
     PositionBlur,
-    distance_m,
     group_of,
     pseudonym,
     without_vins,
@@ -28,6 +27,13 @@ from v2g.telemetry.signals import SIGNALS
 KEY = bytes(range(32))
 VIN = "WVWZZZ1KZAW123456"
 HERE = (48.137154, 11.576124)
+
+
+def distance_m(one: tuple[float, float], other: tuple[float, float]) -> float:
+    """Return the distance of two positions (latitude, longitude in degrees) by the haversine formula, m."""
+    north, south, east = math.radians(one[0]), math.radians(other[0]), math.radians(other[1] - one[1])
+    haversine = math.sin((south - north) / 2) ** 2 + math.cos(north) * math.cos(south) * math.sin(east / 2) ** 2
+    return 2 * 6_378_137 * math.asin(math.sqrt(haversine))
 
 
 def position(latitude: float, longitude: float) -> dict[str, float]:

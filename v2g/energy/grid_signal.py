@@ -1,14 +1,12 @@
 """Prices by time, and the grid operator's signal that contains them.
 
 Prices are integer micro-units of the currency per kWh; people write them as decimal text. The vehicle pays
-`import_price` for energy from the grid and receives `export_compensation` for energy fed back. Times are UTC ms;
-local clock time is used only to lay out a day's price bands (`day_slots`), where daylight saving changes make days of
-92 or 100 quarter hours.
+`import_price` for energy from the grid and receives `export_compensation` for energy fed back. Times are UTC ms.
 """
 
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Annotated, Any, Final, TypeVar, overload
 
@@ -31,7 +29,6 @@ __all__ = [
     "QUARTER_MS",
     "ExportSignal",
     "GridSignal",
-    "PriceBand",
     "PriceSignal",
     "PriceSlot",
     "SignalSlot",
@@ -40,7 +37,6 @@ __all__ = [
     "TypedPriceSlot",
     "TypedSlot",
     "TypedTariff",
-    "day_slots",
     "has_integer_prices",
     "local_day",
     "parse_grid_signal",
@@ -258,37 +254,10 @@ def _typed_prices(fields: dict[str, object]) -> Iterator[tuple[dict[str, Any], s
                 yield slot, name
 
 
-class PriceBand(msgspec.Struct, frozen=True):
-    """Prices from a local clock time (minutes after midnight, 0 to 1439) until the start of the next band."""
-
-    from_minute: Annotated[int, Meta(ge=0, le=1439)]
-    import_price: MicroPerKwh
-    export_compensation: MicroPerKwh
-
-
 def local_day(day: date, zone: tzinfo) -> tuple[int, int]:
     """Return the UTC ms at which a local calendar day starts and ends: 92, 96 or 100 quarter hours apart in Europe."""
     begin, end = (datetime(d.year, d.month, d.day, tzinfo=zone) for d in (day, day + timedelta(days=1)))
     return _utc_ms(begin), _utc_ms(end)
-
-
-def day_slots(day: date, zone: tzinfo, bands: Sequence[PriceBand]) -> tuple[PriceSlot, ...]:
-    """Map price bands of local clock time to one local day, one slot for each quarter hour.
-
-    A band applies from its clock time; before the day's first band the last one of the list applies. A clock time that
-    occurs twice (end of daylight saving) has the same price both times. Raises ValueError without a band.
-    """
-    if not bands:
-        raise ValueError("a day without price bands")
-    ordered = sorted(bands, key=lambda band: band.from_minute)
-    begin, end = local_day(day, zone)
-    slots = []
-    for start in range(begin, end, QUARTER_MS):
-        clock = datetime.fromtimestamp(start / 1000, tz=UTC).astimezone(zone)
-        minute = clock.hour * 60 + clock.minute
-        band = next((b for b in reversed(ordered) if b.from_minute <= minute), ordered[-1])
-        slots.append(PriceSlot(start, min(QUARTER_MS, end - start), band.import_price, band.export_compensation))
-    return tuple(slots)
 
 
 def _utc_ms(moment: datetime) -> int:

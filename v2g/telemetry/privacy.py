@@ -129,10 +129,3 @@ class PositionBlur:
         digest = hmac.digest(self._key, place.encode(), hashlib.sha256)
         first, second, third = (int.from_bytes(digest[at : at + 6], "big") / 2**48 for at in (0, 6, 12))
         return first, second, third
-
-
-def distance_m(one: tuple[float, float], other: tuple[float, float]) -> float:
-    """Return the distance of two positions (latitude, longitude in degrees) near each other, m."""
-    width = math.cos(math.radians((one[0] + other[0]) / 2))
-    east = ((other[1] - one[1] + 180) % 360 - 180) * width
-    return math.hypot(other[0] - one[0], east) * _METRES_PER_DEGREE

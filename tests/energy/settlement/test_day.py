@@ -13,7 +13,7 @@ import pytest
 from tests.energy.settlement.day import VEHICLES, vehicles
 from tests.energy.settlement.days import Vehicle, Visit, prices
 from tests.energy.settlement.meter_classes import CLASS_05, CLASS_1, ErringMeter, MeterClass
-from v2g.energy.grid_signal import QUARTER_MS, PriceBand, Tariff, day_slots
+from v2g.energy.grid_signal import QUARTER_MS, PriceSlot, Tariff, local_day
 from v2g.energy.settlement.journal import verify_lines
 from v2g.energy.settlement.records import MeterReading, SessionStarted, TariffSet
 from v2g.energy.settlement.session_journal import SessionJournal
@@ -152,8 +152,10 @@ def test_at_every_load_a_meter_of_a_class_errs_within_it_and_settlement_adds_not
 )
 def test_a_session_over_a_local_day_is_priced_by_the_clock_on_the_wall(zone: str, day: date, quarters: int) -> None:
     """1 kWh in each quarter hour, at a price that is negative by night."""
-    bands = (PriceBand(0, -50_000, 0), PriceBand(6 * 60, 300_000, 100_000), PriceBand(22 * 60, -50_000, 0))
-    slots = day_slots(day, ZoneInfo(zone), bands)
+    starts = range(*local_day(day, ZoneInfo(zone)), QUARTER_MS)
+    hours = [datetime.fromtimestamp(start / 1000, UTC).astimezone(ZoneInfo(zone)).hour for start in starts]
+    paid = [(300_000, 100_000) if 6 <= hour < 22 else (-50_000, 0) for hour in hours]
+    slots = tuple(PriceSlot(start, QUARTER_MS, *price) for start, price in zip(starts, paid, strict=True))
     begin, register, journal = slots[0].start_ms, 5, SessionJournal()
     started = SessionStarted(
         station_id="CS", evse_id="DE*V2G*E1", session_id="00", meter_serial="M", meter_certificate="00",
@@ -168,10 +170,8 @@ def test_a_session_over_a_local_day_is_priced_by_the_clock_on_the_wall(zone: str
     lines += journal.end("vehicle", end, import_mwh=register + 1_000_000, export_mwh=0)
     settlement = settle(verify_lines(b"".join(lines)))
     assert len(settlement.lines) == len(settlement.intervals) == quarters
-    hours = [
-        datetime.fromtimestamp(line.start_ms / 1000, UTC).astimezone(ZoneInfo(zone)).hour for line in settlement.lines
-    ]
-    assert [line.amount for line in settlement.lines] == [300_000 if 6 <= hour < 22 else -50_000 for hour in hours]
+    assert [line.start_ms for line in settlement.lines] == list(starts)
+    assert [line.amount for line in settlement.lines] == [price for price, _ in paid]
     dear = 64
     assert settlement.totals[0].balance == dear * 300_000 - (quarters - dear) * 50_000
 

@@ -106,18 +106,6 @@ def activate(
     return {each.id: each.planned_w + parts[each.id] for each in able}
 
 
-def delivered_share(samples: Iterable[tuple[int, int]]) -> float:
-    """Return how much of what was asked was delivered, 0 to 1, from samples of equal length (asked W, delivered W).
-
-    Samples count up to what was asked: more in one does not make up for less in another. Nothing asked is 1.
-    """
-    asked = delivered = 0
-    for want, had in samples:
-        asked += abs(want)
-        delivered += max(0, min(abs(want), had if want > 0 else -had))
-    return delivered / asked if asked else 1.0
-
-
 def _range(problem: DispatchProblem, plan: DispatchPlan, index: int, headroom: float) -> FleetRange:
     period = problem.periods[index]
     lasting = msgspec.structs.replace(period, end_ms=max(period.end_ms, period.start_ms + QUARTER_MS))
