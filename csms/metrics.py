@@ -44,6 +44,9 @@ class Metrics:
         self._sent_on: Final = self._count(
             "v2g_telemetry_sink_records", "Records that this node has given to a sink", "sink"
         )
+        self._sent_late: Final = self._count(
+            "v2g_telemetry_sink_late_records", "Those of them after later ones: detectors pass over these", "sink"
+        )
         self._sink_failures: Final = self._count(
             "v2g_telemetry_sink_failures", "Failed attempts to feed a sink", "sink"
         )
@@ -106,12 +109,14 @@ class Metrics:
     def sink_configured(self, sink: str) -> None:
         """Begin the series of a sink."""
         self._sent_on.labels(sink)
+        self._sent_late.labels(sink)
         self._sink_failures.labels(sink)
         self._sinks_failing.labels(sink)
 
-    def sink_fed(self, sink: str, records: int) -> None:
-        """Count records that a sink has got."""
+    def sink_fed(self, sink: str, records: int, late: int) -> None:
+        """Count records that a sink has got, and of how many it had later ones of the vehicle before."""
         self._sent_on.labels(sink).inc(records)
+        self._sent_late.labels(sink).inc(late)
 
     def sink_failed(self, sink: str) -> None:
         """Count a failed attempt to feed a sink."""

@@ -87,7 +87,8 @@ class Feeder:
         for ev in batch.erased:
             await self._sink.erase(ev)
         if batch.records:
-            self._metrics.sink_fed(self._name, await self._write(batch.records))
+            late = sum(each.late for each in batch.records)
+            self._metrics.sink_fed(self._name, await self._write(batch.records), late)
         await self._store.run(rows.delivered, self._name, batch)
         if batch.lost:
             self._observe(Observe("telemetry", "sink_lost", {"sink": self._name, "records": batch.lost}))

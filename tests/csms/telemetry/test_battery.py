@@ -38,9 +38,9 @@ def sink_of(store: Store, woken: list[int] | None = None) -> BatterySink:
     return BatterySink(store, Clock(), detectors.Settings(), lambda: (woken or []).append(1))
 
 
-def feeder(store: Store, sink: BatterySink | None = None) -> Feeder:
+def feeder(store: Store, sink: BatterySink | None = None, metrics: Metrics | None = None) -> Feeder:
     events: list[Observe] = []
-    return Feeder(BATTERIES, sink or sink_of(store), store, Clock(), events.append, leads, Metrics())
+    return Feeder(BATTERIES, sink or sink_of(store), store, Clock(), events.append, leads, metrics or Metrics())
 
 
 def shown(store: Store, ev: str = "EV-1") -> list[tuple[Any, ...]]:
@@ -133,7 +133,9 @@ async def test_what_comes_later_than_the_limit_changes_nothing_but_what_the_vehi
     assert store.do(pending.next_batch, BATTERIES, T0 + pending.GAP_MS - 1) is None
     await _fed(store, T0 + pending.GAP_MS)
     put(store, [first, theirs], at_ms=T0 + pending.GAP_MS, sinks=(BATTERIES,))
-    assert [each.late for each in await _fed(store, T0 + pending.GAP_MS)] == [True, True]
+    metrics = Metrics()
+    assert await feeder(store, metrics=metrics).feed()
+    assert 'v2g_telemetry_sink_late_records_total{sink="battery detectors"} 2.0' in metrics.text().decode()
     assert shown(store) == [("cell_spread", T0 + 1000, None, 1)]
     battery = store.do(batteries.batteries, ["EV-1"])["EV-1"]
     assert (battery.boot, battery.seq, battery.held) == (2, 1, {HOT: 20.0})
