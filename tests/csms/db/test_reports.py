@@ -177,7 +177,7 @@ def test_an_older_database_has_the_same_reports(owner_url: str) -> None:
     with store.engine.begin() as connection:
         connection.exec_driver_sql("DROP TABLE transaction_totals")
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0055'")
-    migrate(store.engine)
+    migrate(store.engine, "0056")
     assert [store.do(reports.sums, by, UTC) for by in groupings] == expected
     assert len(expected[1]) == 2
     store.close()
