@@ -192,7 +192,7 @@ async def test_power_keeps_every_limit_while_back_end_grid_operator_and_energy_m
     unsigned = (
         f"direction_change_s = {DEAD_S}\n[charger.signed_discharge]\noffered = false\nrequired = false\n[hardware]"
     )
-    wish = '[services]\nenergy = ["DC_BPT"]\nsigned_discharge = false\n[[program]]\ndo = "follow"\nfor_s = 5\n'
+    wish = '[services]\nenergy = ["DC_BPT"]\nsigned_discharge = false\n[[program]]\ndo = "follow"\nfor_s = 60\n'
     managers = "".join(MANAGER.format(source=side) for side in ("SO", "EMS"))
 
     def watts() -> int:
@@ -247,6 +247,7 @@ async def test_power_keeps_every_limit_while_back_end_grid_operator_and_energy_m
             return abs(present.voltage_mv * present.current_ma / 1e6 - newest_w)
 
         await both.until(lambda: off_w() <= 50)
+        both.vehicle.driver.end()
         assert await running == "finished"
         for each in clients:
             each.close()
