@@ -116,7 +116,7 @@ async def _run(config: EvccConfig, events: Path | None, wrap: Wrap, end: Orderly
     keys = RecordKeys.read(config.journal_keys)
     stored = partial(kept, config.checkpoints, keys)
     installed: list[Observe] = []
-    """What is installed: also readers that come later are told."""
+    """What is installed, for readers of the event socket that connect later, too."""
     local = None
     if config.local_events is not None:
         local = EventSocket(config.local_events, lambda: (*stored(), *map(observe.line, installed)))

@@ -96,8 +96,8 @@ BAD: dict[str, tuple[Any, str]] = {
 }
 
 
-async def told(path: Path) -> dict[str, Any]:
-    """Return what a reader of the event socket is told first, also one that comes after it was said."""
+async def installed(path: Path) -> dict[str, Any]:
+    """Return what readers of the event socket get about what is installed, also those that connect later."""
     while True:
         with contextlib.suppress(OSError):
             reader, writer = await asyncio.open_unix_connection(path)
@@ -117,8 +117,8 @@ async def test_between_sessions_it_installs_releases_and_goes_back_from_bad_ones
     ) as controller:
         await controller.until("update_confirmed", 1)
         assert vehicle.runs == b"good"
-        said = {"hardware": HARDWARE, "version": "vehicle-1.img", "number": 1, "failed": None}
-        assert await told(vehicle.folder / "evcc.sock") == said
+        data = {"hardware": HARDWARE, "version": "vehicle-1.img", "number": 1, "failed": None}
+        assert await installed(vehicle.folder / "evcc.sock") == data
         for number, (name, (change, reason)) in enumerate(BAD.items(), 2):
             vehicle.write(name, **change)
             vehicle.release(number, name.encode())
@@ -128,4 +128,4 @@ async def test_between_sessions_it_installs_releases_and_goes_back_from_bad_ones
             assert vehicle.runs == b"good"
         await controller.until("failed", len(controller.events("failed")) + 2)  # it goes on with the old one
         assert len(controller.events("update_began")) == 3, "what failed is not tried again"
-        assert controller.events("installed")[-1]["data"] == said | {"failed": 3}
+        assert controller.events("installed")[-1]["data"] == data | {"failed": 3}

@@ -8,7 +8,7 @@ import typer
 from v2g_cli.csms.show import JsonFlag, Limit, StationName, client_of, part, show, show_one
 
 app = typer.Typer(
-    help="List figures of sessions that show worn parts of stations, and begin anew after a repair.",
+    help="List figures of sessions that show worn parts of stations, and start over after a repair.",
     no_args_is_help=True,
 )
 
@@ -46,7 +46,7 @@ def reset(
     reason: Annotated[str, typer.Option("--reason", help="What was found and done; it is in the audit log.")],
     json: JsonFlag = False,
 ) -> None:
-    """Begin anew after a repair: the station's next sessions are its reference, and its alerts of them end.
+    """Start over after a repair: the station's next sessions are its reference, and its alerts of them end.
 
     Example: `v2g csms session-metrics reset CS-V2G-0001 --reason "contactor of EVSE 1 replaced"`
     """

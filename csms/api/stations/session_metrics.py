@@ -1,6 +1,6 @@
 """How the parts of stations work, by figures of their sessions (R179)."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from sqlalchemy import Connection
@@ -34,11 +34,7 @@ class Repair(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 @get("/session-metrics", Permission.READ_STATIONS)
 async def list_session_metrics(call: Call, parameters: Paged) -> Page[StationSessions]:
     """List how the parts of stations work by their sessions, by identity."""
-
-    def fetch(connection: Connection, after: tuple[str, ...] | None, limit: int) -> list[dict[str, Any]]:
-        return rows.listed(connection, after[0] if after else "", limit)
-
-    return await pages(call, parameters, StationSessions, tuple[str], ("station_id",), fetch)
+    return await pages(call, parameters, StationSessions, tuple[str], ("station_id",), rows.listed)
 
 
 @post(
@@ -48,7 +44,7 @@ async def list_session_metrics(call: Call, parameters: Paged) -> Page[StationSes
     example={"reason": "contactor of EVSE 1 replaced"},
 )
 async def reset_session_metrics(call: Call, parameters: OneStation, body: Repair) -> StationSessions:
-    """Begin anew after a repair: a station's next 30 sessions are its reference.
+    """Start over after a repair: a station's next 30 sessions are its reference.
 
     Its alerts station_drifts and station_differs end when the rules are looked at next (`alerts.poll_interval_s`).
     """

@@ -7,7 +7,16 @@ import msgspec
 from sqlalchemy import Connection, Row, insert, select, update
 
 from csms.db.tables import session_metrics, stations
-from csms.domain.diagnostics.session_metrics import Judged, StationState, anew, apart, drift, figures, levels, taken
+from csms.domain.diagnostics.session_metrics import (
+    Judged,
+    StationState,
+    apart,
+    drift,
+    figures,
+    levels,
+    restarted,
+    taken,
+)
 from v2g import typed_json
 from v2g.hardware.session_metrics import SessionMetrics
 
@@ -21,7 +30,7 @@ _judged = typed_json.decoder(Judged).decode
 
 
 def take(connection: Connection, station_id: str, metrics: SessionMetrics, now_ms: int) -> bool:
-    """Take over a session of a station; return False for one that is known. Another make or firmware begins anew."""
+    """Take over a session of a station; return False for one that is known. Another make or firmware starts over."""
     column, made = session_metrics.c, stations.c
     row = connection.execute(select(session_metrics).where(column.station_id == station_id).with_for_update()).first()
     query = select(made.vendor, made.model, made.firmware).where(made.station_id == station_id)
@@ -58,14 +67,15 @@ def reset(connection: Connection, station_id: str, now_ms: int) -> None:
     here = session_metrics.c.station_id == station_id
     document = connection.execute(select(session_metrics.c.document).where(here).with_for_update()).scalar()
     if document is not None:
-        values = _judgement(anew(_state(document)), Judged(), now_ms)
+        values = _judgement(restarted(_state(document)), Judged(), now_ms)
         connection.execute(update(session_metrics).where(here).values(**values))
 
 
-def listed(connection: Connection, after: str, limit: int) -> list[dict[str, Any]]:
-    """Return what is known of stations, by identity: at most `limit` of those that come after `after`."""
+def listed(connection: Connection, after: tuple[str] | None, limit: int) -> list[dict[str, Any]]:
+    """Return what is known of stations, by identity: at most `limit` of those after a position."""
     station_id = session_metrics.c.station_id
-    query = select(session_metrics).where(station_id > after).order_by(station_id).limit(limit)
+    first = after[0] if after else ""
+    query = select(session_metrics).where(station_id > first).order_by(station_id).limit(limit)
     return [_known(row) for row in connection.execute(query)]
 
 

@@ -138,8 +138,8 @@ def figures(state: StationState) -> tuple[SessionFigure, ...]:
     return tuple(sorted(found, key=lambda each: (each.evse_id, each.figure)))
 
 
-def anew(state: StationState) -> StationState:
-    """Return the state whose next sessions are the reference, such as after a repair; old ones are known again."""
+def restarted(state: StationState) -> StationState:
+    """Return the state whose next sessions are the reference, such as after a repair; old ones still count as known."""
     return StationState(last=state.last)
 
 

@@ -10,11 +10,11 @@ from csms.domain.diagnostics.alert_rules import RULES, RuleName
 from csms.domain.diagnostics.session_metrics import (
     REFERENCE,
     StationState,
-    anew,
     apart,
     drift,
     figures,
     levels,
+    restarted,
     taken,
 )
 from v2g.hardware.session_metrics import METRICS, MetricName, SessionMetrics, read_session_metrics
@@ -178,7 +178,7 @@ def test_the_first_30_sessions_are_the_reference_and_what_deviates_adds_up() -> 
     assert drift(state).value == 20.0
     assert drift(StationState()).value == 0.0
     even = after(*[{"pre_charge_gap_v": 2.0}] * 30, {"pre_charge_gap_v": 3.0})
-    assert even.tracks[GAP].above == pytest.approx(1 / 0.5 - slack), "less scatter is not believed"
+    assert even.tracks[GAP].above == pytest.approx(1 / 0.5 - slack), "a scatter below the least counts as the least"
 
 
 def test_a_ratio_counts_by_its_logarithm_down_to_a_millisecond() -> None:
@@ -199,7 +199,7 @@ def test_figures_are_shown_by_evse_and_are_forgotten_but_not_their_sessions() ->
     falls = after({"efficiency": 0.8}, state=StationState({"efficiency 2": state.tracks["efficiency 2"]}), evse=2)
     assert figures(falls)[0].moved > 2
     assert figures(StationState({"unknown 1": state.tracks["efficiency 2"]})) == ()
-    assert anew(state) == StationState(last=state.last)
+    assert restarted(state) == StationState(last=state.last)
     assert len(state.last) == 16
     drifted = drift(state).facts
     assert (drifted["evse"], drifted["efficiency_before"]) == (2.0, pytest.approx(0.9))
@@ -219,7 +219,7 @@ def test_a_station_is_compared_with_10_others_by_their_median_deviation() -> Non
     assert far.value == pytest.approx(6 / (1.4826 * 2))
     assert far.facts == {"evse": 1.0, "pre_charge_gap_v": 8.0, "pre_charge_gap_v_kind": 2.0}
     alike = [{"pre_charge_gap_v": 2.0}] * 10
-    assert apart(state, alike).value == pytest.approx(6 / (2 * 0.5)), "less scatter is not believed"
+    assert apart(state, alike).value == pytest.approx(6 / (2 * 0.5)), "a scatter below the least counts as the least"
     assert apart(after(*[{"pre_charge_gap_v": 8.0}] * 9), alike).value == 0.0
     assert apart(state, alike[:9]).value == 0.0
     assert apart(StationState({"unknown 1": state.tracks[GAP]}), alike).value == 0.0
