@@ -95,6 +95,7 @@ def test_garbage_is_a_message_or_the_one_documented_error(data: bytes) -> None:
         assert encode(message) == data  # type: ignore[operator]
 
 
+@pytest.mark.long
 @given(message=MESSAGES, data=st.data())
 @settings(max_examples=200)
 def test_an_edited_message_reads_as_another_message_or_not_at_all(message: Any, data: st.DataObject) -> None:

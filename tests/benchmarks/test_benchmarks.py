@@ -58,6 +58,7 @@ def test_it_runs_and_prints_its_figures(name: str) -> None:
         assert [figure.note for figure in figures if figure.peer_value is None] == []
 
 
+@pytest.mark.long
 def test_for_people_there_is_a_line_for_each_figure_and_the_machine_above() -> None:
     done = run("journal", "--quick")
     machine, *lines = done.stdout.splitlines()
@@ -66,6 +67,7 @@ def test_for_people_there_is_a_line_for_each_figure_and_the_machine_above() -> N
     assert all(line.startswith("journal\t") for line in lines)
 
 
+@pytest.mark.long
 def test_the_list_names_all() -> None:
     listed = [json.loads(line) for line in run("--list", "--json").stdout.splitlines()]
     assert tuple(each["name"] for each in listed) == NAMES

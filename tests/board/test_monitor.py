@@ -26,6 +26,7 @@ def library(build: Build) -> Path:
     return build("libmonitor.so")
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
 def test_compilers_accept_it_for_a_processor_without_an_operating_system(build: Build, compiler: str) -> None:
     symbols = subprocess.run(
@@ -53,6 +54,7 @@ def test_both_say_the_same_after_each_of_a_million_random_inputs(library: Path, 
     assert seen.keys() >= ASSERTED
 
 
+@pytest.mark.long
 def test_both_find_the_same_of_two_measurements(library: Path) -> None:
     difference, found = disagreements(library, 50_000, seed=1)
     assert not difference
@@ -74,6 +76,7 @@ def test_they_need_no_more_memory_than_their_page_says(library: Path) -> None:
     assert "3 KiB each" in page
 
 
+@pytest.mark.long
 def test_no_input_leads_to_undefined_behaviour_or_beyond_its_memory(build: Build) -> None:
     """By the sanitizers of the compiler, in a process of its own."""
     sanitized = build("libmonitor-sanitized.so")
@@ -116,7 +119,7 @@ CHANGES_OF_TWO = (
 """Of the comparison of two measurements."""
 
 
-@pytest.mark.some(3)
+@pytest.mark.some(1)
 @pytest.mark.parametrize(
     ("compared", "old", "new"),
     [*((differences, *each) for each in CHANGES), *((disagreements, *each) for each in CHANGES_OF_TWO)],
@@ -134,6 +137,7 @@ def test_a_change_of_one_place_is_noticed(
     assert any(compared(changed, 100_000, seed)[0] for seed in range(10))
 
 
+@pytest.mark.long
 def test_faults_are_numbered_by_the_firmware_and_the_first_is_the_reason(library: Path) -> None:
     monitor = CompiledMonitor(library, RATING)
     monitor.authorise(1.0, allowed=True)

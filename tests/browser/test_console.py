@@ -205,6 +205,7 @@ async def test_an_operator_admits_a_station_and_watches_and_stops_a_session(tab:
     await tab.check("station")
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R177")
 @pytest.mark.e2e
 async def test_a_campaign_runs_pauses_and_halts_and_its_alert_is_acknowledged(tab: Tab, csms: Backend) -> None:
@@ -284,6 +285,7 @@ async def test_frames_are_followed_and_other_pages_are_accessible(tab: Tab, csms
         await tab.check(name)
 
 
+@pytest.mark.long
 @pytest.mark.e2e
 async def test_a_back_end_that_is_lost_is_said_and_followed_again(tab: Tab, csms: Backend, served: Served) -> None:
     await employed(tab)
@@ -329,6 +331,7 @@ async def test_tariffs_and_quarantine_are_decided_with_the_keyboard_alone(tab: T
     assert Role.ADMIN.value in await tab.page.locator(".who").inner_text()
 
 
+@pytest.mark.long
 @pytest.mark.e2e
 async def test_a_receipt_is_shown_and_copy_and_bundle_are_verified(tab: Tab, csms: Backend, pki: PkiTree) -> None:
     await csms.services.store.run(witness, journal(), STATION, SESSION)

@@ -15,6 +15,7 @@ from tests.io.keys.stores import swtpm
 from v2g.pki.keys import save_key
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R148")
 def test_a_manifest_is_made_and_checked(v2g: Run, tmp_path: Path) -> None:
     key, public, manifest = tmp_path / "s.key", tmp_path / "s.pem", tmp_path / "manifest.json"

@@ -25,6 +25,7 @@ def schema(v2g: Run, name: str) -> Any:
     return jsonschema.Draft202012Validator(found)
 
 
+@pytest.mark.some(1)
 @pytest.mark.requirement("R157")
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_each_schema_is_valid_and_refuses_unknown_keys(v2g: Run, name: str) -> None:
@@ -32,6 +33,7 @@ def test_each_schema_is_valid_and_refuses_unknown_keys(v2g: Run, name: str) -> N
     assert any("'colour' was unexpected" in each.message for each in validator.iter_errors({"colour": 1}))
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R157")
 def test_configurations_of_init_fit_their_schema_and_faults_do_not(v2g: Run, pki: PkiTree, tmp_path: Path) -> None:
     shared = ("--pki", str(pki.directory))
@@ -85,6 +87,7 @@ def test_without_config_a_program_reads_its_own_file(
         assert arguments(module, "", []) == (path, None)
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -102,6 +105,7 @@ def test_keys_are_explained(v2g: Run, words: tuple[str, str], said: str) -> None
     assert "`" not in done.output
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_every_key_of_the_schema_is_explained(v2g: Run, name: str) -> None:
     done = v2g("config", "explain", name, "--json")
@@ -112,6 +116,7 @@ def test_every_key_of_the_schema_is_explained(v2g: Run, name: str) -> None:
     assert set(top) == {each["key"] for each in explained if "." not in each["key"]}
 
 
+@pytest.mark.long
 def test_an_unknown_key_has_its_neighbour(v2g: Run) -> None:
     done = v2g("config", "explain", "secc", "tls.chian")
     assert (done.code, "tls.chain" in done.errors) == (2, True)

@@ -225,7 +225,7 @@ id_token = "DEV2GC00000001"
 """
 
 
-@pytest.mark.some(11)
+@pytest.mark.some(2)
 @pytest.mark.parametrize(
     ("program", "old", "new", "where", "why"),
     [
@@ -401,6 +401,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
         yield made
 
 
+@pytest.mark.some(1)
 @pytest.mark.requirement("R146")
 def test_keys_in_tokens_tpms_and_files_with_passphrases_are_opened(
     pki: PkiTree, tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch

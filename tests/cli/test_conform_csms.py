@@ -51,6 +51,7 @@ async def conform(words: list[str], *more: str) -> tuple[int | None, str, str]:
     return process.returncode, output.decode(), errors.decode()
 
 
+@pytest.mark.long
 async def test_a_back_end_is_tested_and_reported(words: list[str], tmp_path: Path) -> None:
     only = [
         each
@@ -68,6 +69,7 @@ async def test_a_back_end_is_tested_and_reported(words: list[str], tmp_path: Pat
     assert records[-1]["about"]["identity"] == STATION
 
 
+@pytest.mark.long
 async def test_a_case_that_fails_ends_with_1(words: list[str]) -> None:
     code, output, _ = await conform(words, "--only", "V2G-C-01-CSMS")
     assert code == 1
@@ -88,6 +90,7 @@ p99_s = 5
 """
 
 
+@pytest.mark.long
 async def test_a_load_is_reported_like_cases(tmp_path: Path) -> None:
     plan = tmp_path / "plan.toml"
     plan.write_text(LOAD)

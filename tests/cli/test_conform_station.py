@@ -58,6 +58,7 @@ def play(
     return done.returncode, [json.loads(line) for line in done.stdout.splitlines() if line.startswith(b"{")]
 
 
+@pytest.mark.long
 def test_a_station_of_ocpp_1_6_is_refused_with_what_to_do(tmp_path: Path) -> None:
     async def offers(port: int) -> None:
         url = f"ws://127.0.0.1:{port}/ocpp/CS-1"
@@ -115,6 +116,7 @@ def test_a_station_gets_a_new_certificate_and_uploads_its_log(pki: PkiTree, tmp_
     assert (code, found) == (0, dict.fromkeys(ids, ("pass", "as required")))
 
 
+@pytest.mark.long
 def test_a_station_is_tested_and_reported(tmp_path: Path) -> None:
     only = ("--only", "TC_B_06_CS", "--only", "TC_B_22_CS", "--only", "TC_B_28_CS")
     reports = ("--html", "report", "--junit", "junit.xml", "--frames", "frames.jsonl", "--device", "<b>X</b>")
@@ -132,6 +134,7 @@ def test_a_station_is_tested_and_reported(tmp_path: Path) -> None:
     assert len(list(ET.parse(tmp_path / "junit.xml").iter("testcase"))) == 3
 
 
+@pytest.mark.long
 def test_a_tester_that_dies_within_a_case_leaves_the_frames_so_far(tmp_path: Path) -> None:
     """The case waits for a step at the station that nobody does."""
     file, port = tmp_path / "frames.jsonl", free_port()
@@ -190,6 +193,7 @@ def test_a_password_is_not_in_the_report(monkeypatch: pytest.MonkeyPatch) -> Non
     assert describe("")["command"] == "v2g conform station --password '***' '--password=***' --quick"
 
 
+@pytest.mark.long
 def test_a_declaration_is_made_of_the_base_report(tmp_path: Path) -> None:
     code, _ = play(tmp_path, "--declare", "station.toml")
     assert code == 0

@@ -288,6 +288,7 @@ async def test_transactions_are_listed_with_the_energy_that_flowed_in_them(cli: 
 T_1 = "0c2a9d5e-0f3f-4d4e-8a51-2f0f7f1d9f11"
 
 
+@pytest.mark.long
 async def test_a_list_says_when_it_is_cut_and_when_it_is_empty(cli: Cli) -> None:
     code, output, errors = await cli("transactions")
     assert (code, output, errors) == (0, "", "Transactions: none\n")
@@ -320,6 +321,7 @@ async def test_what_a_station_refuses_is_an_exit_code(cli: Cli) -> None:
 PASSWORD = "a-password,of the station"
 
 
+@pytest.mark.long
 async def test_a_change_that_outlives_its_answer_is_asked_how_it_ended(
     cli: Cli, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -375,6 +377,7 @@ async def test_every_faulty_line_of_a_file_is_named_and_nothing_is_done(cli: Cli
     assert (await cli("password", "--generate", str(tmp_path / "none.csv")))[0] == 2
 
 
+@pytest.mark.long
 @given(st.text(max_size=200) | st.lists(st.sampled_from(["CS-1", ",", PASSWORD, '"', "\n", "\r", "\0"])).map("".join))
 def test_any_text_is_passwords_or_faulty_lines(text: str) -> None:
     found, faults = parse_passwords(text)
@@ -447,6 +450,7 @@ def test_without_a_command_a_configuration_is_wanted_and_run_wants_one_too() -> 
     assert run("csms", "--config", "/does/not/exist")[0] == 2
 
 
+@pytest.mark.long
 async def test_telemetry_is_counted_and_what_is_not_understood_is_listed_and_released(cli: Cli) -> None:
     """An operator sees what became of records, and brings those in quarantine in once they are understood."""
     good = {"ev": "EV-1", "boot": 1, "seq": 1, "utc_ms": 1, "context": "parked", "keyframe": True, "signals": {}}
@@ -553,6 +557,7 @@ async def test_a_session_in_quarantine_is_listed_released_and_rejected(cli: Cli)
     assert [each["session_id"] for each in await cli.records("costs")] == [SESSION]
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R33", "R44")
 async def test_costs_receipt_correction_and_the_closing_of_a_month(cli: Cli, tmp_path: Path) -> None:
     async with cli.csms.connect() as station:

@@ -88,6 +88,7 @@ async def test_books_are_recomputed_and_a_change_in_the_database_is_an_exit_code
     assert "1 findings in 1 sessions and all months" in errors
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R32", "R33")
 async def test_the_operators_key_verifies_a_correction_and_an_authority_a_months_digest(
     cli: Cli, tmp_path: Path

@@ -35,6 +35,7 @@ def plan(tmp_path: Path) -> str:
     return str(path)
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R136", "R137")
 async def test_a_campaign_from_the_command_line(cli: Cli, plan: str, tmp_path: Path) -> None:
     code, _output, errors = await cli("campaigns", "create", "1.4", plan)
@@ -62,6 +63,7 @@ async def test_a_campaign_from_the_command_line(cli: Cli, plan: str, tmp_path: P
     assert (await cli("campaigns", "pause", "1", role=Role.VIEWER))[0] == 4
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize(
     "content",
     ["", "{", "[" * 100_000, '{"image": 1}', "\x00", None],

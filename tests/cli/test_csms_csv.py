@@ -44,7 +44,7 @@ async def test_stations_are_admitted_and_refused_from_a_spreadsheet(cli: Cli, tm
     assert {"CS-A,Accepted,,,,", "CS-B,Refused,,,,"} <= set(lines)
 
 
-@pytest.mark.some(4)
+@pytest.mark.some(1)
 @pytest.mark.parametrize(
     ("content", "said"),
     [

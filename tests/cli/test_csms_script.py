@@ -38,6 +38,7 @@ async def outcome_of(frames: list[str], folder: Path) -> tuple[int | None, dict[
         return process.returncode, json.loads(output)
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("frame", ["[" * 50_000, '{"no": "frame"}', '[2,"1","BootNotification",{"reason":"Boredom"}]'])
 async def test_a_station_that_sends_garbage_fails_the_run(frame: str, tmp_path: Path) -> None:
     code, report = await outcome_of([frame], tmp_path)

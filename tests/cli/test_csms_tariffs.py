@@ -19,6 +19,7 @@ export = {rates = [{price = "0.20"}]}
 """
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R33")
 async def test_a_tariff_is_stored_priced_assigned_and_deleted(cli: Cli, tmp_path: Path) -> None:
     assert (await cli("tariffs", "list"))[1:] == ("", "Tariffs, without tax: none\n")

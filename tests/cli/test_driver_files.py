@@ -59,6 +59,7 @@ def listed(folder: Path) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
+@pytest.mark.long
 def test_a_wheel_is_installed_and_found(tmp_path: Path) -> None:
     """R66: by the command, into an image; its files are compiled and readable, so nothing is written later."""
     (root := tmp_path / "image").joinpath(HOME.relative_to("/")).mkdir(parents=True)
@@ -73,6 +74,7 @@ def test_a_wheel_is_installed_and_found(tmp_path: Path) -> None:
     assert not [each for each in folder.parent.iterdir() if each != folder]
 
 
+@pytest.mark.long
 def test_a_module_is_installed_under_its_name_or_another(tmp_path: Path) -> None:
     (tmp_path / "own_stage.py").write_text(MODULE)
     folder = tmp_path / "drivers"
@@ -82,6 +84,7 @@ def test_a_module_is_installed_under_its_name_or_another(tmp_path: Path) -> None
     assert "own_stage\tstage" not in listed(folder)
 
 
+@pytest.mark.long
 def test_another_version_takes_the_place_of_the_first_and_of_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "own_stage.py").write_text(MODULE)
     folder = tmp_path / "drivers"

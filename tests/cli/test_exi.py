@@ -95,6 +95,7 @@ def test_batches_decode_every_vector(v2g: Run) -> None:
         assert found["message"] == vector.name
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("form", ["xml", "json"])
 def test_batches_encode_every_vector(form: str, v2g: Run) -> None:
     vectors = load()
@@ -114,6 +115,7 @@ def test_batches_encode_every_vector(form: str, v2g: Run) -> None:
     assert other < len(vectors) / 100
 
 
+@pytest.mark.long
 def test_namespaces_are_guessed_or_the_candidates_named(v2g: Run) -> None:
     """Of some streams two namespaces make sense; no stream is taken for what it is not."""
     vectors = load()

@@ -59,6 +59,7 @@ def test_back_end_charger_and_vehicle_share_certificates(v2g: Run, tmp_path: Pat
     assert {stat.S_IMODE(path.stat().st_mode) for path in keys} == {0o600}
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize(
     ("file", "key", "broken", "why"),
     [
@@ -81,6 +82,7 @@ def test_what_a_file_should_hold_is_checked(
     assert any(re.match(rf"{path}:\d+: {key}: .*{broken}.*({why})", each) for each in found), found
 
 
+@pytest.mark.some(1)
 @pytest.mark.requirement("R1", "R15")
 @pytest.mark.parametrize("tree", ["", "iso15118-2"])
 async def test_the_back_end_accepts_contracts_of_each_edition(v2g: Run, tmp_path: Path, tree: str) -> None:
@@ -172,7 +174,7 @@ def test_what_exists_is_kept(v2g: Run, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["secc.toml"]
 
 
-@pytest.mark.some(2)
+@pytest.mark.some(1)
 @pytest.mark.parametrize("most_octets", [100, 1400, 2000, 2600])
 def test_a_full_disk_leaves_nothing(tmp_path: Path, most_octets: int) -> None:
     """The first file that is too large is of the PKI, of its second half, or the configuration."""
@@ -184,6 +186,7 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, most_octets: int) -> None:
     assert list(tmp_path.rglob("*")) == []
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("moved", range(4))
 def test_what_was_cut_short_is_continued(v2g: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moved: int) -> None:
     """Between two moves: the configuration is the last one, and what is there already is used."""

@@ -105,6 +105,7 @@ def test_new_holders_need_the_old_ones(v2g: Run, folder: Path) -> None:
     assert v2g(*PUBLISH).output.startswith("root 2")
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -89,6 +89,7 @@ def test_requests_go_out_and_come_back(v2g: Run, lab: Path, tmp_path: Path) -> N
     assert piped.output.startswith("-----BEGIN CERTIFICATE REQUEST-----")
 
 
+@pytest.mark.long
 def test_the_gateways_rsa_request_is_refused_for_a_station_in_words(v2g: Run, lab: Path, tmp_path: Path) -> None:
     command = (
         "openssl req -new -newkey rsa:4096 -nodes -keyout v2g_gateway.key -out v2g_gateway.csr -subj /CN=ev-7/ST=X"

@@ -60,7 +60,7 @@ def run(command: list[str], file: Path, lab: PkiTree, content: bytes) -> Result:
     return runner.invoke(app, ["pki", *(each.format(**places) for each in command)])
 
 
-@pytest.mark.some(4)
+@pytest.mark.some(1)
 @pytest.mark.parametrize("name", READERS)
 def test_files_that_are_nearly_right_are_read_or_refused_in_words(lab: PkiTree, tmp_path: Path, name: str) -> None:
     original, command = READERS[name]
@@ -72,6 +72,7 @@ def test_files_that_are_nearly_right_are_read_or_refused_in_words(lab: PkiTree, 
         assert done.exception is None or isinstance(done.exception, V2GError | SystemExit), (done.exception, file)
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize(
     "content",
     [b"", b"\x00" * 100, b"\xff" * 5000, b"-----BEGIN CERTIFICATE-----\n" * 50, b"{}"],

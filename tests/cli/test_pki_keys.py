@@ -47,6 +47,7 @@ def key(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, l
                 yield f"pkcs11:token=car;object=new?pin-source=file:{pin}&module-path={SOFTHSM}", options
 
 
+@pytest.mark.some(1)
 def test_a_key_is_made_requested_certified_and_used(
     v2g: Run, key: tuple[str, list[str]], tree: PkiTree, tmp_path: Path
 ) -> None:

@@ -42,6 +42,7 @@ def bundle(pki: PkiTree, start_ms: int, tmp_path_factory: pytest.TempPathFactory
     return folder
 
 
+@pytest.mark.long
 def test_a_receipt_is_written_once_in_the_language_and_zone_asked_for(v2g: Run, bundle: Path, tmp_path: Path) -> None:
     out = tmp_path / "receipt.html"
     options = ("--language", "de", "--zone", "Europe/Berlin")
@@ -54,6 +55,7 @@ def test_a_receipt_is_written_once_in_the_language_and_zone_asked_for(v2g: Run, 
     assert v2g("settle", "receipt", str(bundle)).output.startswith("<!DOCTYPE html>")
 
 
+@pytest.mark.long
 def test_a_receipt_is_with_vat_at_a_rate_that_is_given(v2g: Run, bundle: Path) -> None:
     page = v2g("settle", "receipt", str(bundle), "--vat", "8.1").output
     assert ("8.1 % of" in page, "Total with VAT" in page) == (True, True)
@@ -62,6 +64,7 @@ def test_a_receipt_is_with_vat_at_a_rate_that_is_given(v2g: Run, bundle: Path) -
     assert (wrong.code, "--vat much: neither a percentage nor a file" in wrong.errors) == (2, True)
 
 
+@pytest.mark.long
 def test_a_receipt_has_the_rates_of_a_file_by_day_and_place(v2g: Run, bundle: Path, tmp_path: Path) -> None:
     rates = tmp_path / "vat.toml"
     rates.write_text(
@@ -76,6 +79,7 @@ def test_a_receipt_has_the_rates_of_a_file_by_day_and_place(v2g: Run, bundle: Pa
     assert "vat" in v2g("settle", "receipt", str(bundle), "--vat", str(rates)).errors
 
 
+@pytest.mark.long
 def test_a_receipt_has_the_rates_that_the_operator_signed(v2g: Run, bundle: Path, tmp_path: Path) -> None:
     """Only an operator's whose key is given: a charger can sign a receipt, too."""
     taxation = Taxation(rates=(VatRate(percent="8.1"),), zone="Europe/Zurich")
@@ -116,6 +120,7 @@ connector_power_type = "DC"
 """
 
 
+@pytest.mark.long
 def test_a_bundle_is_exported_for_programs(v2g: Run, bundle: Path, tmp_path: Path) -> None:
     facts = tmp_path / "site.toml"
     facts.write_text(SITE)
@@ -127,6 +132,7 @@ def test_a_bundle_is_exported_for_programs(v2g: Run, bundle: Path, tmp_path: Pat
     assert (done.code, json.loads(out.read_text())["cdr_location"]["city"]) == (0, "Berlin")
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize(
     ("facts", "why"),
     [
@@ -151,6 +157,7 @@ def test_facts_that_are_missing_or_wrong_are_named(
     assert v2g("settle", "export", str(bundle), "--format", "ocpi", "--facts", str(tmp_path)).code == 2
 
 
+@pytest.mark.long
 def test_figures_of_back_end_and_vehicle_are_compared_and_an_alarm_fails(
     v2g: Run, bundle: Path, tmp_path: Path
 ) -> None:
@@ -196,6 +203,7 @@ def set_tariff(bundle: Path) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.some(1)
 @pytest.mark.requirement("R33", "R44")
 @pytest.mark.parametrize("per_mwh", [20, 50, 80, -30])
 def test_a_session_is_shown_under_another_tariff_beside_what_was_charged(
@@ -285,6 +293,7 @@ def receipted(bundle: Path, tmp_path: Path, **changed: Any) -> tuple[Path, Path]
     return whole, pem
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R32", "R33")
 def test_a_bundle_whose_end_nobody_signed_has_an_exit_code_of_its_own(v2g: Run, bundle: Path, tmp_path: Path) -> None:
     alone = v2g("settle", "verify", str(bundle))
@@ -344,6 +353,7 @@ def test_a_back_ends_corrections_continue_a_bundle(v2g: Run, bundle: Path, tmp_p
     assert v2g(*ocpi, "--corrections", str(tmp_path / "none")).code == 2
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R32")
 def test_a_dispute_file_is_written_with_copies_and_answers_of_responders(
     v2g: Run, bundle: Path, pki: PkiTree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -394,6 +404,7 @@ def test_an_edited_bundle_is_written_as_it_is_and_fails(v2g: Run, bundle: Path, 
     assert v2g("settle", "dispute", str(tmp_path / "none"), "-o", str(tmp_path / "e")).code == 8
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R145")
 def test_a_sealed_bundle_is_read_with_its_keys_and_written_plain_for_others(
     v2g: Run, bundle: Path, tmp_path: Path

@@ -65,6 +65,7 @@ def test_a_key_that_is_missing_or_of_another_certificate_is_said(pki: PkiTree, t
     assert (code, "--cert" in errors) == (2, True)
 
 
+@pytest.mark.long
 async def test_a_station_comes_in_with_its_certificate(tmp_path: Path, pki: PkiTree) -> None:
     async with running(make_config(tmp_path, pki)) as csms:
         url = f"wss://127.0.0.1:{csms.ports['ocpp']}/ocpp"

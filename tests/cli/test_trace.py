@@ -129,6 +129,7 @@ def test_the_first_second_of_a_long_session_is_drawn_by_itself(traces: dict[str,
     assert float(str(lines[-1].get("x1"))) - float(str(lines[0].get("x1"))) > 900  # of 970
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("width", [1440, 400])
 def test_a_browser_shows_the_fields_of_every_row(traces: dict[str, Path], tmp_path: Path, width: int) -> None:
     """A field that is cut is cut at its end: not so short that nothing but the dots are left."""

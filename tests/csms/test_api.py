@@ -17,6 +17,7 @@ from tests.csms.support import TOKENS, Running, grid_signal
 from v2g.pki.crl import load_crl
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("token", ["", "wrong", TOKENS[Role.ADMIN].upper(), TOKENS[Role.ADMIN] + "x"])
 async def test_a_wrong_token_is_nobody_even_with_a_good_certificate(csms: Running, token: str) -> None:
     async with ask(csms, "POST", "/telemetry", token=token, leaf="csms/gateway", body=b"[]") as response:
@@ -69,6 +70,7 @@ async def test_one_bad_record_does_not_hold_up_the_others(csms: Running) -> None
     assert [each["index"] for each in answer["refused"]] == [0, 1]
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("body", [b"", b"{}", b"[", b"\xff", b"[" + b"1," * 1000 + b"1]"])
 async def test_a_body_that_is_no_batch_is_a_bad_request(csms: Running, body: bytes) -> None:
     async with ask(csms, "POST", "/telemetry", token=TOKENS[Role.GATEWAY], body=body) as response:

@@ -137,6 +137,7 @@ def bad(tmp_path: Path) -> dict[str, tuple[Case, dict[Role, tuple[Path, Path]], 
     return found
 
 
+@pytest.mark.long
 async def test_the_whole_back_end_lets_none_of_them_in(
     start: Start, pki: PkiTree, tmp_path: Path, bad: dict[str, Any]
 ) -> None:

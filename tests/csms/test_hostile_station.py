@@ -16,6 +16,7 @@ from v2g.ocpp.routes import UNCONFIRMED, Version
 REQUESTS = 400
 
 
+@pytest.mark.some(1)
 @pytest.mark.requirement("R153")
 @pytest.mark.parametrize("version", ["2.0.1", "2.1"])
 async def test_whatever_a_station_sends_has_an_answer(

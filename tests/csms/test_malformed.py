@@ -25,7 +25,7 @@ def call(action: str, payload: Any) -> str:
     return json.dumps([2, "x", action, payload])
 
 
-@pytest.mark.some(8)
+@pytest.mark.some(2)
 @pytest.mark.parametrize(
     ("frame", "identifier", "code"),
     [

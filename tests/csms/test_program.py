@@ -88,6 +88,7 @@ async def test_it_stops_in_good_order_with_a_station_connected(tmp_path: Path, p
         assert websocket.close_code == 1001
 
 
+@pytest.mark.long
 async def test_sighup_reads_the_signal_again_and_goes_on_in_a_new_file_of_events(tmp_path: Path, pki: PkiTree) -> None:
     path = tmp_path / "signal.json"
     grid = {"signal_file": path, "poll_interval_s": 3600.0}
@@ -118,6 +119,7 @@ async def run(*arguments: str) -> tuple[int, str]:
     return process.returncode, output.decode()
 
 
+@pytest.mark.long
 async def test_help_shows_an_example_and_the_exit_codes() -> None:
     code, output = await run("--help")
     assert code == 0
@@ -126,6 +128,7 @@ async def test_help_shows_an_example_and_the_exit_codes() -> None:
     assert "exit codes" in output
 
 
+@pytest.mark.long
 async def test_a_port_that_is_taken_is_a_transport_failure_with_a_hint(tmp_path: Path, pki: PkiTree) -> None:
     first = await Program.start(
         write_config(tmp_path / "a.yaml", make_config(tmp_path / "a", pki)), tmp_path / "e", pki
@@ -137,6 +140,7 @@ async def test_a_port_that_is_taken_is_a_transport_failure_with_a_hint(tmp_path:
     await first.stop()
 
 
+@pytest.mark.long
 async def test_a_file_that_is_no_database_is_a_storage_failure(tmp_path: Path, pki: PkiTree) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "csms.sqlite3").write_text("this is no database, however long one looks at it")

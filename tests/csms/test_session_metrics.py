@@ -53,6 +53,7 @@ class Sessions:
                 assert await call(station, "DataTransfer", body, str(self._sent)) == {"status": "Accepted"}
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R38")
 async def test_a_station_whose_contactor_becomes_slow_is_an_alert_until_it_is_repaired(
     tmp_path: Path, pki: PkiTree, empty_database: Path

@@ -74,6 +74,7 @@ async def get(csms: Running, path: str, role: Role = Role.ADMIN) -> Any:
 QUICK: dict[str, Any] = {"heartbeat_interval_s": 1, "call_timeout_s": 0.2}
 
 
+@pytest.mark.long
 async def test_a_station_that_falls_silent_is_reported_and_disconnected(start: Start) -> None:
     """Its websocket may still answer pings."""
     async with start(ocpp=QUICK) as csms, csms.connect() as websocket:
@@ -326,6 +327,7 @@ async def test_with_the_default_configuration_and_no_signal_a_station_is_sent_no
             assert (point.profiles, point.transfers) == ([], [])
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize(
     ("held", "gets"),
     [

@@ -132,6 +132,7 @@ def test_a_waiver_needs_a_reason(tmp_path: Path, reason: str) -> None:
         read_waivers(path)
 
 
+@pytest.mark.long
 def test_a_list_of_components_is_audited_and_the_systems_python_does_not_stop(tmp_path: Path) -> None:
     system = {"properties": [{"name": SYSTEM, "value": "true"}]}
     own = {"name": "v2g-engine"}
@@ -151,6 +152,7 @@ def test_a_list_of_components_is_audited_and_the_systems_python_does_not_stop(tm
     assert ["4.0.3"] in [each["fixed"] for each in opened]
 
 
+@pytest.mark.long
 def test_old_advisories_are_announced() -> None:
     later = TODAY + timedelta(91)
     done = run("--today", later)
@@ -158,7 +160,7 @@ def test_old_advisories_are_announced() -> None:
     assert run("--today", min(source.as_of for source in DATABASE.sources) + timedelta(90)).stderr == ""
 
 
-@pytest.mark.some(2)
+@pytest.mark.some(1)
 @pytest.mark.parametrize(
     ("text", "code"),
     [
@@ -260,6 +262,7 @@ def server() -> Iterator[str]:
         thread.join()
 
 
+@pytest.mark.long
 def test_advisories_are_renewed_from_a_server(tmp_path: Path, server: str) -> None:
     (path := tmp_path / "a.jsonl").write_bytes(write_database(DATABASE))
     done = run("--renew", "--server", server, "--advisories", path, "--today", TODAY)

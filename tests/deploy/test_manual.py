@@ -39,7 +39,7 @@ def test_a_page_has_all_options_and_sub_commands_that_help_shows(page: str, word
     assert "1.2.3" in text
 
 
-@pytest.mark.some(6)
+@pytest.mark.some(2)
 @pytest.mark.parametrize("page", PAGES)
 def test_groff_has_nothing_to_say_about_a_page(page: str) -> None:
     need("groff")
@@ -70,7 +70,7 @@ SHELLS = {
 }
 
 
-@pytest.mark.some(3)
+@pytest.mark.some(1)
 @pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize(("words", "found"), [("v2g hardw", "hardware"), ("v2g hardware exer", "exercise")])
 def test_a_shell_completes_commands(tmp_path: Path, shell: str, words: str, found: str) -> None:

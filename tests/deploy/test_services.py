@@ -135,6 +135,7 @@ def charger(tmp_path: Path) -> Path:
     return config
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R166")
 async def test_a_charger_that_is_killed_or_hangs_runs_again_within_5_s(tmp_path: Path, charger: Path) -> None:
     """The watchdog's time is shorter here than the unit's."""
@@ -154,6 +155,7 @@ async def test_a_charger_that_is_killed_or_hangs_runs_again_within_5_s(tmp_path:
     assert not {"session_started", "started", "authorized"} & set(names)  # nothing flows that nobody asked for
 
 
+@pytest.mark.long
 async def test_a_service_says_that_it_stops(tmp_path: Path, charger: Path) -> None:
     service = Service("v2g-secc", tmp_path, here("v2g-secc", charger))
     async with running(service):

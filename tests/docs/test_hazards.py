@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from docs import hazards
-from tests.safety.injected import FAILURES, ROLES, Role, coverage, inputs
+from tests.safety.injected import FAILURES, ROLES, Failure, Role, coverage, inputs, outcomes
 from v2g.safety import ChargerMonitor, VehicleMonitor
 
 pytestmark = pytest.mark.xdist_group("pages")  # what pages are made of takes seconds, and is kept for all of them
@@ -59,13 +59,15 @@ def test_each_fault_is_noticed_or_has_its_reason_and_each_reason_is_needed(role:
 
 
 def test_the_monitors_notice_what_they_are_for() -> None:
-    charger, vehicle = coverage("charger"), coverage("vehicle")
-    for found, of, failure, seconds in (
-        (charger, ("request", ""), "missing", 1.0),
-        (charger, ("drive", "charge_w"), "maximum", 0.0),
-        (charger, ("measured", "current_ma"), "wrong sign", 1.1),
-        (vehicle, ("ask", ""), "missing", 0.85),
-        (vehicle, ("battery", ""), "missing", 1.45),
-        (vehicle, ("inlet", "current_ma"), "wrong sign", 2.35),
-    ):
-        assert all(each.said and each.seconds <= seconds + 1e-6 for each in found[of][failure]), (of, failure)  # type: ignore[index]
+    faults: tuple[tuple[Role, str, str, Failure, float], ...] = (
+        ("charger", "request", "", "missing", 1.0),
+        ("charger", "drive", "charge_w", "maximum", 0.0),
+        ("charger", "measured", "current_ma", "wrong sign", 1.1),
+        ("vehicle", "ask", "", "missing", 0.85),
+        ("vehicle", "battery", "", "missing", 1.45),
+        ("vehicle", "inlet", "current_ma", "wrong sign", 2.35),
+    )
+    for role, method, argument, failure, seconds in faults:
+        found = outcomes(role, method, argument, failure)
+        assert found, (method, argument)
+        assert all(each.said and each.seconds <= seconds + 1e-6 for each in found), (method, argument, failure)

@@ -176,6 +176,7 @@ def test_a_vehicle_without_words_is_charged_by_nominal_duty_and_billed(
     assert "Traceback" not in programs.logs()
 
 
+@pytest.mark.long
 @pytest.mark.e2e
 def test_a_conversation_in_vain_ends_at_nominal_duty(programs: Programs, pki: PkiTree) -> None:
     """Both match; the vehicle finds nobody where it looks for the charger, leaves, and does not match again."""
@@ -223,6 +224,7 @@ def test_a_failed_conversation_of_any_edition_ends_at_nominal_duty(
     check_books(programs, pki)
 
 
+@pytest.mark.long
 @pytest.mark.e2e
 def test_the_same_charge_point_serves_a_vehicle_that_talks(programs: Programs, pki: PkiTree) -> None:
     """ISO 15118-20, service AC: same contactor, same line, same meter."""
@@ -255,6 +257,7 @@ energy = ["AC"]
     check_books(programs, pki)
 
 
+@pytest.mark.long
 @pytest.mark.e2e
 def test_the_same_with_a_control_board_and_with_its_emergency_stop(programs: Programs, pki: PkiTree) -> None:
     device = programs.folder / "board"

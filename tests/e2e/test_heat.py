@@ -189,6 +189,7 @@ async def test_a_battery_that_burns_is_isolated_and_stays_so_until_a_person_rese
     assert not output.exists()
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R126")
 async def test_wrong_samples_do_not_end_a_session(site: Site) -> None:
     site.start("secc")

@@ -170,6 +170,7 @@ def _save_and_die(folder: Path, contract: StoreContract, moment: int) -> int:
         os._exit(0)
 
 
+@pytest.mark.long
 def test_a_kill_at_any_moment_leaves_the_old_contract_or_the_new(
     pki: PkiTree, tmp_path: Path, received: Reports
 ) -> None:

@@ -70,6 +70,7 @@ GROWING: list[tuple[Callable[[int], Element], Schema]] = [
 ]
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize(("make", "schema"), GROWING, ids=lambda each: getattr(each, "__name__", ""))
 def test_time_is_linear(make: Callable[[int], Element], schema: Schema) -> None:
     """Eight times the input may take twice eight times as long, where a quadratic step would take 64 times as long."""

@@ -45,7 +45,7 @@ MESSAGES = [
 ]
 
 
-@pytest.mark.some(4)
+@pytest.mark.some(1)
 @together("message", MESSAGES, ids=lambda message: message.__name__, by=lambda message: message.__module__)
 @settings(max_examples=3, deadline=None)
 @given(data=st.data())
@@ -55,6 +55,7 @@ def test_every_message_comes_back_from_its_octets(message: type[Element], data: 
     assert decode(encode(value), schema) == value
 
 
+@pytest.mark.long
 @settings(max_examples=150, deadline=None)
 @given(which=ANY_FRAGMENT, data=st.data())
 def test_every_structure_comes_back_from_a_fragment(
@@ -67,6 +68,7 @@ def test_every_structure_comes_back_from_a_fragment(
     assert encode_fragment(decode_fragment(octets, schema), schema, name=clark(name)) == octets
 
 
+@pytest.mark.long
 @settings(max_examples=150, deadline=None)
 @given(which=ANY_FRAGMENT, data=st.data())
 def test_every_structure_comes_back_from_xml_and_json(
@@ -139,6 +141,7 @@ def wrong_values(declared: Any, *, optional: bool) -> list[Any]:
 WRONG = fields()
 
 
+@pytest.mark.long
 @settings(max_examples=150, deadline=None)
 @given(which=st.sampled_from(range(len(WRONG))), data=st.data())
 def test_a_wrong_value_is_refused_and_named(which: int, data: st.DataObject) -> None:
@@ -241,6 +244,7 @@ def test_garbage_gives_a_message_or_the_documented_error(schema: Schema, octets:
 VECTORS = load()
 
 
+@pytest.mark.long
 @settings(max_examples=400, deadline=None)
 @given(vector=st.sampled_from(VECTORS), flips=st.lists(st.integers(0, 2**20), min_size=1, max_size=4))
 def test_flipped_bits_give_a_message_or_the_documented_error(vector: Vector, flips: list[int]) -> None:

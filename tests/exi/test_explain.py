@@ -59,7 +59,7 @@ def reported(explanation: Explanation) -> list[Any]:
     return [step.raw for step in explanation.steps if step.raw is not None]
 
 
-@pytest.mark.some(4)
+@pytest.mark.some(1)
 @together("vector", VECTORS, ids=ids, by=prefix)
 def test_steps_add_up_to_the_stream_and_tell_every_value(vector: Vector) -> None:
     explanation = explain(vector.octets, vector.schema, is_fragment=vector.fragment)
@@ -70,6 +70,7 @@ def test_steps_add_up_to_the_stream_and_tell_every_value(vector: Vector) -> None
     assert reported(explanation) == values(explanation.element)
 
 
+@pytest.mark.long
 @settings(max_examples=200, deadline=None)
 @given(which=ANY_FRAGMENT, data=st.data())
 def test_every_structure_is_explained(which: tuple[Schema, QName, type[Element]], data: st.DataObject) -> None:

@@ -2,6 +2,7 @@
 
 import ast
 
+import pytest
 from lxml import etree
 
 from tests.exi.vectors import Vector
@@ -40,6 +41,7 @@ def test_states_lead_to_states_and_codes_fit_their_bits(kind: type[Element]) -> 
     assert any(each.event == "EE" for state in states.values() for each in state.productions)
 
 
+@pytest.mark.some(4)
 @together("kind", types(), ids=lambda kind: kind.__name__, by=module)
 def test_readable_source_is_the_generated_source(kind: type[Element]) -> None:
     lines = []
@@ -50,6 +52,7 @@ def test_readable_source_is_the_generated_source(kind: type[Element]) -> None:
     assert ast.dump(ast.parse(readable_source(kind))) == ast.dump(ast.parse("\n".join(lines)))
 
 
+@pytest.mark.some(2)
 @together("vector", [each for each in VECTORS if each.variant.startswith(("min", "max"))], ids=ids, by=prefix)
 def test_pages_are_well_formed(vector: Vector) -> None:
     page = to_html(explain(vector.octets, vector.schema, is_fragment=vector.fragment))

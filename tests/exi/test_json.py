@@ -29,6 +29,7 @@ LOOP = {
 }
 
 
+@pytest.mark.some(2)
 @together("vector", WITH_JSON, ids=ids, by=prefix)
 def test_json_of_another_implementation_is_read(vector: Vector) -> None:
     assert from_object(vector.json, vector.schema) == read(vector)

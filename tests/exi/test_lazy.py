@@ -58,6 +58,7 @@ def test_charger_and_vehicle_load_no_other_edition_and_make_no_codec_before_its_
     assert grammars == "0"
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize(("edition", "other"), [("d2", "din"), ("din", "d2")])
 def test_a_charger_loads_the_messages_of_the_edition_that_is_spoken(edition: str, other: str) -> None:
     found = loaded(f"secc.session.{edition}.session", [f"v2g.iso15118.{each}.messages" for each in (edition, other)])

@@ -42,12 +42,14 @@ def label(subject: Subject) -> str:
 # A sample
 
 
+@pytest.mark.some(2)
 @SCHEMAS
 def test_messages_are_written_alike(peer_codec: PeerCodec, schema: Schema) -> None:
     for subject in documents(schema):
         compare(peer_codec, subject, [*subject.edges(), *draw(subject.strategy(NOT_EMPTY), 1)])
 
 
+@pytest.mark.some(2)
 @SCHEMAS
 def test_fragments_are_written_alike(peer_codec: PeerCodec, schema: Schema) -> None:
     others = fragments(schema)

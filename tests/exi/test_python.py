@@ -26,7 +26,7 @@ def run(text: str) -> Any:
     return eval(expression, scope)
 
 
-@pytest.mark.some(4)
+@pytest.mark.some(1)
 @together("vector", VECTORS, ids=ids, by=prefix)
 def test_python_builds_the_message_and_is_read_back(vector: Vector) -> None:
     element = read(vector)
@@ -35,6 +35,7 @@ def test_python_builds_the_message_and_is_read_back(vector: Vector) -> None:
     assert from_python(text, [vector.schema]) == element
 
 
+@pytest.mark.long
 @settings(max_examples=100, deadline=None)
 @given(which=ANY_FRAGMENT, data=st.data())
 def test_every_structure_comes_back(which: tuple[Schema, QName, type[Element]], data: st.DataObject) -> None:

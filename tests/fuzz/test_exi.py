@@ -20,7 +20,7 @@ pytestmark = pytest.mark.requirement("R153")
 INPUTS = 1200
 
 
-@pytest.mark.some(8)
+@pytest.mark.some(2)
 @pytest.mark.parametrize("name", list(TARGETS))
 def test_mutated_messages(name: str) -> None:
     function, make_seeds = TARGETS[name]
@@ -45,6 +45,7 @@ def test_garbage(kind: int, header: bool, octets: bytes) -> None:
     text(bytes((kind,)) + octets)
 
 
+@pytest.mark.long
 @settings(max_examples=200, deadline=None)
 @given(content=st.lists(any_elements(4), min_size=1, max_size=4), flips=st.lists(st.integers(0, 2**16), max_size=3))
 def test_undeclared_elements(content: list[object], flips: list[int]) -> None:

@@ -83,6 +83,7 @@ WRONG = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R150")
 def test_each_file_that_cannot_be_used_is_named_with_its_key_and_line(pki: PkiTree, tmp_path: Path) -> None:
     files(tmp_path)

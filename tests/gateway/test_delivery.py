@@ -184,6 +184,7 @@ async def deliver(folder: Path, back_end: BackEnd, count: int, at_s: int, soc: f
     return sorted({boot for _, boot, _ in new})
 
 
+@pytest.mark.some(1)
 @pytest.mark.requirement("R97", "R98")
 @pytest.mark.parametrize("clock", [1_900_000_000, 1_000, 2_000_000_000])
 async def test_an_outbox_that_repeats_a_boot_delivers_every_record(tmp_path: Path, clock: int) -> None:
@@ -255,6 +256,7 @@ async def test_records_go_on_after_an_outage_that_left_many_gaps_at_the_back_end
     assert back_end.progress[EV, box.boot].arrived.contiguous == 201
 
 
+@pytest.mark.some(1)
 @pytest.mark.requirement("R102", "R103")
 @pytest.mark.parametrize("important", [Priority.SETTLEMENT, Priority.LIVE])
 async def test_what_was_dropped_between_others_holds_up_no_mark(tmp_path: Path, important: Priority) -> None:
@@ -375,6 +377,7 @@ async def test_a_low_rate_uplink_carries_important_records_only_and_the_rest_wai
     await box.close()
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R102")
 async def test_a_backlog_does_not_hold_up_new_records(tmp_path: Path) -> None:
     """0.8 MB wait for a line of 400 kB/s, and new records come meanwhile: each arrives long before the backlog has."""

@@ -108,6 +108,7 @@ WAVES: dict[str, Callable[[int], float]] = {
 }
 
 
+@pytest.mark.some(1)
 @pytest.mark.requirement("R76", "R88", "R108")
 @pytest.mark.parametrize("wave", WAVES.values(), ids=WAVES)
 async def test_a_drive_sampled_at_100_hz_has_the_records_of_each_mode_and_their_tags(

@@ -191,6 +191,7 @@ def server(tree: PkiTree) -> Iterator[Server]:
         thread.join()
 
 
+@pytest.mark.long
 async def test_a_gateway_renews_its_connection_over_https(server: Server, tree: PkiTree, tmp_path: Path) -> None:
     """Each delivery shows either the former certificate or the new one, and all of them are answered."""
     http = HttpConfig(url=f"https://localhost:{server.server_port}/telemetry", **files(tree, EV))

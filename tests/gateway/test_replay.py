@@ -19,6 +19,7 @@ from v2g_gateway.replay import Replay
 FORMATS = ("log", "blf", "asc")
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R62", "R78")
 async def test_the_program_makes_the_same_records_of_each_format(tmp_path: Path) -> None:
     """Their times are those of the recording, and a receiver rebuilds its last state."""

@@ -113,6 +113,7 @@ async def inventory(cli: Cli, number: int) -> dict[str, Any]:
         await asyncio.sleep(0.2)
 
 
+@pytest.mark.long
 async def test_it_installs_newer_releases_confirms_them_and_says_so(start: Start, site: Site, tmp_path: Path) -> None:
     async with start() as csms:
         site.release(1)
@@ -132,6 +133,7 @@ async def test_it_installs_newer_releases_confirms_them_and_says_so(start: Start
             assert (row["firmware"], row["failed"]) == ("gateway-2.img", None)
 
 
+@pytest.mark.long
 async def test_without_a_back_end_it_goes_back_and_does_not_try_that_release_again(start: Start, site: Site) -> None:
     site.release(1)
     async with supervised(site.folder, *GATEWAY, config=site.config(9, confirm_s=2)) as gateway:

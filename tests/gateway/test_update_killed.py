@@ -100,6 +100,7 @@ def site(device: Device) -> Iterator[Site]:
         yield Site(device, *found)
 
 
+@pytest.mark.some(1)
 @pytest.mark.requirement("R133", "R135")
 @pytest.mark.parametrize("answers", [True, False])
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ def site(tmp_path: Path) -> Iterator[tuple[Maker, FileServer]]:
         yield found
 
 
+@pytest.mark.some(1)
 @pytest.mark.requirement("R133", "R135", "R140")
 @pytest.mark.parametrize("answers", [True, False])
 async def test_a_power_cut_at_any_write_leaves_a_whole_slot_and_whole_files(

@@ -16,7 +16,7 @@ def window(*, oscillates: bool) -> PeakWindow:
     return found
 
 
-@pytest.mark.some(6)
+@pytest.mark.some(2)
 @pytest.mark.parametrize("percent", [5, 10, 50, 96])
 @pytest.mark.parametrize("state", [PilotState.B, PilotState.C, PilotState.D])
 @pytest.mark.parametrize("diode", [True, False])

@@ -139,6 +139,7 @@ def test_a_line_says_what_its_bytes_say(traced: Traced) -> None:
         assert (each.name, each.body) == (reported.name, reported.body)
 
 
+@pytest.mark.long
 @given(cuts=st.lists(st.integers(1, 400), max_size=60))
 @settings(max_examples=40, deadline=None)
 def test_frames_split_and_glued_in_any_way_give_the_same_lines(traced: Traced, cuts: list[int]) -> None:

@@ -61,7 +61,7 @@ def test_what_is_sent_without_an_answer_has_no_response(action: str) -> None:
         routes.response_type(action)
 
 
-@pytest.mark.some(9)
+@pytest.mark.some(2)
 @EVERY
 @settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())

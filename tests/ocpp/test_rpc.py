@@ -410,6 +410,7 @@ frames = (
 )
 
 
+@pytest.mark.long
 @settings(max_examples=200, deadline=None)
 @given(st.lists(frames | st.just("call"), max_size=8), st.sampled_from(["2.0.1", "2.1"]))
 def test_whatever_arrives_is_answered_by_the_rules_or_ignored(texts: list[str], version: Version) -> None:
@@ -426,6 +427,7 @@ def test_whatever_arrives_is_answered_by_the_rules_or_ignored(texts: list[str], 
                 rpc.answer(action.id, ResetResponse(status="Accepted"))
 
 
+@pytest.mark.long
 @settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_two_peers_understand_each_other_whatever_the_timing(data: st.DataObject) -> None:

@@ -40,6 +40,7 @@ def test_the_forge_makes_good_chains_too(role: Role, interop: bool) -> None:
     verify_chain(made.chain[0], made.chain[1:], made.anchors, role=role, at=NOW, interop=interop)
 
 
+@pytest.mark.some(2)
 @together("case", CASES, ids=lambda case: case.name, by=lambda case: case.reason)
 def test_a_bad_certificate_is_refused_for_its_own_reason_in_every_role(case: Case) -> None:
     for role in case.roles:

@@ -40,6 +40,7 @@ def refusal(data: bytes, role: Role = Role.GATEWAY) -> str:
     return error.value.reason
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R19")
 def test_an_rsa_gateway_is_taken_at_the_broker_and_nowhere_else(pki: PkiTree, field_csr: bytes) -> None:
     csr = load_csr(field_csr)

@@ -200,6 +200,7 @@ RSA: Callable[[], Any] = cache(partial(rsa.generate_private_key, 65537, 2048))
 EC: Callable[[], Any] = partial(ec.generate_private_key, ec.SECP256R1())
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize(
     ("make", "encoding", "digest", "said"),
     [

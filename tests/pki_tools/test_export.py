@@ -24,6 +24,7 @@ def test_pem_is_the_chain_and_der_the_certificate(tree: PkiTree, openssl: Openss
     assert export_pem(tree.directory, index, index.find("secc")) == tree.path("secc/chain.pem").read_bytes()
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("kind", [KeyKind.SECP521R1, KeyKind.ED448])
 def test_openssl_opens_pkcs12_with_the_password_and_not_without(
     tmp_path: Path, openssl: Openssl, kind: KeyKind

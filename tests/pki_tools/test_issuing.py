@@ -143,6 +143,7 @@ def gateway_request(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R19")
 def test_the_rsa_request_of_a_gateway_is_signed_for_its_broker_identity(
     tree: PkiTree, gateway_request: Path, openssl: Openssl
@@ -158,7 +159,7 @@ def test_the_rsa_request_of_a_gateway_is_signed_for_its_broker_identity(
     assert verify_chain(tree.chain("ev-0042")[0], (), tree.anchors("csms"), role=Role.GATEWAY, at=NOW)
 
 
-@pytest.mark.some(3)
+@pytest.mark.some(1)
 @pytest.mark.requirement("R19")
 @pytest.mark.parametrize("role", [role for role, *_ in LEAVES if role is not Role.GATEWAY] + [Role.CPO_SUB1])
 def test_an_rsa_request_is_refused_for_every_other_role(tree: PkiTree, gateway_request: Path, role: Role) -> None:
@@ -169,6 +170,7 @@ def test_an_rsa_request_is_refused_for_every_other_role(tree: PkiTree, gateway_r
     assert not tree.path("rsa").exists()
 
 
+@pytest.mark.long
 def test_a_shorter_rsa_key_is_refused_for_gateways_too(tree: PkiTree, openssl: Openssl, tmp_path: Path) -> None:
     csr = tmp_path / "short.csr"
     openssl("req", "-new", "-newkey", "rsa:3072", "-nodes", "-keyout", tmp_path / "k", "-out", csr, "-subj", "/CN=ev-1")
@@ -178,6 +180,7 @@ def test_a_shorter_rsa_key_is_refused_for_gateways_too(tree: PkiTree, openssl: O
     assert error.value.reason == "wrong_curve"
 
 
+@pytest.mark.long
 def test_a_request_that_is_not_signed_by_its_own_key_is_refused(gateway_request: Path) -> None:
     csr = x509.load_pem_x509_csr((gateway_request / "v2g_gateway.csr").read_bytes())
     der = bytearray(csr.public_bytes(serialization.Encoding.DER))

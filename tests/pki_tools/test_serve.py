@@ -268,6 +268,7 @@ def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[PkiTree,
     assert running.stop() == 0
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize(
     ("leaf", "family", "root"), [("secc", "cpo", "v2g"), ("contract-2", "mo", "mo"), ("vehicle", "oem", "oem")]
 )
@@ -288,6 +289,7 @@ def test_openssl_asks_at_the_address_in_the_certificate_and_believes(
     assert "leaf.pem: good" in done.stdout
 
 
+@pytest.mark.long
 def test_openssl_receives_a_revocation_and_its_reason(
     process: tuple[PkiTree, Process], openssl: Openssl, tmp_path: Path
 ) -> None:
@@ -324,6 +326,7 @@ def test_openssl_receives_a_revocation_and_its_reason(
     assert "Key Compromise" in text.stdout
 
 
+@pytest.mark.long
 def test_it_ends_well_when_asked_to_and_says_what_is_wrong_when_it_cannot_begin(tmp_path: Path, pki: PkiTree) -> None:
     running = Process(pki.directory)
     with pytest.raises(urllib.error.HTTPError):

@@ -280,9 +280,11 @@ def wrong(
 
 def outcome(role: Role, method: str, name: str, failure: Failure, begin: float) -> Outcome | None:
     """Return what the monitor says; None if this failure does not exist there."""
+    if (failure in OF_EVENTS) is bool(name):
+        return None
     session, make, tell = ROLES[role]
     events, first = wrong(session(), method, name, failure, begin)
-    if first == FOREVER or (failure in OF_EVENTS) is bool(name):
+    if first == FOREVER:
         return None
     monitor = make()
     for event in events:
@@ -292,25 +294,16 @@ def outcome(role: Role, method: str, name: str, failure: Failure, begin: float) 
     return Outcome()
 
 
+def outcomes(role: Role, method: str, name: str, failure: Failure) -> tuple[Outcome, ...]:
+    """Return what follows a failure of one input, by when it begins."""
+    found = (outcome(role, method, name, failure, begin) for begin in BEGINS)
+    return tuple(each for each in found if each is not None)
+
+
 @cache
 def coverage(role: Role) -> dict[tuple[str, str], dict[Failure, tuple[Outcome, ...]]]:
     """Return all outcomes by input and failure."""
-    found: dict[tuple[str, str], dict[Failure, tuple[Outcome, ...]]] = {}
-    for method, name in inputs(role):
-        outcomes = {
-            failure: tuple(
-                each for begin in BEGINS if (each := outcome(role, method, name, failure, begin)) is not None
-            )
-            for failure in FAILURES
-        }
-        found[method, name] = {failure: each for failure, each in outcomes.items() if each}
-    return found
-
-
-def unnoticed(role: Role) -> list[str]:
-    """Return the inputs of which some failure is followed by no verdict."""
-    return [
-        f"{method}.{name}" if name else method
-        for (method, name), failures in coverage(role).items()
-        if any(not each.said for outcomes in failures.values() for each in outcomes)
-    ]
+    return {
+        (method, name): {failure: each for failure in FAILURES if (each := outcomes(role, method, name, failure))}
+        for method, name in inputs(role)
+    }

@@ -187,6 +187,7 @@ def test_the_contactor_opens_though_the_reason_cannot_be_reported(pki: PkiTree, 
     run(scenario())
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("kind", ["dc", "ac", "wpt", "acdp"])
 def test_a_sound_charger_gives_the_monitor_nothing_to_say(pki: PkiTree, tmp_path: Path, kind: Kind) -> None:
     async def scenario() -> None:

@@ -305,6 +305,7 @@ async def test_hardware_and_vehicle_let_go_of_a_charger_that_is_stopped_or_kille
         assert place.line.last(lambda each: each.on, since=struck) == off_s
 
 
+@pytest.mark.long
 async def test_the_boards_dead_man_opens_when_nobody_else_can(place: Place, record_property: Note) -> None:
     await place.charge()
     place.go_on("evcc", signal.SIGSTOP)  # it would show B, on which the board opens, too
@@ -359,6 +360,7 @@ async def test_a_charger_lets_go_of_a_vehicle_that_is_stopped_or_killed_or_hangs
         assert vehicle_s <= place.allowed(HUNG_S)
 
 
+@pytest.mark.long
 async def test_a_slow_disk_does_not_keep_the_power_on(place: Place, record_property: Note) -> None:
     """The vehicle falls silent, and what the charger writes into its books about it takes 10 s."""
     await place.charge()
@@ -370,6 +372,7 @@ async def test_a_slow_disk_does_not_keep_the_power_on(place: Place, record_prope
     await place.until(lambda: SLOW in place.logs())
 
 
+@pytest.mark.long
 async def test_the_output_goes_off_at_an_emergency_stop_though_the_contactor_is_stuck(
     place: Place, record_property: Note
 ) -> None:

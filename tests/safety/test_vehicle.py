@@ -557,6 +557,7 @@ def test_dips_of_every_duty_do_not_hide_an_excess(what: str, on_s: float, off_s:
         assert desk.now - began < 30.0
 
 
+@pytest.mark.long
 def test_a_wrong_reading_now_and_then_is_none_of_them() -> None:
     desk = Desk().to_power()
     for _ in range(20):

@@ -360,7 +360,7 @@ async def _nothing_by_the_pilot_is_nothing(found: VehicleRig) -> None:
     await found.off(6.5)
 
 
-@pytest.mark.some(24)
+@pytest.mark.some(2)
 @pytest.mark.parametrize("each", CASES, ids=lambda each: each.name)
 @pytest.mark.parametrize("how", ["corrected", "monitored", "neither"])
 def test_no_way_for_a_vehicle_to_bear_it(each: Case, how: str) -> None:
@@ -380,6 +380,7 @@ def test_no_way_for_a_vehicle_to_bear_it(each: Case, how: str) -> None:
             runner.run(run())
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("kind", ["dc", "ac", "wpt", "acdp", "basic"])
 def test_a_sound_vehicle_gives_the_monitor_nothing_to_say(kind: Kind) -> None:
     async def run() -> None:

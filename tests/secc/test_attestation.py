@@ -59,6 +59,7 @@ async def until_locked(charger: Charger) -> None:
             await asyncio.sleep(0.01)
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R148")
 async def test_a_flipped_bit_is_reported_to_the_operator(
     pki: PkiTree,
@@ -79,6 +80,7 @@ async def test_a_flipped_bit_is_reported_to_the_operator(
         await csms.wait("NotifyEvent", where=lambda p: p["event_data"][0]["tech_code"] == "program_changed")
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R148")
 async def test_it_stays_locked_until_it_is_serviced(
     pki: PkiTree,
@@ -146,6 +148,7 @@ async def test_an_older_release_is_refused_across_restarts(
         await compared(4)
 
 
+@pytest.mark.long
 async def test_it_reads_no_more_than_it_may_and_ends_at_once(
     tmp_path: Path,
     program: Path,

@@ -96,6 +96,7 @@ async def charge(vehicle: Vehicle, bench: MessageBench, loop: str) -> Any:
     return response
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("kind", ["din", "dc", "ac"])
 async def test_energy_flows_is_limited_metered_and_settled(tmp_path: Path, pki: PkiTree, kind: str) -> None:
     bench: MessageBench = DinBench(pki, NOW_MS) if kind == "din" else Iso2Bench(pki, NOW_MS, alternating=kind == "ac")

@@ -116,6 +116,7 @@ def test_a_card_that_is_refused_ends_the_session_in_words(join: Join) -> None:
     assert joined.imported_mwh() == 0
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("seconds", [59.0, 61.0, 170.0])
 def test_a_customer_may_take_longer_than_a_back_end(join: Join, seconds: float) -> None:
     """Ongoing_WaitingForCustomerInteraction is not the charger's time: neither side gives up after 60 s."""

@@ -102,6 +102,7 @@ def test_both_sides_sign_every_quarter_hour_and_the_end(finished: Joined, pki: P
     assert not finished.vehicle_saw("offer", "checkpoint_missing")
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize(
     "options", [{"vehicle": OLD_VEHICLE}, {"charger": OLD_CHARGER}, {"vehicle": OLD_VEHICLE, "charger": OLD_CHARGER}]
 )

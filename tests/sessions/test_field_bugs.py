@@ -164,6 +164,7 @@ def test_no_contract_is_shown_without_tls_even_when_it_is_asked_for(join: Join) 
 # -- ecog-io/iso15118#320, dspace-group/dsV2Gshark#35: half a message was decoded, the second of two was lost --------
 
 
+@pytest.mark.long
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.integers(1, 1600), min_size=1, max_size=20))
 @example([1])
@@ -310,6 +311,7 @@ EXTREME = st.builds(
 )
 
 
+@pytest.mark.long
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data(), st.sampled_from((DC, DC_BPT, AC, AC_BPT)))
 def test_huge_and_tiny_exponents_are_numbers_that_limits_still_bound(charger: Make, data: Any, service: int) -> None:

@@ -78,6 +78,7 @@ def ends(pki: PkiTree, *, loss: float, delay_s: float, seed: int) -> OverBadLine
     return joined
 
 
+@pytest.mark.long
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(loss=st.floats(0.01, 0.2), delay_s=st.floats(0.0, 0.15), seed=st.integers(0, 2**32))
 def test_a_session_completes_or_fails_by_the_right_name(pki: PkiTree, loss: float, delay_s: float, seed: int) -> None:

@@ -189,6 +189,7 @@ def _bodies(joined: MessageJoined, actions: list[Any]) -> list[Any]:
     return [body_of(decode_message(each.payload, schema, handshake=n == 0)[0]) for n, each in enumerate(frames)]
 
 
+@pytest.mark.some(1)
 def test_random_conversations_end_safely(edition: str, pki: PkiTree, utc_ms: int) -> None:
     converse(edition, pki, utc_ms, 25)
 

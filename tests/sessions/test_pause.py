@@ -61,6 +61,7 @@ def charging(joined: Joined) -> Callable[[], bool]:
     return lambda: joined.plant.flow()[1] > 1_000
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize("asks", ["vehicle", "charger"])
 @pytest.mark.parametrize("service", ["DC_BPT", "AC_BPT"])
 @pytest.mark.parametrize("mode", ["dynamic", "scheduled"])

@@ -265,6 +265,7 @@ def _same(value: Any, text: str) -> bool:
     return in_hex or text == value.split(b"\0")[0].decode("ascii", "replace")
 
 
+@pytest.mark.long
 @pytest.mark.interop
 def test_wireshark_reads_what_we_wrote(tmp_path: Path) -> None:
     need("tshark", program="tshark")

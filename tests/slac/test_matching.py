@@ -106,6 +106,7 @@ def test_one_or_two_lost_frames_of_a_kind_do_not_matter(line, lost, times: int, 
     assert ev_station.of(Matched) == evse_station.of(Matched) != []
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R21")
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
 @given(st.lists(st.booleans(), min_size=10, max_size=200))

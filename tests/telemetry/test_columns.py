@@ -55,6 +55,7 @@ OTHERS = st.sampled_from(
 )
 
 
+@pytest.mark.long
 @settings(max_examples=25)
 @given(st.lists(TAGGED | OTHERS, max_size=30))
 def test_what_comes_out_is_what_went_in(elements: list[bytes]) -> None:
@@ -63,6 +64,7 @@ def test_what_comes_out_is_what_went_in(elements: list[bytes]) -> None:
     assert decode_compact(delivery) == elements
 
 
+@pytest.mark.long
 @settings(max_examples=25)
 @given(st.lists(TAGGED | OTHERS.filter(lambda each: each != b"not JSON"), max_size=20))
 def test_the_back_end_reads_the_same_from_both_forms(elements: list[bytes]) -> None:
@@ -76,6 +78,7 @@ def test_arbitrary_octets_are_one_documented_error(data: bytes) -> None:
         decode_compact(b"\x9c" + data)
 
 
+@pytest.mark.long
 @settings(max_examples=60)
 @given(st.lists(TAGGED, min_size=1, max_size=5), st.data())
 def test_a_damaged_delivery_is_elements_or_one_documented_error(elements: list[bytes], data: st.DataObject) -> None:

@@ -89,6 +89,7 @@ def test_the_noise_has_its_mean_in_every_direction(mean_m: float) -> None:
     assert abs(statistics.mean(map(math.cos, bearings))) < 0.05
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R143")
 def test_a_thousand_evenings_reveal_no_more_of_a_home_than_one() -> None:
     """The mean of all last positions of trips, of 25 vehicles: with noise for each trip it was 28 m after 60."""

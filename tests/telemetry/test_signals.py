@@ -76,6 +76,7 @@ def test_what_the_registry_does_not_know_is_refused(field: dict[str, object], me
 UNITS = {"battery.soc": "%", "battery.power": "W", "grid.frequency": "Hz"}
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R53")
 @settings(max_examples=25)
 @given(RECORDS)

@@ -44,6 +44,7 @@ class ApiUplink:
     async def close(self) -> None: ...
 
 
+@pytest.mark.long
 @settings(max_examples=3)
 @given(st.integers(0, 2**40))
 def test_a_day_is_plausible_and_its_energy_adds_up(seed: int) -> None:

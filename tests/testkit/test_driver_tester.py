@@ -89,6 +89,7 @@ async def test_the_control_board_passes() -> None:
     assert len(passed) == 18
 
 
+@pytest.mark.long
 async def test_the_board_of_a_computers_own_parts_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine(tmp_path)
     monkeypatch.setattr(linux_board, "GpiodLines", machine.lines)

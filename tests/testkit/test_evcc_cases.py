@@ -262,6 +262,7 @@ BRIEF: Final = {TakesFailures, PollsForEver, SlowLoop}
 """Tried in every run: a response, a time-out, and a pace that are wrong."""
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize(
     ("kind", "wrong"),
     [
@@ -276,6 +277,7 @@ def test_a_vehicle_with_one_thing_wrong_fails_in_it_alone(
     assert failed(EvccRig(pki, Family.DC, kind=kind)) == wrong
 
 
+@pytest.mark.long
 def test_a_vehicle_that_is_ready_too_early_fails_in_that_alone(pki: PkiTree) -> None:
     rig = EvccRig(pki, Family.AC, kind=EarlyInC)
     cases = [case for case in chosen(evcc_cases(Family.AC), ["RUN", "END", "ONG", "SAF", "NOT"]) if not case.open]

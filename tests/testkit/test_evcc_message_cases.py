@@ -176,6 +176,7 @@ KINDS: Final[tuple[tuple[type[Vehicle], Edition, set[str]], ...]] = (
 )
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize(
     ("kind", "edition", "wrong", "quick"),
     [

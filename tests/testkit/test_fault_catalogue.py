@@ -129,6 +129,7 @@ def caught(way: Way, pki: PkiTree, name: str, fault: Fault, cases: dict[str, lis
     return ""
 
 
+@pytest.mark.some(1)
 @pytest.mark.requirement("R16")
 @pytest.mark.parametrize(
     "way", [pytest.param(way, marks=() if str(way) in BRIEF else pytest.mark.long, id=str(way)) for way in WAYS]

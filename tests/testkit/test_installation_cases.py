@@ -105,6 +105,7 @@ NEVER: Final = replace(EVERYTHING, timing=Timing(ongoing_performance=1000.0))
 MEANWHILE: Final = {"meanwhile-AuthorizationReq", "meanwhile-ServiceDiscoveryReq"}
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize(
     ("kind", "wrong"),
     [

@@ -303,6 +303,7 @@ KINDS: Final[tuple[tuple[type, Way, set[str]], ...]] = (
 )
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize("quick", [True, pytest.param(False, marks=pytest.mark.long)], ids=["quick", "all"])
 @pytest.mark.parametrize(("kind", "way", "wrong"), KINDS, ids=[kind.__name__ for kind, _, _ in KINDS])
 def test_a_charger_with_one_thing_wrong_fails_in_it_alone(

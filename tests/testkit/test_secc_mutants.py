@@ -116,6 +116,7 @@ BRIEF: Final = {AnySession, NeverCloses, WholeFramesOnly}
 """Tried in every run."""
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize(
     ("kind", "wrong"),
     [
@@ -138,7 +139,7 @@ def late(*names: str, by: float) -> Callable[[bytes], float]:
     return delay
 
 
-@pytest.mark.some(3)
+@pytest.mark.some(1)
 @pytest.mark.parametrize(
     ("answer", "by", "wrong"),
     [
@@ -160,7 +161,7 @@ def feeds_standby(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(delivery, "apply_output", lambda context, world: known(replace(context, standby=False), world))
 
 
-@pytest.mark.some(3)
+@pytest.mark.some(1)
 @pytest.mark.parametrize(
     ("family", "undo", "wrong"),
     [
@@ -186,6 +187,7 @@ def test_a_charger_in_which_power_flows_on_is_caught(
     assert found == wrong
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize(
     ("kit", "config", "name", "why"),
     [
@@ -233,13 +235,14 @@ def test_a_charger_without_power_electronics_is_tested_on_when_somebody_says_so(
     assert ("PowerDeliveryReq was answered" in result.found) == without_power  # ours does not close on 0 V
 
 
+@pytest.mark.long
 def test_a_charger_that_always_draws_the_same_numbers_fails_in_what_has_to_be_new(pki: PkiTree) -> None:
     rig = Rig(pki, Family.AC, config=EVERYTHING)
     rig.entropy = lambda n: b"\x07" * n
     assert failed(rig) == {"SECC-SES-AC-new", "SECC-AUT-AC-modes"}
 
 
-@pytest.mark.some(2)
+@pytest.mark.some(1)
 @pytest.mark.parametrize(("seconds", "loop"), [(30.0, 0.5), (90.0, 0.5), (60.0, 0.2), (60.0, 90.0)])
 def test_a_charger_that_is_impatient_or_waits_for_ever_fails_in_silence(
     pki: PkiTree, seconds: float, loop: float
@@ -251,11 +254,13 @@ def test_a_charger_that_is_impatient_or_waits_for_ever_fails_in_silence(
     assert failed(Rig(pki, Family.AC, config=config)) - about("RUN", "TIM") == wrong
 
 
+@pytest.mark.long
 def test_a_charger_that_believes_any_signature_fails_there(pki: PkiTree, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("secc.session.d20.authorization.signature.verify", lambda *_, **__: None)
     assert failed(Rig(pki, Family.AC, config=EVERYTHING)) == about("*signature")
 
 
+@pytest.mark.long
 def test_a_charger_that_lets_anybody_resume_fails_there(pki: PkiTree, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("setup", "stop"):
         monkeypatch.setattr(f"secc.session.d20.{module}.binding", lambda *_: b"anybody")

@@ -38,6 +38,7 @@ def without_bytes(names: set[str]) -> set[str]:
     return {name for name in names if not name.startswith("gtp")}
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("family", Family, ids=lambda family: family.value)
 def test_our_charger_does_everything_as_expected(pki: PkiTree, family: Family) -> None:
     verdicts, wrong = found(pki, family)
@@ -113,6 +114,7 @@ CLOSING: Final = {*ORDER, "session", "metering-early", "parking-VehicleCheckInRe
 METERING: Final = {"metering-signature", "metering-unsigned", "metering-reading"}
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize(
     ("kind", "wrong"),
     [

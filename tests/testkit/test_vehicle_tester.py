@@ -89,6 +89,7 @@ async def test_a_program_brings_the_vehicle_and_is_ended(tmp_path: Path) -> None
             raise RuntimeError
 
 
+@pytest.mark.long
 def test_how_often_a_vehicle_asks_is_reported() -> None:
     assert request_facts([0.0, 0.25, 0.5]) == [ASKS_AGAIN]
     assert request_facts([0.0, 1.0, 2.0]) == ["asks 3 times, after 1.00, 1.00 s"]
@@ -172,6 +173,7 @@ def test_a_report_that_has_no_place_is_reported_before_anything_is_run(tmp_path:
     assert "EVCC-RUN" not in done.output
 
 
+@pytest.mark.long
 def test_sigterm_leaves_a_report_of_what_was_tested_when_and_how(tmp_path: Path) -> None:
     report, pages, port = tmp_path / "report.xml", tmp_path / "pages", free_port(socket.SOCK_DGRAM)
     words = ["evcc", "--profile", "interop", "--without-tls", "--wait", "600", "--only", "RUN", "--device", "Car 7"]

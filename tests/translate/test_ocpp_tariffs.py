@@ -201,6 +201,7 @@ def energy(**conditions: Any) -> Tariff:
     return Tariff(tariff_id="t", currency="EUR", energy=TariffEnergy(prices=(price,)))
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize(
     ("tariff", "why"),
     [

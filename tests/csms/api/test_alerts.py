@@ -48,6 +48,7 @@ async def test_a_finding_is_one_alert_with_its_samples_that_ends(ask: ApiClient)
     assert (await ask("GET", "/alerts?subject=EV-2")).json == []
 
 
+@pytest.mark.some(2)
 @pytest.mark.requirement("R113", "R125")
 @pytest.mark.parametrize(
     ("role", "subjects"),

@@ -167,7 +167,7 @@ CHANGES: dict[str, tuple[Change, str]] = {
 }
 
 
-@pytest.mark.some(5)
+@pytest.mark.some(2)
 @pytest.mark.parametrize("what", CHANGES)
 async def test_a_change_in_an_open_month_is_found(kept: ApiClient, what: str) -> None:
     change, why = CHANGES[what]
@@ -200,6 +200,7 @@ def refreshed(connection: Connection) -> None:
     assert connection.execute(update(periods).values(digest=digest.hex)).rowcount == 1
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize(
     ("change", "why"),
     [

@@ -205,6 +205,7 @@ def check(folder: Path, pki: PkiTree, *, every: int, examples: int, store_url: s
     return tested
 
 
+@pytest.mark.long
 def test_routes_do_what_the_document_says(tmp_path: Path, pki: PkiTree) -> None:
     assert check(tmp_path, pki, every=16, examples=1) > 7
 
@@ -221,6 +222,7 @@ def test_every_route_does_so_on_postgresql(tmp_path: Path, pki: PkiTree) -> None
         assert check(tmp_path, pki, every=1, examples=10, store_url=url) >= len(OPERATIONS) - 2
 
 
+@pytest.mark.long
 def test_a_route_that_breaks_its_document_is_found(tmp_path: Path, pki: PkiTree, monkeypatch: Any) -> None:
     wrong = {**DOCUMENT, "paths": {"/health": DOCUMENT["paths"]["/health"]}}
     content = {"application/json": {"schema": {"type": "array"}}}

@@ -233,6 +233,7 @@ async def test_an_export_without_room_on_the_disk_is_an_answer(
     assert (await driven("GET", "/vehicles/EV-1/export")).status == 200
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R96")
 async def test_the_states_of_many_vehicles_do_not_hold_the_event_loop(ask: ApiClient) -> None:
     """The loop also sends power commands. Counted is its own CPU time, not that of other work on this machine."""

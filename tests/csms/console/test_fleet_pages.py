@@ -181,6 +181,7 @@ async def test_the_inventory_of_vehicles_is_for_those_who_read_them(ask: ApiClie
     assert "gw-2.img" not in text_of(await bob.get("/console/inventory"))
 
 
+@pytest.mark.long
 async def test_health_shows_nodes_and_queues_and_makes_a_backup_that_can_be_restored(
     ask: ApiClient, tmp_path: Path
 ) -> None:

@@ -200,6 +200,7 @@ async def test_every_action_needs_the_token_of_its_own_session(ask: ApiClient) -
     assert (await ada.get("/console")).status == 200, "also not logged out"
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize(
     "path",
     [

@@ -109,6 +109,7 @@ async def begun(ask: ApiClient, path: str = "/console/login/provider") -> tuple[
     return person, answer.headers["location"]
 
 
+@pytest.mark.long
 async def test_a_person_logs_in_by_a_provider_with_the_role_that_it_gives(
     ask: ApiClient, provider: str, pki: PkiTree
 ) -> None:
@@ -137,6 +138,7 @@ async def test_a_person_logs_in_by_a_provider_with_the_role_that_it_gives(
     assert (await local.log_in("any")).status == 401, "there is no password here"
 
 
+@pytest.mark.long
 async def test_logins_of_others_and_without_a_role_are_refused(ask: ApiClient, pki: PkiTree) -> None:
     person, where = await begun(ask)
     back = await Browser(pki).log_in(where, "ada")
@@ -159,6 +161,7 @@ async def test_logins_of_others_and_without_a_role_are_refused(ask: ApiClient, p
     assert (await ask("GET", "/access/users")).json == []
 
 
+@pytest.mark.long
 async def test_a_provider_cannot_take_over_an_account_that_has_a_password(ask: ApiClient, pki: PkiTree) -> None:
     await ask("POST", "/access/users", {"name": "mallory@example.org", "role": "viewer"})
     person, where = await begun(ask)

@@ -76,6 +76,7 @@ async def test_nobody_opens_a_page_without_login(ask: ApiClient) -> None:
     check_headers(missing)
 
 
+@pytest.mark.long
 async def test_links_of_the_menu_are_those_that_a_role_may_follow(ask: ApiClient) -> None:
     for number, role in enumerate(PEOPLE):
         person = await employ(ask, f"p{number}", role)
@@ -273,6 +274,7 @@ async def test_a_journal_is_released_with_a_note(ask: ApiClient) -> None:
     assert table.splitlines()[1].startswith(f"{STATION},EUR,1,")
 
 
+@pytest.mark.long
 async def test_a_bundle_is_verified_in_the_page(ask: ApiClient, pki: PkiTree) -> None:
     clock = ask.backend.clock
     files = run_whole_session(Session(pki, clock.utc_ms() // 900_000 * 900_000 - 1_800_000)).bundle()
@@ -303,6 +305,7 @@ async def test_a_spreadsheet_takes_no_text_for_a_formula() -> None:
         assert csv_field(text) == field
 
 
+@pytest.mark.long
 async def test_the_interface_is_described_for_people_offline_without_login(ask: ApiClient) -> None:
     stranger = Person(ask)
     assert (await stranger.get("/api-docs")).headers["location"] == "/console/api-docs"

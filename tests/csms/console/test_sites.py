@@ -81,6 +81,7 @@ async def test_no_operation_of_the_api_reaches_another_site(ask: ApiClient, role
     assert peers[SOUTH].calls == []
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("role", PEOPLE)
 async def test_no_page_or_action_reaches_another_site(ask: ApiClient, role: Role) -> None:
     await built(ask)

@@ -51,6 +51,7 @@ def claim(store: Store, now_ms: int) -> list[Mail]:
     return store.do(alert_mails.claim, now_ms)
 
 
+@pytest.mark.some(1)
 @pytest.mark.requirement("R125")
 def test_two_nodes_that_find_the_same_raise_and_announce_it_once(store_url: str) -> None:
     """Two nodes take the same 40 reports in opposite orders at the same time, thrice, and both announce."""
@@ -75,6 +76,7 @@ def test_two_nodes_that_find_the_same_raise_and_announce_it_once(store_url: str)
         node.close()
 
 
+@pytest.mark.some(1)
 @pytest.mark.requirement("R125")
 def test_an_alert_that_is_over_stays_listed_below_the_next_one(store: Store) -> None:
     store.do(alerts.take, [report(T0), report(T0 + 5, raised=False)], T0 + 5)
@@ -88,6 +90,7 @@ def test_an_alert_that_is_over_stays_listed_below_the_next_one(store: Store) -> 
     assert not store.do(alerts.take, [report(T0), report(T0 + 5, raised=False)], T0 + 100_000), "repetitions"
 
 
+@pytest.mark.some(1)
 @pytest.mark.requirement("R125")
 def test_what_is_silenced_is_announced_when_the_silence_ends(store: Store) -> None:
     silence = Silence(subject_kind="station", subject="CS-1", until_ms=T0 + 1000, created_ms=T0, created_by="ops")
@@ -108,6 +111,7 @@ def test_what_is_silenced_is_announced_when_the_silence_ends(store: Store) -> No
     assert store.do(alerts.silences, T0) != []
 
 
+@pytest.mark.some(1)
 def test_more_silenced_alerts_than_one_step_hold_up_no_other(store: Store) -> None:
     silence = Silence(subject_kind="vehicle", until_ms=T0 + 10**6, created_ms=T0, created_by="ops")
     store.do(alerts.add_silence, silence)
@@ -119,6 +123,7 @@ def test_more_silenced_alerts_than_one_step_hold_up_no_other(store: Store) -> No
     assert said(store, T0 + 10**7) == [("alert_escalated", "CS-1")]
 
 
+@pytest.mark.some(1)
 def test_silences_are_bounded(store: Store) -> None:
     def work(connection: Any) -> None:
         for _ in range(alerts.MOST_SILENCES):
@@ -155,6 +160,7 @@ def test_emails_wait_for_others_are_tried_again_and_given_up(store: Store) -> No
     assert store.do(alert_mails.oldest) is None
 
 
+@pytest.mark.some(1)
 def test_an_erased_vehicle_is_in_no_email(store: Store) -> None:
     store.do(alerts.take, [Report("vehicle", "EV-1", "x", "error", T0, raised=True)], T0)
     said(store, T0)

@@ -56,6 +56,7 @@ def test_what_is_restored_is_what_was_there_and_can_be_worked_with(
     restored.close()
 
 
+@pytest.mark.some(1)
 async def test_a_backup_is_of_one_moment_while_others_write(
     store: Store, store_url: str, empty_url: str, tmp_path: Path
 ) -> None:
@@ -80,6 +81,7 @@ async def test_a_backup_is_of_one_moment_while_others_write(
     assert found["last_seq"] == len(found["events"]) - 1 >= 0  # the transaction and its events go together
 
 
+@pytest.mark.long
 def test_a_damaged_backup_leaves_nothing_behind(
     sqlite_databases: Databases, postgresql_databases: Databases, tmp_path: Path
 ) -> None:
@@ -139,6 +141,7 @@ def test_a_character_that_postgresql_has_not_is_replaced_there(
     target.close()
 
 
+@pytest.mark.long
 def test_a_database_without_tables_gets_them_and_numbers_of_rows_go_on_after_a_restore(
     postgresql_databases: Databases, cluster: Cluster, tmp_path: Path
 ) -> None:

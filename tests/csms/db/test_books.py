@@ -199,6 +199,7 @@ def test_what_does_not_sum_to_zero_is_not_posted(store: Store) -> None:
     assert store.do(books.sums).sessions == 0
 
 
+@pytest.mark.some(1)
 @pytest.mark.requirement("R32", "R39")
 @given(
     st.lists(

@@ -106,6 +106,7 @@ DONE = st.builds(
 )  # fmt: skip
 
 
+@pytest.mark.some(1)
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(DONE, max_size=8), st.sampled_from(["station", "token", "day"]), st.integers(0, 4), st.integers(0, 5))
 def test_sums_are_those_of_a_naive_computation(

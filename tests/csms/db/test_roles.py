@@ -59,6 +59,7 @@ def test_the_program_may_do_nothing_else(postgresql_databases: Databases, cluste
         connection.execute(forbidden)  # type: ignore[arg-type]
 
 
+@pytest.mark.long
 def test_the_owner_makes_the_tables_by_the_command_and_until_then_the_program_says_what_is_missing(
     tmp_path: Path, pki: PkiTree
 ) -> None:
@@ -77,6 +78,7 @@ def test_the_owner_makes_the_tables_by_the_command_and_until_then_the_program_sa
         Store(url).close()
 
 
+@pytest.mark.long
 def test_a_database_of_the_programs_own_role_goes_over_to_an_owner(tmp_path: Path) -> None:
     """The statements that the page names for it, which are not run in a new database."""
     (handed_over,) = [

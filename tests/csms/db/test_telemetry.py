@@ -313,6 +313,7 @@ def test_two_nodes_begin_boots_of_a_vehicle_one_after_the_other(postgresql_datab
         node.close()
 
 
+@pytest.mark.some(1)
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_what_is_stored_agrees_with_the_marks(store: Store, data: st.DataObject) -> None:
@@ -336,6 +337,7 @@ def test_what_is_stored_agrees_with_the_marks(store: Store, data: st.DataObject)
         assert mark["contiguous"] <= len(stored) + len(held) + mark["missing"]
 
 
+@pytest.mark.long
 def test_marks_of_before_are_taken_over(cluster: Cluster, tmp_path: Path) -> None:
     """What was stored with gaps before revision 0016 is known afterwards, and stored no second time."""
     for url in (f"sqlite:///{tmp_path}/old.sqlite3", cluster.url(cluster.create())):
@@ -366,6 +368,7 @@ def check_marks_of_before(store: Store) -> None:
     assert minute["number"] == 7
 
 
+@pytest.mark.some(1)
 def test_a_step_of_aggregating_takes_a_limited_number_of_records(store: Store) -> None:
     """In SQLite new records wait for it (R102): deliveries of a drain have hundreds each."""
     longest = telemetry_aggregates.MAX_RECORDS // 4

@@ -58,6 +58,7 @@ STEPS = st.lists(
 )
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R106")
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
@@ -128,6 +129,7 @@ def test_a_mean_is_over_the_time_that_a_value_held_and_a_gap_has_no_weight(store
     assert (first["held_s"], second["held_s"], second["mean"]) == (60.0, 30.0, pytest.approx(3010.0))
 
 
+@pytest.mark.some(1)
 def test_aggregates_of_before_are_made_anew_where_their_records_are_there(empty_url: str) -> None:
     """Of an older interval only the mean of its records is known, and that it is one. Revision 0034."""
     hour, quarter = 3_600_000, 900_000
@@ -155,6 +157,7 @@ def test_aggregates_of_before_are_made_anew_where_their_records_are_there(empty_
         assert [each["mean"] for each in quarters[:5]] == [1.5] * 5
 
 
+@pytest.mark.some(1)
 @pytest.mark.requirement("R145")
 def test_aggregates_of_before_are_joined_and_sealed(empty_url: str, tmp_path: Path) -> None:
     """Revision 0042: one document for all signals of an interval; values to their last digit, and those added later."""
@@ -183,6 +186,7 @@ def test_aggregates_of_before_are_joined_and_sealed(empty_url: str, tmp_path: Pa
         assert (second["mean"], second["held_s"], second["last"]) == (9.5 / 60, 0.06, 0.2)
 
 
+@pytest.mark.long
 def test_two_nodes_add_to_the_same_intervals_at_once(postgresql_databases: Databases) -> None:
     """Neither overwrites what the other adds, also where the interval is new to both."""
     store = Store(postgresql_databases.create())

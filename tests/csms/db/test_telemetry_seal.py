@@ -61,6 +61,7 @@ def shown(folder: Path) -> list[str]:
     return [each.name for each in folder.glob("csms.sqlite3*") if any(one in each.read_bytes() for one in wanted)]
 
 
+@pytest.mark.some(1)
 @pytest.mark.requirement("R145")
 @pytest.mark.parametrize("sealed", [True, False])
 def test_no_file_of_the_database_shows_a_value(sealed: bool, tmp_path: Path) -> None:

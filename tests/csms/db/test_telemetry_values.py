@@ -62,6 +62,7 @@ def test_pages_of_values_follow_one_another(store: Store) -> None:
     assert [each["seq"] for each in (*first, *rest)] == [*range(1, 8)]
 
 
+@pytest.mark.some(1)
 @pytest.mark.requirement("R78", "R100")
 def test_a_route_is_complete_after_an_outage_and_has_both_coordinates(store: Store) -> None:
     """An hour's records arrive late and out of order; each has only the coordinate that changed."""

@@ -37,6 +37,7 @@ def vtn_client(clock: Any, url: str) -> VtnClient:
     return VtnClient(clock, url=url, token_url="", client_id="ven", client_secret="s", scope="", tls=None)
 
 
+@pytest.mark.long
 async def test_a_server_that_attacks_is_a_lost_server(tmp_path: Path, pki: PkiTree, empty_database: Path) -> None:
     """Within the time of a poll, with one event; the site's own limits stay in force."""
     lfdi = "4075DE6031E562ACF4D9EAA765A5B2ED00057269"

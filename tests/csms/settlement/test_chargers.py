@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import aiohttp
+import pytest
 import pytest_asyncio
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -102,6 +103,7 @@ async def stations(start: Start, pki: PkiTree, tmp_path: Path) -> AsyncIterator[
         yield found
 
 
+@pytest.mark.long
 async def test_a_station_cannot_use_the_charger_of_another(stations: Stations, pki: PkiTree) -> None:
     """The other one is not in its way: each goes on with its own."""
     assert await stations.deliver() == BOOKED
@@ -111,6 +113,7 @@ async def test_a_station_cannot_use_the_charger_of_another(stations: Stations, p
     assert await stations.deliver() == BOOKED
 
 
+@pytest.mark.long
 async def test_a_second_charger_needs_an_operator_once(stations: Stations, pki: PkiTree) -> None:
     """By releasing its session the operator takes it for the station's, also from another station."""
     second = charger_named(pki, SECOND)
@@ -128,12 +131,14 @@ async def test_a_second_charger_needs_an_operator_once(stations: Stations, pki: 
     assert (await stations.deliver(second))[:2] == ("quarantined", "charger")
 
 
+@pytest.mark.long
 async def test_a_renewed_certificate_is_of_the_same_charger(stations: Stations, pki: PkiTree) -> None:
     assert await stations.deliver(charger_named(pki, SECOND)) == BOOKED
     assert await stations.deliver(charger_named(pki, SECOND)) == BOOKED
     assert (await stations.deliver(charger_named(pki, SECOND), OTHER))[:2] == ("quarantined", "charger")
 
 
+@pytest.mark.long
 async def test_a_certificate_with_the_identity_of_a_station_is_of_that_one(stations: Stations, pki: PkiTree) -> None:
     """Whichever comes first, and beside another charger."""
     assert (await stations.deliver(charger_named(pki, STATION), OTHER))[:2] == ("quarantined", "charger")
@@ -141,6 +146,7 @@ async def test_a_certificate_with_the_identity_of_a_station_is_of_that_one(stati
     assert await stations.deliver(charger_named(pki, STATION)) == BOOKED
 
 
+@pytest.mark.long
 async def test_a_certificate_that_the_back_end_issued_is_of_its_station(stations: Stations, pki: PkiTree) -> None:
     second = charger_named(pki, SECOND)
     issued = load_certificate(second.leaf)
@@ -163,6 +169,7 @@ async def test_a_certificate_that_the_back_end_issued_is_of_its_station(stations
     assert await stations.deliver(second, OTHER) == BOOKED
 
 
+@pytest.mark.long
 async def test_certificates_stay_as_they_were_judged(stations: Stations, pki: PkiTree) -> None:
     """A release is about the charger that was in quarantine, whatever its station delivers meanwhile."""
     assert await stations.deliver() == BOOKED

@@ -90,6 +90,7 @@ def settlement_head() -> Any:
     return settlements.c.journal_head.label("head")
 
 
+@pytest.mark.some(1)
 @pytest.mark.requirement("R32", "R39")
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_a_node_that_dies_before_any_statement_leaves_work_that_another_completes(

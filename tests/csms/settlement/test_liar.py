@@ -35,6 +35,7 @@ async def test_an_honest_session_is_booked_without_anybody(start: Start, pki: Pk
         assert books == (1, 1, 0)
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize(("most_export_w", "state"), [(11_000, "booked"), (10_999, "quarantined")])
 async def test_a_session_is_booked_within_the_prequalification_of_its_station(
     start: Start, pki: PkiTree, most_export_w: int, state: str
@@ -53,6 +54,7 @@ async def test_a_session_is_booked_within_the_prequalification_of_its_station(
         assert (review.state, review.reason) == (state, "" if state == "booked" else "limits")
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize(
     ("taking", "used", "decision"),
     [
@@ -77,6 +79,7 @@ async def test_a_session_is_booked_with_the_prices_that_its_station_holds(
         assert (review.state, review.reason) == decision, review.detail
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("taking", ["Rejected", "UnknownVendorId"])
 @pytest.mark.parametrize(("prices", "decision"), [(True, ("quarantined", "prices")), (False, ("booked", ""))])
 async def test_a_station_that_never_took_prices_has_none(

@@ -79,6 +79,7 @@ def test_no_order_of_records_makes_a_value_older(records: list[Record], chance: 
     assert shown(parts[0]) == expected
 
 
+@pytest.mark.some(1)
 @pytest.mark.requirement("R173")
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(records=RECORDS, chance=st.randoms(use_true_random=False))

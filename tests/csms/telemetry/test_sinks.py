@@ -168,6 +168,7 @@ def lake(tmp_path: Path) -> Iterator[Store]:
     found.close()
 
 
+@pytest.mark.some(1)
 @pytest.mark.requirement("R104", "R111")
 async def test_every_sink_has_each_record_with_its_values_and_no_more(lake: Store, place: Place, secret: Path) -> None:
     """Also what it gets twice, as after a lost acknowledgement; and nothing of a vehicle that is erased."""
@@ -197,6 +198,7 @@ async def test_every_sink_has_each_record_with_its_values_and_no_more(lake: Stor
     await sink.close()
 
 
+@pytest.mark.some(1)
 @pytest.mark.requirement("R104")
 async def test_a_record_that_a_sink_rejects_is_reported_and_the_others_arrive(
     lake: Store, place: Place, secret: Path
@@ -269,6 +271,7 @@ async def test_closing_kafka_breaks_off_what_brokers_do_not_acknowledge(begun: t
                 await task
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R105")
 async def test_kafka_has_a_topic_for_each_class_and_keeps_each_vehicles_order(
     lake: Store, topics: Topics, secret: Path
@@ -329,6 +332,7 @@ async def test_kafka_marks_what_comes_behind_later_records_of_its_vehicle(
         assert header["lateness_bound_ms"] == str(pending.GAP_MS)
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R104")
 async def test_a_server_that_attacks_is_a_failed_sink_with_a_reason_and_the_others_get_everything(
     lake: Store, secret: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -391,6 +395,7 @@ async def test_a_postgresql_server_that_falls_silent_is_a_failed_sink(
     assert "does not answer in time" in str(events[0].data["reason"])
 
 
+@pytest.mark.some(1)
 @pytest.mark.requirement("R104")
 @pytest.mark.parametrize("kind", ["postgresql", "kafka"])
 async def test_silent_servers_hold_no_other_sink_and_not_the_end_of_the_program(

@@ -62,6 +62,7 @@ def owners(nodes: Iterable[Node]) -> dict[str, list[Node]]:
     return {ev: [node for node in nodes if node.stores(ev)] for ev in EVS}
 
 
+@pytest.mark.some(1)
 async def test_every_vehicle_has_one_node_and_a_dead_ones_vehicles_move_and_no_others(store_url: str) -> None:
     """A node that comes takes its share from the others, by and by; never do two have a vehicle."""
     store = Store(store_url)
@@ -89,6 +90,7 @@ async def test_every_vehicle_has_one_node_and_a_dead_ones_vehicles_move_and_no_o
     store.close()
 
 
+@pytest.mark.some(1)
 async def test_a_node_that_hangs_stores_nothing_once_another_may_have_its_vehicles(store_url: str) -> None:
     """Also if its clock is slow by nearly as much as is allowed."""
     store = Store(store_url)

@@ -114,6 +114,7 @@ async def test_nothing_is_acknowledged_to_a_vehicle_while_the_back_end_is_away(
             assert await stored(csms) == [1]
 
 
+@pytest.mark.long
 async def test_a_store_that_fails_delays_records_and_loses_none(start: Start, broker: Broker, pki: PkiTree) -> None:
     """More messages fail than a broker sends unacknowledged; the same connection goes on afterwards."""
     async with start(mqtt=source(broker, pki)) as csms, vehicle(broker, pki) as car:
@@ -130,6 +131,7 @@ async def test_a_store_that_fails_delays_records_and_loses_none(start: Start, br
         assert len(csms.events("telemetry_not_stored")) < 5  # reported now and then, not 300 times
 
 
+@pytest.mark.long
 async def test_what_the_database_rejects_stops_no_ingest(start: Start, broker: Broker, pki: PkiTree) -> None:
     """As many messages as a broker sends unacknowledged have a record that no attempt can store."""
     async with start(mqtt=source(broker, pki)) as csms, vehicle(broker, pki) as car:
@@ -224,6 +226,7 @@ async def test_what_an_mqtt_3_1_1_client_publishes_is_refused(start: Start, brok
         assert await stored(csms) == [1]
 
 
+@pytest.mark.long
 async def test_a_stranger_gets_none_of_the_records_and_puts_nobody_out(
     start: Start, broker: Broker, pki: PkiTree
 ) -> None:
@@ -303,6 +306,7 @@ async def test_without_readers_the_stream_costs_next_to_nothing(start: Start, br
     assert log.count(f"'{STREAM}'") < 50
 
 
+@pytest.mark.long
 async def test_two_nodes_share_the_deliveries_and_either_can_go(
     start: Start, broker: Broker, pki: PkiTree, tmp_path: Path
 ) -> None:
@@ -413,6 +417,7 @@ async def deliver_all(broker: Broker, pki: PkiTree, path: Path, utc_s: int, coun
     return events
 
 
+@pytest.mark.some(1)
 @pytest.mark.requirement("R97", "R98", "R173")
 @pytest.mark.parametrize("clock_s", [1_900_000_000, 1_000])
 async def test_an_outbox_that_repeats_a_boot_loses_no_record(

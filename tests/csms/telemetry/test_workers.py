@@ -51,6 +51,7 @@ def most(workers: int) -> float:
     return share + TOLERANCE * (share * (1 - share) / len(VEHICLES)) ** 0.5
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R171")
 @settings(max_examples=30, deadline=None)
 @given(names=st.sets(st.text("abcdefghij0123456789", min_size=1), min_size=2, max_size=8), data=st.data())
@@ -175,6 +176,7 @@ async def test_a_killed_worker_loses_nothing_and_its_vehicles_move(ingesting: In
     assert ingesting.stored() == [(ev, seq) for ev in sorted(evs) for seq in range(1, 201)]
 
 
+@pytest.mark.long
 async def test_without_workers_a_delivery_is_held_only_as_long_as_its_sender_waits(tmp_path: Path) -> None:
     supervisor = Supervisor(lambda _: None)
     workers = IngestWorkers(
@@ -197,6 +199,7 @@ async def test_without_workers_a_delivery_is_held_only_as_long_as_its_sender_wai
     assert held == 0
 
 
+@pytest.mark.long
 async def test_a_job_that_no_database_can_take_is_answered_all_the_same(ingesting: Ingesting) -> None:
     async with asyncio.timeout(10):
         with pytest.raises(RuntimeError, match="int"):
@@ -204,6 +207,7 @@ async def test_a_job_that_no_database_can_take_is_answered_all_the_same(ingestin
     assert (await ingesting.ingest.receive("EV-1", delivery("EV-1", 1, 1))).outcome is not None
 
 
+@pytest.mark.long
 async def test_a_record_that_the_database_rejects_does_not_stop_the_delivery(ingesting: Ingesting) -> None:
     ingesting.change("ALTER TABLE telemetry ADD CONSTRAINT poison CHECK (seq <> 2)")
     outcome = (await ingesting.ingest.receive("EV-1", delivery("EV-1", 1, 3))).outcome
@@ -211,6 +215,7 @@ async def test_a_record_that_the_database_rejects_does_not_stop_the_delivery(ing
     assert ([each.key[2] for each in outcome.fresh], [each.key[2] for each in outcome.quarantine]) == ([1, 3], [2])
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R97")
 async def test_what_follows_from_records_that_were_stored_without_a_result_is_done_later(ingesting: Ingesting) -> None:
     """As when a worker is killed between its commit and its answer."""
@@ -228,6 +233,7 @@ async def test_what_follows_from_records_that_were_stored_without_a_result_is_do
     assert state.position == (1, 3)
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R171")
 async def test_a_delivery_of_several_vehicles_is_shared_out(ingesting: Ingesting) -> None:
     parts = [

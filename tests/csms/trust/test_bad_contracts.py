@@ -1,5 +1,7 @@
 """Every bad contract certificate in an Authorize request is refused, by the status that OCPP has for it (C07)."""
 
+import pytest
+
 from csms.domain.authorization.authorize import Chain, Where, answer_contract
 from csms.domain.authorization.contracts import Anchors, assess
 from tests.pki.bad_certificates import Case, cases_for
@@ -15,6 +17,7 @@ def sent(made: Made) -> str:
     return b"".join(map(pem, made.chain)).decode()
 
 
+@pytest.mark.long
 @cases_for(Role.CONTRACT)
 def test_a_bad_contract_is_refused_and_the_reason_is_reported(case: Case, role: Role) -> None:
     made = case.make(Forge(role))

@@ -143,6 +143,7 @@ def _crl(pki: PkiTree, serial: int, path: Path) -> Path:
     return path
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize(
     ("change", "reason"),
     [

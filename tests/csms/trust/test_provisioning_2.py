@@ -43,6 +43,7 @@ def code(answer: Any) -> str:
     return str(message.body.body_element.response_code.name)
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("kind", ["installation", "update"])
 async def test_a_vehicle_charges_with_the_contract_that_the_back_end_gave_it(

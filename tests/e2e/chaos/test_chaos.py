@@ -93,6 +93,7 @@ def test_a_quiet_day_is_reported(ground: Ground) -> None:
     assert ground.live_through(setting, [Fault("heal", 0, 0, 1200)]) > 8
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("seed", range(6))
 def test_everything_is_reported_whatever_goes_wrong(ground: Ground, seed: int) -> None:
     ground.live_through(*by_chance(seed))

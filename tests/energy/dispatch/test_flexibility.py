@@ -234,6 +234,7 @@ class Day:
         self.energy[name] += flow * 0.93 if flow > 0 else flow / 0.93
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R51")
 def test_of_what_is_asked_on_a_day_of_departures_and_refusals_95_percent_are_delivered() -> None:
     day, samples, refusals, departures = Day(7), list[tuple[int, int]](), Counter[str](), 0

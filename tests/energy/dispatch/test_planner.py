@@ -87,6 +87,7 @@ def problems(draw: st.DrawFn, *, feed_in_above: bool = False, least_price: int =
     return DispatchProblem(periods=periods, vehicles=vehicles)
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R50")
 @settings(max_examples=60, deadline=None)
 @given(problems())
@@ -181,6 +182,7 @@ def any_problems(draw: st.DrawFn) -> DispatchProblem:
     return DispatchProblem(periods=periods, vehicles=tuple(found))
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R48")
 @settings(max_examples=150, deadline=None)
 @given(any_problems())
@@ -241,6 +243,7 @@ def test_a_vehicle_below_its_reserve_waits_for_a_cheap_hour_and_never_sells_belo
     assert make_plan(out_of_reach).vehicles[0].power_w == (0, 0)
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R50")
 @settings(max_examples=40, deadline=None)
 @given(problems(), st.data())

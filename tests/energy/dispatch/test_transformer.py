@@ -101,6 +101,7 @@ class Car:
         self.power_w += max(-ramp, min(ramp, self.limit_w - self.power_w))
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R55")
 def test_of_1000_vehicles_that_plug_in_at_once_no_sample_exceeds_the_transformer_and_all_charge() -> None:
     """11 kW each behind 2,500 kVA that also feed a load, which rises by 400 kW after five minutes."""

@@ -110,6 +110,7 @@ def test_any_edited_byte_of_any_file_is_found(finished: Session, bundle: dict[st
     assert file == name or (name, file) in {(MANIFEST, SIGNATURE), (CHARGER_CHAIN, SIGNATURE)}
 
 
+@pytest.mark.long
 @given(data=st.data())
 @settings(max_examples=100, deadline=None)
 def test_any_byte_added_or_taken_away_is_found(

@@ -247,6 +247,7 @@ def test_a_copy_of_another_number_or_session_is_not_confused(finished: Session) 
     assert verify_bundle(finished.bundle(), copies=places([other])).copies == 0
 
 
+@pytest.mark.long
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_no_edit_before_the_last_checkpoint_stands(finished: Session, data: st.DataObject) -> None:

@@ -48,6 +48,7 @@ def receipted(session: Session, key: SoftwareKey = OPERATOR, **changed: Any) -> 
     return {**session.bundle(), "receipt.json": canonical(receipt)}
 
 
+@pytest.mark.long
 def test_without_the_vehicles_signature_of_the_end_only_the_readers_operator_makes_a_bundle_complete(
     finished: Session,
 ) -> None:
@@ -69,6 +70,7 @@ def test_without_the_vehicles_signature_of_the_end_only_the_readers_operator_mak
     assert verify_bundle(receipted(finished, STRANGER), operators=[STRANGER.public_key]).complete
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize(
     ("changed", "why"),
     [
@@ -84,6 +86,7 @@ def test_a_receipt_of_another_journal_is_refused(finished: Session, changed: dic
     assert error.value.where == RECEIPT
 
 
+@pytest.mark.long
 def test_a_forged_or_broken_receipt_is_refused(finished: Session) -> None:
     genuine = msgspec.json.decode(receipted(finished)[RECEIPT], type=JournalReceipt)
     other = seal(received(finished, utc_ms=1), OPERATOR)

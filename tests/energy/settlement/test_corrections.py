@@ -90,6 +90,7 @@ def signed(session: Session, key: SoftwareKey, *records: AnyRecord) -> tuple[Any
     return (*records, sign_corrections(writer.state.head, key))
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R32", "R33")
 def test_an_operators_addendum_says_who_changed_what_and_with_whose_key(
     finished: Session, operator: SoftwareKey

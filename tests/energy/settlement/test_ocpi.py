@@ -264,6 +264,7 @@ def test_a_verified_session_becomes_a_record_with_the_meters_signatures(finished
 steps = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 9_000_000), st.integers(0, 9_000_000)), max_size=12)
 
 
+@pytest.mark.long
 @given(readings=steps, wear=st.none() | st.integers(0, 90_000))
 def test_periods_and_prices_add_up_to_energy_time_and_cost(
     readings: list[tuple[int, int, int]], wear: int | None

@@ -47,6 +47,7 @@ def test_it_imports_nothing_of_the_project() -> None:
     assert not {name.partition(".")[0] for name in names} & {"v2g", "csms", "secc", "evcc", "v2g_cli", "tests"}
 
 
+@pytest.mark.long
 def test_a_day_of_a_fleet_has_the_same_bill_twice() -> None:
     visits = [visit for vehicle in vehicles() for visit in vehicle.visits]
     assert len(visits) >= VEHICLES

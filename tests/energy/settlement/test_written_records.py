@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import get_args
 
 import msgspec
+import pytest
 
 from v2g.energy.settlement.records import AnyRecord
 
@@ -36,6 +37,7 @@ def unwritten(found: set[tuple[str, str]]) -> set[str]:
     }
 
 
+@pytest.mark.long
 def test_no_field_is_declared_and_never_written() -> None:
     sources = [path.read_text() for name in PROGRAMS for path in sorted((ROOT / name).rglob("*.py"))]
     assert unwritten(written(sources)) == set()

@@ -174,6 +174,7 @@ storages = st.builds(
 )  # fmt: skip
 
 
+@pytest.mark.long
 @settings(max_examples=60)
 @given(st.lists(markets(), min_size=1, max_size=3), storages)
 def test_no_plan_is_worse_than_charging_at_once_and_needs_are_met_whenever_they_can_be(

@@ -152,6 +152,7 @@ def test_the_isolation_monitor_is_read_in_its_own_unit_and_missed_when_silent() 
     assert bus.group.resistance_ohm(bus.now) is None
 
 
+@pytest.mark.long
 @settings(max_examples=150, deadline=None)
 @given(
     st.integers(1, 8),

@@ -60,6 +60,7 @@ def test_other_faults(classes: int, data: bytes, name: str) -> None:
         assert health.counters == (data[6], data[7])
 
 
+@pytest.mark.long
 @given(st.integers(0, 2**29 - 1), st.binary(max_size=64))
 def test_any_error_frame_is_counted(classes: int, data: bytes) -> None:
     health = BusHealth()

@@ -139,6 +139,7 @@ def test_wireshark_reads_a_recording(tmp_path: Path) -> None:
     assert "Number of interfaces in file: 2" in done.stdout
 
 
+@pytest.mark.long
 def test_wireshark_sees_the_connection_without_a_fault(tmp_path: Path) -> None:
     path = tmp_path / "one.pcapng"
     _record(path)

@@ -25,6 +25,7 @@ def recorder(path: Path):  # type: ignore[no-untyped-def]
         yield ConnectionRecorder(opened)
 
 
+@pytest.mark.long
 async def test_both_ends_record_a_real_session_as_v2g_trace_reads_it(tmp_path: Path) -> None:
     said = [json.loads(line) for line in SESSION.read_text().splitlines()]
     frames = [frame(PayloadType.SAP, bytes.fromhex(each["exi_hex"])) for each in said]

@@ -12,6 +12,7 @@ from v2g.io.capture import recorder as capture
 from v2g.io.capture.recorder import Secrets
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("who", ["secc", "evcc"])
 async def test_wireshark_decrypts_what_was_recorded_with_a_key_log(pki: PkiTree, tmp_path: Path, who: str) -> None:
     path = tmp_path / "tls.pcapng"

@@ -262,6 +262,7 @@ async def test_what_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.Mo
 REFERENCE = {"channel": "voltage3", "mv": 0, "active_mv": 2_500, "line": {"line": 8}}
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("notices", ["reference", "oscillator off", "error"])
 async def test_an_adc_that_stands_still_is_a_fault_that_opens(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, notices: str
@@ -291,6 +292,7 @@ async def test_an_adc_that_stands_still_is_a_fault_that_opens(
         await until(lambda: pilot.state is A and ("pilot_frozen", False) in faults)
 
 
+@pytest.mark.long
 async def test_sound_levels_and_a_sound_reference_are_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with board(tmp_path, monkeypatch, reference=REFERENCE) as (machine, parts):
         pilot, faults = parts.pilot, list[tuple[str, bool]]()
@@ -319,6 +321,7 @@ async def test_a_plug_has_a_contact_of_its_own(tmp_path: Path, monkeypatch: pyte
         await until(lambda: pilot.proximity == Proximity("open"))
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize(
     ("harm", "said"),
     [

@@ -20,6 +20,7 @@ def _arrivals(config: ImpairmentConfig) -> list[list[tuple[float, bytes]]]:
     return [impairment.arrivals(FRAME) for _ in range(FRAMES)]
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("share", [0.01, 0.05, 0.1, 0.2])
 def test_each_kind_of_harm_comes_as_often_as_asked_and_alone(share: float) -> None:
     def near(found: int) -> bool:  # five standard deviations

@@ -26,6 +26,7 @@ def differences(manifest: Path, least: int = 0) -> list[tuple[str, str]]:
     return [(each.kind, Path(each.path).name) for each in attestation.differences(least, lambda _: None)]
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R148")
 def test_an_untouched_program_has_no_difference(program: Path) -> None:
     assert differences(sign(program)) == []
@@ -69,7 +70,7 @@ CHANGES: dict[str, tuple[Callable[[Path], object], list[tuple[str, str]]]] = {
 }
 
 
-@pytest.mark.some(6)
+@pytest.mark.some(2)
 @pytest.mark.requirement("R148")
 @pytest.mark.parametrize("change", CHANGES)
 def test_each_change_is_found(program: Path, change: str) -> None:
@@ -79,6 +80,7 @@ def test_each_change_is_found(program: Path, change: str) -> None:
     assert sorted(differences(manifest, least=1)) == sorted(expected)
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R148")
 def test_a_module_that_is_loaded_later_from_elsewhere_is_found(program: Path, tmp_path: Path) -> None:
     manifest = make_manifest([program], release="1.0", version=1, system=everything("/nowhere"))
@@ -98,6 +100,7 @@ def test_a_module_that_is_loaded_later_from_elsewhere_is_found(program: Path, tm
         del sys.modules["stranger_here"]
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R148")
 def test_a_link_of_the_system_is_of_the_system_wherever_it_leads(program: Path, tmp_path: Path) -> None:
     """As Debian's sitecustomize. A link below the program's own folder is not, and is reported once; nor is a file
@@ -137,6 +140,7 @@ def test_what_was_installed_into_the_systems_python_is_not_of_the_system(program
     assert found <= loaded_files()
 
 
+@pytest.mark.long
 def test_each_block_that_is_read_is_counted_and_can_end_it(program: Path) -> None:
     read: list[int] = []
     list(Attestation(sign(program), KEY.public_key).differences(0, read.append))

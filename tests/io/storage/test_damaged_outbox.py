@@ -82,6 +82,7 @@ async def everything(box: Outbox) -> dict[Position, bytes]:
     return found
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("sealed", [False, True])
 @pytest.mark.parametrize("times", [60, pytest.param(MANY // 2, marks=pytest.mark.long)])
 async def test_whatever_the_disk_does_no_other_record_is_read_and_each_lost_one_is_known(

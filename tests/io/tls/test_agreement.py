@@ -35,6 +35,7 @@ def leaves(pki: PkiTree, ed448_pki: PkiTree) -> dict[str, PkiTree]:
     return {"secp521r1": pki, "ed448": ed448_pki}
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize(("client_backend", "server_backend"), [*product(BACKENDS, BACKENDS)])
 def test_every_combination_works_in_memory_between_all_backends(
     leaves: dict[str, PkiTree], client_backend: Backend, server_backend: Backend

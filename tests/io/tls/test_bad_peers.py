@@ -103,6 +103,7 @@ def refusal(pki: PkiTree, role: Role, made: Made) -> str:
     return error.value.reason
 
 
+@pytest.mark.long
 @cases_for(Role.SECC, sendable=True, cases=CASES_2)
 def test_a_bad_charger_of_2_is_refused_by_name_in_the_handshake(pki: PkiTree, case: Case, role: Role) -> None:
     made = case.make(Forge(role, Generation.ISO15118_2))

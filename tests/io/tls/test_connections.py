@@ -295,6 +295,7 @@ def _hello(tree: PkiTree) -> bytes:
     return channel.take()
 
 
+@pytest.mark.some(1)
 async def test_who_repeats_a_client_hello_has_to_wait_for_each_signature_but_who_finishes_does_not(
     tree: PkiTree,
 ) -> None:
@@ -351,6 +352,7 @@ def test_garbage_leads_to_the_one_error_or_to_waiting(tree: PkiTree, data: bytes
         assert channel.handshake() is False
 
 
+@pytest.mark.some(1)
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(position=st.integers(0, 4000), bit=st.integers(0, 7), turn=st.integers(0, 1))
 def test_a_flipped_bit_never_leads_to_an_unverified_connection(

@@ -104,6 +104,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.some(2)
 @pytest.mark.requirement("R2")
 @pytest.mark.parametrize(("leaf", "fault"), FAULTS)
 async def test_a_certificate_at_fault_has_a_name_at_both_ends(

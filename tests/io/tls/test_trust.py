@@ -39,6 +39,7 @@ FAULTS = [
 ]
 
 
+@pytest.mark.some(1)
 @pytest.mark.requirement("R2")
 @pytest.mark.parametrize(("fault", "seen", "reported"), FAULTS)
 async def test_the_vehicle_refuses_a_wrong_secc_and_says_why(
@@ -50,6 +51,7 @@ async def test_the_vehicle_refuses_a_wrong_secc_and_says_why(
         assert await server.failure() == reported
 
 
+@pytest.mark.some(1)
 @pytest.mark.requirement("R2")
 @pytest.mark.parametrize(("fault", "seen", "reported"), FAULTS)
 async def test_the_secc_refuses_a_wrong_vehicle_and_says_why(

@@ -94,6 +94,7 @@ EVERY_CASE = [
 ]
 
 
+@pytest.mark.some(1)
 @together(("family", "state", "name", "asks", "tolerant"), EVERY_CASE, by=lambda case: case[0].name)
 def test_every_state_takes_what_its_row_names_and_refuses_every_other_request(
     family: Family, state: State, name: str, asks: Asks, tolerant: bool

@@ -43,6 +43,7 @@ def can_sign(made: Made) -> bool:
     return key_kind(made.key.public_key()) in {KeyKind.SECP521R1, KeyKind.ED448}
 
 
+@pytest.mark.long
 @cases_for(Role.OEM_PROVISIONING)
 def test_the_service_has_no_contracts_for_a_bad_vehicle(pki: PkiTree, case: Case, role: Role) -> None:
     made = case.make(Forge(role))
@@ -65,6 +66,7 @@ def test_the_service_has_no_contracts_for_a_bad_vehicle(pki: PkiTree, case: Case
     assert answer.code.name == codes.get(case.reason, "WARNING_CertificateValidationError")
 
 
+@pytest.mark.long
 @cases_for(Role.CPS)
 def test_a_vehicle_does_not_believe_a_bad_service(pki: PkiTree, case: Case, role: Role) -> None:
     made = case.make(Forge(role))

@@ -138,6 +138,7 @@ FOUND: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], Kind, Sequence[Step
 }
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("finding", FOUND)
 def test_what_the_judge_has_found_is_corrected(
     pki: PkiTree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, finding: str

@@ -71,6 +71,7 @@ def test_every_state_with_everything_that_can_happen(pki: PkiTree, tmp_path: Pat
         tried(pki, tmp_path, kind, steps)
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_walk_breaks_the_rule(pki: PkiTree, tmp_path: Path, kind: Kind) -> None:
     tried(pki, tmp_path, kind, wander(kind, 1, WALK_STEPS))
@@ -94,6 +95,7 @@ def performed(pki: PkiTree, folder: Path, kind: Kind, steps: Sequence[Step]) -> 
     return energy_ws / 3600
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_judged_charges_vehicles(pki: PkiTree, tmp_path: Path, kind: Kind) -> None:
     assert performed(pki, tmp_path, kind, (*STATES["charging"], ("wait", 60.0))) == pytest.approx(402, abs=5)

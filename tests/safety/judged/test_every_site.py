@@ -29,6 +29,7 @@ def tried(pki: PkiTree, folder: Path, kinds: Sequence[Kind], steps: Sequence[Ste
     judged(lambda some: play(pki, folder, kinds, some), steps, lambda few: command(kinds, few))
 
 
+@pytest.mark.long
 def test_no_walk_over_two_evses_breaks_the_rule(pki: PkiTree, tmp_path: Path) -> None:
     tried(pki, tmp_path, ("dc", "dc"), wander(("dc", "dc"), 2, WALK_STEPS))
 
@@ -137,6 +138,7 @@ HARMS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], Sequence[Step], str
 }
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize(
     "harm", [pytest.param(each, marks=pytest.mark.long if each == UNSURE else ()) for each in HARMS]
 )

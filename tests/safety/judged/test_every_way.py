@@ -97,6 +97,7 @@ HARMS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], Sequence[Step], str
 }
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize("harm", HARMS)
 @pytest.mark.parametrize("guarded", [True, False])
 def test_the_judge_sees_what_the_monitor_would_have_caught(
@@ -131,7 +132,7 @@ def walks(pki: PkiTree, folder: Path, kind: Kind, scheduled: bool, seeds: Sequen
         tried(pki, folder, kind, wander(kind, seed, WALK_STEPS), scheduled)
 
 
-@pytest.mark.some(4)
+@pytest.mark.some(1)
 @pytest.mark.parametrize(("kind", "scheduled"), WALKS)
 def test_no_walk_of_three_thousand_steps_breaks_the_rule(
     pki: PkiTree, tmp_path: Path, kind: Kind, scheduled: bool

@@ -56,6 +56,7 @@ def tried(pki: PkiTree, folder: Path, word: EditionWord, kind: Kind, steps: Sequ
     judged(lambda some: play(pki, folder, word, kind, some), steps, lambda few: command(word, kind, few))
 
 
+@pytest.mark.long
 def test_some_states_with_some_of_what_can_happen(pki: PkiTree, tmp_path: Path) -> None:
     for word, kind, steps in combinations(pki)[:: PART * SHORT]:
         tried(pki, tmp_path, word, kind, steps)
@@ -68,6 +69,7 @@ def test_every_state_with_everything_that_can_happen(pki: PkiTree, tmp_path: Pat
         tried(pki, tmp_path, word, kind, steps)
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize(("word", "kind"), WAYS)
 def test_no_walk_breaks_the_rule(pki: PkiTree, tmp_path: Path, word: EditionWord, kind: Kind) -> None:
     tried(pki, tmp_path, word, kind, wander(word, kind, 0, WALK_STEPS))
@@ -132,6 +134,7 @@ HARMS: Final[dict[str, Harm]] = {
 }
 
 
+@pytest.mark.long
 @together(
     ("harm", "word", "kind", "guarded"),
     [

@@ -68,6 +68,7 @@ def test_every_state_with_everything_that_can_happen(part: int) -> None:
         tried(word, kind, steps)
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize(("word", "kind"), WAYS)
 def test_no_walk_breaks_the_rule(word: EditionWord, kind: Kind) -> None:
     tried(word, kind, wander(word, kind, 0, WALK_STEPS))
@@ -132,6 +133,7 @@ HARMS: Final[dict[str, Harm]] = {
 }
 
 
+@pytest.mark.long
 @together(
     ("harm", "word", "kind", "guarded"),
     [

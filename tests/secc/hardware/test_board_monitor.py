@@ -137,7 +137,7 @@ BREACHES: dict[str, tuple[Callable[[Disobedient], None], float, str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.some(5)
+@pytest.mark.some(2)
 @pytest.mark.parametrize("what", BREACHES)
 def test_the_board_opens_although_the_controller_goes_on(rig: Disobedient, what: str) -> None:
     breach, within_s, why = BREACHES[what]
@@ -148,6 +148,7 @@ def test_the_board_opens_although_the_controller_goes_on(rig: Disobedient, what:
     assert rig.host.wanted.contactor
 
 
+@pytest.mark.some(1)
 def test_what_it_opened_for_stays_for_the_session_and_ends_with_it(rig: Disobedient) -> None:
     ask(rig, phase=Phase.IDLE)
     assert rig.opens(GRACE_S) == "not_requested"
@@ -199,6 +200,7 @@ def test_lost_lines_are_repeated_and_each_input_is_taken_once_in_order() -> None
     assert not [event for event in rig.events if isinstance(event, BoardDown)]
 
 
+@pytest.mark.some(1)
 def test_a_board_that_takes_nothing_is_lost(rig: Disobedient) -> None:
     rig.lost = 0.0
     receive, began = rig.board.receive, rig.now

@@ -86,7 +86,7 @@ FLAWS = {
 }
 
 
-@pytest.mark.some(5)
+@pytest.mark.some(2)
 @pytest.mark.parametrize("flaw", FLAWS)
 def test_a_driver_that_fails_while_energy_flows_is_a_fault_that_opens(pki: PkiTree, tmp_path: Path, flaw: str) -> None:
     async def scenario() -> None:

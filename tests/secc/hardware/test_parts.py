@@ -184,7 +184,7 @@ async def test_the_lock_of_the_board_opens_when_an_operator_wants_it(rig: Rig) -
     assert await unlocking
 
 
-@pytest.mark.some(3)
+@pytest.mark.some(1)
 @pytest.mark.parametrize(
     ("harm", "word"),
     [
@@ -271,6 +271,7 @@ async def test_what_was_cut_with_nobody_plugged_in_serves_the_next_customer(
     assert rig.modules.bank.current_ma == rig.amperes * 1000
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("rig", ["can", "infypower"], indirect=True)
 async def test_an_isolation_monitor_that_fails_its_own_test_lets_nothing_flow(rig: Rig) -> None:
     """It still reports a sound insulation."""

@@ -112,6 +112,7 @@ def test_a_driver_that_goes_on_failing_is_tried_again_ever_less_and_not_for_ever
         assert faults == ("charger_failed",)
 
 
+@pytest.mark.long
 def test_a_welded_contactor_is_not_healed_by_a_self_test(pki: PkiTree, tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(pki, tmp_path, simulated=SLOW) as found:

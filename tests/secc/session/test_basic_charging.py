@@ -292,6 +292,7 @@ Fact = st.one_of(
 )
 
 
+@pytest.mark.long
 @settings(max_examples=150, deadline=None)
 @given(
     st.sampled_from(("at_once", "x1", "f")),

@@ -167,6 +167,7 @@ def led_by_frequency() -> StationBench:
     return found
 
 
+@pytest.mark.some(1)
 @pytest.mark.requirement("R47")
 @pytest.mark.parametrize("service", [AC_BPT, DC_BPT], ids=["AC_BPT", "DC_BPT"])
 @pytest.mark.parametrize(
@@ -253,6 +254,7 @@ def test_half_a_hertz_brings_5_to_10_kw_for_1_to_2_s_and_no_longer(
     assert charger.power_w == pytest.approx(0, abs=50)
 
 
+@pytest.mark.some(1)
 @pytest.mark.requirement("R47")
 @pytest.mark.parametrize("service", [AC_BPT, DC_BPT], ids=["AC_BPT", "DC_BPT"])
 @pytest.mark.parametrize("response", [FCR, ffr(9_000)], ids=["200 mHz", "500 mHz"])
@@ -448,6 +450,7 @@ def test_curves_over_frequency_and_voltage_bound_what_is_fed_back() -> None:
 VOLT_WATT = [(106.0, 100.0), (110.0, 0.0)]
 
 
+@pytest.mark.some(1)
 @pytest.mark.requirement("R46")
 @pytest.mark.parametrize("service", [AC_BPT, DC_BPT], ids=["AC_BPT", "DC_BPT"])
 def test_two_chargers_at_the_end_of_a_weak_feeder_curtail_their_export_and_do_not_hunt(

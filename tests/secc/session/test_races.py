@@ -225,6 +225,7 @@ def race(make_bench: MakeBench, seed: int, batches: int) -> None:
         found.loop(found.known.vehicle)
 
 
+@pytest.mark.some(1)
 @pytest.mark.requirement("R28")
 @pytest.mark.parametrize("seed", range(4))
 def test_commands_from_every_side_at_once(make_bench: MakeBench, seed: int) -> None:

@@ -162,6 +162,7 @@ async def test_a_device_that_cannot_be_restarted_starts_its_program_anew() -> No
     assert [event.name for event in reported] == ["restart_failed", "restart_failed"]
 
 
+@pytest.mark.long
 def test_a_program_that_starts_anew_keeps_its_arguments_and_its_process(tmp_path: Path) -> None:
     code = """
 import os, sys, pathlib

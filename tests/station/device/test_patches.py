@@ -132,6 +132,7 @@ def a_signed_patch_that_makes_something_else(charger: Charger) -> None:
     relisted(charger, into.getvalue())
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize(
     ("mistake", "patch_read"),
     [

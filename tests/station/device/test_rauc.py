@@ -30,6 +30,7 @@ async def test_a_bundle_is_written_started_and_confirmed_or_rolled_back(device: 
         assert (device.boot("primary"), device.boot("state.B")) == ("A", "bad")
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R133", "R139")
 async def test_a_bundle_that_is_not_the_makers_is_refused(device: Device) -> None:
     installer, good = device.installer(), device.bundle("good", b"image" * 100)

@@ -181,6 +181,7 @@ def spread(values: Iterable[float]) -> float:
     return max(values) - min(values)
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R46")
 @settings(max_examples=10, deadline=None)
 @given(

@@ -61,6 +61,7 @@ async def test_our_back_end_passes_what_takes_time(backend: Start, subtests: pyt
                     assert result.verdict is Verdict.PASS, result.found
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize(
     ("name", "said", "other"),
     [

@@ -114,6 +114,7 @@ STATUS = (
 )
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize(("revoked", "mutant"), STATUS, ids=lambda each: getattr(each, "name", str(each)))
 async def test_a_wrong_status_fails_exactly_the_cases_about_it(
     backend: Start, pki: PkiTree, tmp_path: Path, revoked: bool, mutant: Mutant
@@ -180,6 +181,7 @@ CONTRACT = (
 )
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("mutant", CONTRACT, ids=lambda mutant: mutant.name)
 async def test_a_wrong_contract_fails_the_cases_about_it(
     backend: Start, pki: PkiTree, pki_2: PkiTree, tmp_path: Path, pool: ContractPool, mutant: Mutant

@@ -597,7 +597,7 @@ async def test_a_faulty_back_end_fails_exactly_the_cases_about_it(backend: Start
     await check(backend, mutant)
 
 
-@pytest.mark.some(4)
+@pytest.mark.some(1)
 @pytest.mark.xdist_group("frames of cases")
 @pytest.mark.parametrize("mutant", MUTANTS[::16], ids=lambda mutant: mutant.name)
 async def test_a_faulty_back_end_fails_the_cases_about_it(backend: Start, mutant: Mutant) -> None:

@@ -38,6 +38,7 @@ def applies(case: str, profile: Profile) -> bool:
     return case not in SECURED or case.removeprefix("TC_").removesuffix("_CSMS") in BY_PROFILE[profile].split()
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("profile", [1, 2, 3])
 @pytest.mark.parametrize("version", ["2.0.1", pytest.param("2.1", marks=pytest.mark.long)])
 async def test_our_back_end_passes(
@@ -253,6 +254,7 @@ async def failed(tester: CsmsTester, profile: Profile) -> str:
     return " ".join(sorted(found))
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize(("fault", "profile", "fails"), long_but_every(AT_THE_DOOR, 4))
 async def test_a_faulty_door_fails_exactly_the_cases_about_it(
     backend: Start,
@@ -299,6 +301,7 @@ SENT = (
 )  # fmt: skip
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("mutant", SENT, ids=lambda mutant: mutant.name)
 async def test_faulty_frames_fail_exactly_the_cases_about_them(
     backend: Start, secured: Secured, mutant: Mutant

@@ -101,6 +101,7 @@ async def test_a_faulty_back_end_fails_exactly_the_cases_about_it(
         assert await failed(tester) == set(mutant.fails.split())
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize(("version", "mutant"), named(LATER))
 async def test_a_fault_in_renegotiations_fails_exactly_the_cases_about_them(
     backend: Start, version: Version, mutant: Mutant

@@ -135,6 +135,7 @@ def played(change: Change, *, until_fail: bool) -> list[Result]:
         return runner.run(run())
 
 
+@pytest.mark.long
 def test_a_back_end_of_the_package_passes() -> None:
     found = played(as_it_is, until_fail=False)
     wrong = [each for each in found if each.verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE)]
@@ -142,7 +143,7 @@ def test_a_back_end_of_the_package_passes() -> None:
     assert sum(each.verdict is Verdict.PASS for each in found) >= 60
 
 
-@pytest.mark.some(10)
+@pytest.mark.some(2)
 @pytest.mark.parametrize("name", FAULTS)
 def test_every_fault_of_a_back_end_is_found(name: str) -> None:
     found = played(FAULTS[name], until_fail=True)

@@ -151,7 +151,7 @@ def test_a_station_of_the_package_passes() -> None:
     assert sum(each.verdict is Verdict.PASS for each in found) >= 60
 
 
-@pytest.mark.some(10)
+@pytest.mark.some(2)
 @pytest.mark.parametrize("name", FAULTS)
 def test_every_fault_of_a_station_is_found(name: str) -> None:
     found = played(FAULTS[name], until_fail=True)

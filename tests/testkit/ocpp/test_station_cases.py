@@ -52,6 +52,7 @@ SLOW = ("TC_R_108_CS",)
 """Cases in which our station takes longer: it reports the end of an event of the grid after 10 s."""
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("version", ["2.0.1", "2.1"])
 @pytest.mark.parametrize(
     "block", [pytest.param(each, marks=() if each in "HJ" else pytest.mark.long) for each in BLOCKS]

@@ -206,6 +206,7 @@ LONG = [pytest.param(each, marks=() if n % 4 == 0 else pytest.mark.long) for n, 
 """Every fourth for each change, all of them at length."""
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize("mutant", LONG, ids=lambda mutant: re.sub(r"\W+", "-", mutant.name))
 def test_a_fault_is_found_by_its_cases_only(mutant: Mutant) -> None:
     fails_its_cases_only(mutant, ISO_15118.cases)

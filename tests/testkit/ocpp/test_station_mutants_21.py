@@ -299,6 +299,7 @@ def test_a_fault_is_found_by_its_cases_only(mutant: Mutant) -> None:
     fails_its_cases_only(mutant, CASES)
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("mutant", MUTANTS[::16], ids=name_of)
 def test_a_fault_is_found_by_its_cases(mutant: Mutant) -> None:
     """And by none of every fifth of the others."""

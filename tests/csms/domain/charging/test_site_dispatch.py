@@ -1,5 +1,6 @@
 """Dispatch on a balanced site: its limits hold in both directions, whoever uses them."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -75,6 +76,7 @@ def yards(draw: st.DrawFn) -> tuple[Site, dict[str, Known], dict[str, int], dict
     return site, known, {}, {name: PowerRange(most_w=draw(watts), most_out_w=draw(watts)) for name in chosen}
 
 
+@pytest.mark.long
 @given(yards())
 @settings(max_examples=150, deadline=None)
 def test_whatever_is_dispatched_within_the_bounds_no_node_is_overloaded(

@@ -82,6 +82,7 @@ def false_alarms(stations: int, sessions: int, seed: int) -> int:
     return begun
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R38", "R179")
 def test_sound_stations_raise_less_than_one_alarm_in_1000_sessions() -> None:
     assert false_alarms(20, 300, seed=1) < 6

@@ -330,6 +330,7 @@ json_values = st.recursive(
 )
 
 
+@pytest.mark.long
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.text(max_size=20) | json_values | st.tuples(st.sampled_from([2, 3, 4, 5, 6]), json_values), max_size=5)

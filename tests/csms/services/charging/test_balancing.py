@@ -227,6 +227,7 @@ async def test_it_balances_at_once_and_at_intervals_without_an_event(csms: Backe
         assert found.drawn[NAMES[0]] == 15_000
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize(
     ("stations", "balanced"), [((), True), ((None,), True), (NAMES[1:3], True), (NAMES[2:], False), (NAMES[:1], True)]
 )

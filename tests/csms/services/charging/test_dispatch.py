@@ -162,6 +162,7 @@ async def test_a_refused_set_point_is_reported_with_its_reason(csms: Backend) ->
 # -- how long
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize(
     ("end_ms", "duration_s"),
     [(None, 300), (120_000, 120), (119_001, 120), (300_001, 300), (1, 1), (-5_000, 1)],
@@ -174,6 +175,7 @@ async def test_a_set_point_ends_by_itself(csms: Backend, end_ms: int | None, dur
     assert profile["chargingSchedule"][0]["duration"] == duration_s
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize(
     ("setpoint_w", "permit_s", "duration_s"),
     [(-5_000, 40, 40), (-5_000, 400, DURATION_S), (5_000, 40, DURATION_S), (0, 40, DURATION_S)],
@@ -406,6 +408,7 @@ async def test_one_that_restarts_at_another_node_is_left_to_it(csms: Backend, mo
     assert (len(profiles(first.station)), len(profiles(second.station))) == (2, 1)
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize(
     "kind",
     ["charging_profiles_gone", "station_connected", "transaction_closed", "transaction_ended", "transaction_resumed"],

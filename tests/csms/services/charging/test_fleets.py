@@ -191,6 +191,7 @@ async def test_a_plan_is_followed_into_its_next_period(csms: Backend) -> None:
     assert [(at_s, power_w > 0) for at_s, _, power_w in found] == [(0, True), (30, False)]
 
 
+@pytest.mark.long
 async def test_a_period_that_ends_before_the_next_step_is_not_overrun(csms: Backend) -> None:
     charge = await fleet_vehicle(csms)
     await approach(csms, 1, CHEAP, DEAR, CHEAP)
@@ -267,7 +268,7 @@ async def test_the_clock_goes_on_while_a_plan_is_made(csms: Backend, monkeypatch
         assert setpoints(charge)[-1] > 0
 
 
-@pytest.mark.some(2)
+@pytest.mark.some(1)
 @pytest.mark.parametrize("scale", [1, 10])
 @pytest.mark.parametrize("events", [False, True])
 async def test_set_points_are_renewed_in_time_also_while_events_never_cease(

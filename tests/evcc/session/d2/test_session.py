@@ -166,6 +166,7 @@ def test_external_payment_has_to_be_allowed(option: types.PaymentOption) -> None
     assert bench.names()[-1] == "SessionStopReq"
 
 
+@pytest.mark.long
 def test_a_customer_may_take_longer_than_other_ongoing_answers(dc: Bench2) -> None:
     dc.charger.customer = True
     dc.charger.ongoing["AuthorizationReq"] = 1_000_000
@@ -211,6 +212,7 @@ def test_new_needs_ask_for_a_new_schedule(bench: Bench2) -> None:
     assert bench.closed == "finished"
 
 
+@pytest.mark.long
 def test_a_schedule_that_ends_asks_for_another_one() -> None:
     bench = Bench2(replace(DC, program=(ProgramStep(do="charge", energy_wh=10_000),)), scale=20)
     bench.charger.tuples = (schedule_tuple(1, PowerSchedule((Step(0, 16_000),), 900)),)

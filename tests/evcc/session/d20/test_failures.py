@@ -75,6 +75,7 @@ def test_an_answer_that_nobody_asked_for_ends_the_session(
     assert bench.closed in ("unexpected_message", "wrong_service", "finished")
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_failure_code_ends_the_session_without_a_further_request(
     identities: Identities, exchanges: dict[str, tuple[Any, Any]], stage: str
@@ -141,7 +142,7 @@ def test_an_answer_of_another_session_ends_this_one(
     bench.assert_safe("wrong_session_id")
 
 
-@pytest.mark.some(5)
+@pytest.mark.some(2)
 @pytest.mark.parametrize("stage", STAGES)
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(data=st.binary(max_size=64), kind=st.sampled_from([0x8001, 0x8002, 0x8004, 0x8102, 0x8101, 0x9000, 0x0001]))
@@ -151,7 +152,7 @@ def test_frames_of_garbage_end_the_session_by_name(identities: Identities, stage
     assert bench.closed in ("undecodable_message", "unexpected_message") or bench.closed.upper().startswith("FAILED")
 
 
-@pytest.mark.some(5)
+@pytest.mark.some(2)
 @pytest.mark.parametrize("stage", STAGES)
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(data=st.binary(min_size=1, max_size=64))
@@ -166,7 +167,7 @@ def test_bytes_that_are_no_frame_end_the_session_or_wait_for_more(
         bench.assert_safe("message_timeout")
 
 
-@pytest.mark.some(5)
+@pytest.mark.some(2)
 @pytest.mark.parametrize("stage", STAGES)
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.data())
@@ -206,6 +207,7 @@ def test_a_makers_unknown_frame_is_passed_over(bench: Bench) -> None:
 # -- timers that span several messages -------------------------------------------------------------------------------
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize(
     ("request_name", "reason", "seconds"),
     [

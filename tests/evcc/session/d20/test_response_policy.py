@@ -58,7 +58,7 @@ def answer(bench: Bench, code: ResponseCode) -> str:
     return type(bench.requests[-1]).__name__ if len(bench.requests) > count else bench.closed
 
 
-@pytest.mark.some(4)
+@pytest.mark.some(1)
 @together(("stage", "code"), list(product(STAGES, codes("WARNING"))), by=itemgetter(0))
 def test_every_warning_in_every_stage_is_borne_or_followed(
     identities: Identities, stage: str, code: ResponseCode

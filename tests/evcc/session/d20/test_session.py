@@ -150,6 +150,7 @@ def test_without_tls_no_contract_is_shown_and_no_challenge_signed(identities: Id
     assert request.selected_authorization_service is cm.Authorization.EIM
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize(
     ("processing", "seconds"),
     [(Processing.Ongoing, 60.0), (Processing.Ongoing_WaitingForCustomerInteraction, 300.0)],

@@ -213,7 +213,7 @@ def test_frames_of_garbage_end_the_session_by_name(edition: str, stage: str, dat
         assert bench.closed in known or bench.closed.upper().startswith("FAILED")
 
 
-@pytest.mark.some(10)
+@pytest.mark.some(2)
 @pytest.mark.parametrize(("edition", "stage"), EVERY)
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(data=st.data())
@@ -266,7 +266,7 @@ PHASES = [
 ]
 
 
-@pytest.mark.some(5)
+@pytest.mark.some(2)
 @pytest.mark.parametrize(("edition", "name", "reason", "seconds"), PHASES)
 def test_a_charger_that_never_finishes_is_left_after_the_editions_time(
     edition: str, name: str, reason: str, seconds: float

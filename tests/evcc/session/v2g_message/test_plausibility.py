@@ -170,6 +170,7 @@ def assert_no_current(bench: MessageBench, before: int) -> None:
     assert not drawn or drawn[-1] == 0
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("edition", DIRECT)
 @pytest.mark.parametrize("message", [PRE_CHARGE, START])
 def test_not_ready_before_the_loop_is_a_quirk(edition: str, message: str) -> None:
@@ -182,6 +183,7 @@ def test_not_ready_before_the_loop_is_a_quirk(edition: str, message: str) -> Non
     assert [each["quirk"] for each in bench.seen("session", "quirk_tolerated")] == ["not_ready_after_check"]
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("kind", ["2-dc", "2-ac"])
 @pytest.mark.parametrize(
     ("evse_id", "quirks"), [("ZZ00000", ["evseid_not_repeated"]), ("deABCe1", []), ("DE*ABC*E1", [])]

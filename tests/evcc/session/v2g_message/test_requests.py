@@ -60,6 +60,7 @@ def contexts(draw: st.DrawFn, vocabulary: Vocabulary = DIN) -> MessageContext:
 LIMITS = st.builds(Limits, AMOUNT, st.integers(0, 1_000_000), st.just(0), st.none() | AMOUNT)
 
 
+@pytest.mark.long
 @given(contexts(), LIMITS, st.dictionaries(st.integers(1, 255), schedules(), max_size=3))
 @settings(max_examples=200, deadline=None)
 def test_no_request_exceeds_a_limit_of_battery_charger_or_schedule(

@@ -65,6 +65,7 @@ def bench_for(pki: PkiTree, made: Made, leaf: str, root: str, config: SeccConfig
     return Bench(Showing(pki, leaf, root, made), utc_ms, config, can_install=True)  # type: ignore[arg-type]
 
 
+@pytest.mark.long
 @cases_for(Role.CONTRACT)
 def test_a_bad_contract_is_not_authorised(pki: PkiTree, case: Case, role: Role) -> None:
     made = case.make(Forge(role))

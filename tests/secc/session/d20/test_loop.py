@@ -219,6 +219,7 @@ def test_a_loop_of_another_mode_is_refused(looping: Bench, change: dict[str, Any
     assert looping.commands(ports.EmergencyOff)
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R9")
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(

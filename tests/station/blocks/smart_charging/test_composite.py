@@ -4,6 +4,7 @@ import itertools
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -300,6 +301,7 @@ def over(profiles: list[Installed], at: int, around: Around) -> bool:
 LEVELS: Any = lambda i: (i.profile.charging_profile_purpose, i.profile.stack_level)  # noqa: E731
 
 
+@pytest.mark.long
 @given(st.lists(installed(), max_size=5, unique_by=LEVELS))
 @settings(max_examples=60, deadline=None)
 def test_every_second_of_a_composite_schedule_is_as_the_standard_says(profiles: list[Installed]) -> None:
@@ -319,6 +321,7 @@ def same(one: float | None, two: float | None) -> bool:
     return abs(one - two) <= 1e-9 * max(1.0, abs(one), abs(two))
 
 
+@pytest.mark.long
 @given(st.lists(installed_21(), max_size=5, unique_by=LEVELS), AROUND)
 @settings(max_examples=80, deadline=None)
 def test_every_moment_of_21_is_as_the_standard_says(profiles: list[Installed], around: Around) -> None:

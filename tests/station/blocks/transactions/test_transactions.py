@@ -74,6 +74,7 @@ def test_a_power_loss_ends_the_transaction_once() -> None:
     found.nothing("TransactionEvent")
 
 
+@pytest.mark.long
 def test_a_week_without_the_csms_arrives_in_order() -> None:
     found = charging(evses=(SOCKET,), variables={"SampledDataCtrlr.TxUpdatedInterval": "14400"})
     found.drop()
