@@ -71,7 +71,7 @@ def reset(connection: Connection, station_id: str, now_ms: int) -> None:
         connection.execute(update(session_metrics).where(here).values(**values))
 
 
-def listed(connection: Connection, after: tuple[str] | None, limit: int) -> list[dict[str, Any]]:
+def listed(connection: Connection, after: tuple[str, ...] | None, limit: int) -> list[dict[str, Any]]:
     """Return what is known of stations, by identity: at most `limit` of those after a position."""
     station_id = session_metrics.c.station_id
     first = after[0] if after else ""
