@@ -58,6 +58,18 @@ async def test_records_come_back_in_order_until_they_are_confirmed(tmp_path: Pat
     await box.close()
 
 
+@pytest.mark.requirement("R97")
+async def test_a_record_that_is_put_again_after_its_delivery_does_not_return(tmp_path: Path) -> None:
+    """Who is cancelled while the disk works does not know that his records were stored, and puts them once more."""
+    box = await opened(tmp_path)
+    entries = [Entry(1, b"a"), Entry(2, b"b")]
+    await box.put_all(entries)
+    assert await box.confirm(box.boot, 1) == 1
+    await box.put_all([*entries, Entry(3, b"c")])
+    assert (await numbers(box), box.size) == ([(1, 2), (1, 3)], 2)
+    await box.close()
+
+
 async def test_every_start_is_a_later_boot_and_older_records_go_first(tmp_path: Path) -> None:
     first = await opened(tmp_path)
     await first.put(7, b"old")

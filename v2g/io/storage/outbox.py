@@ -339,7 +339,11 @@ class Outbox:
         return await self.put_all((Entry(seq, body, priority, utc_ms),))
 
     async def put_all(self, entries: Sequence[Entry]) -> int:
-        """Store records durably, in rising order and one commit; return how many were dropped for them. Idempotent."""
+        """Store records durably, in rising order and one commit; return how many were dropped for them.
+
+        Idempotent: one that was stored before, as by a call whose caller was cancelled, does not return after the back
+        end has it.
+        """
         gone = await self._changed(lambda state: self._put(state, entries))
         self.commits += 1
         for each in entries:
@@ -351,13 +355,15 @@ class Outbox:
     def _put(self, state: State, entries: Sequence[Entry]) -> int:
         for each in entries:
             boot = self.boot if each.boot is None else each.boot
+            of = state.boots.setdefault(boot, Boot(boot, ""))
+            if each.seq <= of.last:
+                continue
             key, body = self._keys.seal(each.body, self._name(boot, each.seq)) if self._keys else (0, each.body)
             checked = record_sum(self._ev, boot, each.seq, each.priority, each.utc_ms, key, body)
             row = boot, each.seq, int(each.priority), each.utc_ms, key, body, checked
             added = self._db.execute(_PUT, row).rowcount
             state.bytes += len(body) * added
-            of = state.boots.setdefault(boot, Boot(boot, ""))
-            of.last = max(of.last, each.seq)
+            of.last = each.seq
             if added and each.reports is not None:
                 _end_gap(state, each.reports)
         gone = self._drop(state)
