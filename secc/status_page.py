@@ -24,6 +24,7 @@ from v2g.errors import ConfigError, TransportError
 from v2g.io.http.server import BoundedServer, Handler
 from v2g.io.runtime.supervision import new_thread
 from v2g.io.tls.files import show
+from v2g.look import LOOK, document
 from v2g.observe import Observe
 from v2g.pki.keys import read_secret
 
@@ -149,34 +150,15 @@ class _Page(Handler):
 # -- HTML -------------------------------------------------------------------------------------------------------------
 
 _STYLE: Final = """
-:root{color-scheme:light dark;--back:#f4f5f7;--card:#fff;--text:#1b1f24;--dim:#5c6570;--line:#e1e4e8;
---good:#1a7f37;--busy:#9a6700;--bad:#c0262d}
-@media (prefers-color-scheme:dark){:root{--back:#0e1116;--card:#171b22;--text:#e6e9ee;--dim:#98a2ae;--line:#2a313b;
---good:#4ac26b;--busy:#e0b341;--bad:#ff7b72}}
-*{box-sizing:border-box}
-body{margin:0;background:var(--back);color:var(--text);font:16px/1.45 system-ui,sans-serif}
-main{max-width:68rem;margin:0 auto;padding:1rem}
-h1{font-size:1.35rem;margin:.4rem 0 0}h2{font-size:1.1rem;margin:0 0 .6rem}h3{font-size:1rem;margin:1.2rem 0 .4rem}
-p.when{color:var(--dim);margin:.2rem 0 1rem}
-section{background:var(--card);border:1px solid var(--line);border-radius:.6rem;padding:1rem;margin:0 0 1rem}
-dl{display:grid;grid-template-columns:7.5rem 1fr;margin:0}
-dt,dd{padding:.32rem 0;margin:0;border-top:1px solid var(--line);overflow-wrap:anywhere}
-dt{color:var(--dim)}
-dt:first-of-type,dt:first-of-type+dd{border-top:0}
+dd.bad{color:var(--bad);font-weight:600}
 dd::before{content:"";display:inline-block;width:.6rem;height:.6rem;border-radius:50%;margin-right:.55rem;
 background:var(--line)}
-dd.good::before{background:var(--good)}dd.busy::before{background:var(--busy)}dd.bad::before{background:var(--bad)}
-dd.bad{color:var(--bad);font-weight:600}
-table{border-collapse:collapse;width:100%;font-size:.9rem}
-th,td{text-align:left;padding:.35rem .8rem .35rem 0;border-top:1px solid var(--line);vertical-align:top;
-overflow-wrap:break-word}
-th{color:var(--dim);font-weight:400;border-top:0}td{font-variant-numeric:tabular-nums}
-@media (max-width:44rem){dl{grid-template-columns:1fr}dt{padding-bottom:0}dd{border-top:0;padding-top:0}
-.heads{display:none}tr{display:block;border-top:1px solid var(--line);padding:.4rem 0}
+dd.good::before{background:var(--good)}dd.busy::before{background:var(--warn)}dd.bad::before{background:var(--bad)}
+@media (max-width:44rem){thead{display:none}tr{display:block;border-top:1px solid var(--line);padding:.4rem 0}
 td{display:grid;grid-template-columns:7.5rem 1fr;border:0;padding:.1rem 0}
 td::before{content:attr(data-name);color:var(--dim)}}
 """
-_HASH: Final = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+_HASH: Final = base64.b64encode(hashlib.sha256((LOOK + _STYLE).encode()).digest()).decode()
 HEADERS: Final = {
     "Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{_HASH}'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'",
@@ -196,30 +178,28 @@ def page(status: ChargerStatus) -> str:
     """Return the page."""
     title = f"Charger {status.csms.identity or (status.evses[0].evse_id if status.evses else '')}".strip()
     back_end = summary(status, status.evses[0]) if status.evses else {}
-    parts = [f"<section><h2>CSMS</h2>{_list({'connection': back_end['csms']})}</section>"] if back_end else []
-    parts += [_evse(status, each) for each in status.evses]
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f'<meta http-equiv="refresh" content="{RELOAD_S}">'
-        f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n<body><main>\n"
-        f'<h1>{escape(title)}</h1><p class="when">{_time(status.utc_ms)}, v2g-engine {escape(status.program)}, '
-        f"running since {_time(status.started_ms)}</p>\n" + "\n".join(parts) + "\n</main></body></html>\n"
+    parts = [_evse(status, each) for each in status.evses]
+    if back_end:
+        parts.insert(0, f'<section class="card"><h2>CSMS</h2>{_list({"connection": back_end["csms"]})}</section>')
+    head = (
+        f'<h1>{escape(title)}</h1><p class="dim">{_time(status.utc_ms)}, v2g-engine {escape(status.program)}, '
+        f"running since {_time(status.started_ms)}</p>"
     )
+    return document(title, "\n".join(["<main>", head, *parts, "</main>"]), style=_STYLE, reload_s=RELOAD_S)
 
 
 def _evse(status: ChargerStatus, evse: Evse) -> str:
     lines = {name: line for name, line in summary(status, evse).items() if name not in _SHARED}
     refused = f"<p>Last vehicle refused: {escape(evse.refused)}</p>" if evse.refused else ""
     return (
-        f"<section><h2>EVSE {evse.number}: {escape(evse.evse_id)}</h2>{_list(lines)}{refused}"
+        f'<section class="card"><h2>EVSE {evse.number}: {escape(evse.evse_id)}</h2>{_list(lines)}{refused}'
         f"<h3>Last sessions</h3>{_sessions(evse.sessions)}</section>"
     )
 
 
 def _list(lines: dict[str, Line]) -> str:
     return (
-        "<dl>"
+        '<dl class="pairs">'
         + "".join(
             f'<dt>{escape(name)}</dt><dd class="{each.tone}">{escape(each.text)}</dd>' for name, each in lines.items()
         )
@@ -230,8 +210,8 @@ def _list(lines: dict[str, Line]) -> str:
 def _sessions(sessions: tuple[Session, ...]) -> str:
     if not sessions:
         return "<p>None since the program started.</p>"
-    heads = "".join(f"<th>{name}</th>" for name in _COLUMNS)
-    rows = [f'<tr class="heads">{heads}</tr>']
+    heads = "".join(f'<th scope="col">{name}</th>' for name in _COLUMNS)
+    rows = []
     for each in sessions:
         cells = (
             _time(each.started_ms),
@@ -245,7 +225,7 @@ def _sessions(sessions: tuple[Session, ...]) -> str:
         )
         named = zip(_COLUMNS, cells, strict=True)
         rows.append("<tr>" + "".join(f'<td data-name="{name}">{escape(cell)}</td>' for name, cell in named) + "</tr>")
-    return f"<table>{''.join(rows)}</table>"
+    return f"<table><thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
 
 
 _COLUMNS: Final = ("begun", "lasted", "edition", "authorised by", "in", "out", "ended by", "session")

@@ -1,27 +1,34 @@
 """Draws quantities over time as stairs: rows above one another with one time axis, as an SVG picture."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
 from html import escape
 from typing import Final, NamedTuple
+
+from v2g.look import DARK, LIGHT
 
 _ROW, _GAP, _LEFT, _MARGIN = 110, 30, 70, 10
 _MINUTE_MS: Final = 60_000
 _DAY_MIN: Final = 1440
 _TICKS_MIN: Final = (1, 5, 15, 30, 60, 120, 180, 360, 720, *(days * _DAY_MIN for days in (1, 2, 7, 30, 90)))
 
+_INKS: Final = {"blue": "in", "green": "out", "orange": "warn", "red": "bad"}
+"""Colours of lines as the look of pages has them."""
+
+
+def _inks(look: Mapping[str, str]) -> str:
+    """Return rules with these colours."""
+    lines = "".join(
+        f"svg.stairs .{name}{{stroke:{look[ink]}}}svg.stairs .{name}-text{{fill:{look[ink]}}}"
+        for name, ink in _INKS.items()
+    )
+    return f"svg.stairs text{{fill:{look['dim']}}}svg.stairs .axis{{stroke:{look['dim']}}}{lines}"
+
+
 _STYLE: Final = (
-    "svg.stairs text{font:11px system-ui,sans-serif;fill:#444}svg.stairs polyline{fill:none;stroke-width:1.6}"
-    "svg.stairs .axis{stroke:#bbb}svg.stairs polyline.orange{stroke-width:4;stroke-opacity:.6}"
-    "svg.stairs .blue{stroke:#4a6fa5}svg.stairs .green{stroke:#2e8b57}svg.stairs .orange{stroke:#c77400}"
-    "svg.stairs .red{stroke:#c0392b;stroke-dasharray:4 3}"
-    "svg.stairs .blue-text{fill:#4a6fa5}svg.stairs .green-text{fill:#2e8b57}svg.stairs .orange-text{fill:#c77400}"
-    "svg.stairs .red-text{fill:#c0392b}"
-    "@media screen and (prefers-color-scheme:dark){svg.stairs text{fill:#bbb}svg.stairs .axis{stroke:#555}"
-    "svg.stairs .blue{stroke:#7fa3d8}svg.stairs .blue-text{fill:#7fa3d8}"
-    "svg.stairs .green{stroke:#4fc383}svg.stairs .green-text{fill:#4fc383}"
-    "svg.stairs .orange{stroke:#f0a030}svg.stairs .orange-text{fill:#f0a030}"
-    "svg.stairs .red{stroke:#f07060}svg.stairs .red-text{fill:#f07060}}"
+    "svg.stairs text{font:11px system-ui,sans-serif}svg.stairs polyline{fill:none;stroke-width:1.6}"
+    "svg.stairs polyline.orange{stroke-width:4;stroke-opacity:.6}svg.stairs .red{stroke-dasharray:4 3}"
+    f"{_inks(LIGHT)}@media screen and (prefers-color-scheme:dark){{{_inks(DARK)}}}"
 )
 
 

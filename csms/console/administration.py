@@ -59,7 +59,9 @@ async def silence_alerts(visit: Visit) -> Answer:
     what = {name: form.get(name, "") for name in ("subject_kind", "subject", "kind")}
     until_ms = visit.now_ms + int(hours) * 3_600_000
     await visit.ask(alerts.silence_alerts, {**what, "until_ms": until_ms, "note": note})
-    return visit.see(_ALERTS, f"{what['kind'].replace('_', ' ')}: {what['subject']} is silenced.")
+    return visit.see(
+        _ALERTS, "{kind}: {subject} is silenced.", kind=what["kind"].replace("_", " "), subject=what["subject"]
+    )
 
 
 @action("/alerts/silences/{silence_id}/end", alerts.end_alert_silence)
@@ -76,7 +78,8 @@ async def acknowledge_alert(visit: Visit) -> Answer:
     visit.back = _ALERTS
     note = visit.form.get("note", "").strip()
     found = await visit.ask(alerts.acknowledge_alert, {"note": note}, alert_id=visit.path["alert_id"])
-    return visit.see(visit.back, f"{found['kind'].replace('_', ' ')}: {found['subject']} is acknowledged.")
+    about = {"kind": found["kind"].replace("_", " "), "subject": found["subject"]}
+    return visit.see(visit.back, "{kind}: {subject} is acknowledged.", **about)
 
 
 @page("/users", users.list_users)
@@ -119,7 +122,14 @@ async def set_role(visit: Visit) -> Answer:
     visit.back = _USERS
     name, body = visit.path["name"], _role(visit)
     await visit.ask(users.set_user_role, body, name=name)
-    return visit.see(_USERS, f"{name} is now {body['role']} of {visit.form.get('sites', '').strip() or 'all sites'}.")
+    sites = visit.form.get("sites", "").strip()
+    return visit.see(
+        _USERS,
+        "{name} is now {role} of {sites}." if sites else "{name} is now {role} of all sites.",
+        name=name,
+        role=body["role"],
+        sites=sites,
+    )
 
 
 @action("/users/{name}/remove", users.remove_user)
@@ -127,7 +137,7 @@ async def remove_user(visit: Visit) -> Answer:
     """Remove a person."""
     visit.back = _USERS
     await visit.ask(users.remove_user, name=visit.path["name"])
-    return visit.see(_USERS, f"{visit.path['name']} is removed.")
+    return visit.see(_USERS, "{name} is removed.", name=visit.path["name"])
 
 
 @page("/audit", access.list_audit)
@@ -150,7 +160,7 @@ async def back_up(visit: Visit) -> Answer:
     """Write a backup now."""
     visit.back = f"{ROOT}/health"
     made = await visit.ask(system.make_backup)
-    return visit.see(visit.back, f"Backup: {made['file']}", f"{made['rows']} rows, {made['octets']} bytes.")
+    return visit.see(visit.back, "Backup: {file}", "{rows} rows, {octets} bytes.", **made)
 
 
 ROUTES = (

@@ -181,7 +181,7 @@ class _Console:
                     raise ApiError(403, "this form is of another session", "open the page again")
                 if session.initial and not route.initial:
                     return visit.see(f"{ROOT}/account", "Choose a password of your own first.")
-                if route.asks is not None and not visit.may(route.asks):
+                if route.asks is not None and not route.open_to(visit.may):
                     data: dict[str, Scalar] = {
                         "operation": route.asks.permission.value,
                         "by": session.name,

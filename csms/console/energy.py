@@ -1,6 +1,6 @@
 """V2G: what flows back, the grid's signal and its sources, fleets and what they can do, set-points."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from csms.api.billing import books
@@ -11,10 +11,13 @@ from csms.api.http.problems import ApiError
 from csms.console.present import Line, chart, price
 from csms.console.visit import ROOT, Visit, action, page
 from csms.db.queries.charging import CoursePoint
+from csms.db.queries.fleets import FleetPoint
 from v2g.energy.grid_signal import TypedGridSignal
 
 _DAYS = 14
 _COURSE_MS = 86_400_000
+_ASKED = {"asked_w": "Asked for", "accepted_w": "Accepted by vehicles", "delivered_w": "Delivered"}
+_PAST = {"planned_w": "Planned", **_ASKED}
 _MOST_BACK = 20
 _PAGE = 50
 _MOST_SHOWN = 50
@@ -60,7 +63,7 @@ async def show_v2g(visit: Visit) -> Answer:
         set_point=dispatch.dispatch_setpoint,
         offers=dispatch.read_offers_overview,
         costs=books.list_costs,
-        course=_course(course),
+        course=_course(course, "Set-points asked for and delivered", _ASKED),
         points=course[-_MOST_BACK:],
         counts=counts,
         decided=decided,
@@ -68,13 +71,14 @@ async def show_v2g(visit: Visit) -> Answer:
     )
 
 
-def _course(points: Sequence[CoursePoint]) -> dict[str, object] | None:
-    """Return the chart of set-points: what was asked for, what vehicles followed of it, and what they delivered."""
+def _course(
+    points: Sequence[CoursePoint] | Sequence[FleetPoint], title: str, labels: Mapping[str, str]
+) -> dict[str, object] | None:
+    """Return the chart of set-points by minute: what was asked for, and what vehicles followed and delivered of it."""
     if len(points) < 2:
         return None
-    labels = {"asked_w": "Asked for", "accepted_w": "Accepted by vehicles", "delivered_w": "Delivered"}
     drawn = [Line(label, "kW", [getattr(each, name) / 1000 for each in points]) for name, label in labels.items()]
-    return chart("Set-points asked for and delivered", [each.at_ms for each in points], drawn)
+    return chart(title, [each.at_ms for each in points], drawn)
 
 
 async def signal_in_force(visit: Visit) -> TypedGridSignal | None:
@@ -152,6 +156,9 @@ async def one_fleet(visit: Visit) -> Answer:
         for each in await visit.ask(sites.list_evse_limits, station_id=station)
     ]
     planned = {name: powers[0] for name, powers in _planned(plan)}
+    past = await visit.find(
+        tuple[FleetPoint, ...], fleets.read_fleet_course, fleet_id=name, from_ms=visit.now_ms - _COURSE_MS
+    )
     return visit.show(
         "fleet.html",
         name=name,
@@ -160,6 +167,8 @@ async def one_fleet(visit: Visit) -> Answer:
         chart=_planned_chart(plan["plan"]),
         happens=happens,
         planned=planned,
+        past=_course(past, "The plan of the last day, and what happened", _PAST),
+        points=past[-_MOST_BACK:],
         more=max(0, len(stations) - _MOST_SHOWN),
     )
 

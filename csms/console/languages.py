@@ -1,7 +1,7 @@
 """Translations of templates: a catalogue of texts for each language, in `texts`; what it lacks stays English.
 
 A text of a catalogue is what stands between two tags, or the label that a macro gets; what Python says goes through the
-filters `said` and `drawn`. So templates stay readable, and a translator needs no more than a file.
+filters `said`, `filled`, `facts` and `drawn`. So templates stay readable, and a translator needs no more than a file.
 """
 
 import importlib.resources
@@ -79,9 +79,15 @@ def said(context: Context, text: str) -> str:
 
 
 @pass_context
+def filled(context: Context, text: str, values: Mapping[str, str]) -> str:
+    """Return a text in the language of the template, with values for its fields in braces."""
+    return said(context, text).format_map(values) if values else said(context, text)
+
+
+@pass_context
 def drawn(context: Context, chart: Mapping[str, Any]) -> dict[str, Any]:
     """Return a chart with title and labels in the language of the template."""
-    lines = [{**each, "label": said(context, each["label"])} for each in chart["lines"]]
+    lines = [{**each, "label": f"{said(context, each['label'])} {each['of']}".rstrip()} for each in chart["lines"]]
     return {**chart, "title": said(context, chart["title"]), "lines": lines}
 
 

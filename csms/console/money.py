@@ -45,7 +45,7 @@ async def _decide(visit: Visit, operation: Operation) -> Answer:
         raise ApiError(400, "a decision needs a note", "why? The audit log keeps it")
     which = {"station": visit.path["station_id"], "session_id": visit.path["session_id"]}
     found = await visit.ask(operation, {"note": note}, **which)
-    return visit.see(_QUARANTINE, f"Session {found['session_id']}: {found['state']}")
+    return visit.see(_QUARANTINE, "Session {session}: {state}", session=found["session_id"], state=found["state"])
 
 
 @page("/tariffs", tariffs.list_tariffs)
@@ -101,7 +101,7 @@ async def _made(visit: Visit, form: Mapping[str, str], plan: dict[str, object]) 
     await visit.ask(tariffs.make_tariff, plan)
     if form.get("everywhere"):
         await visit.ask(tariffs.assign_tariff, {"plan_id": plan["id"]})
-    return visit.see(f"{ROOT}/tariffs", f"Tariff {plan['id']} is stored.")
+    return visit.see(f"{ROOT}/tariffs", "Tariff {plan} is stored.", plan=plan["id"])
 
 
 @action("/tariffs/assign", tariffs.assign_tariff)
@@ -110,7 +110,12 @@ async def assign_tariff(visit: Visit) -> Answer:
     visit.back = f"{ROOT}/tariffs"
     plan_id, station_id = visit.form.get("plan_id", ""), visit.form.get("station_id", "").strip()
     await visit.ask(tariffs.assign_tariff, {"plan_id": plan_id, "station_id": station_id})
-    return visit.see(visit.back, f"{plan_id} applies at {station_id or 'every station without one of its own'}.")
+    return visit.see(
+        visit.back,
+        "{plan} applies at {station}." if station_id else "{plan} applies at every station without one of its own.",
+        plan=plan_id,
+        station=station_id,
+    )
 
 
 def _plan(form: Mapping[str, str]) -> dict[str, object]:

@@ -6,10 +6,11 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, StrictUndefined, pass_context
+from jinja2.runtime import Context
 from markupsafe import Markup
 
-from csms.console.languages import Templates, Translated, drawn, said
+from csms.console.languages import Templates, Translated, drawn, filled, said
 from csms.console.visit import segment
 from v2g.text import printable
 from v2g.units import decimals_of
@@ -49,7 +50,7 @@ STATUS: Final[Mapping[str, str]] = {
 
 BOUNDS: Final[Mapping[str, str]] = {
     "share": "Share of the site",
-    "external": "Limit from outside, as the station reports",
+    "external": "Limit from outside",
     "vehicle": "The vehicle takes at most",
     "set_point": "Set-point of dispatch",
 }
@@ -86,6 +87,7 @@ def environment(zone: tzinfo) -> Environment:
 
     made.filters |= {
         "said": said,
+        "filled": filled,
         "drawn": drawn,
         "time": time,
         "power": power,
@@ -157,16 +159,24 @@ def money(amount: Mapping[str, str] | None) -> str:
     return DASH if amount is None else f"{amount['amount']}\u00a0{amount['currency']}"
 
 
-def facts(given: Mapping[str, object]) -> str:
-    """Return facts in words: powers (`..._w`) in kW, energies (`..._wh`) in kWh."""
+def fact(name: str) -> str:
+    """Return the name of a fact in words, without a unit that its value will have."""
+    words, _, unit = name.rpartition("_")
+    return (words if unit in ("w", "wh") else name).replace("_", " ")
 
-    def said(name: str, value: object) -> str:
-        words, _, unit = name.rpartition("_")
-        if unit in ("w", "wh"):
-            return f"{words} {power(value) if unit == 'w' else energy(value)}"
-        return f"{name} {'yes' if value is True else 'no' if value is False else value}"
 
-    return ", ".join(said(*each).replace("_", " ") for each in given.items())
+@pass_context
+def facts(context: Context, given: Mapping[str, object]) -> str:
+    """Return facts in words of the template's language: powers (`..._w`) in kW, energies (`..._wh`) in kWh."""
+
+    def value_of(name: str, value: object) -> str:
+        if name.endswith(("_w", "_wh")):
+            return power(value) if name.endswith("_w") else energy(value)
+        if isinstance(value, bool):
+            return said(context, "yes" if value else "no")
+        return str(value) if name == "detail" else said(context, str(value).replace("_", " "))
+
+    return ", ".join(f"{said(context, fact(name))} {value_of(name, value)}" for name, value in given.items())
 
 
 def price(given: object) -> str:
@@ -183,10 +193,13 @@ def duration(ms: int | None) -> str:
 
 
 class Line:
-    """A line of a chart: `values` at the chart's times, None for none. `steps`: each holds until the next."""
+    """A line of a chart: `values` at the chart's times, None for none. `steps`: each holds until the next. `of`: a name
+    beside the label, which is not translated."""
 
-    def __init__(self, label: str, unit: str, values: Sequence[float | None], *, steps: bool = False) -> None:
-        self.label, self.unit, self.values, self.steps = label, unit, values, steps
+    def __init__(
+        self, label: str, unit: str, values: Sequence[float | None], *, steps: bool = False, of: str = ""
+    ) -> None:
+        self.label, self.unit, self.values, self.steps, self.of = label, unit, values, steps, of
 
 
 def chart(title: str, times_ms: Sequence[int], lines: Sequence[Line]) -> dict[str, object]:
@@ -195,6 +208,7 @@ def chart(title: str, times_ms: Sequence[int], lines: Sequence[Line]) -> dict[st
         "title": title,
         "times": [at // 1000 for at in times_ms],
         "lines": [
-            {"label": each.label, "unit": each.unit, "steps": each.steps, "values": list(each.values)} for each in lines
+            {"label": each.label, "of": each.of, "unit": each.unit, "steps": each.steps, "values": list(each.values)}
+            for each in lines
         ],
     }

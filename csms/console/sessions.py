@@ -1,7 +1,7 @@
 """Sessions: the list, and one of them with its chart, limits, timeline, cost and papers."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -13,8 +13,9 @@ from csms.api.http.pipeline import Answer
 from csms.api.http.problems import ApiError
 from csms.api.stations import remote_control
 from csms.api.transactions import settlements, transactions
-from csms.console.present import STEPS, Line, chart
+from csms.console.present import BOUNDS, STEPS, Line, chart
 from csms.console.visit import Visit, action, page, place
+from csms.domain.charging.binding import LimitPoint
 from csms.domain.transactions.session_course import SessionCourse
 
 _PAGE = 50
@@ -66,6 +67,7 @@ async def one_session(visit: Visit) -> Answer:
         names = {"station_id": found["station_id"], "transaction_id": found["transaction_id"]}
         journals = await visit.ask(quarantine.list_journals_of_transaction, **names)
         course = await visit.find(SessionCourse, quarantine.read_course_of_transaction, **names)
+    points = await visit.find(tuple[LimitPoint, ...], transactions.read_limits, **which)
     bounds = None
     if found["active"] and visit.may(sites.list_evse_limits):
         here = await visit.ask(sites.list_evse_limits, station_id=found["station_id"])
@@ -79,6 +81,8 @@ async def one_session(visit: Visit) -> Answer:
         bounds=bounds,
         chart=_chart(found["meter_values"], _limits(course)),
         terms=_terms(course, found["ended_ms"] or visit.now_ms),
+        lines=_charging(points, found["ended_ms"] or visit.now_ms),
+        points=[each for each in points if each.bounds][-_MOST_ROWS:],
         bound=[each for each in course.moments if each.kind == "limit_changed"][-_MOST_ROWS:],
         names=_LIMITS,
         readings=found["meter_values"][-_MOST_ROWS:],
@@ -127,11 +131,13 @@ def _chart(values: list[dict[str, Any]], limits: list[tuple[int, Mapping[str, An
         lines[name][each["at_ms"]] = float(value * factor)
     if len({at for line in lines.values() for at in line}) < 2:
         return None
-    lines["discharge"] = {at: -facts["max_discharge_w"] / 1000 for at, facts in limits}
     times = sorted({at for line in lines.values() for at in line})
-    if limits:
-        lines["discharge"][times[-1]] = -limits[-1][1]["max_discharge_w"] / 1000
-    times = sorted({*times[:: -(-len(times) // _MOST_POINTS)], *lines["discharge"]})
+    times = sorted({*times[:: -(-len(times) // _MOST_POINTS)], times[-1], *(at for at, _ in limits)})
+    holds, bounds = None, dict(limits)
+    for at in times:
+        holds = bounds.get(at, holds)
+        if holds is not None:
+            lines["discharge"][at] = -holds["max_discharge_w"] / 1000
     labels = {
         "power": ("Power", "kW"),
         "offered": ("Limit of charging, as offered", "kW"),
@@ -144,6 +150,24 @@ def _chart(values: list[dict[str, Any]], limits: list[tuple[int, Mapping[str, An
         if line
     ]
     return chart("Power, limits and state of charge", times, drawn)
+
+
+def _charging(points: Sequence[LimitPoint], until_ms: int) -> dict[str, object] | None:
+    """Return the chart of each limit of a session's power, and of its set-points; each holds until the next."""
+    if not points:
+        return None
+    held = [*points, points[-1]]
+    by_name = [{(each.name, each.source): each.power_w / 1000 for each in point.bounds} for point in held]
+    names = {name: None for found in by_name for name in found if name != ("set_point", "")}
+    drawn = [
+        Line(BOUNDS[name], "kW", [found.get((name, source)) for found in by_name], steps=True, of=source)
+        for name, source in names
+    ]
+    if any(each.setpoint_w is not None for each in points):
+        powers = [None if each.setpoint_w is None else each.setpoint_w / 1000 for each in held]
+        drawn.append(Line(BOUNDS["set_point"], "kW", powers, steps=True))
+    times = [*(each.at_ms for each in points), max(until_ms, points[-1].at_ms)]
+    return chart("Limits of power, by source", times, drawn)
 
 
 def _terms(course: SessionCourse, until_ms: int) -> dict[str, object] | None:
@@ -183,7 +207,8 @@ async def stop(visit: Visit) -> Answer:
     station, transaction = visit.path["station_id"], visit.path["transaction_id"]
     visit.back = place("sessions", station, transaction)
     found = await visit.ask(remote_control.stop_transaction, transaction_id=transaction, station=station)
-    return visit.see(visit.back, f"Stop: {found['status']}", failed=found["status"] != "Accepted")
+    status = found["status"]
+    return visit.see(visit.back, "Stop: {status}", failed=status != "Accepted", status=status)
 
 
 @page("/settlements/{station_id}/{session_id}/receipt", settlements.read_receipt)

@@ -83,7 +83,8 @@ async def _command(visit: Visit, operation: Operation, body: object = None, **mo
     status, info = found.get("status") or found.get("decision") or found.get("state", ""), found.get("statusInfo") or {}
     reason = " ".join(filter(None, (info.get("reasonCode"), info.get("additionalInfo"))))
     failed = status in ("Rejected", "Refused", "UnknownConnector", "UnlockFailed", "OngoingAuthorizedTransaction")
-    return visit.see(visit.back, f"{visit.form.get('what', 'Answer')}: {status or 'sent'}", reason, failed=failed)
+    said = {"what": visit.form.get("what", "Answer"), "status": status}
+    return visit.see(visit.back, "{what}: {status}" if status else "{what}: sent", reason, failed=failed, **said)
 
 
 @action("/stations/{station_id}/reset", device_model.reset_station)
@@ -112,7 +113,7 @@ async def decide(visit: Visit) -> Answer:
     name = visit.path["station_id"]
     visit.back = f"{ROOT}/stations"
     await visit.ask(admission.decide_station, {"decision": decision}, station_id=name)
-    return visit.see(visit.back, f"{name}: {decision}")
+    return visit.see(visit.back, "{name}: {decision}", name=name, decision=decision)
 
 
 @action("/stations/{station_id}/start", remote_control.start_transaction)
@@ -129,7 +130,7 @@ async def start(visit: Visit) -> Answer:
             raise ApiError(400, "the EVSE is a number") from None
     found = await visit.ask(remote_control.start_transaction, body, station_id=name)
     status = found["response"]["status"]
-    return visit.see(visit.back, f"Start: {status}", failed=status != "Accepted")
+    return visit.see(visit.back, "Start: {status}", failed=status != "Accepted", status=status)
 
 
 COMMANDS = {each.name.removeprefix("command_"): each for each in commands.OPERATIONS}

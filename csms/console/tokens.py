@@ -40,7 +40,7 @@ async def allow_token(visit: Visit) -> Answer:
     group = form.get("group", "").strip()
     body = {"terms": {"group_id": group} if group else {}}
     await visit.ask(tokens.put_token, body, token_type=kind, id_token=name)
-    return visit.see(_TOKENS, f"{name} may charge.")
+    return visit.see(_TOKENS, "{name} may charge.", name=name)
 
 
 @action("/tokens/{token_type}/{id_token}/status", tokens.set_token_status)
@@ -51,7 +51,7 @@ async def set_status(visit: Visit) -> Answer:
     found = await visit.ask(
         tokens.set_token_status, {"status": visit.form.get("status", "")}, token_type=kind, id_token=name
     )
-    return visit.see(_TOKENS, f"{name}: {found['status']}")
+    return visit.see(_TOKENS, "{name}: {state}", name=name, state=found["status"])
 
 
 ROUTES = (list_tokens, allow_token, set_status)

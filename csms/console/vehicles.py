@@ -139,7 +139,7 @@ async def change_campaign(visit: Visit) -> Answer:
         raise ApiError(404, "there is no such action")
     body = {"station_ids": _names(visit.form.get("stations", ""))} if what == "exclude" else None
     found = await visit.ask(_ACTIONS[what], body, campaign_id=number)
-    return visit.see(visit.back, f"{found['name']}: {found['state']}")
+    return visit.see(visit.back, "{name}: {state}", name=found["name"], state=found["state"])
 
 
 def _names(text: str) -> list[str]:
@@ -147,12 +147,12 @@ def _names(text: str) -> list[str]:
     return text.replace(",", " ").split()
 
 
-@page("/inventory", overview.read_inventory)
+@page("/inventory", overview.read_inventory, instead=overview.read_vehicle_inventory)
 async def show_inventory(visit: Visit) -> Answer:
-    """Show what is installed on how many stations, and in how many vehicles."""
-    parts = overview.read_vehicle_inventory
-    found = await visit.ask(parts) if visit.may(parts) else []
-    return visit.show("inventory.html", rows=await visit.ask(overview.read_inventory), parts=found)
+    """Show what is installed on how many stations, and in how many vehicles, each to those who may see it."""
+    kinds = (overview.read_inventory, overview.read_vehicle_inventory)
+    rows, parts = [await visit.ask(each) if visit.may(each) else None for each in kinds]
+    return visit.show("inventory.html", rows=rows, parts=parts)
 
 
 _KIND = ("vendor", "model", "firmware")
@@ -192,7 +192,8 @@ async def begin_campaign(visit: Visit) -> Answer:
         "station_ids": await _of_kind(visit, tuple(about.values())),
     }
     made = await visit.ask(firmware.make_campaign, body)
-    return visit.see(place("campaigns", made["campaign_id"]), f"{made['name']}: {made['state']}")
+    there = place("campaigns", made["campaign_id"])
+    return visit.see(there, "{name}: {state}", name=made["name"], state=made["state"])
 
 
 ROUTES = (

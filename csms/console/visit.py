@@ -47,11 +47,12 @@ _LOCAL: Final = re.compile(r"(?!.*/\.\.)/console(/[\w.~%*=+|@:,-]+)*/?(\?[\w.~%*
 
 
 class Notice(msgspec.Struct, frozen=True, array_like=True):
-    """What became of an action, shown on the next page."""
+    """What became of an action, shown on the next page. `values`: of fields in braces, if there are any."""
 
     text: str
     hint: str = ""
     failed: bool = False
+    values: dict[str, str] = {}
 
 
 class Visit:
@@ -240,11 +241,15 @@ class Visit:
         except (binascii.Error, ValueError):  # msgspec's error is a ValueError
             return None
 
-    def see(self, path: str, text: str = "", hint: str = "", *, failed: bool = False) -> Answer:
-        """Return a redirection to a page of the console, on which the notice `text` appears."""
+    def see(self, path: str, text: str = "", hint: str = "", *, failed: bool = False, **values: object) -> Answer:
+        """Return a redirection to a page of the console, on which the notice `text` appears, in the reader's language.
+
+        `values`: what stands for the fields in braces of text and hint.
+        """
         cookies = []
         if text:
-            octets = encode(Notice(text[: _MAX_NOTICE // 3], hint[: _MAX_NOTICE // 3], failed))
+            given = {name: str(value)[: _MAX_NOTICE // 6] for name, value in values.items()}
+            octets = encode(Notice(text[: _MAX_NOTICE // 3], hint[: _MAX_NOTICE // 3], failed, given))
             cookies.append(_cookie(_NOTICE, base64.urlsafe_b64encode(octets).decode(), 60))
         return Response(b"", status_code=303, headers={"Location": path}, cookies=cookies)
 
@@ -308,27 +313,35 @@ Handler = Callable[[Visit], Awaitable[Answer]]
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
     """A page (GET) or action (POST). `asks`: the operation without which it makes no sense; None: of all who have
-    logged in. `public`: without login. `initial`: also before the issued password is changed. `most_octets`: of a
-    form."""
+    logged in. `instead`: another with which it makes sense. `public`: without login. `initial`: also before the issued
+    password is changed. `most_octets`: of a form."""
 
     method: Method
     path: str
     handler: Handler
     asks: Operation | None = None
+    instead: Operation | None = None
     public: bool = False
     initial: bool = False
     most_octets: int = MAX_FORM
+
+    def open_to(self, may: Callable[[Operation], bool]) -> bool:
+        """Return whether it makes sense to somebody who may ask what `may` says."""
+        return self.asks is None or may(self.asks) or (self.instead is not None and may(self.instead))
 
 
 def page(
     path: str,
     asks: Operation | None = None,
     *,
+    instead: Operation | None = None,
     public: bool = False,
     initial: bool = False,
 ) -> Callable[[Handler], Route]:
     """Declare a page."""
-    return lambda handler: Route(method="GET", path=path, handler=handler, asks=asks, public=public, initial=initial)
+    return lambda handler: Route(
+        method="GET", path=path, handler=handler, asks=asks, instead=instead, public=public, initial=initial
+    )
 
 
 def action(

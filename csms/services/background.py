@@ -21,6 +21,7 @@ from csms.services.charging import dispatch_course
 from csms.services.charging.balancing import Balancer
 from csms.services.charging.dispatch import Dispatch
 from csms.services.charging.fleets import Fleets
+from csms.services.charging.limit_course import LimitCourse
 from csms.services.charging.smart_charging import SmartCharging
 from csms.services.retention import run_retention
 from csms.services.stations import attestations, availability, campaigns, display, reservations
@@ -69,6 +70,7 @@ async def background(services: Services) -> AsyncIterator[None]:
         ("clocks", ClockKeeper(services).run),
         ("dispatch", Dispatch(services).run),
         ("fleets", Fleets(services).run),
+        ("limits", LimitCourse(services).run),
         ("local lists", LocalListKeeper(services).run),
         ("retention", partial(run_retention, services)),
         ("prequalifications", services.permits.run),

@@ -5,6 +5,7 @@ import contextlib
 import json
 import sqlite3
 import stat
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csms.config import TelemetryConfig
-from csms.db.queries import alerts
+from csms.db.queries import alerts, charging, fleets, transactions
+from csms.db.queries.fleets import FleetPoint
 from csms.db.store import open_store
+from csms.domain.charging.profiles import Needs
 from csms.domain.diagnostics.alerts import Evidence, Report
 from csms.domain.security.access import Role
 from tests.battery.warm_days import DAY_MS, days
@@ -536,6 +539,40 @@ async def test_fleets_and_their_plans_are_shown(cli: Cli, tmp_path: Path) -> Non
     assert plan["chart"].startswith("<svg")
     assert plan["call"] is None
     assert (await cli("plan", "none"))[0] != 0
+    assert (await cli("plan", "depot", "--past", "24"))[2] == "Past plans of depot: none\n"
+    point = {"planned_w": 9_000, "asked_w": 8_000, "accepted_w": 7_000, "delivered_w": 6_500, "vehicles": 1}
+    store = open_store(cli.csms.config.store_url, cli.csms.config.data_dir)
+    for hours in (1, 3):
+        at_ms = int(time.time() * 1000) - hours * 3_600_000
+        store.do(fleets.note_course, "depot", FleetPoint(at_ms=at_ms, **point))
+    store.close()
+    assert (await cli("plan", "depot", "--past", "2"))[1].split("\t")[1:] == ["9000", "8000", "7000", "6500", "1\n"]
+    assert len(await cli.records("plan", "depot", "--past", "4")) == 2
+
+
+async def test_what_bound_a_transactions_power_is_shown(cli: Cli) -> None:
+    async with cli.csms.connect() as station:
+        await boot(station)
+        started = {
+            "eventType": "Started", "timestamp": "2027-01-01T00:00:00Z", "triggerReason": "CablePluggedIn", "seqNo": 0,
+            "transactionInfo": {"transactionId": "tx"}, "evse": {"id": 1},
+        }  # fmt: skip
+        schedule = {"id": 1, "chargingRateUnit": "W", "chargingSchedulePeriod": [{"startPeriod": 0, "limit": 9000}]}
+        limit = {"chargingLimit": {"chargingLimitSource": "EMS"}, "chargingSchedule": [schedule], "evseId": 1}
+        for action, request in (("TransactionEvent", started), ("NotifyChargingLimit", limit)):
+            await station.send(json.dumps([2, action, action, request]))
+            await station.recv()
+    assert (await cli("limits", "tx"))[2] == "Limits: none\n"
+    store = open_store(cli.csms.config.store_url, cli.csms.config.data_dir)
+    store.do(transactions.save_needs, STATION, "tx", Needs(evse_id=1, requested="DC", most_w=11_000))
+    store.do(charging.note_limits, [STATION], T0)
+    store.close()
+    code, output, errors = await cli("limits", "tx", "--station", STATION, role=Role.BILLING)
+    assert (code, errors) == (0, "")
+    assert output.split("\t")[1:] == ["external EMS", "9000", "vehicle 11000", "\n"]
+    (point,) = await cli.records("limits", "tx")
+    assert [each["name"] for each in point["bounds"]] == ["external", "vehicle"]
+    assert (await cli("limits", "none"))[0] == 5
 
 
 @pytest.mark.requirement("R39")

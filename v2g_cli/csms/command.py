@@ -306,6 +306,39 @@ def transaction(
 
 
 @app.command()
+def limits(
+    context: typer.Context,
+    transaction_id: Annotated[str, typer.Argument(metavar="TRANSACTION", help="A station's transactionId.")],
+    name: Annotated[str | None, typer.Option("--station", help="Its station, if several stations use that id.")] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Show what has limited a transaction's power, and which limit bound.
+
+    Example: `v2g csms limits 5f3c --station CS-V2G-0001`
+    """
+    rows = client_of(context).ask("GET", f"/transactions/{part(transaction_id)}/limits", station=name).body
+    columns = {
+        "since": "at_ms",
+        "binds": "binds",
+        "at most W": "power_w",
+        "other limits": "others",
+        "set-point W": "setpoint_w",
+    }
+    show(rows, "Limits", columns, json=json, present=_bound)
+
+
+def _bound(point: dict[str, Any]) -> dict[str, Any]:
+    """Return limits for display: the lowest binds."""
+    said = [
+        (" ".join(filter(None, (each["name"].replace("_", " "), each["source"]))), each["power_w"])
+        for each in point["bounds"]
+    ]
+    binds, power_w = said[0] if said else ("", None)
+    others = ", ".join(f"{name} {power}" for name, power in said[1:])
+    return {**point, "binds": binds, "power_w": power_w, "others": others}
+
+
+@app.command()
 def journal(
     context: typer.Context,
     session_id: Annotated[str, typer.Argument(metavar="SESSION", help="ISO 15118 session id.")],

@@ -1,9 +1,10 @@
 """`v2g csms fleets` and `v2g csms plan`: fleets that are planned together, and their plans."""
 
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -11,6 +12,15 @@ from v2g_cli.csms.show import JsonFlag, Limit, client_of, part, show
 from v2g_cli.output import open_new, print_json, print_table, say, when
 
 app = typer.Typer()
+
+_PAST: Final = {
+    "minute": "at_ms",
+    "planned W": "planned_w",
+    "asked W": "asked_w",
+    "accepted W": "accepted_w",
+    "delivered W": "delivered_w",
+    "vehicles": "vehicles",
+}
 
 
 @app.command()
@@ -29,12 +39,20 @@ def plan(
     context: typer.Context,
     fleet: Annotated[str, typer.Argument(metavar="FLEET", help="Id of a fleet.")],
     chart: Annotated[Path | None, typer.Option("--chart", metavar="FILE", help="Write a picture (SVG).")] = None,
+    past: Annotated[
+        float | None, typer.Option(metavar="HOURS", help="Plans of so many hours, and what happened.")
+    ] = None,
     json: JsonFlag = False,
 ) -> None:
     """Show when a fleet's vehicles charge and discharge from now on, why, and what that earns.
 
-    Examples: `v2g csms plan depot`, `v2g csms plan depot --chart plan.svg`
+    Examples: `v2g csms plan depot`, `v2g csms plan depot --chart plan.svg`, `v2g csms plan depot --past 24`
     """
+    if past is not None:
+        from_ms = round((time.time() - past * 3600) * 1000)
+        rows = client_of(context).ask("GET", f"/fleets/{part(fleet)}/course", from_ms=from_ms).body
+        show(rows, f"Past plans of {fleet}", _PAST, json=json)
+        return
     found: dict[str, Any] = client_of(context).ask("GET", f"/fleets/{part(fleet)}/plan").body
     if chart is not None:
         with os.fdopen(open_new(chart, hint="name another file"), "w", encoding="utf-8") as file:

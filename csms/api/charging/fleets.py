@@ -23,6 +23,7 @@ from v2g.energy.dispatch.flexibility import Bid, FleetRange, bids, capabilities
 from v2g.energy.dispatch.plan import DispatchPlan, Method, VehiclePlan
 from v2g.energy.dispatch.planner import check_solver
 from v2g.energy.dispatch.report import chart, explain
+from v2g.units import UtcMs
 
 _EXAMPLE = {
     "id": "depot",
@@ -106,6 +107,12 @@ class Capability(msgspec.Struct, frozen=True, kw_only=True):
     bids: tuple[OfferedBid, ...]
 
 
+class CourseOfFleet(OneFleet, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Path of a fleet, and from when on."""
+
+    from_ms: UtcMs
+
+
 class Called(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`power_w` less drawn than planned (more fed back), negative: more drawn; for a time."""
 
@@ -170,6 +177,13 @@ async def read_plan(call: Call, parameters: OneFleet) -> ShownPlan:
     )
 
 
+@get("/fleets/{fleet_id}/course", Permission.READ_ENERGY, problems=(404,), for_sites=True)
+async def read_fleet_course(call: Call, parameters: CourseOfFleet) -> tuple[rows.FleetPoint, ...]:
+    """Return, by minute, what a fleet's plans said, and what was asked for, followed and delivered."""
+    fleet = await _fleet(call, parameters.fleet_id)
+    return tuple(await call.run(rows.course, fleet.id, parameters.from_ms))
+
+
 @get("/fleets/{fleet_id}/capability", Permission.READ_ENERGY, problems=(404, 409), for_sites=True)
 async def read_capability(call: Call, parameters: OneFleet) -> Capability:
     """Return by how much a fleet can deviate from its plan, now and by quarter hour, and bids for it."""
@@ -232,4 +246,13 @@ def _is_seen(call: Call, fleet: Fleet) -> bool:
     return call.stations is None or (fleet.stations is not None and call.stations.issuperset(fleet.stations))
 
 
-OPERATIONS = (list_fleets, read_fleet, put_fleet, delete_fleet, read_plan, read_capability, call_fleet)
+OPERATIONS = (
+    list_fleets,
+    read_fleet,
+    put_fleet,
+    delete_fleet,
+    read_plan,
+    read_fleet_course,
+    read_capability,
+    call_fleet,
+)

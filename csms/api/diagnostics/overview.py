@@ -106,13 +106,13 @@ async def read_inventory(call: Call) -> tuple[Installed, ...]:
 @get("/overview/vehicle-inventory", Permission.READ_VEHICLES)
 async def read_vehicle_inventory(call: Call) -> tuple[InstalledParts, ...]:
     """Return how many of the caller's vehicles have the same firmware in gateway or controller, most first."""
-    return shown(await call.run(vehicle_firmware.counts, _theirs(call)), tuple[InstalledParts, ...])
+    return shown(await call.run(vehicle_firmware.counts, _evs(call)), tuple[InstalledParts, ...])
 
 
 @get("/vehicle-firmware", Permission.READ_VEHICLES)
 async def list_vehicle_firmware(call: Call, parameters: Paged) -> Page[InstalledPart]:
     """List what is installed in gateways and controllers of the caller's vehicles, by vehicle."""
-    evs = _theirs(call)
+    evs = _evs(call)
     return await pages(
         call,
         parameters,
@@ -123,11 +123,9 @@ async def list_vehicle_firmware(call: Call, parameters: Paged) -> Page[Installed
     )
 
 
-def _theirs(call: Call) -> Sequence[str] | None:
+def _evs(call: Call) -> Sequence[str] | None:
     """Return the vehicles of a caller, None for all; a role that sees some signals only has none here (R113)."""
-    if not sees(call.caller, "firmware"):
-        return ()
-    return None if "*" in call.caller.evs else call.caller.evs
+    return call.caller.only_evs if sees(call.caller, "firmware") else ()
 
 
 @get("/overview/transactions", Permission.READ_TRANSACTIONS, for_sites=True)

@@ -1,6 +1,5 @@
 """Telemetry of vehicles, delivered by gateways."""
 
-from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -159,7 +158,7 @@ async def post_telemetry(call: Call, body: bytes) -> Receipt:
 @get("/telemetry", Permission.READ_TELEMETRY)
 async def list_telemetry(call: Call, parameters: Paged) -> Page[VehicleTelemetry]:
     """List vehicles that have delivered telemetry, with their progress."""
-    evs = _own(call)
+    evs = call.caller.only_evs
     return await pages(
         call,
         parameters,
@@ -194,7 +193,7 @@ async def list_telemetry_quarantine(call: Call, parameters: Paged) -> Page[Quara
 
     Of another schema version, with values out of range, or rejected by the database.
     """
-    evs = _own(call)
+    evs = call.caller.only_evs
     return await pages(
         call,
         parameters,
@@ -208,7 +207,7 @@ async def list_telemetry_quarantine(call: Call, parameters: Paged) -> Page[Quara
 @post("/telemetry-quarantine/release", Permission.WRITE_TELEMETRY)
 async def release_telemetry_quarantine(call: Call) -> Release:
     """Store records in quarantine that can be decoded now, as after an update; this also happens periodically."""
-    if _own(call) is not None:
+    if call.caller.only_evs is not None:
         raise ApiError(403, f"{call.caller.name} does not report for all vehicles", "see api.clients.evs")
     return Release(released=await call.backend.ingest.release())
 
@@ -235,11 +234,6 @@ async def make_telemetry_key(call: Call) -> SealKey:
 async def _keys_of(call: Call) -> list[SealKey]:
     found = await call.services.store.read(seal_keys.list_all)
     return [SealKey(number=each.number, made_ms=each.made_ms) for each in found]
-
-
-def _own(call: Call) -> Sequence[str] | None:
-    """Return the vehicles whose telemetry the caller may see; None: all."""
-    return None if "*" in call.caller.evs else call.caller.evs
 
 
 def _not_theirs(call: Call, ev: str) -> ApiError:

@@ -181,8 +181,8 @@ async def list_vehicles(call: Call, parameters: WhichStates) -> Reply[bytes]:
     """Return the latest states of all vehicles that the caller may see, as for a map."""
     names = set(_signals(call, parameters.signals))
     latest = call.backend.latest
-    evs = call.caller.evs
-    states = latest.all() if "*" in evs else [each for ev in sorted(evs) if (each := latest.get(ev)) is not None]
+    evs = call.caller.only_evs
+    states = latest.all() if evs is None else [each for ev in sorted(evs) if (each := latest.get(ev)) is not None]
     parts = []
     for start in range(0, len(states), STATES_AT_ONCE):
         parts.append(encode([_shown(each, names) for each in states[start : start + STATES_AT_ONCE]])[1:-1])

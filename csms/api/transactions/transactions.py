@@ -12,10 +12,11 @@ from csms.api.http.operations import Page, get, post, put
 from csms.api.http.paging import pages, shown
 from csms.api.http.parameters import OfStation, OneStation, Paged, one_of
 from csms.api.http.problems import conflict, missing
-from csms.db.queries import tariffs
+from csms.db.queries import charging, tariffs
 from csms.db.queries import transactions as rows
 from csms.db.queries.events import meter_key
 from csms.db.queries.transactions import Filter, Position
+from csms.domain.charging.binding import LimitPoint
 from csms.domain.security.access import Permission
 from csms.services.billing.tariffs import TariffService
 from csms.services.transactions.transactions import TransactionWatch
@@ -222,6 +223,16 @@ def _with_cost(row: Mapping[str, Any]) -> dict[str, Any]:
     return {**row, "cost": None if row["cost"] is None else asdict(money_of(row["cost"], row["currency"]))}
 
 
+@get("/transactions/{transaction_id}/limits", Permission.READ_TRANSACTIONS, problems=(404, 409))
+async def read_limits(call: Call, parameters: OneTransaction) -> tuple[LimitPoint, ...]:
+    """Return what has limited a transaction's power (W), lowest first, and its set-points; each holds until the next.
+
+    Limits of discharging are in the journal that its charger signs.
+    """
+    station_id = await _station_of(call, parameters)
+    return tuple(await call.run(charging.limits_over_time, station_id, parameters.transaction_id))
+
+
 @get("/transactions/{transaction_id}/cost", Permission.READ_TRANSACTIONS, problems=(404, 409))
 async def read_cost(call: Call, parameters: OneTransaction) -> Cost:
     """Return the cost of a transaction; 404 where it has no price."""
@@ -303,6 +314,7 @@ async def _station_of(call: Call, parameters: OneTransaction) -> str:
 OPERATIONS = (
     list_transactions,
     read_transaction,
+    read_limits,
     read_cost,
     change_tariff,
     limit_transaction,

@@ -15,10 +15,12 @@ from csms.db.tables import (
     dispatch_orders,
     dynamic_schedules,
     ev_schedules,
+    limit_course,
     profile_templates,
     sites,
 )
 from csms.db.tables import transactions as transactions_table
+from csms.domain.charging.binding import Bound, LimitPoint, evse_limits
 from csms.domain.charging.charging_plans import ProfileTemplate, milliampere
 from csms.domain.charging.orders import Order
 from csms.domain.charging.own_profiles import DISPATCH_PROFILE, SHARE_PROFILE, WAITING_PROFILE
@@ -119,36 +121,38 @@ def save_reported(
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """State of a station's EVSEs, the last limit of each (mA), and the external limit of the station.
+    """State of a station's EVSEs, the last limit of each (mA), and external limits (W) of the station by source.
 
     `waiting`: whether it holds a default for transactions without a share.
     """
 
     known: dict[int, Known]
     shares: dict[int, int]
-    station_w: float | None
+    station: dict[str, float]
     waiting: bool
 
 
 def look(connection: Connection, station_id: str, now_ms: int) -> Seen:
     """Return the input of balancing: open transactions, vehicles' needs, external limits, accepted shares."""
-    external: dict[int, float] = {}
+    external: dict[int, dict[str, float]] = {}
     for evse_id, since_ms, request in limits(connection, station_id):
-        bound = external_limit_w(request, since_ms, now_ms)
-        if bound is not None:
-            external[evse_id] = min(bound, external.get(evse_id, bound))
+        if (power_w := external_limit_w(request, since_ms, now_ms)) is not None:
+            external.setdefault(evse_id, {})[request.charging_limit.charging_limit_source] = power_w
     needs_of = dict(transactions.with_needs(connection, station_id))
-    station_w = external.get(0)
+    of_station = external.get(0, {})
     known: dict[int, Known] = {}
     for each in sorted(transactions.active(connection, station_id), key=lambda found: found.started_ms or 0):
         if each.evse_id is not None:
-            bounds = [bound for bound in (external.get(each.evse_id), station_w) if bound is not None]
+            here = external.get(each.evse_id, {})
             its_needs = needs_of.get(each.transaction_id)
             known[each.evse_id] = Known(
                 transaction=each,
                 needs=its_needs,
                 taken_wh=taken_wh(each),
-                external_w=min(bounds, default=None),
+                external={
+                    source: min(found[source] for found in (of_station, here) if source in found)
+                    for source in of_station | here
+                },
                 priority=its_needs.priority if its_needs is not None else 0,
                 dispatch_w=_dispatched(connection, station_id, each, now_ms),
             )
@@ -159,12 +163,57 @@ def look(connection: Connection, station_id: str, now_ms: int) -> Seen:
         if held.id == SHARE_PROFILE + evse_id and evse_id > 0 and _is_of(held, known.get(evse_id))
     }
     waiting = any(held.id == WAITING_PROFILE for _, _, held in stored)
-    return Seen(known, shares, station_w, waiting)
+    return Seen(known, shares, of_station, waiting)
 
 
 def look_all(connection: Connection, stations: Iterable[str], now_ms: int) -> dict[str, Seen]:
     """Return the input of balancing for each station."""
     return {each: look(connection, each, now_ms) for each in stations}
+
+
+def note_limits(connection: Connection, stations: Collection[str], now_ms: int) -> list[str]:
+    """Store what limits the running transactions of some stations where it has changed.
+
+    Return the stations with limits that can change without a message: external ones with a schedule, and set-points.
+    """
+    running = transactions_table.c.active.is_(True) & transactions_table.c.station_id.in_(stations)
+    busy = connection.execute(select(transactions_table.c.station_id).where(running).distinct()).scalars().all()
+    phases = {(each.station_id, each.evse_id): len(each.phases) for at in all_sites(connection) for each in at.places}
+    timed = []
+    for station_id in busy:
+        seen = look(connection, station_id, now_ms)
+        if any(each.external or each.dispatch_w is not None for each in seen.known.values()):
+            timed.append(station_id)
+        for evse_id, known in seen.known.items():
+            share_ma = seen.shares.get(evse_id)
+            found = evse_limits(station_id, known, share_ma, phases.get((station_id, evse_id), 3))
+            if found is not None:
+                point = LimitPoint(at_ms=now_ms, setpoint_w=found.setpoint_w, bounds=found.bounds)
+                _note_limits(connection, station_id, found.transaction_id, point)
+    return timed
+
+
+def _note_limits(connection: Connection, station_id: str, transaction_id: str, point: LimitPoint) -> None:
+    there = limit_course.c
+    key = {"station_id": station_id, "transaction_id": transaction_id}
+    query = select(there.setpoint_w, there.bounds).where(
+        (there.station_id == station_id) & (there.transaction_id == transaction_id)
+    )
+    last = connection.execute(query.order_by(there.at_ms.desc()).limit(1)).first()
+    values = {"setpoint_w": point.setpoint_w, "bounds": msgspec.json.encode(point.bounds).decode()}
+    nothing = (None, "[]")
+    if tuple(values.values()) != (nothing if last is None else tuple(last)):
+        _put(connection, limit_course, key | {"at_ms": point.at_ms}, values)
+
+
+def limits_over_time(connection: Connection, station_id: str, transaction_id: str) -> list[LimitPoint]:
+    """Return what has limited a transaction, by time; each point holds until the next."""
+    there = limit_course.c
+    query = select(limit_course).where((there.station_id == station_id) & (there.transaction_id == transaction_id))
+    return [
+        LimitPoint(at_ms=row.at_ms, setpoint_w=row.setpoint_w, bounds=typed_json.decode(row.bounds, tuple[Bound, ...]))
+        for row in connection.execute(query.order_by(there.at_ms))
+    ]
 
 
 def _dispatched(connection: Connection, station_id: str, transaction: Transaction, now_ms: int) -> int | None:

@@ -4,7 +4,7 @@ import msgspec
 from sqlalchemy import Connection, delete, select, update
 
 from csms.db.bulk import upsert_rows
-from csms.db.tables import fleets
+from csms.db.tables import fleet_course, fleets
 from csms.domain.charging.fleets import Fleet, FleetCall
 from v2g import typed_json
 
@@ -42,6 +42,31 @@ def call(connection: Connection, fleet_id: str) -> FleetCall | None:
     """Return the call of a fleet's flexibility."""
     document = connection.execute(select(fleets.c.call).where(fleets.c.fleet_id == fleet_id)).scalar()
     return None if document is None else typed_json.decode(document, FleetCall)
+
+
+class FleetPoint(msgspec.Struct, frozen=True, kw_only=True):
+    """A fleet in a minute from `at_ms` (UTC) on, W, negative out of vehicles: what its plan said, what was asked for
+    (less while set-points rise step by step, and by a call), what `vehicles` vehicles follow, and their power."""
+
+    at_ms: int
+    planned_w: int
+    asked_w: int
+    accepted_w: int
+    delivered_w: int
+    vehicles: int
+
+
+def note_course(connection: Connection, fleet_id: str, point: FleetPoint) -> None:
+    """Store a fleet's point, replacing one of the same minute."""
+    upsert_rows(connection, fleet_course, [{"fleet_id": fleet_id, **msgspec.structs.asdict(point)}])
+
+
+def course(connection: Connection, fleet_id: str, from_ms: int) -> list[FleetPoint]:
+    """Return a fleet's points from a time on."""
+    there = fleet_course.c
+    columns = [there[name] for name in FleetPoint.__struct_fields__]
+    query = select(*columns).where((there.fleet_id == fleet_id) & (there.at_ms >= from_ms)).order_by(there.at_ms)
+    return [FleetPoint(**row._mapping) for row in connection.execute(query)]
 
 
 def _fleet(document: str) -> Fleet:

@@ -16,6 +16,7 @@ from csms.db.tables import (
     der_alarms,
     device_events,
     dispatch_course,
+    fleet_course,
     idempotency_keys,
     metadata,
     meter_values,
@@ -57,6 +58,7 @@ _BY_TIME: Final[dict[Kind, tuple[tuple[Table, Column[int]], ...]]] = {
         (alert_mails, alert_mails.c.sent_ms),
         (offer_decisions, offer_decisions.c.at_ms),
         (dispatch_course, dispatch_course.c.at_ms),
+        (fleet_course, fleet_course.c.at_ms),
     ),
     "telemetry": ((telemetry_quarantine, telemetry_quarantine.c.received_ms),),
     "telemetry_aggregates": (

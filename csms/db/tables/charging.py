@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, String, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, ForeignKeyConstraint, Index, Integer, String, Table, Text
 
 from csms.db.tables.base import metadata, row_id
 
@@ -90,6 +90,31 @@ dispatch_course: Final = Table(
     Column("vehicles", Integer, nullable=False),
 )
 """Minute by minute: set-points that a node was asked for, what vehicles follow of them, and their power."""
+
+fleet_course: Final = Table(
+    "fleet_course",
+    metadata,
+    Column("at_ms", BigInteger, primary_key=True, autoincrement=False),
+    Column("fleet_id", String(60), primary_key=True),
+    Column("planned_w", BigInteger, nullable=False),
+    Column("asked_w", BigInteger, nullable=False),
+    Column("accepted_w", BigInteger, nullable=False),
+    Column("delivered_w", BigInteger, nullable=False),
+    Column("vehicles", Integer, nullable=False),
+)
+"""Minute by minute: what the plan of a fleet said, beside what became of it."""
+
+limit_course: Final = Table(
+    "limit_course",
+    metadata,
+    Column("station_id", String(48), primary_key=True),
+    Column("transaction_id", String(36), primary_key=True),
+    Column("at_ms", BigInteger, primary_key=True, autoincrement=False),
+    Column("setpoint_w", BigInteger),
+    Column("bounds", Text, nullable=False),
+    ForeignKeyConstraint(["station_id", "transaction_id"], ["transactions.station_id", "transactions.transaction_id"]),
+)
+"""What limits a transaction's power, at every change."""
 
 dispatch_orders: Final = Table(
     "dispatch_orders",

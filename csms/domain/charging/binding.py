@@ -12,10 +12,20 @@ BoundName = Literal["share", "external", "vehicle", "set_point"]
 
 
 class Bound(msgspec.Struct, frozen=True):
-    """A limit (W): the site's share, an external limit, what the vehicle takes at most, or a set-point."""
+    """A limit (W): the site's share, an external limit, what the vehicle takes at most, or a set-point. `source` of an
+    external limit: OCPP's ChargingLimitSource."""
 
     name: BoundName
     power_w: int
+    source: str = ""
+
+
+class LimitPoint(msgspec.Struct, frozen=True, kw_only=True):
+    """Limits of a transaction from `at_ms` (UTC) on, as `EvseLimits`."""
+
+    at_ms: int
+    setpoint_w: int | None
+    bounds: tuple[Bound, ...]
 
 
 class EvseLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,11 +45,10 @@ def evse_limits(station_id: str, known: Known, share_ma: int | None, phases: int
     transaction, needs = known.transaction, known.needs
     if transaction is None or transaction.evse_id is None:
         return None
-    bounds = []
+    bounds: list[Bound] = []
     if share_ma is not None:
         bounds.append(Bound("share", round(share_ma * VOLTAGE * phases / 1000)))
-    if known.external_w is not None:
-        bounds.append(Bound("external", round(known.external_w)))
+    bounds += [Bound("external", round(power_w), source) for source, power_w in known.external.items()]
     if needs is not None:
         most = (needs.most_w, round(needs.most_ma * VOLTAGE * phases / 1000))
         bounds += [Bound("vehicle", min(filter(None, most)))] if any(most) else []

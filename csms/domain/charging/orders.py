@@ -9,7 +9,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     """A set-point (W, positive into the vehicles) for the vehicles of some stations, of all when None.
 
     `until_ms`: when it expires without renewal (UTC). `parts`: each vehicle's own set-point, by its name in plans; then
-    nothing is split, and vehicles without one get none.
+    nothing is split, and vehicles without one get none. `fleet`: whose plan they follow, `planned_w`: what it says.
     """
 
     setpoint_w: int
@@ -18,6 +18,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     pull_s: int | None
     until_ms: int
     parts: Mapping[str, int] | None = None
+    fleet: str = ""
+    planned_w: int = 0
 
     def concerns(self, station_id: str) -> bool:
         """Return whether it applies to a station."""

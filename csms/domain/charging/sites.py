@@ -84,7 +84,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):
-    """State of one EVSE: its open transaction, its vehicle's needs, and external limits (W).
+    """State of one EVSE: its open transaction, its vehicle's needs, and external limits (W) by source.
 
     `dispatch_w`: the set-point in force for its vehicle (negative: out of it), None without one.
     """
@@ -92,10 +92,15 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     transaction: Transaction | None = None
     needs: Needs | None = None
     taken_wh: int = 0
-    external_w: float | None = None
+    external: Mapping[str, float] = {}
     connected: bool = False
     priority: int = 0
     dispatch_w: int | None = None
+
+    @property
+    def external_w(self) -> float | None:
+        """The lowest external limit (W)."""
+        return min(self.external.values(), default=None)
 
 
 def loads_of(site: Site, known: Mapping[str, Known], given: Mapping[str, int], now_ms: int) -> list[Load]:

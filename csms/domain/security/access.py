@@ -204,6 +204,11 @@ class Principal(msgspec.Struct, frozen=True):
     id: str = ""
     sites: Sites | None = None
 
+    @property
+    def only_evs(self) -> tuple[str, ...] | None:
+        """The vehicles whose telemetry they may handle; None: all."""
+        return None if "*" in self.evs else self.evs
+
 
 def permissions(principal: Principal) -> frozenset[Permission]:
     """Return all permissions of `principal`."""
@@ -222,7 +227,7 @@ def allowed(principal: Principal | None, permission: Permission) -> bool:
 
 def may_handle(principal: Principal, ev: str) -> bool:
     """Return whether a principal may handle telemetry of `ev`."""
-    return "*" in principal.evs or ev in principal.evs
+    return principal.only_evs is None or ev in principal.only_evs
 
 
 def evs_of(role: Role, evs: tuple[str, ...] | None) -> tuple[str, ...]:

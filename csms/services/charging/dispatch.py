@@ -108,12 +108,14 @@ class Dispatch:
             pull_s=pull_s,
             until_ms=end_ms if until_ms is None else min(end_ms, until_ms),
         )
-        await self._put(order)
-        return await self._carry_out(order, keep_up=True)
+        return await self._carry_out(order, keep_up=True, new=True)
 
-    async def follow(self, parts: Mapping[str, int], *, keep_up: bool) -> list[Dispatched]:
+    async def follow(
+        self, parts: Mapping[str, int], *, keep_up: bool, fleet: str = "", planned_w: int = 0
+    ) -> list[Dispatched]:
         """Send vehicles their own set-points (W, by `fleets.vehicle_id`), lowered to what a balanced site allows.
 
+        `fleet` and `planned_w`: whose plan it is, and what that says now (W).
         `keep_up`: also to those that follow it already, which renews it; it ends after `dispatch_duration_s`.
         """
         services = self._services
@@ -124,9 +126,10 @@ class Dispatch:
             pull_s=None,
             until_ms=services.clock.utc_ms() + services.config.balancing.dispatch_duration_s * 1000,
             parts=parts,
+            fleet=fleet,
+            planned_w=planned_w,
         )
-        await self._put(order)
-        return await self._carry_out(order, keep_up=keep_up)
+        return await self._carry_out(order, keep_up=keep_up, new=True)
 
     async def run(self) -> None:
         """Split set-points again when vehicles or stations are lost, for ever, also those from before a restart."""
@@ -162,8 +165,10 @@ class Dispatch:
             if station_id in booted and station_id in services.connections.connected_here():
                 await services.store.run(charging.forget_dispatch, station_id)
 
-    async def _carry_out(self, order: Order, *, keep_up: bool) -> list[Dispatched]:
+    async def _carry_out(self, order: Order, *, keep_up: bool, new: bool = False) -> list[Dispatched]:
         with self._services.precedence.command():
+            if new:
+                await self._put(order)
             return await self._distribute(order, keep_up=keep_up)
 
     async def _distribute(self, order: Order, *, keep_up: bool) -> list[Dispatched]:

@@ -106,7 +106,7 @@ class Fleets:
         )
         await services.store.run(rows.put_call, fleet.id, call)
         self._services.announce("ocpp", "fleet_called", fleet=fleet.id, power_w=power_w, duration_s=duration_s)
-        return await self._answer(call, now, keep_up=True)
+        return await self._answer(fleet, call, now, keep_up=True)
 
     async def run(self) -> None:
         """Keep every active fleet on its plan, for ever."""
@@ -148,7 +148,7 @@ class Fleets:
         end_ms = found.problem.periods[0].end_ms
         if found.call is not None:
             now = capabilities(found.problem, found.plan)[0]
-            await self._answer(found.call, now, keep_up=refresh)
+            await self._answer(fleet, found.call, now, keep_up=refresh)
             return self._left_s(min(end_ms, found.call.until_ms))
         if found.called is not None:
             await self._end(fleet, found.called)
@@ -160,10 +160,11 @@ class Fleets:
         self, fleet: Fleet, found: FleetPlan, before: Mapping[str, PlanFollower], *, keep_up: bool
     ) -> bool:
         """Send the plan's set-points; return False if some may rise only later, when others have been lowered."""
-        parts, now = {}, found.problem.periods[0]
+        parts, planned_w, now = {}, 0, found.problem.periods[0]
         now_ms = now.start_ms  # the clock has gone on while the plan was made
         for each, planned in zip(found.problem.vehicles, found.plan.vehicles, strict=True):
             if now.presence(each):
+                planned_w += planned.power_w[0]
                 follower = self._followers[each.id] = before.get(each.id) or PlanFollower(
                     reserve_wh=each.reserve_wh, margin_wh=each.capacity_wh // _MARGIN
                 )
@@ -177,11 +178,12 @@ class Fleets:
             parts,
             step_w=fleet.raise_w,
         )
-        await self._dispatch.follow(steps, keep_up=keep_up)
+        await self._dispatch.follow(steps, keep_up=keep_up, fleet=fleet.id, planned_w=planned_w)
         return steps == parts
 
-    async def _answer(self, call: FleetCall, now: FleetRange, *, keep_up: bool) -> list[Dispatched]:
-        return await self._dispatch.follow(called(call, now), keep_up=keep_up)
+    async def _answer(self, fleet: Fleet, call: FleetCall, now: FleetRange, *, keep_up: bool) -> list[Dispatched]:
+        parts = called(call, now)
+        return await self._dispatch.follow(parts, keep_up=keep_up, fleet=fleet.id, planned_w=now.planned_w)
 
     async def _end(self, fleet: Fleet, call: FleetCall) -> None:
         """Report how much of a call was delivered, by the stations' meters."""

@@ -20,7 +20,7 @@ async def look_at(services: Services, site: Site) -> tuple[dict[str, Known], dic
     found = await services.store.read(charging.look_all, stations, services.clock.utc_ms())
     for place in sorted(site.places, key=lambda place: place.station_id):
         seen = found[place.station_id]
-        about = seen.known.get(place.evse_id, Known(external_w=seen.station_w))
+        about = seen.known.get(place.evse_id, Known(external=seen.station))
         known[place.id] = msgspec.structs.replace(about, connected=place.station_id in connected)
         if place.evse_id in seen.shares:
             given[place.id] = seen.shares[place.evse_id]

@@ -47,14 +47,16 @@ async def test_a_site_and_a_session_show_which_limit_binds(ask: ApiClient) -> No
     await station.call("NotifyChargingLimit", request)
     (found,) = (await ask("GET", "/sites/depot/evse-limits")).json
     assert found == (await ask("GET", f"/stations/{STATION}/evse-limits")).json[0]
-    assert found["bounds"] == [{"name": "external", "power_w": 9000}]
+    assert found["bounds"] == [{"name": "external", "power_w": 9000, "source": "EMS"}]
     assert float(found["power_w"]) == 7200
     ada = await employ(ask, "ada", Role.VIEWER)
     assert "63.0, 63.0, 63.0 48.1, 11.5" in text_of(await ada.get("/console/sites"))
     page = text_of(await ada.get("/console/sites/depot"))
     assert re.search(r"main the grid 63.0, 63.0, 63.0 7.2.kW", page)
-    assert re.search(r"as the station reports 9.0.kW binds", page)
-    assert re.search(r"reports 9.0.kW binds", text_of(await ada.get(f"/console/sessions/{STATION}/{charging.id}")))
+    assert re.search(r"Limit from outside EMS 9.0.kW binds", page)
+    assert re.search(
+        r"Limit from outside EMS 9.0.kW binds", text_of(await ada.get(f"/console/sessions/{STATION}/{charging.id}"))
+    )
 
 
 async def test_vehicles_are_listed_with_those_that_are_silent(ask: ApiClient) -> None:
@@ -179,6 +181,13 @@ async def test_the_inventory_of_vehicles_is_for_those_who_read_them(ask: ApiClie
     ada, bob = await employ(ask, "ada", Role.ADMIN), await employ(ask, "bob", Role.VIEWER)
     assert "gateway <gw> gw-2.img 2 3 1 Known flaws" in text_of(await ada.get("/console/inventory"))
     assert "gw-2.img" not in text_of(await bob.get("/console/inventory"))
+    await ask.backend.booted()
+    gus = await employ(ask, "gus", Role.GRID_OPERATOR)
+    assert "What is installed where" in text_of(await gus.get("/console/vehicles"))
+    inventory = text_of(await gus.get("/console/inventory"))
+    assert "No vehicle says what is installed in it." in inventory, "this role sees other signals"
+    assert "Vendor" not in inventory, "nor does it read stations"
+    assert (await (await employ(ask, "fay", Role.BILLING)).get("/console/inventory")).status == 403
 
 
 @pytest.mark.long

@@ -1,7 +1,9 @@
 """Pages in the language of the browser, by catalogues that belong to the templates."""
 
+import ast
 import importlib.resources
 import re
+from collections.abc import Iterator
 from datetime import UTC
 from pathlib import Path
 from typing import get_args
@@ -9,11 +11,13 @@ from typing import get_args
 import pytest
 
 from csms.console.languages import catalogues, language_of, texts_of
-from csms.console.present import BOUNDS, STEPS, environment
+from csms.console.present import BOUNDS, STEPS, environment, fact
 from csms.db.queries.reviews import State
 from csms.domain.security.access import Role
+from csms.domain.transactions.session_course import SHOWN
 from tests.csms.api.support import ApiClient
 from tests.csms.console.support import Person, employ, text_of
+from v2g.asn1.discharge import DecisionReason
 
 TEMPLATES = importlib.resources.files("csms.console") / "templates"
 PROGRAM = [each.read_text() for each in Path(str(TEMPLATES)).parent.glob("*.py")]
@@ -30,12 +34,61 @@ def test_no_text_of_a_page_is_missing_in_a_catalogue(language: str) -> None:
         text: name for name, source in SOURCES.items() for text in texts_of(source) - catalogues()[language].keys()
     }
     assert {text: name for text, name in missing.items() if not CODE.fullmatch(text)} == {}
-    assert {*STEPS.values(), *BOUNDS.values(), *get_args(State)} - catalogues()[language].keys() == set()
+    assert {*STEPS.values(), *BOUNDS.values(), *get_args(State), *words()} - catalogues()[language].keys() == set()
+
+
+def words() -> set[str]:
+    """Return the names of facts in a timeline, and reasons in them."""
+    reasons = {each.value.replace("_", " ") for each in DecisionReason}
+    return reasons | {fact(name) for names in SHOWN.values() for name in names}
+
+
+def spoken(source: str) -> Iterator[ast.expr]:
+    """Yield texts in the source of a module that a page shows: notices of `visit.see`, problems, names of charts."""
+    for call in ast.walk(ast.parse(source)):
+        if isinstance(call, ast.Call):
+            match ast.unparse(call.func):
+                case "visit.see" | "ApiError":
+                    yield from call.args[1:]
+                case "chart" | "Line":
+                    yield call.args[0]
+
+
+def constants(text: ast.expr) -> set[str]:
+    """Return the texts that an expression may be."""
+    if isinstance(text, ast.IfExp):
+        return constants(text.body) | constants(text.orelse)
+    return {text.value} if isinstance(text, ast.Constant) and isinstance(text.value, str) else set()
+
+
+@pytest.mark.parametrize("language", catalogues())
+def test_no_notice_or_problem_or_chart_is_missing_in_a_catalogue(language: str) -> None:
+    found = [text for source in PROGRAM for text in spoken(source)]
+    said = set().union(*map(constants, found))
+    assert len(said) > 50
+    assert {each for each in said if not CODE.fullmatch(re.sub(r"\{\w+\}", "", each) or "-")} - catalogues()[
+        language
+    ].keys() == set()
+
+
+def test_a_notice_has_its_values_beside_the_text_which_is_translated() -> None:
+    for source in PROGRAM:
+        for call in ast.walk(ast.parse(source)):
+            if isinstance(call, ast.Call) and ast.unparse(call.func) == "visit.see":
+                assert not any(isinstance(each, ast.JoinedStr) for each in call.args[1:]), ast.unparse(call)
+
+
+@pytest.mark.parametrize("language", catalogues())
+def test_a_translation_has_the_fields_of_its_text(language: str) -> None:
+    fields = re.compile(r"\{\w+\}")
+    for text, translated in catalogues()[language].items():
+        assert sorted(fields.findall(text)) == sorted(fields.findall(translated)), text
 
 
 @pytest.mark.parametrize("language", catalogues())
 def test_a_catalogue_has_only_texts_of_templates_and_leaves_them_valid(language: str) -> None:
     known = set().union(*map(texts_of, SOURCES.values()))
+    known |= words()
     known |= {text for source in (*SOURCES.values(), *PROGRAM) for text in re.findall(r'"([^"\n]+)"', source)}
     assert catalogues()[language].keys() - known == set()
     made = environment(UTC)

@@ -7,12 +7,15 @@ import msgspec
 import pytest
 
 from csms.console.present import DASH
-from csms.db.queries import charging
+from csms.db.queries import charging, fleets, transactions
 from csms.db.queries.charging import CoursePoint
+from csms.db.queries.fleets import FleetPoint
+from csms.domain.charging.profiles import Needs
 from csms.domain.security.access import Role
 from tests.csms.api.support import ApiClient
 from tests.csms.charging import Charging
 from tests.csms.console.support import employ, text_of
+from tests.csms.services.charging.support import offer
 from tests.csms.settlement.course import running
 from tests.csms.settlement.journals import delivery, journal
 from tests.csms.settlement.witness import delivered_whole
@@ -64,6 +67,60 @@ async def test_a_running_session_shows_steps_limits_and_prices(ask: ApiClient) -
     assert not {label for each in translated.values() for label in each} & {*power, *terms}
     other = await ada.get(f"/console/sessions/{STATION}/none")
     assert other.status == 404
+
+
+async def test_a_session_shows_what_bound_its_power_since_when(ask: ApiClient) -> None:
+    station = await ask.backend.booted()
+    charge = Charging(ask.backend, station)
+    await charge.event("Started", "ChargingStateChanged", state="Charging")
+    run, at_ms = ask.backend.services.store.run, ask.backend.clock.utc_ms()
+    for minute, watts in enumerate((9_000, 5_000)):
+        schedule = {"id": 1, "chargingRateUnit": "W", "chargingSchedulePeriod": [{"startPeriod": 0, "limit": watts}]}
+        request = {"chargingLimit": {"chargingLimitSource": "EMS"}, "chargingSchedule": [schedule], "evseId": 1}
+        await station.call("NotifyChargingLimit", request)
+        needs = Needs(evse_id=1, requested="DC", most_w=7_000)
+        await run(transactions.save_needs, STATION, charge.id, needs)
+        await run(charging.note_limits, [STATION], at_ms + minute * 60_000)
+    found = await ask("GET", f"/transactions/{charge.id}/limits?station={STATION}")
+    vehicle = {"name": "vehicle", "power_w": 7_000, "source": ""}
+    assert [each["bounds"] for each in found.json] == [
+        [vehicle, {"name": "external", "power_w": 9_000, "source": "EMS"}],
+        [{"name": "external", "power_w": 5_000, "source": "EMS"}, vehicle],
+    ]
+    assert (await ask("GET", "/transactions/none/limits")).status == 404
+    ask.backend.clock.advance(3600)
+    ada = await employ(ask, "ada", Role.BILLING)
+    where = f"/console/sessions/{STATION}/{charge.id}"
+    page = await ada.get(where)
+    text = text_of(page).replace("\u00a0", " ")
+    assert "5.0 kW Limit from outside EMS The vehicle takes at most 7.0 kW" in text
+    assert "7.0 kW The vehicle takes at most Limit from outside EMS 9.0 kW" in text
+    assert charts(page.body)["Limits of power, by source"] == {
+        "The vehicle takes at most": [7.0] * 3,
+        "Limit from outside EMS": [9.0, 5.0, 5.0],
+    }
+    german = charts((await ada.get(where, accept_language="de")).body)
+    assert [*german["Grenzen der Leistung, nach Herkunft"]][1] == "Grenze von außen EMS"
+
+
+async def test_a_fleet_shows_its_past_plans_and_what_happened(ask: ApiClient) -> None:
+    assert (await ask("PUT", "/fleets/depot", {"id": "depot", "stations": [STATION]})).status == 200
+    await offer(ask.backend, (100_000, 50_000))
+    for minute in (2, 1):
+        at_ms = ask.backend.clock.utc_ms() - minute * 60_000
+        point = FleetPoint(at_ms=at_ms, planned_w=9_000, asked_w=8_000, accepted_w=7_000, delivered_w=6_500, vehicles=1)
+        await ask.backend.services.store.run(fleets.note_course, "depot", point)
+    found = (await ask("GET", f"/fleets/depot/course?from_ms={at_ms}")).json
+    assert found == [msgspec.to_builtins(point)]
+    assert (await ask("GET", "/fleets/none/course?from_ms=0")).status == 404
+    page = await (await employ(ask, "ada", Role.VIEWER)).get("/console/v2g/fleets/depot")
+    assert "9.0\u00a0kW 8.0\u00a0kW 7.0\u00a0kW 6.5\u00a0kW 1".replace("\u00a0", " ") in text_of(page)
+    assert charts(page.body)["The plan of the last day, and what happened"] == {
+        "Planned": [9.0] * 2,
+        "Asked for": [8.0] * 2,
+        "Accepted by vehicles": [7.0] * 2,
+        "Delivered": [6.5] * 2,
+    }
 
 
 async def test_a_journal_of_another_evse_or_time_is_not_the_sessions(ask: ApiClient) -> None:

@@ -1,14 +1,27 @@
 """The course of set-points: a point a minute while one is in force, with what vehicles follow and deliver."""
 
 import msgspec
+import pytest
 
-from csms.db.queries import charging, retention
+from csms.db.queries import charging, fleets, retention
 from csms.db.queries.charging import CoursePoint
+from csms.domain.charging.fleets import Fleet
 from csms.domain.charging.orders import Orders
 from csms.services.charging import dispatch_course
 from csms.services.charging.dispatch import Dispatch
+from csms.services.charging.fleets import Fleets
 from tests.csms.backend import Backend
-from tests.csms.services.charging.support import NAMES, REJECTED, booted, vehicle
+from tests.csms.services.charging.support import (
+    NAMES,
+    REJECTED,
+    booted,
+    fleet_vehicle,
+    next_hour,
+    offer,
+    running,
+    settled,
+    vehicle,
+)
 
 HALF_MS = 30_000
 
@@ -55,6 +68,35 @@ async def test_what_was_asked_for_is_known_after_a_restart(csms: Backend) -> Non
     await charge.event("Ended", "EVCommunicationLost")
     csms.clock.advance(csms.services.config.balancing.dispatch_duration_s)
     assert restarted.orders.touched((None,), csms.clock.utc_ms()) == [], "it has expired"
+
+
+@pytest.mark.requirement("R48")
+async def test_what_a_fleets_plan_said_is_kept_beside_what_became_of_it(csms: Backend) -> None:
+    charges = [await fleet_vehicle(csms, name) for name in NAMES[:2]]
+    charges[1].station.answers["SetChargingProfile"] = REJECTED
+    other = await vehicle(csms, await booted(csms, NAMES[2]))
+    next_hour(csms.clock)
+    await offer(csms, (100_000, 50_000), (600_000, 500_000))
+    fleet = Fleet(id="depot", stations=frozenset(NAMES[:2]), import_limit_w=60_000, export_limit_w=60_000)
+    await csms.services.store.run(fleets.save, fleet, csms.clock.utc_ms())
+    planner = Fleets(csms.services)
+    planned_w = sum(each.power_w[0] for each in (await planner.plan(fleet)).plan.vehicles)
+    assert planned_w > 0
+    async with running(planner):
+        await settled()
+    await Dispatch(csms.services).set_point(-3_000, [NAMES[2]])
+    for each, watts in ((charges[0], 6_000), (other, 2_000)):
+        sampled = [{"value": watts, "measurand": "Power.Active.Import", "context": "Sample.Periodic"}]
+        reading = {"timestamp": each.now(), "sampledValue": sampled}
+        await each.event("Updated", "MeterValuePeriodic", extra={"meterValue": [reading]})
+    await dispatch_course.note(csms.services)
+    (point,) = await csms.services.store.read(fleets.course, "depot", 0)
+    assert (point.planned_w, point.asked_w, point.delivered_w, point.vehicles) == (planned_w, planned_w, 6_000, 1)
+    assert 0 < point.accepted_w < planned_w, "one refuses"
+    assert await csms.services.store.read(fleets.course, "depot", point.at_ms + 1) == []
+    assert await csms.services.store.read(fleets.course, "none", 0) == []
+    assert await csms.services.store.run(retention.delete_old, "events", point.at_ms + 1) == 2
+    assert await csms.services.store.read(fleets.course, "depot", 0) == []
 
 
 async def test_nodes_add_up_and_old_points_go(csms: Backend) -> None:

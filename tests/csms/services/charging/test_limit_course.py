@@ -1,0 +1,99 @@
+"""What has limited a transaction, by source, at every change."""
+
+import asyncio
+
+from csms.db.queries import charging, retention, transactions
+from csms.domain.charging.binding import LimitPoint
+from csms.services.charging.dispatch import Dispatch
+from csms.services.charging.limit_course import LimitCourse
+from tests.csms.backend import Backend
+from tests.csms.charging import Charging
+from tests.csms.services.charging.support import NAMES, booted, running, send_needs, vehicle
+from v2g.ocpp.times import format_time
+
+LOOKED_S = 6
+"""Longer than a change waits for others."""
+
+
+async def course(csms: Backend, charge: Charging) -> list[LimitPoint]:
+    return await csms.services.store.read(charging.limits_over_time, charge.station.id, charge.id)
+
+
+async def bounds(csms: Backend, charge: Charging) -> list[list[tuple[str, str, int]]]:
+    """Let a change be stored; return the limits of each point."""
+    await asyncio.sleep(LOOKED_S)
+    return [[(each.name, each.source, each.power_w) for each in point.bounds] for point in await course(csms, charge)]
+
+
+async def limit(csms: Backend, charge: Charging, source: str, *periods: tuple[int, float], evse_id: int = 1) -> None:
+    """Have a station report a limit of another system: from so many seconds on, W."""
+    schedule = {
+        "id": 1,
+        "startSchedule": format_time(csms.clock.utc_ms()),
+        "chargingRateUnit": "W",
+        "chargingSchedulePeriod": [{"startPeriod": begin_s, "limit": power_w} for begin_s, power_w in periods],
+    }
+    request = {"chargingLimit": {"chargingLimitSource": source}, "chargingSchedule": [schedule], "evseId": evse_id}
+    await charge.station.call("NotifyChargingLimit", request)
+
+
+async def test_each_change_of_a_limit_is_kept_with_its_source_the_lowest_first(csms: Backend) -> None:
+    csms.clock.start()
+    async with running(LimitCourse(csms.services)):
+        charge = await vehicle(csms, await booted(csms), requested="DC", maxChargePower=11_000.0)
+        vehicles = ("vehicle", "", 11_000)
+        assert await bounds(csms, charge) == [[vehicles]]
+        await limit(csms, charge, "EMS", (0, 9_000.0))
+        await limit(csms, charge, "SO", (0, 20_000.0), evse_id=0)
+        assert (await bounds(csms, charge))[1:] == [[("external", "EMS", 9_000), vehicles, ("external", "SO", 20_000)]]
+        await limit(csms, charge, "EMS", (0, 9_000.0))
+        assert len(await bounds(csms, charge)) == 2, "nothing has changed"
+        await charge.station.call("ClearedChargingLimit", {"chargingLimitSource": "EMS", "evseId": 1})
+        assert (await bounds(csms, charge))[2:] == [[vehicles, ("external", "SO", 20_000)]]
+        await send_needs(charge.station, requested="DC", maxChargePower=7_000.0)
+        assert (await bounds(csms, charge))[3][0] == ("vehicle", "", 7_000)
+        await charge.event("Ended", "EVCommunicationLost")
+        await limit(csms, charge, "EMS", (0, 1_000.0))
+        assert len(await bounds(csms, charge)) == 4, "it has ended"
+    times = [each.at_ms for each in await course(csms, charge)]
+    assert times == sorted(set(times))
+
+
+async def test_what_begins_by_the_clock_is_kept_within_a_minute_and_a_set_point_with_its_end(csms: Backend) -> None:
+    csms.clock.start()
+    async with running(LimitCourse(csms.services)):
+        charge = await vehicle(csms, await booted(csms))
+        assert len(await bounds(csms, charge)) == 1
+        await limit(csms, charge, "EMS", (0, 9_000.0), (300, 5_000.0))
+        assert (await bounds(csms, charge))[1][0] == ("external", "EMS", 9_000)
+        await asyncio.sleep(360)
+        assert (await bounds(csms, charge))[2][0] == ("external", "EMS", 5_000)
+        await Dispatch(csms.services).set_point(-4_000)
+        await bounds(csms, charge)
+        assert [each.setpoint_w for each in await course(csms, charge)] == [None, None, None, -4_000]
+        await asyncio.sleep(csms.services.config.balancing.dispatch_duration_s + 60)
+        assert [each.setpoint_w for each in await course(csms, charge)][4:] == [None]
+        await Dispatch(csms.services).set_point(3_000)
+        assert ("set_point", "", 3_000) in (await bounds(csms, charge))[5]
+
+
+async def test_limits_of_a_transaction_go_with_it(csms: Backend) -> None:
+    async with running(LimitCourse(csms.services)):
+        charges = [await vehicle(csms, await booted(csms, name)) for name in NAMES[:2]]
+        await bounds(csms, charges[0])
+    await charges[0].event("Ended", "EVCommunicationLost")
+    run = csms.services.store.run
+    while await run(retention.delete_old, "transactions", csms.clock.utc_ms() + 1):
+        pass
+    assert await run(transactions.find, charges[0].id) == []
+    assert await course(csms, charges[0]) == []
+    assert len(await course(csms, charges[1])) == 1
+
+
+async def test_only_transactions_at_stations_of_this_node_are_looked_at(csms: Backend) -> None:
+    charge = await vehicle(csms, await booted(csms))
+    limits = LimitCourse(csms.services)
+    await limits.note({"CS-OTHER"})
+    assert await course(csms, charge) == []
+    await limits.note({charge.station.id, "CS-OTHER"})
+    assert len(await course(csms, charge)) == 1
