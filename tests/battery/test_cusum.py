@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 from v2g.battery import cusum
@@ -57,7 +58,55 @@ def test_run_lengths_are_those_of_the_published_table(shift: float, limit: float
 
 
 def test_without_drift_the_run_length_is_the_square_of_the_limit() -> None:
-    assert cusum.run_length(0.5, 0.5, 5.0) == pytest.approx(cusum.run_length(0.5 + 1e-6, 0.5, 5.0), rel=1e-3)
+    assert cusum.run_length(0.5, 0.5, 5.0) == pytest.approx(6.166**2)
+    for drift in (1e-9, 1e-8, 1e-6):
+        assert cusum.run_length(drift, 0.0, 5.0) == pytest.approx(6.166**2, rel=1e-4)
+
+
+@pytest.mark.requirement("R119")
+@pytest.mark.parametrize(
+    ("settings", "signal", "sign", "per_year", "least", "kind"),
+    [
+        (cusum.Settings(), SPREAD, 1, 0.0, 0.001, "drift_cell_voltage_imbalance"),
+        (cusum.Settings(), "battery.soh", -1, -3.0, 0.25, "drift_soh"),
+        (cusum.Settings(watched=(cusum.Watched(SPREAD),)), SPREAD, 1, 0.0, 0.001, "drift_cell_voltage_imbalance"),
+    ],
+)
+def test_the_sum_is_that_of_page_over_daily_means(
+    settings: cusum.Settings, signal: str, sign: int, per_year: float, least: float, kind: str
+) -> None:
+    """Mean and standard deviation of 30 days by numpy; slack 0.5 and twice the mean's own deviation; limits 8 and 4.
+
+    It is off for 60 days, then as before.
+    """
+    chance = np.random.default_rng(119)
+    for deviation in (2 * least, least / 2):
+        values = 20 * least + chance.normal(0, deviation, (170, 3))
+        values[40:] += sign * 3 * max(deviation, least) * (np.arange(130) < 60)[:, None]
+        detrended = values.mean(axis=1) - per_year * np.arange(170) / 365.25
+        mean, scatter = detrended[:30].mean(), max(least, detrended[:30].std(ddof=1))
+        level, active, expected, levels = 0.0, False, [], []
+        for day in range(30, 169):
+            level = min(16.0, max(0.0, level + sign * (detrended[day] - mean) / scatter - 0.5 - 2 / 30**0.5))
+            levels.append(level)
+            if level > 8 if not active else level <= 4:
+                active = not active
+                expected.append((day + 1, active, level, detrended[day]))
+        assert len(expected) == 2
+        state, found = cusum.State(), []
+        for day, three in enumerate(values.tolist(), 1000):
+            for each, ms in zip(three, (0, 43_200_000, DAY_MS - 1), strict=True):
+                state, new = cusum.step(settings, state, Sample(day * DAY_MS + ms, {signal: each}))
+                found += new
+            if day > 1030:
+                assert state.tracks[signal].level == pytest.approx(levels[day - 1031], abs=1e-9)
+        assert [(each.at_ms // DAY_MS - 1000, each.raised) for each in found] == [each[:2] for each in expected]
+        for each, (day, _, level, last) in zip(found, expected, strict=True):
+            assert (each.kind, each.severity, each.limit) == (kind, "warning", 8.0)
+            assert each.value == pytest.approx(level)
+            assert dict(each.evidence) == pytest.approx(
+                {"mean": last, "reference": mean, "deviation": scatter, "day": 1000.0 + day - 1}
+            )
 
 
 def test_a_day_in_a_hundred_years_is_false_with_the_default_limit() -> None:

@@ -1,9 +1,11 @@
 """Bad cells in labelled packs (R117)."""
 
+import math
 import random
 
 import msgspec
 import pytest
+from scipy.stats import median_abs_deviation
 
 from tests.battery.truth import CAPACITY_AH, drive
 from v2g.battery import imbalance
@@ -77,6 +79,98 @@ def test_a_finding_names_the_cell_with_its_difference_and_ends() -> None:
     assert found[0].evidence["battery.cell_voltage.5"] == 3.66
     assert found[0].evidence["difference_v"] < -0.005
     assert found[0].value > found[0].limit == SETTINGS.z
+
+
+MILLIVOLTS = (-3, -2, -1, 0, 1, 2)
+"""Of six cells around 3.7 V. With a seventh far above, the median is 0 and the median absolute deviation 2 mV."""
+
+
+def seven(at_ms: int, worst_v: float) -> Sample:
+    values = (*(3.7 + each / 1000 for each in MILLIVOLTS), 3.7 + worst_v)
+    return Sample(at_ms, {f"battery.cell_voltage.{number}": each for number, each in enumerate(values, 8)})
+
+
+@pytest.mark.requirement("R117")
+def test_a_finding_begins_beyond_a_score_of_6_and_ends_at_4_and_a_half() -> None:
+    """Iglewicz and Hoaglin: 0.6745 (x - median) / MAD; 2 mV / 0.6745 is 2.965 mV."""
+    state, found = imbalance.State(), []
+    scores = (6.05, 6.05, 4.55, 4.45, 5.95, -6.05)
+    for day, score in enumerate(scores):
+        sample = seven(day * 86_400_000, score * 2e-3 / 0.6745)
+        state, new = imbalance.step(SETTINGS, state, sample)
+        found += new
+    assert [(each.at_ms // 86_400_000, each.raised) for each in found] == [(1, True), (3, False)]
+    begun, ended = found
+    assert (begun.kind, begun.severity, begun.limit) == ("cell_imbalance", "warning", 6.0)
+    assert begun.value == pytest.approx(6.05)
+    assert dict(begun.evidence) == pytest.approx(
+        {
+            "battery.cell_voltage.14": 3.7 + 6.05 * 2e-3 / 0.6745,
+            "median_v": 3.7,
+            "difference_v": 6.05 * 2e-3 / 0.6745,
+            "spread_v": 2e-3 / 0.6745,
+        }
+    )
+    assert (ended.value, ended.limit) == (pytest.approx(4.45), 6.0)
+
+
+def test_scores_are_those_of_scipy_and_small_spreads_are_not_believed() -> None:
+    chance = random.Random(1)
+    for number in (6, 7, 24, 200):
+        cells = {str(each): 0.2 + chance.gauss(0, 0.01) for each in range(number)}
+        spread = median_abs_deviation(list(cells.values()), scale="normal")
+        middle = sorted(cells.values())
+        middle_v = (middle[(number - 1) // 2] + middle[number // 2]) / 2
+        worst, score, found = imbalance.outlier(cells, 0.0015)
+        assert found == pytest.approx(spread, rel=1e-4)
+        assert score == pytest.approx(max(abs(each - middle_v) for each in cells.values()) / spread, rel=1e-4)
+        assert abs(cells[worst] - middle_v) == max(abs(each - middle_v) for each in cells.values())
+        assert imbalance.outlier(cells, 0.5)[1:] == (pytest.approx(score * spread / 0.5, rel=1e-4), 0.5)
+
+
+def test_spreads_below_1_and_a_half_millivolts_are_not_believed() -> None:
+    for millivolts, raised in ((8.9, False), (9.1, True)):
+        state, found = imbalance.State(), ()  # type: imbalance.State, tuple[Finding, ...]
+        for at_ms in (0, 300_000):
+            others = {f"battery.cell_voltage.{number}": 3.7 for number in range(2, 9)}
+            worst = {"battery.cell_voltage.1": 3.7 - millivolts / 1000}
+            state, found = imbalance.step(SETTINGS, state, Sample(at_ms, worst | others))
+        assert [each.raised for each in found] == [True] * raised
+        assert state.out is raised
+        assert all(each.evidence["spread_v"] == 0.0015 for each in found)
+
+
+def test_differences_are_smoothed_exponentially_over_5_minutes() -> None:
+    state, _ = imbalance.step(SETTINGS, imbalance.State(), seven(60_000, 0.0))
+    assert (state.at_ms, state.since_ms) == (60_000, 60_000)
+    state, _ = imbalance.step(SETTINGS, state, seven(90_000, 0.1))
+    assert (state.at_ms, state.since_ms) == (90_000, 60_000)
+    assert state.differences["14"] == pytest.approx(0.1 * (1 - math.exp(-0.1)))
+    state, _ = imbalance.step(SETTINGS, state, seven(390_000, 0.1))
+    assert state.differences["14"] == pytest.approx(0.1 * (1 - math.exp(-1.1)))
+
+
+def test_a_finding_comes_after_just_one_time_constant() -> None:
+    state, found = imbalance.State(), []
+    for at_ms in (5_000, 304_999, 305_000):
+        state, new = imbalance.step(SETTINGS, state, seven(at_ms, 0.1))
+        found += new
+    assert [each.at_ms for each in found] == [305_000]
+
+
+def test_cells_that_come_later_with_the_same_time_count() -> None:
+    sample = seven(1000, 0.0)
+    first = Sample(1000, {name: each for name, each in sample.values.items() if not name.endswith(".14")})
+    state, _ = imbalance.step(SETTINGS, imbalance.State(), first)
+    state, _ = imbalance.step(SETTINGS, state, sample)
+    assert state.differences.keys() == {str(each) for each in range(8, 15)}
+
+
+@pytest.mark.parametrize(("cells", "counts"), [(5, False), (6, True), (2000, True), (2001, False)])
+def test_packs_of_6_to_2000_cells_are_compared(cells: int, counts: bool) -> None:
+    sample = Sample(0, {f"battery.cell_voltage.{number}": 3.7 for number in range(cells)})
+    state, _ = imbalance.step(SETTINGS, imbalance.State(), sample)
+    assert len(state.differences) == (cells if counts else 0)
 
 
 def test_a_moment_is_no_imbalance() -> None:

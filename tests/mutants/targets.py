@@ -25,6 +25,11 @@ TARGETS: Final[Mapping[str, Target]] = {
     "charger": Target("v2g/safety/charger.py", ("tests/safety/test_charger.py",)),
     "derating": Target("v2g/battery/derating.py", ("tests/battery/test_derating.py",)),
     "runaway": Target("v2g/battery/runaway.py", ("tests/battery/test_runaway.py",)),
+    "imbalance": Target("v2g/battery/imbalance.py", ("tests/battery/test_imbalance.py",)),
+    "battery_limits": Target("v2g/battery/limits.py", ("tests/battery/test_limits.py",)),
+    "cusum": Target("v2g/battery/cusum.py", ("tests/battery/test_cusum.py",)),
+    "finding": Target("v2g/battery/finding.py", ("tests/battery/test_finding.py",)),
+    "health": Target("v2g/battery/health.py", ("tests/battery/test_health.py",)),
     "session_metrics": Target(
         "csms/domain/diagnostics/session_metrics.py", ("tests/csms/domain/diagnostics/test_session_metrics.py",)
     ),
@@ -386,6 +391,16 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "step: True -> False #2": _EACH,
         "_signs: True -> False": _EACH,
         "_signs: True -> False #2": _EACH,
+    },
+    "battery_limits": {"State: 0 -> 1": _FIRST},
+    "cusum": {
+        "Track: 0.0 -> 1.0": _FIRST,
+        "Track: 0.0 -> 1.0 #2": _FIRST,
+        "run_length: abs(drift) < 1e-09 -> abs(drift) <= 1e-09": "both formulas agree there",
+    },
+    "finding": {
+        "judge: 1.0 -> 2.0": "its sign alone counts",
+        "judge: 1.0 -> 2.0 #2": "its sign alone counts",
     },
     "session_metrics": {
         "Track: 0.0 -> 1.0": _FIRST,

@@ -43,13 +43,12 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Track(msgspec.Struct, frozen=True):
-    """One signal: the present day's mean, the reference, and the sum."""
+    """One signal: the present day's mean, the reference, and the sum. `first`: the first day."""
 
-    day: int = 0
+    day: int
+    first: int
     mean: float = 0.0
     samples: int = 0
-    first: int = 0
-    """The first day."""
     days: int = 0
     reference: float = 0.0
     squares: float = 0.0
@@ -74,7 +73,7 @@ def step(settings: Settings, state: State, sample: Sample) -> tuple[State, tuple
         track = tracks.get(each.signal) or Track(day=day, first=day)
         if day > track.day:
             track, new = _ended(settings, each, track, sample)
-            track, found = msgspec.structs.replace(track, day=day, mean=0.0, samples=0), found + new
+            track, found = msgspec.structs.replace(track, day=day, samples=0), found + new
         if day == track.day:
             samples = track.samples + 1
             mean = track.mean + (value - track.mean) / samples
@@ -117,4 +116,4 @@ def run_length(shift: float, slack: float, limit: float) -> float:
     drift, wide = shift - slack, limit + 1.166
     if abs(drift) < 1e-9:
         return wide**2
-    return (math.exp(-2 * drift * wide) + 2 * drift * wide - 1) / (2 * drift**2)
+    return (math.expm1(-2 * drift * wide) + 2 * drift * wide) / (2 * drift**2)

@@ -51,16 +51,13 @@ class State(msgspec.Struct, frozen=True):
 
 def step(settings: Settings, state: State, sample: Sample) -> tuple[State, tuple[Finding, ...]]:
     """Compare all cells of a sample (`battery.cell_voltage.N`); the finding's evidence names the worst one."""
-    cells = {
-        number: value
-        for name, value in sample.values.items()
-        if name.startswith(CELL_VOLTAGE) and (number := name[len(CELL_VOLTAGE) + 1 :]).isdigit()
-    }
+    named = ((name.removeprefix(f"{CELL_VOLTAGE}."), value) for name, value in sample.values.items())
+    cells = {number: value for number, value in named if number.isdigit()}
     if not _LEAST_CELLS <= len(cells) <= _MOST_CELLS or sample.at_ms < state.at_ms:
         return state, ()
     middle = median(cells.values())
     passed_s = (sample.at_ms - state.at_ms) / 1000
-    keep = math.exp(-passed_s / settings.smooth_s) if state.since_ms is not None else 0.0
+    keep = math.exp(-passed_s / settings.smooth_s)
     differences = {
         cell: keep * state.differences.get(cell, value - middle) + (1 - keep) * (value - middle)
         for cell, value in cells.items()
