@@ -34,6 +34,7 @@ from docs import (  # noqa: E402
     service_parameters,
     threats,
     update_rules,
+    weak_pack,
 )
 from docs.markdown import table  # noqa: E402
 
@@ -111,6 +112,7 @@ def pictures() -> Iterator[tuple[Path, str]]:
         yield file, charts.svg(charts.ways_of(drawn_chart(name)), title)
     yield ROOT / "docs" / "reference" / "charts" / "evse.svg", charts.svg(evse_ways(), "States of an EVSE")
     yield ROOT / "docs" / "reference" / "charts" / "speed.svg", history.chart(history.landings())
+    yield ROOT / "docs" / "pictures" / "weak-pack.svg", weak_pack.picture()
 
 
 def evse_ways() -> charts.Ways:

@@ -43,10 +43,11 @@ class Series(NamedTuple):
 
 
 class Row(NamedTuple):
-    """Lines that share a scale, with their quantity and unit as title."""
+    """Lines that share a scale, with their quantity and unit as title. `base`: the scale has this value, too."""
 
     title: str
     series: tuple[Series, ...]
+    base: float = 0.0
 
 
 def stairs_chart(
@@ -96,7 +97,7 @@ def _ticks(begin_ms: int, end_ms: int, zone: tzinfo, most: int) -> Iterator[int]
 
 def _row(row: Row, top: int, edges: Sequence[float], right: int, number: Callable[[float], str]) -> Iterator[str]:
     values = [value for each in row.series for value in each.values if value is not None]
-    low, high = min([0.0, *values]), max([0.0, *values])
+    low, high = min([row.base, *values]), max([row.base, *values])
     span = (high - low) or 1.0
 
     def y(value: float) -> float:
@@ -107,8 +108,8 @@ def _row(row: Row, top: int, edges: Sequence[float], right: int, number: Callabl
     for each in named:
         yield f'<tspan class="{each.colour}-text" dx="8">{escape(each.name)}</tspan>'
     yield "</text>"
-    yield f'<line class="axis" x1="{_LEFT}" y1="{y(0)}" x2="{right}" y2="{y(0)}"/>'
-    for value in sorted({low, 0.0, high}):
+    yield f'<line class="axis" x1="{_LEFT}" y1="{y(row.base)}" x2="{right}" y2="{y(row.base)}"/>'
+    for value in sorted({low, row.base, high}):
         yield f'<text x="{_LEFT - 6}" y="{y(value) + 4}" text-anchor="end">{escape(number(value))}</text>'
     for each in row.series:
         if all(value is None for value in each.values):

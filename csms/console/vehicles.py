@@ -78,6 +78,21 @@ def _battery(estimates: list[dict[str, Any]]) -> dict[str, object] | None:
     return chart("Battery", [each["at_ms"] for each in estimates], lines)
 
 
+@page("/batteries", batteries.list_fleet_health)
+async def show_batteries(visit: Visit) -> Answer:
+    """Show the health of all batteries over 13 weeks, what is expected, and the weakest ones."""
+    found = [each for each in await visit.ask(batteries.list_fleet_health) if each["vehicles"]]
+    names = {
+        "highest_percent": "Highest",
+        "mean_percent": "Mean",
+        "lowest_percent": "Lowest",
+        "expected_percent": "Mean in half a year",
+    }
+    lines = [Line(label, "%", [each[name] for each in found]) for name, label in names.items()]
+    drawn = chart("Health", [each["at_ms"] for each in found], lines) if len(found) > 1 else None
+    return visit.show("batteries.html", found=found[-1] if found else None, points=found, chart=drawn)
+
+
 @page("/map", positions.stream_positions)
 async def show_map(visit: Visit) -> Answer:
     """Show where vehicles and sites are; vehicles move as they report."""
@@ -199,6 +214,7 @@ async def begin_campaign(visit: Visit) -> Answer:
 ROUTES = (
     list_vehicles,
     one_vehicle,
+    show_batteries,
     show_map,
     stream_positions,
     list_campaigns,

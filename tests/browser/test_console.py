@@ -27,6 +27,7 @@ from tests.browser.conftest import Served
 from tests.browser.tutorial import SHOWN
 from tests.csms.backend import Backend
 from tests.csms.charging import Charging
+from tests.csms.estimates import estimate
 from tests.csms.settlement.course import running
 from tests.csms.settlement.journals import SESSION, delivery, journal
 from tests.csms.settlement.witness import witness
@@ -359,7 +360,7 @@ async def test_a_receipt_is_shown_and_copy_and_bundle_are_verified(tab: Tab, csm
 
 
 @pytest.mark.long
-@pytest.mark.requirement("R177")
+@pytest.mark.requirement("R177", "R178")
 @pytest.mark.e2e
 async def test_vehicles_move_on_the_map_and_other_pages_of_a_fleet_are_accessible(tab: Tab, csms: Backend) -> None:
     place = {"station_id": STATION, "evse_id": 1, "node": "main", "most_ma": 32_000}
@@ -368,6 +369,8 @@ async def test_vehicles_move_on_the_map_and_other_pages_of_a_fleet_are_accessibl
     await send(tab, "PUT", "/sites/depot", {**site, "latitude": 48.1, "longitude": 11.5})
     await send(tab, "POST", "/campaigns", {"name": "1.4", "plan": plan, "station_ids": [STATION]})
     await deliver(tab, csms, 1, 48.0)
+    for days_ago, percent in ((20, 93.5), (9, 92.8), (1, 92.5)):
+        await estimate(csms, "EV-1", days_ago, percent, percent - 1.5)
     await employed(tab)
     await tab.page.get_by_role("link", name="Map", exact=True).click()
     await expect(tab.page.get_by_text("1 vehicles, 1 sites")).to_be_visible()
@@ -383,9 +386,11 @@ async def test_vehicles_move_on_the_map_and_other_pages_of_a_fleet_are_accessibl
     for name in ("Sites", "Vehicles", "Updates"):
         await tab.page.get_by_role("link", name=name, exact=True).click()
         await tab.check(name.lower())
-    for path in ("sites/depot", "vehicles/EV-1", "campaigns/1", "inventory"):
+    for path in ("sites/depot", "vehicles/EV-1", "batteries", "campaigns/1", "inventory"):
         await tab.open(f"/console/{path}")
         await expect(tab.page.get_by_role("heading", level=1)).to_be_visible()
+        if path in ("vehicles/EV-1", "batteries"):
+            await expect(tab.page.locator("figure.plot canvas")).to_be_visible()
         await tab.check(path.replace("/", "-"))
 
 

@@ -13,6 +13,7 @@ from tests.cli.csms import Cli
 from tests.csms.conftest import Start, start
 from v2g.battery import detectors, health
 from v2g.battery.cell import CELLS, Electrodes, Pack
+from v2g.io.runtime.clock import Clock
 
 __all__ = ["start"]
 
@@ -108,6 +109,28 @@ async def test_a_battery_is_checked_against_a_reference_and_its_twin_calibrated(
         (report,) = await cli.records("battery", "reports")
         assert (report["checked"], report["worst_percent"]) == (0, None), "of the month before"
         assert (await cli("battery", "reports", role=Role.FLEET))[0] != 0
+
+
+@pytest.mark.requirement("R178")
+async def test_the_health_of_a_fleet_and_of_a_vehicle_is_drawn(start: Start, tmp_path: Path) -> None:
+    async with start(battery=SETTINGS) as running:
+        cli, picture = Cli(running, tmp_path), tmp_path / "health.svg"
+        code, _, errors = await cli("plot", str(picture), "--battery")
+        assert code != 0
+        assert "nothing to draw" in errors
+        true_ah, day = aged_day()
+        later_ms = Clock().utc_ms() - day[-1][0] - 2 * HOUR_MS
+        await cli.records("request", "POST", "/telemetry", records([(at_ms + later_ms, each) for at_ms, each in day]))
+        await estimated(cli, "soh_percent")
+        for words, title in (((), "mean half a year later"), (("--ev", "EV-1"), "estimated")):
+            picture.unlink(missing_ok=True)
+            code, _, errors = await cli("plot", str(picture), "--battery", "--hours", "4", *words)
+            assert code == 0, errors
+            drawn = picture.read_text()
+            assert "state of health, %" in drawn
+            assert title in drawn
+        (known,) = (await cli.records("request", "GET", "/battery-health"))[0][-1]["weakest"]
+        assert (known["ev"], known["percent"]) == ("EV-1", pytest.approx(100 * true_ah / 150, abs=4))
 
 
 def test_the_last_month_of_a_time() -> None:

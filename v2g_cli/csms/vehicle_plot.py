@@ -61,6 +61,9 @@ def vehicle_rows(values: Mapping[str, Known]) -> tuple[Row, ...]:
 BATTERY: Final = (SOC, "battery.soh", "battery.cell_voltage.min", "battery.cell_voltage.max", "battery.temperature.max")
 """Signals of a battery's picture."""
 
+_LATER: Final = "soh_in_half_a_year"
+_HEALTH_BASE: Final = 70.0
+
 BATTERY_WIDTH_S: Final = 900
 """Width of the intervals of estimates."""
 
@@ -73,33 +76,67 @@ def battery_rows(signals: Mapping[str, Known], estimates: Sequence[Mapping[str, 
         found = ((each.get(f"{name}_percent"), each.get(f"{name}_deviation_percent", 0.0)) for each in estimates)
         return [None if value is None else min(100.0, max(0.0, value + 2 * sign * width)) for value, width in found]
 
-    def compared(title: str, signal: str, name: str) -> Row:
-        return Row(
-            title,
-            (
-                Series("blue", "reported", signals[signal]),
-                Series("green", "estimated", estimated(name, 0.0)),
-                Series("red", "lower bound", estimated(name, -1.0)),
-                Series("red", "upper bound", estimated(name, 1.0)),
-            ),
+    def compared(signal: str, name: str) -> tuple[Series, ...]:
+        return (
+            Series("blue", "reported", signals[signal]),
+            Series("green", "estimated", estimated(name, 0.0)),
+            Series("red", "lower bound", estimated(name, -1.0)),
+            Series("red", "upper bound", estimated(name, 1.0)),
         )
 
     lowest, highest = (signals[f"battery.cell_voltage.{each}"] for each in ("min", "max"))
     pairs = zip(lowest, highest, strict=True)
     spread = [None if low is None or high is None else 1000 * (high - low) for low, high in pairs]
     rows = (
-        compared("state of charge, %", SOC, "soc"),
-        compared("state of health, %", "battery.soh", "soh"),
+        Row("state of charge, %", compared(SOC, "soc")),
+        Row("state of health, %", compared("battery.soh", "soh"), _HEALTH_BASE),
+        Row(
+            "state of health half a year later, %",
+            (
+                Series("green", "expected", estimated(_LATER, 0.0)),
+                Series("red", "lower bound", estimated(_LATER, -1.0)),
+                Series("red", "upper bound", estimated(_LATER, 1.0)),
+            ),
+            _HEALTH_BASE,
+        ),
         Row("cells apart, mV", (Series("orange", "", spread),)),
         Row("hottest cell, degC", (Series("blue", "", signals["battery.temperature.max"]),)),
     )
     known = ((row, tuple(each for each in row.series if any(v is not None for v in each.values))) for row in rows)
-    return tuple(Row(row.title, series) for row, series in known if series)
+    return tuple(row._replace(series=series) for row, series in known if series)
 
 
-def chart(label: str, starts_ms: Sequence[int], width_ms: int, rows: Sequence[Row]) -> str:
-    """Return the picture, SVG."""
-    return stairs_chart(label, (*starts_ms, starts_ms[-1] + width_ms), rows, number=_number)
+def fleet_health_rows(health: Sequence[Mapping[str, Any]]) -> tuple[Row, ...]:
+    """Return the health of a fleet's batteries, and how many are too low, now and half a year later."""
+
+    def over_time(name: str) -> Known:
+        return [each[name] for each in health]
+
+    return (
+        Row(
+            "state of health, %",
+            (
+                Series("blue", "highest", over_time("highest_percent")),
+                Series("orange", "mean", over_time("mean_percent")),
+                Series("green", "lowest", over_time("lowest_percent")),
+                Series("red", "mean half a year later", over_time("expected_percent")),
+            ),
+            _HEALTH_BASE,
+        ),
+        Row(
+            "vehicles",
+            (
+                Series("blue", "with an estimate", over_time("vehicles")),
+                Series("orange", "too low", over_time("low")),
+                Series("red", "too low half a year later", over_time("expected_low")),
+            ),
+        ),
+    )
+
+
+def chart(label: str, edges_ms: Sequence[int], rows: Sequence[Row]) -> str:
+    """Return the picture, SVG: each series has a value for each edge, or for each interval between two."""
+    return stairs_chart(label, edges_ms, rows, number=_number)
 
 
 def _number(value: float) -> str:

@@ -20,6 +20,7 @@ from v2g_cli.csms.vehicle_plot import (
     Known,
     battery_rows,
     chart,
+    fleet_health_rows,
     fleet_rows,
     held,
     vehicle_rows,
@@ -84,28 +85,36 @@ def plot(
     hours: Annotated[float, typer.Option("--hours", min=0.1, max=24 * 366, help="How long ago it begins.")] = 24.0,
     width: Annotated[int, typer.Option("--width-s", help="Width of the intervals: 60 or 900 s.")] = 900,
     battery: Annotated[
-        bool, typer.Option("--battery", help="The battery of --ev: charge, health, cells and temperature.")
+        bool,
+        typer.Option(
+            "--battery",
+            help="The battery of --ev: charge, health, cells and temperature; without --ev the fleet's health.",
+        ),
     ] = False,
 ) -> None:
-    """Draw power and state of charge of all vehicles over time, or signals of one, or its battery.
+    """Draw power and state of charge of all vehicles over time, or signals of one, or batteries.
 
-    Example: `v2g csms plot fleet.svg --hours 24`, `v2g csms plot ev-1.svg --ev EV-1 --battery`
+    Example: `v2g csms plot fleet.svg --hours 24`, `v2g csms plot ev-1.svg --ev EV-1 --battery`,
+    `v2g csms plot health.svg --battery --hours 2000`
     """
-    if battery and not ev:
-        raise ConfigError("--battery needs a vehicle", hint="name it: --ev EV")
     width = BATTERY_WIDTH_S if battery else width
     client, width_ms = client_of(context), width * 1000
     now_ms = Clock().utc_ms()
     begin_ms = (now_ms - round(hours * 3_600_000)) // width_ms * width_ms
     starts = range(begin_ms, now_ms, width_ms)
+    edges = [*starts, starts[-1] + width_ms]
 
     def known(name: str, signal: str) -> Known:
         path = f"/vehicles/{part(name)}/aggregates"
         query = {"signal": signal, "width_s": width, "from_ms": begin_ms, "to_ms": now_ms}
         return held(client.pages(path, len(starts) + 1, **query), starts)
 
-    if battery:
-        span = {"from_ms": begin_ms, "to_ms": now_ms}
+    span = {"from_ms": begin_ms, "to_ms": now_ms}
+    if battery and not ev:
+        health = [each for each in client.ask("GET", "/battery-health", points=31, **span).body if each["vehicles"]]
+        rows = fleet_health_rows(health) if len(health) > 1 else ()
+        edges = [each["at_ms"] for each in health]
+    elif battery:
         found = client.pages(f"/vehicles/{part(ev)}/battery", len(starts) + 1, **span)
         estimates = {each["at_ms"]: each["values"] for each in found}
         rows = battery_rows({each: known(ev, each) for each in BATTERY}, [estimates.get(at, {}) for at in starts])
@@ -116,7 +125,7 @@ def plot(
         rows = fleet_rows([known(each, POWER) for each in names], [known(each, SOC) for each in names])
     if not rows or not any(len(each.values) for row in rows for each in row.series):
         raise ConfigError("nothing to draw", hint="are there vehicles, and did they report in these hours?")
-    picture = chart(f"Telemetry of {ev or 'all vehicles'}", starts, width_ms, rows)
+    picture = chart(f"Telemetry of {ev or 'all vehicles'}", edges, rows)
     with os.fdopen(open_new(file, hint="name another file"), "w", encoding="utf-8") as written:
         written.write(picture)
 

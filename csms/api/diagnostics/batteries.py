@@ -1,7 +1,7 @@
 """What people say of batteries: references of capacities (R124), calibration of twins (R169), resets of runaways."""
 
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 from sqlalchemy import Connection
@@ -12,20 +12,39 @@ from csms.api.http.problems import ApiError
 from csms.db.queries import alerts
 from csms.db.queries import batteries as rows
 from csms.domain.diagnostics.alerts import SubjectKind
-from csms.domain.diagnostics.batteries import BatteryCheck, BatteryReport, calibrated, referenced, reset
+from csms.domain.diagnostics.batteries import (
+    BatteryCheck,
+    BatteryReport,
+    FleetHealth,
+    calibrated,
+    fleet_health,
+    referenced,
+    reset,
+)
 from csms.domain.security.access import Permission, may_handle
 from v2g.battery.runaway import KIND
-from v2g.units import LAST_MS
+from v2g.units import LAST_MS, UtcMs
 
 _NAME = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 _Note = Annotated[str, msgspec.Meta(max_length=200)]
 _MOST = 1000
+_DAY_MS: Final = 86_400_000
+_STALE_MS: Final = 31 * _DAY_MS
+_SPAN_MS: Final = 91 * _DAY_MS
 
 
 class OneBattery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Path of a vehicle's battery."""
 
     ev: _NAME
+
+
+class WhichHealth(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Times from `from_ms` (default 91 days before the end) to `to_ms` (default now), evenly spread."""
+
+    from_ms: UtcMs | None = None
+    to_ms: UtcMs | None = None
+    points: Annotated[int, msgspec.Meta(ge=2, le=31, description="Number of times.")] = 14
 
 
 class Reference(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -106,6 +125,26 @@ async def list_battery_reports(call: Call) -> Page[BatteryReport]:
     return Page(tuple(await call.run(rows.reports)))
 
 
+@get("/battery-health", Permission.READ_BATTERIES)
+async def list_fleet_health(call: Call, parameters: WhichHealth) -> Page[FleetHealth]:
+    """Return the estimated health of all batteries of the caller's vehicles over time, oldest first.
+
+    Each point costs about 15 ms for 1,000 vehicles.
+    """
+    end_ms = call.now_ms if parameters.to_ms is None else parameters.to_ms
+    begin_ms = max(0, end_ms - _SPAN_MS) if parameters.from_ms is None else parameters.from_ms
+    if begin_ms >= end_ms:
+        raise ApiError(400, "from_ms is not before to_ms", "leave both out for the last 91 days")
+    evs = None if "*" in call.caller.evs else call.caller.evs
+    low_percent = 100 * call.services.config.battery.health.low
+    found, last = [], parameters.points - 1
+    for number in range(parameters.points):
+        at_ms = begin_ms + (end_ms - begin_ms) * number // last
+        estimates = await call.run(rows.last_estimates, evs, (at_ms - _STALE_MS, at_ms))
+        found.append(fleet_health(at_ms, estimates, low_percent))
+    return Page(tuple(found))
+
+
 async def _check(call: Call, asked: BatteryCheck, act: rows.Checking) -> BatteryCheck:
     _require(call, asked.ev)
     done: list[BatteryCheck] = []
@@ -132,5 +171,6 @@ OPERATIONS = (
     reset_thermal_runaway,
     list_battery_checks,
     list_battery_reports,
+    list_fleet_health,
 )
 """Of checks of batteries."""

@@ -66,7 +66,7 @@ function draw(within) {
       width: place.clientWidth || 600, height: 300,
       scales: Object.fromEntries(units.map((unit) => [unit, { auto: true }])),
       axes: [
-        { stroke: ink, values: "{HH}:{mm}", grid: { stroke: line, width: 1 } },
+        { stroke: ink, values: chart.times.at(-1) - chart.times[0] > 129600 ? "{MM}-{DD}" : "{HH}:{mm}", grid: { stroke: line, width: 1 } },
         ...units.map((unit, at) => ({ scale: unit, label: unit, side: at ? 1 : 3, stroke: ink, size: 62, grid: { show: !at, stroke: line, width: 1 } })),
       ],
       series: [

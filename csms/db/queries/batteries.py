@@ -155,6 +155,27 @@ def estimates(
     return found
 
 
+def last_estimates(
+    connection: Connection, evs: Sequence[str] | None, span_ms: tuple[int, int]
+) -> dict[str, dict[str, float]]:
+    """Return the last estimates of each vehicle from the first time to before the second; `evs`: only of these."""
+    one, other = battery_estimates.c, battery_estimates.alias().c
+    last = select(func.max(other.at_ms)).where(
+        other.ev == battery_states.c.ev, other.at_ms >= span_ms[0], other.at_ms < span_ms[1]
+    )
+    query = select(one.ev, one.at_ms, one.document).join_from(
+        battery_states, battery_estimates, (one.ev == battery_states.c.ev) & (one.at_ms == last.scalar_subquery())
+    )
+    if evs is not None:
+        query = query.where(battery_states.c.ev.in_(evs))
+    seal, found = seal_of(connection), {}
+    for row in connection.execute(query):
+        document = seal.find(connection, row.document, "estimates", row.ev, row.at_ms)
+        if document is not None:
+            found[row.ev] = _estimates(document)
+    return found
+
+
 def erase(connection: Connection, ev: str) -> None:
     """Erase what is known of a vehicle's battery, with its alerts."""
     for table in (battery_states, battery_estimates, battery_checks):

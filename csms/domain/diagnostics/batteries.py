@@ -71,6 +71,33 @@ class BatteryReport(msgspec.Struct, frozen=True, kw_only=True):
     rms_percent: float | None
 
 
+class VehicleHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """Estimated state of health of a vehicle's battery, and what is expected half a year later (%)."""
+
+    ev: str
+    percent: float
+    expected_percent: float | None
+
+
+class FleetHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """Estimated state of health of batteries at `at_ms` (UTC), %: of `vehicles` with an estimate in the 31 days before.
+
+    `low` is how many are below the limit of `soh_low`, `weakest` the ten lowest. Half a year later: `expected_percent`
+    is the mean, and `expected_low` how many are below, of the `forecast` ones.
+    """
+
+    at_ms: int
+    vehicles: int
+    lowest_percent: float | None
+    mean_percent: float | None
+    highest_percent: float | None
+    low: int
+    forecast: int
+    expected_percent: float | None
+    expected_low: int
+    weakest: tuple[VehicleHealth, ...]
+
+
 class _Document(msgspec.Struct, frozen=True):
     keyframe: bool
     event: LocalEvent | None = None
@@ -195,6 +222,31 @@ def report_of(month: str, vehicles: int, checks: Iterable[BatteryCheck], apart_p
         apart=sum(each > apart_percent for each in errors),
         worst_percent=max(errors, default=None),
         rms_percent=math.sqrt(sum(each**2 for each in errors) / len(errors)) if errors else None,
+    )
+
+
+def fleet_health(at_ms: int, estimates: Mapping[str, Mapping[str, float]], low_percent: float) -> FleetHealth:
+    """Return the health of a fleet from its vehicles' last estimates."""
+    health = sorted(
+        (values["soh_percent"], ev, values.get("soh_in_half_a_year_percent"))
+        for ev, values in estimates.items()
+        if "soh_percent" in values
+    )
+    percents = [percent for percent, _, _ in health]
+    later = [each for _, _, each in health if each is not None]
+    return FleetHealth(
+        at_ms=at_ms,
+        vehicles=len(health),
+        lowest_percent=min(percents, default=None),
+        mean_percent=sum(percents) / len(percents) if percents else None,
+        highest_percent=max(percents, default=None),
+        low=sum(each < low_percent for each in percents),
+        forecast=len(later),
+        expected_percent=sum(later) / len(later) if later else None,
+        expected_low=sum(each < low_percent for each in later),
+        weakest=tuple(
+            VehicleHealth(ev=ev, percent=percent, expected_percent=later) for percent, ev, later in health[:10]
+        ),
     )
 
 

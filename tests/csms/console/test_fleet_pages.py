@@ -15,6 +15,7 @@ from csms.domain.security.access import Role
 from tests.csms.api.support import ApiClient
 from tests.csms.charging import Charging
 from tests.csms.console.support import employ, text_of
+from tests.csms.estimates import estimate
 from v2g.telemetry.local_events import INSTALLED, LocalEvent
 from v2g.telemetry.signals import SCHEMA_4, Record, encode_record
 
@@ -213,3 +214,20 @@ async def test_health_shows_nodes_and_queues_and_makes_a_backup_that_can_be_rest
     assert len(kept) == KEPT
     assert Path(name) not in kept, "the oldest goes"
     assert (entry["caller"], entry["status"]) == ("ada", 201)
+
+
+@pytest.mark.requirement("R178")
+async def test_the_console_shows_the_health_of_a_fleet_and_its_weakest_batteries(ask: ApiClient) -> None:
+    ada = await employ(ask, "ada", Role.ADMIN)
+    assert "No battery is estimated yet" in text_of(await ada.get("/console/batteries"))
+    await estimate(ask.backend, "EV-1", 9, 93.0)
+    await estimate(ask.backend, "EV-2", 1, 79.0, 77.5)
+    page = text_of(await ada.get("/console/batteries"))
+    assert "Mean 86.0 % 79.0 \u2026 93.0 %" in page
+    assert "Too low in half a year 1 1 vehicles" in page
+    assert page.index("EV-2 79.0 % 77.5 %") < page.index("EV-1 93.0 %")
+    assert "data-chart" in (await ada.get("/console/batteries")).body.decode()
+    assert "Health of batteries" in text_of(await ada.get("/console/vehicles"))
+    viewer = await employ(ask, "bob", Role.GRID_OPERATOR)
+    assert "Health of batteries" not in text_of(await viewer.get("/console/vehicles"))
+    assert (await viewer.get("/console/batteries")).status == 403
