@@ -4,11 +4,10 @@ import asyncio
 import contextlib
 import secrets
 import signal
-import socket
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from csms.api import Api
 from csms.api.backend import make_backend
@@ -16,7 +15,7 @@ from csms.cluster.bus import Bus, LocalBus
 from csms.cluster.connections import ConnectionRegistry
 from csms.cluster.feed import Feed
 from csms.cluster.frame_log import FrameLog
-from csms.config import CsmsConfig, load_config
+from csms.config import CsmsConfig, parse
 from csms.db.queries import tokens, users
 from csms.db.store import Store, open_store
 from csms.db.store_key import StoreKey, open_store_key
@@ -48,6 +47,7 @@ from csms.trust.contracts import ContractVerifier
 from v2g.energy.grid_signal import GridSignal
 from v2g.errors import TransportError
 from v2g.extras import extras_named
+from v2g.io.ota.unreadable import read_or_go_back
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
 from v2g.io.runtime.program import allow_many_files, fast_loop, run
@@ -58,6 +58,9 @@ from v2g.io.tls.renewal import Renewed, keep_renewed
 from v2g.observe import Observe, Scalar
 from v2g.pki.keys import load_public_key, read_secret
 from v2g.units import micro_of
+
+if TYPE_CHECKING:
+    from v2g.io.ota.follower import Follower
 
 
 class Csms:
@@ -88,12 +91,13 @@ class Csms:
 @contextlib.asynccontextmanager
 async def running(config: CsmsConfig, events: Path | None = None) -> AsyncIterator[Csms]:
     """Open the store, resume pending work, listen; on exit finish current work. Raises V2GError."""
-    _look_for_keys(config)
     clock = Clock(config.clock)
     observe = EventLog("csms", clock, events, files=config.log)
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(observe.close)
         stack.enter_context(defects_reported(observe))
+        follower = await _follower(config, clock, observe)
+        _look_for_keys(config)
         services = await open_services(config, clock, observe, stack)
         observe.on_event.append(services.metrics.saw)
         server = StationServer(services)
@@ -152,6 +156,10 @@ async def running(config: CsmsConfig, events: Path | None = None) -> AsyncIterat
             await backend.subscriber.start()
             renewed.append(backend.subscriber)
         await stack.enter_async_context(background(services))
+        if config.update is not None and follower is not None:
+            from csms.services.node_updates import NodeUpdates
+
+            supervisor.keep("update", NodeUpdates(services, follower, config.update, api_port).run)
         renew = services.telemetry_seal.keep_renewed
         supervisor.keep("telemetry keys", partial(renew, services.store, clock.utc_ms, config.telemetry.key_days))
         supervisor.keep("telemetry quarantine", backend.ingest.keep_releasing)
@@ -180,6 +188,24 @@ async def running(config: CsmsConfig, events: Path | None = None) -> AsyncIterat
         stack.callback(lambda: observe(Observe("ocpp", "stopping")))
         ports = {f"ocpp_{place}": port for place, port in enumerate(others, 2)}
         yield Csms({"ocpp": ocpp_port, "api": api_port, **ports}, services)
+
+
+async def _follower(config: CsmsConfig, clock: Clock, observe: EventLog) -> "Follower | None":
+    """Return what follows releases, started."""
+    if config.update is None:
+        return None
+    from csms.services.node_updates import begin, state_folder  # only where it is used
+    from v2g.io.ota.follower import Follower
+
+    follower = Follower(config.update, state_folder(config.data_dir), clock.utc_ms, observe)
+    await begin(config, follower)
+    return follower
+
+
+def _place(tree: Any) -> tuple[dict[str, Any], Path]:
+    from csms.services.node_updates import state_folder
+
+    return tree["update"], state_folder(Path(tree["data_dir"]))
 
 
 def _workers(config: CsmsConfig, supervisor: Supervisor) -> IngestWorkers | None:
@@ -334,7 +360,7 @@ def main(config_path: Path, events: Path | None) -> int:
     """Run a back end until SIGTERM or SIGINT; return the exit code."""
     allow_many_files()
     return run(
-        lambda: load_config(config_path),
+        lambda: read_or_go_back(config_path, partial(parse, name=str(config_path)), _place),
         lambda config: config.log,
         lambda config: serve(config, events or config.log.events),
         loop_factory=fast_loop(),
@@ -363,7 +389,7 @@ async def serve(config: CsmsConfig, events: Path | None) -> int:
 
 def _bus(config: CsmsConfig, store_key: StoreKey, observe: EventLog) -> Bus:
     """Return the bus between nodes: Redis, or a local one for a single node."""
-    name = config.node or socket.gethostname()
+    name = config.node_name
     if not config.bus_url:
         return LocalBus(name)
     from csms.cluster.redis_bus import RedisBus  # on demand: its import is slow

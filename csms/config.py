@@ -4,6 +4,7 @@ Relative paths are relative to the file's folder. Unknown keys are rejected with
 and private keys that others than their owner may read.
 """
 
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, tzinfo
 from functools import partial
@@ -30,6 +31,7 @@ from v2g.energy.settlement.taxes import Taxation, VatRate
 from v2g.errors import ConfigError
 from v2g.io.keys.wrapped import read_wrapped
 from v2g.io.mqtt.config import MqttConfig, TopicPrefix
+from v2g.io.ota.follower_config import FollowerConfig
 from v2g.io.runtime.clock import ClockConfig
 from v2g.io.runtime.config_files import OfKey, check_folder, file_faults
 from v2g.io.runtime.program import read_config
@@ -840,8 +842,15 @@ class CsmsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """Time zone of the months in which settlements are posted; it cannot change later."""
     retention: Retention = Retention()
     """Retention of old data; by default nothing is deleted but telemetry."""
+    update: FollowerConfig | None = None
+    """Updates of this node by signed releases, one node of a cluster at a time; none: by other means."""
     clock: ClockConfig = ClockConfig()
     """Simulated time."""
+
+    @property
+    def node_name(self) -> str:
+        """`node`, or the host's name."""
+        return self.node or socket.gethostname()
 
     @property
     def accounting_zone(self) -> tzinfo:
@@ -856,7 +865,12 @@ class CsmsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
 def load_config(path: Path) -> CsmsConfig:
     """Return the file's configuration. Raises ConfigError."""
-    return parse_config(read_config(path), CsmsConfig, name=str(path), look=look)
+    return parse(read_config(path), name=str(path))
+
+
+def parse(text: str, *, name: str) -> CsmsConfig:
+    """Return the configuration in `text`; `name` is the file's name. Raises ConfigError."""
+    return parse_config(text, CsmsConfig, name=name, look=look)
 
 
 def stored_plain(text: str, *, name: str) -> list[str]:

@@ -46,6 +46,7 @@ from v2g.io.keys import load_credentials
 from v2g.io.network import plain_tcp
 from v2g.io.network.interfaces import wait_usable
 from v2g.io.network.sdp import discover
+from v2g.io.ota.unreadable import read_or_go_back
 from v2g.io.plc.datalink import VehicleLink
 from v2g.io.plc.opening import open_link
 from v2g.io.plc.pilot import SimulatedVehiclePilot
@@ -54,7 +55,7 @@ from v2g.io.runtime.disk import DiskThread
 from v2g.io.runtime.event_socket import EventSocket
 from v2g.io.runtime.events import EventLog
 from v2g.io.runtime.null_stream import NullStream
-from v2g.io.runtime.program import OrderlyEnd, read_config, run
+from v2g.io.runtime.program import OrderlyEnd, run
 from v2g.io.runtime.runner import ByteStream, Runner
 from v2g.io.runtime.supervision import Supervisor, child, defects_reported
 from v2g.io.runtime.trace import open_trace
@@ -84,7 +85,7 @@ from v2g.pki.revocation import Fail
 from v2g.safety import VehicleRating
 
 if TYPE_CHECKING:  # loaded only if configured
-    from v2g_station.device.follower import Follower
+    from v2g.io.ota.follower import Follower
 
 INTERRUPTED = 130
 """Exit code of a vehicle that was asked to stop (SIGINT, SIGTERM) before its session ended."""
@@ -103,7 +104,7 @@ def main(config_path: Path, events: Path | None, *, wrap: Wrap = lambda stream, 
     """
     end = OrderlyEnd()
     return run(
-        lambda: load_config(read_config(config_path), name=str(config_path)),
+        lambda: read_or_go_back(config_path, partial(load_config, name=str(config_path)), _place),
         lambda config: config.log,
         lambda config: _run(config, events or config.log.events, wrap, end),
         interrupted=INTERRUPTED,
@@ -160,10 +161,14 @@ async def _run(config: EvccConfig, events: Path | None, wrap: Wrap, end: Orderly
     return 0 if reason in ("finished", "paused") else 3
 
 
+def _place(tree: Any) -> tuple[dict[str, Any], Path]:
+    return tree["update"], Path(tree["update"]["folder"])
+
+
 def _follower(config: EvccConfig, clock: Clock, observe: EventLog) -> "Follower | None":
     if config.update is None:
         return None
-    from v2g_station.device.follower import Follower  # only where it is used
+    from v2g.io.ota.follower import Follower  # only where it is used
 
     return Follower(config.update, config.update.folder, clock.utc_ms, observe)
 

@@ -38,6 +38,7 @@ from v2g.errors import ConfigError
 from v2g.io.can import CanConfig
 from v2g.io.capture.recorder import RecordConfig
 from v2g.io.hardware.emergency import GpioEmergencyConfig
+from v2g.io.ota.follower_config import ReleasesConfig
 from v2g.io.plc.link import PlcConfig
 from v2g.io.runtime.clock import ClockConfig
 from v2g.io.runtime.config_files import check_evse_id, file_faults
@@ -56,7 +57,6 @@ from v2g.iso15118.din.timing import Timing as DinTiming
 from v2g.iso15118.select import EditionName
 from v2g.pki.reference import KeyReference
 from v2g.slac.ev import EvSlacConfig
-from v2g_station.device.follower_config import ReleasesConfig
 
 SecurityProfile = Literal["iso15118-20", "interop"]
 InterfaceName = Annotated[str, Meta(min_length=1, max_length=15)]

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -17,15 +18,17 @@ from secc.hardware.check_log import CheckLog
 from secc.hardware.fault_file import FaultFile, FaultKeeper
 from secc.hardware.parts import Assembly
 from secc.link.transport import Transport, roots
+from secc.station.device import firmware_folder
 from secc.status import StatusKeeper
 from v2g.errors import ConfigError
 from v2g.io.keys import load_credentials, open_key
+from v2g.io.ota.unreadable import read_or_go_back
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.disk import DiskThread, disk_threads
 from v2g.io.runtime.event_socket import EventSocket
 from v2g.io.runtime.events import EventLog
 from v2g.io.runtime.processor_heat import THROTTLED, ProcessorWatch, Reading
-from v2g.io.runtime.program import read_config, run
+from v2g.io.runtime.program import run
 from v2g.io.runtime.supervision import Supervisor, defects_reported
 from v2g.io.runtime.trace import open_trace
 from v2g.io.runtime.watchdog import Watchdog
@@ -41,12 +44,18 @@ def main(
     again: Callable[[], int] = start_anew,
 ) -> int:
     """Run a charger until SIGTERM or SIGINT; return the exit code. `again` restarts the program (B11)."""
+    read = partial(load_config, name=str(config_path))
     code = run(
-        lambda: load_config(read_config(config_path), name=str(config_path)),
+        lambda: read_or_go_back(config_path, read, _place, phase="rolling_back"),
         lambda config: config.log,
         lambda config: _run(config, events or config.log.events, wrap),
     )
     return again() if code == AGAIN else code
+
+
+def _place(tree: Any) -> tuple[dict[str, Any], Path]:
+    update, store = tree["station"]["update"], Path(tree["station"]["store"])
+    return update, Path(update["folder"]) if "folder" in update else firmware_folder(store)
 
 
 async def _run(config: ProgramConfig, events: Path | None, wrap: Wrap) -> int:

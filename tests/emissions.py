@@ -15,7 +15,8 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 
 PROGRAMS: Final = {
     "secc": "secc",
-    "v2g_station/device/follower.py": "evcc gateway",
+    "v2g/io/ota/follower.py": "csms evcc gateway",
+    "v2g/io/ota": "csms evcc gateway secc",
     "v2g_station": "secc",
     "evcc": "evcc",
     "csms": "csms",

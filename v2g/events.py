@@ -38,7 +38,7 @@ STAGES: Final[Mapping[str, str]] = {
     "safety": "the safety monitor",
     "hardware": "parts of the charger and their faults",
     "emergency": "the emergency output, of charger and vehicle",
-    "firmware": "updates of charger, vehicle and gateway",
+    "firmware": "updates of charger, vehicle, gateway and back end",
     "display": "the charger's display",
     "settlement": "journals, bundles, settlements",
     "payments": "direct debits",
@@ -216,7 +216,6 @@ REPORTS: Final[Mapping[str, tuple[Event, ...]]] = {
         Event("firmware.release_refused", "error", "warning"),
         Event("firmware.fell_back", "slot:int", "error"),
         Event("firmware.not_accepted", "seconds", "warning"),
-        Event("firmware.patch_failed", "error", "warning"),
         Event("firmware.phase", "phase tries:int"),
         Event("hardware.board_found", "board serial firmware"),
         Event("hardware.board_lost", "fault why missed:int broken:int", "warning"),
@@ -444,6 +443,7 @@ REPORTS: Final[Mapping[str, tuple[Event, ...]]] = {
         Event("alerts.email_failed", "alerts:int given_up:int reason", "warning"),
         Event("authorization.authorize", "emaid type result certificate reason station", feed=True),
         Event("authorization.revocation_unknown", "owner serial reason", "warning"),
+        Event("firmware.update_waits", "number:int reason"),
         Event("metering.meter_values", "evse samples:int station", feed=True),
         Event("ocpp.attestation_failed", "station state reason", "warning", feed=True),
         Event("ocpp.attestation_refused", "station reason", "warning", feed=True),
@@ -667,12 +667,12 @@ REPORTS: Final[Mapping[str, tuple[Event, ...]]] = {
         Event("tls.crls_kept", "file error", "warning"),
         Event("tls.crls_renewed", "file entries:int"),
     ),
-    "evcc gateway secc": (Event("firmware.step_failed", "error", "warning"),),
-    "evcc gateway": (
+    "csms evcc gateway": (
         Event("firmware.installed", "hardware* version* number:int* failed:int*"),
         Event("firmware.update_began", "number:int"),
         Event("firmware.update_confirmed", "number:int"),
         Event("firmware.update_failed", "number:int reason", "error"),
+        Event("firmware.update_interrupted", "number:int", "warning"),
         Event("firmware.update_refused", "error", "warning"),
     ),
     "gateway": (
@@ -714,6 +714,8 @@ REPORTS: Final[Mapping[str, tuple[Event, ...]]] = {
         Event("telemetry.waiting", "reason", "warning", code=0x1D2),
     ),
     "csms evcc gateway secc": (
+        Event("firmware.patch_failed", "error", "warning"),
+        Event("firmware.step_failed", "error", "warning"),
         Event("tls.credentials_kept", "certificate error", "warning"),
         Event("tls.credentials_renewed", "certificate until"),
     ),

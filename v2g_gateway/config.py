@@ -13,6 +13,7 @@ from v2g.errors import ConfigError
 from v2g.io.can import CanConfig
 from v2g.io.can_recordings import recorded
 from v2g.io.mqtt.config import MqttConfig, TopicPrefix
+from v2g.io.ota.follower_config import FollowerConfig
 from v2g.io.runtime.clock import ClockConfig
 from v2g.io.runtime.config_files import OfKey, check_folder, file_faults
 from v2g.io.runtime.processor_heat import ProcessorConfig
@@ -26,7 +27,6 @@ from v2g.telemetry.registry import registered
 from v2g.telemetry.signals import Pseudonym
 from v2g_gateway.consent import read_consent
 from v2g_gateway.uplink import HttpConfig
-from v2g_station.device.follower_config import FollowerConfig
 
 
 class FallbackConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -58,8 +58,8 @@ from v2g_gateway.taken import TakenCheckpoints
 from v2g_gateway.uplink import HttpsUplink, MqttUplink, Observer, OnMarks, Uplink
 
 if TYPE_CHECKING:  # loaded only if configured
+    from v2g.io.ota.follower import Follower
     from v2g_gateway.metrics import Reading
-    from v2g_station.device.follower import Follower
 
 GATHER_S: Final = 0.005
 """Frames of a busy bus are decoded together at this interval: waking the event loop for each costs more than it."""
@@ -124,6 +124,11 @@ def outbox_keys(config: GatewayConfig) -> RecordKeys | None:
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror}", hint="is the folder writable, and the disk not full?") from None
     return RecordKeys(path)
+
+
+def state_folder(outbox: Path) -> Path:
+    """Return where updates keep images and state: beside the outbox."""
+    return outbox.with_suffix(".update")
 
 
 class Gateway:
@@ -196,9 +201,9 @@ class Gateway:
         known = await asyncio.to_thread(registered, folder)
         follower = None
         if config.update is not None:
-            from v2g_station.device.follower import Follower  # only where it is used
+            from v2g.io.ota.follower import Follower  # only where it is used
 
-            follower = Follower(config.update, config.outbox.with_suffix(".update"), clock.utc_ms, observe)
+            follower = Follower(config.update, state_folder(config.outbox), clock.utc_ms, observe)
             await follower.start()
         async with contextlib.AsyncExitStack() as stack:
             box = await Outbox.open(

@@ -26,8 +26,10 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-HEAD = "0058"
+HEAD = "0059"
 """The newest revision under `migrations/versions` (a test checks it): saves importing Alembic."""
+READABLE_BY: Final = "0059"
+"""The oldest HEAD whose program works with these tables: later migrations only add what it need not know."""
 
 _READERS: Final = 2
 _MIGRATING: Final = 0x7632_6763_736D  # key of the lock during a migration
@@ -189,12 +191,15 @@ def _make_file(path: Path) -> str:
 
 
 def migrate(engine: Engine, revision: str = HEAD) -> None:
-    """Migrate the database to a revision, one node at a time; StoreError for a newer one.
+    """Migrate the database to a revision, one node at a time; StoreError for a newer one, unless it is readable.
 
     The newest one has a column for each known signal of telemetry, also of those that are newer than the revision.
     """
     with engine.connect().execution_options(**{READS: True}) as connection:
-        if revision_of(connection) == revision and not _missing_signals(connection, revision):
+        found = revision_of(connection)
+        if found == revision and not _missing_signals(connection, revision):
+            return
+        if revision == HEAD and found is not None and _oldest_reader(connection, found) <= HEAD < found:
             return
     logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)  # else its import logs its plugins
     from alembic import command  # 0.2 s, only for a new or old database
@@ -212,6 +217,8 @@ def migrate(engine: Engine, revision: str = HEAD) -> None:
                 command.upgrade(config, revision)
             for signal in _missing_signals(connection, revision):
                 _add_signal(connection, signal)
+            if revision == HEAD:
+                connection.execute(text("UPDATE alembic_version SET oldest_reader = :oldest"), {"oldest": READABLE_BY})
     except CommandError as error:
         raise StoreError(f"cannot migrate the database: {error}", hint="was it written by a newer version?") from error
 
@@ -236,6 +243,34 @@ def _add_signal(connection: Connection, signal: str) -> None:
         value = "json_extract(CAST(document AS TEXT), :path)"
         path = f'$.signals."{signal}"'
         connection.execute(text(f"UPDATE telemetry SET {column} = {value} WHERE present IS NULL"), {"path": path})  # noqa: S608 - ours
+
+
+def _oldest_reader(connection: Connection, found: str) -> str:
+    """Return the oldest HEAD whose program works with a database of the revision `found`."""
+    if found <= HEAD:
+        return found
+    said: str | None = connection.execute(text("SELECT oldest_reader FROM alembic_version")).scalar()
+    return said or found
+
+
+def shut_out(url: str, data_dir: Path) -> str:
+    """Return why the program that used a database last could not use it after this one; empty if it could.
+
+    Raises StoreError.
+    """
+    engine = open_engine(address(url, data_dir))
+    try:
+        with engine.connect() as connection:
+            found = revision_of(connection)
+    except SQLAlchemyError as error:
+        raise as_store_error(error) from error
+    finally:
+        engine.dispose()
+    if found is None or found >= READABLE_BY:
+        return ""
+    return (
+        f"the database is of revision {found}, and after a migration to {HEAD} only {READABLE_BY} or newer can use it"
+    )
 
 
 def revision_of(connection: Connection) -> str | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from secc.hardware.drivers import side_opener
 from secc.station.config import StationConfig
 from v2g.io.hardware.driver import DriverContext
+from v2g.io.ota.installer import open_installer
 from v2g.io.runtime.clock import Clock
 from v2g.observe import Observe
 from v2g.ocpp.messages.certificates import InstallCertificateUse
@@ -23,7 +24,6 @@ from v2g_station.device.device import Machine, web_context
 from v2g_station.device.display import Display
 from v2g_station.device.firmware import Firmware
 from v2g_station.device.firmware_publisher import Publisher
-from v2g_station.device.installer import open_installer
 from v2g_station.device.logs import LogSources, LogUploads
 from v2g_station.device.sleeping import Sleeping
 from v2g_station.kernel.layout import EvseLayout
@@ -52,6 +52,11 @@ def certificate_folder(config: StationConfig) -> Path:
     return config.certificates or config.store.parent / "certificates"
 
 
+def firmware_folder(store: Path) -> Path:
+    """Return where updates keep images and state, unless configured."""
+    return store.parent / "firmware"
+
+
 def charger_machine(
     config: StationConfig,
     premises: Premises,
@@ -78,7 +83,7 @@ def charger_machine(
     if config.update is not None:
         firmware = Firmware(
             config.update,
-            folder_maker(config.update.folder or home / "firmware"),
+            folder_maker(config.update.folder or firmware_folder(config.store)),
             open_installer(
                 config.update.rauc,
                 config.update.commands,

@@ -59,14 +59,16 @@ class Supervised:
 
 
 @contextlib.asynccontextmanager
-async def supervised(folder: Path, *command: str, config: str = CONFIG) -> AsyncIterator[Supervised]:
+async def supervised(
+    folder: Path, *command: str, config: str = CONFIG, most_s: float = 60.0
+) -> AsyncIterator[Supervised]:
     file = folder / "gateway.toml"
     file.touch(mode=0o600)
     file.write_text(config)
     gateway = Supervised(folder, *command)
     task = asyncio.create_task(gateway.run())
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(most_s):
             yield gateway
     finally:
         task.cancel()

@@ -14,7 +14,7 @@ from tests.gateway.powered import Gateway, one_release
 from tests.io.ota.maker import Maker
 from tests.station.device.file_server import FileServer
 from tests.station.device.rauc_device import Device, device
-from v2g_station.device.installer import RaucConfig
+from v2g.io.ota.installer import RaucConfig
 
 __all__ = ["device"]
 

@@ -38,7 +38,7 @@ TARGETS: Final[Mapping[str, Target]] = {
     "releases": Target("v2g/ota/release.py", ("tests/ota/test_release.py",)),
     "trusted_releases": Target("v2g/io/ota/trusted.py", ("tests/io/ota/test_trusted.py",)),
     "repository": Target("v2g/io/ota/repository.py", ("tests/cli/test_ota.py", "tests/io/ota/test_trusted.py")),
-    "charger_releases": Target("v2g_station/device/releases.py", ("tests/station/device/test_patches.py",)),
+    "charger_releases": Target("v2g/io/ota/releases.py", ("tests/io/ota/test_patches.py",)),
     "firmware": Target(
         "v2g_station/device/firmware.py",
         tuple(f"tests/station/device/test_{each}.py" for each in ("firmware", "update", "releases")),

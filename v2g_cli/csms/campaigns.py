@@ -372,8 +372,8 @@ def _now_ms() -> int:
 
 
 class Installed(msgspec.Struct, frozen=True, kw_only=True):
-    """Firmware of a station, or of a vehicle's part, where `model` is the kind of hardware; `number` of its release,
-    and the newer one that `failed`. `where`: the one that has it; else `count` have it. `flaws`: known ones."""
+    """Firmware of a station, or of a vehicle's part or a node, where `model` is the kind of hardware; `number` of its
+    release, and the newer one that `failed`. `where`: the one that has it; else `count` have it. `flaws`: known."""
 
     part: str
     vendor: str = ""
@@ -392,14 +392,16 @@ def inventory(
     advisories: Annotated[
         Path | None, typer.Option("--advisories", metavar="FILE", help="Known flaws, as in deploy/advisories.")
     ] = None,
-    each_place: Annotated[bool, typer.Option("--each", help="A row for each station, gateway and vehicle.")] = False,
+    each_place: Annotated[
+        bool, typer.Option("--each", help="A row for each station, gateway, vehicle and node.")
+    ] = False,
     csv: Annotated[bool, typer.Option("--csv", help="Comma-separated values.")] = False,
     limit: Annotated[int, typer.Option("--limit", min=1, help="Maximum number of stations, and of parts.")] = 100_000,
     json: JsonFlag = False,
 ) -> None:
-    """List what is installed in stations, gateways and vehicles, with known flaws from a file of advisories.
+    """List what is installed in stations, gateways, vehicles and nodes, with known flaws from a file of advisories.
 
-    Firmware of a station is the package VENDOR/MODEL of the ecosystem `generic`; that of a gateway or vehicle is the
+    Firmware of a station is the package VENDOR/MODEL of the ecosystem `generic`; that of others is the
     package HARDWARE, its version the number of the release. The exit code is 1 if there are flaws.
 
     Examples: `v2g csms inventory`, `v2g csms inventory --each --csv`,
@@ -407,11 +409,16 @@ def inventory(
     """
     known = None if advisories is None else _advisories(advisories)
     client = client_of(context)
-    lists = {"stations": client.pages("/stations", limit), "vehicles": client.pages("/vehicle-firmware", limit)}
+    reads = {
+        "stations": ("/stations", _of_station),
+        "vehicles": ("/vehicle-firmware", _of_vehicle),
+        "nodes": ("/node-firmware", _of_node),
+    }
+    lists = {name: client.pages(path, limit) for name, (path, _) in reads.items()}
     places, refused = list[Installed](), dict[str, TrustError]()
     for name, rows in lists.items():
         try:
-            places += map(_of_station if name == "stations" else _of_vehicle, rows)
+            places += map(reads[name][1], rows)
         except TrustError as error:  # operators read stations, fleets their vehicles
             refused[name] = error
     if len(refused) == len(lists):
@@ -445,6 +452,11 @@ def _of_station(row: Mapping[str, Any]) -> Installed:
 def _of_vehicle(row: Mapping[str, Any]) -> Installed:
     said = {name: row[name] for name in ("part", "number", "failed")}
     return Installed(model=row["hardware"], firmware=row["version"], where=row["ev"], **said)
+
+
+def _of_node(row: Mapping[str, Any]) -> Installed:
+    said = {name: row[name] for name in ("number", "failed")}
+    return Installed(part="node", model=row["hardware"], firmware=row["version"], where=row["node"], **said)
 
 
 def installed(places: Iterable[Installed], known: "Database | None", *, each_place: bool) -> Iterable[Installed]:

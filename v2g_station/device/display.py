@@ -19,13 +19,13 @@ from msgspec import Meta
 from v2g.config import Table
 from v2g.hardware.interfaces import DriverDisplay
 from v2g.io.hardware.driver import OnFailure, OpenSide, keep_open
+from v2g.io.ota.installer import Argv
 from v2g.io.runtime.supervision import spawn
 from v2g.observe import Observe
 from v2g.ocpp.messages.display import MessageInfo
 from v2g.text import printable
 from v2g_station.blocks.display import Show
 from v2g_station.blocks.payment.web_payment import ShowQrCode
-from v2g_station.device.installer import Argv
 
 COMMAND_S: Final = 10.0
 """Time limit of a display's command."""

@@ -20,6 +20,8 @@ from msgspec import Meta
 from v2g import typed_json
 from v2g.errors import InstallError, StoreError, TransferError
 from v2g.io.http.cancel import Cancel
+from v2g.io.ota.installer import CommandsConfig, Installer, RaucConfig
+from v2g.io.ota.releases import Releases
 from v2g.io.runtime.supervision import spawn
 from v2g.io.storage.journal_file import sync_directory
 from v2g.observe import Observe
@@ -29,8 +31,6 @@ from v2g.ota.window import parse_window
 from v2g.pki.keys import save_secret
 from v2g_station.blocks.evse import Fact
 from v2g_station.blocks.firmware import Activate, CancelFirmware, ConfirmInstall, Download, FirmwareProgress, Install
-from v2g_station.device.installer import CommandsConfig, Installer, RaucConfig
-from v2g_station.device.releases import Releases
 
 MIB: Final = 1024 * 1024
 PART: Final = ".image."

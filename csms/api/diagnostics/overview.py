@@ -8,8 +8,8 @@ from csms.api.http.call import Call
 from csms.api.http.operations import Page, get
 from csms.api.http.paging import pages, shown
 from csms.api.http.parameters import Paged
+from csms.db.queries import nodes, vehicle_firmware
 from csms.db.queries import overview as rows
-from csms.db.queries import vehicle_firmware
 from csms.domain.diagnostics.vehicle_firmware import Part
 from csms.domain.security.access import Permission, sees
 from csms.domain.transactions.transactions import plain
@@ -83,6 +83,19 @@ class InstalledPart(msgspec.Struct, frozen=True, kw_only=True):
     at_ms: int
 
 
+class InstalledNode(msgspec.Struct, frozen=True, kw_only=True):
+    """What is installed in a node of this back end that follows releases: as of vehicles, and which release it is
+    `trying`."""
+
+    node: str
+    hardware: str
+    version: str
+    number: int
+    failed: int | None
+    trying: int | None
+    at_ms: int
+
+
 @get("/overview/stations", Permission.READ_STATIONS, for_sites=True)
 async def read_stations_overview(call: Call) -> StationsOverview:
     """Return what all stations do."""
@@ -123,6 +136,12 @@ async def list_vehicle_firmware(call: Call, parameters: Paged) -> Page[Installed
     )
 
 
+@get("/node-firmware", Permission.READ_METRICS)
+async def list_node_firmware(call: Call, parameters: Paged) -> Page[InstalledNode]:
+    """List what is installed in the nodes of this back end that follow releases, by name."""
+    return await pages(call, parameters, InstalledNode, tuple[str], ("node",), nodes.nodes)
+
+
 def _evs(call: Call) -> Sequence[str] | None:
     """Return the vehicles of a caller, None for all; a role that sees some signals only has none here (R113)."""
     return call.caller.only_evs if sees(call.caller, "firmware") else ()
@@ -156,5 +175,6 @@ OPERATIONS = (
     read_inventory,
     read_vehicle_inventory,
     list_vehicle_firmware,
+    list_node_firmware,
     read_transactions_overview,
 )

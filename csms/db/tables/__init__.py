@@ -35,6 +35,7 @@ from csms.db.tables.device_model import device_variables, network_profiles
 from csms.db.tables.diagnostics import device_events, display_messages, event_streams, monitors, stream_values
 from csms.db.tables.leases import leases
 from csms.db.tables.mandates import debits, mandates
+from csms.db.tables.nodes import node_firmware
 from csms.db.tables.payments import battery_swaps, data_transfers, payment_settlements, qr_codes, web_payments
 from csms.db.tables.prequalifications import prequalifications
 from csms.db.tables.records import (
@@ -127,6 +128,7 @@ __all__ = [
     "meter_values",
     "monitors",
     "network_profiles",
+    "node_firmware",
     "offer_decisions",
     "payment_settlements",
     "periods",

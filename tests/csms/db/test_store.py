@@ -13,7 +13,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, event, func, insert, select, text
 
 from csms.db.queries import records, stations, tokens, transactions
-from csms.db.store import HEAD, MIGRATIONS, Store, migrate, open_engine, open_sqlite
+from csms.db.store import HEAD, MIGRATIONS, READABLE_BY, Store, migrate, open_engine, open_sqlite, shut_out
 from csms.db.tables import metadata, meter_values
 from csms.db.tables import stations as stations_table
 from csms.domain.authorization.authorize import Token
@@ -92,10 +92,47 @@ PRAGMAS = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
 
 def test_a_database_of_a_newer_program_is_not_touched(owner_url: str) -> None:
     store = Store(owner_url)
-    store.do(lambda connection: connection.execute(text("UPDATE alembic_version SET version_num = '9999'")))
-    store.close()
+    of_newer(store, "9998")
     with pytest.raises(StoreError, match="migrate"):
         Store(owner_url)
+
+
+def of_newer(store: Store, oldest_reader: str) -> None:
+    """Let a database be as a newer program leaves it, and close it."""
+    newer = text("UPDATE alembic_version SET version_num = '9999', oldest_reader = :oldest")
+    store.do(lambda connection: connection.execute(newer, {"oldest": oldest_reader}))
+    store.close()
+
+
+@pytest.mark.requirement("R135")
+def test_a_database_that_a_newer_program_only_added_to_is_used_and_left_as_it_is(owner_url: str) -> None:
+    """So nodes with old and new releases share it, and a new one may go back."""
+    of_newer(Store(owner_url), HEAD)
+    store = Store(owner_url)
+    store.do(stations.touch, "CS", "ocpp2.1", 1)
+    assert store.do(_known) == ["CS"]
+    assert store.do(lambda c: c.execute(text("SELECT * FROM alembic_version")).one()) == ("9999", HEAD)
+    store.close()
+
+
+@pytest.mark.requirement("R135")
+@pytest.mark.parametrize("revision", [None, "0058", READABLE_BY])
+def test_it_is_known_before_a_migration_whether_the_program_before_is_shut_out(
+    tmp_path: Path, revision: str | None
+) -> None:
+    url = f"sqlite:///{tmp_path}/csms.sqlite3"
+    if revision is not None:
+        migrate(engine := open_engine(url), revision)
+        engine.dispose()
+    why = shut_out(url, tmp_path)
+    assert (why != "") == (revision == "0058")
+    assert ("revision 0058" in why) == (revision == "0058")
+    Store(url).close()
+    assert shut_out(url, tmp_path) == ""
+
+
+def test_the_oldest_reader_is_one_that_writes_down_who_is() -> None:
+    assert "0059" <= READABLE_BY <= HEAD
 
 
 def test_nodes_that_start_together_migrate_once(sqlite_databases: Databases, cluster: Cluster, tmp_path: Path) -> None:

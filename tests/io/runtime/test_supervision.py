@@ -110,6 +110,33 @@ async def until(events: list[Observe], count: int) -> None:
             await asyncio.sleep(0)
 
 
+def test_a_task_whose_library_swallows_its_cancellation_ends_nevertheless() -> None:
+    """As `redis` does now and then."""
+    swallowed = 0
+
+    async def work() -> None:
+        nonlocal swallowed
+        while True:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                swallowed += 1
+                if swallowed > 2:
+                    raise
+
+    async def main() -> float:
+        supervisor = Supervisor(lambda _: None)
+        supervisor.keep("exchange", work)
+        await asyncio.sleep(0)
+        began = asyncio.get_running_loop().time()
+        await supervisor.close(again_s=7.0)
+        return asyncio.get_running_loop().time() - began
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        assert 14 <= runner.run(main()) < 14.001
+    assert swallowed == 3
+
+
 async def test_what_no_code_handles_is_an_event_whether_task_callback_timer_or_thread() -> None:
     """Each with where it was, what it was, and its traceback, which leads to the line."""
     events: list[Observe] = []

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.packages import need
-from v2g_station.device.installer import RaucConfig, RaucInstaller
+from v2g.io.ota.installer import RaucConfig, RaucInstaller
 
 SYSTEM = """
 [system]

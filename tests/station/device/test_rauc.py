@@ -6,7 +6,7 @@ import pytest
 
 from tests.station.device.rauc_device import Device, device
 from v2g.errors import InstallError
-from v2g_station.device.installer import RaucConfig, RaucInstaller
+from v2g.io.ota.installer import RaucConfig, RaucInstaller
 
 __all__ = ["device"]
 

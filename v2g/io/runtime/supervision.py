@@ -149,12 +149,13 @@ class Supervisor:
                 self._observe(Observe("program", "task_failed", data))
             await asyncio.sleep(pause_s)
 
-    async def close(self) -> None:
-        """Cancel all tasks and wait for their end."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    async def close(self, again_s: float = 5.0) -> None:
+        """Cancel all tasks and wait for their end. Those that go on, since a library has swallowed it, are cancelled
+        again after `again_s`."""
+        while tasks := list(self._tasks):
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks, timeout=again_s)
 
 
 def _is_cancelled() -> bool:

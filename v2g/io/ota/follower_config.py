@@ -1,4 +1,4 @@
-"""Configuration of what follows a repository of releases: gateway and vehicle."""
+"""Configuration of what follows a repository of releases: gateway, vehicle and back end."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,9 +6,9 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from v2g.io.ota.installer import CommandsConfig, RaucConfig
 from v2g.ota.release import RepositoryConfig
 from v2g.ota.window import parse_window
-from v2g_station.device.installer import CommandsConfig, RaucConfig
 
 
 class ReleasesConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -16,9 +16,9 @@ from tests.io.ota.maker import HARDWARE, Maker
 from tests.station.device.file_server import FileServer, file_server
 from v2g.errors import ConfigError, InstallError, TransferError
 from v2g.io.http.cancel import Cancel
+from v2g.io.ota.releases import Releases
 from v2g.observe import Observe
 from v2g.ota.release import RepositoryConfig, patch_name
-from v2g_station.device.releases import Releases
 
 pytestmark = pytest.mark.requirement("R134")
 

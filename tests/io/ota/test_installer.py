@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from v2g.errors import InstallError
-from v2g_station.device.installer import FolderInstaller, open_installer
+from v2g.io.ota.installer import FolderInstaller, open_installer
 
 pytestmark = pytest.mark.requirement("R133", "R135")
 

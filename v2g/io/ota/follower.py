@@ -1,4 +1,4 @@
-"""Updates of gateway and vehicle: releases of a repository (TUF) into the other slot (R133, R139, R140).
+"""Updates of gateway, vehicle and back end: releases of a repository (TUF) into the other slot (R133, R139, R140).
 
 Each follows the newest release for its hardware by its own connection, within a window of the machine's local time.
 New firmware is confirmed once it works, which each program judges in its own way; otherwise the old one runs again, and
@@ -20,22 +20,24 @@ import msgspec
 from v2g import typed_json
 from v2g.errors import InstallError, StoreError, TransferError
 from v2g.io.http.cancel import Cancel
+from v2g.io.ota.follower_config import ReleasesConfig
+from v2g.io.ota.installer import Installer, open_installer
+from v2g.io.ota.releases import Releases
 from v2g.io.storage.journal_file import write_files
 from v2g.observe import Observe, Scalar
 from v2g.ota.window import parse_window
-from v2g_station.device.follower_config import ReleasesConfig
-from v2g_station.device.installer import Installer, open_installer
-from v2g_station.device.releases import Releases
 
 _MOST_TRIES: Final = 3
-"""How often new firmware may start before it has been confirmed."""
+"""How often new firmware may start before it has been confirmed, and how often a release whose trial ended without a
+verdict, as by a power cut, is tried."""
 _ASK_S: Final = 0.5
 _STATE: Final = "update.json"
 
 
 class _State(msgspec.Struct, frozen=True, kw_only=True):
     """A release that is tried: `old` is the slot that ran before, `why` the reason to go back to it. `failed`: numbers
-    that did not work here. From `healthy` on it stays: the back end has answered."""
+    that did not work here; `silent`: one for each trial that ended without a verdict. From `healthy` on it stays: it
+    has worked."""
 
     phase: Literal["idle", "installing", "trial", "healthy"] = "idle"
     number: int = 0
@@ -43,10 +45,18 @@ class _State(msgspec.Struct, frozen=True, kw_only=True):
     tries: int = 0
     why: str = ""
     failed: tuple[int, ...] = ()
+    silent: tuple[int, ...] = ()
 
 
 Problem = Callable[[], Awaitable[str]]
 """Returns why the program does not work, empty if it does."""
+
+Turn = Callable[[int], Awaitable[bool]]
+"""Returns whether the release of that number may be installed now."""
+
+
+async def _at_once(_number: int) -> bool:
+    return True
 
 
 class Follower:
@@ -90,8 +100,20 @@ class Follower:
             if state.tries > _MOST_TRIES:
                 await self._go_back(state, "it restarts by itself")
 
-    async def look(self) -> None:
-        """Within the window, install the newest release, unless it runs or has failed here. Raises StoreError."""
+    async def on_trial(self) -> bool:
+        """Return whether what runs has yet to show that it works. Raises InstallError."""
+        state = self._load()
+        return state.phase == "trial" and await self._installer.running() != state.old
+
+    async def go_back(self, why: str) -> NoReturn:
+        """Return to the old slot from what is on trial: this release has failed. Raises InstallError, StoreError."""
+        await self._go_back(self._load(), why)
+
+    async def look(self, turn: Turn = _at_once) -> None:
+        """Within the window, install the newest release, unless it runs or has failed here, or it is not its `turn`.
+
+        Raises StoreError.
+        """
         if not self._window.is_open(self._utc_ms(), _local):
             return
         state, cancel = self._load(), Cancel()
@@ -99,7 +121,7 @@ class Follower:
             return
         try:
             release = await asyncio.to_thread(self._releases.newest)
-            if release is None or release.facts.number in state.failed:
+            if release is None or release.facts.number in state.failed or not await turn(release.facts.number):
                 return
             number, image = release.facts.number, self._folder / "image"
             url = f"{self._config.releases.url}/targets/{release.name}"
@@ -127,8 +149,10 @@ class Follower:
                 await self._installer.confirm()
             except InstallError as error:
                 self._note("step_failed", error=str(error)[:200])
-            if state.phase != "idle":
-                self._end(state, "" if state.phase == "installing" else state.why or "it did not start")
+            if state.phase == "installing":
+                self._end(state, "")
+            elif state.phase != "idle":
+                self._ended(state)
             return
         why = "" if state.phase == "healthy" else await self._health(problem)
         if not why:
@@ -177,11 +201,21 @@ class Follower:
         await asyncio.to_thread(self._releases.keep_installed)
         return ""
 
+    def _ended(self, state: _State) -> None:
+        """The old slot runs again. Without a verdict, the release may be tried again, a few times."""
+        silent = (*state.silent, state.number)[-_MOST_TRIES:]
+        if state.why or silent.count(state.number) >= _MOST_TRIES:
+            self._end(state, state.why or "it did not start")
+            return
+        self._note("update_interrupted", number=state.number)
+        self._save(_State(failed=state.failed, silent=silent))
+
     def _end(self, state: _State, why: str) -> None:
         """A release that has failed is reported, and not tried again."""
         if why:
             self._note("update_failed", number=state.number, reason=why)
-        self._save(_State(failed=(*state.failed, state.number)[-100:] if why else state.failed))
+        failed = (*state.failed, state.number)[-100:] if why else state.failed
+        self._save(_State(failed=failed, silent=state.silent))
 
     def _load(self) -> _State:
         try:
