@@ -299,6 +299,8 @@ _UNHEARD = "nobody listens before it is made"
 _UNPOWERED = "no current is driven without a power"
 _GLANCE = "a look more or less in a second"
 _STAMPED = "whoever reads it stamps it with another time, or with none"
+_ALL_THREE = "charge, capacity and model are set together"
+_UNDESCRIBED = "of an undescribed battery nothing is read"
 _EACH = "there is one of them for each of the others"
 _WHOLE = "a reference is configured and read, or neither"
 _PATIENCE = "how long a thread waits or is waited for is the machine's time, which no test measures"
@@ -401,6 +403,22 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     "finding": {
         "judge: 1.0 -> 2.0": "its sign alone counts",
         "judge: 1.0 -> 2.0 #2": "its sign alone counts",
+    },
+    "health": {
+        "State: 0 -> 1": _FIRST,
+        "step: pack is None or now is None -> now is None": _UNDESCRIBED,
+        "step: state.soc is None or state.capacity is None or state.model is None -> state.soc is None and "
+        "state.capacity is None and (state.model is None)": _ALL_THREE,
+        "step: state.soc is None or state.capacity is None or state.model is None -> state.capacity is None or "
+        "state.model is None": _ALL_THREE,
+        "step: state.soc is None or state.capacity is None or state.model is None -> state.soc is None or "
+        "state.model is None": _ALL_THREE,
+        "step: state.soc is None or state.capacity is None or state.model is None -> state.soc is None or "
+        "state.capacity is None": _ALL_THREE,
+        "reference: settings.pack is None or state.capacity is None -> state.capacity is None": _UNDESCRIBED,
+        "estimates: state.forecast.observed >= 3 and state.model is not None -> state.forecast.observed >= 3": (
+            "a forecast is of models"
+        ),
     },
     "session_metrics": {
         "Track: 0.0 -> 1.0": _FIRST,

@@ -75,13 +75,6 @@ class State(msgspec.Struct, frozen=True):
     implausible: bool = False
     apart: bool = False
 
-    @property
-    def health(self) -> tuple[float, float]:
-        """Return the state of health and its standard deviation (1: as new)."""
-        if self.capacity is None:
-            return 1.0, 1.0
-        return self.capacity.capacity, self.capacity.deviation
-
 
 def step(settings: Settings, state: State, sample: Sample) -> tuple[State, tuple[Finding, ...]]:
     """Take a sample; one without current or voltage, or of a time before the last, changes nothing."""
@@ -111,7 +104,7 @@ def step(settings: Settings, state: State, sample: Sample) -> tuple[State, tuple
         resistance=_resistance.update(settings.resistance, state.resistance, before, now, pack.capacity_ah),
         cycles=_cycles.update(state.cycles, charge.soc),
     )
-    if refit_due(settings, state, now.at_ms):
+    if refit_due(settings, model, state.cycles.total, now.at_ms):
         fitted = Model(
             size.capacity * pack.capacity_ah,
             pack.cell.curve(size.electrodes),
@@ -126,23 +119,18 @@ def step(settings: Settings, state: State, sample: Sample) -> tuple[State, tuple
 
 
 def _years(state: State, at_ms: int) -> float:
-    return max(0.0, (at_ms - state.first_ms) / _DAY_MS / 365.25)
+    return (at_ms - state.first_ms) / _DAY_MS / 365.25
 
 
-def refit_due(settings: Settings, state: State, now_ms: int) -> bool:
+def refit_due(settings: Settings, model: Model, cycles: float, now_ms: int) -> bool:
     """Return whether the model is to be fitted anew: after so many cycles or days (R116)."""
-    if state.model is None:
-        return False
-    return (
-        state.cycles.total - state.model.cycles >= settings.cycles
-        or now_ms - state.model.at_ms >= settings.days * _DAY_MS
-    )
+    return cycles - model.cycles >= settings.cycles or now_ms - model.at_ms >= settings.days * _DAY_MS
 
 
 def _judged(settings: Settings, pack: Pack, state: State, sample: Sample) -> tuple[State, tuple[Finding, ...]]:
     """Return findings about the data, and about the health once it is certain enough."""
     assert state.capacity is not None
-    health, deviation = state.health
+    health, deviation = state.capacity.capacity, state.capacity.deviation
     evidence = {**_facts(state, pack), "deviation": deviation}
     apparent, (least, most) = state.capacity.apparent, settings.plausible
     beyond = max(least - apparent, apparent - most)
@@ -151,6 +139,12 @@ def _judged(settings: Settings, pack: Pack, state: State, sample: Sample) -> tup
     if not implausible and deviation <= settings.certain and state.capacity.measured >= settings.measured:
         low, found = judge("soh_low", "warning", state.low, health, settings.low, settings.low_clear, sample, evidence)
     return msgspec.structs.replace(state, low=low, implausible=implausible), about + found
+
+
+def sized(settings: Settings, state: State) -> bool:
+    """Return whether measurements confirm the described capacity; True where none is described."""
+    known = state.capacity is not None and state.capacity.measured >= settings.measured
+    return settings.pack is None or (known and not state.implausible)
 
 
 def reference(
@@ -194,7 +188,7 @@ def estimates(state: State) -> dict[str, float]:
         found |= {"soc_percent": 100 * state.soc.soc, "soc_deviation_percent": 100 * state.soc.deviation}
         found["cycles"] = state.cycles.total
     if state.capacity is not None and state.capacity.measured:
-        found |= {"soh_percent": 100 * state.health[0], "soh_deviation_percent": 100 * state.health[1]}
+        found |= {"soh_percent": 100 * state.capacity.capacity, "soh_deviation_percent": 100 * state.capacity.deviation}
     if state.forecast.observed >= 3 and state.model is not None:
         expected, deviation = _forecast.at(state.forecast, _years(state, state.model.at_ms) + _forecast.HALF_YEAR)
         found |= {"soh_in_half_a_year_percent": 100 * expected}
