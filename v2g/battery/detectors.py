@@ -77,7 +77,8 @@ def step(
 ) -> tuple[State, tuple[Finding, ...]]:
     """Let detectors take a sample; return their states and what they found, in a fixed order.
 
-    Values that are wrong as data are findings of their own, and detectors do not see them.
+    Values that are wrong as data are findings of their own, and detectors do not see them. What a second sample of the
+    same time shows is dated a millisecond later: an end follows its beginning.
     """
     data, new = _data.step(settings.data, state.data, sample)
     found, states = list(new), {"data": data}  # type: list[Finding], dict[str, object]
@@ -86,8 +87,11 @@ def step(
     for name, each in _STEPS.items():
         if name in which:
             taken = plausible if name in UNFILTERED else trusted
-            states[name], new = each(getattr(settings, name), getattr(state, name), taken)
+            facts = {"sized": _health.sized(settings.health, state.health)} if name == "twin" else {}
+            states[name], new = each(getattr(settings, name), getattr(state, name), taken, **facts)
             found += new
+    if sample.at_ms == state.data.at_ms:
+        found = [msgspec.structs.replace(each, at_ms=sample.at_ms + 1) for each in found]
     return msgspec.structs.replace(state, **states), tuple(found)
 
 

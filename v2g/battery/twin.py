@@ -20,6 +20,8 @@ from v2g.battery.sample import Sample
 
 _HOTTEST: Final = "battery.temperature.max"
 _AROUND: Final = ("battery.temperature.coolant", "ambient.temperature")
+_HEATED_C: Final = 1.0
+"""Heating of the twin by less, even if its currents are wrong by half, is no finding in the battery."""
 _LONGEST_S: Final = 600.0
 """After a longer silence the twin begins anew from what is measured."""
 
@@ -60,8 +62,12 @@ class State(msgspec.Struct, frozen=True):
     deviates_c: bool = False
 
 
-def step(settings: Settings, state: State, sample: Sample) -> tuple[State, tuple[Finding, ...]]:
-    """Let the twin follow a sample, and compare it."""
+def step(settings: Settings, state: State, sample: Sample, *, sized: bool = True) -> tuple[State, tuple[Finding, ...]]:
+    """Let the twin follow a sample, and compare it.
+
+    While the described capacity has not been confirmed (`sized`), findings begin and end only by a temperature that no
+    current has moved: what follows from a current may be the description's fault.
+    """
     pack = settings.pack
     now = None if pack is None else reading(pack, sample)
     if pack is None or now is None:
@@ -93,14 +99,15 @@ def step(settings: Settings, state: State, sample: Sample) -> tuple[State, tuple
         temperature_c = settled_c + (temperature_c - settled_c) * math.exp(-seconds / settings.heat_s)
         if hottest_c is not None:
             residual_c = keep * residual_c + (1 - keep) * (hottest_c - state.offset_c - temperature_c)
+    heated_c = 0.0 if temperature_c is None or around_c is None else abs(temperature_c - around_c)
     evidence = dict(sample.values) | {"expected_v": expected_v, "residual_v": residual_v, "residual_c": residual_c}
     deviates_v, found_v = judge(
-        "twin_voltage", "warning", state.deviates_v, abs(residual_v), settings.voltage_v, settings.voltage_clear_v,
-        sample, evidence,
+        "twin_voltage", "warning", state.deviates_v, abs(residual_v) if sized else math.nan, settings.voltage_v,
+        settings.voltage_clear_v, sample, evidence,
     )  # fmt: skip
     deviates_c, found_c = judge(
-        "twin_temperature", "warning", state.deviates_c, abs(residual_c), settings.temperature_c,
-        settings.temperature_clear_c, sample, evidence,
+        "twin_temperature", "warning", state.deviates_c, abs(residual_c) if sized or heated_c < _HEATED_C else math.nan,
+        settings.temperature_c, settings.temperature_clear_c, sample, evidence,
     )  # fmt: skip
     return msgspec.structs.replace(
         state, last=now, soc=soc, v1=v1, v2=v2, temperature_c=temperature_c, residual_v=residual_v,
