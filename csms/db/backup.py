@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from csms.db.group_commit import as_store_error
 from csms.db.sqlite import READS
-from csms.db.store import HEAD, migrate, open_engine, revision_of
+from csms.db.store import HEAD, add_columns, migrate, open_engine, revision_of
 from csms.db.tables import metadata
 from v2g import typed_json
 from v2g.errors import CodecError, RefusedError, StoreError
@@ -190,6 +190,11 @@ def _read(connection: Connection, file: gzip.GzipFile) -> int:
                 if line.name not in metadata.tables:
                     raise CodecError(f"unknown table {line.name[:50]!r} in the backup")
                 current = line
+                if line.name == "telemetry":
+                    add_columns(connection, line.columns)
+                if line.name == "telemetry_aggregates" and not {"sealed", "signal"} & {*line.columns}:
+                    connection.exec_driver_sql("DROP INDEX ix_telemetry_aggregates_sealed")  # of 0.2.0, as 0060 says
+                    connection.exec_driver_sql("ALTER TABLE telemetry_aggregates DROP COLUMN sealed")
             case Rows():
                 if current is None:
                     raise CodecError("the backup is damaged: rows before a table")

@@ -6,7 +6,7 @@ kill -9 and a power cut. An operation is a function, usually of `csms.db.queries
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,7 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-HEAD = "0059"
+HEAD = "0060"
 """The newest revision under `migrations/versions` (a test checks it): saves importing Alembic."""
 READABLE_BY: Final = "0059"
 """The oldest HEAD whose program works with these tables: later migrations only add what it need not know."""
@@ -234,8 +234,7 @@ def _missing_signals(connection: Connection, revision: str) -> list[str]:
 def _add_signal(connection: Connection, signal: str) -> None:
     """Add a signal's column, with the values of stored records."""
     column = VALUES[signal]
-    kind = telemetry.c[column].type.compile(connection.dialect)
-    connection.exec_driver_sql(f"ALTER TABLE telemetry ADD COLUMN {column} {kind}")
+    _add_column(connection, column)
     if connection.dialect.name == "postgresql":
         value = "(convert_from(document, 'UTF8')::json -> 'signals' ->> :signal)::double precision"
         connection.execute(text(f"UPDATE telemetry SET {column} = {value} WHERE present IS NULL"), {"signal": signal})  # noqa: S608 - ours
@@ -243,6 +242,20 @@ def _add_signal(connection: Connection, signal: str) -> None:
         value = "json_extract(CAST(document AS TEXT), :path)"
         path = f'$.signals."{signal}"'
         connection.execute(text(f"UPDATE telemetry SET {column} = {value} WHERE present IS NULL"), {"path": path})  # noqa: S608 - ours
+
+
+def add_columns(connection: Connection, wanted: Collection[str]) -> None:
+    """Add those of these columns of signals that an empty table of telemetry lacks: migrations to an older revision
+    do not."""
+    there = {each["name"] for each in inspect(connection).get_columns("telemetry")}
+    for column in VALUES.values():
+        if column in wanted and column not in there:
+            _add_column(connection, column)
+
+
+def _add_column(connection: Connection, column: str) -> None:
+    kind = telemetry.c[column].type.compile(connection.dialect)
+    connection.exec_driver_sql(f"ALTER TABLE telemetry ADD COLUMN {column} {kind}")
 
 
 def _oldest_reader(connection: Connection, found: str) -> str:

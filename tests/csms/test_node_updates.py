@@ -50,7 +50,7 @@ csms.app.Api.start = elsewhere
 """
 """Its API does not listen where it says."""
 UNREADABLE: Final = "import sys; sys.argv[2] = 'newer.yaml'"
-CLOSING: Final = "import sys, csms.db.store as s; s.HEAD = s.READABLE_BY = '0060'"
+CLOSING: Final = "import sys, csms.db.store as s; s.HEAD = s.READABLE_BY = '0061'"
 """It would migrate the database."""
 
 
@@ -227,7 +227,7 @@ async def test_two_nodes_on_one_database_take_turns_and_what_fails_at_one_is_not
         watching.cancel()
         reasons = [each["reason"] for node in nodes for each in data(node, "update_failed")]
         assert any("after 5 s" in each for each in reasons), reasons
-        assert any("revision 0059" in each for each in reasons), reasons
+        assert any("revision 0060" in each for each in reasons), reasons
         assert (silent, overlap(nodes)) == (0, False)
         status, body = await site.ask(nodes[0], "/node-firmware")
         assert (status, body.count(b'"number":4'), body.count(b'"trying":null')) == (200, 2, 2), body
