@@ -24,6 +24,8 @@ class PowerCuts:
         self._folder = folder
         self._names: dict[str, dict[str, int]] = {}
         self._contents: dict[int, bytes] = {}
+        self._held: dict[int, int] = {}
+        """Descriptors of all files that were ever there: so no other file gets the number of one that is gone."""
         self.states: list[State] = []
         for place, _, files in os.walk(folder):
             self._names[place] = _listed(Path(place))
@@ -38,13 +40,19 @@ class PowerCuts:
             for name in ("replace", "rename", "unlink", "remove"):
                 within.setattr(os, name, self._around(getattr(os, name)))
             within.setattr(os, "fsync", self._around(os.fsync, self._sync))
-            yield self
+            try:
+                yield self
+            finally:
+                for each in self._held.values():
+                    os.close(each)
+                self._held.clear()
 
     def _around(
         self, work: Callable[..., Any], note: Callable[[int], None] = lambda _descriptor: None
     ) -> Callable[..., Any]:
         def done(*arguments: Any, **more: Any) -> Any:
             self._cut()
+            self._hold()
             result = work(*arguments, **more)
             note(*arguments[:1])
             self._cut()
@@ -58,6 +66,13 @@ class PowerCuts:
             self._names[str(path)] = _listed(path)
         elif path.exists():
             self._contents[path.stat().st_ino] = path.read_bytes()
+
+    def _hold(self) -> None:
+        for place, _, files in os.walk(self._folder):
+            for each in files:
+                inode = (path := Path(place, each)).stat().st_ino
+                if inode not in self._held:
+                    self._held[inode] = os.open(path, os.O_RDONLY)
 
     def _cut(self) -> None:
         for state in self.left():

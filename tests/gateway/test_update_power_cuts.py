@@ -49,7 +49,7 @@ async def test_a_power_cut_at_any_write_leaves_a_whole_slot_and_whole_files(
     with cuts.recording(monkeypatch):
         await gateway.live()
     assert gateway.events == ["update_began", "update_confirmed" if answers else "update_failed"]
-    assert len(cuts.states) > 60
+    assert len(cuts.states) > 60, len(cuts.states)
     ends, seen = set(), set()
     for number, state in enumerate(cuts.states):
         for name in ("update.json", "release.json", "installed.json"):

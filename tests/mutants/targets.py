@@ -39,6 +39,11 @@ TARGETS: Final[Mapping[str, Target]] = {
     "trusted_releases": Target("v2g/io/ota/trusted.py", ("tests/io/ota/test_trusted.py",)),
     "repository": Target("v2g/io/ota/repository.py", ("tests/cli/test_ota.py", "tests/io/ota/test_trusted.py")),
     "charger_releases": Target("v2g/io/ota/releases.py", ("tests/io/ota/test_patches.py",)),
+    "installer": Target(
+        "v2g/io/ota/installer.py",
+        ("tests/io/ota/test_installer.py", "tests/station/device/test_firmware.py"),
+    ),
+    "nodes": Target("csms/db/queries/nodes.py", ("tests/csms/db/test_nodes.py",)),
     "firmware": Target(
         "v2g_station/device/firmware.py",
         tuple(f"tests/station/device/test_{each}.py" for each in ("firmware", "update", "releases")),

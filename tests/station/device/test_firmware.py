@@ -354,7 +354,7 @@ async def test_a_power_cut_at_any_write_leaves_a_whole_slot(
     with cuts.recording(monkeypatch):
         reported = await found.live()
     assert reported[-1] == ("Installed" if accepts else "InstallationFailed")
-    assert len(cuts.states) > 30
+    assert len(cuts.states) > 30, len(cuts.states)
     for number, state in enumerate(cuts.states):
         folder = laid_out(state, tmp_path / str(number))
         starts = FolderInstaller(folder / "slots", restart=lambda: None)
