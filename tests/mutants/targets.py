@@ -29,6 +29,8 @@ TARGETS: Final[Mapping[str, Target]] = {
     "battery_limits": Target("v2g/battery/limits.py", ("tests/battery/test_limits.py",)),
     "cusum": Target("v2g/battery/cusum.py", ("tests/battery/test_cusum.py",)),
     "finding": Target("v2g/battery/finding.py", ("tests/battery/test_finding.py",)),
+    "split": Target("v2g/energy/dispatch/split.py", ("tests/energy/dispatch/test_split.py",)),
+    "twin": Target("v2g/battery/twin.py", ("tests/battery/test_twin.py",)),
     "health": Target("v2g/battery/health.py", ("tests/battery/test_health.py",)),
     "session_metrics": Target(
         "csms/domain/diagnostics/session_metrics.py", ("tests/csms/domain/diagnostics/test_session_metrics.py",)
@@ -791,6 +793,14 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     "vehicle_prices": {
         "with_prices: form == 'nothing' or profile.transaction_id is None -> form == 'nothing'": _SHORTER,
         "_look: transaction is None or needs is None -> needs is None": "needs are kept with their transaction",
+    },
+    "split": {
+        "module: 'Key' -> 'Key?'": _NAMED,
+        "Participant: 0 -> 1 #2": "a share below 1 W is none",
+        "Participant: 0 -> 1 #3": "a share below 1 W is none",
+        "split: setpoint_w >= 0 -> setpoint_w > 0": "shares of no power are 0 in both directions",
+        "split: 0 -> 1": "shares of no power are 0 in both directions",
+        "split: sign > 0 -> sign >= 0": "it is 1 or -1",
     },
     "dispatch": {
         "Dispatch._distribute: break -> pass": "who has accepted is not sent it again",

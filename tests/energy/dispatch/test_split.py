@@ -40,3 +40,13 @@ def test_a_set_point_is_split_evenly_and_the_weak_step_back() -> None:
     assert split(-5_000, picky) == {"a": 0, "b": 0}
     picky = [Participant(id=name, most_w=0, most_out_w=10_000, least_w=9_000, least_out_w=3_000) for name in ("a", "b")]
     assert split(-5_000, picky) == {"a": 0, "b": -5_000}
+
+
+@pytest.mark.requirement("R51")
+def test_vehicles_take_part_from_their_least_power_on_and_those_that_cannot_hinder_nobody() -> None:
+    exact = Participant(id="a", most_w=3_000, least_w=3_000)
+    assert split(3_000, [exact]) == {"a": 3_000}
+    assert split(6_000, [exact, Participant(id="b", most_w=9_000, least_w=3_000)]) == {"a": 3_000, "b": 3_000}
+    unable = Participant(id="b", most_w=50_000, least_w=60_000)
+    assert split(10_000, [Participant(id="a", most_w=10_000, least_w=6_000), unable]) == {"a": 10_000, "b": 0}
+    assert split(2_000, [Participant(id="a", most_w=0), Participant(id="b", most_w=4_000)]) == {"a": 0, "b": 2_000}

@@ -30,7 +30,7 @@ def split(setpoint_w: int, participants: Sequence[Participant]) -> dict[str, int
         (each.id, each.most_w, each.least_w) if sign > 0 else (each.id, each.most_out_w, each.least_out_w)
         for each in participants
     ]
-    chosen = [(name, most, least) for name, most, least in able if most > 0 and most >= least]
+    chosen = [(name, most, least) for name, most, least in able if most >= least]
     while True:
         shares = level(abs(setpoint_w), [(name, most) for name, most, _ in chosen])
         weak = [(most, name) for name, most, least in chosen if shares[name] < least]
