@@ -2,13 +2,12 @@
 
 Health falls by a root of time, as films on graphite grow more slowly the thicker they are, and by time, as material is
 lost: `start - root x sqrt(t) - line x t`, t in years. These three are estimated month by month, as in a Kalman filter
-of what does not change, and begin where the fleet is (`prior`): few months of one vehicle say little of a bend.
+of what does not change, and begin with what is usual: few months of one vehicle say little of a bend.
 
 Not foreseen: a knee, where plating or loss of material begins to run away. What deviates is found by `cusum`.
 """
 
 import math
-from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -45,25 +44,6 @@ def at(state: State, years: float) -> tuple[float, float]:
     variance = sum(row[n] * state.covariance[3 * n + k] * row[k] for n in _N for k in _N)
     health = sum(row[n] * state.mean[n] for n in _N)
     return max(0.0, health), math.sqrt(max(0.0, variance))
-
-
-def prior(fleet: Sequence[Sequence[tuple[float, float]]], deviation: float) -> State:
-    """Return where a vehicle begins, by histories (years, health) of others; by `State()` for fewer than five."""
-    if len(fleet) < 5:
-        return State()
-    fits = []
-    for history in fleet:
-        state = State()
-        for years, health in history:
-            state = update(state, years, health, deviation)
-        fits.append(state.mean)
-    mean = [sum(each[n] for each in fits) / len(fits) for n in _N]
-    covariance = tuple(
-        sum((each[n] - mean[n]) * (each[k] - mean[k]) for each in fits) / (len(fits) - 1) + (1e-5 if n == k else 0.0)
-        for n in _N
-        for k in _N
-    )
-    return State((mean[0], mean[1], mean[2]), covariance)
 
 
 def _row(years: float) -> tuple[float, float, float]:
