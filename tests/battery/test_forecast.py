@@ -53,8 +53,8 @@ def rms(values: list[float]) -> float:
 @pytest.mark.requirement("R122")
 @pytest.mark.parametrize("cutoff", [6, 12, 18, 24, 36])
 def test_half_a_year_ahead_within_1_percent_and_nearer_than_a_line(cutoff: int) -> None:
-    """40 vehicles of two chemistries, climates of 8 to 30 degrees and other use, none seen before. Measured after 6, 12,
-    18, 24 and 36 months: 0.9, 0.6, 0.5, 0.5 and 0.4 %; the line 1.9, 0.9, 0.9, 0.8 and 0.8 %."""
+    """40 vehicles of two chemistries, climates of 8 to 30 degrees and other use, none seen before. Measured after 6,
+    12, 18, 24 and 36 months: 0.9, 0.6, 0.5, 0.5 and 0.4 %; the line 1.9, 0.9, 0.9, 0.8 and 0.8 %."""
     found = list(errors(cutoff))
     assert len(found) == 40
     by_model, by_line = rms([each[0] for each in found]), rms([each[1] for each in found])

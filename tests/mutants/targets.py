@@ -427,6 +427,14 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
             "a forecast is of models"
         ),
     },
+    "twin": {
+        "State: 0.0 -> 1.0": _FIRST,
+        "step: pack is None or now is None -> now is None": _UNDESCRIBED,
+        "step: before is None or not 0 <= seconds <= _LONGEST_S -> not 0 <= seconds <= _LONGEST_S": (
+            "without a sample before, its time is infinite"
+        ),
+        "_pull: slope_v < 0.2 -> slope_v <= 0.2": "no curve has just that slope",
+    },
     "session_metrics": {
         "Track: 0.0 -> 1.0": _FIRST,
         "Track: 0.0 -> 1.0 #3": _FIRST,

@@ -75,7 +75,7 @@ def step(settings: Settings, state: State, sample: Sample, *, sized: bool = True
     hottest_c = sample.values.get(_HOTTEST)
     around_c = next((each for name in _AROUND if (each := sample.values.get(name)) is not None), None)
     before, cell, curve = state.last, pack.cell, CURVES[pack.chemistry]
-    seconds = _LONGEST_S + 1 if before is None else (now.at_ms - before.at_ms) / 1000
+    seconds = math.inf if before is None else (now.at_ms - before.at_ms) / 1000
     if before is None or not 0 <= seconds <= _LONGEST_S:
         rate = now.current_a / pack.capacity_ah
         soc = curve.soc_at(now.cell_v - state.offset_v - rate * (cell.r0 + cell.r1 + cell.r2))
@@ -91,22 +91,22 @@ def step(settings: Settings, state: State, sample: Sample, *, sized: bool = True
     residual_v = keep * state.residual_v + (1 - keep) * (now.cell_v - state.offset_v - expected_v)
     # A wrong charge is no fault: where the curve is steep, rests draw it to the voltage.
     soc = min(1.0, max(0.0, soc + _pull(curve.slope_v(soc), now.cell_v - state.offset_v - expected_v, rate, seconds)))
-    temperature_c, residual_c = state.temperature_c, state.residual_c
+    temperature_c, residual_c, judged_c = state.temperature_c, state.residual_c, sized
     if temperature_c is None and hottest_c is not None:
         temperature_c = hottest_c - state.offset_c
     if temperature_c is not None and around_c is not None:
         settled_c = around_c + settings.rise_c * rate**2
         temperature_c = settled_c + (temperature_c - settled_c) * math.exp(-seconds / settings.heat_s)
+        judged_c = sized or abs(temperature_c - around_c) < _HEATED_C
         if hottest_c is not None:
             residual_c = keep * residual_c + (1 - keep) * (hottest_c - state.offset_c - temperature_c)
-    heated_c = 0.0 if temperature_c is None or around_c is None else abs(temperature_c - around_c)
     evidence = dict(sample.values) | {"expected_v": expected_v, "residual_v": residual_v, "residual_c": residual_c}
     deviates_v, found_v = judge(
         "twin_voltage", "warning", state.deviates_v, abs(residual_v) if sized else math.nan, settings.voltage_v,
         settings.voltage_clear_v, sample, evidence,
     )  # fmt: skip
     deviates_c, found_c = judge(
-        "twin_temperature", "warning", state.deviates_c, abs(residual_c) if sized or heated_c < _HEATED_C else math.nan,
+        "twin_temperature", "warning", state.deviates_c, abs(residual_c) if judged_c else math.nan,
         settings.temperature_c, settings.temperature_clear_c, sample, evidence,
     )  # fmt: skip
     return msgspec.structs.replace(
