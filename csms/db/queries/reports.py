@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 from sqlalchemy import (
+    CTE,
     ColumnElement,
     Connection,
     FromClause,
@@ -19,6 +20,7 @@ from sqlalchemy import (
     and_,
     case,
     func,
+    literal,
     literal_column,
     select,
     true,
@@ -86,30 +88,12 @@ def sums(
     if only is not None:
         wanted &= _totals.station_id.in_(only)
     columns, joined, name = _grouping(connection, by, zone)
-    energy, money = _booked(wanted)
     found: dict[tuple[str, str], Sum] = {}
-
-    def total(row: Any) -> Sum:
+    for row in connection.execute(_by_group(columns, joined, wanted)):
         key = name(*row[: len(columns)]), row.currency or ""
-        return found.setdefault(key, Sum(group=key[0], currency=key[1]))
-
-    for row in connection.execute(_once(columns, joined, wanted, energy, money)):
-        of = total(row)
-        of.transactions += row.transactions
-        of.preliminary += int(row.preliminary)
-        of.import_mwh += int(row.import_mwh)
-        of.export_mwh += int(row.export_mwh)
-        of.duration_ms += int(row.duration_ms)
-        of.net += int(row.net)
-        of.gross += int(row.gross)
-    posted = select(
-        *columns, money.c.currency, func.sum(money.c.net).label("net"), func.sum(money.c.gross).label("gross")
-    )
-    source = joined.join(money, _same(money))
-    for row in connection.execute(posted.select_from(source).where(wanted).group_by(*columns, money.c.currency)):
-        of = total(row)
-        of.net += int(row.net)
-        of.gross += int(row.gross)
+        of = found.setdefault(key, Sum(group=key[0], currency=key[1]))
+        for each in ("transactions", "preliminary", "import_mwh", "export_mwh", "duration_ms", "net", "gross"):
+            setattr(of, each, getattr(of, each) + int(getattr(row, each)))
     return [found[key] for key in sorted(found)]
 
 
@@ -118,52 +102,49 @@ def _same(table: Any) -> ColumnElement[bool]:
     return and_(table.c.station_id == _totals.station_id, table.c.transaction_id == _totals.transaction_id)
 
 
-def _once(
-    columns: tuple[ColumnElement[Any], ...],
-    joined: FromClause,
-    wanted: ColumnElement[bool],
-    energy: Subquery,
-    money: Subquery,
-) -> Select[Any]:
-    """Return the query in which each transaction counts once, in its first currency, with the cost of one that has no
-    posting."""
-    here = money.c.station_id, money.c.transaction_id
+def _by_group(columns: tuple[ColumnElement[Any], ...], joined: FromClause, wanted: ColumnElement[bool]) -> Select[Any]:
+    """Return the query, in which a transaction has a row for each currency of its postings, and counts in the first."""
+    energy, money = _booked(wanted)
+    here, cost = (money.c.station_id, money.c.transaction_id), transaction_costs.c
     first = select(*here, func.min(money.c.currency).label("currency")).group_by(*here).subquery()
-    cost, unposted = transaction_costs.c, first.c.currency.is_(None)
-    currency = func.coalesce(first.c.currency, cost.currency).label("currency")
+    once = money.c.currency.is_not_distinct_from(first.c.currency)
 
-    def added(value: ColumnElement[Any]) -> ColumnElement[Any]:
-        return func.sum(case((unposted, func.coalesce(value, 0)), else_=0))
+    def counted(value: ColumnElement[Any]) -> ColumnElement[Any]:
+        return func.sum(case((once, value), else_=0))
 
+    unposted = money.c.currency.is_(None)
+    currency = func.coalesce(money.c.currency, cost.currency).label("currency")
     source = joined.outerjoin(transaction_costs, _same(transaction_costs))
-    source = source.outerjoin(energy, _same(energy)).outerjoin(first, _same(first))
+    source = source.outerjoin(energy, _same(energy))
+    source = source.outerjoin(first, _same(first)).outerjoin(money, _same(money))
     query = select(
         *columns,
         currency,
-        func.count().label("transactions"),
+        counted(literal(1)).label("transactions"),
         func.sum(case((unposted & cost.final.is_(False), 1), else_=0)).label("preliminary"),
-        func.sum(func.coalesce(energy.c.import_mwh, _totals.import_mwh)).label("import_mwh"),
-        func.sum(func.coalesce(energy.c.export_mwh, _totals.export_mwh)).label("export_mwh"),
-        func.sum(_totals.duration_ms).label("duration_ms"),
-        added(cost.excl_tax).label("net"),
-        added(cost.incl_tax).label("gross"),
+        counted(func.coalesce(energy.c.import_mwh, _totals.import_mwh)).label("import_mwh"),
+        counted(func.coalesce(energy.c.export_mwh, _totals.export_mwh)).label("export_mwh"),
+        counted(_totals.duration_ms).label("duration_ms"),
+        func.sum(func.coalesce(money.c.net, cost.excl_tax, 0)).label("net"),
+        func.sum(func.coalesce(money.c.gross, cost.incl_tax, 0)).label("gross"),
     )
     return query.select_from(source).where(wanted).group_by(*columns, currency)
 
 
-def _booked(wanted: ColumnElement[bool]) -> tuple[Subquery, Subquery]:
+def _booked(wanted: ColumnElement[bool]) -> tuple[Subquery, CTE]:
     """Return the energy (mWh), and net and gross by currency, of transactions that are posted, by their sessions;
     reversed postings do not count."""
-    place, review = (_totals.station_id, _totals.transaction_id), journal_reviews.c
+    here, review = (_totals.station_id, _totals.transaction_id), journal_reviews.c
     of_session = and_(postings.c.station_id == review.station_id, postings.c.session_id == review.session_id)
     sessions = (
-        select(*place, postings.c.id, postings.c.import_mwh, postings.c.export_mwh)
+        select(*here, postings.c.id, postings.c.import_mwh, postings.c.export_mwh)
         .join(journal_reviews, _same(journal_reviews))
         .join(postings, of_session)
         .where(wanted, postings.c.reversed == 0, postings.c.reverses.is_(None))
-    ).subquery()
+    ).cte("sessions")
     here = sessions.c.station_id, sessions.c.transaction_id
     taken, given = (func.sum(sessions.c[name]).label(name) for name in ("import_mwh", "export_mwh"))
+    energy = select(*here, taken, given).group_by(*here).subquery()
     entry = posting_entries.c
     gross = func.sum(case((entry.account == "driver", entry.amount), else_=0))
     vat = func.sum(case((entry.account == "vat", -entry.amount), else_=0))
@@ -173,7 +154,7 @@ def _booked(wanted: ColumnElement[bool]) -> tuple[Subquery, Subquery]:
         .where(entry.unit != MILLIWATT_HOURS)
         .group_by(*here, entry.unit)
     )
-    return select(*here, taken, given).group_by(*here).subquery(), money.subquery()
+    return energy, money.cte("money")
 
 
 def _grouping(
