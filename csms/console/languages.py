@@ -17,8 +17,10 @@ from markupsafe import escape
 
 ENGLISH: Final = "en"
 
-_TEXTS: Final = (
-    re.compile(r"(?<=>)(\s*)([^<>{}]*[^<>{}\s])(\s*)(?=<)"),
+_MARKUP: Final = re.compile(r"<(?:[^<>{]|\{\{.*?\}\}|\{%.*?%\}|\{)*>|\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
+"""Tags of HTML, with expressions in them, and of templates: what texts stand between."""
+
+_LABELS: Final = (
     re.compile(r'((?:figure|scroll)\(|link\(visit, "\w+", )"([^"{}<>]+)"()'),
     re.compile(r'((?:aria-label|placeholder)=)"([^"{}<>]+)"()'),
 )
@@ -43,7 +45,8 @@ def language_of(accepted: str) -> str:
 
 def texts_of(source: str) -> set[str]:
     """Return the texts of a template that can be translated."""
-    return {" ".join(found[2].split()) for pattern in _TEXTS for found in pattern.finditer(source)}
+    between = {" ".join(each.split()) for each in _MARKUP.split(source)} - {""}
+    return between | {" ".join(found[2].split()) for label in _LABELS for found in label.finditer(source)}
 
 
 class Translated(BaseLoader):
@@ -59,17 +62,25 @@ class Translated(BaseLoader):
         texts = catalogues().get(language)
         if texts is not None:
             source = source.replace('<html lang="en">', f'<html lang="{language}">')
-            for pattern in _TEXTS:
-                source = pattern.sub(partial(_said, texts), source)
+            for label in _LABELS:
+                source = label.sub(partial(_labelled, texts), source)
+            marks = [each[0] for each in _MARKUP.finditer(source)]
+            between = [_between(texts, each) for each in _MARKUP.split(source)]
+            source = "".join(each for pair in zip(between, [*marks, ""], strict=True) for each in pair)
         return source, file, fresh
 
 
-def _said(texts: Mapping[str, str], found: re.Match[str]) -> str:
-    said = texts.get(" ".join(found[2].split()))
+def _labelled(texts: Mapping[str, str], found: re.Match[str]) -> str:
+    return f'{found[1]}"{escape(texts.get(found[2], found[2]))}"{found[3]}'
+
+
+def _between(texts: Mapping[str, str], text: str) -> str:
+    """Return a translated text with the blanks around it."""
+    said = texts.get(" ".join(text.split()))
     if said is None:
-        return found[0]
-    quote = '"' if found[0].endswith('"') else ""
-    return f"{found[1]}{quote}{escape(said)}{quote}{found[3]}"
+        return text
+    before, after = text[: len(text) - len(text.lstrip())], text[len(text.rstrip()) :]
+    return f"{before}{escape(said)}{after}"
 
 
 @pass_context

@@ -1,6 +1,8 @@
 """The first page: what happens now, and what the operator has to do; and the stream that keeps all pages current."""
 
 from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
 
 from csms.api.billing import quarantine, reports
 from csms.api.diagnostics import alerts, events, overview
@@ -18,7 +20,7 @@ _MOST = 100
 async def show_overview(visit: Visit) -> Answer:
     """Show each part that the person may see."""
     today = datetime.fromtimestamp(visit.now_ms / 1000, UTC).astimezone(visit.zone).date().isoformat()
-    shown: dict[str, object] = {}
+    shown: dict[str, Any] = {}
     for name, operation, parameters in (
         ("stations", overview.read_stations_overview, {}),
         ("transactions", overview.read_transactions_overview, {}),
@@ -32,7 +34,18 @@ async def show_overview(visit: Visit) -> Answer:
         if visit.may(operation):
             shown[name] = await visit.ask(operation, **parameters)
     signal = await signal_in_force(visit)
-    return visit.show("overview.html", 200, today=today, signal=signal, price=_slot_now(signal, visit.now_ms), **shown)
+    taken, fed_back = (
+        sum(Decimal(each[name]) for each in shown["money"] or []) for name in ("import_kwh", "export_kwh")
+    )
+    return visit.show(
+        "overview.html",
+        200,
+        taken_kwh=taken,
+        fed_back_kwh=fed_back,
+        signal=signal,
+        price=_slot_now(signal, visit.now_ms),
+        **shown,
+    )
 
 
 def _slot_now(signal: TypedGridSignal | None, now_ms: int) -> TypedSlot | None:

@@ -15,9 +15,12 @@ from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Dialog, FilePayload, Page, expect
 
 from csms.api.backend import make_backend
-from csms.db.queries import users
+from csms.db.queries import fleets, transactions, users
 from csms.db.queries.admission import Visit, note_attempt
-from csms.db.queries.charging import CoursePoint, note_course
+from csms.db.queries.charging import CoursePoint, note_course, note_limits
+from csms.db.queries.fleets import FleetPoint
+from csms.domain.charging.fleets import Fleet
+from csms.domain.charging.profiles import Needs
 from csms.domain.security.access import Role
 from csms.services.background import run_periodic
 from csms.services.diagnostics.alert_watch import AlertWatch
@@ -168,7 +171,9 @@ async def test_an_operator_admits_a_station_and_watches_and_stops_a_session(tab:
     begun_ms = csms.clock.utc_ms() - 1_500_000
     await csms.services.journals.deliver(STATION, delivery(running(begun_ms)))
     await expect(tab.page.get_by_role("heading", name="What bound discharging")).to_be_visible(timeout=WAIT_MS)
-    await expect(tab.page.locator("canvas")).to_have_count(2)
+    await limit(csms, charging, begun_ms)
+    await expect(tab.page.get_by_role("heading", name="What bound the power")).to_be_visible(timeout=WAIT_MS)
+    await expect(tab.page.locator("canvas")).to_have_count(3)
     await tab.check("session")
 
     async def agree(dialog: Dialog) -> None:
@@ -204,6 +209,26 @@ async def test_an_operator_admits_a_station_and_watches_and_stops_a_session(tab:
         await tab.check(name.lower())
     await tab.open(f"/console/stations/{STATION}")
     await tab.check("station")
+    await csms.services.store.run(fleets.save, Fleet(id="depot"), csms.clock.utc_ms())
+    for minute in range(60):
+        at_ms, planned_w = csms.clock.utc_ms() - minute * 60_000, 20_000 if minute % 30 < 20 else -10_000
+        asked = {"planned_w": planned_w, "asked_w": planned_w, "accepted_w": planned_w * 9 // 10}
+        course = FleetPoint(at_ms=at_ms, delivered_w=planned_w * 9 // 10 - 500, vehicles=6, **asked)
+        await csms.services.store.run(fleets.note_course, "depot", course)
+    await tab.open("/console/v2g/fleets/depot")
+    await expect(tab.page.locator("canvas")).to_have_count(2)
+    await tab.check("fleet")
+
+
+async def limit(csms: Backend, charging: Charging, begun_ms: int) -> None:
+    """Have an energy manager limit a vehicle that takes 11 kW, once below that and once above."""
+    needs = Needs(evse_id=1, requested="DC", most_w=11_000)
+    await csms.services.store.run(transactions.save_needs, STATION, charging.id, needs)
+    for minute, watts in enumerate((14_000, 7_000)):
+        schedule = {"id": 1, "chargingRateUnit": "W", "chargingSchedulePeriod": [{"startPeriod": 0, "limit": watts}]}
+        request = {"chargingLimit": {"chargingLimitSource": "EMS"}, "chargingSchedule": [schedule], "evseId": 1}
+        await charging.station.call("NotifyChargingLimit", request)
+        await csms.services.store.run(note_limits, [STATION], begun_ms + minute * 600_000)
 
 
 @pytest.mark.long

@@ -71,7 +71,7 @@ function draw(within) {
       ],
       series: [
         { value: "{YYYY}-{MM}-{DD} {HH}:{mm}:{ss}" },
-        ...chart.lines.map((each, at) => ({ label: `${each.label}, ${each.unit}`, scale: each.unit, stroke: colours[at % colours.length], width: 2, spanGaps: !each.steps, dash: each.unit === units[0] ? [] : [7, 5], ...(each.steps ? { paths: uPlot.paths.stepped({ align: 1 }) } : {}) })),
+        ...chart.lines.map((each, at) => ({ label: `${each.label}, ${each.unit}`, scale: each.unit, stroke: colours[at % colours.length], width: 2, spanGaps: !each.steps, dash: each.unit === units[0] ? [] : [7, 5], ...(each.steps ? { paths: uPlot.paths.stepped({ align: 1 }), points: { show: false } } : {}) })),
       ],
     }, [chart.times, ...chart.lines.map((each) => each.values)], place);
     plot.root.setAttribute("aria-hidden", "true"); // the same values are in a table

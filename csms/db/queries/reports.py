@@ -134,10 +134,10 @@ def _by_group(columns: tuple[ColumnElement[Any], ...], joined: FromClause, wante
 def _booked(wanted: ColumnElement[bool]) -> tuple[Subquery, CTE]:
     """Return the energy (mWh), and net and gross by currency, of transactions that are posted, by their sessions;
     reversed postings do not count."""
-    here, review = (_totals.station_id, _totals.transaction_id), journal_reviews.c
+    review = journal_reviews.c
     of_session = and_(postings.c.station_id == review.station_id, postings.c.session_id == review.session_id)
     sessions = (
-        select(*here, postings.c.id, postings.c.import_mwh, postings.c.export_mwh)
+        select(_totals.station_id, _totals.transaction_id, postings.c.id, postings.c.import_mwh, postings.c.export_mwh)
         .join(journal_reviews, _same(journal_reviews))
         .join(postings, of_session)
         .where(wanted, postings.c.reversed == 0, postings.c.reverses.is_(None))

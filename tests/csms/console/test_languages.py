@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from jinja2 import nodes
 
 from csms.console.languages import catalogues, language_of, texts_of
 from csms.console.present import BOUNDS, STEPS, environment, fact
+from csms.db.queries.reports import Grouping
 from csms.db.queries.reviews import State
 from csms.domain.security.access import Role
 from csms.domain.transactions.session_course import SHOWN
@@ -24,23 +26,53 @@ PROGRAM = [each.read_text() for each in Path(str(TEMPLATES)).parent.glob("*.py")
 SOURCES = {each.name: each.read_text("utf-8") for each in TEMPLATES.iterdir() if each.name.endswith(".html")}
 
 
-CODE = re.compile(r"(v2g csms|POST) .+|v2g-engine|OpenAPI [\d.]+|\W+")
+CODE = re.compile(r"(v2g csms|POST) .+|(· )?v2g-engine|OpenAPI [\d.]+|/kWh|\W+")
 """What is the same in every language."""
 
 
 @pytest.mark.parametrize("language", catalogues())
 def test_no_text_of_a_page_is_missing_in_a_catalogue(language: str) -> None:
     missing = {
-        text: name for name, source in SOURCES.items() for text in texts_of(source) - catalogues()[language].keys()
+        text: name
+        for name, source in SOURCES.items()
+        for text in (texts_of(source) | expressed(source)) - catalogues()[language].keys()
     }
     assert {text: name for text, name in missing.items() if not CODE.fullmatch(text)} == {}
     assert {*STEPS.values(), *BOUNDS.values(), *get_args(State), *words()} - catalogues()[language].keys() == set()
 
 
+SHOWS = {"send": (2, 4), "field": (1, 2)}
+"""Arguments of macros that a page shows."""
+
+
+def expressed(source: str) -> set[str]:
+    """Return the texts in expressions of a template: those that go through `said`, and arguments of macros."""
+    tree = environment(UTC).parse(source)
+    found = [each.node for each in tree.find_all(nodes.Filter) if each.name in ("said", "filled")]
+    for call in tree.find_all(nodes.Call):
+        shown = SHOWS.get(getattr(call.node, "name", ""), ())
+        found += [call.args[at] for at in shown if at < len(call.args)]
+        for pair in call.find_all(nodes.Pair) if shown else ():
+            found += [pair.value] if pair.key == nodes.Const("what") else []
+    return set().union(*map(said_by, found)) - {""}
+
+
+def said_by(node: nodes.Node | None) -> set[str]:
+    """Return the texts that an expression may be."""
+    match node:
+        case nodes.Const(value=str(text)):
+            return {text}
+        case nodes.CondExpr():
+            return said_by(node.expr1) | said_by(node.expr2)
+        case nodes.Or():
+            return said_by(node.left) | said_by(node.right)
+    return set()
+
+
 def words() -> set[str]:
     """Return the names of facts in a timeline, and reasons in them."""
     reasons = {each.value.replace("_", " ") for each in DecisionReason}
-    return reasons | {fact(name) for names in SHOWN.values() for name in names}
+    return reasons | {*get_args(Grouping)} | {fact(name) for names in SHOWN.values() for name in names}
 
 
 def spoken(source: str) -> Iterator[ast.expr]:
@@ -87,7 +119,7 @@ def test_a_translation_has_the_fields_of_its_text(language: str) -> None:
 
 @pytest.mark.parametrize("language", catalogues())
 def test_a_catalogue_has_only_texts_of_templates_and_leaves_them_valid(language: str) -> None:
-    known = set().union(*map(texts_of, SOURCES.values()))
+    known = set().union(*map(texts_of, SOURCES.values()), *map(expressed, SOURCES.values()))
     known |= words()
     known |= {text for source in (*SOURCES.values(), *PROGRAM) for text in re.findall(r'"([^"\n]+)"', source)}
     assert catalogues()[language].keys() - known == set()
@@ -125,3 +157,16 @@ async def test_pages_are_in_the_language_of_the_browser(ask: ApiClient) -> None:
     for word in ("Übersicht", "Ladevorgänge", "Verbundene Stationen", "Abmelden"):
         assert word in overview
     assert "Stations connected" in text_of(await ada.get("/console"))
+
+
+async def test_notices_and_questions_are_in_the_language_of_the_browser(ask: ApiClient) -> None:
+    ada = await employ(ask, "ada", Role.ADMIN)
+    for said in ("CARD-1 darf laden.", "CARD-1 is known already"):  # a problem with a name in it stays English
+        await ada.send("/console/tokens", {"token": "CARD-1", "type": "ISO14443"})
+        page = await ada.get("/console/tokens", accept_language="de")
+        assert said in text_of(page)
+    assert 'data-confirm="CARD-1 sperren?"' in page.body.decode()
+    await ada.send("/console/v2g/setpoint", {"power_kw": "much"})
+    assert "Die Leistung ist eine Zahl in kW unter 0 aus den Fahrzeugen" in text_of(
+        await ada.get("/console/v2g", accept_language="de")
+    )

@@ -103,6 +103,19 @@ async def test_a_session_shows_what_bound_its_power_since_when(ask: ApiClient) -
     assert [*german["Grenzen der Leistung, nach Herkunft"]][1] == "Grenze von außen EMS"
 
 
+async def test_the_overview_has_energy_of_today_in_both_directions(ask: ApiClient) -> None:
+    charge = Charging(ask.backend, await ask.backend.booted())
+    for kind, trigger, taken in (("Started", "ChargingStateChanged", 0), ("Ended", "EVCommunicationLost", 12_500)):
+        sampled = [
+            {"value": value, "measurand": f"Energy.Active.{way}.Register", "context": "Sample.Periodic"}
+            for way, value in (("Import", taken), ("Export", taken / 5))
+        ]
+        await charge.event(kind, trigger, extra={"meterValue": [{"timestamp": charge.now(), "sampledValue": sampled}]})
+    text = text_of(await (await employ(ask, "ada", Role.VIEWER)).get("/console"))
+    assert "Into vehicles today 12.5\u00a0kWh".replace("\u00a0", " ") in text
+    assert "Fed back today 2.5\u00a0kWh".replace("\u00a0", " ") in text
+
+
 async def test_a_fleet_shows_its_past_plans_and_what_happened(ask: ApiClient) -> None:
     assert (await ask("PUT", "/fleets/depot", {"id": "depot", "stations": [STATION]})).status == 200
     await offer(ask.backend, (100_000, 50_000))
