@@ -1,6 +1,7 @@
 """V2G: what flows back, the grid's signal and its sources, fleets and what they can do, set-points."""
 
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from typing import Any
 
 from csms.api.billing import books
@@ -8,6 +9,7 @@ from csms.api.charging import dispatch, fleets, grid, sites
 from csms.api.diagnostics import overview
 from csms.api.http.pipeline import Answer
 from csms.api.http.problems import ApiError
+from csms.api.transactions import transactions
 from csms.console.present import Line, chart, price
 from csms.console.visit import ROOT, Visit, action, page
 from csms.db.queries.charging import CoursePoint
@@ -142,31 +144,40 @@ def _loads(site: dict[str, Any], limits: dict[tuple[str, int], dict[str, Any]]) 
     return [{**each, "power_w": total[each["id"]]} for each in site["nodes"]]
 
 
-@page("/v2g/fleets/{fleet_id}", fleets.read_capability)
+@page("/v2g/fleets/{fleet_id}", fleets.read_fleet_course)
 async def one_fleet(visit: Visit) -> Answer:
     """Show what a fleet can do beside its plan, and why the plan is as it is."""
     name = visit.path["fleet_id"]
     visit.back = f"{ROOT}/sites"
-    found = await visit.ask(fleets.read_capability, fleet_id=name)
-    plan = await visit.ask(fleets.read_plan, fleet_id=name)
     stations = (await visit.ask(fleets.read_fleet, fleet_id=name))["stations"]
+    if stations is None:  # all: those with sessions
+        running = await visit.ask(transactions.list_transactions, active=True, limit=_MOST_SHOWN)
+        stations = sorted({each["station_id"] for each in running})
+    found, plan, problem = None, None, None
+    try:
+        found = await visit.ask(fleets.read_capability, fleet_id=name)
+        plan = await visit.ask(fleets.read_plan, fleet_id=name)
+    except ApiError as error:
+        if error.status != HTTPStatus.CONFLICT:
+            raise
+        problem = error  # such as no prices
     happens = [
         each
         for station in stations[:_MOST_SHOWN]
         for each in await visit.ask(sites.list_evse_limits, station_id=station)
     ]
-    planned = {name: powers[0] for name, powers in _planned(plan)}
     past = await visit.find(
         tuple[FleetPoint, ...], fleets.read_fleet_course, fleet_id=name, from_ms=visit.now_ms - _COURSE_MS
     )
     return visit.show(
         "fleet.html",
         name=name,
+        problem=problem,
         capability=found,
         plan=plan,
-        chart=_planned_chart(plan["plan"]),
+        chart=None if plan is None else _planned_chart(plan["plan"]),
         happens=happens,
-        planned=planned,
+        planned={} if plan is None else {name: powers[0] for name, powers in _planned(plan)},
         past=_course(past, "The plan of the last day, and what happened", _PAST),
         points=past[-_MOST_BACK:],
         more=max(0, len(stations) - _MOST_SHOWN),

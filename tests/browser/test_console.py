@@ -36,6 +36,7 @@ from tests.csms.settlement.journals import SESSION, delivery, journal
 from tests.csms.settlement.witness import witness
 from tests.csms.support import STATION, TOKENS, grid_signal
 from tests.energy.settlement.conftest import Session, run_whole_session
+from v2g.ocpp.times import format_time
 from v2g.telemetry.signals import Record, encode_record
 
 PASSWORD = "seven wild geese fly"
@@ -67,6 +68,7 @@ class Tab:
         found: Any = await Axe().run(self.page)
         assert found.violations_count == 0, f"{name}: {found.generate_report()}"
         if TUTORIAL and name in SHOWN:
+            await self.page.emulate_media(color_scheme="light")
             await self.keep(Path(TUTORIAL) / f"console-{name}.webp")
         if PICTURES:
             folder = Path(PICTURES)
@@ -225,7 +227,9 @@ async def limit(csms: Backend, charging: Charging, begun_ms: int) -> None:
     needs = Needs(evse_id=1, requested="DC", most_w=11_000)
     await csms.services.store.run(transactions.save_needs, STATION, charging.id, needs)
     for minute, watts in enumerate((14_000, 7_000)):
-        schedule = {"id": 1, "chargingRateUnit": "W", "chargingSchedulePeriod": [{"startPeriod": 0, "limit": watts}]}
+        period = {"startPeriod": 0, "limit": watts}
+        schedule = {"id": 1, "chargingRateUnit": "W", "chargingSchedulePeriod": [period]}
+        schedule |= {"startSchedule": format_time(begun_ms)}
         request = {"chargingLimit": {"chargingLimitSource": "EMS"}, "chargingSchedule": [schedule], "evseId": 1}
         await charging.station.call("NotifyChargingLimit", request)
         await csms.services.store.run(note_limits, [STATION], begun_ms + minute * 600_000)

@@ -117,7 +117,13 @@ async def test_the_overview_has_energy_of_today_in_both_directions(ask: ApiClien
 
 
 async def test_a_fleet_shows_its_past_plans_and_what_happened(ask: ApiClient) -> None:
-    assert (await ask("PUT", "/fleets/depot", {"id": "depot", "stations": [STATION]})).status == 200
+    await Charging(ask.backend, await ask.backend.booted()).event("Started", "ChargingStateChanged", state="Charging")
+    ada = await employ(ask, "ada", Role.VIEWER)
+    for stations in (None, [STATION]):
+        assert (await ask("PUT", "/fleets/depot", {"id": "depot", "stations": stations})).status == 200
+        page = await ada.get("/console/v2g/fleets/depot")
+        assert (page.status, "there is no grid signal" in text_of(page)) == (200, True)
+        assert f"{STATION} 1" in text_of(page)
     await offer(ask.backend, (100_000, 50_000))
     for minute in (2, 1):
         at_ms = ask.backend.clock.utc_ms() - minute * 60_000
@@ -126,7 +132,8 @@ async def test_a_fleet_shows_its_past_plans_and_what_happened(ask: ApiClient) ->
     found = (await ask("GET", f"/fleets/depot/course?from_ms={at_ms}")).json
     assert found == [msgspec.to_builtins(point)]
     assert (await ask("GET", "/fleets/none/course?from_ms=0")).status == 404
-    page = await (await employ(ask, "ada", Role.VIEWER)).get("/console/v2g/fleets/depot")
+    page = await ada.get("/console/v2g/fleets/depot")
+    assert "What it can do beside the plan" in text_of(page)
     assert "9.0\u00a0kW 8.0\u00a0kW 7.0\u00a0kW 6.5\u00a0kW 1".replace("\u00a0", " ") in text_of(page)
     assert charts(page.body)["The plan of the last day, and what happened"] == {
         "Planned": [9.0] * 2,
