@@ -45,6 +45,7 @@ TARGETS: Final[Mapping[str, Target]] = {
         "v2g/io/ota/installer.py",
         ("tests/io/ota/test_installer.py", "tests/station/device/test_firmware.py"),
     ),
+    "unreadable": Target("v2g/io/ota/unreadable.py", ("tests/io/ota/test_unreadable.py",)),
     "nodes": Target("csms/db/queries/nodes.py", ("tests/csms/db/test_nodes.py",)),
     "firmware": Target(
         "v2g_station/device/firmware.py",
