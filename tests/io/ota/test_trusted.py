@@ -17,6 +17,7 @@ from pki_tools.tree import PkiTree
 from tests.io.ota.maker import HARDWARE, Maker, key
 from tests.station.device.file_server import file_server
 from v2g.errors import InstallError, StoreError, TransferError, V2GError
+from v2g.io.ota import trusted
 from v2g.io.ota.repository import KeySigner
 from v2g.io.ota.trusted import METADATA_S, TrustedReleases
 from v2g.ota.release import Facts, check_release
@@ -294,6 +295,20 @@ def test_over_http(maker: Maker) -> None:
             maker.device(f"{server.url}/r").find("one.img")
     with pytest.raises(TransferError):
         maker.device(f"{server.url}/r").find("one.img")
+
+
+def test_slow_retrieval(maker: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that never stops sending, an octet now and then, holds up nobody for longer than the time limit."""
+    monkeypatch.setattr(trusted, "METADATA_S", 0.05)
+    with file_server() as server:
+        for each in maker.path("").glob("*.json"):
+            server.files[f"/r/metadata/{each.name}"] = each.read_bytes()
+        server.drips_s = 0.01
+        with pytest.raises(TransferError):
+            maker.device(f"{server.url}/r").find("one.img")
+        assert server.paths[-1] == "/r/metadata/timestamp.json"
+        server.drips_s = 0.0
+        assert maker.device(f"{server.url}/r").find("one.img").facts.number == 1
 
 
 def test_over_https_by_the_roots_that_are_given(maker: Maker, pki: PkiTree) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 class FileServer:
     """Gives `files` and takes what is sent: (method, path, headers, body). `judge` may return another status.
 
-    A connection breaks after `breaks_after` octets of files, if that is not 0.
+    A connection breaks after `breaks_after` octets of files, if that is not 0. With `drips_s`, an octet takes as long.
     """
 
     def __init__(self) -> None:
@@ -21,6 +22,7 @@ class FileServer:
         self.asked = 0
         self.paths: list[str] = []
         self.ranges, self.breaks_after, self.sent = True, 0, 0
+        self.drips_s = 0.0
         self.url = ""
 
 
@@ -57,6 +59,12 @@ def file_server(context: ssl.SSLContext | None = None) -> Iterator[FileServer]:
                 answer = answer[: found.breaks_after]
                 self.close_connection = True
             found.sent += len(answer)
+            if found.drips_s:
+                with contextlib.suppress(OSError):  # nobody waits that long
+                    for octet in answer:
+                        self.wfile.write(bytes([octet]))
+                        time.sleep(found.drips_s)
+                return
             self.wfile.write(answer)
 
         do_GET = do_PUT = do_POST = _serve  # noqa: N815  # names of http.server
