@@ -1,12 +1,13 @@
 """`v2g ota`: a repository of releases, and what a device thinks of it (R139, R140)."""
 
+import hashlib
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from v2g.errors import ConfigError
+from v2g.errors import ConfigError, InstallError
 from v2g_cli.output import print_json, print_table, say
 
 if TYPE_CHECKING:
@@ -112,6 +113,7 @@ def add(
     number: Annotated[int, typer.Option(min=1, help="Number of the release, above all before.")],
     hardware: Annotated[list[str], typer.Option(help="Kind of hardware that may have it; repeatable.")],
     name: Annotated[str, typer.Option(help="Its name in the repository; default: the file's.")] = "",
+    components: Annotated[Path | None, typer.Option(metavar="FILE", help="List of its components (CycloneDX).")] = None,
 ) -> None:
     """Draft a release: copy an image into the repository, and list it.
 
@@ -132,7 +134,7 @@ def add(
     except msgspec.ValidationError as error:
         raise ConfigError(str(error), hint="hardware is a word, such as dc30") from None
     repository = _open(folder)
-    repository.add(image, name, facts, _now())
+    repository.add(image, name, facts, _now(), None if components is None else _components(components))
     _say_drafts(repository)
 
 
@@ -269,6 +271,9 @@ def verify(
     seen: Annotated[
         Path | None, typer.Option(help="Folder with what a device has seen; default: one that has seen nothing.")
     ] = None,
+    components: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Check that this list of components is the image's, too.")
+    ] = None,
     json: JsonFlag = False,
 ) -> None:
     """Check, as a device does, whether it would install an image; exit code 8 if not.
@@ -283,10 +288,19 @@ def verify(
     with tempfile.TemporaryDirectory() as fresh:
         release = TrustedReleases(root, place, seen or Path(fresh)).find(name)
     check_release(release, hardware, installed)
+    if components is not None and hashlib.sha256(_components(components)).hexdigest() != release.facts.components:
+        raise InstallError(f"{components} is not the list of components that {name} was released with")
     if json:
         print_json(release)
     else:
         say(f"{name}: release {release.facts.number}, {release.length} octets, sha256 {release.digest.hex()}")
+
+
+def _components(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror}") from None
 
 
 def _open(folder: Path) -> "Repository":

@@ -1,5 +1,6 @@
 """`v2g ota`: five people keep a repository of releases, three of whom release."""
 
+import json
 from pathlib import Path
 
 import msgspec
@@ -51,6 +52,28 @@ def test_a_release_needs_three_of_five(v2g: Run, folder: Path) -> None:
     for other in (("--hardware", "ac22"), ("--hardware", "dc30", "--installed", "31")):
         refused = v2g(*VERIFY, *other)
         assert (refused.code, refused.output, refused.errors.startswith("v2g: release 30 is")) == (8, "", True)
+
+
+def test_the_list_of_its_components_is_signed_with_an_image(v2g: Run, folder: Path) -> None:
+    """Another one, or one for an image without, is refused; devices load neither."""
+    Path("sbom.json").write_text('{"bomFormat": "CycloneDX"}')
+    assert v2g(*ADD, "--components", "none.json").code == 2
+    assert v2g(*ADD, "--components", "sbom.json").code == 0
+    Path("plain.img").write_bytes(b"other")
+    assert v2g("ota", "add", "releases", "plain.img", "--number", "31", "--hardware", "ac22").code == 0
+    for name in "abc":
+        assert v2g("ota", "sign", "releases", "--key", f"{name}.key").code == 0
+    assert v2g(*PUBLISH).code == 0
+    there = Path("releases/targets/charger-0.3.0.img.cdx.json")
+    assert there.read_text() == '{"bomFormat": "CycloneDX"}'
+    assert v2g(*VERIFY, "--hardware", "dc30", "--components", str(there)).code == 0
+    shown = [json.loads(line) for line in v2g("ota", "show", "releases", "--json").output.splitlines()]
+    assert [each["release"] for each in shown if "release" in each] == ["charger-0.3.0.img", "plain.img"]
+    there.write_text("{}")
+    plain = ("ota", "verify", "releases", "plain.img", *VERIFY[4:], "--hardware", "ac22")
+    for words, file in (((*VERIFY, "--hardware", "dc30"), str(there)), (plain, "sbom.json")):
+        refused = v2g(*words, "--components", file)
+        assert (refused.code, "is not the list of components" in refused.errors) == (8, True)
 
 
 def test_holders_may_sign_copies(v2g: Run, folder: Path) -> None:

@@ -46,6 +46,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """Kinds of hardware that may have it."""
     patch_of: "Origin | None" = None
     """Of a patch: the image that it turns into the release."""
+    components: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")] | None = None
+    """SHA-256, hexadecimal, of the list of the image's components (SBOM), which is beside it (`components_name`)."""
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +69,11 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
 def patch_name(name: str, number: int) -> str:
     """Return the name of the patch that turns the image of a release into this one (R134)."""
     return f"{name}.from-{number}"
+
+
+def components_name(name: str) -> str:
+    """Return the name of the list of an image's components, which no device loads."""
+    return f"{name}.cdx.json"
 
 
 def read_release(name: str, length: int, hashes: dict[str, str], custom: object) -> Release:

@@ -28,7 +28,7 @@ from tuf.api.serialization import DeserializationError
 
 from v2g.errors import ConfigError
 from v2g.io.storage.journal_file import write_files
-from v2g.ota.release import Facts, Origin, Release, patch_name, read_release
+from v2g.ota.release import Facts, Origin, Release, components_name, patch_name, read_release
 from v2g.pki.keys import PublicKey, SigningKey
 from v2g.text import printable
 
@@ -118,8 +118,8 @@ class Repository:
         _assign(root.signed, keys, thresholds)
         self._draft(root)
 
-    def add(self, image: Path, name: str, facts: Facts, now: datetime) -> None:
-        """Draft a list of images with this one, too, and copy it to `targets`."""
+    def add(self, image: Path, name: str, facts: Facts, now: datetime, components: bytes | None = None) -> None:
+        """Draft a list of images with this one, too, and copy it to `targets`, with the list of its components."""
         targets = self._next(Targets, "targets", now)
         highest = max((each.facts.number for each in _releases(targets)), default=0)
         if facts.number <= highest:
@@ -130,6 +130,9 @@ class Repository:
             data = image.read_bytes()
         except OSError as error:
             raise ConfigError(f"{image}: {error.strerror}") from None
+        if components is not None:
+            facts = msgspec.structs.replace(facts, components=hashlib.sha256(components).hexdigest())
+            write_files(self.folder / "targets", {components_name(name): components})
         self._list(targets, name, data, facts)
 
     def add_patch(self, name: str, old: str, now: datetime) -> Release:
