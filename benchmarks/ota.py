@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmarks.figures import Figure, median
 from v2g.errors import ConfigError
-from v2g.io.ota.installer import FolderInstaller
+from v2g.io.ota.folder_installer import FolderInstaller
 
 ABOUT = "a patch between two states of this project's own code, and the installation of the image"
 REQUIREMENTS = ("R134",)

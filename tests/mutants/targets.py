@@ -41,8 +41,8 @@ TARGETS: Final[Mapping[str, Target]] = {
     "trusted_releases": Target("v2g/io/ota/trusted.py", ("tests/io/ota/test_trusted.py",)),
     "repository": Target("v2g/io/ota/repository.py", ("tests/cli/test_ota.py", "tests/io/ota/test_trusted.py")),
     "charger_releases": Target("v2g/io/ota/releases.py", ("tests/io/ota/test_patches.py",)),
-    "installer": Target(
-        "v2g/io/ota/installer.py",
+    "folder_installer": Target(
+        "v2g/io/ota/folder_installer.py",
         ("tests/io/ota/test_installer.py", "tests/station/device/test_firmware.py"),
     ),
     "unreadable": Target("v2g/io/ota/unreadable.py", ("tests/io/ota/test_unreadable.py",)),
@@ -319,6 +319,10 @@ _FIRST: Final = "is set by what happens before it is read"
 _WHETHER: Final = "is asked only whether it holds"
 
 EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
+    "unreadable": {
+        "module: 'Config' -> 'Config?'": "the name of a type variable",
+        "module: 'v2g' -> 'v2g?'": "the name of a logger, as good as the next",
+    },
     "audit": {
         "audit_session: 'journal' -> 'journal?' #2": _VERIFIED,
         "_postings: 'journal' -> 'journal?'": _VERIFIED,

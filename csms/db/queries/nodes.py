@@ -33,7 +33,7 @@ def begin(connection: Connection, node: str, number: int, now_ms: int, until_ms:
     bad = select(table.node).where(
         table.hardware == kind, table.node != node, or_(table.failed == number, table.trying == number)
     )
-    if (other := connection.execute(bad.order_by(table.node).limit(1)).scalar()) is not None:
+    if (other := connection.execute(bad.order_by(table.node)).scalar()) is not None:
         leases.give_up(connection, (_LEASE,), node)
         return f"it failed at node {other}"
     connection.execute(node_firmware.update().where(table.node == node).values(trying=number))

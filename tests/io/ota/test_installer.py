@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from v2g.errors import InstallError
-from v2g.io.ota.installer import FolderInstaller, open_installer
+from v2g.io.ota.folder_installer import FolderInstaller
+from v2g.io.ota.installer import open_installer
 
 pytestmark = pytest.mark.requirement("R133", "R135")
 

@@ -103,13 +103,20 @@ def test_the_old_firmware_does_not_go_back(tmp_path: Path) -> None:
     assert kept.read_text() == before
 
 
-def test_the_reason_is_bounded(tmp_path: Path) -> None:
-    kept = on_trial(tmp_path, "state", "trial")
+@pytest.mark.parametrize("phase", ["activated", "trial"])
+def test_what_is_on_trial_goes_back_and_says_why_in_short(
+    tmp_path: Path, phase: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept = on_trial(tmp_path, "state", phase)
     program = Program(tmp_path)
     program.error = "x" * 300
     with pytest.raises(ConfigError, match="x" * 300):
         program.read()
-    assert json.loads(kept.read_text())["why"] == "x" * 200
+    assert files(tmp_path) == BACK
+    changed = {"phase": "trial", "why": "x" * 200}
+    assert json.loads(kept.read_text()) == {"old": "a", "number": 7, "request_id": 7, "tries": 1} | changed
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert ["back to the old firmware" in each for each in caplog.messages] == [True]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,8 @@ from tests.station.bench import Bench
 from tests.station.device.file_server import FileServer, file_server
 from tests.station.updates import IMAGE, update
 from v2g.errors import InstallError
-from v2g.io.ota.installer import CommandInstaller, CommandsConfig, FolderInstaller
+from v2g.io.ota.folder_installer import FolderInstaller
+from v2g.io.ota.installer import CommandInstaller, CommandsConfig
 from v2g.io.runtime.clock import Clock
 from v2g_station.blocks.evse import Fact
 from v2g_station.blocks.firmware import Activate, CancelFirmware, ConfirmInstall, Download, Install

@@ -7,20 +7,17 @@ start.
 
 import asyncio
 import contextlib
-import hashlib
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Final, Literal, Protocol
+from typing import Annotated, Final, Protocol
 
 import msgspec
 from msgspec import Meta
 
 from v2g import typed_json
 from v2g.errors import InstallError
-from v2g.io.storage.journal_file import remove_file, sync_directory
-from v2g.pki.keys import save_secret
+from v2g.io.ota.folder_installer import FolderInstaller
 
 BAD_IMAGE: Final = 65
 """Exit code of an install command for a bad image (EX_DATAERR)."""
@@ -207,80 +204,6 @@ async def _run(step: str, argv: tuple[str, ...], timeout_s: float) -> str:
     return text
 
 
-Slot = Literal["a", "b"]
-
-
-class FolderInstaller:
-    """Slots as folders `a` and `b`, each with its `image`, and a boot loader, which a test bench lacks.
-
-    `boot` does what a boot loader does at power-on; `restart` is called where a device would restart. Files: `active`
-    contains the permanent slot, `once` the one to try at the next boot, `runs` the running one.
-    """
-
-    def __init__(self, folder: Path, restart: Callable[[], None]) -> None:
-        self.folder, self._restart = folder, restart
-        for slot in ("a", "b"):
-            (folder / slot).mkdir(parents=True, exist_ok=True)
-
-    def boot(self) -> Slot:
-        """Start like a boot loader: the slot on trial once, else the permanent one."""
-        slot = self._read("once") or self._read("active") or "a"
-        save_secret(self.folder / "runs", slot.encode())
-        remove_file(self.folder / "once")
-        return slot
-
-    async def running(self) -> str:
-        """See Installer."""
-        return self._read("runs") or self.boot()
-
-    async def install(self, image: Path) -> None:
-        """See Installer."""
-        other = self._other()
-        target = self.folder / other / "image"
-        try:
-            shutil.copyfile(image, target.with_suffix(".part"))
-            with target.with_suffix(".part").open("rb+") as written:
-                os.fsync(written.fileno())
-            if _digest(target.with_suffix(".part")) != _digest(image):
-                raise InstallError(f"slot {other} does not contain what was written", verification=True)
-            target.with_suffix(".part").replace(target)
-            sync_directory(target.parent)  # before the slot is started: a power cut must not bring the old image back
-        except OSError as error:
-            raise InstallError(f"slot {other}: {error.strerror}") from None
-
-    async def activate(self) -> None:
-        """See Installer."""
-        save_secret(self.folder / "once", self._other().encode())
-        self._restart()
-
-    async def confirm(self) -> None:
-        """See Installer."""
-        save_secret(self.folder / "active", (self._read("runs") or "a").encode())
-
-    async def roll_back(self) -> None:
-        """See Installer."""
-        other = self._other()
-        remove_file(self.folder / "once")
-        if self._read("active") not in (None, other):  # a power cut came after it was confirmed
-            save_secret(self.folder / "active", other.encode())
-        self._restart()
-
-    def image(self) -> Path | None:
-        """See Installer."""
-        path = self.folder / (self._read("runs") or "a") / "image"
-        return path if path.exists() else None
-
-    def _other(self) -> Slot:
-        return "b" if (self._read("runs") or self.boot()) == "a" else "a"
-
-    def _read(self, name: str) -> Slot | None:
-        try:
-            text = (self.folder / name).read_text()
-        except OSError:
-            return None
-        return "b" if text == "b" else "a"
-
-
 def open_installer(
     rauc: RaucConfig | None, commands: CommandsConfig | None, slots: Path | None, *, restart: Callable[[], None]
 ) -> Installer:
@@ -293,8 +216,3 @@ def open_installer(
     bench = FolderInstaller(slots, restart=restart)
     bench.boot()
     return bench
-
-
-def _digest(file: Path) -> bytes:
-    with file.open("rb") as read:
-        return hashlib.file_digest(read, "sha256").digest()
