@@ -108,6 +108,7 @@ def test_what_is_on_trial_goes_back_and_says_why_in_short(
     tmp_path: Path, phase: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     kept = on_trial(tmp_path, "state", phase)
+    (tmp_path / "slots" / "active").write_text("b")  # confirmed, but for the state
     program = Program(tmp_path)
     program.error = "x" * 300
     with pytest.raises(ConfigError, match="x" * 300):
