@@ -232,7 +232,7 @@ async def limit(csms: Backend, charging: Charging, begun_ms: int) -> None:
         schedule |= {"startSchedule": format_time(begun_ms)}
         request = {"chargingLimit": {"chargingLimitSource": "EMS"}, "chargingSchedule": [schedule], "evseId": 1}
         await charging.station.call("NotifyChargingLimit", request)
-        await csms.services.store.run(note_limits, [STATION], begun_ms + minute * 600_000)
+        await csms.services.store.run(note_limits, [STATION], {}, begun_ms + minute * 600_000)
 
 
 @pytest.mark.long

@@ -565,7 +565,7 @@ async def test_what_bound_a_transactions_power_is_shown(cli: Cli) -> None:
     assert (await cli("limits", "tx"))[2] == "Limits: none\n"
     store = open_store(cli.csms.config.store_url, cli.csms.config.data_dir)
     store.do(transactions.save_needs, STATION, "tx", Needs(evse_id=1, requested="DC", most_w=11_000))
-    store.do(charging.note_limits, [STATION], T0)
+    store.do(charging.note_limits, [STATION], {}, T0)
     store.close()
     code, output, errors = await cli("limits", "tx", "--station", STATION, role=Role.BILLING)
     assert (code, errors) == (0, "")

@@ -1,6 +1,6 @@
 """Charging profiles at stations, external limits, vehicles' plans, sites, templates, dynamic values."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -171,14 +171,15 @@ def look_all(connection: Connection, stations: Iterable[str], now_ms: int) -> di
     return {each: look(connection, each, now_ms) for each in stations}
 
 
-def note_limits(connection: Connection, stations: Collection[str], now_ms: int) -> list[str]:
-    """Store what limits the running transactions of some stations where it has changed.
+def note_limits(
+    connection: Connection, stations: Collection[str], phases: Mapping[tuple[str, int], int], now_ms: int
+) -> list[str]:
+    """Store what limits the running transactions of some stations where it has changed. `phases`: of EVSEs, else 3.
 
     Return the stations with limits that can change without a message: external ones with a schedule, and set-points.
     """
     running = transactions_table.c.active.is_(True) & transactions_table.c.station_id.in_(stations)
     busy = connection.execute(select(transactions_table.c.station_id).where(running).distinct()).scalars().all()
-    phases = {(each.station_id, each.evse_id): len(each.phases) for at in all_sites(connection) for each in at.places}
     timed = []
     for station_id in busy:
         seen = look(connection, station_id, now_ms)

@@ -18,7 +18,7 @@ _SETTLE_S: Final = 5.0
 _EVERY_MS: Final = 60_000
 """How often limits are looked at that begin or end by the clock."""
 
-_STEP: Final = 50
+_STEP: Final = 20
 """Stations looked at in one operation of the store."""
 
 
@@ -46,5 +46,10 @@ class LimitCourse:
             due |= self._timed
         here = sorted(due & services.connections.connected_here())
         self._timed -= due
+        if not here:
+            return
+        sites = await services.store.read(charging.all_sites)
+        phases = {(each.station_id, each.evse_id): len(each.phases) for site in sites for each in site.places}
         for at in range(0, len(here), _STEP):
-            self._timed.update(await services.store.run(charging.note_limits, here[at : at + _STEP], now_ms))
+            some = here[at : at + _STEP]
+            self._timed.update(await services.store.run(charging.note_limits, some, phases, now_ms))

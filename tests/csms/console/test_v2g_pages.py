@@ -80,7 +80,7 @@ async def test_a_session_shows_what_bound_its_power_since_when(ask: ApiClient) -
         await station.call("NotifyChargingLimit", request)
         needs = Needs(evse_id=1, requested="DC", most_w=7_000)
         await run(transactions.save_needs, STATION, charge.id, needs)
-        await run(charging.note_limits, [STATION], at_ms + minute * 60_000)
+        await run(charging.note_limits, [STATION], {}, at_ms + minute * 60_000)
     found = await ask("GET", f"/transactions/{charge.id}/limits?station={STATION}")
     vehicle = {"name": "vehicle", "power_w": 7_000, "source": ""}
     assert [each["bounds"] for each in found.json] == [
@@ -112,7 +112,7 @@ async def test_the_overview_has_energy_of_today_in_both_directions(ask: ApiClien
         ]
         await charge.event(kind, trigger, extra={"meterValue": [{"timestamp": charge.now(), "sampledValue": sampled}]})
     text = text_of(await (await employ(ask, "ada", Role.VIEWER)).get("/console"))
-    assert "Into vehicles today 12.5\u00a0kWh".replace("\u00a0", " ") in text
+    assert "Taken today 12.5\u00a0kWh".replace("\u00a0", " ") in text
     assert "Fed back today 2.5\u00a0kWh".replace("\u00a0", " ") in text
 
 

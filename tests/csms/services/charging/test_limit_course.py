@@ -3,7 +3,10 @@
 import asyncio
 
 from csms.db.queries import charging, retention, transactions
+from csms.domain.charging.balancing import Node
 from csms.domain.charging.binding import LimitPoint
+from csms.domain.charging.charging_plans import share_profile
+from csms.domain.charging.sites import Place, Site
 from csms.services.charging.dispatch import Dispatch
 from csms.services.charging.limit_course import LimitCourse
 from tests.csms.backend import Backend
@@ -97,3 +100,16 @@ async def test_only_transactions_at_stations_of_this_node_are_looked_at(csms: Ba
     assert await course(csms, charge) == []
     await limits.note({charge.station.id, "CS-OTHER"})
     assert len(await course(csms, charge)) == 1
+
+
+async def test_a_share_of_the_site_is_of_the_phases_that_its_place_has(csms: Backend) -> None:
+    charge = await vehicle(csms, await booted(csms))
+    place = Place(station_id=charge.station.id, evse_id=1, node="main", phases=("L2",), most_ma=32_000)
+    site = Site(id="yard", nodes=(Node(id="main", limits=(63_000,) * 3),), places=(place,))
+    run, now_ms = csms.services.store.run, csms.clock.utc_ms()
+    await run(charging.save_site, site, now_ms)
+    share = share_profile(1, 10_000, 1, now_ms, charge.id)
+    await run(charging.save_profile, charge.station.id, 1, share, charging.CSO, now_ms)
+    await LimitCourse(csms.services).note({charge.station.id})
+    (point,) = await course(csms, charge)
+    assert [(each.name, each.power_w) for each in point.bounds] == [("share", 2_300), ("vehicle", 11_000)]
