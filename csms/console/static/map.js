@@ -78,7 +78,8 @@ for (const canvas of document.querySelectorAll("[data-map]")) {
     for (const [ev, ...at] of moved) at[0] === null ? vehicles.delete(ev) : vehicles.set(ev, at);
     if (first || !canvas.dataset.touched) fit();
     canvas.dataset.newest = Math.max(...moved.map((each) => each[3]));
-    document.getElementById("count").textContent = `${vehicles.size} vehicles, ${sites.length} sites`;
+    const count = document.getElementById("count"), said = count.dataset;
+    count.textContent = `${vehicles.size} ${said.vehicles}, ${sites.length} ${said.sites}`;
     later();
   });
   source.onerror = () => lost(source.readyState !== EventSource.OPEN);

@@ -6,7 +6,7 @@ async function passkey(button) {
   try {
     const csrf = new URLSearchParams({ csrf: form.elements.csrf ? form.elements.csrf.value : "" });
     const answer = await fetch(button.dataset.options, { method: "POST", body: csrf });
-    if (!answer.ok) throw new Error("The back end does not offer passkeys here.");
+    if (!answer.ok) throw new Error(button.dataset.none);
     const asked = await answer.json(), from = adds ? "parseCreationOptionsFromJSON" : "parseRequestOptionsFromJSON";
     const publicKey = PublicKeyCredential[from](asked);
     const found = await navigator.credentials[adds ? "create" : "get"]({ publicKey });
@@ -14,7 +14,7 @@ async function passkey(button) {
     form.submit();
   } catch (error) {
     const said = form.querySelector("[role=alert]");
-    said.textContent = error.name === "NotAllowedError" ? "No passkey was used." : error.message;
+    said.textContent = error.name === "NotAllowedError" ? button.dataset.unused : error.message;
     said.hidden = false;
   }
 }
