@@ -159,20 +159,22 @@ def last_estimates(
     connection: Connection, evs: Sequence[str] | None, span_ms: tuple[int, int]
 ) -> dict[str, dict[str, float]]:
     """Return the last estimates of each vehicle from the first time to before the second; `evs`: only of these."""
-    one, other = battery_estimates.c, battery_estimates.alias().c
-    last = select(func.max(other.at_ms)).where(
-        other.ev == battery_states.c.ev, other.at_ms >= span_ms[0], other.at_ms < span_ms[1]
+    here, known = battery_estimates.c, battery_states.c
+    there = (here.ev == known.ev) & (here.at_ms >= span_ms[0]) & (here.at_ms < span_ms[1])
+    at_ms, document = (
+        select(column).where(there).order_by(here.at_ms.desc()).limit(1).scalar_subquery().label(column.name)
+        for column in (
+            here.at_ms,
+            here.document,
+        )  # sought by index for each vehicle; for a join SQLite reads all of them
     )
-    query = select(one.ev, one.at_ms, one.document).join_from(
-        battery_states, battery_estimates, (one.ev == battery_states.c.ev) & (one.at_ms == last.scalar_subquery())
-    )
+    query = select(known.ev, at_ms, document)
     if evs is not None:
-        query = query.where(battery_states.c.ev.in_(evs))
+        query = query.where(known.ev.in_(evs))
     seal, found = seal_of(connection), {}
     for row in connection.execute(query):
-        document = seal.find(connection, row.document, "estimates", row.ev, row.at_ms)
-        if document is not None:
-            found[row.ev] = _estimates(document)
+        if row.at_ms is not None and (values := seal.find(connection, row.document, "estimates", row.ev, row.at_ms)):
+            found[row.ev] = _estimates(values)
     return found
 
 

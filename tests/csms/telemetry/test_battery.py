@@ -217,3 +217,16 @@ def test_a_finding_that_is_not_understood_is_none(data: dict[str, Any]) -> None:
     assert event is not None
     record = Record("EV-1", 1, 1, T0, "parked", False, {}, TAGGED_SCHEMA, event=event)  # noqa: FBT003
     assert advance(detectors.Settings(), Battery(), [stored(record)]).reports == ()
+
+
+@pytest.mark.requirement("R178")
+def test_the_last_estimates_of_a_span_are_those_of_each_vehicle(store: Store) -> None:
+    for ev, times in (("EV-1", (1000, 2000, 3000)), ("EV-2", (1500,)), ("EV-3", (500, 3000)), ("EV-4", ())):
+        estimates = tuple((at_ms, {"soh_percent": at_ms / 100}) for at_ms in times)
+        assert store.do(batteries.save, {}, {ev: Advanced(Battery(1, 1), (), estimates)}, 0) is not None
+    found = store.do(batteries.last_estimates, None, (1000, 3000))
+    assert found == {"EV-1": {"soh_percent": 20.0}, "EV-2": {"soh_percent": 15.0}}
+    assert store.do(batteries.last_estimates, ["EV-1", "EV-3"], (0, 1001)) == {
+        "EV-1": {"soh_percent": 10.0},
+        "EV-3": {"soh_percent": 5.0},
+    }
