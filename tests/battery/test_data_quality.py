@@ -152,3 +152,110 @@ def test_anything_is_survived_and_the_state_travels(values: list[dict[str, float
     copy = msgspec.json.decode(msgspec.json.encode(state), type=detectors.State)
     assert msgspec.json.encode(copy) == msgspec.json.encode(state)
     assert all(isinstance(each, Finding) for each in found)
+
+
+HOT = "battery.temperature.max"
+
+
+def judged(*samples: tuple[int, dict[str, float]]) -> list[tuple[int, str, bool]]:
+    """Return what is wrong with samples (ms, values) as data: time, kind, whether it begins."""
+    state, found = data_quality.State(), []
+    for at_ms, values in samples:
+        state, new = data_quality.step(data_quality.Settings(), state, Sample(at_ms, values))
+        found += new
+    return [(each.at_ms, each.kind, each.raised) for each in found]
+
+
+def pair(amperes: float, volts: float, **others: float) -> dict[str, float]:
+    return {"battery.current": amperes, "battery.voltage": volts, **others}
+
+
+@pytest.mark.parametrize(
+    ("amperes", "gap_ms", "silent"),
+    [(2.0, 120_000, False), (2.0, 120_001, True), (-2.0, 120_001, True), (1.9, 999_000, False)],
+)
+def test_silence_is_more_than_2_minutes_after_2_amperes(amperes: float, gap_ms: int, silent: bool) -> None:
+    flowing = pair(amperes, 350.0)
+    assert judged((0, flowing), (gap_ms, flowing)) == [(gap_ms, "data_silent", True)] * silent
+    found = judged((0, flowing), (1000, {"battery.soc": 50.0}), (1000 + gap_ms, {"battery.soc": 50.0}))
+    assert found == [(1000 + gap_ms, "data_silent", True)] * silent
+
+
+def steps(
+    count: int, amperes: float, volts: float, gap_ms: int = 12_000, begin: int = 0
+) -> list[tuple[int, dict[str, float]]]:
+    """Return samples of so many steps to and fro."""
+    numbers = range(begin, begin + count + 1)
+    return [(each * gap_ms, pair(amperes * (each % 2), abs(volts) * ((each + (volts < 0)) % 2))) for each in numbers]
+
+
+def test_a_sign_is_judged_after_20_steps_of_5_amperes_and_200_millivolts_in_12_seconds() -> None:
+    assert judged(*steps(30, 5.0, -0.2)) == [(20 * 12_000, "data_sign", True)]
+    for one in (steps(90, 5.0, 0.2), steps(90, 5.0, 10.0), steps(90, 0.0, -9.0), steps(90, 9.0, 0.0)):
+        assert judged(*one) == []
+    for one in (steps(90, 4.9, -0.2), steps(90, 5.0, -0.19), steps(90, 5.0, -0.2, 12_001), steps(90, 5.0, -0.2, 0)):
+        assert judged(*one) == []
+    assert judged((0, {"battery.soc": 50.0}), (1000, pair(5.0, 0.2)), (900, pair(5.0, 0.2))) == []
+    assert judged(*steps(90, 5.0, -0.2, 500)) == [(20 * 500, "data_sign", True)]
+    # 20 steps make the mean of agreement 1 - 0.9 ** 20 = 0.878; 13 others, from sample 22 on, bring it beyond -0.5
+    for sign, expected in ((1, [True]), (-1, [True, False])):
+        found = judged(*steps(20, 5.0, 0.2 * sign), *steps(40, 5.0, -0.2 * sign, begin=20)[1:])
+        assert [each[1:] for each in found] == [("data_sign", each) for each in expected]
+        assert found[-1][0] == 34 * 12_000
+
+
+def test_steps_of_samples_that_jump_say_nothing_of_the_sign() -> None:
+    samples = [(at_ms, values | {HOT: 140.0 if at_ms % 2000 else 25.0}) for at_ms, values in steps(39, 5.0, -0.2, 1000)]
+    assert all(kind == "data_jump" for _, kind, _ in judged(*samples))
+
+
+def test_while_a_sign_is_wrong_current_and_power_are_not_trusted() -> None:
+    state = data_quality.State(wrong={"data_sign": True}, jumped={HOT: (140.0, 0)})
+    values = pair(1.0, 350.0, **{"battery.power": 350.0, HOT: 140.0, "battery.soc": 50.0})
+    assert data_quality.trusted(state, Sample(0, values)).values == {"battery.voltage": 350.0, "battery.soc": 50.0}
+    wrong = {"x": NAN, HOT: 150.1, "battery.soc": -0.1}
+    assert data_quality.plausible(Sample(0, wrong | {"battery.temperature.min": 150.0})).values == {
+        "battery.temperature.min": 150.0
+    }
+
+
+@pytest.mark.parametrize(
+    ("signal", "before", "after", "gap_ms", "jumps"),
+    [
+        (HOT, 25.0, 35.0, 1000, False),
+        (HOT, 25.0, 35.1, 1000, True),
+        (HOT, 25.0, 35.1, 100, True),
+        (HOT, 25.0, 45.0, 2000, False),
+        (HOT, 25.0, 45.1, 2000, True),
+        ("battery.cell_voltage.imbalance", 0.0, 0.2, 100, False),
+        ("battery.cell_voltage.imbalance", 0.0, 0.21, 100, True),
+    ],
+)
+def test_a_jump_is_more_than_its_signal_moves_in_a_second(
+    signal: str, before: float, after: float, gap_ms: int, jumps: bool
+) -> None:
+    assert judged((0, {signal: before}), (gap_ms, {signal: after})) == [(gap_ms, "data_jump", True)] * jumps
+
+
+@pytest.mark.parametrize(
+    ("course", "ends_ms"),
+    [
+        (((100, 140.0), (399, 140.0), (400, 140.0), (500, 140.0)), 400),
+        (((100, 140.0), (250, 130.0), (400, 130.0)), 400),
+        (((100, 140.0), (300, 60.0), (500, 60.0), (600, 60.0)), 600),
+        (((1000, 140.0), (900, 140.0), (1200, 140.0)), 1200),
+    ],
+)
+def test_a_jump_counts_after_300_ms_at_one_value(course: tuple[tuple[int, float], ...], ends_ms: int) -> None:
+    found = judged((0, {HOT: 25.0}), *((at_ms, {HOT: celsius}) for at_ms, celsius in course))
+    assert found == [(course[0][0], "data_jump", True), (ends_ms, "data_jump", False)]
+
+
+def test_evidence_of_a_jump_is_what_jumped_and_of_a_number_all_others() -> None:
+    state, _ = data_quality.step(data_quality.Settings(), data_quality.State(), Sample(0, {HOT: 25.0}))
+    values = {HOT: 140.0, "battery.soc": 50.0, "battery.voltage": NAN}
+    _, found = data_quality.step(data_quality.Settings(), state, Sample(100, values))
+    assert [(each.kind, dict(each.evidence)) for each in found] == [
+        ("data_number", {HOT: 140.0, "battery.soc": 50.0}),
+        ("data_jump", {HOT: 140.0}),
+    ]

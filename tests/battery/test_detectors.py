@@ -59,3 +59,36 @@ def test_the_twin_trusts_a_capacity_that_measurements_confirm_and_heat_without_a
     assert not play(*driven, settings=settings)
     assert {each.kind for each in play(*driven, settings=own)} == {"twin_voltage", "twin_temperature"}
     assert [each.kind for each in play(*samples(0.0, 3.7, 22.5), settings=settings)] == ["twin_temperature"]
+
+
+CELLS = {f"battery.cell_voltage.{number}": 3.7 for number in range(1, 13)}
+PACK = detectors.Settings(health=health.Settings(pack=Pack("nmc", 150.0, 96)))
+MEASURED = {"battery.current": 0.0, "battery.voltage": 355.2, HOT: 25.0, "battery.temperature.coolant": 25.0}
+
+
+@pytest.mark.requirement("R117", "R120", "R126")
+def test_a_gateway_runs_those_that_need_the_cells_and_a_back_end_all() -> None:
+    for which, kept in ((detectors.EDGE, ()), (detectors.BACK_END, ("health", "twin", "drift"))):
+        state = detectors.State()
+        for at_ms in (0, 10_000):
+            values = CELLS | MEASURED | {"battery.soh": 99.0}
+            state, found = detectors.step(PACK, state, Sample(at_ms, values), which)
+            assert not found
+        changed = {name for name in state.__struct_fields__ if getattr(state, name) != getattr(detectors.State(), name)}
+        assert changed == {"data", "limits", "runaway", "imbalance", *kept}
+        names = {"soc_percent", "soc_deviation_percent", "cycles", "twin_residual_v", "twin_residual_c"}
+        assert detectors.estimates(state).keys() == (names if kept else set())
+
+
+@pytest.mark.requirement("R126")
+def test_a_runaway_does_not_wait_whether_a_jump_stays_and_limits_do() -> None:
+    state, sound = detectors.State(), MEASURED | {"battery.pressure": 101.3}
+    for at_ms in range(0, 20_000, 100):
+        state, found = detectors.step(PACK, state, Sample(at_ms, sound))
+        assert not found
+    kinds = []
+    for at_ms in range(20_000, 21_000, 100):  # a sensor that burns
+        values = sound | {HOT: 90.0 if at_ms % 200 else 120.0, "battery.pressure": 120.0}
+        state, found = detectors.step(PACK, state, Sample(at_ms, values))
+        kinds += [each.kind for each in found]
+    assert kinds == ["data_jump", "thermal_runaway"]

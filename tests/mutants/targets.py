@@ -31,6 +31,8 @@ TARGETS: Final[Mapping[str, Target]] = {
     "finding": Target("v2g/battery/finding.py", ("tests/battery/test_finding.py",)),
     "split": Target("v2g/energy/dispatch/split.py", ("tests/energy/dispatch/test_split.py",)),
     "twin": Target("v2g/battery/twin.py", ("tests/battery/test_twin.py",)),
+    "detectors": Target("v2g/battery/detectors.py", ("tests/battery/test_detectors.py",)),
+    "data_quality": Target("v2g/battery/data_quality.py", ("tests/battery/test_data_quality.py",)),
     "health": Target("v2g/battery/health.py", ("tests/battery/test_health.py",)),
     "session_metrics": Target(
         "csms/domain/diagnostics/session_metrics.py", ("tests/csms/domain/diagnostics/test_session_metrics.py",)
@@ -307,6 +309,7 @@ _UNHEARD = "nobody listens before it is made"
 _UNPOWERED = "no current is driven without a power"
 _GLANCE = "a look more or less in a second"
 _STAMPED = "whoever reads it stamps it with another time, or with none"
+_COUNT = "a count is whole"
 _ALL_THREE = "charge, capacity and model are set together"
 _UNDESCRIBED = "of an undescribed battery nothing is read"
 _EACH = "there is one of them for each of the others"
@@ -415,6 +418,15 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     "finding": {
         "judge: 1.0 -> 2.0": "its sign alone counts",
         "judge: 1.0 -> 2.0 #2": "its sign alone counts",
+    },
+    "data_quality": {
+        "step: 0.0 -> 1.0": "before the first sample nothing is known",
+        "step: 0.0 -> 1.0 #2": "a second is no silence",
+        "step: by_a * by_v > 0 -> by_a * by_v >= 0": "neither of the steps is 0",
+        "step: 0.5 -> 0 #2": _COUNT,
+        "step: 0.5 -> 0 #4": _COUNT,
+        "step: 0.5 -> 0 #6": _COUNT,
+        "_jumps: at_ms < held[1] -> at_ms <= held[1]": "it is held from then on in either case",
     },
     "health": {
         "State: 0 -> 1": _FIRST,

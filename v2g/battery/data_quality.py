@@ -57,7 +57,7 @@ def step(settings: Settings, state: State, sample: Sample) -> tuple[State, tuple
     """Look at a sample as it came; its values may be no numbers."""
     numbers = {name: value for name, value in sample.values.items() if math.isfinite(value)}
     ranged = {name: value for name, value in numbers.items() if _in_range(name, value)}
-    passed_s = 0.0 if state.at_ms is None else max(0.0, (sample.at_ms - state.at_ms) / 1000)
+    passed_s = 0.0 if state.at_ms is None else (sample.at_ms - state.at_ms) / 1000
     values, jumped = _jumps(settings, state, ranged, sample.at_ms, passed_s)
     now = _pair(ranged)
     agrees, steps = state.agrees, state.steps
