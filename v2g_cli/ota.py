@@ -1,6 +1,7 @@
 """`v2g ota`: a repository of releases, and what a device thinks of it (R139, R140)."""
 
 import hashlib
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,15 +10,20 @@ import typer
 
 from v2g.errors import ConfigError, InstallError
 from v2g_cli.output import print_json, print_table, say
+from v2g_cli.pki.ceremony import Holders, Print, ShareFiles, holders_of, share_out
 
 if TYPE_CHECKING:
     from v2g.io.ota.repository import Repository, RoleName
-    from v2g.pki.keys import PublicKey
+    from v2g.pki.keys import PublicKey, SigningKey
+    from v2g.pki.reference import KeyReference
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
 
 Folder = Annotated[Path, typer.Argument(metavar="REPOSITORY", help="Folder of the repository.")]
-KeyOption = Annotated[str, typer.Option("--key", help="Private key of the holder: PEM file, or key URI.")]
+KeyOption = Annotated[str | None, typer.Option("--key", help="Private key of the holder: PEM file, or key URI.")]
+SealedOption = Annotated[
+    Path | None, typer.Option("--sealed", help="Instead: sealed key, made by `key --shares`, which shares open.")
+]
 JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON record per line.")]
 
 
@@ -41,14 +47,28 @@ TargetsThreshold = Annotated[
 def key(
     uri: Annotated[
         str,
-        typer.Argument(metavar="KEY", help="PEM file to write, or pkcs11:token=...;object=... for a token."),
+        typer.Argument(
+            metavar="KEY", help="PEM file, or sealed key, to write; or pkcs11:token=...;object=... for a token."
+        ),
     ],
     public: Annotated[Path, typer.Option("--public", help="File to write the public half to, PEM.")],
     tpm: Annotated[bool, typer.Option("--tpm", help="Create a key that only this TPM can use.")] = False,
+    shares: Annotated[
+        int | None, typer.Option(min=2, max=16, help="Shares to split the key into; only they open the file KEY.")
+    ] = None,
+    threshold: Annotated[
+        int | None, typer.Option(min=2, max=16, help="Shares needed to sign; default: more than half.")
+    ] = None,
+    holder: Holders = None,
+    print_: Print = False,
 ) -> None:
     """Make the key of a holder, on P-256, and write its public half.
 
-    Example: `v2g ota key ada.key --public ada.pem`
+    With `--shares`, several people hold it together: the key itself is never written to disk.
+
+    Examples: `v2g ota key ada.key --public ada.pem`
+
+    `v2g ota key board.sealed --public board.pem --shares 5 --threshold 3 --holder Ada --holder Grace`
     """
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -56,7 +76,17 @@ def key(
     from v2g_cli.pki.keys import make_key, reference_of
 
     new_file(public)
-    made = make_key(reference_of(uri), "secp256r1", tpm=tpm)
+    made: SigningKey
+    if shares is None:
+        if threshold or holder or print_:
+            raise ConfigError("--threshold, --holder and --print need --shares", hint="--shares 5")
+        made = make_key(reference_of(uri), "secp256r1", tpm=tpm)
+    elif tpm:
+        raise ConfigError("a key in a TPM cannot be split into shares", hint="--tpm or --shares")
+    else:
+        made = _make_shared(
+            reference_of(uri), public.stem, threshold or shares // 2 + 1, holders_of(holder, shares), print_=print_
+        )
     write_out(public, made.public_key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
     say(f"{public}: the public half of {uri}")
 
@@ -171,26 +201,31 @@ def withdraw(folder: Folder, name: Annotated[str, typer.Argument(help="Name of t
 @app.command()
 def sign(
     folder: Folder,
-    key: KeyOption,
+    key: KeyOption = None,
+    sealed: SealedOption = None,
+    share: ShareFiles = None,
     joined: Annotated[
         list[Path] | None, typer.Option("--join", help="Signed copy of a draft, whose signatures to take over.")
     ] = None,
 ) -> None:
     """Sign the drafts that this key is for, after showing them; or take over signatures of copies.
 
-    Example: `v2g ota sign releases --key ada.key`
-    """
-    from v2g.io.keys import open_key
-    from v2g_cli.pki.keys import reference_of
+    A key in shares is joined in memory, and never written to disk.
 
+    Examples: `v2g ota sign releases --key ada.key`
+
+    `v2g ota sign releases --sealed board.sealed --share board-share-1-of-5.txt --share board-share-3-of-5.txt --share
+    board-share-4-of-5.txt`
+    """
+    if (key is None) == (sealed is None):
+        raise ConfigError("one key is needed: --key or --sealed", hint="--key FILE, or --sealed FILE with --share FILE")
     repository = _open(folder)
     for each in joined or ():
         repository.join(each)
     for release in repository.drafted_releases():
         hardware = " ".join(release.facts.hardware)
         say(f"{release.name}: release {release.facts.number} for {hardware}, sha256 {release.digest.hex()}")
-    signed = repository.sign(open_key(reference_of(key)))
-    if not signed:
+    if not repository.sign(_holders_key(key, sealed, share)):
         raise ConfigError("this key is none of the drafts' roles", hint="v2g ota show lists drafts and keys")
     _say_drafts(repository)
 
@@ -294,6 +329,36 @@ def verify(
         print_json(release)
     else:
         say(f"{name}: release {release.facts.number}, {release.length} octets, sha256 {release.digest.hex()}")
+
+
+def _make_shared(
+    reference: "KeyReference", name: str, threshold: int, holders: list[str], *, print_: bool
+) -> "SigningKey":
+    """Make a key that only its shares open."""
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    from v2g.pki.keys import SoftwareKey
+
+    file = reference.path
+    if file is None or reference.pin is not None:
+        raise ConfigError(f"{reference}: shares open a plain file only", hint="v2g ota key FILE --shares 5")
+    made = ec.generate_private_key(ec.SECP256R1())
+    shown = sys.stdout if print_ else None
+    share_out(made, name, file, threshold, holders, prefix=f"{file.stem}-", shown=shown).say(file)
+    return SoftwareKey(made)
+
+
+def _holders_key(key: str | None, sealed: Path | None, shares: list[Path] | None) -> "SigningKey":
+    """Return the key of a holder, or that of several, joined."""
+    from v2g.io.keys import open_key
+    from v2g.pki.keys import SoftwareKey
+    from v2g_cli.pki.common import joined_key
+    from v2g_cli.pki.keys import reference_of
+
+    if (joined := joined_key(sealed, shares)) is not None:
+        return SoftwareKey(joined)
+    assert key is not None
+    return open_key(reference_of(key))
 
 
 def _components(file: Path) -> bytes:

@@ -1,8 +1,9 @@
-"""Root keys shared by several people: sealed with a random key whose shares go to the holders (SLIP-39).
+"""Keys shared by several people: sealed with a random key whose shares go to the holders (SLIP-39).
 
-The root's private key (PKCS #8) is encrypted by AES-256-GCM with a random 256-bit key. That key is split by Shamir's
-scheme, any k shares of n restoring it; fewer reveal nothing about it. Shares are words on paper (`sheets`). This module
-neither reads nor writes files, and keeps secrets no longer than needed, as far as Python allows.
+The private key (PKCS #8), of a root or of a signer of releases, is encrypted by AES-256-GCM with a random 256-bit
+key. That key is split by Shamir's scheme, any k shares of n restoring it; fewer reveal nothing about it. Shares are
+words on paper (`share_export`). This module neither reads nor writes files, and keeps secrets no longer than needed, as
+far as Python allows.
 """
 
 import base64
@@ -39,12 +40,12 @@ _SIGNIFICANT: Final = 4  # letters that identify a word in SLIP-39
 
 
 class Sealed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A root key that only its shares open. All of it may be public; without them the ciphertext is useless."""
+    """A key that only its shares open. All of it may be public; without them the ciphertext is useless."""
 
     format: str = FORMAT
     version: int = 1
-    subject: str  # of the root certificate, RFC 4514
-    fingerprint: str  # its SHA-256, hexadecimal
+    subject: str  # of the root certificate, RFC 4514; or the key's name
+    fingerprint: str  # SHA-256 of the certificate, or of the public key; hexadecimal
     threshold: int
     shares: int
     identifier: int  # of the set of shares
@@ -53,7 +54,7 @@ class Sealed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     @property
     def associated(self) -> bytes:
-        """The authenticated data, which binds the key to its root."""
+        """The authenticated data, which binds the key to its certificate or public key."""
         return f"{self.format} {self.version} {self.fingerprint} {self.threshold} {self.shares}".encode()
 
 
@@ -81,13 +82,13 @@ def fingerprint(certificate: x509.Certificate) -> str:
 
 def split(
     key: PrivateKey,
-    certificate: x509.Certificate,
+    owner: x509.Certificate | str,
     *,
     threshold: int,
     shares: int,
     entropy: Callable[[int], bytes],
 ) -> tuple[Sealed, tuple[ShareWords, ...]]:
-    """Return the sealed key of a root and the shares that open it.
+    """Return the sealed key and the shares that open it. `owner`: the key's certificate, or a name if it has none.
 
     Raises ConfigError unless 2 <= threshold <= shares <= 16, KeyAccessError for one of another certificate.
     """
@@ -96,13 +97,18 @@ def split(
             f"{threshold} of {shares} shares is not possible",
             hint=f"from 2 to as many shares as there are, at most {MAX_SHARES}",
         )
-    if key.public_key() != certificate.public_key():
-        raise KeyAccessError(f"not the key of {certificate.subject.rfc4514_string()}")
+    if isinstance(owner, str):
+        spki = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        subject, digest = owner, hashlib.sha256(key.public_key().public_bytes(*spki)).hexdigest()
+    else:
+        subject, digest = owner.subject.rfc4514_string(), fingerprint(owner)
+        if key.public_key() != owner.public_key():
+            raise KeyAccessError(f"not the key of {subject}")
     secret, nonce = entropy(32), entropy(12)
     (words,) = generate_mnemonics(1, [(threshold, shares)], secret, iteration_exponent=0)
     sealed = Sealed(
-        subject=certificate.subject.rfc4514_string(),
-        fingerprint=fingerprint(certificate),
+        subject=subject,
+        fingerprint=digest,
         threshold=threshold,
         shares=shares,
         identifier=Share.from_mnemonic(words[0]).identifier,
@@ -192,7 +198,7 @@ _SHORT: Final[dict[str, str]] = {word[:_SIGNIFICANT]: word for word in WORDLIST}
 
 
 def join(sealed: Sealed, shares: Sequence[ShareWords]) -> PrivateKey:
-    """Return the root key. Raises KeyAccessError for too few, duplicate, or inconsistent shares."""
+    """Return the key. Raises KeyAccessError for too few, duplicate, or inconsistent shares."""
     by_number: dict[int, ShareWords] = {}
     for share in shares:
         other = by_number.setdefault(share.number, share)

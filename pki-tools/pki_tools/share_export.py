@@ -21,11 +21,11 @@ def write_sheet(sealed: Sealed, share: ShareWords, holder: str, *, at: datetime)
     digits = [sealed.fingerprint[start : start + 4] for start in range(0, 64, 4)]
     text = "\n".join(
         (
-            f"ROOT KEY SHARE {share.number} OF {sealed.shares}",
+            f"KEY SHARE {share.number} OF {sealed.shares}",
             "=" * 72,
             f"Any {sealed.threshold} of {sealed.shares} shares open the key; fewer reveal nothing about it.",
             "",
-            f"Root         {sealed.subject}",
+            f"Key          {sealed.subject}",
             f"SHA-256      {':'.join(digits[:8])}",
             f"             {':'.join(digits[8:])}",
             f"Set          {sealed.identifier}  (the same on every share of this key)",

@@ -1,12 +1,16 @@
 """`v2g ota`: five people keep a repository of releases, three of whom release."""
 
+import gc
 import json
+import stat
+from itertools import combinations
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from tests.cli.conftest import Run
+from v2g.pki.keys import SoftwareKey, load_public_key
 
 pytestmark = pytest.mark.requirement("R139", "R147")
 
@@ -29,6 +33,7 @@ def folder(v2g: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 PUBLISH = ("ota", "publish", "releases", "--snapshot-key", "online.key", "--timestamp-key", "online.key")
 ADD = ("ota", "add", "releases", "charger-0.3.0.img", "--number", "30", "--hardware", "dc30")
 VERIFY = ("ota", "verify", "releases", "charger-0.3.0.img", "--root", "releases/metadata/1.root.json")
+SHARED = ("ota", "key", "x", "--public", "x.pem", "--shares", "2")
 ALL_BY_ONE = [each for role in ("root", "targets", "snapshot", "timestamp") for each in (f"--{role}-key", "a.pem")]
 
 
@@ -95,6 +100,80 @@ def test_holders_may_sign_copies(v2g: Run, folder: Path) -> None:
     assert (refused.code, "not a copy of the draft" in refused.errors) == (2, True)
 
 
+@pytest.fixture
+def shared(v2g: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A repository whose root and targets are one key in five shares, with a draft of a release; the five sheets."""
+    monkeypatch.chdir(tmp_path)
+    made = v2g("ota", "key", "board.sealed", "--public", "board.pem", "--shares", "5", "--holder", "Ada")
+    assert made.code == 0, made.errors
+    assert "10 trial joins of 3 shares restored the key" in made.output
+    v2g("ota", "key", "online.key", "--public", "online.pem")
+    options = [each.replace("a.pem", "board.pem") for each in ALL_BY_ONE[:4]]
+    online = ["--snapshot-key", "online.pem", "--timestamp-key", "online.pem"]
+    assert v2g("ota", "init", "releases", *options, *online).code == 0
+    Path("charger-0.3.0.img").write_bytes(b"image")
+    assert v2g(*ADD).code == 0
+    return [f"board-share-{number}-of-5.txt" for number in range(1, 6)]
+
+
+def by(*sheets: str) -> list[str]:
+    return ["ota", "sign", "releases", "--sealed", "board.sealed", *(x for each in sheets for x in ("--share", each))]
+
+
+def test_a_key_in_shares_signs_with_three_of_five(v2g: Run, shared: list[str]) -> None:
+    """Root and release are then what python-tuf's client believes; no file has the key, and no memory afterwards."""
+    assert {stat.S_IMODE(Path(each).stat().st_mode) for each in shared} == {0o600}
+    sheet = Path(shared[0]).read_text()
+    assert sheet.startswith("KEY SHARE 1 OF 5\n")
+    assert "Key          board\n" in sheet
+    assert "Holder       Ada\n" in sheet
+    assert v2g("pki", "ceremony", "check", "board.sealed", "--share", shared[4]).code == 0
+    for two in combinations(shared, 2):
+        refused = v2g(*by(*two))
+        assert (refused.code, "2 shares given, 3 needed" in refused.errors) == (4, True)
+    assert "root 1 has 0 of 1 signatures" in v2g(*PUBLISH).errors
+    signed = v2g(*by(shared[4], shared[0], shared[2]))
+    assert signed.output.startswith("charger-0.3.0.img: release 30 for dc30, sha256 6105d6cc")
+    assert signed.output.count("ready to publish") == 2
+    board = load_public_key(Path("board.pem"))
+    assert not [each for each in gc.get_objects() if type(each) is SoftwareKey and each.public_key == board]
+    assert v2g(*PUBLISH).code == 0
+    assert v2g(*VERIFY, "--hardware", "dc30").output.startswith("charger-0.3.0.img: release 30, 5 octets")
+    holding = [each.name for each in Path().rglob("*") if each.is_file() and b"PRIVATE KEY" in each.read_bytes()]
+    assert holding == ["online.key"]
+
+
+def test_shares_that_do_not_open_a_key_are_named(v2g: Run, shared: list[str]) -> None:
+    """One given twice, one of another key, one with a wrong word, one that is missing; nothing is signed."""
+    one, two, three = shared[:3]
+    assert v2g("ota", "key", "other.sealed", "--public", "other.pem", "--shares", "2").code == 0
+    Path("wrong.txt").write_text(Path(three).read_text().replace(" 7 ", " 7 x"))
+    Path("copy.txt").write_text(Path(one).read_text())
+    Path("few.txt").write_text("three words only")
+    for last, said in {
+        "copy.txt": f"{one} and copy.txt are the same share 1",
+        "other-share-1-of-2.txt": "other-share-1-of-2.txt: belongs to set",
+        "wrong.txt": "wrong.txt: word 7, 'x",
+        "few.txt": "few.txt: 3 words instead of 33",
+    }.items():
+        refused = v2g(*by(one, two, last))
+        assert (refused.code, said in refused.errors) == (4, True), refused.errors
+    assert "nothing.txt" in v2g(*by(one, two, "nothing.txt")).errors
+    assert "shares of the sealed key are needed" in v2g(*by()).errors
+    assert json.loads(v2g("ota", "show", "releases", "--json").output.splitlines()[0])["signatures"] == 0
+    stranger = ["ota", "sign", "releases", "--sealed", "other.sealed"]
+    stranger += [each for n in "12" for each in ("--share", f"other-share-{n}-of-2.txt")]
+    assert "none of the drafts" in v2g(*stranger).errors
+
+
+def test_shares_can_be_shown_alone(v2g: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = v2g("ota", "key", "a.sealed", "--public", "a.pem", "--shares", "3", "--threshold", "3", "--print")
+    assert [made.output.count(f"SHARE {number} OF 3") for number in (1, 2, 3)] == [1, 1, 1]
+    assert "1 trial joins of 3 shares" in made.output
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["a.pem", "a.sealed"]
+
+
 def test_what_is_withdrawn_is_installed_no_more(v2g: Run, folder: Path) -> None:
     v2g(*ADD)
     for name in "abc":
@@ -144,6 +223,16 @@ def test_new_holders_need_the_old_ones(v2g: Run, folder: Path) -> None:
         (("ota", "sign", "releases", "--key", "online.key"), "none of the drafts"),
         (("ota", "sign", "releases", "--key", "a.key", "--join", "a.pem"), "no metadata"),
         (("ota", "publish", "nowhere", *PUBLISH[3:]), "nothing to publish"),
+        (("ota", "sign", "releases"), "one key is needed"),
+        (("ota", "sign", "releases", "--key", "a.key", "--sealed", "b.sealed"), "one key is needed"),
+        (("ota", "sign", "releases", "--key", "a.key", "--share", "a.txt"), "--share needs --sealed"),
+        (("ota", "sign", "releases", "--sealed", "a.pem", "--share", "a.txt"), "a.pem: not a sealed key"),
+        (("ota", "key", "x.key", "--public", "x.pem", "--threshold", "2"), "need --shares"),
+        ((*SHARED, "--threshold", "3"), "3 of 2 shares is not possible"),
+        ((*SHARED, "--tpm"), "cannot be split"),
+        (("ota", "key", "pkcs11:token=x;object=y", "--public", "x.pem", "--shares", "2"), "a plain file only"),
+        (("ota", "key", "a.key", "--public", "x.pem", "--shares", "2"), "a.key exists"),
+        ((*SHARED, "--holder", "a", "--holder", "b", "--holder", "c"), "3 holders for 2 shares"),
     ],
 )  # fmt: skip
 def test_mistakes_are_named(v2g: Run, folder: Path, arguments: tuple[str, ...], said: str) -> None:

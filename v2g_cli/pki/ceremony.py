@@ -1,4 +1,5 @@
-"""`v2g pki ceremony`: root keys shared among several people, none of whom can use them alone."""
+"""`v2g pki ceremony`: root keys shared among several people, none of whom can use them alone; and `share_out`, which
+shares any key, for `v2g ota key`, too."""
 
 import os
 import secrets
@@ -8,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TextIO
 
 import msgspec
 import typer
@@ -18,7 +19,10 @@ from v2g_cli.output import print_json, say, terminal
 from v2g_cli.pki.common import JsonFlag, Tree, load_sealed, new_file, now, progress, read_shares, write_out
 
 if TYPE_CHECKING:
+    from cryptography import x509
+
     from pki_tools.ceremony import Sealed, ShareWords
+    from v2g.pki.keys import PrivateKey
 
 app = typer.Typer(
     help="Split a root key into shares (SLIP-39), join it, and sign with it: any k of n holders, never fewer.",
@@ -29,6 +33,8 @@ SealedArgument = Annotated[Path, typer.Argument(metavar="SEALED", help="Sealed k
 ShareFiles = Annotated[
     list[Path] | None, typer.Option("--share", help="Sheet of a share; repeatable; otherwise prompted.")
 ]
+Holders = Annotated[list[str] | None, typer.Option("--holder", help="Holders of the shares, in order.")]
+Print = Annotated[bool, typer.Option("--print", help="Show the sheets here and write no share to disk.")]
 Present = Annotated[list[str] | None, typer.Option("--present", help="Person present, for the transcript; repeatable.")]
 
 
@@ -42,9 +48,9 @@ def split(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for sheets, sealed key and transcript.")] = Path(
         "ceremony"
     ),
-    holder: Annotated[list[str] | None, typer.Option("--holder", help="Holders of the shares, in order.")] = None,
+    holder: Holders = None,
     present: Present = None,
-    print_: Annotated[bool, typer.Option("--print", help="Show the sheets here and write no share to disk.")] = False,
+    print_: Print = False,
     remove_key: Annotated[
         bool, typer.Option("--remove-key", help="Remove ROOT.key once every trial join has succeeded.")
     ] = False,
@@ -57,32 +63,15 @@ def split(
     Writes `root.sealed`, one sheet for each holder (mode 0600; print them and delete the files) and a transcript.
     """
     from pki_tools.authority import load_pem
-    from pki_tools.ceremony import split as split_key
-    from pki_tools.ceremony import try_all
-    from pki_tools.share_export import read_sheet, write_sheet
     from v2g.pki.keys import load_private_key
 
-    holders = [*(holder or ())]
-    if len(holders) > shares:
-        raise ConfigError(f"{len(holders)} holders for {shares} shares")
+    holders = holders_of(holder, shares)
     private, certificate = load_private_key(key), load_pem(key.with_suffix(".pem"))
     if certificate.subject != certificate.issuer:
         raise ConfigError(f"{key.with_suffix('.pem')} is not a root certificate", hint="only root keys can be split")
-    sealed, made = split_key(private, certificate, threshold=threshold, shares=shares, entropy=secrets.token_bytes)
-    holders += [""] * (shares - len(holders))
     sealed_file = out / f"{key.stem}.sealed"
-    new_file(sealed_file)
-    out.mkdir(parents=True, exist_ok=True, mode=0o700)
-    write_out(sealed_file, msgspec.json.format(msgspec.json.encode(sealed), indent=1) + b"\n")
-    texts = [write_sheet(sealed, share, name, at=now()) for share, name in zip(made, holders, strict=True)]
-    sheets = [] if print_ else _write_sheets(out, texts)
-    if print_:
-        _print_sheets(texts, sys.stderr if json else sys.stdout)
-    with progress("joining the shares on trial"):
-        # join what was written: a sheet must be readable again
-        written = load_sealed(sealed_file)
-        again = tuple(read_sheet("a sheet", text.encode(), written) for text in texts)
-        trials = try_all(written, read_shares(written, sheets) if sheets else again, private.public_key())
+    shown = (sys.stderr if json else sys.stdout) if print_ else None
+    done = share_out(private, certificate, sealed_file, threshold, holders, shown=shown)
     if remove_key:
         _remove(key)
     record = {
@@ -90,26 +79,80 @@ def split(
         "threshold": threshold,
         "shares": [
             {"number": share.number, "holder": name or None, "mark": share.mark}
-            for share, name in zip(made, holders, strict=True)
+            for share, name in zip(done.shares, holders, strict=True)
         ],
-        "trial_joins": trials,
+        "trial_joins": done.trials,
         "key_removed": remove_key,
     }
-    transcript = _transcript(out, sealed, record, present)
+    transcript = _transcript(out, done.sealed, record, present)
     if json:
-        files = {"sealed": str(sealed_file), "sheets": [str(sheet) for sheet in sheets], "transcript": str(transcript)}
-        print_json(record | files)
+        sheets = [str(sheet) for sheet in done.sheets]
+        print_json(record | {"sealed": str(sealed_file), "sheets": sheets, "transcript": str(transcript)})
         return
-    say(f"{sealed_file}: sealed key of {sealed.subject}")
-    for sheet in sheets:
-        say(f"{sheet}: print it, hand it over, delete it")
-    say(f"{trials} trial joins of {threshold} shares restored the key")
+    done.say(sealed_file)
     say(f"{key}: removed" if remove_key else f"{key}: still there; --remove-key removes it")
     say(f"{transcript}: transcript")
 
 
-def _write_sheets(out: Path, texts: Sequence[str]) -> list[Path]:
-    paths = [out / f"share-{number}-of-{len(texts)}.txt" for number in range(1, len(texts) + 1)]
+class SharedOut(NamedTuple):
+    """A key that was shared out: `trials` joins of as many shares as it takes restored it."""
+
+    sealed: "Sealed"
+    shares: "tuple[ShareWords, ...]"
+    sheets: list[Path]
+    trials: int
+
+    def say(self, sealed_file: Path) -> None:
+        """Say what was written."""
+        say(f"{sealed_file}: sealed key of {self.sealed.subject}")
+        for sheet in self.sheets:
+            say(f"{sheet}: print it, hand it over, delete it")
+        say(f"{self.trials} trial joins of {self.sealed.threshold} shares restored the key")
+
+
+def holders_of(given: Sequence[str] | None, shares: int) -> list[str]:
+    """Return the holder of each share, "" where none is given. Raises ConfigError for more than there are shares."""
+    holders = [*(given or ())]
+    if len(holders) > shares:
+        raise ConfigError(f"{len(holders)} holders for {shares} shares")
+    return holders + [""] * (shares - len(holders))
+
+
+def share_out(
+    key: "PrivateKey",
+    owner: "x509.Certificate | str",
+    sealed_file: Path,
+    threshold: int,
+    holders: Sequence[str],
+    *,
+    prefix: str = "",
+    shown: TextIO | None = None,
+) -> SharedOut:
+    """Write a sealed key, and a sheet for each holder beside it, or `shown` only; then join what was written on trial.
+
+    `owner`: the key's certificate or name. Raises ConfigError, KeyAccessError.
+    """
+    from pki_tools.ceremony import split as split_key
+    from pki_tools.ceremony import try_all
+    from pki_tools.share_export import read_sheet, write_sheet
+
+    sealed, made = split_key(key, owner, threshold=threshold, shares=len(holders), entropy=secrets.token_bytes)
+    new_file(sealed_file)
+    sealed_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    write_out(sealed_file, msgspec.json.format(msgspec.json.encode(sealed), indent=1) + b"\n")
+    texts = [write_sheet(sealed, share, name, at=now()) for share, name in zip(made, holders, strict=True)]
+    sheets = [] if shown else _write_sheets(sealed_file.parent, prefix, texts)
+    if shown:
+        _print_sheets(texts, shown)
+    with progress("joining the shares on trial"):
+        written = load_sealed(sealed_file)
+        again = tuple(read_sheet("a sheet", text.encode(), written) for text in texts)
+        trials = try_all(written, read_shares(written, sheets) if sheets else again, key.public_key())
+    return SharedOut(sealed, made, sheets, trials)
+
+
+def _write_sheets(out: Path, prefix: str, texts: Sequence[str]) -> list[Path]:
+    paths = [out / f"{prefix}share-{number}-of-{len(texts)}.txt" for number in range(1, len(texts) + 1)]
     for path in paths:
         new_file(path)
     for path, text in zip(paths, texts, strict=True):

@@ -131,18 +131,24 @@ def read_shares(sealed: "Sealed", paths: Sequence[Path]) -> "tuple[ShareWords, .
     return tuple(found)
 
 
-def keys_of(sealed_file: Path | None, shares: Sequence[Path] | None) -> "Mapping[str, PrivateKey]":
-    """Return the root key opened by shares, by its key identifier, or nothing. Raises KeyAccessError, ConfigError."""
-    from cryptography import x509
-
+def joined_key(sealed_file: Path | None, shares: Sequence[Path] | None) -> "PrivateKey | None":
+    """Return the key opened by shares, None without a sealed one. Raises KeyAccessError, ConfigError."""
     from pki_tools.ceremony import join
 
     if sealed_file is None:
         if shares:
             raise ConfigError("--share needs --sealed: the sealed key of the shares", hint="--sealed FILE")
-        return {}
+        return None
     sealed = load_sealed(sealed_file)
-    key = join(sealed, read_shares(sealed, shares or ()))
+    return join(sealed, read_shares(sealed, shares or ()))
+
+
+def keys_of(sealed_file: Path | None, shares: Sequence[Path] | None) -> "Mapping[str, PrivateKey]":
+    """Return the root key opened by shares, by its key identifier, or nothing. Raises KeyAccessError, ConfigError."""
+    from cryptography import x509
+
+    if (key := joined_key(sealed_file, shares)) is None:
+        return {}
     return {x509.SubjectKeyIdentifier.from_public_key(key.public_key()).digest.hex(): key}
 
 

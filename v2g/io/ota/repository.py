@@ -57,7 +57,7 @@ class Progress(msgspec.Struct, frozen=True):
 
 
 class KeySigner(Signer):
-    """Signs by one of the project's keys: in a file, a PKCS#11 token or a TPM."""
+    """Signs by one of the project's keys: in a file, a PKCS#11 token or a TPM, or joined from shares."""
 
     def __init__(self, key: SigningKey) -> None:
         """Raises ConfigError for another curve than P-256."""
