@@ -509,6 +509,7 @@ GENERATORS: Final[Mapping[str, Callable[..., str]]] = {
     "threat-detection": threats.detection,
     "threat-ratings": threats.ratings,
     "threats": threats.table,
+    "update-attacks": update_rules.attacks,
     "update-rules": update_rules.table,
     "timers-table": timers_table,
     "timing-table": timing_table,

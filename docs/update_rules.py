@@ -1,4 +1,4 @@
-"""The table of docs/reference/update-rules.md, from `update-rules.toml`."""
+"""The tables of docs/reference/update-rules.md, from `update-rules.toml`."""
 
 import tomllib
 from pathlib import Path
@@ -24,20 +24,30 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tests: tuple[str, ...] = ()
 
 
+class Attack(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An attack by its names in the lists of TUF and Uptane; `tests` show it refused, `here` says the rest."""
+
+    tuf: str = ""
+    uptane: str = ""
+    here: str = ""
+    tests: tuple[str, ...] = ()
+
+
 class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The file."""
 
     rules: tuple[Rule, ...]
+    attacks: tuple[Attack, ...]
 
 
-def read() -> tuple[Rule, ...]:
+def read() -> Rules:
     """Return the file."""
-    return msgspec.convert(tomllib.loads(ROWS.read_text()), Rules).rules
+    return msgspec.convert(tomllib.loads(ROWS.read_text()), Rules)
 
 
 def table() -> str:
     """Return the clauses, rule by rule."""
-    rules = read()
+    rules = read().rules
     heads = ("Clause", "Asks", "The software", "The maker or operator", "Missing", "Shown by")
     parts = []
     for name in dict.fromkeys(each.rule for each in rules):
@@ -48,3 +58,9 @@ def table() -> str:
         )
         parts.append(f"### {name}\n\n{markdown(heads, rows)}")
     return "\n".join(parts)
+
+
+def attacks() -> str:
+    """Return the attacks."""
+    rows = ((each.tuf, each.uptane, each.here, links(each.tests)) for each in read().attacks)
+    return markdown(("TUF", "Uptane", "Here", "Shown by"), rows)
