@@ -140,10 +140,10 @@ def test_firmware_that_no_back_end_accepts_is_gone_in_time(site: Site, confirm_s
     began = time.monotonic()
     site.until(lambda: site.slot("runs") == "b")
     site.until(lambda: site.secc.poll() is not None, 2 * LIMIT_S)
-    assert time.monotonic() - began < LIMIT_S
     assert site.slot("active") in ("", "a")
     site.secc.start()
     site.until(lambda: site.slot("runs") == "a")
+    assert time.monotonic() - began < LIMIT_S
     site.csms.start()
     site.until(lambda: "InstallationFailed" in site.statuses())
     assert "Installed" not in site.statuses()

@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import json
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ socket = "evcc.sock"
 slots = "slots"
 folder = "update"
 window = "00:00-00:00"
-confirm_s = 0.2
+{confirm_s}
 [update.releases]
 root = "{root}"
 url = "{url}/releases"
@@ -60,10 +61,19 @@ class Vehicle:
         self.certificates = pki.path("vehicle/chain.pem").parent
         self.good = self.write("good")
 
-    def write(self, name: str, *, backend: str = "bench", folder: Path | None = None, more: str = "") -> str:
+    def write(
+        self,
+        name: str,
+        *,
+        backend: str = "bench",
+        folder: Path | None = None,
+        more: str = "",
+        confirm_s: str = "confirm_s = 0.2",
+    ) -> str:
         """Write and return a configuration; an image with its name runs with it."""
         places = {"vehicle": folder or self.certificates, "anchor": self._pki.path("v2g/root.pem")}
-        text = CONFIG.format(**places, backend=backend, root=self._maker.root, url=self._server.url, hardware=HARDWARE)
+        places |= {"root": self._maker.root, "url": self._server.url}
+        text = CONFIG.format(**places, backend=backend, confirm_s=confirm_s, hardware=HARDWARE)
         path = self.folder / f"{name}.toml"
         path.touch(mode=0o600)
         path.write_text(more + text)
@@ -95,6 +105,25 @@ BAD: dict[str, tuple[Any, str]] = {
     "blind": ({"folder": Path("nowhere")}, "after 0.2 s: nowhere/chain.pem"),
     "unreadable": ({"more": "of_tomorrow = 1\n"}, "unreadable.toml:1: unknown key 'of_tomorrow'"),
 }
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("name", "event"),
+    [("crashing", "update_interrupted"), ("blind", "update_failed"), ("unreadable", "update_failed")],
+)
+async def test_the_former_release_runs_again_within_60_s(vehicle: Vehicle, name: str, event: str) -> None:
+    """From the start of a bad one, with the default time limit."""
+    config = vehicle.write("good", confirm_s="")
+    vehicle.write(name, **BAD[name][0], confirm_s="")
+    vehicle.release(1, name.encode())
+    async with supervised(
+        vehicle.folder, sys.executable, str(vehicle.folder / "start.py"), config=config, most_s=180
+    ) as controller:
+        await controller.until(event, 1)
+        assert time.monotonic() - controller.started_at[1] < 60
+        assert len(controller.started_at) >= 3
+        assert (vehicle.folder / "slots" / "runs").read_text() == "a"
 
 
 async def installed(path: Path) -> dict[str, Any]:

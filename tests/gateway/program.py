@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -29,10 +30,12 @@ class Supervised:
         self._folder, self._command = folder, command
         self.pids: list[int] = []
         self.ended_at: list[float] = []
+        self.started_at: list[float] = []
 
     async def run(self) -> None:
         events = self._folder / "gateway.events.jsonl"
         while True:
+            self.started_at.append(time.monotonic())
             process = await asyncio.create_subprocess_exec(
                 *self._command, "--config", str(self._folder / "gateway.toml"), "--events", str(events),
                 stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,

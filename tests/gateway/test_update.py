@@ -3,6 +3,7 @@ folders; the supervisor that starts the gateway again stands for a boot loader."
 
 import asyncio
 import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ key = "{pki}/csms/gateway/leaf.key"
 slots = "slots"
 window = "00:00-00:00"
 every_s = 1
-confirm_s = {confirm_s}
+{confirm}
 [update.releases]
 root = "1.root.json"
 url = "{url}/releases"
@@ -54,10 +55,10 @@ class Site:
         (folder / "slots" / "a").mkdir(parents=True)
         (folder / "slots" / "a" / "image").write_bytes(b"first")
 
-    def config(self, port: int, *, confirm_s: float = 30.0) -> str:
-        """Return the gateway's configuration, for a back end at a port."""
+    def config(self, port: int, *, confirm_s: float | None = 30.0) -> str:
+        """Return the gateway's configuration, for a back end at a port; `confirm_s` None: the default."""
         values = {"port": port, "pki": self._pki.directory, "url": self._server.url, "hardware": HARDWARE}
-        return CONFIG.format(**values, confirm_s=confirm_s)
+        return CONFIG.format(**values, confirm="" if confirm_s is None else f"confirm_s = {confirm_s}")
 
     def release(self, number: int, *hardware: str) -> None:
         """Release an image, and publish."""
@@ -148,6 +149,17 @@ async def test_without_a_back_end_it_goes_back_and_does_not_try_that_release_aga
         assert told(gateway, "update_failed")[1]["number"] == 2
         assert len(gateway.pids) == starts + 2, "2 was tried and taken back, 1 was not tried again"
         assert site.active == b"first"
+
+
+@pytest.mark.long
+async def test_the_former_release_runs_again_within_60_s(site: Site) -> None:
+    """From the start of one that finds no back end, with the default time limit."""
+    site.release(1)
+    async with supervised(site.folder, *GATEWAY, config=site.config(9, confirm_s=None), most_s=180) as gateway:
+        await gateway.until("update_failed", 1)
+        assert time.monotonic() - gateway.started_at[1] < 60
+        assert len(gateway.started_at) == 3
+        assert (site.active, site.runs) == (b"first", b"first")
 
 
 REFUSED = {
