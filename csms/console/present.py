@@ -93,6 +93,7 @@ def environment(zone: tzinfo) -> Environment:
         "power": power,
         "energy": energy,
         "number": number,
+        "counted": counted,
         "money": money,
         "price": price,
         "duration": duration,
@@ -135,6 +136,12 @@ def number(value: object, digits: int = 0) -> str:
         return f"{found:,.{digits}f}".replace(",", "\u2009") if found.is_finite() else str(value)
     except (InvalidOperation, ValueError):
         return str(value)
+
+
+@pass_context
+def counted(context: Context, count: int, one: str, more: str) -> str:
+    """Return a count with what it counts, in the template's language: `one` after 1, else `more`."""
+    return f"{number(count)} {said(context, one if count == 1 else more)}"
 
 
 def power(watts: object) -> str:

@@ -402,7 +402,7 @@ async def test_vehicles_move_on_the_map_and_other_pages_of_a_fleet_are_accessibl
         await estimate(csms, "EV-1", days_ago, percent, percent - 1.5)
     await employed(tab)
     await tab.page.get_by_role("link", name="Map", exact=True).click()
-    await expect(tab.page.get_by_text("1 vehicles, 1 sites")).to_be_visible()
+    await expect(tab.page.get_by_text("1 vehicle, 1 site")).to_be_visible()
     canvas = tab.page.locator("canvas.map")
     before = await canvas.screenshot()
     csms.clock.advance(1)

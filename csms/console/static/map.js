@@ -79,7 +79,8 @@ for (const canvas of document.querySelectorAll("[data-map]")) {
     if (first || !canvas.dataset.touched) fit();
     canvas.dataset.newest = Math.max(...moved.map((each) => each[3]));
     const count = document.getElementById("count"), said = count.dataset;
-    count.textContent = `${vehicles.size} ${said.vehicles}, ${sites.length} ${said.sites}`;
+    const of = (number, name) => `${number} ${said[number === 1 ? name : `${name}s`]}`;
+    count.textContent = `${of(vehicles.size, "vehicle")}, ${of(sites.length, "site")}`;
     later();
   });
   source.onerror = () => lost(source.readyState !== EventSource.OPEN);

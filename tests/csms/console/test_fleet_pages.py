@@ -191,6 +191,18 @@ async def test_the_inventory_of_vehicles_is_for_those_who_read_them(ask: ApiClie
     assert (await (await employ(ask, "fay", Role.BILLING)).get("/console/inventory")).status == 403
 
 
+async def test_one_of_anything_is_said_in_the_singular(ask: ApiClient) -> None:
+    ada = await employ(ask, "ada", Role.ADMIN)
+    for number, sessions, vehicles in ((1, "1 session ", "1 fits."), (2, "2 sessions ", "2 fit.")):
+        station = await ask.backend.booted(f"CS-V2G-000{number}")
+        await Charging(ask.backend, station).event("Started", "ChargingStateChanged", state="Charging")
+        await deliver(ask, f"EV-{number}", 1, battery__soc=20.5)
+        assert sessions in text_of(await ada.get("/console"))
+        assert vehicles in text_of(await ada.get("/console/vehicles"))
+    assert "0 sessions " in text_of(await ada.get("/console/v2g"))
+    assert "2 Ladevorgänge " in text_of(await ada.get("/console", accept_language="de"))
+
+
 @pytest.mark.long
 async def test_health_shows_nodes_and_queues_and_makes_a_backup_that_can_be_restored(
     ask: ApiClient, tmp_path: Path
@@ -224,7 +236,7 @@ async def test_the_console_shows_the_health_of_a_fleet_and_its_weakest_batteries
     await estimate(ask.backend, "EV-2", 1, 79.0, 77.5)
     page = text_of(await ada.get("/console/batteries"))
     assert "Mean 86.0 % 79.0 \u2026 93.0 %" in page
-    assert "Too low in half a year 1 1 vehicles" in page
+    assert "Too low in half a year 1 1 vehicle " in page
     assert page.index("EV-2 79.0 % 77.5 %") < page.index("EV-1 93.0 %")
     assert "data-chart" in (await ada.get("/console/batteries")).body.decode()
     assert "Health of batteries" in text_of(await ada.get("/console/vehicles"))

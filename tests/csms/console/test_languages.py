@@ -48,7 +48,9 @@ SHOWS = {"send": (2, 4), "field": (1, 2)}
 def expressed(source: str) -> set[str]:
     """Return the texts in expressions of a template: those that go through `said`, and arguments of macros."""
     tree = environment(UTC).parse(source)
-    found = [each.node for each in tree.find_all(nodes.Filter) if each.name in ("said", "filled")]
+    filters = [*tree.find_all(nodes.Filter)]
+    found = [each.node for each in filters if each.name in ("said", "filled")]
+    found += [text for each in filters if each.name == "counted" for text in each.args]
     for call in tree.find_all(nodes.Call):
         shown = SHOWS.get(getattr(call.node, "name", ""), ())
         found += [call.args[at] for at in shown if at < len(call.args)]
