@@ -19,6 +19,7 @@ _PAGE = 50
 _SILENT_MS = 3_600_000
 _SHOWN = "battery.soc,battery.soh,charging.power"
 _MOST_ESTIMATES = 1000
+_MOST_ROWS = 100
 
 
 @page("/vehicles", vehicles.list_vehicles)
@@ -62,6 +63,7 @@ async def one_vehicle(visit: Visit) -> Answer:
         found=found,
         chart=drawn,
         estimate=estimates[-1]["values"] if estimates else {},
+        estimates=estimates[::-1][:: -(-len(estimates) // _MOST_ROWS) or 1],
         checks=checks[-10:],
         alerts=raised,
         since=visit.now_ms - _SILENT_MS,

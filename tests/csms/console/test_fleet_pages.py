@@ -11,6 +11,8 @@ import pytest
 
 from csms.api.diagnostics.system import KEPT
 from csms.db.backup import restore
+from csms.db.queries import batteries
+from csms.domain.diagnostics.batteries import Advanced, Battery
 from csms.domain.security.access import Role
 from tests.csms.api.support import ApiClient
 from tests.csms.charging import Charging
@@ -189,6 +191,29 @@ async def test_the_inventory_of_vehicles_is_for_those_who_read_them(ask: ApiClie
     assert "No vehicle says what is installed in it." in inventory, "this role sees other signals"
     assert "Vendor" not in inventory, "nor does it read stations"
     assert (await (await employ(ask, "fay", Role.BILLING)).get("/console/inventory")).status == 403
+
+
+@pytest.mark.requirement("R178")
+async def test_a_vehicles_battery_is_in_a_table_beside_its_chart(ask: ApiClient) -> None:
+    """Of many estimates at most 100, from the newest on."""
+    await deliver(ask, "EV-1", 1, battery__soc=20.5)
+    ada = await employ(ask, "ada", Role.ADMIN)
+    await estimate(ask.backend, "EV-1", 9, None)
+    assert "As a table" not in text_of(await ada.get("/console/vehicles/EV-1"))
+    await estimate(ask.backend, "EV-1", 1, 93.0, 91.5)
+    shown = text_of(await ada.get("/console/vehicles/EV-1"))
+    table = re.sub(r"[\d-]+ [\d:]+ ", "", shown.partition("As a table")[2].partition("Alerts")[0]).strip()
+    assert table == "Time Charge Health Health in half a year 50.0 % 93.0 % 91.5 % 50.0 % \u2013 \u2013"
+    store, now_ms = ask.backend.services.store, ask.backend.clock.utc_ms()
+    many = tuple(
+        (now_ms - (250 - each) * 60_000, {"soc_percent": each / 10, "soc_deviation_percent": 1.0})
+        for each in range(250)
+    )
+    before = await store.read(batteries.batteries, ["EV-1"])
+    assert await store.run(batteries.save, before, {"EV-1": Advanced(Battery(1, 2), (), many)}, now_ms) is not None
+    found = re.findall(r"([\d.]+) % \u2013 \u2013", text_of(await ada.get("/console/vehicles/EV-1")))
+    assert found[:2] == ["24.9", "24.6"]
+    assert 50 < len(found) <= 100
 
 
 async def test_one_of_anything_is_said_in_the_singular(ask: ApiClient) -> None:
