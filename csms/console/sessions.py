@@ -6,6 +6,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from litestar import Response
+from msgspec.structs import replace
 
 from csms.api.billing import quarantine
 from csms.api.charging import sites
@@ -16,7 +17,7 @@ from csms.api.transactions import settlements, transactions
 from csms.console.present import BOUNDS, STEPS, Line, chart
 from csms.console.visit import Visit, action, page, place
 from csms.domain.charging.binding import LimitPoint
-from csms.domain.transactions.session_course import SessionCourse
+from csms.domain.transactions.session_course import PriceStep, SessionCourse
 
 _PAGE = 50
 _MOST_POINTS = 2000
@@ -67,6 +68,8 @@ async def one_session(visit: Visit) -> Answer:
         names = {"station_id": found["station_id"], "transaction_id": found["transaction_id"]}
         journals = await visit.ask(quarantine.list_journals_of_transaction, **names)
         course = await visit.find(SessionCourse, quarantine.read_course_of_transaction, **names)
+    if not course.prices:
+        course = replace(course, prices=await visit.find(tuple[PriceStep, ...], transactions.read_prices, **which))
     points = await visit.find(tuple[LimitPoint, ...], transactions.read_limits, **which)
     bounds = None
     if found["active"] and visit.may(sites.list_evse_limits):
@@ -84,6 +87,7 @@ async def one_session(visit: Visit) -> Answer:
         lines=_charging(points, found["ended_ms"] or visit.now_ms),
         points=[each for each in points if each.bounds][-_MOST_ROWS:],
         bound=[each for each in course.moments if each.kind == "limit_changed"][-_MOST_ROWS:],
+        prices=course.prices[-_MOST_ROWS:],
         names=_LIMITS,
         readings=found["meter_values"][-_MOST_ROWS:],
         steps=_steps(found["events"], course)[-_MOST_ROWS:],
@@ -197,8 +201,9 @@ def _terms(course: SessionCourse, until_ms: int) -> dict[str, object] | None:
         drawn += [
             Line(label, unit, [None if of is None else getattr(of, name) / 1e6 for _, of in rows], steps=True)
             for name, label in (("import_price", "Price of charging"), ("export_price", "Price of feeding back"))
+            if name == "import_price" or any(each.export_price for each in course.prices)
         ]
-    return chart("Limits of discharging, and prices", times, drawn)
+    return chart("Limits of discharging, and prices" if limits else "Prices, without tax", times, drawn)
 
 
 @action("/sessions/{station_id}/{transaction_id}/stop", remote_control.stop_transaction)

@@ -128,6 +128,18 @@ def test_a_plan_says_no_more_than_it_has_to() -> None:
     assert msgspec.json.encode(found) == text
 
 
+def test_a_price_is_that_of_the_first_rate_that_applies() -> None:
+    rates = (Rate(price="0.40", when=When(min_power_w=11)), Rate(price="0.30", when=When(min_time_s=5)))
+    found = PricePlan(id="p", currency="EUR", energy=Charge(rates=rates))
+    for use, price in (
+        (Use(power_w=11, time_ms=5000), 400_000),
+        (Use(power_w=10, time_ms=5000), 300_000),
+        (Use(), None),
+    ):
+        assert found.price("energy", MONDAY, use) == price
+    assert found.price("export", MONDAY, Use(power_w=11)) is None
+
+
 def test_prices_are_exact_in_micro_units() -> None:
     assert (Rate(price="0.35").micro, Rate(price="-0.000001").micro) == (350_000, -1)
     bound = Bound(excl_tax="1.5", incl_tax="80")

@@ -193,17 +193,24 @@ class PricePlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     def conditions(self) -> Iterator[When]:
         """Yield the conditions of every rate."""
         for kind in KINDS:
-            charge = self.charge(kind)
-            yield from (rate.when for rate in charge.rates) if charge else ()
+            yield from (rate.when for rate in self._rates(kind))
 
     def rate(self, kind: ChargeKind, moment: datetime, use: Use) -> int | None:
         """Return the index of the first rate of a kind that applies at a local time, None if none does."""
-        charge = self.charge(kind)
         holidays = frozenset(self.holidays)
-        for index, rate in enumerate(charge.rates if charge else ()):
+        for index, rate in enumerate(self._rates(kind)):
             if rate.when.on_clock(moment, holidays) and rate.when.in_use(use):
                 return index
         return None
+
+    def price(self, kind: ChargeKind, moment: datetime, use: Use) -> int | None:
+        """Return the price (micro-units, without taxes) of the first rate that applies, as `rate` does."""
+        index = self.rate(kind, moment, use)
+        return None if index is None else self._rates(kind)[index].micro
+
+    def _rates(self, kind: ChargeKind) -> tuple[Rate, ...]:
+        charge = self.charge(kind)
+        return charge.rates if charge else ()
 
     def clock_cuts(self, start_ms: int, end_ms: int, zone: tzinfo) -> set[int]:
         """Return the moments (UTC ms) strictly between two at which clock or calendar may change a rate.

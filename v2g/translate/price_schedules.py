@@ -7,14 +7,14 @@ the times of any plan. Fees are rounded down and compensations up to what 16 bit
 
 import itertools
 from collections.abc import Iterable, Iterator
-from datetime import datetime, tzinfo
+from datetime import tzinfo
 from fractions import Fraction
 from typing import Final
 
 import msgspec
 from msgspec.structs import replace
 
-from v2g.energy.price_plan import Charge, ChargeKind, PricePlan, Tax, Use, When, local_time
+from v2g.energy.price_plan import Charge, PricePlan, Tax, Use, When, local_time
 from v2g.energy.settlement.pieces import zone_of
 from v2g.errors import RefusedError
 from v2g.iso15118.d20.price_rules import PRICE_ALGORITHM, rounded
@@ -132,11 +132,6 @@ def _cuts(plan: PricePlan, asked: Asked, zone: tzinfo) -> list[int]:
     return sorted(clock | inside | {asked.from_ms, asked.until_ms})
 
 
-def _price(plan: PricePlan, kind: ChargeKind, moment: datetime, use: Use) -> int | None:
-    charge, index = plan.charge(kind), plan.rate(kind, moment, use)
-    return None if charge is None or index is None else charge.rates[index].micro
-
-
 def _pieces(plan: PricePlan, asked: Asked) -> Iterator[_Piece]:
     zone = zone_of(plan.zone)
     energy = plan.energy.rates if plan.energy else ()
@@ -146,11 +141,11 @@ def _pieces(plan: PricePlan, asked: Asked) -> Iterator[_Piece]:
         use = Use(time_ms=max(0, begin_ms - asked.started_ms), evse_kind=asked.evse_kind)
         fees: list[tuple[int, int]] = []
         for power in steps:
-            fee = _price(plan, "energy", moment, replace(use, power_w=power)) or 0
+            fee = plan.price("energy", moment, replace(use, power_w=power)) or 0
             if not fees or fees[-1][1] != fee:
                 fees.append((power, fee))
-        minute = _price(plan, "idle_time", moment, use) or 0 if _is_parking(plan) else 0
-        yield _Piece((end_ms - begin_ms) // 1000, tuple(fees), _price(plan, "export", moment, use), minute)
+        minute = plan.price("idle_time", moment, use) or 0 if _is_parking(plan) else 0
+        yield _Piece((end_ms - begin_ms) // 1000, tuple(fees), plan.price("export", moment, use), minute)
 
 
 def _merged(pieces: Iterable[_Piece], most: int) -> list[_Piece]:
@@ -172,7 +167,7 @@ def _ranked(plan: PricePlan, asked: Asked, most: int) -> list[tuple[int, int]]:
     found: list[tuple[int, int]] = []
     for begin_ms, end_ms in itertools.pairwise(_cuts(plan, asked, zone)):
         use = replace(asked.use, time_ms=max(0, begin_ms - asked.started_ms), evse_kind=asked.evse_kind)
-        price = _price(plan, "energy", local_time(begin_ms, zone), use) or 0
+        price = plan.price("energy", local_time(begin_ms, zone), use) or 0
         seconds = (end_ms - begin_ms) // 1000
         if found and found[-1][1] == price:
             found[-1] = found[-1][0] + seconds, price
@@ -312,7 +307,7 @@ def _overstay(plan: PricePlan, asked: Asked) -> wire.OverstayRuleList | None:
     moment = local_time(asked.from_ms, zone_of(plan.zone))
     steps: list[tuple[int, int]] = []
     for edge in edges:
-        price = _price(plan, "idle_time", moment, Use(idle_ms=edge * 1000, evse_kind=asked.evse_kind)) or 0
+        price = plan.price("idle_time", moment, Use(idle_ms=edge * 1000, evse_kind=asked.evse_kind)) or 0
         if price != (steps[-1][1] if steps else 0):
             steps.append((edge, price))
     if not steps:
@@ -337,7 +332,7 @@ def _fees(plan: PricePlan, asked: Asked) -> tuple[wire.AdditionalSelectedService
     if plan.fixed is None:
         return ()
     moment = local_time(asked.started_ms, zone_of(plan.zone))
-    price = _price(plan, "fixed", moment, Use(evse_kind=asked.evse_kind))
+    price = plan.price("fixed", moment, Use(evse_kind=asked.evse_kind))
     if not price:
         return ()
     fee = _money(Fraction(price, MICRO) * _with_taxes(plan.fixed))

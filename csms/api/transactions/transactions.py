@@ -18,6 +18,7 @@ from csms.db.queries.events import meter_key
 from csms.db.queries.transactions import Filter, Position
 from csms.domain.charging.binding import LimitPoint
 from csms.domain.security.access import Permission
+from csms.domain.transactions.session_course import PriceStep
 from csms.services.billing.tariffs import TariffService
 from csms.services.transactions.transactions import TransactionWatch
 from v2g.energy.settlement.ocmf import read_public_key
@@ -233,6 +234,16 @@ async def read_limits(call: Call, parameters: OneTransaction) -> tuple[LimitPoin
     return tuple(await call.run(charging.limits_over_time, station_id, parameters.transaction_id))
 
 
+@get("/transactions/{transaction_id}/prices", Permission.READ_TRANSACTIONS, problems=(404, 409))
+async def read_prices(call: Call, parameters: OneTransaction) -> tuple[PriceStep, ...]:
+    """Return what a kWh costs over a transaction, and one fed back pays, by its price plans; each holds until the next.
+
+    Sessions with a signed journal have the prices of that (`/course`).
+    """
+    station_id = await _station_of(call, parameters)
+    return await call.run(tariffs.prices, station_id, parameters.transaction_id, call.now_ms)
+
+
 @get("/transactions/{transaction_id}/cost", Permission.READ_TRANSACTIONS, problems=(404, 409))
 async def read_cost(call: Call, parameters: OneTransaction) -> Cost:
     """Return the cost of a transaction; 404 where it has no price."""
@@ -315,6 +326,7 @@ OPERATIONS = (
     list_transactions,
     read_transaction,
     read_limits,
+    read_prices,
     read_cost,
     change_tariff,
     limit_transaction,

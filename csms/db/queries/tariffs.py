@@ -9,10 +9,11 @@ from csms.db.queries import commands, transactions
 from csms.db.tables import plan_assignments, price_plans, transaction_costs, transaction_plans
 from csms.domain.authorization.authorize import normalise
 from csms.domain.billing.usage import usage_of
+from csms.domain.transactions.session_course import PriceStep
 from csms.domain.transactions.transactions import Dated, Transaction
 from v2g import typed_json
 from v2g.energy.price_plan import PricePlan
-from v2g.energy.settlement.costing import Bill, bill
+from v2g.energy.settlement.costing import Bill, Usage, bill, energy_prices
 from v2g.errors import RefusedError
 
 _decode = typed_json.decoder(PricePlan).decode
@@ -206,6 +207,30 @@ def keep_cost(connection: Connection, found: Worked, now_ms: int) -> None:
 
 def work_out(connection: Connection, station_id: str, transaction_id: str, now_ms: int) -> Worked | None:
     """Calculate a transaction's cost until now or its end; None when it has no price."""
+    priced = _priced(connection, station_id, transaction_id, now_ms)
+    if priced is None:
+        return None
+    transaction, running, usage = priced
+    return Worked(transaction, running[0][1].id, bill(running, usage, ended=not transaction.active))
+
+
+def prices(connection: Connection, station_id: str, transaction_id: str, now_ms: int) -> tuple[PriceStep, ...]:
+    """Return the prices of a kWh over a transaction by its plans, until now or its end; none when it has no price."""
+    priced = _priced(connection, station_id, transaction_id, now_ms)
+    if priced is None:
+        return ()
+    _, running, usage = priced
+    currency = running[0][1].currency
+    return tuple(
+        PriceStep(at_ms=at_ms, currency=currency, import_price=taken, export_price=fed_back)
+        for at_ms, taken, fed_back in energy_prices(running, usage)
+    )
+
+
+def _priced(
+    connection: Connection, station_id: str, transaction_id: str, now_ms: int
+) -> tuple[Transaction, list[tuple[int, PricePlan]], Usage] | None:
+    """Return a transaction with its plans, and its usage until now or its end; None when it has no price."""
     transaction = transactions.get(connection, station_id, transaction_id)
     if transaction is None:
         return None
@@ -216,10 +241,9 @@ def work_out(connection: Connection, station_id: str, transaction_id: str, now_m
     first, reserved_ms = running[0][1], None
     if first.reservation_time is not None or first.reservation_fixed is not None:
         reserved_ms = commands.reserved_since(connection, station_id, transaction_id)
-    ended = not transaction.active
-    end_ms = max(each.at_ms for each in moments) if transaction.ended_ms is None and ended else now_ms
-    found = bill(running, usage_of(transaction, moments, end_ms, reserved_ms=reserved_ms), ended=ended)
-    return Worked(transaction, first.id, found)
+    closed = transaction.ended_ms is None and not transaction.active
+    end_ms = max(each.at_ms for each in moments) if closed else now_ms
+    return transaction, running, usage_of(transaction, moments, end_ms, reserved_ms=reserved_ms)
 
 
 def save_cost(

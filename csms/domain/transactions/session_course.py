@@ -50,7 +50,7 @@ class Moment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PriceStep(msgspec.Struct, frozen=True, kw_only=True):
-    """Prices from a time on, in millionths of the currency per kWh."""
+    """Prices from a time on, in millionths of the currency per kWh, without taxes."""
 
     at_ms: int
     currency: str

@@ -1,7 +1,9 @@
 """A session's steps, limits and prices, and the page of V2G: set-points, offers, settlements."""
 
 import re
+from datetime import UTC, datetime, timedelta
 from html import unescape
+from typing import Any
 
 import msgspec
 import pytest
@@ -23,13 +25,106 @@ from tests.csms.settlement.witness import delivered_whole
 STATION = "CS-V2G-0001"
 
 
+def drawn_on(body: bytes) -> dict[str, dict[str, Any]]:
+    """Return a page's charts by title."""
+    found = map(msgspec.json.decode, map(unescape, re.findall(r'data-chart="([^"]+)"', body.decode())))
+    return {each["title"]: each for each in found}
+
+
 def charts(body: bytes) -> dict[str, dict[str, list[float | None]]]:
     """Return the lines of a page's charts, by title and label."""
-    found = map(msgspec.json.decode, map(unescape, re.findall(r'data-chart="([^"]+)"', body.decode())))
-    return {each["title"]: {line["label"]: line["values"] for line in each["lines"]} for each in found}
+    return {title: {line["label"]: line["values"] for line in each["lines"]} for title, each in drawn_on(body).items()}
+
+
+def hhmm(at_s: int) -> str:
+    """Return the UTC time of a point."""
+    return datetime.fromtimestamp(at_s, UTC).strftime("%H:%M")
+
+
+async def assign(ask: ApiClient, *energy: dict[str, object], **more: object) -> None:
+    """Store a price plan with these rates of energy, and let it apply everywhere."""
+    plan = {"id": "plan", "currency": "EUR", "energy": {"rates": list(energy)}, **more}
+    assert (await ask("POST", "/tariffs", plan)).status == 201
+    assert (await ask("PUT", "/tariff-assignments", {"plan_id": "plan"})).status == 200
+
+
+def set_clock(ask: ApiClient, time: str) -> None:
+    """Let it be a minute before a UTC time of a day in summer: each event of `Charging` takes one."""
+    moment = datetime.fromisoformat(f"2026-06-01T{time}Z") - timedelta(minutes=1)
+    ask.backend.clock.now_ms = round(moment.timestamp() * 1000)
+
+
+NIGHT = {"price": "0.25", "when": {"from_minute": 20 * 60, "to_minute": 8 * 60}}
+DAY = {"price": "0.40"}
+
+
+@pytest.mark.requirement("R34")
+async def test_a_session_without_a_journal_has_the_prices_of_its_plan(ask: ApiClient) -> None:
+    """From 7:00 to 21:00, with a price by day and one by night."""
+    set_clock(ask, "07:00")
+    charge = Charging(ask.backend, await ask.backend.booted())
+    await charge.event("Started", "ChargingStateChanged", state="Charging", context="Transaction.Begin")
+    ada = await employ(ask, "ada", Role.BILLING)
+    where = f"/console/sessions/{STATION}/{charge.id}"
+    ask.backend.clock.advance(60)
+    assert "Prices, without tax" not in text_of(await ada.get(where)), "no plan applies"
+    assert (await ask("GET", f"/transactions/{charge.id}/prices")).json == []
+    assert (await ask("GET", "/transactions/none/prices")).status == 404
+    await assign(ask, NIGHT, DAY)
+    set_clock(ask, "21:00")
+    charge.wh += 14_000
+    await charge.event("Ended", "EVCommunicationLost", state="Idle", context="Transaction.End")
+    ask.backend.clock.advance(24 * 3600)
+    page = await (await employ(ask, "bob", Role.VIEWER)).get(where)
+    found = drawn_on(page.body)["Prices, without tax"]
+    assert [*map(hhmm, found["times"])] == ["07:00", "08:00", "20:00", "21:00"]
+    assert found["lines"] == [
+        {"label": "Price of charging", "of": "", "unit": "EUR/kWh", "steps": True, "values": [0.25, 0.4, 0.25, 0.25]}
+    ]
+    rows = re.findall(r"([\d.]+) EUR/kWh ([\d.]+) EUR/kWh", text_of(page))
+    assert rows == [("0.25", "0.00"), ("0.40", "0.00"), ("0.25", "0.00")], "the same in a table, the newest first"
+    steps = (await ask("GET", f"/transactions/{charge.id}/prices?station={STATION}")).json
+    assert [hhmm(each["at_ms"] // 1000) for each in steps] == ["07:00", "08:00", "20:00"]
+    assert steps[0] | {"at_ms": 0} == {"at_ms": 0, "currency": "EUR", "import_price": 250_000, "export_price": 0}
+
+
+@pytest.mark.requirement("R34")
+async def test_the_price_of_a_running_session_changes_by_the_clock_of_its_plan(ask: ApiClient) -> None:
+    """In Sweden it is 20:00 at 18:00 UTC in summer; energy that is fed back has a price, too."""
+    set_clock(ask, "17:50")
+    await assign(ask, NIGHT, DAY, zone="Europe/Stockholm", currency="SEK", export={"rates": [{"price": "0.08"}]})
+    charge = Charging(ask.backend, await ask.backend.booted())
+    await charge.event("Started", "ChargingStateChanged", state="Charging", context="Transaction.Begin")
+    ada = await employ(ask, "ada", Role.VIEWER)
+    set_clock(ask, "18:11")
+    page = await ada.get(f"/console/sessions/{STATION}/{charge.id}", accept_language="de")
+    found = drawn_on(page.body)["Preise, ohne Steuer"]
+    assert [*map(hhmm, found["times"])] == ["17:50", "18:00", "18:10"]
+    assert {(line["label"], line["unit"], *line["values"]) for line in found["lines"]} == {
+        ("Preis des Ladens", "SEK/kWh", 0.4, 0.25, 0.25),
+        ("Preis der Einspeisung", "SEK/kWh", 0.08, 0.08, 0.08),
+    }
+    assert "Seit Preis des Ladens Preis der Einspeisung" in text_of(page)
+
+
+@pytest.mark.requirement("R34")
+async def test_the_price_by_power_is_that_of_each_reading(ask: ApiClient) -> None:
+    """A minute each at 6, 12 and 6 kW."""
+    set_clock(ask, "12:00")
+    await assign(ask, {"price": "0.60", "when": {"min_power_w": 11_000}}, {"price": "0.30"})
+    charge = Charging(ask.backend, await ask.backend.booted())
+    await charge.event("Started", "ChargingStateChanged", state="Charging", context="Transaction.Begin")
+    for kind, wh in (("Updated", 100), ("Updated", 200), ("Ended", 100)):
+        charge.wh += wh
+        await charge.event(kind, "MeterValuePeriodic", state="Charging", context="Sample.Periodic")
+    ada = await employ(ask, "ada", Role.VIEWER)
+    found = drawn_on((await ada.get(f"/console/sessions/{STATION}/{charge.id}")).body)["Prices, without tax"]
+    assert [*map(hhmm, found["times"])] == ["12:00", "12:01", "12:02", "12:03"]
+    assert found["lines"][0]["values"] == [0.3, 0.6, 0.3, 0.3]
 
 
 async def test_a_running_session_shows_steps_limits_and_prices(ask: ApiClient) -> None:
+    await assign(ask, {"price": "9.99"})
     station = await ask.backend.booted()
     charging_ = Charging(ask.backend, station)
     await charging_.event("Started", "ChargingStateChanged", state="Charging")

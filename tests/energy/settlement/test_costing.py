@@ -10,7 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from v2g.energy.price_plan import Bound, Charge, PricePlan, Rate, Tax, When
-from v2g.energy.settlement.costing import Bill, Period, Tally, Usage, bill, extend, open_tally, total, with_taxes
+from v2g.energy.settlement.costing import (
+    Bill,
+    Period,
+    Tally,
+    Usage,
+    bill,
+    energy_prices,
+    extend,
+    open_tally,
+    total,
+    with_taxes,
+)
 from v2g.energy.settlement.intervals import Registers
 from v2g.units import decimals_of
 
@@ -317,6 +328,70 @@ def test_nothing_costs_nothing_until_a_least_is_due() -> None:
     assert cost(fed_back, steady(usage.start_ms, 1, 0, exported=1)).excl_tax == 0
     with pytest.raises(ValueError, match="one currency, not 0"):
         bill([], usage, ended=True)
+
+
+@pytest.mark.requirement("R34")
+def test_prices_of_energy_change_by_clock_and_duration() -> None:
+    found = plan(
+        zone=BERLIN,
+        energy=rates((250_000, When(from_minute=1320, to_minute=360)), (400_000, When())),
+        export=rates((80_000, When(max_time_s=1800))),
+    )
+    start = at("2026-06-01T21:45:00", BERLIN)
+    night = at("2026-06-01T22:00:00", BERLIN)
+    prices = [(start, 400_000, 80_000), (night, 250_000, 80_000), (start + HOUR // 2, 250_000, 0)]
+    usage = steady(start, 1, 10)
+    for readings in (usage.readings, usage.readings[:1], ()):
+        assert energy_prices([(start, found)], msgspec.structs.replace(usage, readings=readings)) == prices
+    assert energy_prices([(0, plan(idle_time=rates((1, When()))))], steady(start, 1, 10)) == [(start, 0, 0)]
+    with pytest.raises(ValueError, match="one currency, not 0"):
+        energy_prices([], steady(start, 1, 10))
+
+
+@pytest.mark.requirement("R34")
+def test_prices_of_energy_change_by_power_between_readings_and_by_plan() -> None:
+    """The first plan applies five minutes after the start, the second five before the end."""
+    start, minute = at("2026-06-01T12:00:00"), 60_000
+    first = plan(energy=rates((600_000, When(min_power_w=11_000)), (300_000, When())))
+    plans = [(start + 5 * minute, first), (start + 25 * minute, plan(energy=rates((100_000, When()))))]
+    kwh = (0, 1, 3, 4)  # 6, 12 and 6 kW
+    readings = tuple(Registers(start + 10 * minute * at, each * 1_000_000, 0) for at, each in enumerate(kwh))
+    found = energy_prices(plans, Usage(start_ms=start, end_ms=start + 30 * minute, readings=readings))
+    assert [((since - start) // minute, price) for since, price, _ in found] == [
+        (5, 300_000),
+        (10, 600_000),
+        (20, 300_000),
+        (25, 100_000),
+    ]
+
+
+@pytest.mark.requirement("R34")
+@pytest.mark.parametrize(
+    "energy",
+    [
+        rates((600_000, When(min_power_w=11_000)), (300_000, When())),
+        rates((300_000, When(max_power_w=11_000)), (600_000, When())),
+    ],
+)
+def test_a_price_by_power_holds_on_after_the_last_reading(energy: Charge) -> None:
+    """Nothing is known of the power since; without any reading there was none."""
+    start, minute = at("2026-06-01T12:00:00"), 60_000
+    readings = tuple(Registers(start + 10 * minute * at, kwh * 1_000_000, 0) for at, kwh in enumerate((0, 1, 3)))
+    usage = Usage(start_ms=start, end_ms=start + HOUR, readings=readings)
+    prices = [(start, 300_000, 0), (start + 10 * minute, 600_000, 0)]
+    assert energy_prices([(start, plan(energy=energy))], usage) == prices
+    assert energy_prices([(start, plan(energy=energy))], msgspec.structs.replace(usage, readings=())) == prices[:1]
+
+
+def test_a_price_of_no_time_is_left_out() -> None:
+    """Two readings of one moment pass a range of energy with a price of its own."""
+    start = at("2026-06-01T12:00:00")
+    found = plan(energy=rates((500_000, When(min_energy_wh=1500, max_energy_wh=2500)), (200_000, When())))
+    readings = tuple(
+        Registers(start + hour * HOUR, kwh * 1_000_000, 0) for hour, kwh in ((0, 0), (1, 1), (1, 3), (2, 4))
+    )
+    usage = Usage(start_ms=start, end_ms=start + 2 * HOUR, readings=readings)
+    assert energy_prices([(start, found)], usage) == [(start, 200_000, 0)]
 
 
 def test_fees_are_asked_for_once_by_the_first_plan_alone() -> None:

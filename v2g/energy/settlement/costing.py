@@ -5,7 +5,8 @@ rate's quantity, priced and rounded once; each tax stack of a line is rounded wi
 start on, not before (I11.FR.08).
 
 `bill` prices a whole transaction. To follow one, open a `Tally` and extend it with new events: it holds what is needed
-to price the rest, however long the transaction lasts, and gives the same result.
+to price the rest, however long the transaction lasts, and gives the same result. `energy_prices` are the prices of a
+kWh over time.
 """
 
 from bisect import bisect_right
@@ -16,11 +17,24 @@ from typing import Final, Literal
 import msgspec
 
 from v2g.energy.price_plan import Bound, Charge, ChargeKind, PricePlan, Tax, local_time
-from v2g.energy.settlement.pieces import Piece, Progress, Usage, begin, cut, facts, zone_of
+from v2g.energy.settlement.pieces import Piece, Progress, Usage, begin, bounds, cut, facts, zone_of
 from v2g.energy.settlement.pricing import amount_of
 from v2g.units import MWH_PER_KWH
 
-__all__ = ["Bill", "Line", "Period", "Plans", "Tally", "Usage", "bill", "extend", "open_tally", "total", "with_taxes"]
+__all__ = [
+    "Bill",
+    "Line",
+    "Period",
+    "Plans",
+    "Tally",
+    "Usage",
+    "bill",
+    "energy_prices",
+    "extend",
+    "open_tally",
+    "total",
+    "with_taxes",
+]
 
 MINUTE_MS: Final = 60_000
 _MILLION: Final = 1_000_000
@@ -182,6 +196,28 @@ def with_taxes(amount: int, taxes: Sequence[Tax]) -> int:
         factor *= _MILLION + sum(tax.ppm for tax in taxes if tax.stack == stack)
         scale *= _MILLION
     return amount_of(amount, factor, scale)
+
+
+def energy_prices(plans: Plans, usage: Usage) -> list[tuple[int, int, int]]:
+    """Return since when (UTC ms) a kWh from the grid costs how much in a transaction, and one fed back pays how much.
+
+    These are the rates of `bill`, in micro-units without taxes, 0 where none applies; the time before the first plan
+    has none. Prices by power end with the last reading. Minimum and maximum costs change nothing. Raises ValueError as
+    `bill`.
+    """
+    zones, starts, end_ms = _zones(plans), [since for since, _ in plans], usage.end_ms
+    if usage.readings and bounds(plans, "power_w", 1):
+        end_ms = usage.readings[-1].utc_ms
+    found: list[tuple[int, int, int]] = []
+    for piece in cut(plans, zones, usage, begin(usage))[0]:
+        index = bisect_right(starts, piece.begin.utc_ms) - 1
+        if index < 0 or not piece.length_ms or piece.begin.utc_ms >= end_ms:
+            continue
+        plan, moment = plans[index][1], local_time(piece.begin.utc_ms, zones[index])
+        prices = plan.price("energy", moment, piece.use) or 0, plan.price("export", moment, piece.use) or 0
+        if not found or found[-1][1:] != prices:
+            found.append((piece.begin.utc_ms, *prices))
+    return found
 
 
 def total(tally: Tally, plans: Plans, *, ended: bool) -> Bill:

@@ -154,11 +154,11 @@ def _points(
     plans: Sequence[tuple[int, PricePlan]], zones: Sequence[tzinfo], usage: Usage, before: Progress
 ) -> list[Registers]:
     """Return the registers at the start, the end, and every cut between."""
-    readings = _split_energy(_bounded(usage), before.first_mwh, _bounds(plans, "energy_wh", 1000))
+    readings = _split_energy(_bounded(usage), before.first_mwh, bounds(plans, "energy_wh", 1000))
     timeline = Timeline(readings)
     cuts = {since for since, _ in plans} | {at for at, _ in usage.charging} | {at for at, _ in usage.currents}
-    cuts |= {before.start_ms + bound for bound in _bounds(plans, "time_s", 1000)}
-    cuts |= _run_cuts(usage, before, _bounds(plans, "charging_s", 1000), _bounds(plans, "idle_s", 1000))
+    cuts |= {before.start_ms + bound for bound in bounds(plans, "time_s", 1000)}
+    cuts |= _run_cuts(usage, before, bounds(plans, "charging_s", 1000), bounds(plans, "idle_s", 1000))
     for (_, plan), zone in zip(plans, zones, strict=True):
         cuts |= plan.clock_cuts(usage.start_ms, usage.end_ms, zone)
     known = {reading.utc_ms for reading in readings}
@@ -212,8 +212,8 @@ def _run_cuts(usage: Usage, before: Progress, charging: set[int], idle: set[int]
     return cuts
 
 
-def _bounds(plans: Sequence[tuple[int, PricePlan]], name: str, scale: int) -> set[int]:
-    """Return every bound of one quantity, in its smaller unit."""
+def bounds(plans: Sequence[tuple[int, PricePlan]], name: str, scale: int) -> set[int]:
+    """Return every bound of one quantity (a field of When without `min_` or `max_`), in its smaller unit."""
     conditions = [when for _, plan in plans for when in plan.conditions()]
     values = [getattr(when, f"{side}_{name}") for when in conditions for side in ("min", "max")]
     return {value * scale for value in values if value}
