@@ -1,7 +1,9 @@
 """Every event that the product reports is declared, with its fields and programs, and every declaration is used."""
 
+import ast
 from collections import defaultdict
 from functools import cache
+from pathlib import Path
 
 import pytest
 
@@ -55,6 +57,18 @@ def test_events_have_declared_fields_only_and_all_of_them() -> None:
         for each in found:
             assert each.fields <= declared | {"..."}, f"{each.where}: {name} has no field {each.fields - declared}"
         assert "..." in used or used == declared, f"{name}: no {declared - used}"
+
+
+def test_a_vehicle_s_failed_session_has_declared_details() -> None:
+    """They are arguments of `_fail`, which passes them on."""
+    declared = {field.name for field in EVENTS["session.failed"].fields}
+    given = set[str]()
+    for path in (Path(__file__).parents[1] / "evcc" / "session").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            match node:
+                case ast.Call(func=ast.Attribute(attr="_fail"), keywords=keywords):
+                    given.update(each.arg for each in keywords if each.arg is not None)
+    assert {"message", "code", "inlet_mv"} <= given <= declared
 
 
 def test_programs_are_those_that_report_it() -> None:

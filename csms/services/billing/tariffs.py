@@ -12,6 +12,7 @@ from csms.services.billing.costs import CostAnnouncer
 from csms.services.charging.smart_charging import SmartCharging
 from v2g.energy.price_plan import PricePlan
 from v2g.errors import OcppError, RefusedError, V2GError
+from v2g.observe import Scalar
 from v2g.ocpp.messages.tariff_cost import (
     ChangeTransactionTariffRequest,
     ChangeTransactionTariffResponse,
@@ -73,7 +74,7 @@ class TariffService:
             status = "Central"
         else:
             status = response.status
-        data = {"tariff": plan.id, "evse": str(evse_id), "status": status}
+        data: dict[str, Scalar] = {"tariff": plan.id, "evse": evse_id, "status": status}
         services.report("ocpp", "default_tariff", station_id, data)
         return status
 
