@@ -326,7 +326,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     most_octets: int = MAX_FORM
 
     def open_to(self, may: Callable[[Operation], bool]) -> bool:
-        """Return whether it makes sense to somebody who may ask what `may` says."""
+        """Return whether somebody may see it: `may` says which operations are allowed."""
         return self.asks is None or may(self.asks) or (self.instead is not None and may(self.instead))
 
 

@@ -51,11 +51,11 @@ def test_capacity_of_cells_that_age_is_within_3_percent(number: int, offset: flo
     error = math.sqrt(sum(each**2 for each in errors[3:]) / len(errors[3:]))
     assert error < most
     assert size_of(state).measured > 30
-    told = health.estimates(state)
-    assert told["soh_percent"] == pytest.approx(100 * cell.capacity_ah[-1] / cell.fresh_ah, abs=4)
-    assert 0 < told["soh_deviation_percent"] < 2
-    assert told["soh_percent"] - 4 < told["soh_in_half_a_year_percent"] < told["soh_percent"] + 1
-    assert 0 < told["soh_in_half_a_year_deviation_percent"] < 2
+    estimates = health.estimates(state)
+    assert estimates["soh_percent"] == pytest.approx(100 * cell.capacity_ah[-1] / cell.fresh_ah, abs=4)
+    assert 0 < estimates["soh_deviation_percent"] < 2
+    assert estimates["soh_percent"] - 4 < estimates["soh_in_half_a_year_percent"] < estimates["soh_percent"] + 1
+    assert 0 < estimates["soh_in_half_a_year_deviation_percent"] < 2
 
 
 def course(electrodes: Electrodes, day: int) -> Iterator[Sample]:
@@ -318,12 +318,12 @@ def test_each_fit_is_a_point_of_the_forecast() -> None:
             expected = forecast.update(expected, years, size.capacity, max(0.005, size.deviation))
         deviations.add(size.deviation < 0.005)
         assert state.forecast == expected
-        told = health.estimates(state)
-        assert ("soh_in_half_a_year_percent" in told) is (expected.observed >= 3)
+        estimates = health.estimates(state)
+        assert ("soh_in_half_a_year_percent" in estimates) is (expected.observed >= 3)
         if expected.observed >= 3:
             later, spread = forecast.at(expected, years + 0.5)
-            assert told["soh_in_half_a_year_percent"] == pytest.approx(100 * later)
-            assert told["soh_in_half_a_year_deviation_percent"] == pytest.approx(100 * spread)
+            assert estimates["soh_in_half_a_year_percent"] == pytest.approx(100 * later)
+            assert estimates["soh_in_half_a_year_deviation_percent"] == pytest.approx(100 * spread)
     assert fits > 15
     assert deviations == {True, False}
 

@@ -21,7 +21,7 @@ from v2g.battery.sample import Sample
 _HOTTEST: Final = "battery.temperature.max"
 _AROUND: Final = ("battery.temperature.coolant", "ambient.temperature")
 _HEATED_C: Final = 1.0
-"""Heating of the twin by less, even if its currents are wrong by half, is no finding in the battery."""
+"""Less heating of the twin than this, even if its currents are wrong by half, is not a finding about the battery."""
 _LONGEST_S: Final = 600.0
 """After a longer silence the twin begins anew from what is measured."""
 

@@ -135,7 +135,7 @@ async def list_fleet_health(call: Call, parameters: WhichHealth) -> Page[FleetHe
     begin_ms = max(0, end_ms - _SPAN_MS) if parameters.from_ms is None else parameters.from_ms
     if begin_ms >= end_ms:
         raise ApiError(400, "from_ms is not before to_ms", "leave both out for the last 91 days")
-    evs = None if "*" in call.caller.evs else call.caller.evs
+    evs = call.caller.only_evs
     low_percent = 100 * call.services.config.battery.health.low
     found, last = [], parameters.points - 1
     for number in range(parameters.points):

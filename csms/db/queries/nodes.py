@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, or_, select, text
+from sqlalchemy import Connection, delete, or_, select
 
+from csms.db.bulk import upsert_rows
 from csms.db.queries import leases
 from csms.db.tables import node_firmware
 
@@ -12,13 +13,6 @@ _LEASE: Final = "update of nodes"
 
 _FORGET_MS: Final = 90 * 86_400_000
 """A node that has said nothing for so long is none any more."""
-
-_KEEP: Final = text(
-    "INSERT INTO node_firmware (node, at_ms, hardware, version, number, failed, trying) "
-    "VALUES (:node, :at_ms, :hardware, :version, :number, :failed, NULL) "
-    "ON CONFLICT (node) DO UPDATE SET at_ms = excluded.at_ms, hardware = excluded.hardware, "
-    "version = excluded.version, number = excluded.number, failed = excluded.failed, trying = NULL"
-)
 
 
 def begin(connection: Connection, node: str, number: int, now_ms: int, until_ms: int) -> str:
@@ -42,7 +36,7 @@ def begin(connection: Connection, node: str, number: int, now_ms: int, until_ms:
 
 def settled(connection: Connection, node: str, installed: Mapping[str, object], now_ms: int) -> None:
     """Store what is installed in a node (`Follower.installed`), and let others begin."""
-    connection.execute(_KEEP, {"node": node, "at_ms": now_ms, **installed})
+    upsert_rows(connection, node_firmware, [{"node": node, "at_ms": now_ms, "trying": None, **installed}])
     connection.execute(delete(node_firmware).where(node_firmware.c.at_ms < now_ms - _FORGET_MS))
     leases.give_up(connection, (_LEASE,), node)
 

@@ -102,7 +102,7 @@ fleet_course: Final = Table(
     Column("delivered_w", BigInteger, nullable=False),
     Column("vehicles", Integer, nullable=False),
 )
-"""Minute by minute: what the plan of a fleet said, beside what became of it."""
+"""Minute by minute: what the plan of a fleet said, and what vehicles did."""
 
 limit_course: Final = Table(
     "limit_course",
