@@ -1,11 +1,12 @@
-"""Nodes of a back end that follow a repository of releases, as programs; an image is Python code that runs before the
-back end, and the supervisor that starts what a slot has stands for a boot loader."""
+"""Nodes of a back end that follow a repository of releases, as programs, with slots as folders and their boot loader;
+an image is Python code that runs before the back end."""
 
 import asyncio
 import contextlib
 import json
 import ssl
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +19,7 @@ from tests.cli.csms import run
 from tests.csms.databases import Databases
 from tests.csms.program import write_config
 from tests.csms.support import TOKENS, make_config, provide
+from tests.deploy.service import TRIAL
 from tests.gateway.program import Supervised, supervised
 from tests.io.ota.maker import HARDWARE, Maker
 from tests.station.device.file_server import FileServer, file_server
@@ -28,14 +30,11 @@ from v2g.ota.release import RepositoryConfig
 
 pytestmark = [pytest.mark.e2e, pytest.mark.requirement("R133", "R135", "R137", "R139")]
 
-START: Final = """import os, sys
-os.chdir({folder!r})
-once, active = "slots/once", "slots/active"
-slot = next((open(each).read() for each in (once, active) if os.path.exists(each)), "a")
-code = open(f"slots/{{slot}}/image").read()
-os.execv(sys.executable, [sys.executable, "-c", code + {program!r}, "--config", "node.yaml", *sys.argv[3:]])
-"""
-PROGRAM: Final = """
+RUN: Final = """import os, sys
+os.chdir(os.path.dirname(sys.argv[3]))
+code = open(sys.argv[1]).read()
+sys.argv[1:4] = ["--config", "node.yaml"]
+exec(code)
 from csms.app import main
 from v2g.io.runtime.program import arguments
 sys.exit(main(*arguments("csms", "")))
@@ -50,6 +49,12 @@ csms.app.Api.start = elsewhere
 """
 """Its API does not listen where it says."""
 UNREADABLE: Final = "import sys; sys.argv[2] = 'newer.yaml'"
+BROKEN: Final = {
+    "missing": "import of_tomorrow",
+    "wrong": "def",
+    "garbled": r"open('garbled.toml', 'wb').write(b'\xff\x00[update'); sys.argv[2] = 'garbled.toml'",
+}
+"""Nothing of it runs, or it finds no configuration that says where its slots are."""
 CLOSING: Final = "import sys, csms.db.store as s; s.HEAD = s.READABLE_BY = '0061'"
 """It would migrate the database."""
 
@@ -84,12 +89,13 @@ class Site:
         write_config(folder / "node.yaml", config)
         newer = write_config(folder / "newer.yaml", config)
         newer.write_text(newer.read_text() + "of_tomorrow: 1\n")
-        (folder / "start.py").write_text(START.format(folder=str(folder), program=PROGRAM))
         return folder
 
     @contextlib.asynccontextmanager
     async def running(self, folder: Path) -> AsyncIterator[Supervised]:
-        async with supervised(folder, sys.executable, str(folder / "start.py"), config="", most_s=180) as found:
+        start = sys.executable, str(TRIAL), "start", str(folder / "slots")
+        run = sys.executable, "-c", RUN, "{image}"
+        async with supervised(folder, *start, *run, config="", most_s=180) as found:
             yield found
 
     async def ask(self, node: Supervised, path: str) -> tuple[int, bytes]:
@@ -156,6 +162,20 @@ async def test_it_installs_what_works_and_goes_back_from_what_cannot_read_its_co
         }  # fmt: skip
         shown = {"part": "node", "where": "north", "vendor": "", "model": HARDWARE, "firmware": "csms-1.img"}
         assert await site.inventory(node) == [shown | {"number": 1, "failed": 2}]
+
+
+@pytest.mark.some(1)
+@pytest.mark.parametrize("name", BROKEN)
+async def test_the_former_release_runs_again_within_60_s_after_one_that_cannot_begin(
+    site: Site, empty_database: Path, name: str
+) -> None:
+    site.release(1, BROKEN[name])
+    folder = site.node("north", empty_database)
+    async with site.running(folder) as node:
+        await node.until("update_interrupted", 1)
+        assert len(node.pids) == 3
+        assert time.monotonic() - node.started_at[1] < 60
+        assert (folder / "slots" / "runs").read_text() == "a"
 
 
 def overlap(nodes: list[Supervised]) -> bool:

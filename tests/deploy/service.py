@@ -1,4 +1,5 @@
-"""Runs a service unit as systemd does, as far as tests need it: sd_notify, WatchdogSec, Restart, RestartSec.
+"""Runs a service unit as systemd does, as far as tests need it: sd_notify, WatchdogSec, Restart, RestartSec,
+ExecStopPost.
 
 Times are those of the event loop, which counts only the time in which this process could run (`tests.patient`).
 """
@@ -9,11 +10,13 @@ import os
 import shlex
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 UNITS: Final = Path(__file__).parents[2] / "deploy" / "systemd"
+TRIAL: Final = UNITS.with_name("trial.py")
 
 
 def settings(unit: str) -> dict[str, list[str]]:
@@ -28,7 +31,7 @@ def settings(unit: str) -> dict[str, list[str]]:
 
 
 class Service:
-    """A service; `command` is what its ExecStart becomes here, `folder` has the socket."""
+    """A service; `command` is what its ExecStart becomes here, `folder` is its StateDirectory, and has the socket."""
 
     def __init__(
         self,
@@ -42,10 +45,11 @@ class Service:
         self.settings = settings(unit)
         self._command = command(shlex.split(self.settings["ExecStart"][0]))
         self._watchdog_s = watchdog_s or float(self.settings["WatchdogSec"][0])
-        self._path = folder / "notify.sock"
+        self._folder, self._path = folder, folder / "notify.sock"
         self._socket_name = socket_name or str(self._path)
         self._process: asyncio.subprocess.Process | None = None
         self._fed = 0.0
+        self.started_at: list[float] = []
         self.ready_at: list[float] = []
         self.ended_at: list[float] = []
         self.states: list[str] = []
@@ -76,6 +80,7 @@ class Service:
         """Run one process to its end."""
         reported = {"NOTIFY_SOCKET": self._socket_name, "WATCHDOG_USEC": str(round(self._watchdog_s * 1e6))}
         lives = len(self.ready_at)
+        self.started_at.append(asyncio.get_running_loop().time())
         self._process = process = await asyncio.create_subprocess_exec(
             *self._command,
             env={**os.environ, **reported},
@@ -92,6 +97,18 @@ class Service:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
+        await self._stopped(process.returncode)
+
+    async def _stopped(self, code: int | None) -> None:
+        """Run what the unit runs after each end, by this interpreter and from this checkout."""
+        (stopped,) = self.settings["ExecStopPost"]
+        python, *words = shlex.split(stopped)
+        assert (python, words[-2]) == ("-/usr/bin/python3", f"/usr/share/v2g/{TRIAL.name}")
+        words[-2] = str(TRIAL)
+        result = {0: "success", -signal.SIGTERM: "success"}.get(code or 0, "exit-code")
+        environment = os.environ | {"STATE_DIRECTORY": str(self._folder), "SERVICE_RESULT": result}
+        process = await asyncio.create_subprocess_exec(sys.executable, *words, env=environment)
+        await process.wait()
 
     def _take(self, incoming: socket.socket) -> None:
         for state in incoming.recv(4096).decode().splitlines():

@@ -1,5 +1,5 @@
-"""A vehicle's controller that follows a repository of releases: the program, slots as folders; the supervisor that
-starts it again, and chooses what a slot's image does, stands for a boot loader."""
+"""A vehicle's controller that follows a repository of releases: the program, slots as folders, and their boot loader.
+An image names the configuration to run with."""
 
 import asyncio
 import contextlib
@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from pki_tools.tree import PkiTree
+from tests.deploy.service import TRIAL
 from tests.gateway.program import supervised
 from tests.io.ota.maker import HARDWARE, Maker
 from tests.station.device.file_server import FileServer, file_server
@@ -39,12 +40,12 @@ root = "{root}"
 url = "{url}/releases"
 hardware = "{hardware}"
 """
-START = """import os, sys
-once, active = "slots/once", "slots/active"
-slot = next((open(each).read() for each in (once, active) if os.path.exists(each)), "a")
-image = open(f"slots/{slot}/image").read()
-config = f"{image}.toml" if os.path.exists(f"{image}.toml") else sys.argv[2]
-os.execv(sys.executable, [sys.executable, "-m", "evcc", "--config", config, *sys.argv[3:]])
+RUN = """import os, sys
+os.chdir({folder!r})
+_, image, _, config, *rest = sys.argv
+name = open(image).read() + ".toml"
+config = name if os.path.exists(name) else config
+os.execv(sys.executable, [sys.executable, "-m", "evcc", "--config", config, *rest])
 """
 
 
@@ -57,7 +58,9 @@ class Vehicle:
         self._maker = Maker(folder / "maker")
         (folder / "slots" / "a").mkdir(parents=True)
         (folder / "slots" / "a" / "image").write_bytes(b"first")
-        (folder / "start.py").write_text(f"import os\nos.chdir({str(folder)!r})\n{START}")
+        run = RUN.format(folder=str(folder))
+        start = sys.executable, str(TRIAL), "start", str(folder / "slots")
+        self.command = *start, sys.executable, "-c", run, "{image}"
         self.certificates = pki.path("vehicle/chain.pem").parent
         self.good = self.write("good")
 
@@ -110,16 +113,22 @@ BAD: dict[str, tuple[Any, str]] = {
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "event"),
-    [("crashing", "update_interrupted"), ("blind", "update_failed"), ("unreadable", "update_failed")],
+    [
+        ("crashing", "update_interrupted"),
+        ("blind", "update_failed"),
+        ("unreadable", "update_failed"),
+        ("garbled", "update_interrupted"),
+    ],
 )
 async def test_the_former_release_runs_again_within_60_s(vehicle: Vehicle, name: str, event: str) -> None:
     """From the start of a bad one, with the default time limit."""
     config = vehicle.write("good", confirm_s="")
-    vehicle.write(name, **BAD[name][0], confirm_s="")
+    if name == "garbled":
+        (vehicle.folder / "garbled.toml").write_bytes(b"\xff\x00[update")
+    else:
+        vehicle.write(name, **BAD[name][0], confirm_s="")
     vehicle.release(1, name.encode())
-    async with supervised(
-        vehicle.folder, sys.executable, str(vehicle.folder / "start.py"), config=config, most_s=180
-    ) as controller:
+    async with supervised(vehicle.folder, *vehicle.command, config=config, most_s=180) as controller:
         await controller.until(event, 1)
         assert time.monotonic() - controller.started_at[1] < 60
         assert len(controller.started_at) >= 3
@@ -145,9 +154,7 @@ async def test_between_sessions_it_installs_releases_and_goes_back_from_bad_ones
     One that crashes is tried three times: it cannot be told from a power cut.
     """
     vehicle.release(1, b"good")
-    async with supervised(
-        vehicle.folder, sys.executable, str(vehicle.folder / "start.py"), config=vehicle.good
-    ) as controller:
+    async with supervised(vehicle.folder, *vehicle.command, config=vehicle.good) as controller:
         await controller.until("update_confirmed", 1)
         assert vehicle.runs == b"good"
         data = {"hardware": HARDWARE, "version": "vehicle-1.img", "number": 1, "failed": None}

@@ -15,6 +15,7 @@ from pki_tools.tree import PkiTree
 from tests.cli.csms import Cli
 from tests.csms.conftest import start
 from tests.csms.fixtures import Start
+from tests.deploy.service import Service, running
 from tests.gateway.program import Supervised, supervised
 from tests.io.ota.maker import HARDWARE, Maker
 from tests.station.device.file_server import FileServer, file_server
@@ -160,6 +161,60 @@ async def test_the_former_release_runs_again_within_60_s(site: Site) -> None:
         assert time.monotonic() - gateway.started_at[1] < 60
         assert len(gateway.started_at) == 3
         assert (site.active, site.runs) == (b"first", b"first")
+
+
+SLOTS = """#!/bin/sh -e
+cd {folder}
+here=$(cat current)
+other=$([ $here = a ] && echo b || echo a)
+case $1 in
+running) echo $here;;
+write) cp "$2" slots/$other/image;;
+try | back) echo $other > current; kill $(cat pid) || true;;  # the device restarts
+keep) echo $here > kept;;
+esac
+"""
+RUN = """import os
+os.chdir({folder!r})
+print(os.getpid(), file=open("pid", "w"))
+slot = open("current").read().strip()
+exec(open(f"slots/{{slot}}/image").read())
+"""
+GOOD = """import pathlib, sys
+from v2g_gateway.app import main
+sys.exit(main(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])))
+"""
+BROKEN = {
+    "a missing module": "import of_tomorrow",
+    "a garbled configuration": f"import sys; open('g.toml', 'wb').write(b'\\xff['); sys.argv[1] = 'g.toml'; {GOOD}",
+}
+
+
+@pytest.mark.some(1)
+@pytest.mark.parametrize("broken", BROKEN)
+async def test_by_commands_the_unit_goes_back_from_what_cannot_begin(site: Site, broken: str) -> None:
+    """A device that restarts only by its own commands: nothing of the new firmware that could start them runs."""
+    folder, text = site.folder, site.config(9)
+    (folder / "slots" / "b").mkdir()
+    (folder / "slots" / "a" / "image").write_text(GOOD)
+    (folder / "current").write_text("a")
+    (slots := folder / "device").write_text(SLOTS.format(folder=folder))
+    slots.chmod(0o700)
+    steps = {"running": "running", "activate": "try", "confirm": "keep", "roll_back": "back"}
+    commands = [f'{step} = ["{slots}", "{word}"]\n' for step, word in steps.items()]
+    commands += f'install = ["{slots}", "write", "{{image}}"]\n'
+    (config := folder / "gateway.toml").touch(mode=0o600)
+    config.write_text(text.replace('slots = "slots"\n', "") + "[update.commands]\n" + "".join(commands))
+    site.maker.release("gateway-1.img", 1, image=BROKEN[broken].encode())
+    site.mirror()
+    events = Supervised(folder)
+    run = sys.executable, "-c", RUN.format(folder=str(folder)), str(config), str(folder / "gateway.events.jsonl")
+    async with running(Service("v2g-telemetry", folder, lambda _: run), within_s=120) as gateway:
+        await events.until("update_failed", 1)
+        assert told(events, "update_failed") == [{"number": 1, "reason": "it ended 3 times before it could begin"}]
+        assert len(gateway.started_at) == 5, "the old one, three times the new one, the old one"
+        assert gateway.ready_at[1] - gateway.started_at[1] < 60
+        assert (folder / "current").read_text() == "a\n"
 
 
 REFUSED = {

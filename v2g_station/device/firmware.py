@@ -55,7 +55,7 @@ class UpdateConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     commands: CommandsConfig | None = None
     """The device's own commands."""
     slots: Path | None = None
-    """Folder with two slots as plain folders, for test benches: a restart ends the program."""
+    """Folder with two slots as plain folders, started by trial.py; a restart ends the program."""
     manufacturer_roots: tuple[Path, ...] = ()
     """Root certificates of firmware, PEM."""
     folder: Path | None = None
@@ -81,13 +81,14 @@ class UpdateConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
     """The state of an update. `old` is the slot that was running before, `tries` how often this phase was entered,
-    `boot_id` identifies the machine's boot at that time."""
+    `boot_id` identifies the machine's boot at that time, `back` are the commands for `deploy/trial.py`."""
 
     request_id: int
     phase: Phase
     old: str
     tries: int = 1
     boot_id: str = ""
+    back: tuple[tuple[str, ...], ...] = ()
 
 
 class Firmware:
@@ -317,7 +318,8 @@ class Firmware:
         return state if state.request_id == request_id else None
 
     def _save(self, request_id: int, phase: Phase, old: str, tries: int) -> None:
-        state = State(request_id=request_id, phase=phase, old=old, tries=tries, boot_id=self._boot_id)
+        back = self._installer.back()
+        state = State(request_id=request_id, phase=phase, old=old, tries=tries, boot_id=self._boot_id, back=back)
         save_secret(self._folder() / "update.json", msgspec.json.encode(state))
         self._note("phase", phase=phase, tries=tries)
 

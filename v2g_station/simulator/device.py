@@ -109,6 +109,10 @@ class SimulatedInstaller:
         """See Installer."""
         return None
 
+    def back(self) -> tuple[tuple[str, ...], ...]:
+        """See Installer."""
+        return ()
+
 
 class SimulatedMachine:
     """A machine, created on first use, that survives restarts of its station."""

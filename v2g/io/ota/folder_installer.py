@@ -1,4 +1,4 @@
-"""Slots in folders, for test benches: what an installer of a device does, without a device. See `Installer`."""
+"""Slots in folders, with `deploy/trial.py` as boot loader. See `Installer`."""
 
 import hashlib
 import os
@@ -15,10 +15,11 @@ Slot = Literal["a", "b"]
 
 
 class FolderInstaller:
-    """Slots as folders `a` and `b`, each with its `image`, and a boot loader, which a test bench lacks.
+    """Slots as folders `a` and `b`, each with its `image`.
 
-    `boot` does what a boot loader does at power-on; `restart` is called where a device would restart. Files: `active`
-    contains the permanent slot, `once` the one to try at the next boot, `runs` the running one.
+    `boot` takes note of what was started; `restart` is called where a device would restart. Files: `active` contains
+    the permanent slot, `once` the one to try at the next boot, `tried` the one that the boot loader tries, `runs` the
+    running one.
     """
 
     def __init__(self, folder: Path, restart: Callable[[], None]) -> None:
@@ -27,10 +28,11 @@ class FolderInstaller:
             (folder / slot).mkdir(parents=True, exist_ok=True)
 
     def boot(self) -> Slot:
-        """Start like a boot loader: the slot on trial once, else the permanent one."""
-        slot = self._read("once") or self._read("active") or "a"
+        """Take note of the start of the slot on trial, else of the permanent one."""
+        slot = self._read("tried") or self._read("once") or self._read("active") or "a"
         save_secret(self.folder / "runs", slot.encode())
         remove_file(self.folder / "once")
+        remove_file(self.folder / "tried")
         return slot
 
     async def running(self) -> str:
@@ -73,6 +75,10 @@ class FolderInstaller:
         """See Installer."""
         path = self.folder / (self._read("runs") or "a") / "image"
         return path if path.exists() else None
+
+    def back(self) -> tuple[tuple[str, ...], ...]:
+        """See Installer."""
+        return ()
 
     def _other(self) -> Slot:
         return "b" if (self._read("runs") or self.boot()) == "a" else "a"

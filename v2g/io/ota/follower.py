@@ -35,15 +35,16 @@ _STATE: Final = "update.json"
 
 
 class _State(msgspec.Struct, frozen=True, kw_only=True):
-    """A release that is tried: `old` is the slot that ran before, `why` the reason to go back to it. `failed`: numbers
-    that did not work here; `silent`: one for each trial that ended without a verdict. From `healthy` on it stays: it
-    has worked."""
+    """A release that is tried: `old` is the slot that ran before, `why` the reason to go back to it, `back` the
+    commands for `deploy/trial.py`. `failed`: numbers that did not work here; `silent`: one for each trial that ended
+    without a verdict. From `healthy` on it stays: it has worked."""
 
     phase: Literal["idle", "installing", "trial", "healthy"] = "idle"
     number: int = 0
     old: str = ""
     tries: int = 0
     why: str = ""
+    back: tuple[tuple[str, ...], ...] = ()
     failed: tuple[int, ...] = ()
     silent: tuple[int, ...] = ()
 
@@ -130,7 +131,8 @@ class Follower:
             old = await self._installer.running()
             self._save(msgspec.structs.replace(state, phase="installing", number=number, old=old, tries=0))
             await self._installer.install(image)
-            self._save(msgspec.structs.replace(state, phase="trial", number=number, old=old, tries=0))
+            back = self._installer.back()
+            self._save(msgspec.structs.replace(state, phase="trial", number=number, old=old, tries=0, back=back))
             await self._installer.activate()
             await asyncio.Event().wait()  # for the restart
         except (InstallError, TransferError) as error:

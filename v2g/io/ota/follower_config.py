@@ -18,7 +18,7 @@ class ReleasesConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     rauc: Annotated[RaucConfig | None, Meta(description="bundles of RAUC")] = None
     commands: Annotated[CommandsConfig | None, Meta(description="the device's own commands")] = None
     slots: Annotated[
-        Path | None, Meta(description="folder with two slots, for test benches: a restart ends the program")
+        Path | None, Meta(description="folder with two slots, started by trial.py; a restart ends the program")
     ] = None
     ca: Annotated[Path | None, Meta(description="CA of the repository's server; none: those of the system")] = None
     window: Annotated[

@@ -48,6 +48,10 @@ class Installer(Protocol):
     def image(self) -> Path | None:
         """Return a file that begins with the image that runs, or None: then it cannot be patched."""
 
+    def back(self) -> tuple[Argv, ...]:
+        """Return the command that prints the running slot, and those that start the previous one, for
+        `deploy/trial.py`; none where its boot loader does without."""
+
 
 class CommandsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A command for each step, as a list of arguments without a shell. It has failed if it exits with a code other than
@@ -103,6 +107,10 @@ class CommandInstaller:
         """See Installer."""
         return self._config.image
 
+    def back(self) -> tuple[Argv, ...]:
+        """See Installer."""
+        return self._config.running, self._config.roll_back
+
     async def _run(self, step: str, argv: tuple[str, ...]) -> str:
         return await _run(step, argv, self._config.timeout_s)
 
@@ -127,7 +135,7 @@ class RaucInstaller:
 
     async def running(self) -> str:
         """See Installer."""
-        text = await self._rauc("running", "status", "--output-format=json")
+        text = await _run("running", self.back()[0], self._config.timeout_s)
         try:
             return typed_json.decode(text.strip().rpartition("\n")[2], _RaucStatus).booted
         except msgspec.DecodeError as error:
@@ -144,7 +152,7 @@ class RaucInstaller:
     async def activate(self) -> None:
         """See Installer."""
         await self._rauc("activate", "status", "mark-active", "other")
-        await self._restart("activate")
+        await _run("activate", self._config.restart, self._config.timeout_s)
 
     async def confirm(self) -> None:
         """See Installer."""
@@ -152,9 +160,8 @@ class RaucInstaller:
 
     async def roll_back(self) -> None:
         """See Installer."""
-        await self._rauc("roll_back", "status", "mark-bad", "booted")
-        await self._rauc("roll_back", "status", "mark-active", "other")
-        await self._restart("roll_back")
+        for argv in self.back()[1:]:
+            await _run("roll_back", argv, self._config.timeout_s)
 
     def image(self) -> Path | None:
         """See Installer: RAUC has adaptive updates of its own."""
@@ -163,8 +170,11 @@ class RaucInstaller:
     async def _rauc(self, step: str, *arguments: str) -> str:
         return await _run(step, (*self._config.program, *arguments), self._config.timeout_s)
 
-    async def _restart(self, step: str) -> None:
-        await _run(step, self._config.restart, self._config.timeout_s)
+    def back(self) -> tuple[Argv, ...]:
+        """See Installer."""
+        rauc, marks = self._config.program, (("mark-bad", "booted"), ("mark-active", "other"))
+        status = (*rauc, "status", "--output-format=json")
+        return status, *((*rauc, "status", *mark) for mark in marks), self._config.restart
 
 
 class _RaucStatus(msgspec.Struct, frozen=True):

@@ -62,7 +62,7 @@ def _go_back(path: Path, text: str, place: Place, change: dict[str, object]) -> 
     state = path.parent / folder / "update.json"
     kept = typed_json.decode(state.read_bytes(), dict[str, object])
     trial = typed_json.convert(kept, _Trial)
-    if trial.phase not in ("activated", "trial"):
+    if trial.phase not in ("activating", "activated", "trial"):
         return
     ways = {name: update[name] for name in _Way.__struct_fields__ if name in update}
     way = without_flaw(Table(ways, path.parent).read(_Way), "update: ")
