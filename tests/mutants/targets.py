@@ -47,6 +47,8 @@ TARGETS: Final[Mapping[str, Target]] = {
         "v2g/io/ota/folder_installer.py",
         ("tests/io/ota/test_installer.py", "tests/station/device/test_firmware.py"),
     ),
+    "installer": Target("v2g/io/ota/installer.py", ("tests/io/ota/test_installer.py",)),
+    "follower": Target("v2g/io/ota/follower.py", ("tests/io/ota/test_follower.py",)),
     "unreadable": Target("v2g/io/ota/unreadable.py", ("tests/io/ota/test_unreadable.py",)),
     "nodes": Target("csms/db/queries/nodes.py", ("tests/csms/db/test_nodes.py",)),
     "firmware": Target(
@@ -322,6 +324,13 @@ _FIRST: Final = "is set by what happens before it is read"
 _WHETHER: Final = "is asked only whether it holds"
 
 EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
+    "follower": {
+        "module: 0.5 -> 1.5": _GLANCE,
+        "module: 0.5 -> 0": _GLANCE,
+        "Follower._go_back: raise AssertionError -> pass": "never called",
+        "Follower._health: return '' -> return None": _WHETHER,
+        "Follower._confirm: return '' -> return None": _WHETHER,
+    },
     "unreadable": {
         "module: 'Config' -> 'Config?'": "the name of a type variable",
         "module: 'v2g' -> 'v2g?'": "the name of a logger, as good as the next",

@@ -1,13 +1,23 @@
-"""Slots in folders: what each step leaves, and what the boot loader starts then."""
+"""Installers: what each step leaves in folders, which commands it runs, and what their ends mean."""
 
+import asyncio
 import shutil
+import sys
 from pathlib import Path
+from typing import Any, Final
 
 import pytest
 
 from v2g.errors import InstallError
 from v2g.io.ota.folder_installer import FolderInstaller
-from v2g.io.ota.installer import open_installer
+from v2g.io.ota.installer import (
+    CommandInstaller,
+    CommandsConfig,
+    Installer,
+    RaucConfig,
+    RaucInstaller,
+    open_installer,
+)
 
 pytestmark = pytest.mark.requirement("R133", "R135")
 
@@ -64,6 +74,13 @@ async def test_a_trial_that_has_not_begun_is_called_off(slots: Slots) -> None:
     assert (slots.files(), slots.installer.boot()) == ({"runs": "a"}, "a")
 
 
+async def test_what_the_boot_loader_tries_runs_and_is_over_at_the_next_boot(slots: Slots) -> None:
+    """`deploy/trial.py` has taken `once` away."""
+    (slots.folder / "tried").write_text("b")
+    assert (slots.installer.boot(), slots.files()) == ("b", {"runs": "b"})
+    assert slots.installer.boot() == "a"
+
+
 async def test_back_and_forth_each_slot_takes_its_turn(slots: Slots) -> None:
     for expected in ("b", "a", "b"):
         await slots.installer.install(slots.new)
@@ -98,3 +115,190 @@ async def test_opened_it_starts_what_is_on_trial(slots: Slots) -> None:
     assert (await again.running(), slots.files()) == ("b", {"runs": "b"})
     await again.roll_back()
     assert slots.restarts == 2
+
+
+# -- a device's own commands
+
+
+def python(code: str, *words: str) -> tuple[str, ...]:
+    return sys.executable, "-I", "-S", "-c", f"import os, sys; {code}", *words
+
+
+def commands(**changes: Any) -> CommandInstaller:
+    """Commands of a device."""
+    nothing = ("true",)
+    steps: dict[str, Any] = dict.fromkeys(("running", "install", "activate", "confirm", "roll_back"), nothing)
+    return CommandInstaller(CommandsConfig(**(steps | changes)))
+
+
+async def test_the_devices_own_commands_get_the_image_and_no_shell(tmp_path: Path) -> None:
+    image = tmp_path / "an image; touch gone"
+    image.write_bytes(b"new")
+    found = commands(running=("echo", "a"), install=("cp", "{image}", str(tmp_path / "slot")))
+    assert await found.running() == "a"
+    await found.install(image)
+    assert (tmp_path / "slot").read_bytes() == b"new"
+
+
+async def test_each_step_has_a_command_of_its_own(tmp_path: Path) -> None:
+    steps = {each: ("cp", "/dev/null", str(tmp_path / each)) for each in ("activate", "confirm", "roll_back")}
+    found = commands(running=("echo", "b"), image=tmp_path, **steps)
+    for number, step in enumerate((found.activate, found.confirm, found.roll_back), 1):
+        await step()
+        assert sorted(each.name for each in tmp_path.iterdir()) == list(steps)[:number]
+    assert found.back() == (("echo", "b"), steps["roll_back"])
+    assert found.image() == tmp_path
+    assert commands().image() is None
+
+
+@pytest.mark.parametrize("printed", ["", " ", "slot a"])
+async def test_a_slot_without_a_name_is_an_error(printed: str) -> None:
+    with pytest.raises(InstallError, match="echo printed no slot name"):
+        await commands(running=("echo", printed)).running()
+
+
+@pytest.mark.parametrize("step", ["running", "activate", "confirm", "roll_back"])
+async def test_a_command_that_is_not_there_is_named(step: str) -> None:
+    with pytest.raises(InstallError, match=f"{step}: /nowhere: No such file or directory"):
+        await getattr(commands(**{step: ("/nowhere",)}), step)()
+
+
+@pytest.mark.parametrize(("code", "verification"), [(65, True), (1, False), (66, False)])
+async def test_a_command_that_fails_says_the_last_that_it_printed(code: int, verification: bool) -> None:
+    printed = f"print('first', flush=True); print('bad checksum' + 300 * 'x', file=sys.stderr); sys.exit({code})"
+    with pytest.raises(InstallError) as raised:
+        await commands(install=python(printed)).install(Path("/image"))
+    said = "bad checksum".ljust(200, "x")
+    assert str(raised.value) == f"install: {sys.executable} exited with code {code}: {said}"
+    assert raised.value.verification == verification
+
+
+async def test_what_raucs_command_calls_the_error_is_what_is_said() -> None:
+    printed = "print('LastError: no slot\\n' 'Installing failed'); sys.exit(1)"
+    with pytest.raises(InstallError, match=r"code 1: LastError: no slot$"):
+        await commands(install=python(printed)).install(Path("/image"))
+
+
+async def test_of_what_a_command_prints_the_last_4_kib_are_read() -> None:
+    name = await commands(running=python("print('x' * 5000)")).running()
+    assert name == "x" * 4095, "and the end of the line"
+    assert await commands(running=python(r"sys.stdout.buffer.write(b'\xff')")).running() == "\ufffd"
+
+
+async def test_a_command_has_no_input(tmp_path: Path) -> None:
+    assert await commands(running=python("print('nothing' + sys.stdin.read())")).running() == "nothing"
+
+
+async def test_a_command_that_hangs_is_ended_with_all_that_it_started(tmp_path: Path) -> None:
+    """It would hold its output open for ten minutes."""
+    pid = tmp_path / "pid"
+    code = (
+        f"p = os.fork(); open({str(pid)!r} + '.' * (p > 0), 'w').write(str(os.getpid())); import time; time.sleep(600)"
+    )
+    with pytest.raises(InstallError, match=f"activate: {sys.executable} did not finish within 2 s"):
+        await commands(activate=python(code), timeout_s=2.0).activate()
+    while Path(f"/proc/{pid.read_text()}/cmdline").exists() and Path(f"/proc/{pid.read_text()}/cmdline").read_bytes():
+        await asyncio.sleep(0.01)
+
+
+async def test_a_command_of_a_step_that_is_cancelled_is_ended(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    code = f"open({str(pid)!r}, 'w').write(str(os.getpid())); import time; time.sleep(600)"
+    task = asyncio.ensure_future(commands(activate=python(code)).activate())
+    while not (pid.exists() and pid.read_text()):
+        await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not Path(f"/proc/{pid.read_text()}").exists()
+
+
+# -- RAUC: its command is played here, tests/station/device has the real one
+
+STATUS: Final = 'print("warning"); print(\'{"compatible": "x", "booted": "b"}\')'
+
+
+class Rauc:
+    """A `rauc` that notes its arguments, and fails at some."""
+
+    def __init__(self, folder: Path, *, fails: str = "", status: str = STATUS) -> None:
+        self._log = folder / "log"
+        note = f"log = open({str(self._log)!r}, 'a'); print(*sys.argv[1:], file=log)"
+        fail = f"'{fails}' and '{fails}' in sys.argv and sys.exit(65)"
+        shown = f"'--output-format=json' in sys.argv and exec({status!r})"
+        self.config = RaucConfig(program=python(f"{note}; {fail}; {shown}"), restart=python(note, "restart"))
+        self.installer = open_installer(self.config, None, None, restart=lambda: None)
+
+    @property
+    def asked(self) -> list[str]:
+        """The arguments so far."""
+        return self._log.read_text().splitlines() if self._log.exists() else []
+
+
+async def test_rauc_is_asked_for_each_step(tmp_path: Path) -> None:
+    rauc = Rauc(tmp_path)
+    installer: Installer = rauc.installer
+    assert isinstance(installer, RaucInstaller)
+    assert (await installer.running(), installer.image()) == ("b", None)
+    await installer.install(Path("/i"))
+    await installer.activate()
+    await installer.confirm()
+    await installer.roll_back()
+    status = "status --output-format=json"
+    back = ["status mark-bad booted", "status mark-active other", "restart"]
+    activated = ["status mark-active other", "restart"]
+    assert rauc.asked == [status, "info /i", "install /i", *activated, "status mark-good booted", *back]
+    running, *commands = installer.back()
+    assert [each[-2:] for each in (running, *commands)] == [
+        tuple(status.split()), ("mark-bad", "booted"), ("mark-active", "other"), rauc.config.restart[-2:],
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("step", "fails", "says", "asked"),
+    [
+        ("activate", "mark-active", "activate: ", ["status mark-active other"]),
+        ("confirm", "mark-good", "confirm: ", ["status mark-good booted"]),
+        ("roll_back", "mark-bad", "roll_back: ", ["status mark-bad booted"]),
+        ("running", "status", "running: ", ["status --output-format=json"]),
+        ("activate", "restart", "activate: ", ["status mark-active other", "restart"]),
+        ("roll_back", "restart", "roll_back: ", ["status mark-bad booted", "status mark-active other", "restart"]),
+    ],
+)
+async def test_a_step_that_fails_is_the_last(
+    tmp_path: Path, step: str, fails: str, says: str, asked: list[str]
+) -> None:
+    rauc = Rauc(tmp_path, fails=fails)
+    if fails == "restart":
+        code = rauc.config.restart[:-1]
+        rauc.config = RaucConfig(program=rauc.config.program, restart=(*code[:-1], code[-1] + "; exit(1)", "restart"))
+        rauc.installer = RaucInstaller(rauc.config)
+    with pytest.raises(InstallError, match=f"^{says}"):
+        await getattr(rauc.installer, step)()
+    assert rauc.asked == asked
+
+
+async def test_a_bundle_that_rauc_does_not_believe_fails_verification_and_is_not_installed(tmp_path: Path) -> None:
+    rauc = Rauc(tmp_path, fails="info")
+    with pytest.raises(InstallError, match=r"^install: ") as raised:
+        await rauc.installer.install(Path("/i"))
+    assert (raised.value.verification, rauc.asked) == (True, ["info /i"])
+
+
+@pytest.mark.parametrize("status", ["", "print(7)", "print('{}')", 'print(\'{"booted": ""}\')'])
+async def test_a_status_that_says_no_slot_is_an_error(tmp_path: Path, status: str) -> None:
+    with pytest.raises(InstallError, match=f"running: {sys.executable} status: "):
+        await Rauc(tmp_path, status=status or "0").installer.running()
+
+
+def test_what_is_not_configured_is_as_raucs_manual_says() -> None:
+    config = RaucConfig()
+    assert (config.program, config.restart, config.timeout_s) == (("rauc",), ("systemctl", "reboot"), 900)
+
+
+async def test_commands_are_opened_as_configured(tmp_path: Path) -> None:
+    config = CommandsConfig(**dict.fromkeys(("running", "install", "activate", "confirm", "roll_back"), ("echo", "a")))
+    assert config.timeout_s == 900
+    found = open_installer(None, config, None, restart=lambda: None)
+    assert isinstance(found, CommandInstaller)
+    assert await found.running() == "a"

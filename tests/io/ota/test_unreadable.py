@@ -103,7 +103,7 @@ def test_the_old_firmware_does_not_go_back(tmp_path: Path) -> None:
     assert kept.read_text() == before
 
 
-@pytest.mark.parametrize("phase", ["activated", "trial"])
+@pytest.mark.parametrize("phase", ["activating", "activated", "trial"])
 def test_what_is_on_trial_goes_back_and_says_why_in_short(
     tmp_path: Path, phase: str, caplog: pytest.LogCaptureFixture
 ) -> None:

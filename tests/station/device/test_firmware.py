@@ -4,7 +4,6 @@ import asyncio
 import itertools
 import os
 import ssl
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,6 @@ from tests.station.device.file_server import FileServer, file_server
 from tests.station.updates import IMAGE, update
 from v2g.errors import InstallError
 from v2g.io.ota.folder_installer import FolderInstaller
-from v2g.io.ota.installer import CommandInstaller, CommandsConfig
-from v2g.io.runtime.clock import Clock
 from v2g_station.blocks.evse import Fact
 from v2g_station.blocks.firmware import Activate, CancelFirmware, ConfirmInstall, Download, Install
 from v2g_station.device.firmware import Firmware, State, UpdateConfig
@@ -277,41 +274,6 @@ async def test_what_a_kill_has_left_of_an_image_is_removed(server: FileServer, t
     found.want()
     assert (await found.live())[-1] == "Installed"
     assert not (tmp_path / ".image.left").exists()
-
-
-def commands(**changes: Any) -> CommandInstaller:
-    """Commands of a device."""
-    nothing = ("true",)
-    steps: dict[str, Any] = dict.fromkeys(("running", "install", "activate", "confirm", "roll_back"), nothing)
-    return CommandInstaller(CommandsConfig(**(steps | changes)))
-
-
-async def test_the_devices_own_commands_get_the_image_and_no_shell(tmp_path: Path) -> None:
-    image = tmp_path / "an image; touch gone"
-    image.write_bytes(IMAGE)
-    found = commands(running=("echo", "a"), install=("cp", "{image}", str(tmp_path / "slot")))
-    assert await found.running() == "a"
-    await found.install(image)
-    assert (tmp_path / "slot").read_bytes() == IMAGE
-    await found.activate()
-
-
-async def test_a_command_that_fails_says_what_it_printed() -> None:
-    code = "import sys; print('bad checksum', file=sys.stderr); sys.exit(65)"
-    with pytest.raises(InstallError, match="bad checksum") as raised:
-        await commands(install=(sys.executable, "-c", code)).install(Path("/image"))
-    assert raised.value.verification
-    with pytest.raises(InstallError, match="/nowhere"):
-        await commands(activate=("/nowhere",)).activate()
-    with pytest.raises(InstallError, match="no slot name"):
-        await commands().running()
-
-
-async def test_a_command_that_hangs_is_ended() -> None:
-    began = Clock().monotonic()
-    with pytest.raises(InstallError, match="did not finish"):
-        await commands(activate=("sleep", "600"), timeout_s=0.05).activate()
-    assert Clock().monotonic() - began < 300
 
 
 @pytest.mark.requirement("R133")
