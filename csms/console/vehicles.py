@@ -166,10 +166,13 @@ def _names(text: str) -> list[str]:
 
 @page("/inventory", overview.read_inventory, instead=overview.read_vehicle_inventory)
 async def show_inventory(visit: Visit) -> Answer:
-    """Show what is installed on how many stations, and in how many vehicles, each to those who may see it."""
+    """Show what is installed on how many stations, in how many vehicles, and in which nodes of this back end, each to
+    those who may see it."""
     kinds = (overview.read_inventory, overview.read_vehicle_inventory)
     rows, parts = [await visit.ask(each) if visit.may(each) else None for each in kinds]
-    return visit.show("inventory.html", rows=rows, parts=parts)
+    listed = overview.list_node_firmware
+    nodes = [each async for each in visit.every(listed)] if visit.may(listed) else []
+    return visit.show("inventory.html", rows=rows, parts=parts, nodes=nodes)
 
 
 _KIND = ("vendor", "model", "firmware")

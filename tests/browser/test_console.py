@@ -15,7 +15,7 @@ from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Dialog, FilePayload, Page, expect
 
 from csms.api.backend import make_backend
-from csms.db.queries import fleets, transactions, users
+from csms.db.queries import fleets, nodes, transactions, users
 from csms.db.queries.admission import Visit, note_attempt
 from csms.db.queries.charging import CoursePoint, note_course, note_limits
 from csms.db.queries.fleets import FleetPoint
@@ -403,6 +403,8 @@ async def test_vehicles_move_on_the_map_and_other_pages_of_a_fleet_are_accessibl
     await employed(tab)
     await tab.page.get_by_role("link", name="Map", exact=True).click()
     await expect(tab.page.get_by_text("1 vehicle, 1 site")).to_be_visible()
+    installed = {"hardware": "csms-amd64", "version": "csms-2.img", "number": 2, "failed": 3}
+    await csms.services.store.run(nodes.settled, "north", installed, csms.clock.utc_ms())
     canvas = tab.page.locator("canvas.map")
     before = await canvas.screenshot()
     csms.clock.advance(1)

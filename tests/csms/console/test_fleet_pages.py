@@ -11,7 +11,7 @@ import pytest
 
 from csms.api.diagnostics.system import KEPT
 from csms.db.backup import restore
-from csms.db.queries import batteries
+from csms.db.queries import batteries, nodes
 from csms.domain.diagnostics.batteries import Advanced, Battery
 from csms.domain.security.access import Role
 from tests.csms.api.support import ApiClient
@@ -191,6 +191,19 @@ async def test_the_inventory_of_vehicles_is_for_those_who_read_them(ask: ApiClie
     assert "No vehicle says what is installed in it." in inventory, "this role sees other signals"
     assert "Vendor" not in inventory, "nor does it read stations"
     assert (await (await employ(ask, "fay", Role.BILLING)).get("/console/inventory")).status == 403
+
+
+async def test_the_inventory_has_the_nodes_that_follow_releases(ask: ApiClient) -> None:
+    """For those who may see how the back end runs."""
+    store = ask.backend.services.store
+    installed = {"hardware": "<node>", "version": "csms-2.img", "number": 2, "failed": 3}
+    await store.run(nodes.settled, "north", installed, ask.backend.clock.utc_ms())
+    await store.run(nodes.settled, "south", {**installed, "failed": None}, ask.backend.clock.utc_ms())
+    assert await store.run(nodes.begin, "south", 4, 0, 1) == ""
+    ada, gus = await employ(ask, "ada", Role.OPERATOR), await employ(ask, "gus", Role.GRID_OPERATOR)
+    found = text_of(await ada.get("/console/inventory"))
+    assert "Failed release Being installed north <node> csms-2.img 2 3 south <node> csms-2.img 2 4 Known flaws" in found
+    assert "csms-2.img" not in text_of(await gus.get("/console/inventory"))
 
 
 @pytest.mark.requirement("R178")
