@@ -15,6 +15,7 @@ import pytest
 
 from tests.deploy.service import UNITS, Service, running, settings
 from tests.packages import need
+from v2g.io.ota.installer import RaucConfig
 from v2g_cli import init
 
 DEPLOY = UNITS.parent
@@ -93,6 +94,38 @@ def test_apparmor_accepts_the_profile_of_each_unit(unit: str) -> None:
     assert code
     assert not [rule for rule in code if "w" in rule.rpartition(" ")[2]]
     assert settings(unit)["AppArmorProfile"] == ["-%N"]
+
+
+def expressions(rules: list[str]) -> list[re.Pattern[str]]:
+    """Return what rules for the execution of files match."""
+    paths = [rule.rpartition(" ")[0] for rule in rules if rule.startswith("/") and "ix" in rule.rpartition(" ")[2]]
+    plain = (path.replace("{", "(").replace("}", ")").replace(",", "|") for path in paths)
+    return [re.compile(path.replace("**", ".*").replace("*", "[^/]*")) for path in plain]
+
+
+@pytest.mark.some(1)
+@pytest.mark.requirement("R149", "R133")
+@pytest.mark.parametrize("unit", PROGRAMS)
+def test_apparmor_lets_updates_run_rauc_and_what_a_maker_allows(unit: str, tmp_path: Path) -> None:
+    """What it may run is little; commands of a maker's own are allowed as the page says."""
+    need("apparmor", program="apparmor_parser")
+    profiles = DEPLOY / "apparmor.conf"
+    (text,) = re.findall(rf"^profile {unit} [^\n]*\{{\n(.*?)^\}}", profiles.read_text(), re.MULTILINE | re.DOTALL)
+    may_run = expressions([line.strip().removesuffix(",") for line in text.splitlines()])
+    rauc = RaucConfig()
+    for program in (rauc.program[0], rauc.restart[0], "python3"):
+        assert any(each.fullmatch(f"/usr/bin/{program}") for each in may_run), program
+    if unit != "v2g-secc":
+        assert not any(each.fullmatch(f"/usr/bin/{shell}") for each in may_run for shell in ("sh", "env", "raucx"))
+    page = (DEPLOY.parent / "docs/how-to/run-the-telemetry-gateway.md").read_text()
+    (rules,) = re.findall(r"```text\n(/usr/sbin.*?)```", page, re.DOTALL)
+    (local := tmp_path / "local").mkdir()
+    (local / unit).write_text(rules)
+    command = ("apparmor_parser", "--skip-kernel-load", "--skip-cache", "--Include", tmp_path, profiles)
+    output(*command)
+    (local / unit).write_text("of tomorrow")
+    with pytest.raises(AssertionError, match=f"local/{unit}"):
+        output(*command)
 
 
 def test_logrotate_accepts_its_rules() -> None:
