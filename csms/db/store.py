@@ -5,7 +5,12 @@ kill -9 and a power cut. An operation is a function, usually of `csms.db.queries
 """
 
 import asyncio
+import contextlib
+import glob
 import logging
+import os
+import sqlite3
+import time
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -20,6 +25,7 @@ from csms.db.group_commit import GroupCommit, as_store_error
 from csms.db.sqlite import READS, Checkpoints, sqlite_engine
 from csms.db.tables.telemetry import VALUES, telemetry
 from v2g.errors import ConfigError, StoreError
+from v2g.io.storage.journal_file import sync_directory
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -31,7 +37,11 @@ HEAD = "0060"
 READABLE_BY: Final = "0059"
 """The oldest HEAD whose program works with these tables: later migrations only add what it need not know."""
 
+_log = logging.getLogger(__name__)
+
 _READERS: Final = 2
+_COPY_S: Final = 7 * 86_400
+"""How long a copy of an older revision is kept."""
 _MIGRATING: Final = 0x7632_6763_736D  # key of the lock during a migration
 
 
@@ -44,6 +54,7 @@ class Store:
     def __init__(self, url: str) -> None:
         self.engine = open_engine(url)
         try:
+            _keep_copy(self.engine)
             migrate(self.engine)
         except SQLAlchemyError as error:
             self.engine.dispose()
@@ -188,6 +199,39 @@ def _make_file(path: Path) -> str:
     except OSError as error:
         raise StoreError(f"{path}: {error}", hint="choose a data_dir that this user may write") from error
     return f"sqlite:///{path}"
+
+
+def _keep_copy(engine: Engine) -> None:
+    """Keep a file of SQLite beside it before a migration that shuts out the program that used it, for a way back.
+
+    A copy that fails, as for want of space, is logged only. One is deleted after a week.
+    """
+    path = engine.url.database
+    if engine.dialect.name != "sqlite" or not path:
+        return
+    with engine.connect().execution_options(**{READS: True}) as connection:
+        found = revision_of(connection)
+    for copy in Path(path).parent.glob(f"{glob.escape(Path(path).name)}.revision-*"):
+        if time.time() - copy.stat().st_mtime > _COPY_S:
+            copy.unlink(missing_ok=True)
+    if found is None or found >= READABLE_BY:
+        return
+    copy = Path(f"{path}.revision-{found}")
+    part = copy.with_name(f"{copy.name}.part")
+    try:
+        part.unlink(missing_ok=True)
+        part.touch(mode=0o600)
+        with contextlib.closing(sqlite3.connect(path)) as database:
+            database.execute("VACUUM INTO ?", (str(part),))
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        part.replace(copy)
+        sync_directory(copy.parent)
+    except (sqlite3.Error, OSError) as error:
+        part.unlink(missing_ok=True)
+        _log.warning("%s: no copy of revision %s, to go back to: %s", path, found, error)
+    else:
+        _log.warning("%s: only newer programs can use it from now on; for the former one, put %s there", path, copy)
 
 
 def migrate(engine: Engine, revision: str = HEAD) -> None:

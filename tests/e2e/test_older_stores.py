@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from csms.db.backup import restore
-from csms.db.store import HEAD, Store, open_store, revision_of
+from csms.db.store import HEAD, Store, open_engine, open_store, revision_of
 from csms.db.store_key import open_store_key
 from csms.db.tables import telemetry_aggregates
 from csms.domain.security.access import Role
@@ -59,6 +59,10 @@ async def test_a_back_end_has_the_transactions_settlements_and_telemetry_of_befo
         first = found[AGGREGATES][0]
         assert (first["minimum"], first["maximum"], first["number"]) == (55.0, 60.97, 11)
         assert csms.events("task_failed") == []
+    former = open_engine(f"sqlite:///{tmp_path}/data/csms.sqlite3.revision-0042")  # for a way back
+    with former.connect() as connection:
+        assert revision_of(connection) == "0042"
+    former.dispose()
     store = open_store("", tmp_path / "data")
     assert store.do(revision_of) == HEAD
     _, lost = await open_store_key(store, None, tmp_path / "data", alone=True)
