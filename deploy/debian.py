@@ -64,7 +64,7 @@ fi
 if [ -d /run/systemd/system ]; then
     systemctl daemon-reload
     if [ -e /run/v2g-engine.stopped ]; then
-        xargs systemctl start --no-block < /run/v2g-engine.stopped
+        xargs -r systemctl start --no-block < /run/v2g-engine.stopped
         rm /run/v2g-engine.stopped
     fi
 fi
@@ -74,13 +74,16 @@ _REMOVING: Final = """\
 #!/bin/sh
 set -e
 # No program runs while its files change: a charger that attests itself would lock. The next package starts what ran,
-# be it a new version or the other package; apt removes the one before it installs the other.
+# be it a new version or the other package; apt removes the one before it installs the other. One that fails again and
+# again runs, too. One that waits for its start at boot starts later. What was interrupted before stopped some already.
 if [ -d /run/systemd/system ]; then
-    units="v2g-secc.service v2g-csms.service v2g-telemetry.service"
-    for unit in $units; do
-        if systemctl --quiet is-active $unit; then echo $unit; fi
-    done > /run/v2g-engine.stopped
-    systemctl stop $units || true
+    for unit in v2g-secc.service v2g-csms.service v2g-telemetry.service; do
+        case $(systemctl is-active $unit || true) in
+        inactive | failed | unknown) ;;
+        *) echo $unit ;;
+        esac
+    done >> /run/v2g-engine.stopped
+    xargs -r systemctl stop < /run/v2g-engine.stopped || true
 fi
 """
 
@@ -98,6 +101,7 @@ if [ -e /usr/share/debconf/confmodule ]; then
 fi
 rm -f /etc/systemd/system/*.wants/v2g-secc.service /etc/systemd/system/*.wants/v2g-csms.service
 rm -f /etc/systemd/system/*.wants/v2g-telemetry.service /var/log/v2g-bridge.log /run/v2g-engine.stopped
+rm -f /etc/systemd/system/v2g_packages* /etc/systemd/system/*.wants/v2g_packages*
 rm -rf /usr/lib/v2g-engine /var/log/v2g-engine
 if [ "$removes" = true ]; then
     rm -rf /etc/v2g-engine /var/lib/v2g-engine
@@ -179,6 +183,7 @@ def _services(root: Path) -> None:
         "tmpfiles.conf": "usr/lib/tmpfiles.d/v2g-engine.conf",
         "logrotate.conf": "etc/logrotate.d/v2g-engine",
         "apparmor.conf": "etc/apparmor.d/v2g-engine",
+        "packages.py": "usr/lib/v2g-engine/packages.py",
         "nftables.conf": "usr/share/doc/v2g-engine/examples/nftables.conf",
         "fail2ban.conf": "usr/share/doc/v2g-engine/examples/fail2ban.conf",
         "../README.md": "usr/share/doc/v2g-engine/README.md",

@@ -4,6 +4,7 @@ Each has a Debian of its own that boots, reaches no network, and gets packages a
 What they type are the commands of the pages, in order.
 """
 
+import contextlib
 import importlib.util
 import os
 import re
@@ -19,6 +20,7 @@ from tests.deploy.machine import PYTHON, SUITE, booted, debian, said, until
 from tests.deploy.package import ROOT, run
 from tests.docs.documents import Step, commands, section, steps
 from tests.docs.reader import Elsewhere, Reader
+from tests.io.ota.maker import Maker
 from tests.packages import need
 
 pytestmark = [pytest.mark.long, pytest.mark.hours]
@@ -126,13 +128,16 @@ def test_three_users_get_through_their_first_day(place: Place) -> None:
         shutil.rmtree(root)
 
 
-def older(package: Path, folder: Path) -> Path:
-    """Return a package as one of version 0.1.0."""
-    run("dpkg-deb", "--raw-extract", package, folder / "older")
-    control = folder / "older/DEBIAN/control"
-    control.write_text(re.sub(r"(?m)^Version: .*", "Version: 0.1.0", control.read_text()))
-    path = folder / "older.deb"
-    run("dpkg-deb", "-Znone", "--build", "--root-owner-group", folder / "older", path)
+def versioned(package: Path, folder: Path, version: str, program: str = "") -> Path:
+    """Return a package as one of another version, perhaps with another program."""
+    root, path = folder / version, folder / f"{version}.deb"
+    run("dpkg-deb", "--raw-extract", package, root)
+    control = root / "DEBIAN/control"
+    control.write_text(re.sub(r"(?m)^Version: .*", f"Version: {version}", control.read_text()))
+    if program:
+        (root / "usr/bin/v2g").write_text(program)
+    run("dpkg-deb", "-Znone", "--build", "--root-owner-group", root, path)
+    shutil.rmtree(root)
     return path
 
 
@@ -169,7 +174,7 @@ def test_services_live_under_a_systemd_that_booted(place: Place, tmp_path: Path)
     """R131, R149, R166: a charger at a back end: started, killed, hung, upgraded from 0.1.0, booted again, removed."""
     root = place.machine("services")
     (package,) = place.packages.glob("v2g-engine-full_*.deb")
-    shutil.copyfile(older(package, tmp_path), root / "root/older.deb")
+    shutil.copyfile(versioned(package, tmp_path, "0.1.0"), root / "root/older.deb")
     with booted(root, {}) as machine:
         said(machine, "apt install -y /root/older.deb")
         reader = Reader(root / "root", machine)
@@ -251,4 +256,72 @@ def test_two_nodes_on_postgresql_and_redis_live_under_systemd(place: Place) -> N
     with booted(root, {}) as machine:  # once more
         until(machine, CONNECTED)
         assert said(machine, "systemctl is-active v2g-csms v2g-csms-south v2g-secc") == "active\nactive\nactive"
+    shutil.rmtree(root)
+
+
+class PowerCutError(Exception):
+    """A machine ends at once."""
+
+
+SLOTS: Final = "/var/lib/v2g-engine/packages"
+DPKG_S: Final = 300.0
+"""A package has 18,000 files."""
+
+
+def runs(number: int, *, confirmed: bool = True) -> str:
+    """Return a script that succeeds once release 0.NUMBER.0 runs, confirmed or on trial."""
+    state = f"cmp -s {SLOTS}/runs {SLOTS}/active"
+    version = "dpkg-query -W -f '${db:Status-Status} ${Version}' v2g-engine-full"
+    installed = f"[ \"$({version})\" = 'installed 0.{number}.0' ]"
+    return f"{{ {'' if confirmed else '! '}{state} && {installed} && systemctl is-active -q v2g-csms; }}"
+
+
+@pytest.mark.requirement("R133", "R135", "R139")
+def test_a_back_end_updates_itself_by_packages(place: Place, tmp_path: Path) -> None:
+    """R133, R135: a release is confirmed, one that does not start goes back, and a power cut in dpkg is overcome."""
+    root = place.machine("updates")
+    (package,) = place.packages.glob("v2g-engine-full_*.deb")
+    (tmp_path / "maker").mkdir()
+    maker = Maker(tmp_path / "maker")
+
+    def release(number: int, program: str = "") -> None:
+        made = versioned(package, tmp_path, f"0.{number}.0", program)
+        maker.release(made.name, number, "dc30", image=made.read_bytes())
+        shutil.copytree(maker.repository.folder, root / "srv/releases", dirs_exist_ok=True)
+
+    release(3)
+    shutil.copyfile(maker.root, root / "root/1.root.json")
+    page = section((ROOT / INSTALL).read_text(), "Update by releases")
+    (by_hand,) = re.findall(r"(?m)^\$ slots (init .*)$", page)
+    (way,) = re.findall(r"(?s)```toml\n(.*?)```", page)
+    where = "http://localhost:8000"
+    with contextlib.suppress(PowerCutError), booted(root, {}) as machine:
+        said(machine, "systemd-run -q python3 -m http.server --directory /srv/releases 8000")
+        said(machine, f"apt install -y /root/{package.name}")
+        said(machine, "v2g csms init /etc/v2g-engine --host localhost --station CS-V2G-0001 --owner v2g-csms")
+        by_hand = by_hand.replace("https://updates.example/releases", where)
+        said(machine, f"cd /root && python3 -I /usr/lib/v2g-engine/packages.py {by_hand} --trial-s 30")
+        releases = f'[update.releases]\nroot = "/etc/v2g-engine/root.json"\nurl = "{where}"\nhardware = "dc30"\n'
+        shutil.copyfile(maker.root, root / "etc/v2g-engine/root.json")
+        (root / "etc/v2g-engine/root.json").chmod(0o644)
+        with (root / "etc/v2g-engine/csms.toml").open("a") as config:
+            config.write(f'[update]\nwindow = "00:00-00:00"\nevery_s = 1\n{way}{releases}')
+        said(machine, "systemctl enable --now v2g-csms")
+        until(machine, runs(3), seconds=DPKG_S)
+        release(4, "#!/bin/sh\nexit 1\n")
+        until(
+            machine,
+            f'[ "$(cat {SLOTS}/a.json | jq .facts.number)" = 4 ] && ! cmp -s {SLOTS}/runs {SLOTS}/active',
+            seconds=DPKG_S,
+        )
+        until(machine, runs(3), seconds=DPKG_S)
+        release(5)
+        until(machine, f"! cmp -s {SLOTS}/runs {SLOTS}/active && pgrep -x dpkg-deb > /dev/null", seconds=DPKG_S)
+        raise PowerCutError
+    with booted(root, {}) as machine:
+        said(machine, "systemd-run -q python3 -m http.server --directory /srv/releases 8000")
+        until(machine, runs(5), seconds=DPKG_S)
+        assert said(machine, "dpkg --audit") == ""
+        journal = said(machine, "journalctl -q --no-pager -u v2g-csms")
+        assert "Traceback" not in journal
     shutil.rmtree(root)

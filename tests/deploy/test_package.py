@@ -1,47 +1,25 @@
 """The Debian package in a clean system: `make package` builds it, this installs it."""
 
-import importlib.util
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from deploy.debian import COMMANDS, EXTRAS, QUESTION, SCRIPTS
-from tests.deploy.machine import PYTHON, SUITE
+from deploy.debian import COMMANDS
+from tests.deploy.clean_system import SYSTEMCTL, small, system
 from tests.deploy.package import ROOT, run
 from tests.deploy.service import Service, running
-from tests.packages import need
 from v2g.pki.keys import save_key
 
+__all__ = ["system"]
+
 pytestmark = [pytest.mark.long, pytest.mark.hours]
-
-
-@pytest.fixture(scope="module")
-def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A clean Debian with its Python and systemd, and nothing else."""
-    if sys.version_info[:2] != PYTHON:
-        pytest.skip(f"packages for Debian {SUITE} are built with Python {'.'.join(map(str, PYTHON))}")
-    if os.geteuid() != 0:
-        pytest.skip("a clean system needs root")
-    if importlib.util.find_spec("cyclonedx_py") is None:
-        pytest.skip("the extra [release] is not installed: make package installs it")
-    need("debootstrap")
-    root = tmp_path_factory.mktemp("system") / "root"
-    run("debootstrap", "--variant=minbase", "--include=procps,python3,systemd", SUITE, root)
-    run("mount", "-t", "proc", "proc", root / "proc")
-    run("mount", "-t", "sysfs", "sysfs", root / "sys")
-    try:
-        yield root
-    finally:
-        run("umount", "-l", root / "proc", root / "sys")
-        shutil.rmtree(root)
 
 
 @pytest.mark.requirement("R148", "R149", "R155")
@@ -117,37 +95,6 @@ async def opens(config, context):
     yield None
 DRIVER = Driver("stage", Config, opens)
 """
-
-SYSTEMCTL = """\
-#!/bin/sh
-# as one of systemd that runs: units that are active are files
-case "$1" in
---quiet) [ -e "/run/active/$3" ] ;;
-stop) shift; for unit; do rm -f "/run/active/$unit"; done ;;
-start) shift; for unit; do [ "$unit" = --no-block ] || touch "/run/active/$unit"; done ;;
-esac
-"""
-
-
-def small(folder: Path, name: str, version: str) -> Path:
-    """Return a package with what dpkg runs of ours, and one file."""
-    root = folder / f"{name}-{version}"
-    (control := root / "DEBIAN").mkdir(parents=True)
-    (other,) = EXTRAS.keys() - {name}
-    head = f"Package: {name}\nVersion: {version}\nArchitecture: all\nMaintainer: a <a@b>\nDescription: a\n"
-    (control / "control").write_text(f"{head}Conflicts: {other}\nReplaces: {other}\n")
-    (control / "templates").write_text(QUESTION)
-    for script, text in SCRIPTS.items():
-        (control / script).write_text(text)
-        (control / script).chmod(0o755)
-    (program := root / "usr/bin/v2g").parent.mkdir(parents=True)
-    program.write_text("")
-    for source, target in (("sysusers.conf", "sysusers.d"), ("tmpfiles.conf", "tmpfiles.d")):
-        (place := root / "usr/lib" / target).mkdir(parents=True)
-        shutil.copyfile(ROOT / "deploy" / source, place / "v2g-engine.conf")
-    path = folder / f"{name}_{version}.deb"
-    run("dpkg-deb", "--root-owner-group", "--build", root, path)
-    return path
 
 
 def test_another_package_keeps_services_and_a_purge_removes_what_was_asked_for(system: Path, tmp_path: Path) -> None:

@@ -302,3 +302,15 @@ async def test_commands_are_opened_as_configured(tmp_path: Path) -> None:
     found = open_installer(None, config, None, restart=lambda: None)
     assert isinstance(found, CommandInstaller)
     assert await found.running() == "a"
+
+
+async def test_package_slots_that_were_not_begun_say_so(tmp_path: Path) -> None:
+    """By the commands of the package, without the socket that `init` makes."""
+    (image := tmp_path / "image").write_bytes(b"package")
+    image.with_name("release.json").write_text('{"name": "v2g-engine_1.deb"}')
+    script = (sys.executable, "-I", str(Path(__file__).parents[3] / "deploy" / "packages.py"))
+    steps = {each: (*script, each) for each in ("running", "activate", "confirm", "roll_back")}
+    installer = CommandInstaller(CommandsConfig(install=(*script, "install", "{image}"), **steps))
+    for step in (installer.running(), installer.install(image), installer.activate(), installer.roll_back()):
+        with pytest.raises(InstallError, match=r"exited with code 1: /run/v2g_packages\.sock: "):
+            await step
