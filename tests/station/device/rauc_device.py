@@ -130,7 +130,8 @@ def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Device]:
     )
     assert daemon.stdout is not None
     try:
-        found = Device(tmp_path, daemon.stdout.readline().decode().strip())
+        (folder := tmp_path / "device").mkdir(exist_ok=True)
+        found = Device(folder, daemon.stdout.readline().decode().strip())
         for name in ("DBUS_STARTER_BUS_TYPE", "DBUS_SESSION_BUS_ADDRESS"):
             monkeypatch.setenv(name, found.environment[name])
         yield found
