@@ -1,5 +1,7 @@
 """`v2g attest`: what it writes is what a charger compares, and what it lists is what differs."""
 
+import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -11,7 +13,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.cli.conftest import Run
-from tests.io.keys.stores import swtpm
+from tests.docs.documents import ROOT
+from tests.io.keys.stores import Tpm, swtpm
 from v2g.pki.keys import save_key
 
 
@@ -37,6 +40,37 @@ def test_a_manifest_is_made_and_checked(v2g: Run, tmp_path: Path) -> None:
     assert {f"changed\t{program}/a.py", f"extra\t{program}/b\\u001b.py"} <= set(shown.splitlines())
     nothing = v2g("attest", "make", str(tmp_path / "no" / "m.json"), str(program), "--key", str(key))
     assert (nothing.code, "No such file" in nothing.errors) == (8, True)
+
+
+@pytest.mark.requirement("R148", "R182")
+def test_a_tpm_proves_that_it_has_the_quoting_key_beside_the_one_of_its_maker(tmp_path: Path) -> None:
+    """By the commands of the page: not for another TPM, nor for a key that it does not have."""
+    page = (ROOT / "docs/how-to/attest-the-charger.md").read_text()
+    (block,) = re.findall(r"```console\n(\$ tpm2_readpublic.*?)```", page, re.DOTALL)
+    typed = [line.removeprefix("$ ") for line in block.splitlines()]
+
+    def proves(tpm: Tpm, *changes: str) -> bool:
+        """Run them; `changes` come between what the charger sends and what is done with it."""
+        text = "\n".join(["set -e", typed[0], *changes, *typed[1:]])
+        environment = os.environ | {"TPM2TOOLS_TCTI": tpm.tcti}
+        done = subprocess.run(["sh", "-c", text], cwd=tpm.folder, env=environment, capture_output=True, text=True)
+        tpm.tool("tpm2_flushcontext", "-l")
+        assert done.returncode == 0 or "integrity check failed" in done.stderr, done.stderr
+        return done.returncode == 0
+
+    other = tmp_path / "other"
+    other.mkdir()
+    with swtpm(other) as tpm:
+        tpm.tool("tpm2_createek", "-c", "-", "-G", "ecc", "-u", "ek.pem", "-f", "pem")
+    with swtpm(tmp_path) as tpm:
+        made = tpm.make_quoting_key().read_text()
+        tpm.tool("tpm2_readpublic", "-c", "0x81010001", "-f", "pem", "-o", "ek.pem")
+        assert proves(tpm)
+        assert (tmp_path / "ak.pem").read_text() == made
+        elsewhere = "tpm2_readpublic -c 0x81010001 -f tss -o other.pub; (head -c -64 ak.pub; tail -c 64 other.pub) > x"
+        assert not proves(tpm, elsewhere, "mv x ak.pub"), "another key than it has"
+        (other / "ek.pem").rename(tmp_path / "ek.pem")
+        assert not proves(tpm), "another TPM"
 
 
 NONCE = "00112233445566778899aabbccddeeff"
