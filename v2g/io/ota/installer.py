@@ -83,7 +83,7 @@ class CommandInstaller:
     async def running(self) -> str:
         """See Installer."""
         slot = (await self._run("running", self._config.running)).strip()
-        if not slot or len(slot.split()) != 1:
+        if len(slot.split()) != 1:
             raise InstallError(f"{self._config.running[0]} printed no slot name")
         return slot
 
