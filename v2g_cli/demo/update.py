@@ -39,6 +39,8 @@ from v2g_cli.demo.summary import Summary
 from v2g_cli.demo.timeline import Timeline
 
 HARDWARE: Final = "dc30"
+NODE: Final = "csms-amd64"
+"""What releases call the hardware of the back end's node."""
 PEOPLE: Final = ("ada", "bob", "cem", "dag", "eve")
 STATIONS: Final = 10
 WATCH_S: Final = 4
@@ -48,6 +50,16 @@ CRASHES: Final = b"crashes 3\n"
 PATIENCE_S: Final = 120.0
 POLL_S: Final = 0.2
 _PIECE: Final = bytes(65_536)
+
+
+_FOLLOWS: Final = f"""[update]
+slots = "slots"
+window = "00:00-00:00"
+[update.releases]
+root = "repository/metadata/1.root.json"
+url = "{{url}}"
+hardware = "{NODE}"
+"""
 
 
 class Maker:
@@ -208,11 +220,15 @@ class UpdateRun:
         self.web = WebServer(self.maker.repository.folder)
         self.names = list(numbered("CS-", self.stations))
 
-    def start(self) -> None:
-        """Start the back end and the stations. Raises V2GError."""
+    def start(self, *, follows: bool = False) -> None:
+        """Start the back end, which first updates itself if it `follows` releases, and stations. Raises V2GError."""
         pki = make_pki(self.folder / "pki", now=datetime.now(UTC))
-        csms = program("csms", self.folder, self._csms_config())
+        csms = program("csms", self.folder, self._csms_config(_FOLLOWS.format(url=self.web.url) if follows else ""))
         ready = self._start(csms, "ocpp", "ready")
+        if follows:
+            self.until("the restart of the back end", lambda: csms.poll() is not None)
+            csms.start()
+            ready = wait_for(csms, "ocpp", "ready", self.events, seconds=PATIENCE_S)
         self._client = CsmsClient(
             Access(url=f"https://127.0.0.1:{ready.data['api_port']}", token=self.token, ca=_ca(pki)), PATIENCE_S
         )
@@ -231,7 +247,7 @@ class UpdateRun:
         self.until("all stations have connected", lambda: len(self.versions()) == self.stations)
         self.say("stations", f"{self.stations} stations are connected, with firmware {self.versions()[self.names[0]]}")
 
-    def _csms_config(self) -> Path:
+    def _csms_config(self, update: str) -> Path:
         stations = "".join(f'[[stations]]\nid = "{each}"\npassword = "{self.password}"\n' for each in self.names)
         config = self.folder / "csms.toml"
         config.write_text(
@@ -249,7 +265,7 @@ role = "admin"
 sha256 = "{hashlib.sha256(self.token.encode()).hexdigest()}"
 [trust]
 roots = ["pki/mo/root.pem", "pki/v2g/root.pem"]
-{stations}"""
+{update}{stations}"""
         )
         config.chmod(0o600)
         return config
@@ -337,12 +353,17 @@ def _ca(pki: PkiTree) -> Path:
 
 
 def _update(run: UpdateRun) -> None:
-    """Update ten stations; then a bad release, and back."""
+    """Update the back end's node, then ten stations; then a bad release, and back."""
     good, bad = b"0.2.0\n", b"0.3.0\n" + CRASHES
+    run.maker.release("csms-0.2.0.img", 1, b"0.2.0\n", NODE)
     run.maker.release("fw-0.2.0.img", 2, good)
     run.maker.release("fw-0.3.0.img", 3, bad)
     run.maker.release("fw-0.2.0-again.img", 4, good)  # an older image comes back under a higher number
-    run.start()
+    run.start(follows=True)
+    run.until("the node's release", lambda: any(each["number"] for each in run.pages("/node-firmware")))
+    (node,) = run.pages("/node-firmware")
+    run.say("update", f"the node of the back end runs {node['version']}")
+    run.check("the node of the back end is on its release", node["version"] == "csms-0.2.0.img", node["version"])
     run.say("campaign", "0.2.0 for ten stations: one, then three in all, then the rest")
     back = run.image("fw-0.2.0-again.img", good)
     first = run.campaign("0.2.0", run.image("fw-0.2.0.img", good), back)
