@@ -372,6 +372,7 @@ async def test_while_a_trial_is_not_settled_nothing_is_looked_for(program: Progr
         ("UTC", "2026-03-29T12:00Z", False),
         ("<+10>-10", "2026-03-29T12:00Z", True),
         ("<-05>5", "2026-03-29T12:00Z", False),
+        ("<-10>10", "2026-03-29T08:00Z", True),
         ("CET-1CEST,M3.5.0,M10.5.0/3", "2026-03-28T20:30Z", False),
         ("CET-1CEST,M3.5.0,M10.5.0/3", "2026-03-29T20:30Z", True),
     ],
