@@ -51,10 +51,7 @@ TARGETS: Final[Mapping[str, Target]] = {
     "follower": Target("v2g/io/ota/follower.py", ("tests/io/ota/test_follower.py",)),
     "unreadable": Target("v2g/io/ota/unreadable.py", ("tests/io/ota/test_unreadable.py",)),
     "nodes": Target("csms/db/queries/nodes.py", ("tests/csms/db/test_nodes.py",)),
-    "firmware": Target(
-        "v2g_station/device/firmware.py",
-        tuple(f"tests/station/device/test_{each}.py" for each in ("firmware", "update", "releases")),
-    ),
+    "firmware": Target("v2g_station/device/firmware.py", ("tests/station/device/test_firmware_steps.py",), cpu_s=20.0),
     "evse_core": Target("secc/evse/core.py", ("tests/secc/evse/test_core.py",)),
     "evse": Target(
         "secc/hardware/evse.py",

@@ -10,7 +10,7 @@ import hashlib
 import os
 import ssl
 import tempfile
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -42,7 +42,6 @@ MOST_TRIES: Final = 3
 
 
 Phase = Literal["installing", "activating", "activated", "trial", "rolling_back"]
-_STARTING: Final = ("activating", "activated")
 
 
 class UpdateConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -120,20 +119,20 @@ class Firmware:
     def start(self) -> None:
         """Confirm what runs, unless it is on trial: boot loaders count the starts of firmware that nobody confirms."""
         if self._running is None and not (self._folder() / "update.json").exists():
-            self._begin(self._keep())
+            self._begin(self._keep)
 
     def command(self, command: Download | Install | Activate | ConfirmInstall | CancelFirmware) -> None:
         """Start to carry out a command."""
         match command:
             case Download():
                 cancel = Cancel()
-                self._begin(self._download(command, cancel), cancel)
+                self._begin(lambda: self._download(command, cancel), cancel)
             case Install():
-                self._begin(self._install(command))
+                self._begin(lambda: self._install(command))
             case Activate():
-                self._begin(self._activate(command.request_id))
+                self._begin(lambda: self._activate(command.request_id))
             case ConfirmInstall():
-                self._begin(self._settle(command.request_id))
+                self._begin(lambda: self._settle(command.request_id))
             case CancelFirmware():
                 self.cancel()
 
@@ -157,14 +156,14 @@ class Firmware:
         while self._running is not None and not self._running[0].done():
             await asyncio.wait([self._running[0]])
 
-    def _begin(self, work: Coroutine[object, object, None], cancel: Cancel | None = None) -> None:
+    def _begin(self, work: Callable[[], Awaitable[None]], cancel: Cancel | None = None) -> None:
         self.cancel()
         self._running = spawn(self._guard(work), name="firmware"), cancel or Cancel()
 
-    async def _guard(self, work: Coroutine[object, object, None]) -> None:
+    async def _guard(self, work: Callable[[], Awaitable[None]]) -> None:
         """Run a step and report its failure as an OCPP status."""
         try:
-            await work
+            await work()
         except (StoreError, OSError) as error:
             verification = isinstance(error, InstallError) and error.verification
             self._note("step_failed", error=str(error)[:200])
@@ -186,13 +185,13 @@ class Firmware:
                 digest = await asyncio.to_thread(self._fetch, command.url, image, cancel)
             except InstallError as error:
                 self._note("release_refused", error=str(error)[:200])
-                self._notify(FirmwareProgress(status="InvalidSignature", reason=str(error).partition("\n")[0][:200]))
+                self._notify(FirmwareProgress(status="InvalidSignature", reason=str(error)[:200]))
                 return
             except TransferError as error:
                 self._note("download_failed", error=str(error)[:200], attempt=attempt + 1)
                 if error.lasting:
                     break
-            except OSError as error:
+            except (StoreError, OSError) as error:
                 self._note("download_failed", error=str(error)[:200], attempt=attempt + 1)
                 break
             else:
@@ -233,9 +232,7 @@ class Firmware:
 
     async def _install(self, command: Install) -> None:
         """Write the image with the verified digest, and no other, into the inactive slot."""
-        before, image = self._load(command.request_id), self._folder() / "image"
-        again = before is not None and before.phase == "installing"
-        tries = before.tries + 1 if before is not None and again else 1
+        image, tries = self._folder() / "image", _tries(self._load(command.request_id), "installing")
         if tries > MOST_TRIES:
             raise InstallError("the device restarts whenever this image is installed")
         if self._releases is not None:
@@ -248,8 +245,7 @@ class Firmware:
 
     async def _activate(self, request_id: int) -> None:
         """Start the other slot."""
-        before, running = self._load(request_id), await self._installer.running()
-        tries = before.tries + 1 if before is not None and before.phase in _STARTING else 1
+        running, tries = await self._installer.running(), _tries(self._load(request_id), "activating", "activated")
         if tries > MOST_TRIES:
             raise InstallError("the other slot cannot be started")
         self._save(request_id, "activating", running, tries)
@@ -280,7 +276,7 @@ class Firmware:
 
     async def _try(self, state: State) -> None:
         """Confirm the running new firmware once the CSMS has accepted the station."""
-        tries = state.tries + 1 if state.phase == "trial" else 1
+        tries = _tries(state, "trial")
         if tries > MOST_TRIES:
             await self._roll_back(state)
             return
@@ -294,14 +290,14 @@ class Firmware:
         except TimeoutError:
             self._note("not_accepted", seconds=self._config.confirm_s)
             await self._roll_back(state)
-        except InstallError as error:
+        except (InstallError, OSError) as error:
             self._note("step_failed", error=str(error)[:200])
             await self._roll_back(state)
         else:
             self._end("Installed")
 
     async def _roll_back(self, state: State) -> None:
-        tries = state.tries + 1 if state.phase == "rolling_back" else 1
+        tries = _tries(state, "rolling_back")
         if tries > MOST_TRIES:
             raise InstallError("the old firmware cannot be started")
         self._save(state.request_id, "rolling_back", state.old, tries)
@@ -335,6 +331,11 @@ class Firmware:
 
     def _note(self, name: str, **data: Any) -> None:
         self._observe(Observe("firmware", name, data))
+
+
+def _tries(state: State | None, *phases: Phase) -> int:
+    """Return how often one of these phases has been entered, with this time."""
+    return state.tries + 1 if state is not None and state.phase in phases else 1
 
 
 def _digest_of(file: Path) -> bytes:

@@ -142,7 +142,9 @@ class Device:
                 await self.firmware.finished()
                 assert self.firmware._running is not None
                 task = self.firmware._running[0]
-                if not task.cancelled() and isinstance(task.exception(), Killed):
+                if not task.cancelled() and (error := task.exception()) is not None:
+                    if not isinstance(error, Killed):
+                        raise error
                     self.restart()
                     break
         else:

@@ -95,7 +95,8 @@ def split_url(url: str) -> SplitResult:
     """Return the parts of an http(s) URL. Raises TransferError(refused) for any other."""
     try:
         where = urlsplit(url)
-        usable = where.scheme in ("http", "https") and bool(where.hostname) and where.port != 0
+        host = (where.hostname or "").encode("idna")  # as for its look-up, which takes no label of 64 characters
+        usable = where.scheme in ("http", "https") and bool(host) and where.port != 0
     except ValueError:
         usable = False
     if not usable or any(ord(character) <= 32 or ord(character) > 126 for character in url):
