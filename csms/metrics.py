@@ -1,6 +1,7 @@
 """Metrics of one back end, as Prometheus reads them."""
 
 from collections.abc import Iterable
+from functools import cache
 from typing import Final, Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
@@ -56,6 +57,9 @@ class Metrics:
             ["sink"],
             registry=self._registry,
         )
+        # looking for a series by its labels takes longer than counting
+        self._received_by: Final = cache(self._received.labels)
+        self._events_of: Final = cache(self._events.labels)
         for result in get_args(RecordResult):  # a series that begins with its first event hides this from `increase`
             self._records.labels(result)
 
@@ -71,7 +75,7 @@ class Metrics:
 
     def request_received(self, action: str, seconds: float) -> None:
         """Count a station's request, and how long its answer took."""
-        self._received.labels(action).observe(seconds)
+        self._received_by(action).observe(seconds)
 
     def request_sent(self, action: str, seconds: float) -> None:
         """Count a request to a station, and how long its answer took."""
@@ -83,7 +87,7 @@ class Metrics:
 
     def event_published(self, kind: str) -> None:
         """Count an event of the feed."""
-        self._events.labels(kind).inc()
+        self._events_of(kind).inc()
 
     def saw(self, event: Observe) -> None:
         """Count an event of the program if it is a defect."""

@@ -168,11 +168,12 @@ def power_w(samples: Sequence[Sample]) -> str | None:
 
 def _watts(samples: Sequence[Sample], measurand: str) -> Decimal | None:
     reported = [each for each in samples if each.measurand == measurand and each.location in ("", "Outlet")]
-    newest = [each for each in reported if each.at_ms == max(one.at_ms for one in reported)]
+    if not reported:
+        return None
+    last_ms = max(each.at_ms for each in reported)
+    newest = [each for each in reported if each.at_ms == last_ms]
     whole = [each for each in newest if not each.phase] or newest
-    return (
-        sum((Decimal(each.value) * (1000 if each.unit == "kW" else 1) for each in whole), Decimal()) if whole else None
-    )
+    return sum((Decimal(each.value) * (1000 if each.unit == "kW" else 1) for each in whole), Decimal())
 
 
 def _last(samples: Sequence[Sample], measurand: str) -> str | None:

@@ -278,3 +278,26 @@ async def test_a_settlement_is_stored_once_for_each_journal(store: Store) -> Non
     assert await store.run(records.save_settlement, "CS", "s", "h2", b'{"a":1}', 3)
     found = await store.run(records.find_settlements, "s")
     assert [(each["journal_head"], each["document"]) for each in found] == [("h2", {"a": 1})]
+
+
+async def test_connections_that_the_server_has_closed_are_replaced(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = cluster.create()
+    opened = Store(cluster.url(database))
+
+    def close_all() -> None:
+        ours = f"datname = '{database}' AND pid <> pg_backend_pid()"
+        cluster.sql(database, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {ours}")
+
+    contact = stations.Contact("CS-1", "ocpp2.1", 1)
+    try:
+        await opened.gather(stations.touch_all, contact)
+        close_all()
+        await opened.gather(stations.touch_all, contact)  # no ping so soon: it fails, and is tried again
+        assert await opened.read(_known) == ["CS-1"]
+        close_all()
+        monkeypatch.setattr("csms.db.store.FRESH_S", 0.0)
+        assert await opened.read(_known) == ["CS-1"]
+    finally:
+        opened.close()
