@@ -17,10 +17,11 @@ from pki_tools.pytest_plugin import pki
 from pki_tools.tree import PkiTree
 from tests import patient
 from tests.repeats import Repeats
+from tests.scheduling import pytest_xdist_make_scheduler
 from tests.sealing import Keys, new_keys
 from v2g_cli.demo.broker import Broker, find_mosquitto, start_broker
 
-__all__ = ["broker", "pki"]
+__all__ = ["broker", "pki", "pytest_xdist_make_scheduler"]
 
 EXAMPLES = int(os.environ.get("V2G_EXAMPLES", "25"))
 """Of a property that does not say how many: others in each run, four times as many in `make verify`."""
