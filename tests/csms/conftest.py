@@ -12,10 +12,20 @@ from csms.app import running
 from csms.db.store import Store
 from pki_tools.tree import PkiTree
 from tests.csms.cluster.buses import Buses, local_buses, redis_buses, redis_server
+from tests.csms.compiled import sharing_engine
 from tests.csms.databases import Cluster, Databases, running_cluster
 from tests.csms.support import Running, make_config, provide
 
 Start = Callable[..., contextlib.AbstractAsyncContextManager[Running]]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_once() -> Iterator[None]:
+    """Spare each database the compilation of statements."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("csms.db.store", "csms.db.sqlite"):
+            patch.setattr(f"{module}.create_engine", sharing_engine)
+        yield
 
 
 @pytest.fixture

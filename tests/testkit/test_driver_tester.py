@@ -102,7 +102,7 @@ async def test_the_board_of_a_computers_own_parts_passes(tmp_path: Path, monkeyp
 
 
 @pytest.mark.parametrize(
-    ("load_mv", "passes"), [(400_000, 11), pytest.param(None, 10, marks=pytest.mark.long)], ids=["loaded", "open"]
+    ("load_mv", "passes"), [(400_000, 11), pytest.param(None, 11, marks=pytest.mark.long)], ids=["loaded", "open"]
 )
 async def test_power_modules_pass(load_mv: int | None, passes: int) -> None:
     config = ModulesConfig(interface="virtual", channel=uuid.uuid4().hex, modules=(1, 2), send_s=0.05, isolation_s=0.05)
@@ -116,7 +116,7 @@ async def test_power_modules_pass(load_mv: int | None, passes: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("load_mv", "passes"), [(400_000, 10), pytest.param(None, 10, marks=pytest.mark.long)], ids=["loaded", "open"]
+    ("load_mv", "passes"), [(400_000, 10), pytest.param(None, 11, marks=pytest.mark.long)], ids=["loaded", "open"]
 )
 async def test_infypower_modules_pass(load_mv: int | None, passes: int) -> None:
     config = InfypowerConfig(
