@@ -34,8 +34,11 @@ def start(slots: Path, command: list[str]) -> NoReturn:
     os.execvp(words[0], words)  # noqa: S606 - as a boot loader does
 
 
-def ended(folder: Path) -> None:
-    """Go back from what is on trial after its third failure; `folder` has the state of updates somewhere in it."""
+def ended(folder: Path, *, hung: bool) -> None:
+    """Go back from what is on trial after its third failure, or its first if it hung until a time limit.
+
+    `folder` has the state of updates somewhere in it.
+    """
     for path in (each for depth in ("", "*/", "*/*/") for each in folder.glob(f"{depth}update.json")):
         state: dict[str, Any] = json.loads(path.read_text())
         running, *back = state.get("back") or [None]
@@ -43,9 +46,10 @@ def ended(folder: Path) -> None:
             continue
         if _slot(subprocess.run(running, capture_output=True, text=True, check=True).stdout) == state["old"]:
             continue
-        state["ends"] = state.get("ends", 0) + 1
+        state["ends"] = MOST_ENDS if hung else state.get("ends", 0) + 1
         if state["ends"] >= MOST_ENDS:
-            state |= {"phase": "trial", "tries": MOST_ENDS, "why": f"it ended {MOST_ENDS} times before it could begin"}
+            why = "it hung before it could begin" if hung else f"it ended {MOST_ENDS} times before it could begin"
+            state |= {"phase": "trial", "tries": MOST_ENDS, "why": why}
         written = path.with_name(".update.json")
         with os.fdopen(os.open(written, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             json.dump(state, file)
@@ -71,8 +75,8 @@ def main() -> None:
             case ["start", slots, *command] if command:
                 start(Path(slots), command)
             case ["ended"]:
-                if os.environ.get("SERVICE_RESULT", "success") != "success":
-                    ended(Path(os.environ["STATE_DIRECTORY"]))
+                if (result := os.environ.get("SERVICE_RESULT", "success")) != "success":
+                    ended(Path(os.environ["STATE_DIRECTORY"]), hung=result == "timeout")
             case _:
                 sys.exit(__doc__)
     except (OSError, subprocess.SubprocessError, ValueError, LookupError, AttributeError, TypeError) as error:

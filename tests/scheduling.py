@@ -7,6 +7,7 @@ thousand that is a large part of a core, and workers wait for it.
 from typing import Final
 
 import pytest
+from xdist.remote import Producer
 from xdist.scheduler import LoadGroupScheduling
 from xdist.workermanage import WorkerController
 
@@ -17,8 +18,8 @@ MOST_AT_ONCE: Final = 8
 class Scheduling(LoadGroupScheduling):
     """Forgets what is over; a test without a group is one of its own."""
 
-    def __init__(self, config: pytest.Config) -> None:
-        super().__init__(config)
+    def __init__(self, config: pytest.Config, log: Producer) -> None:
+        super().__init__(config, log)
         self._places: dict[str, int] = {}
 
     def mark_test_complete(self, node: WorkerController, item_index: int, duration: float = 0) -> None:
@@ -43,6 +44,6 @@ class Scheduling(LoadGroupScheduling):
         node.send_runtest_some([self._places[name] for name in tests])
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config) -> Scheduling | None:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling | None:
     """Take the place of pytest-xdist's own where tests are grouped."""
-    return Scheduling(config) if config.getvalue("dist") == "loadgroup" else None
+    return Scheduling(config, log) if config.getvalue("dist") == "loadgroup" else None

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.deploy.service import TRIAL
+from tests.deploy.service import TRIAL, settings
 from v2g.io.ota.folder_installer import FolderInstaller
 
 pytestmark = pytest.mark.requirement("R133", "R135")
@@ -61,6 +61,17 @@ def test_the_third_end_goes_back_and_keeps_why(tmp_path: Path, phase: str, print
     assert (state["phase"], state["why"], state["tries"], state["number"]) == ("trial", why, 3, 7)
     assert device.state.stat().st_mode & 0o777 == 0o600
     assert [each.name for each in device.state.parent.iterdir()] == ["update.json"]
+
+
+def test_what_hangs_goes_back_at_once(tmp_path: Path) -> None:
+    device = Device(tmp_path)
+    assert device.ends(SERVICE_RESULT="timeout") == "back to the old firmware: it hung before it could begin\n"
+    assert device.done == "12"
+
+
+@pytest.mark.parametrize("unit", ["v2g-secc", "v2g-telemetry"])
+def test_a_device_that_hangs_at_its_start_is_back_within_a_minute(unit: str) -> None:
+    assert float(settings(unit)["TimeoutStartSec"][0]) <= 45
 
 
 @pytest.mark.parametrize(

@@ -43,18 +43,24 @@ async def test_terms_and_the_vehicles_answer_are_kept_and_wear_is_paid(pki: PkiT
     assert {each.export_compensation for each in terms.prices} == {250_000}
     assert (decision.accepted, decided["accepted"], decision.offer_id) == (True, True, terms.offer_id)
     assert decision.terms_hash == hashlib.sha512(base64.b64decode(offered["payload"])).digest()
-    energy = {(each["kind"], each["direction"]): each for each in settlement["lines"]}
-    exported = energy["energy", "export"]
-    assert (exported["price"], exported["basis"]) == (250_000, f"offer:{terms.offer_id.hex()}")
-    wear = energy["wear", "export"]
-    assert wear["energy_mwh"] == exported["energy_mwh"] > 50_000
-    assert (wear["price"], wear["amount"]) == (20_000, round(exported["energy_mwh"] * 20_000 / 10**6))
+    lines = settlement["lines"]  # of each kind two where a quarter of an hour ends meanwhile
+
+    def total_of(kind: str, direction: str, field: str) -> int:
+        return sum(each[field] for each in lines if (each["kind"], each["direction"]) == (kind, direction))
+
+    exports = [each for each in lines if (each["kind"], each["direction"]) == ("energy", "export")]
+    assert {(each["price"], each["basis"]) for each in exports} == {(250_000, f"offer:{terms.offer_id.hex()}")}
+    exported = total_of("energy", "export", "energy_mwh")
+    assert total_of("wear", "export", "energy_mwh") == exported > 50_000
+    for each in (each for each in lines if each["kind"] == "wear"):
+        assert (each["price"], each["amount"]) == (20_000, round(each["energy_mwh"] * 20_000 / 10**6))
     capacity_mwh, use = 60_000_000, settlement["battery"]
-    assert use["throughput_mwh"] == energy["energy", "import"]["energy_mwh"] + exported["energy_mwh"]
-    assert use["v2g_cycles"] == exported["energy_mwh"] * 10**6 // capacity_mwh
+    assert use["throughput_mwh"] == total_of("energy", "import", "energy_mwh") + exported
+    assert use["v2g_cycles"] == exported * 10**6 // capacity_mwh
     assert use["full_cycles"] == use["throughput_mwh"] * 10**6 // (2 * capacity_mwh)
     (total,) = settlement["totals"]
-    assert total["balance"] == energy["energy", "import"]["amount"] - exported["amount"] - wear["amount"]
+    paid = total_of("energy", "export", "amount") + total_of("wear", "export", "amount")
+    assert total["balance"] == total_of("energy", "import", "amount") - paid
 
 
 @pytest.mark.requirement("R26")
