@@ -328,6 +328,11 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "Follower._health: return '' -> return None": _WHETHER,
         "Follower._confirm: return '' -> return None": _WHETHER,
     },
+    "firmware": {
+        "module: '.image.' -> '.image.?'": "the rest of the name is random, and as a pattern it finds the same files",
+        "Firmware._begin: 'firmware' -> 'firmware?'": _TASK,
+        "Firmware._download: True -> False": "nothing else removes what a kill has left",
+    },
     "unreadable": {
         "module: 'Config' -> 'Config?'": "the name of a type variable",
         "module: 'v2g' -> 'v2g?'": "the name of a logger, as good as the next",

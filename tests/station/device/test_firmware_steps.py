@@ -609,6 +609,10 @@ async def test_a_slot_that_was_not_started_yet_is_started(charger: Charger, phas
     assert (charger.kept["phase"], charger.kept["tries"]) == ("activated", 2)
 
 
+async def test_without_names_of_boots_a_slot_that_does_not_run_is_started_again(charger: Charger) -> None:
+    assert await charger.do(charger.start(state=stored("activated")), SETTLE) == ["activate in activating"]
+
+
 @pytest.mark.parametrize(
     ("phase", "boot_id"),
     [
