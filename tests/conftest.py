@@ -11,7 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
+from hypothesis.strategies import none
 
 from pki_tools.pytest_plugin import pki
 from pki_tools.tree import PkiTree
@@ -83,6 +84,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "any machine", settings(), deadline=None, suppress_health_check=slow, max_examples=EXAMPLES
     )
     settings.load_profile("any machine")
+    given(none())(lambda _: None)()  # once it looks through all objects: there are few yet
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:

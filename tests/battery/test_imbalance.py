@@ -5,7 +5,6 @@ import random
 
 import msgspec
 import pytest
-from scipy.stats import median_abs_deviation
 
 from tests.battery.truth import CAPACITY_AH, drive
 from v2g.battery import imbalance
@@ -115,6 +114,8 @@ def test_a_finding_begins_beyond_a_score_of_6_and_ends_at_4_and_a_half() -> None
 
 
 def test_scores_are_those_of_scipy_and_small_spreads_are_not_believed() -> None:
+    from scipy.stats import median_abs_deviation  # no worker without this test loads it
+
     chance = random.Random(1)
     for number in (6, 7, 24, 200):
         cells = {str(each): 0.2 + chance.gauss(0, 0.01) for each in range(number)}

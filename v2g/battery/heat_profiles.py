@@ -13,16 +13,16 @@ labelled days: `tests/battery/test_heat_profiles.py`.
 import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 from msgspec import Meta
-from sklearn.mixture import GaussianMixture
-from sklearn.preprocessing import StandardScaler
-from threadpoolctl import threadpool_limits
 
 from v2g.errors import ConfigError
 from v2g.telemetry.signals import MODULE_TEMPERATURE, MODULES
+
+if TYPE_CHECKING:  # loading it takes more than a second
+    from sklearn.mixture import GaussianMixture
 
 DAY_MS: Final = 86_400_000
 WIDTH_S: Final = 900
@@ -100,6 +100,8 @@ def find(intervals: Mapping[int, Mapping[str, float]], settings: Settings = Sett
     if len(reference) < settings.least_days:
         wanted = settings.least_days + settings.days
         raise ConfigError(f"{len(days)} days with temperatures, {wanted} are needed", hint="choose a longer time")
+    from threadpoolctl import threadpool_limits
+
     with threadpool_limits(1):  # matrices are small: threads would wait for each other most of the time
         return _compared(reference, last, names, settings)
 
@@ -107,6 +109,8 @@ def find(intervals: Mapping[int, Mapping[str, float]], settings: Settings = Sett
 def _compared(
     reference: Sequence[Sequence[Row]], last: Sequence[Sequence[Row]], names: Sequence[str], settings: Settings
 ) -> Shift:
+    from sklearn.preprocessing import StandardScaler
+
     scale = StandardScaler().fit([row for day in reference for row in day])
     everything = scale.transform([row for day in reference for row in day])
     sound, recent = ([scale.transform(day) for day in each] for each in (reference, last))
@@ -124,12 +128,14 @@ def _compared(
     return Shift(min(beyond) > 0, 1 / (len(sound) + 1), best.n_components, beyond, names[most], moved[most])
 
 
-def _score(mixture: GaussianMixture, day: Sequence[Row]) -> float:
+def _score(mixture: "GaussianMixture", day: Sequence[Row]) -> float:
     """Return the mean surprise (negative log-likelihood) of a day's most surprising tenth."""
     surprises = sorted((-float(each) for each in mixture.score_samples(day)), reverse=True)
     return fmean(surprises[: max(1, len(surprises) // 10)])
 
 
-def _mixture(rows: Sequence[Row], components: int) -> GaussianMixture:
+def _mixture(rows: Sequence[Row], components: int) -> "GaussianMixture":
     """Return a mixture with full covariances; the same rows give the same one."""
+    from sklearn.mixture import GaussianMixture
+
     return GaussianMixture(components, reg_covar=1e-3, random_state=0).fit(rows)
