@@ -44,6 +44,7 @@ class Scheduling(LoadGroupScheduling):
         node.send_runtest_some([self._places[name] for name in tests])
 
 
+@pytest.hookimpl(optionalhook=True)  # mutants run without pytest-xdist
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling | None:
     """Take the place of pytest-xdist's own where tests are grouped."""
     return Scheduling(config, log) if config.getvalue("dist") == "loadgroup" else None
