@@ -1,13 +1,17 @@
 """Functional block L, firmware, of our station, beyond the cases of the test lab."""
 
+import base64
 import hashlib
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from msgspec.structs import replace
 
 from tests.station.bench import Bench, at
-from tests.station.updates import IMAGE, update
+from tests.station.certificates import ROOT, Authority, install, pem
+from tests.station.updates import CERTIFICATE, IMAGE, NAME, SIGNATURE, update
 from v2g.ota.window import parse_window
 from v2g_station.blocks.firmware import Activate, CancelFirmware, ConfirmInstall, Download, FirmwareProgress, Install
 
@@ -134,6 +138,140 @@ def test_trigger_firmware_status_idle() -> None:
     found = Bench()
     trigger(found)
     assert "requestId" not in found.expect("FirmwareStatusNotification", status="Idle")
+
+
+# -- what is refused, and how an update ends
+
+
+@pytest.mark.parametrize(
+    ("wrong", "status", "reason"),
+    [
+        ({"location": "ftp://csms.example/fw.bin"}, "Rejected", "InvalidURL"),
+        ({"signature": None}, "Rejected", "MissingParam"),
+        ({"signingCertificate": None}, "Rejected", "MissingParam"),
+        ({"signingCertificate": "no certificate"}, "Rejected", "MissingParam"),
+        ({"signingCertificate": Authority("Stranger").pem}, "InvalidCertificate", ""),
+    ],
+)
+def test_what_cannot_be_verified_is_not_downloaded(wrong: dict[str, Any], status: str, reason: str) -> None:
+    """L01.FR.02, .11, L02."""
+    found = Bench()
+    install(found, "ManufacturerRootCertificate")
+    firmware = {
+        "location": "https://csms.example/fw.bin",
+        "retrieveDateTime": at(found.utc_ms),
+        "signingCertificate": CERTIFICATE,
+        "signature": SIGNATURE,
+    } | wrong
+    firmware = {key: value for key, value in firmware.items() if value is not None}
+    answer = found.ask("UpdateFirmware", requestId=1, firmware=firmware)
+    assert (answer["status"], answer.get("statusInfo", {}).get("reasonCode", "")) == (status, reason)
+    if not reason:
+        found.expect("SecurityEventNotification", type="InvalidFirmwareSigningCertificate")
+    found.wait(3600)
+    assert not any(isinstance(each, Download) for each in found.commands)
+
+
+@pytest.mark.requirement("R141")
+@pytest.mark.parametrize(("digest", "more"), [(bytes(32), {}), (DIGEST, {"signature": "!"})])
+def test_what_its_manufacturer_has_not_signed_is_not_installed(digest: bytes, more: dict[str, str]) -> None:
+    """L01.FR.03."""
+    found = Bench()
+    update(found, **more)
+    fetched(found, digest)
+    found.expect("SecurityEventNotification", type="InvalidFirmwareSignature", techInfo="request 1")
+    trigger(found)
+    found.expect("FirmwareStatusNotification", status="Idle")
+    found.power_loss()
+    assert not installing(found)
+
+
+def test_why_a_repository_refuses_is_a_security_event() -> None:
+    found = Bench()
+    update(found)
+    found.fact(FirmwareProgress(status="InvalidSignature", reason="it is older"))
+    found.expect("SecurityEventNotification", type="InvalidFirmwareSignature", techInfo="request 1: it is older")
+
+
+@pytest.mark.parametrize(
+    "status", ["DownloadFailed", "InvalidSignature", "InstallVerificationFailed", "InstallationFailed", "Installed"]
+)
+def test_an_update_that_has_ended_is_forgotten_and_evses_open_again(status: Any) -> None:
+    found = Bench()
+    update(found)
+    fetched(found)
+    found.expect("StatusNotification", evseId=1, connectorStatus="Unavailable")
+    assert update(found, 2) == "Rejected", "L01.FR.24: it is being installed"
+    found.fact(FirmwareProgress(status=status))
+    found.expect("StatusNotification", evseId=1, connectorStatus="Available")
+    trigger(found)
+    found.expect("FirmwareStatusNotification", status="Idle")
+    found.commands.clear()
+    found.power_loss()
+    assert not any(isinstance(each, Download | Install | Activate | ConfirmInstall) for each in found.commands)
+    assert update(found, 3) == "Accepted"
+
+
+def test_a_power_loss_while_it_is_downloaded_begins_that_anew() -> None:
+    found = Bench()
+    update(found)
+    wanted = Download(request_id=1, url="https://csms.example/fw.bin", retries=None, retry_interval_s=60)
+    assert wanted in found.commands
+    trigger(found)
+    found.expect("FirmwareStatusNotification", status="Downloading", requestId=1)
+    found.commands.clear()
+    found.power_loss()
+    assert wanted in found.commands
+
+
+def test_while_its_slot_is_started_it_is_neither_replaced_nor_started_again() -> None:
+    found = Bench()
+    update(found)
+    fetched(found)
+    found.fact(FirmwareProgress(status="InstallRebooting"))
+    assert update(found, 2) == "Rejected"
+    found.commands.clear()
+    found.present()
+    found.wait(120)
+    assert not any(isinstance(each, Activate | Install | CancelFirmware) for each in found.commands)
+
+
+def test_a_manufacturer_may_sign_by_rsa() -> None:
+    key = rsa.generate_private_key(65537, 2048)
+    longest = padding.PSS(padding.MGF1(hashes.SHA256()), padding.PSS.DIGEST_LENGTH)
+    certificate = pem(ROOT.sign(NAME, key.public_key()))
+    for signed, installed in ((IMAGE, True), (b"another", False)):
+        found = Bench()
+        signature = base64.b64encode(key.sign(signed, longest, hashes.SHA256())).decode()
+        assert update(found, signingCertificate=certificate, signature=signature) == "Accepted"
+        fetched(found)
+        assert installing(found) is installed
+
+
+def test_a_power_loss_while_the_slot_is_written_keeps_evses_closed() -> None:
+    found = Bench()
+    update(found)
+    fetched(found)
+    found.clear()
+    found.power_loss()
+    found.expect("StatusNotification", evseId=1, connectorStatus="Unavailable")
+
+
+@pytest.mark.parametrize("allowed", ["true", "false"])
+def test_new_sessions_before_an_installation_are_as_the_csms_wants(allowed: str) -> None:
+    """L01.FR.07."""
+    found = Bench(variables={"chargingstation.allownewsessionspendingfirmwareupdate": allowed})
+    found.present()
+    found.plug()
+    found.expect("TransactionEvent", eventType="Started")
+    update(found)
+    fetched(found)
+    assert not installing(found), "L01.FR.06"
+    closed = [each for name, each in found.unread if name == "StatusNotification" and each["evseId"] == 2]
+    assert bool(closed) is (allowed == "false")
+    found.present()
+    found.unplug()
+    assert installing(found)
 
 
 # -- when it is installed (R138)
