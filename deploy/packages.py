@@ -221,7 +221,7 @@ def _install(slot: str) -> bool:
     """Install a slot's package, also over one that an interrupted dpkg left in between."""
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     options: dict[str, Any] = {"stdin": subprocess.DEVNULL, "env": environment, "check": False}
-    subprocess.run([*DPKG, "--configure", "--pending"], **options)  # fails for what is broken, which comes anew
+    subprocess.run([*DPKG, "--configure", "--pending"], **options)  # may fail: the package is replaced next
     done = subprocess.run([*DPKG, "--install", str(FOLDER / f"{slot}.deb")], **options)
     return done.returncode == 0
 

@@ -326,7 +326,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     most_octets: int = MAX_FORM
 
     def open_to(self, may: Callable[[Operation], bool]) -> bool:
-        """Return whether somebody may see it: `may` says which operations are allowed."""
+        """Return whether it may be seen; `may` tells whether an operation is allowed."""
         return self.asks is None or may(self.asks) or (self.instead is not None and may(self.instead))
 
 

@@ -74,7 +74,7 @@ class Site:
         self._running: set[subprocess.Popen[bytes]] = set()
 
     def begin(self, maker: Maker) -> None:
-        """Install package 1, as somebody does who begins to update by releases."""
+        """Install package 1 by hand, and make it a slot."""
         for each in (self.root / STATE, self.run):
             shutil.rmtree(each, ignore_errors=True)
         self.run.mkdir(parents=True)
@@ -96,7 +96,7 @@ class Site:
     async def update(
         self, maker: Maker, server: FileServer, *, answers: bool, cut_at: int = 0, after_s: float = 0.0
     ) -> Gateway:
-        """Run until there is nothing to do; the power fails in one step, counted from 1, so long after its begin."""
+        """Run until there is nothing to do; the power fails in one step, counted from 1, so long after it has begun."""
         self.begin(maker)
         (self.run / "cut_at").write_text(str(cut_at))
         (self.run / "cut_after").write_text(f"{after_s:.4f}")

@@ -155,7 +155,7 @@ class Disk:
         copy.replace(self._image)
 
     def leave(self) -> None:
-        """Unmount it, whoever uses it."""
+        """Unmount it, also while it is in use."""
         subprocess.run(["umount", "-l", str(self._folder)], check=True)
 
 
