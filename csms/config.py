@@ -32,6 +32,7 @@ from v2g.errors import ConfigError
 from v2g.io.keys.wrapped import read_wrapped
 from v2g.io.mqtt.config import MqttConfig, TopicPrefix
 from v2g.io.ota.follower_config import FollowerConfig
+from v2g.io.ota.opening import installer_flaws
 from v2g.io.runtime.clock import ClockConfig
 from v2g.io.runtime.config_files import OfKey, check_folder, file_faults
 from v2g.io.runtime.program import read_config
@@ -919,6 +920,7 @@ def look(config: CsmsConfig) -> Iterator[Flaw]:
     """Yield contradictions in a configuration."""
     if not config.ocpp.subprotocols:
         yield ("ocpp", "subprotocols"), "is empty", '["ocpp2.1", "ocpp2.0.1"] offers both'
+    yield from installer_flaws(config.update, ("update",))
     yield from _look_at_grid(config.grid)
     yield from _doubled(("stations",), "id", [each.id for each in config.stations])
     yield from _doubled(("tokens",), "id_token", [f"{each.type} {each.id_token}" for each in config.tokens])

@@ -3,6 +3,7 @@
 Relative paths are relative to the file's own folder.
 """
 
+from collections.abc import Iterator
 from functools import partial
 from importlib import resources
 from pathlib import Path
@@ -33,12 +34,13 @@ from evcc.session.settings import (
     WirelessConfig,
 )
 from v2g.battery.runaway import Settings as Runaway
-from v2g.config import Tree, fault, faults, parse_config, parse_tree
+from v2g.config import Flaw, Tree, fault, faults, parse_config, parse_tree
 from v2g.errors import ConfigError
 from v2g.io.can import CanConfig
 from v2g.io.capture.recorder import RecordConfig
 from v2g.io.hardware.emergency import GpioEmergencyConfig
 from v2g.io.ota.follower_config import ReleasesConfig
+from v2g.io.ota.opening import installer_flaws
 from v2g.io.plc.link import PlcConfig
 from v2g.io.runtime.clock import ClockConfig
 from v2g.io.runtime.config_files import check_evse_id, file_faults
@@ -436,12 +438,17 @@ def _profile(tree: Tree, text: str, name: str) -> Tree:
         raise fault(text, name, ("profile",), f"{path}: {error}", hint) from None
 
 
+def look(config: EvccConfig) -> Iterator[Flaw]:
+    """Yield why updates cannot be installed as the configuration says."""
+    return installer_flaws(config.update, ("update",))
+
+
 def load_config(text: str, *, name: str) -> EvccConfig:
     """Return the configuration in `text`; the extension of the file name `name` determines the format.
 
     Raises ConfigError with line and nearest key name.
     """
-    return parse_config(text, EvccConfig, name=name, defaults=lambda tree: _profile(tree, text, name))
+    return parse_config(text, EvccConfig, name=name, look=look, defaults=lambda tree: _profile(tree, text, name))
 
 
 def stored_plain(text: str, *, name: str) -> list[str]:
@@ -453,7 +460,7 @@ def stored_plain(text: str, *, name: str) -> list[str]:
 
 def check_config(text: str, *, name: str) -> list[ConfigError]:
     """Return all errors of a configuration, including the files in it."""
-    found = faults(text, EvccConfig, name=name, defaults=lambda tree: _profile(tree, text, name))
+    found = faults(text, EvccConfig, name=name, look=look, defaults=lambda tree: _profile(tree, text, name))
     if found:
         return found
     config = load_config(text, name=name)

@@ -28,6 +28,7 @@ import msgspec
 from v2g.errors import ConfigError, StoreError
 from v2g.extras import DRIVERS
 from v2g.io.hardware.driver import GROUP
+from v2g.io.ota.own_installer import GROUP as INSTALLERS
 from v2g.text import printable
 
 MOST_BYTES: Final = 64 * 1024 * 1024
@@ -39,7 +40,7 @@ OURS: Final = frozenset({"v2g", "v2g_cli", "v2g_gateway", "v2g_station", "v2g_te
 
 
 class Dropped(msgspec.Struct, frozen=True):
-    """A distribution in the folder, and the names of its drivers."""
+    """A distribution in the folder, and the names of its drivers and installers."""
 
     name: str
     version: str
@@ -184,8 +185,9 @@ def _described(file: Path, files: dict[str, bytes]) -> Dropped:
                 f"{name} needs {printable(needed)}, which is not here", hint="v2g hardware install its wheel before"
             ) from None
     entries = files.get(f"{metadata}/entry_points.txt", b"").decode(errors="replace")
-    section = re.search(rf"^\[{re.escape(GROUP)}\]$(.*?)(?=^\[|\Z)", entries, re.DOTALL | re.MULTILINE)
-    drivers = re.findall(r"^\s*([^\s=#]+)\s*=", section[1], re.MULTILINE) if section else []
+    groups = "|".join(map(re.escape, (GROUP, INSTALLERS)))
+    sections = re.findall(rf"^\[(?:{groups})\]$(.*?)(?=^\[|\Z)", entries, re.DOTALL | re.MULTILINE)
+    drivers = re.findall(r"^\s*([^\s=#]+)\s*=", "".join(sections), re.MULTILINE)
     return Dropped(name, its_version, tuple(printable(each) for each in drivers))
 
 

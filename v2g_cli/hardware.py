@@ -254,7 +254,7 @@ def _driver(name: str, kind: str) -> "Installed":
     if kind and kind not in KINDS:
         raise ConfigError(f"--kind {kind}", hint=f"one of {', '.join(KINDS)}")
     found = [each for each in installed() if each.name == name and kind in ("", each.kind)]
-    usable = [each for each in found if each.driver is not None]
+    usable = [each for each in found if each.part is not None]
     if len({each.kind for each in usable}) > 1:
         kinds = ", ".join(sorted(str(each.kind) for each in usable))
         raise ConfigError(f"there are several drivers {name!r}: {kinds}", hint=f"--kind {usable[0].kind}")
@@ -272,7 +272,7 @@ def _settings(driver: "Installed", config: Path | None, values: Sequence[str]) -
     """Return a driver's configuration: from a charger's, or from keys and values. Raises ConfigError."""
     from v2g.config import Table
 
-    assert driver.driver is not None
+    assert driver.part is not None
     if config is not None:
         if values:
             raise ConfigError("--config and --set", hint="use one of them")
@@ -289,7 +289,7 @@ def _settings(driver: "Installed", config: Path | None, values: Sequence[str]) -
             if not isinstance(inner, dict):
                 raise ConfigError(f"--set {each}: another --set gives {key.rpartition('.')[0]} a value")
         inner[table] = _value(text)
-    found, flaws = Table(tree).read(driver.driver.config)
+    found, flaws = Table(tree).read(driver.part.config)
     if found is None or flaws:
         path, why, hint = flaws[0]
         raise ConfigError(f"{' '.join(filter(None, ('--set', '.'.join(path))))}: {why}", hint=hint)

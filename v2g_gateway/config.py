@@ -14,6 +14,7 @@ from v2g.io.can import CanConfig
 from v2g.io.can_recordings import recorded
 from v2g.io.mqtt.config import MqttConfig, TopicPrefix
 from v2g.io.ota.follower_config import FollowerConfig
+from v2g.io.ota.opening import installer_flaws
 from v2g.io.runtime.clock import ClockConfig
 from v2g.io.runtime.config_files import OfKey, check_folder, file_faults
 from v2g.io.runtime.processor_heat import ProcessorConfig
@@ -155,6 +156,7 @@ def look(config: GatewayConfig) -> Iterator[Flaw]:
         yield ("mqtt",), "is missing: records need an uplink, mqtt or http", "add [mqtt] with host and ca"
     if config.fallback is not None and config.fallback.mqtt is None and config.fallback.http is None:
         yield ("fallback", "mqtt"), "is missing: an uplink is mqtt or http", "add [fallback.mqtt] with host and ca"
+    yield from installer_flaws(config.update, ("update",))
 
 
 def check_config(text: str, *, name: str) -> list[ConfigError]:

@@ -4,8 +4,8 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from dataclasses import dataclass, replace
+from importlib.metadata import EntryPoint
 from types import MappingProxyType
 from typing import Any, Final, get_args
 
@@ -13,9 +13,10 @@ import msgspec
 
 from secc.hardware.driver_guard import guarded
 from v2g.config import Flaw, Table, without_flaw
-from v2g.errors import ConfigError, TransportError, V2GError
+from v2g.errors import TransportError, V2GError
 from v2g.extras import extras_named
 from v2g.hardware.interfaces import BoardParts, CardReader, DriverDisplay, EmergencyOutput, EnergyMeter, StageParts
+from v2g.io.entry_points import Offer, choose, offers, said
 from v2g.io.hardware.driver import GROUP, Driver, DriverContext, Kind, OnFailure, OpenSide, PowerKind, SideKind
 
 _log = logging.getLogger(__name__)
@@ -58,48 +59,35 @@ CLOSE_S: Final = 5.0
 
 
 @dataclass(frozen=True)
-class Installed:
-    """A driver that a configuration may name. `kind` and `driver` are None if it cannot be used because of `error`."""
+class Installed(Offer[Driver]):
+    """A driver that a configuration may name."""
 
-    name: str
-    distribution: str
-    version: str
-    kind: Kind | None = None
-    driver: Driver | None = None
-    error: str = ""
+    @property
+    def kind(self) -> Kind | None:
+        """Its kind, None if it cannot be used."""
+        return None if self.part is None else self.part.kind
 
 
 def find(kind: Kind, name: str) -> Driver:
     """Return the driver of this kind. Raises ConfigError if there is none, or several, or it cannot be imported."""
     if (kind, name) in BUILT_IN:
         return _ours(kind, name)
-    named = [each for entry in entry_points(group=GROUP, name=name) for each in _offers(entry)]
-    found = [each for each in named if each.kind == kind]
-    if len(found) > 1:
-        raise ConfigError(
-            f"driver {name!r} is installed by {' and by '.join(each.distribution for each in found)}",
-            hint="uninstall all but one",
-        )
-    for each in found:
-        assert each.driver is not None  # it has a kind
-        return each.driver
-    for each in named:
-        why = each.error or f"is a driver for {each.kind!r}"
-        raise ConfigError(f"{name!r} of {each.distribution} {each.version} {why}")
-    known = sorted({each.name for each in installed() if each.kind == kind})
-    raise ConfigError(f"no driver {name!r} is installed", hint=f"installed: {', '.join(known)}")
+    named = [
+        each if each.kind in (kind, None) else replace(each, part=None, error=f"is a driver for {each.kind!r}")
+        for each in _offers(name)
+    ]
+    return choose("driver", name, named, lambda: (each.name for each in installed() if each.kind == kind))
 
 
 def installed() -> list[Installed]:
     """Return all drivers, ours first. Those that cannot be used have an `error`."""
     from importlib.metadata import version
 
-    found = [Installed(name, OURS, version(OURS), kind, _ours(kind, name)) for kind, name in BUILT_IN]
-    for entry in entry_points(group=GROUP):
-        for each in _offers(entry):
-            if (each.kind, each.name) in BUILT_IN:
-                each = Installed(each.name, each.distribution, each.version, error=f"has a name of {OURS}: never used")
-            found.append(each)
+    found = [Installed(name, OURS, version(OURS), _ours(kind, name)) for kind, name in BUILT_IN]
+    for each in _offers():
+        if (each.kind, each.name) in BUILT_IN:
+            each = replace(each, part=None, error=f"has a name of {OURS}: never used")
+        found.append(each)
     return found
 
 
@@ -119,7 +107,7 @@ async def opened(kind: Kind, name: str, config: msgspec.Struct, context: DriverC
         raise TransportError(f"{about} has not opened its part within {OPEN_S:g} s") from None
     except Exception as error:  # noqa: BLE001 - whatever a driver of others raises
         _log.exception("%s has failed", about)
-        raise TransportError(f"{about} failed: {_said(error)}") from None
+        raise TransportError(f"{about} failed: {said(error)}") from None
     try:
         expected = _OPENED.get(kind, object)
         if not isinstance(part, expected):
@@ -162,21 +150,9 @@ def _ours(kind: Kind, name: str) -> Driver:
     return driver
 
 
-def _offers(entry: EntryPoint) -> Iterator[Installed]:
-    """Yield what an entry point names."""
-    assert entry.dist is not None  # those of `entry_points` have one
-    distribution, version = entry.dist.name, entry.dist.version
-    try:
-        loaded = entry.load()
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - code of others
-        yield Installed(entry.name, distribution, version, error=f"cannot be imported: {_said(error)}")
-        return
-    for each in loaded if isinstance(loaded, tuple) else (loaded,):
-        if isinstance(each, Driver) and each.kind in KINDS:
-            yield Installed(entry.name, distribution, version, each.kind, each)
-        else:
-            yield Installed(entry.name, distribution, version, error=f"is not a driver: {entry.value}")
-
-
-def _said(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
+def _offers(name: str | None = None) -> Iterator[Installed]:
+    for each in offers(GROUP, Driver, "a driver", name=name):
+        found = Installed(**vars(each))
+        if found.part is not None and found.kind not in KINDS:
+            found = replace(found, part=None, error=f"is not a driver of a known kind: {found.kind!r}")
+        yield found

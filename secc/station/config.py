@@ -10,10 +10,11 @@ from msgspec import Meta
 
 from secc.energy_manager.config import EnergyManagerConfig, check_sources
 from secc.energy_manager.grid_frequency import FrequencyConfig
-from secc.hardware.drivers import read_settings
+from secc.hardware.drivers import find
 from v2g.config import Flaw, Table
-from v2g.errors import ConfigError
+from v2g.io.entry_points import settings_flaws
 from v2g.io.hardware.driver import SideKind
+from v2g.io.ota.opening import installer_flaws
 from v2g.io.websocket.client import TlsFiles
 from v2g.ocpp.routes import Version
 from v2g.text import redacted
@@ -151,18 +152,15 @@ class StationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
 
 def station_flaws(config: StationConfig, path: tuple[str, ...]) -> Iterator[Flaw]:
-    """Yield drivers that are not installed, and their invalid keys."""
+    """Yield drivers and an installer that are not installed, and their invalid keys."""
     for place, reader in enumerate(config.card_readers):
         yield from _driver_flaws("card_reader", reader.driver, reader.settings, (*path, "card_readers", str(place)))
     if config.display.driver is not None:
         yield from _driver_flaws("display", config.display.driver, config.display.settings, (*path, "display"))
     elif config.display.settings is not None:
         yield (*path, "display", "settings"), "is ignored without driver", "set driver"
+    yield from installer_flaws(config.update, (*path, "update"))
 
 
 def _driver_flaws(kind: SideKind, name: str, table: Table | None, path: tuple[str, ...]) -> Iterator[Flaw]:
-    try:
-        for key, why, hint in read_settings(kind, name, table)[1]:
-            yield (*path, "settings", *key), why, hint
-    except ConfigError as error:
-        yield (*path, "driver"), str(error), error.hint
+    return settings_flaws("driver", lambda: find(kind, name).config, table, path)

@@ -10,7 +10,7 @@ from pathlib import Path
 from secc.hardware.drivers import side_opener
 from secc.station.config import StationConfig
 from v2g.io.hardware.driver import DriverContext
-from v2g.io.ota.installer import open_installer
+from v2g.io.ota.opening import open_installer
 from v2g.io.runtime.clock import Clock
 from v2g.observe import Observe
 from v2g.ocpp.messages.certificates import InstallCertificateUse
@@ -84,12 +84,7 @@ def charger_machine(
         firmware = Firmware(
             config.update,
             folder_maker(config.update.folder or firmware_folder(config.store)),
-            open_installer(
-                config.update.rauc,
-                config.update.commands,
-                config.update.slots,
-                restart=lambda: os.kill(os.getpid(), signal.SIGTERM),
-            ),
+            open_installer(config.update, restart=lambda: os.kill(os.getpid(), signal.SIGTERM)),
             notify=notify,
             accepted=accepted,
             context=context,

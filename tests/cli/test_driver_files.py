@@ -84,6 +84,12 @@ def test_a_module_is_installed_under_its_name_or_another(tmp_path: Path) -> None
     assert "own_stage\tstage" not in listed(folder)
 
 
+def test_drivers_and_installers_of_a_wheel_are_named(tmp_path: Path) -> None:
+    entries = b"[v2g.hardware]\nacme = a:DRIVER\n[gui_scripts]\nno = a:b\n[v2g.installers]\nslots = a:INSTALLER\n"
+    found = install(wheel(tmp_path, **{"INFO/entry_points.txt": entries}), tmp_path / "drivers")
+    assert found.drivers == ("acme", "slots")
+
+
 @pytest.mark.long
 def test_another_version_takes_the_place_of_the_first_and_of_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "own_stage.py").write_text(MODULE)

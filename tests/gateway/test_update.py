@@ -2,6 +2,7 @@
 folders; the supervisor that starts the gateway again stands for a boot loader."""
 
 import asyncio
+import contextlib
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -16,9 +17,11 @@ from tests.cli.csms import Cli
 from tests.csms.conftest import start
 from tests.csms.fixtures import Start
 from tests.deploy.service import Service, running
+from tests.driver_packages import install
 from tests.gateway.program import Supervised, supervised
 from tests.io.ota.maker import HARDWARE, Maker
 from tests.station.device.file_server import FileServer, file_server
+from v2g.io.ota.own_installer import GROUP
 
 __all__ = ["start"]
 
@@ -194,27 +197,100 @@ BROKEN = {
 @pytest.mark.parametrize("broken", BROKEN)
 async def test_by_commands_the_unit_goes_back_from_what_cannot_begin(site: Site, broken: str) -> None:
     """A device that restarts only by its own commands: nothing of the new firmware that could start them runs."""
-    folder, text = site.folder, site.config(9)
+    steps = {"running": "running", "activate": "try", "confirm": "keep", "roll_back": "back"}
+    commands = [f'{step} = ["{{device}}", "{word}"]\n' for step, word in steps.items()]
+    commands += 'install = ["{device}", "write", "{image}"]\n'
+    await goes_back(site, "[update.commands]\n" + "".join(commands), BROKEN[broken])
+
+
+OWN = """import subprocess
+from pathlib import Path
+import msgspec
+from v2g.io.ota.own_installer import OwnInstaller
+
+class Config(msgspec.Struct):
+    device: Path
+
+class Slots:
+    def __init__(self, config):
+        self._device = str(config.device)
+
+    def _run(self, *words):
+        return subprocess.run([self._device, *words], check=True, capture_output=True, text=True).stdout.strip()
+
+    async def running(self):
+        return self._run("running")
+
+    async def install(self, image):
+        self._run("write", image)
+
+    async def activate(self):
+        self._run("try")
+
+    async def confirm(self):
+        self._run("keep")
+
+    async def roll_back(self):
+        self._run("back")
+
+    def image(self):
+        return None
+
+    def back(self):
+        return (self._device, "running"), (self._device, "back")
+
+INSTALLER = OwnInstaller(Config, Slots)
+"""
+UPDATE = 'installer = "acme"\nsettings.device = "{device}"\n'
+
+
+@pytest.fixture
+def acme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Programs find the distribution of an installer."""
+    install(tmp_path / "acme", monkeypatch, {"acme": "acme_slots:INSTALLER"}, {"acme_slots": OWN}, group=GROUP)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "acme"))
+
+
+@pytest.mark.usefixtures("acme")
+async def test_by_an_installer_of_its_maker_it_installs_what_works(start: Start, site: Site) -> None:
+    async with start() as csms, by_device(site, csms.csms.ports["api"], UPDATE, GOOD) as (events, gateway):
+        await events.until("update_confirmed", 1)
+        assert len(gateway.started_at) == 2
+        assert (site.folder / "kept").read_text() == "b\n"
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("acme")
+async def test_by_an_installer_of_its_maker_the_unit_goes_back_from_firmware_without_it(site: Site) -> None:
+    await goes_back(site, UPDATE, f"import sys; sys.path = [each for each in sys.path if 'acme' not in each]; {GOOD}")
+
+
+@contextlib.asynccontextmanager
+async def by_device(site: Site, port: int, update: str, image: str) -> AsyncIterator[tuple[Supervised, Service]]:
+    """Run a gateway as a unit on a device, whose maker releases an image; `update` names how it is installed."""
+    folder = site.folder
     (folder / "slots" / "b").mkdir()
     (folder / "slots" / "a" / "image").write_text(GOOD)
     (folder / "current").write_text("a")
-    (slots := folder / "device").write_text(SLOTS.format(folder=folder))
-    slots.chmod(0o700)
-    steps = {"running": "running", "activate": "try", "confirm": "keep", "roll_back": "back"}
-    commands = [f'{step} = ["{slots}", "{word}"]\n' for step, word in steps.items()]
-    commands += f'install = ["{slots}", "write", "{{image}}"]\n'
+    (device := folder / "device").write_text(SLOTS.format(folder=folder))
+    device.chmod(0o700)
     (config := folder / "gateway.toml").touch(mode=0o600)
-    config.write_text(text.replace('slots = "slots"\n', "") + "[update.commands]\n" + "".join(commands))
-    site.maker.release("gateway-1.img", 1, image=BROKEN[broken].encode())
+    text = site.config(port).replace('slots = "slots"\n', "").replace("[update.releases]", f"{update}[update.releases]")
+    config.write_text(text.replace("{device}", str(device)))
+    site.maker.release("gateway-1.img", 1, image=image.encode())
     site.mirror()
-    events = Supervised(folder)
     run = sys.executable, "-c", RUN.format(folder=str(folder)), str(config), str(folder / "gateway.events.jsonl")
     async with running(Service("v2g-telemetry", folder, lambda _: run), within_s=120) as gateway:
+        yield Supervised(folder), gateway
+
+
+async def goes_back(site: Site, update: str, image: str) -> None:
+    async with by_device(site, 9, update, image) as (events, gateway):
         await events.until("update_failed", 1)
         assert told(events, "update_failed") == [{"number": 1, "reason": "it ended 3 times before it could begin"}]
         assert len(gateway.started_at) == 5, "the old one, three times the new one, the old one"
         assert gateway.ready_at[1] - gateway.started_at[1] < 60
-        assert (folder / "current").read_text() == "a\n"
+        assert (site.folder / "current").read_text() == "a\n"
 
 
 REFUSED = {

@@ -20,7 +20,8 @@ from msgspec import Meta
 from v2g import typed_json
 from v2g.errors import InstallError, StoreError, TransferError
 from v2g.io.http.cancel import Cancel
-from v2g.io.ota.installer import CommandsConfig, Installer, RaucConfig
+from v2g.io.ota.installer import Installer
+from v2g.io.ota.opening import InstallerConfig
 from v2g.io.ota.releases import Releases
 from v2g.io.runtime.supervision import spawn
 from v2g.io.storage.journal_file import sync_directory
@@ -44,17 +45,10 @@ MOST_TRIES: Final = 3
 Phase = Literal["installing", "activating", "activated", "trial", "rolling_back"]
 
 
-class UpdateConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How new firmware is installed (L01): one of `rauc`, `commands` and `slots`. Signatures of images must lead to
-    `manufacturer_roots`, or to a root that the CSMS has installed for that use."""
+class UpdateConfig(InstallerConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How new firmware is installed (L01): one of `rauc`, `commands`, `slots` and `installer`. Signatures of images
+    must lead to `manufacturer_roots`, or to a root that the CSMS has installed for that use."""
 
-    rauc: RaucConfig | None = None
-    """Bundles of RAUC."""
-
-    commands: CommandsConfig | None = None
-    """The device's own commands."""
-    slots: Path | None = None
-    """Folder with two slots as plain folders, started by trial.py; a restart ends the program."""
     manufacturer_roots: tuple[Path, ...] = ()
     """Root certificates of firmware, PEM."""
     folder: Path | None = None
@@ -73,9 +67,8 @@ class UpdateConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
     def __post_init__(self) -> None:
         """Require exactly one way, and a valid window."""
+        super().__post_init__()
         parse_window(self.window)
-        if sum(each is not None for each in (self.rauc, self.commands, self.slots)) != 1:
-            raise ValueError("update needs one of rauc, commands and slots")
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):

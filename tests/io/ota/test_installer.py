@@ -16,8 +16,8 @@ from v2g.io.ota.installer import (
     Installer,
     RaucConfig,
     RaucInstaller,
-    open_installer,
 )
+from v2g.io.ota.opening import InstallerConfig, open_installer
 
 pytestmark = pytest.mark.requirement("R133", "R135")
 
@@ -111,7 +111,7 @@ async def test_an_image_that_is_gone_is_named(slots: Slots) -> None:
 async def test_opened_it_starts_what_is_on_trial(slots: Slots) -> None:
     await slots.installer.install(slots.new)
     await slots.installer.activate()
-    again = open_installer(None, None, slots.folder, restart=slots.restart)
+    again = open_installer(InstallerConfig(slots=slots.folder), restart=slots.restart)
     assert (await again.running(), slots.files()) == ("b", {"runs": "b"})
     await again.roll_back()
     assert slots.restarts == 2
@@ -229,7 +229,7 @@ class Rauc:
         fail = f"'{fails}' and '{fails}' in sys.argv and sys.exit(65)"
         shown = f"'--output-format=json' in sys.argv and exec({status!r})"
         self.config = RaucConfig(program=python(f"{note}; {fail}; {shown}"), restart=python(note, "restart"))
-        self.installer = open_installer(self.config, None, None, restart=lambda: None)
+        self.installer = open_installer(InstallerConfig(rauc=self.config), restart=lambda: None)
 
     @property
     def asked(self) -> list[str]:
@@ -304,7 +304,7 @@ def test_what_is_not_configured_is_as_raucs_manual_says() -> None:
 async def test_commands_are_opened_as_configured(tmp_path: Path) -> None:
     config = CommandsConfig(**dict.fromkeys(("running", "install", "activate", "confirm", "roll_back"), ("echo", "a")))
     assert config.timeout_s == 900
-    found = open_installer(None, config, None, restart=lambda: None)
+    found = open_installer(InstallerConfig(commands=config), restart=lambda: None)
     assert isinstance(found, CommandInstaller)
     assert await found.running() == "a"
 

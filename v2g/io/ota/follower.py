@@ -21,7 +21,8 @@ from v2g import typed_json
 from v2g.errors import InstallError, StoreError, TransferError
 from v2g.io.http.cancel import Cancel
 from v2g.io.ota.follower_config import ReleasesConfig
-from v2g.io.ota.installer import Installer, open_installer
+from v2g.io.ota.installer import Installer
+from v2g.io.ota.opening import open_installer
 from v2g.io.ota.releases import Releases
 from v2g.io.storage.journal_file import write_files
 from v2g.observe import Observe, Scalar
@@ -79,9 +80,7 @@ class Follower:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(f"{folder}: {error.strerror}") from None
-        self._installer: Installer = open_installer(
-            config.rauc, config.commands, config.slots, restart=lambda: os.kill(os.getpid(), signal.SIGTERM)
-        )
+        self._installer: Installer = open_installer(config, restart=lambda: os.kill(os.getpid(), signal.SIGTERM))
         from v2g.io.ota import trusted  # noqa: F401 - a missing extra is named at the start
 
         self._releases = Releases(

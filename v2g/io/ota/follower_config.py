@@ -3,23 +3,17 @@
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 from msgspec import Meta
 
-from v2g.io.ota.installer import CommandsConfig, RaucConfig
+from v2g.io.ota.opening import InstallerConfig
 from v2g.ota.release import RepositoryConfig
 from v2g.ota.window import parse_window
 
 
-class ReleasesConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Updates by signed releases (R139): one of `rauc`, `commands` and `slots`."""
+class ReleasesConfig(InstallerConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Updates by signed releases (R139): one of `rauc`, `commands`, `slots` and `installer`."""
 
     releases: Annotated[RepositoryConfig, Meta(description="the repository that lists what may be installed")]
-    rauc: Annotated[RaucConfig | None, Meta(description="bundles of RAUC")] = None
-    commands: Annotated[CommandsConfig | None, Meta(description="the device's own commands")] = None
-    slots: Annotated[
-        Path | None, Meta(description="folder with two slots, started by trial.py; a restart ends the program")
-    ] = None
     ca: Annotated[Path | None, Meta(description="CA of the repository's server; none: those of the system")] = None
     window: Annotated[
         str, Meta(max_length=11, description="local time at which they are installed; equal times: always")
@@ -29,9 +23,8 @@ class ReleasesConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
     def __post_init__(self) -> None:
         """Require exactly one way, and a valid window."""
+        super().__post_init__()
         parse_window(self.window)
-        if sum(each is not None for each in (self.rauc, self.commands, self.slots)) != 1:
-            raise ValueError("update needs one of rauc, commands and slots")
 
 
 class FollowerConfig(ReleasesConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -8,7 +8,6 @@ start.
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Final, Protocol
 
@@ -17,7 +16,6 @@ from msgspec import Meta
 
 from v2g import typed_json
 from v2g.errors import InstallError
-from v2g.io.ota.folder_installer import FolderInstaller
 
 BAD_IMAGE: Final = 65
 """Exit code of an install command for a bad image (EX_DATAERR)."""
@@ -212,17 +210,3 @@ async def _run(step: str, argv: tuple[str, ...], timeout_s: float) -> str:
             verification=process.returncode == BAD_IMAGE,
         )
     return text
-
-
-def open_installer(
-    rauc: RaucConfig | None, commands: CommandsConfig | None, slots: Path | None, *, restart: Callable[[], None]
-) -> Installer:
-    """Return the configured installer; `restart` is what slots in folders have for a restart. One of the others."""
-    if rauc is not None:
-        return RaucInstaller(rauc)
-    if commands is not None:
-        return CommandInstaller(commands)
-    assert slots is not None
-    bench = FolderInstaller(slots, restart=restart)
-    bench.boot()
-    return bench

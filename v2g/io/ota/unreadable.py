@@ -14,7 +14,7 @@ import msgspec
 from v2g import typed_json
 from v2g.config import Table, parse_tree, without_flaw
 from v2g.errors import ConfigError, V2GError
-from v2g.io.ota.installer import CommandsConfig, RaucConfig, open_installer
+from v2g.io.ota.opening import InstallerConfig, open_installer
 from v2g.io.runtime.program import read_config
 from v2g.io.storage.journal_file import write_files
 
@@ -24,12 +24,6 @@ _log = logging.getLogger("v2g")
 
 Place = Callable[[Any], tuple[dict[str, Any], Path]]
 """Returns a configuration's table of updates, and the folder of their state; may raise KeyError and TypeError."""
-
-
-class _Way(msgspec.Struct, frozen=True):
-    rauc: RaucConfig | None = None
-    commands: CommandsConfig | None = None
-    slots: Path | None = None
 
 
 class _Trial(msgspec.Struct, frozen=True):
@@ -64,11 +58,11 @@ def _go_back(path: Path, text: str, place: Place, change: dict[str, object]) -> 
     trial = typed_json.convert(kept, _Trial)
     if trial.phase not in ("activating", "activated", "trial"):
         return
-    ways = {name: update[name] for name in _Way.__struct_fields__ if name in update}
-    way = without_flaw(Table(ways, path.parent).read(_Way), "update: ")
+    ways = {name: update[name] for name in InstallerConfig.__struct_fields__ if name in update}
+    way = without_flaw(Table(ways, path.parent).read(InstallerConfig), "update: ")
 
     async def go_back() -> None:
-        installer = open_installer(way.rauc, way.commands, way.slots, restart=lambda: None)  # it ends anyway
+        installer = open_installer(way, restart=lambda: None)  # it ends anyway
         if await installer.running() != trial.old:
             _log.error("back to the old firmware: the new one cannot read its configuration")
             write_files(state.parent, {state.name: msgspec.json.encode(kept | change)}, private=True)
