@@ -6,6 +6,7 @@ is for somebody else to notice. `docs/hazards.toml` says which.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
 from functools import cache
 from typing import Any, Final, Literal
 
@@ -278,16 +279,29 @@ def wrong(
     return sorted(events, key=lambda event: event.at), first
 
 
+@cache
+def _still_sound(role: Role, until: float) -> Any:
+    """Return a monitor after the part of the session that all failures of later inputs share."""
+    session, make, tell = ROLES[role]
+    monitor = make()
+    for event in session():
+        if event.at < until:
+            tell(monitor, event)
+    return monitor
+
+
 def outcome(role: Role, method: str, name: str, failure: Failure, begin: float) -> Outcome | None:
     """Return what the monitor says; None if this failure does not exist there."""
     if (failure in OF_EVENTS) is bool(name):
         return None
-    session, make, tell = ROLES[role]
+    session, _, tell = ROLES[role]
     events, first = wrong(session(), method, name, failure, begin)
     if first == FOREVER:
         return None
-    monitor = make()
+    monitor = deepcopy(_still_sound(role, begin))
     for event in events:
+        if event.at < begin:
+            continue
         tell(monitor, event)
         for verdict in monitor.verdicts():
             return Outcome(f"{type(verdict).__name__.lower()} {verdict.reason}", max(0.0, event.at - first))

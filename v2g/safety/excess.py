@@ -84,6 +84,9 @@ class Excesses:
         if known is None and not wrong:
             return False
         excess = (known or Excess()).then(UNIT if wrong else 0, microseconds(now))
+        if not wrong and not excess.level:
+            del self._excesses[what]  # nothing to leak any more
+            return False
         self._excesses[what] = excess
         return wrong and excess.lasts(microseconds(seconds))
 

@@ -51,7 +51,9 @@ class Flow(msgspec.Struct, frozen=True):
         """Return it with a sample of the flow, signed, and the present bounds into the vehicle and out of it, both
         magnitudes."""
         up, down = self.most.then(most, now_us, follow_us), self.least.then(least, now_us, follow_us)
-        weight = max(weigh(flow - up.most, margin.of(up.most)), weigh(-flow - down.most, margin.of(down.most)))
+        weight, charge, discharge = 0, up.most, down.most
+        if not -discharge <= flow <= charge:
+            weight = max(weigh(flow - charge, margin.of(charge)), weigh(-flow - discharge, margin.of(discharge)))
         excess = self.excess.then(weight, now_us)
         if up is self.most and down is self.least and excess is self.excess:
             return self  # as in nearly every turn of a monitor
