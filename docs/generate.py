@@ -10,6 +10,7 @@ import re
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, get_args
@@ -97,8 +98,8 @@ def sequence_picture(name: str) -> str:
     return f"![Sequence chart {name}](charts/{name.lower()}.svg)\n"
 
 
-def pictures() -> Iterator[tuple[Path, str]]:
-    """Yield every picture of the documentation: its file, and what it has to hold."""
+def pictures() -> Mapping[Path, Callable[[], str]]:
+    """Return every picture of the documentation: its file, and what makes its text."""
     from v2g.iso15118.d20.charts import Family
     from v2g.iso15118.engine.v2gtp import PayloadType
 
@@ -107,12 +108,17 @@ def pictures() -> Iterator[tuple[Path, str]]:
     titles = {name: f"ISO 15118-20 sequence chart {name}" for name in names}
     titles |= {"ISO2_AC": "ISO 15118-2 sequence chart AC", "ISO2_DC": "ISO 15118-2 sequence chart DC"}
     titles |= {"DIN": "DIN 70121 sequence chart"}
-    for name, title in titles.items():
-        file = ROOT / "docs" / "reference" / "charts" / f"{name.lower()}.svg"
-        yield file, charts.svg(charts.ways_of(drawn_chart(name)), title)
-    yield ROOT / "docs" / "reference" / "charts" / "evse.svg", charts.svg(evse_ways(), "States of an EVSE")
-    yield ROOT / "docs" / "reference" / "charts" / "speed.svg", history.chart(history.landings())
-    yield ROOT / "docs" / "pictures" / "weak-pack.svg", weak_pack.picture()
+    folder = ROOT / "docs" / "reference" / "charts"
+    return {
+        **{folder / f"{name.lower()}.svg": partial(_drawn, name, title) for name, title in titles.items()},
+        folder / "evse.svg": lambda: charts.svg(evse_ways(), "States of an EVSE"),
+        folder / "speed.svg": lambda: history.chart(history.landings()),
+        ROOT / "docs" / "pictures" / "weak-pack.svg": weak_pack.picture,
+    }
+
+
+def _drawn(name: str, title: str) -> str:
+    return charts.svg(charts.ways_of(drawn_chart(name)), title)
 
 
 def evse_ways() -> charts.Ways:
@@ -575,7 +581,8 @@ def schemas() -> Iterator[tuple[Path, str]]:
 def main() -> int:
     """Rewrite pages and pictures that have changed; return how many (0: everything was up to date)."""
     changed = 0
-    for page, new in (*pictures(), *schemas(), *((page, render(page.read_text())) for page in pages())):
+    drawn = ((picture, make()) for picture, make in pictures().items())
+    for page, new in (*drawn, *schemas(), *((page, render(page.read_text())) for page in pages())):
         if not page.exists() or page.read_text() != new:
             page.parent.mkdir(exist_ok=True)
             page.write_text(new)

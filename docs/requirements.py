@@ -4,7 +4,7 @@ import ast
 import os
 import tomllib
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Final, Literal, get_args
@@ -41,14 +41,44 @@ def rows() -> dict[str, Requirement]:
     return {row: each for area in areas().values() for row, each in area.items()}
 
 
-def marked(source: str) -> Iterator[str]:
-    """Yield the rows that a module names: `pytest.mark.requirement("R1")`, or `REQUIREMENTS = ("R1",)`."""
-    for node in ast.walk(ast.parse(source)):
+def marks(tree: ast.Module) -> dict[str, frozenset[str]]:
+    """Return each test of a module, functions and classes, with the rows that it names, as does
+    `pytest.mark.requirement("R1")`; a benchmark is one, under the name of its `REQUIREMENTS = ("R1",)`."""
+    found: dict[str, frozenset[str]] = {}
+    of_all: frozenset[str] = frozenset()
+    for node in tree.body:
         match node:
+            case ast.Assign(targets=[ast.Name(id="pytestmark")], value=value):
+                of_all = frozenset(_rows(value))
+            case ast.Assign(targets=[ast.Name(id=name)], value=value) if name == CONSTANT:
+                found[name] = frozenset(ast.literal_eval(value))
+    for name, marked in _tests(tree.body, of_all):
+        found[name] = found.get(name, frozenset()) | marked
+    return found
+
+
+def _tests(body: Iterable[ast.stmt], of_all: frozenset[str]) -> Iterator[tuple[str, frozenset[str]]]:
+    for node in body:
+        match node:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) if name.startswith("test_"):
+                yield name, of_all.union(*map(_rows, node.decorator_list))
+            case ast.ClassDef():
+                own = of_all.union(*map(_rows, node.decorator_list))
+                yield from ((node.name, found) for _, found in _tests(node.body, own))
+
+
+def _rows(node: ast.expr) -> Iterator[str]:
+    for each in ast.walk(node):
+        match each:
             case ast.Call(func=ast.Attribute(attr="requirement"), args=ids):
                 yield from map(ast.literal_eval, ids)
-            case ast.Assign(targets=[ast.Name(id=name)], value=value) if name == CONSTANT:
-                yield from ast.literal_eval(value)
+
+
+@cache
+def marked(path: Path) -> Mapping[str, frozenset[str]]:
+    """Return the marks of a module of tests, or of a benchmark."""
+    source = path.read_text()
+    return marks(ast.parse(source)) if "requirement(" in source or CONSTANT in source else {}
 
 
 @cache
@@ -56,10 +86,8 @@ def shown() -> dict[str, tuple[Path, ...]]:
     """Return the test modules and benchmarks that show each row, by id."""
     found: dict[str, list[Path]] = defaultdict(list)
     for path in sorted([*(ROOT / "tests").rglob("test_*.py"), *(ROOT / "benchmarks").glob("*.py")]):
-        source = path.read_text()
-        if "requirement(" in source or CONSTANT in source:
-            for row in set(marked(source)):
-                found[row].append(path)
+        for row in frozenset[str]().union(*marked(path).values()):
+            found[row].append(path)
     return {row: tuple(paths) for row, paths in found.items()}
 
 

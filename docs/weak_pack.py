@@ -36,9 +36,11 @@ def samples(first_ms: int) -> Iterator[tuple[Sample, dict[str, float]]]:
     def cell_v(soc: float, rate: float, resistance: float) -> float:
         return _CELL.voltage(aged, empty + soc * (full - empty)) + rate * _CELL.r0 * resistance
 
+    course = [
+        (rate, soc, cell_v(soc, rate, 1.0), cell_v(0.85 + (soc - 0.85) / _WEAK, rate, 2.0)) for rate, soc in _course()
+    ]
     for day in range(_DAYS):
-        for quarter, (rate, soc) in enumerate(_course()):
-            sound_v, weak_v = cell_v(soc, rate, 1.0), cell_v(0.85 + (soc - 0.85) / _WEAK, rate, 2.0)
+        for quarter, (rate, soc, sound_v, weak_v) in enumerate(course):
             values = {"battery.current": rate * size_ah, "battery.voltage": 95 * sound_v + weak_v}
             yield (
                 Sample(first_ms + 1000 * (86_400 * day + _STEP_S * quarter), values),
@@ -54,11 +56,11 @@ def samples(first_ms: int) -> Iterator[tuple[Sample, dict[str, float]]]:
 def picture() -> str:
     """Return the last day as SVG."""
     settings, state = health.Settings(pack=_PACK), health.State()
-    shown = []
-    for sample, values in samples(1_790_000_000_000 // 86_400_000 * 86_400_000):
+    shown, first_ms = [], 1_790_000_000_000 // 86_400_000 * 86_400_000
+    for sample, values in samples(first_ms):
         state, _ = health.step(settings, state, sample)
-        shown.append((sample.at_ms, values, health.estimates(state)))
-    shown = shown[-96:]
+        if sample.at_ms >= first_ms + 86_400_000 * (_DAYS - 1):
+            shown.append((sample.at_ms, values, health.estimates(state)))
     names = ("battery.soc", "battery.soh", *(name for name in shown[0][1] if name != "battery.soc"))
     signals = {name: [values.get(name) for _, values, _ in shown] for name in names}
     edges = [*(at_ms for at_ms, _, _ in shown), shown[-1][0] + 1000 * _STEP_S]

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from docs.requirements import CONSTANT
+from docs.requirements import CONSTANT, marked
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 
@@ -20,8 +20,8 @@ PROCESSES: Final = frozenset({"CliRunner", "Popen", "create_subprocess_exec", "c
 """What starts a process, or a command of `v2g` in this one."""
 
 ENTRIES: Final = (
-    "csms.app", "evcc.app", "secc.app", "subprocess", "v2g_cli.main", "v2g_cli.demo", "v2g_gateway.app",
-    "v2g_gateway.gateway",
+    "csms.app.", "evcc.app.", "secc.app.", "subprocess.", "v2g_cli.main.", "v2g_cli.demo.", "v2g_gateway.app.",
+    "v2g_gateway.gateway.",
 )  # fmt: skip
 """Modules of which anything that is used runs a program."""
 
@@ -29,12 +29,11 @@ Place = tuple[Path, str]
 
 
 class Module(msgspec.Struct, frozen=True):
-    """A module's definitions with the names that each uses, its imports, and its tests with their rows."""
+    """A module's definitions with the names that each uses, and its imports."""
 
     uses: dict[str, frozenset[str]]
     imports: dict[str, str]
     """Name -> dotted name of what it stands for."""
-    tests: dict[str, frozenset[str]]
 
 
 def _names(node: ast.AST, imports: dict[str, str]) -> frozenset[str]:
@@ -55,30 +54,12 @@ def _names(node: ast.AST, imports: dict[str, str]) -> frozenset[str]:
     return frozenset(found)
 
 
-def _rows(node: ast.AST) -> Iterator[str]:
-    for each in ast.walk(node):
-        match each:
-            case ast.Call(func=ast.Attribute(attr="requirement"), args=ids):
-                yield from map(ast.literal_eval, ids)
-
-
-def _tests(body: list[ast.stmt], rows: frozenset[str]) -> Iterator[tuple[str, frozenset[str]]]:
-    for node in body:
-        match node:
-            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) if name.startswith("test_"):
-                yield name, rows | {row for each in node.decorator_list for row in _rows(each)}
-            case ast.ClassDef():
-                own = rows | {row for each in node.decorator_list for row in _rows(each)}
-                yield from ((node.name, found) for _, found in _tests(node.body, own))
-
-
 @cache
 def read(path: Path) -> Module:
     """Read a module of tests or benchmarks."""
     tree = ast.parse(path.read_text())
     uses: dict[str, frozenset[str]] = {}
     imports: dict[str, str] = {}
-    marks: frozenset[str] = frozenset()
     for statement in tree.body:
         used = _names(statement, imports)
         match statement:
@@ -86,21 +67,14 @@ def read(path: Path) -> Module:
                 names = {name}
             case ast.Assign(targets=targets):
                 names = {each.id for target in targets for each in ast.walk(target) if isinstance(each, ast.Name)}
-                if names == {"pytestmark"}:
-                    marks = frozenset(_rows(statement))
-                elif names == {CONSTANT}:
-                    marks = frozenset(ast.literal_eval(statement.value))
             case ast.AnnAssign(target=ast.Name(id=name)):
                 names = {name}
             case _:
                 continue
         uses |= {name: uses.get(name, frozenset()) | used for name in names}
-    tests = dict[str, frozenset[str]]()
-    for name, rows in _tests(tree.body, marks):
-        tests[name] = tests.get(name, frozenset()) | rows
-    if CONSTANT in uses:  # all of the module is one
-        tests[CONSTANT], uses[CONSTANT] = marks, frozenset().union(*uses.values())
-    return Module(uses, imports, tests)
+    if CONSTANT in uses:  # all of a benchmark is one
+        uses[CONSTANT] = frozenset().union(*uses.values())
+    return Module(uses, imports)
 
 
 @cache
@@ -109,8 +83,19 @@ def _file(dotted: str) -> Path | None:
     return next((each for each in (path.with_suffix(".py"), path / "__init__.py") if each.is_file()), None)
 
 
-def _defined(path: Path, name: str) -> Iterator[Place]:
-    """Yield where a name of a module is defined: there, where it is imported from, or in a conftest.py above."""
+@cache
+def _conftests(folder: Path) -> tuple[Path, ...]:
+    """Return the conftest.py of a folder and of those above it."""
+    return tuple(each for each in (above / "conftest.py" for above in (folder, *folder.parents)) if each.is_file())
+
+
+@cache
+def _defined(path: Path, name: str) -> frozenset[Place]:
+    """Return where a name of a module is defined: there, where it is imported from, or in a conftest.py above."""
+    return frozenset(_definitions(path, name))
+
+
+def _definitions(path: Path, name: str) -> Iterator[Place]:
     module = read(path)
     if name in module.uses:
         yield path, name
@@ -122,11 +107,9 @@ def _defined(path: Path, name: str) -> Iterator[Place]:
         elif (file := _file(inside)) is not None and dotted.startswith(("tests.", "benchmarks.")):
             yield from _defined(file, last)
     elif name not in module.uses and path.name != "conftest.py":
-        for folder in path.parents:
-            if (above := folder / "conftest.py").is_file() and name in {**read(above).uses, **read(above).imports}:
+        for above in _conftests(path.parent):
+            if name in read(above).uses or name in read(above).imports:
                 yield from _defined(above, name)
-                return
-            if folder == ROOT:
                 return
 
 
@@ -137,7 +120,7 @@ def _uses(place: Place) -> tuple[bool, frozenset[Place]]:
     module = read(path)
     for used in module.uses.get(name, ()):
         dotted = module.imports.get(used, used)
-        if used in PROCESSES or any(f"{dotted}.".startswith(f"{entry}.") for entry in ENTRIES):
+        if used in PROCESSES or f"{dotted}.".startswith(ENTRIES):
             return True, frozenset()
         found.update(_defined(path, used))
     return False, frozenset(found)
@@ -160,13 +143,8 @@ def programs() -> dict[str, tuple[str, ...]]:
     """Return the tests and benchmarks that run a program, as `file::test`, by the rows that they show."""
     found: dict[str, list[str]] = {}
     for path in sorted([*(ROOT / "tests").rglob("test_*.py"), *(ROOT / "benchmarks").glob("*.py")]):
-        for name, rows in read(path).tests.items() if _may_show(path) else ():
+        for name, rows in marked(path).items():
             if rows and runs_a_program(path, name):
                 for row in rows:
                     found.setdefault(row, []).append(f"{path.relative_to(ROOT)}::{name}")
     return {row: tuple(names) for row, names in found.items()}
-
-
-def _may_show(path: Path) -> bool:
-    source = path.read_text()
-    return "requirement(" in source or CONSTANT in source

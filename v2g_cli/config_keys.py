@@ -8,7 +8,8 @@ import enum
 import inspect
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Final, get_args
@@ -111,7 +112,8 @@ def _first_sentence(struct: type[msgspec.Struct]) -> str:
     return " ".join((inspect.getdoc(struct) or "").split("\n\n")[0].split()).partition(". ")[0].rstrip(".")
 
 
-def attribute_docs(struct: type[msgspec.Struct]) -> dict[str, str]:
+@cache
+def attribute_docs(struct: type[msgspec.Struct]) -> Mapping[str, str]:
     """Return the strings that stand below fields in the source, by field."""
     docs: dict[str, str] = {}
     for base in reversed(struct.__mro__):
