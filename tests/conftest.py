@@ -84,7 +84,6 @@ def pytest_configure(config: pytest.Config) -> None:
         "any machine", settings(), deadline=None, suppress_health_check=slow, max_examples=EXAMPLES
     )
     settings.load_profile("any machine")
-    given(none())(lambda _: None)()  # once it looks through all objects: there are few yet
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:
@@ -92,12 +91,14 @@ def pytest_make_parametrize_id(val: object) -> str | None:
     return f"{len(val)} of {type(val).__name__}" if isinstance(val, str | bytes) and len(val) > LONGEST else None
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Let each of several workers load the tests from another place, when all are run.
 
     Every worker collects everything, and most of that on a clean machine is the rewriting of assertions, which is kept
     on the disk. So each does a part, and uses what the others have written.
     """
+    given(none())(lambda _: None)()  # once it looks through all objects: there are few yet
     whole = session.config.args == session.config.getini("testpaths")
     worker, workers = os.environ.get("PYTEST_XDIST_WORKER", ""), os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")
     if not whole or not worker:

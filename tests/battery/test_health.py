@@ -4,6 +4,7 @@ import itertools
 import math
 import random
 from collections.abc import Iterator
+from functools import cache
 
 import msgspec
 import pytest
@@ -210,11 +211,13 @@ def test_noise_that_is_larger_than_expected_is_believed_less() -> None:
 
 def known(**changes: float) -> health.State:
     """Return what is known of a pack after 40 days, with changes of its capacity."""
-    state, _ = AFTER_40_DAYS
+    state, _ = after_40_days()
     return msgspec.structs.replace(state, capacity=msgspec.structs.replace(size_of(state), **changes))
 
 
-AFTER_40_DAYS = days(lost(0.1), 40, health.State())
+@cache
+def after_40_days() -> tuple[health.State, list[Finding]]:
+    return days(lost(0.1), 40, health.State())
 
 
 def after(state: health.State, seconds: float = 10.0, current_a: float = 15.0) -> tuple[health.State, list[Finding]]:

@@ -4,7 +4,6 @@ import math
 
 import msgspec
 import pytest
-from scipy.integrate import solve_ivp
 
 from tests.battery.truth import CAPACITY_AH, drive
 from v2g.battery import twin
@@ -133,6 +132,8 @@ COURSE: tuple[tuple[float, float, float, float | None, float | None, float | Non
 @pytest.mark.parametrize("chemistry", ["nmc", "lfp"])
 def test_the_twin_is_the_solution_of_its_equations(chemistry: str) -> None:
     """By SciPy: charge, two RC pairs and heat, with the defaults: cooling in 3000 s, 10 K at 1/h, smoothed by 120 s."""
+    from scipy.integrate import solve_ivp  # no worker without this test loads it
+
     cell, curve = CELLS[chemistry], CURVES[chemistry]  # type: ignore[index]
     settings = twin.Settings(pack=Pack(chemistry, 150.0, 96))  # type: ignore[arg-type]
     offset_v, offset_c = 0.004, 1.5
