@@ -271,6 +271,7 @@ _TIMER = "names one timer, in one place"
 _ENTERED = "of no weight in IDLE, and set anew when another phase is entered"
 _UNMEASURED = "a thousandth, of what no sensor has reported yet"
 _TRUTH = "is asked only for being true"
+_WITHIN = "what is calculated of a flow within its bounds is nothing, too"
 _TWICE = "power 0 and an end in the past are two reasons for nothing, of which one is enough"
 _WORD: Final = "members of an enumeration are compared, and never written"
 _STANDS = "a decision that is in order has an offer"
@@ -356,7 +357,12 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "quotes": {"parse_quote: 8 -> 9 #3": "an octet has no ninth bit"},
     "contact": {"Contact.__init__: False -> True #2": "what was never commanded has had its time to move"},
-    "flow": {"module: 0 -> 1": "of a battery that bears less than 20 mA"},
+    "flow": {
+        "module: 0 -> 1": "of a battery that bears less than 20 mA",
+        "Flow.then: -discharge <= flow <= charge -> -discharge < flow <= charge": _WITHIN,
+        "Flow.then: -discharge <= flow <= charge -> -discharge <= flow < charge": _WITHIN,
+        "Flow.then: -discharge -> discharge": _WITHIN,
+    },
     "registers": {
         "MeterState.problem: record.status is record.shown_import_mwh is record.shown_export_mwh is UNSET -> "
         "record.status is record.shown_import_mwh is not record.shown_export_mwh is UNSET": _SHORTER,

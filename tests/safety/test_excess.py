@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from v2g.safety.excess import FULL, HOLD_US, LONGEST_US, MOST, UNIT, Excess, Highest, microseconds, weigh
+from v2g.safety.excess import FULL, HOLD_US, LONGEST_US, MOST, UNIT, Excess, Excesses, Highest, microseconds, weigh
 
 T = 1_000_000
 """Some time, µs: a program has run for a while."""
@@ -163,6 +163,16 @@ def test_the_level_is_the_sum_written_out(steps: list[tuple[int, int]]) -> None:
         assert excess.level == level
 
 
+def test_what_was_wrong_once_has_its_whole_time_again_when_it_has_leaked() -> None:
+    lasts = Excesses()
+    steps = (
+        (9.0, False, False), (10.0, True, False), (110.0, False, False), (200.0, True, False), (200.99, True, False),
+        (201.0, True, True), (201.1, False, False),
+    )  # fmt: skip
+    for now, wrong, reported in steps:
+        assert lasts("it", wrong, 1.0, now) is reported, now
+
+
 # -- bounds that fall
 
 
@@ -176,6 +186,8 @@ def test_a_raised_bound_holds_at_once_and_alone() -> None:
     highest = Highest().then(5_000, T, 5_000).then(0, T + 1, 5_000).then(6_000, T + 2, 5_000)
     assert highest == Highest(6_000)
     assert highest.then(6_000, T + 3, 5_000) == highest
+    lowered = highest.then(5_000, T + 3, 5_000)
+    assert lowered.then(5_000, T + 200, 5_000) == lowered
     assert highest.then(0, T + 3, 5_000).then(6_000, T + 4, 5_000) == highest
 
 

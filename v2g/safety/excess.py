@@ -84,11 +84,11 @@ class Excesses:
         if known is None and not wrong:
             return False
         excess = (known or Excess()).then(UNIT if wrong else 0, microseconds(now))
-        if not wrong and not excess.level:
-            del self._excesses[what]  # nothing to leak any more
-            return False
-        self._excesses[what] = excess
-        return wrong and excess.lasts(microseconds(seconds))
+        if wrong or excess.level:
+            self._excesses[what] = excess
+        else:
+            del self._excesses[what]  # nothing is left to leak
+        return excess.lasts(microseconds(seconds))
 
     def forget(self, *what: str) -> None:
         """Forget these: they have been corrected."""
