@@ -1,19 +1,21 @@
 """The back end: requests per second with and without its store, latency, memory, and a simultaneous start of stations.
 
-Servers run in separate processes on one core, the load on another. Without a disk, the server's CPU time per request
-is compared: it gives the rate of a server with a core to itself, and hardly depends on other load of the machine. If
-the disk is the limit, elapsed time is compared.
+Servers run in separate processes on one core, the load on another, databases on any. Without a disk, the server's CPU
+time per request is compared: it gives the rate of a server with a core to itself, and hardly depends on other load of
+the machine. If the disk is the limit, elapsed time is compared. Two nodes of a cluster have a core each; the load runs
+beside one of them.
 """
 
 import asyncio
 import contextlib
 import os
 import resource
+import secrets
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Final, cast
@@ -26,40 +28,31 @@ from benchmarks.figures import Figure, percentile
 from benchmarks.load import csms_load
 from benchmarks.load.csms_load import BOOT, HEARTBEAT, STATUS, Load, Station
 from pki_tools.tree import PkiTree, make_pki
+from tests.csms.cluster.buses import redis_server
 from tests.csms.databases import running_cluster
+from v2g.pki.keys import save_secret
 from v2g_cli.demo.processes import free_port
 
 ABOUT = "the back end: rates, latency, memory and starts, compared with the `ocpp` library's server"
 
 PEER: Final = "ocpp 2.1, websockets, uvloop"
-TICKS: Final = os.sysconf("SC_CLK_TCK")
+CORES: Final = sorted(os.sched_getaffinity(0))
 PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 FRAMES = Callable[[str], Iterator[bytes]]
 
 
 class Server:
-    """A server of `benchmarks.load.csms_server` on the first core."""
+    """A server of `benchmarks.load.csms_server` on one core."""
 
-    def __init__(self, kind: str, folder: Path, root: Path, store_url: str = "") -> None:
-        core = min(os.sched_getaffinity(0))
-        command = [
-            sys.executable,
-            "-m",
-            "benchmarks.load.csms_server",
-            kind,
-            str(folder),
-            str(core),
-            str(root),
-            store_url,
-        ]
+    def __init__(self, kind: str, folder: Path, root: Path, *urls: str, core: int = CORES[0]) -> None:
+        command = [sys.executable, "-m", "benchmarks.load.csms_server", kind, str(folder), str(core), str(root), *urls]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.port = int(cast(IO[bytes], self._process.stdout).readline())
 
     @property
     def cpu_s(self) -> float:
         """CPU time so far, user and system."""
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS
+        return time.clock_gettime(~self._process.pid << 3 | 2)  # clock_getcpuclockid(3) of a process, in Linux
 
     @property
     def rss(self) -> int:
@@ -90,10 +83,10 @@ class Run(msgspec.Struct, frozen=True):
 
 
 @contextlib.contextmanager
-def serving(kind: str, root: Path, store_url: str = "") -> Iterator[Server]:
-    """Run a server in an empty folder."""
+def serving(kind: str, root: Path, *urls: str, core: int = CORES[0]) -> Iterator[Server]:
+    """Run a server in an empty folder; `urls` of a store and a bus."""
     with tempfile.TemporaryDirectory() as folder:
-        server = Server(kind, Path(folder), root, store_url)
+        server = Server(kind, Path(folder), root, *urls, core=core)
         try:
             yield server
         finally:
@@ -102,21 +95,24 @@ def serving(kind: str, root: Path, store_url: str = "") -> Iterator[Server]:
 
 def measure(*, quick: bool) -> Iterator[Figure]:
     """Yield all figures."""
-    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))}) if len(os.sched_getaffinity(0)) > 1 else None
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         pki = make_pki(Path(folder) / "pki", now=datetime.now(UTC))
         root = pki.path("mo/root.pem")
+        cluster, bus_url = None, ""
+        try:  # before this process keeps to a core, which they would inherit
+            cluster = stack.enter_context(running_cluster(fsync=True))
+            bus_url = stack.enter_context(redis_server(Path(folder))).url
+        except pytest.skip.Exception as reason:
+            sys.stderr.write(f"without PostgreSQL or Redis: {reason}\n")
+        os.sched_setaffinity(0, {CORES[-1]})
         yield from _without_store(root, quick=quick)
-        yield from _durable("SQLite", root, "", quick=quick)
-        with contextlib.ExitStack() as stack:
-            try:
-                cluster = stack.enter_context(running_cluster(fsync=True))
-            except pytest.skip.Exception as reason:
-                sys.stderr.write(f"without PostgreSQL: {reason}\n")
-            else:
-                yield from _durable("PostgreSQL", root, cluster.url(cluster.create()), quick=quick)
+        yield from _durable("SQLite", root, quick=quick)
+        if cluster is not None:
+            yield from _durable("PostgreSQL", root, cluster.url(cluster.create()), quick=quick)
+        if cluster is not None and bus_url:
+            yield _two_nodes(root, cluster.url(cluster.create()), bus_url, quick=quick)
         yield from _connections(root, quick=quick)
         yield _start_up(Path(folder), pki)
 
@@ -129,7 +125,7 @@ def _without_store(root: Path, *, quick: bool) -> Iterator[Figure]:
         runs = []
         for kind, requests in (("rpc", ours), ("ocpp", theirs)):
             with serving(kind, root) as server:
-                runs.append(_run(server, 50, _repeated(frames, requests // (5000 if quick else 50))))
+                runs.append(_run([server], 50, _repeated(frames, requests // (5000 if quick else 50))))
         yield Figure(
             name="csms",
             figure=f"{name}, validated and answered, without store: CPU of the server (goal {goal:,}/s of one core)",
@@ -152,10 +148,13 @@ def _repeated(frames: FRAMES, times: int) -> FRAMES:
     return repeat
 
 
-def _durable(store: str, root: Path, store_url: str, *, quick: bool) -> Iterator[Figure]:
-    events = 3 if quick else 200
-    with serving("csms", root, store_url) as server:
-        run = _run(server, 80, lambda name: (csms_load.event(name, n) for n in range(events)), boot=True)
+def _events(*, quick: bool) -> FRAMES:
+    return lambda name: (csms_load.event(name, number) for number in range(3 if quick else 200))
+
+
+def _durable(store: str, root: Path, *store_url: str, quick: bool) -> Iterator[Figure]:
+    with serving("csms", root, *store_url) as server:
+        run = _run([server], 80, _events(quick=quick), boot=True)
     yield Figure(
         name="csms",
         figure=f"TransactionEvent, durable in {store}, 80 stations as fast as they are answered (goal 5,000/s)",
@@ -165,16 +164,33 @@ def _durable(store: str, root: Path, store_url: str, *, quick: bool) -> Iterator
         note=f"{1e6 / run.us:.0f}/s; CPU of the server {run.cpu_us:.0f} µs, {1e6 / run.cpu_us:.0f}/s of one core; "
         f"p99 {percentile(run.load.latencies, 0.99) * 1000:.1f} ms; {_disk()}",
     )
-    yield from _paced(store, root, store_url, quick=quick)
+    yield from _paced(store, root, *store_url, quick=quick)
 
 
-def _paced(store: str, root: Path, store_url: str, *, quick: bool) -> Iterator[Figure]:
+def _two_nodes(root: Path, *urls: str, quick: bool) -> Figure:
+    """Return what two nodes of a cluster take for what one of them has taken alone."""
+    save_secret(root.with_name("store.key"), secrets.token_hex(32).encode())
+    with serving("csms", root, *urls) as first:
+        alone = _run([first], 80, _events(quick=quick), boot=True)
+        with serving("csms", root, *urls, core=CORES[-1]) as second:
+            run = _run([first, second], 80, _events(quick=quick), boot=True, prefix="CS2")
+    return Figure(
+        name="csms",
+        figure="TransactionEvent, durable in PostgreSQL, 80 stations at two nodes of one cluster",
+        unit="µs",
+        value=run.us,
+        note=f"{1e6 / run.us:.0f}/s; CPU of both nodes {run.cpu_us:.0f} µs; the first one alone "
+        f"{1e6 / alone.us:.0f}/s, {alone.cpu_us:.0f} µs; load and PostgreSQL beside them on {len(CORES)} cores",
+    )
+
+
+def _paced(store: str, root: Path, *store_url: str, quick: bool) -> Iterator[Figure]:
     """Offer the required load, and measure the latency."""
     stations, rate, seconds = (20, 100, 0.5) if quick else (250, 5000, 4.0)
     frames = int(rate * seconds / stations) or 1
-    with serving("csms", root, store_url) as server:
+    with serving("csms", root, *store_url) as server:
         run = _run(
-            server,
+            [server],
             stations,
             lambda name: (csms_load.event(f"{name}-2", n) for n in range(frames)),
             boot=True,
@@ -204,19 +220,30 @@ def _disk() -> str:
     return f"fdatasync p50 {percentile(spans, 0.5) * 1000:.1f}, p99 {percentile(spans, 0.99) * 1000:.1f} ms"
 
 
-def _run(server: Server, count: int, frames: FRAMES, *, boot: bool = False, interval: float = 0.0) -> Run:
+def _run(
+    servers: Sequence[Server],
+    count: int,
+    frames: FRAMES,
+    *,
+    boot: bool = False,
+    interval: float = 0.0,
+    prefix: str = "CS",
+) -> Run:
     async def work() -> Run:
         latencies: list[float] = []
         first: FRAMES = (lambda _name: iter([BOOT])) if boot else frames
-        stations = await csms_load.connect(server.port, [f"CS-{n}" for n in range(count)], first, latencies)
+        names = [f"{prefix}-{number}" for number in range(count)]
+        stations: list[Station] = []
+        for place, server in enumerate(servers):
+            stations += await csms_load.connect(server.port, names[place :: len(servers)], first, latencies)
         if boot:
             await csms_load.run(stations, latencies)
             for station in stations:
                 station.again(frames(station.name), interval)
             await asyncio.sleep(0.5)  # by then the follow-up work of the boot is done
-        before = server.cpu_s
+        before = sum(server.cpu_s for server in servers)
         load = await csms_load.run(stations, latencies, interval)
-        used = server.cpu_s - before
+        used = sum(server.cpu_s for server in servers) - before
         await _leave(stations)
         return Run(load, used)
 

@@ -1,4 +1,5 @@
-"""The servers measured by `benchmarks.csms`: `python -m benchmarks.load.csms_server KIND FOLDER CORE ROOT [URL]`.
+"""The servers that `benchmarks.csms` measures:
+`python -m benchmarks.load.csms_server KIND FOLDER CORE ROOT [STORE [BUS]]`.
 
 `rpc`: our WebSocket and RPC, validating, with responses that need no store. `csms`: the back end with its store, on
 unencrypted WebSocket. `ocpp`: the `ocpp` library's ChargePoint on the same event loop and WebSocket library. Each
@@ -35,11 +36,11 @@ from v2g.ocpp.messages.transactions import TransactionEventResponse
 from v2g.ocpp.rpc import RpcPeer
 from v2g.ocpp.times import format_time
 
-Serving = Callable[[Path, Path, str], contextlib.AbstractAsyncContextManager[int]]
+Serving = Callable[[Path, Path, str, str], contextlib.AbstractAsyncContextManager[int]]
 
 
 @contextlib.asynccontextmanager
-async def rpc(_folder: Path, _root: Path, _store_url: str) -> AsyncIterator[int]:
+async def rpc(_folder: Path, _root: Path, _store_url: str, _bus_url: str) -> AsyncIterator[int]:
     """Serve with our RPC only."""
     clock = Clock()
 
@@ -61,11 +62,13 @@ async def rpc(_folder: Path, _root: Path, _store_url: str) -> AsyncIterator[int]
 
 
 @contextlib.asynccontextmanager
-async def csms(folder: Path, root: Path, store_url: str) -> AsyncIterator[int]:
+async def csms(folder: Path, root: Path, store_url: str, bus_url: str) -> AsyncIterator[int]:
     """Serve with the back end's own sessions and store."""
     config = CsmsConfig(
         data_dir=folder / "data",
         store_url=store_url,
+        bus_url=bus_url,
+        store_key=root.with_name("store.key") if bus_url else None,  # nodes share it
         ocpp=OcppListener(port=0, certificate=root, key=root, client_roots=(root,)),
         api=ApiListener(certificate=root, key=root),
         trust=Trust(roots=(root,)),
@@ -96,7 +99,7 @@ class Theirs(ChargePoint):  # type: ignore[misc]
 
 
 @contextlib.asynccontextmanager
-async def ocpp(_folder: Path, _root: Path, _store_url: str) -> AsyncIterator[int]:
+async def ocpp(_folder: Path, _root: Path, _store_url: str, _bus_url: str) -> AsyncIterator[int]:
     """Serve with the `ocpp` library."""
 
     async def handle(connection: Any) -> None:
@@ -111,11 +114,10 @@ async def ocpp(_folder: Path, _root: Path, _store_url: str) -> AsyncIterator[int
 KINDS: dict[str, Serving] = {"rpc": rpc, "csms": csms, "ocpp": ocpp}
 
 
-async def main(kind: str, folder: str, core: str, root: str, store_url: str = "") -> None:
+async def main(kind: str, folder: str, core: str, root: str, store_url: str = "", bus_url: str = "") -> None:
     """Serve until standard input ends."""
-    if core:
-        os.sched_setaffinity(0, {int(core)})
-    async with KINDS[kind](Path(folder), Path(root), store_url) as port:
+    os.sched_setaffinity(0, {int(core)})
+    async with KINDS[kind](Path(folder), Path(root), store_url, bus_url) as port:
         gc.collect()
         keep_responsive()
         sys.stdout.write(f"{port}\n")
