@@ -176,15 +176,15 @@ class Firmware:
                 await self._pause(command.retry_interval_s)
             try:
                 digest = await asyncio.to_thread(self._fetch, command.url, image, cancel)
-            except InstallError as error:
-                self._note("release_refused", error=str(error)[:200])
-                self._notify(FirmwareProgress(status="InvalidSignature", reason=str(error)[:200]))
-                return
             except TransferError as error:
                 self._note("download_failed", error=str(error)[:200], attempt=attempt + 1)
                 if error.lasting:
                     break
             except (StoreError, OSError) as error:
+                if isinstance(error, InstallError) and error.verification:
+                    self._note("release_refused", error=str(error)[:200])
+                    self._notify(FirmwareProgress(status="InvalidSignature", reason=str(error)[:200]))
+                    return
                 self._note("download_failed", error=str(error)[:200], attempt=attempt + 1)
                 break
             else:

@@ -354,16 +354,21 @@ async def test_another_download_takes_the_place_of_the_first(charger: Charger, s
     assert charger.file.read_bytes() == IMAGE
 
 
+def publish(charger: Charger, server: FileServer, *hardware: str) -> RepositoryConfig:
+    """Release the image, as number 7."""
+    (maker_folder := charger.folder / "maker").mkdir()
+    maker = Maker(maker_folder)
+    maker.release("fw.bin", 7, *hardware, image=IMAGE)
+    for each in maker.path("").glob("*.json"):
+        server.files[f"/metadata/{each.name}"] = each.read_bytes()
+    return RepositoryConfig(root=maker.root, url=server.url, hardware=HARDWARE)
+
+
 @pytest.mark.requirement("R140")
 async def test_an_image_of_a_repository_is_compared_with_it_and_older_ones_are_refused_later(
     charger: Charger, server: FileServer
 ) -> None:
-    (maker_folder := charger.folder / "maker").mkdir()
-    maker = Maker(maker_folder)
-    maker.release("fw.bin", 7, image=IMAGE)
-    for each in maker.path("").glob("*.json"):
-        server.files[f"/metadata/{each.name}"] = each.read_bytes()
-    releases = RepositoryConfig(root=maker.root, url=server.url, hardware=HARDWARE)
+    releases = publish(charger, server)
     assert await charger.do(charger.start(releases=releases), download(f"{server.url}/fw.bin")) == ["Downloaded"]
     assert (charger.digest, charger.file.read_bytes()) == (DIGEST, IMAGE)
     firmware = charger.start(releases=releases)
@@ -384,14 +389,25 @@ async def test_an_image_that_was_not_compared_with_the_repository_is_not_written
 
 
 @pytest.mark.requirement("R140")
-async def test_why_an_image_of_a_repository_is_refused_is_reported_in_short(tmp_path: Path) -> None:
-    (folder := tmp_path / ("y" * 220)).mkdir()
-    charger = Charger(folder)
-    (folder / "installed.json").write_text("a number")
-    firmware = charger.start(releases=repository(charger))
-    assert await charger.do(firmware, download("http://127.0.0.1:1/fw.bin", 5)) == ["InvalidSignature"]
-    assert charger.reason == f"{folder}/installed.json: "[:200]
+async def test_why_an_image_of_a_repository_is_refused_is_reported_in_short(
+    charger: Charger, server: FileServer
+) -> None:
+    releases = publish(charger, server, *(letter * 64 for letter in "abcd"))
+    firmware = charger.start(releases=releases)
+    assert await charger.do(firmware, download(f"{server.url}/fw.bin", 5)) == ["InvalidSignature"]
+    assert charger.reason == f"release 7 is for {'a' * 64}, {'b' * 64}, {'c' * 64}"[:200]
     assert charger.events == [("release_refused", {"error": charger.reason})]
+
+
+@pytest.mark.requirement("R140")
+async def test_a_broken_file_of_what_is_installed_is_named_and_is_no_refusal(charger: Charger) -> None:
+    """As what is wrong is not the image."""
+    (charger.folder / "installed.json").write_text("a number")
+    firmware = charger.start(releases=repository(charger))
+    assert await charger.do(firmware, download("http://127.0.0.1:1/fw.bin", 5)) == ["DownloadFailed"]
+    ((name, data),) = charger.events
+    assert name == "download_failed"
+    assert f"{charger.folder}/installed.json has to have the number of the release that runs: " in data["error"]
 
 
 @pytest.mark.requirement("R140")

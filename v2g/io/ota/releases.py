@@ -189,7 +189,7 @@ class Releases:
         except FileNotFoundError:
             return self._config.number
         except (OSError, msgspec.DecodeError) as error:
-            raise InstallError(f"{path}: {error}", hint="write the number of the release that runs") from None
+            raise InstallError(f"{path} has to have the number of the release that runs: {error}") from None
 
 
 class _Limited:
