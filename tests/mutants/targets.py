@@ -48,10 +48,18 @@ TARGETS: Final[Mapping[str, Target]] = {
         ("tests/io/ota/test_installer.py", "tests/station/device/test_firmware.py"),
     ),
     "installer": Target("v2g/io/ota/installer.py", ("tests/io/ota/test_installer.py",)),
+    "own_installer": Target("v2g/io/ota/own_installer.py", ("tests/io/ota/test_own_installer.py",)),
+    "opening": Target(
+        "v2g/io/ota/opening.py", ("tests/io/ota/test_own_installer.py", "tests/io/ota/test_installer.py")
+    ),
     "follower": Target("v2g/io/ota/follower.py", ("tests/io/ota/test_follower.py",)),
     "unreadable": Target("v2g/io/ota/unreadable.py", ("tests/io/ota/test_unreadable.py",)),
     "nodes": Target("csms/db/queries/nodes.py", ("tests/csms/db/test_nodes.py",)),
     "firmware": Target("v2g_station/device/firmware.py", ("tests/station/device/test_firmware_steps.py",), cpu_s=20.0),
+    "firmware_updates": Target("v2g_station/blocks/firmware.py", ("tests/station/blocks/test_firmware.py",)),
+    "firmware_publishing": Target(
+        "v2g_station/blocks/firmware_publishing.py", ("tests/station/blocks/test_firmware_publishing.py",)
+    ),
     "evse_core": Target("secc/evse/core.py", ("tests/secc/evse/test_core.py",)),
     "evse": Target(
         "secc/hardware/evse.py",
@@ -96,6 +104,9 @@ TARGETS: Final[Mapping[str, Target]] = {
     "simulated_drivers": Target(
         "secc/hardware/simulated_drivers.py",
         tuple(f"tests/secc/hardware/test_{each}.py" for each in ("assembly", "drivers")),
+    ),
+    "entry_points": Target(
+        "v2g/io/entry_points.py", ("tests/io/ota/test_own_installer.py", "tests/secc/hardware/test_drivers.py")
     ),
     "drivers": Target("secc/hardware/drivers.py", ("tests/secc/hardware/test_drivers.py",)),
     "driver_guard": Target("secc/hardware/driver_guard.py", ("tests/secc/hardware/test_driver_guard.py",)),
@@ -302,6 +313,7 @@ _ARRIVED = "what has arrived is read in pieces of any size"
 _MEASURED = "is measured before anybody asks"
 _COUNTED = "is only asked whether it has changed"
 _TASK = "names a task"
+_CLOSED: Final = "all EVSEs are closed, so no transaction ends before the restart"
 _UNPERMITTED = "what goes on has no permission any more"
 _FIRST = "the first reading sets it"
 _NEVER = "is no time within a minute before a sample"
@@ -334,6 +346,23 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "Firmware._begin: 'firmware' -> 'firmware?'": _TASK,
         "Firmware._download: True -> False": "nothing else removes what a kill has left",
     },
+    "firmware_updates": {
+        "module: 60000 -> 60001": _LOOKS,
+        "FirmwareUpdates._update: '' -> '?'": "neither is a certificate",
+        "FirmwareUpdates._update: 'DownloadScheduled' -> 'DownloadScheduled?'": "another takes its place at once",
+        "FirmwareUpdates._update: 'firmware.report' -> 'firmware.report?'": _TIMER,
+        "FirmwareUpdates._activate: self._job is not None and self._written and (not self._busy()) -> "
+        "self._written and (not self._busy())": "what is written has a job",
+        "FirmwareUpdates._activate: self._written = False -> pass": _CLOSED,
+        "FirmwareUpdates._activate: False -> True": _CLOSED,
+        "_is_signed: return False -> return None": _WHETHER,
+        "_is_signed: return False -> return None #2": _WHETHER,
+    },
+    "firmware_publishing": {
+        "Publishing._publish: 'publish' -> 'publish?'": _TIMER,
+        "Publishing.fetched: del self._fetching[fact.checksum] -> pass": "none at all is as good as no number",
+    },
+    "entry_points": {"module: 'Part' -> 'Part?'": _NAMED},
     "unreadable": {
         "module: 'Config' -> 'Config?'": "the name of a type variable",
         "module: 'v2g' -> 'v2g?'": "the name of a logger, as good as the next",

@@ -33,7 +33,7 @@ from v2g_station.kernel.local_time import local_time
 
 SCHEMES: Final = ("http://", "https://")
 ENDED: Final = frozenset(
-    {"Idle", "DownloadFailed", "InvalidSignature", "InstallVerificationFailed", "InstallationFailed", "Installed"}
+    {"DownloadFailed", "InvalidSignature", "InstallVerificationFailed", "InstallationFailed", "Installed"}
 )
 
 
@@ -93,10 +93,10 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     status: FirmwareStatus
     install_ms: int
     """When the CSMS wants it installed; 0: it has not said."""
-    certificate: str = ""
-    signature: str = ""
-    retries: int | None = None
-    retry_interval_s: int = 60
+    certificate: str
+    signature: str
+    retries: int | None
+    retry_interval_s: int
     digest: str = ""
     """SHA-256 (hexadecimal) of the image with a valid signature."""
     before: str = ""
@@ -143,7 +143,7 @@ class FirmwareUpdates:
             self._install()
         elif job.status == "InstallRebooting":
             self._k.do(ConfirmInstall(request_id=job.request_id))
-        elif job.status in ("SignatureVerified", "InstallScheduled") and job.digest:
+        elif job.digest:
             self._schedule_install()
         else:
             self._download()
@@ -155,7 +155,8 @@ class FirmwareUpdates:
         firmware = request.firmware
         if not firmware.location.startswith(SCHEMES):
             return UpdateFirmwareResponse(status="Rejected", status_info=status_info("InvalidURL"))
-        chain = parse_chain(firmware.signing_certificate or "")
+        certificate = firmware.signing_certificate or ""
+        chain = parse_chain(certificate)
         if not chain or not firmware.signature:  # L01.FR.11, L02: unsigned firmware is not accepted
             return UpdateFirmwareResponse(status="Rejected", status_info=status_info("MissingParam", "signature"))
         if not self._store.trusted(chain, "ManufacturerRootCertificate"):
@@ -173,7 +174,7 @@ class FirmwareUpdates:
                 url=firmware.location,
                 status="DownloadScheduled",
                 install_ms=parse_time(firmware.install_date_time) if firmware.install_date_time else 0,
-                certificate=firmware.signing_certificate or "",
+                certificate=certificate,
                 signature=firmware.signature,
                 before=self._version,
                 retries=request.retries,
@@ -216,7 +217,7 @@ class FirmwareUpdates:
 
     def idle(self) -> None:
         """Continue what waited for the end of a transaction (L01.FR.06)."""
-        if self._job is not None and self._job.status in ("SignatureVerified", "InstallScheduled"):
+        if self._job is not None and self._job.status == "InstallScheduled":
             self._schedule_install()
         self._activate()
 
@@ -286,7 +287,6 @@ class FirmwareUpdates:
         if status in ENDED:
             self._job, self._written = None, False
             self._k.forget("firmware", "job")
-            self._k.cancel("firmware")
             self._close(closed=False)
         else:
             self._keep(msgspec.structs.replace(job, status=status))

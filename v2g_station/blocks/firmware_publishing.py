@@ -69,8 +69,8 @@ class Publication(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     checksum: str
     status: PublishFirmwareStatus = "DownloadScheduled"
-    retries: int | None = None
-    retry_interval_s: int = 60
+    retries: int | None
+    retry_interval_s: int
 
 
 class Publishing:
@@ -160,7 +160,6 @@ class Publishing:
             return
         known = fact.checksum in self._reported
         if fact.status in _FAILED:
-            self._reported.discard(fact.checksum)
             self._forget(fact.checksum)
         elif not known:
             self._keep(msgspec.structs.replace(found, status=fact.status))

@@ -23,7 +23,6 @@ from v2g.config import Flaw, Table, faults
 from v2g.errors import ConfigError, InstallError
 from v2g.io.ota.installer import Installer
 from v2g.io.ota.opening import InstallerConfig, installer_flaws, open_installer
-from v2g.io.ota.own_installer import GROUP
 from v2g_gateway.config import GatewayConfig
 
 pytestmark = pytest.mark.requirement("R133", "R135")
@@ -59,10 +58,10 @@ class Acme:
                 sys.exit("enough")
             case "refuse":
                 raise InstallError("not signed by ACME", verification=True)
-            case "interrupt":
-                raise KeyboardInterrupt
             case "other types":
                 return 7
+            case "two names":
+                return "left right"
         back = [["acme", "running"], ["acme", "back"]]
         return {"running": "left", "image": self._config.disk, "back": back}.get(step)
 
@@ -102,7 +101,7 @@ def acme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     name = f"acme_{uuid.uuid4().hex}"  # a module is imported once in a process
     entries = {"acme": f"{name}:INSTALLER", "module": name, "broken": f"{name}_broken:INSTALLER"}
     modules = {name: SOURCE, f"{name}_broken": "import no_such_library"}
-    install(tmp_path / "site", monkeypatch, entries, modules, group=GROUP)
+    install(tmp_path / "site", monkeypatch, entries, modules, group="v2g.installers")
     return tmp_path
 
 
@@ -137,7 +136,9 @@ async def test_each_step_is_that_of_an_installer_that_was_opened_for_it(acme: Pa
         ("refuse", "not signed by ACME"),
     ],
 )
-async def test_whatever_it_raises_is_a_failed_step(acme: Path, does: str, said: str) -> None:
+async def test_whatever_it_raises_is_a_failed_step_and_what_is_no_word_of_its_own_is_logged(
+    acme: Path, does: str, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
     found = opened(acme, does)
     for name, step in STEPS.items():
         with pytest.raises(InstallError) as raised:
@@ -147,12 +148,15 @@ async def test_whatever_it_raises_is_a_failed_step(acme: Path, does: str, said: 
     with pytest.raises(InstallError, match=said):
         found.back()
     assert found.image() is None, "then it is updated by whole images"
+    logged = [] if does == "refuse" else ["the installer 'acme' has failed"] * (len(STEPS) + 2)
+    assert caplog.messages == logged
 
 
 async def test_what_is_no_answer_to_a_step_is_named(acme: Path) -> None:
-    found = opened(acme, "other types")
-    with pytest.raises(InstallError, match="running: installer 'acme' returned no slot name"):
-        await found.running()
+    for does in ("two names", "other types"):
+        found = opened(acme, does)
+        with pytest.raises(InstallError, match="running: installer 'acme' returned no slot name"):
+            await found.running()
     with pytest.raises(InstallError, match="back: installer 'acme': ValidationError: Expected `array`, got `int`"):
         found.back()
     assert found.image() is None
@@ -206,7 +210,7 @@ def test_a_configuration_is_checked_with_its_installer(
 
 def test_two_distributions_with_one_name_are_named(acme: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = min((each.stem for each in (acme / "site").glob("acme_*.py")), key=len)
-    install(acme / "other", monkeypatch, {"acme": f"{module}:INSTALLER"}, {}, name="other", group=GROUP)
+    install(acme / "other", monkeypatch, {"acme": f"{module}:INSTALLER"}, {}, name="other", group="v2g.installers")
     ((_, why, hint),) = flaws(installer="acme")
     assert (why, hint) == ("installer 'acme' is installed by other and by acme", "uninstall all but one")
 
@@ -216,6 +220,17 @@ def test_settings_without_an_installer_are_named(tmp_path: Path) -> None:
     assert flaws(slots=tmp_path, settings=Table({})) == [expected]
     assert flaws(slots=tmp_path) == []
     assert list(installer_flaws(None, ())) == []
+
+
+def test_there_is_one_way(tmp_path: Path) -> None:
+    for way in ({}, {"installer": "acme", "slots": "s"}):
+        with pytest.raises(msgspec.ValidationError, match="update needs one of rauc, commands, slots and installer"):
+            msgspec.convert(way, InstallerConfig, dec_hook=lambda kind, value: kind(value))
+
+
+def test_without_settings_it_has_none(acme: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^installer 'acme': the key disk is missing"):
+        open_installer(InstallerConfig(installer="acme"), restart=lambda: None)
 
 
 def test_without_any_there_is_none_to_name() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from secc.config import ProgramConfig, load_config, look
 from secc.hardware import simulated_drivers
-from secc.hardware.drivers import INTERFACES, find, installed, opened, side_opener
+from secc.hardware.drivers import BUILT_IN, INTERFACES, find, installed, opened, side_opener
 from secc.hardware.parts import settings_of
 from tests.driver_packages import install
 from tests.secc.hardware.bare import run
@@ -191,7 +191,7 @@ def test_two_distributions_with_one_name_are_named(acme: Path, monkeypatch: pyte
 def test_all_are_listed_with_what_is_wrong(acme: Path) -> None:
     listed = {(each.kind, each.name): each for each in installed()}
     assert listed["stage", "acme"].distribution == "acme"
-    assert listed["stage", "acme"].version == "1.2"
+    assert (listed["stage", "acme"].version, listed["stage", "acme"].error) == ("1.2", "")
     assert listed["stage", "can"].distribution == "v2g-engine"
     assert "never used" in listed[None, "can"].error  # that of acme
     assert "no_such_library" in listed[None, "broken"].error
@@ -214,7 +214,8 @@ def test_each_of_ours_is_the_driver_of_its_module() -> None:
         ("card_reader", "pn532"): pn532.DRIVER,
         ("display", "escpos"): line_display.DRIVER,
     }
-    assert all(each.part is not None and not each.error for each in ours.values())
+    assert set(BUILT_IN) == set(ours)
+    assert not any(each.error for each in ours.values())
     assert dict(INTERFACES) == {
         "meter": EnergyMeter,
         "emergency": EmergencyOutput,

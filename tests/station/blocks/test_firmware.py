@@ -2,11 +2,12 @@
 
 import base64
 import hashlib
+import json
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ed25519, padding, rsa
 from msgspec.structs import replace
 
 from tests.station.bench import Bench, at
@@ -23,6 +24,12 @@ def reported(found: Bench, *statuses: str) -> None:
     received = [payload["status"] for name, payload in found.unread if name == "FirmwareStatusNotification"]
     assert received == list(statuses)
     found.clear()
+
+
+def wanted(found: Bench) -> dict[str, Any]:
+    """Return the firmware of an update at once."""
+    place = {"location": "https://csms.example/fw.bin", "retrieveDateTime": at(found.utc_ms)}
+    return place | {"signingCertificate": CERTIFICATE, "signature": SIGNATURE}
 
 
 def fetched(found: Bench, digest: bytes = DIGEST) -> None:
@@ -63,6 +70,9 @@ def test_an_update_survives_losses_of_power() -> None:
         ("1.9.3", "1.10", "1.9.3 to 1.10"),
         ("1.9", "1.9", "1.9"),
         ("2024-b", "2024-a", "2024-b to 2024-a"),
+        ("2024-b", "1.9", "2024-b to 1.9"),
+        ("1.9", "1.8-b", "1.9 to 1.8-b"),
+        ("1.0", "1.00", "1.0 to 1.00"),
     ],
 )
 def test_an_update_says_from_which_version_to_which_and_that_it_goes_back(before: str, now: str, said: str) -> None:
@@ -84,8 +94,10 @@ def test_a_power_loss_while_the_slot_is_written_begins_that_anew() -> None:
     update(found)
     fetched(found)
     found.commands.clear()
+    found.clear()
     found.power_loss()
     assert Install(request_id=1, digest=DIGEST) in found.commands
+    found.nothing("FirmwareStatusNotification")  # that it is installed is known
 
 
 def test_what_was_written_is_started_once_no_transaction_runs() -> None:
@@ -108,6 +120,27 @@ def test_a_download_waits_for_its_time() -> None:
     found = Bench()
     update(found, in_s=600)
     reported(found, "DownloadScheduled")
+    found.wait(601)
+    reported(found, "Downloading")
+
+
+def test_an_image_may_come_without_tls() -> None:
+    found = Bench()
+    assert update(found, location="http://csms.example/fw.bin") == "Accepted"
+    assert [each.url for each in found.commands if isinstance(each, Download)] == ["http://csms.example/fw.bin"]
+
+
+def test_a_download_whose_time_has_come_does_not_wait() -> None:
+    found = Bench()
+    update(found, in_s=0)
+    reported(found, "Downloading")
+
+
+def test_what_has_taken_the_place_of_another_is_downloaded_once_and_in_its_time() -> None:
+    found = Bench()
+    update(found, in_s=600)
+    found.clear()
+    assert update(found, 2) == "AcceptedCanceled"
     found.wait(601)
     reported(found, "Downloading")
 
@@ -140,32 +173,37 @@ def test_trigger_firmware_status_idle() -> None:
     assert "requestId" not in found.expect("FirmwareStatusNotification", status="Idle")
 
 
+def test_its_progress_is_told_before_the_csms_has_accepted_the_station() -> None:
+    """F06.FR.16."""
+    found = Bench(power=False)
+    found.registration.append(("Pending", 600))
+    found.power_up()
+    trigger(found)
+    found.expect("FirmwareStatusNotification", status="Idle")
+
+
 # -- what is refused, and how an update ends
+
+UNSIGNED = {"reasonCode": "MissingParam", "additionalInfo": "signature"}
 
 
 @pytest.mark.parametrize(
     ("wrong", "status", "reason"),
     [
-        ({"location": "ftp://csms.example/fw.bin"}, "Rejected", "InvalidURL"),
-        ({"signature": None}, "Rejected", "MissingParam"),
-        ({"signingCertificate": None}, "Rejected", "MissingParam"),
-        ({"signingCertificate": "no certificate"}, "Rejected", "MissingParam"),
-        ({"signingCertificate": Authority("Stranger").pem}, "InvalidCertificate", ""),
+        ({"location": "ftp://csms.example/fw.bin"}, "Rejected", {"reasonCode": "InvalidURL"}),
+        ({"signature": None}, "Rejected", UNSIGNED),
+        ({"signingCertificate": None}, "Rejected", UNSIGNED),
+        ({"signingCertificate": "no certificate"}, "Rejected", UNSIGNED),
+        ({"signingCertificate": Authority("Stranger").pem}, "InvalidCertificate", {}),
     ],
 )
-def test_what_cannot_be_verified_is_not_downloaded(wrong: dict[str, Any], status: str, reason: str) -> None:
+def test_what_cannot_be_verified_is_not_downloaded(wrong: dict[str, Any], status: str, reason: dict[str, str]) -> None:
     """L01.FR.02, .11, L02."""
     found = Bench()
     install(found, "ManufacturerRootCertificate")
-    firmware = {
-        "location": "https://csms.example/fw.bin",
-        "retrieveDateTime": at(found.utc_ms),
-        "signingCertificate": CERTIFICATE,
-        "signature": SIGNATURE,
-    } | wrong
-    firmware = {key: value for key, value in firmware.items() if value is not None}
+    firmware = {key: value for key, value in (wanted(found) | wrong).items() if value is not None}
     answer = found.ask("UpdateFirmware", requestId=1, firmware=firmware)
-    assert (answer["status"], answer.get("statusInfo", {}).get("reasonCode", "")) == (status, reason)
+    assert (answer["status"], answer.get("statusInfo", {})) == (status, reason)
     if not reason:
         found.expect("SecurityEventNotification", type="InvalidFirmwareSigningCertificate")
     found.wait(3600)
@@ -173,7 +211,15 @@ def test_what_cannot_be_verified_is_not_downloaded(wrong: dict[str, Any], status
 
 
 @pytest.mark.requirement("R141")
-@pytest.mark.parametrize(("digest", "more"), [(bytes(32), {}), (DIGEST, {"signature": "!"})])
+@pytest.mark.parametrize(
+    ("digest", "more"),
+    [
+        (bytes(32), {}),
+        (DIGEST, {"signature": "!"}),
+        (DIGEST, {"signature": f"!{SIGNATURE}"}),
+        (DIGEST, {"signingCertificate": pem(ROOT.sign(NAME, ed25519.Ed25519PrivateKey.generate().public_key()))}),
+    ],
+)
 def test_what_its_manufacturer_has_not_signed_is_not_installed(digest: bytes, more: dict[str, str]) -> None:
     """L01.FR.03."""
     found = Bench()
@@ -191,6 +237,7 @@ def test_why_a_repository_refuses_is_a_security_event() -> None:
     update(found)
     found.fact(FirmwareProgress(status="InvalidSignature", reason="it is older"))
     found.expect("SecurityEventNotification", type="InvalidFirmwareSignature", techInfo="request 1: it is older")
+    assert FirmwareProgress(status="InvalidSignature").reason == ""
 
 
 @pytest.mark.parametrize(
@@ -201,7 +248,8 @@ def test_an_update_that_has_ended_is_forgotten_and_evses_open_again(status: Any)
     update(found)
     fetched(found)
     found.expect("StatusNotification", evseId=1, connectorStatus="Unavailable")
-    assert update(found, 2) == "Rejected", "L01.FR.24: it is being installed"
+    answer = found.ask("UpdateFirmware", requestId=2, firmware=wanted(found))
+    assert answer == {"status": "Rejected", "statusInfo": {"reasonCode": "FwUpdateInProgress"}}, "L01.FR.24"
     found.fact(FirmwareProgress(status=status))
     found.expect("StatusNotification", evseId=1, connectorStatus="Available")
     trigger(found)
@@ -210,6 +258,60 @@ def test_an_update_that_has_ended_is_forgotten_and_evses_open_again(status: Any)
     found.power_loss()
     assert not any(isinstance(each, Download | Install | Activate | ConfirmInstall) for each in found.commands)
     assert update(found, 3) == "Accepted"
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_the_end_of_a_transaction_starts_nothing_that_is_not_yet_there(*, before: bool) -> None:
+    """Also if an update before has failed after it was written."""
+    found = Bench()
+    found.present()
+    if before:
+        update(found)
+        fetched(found)
+        found.plug()
+        found.fact(FirmwareProgress(status="InstallRebooting"))
+        found.fact(FirmwareProgress(status="InstallationFailed"))
+    else:
+        found.plug()
+    found.expect("TransactionEvent", eventType="Started")
+    update(found)
+    found.commands.clear()
+    found.present()
+    found.unplug()
+    found.expect("TransactionEvent", eventType="Ended")
+    assert not any(isinstance(each, Install | Activate) for each in found.commands)
+    assert "station_defect" not in [each.name for each in found.observed]
+    trigger(found)
+    found.expect("FirmwareStatusNotification", status="Downloading", requestId=1)
+
+
+def test_the_end_of_a_transaction_without_an_update_starts_nothing() -> None:
+    found = Bench()
+    found.present()
+    found.plug()
+    found.present()
+    found.unplug()
+    found.expect("TransactionEvent", eventType="Ended")
+    found.nothing("FirmwareStatusNotification")
+    assert "station_defect" not in [each.name for each in found.observed]
+
+
+@pytest.mark.parametrize(("version", "said"), [("2.0", "2.0"), ("", "")])
+def test_what_an_earlier_version_has_kept_of_an_update_is_enough(version: str, said: str) -> None:
+    """Neither the digest of an image nor what ran before."""
+    kept = {"request_id": 7, "url": "https://csms.example/fw.bin", "install_ms": 0, "certificate": "", "signature": ""}
+    kept |= {"retries": None, "retry_interval_s": 60}
+    found = Bench(power=False)
+    found.layout = replace(found.layout, firmware=version)
+    for status in ("InstallScheduled", "InstallRebooting"):
+        found.saved["firmware"] = {"job": json.dumps(kept | {"status": status}).encode()}
+        found.power_loss()
+    assert [each for each in found.commands if isinstance(each, Download | ConfirmInstall)] == [
+        Download(request_id=7, url="https://csms.example/fw.bin", retries=None, retry_interval_s=60),
+        ConfirmInstall(request_id=7),
+    ]
+    found.fact(FirmwareProgress(status="Installed"))
+    assert found.expect("SecurityEventNotification", type="FirmwareUpdated").get("techInfo", "") == said
 
 
 def test_a_power_loss_while_it_is_downloaded_begins_that_anew() -> None:
@@ -267,6 +369,8 @@ def test_new_sessions_before_an_installation_are_as_the_csms_wants(allowed: str)
     update(found)
     fetched(found)
     assert not installing(found), "L01.FR.06"
+    found.wait(180)
+    assert [each["status"] for each in found.all("FirmwareStatusNotification")].count("InstallScheduled") == 1
     closed = [each for name, each in found.unread if name == "StatusNotification" and each["evseId"] == 2]
     assert bool(closed) is (allowed == "false")
     found.present()
@@ -315,12 +419,14 @@ def test_on_the_day_on_which_clocks_change_the_night_begins_by_the_clock() -> No
 
 @pytest.mark.requirement("R138")
 def test_the_csms_may_say_when_whatever_the_window_is() -> None:
-    for install_s in (-1, 600):
+    for install_s in (-1, 630):
         found = Bench(update_window=NIGHT)
         update(found, install_s=install_s)
         fetched(found)
         assert installing(found) == (install_s < 0)
-        found.wait(601)
+        found.wait(629.5)
+        assert installing(found) == (install_s < 0)
+        found.wait(1)
         assert installing(found)
 
 
@@ -385,3 +491,14 @@ def test_what_waits_for_the_night_waits_for_it_after_a_loss_of_power() -> None:
     assert not installing(found)
     found.wait(500)
     assert installing(found)
+
+
+@pytest.mark.requirement("R138")
+def test_the_night_that_one_has_waited_for_begins_nothing_of_another() -> None:
+    found = Bench(update_window=NIGHT)
+    update(found)
+    fetched(found)
+    assert update(found, 2, in_s=12 * 3600) == "AcceptedCanceled"
+    found.wait(6 * 3600)
+    assert not installing(found)
+    reported(found, "DownloadScheduled")

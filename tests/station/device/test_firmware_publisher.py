@@ -1,4 +1,4 @@
-"""Firmware for other stations of the site: what the CSMS receives of it, and what is served (L03, L04)."""
+"""Firmware for other stations of the site: what is fetched, and what is served (L03, L04)."""
 
 import asyncio
 import hashlib
@@ -11,118 +11,15 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from tests.station.bench import Bench
 from tests.station.device.file_server import FileServer, file_server
 from v2g.io.http.cancel import Cancel
 from v2g.io.http.files import download
 from v2g_station.blocks.evse import Fact
-from v2g_station.blocks.firmware_publishing import Fetched, Publish, PublishProgress, Unpublish
+from v2g_station.blocks.firmware_publishing import Publish, PublishProgress, Unpublish
 from v2g_station.device.firmware_publisher import PublishConfig, Publisher
 
 IMAGE = b"firmware of another station " * 4000
 MD5 = hashlib.md5(IMAGE, usedforsecurity=False).hexdigest()
-
-
-def bench() -> Bench:
-    """A station that can publish."""
-    return Bench("2.1", able=frozenset({"publish"}))
-
-
-def ask(found: Bench, url: str = "https://makers.example/image", checksum: str = MD5, number: int = 4) -> str:
-    """Ask for a publication; return the status."""
-    answer = found.ask("PublishFirmware", location=url, checksum=checksum, requestId=number, retries=1)
-    word: str = answer["status"]
-    return word
-
-
-def unpublish(found: Bench, checksum: str = MD5) -> str:
-    """Take a file back; return the status."""
-    word: str = found.ask("UnpublishFirmware", checksum=checksum)["status"]
-    return word
-
-
-def notify(found: Bench, status: Any, *locations: str) -> None:
-    """Let the shell tell how it goes."""
-    found.fact(PublishProgress(checksum=MD5, status=status, locations=locations))
-
-
-def published() -> Bench:
-    """A station that has published a file."""
-    found = bench()
-    assert ask(found, checksum=MD5.upper()) == "Accepted"
-    for status in ("Downloading", "Downloaded", "ChecksumVerified"):
-        notify(found, status)
-        found.expect("PublishFirmwareStatusNotification", status=status, requestId=4)
-    notify(found, "Published", "http://site.example/image")
-    reported = found.expect("PublishFirmwareStatusNotification", status="Published", requestId=4)
-    assert reported["location"] == ["http://site.example/image"], "L03.FR.04"
-    return found
-
-
-def triggered(found: Bench) -> str:
-    """The status that the station reports on request."""
-    answer = found.ask("TriggerMessage", requestedMessage="PublishFirmwareStatusNotification")
-    assert answer["status"] == "Accepted"
-    word: str = found.expect("PublishFirmwareStatusNotification")["status"]
-    return word
-
-
-def test_a_file_is_published_and_taken_back() -> None:
-    found = published()
-    assert triggered(found) == "Idle", "L03.FR.10"
-    assert unpublish(found) == "Unpublished"
-    assert Unpublish(checksum=MD5) in found.commands
-    assert unpublish(found) == "NoFirmware", "L04.FR.03"
-
-
-def test_a_file_that_somebody_fetches_stays() -> None:
-    found = published()
-    found.fact(Fetched(checksum=MD5, count=1))
-    assert unpublish(found) == "DownloadOngoing", "L04.FR.04"
-    found.fact(Fetched(checksum=MD5, count=0))
-    assert unpublish(found) == "Unpublished"
-
-
-@pytest.mark.parametrize("status", ["DownloadFailed", "InvalidChecksum", "PublishFailed"])
-def test_what_fails_is_reported_and_forgotten(status: str) -> None:
-    found = bench()
-    ask(found)
-    notify(found, "Downloading")
-    assert unpublish(found) == "DownloadOngoing"
-    notify(found, status)
-    found.expect("PublishFirmwareStatusNotification", status=status, requestId=4)
-    assert triggered(found) == status, "L03.FR.11"
-    assert unpublish(found) == "NoFirmware"
-
-
-def test_what_cannot_be_published_is_rejected() -> None:
-    found = bench()
-    assert ask(found, url="ftp://makers.example/image") == "Rejected"
-    assert ask(found, checksum="not an md5") == "Rejected"
-    assert ask(found) == "Accepted"
-    assert ask(found, checksum="0" * 32) == "Rejected", "one at a time"
-
-
-def test_what_was_published_is_published_again_after_a_restart_and_not_reported_again() -> None:
-    found = published()
-    found.clear()
-    found.commands.clear()
-    found.power_loss()
-    assert [c.checksum for c in found.commands if isinstance(c, Publish)] == [MD5]
-    notify(found, "Published", "http://site.example/image")
-    found.nothing("PublishFirmwareStatusNotification")
-    found.power_loss()
-    notify(found, "DownloadFailed")
-    found.expect("PublishFirmwareStatusNotification", status="DownloadFailed")
-
-
-def test_a_restart_on_the_way_begins_anew() -> None:
-    found = bench()
-    ask(found)
-    notify(found, "Downloading")
-    found.commands.clear()
-    found.power_loss()
-    assert any(isinstance(command, Publish) for command in found.commands)
 
 
 class Site:

@@ -13,7 +13,7 @@ import msgspec
 from v2g import typed_json
 from v2g.config import Table, without_flaw
 from v2g.errors import InstallError
-from v2g.io.entry_points import choose, offers, said
+from v2g.io.entry_points import Offer, choose, offers, said
 from v2g.io.ota.installer import Argv, Installer
 
 GROUP: Final = "v2g.installers"
@@ -34,8 +34,11 @@ class OwnInstaller:
 
 def find(name: str) -> OwnInstaller:
     """Return the installer of this name. Raises ConfigError if there is none, or several, or it cannot be imported."""
-    named = list(offers(GROUP, OwnInstaller, "an installer", name=name))
-    return choose("installer", name, named, lambda: (each.name for each in offers(GROUP, OwnInstaller, "")))
+    return choose("installer", name, list(_offers(name)), lambda: (each.name for each in _offers()))
+
+
+def _offers(name: str | None = None) -> Iterator[Offer[OwnInstaller]]:
+    return offers(GROUP, OwnInstaller, "an installer", name=name)
 
 
 class GuardedInstaller:
