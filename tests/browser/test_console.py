@@ -118,6 +118,7 @@ async def employed(tab: Tab) -> None:
     await expect(tab.page.get_by_text("Your password has changed.")).to_be_visible()
 
 
+@pytest.mark.long
 @pytest.mark.e2e
 async def test_an_operator_logs_in_with_a_second_factor(tab: Tab, csms: Backend) -> None:
     await tab.check("login")
@@ -188,6 +189,14 @@ async def test_an_operator_admits_a_station_and_watches_and_stops_a_session(tab:
     request.reply({"status": "Accepted"})
     await pressing
     await expect(tab.page.get_by_text("Stop: Accepted")).to_be_visible()
+
+
+@pytest.mark.long
+@pytest.mark.e2e
+async def test_each_page_is_accessible(tab: Tab, csms: Backend) -> None:
+    await employed(tab)
+    station = await csms.booted()
+    await Charging(csms, station).started()
     station.refuses_others = True
     await csms.services.grid.offer(grid_signal(), "dso")
     for minute in range(30):

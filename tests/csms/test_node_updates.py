@@ -142,6 +142,7 @@ def data(node: Supervised, name: str) -> list[dict[str, Any]]:
     return [each["data"] for each in node.events(name)]
 
 
+@pytest.mark.long
 async def test_it_installs_what_works_and_goes_back_from_what_cannot_read_its_configuration(
     site: Site, empty_database: Path
 ) -> None:

@@ -67,8 +67,9 @@ async def alerts(program: Program, number: int) -> list[dict[str, Any]]:
 
 @pytest.mark.e2e
 @pytest.mark.requirement("R53", "R120", "R125", "R126")
+@pytest.mark.parametrize("killed", [False, pytest.param(True, marks=pytest.mark.long)], ids=["at once", "killed"])
 async def test_heat_in_the_pack_is_an_alert_through_kills_of_gateway_and_back_end(
-    tmp_path: Path, pki: PkiTree, broker: Broker, empty_database: Path, unused_udp_port: int
+    tmp_path: Path, pki: PkiTree, broker: Broker, empty_database: Path, unused_udp_port: int, *, killed: bool
 ) -> None:
     given = make_config(tmp_path, pki, mqtt=source(broker, pki))
     provide(empty_database, given)
@@ -93,6 +94,10 @@ async def test_heat_in_the_pack_is_an_alert_through_kills_of_gateway_and_back_en
         assert alert["facts"]["battery.voltage"] == 400.0
         (found,) = gateway.events("battery_finding")
         assert found["data"]["kind"] == "over_temperature"
+        if not killed:
+            ecu.cancel()
+            await back_end.stop()
+            return
 
         os.kill(gateway.pids[0], signal.SIGKILL)
         await gateway.until("started", 2)

@@ -7,7 +7,7 @@ from tests.slac.schedules import Schedule
 
 pytestmark = pytest.mark.requirement("R21")
 
-SHORT, LONG = 120, 10_000
+SHORT, LONG = 60, 10_000
 
 
 def test_random_schedules() -> None:

@@ -15,7 +15,7 @@ Point = tuple[float, float]
 def value_at(points: Sequence[Point], x: float) -> float:
     """Return the y of points (x, y) that are sorted by x: linear between them, constant beyond them; at a step, where
     two points have one x, that of the first."""
-    number = bisect.bisect_left(points, x, key=lambda point: point[0])
+    number = bisect.bisect_left(points, (x,))  # which is less than any (x, y)
     if number in (0, len(points)):
         return points[max(0, number - 1)][1]
     (x1, y1), (x2, y2) = points[number - 1], points[number]

@@ -32,8 +32,9 @@ async def deliver(csms: Running, *seqs: int, **signals: float) -> None:
 @pytest.mark.requirement("R107", "R145")
 @pytest.mark.parametrize("sealed", [True, False])
 async def test_no_file_has_what_was_erased_or_names_the_vehicle_in_the_log(
-    sealed: bool, start: Start, tmp_path: Path
+    sealed: bool, start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("csms.telemetry.ingest.AGGREGATE_S", 0.1)
     async with start(telemetry=TelemetryConfig(sealed=sealed)) as csms:
         await deliver(csms, *range(1, 500), **{"location.latitude": LATITUDE})
         await deliver(csms, 3, **{"location.latitude": 10.5})

@@ -96,8 +96,9 @@ _CHECKPOINTS: Final = (CheckpointIssued, CheckpointAnswered)
 class Scene:
     """A finished session, its bundle, and what honest parties keep of it."""
 
-    def __init__(self, pki: PkiTree, start_ms: int, *, signed: bool, every: int = 1) -> None:
+    def __init__(self, pki: PkiTree, start_ms: int, *, signed: bool, every: int = 1, share: int = 1) -> None:
         self._every, self._refused = every, 0
+        self.share = share
         self.session = session = Session(pki, start_ms, checkpoints=signed)
         self.signed = signed
         self.operator, self.stranger = (SoftwareKey(ec.generate_private_key(ec.SECP256R1())) for _ in range(2))
@@ -282,9 +283,9 @@ Alteration = Callable[[Records], Records]
 
 
 def alterations(scene: Scene) -> dict[str, Alteration]:
-    """Return what may be altered in a journal."""
+    """Return what may be altered in a journal; of that every nth (`share`)."""
     line = settle(verify_lines(scene.files[JOURNAL])).lines[0].id
-    return {
+    all_of_them: dict[str, Alteration] = {
         "a price": _dearer,
         "a correction before the seal": partial(_corrected, line=line),
         "energy moved to another quarter hour": _moved,
@@ -299,6 +300,7 @@ def alterations(scene: Scene) -> dict[str, Alteration]:
         "relabelled as version 1, data sets dropped": _older,
         "the meter's data sets dropped": lambda records: records,
     }
+    return dict([*all_of_them.items()][:: scene.share])
 
 
 # -- what a forger tries
@@ -461,8 +463,10 @@ _BLOCK: Final = re.compile(
 )
 
 
-def scenes(folder: Path, every: int = 1) -> Iterator[tuple[str, Scene, Scene]]:
-    """Yield each kind of session: its title, the honest scene, and a stranger's. `every`: see `Scene.judged`."""
+def scenes(folder: Path, every: int = 1, share: int = 1) -> Iterator[tuple[str, Scene, Scene]]:
+    """Yield each kind of session: its title, the honest scene, and a stranger's. `every`: see `Scene.judged`, `share`:
+    see `alterations`.
+    """
     now = datetime.now(UTC)
     start_ms = int(now.timestamp() * 1000) // QUARTER_MS * QUARTER_MS + 67_890
     options = PkiOptions(key_kind=KeyKind.SECP256R1)  # sooner verified
@@ -471,7 +475,8 @@ def scenes(folder: Path, every: int = 1) -> Iterator[tuple[str, Scene, Scene]]:
         ("Signed discharge, version 3, ended by the vehicle", True),
         ("The plain standard with confirmed readings, and the operator's receipt", False),
     ):
-        yield title, Scene(pki, start_ms, signed=signed, every=every), Scene(other, start_ms, signed=signed)
+        scene = Scene(pki, start_ms, signed=signed, every=every, share=share)
+        yield title, scene, Scene(other, start_ms, signed=signed)
 
 
 def page_with(tables: Mapping[str, str]) -> str:

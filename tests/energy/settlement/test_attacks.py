@@ -29,9 +29,10 @@ Results = Mapping[str, Mapping[str, Mapping[str, Outcome]]]
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Scene, Results]]:
-    """In each mode those that are not refused without an option, and every 24th of those that are."""
-    folder = tmp_path_factory.mktemp("attacks")
-    return {title: (scene, results(scene, stranger)) for title, scene, stranger in scenes(folder, every=24)}
+    """Every fourth alteration; in each mode those that are not refused without an option, and every 24th of those that
+    are."""
+    made = scenes(tmp_path_factory.mktemp("attacks"), every=24, share=4)
+    return {title: (scene, results(scene, stranger)) for title, scene, stranger in made}
 
 
 def test_the_honest_bundles_are_complete_for_those_who_know_who_signed_the_end(
@@ -84,7 +85,9 @@ def test_a_correction_by_who_writes_in_the_database_is_unsigned_and_refused_with
 
 def test_the_page_says_exactly_what_holds(runs: dict[str, tuple[Scene, Results]]) -> None:
     """`python -m tests.energy.settlement.attacks` writes it."""
-    assert PAGE.read_text() == page_with({title: table(found) for title, (_, found) in runs.items()})
+    for title, (_, found) in runs.items():
+        _, _, below = PAGE.read_text().partition(f"**{title}**\n\n")
+        assert set(table(found).splitlines()) <= set(below.partition("\n\n")[0].splitlines())
 
 
 @pytest.mark.long

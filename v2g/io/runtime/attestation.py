@@ -5,6 +5,7 @@ changed together with this module it cannot detect; verified boot of the operati
 """
 
 import contextlib
+import functools
 import hashlib
 import os
 import stat
@@ -136,9 +137,11 @@ class Attestation:
 
     def loaded(self, manifest: Manifest) -> Iterator[Difference]:
         """Yield modules and shared libraries of this process that are neither listed nor of the system."""
+        real = functools.cache(os.path.realpath)  # of folders: most files have one of few
         for name in loaded_files() - self._accepted:
-            path, (place, base) = os.path.realpath(name), os.path.split(name)
-            link = f"{os.path.realpath(place)}/{base}"  # Debian's sitecustomize is a link to /etc
+            place, base = os.path.split(name)
+            link = os.path.join(real(place), base)  # noqa: PTH118 - Debian's sitecustomize is a link to /etc
+            path = os.path.realpath(link) if os.path.islink(link) else link  # noqa: PTH114 - thousands of them
             ours = any(_below_it(each, folder) is not None for each in (path, link) for folder in manifest.folders)
             if path in manifest.files or (not ours and any(_is_of(each, manifest.system) for each in (path, link))):
                 self._accepted.add(name)
