@@ -164,7 +164,7 @@ def test_nothing_that_one_station_sends_disturbs_another(backend: BackendProcess
 
 
 @pytest.mark.long
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(frames=st.lists(FRAMES, max_size=8))
 def test_nothing_that_one_station_sends_disturbs_another_at_length(
     backend: BackendProcess, frames: list[bytes]

@@ -41,7 +41,7 @@ from v2g.errors import RefusedError
 
 pytestmark = pytest.mark.requirement("R25", "R26")
 
-RELAXED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150)
+RELAXED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def rejected(pair: Pair, payload: bytes, now: int = NOW) -> Rejected:

@@ -76,7 +76,7 @@ def test_an_offer_above_its_own_limits_is_declined(pair: Pair) -> None:
 
 
 @given(data=st.data())
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=100)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_bit_of_an_offer_can_be_changed(pki: PkiTree, data: st.DataObject) -> None:
     """A changed offer is no offer of this charger, and changes nothing."""
     pair = Pair(pki.credentials("secc"), pki.credentials("contract"))

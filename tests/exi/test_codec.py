@@ -56,7 +56,6 @@ def test_every_message_comes_back_from_its_octets(message: type[Element], data: 
 
 
 @pytest.mark.long
-@settings(max_examples=150, deadline=None)
 @given(which=ANY_FRAGMENT, data=st.data())
 def test_every_structure_comes_back_from_a_fragment(
     which: tuple[Schema, QName, type[Element]], data: st.DataObject
@@ -69,7 +68,6 @@ def test_every_structure_comes_back_from_a_fragment(
 
 
 @pytest.mark.long
-@settings(max_examples=150, deadline=None)
 @given(which=ANY_FRAGMENT, data=st.data())
 def test_every_structure_comes_back_from_xml_and_json(
     which: tuple[Schema, QName, type[Element]], data: st.DataObject
@@ -142,7 +140,6 @@ WRONG = fields()
 
 
 @pytest.mark.long
-@settings(max_examples=150, deadline=None)
 @given(which=st.sampled_from(range(len(WRONG))), data=st.data())
 def test_a_wrong_value_is_refused_and_named(which: int, data: st.DataObject) -> None:
     declaration, field, wrong = WRONG[which]
@@ -234,7 +231,6 @@ def test_the_contract_identifier_of_2_is_signed_in_the_element_fragment_grammar(
 # Any octets
 
 
-@settings(max_examples=400, deadline=None)
 @given(schema=st.sampled_from(SCHEMAS), octets=st.binary(max_size=120), header=st.booleans())
 def test_garbage_gives_a_message_or_the_documented_error(schema: Schema, octets: bytes, header: bool) -> None:
     survive(b"\x80" + octets if header else octets, schema, is_fragment=False)
@@ -245,7 +241,6 @@ VECTORS = load()
 
 
 @pytest.mark.long
-@settings(max_examples=400, deadline=None)
 @given(vector=st.sampled_from(VECTORS), flips=st.lists(st.integers(0, 2**20), min_size=1, max_size=4))
 def test_flipped_bits_give_a_message_or_the_documented_error(vector: Vector, flips: list[int]) -> None:
     octets = bytearray(vector.octets)

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.exi.codec import ANY_FRAGMENT, clark
@@ -71,7 +71,6 @@ def test_steps_add_up_to_the_stream_and_tell_every_value(vector: Vector) -> None
 
 
 @pytest.mark.long
-@settings(max_examples=200, deadline=None)
 @given(which=ANY_FRAGMENT, data=st.data())
 def test_every_structure_is_explained(which: tuple[Schema, QName, type[Element]], data: st.DataObject) -> None:
     schema, name, declaration = which
@@ -82,7 +81,6 @@ def test_every_structure_is_explained(which: tuple[Schema, QName, type[Element]]
     assert reported(explanation) == values(explanation.element)
 
 
-@settings(max_examples=150, deadline=None)
 @given(
     vector=st.sampled_from(VECTORS),
     flips=st.lists(st.integers(0, 2**16), max_size=3),

@@ -4,7 +4,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.exi.codec import ANY_FRAGMENT
@@ -36,7 +36,6 @@ def test_python_builds_the_message_and_is_read_back(vector: Vector) -> None:
 
 
 @pytest.mark.long
-@settings(max_examples=100, deadline=None)
 @given(which=ANY_FRAGMENT, data=st.data())
 def test_every_structure_comes_back(which: tuple[Schema, QName, type[Element]], data: st.DataObject) -> None:
     schema, _, declaration = which
@@ -49,7 +48,6 @@ def test_every_structure_comes_back(which: tuple[Schema, QName, type[Element]], 
 PIECES = ["RationalNumber", "(", ")", "exponent=", "1", ",", "-", "\n", "**", "lambda: "]
 
 
-@settings(max_examples=150, deadline=None)
 @given(text=st.text() | st.lists(st.sampled_from(PIECES)).map("".join))
 def test_any_text_is_read_or_refused(text: str) -> None:
     with suppress(ExiEncodeError):

@@ -173,7 +173,6 @@ def test_frames_split_and_glued_in_any_way_give_the_same_lines(traced: Traced, c
 
 
 @given(payload_type=st.sampled_from([*PayloadType, 0xBEEF]), payload=st.binary(max_size=80))
-@settings(max_examples=200, deadline=None)
 def test_whatever_arrives_is_described_or_said_to_be_unreadable(payload_type: int, payload: bytes) -> None:
     reported = trace.describe(payload_type, payload, DECODE)
     assert bool(reported.name) != bool(reported.error)

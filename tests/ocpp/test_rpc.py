@@ -8,7 +8,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from v2g.errors import OcppError, RefusedError, TimeoutExpired, TransportError
@@ -411,7 +411,6 @@ frames = (
 
 
 @pytest.mark.long
-@settings(max_examples=200, deadline=None)
 @given(st.lists(frames | st.just("call"), max_size=8), st.sampled_from(["2.0.1", "2.1"]))
 def test_whatever_arrives_is_answered_by_the_rules_or_ignored(texts: list[str], version: Version) -> None:
     rpc = peer(version)
@@ -428,7 +427,6 @@ def test_whatever_arrives_is_answered_by_the_rules_or_ignored(texts: list[str], 
 
 
 @pytest.mark.long
-@settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_two_peers_understand_each_other_whatever_the_timing(data: st.DataObject) -> None:
     """Frames cross, answers come late, nothing is lost but what times out."""

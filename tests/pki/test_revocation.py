@@ -80,7 +80,7 @@ WORDS = {
 FORGIVEN = {"expired", "missing", "refused"}
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     said=st.tuples(*[st.sampled_from(sorted(WORDS))] * 3),
     policy=st.sampled_from(POLICIES),

@@ -165,7 +165,7 @@ def test_a_contract_right_below_its_root_is_refused_by_its_name() -> None:
 # --- signatures ------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(which=st.integers(0, 2), position=st.integers(0, 5000), bit=st.integers(0, 7))
 def test_no_flipped_bit_anywhere_in_a_chain_is_believed(pki: PkiTree, which: int, position: int, bit: int) -> None:
     chain = [bytearray(each) for each in pki.chain("contract")]
@@ -194,7 +194,7 @@ def test_anything_that_is_no_certificate_is_malformed(data: bytes) -> None:
         assert error.value.reason == "malformed"
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_mangled_certificate_is_only_ever_a_certificate_error(pki: PkiTree, data: st.DataObject) -> None:
     leaf = bytearray(pki.chain("secc")[0])

@@ -160,7 +160,6 @@ def test_the_sheet_says_whose_share_of_what_it_is(ceremony: Ceremony) -> None:
     assert digits == fingerprint(ceremony.certificate)
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_a_wrong_or_swapped_word_is_always_found(ceremony: Ceremony, data: st.DataObject) -> None:
     share = data.draw(st.sampled_from(ceremony.shares))

@@ -312,7 +312,7 @@ EXTREME = st.builds(
 
 
 @pytest.mark.long
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data(), st.sampled_from((DC, DC_BPT, AC, AC_BPT)))
 def test_huge_and_tiny_exponents_are_numbers_that_limits_still_bound(charger: Make, data: Any, service: int) -> None:
     bench = charger(service).reach(loop_of(service)[0])
@@ -330,7 +330,7 @@ def test_huge_and_tiny_exponents_are_numbers_that_limits_still_bound(charger: Ma
             assert -125_000 <= each.current_ma <= 300_000
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data(), st.sampled_from((DC, DC_BPT, AC, AC_BPT)))
 def test_extreme_charge_parameters_are_taken_or_refused_in_words(charger: Make, data: Any, service: int) -> None:
     name = "AC_ChargeParameterDiscoveryReq" if service in (AC, AC_BPT) else "DC_ChargeParameterDiscoveryReq"

@@ -316,7 +316,7 @@ def test_a_command_whose_watts_were_changed_moves_nothing(join: Join) -> None:
 
 
 @pytest.mark.requirement("R26")
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 40), st.booleans(), st.floats(0, 1, exclude_max=True))
 @example(8, False, 0.423828125)  # noqa: FBT003  a limit of the charger becomes 0 W: nothing flows, and the step's time ends it
 def test_one_flipped_bit_anywhere_breaks_no_end_and_frees_no_energy(

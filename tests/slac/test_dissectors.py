@@ -104,7 +104,6 @@ def _scapy_value(packet: Any, name: str) -> Any:
     return value
 
 
-@settings(deadline=None, max_examples=150)
 @given(messages(*SCAPY))
 def test_scapy_reads_what_we_wrote(message: Mme) -> None:
     layer, names = SCAPY[type(message)]

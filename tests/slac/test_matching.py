@@ -108,7 +108,7 @@ def test_one_or_two_lost_frames_of_a_kind_do_not_matter(line, lost, times: int, 
 
 @pytest.mark.long
 @pytest.mark.requirement("R21")
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.booleans(), min_size=10, max_size=200))
 def test_any_pattern_of_loss_ends_in_a_match_or_a_named_failure(line, pattern: list[bool]) -> None:
     line.__init__()

@@ -79,7 +79,6 @@ def test_arbitrary_octets_are_one_documented_error(data: bytes) -> None:
 
 
 @pytest.mark.long
-@settings(max_examples=60)
 @given(st.lists(TAGGED, min_size=1, max_size=5), st.data())
 def test_a_damaged_delivery_is_elements_or_one_documented_error(elements: list[bytes], data: st.DataObject) -> None:
     body = bytearray(encode_compact(elements))

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.energy.dispatch.fleets import START, at, hours, planned, vehicle
@@ -155,7 +155,6 @@ ranges = st.lists(st.tuples(*(st.integers(0, 100) for _ in range(3)), st.sampled
 
 
 @pytest.mark.requirement("R51")
-@settings(max_examples=60)
 @given(ranges, st.integers(-300, 300))
 def test_a_call_is_met_exactly_as_far_as_ranges_reach_whoever_refuses_or_leaves(
     found: list[tuple[int, int, int, str]], call: int

@@ -89,7 +89,6 @@ def problems(draw: st.DrawFn, *, feed_in_above: bool = False, least_price: int =
 
 @pytest.mark.long
 @pytest.mark.requirement("R50")
-@settings(max_examples=60, deadline=None)
 @given(problems())
 def test_another_solver_finds_no_cheaper_plan(problem: DispatchProblem) -> None:
     plan = make_plan(problem)
@@ -184,7 +183,6 @@ def any_problems(draw: st.DrawFn) -> DispatchProblem:
 
 @pytest.mark.long
 @pytest.mark.requirement("R48")
-@settings(max_examples=150, deadline=None)
 @given(any_problems())
 def test_whatever_is_asked_limits_hold_and_what_stays_short_has_a_reason(problem: DispatchProblem) -> None:
     Promises(problem).kept()

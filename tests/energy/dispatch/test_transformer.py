@@ -5,7 +5,7 @@ import random
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from v2g.energy.dispatch.split import level
@@ -14,7 +14,6 @@ from v2g.energy.dispatch.transformer import Transformer, raise_steps
 RATED = Transformer(rated_va=2_500_000, power_factor=0.98)
 
 
-@settings(max_examples=60)
 @given(
     st.integers(1, 5_000_000), st.floats(0.5, 1.0), st.integers(-2_000_000, 3_000_000), st.integers(-1_000_000, 10**6)
 )
@@ -34,7 +33,6 @@ def test_the_limit_is_the_most_that_apparent_power_allows(va: int, factor: float
 watts = st.integers(-20, 50)
 
 
-@settings(max_examples=100)
 @given(
     st.integers(0, 200),
     st.dictionaries(st.sampled_from("abcdefgh"), watts),

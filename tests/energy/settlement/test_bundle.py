@@ -112,7 +112,6 @@ def test_any_edited_byte_of_any_file_is_found(finished: Session, bundle: dict[st
 
 @pytest.mark.long
 @given(data=st.data())
-@settings(max_examples=100, deadline=None)
 def test_any_byte_added_or_taken_away_is_found(
     finished: Session, bundle: dict[str, bytes], data: st.DataObject
 ) -> None:
@@ -127,7 +126,6 @@ def test_any_byte_added_or_taken_away_is_found(
 
 
 @given(data=st.data())
-@settings(max_examples=60, deadline=None)
 def test_any_line_of_the_journal_removed_repeated_or_moved_is_found(
     finished: Session, bundle: dict[str, bytes], data: st.DataObject
 ) -> None:

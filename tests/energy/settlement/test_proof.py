@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pki_tools.tree import PkiTree
@@ -209,7 +209,6 @@ def test_entries_that_say_something_else_than_the_signed_message_are_found(finis
 
 
 @given(data=st.data())
-@settings(deadline=None, max_examples=60)
 def test_no_bit_of_a_signed_message_can_be_changed(finished: Session, data: st.DataObject) -> None:
     """In the journal as on the wire."""
 

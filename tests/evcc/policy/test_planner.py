@@ -5,7 +5,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from evcc.policy.planner import at_once, make_plan, total_cost
@@ -175,7 +175,6 @@ storages = st.builds(
 
 
 @pytest.mark.long
-@settings(max_examples=60)
 @given(st.lists(markets(), min_size=1, max_size=3), storages)
 def test_no_plan_is_worse_than_charging_at_once_and_needs_are_met_whenever_they_can_be(
     offered: list[Market], battery: Storage
@@ -194,7 +193,6 @@ def test_no_plan_is_worse_than_charging_at_once_and_needs_are_met_whenever_they_
             assert plan.cost <= cost
 
 
-@settings(max_examples=60)
 @given(st.lists(markets(), min_size=1, max_size=2), storages)
 def test_every_plan_stays_within_its_tuple_and_the_battery(offered: list[Market], battery: Storage) -> None:
     plan = make_plan(offered, battery)
@@ -238,7 +236,6 @@ def best_of_all(offered: Market, battery: Storage, step_wh: int) -> float:
     return min(paid for level, paid in costs.items() if level >= battery.target_wh)
 
 
-@settings(max_examples=60)
 @given(
     st.lists(st.tuples(st.integers(0, 30), st.integers(0, 25)), min_size=1, max_size=6),
     st.integers(0, 6),

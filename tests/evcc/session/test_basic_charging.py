@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from evcc.policy.battery import Battery, BatteryConfig
@@ -148,7 +148,6 @@ Facts = st.one_of(
 )
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.lists(st.tuples(Facts, st.floats(0, 10)), max_size=30))
 def test_it_never_draws_more_than_charger_battery_and_cable_allow(steps: list[tuple[Any, float]]) -> None:
     desk, allowed_a, voltage_mv, battery_w = Desk(), 16.0, 0, BATTERY.max_charge_w

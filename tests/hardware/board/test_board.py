@@ -121,7 +121,6 @@ def test_fields_and_kinds_of_a_later_version_are_passed_over() -> None:
 
 
 @pytest.mark.long
-@settings(max_examples=200)
 @given(st.lists(st.one_of(st.binary(max_size=400), messages.map(lambda m: encode(Line(1, m)))), max_size=12), st.data())
 def test_whatever_a_reader_is_fed_whole_lines_come_out_and_nothing_grows(
     parts: list[bytes], data: st.DataObject
@@ -360,7 +359,6 @@ def test_the_model_of_a_board_knows_its_own_faults() -> None:
     assert board.output() == b""
 
 
-@settings(max_examples=100, deadline=None)
 @given(
     st.lists(
         st.tuples(

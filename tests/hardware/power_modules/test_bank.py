@@ -7,7 +7,7 @@ from typing import Any
 import cantools
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.hardware.power_modules.module_bus import ModuleBus
@@ -153,7 +153,6 @@ def test_the_isolation_monitor_is_read_in_its_own_unit_and_missed_when_silent() 
 
 
 @pytest.mark.long
-@settings(max_examples=150, deadline=None)
 @given(
     st.integers(1, 8),
     st.integers(-900_000, 900_000),

@@ -4,7 +4,7 @@ import struct
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.hardware.power_modules.module_bus import ModuleBus
@@ -176,7 +176,6 @@ def test_what_a_bus_cannot_carry_is_refused() -> None:
         msgspec.convert({"send_s": 0.3}, InfypowerConfig)
 
 
-@settings(max_examples=100, deadline=None)
 @given(
     st.integers(1, 5),
     st.lists(

@@ -343,7 +343,7 @@ def _exchange(tree: PkiTree, flip: Callable[[bytes], bytes]) -> tuple[Channel, C
     return client, server
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.binary(min_size=1, max_size=200), server=st.booleans())
 def test_garbage_leads_to_the_one_error_or_to_waiting(tree: PkiTree, data: bytes, server: bool) -> None:
     channel = open_channel(secc(tree) if server else evcc(tree))
@@ -353,7 +353,7 @@ def test_garbage_leads_to_the_one_error_or_to_waiting(tree: PkiTree, data: bytes
 
 
 @pytest.mark.some(1)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(position=st.integers(0, 4000), bit=st.integers(0, 7), turn=st.integers(0, 1))
 def test_a_flipped_bit_never_leads_to_an_unverified_connection(
     tree: PkiTree, position: int, bit: int, turn: int

@@ -10,7 +10,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, x448
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pki_tools.tree import PkiTree
@@ -260,7 +260,6 @@ class TestEnvelope:
             if curve is not sealed.envelope.curve:
                 assert sealed.refusal(envelope=sealed.changed(curve=curve)) == "bad_point"
 
-    @settings(max_examples=60, deadline=None)
     @given(data=st.data())
     def test_every_flipped_bit_is_refused(self, sealed: Sealed, data: st.DataObject) -> None:
         name = data.draw(st.sampled_from(["public_key", "encrypted"]))
@@ -269,7 +268,6 @@ class TestEnvelope:
         field[bit // 8] ^= 1 << bit % 8
         assert sealed.refusal(envelope=sealed.changed(**{name: bytes(field)})) in ("bad_point", "not_authentic")
 
-    @settings(max_examples=60, deadline=None)
     @given(data=st.data())
     def test_arbitrary_bytes_open_nothing(self, sealed: Sealed, data: st.DataObject) -> None:
         """One documented error, whatever comes."""

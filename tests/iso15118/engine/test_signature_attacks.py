@@ -8,7 +8,7 @@ from typing import Any, Final
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed448
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.iso15118.engine.signing import (
@@ -333,7 +333,6 @@ class TestValues:
                 with pytest.raises(SignatureError, match="low order"):
                     verify(with_value(sign(element, ED448), value), element, key)
 
-    @settings(max_examples=80, deadline=None)
     @given(
         value=st.binary(min_size=132, max_size=132) | st.binary(min_size=114, max_size=114) | st.binary(max_size=140)
     )

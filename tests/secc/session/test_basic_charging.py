@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from secc.session import ports
@@ -293,7 +293,6 @@ Fact = st.one_of(
 
 
 @pytest.mark.long
-@settings(max_examples=150, deadline=None)
 @given(
     st.sampled_from(("at_once", "x1", "f")),
     st.booleans(),

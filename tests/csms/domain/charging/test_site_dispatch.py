@@ -1,7 +1,7 @@
 """Dispatch on a balanced site: its limits hold in both directions, whoever uses them."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from csms.domain.charging.balancing import PHASES, Node
@@ -78,7 +78,6 @@ def yards(draw: st.DrawFn) -> tuple[Site, dict[str, Known], dict[str, int], dict
 
 @pytest.mark.long
 @given(yards())
-@settings(max_examples=150, deadline=None)
 def test_whatever_is_dispatched_within_the_bounds_no_node_is_overloaded(
     yard: tuple[Site, dict[str, Known], dict[str, int], dict[str, PowerRange]],
 ) -> None:

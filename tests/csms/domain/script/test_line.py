@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from csms.domain.script.declared import Script, read_script
@@ -331,7 +331,6 @@ json_values = st.recursive(
 
 
 @pytest.mark.long
-@settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.text(max_size=20) | json_values | st.tuples(st.sampled_from([2, 3, 4, 5, 6]), json_values), max_size=5)
 )

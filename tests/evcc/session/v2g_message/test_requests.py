@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -62,7 +62,6 @@ LIMITS = st.builds(Limits, AMOUNT, st.integers(0, 1_000_000), st.just(0), st.non
 
 @pytest.mark.long
 @given(contexts(), LIMITS, st.dictionaries(st.integers(1, 255), schedules(), max_size=3))
-@settings(max_examples=200, deadline=None)
 def test_no_request_exceeds_a_limit_of_battery_charger_or_schedule(
     context: MessageContext, limits: Limits, offers: dict[int, PowerSchedule]
 ) -> None:
@@ -84,7 +83,6 @@ def test_no_request_exceeds_a_limit_of_battery_charger_or_schedule(
 
 
 @given(contexts(), LIMITS)
-@settings(max_examples=200, deadline=None)
 def test_the_contactor_closes_only_on_fresh_matching_voltage(context: MessageContext, limits: Limits) -> None:
     stage = PreCharging(Plan(limits))
     charger = DinCharger()

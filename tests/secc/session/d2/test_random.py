@@ -50,7 +50,7 @@ def carry_out(bench: Iso2Bench, kind: str, what: Any, book: list[str]) -> None:
 
 
 @given(alternating=st.booleans(), lead=st.integers(0, 12), steps=st.lists(step, max_size=12))
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_power_only_where_a_session_allows_it(
     pki: PkiTree, alternating: bool, lead: int, steps: list[tuple[str, Any]]
 ) -> None:

@@ -221,7 +221,7 @@ def test_a_loop_of_another_mode_is_refused(looping: Bench, change: dict[str, Any
 
 @pytest.mark.long
 @pytest.mark.requirement("R9")
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     limits=st.lists(st.tuples(st.sampled_from([SITE, OPERATOR]), st.integers(0, 60_000), st.integers(0, 60_000))),
     wish=st.none() | st.integers(-60_000, 60_000),

@@ -52,7 +52,7 @@ def carry_out(din: DinBench, kind: str, what: Any, book: list[str]) -> None:
 
 
 @given(lead=st.integers(0, len(BOOK)), steps=st.lists(step, max_size=12))
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_power_only_where_a_session_allows_it(pki: PkiTree, lead: int, steps: list[tuple[str, Any]]) -> None:
     din = DinBench(pki, 1_790_000_000_000)
     book = list(BOOK)

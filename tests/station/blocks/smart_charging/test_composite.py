@@ -303,7 +303,6 @@ LEVELS: Any = lambda i: (i.profile.charging_profile_purpose, i.profile.stack_lev
 
 @pytest.mark.long
 @given(st.lists(installed(), max_size=5, unique_by=LEVELS))
-@settings(max_examples=60, deadline=None)
 def test_every_second_of_a_composite_schedule_is_as_the_standard_says(profiles: list[Installed]) -> None:
     schedule = composite(profiles, NOW, HORIZON, Around(evse_id=1, transaction=TRANSACTION), max_w=MAX_W)
     periods = schedule.charging_schedule_period
@@ -323,7 +322,6 @@ def same(one: float | None, two: float | None) -> bool:
 
 @pytest.mark.long
 @given(st.lists(installed_21(), max_size=5, unique_by=LEVELS), AROUND)
-@settings(max_examples=80, deadline=None)
 def test_every_moment_of_21_is_as_the_standard_says(profiles: list[Installed], around: Around) -> None:
     """And between two moments of which something is said nothing changes."""
     now = allowance(profiles, NOW, around)
