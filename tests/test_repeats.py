@@ -38,7 +38,8 @@ def run(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.some(1)
+@pytest.mark.parametrize("workers", ["2", "0"])
 def test_a_test_of_a_program_may_fail_once(tmp_path: Path, workers: str) -> None:
     (tmp_path / "test_it.py").write_text(PROGRAM)
     assert run(tmp_path, "-n", workers, "-o", f"cache_dir={tmp_path}/cache").returncode == REPEATABLE
@@ -46,7 +47,8 @@ def test_a_test_of_a_program_may_fail_once(tmp_path: Path, workers: str) -> None
     assert (again.returncode, again.stdout.splitlines()[-2:][0][:11]) == (0, "1 repeated:"), again.stdout
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.some(1)
+@pytest.mark.parametrize("workers", ["2", "0"])
 def test_any_other_failure_is_one(tmp_path: Path, workers: str) -> None:
     (tmp_path / "test_it.py").write_text(PROGRAM + PLAIN)
     assert run(tmp_path, "-n", workers).returncode == pytest.ExitCode.TESTS_FAILED

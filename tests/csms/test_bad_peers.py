@@ -11,7 +11,7 @@ import pytest
 import websockets
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from websockets.typing import Subprotocol
 
@@ -20,7 +20,7 @@ from pki_tools.tree import PkiTree
 from tests.csms.conftest import Start
 from tests.pki.bad_certificates import CASES, Case, cases_for
 from tests.pki.forge import Forge, Made
-from tests.pki.forge_chains import pem
+from tests.pki.forge_chains import pem, rsa_key
 from v2g.errors import CertificateError
 from v2g.io.runtime.clock import Clock
 from v2g.io.tls.peer_chain import PeerJudge
@@ -177,7 +177,7 @@ def plain(tmp_path: Path) -> Plain:
     """Make a root and a station's certificate below it as RFC 5280 allows them; return the files."""
 
     def make(usage: x509.ObjectIdentifier | None = None) -> tuple[Path, Path, Path]:
-        root_key, key = ec.generate_private_key(ec.SECP256R1()), rsa.generate_private_key(65537, 2048)
+        root_key, key = ec.generate_private_key(ec.SECP256R1()), rsa_key(2048)
         names = [x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, each)]) for each in ("Operator", STATION)]
         now = datetime.now(UTC)
 

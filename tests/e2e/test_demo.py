@@ -349,7 +349,7 @@ def test_an_unknown_scenario_is_named_with_exit_code_2() -> None:
 @pytest.mark.some(1)
 @pytest.mark.requirement("R150")
 @pytest.mark.e2e
-@pytest.mark.parametrize("program", ["csms", "secc", "evcc"])
+@pytest.mark.parametrize("program", ["evcc", "secc", "csms"])
 def test_every_program_explains_itself_and_refuses_a_bad_configuration(program: str, tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-m", program, "--help"], capture_output=True, text=True)
     assert done.returncode == 0

@@ -18,9 +18,18 @@ from v2g.pki.profiles import Generation, Role
 Make = Callable[[Forge], Made]
 
 
+_BELOW = {2048: (105, 179), 4096: (1557, 2543)}
+
+
 @functools.cache
 def rsa_key(bits: int) -> rsa.RSAPrivateKey:
-    return rsa.generate_private_key(65537, bits)
+    """Make a key of the largest primes of half its bits, where these are known: to find others takes a second."""
+    if bits not in _BELOW:
+        return rsa.generate_private_key(65537, bits)
+    p, q = (2 ** (bits // 2) - each for each in _BELOW[bits])
+    d = pow(65537, -1, (p - 1) * (q - 1))
+    public, parts = rsa.RSAPublicNumbers(65537, p * q), (d % (p - 1), d % (q - 1), pow(q, -1, p))
+    return rsa.RSAPrivateNumbers(p, q, d, *parts, public).private_key(unsafe_skip_rsa_key_validation=True)
 
 
 # --- bytes -----------------------------------------------------------------------------------------------------

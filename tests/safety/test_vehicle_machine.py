@@ -350,4 +350,4 @@ class AnyOrder(RuleBasedStateMachine):
 
 
 TestAnyOrder: Any = AnyOrder.TestCase
-TestAnyOrder.settings = settings(max_examples=50, stateful_step_count=50, deadline=None)
+TestAnyOrder.settings = settings(stateful_step_count=50, deadline=None)

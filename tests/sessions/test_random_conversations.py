@@ -318,7 +318,7 @@ def run(pki: PkiTree, examples: int) -> None:
 
 
 def test_whatever_happens_power_is_allowed_within_limits_booked_and_ends(pki: PkiTree) -> None:
-    run(pki, 50)
+    run(pki, 25)
 
 
 @pytest.mark.long

@@ -39,6 +39,7 @@ def check_headers(answer: Answer) -> None:
     assert "unsafe" not in policy or "sandbox" in policy
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize("role", PEOPLE)
 async def test_every_page_and_action_denies_every_role_that_may_not_ask_its_operation(
     ask: ApiClient, role: Role

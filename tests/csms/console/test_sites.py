@@ -57,6 +57,7 @@ def path_of(operation: Any) -> str:
     return path.replace("{transaction_id}", f"T-{SOUTH}")
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize("role", PEOPLE)
 async def test_no_operation_of_the_api_reaches_another_site(ask: ApiClient, role: Role) -> None:
     peers = await built(ask)

@@ -70,7 +70,7 @@ async def test_findings_are_alerts_and_survive_a_kill_between_batch_and_receipt(
 
 @pytest.mark.some(1)
 @pytest.mark.requirement("R120")
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=10)
 @given(st.permutations(range(len(HEAT))), st.data())
 async def test_any_order_and_any_repetition_has_the_same_result(
     store: Store, order: Sequence[int], data: st.DataObject
@@ -96,7 +96,7 @@ BOOTS = [
 
 @pytest.mark.some(1)
 @pytest.mark.requirement("R120")
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=10)
 @given(st.permutations([each for each in BOOTS if each.seq < 5]), st.data())
 async def test_boots_in_any_order_have_the_same_result(
     store: Store, order: Sequence[Record], data: st.DataObject

@@ -75,7 +75,7 @@ def test_power_that_only_the_meter_sees_is_found_at_0_w(
     run(scenario())
 
 
-@pytest.mark.some(1)
+@pytest.mark.long
 @pytest.mark.parametrize("line", ["monitor", "session"])
 def test_a_drift_is_found_within_the_hour(
     pki: PkiTree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import msgspec
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from websockets.exceptions import ConnectionClosedOK
 
@@ -31,6 +31,7 @@ from tests.csms.fixtures import Start
 from tests.csms.network import listening
 from tests.csms.scripted_station import Wire
 from tests.csms.support import EMAID, grid_signal
+from tests.pki.forge_chains import rsa_key
 from tests.testkit.ocpp.csms_stored import Stored
 from v2g.energy.price_plan import Charge, PricePlan, Rate
 from v2g.errors import TransportError
@@ -329,7 +330,7 @@ class Secured:
 
     def rsa(self) -> dict[str, Path]:
         """Return the back end's second certificate and its key."""
-        root, key = x509.load_pem_x509_certificate(self._root[0].read_bytes()), rsa.generate_private_key(65537, 2048)
+        root, key = x509.load_pem_x509_certificate(self._root[0].read_bytes()), rsa_key(2048)
         request = Request(
             role=CertificateRole.CSMS_SERVER,
             subject=Subject(common_name="localhost", organization="Operator", country="DE"),

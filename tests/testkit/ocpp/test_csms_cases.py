@@ -16,7 +16,7 @@ SLOW = {"TC_H_07_CSMS"}
 """What waits until a reservation expires."""
 
 
-@pytest.mark.some(5)
+@pytest.mark.some(2)
 @pytest.mark.parametrize("block", sorted({case.group for case in CSMS_CASES}))
 async def test_our_back_end_passes(backend: Start, block: str, subtests: pytest.Subtests) -> None:
     """In 2.1; in 2.0.1 `test_csms_mutants` runs all cases anyway."""
