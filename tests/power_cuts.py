@@ -7,6 +7,7 @@ and deletion.
 
 import contextlib
 import os
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -103,3 +104,50 @@ def laid_out(state: State, folder: Path) -> Path:
 
 def _listed(folder: Path) -> dict[str, int]:
     return {each.name: each.stat().st_ino for each in folder.iterdir() if each.is_file()}
+
+
+class Disk:
+    """A file system in a file, which is mounted at a folder. What was synced is in the file, and nothing else: so a
+    copy of the file is what a power cut leaves."""
+
+    def __init__(self, image: Path, folder: Path, *, mib: int = 64, options: str = "") -> None:
+        self._image, self._folder = image, folder
+        self._options = f"loop,commit=300{options}"  # nothing is written back by itself while a test lasts
+        with image.open("wb") as file:
+            file.truncate(mib << 20)
+        subprocess.run(["mkfs.ext4", "-q", str(image)], check=True)
+        self.mount()
+
+    def mount(self) -> None:
+        """Mount what the file has."""
+        subprocess.run(["mount", "-o", self._options, str(self._image), str(self._folder)], check=True)
+
+    def write(self, word: bytes) -> None:
+        """Overwrite a word, as RAUC does a slot, but without syncing it."""
+        descriptor = os.open(self._folder / "word", os.O_WRONLY | os.O_CREAT)
+        os.write(descriptor, word)
+        os.close(descriptor)
+
+    def read(self) -> bytes:
+        """Return that word."""
+        return (self._folder / "word").read_bytes()
+
+    def sync(self) -> None:
+        """Write everything back."""
+        subprocess.run(["sync", "-f", str(self._folder)], check=True)
+
+    def copy(self, image: Path | None = None) -> Path:
+        """Return a copy of what was synced, or of another image."""
+        copy = self._image.with_name(f"{self._image.name}.copy")
+        subprocess.run(["cp", "--sparse=always", str(image or self._image), str(copy)], check=True)
+        return copy
+
+    def cut(self, image: Path | None = None) -> None:
+        """Go on with a copy of what was synced, or of another image; it is not mounted yet."""
+        copy = self.copy(image)
+        self.leave()
+        copy.replace(self._image)
+
+    def leave(self) -> None:
+        """Unmount it, also while it is in use."""
+        subprocess.run(["umount", "-l", str(self._folder)], check=True)

@@ -12,6 +12,7 @@ import pytest
 
 from tests.gateway.powered import Gateway, one_release
 from tests.io.ota.maker import Maker
+from tests.power_cuts import Disk
 from tests.station.device.file_server import FileServer
 from tests.station.device.rauc_device import Device, device
 from v2g.io.ota.installer import RaucConfig
@@ -40,9 +41,7 @@ class Site:
     """A device with a gateway, as it was before its update, again and again. With a `disk`, a power cut loses what was
     not synced there: slots, RAUC's status and the gateway's files."""
 
-    def __init__(
-        self, device: Device, maker: Maker, server: FileServer, notes: Path, disk: "Disk | None" = None
-    ) -> None:
+    def __init__(self, device: Device, maker: Maker, server: FileServer, notes: Path, disk: Disk | None = None) -> None:
         self.device, self._maker, self._server, self._notes, self._disk = device, maker, server, notes, disk
         (device.folder / "a").write_bytes(OLD)
         (notes / "step.sh").write_text(STEP.format(folder=device.folder, notes=notes))
@@ -115,48 +114,6 @@ class Site:
         for line in Path("/proc/mounts").read_text().splitlines():
             if (place := line.split()[1]).startswith(f"{self.device.folder}/"):
                 subprocess.run(["umount", "-l", place], check=True)
-
-
-class Disk:
-    """A file system in a file. What was synced is in the file, and nothing else: so a copy of the file is what a power
-    cut leaves."""
-
-    def __init__(self, image: Path, folder: Path) -> None:
-        self._image, self._folder = image, folder
-        with image.open("wb") as file:
-            file.truncate(64 << 20)
-        subprocess.run(["mkfs.ext4", "-q", str(image)], check=True)
-        self.mount()
-
-    def mount(self) -> None:
-        """Mount what the file has."""
-        # nothing is written back by itself while a test lasts
-        subprocess.run(["mount", "-o", "loop,commit=300", str(self._image), str(self._folder)], check=True)
-
-    def write(self, word: bytes) -> None:
-        """Overwrite a word, as RAUC does a slot, but without syncing it."""
-        descriptor = os.open(self._folder / "word", os.O_WRONLY | os.O_CREAT)
-        os.write(descriptor, word)
-        os.close(descriptor)
-
-    def read(self) -> bytes:
-        """Return that word."""
-        return (self._folder / "word").read_bytes()
-
-    def sync(self) -> None:
-        """Write everything back."""
-        subprocess.run(["sync", "-f", str(self._folder)], check=True)
-
-    def cut(self) -> None:
-        """Go on with a copy of what was synced; it is not mounted yet."""
-        copy = self._image.with_name("copy")
-        shutil.copyfile(self._image, copy)
-        self.leave()
-        copy.replace(self._image)
-
-    def leave(self) -> None:
-        """Unmount it, also while it is in use."""
-        subprocess.run(["umount", "-l", str(self._folder)], check=True)
 
 
 @pytest.fixture
