@@ -20,7 +20,7 @@ from msgspec import Meta
 from v2g import typed_json
 from v2g.errors import InstallError, StoreError, TransferError
 from v2g.io.http.cancel import Cancel
-from v2g.io.ota.installer import Installer
+from v2g.io.ota.installer import Argv, Installer
 from v2g.io.ota.opening import InstallerConfig
 from v2g.io.ota.releases import Releases
 from v2g.io.runtime.supervision import spawn
@@ -80,7 +80,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     old: str
     tries: int = 1
     boot_id: str = ""
-    back: tuple[tuple[str, ...], ...] = ()
+    back: tuple[Argv, ...] = ()
 
 
 class Firmware:
@@ -273,7 +273,7 @@ class Firmware:
         if tries > MOST_TRIES:
             await self._roll_back(state)
             return
-        self._save(state.request_id, "trial", state.old, tries)
+        self._save(state.request_id, "trial", state.old, tries, state.back)
         try:
             async with asyncio.timeout(self._config.confirm_s):
                 await self._accepted().wait()
@@ -293,7 +293,7 @@ class Firmware:
         tries = _tries(state, "rolling_back")
         if tries > MOST_TRIES:
             raise InstallError("the old firmware cannot be started")
-        self._save(state.request_id, "rolling_back", state.old, tries)
+        self._save(state.request_id, "rolling_back", state.old, tries, state.back)
         await self._installer.roll_back()
 
     # -- state and reports
@@ -306,8 +306,9 @@ class Firmware:
             return None
         return state if state.request_id == request_id else None
 
-    def _save(self, request_id: int, phase: Phase, old: str, tries: int) -> None:
-        back = self._installer.back()
+    def _save(self, request_id: int, phase: Phase, old: str, tries: int, back: tuple[Argv, ...] = ()) -> None:
+        """Store the state; `back` is the way back that the old firmware has left, if it has."""
+        back = back or self._installer.back()
         state = State(request_id=request_id, phase=phase, old=old, tries=tries, boot_id=self._boot_id, back=back)
         save_secret(self._folder() / "update.json", msgspec.json.encode(state))
         self._note("phase", phase=phase, tries=tries)

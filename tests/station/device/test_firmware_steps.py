@@ -115,6 +115,8 @@ class Charger:
         return None
 
     def back(self) -> tuple[tuple[str, ...], ...]:
+        if "back" in self.fails:
+            raise self.fails["back"]
         return (("running",), ("back", "now"))
 
     # -- the station
@@ -539,6 +541,19 @@ async def test_what_runs_may_be_confirmed_after_a_cancellation(charger: Charger)
 
 
 # -- after the restart
+
+
+@pytest.mark.parametrize("accepted", [True, False])
+async def test_new_firmware_needs_no_way_back_of_its_own(charger: Charger, accepted: bool) -> None:
+    """What the old one has left stays, if the installer that comes with the new one fails to say it."""
+    charger.runs, charger.fails["back"] = "b", InstallError("of tomorrow")
+    left = [["slots", "running"], ["slots", "back"]]
+    firmware = charger.start(state=stored("activated", back=left), confirm_s=100.0 if accepted else 0.001)
+    if accepted:
+        charger.accepted.set()
+    expected = ["confirm in trial", "Installed in trial"] if accepted else ["roll_back in rolling_back"]
+    assert await charger.do(firmware, SETTLE) == expected
+    assert charger.kept.get("back", left) == left
 
 
 @pytest.mark.parametrize("phase", ["activating", "activated", "installing", "trial"])
