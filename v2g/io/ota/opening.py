@@ -22,8 +22,8 @@ class InstallerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     slots: Annotated[
         Path | None, Meta(description="folder with two slots, started by trial.py; a restart ends the program")
     ] = None
-    installer: Annotated[str | None, Meta(description="installer of a package of the device's maker")] = None
-    settings: Annotated[Table | None, Meta(description="its keys")] = None
+    installer: Annotated[str | None, Meta(description="installer of the maker, of the group v2g.installers")] = None
+    settings: Annotated[Table | None, Meta(description="the installer's keys")] = None
 
     def __post_init__(self) -> None:
         """Require exactly one way."""
