@@ -86,6 +86,7 @@ def test_a_back_end_without_its_extra_says_what_to_install(code: str, tmp_path: 
     assert "Traceback" not in said
 
 
+@pytest.mark.some(3)
 @pytest.mark.parametrize(
     ("code", "extra"),
     [

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.ocsp import load_der_ocsp_request
 
-from pki_tools.tree import PkiTree
+from pki_tools.tree import PkiOptions, PkiTree, make_pki
 from tests.cli.conftest import Run
 from tests.energy.settlement.conftest import Session, run_whole_session, start_ms  # noqa: F401 - a fixture
 from tests.energy.settlement.ocpi import SCHEMA
@@ -31,6 +31,14 @@ from v2g.io.storage.journal_file import read_files, write_files
 from v2g.io.storage.record_keys import RecordKeys
 from v2g.pki.keys import SoftwareKey
 from v2g.pki.ocsp import make_response, responder_url
+from v2g.pki.profiles import KeyKind
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> PkiTree:
+    """A tree whose keys are on P-256: signatures of a session are verified sooner than those on P-521."""
+    options = PkiOptions(key_kind=KeyKind.SECP256R1)
+    return make_pki(tmp_path_factory.mktemp("pki"), now=datetime.now(UTC), options=options)
 
 
 @pytest.fixture(scope="module")

@@ -71,9 +71,9 @@ def cluster() -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
-def sqlite_databases(tmp_path_factory: pytest.TempPathFactory) -> Databases:
+def sqlite_databases(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Databases:
     """Files of SQLite."""
-    return Databases(tmp_path_factory.mktemp("sqlite"), None)
+    return Databases(tmp_path_factory.mktemp("sqlite"), None, empty_database)
 
 
 @pytest.fixture(scope="session")

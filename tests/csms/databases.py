@@ -106,26 +106,24 @@ def prepare_roles(cluster: Cluster) -> None:
 
 
 class Databases:
-    """Migrated databases of one kind, each made as a copy of the first.
+    """Migrated databases of one kind, each made as a copy of the first: of SQLite's that is `empty`.
 
     With PostgreSQL programs have the role that the documentation gives them, which may work with rows and no more.
     """
 
-    def __init__(self, folder: Path, cluster: Cluster | None) -> None:
+    def __init__(self, folder: Path, cluster: Cluster | None, empty: Path = Path()) -> None:
         self._folder = folder
         self._cluster = cluster
-        self._template = PROGRAM if cluster is not None else "template.sqlite3"
+        self._empty = empty
         if cluster is not None:
             prepare_roles(cluster)
-        else:
-            Store(f"sqlite:///{folder / self._template}").close()
         self._number = 0
 
     def create(self, *, owner: bool = False) -> str:
         """Return the URL of a database that no other test has; as its owner, who may change tables, too."""
         if self._cluster is not None:
-            return self._cluster.url(self._cluster.create(self._template), OWNER if owner else PROGRAM)
+            return self._cluster.url(self._cluster.create(PROGRAM), OWNER if owner else PROGRAM)
         self._number += 1
         path = self._folder / f"{self._number}.sqlite3"
-        shutil.copy(self._folder / self._template, path)
+        shutil.copy(self._empty, path)
         return f"sqlite:///{path}"

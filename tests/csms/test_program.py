@@ -18,7 +18,7 @@ from tests.csms.api_support import batch, record
 from tests.csms.program import Program, write_config
 from tests.csms.settlement.journals import SESSION, booted, delivery, journal, transfer
 from tests.csms.settlement.witness import witness
-from tests.csms.support import STATION, grid_signal, make_config
+from tests.csms.support import STATION, grid_signal, make_config, provide
 from v2g.errors import ConfigError, KeyAccessError
 
 
@@ -78,8 +78,11 @@ async def test_everything_acknowledged_survives_kill_9(tmp_path: Path, pki: PkiT
 
 @pytest.mark.some(1)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_it_stops_in_good_order_with_a_station_connected(tmp_path: Path, pki: PkiTree, number: int) -> None:
-    config = write_config(tmp_path / "csms.yaml", make_config(tmp_path, pki))
+async def test_it_stops_in_good_order_with_a_station_connected(
+    tmp_path: Path, pki: PkiTree, empty_database: Path, number: int
+) -> None:
+    provide(empty_database, given := make_config(tmp_path, pki))
+    config = write_config(tmp_path / "csms.yaml", given)
     program = await Program.start(config, tmp_path / "events", pki)
     async with program.connect() as websocket:
         await booted(websocket)

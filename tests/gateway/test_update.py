@@ -331,6 +331,7 @@ async def test_what_is_not_released_for_it_is_refused_before_it_is_installed(
             assert all(REFUSED[attack] in each for each in errors), errors
 
 
+@pytest.mark.long
 async def test_it_takes_the_newest_for_its_hardware(start: Start, site: Site) -> None:
     async with start() as csms:
         site.release(3)

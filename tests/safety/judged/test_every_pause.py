@@ -62,7 +62,7 @@ def tried(pki: PkiTree, folder: Path, kind: Kind, steps: Sequence[Step], schedul
 @pytest.mark.some(1)
 @pytest.mark.parametrize("part", range(2))
 def test_some_of_what_can_happen_to_a_session_that_is_paused(pki: PkiTree, tmp_path: Path, part: int) -> None:
-    for kind, scheduled, steps in COMBINATIONS[part :: PART * 2]:
+    for kind, scheduled, steps in COMBINATIONS[part :: PART * 4]:
         tried(pki, tmp_path, kind, steps, scheduled)
 
 

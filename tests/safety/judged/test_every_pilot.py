@@ -60,7 +60,7 @@ def tried(pki: PkiTree, folder: Path, kind: Kind, steps: Sequence[Step]) -> None
 @pytest.mark.some(1)
 @pytest.mark.parametrize("part", range(2))
 def test_some_states_with_some_of_what_can_happen(pki: PkiTree, tmp_path: Path, part: int) -> None:
-    for kind, steps in COMBINATIONS[part :: PART * 2]:
+    for kind, steps in COMBINATIONS[part :: PART * 4]:
         tried(pki, tmp_path, kind, steps)
 
 

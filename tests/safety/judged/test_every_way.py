@@ -58,7 +58,7 @@ def tried(pki: PkiTree, folder: Path, kind: Kind, steps: Sequence[Step], schedul
 @pytest.mark.some(1)
 @pytest.mark.parametrize("part", range(3))
 def test_some_states_with_some_of_what_can_happen(pki: PkiTree, tmp_path: Path, part: int) -> None:
-    for kind, scheduled, steps in COMBINATIONS[part :: PART * 24]:
+    for kind, scheduled, steps in COMBINATIONS[part :: PART * 48]:
         tried(pki, tmp_path, kind, steps, scheduled)
 
 

@@ -72,7 +72,7 @@ def tried(kind: Kind, mode: Mode, steps: Sequence[Step]) -> None:
 @pytest.mark.some(1)
 @pytest.mark.parametrize("part", range(3))
 def test_some_states_with_some_of_what_can_happen(part: int) -> None:
-    for kind, mode, steps in COMBINATIONS[part :: PART * 6]:
+    for kind, mode, steps in COMBINATIONS[part :: PART * 12]:
         tried(kind, mode, steps)
 
 
