@@ -36,9 +36,10 @@ def event_frame(seq_no: int) -> str:
     return json.dumps([2, f"e{seq_no}", "TransactionEvent", payload])
 
 
-async def test_everything_acknowledged_survives_kill_9(tmp_path: Path, pki: PkiTree) -> None:
-    config = write_config(tmp_path / "csms.yaml", make_config(tmp_path, pki))
+async def test_everything_acknowledged_survives_kill_9(tmp_path: Path, pki: PkiTree, empty_database: Path) -> None:
     lines, given = journal(), make_config(tmp_path, pki)
+    provide(empty_database, given)
+    config = write_config(tmp_path / "csms.yaml", given)
     store = open_store(given.store_url, given.data_dir)
     store.do(witness, lines, STATION, SESSION)
     store.close()

@@ -1,5 +1,6 @@
 """What several tests of attestation use."""
 
+import functools
 import os
 import sys
 from pathlib import Path
@@ -34,10 +35,16 @@ def program(tmp_path: Path) -> Path:
     return make_program(tmp_path)
 
 
+@functools.cache
+def folder_of(path: str) -> str:
+    """Return the folder in which a file really is."""
+    return os.path.dirname(os.path.realpath(path))  # noqa: PTH120 - text, as paths in a manifest
+
+
 def everything(path: str) -> tuple[str, ...]:
     """Return SYSTEM with this environment's packages, and with what other tests have loaded from elsewhere."""
     packages = next(Path(sys.prefix, "lib").glob("python*/site-packages"))
-    loaded = {os.path.dirname(os.path.realpath(each)) for each in loaded_files()}  # noqa: PTH120 - text, as paths in it
+    loaded = {folder_of(each) for each in loaded_files()}
     return (*SYSTEM, str(packages), *loaded, path)
 
 
