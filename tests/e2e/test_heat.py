@@ -234,7 +234,6 @@ async def test_a_plug_that_heats_itself_takes_the_charger_out_of_service_until_a
     assert not site.named("secc", "emergency.asserted")
 
 
-@pytest.mark.long
 @pytest.mark.requirement("R128")
 async def test_a_warm_plug_lowers_what_the_charger_offers_and_the_session_goes_on(site: Site) -> None:
     """84 degrees leave a fifth of 22 kW: 6 A a phase, where the cable permits 13 A."""
