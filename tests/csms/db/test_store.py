@@ -115,8 +115,9 @@ def test_a_database_that_a_newer_program_only_added_to_is_used_and_left_as_it_is
     store.close()
 
 
+@pytest.mark.some(1)
 @pytest.mark.requirement("R135")
-@pytest.mark.parametrize("revision", [None, "0058", READABLE_BY])
+@pytest.mark.parametrize("revision", ["0058", None, READABLE_BY])
 def test_it_is_known_before_a_migration_whether_the_program_before_is_shut_out(
     tmp_path: Path, revision: str | None
 ) -> None:

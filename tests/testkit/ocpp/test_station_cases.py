@@ -28,7 +28,7 @@ TLS = ("A", "B", "M")
 """Blocks to which TLS makes a difference."""
 
 
-@pytest.mark.some(12)
+@pytest.mark.some(6)
 @pytest.mark.parametrize("version", ["2.0.1", "2.1"])
 @pytest.mark.parametrize(
     ("block", "security_profile"),
