@@ -67,7 +67,7 @@ class UpdateConfig(InstallerConfig, frozen=True, forbid_unknown_fields=True, kw_
 
     def __post_init__(self) -> None:
         """Require exactly one way, and a valid window."""
-        super().__post_init__()
+        InstallerConfig.__post_init__(self)
         parse_window(self.window)
 
 
