@@ -333,5 +333,5 @@ def _start_up(folder: Path, pki: PkiTree) -> Figure:
         unit="s",
         value=min(spans[1:]),
         target=1.0,
-        note=f"SQLite, TLS; the first time, with creation of tables, {spans[0]:.1f} s",
+        note=f"SQLite, TLS; the first time, with byte code compiled and tables created, {spans[0]:.1f} s",
     )
