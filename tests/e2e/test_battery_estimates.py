@@ -110,6 +110,7 @@ class Bench:
             await gateway.until("replay_ended", 1)
             while not (rows := await self._rows(back_end)) or rows[-1]["at_ms"] < (end_s + 900) * 1000:
                 await asyncio.sleep(0.2)
+        rows = await self._rows(back_end)  # of the pages before, one may have ended with a quarter that went on
         _, alerts = await back_end.request("GET", "/alerts")
         await back_end.stop()
         return {each["at_ms"] / 1000 - T0_S: each["values"] for each in rows}, alerts
