@@ -35,8 +35,8 @@ class Run(UpdateRun):
 
     vtn: Grid
 
-    def _csms_config(self) -> Path:
-        config = super()._csms_config()
+    def _csms_config(self, update: str) -> Path:
+        config = super()._csms_config(update)
         (self.folder / "vtn.secret").touch(mode=0o600)
         (self.folder / "vtn.secret").write_text(SECRET)
         with config.open("a") as file:
