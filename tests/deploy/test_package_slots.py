@@ -148,7 +148,7 @@ class Site:
     async def update(
         self, maker: Maker, server: FileServer, *, answers: bool, cut_at: int = 0, after_s: float = 0.0
     ) -> Gateway:
-        """Run until there is nothing to do; the power fails in one step, counted from 1, so long after it has begun."""
+        """Run until there is nothing to do; the power fails in one step, counted from 1, `after_s` after its start."""
         self.begin(maker)
         (self._notes / "cut_at").write_text(str(cut_at))
         (self._notes / "cut_after").write_text(f"{after_s:.4f}")

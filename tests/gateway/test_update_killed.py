@@ -52,7 +52,7 @@ class Site:
         """How many power cuts have lost a write."""
 
     async def update(self, answers: bool, cut_at: int = 0, after_s: float = 0.0) -> Gateway:
-        """Run until there is nothing to do; the power fails in one step, counted from 1, so long after its begin."""
+        """Run until there is nothing to do; the power fails in one step, counted from 1, `after_s` after its start."""
         folder = self.device.folder
         shutil.rmtree(self.run, ignore_errors=True)
         for each in (folder / "status", self._notes / "steps", self._notes / "lasted", *(folder / "boot").iterdir()):

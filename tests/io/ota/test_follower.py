@@ -260,7 +260,7 @@ async def test_what_has_worked_before_a_power_cut_is_confirmed_without_another_l
 
 
 async def test_that_it_works_is_kept_before_it_is_confirmed(program: Program, tmp_path: Path) -> None:
-    """A power cut while the installer confirms it is no failure."""
+    """A power cut during the confirmation does not make the release a failed one."""
     program.folder.mkdir()
     copy = failing(confirm=f"cp {program.state} {tmp_path / 'then'}")
     await program.follower(state=TRIAL, **copy).settle(works)

@@ -386,7 +386,7 @@ async def test_a_process_without_file_descriptors_listens_on(tree: PkiTree) -> N
         assert holder.stdin is not None
         assert holder.stdout is not None
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        gc.disable()  # what earlier tests have left open is no room for this one's connections
+        gc.disable()  # descriptors of earlier tests must not become free for these connections
         used = len(list(Path("/proc/self/fd").iterdir()))
         resource.setrlimit(resource.RLIMIT_NOFILE, (used + 8, hard))
         try:
