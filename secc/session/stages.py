@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from secc.session.config import ControlMode, EnergyService
 from secc.session.identity import Contract
@@ -123,6 +124,11 @@ class Vehicle(msgspec.Struct, frozen=True):
     """Phases of alternating current given separately, 0 for direct current."""
     cycled: bool = False
     """Whether it leaves the direction to the charger: a signed command then only allows discharge."""
+
+    def bounded(self, able: "Vehicle") -> "Vehicle":
+        """Return these limits with a voltage that is not above its capability: with that the insulation was tested."""
+        most_mv = able.max_voltage_mv
+        return self if self.max_voltage_mv <= most_mv else replace(self, max_voltage_mv=most_mv)
 
 
 class Parametrised(Stage, frozen=True):

@@ -136,7 +136,7 @@ def _updated(stage: Charging, mode: RequestMode, battery: dict[str, int]) -> Cha
     """Return the stage with the vehicle's new values; optional limits that it omits stay."""
     parametrised = stage.parametrised
     if parametrised.derived_from != (mode, battery):
-        vehicle = _limits(parametrised.vehicle, mode, battery)
+        vehicle = _limits(parametrised.vehicle, mode, battery).bounded(parametrised.able)
         parametrised = replace(parametrised, vehicle=vehicle, derived_from=(mode, battery))
         stage = replace(stage, planned=replace(stage.planned, parametrised=parametrised))
     if isinstance(mode, Scheduled_DC_CLReqControlMode):

@@ -55,7 +55,7 @@ class Iso20Requests:
         """With `interop` the vehicle waits for no voltage beyond the charger's rating (`secc.session.d20.delivery`)."""
         self._config = config
         self._most_mv = config.rating.max_voltage_v * 1000 if interop else MOST
-        self._bears = Output()
+        self._bears = self._able = Output()
 
     def read(self, message: Element, payload_type: int) -> Request:
         """Return the meaning of a message of the vehicle."""
@@ -78,7 +78,9 @@ class Iso20Requests:
             case cm.PowerDeliveryReq():
                 return self._delivery(message, alive_s, closed_s)
             case ac.AC_ChargeLoopReq() | dc.DC_ChargeLoopReq():
-                self._bears = _bears(message.cl_req_control_mode, self._bears)
+                bears = _bears(message.cl_req_control_mode, self._bears)
+                most_mv = min(bears.voltage_mv, self._able.voltage_mv)  # with that the insulation was tested
+                self._bears = replace(bears, voltage_mv=most_mv)
                 return Request(power_s=alive_s, closed_s=closed_s, bears=self._bears)
             case wpt.WPT_ChargeLoopReq(evpc_power_request=wanted):
                 bears = self._bears.within(Output(charge_w=max(0, integer(wanted, 0, MOST))))
@@ -87,7 +89,7 @@ class Iso20Requests:
                 self._bears = _bears(mode, Output())
                 return Request(phase=Phase.IDLE, bears=self._bears)
             case dc.DC_ChargeParameterDiscoveryReq(dc_cpd_req_energy_transfer_mode=mode):
-                self._bears = _bears(mode, Output())
+                self._bears = self._able = _bears(mode, Output())
                 return Request(phase=Phase.IDLE, bears=self._bears)
             case wpt.WPT_ChargeParameterDiscoveryReq():
                 self._bears = Output(charge_w=max(0, integer(message.evpc_max_receivable_power, 0, MOST)))

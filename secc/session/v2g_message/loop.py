@@ -69,7 +69,7 @@ def _updated(stage: Charging, request: "CurrentDemandReq", soc: int) -> Charging
         soc=soc,
         capacity_wh=known.capacity_wh,
     )
-    parametrised = replace(parametrised, vehicle=vehicle, derived_from=derived_from)
+    parametrised = replace(parametrised, vehicle=vehicle.bounded(parametrised.able), derived_from=derived_from)
     return replace(stage, planned=replace(stage.planned, parametrised=parametrised))
 
 

@@ -35,7 +35,7 @@ class V2gMessageRequests:
     def __init__(self, config: SeccConfig, timing: Timing2 | TimingDin) -> None:
         self._timing, self._most_mv = timing, config.rating.max_voltage_v * 1000
         self._ac = config.ac_rating
-        self._bears = Output()
+        self._bears = self._able = Output()
         self._alternating = self._renegotiates = False
 
     def read(self, message: Element, payload_type: int) -> Request:
@@ -51,7 +51,9 @@ class V2gMessageRequests:
             case "PowerDeliveryReq":
                 return self._delivery(body)
             case "CurrentDemandReq":
-                self._bears = _bears(body, self._bears)
+                bears = _bears(body, self._bears)
+                most_mv = min(bears.voltage_mv, self._able.voltage_mv)  # with that the insulation was tested
+                self._bears = replace(bears, voltage_mv=most_mv)
                 bears = self._bears.within(_asked(body))
                 return Request(power_s=self._timing.secc_loop_silence, closed_s=closed_s, bears=bears)
             case "ChargingStatusReq":
@@ -66,7 +68,7 @@ class V2gMessageRequests:
         parameter = request.ev_charge_parameter
         current = getattr(parameter, "ev_max_current", None)
         self._alternating = current is not None
-        self._bears = _bears(parameter, Output(charge_w=UNBOUNDED))
+        self._bears = self._able = _bears(parameter, Output(charge_w=UNBOUNDED))
         if current is not None:
             three = "three" in request.requested_energy_transfer_mode.value
             lines = self._ac.phases if three else 1

@@ -68,6 +68,17 @@ def test_the_vehicle_may_lower_its_limits_in_each_loop(looping: Bench) -> None:
     assert (output(looping).charge_w, output(looping).current_ma) == (3_000, 8_000)
 
 
+@pytest.mark.requirement("R15")
+@pytest.mark.parametrize("kind", ["looping", "scheduled"])
+def test_no_voltage_above_that_with_which_the_insulation_was_tested(request: pytest.FixtureRequest, kind: str) -> None:
+    bench = request.getfixturevalue(kind)
+    asked = {"ev_target_voltage": number(512)} if bench.scheduled else {}
+    for volts, allowed_mv in ((512, 450_000), (420, 420_000), (451, 450_000), (450, 450_000)):
+        mode = bench.loop_mode(ev_maximum_voltage=number(volts), **asked)
+        bench.send(bench.ask("DC_ChargeLoopReq", cl_req_control_mode=mode))
+        assert output(bench).voltage_mv == allowed_mv
+
+
 def test_a_vehicle_that_wants_more_again_gets_an_answer_in_the_same_exchange(looping: Bench) -> None:
     for wanted, allowed in ((0, 0), (50_000, 40_000), (7_000, 7_000)):
         mode = looping.loop_mode(ev_maximum_charge_power=number(wanted))

@@ -107,6 +107,12 @@ def test_limits_of_the_vehicle_in_the_loop(bench: MessageBench, value: int, expe
     )
 
 
+def test_no_voltage_above_that_with_which_the_insulation_was_tested(bench: MessageBench) -> None:
+    for most, allowed_mv in ((512, 450_000), (420, 420_000), (451, 450_000)):
+        loop(bench, ev_maximum_voltage_limit=bench.volts(most), ev_target_voltage=bench.volts(490))
+        assert bench.commands(ports.SetOutput)[-1].voltage_mv == allowed_mv
+
+
 def test_errors_are_reported(bench: MessageBench) -> None:
     bench.error = "FAILED_RESSTemperatureInhibit"
     loop(bench)

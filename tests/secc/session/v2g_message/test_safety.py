@@ -144,6 +144,16 @@ def test_no_more_than_the_vehicle_asks_for(pki: PkiTree, amperes: int, charge_ma
     assert found.charge_ma == charge_ma
 
 
+@pytest.mark.parametrize(("volts", "borne_mv"), [(512, 450_000), (450, 450_000), (420, 420_000)])
+def test_no_voltage_above_that_with_which_the_insulation_was_tested(pki: PkiTree, volts: int, borne_mv: int) -> None:
+    reading = din(pki)
+    reading.read("ChargeParameterDiscoveryReq")
+    for voltage, expected_mv in ((volts, borne_mv), (440, 440_000), (450, 450_000)):
+        found = reading.read("CurrentDemandReq", ev_maximum_voltage_limit=reading.bench.volts(voltage)).bears
+        assert found is not None
+        assert found.voltage_mv == expected_mv
+
+
 def test_a_receipt_extends_no_power(pki: PkiTree) -> None:
     reading = Reading(Iso2Bench(pki, NOW_MS), Iso2().reader(CONFIG_2, interop=False))
     assert reading.read("MeteringReceiptReq") == Request(closed_s=60.0)
