@@ -7,9 +7,10 @@ be of the declared types, within their ranges. The charger gets the last valid v
 import asyncio
 import inspect
 from collections.abc import Callable, Mapping
+from enum import Enum
 from functools import cache, partial
-from types import MappingProxyType
-from typing import Any, Final, TypeVar, cast, get_args, get_type_hints
+from types import MappingProxyType, NoneType, UnionType
+from typing import Annotated, Any, Final, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -28,19 +29,20 @@ LONGEST_S: Final[Mapping[str, float]] = MappingProxyType({"measure": 30.0, "refr
 def guarded(part: Part, interface: Any, failed: OnFailure) -> Part:
     """Return the part behind the guard; `interface` is its protocol. Raises TransportError if the part lacks something
     of it, or has an invalid value at the start."""
-    guard = _Guard(part, interface, failed)
+    guard = _guard_of(interface)(part, interface, failed)
     for each, member in _members(interface).items():
         if isinstance(member, _Value):
-            guard.read(each, member, at_start=True)
+            guard.take(each, member, at_start=True)
         elif not callable(getattr(part, each, None)):
             raise TransportError(f"the driver's {interface.__name__} has no method {each!r}")
     return cast(Part, guard)
 
 
 class _Value(msgspec.Struct, frozen=True):
-    """A property, and the type of its value."""
+    """A property, the type of its value, and the classes of those values that do not change once they are valid."""
 
     type: Any
+    constants: frozenset[type]
 
 
 class _Listener(msgspec.Struct, frozen=True):
@@ -70,7 +72,8 @@ def _members(interface: Any) -> Mapping[str, _Value | _Listener | _Answer | _Com
 
 def _member(name: str, declared: Any) -> _Value | _Listener | _Answer | _Command:
     if isinstance(declared, property):
-        return _Value(get_type_hints(declared.fget, include_extras=True)["return"])
+        declared_type = get_type_hints(declared.fget, include_extras=True)["return"]
+        return _Value(declared_type, _constants(declared_type))
     hints = get_type_hints(declared, include_extras=True)
     if inspect.iscoroutinefunction(declared):
         return _Answer(hints["return"])
@@ -79,12 +82,30 @@ def _member(name: str, declared: Any) -> _Value | _Listener | _Answer | _Command
     return _Command()
 
 
+_PLAIN: Final = frozenset({bool, int, float, str, NoneType})
+
+
+def _constants(type_: Any) -> frozenset[type]:
+    """Return the classes of a type's values that do not change: plain ones, and frozen structures of such."""
+    origin = get_origin(type_)
+    if origin in (Annotated, Union, UnionType):
+        return frozenset().union(*map(_constants, get_args(type_)))
+    if origin is Literal:
+        return frozenset(map(type, get_args(type_)))
+    if origin is not None or not isinstance(type_, type):
+        return frozenset()
+    if issubclass(type_, msgspec.Struct) and type_.__struct_config__.frozen:
+        return frozenset({type_}) if _PLAIN.issuperset(get_type_hints(type_).values()) else frozenset()
+    return frozenset({type_}) if type_ in _PLAIN or issubclass(type_, Enum) else frozenset()
+
+
 class _Guard:
     """A part. Its members are those of the interface."""
 
     def __init__(self, part: object, interface: Any, failed: OnFailure) -> None:
         self._part, self._interface, self._failed = part, interface, failed
-        self._last: dict[str, Any] = {}
+        self._last: dict[str, tuple[object, Any]] = {}
+        """The last valid value of each property, as the driver gave it, and converted."""
 
     def __getattr__(self, name: str) -> Any:
         member = _members(self._interface).get(name)
@@ -93,8 +114,6 @@ class _Guard:
                 raise AttributeError(name)
             case _Command() if name == "cut":  # in any thread: who cuts goes on with the next part
                 return self._part.cut  # type: ignore[attr-defined]
-            case _Value():
-                return self.read(name, member)
             case _Listener(types=types):
                 return lambda callback: self._call(name, partial(self._on_report, name, types, callback))
             case _Answer(type=type_):
@@ -102,16 +121,19 @@ class _Guard:
             case _Command():
                 return partial(self._call, name)
 
-    def read(self, name: str, member: _Value, *, at_start: bool = False) -> Any:
+    def take(self, name: str, member: _Value, *, at_start: bool = False) -> Any:
         """Return a property; the last valid value if it has none now."""
         try:
-            self._last[name] = _checked(getattr(self._part, name), member.type)
+            value = getattr(self._part, name)
+            known = self._last.get(name)
+            if known is None or value is not known[0] or type(value) not in member.constants:
+                self._last[name] = value, _checked(value, member.type)
         except Exception as error:  # noqa: BLE001 - whatever a driver of others raises
             why = f"{self._interface.__name__}.{name}: {_said(error)}"
             if at_start:
                 raise TransportError(f"the driver's {why}") from None
             self._failed(why)
-        return self._last[name]
+        return self._last[name][1]
 
     def _call(self, name: str, *args: Any, **kwargs: Any) -> None:
         try:
@@ -138,6 +160,17 @@ class _Guard:
             self._failed(f"{self._interface.__name__}.{name}: {_said(error)}")
         else:
             callback(*values)
+
+
+@cache
+def _guard_of(interface: Any) -> type[_Guard]:
+    """Return the guard of an interface, with its properties: they are read in each turn of the safety channel."""
+    values = {name: _property(name, each) for name, each in _members(interface).items() if isinstance(each, _Value)}
+    return type(f"{interface.__name__}Guard", (_Guard,), values)
+
+
+def _property(name: str, member: _Value) -> property:
+    return property(lambda guard: guard.take(name, member))
 
 
 def _checked(value: Any, type_: Any) -> Any:

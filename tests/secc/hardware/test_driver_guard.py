@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,16 @@ from tests.safety.channels import RATING, FaultLog
 from tests.safety.judged.rig import Rig, rig
 from tests.virtual_time import VirtualLoop
 from v2g.errors import TransportError
-from v2g.hardware.interfaces import Contactor, EnergyMeter, IsolationMonitor, MeterValues, OnFault, StageReport
+from v2g.hardware.interfaces import (
+    Cabinet,
+    Contactor,
+    EnergyMeter,
+    IsolationMonitor,
+    MeterValues,
+    OnFault,
+    PowerStage,
+    StageReport,
+)
 from v2g.io.plc.pilot import SimulatedChargerPilot
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.io.runtime.watchdog import Watchdog
@@ -312,3 +322,57 @@ def test_a_part_without_a_method_is_refused() -> None:
 def test_what_is_not_of_an_interface_is_not_behind_the_guard() -> None:
     meter = guarded(Meter(), EnergyMeter, fails)
     assert not hasattr(meter, "_values")
+
+
+class Changing:
+    """Gives the same object again, and changes it."""
+
+    has_latch = False
+    fan_rpm = None
+
+    def __init__(self) -> None:
+        self.temperatures: dict[str, Any] = {"plug": 20.0}
+
+    def __getattr__(self, name: str) -> Any:
+        return fails
+
+
+def test_a_value_that_a_driver_changes_in_place_is_checked_each_time() -> None:
+    failures: list[str] = []
+    part = Changing()
+    cabinet = guarded(part, Cabinet, failures.append)
+    part.temperatures["plug"] = 60.0
+    assert cabinet.temperatures == {"plug": 60.0}
+    part.temperatures["plug"] = "hot"
+    assert cabinet.temperatures == {"plug": 60.0}
+    assert [each.partition(":")[0] for each in failures] == ["Cabinet.temperatures"]
+
+
+@dataclass
+class Reading:
+    """A driver's own StageReport, that can change."""
+
+    voltage_mv: Any
+    current_ma: int
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_report_is_valid_for_as_long_as_it_is_the_same(own: bool) -> None:
+    failures: list[str] = []
+    part = type("Stage", (), {"max_var": 0, "__getattr__": lambda *_: fails})()
+    part.present = Reading(400_000, 10) if own else StageReport(400_000, 10)
+    stage = guarded(part, PowerStage, failures.append)
+    assert stage.present is stage.present or own
+    assert stage.present == StageReport(400_000, 10)
+    if own:
+        part.present.voltage_mv = 410_000
+    else:
+        part.present = StageReport(410_000, 10)
+    assert stage.present == StageReport(410_000, 10)
+    assert not failures
+    if own:
+        part.present.voltage_mv = "none"
+    else:
+        part.present = StageReport("none", 10)  # type: ignore[arg-type]
+    assert stage.present == stage.present == StageReport(410_000, 10)
+    assert len(failures) == 2

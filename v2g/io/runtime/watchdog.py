@@ -11,8 +11,8 @@ from typing import Final
 from v2g.io.runtime.run_all import run_all
 from v2g.io.runtime.supervision import new_thread
 
-WAKE_S: Final = 0.05
-"""Interval of checks, s."""
+CHECKS: Final = 10
+"""Checks within the time after which an event loop counts as hung. Each wakes a thread beside it."""
 
 HUNG_S: Final = 1.0
 """Seconds without feeding after which an event loop counts as hung."""
@@ -33,8 +33,8 @@ class _Monitored:
 class Watchdog:
     """One thread for all watchdogs of a process. `start` it, and `close` it at the end."""
 
-    def __init__(self, *, hung_s: float = HUNG_S, wake_s: float = WAKE_S) -> None:
-        self._wake_s, self._most = wake_s, max(1, round(hung_s / wake_s))
+    def __init__(self, *, hung_s: float = HUNG_S) -> None:
+        self._wake_s = hung_s / CHECKS
         self._watched: list[_Monitored] = []
         self._ending = threading.Event()
         self._thread = new_thread(target=self._run, name="watchdog")
@@ -60,7 +60,7 @@ class Watchdog:
         """Count a wake-up, and cut what was not fed for too many."""
         for watched in tuple(self._watched):
             watched.unfed += 1
-            if watched.unfed == self._most:
+            if watched.unfed == CHECKS:
                 run_all((watched.cut,))  # the thread continues, for all others
 
     def _run(self) -> None:
