@@ -69,6 +69,7 @@ class BatteryEcu:
         self._database = Database()
         self._database.add_dbc_string(battery_dbc())
         self._config, self._snapshot, self._period = config, snapshot, 1 / rate
+        self._encoded: dict[str, tuple[dict[str, float], bytes]] = {}
         self._alive = 0
         self._cells_every, self._cycles = max(1, round(rate)), 0
 
@@ -120,11 +121,17 @@ class BatteryEcu:
                 "PrechargeClosed": health.precharge_closed,
             }
         frames = [*values.items(), *self._single(state)]
-        database = self._database
-        return [
-            (database.get_message_by_name(name).frame_id, database.encode_message(name, signals))
-            for name, signals in frames
-        ]
+        find = self._database.get_message_by_name
+        return [(find(name).frame_id, self._data(name, signals)) for name, signals in frames]
+
+    def _data(self, name: str, signals: dict[str, float]) -> bytes:
+        """Return a message's data; most have the same signals as before."""
+        before = self._encoded.get(name)
+        if before is not None and before[0] == signals:
+            return before[1]
+        data: bytes = self._database.encode_message(name, signals)
+        self._encoded[name] = signals, data
+        return data
 
     def _single(self, state: BatterySnapshot) -> Iterator[tuple[str, dict[str, float]]]:
         """Yield the frames of all cells and modules, once a second."""
