@@ -16,27 +16,36 @@ _MOST_OPEN: Final = 1000
 """Maximum number of stored requests of one side without a response."""
 
 
-def schema_folder(version: Version) -> Traversable:
+def _folder(version: Version) -> Traversable:
     """Return the folder of a version's schemas, a file for each message."""
     return files("ocpp") / _FOLDERS[version] / "schemas"
 
 
 @cache
+def known_messages(version: Version) -> frozenset[str]:
+    """Return the names of a version's messages. A name from a frame is looked up here before it names a file."""
+    names = (file.name for file in _folder(version).iterdir())
+    return frozenset(name.removesuffix(".json") for name in names if name.endswith(".json"))
+
+
 def official_schema(message: str, version: Version) -> dict[str, object] | None:
     """Return the schema of a message such as `BootNotificationRequest`; None: unknown in the version."""
-    try:
-        text = (schema_folder(version) / f"{message}.json").read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        return None
-    schema: dict[str, object] = json.loads(text)
+    return _schema(message, version) if message in known_messages(version) else None
+
+
+def official_validator(message: str, version: Version) -> jsonschema_rs.Draft6Validator | None:
+    """Return a validator that also checks formats; None: unknown in the version."""
+    return _validator(message, version) if message in known_messages(version) else None
+
+
+def _schema(message: str, version: Version) -> dict[str, object]:
+    schema: dict[str, object] = json.loads((_folder(version) / f"{message}.json").read_text(encoding="utf-8-sig"))
     return schema
 
 
 @cache
-def official_validator(message: str, version: Version) -> jsonschema_rs.Draft6Validator | None:
-    """Return a validator that also checks formats; None: unknown in the version."""
-    schema = official_schema(message, version)
-    return None if schema is None else jsonschema_rs.Draft6Validator(schema, validate_formats=True)
+def _validator(message: str, version: Version) -> jsonschema_rs.Draft6Validator:
+    return jsonschema_rs.Draft6Validator(_schema(message, version), validate_formats=True)
 
 
 def first_fault(validator: jsonschema_rs.Validator, document: object) -> str | None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from v2g.ocpp import routes
 from v2g.ocpp.messages.base import DateTime, Message
 from v2g.ocpp.routes import Version
-from v2g_testkit.official_schemas import official_schema, official_validator, schema_folder
+from v2g_testkit.official_schemas import known_messages, official_schema, official_validator
 
 VERSIONS: tuple[Version, ...] = ("2.0.1", "2.1")
 ALPHABET = string.ascii_letters + string.digits + " -_äß€"
@@ -39,9 +39,8 @@ def validator(name: str, version: Version) -> jsonschema_rs.Draft6Validator:
 
 
 def message_names(version: Version) -> list[str]:
-    """Return the name of every message of a version: the files of the official schemas."""
-    names = (file.name for file in schema_folder(version).iterdir())
-    return sorted(name.removesuffix(".json") for name in names if name.endswith(".json"))
+    """Return the name of every message of a version."""
+    return sorted(known_messages(version))
 
 
 def actions(version: Version) -> frozenset[str]:

@@ -26,6 +26,9 @@ def test_valid_frames_both_ways_are_nothing_to_speak_of(version: Version) -> Non
         ('[2,"1","StatusNotification",{"timestamp":"today"}]', "StatusNotificationRequest: $: "),
         ('[2,"1","Rest",{}]', "OCPP 2.0.1 has no RestRequest"),
         ('[2,"1","BatterySwap",{}]', "OCPP 2.0.1 has no BatterySwapRequest"),
+        (f'[2,"1","{"x" * 300}",{{}}]', "OCPP 2.0.1 has no xxx"),
+        ('[2,"1","../../v21/schemas/BatterySwap",{}]', "OCPP 2.0.1 has no ../"),
+        (r'[2,"1","Boot\u0000Notification",{}]', "OCPP 2.0.1 has no Boot"),
     ],
 )
 def test_what_the_schema_rejects_is_named_with_its_place(frame: str, fault: str) -> None:
