@@ -39,10 +39,10 @@ def guarded(part: Part, interface: Any, failed: OnFailure) -> Part:
 
 
 class _Value(msgspec.Struct, frozen=True):
-    """A property, the type of its value, and the classes of those values that do not change once they are valid."""
+    """A property: the classes of values that do not change once they are valid, and the declared type."""
 
-    type: Any
     constants: frozenset[type]
+    type: Any
 
 
 class _Listener(msgspec.Struct, frozen=True):
@@ -73,7 +73,7 @@ def _members(interface: Any) -> Mapping[str, _Value | _Listener | _Answer | _Com
 def _member(name: str, declared: Any) -> _Value | _Listener | _Answer | _Command:
     if isinstance(declared, property):
         declared_type = get_type_hints(declared.fget, include_extras=True)["return"]
-        return _Value(declared_type, _constants(declared_type))
+        return _Value(_constants(declared_type), declared_type)
     hints = get_type_hints(declared, include_extras=True)
     if inspect.iscoroutinefunction(declared):
         return _Answer(hints["return"])
