@@ -26,6 +26,7 @@ from docs import (  # noqa: E402
     charts,
     configuration,
     conformance,
+    database,
     events,
     hazards,
     messages,
@@ -579,10 +580,13 @@ def schemas() -> Iterator[tuple[Path, str]]:
 
 
 def main() -> int:
-    """Rewrite pages and pictures that have changed; return how many (0: everything was up to date)."""
+    """Rewrite pages and other files that have changed; return how many (0: everything was up to date)."""
+    from csms.db.store import EMPTY
+
     changed = 0
     drawn = ((picture, make()) for picture, make in pictures().items())
-    for page, new in (*drawn, *schemas(), *((page, render(page.read_text())) for page in pages())):
+    made = (*drawn, *schemas(), (EMPTY, database.script()))
+    for page, new in (*made, *((page, render(page.read_text())) for page in pages())):
         if not page.exists() or page.read_text() != new:
             page.parent.mkdir(exist_ok=True)
             page.write_text(new)
