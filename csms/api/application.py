@@ -1,14 +1,16 @@
 """All routes as one ASGI application. Importing it takes a third of a second, so this happens after start-up."""
 
+from collections import defaultdict
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Any, ClassVar, Final
 
-from litestar import Litestar
+from litestar import Litestar, Response
 from litestar.config.cors import CORSConfig
 from litestar.handlers import HTTPRouteHandler
 from litestar.plugins import PluginProtocol
-from litestar.types import ASGIApp, Receive, Scope, Send
+from litestar.types import ASGIApp, AsyncAnyCallable, Receive, Scope, Send
+from litestar.utils.signature import ParsedSignature
 
 from csms.api.backend import Backend
 from csms.api.http.authenticator import Authenticator
@@ -19,6 +21,7 @@ from csms.api.http.pipeline import (
     HttpRequest,
     RequestPipeline,
     measured,
+    operation_of,
     permitted,
     pipeline_of,
     problem_response,
@@ -26,6 +29,7 @@ from csms.api.http.pipeline import (
 from csms.api.routes import OPERATIONS
 
 DOCS: Final = "/docs"
+OPTIONS: Final = "OPTIONS"
 
 
 class Application(Litestar):
@@ -34,6 +38,28 @@ class Application(Litestar):
     @staticmethod
     def _get_default_plugins(plugins: list[PluginProtocol]) -> list[PluginProtocol]:
         return plugins  # those for pydantic and attrs would import these packages (0.15 s)
+
+
+class Handler(HTTPRouteHandler):
+    """All routes of a path. Its function is that of other paths, too: Litestar would parse the signature for each."""
+
+    __slots__ = ()
+    _signatures: ClassVar[dict[AsyncAnyCallable, ParsedSignature]] = {}
+    _models: ClassVar[dict[AsyncAnyCallable, type[Any]]] = {}
+
+    @property
+    def parsed_fn_signature(self) -> ParsedSignature:
+        """The signature of the function."""
+        if self.fn not in self._signatures:
+            self._signatures[self.fn] = super().parsed_fn_signature
+        return self._signatures[self.fn]
+
+    @property
+    def signature_model(self) -> type[Any]:
+        """What a request's values for the function are read into."""
+        if self.fn not in self._models:
+            self._models[self.fn] = super().signature_model
+        return self._models[self.fn]
 
 
 def application(backend: Backend, authenticator: Authenticator) -> ASGIApp:
@@ -55,8 +81,11 @@ def application(backend: Backend, authenticator: Authenticator) -> ASGIApp:
 @cache
 def _routes(max_body_bytes: int, cors_origins: tuple[str, ...]) -> Litestar:
     """Return the ASGI router; the pipeline in the request's scope then answers."""
+    paths: defaultdict[str, dict[str, Operation]] = defaultdict(dict)
+    for each in OPERATIONS:
+        paths[each.path.replace("}", ":str}")][each.method] = each
     return Application(
-        route_handlers=[_route(each) for each in OPERATIONS],
+        route_handlers=[_handler(path, operations) for path, operations in paths.items()],
         middleware=[measured, Authentication],
         guards=[permitted],
         exception_handlers={Exception: problem_response},
@@ -84,9 +113,14 @@ def _pages(folder: Path) -> ASGIApp:
     return answer
 
 
-def _route(operation: Operation) -> HTTPRouteHandler:
-    async def handler(request: HttpRequest) -> Answer:
-        return await pipeline_of(request).answer(operation, request)
+def _handler(path: str, operations: dict[str, Operation]) -> HTTPRouteHandler:
+    methods: list[Any] = [*operations, OPTIONS]  # else Litestar adds a handler of its own to each path
+    return Handler(path, http_method=methods, status_code=200, opt={"operations": operations})(_answer)
 
-    path, methods, opt = operation.path.replace("}", ":str}"), [operation.method], {"operation": operation}
-    return HTTPRouteHandler(path, http_method=methods, status_code=200, name=operation.name, opt=opt)(handler)
+
+async def _answer(request: HttpRequest) -> Answer:
+    operation = operation_of(request.scope)
+    if operation is None:
+        methods = sorted([*request.route_handler.opt["operations"], OPTIONS])
+        return Response(None, status_code=204, headers={"Allow": ", ".join(methods)}, media_type="text/plain")
+    return await pipeline_of(request).answer(operation, request)

@@ -20,7 +20,7 @@ from litestar.plugins.jinja import JinjaTemplateEngine
 from litestar.template import TemplateConfig
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from csms.api.application import Application
+from csms.api.application import Application, Handler
 from csms.api.application import application as api_application
 from csms.api.backend import Backend
 from csms.api.http.authenticator import Authenticator
@@ -107,7 +107,7 @@ def _routes(zone: tzinfo) -> Application:
     return Application(
         route_handlers=[
             *map(_route, ROUTES),
-            HTTPRouteHandler(f"{ROOT}/static/{{name:str}}", http_method="GET", status_code=200)(_static),
+            Handler(f"{ROOT}/static/{{name:str}}", http_method="GET", status_code=200)(_static),
         ],
         exception_handlers={Exception: _failed},
         template_config=TemplateConfig(instance=JinjaTemplateEngine.from_environment(templates)),
@@ -118,18 +118,19 @@ def _routes(zone: tzinfo) -> Application:
 
 
 def _route(route: Route) -> HTTPRouteHandler:
-    async def handler(request: HttpRequest) -> Answer:
-        return _guarded(await _console_of(request).answer(route, request))
-
     path = ROOT + route.path.replace("}", ":str}")
-    return HTTPRouteHandler(
+    return Handler(
         path,
         http_method=[route.method],
         status_code=200,
         name=f"{route.method} {path}",
         opt={"route": route},
         request_max_body_size=route.most_octets,
-    )(handler)
+    )(_answer)
+
+
+async def _answer(request: HttpRequest) -> Answer:
+    return _guarded(await _console_of(request).answer(request.route_handler.opt["route"], request))
 
 
 async def _static(request: HttpRequest) -> Response[bytes]:
