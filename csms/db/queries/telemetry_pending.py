@@ -5,11 +5,26 @@ limited time. What comes after that, behind later ones, is marked as late.
 """
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 from itertools import takewhile
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, and_, delete, exists, func, or_, select, text, tuple_
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Select,
+    String,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    func,
+    or_,
+    select,
+    text,
+    tuple_,
+)
 
 from csms.db.queries.telemetry_values import numbers_in, within_run
 from csms.db.tables import telemetry, telemetry_marks, telemetry_pending, telemetry_sink_positions
@@ -30,7 +45,73 @@ _ADVANCE: Final = text(
     "WHERE (excluded.boot, excluded.seq) > (telemetry_sink_positions.boot, telemetry_sink_positions.seq)"
 )
 
-_VEHICLES: Final = 150  # per query: SQLite allows 999 variables in old builds
+_SOME: Final = 250  # rows that one statement names
+_VEHICLES: Final = 128  # in one statement: SQLite allows 999 variables in old builds
+
+
+def _ready() -> Select[Any]:
+    """Return the query for the runs that `sink` may get when those `before_ms` do not wait any longer.
+
+    Statements of this module are made once: a sink asks all the time, and to make them took longer than the database.
+    """
+    run, mark = telemetry_pending.c, telemetry_marks.c
+    sink, before_ms = bindparam("sink", type_=String), bindparam("before_ms", type_=BigInteger)
+    before, its = telemetry_pending.alias(), telemetry_marks.alias()
+    there = and_(before.c.sink == sink, before.c.ev == run.ev, before.c.boot < run.boot)
+    waits = exists().where(
+        there, before.c.received_ms > before_ms, its.c.ev == before.c.ev, its.c.boot == before.c.boot
+    )
+    behind_gap = waits.where(before.c.last_seq > its.c.contiguous)  # of an earlier boot
+    in_order = and_(run.last_seq <= mark.contiguous, ~behind_gap)
+    return (
+        select(telemetry_pending)
+        .outerjoin(telemetry_marks, and_(mark.ev == run.ev, mark.boot == run.boot))
+        .where(run.sink == sink, or_(run.boot == 0, in_order, run.received_ms <= before_ms))
+    )
+
+
+@cache
+def _through(number: int) -> Select[Any]:
+    """Return the query for those runs of `number` vehicles through (`boot0`, `seq0`) of `ev0` ...."""
+    run = telemetry_pending.c
+    ends = [
+        (
+            bindparam(f"ev{each}", type_=String),
+            bindparam(f"boot{each}", type_=BigInteger),
+            bindparam(f"seq{each}", type_=BigInteger),
+        )
+        for each in range(number)
+    ]
+    here = (and_(run.ev == ev, run.boot > 0, tuple_(run.boot, run.first_seq) <= tuple_(*end)) for ev, *end in ends)
+    return _ready().where(or_(*here)).order_by(run.ev, run.boot, run.first_seq).limit(MAX_RECORDS)
+
+
+_OLDEST: Final = _ready().order_by(telemetry_pending.c.id).limit(MAX_RUNS)
+_RECORDS: Final = (
+    select(
+        telemetry.c.ev,
+        telemetry.c.boot,
+        telemetry.c.seq,
+        telemetry.c.at_ms,
+        telemetry.c.context,
+        telemetry.c.document,
+    )
+    .join(telemetry_pending, within_run())
+    .where(telemetry_pending.c.id.in_(bindparam("runs", expanding=True)))
+)
+_POSITIONS: Final = select(telemetry_sink_positions).where(
+    telemetry_sink_positions.c.sink == bindparam("sink"),
+    telemetry_sink_positions.c.ev.in_(bindparam("evs", expanding=True)),
+)
+_FORGET: Final = delete(telemetry_sink_positions).where(
+    telemetry_sink_positions.c.sink == bindparam("sink"), telemetry_sink_positions.c.ev == bindparam("ev")
+)
+_DELIVERED: Final = delete(telemetry_pending).where(telemetry_pending.c.id.in_(bindparam("runs", expanding=True)))
+_BACKLOGS: Final = select(
+    telemetry_pending.c.sink,
+    func.sum(telemetry_pending.c.last_seq - telemetry_pending.c.first_seq + 1).label("records"),
+    func.min(telemetry_pending.c.received_ms).label("since"),
+).group_by(telemetry_pending.c.sink)
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -47,20 +128,8 @@ class Batch(msgspec.Struct, frozen=True):
 
 def next_batch(connection: Connection, sink: str, now_ms: int) -> Batch | None:
     """Return the oldest records that a sink has not got; None when there are none."""
-    run, mark = telemetry_pending.c, telemetry_marks.c
-    before, its = telemetry_pending.alias(), telemetry_marks.alias()
-    there = and_(before.c.sink == sink, before.c.ev == run.ev, before.c.boot < run.boot)
-    recent = before.c.received_ms > now_ms - GAP_MS
-    waits = exists().where(there, recent, its.c.ev == before.c.ev, its.c.boot == before.c.boot)
-    behind_gap = waits.where(before.c.last_seq > its.c.contiguous)  # of an earlier boot
-    in_order = and_(run.last_seq <= mark.contiguous, ~behind_gap)
-    ready = or_(run.boot == 0, in_order, run.received_ms <= now_ms - GAP_MS)
-    runs = (
-        select(telemetry_pending)
-        .outerjoin(telemetry_marks, and_(mark.ev == run.ev, mark.boot == run.boot))
-        .where(run.sink == sink, ready)
-    )
-    found = connection.execute(runs.order_by(run.id).limit(MAX_RUNS)).all()
+    ready = {"sink": sink, "before_ms": now_ms - GAP_MS}
+    found = connection.execute(_OLDEST, ready).all()
     if not found:
         return None
     if found[0].boot == 0:  # whatever came before it was handed out before
@@ -72,9 +141,11 @@ def next_batch(connection: Connection, sink: str, now_ms: int) -> Batch | None:
     ends = list(last.items())
     for start in range(0, len(ends), _VEHICLES):
         some = ends[start : start + _VEHICLES]
-        here = (and_(run.ev == ev, run.boot > 0, tuple_(run.boot, run.first_seq) <= tuple_(*end)) for ev, end in some)
-        by_key = runs.where(or_(*here)).order_by(run.ev, run.boot, run.first_seq)
-        through += connection.execute(by_key.limit(MAX_RECORDS)).all()
+        some += some[-1:] * ((1 << (len(some) - 1).bit_length()) - len(some))  # few statements for all numbers
+        here: dict[str, Any] = {}
+        for number, (ev, (boot, seq)) in enumerate(some):
+            here |= {f"ev{number}": ev, f"boot{number}": boot, f"seq{number}": seq}
+        through += connection.execute(_through(len(some)), ready | here).all()
     places = {ev: place for place, ev in enumerate(last)}  # the vehicle of the oldest run goes first
     chosen = _most(sorted(through, key=lambda each: (places[each.ev], each.boot, each.first_seq)))
     ids = tuple(sorted(each.id for each in chosen))
@@ -100,14 +171,10 @@ def _most(runs: Iterable[Any]) -> list[Any]:
 
 
 def _records(connection: Connection, runs: Sequence[int]) -> tuple[StoredRecord, ...]:
-    record = telemetry.c
-    query = select(record.ev, record.boot, record.seq, record.at_ms, record.context, record.document).join(
-        telemetry_pending, within_run()
-    )
     found: dict[tuple[str, int, int], StoredRecord] = {}
     seal = seal_of(connection)
-    for start in range(0, len(runs), 250):
-        for row in connection.execute(query.where(telemetry_pending.c.id.in_(runs[start : start + 250]))).all():
+    for start in range(0, len(runs), _SOME):
+        for row in connection.execute(_RECORDS, {"runs": runs[start : start + _SOME]}).all():
             document = seal.find(connection, row.document, row.ev, row.boot, row.seq)
             if document is None:
                 continue
@@ -118,14 +185,11 @@ def _records(connection: Connection, runs: Sequence[int]) -> tuple[StoredRecord,
 
 def _marked(connection: Connection, sink: str, records: Sequence[StoredRecord]) -> tuple[StoredRecord, ...]:
     """Return records with those marked as late that come after higher ones."""
-    position = telemetry_sink_positions.c
     reached: dict[str, tuple[int, int]] = {}
     evs = sorted({each.ev for each in records})
-    for start in range(0, len(evs), _VEHICLES):
-        query = select(telemetry_sink_positions).where(
-            position.sink == sink, position.ev.in_(evs[start : start + _VEHICLES])
-        )
-        reached |= {row.ev: (row.boot, row.seq) for row in connection.execute(query)}
+    for start in range(0, len(evs), _SOME):
+        rows = connection.execute(_POSITIONS, {"sink": sink, "evs": evs[start : start + _SOME]})
+        reached |= {row.ev: (row.boot, row.seq) for row in rows}
     return tuple(
         msgspec.structs.replace(each, late=True) if each.key[1:] < reached.get(each.ev, (0, 0)) else each
         for each in records
@@ -134,21 +198,16 @@ def _marked(connection: Connection, sink: str, records: Sequence[StoredRecord]) 
 
 def backlogs(connection: Connection) -> dict[str, tuple[int, int]]:
     """Return for each sink with waiting records how many there are, and when the oldest arrived (ms since 1970)."""
-    run = telemetry_pending.c
-    records = func.sum(run.last_seq - run.first_seq + 1)
-    query = select(run.sink, records.label("records"), func.min(run.received_ms).label("since")).group_by(run.sink)
-    return {row.sink: (int(row.records), row.since) for row in connection.execute(query)}
+    return {row.sink: (int(row.records), row.since) for row in connection.execute(_BACKLOGS)}
 
 
 def delivered(connection: Connection, sink: str, batch: Batch) -> None:
     """Note that a sink has got a batch."""
     for ev in batch.erased:
-        position = telemetry_sink_positions.c
-        connection.execute(delete(telemetry_sink_positions).where(position.sink == sink, position.ev == ev))
+        connection.execute(_FORGET, {"sink": sink, "ev": ev})
     reached = {each.ev: each for each in batch.records}
     if reached:
         rows = [{"sink": sink, "ev": ev, "boot": each.boot, "seq": each.seq} for ev, each in reached.items()]
         connection.execute(_ADVANCE, rows)
-    for start in range(0, len(batch.runs), 250):
-        some = batch.runs[start : start + 250]
-        connection.execute(delete(telemetry_pending).where(telemetry_pending.c.id.in_(some)))
+    for start in range(0, len(batch.runs), _SOME):
+        connection.execute(_DELIVERED, {"runs": batch.runs[start : start + _SOME]})

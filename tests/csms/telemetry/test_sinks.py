@@ -585,6 +585,22 @@ def test_a_batch_is_bounded_and_in_order_however_much_comes_late(store: Store) -
     assert given == dict.fromkeys(given, sorted((boot, first) for boot, first, _ in runs))
 
 
+@pytest.mark.requirement("R104")
+def test_a_batch_has_the_records_of_many_vehicles(store: Store) -> None:
+    """Of more than one statement names, in a number that is none of those for which there are statements."""
+    evs = [f"EV-{number:03}" for number in range(170)]
+    put(store, [made(1, 1, {"battery.soc": 1.0}, ev=ev) for ev in evs], sinks=SINKS, at_ms=1000)
+    batch = store.do(pending.next_batch, "lake", 1000)
+    assert batch is not None
+    assert [each.key for each in batch.records] == [(ev, 1, 1) for ev in evs]
+    store.do(pending.delivered, "lake", batch)
+    put(store, [made(1, 1, {"battery.soc": 1.0}, ev=ev, boot=2) for ev in evs[::-1]], sinks=SINKS, at_ms=1000)
+    put(store, [made(2, 2, {"battery.soc": 1.0}, ev=ev) for ev in evs], sinks=SINKS, at_ms=1000)
+    batch = store.do(pending.next_batch, "lake", 1000)
+    assert batch is not None
+    assert [each.key for each in batch.records] == [(ev, *each) for ev in evs for each in ((1, 2), (2, 1))]
+
+
 def test_records_that_were_too_old_for_a_sink_are_counted(store: Store) -> None:
     put(store, [made(seq, seq, {"battery.soc": 1.0}) for seq in range(1, 8)], sinks=SINKS)
     store.do(lambda connection: connection.execute(text("DELETE FROM telemetry WHERE seq < 4")))
