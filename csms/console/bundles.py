@@ -17,7 +17,6 @@ from v2g.energy.settlement.checkpoints import read_copies
 from v2g.energy.settlement.journal import verify_lines
 from v2g.energy.settlement.report import Report
 from v2g.errors import VerificationError
-from v2g.iso15118.confirmations import read_confirmation
 from v2g.pki.credentials import load_chain
 
 MAX_BUNDLE: Final = 16_000_000
@@ -80,6 +79,8 @@ async def _copies(visit: Visit, session_id: str) -> bytes | None:
 
 
 def _verify(files: Mapping[str, bytes], services: Services, copies: bytes | None) -> Report:
+    from v2g.iso15118.confirmations import read_confirmation  # 0.03 s for messages that a back end may never see
+
     return verify_bundle(
         files,
         anchors=[der for root in services.config.trust.roots for der in load_chain(root)],

@@ -22,3 +22,7 @@ LATER = (
 
 def test_a_back_end_loads_what_it_does_not_need_at_its_start_later_or_never() -> None:
     assert loaded("csms.app", LATER) == []
+
+
+def test_neither_does_its_console() -> None:
+    assert loaded("csms.app, csms.console.application", ("v2g.exi", "v2g.iso15118.d20.messages", "lxml", "rich")) == []
