@@ -2,10 +2,25 @@
 vehicle's."""
 
 from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any, Final, get_args
 
 import msgspec
-from sqlalchemy import Connection, delete, exists, false, func, insert, or_, select, text, update
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Select,
+    bindparam,
+    delete,
+    exists,
+    false,
+    func,
+    insert,
+    or_,
+    select,
+    text,
+    update,
+)
 
 from csms.db.queries import webhooks
 from csms.db.tables import alert_mails, alert_silences, alerts
@@ -162,18 +177,16 @@ def acknowledge(connection: Connection, alert_id: int, by: str, note: str, now_m
     connection.execute(update(alerts).where(alerts.c.id == alert_id).values(**values))
 
 
-def announce(connection: Connection, now_ms: int, to: Announcing) -> list[Said]:
-    """Return what is to be announced now, each once, with its alert; what webhooks and addresses get is stored with it.
-
-    Empty: nothing is left to be announced now.
-    """
-    column = alerts.c
+@cache
+def _due(escalate_ms: tuple[int, ...]) -> Select[Any]:
+    """Return the query for alerts that are to be announced at `now_ms`, made once: it is asked all the time."""
+    column, now_ms = alerts.c, bindparam("now_ms", type_=BigInteger)
     unseen = (column.severity == "error") & column.acknowledged_ms.is_(None) & (column.announced == "raised")
     escalation = or_(
         false(),
         *(
             (column.escalations == number) & (column.announced_ms <= now_ms - after_ms)
-            for number, after_ms in enumerate(to.escalate_ms)
+            for number, after_ms in enumerate(escalate_ms)
         ),
     )
     silenced = exists().where(
@@ -188,9 +201,17 @@ def announce(connection: Connection, now_ms: int, to: Announcing) -> list[Said]:
         (column.announced == "raised") & (column.cleared_ms <= now_ms - HOLD_MS),
     )
     wanted = select(alerts, silenced.label("silenced")).where(column.latest, due).order_by(column.id).limit(STEP)
+    return wanted.with_for_update(of=alerts, skip_locked=True)
+
+
+def announce(connection: Connection, now_ms: int, to: Announcing) -> list[Said]:
+    """Return what is to be announced now, each once, with its alert; what webhooks and addresses get is stored with it.
+
+    Empty: nothing is left to be announced now.
+    """
     found: list[Said] = []
     # A batch may have only silenced ones, which end without an announcement.
-    while not found and (rows := connection.execute(wanted.with_for_update(of=alerts, skip_locked=True)).all()):
+    while not found and (rows := connection.execute(_due(to.escalate_ms), {"now_ms": now_ms}).all()):
         for row in rows:
             said = announcement_of(
                 _alert(connection, row), now_ms, escalate_ms=to.escalate_ms, silenced=bool(row.silenced)
@@ -198,7 +219,7 @@ def announce(connection: Connection, now_ms: int, to: Announcing) -> list[Said]:
             if said is None:
                 continue
             kind, after = said
-            connection.execute(update(alerts).where(column.id == row.id).values(**_values(connection, after)))
+            connection.execute(update(alerts).where(alerts.c.id == row.id).values(**_values(connection, after)))
             if kind is not None:
                 found.append((kind, after))
     if found:

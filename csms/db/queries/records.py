@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 from sqlalchemy.dialects import sqlite
 
 from csms.db.queries.events import lock
@@ -21,6 +21,13 @@ _ALL_SOURCES: Final = "grid sources"
 
 _KEPT_SIGNALS: Final = 100
 """Prices by the minute make a new grid signal each minute, of up to 1 MB: of older ones a hash and a limit stay."""
+
+
+_APPEND: Final = update(journals).where(  # made once: a station has a line each second
+    journals.c.station_id == bindparam("of_station"),
+    journals.c.session_id == bindparam("of_session"),
+    journals.c.lines == bindparam("before"),
+)
 
 
 class JournalRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,11 +58,11 @@ def append_journal(
     place = {"station_id": row.station_id, "session_id": row.session_id}
     if before == 0:
         _begin_journal(connection, place, now_ms)
-    key = (journals.c.station_id == row.station_id) & (journals.c.session_id == row.session_id)
+    here = {"of_station": row.station_id, "of_session": row.session_id, "before": before}
     columns: dict[str, Any] = {"lines": row.lines, "head": row.head, "ended": row.ended, "updated_ms": now_ms}
     if receipt is not None:
         columns["receipt"] = receipt.decode()
-    if connection.execute(update(journals).where(key & (journals.c.lines == before)).values(**columns)).rowcount == 0:
+    if connection.execute(_APPEND, here | columns).rowcount == 0:
         return False
     lines = [{**place, "sequence": before + number, "line": line} for number, line in enumerate(added)]
     connection.execute(insert(journal_lines_), lines)

@@ -62,6 +62,15 @@ _KEEP: Final = text(
     "VALUES (:session_id, :ev, :number, :received_ms, :document) ON CONFLICT DO NOTHING"
 )
 
+_BOOT: Final = telemetry_marks.c.ev, telemetry_marks.c.boot
+_LOCK: Final = (  # this and the next are made once: each delivery needs them
+    select(telemetry_marks)
+    .where(tuple_(*_BOOT).in_(bindparam("boots", expanding=True)))
+    .order_by(*_BOOT)
+    .with_for_update()
+)
+_SAVE: Final = update(telemetry_marks).where(_BOOT[0] == bindparam("of_ev"), _BOOT[1] == bindparam("of_boot"))
+
 _copy = typed_json.decoder(Copy).decode
 _json = msgspec.json.Encoder().encode
 _ranges = typed_json.decoder(list[tuple[int, int]]).decode
@@ -265,10 +274,8 @@ def _highest(connection: Connection, evs: Iterable[str]) -> dict[str, int]:
 def _locked(connection: Connection, boots: Iterable[Boot]) -> dict[Boot, Progress]:
     """Return the progress of known boots, locked against other nodes until the commit."""
     progress: dict[Boot, Progress] = {}
-    order = telemetry_marks.c.ev, telemetry_marks.c.boot
     for some in _chunks(sorted(boots)):
-        query = select(telemetry_marks).where(tuple_(*order).in_(some)).order_by(*order).with_for_update()
-        for row in connection.execute(query):
+        for row in connection.execute(_LOCK, {"boots": some}):
             progress[row.ev, row.boot] = Progress(
                 Numbers(_ranges(row.arrived)),
                 Numbers(_ranges(row.gaps)),
@@ -301,9 +308,8 @@ def _stored(connection: Connection, keys: Sequence[RecordKey]) -> dict[RecordKey
 def _save(connection: Connection, progress: dict[Boot, Progress]) -> None:
     if not progress:
         return
-    here = (telemetry_marks.c.ev == bindparam("of_ev")) & (telemetry_marks.c.boot == bindparam("of_boot"))
     connection.execute(
-        update(telemetry_marks).where(here),
+        _SAVE,
         [
             {
                 "of_ev": ev,
