@@ -1,5 +1,6 @@
 """The charger program: assembly, and shutdown: power off first, back end last."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from functools import partial
@@ -91,6 +92,7 @@ async def assemble(config: ProgramConfig, clock: Clock, observe: EventLog) -> As
                 for number, (place, disk) in enumerate(zip(config.places, disks, strict=True), 1)
             ]
         )
+        await asyncio.gather(*(controller.hardware.power_up() for controller in controllers))
         for thread in {*disks, bundles}:
             stack.push_async_callback(thread.close)
         charger = Charger(config, clock, observe, transport, controllers)
@@ -172,7 +174,7 @@ async def _controller(
         service=FaultKeeper(FaultFile(config.data_dir), threads[0], utc_ms=clock.utc_ms, observe=observed),
         disk=threads[0],
         log=CheckLog(config.data_dir, threads[0], utc_ms=clock.utc_ms, observe=observed),
-    ).make()
+    ).untested()
     wires = Wires(made.pilot, made.medium) if made.pilot is not None else None
     traced = log.tracer("" if observed is log else config.charger.evse_id)
     return EvseController(

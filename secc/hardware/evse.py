@@ -98,6 +98,9 @@ class EvseHardware(Protocol):
     def light(self) -> Light:
         """The lamp's signal."""
 
+    async def power_up(self) -> None:
+        """Test the hardware before anybody uses it. A failure is a fault."""
+
     def on_fault(self, callback: OnFault) -> None:
         """Call `callback` with each fault that begins (True) or ends."""
 

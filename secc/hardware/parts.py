@@ -235,12 +235,17 @@ class Assembly:
     """Writes the record of emergencies; None: a thread of its own."""
 
     async def make(self) -> Assembled:
-        """Return everything. Raises ConfigError for invalid combinations, TransportError for missing hardware, or if
-        another program uses it."""
+        """Return everything, tested. Raises as `untested` does."""
+        assembled = await self.untested()
+        await assembled.evse.power_up()
+        return assembled
+
+    async def untested(self) -> Assembled:
+        """Return everything, for `Evse.power_up`: several EVSEs test themselves at once. Raises ConfigError for invalid
+        combinations, TransportError for missing hardware, or if another program uses it."""
         safety = self._begin()
         assembled = await self._assembled()
         safety.stand_over(assembled.evse)
-        await assembled.evse.power_up()
         return assembled
 
     async def make_bare(self) -> BareParts:
