@@ -7,10 +7,9 @@ be of the declared types, within their ranges. The charger gets the last valid v
 import asyncio
 import inspect
 from collections.abc import Callable, Mapping
-from enum import Enum
 from functools import cache, partial
-from types import MappingProxyType, NoneType, UnionType
-from typing import Annotated, Any, Final, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from types import MappingProxyType, NoneType
+from typing import Any, Final, TypeVar, cast, get_args, get_type_hints
 
 import msgspec
 
@@ -82,21 +81,14 @@ def _member(name: str, declared: Any) -> _Value | _Listener | _Answer | _Command
     return _Command()
 
 
-_PLAIN: Final = frozenset({bool, int, float, str, NoneType})
+_PLAIN: Final[frozenset[type]] = frozenset({bool, int, float, str, NoneType})
 
 
 def _constants(type_: Any) -> frozenset[type]:
     """Return the classes of a type's values that do not change: plain ones, and frozen structures of such."""
-    origin = get_origin(type_)
-    if origin in (Annotated, Union, UnionType):
-        return frozenset().union(*map(_constants, get_args(type_)))
-    if origin is Literal:
-        return frozenset(map(type, get_args(type_)))
-    if origin is not None or not isinstance(type_, type):
-        return frozenset()
-    if issubclass(type_, msgspec.Struct) and type_.__struct_config__.frozen:
-        return frozenset({type_}) if _PLAIN.issuperset(get_type_hints(type_).values()) else frozenset()
-    return frozenset({type_}) if type_ in _PLAIN or issubclass(type_, Enum) else frozenset()
+    if not (isinstance(type_, type) and issubclass(type_, msgspec.Struct) and type_.__struct_config__.frozen):
+        return _PLAIN
+    return _PLAIN | {type_} if _PLAIN.issuperset(get_type_hints(type_).values()) else _PLAIN
 
 
 class _Guard:

@@ -4,8 +4,10 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, Protocol
 
+import msgspec
 import pytest
 
 from pki_tools.tree import PkiTree
@@ -376,3 +378,40 @@ def test_a_report_is_valid_for_as_long_as_it_is_the_same(own: bool) -> None:
         part.present = StageReport("none", 10)  # type: ignore[arg-type]
     assert stage.present == stage.present == StageReport(410_000, 10)
     assert len(failures) == 2
+
+
+class Loose(msgspec.Struct):
+    """Can change."""
+
+    celsius: float
+
+
+class Deep(msgspec.Struct, frozen=True):
+    """Holds what can change."""
+
+    celsius: list[float]
+
+
+class Probe(Protocol):
+    """An interface of such."""
+
+    @property
+    def loose(self) -> Loose:
+        """One that can change."""
+
+    @property
+    def deep(self) -> Deep:
+        """One that holds what can change."""
+
+
+def test_a_structure_that_can_change_is_checked_each_time() -> None:
+    failures: list[str] = []
+    part = SimpleNamespace(loose=Loose(20.0), deep=Deep([20.0]))
+    probe: Probe = guarded(part, Probe, failures.append)
+    part.loose.celsius = 30.0
+    part.deep.celsius.append(30.0)
+    assert (probe.loose, probe.deep) == (Loose(30.0), Deep([20.0, 30.0]))
+    part.loose.celsius = "hot"
+    part.deep.celsius.append("hot")
+    assert (probe.loose, probe.deep) == (Loose(30.0), Deep([20.0, 30.0]))
+    assert [each.partition(":")[0] for each in failures] == ["Probe.loose", "Probe.deep"]
