@@ -245,6 +245,7 @@ def _progress(connection: Connection, arrivals: Sequence[Arrival]) -> tuple[dict
     raised = {boot[0] for boot, boot_id in named if boot_id != (progress[boot].boot_id if boot in progress else "")}
     if raised:  # else two nodes could each begin a boot that is not the highest any more when it is stored
         lock(connection, (f"boots of {ev}" for ev in raised))
+        progress |= _locked(connection, asked - progress.keys())  # one that another node has begun meanwhile
     highest = _highest(connection, raised)
     begun = {boot: progress[boot] for each in arrivals for boot in admit(each.delivery, progress, highest)}
     without_id = {

@@ -292,12 +292,11 @@ def test_two_nodes_that_store_records_of_one_vehicle_at_a_time_store_each_once(s
         node.close()
 
 
-@pytest.mark.requirement("R98", "R99")
-def test_two_nodes_begin_boots_of_a_vehicle_one_after_the_other(postgresql_databases: Databases) -> None:
-    """The lower one comes while the other node has not committed the higher one: it has to take another number."""
-    nodes = [Store(url) for url in [postgresql_databases.create()] * 3]
+def meanwhile(databases: Databases, *elements: bytes) -> Outcome:
+    """Store a delivery at one node while another has not committed the first record of boot 10; return its outcome."""
+    nodes = [Store(url) for url in [databases.create()] * 3]
     outcomes: list[Outcome] = []
-    second = threading.Thread(target=lambda: outcomes.append(take(nodes[1], *under(OTHER, 9, 1))))
+    second = threading.Thread(target=lambda: outcomes.append(take(nodes[1], *elements)))
     with nodes[0].engine.begin() as connection:
         arrival = rows.Arrival(read_delivery(encode_delivery(under(ONE, 10, 1))), 7)
         assert rows.store(connection, [arrival])[0].strangers == []
@@ -306,11 +305,26 @@ def test_two_nodes_begin_boots_of_a_vehicle_one_after_the_other(postgresql_datab
         while second.is_alive() and not nodes[2].do(lambda other: other.execute(waiting).scalar_one()):
             second.join(0.01)
     second.join()
-    (mark,) = outcomes[0].marks
-    assert (mark.boot, mark.boot_id, mark.next_boot) == (9, OTHER, 11)
     assert [each["boot"] for each in nodes[0].do(rows.marks, "EV-1", 10, None)] == [10]
     for node in nodes:
         node.close()
+    return outcomes[0]
+
+
+@pytest.mark.requirement("R98", "R99")
+def test_two_nodes_begin_boots_of_a_vehicle_one_after_the_other(postgresql_databases: Databases) -> None:
+    """The lower one comes while the other node has not committed the higher one: it has to take another number."""
+    (mark,) = meanwhile(postgresql_databases, *under(OTHER, 9, 1)).marks
+    assert (mark.boot, mark.boot_id, mark.next_boot) == (9, OTHER, 11)
+
+
+@pytest.mark.requirement("R98", "R99")
+def test_two_nodes_begin_one_boot_together(postgresql_databases: Databases) -> None:
+    """Each has a delivery of it: the second one is no stranger, and the boot keeps its number."""
+    outcome = meanwhile(postgresql_databases, *under(ONE, 10, 2))
+    (mark,) = outcome.marks
+    assert (outcome.strangers, mark.boot, mark.boot_id, mark.next_boot) == ([], 10, ONE, 0)
+    assert len(outcome.fresh) == 1
 
 
 @pytest.mark.some(1)
