@@ -96,8 +96,8 @@ async def test_a_simulated_charge_point_is_tested(ocpp: list[str]) -> None:
         os.close(ours)
         os.close(its)
         await server.close()
-    assert boot.fault is not None
-    assert boot.fault.startswith("BootNotificationRequest: $: ")
+    assert "chargePointModel" in boot.text
+    assert boot.fault == 'BootNotificationRequest: $: "reason" is a required property'
     failed = {each.case: each.found for each in results if each.verdict is Verdict.FAIL}
     passed = {each.case for each in results if each.verdict is Verdict.PASS}
     assert passed == {"TC_B_09_CS", "TC_B_33_CS"}

@@ -320,7 +320,7 @@ def test_two_nodes_begin_boots_of_a_vehicle_one_after_the_other(postgresql_datab
 
 @pytest.mark.requirement("R98", "R99")
 def test_two_nodes_begin_one_boot_together(postgresql_databases: Databases) -> None:
-    """Each has a delivery of it: the second one is no stranger, and the boot keeps its number."""
+    """Each gets a delivery of it: the second is stored, too, and the boot keeps its number."""
     outcome = meanwhile(postgresql_databases, *under(ONE, 10, 2))
     (mark,) = outcome.marks
     assert (outcome.strangers, mark.boot, mark.boot_id, mark.next_boot) == ([], 10, ONE, 0)
