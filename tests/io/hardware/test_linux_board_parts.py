@@ -13,6 +13,7 @@ import pytest
 from tests.io.hardware.linux_machine import CONTACT, KEYS, REFERENCE, WATCHDOG, config_of
 from v2g.config import Table
 from v2g.errors import TransportError
+from v2g.iec61851.peaks import ONE_LEVEL_S
 from v2g.iec61851.pilot import PilotState
 from v2g.iec61851.proximity import Proximity
 from v2g.io.hardware.driver import DriverContext
@@ -47,6 +48,29 @@ def test_levels_of_detectors_are_read_at_once() -> None:
     assert levels.read(0.0) == (8_900, -12_000)
     levels.restart(oscillates=False)
     assert (levels.read(0.0), levels.resting_low()) == ((8_800, None), -12_000)
+
+
+def test_a_detector_of_the_low_level_follows_the_oscillator_within_100_ms() -> None:
+    """Else what it showed before would be a shorted diode, which only another vehicle clears."""
+    at, low = [1.0], [9_000]
+    levels = PilotLevels(lambda: 9_000, lambda: low[0], lambda: at[0])
+    levels.restart(oscillates=True)
+    for at[0], low[0], found in (
+        (1.0, 9_000, False),
+        (1.01, -3_000, False),  # on its way
+        (1.02, -11_000, True),
+        (1.03, -8_000, True),  # a diode shorted later
+    ):
+        assert levels.read(0.0) == ((9_000, low[0]) if found else None)
+    at[0] = 2.0
+    levels.restart(oscillates=True)  # another duty cycle
+    assert levels.read(0.0) == (9_000, -8_000)
+    levels.restart(oscillates=False)
+    assert levels.read(0.0) == (9_000, None)
+    levels.restart(oscillates=True)
+    assert levels.read(0.0) is None
+    at[0] = 2.0 + ONE_LEVEL_S
+    assert levels.read(0.0) == (9_000, -8_000)
 
 
 def test_without_detectors_the_wire_is_sampled_for_some_time() -> None:

@@ -310,6 +310,22 @@ def test_the_oscillator_is_driven_and_faults_of_the_wire_are_seen() -> None:
     play(scene)
 
 
+def test_a_detector_that_follows_late_shows_no_shorted_diode() -> None:
+    async def scene(machine: Machine) -> None:
+        machine.show(B)
+        await machine.passes(0.1)
+        seen: list[PilotState] = []
+        machine.board.on_state(seen.append)
+        machine.wire.low_mv = 9_000  # its peak of X1
+        machine.board.set_duty(5.0)
+        await machine.passes(0.08)
+        machine.wire.low_mv = None
+        await machine.passes(0.1)
+        assert (machine.board.state, seen, machine.faults[1:]) == (B, [], [])
+
+    play(scene)
+
+
 def test_levels_of_an_oscillator_that_is_switched_meanwhile_do_not_count() -> None:
     async def scene(machine: Machine) -> None:
         await machine.ready(closed=True)

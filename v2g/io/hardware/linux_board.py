@@ -22,7 +22,7 @@ from v2g.errors import TransportError
 from v2g.hardware.faults import Light
 from v2g.hardware.interfaces import BoardParts, OnFault
 from v2g.hardware.pilot import ReportingPilot
-from v2g.iec61851.peaks import Levels, PeakWindow
+from v2g.iec61851.peaks import ONE_LEVEL_S, Levels, PeakWindow
 from v2g.iec61851.pilot import (
     NOMINAL_MV,
     TOLERANCE_MV,
@@ -206,10 +206,13 @@ class PilotLevels:
     def __init__(self, high: Callable[[], int], low: Callable[[], int] | None, now: Callable[[], float]) -> None:
         self._high, self._low, self._now = high, low, now
         self._window = PeakWindow()
-        self._oscillates = False
+        self._oscillates = self._followed = False
+        self._began = float("-inf")
 
     def restart(self, *, oscillates: bool) -> None:
         """The oscillator was switched."""
+        if oscillates and not self._oscillates:
+            self._followed, self._began = False, self._now()
         self._oscillates = oscillates
         self._window.restart(oscillates=oscillates)
 
@@ -220,7 +223,11 @@ class PilotLevels:
     def read(self, until: float) -> Levels | None:
         """Sample until a time, or until there are levels; None: more samples are needed."""
         if self._low is not None:
-            return self._high(), self._low() if self._oscillates else None
+            high, low = self._high(), self._low() if self._oscillates else None
+            # a detector follows some periods later: until then it shows no diode that is shorted
+            self._followed = self._followed or near(low, NOMINAL_MV[PilotState.F])
+            late = self._oscillates and not self._followed and self._now() - self._began < ONE_LEVEL_S
+            return None if late else (high, low)
         while True:
             levels = self._window.add((self._high(),), now := self._now())
             if levels is not None or now >= until:
