@@ -57,7 +57,7 @@ def test_a_full_file_is_turned_and_a_lost_one_is_no_failure(tmp_path: Path) -> N
     log = ErrorLog(tmp_path / "e.log", LogFiles(max_mib=1, keep=1), Clock(), lambda _: None)
     for _ in range(2500):
         log(Observe("telemetry", "waiting", {"reason": "x" * 490}))
-    while not (tmp_path / "e.log.1").exists():  # a thread turns it, and opens the next one
+    while not all((tmp_path / name).exists() for name in ("e.log.1", "e.log")):  # a thread turns it, opens the next one
         time.sleep(0)
     log.close()
     assert {each.name for each in tmp_path.iterdir()} == {"e.log", "e.log.1"}
