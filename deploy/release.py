@@ -79,7 +79,7 @@ def check_tree(root: Path, version: str) -> None:
         raise ConfigError(f"the tree differs from its commit: {first}", hint="commit or remove it: git status")
     tagged, head = git("rev-list", "-n1", f"v{version}"), git("rev-parse", "HEAD")
     if tagged and tagged != head:
-        hint = "raise version in pyproject.toml"
+        hint = "raise version in pyproject.toml and v2g/version.py"
         raise ConfigError(f"v{version} is another commit: {version} was released already", hint=hint)
 
 

@@ -9,7 +9,6 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from importlib import metadata
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 import msgspec
@@ -23,6 +22,7 @@ from v2g.io.runtime.clock import Clock
 from v2g.observe import Observe, Scalar
 from v2g.pki.certificates import load_certificate
 from v2g.text import printable, redacted
+from v2g.version import VERSION
 
 if TYPE_CHECKING:
     from secc.evse.controller import EvseController
@@ -265,7 +265,7 @@ class StatusKeeper:
             csms = Csms("connecting", now, url=url, identity=config.station.identity)
         places = enumerate(config.places, 1)
         evses = tuple(_configured(number, place) for number, place in places)
-        self.latest = ChargerStatus(now, now, _program(), csms=csms, evses=evses)
+        self.latest = ChargerStatus(now, now, VERSION, csms=csms, evses=evses)
         """The last picture."""
         self._evses = list(evses)
         self._sessions: list[deque[Session]] = [deque(maxlen=SESSIONS) for _ in evses]
@@ -475,13 +475,6 @@ _BOARD: Final = {"name": "board", "serial": "serial", "firmware": "firmware"}
 _EDITIONS: Final = {"2": "ISO 15118-2", "20": "ISO 15118-20", "din": "DIN 70121"}
 _FIGURES: Final = frozenset({"power", "meter"})
 """Parts whose words change with every reading."""
-
-
-def _program() -> str:
-    try:
-        return metadata.version("v2g-engine")
-    except metadata.PackageNotFoundError:  # an image without descriptions of its packages
-        return ""
 
 
 def _registers(meter: Meter) -> tuple[int, int]:

@@ -1,12 +1,12 @@
 """`v2g attest`: the signed manifest of a program's files, with which a charger compares them (R148)."""
 
 import sys
-from importlib.metadata import version as released
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from v2g.version import VERSION
 from v2g_cli.output import print_json, say, say_row
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
@@ -38,7 +38,7 @@ def make(
 
     if not paths and sys.prefix == sys.base_prefix:
         raise ConfigError("no files given", hint="name the folders of the program, such as /opt/v2g")
-    made = make_manifest(paths or [Path(sys.prefix)], release=released("v2g-engine"), version=version, root=root)
+    made = make_manifest(paths or [Path(sys.prefix)], release=VERSION, version=version, root=root)
     data, signature = sign_manifest(made, open_key(reference_of(key)))
     try:
         manifest.write_bytes(data)

@@ -11,6 +11,7 @@ from typing import Final
 from v2g.errors import V2GError
 from v2g.observe import Scalar, defect
 from v2g.text import redacted
+from v2g.version import VERSION
 from v2g_cli.output import say
 from v2g_cli.secret_options import command_line
 
@@ -64,11 +65,10 @@ class Defects(logging.Handler):
             import platform
             import ssl
             import tempfile
-            from importlib.metadata import version
 
             handle, name = tempfile.mkstemp(prefix="v2g-defect-", suffix=".txt")  # mode 0600
             self._file = Path(name)
-            about = (version("v2g-engine"), platform.python_version(), ssl.OPENSSL_VERSION, platform.platform())
+            about = (VERSION, platform.python_version(), ssl.OPENSSL_VERSION, platform.platform())
             text = f"{command_line()}\n{', '.join(about)}\n\n{text}"
         else:
             handle = os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)

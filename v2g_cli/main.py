@@ -19,6 +19,7 @@ from v2g.errors import DEFECT_EXIT, ConfigError, V2GError, disk_named
 from v2g.extras import extras_named
 from v2g.observe import defect
 from v2g.text import redacted
+from v2g.version import VERSION
 from v2g_cli import board, terminal
 from v2g_cli import station as station_
 from v2g_cli.config_check import CheckFlag, check_config
@@ -87,9 +88,7 @@ _group("settle", "v2g_cli.settle", "Verify and show the settlement of a charging
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
-
-        say(f"v2g-engine {version('v2g-engine')}")
+        say(f"v2g-engine {VERSION}")
         raise typer.Exit
 
 

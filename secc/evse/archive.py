@@ -5,7 +5,6 @@
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Literal
@@ -31,6 +30,7 @@ from v2g.observe import Observe, Scalar
 from v2g.pki.certificates import chain_from_pem, chain_to_pem, common_name, load_certificate
 from v2g.pki.credentials import Credentials
 from v2g.pki.keys import LeafKey, SoftwareKey
+from v2g.version import VERSION
 from v2g_station.store import Signers
 
 CONTRACT_SUFFIX: Final = ".contract.pem"
@@ -261,7 +261,7 @@ class Archive:
             meter_firmware=self._owner.firmware,
             gateway="v2g-engine",
             gateway_serial=settlement.station_id,
-            gateway_version=version("v2g-engine"),
+            gateway_version=VERSION,
             current_type=self._owner.current_type,
         )
         return sign_meter(

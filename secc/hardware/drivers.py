@@ -5,7 +5,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, replace
-from importlib.metadata import EntryPoint
+from importlib import import_module
 from types import MappingProxyType
 from typing import Any, Final, get_args
 
@@ -18,6 +18,7 @@ from v2g.extras import extras_named
 from v2g.hardware.interfaces import BoardParts, CardReader, DriverDisplay, EmergencyOutput, EnergyMeter, StageParts
 from v2g.io.entry_points import Offer, choose, offers, said
 from v2g.io.hardware.driver import GROUP, Driver, DriverContext, Kind, OnFailure, OpenSide, PowerKind, SideKind
+from v2g.version import VERSION
 
 _log = logging.getLogger(__name__)
 
@@ -81,9 +82,7 @@ def find(kind: Kind, name: str) -> Driver:
 
 def installed() -> list[Installed]:
     """Return all drivers, ours first. Those that cannot be used have an `error`."""
-    from importlib.metadata import version
-
-    found = [Installed(name, OURS, version(OURS), _ours(kind, name)) for kind, name in BUILT_IN]
+    found = [Installed(name, OURS, VERSION, _ours(kind, name)) for kind, name in BUILT_IN]
     for each in _offers():
         if (each.kind, each.name) in BUILT_IN:
             each = replace(each, part=None, error=f"has a name of {OURS}: never used")
@@ -145,7 +144,8 @@ def side_opener(kind: SideKind, name: str, table: Table | None, context: DriverC
 
 
 def _ours(kind: Kind, name: str) -> Driver:
-    driver = EntryPoint(name, BUILT_IN[kind, name], GROUP).load()
+    module, _, name = BUILT_IN[kind, name].partition(":")
+    driver = getattr(import_module(module), name)
     assert isinstance(driver, Driver)
     return driver
 

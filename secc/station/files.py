@@ -1,12 +1,12 @@
 """What files of a station's configuration hold: its password at the back end, and the version of its firmware."""
 
 from collections.abc import Mapping
-from importlib.metadata import version
 from typing import Final
 
 from secc.station.config import StationConfig
 from v2g.errors import ConfigError
 from v2g.pki.keys import read_secret
+from v2g.version import VERSION
 from v2g_station.blocks.settings import MOST_VERSION
 
 PASSWORD_VARIABLE: Final = "V2G_STATION_PASSWORD"  # noqa: S105 - a variable's name
@@ -42,7 +42,7 @@ def running_firmware(config: StationConfig) -> str:
     Raises ConfigError for an unreadable file.
     """
     if config.firmware_file is None:
-        return config.firmware or version("v2g-engine")
+        return config.firmware or VERSION
     try:
         lines = config.firmware_file.read_text().strip().splitlines()
     except (OSError, UnicodeDecodeError) as error:

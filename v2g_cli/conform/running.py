@@ -11,7 +11,6 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Container, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +20,7 @@ from rich.text import Text
 from v2g import typed_json
 from v2g.errors import ConfigError, V2GError
 from v2g.io.runtime.supervision import child
+from v2g.version import VERSION
 from v2g_cli.conform import report as conform_report
 from v2g_cli.output import print_json, print_table, say, say_row, terminal
 from v2g_cli.secret_options import command_line
@@ -54,7 +54,7 @@ _COLOURS = {
 def describe(device: str) -> dict[str, str]:
     """Return the metadata of a report: device, time, versions, command with its options."""
     versions = (
-        f"v2g-engine {version('v2g-engine')}",
+        f"v2g-engine {VERSION}",
         f"Python {platform.python_version()}",
         ssl.OPENSSL_VERSION,
         platform.platform(),

@@ -2,7 +2,6 @@
 
 import asyncio
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Final, Literal
 
@@ -14,6 +13,7 @@ from csms.api.http.problems import conflict
 from csms.db.queries import alert_sources
 from csms.db.store import HEAD, address
 from csms.domain.security.access import Permission
+from v2g.version import VERSION
 
 KEPT: Final = 7
 """Backups in that folder: names begin with their time, and the oldest go."""
@@ -52,7 +52,7 @@ async def read_system(call: Call) -> System:
     services = call.services
     waiting = await call.run(alert_sources.queues, call.now_ms)
     return System(
-        version=version("v2g-engine"),
+        version=VERSION,
         node=services.feed.node,
         nodes=tuple(sorted(services.feed.nodes())),
         database="postgresql" if services.config.store_url.startswith("postgresql:") else "sqlite",

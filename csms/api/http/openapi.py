@@ -4,7 +4,6 @@ import inspect
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
-from importlib.metadata import version
 from typing import Any, Final, get_args, get_origin
 
 import msgspec
@@ -13,6 +12,7 @@ from csms.api.http.examples import example_of, smallest
 from csms.api.http.operations import ArrayOf, Lazy, Operation, Page, Reply
 from csms.api.http.problems import MEDIA_TYPE, ProblemDetails
 from csms.domain.security.access import ALLOWED, Permission
+from v2g.version import VERSION
 
 _REF: Final = "#/components/schemas/{name}"
 _ALWAYS: Final = (429, 500, 503)
@@ -65,7 +65,7 @@ def document(operations: Iterable[Operation]) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {
             "title": "v2g-engine back end",
-            "version": version("v2g-engine"),
+            "version": VERSION,
             "description": _ABOUT,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
