@@ -16,6 +16,7 @@ Kind = Literal["Started", "Updated", "Ended"]
 
 IMPORT_REGISTER: Final = "Energy.Active.Import.Register"
 EXPORT_REGISTER: Final = "Energy.Active.Export.Register"
+_POWERS: Final = ("Power.Active.Import", "Power.Active.Export")
 _ENERGY_UNITS: Final = ("Wh", "", "kWh")
 _MAX_GAPS: Final = 64
 _PLACES: Final = {"Transaction.Begin": -1, "Transaction.End": 1}
@@ -162,14 +163,17 @@ def merge(known: Transaction | None, event: Event) -> Transaction:
 
 def power_w(samples: Sequence[Sample]) -> str | None:
     """Return the power in the newest samples, W, negative out of the vehicle; None without one."""
-    taken, given = _watts(samples, "Power.Active.Import"), _watts(samples, "Power.Active.Export")
-    return None if taken is None and given is None else f"{(taken or 0) - (given or 0):.0f}"
-
-
-def _watts(samples: Sequence[Sample], measurand: str) -> Decimal | None:
-    reported = [each for each in samples if each.measurand == measurand and each.location in ("", "Outlet")]
+    reported = [each for each in samples if each.measurand in _POWERS and each.location in ("", "Outlet")]
     if not reported:
         return None
+    taken, given = ([each for each in reported if each.measurand == measurand] for measurand in _POWERS)
+    return f"{_watts(taken) - _watts(given):.0f}"
+
+
+def _watts(reported: Sequence[Sample]) -> Decimal:
+    """Return the sum of the newest readings; those of all phases together count instead of each phase's."""
+    if not reported:
+        return Decimal()
     last_ms = max(each.at_ms for each in reported)
     newest = [each for each in reported if each.at_ms == last_ms]
     whole = [each for each in newest if not each.phase] or newest
@@ -178,7 +182,8 @@ def _watts(samples: Sequence[Sample], measurand: str) -> Decimal | None:
 
 def _last(samples: Sequence[Sample], measurand: str) -> str | None:
     """Return the newest value of a measurand."""
-    return max(((each.at_ms, each.value) for each in samples if each.measurand == measurand), default=(0, None))[1]
+    reported = [(each.at_ms, each.value) for each in samples if each.measurand == measurand]
+    return max(reported)[1] if reported else None
 
 
 def close(transaction: Transaction, now_ms: int, reason: ClosedReason) -> Transaction:
