@@ -4,7 +4,7 @@ A station numbers its events (`seqNo`), repeats unanswered ones, and delivers qu
 therefore commutative and idempotent by number: the same set of events gives the same transaction (E01 to E13).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Final, Literal
 
@@ -16,7 +16,8 @@ Kind = Literal["Started", "Updated", "Ended"]
 
 IMPORT_REGISTER: Final = "Energy.Active.Import.Register"
 EXPORT_REGISTER: Final = "Energy.Active.Export.Register"
-_POWERS: Final = ("Power.Active.Import", "Power.Active.Export")
+_POWERS: Final = {"Power.Active.Import": 1, "Power.Active.Export": -1}
+"""Measurands of power, and their sign: positive into the vehicle."""
 _ENERGY_UNITS: Final = ("Wh", "", "kWh")
 _MAX_GAPS: Final = 64
 _PLACES: Final = {"Transaction.Begin": -1, "Transaction.End": 1}
@@ -166,18 +167,19 @@ def power_w(samples: Sequence[Sample]) -> str | None:
     reported = [each for each in samples if each.measurand in _POWERS and each.location in ("", "Outlet")]
     if not reported:
         return None
-    taken, given = ([each for each in reported if each.measurand == measurand] for measurand in _POWERS)
-    return f"{_watts(taken) - _watts(given):.0f}"
+    total = Decimal()
+    for each in reported if len(reported) == 1 else _newest(reported):
+        total += Decimal(each.value) * _POWERS[each.measurand] * (1000 if each.unit == "kW" else 1)
+    return f"{total:.0f}"
 
 
-def _watts(reported: Sequence[Sample]) -> Decimal:
-    """Return the sum of the newest readings; those of all phases together count instead of each phase's."""
-    if not reported:
-        return Decimal()
-    last_ms = max(each.at_ms for each in reported)
-    newest = [each for each in reported if each.at_ms == last_ms]
-    whole = [each for each in newest if not each.phase] or newest
-    return sum((Decimal(each.value) * (1000 if each.unit == "kW" else 1) for each in whole), Decimal())
+def _newest(reported: Sequence[Sample]) -> Iterator[Sample]:
+    """Yield the newest readings of each direction: of all phases together, else of each one."""
+    for measurand in _POWERS:
+        of_it = [each for each in reported if each.measurand == measurand]
+        last_ms = max((each.at_ms for each in of_it), default=0)
+        newest = [each for each in of_it if each.at_ms == last_ms]
+        yield from [each for each in newest if not each.phase] or newest
 
 
 def _last(samples: Sequence[Sample], measurand: str) -> str | None:
