@@ -51,8 +51,8 @@ FROM json_to_recordset(%s::json) AS given (station_id text, transaction_id text)
 JOIN transactions t ON t.station_id = given.station_id AND t.transaction_id = given.transaction_id
 """
 
-_PORTIONS: Final = (64, 16, 4, 1)
-"""Keys in one query of SQLite, so that a few prepared statements serve batches of any size."""
+_PORTIONS: Final = (1, 4, 16, 64)
+"""Keys in one query of SQLite, filled up with NULL: a few prepared statements serve batches of any size."""
 
 # Another node may receive events of the same transaction at the same time, just after its station has moved.
 _LOCK_POSTGRESQL: Final = """
@@ -177,12 +177,11 @@ def _find(connection: Connection, keys: Iterable[_Key]) -> dict[_Key, Transactio
         given = [{"station_id": station_id, "transaction_id": transaction_id} for station_id, transaction_id in wanted]
         rows += connection.exec_driver_sql(_KNOWN_POSTGRESQL, (_encode(given).decode(),)).all()
     else:
-        start = 0
-        for size in _PORTIONS:
-            while len(wanted) - start >= size:
-                names = tuple(name for key in wanted[start : start + size] for name in key)
-                rows += connection.exec_driver_sql(_known_in_sqlite(size), names).all()
-                start += size
+        for start in range(0, len(wanted), _PORTIONS[-1]):
+            names: list[str | None] = [name for key in wanted[start : start + _PORTIONS[-1]] for name in key]
+            size = next(size for size in _PORTIONS if 2 * size >= len(names))
+            names += [None] * (2 * size - len(names))
+            rows += connection.exec_driver_sql(_known_in_sqlite(size), tuple(names)).all()
     return {(station_id, transaction_id): _decode(document) for station_id, transaction_id, document in rows}
 
 
