@@ -63,13 +63,21 @@ class JournalUploader:
         self._observe = observe
         self._delivered = delivered
         self._received = received
+        self._queued = True
+        """Whether the store may hold lines: it is not read in vain."""
         self._wake = asyncio.Event()
         self._not_before = 0.0
         self._attempts = 0
 
-    def wake(self) -> None:
-        """Check again for lines to send."""
+    def queued(self) -> None:
+        """Send the lines that the store holds now."""
+        self._queued = True
         self._wake.set()
+
+    def wake(self) -> None:
+        """Check again whether queued lines can be sent."""
+        if self._queued:
+            self._wake.set()
 
     def lost(self) -> None:
         """Handle a lost connection: the CSMS may support journals at the next one."""
@@ -77,28 +85,30 @@ class JournalUploader:
 
     async def run(self) -> None:
         """Upload lines until cancelled."""
+        self._queued = True  # again, if a failing disk has ended an earlier run
+        lines: QueuedLines | None = None
         while True:
             self._wake.clear()
             rest = self._not_before - self._clock.monotonic()
-            lines = None
-            if self._runner.online.is_set() and len(self._runner.core.outbox) == 0 and rest <= 0:
-                lines = await self._disk.ask(lambda: self._store.next_lines(LINES_PER_MESSAGE, CHARACTERS_PER_MESSAGE))
-            if lines is not None and self.unwanted:
-                await self._forget(lines)
+            if self._queued and self._runner.online.is_set() and len(self._runner.core.outbox) == 0 and rest <= 0:
+                if lines is None:
+                    lines = await self._read()
+                elif self.unwanted:
+                    lines = await self._forget(lines)
+                else:
+                    lines = await self._carry(lines)
                 continue
-            if lines is not None:
-                await self._carry(lines)
-                continue
+            lines = None  # read again: others may have joined them by then
             try:
                 async with asyncio.timeout(rest if 0 < rest < math.inf else None):
                     await self._wake.wait()
             except TimeoutError:
                 continue
 
-    async def _carry(self, lines: QueuedLines) -> None:
-        """Send lines. A rejected batch is retried later and finally dropped: a permanent rejection (the CSMS's copy has
-        diverged) must not hold up the following sessions, and the charger's own bundle is the evidence. A CSMS that
-        does not support journals is remembered and not asked again."""
+    async def _carry(self, lines: QueuedLines) -> QueuedLines | None:
+        """Send lines; return the next ones if these are over. A rejected batch is retried later and finally dropped: a
+        permanent rejection (the CSMS's copy has diverged) must not hold up the following sessions, and the charger's
+        own bundle is the evidence. A CSMS that does not support journals is remembered and not asked again."""
         data: dict[str, object] = {"stationId": self._identity, "sessionId": lines.session_id}
         if lines.signers is None:
             request = self._request("JournalEntries", {**data, "lines": list(lines.lines)})
@@ -113,29 +123,31 @@ class JournalUploader:
             status = error.answer
         except (TransportError, TimeoutExpired):
             self._not_before = self._clock.monotonic() + 1.0
-            return
+            return None
         if status == "Accepted" or (lines.signers is not None and status == "UnknownMessageId"):
             self._attempts = 0
-            await self._forget(lines, accepted=True)
+            following = await self._forget(lines, accepted=True)
             if isinstance(given, dict) and "receipt" in given:
                 self._take_receipt(lines.session_id, given["receipt"])
-            return
+            return following
         self._note("journal_refused", status=status, reason=reason, lines=len(lines.lines))
         if self._stranger is not None and (status in _UNKNOWN or (status == "Rejected" and reason not in _REASONS)):
             self._stranger = self._url
             self._runner.step(lambda now: self._runner.core.remember(STRANGER, self._url, now))
             self._note("journal_not_wanted", status=status)
-            return
+            return None
         if status != "Rejected":
             self._not_before = math.inf
-            return
+            return None
         number = self._runner.core.kernel.model.number
         self._attempts += 1
         self._not_before = self._clock.monotonic() + number("OCPPCommCtrlr.MessageAttemptInterval[TransactionEvent]")
         if self._attempts >= number("OCPPCommCtrlr.MessageAttempts[TransactionEvent]"):
             self._attempts = 0
-            await self._forget(lines)
+            following = await self._forget(lines)
             self._note("journal_given_up", session_id=lines.session_id, lines=len(lines.lines))
+            return following
+        return None
 
     @staticmethod
     def _request(message_id: str, data: dict[str, object]) -> DataTransferRequest:
@@ -152,15 +164,30 @@ class JournalUploader:
     @property
     def unwanted(self) -> bool:
         """Whether the CSMS is known not to support this project's messages."""
-        return self._stranger == self._url
+        return bool(self._stranger) and self._stranger == self._url
 
     @property
     def _url(self) -> str:
         return self._runner.core.networks.current()[1].ocpp_csms_url
 
-    async def _forget(self, lines: QueuedLines, *, accepted: bool = False) -> None:
-        await self._disk.ask(lambda: self._store.lines_over(lines, accepted=accepted))
-        self._delivered()
+    async def _forget(self, lines: QueuedLines, *, accepted: bool = False) -> QueuedLines | None:
+        """Remove lines, and return the next ones: one operation for both."""
+        following = await self._read(lambda: self._store.lines_over(lines, accepted=accepted))
+        if following is None:
+            self._delivered()
+        return following
+
+    async def _read(self, before: Callable[[], None] = lambda: None) -> QueuedLines | None:
+        """Return the oldest lines, once `before` is done in the store's thread."""
+
+        def work() -> QueuedLines | None:
+            before()
+            return self._store.next_lines(LINES_PER_MESSAGE, CHARACTERS_PER_MESSAGE)
+
+        self._queued = False  # before reading: what is queued meanwhile sets it again
+        lines = await self._disk.ask(work)
+        self._queued |= lines is not None
+        return lines
 
     def _note(self, name: str, **data: Any) -> None:
         self._observe(Observe("ocpp", name, data))

@@ -378,7 +378,7 @@ class Station:
         """
         if self._config.journal_copies == "never":
             return
-        self._disk.do(partial(self._store.add_line, session_id, line), self._uploader.wake).add_done_callback(
+        self._disk.do(partial(self._store.add_line, session_id, line), self._uploader.queued).add_done_callback(
             self._on_copied
         )
 
@@ -390,7 +390,7 @@ class Station:
         if self._config.journal_copies == "never":
             return
         queue = partial(self._store.replace_lines, session_id, tuple(lines))
-        self._disk.do(queue, self._uploader.wake).add_done_callback(self._on_copied)
+        self._disk.do(queue, self._uploader.queued).add_done_callback(self._on_copied)
 
     async def journals_taken(self) -> dict[str, int]:
         """Return how many lines of each session's journal the CSMS has accepted, from its first one without a gap."""
