@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from secc.config import ProgramConfig
 from secc.energy_manager.grid import Grid
 from secc.evse import ports as evse
@@ -57,8 +59,7 @@ Wrap = Callable[[ByteStream], ByteStream]
 """Wraps the connection of a session; tests and scenarios use it to inject faults."""
 
 
-@dataclass(frozen=True)
-class Wires:
+class Wires(msgspec.Struct, frozen=True):
     """The EVSE's connections to a vehicle besides the network; `medium` has the simulated wires."""
 
     pilot: ChargerPilot

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from secc.evse.archive import Archive
 from secc.evse.books import Books
@@ -18,8 +19,7 @@ from v2g.pki.credentials import Credentials
 from v2g_station.store import Signers
 
 
-@dataclass(frozen=True)
-class RecordKeeping:
+class RecordKeeping(msgspec.Struct, frozen=True):
     """What all records of an EVSE are kept with.
 
     `on_line` gets the session id and each line of a journal, for the copy at the CSMS; `disk` writes journals,

@@ -2,7 +2,8 @@
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from secc.config import ProgramConfig
 from secc.energy_manager.grid import Grid
@@ -22,8 +23,7 @@ from v2g.io.runtime.clock import Clock
 from v2g.pki.credentials import Credentials
 
 
-@dataclass(frozen=True)
-class Sessions:
+class Sessions(msgspec.Struct, frozen=True):
     """Makes sessions. `latch` is whether the socket-outlet has one, `paused` returns the session that may be joined."""
 
     config: ProgramConfig

@@ -2,8 +2,9 @@
 
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from ipaddress import IPv6Address
+
+import msgspec
 
 from secc.config import ProgramConfig
 from v2g.errors import TlsError
@@ -24,8 +25,7 @@ Stream = TlsStream | plain.PlainStream
 """The connection to a vehicle."""
 
 
-@dataclass(frozen=True)
-class Listening:
+class Listening(msgspec.Struct, frozen=True):
     """An SDP server, and a TLS server, a server without TLS, or both."""
 
     server: TlsServer | None

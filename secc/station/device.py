@@ -4,8 +4,9 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
 
 from secc.hardware.drivers import side_opener
 from secc.station.config import StationConfig
@@ -29,11 +30,10 @@ from v2g_station.device.sleeping import Sleeping
 from v2g_station.kernel.layout import EvseLayout
 
 
-@dataclass(frozen=True)
-class Premises:
+class Premises(msgspec.Struct, frozen=True):
     """What a station needs to know of its charger."""
 
-    sources: LogSources = field(default_factory=LogSources)
+    sources: LogSources = msgspec.field(default_factory=LogSources)
     """The program's logs."""
     evses: tuple[EvseLayout, ...] = ()
     """Layout of the EVSEs, where known."""
@@ -41,9 +41,9 @@ class Premises:
     """Whether the grid's voltage is measured along with its frequency."""
     max_var: int = 0
     """Maximum reactive power that the power electronics of each EVSE can inject and absorb."""
-    own: Mapping[CertificateSigningUse, Own] = field(default_factory=dict)
+    own: Mapping[CertificateSigningUse, Own] = msgspec.field(default_factory=dict)
     """Chains presented to vehicles, with their keys."""
-    roots: Mapping[InstallCertificateUse, tuple[Path, ...]] = field(default_factory=dict)
+    roots: Mapping[InstallCertificateUse, tuple[Path, ...]] = msgspec.field(default_factory=dict)
     """Roots of the configuration."""
 
 

@@ -1,7 +1,6 @@
 """The charger program without a medium: what a bench needs, what it refuses, and what it knows without a back end."""
 
 import asyncio
-import dataclasses
 import time
 from pathlib import Path
 
@@ -54,9 +53,7 @@ async def test_who_has_shown_no_certificate_has_no_tls_and_is_offered_no_plug_an
 ) -> None:
     async with made(tmp_path, pki, BENCH) as charger:
         (controller,) = charger.controllers
-        sessions = dataclasses.replace(
-            controller.sessions, config=replace(controller.config, security_profile="interop")
-        )
+        sessions = replace(controller.sessions, config=replace(controller.config, security_profile="interop"))
         own, editions = controller.transport.credentials[0], tuple(controller.editions.values())
         session = sessions.conversation(own, certificate, version, editions, online=False).session
         session.start(0.0, 0)

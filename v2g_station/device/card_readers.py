@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
+
+import msgspec
 
 from v2g.hardware.interfaces import CardReader, CardType
 from v2g.io.hardware.driver import OnFailure, OpenSide, keep_open
@@ -19,8 +20,7 @@ REPEAT_S: Final = 0.5
 """A reader that reports the same card again sooner repeats itself: the second one would end what the first began."""
 
 
-@dataclass(frozen=True)
-class Reader:
+class Reader(msgspec.Struct, frozen=True):
     """A reader: its driver, its EVSE (0: all), and how to open it."""
 
     driver: str

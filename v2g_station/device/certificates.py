@@ -9,10 +9,10 @@ import asyncio
 import contextlib
 from base64 import b64decode
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -36,8 +36,7 @@ RETIRE_S: Final = 86_400.0
 """How long a key in a token outlives its certificate: sessions that started with it continue with it."""
 
 
-@dataclass(frozen=True)
-class Own:
+class Own(msgspec.Struct, frozen=True):
     """The paths of a chain of the charger's own, PEM, and of its key."""
 
     chain: Path

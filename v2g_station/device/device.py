@@ -2,9 +2,10 @@
 
 import ssl
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from v2g_station.blocks.diagnostics.diagnostics import CancelUpload, UploadLog
 from v2g_station.blocks.display import Show
@@ -30,8 +31,7 @@ if TYPE_CHECKING:
     from v2g_station.device.payment_terminal import PaymentTerminal
 
 
-@dataclass
-class Machine:
+class Machine(msgspec.Struct):
     """The available parts. A station must not be `able` to do what needs a missing part."""
 
     logs: LogUploads | None = None

@@ -13,7 +13,6 @@ import re
 import ssl
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Annotated, Final
 
@@ -53,13 +52,12 @@ class LogsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """Further attempts if the CSMS does not set retries."""
 
 
-@dataclass(frozen=True)
-class LogSources:
+class LogSources(msgspec.Struct, frozen=True):
     """The logs of the machine. `recent` returns event lines that are in no file."""
 
     events: Path | None = None
     trace: Path | None = None
-    journals: Sequence[Path] = field(default=())
+    journals: Sequence[Path] = ()
     """Folders of settlement journals."""
     recent: Callable[[], Iterable[bytes]] = tuple
 

@@ -5,10 +5,10 @@ is in use, so that one rename of the chain's file changes both.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec, ed448
 
 from v2g.errors import KeyAccessError, V2GError
@@ -39,8 +39,7 @@ class NewKeys(Protocol):
         """Delete predecessors of the key in use, which has this public key."""
 
 
-@dataclass(frozen=True)
-class FileKeys:
+class FileKeys(msgspec.Struct, frozen=True):
     """A file, PEM; the new key is in `pending`."""
 
     key: Path
@@ -80,8 +79,7 @@ class FileKeys:
         """See NewKeys: the file is replaced when the new key is taken."""
 
 
-@dataclass(frozen=True)
-class TpmKeys(FileKeys):
+class TpmKeys(FileKeys, frozen=True):
     """A TPM's key file, usable only with that TPM."""
 
     reference: KeyReference
@@ -98,8 +96,7 @@ class TpmKeys(FileKeys):
         return open_key(self.reference.at(self.pending)).public_key
 
 
-@dataclass(frozen=True)
-class TokenKeys:
+class TokenKeys(msgspec.Struct, frozen=True):
     """Objects of a PKCS#11 token with numbered labels; the label of the pending one is in `pending`."""
 
     reference: KeyReference

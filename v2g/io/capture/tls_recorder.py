@@ -98,8 +98,7 @@ class RecordedChannel:
         """See Channel."""
         self._received()
         data = self._channel.take()
-        if data:
-            self._recording.sent(data)
+        self._recording.sent(data)
         if self._ending:
             self._recording.closed()
         return data
