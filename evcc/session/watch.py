@@ -36,6 +36,9 @@ EXCESS_S: Final = 1.0
 """How long the current may exceed a battery's limit that has fallen, and a request that has: one exchange, and the time
 in which a charger follows. Then an excess by its margin may last for `EXCESS_S`, dips included, a larger one for a
 quarter of it."""
+_BEARS_US: Final = microseconds(BEARS_S)
+_FOLLOW_US: Final = microseconds(FOLLOW_S)
+_EXCESS_US: Final = microseconds(EXCESS_S)
 
 UNASKED_S: Final = 1.0
 LEFT_S: Final = 5.0
@@ -166,7 +169,7 @@ class Watch:
         return self._lasting("over_voltage", there_mv > most_mv + max(5_000, most_mv // 100), OVER_VOLTAGE_S, now)
 
     def _current(self, now: float) -> str:
-        battery, now_us, follow_us = self.battery, microseconds(now), microseconds(BEARS_S)
+        battery, now_us, follow_us = self.battery, microseconds(now), _BEARS_US
         inlet_ma, reported_ma = (self.inlet.current_ma, self._reported.current_ma) if self.contactor_closed else (0, 0)
         bounds = battery.max_charge_ma, battery.max_discharge_ma
         self._pack = self._pack.then(battery.current_ma, *bounds, margin=PACK, follow_us=follow_us, now_us=now_us)
@@ -174,9 +177,7 @@ class Watch:
         self._reported_flow = self._reported_flow.then(
             reported_ma, *bounds, margin=DIRECT, follow_us=follow_us, now_us=now_us
         )
-        beyond = any(
-            each.excess.lasts(microseconds(EXCESS_S)) for each in (self._pack, self._inlet, self._reported_flow)
-        )
+        beyond = any(each.excess.lasts(_EXCESS_US) for each in (self._pack, self._inlet, self._reported_flow))
         return "over_current" if beyond else ""
 
     def _power(self, now: float) -> str:
@@ -184,12 +185,12 @@ class Watch:
         the agreement. At a request of 0 the latest report may be old: only the inlet counts."""
         most_ma = self.limits.charge_w * 1_000_000 // max(1, self.inlet.voltage_mv)
         said_ma = self._reported.current_ma if self.contactor_closed and self.limits.charge_w else 0
-        follow_us, now_us = microseconds(FOLLOW_S), microseconds(now)
+        follow_us, now_us = _FOLLOW_US, microseconds(now)
         self._asked = self._asked.then(
             self.inlet.current_ma, most_ma, UNBOUNDED, margin=DIRECT, follow_us=follow_us, now_us=now_us
         )
         self._said = self._said.then(said_ma, most_ma, UNBOUNDED, margin=DIRECT, follow_us=follow_us, now_us=now_us)
-        beyond = any(each.excess.lasts(microseconds(EXCESS_S)) for each in (self._asked, self._said))
+        beyond = any(each.excess.lasts(_EXCESS_US) for each in (self._asked, self._said))
         return "power_not_obeyed" if beyond else ""
 
     def _lasting(self, violation: str, wrong: bool, seconds: float, now: float) -> str:

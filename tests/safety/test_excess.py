@@ -218,6 +218,12 @@ def test_of_values_within_one_slot_the_highest_is_kept() -> None:
     assert highest == Highest(3, ((T + 100, 9), (T + 200, 7), (T + 300, 5)))
 
 
+def test_a_bound_is_forgotten_once_its_time_has_ended_or_the_present_one_is_as_high() -> None:
+    highest = Highest(3, ((T + 100, 9), (T + 200, 7), (T + 300, 5)))
+    assert highest.then(3, T + 100 + 6_400, 6_400) == Highest(3, highest.past[1:])
+    assert highest.then(5, T + 301, 6_400) == Highest(5, highest.past[:2])
+
+
 @given(
     st.lists(st.tuples(st.integers(0, 400), st.integers(0, 9)), min_size=1, max_size=60),
     st.sampled_from((1, 64, 750, 1_000, 5_000)),

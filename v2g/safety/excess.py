@@ -99,7 +99,8 @@ class Excesses:
 class Highest(msgspec.Struct, frozen=True):
     """The present value of a bound, and the earlier higher ones that may still be followed.
 
-    `past` are pairs of the end of a value's time (µs, rounded up to a slot) and the value, both in order.
+    `past` are pairs of the end of a value's time (µs, rounded up to a slot) and the value: the end rises, the value
+    falls.
     """
 
     value: int = 0
@@ -107,9 +108,15 @@ class Highest(msgspec.Struct, frozen=True):
 
     def then(self, value: int, now_us: int, follow_us: int) -> "Highest":
         """Return it with a new value; each lowered one is kept for `follow_us`, and up to a 64th more."""
-        if value == self.value and not self.past:
+        past = self.past
+        if value == self.value and not past:
             return self
-        past = tuple(pair for pair in self.past if now_us < pair[0] + follow_us and pair[1] > value)
+        first, last = 0, len(past)
+        while first < last and now_us >= past[first][0] + follow_us:
+            first += 1
+        while first < last and value >= past[last - 1][1]:
+            last -= 1
+        past = past[first:last]
         if self.value > value:
             slot = max(1, follow_us // SLOTS)
             end = -(-now_us // slot) * slot

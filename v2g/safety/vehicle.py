@@ -104,6 +104,8 @@ class VehicleMonitor:
     def __init__(self, rating: VehicleRating) -> None:
         self._rating = rating
         self._contact = Contact(open_s=rating.open_s, close_s=rating.close_s, grace_s=rating.grace_s)
+        self._bears_us, self._follow_us = microseconds(rating.bears_s), microseconds(rating.follow_s)
+        self._excess_us = microseconds(rating.excess_s)
         self._lasts = Excesses()
         self._asked, self._stored, self._inlet, self._pack = Flow(), Flow(), Flow(), Flow()
         self._verdicts: list[Verdict] = []
@@ -352,15 +354,15 @@ class VehicleMonitor:
 
     def _look_at_current(self, battery: BatteryReading, inlet_ma: int, now: float) -> None:
         """Compare the current with the battery's limits and with the request."""
-        rating, now_us, bears, battery_ma = self._rating, microseconds(now), battery.bears, battery.current_ma
-        most, least, excess_us = bears.charge_ma, bears.discharge_ma, microseconds(rating.excess_s)
-        bears_us, follow_us = microseconds(rating.bears_s), microseconds(rating.follow_s)
+        now_us, bears_us, follow_us, excess_us = microseconds(now), self._bears_us, self._follow_us, self._excess_us
+        battery_ma, most, least = battery.current_ma, battery.bears.charge_ma, battery.bears.discharge_ma
         self._pack = self._pack.then(battery_ma, most, least, margin=PACK, follow_us=bears_us, now_us=now_us)
         self._inlet = self._inlet.then(inlet_ma, most, least, margin=DIRECT, follow_us=bears_us, now_us=now_us)
         if self._pack.excess.lasts(excess_us) or self._inlet.excess.lasts(excess_us):
             self._open("over_current", now)
         inlet_mv = max(1, self._inlet_mv)
-        most, least = (each * 1_000_000 // inlet_mv for each in (self._driven.charge_w, self._driven.discharge_w))
+        most = self._driven.charge_w * 1_000_000 // inlet_mv
+        least = self._driven.discharge_w * 1_000_000 // inlet_mv
         self._asked = self._asked.then(self._inlet_ma, most, least, margin=DIRECT, follow_us=follow_us, now_us=now_us)
         stored_ma = self._driven.charge_w * 1_000_000 // max(1, battery.voltage_mv)
         # The battery's own sensor sees what the inlet's misses; out of the battery flow the vehicle's loads, too.
