@@ -30,6 +30,8 @@ _NEVER: Final = -(1 << 62)
 _SECOND_MS: Final = 1000
 _RISES: Final = 3
 
+_NONE_LASTS: Final = (Excess(),) * 3
+
 SIGNS: Final = ("gradient", "temperature", "voltage", "pressure")
 
 
@@ -64,7 +66,7 @@ class State(msgspec.Struct, frozen=True):
     pressure_kpa: float | None = None
     """Slow mean of the pressure."""
     pressure_ms: int = 0
-    lasting: tuple[Excess, Excess, Excess] = (Excess(),) * 3
+    lasting: tuple[Excess, Excess, Excess] = _NONE_LASTS
     """For how long the temperature, the voltage, and the pressure have been beyond their limits."""
     latched_ms: int | None = None
     """When a runaway was found."""
@@ -73,11 +75,13 @@ class State(msgspec.Struct, frozen=True):
 def step(settings: Settings, state: State, sample: Sample) -> tuple[State, tuple[Finding, ...]]:
     """Look for signs; the finding comes once, and `State.latched_ms` stays until `reset`."""
     state, signs = _signs(settings, state, sample)
+    if not any(signs):
+        return state, ()
     seen = tuple(sample.at_ms if now else at for now, at in zip(signs, state.seen_ms, strict=True))
     assert len(seen) == len(SIGNS)
     state = msgspec.structs.replace(state, seen_ms=seen)
     recent = [sample.at_ms - settings.together_s * 1000 <= at <= sample.at_ms for at in seen]
-    if state.latched_ms is not None or sum(recent) < 2 or not any(signs):
+    if state.latched_ms is not None or sum(recent) < 2:
         return state, ()
     evidence = {name: value for name, value in sample.values.items() if math.isfinite(value)} | {
         f"sign.{name}_s": (sample.at_ms - at) / 1000 for name, at, now in zip(SIGNS, seen, recent, strict=True) if now
@@ -94,10 +98,9 @@ def reset(state: State, at_ms: int) -> tuple[State, tuple[Finding, ...]]:
 
 
 def _signs(settings: Settings, state: State, sample: Sample) -> tuple[State, tuple[bool, bool, bool, bool]]:
-    hottest_c, lowest_v, mean_v, pressure_kpa = (
-        _number(sample.values.get(each)) for each in (HOTTEST, LOWEST, MEAN, PRESSURE)
-    )
-    at_ms, gradient, swollen = sample.at_ms, False, None
+    find, at_ms, gradient, swollen = sample.values.get, sample.at_ms, False, None
+    hottest_c, lowest_v = _number(find(HOTTEST)), _number(find(LOWEST))
+    mean_v, pressure_kpa = _number(find(MEAN)), _number(find(PRESSURE))
     if hottest_c is not None:
         state = _marked(settings, state, hottest_c, at_ms)
         gradient = state.rises >= _RISES and state.mark_ms - state.rising_ms >= settings.gradient_s * 1000
@@ -107,6 +110,8 @@ def _signs(settings: Settings, state: State, sample: Sample) -> tuple[State, tup
         collapsed = lowest_v < (1 - settings.voltage) * mean_v
     if pressure_kpa is not None:
         state, swollen = _swollen(settings, state, pressure_kpa, at_ms)
+    if not (hot or collapsed or swollen) and state.lasting == _NONE_LASTS:
+        return state, (gradient, False, False, False)  # as nearly always
     lasting = tuple(
         each if wrong is None else each.then(UNIT * wrong, at_ms * 1000)
         for each, wrong in zip(state.lasting, (hot, collapsed, swollen), strict=True)
