@@ -62,7 +62,8 @@ class DcEvse(Evse):
     @property
     def present(self) -> ports.Measured:
         """Voltage and current at the output."""
-        return ports.Measured(self._stage.present.voltage_mv, self._stage.present.current_ma)
+        present = self._stage.present
+        return ports.Measured(present.voltage_mv, present.current_ma)
 
     @property
     def max_var(self) -> int:
@@ -154,10 +155,11 @@ class DcEvse(Evse):
     def _watch_isolation(self) -> None:
         """Watch the insulation while the output is connected, also without a current: the monitor goes on after the
         cable check, which waits for its result itself."""
-        if self.contactors_closed and not self._checking and self._stage.present.voltage_mv > TOUCH_MV:
+        present = self._stage.present
+        if self.contactors_closed and not self._checking and present.voltage_mv > TOUCH_MV:
             ohm = self._isolation.resistance_ohm
             self.fault("isolation_lost", active=ohm is None)
-            if ohm is not None and not self._insulated(ohm, self._stage.present.voltage_mv):
+            if ohm is not None and not self._insulated(ohm, present.voltage_mv):
                 self.fault("isolation_low", active=True)
 
     def _insulated(self, ohm: int, voltage_mv: int) -> bool:

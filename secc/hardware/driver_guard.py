@@ -5,6 +5,7 @@ be of the declared types, within their ranges. The charger gets the last valid v
 """
 
 import asyncio
+import enum
 import inspect
 from collections.abc import Callable, Mapping
 from functools import cache, partial
@@ -31,23 +32,25 @@ def guarded(part: Part, interface: Any, failed: OnFailure) -> Part:
     guard = _guard_of(interface)(part, interface, failed)
     for each, member in _members(interface).items():
         if isinstance(member, _Value):
-            guard.take(each, member, at_start=True)
+            guard.take(member, at_start=True)
         elif not callable(getattr(part, each, None)):
             raise TransportError(f"the driver's {interface.__name__} has no method {each!r}")
     return cast(Part, guard)
 
 
 class _Value(msgspec.Struct, frozen=True):
-    """A property: the classes of values that do not change once they are valid, and the declared type."""
+    """A property, or a value of a report: its name, the classes of values that do not change once they are valid, and
+    the declared type."""
 
+    name: str
     constants: frozenset[type]
     type: Any
 
 
 class _Listener(msgspec.Struct, frozen=True):
-    """A method that takes a callback, and the types of what it is called with."""
+    """A method that takes a callback, and what it is called with."""
 
-    types: tuple[Any, ...]
+    values: tuple[_Value, ...]
 
 
 class _Answer(msgspec.Struct, frozen=True):
@@ -72,12 +75,13 @@ def _members(interface: Any) -> Mapping[str, _Value | _Listener | _Answer | _Com
 def _member(name: str, declared: Any) -> _Value | _Listener | _Answer | _Command:
     if isinstance(declared, property):
         declared_type = get_type_hints(declared.fget, include_extras=True)["return"]
-        return _Value(_constants(declared_type), declared_type)
+        return _Value(name, _constants(declared_type), declared_type)
     hints = get_type_hints(declared, include_extras=True)
     if inspect.iscoroutinefunction(declared):
         return _Answer(hints["return"])
     if name.startswith("on_"):
-        return _Listener(tuple(get_args(hints["callback"])[0]))
+        types = get_args(hints["callback"])[0]
+        return _Listener(tuple(_Value(f"{name} {at}", _constants(each), each) for at, each in enumerate(types)))
     return _Command()
 
 
@@ -85,7 +89,10 @@ _PLAIN: Final[frozenset[type]] = frozenset({bool, int, float, str, NoneType})
 
 
 def _constants(type_: Any) -> frozenset[type]:
-    """Return the classes of a type's values that do not change: plain ones, and frozen structures of such."""
+    """Return the classes of a type's values that do not change: plain ones, enumerations, frozen structures of
+    plain ones."""
+    if isinstance(type_, enum.EnumMeta):
+        return _PLAIN | {type_}
     if not (isinstance(type_, type) and issubclass(type_, msgspec.Struct) and type_.__struct_config__.frozen):
         return _PLAIN
     return _PLAIN | {type_} if _PLAIN.issuperset(get_type_hints(type_).values()) else _PLAIN
@@ -97,7 +104,7 @@ class _Guard:
     def __init__(self, part: object, interface: Any, failed: OnFailure) -> None:
         self._part, self._interface, self._failed = part, interface, failed
         self._last: dict[str, tuple[object, Any]] = {}
-        """The last valid value of each property, as the driver gave it, and converted."""
+        """The last valid value of each property and report, as the driver gave it, and converted."""
 
     def __getattr__(self, name: str) -> Any:
         member = _members(self._interface).get(name)
@@ -106,26 +113,31 @@ class _Guard:
                 raise AttributeError(name)
             case _Command() if name == "cut":  # in any thread: who cuts goes on with the next part
                 return self._part.cut  # type: ignore[attr-defined]
-            case _Listener(types=types):
-                return lambda callback: self._call(name, partial(self._on_report, name, types, callback))
+            case _Listener(values=declared):
+                return lambda callback: self._call(name, partial(self._on_report, name, declared, callback))
             case _Answer(type=type_):
                 return partial(self._answer, name, type_)
             case _Command():
                 return partial(self._call, name)
 
-    def take(self, name: str, member: _Value, *, at_start: bool = False) -> Any:
+    def take(self, member: _Value, *, at_start: bool = False) -> Any:
         """Return a property; the last valid value if it has none now."""
         try:
-            value = getattr(self._part, name)
-            known = self._last.get(name)
-            if known is None or value is not known[0] or type(value) not in member.constants:
-                self._last[name] = value, _checked(value, member.type)
+            return self._valid(getattr(self._part, member.name), member)
         except Exception as error:  # noqa: BLE001 - whatever a driver of others raises
-            why = f"{self._interface.__name__}.{name}: {_said(error)}"
+            why = f"{self._interface.__name__}.{member.name}: {_said(error)}"
             if at_start:
                 raise TransportError(f"the driver's {why}") from None
             self._failed(why)
-        return self._last[name][1]
+        return self._last[member.name][1]
+
+    def _valid(self, value: object, declared: _Value) -> Any:
+        """Return a value as its type is declared; the same one again, if it cannot have changed, is not checked again:
+        it is read, or reported to others. Raises an exception otherwise."""
+        known = self._last.get(declared.name)
+        if known is None or value is not known[0] or type(value) not in declared.constants:
+            known = self._last[declared.name] = value, _checked(value, declared.type)
+        return known[1]
 
     def _call(self, name: str, *args: Any, **kwargs: Any) -> None:
         try:
@@ -142,10 +154,12 @@ class _Guard:
         except Exception as error:  # noqa: BLE001
             self._failed(f"{self._interface.__name__}.{name}: {_said(error)}")
 
-    def _on_report(self, name: str, types: tuple[Any, ...], callback: Callable[..., None], *reported: Any) -> None:
+    def _on_report(
+        self, name: str, declared: tuple[_Value, ...], callback: Callable[..., None], *reported: Any
+    ) -> None:
         """Pass on what a driver reports."""
         try:
-            values = [_checked(value, type_) for value, type_ in zip(reported, types, strict=True)]
+            values = [self._valid(value, each) for value, each in zip(reported, declared, strict=True)]
             if name == "on_fault" and values[0] not in FAULTS:
                 raise ValueError(f"{values[0]!r} is not a fault")
         except Exception as error:  # noqa: BLE001
@@ -157,12 +171,12 @@ class _Guard:
 @cache
 def _guard_of(interface: Any) -> type[_Guard]:
     """Return the guard of an interface, with its properties: they are read in each turn of the safety channel."""
-    values = {name: _property(name, each) for name, each in _members(interface).items() if isinstance(each, _Value)}
+    values = {name: _property(each) for name, each in _members(interface).items() if isinstance(each, _Value)}
     return type(f"{interface.__name__}Guard", (_Guard,), values)
 
 
-def _property(name: str, member: _Value) -> property:
-    return property(lambda guard: guard.take(name, member))
+def _property(member: _Value) -> property:
+    return property(lambda guard: guard.take(member))
 
 
 def _checked(value: Any, type_: Any) -> Any:

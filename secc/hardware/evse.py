@@ -231,6 +231,7 @@ class Evse(abc.ABC):
         self._offs = 0  # operations begun before the last EmergencyOff are void
         self._guard, self._flow = MeterGuard(most_w, compares=measures), EnergyCounter()
         self._fan_since: float | None = None
+        self._hottest_c: float | None = None  # at the last look at temperatures
         self._ventilating = False
         self._opened_by = ""
         self._session_id = ""
@@ -657,9 +658,8 @@ class Evse(abc.ABC):
         """Count and report the present flow."""
         present = self.present
         self._flow.flow(self._clock.elapsed_ms(), present.voltage_mv, present.current_ma)
-        known = [each for each in self._parts.cabinet.temperatures.values() if each is not None]
-        if known:
-            self._figures.power(present.watts, max(known), self._clock.elapsed_ms() / 1000)
+        if self._hottest_c is not None:
+            self._figures.power(present.watts, self._hottest_c, self._clock.elapsed_ms() / 1000)
         self._tell(present)
 
     def _report(self) -> None:
@@ -681,7 +681,8 @@ class Evse(abc.ABC):
         measured = cabinet.temperatures
         known = [celsius for celsius in measured.values() if celsius is not None]
         self.fault("temperature_lost", active=len(known) < len(measured))
-        hottest = max(known, default=0.0)
+        self._hottest_c = max(known, default=None)
+        hottest = self._hottest_c or 0.0
         limit = watch.max_temperature_c - (5 if "over_temperature" in self.faults else 0)
         self.fault("over_temperature", active=hottest > limit)
         before, percent = self._derating.percent, self._derating.look(measured, self._clock.monotonic())

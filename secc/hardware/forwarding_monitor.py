@@ -69,6 +69,11 @@ class ForwardingMonitor(ChargerMonitor):
 
     def request(self, request: Request, now: float) -> None:
         """See ChargerMonitor."""
+        if self._board is not None:
+            self._forward_request(request)
+        super().request(request, now)
+
+    def _forward_request(self, request: Request) -> None:
         if request.bears is not None:
             self._forward(inputs.Bears(**_output(request.bears)))
         self._forward(
@@ -81,7 +86,6 @@ class ForwardingMonitor(ChargerMonitor):
                 notice_ms=None if request.notice_s is None else _ms(request.notice_s),
             )
         )
-        super().request(request, now)
 
     def limit(self, source: str, now: float, **bounds: Any) -> None:
         """See ChargerMonitor."""
@@ -113,23 +117,27 @@ class ForwardingMonitor(ChargerMonitor):
     def drive(self, output: Output, now: float) -> Output:
         """See ChargerMonitor. What passes is forwarded."""
         passed = super().drive(output, now)
-        self._forward(inputs.Drive(**_output(passed)))
+        if self._board is not None:
+            self._forward(inputs.Drive(**_output(passed)))
         return passed
 
     def measured(self, voltage_mv: int, current_ma: int, now: float) -> None:
         """See ChargerMonitor."""
-        self._forward_flow(inputs.Measured(voltage_mv=voltage_mv, current_ma=current_ma), now)
+        if self._is_due(now):
+            self._forward(inputs.Measured(voltage_mv=voltage_mv, current_ma=current_ma))
         super().measured(voltage_mv, current_ma, now)
 
     def drawn(self, power_w: int, now: float) -> None:
         """See ChargerMonitor."""
-        self._forward_flow(inputs.Drawn(power_w=power_w), now)
+        if self._is_due(now):
+            self._forward(inputs.Drawn(power_w=power_w))
         super().drawn(power_w, now)
 
-    def _forward_flow(self, what: Input, now: float) -> None:
-        if now - self._measured_at >= MEASURED_S:
-            self._measured_at = now
-            self._forward(what)
+    def _is_due(self, now: float) -> bool:
+        """Return whether there is a board, and it gets this measurement."""
+        due = self._board is not None and now - self._measured_at >= MEASURED_S
+        self._measured_at = now if due else self._measured_at
+        return due
 
     def _forward(self, what: Input) -> None:
         if self._board is not None:

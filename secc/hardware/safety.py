@@ -183,7 +183,12 @@ class SafetyChannel:
         self._parts.append(("power stage", stage))
         self._raw_stage = stage
         self._lower.append(self._stage.lower)
-        self._measure = lambda now: self._monitor.measured(stage.present.voltage_mv, stage.present.current_ma, now)
+
+        def measure(now: float) -> None:
+            present = stage.present
+            self._monitor.measured(present.voltage_mv, present.current_ma, now)
+
+        self._measure = measure
         stage.on_report(self._reported)
         return self._stage
 
