@@ -252,9 +252,11 @@ class Schema(msgspec.Struct, frozen=True, eq=False):
 
 def schema_of(declaration: type) -> Schema:
     """Return the schema that a declared class belongs to."""
-    return cast(Schema, sys.modules[declaration.__module__].SCHEMA)
+    schema: Schema = sys.modules[declaration.__module__].SCHEMA
+    return schema
 
 
 def namespace_of(declaration: type) -> Schema:
     """Return the schema whose namespace a declared class is in: its `namespace`, or the schema that it belongs to."""
-    return cast(Schema, declaration.__dict__.get("namespace")) or schema_of(declaration)
+    variant_of: Schema | None = declaration.__dict__.get("namespace")
+    return variant_of or schema_of(declaration)

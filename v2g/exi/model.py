@@ -109,7 +109,10 @@ class _Declared(msgspec.Struct, frozen=True):
 
     def mark(self, kind: type[T]) -> T | None:
         """Return the first mark of a kind, or None."""
-        return next((each for each in self.marks if isinstance(each, kind)), None)
+        for each in self.marks:
+            if isinstance(each, kind):
+                return each
+        return None
 
 
 def qname_of(declaration: type[Element]) -> QName:
