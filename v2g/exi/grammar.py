@@ -37,12 +37,11 @@ class Roots:
 
     def names_of(self, declaration: type[Element], name: str | None = None) -> list[QName]:
         """Return the names of elements of a type, or only those equal to `name`."""
-        uri, _, local = (name or "").rpartition("}")
-        return [
-            each
-            for each in self._by_type.get(declaration, [])
-            if name is None or (each.local == local and (not uri or each.uri == uri[1:]))
-        ]
+        names = self._by_type.get(declaration, [])
+        if name is None:
+            return names
+        uri, _, local = name.rpartition("}")
+        return [each for each in names if each.local == local and (not uri or each.uri == uri[1:])]
 
     def choose(self, declaration: type[Element], name: str | None) -> QName:
         """Return the name of a type: `name`, or the one equal to the class, or the only one. Raises ExiEncodeError.

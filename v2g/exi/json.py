@@ -18,8 +18,9 @@ undeclared element                     the key `*`: namespace, name, attributes,
 import base64
 import binascii
 import json
-from enum import Enum
+from collections.abc import Callable
 from functools import cache
+from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -35,6 +36,9 @@ __all__ = ["from_json", "from_object", "to_json", "to_object"]
 _TEXT: Final = "value"
 _CONTENT: Final = "content"
 _UNDECLARED: Final = "*"
+
+_PLAIN: Final = {"boolean": bool, "bits": int, "unsigned": int, "integer": int, "string": str}
+"""Types of the values that are the same in JSON, by their EXI representation."""
 
 
 def to_json(element: Element, *, schema: Schema | None = None, name: str | None = None) -> str:
@@ -54,49 +58,65 @@ def to_object(element: Element, *, schema: Schema | None = None, name: str | Non
 
 
 def _write(element: Element) -> object:
-    found: dict[str, Any] = {}
-    for slot in _slots(type(element)):
-        value = getattr(element, slot.field)
+    slots, content = _layout(type(element))
+    found: dict[str, object] = {}
+    for field, key, write, repeated in slots:
+        value = getattr(element, field)
         if value is None:
             continue
-        for item in value if slot.repeated else (value,):
-            key, simple = slot.events[0] if len(slot.events) == 1 else slot.member(type(item))
-            written = _write(item) if isinstance(item, Element) else _plain(simple, item)
-            if not slot.repeated:
-                found[key] = written
-            elif slot.group:
-                found.setdefault(slot.group, []).append({key: written})
-            else:
-                found.setdefault(key, []).append(written)
-    model = model_of(type(element))
-    if model.content is not None and getattr(element, model.content_field):
-        found[_CONTENT] = [_item(item) for item in getattr(element, model.content_field)]
+        if repeated:
+            if value:
+                found[key] = [write(item) for item in value]
+        elif key:
+            found[key] = write(value)
+        else:
+            found[type(value).__name__] = write(value)
+    if content and (items := getattr(element, content)):
+        found[_CONTENT] = [_item(item) for item in items]
     return found[_TEXT] if len(found) == 1 and _TEXT in found else found
 
 
+_Write = Callable[[Any], object]
+"""Returns the JSON of a field's value, or of each of its values if it is repeated."""
+
+
 class _Slot(NamedTuple):
-    """A field of a declaration: its position, and the key and type of each of its events."""
+    """A field of a declaration."""
 
     field: str
+    key: str
+    """Empty for a single member of a substitution group, which has its own name."""
+    write: _Write
     repeated: bool
-    group: str
-    """Key of a repeated substitution group, whose items have their own names."""
-    events: tuple[tuple[str, Simple | type[Element] | None], ...]
-
-    def member(self, declaration: type) -> tuple[str, Simple | type[Element] | None]:
-        """Return key and type of the member of a substitution group."""
-        return next(each for each in self.events if each[1] is declaration)
 
 
 @cache
-def _slots(declaration: type[Element]) -> tuple[_Slot, ...]:
+def _layout(declaration: type[Element]) -> tuple[tuple[_Slot, ...], str]:
+    """Return how a type is written: its slots, and the field of its content in order."""
+    model = model_of(declaration)
     found = []
-    for particle in model_of(declaration).particles:
-        group = _key(particle) if particle.repeated and len(particle.events) > 1 else ""
+    for particle in model.particles:
         for field in dict.fromkeys(event.field for event in particle.events):
-            events = tuple((_event_key(event), event.type) for event in particle.events if event.field == field)
-            found.append(_Slot(field, particle.repeated, group, events))
-    return tuple(found)
+            events = [event for event in particle.events if event.field == field]
+            if len(events) == 1:
+                slot = _Slot(field, _event_key(events[0]), _writer(events[0].type), particle.repeated)
+            elif particle.repeated:
+                slot = _Slot(field, _key(particle), _item, repeated=True)
+            else:
+                slot = _Slot(field, "", _write, repeated=False)
+            found.append(slot)
+    return tuple(found), model.content_field
+
+
+def _writer(declared: Simple | type[Element] | None) -> _Write:
+    """Return the function that writes a value of a type, chosen once instead of for every value."""
+    if not isinstance(declared, Simple):
+        return _write
+    if declared.members is not None:
+        return attrgetter("_value_")
+    if declared.kind == "binary":
+        return _hexadecimal if declared.hexadecimal else _base64
+    return _PLAIN[declared.kind]
 
 
 def _event_key(event: Event) -> str:
@@ -108,11 +128,12 @@ def _key(particle: Particle) -> str:
     return next((event.qname.local for event in particle.events if event.type is None), particle.events[0].qname.local)
 
 
-def _plain(simple: Simple | type[Element] | None, value: object) -> object:
-    if isinstance(value, bytes):
-        hexadecimal = isinstance(simple, Simple) and simple.hexadecimal
-        return value.hex().upper() if hexadecimal else base64.b64encode(value).decode("ascii")
-    return value._value_ if isinstance(value, Enum) else value
+def _hexadecimal(value: bytes) -> str:
+    return value.hex().upper()
+
+
+def _base64(value: bytes) -> str:
+    return base64.b64encode(value).decode("ascii")
 
 
 def _item(item: str | Element) -> object:
@@ -120,7 +141,7 @@ def _item(item: str | Element) -> object:
         return item
     if isinstance(item, AnyElement):
         return {_UNDECLARED: msgspec.to_builtins(item)}
-    return {qname_of(type(item)).local: _write(item)}
+    return {type(item).__name__: _write(item)}
 
 
 def from_json(text: str, schema: Schema) -> Element:
@@ -235,7 +256,7 @@ def _read_value(value: Any, event: Event, path: str) -> object:
     if not isinstance(simple, Simple):
         assert simple is not None
         return _read(value, simple, path)
-    expected: type = {"boolean": bool, "bits": int, "unsigned": int, "integer": int}.get(simple.kind, str)
+    expected: type = _PLAIN.get(simple.kind, str)
     fits = isinstance(value, expected) and not (expected is int and isinstance(value, bool))
     if not fits:
         words = {bool: "a boolean", int: "an integer"}.get(expected, "a string")

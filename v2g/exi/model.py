@@ -204,19 +204,18 @@ def _take_apart(annotation: Any) -> _Declared:
     """Split an annotation into base type, optionality, marks and, for tuples, the declaration of an item."""
     marks: list[object] = []
     optional = False
-    while True:
-        if get_origin(annotation) is Annotated:
+    while (origin := get_origin(annotation)) is not None:
+        if origin is Annotated:
             marks += annotation.__metadata__
             annotation = annotation.__origin__
-            continue
-        if get_origin(annotation) in (Union, UnionType) and NoneType in get_args(annotation):
+        elif origin in (Union, UnionType) and NoneType in get_args(annotation):
             optional = True
             members = [each for each in get_args(annotation) if each is not NoneType]
             annotation = members[0] if len(members) == 1 else Union[tuple(members)]  # noqa: UP007
-            continue
-        break
-    if get_origin(annotation) is tuple and not any(isinstance(mark, Content) for mark in marks):
-        return _Declared(tuple, optional, tuple(marks), _take_apart(get_args(annotation)[0]))
+        elif origin is tuple and not any(isinstance(mark, Content) for mark in marks):
+            return _Declared(tuple, optional, tuple(marks), _take_apart(get_args(annotation)[0]))
+        else:
+            break
     return _Declared(annotation, optional, tuple(marks))
 
 

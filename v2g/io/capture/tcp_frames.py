@@ -6,8 +6,6 @@ layer, sequence numbers and acknowledgements; there are no losses.
 """
 
 import struct
-from collections.abc import Iterator
-from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from typing import Final
 
@@ -18,6 +16,7 @@ MAX_SEGMENT: Final = 1440
 
 _FIN, _SYN, _PSH, _ACK = 0x01, 0x02, 0x08, 0x10
 _TCP = 6
+_HEADER_SIZE = 20
 _WORD = 0xFFFFFFFF
 
 
@@ -30,7 +29,8 @@ class Socket(msgspec.Struct, frozen=True):
     @property
     def address(self) -> bytes:
         """The 16 bytes of the address."""
-        return _packed(self.host)
+        address = ip_address(self.host.partition("%")[0])
+        return address.packed if isinstance(address, IPv6Address) else bytes(10) + b"\xff\xff" + address.packed
 
     @property
     def mac(self) -> bytes:
@@ -38,17 +38,20 @@ class Socket(msgspec.Struct, frozen=True):
         return b"\x02\x54" + self.port.to_bytes(2, "big") + self.address[-2:]
 
 
-@lru_cache(maxsize=64)  # each frame has both
-def _packed(host: str) -> bytes:
-    address = ip_address(host.partition("%")[0])
-    return address.packed if isinstance(address, IPv6Address) else bytes(10) + b"\xff\xff" + address.packed
+class _Way:
+    """What all frames of one direction share."""
+
+    def __init__(self, source: Socket, destination: Socket) -> None:
+        self.ethernet: Final = destination.mac + source.mac + b"\x86\xdd"
+        self.addresses: Final = source.address + destination.address
+        self.ports: Final = struct.pack(">HH", source.port, destination.port)
 
 
 class TcpFrames:
     """Frames of one connection. Every method returns the frames of an event, in order."""
 
     def __init__(self, client: Socket, server: Socket) -> None:
-        self._ends = (client, server)
+        self._ways = (_Way(client, server), _Way(server, client))
         self._sent = [0, 0]  # sequence numbers, that of the client first
 
     def open(self) -> list[bytes]:
@@ -59,7 +62,12 @@ class TcpFrames:
 
     def data(self, payload: bytes, *, from_client: bool) -> list[bytes]:
         """Return the frames that carry `payload`."""
-        return list(self._segments(0 if from_client else 1, payload))
+        side, frames = 0 if from_client else 1, []
+        for at in range(0, len(payload), MAX_SEGMENT):
+            part = payload[at : at + MAX_SEGMENT]
+            frames.append(self._frame(side, _PSH | _ACK, part))
+            self._sent[side] = (self._sent[side] + len(part)) & _WORD
+        return frames
 
     def close(self) -> list[bytes]:
         """Return the frames of an orderly end."""
@@ -69,41 +77,16 @@ class TcpFrames:
         self._sent[1] += 1
         return [*frames, self._frame(0, _ACK)]
 
-    def _segments(self, side: int, payload: bytes) -> Iterator[bytes]:
-        for at in range(0, len(payload), MAX_SEGMENT):
-            part = payload[at : at + MAX_SEGMENT]
-            yield self._frame(side, _PSH | _ACK, part)
-            self._sent[side] = (self._sent[side] + len(part)) & _WORD
-
     def _frame(self, side: int, flags: int, payload: bytes = b"") -> bytes:
-        source, destination = self._ends[side], self._ends[1 - side]
+        way, length = self._ways[side], _HEADER_SIZE + len(payload)
         acknowledged = self._sent[1 - side] + (flags == _SYN | _ACK) if flags & _ACK else 0
-        segment = (
-            struct.pack(
-                ">HHIIBBHHH",
-                source.port,
-                destination.port,
-                self._sent[side] & _WORD,
-                acknowledged & _WORD,
-                5 << 4,
-                flags,
-                0xFFFF,
-                0,
-                0,
-            )
-            + payload
-        )
-        checksum = _checksum(source.address, destination.address, segment)
-        segment = segment[:16] + checksum.to_bytes(2, "big") + segment[18:]
-        packet = struct.pack(">IHBB", 6 << 28, len(segment), _TCP, 64) + source.address + destination.address
-        return destination.mac + source.mac + b"\x86\xdd" + packet + segment
+        numbers = struct.pack(">II", self._sent[side] & _WORD, acknowledged & _WORD)
+        head = way.ports + numbers + struct.pack(">BBH", 5 << 4, flags, 0xFFFF)
+        checksum = _checksum(way.addresses + struct.pack(">II", length, _TCP) + head + bytes(4) + payload)
+        packet = struct.pack(">IHBB", 6 << 28, length, _TCP, 64) + way.addresses
+        return way.ethernet + packet + head + struct.pack(">HH", checksum, 0) + payload
 
 
-def _checksum(source: bytes, destination: bytes, segment: bytes) -> int:
-    """Return TCP's checksum over IPv6 (RFC 8200, 8.1)."""
-    data = source + destination + struct.pack(">II", len(segment), _TCP) + segment
-    data += bytes(len(data) % 2)
-    total: int = sum(struct.unpack(f">{len(data) // 2}H", data))
-    while total > 0xFFFF:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
+def _checksum(data: bytes) -> int:
+    """Return TCP's checksum (RFC 9293, 3.1): the negated sum in ones' complement, which is that modulo 0xFFFF."""
+    return -int.from_bytes(data + bytes(len(data) % 2), "big") % 0xFFFF

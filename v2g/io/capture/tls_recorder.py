@@ -98,7 +98,8 @@ class RecordedChannel:
         """See Channel."""
         self._received()
         data = self._channel.take()
-        self._recording.sent(data)
+        if data:
+            self._recording.sent(data)
         if self._ending:
             self._recording.closed()
         return data

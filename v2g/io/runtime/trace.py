@@ -231,7 +231,7 @@ class TracedCore:
     def receive(self, data: bytes, now: float, utc_ms: int) -> None:
         """See Session. Frames received together are fed one by one, which makes no difference to a core."""
         while data:
-            size = len(data) if self._lost else self._missing()
+            size = self._size(data)
             piece, data = data[:size], data[size:]
             before, at = self._state, self._place.now()
             self._core.receive(piece, now, utc_ms)
@@ -274,14 +274,15 @@ class TracedCore:
         over = self._core.closed and self._core.state is not State.PAUSED
         return State.ENDED if over else self._core.state
 
-    def _missing(self) -> int:
-        """Return how many bytes are missing from the current frame, or its header: never 0."""
-        if len(self._frame) < HEADER_SIZE:
-            return HEADER_SIZE - len(self._frame)
-        return HEADER_SIZE + self._header()[1] - len(self._frame)
-
-    def _header(self) -> tuple[int, int]:
-        return read_header(self._frame, max_payload=DEFAULT_MAX_PAYLOAD)
+    def _size(self, data: bytes) -> int:
+        """Return how many bytes of `data` the core gets at once: at most the rest of the current frame."""
+        frame = self._frame
+        if self._lost or len(frame) + len(data) < HEADER_SIZE:
+            return len(data)
+        try:
+            return HEADER_SIZE + _header(frame[:HEADER_SIZE] + data[:HEADER_SIZE])[1] - len(frame)
+        except FrameError:
+            return HEADER_SIZE - len(frame)
 
     def _note(self, piece: bytes, before: State, at: Moment) -> None:
         """Process a piece; trace the message when complete. One without payload is complete with its header."""
@@ -291,7 +292,7 @@ class TracedCore:
         if len(self._frame) < HEADER_SIZE:
             return
         try:
-            payload_type, length = self._header()
+            payload_type, length = _header(self._frame)
         except FrameError as error:
             self._place.broken(at, bytes(self._frame), error, self._core)
             self._lost = True
@@ -320,6 +321,10 @@ class TracedCore:
                 )
         if self._core.closed:
             self._place.ended()
+
+
+def _header(frame: bytes | bytearray) -> tuple[int, int]:
+    return read_header(frame, max_payload=DEFAULT_MAX_PAYLOAD)
 
 
 def open_trace(config: LogConfig, process: str, clock: Clock) -> Trace | None:

@@ -13,7 +13,7 @@ def rounded(value: Fraction) -> tuple[int, int]:
     The payer never pays too much; amounts that the vehicle receives are negative, so they are rounded
     in its favour as well.
     """
-    number, exponent = int(value * 1_000_000 // 1), -6
+    number, exponent = value.numerator * 1_000_000 // value.denominator, -6
     while not -32768 <= number <= 32767:
         number, exponent = number // 10, exponent + 1
     return number, exponent if number else 0

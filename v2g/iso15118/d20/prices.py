@@ -265,16 +265,20 @@ def add(prices: Prices, account: Account, flow: Flow) -> Account:
         span = min(flow.end_ms, stack.end_ms) - max(flow.start_ms, stack.start_ms)
         priced += span
         rule = rule_at(stack, account.peak_w if prices.algorithm is Algorithm.PEAK_POWER else abs(power))
-        energy += fee_rate(prices.algorithm, stack, power, account.peak_w) * span / W_MS_PER_KWH
-        parking += rule.parking * span
-        emission += rule.carbon_dioxide * power * span / W_MS_PER_KWH
+        share = Fraction(span, W_MS_PER_KWH)
+        energy += fee_rate(prices.algorithm, stack, power, account.peak_w) * share
+        if rule.parking:
+            parking += rule.parking * span
+        if rule.carbon_dioxide:
+            emission += rule.carbon_dioxide * power * share
+    unpriced = flow.end_ms - flow.start_ms - priced
     return replace(
         account,
         energy=energy,
         parking=parking,
         emission_g=emission,
         energy_w_ms=account.energy_w_ms + power * priced,
-        unpriced_w_ms=account.unpriced_w_ms + power * (flow.end_ms - flow.start_ms - priced),
+        unpriced_w_ms=account.unpriced_w_ms + power * unpriced if unpriced else account.unpriced_w_ms,
     )
 
 
@@ -338,12 +342,8 @@ def settle(prices: Prices, account: Account) -> Cost:
     """
     parts = (account.energy, account.parking, account.overstay)
     dues = [_due(tax, parts, prices.taxes) for tax in prices.taxes]
-    bounded = sum(parts, ZERO)
-    bounded += sum((due for tax, due in zip(prices.taxes, dues, strict=True) if not (tax.bounds or tax.included)), ZERO)
-    bound = bounded if prices.maximum is None else min(bounded, prices.maximum)
-    bound = bound if prices.minimum is None else max(bound, prices.minimum)
-    if bound != bounded:
-        parts, dues = _bind(prices, parts, dues, bounded=bounded, bound=bound)
+    if prices.minimum is not None or prices.maximum is not None:
+        parts, dues = _within_bounds(prices, parts, dues)
     added = sum((due for tax, due in zip(prices.taxes, dues, strict=True) if not tax.included), ZERO)
     return Cost(
         energy=parts[0],
@@ -358,10 +358,14 @@ def settle(prices: Prices, account: Account) -> Cost:
 _Parts = tuple[Fraction, Fraction, Fraction]
 
 
-def _bind(
-    prices: Prices, parts: _Parts, dues: list[Fraction], *, bounded: Fraction, bound: Fraction
-) -> tuple[_Parts, list[Fraction]]:
-    """Return the parts and taxes when a bound replaces the counted amounts."""
+def _within_bounds(prices: Prices, parts: _Parts, dues: list[Fraction]) -> tuple[_Parts, list[Fraction]]:
+    """Return the parts and taxes, changed if a bound replaces the counted amounts."""
+    bounded = sum(parts, ZERO)
+    bounded += sum((due for tax, due in zip(prices.taxes, dues, strict=True) if not (tax.bounds or tax.included)), ZERO)
+    bound = bounded if prices.maximum is None else min(bounded, prices.maximum)
+    bound = bound if prices.minimum is None else max(bound, prices.minimum)
+    if bound == bounded:
+        return parts, dues
     if bounded == 0:  # nothing to scale: the minimum counts as energy
         parts, dues = (bound, ZERO, ZERO), [ZERO] * len(dues)
     else:
