@@ -5,12 +5,16 @@ Only the simulation needs them; in a vehicle the frames come from the BMS and th
 
 import asyncio
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from v2g.io.can import CanConfig, CanPort
 from v2g.telemetry.signals import MODULES
 from v2g.telemetry.simulated_battery import CELLS, CELLS_IN_FRAME, battery_dbc
+
+if TYPE_CHECKING:
+    from cantools.database.can import Message
 
 CONTEXT_CODES = {"parked": 0, "city": 1, "highway": 2, "charging": 3, "discharging": 4}
 
@@ -122,15 +126,16 @@ class BatteryEcu:
             }
         frames = [*values.items(), *self._single(state)]
         find = self._database.get_message_by_name
-        return [(find(name).frame_id, self._data(name, signals)) for name, signals in frames]
+        return [(find(name).frame_id, self._data(find(name), signals)) for name, signals in frames]
 
-    def _data(self, name: str, signals: dict[str, float]) -> bytes:
-        """Return a message's data; most have the same signals as before."""
-        before = self._encoded.get(name)
+    def _data(self, message: "Message", signals: dict[str, float]) -> bytes:
+        """Return a message's data; most have the same signals as before. As a real control unit, it sends whatever fits
+        into the bits: a check of each signal's range costs as much as the rest."""
+        before = self._encoded.get(message.name)
         if before is not None and before[0] == signals:
             return before[1]
-        data: bytes = self._database.encode_message(name, signals)
-        self._encoded[name] = signals, data
+        data = message.encode(signals, strict=False)
+        self._encoded[message.name] = signals, data
         return data
 
     def _single(self, state: BatterySnapshot) -> Iterator[tuple[str, dict[str, float]]]:

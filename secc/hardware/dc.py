@@ -28,6 +28,8 @@ FOLLOW_S: Final = 0.75
 EXCESS_S: Final = 1.0
 """How long the stage may take to follow a lower command; and how long a current may then exceed the command, or flow in
 the other direction, by its margin, dips included; a larger excess for a quarter at least."""
+_FOLLOW_US: Final = microseconds(FOLLOW_S)
+_EXCESS_US: Final = microseconds(EXCESS_S)
 
 PRE_CHARGE_MA: Final = 2_000
 """What flows into the vehicle's capacitors while only voltage is commanded (IEC 61851-23: 2 A)."""
@@ -127,13 +129,13 @@ class DcEvse(Evse):
 
     def _watch_output(self) -> None:
         present = self._stage.present
-        if not self.contactors_closed and self._demand == OFF and present.voltage_mv < TOUCH_MV:
+        if self._demand == OFF and present.voltage_mv < TOUCH_MV and not self.contactors_closed:
             self._highest_mv = 0
             self.fault("discharge_too_slow", active=False)
         elif self._highest_mv and present.voltage_mv > self._highest_mv * 11 // 10 + REACHED_MV:
             self.fault("over_voltage", active=True)
         self._watch_current()
-        self._watch_isolation()
+        self._watch_isolation(present)
 
     def _watch_current(self) -> None:
         """The current must match the command, in size and direction."""
@@ -143,20 +145,19 @@ class DcEvse(Evse):
             most_ma = max(most_ma, PRE_CHARGE_MA)
         bounds = (most_ma, 0) if demand.current_ma >= 0 else (0, most_ma)
         self._output = self._output.then(
-            present.current_ma, *bounds, margin=DIRECT, follow_us=microseconds(FOLLOW_S), now_us=now_us
+            present.current_ma, *bounds, margin=DIRECT, follow_us=_FOLLOW_US, now_us=now_us
         )
-        if self._output.excess.lasts(microseconds(EXCESS_S)):
+        if self._output.excess.lasts(_EXCESS_US):
             self.fault(
                 "over_current" if present.current_ma * demand.current_ma > 0 else "power_not_obeyed", active=True
             )
         elif self._output.excess.weight:
             self._look_again(self._watch_current)
 
-    def _watch_isolation(self) -> None:
+    def _watch_isolation(self, present: StageReport) -> None:
         """Watch the insulation while the output is connected, also without a current: the monitor goes on after the
         cable check, which waits for its result itself."""
-        present = self._stage.present
-        if self.contactors_closed and not self._checking and present.voltage_mv > TOUCH_MV:
+        if present.voltage_mv > TOUCH_MV and not self._checking and self.contactors_closed:
             ohm = self._isolation.resistance_ohm
             self.fault("isolation_lost", active=ohm is None)
             if ohm is not None and not self._insulated(ohm, present.voltage_mv):

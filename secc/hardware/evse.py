@@ -656,10 +656,10 @@ class Evse(abc.ABC):
 
     def _measured(self) -> None:
         """Count and report the present flow."""
-        present = self.present
-        self._flow.flow(self._clock.elapsed_ms(), present.voltage_mv, present.current_ma)
+        present, now_ms = self.present, self._clock.elapsed_ms()
+        self._flow.flow(now_ms, present.voltage_mv, present.current_ma)
         if self._hottest_c is not None:
-            self._figures.power(present.watts, self._hottest_c, self._clock.elapsed_ms() / 1000)
+            self._figures.power(present.watts, self._hottest_c, now_ms / 1000)
         self._tell(present)
 
     def _report(self) -> None:

@@ -79,9 +79,12 @@ class FaultScript:
         self._moments: dict[str, float] = {"start": now}
         self._active: set[int] = set()
 
-    def note(self, moment: Moment, now: float) -> None:
-        """A trigger has happened; only the first time counts."""
-        self._moments.setdefault(moment, now)
+    def note(self, moment: Moment, now: float) -> bool:
+        """A trigger has happened; return whether it counts, as only the first time does."""
+        if moment in self._moments:
+            return False
+        self._moments[moment] = now
+        return True
 
     def changes(self, now: float) -> list[tuple[FaultStep, bool]]:
         """Return each step that began (True) or ended since the last call."""

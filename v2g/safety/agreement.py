@@ -27,6 +27,7 @@ SLOTS: Final = 120
 
 _LEAST_US: Final = 50_000
 _LONGEST_US: Final = microseconds(LONGEST_S)
+_BUDGET_US: Final = microseconds(BUDGET_S)
 
 
 class Errors(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -81,4 +82,4 @@ class Agreement:
         parts = self._stage_ppm * max(abs(least), abs(most)) + self._meter_ppm * abs(second_w)
         margin = self._least_w + parts // 1_000_000
         self._excess = self._excess.then(weigh(beyond, margin), now_us)
-        return self._excess.lasts(microseconds(BUDGET_S))
+        return self._excess.lasts(_BUDGET_US)

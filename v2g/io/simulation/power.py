@@ -66,8 +66,8 @@ class Faults:
 
     def note(self, moment: Moment) -> None:
         """Report an event to the script."""
-        self._script.note(moment, self._clock.monotonic())
-        self._run()
+        if self._script.note(moment, self._clock.monotonic()):
+            self._run()
 
     def close(self) -> None:
         """Stop the script."""
