@@ -8,7 +8,7 @@ import functools
 import re
 import struct
 from collections.abc import Iterator
-from typing import Annotated, Any, ClassVar, Final, Generic, Literal, TypeVar, get_args, get_type_hints
+from typing import Annotated, Any, ClassVar, Final, Generic, Literal, TypeVar, get_args
 
 import msgspec
 
@@ -96,14 +96,13 @@ class Codec(Generic[M]):
 
     def __init__(self, message: type[M]) -> None:
         self.message = message
-        hints = get_type_hints(message, include_extras=True)
         self._layouts: dict[str, Layout | Sized | Items] = {}
         self._records: dict[str, Codec[Any]] = {}
         self._parts: list[_Fixed | str] = []  # a name is that of a field of variable size
         self._sizes: dict[str, int] = {}
         names: list[str] = []
         for field in msgspec.structs.fields(message):
-            layout = hints[field.name].__metadata__[0]
+            declared, layout = get_args(field.type)
             self._layouts[field.name] = layout
             if isinstance(layout, Layout):
                 names.append(field.name)
@@ -111,7 +110,7 @@ class Codec(Generic[M]):
                     self._sizes[field.name] = struct.calcsize(layout.code)
                 continue
             if isinstance(layout, Items):
-                self._records[field.name] = Codec(get_args(get_args(hints[field.name])[0])[0])
+                self._records[field.name] = Codec(get_args(declared)[0])
             self._close(names)
             self._parts.append(field.name)
             names = []
