@@ -34,7 +34,6 @@ from evcc.session.ports import (
 from v2g.iec61851.duty import DutyReading
 from v2g.iec61851.pilot import PilotState
 from v2g.io.runtime.clock import Clock
-from v2g.io.runtime.supervision import spawn
 from v2g.io.simulation.dc_line import ChargerDc, VehicleDc
 from v2g.iso15118.engine.session import Command, Fact
 
@@ -228,7 +227,8 @@ class SimulatedVehicle:
         if on_board is not None:
             on_board.on_change(self.step)
         self._publish()
-        self._stepper = spawn(self._run(), name="battery")
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(step_s, self._step_in_time)
 
     @property
     def battery(self) -> BatteryState:
@@ -316,9 +316,7 @@ class SimulatedVehicle:
 
     async def close(self) -> None:
         """Leave everything safe: contactor open, pilot in B, battery at rest."""
-        self._stepper.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._stepper
+        self._timer.cancel()
         if self._on_board is not None:
             self._on_board.drive(0)
             self._on_board.limit(0)
@@ -406,10 +404,9 @@ class SimulatedVehicle:
         self.step()
         return ContactorState(self._closed)
 
-    async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(self._step_s)
-            self.step()
+    def _step_in_time(self) -> None:
+        self.step()
+        self._timer = self._loop.call_later(self._step_s, self._step_in_time)
 
 
 def _differs(shown: VehicleDc, now: VehicleDc) -> bool:
