@@ -547,3 +547,17 @@ async def test_a_session_without_figures_reports_none(place: Place) -> None:
     await place.do(ports.TransactionStarted(SESSION, ""))
     await place.do(ports.TransactionEnded(SESSION, "vehicle", "Local", None))
     assert said == []
+
+
+@at(Place, Place.connect, report_s=1.0)
+async def test_a_session_reports_by_how_much_its_hottest_sensor_has_risen(place: Place) -> None:
+    said: list[dict[MetricName, float]] = []
+    place.evse.on_session(lambda _, values: said.append(dict(values)))
+    place.cabinet.temperatures = {"plug": 20.0, "cabinet": 25.0}
+    place.evse.execute(ports.SetOutput(450_000, 60_000, 20_000, 8_000))
+    place.show(400_000, 5_000)
+    await asyncio.sleep(10)
+    place.cabinet.temperatures = {"plug": 45.0, "cabinet": 25.0}
+    await asyncio.sleep(300)
+    await place.do(ports.TransactionEnded(SESSION, "vehicle", "Local", None))
+    assert [each["heat_k_per_kw"] for each in said] == [pytest.approx(10.0)]
