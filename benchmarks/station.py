@@ -21,7 +21,7 @@ REQUIREMENTS = ("R168",)
 ANSWERS: Final[dict[str, dict[str, Any]]] = {
     "BootNotification": {"currentTime": "2026-01-01T00:00:00Z", "interval": 3600, "status": "Accepted"},
     "Heartbeat": {"currentTime": "2026-01-01T00:00:00Z"},
-    "Authorize": {"idTokenInfo": {"status": "Accepted"}},
+    "Authorize": {"idTokenInfo": {"status": "Accepted"}, "allowedEnergyTransfer": ["DC", "DC_BPT"]},
     "DataTransfer": {"status": "Accepted"},
 }
 
