@@ -351,7 +351,7 @@ async def _to_plugs(folder: Path, vehicles: int, rounds: int) -> tuple[list[floa
     with ExitStack() as stack:
         charger.start()
         stack.callback(charger.stop)
-        fleet = await asyncio.to_thread(start_vehicles, charger, folder, pki, 5.0 + 4.0 * rounds)
+        fleet = await asyncio.to_thread(start_vehicles, charger, folder, pki, 5.0 + 8.0 * rounds)
         stack.callback(fleet.kill)
         await csms.wait_for(vehicles)
         for number in range(rounds + 1):
