@@ -123,21 +123,22 @@ class ForwardingMonitor(ChargerMonitor):
 
     def measured(self, voltage_mv: int, current_ma: int, now: float) -> None:
         """See ChargerMonitor."""
-        if self._is_due(now):
+        if self._takes(now):
             self._forward(inputs.Measured(voltage_mv=voltage_mv, current_ma=current_ma))
         super().measured(voltage_mv, current_ma, now)
 
     def drawn(self, power_w: int, now: float) -> None:
         """See ChargerMonitor."""
-        if self._is_due(now):
+        if self._takes(now):
             self._forward(inputs.Drawn(power_w=power_w))
         super().drawn(power_w, now)
 
-    def _is_due(self, now: float) -> bool:
-        """Return whether there is a board, and it gets this measurement."""
-        due = self._board is not None and now - self._measured_at >= MEASURED_S
-        self._measured_at = now if due else self._measured_at
-        return due
+    def _takes(self, now: float) -> bool:
+        """Return whether there is a board that gets a measurement now; the next one is due `MEASURED_S` later."""
+        if self._board is None or now - self._measured_at < MEASURED_S:
+            return False
+        self._measured_at = now
+        return True
 
     def _forward(self, what: Input) -> None:
         if self._board is not None:

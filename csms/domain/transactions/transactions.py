@@ -168,7 +168,7 @@ def power_w(samples: Sequence[Sample]) -> str | None:
     if not reported:
         return None
     total = Decimal()
-    for each in reported if len(reported) == 1 else _newest(reported):
+    for each in reported if len(reported) == 1 else _newest(reported):  # one, in nearly every event
         total += Decimal(each.value) * _POWERS[each.measurand] * (1000 if each.unit == "kW" else 1)
     return f"{total:.0f}"
 

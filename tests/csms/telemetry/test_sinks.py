@@ -587,7 +587,7 @@ def test_a_batch_is_bounded_and_in_order_however_much_comes_late(store: Store) -
 
 @pytest.mark.requirement("R104")
 def test_a_batch_has_the_records_of_many_vehicles(store: Store) -> None:
-    """There are more than one statement names, and their number is no power of two, as those of the statements are."""
+    """More vehicles than one statement can name, and a number for which no statement is prepared."""
     evs = [f"EV-{number:03}" for number in range(170)]
     put(store, [made(1, 1, {"battery.soc": 1.0}, ev=ev) for ev in evs], sinks=SINKS, at_ms=1000)
     batch = store.do(pending.next_batch, "lake", 1000)
