@@ -1,4 +1,5 @@
-"""One model for all limits and requests of power: signed watts with validity, source, priority and version.
+"""One model for all limits and requests of power: signed watts with validity, source, priority and version, and with
+alternating current the amperes of each line conductor.
 
 Signs as everywhere: positive power flows from the charger into the vehicle. Limits are magnitudes, never negative. Each
 source of limits (vehicle, charger, site, grid operator, CSMS) increments its own versions; an older one never replaces
@@ -11,10 +12,13 @@ from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
+from msgspec.structs import replace
 
 from v2g.asn1.discharge import DischargeLimits
+from v2g.energy.conductors import line_current_ma, line_power_w
 
 Watts = Annotated[int, Meta(ge=0, le=10_000_000)]
+MilliAmperes = Annotated[int, Meta(ge=0, le=10_000_000)]
 SignedWatts = Annotated[int, Meta(ge=-10_000_000, le=10_000_000)]
 
 VEHICLE, EVSE, SITE, OPERATOR = "vehicle", "evse", "site", "operator"
@@ -27,6 +31,7 @@ TEMPERATURE = "temperature"
 SETPOINT = "setpoint"
 """Source of the limits that a set-point imposes on a schedule."""
 MOST_W = 10_000_000
+MOST_MA = 10_000_000
 
 
 class Limit(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,19 +39,44 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True):
 
     An expired limit permits no discharging, as export is no longer approved, but still limits charging: stopping to
     charge because a message is late would help no one.
+
+    With alternating current `charge_ma` and `discharge_ma` bound each line conductor; watts are the sum of all of them.
+    None: the source bounds no conductor.
     """
 
     source: str
     charge_w: Watts
     discharge_w: Watts
+    charge_ma: MilliAmperes | None = None
+    discharge_ma: MilliAmperes | None = None
     version: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 0
     valid_from_ms: int = 0
     valid_until_ms: int | None = None
 
     def discharge_at(self, utc_ms: int) -> int:
         """Return the discharging power, W, that this source permits at a time."""
-        live = self.valid_from_ms <= utc_ms and (self.valid_until_ms is None or utc_ms < self.valid_until_ms)
-        return self.discharge_w if live else 0
+        return self.discharge_w if self._live(utc_ms) else 0
+
+    def discharge_ma_at(self, utc_ms: int) -> int | None:
+        """Return the discharging current of a line conductor, mA, that this source permits at a time."""
+        return self.discharge_ma if self._live(utc_ms) else 0
+
+    def _live(self, utc_ms: int) -> bool:
+        return self.valid_from_ms <= utc_ms and (self.valid_until_ms is None or utc_ms < self.valid_until_ms)
+
+    def balanced(self, volts: int, lines: int) -> "Limit":
+        """Return it for an outlet with so many line conductors, V between one and the neutral.
+
+        A source that states watts alone states those of a balanced connection: each conductor carries its part, and
+        a vehicle on one phase gets no more of it.
+        """
+        most_ma = line_current_ma(self.charge_w, volts, lines)
+        least_ma = line_current_ma(self.discharge_w, volts, lines)
+        return replace(
+            self,
+            charge_ma=min(MOST_MA, most_ma) if self.charge_ma is None else self.charge_ma,
+            discharge_ma=min(MOST_MA, least_ma) if self.discharge_ma is None else self.discharge_ma,
+        )
 
 
 class Setpoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,12 +99,26 @@ def setpoint_limit(power_w: int | None, from_ms: int = 0) -> Limit:
 
 
 class EffectiveLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """The smallest of all limits, in each direction, and the source of the smallest one."""
+    """The smallest of all limits, in each direction, and the source of the smallest one; `charge_line` and
+    `discharge_line` are those of each line conductor, as (mA, source), None without one."""
 
     charge_w: int
     discharge_w: int
     charge_source: str
     discharge_source: str
+    charge_line: tuple[int, str] | None = None
+    discharge_line: tuple[int, str] | None = None
+
+    def over(self, lines: int, volts: int) -> "EffectiveLimits":
+        """Return the limits of a vehicle that uses so many line conductors: no more power than they may carry."""
+        powers = self
+        if self.charge_line is not None:
+            most_ma, source = self.charge_line
+            powers = powers.at_most(source, charge_w=line_power_w(most_ma, volts, lines))
+        if self.discharge_line is not None:
+            most_ma, source = self.discharge_line
+            powers = powers.at_most(source, discharge_w=line_power_w(most_ma, volts, lines))
+        return powers
 
     def clamp(self, power_w: int) -> int:
         """Return the power nearest to `power_w` that the limits allow."""
@@ -89,7 +133,8 @@ class EffectiveLimits(msgspec.Struct, frozen=True, kw_only=True):
         most_out_w = self.discharge_w if discharge_w is None else min(self.discharge_w, max(0, discharge_w))
         if (most_w, most_out_w) == (self.charge_w, self.discharge_w):
             return self
-        return EffectiveLimits(
+        return replace(
+            self,
             charge_w=most_w,
             discharge_w=most_out_w,
             charge_source=source if most_w < self.charge_w else self.charge_source,
@@ -109,7 +154,15 @@ def effective_limits(limits: Iterable[Limit], utc_ms: int) -> EffectiveLimits:
         discharge_w=max(0, discharge.discharge_at(utc_ms)),
         charge_source=charge.source,
         discharge_source=discharge.source,
+        charge_line=_smallest((each.charge_ma, each.source) for each in limits),
+        discharge_line=_smallest((each.discharge_ma_at(utc_ms), each.source) for each in limits),
     )
+
+
+def _smallest(currents: Iterable[tuple[int | None, str]]) -> tuple[int, str] | None:
+    """Return the first of the smallest currents that are known, with its source."""
+    known = ((current, source) for current, source in currents if current is not None)
+    return min(known, key=lambda each: each[0], default=None)
 
 
 def limits_over(limits: Iterable[Limit], start_ms: int, end_ms: int) -> tuple[tuple[int, int, EffectiveLimits], ...]:

@@ -11,6 +11,7 @@ from typing import Annotated, Final, Literal, Protocol
 import msgspec
 from msgspec import Meta
 
+from v2g.energy.conductors import Currents
 from v2g.hardware.board.inputs import Input
 from v2g.hardware.faults import Light
 from v2g.iec61851.pilot import PilotFault, PilotState
@@ -236,6 +237,8 @@ class MeterValues(msgspec.Struct, frozen=True):
     voltage_mv: int | None = None
     power_w: int | None = None
     frequency_mhz: int | None = None
+    currents: Currents | None = None
+    """Of L1, L2 and L3; None if the meter measures no conductor by itself."""
 
 
 class EnergyMeter(Protocol):

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from v2g.energy.conductors import Currents
 from v2g.energy.discharge import JournalHead
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.engine.session import Command, Fact
@@ -242,12 +243,14 @@ class Measured(Fact, frozen=True):
     """Voltage and current at the output, several times per second and after each change.
 
     Alternating current: the voltage between phase and neutral, and the sum of the phases' active currents, so that
-    their product is the power. A primary device reports only power.
+    their product is the power; `currents` are those of the conductors, None if only the sum is measured. A primary
+    device reports only power.
     """
 
     voltage_mv: int
     current_ma: int
     power_w: int | None = None
+    currents: Currents | None = None
 
     @property
     def watts(self) -> int:

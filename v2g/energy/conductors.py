@@ -1,0 +1,55 @@
+"""Currents by conductor: L1, L2, L3, and the neutral that follows from them. Pure.
+
+A fuse, a cable, a contact and a duty cycle bound the current of each conductor. What flows through all of them
+together follows from the number of conductors that a vehicle uses; it says nothing about one of them.
+"""
+
+from collections.abc import Iterable
+from math import isqrt
+from typing import Final, NamedTuple
+
+LINES: Final = (0, 1, 2)
+"""Indices of L1, L2 and L3."""
+
+LINE_NAMES: Final = ("L1", "L2", "L3")
+
+
+class Currents(NamedTuple):
+    """Active currents of the line conductors, mA, positive towards the vehicle."""
+
+    l1: int = 0
+    l2: int = 0
+    l3: int = 0
+
+    @property
+    def neutral_ma(self) -> int:
+        """The magnitude of the neutral's current, mA: that of three phasors 120 degrees apart, without reactive power
+        and harmonics."""
+        return isqrt(
+            max(0, self.l1**2 + self.l2**2 + self.l3**2 - self.l1 * self.l2 - self.l2 * self.l3 - self.l3 * self.l1)
+        )
+
+    @property
+    def total_ma(self) -> int:
+        """The sum, mA: at the voltage between a line and the neutral it makes the power."""
+        return sum(self)
+
+
+def spread(total_ma: int, lines: Iterable[int]) -> Currents:
+    """Return a sum of currents (mA, signed) in equal parts on these lines (0 to 2), rounded away from zero: where a
+    meter measures the sum only, no conductor is taken to carry less than its part."""
+    used = tuple(lines)
+    part = -(-abs(total_ma) // max(1, len(used)))
+    part = part if total_ma >= 0 else -part
+    return Currents(*(part if line in used else 0 for line in LINES))
+
+
+def line_power_w(current_ma: int, volts: int, lines: int) -> int:
+    """Return the power, W, of so many lines that carry this current (mA) each, at V between line and neutral."""
+    return current_ma * volts * lines // 1000
+
+
+def line_current_ma(watts: int, volts: int, lines: int) -> int:
+    """Return the current of each line, mA, where so many carry a power (W) in equal parts: the meaning of a limit in
+    watts whose source names no conductor."""
+    return watts * 1000 // (volts * lines)
