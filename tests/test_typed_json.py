@@ -1,13 +1,17 @@
 """Types are worked out by one thread at a time."""
 
 import ast
+import contextlib
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
 import msgspec
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from v2g import typed_json
 
@@ -118,3 +122,38 @@ def test_a_document_that_is_wrong_is_refused(text: bytes) -> None:
     with pytest.raises(msgspec.DecodeError) as raised:
         typed_json.decode_kept(text, Kept)
     assert "unknown field" not in str(raised.value)
+
+
+class Numbered(msgspec.Struct):
+    whole: int
+    part: float = 0.0
+
+
+@given(st.decimals(allow_nan=False, allow_infinity=False), st.sampled_from(["{}", "{:f}", "{:E}"]))
+def test_integers_are_integers_however_written(value: Decimal, form: str) -> None:
+    """By the exact value of what is written; the judge is a draft-06 validator where floats are exact."""
+    assume(abs(value.adjusted()) < 300)
+    written = form.format(value)
+    data = f'{{"whole":{written}}}'.encode()
+    assume(data.count(b"+") == 0 or b"E+" in data)
+    if value == value.to_integral_value() and abs(value) < 2**53:
+        assert typed_json.decode_sent(data, Numbered) == Numbered(int(value))
+    elif value != value.to_integral_value():
+        with pytest.raises(msgspec.ValidationError):
+            typed_json.decode_sent(data, Numbered)
+
+
+@pytest.mark.parametrize(
+    "written", ["1e400", "01.0", "1.0.0", "+1.0", "--1.0", "0x1", "1.", ".0", '"1.0"', "1e-400", "NaN"]
+)
+def test_only_json_numbers_are_integers(written: str) -> None:
+    with pytest.raises(msgspec.DecodeError):
+        typed_json.decode_sent(f'{{"part":0.5,"whole":{written}}}', Numbered)
+
+
+@given(st.binary(max_size=200))
+def test_any_octets_give_a_value_or_the_error_of_json(data: bytes) -> None:
+    with contextlib.suppress(msgspec.DecodeError):
+        typed_json.decode_sent(data, Numbered)
+    with contextlib.suppress(msgspec.DecodeError):
+        assert msgspec.json.decode(typed_json.whole_numbers(data)) == msgspec.json.decode(data)

@@ -6,9 +6,11 @@ types. Encoding needs no types and is thread-safe.
 """
 
 import functools
+import math
 import re
 import threading
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any, Final, TypeVar, overload
 
 import msgspec
@@ -49,6 +51,42 @@ def decode(data: bytes | str, type_: object) -> Any:
         return decoder(type_).decode(data)
     except (UnicodeError, RecursionError) as error:  # msgspec raises these, too
         raise msgspec.DecodeError(str(error)) from None
+
+
+def decode_sent(data: bytes | str, type_: type[T]) -> T:
+    """Return JSON of others as a type: as `decode`, and `1.0` or `1e0` where an integer is asked is an integer.
+
+    So the JSON schemas count since draft-06. Only data that `decode` refuses is read a second time.
+    """
+    try:
+        return decode(data, type_)
+    except msgspec.ValidationError as error:
+        if ", got `float`" not in str(error):
+            raise
+    return decode(whole_numbers(data), type_)
+
+
+def whole_numbers(data: bytes | str) -> bytes:
+    """Return JSON with integers in place of numbers such as `1.0`. Raises msgspec.DecodeError."""
+    try:
+        return msgspec.json.encode(_numbers.decode(data))
+    except (UnicodeError, RecursionError, ValueError) as error:
+        raise msgspec.DecodeError(str(error)) from None
+
+
+def number(text: str) -> int | float:
+    """Return a JSON number: an integer if its value is one below 2^53. Raises ValueError for one beyond all floats."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:40]} is out of range")
+    if not value:  # or too small for a float
+        return value if text.lower().partition("e")[0].strip("-0.") else 0
+    whole = value.is_integer() and abs(value) < _EXACT and Decimal(text) == int(value)
+    return int(value) if whole else value
+
+
+_EXACT: Final = 2**53
+_numbers: Final = msgspec.json.Decoder(float_hook=number)
 
 
 def decode_kept(data: bytes, type_: type[T]) -> T:

@@ -8,6 +8,7 @@ from typing import Final
 
 import jsonschema_rs
 
+from v2g import typed_json
 from v2g.ocpp.routes import Version
 
 _FOLDERS: Final = {"2.0.1": "v201", "2.1": "v21"}
@@ -76,7 +77,7 @@ class FrameJudge:
 
     def _judge(self, text: str, *, from_station: bool) -> str | None:
         try:
-            frame = json.loads(text)
+            frame = json.loads(text, parse_float=typed_json.number)
         except ValueError:
             return None
         match frame:

@@ -1,6 +1,7 @@
 """Every declared message against the official JSON schemas of OCPP 2.0.1 and 2.1, in both directions."""
 
 import copy
+import json
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -81,6 +82,49 @@ def test_what_the_schema_allows_is_read(name: str, version: Version) -> None:
         validator(name, version).validate(value)
         message = read_payload(msgspec.json.encode(value), message_type(name), version)
         validator(name, version).validate(msgspec.json.decode(write_payload(message, version)))
+
+
+@EVERY
+def test_an_integer_may_be_written_as_a_decimal_and_goes_out_as_an_integer(name: str, version: Version) -> None:
+    """Draft-06, of which the official schemas are: a number without a fraction is an integer."""
+    root = schema(name, version)
+    value = maximal(root, root)
+    plain = msgspec.json.encode(value)
+    decimal = msgspec.json.encode(as_decimals(value))
+    validator(name, version).validate(json.loads(decimal))
+    message = read_payload(decimal, message_type(name), version)
+    assert message == read_payload(plain, message_type(name), version)
+    assert as_decimals(msgspec.json.decode(write_payload(message, version))) == as_decimals(
+        msgspec.json.decode(write_payload(read_payload(plain, message_type(name), version), version))
+    )
+    assert not fractions_of_nothing(msgspec.json.decode(write_payload(message, version)))
+    if decimal != plain:
+        with pytest.raises(OcppError) as caught:
+            read_payload(decimal.replace(b".0", b".5"), message_type(name), version)
+        assert caught.value.answer in ("TypeConstraintViolation", "PropertyConstraintViolation")
+
+
+def as_decimals(value: Any) -> Any:
+    """Return a document whose integers are floats."""
+    match value:
+        case bool() | str():
+            return value
+        case int():
+            return float(value)
+        case list():
+            return [as_decimals(each) for each in value]
+        case dict():
+            return {key: as_decimals(each) for key, each in value.items()}
+    return value
+
+
+def fractions_of_nothing(value: Any) -> bool:
+    """Return whether a document has a float that is a whole number."""
+    if isinstance(value, float):
+        return value.is_integer() and abs(value) < 2**53
+    if isinstance(value, dict | list):
+        return any(fractions_of_nothing(each) for each in (value.values() if isinstance(value, dict) else value))
+    return False
 
 
 @pytest.mark.some(9)

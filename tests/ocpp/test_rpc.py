@@ -135,6 +135,21 @@ def test_a_wrong_frame_is_answered_with_the_right_code(frame: str, identifier: s
 
 @pytest.mark.parametrize(
     "frame",
+    [
+        '[2,"id1","Reset",{"type":"Immediate","evseId":1.0}]',
+        '[2.0,"id1","Reset",{"type":"Immediate","evseId":10e-1}]',
+        '[2E0,"id1","Reset",{"type":"Immediate","evseId":1}]',
+    ],
+)
+def test_a_number_without_a_fraction_is_an_integer(frame: str) -> None:
+    rpc = peer()
+    rpc.receive(frame, 0.0)
+    (called,) = acts(rpc)
+    assert called == Called("id1", "Reset", ResetRequest(type="Immediate", evse_id=1))
+
+
+@pytest.mark.parametrize(
+    "frame",
     ['[9,"a"]', '[6,"a","NotifyPeriodicEventStream",{}]', '[5,"a","InternalError","",{}]', '[3,"late",{}]', '[4,"-1"]'],
 )
 def test_in_21_other_message_types_and_late_answers_are_ignored(frame: str) -> None:

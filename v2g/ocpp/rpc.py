@@ -279,7 +279,7 @@ class RpcPeer:
     def _receive_other(self, text: str, now: float) -> None:
         try:
             frame = typed_json.decode(text, list[msgspec.Raw])
-            kind = typed_json.decode(frame[0], int)
+            kind = typed_json.decode_sent(frame[0], int)
         except (msgspec.DecodeError, IndexError):
             self._refuse("frame is not a JSON array that begins with a message type number")
             return
@@ -287,7 +287,11 @@ class RpcPeer:
         if identifier is not None and not 0 < len(identifier) <= MAX_ID:
             identifier = None
         if kind == CALL:
-            self._refuse_call(frame, identifier)
+            action = _text(frame[2]) if len(frame) == 4 else None
+            if identifier is None or action is None:
+                self._refuse_call(frame, identifier)
+            else:  # its message type is 2.0
+                self._receive_call(identifier, action, frame[3], len(text))
         elif kind in (CALLRESULT, CALLERROR):
             self._receive_answer(kind, frame, identifier, now)
         elif kind == SEND and self.version == "2.1":

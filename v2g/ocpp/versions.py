@@ -35,7 +35,7 @@ def read_payload(payload: bytes, type_: type[M], version: Version) -> M:
     unknown property, not an object).
     """
     try:
-        message: M = typed_json.decode(payload, type_)
+        message: M = typed_json.decode_sent(payload, type_)
     except msgspec.ValidationError as error:
         raise OcppError(_shorten(str(error)), answer=_code(str(error))) from None
     except msgspec.DecodeError as error:
@@ -76,8 +76,13 @@ def without_nul(payload: bytes) -> bytes:
 
 
 def write_payload(message: Message, version: Version) -> bytes:
-    """Return a message as a JSON object. Raises OcppError when its values violate its declaration in `version`."""
+    """Return a message as a JSON object, with whole numbers as integers.
+
+    Raises OcppError when its values violate its declaration in `version`.
+    """
     payload = _encode(message)
+    if b".0" in payload:
+        payload = typed_json.whole_numbers(payload)
     read_payload(payload, type(message), version)
     return payload
 
@@ -245,7 +250,7 @@ def _is_plain(value: msgspec.Struct, plan: _Plan) -> bool:
 
 
 def _is_allowed(value: Any, rule: _Rule) -> bool:
-    if "integer" in rule and not isinstance(value, int):
+    if "integer" in rule and value % 1:
         return False
     if "max_length" in rule and len(value) > rule["max_length"]:
         return False
@@ -270,7 +275,7 @@ def _check(value: msgspec.Struct, version: Version, path: str) -> None:
 
 
 def _check_value(value: Any, rule: _Rule, path: str) -> None:
-    if rule.get("integer") and not isinstance(value, int):
+    if rule.get("integer") and value % 1:
         raise OcppError(f"2.0.1 requires an integer - at `{path}`", answer="TypeConstraintViolation")
     if "least" in rule and value < rule["least"]:
         least = rule["least"]

@@ -15,6 +15,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from v2g import typed_json
 from v2g.errors import TransportError
 from v2g.io.websocket.client import OcppSocket
 from v2g.ocpp.rpc import CALL, CALLERROR, CALLRESULT, CALLRESULTERROR, SEND
@@ -236,7 +237,7 @@ class Connection:
 
     async def _handle(self, text: str) -> None:
         try:
-            frame = json.loads(text)
+            frame = json.loads(text, parse_float=typed_json.number)
         except (ValueError, RecursionError):
             return
         match frame:
@@ -280,7 +281,7 @@ class Connection:
 def decoded(text: str) -> object:
     """Return the JSON of a frame, or the text if it is none."""
     try:
-        return json.loads(text)
+        return json.loads(text, parse_float=typed_json.number)
     except (ValueError, RecursionError):
         return text
 
@@ -295,7 +296,7 @@ def malformed(text: str, version: str) -> str:
 
 def _malformed(text: str, version: str) -> str:
     try:
-        frame = json.loads(text)
+        frame = json.loads(text, parse_float=typed_json.number)
     except ValueError:
         return "not JSON"
     if not isinstance(frame, list) or len(frame) < 2:

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, Protocol
 
 import msgspec
 
+from v2g import typed_json
 from v2g.errors import ConfigError, OcppError
 from v2g.ocpp.rpc import CALL, CALLERROR, CALLRESULT, SEND
 from v2g.ocpp.times import parse_time
@@ -222,7 +223,8 @@ class RunJudge:
         self._case, self._allowed = case, asked
         for self._frame in frames:
             try:
-                frame = json.loads(self._frame.text) if self._frame.way != "note" else None
+                text = "null" if self._frame.way == "note" else self._frame.text
+                frame = json.loads(text, parse_float=typed_json.number)
             except (ValueError, RecursionError):
                 continue  # what is not JSON has failed the case
             match self._frame.way, frame:

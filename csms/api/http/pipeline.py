@@ -256,7 +256,7 @@ def _decoded(body: bytes, kind: Any) -> Any:
     if without_nul(body) != body:
         raise ApiError(400, f"body: {_NUL}", "leave it out")
     try:
-        return typed_json.decode(body, kind)
+        return typed_json.decode_sent(body, kind)
     except msgspec.DecodeError as error:
         raise ApiError(400, f"body: {error}"[:300], "see the body of this request in /openapi.json") from None
 

@@ -13,6 +13,7 @@ from csms.domain.script.declared import ANY, Answer, Call, Expectation, Script, 
 from csms.domain.script.match import matches, unmet
 from csms.domain.script.payloads import response_payload
 from csms.domain.script.shown import short
+from v2g import typed_json
 from v2g.errors import OcppError
 from v2g.ocpp.routes import UNCONFIRMED, Version, known, request_type, response_type
 from v2g.ocpp.rpc import CALL, CALLERROR, CALLRESULT, CALLRESULTERROR, SEND
@@ -155,7 +156,7 @@ class ScriptedLine:
         """Handle a frame of the station."""
         self._utc_ms = utc_ms
         try:
-            frame = msgspec.json.decode(text)
+            frame = msgspec.json.decode(typed_json.whole_numbers(text))
         except (msgspec.DecodeError, RecursionError, UnicodeError):
             frame = None
         if not isinstance(frame, list) or len(frame) < 2 or not isinstance(frame[0], int):
