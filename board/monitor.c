@@ -127,9 +127,9 @@ static void highest_then(v2g_highest_ *highest, int64_t value, v2g_time now, v2g
     }
     highest->count = kept;
     if (highest->value > value) {
-        const v2g_time slot = max64(1, follow / (int64_t)V2G_SLOTS);
+        const v2g_time slot = max64(1, -floor_div(-follow, (int64_t)V2G_SLOTS)); /* rounded up: at most V2G_SLOTS + 1 */
         const v2g_past_ last = {-floor_div(-now, slot) * slot, highest->value};
-        if (kept == 0u || highest->past[kept - 1u].end != last.end) {
+        if (kept < V2G_SLOTS + 2u && (kept == 0u || highest->past[kept - 1u].end != last.end)) {
             highest->past[kept] = last;
             highest->count++;
         }

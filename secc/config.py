@@ -15,7 +15,7 @@ from msgspec import Meta
 
 from secc.attestation import AttestationConfig
 from secc.hardware.drivers import find
-from secc.hardware.parts import HardwareConfig, Kind, hardware_flaws
+from secc.hardware.parts import HardwareConfig, Kind, devices_of, hardware_flaws
 from secc.retention import RetentionConfig
 from secc.session.config import EnergyService, SeccConfig
 from secc.station.config import StationConfig, station_flaws
@@ -418,10 +418,22 @@ def look(config: ProgramConfig) -> Iterator[Flaw]:
         own = bool(config.evses) and config.evses[number].charger is not None
         where = ("evses", str(number), "charger") if own else ("charger",)
         yield from _service_flaws(charger.charger, charger.hardware, where)
+    yield from _shared_devices(config)
     yield from hardware_flaws(config.hardware, ("hardware",))
     for place, each in enumerate(config.evses):
         if each.hardware is not None:
             yield from hardware_flaws(each.hardware, ("evses", str(place), "hardware"))
+
+
+def _shared_devices(config: ProgramConfig) -> Iterator[Flaw]:
+    """Yield what two EVSEs would command at the same time: a board, a module, a meter."""
+    taken: dict[str, int] = {}
+    for number, place in enumerate(config.places, 1):
+        for kind, device in devices_of(place.hardware):
+            first = taken.setdefault(device, number)
+            if first != number:
+                why = f"{kind}: {device} is that of EVSE {first}, too"
+                yield ("evses", str(number - 1), "evse_id"), why, "each EVSE needs its own, in [evses.hardware]"
 
 
 def _service_flaws(charger: SeccConfig, hardware: HardwareConfig, where: tuple[str, ...]) -> Iterator[Flaw]:

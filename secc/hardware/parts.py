@@ -162,6 +162,12 @@ def hardware_flaws(config: HardwareConfig, path: tuple[str, ...]) -> Iterator[Fl
             yield (*path, "drivers", name), "is ignored", f'{", ".join(POWER_KINDS)} = "{name}" would use it'
 
 
+def devices_of(config: HardwareConfig) -> list[tuple[PowerKind, str]]:
+    """Return the names of what only one EVSE can have, such as a serial port, each with the part that it is of."""
+    kinds = () if config.backend == "bench" else POWER_KINDS
+    return [(kind, each) for kind in kinds for each in getattr(_settings(config, kind)[0], "devices", ())]
+
+
 def _has_own_table(kind: PowerKind, name: str) -> bool:
     """Return whether a driver's configuration is `[hardware.NAME]`; otherwise it is `[hardware.drivers.NAME]`."""
     return (kind, name) in BUILT_IN and name in HardwareConfig.__struct_fields__

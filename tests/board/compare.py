@@ -8,7 +8,7 @@ import ctypes
 import random
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from ctypes import byref, c_bool, c_int32, c_int64
 from pathlib import Path
 from typing import Any, Final
@@ -292,6 +292,31 @@ def _after(monitor: Any, name: str, arguments: tuple[Any, ...], named: dict[str,
     return said, monitor.verdicts(), monitor.live
 
 
+def following(library: Path, follow_times: Iterable[int]) -> str:
+    """Let a command fall again and again, for each time to follow it (us): as many values as there may be are kept.
+    Return the first difference."""
+    for follow_us in follow_times:
+        rating = ChargerRating(charge_w=50_000, discharge_w=0, follow_s=follow_us / 1_000_000, excess_s=0.0)
+        both = ChargerMonitor(rating), CompiledMonitor(library, rating)
+        bears, step_us, now_us = Output(UNBOUNDED), max(1, follow_us // 128), 10_000_000
+        for each in both:
+            each.authorise(10.0, allowed=True)
+            each.request(Request(phase=Phase.POWER, power_s=600.0, closed_s=600.0, bears=bears), 10.0)
+        for step in range(200):
+            now_us += step_us
+            now, watts = now_us / 1_000_000, 45_000 - 100 * step
+            for each in both:
+                each.drive(Output(watts), now)
+            flows = 0 if step < 150 else watts + 400 * (step - 150)  # up to more than may still be followed
+            said = [_after(each, "drawn", (flows,), {}, now)[1] for each in both]
+            if said[0] != said[1]:
+                return f"follow time {follow_us} us, step {step}: {said}"
+            if said[0]:
+                break
+    return ""
+
+
 if __name__ == "__main__":
     given = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-    sys.exit(differences(*given)[0] or disagreements(*given)[0] or 0)
+    times = (*range(1_100), *range(1_100, 70_000, 977), 750_000, 5_000_000, 10**15)
+    sys.exit(differences(*given)[0] or disagreements(*given)[0] or following(given[0], times) or 0)

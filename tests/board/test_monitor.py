@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.board.compare import differences, disagreements
+from tests.board.compare import differences, disagreements, following
 from tests.board.conftest import SOURCES, Build
 from v2g.errors import ConfigError
 from v2g.io.simulation.compiled_monitor import CompiledMonitor
@@ -54,6 +54,10 @@ def test_both_say_the_same_after_each_of_a_million_random_inputs(library: Path, 
     assert seen.keys() >= ASSERTED
 
 
+def test_both_keep_as_many_earlier_bounds_for_any_time_to_follow(library: Path) -> None:
+    assert following(library, (0, 1, 63, 64, 65, 100, 127, 128, 1_000, 4_095, 750_000, 5_000_000)) == ""
+
+
 @pytest.mark.long
 def test_both_find_the_same_of_two_measurements(library: Path) -> None:
     difference, found = disagreements(library, 50_000, seed=1)
@@ -78,7 +82,7 @@ def test_they_need_no_more_memory_than_their_page_says(library: Path) -> None:
 
 @pytest.mark.long
 def test_no_input_leads_to_undefined_behaviour_or_beyond_its_memory(build: Build) -> None:
-    """By the sanitizers of the compiler, in a process of its own."""
+    """By the sanitizers of the compiler, in a process of its own: also with each short time to follow a bound."""
     sanitized = build("libmonitor-sanitized.so")
     runtime = subprocess.run(["gcc", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True).stdout
     done = subprocess.run(

@@ -109,3 +109,46 @@ def test_an_own_map_is_checked_with_the_configuration(tmp_path: Path) -> None:
     found = [str(each) for each in check_config(f"{METER}{keys}", name=str(tmp_path / "secc.toml"))]
     (said,) = [each for each in found if "map_file" in each]
     assert f"{tmp_path / 'meter.toml'}:4: unknown key 'export_wh.addres'" in said
+
+
+BANK = '[evses.hardware]\nstage = "can"\ncan = {{ channel = "{}", modules = [{}], isolation = "{}" }}'
+BOARD = '[evses.hardware]\npilot = "board"\nboard = {{ device = "{}" }}'
+MODBUS = '[evses.hardware]\nmeter = "modbus"\nmodbus = {{ host = "meters", unit = {} }}'
+PINS = (
+    '[evses.hardware]\npilot = "linux"\n[evses.hardware.drivers.linux]\npilot = {{ channel = "voltage{0}" }}\n'
+    "pwm = {{ channel = {0} }}\ncontactor = {{ line = {1} }}\ncontactor_feedback = {{ line = {2} }}"
+)
+
+
+@pytest.mark.parametrize(
+    ("own", "first", "second", "said"),
+    [
+        (BOARD, ("/dev/ttyACM0",), ("/dev/ttyACM0",), "pilot: /dev/ttyACM0 is that of EVSE 1"),
+        (BOARD, ("/dev/ttyACM0",), ("/dev/ttyACM1",), ""),
+        (BANK, ("can0", "1, 2", ""), ("can0", "2, 3", ""), "stage: socketcan can0 module 2 is that of EVSE 1"),
+        (BANK, ("can0", "1, 2", ""), ("can0", "3, 4", ""), ""),
+        (BANK, ("can0", "1", "Isolation"), ("can0", "2", "Isolation"), "can0 message Isolation is that of EVSE 1"),
+        (BANK, ("can0", "1", "Isolation"), ("can1", "1", "Isolation"), ""),
+        (MODBUS, (1,), (1,), "meter: meters:502 unit 1 is that of EVSE 1"),
+        (MODBUS, (1,), (2,), ""),
+        (PINS, (0, 1, 2), (1, 1, 3), "pilot: /dev/gpiochip0 line 1 is that of EVSE 1"),
+        (PINS, (0, 1, 2), (1, 3, 4), ""),
+    ],
+)
+def test_two_evses_have_no_board_bank_or_meter_in_common(
+    own: str, first: tuple[object, ...], second: tuple[object, ...], said: str
+) -> None:
+    evses = (f"[[evses]]\nevse_id = 'DEV2GE0000{n}'\n{own.format(*each)}\n" for n, each in enumerate((first, second)))
+    text = LEAST + "".join(evses)
+    shared = [str(each) for each in check_config(text, name="secc.toml") if "is that of EVSE" in str(each)]
+    assert bool(shared) is bool(said)
+    assert all("evses" in each for each in shared)
+    assert said in "".join(shared)
+
+
+def test_evses_that_inherit_a_board_would_share_it() -> None:
+    text = LEAST + '[hardware]\npilot = "board"\nboard = { device = "/dev/ttyS1" }\n'
+    assert not [each for each in check_config(text, name="secc.toml") if "is that of" in str(each)]
+    text += "[[evses]]\nevse_id = 'DEV2GE00001'\n[[evses]]\nevse_id = 'DEV2GE00002'\n"
+    with pytest.raises(ConfigError, match="/dev/ttyS1 is that of EVSE 1"):
+        load_config(text, name="secc.toml")

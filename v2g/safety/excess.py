@@ -118,7 +118,7 @@ class Highest(msgspec.Struct, frozen=True):
             last -= 1
         past = past[first:last]
         if self.value > value:
-            slot = max(1, follow_us // SLOTS)
+            slot = max(1, -(-follow_us // SLOTS))  # rounded up: there are no more than SLOTS and one of them
             end = -(-now_us // slot) * slot
             if not past or past[-1][0] != end:
                 past += ((end, self.value),)

@@ -90,6 +90,13 @@ class ModuleBusConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     isolation_s: Annotated[float, Meta(ge=0, le=60)] = 1.0
     """Measuring time of the isolation monitor at a new voltage."""
 
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Names of what only one EVSE can have: its modules, and its isolation monitor."""
+        bus = f"{self.interface} {self.channel}"
+        monitor = (f"{bus} message {self.isolation}",) if self.isolation else ()
+        return *(f"{bus} module {each}" for each in self.modules), *monitor
+
 
 class ModulesConfig(ModuleBusConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Modules whose messages a DBC file describes. Powers and currents are those of one module."""

@@ -44,6 +44,11 @@ class BoardConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     lost_s: Annotated[float, Meta(ge=0.05, le=2)] = LOST_S
     """Time without a message after which the board counts as lost; more than 0.1 s is for test machines only."""
 
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """See Driver."""
+        return (self.device,)
+
 
 class SerialBoard(ReportingPilot):
     """One board, behind the interfaces ChargerPilot, Contactor and Cabinet. A lost board shows F, an open

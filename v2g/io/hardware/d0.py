@@ -57,6 +57,11 @@ class D0Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         if self.swap and not self.export:
             raise ValueError("swap = true needs export = true")
 
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """See Driver."""
+        return (self.device,)
+
 
 class D0Meter(MeterReadings):
     """See EnergyMeter: reads the telegrams of a meter."""

@@ -62,6 +62,8 @@ class Driver:
     `open` returns a context manager (`contextlib.asynccontextmanager`): entering it returns the part once it has
     answered, leaving it switches off and releases everything. Raise TransportError for hardware that does not answer,
     ConfigError for a configuration that it cannot follow.
+
+    A `config` may have a property `devices`: names of what only one EVSE can have, such as a serial port.
     """
 
     kind: Kind

@@ -171,6 +171,12 @@ class LinuxBoardConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         """The lines that are read."""
         return self._lines("contactor_feedback", "lock_feedback", "emergency_stop", "plug_contact", "watchdog_feedback")
 
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """See Driver."""
+        lines = (f"{each.chip} line {each.line}" for each in (self.outputs | self.inputs).values())
+        return f"{self.pwm.chip} channel {self.pwm.channel}", f"{self.adc} {self.pilot.channel}", *lines
+
     def _lines(self, *names: str) -> dict[str, GpioLine]:
         return {name: line for name in names if (line := getattr(self, name)) is not None}
 

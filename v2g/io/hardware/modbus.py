@@ -76,6 +76,11 @@ class ModbusConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         """Where the meter is, for people."""
         return self.device or f"{self.host}:{self.port}"
 
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """See Driver: several meters may share a line, or a gateway."""
+        return (f"{self.place} unit {self.unit}",)
+
     def register_map(self) -> RegisterMap:
         """Return the meter's registers. Raises ConfigError for an unknown map, or an invalid file."""
         if self.registers is not None:
