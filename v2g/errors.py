@@ -149,6 +149,18 @@ class FrameError(CodecError):
     """A V2GTP, SDP, HomePlug or OCPP-J frame is malformed."""
 
 
+class RecordError(CodecError):
+    """A signed record of a meter cannot be judged: it is `unreadable`, `incomplete` (cut), or its algorithm is
+    `unsupported`.
+    """
+
+    def __init__(
+        self, message: str, *, verdict: Literal["unreadable", "incomplete", "unsupported"] = "unreadable"
+    ) -> None:
+        super().__init__(message)
+        self.verdict: Final = verdict
+
+
 class Asn1Error(CodecError):
     """DER that does not follow the published ASN.1 module."""
 

@@ -18,6 +18,7 @@ EXTRAS: Final[Mapping[str, str]] = {
     "cantools": "gateway",
     "confluent_kafka": "kafka",
     "detools": "patches",
+    "ecdsa": "verify",
     "gpiod": "gpio",
     "jinja2": "csms",
     "joserfc": "accounts",

@@ -16,6 +16,7 @@ from msgspec import UNSET
 
 from v2g.energy.settlement.records import MOST_REACTION_MS
 from v2g.errors import Asn1Error, ConfigError, StoreError, VerificationError
+from v2g_cli import settle_ocmf
 from v2g_cli.csms.show import (
     AccessFile,
     Ca,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from v2g.pki.keys import PublicKey
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
+app.add_typer(settle_ocmf.app, name="ocmf", help="Verify signed meter readings of any make.")
 Bundle = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a settlement bundle.")]
 Roots = Annotated[
     list[Path] | None, typer.Option("--root", help="PEM file of a trusted root; default: the roots in the bundle.")

@@ -21,7 +21,7 @@ from csms.domain.security.access import Permission
 from csms.domain.transactions.session_course import PriceStep
 from csms.services.billing.tariffs import TariffService
 from csms.services.transactions.transactions import TransactionWatch
-from v2g.energy.settlement.ocmf import read_public_key
+from v2g.energy.meter_records.keys import read_key
 from v2g.ocpp.messages.transactions import TransactionLimit
 from v2g.units import UtcMs, decimals_of
 
@@ -306,7 +306,7 @@ async def limit_transaction(call: Call, parameters: OneTransaction, body: NewLim
 @put("/stations/{station_id}/meter-key", Permission.ADMIT_STATIONS, status=204, problems=(404,), example=_METER_KEY)
 async def set_meter_key(call: Call, parameters: OneStation, body: MeterKey) -> None:
     """Set the trusted public key of a station's meter; later signed values are verified with it."""
-    read_public_key(body.public_key)
+    read_key(body.public_key)
     where = parameters.station_id, body.evse_id
     await call.change(
         lambda connection: {"public_key": meter_key(connection, *where)},

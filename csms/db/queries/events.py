@@ -95,7 +95,8 @@ def add_events(connection: Connection, arrivals: Sequence[Arrival]) -> list[tupl
     for each in new:
         if each.event.kind == "Ended":
             _drop_profiles(connection, each.event)
-    insert_rows(connection, transaction_events, [_event_row(connection, each) for each in new])
+    signed: dict[_Key, Sequence[Sample]] = {}
+    insert_rows(connection, transaction_events, [_event_row(connection, each, signed) for each in new])
     insert_rows(connection, transaction_faults, faults)
     return results
 
@@ -207,7 +208,7 @@ def _digests(
     return found
 
 
-def _event_row(connection: Connection, arrival: Arrival) -> dict[str, Any]:
+def _event_row(connection: Connection, arrival: Arrival, signed: dict[_Key, Sequence[Sample]]) -> dict[str, Any]:
     event = arrival.event
     return {
         "station_id": event.station_id,
@@ -220,16 +221,32 @@ def _event_row(connection: Connection, arrival: Arrival) -> dict[str, Any]:
         "offline": event.offline,
         "digest": event.digest,
         "document": arrival.document.decode(),
-        "samples": _samples_of(connection, event),
+        "samples": _samples_of(connection, event, signed),
     }
 
 
-def _samples_of(connection: Connection, event: Event) -> str:
-    """Return an event's readings as JSON, signed ones with their verdict."""
+def _samples_of(connection: Connection, event: Event, signed: dict[_Key, Sequence[Sample]]) -> str:
+    """Return an event's readings as JSON, signed ones with their verdict.
+
+    `signed` has the last signed readings of each transaction of this batch, which are not in the database yet.
+    """
     samples: Sequence[Sample] = event.samples
     if any(each.signed for each in samples):
-        samples = judge_samples(samples, meter_key(connection, event.station_id, event.evse_id or 0))
+        key = event.station_id, event.transaction_id
+        before = signed[key] if key in signed else _last_signed(connection, event)
+        public = meter_key(connection, event.station_id, event.evse_id or 0)
+        samples = judge_samples(samples, public, transaction_id=event.transaction_id, before=before)
+        signed[key] = samples
     return _encode(samples).decode()
+
+
+def _last_signed(connection: Connection, event: Event) -> Sequence[Sample]:
+    """Return the readings of the last event before this one that has signed ones, which the meter signed earlier."""
+    there = transaction_events.c
+    ours = (there.station_id == event.station_id) & (there.transaction_id == event.transaction_id)
+    earlier = ours & (there.seq_no < event.seq_no) & there.samples.contains('"verdict"')
+    found = connection.execute(select(there.samples).where(earlier).order_by(there.seq_no.desc()).limit(1)).scalar()
+    return read_samples(found) if found else ()
 
 
 def read_samples(document: str) -> tuple[Judged, ...]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed448
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from hypothesis import given
 from hypothesis import strategies as st
@@ -159,9 +159,7 @@ def signed(payload: str) -> str:
     [
         ('"RV":0.000005', '"RV":"NaN"'),
         ('"RV":0.000005', '"RV":"Infinity"'),
-        ('"RV":0.000005', '"RV":0E+12'),
         ('"RV":12.345678', '"RV":1000000000000'),
-        ('"RV":12.345678', '"RV":12.3456780'),
         ('"RV":0.000005', '"RV":0.0000055'),
         ('"RV":0.000005', '"RV":1E+999999999'),
         ('"RV":0.000005', '"RV":-0.000005'),
@@ -187,7 +185,16 @@ def test_a_reading_that_cannot_be_settled_is_refused_though_the_meter_signed_it(
 
 @pytest.mark.parametrize(
     ("written", "mwh"),
-    [("0", 0), ("12", 12_000_000), ("1E+11", 10**17), ("999999999999.999999", 10**18 - 1), ("0.5", 500_000)],
+    [
+        ("0", 0),
+        ("0E+12", 0),
+        ("12", 12_000_000),
+        ("12.3456780", 12_345_678),
+        ("1E+11", 10**17),
+        ("999999999999.999999", 10**18 - 1),
+        ("0.5", 500_000),
+        ('" 0.50 "', 500_000),
+    ],
 )
 def test_a_register_may_be_written_in_any_way_that_is_a_number_of_mwh(written: str, mwh: int) -> None:
     payload = TEXT.split("|")[1].replace('"RV":12.345678', f'"RV":{written}')
@@ -357,19 +364,6 @@ def test_a_data_set_of_ours_is_as_long_as_ocpp_can_carry() -> None:
             refused.add(str(error))
     assert max(taken) == 1_875
     assert min(refused) == "an OCMF data set of 1876 bytes; OCPP carries 1875"
-
-
-def test_a_printed_key_is_read_with_and_without_its_prefix() -> None:
-    printed = printed_public_key(PUBLIC)
-    bare = base64.b64encode(spki(PUBLIC).encode()).decode()
-    assert [ocmf.read_public_key(each).public_numbers() for each in (printed, bare)] == [PUBLIC.public_numbers()] * 2
-    ed448_key = ed448.Ed448PrivateKey.generate().public_key()
-    other = ed448_key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo).hex()
-    for wrong in ("?" + printed, "", base64.b64encode("\N{EURO SIGN}".encode()).decode(), bare[:-8]):
-        with pytest.raises(CodecError, match="not a meter's public key"):
-            ocmf.read_public_key(wrong)
-    with pytest.raises(CodecError, match="not an elliptic curve"):
-        ocmf.read_public_key(base64.b64encode(other.encode()).decode())
 
 
 def test_names_cannot_break_the_format_or_outgrow_ocpp() -> None:

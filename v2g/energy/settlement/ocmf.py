@@ -9,20 +9,20 @@ signature methods end at 384 bits.
 
 import base64
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from html import escape
 from typing import Annotated, Final, Literal, get_args
 
 import msgspec
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from msgspec import Meta
 
-from v2g import typed_json
+from v2g.energy.meter_records import ocmf as meter_records
+from v2g.energy.meter_records import record as records
+from v2g.energy.meter_records.keys import key_of
 from v2g.energy.settlement.pricing import Direction
 from v2g.errors import CodecError, SignatureError
 from v2g.pki.keys import Algorithm, SigningKey
@@ -35,16 +35,6 @@ MAX_READINGS: Final = 500
 MAX_BYTES: Final = 1_875
 """Maximum length of a data set in OCPP's signedMeterData: 2500 characters of base64."""
 
-METHODS: Final = {
-    "secp192r1": "ECDSA-secp192r1-SHA256",
-    "secp256k1": "ECDSA-secp256k1-SHA256",
-    "secp256r1": "ECDSA-secp256r1-SHA256",
-    "secp384r1": "ECDSA-secp384r1-SHA256",
-    "brainpoolP256r1": "ECDSA-brainpool256r1-SHA256",
-    "brainpoolP384r1": "ECDSA-brainpool384r1-SHA256",
-}
-"""Curve name -> signature method (table 22) supported by `verify`; data sets are made with secp256r1."""
-
 Transaction = Literal["B", "C", "X", "E", "L", "R", "A", "P", "S", "T"]
 """Reason of a reading (table 7): begin, charging, exception (from here on not usable), the ends, suspended, tariff
 change.
@@ -54,6 +44,9 @@ MeterState = Literal["N", "G", "T", "D", "R", "M", "X", "I", "O", "S", "E", "F"]
 """Status of the meter (table 10): not present, good, timeout, disconnected, not found, manipulated, exchanged,
 incompatible, out of range, substitute, other error, read error.
 """
+
+Clock = Literal["S", "R", "I", "U"]
+"""Status of a time (table 19): synchronised, relative, informative, unknown."""
 
 Errors = Literal["", "E", "t", "Et", "tE"]
 """What cannot be used for billing (`EF`): energy, time."""
@@ -90,11 +83,11 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class Reading(msgspec.Struct, frozen=True):
-    """A register (mWh) at a time; `clock` is the time status of table 19 (S synchronised, R relative, I, U)."""
+    """A register (mWh) at a time."""
 
     utc_ms: int
     register_mwh: int
-    clock: Literal["S", "R", "I", "U"] = "S"
+    clock: Clock = "S"
     state: MeterState = "G"
     errors: Errors = ""
 
@@ -112,7 +105,7 @@ class Reading(msgspec.Struct, frozen=True):
 class _Rd(msgspec.Struct, frozen=True, kw_only=True, rename="upper", omit_defaults=True):
     """A reading; what is equal to the reading before it may be left out."""
 
-    tm: Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d,\d{3}[+-]\d{4} [USIR]\Z")]
+    tm: str
     tx: str | None = None
     rv: Decimal
     ri: str | None = None
@@ -127,7 +120,7 @@ class _Payload(msgspec.Struct, frozen=True, kw_only=True, rename="upper", omit_d
     gi: str = ""
     gs: str = ""
     gv: str = ""
-    pg: Annotated[str, Meta(pattern=r"^[TF](0|[1-9]\d*)\Z")]
+    pg: str
     mv: str = ""
     mm: str = ""
     ms: str
@@ -140,13 +133,13 @@ class _Payload(msgspec.Struct, frozen=True, kw_only=True, rename="upper", omit_d
     tt: str = ""
     ct: str | None = None
     ci: str = ""
-    rd: Annotated[tuple[_Rd, ...], Meta(min_length=1, max_length=1000)]
+    rd: tuple[_Rd, ...]
 
 
 class _Signature(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
-    sa: str = METHODS["secp256r1"]
-    se: Literal["hex", "base64"] = "hex"
-    sm: Literal["application/x-der"] = "application/x-der"
+    sa: str = meter_records.DEFAULT_METHOD
+    se: str = "hex"
+    sm: str = "application/x-der"
     sd: str
 
 
@@ -267,13 +260,35 @@ def _timestamp(utc_ms: int) -> str:
 def verify(text: str, key: ec.EllipticCurvePublicKey) -> DataSet:
     """Return the content of a data set after verifying its signature.
 
-    Raises CodecError if it is not one transaction of one register in kWh, SignatureError if `key` did not sign it.
+    Raises CodecError if it is not one transaction of one register, each value a whole number of mWh, SignatureError if
+    `key` did not sign it.
     """
-    return _read(_open(text, key))
+    record = _open(text, key)
+    payload = meter_records.payload_of(record)
+    readings = [_reading(each) for each in record.readings]
+    reasons = [each.transaction for each in record.readings]
+    if len(readings) != 2 or reasons[0] != "B" or reasons[1] not in get_args(EndReason):
+        raise CodecError("OCMF: not one begin and one end reading")
+    begin, end = readings
+    if begin is None or end is None or begin[0] != end[0] or record.readings[0].code != record.readings[1].code:
+        raise CodecError("OCMF: not two readings of one register of active energy")
+    if not begin[1].settled or not end[1].settled:
+        raise CodecError("OCMF: not a good reading, nor one that is marked as substitute or of another meter")
+    return DataSet(
+        direction=begin[0],
+        meter_serial=str(payload.get("MS", "")),
+        emaid=record.user if payload.get("IS") is True else None,
+        evse_id=str(payload.get("CI", "")),
+        tariff_text=str(payload.get("TT", "")),
+        pagination=record.label,
+        begin=begin[1],
+        end=end[1],
+        end_reason=reasons[1],
+    )
 
 
 class SignedReading(msgspec.Struct, frozen=True):
-    """One reading of a data set of any meter: `transaction` is the kind of table 7 (`B`, `E`, `C`, ...).
+    """One reading of a data set: `transaction` is the kind of table 7 (`B`, `E`, `C`, ...).
 
     `tariff_text` is that of the data set.
     """
@@ -290,79 +305,37 @@ def signed_readings(text: str, key: ec.EllipticCurvePublicKey) -> tuple[SignedRe
     Unlike `verify` this accepts any number of readings. Raises CodecError if it is not readable as OCMF; SignatureError
     if `key` did not sign it.
     """
-    directions = {obis: direction for direction, obis in OBIS.items()}
-    found = []
-    payload = _open(text, key)
-    for rd in payload.rd:
-        obis = (rd.ri or "").partition("*")[0]
-        if obis in directions:
-            found.append(SignedReading(directions[obis], rd.tx or "", _reading(rd), payload.tt))
-    return tuple(found)
+    record = _open(text, key)
+    tariff = str(meter_records.payload_of(record).get("TT", ""))
+    found = ((each.transaction, _reading(each)) for each in record.readings)
+    return tuple(SignedReading(one[0], transaction, one[1], tariff) for transaction, one in found if one is not None)
 
 
-def _open(text: str, key: ec.EllipticCurvePublicKey) -> _Payload:
+def _open(text: str, key: ec.EllipticCurvePublicKey) -> records.Record:
+    """Return a data set of three sections that this key signed, by the method that it names."""
     if len(text) > 64 * MAX_BYTES:
         raise CodecError(f"an OCMF data set of {len(text)} characters")
-    sections = text.split("|")
-    if len(sections) != 3 or sections[0] != "OCMF":
+    if text.count("|") != 2:
         raise CodecError("not OCMF|payload|signature")
-    try:
-        payload = typed_json.decode(sections[1].encode(), _Payload)
-        signature = typed_json.decode(sections[2].encode(), _Signature)
-        raw = bytes.fromhex(signature.sd) if signature.se == "hex" else base64.b64decode(signature.sd, validate=True)
-    except (msgspec.DecodeError, UnicodeError, ValueError) as error:
-        raise CodecError(f"OCMF: {error}") from None
-    if signature.sa != METHODS.get(key.curve.name):
-        raise SignatureError(f"{signature.sa} is not the method of a {key.curve.name} key")
-    try:
-        key.verify(raw, sections[1].encode(), ec.ECDSA(hashes.SHA256()))
-    except InvalidSignature:
-        raise SignatureError("the OCMF signature does not match") from None
-    return msgspec.structs.replace(payload, rd=tuple(_completed(payload.rd)))
+    record = meter_records.read_ocmf(text.encode("utf-8", "surrogatepass"))
+    known = key_of(key)
+    if (record.curve or "secp256r1") != known.curve:
+        raise SignatureError(f"{record.curve or 'secp256r1'} is not the method of a {known.curve} key")
+    if not any(known.verifies(record.signed, each, known.curve, record.hash_name) for each in record.signatures):
+        raise SignatureError("the OCMF signature does not match")
+    return record
 
 
-def _completed(rds: Iterable[_Rd]) -> Iterator[_Rd]:
-    """Yield the readings with what they have in common with the one before."""
-    known: dict[str, str | None] = {}
-    for rd in rds:
-        known |= {name: value for name in _INHERITED if (value := getattr(rd, name)) is not None}
-        yield msgspec.structs.replace(rd, **known)
-
-
-def _read(payload: _Payload) -> DataSet:
-    if len(payload.rd) != 2 or payload.rd[0].tx != "B" or payload.rd[1].tx not in get_args(EndReason):
-        raise CodecError("OCMF: not one begin and one end reading")
-    directions = [direction for direction, obis in OBIS.items() if obis == payload.rd[0].ri]
-    if not directions or payload.rd[1].ri != payload.rd[0].ri:
-        raise CodecError("OCMF: not two readings of one register of active energy")
-    begin, end = (_reading(rd) for rd in payload.rd)
-    if not begin.settled or not end.settled:
-        raise CodecError("OCMF: not a good reading, nor one that is marked as substitute or of another meter")
-    return DataSet(
-        direction=directions[0],
-        meter_serial=payload.ms,
-        emaid=payload.id if payload.is_ else None,
-        evse_id=payload.ci,
-        tariff_text=payload.tt,
-        pagination=payload.pg,
-        begin=begin,
-        end=end,
-        end_reason=payload.rd[1].tx or "",
-    )
-
-
-def _reading(rd: _Rd) -> Reading:
-    try:
-        moment = datetime.strptime(rd.tm[:-2], "%Y-%m-%dT%H:%M:%S,%f%z")
-    except ValueError as error:
-        raise CodecError(f"OCMF: {error}") from None
-    in_reach = rd.rv.as_tuple().exponent in range(-6, 12) and 0 <= rd.rv < 10**12  # NaN's exponent is not a number
-    known = rd.st in get_args(MeterState) and (rd.ef or "") in get_args(Errors)
-    if rd.ru != "kWh" or not known or not in_reach:
-        raise CodecError("OCMF: not a reading in kWh with at most six decimals and a known status")
-    utc_ms = int(moment.replace(microsecond=0).timestamp()) * 1000 + moment.microsecond // 1000
-    register_mwh = int(rd.rv.scaleb(6))
-    return Reading(utc_ms, register_mwh, rd.tm[-1], rd.st, rd.ef or "")  # type: ignore[arg-type] # checked above
+def _reading(each: records.Reading) -> tuple[Direction, Reading] | None:
+    """Return a reading of active energy and its direction, None for one of something else."""
+    if each.wh is None or each.direction is None:
+        return None
+    mwh = each.wh.scaleb(3)
+    known = each.state in get_args(MeterState) and each.errors in get_args(Errors) and each.clock in get_args(Clock)
+    if each.utc_ms is None or not known or mwh != mwh.to_integral_value() or not 0 <= mwh < 10**18:
+        raise CodecError("OCMF: not a whole number of mWh, a time and a known status")
+    status = each.clock, each.state, each.errors
+    return each.direction, Reading(each.utc_ms, int(mwh), *status)  # type: ignore[arg-type] # checked above
 
 
 def transparency_file(data_sets: Iterable[str], public_key: bytes) -> str:
@@ -376,19 +349,6 @@ def transparency_file(data_sets: Iterable[str], public_key: bytes) -> str:
         for text in data_sets
     )
     return f'<?xml version="1.0" encoding="UTF-8"?>\n<values>\n{values}</values>\n'
-
-
-def read_public_key(printed: str) -> ec.EllipticCurvePublicKey:
-    """Return the key in OCPP's `publicKey`. Raises CodecError if it is not one."""
-    try:
-        text = base64.b64decode(printed, validate=True).decode()
-        der = bytes.fromhex(text.removeprefix("oca:base16:asn1:"))
-        key = serialization.load_der_public_key(der)
-    except (ValueError, UnicodeError, UnsupportedAlgorithm) as error:
-        raise CodecError(f"not a meter's public key: {error}") from None
-    if not isinstance(key, ec.EllipticCurvePublicKey):
-        raise CodecError("not a meter's public key: not an elliptic curve")
-    return key
 
 
 def signed_meter_data(text: str) -> str:

@@ -1,0 +1,138 @@
+"""Finds signed records in what people have: the XML of S.A.F.E.'s transparency software, OCPP messages, plain text."""
+
+import re
+from collections import deque
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgspec
+
+from v2g.energy.meter_records.keys import transport_forms
+from v2g.energy.meter_records.record import MOST_OCTETS, Mark
+from v2g.errors import CodecError, RecordError
+from v2g.text import printable
+from v2g.xml_text import Node, children, local_name, read_xml, text_at
+
+MOST_FILE: Final = 16 * 1024 * 1024
+"""Limit of a file, in octets."""
+MOST_RECORDS: Final = 10_000
+
+SML: Final = b"\x1b\x1b\x1b\x1b\x01\x01\x01\x01"
+_BLANK: Final = b" \t\r\n\x00\xef\xbb\xbf\x02"
+_STARTS: Final = (b"OCMF|", b"AP;", b"128.8.0(", SML)
+_PLAIN: Final = re.compile(rb"^[ \t]*(?=OCMF\|)", re.MULTILINE)
+_MARKS: Final[dict[str, Mark]] = {"Transaction.Begin": "begin", "Transaction.End": "end"}
+
+_RECORDS: Final = ("signedMeterData", "signedMeterValue")
+_json: Final = msgspec.json.Decoder()
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """A record where it was found, not read yet, and what stands beside it, which nobody signed.
+
+    `data` is the record as it is written there. `mark` and `name` are the context and the transaction that a file gives
+    it.
+    """
+
+    place: str
+    data: bytes
+    key: str = ""
+    mark: Mark = ""
+    name: str = ""
+
+
+def find_records(data: bytes) -> list[Found]:
+    """Return the records of a file, at least one. Raises CodecError."""
+    if len(data) > MOST_FILE:
+        raise CodecError(f"{len(data)} octets of signed records", hint=f"at most {MOST_FILE} are read")
+    bare = data.strip(_BLANK)
+    if bare.startswith(b"<"):
+        found = list(_of_xml(read_xml(bare, "the file", most_bytes=MOST_FILE)))
+    elif bare.startswith((b"{", b"[")):
+        found = list(_of_json(bare))
+    else:
+        found = [Found(place="", data=each) for each in _of_text(bare)]
+    if not found:
+        raise CodecError("the file has no signed record")
+    if len(found) > MOST_RECORDS:
+        raise CodecError(f"{len(found)} signed records", hint=f"at most {MOST_RECORDS} are read")
+    return [msgspec.structs.replace(each, place=f"record {number}") for number, each in enumerate(found, 1)]
+
+
+def carried(data: bytes) -> bytes:
+    """Return the octets of a record that is written plain, in base64, base32 or hex, as OCPP's `signedMeterData`, or in
+    one of them within base64. Raises RecordError.
+    """
+    if len(data) > 3 * MOST_OCTETS:
+        raise RecordError(f"a record of {len(data)} octets")
+    forms = [data]
+    for _ in range(3):
+        for each in forms:
+            if each.strip(_BLANK).startswith(_STARTS):
+                return each.strip(_BLANK)
+        forms = [form for each in forms if each.isascii() for form in transport_forms(each.decode())]
+    raise RecordError("a record of no known format (OCMF, Alfen, SML, PCDF)")
+
+
+def _of_text(data: bytes) -> list[bytes]:
+    """Return the parts of a text: one for each record's header, or each line, or the whole."""
+    starts = [match.end() for match in _PLAIN.finditer(data)]
+    if starts and not data[: starts[0]].strip(_BLANK):
+        return [data[start:end] for start, end in zip(starts, [*starts[1:], len(data)], strict=True)]
+    lines = [line for line in data.splitlines() if line.strip()]
+    return lines if not data.startswith(SML) and all(_is_record(line) for line in lines) else [data]
+
+
+def _is_record(line: bytes) -> bool:
+    try:
+        carried(line)
+    except RecordError:
+        return False
+    return True
+
+
+def _of_json(data: bytes) -> Iterator[Found]:
+    """Yield every SignedMeterValue of OCPP in JSON, and every record in a text: alone, in messages, in lines of them.
+
+    Stations of OCPP 1.6 put a SignedMeterValue as JSON into the text of a sampled value.
+    """
+    try:
+        left: deque[tuple[Any, str]] = deque((each, "") for each in _json.decode_lines(data))
+        while left:
+            value, key = left.popleft()
+            match value:
+                case dict():
+                    keys = (each for name, each in value.items() if _names_key(name) and isinstance(each, str))
+                    key = next(keys, key)
+                    texts = [name for name in _RECORDS if isinstance(value.get(name), str)]
+                    yield from (Found(place="", data=value[name].encode(), key=key) for name in texts)
+                    others = [(each, key) for name, each in value.items() if name not in texts and not _names_key(name)]
+                    left.extendleft(reversed(others))
+                case list():
+                    left.extendleft((item, key) for item in reversed(value))
+                case str() if value.startswith(("OCMF|", "AP;")):
+                    yield Found(place="", data=value.encode(), key=key)
+                case str() if value.startswith("{") and '"signedMeter' in value:
+                    left.appendleft((_json.decode(value.encode()), key))
+    except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
+        raise CodecError(f"the file is not JSON: {error}") from None
+
+
+def _names_key(field: str) -> bool:
+    return field.replace("_", "").lower().startswith("publickey")
+
+
+def _of_xml(root: Node) -> Iterator[Found]:
+    if local_name(root) != "values":
+        raise CodecError(f"the file's root is {printable(local_name(root))[:40]}, not values")
+    for value in children(root, "value"):
+        signed = [*children(value, "signedData"), *children(value, "encodedData")]
+        if not signed:
+            raise CodecError("a value of the file has no signedData")
+        yield Found(
+            place="",
+            data=(signed[0].text or "").encode(),
+            key=text_at(value, "publicKey"),
+            mark=_MARKS.get(value.get("context", "").partition(" ")[0], ""),
+            name=value.get("transactionId", ""),
+        )

@@ -1,0 +1,248 @@
+"""Verdicts on signed records of meters: each by itself, and then those of one transaction together.
+
+The signature is verified with a key that is known from elsewhere. A key that came with the record, or only in its file,
+proves that the record is whole, not whose it is: the judgement says so.
+"""
+
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final, Literal
+
+import msgspec
+
+from v2g.energy.meter_records.container import Found, carried
+from v2g.energy.meter_records.keys import HashName, MeterKey, read_key
+from v2g.energy.meter_records.ocmf import read_ocmf
+from v2g.energy.meter_records.record import Energy, Record, energies, joined
+from v2g.errors import CodecError, RecordError
+from v2g.text import printable
+
+Verdict = Literal[
+    "verified",
+    "invalid",
+    "unreadable",
+    "incomplete",
+    "unsupported",
+    "no_key",
+    "other_meter",
+    "other_transaction",
+    "reordered",
+]
+"""`invalid`: the key did not sign this. `incomplete`: the record is cut, or records of its transaction are missing.
+`unsupported`: its algorithm. `no_key`: none to verify with. The others are of a record that its meter did sign: it is
+of another meter, of another transaction, or not at its place.
+"""
+
+KeySource = Literal["", "given", "file", "record"]
+"""Whence the key that verified a record is: known from elsewhere, from its file, or from within itself."""
+
+_HASHES: Final[tuple[HashName, ...]] = ("SHA256", "SHA384", "SHA512")
+
+_READERS: Final[Mapping[bytes, Callable[[bytes], Record]]] = {b"OCMF|": read_ocmf}
+"""First octets of a record -> its format's reader."""
+
+
+class Expected(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known from elsewhere: keys that may have signed, the meter's serial, and a name of the transaction."""
+
+    keys: tuple[MeterKey, ...] = ()
+    meter: str = ""
+    transaction: str = ""
+
+
+class Judgement(msgspec.Struct, frozen=True, kw_only=True):
+    """The verdict on a record at a place; `reason` is empty for a verified one without more to say.
+
+    `energies` are those between marked readings: of the record, or, at the record that ends it, of its transaction.
+    """
+
+    place: str
+    verdict: Verdict
+    reason: str = ""
+    record: Record | None = None
+    key_source: KeySource = ""
+    remarks: tuple[str, ...] = ()
+    energies: tuple[Energy, ...] = ()
+    found: Found | None = None
+
+
+def read_record(data: bytes) -> Record:
+    """Return a record of any format, as it is written: plain, or in base64, base32 or hex. Raises RecordError."""
+    octets = carried(data)
+    return next(read for start, read in _READERS.items() if octets.startswith(start))(octets)
+
+
+def judge(found: Found, expected: Expected) -> Judgement:
+    """Return the verdict on one record by itself."""
+    try:
+        record = read_record(found.data)
+    except RecordError as error:
+        return Judgement(place=found.place, verdict=error.verdict, reason=str(error), found=found)
+    remarks = list(record.remarks)
+    keys, source = _keys(found, record, expected, remarks)
+    verdict, reason = _verify(record, keys, remarks) if keys else ("no_key", "no public key")
+    if verdict == "verified":
+        verdict, reason = _fits(found, record, expected)
+    return Judgement(
+        place=found.place,
+        verdict=verdict,
+        reason=reason,
+        record=record,
+        key_source=source,
+        remarks=tuple(remarks),
+        energies=energies(record.readings) if verdict == "verified" else (),
+        found=found,
+    )
+
+
+def _keys(found: Found, record: Record, expected: Expected, remarks: list[str]) -> tuple[Sequence[MeterKey], KeySource]:
+    """Return the keys to try: those that are known, else that of the file, else that of the record itself."""
+    beside: MeterKey | None = None
+    if found.key:
+        try:
+            beside = read_key(found.key)
+        except CodecError as error:
+            remarks.append(str(error))
+    came = beside or record.own_key
+    if expected.keys:
+        if came is not None and not any(came.is_same(each) for each in expected.keys):
+            remarks.append("the key that came with the record is not a known one")
+        return expected.keys, "given"
+    if came is None:
+        return (), ""
+    return (came,), "file" if beside is not None else "record"
+
+
+def _verify(record: Record, keys: Iterable[MeterKey], remarks: list[str]) -> tuple[Verdict, str]:
+    """Verify with any of the keys, by the hash that the record names, else by one of those that meters use for it."""
+    hashes: list[HashName] = [record.hash_name, *(each for each in _HASHES if each != record.hash_name)]
+    verdict: Verdict = "invalid"
+    reason = ""
+    for key in keys:
+        if key.curve and record.curve and key.curve != record.curve:
+            reason = reason or f"the record is signed by {record.curve}, the key is of {key.curve}"
+            continue
+        try:
+            for hash_name, signature in itertools.product(hashes, record.signatures):
+                if key.verifies(record.signed, signature, record.curve, hash_name):
+                    if hash_name != record.hash_name:
+                        remarks.append(f"signed over {hash_name}, not {record.hash_name} as it says")
+                    return "verified", ""
+            verdict, reason = "invalid", "the signature does not match"
+        except RecordError as error:
+            if not reason:
+                verdict, reason = error.verdict, str(error)
+    return verdict, reason
+
+
+def _fits(found: Found, record: Record, expected: Expected) -> tuple[Verdict, str]:
+    if expected.meter and expected.meter not in record.serials:
+        return "other_meter", f"of the meter {printable(joined(record.serials))}, not {printable(expected.meter)}"
+    names = [each for each in (record.session, record.label, found.name) if each]
+    if expected.transaction and expected.transaction not in names:
+        its = printable(", ".join(names)) or "unnamed"
+        return "other_transaction", f"of the transaction {its}, not {printable(expected.transaction)}"
+    return "verified", ""
+
+
+def judge_all(found: Iterable[Found], expected: Expected) -> list[Judgement]:
+    """Return the verdicts on the records of a file, also whether those of one transaction belong together.
+
+    A record with begin and end stands for itself. Of others, the one that ends a transaction has its energies.
+    """
+    judged = [judge(each, expected) for each in found]
+    if len(judged) < 2:
+        return judged
+    begun: dict[tuple[str, ...], list[int]] = {}
+    for at, each in enumerate(judged):
+        if each.verdict != "verified" or each.record is None:
+            continue
+        meter, marks = _meter(each), each.record.marks
+        before = begun.get(meter)
+        if marks == {"begin"}:
+            begun[meter] = [at]
+            if before is not None:
+                judged[before[0]] = _without_end(judged[before[0]])
+        elif marks == {"end"}:
+            begun.pop(meter, None)
+            part = [judged[place] for place in before or ()]
+            judged[at] = _ended(part, each) if part else _without_begin(each, judged[at + 1 :], begun)
+        elif not marks and before is not None:
+            wrong = _misplaced(judged[before[-1]], each)
+            if wrong is None:
+                before.append(at)
+            else:
+                judged[at] = wrong
+    for places in begun.values():
+        judged[places[0]] = _without_end(judged[places[0]])
+    return judged
+
+
+def _meter(judged: Judgement) -> tuple[str, ...]:
+    assert judged.record is not None, "it is verified"
+    return judged.record.format, *judged.record.serials
+
+
+def _ended(before: Sequence[Judgement], end: Judgement) -> Judgement:
+    """Return the judgement on the end of a transaction whose earlier records are these."""
+    wrong = _misplaced(before[-1], end)
+    if wrong is not None:
+        return wrong
+    readings = [reading for each in (*before, end) if each.record for reading in each.record.readings]
+    return msgspec.structs.replace(end, energies=energies(readings))
+
+
+def _misplaced(before: Judgement, after: Judgement) -> Judgement | None:
+    """Return the judgement on a record that does not follow the one before it, None if it does."""
+    if (mine := _name(before)) and (its := _name(after)) and mine != its:
+        return _as(after, "other_transaction", f"the file gives it to {its}, {before.place} to {mine}")
+    assert before.record is not None, "it is verified"
+    assert after.record is not None, "it is verified"
+    wrong = out_of_place(before.record, after.record)
+    return None if wrong is None else _as(after, wrong[0], f"{wrong[1]}: it follows {before.place}")
+
+
+def out_of_place(one: Record, two: Record) -> tuple[Verdict, str] | None:
+    """Return why a record does not follow another one of its transaction, None if it does; both are verified."""
+    if one.serials and two.serials and one.serials != two.serials:
+        return "other_meter", f"of the meter {joined(two.serials)}, not {joined(one.serials)}"
+    for name, mine, its in (("session", one.session, two.session), ("user", one.user, two.user)):
+        if mine and its and mine != its:
+            return "other_transaction", f"its {name} is {its}, not {mine}"
+    if one.page is not None and two.page is not None and one.context == two.context:
+        if two.page <= one.page:
+            return "reordered", f"page {two.label} after page {one.label}"
+        if two.gapless and two.page > one.page + 1:
+            return "incomplete", f"no page {one.context}{one.page + 1} before {two.label}"
+        return None
+    times = [[each.utc_ms for each in record.readings if each.utc_ms is not None] for record in (one, two)]
+    return ("reordered", "its time is earlier") if all(times) and min(times[1]) < max(times[0]) else None
+
+
+def _without_begin(
+    end: Judgement, later: Iterable[Judgement], begun: Mapping[tuple[str, ...], Sequence[int]]
+) -> Judgement:
+    """Return the judgement on an end without a begin before it: why there is none."""
+    meter = _meter(end)
+    for each in later:
+        begins = each.verdict == "verified" and each.record is not None and each.record.marks == {"begin"}
+        if begins and _meter(each) == meter and _misplaced(each, end) is None:
+            return _as(end, "reordered", f"it stands before {each.place}, which begins its transaction")
+    if begun:
+        names = " and ".join(printable(joined(each[1:])) for each in begun)
+        return _as(
+            end, "other_meter", f"it ends a transaction of {printable(joined(meter[1:]))}, that begun is of {names}"
+        )
+    return _as(end, "incomplete", "no record begins its transaction")
+
+
+def _without_end(begin: Judgement) -> Judgement:
+    return _as(begin, "incomplete", "no record ends its transaction")
+
+
+def _as(judged: Judgement, verdict: Verdict, reason: str) -> Judgement:
+    return msgspec.structs.replace(judged, verdict=verdict, reason=printable(reason), energies=())
+
+
+def _name(judged: Judgement) -> str:
+    return judged.found.name if judged.found is not None else ""

@@ -1,0 +1,238 @@
+"""Public keys of meters in every form in which makers and stations write them, and ECDSA signatures by them.
+
+A key that is a point alone has no curve of its own: the record that it signed names the curve (OCMF's `SA`).
+"""
+
+import base64
+import binascii
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final, Literal
+
+import msgspec
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+
+from v2g.errors import CodecError, RecordError
+from v2g.extras import to_install
+
+HashName = Literal["SHA256", "SHA384", "SHA512"]
+
+_HASHES: Final[Mapping[str, hashes.HashAlgorithm]] = {
+    "SHA256": hashes.SHA256(),
+    "SHA384": hashes.SHA384(),
+    "SHA512": hashes.SHA512(),
+}
+
+_CURVES: Final[Mapping[str, ec.EllipticCurve]] = {
+    each.name: each
+    for each in (
+        ec.SECP192R1(), ec.SECP224R1(), ec.SECP256R1(), ec.SECP256K1(), ec.SECP384R1(), ec.SECP521R1(),
+        ec.BrainpoolP256R1(), ec.BrainpoolP384R1(), ec.BrainpoolP512R1(),
+    )
+}  # fmt: skip
+
+_SECP192K1: Final = "secp192k1"
+"""Of OCMF's table 22; only the package ecdsa has it."""
+_P192K1: Final = 2**192 - 2**32 - 4553
+
+SIZES: Final[Mapping[str, int]] = {_SECP192K1: 24} | {name: (each.key_size + 7) // 8 for name, each in _CURVES.items()}
+"""Curve -> octets of a coordinate, and of each half of a raw signature."""
+
+_SYNONYMS: Final[Mapping[str, str]] = {
+    "prime192v1": "secp192r1", "nistp192": "secp192r1", "prime256v1": "secp256r1", "nistp256": "secp256r1",
+    "prime384v1": "secp384r1", "nistp384": "secp384r1", "nistp521": "secp521r1",
+    "brainpool256r1": "brainpoolP256r1", "brainpool384r1": "brainpoolP384r1", "brainpool512r1": "brainpoolP512r1",
+} | {name.lower(): name for name in SIZES}  # fmt: skip
+
+_MOST_TEXT: Final = 8192
+_SPKI_SECP192K1: Final = bytes.fromhex("301006072a8648ce3d020106052b8104001f")
+_PREFIX: Final = re.compile(r"oca:(base16|base64):(asn1|raw):", re.IGNORECASE)
+_HEX_JOINTS: Final = re.compile(r"^0x|[\s:]", re.IGNORECASE)
+
+
+def curve_name(written: str) -> str:
+    """Return the curve of a name or one of its synonyms; "" if it is unknown."""
+    return _SYNONYMS.get(re.sub(r"[\s_-]", "", written).lower(), "")
+
+
+class MeterKey(msgspec.Struct, frozen=True):
+    """A public key: a point of SEC 1 (uncompressed where the curve is known), and its curve; "" for a point alone."""
+
+    curve: str
+    point: bytes
+
+    def verifies(self, data: bytes, signature: bytes, curve: str, hash_name: HashName = "SHA256") -> bool:
+        """Whether the key signed `data`. `curve` counts for a point alone ("": secp256r1). `signature` is DER, or r and
+        s, each as long as a coordinate.
+
+        Raises RecordError (`unsupported`) for secp192k1 without the package ecdsa, and for a point that is not of the
+        curve.
+        """
+        curve = self.curve or curve or "secp256r1"
+        halves = _halves(signature, SIZES[curve])
+        if halves is None:
+            return False
+        der = encode_dss_signature(*halves)
+        if curve == _SECP192K1:
+            return _verifies_secp192k1(self.point, data, der, hash_name)
+        try:
+            key = ec.EllipticCurvePublicKey.from_encoded_point(_CURVES[curve], self.point)
+            key.verify(der, data, ec.ECDSA(_HASHES[hash_name]))
+        except InvalidSignature:
+            return False
+        except (ValueError, UnsupportedAlgorithm):
+            raise RecordError(f"the key is not a point of {curve}", verdict="unsupported") from None
+        return True
+
+    def is_same(self, other: "MeterKey") -> bool:
+        """Whether both are the same point, as far as what is written tells."""
+        if self.point[0] == other.point[0]:
+            return self.point == other.point
+        short, long = sorted((self.point, other.point), key=len)
+        return long[0] == 4 and short[1:] == long[1 : len(short)] and short[0] == 2 + (long[-1] & 1)
+
+
+def read_key(written: str) -> MeterKey:
+    """Return a key from base64, base32 or hex of DER or of a point, from PEM, and from OCPP's `oca:base16:asn1:` and
+    `oca:base64:asn1:`, themselves in base64 or not. Raises CodecError.
+    """
+    if len(written) > _MOST_TEXT:
+        raise CodecError(f"a meter's public key of {len(written)} characters")
+    wrong = "" if written.strip() else "it is empty"
+    for octets in _decoded(written, 3):
+        try:
+            if (found := _key(octets)) is not None:
+                return found
+        except CodecError as error:
+            wrong = wrong or str(error)
+    raise CodecError(f"not a meter's public key: {wrong or 'neither DER nor a point of a known curve'}")
+
+
+def _decoded(text: str, depth: int) -> Iterator[bytes]:
+    """Yield what a text may stand for, the likeliest first: also the text itself where it is of PEM or has a prefix."""
+    text = text.strip()
+    if "-----BEGIN" in text:
+        yield text.encode()
+        return
+    if depth == 0:
+        return
+    if (prefix := _PREFIX.match(text)) is not None:
+        text = text[prefix.end() :]
+    for octets in transport_forms(text):
+        yield octets
+        if octets.isascii():  # a text in base64, or in hex
+            yield from _decoded(octets.decode(), depth - 1)
+
+
+def transport_forms(text: str) -> Iterator[bytes]:
+    """Yield what a text is as hex, base64 and base32, in the forms that it fits exactly; blanks do not count."""
+    bare = _HEX_JOINTS.sub("", text)
+    if bare and not len(bare) % 2 and re.fullmatch(r"[0-9A-Fa-f]+", bare):
+        yield bytes.fromhex(bare)
+    bare = re.sub(r"\s", "", text)
+    plain = bare.rstrip("=").replace("-", "+").replace("_", "/")
+    for decode, encode, size in ((base64.b64decode, base64.b64encode, 4), (base64.b32decode, base64.b32encode, 8)):
+        try:
+            octets = decode(plain + "=" * (-len(plain) % size))
+        except (binascii.Error, ValueError):
+            continue
+        if octets and encode(octets).decode().rstrip("=") == plain:  # there is one way to write it
+            yield octets
+
+
+def _key(octets: bytes) -> MeterKey | None:
+    """Return the key that these octets are, None for others. Raises CodecError for one that is not of a meter."""
+    if octets[:1] == b"\x30" and octets[2:].startswith(_SPKI_SECP192K1):
+        return MeterKey(_SECP192K1, octets[2 + len(_SPKI_SECP192K1) + 3 :])
+    if octets[:1] == b"\x30" or b"-----BEGIN" in octets:
+        load = serialization.load_der_public_key if octets[:1] == b"\x30" else serialization.load_pem_public_key
+        try:
+            key = load(octets)
+        except (ValueError, UnsupportedAlgorithm) as error:
+            raise CodecError(str(error)) from None
+        if not isinstance(key, ec.EllipticCurvePublicKey):
+            raise CodecError("not an elliptic curve")
+        if key.curve.name not in SIZES:
+            raise CodecError(f"the curve {key.curve.name} signs no meter's readings")
+        return key_of(key)
+    sizes = set(SIZES.values())
+    if octets[:1] == b"\x04" and len(octets) % 2 and len(octets) // 2 in sizes:
+        return _on_its_curve(octets)
+    if octets[:1] in (b"\x02", b"\x03") and len(octets) - 1 in sizes:
+        return _on_its_curve(octets)
+    if len(octets) % 2 == 0 and len(octets) // 2 in sizes:
+        return _on_its_curve(b"\x04" + octets)
+    return None
+
+
+def key_of(key: ec.EllipticCurvePublicKey) -> MeterKey:
+    """Return a key of a certificate or file."""
+    point = key.public_bytes(serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint)
+    return MeterKey(key.curve.name, point)
+
+
+def _on_its_curve(point: bytes) -> MeterKey | None:
+    """Return a point with the curve that has it; without one if several have, as they may for a compressed point."""
+    size = len(point) // 2 if point[0] == 4 else len(point) - 1
+    found = [name for name in SIZES if SIZES[name] == size and _has(name, point)]
+    return MeterKey(found[0] if len(found) == 1 else "", point) if found else None
+
+
+def _has(curve: str, point: bytes) -> bool:
+    """Whether a curve has a point."""
+    if curve != _SECP192K1:
+        try:
+            ec.EllipticCurvePublicKey.from_encoded_point(_CURVES[curve], point)
+        except ValueError:
+            return False
+        return True
+    square = (int.from_bytes(point[1:25]) ** 3 + 3) % _P192K1
+    if point[0] == 4:
+        return int.from_bytes(point[25:]) ** 2 % _P192K1 == square
+    return pow(square, (_P192K1 - 1) // 2, _P192K1) == 1  # it has a root
+
+
+def _halves(signature: bytes, size: int) -> tuple[int, int] | None:
+    """Return r and s. DER is as exact as BER in its lengths; makers leave out the zero before a high first bit."""
+    match signature:
+        case bytes() if len(signature) > 6 and signature[0] == 0x30:
+            start = 3 if signature[1] == 0x81 else 2
+            at = start + 2 + signature[start + 1]
+            whole = signature[start - 1] == len(signature) - start and at + 1 < len(signature)
+            if whole and signature[start] == signature[at] == 2 and at + 2 + signature[at + 1] == len(signature):
+                return int.from_bytes(signature[start + 2 : at]), int.from_bytes(signature[at + 2 :])
+    if len(signature) == 2 * size:
+        return int.from_bytes(signature[:size]), int.from_bytes(signature[size:])
+    return None
+
+
+def _verifies_secp192k1(point: bytes, data: bytes, signature: bytes, hash_name: HashName) -> bool:
+    """Verify by the package ecdsa; the curve's numbers are those of SEC 2, 2.2.1."""
+    try:
+        import ecdsa
+        from ecdsa import ellipticcurve
+    except ModuleNotFoundError:
+        raise RecordError(f"secp192k1 needs a package: {to_install('verify')}", verdict="unsupported") from None
+    plane = ellipticcurve.CurveFp(_P192K1, 0, 3, 1)
+    generator = ellipticcurve.PointJacobi(
+        plane,
+        0xDB4FF10EC057E9AE26B07D0280B7F4341DA5D1B1EAE06C7D,
+        0x9B2F2F6D9C5628A7844163D015BE86344082AA88D95E2F9D,
+        1,
+        0xFFFFFFFFFFFFFFFFFFFFFFFE26F2FC170F69466A74DEFD8D,
+        generator=True,
+    )
+    curve = ecdsa.curves.Curve("SECP192k1", plane, generator, (1, 3, 132, 0, 31))
+    try:
+        key = ecdsa.VerifyingKey.from_string(point, curve=curve)
+    except (ecdsa.errors.MalformedPointError, ValueError):
+        raise RecordError("the key is not a point of secp192k1", verdict="unsupported") from None
+    try:
+        key.verify(signature, data, getattr(hashlib, hash_name.lower()), sigdecode=ecdsa.util.sigdecode_der)
+    except ecdsa.BadSignatureError:
+        return False
+    return True
