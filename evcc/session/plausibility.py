@@ -65,7 +65,8 @@ def limits(values: Mapping[str, int]) -> Finding | None:
 def present(
     *, voltage: tuple[str, int], current: tuple[str, int] | None = None, max_voltage_mv: int | None = None
 ) -> Finding | None:
-    """Judge the present output, each by its field's name and mV or mA; `max_voltage_mv` is the vehicle's.
+    """Judge the present output, each by its field's name and mV or mA; `max_voltage_mv` is that of a battery whose
+    contactor is closed: before that an output falls slowly from the voltage of the cable check, and the vehicle waits.
 
     `current` is given where none may flow out of the vehicle.
     """

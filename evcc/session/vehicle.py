@@ -204,6 +204,7 @@ class Vehicle(Session, Generic[StepT, EndingT]):
         self._pending = self._last = request
         self._asked_at = self._time.now
         self._disarm(PACE)
+        self._watch.exchange(awaits=True)
         self._transmit(request)
         self._arm(MESSAGE, self._timers.message_timeout(type(request).__name__))
 
@@ -221,6 +222,7 @@ class Vehicle(Session, Generic[StepT, EndingT]):
     def _answered(self) -> None:
         """The awaited answer has come: carry out what follows the request, and report a late answer."""
         request, self._pending = type(self._pending).__name__, None
+        self._watch.exchange(awaits=False)
         self._disarm(MESSAGE)
         self._follow_request()
         seconds = self._time.now - self._asked_at

@@ -40,6 +40,9 @@ _BEARS_US: Final = microseconds(BEARS_S)
 _FOLLOW_US: Final = microseconds(FOLLOW_S)
 _EXCESS_US: Final = microseconds(EXCESS_S)
 
+REPORT_S: Final = 2.0
+"""How long a charger's report counts: longer than an excess may last."""
+
 UNASKED_S: Final = 1.0
 LEFT_S: Final = 5.0
 """How long an inlet may have voltage without a request; and how long residual voltage may last."""
@@ -61,7 +64,9 @@ class Watch:
         self._lasts = Excesses()
         self._pack, self._inlet, self._asked, self._reported_flow, self._said = (Flow(),) * 5
         self._battery_ms = -1
-        self._reported = Reported(0, 0)
+        self._reported, self._reported_at = Reported(0, 0), float("-inf")
+        self._margin, self._answered_w = DIRECT, 0
+        self._awaits = False
         self._wanted = self._arrived = False
         self._opens_until = float("-inf")
         self._powered_at = float("-inf")
@@ -93,11 +98,21 @@ class Watch:
                 self.limits = command
             case CloseContactor():
                 self._wanted = True
+                self._reported = Reported(0, 0)  # what was said of an open contactor is over
             case OpenContactor():
                 self._wanted = self._arrived = False
                 self._opens_until = now + self._contactor_s
             case Reported():
-                self._reported = command
+                self._reported, self._reported_at = command, now
+
+    def agree(self, tolerance_ma: int) -> None:
+        """The charger declares how accurately it controls its current, mA; `v2g.safety.flow` bounds it."""
+        self._margin = DIRECT.declared(tolerance_ma)
+
+    def exchange(self, *, awaits: bool) -> None:
+        """A request was sent, or answered: until the answer a slow charger may follow the request before."""
+        self._awaits = awaits
+        self._answered_w = self._answered_w if awaits else self.limits.charge_w
 
     def begin(self, now: float) -> None:
         """Voltage is requested from now on: silence counts from here."""
@@ -170,7 +185,8 @@ class Watch:
 
     def _current(self, now: float) -> str:
         battery, now_us, follow_us = self.battery, microseconds(now), _BEARS_US
-        inlet_ma, reported_ma = (self.inlet.current_ma, self._reported.current_ma) if self.contactor_closed else (0, 0)
+        inlet_ma = self.inlet.current_ma if self.contactor_closed else 0
+        reported_ma = self._said_ma(now)
         bounds = battery.max_charge_ma, battery.max_discharge_ma
         self._pack = self._pack.then(battery.current_ma, *bounds, margin=PACK, follow_us=follow_us, now_us=now_us)
         self._inlet = self._inlet.then(inlet_ma, *bounds, margin=DIRECT, follow_us=follow_us, now_us=now_us)
@@ -183,15 +199,21 @@ class Watch:
     def _power(self, now: float) -> str:
         """The charger gives, and says that it gives, no more than requested; what leaves the vehicle is checked against
         the agreement. At a request of 0 the latest report may be old: only the inlet counts."""
-        most_ma = self.limits.charge_w * 1_000_000 // max(1, self.inlet.voltage_mv)
-        said_ma = self._reported.current_ma if self.contactor_closed and self.limits.charge_w else 0
-        follow_us, now_us = _FOLLOW_US, microseconds(now)
+        most_w = max(self.limits.charge_w, self._answered_w if self._awaits else 0)
+        most_ma = most_w * 1_000_000 // max(1, self.inlet.voltage_mv)
+        said_ma = self._said_ma(now) if self.limits.charge_w else 0
+        follow_us, now_us, margin = _FOLLOW_US, microseconds(now), self._margin
         self._asked = self._asked.then(
-            self.inlet.current_ma, most_ma, UNBOUNDED, margin=DIRECT, follow_us=follow_us, now_us=now_us
+            self.inlet.current_ma, most_ma, UNBOUNDED, margin=margin, follow_us=follow_us, now_us=now_us
         )
-        self._said = self._said.then(said_ma, most_ma, UNBOUNDED, margin=DIRECT, follow_us=follow_us, now_us=now_us)
+        self._said = self._said.then(said_ma, most_ma, UNBOUNDED, margin=margin, follow_us=follow_us, now_us=now_us)
         beyond = any(each.excess.lasts(_EXCESS_US) for each in (self._asked, self._said))
         return "power_not_obeyed" if beyond else ""
+
+    def _said_ma(self, now: float) -> int:
+        """Return the current that the charger reports; an old report, of a slow charger, says nothing of now."""
+        said = self.contactor_closed and now - self._reported_at <= REPORT_S
+        return self._reported.current_ma if said else 0
 
     def _lasting(self, violation: str, wrong: bool, seconds: float, now: float) -> str:
         """Return the name of the violation once it has lasted this long, dips included."""

@@ -314,6 +314,8 @@ class ChargerSession(Session):
         if before is State.SESSION_SETUP:
             assert isinstance(step.stage, Opened | Selected)
             self.session_id = step.stage.session_id
+        if self.state is State.PAUSED and not (isinstance(step.stage, Finished) and step.stage.paused):
+            self.state = State.ENDED  # nothing was stored that could be joined
         if self.state is State.PAUSED:
             self._keep()
         elif self.state is State.ENDED:

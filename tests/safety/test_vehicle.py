@@ -539,6 +539,44 @@ def test_a_charger_may_follow_a_lower_request_for_two_seconds() -> None:
     assert desk.opened_for() == ["power_not_obeyed"]
 
 
+@pytest.mark.requirement("R197")
+@pytest.mark.parametrize(
+    ("tolerance_ma", "inlet_ma", "battery_ma", "opens"),
+    [
+        (None, 10_000, 0, True),
+        (10_000, 11_000, 0, False),
+        (10_000, 11_200, 0, True),
+        (500_000, 11_200, 0, True),  # no declaration goes further
+        (0, 3_500, 0, False),
+        (10_000, 0, 15_000, False),
+        (10_000, 0, 15_200, True),
+    ],
+)
+def test_the_tolerance_that_a_charger_declares_counts(
+    tolerance_ma: int | None, inlet_ma: int, battery_ma: int, opens: bool
+) -> None:
+    """It offers 50 W at 400 V, and gives a constant current."""
+    desk = Desk().to_power(50)
+    desk.monitor.ask(Ask(tolerance_ma=tolerance_ma), desk.now)
+    desk.inlet = (400_000, inlet_ma)
+    desk.reading = replace(desk.reading, current_ma=battery_ma)
+    assert desk.pass_time(3.0).opened_for() == (["power_not_obeyed"] if opens else [])
+
+
+@pytest.mark.requirement("R197")
+def test_a_request_that_is_not_answered_need_not_be_followed() -> None:
+    desk = Desk().to_power(20_000)
+    desk.monitor.ask(Ask(awaits=False), desk.now)
+    desk.inlet = (400_000, 50_000)
+    assert desk.monitor.drive(replace(Output(), charge_w=4_000), desk.now).charge_w == 4_000
+    desk.monitor.ask(Ask(awaits=True, charge_w=4_000), desk.now)
+    assert desk.pass_time(4.5).said == []
+    desk.monitor.ask(Ask(awaits=False), desk.now)
+    assert desk.pass_time(2.0).said == []
+    assert wrong_for(desk, 5.0) is not None
+    assert desk.opened_for() == ["power_not_obeyed"]
+
+
 @pytest.mark.parametrize(("on_s", "off_s"), [(2.0, 0.1), (0.9, 0.1), (0.5, 0.5), (0.1, 0.9), (0.1, 1.9)])
 @pytest.mark.parametrize("what", ["current", "voltage", "request"])
 def test_dips_of_every_duty_do_not_hide_an_excess(what: str, on_s: float, off_s: float) -> None:

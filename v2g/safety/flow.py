@@ -13,6 +13,10 @@ FRACTION: Final = 20
 """The accuracy of a controlled current, a twentieth (IEC 61851-23: 5 % of the command above 50 A)."""
 
 
+MOST_DECLARED_MA: Final = 10_000
+"""The widest accuracy of control that a charger may declare, mA: recorded is a charger that keeps to 10 A."""
+
+
 class Margin(msgspec.Struct, frozen=True):
     """Tolerance of a flow: `sensor` always, and for a flow that is permitted `control` or a twentieth of its bound.
 
@@ -25,6 +29,10 @@ class Margin(msgspec.Struct, frozen=True):
     def of(self, bound: int) -> int:
         """Return the margin of a bound."""
         return self.sensor + (max(self.control, bound // FRACTION) if bound else 0)
+
+    def declared(self, control: int) -> "Margin":
+        """Return it with the accuracy of control that a charger declares, if wider; at most `MOST_DECLARED_MA`."""
+        return Margin(self.sensor, max(self.control, min(control, MOST_DECLARED_MA)))
 
 
 DIRECT: Final = Margin(sensor=1_000, control=2_500)

@@ -55,6 +55,10 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     """The vehicle's requested power as sent to the charger, W: an upper bound, with a margin."""
     limit_w: int | None = None
     """The charger's limit of the draw, W."""
+    tolerance_ma: int | None = None
+    """The accuracy with which the charger controls its current, as it declares it, mA."""
+    awaits: bool | None = None
+    """Whether a request waits for its answer: until then a slow charger may follow the request before."""
     stop: bool = False
     """The charger requests the end of the session."""
 
@@ -126,6 +130,8 @@ class VehicleMonitor:
         self._faults: dict[str, None] = {}
         self._limit_w = UNBOUNDED
         self._requested_w = UNBOUNDED
+        self._answered_w, self._awaits = 0, False
+        self._direct, self._stores = DIRECT, PACK
         self._signed = (0, float("-inf"))
         self._opened = ""
 
@@ -172,6 +178,11 @@ class VehicleMonitor:
             self._requested_w = ask.charge_w
         if ask.limit_w is not None:
             self.limit(ask.limit_w)
+        if ask.tolerance_ma is not None:
+            self._direct, self._stores = DIRECT.declared(ask.tolerance_ma), PACK.declared(ask.tolerance_ma)
+        if ask.awaits is not None:
+            self._awaits = ask.awaits
+            self._answered_w = self._answered_w if ask.awaits else self._driven.charge_w
         if ask.alive_s:
             self._alive_until = now + ask.alive_s
         if ask.stop:
@@ -361,13 +372,16 @@ class VehicleMonitor:
         if self._pack.excess.lasts(excess_us) or self._inlet.excess.lasts(excess_us):
             self._open("over_current", now)
         inlet_mv = max(1, self._inlet_mv)
-        most = self._driven.charge_w * 1_000_000 // inlet_mv
+        most_w = max(self._driven.charge_w, self._answered_w if self._awaits else 0)
+        most = most_w * 1_000_000 // inlet_mv
         least = self._driven.discharge_w * 1_000_000 // inlet_mv
-        self._asked = self._asked.then(self._inlet_ma, most, least, margin=DIRECT, follow_us=follow_us, now_us=now_us)
-        stored_ma = self._driven.charge_w * 1_000_000 // max(1, battery.voltage_mv)
+        self._asked = self._asked.then(
+            self._inlet_ma, most, least, margin=self._direct, follow_us=follow_us, now_us=now_us
+        )
+        stored_ma = most_w * 1_000_000 // max(1, battery.voltage_mv)
         # The battery's own sensor sees what the inlet's misses; out of the battery flow the vehicle's loads, too.
         self._stored = self._stored.then(
-            battery_ma, stored_ma, UNBOUNDED, margin=PACK, follow_us=follow_us, now_us=now_us
+            battery_ma, stored_ma, UNBOUNDED, margin=self._stores, follow_us=follow_us, now_us=now_us
         )
         if self._asked.excess.lasts(excess_us) or self._stored.excess.lasts(excess_us):
             self._open("power_not_obeyed", now)

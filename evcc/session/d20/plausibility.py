@@ -56,5 +56,5 @@ def _present(
     return plausibility.present(
         voltage=("evse_present_voltage", to_milli(response.evse_present_voltage)),
         current=None if current_ma is None else ("evse_present_current", current_ma),
-        max_voltage_mv=context.battery.max_voltage_mv,
+        max_voltage_mv=context.battery.max_voltage_mv if context.contactor_closed else None,
     )

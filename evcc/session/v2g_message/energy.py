@@ -1,5 +1,7 @@
 """From the charge parameters to the closed circuit, with direct current."""
 
+from typing import Final
+
 from msgspec.structs import replace
 
 from evcc.session.context import departure_s, matched
@@ -33,6 +35,9 @@ from v2g.iso15118.v2g_message import (
     PreChargeRes,
 )
 from v2g.observe import Observe
+
+NEARER_MV: Final = 1_000
+"""Least change of an output that is on its way to the battery's voltage."""
 
 
 def on_parameters(
@@ -102,7 +107,9 @@ def on_cable_check(stage: CableChecking, request: Element, response: CableCheckR
         return Step(stage=stage, wait=context.config.timing.poll_pause_s)
     if not is_sound(response.dc_evse_status):
         return stop(stage, context, Ending("insulation_fault", failed=True))
-    return replace(_ask_pre_charge(PreCharging(stage.plan), context), observed=(seen("power", "cable_checked"),))
+    return replace(
+        _ask_pre_charge(PreCharging(stage.plan, context.now), context), observed=(seen("power", "cable_checked"),)
+    )
 
 
 def _ask_pre_charge(stage: PreCharging, context: MessageContext) -> Step:
@@ -122,6 +129,9 @@ def on_pre_charge(stage: PreCharging, request: Element, response: PreChargeRes, 
     if matched(context):
         return _close(stage)
     reported = Reported(max(0, millivolts(response.evse_present_voltage)), 0)
+    gap_mv = abs(context.inlet.voltage_mv - context.battery.voltage_mv)
+    if gap_mv <= stage.gap_mv - NEARER_MV:
+        stage = replace(stage, gap_mv=gap_mv, nearer_at=context.now)
     return Step(stage=stage, commands=(reported,), wait=context.config.timing.poll_pause_s)
 
 

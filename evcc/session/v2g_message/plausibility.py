@@ -86,7 +86,7 @@ def _present(response: Any, context: MessageContext) -> Finding | None:
     return plausibility.present(
         voltage=("evse_present_voltage", millivolts(response.evse_present_voltage)),
         current=None if current is None else ("evse_present_current", milliamperes(current)),
-        max_voltage_mv=context.battery.max_voltage_mv,
+        max_voltage_mv=context.battery.max_voltage_mv if context.contactor_closed else None,
     )
 
 

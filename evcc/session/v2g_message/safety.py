@@ -60,7 +60,7 @@ class V2gMessages:
                 return Ask(phase=Phase.VOLTAGE, alive_s=alive_s)
             case "CurrentDemandReq":
                 asked_w = int(_number(body.ev_target_current) * _number(body.ev_target_voltage))
-                return Ask(alive_s=alive_s, charge_w=max(0, asked_w))
+                return Ask(alive_s=alive_s, charge_w=max(0, asked_w), awaits=True)
             case "ChargingStatusReq" | "MeteringReceiptReq":
                 return Ask(alive_s=alive_s)
             case "PowerDeliveryReq":
@@ -86,7 +86,7 @@ class V2gMessages:
         if code is not None and code.name.upper().startswith("FAILED"):
             return Ask(phase=Phase.IDLE)
         if type(body).__name__ != "ChargeParameterDiscoveryRes":
-            return Ask(alive_s=alive_s, limit_w=self._limit_w(body), stop=_stops(body))
+            return Ask(alive_s=alive_s, limit_w=self._limit_w(body), awaits=False, stop=_stops(body))
         parameter = body.evse_charge_parameter
         nominal = getattr(parameter, "evse_nominal_voltage", None)
         self._mains_v = self._mains_v if nominal is None else _number(nominal)
@@ -96,6 +96,7 @@ class V2gMessages:
             phase=Phase.VOLTAGE if soon else None,
             alive_s=alive_s,
             limit_w=self._limit_w(parameter),
+            tolerance_ma=_tolerance_ma(parameter),
             stop=_stops(parameter),
         )
 
@@ -110,6 +111,15 @@ class V2gMessages:
         if current is not None and self._phases:
             return _whole(_number(current) * self._mains_v * self._phases * MAINS_PERCENT / 100)
         return None if power is None or self._phases else _whole(_number(power))
+
+
+def _tolerance_ma(parameter: Element) -> int | None:
+    """Return how far a current may be from its target, as the charger declares it, with the ripple; None if not."""
+    tolerance = getattr(parameter, "evse_current_regulation_tolerance", None)
+    ripple = getattr(parameter, "evse_peak_current_ripple", None)
+    if tolerance is None:
+        return None
+    return _whole((_number(tolerance) + (0 if ripple is None else _number(ripple))) * 1000)
 
 
 def _stops(body: Element) -> bool:

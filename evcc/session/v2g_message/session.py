@@ -18,6 +18,7 @@ from evcc.session.v2g_message.stages import (
     Ending,
     Looping,
     Plan,
+    PreCharging,
     RampingDown,
     Step,
     Stopping,
@@ -30,11 +31,13 @@ from v2g.errors import CodecError, Iso15118Error
 from v2g.exi.declare import Element
 from v2g.iso15118.engine import sequence
 from v2g.iso15118.engine.app_protocol import AppProtocol, SupportedAppProtocolReq
+from v2g.iso15118.engine.message_timing import SLOW_PRE_CHARGE_S
 from v2g.iso15118.engine.physical_values import milliamperes, millivolts
 from v2g.iso15118.engine.quirks import (
     SESSION_ID_LENGTH,
     SLOW_ANSWER,
     SLOW_CURRENT_DEMAND,
+    SLOW_PRE_CHARGE,
     WELDING_DETECTION,
 )
 from v2g.iso15118.engine.response_codes import Consequence, consequence
@@ -45,6 +48,9 @@ from v2g.iso15118.engine.xmldsig import Signature
 from v2g.iso15118.v2g_message import CurrentDemandRes
 
 _LOOP: Final = "CurrentDemandReq"
+
+MOVES_S: Final = 1.0
+"""How long the output of a pre-charge may stand still after its time, s."""
 
 
 class MessageTimers(Timers, Protocol):
@@ -61,6 +67,10 @@ class MessageTimers(Timers, Protocol):
     @property
     def evcc_pre_charge(self) -> float:
         """Maximum duration of PreCharge, s."""
+
+    @property
+    def tolerate_slow_chargers(self) -> bool:
+        """Whether to wait longer than the edition has it, as vehicles in the field do."""
 
 
 class MessageVehicle(Vehicle[Step, Ending], MessageSession):
@@ -200,6 +210,8 @@ class MessageVehicle(Vehicle[Step, Ending], MessageSession):
 
     def _enter(self, stage: Stage) -> None:
         self._plan = getattr(stage, "plan", self._plan)
+        if self._plan is not None:
+            self._watch.agree(self._plan.limits.tolerance_ma)
         super()._enter(stage)
         if isinstance(stage, Looping):
             self._progress = stage.progress
@@ -240,10 +252,19 @@ class MessageVehicle(Vehicle[Step, Ending], MessageSession):
         return Ending(cause, failed=True) if isinstance(cause, str) else Ending(cause.reason)
 
     def _on_timer(self, name: str) -> None:
-        if name == MESSAGE and isinstance(self.stage, Welding | Stopping):
+        stage = self.stage
+        if name == MESSAGE and isinstance(stage, Welding | Stopping):
             self._finish("message_timeout")
+        elif name == "pre_charge" and isinstance(stage, PreCharging) and self._moves(stage):
+            self._tolerate(SLOW_PRE_CHARGE)
+            self._arm(name, MOVES_S)
         else:
             super()._on_timer(name)
+
+    def _moves(self, stage: PreCharging) -> bool:
+        """Return whether a tolerant vehicle waits on, for an output that comes nearer to the battery's voltage."""
+        now, tolerant = self._time.now, self._phases.tolerate_slow_chargers
+        return tolerant and now - stage.nearer_at <= MOVES_S and now - stage.since < SLOW_PRE_CHARGE_S
 
     def _on_eof(self) -> None:
         if isinstance(self.stage, Welding | Stopping):

@@ -13,6 +13,7 @@ from evcc.session.steps import Ended, LeavingLoop, Stage, StageKinds
 from v2g.iso15118.engine.power_schedule import PowerSchedule
 from v2g.iso15118.engine.quirks import Quirk
 from v2g.iso15118.engine.xmldsig import Signature
+from v2g.safety.output import UNBOUNDED
 
 
 class Ending(msgspec.Struct, frozen=True):
@@ -58,6 +59,8 @@ class Limits(msgspec.Struct, frozen=True):
     max_voltage_mv: int
     min_voltage_mv: int = 0
     max_power_w: int | None = None
+    tolerance_ma: int = 0
+    """How far a direct current may be from its target, as the charger declares it, with the ripple."""
 
 
 class Schedule(msgspec.Struct, frozen=True):
@@ -121,10 +124,13 @@ class CableChecking(Stage, frozen=True):
 
 
 class PreCharging(Stage, frozen=True):
-    """PreChargeRes."""
+    """PreChargeRes; `gap_mv` is the least voltage across the contactor since `since`, which fell at `nearer_at` (s)."""
 
     chain: ClassVar[str] = "pre_charge"
     plan: Plan
+    since: float
+    gap_mv: int = UNBOUNDED
+    nearer_at: float = 0.0
 
 
 class ClosingContactor(Stage, frozen=True):

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from msgspec.structs import replace
+
 from evcc.session.v2g_message.stages import Ending, Limits
 from v2g.exi.declare import Element
 from v2g.iso15118.engine.dc_status import Demand, demand
@@ -53,11 +55,15 @@ def dc_limits(parameter: DC_EVSEChargeParameter) -> tuple[Limits, tuple[Quirk, .
         parameter.evse_maximum_power_limit,
     )
     current, voltage, power = fields
+    tolerance = parameter.evse_current_regulation_tolerance
     limits = Limits(
         max_current_ma=max(0, milliamperes(current)),
         max_voltage_mv=max(0, millivolts(voltage)),
         min_voltage_mv=max(0, millivolts(parameter.evse_minimum_voltage_limit)),
         max_power_w=None if power is None else max(0, watts(power, Rounding.DOWN)),
+        tolerance_ma=0
+        if tolerance is None
+        else max(0, milliamperes(tolerance) + milliamperes(parameter.evse_peak_current_ripple)),
     )
     return limits, (MISSING_FIELDS,) if any(each is None or each.unit is None for each in fields) else ()
 
@@ -69,9 +75,9 @@ def present_limits(limits: Limits, response: CurrentDemandRes) -> Limits:
         response.evse_maximum_voltage_limit,
         response.evse_maximum_power_limit,
     )
-    return Limits(
+    return replace(
+        limits,
         max_current_ma=limits.max_current_ma if current is None else max(0, milliamperes(current)),
         max_voltage_mv=limits.max_voltage_mv if voltage is None else max(0, millivolts(voltage)),
-        min_voltage_mv=limits.min_voltage_mv,
         max_power_w=limits.max_power_w if power is None else max(0, watts(power, Rounding.DOWN)),
     )

@@ -127,18 +127,16 @@ def pre_charge(request: PreChargeReq, stage: PreCharging | Charging, context: Re
     return delivery.pre_charge(request, stage, context)
 
 
-def power_delivery(request: PowerDeliveryReq, stage: Planned | AfterPlan, context: RequestContext) -> CommonStep | Wait:
+def power_delivery(request: PowerDeliveryReq, stage: Stage, context: RequestContext) -> CommonStep | Wait:
     """Start, stop or renegotiate the transfer of energy."""
-    match request.charge_progress:
-        case ChargeProgress.Start:
-            return _start(request, stage, context)
-        case ChargeProgress.Renegotiate:
-            return _renegotiate(stage, context)
-        case ChargeProgress.Stop:
-            parameter = request.ev_power_delivery_parameter
-            known = parameter.dc_ev_status if isinstance(parameter, DC_EVPowerDeliveryParameter) else None
-            error = delivery.NO_ERROR if known is None else known.ev_error_code.value
-            return delivery.stop(stage, context, error, partial(_power_response, Phase.STOPPED, context))
+    if request.charge_progress is ChargeProgress.Stop:
+        parameter = request.ev_power_delivery_parameter
+        known = parameter.dc_ev_status if isinstance(parameter, DC_EVPowerDeliveryParameter) else None
+        error = delivery.NO_ERROR if known is None else known.ev_error_code.value
+        return delivery.stop(stage, context, error, partial(_power_response, Phase.STOPPED, context))
+    assert isinstance(stage, Planned | AfterPlan), "the chart allows only a stop before"
+    starts = request.charge_progress is ChargeProgress.Start
+    return _start(request, stage, context) if starts else _renegotiate(stage, context)
 
 
 def _renegotiate(stage: Planned | AfterPlan, context: RequestContext) -> CommonStep | Wait:

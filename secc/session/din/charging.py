@@ -9,7 +9,7 @@ from secc.session.din.setup import is_offered, transfer_type
 from secc.session.offers import OfferedTuple
 from secc.session.request_context import Step as CommonStep
 from secc.session.request_context import Wait, refuse
-from secc.session.stages import AfterPlan, Authorized, Awaiting, Charging, Parametrised, Plan, Planned
+from secc.session.stages import AfterPlan, Authorized, Awaiting, Charging, Parametrised, Plan, Planned, Stage
 from secc.session.v2g_message import authorization, delivery, loop, parameters
 from secc.session.v2g_message.profile import check_profile
 from secc.session.v2g_message.request_context import RequestContext, Step
@@ -67,9 +67,10 @@ def charge_parameter_discovery(
     )
 
 
-def power_delivery(request: PowerDeliveryReq, stage: Planned | AfterPlan, context: RequestContext) -> CommonStep | Wait:
+def power_delivery(request: PowerDeliveryReq, stage: Stage, context: RequestContext) -> CommonStep | Wait:
     """Start or stop the transfer of energy."""
     if request.ready_to_charge_state:
+        assert isinstance(stage, Planned | AfterPlan), "the chart allows only a stop before"
         quirks = _check_profile(request, stage, context)
         # there is no renegotiation
         always, respond = parameters.unbounded(1, context), partial(delivery.power_response, Phase.ENERGY, context)

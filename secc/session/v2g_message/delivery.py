@@ -78,18 +78,21 @@ def start(
     return delivery.close_contactors(stage.planned, context, asked_mv=stage.target_mv)
 
 
-def stop(
-    stage: Planned | AfterPlan, context: RequestContext, error: str, respond: Callable[[], Element]
-) -> CommonStep | Wait:
-    """Bring the output to zero and open the contactors; an EVErrorCode changes nothing."""
-    outcome = delivery.stop(stage, context, respond)
+def stop(stage: Stage, context: RequestContext, error: str, respond: Callable[[], Element]) -> CommonStep | Wait:
+    """Bring the output to zero and open the contactors; an EVErrorCode changes nothing.
+
+    A vehicle that stops before the charge parameters has nothing to switch off.
+    """
+    outcome: CommonStep | Wait = CommonStep(respond(), stage)
+    if isinstance(stage, Planned | AfterPlan):
+        outcome = delivery.stop(stage, context, respond)
     if error == NO_ERROR or not isinstance(outcome, CommonStep):
         return outcome
     event = Observe("stop", "vehicle_error", {"code": error})
     return Step(outcome.response, outcome.stage, (*outcome.commands, event), followed=outcome.followed)
 
 
-def welding_detection(request: "WeldingDetectionReq", stage: Stopped, context: RequestContext) -> Step | Wait:
+def welding_detection(request: "WeldingDetectionReq", stage: Stage, context: RequestContext) -> Step | Wait:
     """Report the residual voltage at the output, with the pilot in B (V2G-DC-556)."""
     if wait := _await_b(stage, context):
         return wait
@@ -110,7 +113,7 @@ def session_stop(request: "SessionStopReq", stage: Stage, context: RequestContex
     return Step(context.messages.response("SessionStopRes"), Finished(), (event,))
 
 
-def _await_b(stage: Stopped, context: RequestContext) -> Wait | None:
+def _await_b(stage: Stage, context: RequestContext) -> Wait | None:
     """Return a wait for the pilot to leave C and D; late, refuse."""
     if context.facts.pilot is None or context.facts.pilot not in READY:
         return None

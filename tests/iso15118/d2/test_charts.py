@@ -71,7 +71,6 @@ ROWS: dict[Family, dict[State, set[Any]]] = {
     },
 }
 BEFORE_SETUP = {State.SUPPORTED_APP_PROTOCOL, State.SESSION_SETUP, State.PAUSED, State.ENDED}
-BEFORE_PARAMETERS = set(SETTING_UP) - {State.SCHEDULE_RENEGOTIATION}
 
 
 def allowed(family: Family, state: State, name: str, asks: Asks, *, tolerant: bool) -> bool:
@@ -80,9 +79,7 @@ def allowed(family: Family, state: State, name: str, asks: Asks, *, tolerant: bo
         return True
     if not tolerant:
         return False
-    return (name == "SessionStopReq" and state not in BEFORE_SETUP) or (
-        asks is Asks.STOP and state not in BEFORE_PARAMETERS
-    )
+    return state not in BEFORE_SETUP and (name == "SessionStopReq" or asks is Asks.STOP)
 
 
 EVERY_CASE = [
@@ -138,8 +135,6 @@ class Model:
 
     last: str = ""
     contract: bool = False
-    parameters: bool = False
-    """The charge parameters were finished at least once."""
     charging: bool = False
     """Between Start and Stop."""
     receipt: bool = False
@@ -175,9 +170,7 @@ class Model:
         }[self.last]
         wanted = {each if isinstance(each, tuple) else (each, asks) for each in plain for asks in _wishes(each)}
         if self.last not in ("", "SupportedAppProtocolReq"):
-            wanted |= {TERMINATE, PAUSE}
-        if self.parameters:
-            wanted.add(STOP)
+            wanted |= {TERMINATE, PAUSE, STOP}
         return wanted
 
     def after(self, name: str, asks: Asks, *, ongoing: bool, receipt: bool) -> "Model":
@@ -197,7 +190,6 @@ class Model:
             self,
             last=f"{name} Ongoing" if polls and ongoing else name,
             contract=asks is Asks.CONTRACT if name == "PaymentServiceSelectionReq" else self.contract,
-            parameters=self.parameters or (name == "ChargeParameterDiscoveryReq" and not ongoing),
             receipt=receipt and name in ("CurrentDemandReq", "ChargingStatusReq"),
         )
 

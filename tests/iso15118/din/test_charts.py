@@ -51,8 +51,7 @@ def allowed(state: State, name: str, asks: Asks, *, tolerant: bool) -> bool:
         return True
     place = ORDER.index(state)
     opened = ORDER.index(State.SESSION_SETUP) < place < ORDER.index(State.ENDED)
-    planned = ORDER.index(State.CHARGE_PARAMETER_DISCOVERY) < place < ORDER.index(State.ENDED)
-    return tolerant and ((name == "SessionStopReq" and opened) or ((name, asks) == STOP and planned))
+    return tolerant and opened and (name == "SessionStopReq" or (name, asks) == STOP)
 
 
 @together(

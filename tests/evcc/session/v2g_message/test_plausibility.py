@@ -103,7 +103,6 @@ DC_LIES: Final[list[tuple[str, Lie, str, str]]] = [
     (DEMAND, limit("evse_maximum_power_limit", 10_000, "energy"), "invalid_value", INCOMPATIBLE),
     # what it measures
     (PRE_CHARGE, limit("evse_present_voltage", -10_000), "evse_voltage_out_of_range", OUT_OF_RANGE),
-    (PRE_CHARGE, limit("evse_present_voltage", 900_000), "evse_voltage_out_of_range", OUT_OF_RANGE),
     (PRE_CHARGE, limit("evse_present_voltage", 400_000, "current"), "invalid_value", INCOMPATIBLE),
     (DEMAND, limit("evse_present_voltage", -10_000), "evse_voltage_out_of_range", OUT_OF_RANGE),
     (DEMAND, limit("evse_present_current", -10_000), "evse_current_out_of_range", DIFFERENTIAL),

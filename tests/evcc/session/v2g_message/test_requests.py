@@ -84,7 +84,7 @@ def test_no_request_exceeds_a_limit_of_battery_charger_or_schedule(
 
 @given(contexts(), LIMITS)
 def test_the_contactor_closes_only_on_fresh_matching_voltage(context: MessageContext, limits: Limits) -> None:
-    stage = PreCharging(Plan(limits))
+    stage = PreCharging(Plan(limits), since=0.0)
     charger = DinCharger()
     request = DIN.pre_charge(stage.plan, context)
     assert milliamperes(request.ev_target_current) <= min(2_000, limits.max_current_ma)

@@ -559,6 +559,25 @@ def test_a_session_that_was_stopped_is_not_paused(dc: Iso2Bench) -> None:
     dc.go("stop")
     dc.send(dc.ask("SessionStopReq", charging_session=types.ChargingSession.Pause))
     assert not dc.commands(ports.SaveSession)
+    assert dc.events("session_ended")
+    assert not dc.events("session_paused")
+
+
+@pytest.mark.requirement("R197")
+@pytest.mark.parametrize("state", [State.SERVICE_DISCOVERY, State.AUTHORIZATION, State.CHARGE_PARAMETER_DISCOVERY])
+@pytest.mark.parametrize("how", types.ChargingSession)
+def test_a_vehicle_may_stop_power_before_the_charge_parameters(
+    dc: Iso2Bench, state: State, how: types.ChargingSession
+) -> None:
+    """Recorded of a Hyundai Ioniq. What has not charged is ended, even if it asks for a pause."""
+    dc.reach(state)
+    assert code(dc.go("stop", "WeldingDetectionReq")) == "OK"
+    assert code(dc.send(dc.ask("SessionStopReq", charging_session=how))) == "OK"
+    dc.pass_time(2.0)
+    assert dc.reason == "finished"
+    assert dc.quirks() == ["early_power_stop"]
+    assert not dc.commands(ports.SaveSession)
+    assert dc.events("session_ended")
 
 
 # -- which chargers ---------------------------------------------------------------------------------------------------

@@ -582,6 +582,10 @@ def test_a_quirk_is_named_once(din: DinBench) -> None:
         (State.DC_CHARGE_LOOP, "SessionStopReq", "early_session_stop"),
         (State.SERVICE_DISCOVERY, "SessionStopReq", "early_session_stop"),
         (State.DC_CABLE_CHECK, "stop", "early_power_stop"),
+        *(
+            (state, "stop", "early_power_stop")
+            for state in (State.SERVICE_DISCOVERY, State.AUTHORIZATION, State.CHARGE_PARAMETER_DISCOVERY)
+        ),
     ],
 )
 def test_stops_where_the_text_has_none(make_din: MakeDin, strict: bool, state: State, name: str, quirk: str) -> None:
@@ -591,6 +595,10 @@ def test_stops_where_the_text_has_none(make_din: MakeDin, strict: bool, state: S
     assert code(din.go(name)) == ("FAILED_SequenceError" if strict else "OK")
     assert (quirk in din.quirks()) is not strict
     assert not din.session.powered
+    if name == "stop" and not strict:
+        assert code(din.go("WeldingDetectionReq", "SessionStopReq")) == "OK"
+        din.pass_time(2.0)
+        assert din.reason == "finished"
 
 
 def test_frames_without_a_message_are_ignored_twice(din: DinBench) -> None:
