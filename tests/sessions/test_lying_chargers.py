@@ -41,7 +41,6 @@ TABLE: Final = [
     ("AC", AC_PARAMETERS, "evse_minimum_charge_power", 500_000, CONTRADICT),
     ("AC_BPT", AC_PARAMETERS, "evse_minimum_discharge_power", 500_000, CONTRADICT),
     ("DC", PRE_CHARGE, "evse_present_voltage", -10, VOLTAGE),
-    ("DC", PRE_CHARGE, "evse_present_voltage", 900, VOLTAGE),
     ("DC", DC_LOOP, "evse_present_voltage", 900, VOLTAGE),
     ("DC", DC_LOOP, "evse_present_current", -10, CURRENT),
     ("DC", DC_LOOP, "evse_maximum_charge_current", -1, NEGATIVE),
