@@ -26,7 +26,6 @@ from docs import (  # noqa: E402
     charts,
     configuration,
     conformance,
-    database,
     events,
     hazards,
     messages,
@@ -581,11 +580,9 @@ def schemas() -> Iterator[tuple[Path, str]]:
 
 def main() -> int:
     """Rewrite pages and other files that have changed; return how many (0: everything was up to date)."""
-    from csms.db.store import EMPTY
-
     changed = 0
     drawn = ((picture, make()) for picture, make in pictures().items())
-    made = (*drawn, *schemas(), (EMPTY, database.script()))
+    made = (*drawn, *schemas())
     for page, new in (*made, *((page, render(page.read_text())) for page in pages())):
         if not page.exists() or page.read_text() != new:
             page.parent.mkdir(exist_ok=True)

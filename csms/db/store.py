@@ -11,7 +11,7 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from csms.db.group_commit import GroupCommit, as_store_error
 from csms.db.sqlite import READS, Checkpoints, sqlite_engine
+from csms.db.tables import metadata
 from csms.db.tables.telemetry import VALUES, telemetry
 from v2g.errors import ConfigError, StoreError
 from v2g.io.storage.journal_file import sync_directory
@@ -34,8 +35,8 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-EMPTY: Final = MIGRATIONS / "empty.sql"
-"""What they all make of an empty file of SQLite, in a twentieth of their time (docs/generate.py writes it)."""
+OLDEST: Final = "0042"
+"""The first revision that is migrated: that of release 0.2.0."""
 HEAD = "0060"
 """The newest revision under `migrations/versions` (a test checks it): saves importing Alembic."""
 READABLE_BY: Final = "0059"
@@ -251,19 +252,23 @@ def migrate(engine: Engine, revision: str = HEAD) -> None:
             return
         if revision == HEAD and found is not None and _oldest_reader(connection, found) <= HEAD < found:
             return
-    if found is None and revision == HEAD and engine.dialect.name == "sqlite" and _fill(engine):
+    if found is not None and found < OLDEST:
+        raise StoreError(
+            f"the database is of revision {found}, which is older than release 0.2.0",
+            hint="start release 0.2.0 once, which migrates it",
+        )
+    if found is None and revision == HEAD and _create(engine):
         return
     logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)  # else its import logs its plugins
-    from alembic import command  # 0.2 s, only for an old database, and a new one of PostgreSQL
+    from alembic import command  # 0.2 s, only for an old database
     from alembic.config import Config
     from alembic.util import CommandError
 
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     try:
-        with engine.begin() as connection:  # SQLite takes its lock with the transaction
-            if connection.dialect.name == "postgresql":
-                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATING})
+        with engine.begin() as connection:
+            _lock(connection)
             config.attributes["connection"] = connection
             if revision_of(connection) != revision:
                 command.upgrade(config, revision)
@@ -275,24 +280,29 @@ def migrate(engine: Engine, revision: str = HEAD) -> None:
         raise StoreError(f"cannot migrate the database: {error}", hint="was it written by a newer version?") from error
 
 
-def _fill(engine: Engine) -> bool:
-    """Make all tables of the newest revision in a file that has none; say whether it had none."""
-    with engine.begin() as connection:  # which takes the lock: another program may have been faster
-        if connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar():
+def _create(engine: Engine) -> bool:
+    """Make all tables of the newest revision in a database that has none of them; return whether it had none."""
+    with engine.begin() as connection:  # of SQLite this takes the lock: another program may have been faster
+        _lock(connection)
+        if revision_of(connection) is not None:
             return False
-        for statement in _statements(EMPTY.read_text(encoding="utf-8")):
-            connection.exec_driver_sql(statement)
+        for index in (each for table in metadata.sorted_tables for each in table.indexes):
+            where = index.dialect_options["sqlite"]["where"]
+            index.dialect_options[connection.dialect.name]["where"] = where
+        metadata.create_all(connection, checkfirst=False)
+        version = "version_num VARCHAR(32) NOT NULL, oldest_reader VARCHAR(32)"
+        key = "CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)"
+        connection.execute(text(f"CREATE TABLE alembic_version ({version}, {key})"))
+        connection.execute(
+            text("INSERT INTO alembic_version VALUES (:head, :oldest)"), {"head": HEAD, "oldest": READABLE_BY}
+        )
     return True
 
 
-def _statements(script: str) -> Iterator[str]:
-    """Yield each statement: the driver would commit before it executed a whole script."""
-    statement = ""
-    for line in script.splitlines(keepends=True):
-        statement += line
-        if sqlite3.complete_statement(statement):
-            yield statement
-            statement = ""
+def _lock(connection: Connection) -> None:
+    """Let one node migrate at a time: SQLite takes its lock with the transaction."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATING})
 
 
 def _missing_signals(connection: Connection, revision: str) -> list[str]:

@@ -1,13 +1,11 @@
 """Which prices a station may hold, the same on either kind of database."""
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from csms.db.queries import price_deliveries as rows
-from csms.db.queries import records, retention, stations
-from csms.db.store import Store, migrate
-from csms.domain.billing.booking import PriceDelivery, tariff_digest
-from tests.csms.support import grid_signal
+from csms.db.queries import retention
+from csms.db.store import Store
 
 CS = "CS-1"
 
@@ -43,31 +41,3 @@ def test_prices_end_when_others_are_accepted_not_when_they_are_sent(store: Store
         assert held(connection) == [("A", 11, None), ("C", 9, 12)]
 
     store.do(work)
-
-
-def test_what_was_sent_before_counts_until_the_migration(owner_url: str) -> None:
-    store = Store(owner_url)
-    digests = [tariff_digest(grid_signal(version).tariff()) for version in range(1, 5)]
-
-    def older(connection: Connection) -> None:
-        for version in range(1, 5):
-            assert records.save_signal(connection, version, grid_signal(version).to_json(), "test", 10 * version)
-        for name in (CS, "CS-2"):
-            stations.touch(connection, name, "ocpp2.1", 1)
-        stations.save_signal_version(connection, CS, 2)
-        connection.execute(text("UPDATE grid_signals SET document = '' WHERE version = 1"))
-        connection.execute(text("DROP TABLE price_deliveries"))
-        connection.execute(text("UPDATE alembic_version SET version_num = '0034'"))
-
-    store.do(older)
-    migrate(store.engine, "0035")
-    found = store.do(rows.deliveries, CS, digests)
-    now = found[digests[2]][0].ended_ms
-    assert now is not None
-    assert now > 40
-    assert found == {
-        digests[1]: (PriceDelivery(20, None),), digests[2]: (PriceDelivery(30, now),),
-        digests[3]: (PriceDelivery(40, None),),
-    }  # fmt: skip
-    assert store.do(rows.deliveries, "CS-2", digests) == {}
-    store.close()

@@ -12,9 +12,9 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, event, func, insert, select, text
 
-from csms.db.queries import records, stations, tokens, transactions
-from csms.db.store import HEAD, MIGRATIONS, READABLE_BY, Store, migrate, open_engine, open_sqlite, shut_out
-from csms.db.tables import metadata, meter_values
+from csms.db.queries import records, stations, tokens
+from csms.db.store import HEAD, MIGRATIONS, OLDEST, READABLE_BY, Store, migrate, open_engine, open_sqlite, shut_out
+from csms.db.tables import metadata
 from csms.db.tables import stations as stations_table
 from csms.domain.authorization.authorize import Token
 from tests.csms.databases import Cluster, Databases
@@ -39,43 +39,11 @@ def test_revisions_are_one_chain_to_the_one_that_the_store_knows() -> None:
     directory = ScriptDirectory.from_config(config)
     assert directory.get_current_head() == HEAD
     files = sorted((MIGRATIONS / "versions").glob("[0-9]*.py"))
-    numbers = [f"{number:04}" for number in range(1, int(HEAD) + 1)]
+    numbers = [f"{number:04}" for number in range(int(OLDEST), int(HEAD) + 1)]
     assert [each.name[:4] for each in files] == numbers, "each number once"
     assert [each.name for each in files if f"\nRevision {each.name[:4]}" not in each.read_text()] == []
     chain = [(Path(each.path).name[:4], each.revision, each.down_revision) for each in directory.walk_revisions()]
     assert chain[::-1] == list(zip(numbers, numbers, [None, *numbers[:-1]], strict=True))
-
-
-OF_BEFORE = """
-INSERT INTO stations (station_id, first_seen_ms, last_seen_ms, protocol) VALUES ('CS-1', 1, 1, '');
-INSERT INTO transactions (station_id, transaction_id, active, document) VALUES ('CS-1', 'T', true, '%s');
-INSERT INTO transaction_events
- (station_id, transaction_id, seq_no, kind, trigger, at_ms, received_ms, offline, digest, document) VALUES
- ('CS-1', 'T', 4, 'Updated', '', 1, 1, false, '', ''), ('CS-1', 'T', 5, 'Updated', '', 1, 1, false, '', '');
-INSERT INTO meter_values
- (station_id, transaction_id, seq_no, at_ms, measurand, value, unit, context, phase, location, signed) VALUES
- ('CS-1', 'T', 4, 2000, 'Voltage', '230', 'V', '', 'L1', '', ''),
- ('CS-1', 'T', 4, 1000, 'Voltage', '231', 'V', '', 'L2', '', ''),
- ('CS-1', NULL, NULL, 3000, 'Voltage', '232', 'V', '', '', '', '')
-"""
-
-
-def test_readings_of_before_stand_in_their_events(cluster: Cluster, tmp_path: Path) -> None:
-    """Revision 0013: what had a row each is found with its event."""
-    known = '{"station_id":"CS-1","transaction_id":"T","first_seq":4,"last_seq":5}'
-    for url in (f"sqlite:///{tmp_path}/old.sqlite3", cluster.url(cluster.create())):
-        engine = open_engine(url)
-        migrate(engine, "0012")
-        with engine.begin() as connection:
-            for statement in OF_BEFORE.split(";"):
-                connection.exec_driver_sql(statement.replace("%s", known))
-        engine.dispose()
-        store = Store(url)
-        (found,) = store.do(transactions.find, "T")
-        shown = [(each["seq_no"], each["at_ms"], each["value"], each["phase"]) for each in found["meter_values"]]
-        assert shown == [(4, 2000, "230", "L1"), (4, 1000, "231", "L2")]
-        assert store.do(lambda connection: connection.execute(select(meter_values.c.value)).scalars().all()) == ["232"]
-        store.close()
 
 
 def test_the_file_is_wal_durable_and_the_owners_alone(tmp_path: Path) -> None:

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, select
 
 from csms.db.queries import payments
 from csms.db.queries import webhooks as rows
 from csms.db.queries.webhooks import Webhook
-from csms.db.store import Store, migrate, open_engine
+from csms.db.store import Store
 from csms.db.store_key import adopt, load_store_key, purpose, qr_purpose
 from csms.db.tables import webhooks
 from csms.domain.security.sealing import is_sealed, seal, unseal
@@ -95,27 +95,3 @@ def test_a_key_that_is_none_or_may_be_read_by_others_is_refused(tmp_path: Path) 
     path.chmod(0o640)
     with pytest.raises(KeyAccessError, match="0640"):
         load_store_key(path, tmp_path)
-
-
-def test_migrating_keeps_webhooks_and_what_is_due_to_them(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/old.sqlite3"
-    engine = open_engine(url)
-    migrate(engine, "0011")
-    with engine.begin() as connection:
-        connection.execute(
-            text(
-                "INSERT INTO webhooks (webhook_id, url, secret, kinds, enabled, failures, created_ms, created_by)"
-                f" VALUES ('w', 'https://a.example', '{SECRET}', '[]', true, 0, 1, 'admin')"
-            )
-        )
-        connection.execute(
-            text(
-                "INSERT INTO webhook_deliveries (webhook_id, kind, body, created_ms, due_ms, attempts, error)"
-                " VALUES ('w', 'k', '{}', 1, 1, 0, '')"
-            )
-        )
-    engine.dispose()
-    store = Store(url)
-    assert store.do(kept) == SECRET
-    assert store.do(rows.with_due, 2) == {"w"}
-    store.close()

@@ -1,10 +1,8 @@
 """Records of vehicles in either database."""
 
-import contextlib
 import random
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,10 +11,10 @@ from sqlalchemy import Connection, select, text
 
 from csms.db.queries import retention, telemetry_aggregates, telemetry_values
 from csms.db.queries import telemetry as rows
-from csms.db.store import Store, migrate, open_engine
+from csms.db.store import Store
 from csms.db.tables import telemetry, telemetry_marks, telemetry_quarantine
-from csms.domain.diagnostics.telemetry import Outcome, Prepared, read_delivery
-from tests.csms.databases import Cluster, Databases
+from csms.domain.diagnostics.telemetry import Outcome, read_delivery
+from tests.csms.databases import Databases
 from tests.csms.db.telemetry import kept, record, take
 from tests.csms.sealed_store import store
 from v2g.errors import UnstorableError
@@ -26,11 +24,6 @@ from v2g.telemetry.delivery import Notice, encode_delivery, encode_notice
 __all__ = ["store"]
 
 LATER = "v2g-telemetry/9"
-
-OF_BEFORE = text(
-    "INSERT INTO telemetry (ev, boot, seq, at_ms, received_ms, digest, document) "
-    "VALUES ('EV-1', 1, :seq, :at_ms, 7, :digest, :document)"
-)
 
 
 def later(seq: int, soc: float = 50.0) -> bytes:
@@ -349,37 +342,6 @@ def test_what_is_stored_agrees_with_the_marks(store: Store, data: st.DataObject)
         assert stored & held == set()
         assert (mark["stored"], mark["quarantined"]) == (len(stored), len(held))
         assert mark["contiguous"] <= len(stored) + len(held) + mark["missing"]
-
-
-@pytest.mark.long
-def test_marks_of_before_are_taken_over(cluster: Cluster, tmp_path: Path) -> None:
-    """What was stored with gaps before revision 0016 is known afterwards, and stored no second time."""
-    for url in (f"sqlite:///{tmp_path}/old.sqlite3", cluster.url(cluster.create())):
-        engine = open_engine(url)
-        migrate(engine, "0015")
-        with engine.begin() as connection:
-            for each in read_delivery(encode_delivery(record(seq) for seq in (1, 2, 3, 5, 6, 9))).elements:
-                assert isinstance(each, Prepared)
-                values = {"seq": each.key[2], "at_ms": each.record.utc_ms, "digest": each.digest, "document": each.body}
-                connection.execute(OF_BEFORE, values)
-            connection.execute(text("INSERT INTO telemetry_marks VALUES ('EV-1', 1, 9, 3, 6, 0, 0)"))
-        engine.dispose()
-        with contextlib.closing(Store(url)) as store:
-            check_marks_of_before(store)
-
-
-def check_marks_of_before(store: Store) -> None:
-    again = take(store, *(record(seq) for seq in (3, 4, 5, 9)))
-    assert ([each.key[2] for each in again.fresh], again.duplicates) == ([4], 3)
-    assert (again.marks[0].contiguous, again.marks[0].highest) == (6, 9)
-    found = store.do(telemetry_values.values, "EV-1", ("battery.soc",), (0, 10**6), 100, None)
-    assert [(each["seq"], each["values"]) for each in found] == [
-        (n, {"battery.soc": 50.0}) for n in (1, 2, 3, 4, 5, 6, 9)
-    ]
-    while store.do(telemetry_aggregates.aggregate_pending):
-        pass
-    (minute,) = store.do(telemetry_aggregates.aggregates, "EV-1", "battery.soc", 60, (0, 10**6), 9, None)
-    assert minute["number"] == 7
 
 
 @pytest.mark.some(1)

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,7 +20,6 @@ from csms.db.tables import telemetry, telemetry_aggregates
 from tests.csms.databases import Cluster, Databases
 from tests.csms.db.telemetry_values import made, put
 from tests.csms.sealed_store import sealing, store
-from v2g.telemetry.signals import encode_record
 
 __all__ = ["store"]
 
@@ -130,46 +130,18 @@ def test_a_mean_is_over_the_time_that_a_value_held_and_a_gap_has_no_weight(store
 
 
 @pytest.mark.some(1)
-def test_aggregates_of_before_are_made_anew_where_their_records_are_there(empty_url: str) -> None:
-    """Of an older interval only the mean of its records is known, and that it is one. Revision 0034."""
-    hour, quarter = 3_600_000, 900_000
-    found = [(seq, seq * 300_000, hour if seq < 13 else 3 * hour) for seq in range(1, 37)]
-    record = text(
-        "INSERT INTO telemetry (ev, boot, seq, at_ms, received_ms, digest, document) "
-        "VALUES ('EV-1', 1, :seq, :at_ms, :received_ms, :digest, :document)"
-    )
-    aggregate = text(
-        "INSERT INTO telemetry_aggregates (ev, signal, width_s, at_ms, minimum, maximum, total, number, last, "
-        "last_ms, last_boot, last_seq) VALUES ('EV-1', 'battery.soc', 900, :at_ms, 1, 2, 3, 2, 2, :at_ms, 1, 1)"
-    )
-    with older(empty_url, "0033") as connection:
-        for seq, at_ms, received_ms in found:
-            document = encode_record(made(seq, at_ms, {"battery.soc": 50.0 + seq}))
-            row = {"seq": seq, "at_ms": at_ms, "received_ms": received_ms, "document": document, "digest": b""}
-            connection.execute(record, row)
-        for number in range(13):
-            connection.execute(aggregate, {"at_ms": number * quarter})
-    with contextlib.closing(Store(empty_url)) as store:
-        aggregated(store)
-        quarters = store.do(rows.aggregates, "EV-1", "battery.soc", 900, ALWAYS, 99, None)
-        assert [each["number"] for each in quarters] == [*[2] * 5, *[3] * 7, 1]
-        assert [each["held_s"] for each in quarters] == [*[0.0] * 5, *[900.0] * 7, 0.0]
-        assert [each["mean"] for each in quarters[:5]] == [1.5] * 5
-
-
-@pytest.mark.some(1)
 @pytest.mark.requirement("R145")
-def test_aggregates_of_before_are_joined_and_sealed(empty_url: str, tmp_path: Path) -> None:
-    """Revision 0042: one document for all signals of an interval; values to their last digit, and those added later."""
+def test_aggregates_of_before_are_sealed(empty_url: str, tmp_path: Path) -> None:
+    """Release 0.2.0 left them to the back end; values to their last digit, and those added later."""
     aggregate = text(
-        "INSERT INTO telemetry_aggregates (ev, signal, width_s, at_ms, minimum, maximum, total, number, last, "
-        "last_ms, last_boot, last_seq, integral, held_ms) "
-        "VALUES ('EV-1', :signal, 60, :at_ms, 0.1, 0.2, 0.30000000000000004, 2, 0.2, 7, 1, 1, 9.5, 60)"
+        "INSERT INTO telemetry_aggregates (ev, width_s, at_ms, sealed, document) "
+        "VALUES ('EV-1', 60, :at_ms, false, :document)"
     )
-    with older(empty_url, "0041") as connection:
+    values = [0.1, 0.2, 0.30000000000000004, 2, 0.2, 7, 1, 1, 9.5, 60]
+    document = json.dumps({"battery.soc": values, "motor.speed": values}).encode()
+    with older(empty_url, "0042") as connection:
         for number in range(300):
-            for signal in ("battery.soc", "motor.speed"):
-                connection.execute(aggregate, {"signal": signal, "at_ms": number * MINUTE})
+            connection.execute(aggregate, {"document": document, "at_ms": number * MINUTE})
     with contextlib.closing(Store(empty_url)) as store:
         plain = store.do(rows.aggregates, "EV-1", "motor.speed", 60, ALWAYS, 999, None)
         assert len(plain) == 300

@@ -1,0 +1,105 @@
+"""An empty database gets the declared tables at once: they are what all migrations make of release 0.2.0's."""
+
+import contextlib
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, event, inspect, text
+
+from csms.db.store import HEAD, OLDEST, READABLE_BY, Store, migrate, open_engine
+from tests.csms.databases import Cluster
+from v2g.errors import StoreError
+
+
+def content(engine: Engine) -> dict[str, Any]:
+    """Return the tables of a database: columns, keys and indices; their order is of no meaning."""
+    found = inspect(engine)
+    of_table: dict[str, Any] = {}
+    for table in found.get_table_names():
+        of_table[table] = {
+            "columns": sorted(str((each["name"], each["type"], each["nullable"], each["default"]))
+                              for each in found.get_columns(table)),
+            "key": found.get_pk_constraint(table)["constrained_columns"],
+            "foreign": sorted(map(str, found.get_foreign_keys(table))),
+            "unique": sorted(map(str, found.get_unique_constraints(table))),
+            "indices": sorted(
+                str((each["name"], each["column_names"], each["unique"],
+                     [str(value) for value in each.get("dialect_options", {}).values()]))
+                for each in found.get_indexes(table)
+            ),
+        }  # fmt: skip
+    return of_table
+
+
+def versions(engine: Engine) -> list[tuple[Any, ...]]:
+    with engine.connect() as connection:
+        return [tuple(row) for row in connection.execute(text("SELECT * FROM alembic_version"))]
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_it_is_what_all_migrations_make_of_the_oldest_one(tmp_path: Path, cluster: Cluster, kind: str) -> None:
+    urls = [
+        f"sqlite:///{tmp_path}/{name}.sqlite3" if kind == "sqlite" else cluster.url(cluster.create())
+        for name in ("migrated", "created")
+    ]
+    migrated, created = map(open_engine, urls)
+    migrate(migrated, OLDEST)
+    migrate(migrated)
+    Store(urls[1]).close()
+    assert content(created) == content(migrated)
+    assert versions(created) == versions(migrated) == [(HEAD, READABLE_BY)]
+    migrated.dispose()
+    created.dispose()
+
+
+def test_a_store_in_an_empty_file_does_without_alembic(tmp_path: Path) -> None:
+    code = "import sys; from csms.db.store import Store; Store(sys.argv[1]).close(); print('alembic' in sys.modules)"
+    command = [sys.executable, "-c", code, f"sqlite:///{tmp_path}/new.sqlite3"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "False\n"
+    engine = open_engine(f"sqlite:///{tmp_path}/new.sqlite3")
+    assert versions(engine) == [(HEAD, READABLE_BY)]
+    engine.dispose()
+
+
+def test_a_file_with_tables_of_others_keeps_them(tmp_path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(tmp_path / "old.sqlite3")) as file:
+        file.executescript("CREATE TABLE other (id INTEGER); INSERT INTO other VALUES (7)")
+    store = Store(f"sqlite:///{tmp_path}/old.sqlite3")
+    assert store.do(lambda connection: connection.execute(text("SELECT id FROM other")).scalars().all()) == [7]
+    assert versions(store.engine) == [(HEAD, READABLE_BY)]
+    store.close()
+
+
+def test_a_database_of_before_the_oldest_release_is_left_as_it_is(tmp_path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(tmp_path / "old.sqlite3")) as file:
+        file.executescript(
+            "CREATE TABLE alembic_version (version_num VARCHAR(32)); INSERT INTO alembic_version VALUES ('0041')"
+        )
+    with pytest.raises(StoreError, match="revision 0041, which is older than release"):
+        Store(f"sqlite:///{tmp_path}/old.sqlite3")
+
+
+@pytest.mark.parametrize("last", [1, 100])
+def test_a_start_that_ends_half_way_leaves_an_empty_file(tmp_path: Path, last: int) -> None:
+    engine = open_engine(f"sqlite:///{tmp_path}/new.sqlite3")
+    made = 0
+
+    @event.listens_for(engine, "after_cursor_execute")
+    def end(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        nonlocal made
+        made += "CREATE" in statement
+        if made > last:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        migrate(engine)
+    event.remove(engine, "after_cursor_execute", end)
+    with engine.connect() as connection:
+        assert inspect(connection).get_table_names() == []
+    migrate(engine)
+    assert versions(engine) == [(HEAD, READABLE_BY)]
+    engine.dispose()
