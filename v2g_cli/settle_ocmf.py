@@ -119,7 +119,7 @@ def _lines(judged: "Judgement") -> list[str]:
         page, serials = f" {record.label}" if record.label else "", ", ".join(record.serials) or "unnamed"
         lines.append(f"  {record.format}{page}, meter {serials}" + (f", user {record.user}" if record.user else ""))
     for each in judged.energies:
-        doubt = "" if each.usable else "; the meter does not vouch for it"
+        doubt = "" if each.usable else "; not usable: the meter marks an error, or the register fell"
         between = f"{_plain(each.begin_wh)} to {_plain(each.end_wh)} Wh"
         lines.append(
             f"  {each.register} {each.direction or ''}".rstrip() + f": {_plain(each.wh)} Wh ({between}){doubt}"

@@ -15,9 +15,9 @@ from v2g.hardware.energy_manager.modbus_server import ModbusConversation
 from v2g.hardware.energy_manager.registers import EnergyRegisters
 from v2g.hardware.meters import iec62056, sml
 from v2g.hardware.meters.iec62056 import MOST_TELEGRAM, ReadoutFramer
-from v2g.hardware.meters.sml import MOST_FILE, SmlFramer
 from v2g.hardware.readers import pn532
 from v2g.hardware.readers.pn532 import FrameReader, Pn532
+from v2g.sml import MOST_FILE, SmlFramer
 
 
 def board(data: bytes) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.exi.vectors import load
-from tests.fuzz import csms, feeds, judges, links, ocpp, pages, payment, pki, sessions, tls, trust
+from tests.fuzz import csms, feeds, judges, links, meter_records, ocpp, pages, payment, pki, sessions, tls, trust
 from tests.fuzz.hardware import (
     board,
     board_seeds,
@@ -127,6 +127,7 @@ TARGETS: dict[str, tuple[Callable[[bytes], None], Callable[[], list[bytes]]]] = 
     | ocpp.TARGETS
     | csms.TARGETS
     | judges.TARGETS
+    | meter_records.TARGETS
     | pages.TARGETS
     | payment.TARGETS
     | trust.TARGETS

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from v2g.hardware.meters.sml import ESCAPE, START, crc16
+from v2g.sml import ESCAPE, START, crc16
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "meters"
 

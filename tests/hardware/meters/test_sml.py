@@ -12,7 +12,8 @@ from tests.together import together
 from v2g.errors import FrameError
 from v2g.hardware.interfaces import MeterValues
 from v2g.hardware.meters.obis import values_of_codes
-from v2g.hardware.meters.sml import MOST_FILE, START, SmlFramer, codes, entries
+from v2g.hardware.meters.sml import codes, entries
+from v2g.sml import MOST_FILE, START, SmlFramer
 
 FILES = {
     "easymeter_q3b": MeterValues(8_603_838_798, 14_553_799_514, None, 110),

@@ -10,6 +10,7 @@ import msgspec
 from v2g.energy.meter_records.keys import transport_forms
 from v2g.energy.meter_records.record import MOST_OCTETS, Mark
 from v2g.errors import CodecError, RecordError
+from v2g.sml import START
 from v2g.text import printable
 from v2g.xml_text import Node, children, local_name, read_xml, text_at
 
@@ -17,7 +18,8 @@ MOST_FILE: Final = 16 * 1024 * 1024
 """Limit of a file, in octets."""
 MOST_RECORDS: Final = 10_000
 
-SML: Final = b"\x1b\x1b\x1b\x1b\x01\x01\x01\x01"
+SML: Final = START
+"""First octets of a file of SML."""
 _BLANK: Final = b" \t\r\n\x00\xef\xbb\xbf\x02"
 _STARTS: Final = (b"OCMF|", b"AP;", b"128.8.0(", SML)
 _PLAIN: Final = re.compile(rb"^[ \t]*(?=OCMF\|)", re.MULTILINE)
@@ -45,7 +47,7 @@ def find_records(data: bytes) -> list[Found]:
     """Return the records of a file, at least one. Raises CodecError."""
     if len(data) > MOST_FILE:
         raise CodecError(f"{len(data)} octets of signed records", hint=f"at most {MOST_FILE} are read")
-    bare = data.strip(_BLANK)
+    bare = data.lstrip(_BLANK)  # a file of SML may end with zeros
     if bare.startswith(b"<"):
         found = list(_of_xml(read_xml(bare, "the file", most_bytes=MOST_FILE)))
     elif bare.startswith((b"{", b"[")):
@@ -68,8 +70,9 @@ def carried(data: bytes) -> bytes:
     forms = [data]
     for _ in range(3):
         for each in forms:
-            if each.strip(_BLANK).startswith(_STARTS):
-                return each.strip(_BLANK)
+            bare = each.lstrip(_BLANK)
+            if bare.startswith(_STARTS):
+                return bare if bare.startswith(SML) else bare.rstrip(_BLANK)
         forms = [form for each in forms if each.isascii() for form in transport_forms(each.decode())]
     raise RecordError("a record of no known format (OCMF, Alfen, SML, PCDF)")
 

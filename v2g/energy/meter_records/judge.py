@@ -10,9 +10,12 @@ from typing import Final, Literal
 
 import msgspec
 
-from v2g.energy.meter_records.container import Found, carried
+from v2g.energy.meter_records.alfen import read_alfen
+from v2g.energy.meter_records.container import SML, Found, carried
+from v2g.energy.meter_records.edl40 import read_edl40
 from v2g.energy.meter_records.keys import HashName, MeterKey, read_key
 from v2g.energy.meter_records.ocmf import read_ocmf
+from v2g.energy.meter_records.pcdf import read_pcdf
 from v2g.energy.meter_records.record import Energy, Record, energies, joined
 from v2g.errors import CodecError, RecordError
 from v2g.text import printable
@@ -38,7 +41,12 @@ KeySource = Literal["", "given", "file", "record"]
 
 _HASHES: Final[tuple[HashName, ...]] = ("SHA256", "SHA384", "SHA512")
 
-_READERS: Final[Mapping[bytes, Callable[[bytes], Record]]] = {b"OCMF|": read_ocmf}
+_READERS: Final[Mapping[bytes, Callable[[bytes], Record]]] = {
+    b"OCMF|": read_ocmf,
+    b"AP;": read_alfen,
+    b"128.8.0(": read_pcdf,
+    SML: read_edl40,
+}
 """First octets of a record -> its format's reader."""
 
 
@@ -75,10 +83,12 @@ def read_record(data: bytes) -> Record:
 def judge(found: Found, expected: Expected) -> Judgement:
     """Return the verdict on one record by itself."""
     try:
-        record = read_record(found.data)
+        record = _marked(read_record(found.data), found)
     except RecordError as error:
         return Judgement(place=found.place, verdict=error.verdict, reason=str(error), found=found)
     remarks = list(record.remarks)
+    if record.marks and not record.sealed_marks:
+        remarks.append("the signature does not cover which reading begins and ends")
     keys, source = _keys(found, record, expected, remarks)
     verdict, reason = _verify(record, keys, remarks) if keys else ("no_key", "no public key")
     if verdict == "verified":
@@ -92,6 +102,15 @@ def judge(found: Found, expected: Expected) -> Judgement:
         remarks=tuple(remarks),
         energies=energies(record.readings) if verdict == "verified" else (),
         found=found,
+    )
+
+
+def _marked(record: Record, found: Found) -> Record:
+    """Return a record whose own reading is not marked with the mark that its file gives it."""
+    if record.sealed_marks or record.marks or not found.mark:
+        return record
+    return msgspec.structs.replace(
+        record, readings=tuple(msgspec.structs.replace(each, mark=found.mark) for each in record.readings)
     )
 
 

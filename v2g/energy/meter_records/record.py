@@ -64,15 +64,15 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     def direction(self) -> Direction | None:
         """Whose energy it is, as seen from the grid; None if the code does not tell."""
         groups = obis(self.register)
-        if groups is None or groups[3] != "8":
+        if groups is None or groups[3] not in ("8", "11"):  # 11: the signed register of EDL40
             return None
         kind = int(groups[2], 16)
         return "import" if kind in _IMPORT else "export" if kind in _EXPORT else None
 
     @property
     def usable(self) -> bool:
-        """Whether the meter vouches for its energy."""
-        return self.state == "G" and "E" not in self.errors
+        """Whether the meter raises no doubt about its energy."""
+        return self.state in ("", "G") and "E" not in self.errors
 
 
 class Energy(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,7 +83,7 @@ class Energy(msgspec.Struct, frozen=True, kw_only=True):
     begin_wh: Decimal
     end_wh: Decimal
     usable: bool
-    """Whether the meter vouches for both, and the register did not fall."""
+    """Whether the meter raises no doubt about both, and the register did not fall."""
 
     @property
     def wh(self) -> Decimal:

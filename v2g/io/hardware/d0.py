@@ -14,6 +14,7 @@ from v2g.io.hardware.readings import MeterReadings
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.supervision import spawn
 from v2g.io.serial_port import SerialPort
+from v2g.sml import SmlFramer
 
 START_S: Final = 20.0
 """Time-out of the meter's first telegram."""
@@ -95,9 +96,9 @@ class D0Meter(MeterReadings):
 
     # -- inside
 
-    def _new_framer(self) -> sml.SmlFramer | iec62056.ReadoutFramer:
+    def _new_framer(self) -> SmlFramer | iec62056.ReadoutFramer:
         if self._config.protocol == "sml":
-            return sml.SmlFramer()
+            return SmlFramer()
         return iec62056.ReadoutFramer(parity=self._config.parity)
 
     def _connect(self, baud_rate: int) -> None:

@@ -1,0 +1,145 @@
+"""Where records are found: text, XML of the transparency software, OCPP messages of any version."""
+
+import base64
+import contextlib
+import json
+from html import escape
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.energy.meter_records.signed_records import OCMF
+from v2g.energy.meter_records.container import MOST_FILE, Found, carried, find_records
+from v2g.energy.meter_records.judge import Expected, judge
+from v2g.energy.settlement.ocmf import transparency_file
+from v2g.errors import CodecError, RecordError
+
+TEXT = OCMF[0]["record"]
+PRETTY = TEXT.replace(",", ",\n ")
+KEY = OCMF[0]["public_key_as_given"]
+OCPP_KEY = base64.b64encode(f"oca:base16:asn1:{KEY}".encode()).decode()
+ENCODED = 'encoding="base64"'
+BASE64 = base64.b64encode(TEXT.encode()).decode()
+
+
+def value(data: str, key: str = KEY, attributes: str = "", format_: str = 'format="OCMF" encoding="plain"') -> str:
+    return (
+        f"<value {attributes}><signedData {format_}>{escape(data, quote=False)}</signedData>"
+        f'<publicKey encoding="hex">{key}</publicKey></value>'
+    )
+
+
+def verdicts(data: str | bytes) -> list[str]:
+    octets = data.encode() if isinstance(data, str) else data
+    return [judge(each, Expected()).verdict for each in find_records(octets)]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        f"<values>{value(TEXT)}</values>",
+        f'<?xml version="1.0" encoding="UTF-8"?>\r\n<values>\r\n {value(f"  {TEXT}  ")}</values>\r\n',
+        f'<v:values xmlns:v="urn:x">{value(TEXT).replace("<", "<v:").replace("<v:/", "</v:")}</v:values>',
+        f"<values>{value(BASE64, format_=ENCODED)}</values>",
+        f"<values>{value(TEXT.encode().hex())}</values>",
+        json.dumps({"signedMeterData": BASE64, "encodingMethod": "OCMF", "signingMethod": "", "publicKey": KEY}),
+        json.dumps({"signedMeterValue": BASE64, "encodingMethod": "OCMF", "publicKey": KEY}, indent=1),
+        json.dumps([{"a": {"signedMeterData": TEXT, "publicKey": OCPP_KEY}}]),
+        json.dumps([2, "1", "StopTransaction", {"transactionData": [{"sampledValue": [
+            {"format": "SignedData", "value": json.dumps({"signedMeterData": BASE64, "publicKey": KEY})}
+        ]}]}]),
+        json.dumps([2, "1", "TransactionEvent", {"meterValue": [{"sampledValue": [
+            {"value": 1, "signedMeterValue": {"signedMeterData": BASE64, "publicKey": KEY}}
+        ]}]}]),
+        json.dumps({"record": TEXT, "public_key_as_given": KEY}),
+    ],
+)  # fmt: skip
+def test_a_record_and_its_key_are_found_in_any_wrapping(data: str) -> None:
+    assert verdicts(data) == ["verified"]
+
+
+def test_files_have_several_records() -> None:
+    both = [OCMF[0], OCMF[1]]
+    xml = "".join(
+        value(row["record"], row["public_key_as_given"], 'transactionId="7" context="Transaction.End"') for row in both
+    )
+    found = find_records(f"<values>{xml}</values>".encode())
+    assert [(each.place, each.mark, each.name) for each in found] == [
+        ("record 1", "end", "7"),
+        ("record 2", "end", "7"),
+    ]
+    lines = "\n".join(
+        json.dumps({"signedMeterData": row["record"], "publicKey": row["public_key_der"]}) for row in both
+    )
+    assert verdicts(lines) == ["verified"] * 2
+    for joint in ("\n", "\r\n\r\n", "\n   "):
+        plain = find_records(joint.join(row["record"] for row in both).encode())
+        assert [each.data.strip().decode() for each in plain] == [row["record"] for row in both]
+    assert len(find_records(f"{PRETTY}\n{PRETTY}".encode())) == 2
+    assert len(find_records(f"{BASE64}\n{BASE64}\n".encode())) == 2
+    assert len(find_records(base64.encodebytes(TEXT.encode()))) == 1
+
+
+def test_our_own_file_for_the_transparency_software_is_read() -> None:
+    assert verdicts(transparency_file([TEXT], bytes.fromhex(KEY))) == ["verified"]
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"<values/>", "no signed record"),
+        (b"<values><value/></values>", "no signedData"),
+        (b"<value/>", "root is value"),
+        (b"<values>", "not well-formed"),
+        (b"<!DOCTYPE x><values/>", "document type"),
+        (b"{}", "no signed record"),
+        (b"{", "not JSON"),
+        (b"[" * 100_000, "not JSON"),
+        (b"{}" * 20_000, "no signed record"),
+        (b" " * (MOST_FILE + 1), "octets of signed records"),
+    ],
+)
+def test_files_without_records_are_refused(data: bytes, reason: str) -> None:
+    with pytest.raises(CodecError, match=reason):
+        find_records(data)
+
+
+@pytest.mark.parametrize("data", [b"", b"x", b"00", b"T0NNRg==", b"OCM", b"\xff\xff", b"OCMF"])
+def test_octets_of_no_format_are_said_to_be_so(data: bytes) -> None:
+    assert judge(Found(place="", data=data), Expected()).verdict == "unreadable"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        TEXT,
+        BASE64,
+        TEXT.encode().hex(),
+        base64.b64encode(BASE64.encode()).decode(),
+        base64.b32encode(TEXT.encode()).decode(),
+    ],
+)
+def test_octets_are_carried_in_any_encoding(written: str) -> None:
+    assert carried(f" {written}\r\n".encode()) == TEXT.encode()
+
+
+def test_a_record_in_base64_has_one_spelling() -> None:
+    """Bits that do not count may not be set: the message would be another one with the same record."""
+    octets = TEXT.encode() + b" " * (-len(TEXT) % 3 + 2)
+    text = base64.b64encode(octets).decode()
+    assert text.endswith("=")
+    other = text[:-2] + chr(ord(text[-2]) + 1) + "="
+    assert base64.b64decode(other) == octets
+    with pytest.raises(RecordError):
+        carried(other.encode())
+
+
+@given(
+    data=st.binary(max_size=200) | st.text(max_size=200).map(str.encode),
+    start=st.sampled_from([b"", b"<values>", b"{", b"OCMF|"]),
+)
+def test_any_octets_are_records_or_the_one_error(data: bytes, start: bytes) -> None:
+    with contextlib.suppress(CodecError):
+        for each in find_records(start + data):
+            assert judge(each, Expected()).verdict != "verified"

@@ -1,0 +1,180 @@
+"""EDL40, ISA-EDL40, Alfen and PCDF: genuine records, and what is wrong with others."""
+
+import json
+from collections.abc import Callable
+from decimal import Decimal
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.energy.meter_records.signed_records import FOLDER, judged
+from v2g.energy.meter_records.alfen import read_alfen
+from v2g.energy.meter_records.container import SML, Found
+from v2g.energy.meter_records.edl40 import read_edl40
+from v2g.energy.meter_records.judge import Expected, judge, judge_all
+from v2g.energy.meter_records.keys import read_key
+from v2g.energy.meter_records.pcdf import read_pcdf
+from v2g.energy.meter_records.record import Mark, Record
+from v2g.errors import RecordError
+from v2g.sml import crc16
+
+ROWS = [json.loads(line) for line in (FOLDER / "others.jsonl").read_text().splitlines()]
+VALID = [row for row in ROWS if row["valid"]]
+IDS = [f"{row['format']}-{at}" for at, row in enumerate(ROWS)]
+
+
+def of(form: str) -> list[dict[str, str]]:
+    return [row for row in VALID if row["format"] == form]
+
+
+def alone(row: dict[str, str]) -> Found:
+    return Found(place="record 1", data=row["record"].encode(), key=row["public_key"])
+
+
+@pytest.mark.requirement("R196")
+@pytest.mark.parametrize("row", ROWS, ids=IDS)
+def test_a_genuine_record_of_another_format_is_verified(row: dict[str, str]) -> None:
+    """By the key that came with it, which the judgement says; some were published as wrong."""
+    found = judge(alone(row), Expected())
+    assert found.record is not None
+    assert found.record.format == row["format"]
+    assert found.verdict == ("verified" if row["valid"] else "invalid")
+    assert found.key_source == ("file" if row["public_key"] else "record")
+
+
+def test_values_meters_and_sessions_are_those_that_were_published() -> None:
+    """By the tests of the transparency software, and by DIN 43863-5 for the numbers of meters."""
+    for form, index, serial, session, page, wh in (
+        ("EDL40", 0, "1ESY1160123456", "", 33, "327.5"),
+        ("EDL40", 3, "1EMH0012191156", "", 186, "21196.6"),
+        ("ISA-EDL40", 0, "1ISA0000000001", "1597129751", 24, "25695931.6"),
+        ("ALFEN", 1, "0A01445A470033000140", "18", 18, "15764"),
+    ):
+        found = judge(alone(of(form)[index]), Expected()).record
+        assert found is not None
+        assert serial in found.serials
+        assert (found.session, found.page, found.readings[0].wh) == (session, page, Decimal(wh))
+    alfen = judge(alone(of("ALFEN")[1]), Expected()).record
+    assert alfen is not None
+    assert (alfen.readings[0].utc_ms, alfen.readings[0].register) == (1_542_984_061_000, "0100010800FF")
+    assert (alfen.user, alfen.readings[0].mark) == ("1", "end")
+
+
+def test_energy_is_that_of_one_record_or_of_the_two_that_are_marked() -> None:
+    isa, update = (judge(alone(of("ISA-EDL40")[at]), Expected()) for at in (0, 1))
+    assert [(each.wh, each.direction, each.usable) for each in isa.energies] == [(Decimal("22329.4"), "import", True)]
+    assert update.energies == ()
+    pcdf = [judge(alone(row), Expected()).energies[0].wh for row in of("PCDF")]
+    assert pcdf == [Decimal(619), Decimal(3276)]
+    begin, end = of("EDL40")[3:]
+    marks: tuple[tuple[dict[str, str], Mark], ...] = ((begin, "begin"), (end, "end"))
+    marked = [msgspec.structs.replace(alone(row), place=f"record {mark}", mark=mark) for row, mark in marks]
+    judgements = judge_all(marked, Expected())
+    assert [each.verdict for each in judgements] == ["verified", "verified"]
+    assert [each.wh for each in judgements[1].energies] == [Decimal("1.9"), Decimal("1.8")]
+    assert "does not cover which reading begins" in judgements[1].remarks[0]
+    assert [each.verdict for each in judge_all(marked[::-1], Expected())] == ["reordered", "incomplete"]
+
+
+def alfen_pair() -> tuple[dict[str, str], dict[str, str]]:
+    begin, end = of("ALFEN")
+    return begin, end
+
+
+def test_records_of_alfen_belong_together_by_their_session() -> None:
+    keys = tuple(read_key(row["record"].split(";")[3]) for row in alfen_pair())
+    found = judge_all([alone(row) for row in alfen_pair()], Expected(keys=keys))
+    assert [(each.verdict, each.key_source) for each in found] == [("verified", "given")] * 2
+    assert [each.wh for each in found[1].energies] == [Decimal(2)]
+
+
+def changed_sml(text: str, at: int, change: int) -> bytes:
+    """A file of SML with one octet changed and its checksum fitted."""
+    octets = bytearray(bytes.fromhex(text))
+    octets[8 + at % (len(octets) - 16)] ^= change
+    return bytes(octets[:-2]) + crc16(bytes(octets[:-2])).to_bytes(2, "little")
+
+
+@given(row=st.sampled_from(of("EDL40") + of("ISA-EDL40")), at=st.integers(0, 2000), change=st.integers(1, 255))
+def test_no_octet_of_sml_can_be_changed_unless_it_is_not_signed(row: dict[str, str], at: int, change: int) -> None:
+    """What is signed is put together from values: changes of other octets leave the record as it was."""
+    whole = judge(alone(row), Expected()).record
+    assert whole is not None
+    key = read_key(row["public_key"])
+    found = judged(changed_sml(row["record"], at, change), key)
+    if found.verdict == "verified":
+        assert found.record == whole
+    else:
+        assert found.verdict in ("invalid", "unreadable", "incomplete")
+
+
+@given(row=st.sampled_from(of("ALFEN")), share=st.floats(0, 1, exclude_max=True), letter=st.sampled_from("ABCXYZ27"))
+def test_no_letter_of_alfens_data_set_or_signature_can_be_changed(
+    row: dict[str, str], share: float, letter: str
+) -> None:
+    fields = row["record"].split(";")
+    key = read_key(fields[3])
+    start = len(";".join(fields[:4])) + 1
+    at = start + int(share * (len(row["record"]) - start))
+    if row["record"][at] in (letter, ";", "="):
+        return
+    text = row["record"][:at] + letter + row["record"][at + 1 :]
+    assert judged(text.encode(), key).verdict in ("invalid", "unreadable", "incomplete")
+
+
+@given(row=st.sampled_from(of("PCDF")), share=st.floats(0, 1, exclude_max=True), letter=st.sampled_from("0123456789a("))
+def test_no_letter_of_pcdf_can_be_changed(row: dict[str, str], share: float, letter: str) -> None:
+    text = row["record"]
+    key = read_key(text.split("(PK:")[1].split(")")[0])
+    at = int(share * len(text))
+    if text[at] == letter:
+        return
+    assert judged((text[:at] + letter + text[at + 1 :]).encode(), key).verdict != "verified"
+
+
+@pytest.mark.parametrize("row", VALID, ids=IDS[: len(VALID)])
+def test_a_record_that_is_cut_is_incomplete_or_unreadable(row: dict[str, str]) -> None:
+    text = row["record"].strip()
+    for share in range(1, 20):
+        found = judge(Found(place="", data=text[: len(text) * share // 20].encode(), key=row["public_key"]), Expected())
+        assert found.verdict in ("incomplete", "unreadable"), found
+
+
+@pytest.mark.parametrize(
+    ("data", "verdict", "reason"),
+    [
+        (b"AP;0;3;A", "incomplete", "4 of the 6 fields"),
+        (b"AP;0;3;A;B;C;D", "unreadable", "7 of the 6 fields"),
+        (b"AP;9;3;A;B;C;", "unreadable", "type or version"),
+        (b"AP;0;9;A;B;C;", "unreadable", "type or version"),
+        (b"AP;0;3;A;1;C;", "unreadable", "data set is not base32"),
+        (b"AP;0;3;A;AAAAAAAA;B;", "unreadable", "signature is not base32"),
+        (b"AP;0;3;A;AAAAAAAA;AAAAAAAA;", "incomplete", "5 octets"),
+        (b"128.8.0(ST:1", "incomplete", "row of"),
+        (b"128.8.0(ST:1)x(SG:00)", "unreadable", "row of"),
+        (b"128.8.0(ST:1)(ST:1)(SG:00)", "unreadable", "stands twice"),
+        (b"128.8.0(ST:1)", "incomplete", "does not end with its signature"),
+        (b"128.8.0(ST:1)(SG:00)", "incomplete", "no RV"),
+        (b"128.8.0(RV:1)(SI:a)(HW:1)(PK:00)(SG:00)", "unreadable", "RV: '1'"),
+        (b"128.8.0(RV:1*kWh)(SI:a)(HW:1)(PK:00)(SG:00)", "unreadable", "SI: 'a'"),
+        (b"128.8.0(RV:1*kWh)(SI:a*1*b)(HW:1)(PK:00)(SG:00)", "unreadable", "PK or SG"),
+        (b"128.8.0(\xff)(SG:00)", "unreadable", "not UTF-8"),
+        (b"\x1b\x1b\x1b\x1b\x01\x01\x01\x01", "incomplete", "no end"),
+        (b"\x1b\x1b\x1b\x1b\x01\x01\x01\x01\x1b\x1b\x1b\x1b\x1a\x00\x00\x00", "unreadable", "checksum"),
+    ],
+)
+def test_what_is_wrong_with_a_record_is_said(data: bytes, verdict: str, reason: str) -> None:
+    found = judged(data)
+    assert (found.verdict, reason in found.reason) == (verdict, True), found.reason
+
+
+@pytest.mark.parametrize("read", [read_alfen, read_pcdf, read_edl40])
+@given(data=st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
+def test_any_octets_are_a_record_or_the_one_error(read: Callable[[bytes], Record], data: bytes) -> None:
+    for octets in (data, b"AP;" + data, b"128.8.0" + data, SML + data):
+        try:
+            assert read(octets).signed
+        except RecordError as error:
+            assert str(error).isprintable()  # noqa: PT017 - any octets may be refused, none must be
