@@ -20,6 +20,7 @@ from v2g.text import printable
 from v2g_testkit.cases.case import Described, Result, Verdict
 from v2g_testkit.ocpp.case import Payload
 from v2g_testkit.ocpp.connection import Frame
+from v2g_testkit.ocpp.signed_readings import SignedReadings
 
 Device = Literal["station", "csms"]
 
@@ -93,6 +94,12 @@ METERS: Final = RunRule(
     required="Registers of energy never fall within a transaction.",
     requirements=("MeasurandEnumType",),
 )
+SIGNED: Final = RunRule(
+    id="RUN-SIGNED-READINGS",
+    required="Signed readings are signed by the key that the station sends, and are the values beside them; within a "
+    "transaction they stay with one meter, and their pages do not go back.",
+    requirements=("J01.FR.21", "J02.FR.21"),
+)
 CLOCK: Final = RunRule(
     id="RUN-CLOCK",
     required="The time of a transaction's events does not go back.",
@@ -126,8 +133,8 @@ PROFILES: Final = RunRule(
 )
 
 RULES: Final = (
-    MESSAGE_IDS, ONE_CALL, ANSWERS, TRANSACTION_IDS, SEQUENCE, LIFE, EVSE, METERS, CLOCK, REPORT_PARTS, REPORTS,
-    INVENTORY, UNASKED, PROFILES,
+    MESSAGE_IDS, ONE_CALL, ANSWERS, TRANSACTION_IDS, SEQUENCE, LIFE, EVSE, METERS, SIGNED, CLOCK, REPORT_PARTS,
+    REPORTS, INVENTORY, UNASKED, PROFILES,
 )  # fmt: skip
 
 EFFECTS: Final = frozenset({
@@ -212,6 +219,7 @@ class RunJudge:
         self._parts: dict[tuple[str, int], int] = {}
         self._unfinished: dict[tuple[str, int], tuple[str, Frame]] = {}
         self._transactions: dict[str, _Transaction] = {}
+        self._signed = SignedReadings()
         self._inventories: dict[int, set[tuple[str, ...]]] = {}
         self._inventory: set[tuple[str, ...]] | None = None
         self._values: dict[tuple[str, ...], tuple[str, Frame]] = {}
@@ -307,6 +315,8 @@ class RunJudge:
         match action:
             case "TransactionEvent":
                 self._event(payload)
+            case "MeterValues":
+                self._read_signed("", payload.get("evseId"), payload.get("meterValue"))
             case _ if action in _REPORTS:
                 self._report(action, payload)
 
@@ -443,6 +453,7 @@ class RunJudge:
             found.ended = number
         self._place(identifier, found, payload.get("evse"))
         self._read(found, payload.get("meterValue"))
+        self._read_signed(identifier, found.evse[0] if found.evse is not None else 0, payload.get("meterValue"))
 
     def _place(self, identifier: str, found: _Transaction, evse: object) -> None:
         if not isinstance(evse, dict) or not isinstance(evse.get("id"), int):
@@ -471,6 +482,14 @@ class RunJudge:
             scale *= 1000.0 if str(unit.get("unit")).startswith("k") else 1.0
             key = str(measurand), str(each.get("phase", "")), str(each.get("location", "Outlet"))
             found.registers.setdefault(key, []).append((at, value * scale))
+
+    def _read_signed(self, transaction: str, evse: object, values: object) -> None:
+        place = evse if isinstance(evse, int) else 0
+        about = f"transaction {transaction}" if transaction else f"EVSE {place}"
+        for _, each in _samples(values):
+            fault = self._signed.fault(each, place, transaction)
+            if fault is not None:
+                self._judge(SIGNED, not fault, f"{about}: {fault}")
 
     def _find_gaps(self) -> None:
         for identifier, each in self._transactions.items():

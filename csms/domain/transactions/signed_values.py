@@ -14,7 +14,7 @@ from v2g import typed_json
 from v2g.energy.meter_records import judge
 from v2g.energy.meter_records.container import Found
 from v2g.energy.meter_records.keys import read_key
-from v2g.energy.meter_records.record import Record
+from v2g.energy.meter_records.record import Direction, Record
 from v2g.errors import CodecError
 from v2g.ocpp.messages.metering import SignedMeterValue
 
@@ -48,10 +48,7 @@ _VERDICTS: Final[dict[judge.Verdict, Verdict]] = {
     "reordered": "reordered",
 }
 
-_DIRECTIONS: Final = {IMPORT_REGISTER: "import", EXPORT_REGISTER: "export"}
-
-_COARSEST_WH: Final = Decimal(10)
-"""A message may round a signed reading by less than its last digit, at most by this."""
+_DIRECTIONS: Final[dict[str, Direction]] = {IMPORT_REGISTER: "import", EXPORT_REGISTER: "export"}
 
 
 class Judged(Sample, frozen=True, kw_only=True, omit_defaults=True):
@@ -122,9 +119,5 @@ def _fits(sample: Sample, record: Record, last: Record | None, transaction_id: s
         return "unreadable"
     exponent = Decimal(sample.value).as_tuple().exponent
     digit = Decimal(1000 if sample.unit == "kWh" else 1).scaleb(exponent if isinstance(exponent, int) else 0)
-    room = min(_COARSEST_WH, digit)
     direction = _DIRECTIONS.get(sample.measurand)
-    signed = (
-        each.wh for each in record.readings if each.direction == direction and each.wh is not None and each.usable
-    )
-    return "valid" if any(abs(wh - value) < room for wh in signed) else "mismatch"
+    return "valid" if direction is not None and judge.carries(record, direction, value, digit) else "mismatch"

@@ -1,5 +1,6 @@
 """Functional block J, meter values, beyond the cases of the test lab."""
 
+import base64
 from collections.abc import AsyncIterator
 
 import pytest
@@ -11,6 +12,7 @@ from tests.csms.backend import Backend
 from tests.csms.charging import TOKENS, Charging
 from tests.csms.fixtures import Start
 from tests.csms.scripted_station import Payload
+from tests.energy.meter_records.signed_records import OCMF
 from tests.meter_keys import printed_public_key
 from v2g.energy.settlement.ocmf import (
     Assignment,
@@ -54,7 +56,7 @@ async def ends_with(charging: Charging, context: str, signed: Payload | None = N
     return last
 
 
-def signed(begin_wh: int, end_wh: int, *, with_key: bool) -> Payload:
+def signed(begin_wh: int, end_wh: int, *, with_key: bool, page: int = 1) -> Payload:
     """What a meter signs of a transaction, OCMF."""
     text = sign_session(
         "import",
@@ -62,7 +64,7 @@ def signed(begin_wh: int, end_wh: int, *, with_key: bool) -> Payload:
         end=Reading(1_700_000_600_000, end_wh * 1000),
         identity=MeterIdentity(meter_serial="M1"),
         assignment=Assignment(emaid=None, evse_id="1"),
-        pagination=1,
+        pagination=page,
         key=SoftwareKey(METER),
     )
     return {
@@ -95,3 +97,30 @@ async def test_signed_values_that_are_not_what_they_claim_are_marked(
     await csms.services.store.run(keep, charging.station.id, 1, printed_public_key(key), 0)
     last = await ends_with(charging, "Sample.Periodic", signed(1000, wh, with_key=False))
     assert last["verdict"] == verdict
+
+
+async def test_signed_values_are_judged_with_those_of_earlier_events(csms: Backend, charging: Charging) -> None:
+    """A page that goes back within a transaction, in one event or in two, is marked."""
+    key = printed_public_key(METER.public_key())
+    await csms.services.store.run(transactions.save_meter_key, charging.station.id, 0, key, 0)
+    await charging.started()
+    verdicts = []
+    for page in (7, 8, 6):
+        charging.wh += 1000
+        reading = charging.reading("Sample.Periodic", signed(0, charging.wh, with_key=False, page=page))
+        await charging.event("Updated", "MeterValuePeriodic", extra={"meterValue": [reading]})
+        verdicts.append((await charging.stored())["meter_values"][-1]["verdict"])
+    assert verdicts == ["valid", "valid", "reordered"]
+
+
+@pytest.mark.requirement("R196")
+async def test_a_record_of_another_make_is_verified_with_the_key_as_its_maker_prints_it(
+    csms: Backend, charging: Charging
+) -> None:
+    row = next(each for each in OCMF if each["file"] == "test.xml")  # secp192r1, Wh, 1-b:1.8.e
+    await csms.services.store.run(transactions.save_meter_key, charging.station.id, 0, row["public_key_as_given"], 0)
+    charging.wh = 2_850_951 - 3000
+    data = base64.b64encode(row["record"].encode()).decode()
+    foreign = {"signedMeterData": data, "signingMethod": "", "encodingMethod": "OCMF", "publicKey": ""}
+    last = await ends_with(charging, "Sample.Periodic", foreign)
+    assert last["verdict"] == "valid"

@@ -1,5 +1,6 @@
 """The judge of whole runs: an honest run follows every rule, and each fault breaks the one that names it."""
 
+import base64
 import json
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.energy.meter_records.signed_records import KEY, READING, record
+from tests.meter_keys import printed_public_key
 from v2g.errors import ConfigError
 from v2g_testkit.cases.case import Result, Verdict
 from v2g_testkit.ocpp.connection import Frame
@@ -62,11 +65,30 @@ def inventory(request: int) -> list[Message]:
     ]
 
 
+def signed(wh: float, page: int, told_wh: float | None = None, **fields: Any) -> dict[str, Any]:
+    """Return the meter value of an event, signed: what the meter signed, and what the message says."""
+    data = record({**READING, "TX": "C", "RV": wh, "RU": "Wh"}, PG=f"T{page}")
+    value = {
+        "signedMeterData": base64.b64encode(data).decode(), "encodingMethod": "OCMF", "signingMethod": "",
+        "publicKey": printed_public_key(KEY.public_key()),
+    } | fields  # fmt: skip
+    sample = {"value": wh if told_wh is None else told_wh, "signedMeterValue": value}
+    return {"meterValue": [{"timestamp": "2026-11-02T10:00:11Z", "sampledValue": [sample]}]}
+
+
+def signed_run(*values: dict[str, Any]) -> Callable[[list[list[Message]]], list[list[Message]]]:
+    """Replace the signed transaction, which is the last one, by one with these values."""
+    kinds = ["Started", *["Updated"] * (len(values) - 2), "Ended"]
+    events = [event(11 + at, kinds[at], at, 0.0, "tx-3", **each) for at, each in enumerate(values)]
+    return lambda steps: [*steps[:10], *events]
+
+
 STATION: list[list[Message]] = [
     inventory(1), report(1, 0, "A", tbc=True), report(1, 1, "B"), value("v1", "B"),
     event(1, "Started", 0, 100.0), event(2, "Updated", 1, 150.0), event(3, "Updated", 2, 200.0),
     event(4, "Ended", 3, 250.0),
     event(5, "Started", 0, 250.0, "tx-2"), event(6, "Ended", 1, 300.0, "tx-2"),
+    *signed_run(signed(300.0, 1), signed(300.4, 3, 300, publicKey=""), signed(350.0, 4))([[]] * 10)[10:],
 ]  # fmt: skip
 """An honest run of a station, in steps."""
 
@@ -155,6 +177,20 @@ STATION_FAULTS: dict[str, tuple[Callable[[list[list[Message]]], list[list[Messag
     ),
     "a register falls": (instead(6, event(3, "Updated", 2, 140.0)), "RUN-METERS"),
     "a register in kWh falls": (instead(6, event(3, "Updated", 2, 0.0, **KILOWATT_HOURS)), "RUN-METERS"),
+    "a signed reading was changed": (
+        signed_run(signed(300.0, 1), signed(310.0, 2, signedMeterData=base64.b64encode(
+            record().replace(b"1.5", b"1.6")).decode())), "RUN-SIGNED-READINGS",
+    ),
+    "a signed reading is another one than the value": (
+        signed_run(signed(300.0, 1), signed(350.0, 2, 360.0)), "RUN-SIGNED-READINGS",
+    ),
+    "a signed reading is cut": (
+        signed_run(signed(300.0, 1), signed(350.0, 2, signedMeterData="T0NNRnx7")), "RUN-SIGNED-READINGS",
+    ),
+    "a signed reading comes again": (
+        signed_run(signed(300.0, 7), signed(300.0, 6)), "RUN-SIGNED-READINGS",
+    ),
+    "a public key is none": (signed_run(signed(300.0, 1, publicKey="zz"), signed(310.0, 2)), "RUN-SIGNED-READINGS"),
     "a clock goes back": (instead(7, event(4, "Ended", 3, 250.0, timestamp="2026-11-02T09:59:00Z")), "RUN-CLOCK"),
     "a report lacks its first part": (without(1), "RUN-REPORT-PARTS"),
     "a report is not finished": (without(2), "RUN-REPORT-PARTS"),
@@ -300,7 +336,7 @@ PAYLOAD = st.fixed_dictionaries(
 )  # fmt: skip
 ACTIONS = st.sampled_from([
     "TransactionEvent", "NotifyReport", "SetChargingProfile", "ClearChargingProfile", "GetChargingProfiles",
-    "GetBaseReport", "GetVariables",
+    "GetBaseReport", "GetVariables", "MeterValues",
 ])  # fmt: skip
 IDS = st.sampled_from(["1", "2", "-1"])
 ANY_FRAME = st.one_of(
@@ -332,6 +368,16 @@ def valid(identifier: int, begin: str, end: str) -> list[Message]:
 
 
 HONEST: dict[str, tuple[Device, list[Frame]]] = {
+    "signed readings without a key or of a format of the maker's own": (
+        "station",
+        frames(signed_run(
+            signed(300.0, 1, publicKey=""),
+            signed(310.0, 2, 999.0, publicKey="", encodingMethod="X-1", signedMeterData="AAAA"),
+        )(STATION)),
+    ),
+    "the same signed reading in two events": (
+        "station", frames(signed_run(signed(300.0, 1), signed(300.0, 1))(STATION)),
+    ),
     "a transaction from before the run": ("station", frames([event(9, "Ended", 4, 90.0, "tx-0"), *STATION[4:]])),
     "a register that is rounded in other units": (
         "station", frames(instead(6, event(3, "Updated", 2, 149.4))(STATION)),

@@ -6,6 +6,7 @@ proves that the record is whole, not whose it is: the judgement says so.
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
 from typing import Final, Literal
 
 import msgspec
@@ -16,7 +17,7 @@ from v2g.energy.meter_records.edl40 import read_edl40
 from v2g.energy.meter_records.keys import HashName, MeterKey, read_key
 from v2g.energy.meter_records.ocmf import read_ocmf
 from v2g.energy.meter_records.pcdf import read_pcdf
-from v2g.energy.meter_records.record import Energy, Record, energies, joined
+from v2g.energy.meter_records.record import Direction, Energy, Record, energies, joined
 from v2g.errors import CodecError, RecordError
 from v2g.text import printable
 
@@ -38,6 +39,8 @@ of another meter, of another transaction, or not at its place.
 
 KeySource = Literal["", "given", "file", "record"]
 """Whence the key that verified a record is: known from elsewhere, from its file, or from within itself."""
+
+_COARSEST_WH: Final = Decimal(10)
 
 _HASHES: Final[tuple[HashName, ...]] = ("SHA256", "SHA384", "SHA512")
 
@@ -162,6 +165,15 @@ def _fits(found: Found, record: Record, expected: Expected) -> tuple[Verdict, st
         its = printable(", ".join(names)) or "unnamed"
         return "other_transaction", f"of the transaction {its}, not {printable(expected.transaction)}"
     return "verified", ""
+
+
+def carries(record: Record, direction: Direction, wh: Decimal, digit_wh: Decimal) -> bool:
+    """Whether a usable reading of a verified record is this value, as a message reports it: rounded by less than its
+    last digit, at most by 10 Wh.
+    """
+    room = min(_COARSEST_WH, digit_wh)
+    readings = (each for each in record.readings if each.direction == direction and each.usable)
+    return any(each.wh is not None and abs(each.wh - wh) < room for each in readings)
 
 
 def judge_all(found: Iterable[Found], expected: Expected) -> list[Judgement]:

@@ -27,10 +27,10 @@ _SMALLEST: Final = -12
 _UNITS: Final = {"wh": 0, "kwh": 3}
 """Unit of energy in lower case -> power of ten of a Wh."""
 
-_IMPORT: Final = frozenset({0x01, 0x98, *range(0xB0, 0xB4)})
+_IMPORT: Final = frozenset({0x01, 0x98, 0x128, *range(0xB0, 0xB4)})
 _EXPORT: Final = frozenset({0x02, *range(0xC0, 0xC4)})
 """Value group C of an OBIS code of energy: active energy (IEC 62056-6-1); B0 to C3 for mains and device, in total or of
-a transaction, and 98 with compensated losses, are those of charging stations.
+a transaction, 98 with compensated losses, and 128 of PCDF are those of charging stations.
 """
 
 _OBIS: Final = re.compile(
