@@ -37,7 +37,7 @@ def charger_session(
     return kind(
         config,
         Connection(trust, identity, entropy, **those(CONNECTION)),
-        SessionLimits(config.power_rating(config.services[0].family), limits, **those(LIMITS)),
+        SessionLimits(config, config.services[0].family, limits, **those(LIMITS)),
         SessionFacts(meter=meter, **those(FACTS)).from_here(),
         **options,
     )

@@ -54,7 +54,7 @@ class Grid:
         self._local: Setpoint | None = None
         self._local_version = 0
         self._suspended = False
-        self._cable_w = UNLIMITED_W
+        self._cable_ma: int | None = None
         self._derated: Limit | None = None
         self.response = GridResponse()
         """Correction of the power by frequency and voltage."""
@@ -92,13 +92,20 @@ class Grid:
     @property
     def limits(self) -> tuple[Limit, ...]:
         """The latest limits of site and operator, of authorisation, of the cable, and of temperatures."""
-        cable = Limit(source=CABLE, charge_w=self._cable_w, discharge_w=self._cable_w)
+        cable_ma = self._cable_ma
+        cable = Limit(
+            source=CABLE,
+            charge_w=UNLIMITED_W,
+            discharge_w=UNLIMITED_W,
+            charge_ma=cable_ma,
+            discharge_ma=cable_ma,
+        )
         derated = () if self._derated is None else (self._derated,)
         return self._now(), self._operator(), self._authorization(), cable, *derated
 
-    def plugged(self, cable_w: int | None) -> None:
-        """A session begins with a cable of this rating, W; None if uncoded."""
-        self._cable_w = UNLIMITED_W if cable_w is None else cable_w
+    def plugged(self, cable_ma: int | None) -> None:
+        """A session begins with a cable whose conductors have this rating, mA; None if uncoded."""
+        self._cable_ma = cable_ma
 
     def derate(self, charge_w: int, discharge_w: int) -> Sequence[Fact]:
         """Parts are too warm or too cold for more than this (R128); return the facts for a running session."""

@@ -45,7 +45,7 @@ class Sessions(msgspec.Struct, frozen=True):
         `own` is the chain that the vehicle was shown, `vehicle_certificate` its leaf (DER, empty without), `editions`
         those that the connection carries, at least one, `online` whether the back end is reachable.
         """
-        self.grid.plugged(self._cable_w)
+        self.grid.plugged(self._cable_ma)
         connection = Connection(
             self._trust(own),
             self._identity,
@@ -65,7 +65,7 @@ class Sessions(msgspec.Struct, frozen=True):
         return edition.session(
             charger,
             connection,
-            SessionLimits(charger.power_rating(charger.services[0].family), grid.limits, grid.setpoint, grid.foreseen),
+            SessionLimits(charger, charger.services[0].family, grid.limits, grid.setpoint, grid.foreseen),
             SessionFacts(
                 tariff=grid.tariff,
                 meter=self._reading(),
@@ -84,7 +84,7 @@ class Sessions(msgspec.Struct, frozen=True):
         charger, pilot = self.config.charger, self.pilot
         assert pilot is not None
         assert charger.basic is not None
-        self.grid.plugged(self._cable_w)
+        self.grid.plugged(self._cable_ma)
         interval_s = charger.basic.timing.duty_interval_s
         self.safety.signal(pilot.state, most_w=charger.ac_rating.max_charge_power_w, interval_s=interval_s)
         return BasicSession(
@@ -132,9 +132,9 @@ class Sessions(msgspec.Struct, frozen=True):
         return ports.MeterRead(reading.utc_ms, reading.import_mwh, reading.export_mwh, self.meter.serial)
 
     @property
-    def _cable_w(self) -> int | None:
-        """Rating of the cable in a socket-outlet by its coding, W; None if uncoded, or the cable is fixed."""
+    def _cable_ma(self) -> int | None:
+        """Rating of each conductor of the cable in a socket-outlet by its coding, mA; None if uncoded, or the cable is
+        fixed."""
         if self.pilot is None or self.config.hardware.kind != "ac" or not self.latch:
             return None
-        rating = self.config.charger.ac_rating
-        return self.pilot.proximity.max_current_a * rating.nominal_voltage_v * rating.phases or None
+        return self.pilot.proximity.max_current_a * 1000 or None

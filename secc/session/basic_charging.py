@@ -14,13 +14,16 @@ from secc.session import ports
 from secc.session.books import STOPPED_REASONS, session_started
 from secc.session.config import SeccConfig
 from secc.session.identity import Identity
+from secc.session.limits import SessionLimits
 from secc.session.supply import Supply
+from v2g.energy.conductors import line_current_ma, line_power_w
 from v2g.energy.grid_signal import Tariff
-from v2g.energy.limits import EVSE, NO_RESPONSE, GridResponse, Limit, LimitBook
+from v2g.energy.limits import NO_RESPONSE, GridResponse, Limit
 from v2g.energy.settlement.records import TariffSet
 from v2g.iec61851.duty import LEAST_A, OFF_DUTY, offer, read_duty
 from v2g.iec61851.pilot import PilotState
 from v2g.iec61851.timing import PilotTiming
+from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.engine.basic_charging import BasicFallback
 from v2g.iso15118.engine.session import Entropy, Fact
 
@@ -94,8 +97,7 @@ class BasicSession(BasicFallback):
         self._identity, self._chain = identity, chain
         self._pilot, self._way, self._ventilation, self._response = pilot, way, ventilation, response
         self._tariff, self._meter, self._cable_a = tariff, meter, cable_a
-        charge_w = config.ac_rating.max_charge_power_w
-        self._limits = LimitBook((Limit(source=EVSE, charge_w=charge_w, discharge_w=0), *limits))
+        self._limits = SessionLimits(config, Family.AC, limits)
         self.phase = Phase.WAITING
         self.duty: float | None = None
         """The duty cycle shown, percent; None while the oscillator is off."""
@@ -104,16 +106,23 @@ class BasicSession(BasicFallback):
         self._stopping = ""
         self._reason = ""
         self._duty_from = 0.0
+        self._shown_w = 0
+        """Bound of the power of all conductors with the duty cycle shown, W."""
 
     @property
     def current_a(self) -> float:
-        """The present maximum current per phase, A: 0 below the minimum that a duty cycle can express."""
+        """The present maximum current of a conductor, A: 0 below the minimum that a duty cycle can express.
+
+        Which conductors the vehicle uses is unknown: the smallest limit of one holds for each.
+        """
         if self._stopping:
             return 0.0
-        rating = self._config.ac_rating
-        allowed_w = self._limits.effective(self._time.utc_ms).charge_w
-        watts = max(0, min(allowed_w, self._response.bend(allowed_w)))  # R04: also after a trip
-        most = min(self._basic.max_current_a, watts / (rating.nominal_voltage_v * rating.phases))
+        rating, allowed = self._config.ac_rating, self._limits.effective(self._time.utc_ms)
+        most_ma = 0 if allowed.charge_line is None else allowed.charge_line[0]
+        bent_w = max(0, self._response.bend(allowed.charge_w))  # R04: also after a trip
+        if bent_w < allowed.charge_w:
+            most_ma = min(most_ma, line_current_ma(bent_w, rating.nominal_voltage_v, rating.phases))
+        most = min(self._basic.max_current_a, most_ma / 1000)
         if self._cable_a:
             most = min(most, self._cable_a)
         return most if most >= LEAST_A else 0.0
@@ -182,12 +191,11 @@ class BasicSession(BasicFallback):
             case ports.ContactorState(closed=closed):
                 self._take_contactor(closed)
             case ports.GridChanged(limits=limits, tariff=tariff):
-                for limit in limits:
-                    self._limits.update(limit)
+                self._limits.update(limits)
                 self._take_tariff(tariff)
                 self._follow()
             case ports.LimitChanged(limit=limit):
-                self._limits.update(limit)
+                self._limits.update((limit,))
                 self._follow()
             case ports.GridResponseChanged(response=response):
                 self._response = response
@@ -307,6 +315,7 @@ class BasicSession(BasicFallback):
         duty = None if wanted == OFF_DUTY else wanted
         if duty == self.duty:
             self._disarm("duty")
+            self._shown_w = self._limits.effective(self._time.utc_ms).charge_w
         elif duty is not None and self._time.now < self._duty_from:
             self._arm("duty", self._duty_from - self._time.now)
         else:
@@ -314,6 +323,7 @@ class BasicSession(BasicFallback):
 
     def _show(self, duty: float | None) -> None:
         self.duty = duty
+        self._shown_w = self._limits.effective(self._time.utc_ms).charge_w
         self._duty_from = self._time.now + self._times.duty_interval_s
         self._command(ports.SetPilot(duty_percent=duty))
         reading = read_duty(OFF_DUTY if duty is None else duty)
@@ -359,8 +369,9 @@ class BasicSession(BasicFallback):
     def _allow(self) -> None:
         """Set the hardware's limit to that of the duty cycle; the vehicle controls the power."""
         rating = self._config.ac_rating
-        shown_a = read_duty(self.duty).max_current_a if self.duty is not None else 0.0
-        self._command(ports.SetAcOutput(int(shown_a * rating.nominal_voltage_v * rating.phases), 0))
+        shown_ma = int(read_duty(self.duty).max_current_a * 1000) if self.duty is not None else 0
+        power_w = line_power_w(shown_ma, rating.nominal_voltage_v, rating.phases)
+        self._command(ports.SetAcOutput(min(power_w, self._shown_w), 0, charge_ma=shown_ma))
 
     def _take_contactor(self, closed: bool) -> None:
         if closed is self._connected:
@@ -393,9 +404,7 @@ class BasicSession(BasicFallback):
             )
 
     def _arm_limits(self) -> None:
-        change = self._limits.next_change_ms(self._time.utc_ms)
-        if change is not None:
-            self._arm("limits", min(3_600.0, self._time.until(change)))
+        self._limits.arm_change(self._time)
 
     def _finish(self, reason: str) -> None:
         """End the transaction: oscillator off, contactor open, journal closed. The session waits for unplugging."""

@@ -6,9 +6,12 @@ from typing import Annotated, Final, Literal, get_args
 
 import msgspec
 from msgspec import Meta
+from msgspec.structs import replace
 
 from secc.session.terms import PriceTerms, ScheduleRules, SeccNeeds
+from v2g.energy.conductors import line_current_ma
 from v2g.energy.discharge import DischargeConfig
+from v2g.energy.limits import EVSE, Limit
 from v2g.iec61851.timing import PilotTiming
 from v2g.iso15118.d2.timing import Timing as Iso2Timing
 from v2g.iso15118.d20.charts import Family
@@ -86,9 +89,9 @@ class EvseRating(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class AcRating(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Rating of an AC charge point. Powers are those of all phases together."""
+    """Rating of an AC charge point. Powers are those of all phases together, currents those of each line conductor."""
 
-    phases: Literal[1, 3] = 3
+    phases: Literal[1, 2, 3] = 3
     """Number of phases of the socket or cable."""
     nominal_voltage_v: Annotated[int, Meta(ge=90, le=500)] = 230
     """Voltage of the grid between phase and neutral."""
@@ -102,6 +105,11 @@ class AcRating(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Maximum power out of the vehicle."""
     min_discharge_power_w: Watts = 0
     """Minimum power out of the vehicle that can be held (0: none)."""
+    max_charge_current_a: Amperes | None = None
+    """Maximum current of each line conductor towards the vehicle, A; omitted: that of `max_charge_power_w` on all
+    phases, in whole amperes where these differ by 1 % at most (22,000 W: 32 A)."""
+    max_discharge_current_a: Amperes | None = None
+    """Maximum current of each line conductor out of the vehicle, A; omitted: that of `max_discharge_power_w`."""
     max_asymmetry_w: Watts | None = None
     """Maximum difference (W) between the powers of two phases; not sent by default."""
     ramp_w_s: Watts | None = None
@@ -114,6 +122,23 @@ class AcRating(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Name of the parameter for the islanding detection method: implementations disagree."""
     islanding_detection: Literal["active", "passive"] = "active"
     """Islanding detection method that AC_BPT sends to vehicles: active or passive."""
+
+    @property
+    def charge_ma(self) -> int:
+        """The maximum current of each line conductor towards the vehicle, mA."""
+        return self._line_ma(self.max_charge_current_a, self.max_charge_power_w)
+
+    @property
+    def discharge_ma(self) -> int:
+        """The maximum current of each line conductor out of the vehicle, mA."""
+        return self._line_ma(self.max_discharge_current_a, self.max_discharge_power_w)
+
+    def _line_ma(self, current_a: int | None, power_w: int) -> int:
+        if current_a is not None:
+            return current_a * 1000
+        exact_ma = line_current_ma(power_w, self.nominal_voltage_v, self.phases)
+        whole_ma = round(exact_ma, -3)
+        return whole_ma if abs(whole_ma - exact_ma) * 100 <= exact_ma else exact_ma
 
 
 class Neighbour(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -401,6 +426,14 @@ class SeccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             return self.wpt.max_power_w, 0
         rating = self.ac_rating if family is Family.AC else self.rating
         return rating.max_charge_power_w, rating.max_discharge_power_w
+
+    def rated(self, family: Family) -> Limit:
+        """Return the charger's limit with that set of messages, with alternating current also of each conductor."""
+        charge_w, discharge_w = self.power_rating(family)
+        limit = Limit(source=EVSE, charge_w=charge_w, discharge_w=discharge_w)
+        if family is not Family.AC:
+            return limit
+        return replace(limit, charge_ma=self.ac_rating.charge_ma, discharge_ma=self.ac_rating.discharge_ma)
 
     def internet_protocols(self) -> Iterator[tuple[int, str, int]]:
         """Yield the permitted protocols of the service Internet: number of the parameter set, name, and port."""

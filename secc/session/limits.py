@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable
 
+from msgspec.structs import replace
+
+from secc.session.config import SeccConfig
 from v2g.asn1.discharge import DischargeLimits
 from v2g.energy.limits import (
-    EVSE,
     SETPOINT,
     VEHICLE,
     EffectiveLimits,
@@ -15,34 +17,49 @@ from v2g.energy.limits import (
     setpoint_limit,
 )
 from v2g.energy.settlement.records import LimitChanged, limit_record
+from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.engine.session_time import SessionTime
 
 
 class SessionLimits:
-    """The limits of one session, by source. `rating` is the charger's: W of charge, discharge.
+    """The limits of one session, by source, with the charger's rating for this kind of energy transfer.
 
-    `setpoint` is the set point of operator or CSMS, `foreseen` the known limits of later times.
+    `setpoint` is the set point of operator or CSMS, `foreseen` the known limits of later times. A limit in W of a
+    source that names no conductor is that of a balanced connection: see `Limit.balanced`. A set point is not one.
     """
 
     def __init__(
         self,
-        rating: tuple[int, int],
+        config: SeccConfig,
+        family: Family,
         limits: Iterable[Limit] = (),
         setpoint: Setpoint | None = None,
         foreseen: Iterable[Limit] = (),
     ) -> None:
-        self._book = LimitBook((_rated(rating), *limits))
+        self._config, self._book = config, LimitBook()
+        self.rate(family)
+        self.update(limits)
         self.setpoint = setpoint
-        self.foreseen = tuple(foreseen)
+        self.foresee(foreseen)
         self._noted_w = -1
 
-    def rate(self, rating: tuple[int, int]) -> None:
-        """Set the charger's rating to that of the negotiated energy service."""
-        self._book.update(_rated(rating))
+    def rate(self, family: Family, *, returns: bool = True) -> None:
+        """Set the charger's rating to that of a kind of energy transfer, in which energy `returns` or never does."""
+        rated = self._config.rated(family)
+        self._book.update(rated if returns else replace(rated, discharge_w=0))
 
     def update(self, limits: Iterable[Limit]) -> list[str]:
         """Set limits; return the sources of those that changed."""
-        return [limit.source for limit in limits if self._book.update(limit)]
+        return [limit.source for limit in limits if self._book.update(self._on_lines(limit))]
+
+    def foresee(self, limits: Iterable[Limit]) -> None:
+        """Set the known limits of later times."""
+        self._foreseen = tuple(self._on_lines(each) for each in limits)
+
+    def _on_lines(self, limit: Limit) -> Limit:
+        """Return a limit with that of each conductor of the AC outlet."""
+        rating = self._config.ac_rating
+        return limit if limit.source == SETPOINT else limit.balanced(rating.nominal_voltage_v, rating.phases)
 
     def take_vehicle(self, charge_w: int, discharge_w: int) -> bool:
         """Set the vehicle's limits; return whether they changed."""
@@ -72,9 +89,9 @@ class SessionLimits:
         schedule, not by a command (Q03).
         """
         setpoint = self.setpoint_at(utc_ms)
-        has_setpoint = setpoint is not None or any(each.source == SETPOINT for each in self.foreseen)
+        has_setpoint = setpoint is not None or any(each.source == SETPOINT for each in self._foreseen)
         present = (setpoint_limit(setpoint.power_w if setpoint else None),) if has_setpoint else ()
-        return (*self._book.all, *present, *self.foreseen)
+        return (*self._book.all, *present, *self._foreseen)
 
     def setpoint_at(self, utc_ms: int) -> Setpoint | None:
         """Return the set point in force at a time."""
@@ -107,8 +124,3 @@ class SessionLimits:
             return None
         self._noted_w = limits.max_discharge_w
         return limit_record(limits)
-
-
-def _rated(rating: tuple[int, int]) -> Limit:
-    charge_w, discharge_w = rating
-    return Limit(source=EVSE, charge_w=charge_w, discharge_w=discharge_w)

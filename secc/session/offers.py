@@ -51,15 +51,24 @@ def power_at(spans: Spans, utc_ms: int) -> int:
 
 
 def allowed_over(
-    limits: Iterable[Limit], utc_ms: int, horizon_s: int, *, charge_w: int, discharge_w: int = 0
+    limits: Iterable[Limit],
+    utc_ms: int,
+    horizon_s: int,
+    *,
+    charge_w: int,
+    discharge_w: int = 0,
+    lines: int = 0,
+    volts: int = 0,
 ) -> tuple[list[Span], list[Span]]:
-    """Return power of charge and of discharge over so many s: by the limits, as far as known, and these maxima."""
+    """Return power of charge and of discharge over so many s: by the limits, as far as known, and these maxima; with
+    alternating current, of so many `lines` at V between one and the neutral."""
     now = utc_ms // 1000 * 1000
     charge, discharge = [], []
     for start, end, allowed in limits_over(limits, now, now + horizon_s * 1000):
         # entries have whole seconds: an edge within one is moved to its beginning
         begin, until = start // 1000 * 1000, end // 1000 * 1000
         if until > begin:
+            allowed = allowed.over(lines, volts) if lines else allowed
             charge.append(Span(begin, until, max(0, min(charge_w, allowed.charge_w))))
             discharge.append(Span(begin, until, max(0, min(discharge_w, allowed.discharge_w))))
     return charge, discharge

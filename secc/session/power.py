@@ -12,6 +12,7 @@ from secc.session.config import ControlMode
 from secc.session.ports import Output, RecordMeter, ReportLimits, SetAcOutput, SetOutput, SetWptOutput
 from secc.session.request_context import RequestContext
 from secc.session.stages import Charging, Selected, Vehicle
+from v2g.energy.conductors import line_current_ma
 from v2g.energy.limits import VEHICLE, EffectiveLimits, GridResponse, Setpoint
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.engine.session import Command
@@ -64,15 +65,22 @@ def choose_output(stage: Charging, context: RequestContext) -> tuple[Output, Eff
     if selected.family is Family.WPT:
         return SetWptOutput(charge_w=charge_w, power_w=min(stage.asked_w, charge_w)), powers
     if selected.family is Family.AC:
-        target_w = charge_w - discharge_w if dynamic or closed else None
-        return SetAcOutput(charge_w=charge_w, discharge_w=discharge_w, power_w=target_w), powers
-    make = _output if dynamic or (closed and not stage.asked_mv) else _scheduled
-    output = make(stage, context, charge_w=charge_w, discharge_w=discharge_w)
-    if not context.turning or direction(output) != context.turning:
+        output = SetAcOutput(
+            charge_w=charge_w,
+            discharge_w=discharge_w,
+            power_w=charge_w - discharge_w if dynamic or closed else None,
+            charge_ma=powers.charge_line[0] if charge_w and powers.charge_line else 0,
+            discharge_ma=powers.discharge_line[0] if discharge_w and powers.discharge_line else 0,
+            lines=stage.vehicle.phases,
+        )
         return output, powers
+    make = _output if dynamic or (closed and not stage.asked_mv) else _scheduled
+    direct = make(stage, context, charge_w=charge_w, discharge_w=discharge_w)
+    if not context.turning or direction(direct) != context.turning:
+        return direct, powers
     charge, discharge = {1: (0, None), -1: (None, 0)}[context.turning]
     # the vehicle keeps its limits: it must not plan as if there were none any more
-    return replace(output, current_ma=0), powers.at_most(DIRECTION_CHANGE, charge, discharge)
+    return replace(direct, current_ma=0), powers.at_most(DIRECTION_CHANGE, charge, discharge)
 
 
 def direction(output: Output) -> int:
@@ -105,12 +113,33 @@ def _closed(stage: Charging, context: RequestContext) -> str:
 
 def permitted(selected: Selected, vehicle: Vehicle, context: RequestContext) -> EffectiveLimits:
     """Return the limits of vehicle, charger, site and operator; for discharge also those of service and signature."""
-    powers = context.station.at_most(VEHICLE, vehicle.max_charge_w, vehicle.max_discharge_w)
+    powers = over_lines(context.station, vehicle, context)
+    powers = powers.at_most(VEHICLE, vehicle.max_charge_w, vehicle.max_discharge_w)
     if not selected.bidirectional:
         return powers.at_most(SERVICE, discharge_w=0)
     if selected.signed_discharge:
         return powers.at_most(SIGNATURE, discharge_w=context.signed_w)
     return powers.at_most(SIGNATURE, discharge_w=0) if context.config.signed_discharge.required else powers
+
+
+_CARRIES_MA: Final = 2_000
+"""A conductor that carries more is in use: stand-by and capacitors take less."""
+
+
+def over_lines(powers: EffectiveLimits, vehicle: Vehicle, context: RequestContext) -> EffectiveLimits:
+    """Return the limits of a vehicle by the conductors that it uses: as many as it has said, or more if these are
+    measured to carry current. With direct current they stay."""
+    if not vehicle.phases:
+        return powers
+    rating, measured = context.config.ac_rating, context.facts.measured.currents or ()
+    carrying = sum(abs(current_ma) > _CARRIES_MA for current_ma in measured)
+    return powers.over(max(vehicle.phases, min(carrying, rating.phases)), rating.nominal_voltage_v)
+
+
+def line_ma(power_w: int, most: tuple[int, str] | None, lines: int, context: RequestContext) -> int:
+    """Return the current of each of so many conductors, mA: at a power, and within the limit of a conductor."""
+    current_ma = line_current_ma(power_w, context.config.ac_rating.nominal_voltage_v, lines)
+    return current_ma if most is None else min(most[0], current_ma)
 
 
 def _dynamic_powers(stage: Charging, context: RequestContext) -> EffectiveLimits:
@@ -127,7 +156,8 @@ def _dynamic_powers(stage: Charging, context: RequestContext) -> EffectiveLimits
     if power_w == planned_w:
         return powers
     charge_w, discharge_w = max(0, power_w), max(0, -power_w)
-    return EffectiveLimits(
+    return replace(
+        most,
         charge_w=charge_w,
         discharge_w=discharge_w,
         charge_source=most.charge_source if charge_w == most.charge_w else GRID_RESPONSE,

@@ -411,7 +411,7 @@ class ChargerSession(Session):
             case ports.GridChanged():
                 self._take_grid(fact.limits, fact.tariff)
             case ports.LimitsForeseen():
-                self._limits.foreseen = fact.limits
+                self._limits.foresee(fact.limits)
                 self._replan()
             case ports.LimitChanged():
                 self._take_grid((fact.limit,))

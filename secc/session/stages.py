@@ -121,7 +121,7 @@ class Vehicle(msgspec.Struct, frozen=True):
     capacity_wh: int | None = None
     """Its battery's, None while it has not reported a plausible one."""
     phases: int = 0
-    """Phases of alternating current given separately, 0 for direct current."""
+    """Line conductors that it uses by its own account, with alternating current; 0 for direct current."""
     cycled: bool = False
     """Whether it leaves the direction to the charger: a signed command then only allows discharge."""
 

@@ -45,8 +45,9 @@ def spread(total_ma: int, lines: Iterable[int]) -> Currents:
 
 
 def line_power_w(current_ma: int, volts: int, lines: int) -> int:
-    """Return the power, W, of so many lines that carry this current (mA) each, at V between line and neutral."""
-    return current_ma * volts * lines // 1000
+    """Return the power, W, of so many lines that carry this current (mA) each, at V between line and neutral: rounded
+    up, so that of a power's currents it is that power."""
+    return -(-current_ma * volts * lines // 1000)
 
 
 def line_current_ma(watts: int, volts: int, lines: int) -> int:

@@ -4,13 +4,13 @@ from msgspec.structs import replace
 
 from secc.session import delivery
 from secc.session.ports import SetAcOutput
-from secc.session.power import apply_output, loop_event, overdraw
+from secc.session.power import apply_output, line_ma, loop_event, overdraw
 from secc.session.request_context import Wait, refuse
 from secc.session.stages import Charging, Planned, Vehicle
 from secc.session.v2g_message.request_context import RequestContext, Step
 from v2g.energy.needs import EvNeeds
 from v2g.iso15118.d2.messages.charging import ChargingStatusReq
-from v2g.iso15118.d2.messages.data_types import EnergyTransferMode, PhysicalValue
+from v2g.iso15118.d2.messages.data_types import EnergyTransferMode
 from v2g.iso15118.d2.messages.parameters import (
     AC_EVChargeParameter,
     AC_EVSEChargeParameter,
@@ -63,11 +63,12 @@ def needs(parameter: AC_EVChargeParameter, known: Vehicle, departure_ms: int | N
 
 def limits(mode: EnergyTransferMode, context: RequestContext) -> AC_EVSEChargeParameter:
     """Return the charge point's voltage, and the present current of one phase."""
-    voltage = context.config.ac_rating.nominal_voltage_v
+    voltage, lines = context.config.ac_rating.nominal_voltage_v, phases(mode, context)
+    most_ma = line_ma(context.station.charge_w, context.station.charge_line, lines, context)
     return AC_EVSEChargeParameter(
         ac_evse_status=status(context),
         evse_nominal_voltage=VALUES.voltage(voltage * 1000, Rounding.NEAREST),
-        evse_max_current=_current(context.station.charge_w, phases(mode, context), context),
+        evse_max_current=VALUES.current(most_ma, Rounding.DOWN),
     )
 
 
@@ -92,21 +93,17 @@ def close(stage: Planned, context: RequestContext) -> Wait | None:
 def charging_status(request: ChargingStatusReq, stage: Charging, context: RequestContext, **added: object) -> Step:
     """Report the present maximum current and the meter; a vehicle that draws more for long is disconnected."""
     stage, commands = apply_output(replace(stage, alive=True), context)
-    output = stage.output
+    output, limits = stage.output, stage.limits
     assert isinstance(output, SetAcOutput)
+    assert limits is not None
+    most_ma = line_ma(output.charge_w, limits.charge_line, stage.vehicle.phases, context)
     stage, above_w, level = overdraw(stage, context)
     if level == "fail":
         raise refuse("FAILED", f"{above_w} W more than allowed", reason="power_not_obeyed")
     response = context.messages.response(
         "ChargingStatusRes",
-        evse_max_current=_current(output.charge_w, stage.vehicle.phases, context),
+        evse_max_current=VALUES.current(most_ma, Rounding.DOWN),
         ac_evse_status=status(context),
         **added,
     )
     return Step(response, stage, (*commands, *loop_event(stage, context)))
-
-
-def _current(power_w: int, lines: int, context: RequestContext) -> PhysicalValue:
-    """Return the current of one phase at a power of all."""
-    current_ma = power_w * 1000 // (context.config.ac_rating.nominal_voltage_v * lines)
-    return VALUES.current(current_ma, Rounding.DOWN)

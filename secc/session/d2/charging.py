@@ -105,7 +105,7 @@ def charge_parameter_discovery(
         stage,
         context,
         needs,
-        plans.plan(plans.horizon_s(departure_s), departure_ms, selected.contract, context),
+        plans.plan(plans.horizon_s(departure_s), departure_ms, selected.contract, vehicle.phases, context),
         partial(_discovery_response, request, context),
         quirks=quirks,
     )

@@ -28,12 +28,15 @@ _HIGHEST: Final = 255
 Prices = Tariff | PriceLevelSchedule
 
 
-def plan(horizon_s: int, departure_ms: int | None, contract: Contract | None, context: RequestContext) -> Plan:
+def plan(
+    horizon_s: int, departure_ms: int | None, contract: Contract | None, lines: int, context: RequestContext
+) -> Plan:
     """Return the tuples to choose from: the operator's shares of the power over the next `horizon_s`, and the tariff.
+    `lines` is how many line conductors the vehicle uses, 0 with direct current.
 
     Their ids are the places of the operator's offers, from 1; those that need a target energy are left out.
     """
-    charge = allowed_power(context, horizon_s)
+    charge = allowed_power(context, horizon_s, lines=lines)
     found: list[OfferedTuple] = []
     for number, offer in enumerate(context.config.schedules.offers, 1):
         share = merged(
@@ -62,8 +65,8 @@ def is_outdated(planned: Planned, context: RequestContext) -> bool:
     end_ms = offered.tuples[0].charge[-1].end_ms
     if end_ms <= begin_ms:
         return True
-    contract = planned.parametrised.selected.contract
-    present = plan((end_ms - begin_ms) // 1000, offered.departure_ms, contract, context)
+    contract, lines = planned.parametrised.selected.contract, planned.parametrised.vehicle.phases
+    present = plan((end_ms - begin_ms) // 1000, offered.departure_ms, contract, lines, context)
     return _rest(offered, begin_ms, end_ms) != _rest(present, begin_ms, end_ms)
 
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from secc.session.config import AcRating, ControlMode
+from secc.session.config import ControlMode
 from secc.session.d20.loop import displayed, needed, report_costs, report_meter, status
 from secc.session.d20.parameters import discharge_sign, limits_event
 from secc.session.d20.quantities import to_w, watts
@@ -14,6 +14,7 @@ from secc.session.d20.request_context import RequestContext, Step, refuse
 from secc.session.ports import SetAcOutput
 from secc.session.power import apply_output, loop_event, overdraw, power
 from secc.session.stages import Charging, Parametrised, Selected, Vehicle
+from v2g.energy.conductors import line_power_w
 from v2g.exi.declare import Element
 from v2g.iso15118.d20.messages.ac import (
     AC_ChargeLoopReq,
@@ -34,9 +35,7 @@ from v2g.iso15118.d20.messages.ac import (
     Scheduled_AC_CLResControlMode,
 )
 from v2g.iso15118.d20.messages.common_types import MeterInfo, RationalNumber, ResponseCode
-
-PHASES: Final = ("", "_l2", "_l3")
-"""Suffixes of the values of each phase."""
+from v2g.iso15118.d20.quantities import PHASES, each_phase
 
 RequestMode = Dynamic_AC_CLReqControlMode | Scheduled_AC_CLReqControlMode
 ResponseMode = Dynamic_AC_CLResControlMode | Scheduled_AC_CLResControlMode
@@ -61,35 +60,40 @@ def charge_parameter_discovery(
         raise refuse(ResponseCode.FAILED_WrongChargeParameter, "the parameters do not match the selected service")
     if why := _impossible(mode):  # V2G20-1619
         raise refuse(ResponseCode.FAILED_WrongChargeParameter, why)
-    vehicle = _vehicle(mode, context.config.ac_rating)
+    vehicle = _vehicle(mode, context)
     response = AC_ChargeParameterDiscoveryRes(
         header=context.header,
         response_code=ResponseCode.OK,
-        ac_cpd_res_energy_transfer_mode=rating_mode(context, bidirectional=stage.bidirectional),
+        ac_cpd_res_energy_transfer_mode=rating_mode(context, vehicle.phases, bidirectional=stage.bidirectional),
     )
     parametrised = Parametrised(selected=stage, vehicle=vehicle, rated=vehicle)
     return Step(response, parametrised, (limits_event(stage, vehicle, context),))
 
 
 def rating_mode(
-    context: RequestContext, *, bidirectional: bool
+    context: RequestContext, lines: int, *, bidirectional: bool
 ) -> AC_CPDResEnergyTransferMode | BPT_AC_CPDResEnergyTransferMode:
-    """Return the charge point's rating as the schema requires it, divided among the phases."""
+    """Return the charge point's rating as the schema requires it, for each of the phases that the vehicle uses."""
     rating = context.config.ac_rating
+
+    def most(power_w: int, current_ma: int) -> int:
+        return min(power_w, line_power_w(current_ma, rating.nominal_voltage_v, lines))
+
+    charge_w = most(rating.max_charge_power_w, rating.charge_ma)
     fields: dict[str, Any] = {
-        **_shared("evse_maximum_charge_power", rating.max_charge_power_w, rating),
-        **_shared("evse_minimum_charge_power", rating.min_charge_power_w, rating),
+        **each_phase("evse_maximum_charge_power", charge_w, lines),
+        **each_phase("evse_minimum_charge_power", min(charge_w, rating.min_charge_power_w), lines),
         "evse_nominal_frequency": watts(rating.nominal_frequency_hz),
         "maximum_power_asymmetry": None if rating.max_asymmetry_w is None else watts(rating.max_asymmetry_w),
         "evse_power_ramp_limitation": None if rating.ramp_w_s is None else watts(rating.ramp_w_s),
     }
     if not bidirectional:
         return AC_CPDResEnergyTransferMode(**fields)
-    sign = discharge_sign(context)
+    sign, discharge_w = discharge_sign(context), most(rating.max_discharge_power_w, rating.discharge_ma)
     return BPT_AC_CPDResEnergyTransferMode(
         **fields,
-        **_shared("evse_maximum_discharge_power", sign * rating.max_discharge_power_w, rating),
-        **_shared("evse_minimum_discharge_power", sign * rating.min_discharge_power_w, rating),
+        **each_phase("evse_maximum_discharge_power", sign * discharge_w, lines),
+        **each_phase("evse_minimum_discharge_power", sign * min(discharge_w, rating.min_discharge_power_w), lines),
     )
 
 
@@ -128,14 +132,13 @@ def _response(
     output: SetAcOutput, answered: type[ResponseMode], meter_info: MeterInfo | None, context: RequestContext
 ) -> AC_ChargeLoopRes:
     """Return the present targets: binding in dynamic mode, under a schedule only if power must be cut."""
-    rating = context.config.ac_rating
-    fields: dict[str, Any] = _shared("evse_present_active_power", power(context), rating)
+    fields: dict[str, Any] = _present(output.lines, context)
     target = output.power_w
     if target is None:
         target = min(max(power(context), -output.discharge_w), output.charge_w)
         target = None if target == power(context) else target
     if target is not None:
-        fields |= _shared("evse_target_active_power", target, rating)
+        fields |= each_phase("evse_target_active_power", target, output.lines)
     return AC_ChargeLoopRes(
         header=context.header,
         response_code=ResponseCode.OK,
@@ -143,6 +146,18 @@ def _response(
         meter_info=meter_info,
         cl_res_control_mode=answered(**fields),
     )
+
+
+def _present(lines: int, context: RequestContext) -> dict[str, RationalNumber]:
+    """Return the present power of each phase as measured, of one in equal parts where only the sum is."""
+    measured = context.facts.measured
+    if measured.currents is None or lines == 1:
+        return each_phase("evse_present_active_power", power(context), lines)
+    volts = measured.voltage_mv // 1000
+    return {
+        "evse_present_active_power" + phase: watts(int(current_ma * volts / 1000))
+        for phase, current_ma in zip(PHASES[:lines], measured.currents, strict=False)
+    }
 
 
 def _updated(stage: Charging, mode: RequestMode, battery: dict[str, int]) -> Charging:
@@ -163,11 +178,12 @@ def _updated(stage: Charging, mode: RequestMode, battery: dict[str, int]) -> Cha
     return replace(stage, planned=planned)
 
 
-def _vehicle(mode: AC_CPDReqEnergyTransferMode, rating: AcRating) -> Vehicle:
-    """Return the vehicle's limits; its current is that of one phase at the nominal voltage."""
-    charge_w = total(mode, "ev_maximum_charge_power")
-    phases = 1 if mode.ev_maximum_charge_power_l2 is None else rating.phases
-    voltage = rating.nominal_voltage_v
+def _vehicle(mode: AC_CPDReqEnergyTransferMode, context: RequestContext) -> Vehicle:
+    """Return the vehicle's limits; its phases are those that it gives powers of, its current is that of one at the
+    nominal voltage."""
+    rating, charge_w = context.config.ac_rating, total(mode, "ev_maximum_charge_power")
+    given = 3 if mode.ev_maximum_charge_power_l3 is not None else 1 + (mode.ev_maximum_charge_power_l2 is not None)
+    phases, voltage = min(given, rating.phases), rating.nominal_voltage_v
     bidirectional = isinstance(mode, BPT_AC_CPDReqEnergyTransferMode)
     return Vehicle(
         max_charge_w=charge_w,
@@ -204,11 +220,3 @@ def total(mode: Element, name: str) -> int:
 def _value(mode: Element, name: str) -> int:
     value: RationalNumber | None = getattr(mode, name, None)
     return 0 if value is None else to_w(value)
-
-
-def _shared(name: str, total_w: int, rating: AcRating) -> dict[str, RationalNumber]:
-    """Return a power as fields: of the single phase, or a third for each of three, rounded down."""
-    if rating.phases == 1:
-        return {name: watts(total_w)}
-    sign = -1 if total_w < 0 else 1
-    return {name + phase: watts(sign * (abs(total_w) // len(PHASES))) for phase in PHASES}

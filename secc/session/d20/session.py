@@ -122,7 +122,7 @@ class SeccSession(ChargerSession, Session20):
     def _on_step(self, request: Element, step: CommonStep, before: State) -> None:
         if isinstance(step.stage, Fresh) and step.stage.family is not None:
             self.family = step.stage.family
-            self._limits.rate(self._config.power_rating(self.family))
+            self._limits.rate(self.family)
         if isinstance(step, Step):
             self._parking = step.parking or self._parking
 

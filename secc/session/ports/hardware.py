@@ -54,13 +54,18 @@ class SetAcOutput(Driving, frozen=True):
     """Let the vehicle draw or feed back this power. Done at once, as far as a charge point can.
 
     With alternating current the vehicle's own charger controls the power; the charge point sends the target in its
-    messages, permits at most `charge_w` and `discharge_w`, and opens if the vehicle exceeds them.
+    messages, permits at most `charge_w` and `discharge_w` on all conductors together and `charge_ma` and
+    `discharge_ma` on each, and opens if the vehicle exceeds them.
     `power_w` is the target (signed, all phases together), None if the vehicle follows a schedule by itself.
+    `lines` is the number of line conductors that the vehicle uses, 0 if unknown.
     """
 
     charge_w: int
     discharge_w: int
     power_w: int | None = None
+    charge_ma: int = 0
+    discharge_ma: int = 0
+    lines: int = 0
 
 
 class SetWptOutput(Driving, frozen=True):

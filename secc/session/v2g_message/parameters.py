@@ -146,11 +146,14 @@ def discover(
     return Step(response, renewed, (*begin, event), quirks=quirks, followed="ScheduleRenegotiation")
 
 
-def allowed_power(context: RequestContext, horizon_s: int = DAY_S) -> Spans:
-    """Return the limits of charger, site and operator over the next `horizon_s`, as far as they are known."""
+def allowed_power(context: RequestContext, horizon_s: int = DAY_S, *, lines: int = 0) -> Spans:
+    """Return the limits of charger, site and operator over the next `horizon_s`, as far as they are known; with
+    alternating current, of a vehicle on so many `lines`."""
     limits = [each for each in context.limits if each.source != VEHICLE]
     charge_w, _ = context.config.power_rating(context.family)
-    return tuple(allowed_over(limits, context.utc_ms, horizon_s, charge_w=charge_w)[0])
+    volts = context.config.ac_rating.nominal_voltage_v
+    spans, _ = allowed_over(limits, context.utc_ms, horizon_s, charge_w=charge_w, lines=lines, volts=volts)
+    return tuple(spans)
 
 
 def unbounded(tuple_id: int, context: RequestContext) -> OfferedTuple:

@@ -136,8 +136,7 @@ class V2gMessageSession(ChargerSession, MessageSession):
 
     def _rate(self) -> None:
         """Set the rating of the present kind of energy transfer, which never flows back."""
-        charge_w, _ = self._config.power_rating(self._kind)
-        self._limits.rate((charge_w, 0))
+        self._limits.rate(self._kind, returns=False)
 
     def _on_joined(self, paused: Paused) -> None:
         self._joined = True

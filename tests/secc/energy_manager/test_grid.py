@@ -44,13 +44,14 @@ def test_who_may_have_no_more_energy_is_held_until_he_goes() -> None:
 
 def test_a_cable_bounds_what_flows_as_long_as_it_is_plugged() -> None:
     grid = Grid(charge_w=100_000, discharge_w=50_000)
-    for cable_w, most in ((8_970, (8_970, 8_970)), (None, (100_000, 50_000))):
-        grid.plugged(cable_w)
+    for cable_ma, most in ((13_000, ((13_000, CABLE), (13_000, CABLE))), (None, (None, None))):
+        grid.plugged(cable_ma)
         book = LimitBook()
         for limit in grid.limits:
             book.update(limit)
         effective = book.effective(0)
-        assert (effective.charge_w, effective.discharge_w) == most
+        assert (effective.charge_w, effective.discharge_w) == (100_000, 50_000)
+        assert (effective.charge_line, effective.discharge_line) == most
 
 
 def test_an_older_signal_changes_nothing() -> None:

@@ -11,6 +11,9 @@ from v2g.iso15118.d20.messages.common_types import RationalNumber
 
 _MAX_VALUE: Final = 32767
 
+PHASES: Final = ("", "_l2", "_l3")
+"""Suffixes of the values of each phase: the value without one is that of the first, or of all if it is the only one."""
+
 
 @lru_cache(maxsize=4096)  # a loop repeats the same limits
 def rational(value: int, exponent: int) -> RationalNumber:
@@ -20,6 +23,12 @@ def rational(value: int, exponent: int) -> RationalNumber:
         value //= 10
         exponent += 1
     return RationalNumber(exponent=exponent if value else 0, value=sign * value)
+
+
+def each_phase(name: str, total_w: int, lines: int) -> dict[str, RationalNumber]:
+    """Return a power (W) as fields: of the only phase, or in equal parts of two or three, rounded towards zero."""
+    sign, used = -1 if total_w < 0 else 1, PHASES[: max(1, lines)]
+    return {name + phase: rational(sign * (abs(total_w) // len(used)), 0) for phase in used}
 
 
 def integer(number: RationalNumber, shift: int, bound: int) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from secc.session.config import ControlMode
 from secc.session.d20.request_context import RequestContext, refuse
-from secc.session.d20.scheduling.schedules import PHASES, entry_powers
+from secc.session.d20.scheduling.schedules import entry_powers
 from secc.session.offers import OfferedTuple, Span
 from secc.session.stages import Planned
 from v2g.errors import Iso15118Error
@@ -54,7 +54,7 @@ def _check(profile: EVPowerProfile, chosen: OfferedTuple, phases: int, utc_ms: i
         for span, sign in _during(chosen, start_ms, end_ms, total):
             if sign * total > span.power_w:
                 raise _invalid(f"{total} W is not in the schedule, which has {sign * span.power_w} W then")
-            if phases == PHASES and len(powers) > 1 and max(map(abs, powers)) * PHASES > span.power_w:
+            if len(powers) > 1 and max(map(abs, powers)) * phases > span.power_w:
                 raise _invalid(f"{max(powers, key=abs)} W is more than the share of one phase")
         start_ms = end_ms
     if chosen.available_wh is not None and energy > chosen.available_wh * W_MS_PER_WH:

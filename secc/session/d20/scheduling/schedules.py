@@ -12,7 +12,6 @@ from secc.session.offers import OfferedTuple, Span, Spans, allowed_over, merged,
 from secc.session.stages import Parametrised
 from secc.session.terms import ScheduleOffer
 from v2g.energy.limits import VEHICLE
-from v2g.iso15118.d20.messages.common_types import RationalNumber
 from v2g.iso15118.d20.messages.schedules import (
     AbsolutePriceSchedule,
     ChargingSchedule,
@@ -22,12 +21,11 @@ from v2g.iso15118.d20.messages.schedules import (
     PriceLevelSchedule,
     ScheduleTuple,
 )
+from v2g.iso15118.d20.quantities import each_phase
 from v2g.units import MICRO
 
 MOST_POINTS: Final = 1024
 """Maximum number of entries of a schedule."""
-
-PHASES: Final = 3
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -89,6 +87,8 @@ def _allowed(request: Request, context: RequestContext) -> tuple[list[Span], lis
         request.horizon_s,
         charge_w=able.max_charge_w,
         discharge_w=able.max_discharge_w if _may_give(request.parametrised, context) else 0,
+        lines=able.phases,
+        volts=context.config.ac_rating.nominal_voltage_v,
     )
 
 
@@ -163,7 +163,9 @@ def _wire(
 ) -> ChargingSchedule:
     tolerance_w = context.config.profile.power_tolerance_w
     entries = tuple(
-        PowerScheduleEntry(duration=(each.end_ms - each.start_ms) // 1000, **_phases(sign * each.power_w, phases))
+        PowerScheduleEntry(
+            duration=(each.end_ms - each.start_ms) // 1000, **each_phase("power", sign * each.power_w, phases)
+        )
         for each in spans
     )
     return ChargingSchedule(
@@ -176,15 +178,6 @@ def _wire(
         absolute_price_schedule=prices if isinstance(prices, AbsolutePriceSchedule) else None,
         price_level_schedule=prices if isinstance(prices, PriceLevelSchedule) else None,
     )
-
-
-def _phases(power_w: int, phases: int) -> dict[str, RationalNumber]:
-    """Return a power as fields: the total, or a third for each of three phases, rounded down."""
-    if phases != PHASES:
-        return {"power": watts(power_w)}
-    sign = -1 if power_w < 0 else 1
-    third = watts(sign * (abs(power_w) // PHASES))
-    return {"power": third, "power_l2": third, "power_l3": third}
 
 
 def entry_powers(entry: PowerScheduleEntry) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ from tests.secc.session.d2.bench import CONFIG, Iso2Bench, amperes, selected, vo
 from tests.secc.session.d2.conftest import MakeIso2
 from tests.secc.session.message_bench import protocol
 from tests.secc.session.shell import counter
-from v2g.energy.limits import OPERATOR, SITE, GridResponse, Limit
+from v2g.energy.limits import CABLE, MOST_W, OPERATOR, SITE, GridResponse, Limit
 from v2g.energy.settlement.records import TariffSet
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d2.messages import data_types as types
@@ -627,8 +627,38 @@ def test_power_of_alternating_current_is_that_of_its_phases(ac: Iso2Bench, mode:
     assert (known.max_charge_w, known.max_voltage_mv, known.min_voltage_mv) == (charge_w, 230_000, 230_000)
     ac.fact(ports.LimitChanged(Limit(source=SITE, charge_w=2_300, discharge_w=0, version=7)))
     ac.go("PowerDeliveryReq")
-    current = ac.go("ChargingStatusReq").evse_max_current
-    assert current.value * 10**current.multiplier == pytest.approx(2_300 / (charge_w / 16), abs=0.1)
+    assert shown_a(ac.go("ChargingStatusReq").evse_max_current) == pytest.approx(2_300 / 690, abs=0.01)
+
+
+def shown_a(current: Any) -> float:
+    return float(current.value * 10**current.multiplier)
+
+
+@pytest.mark.requirement("R192")
+@pytest.mark.parametrize(
+    ("limit", "most_a", "power_w"),
+    [
+        (None, 32, 7_360),
+        (Limit(source=CABLE, charge_w=MOST_W, discharge_w=MOST_W, charge_ma=16_000, discharge_ma=16_000), 16, 3_680),
+        (Limit(source=CABLE, charge_w=MOST_W, discharge_w=MOST_W, charge_ma=13_000, discharge_ma=13_000), 13, 2_990),
+        (Limit(source=SITE, charge_w=4_140, discharge_w=0), 6, 1_380),
+        (Limit(source=SITE, charge_w=3_680, discharge_w=0, charge_ma=16_000), 16, 3_680),
+    ],
+)
+def test_a_vehicle_on_one_phase_gets_the_current_of_one_conductor(
+    ac: Iso2Bench, limit: Limit | None, most_a: float, power_w: int
+) -> None:
+    """EVSEMaxCurrent is per phase, and the schedule that of the selected phases."""
+    if limit is not None:
+        ac.fact(ports.LimitChanged(limit))
+    response = alternating(ac, "single", ev_max_current=amperes(80))
+    assert shown_a(response.evse_charge_parameter.evse_max_current) == most_a
+    (entry,) = response.sa_schedules.sa_schedule_tuple[0].p_max_schedule.p_max_schedule_entry
+    assert entry.p_max.value * 10**entry.p_max.multiplier == pytest.approx(power_w, abs=1)
+    ac.go("PowerDeliveryReq")
+    assert shown_a(ac.go("ChargingStatusReq").evse_max_current) == most_a
+    output = ac.commands(ports.SetAcOutput)[-1]
+    assert (output.charge_w, output.charge_ma, output.lines) == (power_w, most_a * 1000, 1)
 
 
 @pytest.mark.parametrize("field", ["ev_max_current", "ev_min_current", "ev_max_voltage", "e_amount"])

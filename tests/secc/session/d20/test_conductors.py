@@ -1,0 +1,140 @@
+"""Each line conductor within every limit: vehicles on one, two and three phases, both services and control modes."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from secc.session import ports
+from secc.session.config import ControlMode, EnergyService, SeccConfig
+from tests.secc.session.bench import AC, AC_BPT, Bench, number
+from tests.secc.session.d20.ac import UNSIGNED, watts
+from v2g.energy.conductors import Currents
+from v2g.energy.limits import CABLE, MOST_W, OPERATOR, SITE, Limit, Setpoint
+from v2g.iec61851.pilot import PilotState
+from v2g.iso15118.d20.messages import ac
+from v2g.iso15118.d20.quantities import PHASES
+from v2g.iso15118.engine.sequence import State
+
+Make = Callable[..., Bench]
+LIMITS = {
+    "rating": (None, 32_000, 22_000),
+    "cable": (
+        Limit(source=CABLE, charge_w=MOST_W, discharge_w=MOST_W, charge_ma=13_000, discharge_ma=13_000, version=2),
+        13_000,
+        MOST_W,
+    ),
+    "site": (Limit(source=SITE, charge_w=4_140, discharge_w=4_140, version=2), 6_000, 4_140),
+    "profile in A for one phase": (
+        Limit(source=SITE, charge_w=2_300, discharge_w=2_300, charge_ma=10_000, discharge_ma=10_000, version=2),
+        10_000,
+        2_300,
+    ),
+}
+
+
+def powers(name: str, watts_each: int, lines: int) -> dict[str, Any]:
+    return {name + phase: number(watts_each) for phase in PHASES[:lines]}
+
+
+def given(mode: Any, name: str) -> list[float]:
+    """Return the powers of the phases that a message has."""
+    values = (getattr(mode, name + phase) for phase in PHASES)
+    return [watts(value) for value in values if value is not None]
+
+
+def parameters(lines: int, *, bpt: bool) -> Any:
+    """Return the limits of a vehicle that takes and gives 20 kW on each of so many phases."""
+    fields = powers("ev_maximum_charge_power", 20_000, lines) | powers("ev_minimum_charge_power", 0, lines)
+    if not bpt:
+        return ac.AC_CPDReqEnergyTransferMode(**fields)
+    back = powers("ev_maximum_discharge_power", 20_000, lines) | powers("ev_minimum_discharge_power", 0, lines)
+    return ac.BPT_AC_CPDReqEnergyTransferMode(**fields, **back)
+
+
+def looped(bench: Bench, lines: int) -> Any:
+    """Return the answer to a loop of a vehicle that takes and gives 20 kW on each of so many phases."""
+    names = {"ev_maximum_charge_power": 20_000, "ev_minimum_charge_power": 0, "ev_present_active_power": 0}
+    if bench.selection[0] == AC_BPT:
+        names |= {"ev_maximum_discharge_power": 20_000, "ev_minimum_discharge_power": 0}
+    fields: dict[str, Any] = {}
+    for name, watts_each in names.items():
+        fields |= {name + phase: None for phase in PHASES} | powers(name, watts_each, lines)
+    mode = bench.ac_loop_mode(**fields)
+    return bench.send(bench.ask("AC_ChargeLoopReq", cl_req_control_mode=mode)).cl_res_control_mode
+
+
+@pytest.mark.requirement("R192")
+@pytest.mark.parametrize("limit", LIMITS)
+@pytest.mark.parametrize("scheduled", [False, True])
+@pytest.mark.parametrize("service", [AC, AC_BPT])
+@pytest.mark.parametrize("lines", [1, 2, 3])
+def test_each_conductor_is_within_every_limit(
+    make_bench: Make, lines: int, service: int, scheduled: bool, limit: str
+) -> None:
+    bounded, most_ma, most_w = LIMITS[limit]
+    modes = (ControlMode.SCHEDULED,) if scheduled else (ControlMode.DYNAMIC,)
+    services = (EnergyService.AC_BPT, EnergyService.AC)
+    bench = make_bench(
+        SeccConfig(services=services, control_modes=modes, signed_discharge=UNSIGNED), pilot=PilotState.C
+    )
+    bench.selection, bench.scheduled = (service, 0, False), scheduled
+    bench.fact(ports.LimitChanged(Limit(source=OPERATOR, charge_w=50_000, discharge_w=50_000, version=1)))
+    bench.fact(ports.LimitChanged(Limit(source=SITE, charge_w=50_000, discharge_w=50_000, version=1)))
+    if bounded is not None:
+        bench.fact(ports.LimitChanged(bounded))
+    bench.reach(State.AC_CHARGE_PARAMETER_DISCOVERY)
+    request = bench.ask(
+        "AC_ChargeParameterDiscoveryReq", ac_cpd_req_energy_transfer_mode=parameters(lines, bpt=service == AC_BPT)
+    )
+    rated = bench.send(request).ac_cpd_res_energy_transfer_mode
+    assert given(rated, "evse_maximum_charge_power") == [min(7_360, 22_000 // lines)] * lines
+    if service == AC_BPT:
+        assert given(rated, "evse_maximum_discharge_power") == [min(3_680, 11_000 // lines)] * lines
+    exchange = bench.go("ScheduleExchangeReq")
+    each_w = min(most_ma * 230 // 1000, most_w // lines, 22_000 // lines)
+    if scheduled:
+        (entry,) = exchange.scheduled_se_res_control_mode.schedule_tuple[
+            0
+        ].charging_schedule.power_schedule.power_schedule_entries.power_schedule_entry
+        assert given(entry, "power") == pytest.approx([each_w] * lines, abs=1)
+    profile = bench.profile(1, 1_000) if scheduled else None
+    bench.send(bench.ask("PowerDeliveryReq", ev_power_profile=profile))
+    mode = looped(bench, lines)
+    if not scheduled:
+        assert given(mode, "evse_target_active_power") == pytest.approx([each_w] * lines, abs=1)
+    output = bench.commands(ports.SetAcOutput)[-1]
+    assert (output.charge_ma, output.lines) == (most_ma, lines)
+    assert output.charge_w == pytest.approx(each_w * lines, abs=lines)
+    if service == AC_BPT:
+        bench.fact(ports.SetpointChanged(Setpoint(power_w=-40_000, source="csms")))
+        mode, output = looped(bench, lines), bench.commands(ports.SetAcOutput)[-1]
+        back_w = min(min(most_ma, 16_000) * 230 // 1000, most_w // lines, 11_000 // lines)
+        if not scheduled:
+            assert given(mode, "evse_target_active_power") == pytest.approx([-back_w] * lines, abs=1)
+            assert output.discharge_ma == min(most_ma, 16_000)
+        assert output.discharge_w == pytest.approx(back_w * lines, abs=lines)
+
+
+@pytest.mark.requirement("R192")
+def test_a_vehicle_that_states_the_sum_of_three_phases_gets_it_once_they_are_seen_to_carry_current(
+    make_bench: Make,
+) -> None:
+    """Its only value may be that of the first phase, or of all: until it draws, it is taken for the first."""
+    bench = make_bench(SeccConfig(services=(EnergyService.AC,), signed_discharge=UNSIGNED), pilot=PilotState.C)
+    bench.selection, bench.scheduled = (AC, 0, False), False
+    bench.reach(State.AC_CHARGE_PARAMETER_DISCOVERY)
+    bench.send(bench.ask("AC_ChargeParameterDiscoveryReq", ac_cpd_req_energy_transfer_mode=parameters(1, bpt=False)))
+    bench.go("ScheduleExchangeReq", "PowerDeliveryReq")
+    assert given(looped(bench, 1), "evse_target_active_power") == [7_360]
+    bench.fact(ports.Measured(230_000, 30_000, currents=Currents(10_000, 10_000, 10_000)))
+    assert given(looped(bench, 1), "evse_target_active_power") == [20_000]
+    assert bench.commands(ports.SetAcOutput)[-1].charge_ma == 32_000
+
+
+def test_the_present_power_is_that_of_each_phase_as_measured(make_bench: Make) -> None:
+    bench = make_bench(SeccConfig(services=(EnergyService.AC,), signed_discharge=UNSIGNED), pilot=PilotState.C)
+    bench.selection, bench.scheduled = (AC, 0, False), False
+    bench.reach(State.AC_CHARGE_LOOP)
+    bench.fact(ports.Measured(230_000, 21_000, currents=Currents(10_000, 6_000, 5_000)))
+    assert given(looped(bench, 3), "evse_present_active_power") == [2_300, 1_380, 1_150]
