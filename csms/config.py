@@ -874,10 +874,10 @@ def parse(text: str, *, name: str) -> CsmsConfig:
     return parse_config(text, CsmsConfig, name=name, look=look)
 
 
-def stored_plain(text: str, *, name: str) -> list[str]:
+def notes(text: str, *, name: str) -> list[str]:
     """Return what telemetry is not sealed in the database by a valid configuration."""
     sealed = parse_config(text, CsmsConfig, name=name).telemetry.sealed
-    return [] if sealed else ["telemetry with positions in the database (telemetry.sealed)"]
+    return [] if sealed else ["plain on the disk: telemetry with positions in the database (telemetry.sealed)"]
 
 
 def check_config(text: str, *, name: str) -> list[ConfigError]:

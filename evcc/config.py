@@ -451,11 +451,12 @@ def load_config(text: str, *, name: str) -> EvccConfig:
     return parse_config(text, EvccConfig, name=name, look=look, defaults=lambda tree: _profile(tree, text, name))
 
 
-def stored_plain(text: str, *, name: str) -> list[str]:
+def notes(text: str, *, name: str) -> list[str]:
     """Return what is not sealed on the disk by a valid configuration."""
     config = load_config(text, name=name)
     stored = config.checkpoints is not None or config.pause is not None
-    return ["checkpoints and paused sessions (journal_keys)"] if stored and not config.journal_keys else []
+    plain = stored and not config.journal_keys
+    return ["plain on the disk: checkpoints and paused sessions (journal_keys)"] if plain else []
 
 
 def check_config(text: str, *, name: str) -> list[ConfigError]:

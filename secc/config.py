@@ -334,10 +334,25 @@ def load_config(text: str, *, name: str) -> ProgramConfig:
     return parse_config(text, ProgramConfig, name=name, look=look)
 
 
-def stored_plain(text: str, *, name: str) -> list[str]:
-    """Return what is not sealed on the disk by a valid configuration."""
+def notes(text: str, *, name: str) -> list[str]:
+    """Return what is not sealed on the disk by a valid configuration, and what it leaves to be assumed."""
     config = load_config(text, name=name)
-    return [] if config.journal_keys else [f"journals and settlements in {config.data_dir} (journal_keys)"]
+    sealed = "plain on the disk: journals and settlements in {} (journal_keys)"
+    found = [] if config.journal_keys else [sealed.format(config.data_dir)]
+    for each in config.places:
+        modbus = each.hardware.modbus
+        alternating = each.hardware.kind == "ac" and each.charger.ac_rating.phases > 1
+        if (
+            alternating
+            and each.hardware.meter == "modbus"
+            and modbus is not None
+            and not modbus.register_map().measures_lines
+        ):
+            found.append(
+                f"EVSE {each.charger.evse_id}: its meter has no currents of L1 to L3 (line_current of its map); "
+                "the sum is taken as equal on the phases in use"
+            )
+    return found
 
 
 def check_config(text: str, *, name: str) -> list[ConfigError]:

@@ -26,6 +26,6 @@ def check_config(program: str, path: Path) -> NoReturn:
             say(f"     {each.hint}")
     if not found:
         say(f"{path}: no errors")
-        for each in module.stored_plain(text, name=str(path)):
-            say(f"     plain on the disk: {each}")
+        for each in module.notes(text, name=str(path)):
+            say(f"     {each}")
     raise typer.Exit(2 if found else 0)

@@ -140,9 +140,10 @@ class GatewayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("ev is a VIN, not a pseudonym: use `v2g telemetry pseudonym`")
 
 
-def stored_plain(text: str, *, name: str) -> list[str]:
+def notes(text: str, *, name: str) -> list[str]:
     """Return what is not sealed on the disk by a valid configuration."""
-    return [] if load_config(text, name=name).outbox_sealed else ["records in the outbox (outbox_sealed)"]
+    sealed = load_config(text, name=name).outbox_sealed
+    return [] if sealed else ["plain on the disk: records in the outbox (outbox_sealed)"]
 
 
 def load_config(text: str, *, name: str) -> GatewayConfig:

@@ -5,6 +5,7 @@ from typing import Final
 
 from secc.hardware.meter import MeterReading
 from secc.session import ports
+from v2g.energy.conductors import Currents
 from v2g.energy.settlement.registers import MARGIN_MWH
 from v2g.hardware.interfaces import EnergyMeter, MeterValues, OnFault
 
@@ -111,10 +112,15 @@ class MeterMains:
 
     @property
     def present(self) -> ports.Measured:
-        """See Mains: the current times the voltage is the measured power."""
+        """See Mains: the current times the voltage is the measured power. Powers of lines without a voltage have the
+        nominal one."""
         values = self._meter.values
-        voltage_mv = values.voltage_mv or self._nominal_mv
-        return ports.Measured(voltage_mv, (values.power_w or 0) * 1_000_000 // voltage_mv)
+        voltage_mv, currents = values.voltage_mv or self._nominal_mv, values.currents
+        if currents is None and values.line_w and values.voltage_mv is None:
+            currents = Currents(*(watts * 1_000_000 // voltage_mv for watts in values.line_w))
+        total_ma = currents.total_ma if currents is not None and values.power_w is None else None
+        current_ma = (values.power_w or 0) * 1_000_000 // voltage_mv if total_ma is None else total_ma
+        return ports.Measured(voltage_mv, current_ma, currents=currents)
 
     def on_change(self, callback: Callable[[], None]) -> None:
         """See Mains."""

@@ -428,3 +428,28 @@ def test_keys_in_tokens_tpms_and_files_with_passphrases_are_opened(
     assert "no errors" in found("credential:only-of-systemd")
     store.withdraw()
     assert re.search(r"secc\.toml:4: tls\.key: ", found())
+
+
+@pytest.mark.requirement("R192")
+@pytest.mark.parametrize(
+    ("phases", "meter", "said"), [(3, "generic", True), (3, "sdm630", False), (1, "generic", False)]
+)
+def test_what_is_assumed_of_the_lines_of_a_meter_without_them_is_named(
+    phases: int, meter: str, said: bool, pki: PkiTree, tmp_path: Path
+) -> None:
+    charger = (
+        CHARGER.format(pki=pki.directory)
+        + f"""[charger]
+services = [1]
+ac_rating.phases = {phases}
+ac_rating.max_charge_power_w = 7_360
+[hardware]
+kind = "ac"
+meter = "modbus"
+modbus.host = "192.0.2.7"
+modbus.map = "{meter}"
+"""
+    )
+    code, output, _errors = run("secc", "--config", str(written(tmp_path, charger)), "--check-config")
+    assert code == 0, output
+    assert ("its meter has no currents of L1 to L3" in output) is said

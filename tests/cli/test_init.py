@@ -20,7 +20,7 @@ from csms.config import check_config as check_csms
 from csms.config import load_config as load_csms
 from csms.domain.authorization.authorize import Chain
 from evcc.config import check_config as check_evcc
-from secc.config import StatusPageConfig, stored_plain
+from secc.config import StatusPageConfig, notes
 from secc.config import check_config as check_secc
 from secc.config import load_config as load_secc
 from tests.cli.conftest import Run
@@ -131,7 +131,7 @@ def test_a_charger_without_back_end(v2g: Run, tmp_path: Path, options: tuple[str
     assert valid(tmp_path / "secc.toml")
     keys = tmp_path / "journal.keys"
     assert (stat.S_IMODE(keys.stat().st_mode), RecordKeys(keys).newest) == (0o600, 1)
-    assert stored_plain((tmp_path / "secc.toml").read_text(), name="secc.toml") == []  # R145
+    assert notes((tmp_path / "secc.toml").read_text(), name="secc.toml") == []  # R145
 
 
 @pytest.mark.parametrize(

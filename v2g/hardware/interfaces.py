@@ -239,6 +239,10 @@ class MeterValues(msgspec.Struct, frozen=True):
     frequency_mhz: int | None = None
     currents: Currents | None = None
     """Of L1, L2 and L3; None if the meter measures no conductor by itself."""
+    line_mv: tuple[int, ...] = ()
+    """Voltages of L1, L2 and L3 to the neutral, as many as are measured."""
+    line_w: tuple[int, ...] = ()
+    """Powers of L1, L2 and L3, signed as `power_w`, as many as are measured."""
 
 
 class EnergyMeter(Protocol):

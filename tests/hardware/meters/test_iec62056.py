@@ -11,7 +11,14 @@ from v2g.errors import FrameError
 from v2g.hardware.meters.iec62056 import MOST_TELEGRAM, ReadoutFramer, answer_to, codes, with_parity
 
 READOUTS = {
-    "ebz_dd3": {"1.8.0": 2_714_128.30185, "2.8.0": 1_206.0, "16.7.0": 211.26},
+    "ebz_dd3": {
+        "1.8.0": 2_714_128.30185,
+        "2.8.0": 1_206.0,
+        "16.7.0": 211.26,
+        "36.7.0": 157.64,
+        "56.7.0": 15.64,
+        "76.7.0": 37.98,
+    },
     "iskra_mt174": {"1.8.0": 502_853.0, "2.8.0": 98_697_318.0},
 }
 

@@ -12,13 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.together import together
+from v2g.energy.conductors import Currents
 from v2g.errors import ConfigError, FrameError
 from v2g.hardware.interfaces import MeterValues
 from v2g.hardware.meters.registers import (
     Kind,
+    LineRegisters,
     Register,
     RegisterMap,
     load_map,
+    meter_values,
     shipped_map,
     shipped_maps,
     swapped,
@@ -78,10 +81,10 @@ def test_a_value_is_never_split_between_two_requests() -> None:
 
 
 REQUESTS = {
-    "abb_b23": 4,
+    "abb_b23": 5,
     "djsf1352": 1,
-    "em24": 4,
-    "em340": 1,
+    "em24": 7,
+    "em340": 2,
     "generic": 1,
     "sdm630": 1,
     "sunspec": 1,
@@ -110,8 +113,13 @@ SHOWN: dict[str, tuple[dict[tuple[str, int], list[int]], MeterValues]] = {
             ("input", 300037 - 300001): [2310, 0],
             ("input", 300041 - 300001): [0x10000 - 46000, 0xFFFF],
             ("input", 300052 - 300001): [500],
+            ("input", 0x00): [2310, 0, 2310, 0, 2310, 0],
+            ("input", 0x0C): [20_100, 0, 0, 0, 0, 0],  # mA, without sign
+            ("input", 0x12): [0x10000 - 46000, 0xFFFF, 0, 0, 0, 0],
         },
-        MeterValues(1_234_500_000, 6_553_700_000, 231_000, -4_600, 50_000),
+        MeterValues(
+            1_234_500_000, 6_553_700_000, 231_000, -4_600, 50_000, Currents(-20_100), (231_000,) * 3, (-4_600, 0, 0)
+        ),
     ),
     "em24": (
         {
@@ -120,18 +128,34 @@ SHOWN: dict[str, tuple[dict[tuple[str, int], list[int]], MeterValues]] = {
             ("input", 300037 - 300001): [2299, 0],
             ("input", 300041 - 300001): [70, 0],
             ("input", 300056 - 300001): [499],
+            ("input", 0x00): [2299, 0, 2298, 0, 2300, 0],
+            ("input", 0x0C): [40, 0, 50, 0, 60, 0],
+            ("input", 0x12): [0x10000 - 30, 0xFFFF, 40, 0, 60, 0],
         },
-        MeterValues(1_000_000, 500_000, 229_900, 7, 49_900),
+        MeterValues(
+            1_000_000, 500_000, 229_900, 7, 49_900, Currents(-40, 50, 60), (229_900, 229_800, 230_000), (-3, 4, 6)
+        ),
     ),
     "abb_b23": (
         {
             ("holding", 0x5000): [0, 0, 0, 12_345],
             ("holding", 0x5004): [0, 0, 1, 0],
-            ("holding", 0x5B00): [0, 2305],
-            ("holding", 0x5B14): [0xFFFF, 0x10000 - 250],
+            ("holding", 0x5B00): [0, 2305, 0, 2306, 0, 2307],
+            ("holding", 0x5B0C): [0, 3200, 0, 1600, 0, 0],  # 0.01 A, without sign
+            ("holding", 0x5B16): [0x000B, 0x4141, 0xFFFA, 0x5CA4, 0, 0],  # 7376.01 W and -3695 W
+            ("holding", 0x5B14): [0x0005, 0x9DE5],
             ("holding", 0x5B2C): [5001],
         },
-        MeterValues(123_450_000, 655_360_000, 230_500, -2, 50_010),
+        MeterValues(
+            123_450_000,
+            655_360_000,
+            230_500,
+            3_681,
+            50_010,
+            Currents(32_000, -16_023),  # what -3695 W need at 230.6 V is more than 16 A
+            (230_500, 230_600, 230_700),
+            (7_376, -3_695, 0),
+        ),
     ),
     "djsf1352": (
         {
@@ -210,6 +234,86 @@ def test_orders_of_words_and_octets_are_those_of_struct(kind: Kind, data: bytes,
         assert wanted != wanted or wanted in (float("inf"), float("-inf"))
 
 
+# -- lines
+
+
+def line_map(**changes: Any) -> RegisterMap:
+    registers = {
+        f"line_{name}": LineRegisters(address=10 * place + 1, step=1, kind="int16", absent=0x8000)
+        for place, name in enumerate(("current", "power", "voltage"), 1)
+    }
+    energies = {"import_wh": Register(address=0, kind="int16"), "export_wh": Register(address=1, kind="int16")}
+    return RegisterMap(**energies, power=Register(address=2, kind="int16"), **registers | changes)
+
+
+def polled(registers: RegisterMap, words: dict[int, int]) -> MeterValues:
+    read = {(table, first + at): 0 for table, first, count in registers.requests() for at in range(count)}
+    return values_of(registers, read | {("input", at): word & 0xFFFF for at, word in words.items()})
+
+
+@given(
+    st.tuples(*[st.integers(-80, 80)] * 3),
+    st.tuples(*[st.integers(207, 253)] * 3),
+    st.sampled_from(("no sign and powers", "sign", "powers", "no sign")),
+)
+def test_the_current_of_each_line_has_the_sign_and_at_least_the_size_of_its_power(
+    amperes: tuple[int, int, int], volts: tuple[int, int, int], kind: str
+) -> None:
+    """Judged by the currents that flow: what a meter shows is made from them."""
+    if kind == "no sign":  # one sign for all lines is all that such a meter knows
+        amperes = (abs(amperes[0]), abs(amperes[1]), abs(amperes[2]))
+    watts = [a * v for a, v in zip(amperes, volts, strict=True)]
+    shown = {30 + line: v for line, v in enumerate(volts, 1)} | {2: sum(watts)}
+    if "sign" in kind:
+        shown |= {10 + line: a if kind == "sign" else abs(a) for line, a in enumerate(amperes, 1)}
+    if "powers" in kind:
+        shown |= {20 + line: w for line, w in enumerate(watts, 1)}
+    gone = ["current" if kind == "powers" else "power"] if kind != "no sign and powers" else []
+    registers = line_map(**{f"line_{name}": None for name in gone})
+    if any(abs(each) > 0x7FFF for each in shown.values()):
+        return
+    values = polled(registers, shown)
+    assert values.currents is not None
+    assert values.currents == pytest.approx([1000 * a for a in amperes], abs=1)
+    assert swapped(values).currents == Currents(*(-each for each in values.currents))
+
+
+@pytest.mark.requirement("R192")
+@given(st.sampled_from((11, 12, 13, 21, 22, 23)))
+def test_a_line_that_cannot_be_read_is_no_current_of_0(wrong: int) -> None:
+    shown = {11: 16, 12: 16, 13: 16, 21: 3680, 22: 3680, 23: 3680, 31: 230, 32: 230, 33: 230, 2: 11_040}
+    assert polled(line_map(), shown).currents == Currents(16_000, 16_000, 16_000)
+    failed = polled(line_map(), shown | {wrong: 0x8000})
+    assert (failed.currents, failed.power_w) == (None, 11_040)
+
+
+def test_currents_that_cannot_carry_the_power_or_that_nothing_carries_are_left_out() -> None:
+    shown = {11: 16, 12: 0, 13: 0, 31: 230, 32: 230, 33: 230, 2: 11_040}  # two current transformers are missing
+    bare = line_map(line_power=None)
+    assert polled(bare, shown).currents is None
+    assert polled(bare, shown | {2: 3_680}).currents == Currents(16_000)
+    assert polled(bare, shown | {11: 1_001}).currents is None
+    for name in ("current", "power"):
+        read = {"import_wh": 1.0, "export_wh": 0.0, "power": 3_680.0, f"line_{name}_1": float("nan")}
+        assert meter_values(read).currents is None
+
+
+def test_a_meter_of_one_phase_measures_l1() -> None:
+    whole = line_map()
+    one = {
+        name: msgspec.structs.replace(getattr(whole, name), lines=1)
+        for name in whole.__struct_fields__
+        if "line_" in name
+    }
+    values = polled(line_map(**one), {11: 20, 21: -4600, 31: 230, 2: -4600})
+    assert (values.currents, values.line_mv, values.line_w) == (Currents(-20_000), (230_000,), (-4_600,))
+
+
+@together("name", sorted(REQUESTS))
+def test_a_map_measures_lines_if_the_meter_has_them(name: str) -> None:
+    assert shipped_map(name).measures_lines is (name not in ("generic", "djsf1352"))
+
+
 # -- files of users
 
 
@@ -223,6 +327,9 @@ def wrong() -> Iterator[tuple[dict[str, Any], str]]:
     yield example(import_wh={"address": 0, "kind": "u32"}), "import_wh.kind: 'u32' is not an allowed value"
     yield example(import_wh={"adress": 0}), "unknown key 'import_wh.adress'"
     yield example(export_wh={"address": 65_535}), "export_wh: float32 at 65535 ends beyond register 65535"
+    yield example(line_current={"address": 4, "unit": "V"}), "line_current_1: the unit V must be A or mA"
+    yield example(line_power={"address": 65_530, "lines": 4}), "line_power.lines: must be at most 3"
+    yield example(line_power={"address": 65_532}), "line_power_3: float32 at 65536 ends beyond register 65535"
     yield example(power={"address": -1}), "power.address: must be at least 0"
     yield example(most_read=126), "most_read: must be at most 125"
 

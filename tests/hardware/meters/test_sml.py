@@ -18,7 +18,7 @@ from v2g.sml import MOST_FILE, START, SmlFramer
 FILES = {
     "easymeter_q3b": MeterValues(8_603_838_798, 14_553_799_514, None, 110),
     "iskra": MeterValues(79_139_300, 0, None, 2_144),
-    "dzg": MeterValues(450_091_899, 2_198_000, None, 353),
+    "dzg": MeterValues(450_091_899, 2_198_000, None, 353, line_w=(82, 27, 244)),
 }
 
 

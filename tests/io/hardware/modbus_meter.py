@@ -80,3 +80,5 @@ def sunspec(start: int, values: dict[int, int]) -> dict[int, int]:
 
 SUNSPEC_VALUES = {46: 18, 47: 54_927, 38: 0, 39: 625, 54: 0x10000 - 1, 7: 2_315, 15: 0xFFFF, 18: 0x10000 - 460, 22: 1}
 """1234.567 kWh import and 62.5 Wh export by 10^-1 Wh, 231.5 V by 10^-1, -4600 W by 10."""
+SUNSPEC_VALUES |= {5: 199, 6: 0xFFFF, 8: 2_315, 9: 2_315, 10: 2_315, 21: 0x10000 - 460}
+"""On L3: 19.9 A by 10^-1, -4600 W by 10; 231.5 V on each line."""

@@ -76,7 +76,7 @@ async def test_a_telegram_becomes_a_reading_and_a_broken_one_does_not(
 ) -> None:
     heads.append(head := Head())
     meter = await opened_head(head, sent("dzg"))
-    assert meter.values == MeterValues(450_091_899, 2_198_000, None, 353)
+    assert meter.values == MeterValues(450_091_899, 2_198_000, None, 353, line_w=(82, 27, 244))
     broken = bytearray(telegram(7))
     broken[40] ^= 1
     head.send(bytes(broken))
@@ -140,7 +140,7 @@ async def test_a_head_that_was_unplugged_is_opened_again(
 async def test_a_meter_that_sends_lines_with_parity_is_read(heads: list[Head]) -> None:
     heads.append(head := Head(protocol="iec62056"))
     meter = await opened_head(head, with_parity(readout("ebz_dd3")))
-    assert meter.values == MeterValues(2_714_128_302, 1_206_000, None, 211)
+    assert meter.values == MeterValues(2_714_128_302, 1_206_000, None, 211, line_w=(158, 16, 38))
 
 
 async def test_a_meter_is_asked_for_its_readout(

@@ -174,7 +174,7 @@ async def test_a_meter_of_sunspec_is_found_and_read_in_one_request(start: int) -
         assert (values.voltage_mv, values.power_w, values.frequency_mhz) == (231_500, -4_600, 0)
         asked = len(server.asked)
         await meter.refresh()
-        assert set(server.asked[asked:]) == {("holding", start + 77, 48)}
+        assert set(server.asked[asked:]) == {("holding", start + 73, 52)}
 
 
 async def test_a_meter_counts_by_network_as_by_line(until: Callable[..., Any]) -> None:

@@ -16,13 +16,16 @@ from pymodbus.pdu.register_message import ReadHoldingRegistersResponse, ReadInpu
 
 from tests.io.hardware.modbus_meter import SUNSPEC_VALUES, floats, sunspec
 from tests.virtual_time import VirtualLoop
+from v2g.energy.conductors import Currents
 from v2g.errors import TransportError
 from v2g.hardware.interfaces import MeterValues
 from v2g.io.hardware.modbus import DRIVER, ModbusConfig, ModbusMeter, modbus_client
 from v2g.io.runtime.clock import Clock
 
-BEFORE = MeterValues(1_234_500_000, 6_250_000, 231_500, 4_600, 50_000)
+LINES = {"line_mv": (231_500,) * 3, "line_w": (4_600, 0, 0)}
+BEFORE = MeterValues(1_234_500_000, 6_250_000, 231_500, 4_600, 50_000, Currents(19_900), **LINES)
 SDM630 = {0x2A: 231.5, 0x34: 4_600.0, 0x46: 50.0, 0x48: 1_234.5, 0x4A: 6.25}
+SDM630 |= {0x00: 231.5, 0x02: 231.5, 0x04: 231.5, 0x06: 19.9, 0x0C: 4_600.0}
 
 
 def holding(words: list[int]) -> ModbusPDU:
@@ -99,7 +102,7 @@ def test_it_is_polled_at_its_interval_until_it_is_stopped() -> None:
         assert line.meter.values == BEFORE
         assert line.meter.has_voltage
         await line.until(0.45)
-        assert line.asked == [(at, 0x2A, 34, 7) for at in (0.0, 0.2, 0.4)]
+        assert line.asked == [(at, 0, 76, 7) for at in (0.0, 0.2, 0.4)]
         line.takes_s = 0.3
         await line.until(1.3)
         assert [at for at, *_ in line.asked] == [0.0, 0.2, 0.4, 0.6, 0.91, 1.22]
@@ -138,9 +141,9 @@ def break_(_: list[int]) -> ModbusPDU:
     [
         (refuse, "it does not answer"),
         (break_, "garbage"),
-        (lambda _: ExceptionResponse(4, 2), "it refuses 34 registers from input 42 with exception 2"),
+        (lambda _: ExceptionResponse(4, 2), "it refuses 76 registers from input 0 with exception 2"),
         (holding, "it answers function 3 instead"),
-        (lambda words: inputs(words[:-1]), "it sends 33 of 34 registers from input register 42"),
+        (lambda words: inputs(words[:-1]), "it sends 75 of 76 registers from input register 0"),
     ],
 )
 def test_what_is_no_answer_is_no_reading_and_the_next_request_waits_for_a_late_one(
@@ -192,10 +195,12 @@ def test_the_model_of_a_sunspec_meter_is_looked_for_once() -> None:
         line.registers = sunspec(50_000, SUNSPEC_VALUES)
         line.answers["input"] = refuse
         await line.meter.open()
-        assert line.meter.values == MeterValues(123_457_500, 62_500, 231_500, -4_600, 0)
-        assert [at for _, at, *_ in line.asked] == [40_000, 50_000, 50_002, 50_070, 50_077]
+        assert line.meter.values == MeterValues(
+            123_457_500, 62_500, 231_500, -4_600, 0, Currents(0, 0, -19_900), (231_500,) * 3, (0, 0, -4_600)
+        )
+        assert [at for _, at, *_ in line.asked] == [40_000, 50_000, 50_002, 50_070, 50_073]
         await line.until(0.3)
-        assert [at for _, at, *_ in line.asked[5:]] == [50_077]
+        assert [at for _, at, *_ in line.asked[5:]] == [50_073]
 
     play(scene, map="sunspec")
 
@@ -216,7 +221,7 @@ def test_a_line_that_is_not_open_is_not_asked() -> None:
 @pytest.mark.parametrize(
     ("config", "registers", "said"),
     [
-        ({"map": "sdm630"}, {}, "it refuses 34 registers from input 42 with exception 2"),
+        ({"map": "sdm630"}, {}, "it refuses 76 registers from input 0 with exception 2"),
         ({"map": "abb_b23"}, {}, "it refuses 8 registers from holding 20480 with exception 2"),
         ({"map": "sunspec"}, sunspec(40_000, {0: 103}), r"has the SunSpec models \[1, 103\], but none of \[201"),
     ],

@@ -9,6 +9,7 @@ from secc.hardware.meter import MeterReading
 from secc.hardware.meter_remote import MeterMains, RemoteMeter
 from secc.session import ports
 from tests.secc.hardware.bare import LineMeter, run
+from v2g.energy.conductors import Currents
 from v2g.hardware.interfaces import OnFault
 
 ROLLOVER, MARGIN = 10_000_000_000, 100_000_000
@@ -47,6 +48,20 @@ def test_the_time_of_a_power_is_that_of_its_reading() -> None:
     assert place.meter.read_at == 3.0
     place.line.show(power_w=1)
     assert place.meter.read_at == 5.0
+
+
+@pytest.mark.requirement("R192")
+def test_the_mains_have_the_currents_of_the_lines_that_the_meter_measures() -> None:
+    place = Place()
+    mains = place.meter.mains(230_000)
+    place.line.show(power_w=3_680)
+    assert mains.present == ports.Measured(230_000, 16_000)
+    place.line.show(currents=Currents(16_100), voltage_mv=230_000)
+    assert mains.present == ports.Measured(230_000, 16_000, currents=Currents(16_100))
+    place.line.show(power_w=None)
+    assert mains.present == ports.Measured(230_000, 16_100, currents=Currents(16_100))
+    place.line.show(power_w=0, currents=None, voltage_mv=None, line_w=(3_680, 0, -3_680))  # no voltage: the nominal one
+    assert mains.present == ports.Measured(230_000, 0, currents=Currents(16_000, 0, -16_000))
 
 
 def test_what_the_line_does_is_its_own() -> None:

@@ -5,13 +5,14 @@ those.
 Source: IEC 62056-21:2002, clauses 5 (characters), 6.3 (messages), 6.4 (modes), annex A.
 """
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Final
 
 from v2g.errors import FrameError
-from v2g.hardware.meters.obis import UNITS
+from v2g.hardware.meters.obis import OF_LINES, UNITS
 
 MOST_TELEGRAM: Final = 16 * 1024
 """Limit of characters of one readout."""
@@ -36,6 +37,8 @@ _FACTORS: Final[Mapping[str, tuple[str, float]]] = MappingProxyType(
         "W": ("W", 1),
         "kW": ("W", 1e3),
         "V": ("V", 1),
+        "A": ("A", 1),
+        "mA": ("A", 1e-3),
         "Hz": ("Hz", 1),
     }
 )
@@ -130,7 +133,10 @@ class ReadoutFramer:
 
 
 def codes(readout: str) -> dict[str, float]:
-    """Return values by OBIS code, in Wh, W, V or Hz. Raises FrameError for a number that is none."""
+    """Return values by OBIS code, in Wh, W, V, A or Hz; NaN for a wrong one of a single line.
+
+    Raises FrameError for any other number that is none.
+    """
     found: dict[str, float] = {}
     for line in readout.splitlines()[:MOST_LINES]:
         match = _LINE.fullmatch(line.strip())
@@ -139,6 +145,9 @@ def codes(readout: str) -> dict[str, float]:
             continue
         of, factor = _FACTORS.get(match[3], ("", 0.0))
         if of != unit or not re.fullmatch(r"-?\d{1,15}(\.\d{1,9})?", match[2]):
+            if match[1] in OF_LINES:
+                found[match[1]] = math.nan
+                continue
             raise FrameError(f"{match[1]} is {match[2]} {match[3]}, not a number of {unit}")
         found[match[1]] = float(match[2]) * factor
     return found

@@ -12,13 +12,14 @@ import msgspec
 from msgspec import Meta
 
 from v2g.config import nearest, parse_config
+from v2g.energy.conductors import Currents
 from v2g.errors import ConfigError, FrameError
 from v2g.hardware.energy_manager.modbus_server import MOST_READ, Table
 from v2g.hardware.interfaces import MeterValues
 
 Kind = Literal["float32", "float64", "uint16", "int16", "uint32", "int32", "uint64", "int64"]
 Order = Literal["high_first", "low_first"]
-Unit = Literal["Wh", "kWh", "MWh", "V", "mV", "W", "kW", "Hz", "mHz"]
+Unit = Literal["Wh", "kWh", "MWh", "V", "mV", "W", "kW", "A", "mA", "Hz", "mHz"]
 
 _FORMATS: Final[Mapping[Kind, str]] = MappingProxyType(
     {
@@ -33,7 +34,7 @@ _FORMATS: Final[Mapping[Kind, str]] = MappingProxyType(
     }
 )
 _FACTORS: Final[Mapping[Unit, float]] = MappingProxyType(
-    {"Wh": 1, "kWh": 1e3, "MWh": 1e6, "V": 1, "mV": 1e-3, "W": 1, "kW": 1e3, "Hz": 1, "mHz": 1e-3}
+    {"Wh": 1, "kWh": 1e3, "MWh": 1e6, "V": 1, "mV": 1e-3, "W": 1, "kW": 1e3, "A": 1, "mA": 1e-3, "Hz": 1, "mHz": 1e-3}
 )
 _UNITS: Final[Mapping[str, tuple[Unit, ...]]] = MappingProxyType(
     {
@@ -42,11 +43,17 @@ _UNITS: Final[Mapping[str, tuple[Unit, ...]]] = MappingProxyType(
         "voltage": ("V", "mV"),
         "power": ("W", "kW"),
         "frequency": ("Hz", "mHz"),
+        "line_current": ("A", "mA"),
+        "line_power": ("W", "kW"),
+        "line_voltage": ("V", "mV"),
     }
 )
 """Quantity of a map -> its units."""
-_OPTIONAL: Final = ("voltage", "frequency")
-"""Quantities that a charger can do without for a moment; power keeps it within its limits."""
+_NEEDED: Final = ("import_wh", "export_wh", "power")
+"""Quantities that a charger cannot do without; power keeps it within its limits."""
+
+MOST_LINE_A: Final = 1000
+"""A line current above this, A, is an error of the meter: no connection for vehicles carries it."""
 
 MOST_EXPONENT: Final = 10
 """Range of exponents: SunSpec's scale factors are -10 to 10."""
@@ -65,7 +72,7 @@ class Register(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     scale: float = 1.0
     """Factor to `unit`; below 0 for a power that the meter counts positive out of the vehicle."""
     unit: Unit | None = None
-    """Unit of the scaled value; none: Wh, V, W or Hz."""
+    """Unit of the scaled value; none: Wh, V, W, A or Hz."""
     table: Literal["input", "holding"] = "input"
     """Its table: `input` is read by function 4, `holding` by function 3."""
     words: Order = "high_first"
@@ -83,7 +90,7 @@ class Register(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         return struct.calcsize(_FORMATS[self.kind]) // 2
 
     def read(self, words: Sequence[int], exponent: int = 0) -> float:
-        """Return the value of `words` (16 bits each) in Wh, V, W or Hz. Raises FrameError for an invalid number."""
+        """Return the value of `words` (16 bits each) in Wh, V, W, A or Hz. Raises FrameError for an invalid number."""
         if self.words == "low_first":
             words = words[::-1]
         data = b"".join(word.to_bytes(2, "big" if self.octets == "high_first" else "little") for word in words)
@@ -99,6 +106,15 @@ class Register(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         return value
 
 
+class LineRegisters(Register, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A value of each line: `address` has that of L1."""
+
+    step: Annotated[int, Meta(ge=1, le=1000)] = 2
+    """Registers from a line's value to that of the next one."""
+    lines: Annotated[int, Meta(ge=1, le=3)] = 3
+    """How many lines have one; 1: a meter of one phase."""
+
+
 class RegisterMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One kind of meter."""
 
@@ -112,6 +128,12 @@ class RegisterMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """Power of all phases, signed, W, if available."""
     frequency: Register | None = None
     """The grid's frequency, Hz, if available."""
+    line_current: LineRegisters | None = None
+    """Currents of L1 to L3, A; without sign each has that of its line's power, or of the power of all."""
+    line_power: LineRegisters | None = None
+    """Powers of L1 to L3, signed, W."""
+    line_voltage: LineRegisters | None = None
+    """Voltages of L1 to L3 to the neutral, V."""
     name: str = ""
     """Maker and types, for people."""
     source: str = ""
@@ -126,18 +148,27 @@ class RegisterMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     def __post_init__(self) -> None:
         """Reject units of other quantities, and values beyond the last register."""
         for quantity, register in self.registers():
-            if register.unit is not None and register.unit not in _UNITS[quantity]:
-                units = " or ".join(_UNITS[quantity])
-                raise ValueError(f"{quantity}: the unit {register.unit} must be {units}")
+            units = _UNITS[quantity.rstrip("_123")]
+            if register.unit is not None and register.unit not in units:
+                raise ValueError(f"{quantity}: the unit {register.unit} must be {' or '.join(units)}")
             if register.address + register.count > 0x10000:
                 raise ValueError(f"{quantity}: {register.kind} at {register.address} ends beyond register 65535")
 
     def registers(self) -> Iterator[tuple[str, Register]]:
-        """Yield every quantity that the meter has, and its register."""
+        """Yield every quantity that the meter has, those of lines by their number, and its register."""
         for quantity in _UNITS:
             register = getattr(self, quantity)
-            if register is not None:
+            if isinstance(register, LineRegisters):
+                for line in range(register.lines):
+                    address = register.address + line * register.step
+                    yield f"{quantity}_{line + 1}", msgspec.structs.replace(register, address=address)
+            elif register is not None:
                 yield quantity, register
+
+    @property
+    def measures_lines(self) -> bool:
+        """Whether it has what the current of each line conductor follows from."""
+        return self.line_current is not None or self.line_power is not None
 
     def requests(self) -> tuple[tuple[Table, int, int], ...]:
         """Return the fewest requests that read the map: table, first register and their number, in order."""
@@ -158,14 +189,20 @@ class RegisterMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
 def swapped(values: MeterValues) -> MeterValues:
     """Return the values of a meter that counts energy into the vehicle as export."""
-    power_w = None if values.power_w is None else -values.power_w
-    return MeterValues(values.export_mwh, values.import_mwh, values.voltage_mv, power_w, values.frequency_mhz)
+    return msgspec.structs.replace(
+        values,
+        import_mwh=values.export_mwh,
+        export_mwh=values.import_mwh,
+        power_w=None if values.power_w is None else -values.power_w,
+        currents=None if values.currents is None else Currents(*(-each for each in values.currents)),
+        line_w=tuple(-each for each in values.line_w),
+    )
 
 
 def values_of(registers: RegisterMap, read: Words) -> MeterValues:
     """Return the values of a poll; `read` has the registers of all `requests`.
 
-    Raises FrameError for an invalid energy or power; an invalid voltage or frequency is left out.
+    Raises FrameError for an invalid energy or power; what else is invalid is left out.
     """
     values = {}
     for quantity, each in registers.registers():
@@ -174,28 +211,76 @@ def values_of(registers: RegisterMap, read: Words) -> MeterValues:
         try:
             values[quantity] = each.read(words, exponent)
         except FrameError:
-            if quantity not in _OPTIONAL:
+            if quantity in _NEEDED:
                 raise
-    return meter_values(**values)
+            values[quantity] = math.nan
+    return meter_values(values)
 
 
-def meter_values(
-    import_wh: float,
-    export_wh: float,
-    voltage: float | None = None,
-    power: float | None = None,
-    frequency: float | None = None,
-) -> MeterValues:
-    """Return a reading of these values, in Wh, V, W and Hz. Raises FrameError for an energy below 0."""
-    if import_wh < 0 or export_wh < 0:
+def meter_values(values: Mapping[str, float]) -> MeterValues:
+    """Return a reading of values by the names of a map, in Wh, V, W, A and Hz; NaN is a reading that failed.
+
+    Raises FrameError for an energy below 0.
+    """
+    if values["import_wh"] < 0 or values["export_wh"] < 0:
         raise FrameError("a register of energy is negative")
+    voltage, frequency, power = (_known(values, name) for name in ("voltage", "frequency", "power"))
+    volts, watts, amperes = (_by_line(values, f"line_{name}") for name in ("voltage", "power", "current"))
     return MeterValues(
-        round(import_wh * 1000),
-        round(export_wh * 1000),
+        round(values["import_wh"] * 1000),
+        round(values["export_wh"] * 1000),
         None if voltage is None else round(voltage * 1000),
         None if power is None else round(power),
         None if frequency is None else round(frequency * 1000),
+        None if amperes is None or watts is None else _currents(amperes, watts, volts or (), voltage, power),
+        tuple(round(each * 1000) for each in volts or ()),
+        tuple(round(each) for each in watts or ()),
     )
+
+
+def _known(values: Mapping[str, float], name: str) -> float | None:
+    value = values.get(name)
+    return None if value is None or not math.isfinite(value) else value
+
+
+def _by_line(values: Mapping[str, float], name: str) -> tuple[float, ...] | None:
+    """Return a quantity of L1, L1 and L2, or all lines; none if the meter does not have it, None if one is wrong."""
+    found = [values.get(f"{name}_{line}") for line in (1, 2, 3)]
+    while found and found[-1] is None:
+        found.pop()
+    return tuple(each for each in found if each is not None) if None not in found and _finite(found) else None
+
+
+def _finite(found: Sequence[float | None]) -> bool:
+    return all(each is None or math.isfinite(each) for each in found)
+
+
+def _currents(
+    amperes: Sequence[float], watts: Sequence[float], volts: Sequence[float], voltage: float | None, power: float | None
+) -> Currents | None:
+    """Return the current of each line, signed; None if the meter has none, or if they cannot be true.
+
+    A line carries at least what its power needs. Where no current has a sign, that of the power counts.
+    """
+    count = max(len(amperes), len(watts))
+    line_v = [(volts[line] if line < len(volts) else 0.0) or voltage or 0.0 for line in range(count)]
+    if not count or (not amperes and not all(line_v)) or {len(amperes), len(watts)} - {0, count}:
+        return None
+    signed = any(each < 0 for each in amperes)
+    found: list[float] = []
+    for line in range(count):
+        size = abs(amperes[line]) if amperes else 0.0
+        outward = amperes[line] < 0 if signed else (power or 0) < 0
+        if watts:
+            outward = watts[line] < 0
+            size = max(size, abs(watts[line]) / line_v[line]) if line_v[line] else size
+        found.append(-size if outward else size)
+    carried = sum(abs(each) * volt for each, volt in zip(found, line_v, strict=False))
+    if any(abs(each) > MOST_LINE_A for each in found):
+        return None
+    if power is not None and all(line_v) and abs(power) > carried * 1.1 + 500:
+        return None  # less than the power of all lines needs
+    return Currents(*(round(each * 1000) for each in found))
 
 
 def shipped_maps() -> tuple[str, ...]:

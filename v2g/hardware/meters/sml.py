@@ -1,14 +1,15 @@
 """What German meters send by their optical interface (D0) in SML, once to four times in 4 s. Pure."""
 
+import math
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from v2g.errors import FrameError
-from v2g.hardware.meters.obis import UNITS
+from v2g.hardware.meters.obis import OF_LINES, UNITS
 from v2g.sml import Value, list_bodies
 
-UNIT_NAMES: Final[Mapping[int, str]] = MappingProxyType({27: "W", 30: "Wh", 35: "V", 44: "Hz"})
+UNIT_NAMES: Final[Mapping[int, str]] = MappingProxyType({27: "W", 30: "Wh", 33: "A", 35: "V", 44: "Hz"})
 """Units of DLMS (IEC 62056-62)."""
 
 
@@ -27,13 +28,19 @@ def entries(payload: bytes) -> list[Entry]:
 
 
 def codes(payload: bytes) -> dict[str, float]:
-    """Return values by OBIS code, in Wh, W, V or Hz. Raises FrameError as `entries`."""
+    """Return values by OBIS code, in Wh, W, V, A or Hz; NaN for a single line's in another unit.
+
+    Raises FrameError as `entries`, and for another unit.
+    """
     found = {}
     for each in entries(payload):
         unit = UNITS.get(each.code)
         if unit is None:
             continue
         if UNIT_NAMES.get(each.unit or 0) != unit:
+            if each.code in OF_LINES:
+                found[each.code] = math.nan
+                continue
             raise FrameError(f"{each.code} has the unit {each.unit}, not {unit}")
         found[each.code] = each.value * 10.0**each.scaler
     return found
