@@ -5,6 +5,7 @@ from typing import Final
 
 from evcc.session.ports import PresentVoltage
 from evcc.session.settings import OnBoardChargerConfig
+from v2g.energy.conductors import Currents, spread
 from v2g.io.simulation.ac_line import ChargerAc, VehicleAcLine
 
 EFFICIENCY: Final = 0.93
@@ -25,7 +26,7 @@ class BenchAcLine:
         """Call `callback` with the assumed supply from now on."""
         self._callbacks.append(callback)
 
-    def publish(self, current_ma: int) -> None:
+    def publish(self, currents: Currents) -> None:
         """The current is not visible to a charger."""
 
     def pass_on(self, *, closed: bool) -> None:
@@ -38,7 +39,8 @@ class BenchAcLine:
 class OnBoardCharger:
     """Draws (or feeds back) the commanded power while the charge point supplies voltage.
 
-    Not modelled: power factor, ramps, single phases.
+    The power flows in equal parts on as many phases as it and the charge point have, on each no more than its rating of
+    one. Not modelled: power factor, ramps.
     """
 
     def __init__(self, line: VehicleAcLine | BenchAcLine, config: OnBoardChargerConfig) -> None:
@@ -46,7 +48,7 @@ class OnBoardCharger:
         self._wanted_w = 0
         self._present = PresentVoltage(0)
         self._callbacks: list[Callable[[], None]] = []
-        line.publish(0)
+        line.publish(Currents())
         line.on_change(self._changed)
 
     @property
@@ -69,7 +71,7 @@ class OnBoardCharger:
 
     def drive(self, power_w: int) -> None:
         """Draw (positive) or feed back this power from now on, within the rating."""
-        self._wanted_w = max(-self._config.max_discharge_w, min(self._config.max_charge_w, power_w))
+        self._wanted_w = power_w
         self._changed(self._line.seen)
 
     def battery_ma(self, battery_mv: int) -> int:
@@ -81,15 +83,19 @@ class OnBoardCharger:
     def cut(self) -> None:
         """See Converter."""
         self._wanted_w = 0
-        self._line.publish(0)
+        self._line.publish(Currents())
 
     def _changed(self, charger: ChargerAc | None) -> None:
         live = charger is not None and charger.contactor_closed and charger.voltage_mv > 0
         voltage_mv = charger.voltage_mv if charger is not None and live else 0
-        current_ma = self._wanted_w * 1_000_000 // voltage_mv if voltage_mv else 0
-        present = PresentVoltage(voltage_mv, current_ma)
+        lines = min(charger.phases, self._config.phases) if charger is not None and live else 0
+        currents = Currents()
+        if voltage_mv:
+            power_w = max(-self._config.most_out_w(lines), min(self._config.most_w(lines), self._wanted_w))
+            currents = spread(power_w * 1_000_000 // voltage_mv, range(lines))
+        present = PresentVoltage(voltage_mv, currents.total_ma, lines)
         if present != self._present:
             self._present = present
-            self._line.publish(current_ma)
+            self._line.publish(currents)
             for callback in self._callbacks:
                 callback()

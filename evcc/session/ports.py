@@ -178,12 +178,13 @@ class DeviceObserved(Fact, frozen=True):
 class PresentVoltage(Fact, frozen=True):
     """Voltage and current at the vehicle inlet, on the charger's side of the vehicle's contactor.
 
-    Alternating current: the voltage between phase and neutral, and the sum of the phases' active currents. Wireless:
-    output of the secondary device.
+    Alternating current: the voltage between phase and neutral, the sum of the phases' active currents, and on how many
+    `lines` there is voltage, 0 if that is not measured. Wireless: output of the secondary device.
     """
 
     voltage_mv: int
     current_ma: int = 0
+    lines: int = 0
 
 
 class ContactorState(Fact, frozen=True):

@@ -123,7 +123,7 @@ class ServiceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class OnBoardChargerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The vehicle's own charger for alternating current; powers are those of all phases together."""
 
-    phases: Annotated[Literal[1, 3], Meta(description="number of phases")] = 3
+    phases: Annotated[Literal[1, 2, 3], Meta(description="number of phases")] = 3
     max_charge_w: Annotated[int, Meta(ge=0, le=1_000_000, description="maximum charging power, W")] = 11_000
     min_charge_w: Annotated[int, Meta(ge=0, le=1_000_000, description="minimum charging power other than 0, W")] = 1_380
     max_discharge_w: Annotated[int, Meta(ge=0, le=1_000_000, description="maximum discharging power, W")] = 11_000
@@ -132,6 +132,14 @@ class OnBoardChargerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=Tr
         """Check V2G20-1619: the minimum power must not exceed the maximum."""
         if self.min_charge_w > self.max_charge_w:
             raise ValueError("on_board_charger.min_charge_w must not exceed on_board_charger.max_charge_w")
+
+    def most_w(self, lines: int) -> int:
+        """Return the maximum charging power on so many phases, W: each has its part."""
+        return self.max_charge_w * min(lines, self.phases) // self.phases
+
+    def most_out_w(self, lines: int) -> int:
+        """Return the maximum discharging power on so many phases, W."""
+        return self.max_discharge_w * min(lines, self.phases) // self.phases
 
 
 class WirelessConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

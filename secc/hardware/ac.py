@@ -5,11 +5,13 @@ from typing import Final, Protocol
 
 from secc.hardware.evse import Evse, Parts, WatchConfig
 from secc.session import ports
+from v2g.energy.conductors import LINES, spread
 from v2g.iec61851.timing import STANDARD, PilotTiming
 from v2g.io.runtime.clock import Clock
 from v2g.iso15118.engine.session import Command, Fact
 from v2g.safety.excess import microseconds
-from v2g.safety.flow import ALTERNATING, Flow
+from v2g.safety.flow import ALTERNATING, LINE, Flow
+from v2g.safety.output import NOTHING, Output
 
 FOLLOW_S: Final = 5.0
 """Time for a vehicle to follow a lower limit (IEC 61851-1) before it is disconnected."""
@@ -17,13 +19,13 @@ FOLLOW_S: Final = 5.0
 EXCESS_S: Final = 0.5
 """How long it may then exceed the limit by its margin, dips included; a larger excess for a quarter at least."""
 
-Allow = Callable[[int, int], tuple[int, int]]
-"""Takes W into and out of the vehicle, and returns the permitted part."""
+Allow = Callable[[Output], Output]
+"""Takes W and mA of each line conductor into and out of the vehicle, and returns the permitted part."""
 
 
-def anything(charge_w: int, discharge_w: int) -> tuple[int, int]:
+def anything(output: Output) -> Output:
     """Permit everything; see Allow."""
-    return charge_w, discharge_w
+    return output
 
 
 class Mains(Protocol):
@@ -31,15 +33,19 @@ class Mains(Protocol):
 
     @property
     def present(self) -> ports.Measured:
-        """Voltage between phase and neutral, and the sum of the phases' active currents."""
+        """Voltage between phase and neutral, the sum of the phases' active currents, and these if measured."""
 
     def on_change(self, callback: Callable[[], None]) -> None:
         """Call `callback` with each new measurement."""
 
 
 class AcEvse(Evse):
-    """See EvseHardware. `allow` returns the permitted part of the W into and out of the vehicle; `measures`: the mains
-    are not measured by the meter."""
+    """See EvseHardware. `lines` is how many line conductors the outlet has, `allow` returns the permitted part of an
+    output; `measures`: the mains are not measured by the meter.
+
+    Where the sum of the currents is measured only, it is taken to flow in equal parts in as many conductors as the
+    vehicle has said, or in all.
+    """
 
     def __init__(
         self,
@@ -50,13 +56,15 @@ class AcEvse(Evse):
         *,
         report_s: float,
         most_w: int,
+        lines: int = len(LINES),
         timing: PilotTiming = STANDARD,
         allow: Allow = anything,
         measures: bool = True,
     ) -> None:
         self._mains, self._allow = mains, allow
-        self._allowed: tuple[int, int] = (0, 0)  # W into the vehicle, W out of it
-        self._output = Flow()
+        self._lines = self._used = lines
+        self._allowed = NOTHING
+        self._flows = (Flow(), *(Flow() for _ in LINES))  # of the power, and of the current of each conductor
         super().__init__(parts, clock, watch, report_s=report_s, most_w=most_w, timing=timing, measures=measures)
         mains.on_change(self._line_changed)
 
@@ -68,8 +76,9 @@ class AcEvse(Evse):
     def execute(self, command: Command) -> Coroutine[object, object, Fact | None] | None:
         """See EvseHardware."""
         match command:
-            case ports.SetAcOutput(charge_w=charge_w, discharge_w=discharge_w):
-                self._allowed = self._allow(charge_w, discharge_w)
+            case ports.SetAcOutput():
+                self._used = command.lines or self._lines
+                self._allowed = self._allow(_bound(command))
                 self._watch_output()
                 return None
             case ports.StartCableCheck():
@@ -77,11 +86,11 @@ class AcEvse(Evse):
         return super().execute(command)
 
     def _off(self) -> None:
-        self._allowed = self._allow(0, 0)
+        self._allowed = self._allow(NOTHING)
 
     def _lower(self, output: ports.Output) -> None:
-        charge_w, discharge_w = self._allowed
-        self._allowed = self._allow(min(charge_w, output.charge_w), min(discharge_w, output.discharge_w))
+        assert isinstance(output, ports.SetAcOutput)
+        self._allowed = self._allow(self._allowed.within(_bound(output)))
         self._watch_output()
 
     def _line_changed(self) -> None:
@@ -92,20 +101,29 @@ class AcEvse(Evse):
         """The vehicle's own charger has been informed, and the contactor may open under load."""
 
     def _watch_output(self) -> None:
-        """Disconnect a vehicle that exceeds its limits for longer than it needs to follow."""
-        now_us, (charge_w, discharge_w) = microseconds(self._clock.monotonic()), self._allowed
-        self._output = self._output.then(
-            self._mains.present.watts,
-            charge_w,
-            discharge_w,
-            margin=ALTERNATING,
-            follow_us=microseconds(FOLLOW_S),
-            now_us=now_us,
+        """Disconnect a vehicle that exceeds its limits, in all or in one conductor, for longer than it needs to
+        follow."""
+        now_us, follow_us, allowed = microseconds(self._clock.monotonic()), microseconds(FOLLOW_S), self._allowed
+        present = self._mains.present
+        currents = present.currents or spread(present.current_ma, range(self._used))
+        samples = (
+            (present.watts, allowed.charge_w, allowed.discharge_w, ALTERNATING),
+            *((current_ma, allowed.charge_ma, allowed.discharge_ma, LINE) for current_ma in currents),
         )
-        if self._output.excess.lasts(microseconds(EXCESS_S)):
+        self._flows = tuple(
+            flow.then(value, most, least, margin=margin, follow_us=follow_us, now_us=now_us)
+            for flow, (value, most, least, margin) in zip(self._flows, samples, strict=True)
+        )
+        if any(flow.excess.lasts(microseconds(EXCESS_S)) for flow in self._flows):
             self.fault("over_current", active=True)
-        elif self._output.excess.weight or self._output.most.past or self._output.least.past:
+        elif any(flow.excess.weight or flow.most.past or flow.least.past for flow in self._flows):
             self._look_again(self._watch_output)
+
+
+def _bound(output: ports.SetAcOutput) -> Output:
+    """Return the bounds of a command; where no power may flow, no conductor carries current."""
+    charge_ma = output.charge_ma if output.charge_w else 0
+    return Output(output.charge_w, output.discharge_w, charge_ma, output.discharge_ma if output.discharge_w else 0)
 
 
 async def _refused() -> Fact:

@@ -465,7 +465,16 @@ class Assembly:
             mains = meter.mains(rating.nominal_voltage_v * 1000)
         allow = self._safety.mains(lambda: mains.present.watts, part=simulated)
         measures, reports = simulated is not None, self._reports(*most_w)
-        return AcEvse(parts, mains, self.clock, self.config.watch, allow=allow, measures=measures, **reports)
+        return AcEvse(
+            parts,
+            mains,
+            self.clock,
+            self.config.watch,
+            lines=rating.phases,
+            allow=allow,
+            measures=measures,
+            **reports,
+        )
 
     # -- parts
 

@@ -216,18 +216,13 @@ class SafetyChannel:
         then on, and the emergency output asserted."""
         self._heat = watch, temperatures, emergency
 
-    def mains(self, watts: Callable[[], int], *, part: Cut | None = None) -> Callable[[int, int], tuple[int, int]]:
-        """Return the permitted W into and out of a vehicle on alternating current, which controls its power itself: its
-        limits are sent to it, and it is disconnected if it exceeds them. `watts` is the current flow."""
+    def mains(self, watts: Callable[[], int], *, part: Cut | None = None) -> Callable[[Output], Output]:
+        """Return what permits a part of an output to a vehicle on alternating current, which controls its power itself:
+        its limits are sent to it, and it is disconnected if it exceeds them. `watts` is the current flow."""
         self._mains = True
         self._parts += [] if part is None else [("mains", part)]
         self._measure = lambda now: self._monitor.drawn(watts(), now)
-
-        def allow(charge_w: int, discharge_w: int) -> tuple[int, int]:
-            passed = self.drive(Output(charge_w, discharge_w) if charge_w or discharge_w else NOTHING)
-            return passed.charge_w, passed.discharge_w
-
-        return allow
+        return lambda output: self.drive(output if output.charge_w or output.discharge_w else NOTHING)
 
     def drive(self, output: Output) -> Output:
         """Return the permitted part of an output."""

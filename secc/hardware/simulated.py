@@ -14,6 +14,7 @@ from secc.hardware.meter import SimulatedMeter
 from secc.hardware.safety import SafetyChannel
 from secc.session import ports
 from secc.session.config import AcRating, EvseRating
+from v2g.energy.conductors import Currents, spread
 from v2g.hardware.interfaces import ChargerPilot, Contactor
 from v2g.hardware.pantograph import PantographConfig
 from v2g.hardware.simulation import FaultStep, StageConfig
@@ -177,9 +178,9 @@ class BenchAcLine:
     def publish(self, voltage_mv: int, phases: int, *, contactor_closed: bool, frequency_hz: int) -> None:
         """Ignore: there is no vehicle."""
 
-    def draw(self, power_w: int, nominal_mv: int) -> None:
-        """Set the vehicle's draw (positive) or feed."""
-        self.seen = VehicleAc(power_w * 1_000_000 // nominal_mv)
+    def draw(self, power_w: int, nominal_mv: int, lines: int) -> None:
+        """Set the vehicle's draw (positive) or feed, in equal parts on so many lines."""
+        self.seen = VehicleAc(spread(power_w * 1_000_000 // nominal_mv, range(lines)))
         for callback in self._callbacks:
             callback(self.seen)
 
@@ -214,6 +215,7 @@ class BenchAcEvse(AcEvse):
             _watch_of(config),
             report_s=config.report_s,
             most_w=max(rating.max_charge_power_w, rating.max_discharge_power_w),
+            lines=rating.phases,
             allow=safety.mains(lambda: mains.present.watts) if safety else anything,
         )
 
@@ -222,7 +224,8 @@ class BenchAcEvse(AcEvse):
         outcome = super().execute(command)
         if isinstance(command, ports.SetAcOutput):
             wanted = command.charge_w if command.power_w is None else command.power_w
-            self._line.draw(max(-command.discharge_w, min(command.charge_w, wanted)), self._nominal_mv)
+            power_w = max(-command.discharge_w, min(command.charge_w, wanted))
+            self._line.draw(power_w, self._nominal_mv, self._used)
         return outcome
 
     async def close(self) -> None:
@@ -237,7 +240,7 @@ class SimulatedMains:
 
     def __init__(self, line: ChargerAcLine | BenchAcLine, contactor: Contactor, rating: AcRating) -> None:
         self._line, self._contactor, self._rating = line, contactor, rating
-        self._present = ports.Measured(0, 0)
+        self._present = ports.Measured(0, 0, currents=Currents())
         self._callbacks: list[Callable[[], None]] = []
         line.on_change(lambda _: self._act())
         contactor.on_change(lambda _: self._act())
@@ -259,9 +262,9 @@ class SimulatedMains:
     def _act(self) -> None:
         closed, vehicle = self._contactor.closed, self._line.seen
         voltage_mv = self._rating.nominal_voltage_v * 1000 if closed else 0
-        current_ma = vehicle.current_ma if closed and vehicle is not None else 0
+        currents = vehicle.currents if closed and vehicle is not None else Currents()
         self._publish(voltage_mv, closed=closed)
-        present = ports.Measured(voltage_mv, current_ma)
+        present = ports.Measured(voltage_mv, currents.total_ma, currents=currents)
         if present != self._present:
             self._present = present
             for callback in self._callbacks:

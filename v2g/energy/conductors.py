@@ -36,12 +36,13 @@ class Currents(NamedTuple):
 
 
 def spread(total_ma: int, lines: Iterable[int]) -> Currents:
-    """Return a sum of currents (mA, signed) in equal parts on these lines (0 to 2), rounded away from zero: where a
-    meter measures the sum only, no conductor is taken to carry less than its part."""
-    used = tuple(lines)
-    part = -(-abs(total_ma) // max(1, len(used)))
-    part = part if total_ma >= 0 else -part
-    return Currents(*(part if line in used else 0 for line in LINES))
+    """Return a sum of currents (mA, signed) in equal parts on these lines (0 to 2), the first ones with what is left
+    over: as a balanced load draws it, and as it is taken where a meter measures the sum only."""
+    used, found = tuple(lines), [0] * len(LINES)
+    part, left = divmod(abs(total_ma), max(1, len(used)))
+    for index, line in enumerate(used):
+        found[line] = (part + (index < left)) * (1 if total_ma >= 0 else -1)
+    return Currents(*found)
 
 
 def line_power_w(current_ma: int, volts: int, lines: int) -> int:

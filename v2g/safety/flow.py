@@ -44,6 +44,10 @@ ALTERNATING: Final = Margin(sensor=150, control=350)
 are below 150 W; the step of a duty cycle is 0.1 % or 0.06 A, of control 0.5 A in each of three phases."""
 
 
+LINE: Final = Margin(sensor=650, control=500)
+"""Of the current of one conductor of a vehicle's own charger, mA: the same stand-by of 150 W at 230 V, and the same
+steps of the duty cycle and control."""
+
 PACK: Final = Margin(sensor=5_000, control=0)
 """Of the current at a battery's terminals, mA: with it flows what the vehicle's own loads draw, 2 kW at 400 V."""
 

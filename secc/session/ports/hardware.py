@@ -4,6 +4,7 @@ import msgspec
 
 from v2g.energy.conductors import Currents
 from v2g.energy.discharge import JournalHead
+from v2g.energy.limits import MOST_MA
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.engine.session import Command, Fact
 
@@ -63,8 +64,8 @@ class SetAcOutput(Driving, frozen=True):
     charge_w: int
     discharge_w: int
     power_w: int | None = None
-    charge_ma: int = 0
-    discharge_ma: int = 0
+    charge_ma: int = MOST_MA
+    discharge_ma: int = MOST_MA
     lines: int = 0
 
 

@@ -216,12 +216,12 @@ async def test_on_a_bench_mains_are_there_while_the_vehicle_asks_for_energy() ->
     vehicle.execute(SetAcPower(23_000))
     assert vehicle.battery.current_ma == 0
     vehicle.execute(SetCpState(PilotState.C))
-    assert PresentVoltage(230_000, 50_000) in received  # no more than its charger can do
+    assert PresentVoltage(230_000, 50_000, 3) in received  # no more than its charger can do
     vehicle.step()
     assert vehicle.battery.current_ma > 0
     vehicle.execute(SetAcPower(-4_600))
     vehicle.step()
-    assert PresentVoltage(230_000, -20_000) in received
+    assert PresentVoltage(230_000, -20_000, 3) in received
     assert vehicle.battery.current_ma < 0
     vehicle.execute(SetCpState(PilotState.B))
     vehicle.step()

@@ -14,6 +14,7 @@ from secc.hardware.simulated import SimulatedEvseConfig
 from secc.session import ports
 from secc.session.config import SeccConfig
 from tests.secc.asking import ask_for_everything
+from v2g.energy.conductors import Currents
 from v2g.iec61851.pilot import PilotState
 from v2g.io.plc.pilot import SimulatedVehiclePilot
 from v2g.io.runtime.clock import Clock
@@ -77,7 +78,8 @@ async def test_what_the_vehicle_draws_and_gives_is_measured_and_metered(stand: S
     assert stand.charger.grid_hz == 50.0
     stand.evse.execute(ports.SetAcOutput(11_000, 11_000))
     stand.charger.drive(11_000)
-    await stand.until(lambda: stand.evse.present == ports.Measured(230_000, 11_000 * 1_000_000 // 230_000))
+    drawn = ports.Measured(230_000, 47_826, currents=Currents(15_942, 15_942, 15_942))
+    await stand.until(lambda: stand.evse.present == drawn)
     await stand.until(lambda: stand.meter.read(0).import_mwh > 100)
     stand.charger.drive(-5_000)
     await stand.until(lambda: stand.meter.read(0).export_mwh > 100)
@@ -85,7 +87,7 @@ async def test_what_the_vehicle_draws_and_gives_is_measured_and_metered(stand: S
     opening = stand.evse.execute(ports.OpenContactors())
     assert opening is not None
     assert await opening == ports.ContactorState(closed=False)
-    assert stand.evse.present == ports.Measured(0, 0)
+    assert stand.evse.present == ports.Measured(0, 0, currents=Currents())
 
 
 async def test_a_vehicle_that_draws_too_much_for_too_long_is_cut_off(

@@ -10,6 +10,8 @@ from secc.hardware.ac import AcEvse, anything
 from secc.hardware.evse import WatchConfig
 from secc.session import ports
 from tests.secc.hardware.bare import Bare, at, play
+from v2g.energy.conductors import Currents
+from v2g.safety.output import Output
 
 
 class Mains:
@@ -25,7 +27,7 @@ class Mains:
 
 
 class Place(Bare):
-    """A charge point whose monitor permits 11 kW in and 7 kW out."""
+    """A charge point whose monitor permits 11 kW in and 7 kW out, and 32 A on each line conductor."""
 
     def __init__(self, *, report_s: float = 1e6, **how: Any) -> None:
         super().__init__()
@@ -41,13 +43,17 @@ class Place(Bare):
             **{"allow": self.allow} | how,
         )
 
-    def allow(self, charge_w: int, discharge_w: int) -> tuple[int, int]:
-        self.asked.append((charge_w, discharge_w))
-        return min(11_000, charge_w), min(7_000, discharge_w)
+    def allow(self, wanted: Output) -> Output:
+        self.asked.append((wanted.charge_w, wanted.discharge_w))
+        return wanted.within(Output(11_000, 7_000, 32_000, 32_000))
 
     def show(self, watts: int) -> None:
         """The vehicle draws this, at 1 kV for round numbers, and it is reported."""
-        self.mains.present = ports.Measured(1_000_000, watts)
+        self.measure(ports.Measured(1_000_000, watts))
+
+    def measure(self, measured: ports.Measured) -> None:
+        """This is measured, and reported."""
+        self.mains.present = measured
         for each in self.mains.listeners:
             each()
 
@@ -73,7 +79,55 @@ async def test_what_is_permitted_is_asked_for_lowered_and_ended(place: Place) ->
 
 
 def test_without_a_monitor_everything_is_permitted() -> None:
-    assert anything(5, 7) == (5, 7)
+    assert anything(Output(5, 7)) == Output(5, 7)
+
+
+CONDUCTORS = [
+    (Currents(13_000, 0, 0), Currents(14_800, 0, 0), ports.SetAcOutput(11_000, 0, charge_ma=13_000)),
+    (Currents(5_000, 5_000, 13_000), Currents(5_000, 5_000, 14_800), ports.SetAcOutput(11_000, 0, charge_ma=13_000)),
+    (Currents(0, -13_000, 0), Currents(0, -14_800, 0), ports.SetAcOutput(0, 7_000, discharge_ma=13_000)),
+    (Currents(13_000, -650, 0), Currents(13_000, -4_000, 0), ports.SetAcOutput(11_000, 0, charge_ma=13_000)),
+    (Currents(33_000, 0, 0), Currents(35_000, 0, 0), ports.SetAcOutput(11_000, 0)),  # the monitor permits 32 A
+]
+"""What may flow, and what may not though the sum is within its bound."""
+
+
+@pytest.mark.requirement("R192")
+@pytest.mark.parametrize(("within", "beyond", "command"), CONDUCTORS)
+@at(Place, Place.connect)
+async def test_one_conductor_beyond_its_limit_disconnects(
+    place: Place, within: Currents, beyond: Currents, command: ports.SetAcOutput
+) -> None:
+    place.evse.execute(command)
+    await asyncio.sleep(6.0)
+    place.measure(ports.Measured(230_000, within.total_ma, currents=within))
+    await asyncio.sleep(10.0)
+    assert place.faults == []
+    place.measure(ports.Measured(230_000, beyond.total_ma, currents=beyond))
+    assert await place.until_fault() <= 0.56
+    assert (place.faults, place.evse.contactors_closed) == (["over_current"], False)
+
+
+@pytest.mark.requirement("R192")
+@at(Place, Place.connect)
+async def test_a_conductor_has_5_s_to_follow_a_lower_limit(place: Place) -> None:
+    place.evse.execute(ports.SetAcOutput(7_360, 0, charge_ma=32_000, lines=1))
+    place.measure(ports.Measured(230_000, 32_000, currents=Currents(32_000)))
+    await asyncio.sleep(10.0)
+    place.evse.execute(ports.SetAcOutput(7_360, 0, charge_ma=13_000, lines=1))
+    assert 5.1 <= await place.until_fault() <= 5.6
+
+
+@pytest.mark.requirement("R192")
+@pytest.mark.parametrize(("lines", "faults"), [(1, ["over_current"]), (3, []), (0, [])])
+@at(Place, Place.connect)
+async def test_a_sum_without_phases_flows_in_the_conductors_that_the_vehicle_has_said(
+    place: Place, lines: int, faults: list[str]
+) -> None:
+    place.evse.execute(ports.SetAcOutput(11_000, 0, charge_ma=13_000, lines=lines))
+    place.measure(ports.Measured(230_000, 39_000))
+    await asyncio.sleep(10.0)
+    assert place.faults == faults
 
 
 LIMITS = [

@@ -9,6 +9,7 @@ from secc.hardware.meter import SimulatedMeter
 from secc.hardware.simulated import BenchAcEvse, BenchEvse, SimulatedEvseConfig
 from secc.session import ports
 from secc.session.config import AcRating, EvseRating
+from v2g.energy.conductors import LINES, Currents, spread
 from v2g.hardware.meters.counter import PER_MWH
 from v2g.hardware.simulation import StageConfig
 from v2g.io.runtime.clock import Clock
@@ -148,7 +149,8 @@ def test_a_vehicle_on_alternating_current_is_taken_to_draw_its_target(
     mains: BenchAcEvse, clock: Stepping, meter: SimulatedMeter, output: ports.SetAcOutput, drawn_w: int
 ) -> None:
     mains.execute(output)
-    assert mains.present == ports.Measured(230_000, drawn_w * 1000 // 230)
+    current_ma = drawn_w * 1000 // 230
+    assert mains.present == ports.Measured(230_000, current_ma, currents=spread(current_ma, LINES))
     clock.now_ms += 3_600_000
     reading = meter.read(clock.now_ms)
     assert reading.import_mwh - reading.export_mwh == drawn_w * 1000
@@ -160,7 +162,7 @@ async def test_an_open_contactor_lets_no_vehicle_draw(mains: BenchAcEvse) -> Non
     assert outcome is not None
     assert await outcome == ports.ContactorState(closed=False)
     mains.execute(ports.SetAcOutput(11_500, 0))
-    assert mains.present == ports.Measured(0, 0)
+    assert mains.present == ports.Measured(0, 0, currents=Currents())
 
 
 @pytest.mark.requirement("R148")

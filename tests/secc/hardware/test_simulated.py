@@ -13,6 +13,7 @@ from secc.session import ports
 from secc.session.config import AcRating, EvseRating
 from tests.secc.hardware.bare import at
 from tests.secc.hardware.channel import RATING
+from v2g.energy.conductors import Currents
 from v2g.hardware.simulation import FaultStep, StageConfig
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.io.simulation.ac_line import ChargerAc, ChargerAcLine, VehicleAcLine
@@ -208,20 +209,20 @@ async def test_a_vehicle_sees_the_mains_behind_the_contactor(place: Place) -> No
     mains.on_change(lambda: changes.append(mains.present))
     await asyncio.sleep(0.1)
     assert (vehicle.seen, mains.present) == (ChargerAc(0, 1, contactor_closed=False, frequency_hz=60), NO_FLOW)
-    vehicle.publish(5_000)
+    vehicle.publish(Currents(5_000))
     await asyncio.sleep(0.1)
     assert changes == []
     await place.connect()
     await asyncio.sleep(0.1)
     assert vehicle.seen == ChargerAc(120_000, 1, contactor_closed=True, frequency_hz=60)
-    vehicle.publish(7_000)
+    vehicle.publish(Currents(7_000))
     await asyncio.sleep(0.1)
     mains.cut()
     await asyncio.sleep(0.1)
     assert vehicle.seen == ChargerAc(0, 1, contactor_closed=False, frequency_hz=60)
     place.evse.contactor.set(closed=False)
-    flows = [ports.Measured(120_000, 5_000), ports.Measured(120_000, 7_000), NO_FLOW]
+    flows = [ports.Measured(120_000, ma, currents=Currents(ma)) for ma in (5_000, 7_000)] + [NO_FLOW]
     assert (changes, mains.present) == (flows, NO_FLOW)
 
 
-NO_FLOW: Final = ports.Measured(0, 0)
+NO_FLOW: Final = ports.Measured(0, 0, currents=Currents())

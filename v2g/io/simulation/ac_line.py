@@ -1,12 +1,13 @@
 """The simulated AC line between a charge point's contactor and a vehicle's on-board charger.
 
 The charge point's end publishes its output, the vehicle's end its draw. Units are integer mV between phase and
-neutral, and mA summed over the phases; current is positive from charge point to vehicle. The frequency is the grid's
-nominal one. Not modelled: reactive power, single phases' currents.
+neutral, and mA of each line conductor; current is positive from charge point to vehicle. The frequency is the grid's
+nominal one. Not modelled: reactive power, voltages that differ.
 """
 
 import msgspec
 
+from v2g.energy.conductors import Currents
 from v2g.io.simulation.medium import Channel, Medium
 from v2g.io.simulation.wire import Wire
 
@@ -21,9 +22,9 @@ class ChargerAc(msgspec.Struct, frozen=True, tag="charger", array_like=True, for
 
 
 class VehicleAc(msgspec.Struct, frozen=True, tag="vehicle", array_like=True, forbid_unknown_fields=True):
-    """The vehicle's draw (mA, all phases together, negative when it feeds back)."""
+    """The vehicle's draw (mA in each line conductor, negative when it feeds back)."""
 
-    current_ma: int
+    currents: Currents
 
 
 class ChargerAcLine(Wire[ChargerAc, VehicleAc]):
@@ -43,6 +44,6 @@ class VehicleAcLine(Wire[VehicleAc, ChargerAc]):
     def __init__(self, medium: Medium, *, connector: int = 1) -> None:
         super().__init__(medium, Channel.AC, ChargerAc, connector=connector)
 
-    def publish(self, current_ma: int) -> None:
+    def publish(self, currents: Currents) -> None:
         """Publish this draw."""
-        self.hold(VehicleAc(current_ma))
+        self.hold(VehicleAc(currents))
