@@ -496,6 +496,7 @@ GENERATORS: Final[Mapping[str, Callable[..., str]]] = {
     "message-pages": messages.message_pages,
     "messages": messages.messages,
     "metrics": metrics.metrics,
+    "promised-times": hazards.promised,
     "protocol-codes": response_codes.protocol_table,
     "quirks": quirks,
     "reaction-times": hazards.reactions,

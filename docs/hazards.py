@@ -1,5 +1,6 @@
 """The tables of docs/explanation/safety.md: hazards, from `hazards.toml`; what a fault at each input of the monitors
-leads to, from runs (`tests/safety/injected.py`); reaction times of processes, from `reaction-times.toml`.
+leads to, from runs (`tests/safety/injected.py`); reaction times of processes, from `reaction-times.toml`;
+promised times, from `promised-times.toml`.
 """
 
 import tomllib
@@ -15,6 +16,7 @@ from docs.markdown import table as markdown
 ROOT: Final = Path(__file__).resolve().parent.parent
 ROWS: Final = ROOT / "docs" / "hazards.toml"
 TIMES: Final = ROOT / "docs" / "reaction-times.toml"
+PROMISED: Final = ROOT / "docs" / "promised-times.toml"
 
 Role = Literal["charger", "vehicle"]
 
@@ -130,6 +132,21 @@ def covered() -> str:
         noticed = sum(bool(each.said) for each in outcomes)
         rows.append((role, str(len(coverage(role))), str(len(outcomes)), str(noticed), str(len(outcomes) - noticed)))
     return markdown(("Monitor", "Inputs", "Faults injected", "A verdict follows", "None, with its reason"), rows)
+
+
+def read_promised() -> dict[str, dict[str, dict[str, float]]]:
+    """Return the promised times, s: role -> what happens -> edition and kind of power -> time."""
+    return msgspec.convert(tomllib.loads(PROMISED.read_text()), dict[str, dict[str, dict[str, float]]])
+
+
+def promised(role: str) -> str:
+    """Return the times that a role promises."""
+    rows = read_promised()[role]
+    (ways,) = {tuple(each) for each in rows.values()}
+    heads = (f"{'ISO 15118-' if way[0] == '2' else ''}{way.upper()}" for way in ways)
+    return markdown(
+        ("What happens", *heads), ((what, *(f"{each[way]:g} s" for way in ways)) for what, each in rows.items())
+    )
 
 
 def reactions() -> str:
