@@ -11,7 +11,7 @@ from cantools.database.can import Database
 from hypothesis import given
 from hypothesis import strategies as st
 
-from v2g.dbc import Dbc, DbcMessage, parse_dbc, read_dbc
+from v2g.dbc import Dbc, DbcMessage, parse_dbc, read_dbc, strict_text
 from v2g.errors import ConfigError
 
 pytestmark = pytest.mark.requirement("R210")
@@ -206,6 +206,17 @@ def test_long_names_replace_their_beginnings() -> None:
         'BA_ "SystemSignalLongSymbol" SG_ 1 S "S_with_a_name_of_more_than_32_letters";',
     )
     assert read.use("Good_with_a_name_of_more_than_32_letters", "S_with_a_name_of_more_than_32_letters").line == 7
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_what_is_sound_can_be_given_to_a_strict_reader(path: Path) -> None:
+    ours, theirs = READ[path], Database()
+    theirs.add_dbc_string(strict_text(ours))
+    assert len(theirs.messages) >= 0.6 * len(ours.messages)
+    for other in theirs.messages:
+        message, frame = ours.use(other.name), bytes(range(40, 40 + other.length))
+        with contextlib.suppress(DecodeError):
+            assert values(message, frame) == pytest.approx(other.decode(frame))
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252", "utf-16"])

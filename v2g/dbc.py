@@ -36,7 +36,7 @@ _TEXT = r'"((?:[^"\\]|\\.)*)"'
 _KEYWORD: Final = re.compile(
     r"\s*(VERSION|NS_|BS_|BU_|BO_|SG_|VAL_|VAL_TABLE_|CM_|BA_DEF_DEF_|BA_DEF_|BA_|SIG_VALTYPE_|SG_MUL_VAL_|BO_TX_BU_"
     r"|EV_|ENVVAR_DATA_|EV_DATA_|SGTYPE_VAL_|SGTYPE_|BA_DEF_SGTYPE_|BA_SGTYPE_|SIG_TYPE_REF_|SIG_GROUP_|SIGTYPE_VALTYPE_"
-    r"|BA_DEF_DEF_REL_|BA_DEF_REL_|BA_REL_|BU_SG_REL_|BU_EV_REL_|BU_BO_REL_|FILTER|CAT_DEF_|CAT_)(?=[\s:\"]|$)"
+    r"|BA_DEF_DEF_REL_|BA_DEF_REL_|BA_REL_|BU_SG_REL_|BU_EV_REL_|BU_BO_REL_|FILTER|CAT_DEF_|CAT_)(?=[\s:\"]|\Z)"
 )
 _MESSAGE: Final = re.compile(r"\s*BO_\s+(\d{1,20})\s+([^\s:]+)\s*:\s*(\d{1,6})(?:\s+.*)?")
 _SIGNAL: Final = re.compile(
@@ -66,7 +66,7 @@ _CODE: Final = re.compile(r"(?:0x([0-9A-Fa-f]{1,16})|([0-9A-Fa-f]{1,16})h|(\d{1,
 _FORMATS: Final = ("StandardCAN", "ExtendedCAN", "reserved", "J1939PG")
 _SYMBOL: Final = re.compile(r"\s*(?:[A-Z_]+_|FILTER)?\s*")
 """In the list of new symbols, each on a line of its own."""
-_COMMENT_END: Final = re.compile(r'"\s*;\s*$')
+_COMMENT_END: Final = re.compile(r'"\s*;\s*\Z')
 _LONGEST_LINE: Final = 4096
 _FLOATS: Final = {("1", 32): "f", ("2", 64): "d"}
 
@@ -210,6 +210,29 @@ class Dbc:
         for each in self.messages:
             if not each.flaws and self._named[each.name] == [each]:
                 yield each
+
+
+def strict_text(dbc: Dbc) -> str:
+    """Return the messages of a database that have no flaw, as a file that strict readers take, without named values."""
+    lines = ['VERSION ""', "NS_ :", "BS_:", "BU_:"]
+    types = []
+    for message in dbc.sound():
+        if not all(map(_IDENTIFIER.match, (message.name, *message.signals))) or not message.signals:
+            continue
+        number = message.frame_id | (_EXTENDED if message.extended else 0)
+        lines.append(f"BO_ {number} {message.name}: {message.length} Vector__XXX")
+        for each in message.signals.values():
+            mux = (f"m{each.selected_by[0][0]}" if each.selector else "") + ("M" if each.multiplexer else "")
+            form = f"{each.start}|{each.length}@{int(each.little)}{'-' if each.signed else '+'}"
+            low, high = (0.0 if math.isnan(end) else end for end in (each.minimum, each.maximum))
+            numbers = f"({each.scale:.17g},{each.offset:.17g}) [{low:.17g}|{high:.17g}]"
+            lines.append(f' SG_ {each.name} {mux} : {form} {numbers} "{each.unit}" Vector__XXX')
+            if each.float_format:
+                types.append(f"SIG_VALTYPE_ {number} {each.name} : {'0fd'.index(each.float_format)};")
+            if each.selector:
+                ranges = ", ".join(f"{first}-{last}" for first, last in each.selected_by)
+                types.append(f"SG_MUL_VAL_ {number} {each.name} {each.selector} {ranges};")
+    return "\n".join((*lines, *types, ""))
 
 
 def read_dbc(path: Path) -> Dbc:

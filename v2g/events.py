@@ -693,6 +693,7 @@ REPORTS: Final[Mapping[str, tuple[Event, ...]]] = {
         Event("telemetry.consent_unreadable", "reason", "warning"),
         Event("telemetry.cpu_recovered", "celsius:float throttled:bool late_s"),
         Event("telemetry.cpu_throttled", "celsius:float throttled:bool late_s", "warning"),
+        Event("telemetry.dbc_warnings", "dbc warnings:int first", "warning"),
         Event("telemetry.fallback_began", "class"),
         Event("telemetry.fallback_ended"),
         Event("telemetry.message_timeout", "program timer state reason awaiting", "error", code=0x1A4),
@@ -714,7 +715,7 @@ REPORTS: Final[Mapping[str, tuple[Event, ...]]] = {
         Event(
             "telemetry.stopped",
             "stored:int waiting:int dropped:int frames:int unknown_frames:int malformed_frames:int "
-            "repeated_frames:int outliers:int",
+            "repeated_frames:int outliers:int absent_values:int",
         ),
         Event("telemetry.waiting", "reason", "warning", code=0x1D2),
     ),

@@ -151,6 +151,9 @@ class Gateway:
         """Called by `open`. `places` is the key of blurred positions."""
         self._config, self._clock, self._observe, self._outbox = config, clock, observe, outbox
         self._mapping = CanMapping.read(config.dbc, config.signals or None)
+        if flaws := self._mapping.warnings:
+            facts: dict[str, Scalar] = {"dbc": str(config.dbc), "warnings": len(flaws), "first": str(flaws[0])}
+            observe(Observe("telemetry", "dbc_warnings", facts))
         self._filter, self._cells = GlitchFilter(), CellWindows()
         self._statistics, self._heat = CellStatistics(), HeatGradient()
         self._batcher = Batcher(
@@ -320,6 +323,8 @@ class Gateway:
         windows = self._cells.add(mapped.cells, at_s * 1000) if with_windows else {}
         if mapped.cells and not self._processor.hot:
             windows |= self._statistics.add(mapped.cells, at_s * 1000)
+        self._filter.forget(mapped.absent)
+        self._batcher.forget(mapped.absent)
         valid = self._filter.valid(mapped.values)
         windows |= self._heat.add(valid, at_s * 1000)
         values = with_imbalance(valid | normalised(windows))
@@ -440,6 +445,7 @@ class Gateway:
             on_fallback=self._on_fallback,
             frames=self._frames(),
             bus_faults=self._bus_faults,
+            absent=self._mapping.absent,
         )
 
     def _frames(self) -> dict[str, int]:
@@ -576,6 +582,7 @@ class Gateway:
             "malformed_frames": self._mapping.malformed.total(),
             "repeated_frames": self._filter.repeated,
             "outliers": self._filter.outliers.total(),
+            "absent_values": self._mapping.absent.total(),
         }
         self._observe(Observe("telemetry", "stopped", dict(data)))
         await self._stack.aclose()

@@ -30,6 +30,8 @@ class Reading(msgspec.Struct, frozen=True):
     frames: Mapping[str, int]
     """By what became of them."""
     bus_faults: Mapping[str, int]
+    absent: Mapping[str, int]
+    """Values that were not available, invalid or states, by signal."""
 
 
 class MetricsFile:
@@ -80,6 +82,12 @@ class MetricsFile:
                         "result",
                     ),
                     counter("v2g_gateway_bus_faults", "Faults of the CAN bus.", now.bus_faults, "fault"),
+                    counter(
+                        "v2g_gateway_values_absent",
+                        "Values on the bus that were not available, invalid or named states.",
+                        now.absent,
+                        "signal",
+                    ),
                     gauge(
                         "v2g_gateway_disk_free_bytes",
                         "Free space of the disk with the outbox.",

@@ -66,7 +66,7 @@ def states(signal: DbcSignal, *, is_state: bool) -> frozenset[float]:
             found.add(raw)
         elif is_state:
             continue
-        elif (figure := _FIGURE.fullmatch(label)) is not None and figure[2] in ("", signal.unit):
+        elif (figure := _FIGURE.fullmatch(label)) is not None and (not signal.unit or figure[2] in ("", signal.unit)):
             if abs(float(figure[1].replace(",", ".")) - value) > slack:
                 found.add(raw)
         elif signal.minimum < signal.maximum and not signal.minimum - slack <= value <= signal.maximum + slack:

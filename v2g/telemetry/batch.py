@@ -6,7 +6,7 @@ the modes' rates have upper bounds (R76): parked a change may wait for 1 s. Unch
 `keyframe_s` all known signals are sent, so that a receiver that lost something is complete again.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Final
 
 import msgspec
@@ -160,10 +160,14 @@ class Batcher:
 
     def keep_only(self, wanted: Callable[[str], bool]) -> None:
         """Forget all other signals: they are in no later record."""
-        for values in (self._state, self._sent):
-            for name in [each for each in values if not wanted(each)]:
-                del values[name]
-        self._changed = {name for name in self._changed if wanted(name)}
+        self.forget([name for name in self._state if not wanted(name)])
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Forget signals that have no value any more: no later record has them until they have one again."""
+        for name in names:
+            self._state.pop(name, None)
+            self._sent.pop(name, None)
+            self._changed.discard(name)
 
     def checkpoint(self, copy: Copy, utc_ms: int) -> Record:
         """Return a record of its own for a checkpoint, at once."""

@@ -1,7 +1,7 @@
 """Removes what glitches of a CAN bus add to its signals, and keeps true steps (R109)."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from v2g.telemetry.signals import SIGNALS
@@ -50,6 +50,12 @@ class GlitchFilter:
             if found is not None:
                 self._valid[name] = passed[name] = found
         return passed
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Forget signals that have no value now: the next one is not compared with what was before."""
+        for name in names:
+            self._valid.pop(name, None)
+            self._held.pop(name, None)
 
     def _decide(self, name: str, value: float, jump: float) -> float | None:
         last = self._valid.get(name)

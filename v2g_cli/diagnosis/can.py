@@ -18,6 +18,9 @@ from v2g.io.can_link import CanLink, complaints
 from v2g.telemetry.mapping import CanMapping, Mapped
 from v2g_cli.output import print_json, print_table, say, say_row
 
+MOST_WARNINGS: Final = 20
+"""Warnings about the DBC that are shown as text."""
+
 MOST_IDS: Final = 4096
 """Ids that are shown one by one."""
 
@@ -90,6 +93,7 @@ class BusView:
         shown |= {
             "message": self._mapping.message_name(frame.frame_id),
             "signals": mapped.values | mapped.cells if mapped is not None else {},
+            "absent": mapped.absent if mapped is not None else (),
             "uncovered": self._mapping.uncovered(frame.frame_id, frame.data).hex(),
         }
         return shown | ({"context": mapped.context} if mapped is not None and mapped.context else {})
@@ -124,6 +128,8 @@ class BusView:
             "error_frames": self._health.errors,
             "unknown_frames": unknown.total(),
             "malformed_frames": self._mapping.malformed.total(),
+            "absent_values": dict(self._mapping.absent),
+            "dbc_warnings": [str(each) for each in self._mapping.warnings],
             "error_counters": self._health.counters,
             "faults": [msgspec.to_builtins(each) for each in self.faults],
         }
@@ -197,6 +203,12 @@ def show_frames(view: BusView, frames: Iterable[CanFrame], *, inspect: bool, jso
         + f"{summary['error_frames']} error frames, {summary['unknown_frames']} of unknown ids, "
         f"{summary['malformed_frames']} malformed"
     )
+    for name, count in summary["absent_values"].items():
+        say(f"{name}: {count} times not available, invalid or a named state")
+    for text in summary["dbc_warnings"][:MOST_WARNINGS]:
+        say(f"DBC, {text}")
+    if more := len(summary["dbc_warnings"][MOST_WARNINGS:]):
+        say(f"DBC: {more} more; --json shows all")
     for each in view.faults:
         say(f"{each.name}: {each.cause}" + (f"\n     {each.hint}" if each.hint else ""), lines=True)
     return not view.faults

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Protocol
 import msgspec
 from msgspec import Meta
 
+from v2g.dbc import read_dbc, strict_text
 from v2g.errors import ConfigError
 from v2g.hardware.interfaces import OFF, Demand, StageReport
 
@@ -171,15 +172,15 @@ class Module(msgspec.Struct):
 
 
 def load_database(path: Path | None) -> "Database":
-    """Return the messages of a DBC file, the built-in one if None. Raises ConfigError."""
+    """Return the messages of a DBC file that have no flaw, the built-in one if None. Raises ConfigError."""
     from cantools.database.can import Database  # 60 ms: only for chargers with modules
 
     database = Database()
+    if path is None:
+        text = importlib.resources.files("v2g.hardware.power_modules").joinpath(OWN_DBC).read_text()
+    else:
+        text = strict_text(read_dbc(path))
     try:
-        if path is None:
-            text = importlib.resources.files("v2g.hardware.power_modules").joinpath(OWN_DBC).read_text()
-        else:
-            text = path.read_text()
         database.add_dbc_string(text)
     except Exception as error:  # noqa: BLE001 - cantools raises its parser's and its own errors
         raise ConfigError(f"{path}: {error}", hint="hardware.can.dbc must be a DBC file") from None
