@@ -141,7 +141,7 @@ class GatewayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def notes(text: str, *, name: str) -> list[str]:
-    """Return what is not sealed on the disk by a valid configuration, and flaws of its DBC that nothing mapped needs."""
+    """Return what is not sealed on the disk by a valid configuration, and flaws of its DBC that nothing mapped has."""
     config = load_config(text, name=name)
     found = [] if config.outbox_sealed else ["plain on the disk: records in the outbox (outbox_sealed)"]
     return found + [f"{config.dbc}: {each}" for each in CanMapping.read(config.dbc, config.signals or None).warnings]
