@@ -400,6 +400,30 @@ def run_rules() -> str:
     )
 
 
+def signed_formats() -> str:
+    """Return the formats of signed readings."""
+    from v2g.energy.meter_records.judge import FORMATS
+
+    rows = ((each.name, each.signed, each.marks) for each in FORMATS)
+    return table(("Format", "What is signed", "Begin and end"), rows)
+
+
+def signed_verdicts() -> str:
+    """Return the verdicts on signed readings, by the command and at the back end."""
+    from csms.domain.transactions.signed_values import MISMATCH, VERDICTS
+    from v2g.energy.meter_records.judge import MEANINGS
+
+    rows = [(f"`{each}`", f"`{VERDICTS[each]}`", meaning) for each, meaning in MEANINGS.items()]
+    return table(("`--json`", "Back end", "Meaning"), [*rows, ("", "`mismatch`", MISMATCH)])
+
+
+def signed_curves() -> str:
+    """Return the curves of keys that sign readings."""
+    from v2g.energy.meter_records.keys import SIZES
+
+    return ", ".join(f"`{each}`" for each in sorted(SIZES))
+
+
 def speed() -> str:
     """Return what a session has cost, landing by landing."""
     return table(
@@ -508,6 +532,9 @@ GENERATORS: Final[Mapping[str, Callable[..., str]]] = {
     "sequence-table": sequence_table,
     "service-parameters": service_parameters.table,
     "shared-configuration": configuration.shared,
+    "signed-curves": signed_curves,
+    "signed-formats": signed_formats,
+    "signed-verdicts": signed_verdicts,
     "speed": speed,
     "status": configuration.status,
     "telemetry-signals": telemetry_signals,

@@ -31,12 +31,9 @@ Verdict = Literal[
     "other_tx",
     "reordered",
 ]
-"""Those of `v2g.energy.meter_records.judge` in at most 12 characters, and `mismatch`: the meter signed it, but no
-signed reading is the value in the message. `other_meter`: signed by the key that came along, which is not the meter's,
-or under another serial number than before. "": not signed.
-"""
+"""Those of `v2g.energy.meter_records.judge` in at most 12 characters, and `mismatch`. "": not signed."""
 
-_VERDICTS: Final[dict[judge.Verdict, Verdict]] = {
+VERDICTS: Final[dict[judge.Verdict, Verdict]] = {
     "verified": "valid",
     "invalid": "invalid",
     "unreadable": "unreadable",
@@ -47,6 +44,10 @@ _VERDICTS: Final[dict[judge.Verdict, Verdict]] = {
     "other_transaction": "other_tx",
     "reordered": "reordered",
 }
+
+MISMATCH: Final = (
+    "verified, but no usable signed reading is the value in the message, which may round it, at most by 10 Wh"
+)
 
 _DIRECTIONS: Final[dict[str, Direction]] = {IMPORT_REGISTER: "import", EXPORT_REGISTER: "export"}
 
@@ -70,7 +71,7 @@ def judge_samples(
         verdict: Verdict = ""
         if each.signed:
             judged = _judge(each, key)
-            verdict = _VERDICTS[judged.verdict]
+            verdict = VERDICTS[judged.verdict]
             if verdict == "valid" and judged.record is not None:
                 verdict = _fits(each, judged.record, last, transaction_id)
                 last = judged.record if verdict == "valid" else last
@@ -112,7 +113,7 @@ def _fits(sample: Sample, record: Record, last: Record | None, transaction_id: s
         return "other_tx"
     wrong = None if last is None or last.signed == record.signed else judge.out_of_place(last, record)
     if wrong is not None and wrong[0] != "incomplete":  # a station need not send all that its meter signs
-        return _VERDICTS[wrong[0]]
+        return VERDICTS[wrong[0]]
     try:
         value = watt_hours(sample)
     except ValueError:

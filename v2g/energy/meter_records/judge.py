@@ -17,7 +17,7 @@ from v2g.energy.meter_records.edl40 import read_edl40
 from v2g.energy.meter_records.keys import HashName, MeterKey, read_key
 from v2g.energy.meter_records.ocmf import read_ocmf
 from v2g.energy.meter_records.pcdf import read_pcdf
-from v2g.energy.meter_records.record import Direction, Energy, Record, energies, joined
+from v2g.energy.meter_records.record import Direction, Energy, Format, Record, energies, joined
 from v2g.errors import CodecError, RecordError
 from v2g.text import printable
 
@@ -32,10 +32,18 @@ Verdict = Literal[
     "other_transaction",
     "reordered",
 ]
-"""`invalid`: the key did not sign this. `incomplete`: the record is cut, or records of its transaction are missing.
-`unsupported`: its algorithm. `no_key`: none to verify with. The others are of a record that its meter did sign: it is
-of another meter, of another transaction, or not at its place.
-"""
+MEANINGS: Final[Mapping[Verdict, str]] = {
+    "verified": "the key signed this",
+    "invalid": "no known key signed this",
+    "unreadable": "no record of a known format, or a field that the reason names",
+    "incomplete": "the record is cut; or, of several, pages or the begin or end of a transaction are missing",
+    "unsupported": "the signature method, or a curve without its package",
+    "no_key": "none to verify with; at the back end also: only the one in the message",
+    "other_meter": "verified, of another serial number; at the back end also: by the key in the message, which is "
+    "not the meter's",
+    "other_transaction": "verified, of another page, session or user than expected, or than the record before",
+    "reordered": "verified, but its page or time is before that of the record that precedes it",
+}
 
 KeySource = Literal["", "given", "file", "record"]
 """Whence the key that verified a record is: known from elsewhere, from its file, or from within itself."""
@@ -44,13 +52,28 @@ _COARSEST_WH: Final = Decimal(10)
 
 _HASHES: Final[tuple[HashName, ...]] = ("SHA256", "SHA384", "SHA512")
 
-_READERS: Final[Mapping[bytes, Callable[[bytes], Record]]] = {
-    b"OCMF|": read_ocmf,
-    b"AP;": read_alfen,
-    b"128.8.0(": read_pcdf,
-    SML: read_edl40,
-}
-"""First octets of a record -> its format's reader."""
+
+class ReadableFormat(msgspec.Struct, frozen=True):
+    """A format: its reader, the first octets of its records, and what its signature covers."""
+
+    name: Format
+    read: Callable[[bytes], Record]
+    start: bytes
+    signed: str
+    marks: str
+
+
+FORMATS: Final = (
+    ReadableFormat(
+        "OCMF", read_ocmf, b"OCMF|", "the payload's octets as they came", "`TX`: `B`, and `E`, `L`, `R`, `A` or `P`"
+    ),
+    ReadableFormat(
+        "EDL40", read_edl40, SML, "320 octets made from the list's values", "`context` in the file, which is not signed"
+    ),
+    ReadableFormat("ISA-EDL40", read_edl40, SML, "320 octets made from the list's values", "both in one record"),
+    ReadableFormat("ALFEN", read_alfen, b"AP;", "the data set of 82 octets", "the type before it, which is not signed"),
+    ReadableFormat("PCDF", read_pcdf, b"128.8.0(", "the text before `(SG:`", "one record has the whole transaction"),
+)
 
 
 class Expected(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,7 +103,7 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
 def read_record(data: bytes) -> Record:
     """Return a record of any format, as it is written: plain, or in base64, base32 or hex. Raises RecordError."""
     octets = carried(data)
-    return next(read for start, read in _READERS.items() if octets.startswith(start))(octets)
+    return next(each.read for each in FORMATS if octets.startswith(each.start))(octets)
 
 
 def judge(found: Found, expected: Expected) -> Judgement:
