@@ -6,6 +6,8 @@ It outlives sessions: a session begins with the present state, and gets changes 
 from collections.abc import Sequence
 from typing import Final
 
+import msgspec
+
 from secc.session import ports
 from v2g.energy.grid_signal import ExportSignal, GridSignal, PriceSignal, Tariff
 from v2g.energy.limits import (
@@ -36,10 +38,13 @@ class Grid:
     connection. In OCPP 2.1 they also limit the feed-back; in 2.0.1 the grid signal does, as the operator's limit, and
     otherwise only carries prices. A signal from a file limits the draw, too. The signal's figures are for the
     connection point: if several EVSEs are behind it, each connected vehicle gets an equal part of the site.
+
+    `outlet`: V between line and neutral, and number of line conductors, with alternating current.
     """
 
-    def __init__(self, *, charge_w: int, discharge_w: int) -> None:
+    def __init__(self, *, charge_w: int, discharge_w: int, outlet: tuple[int, int] | None = None) -> None:
         self._charge_w, self._discharge_w = charge_w, discharge_w
+        self._outlet = outlet
         self._signal: PriceSignal | None = None
         self._profiles = Allowance()
         self._site_version = 0
@@ -197,13 +202,22 @@ class Grid:
         if profiles.export_w is not None and not isinstance(signal, ExportSignal):  # specified for each EVSE
             discharge = min(self._charge_w, _watts(profiles.export_w))
             until_ms = next((e.from_ms for e in self._profiles.later if e.from_ms > from_ms and not e.export_w), None)
-        return Limit(
+        site = Limit(
             source=SITE,
-            charge_w=min(charge, _watts(profiles.charge_w)),
-            discharge_w=min(discharge, _watts(profiles.discharge_w)),
+            charge_w=charge,
+            discharge_w=discharge,
             version=0 if from_ms else self._site_version,  # forecasts are repeated only when they differ
             valid_from_ms=from_ms,
             valid_until_ms=until_ms,
+        )
+        if self._outlet is not None:
+            site = site.balanced(*self._outlet)
+        return msgspec.structs.replace(
+            site,
+            charge_w=min(charge, _watts(profiles.charge_w)),
+            discharge_w=min(discharge, _watts(profiles.discharge_w)),
+            charge_ma=_smaller(site.charge_ma, profiles.charge_a),
+            discharge_ma=_smaller(site.discharge_ma, profiles.discharge_a),
         )
 
     def _operator(self) -> Limit:
@@ -219,6 +233,13 @@ class Grid:
             version=0 if signal is None else signal.version,
             valid_until_ms=until_ms,
         )
+
+
+def _smaller(site_ma: int | None, profiles_a: float | None) -> int | None:
+    """Return the smaller current of each line conductor in whole mA, rounded down; None without alternating current."""
+    if site_ma is None or profiles_a is None:
+        return site_ma
+    return min(site_ma, max(0, int(profiles_a * 1000 + 1e-6)))
 
 
 def _watts(limit: float | None) -> int:

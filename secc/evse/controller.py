@@ -101,7 +101,9 @@ class EvseController:
 
     def __post_init__(self) -> None:
         config, site = self.config, self.config.site
-        self.grid = Grid(charge_w=site.charge_w, discharge_w=site.discharge_w)
+        rating = config.charger.ac_rating
+        outlet = (rating.nominal_voltage_v, rating.phases) if config.hardware.kind == "ac" else None
+        self.grid = Grid(charge_w=site.charge_w, discharge_w=site.discharge_w, outlet=outlet)
         if site.signal_file is not None:
             self.grid.signal(parse_grid_signal(_read(site.signal_file)))
         self.station: Station | None = None

@@ -55,6 +55,10 @@ class EvseLayout(msgspec.Struct, frozen=True, kw_only=True):
     max_discharge_w: int = 0
     phases: int = 0
     line_v: float = 230.0
+    switches_phases: bool = False
+    """Whether it changes from three phases to one and back while a vehicle is connected (Phases3to1)."""
+    selects_phase: bool = False
+    """Whether it can also choose which one (ACPhaseSwitchingSupported)."""
 
 
 class TerminalLayout(msgspec.Struct, frozen=True, kw_only=True):
@@ -234,6 +238,10 @@ def _placed(variable: Variable, place: EVSE | None, layout: Layout) -> Variable:
             default = layout.vendor
         case ("ChargingStation", "SupplyPhases"):
             default = str(layout.supply_phases)
+        case ("SmartChargingCtrlr", "Phases3to1"):
+            default = str(any(each.switches_phases for each in layout.evses)).lower()
+        case ("SmartChargingCtrlr", "ACPhaseSwitchingSupported"):
+            default = str(any(each.selects_phase for each in layout.evses)).lower()
         case (_, "SupplyPhases") if evse:
             default = str(evse.phases)
         case ("EVSE", "Power") if evse:

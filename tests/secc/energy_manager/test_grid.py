@@ -1,5 +1,7 @@
 """What the charger knows of the grid between and during sessions."""
 
+import pytest
+
 from secc.energy_manager.grid import Grid
 from secc.session import ports
 from tests.secc.energy_manager.grid import signal
@@ -148,3 +150,19 @@ def test_what_charging_profiles_will_allow_later_makes_limits_ahead() -> None:
     assert [each.charge_w for each in grid.foreseen] == [7_000, 60_000]
     assert not any(isinstance(fact, ports.LimitsForeseen) for fact in grid.profiles(grid._profiles))
     assert grid.profiles(Allowance())[0] == ports.LimitsForeseen(())
+
+
+@pytest.mark.requirement("R192")
+@pytest.mark.parametrize(("site_w", "amperes"), [(100_000, 16_000), (4_140, 6_000)])
+@pytest.mark.parametrize("lines_used", [1, 3])
+def test_a_profile_and_a_balanced_site_bound_each_conductor(site_w: int, amperes: int, lines_used: int) -> None:
+    """A profile of 16 A on three phases, at a site of 3 x 6 A or of more."""
+    grid = Grid(charge_w=site_w, discharge_w=0, outlet=(230, 3))
+    *_, told, _ = grid.profiles(Allowance(charge_w=11_040, charge_a=16, later=(Later(9, 5_520, None, charge_a=8),)))
+    assert isinstance(told, ports.LimitChanged)
+    assert told.limit.charge_ma == amperes
+    assert [each.charge_ma for each in grid.foreseen] == [min(8_000, amperes)]
+    most = LimitBook(grid.limits).effective(0).over(lines_used, 230)
+    assert most.charge_w == amperes * 230 * lines_used // 1000
+    plain = Grid(charge_w=site_w, discharge_w=0)
+    assert plain.limits[0].charge_ma is None

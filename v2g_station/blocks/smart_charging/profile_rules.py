@@ -1,6 +1,6 @@
 """Which charging profiles a station accepts (K01, K28, Q01 to Q10), and which ones a request selects (K09, K10)."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 import msgspec
@@ -58,6 +58,12 @@ class Abilities(msgspec.Struct, frozen=True, kw_only=True):
     units: tuple[ChargingRateUnit, ...] = ("W",)
     direct_current: Collection[int] = ()
     """EVSEs without per-phase currents."""
+    phases: Mapping[int, int] = {}
+    """How many phases each EVSE with alternating current will use at most: those of its vehicle, if known."""
+    switches_phases: Collection[int] = ()
+    """EVSEs that can change from three phases to one and back."""
+    selects_phase: bool = False
+    """Whether they can also choose the one (ACPhaseSwitchingSupported)."""
     thresholds: bool = True
     """Whether thresholds and offsets of local load balancing are set (Q09.FR.02)."""
     foreign_id: int | None = None
@@ -89,6 +95,7 @@ def refuse(
     return (
         _refuse_unsupported(profile)
         or _refuse_target(profile, evse_id, transactions)
+        or _refuse_phases(profile, evse_id, version, able)
         or next(filter(None, (_refuse_schedule(profile, s, evse_id, able) for s in profile.charging_schedule)), None)
         or (_refuse_modes(profile, able) if version == "2.1" else None)
         or _refuse_duplicate(profile, evse_id, installed)
@@ -162,6 +169,34 @@ def _refuse_target(
                 return status_info("InvalidValue", "a ChargingStationMaxProfile belongs to EVSE 0")
             if profile.charging_profile_kind == "Relative":
                 return status_info("InvalidProfile", "a ChargingStationMaxProfile is not Relative (K01.FR.38)")
+    return None
+
+
+def _refuse_phases(profile: ChargingProfile, evse_id: int, version: Version, able: Abilities) -> StatusInfo | None:
+    """Refuse numbers of phases that the station cannot keep, and a choice of a phase that it cannot make.
+
+    More phases than there are do no harm (K01.FR.45).
+    """
+    places = [evse_id] if evse_id else list(range(1, able.evses + 1))
+    alternating = {each: able.phases.get(each, 3) for each in places if each not in able.direct_current}
+    fixed = {each: count for each, count in alternating.items() if each not in able.switches_phases}
+    for schedule in profile.charging_schedule:
+        for period in schedule.charging_schedule_period:
+            count, chosen = period.number_phases, period.phase_to_use
+            if count is None and not chosen:
+                continue
+            if not alternating:
+                if version == "2.1":
+                    return status_info("NoPhaseForDC", "direct current has no phases (K01.FR.44)")
+                continue
+            if chosen and count != 1:
+                return status_info("InvalidSchedule", "phaseToUse needs numberPhases = 1 (K01.FR.19)")
+            if count == 0 or (count == 2 and any(each == 3 for each in alternating.values())):
+                return status_info("InvalidSchedule", f"numberPhases {count} is not supported (K01.FR.43)")
+            if count is not None and any(each > count for each in fixed.values()):
+                return status_info("InvalidSchedule", "the number of phases cannot be switched here (K01.FR.43)")
+            if chosen and chosen != 1 and (fixed or not able.selects_phase):
+                return status_info("InvalidSchedule", "the phase cannot be chosen here (K01.FR.20, K01.FR.48)")
     return None
 
 

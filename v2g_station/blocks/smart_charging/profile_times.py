@@ -56,7 +56,9 @@ class Around(msgspec.Struct, frozen=True, kw_only=True):
     volts: float = 230.0
     """Between phase and neutral, to convert a limit in A."""
     phases: int = 3
-    """Number of phases of the EVSE."""
+    """Number of phases in use: those of the EVSE, or of its vehicle if that is known to use fewer."""
+    lines: int = 0
+    """Number of the EVSE's own phases; 0: direct current."""
     csms_first: bool = False
     """Whether set-points of the CSMS take precedence over those of external systems (SetpointPriority)."""
 

@@ -1,8 +1,9 @@
 """What charging profiles allow at a time, on an EVSE and for a whole station (functional blocks K and Q).
 
 Profiles of one purpose are ordered by stack level. Purposes are then combined by the smallest limit, where a TxProfile
-replaces the TxDefaultProfile, and PriorityCharging both; local generation is added. Limits in A are converted to W, by
-the EVSE's voltage and phases.
+replaces the TxDefaultProfile, and PriorityCharging both; local generation is added. A limit bounds the power of all
+phases and the current of each: one in A does the latter, and the power is that of its number of phases; one in W is
+spread over its number of phases (K01.FR.49, .50).
 """
 
 from collections.abc import Iterable
@@ -35,13 +36,15 @@ __all__ = [
 
 
 class Later(msgspec.Struct, frozen=True):
-    """The limits and set-point of profiles from a later time on, W as in Allowance."""
+    """The limits and set-point of profiles from a later time on, as in Allowance."""
 
     from_ms: int
     charge_w: float | None
     discharge_w: float | None
     setpoint_w: float | None = None
     export_w: float | None = None
+    charge_a: float | None = None
+    discharge_a: float | None = None
 
 
 class Allowance(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,6 +63,14 @@ class Allowance(msgspec.Struct, frozen=True, kw_only=True):
     until_ms: int | None = None
     later: tuple[Later, ...] = ()
     """Future values, as far as requested."""
+    charge_a: float | None = None
+    """With alternating current: the charging current of each line conductor, A; None for no limit."""
+    discharge_a: float | None = None
+    """The discharging current of each line conductor, A, a magnitude."""
+    number_phases: int | None = None
+    """How many phases may be used (K01.FR.140); None if no profile says it."""
+    phase_to_use: int | None = None
+    """The only phase that may be used, 1 to 3 (K01.FR.46); None if no profile says it."""
 
 
 _LEADING: Final[tuple[ChargingProfilePurpose, ...]] = ("TxProfile", "TxDefaultProfile")
@@ -75,10 +86,16 @@ def allowance(installed: Iterable[Installed], utc_ms: int, around: Around) -> Al
     own = _limits(leader, around) if leader else _without(installed, utc_ms, around)
     external = _shared(installed, "ChargingStationExternalConstraints", utc_ms, around)  # K11.FR.01, K12.FR.01
     chosen = [own, *_shared(installed, "ChargingStationMaxProfile", utc_ms, around), *external]
-    charge_w = min((a.charge_w for a in chosen if a.charge_w is not None), default=None)
-    discharge_w = min((a.discharge_w for a in chosen if a.discharge_w is not None), default=None)
-    if charge_w is not None:  # K08.FR.04, K27
-        charge_w += sum(each.charge_w or 0 for each in _shared(installed, "LocalGeneration", utc_ms, around))
+    charge_w, discharge_w, charge_a, discharge_a = (
+        min((value for each in chosen if (value := getattr(each, name)) is not None), default=None)
+        for name in ("charge_w", "discharge_w", "charge_a", "discharge_a")
+    )
+    generated = _shared(installed, "LocalGeneration", utc_ms, around)  # K08.FR.04, K27
+    if charge_w is not None:
+        charge_w += sum(each.charge_w or 0 for each in generated)
+    if charge_a is not None:
+        charge_a += sum(each.charge_a or 0 for each in generated)
+    phases = [each.number_phases for each in chosen if each.number_phases is not None]
     leading_setpoint = _setpoint_source(own, external, around)
     changes = (edge for item in installed for edge in edges(item, utc_ms, around))
     return Allowance(
@@ -89,6 +106,10 @@ def allowance(installed: Iterable[Installed], utc_ms: int, around: Around) -> Al
         asleep=own.asleep,
         export_w=_export(installed, utc_ms, around),
         until_ms=min((edge for edge in changes if edge > utc_ms), default=None),
+        charge_a=charge_a,
+        discharge_a=discharge_a,
+        number_phases=min(phases, default=None),
+        phase_to_use=next((each.phase_to_use for each in chosen if each.phase_to_use), None),
     )
 
 
@@ -121,7 +142,7 @@ def composite(
     installed = list(installed)
     periods: list[ChargingSchedulePeriod] = []
     at, end = utc_ms, utc_ms + duration_s * 1000
-    per_unit = 1.0 if unit == "W" else around.volts * around.phases
+    per_unit = 1.0 if unit == "W" else around.volts * (around.lines or around.phases)
     while len(periods) < MAX_PERIODS:
         now = allowance(installed, at, around)
         period = _composed(now, (at - utc_ms) // 1000, max_w, per_unit, version)
@@ -143,13 +164,19 @@ def composite(
 
 def _composed(now: Allowance, start_s: int, max_w: int, per_unit: float, version: Version) -> ChargingSchedulePeriod:
     """Return a period of a composite schedule."""
-    limit = min(max_w, now.charge_w if now.charge_w is not None else max_w) / per_unit
-    period = ChargingSchedulePeriod(start_period=start_s, limit=limit)
+    if per_unit == 1.0:
+        limit, discharge = now.charge_w, now.discharge_w
+    else:
+        limit, discharge = now.charge_a, now.discharge_a
+    limit = max_w / per_unit if limit is None else min(max_w / per_unit, limit)
+    period = ChargingSchedulePeriod(
+        start_period=start_s, limit=limit, number_phases=now.number_phases, phase_to_use=now.phase_to_use
+    )
     if version == "2.0.1":
         return period
     return msgspec.structs.replace(
         period,
-        discharge_limit=-now.discharge_w / per_unit if now.discharge_w else None,
+        discharge_limit=-discharge if discharge else None,
         setpoint=None if now.setpoint_w is None else now.setpoint_w / per_unit,
         operation_mode=now.operation_mode,
     )
@@ -245,12 +272,9 @@ def _shared(
 def _part(whole: Allowance, sharers: int) -> Allowance:
     """Return an equal share."""
 
-    def part(watts: float | None) -> float | None:
-        return None if watts is None else watts / sharers
-
-    return msgspec.structs.replace(
-        whole, charge_w=part(whole.charge_w), discharge_w=part(whole.discharge_w), setpoint_w=part(whole.setpoint_w)
-    )
+    shared = ("charge_w", "discharge_w", "setpoint_w", "charge_a", "discharge_a")
+    values = {name: value / sharers for name in shared if (value := getattr(whole, name)) is not None}
+    return msgspec.structs.replace(whole, **values)
 
 
 def _without(installed: list[Installed], utc_ms: int, around: Around) -> Allowance:
@@ -284,24 +308,33 @@ def _limits(found: Found, around: Around) -> Allowance:
     mode = period.operation_mode or ("ChargingOnly" if item.version == "2.1" else None)
     if mode == "Idle":
         asleep = bool(period.evse_sleep)
-        return Allowance(charge_w=0, discharge_w=0, setpoint_w=0, operation_mode=mode, asleep=asleep)
-    unit = _per_unit(found, around)
-    charge = None if period.limit is None else max(0.0, period.limit) * unit
+        return Allowance(
+            charge_w=0, discharge_w=0, setpoint_w=0, operation_mode=mode, asleep=asleep, charge_a=0, discharge_a=0
+        )
+    charge = None if period.limit is None else max(0.0, period.limit)
     beyond = item.profile.charging_schedule[0].limit_at_soc
     soc = around.transaction.soc if around.transaction is not None else None
     if beyond is not None and soc is not None and soc >= beyond.soc:  # K01.FR.100; a set-point stays within limits
-        charge = beyond.limit * unit if charge is None else min(charge, beyond.limit * unit)
-    discharge = None if period.discharge_limit is None else abs(period.discharge_limit) * unit
+        charge = beyond.limit if charge is None else min(charge, beyond.limit)
+    discharge = None if period.discharge_limit is None else abs(period.discharge_limit)
+    unit, line = _per_unit(found, around), _per_line(found, around)
     setpoint = None if period.setpoint is None else period.setpoint * unit
-    match item.profile.charging_profile_purpose:
-        case "ChargingStationExternalConstraints":
-            shown_mode = mode if setpoint is not None else None
-            return Allowance(charge_w=charge, discharge_w=discharge, setpoint_w=setpoint, operation_mode=shown_mode)
-        case "ChargingStationMaxProfile" | "LocalGeneration":
-            return Allowance(charge_w=charge, discharge_w=discharge)
-    if mode == "ChargingOnly":
+    purpose = item.profile.charging_profile_purpose
+    external = purpose == "ChargingStationExternalConstraints"
+    if mode == "ChargingOnly" and not external and purpose not in ("ChargingStationMaxProfile", "LocalGeneration"):
         discharge = 0
-    return Allowance(charge_w=charge, discharge_w=discharge, setpoint_w=setpoint, operation_mode=mode)
+    limits = Allowance(
+        charge_w=None if charge is None else charge * unit,
+        discharge_w=None if discharge is None else discharge * unit,
+        charge_a=None if line is None or charge is None else charge * line,
+        discharge_a=None if line is None or discharge is None else discharge * line,
+        number_phases=period.number_phases,
+        phase_to_use=period.phase_to_use or None,
+    )
+    if purpose in ("ChargingStationMaxProfile", "LocalGeneration"):
+        return limits
+    mode = None if external and setpoint is None else mode
+    return msgspec.structs.replace(limits, setpoint_w=setpoint, operation_mode=mode)
 
 
 def _per_unit(found: Found, around: Around) -> float:
@@ -310,6 +343,14 @@ def _per_unit(found: Found, around: Around) -> float:
     if item.profile.charging_schedule[0].charging_rate_unit == "W":
         return 1.0
     return around.volts * min(period.number_phases or 3, around.phases)
+
+
+def _per_line(found: Found, around: Around) -> float | None:
+    """Return the A of each line conductor of one of the schedule's unit; None with direct current."""
+    period, item = found
+    if not around.lines or item.profile.charging_schedule[0].charging_rate_unit == "A":
+        return 1.0 if around.lines else None
+    return 1 / (around.volts * min(period.number_phases or 3, around.lines))
 
 
 def _within(setpoint: float | None, charge_w: float | None, discharge_w: float | None) -> float | None:
@@ -331,5 +372,7 @@ def _export(installed: list[Installed], utc_ms: int, around: Around) -> float | 
     return None
 
 
-def _values(found: Allowance) -> tuple[float | None, float | None, float | None, float | None]:
-    return found.charge_w, found.discharge_w, found.setpoint_w, found.export_w
+def _values(found: Allowance) -> tuple[float | None, ...]:
+    return (
+        found.charge_w, found.discharge_w, found.setpoint_w, found.export_w, found.charge_a, found.discharge_a,
+    )  # fmt: skip

@@ -51,6 +51,16 @@ class AnnouncePrices(Command, frozen=True, kw_only=True):
     prices: CsmsPrices | None
 
 
+class SetPhases(Command, frozen=True, kw_only=True):
+    """Use these line conductors of an EVSE (0 to 2: L1 to L3) and no others (K01.FR.46, .47).
+
+    The charger first ends the flow of energy, and pauses as IEC 61851-1 has it, before vehicles draw again.
+    """
+
+    evse_id: int
+    lines: tuple[int, ...]
+
+
 class ProfileTaken(Command, frozen=True, kw_only=True):
     """A profile of the transaction on an EVSE is installed, and its consequences have been sent."""
 
@@ -86,6 +96,8 @@ class SmartCharging:
         self._until_ms: dict[int, int | None] = {}
         """When the limits of each EVSE change next."""
         self._sharers = 1
+        self._lines: dict[int, tuple[int, ...]] = {}
+        """The line conductors that an EVSE was told to use, where it can switch them."""
         self._prices: dict[int, CsmsPrices] = {}
         self._version = 0
         self.where = Surroundings(kernel, evses, self.limits_changed)
@@ -139,6 +151,9 @@ class SmartCharging:
             modes=self.modes,
             units=self.where.units,
             direct_current=[n for n, evse in enumerate(self._k.layout.evses, 1) if not evse.phases],
+            phases={number: self.where.at(number).phases for number in self._evses},
+            switches_phases=[n for n, evse in enumerate(self._k.layout.evses, 1) if evse.switches_phases],
+            selects_phase=self._k.model.flag("SmartChargingCtrlr.ACPhaseSwitchingSupported"),
             thresholds=all(thresholds) and float(thresholds[0]) > float(thresholds[1]),
             foreign_id=int(foreign) if foreign else None,
         )
@@ -337,6 +352,7 @@ class SmartCharging:
                 self._k.note("limits", evse_id=number, charge_w=found.charge_w, discharge_w=found.discharge_w)
                 self._k.do(SetLimit(evse_id=number, allowance=found, version=self._version))
             evse.profile_w = found.setpoint_w
+            self._switch(number, found)
             self._enter(evse, found)
         for listener in self.on_limits:
             listener(numbers)
@@ -344,6 +360,19 @@ class SmartCharging:
         until = [each for each in self._until_ms.values() if each is not None]
         if until:
             self._k.at_utc("limits", min(until), self.limits_changed)
+
+    def _switch(self, number: int, found: Allowance) -> None:
+        """Have the charger use another number of phases, or another one; all of them again without a profile that says
+        less."""
+        layout = self._k.layout.evses[number - 1]
+        if not layout.switches_phases:
+            return
+        lines = (0, 1, 2)[: layout.phases]
+        if found.number_phases == 1:
+            lines = ((found.phase_to_use or 1) - 1,)
+        if lines != self._lines.get(number, (0, 1, 2)[: layout.phases]):
+            self._lines[number] = lines
+            self._k.do(SetPhases(evse_id=number, lines=lines))
 
     def _announce_prices(self, number: int, found: CsmsPrices | None) -> None:
         if found == self._prices.get(number):

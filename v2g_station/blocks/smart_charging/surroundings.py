@@ -68,7 +68,8 @@ class Surroundings:
         evse = self._evses.get(evse_id)
         model = self._k.model
         layout = self._k.layout
-        phases = (layout.evses[evse_id - 1].phases if evse is not None else 0) or layout.supply_phases
+        own = layout.evses[evse_id - 1].phases if evse is not None else max(each.phases for each in layout.evses)
+        phases = own or layout.supply_phases
         return Around(
             evse_id=evse_id,
             transaction=self._transaction(evse),
@@ -77,6 +78,7 @@ class Surroundings:
             local=local_time(model),
             volts=layout.evses[evse_id - 1].line_v if evse is not None else layout.evses[0].line_v,
             phases=min(phases, evse.phases or phases) if evse is not None else phases,
+            lines=own,
             csms_first=model.text("SmartChargingCtrlr.SetpointPriority") == "CSMS",
         )
 

@@ -221,26 +221,33 @@ def reference(profiles: list[Installed], at: int) -> float:
     return min([MAX_W, *(period.limit or 0 for period, _ in chosen_at(profiles, at, around).values())])
 
 
-def reference_21(profiles: list[Installed], at: int, around: Around) -> tuple[float | None, float | None, float | None]:
-    """What is allowed to charge and to discharge at a moment, and what is wished for, W; None for no word on it."""
+def reference_21(
+    profiles: list[Installed], at: int, around: Around, *, amperes: bool = False
+) -> tuple[float | None, float | None, float | None]:
+    """What is allowed to charge and to discharge at a moment, W or A of each line, and what is wished for, W; None for
+    no word on it."""
     chosen = chosen_at(profiles, at, around)
     assert around.transaction is not None
     charge, discharge, own_wish, their_wish, generated = [], [], None, None, 0.0
     leads = False
     for purpose, (period, item) in chosen.items():
-        factor = 1.0
+        factor = wish_factor = 1.0
         if item.profile.charging_schedule[0].charging_rate_unit == "A":
-            factor = VOLTS * min(period.number_phases or 3, around.phases)
+            factor = wish_factor = VOLTS * min(period.number_phases or 3, around.phases)
+        if amperes:  # K01.FR.50: current per phase = power / (line voltage * number of phases)
+            in_watts = item.profile.charging_schedule[0].charging_rate_unit == "W"
+            factor = 1 / (VOLTS * min(period.number_phases or 3, around.lines)) if in_watts else 1.0
         cap = item.profile.charging_schedule[0].limit_at_soc
         limits = [] if period.limit is None else [period.limit]
         if cap is not None and around.transaction.soc is not None and around.transaction.soc >= cap.soc:
             limits.append(cap.limit)
         if item.evse_id == 0 and purpose not in ("TxProfile", "TxDefaultProfile", "PriorityCharging"):
             factor /= around.sharers
+            wish_factor /= around.sharers
         if purpose == "LocalGeneration":
             generated = min(limits) * factor if limits and period.operation_mode != "Idle" else 0.0
             continue
-        wish = None if period.setpoint is None else period.setpoint * factor
+        wish = None if period.setpoint is None else period.setpoint * wish_factor
         if purpose == "ChargingStationExternalConstraints":
             their_wish = wish
         elif purpose != "ChargingStationMaxProfile":
@@ -264,7 +271,7 @@ def reference_21(profiles: list[Installed], at: int, around: Around) -> tuple[fl
     wish = own_wish
     if their_wish is not None and not idle and not (around.csms_first and own_wish is not None):
         wish = their_wish
-    if wish is not None:
+    if wish is not None and not amperes:
         wish = wish if most is None else min(wish, most)
         wish = wish if least is None else max(wish, -least)
     return most, least, wish
@@ -339,11 +346,14 @@ def test_every_moment_of_21_is_as_the_standard_says(profiles: list[Installed], a
 def test_a_composite_schedule_of_21_says_it_in_the_unit_that_is_asked_for(
     profiles: list[Installed], around: Around, unit: Any
 ) -> None:
+    """Amperes are of each line of an EVSE whose vehicle may use fewer of them."""
+    around = msgspec.structs.replace(around, lines=3)
     schedule = composite(profiles, NOW, HORIZON, around, max_w=MAX_W, version="2.1", unit=unit)
-    factor = 1 if unit == "W" else VOLTS * around.phases
+    whole = MAX_W if unit == "W" else MAX_W / VOLTS / 3
     for second in range(0, HORIZON, 30):
         said = [each for each in schedule.charging_schedule_period if each.start_period <= second][-1]
-        charge, discharge, wish = reference_21(profiles, NOW + second * 1000, around)
-        assert same((said.limit or 0) * factor, min(MAX_W, MAX_W if charge is None else charge))
-        assert same((said.discharge_limit or 0) * factor, -(discharge or 0.0))
-        assert same(None if said.setpoint is None else said.setpoint * factor, wish)
+        charge, discharge, _ = reference_21(profiles, NOW + second * 1000, around, amperes=unit == "A")
+        *_, wish = reference_21(profiles, NOW + second * 1000, around)
+        assert same(said.limit or 0, min(whole, whole if charge is None else charge))
+        assert same(said.discharge_limit or 0, -(discharge or 0.0))
+        assert same(said.setpoint, wish if wish is None or unit == "W" else wish / VOLTS / 3)

@@ -446,9 +446,80 @@ def test_amperes_are_of_each_phase() -> None:
     assert at(NOON, installed(profile(period(0, 16), unit="A")), phases=1).charge_w == 16 * 230
     one = installed(profile(period(0, 16, number_phases=1), unit="A"))
     assert at(NOON, one).charge_w == 16 * 230
-    around = Around(evse_id=1, transaction=TRANSACTION)
-    found = composite([one], NOON, 60, around, max_w=22_000, unit="A")
-    assert [p.limit for p in found.charging_schedule_period] == [pytest.approx(16 / 3)]
+    around = Around(evse_id=1, transaction=TRANSACTION, lines=3)
+    found = composite([one], NOON, 60, around, max_w=22_080, unit="A")
+    assert [(p.limit, p.number_phases) for p in found.charging_schedule_period] == [(16, 1)]
+
+
+@pytest.mark.requirement("R192")
+@pytest.mark.parametrize("vehicle", [1, 3])
+@pytest.mark.parametrize(
+    ("limit", "unit", "phases", "lines", "amperes"),
+    [
+        (16, "A", None, 3, 16.0),
+        (16, "A", 3, 1, 16.0),
+        (16, "A", 1, 3, 16.0),
+        (11_040, "W", None, 3, 16.0),
+        (3_680, "W", 1, 3, 16.0),
+        (3_680, "W", None, 1, 16.0),  # a station of one phase imposes the limits on one (K01.FR.45)
+    ],
+)
+def test_a_profile_bounds_each_conductor_whatever_the_vehicle_uses(
+    limit: float, unit: Any, phases: int | None, lines: int, amperes: float, vehicle: int
+) -> None:
+    item = installed(profile(period(0, limit, number_phases=phases), unit=unit))
+    found = at(NOON, item, phases=min(vehicle, lines), lines=lines)
+    assert found.charge_a == pytest.approx(amperes)
+    again = composite([item], NOON, 60, Around(evse_id=1, lines=lines), max_w=99_999, unit=unit)
+    assert [each.limit for each in again.charging_schedule_period] == [limit]
+    assert at(NOON, item, lines=0).charge_a is None  # direct current
+
+
+def test_profiles_together_bound_a_conductor_by_the_smallest_and_share_a_station() -> None:
+    """K01.FR.140: the lowest number of phases."""
+    mine = installed(profile(period(0, 16, number_phases=1, phase_to_use=1), unit="A"))
+    shared = profile(period(0, 11_040, number_phases=3), purpose="ChargingStationMaxProfile")
+    whole = Installed(0, msgspec.structs.replace(shared, id=9), "2.0.1")
+    found = at(NOON, mine, whole, lines=3, sharers=2)
+    assert (found.charge_a, found.number_phases, found.phase_to_use) == (pytest.approx(8), 1, 1)
+
+
+PHASES = {1: 3, 2: 1, 3: 3}
+"""Line conductors of the EVSEs 1 to 3; the third one switches, the fourth one has direct current."""
+
+
+@pytest.mark.parametrize(
+    ("evse_id", "count", "chosen", "code"),
+    [
+        (1, 3, None, ""),
+        (1, 1, None, "InvalidSchedule"),  # K01.FR.43: more would be used
+        (1, 2, None, "InvalidSchedule"),
+        (1, 0, None, "InvalidSchedule"),
+        (1, 3, 1, "InvalidSchedule"),  # K01.FR.19
+        (2, 1, None, ""),
+        (2, 3, None, ""),  # K01.FR.45
+        (2, 1, 1, ""),  # K01.FR.46: that one is used anyway
+        (2, 1, 2, "InvalidSchedule"),  # K01.FR.48
+        (3, 1, None, ""),
+        (3, 1, 3, ""),
+        (4, 1, None, "NoPhaseForDC"),
+        (0, 1, None, "InvalidSchedule"),
+    ],
+)
+def test_a_number_of_phases_is_refused_where_it_cannot_be_kept(
+    evse_id: int, count: int, chosen: int | None, code: str
+) -> None:
+    able = Abilities(
+        evses=4, units=("W", "A"), direct_current=[4], phases=PHASES, switches_phases=[3], selects_phase=True
+    )
+    found = profile(period(0, 6, number_phases=count, phase_to_use=chosen), unit="A" if evse_id < 4 else "W")
+    refused = refuse(found, evse_id, version="2.1", able=able, installed=(), transactions=())
+    assert (refused.reason_code if refused else "") == code
+    plain = msgspec.structs.replace(able, selects_phase=False)
+    if chosen == 3:
+        other = refuse(found, evse_id, version="2.1", able=plain, installed=(), transactions=())
+        assert other is not None
+        assert other.reason_code == "InvalidSchedule"
 
 
 def test_a_limit_beyond_a_state_of_charge_caps_limit_and_set_point() -> None:

@@ -2,14 +2,18 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.station.bench import FIXED, Bench, at
+from tests.station.bench import FIXED, SOCKET, Bench, at
 from tests.station.charging import charging
 from tests.station.profiles import limit, profile, put
+from v2g_station.blocks.evse import Power
 from v2g_station.blocks.smart_charging.profiles import allowance
+from v2g_station.blocks.smart_charging.smart_charging import SetLimit, SetPhases
+from v2g_station.kernel.layout import Layout
 
 
 def composite(found: Bench, evse_id: int = 1, duration: int = 600, **more: Any) -> Any:
@@ -150,3 +154,59 @@ def test_alternating_current_knows_both_units() -> None:
     assert put(found, unit="A", limit=16.0) == "Accepted"
     assert composite(found, chargingRateUnit="A") == [(0, 16)]
     assert composite(found)[0] == (0, 16 * 230 * 3)
+
+
+def phased(found: Bench, number_phases: int | None, limit: float = 16, **more: Any) -> str:
+    """Set a profile in A for so many phases, and return its status with its reason."""
+    period = {"startPeriod": 0, "limit": limit} | more
+    period |= {} if number_phases is None else {"numberPhases": number_phases}
+    wanted = profile(unit="A") | {"chargingSchedule": [profile(unit="A")["chargingSchedule"][0]]}
+    wanted["chargingSchedule"][0] |= {"chargingRateUnit": "A", "chargingSchedulePeriod": [period]}
+    answer = found.ask("SetChargingProfile", evseId=1, chargingProfile=wanted)
+    return str(answer["status"] + answer.get("statusInfo", {}).get("reasonCode", ""))
+
+
+def switched(found: Bench) -> list[tuple[int, ...]]:
+    return [each.lines for each in found.commands if isinstance(each, SetPhases)]
+
+
+@pytest.mark.requirement("R192")
+def test_a_profile_switches_phases_where_the_charger_can_and_back() -> None:
+    """K01.FR.46, .47: 3 to 1 to 3."""
+    layout = Layout(evses=(msgspec.structs.replace(SOCKET, switches_phases=True),))
+    found = charging(layout=layout)
+    for name, value in (("Phases3to1", "true"), ("ACPhaseSwitchingSupported", "false")):
+        assert found.get("SmartChargingCtrlr", name)["attributeValue"] == value
+    assert phased(found, 3) == "Accepted"
+    assert switched(found) == []
+    assert phased(found, 1) == "Accepted"
+    assert phased(found, 1, 10) == "Accepted"
+    assert switched(found) == [(0,)]
+    assert composite(found, chargingRateUnit="A") == [(0, 10.0)]
+    assert phased(found, None) == "Accepted"
+    assert switched(found) == [(0,), (0, 1, 2)]
+    assert phased(found, 1, phaseToUse=2) == "RejectedInvalidSchedule"
+    assert phased(found, 1, phaseToUse=1) == "Accepted"
+
+
+def test_a_phase_is_chosen_where_the_charger_can() -> None:
+    layout = Layout(evses=(msgspec.structs.replace(SOCKET, switches_phases=True, selects_phase=True),))
+    found = charging(layout=layout)
+    assert found.get("SmartChargingCtrlr", "ACPhaseSwitchingSupported")["attributeValue"] == "true"
+    assert phased(found, 1, phaseToUse=3) == "Accepted"
+    assert phased(found, 1, phaseToUse=2) == "Accepted"
+    assert phased(found, 3, phaseToUse=2) == "RejectedInvalidSchedule"
+    assert switched(found) == [(2,), (1,)]
+
+
+def test_a_charger_that_cannot_switch_refuses_fewer_phases_than_it_would_use() -> None:
+    """K01.FR.43."""
+    found = charging()
+    assert phased(found, 1) == "RejectedInvalidSchedule"
+    assert phased(found, 3) == "Accepted"
+    assert switched(found) == []
+    assert composite(found, chargingRateUnit="A") == [(0, 16.0)]
+    allowed = [each.allowance for each in found.commands if isinstance(each, SetLimit)][-1]
+    assert (allowed.charge_a, allowed.charge_w) == (16, 11_040)
+    found.fact(Power(evse_id=1, state="Charging", phases=1))  # the vehicle uses one anyway
+    assert phased(found, 1) == "Accepted"
