@@ -29,6 +29,7 @@ class BasicVehicle(BasicFallback):
         self._config, self._on_board, self._program = config, on_board, program
         self._duty, self._battery = duty, battery
         self._voltage_mv = 0
+        self._lines: int = on_board.phases
         self._power_w = 0
         self._shown = PilotState.B
         self._charged_from_ms: int | None = None
@@ -47,8 +48,8 @@ class BasicVehicle(BasicFallback):
         match fact:
             case ports.DutyRead(reading=reading):
                 self._take_duty(reading)
-            case ports.PresentVoltage(voltage_mv=voltage_mv):
-                self._voltage_mv = voltage_mv
+            case ports.PresentVoltage(voltage_mv=voltage_mv, lines=lines):
+                self._voltage_mv, self._lines = voltage_mv, lines or self._on_board.phases
                 self._follow()
             case ports.BatteryState():
                 self._battery = fact
@@ -102,8 +103,8 @@ class BasicVehicle(BasicFallback):
         self._close("finished")
 
     def _possible_w(self) -> int:
-        allowed_w = int(self.allowed_a * self._on_board.phases * self._voltage_mv / 1000)
-        most = min(allowed_w, self._on_board.max_charge_w, self._battery.max_charge_w)
+        allowed_w = int(self.allowed_a * self._lines * self._voltage_mv / 1000)
+        most = min(allowed_w, self._on_board.most_w(self._lines), self._battery.max_charge_w)
         if self._program.power_w is not None:
             most = min(most, self._program.power_w)
         return most if most >= self._on_board.min_charge_w else 0

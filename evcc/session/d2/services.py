@@ -111,7 +111,9 @@ def _mode(offered: Iterable[EnergyTransferMode], context: MessageContext) -> Ene
     if context.joined and context.resume is not None:
         before = EnergyTransferMode(context.resume.mode)
         return before if before in there else None
-    wanted = (mode for name in context.config.services.energy for mode in _ENERGY.get(name, ()))
+    wanted = [mode for name in context.config.services.energy for mode in _ENERGY.get(name, ())]
+    if context.config.on_board_charger.phases == 1 and _AC[1] in there:
+        wanted = [mode for mode in wanted if mode is not _AC[0]]
     return next((mode for mode in wanted if mode in there), None)
 
 

@@ -11,7 +11,7 @@ from evcc.session.d20.loop import following
 from evcc.session.d20.quantities import to_whole
 from evcc.session.d20.request_context import EvseLimits, RequestContext
 from evcc.session.d20.requests import ask
-from evcc.session.d20.requests.ask_ac import PHASES, present_w
+from evcc.session.d20.requests.ask_ac import present_w
 from evcc.session.d20.stages import Looping, Parametrizing, Step, fail
 from evcc.session.ports import SetAcPower
 from evcc.session.steps import seen
@@ -28,6 +28,7 @@ from v2g.iso15118.d20.messages.ac import (
     Scheduled_AC_CLResControlMode,
 )
 from v2g.iso15118.d20.messages.common_types import RationalNumber
+from v2g.iso15118.d20.quantities import PHASES, on_lines
 
 _RESPONSES: Final[Mapping[tuple[bool, bool], type]] = MappingProxyType(
     {
@@ -52,8 +53,8 @@ def on_parameters(
         return fail(stage, "wrong_charge_parameters", received=type(mode).__name__)
     # discharge limits count by magnitude: sources disagree on their sign
     limits = EvseLimits(
-        charge_w=max(0, _total(mode, "evse_maximum_charge_power")),
-        discharge_w=abs(_total(mode, "evse_maximum_discharge_power")) if stage.choice.bpt else 0,
+        charge_w=max(0, _power(mode, "evse_maximum_charge_power", context)),
+        discharge_w=abs(_power(mode, "evse_maximum_discharge_power", context)) if stage.choice.bpt else 0,
     )
     return ask.exchange(stage.choice, limits, context)
 
@@ -65,7 +66,7 @@ def on_loop(stage: Looping, request: AC_ChargeLoopReq, response: AC_ChargeLoopRe
         return fail(stage, "wrong_control_mode", received=type(mode).__name__)
     meter = response.meter_info or stage.meter
     wanted = stage.power_request.charge_w - stage.power_request.discharge_w
-    target = _total(mode, "evse_target_active_power") if _has_target(mode) else wanted
+    target = _power(mode, "evse_target_active_power", context) if _has_target(mode) else wanted
     power_w = max(-stage.power_request.discharge_w, min(stage.power_request.charge_w, target))
     flow = seen(
         "loop",
@@ -87,7 +88,8 @@ def _has_target(mode: Element) -> bool:
     return getattr(mode, "evse_target_active_power", None) is not None
 
 
-def _total(mode: Element, name: str) -> int:
-    """Return the power (W) of all phases: the value without suffix is phase 1, or the total if it is the only one."""
+def _power(mode: Element, name: str, context: RequestContext) -> int:
+    """Return the power (W) of the phases that the on-board charger has, each within its value."""
     values: list[RationalNumber | None] = [getattr(mode, name + phase) for phase in PHASES]
-    return sum(to_whole(value) for value in values if value is not None)
+    given = [to_whole(value) for value in values if value is not None]
+    return on_lines(given, context.config.on_board_charger.phases)

@@ -244,15 +244,19 @@ def _scheduled_w(plan: Plan, context: RequestContext, *, discharge: bool) -> int
     if plan.schedule is None:
         return most
     schedule = plan.schedule.discharge if discharge else plan.schedule.charge
-    return min(most, power_at(schedule, context.utc_ms - plan.schedule.since_ms)) if schedule is not None else 0
+    if schedule is None:
+        return 0
+    lines = context.config.on_board_charger.phases
+    return min(most, power_at(schedule, context.utc_ms - plan.schedule.since_ms, lines))
 
 
-def power_at(schedule: PowerSchedule, left_ms: int) -> int:
-    """Return the magnitude of a schedule's power (W) this long after its beginning (earlier: first entry, later: 0)."""
+def power_at(schedule: PowerSchedule, left_ms: int, lines: int = 3) -> int:
+    """Return the magnitude of a schedule's power (W) on so many phases, this long after its beginning (earlier: first
+    entry, later: 0)."""
     for entry in schedule.power_schedule_entries.power_schedule_entry:
         left_ms -= entry.duration * 1000
         if left_ms < 0:
-            return entry_w(entry)
+            return entry_w(entry, lines)
     return 0
 
 

@@ -27,6 +27,7 @@ from v2g.iso15118.d20.messages.schedules import (
     ScheduleTuple,
 )
 from v2g.iso15118.d20.prices import Algorithm, Prices, Rule, Stack, read_prices
+from v2g.iso15118.d20.quantities import on_lines
 from v2g.units import MICRO
 
 DYNAMIC: Final = 0
@@ -76,14 +77,14 @@ def dynamic_market(outlook: Outlook, choice: Choice, limits: EvseLimits, context
 def _scheduled(offered: ScheduleTuple, choice: Choice, limits: EvseLimits, context: RequestContext) -> Market:
     now_ms, departure_ms = _bounds(context)
     charging, back = offered.charging_schedule, offered.discharging_schedule if choice.bpt else None
-    available = charging.power_schedule.available_energy
+    available, lines = charging.power_schedule.available_energy, context.config.on_board_charger.phases
     return _market(
         _Offer(
             tuple_id=offered.schedule_tuple_id,
-            charge=_powers(charging.power_schedule, now_ms, departure_ms),
+            charge=_powers(charging.power_schedule, now_ms, departure_ms, lines),
             prices=_prices(charging.absolute_price_schedule, now_ms),
             levels=_levels(charging.price_level_schedule, now_ms),
-            give=_powers(back.power_schedule, now_ms, departure_ms) if back is not None else [],
+            give=_powers(back.power_schedule, now_ms, departure_ms, lines) if back is not None else [],
             paid=_prices(back.absolute_price_schedule, now_ms) if back is not None else None,
             available_wh=None if available is None else max(0, to_whole(available)),
         ),
@@ -168,22 +169,22 @@ def _gives(paid: Prices | None, start_ms: int, choice: Choice, context: RequestC
     return min(rule.fee for rule in stack.rules) * MICRO >= config.minimum_compensation_micro
 
 
-def _powers(schedule: PowerSchedule, now_ms: int, until_ms: int) -> list[_Span]:
+def _powers(schedule: PowerSchedule, now_ms: int, until_ms: int, lines: int) -> list[_Span]:
     """Return magnitudes over time. TimeAnchor is a time of day, but chargers in the field send 0: from now on."""
     start, spans = schedule.time_anchor * 1000 or now_ms, []
     for entry in schedule.power_schedule_entries.power_schedule_entry:
         end = start + entry.duration * 1000
-        spans.append(_Span(start, end, entry_w(entry)))
+        spans.append(_Span(start, end, entry_w(entry, lines)))
         start = end
         if start >= until_ms:
             break
     return spans
 
 
-def entry_w(entry: PowerScheduleEntry) -> int:
-    """Return the magnitude of an entry's power, all phases together, W."""
+def entry_w(entry: PowerScheduleEntry, lines: int) -> int:
+    """Return the magnitude of an entry's power for a vehicle on so many phases, all together, W."""
     phases = (entry.power, entry.power_l2, entry.power_l3)
-    return abs(sum(to_whole(power) for power in phases if power is not None))
+    return abs(on_lines([to_whole(power) for power in phases if power is not None], lines))
 
 
 def _levels(schedule: PriceLevelSchedule | None, now_ms: int) -> list[_Span]:

@@ -93,5 +93,5 @@ class MessageContext(Context, frozen=True, kw_only=True):
     def max_charge_w(self) -> int:
         """The vehicle's present maximum charging power: that of its battery, and with AC of its own charger."""
         most = self.battery.max_charge_w
-        ac = self.choice is not None and self.choice.phases
-        return min(most, self.config.on_board_charger.max_charge_w) if ac else most
+        lines = 0 if self.choice is None else self.choice.phases
+        return min(most, self.config.on_board_charger.most_w(lines)) if lines else most

@@ -52,7 +52,8 @@ def allowed_w(plan: Plan, context: MessageContext) -> int:
     if context.choice is None or not context.choice.phases:
         return most
     voltage_mv = context.inlet.voltage_mv or plan.limits.max_voltage_mv
-    most = min(most, context.choice.phases * plan.limits.max_current_ma * voltage_mv // 1_000_000)
+    lines = min(context.choice.phases, context.inlet.lines or context.choice.phases)
+    most = min(most, lines * plan.limits.max_current_ma * voltage_mv // 1_000_000)
     return most if most >= context.config.on_board_charger.min_charge_w else 0
 
 

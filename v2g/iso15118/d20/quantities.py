@@ -4,6 +4,7 @@ Values beyond 16 bits lose digits towards zero, so that no limit is overstated; 
 clamped, so that an absurd exponent gives a usable number.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -29,6 +30,17 @@ def each_phase(name: str, total_w: int, lines: int) -> dict[str, RationalNumber]
     """Return a power (W) as fields: of the only phase, or in equal parts of two or three, rounded towards zero."""
     sign, used = -1 if total_w < 0 else 1, PHASES[: max(1, lines)]
     return {name + phase: rational(sign * (abs(total_w) // len(used)), 0) for phase in used}
+
+
+def on_lines(powers: Sequence[int], lines: int) -> int:
+    """Return the power (W, signed) of a balanced load on so many phases within the powers of each: several are those of
+    single phases, of which the smallest counts for each that is used; one alone is that of all."""
+    if len(powers) <= 1:
+        return sum(powers)
+    used = powers[: max(1, lines)]
+    if min(used) < 0 < max(used):
+        return 0
+    return min(used, key=abs) * len(used)
 
 
 def integer(number: RationalNumber, shift: int, bound: int) -> int:

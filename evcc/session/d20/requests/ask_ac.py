@@ -1,6 +1,6 @@
 """The requests of alternating current: the on-board charger's limits and its present power."""
 
-from typing import Any, Final
+from typing import Any
 
 from evcc.session.context import departure_s
 from evcc.session.d20.quantities import whole
@@ -14,7 +14,6 @@ from evcc.session.d20.requests.needs import (
 )
 from evcc.session.paused import Choice
 from evcc.session.program import PowerRequest
-from evcc.session.settings import OnBoardChargerConfig
 from v2g.iso15118.d20.messages.ac import (
     AC_ChargeLoopReq,
     AC_ChargeParameterDiscoveryReq,
@@ -25,22 +24,20 @@ from v2g.iso15118.d20.messages.ac import (
     Dynamic_AC_CLReqControlMode,
     Scheduled_AC_CLReqControlMode,
 )
-from v2g.iso15118.d20.messages.common_types import RationalNumber
-
-PHASES: Final = ("", "_l2", "_l3")
-"""Suffixes of the values of each phase."""
+from v2g.iso15118.d20.quantities import each_phase
 
 
 def charge_parameters(choice: Choice, context: RequestContext) -> AC_ChargeParameterDiscoveryReq:
     """Send the limits of on-board charger and battery."""
     charger = context.config.on_board_charger
+    phases = charger.phases
     fields: dict[str, Any] = {
-        **each_phase("ev_maximum_charge_power", context.max_charge_w, charger),
-        **each_phase("ev_minimum_charge_power", min(charger.min_charge_w, context.max_charge_w), charger),
+        **each_phase("ev_maximum_charge_power", context.max_charge_w, phases),
+        **each_phase("ev_minimum_charge_power", min(charger.min_charge_w, context.max_charge_w), phases),
     }
     if choice.bpt:
-        fields |= each_phase("ev_maximum_discharge_power", discharge_capability_w(context), charger)
-        fields |= each_phase("ev_minimum_discharge_power", 0, charger)
+        fields |= each_phase("ev_maximum_discharge_power", discharge_capability_w(context), phases)
+        fields |= each_phase("ev_minimum_discharge_power", 0, phases)
     mode = (BPT_AC_CPDReqEnergyTransferMode if choice.bpt else AC_CPDReqEnergyTransferMode)(**fields)
     return AC_ChargeParameterDiscoveryReq(header=context.header(), ac_cpd_req_energy_transfer_mode=mode)
 
@@ -59,15 +56,16 @@ def _mode(
     plan: Plan, context: RequestContext, power_request: PowerRequest
 ) -> Dynamic_AC_CLReqControlMode | Scheduled_AC_CLReqControlMode:
     charger, choice = context.config.on_board_charger, plan.choice
+    phases = charger.phases
     fields: dict[str, Any] = {
-        **each_phase("ev_maximum_charge_power", power_request.charge_w, charger),
-        **each_phase("ev_minimum_charge_power", min(charger.min_charge_w, power_request.charge_w), charger),
-        **each_phase("ev_present_active_power", present_w(context), charger),
+        **each_phase("ev_maximum_charge_power", power_request.charge_w, phases),
+        **each_phase("ev_minimum_charge_power", min(charger.min_charge_w, power_request.charge_w), phases),
+        **each_phase("ev_present_active_power", present_w(context), phases),
         "ev_present_reactive_power": whole(0),
     }
     if choice.bpt:
-        fields |= each_phase("ev_maximum_discharge_power", discharge_limit_w(plan, context, power_request), charger)
-        fields |= each_phase("ev_minimum_discharge_power", 0, charger)
+        fields |= each_phase("ev_maximum_discharge_power", discharge_limit_w(plan, context, power_request), phases)
+        fields |= each_phase("ev_minimum_discharge_power", 0, phases)
     if not choice.dynamic:
         return (BPT_Scheduled_AC_CLReqControlMode if choice.bpt else Scheduled_AC_CLReqControlMode)(**fields)
     target, most, least = (whole(energy) for energy in energy_requests(context, plan.outlook))
@@ -85,11 +83,3 @@ def _mode(
 def present_w(context: RequestContext) -> int:
     """Return the power at the inlet, W, negative for discharge."""
     return context.inlet.voltage_mv * context.inlet.current_ma // 1_000_000
-
-
-def each_phase(name: str, total_w: int, charger: OnBoardChargerConfig) -> dict[str, RationalNumber]:
-    """Return a power as fields: of the single phase, or a third for each of three, rounded down."""
-    if charger.phases == 1:
-        return {name: whole(total_w)}
-    sign = -1 if total_w < 0 else 1
-    return {name + phase: whole(sign * (abs(total_w) // len(PHASES))) for phase in PHASES}

@@ -57,8 +57,9 @@ def _entries(schedule: Schedule, context: RequestContext) -> tuple[PowerSchedule
             PowerScheduleEntry(duration=(block.end_ms - block.start_ms) // 1000, power=whole(block.power_w))
             for block in schedule.plan.blocks
         )
+    lines = context.config.on_board_charger.phases
     return tuple(
-        PowerScheduleEntry(duration=entry.duration, power=whole(min(entry_w(entry), context.max_charge_w)))
+        PowerScheduleEntry(duration=entry.duration, power=whole(min(entry_w(entry, lines), context.max_charge_w)))
         for entry in schedule.charge.power_schedule_entries.power_schedule_entry
     )
 
