@@ -19,6 +19,8 @@
 #define FULL (INT64_C(1) << 50)
 #define LONGEST_US (INT64_C(1) << 53)
 #define FRACTION 20
+#define RENEWS 8
+#define LONGEST_LAG_US (INT64_C(1) << 28)
 
 typedef struct {
     int64_t sensor;
@@ -27,8 +29,10 @@ typedef struct {
 
 static const margin DIRECT = {1000, 2500};
 static const margin ALTERNATING = {150, 350};
+static const margin LINE = {650, 500};
 
 static const v2g_output NOTHING = {0, 0, 0, 0, 0};
+static const v2g_output UNBOUNDED = {V2G_UNBOUNDED, V2G_UNBOUNDED, V2G_UNBOUNDED, V2G_UNBOUNDED, V2G_UNBOUNDED};
 static const v2g_why_ NO_WHY = {V2G_LIMIT, 0};
 
 /* -- arithmetic */
@@ -149,20 +153,71 @@ static int64_t margin_of(const margin *tolerance, int64_t bound)
     return tolerance->sensor + (bound != 0 ? max64(tolerance->control, bound / FRACTION) : 0);
 }
 
-static int32_t weigh_flow(int64_t value, int64_t bound, const margin *tolerance)
+static int64_t lag_budget(int64_t peak, v2g_time follow)
 {
+    return peak * min64(LONGEST_LAG_US, follow);
+}
+
+static bool lag_used_up(const v2g_lag_ *lag, v2g_time follow)
+{
+    return lag->area != 0 && lag->area >= lag_budget(lag->peak, follow);
+}
+
+static void lag_then(v2g_lag_ *lag, int64_t value, const v2g_highest_ *bounds, const margin *tolerance, v2g_time follow,
+                     v2g_time now)
+{
+    const int64_t bound = bounds->value;
+    const int64_t beyond = value - bound - margin_of(tolerance, bound);
+    const int64_t rate = beyond > 0 ? beyond : min64(0, max64(0, value) - bound);
+    const int64_t passed = max64(0, min64(LONGEST_LAG_US, now - lag->at));
+    int64_t above = 0;
+    if (lag->area == 0 && lag->rate <= 0 && beyond <= 0) {
+        return; /* as nearly always: nothing has flowed beyond */
+    }
+    if (lag->rate > 0) {
+        above = beyond > 0 ? passed : min64(passed, HOLD_US);
+    }
+    const int64_t lost = lag->peak / RENEWS - min64(0, lag->rate);
+    const int64_t area = lag->area + above * lag->rate - (passed - above) * lost;
+    lag->peak = max64(lag->peak, highest_most(bounds));
+    lag->area = max64(0, min64(2 * lag_budget(lag->peak, follow), area));
+    lag->rate = rate;
+    lag->at = now;
+    if (lag->area == 0 && beyond <= 0) {
+        (void)memset(lag, 0, sizeof *lag);
+    }
+}
+
+static int32_t weigh_flow(int64_t value, const v2g_highest_ *bounds, const v2g_lag_ *lag, const margin *tolerance,
+                          v2g_time follow)
+{
+    const int64_t bound = lag_used_up(lag, follow) ? bounds->value : highest_most(bounds);
     return weigh(value - bound, margin_of(tolerance, bound));
 }
 
-static void flow_then(v2g_flow_ *flow, int64_t value, int64_t most, int64_t least, const margin *tolerance,
-                      v2g_time follow, v2g_time now)
+static void bounds_then(v2g_flow_ *flow, int64_t most, int64_t least, v2g_time follow, v2g_time now)
 {
+    highest_then(&flow->most, most, bounded(now), bounded(follow));
+    highest_then(&flow->least, least, bounded(now), bounded(follow));
+}
+
+static void flow_then(v2g_flow_ *flow, size_t line, int64_t value, const margin *tolerance, v2g_time follow_us,
+                      v2g_time now)
+{
+    v2g_carried_ *const carried = &flow->carried[line];
     const v2g_time at = bounded(now);
-    highest_then(&flow->most, most, at, bounded(follow));
-    highest_then(&flow->least, least, at, bounded(follow));
-    const int32_t up = weigh_flow(value, highest_most(&flow->most), tolerance);
-    const int32_t down = weigh_flow(-value, highest_most(&flow->least), tolerance);
-    excess_then(&flow->excess, up > down ? up : down, at);
+    const v2g_time follow = bounded(follow_us);
+    lag_then(&carried->charge, value, &flow->most, tolerance, follow, at);
+    lag_then(&carried->discharge, -value, &flow->least, tolerance, follow, at);
+    const int32_t up = weigh_flow(value, &flow->most, &carried->charge, tolerance, follow);
+    const int32_t down = weigh_flow(-value, &flow->least, &carried->discharge, tolerance, follow);
+    excess_then(&carried->excess, up > down ? up : down, at);
+}
+
+/* Bounds that may still be followed stay. */
+static void flow_forget(v2g_flow_ *flow)
+{
+    (void)memset(flow->carried, 0, sizeof flow->carried);
 }
 
 /* -- two measurements of one flow */
@@ -383,12 +438,16 @@ static v2g_output flow(const v2g_monitor *m, v2g_reason why, v2g_time now)
     }
     for (size_t i = 0; i < V2G_SOURCES; i++) {
         const v2g_limit_ *const limit = &m->limits[i];
-        const bool in_force = limit->from <= now && now < limit->until;
-        output.charge_w = min32(output.charge_w, limit->charge_w);
-        output.discharge_w = min32(output.discharge_w, in_force ? limit->discharge_w : 0);
+        v2g_output most = limit->most;
+        most.voltage_mv = output.voltage_mv;
+        if (!(limit->from <= now && now < limit->until)) {
+            most.discharge_w = 0;
+        }
+        output = within(output, most);
     }
-    output.charge_w = min32(output.charge_w, m->rating.charge_w);
-    output.discharge_w = min32(output.discharge_w, m->rating.discharge_w);
+    const v2g_output rated = {m->rating.charge_w, m->rating.discharge_w, m->rating.charge_ma, m->rating.discharge_ma,
+                              output.voltage_mv};
+    output = within(output, rated);
     if (m->discharge == V2G_DISCHARGE_SIGNED && now < m->signed_until) {
         output.discharge_w = min32(output.discharge_w, m->signed_w);
     } else if (m->discharge != V2G_DISCHARGE_STANDARD) {
@@ -431,6 +490,23 @@ static int64_t current_of(const v2g_monitor *m, int64_t power_w, int64_t current
     return min64(current_ma, power_w * 1000000 / max64(1, m->voltage_mv));
 }
 
+static bool lines_obey(v2g_monitor *m, v2g_time now)
+{
+    const v2g_output driven = m->driven;
+    bool obey = true;
+    if (m->has_lines) {
+        bounds_then(&m->lines, driven.charge_w != 0 ? driven.charge_ma : 0,
+                    driven.discharge_w != 0 ? driven.discharge_ma : 0, m->rating.follow_us, now);
+    }
+    for (size_t i = 0; i < V2G_LINES; i++) {
+        if (m->has_lines) {
+            flow_then(&m->lines, i, m->line_ma[i], &LINE, m->rating.follow_us, now);
+        }
+        obey = obey && !excess_lasts(&m->lines.carried[i].excess, m->rating.excess_us);
+    }
+    return obey;
+}
+
 static void look_at_output(v2g_monitor *m, v2g_time now)
 {
     const v2g_output driven = m->driven;
@@ -443,9 +519,12 @@ static void look_at_output(v2g_monitor *m, v2g_time now)
     if (lasts(m, V2G_LASTS_VOLTAGE, m->contact.commanded && over_voltage(m), OVER_VOLTAGE_US, now)) {
         open_because(m, V2G_OVER_VOLTAGE, now);
     }
-    flow_then(&m->current, m->current_ma, most_ma, least_ma, &DIRECT, follow, now);
-    flow_then(&m->power, m->power_w, driven.charge_w, driven.discharge_w, &ALTERNATING, follow, now);
-    if (excess_lasts(&m->current.excess, m->rating.excess_us) || excess_lasts(&m->power.excess, m->rating.excess_us)) {
+    bounds_then(&m->current, most_ma, least_ma, follow, now);
+    bounds_then(&m->power, driven.charge_w, driven.discharge_w, follow, now);
+    flow_then(&m->current, 0, m->current_ma, &DIRECT, follow, now);
+    flow_then(&m->power, 0, m->power_w, &ALTERNATING, follow, now);
+    if (!lines_obey(m, now) || excess_lasts(&m->current.carried[0].excess, m->rating.excess_us) ||
+        excess_lasts(&m->power.carried[0].excess, m->rating.excess_us)) {
         open_because(m, V2G_POWER_NOT_OBEYED, now);
     }
 }
@@ -494,7 +573,7 @@ void v2g_monitor_init(v2g_monitor *m, const v2g_rating *rating)
     (void)memset(m, 0, sizeof *m);
     m->rating = *rating;
     for (size_t i = 0; i < V2G_SOURCES; i++) {
-        const v2g_limit_ none = {V2G_UNBOUNDED, V2G_UNBOUNDED, 0, V2G_FOREVER};
+        const v2g_limit_ none = {UNBOUNDED, 0, V2G_FOREVER};
         m->limits[i] = none;
     }
     m->driven = NOTHING;
@@ -535,8 +614,9 @@ void v2g_monitor_authorise(v2g_monitor *m, bool allowed, bool paused, v2g_time n
         m->paused = paused;
     } else if (!m->authorised) {
         m->opened = false;
-        excess_forget(&m->current.excess);
-        excess_forget(&m->power.excess);
+        flow_forget(&m->current);
+        flow_forget(&m->power);
+        flow_forget(&m->lines);
         for (size_t i = 0; i < (size_t)V2G_LASTING; i++) {
             excess_forget(&m->lasting[i]);
         }
@@ -621,13 +701,13 @@ void v2g_monitor_request(v2g_monitor *m, const v2g_request *request, v2g_time no
     }
 }
 
-void v2g_monitor_limit(v2g_monitor *m, uint8_t source, int32_t charge_w, int32_t discharge_w, v2g_time from,
-                       v2g_time until, v2g_time now)
+void v2g_monitor_limit(v2g_monitor *m, uint8_t source, const v2g_output *most, v2g_time from, v2g_time until,
+                       v2g_time now)
 {
     if (source >= V2G_SOURCES) {
         m->bad_input = true;
     } else {
-        const v2g_limit_ limit = {charge_w, discharge_w, from, until};
+        const v2g_limit_ limit = {*most, from, until};
         m->limits[source] = limit;
     }
     look(m, now);
@@ -664,7 +744,10 @@ void v2g_monitor_drive(v2g_monitor *m, v2g_output *output, v2g_time now)
             excess_forget(&m->lasting[V2G_LASTS_DRIVEN]);
         }
     }
-    if (!same(passed, *output)) {
+    v2g_output named = *output;
+    named.charge_ma = named.charge_ma >= V2G_UNBOUNDED ? passed.charge_ma : named.charge_ma;
+    named.discharge_ma = named.discharge_ma >= V2G_UNBOUNDED ? passed.discharge_ma : named.discharge_ma;
+    if (!same(passed, named)) {
         say_lower(m, allowed.why, passed);
     }
     *output = passed;
@@ -709,9 +792,13 @@ void v2g_monitor_measured(v2g_monitor *m, int32_t voltage_mv, int32_t current_ma
     look(m, now);
 }
 
-void v2g_monitor_drawn(v2g_monitor *m, int32_t power_w, v2g_time now)
+void v2g_monitor_drawn(v2g_monitor *m, int32_t power_w, const int32_t line_ma[V2G_LINES], v2g_time now)
 {
     m->power_w = power_w;
+    m->has_lines = line_ma != NULL;
+    for (size_t i = 0; i < V2G_LINES; i++) {
+        m->line_ma[i] = line_ma != NULL ? line_ma[i] : 0;
+    }
     look(m, now);
 }
 

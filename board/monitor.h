@@ -65,6 +65,8 @@ typedef struct {
 typedef struct {
     int32_t charge_w;
     int32_t discharge_w;
+    int32_t charge_ma; /* with alternating current of each line conductor; V2G_UNBOUNDED: not bounded */
+    int32_t discharge_ma;
     v2g_time follow_us;
     v2g_time excess_us;
     v2g_time open_us;
@@ -102,8 +104,7 @@ typedef struct {
 } v2g_verdict;
 
 typedef struct {
-    int32_t charge_w;
-    int32_t discharge_w;
+    v2g_output most;
     v2g_time from;
     v2g_time until;
 } v2g_limit_;
@@ -113,7 +114,8 @@ typedef struct {
     uint8_t fault;
 } v2g_why_;
 
-/* Of v2g/safety/excess.py: excess over time, and the highest of a bound's values that may still be followed. */
+/* Of v2g/safety/excess.py: excess over time, the highest of a bound's values that may still be followed, and what has
+ * flowed beyond the present one meanwhile. */
 #define V2G_SLOTS 64u
 
 typedef struct {
@@ -134,9 +136,25 @@ typedef struct {
 } v2g_highest_;
 
 typedef struct {
+    int64_t area;
+    int64_t peak;
+    int64_t rate;
+    v2g_time at;
+} v2g_lag_;
+
+typedef struct {
+    v2g_lag_ charge;
+    v2g_lag_ discharge;
+    v2g_excess_ excess;
+} v2g_carried_;
+
+/* Line conductors of alternating current, which have the same bounds. */
+#define V2G_LINES 3u
+
+typedef struct {
     v2g_highest_ most;
     v2g_highest_ least;
-    v2g_excess_ excess;
+    v2g_carried_ carried[V2G_LINES]; /* the first one of what is no conductor */
 } v2g_flow_;
 
 typedef struct {
@@ -161,8 +179,11 @@ typedef struct {
     int32_t voltage_mv;
     int32_t current_ma;
     int32_t power_w;
+    int32_t line_ma[V2G_LINES];
+    bool has_lines;
     v2g_flow_ current;
     v2g_flow_ power;
+    v2g_flow_ lines;
     v2g_excess_ lasting[V2G_LASTING];
     bool authorised;
     bool paused;
@@ -231,13 +252,14 @@ void v2g_monitor_authorise(v2g_monitor *m, bool allowed, bool paused, v2g_time n
 void v2g_monitor_stop(v2g_monitor *m, v2g_time now);
 void v2g_monitor_fault(v2g_monitor *m, uint8_t fault, bool active, v2g_time now);
 void v2g_monitor_request(v2g_monitor *m, const v2g_request *request, v2g_time now);
-/* Discharge is allowed by this source from `from` until before `until`; charge is limited at all times. */
-void v2g_monitor_limit(v2g_monitor *m, uint8_t source, int32_t charge_w, int32_t discharge_w, v2g_time from,
-                       v2g_time until, v2g_time now);
+/* Discharge is allowed by this source from `from` until before `until`; charge is limited at all times. Powers, and
+ * with alternating current the currents of each line conductor; the voltage is ignored. */
+void v2g_monitor_limit(v2g_monitor *m, uint8_t source, const v2g_output *most, v2g_time from, v2g_time until,
+                       v2g_time now);
 void v2g_monitor_discharge(v2g_monitor *m, v2g_discharge rule, v2g_time now);
 void v2g_monitor_signed(v2g_monitor *m, int32_t power_w, v2g_time until, v2g_time now);
 void v2g_monitor_signed_less(v2g_monitor *m, int32_t power_w, v2g_time until, v2g_time now);
-/* Replace a command by its permitted part. */
+/* Replace a command by its permitted part. A current of V2G_UNBOUNDED and more is one that is not named. */
 void v2g_monitor_drive(v2g_monitor *m, v2g_output *output, v2g_time now);
 /* Return whether the contactor may close. */
 bool v2g_monitor_close(v2g_monitor *m, v2g_time now);
@@ -245,8 +267,9 @@ void v2g_monitor_open(v2g_monitor *m, v2g_time now);
 void v2g_monitor_feedback(v2g_monitor *m, bool closed, v2g_time now);
 /* The output with direct current; current out of the vehicle is negative. */
 void v2g_monitor_measured(v2g_monitor *m, int32_t voltage_mv, int32_t current_ma, v2g_time now);
-/* The power with alternating current, or of a coil; out of the vehicle is negative. */
-void v2g_monitor_drawn(v2g_monitor *m, int32_t power_w, v2g_time now);
+/* The power with alternating current, or of a coil, and the current of each line conductor, NULL if it has none; out of
+ * the vehicle is negative. */
+void v2g_monitor_drawn(v2g_monitor *m, int32_t power_w, const int32_t line_ma[V2G_LINES], v2g_time now);
 /* At least ten times a second. */
 void v2g_monitor_tick(v2g_monitor *m, v2g_time now);
 

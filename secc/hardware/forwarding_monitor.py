@@ -37,6 +37,8 @@ class ForwardingMonitor(ChargerMonitor):
         }
         powers = {each: _most(getattr(rating, each)) for each in ("charge_w", "discharge_w")}
         self._forward(inputs.Rating(**powers, **{f"{name}_ms": value for name, value in times.items()}))
+        if min(rating.charge_ma, rating.discharge_ma) < UNBOUNDED:  # a line has no room for it
+            self._forward_limit("rating", now, {"charge_ma": rating.charge_ma, "discharge_ma": rating.discharge_ma})
         for source, bounds in self._sent_limits.items():
             self._forward_limit(source, now, bounds)
         for word in self._faults:
@@ -99,6 +101,8 @@ class ForwardingMonitor(ChargerMonitor):
                 source=source,
                 charge_w=_most(bounds.get("charge_w", UNBOUNDED)),
                 discharge_w=_most(bounds.get("discharge_w", UNBOUNDED)),
+                charge_ma=_bounded(bounds.get("charge_ma", UNBOUNDED)),
+                discharge_ma=_bounded(bounds.get("discharge_ma", UNBOUNDED)),
                 from_ms=_from_now(bounds.get("from_s", 0.0), now),
                 until_ms=_from_now(bounds.get("until_s", float("inf")), now),
             )
@@ -127,11 +131,11 @@ class ForwardingMonitor(ChargerMonitor):
             self._forward(inputs.Measured(voltage_mv=voltage_mv, current_ma=current_ma))
         super().measured(voltage_mv, current_ma, now)
 
-    def drawn(self, power_w: int, now: float) -> None:
+    def drawn(self, power_w: int, now: float, line_ma: tuple[int, int, int] | None = None) -> None:
         """See ChargerMonitor."""
         if self._takes(now):
-            self._forward(inputs.Drawn(power_w=power_w))
-        super().drawn(power_w, now)
+            self._forward(inputs.Drawn(power_w, *(line_ma or (None, None, None))))
+        super().drawn(power_w, now, line_ma)
 
     def _takes(self, now: float) -> bool:
         """Return whether there is a board that gets a measurement now; the next one is due `MEASURED_S` later."""
@@ -155,6 +159,11 @@ def _from_now(at_s: float, now: float) -> int:
 
 def _most(value: int) -> int:
     return max(0, min(UNBOUNDED, value))
+
+
+def _bounded(value: int) -> int | None:
+    """Return a maximum, None for none: a board of an earlier version gets what it knows."""
+    return None if value >= UNBOUNDED else _most(value)
 
 
 def _output(output: Output) -> dict[str, int]:

@@ -47,6 +47,8 @@ class Walk:
         return ChargerRating(
             charge_w=pick((11_000, 50_000, 350_000)),
             discharge_w=pick((0, 11_000, 30_000)),
+            charge_ma=pick((16_000, 32_000, UNBOUNDED)),
+            discharge_ma=pick((16_000, UNBOUNDED)),
             follow_s=pick((0.0, 0.75, 2.0, 5.0)),
             excess_s=pick((0.0, 0.5, 1.0, 4.0)),
             open_s=0.5,
@@ -107,6 +109,14 @@ class Walk:
         if self.chance.random() < 0.7:
             watts, milliamps = watts[::-1], milliamps[::-1]
         yield "drive", (Output(*watts, *milliamps, 450_000),), {}
+        if self.chance.random() < 0.1:  # a bound that goes up and down, and a flow that stays
+            high, low = Output(*watts, *milliamps, 450_000), Output(0, 0, 0, 0, 450_000)
+            line_ma = (milliamps[0], 0, -milliamps[1])
+            on, off = self.chance.choice(((1, 6), (2, 2), (6, 1), (1, 20)))
+            for turn in range(self.chance.choice((5, 30))):
+                yield "drive", (high if turn % (on + off) < on else low,), {}
+                yield "measured", (400_000, milliamps[0] - milliamps[1]), {}
+                yield "drawn", (watts[0] - watts[1],), {"line_ma": line_ma}
 
     def close(self) -> Any:
         self.closed = True
@@ -128,7 +138,8 @@ class Walk:
         power_w = chance.choice(WATTS) * chance.choice((1, -1)) if wild else min(400_000, max(-400_000, power_w))
         if chance.random() < 0.5:
             power_w = power_w * chance.choice((90, 100, 105, 106, 110, 130)) // 100
-            self.last = "drawn", (power_w + chance.choice((0, 0, -151, -150, 150, 151, 350, 501)),), {}
+            power_w += chance.choice((0, 0, -151, -150, 150, 151, 350, 501))
+            self.last = "drawn", (power_w,), {"line_ma": self.lines()} if chance.random() < 0.5 else {}
         else:
             most = chance.choice((driven.charge_ma, -driven.discharge_ma))
             by_power = power_w * 1_000_000 // max(1, voltage_mv)
@@ -136,6 +147,17 @@ class Walk:
             current_ma += chance.choice((0, 0, -1_001, -1_000, 1_000, 1_001, 2_001, 3_500, 3_501))
             self.last = "measured", (voltage_mv, max(-(10**9), min(10**9, current_ma))), {}
         return self.last
+
+    def lines(self) -> tuple[int, ...]:
+        """Return what flows in each conductor, near its bounds or anything."""
+        chance, driven = self.chance, self.driven
+
+        def one() -> int:
+            most = chance.choice((driven.charge_ma, -driven.discharge_ma, 0))
+            near = most * chance.choice((0, 0, 50, 90, 100, 100, 105, 106, 110)) // 100
+            return near + chance.choice((0, 0, 0, 0, -651, -650, 650, 651, 1_150, 1_151))
+
+        return one(), one(), one()
 
     def request(self) -> Any:
         chance, some = self.chance, self.chance.random
@@ -157,6 +179,9 @@ class Walk:
             bounds["charge_w"] = chance.choice(WATTS)
         if chance.random() < 0.7:
             bounds["discharge_w"] = chance.choice(WATTS)
+        for each in ("charge_ma", "discharge_ma"):
+            if chance.random() < 0.4:
+                bounds[each] = chance.choice((*MILLIAMPS, 6_000, 16_000))
         if chance.random() < 0.3:
             bounds["from_s"] = self.now + chance.choice((0.0, self.seconds() - 1.0))
         if chance.random() < 0.5:

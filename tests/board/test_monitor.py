@@ -73,10 +73,10 @@ def test_both_find_the_same_of_a_million_pairs_of_measurements(library: Path, se
 
 def test_they_need_no_more_memory_than_their_page_says(library: Path) -> None:
     compiled = ctypes.CDLL(str(library))
-    assert compiled.v2g_monitor_size() <= 6 * 1024
+    assert compiled.v2g_monitor_size() <= 9 * 1024
     assert compiled.v2g_agreement_size() <= 3 * 1024
     page = (SOURCES / "README.md").read_text()
-    assert "less than 6 KiB of memory for a monitor" in page
+    assert "less than 9 KiB of memory for a monitor" in page
     assert "3 KiB each" in page
 
 
@@ -105,6 +105,10 @@ CHANGES = (
     ("excess_forget(&m->contact.strays);", ""),
     ("m->phase == V2G_VOLTAGE) {\n        most_ma", "false) {\n        most_ma"),
     ("return a % b < 0 ? quotient - 1 : quotient;", "return quotient;"),
+    ("#define RENEWS 8", "#define RENEWS 9"),
+    ("2 * lag_budget", "lag_budget"),
+    ("static const margin LINE = {650, 500};", "static const margin LINE = {650, 501};"),
+    ("m->line_ma[i], &LINE", "m->line_ma[0], &LINE"),
     ("#define MATCHED_MV 20000", "#define MATCHED_MV 21000"),
     ("m->paused_stop_at = m->stop_at;", ""),
     ("min64(m->signed_until, until)", "until"),

@@ -1000,7 +1000,7 @@ def test_what_was_commanded_before_voltage_was_asked_for_may_still_be_followed()
         monitor.measured(400_000, 50_000, T + tick / 50)
         said |= {type(each): tick / 50 for each in monitor.verdicts()}
     assert said[Lower] == pytest.approx(0.26, abs=0.021)
-    assert said[Open] == pytest.approx(1.27, abs=0.041)
+    assert said[Open] == pytest.approx(1.29, abs=0.041)  # a lowered bound is kept up to a 64th longer
 
 
 @pytest.mark.parametrize(
@@ -1276,3 +1276,121 @@ def test_the_next_vehicle_may_be_one_that_gets_an_answer_at_once() -> None:
     assert monitor.drive(FULL, T) == FULL
     monitor.limit("site", T, charge_w=7_000)
     assert found(monitor, 0.24, 0.26)
+
+
+# -- the conductors of alternating current
+
+AC_RATING = ChargerRating(charge_w=22_000, discharge_w=11_000, charge_ma=32_000, discharge_ma=16_000, excess_s=0.5)
+AC_BEARS = Output(22_000, 11_000)
+
+
+def on_mains(charge_w: int = 22_000, discharge_w: int = 0) -> ChargerMonitor:
+    monitor = powered(AC_RATING, bears=AC_BEARS)
+    monitor.discharge("standard", T)
+    monitor.drive(Output(charge_w, discharge_w), T)
+    assert monitor.verdicts() == []  # a command without a current is none beyond what a conductor may carry
+    return monitor
+
+
+def opened_after(monitor: ChargerMonitor, power_w: int, line_ma: tuple[int, int, int], seconds: float) -> float | None:
+    """Return after what time this flow opens, None if it does not within so many seconds."""
+    for tick in range(round(seconds * 20)):
+        monitor.drawn(power_w, T + tick / 20, line_ma)
+        if any(isinstance(each, Open) for each in monitor.verdicts()):
+            return tick / 20
+    return None
+
+
+@pytest.mark.parametrize("line", [0, 1, 2])
+@pytest.mark.parametrize(("ma", "opens"), [(32_000, False), (34_200, False), (34_300, True), (95_650, True)])
+def test_each_conductor_carries_no_more_than_the_charger_has_it_carry(line: int, ma: int, opens: bool) -> None:
+    """Although the sum of what all may carry is far above it."""
+    line_ma = tuple(ma * (each == line) for each in range(3))
+    after = opened_after(on_mains(), ma * 230 // 1000, line_ma, 3.0)  # type: ignore[arg-type]
+    assert (after is not None) is opens
+    assert after is None or after <= 0.5
+
+
+@pytest.mark.parametrize("line", [0, 1, 2])
+@pytest.mark.parametrize(("ma", "opens"), [(16_000, False), (17_400, False), (17_500, True), (40_000, True)])
+def test_each_conductor_feeds_back_no_more_than_it_may(line: int, ma: int, opens: bool) -> None:
+    line_ma = tuple(-ma * (each == line) for each in range(3))
+    monitor = on_mains(0, 11_000)
+    assert (opened_after(monitor, -ma * 230 // 1000, line_ma, 3.0) is not None) is opens  # type: ignore[arg-type]
+
+
+def test_a_conductor_in_the_forbidden_direction_opens() -> None:
+    assert opened_after(on_mains(11_000), 0, (16_000, -16_000, 0), 3.0) is not None
+    assert opened_after(on_mains(11_000), 0, (16_000, -600, 0), 3.0) is None
+    assert opened_after(on_mains(0), 0, (0, 16_000, -16_000), 3.0) is not None
+
+
+def test_what_a_cable_lets_each_conductor_carry_is_followed_in_time() -> None:
+    """A limit of 13 A, while 32 A flow on one conductor, within the sum of all."""
+    monitor = on_mains()
+    assert monitor.drive(Output(22_000, 0, 32_000, 0), T).charge_ma == 32_000
+    for tick in range(20):
+        monitor.drawn(7_360, T - 1 + tick / 20, (0, 32_000, 0))
+    monitor.limit("cable", T, charge_ma=13_000)
+    assert monitor.verdicts() == []
+    said: dict[type, float] = {}
+    for tick in range(40):
+        monitor.drawn(7_360, T + tick / 20, (0, 32_000, 0))
+        said |= {type(each): tick / 20 for each in monitor.verdicts()}
+    assert said[Lower] == pytest.approx(0.25, abs=0.051)
+    assert said[Open] == pytest.approx(0.25 + 0.75 + 0.125, abs=0.11)
+
+
+def test_a_command_of_more_than_a_conductor_may_carry_passes_in_part_and_is_a_verdict() -> None:
+    monitor = on_mains()
+    monitor.limit("site", T, charge_ma=6_000, discharge_ma=7_000)
+    said = [each for each in (monitor.tick(T + 1.0), *monitor.verdicts()) if each]
+    assert said == [Lower("limit", Output(22_000, 0, 6_000, 7_000))]
+    assert monitor.drive(Output(4_140, 0, 6_000, 0), T + 1.0).charge_ma == 6_000
+    assert monitor.verdicts() == []
+    assert monitor.drive(Output(4_140, 0, 6_001, 0), T + 1.0) == Output(4_140, 0, 6_000, 0)
+    assert monitor.verdicts() == [Lower("limit", Output(4_140, 0, 6_000, 0))]
+    assert monitor.drive(Output(4_140, 0, 6_000, 7_001), T + 1.0) == Output(4_140, 0, 6_000, 7_000)
+    assert monitor.verdicts() == [Lower("limit", Output(4_140, 0, 6_000, 7_000))]
+
+
+def test_what_a_vehicle_bears_bounds_each_conductor() -> None:
+    monitor = powered(AC_RATING, bears=Output(22_000, 0, 16_000, 0))
+    assert monitor.drive(Output(22_000), T) == Output(22_000, 0, 16_000, 0)
+    assert opened_after(monitor, 11_040, (16_000, 16_000, 16_000), 2.0) is None
+    assert opened_after(monitor, 7_360, (32_000, 0, 0), 2.0) is not None
+
+
+def test_a_conductor_that_is_no_longer_measured_has_not_become_good() -> None:
+    monitor = on_mains()
+    for tick in range(3):
+        monitor.drawn(7_360, T + tick / 20, (39_000, 0, 0))
+    monitor.drawn(7_360, T + 0.15)
+    assert monitor.verdicts() == []
+    assert opened_after(monitor, 7_360, (39_000, 0, 0), 1.0) is not None
+
+
+def test_the_excess_of_a_conductor_ends_with_its_session() -> None:
+    monitor = on_mains()
+    for tick in range(3):
+        monitor.drawn(7_360, T + tick / 20, (39_000, 0, 0))
+    monitor.authorise(T + 0.12, allowed=False)
+    monitor.open(T + 0.12)
+    monitor.feedback(T + 0.12, closed=False)
+    monitor.authorise(T + 0.14, allowed=True)
+    monitor.drawn(0, T + 0.14, (0, 0, 0))
+    assert [each for each in monitor.verdicts() if isinstance(each, Open)] == []
+
+
+def test_a_bound_that_goes_up_and_down_is_no_bound_of_its_highest_value() -> None:
+    """20 kW for 0.1 s, nothing for 0.7 s: a stage that stays at 20 kW is found within two seconds."""
+    monitor = charging()
+    opened = None
+    for tick in range(600):
+        now = T + tick / 20
+        monitor.drive(FULL if tick % 16 < 2 else NOTHING, now)
+        monitor.measured(400_000, 50_000, now)
+        if opened is None and any(isinstance(each, Open) for each in monitor.verdicts()):
+            opened = tick / 20
+    assert opened is not None
+    assert opened < 2.5

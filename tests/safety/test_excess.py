@@ -8,7 +8,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from v2g.safety.excess import FULL, HOLD_US, LONGEST_US, MOST, UNIT, Excess, Excesses, Highest, microseconds, weigh
+from v2g.safety.excess import (
+    FULL,
+    HOLD_US,
+    LONGEST_LAG_US,
+    LONGEST_US,
+    MOST,
+    RENEWS,
+    UNIT,
+    Excess,
+    Excesses,
+    Highest,
+    Lag,
+    microseconds,
+    weigh,
+)
+from v2g.safety.flow import DIRECT, Flow
 
 T = 1_000_000
 """Some time, µs: a program has run for a while."""
@@ -230,7 +245,7 @@ def test_a_bound_is_forgotten_once_its_time_has_ended_or_the_present_one_is_as_h
 )
 def test_the_highest_is_that_of_the_last_while(steps: list[tuple[int, int]], follow: int) -> None:
     highest, now, changes = Highest(), T, [(T, 0)]
-    slot = max(1, follow // 64)
+    slot = max(1, -(-follow // 64))
     for passed, value in steps:
         now += passed
         highest = highest.then(value, now, follow)
@@ -240,3 +255,134 @@ def test_the_highest_is_that_of_the_last_while(steps: list[tuple[int, int]], fol
         most = max([value, *(old for end, old in ends if now - end < follow + slot)])
         assert least <= highest.most <= most
         assert len(highest.past) <= 65
+
+
+# -- following is a budget
+
+EXCESS_US = 1_000_000
+TICK_US = 50_000
+
+
+def beyond(bounds: list[int], flows: list[int], follow_us: int) -> tuple[list[int], bool]:
+    """Give a flow its bound and itself at each tick, until it is found to be too much. Return what has flowed beyond
+    the bound by then (unit x us, in each tick, negative: less), and whether it was found."""
+    flow, area = Flow(), list[int]()
+    for tick, (bound, value) in enumerate(zip(bounds, flows, strict=True)):
+        flow = flow.then(value, bound, 0, margin=DIRECT, follow_us=follow_us, now_us=T + tick * TICK_US)
+        if flow.excess.lasts(EXCESS_US):
+            return area, True
+        area.append((value - bound) * TICK_US)
+    return area, False
+
+
+def most_in_any_window(area: list[int]) -> int:
+    most = running = 0
+    for each in area:
+        running = max(0, running + each)
+        most = max(most, running)
+    return most
+
+
+def stated(highest: int, follow_us: int, ticks: int) -> int:
+    """What may flow beyond a bound in a window: the highest bound for the time to follow it and for its excess, an
+    eighth of it all the time, a 64th of four margins, and the margin."""
+    window = ticks * TICK_US
+    margin = DIRECT.of(highest)
+    return highest * (follow_us + EXCESS_US + 4 * TICK_US + window // RENEWS) + margin * (window + 4 * window // UNIT)
+
+
+@given(
+    st.integers(1, 60), st.integers(1, 60), st.integers(10_000, 500_000), st.integers(0, 90), st.integers(10, 110),
+    st.sampled_from((100_000, 750_000, 2_000_000, 5_000_000)),
+)  # fmt: skip
+def test_what_flows_beyond_a_bound_that_goes_up_and_down_is_within_what_is_stated(
+    up: int, down: int, high: int, low_percent: int, percent: int, follow_us: int
+) -> None:
+    """For every duty cycle and amplitude, in every window, of a flow that keeps its value."""
+    bounds = [high if tick % (up + down) < up else high * low_percent // 100 for tick in range(800)]
+    area, _ = beyond(bounds, [high * percent // 100] * 800, follow_us)
+    assert most_in_any_window(area) <= stated(high, follow_us, len(area))
+
+
+@given(st.data(), st.sampled_from((100_000, 750_000, 5_000_000)))
+def test_what_flows_beyond_any_bound_is_within_what_is_stated(data: st.DataObject, follow_us: int) -> None:
+    levels = st.lists(st.tuples(st.integers(1, 40), st.integers(0, 100_000)), min_size=1, max_size=20)
+    bounds = [level for ticks, level in data.draw(levels) for _ in range(ticks)]
+    flows = [level for ticks, level in data.draw(levels) for _ in range(ticks)]
+    length = min(len(bounds), len(flows))
+    area, _ = beyond(bounds[:length], flows[:length], follow_us)
+    most = max(bounds)
+    assert most_in_any_window(area) <= stated(most, follow_us, len(area)) + 2 * 100_000 * EXCESS_US
+
+
+@pytest.mark.parametrize(
+    ("up", "down", "follow_us", "least_s", "most_s"),
+    [(2, 14, 750_000, 1.2, 2.5), (2, 98, 5_000_000, 5.5, 7.5), (8, 8, 750_000, 1.5, 4.0), (12, 4, 750_000, 4.0, 30.0)],
+)
+def test_one_that_keeps_the_highest_value_of_its_bound_is_found(
+    up: int, down: int, follow_us: int, least_s: float, most_s: float
+) -> None:
+    """0.1 s of 0.8 s, 0.1 s of 5 s, half of the time, and three quarters of it."""
+    bounds = [50_000 if tick % (up + down) < up else 0 for tick in range(1_200)]
+    area, found = beyond(bounds, [50_000] * 1_200, follow_us)
+    assert found
+    assert least_s < len(area) * TICK_US / 1e6 < most_s
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 80), st.integers(0, 500_000)), min_size=2, max_size=40),
+    st.sampled_from((100_000, 750_000, 5_000_000)),
+    st.data(),
+)
+def test_one_that_does_what_its_bound_was_is_never_found(
+    levels: list[tuple[int, int]], follow_us: int, data: st.DataObject
+) -> None:
+    """However often and far the bound goes up and down: what is late after a fall is missing after a rise."""
+    bounds = [level for ticks, level in levels for _ in range(ticks)]
+    delay = data.draw(st.integers(0, follow_us // TICK_US))
+    _, found = beyond(bounds, ([0] * delay + bounds)[: len(bounds)], follow_us)
+    assert not found
+
+
+def test_a_lag_counts_what_is_beyond_bound_and_margin_and_less_what_is_below() -> None:
+    how = {"most": 100, "margin": 10, "follow_us": 1_000_000}
+    lag = Lag().then(110, 100, now_us=T, **how)
+    assert lag == Lag()
+    lag = lag.then(71, 50, now_us=T, **how)
+    assert lag == Lag(0, 100, 11, T)
+    lag = lag.then(61, 50, now_us=T + 1_000, **how)
+    assert lag == Lag(11_000, 100, 1, T + 1_000)
+    lag = lag.then(60, 50, now_us=T + 2_000, **how)
+    assert lag == Lag(12_000, 100, 0, T + 2_000)
+    lag = lag.then(-5, 50, now_us=T + 2_100, **how)
+    assert lag == Lag(12_000 - 100 * 12, 100, -50, T + 2_100)  # an eighth of the highest bound
+    lag = lag.then(0, 50, now_us=T + 2_200, **how)
+    assert lag == Lag(10_800 - 100 * (50 + 12), 100, -50, T + 2_200)
+    assert lag.then(0, 50, now_us=T + 4_000, **how) == Lag()
+
+
+def test_the_last_sample_of_a_lag_counts_no_longer_than_one_period() -> None:
+    how = {"most": 100, "margin": 0, "follow_us": 5_000_000}
+    lag = Lag().then(100, 0, now_us=T, **how).then(0, 0, now_us=T + HOLD_US + 1_000, **how)
+    assert lag == Lag(100 * HOLD_US - 12 * 1_000, 100, 0, T + HOLD_US + 1_000)
+
+
+def test_a_lag_has_used_up_its_budget_when_the_highest_bound_has_flowed_for_the_time_to_follow() -> None:
+    how = {"most": 100, "margin": 0, "follow_us": 1_000}
+    lag = Lag().then(100, 0, now_us=T, **how)
+    assert not lag.then(100, 0, now_us=T + 999, **how).used_up(1_000)
+    full = lag.then(100, 0, now_us=T + 5_000, **how)
+    assert full == Lag(200_000, 100, 100, T + 5_000)
+    assert full.used_up(1_000)
+    ended = Lag(100_000, 100, 0, T + 5_000)
+    assert ended.used_up(1_000)
+    assert not ended.then(0, 0, now_us=T + 5_001, **how).used_up(1_000)
+    assert not Lag().used_up(0)
+
+
+def test_areas_stay_within_64_bits() -> None:
+    how = {"most": 10**9, "margin": 1, "follow_us": LONGEST_US}
+    lag = Lag().then(2**31, 0, now_us=-LONGEST_US, **how).then(2**31, 0, now_us=LONGEST_US, **how)
+    assert lag.area == 2 * 10**9 * LONGEST_LAG_US < 2**60
+    assert lag.used_up(LONGEST_US)
+    assert Lag(1, 10**9, -(10**9), 0).then(0, 10**9, now_us=LONGEST_US, **how) == Lag()

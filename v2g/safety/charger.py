@@ -13,10 +13,11 @@ to follow; then the monitor acts, and reports it. It never raises an output and 
 from typing import Final, Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from v2g.safety.contact import Contact
 from v2g.safety.excess import Excesses, microseconds
-from v2g.safety.flow import ALTERNATING, DIRECT, Flow
+from v2g.safety.flow import ALTERNATING, DIRECT, LINE, Flow
 from v2g.safety.output import NOTHING, UNBOUNDED, Lower, Open, Output, Phase, Verdict
 
 Discharge = Literal["none", "signed", "standard"]
@@ -60,10 +61,13 @@ class ChargerRating(msgspec.Struct, frozen=True, kw_only=True):
 
     A lowered command may be followed with a delay of `follow_s`; beyond that, a flow that exceeds the command, or the
     other direction, by its margin (`v2g.safety.flow`) may last for `excess_s`, a larger one for a quarter at least.
+    With alternating current `charge_ma` and `discharge_ma` are those of each line conductor.
     """
 
     charge_w: int
     discharge_w: int
+    charge_ma: int = UNBOUNDED
+    discharge_ma: int = UNBOUNDED
     follow_s: float = 0.75
     excess_s: float = 1.0
     open_s: float = 0.5
@@ -78,12 +82,15 @@ class ChargerRating(msgspec.Struct, frozen=True, kw_only=True):
 class _Limit(msgspec.Struct, frozen=True):
     charge_w: int
     discharge_w: int
+    charge_ma: int
+    discharge_ma: int
     from_s: float
     until_s: float
 
-    def discharge_at(self, now: float) -> int:
+    def at(self, now: float) -> Output:
         """A limit that is not in force permits no discharge, and still limits charge."""
-        return self.discharge_w if self.from_s <= now < self.until_s else 0
+        discharge_w = self.discharge_w if self.from_s <= now < self.until_s else 0
+        return Output(self.charge_w, discharge_w, self.charge_ma, self.discharge_ma)
 
 
 class _Allowed(msgspec.Struct, frozen=True):
@@ -109,6 +116,8 @@ class ChargerMonitor:
         self._voltage_mv = self._current_ma = self._power_w = 0
         self._follow_us, self._excess_us = microseconds(rating.follow_s), microseconds(rating.excess_s)
         self._current, self._power = Flow(), Flow()
+        self._line_ma: tuple[int, ...] = ()
+        self._lines = (Flow(), Flow(), Flow())
         self._lasts = Excesses()
         self._authorised = self._paused = False
         self._stop_at: float | None = None
@@ -151,6 +160,8 @@ class ChargerMonitor:
         elif not self._authorised:
             self._opened = ""  # that was at the end of the previous session
             self._current, self._power = self._current.forget(), self._power.forget()
+            first, second, third = self._lines
+            self._lines = first.forget(), second.forget(), third.forget()
             self._lasts.forget("connected", "driven", "voltage")
             self._stop_at = self._paused_stop_at if self._stop_at is None else self._stop_at
             self._paused_stop_at, self._paused = None, False
@@ -210,11 +221,14 @@ class ChargerMonitor:
         *,
         charge_w: int = UNBOUNDED,
         discharge_w: int = UNBOUNDED,
+        charge_ma: int = UNBOUNDED,
+        discharge_ma: int = UNBOUNDED,
         from_s: float = 0.0,
         until_s: float = float("inf"),
     ) -> None:
-        """A source sets its limit, replacing the previous one; discharge within its validity."""
-        self._limits[source] = _Limit(charge_w, discharge_w, from_s, until_s)
+        """A source sets its limit, replacing the previous one; discharge within its validity. Currents are those of
+        each line conductor of alternating current."""
+        self._limits[source] = _Limit(charge_w, discharge_w, charge_ma, discharge_ma, from_s, until_s)
         self._look(now)
 
     def discharge(self, rule: Discharge, now: float) -> None:
@@ -233,7 +247,8 @@ class ChargerMonitor:
         self.signed(min(before_w, power_w), min(before_s, until_s), now)
 
     def drive(self, output: Output, now: float) -> Output:
-        """The session commands this output; return the permitted part."""
+        """The session commands this output; return the permitted part. One that names no current is bounded by what
+        each conductor may carry, which is no verdict."""
         allowed = self._allowed(now)
         most = self._bears if self._noticed_later(allowed) else allowed.output
         passed = output.within(most) if allowed.connected else NOTHING
@@ -241,7 +256,12 @@ class ChargerMonitor:
             self._driven = passed
             if passed.within(allowed.output) == passed:  # the session has followed
                 self._lasts.forget("driven")
-        if passed != output:
+        named = replace(
+            output,
+            charge_ma=passed.charge_ma if output.charge_ma >= UNBOUNDED else output.charge_ma,
+            discharge_ma=passed.discharge_ma if output.discharge_ma >= UNBOUNDED else output.discharge_ma,
+        )
+        if passed != named:
             self._verdicts.append(Lower(allowed.reason or "limit", passed))
         return passed
 
@@ -274,9 +294,11 @@ class ChargerMonitor:
             self._open("over_voltage", now)
         self._look(now)
 
-    def drawn(self, power_w: int, now: float) -> None:
-        """The measured power with alternating current, or of a coil; power out of the vehicle is negative."""
+    def drawn(self, power_w: int, now: float, line_ma: tuple[int, int, int] | None = None) -> None:
+        """The measured power with alternating current, or of a coil, and the current of each line conductor, None if
+        it has none; out of the vehicle is negative."""
         self._power_w = power_w
+        self._line_ma = () if line_ma is None else line_ma
         self._look(now)
 
     def tick(self, now: float) -> None:
@@ -327,17 +349,15 @@ class ChargerMonitor:
             why = "pre_charge_not_reached"
         elif not self._ready:
             why = "not_ready"
-        bears = self._bears
-        charge_w, discharge_w = (0, 0) if why else (bears.charge_w, bears.discharge_w)
+        rating = self._rating
+        output = self._bears.within(Output(rating.charge_w, rating.discharge_w, rating.charge_ma, rating.discharge_ma))
         for limit in self._limits.values():
-            charge_w = min(charge_w, limit.charge_w)
-            discharge_w = min(discharge_w, limit.discharge_at(now))
-        charge_w, discharge_w = min(charge_w, self._rating.charge_w), min(discharge_w, self._rating.discharge_w)
+            output = output.within(limit.at(now))
+        charge_w, discharge_w = (0, 0) if why else (output.charge_w, output.discharge_w)
         if self._discharge != "standard":
             signed_w, until_s = self._signed
             discharge_w = min(discharge_w, signed_w) if self._discharge == "signed" and now < until_s else 0
-        output = Output(charge_w, discharge_w, bears.charge_ma, bears.discharge_ma, bears.voltage_mv)
-        return _Allowed(connected=True, output=output, reason=why)
+        return _Allowed(connected=True, output=replace(output, charge_w=charge_w, discharge_w=discharge_w), reason=why)
 
     def _look(self, now: float) -> None:
         """Compare the state with the permission."""
@@ -372,7 +392,17 @@ class ChargerMonitor:
         self._power = self._power.then(
             self._power_w, driven.charge_w, driven.discharge_w, margin=ALTERNATING, follow_us=follow_us, now_us=now_us
         )
-        if self._current.excess.lasts(self._excess_us) or self._power.excess.lasts(self._excess_us):
+        if self._line_ma:
+            most_ma, least_ma = (
+                ma if power_w else 0
+                for power_w, ma in ((driven.charge_w, driven.charge_ma), (driven.discharge_w, driven.discharge_ma))
+            )
+            first, second, third = (
+                line.then(ma, most_ma, least_ma, margin=LINE, follow_us=follow_us, now_us=now_us)
+                for line, ma in zip(self._lines, self._line_ma, strict=True)
+            )
+            self._lines = first, second, third
+        if any(each.excess.lasts(self._excess_us) for each in (self._current, self._power, *self._lines)):
             self._open("power_not_obeyed", now)
 
     def _current_of(self, power_w: int, current_ma: int) -> int:

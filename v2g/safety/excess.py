@@ -13,7 +13,8 @@ to a fault after hours.
   which is finite for each d above 1/65 at the margin, and above 1/257 at four times the margin and more. The mean
   excess of what is rarer is below a 60th of the margin, or below a 250th of an excess beyond four margins.
 - A device that follows a bound may lag behind it, and no lag is an excess: `Highest` keeps a lowered bound in force for
-  the time to follow it, however often it changes.
+  the time to follow it. A bound that goes up and down again and again would never be in force, so that `Lag` has a
+  budget: what flows beyond the present bound adds up, what stays below it counts against that.
 
 All arithmetic is of integers, so that another implementation can repeat it exactly: times in µs, levels in µs x weight
 (at most `FULL`), weights 0 to `MOST`; quotients of non-negative numbers, rounded down. `microseconds` rounds half to
@@ -31,6 +32,13 @@ is available again after 64 times its length."""
 
 HOLD_US: Final = 100_000
 """How long a sample counts if the next one is within the bound: one period of the monitors."""
+
+RENEWS: Final = 8
+"""Of the budget of a lag comes back what an eighth of the highest bound would make in the same time: a device that
+rises at once, and falls late, may do so again after 8 times its delay, as with duty cycles that change each 10 s."""
+
+LONGEST_LAG_US: Final = 1 << 28
+"""The longest time that counts at once, and to follow a bound in a budget: an area of it stays below 2^60."""
 
 SLOTS: Final = 64
 """Resolution of the time to follow: `Highest` stores at most so many values and one."""
@@ -70,6 +78,40 @@ class Excess(msgspec.Struct, frozen=True):
     def lasts(self, budget_us: int) -> bool:
         """Return whether a budget is used up, and the excess goes on; one of 0 is used up by the first sample."""
         return bool(self.weight) and self.level >= budget_us * UNIT
+
+
+class Lag(msgspec.Struct, frozen=True):
+    """How much has flowed beyond a bound that fell, while it was followed: `area`, unit of the flow x µs.
+
+    A device that does what its bound was up to a time to follow ago never uses up a budget of the highest bound for
+    that time, whatever the bound does: what flows too much after a fall is missing after a rise. One that keeps the
+    highest value of a bound that goes up and down soon does. `peak` is the highest bound since the area was 0, `rate`
+    what flows beyond the present bound and its margin, or below the bound (negative).
+    """
+
+    area: int = 0
+    peak: int = 0
+    rate: int = 0
+    at_us: int = 0
+
+    def then(self, flow: int, bound: int, most: int, *, margin: int, follow_us: int, now_us: int) -> "Lag":
+        """Return it with a sample: what flows in the bound's direction, the bound, the highest that may be followed."""
+        if not self.area and self.rate <= 0 and flow <= bound + margin:
+            return self  # as nearly always: nothing has flowed beyond
+        rate = max(0, flow - bound - margin) or min(0, max(0, flow) - bound)
+        passed = max(0, min(LONGEST_LAG_US, now_us - self.at_us))
+        beyond = 0 if self.rate <= 0 else passed if rate > 0 else min(passed, HOLD_US)
+        lost = self.peak // RENEWS - min(0, self.rate)
+        peak = max(self.peak, most)
+        area = self.area + beyond * self.rate - (passed - beyond) * lost
+        area = max(
+            0, min(2 * peak * min(LONGEST_LAG_US, follow_us), area)
+        )  # a moment within the bound leaves it used up
+        return Lag(area, peak, rate, now_us) if area or rate > 0 else Lag()
+
+    def used_up(self, follow_us: int) -> bool:
+        """Return whether the budget is used up."""
+        return bool(self.area) and self.area >= self.peak * min(LONGEST_LAG_US, follow_us)
 
 
 class Excesses:

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from v2g.safety.excess import Excess, Highest, weigh
+from v2g.safety.excess import Excess, Highest, Lag, weigh
 
 FRACTION: Final = 20
 """The accuracy of a controlled current, a twentieth (IEC 61851-23: 5 % of the command above 50 A)."""
@@ -53,23 +53,38 @@ PACK: Final = Margin(sensor=5_000, control=0)
 
 
 class Flow(msgspec.Struct, frozen=True):
-    """A flow's bounds, which may be followed with a delay, and its excess over them."""
+    """A flow's bounds, which may be followed with a delay, what it has used of that, and its excess over them."""
 
     most: Highest = Highest()
     least: Highest = Highest()
     excess: Excess = Excess()
+    charge: Lag = Lag()
+    discharge: Lag = Lag()
 
     def then(self, flow: int, most: int, least: int, *, margin: Margin, follow_us: int, now_us: int) -> "Flow":
         """Return it with a sample of the flow, signed, and the present bounds into the vehicle and out of it, both
         magnitudes."""
         up, down = self.most.then(most, now_us, follow_us), self.least.then(least, now_us, follow_us)
-        weight, charge, discharge = 0, up.most, down.most
-        if not -discharge <= flow <= charge:
-            weight = max(weigh(flow - charge, margin.of(charge)), weigh(-flow - discharge, margin.of(discharge)))
+        charge = self.charge.then(flow, most, up.most, margin=margin.of(most), follow_us=follow_us, now_us=now_us)
+        discharge = self.discharge.then(
+            -flow, least, down.most, margin=margin.of(least), follow_us=follow_us, now_us=now_us
+        )
+        into, out = (
+            bound.value if lag.used_up(follow_us) else bound.most for bound, lag in ((up, charge), (down, discharge))
+        )
+        weight = 0
+        if not -out <= flow <= into:
+            weight = max(weigh(flow - into, margin.of(into)), weigh(-flow - out, margin.of(out)))
         excess = self.excess.then(weight, now_us)
-        if up is self.most and down is self.least and excess is self.excess:
+        if (
+            up is self.most
+            and down is self.least
+            and excess is self.excess
+            and charge is self.charge
+            and discharge is self.discharge
+        ):
             return self  # as in nearly every turn of a monitor
-        return Flow(up, down, excess)
+        return Flow(up, down, excess, charge, discharge)
 
     def forget(self) -> "Flow":
         """Return it without its excess; bounds that may still be followed stay."""

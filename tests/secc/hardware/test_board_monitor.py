@@ -242,13 +242,15 @@ def test_the_longest_lines_are_within_the_bound() -> None:
         phase="voltage", power_ms=forever, closed_ms=forever, ready=True, target_mv=most, notice_ms=forever
     )
     word = "x" * 32
-    limit = inputs.Limit(source=word, charge_w=most, discharge_w=most, from_ms=-forever, until_ms=-forever)
+    powers = dict.fromkeys(("charge_w", "discharge_w", "charge_ma", "discharge_ma"), most)
+    limit = inputs.Limit(source=word, **powers, from_ms=-forever, until_ms=-forever)
+    drawn = inputs.Drawn(-(2**31) + 1, -(2**31) + 1, -(2**31) + 1, -(2**31) + 1)
     bounded, times = (
         ("charge_w", "discharge_w", "follow_ms", "excess_ms"),
         ("open", "close", "grace", "stop", "voltage"),
     )
     rating = inputs.Rating(**dict.fromkeys(bounded, most), **{f"{each}_ms": forever for each in times})
-    for each in (request, limit, rating):
+    for each in (request, limit, rating, drawn):
         line = encode(Line(65_535, Tell(65_535, each)))
         assert len(line) <= MAX_LINE
         assert decode(line[:-1]) == Line(65_535, Tell(65_535, each))

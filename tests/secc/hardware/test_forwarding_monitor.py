@@ -102,7 +102,16 @@ INPUTS: list[tuple[str, tuple[Any, ...], dict[str, Any], list[Input]]] = [
     ("signed", (9_000, 11.5, 10.0), {}, [inputs.Signed(power_w=9_000, until_ms=1_500)]),
     ("signed", (-9_000, 8.5, 10.0), {}, [inputs.Signed(power_w=0, until_ms=-1_500)]),
     ("measured", (400_000, -5, 10.0), {}, [inputs.Measured(voltage_mv=400_000, current_ma=-5)]),
-    ("drawn", (-5, 10.0), {}, [inputs.Drawn(power_w=-5)]),
+    ("drawn", (-5, 10.0, None), {}, [inputs.Drawn(power_w=-5)]),
+    ("drawn", (-5, 10.0, (1, -2, 0)), {}, [inputs.Drawn(-5, 1, -2, 0)]),
+    (
+        "limit",
+        ("site", 10.0),
+        {"charge_ma": 6_000, "discharge_ma": 0},
+        [
+            inputs.Limit(**LIMIT, charge_ma=6_000, discharge_ma=0)  # type: ignore[arg-type]
+        ],
+    ),
 ]
 
 
@@ -184,3 +193,9 @@ def test_a_rating_beyond_a_boards_range_is_its_most() -> None:
     (first,) = Place(rating).introduction
     assert isinstance(first, inputs.Rating)
     assert (first.charge_w, first.discharge_w, first.stop_ms) == (UNBOUNDED, 0, FOREVER_MS)
+
+
+def test_a_board_gets_what_each_conductor_of_the_charger_may_carry_as_a_limit() -> None:
+    rating, limit = Place(ChargerRating(charge_w=22_000, discharge_w=0, charge_ma=32_000)).introduction
+    assert isinstance(rating, inputs.Rating)
+    assert limit == inputs.Limit(**LIMIT | {"source": "rating", "charge_ma": 32_000})  # type: ignore[arg-type]

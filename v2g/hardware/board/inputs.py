@@ -83,11 +83,14 @@ class Bears(msgspec.Struct, frozen=True, kw_only=True, tag_field="what", tag="be
 
 
 class Limit(msgspec.Struct, frozen=True, kw_only=True, tag_field="what", tag="limit"):
-    """A source's limit; discharge from a time until before another."""
+    """A source's limit; discharge from a time until before another. With alternating current `charge_ma` and
+    `discharge_ma` bound each line conductor."""
 
     source: Word
     charge_w: Most
     discharge_w: Most
+    charge_ma: Most | None = None
+    discharge_ma: Most | None = None
     from_ms: FromNow
     until_ms: FromNow
 
@@ -122,10 +125,20 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True, tag_field="what", tag=
     current_ma: Measured32
 
 
-class Drawn(msgspec.Struct, frozen=True, kw_only=True, tag_field="what", tag="drawn"):
-    """Power with alternating current, or of a coil; out of the vehicle is negative."""
+class Drawn(msgspec.Struct, frozen=True, tag_field="what", tag="drawn"):
+    """Power with alternating current, or of a coil, and the currents of the conductors L1, L2 and L3, where these are
+    measured: all or none; out of the vehicle is negative."""
 
     power_w: Measured32
+    first_ma: Measured32 | None = None
+    second_ma: Measured32 | None = None
+    third_ma: Measured32 | None = None
+
+    @property
+    def line_ma(self) -> tuple[int, int, int] | None:
+        """The currents of the conductors, None where one is missing."""
+        first, second, third = self.first_ma, self.second_ma, self.third_ma
+        return None if first is None or second is None or third is None else (first, second, third)
 
 
 Input = (

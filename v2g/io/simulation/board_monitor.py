@@ -92,7 +92,8 @@ def _pass_on(monitor: Monitor, what: Input, now: float) -> None:
         case inputs.Request():
             monitor.request(_request(what), now)
         case inputs.Limit(source=source):
-            bounds = {"charge_w": what.charge_w, "discharge_w": what.discharge_w}
+            given = {each: getattr(what, each) for each in ("charge_w", "discharge_w", "charge_ma", "discharge_ma")}
+            bounds = {name: value for name, value in given.items() if value is not None}
             from_s, until_s = now + _seconds(what.from_ms), now + _seconds(what.until_ms)
             monitor.limit(source, now, **bounds, from_s=max(0.0, from_s), until_s=max(0.0, until_s))
         case inputs.Discharge(rule=rule):
@@ -104,7 +105,7 @@ def _pass_on(monitor: Monitor, what: Input, now: float) -> None:
         case inputs.Measured(voltage_mv=voltage_mv, current_ma=current_ma):
             monitor.measured(voltage_mv, current_ma, now)
         case inputs.Drawn(power_w=power_w):
-            monitor.drawn(power_w, now)
+            monitor.drawn(power_w, now, what.line_ma)
 
 
 def _request(what: inputs.Request) -> Request:

@@ -20,13 +20,16 @@ _FAULTS: Final = 64
 _TIMES: Final = ("follow", "excess", "open", "close", "grace", "stop", "voltage")
 
 
+_MOST: Final = ("charge_w", "discharge_w", "charge_ma", "discharge_ma")
+
+
 class _Output(Structure):
     _fields_ = [(each, c_int32) for each in Output.__struct_fields__]
 
 
 class _Rating(Structure):
     _fields_ = [
-        *((each, c_int32) for each in ("charge_w", "discharge_w")),
+        *((each, c_int32) for each in _MOST),
         *((each, c_int64) for each in _TIMES),
     ]
 
@@ -65,8 +68,8 @@ class CompiledMonitor:
         self._faults: list[str] = []
         self._sources: list[str] = []
         times = (getattr(rating, f"{each}_s") for each in _TIMES)
-        powers = map(_int32, (rating.charge_w, rating.discharge_w))
-        self._call("init", byref(_Rating(*powers, *map(_us, times))))
+        most = (_int32(getattr(rating, each)) for each in _MOST)
+        self._call("init", byref(_Rating(*most, *map(_us, times))))
 
     def begin(self, now: float) -> None:
         """See ChargerMonitor."""
@@ -110,13 +113,15 @@ class CompiledMonitor:
         *,
         charge_w: int = UNBOUNDED,
         discharge_w: int = UNBOUNDED,
+        charge_ma: int = UNBOUNDED,
+        discharge_ma: int = UNBOUNDED,
         from_s: float = 0.0,
         until_s: float = float("inf"),
     ) -> None:
         """See ChargerMonitor."""
         number = c_uint8(_number(self._sources, source, _SOURCES))
-        powers = c_int32(_int32(charge_w)), c_int32(_int32(discharge_w))
-        self._call("limit", number, *powers, _time(from_s), _time(until_s), _time(now))
+        most = _output(Output(charge_w, discharge_w, charge_ma, discharge_ma))
+        self._call("limit", number, byref(most), _time(from_s), _time(until_s), _time(now))
 
     def discharge(self, rule: Discharge, now: float) -> None:
         """See ChargerMonitor."""
@@ -152,9 +157,10 @@ class CompiledMonitor:
         """See ChargerMonitor."""
         self._call("measured", c_int32(_int32(voltage_mv)), c_int32(_int32(current_ma)), _time(now))
 
-    def drawn(self, power_w: int, now: float) -> None:
+    def drawn(self, power_w: int, now: float, line_ma: tuple[int, int, int] | None = None) -> None:
         """See ChargerMonitor."""
-        self._call("drawn", c_int32(_int32(power_w)), _time(now))
+        lines = None if line_ma is None else (c_int32 * 3)(*map(_int32, line_ma))
+        self._call("drawn", c_int32(_int32(power_w)), lines, _time(now))
 
     def tick(self, now: float) -> None:
         """See ChargerMonitor."""
