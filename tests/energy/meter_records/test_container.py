@@ -53,6 +53,7 @@ def verdicts(data: str | bytes) -> list[str]:
             {"value": 1, "signedMeterValue": {"signedMeterData": BASE64, "publicKey": KEY}}
         ]}]}]),
         json.dumps({"record": TEXT, "public_key_as_given": KEY}),
+        json.dumps(f"{TEXT}|{KEY}"),
     ],
 )  # fmt: skip
 def test_a_record_and_its_key_are_found_in_any_wrapping(data: str) -> None:

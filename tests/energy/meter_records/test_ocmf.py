@@ -216,6 +216,8 @@ def test_fields_may_be_absent_and_numbers_may_be_texts() -> None:
         ({"FV": 1.0, "CT": 0, "CI": 7, "IS": "VERIFIED", "MS": 4711}, ("4711", "GATEWAY"), "04AA", "T1"),
         ({"PG": "F12", "GS": None}, ("METER",), "04AA", "F12"),
         ({"PG": None}, ("METER", "GATEWAY"), "04AA", ""),
+        ({"PG": "page one"}, ("METER", "GATEWAY"), "04AA", ""),
+        ({"GI": "two\nlines\t"}, ("METER", "GATEWAY"), "04AA", "T1"),
         ({"FV": "0.1", "VI": "ABL", "VV": "1.4", "PG": 7, "XX": {"Y": [1]}}, ("METER", "GATEWAY"), "04AA", "7"),
     ):
         found = judged(record(**fields))
@@ -251,6 +253,32 @@ def test_a_signature_over_another_hash_than_it_says_is_remarked() -> None:
 def test_a_method_that_is_absent_is_that_of_the_key() -> None:
     key = ec.derive_private_key(99, ec.SECP192R1())
     assert judged(sign(json.dumps(PAYLOAD).encode(), key=key), key_of(key.public_key())).verdict == "verified"
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        "ECDSA",
+        "ECDSA-SHA256",
+        "ECDSA-secp256r1",
+        "ecdsa_SECP256R1_sha256",
+        "ECDSA-NIST P-256-SHA-256",
+        "",
+        "ECDSA-prime256v1-SHA256",
+    ],
+)
+def test_a_method_may_be_spelled_otherwise(method: str) -> None:
+    assert judged(sign(json.dumps(PAYLOAD).encode(), SA=method)).verdict == "verified"
+
+
+def test_fields_of_one_value_may_stand_twice_and_a_register_may_have_no_name() -> None:
+    data = json.dumps(PAYLOAD).replace('"TX": "B"', '"TX": "B", "TX": "B"').replace('"RI": "1-0:1.8.0", ', "")
+    (energy,) = judged(sign(data.encode().replace(b"GATEWAY", b"GATE\tWAY"))).energies
+    assert (energy.register, energy.direction, energy.wh) == ("", None, Decimal(2500))
+
+
+def test_a_value_of_null_is_none_and_not_that_of_the_reading_before() -> None:
+    assert [each.wh for each in readings(dict(READING), {"RV": None}, {"RV": 2})] == [1500, None, 2000]
 
 
 @pytest.mark.parametrize("method", ["RSA-2048-SHA256", "ECDSA-curve25519-SHA256", "ECDSA-secp256r1-MD5", "ES256", "?"])
@@ -289,8 +317,8 @@ def test_the_payload_is_signed_as_it_came() -> None:
         (b'OCMF|{}|{"SD":"00"}', "unreadable", "payload.RD"),
         (b'OCMF|{"RD":[]}|{"SD":"00"}', "unreadable", "payload.RD"),
         (b'OCMF|{"RD":[1]}|{"SD":"00"}', "unreadable", "payload.RD[0]"),
-        (b'OCMF|{"RD":[{}],"RD":[{}]}|{"SD":"00"}', "unreadable", "stands twice"),
-        (b'OCMF|{"RD":[{}],"PG":"T1x"}|{"SD":"00"}', "unreadable", "payload.PG"),
+        (b'OCMF|{"RD":[{}],"RD":[]}|{"SD":"00"}', "unreadable", "stands twice"),
+        (b'OCMF|{"RD":[{"RV":1,"RV":2}]}|{"SD":"00"}', "unreadable", "stands twice"),
         (b'OCMF|{"RD":[{}],"MS":[]}|{"SD":"00"}', "unreadable", "payload.MS"),
         (b'OCMF|{"RD":[{}]}|{"SD":"?"}', "unreadable", "neither hex nor base64"),
         (b'OCMF|{"RD":[{}]}|{"SD":"00"}|a|b', "unreadable", "four sections"),

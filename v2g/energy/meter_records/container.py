@@ -50,7 +50,7 @@ def find_records(data: bytes) -> list[Found]:
     bare = data.lstrip(_BLANK)  # a file of SML may end with zeros
     if bare.startswith(b"<"):
         found = list(_of_xml(read_xml(bare, "the file", most_bytes=MOST_FILE)))
-    elif bare.startswith((b"{", b"[")):
+    elif bare.startswith((b"{", b"[", b'"')):
         found = list(_of_json(bare))
     else:
         found = [Found(place="", data=each) for each in _of_text(bare)]

@@ -25,7 +25,9 @@ MOST_READINGS: Final = 1000
 _MARKS: Final[Mapping[str, Mark]] = {"B": "begin", "E": "end", "L": "end", "R": "end", "A": "end", "P": "end"}
 """Begin and end of a transaction: in general, locally, remotely, by an error, by power failure (table 7)."""
 
-_METHOD: Final = re.compile(r"ECDSA-(?P<curve>.+)-SHA-?(?P<bits>256|384|512)\Z", re.IGNORECASE)
+_METHOD: Final = re.compile(
+    r"ECDSA(?:[-_ ]+(?P<curve>(?!SHA).+?))??(?:[-_ ]+SHA[-_ ]?(?P<bits>256|384|512))?\Z", re.IGNORECASE
+)
 _TIME: Final = re.compile(
     r"(?P<time>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:[,.](?P<part>\d{1,9}))?(?P<zone>Z|[+-]\d\d:?\d\d)?"
     r"(?: *(?P<clock>[A-Za-z]))?\Z"
@@ -55,8 +57,8 @@ def read_ocmf(data: bytes) -> Record:
         raise RecordError("signature.SD is neither hex nor base64", verdict="unreadable" if written else "incomplete")
     if _text(signature, "SE", "signature").lower() == "base64":
         signatures = signatures[::-1]
-    context, page = _page(payload)
     remarks: list[str] = []
+    context, page = _page(payload, remarks)
     return Record(
         format="OCMF",
         signed=sections[1],
@@ -80,12 +82,12 @@ def payload_of(record: Record) -> Mapping[str, Any]:
 
 
 def _object(section: bytes, place: str) -> dict[str, Any]:
-    """Return a section as JSON, numbers exact; a field that stands twice has no meaning."""
+    """Return a section as JSON, numbers exact; a field that stands twice with two values has no meaning."""
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
-        if len(found) != len(pairs):
-            raise RecordError(f"{place}: a field stands twice")
+        if any(found[name] != value for name, value in pairs):
+            raise RecordError(f"{place}: a field stands twice, with two values")
         return found
 
     def number(text: str) -> Decimal:
@@ -99,7 +101,9 @@ def _object(section: bytes, place: str) -> dict[str, Any]:
     except UnicodeDecodeError:
         text = section.decode("latin-1")
     try:
-        found = json.loads(text, object_pairs_hook=once, parse_float=number, parse_int=number, parse_constant=number)
+        found = json.loads(
+            text, object_pairs_hook=once, parse_float=number, parse_int=number, parse_constant=number, strict=False
+        )
     except json.JSONDecodeError as error:
         cut = error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated")
         where = f"{place}, character {error.pos + 1}"
@@ -127,23 +131,18 @@ def _text(fields: Mapping[str, Any], name: str, place: str = "payload") -> str:
 def _method(signature: Mapping[str, Any]) -> tuple[str, HashName]:
     written = _text(signature, "SA", "signature")
     found = _METHOD.match(written or DEFAULT_METHOD)
-    curve = curve_name(found["curve"]) if found is not None else ""
-    if found is None or not curve:
+    curve = curve_name(found["curve"] or "") if found is not None else ""
+    if found is None or (found["curve"] and not curve):
         raise RecordError(f"the signature method {printable(written[:60])!r} is not supported", verdict="unsupported")
-    match found["bits"]:
-        case "384":
-            return curve, "SHA384"
-        case "512":
-            return curve, "SHA512"
-        case _:
-            return curve if written else "", "SHA256"
+    hash_names: dict[str, HashName] = {"384": "SHA384", "512": "SHA512"}
+    return curve if written else "", hash_names.get(found["bits"], "SHA256")
 
 
-def _page(payload: Mapping[str, Any]) -> tuple[str, int | None]:
+def _page(payload: Mapping[str, Any], remarks: list[str]) -> tuple[str, int | None]:
     written = _text(payload, "PG")
     found = _PAGE.match(written)
     if written and found is None:
-        raise RecordError(f"payload.PG: {printable(written[:40])!r} is not a page")
+        remarks.append(f"payload.PG: {printable(written[:40])!r} is not a page")
     return ("", None) if found is None else (found["context"].upper(), int(found["number"]))
 
 
@@ -166,10 +165,9 @@ def _readings(payload: Mapping[str, Any], remarks: list[str]) -> tuple[Reading, 
         place = f"payload.RD[{number}]"
         if not isinstance(row, dict):
             raise RecordError(f"{place}: not an object")
-        told = {name: value for name, value in row.items() if value is not None}
-        if told.get("RI", before.get("RI")) != before.get("RI"):
+        if row.get("RI", before.get("RI")) != before.get("RI"):
             before = {name: value for name, value in before.items() if name not in _OTHER_REGISTER}
-        before = before | told
+        before = before | row
         found.append(_reading(before, place, remarks))
     return tuple(found)
 
@@ -177,7 +175,7 @@ def _readings(payload: Mapping[str, Any], remarks: list[str]) -> tuple[Reading, 
 def _reading(row: Mapping[str, Any], place: str, remarks: list[str]) -> Reading:
     transaction = _text(row, "TX", place)
     register, unit, value = (_text(row, each, place) for each in ("RI", "RU", "RV"))
-    wh = watt_hours(_number(value, f"{place}.RV"), unit, f"{place}.RV") if value and register else None
+    wh = watt_hours(_number(value, f"{place}.RV"), unit, f"{place}.RV") if value else None
     utc_ms, clock = moment(_text(row, "TM", place), f"{place}.TM", remarks)
     return Reading(
         register=register,
