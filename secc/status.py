@@ -15,6 +15,7 @@ import msgspec
 from msgspec.structs import replace
 
 from secc.config import ProgramConfig
+from v2g.energy.conductors import LINE_NAMES
 from v2g.errors import V2GError
 from v2g.events import WARNINGS
 from v2g.hardware.faults import FAULTS
@@ -122,6 +123,8 @@ class Stage(msgspec.Struct, frozen=True):
     """At the output."""
     current_ma: int = 0
     """Positive into the vehicle."""
+    line_ma: tuple[int, ...] = ()
+    """Currents of L1, L2, L3 and the neutral with alternating current, mA; empty where they are not measured."""
     power_w: int = 0
     """Positive into the vehicle."""
     rating_w: tuple[int, int] = (0, 0)
@@ -444,6 +447,7 @@ class StatusKeeper:
                 evse.stage,
                 voltage_mv=present.voltage_mv,
                 current_ma=present.current_ma,
+                line_ma=() if present.currents is None else (*present.currents, present.currents.neutral_ma),
                 power_w=present.watts,
                 rating_w=controller.rating,
             ),
@@ -610,6 +614,9 @@ _MODEM: Final = {
 def _power(_: ChargerStatus, evse: Evse) -> Line:
     stage = evse.stage
     measured = f"{stage.voltage_mv / 1000:.1f} V, {stage.current_ma / 1000:.1f} A, {stage.power_w / 1000:.2f} kW"
+    if stage.line_ma:
+        lines = zip((*LINE_NAMES, "N"), stage.line_ma, strict=True)
+        measured += f" ({', '.join(f'{name} {each / 1000:.1f} A' for name, each in lines)})"
     charge, discharge = (each / 1000 for each in stage.rating_w)
     return Line(f"{stage.source} ({stage.kind}): {measured}; at most {charge:g} kW in, {discharge:g} kW out")
 

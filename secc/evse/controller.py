@@ -224,6 +224,7 @@ class EvseController:
     def sample(self, ended: str = "") -> MeterSample:
         """Return the current reading of the meter; with its signatures for the session `ended`, if it is settled."""
         reading, present = self.meter.read(self.clock.utc_ms()), self.hardware.present
+        lines = self.meter.values if reading.answered else None
         return MeterSample(
             utc_ms=reading.utc_ms,
             import_mwh=reading.import_mwh,
@@ -231,6 +232,9 @@ class EvseController:
             power_w=None if ended else present.watts,
             voltage_v=present.voltage_mv / 1000,
             current_a=max(0, present.current_ma) / 1000,
+            line_a=tuple(each / 1000 for each in present.currents or ()),
+            line_v=tuple(each / 1000 for each in lines.line_mv) if lines is not None else (),
+            line_w=lines.line_w if lines is not None else (),
             signed=self._signed(ended) if ended else (),
         )
 

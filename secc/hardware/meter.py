@@ -72,6 +72,10 @@ class Meter(Protocol):
         """Return the registers now."""
 
     @property
+    def values(self) -> MeterValues:
+        """See EnergyMeter."""
+
+    @property
     def power_w(self) -> int | None:
         """The power that it measures, W, into the vehicle; None if it does not answer, or has none."""
 

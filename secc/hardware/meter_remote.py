@@ -32,6 +32,11 @@ class RemoteMeter:
         return self._registers.reading(utc_ms, values, answered=not self._meter.lost)
 
     @property
+    def values(self) -> MeterValues:
+        """See Meter."""
+        return self._meter.values
+
+    @property
     def power_w(self) -> int | None:
         """See Meter."""
         return None if self._meter.lost else self._meter.values.power_w

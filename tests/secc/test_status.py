@@ -187,3 +187,12 @@ def test_no_event_breaks_it_or_reaches_a_reader_raw(events: list[tuple[str, str,
     assert text.isprintable()
     assert len(msgspec.json.encode(keeper.latest)) < 10_000
     assert isinstance(keeper.latest, ChargerStatus)
+
+
+@pytest.mark.requirement("R192")
+def test_the_current_of_each_phase_and_of_the_neutral_is_shown(keeper: StatusKeeper) -> None:
+    assert "L1" not in said(keeper, "power")
+    evse = keeper.latest.evses[0]
+    stage = msgspec.structs.replace(evse.stage, line_ma=(16_000, 0, -2_500, 17_385))
+    shown = summary(keeper.latest, msgspec.structs.replace(evse, stage=stage))["power"].text
+    assert "(L1 16.0 A, L2 0.0 A, L3 -2.5 A, N 17.4 A)" in shown

@@ -84,6 +84,7 @@ class Bench:
         self.meter_mwh: dict[int, int] = dict.fromkeys(range(len(evses) + 1), 1_000_000)
         self.power_w = 11_000
         """What the meter of every EVSE shows."""
+        self.lines: dict[str, tuple[float, ...]] = {}
         self.signs = False
         self.metered = True
         self.services: set[str] = set()
@@ -291,6 +292,7 @@ class Bench:
             power_w=self.power_w,
             voltage_v=230.0,
             current_a=16.0,
+            **self.lines,
             signed=signed if self.signs else (),
         )
 

@@ -18,6 +18,7 @@ from v2g.ocpp.messages.base import EVSE, OperationMode
 from v2g.ocpp.messages.metering import (
     Measurand,
     MeterValue,
+    Phase,
     ReadingContext,
     SampledValue,
     SignedMeterValue,
@@ -87,6 +88,12 @@ class MeterSample(msgspec.Struct, frozen=True, kw_only=True):
     offered_w: int | None = None
     setpoint_w: float | None = None
     """The set-point, signed."""
+    line_a: tuple[float, ...] = ()
+    """Currents of L1, L2 and L3, A, signed as the power, as many as are measured; here and below."""
+    line_v: tuple[float, ...] = ()
+    """Voltages to the neutral, V."""
+    line_w: tuple[float, ...] = ()
+    """Powers, W, signed."""
     signed: tuple[SignedReading, ...] = ()
 
 
@@ -249,14 +256,37 @@ def _sampled(
         ("Current.Import", sample.current_a, "A"),
         ("Frequency", sample.frequency_hz, "Hz"),
     )
-    for measurand, value, unit in measured:
+    export_a = sum(max(0.0, -each) for each in sample.line_a) if sample.line_a else None
+    for measurand, value, unit in (*measured, ("Current.Export", export_a, "A")):
         if value is not None:
             yield SampledValue(
                 value=value, context=context, measurand=measurand, unit_of_measure=UnitOfMeasure(unit=unit)
             )
+    yield from _sampled_lines(sample, context)
     if sample.soc is not None:
         percent = UnitOfMeasure(unit="Percent")
         yield SampledValue(value=sample.soc, context=context, measurand="SoC", location="EV", unit_of_measure=percent)
+
+
+def _sampled_lines(sample: MeterSample, context: ReadingContext) -> Iterator[SampledValue]:
+    """Yield what was measured of each line conductor."""
+    amperes, watts = UnitOfMeasure(unit="A"), UnitOfMeasure(unit="W")
+    both: tuple[tuple[tuple[float, ...], Measurand, Measurand, UnitOfMeasure], ...] = (
+        (sample.line_a, "Current.Import", "Current.Export", amperes),
+        (sample.line_w, "Power.Active.Import", "Power.Active.Export", watts),
+    )
+    for values, inward, outward, unit in both:
+        for phase, value in zip(_LINES, values, strict=False):
+            for measurand, part in ((inward, max(0.0, value)), (outward, max(0.0, -value))):
+                yield SampledValue(value=part, context=context, measurand=measurand, phase=phase, unit_of_measure=unit)
+    for phase, value in zip(_LINES_TO_NEUTRAL, sample.line_v, strict=False):
+        yield SampledValue(
+            value=value, context=context, measurand="Voltage", phase=phase, unit_of_measure=UnitOfMeasure(unit="V")
+        )
+
+
+_LINES: Final[tuple[Phase, ...]] = ("L1", "L2", "L3")
+_LINES_TO_NEUTRAL: Final[tuple[Phase, ...]] = ("L1-N", "L2-N", "L3-N")
 
 
 def _residual(sample: MeterSample) -> float | None:

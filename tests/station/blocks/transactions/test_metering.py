@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from tests.station.bench import Bench
 from tests.station.charging import charging
 
@@ -36,3 +38,27 @@ def test_a_new_interval_counts_at_once() -> None:
     assert found.set("SampledDataCtrlr", "TxUpdatedInterval", "10") == "Accepted"
     found.wait(11)
     found.expect("TransactionEvent", triggerReason="MeterValuePeriodic")
+
+
+@pytest.mark.requirement("R192")
+def test_currents_voltages_and_powers_of_lines_are_reported_with_their_phase() -> None:
+    """J02: as the lists of measurands say, and only what is measured."""
+    wanted = "Current.Import,Current.Export,Voltage,Power.Active.Import"
+    variables = {"SampledDataCtrlr.TxUpdatedInterval": "10", "SampledDataCtrlr.TxUpdatedMeasurands": wanted}
+    found = charging(variables=variables)
+    found.lines = {"line_a": (16.0, 0.0, -2.5), "line_v": (231.0, 230.0, 229.0), "line_w": (3_696.0, 0.0, -572.5)}
+    found.clear()
+    found.wait(11)
+    event = found.expect("TransactionEvent", triggerReason="MeterValuePeriodic")
+    read = {(each["measurand"], each.get("phase", "")): each["value"] for each in values(event)}
+    assert [read["Current.Import", f"L{line}"] for line in (1, 2, 3)] == [16, 0, 0]
+    assert [read["Current.Export", f"L{line}"] for line in (1, 2, 3)] == [0, 0, 2.5]
+    assert [read["Voltage", f"L{line}-N"] for line in (1, 2, 3)] == [231, 230, 229]
+    assert [read["Power.Active.Import", f"L{line}"] for line in (1, 2, 3)] == [3_696, 0, 0]
+    assert (read["Current.Import", ""], read["Current.Export", ""], read["Voltage", ""]) == (16, 2.5, 230)
+    assert not any(measurand == "Power.Active.Export" for measurand, _ in read)
+    found.lines = {}
+    found.clear()
+    found.wait(10)
+    event = found.expect("TransactionEvent", triggerReason="MeterValuePeriodic")
+    assert not any("phase" in each for each in values(event))
