@@ -189,6 +189,15 @@ TARGETS: Final[Mapping[str, Target]] = {
         "v2g/energy/settlement/ocmf.py",
         ("tests/energy/settlement/test_ocmf.py", "tests/energy/settlement/test_signed_meter.py"),
     ),
+    "meter_keys": Target("v2g/energy/meter_records/keys.py", ("tests/energy/meter_records/test_keys.py",)),
+    "foreign_ocmf": Target("v2g/energy/meter_records/ocmf.py", ("tests/energy/meter_records/test_ocmf.py",)),
+    "records_judge": Target(
+        "v2g/energy/meter_records/judge.py",
+        tuple(f"tests/energy/meter_records/test_{each}.py" for each in ("judge", "ocmf", "other_formats")),
+    ),
+    "signed_values": Target(
+        "csms/domain/transactions/signed_values.py", ("tests/csms/domain/transactions/test_signed_values.py",)
+    ),
     "bundle": Target(
         "v2g/energy/settlement/bundle.py",
         tuple(
@@ -299,7 +308,6 @@ _READ = "today's library reads it with the whole answer"
 _HOSTS = "no host ends in a question mark"
 _TOUCHED = "at the limit nothing is released, and to settle once more or less changes nothing"
 _READINGS = "asks for the readings, not for their reasons"
-_ENDS = "an end reading has a reason, or it is refused above"
 
 _STATUS = "an answer without a status is like one with a status of neither name"
 _NUMBERED = "of tariffs without a time only the order of their numbers counts"
@@ -753,13 +761,6 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "bundle": {
         "_check_ocmf: 'ocmf.EndReason' -> 'ocmf.EndReason?'": "a cast's type is not looked at when it runs",
-    },
-    "ocmf": {
-        "signed_readings: '' -> '?'": "neither is an OBIS code",
-        "_read: payload.rd[1].tx or '' -> payload.rd[1].tx": _ENDS,
-        "_read: '' -> '?'": _ENDS,
-        "_read: 0 -> 1 #2": "both readings are of one register",
-        "_reading: 0 -> 1 #2": "what is smaller than a second is added apart",
     },
     "signed_meter": {
         "ends: 'E' -> 'E?'": _READINGS,

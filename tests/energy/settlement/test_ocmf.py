@@ -284,6 +284,28 @@ def test_a_status_that_the_format_does_not_have_is_refused(field: dict[str, obje
         ocmf.signed_readings(changed({"TX": "C"} | field), PUBLIC)
 
 
+def test_a_data_set_may_lack_method_and_serial() -> None:
+    """The method is then that of secp256r1."""
+    payload = json.loads(TEXT.split("|")[1])
+    del payload["MS"]
+    text = signed(json.dumps(payload)).replace('"SA":"ECDSA-secp256r1-SHA256",', "")
+    assert ocmf.verify(text, PUBLIC).meter_serial == ""
+    with pytest.raises(SignatureError, match="secp256r1 is not the method of a secp384r1 key"):
+        ocmf.verify(text, ec.generate_private_key(ec.SECP384R1()).public_key())
+    with pytest.raises(CodecError):
+        ocmf.verify("OCMF|\ud800|{}", PUBLIC)
+
+
+def test_a_settled_reading_has_energy_and_a_known_clock() -> None:
+    for wrong in ({"RU": "mOhm"}, {"RV": None}):
+        for both in (({"TX": "B"}, {"TX": "E"} | wrong), ({"TX": "B"} | wrong, {"TX": "E"})):
+            with pytest.raises(CodecError, match="one register"):
+                ocmf.verify(changed(*both), PUBLIC)
+    assert ocmf.signed_readings(changed({"TX": "C", "RV": None}), PUBLIC) == ()
+    with pytest.raises(CodecError, match="a known status"):
+        ocmf.verify(changed({"TX": "B", "TM": "2027-01-15T08:00:00,000+0000 Q"}, {"TX": "E"}), PUBLIC)
+
+
 def test_what_a_reading_leaves_out_is_nothing() -> None:
     """Without an error there is none, without a reason there is none; without a register it is of no energy."""
     text = changed({"TX": None, "EF": None})

@@ -132,7 +132,7 @@ class _Payload(msgspec.Struct, frozen=True, kw_only=True, rename="upper", omit_d
     id: str = ""
     tt: str = ""
     ct: str | None = None
-    ci: str = ""
+    ci: str
     rd: tuple[_Rd, ...]
 
 
@@ -269,20 +269,21 @@ def verify(text: str, key: ec.EllipticCurvePublicKey) -> DataSet:
     reasons = [each.transaction for each in record.readings]
     if len(readings) != 2 or reasons[0] != "B" or reasons[1] not in get_args(EndReason):
         raise CodecError("OCMF: not one begin and one end reading")
-    begin, end = readings
-    if begin is None or end is None or begin[0] != end[0] or record.readings[0].code != record.readings[1].code:
+    first, last = readings
+    if first is None or last is None or record.readings[0].code != record.readings[1].code:
         raise CodecError("OCMF: not two readings of one register of active energy")
-    if not begin[1].settled or not end[1].settled:
+    (direction, begin), (_, end) = first, last
+    if not begin.settled or not end.settled:
         raise CodecError("OCMF: not a good reading, nor one that is marked as substitute or of another meter")
     return DataSet(
-        direction=begin[0],
+        direction=direction,
         meter_serial=str(payload.get("MS", "")),
         emaid=record.user if payload.get("IS") is True else None,
         evse_id=str(payload.get("CI", "")),
         tariff_text=str(payload.get("TT", "")),
         pagination=record.label,
-        begin=begin[1],
-        end=end[1],
+        begin=begin,
+        end=end,
         end_reason=reasons[1],
     )
 
@@ -317,7 +318,7 @@ def _open(text: str, key: ec.EllipticCurvePublicKey) -> records.Record:
         raise CodecError(f"an OCMF data set of {len(text)} characters")
     if text.count("|") != 2:
         raise CodecError("not OCMF|payload|signature")
-    record = meter_records.read_ocmf(text.encode("utf-8", "surrogatepass"))
+    record = meter_records.read_ocmf(text.encode(errors="surrogatepass"))
     known = key_of(key)
     if (record.curve or "secp256r1") != known.curve:
         raise SignatureError(f"{record.curve or 'secp256r1'} is not the method of a {known.curve} key")
