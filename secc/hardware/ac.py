@@ -19,11 +19,12 @@ FOLLOW_S: Final = 5.0
 EXCESS_S: Final = 0.5
 """How long it may then exceed the limit by its margin, dips included; a larger excess for a quarter at least."""
 
-Allow = Callable[[Output], Output]
-"""Takes W and mA of each line conductor into and out of the vehicle, and returns the permitted part."""
+Allow = Callable[[Output, int], Output]
+"""Takes W and mA of each line conductor into and out of the vehicle, and in how many conductors a current flows of
+which the sum is measured only; returns the permitted part."""
 
 
-def anything(output: Output) -> Output:
+def anything(output: Output, lines: int) -> Output:
     """Permit everything; see Allow."""
     return output
 
@@ -78,7 +79,7 @@ class AcEvse(Evse):
         match command:
             case ports.SetAcOutput():
                 self._used = command.lines or self._lines
-                self._allowed = self._allow(_bound(command))
+                self._allowed = self._allow(_bound(command), self._used)
                 self._watch_output()
                 return None
             case ports.StartCableCheck():
@@ -86,11 +87,11 @@ class AcEvse(Evse):
         return super().execute(command)
 
     def _off(self) -> None:
-        self._allowed = self._allow(NOTHING)
+        self._allowed = self._allow(NOTHING, self._used)
 
     def _lower(self, output: ports.Output) -> None:
         assert isinstance(output, ports.SetAcOutput)
-        self._allowed = self._allow(self._allowed.within(_bound(output)))
+        self._allowed = self._allow(self._allowed.within(_bound(output)), self._used)
         self._watch_output()
 
     def _line_changed(self) -> None:

@@ -370,11 +370,14 @@ class Assembly:
         """Return the safety monitor's limits for this charger."""
         kind, watch = self.config.kind, self.config.watch
         charge_w, discharge_w = self.charger.power_rating(_FAMILIES[kind])
+        lines = self.charger.ac_rating
+        currents = {"charge_ma": lines.charge_ma, "discharge_ma": lines.discharge_ma} if kind == "ac" else {}
         return ChargerRating(
             charge_w=charge_w,
             discharge_w=discharge_w,
             follow_s=FOLLOW_S if kind == "ac" else 0.75,  # a vehicle on alternating current controls its power itself
             close_s=watch.contactor_s + 0.5,
+            **currents,
         )
 
     # -- kinds of current
@@ -463,7 +466,9 @@ class Assembly:
         else:
             assert isinstance(meter, RemoteMeter)  # which measures the mains itself
             mains = meter.mains(rating.nominal_voltage_v * 1000)
-        allow = self._safety.mains(lambda: mains.present.watts, part=simulated)
+        allow = self._safety.mains(
+            lambda: mains.present, volts=rating.nominal_voltage_v, lines=rating.phases, part=simulated
+        )
         measures, reports = simulated is not None, self._reports(*most_w)
         return AcEvse(
             parts,

@@ -16,6 +16,7 @@ from secc.hardware.heat import RUNAWAY, HeatWatch
 from secc.hardware.meter import Meter
 from secc.session import ports
 from v2g.asn1.discharge import DischargeCommand, ResultStatus, signed_content
+from v2g.energy.conductors import spread
 from v2g.energy.limits import NO_RESPONSE, GridResponse, Limit, Setpoint, choose_setpoint
 from v2g.energy.settlement.records import (
     CommandAccepted,
@@ -129,7 +130,8 @@ class SafetyChannel:
         self._timer = self._loop.call_later(TICK_S, self._tick)
         self._basic = False
         self._last: Verdict | None = None
-        self._response, self._mains = NO_RESPONSE, False
+        self._response = NO_RESPONSE
+        self._mains: tuple[int, int] | None = None
         self._setpoint: Setpoint | None = None
         self._parts: list[tuple[str, Cut]] = []
         self._stage: _Stage | None = None
@@ -216,13 +218,29 @@ class SafetyChannel:
         then on, and the emergency output asserted."""
         self._heat = watch, temperatures, emergency
 
-    def mains(self, watts: Callable[[], int], *, part: Cut | None = None) -> Callable[[Output], Output]:
+    def mains(
+        self, present: Callable[[], ports.Measured], *, volts: int, lines: int, part: Cut | None = None
+    ) -> Callable[[Output, int], Output]:
         """Return what permits a part of an output to a vehicle on alternating current, which controls its power itself:
-        its limits are sent to it, and it is disconnected if it exceeds them. `watts` is the current flow."""
-        self._mains = True
+        its limits are sent to it, and it is disconnected if it exceeds them. See `secc.hardware.ac.Allow`.
+
+        `present` is what flows now; the outlet has so many line conductors, V between one and the neutral.
+        """
+        self._mains, used = (volts, lines), lines
         self._parts += [] if part is None else [("mains", part)]
-        self._measure = lambda now: self._monitor.drawn(watts(), now)
-        return lambda output: self.drive(output if output.charge_w or output.discharge_w else NOTHING)
+
+        def measure(now: float) -> None:
+            flows = present()
+            currents = flows.currents or spread(flows.current_ma, range(used))
+            self._monitor.drawn(flows.watts, now, currents)
+
+        def allow(output: Output, in_lines: int) -> Output:
+            nonlocal used
+            used = in_lines
+            return self.drive(output if output.charge_w or output.discharge_w else NOTHING)
+
+        self._measure = measure
+        return allow
 
     def drive(self, output: Output) -> Output:
         """Return the permitted part of an output."""
@@ -361,12 +379,16 @@ class SafetyChannel:
 
     def _take_limit(self, limit: Limit) -> None:
         until_s = float("inf") if limit.valid_until_ms is None else self._clock.at(limit.valid_until_ms)
+        bounds = {"charge_w": limit.charge_w, "discharge_w": limit.discharge_w}
+        if self._mains is not None:
+            lines = limit.balanced(*self._mains)
+            currents = {"charge_ma": lines.charge_ma, "discharge_ma": lines.discharge_ma}
+            bounds |= {name: most for name, most in currents.items() if most is not None}
         self._tell(
             lambda now: self._monitor.limit(
                 limit.source,
                 now,
-                charge_w=limit.charge_w,
-                discharge_w=limit.discharge_w,
+                **bounds,
                 from_s=self._clock.at(limit.valid_from_ms),
                 until_s=until_s,
             )
@@ -374,7 +396,7 @@ class SafetyChannel:
 
     def _take_response(self, response: GridResponse) -> None:
         """Bound the power by the grid's frequency and voltage, signed into the vehicle."""
-        if self._mains and response.trip is not self._response.trip:
+        if self._mains is not None and response.trip is not self._response.trip:
             self._tell(lambda now: self._monitor.fault("grid_trip", now, active=response.trip))
         self._response = response
         bounds: dict[str, int] = {}

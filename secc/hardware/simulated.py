@@ -216,7 +216,11 @@ class BenchAcEvse(AcEvse):
             report_s=config.report_s,
             most_w=max(rating.max_charge_power_w, rating.max_discharge_power_w),
             lines=rating.phases,
-            allow=safety.mains(lambda: mains.present.watts) if safety else anything,
+            allow=(
+                safety.mains(lambda: mains.present, volts=rating.nominal_voltage_v, lines=rating.phases)
+                if safety
+                else anything
+            ),
         )
 
     def execute(self, command: Command) -> Coroutine[object, object, Fact | None] | None:

@@ -65,13 +65,18 @@ def choose_output(stage: Charging, context: RequestContext) -> tuple[Output, Eff
     if selected.family is Family.WPT:
         return SetWptOutput(charge_w=charge_w, power_w=min(stage.asked_w, charge_w)), powers
     if selected.family is Family.AC:
+        vehicle, (most_ma, _), (least_ma, _) = (
+            stage.vehicle,
+            powers.charge_line or (0, ""),
+            powers.discharge_line or (0, ""),
+        )
         output = SetAcOutput(
             charge_w=charge_w,
             discharge_w=discharge_w,
             power_w=charge_w - discharge_w if dynamic or closed else None,
-            charge_ma=powers.charge_line[0] if charge_w and powers.charge_line else 0,
-            discharge_ma=powers.discharge_line[0] if discharge_w and powers.discharge_line else 0,
-            lines=stage.vehicle.phases,
+            charge_ma=min(most_ma, vehicle.max_charge_ma) if charge_w else 0,
+            discharge_ma=min(least_ma, vehicle.max_discharge_ma) if discharge_w else 0,
+            lines=vehicle.phases,
         )
         return output, powers
     make = _output if dynamic or (closed and not stage.asked_mv) else _scheduled

@@ -14,7 +14,7 @@ from secc.session.d20.request_context import RequestContext, Step, refuse
 from secc.session.ports import SetAcOutput
 from secc.session.power import apply_output, loop_event, overdraw, power
 from secc.session.stages import Charging, Parametrised, Selected, Vehicle
-from v2g.energy.conductors import line_power_w
+from v2g.energy.conductors import line_current_ma, line_power_w
 from v2g.exi.declare import Element
 from v2g.iso15118.d20.messages.ac import (
     AC_ChargeLoopReq,
@@ -105,7 +105,7 @@ def charge_loop(request: AC_ChargeLoopReq, stage: Charging, context: RequestCont
     if type(mode) is not asked:
         raise refuse(ResponseCode.FAILED, f"{type(mode).__name__} does not match the selection")
     assert isinstance(mode, RequestMode)
-    stage = replace(_updated(stage, mode, displayed(request)), alive=True)
+    stage = replace(_updated(stage, mode, displayed(request), context), alive=True)
     stage, commands = apply_output(stage, context)
     output = stage.output
     assert isinstance(output, SetAcOutput)
@@ -160,17 +160,19 @@ def _present(lines: int, context: RequestContext) -> dict[str, RationalNumber]:
     }
 
 
-def _updated(stage: Charging, mode: RequestMode, battery: dict[str, int]) -> Charging:
+def _updated(stage: Charging, mode: RequestMode, battery: dict[str, int], context: RequestContext) -> Charging:
     """Return the stage with the vehicle's new limits; those that it omits stay."""
     parametrised = stage.parametrised
     changes: dict[str, object] = {}
     if mode.ev_maximum_charge_power is not None:
         changes["max_charge_w"] = max(0, total(mode, "ev_maximum_charge_power"))
+        changes["max_charge_ma"] = strongest_ma(mode, "ev_maximum_charge_power", context)
     if isinstance(mode, BPT_Dynamic_AC_CLReqControlMode | BPT_Scheduled_AC_CLReqControlMode) and (
         mode.ev_maximum_discharge_power is not None
     ):
         # sources disagree on the sign of discharge limits: the magnitude counts
         changes["max_discharge_w"] = abs(total(mode, "ev_maximum_discharge_power"))
+        changes["max_discharge_ma"] = strongest_ma(mode, "ev_maximum_discharge_power", context)
     vehicle = replace(parametrised.vehicle, **changes | battery | needed(mode))
     if vehicle == parametrised.vehicle:
         return stage
@@ -179,15 +181,16 @@ def _updated(stage: Charging, mode: RequestMode, battery: dict[str, int]) -> Cha
 
 
 def _vehicle(mode: AC_CPDReqEnergyTransferMode, context: RequestContext) -> Vehicle:
-    """Return the vehicle's limits; its phases are those that it gives powers of, its current is that of one at the
-    nominal voltage."""
+    """Return the vehicle's limits; its phases are those that it gives powers of, its currents are those of
+    the one with the highest power."""
     rating, charge_w = context.config.ac_rating, total(mode, "ev_maximum_charge_power")
     given = 3 if mode.ev_maximum_charge_power_l3 is not None else 1 + (mode.ev_maximum_charge_power_l2 is not None)
     phases, voltage = min(given, rating.phases), rating.nominal_voltage_v
     bidirectional = isinstance(mode, BPT_AC_CPDReqEnergyTransferMode)
     return Vehicle(
         max_charge_w=charge_w,
-        max_charge_ma=charge_w * 1000 // (voltage * phases),
+        max_charge_ma=strongest_ma(mode, "ev_maximum_charge_power", context),
+        max_discharge_ma=strongest_ma(mode, "ev_maximum_discharge_power", context) if bidirectional else 0,
         max_voltage_mv=voltage * 1000,
         min_voltage_mv=voltage * 1000,
         max_discharge_w=abs(total(mode, "ev_maximum_discharge_power")) if bidirectional else 0,
@@ -215,6 +218,12 @@ def _impossible(mode: AC_CPDReqEnergyTransferMode) -> str:
 def total(mode: Element, name: str) -> int:
     """Return the power (W) of all phases: the value without suffix is phase 1, or the total if it is the only one."""
     return sum(_value(mode, name + phase) for phase in PHASES)
+
+
+def strongest_ma(mode: Element, name: str, context: RequestContext) -> int:
+    """Return the current, mA, of the phase with the highest power at the nominal voltage."""
+    strongest_w = max(abs(_value(mode, name + phase)) for phase in PHASES)
+    return line_current_ma(strongest_w, context.config.ac_rating.nominal_voltage_v, 1)
 
 
 def _value(mode: Element, name: str) -> int:

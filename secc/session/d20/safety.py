@@ -78,7 +78,8 @@ class Iso20Requests:
             case cm.PowerDeliveryReq():
                 return self._delivery(message, alive_s, closed_s)
             case ac.AC_ChargeLoopReq() | dc.DC_ChargeLoopReq():
-                bears = _bears(message.cl_req_control_mode, self._bears)
+                mode = message.cl_req_control_mode
+                bears = self._on_lines(mode, _bears(mode, self._bears))
                 most_mv = min(bears.voltage_mv, self._able.voltage_mv)  # with that the insulation was tested
                 self._bears = replace(bears, voltage_mv=most_mv)
                 return Request(power_s=alive_s, closed_s=closed_s, bears=self._bears)
@@ -86,7 +87,7 @@ class Iso20Requests:
                 bears = self._bears.within(Output(charge_w=max(0, integer(wanted, 0, MOST))))
                 return Request(power_s=alive_s, closed_s=closed_s, bears=bears)
             case ac.AC_ChargeParameterDiscoveryReq(ac_cpd_req_energy_transfer_mode=mode):
-                self._bears = _bears(mode, Output())
+                self._bears = self._on_lines(mode, _bears(mode, Output()))
                 return Request(phase=Phase.IDLE, bears=self._bears)
             case dc.DC_ChargeParameterDiscoveryReq(dc_cpd_req_energy_transfer_mode=mode):
                 self._bears = self._able = _bears(mode, Output())
@@ -97,6 +98,18 @@ class Iso20Requests:
         if type(message).__name__ in _UNCHANGING:
             return Request(closed_s=closed_s)
         return Request(phase=Phase.IDLE)
+
+    def _on_lines(self, mode: Element, bears: Output) -> Output:
+        """Return what a vehicle on alternating current bears with what each conductor may carry: that of the phase
+        with the highest power, all of the power where only the sum is given."""
+        if mode.__class__.__module__ != ac.__name__:
+            return bears
+        volts, changes = self._config.ac_rating.nominal_voltage_v, dict[str, int]()
+        for name, power in (("charge_ma", "ev_maximum_charge_power"), ("discharge_ma", "ev_maximum_discharge_power")):
+            given = [each for phase in _PHASES if (each := getattr(mode, power + phase, None)) is not None]
+            if given:
+                changes[name] = max(abs(integer(each, 0, MOST)) for each in given) * 1000 // volts
+        return replace(bears, **changes)
 
     def _delivery(self, message: cm.PowerDeliveryReq, alive_s: float, closed_s: float) -> Request:
         match message.charge_progress:

@@ -34,7 +34,7 @@ class V2gMessageRequests:
 
     def __init__(self, config: SeccConfig, timing: Timing2 | TimingDin) -> None:
         self._timing, self._most_mv = timing, config.rating.max_voltage_v * 1000
-        self._ac = config.ac_rating
+        self._volts = config.ac_rating.nominal_voltage_v
         self._bears = self._able = Output()
         self._alternating = self._renegotiates = False
 
@@ -70,9 +70,9 @@ class V2gMessageRequests:
         self._alternating = current is not None
         self._bears = self._able = _bears(parameter, Output(charge_w=UNBOUNDED))
         if current is not None:
-            three = "three" in request.requested_energy_transfer_mode.value
-            lines = self._ac.phases if three else 1
-            self._bears = Output(charge_w=max(0, _scaled(current, 3)) * self._ac.nominal_voltage_v * lines // 1000)
+            line_ma = max(0, _scaled(current, 3))  # of each conductor; watts of all that the mode has
+            lines = 3 if "three" in request.requested_energy_transfer_mode.value else 1
+            self._bears = Output(min(UNBOUNDED, line_ma * self._volts * lines // 1000), charge_ma=line_ma)
         if self._renegotiates:
             return Request(closed_s=self._timing.secc_sequence, bears=self._resting)
         return Request(phase=Phase.IDLE, bears=self._bears)

@@ -84,8 +84,8 @@ class Blind(SafetyChannel):
     def primary(self, device: Any) -> Any:
         return device
 
-    def mains(self, watts: Any, *, part: Any = None) -> Any:
-        return lambda charge_w, discharge_w: (charge_w, discharge_w)
+    def mains(self, present: Any, **outlet: Any) -> Any:
+        return lambda output, lines: output
 
     def _tell(self, what: Any) -> None:
         """Nobody listens."""

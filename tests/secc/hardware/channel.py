@@ -8,7 +8,7 @@ from secc.hardware.safety import SafetyChannel
 from secc.session import ports
 from v2g.energy.settlement.records import ServiceChanged
 from v2g.hardware.board.inputs import Input
-from v2g.hardware.interfaces import Demand, OnFault, StageReport
+from v2g.hardware.interfaces import Cut, Demand, OnFault, StageReport
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.io.runtime.watchdog import Watchdog
 from v2g.observe import Observe
@@ -17,6 +17,15 @@ from v2g.safety import ChargerRating, Output, Phase, Request
 RATING: Final = ChargerRating(charge_w=20_000, discharge_w=10_000)
 ALL: Final = Output(20_000, 10_000, 60_000, 40_000, 450_000)
 BOTH_WAYS: Final = ports.Journal(ServiceChanged(service="DC_BPT", discharge="standard", reason="renegotiated"))
+
+
+def on_mains(place: "Place", watts: Callable[[], int], part: Cut | None = None) -> Callable[[Output, int], Output]:
+    """Put the channel of a place at an outlet of three conductors and 230 V that measures the sum only."""
+
+    def present() -> ports.Measured:
+        return ports.Measured(230_000, watts() * 1000 // 230, power_w=watts())
+
+    return place.channel.mains(present, volts=230, lines=3, part=part)
 
 
 class Evse:

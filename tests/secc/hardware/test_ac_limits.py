@@ -43,7 +43,7 @@ class Place(Bare):
             **{"allow": self.allow} | how,
         )
 
-    def allow(self, wanted: Output) -> Output:
+    def allow(self, wanted: Output, lines: int) -> Output:
         self.asked.append((wanted.charge_w, wanted.discharge_w))
         return wanted.within(Output(11_000, 7_000, 32_000, 32_000))
 
@@ -79,7 +79,7 @@ async def test_what_is_permitted_is_asked_for_lowered_and_ended(place: Place) ->
 
 
 def test_without_a_monitor_everything_is_permitted() -> None:
-    assert anything(Output(5, 7)) == Output(5, 7)
+    assert anything(Output(5, 7), 3) == Output(5, 7)
 
 
 CONDUCTORS = [

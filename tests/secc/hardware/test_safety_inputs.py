@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from secc.hardware.safety import SafetyChannel
 from secc.session import ports
 from tests.secc.hardware.bare import at, play
-from tests.secc.hardware.channel import ALL, BOTH_WAYS, RATING, Place
+from tests.secc.hardware.channel import ALL, BOTH_WAYS, RATING, Place, on_mains
 from v2g.asn1.discharge import (
     DischargeCommand,
     DischargeContent,
@@ -80,7 +80,7 @@ def reaches(*acts: Callable[[SafetyChannel], Any], mains: bool = False) -> list[
 
     async def scenario(place: Place) -> None:
         if mains:
-            place.channel.mains(lambda: 0)
+            on_mains(place, lambda: 0)
         for act in acts:
             place.board.inputs.clear()
             act(place.channel)

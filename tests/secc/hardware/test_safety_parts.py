@@ -11,7 +11,7 @@ import pytest
 from secc.hardware.safety import SafetyChannel
 from secc.session import ports
 from tests.secc.hardware.bare import at
-from tests.secc.hardware.channel import BOTH_WAYS, RATING, Broken, Evse, Place, Stage, Switch
+from tests.secc.hardware.channel import BOTH_WAYS, RATING, Broken, Evse, Place, Stage, Switch, on_mains
 from v2g.energy.limits import GridResponse, Limit
 from v2g.hardware.board import inputs
 from v2g.hardware.interfaces import OFF, Contactor, Demand, PrimaryReport, StageReport
@@ -251,7 +251,7 @@ async def test_an_event_loop_that_runs_is_never_cut_and_after_the_end_nothing_is
         looks.append(None)
         return 0
 
-    place.channel.mains(watts)
+    on_mains(place, watts)
     for _ in range(60):
         place.watchdog.check()
         await asyncio.sleep(0.05)
@@ -278,8 +278,8 @@ class Slow:
 async def test_a_part_that_cannot_be_cut_keeps_no_other_one_waiting(place: Place) -> None:
     never, began = threading.Event(), time.monotonic()
     hanging, slow = Slow(lambda: never.wait(5.0)), Slow(lambda: time.sleep(0.02))
-    place.channel.mains(lambda: 0, part=hanging)
-    place.channel.mains(lambda: 0, part=slow)
+    on_mains(place, lambda: 0, part=hanging)
+    on_mains(place, lambda: 0, part=slow)
     for _ in range(20):
         place.watchdog.check()
     assert (hanging.by, slow.by) == ("", "cut")
@@ -362,7 +362,7 @@ async def test_the_event_loop_goes_on_while_a_part_is_cut(place: Place) -> None:
     """A driver may need it, in a thread of its own, to say that its part is off."""
     loop, needed = asyncio.get_running_loop(), threading.Event()
     part, began = Slow(lambda: needed.wait(5.0)), loop.time()
-    place.channel.mains(lambda: 0, part=part)
+    on_mains(place, lambda: 0, part=part)
     loop.call_soon(needed.set)
     assert await place.channel.test_cut() == ""
     assert (part.by, loop.time() - began < 1.0) == ("cut", True)
@@ -382,8 +382,8 @@ async def test_a_cut_that_raises_or_hangs_is_found_and_nothing_is_commanded_on(p
     never, switch = threading.Event(), Switch()
     place.channel.contactor(switch)
     place.channel.stage(Converter())
-    place.channel.mains(lambda: 0, part=Slow(lambda: {}["no such line"]))
-    place.channel.mains(lambda: 0, part=Slow(lambda: never.wait(5.0)))
+    on_mains(place, lambda: 0, part=Slow(lambda: {}["no such line"]))
+    on_mains(place, lambda: 0, part=Slow(lambda: never.wait(5.0)))
     failed = await place.channel.test_cut()
     never.set()
     assert failed == "cutting the mains fails: KeyError('no such line'), the mains is not cut within 0.2 s"
@@ -396,19 +396,19 @@ async def test_a_cut_that_raises_or_hangs_is_found_and_nothing_is_commanded_on(p
 @at(Place)
 async def test_mains_are_allowed_what_the_monitor_permits(place: Place) -> None:
     place.channel.command(BOTH_WAYS)
-    allow = place.channel.mains(lambda: 0)
+    allow = on_mains(place, lambda: 0)
     limited(place, 5_000, 3_000)
     wanted = [(7_000, 0), (0, 4_000), (7_000, 4_000), (0, 0)]
-    allowed = [allow(Output(charge_w, discharge_w)) for charge_w, discharge_w in wanted]
+    allowed = [allow(Output(charge_w, discharge_w), 3) for charge_w, discharge_w in wanted]
     assert [(each.charge_w, each.discharge_w) for each in allowed] == [(5_000, 0), (0, 3_000), (5_000, 3_000), (0, 0)]
     currents = [(each.charge_ma, each.discharge_ma) for each in drives(place)]
-    assert currents == [(60_000, 40_000)] * 3 + [(0, 0)]  # without power nothing is driven
+    assert currents == [(7_246, 4_347)] * 3 + [(0, 0)]  # of a balanced connection; without power nothing is driven
 
 
 @at(Place)
 async def test_a_vehicle_that_draws_more_than_it_is_allowed_is_disconnected(place: Place) -> None:
     place.channel.contactor(Switch()).set(closed=True)
-    place.channel.mains(lambda: 8_000)(Output(5_000))
+    on_mains(place, lambda: 8_000)(Output(5_000), 3)
     await asyncio.sleep(3.0)
     assert place.opened == ["power_not_obeyed"]
 
@@ -417,7 +417,7 @@ async def test_a_vehicle_that_draws_more_than_it_is_allowed_is_disconnected(plac
 async def test_a_trip_of_the_grid_disconnects_mains(place: Place) -> None:
     switch = Switch()
     place.channel.contactor(switch).set(closed=True)
-    place.channel.mains(lambda: 0)
+    on_mains(place, lambda: 0)
     place.channel.fact(ports.GridResponseChanged(GridResponse(trip=True)))
     await asyncio.sleep(0.5)
     assert (switch.closed, place.opened) == (False, ["grid_trip"])

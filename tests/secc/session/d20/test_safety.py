@@ -1,11 +1,22 @@
 """What messages of ISO 15118-20 mean to the safety monitor."""
 
+from typing import Any
+
 import pytest
 
 from secc.session.config import SeccConfig
 from secc.session.d20.safety import Iso20Requests
 from tests.secc.session.bench import Bench, number
+from v2g.iso15118.d20.messages.ac import (
+    AC_ChargeParameterDiscoveryReq,
+    AC_CPDReqEnergyTransferMode,
+    BPT_AC_CPDReqEnergyTransferMode,
+)
+from v2g.iso15118.d20.messages.common_types import MessageHeader
 from v2g.iso15118.engine.v2gtp import PayloadType
+from v2g.safety import UNBOUNDED
+
+HEADER = MessageHeader(session_id=bytes(8), time_stamp=0)
 
 pytestmark = pytest.mark.requirement("R15")
 
@@ -19,3 +30,25 @@ def test_no_voltage_above_that_with_which_the_insulation_was_tested(bench: Bench
         found = reader.read(bench.ask("DC_ChargeLoopReq", cl_req_control_mode=mode), PayloadType.DC).bears
         assert found is not None
         assert found.voltage_mv == expected_mv
+
+
+@pytest.mark.parametrize(
+    ("watts", "charge_w", "charge_ma"),
+    [((7_360,), 7_360, 32_000), ((3_680, 7_360), 11_040, 32_000), ((3_680, 3_680, 3_680), 11_040, 16_000)],
+)
+def test_the_power_of_each_phase_is_a_current_of_a_conductor(
+    watts: tuple[int, ...], charge_w: int, charge_ma: int
+) -> None:
+    """Only the sum: all of it may flow in one conductor."""
+    powers = dict(zip(("", "_l2", "_l3"), watts, strict=False))
+    fields: dict[str, Any] = {f"ev_maximum_charge_power{phase}": number(each) for phase, each in powers.items()}
+    least: dict[str, Any] = {f"ev_minimum_charge_power{phase}": number(0) for phase in powers}
+    back: dict[str, Any] = {f"ev_maximum_discharge_power{phase}": number(-each) for phase, each in powers.items()}
+    least_back: dict[str, Any] = {f"ev_minimum_discharge_power{phase}": number(0) for phase in powers}
+    one_way = AC_CPDReqEnergyTransferMode(**fields, **least)
+    both_ways = BPT_AC_CPDReqEnergyTransferMode(**fields, **least, **back, **least_back)
+    for mode, discharge_ma in ((one_way, UNBOUNDED), (both_ways, charge_ma)):
+        request = AC_ChargeParameterDiscoveryReq(header=HEADER, ac_cpd_req_energy_transfer_mode=mode)
+        found = Iso20Requests(SeccConfig()).read(request, PayloadType.AC).bears
+        assert found is not None
+        assert (found.charge_w, found.charge_ma, found.discharge_ma) == (charge_w, charge_ma, discharge_ma)
