@@ -202,10 +202,12 @@ class Grid:
         if profiles.export_w is not None and not isinstance(signal, ExportSignal):  # specified for each EVSE
             discharge = min(self._charge_w, _watts(profiles.export_w))
             until_ms = next((e.from_ms for e in self._profiles.later if e.from_ms > from_ms and not e.export_w), None)
-        site = Limit(
+        charge_w = min(charge, _watts(profiles.charge_w))
+        discharge_w = min(discharge, _watts(profiles.discharge_w))
+        site = Limit(  # watts whose profile names no conductor are those of a balanced connection, too
             source=SITE,
-            charge_w=charge,
-            discharge_w=discharge,
+            charge_w=charge_w if profiles.charge_a is None else charge,
+            discharge_w=discharge_w if profiles.discharge_a is None else discharge,
             version=0 if from_ms else self._site_version,  # forecasts are repeated only when they differ
             valid_from_ms=from_ms,
             valid_until_ms=until_ms,
@@ -214,8 +216,8 @@ class Grid:
             site = site.balanced(*self._outlet)
         return msgspec.structs.replace(
             site,
-            charge_w=min(charge, _watts(profiles.charge_w)),
-            discharge_w=min(discharge, _watts(profiles.discharge_w)),
+            charge_w=charge_w,
+            discharge_w=discharge_w,
             charge_ma=_smaller(site.charge_ma, profiles.charge_a),
             discharge_ma=_smaller(site.discharge_ma, profiles.discharge_a),
         )

@@ -532,7 +532,7 @@ class Play(VehicleRig):
         if station.by_dc and shown is not None:
             wants_w, gives_w = (int(each * volts / 1000) for each in (shown.max_charge_ma, shown.max_discharge_ma))
         else:  # what it would take is seen by what it takes
-            drawn_ma = station.ac.seen.current_ma if station.ac.seen is not None else 0
+            drawn_ma = station.ac.seen.currents.total_ma if station.ac.seen is not None else 0
             drawn_w = self.power_w if self.kind == "wpt" else int(drawn_ma * MAINS_MV / 1_000_000)
             wants_w, gives_w = max(0, drawn_w), max(0, -drawn_w)
         seen = Seen(

@@ -327,7 +327,7 @@ class VehicleRig:
                 return 0
             return seen.voltage_mv * self.station.driven[1] // 1_000_000
         drawn = self.station.ac.seen
-        return MAINS_MV * drawn.current_ma // 1_000_000 if drawn is not None and self.shows_c else 0
+        return MAINS_MV * drawn.currents.total_ma // 1_000_000 if drawn is not None and self.shows_c else 0
 
     def named(self, stage: str, name: str = "") -> list[Observe]:
         return [each for each in self.events if each.stage == stage and name in ("", each.name)]
