@@ -30,6 +30,13 @@ def take(bucket: Bucket | None, now: float, *, per_s: float, burst: float) -> tu
     return Bucket(level - 1, at), 0.0
 
 
+def spend(bucket: Bucket | None, now: float, *, per_s: float, burst: float) -> Bucket:
+    """Return the bucket after what happens at any rate, such as at regular times, which also counts: one of it may be
+    owed."""
+    refilled, wait_s = take(bucket, now, per_s=per_s, burst=burst)
+    return refilled if not wait_s else Bucket(max(-1.0, refilled.level - 1), refilled.at)
+
+
 @lru_cache(MAX_CALLERS)
 def caller_at(address: str) -> str:
     """Return who is limited for a peer's address: an IPv4 address, also one mapped into IPv6, or a /64 of IPv6, which a

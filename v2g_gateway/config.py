@@ -25,9 +25,11 @@ from v2g.telemetry.delivery import TOPIC_PREFIX
 from v2g.telemetry.mapping import CanMapping
 from v2g.telemetry.privacy import VIN, WITHOUT_CONSENT
 from v2g.telemetry.registry import registered
-from v2g.telemetry.signals import Pseudonym
+from v2g.telemetry.signals import SIGNALS, Pseudonym
 from v2g_gateway.consent import read_consent
 from v2g_gateway.uplink import HttpConfig
+
+UPLINK_S = 2.0
 
 
 class FallbackConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -71,6 +73,10 @@ class GatewayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Meta(max_length=8, description="sockets of programs on this machine: `local_events.socket` of evcc and secc"),
     ] = ()
     rates: Annotated[Bands, Meta(description="rates of records by the vehicle's mode")] = Bands()
+    dead_bands: Annotated[
+        dict[str, Annotated[float, Meta(ge=0)]],
+        Meta(description="least change of a signal that is reported at once, in its unit; default: as the page says"),
+    ] = {}
     keyframe_s: Annotated[float, Meta(gt=0, le=3600, description="interval of records with all signals, s")] = (
         KEYFRAME_S
     )
@@ -105,8 +111,12 @@ class GatewayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 200.0
     uplink_interval: Annotated[
         float,
-        Meta(ge=0, le=60, description="minimum interval of deliveries, s; safety and settlement do not wait"),
-    ] = 1.0
+        Meta(
+            ge=0,
+            le=60,
+            description="mean interval of deliveries, s; safety, settlement and changes beyond dead bands do not wait",
+        ),
+    ] = UPLINK_S
     encoding: Annotated[
         Literal["columns", "json"], Meta(description="form of deliveries: columns, or json for older back ends")
     ] = "columns"
@@ -158,6 +168,8 @@ def look(config: GatewayConfig) -> Iterator[Flaw]:
         yield ("mqtt",), "is missing: records need an uplink, mqtt or http", "add [mqtt] with host and ca"
     if config.fallback is not None and config.fallback.mqtt is None and config.fallback.http is None:
         yield ("fallback", "mqtt"), "is missing: an uplink is mqtt or http", "add [fallback.mqtt] with host and ca"
+    for name in config.dead_bands.keys() - SIGNALS.keys():
+        yield ("dead_bands", name), "is not a signal", "the reference of telemetry lists them"
     yield from installer_flaws(config.update, ("update",))
 
 

@@ -18,6 +18,8 @@ from v2g.errors import CodecError, TransportError
 from v2g.io.runtime.supervision import Backoff, child
 from v2g.io.storage.outbox import BEGINNING, END, BootName, Outbox, Position, Row
 from v2g.observe import Observe
+from v2g.rates import Bucket, spend, take
+from v2g.telemetry.batch import BURST, PROMPT_S
 from v2g.telemetry.delivery import MAX_BATCH, Mark, Notice, encode_delivery, encode_notice
 from v2g.telemetry.priority import LOW_RATE, Priority
 from v2g.telemetry.signals import decode_key, decode_record, encode_record
@@ -31,7 +33,7 @@ LARGEST_WINDOW: Final = 16_000
 """Records of backfill in flight: always, about what the smallest deliveries hold in the compact form, so that a link
 with seconds of delay carries more than a vehicle makes; and once the back end has kept up."""
 
-PROMPT_S: Final = 0.5
+STORED_S: Final = 0.5
 """A back end that stores records within this time keeps up."""
 
 _STILL_NEW: Final = 2000
@@ -103,6 +105,31 @@ class Timeout:
     def expired(self) -> None:
         """Nothing came in time."""
         self.seconds = min(2 * self.seconds, self._most_s)
+
+
+class Cadence:
+    """When new records are sent: together every `interval_s`, but with a prompt one among them at once, `PROMPT_S`
+    apart. In the mean there are no more deliveries than one in `interval_s`, and up to `BURST` beyond that."""
+
+    def __init__(self, interval_s: float) -> None:
+        self.interval_s = interval_s
+        self.prompt = False
+        """Whether a prompt record waits."""
+        self._sent_at = -math.inf
+        self._bucket: Bucket | None = None
+
+    def due(self, now: float) -> float:
+        """Return when the next delivery of new records is due (s, as `now`)."""
+        if not self.prompt or not self.interval_s:
+            return self._sent_at + self.interval_s
+        _, late_s = take(self._bucket, now, per_s=1 / self.interval_s, burst=BURST)
+        return self._sent_at + min(self.interval_s, self.interval_s if late_s else PROMPT_S)
+
+    def sent(self, now: float) -> None:
+        """Note that all new records were sent."""
+        if self.interval_s:
+            self._bucket = spend(self._bucket, now, per_s=1 / self.interval_s, burst=BURST)
+        self._sent_at, self.prompt = now, False
 
 
 class _Flight:
@@ -178,7 +205,7 @@ class Delivery:
     ) -> None:
         """`interval_s`: minimum interval of deliveries of new records that neither safety nor settlement needs."""
         self._ev, self._outbox, self._observe, self._encode = ev, outbox, observe, encode
-        self._interval_s = interval_s
+        self._cadence = Cadence(interval_s)
         self._news, self._empty, self._closing = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._received: dict[int, Mark] = {}
         self._strangers: dict[int, int] = {}
@@ -203,19 +230,18 @@ class Delivery:
                 self._received[boot] = msgspec.structs.replace(mark, boot=boot)
         self._news.set()
 
-    def wake(self) -> None:
-        """A record was added to the outbox."""
+    def wake(self, *, prompt: bool = False) -> None:
+        """A record was added to the outbox, perhaps a prompt one."""
+        self._cadence.prompt |= prompt
         self._empty.clear()
         self._news.set()
 
     async def drain(self) -> None:
         """Return when the back end has everything; from now on retries come soon."""
         self._closing.set()
+        self._cadence.interval_s = 0.0
         self._news.set()
         await self._empty.wait()
-
-    def _pause_s(self) -> float:
-        return 0.0 if self._closing.is_set() else self._interval_s
 
     def question(self) -> bytes:
         """Return a delivery without records, which the back end answers."""
@@ -349,7 +375,7 @@ class Delivery:
             old_through,
             self._news,
             self._encode,
-            self._pause_s,
+            self._cadence,
             self._timeout,
         )
         now = asyncio.get_running_loop().time
@@ -400,13 +426,13 @@ class _Sending:
         newest: Position,
         news: asyncio.Event,
         encode: Encode,
-        pause_s: Callable[[], float],
+        cadence: Cadence,
         timeout: Timeout,
     ) -> None:
         """`marks`: the back end's answer to the query. `ends`: of earlier boots. Records up to `newest` are old."""
         self._ev, self._outbox, self._uplink, self._observe = ev, outbox, uplink, observe
         self._marks, self._ends, self._newest, self._news, self._encode = marks, ends, newest, news, encode
-        self._pause_s, self._next_new, self._held_back = pause_s, -math.inf, False
+        self._cadence, self._held_back = cadence, False
         self._timeout = timeout
         self._important, self._new, self._old = BEGINNING, newest, BEGINNING
         self._important_left, self._old_left = True, not uplink.low_rate
@@ -463,7 +489,7 @@ class _Sending:
 
     def _pace_window(self, delay: float) -> None:
         """Keep as much backfill in flight as the back end stores promptly: new records wait behind it."""
-        if delay < PROMPT_S:
+        if delay < STORED_S:
             more = self._window if self._halved_at == -math.inf else self._window // 8
             self._window = min(self._window + more, LARGEST_WINDOW)
         elif self._now() - delay > self._halved_at:  # sent since: once for all that were in flight together
@@ -471,7 +497,7 @@ class _Sending:
 
     def due(self) -> float:
         """Return when new records that were held back may be sent (s, the loop's time)."""
-        return self._next_new if self._held_back else math.inf
+        return self._cadence.due(self._now()) if self._held_back else math.inf
 
     async def send_some(self) -> bool:
         """Send the next delivery; return whether there was one that may be sent now."""
@@ -493,14 +519,14 @@ class _Sending:
                     self._important = self._send(rows, most, self._flight, None)
                     return True
             least = LOW_RATE if self._uplink.low_rate else None
-            early = self._pause_s() > 0 and self._now() < self._next_new
+            early = self._now() < self._cadence.due(self._now())
             self._held_back = early and not await self._outbox.pending(self._new, 1, most, least=Priority.SAFETY)
             rows = await self._outbox.pending(self._new, _ROWS, most - NOTICE_BYTES, least=least)
             if rows and not self._held_back:
                 expected = None if self._uplink.low_rate else self._expected(self._new, rows[0].boot)
                 self._new = self._send(rows, most, self._flight, expected)
                 if self._new == rows[-1].position and len(rows) < _ROWS:  # all there is
-                    self._next_new = self._now() + self._pause_s()
+                    self._cadence.sent(self._now())
                 return True
         if self._old_left and len(self._backfill) < self._window and len(self._old_tasks) < self._most_old:
             size = self._pace.size

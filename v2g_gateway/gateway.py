@@ -161,6 +161,7 @@ class Gateway:
             outbox.boot,
             bands=config.rates,
             keyframe_s=config.keyframe_s,
+            dead_bands=config.dead_bands,
             awaits_context=self._mapping.has_context,
         )
         encode = encode_compact if config.encoding == "columns" else encode_delivery
@@ -402,10 +403,10 @@ class Gateway:
         if await self._consent.changed():
             self._batcher.keep_only(self._consent.consent.covers)
         if (record := self._batcher.flush(now)) is not None:
-            self._recorder.add(record)
+            self._recorder.add(record, prompt=self._batcher.prompt)
 
-    async def _stored(self, records: Sequence[Record], dropped: int) -> None:
-        self._delivery.wake()  # first: a file that cannot be written delays no delivery
+    async def _stored(self, records: Sequence[Record], dropped: int, prompt: bool) -> None:
+        self._delivery.wake(prompt=prompt)  # first: a file that cannot be written delays no delivery
         now = self._clock.monotonic()
         if dropped and now >= self._drops_reported_at + DROPS_REPORTED_S:
             self._drops_reported_at = now

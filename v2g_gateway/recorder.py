@@ -6,11 +6,12 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from v2g.io.storage.outbox import Entry, Gap, Outbox
+from v2g.telemetry.batch import PROMPT_S
 from v2g.telemetry.priority import Prioritiser, Priority
 from v2g.telemetry.signals import Record, encode_record
 
 COMMIT_S: Final = 0.2
-"""Minimum interval of commits for records that are not urgent: each commit waits for the disk."""
+"""Minimum interval of commits for records that are neither urgent nor prompt: each commit waits for the disk."""
 
 MOST_HELD: Final = 1000
 """Records that may wait for a disk that fails."""
@@ -24,25 +25,27 @@ class Recorder:
         outbox: Outbox,
         prioritiser: Prioritiser,
         *,
-        on_stored: Callable[[list[Record], int], Awaitable[None]],
+        on_stored: Callable[[list[Record], int, bool], Awaitable[None]],
         on_boot: Callable[[int], None],
     ) -> None:
-        """`on_stored(records, dropped)` is called after each commit, `on_boot` with the number of a new boot."""
+        """`on_stored(records, dropped, prompt)` is called after each commit, `on_boot` with a new boot's number."""
         self._outbox, self._prioritiser = outbox, prioritiser
         self._on_stored, self._on_boot = on_stored, on_boot
         self._held: deque[tuple[Record, Entry]] = deque()
-        self._urgent = False
+        self._urgent = self._prompt = False
         self._news, self._room = asyncio.Event(), asyncio.Event()
         self._room.set()
         self._committing = asyncio.Lock()
         self._now = asyncio.get_running_loop().time
 
-    def add(self, record: Record, reports: Gap | None = None) -> None:
-        """Take a record, of which the outbox must have all earlier ones; perhaps it reports a gap."""
+    def add(self, record: Record, reports: Gap | None = None, *, prompt: bool = False) -> None:
+        """Take a record, of which the outbox must have all earlier ones; perhaps it reports a gap. A `prompt` one does
+        not wait for others."""
         priority = self._prioritiser.priority(record)
         entry = Entry(record.seq, encode_record(record), priority, record.utc_ms, boot=record.boot, reports=reports)
         self._held.append((record, entry))
         self._urgent |= priority <= Priority.SAFETY
+        self._prompt |= prompt
         if len(self._held) >= MOST_HELD:
             self._room.clear()
         self._news.set()
@@ -62,8 +65,8 @@ class Recorder:
             await self._news.wait()
             self._news.clear()
             await self.commit()
-            until = self._now() + COMMIT_S
-            while not self._urgent and self._now() < until:
+            done = self._now()
+            while not self._urgent and self._now() < (until := done + (PROMPT_S if self._prompt else COMMIT_S)):
                 try:
                     async with asyncio.timeout_at(until):
                         await self._news.wait()
@@ -76,13 +79,14 @@ class Recorder:
     async def commit(self) -> None:
         """Bring everything into the outbox. Raises StoreError."""
         async with self._committing:
-            held = list(self._held)
-            self._urgent = False
+            held, prompt = list(self._held), self._prompt
+            self._urgent = self._prompt = False
             if not held:
                 return
             try:
                 dropped = await self._outbox.put_all([entry for _, entry in held])
             except BaseException:
+                self._prompt |= prompt
                 self._news.set()
                 raise
             for _ in held:
@@ -92,4 +96,4 @@ class Recorder:
                 if self._outbox.crowded:  # also the next time, if this fails
                     self._on_boot(await self._outbox.next_boot())
             finally:
-                await self._on_stored([record for record, _ in held], dropped)
+                await self._on_stored([record for record, _ in held], dropped, prompt)

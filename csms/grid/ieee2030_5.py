@@ -59,7 +59,6 @@ class DerClient:
         self._states: dict[str, Response] = {}
         self._unsent: list[tuple[Control, Response, int]] = []
         self._answered_ms: int | None = None
-        self._lost = False
         self._loss = ""
         self._poll_ms = 0
         self._unreadable: tuple[str, ...] = ()
@@ -92,16 +91,15 @@ class DerClient:
                 device = await self._device(link(capability, "EndDeviceListLink"))
                 programs, problems = await self._read_programs(device)
         except (TransportError, CodecError) as error:
-            if not self._lost:
+            if (loss := f"the server does not answer: {error}") != self._loss:
                 self._services.announce("ocpp", "ieee2030_5_lost", reason=str(error)[:200])
-            self._lost = True
-            self._loss = f"the server does not answer: {error}"
+            self._loss = loss
             self._report_problems()
             return
         events = sum(len(each.controls) for each in programs)
-        if self._lost or self._answered_ms is None:
+        if self._loss or self._answered_ms is None:
             self._services.announce("ocpp", "ieee2030_5_connected", programs=len(programs), events=events)
-        self._lost, self._loss = False, ""
+        self._loss = ""
         self._answered_ms = self._services.clock.utc_ms()
         self._programs, self._unreadable = programs, problems
         try:
@@ -214,7 +212,7 @@ class DerClient:
         """Send the responses; those that fail are tried again at the next step."""
         try:
             async with time_out(self._poll_s):
-                while self._unsent and not self._lost:
+                while self._unsent and not self._loss:
                     control, status, at_s = self._unsent[0]
                     body = response_xml(mrid=control.mrid, status=status, lfdi=self._lfdi, at_s=at_s)
                     await self._server.post(control.reply_to, body)

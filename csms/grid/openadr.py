@@ -48,7 +48,6 @@ class Ven:
         self._events: tuple[Event, ...] = ()
         self._unreadable: tuple[str, ...] = ()
         self._answered_ms: int | None = None
-        self._lost = False
         self._loss = ""
         self._reported: frozenset[str] = frozenset()
         self._alerts: frozenset[Alert] = frozenset()
@@ -80,14 +79,13 @@ class Ven:
             async with time_out(self._poll_s):
                 programs, events, unreadable = await self._read()
         except (TransportError, CodecError) as error:
-            if not self._lost:
+            if (loss := f"the VTN does not answer: {error}") != self._loss:
                 self._services.announce("ocpp", "openadr_lost", reason=str(error)[:200])
-            self._lost = True
-            self._loss = f"the VTN does not answer: {error}"
+            self._loss = loss
             return
-        if self._lost or self._answered_ms is None:
+        if self._loss or self._answered_ms is None:
             self._services.announce("ocpp", "openadr_connected", programs=len(programs), events=len(events))
-        self._lost, self._loss = False, ""
+        self._loss = ""
         self._answered_ms = self._services.clock.utc_ms()
         self._programs, self._events, self._unreadable = programs, events, unreadable
 
@@ -106,7 +104,7 @@ class Ven:
 
     async def _send_reports(self, now_ms: int) -> None:
         """Send the requested reports that are due; one that fails is tried again at the next poll."""
-        if self._lost:
+        if self._loss:
             return
         try:
             async with time_out(self._poll_s):

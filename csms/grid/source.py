@@ -40,6 +40,7 @@ class GridSource:
         self._path = path
         self._site = site
         self._file_state: tuple[int, int, int] | None = None
+        self._file_problem = ""
         self._lock = asyncio.Lock()
         self.current: GridSignal | None = None
         self.on_change: Callable[[GridSignal], None] = lambda _signal: None
@@ -77,11 +78,11 @@ class GridSource:
             with self._path.open("rb") as file:
                 data = file.read(MAX_SIGNAL_BYTES + 1)
         except OSError as error:
-            if self._file_state is not None:
+            if str(error) != self._file_problem:
                 self._observe(Observe("ocpp", "grid_signal_unreadable", {"reason": str(error)}))
-            self._file_state = None
+            self._file_state, self._file_problem = None, str(error)
             return
-        self._file_state = state
+        self._file_state, self._file_problem = state, ""
         try:
             signal = parse_grid_signal(data)
             if signal != self.current:

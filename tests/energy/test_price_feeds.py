@@ -69,6 +69,25 @@ def test_a_day_of_25_hours_has_100_quarters_and_omitted_points_repeat() -> None:
     assert prices[96:] == [99_990] * 4
 
 
+SEQUENCE = "<classificationSequence_AttributeInstanceComponent.position>{}</"
+
+
+def test_days_of_other_auctions_have_the_prices_of_the_first_that_has_some() -> None:
+    """Platforms spread the days of a document over sequences; where two have the same time, the first counts."""
+    (head, *series), tail = A44.split("  <TimeSeries>"), "</Publication_MarketDocument>"
+    day = "  <TimeSeries>" + series[1]
+    assert SEQUENCE.format(1) in day
+    later = day.replace("2025-10-26T23", "2025-10-27T23").replace("2025-10-25T22", "2025-10-26T23")
+    dearer = day.replace(">80.5<", ">999<").replace(SEQUENCE.format(1), SEQUENCE.format(3))
+    for number in (2, 4):
+        document = head + later.replace(SEQUENCE.format(1), SEQUENCE.format(number)) + dearer + day + tail
+        found = parse_feed(document.encode(), "entsoe", Markup())
+        prices = [slot.import_price for slot in found.slots]
+        assert (len(prices), prices[0], prices[100]) == (196, 80_500, 80_500)
+    only = head + dearer + tail
+    assert parse_feed(only.encode(), "entsoe", Markup()).slots[0].import_price == 999_000
+
+
 def test_without_repetition_an_omitted_point_is_a_gap_that_a_coarser_series_fills() -> None:
     """Curve type A01 names every point."""
     found = parse_feed(A44.replace("A03", "A01").encode(), "entsoe", Markup())

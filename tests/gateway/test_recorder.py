@@ -37,7 +37,7 @@ class Made:
         self.recorder = Recorder(box, Prioritiser(), on_stored=self._stored, on_boot=self._boot)
         self._batcher = begin
 
-    async def _stored(self, records: list[Record], _dropped: int) -> None:
+    async def _stored(self, records: list[Record], _dropped: int, _prompt: bool) -> None:
         self.stored += [each.seq for each in records]
 
     def _boot(self, boot: int) -> None:
@@ -188,7 +188,7 @@ def test_a_recorder_waits_for_room_while_the_disk_fails() -> None:
             raise StoreError("disk full")
 
     async def run() -> None:
-        async def stored(_records: list[Record], _dropped: int) -> None:
+        async def stored(_records: list[Record], _dropped: int, _prompt: bool) -> None:
             pytest.fail("nothing is stored")
 
         recorder = Recorder(Fails(), Prioritiser(), on_stored=stored, on_boot=lambda _: None)  # type: ignore[arg-type]

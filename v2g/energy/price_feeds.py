@@ -15,6 +15,7 @@ import math
 import re
 import zipfile
 import zlib
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Final, Literal
@@ -188,19 +189,31 @@ def _entsoe(data: bytes) -> tuple[str, list[MarketPrice]]:
         raise CodecError(f"ENTSO-E answers: {text_at(root, 'Reason', 'text')[:200] or 'no reason'}")
     if kind != "Publication_MarketDocument" or text_at(root, "type") not in ("A44", ""):
         raise CodecError(f"{kind[:60]!r} is not a publication document of prices (A44)")
-    series = [each for each in children(root, "TimeSeries") if _sequence(each) == 1]
+    series = list(children(root, "TimeSeries"))
     currencies = {text_at(each, "currency_Unit.name") or "EUR" for each in series}
     units = {text_at(each, "price_Measure_Unit.name") or "MWH" for each in series}
     if len(currencies) > 1 or units - {"MWH"}:
         names = ", ".join(sorted(currencies | units))[:80]
         raise CodecError(f"publication document: one currency per MWH is supported, not {names}")
-    prices = list(itertools.islice((price for each in series for price in _points(each)), MOST_PRICES + 1))
-    if len(prices) > MOST_PRICES:
-        raise CodecError(f"publication document: more than {MOST_PRICES} prices")
+    prices: list[MarketPrice] = []
+    read = 0
+    for _, same in itertools.groupby(sorted(series, key=_sequence), key=_sequence):
+        points = list(itertools.islice((price for each in same for price in _points(each)), MOST_PRICES + 1 - read))
+        read += len(points)
+        if read > MOST_PRICES:
+            raise CodecError(f"publication document: more than {MOST_PRICES} prices")
+        prices = sorted((*prices, *_beside(prices, _without_overlap(points))), key=lambda each: each.start_ms)
     currency = currencies.pop() if currencies else "EUR"
     if not re.match(r"[A-Z]{3}\Z", currency):
         raise CodecError(f"publication document: {currency[:20]!r} is not a currency")
-    return currency, list(_without_overlap(prices))
+    return currency, prices
+
+
+def _beside(taken: Sequence[MarketPrice], prices: Iterable[MarketPrice]) -> list[MarketPrice]:
+    """Return the prices for times without one in `taken`, which is in order of time."""
+    starts = [each.start_ms for each in taken]
+    places = ((bisect_left(starts, each.end_ms), each) for each in prices)
+    return [each for place, each in places if not place or taken[place - 1].end_ms <= each.start_ms]
 
 
 def _caiso(data: bytes, node: str) -> list[MarketPrice]:
@@ -305,7 +318,8 @@ def _decoded(data: bytes, *encodings: str) -> str:
 
 
 def _sequence(series: Node) -> int:
-    """Return which of several auctions a series is of; 1 is the day-ahead coupling, also where it is not named."""
+    """Return which of several auctions a series is of; 1 is the day-ahead coupling, also where it is not named. A day
+    that the first has no price for is in a later one."""
     text = text_at(series, "classificationSequence_AttributeInstanceComponent.position")
     return int(text) if text.isascii() and text.isdigit() and len(text) < 9 else 1
 

@@ -1,11 +1,13 @@
-"""Delta and batch: sends changes, as often as the vehicle's mode asks for (R66, R76, R87).
+"""Delta and batch: sends changes, as often as the vehicle's mode asks for (R66, R76, R87, R210).
 
-A change of at least 1 % of the last sent value, however large, makes a record due at once; smaller ones wait until the
-oldest is 500 ms old (`max_age`). Neither is sent sooner than the mode's `min_interval` after the record before, since
-the modes' rates have upper bounds (R76): parked a change may wait for 1 s. Unchanged signals are omitted; after
-`keyframe_s` all known signals are sent, so that a receiver that lost something is complete again.
+A change of at least its signal's dead band makes a record due at once; smaller ones wait until the oldest is 500 ms old
+(`max_age`), and until the mode's `min_interval` after the record before is over. In the mean there are no more records
+than one in `min_interval`, but up to `BURST` beyond that, `PROMPT_S` apart: a vehicle that moves after a quiet time is
+shown moving. Unchanged signals are omitted; after `keyframe_s` all known signals are sent, so that a receiver that lost
+something is complete again.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Final
 
@@ -13,10 +15,20 @@ import msgspec
 from msgspec import Meta
 
 from v2g.energy.settlement.checkpoints import Copy
+from v2g.rates import Bucket, spend, take
 from v2g.telemetry.local_events import LocalEvent
-from v2g.telemetry.signals import SCHEMA_4, SIGNALS, CellSamples, Record, Value
+from v2g.telemetry.signals import LATITUDE, LONGITUDE, SCHEMA_4, SIGNALS, CellSamples, Record, Value
 
 KEYFRAME_S: Final = 60.0
+
+PROMPT_S: Final = 0.05
+"""Least interval of records, of commits to disk and of deliveries for changes of the dead band or more, where the rate
+of the mode is lower."""
+
+_LEAST_S: Final = 0.001
+
+BURST: Final = 1000.0
+"""Records, and deliveries, that may be sent beyond their mean rate."""
 
 _SET_BACK_MS: Final = 1000
 """A time that is earlier by more means that the clock was set."""
@@ -31,7 +43,7 @@ class Band(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How often records are made in one mode of the vehicle, s."""
 
     min_interval: Annotated[float, Meta(ge=0, le=60, description="minimum interval of records, s")] = 0.5
-    max_age: Annotated[float, Meta(ge=0, le=60, description="how long a change of less than 1 % waits, s")] = 0.5
+    max_age: Annotated[float, Meta(ge=0, le=60, description="how long a change below the dead band waits, s")] = 0.5
 
 
 class Bands(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -60,19 +72,26 @@ class Batcher:
         ev: str,
         boot: int,
         *,
-        threshold: float = 0.01,
+        dead_bands: Mapping[str, float] | None = None,
         keyframe_s: float = KEYFRAME_S,
         bands: Bands = Bands(),  # noqa: B008 - it is immutable
         awaits_context: bool = False,
     ) -> None:
-        """`awaits_context`: the vehicle reports its context, for which the first records wait."""
+        """`dead_bands`: of some signals, in their units; others have those of the registry. `awaits_context`: the
+        vehicle reports its context, for which the first records wait."""
         self._ev, self._boot, self._seq = ev, boot, 0
-        self._threshold, self._keyframe_s, self._bands = threshold, keyframe_s, bands
+        self._keyframe_s, self._bands = keyframe_s, bands
+        self._dead_bands = {name: each.dead_band for name, each in SIGNALS.items()} | dict(dead_bands or {})
         self._state: dict[str, float] = {}
         self._sent: dict[str, float] = {}
         self._changed: set[str] = set()
         self._due: float | None = None
         self._at_once = False
+        self._prompt_at: float | None = None
+        """When a record with a change of its dead band is due, if the rate has room for it."""
+        self._bucket: Bucket | None = None
+        self.prompt = False
+        """Whether the record made last was due at once."""
         self._last_flush = self._last_keyframe = float("-inf")
         self._utc_ms = 0
         self._trips = 0
@@ -102,7 +121,10 @@ class Batcher:
                 self._changed.discard(name)  # changed and returned: the receiver's state is already right
                 continue
             self._changed.add(name)
-            self._let(now if self._is_step(name, value) else now + self._band.max_age)
+            step = self._is_step(name, value)
+            self._let(now if step else now + self._band.max_age)
+            if step and self._prompt_at is None and take(self._bucket, now, per_s=self._per_s, burst=BURST)[1] == 0:
+                self._prompt_at = max(now, self._last_flush + min(PROMPT_S, self._band.min_interval))
         if self._state:
             self._let(self._last_keyframe + self._keyframe_s)
 
@@ -120,13 +142,29 @@ class Batcher:
             return True
         if SIGNALS[name].derived:
             return False
-        return abs(value - sent) >= max(self._threshold * abs(sent), SIGNALS[name].resolution)
+        change = abs(value - sent)
+        if name in (LATITUDE, LONGITUDE):
+            change = self._way(name, value)
+        return change > self._dead_bands[name] - SIGNALS[name].resolution / 2
+
+    def _way(self, name: str, value: float) -> float:
+        """Return the way from the position that was sent last to the one with a new coordinate, degrees of a circle."""
+        there = {each: self._state.get(each, 0.0) - self._sent.get(each, 0.0) for each in (LATITUDE, LONGITUDE)}
+        latitude = value if name == LATITUDE else self._state.get(LATITUDE, 0.0)
+        east = (there[LONGITUDE] + 180) % 360 - 180
+        return math.hypot(there[LATITUDE], east * math.cos(math.radians(latitude)))
+
+    @property
+    def _per_s(self) -> float:
+        return 1 / max(self._band.min_interval, _LEAST_S)
 
     def deadline(self) -> float | None:
         """Return when `flush` is due (s, monotonic), or None while nothing is pending."""
         if self._due is None or self._at_once:
             return self._due
         due = max(self._due, self._last_flush + max(self._band.min_interval, self.least_s))
+        if self._prompt_at is not None and not self.least_s:
+            due = min(due, self._prompt_at)
         return max(due, self._values_by) if self._awaits_context else due
 
     def reports_due(self, now: float) -> float:
@@ -142,7 +180,9 @@ class Batcher:
         deadline = self.deadline()
         if deadline is None or now < deadline:
             return None
-        self._due, self._at_once = None, False
+        self.prompt = self._at_once or (self._prompt_at is not None and now >= self._prompt_at)
+        self._bucket = spend(self._bucket, now, per_s=self._per_s, burst=BURST)
+        self._due, self._at_once, self._prompt_at = None, False, None
         keyframe = bool(self._state) and now >= self._last_keyframe + self._keyframe_s
         self._last_flush = now
         if keyframe:
@@ -187,7 +227,7 @@ class Batcher:
     def finding(self, event: LocalEvent, now: float) -> Record:
         """Return a record of its own for what was found in the values offered last, with all values, at once."""
         self._stamp(event.utc_ms)
-        self._due, self._at_once = None, False
+        self._due, self._at_once, self._prompt_at = None, False, None
         self._last_flush = self._last_keyframe = now
         self._sent = dict(self._state)
         self._changed.clear()

@@ -20,12 +20,14 @@ Value = float | int | str
 
 
 class Signal(msgspec.Struct, frozen=True):
-    """A quantity: its unit, the plausible range, and its resolution."""
+    """A quantity: its unit, the plausible range, its resolution, and its dead band: the least change, in its unit,
+    that makes a record due at once."""
 
     unit: str
     minimum: float
     maximum: float
     resolution: float
+    dead_band: float
     vss: str = ""
     """Path of the same quantity in COVESA's Vehicle Signal Specification, below `Vehicle`; empty where it has none."""
     jump: float = 0.0
@@ -42,41 +44,47 @@ MODULES: Final = 16
 MODULE_TEMPERATURE: Final = "battery.temperature.module"
 """With `.1` to `.16` the mean temperature of a module."""
 
+_FIVE_METRES: Final = 4.5e-5
+"""5 m on a meridian, degrees; the dead band of a position is the way between two, whatever its direction."""
+
+LATITUDE: Final = "location.latitude"
+LONGITUDE: Final = "location.longitude"
+
 SIGNALS: dict[str, Signal] = {
-    "battery.voltage": Signal("V", 0, 1500, 0.1, f"{_BATTERY}.CurrentVoltage", 50),
-    "battery.current": Signal("A", -2000, 2000, 0.1, f"{_BATTERY}.CurrentCurrent", 200),
-    "battery.power": Signal("W", -2_000_000, 2_000_000, 1, f"{_BATTERY}.CurrentPower", 100_000),
-    "battery.soc": Signal("%", 0, 100, 0.01, f"{_BATTERY}.StateOfCharge.Current", 5),
-    "battery.soh": Signal("%", 0, 100, 0.5, f"{_BATTERY}.StateOfHealth", 5),
-    "battery.temperature.min": Signal("degC", -60, 150, 0.1, f"{_BATTERY}.Temperature.Min", 10),
-    "battery.temperature.max": Signal("degC", -60, 150, 0.1, f"{_BATTERY}.Temperature.Max", 10),
-    "battery.temperature.coolant": Signal("degC", -60, 150, 0.1, jump=10),
-    "battery.cell_voltage.min": Signal("V", 0, 5, 0.001, f"{_BATTERY}.CellVoltage.Min", 0.5),
-    "battery.cell_voltage.max": Signal("V", 0, 5, 0.001, f"{_BATTERY}.CellVoltage.Max", 0.5),
-    "battery.cell_voltage.mean": Signal("V", 0, 5, 0.001, jump=0.5),
-    "battery.cell_voltage.imbalance": Signal("V", 0, 5, 0.001),
-    "battery.energy.charged": Signal("Wh", 0, 2**32 - 1, 1, f"{_BATTERY}.AccumulatedChargedEnergy", 100_000),
-    "battery.energy.discharged": Signal("Wh", 0, 2**32 - 1, 1, f"{_BATTERY}.AccumulatedConsumedEnergy", 100_000),
-    "charging.power": Signal("W", -2_000_000, 2_000_000, 1, jump=100_000),
-    "motor.speed": Signal("rpm", -30_000, 30_000, 1, "Powertrain.ElectricMotor.Speed", 3000),
-    "ambient.temperature": Signal("degC", -60, 85, 0.1, "Exterior.AirTemperature", 10),
-    "location.latitude": Signal("degrees", -90, 90, 1e-6, "CurrentLocation.Latitude", 0.01),
-    "location.longitude": Signal("degrees", -180, 180, 1e-6, "CurrentLocation.Longitude", 0.02),
-    "grid.frequency": Signal("Hz", 40, 70, 0.001, jump=1),
-    "vehicle.contactor": Signal("", 0, 1, 1, f"{_BATTERY}.IsPowerConnected"),
-    "vehicle.power_request": Signal("W", -(2**31), 2**31 - 1, 1),
-    "battery.resistance": Signal("ohm", 0, 5, 0.0001),
-    "battery.cycles": Signal("", 0, 100_000, 0.1),
-    "battery.pressure": Signal("kPa", 0, 1000, 0.1),
-    "battery.coolant.flow": Signal("l/min", 0, 1000, 0.1),
-    "battery.contactor.positive": Signal("", 0, 1, 1),
-    "battery.contactor.negative": Signal("", 0, 1, 1),
-    "battery.contactor.precharge": Signal("", 0, 1, 1),
-    "battery.temperature.mean": Signal("degC", -60, 150, 0.1, f"{_BATTERY}.Temperature.Average", 10),
-    "battery.temperature.gradient": Signal("K/s", -100, 100, 0.01, derived=True),
-    "battery.cell_voltage.variance": Signal("V2", 0, 25, 1e-6, derived=True),
-    "battery.cell_voltage.gradient": Signal("V/s", -50, 50, 0.001, derived=True),
-    **{f"{MODULE_TEMPERATURE}.{each}": Signal("degC", -60, 150, 0.1, jump=10) for each in range(1, MODULES + 1)},
+    "battery.voltage": Signal("V", 0, 1500, 0.1, 0.5, f"{_BATTERY}.CurrentVoltage", 50),
+    "battery.current": Signal("A", -2000, 2000, 0.1, 1, f"{_BATTERY}.CurrentCurrent", 200),
+    "battery.power": Signal("W", -2_000_000, 2_000_000, 1, 500, f"{_BATTERY}.CurrentPower", 100_000),
+    "battery.soc": Signal("%", 0, 100, 0.01, 0.2, f"{_BATTERY}.StateOfCharge.Current", 5),
+    "battery.soh": Signal("%", 0, 100, 0.5, 0.5, f"{_BATTERY}.StateOfHealth", 5),
+    "battery.temperature.min": Signal("degC", -60, 150, 0.1, 0.5, f"{_BATTERY}.Temperature.Min", 10),
+    "battery.temperature.max": Signal("degC", -60, 150, 0.1, 0.5, f"{_BATTERY}.Temperature.Max", 10),
+    "battery.temperature.coolant": Signal("degC", -60, 150, 0.1, 0.5, jump=10),
+    "battery.cell_voltage.min": Signal("V", 0, 5, 0.001, 0.005, f"{_BATTERY}.CellVoltage.Min", 0.5),
+    "battery.cell_voltage.max": Signal("V", 0, 5, 0.001, 0.005, f"{_BATTERY}.CellVoltage.Max", 0.5),
+    "battery.cell_voltage.mean": Signal("V", 0, 5, 0.001, 0.005, jump=0.5),
+    "battery.cell_voltage.imbalance": Signal("V", 0, 5, 0.001, 0.002),
+    "battery.energy.charged": Signal("Wh", 0, 2**32 - 1, 1, 100, f"{_BATTERY}.AccumulatedChargedEnergy", 100_000),
+    "battery.energy.discharged": Signal("Wh", 0, 2**32 - 1, 1, 100, f"{_BATTERY}.AccumulatedConsumedEnergy", 100_000),
+    "charging.power": Signal("W", -2_000_000, 2_000_000, 1, 250, jump=100_000),
+    "motor.speed": Signal("rpm", -30_000, 30_000, 1, 100, "Powertrain.ElectricMotor.Speed", 3000),
+    "ambient.temperature": Signal("degC", -60, 85, 0.1, 0.5, "Exterior.AirTemperature", 10),
+    LATITUDE: Signal("degrees", -90, 90, 1e-6, _FIVE_METRES, "CurrentLocation.Latitude", 0.01),
+    LONGITUDE: Signal("degrees", -180, 180, 1e-6, _FIVE_METRES, "CurrentLocation.Longitude", 0.02),
+    "grid.frequency": Signal("Hz", 40, 70, 0.001, 0.01, jump=1),
+    "vehicle.contactor": Signal("", 0, 1, 1, 1, f"{_BATTERY}.IsPowerConnected"),
+    "vehicle.power_request": Signal("W", -(2**31), 2**31 - 1, 1, 500),
+    "battery.resistance": Signal("ohm", 0, 5, 0.0001, 0.001),
+    "battery.cycles": Signal("", 0, 100_000, 0.1, 0.1),
+    "battery.pressure": Signal("kPa", 0, 1000, 0.1, 0.5),
+    "battery.coolant.flow": Signal("l/min", 0, 1000, 0.1, 0.5),
+    "battery.contactor.positive": Signal("", 0, 1, 1, 1),
+    "battery.contactor.negative": Signal("", 0, 1, 1, 1),
+    "battery.contactor.precharge": Signal("", 0, 1, 1, 1),
+    "battery.temperature.mean": Signal("degC", -60, 150, 0.1, 0.5, f"{_BATTERY}.Temperature.Average", 10),
+    "battery.temperature.gradient": Signal("K/s", -100, 100, 0.01, 0.05, derived=True),
+    "battery.cell_voltage.variance": Signal("V2", 0, 25, 1e-6, 1e-5, derived=True),
+    "battery.cell_voltage.gradient": Signal("V/s", -50, 50, 0.001, 0.05, derived=True),
+    **{f"{MODULE_TEMPERATURE}.{each}": Signal("degC", -60, 150, 0.1, 0.5, jump=10) for each in range(1, MODULES + 1)},
 }
 """In the order in which they came: a version of the schema has the first so many, and the compact form their places."""
 
@@ -107,9 +115,15 @@ MAX_UTC_MS: Final = 9_223_372_036_854
 
 
 def _described(signals: Mapping[str, Signal]) -> dict[str, object]:
-    """Return what JSON schemas say of signals: each one's type, range and unit (R53)."""
+    """Return what JSON schemas say of signals: each one's type, range, unit and dead band (R53, R210)."""
     properties = {
-        name: {"type": "number", "minimum": each.minimum, "maximum": each.maximum, "unit": each.unit}
+        name: {
+            "type": "number",
+            "minimum": each.minimum,
+            "maximum": each.maximum,
+            "unit": each.unit,
+            "deadBand": each.dead_band,
+        }
         | ({"vss": f"Vehicle.{each.vss}"} if each.vss else {})
         for name, each in signals.items()
     }

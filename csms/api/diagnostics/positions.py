@@ -9,9 +9,7 @@ from csms.api.http.call import Call, encode
 from csms.api.http.operations import get
 from csms.domain.diagnostics.vehicle_state import VehicleState
 from csms.domain.security.access import Permission, may_handle, sees
-
-LATITUDE: Final = "location.latitude"
-LONGITUDE: Final = "location.longitude"
+from v2g.telemetry.signals import LATITUDE, LONGITUDE
 
 _GATHER_S: Final = 0.05
 """Vehicles that move within this time share an event."""

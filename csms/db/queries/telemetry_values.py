@@ -22,7 +22,7 @@ from csms.db.telemetry_seal import seal_of
 from csms.domain.diagnostics.aggregates import Segment
 from csms.domain.diagnostics.vehicle_state import VehicleState, decode_state, encode_state, join
 from v2g import typed_json
-from v2g.telemetry.signals import CellSamples
+from v2g.telemetry.signals import LATITUDE, LONGITUDE, CellSamples
 
 STEP: Final = 200
 """Runs of consecutive records aggregated in one transaction."""
@@ -47,8 +47,6 @@ class _Cells(msgspec.Struct, frozen=True):
 
 _signals = typed_json.decoder(_Signals).decode
 _cells = typed_json.decoder(_Cells).decode
-
-_LATITUDE, _LONGITUDE = "location.latitude", "location.longitude"
 
 
 def column_of(signal: str) -> Column[float]:
@@ -142,16 +140,16 @@ def route(
 
     A record has only the coordinate that has changed; the other one is that of the record before.
     """
-    found = values(connection, ev, (_LATITUDE, _LONGITUDE), span_ms, limit, after)
+    found = values(connection, ev, (LATITUDE, LONGITUDE), span_ms, limit, after)
     if not found:
         return []
     first = found[0]
     begin = first["at_ms"], first["boot"], first["seq"]
-    known = {name: _value_before(connection, ev, name, begin) for name in (_LATITUDE, _LONGITUDE)}
+    known = {name: _value_before(connection, ev, name, begin) for name in (LATITUDE, LONGITUDE)}
     points = []
     for each in found:
         known |= each["values"]
-        point = {"latitude": known[_LATITUDE], "longitude": known[_LONGITUDE]}
+        point = {"latitude": known[LATITUDE], "longitude": known[LONGITUDE]}
         points.append({"at_ms": each["at_ms"], "boot": each["boot"], "seq": each["seq"], **point})
     return points
 

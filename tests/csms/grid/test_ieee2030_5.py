@@ -196,6 +196,11 @@ async def test_an_unknown_device_and_another_clock_are_named(site: Start) -> Non
         one.utility.replaced["edev"] = (VECTORS / "edev.xml").read_bytes().replace(LFDI.encode(), b"0" * 40)
         await one.at(-276)
         assert LFDI in one.named("ieee2030_5_lost")[0]["reason"]
+        one.utility.replaced["dcap"] = b"<nothing/>"
+        for second in (-200, -100):
+            await one.at(second)
+        reasons = [each["reason"] for each in one.named("ieee2030_5_lost")]
+        assert len(reasons) == len(set(reasons)) == 2, "a later reason is named once, too"
         assert "5024 s" in one.named("ieee2030_5_problem")[0]["reason"]
         assert one.backend.services.grid.current is None
 

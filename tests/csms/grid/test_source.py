@@ -28,7 +28,9 @@ async def test_a_file_is_read_at_start_and_again_whenever_it_changes(start: Star
             path.write_bytes(grid_signal(1).to_json())
             await csms.event("grid_signal_refused", 2)
             path.unlink()
-            await csms.event("grid_signal_unreadable")
+            assert "No such file" in (await csms.event("grid_signal_unreadable"))["reason"]
+            path.mkdir()
+            assert "directory" in (await csms.event("grid_signal_unreadable", 2))["reason"], "each reason is named"
         assert csms.csms.grid.current is not None
         assert csms.csms.grid.current.version == 2
 
