@@ -109,9 +109,10 @@ class Timeout:
 
 class Cadence:
     """When new records are sent: together every `interval_s`, but with a prompt one among them at once, `PROMPT_S`
-    apart. In the mean there are no more deliveries than one in `interval_s`, and up to `BURST` beyond that."""
+    apart. In the mean there are no more deliveries than one in `interval_s`, and up to `burst` beyond that."""
 
-    def __init__(self, interval_s: float) -> None:
+    def __init__(self, interval_s: float, burst: int = BURST) -> None:
+        self._burst = burst
         self.interval_s = interval_s
         self.prompt = False
         """Whether a prompt record waits."""
@@ -122,13 +123,13 @@ class Cadence:
         """Return when the next delivery of new records is due (s, as `now`)."""
         if not self.prompt or not self.interval_s:
             return self._sent_at + self.interval_s
-        _, late_s = take(self._bucket, now, per_s=1 / self.interval_s, burst=BURST)
+        _, late_s = take(self._bucket, now, per_s=1 / self.interval_s, burst=self._burst)
         return self._sent_at + min(self.interval_s, self.interval_s if late_s else PROMPT_S)
 
     def sent(self, now: float) -> None:
         """Note that all new records were sent."""
         if self.interval_s:
-            self._bucket = spend(self._bucket, now, per_s=1 / self.interval_s, burst=BURST)
+            self._bucket = spend(self._bucket, now, per_s=1 / self.interval_s, burst=self._burst)
         self._sent_at, self.prompt = now, False
 
 
@@ -201,11 +202,12 @@ class Delivery:
         *,
         encode: Encode = encode_delivery,
         interval_s: float = 0.0,
+        burst: int = BURST,
         timeout: Timeout | None = None,
     ) -> None:
-        """`interval_s`: minimum interval of deliveries of new records that neither safety nor settlement needs."""
+        """`interval_s`, `burst`: see `Cadence`; safety and settlement do not wait."""
         self._ev, self._outbox, self._observe, self._encode = ev, outbox, observe, encode
-        self._cadence = Cadence(interval_s)
+        self._cadence = Cadence(interval_s, burst)
         self._news, self._empty, self._closing = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._received: dict[int, Mark] = {}
         self._strangers: dict[int, int] = {}

@@ -165,7 +165,9 @@ class Gateway:
             awaits_context=self._mapping.has_context,
         )
         encode = encode_compact if config.encoding == "columns" else encode_delivery
-        self._delivery = Delivery(config.ev, outbox, observe, encode=encode, interval_s=config.uplink_interval)
+        self._delivery = Delivery(
+            config.ev, outbox, observe, encode=encode, interval_s=config.uplink_interval, burst=config.rates.burst
+        )
         self._taken = taken
         self._watch = BatteryWatch(
             config.battery,

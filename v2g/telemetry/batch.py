@@ -2,7 +2,7 @@
 
 A change of at least its signal's dead band makes a record due at once; smaller ones wait until the oldest is 500 ms old
 (`max_age`), and until the mode's `min_interval` after the record before is over. In the mean there are no more records
-than one in `min_interval`, but up to `BURST` beyond that, `PROMPT_S` apart: a vehicle that moves after a quiet time is
+than one in `min_interval`, but up to `burst` beyond that, `PROMPT_S` apart: a vehicle that moves after a quiet time is
 shown moving. Unchanged signals are omitted; after `keyframe_s` all known signals are sent, so that a receiver that lost
 something is complete again.
 """
@@ -27,7 +27,7 @@ of the mode is lower."""
 
 _LEAST_S: Final = 0.001
 
-BURST: Final = 1000.0
+BURST: Final = 1000
 """Records, and deliveries, that may be sent beyond their mean rate."""
 
 _SET_BACK_MS: Final = 1000
@@ -54,6 +54,13 @@ class Bands(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     charging: Annotated[Band, Meta(description="charging and discharging below `fast_w`")] = Band(0.5)
     fast_charging: Annotated[Band, Meta(description="the same from `fast_w` on")] = Band(0.02, max_age=0.05)
     fast_w: Annotated[float, Meta(ge=0, description="charging power at which fast charging begins, W")] = 22_000.0
+
+    burst: Annotated[
+        int,
+        Meta(
+            ge=0, le=100_000, description="records, and deliveries, for changes beyond dead bands above the mean rate"
+        ),
+    ] = BURST
 
     def of(self, context: str, power_w: float) -> Band:
         """Return the band of a context and charging power."""
@@ -123,7 +130,11 @@ class Batcher:
             self._changed.add(name)
             step = self._is_step(name, value)
             self._let(now if step else now + self._band.max_age)
-            if step and self._prompt_at is None and take(self._bucket, now, per_s=self._per_s, burst=BURST)[1] == 0:
+            if (
+                step
+                and self._prompt_at is None
+                and take(self._bucket, now, per_s=self._per_s, burst=self._bands.burst)[1] == 0
+            ):
                 self._prompt_at = max(now, self._last_flush + min(PROMPT_S, self._band.min_interval))
         if self._state:
             self._let(self._last_keyframe + self._keyframe_s)
@@ -181,7 +192,7 @@ class Batcher:
         if deadline is None or now < deadline:
             return None
         self.prompt = self._at_once or (self._prompt_at is not None and now >= self._prompt_at)
-        self._bucket = spend(self._bucket, now, per_s=self._per_s, burst=BURST)
+        self._bucket = spend(self._bucket, now, per_s=self._per_s, burst=self._bands.burst)
         self._due, self._at_once, self._prompt_at = None, False, None
         keyframe = bool(self._state) and now >= self._last_keyframe + self._keyframe_s
         self._last_flush = now
