@@ -119,6 +119,16 @@ def test_the_four_limits_count_and_not_what_is_claimed_of_them(agreed: Pair) -> 
     assert agreed.gate.allowed_w(NOW) == 100
 
 
+def test_a_command_above_the_vehicle_s_own_decision_moves_no_more_than_it(pair: Pair) -> None:
+    """A vehicle signs both: whatever it commands, what it has decided is its greatest power."""
+    pair.verdict = msgspec.structs.replace(pair.verdict, max_discharge_w=5_000)
+    pair.agree()
+    outcome = pair.gate.on_message(pair.command(1_000, NOW, power_w=9_000), NOW)
+    assert isinstance(outcome, Accepted)
+    assert (outcome.status, outcome.effective_w) == (ResultStatus.CLAMPED, 5_000)
+    assert pair.gate.allowed_w(NOW) == 5_000
+
+
 @given(data=st.data())
 @RELAXED
 def test_no_bit_of_a_command_can_be_changed(pki: PkiTree, data: st.DataObject) -> None:

