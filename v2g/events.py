@@ -432,6 +432,7 @@ REPORTS: Final[Mapping[str, tuple[Event, ...]]] = {
         Event("session.close_failed", "error", "warning"),
         Event("session.frame_ignored", "payload_type:int"),
         Event("session.link_lost", "error", "warning"),
+        Event("session.beyond_schema", "path kind value:int allowed"),
         Event("session.padding_ignored", "message octets:int"),
         Event("session.quirk_tolerated", "quirk"),
         Event("tls.backend", "used configured because"),

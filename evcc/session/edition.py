@@ -14,7 +14,6 @@ from evcc.session.contracts import Contract, Provisioning
 from evcc.session.paused import Paused
 from evcc.session.ports import BatteryState
 from evcc.session.settings import SessionConfig
-from v2g import exi
 from v2g.errors import CodecError, ConfigError
 from v2g.exi.declare import Element
 from v2g.iso15118.engine.app_protocol import AppProtocol, SupportedAppProtocolRes
@@ -128,7 +127,7 @@ class NegotiatedSession(Negotiated[EditionSession]):
 
     def _chosen(self, first: Frame, now: float) -> EditionSession | None:
         """Continue with the edition that the charger has selected."""
-        response, _ = decode_padded(lambda octets: exi.decode(octets, APP_PROTOCOL), first.payload)
+        response, _ = decode_padded(first.payload, APP_PROTOCOL)
         if self.closed or not isinstance(response, SupportedAppProtocolRes) or response.schema_id is None:
             return None
         edition = self._editions.get(response.schema_id, self._first)
@@ -155,7 +154,7 @@ class _NegotiatedReader:
 
     def _select(self, payload: bytes) -> None:
         try:
-            message, _ = decode_padded(lambda octets: exi.decode(octets, APP_PROTOCOL), payload)
+            message, _ = decode_padded(payload, APP_PROTOCOL)
         except CodecError:
             return
         if isinstance(message, SupportedAppProtocolRes):

@@ -215,6 +215,8 @@ class Vehicle(Session, Generic[StepT, EndingT]):
             self._fail("unexpected_message", message=name)
         elif name != type(request).__name__.removesuffix("Req") + "Res":
             self._fail("unexpected_message", message=name, awaited=type(request).__name__)
+        elif unlisted := self._unlisted({"ResponseCode"}):
+            self._fail("unexpected_response_code", message=name, code=f"Unlisted_{unlisted.value}")
         else:
             return request
         return None

@@ -12,7 +12,6 @@ from secc.session.facts import SessionFacts
 from secc.session.identity import Connection
 from secc.session.limits import SessionLimits
 from secc.session.paused import Paused
-from v2g import exi
 from v2g.exi.declare import Element
 from v2g.iso15118.engine.app_protocol import AppProtocol, SupportedAppProtocolReq
 from v2g.iso15118.engine.core import Conversation
@@ -90,7 +89,7 @@ class NegotiatedSession(Negotiated[EditionSession]):
         """Continue with the edition of the vehicle's best-ranked protocol that the charger serves."""
         if first.payload_type != APP_PROTOCOL.payload_type:
             return None
-        request, _ = decode_padded(lambda octets: exi.decode(octets, APP_PROTOCOL), first.payload)
+        request, _ = decode_padded(first.payload, APP_PROTOCOL)
         if not isinstance(request, SupportedAppProtocolReq):
             return None
         best = best_ranked(request.app_protocol, lambda each: self._serving(each) is not None)

@@ -8,6 +8,7 @@ An edition's session adds its messages, sequence and refusals. Collaborators hol
 
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import ClassVar, Final
 
 from msgspec.structs import replace
@@ -59,6 +60,17 @@ from v2g.observe import Observe
 
 _HOLDING: Final = frozenset({PilotState.B, PilotState.C, PilotState.D})
 _DIRECT: Final = (Family.DC, Family.ACDP)
+
+_WRONG_MODE: Final = "FAILED_WrongEnergyTransferMode"
+DECIDING: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "RequestedEnergyTransferMode": _WRONG_MODE,
+        "EVRequestedEnergyTransferType": _WRONG_MODE,
+        **dict.fromkeys(("ChargeProgress", "ChargingSession", "EVProcessing", "EVResultCode"), "FAILED"),
+        **dict.fromkeys(("EVCheckInStatus", "EVCheckOutStatus", "ParkingMethod"), "FAILED"),
+    }
+)
+"""Enumeration in a request that decides what happens -> the code by which a value without a name is refused."""
 CONTACTOR: Final = frozenset({"contactor_welded", "contactor_stuck_open", "contactor_dropped"})
 """Faults of the contactor."""
 
@@ -259,6 +271,8 @@ class ChargerSession(Session):
             self._fail(request, "FAILED_UnknownSession", f"{name} of session {self._foreign_id.hex()}")
         elif self._pending is not None:
             self._fail(request, "FAILED_SequenceError", f"{name} before the response to {type(self._pending).__name__}")
+        elif unlisted := self._unlisted(DECIDING):
+            self._fail(request, DECIDING[unlisted.field], str(unlisted), "unlisted_value")
         elif name not in self.handlers or not sequence.accepts(self.state, request, self._chart):  # V2G20-459
             self._fail(request, self._sequence_code(request), f"{name} in state {self.state.value}")
         else:

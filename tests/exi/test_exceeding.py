@@ -1,4 +1,4 @@
-"""Values beyond the bounds of the schema, as vehicles in the field send them, decode where they are allowed to."""
+"""Values beyond the schema, as vehicles in the field send them: read as the bits allow, named, and never sent on."""
 
 from typing import Any
 
@@ -6,14 +6,15 @@ import pytest
 
 from v2g import exi
 from v2g.errors import ExiDecodeError, ExiEncodeError
+from v2g.exi.bits import Deviation, is_listed
 from v2g.iso15118 import trace
 from v2g.iso15118.d2.messages import common
 from v2g.iso15118.d2.messages.body import Body
 from v2g.iso15118.d2.messages.charging import CableCheckReq
-from v2g.iso15118.d2.messages.data_types import CertificateChain
+from v2g.iso15118.d2.messages.data_types import CertificateChain, PhysicalValue, UnitSymbol
 from v2g.iso15118.d2.messages.header import MessageHeader
 from v2g.iso15118.d2.messages.message import V2G_Message
-from v2g.iso15118.d2.messages.parameters import DC_EVErrorCode, DC_EVStatus
+from v2g.iso15118.d2.messages.parameters import ChargingProfile, DC_EVErrorCode, DC_EVStatus, ProfileEntry
 from v2g.iso15118.d2.schemas import ISO2
 from v2g.iso15118.engine.physical_values import percent
 from v2g.iso15118.engine.v2g_message import body_of, decode_message
@@ -62,6 +63,15 @@ def details(emaid: str) -> bytes:
     return exchanged(message(body), text("DEV2GC000000019"), text(emaid))
 
 
+def read(data: bytes) -> tuple[Any, list[tuple[str, str, int]]]:
+    """Return the body of a message, and what is beyond the schema: field, kind, value."""
+    found: list[Deviation] = []
+    message, padding = decode_message(data, ISO2, handshake=False, deviations=found)
+    assert not padding
+    assert message == exi.decode(data, ISO2, deviations=[])
+    return body_of(message), [(each.field, each.kind, each.value) for each in found]
+
+
 @pytest.mark.parametrize("soc", [0, 100, 101, 110, 127])
 def test_a_state_of_charge_above_100(soc: int) -> None:
     if soc <= 100:
@@ -69,9 +79,7 @@ def test_a_state_of_charge_above_100(soc: int) -> None:
     else:
         with pytest.raises(ExiDecodeError, match="at most 100"):
             exi.decode(with_soc(soc), ISO2)
-    received: Any = exi.decode(with_soc(soc), ISO2, exceeding={(0, 100)})
-    assert received.body.body_element == status(soc)
-    assert body_of(decode_message(with_soc(soc), ISO2, handshake=False)[0]) == status(soc)
+    assert read(with_soc(soc)) == (status(soc), [("EVRESSSOC", "number", soc)] if soc > 100 else [])
     assert percent(soc) == min(soc, 100)
 
 
@@ -79,14 +87,79 @@ def test_a_state_of_charge_above_100(soc: int) -> None:
 def test_an_emaid_of_another_length(emaid: str) -> None:
     with pytest.raises(ExiDecodeError, match="14 to 15"):
         exi.decode(details(emaid), ISO2)
-    received = body_of(decode_message(details(emaid), ISO2, handshake=False)[0])
+    received, found = read(details(emaid))
     assert received.emaid == emaid
+    assert found == [("eMAID", "length", len(emaid))]
 
 
-def test_only_the_named_bounds_may_be_exceeded() -> None:
-    for data in (with_soc(110), details("DE-V2G-C00000001-9")):
+RECORDED = bytes.fromhex("809802004080c1014181c21150000000018a1f0aa0c600")
+"""A PowerDeliveryReq of a vehicle that codes four phases, with which another charger charges."""
+
+
+@pytest.mark.requirement("R197")
+def test_a_vehicle_with_four_phases_is_read() -> None:
+    with pytest.raises(ExiDecodeError, match="at least 1 and at most 3"):
+        exi.decode(RECORDED, ISO2)
+    received, found = read(RECORDED)
+    assert received.charging_profile.profile_entry[0].charging_profile_entry_max_number_of_phases_in_use == 4
+    assert found == [("ChargingProfileEntryMaxNumberOfPhasesInUse", "number", 4)]
+
+
+@pytest.mark.requirement("R197")
+def test_a_code_without_a_value_is_read_and_named() -> None:
+    """ChargeProgress is the first element of PowerDeliveryReq."""
+    one, other = (
+        bits(message(common.PowerDeliveryReq(charge_progress=each, sa_schedule_tuple_id=1)))
+        for each in (common.ChargeProgress.Start, common.ChargeProgress.Stop)
+    )
+    at = next(place for place, (a, b) in enumerate(zip(one, other, strict=True)) if a != b)
+    width = len(common.ChargeProgress).bit_length()
+    at -= width - 1  # Start is 0, Stop 1
+    stream = one[:at] + f"{3:0{width}b}" + one[at + width :]
+    data = bytes(int(stream[place : place + 8], 2) for place in range(0, len(stream), 8))
+    with pytest.raises(ExiDecodeError, match="no value of ChargeProgress"):
+        exi.decode(data, ISO2)
+    received, found = read(data)
+    assert received.charge_progress.name == "Unlisted_3"
+    assert not is_listed(received.charge_progress)
+    assert received.charge_progress not in set(common.ChargeProgress)
+    assert found == [("ChargeProgress", "enumeration", 3)]
+    with pytest.raises(ExiEncodeError, match="ChargeProgress"):
+        exi.encode(exi.decode(data, ISO2, deviations=[]))
+    shown = trace.describe(0x8001, data, lambda _type, octets: decode_message(octets, ISO2, handshake=False))
+    assert shown.body["Body"]["PowerDeliveryReq"]["ChargeProgress"] == "Unlisted_3"
+
+
+@pytest.mark.parametrize(
+    ("value", "reads"),
+    [(32_767, True), (32_768, True), (2**21, True), (2**32 - 1, True), (2**32, False), (2**70, False)],
+)
+def test_a_number_of_more_bits_than_its_type(value: int, reads: bool) -> None:
+    """An int16 has a sign, and seven bits in each octet."""
+    physical = PhysicalValue(multiplier=0, unit=UnitSymbol.W, value=21_845)
+
+    def varint(number: int) -> str:
+        groups = [number >> shift & 127 for shift in range(0, max(1, number.bit_length()), 7)]
+        return bits(bytes(each | (128 if at < len(groups) - 1 else 0) for at, each in enumerate(groups)))
+
+    data = exchanged(message(common.PowerDeliveryReq(
+        charge_progress=common.ChargeProgress.Start, sa_schedule_tuple_id=1,
+        charging_profile=ChargingProfile(profile_entry=(ProfileEntry(
+            charging_profile_entry_start=0, charging_profile_entry_max_power=physical),)),
+    )), varint(21_845), varint(value))  # fmt: skip
+    if not reads:
         with pytest.raises(ExiDecodeError):
-            exi.decode(data, ISO2, exceeding={(1, 255), (7, 37)})
+            read(data)
+        return
+    received, found = read(data)
+    assert received.charging_profile.profile_entry[0].charging_profile_entry_max_power.value == value
+    assert found == ([("Value", "number", value)] if value > 32_767 else [])
+
+
+def test_a_text_has_four_times_its_length_and_64_at_most() -> None:
+    assert read(details("D" * 64))[1] == [("eMAID", "length", 64)]
+    with pytest.raises(ExiDecodeError, match="65 characters where 14 to 15"):
+        read(details("D" * 65))
 
 
 def test_what_is_beyond_its_bounds_is_not_sent_on() -> None:

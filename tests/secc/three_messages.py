@@ -15,7 +15,6 @@ from secc.session.facts import SessionFacts
 from secc.session.identity import Connection
 from secc.session.limits import SessionLimits
 from secc.session.paused import Paused
-from v2g import exi
 from v2g.errors import CodecError
 from v2g.exi.declare import Element, Schema, UnsignedInt
 from v2g.iso15118.engine import app_protocol as app
@@ -69,7 +68,7 @@ CHART: Final[Chart] = {
 
 
 def decode(payload: bytes, schema: Schema = SCHEMA) -> Any:
-    return decode_padded(lambda octets: exi.decode(octets, schema), payload)[0]
+    return decode_padded(payload, schema)[0]
 
 
 class ThreeMessages(Session):
@@ -92,7 +91,7 @@ class ThreeMessages(Session):
 
     def decode(self, payload_type: int, payload: bytes) -> tuple[Any, int]:
         schema = APP_PROTOCOL if self.state is State.SUPPORTED_APP_PROTOCOL else SCHEMA
-        return decode_padded(lambda octets: exi.decode(octets, schema), payload)
+        return decode_padded(payload, schema)
 
     def _on_start(self) -> None:
         self._arm("sequence", 60.0)

@@ -7,8 +7,14 @@ most a window's length, and is rejected at the next refill or at the end.
 An encoder's accumulator is an integer with a leading 1 bit, so that its length is known without a counter.
 """
 
-from collections.abc import Collection
-from typing import Final, NoReturn
+import sys
+from collections.abc import Iterable
+from enum import Enum
+from functools import cache
+from types import FrameType
+from typing import Final, Literal, NoReturn
+
+import msgspec
 
 from v2g.exi.declare import Schema
 from v2g.exi.names import Names
@@ -17,12 +23,14 @@ __all__ = [
     "FLUSH_BITS",
     "GUARANTEED_BITS",
     "MAX_INTEGER_BITS",
+    "Deviation",
     "Output",
     "Reader",
     "Refusal",
     "TolerantReader",
     "finish",
     "flush",
+    "is_listed",
     "put_binary",
     "put_characters",
     "put_string",
@@ -44,8 +52,57 @@ _UNFORESEEN: Final = "an event that the schema does not foresee, or a deviation 
 _MAX_CODE_POINT: Final = 0x10FFFF
 
 
+FILE: Final = "<generated from the declarations>"
+"""Name of the generated source in tracebacks."""
+
+MOST_BEYOND: Final = 2**32 - 1
+"""Magnitude up to which a number beyond its type is still read."""
+
+
 class Refusal(Exception):
     """Why a stream or a value is rejected."""
+
+
+class Deviation(msgspec.Struct, frozen=True):
+    """A value that the bits allow and the schema does not: the path of its field, and what is allowed there."""
+
+    path: str
+    kind: Literal["number", "length", "enumeration"]
+    value: int
+    """The number, the length in characters or octets, or the code of an enumeration's value."""
+    allowed: str
+
+    @property
+    def field(self) -> str:
+        """The name of the element or attribute."""
+        return self.path.rpartition("/")[2]
+
+    def __str__(self) -> str:
+        """Return it in words."""
+        return f"{self.path}: {self.kind} {self.value} where {self.allowed} is allowed"
+
+
+@cache
+def _unlisted(members: type[Enum], code: int) -> Enum:
+    """Return a value that an enumeration has a code for, and no name: none of its members."""
+    made = object.__new__(members)
+    made._name_ = made._value_ = f"Unlisted_{code}"
+    return made
+
+
+def is_listed(value: Enum) -> bool:
+    """Return whether a value is one of the schema, and not only one of the bits (`TolerantReader`)."""
+    return value._name_ in type(value).__members__
+
+
+def labelled_path(frames: Iterable[tuple[FrameType, int]]) -> str:
+    """Return the element path of frames and their lines, the outermost first, by the labels of generated lines."""
+    path = ""
+    for frame, line in frames:
+        labels = frame.f_globals.get("_labels")
+        if labels is not None and frame.f_code.co_filename == FILE and labels[line - 1]:
+            path += f"/{labels[line - 1]}"
+    return path
 
 
 class Reader:
@@ -104,9 +161,16 @@ class Reader:
 
     def outside(self, n: int, value: int, low: int | None, high: int | None) -> None:
         """Report an integer outside the range of its type; one that returns accepts it."""
-        bounds = [f"at least {low}"] if low is not None else []
-        bounds += [f"at most {high}"] if high is not None else []
-        self.refuse(n, f"{value} where {' and '.join(bounds)} is allowed")
+        self.refuse(n, f"{value} where {_range(low, high)} is allowed")
+
+    def unlisted(self, n: int, code: int, members: tuple[Enum, ...]) -> Enum:
+        """Report a code of an enumeration without a value; one that returns accepts it."""
+        self.refuse(n, f"no value of {type(members[0]).__name__}")
+
+    def measured(self, size: int, shortest: int, longest: int | None, what: str) -> None:
+        """Report a length (of "characters" or "octets") outside the limits of its type; one that returns accepts it."""
+        if size < shortest or (longest is not None and size > longest):
+            raise Refusal(f"{size or 'no'} {what} where {_span(shortest, longest)} are allowed")
 
     def unforeseen(self, n: int) -> NoReturn:
         """Report an event code that is not used, or escapes to deviations from the schema."""
@@ -159,8 +223,7 @@ class Reader:
     def binary(self, shortest: int, longest: int | None) -> bytes:
         """Read a length and that many octets (EXI 7.1.1)."""
         size = self.varint(32)
-        if size < shortest or (longest is not None and size > longest):
-            raise Refusal(f"{size} octets where {_span(shortest, longest)} are allowed")
+        self.measured(size, shortest, longest, "octets")
         return self.octets(size)
 
     def string(self, shortest: int, longest: int | None) -> str:
@@ -168,8 +231,7 @@ class Reader:
         size = self.varint(32) - 2
         if size < 0:
             raise Refusal("a hit in a string table that has no entries")
-        if size < shortest or (longest is not None and size > longest):
-            raise Refusal(f"{size} characters where {_span(shortest, longest)} are allowed")
+        self.measured(size, shortest, longest, "characters")
         return self.characters(size)
 
     def characters(self, size: int) -> str:
@@ -214,15 +276,13 @@ class Reader:
     def empty_string(self, shortest: int, longest: int | None) -> str:
         """Read the end of an element where its string may begin, after the escape to the second level."""
         self._end_at_once()
-        if shortest:
-            raise Refusal(f"no characters where {_span(shortest, longest)} are allowed")
+        self.measured(0, shortest, longest, "characters")
         return ""
 
     def empty_binary(self, shortest: int, longest: int | None) -> bytes:
         """Read the end of an element where its octets may begin, after the escape to the second level."""
         self._end_at_once()
-        if shortest:
-            raise Refusal(f"no octets where {_span(shortest, longest)} are allowed")
+        self.measured(0, shortest, longest, "octets")
         return b""
 
     def _end_at_once(self) -> None:
@@ -240,24 +300,47 @@ class Reader:
 
 
 class TolerantReader(Reader):
-    """Accepts integers and strings beyond certain bounds: of types with the bounds in `exceeding`."""
+    """Accepts what the bits allow beyond the schema, and notes it in `deviations`.
 
-    __slots__ = ("_exceeding",)
+    Numbers up to `MOST_BEYOND` in magnitude, lengths up to four times the limit and 64 at least, codes without a value.
+    """
 
-    def __init__(
-        self, data: bytes, schema: Schema, *, loose: bool = False, exceeding: Collection[tuple[int, int]]
-    ) -> None:
+    __slots__ = ("deviations",)
+
+    def __init__(self, data: bytes, schema: Schema, *, loose: bool = False) -> None:
         super().__init__(data, schema, loose=loose)
-        self._exceeding = exceeding
+        self.deviations: list[Deviation] = []
 
     def outside(self, n: int, value: int, low: int | None, high: int | None) -> None:
         """See Reader."""
-        if (low, high) not in self._exceeding:
+        if abs(value) > MOST_BEYOND:
             super().outside(n, value, low, high)
+        self._deviates("number", value, _range(low, high))
 
-    def string(self, shortest: int, longest: int | None) -> str:
-        """See Reader; the stream's length is the only bound of a string that may be longer."""
-        return super().string(*((0, None) if (shortest, longest) in self._exceeding else (shortest, longest)))
+    def unlisted(self, n: int, code: int, members: tuple[Enum, ...]) -> Enum:
+        """See Reader."""
+        self._deviates("enumeration", code, f"at most {len(members) - 1}")
+        return _unlisted(type(members[0]), code)
+
+    def measured(self, size: int, shortest: int, longest: int | None, what: str) -> None:
+        """See Reader."""
+        if longest is not None and size > max(64, 4 * longest):
+            super().measured(size, shortest, longest, what)
+        if size < shortest or (longest is not None and size > longest):
+            self._deviates("length", size, f"{_span(shortest, longest)} {what}")
+
+    def _deviates(self, kind: Literal["number", "length", "enumeration"], value: int, allowed: str) -> None:
+        frames: list[tuple[FrameType, int]] = []
+        frame: FrameType | None = sys._getframe(2)
+        while frame is not None:
+            frames.append((frame, frame.f_lineno))
+            frame = frame.f_back
+        self.deviations.append(Deviation(labelled_path(reversed(frames)), kind, value, allowed))
+
+
+def _range(low: int | None, high: int | None) -> str:
+    bounds = [f"at least {low}"] if low is not None else []
+    return " and ".join([*bounds, *([f"at most {high}"] if high is not None else [])])
 
 
 def _span(shortest: int, longest: int | None) -> str:

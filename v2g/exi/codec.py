@@ -1,13 +1,13 @@
 """Encodes and decodes messages: generates functions for a type when it is first used, and explains failures."""
 
-from collections.abc import Callable, Collection
+import traceback
+from collections.abc import Callable
 from functools import cache, partial
-from types import TracebackType
 from typing import Any, Final, Generic, TypeVar
 
 from v2g.errors import ExiDecodeError, ExiEncodeError
 from v2g.exi import bits
-from v2g.exi.bits import Output, Reader, Refusal, TolerantReader
+from v2g.exi.bits import FILE, Deviation, Output, Reader, Refusal, TolerantReader, labelled_path
 from v2g.exi.cbexigen import Dialect, swapped, unspeakable
 from v2g.exi.declare import Element, Schema, schema_of
 from v2g.exi.decoder import write_decoder
@@ -59,14 +59,15 @@ def encode_fragment(
 
 
 def decode(
-    data: bytes, schema: Schema, *, dialect: Dialect = Dialect.EXI, exceeding: Collection[tuple[int, int]] = ()
+    data: bytes, schema: Schema, *, dialect: Dialect = Dialect.EXI, deviations: list[Deviation] | None = None
 ) -> Element:
     """Return the message in an EXI document. Raises only ExiDecodeError, for any octets.
 
-    Full lists and empty values are decoded in every known form, whatever the dialect. Integers and strings whose types
-    have the bounds in `exceeding` may be beyond them; such a message cannot be encoded.
+    Full lists and empty values are decoded in every known form, whatever the dialect. With `deviations` values are read
+    that the bits allow and the schema does not (`v2g.exi.bits.TolerantReader`), and added to it; a value without a name
+    is `Unlisted_n`. Such a message cannot be encoded.
     """
-    return _decode(data, schema, document(schema), dialect, is_fragment=False, exceeding=exceeding)
+    return _decode(data, schema, document(schema), dialect, is_fragment=False, deviations=deviations)
 
 
 def decode_fragment(data: bytes, schema: Schema, *, dialect: Dialect = Dialect.EXI) -> Element:
@@ -113,23 +114,26 @@ def _decode(
     dialect: Dialect,
     *,
     is_fragment: bool,
-    exceeding: Collection[tuple[int, int]] = (),
+    deviations: list[Deviation] | None = None,
 ) -> Element:
     data = bytes(data)
-    new_reader = partial(TolerantReader, exceeding=exceeding) if exceeding else Reader
+    new_reader = Reader if deviations is None else TolerantReader
     reader = new_reader(data, schema, loose=dialect is not Dialect.EXI)
     try:
-        return _read(reader, data, roots, dialect, is_fragment=is_fragment)
-    except ExiDecodeError:
+        element = _read(reader, data, roots, dialect, is_fragment=is_fragment)
+    except ExiDecodeError as error:
         if not reader.full:
             raise
         # The list has its maximum length. cbexigen writes the end of such a list in the code of the items.
+        reader = new_reader(data, schema, loose=not reader.loose)
         try:
-            other = new_reader(data, schema, loose=not reader.loose)
-            return _read(other, data, roots, dialect, is_fragment=is_fragment)
+            element = _read(reader, data, roots, dialect, is_fragment=is_fragment)
         except ExiDecodeError:
-            pass
-        raise
+            raise error from None
+    if deviations is not None and isinstance(reader, TolerantReader):
+        root = type(element).__name__
+        deviations += [Deviation(root + each.path, each.kind, each.value, each.allowed) for each in reader.deviations]
+    return element
 
 
 def _read(reader: Reader, data: bytes, roots: Roots, dialect: Dialect, *, is_fragment: bool) -> Element:
@@ -155,7 +159,7 @@ def _read(reader: Reader, data: bytes, roots: Roots, dialect: Dialect, *, is_fra
             raise Refusal("the stream ends too early" if reader.left < 0 else "octets after the end of the message")
         return element
     except Refusal as error:
-        path += _path(error.__traceback__)
+        path += labelled_path(traceback.walk_tb(error.__traceback__))
         position = min(reader.position, 8 * len(data))
         # Past its end a stream reads as zeros, which may be rejected for any reason.
         why = str(error) if reader.left >= 0 else "the stream ends too early"
@@ -170,21 +174,6 @@ def _reader_of(roots: Roots, name: QName) -> Callable[[Reader], Element]:
     if declaration is None or isinstance(declaration, Simple):
         raise Refusal("the element is abstract, or not a structure")
     return _decoder(declaration)
-
-
-def _path(traceback: TracebackType | None) -> str:
-    """Build the element path from the labels of the generated lines in the traceback."""
-    path = ""
-    while traceback is not None:
-        labels = traceback.tb_frame.f_globals.get("_labels")
-        if labels is not None and traceback.tb_frame.f_code.co_filename == _FILE:
-            label = labels[traceback.tb_lineno - 1]
-            path += f"/{label}" if label else ""
-        traceback = traceback.tb_next
-    return path
-
-
-_FILE: Final = "<generated from the declarations>"
 
 
 _Decoder = Callable[[Reader], Element]
@@ -221,7 +210,7 @@ class _Library(Generic[_Function]):
         scope: dict[str, Any] = {**self._names, **source.names, "_labels": source.labels}
         for name, (declaration, prefix, _) in source.calls.items():
             self._put(scope, name, (declaration, prefix))
-        exec(compile("\n".join(source.lines), _FILE, "exec", dont_inherit=True, optimize=0), scope)  # noqa: S102 - source of our own making
+        exec(compile("\n".join(source.lines), FILE, "exec", dont_inherit=True, optimize=0), scope)  # noqa: S102 - source of our own making
         for each in wanted:
             self._functions[each] = scope[source.name_of(*each)]
         for plan in source.names.values():

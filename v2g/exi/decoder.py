@@ -34,7 +34,8 @@ class _Decoder:
         self.ordinals = Ordinals(model.particles)
         self.zeros_and_fields: list[tuple[int, str]] = []
         """Fixed-width reads not yet written: width and variable, or "" for bits that must be zero."""
-        self.afterwards: list[str] = []
+        self.afterwards: list[tuple[str, str]] = []
+        """Labels and lines that follow them."""
         self.sure = 0
         """Number of bits certainly in the window."""
         self.live = False
@@ -262,10 +263,10 @@ class _Decoder:
             case "enumeration":
                 assert simple.members is not None
                 members = self.source.constant(tuple(simple.members), simple.members)
-                size = len(simple.members)
-                check = f"if {name} >= {size}: r.refuse(n, 'no value of {simple.members.__name__}')"
-                checks = [check] if size != 1 << simple.width else []
-                self._fixed(simple.width, name, *checks, f"{name} = {members}[{name}]")
+                size, read = len(simple.members), f"{name} = {members}[{name}]"
+                if size != 1 << simple.width:
+                    read += f" if {name} < {size} else r.unlisted(n, {name}, {members})"
+                self._fixed(simple.width, name, read)
             case "bits":
                 assert simple.low is not None
                 assert simple.high is not None
@@ -292,7 +293,7 @@ class _Decoder:
         if known and max(bounds) < _INLINE_VARINT:
             self._inline_varint(name)
         else:
-            bits = max(bounds).bit_length() if known else MAX_INTEGER_BITS
+            bits = max(64, max(bounds).bit_length()) if known else MAX_INTEGER_BITS
             self._ensure(8)
             with source.block("if w >> n - 1 & 1:"):
                 source.line(f"r.n = n; {name} = r.varint({bits}); n = r.n; w = r.w")
@@ -313,7 +314,7 @@ class _Decoder:
         source.line(f"if v < 8388608: n -= 8; {name} = v >> 16")
         source.line(f"elif not v & 32768: n -= 16; {name} = v >> 16 & 127 | v >> 1 & 16256")
         source.line(f"elif not v & 128: n -= 24; {name} = v >> 16 & 127 | v >> 1 & 16256 | (v & 127) << 14")
-        source.line("else: r.refuse(n, 'an integer of more than 21 bits')")
+        source.line(f"else: r.n = n; {name} = r.varint(); n, w = r.refill(r.n)")
         self.sure -= 24
 
     def _call(self, name: str, call: str) -> None:
@@ -343,7 +344,7 @@ class _Decoder:
             count += 1  # the escape to the second level, where the end may stand: in `c` like the end
         if count == 1:
             self._zeros(1)
-            self.afterwards.append(f"c = {base}")
+            self.afterwards.append((self.source.label, f"c = {base}"))
         else:
             shift = [f"c += {base}"] if base else []
             check = f"if c >= {count}: r.unforeseen(n)"
@@ -360,7 +361,7 @@ class _Decoder:
         ):
             self._flush()
         self.zeros_and_fields.append((width, name))
-        self.afterwards += afterwards
+        self.afterwards += [(self.source.label, line) for line in afterwards]
 
     def _ensure(self, width: int) -> None:
         self._load()
@@ -378,8 +379,10 @@ class _Decoder:
             self.sure -= total
             self.source.line(f"n -= {total}")
             self._extract(pieces, total)
-        for line in after:
+        label = self.source.label
+        for self.source.label, line in after:
             self.source.line(line)
+        self.source.label = label
 
     def _extract(self, pieces: list[tuple[int, str]], total: int) -> None:
         if len(pieces) == 1 and pieces[0][1]:

@@ -3,7 +3,7 @@
 from enum import Enum
 from typing import Any
 
-from v2g.exi.bits import MAX_INTEGER_BITS
+from v2g.exi.bits import MAX_INTEGER_BITS, is_listed
 from v2g.exi.declare import AnyElement, Element
 from v2g.exi.free import states_of
 from v2g.exi.model import Event, Kind, Model, Particle, Simple, model_of
@@ -90,7 +90,7 @@ def _simple(simple: Simple, value: Any) -> str | None:
         case "boolean":
             good = isinstance(value, bool)
         case "enumeration":
-            good = isinstance(value, Enum) and type(value) is simple.members
+            good = isinstance(value, Enum) and type(value) is simple.members and is_listed(value)
         case "string":
             good = isinstance(value, str)
         case "binary":

@@ -8,7 +8,6 @@ from typing import Final
 
 from evcc.session.d20.quantities import to_whole
 from evcc.session.settings import SessionConfig
-from v2g import exi
 from v2g.errors import CodecError
 from v2g.exi.declare import Element
 from v2g.iso15118.d20.charts import SIDE_CHARTS
@@ -16,6 +15,7 @@ from v2g.iso15118.d20.messages import ac, acdp, dc, wpt
 from v2g.iso15118.d20.messages import common_messages as cm
 from v2g.iso15118.d20.messages.common_types import EvseNotification, Processing
 from v2g.iso15118.d20.session import SCHEMAS
+from v2g.iso15118.engine.session import decode_padded
 from v2g.safety import UNBOUNDED, Ask, Phase
 
 LATE_S: Final = 0.5
@@ -47,7 +47,7 @@ class Iso20Messages:
         """Return the message; None for an invalid one, or for a side stream whose frames do not identify the schema."""
         schema = SCHEMAS.get(payload_type)
         try:
-            return exi.decode(payload, schema) if schema is not None else None
+            return decode_padded(payload, schema)[0] if schema is not None else None
         except CodecError:
             return None
 

@@ -26,7 +26,7 @@ def on_protocol(
 def on_session(stage: SettingUp, request: Element, response: SessionSetupRes, context: MessageContext) -> Step:
     """Note the session's id, and request its services."""
     session_id = context.session_id
-    if asks_for_new_session(session_id):
+    if asks_for_new_session(session_id) or len(session_id) > SESSION_ID_BYTES:
         return fail(stage, "no_session_id")
     evse_id, quirks = context.vocabulary.evse_id(response)
     if len(session_id) != SESSION_ID_BYTES:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from v2g import exi
 from v2g.errors import CodecError, FrameError
+from v2g.exi.bits import Deviation
 from v2g.exi.declare import Element, Schema
 from v2g.iso15118.d20.charts import CHARTS, Family
 from v2g.iso15118.d20.messages.common_types import MessageHeader
@@ -40,29 +40,35 @@ _PARAMETERS: Final[Mapping[Family, Schema]] = MappingProxyType(
 """Set of messages -> schema of its charge parameters."""
 
 
-def decode_payload(payload_type: int, payload: bytes, family: Family) -> tuple[Element, int]:
+def decode_payload(
+    payload_type: int, payload: bytes, family: Family, deviations: list[Deviation] | None = None
+) -> tuple[Element, int]:
     """Return the message of a V2GTP payload, and how many zero octets follow the end of its EXI stream (0 to 4).
 
     `family` is the negotiated set of messages: frames of the side stream 0x8101 do not show their
-    schema. Raises ExiDecodeError; FrameError for a payload type without EXI.
+    schema. What is beyond the schema is added to `deviations`. Raises ExiDecodeError; FrameError for a payload type
+    without EXI.
     """
     if payload_type == PayloadType.SCHEDULE_RENEGOTIATION:
-        return decode_padded(lambda octets: _decode_parallel(octets, family), payload)
+        return _decode_parallel(payload, family, deviations)
     schema = SCHEMAS.get(payload_type)
     if schema is None:
         raise FrameError(f"V2GTP payload type {payload_type:#06x} carries no message")
-    return decode_padded(lambda octets: exi.decode(octets, schema), payload)
+    return decode_padded(payload, schema, deviations)
 
 
-def _decode_parallel(payload: bytes, family: Family) -> Element:
+def _decode_parallel(payload: bytes, family: Family, deviations: list[Deviation] | None) -> tuple[Element, int]:
     # ScheduleExchange and PowerDelivery are of CommonMessages, charge parameters of the selected family
+    found: list[Deviation] = []
     try:
-        message = exi.decode(payload, COMMON_MESSAGES)
+        message, padding = decode_padded(payload, COMMON_MESSAGES, found)
     except CodecError:
-        return exi.decode(payload, _PARAMETERS[family])
-    if type(message).__name__.startswith(("ScheduleExchange", "PowerDelivery")):
-        return message
-    return exi.decode(payload, _PARAMETERS[family])
+        return decode_padded(payload, _PARAMETERS[family], deviations)
+    if not type(message).__name__.startswith(("ScheduleExchange", "PowerDelivery")):
+        return decode_padded(payload, _PARAMETERS[family], deviations)
+    if deviations is not None:
+        deviations += found
+    return message, padding
 
 
 class Session20(Session):
@@ -77,7 +83,7 @@ class Session20(Session):
 
     def decode(self, payload_type: int, payload: bytes) -> tuple[Element, int]:
         """Return the message of a V2GTP payload: see `decode_payload`."""
-        return decode_payload(payload_type, payload, self.family)
+        return decode_payload(payload_type, payload, self.family, self._noted())
 
     def _header(self, signature: Signature | None = None) -> MessageHeader:
         """Return a header with this session's id and the time in whole seconds."""

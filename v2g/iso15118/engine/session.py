@@ -7,14 +7,15 @@ decoded (`v2g.iso15118.d20.session`), and its two roles the answers.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 import msgspec
 
 from v2g import exi
-from v2g.errors import CodecError, ExiDecodeError, FrameError
-from v2g.exi.declare import Element, schema_of
+from v2g.errors import CodecError, ExiDecodeError, ExiEncodeError, FrameError
+from v2g.exi.bits import Deviation
+from v2g.exi.declare import Element, Schema, schema_of
 from v2g.iso15118.engine.sequence import State
 from v2g.iso15118.engine.session_time import SessionTime
 from v2g.iso15118.engine.v2gtp import DEFAULT_MAX_PAYLOAD, Framer, PayloadType, frame
@@ -37,23 +38,27 @@ NO_SESSION: Final = bytes(8)
 MANUFACTURER_RANGE: Final = 0xA000
 """First V2GTP payload type that manufacturers may use."""
 
+MOST_NAMED: Final = 32
+"""Fields beyond the schema that a session reports."""
+
 MOST_PADDING: Final = 4
 """Zero bytes that are ignored after the end of an EXI stream; vehicles in the field send one."""
 
 
-def decode_padded(decode: Callable[[bytes], Element], payload: bytes) -> tuple[Element, int]:
-    """Return the result of `decode` for a payload, and how many zero bytes follow the end of its EXI stream (0 to 4).
+def decode_padded(payload: bytes, schema: Schema, deviations: list[Deviation] | None = None) -> tuple[Element, int]:
+    """Return the message of a payload, and how many zero bytes follow the end of its EXI stream (0 to 4).
 
-    Raises ExiDecodeError.
+    What the schema does not allow and the bits do is read, and added to `deviations`. Raises ExiDecodeError.
     """
+    found: list[Deviation] = [] if deviations is None else deviations
     try:
-        return decode(payload), 0
+        return exi.decode(payload, schema, deviations=found), 0
     except ExiDecodeError:
         for padding in range(1, MOST_PADDING + 1):
             if any(payload[-padding:]):
                 break
             try:
-                return decode(payload[:-padding]), padding
+                return exi.decode(payload[:-padding], schema, deviations=found), padding
             except ExiDecodeError:
                 continue
         raise
@@ -134,6 +139,8 @@ class Session(ABC):
         self._actions: list[Action] = []
         self._closed = False
         self._padded = False
+        self._deviations: list[Deviation] = []
+        self._named: set[str] = set()
         self._time = SessionTime(scale=time_scale)
         self.newest = Received()
         """For messages that are forwarded or stored."""
@@ -252,7 +259,14 @@ class Session(ABC):
         if payload_type is None:
             payload_type = schema_of(type(message)).payload_type
             assert payload_type is not None, f"{type(message).__name__} is not a message"
-        self._actions.append(Send(frame(payload_type, encoded or exi.encode(message)), None if encoded else message))
+        try:
+            payload = encoded or exi.encode(message)
+        except ExiEncodeError as error:
+            if not self._named:
+                raise
+            self._on_broken(error)  # what the peer sent beyond the schema cannot be sent back
+            return
+        self._actions.append(Send(frame(payload_type, payload), None if encoded else message))
 
     def _send_discharge(self, payload: bytes) -> None:
         """Send a signed-discharge message (DER)."""
@@ -298,10 +312,31 @@ class Session(ABC):
             else:  # another vendor's extension, ignored
                 self._observe("session", "frame_ignored", payload_type=payload_type)
             return
+        self._name_deviations()
         if padding:
             payload = payload[:-padding]
             self._on_padding(message, padding)
         self._take_message(payload, message, payload_type)
+
+    def _noted(self) -> list[Deviation]:
+        """Return a list for the deviations of the message that is decoded next."""
+        self._deviations = []
+        return self._deviations
+
+    def _unlisted(self, fields: Collection[str]) -> Deviation | None:
+        """Return a value without a name in one of these fields of the latest message; None without one."""
+        return next((each for each in self._deviations if each.kind == "enumeration" and each.field in fields), None)
+
+    def _name_deviations(self) -> None:
+        """Report what the latest message has beyond its schema, each field once a session, up to `MOST_NAMED`.
+
+        The session goes on: its role refuses what decides something.
+        """
+        for each in self._deviations:
+            if each.path not in self._named and len(self._named) < MOST_NAMED:
+                self._named.add(each.path)
+                data: dict[str, Scalar] = {"path": each.path, "kind": each.kind, "value": each.value}
+                self._observe("session", "beyond_schema", **data, allowed=each.allowed)
 
     def _on_padding(self, message: Element, octets: int) -> None:
         """Report once a session that the peer's streams are longer than their messages."""

@@ -7,8 +7,8 @@ responses, as charts and handlers know them, are the elements in the body.
 from abc import abstractmethod
 from typing import ClassVar, Final, Protocol
 
-from v2g import exi
 from v2g.errors import CodecError, ExiDecodeError, FrameError
+from v2g.exi.bits import Deviation
 from v2g.exi.declare import Element, Schema
 from v2g.iso15118.engine.quirks import Quirk, SeenQuirks
 from v2g.iso15118.engine.schemas import APP_PROTOCOL
@@ -30,9 +30,6 @@ SESSION_ID_BYTES: Final = 8
 MOST_BAD_FRAMES: Final = 3
 """A frame without payload, of another version, or of a type without a place here, is ignored; the third ends the
 session."""
-
-EXCEEDED: Final = frozenset({(0, 100), (14, 15)})
-"""Bounds that vehicles in the field exceed: of the state of charge in percent, and of the eMAID with hyphens in -2."""
 
 
 class Header(Protocol):
@@ -59,19 +56,21 @@ def is_request(body: Element) -> bool:
     return type(body).__name__.endswith("Req")
 
 
-def decode_message(payload: bytes, schema: Schema, *, handshake: bool) -> tuple[Element, int]:
+def decode_message(
+    payload: bytes, schema: Schema, *, handshake: bool, deviations: list[Deviation] | None = None
+) -> tuple[Element, int]:
     """Return the message of a payload of type 0x8001, and how many zero octets follow its EXI stream (0 to 4).
 
     `handshake` is whether the handshake is still going on; after it a late handshake message is decoded, too, so that
-    it can be refused. Raises ExiDecodeError.
+    it can be refused. What is beyond the schema is added to `deviations`. Raises ExiDecodeError.
     """
     if handshake:
-        return decode_padded(lambda octets: exi.decode(octets, APP_PROTOCOL), payload)
+        return decode_padded(payload, APP_PROTOCOL, deviations)
     try:
-        return decode_padded(lambda octets: exi.decode(octets, schema, exceeding=EXCEEDED), payload)
+        return decode_padded(payload, schema, deviations)
     except ExiDecodeError as error:
         try:
-            return decode_padded(lambda octets: exi.decode(octets, APP_PROTOCOL), payload)
+            return decode_padded(payload, APP_PROTOCOL, deviations)
         except ExiDecodeError:
             raise error from None
 
@@ -118,7 +117,8 @@ class MessageSession(Session):
         """Return the message of a V2GTP payload: see `Session.decode`."""
         if payload_type != PayloadType.SAP:
             raise FrameError(f"V2GTP payload type {payload_type:#06x} carries no message of {self.schema.uri}")
-        return decode_message(payload, self.schema, handshake=self.state is State.SUPPORTED_APP_PROTOCOL)
+        handshake = self.state is State.SUPPORTED_APP_PROTOCOL
+        return decode_message(payload, self.schema, handshake=handshake, deviations=self._noted())
 
     @abstractmethod
     def _on_body(self, body: Element, header: Header | None) -> None:
