@@ -29,6 +29,7 @@ from evcc.session.steps import Ended, Negotiating, Stage, StageKinds, Step
 from evcc.session.watch import LOOK_S, Watch
 from v2g.errors import CodecError
 from v2g.exi.declare import Element
+from v2g.iso15118.engine import sequence
 from v2g.iso15118.engine.app_protocol import AppProtocol, SupportedAppProtocolReq
 from v2g.iso15118.engine.dc_status import NO_CURRENT_MA
 from v2g.iso15118.engine.message_timing import MessageTiming
@@ -215,8 +216,10 @@ class Vehicle(Session, Generic[StepT, EndingT]):
             self._fail("unexpected_message", message=name)
         elif name != type(request).__name__.removesuffix("Req") + "Res":
             self._fail("unexpected_message", message=name, awaited=type(request).__name__)
-        elif unlisted := self._unlisted({"ResponseCode"}):
-            self._fail("unexpected_response_code", message=name, code=f"Unlisted_{unlisted.value}")
+        elif self._unlisted({"ResponseCode"}):
+            self._fail("unexpected_response_code", message=name, code=sequence.code_of(response))
+        elif unlisted := self._unlisted({"EVSEProcessing"}):
+            self._fail("unlisted_value", message=name, field=unlisted.field)
         else:
             return request
         return None

@@ -4,15 +4,21 @@ import json
 import struct
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
+from tests.cli.conftest import Run
+from v2g import exi
 from v2g.io.capture import pcapng, recorder
 from v2g.io.capture.pcapng import Packet
 from v2g.io.capture.tcp_segments import segment_of
 from v2g.iso15118.d2.timing import MESSAGES as MESSAGES_2
-from v2g.iso15118.trace import Line
+from v2g.iso15118.din.schemas import DIN
+from v2g.iso15118.engine.v2g_message import decode_message
+from v2g.iso15118.engine.v2gtp import PayloadType, frame
+from v2g.iso15118.trace import Line, encode_line
 from v2g.iso15118.trace_read import Entry, leaves, times
 from v2g_cli.trace.source import read_entries
 
@@ -170,3 +176,105 @@ def moved(data: bytes) -> bytes:
     """Return a segment with other sequence numbers."""
     numbers = struct.unpack_from(">II", data, 58)
     return data[:58] + struct.pack(">II", *((each + 77_777) % 2**32 for each in numbers)) + data[66:]
+
+
+# -- what is broken ----------------------------------------------------------------------------------------------------
+
+
+def segment_with(packet: Packet, old: bytes, new: bytes) -> Packet:
+    """Return a packet whose TCP data has other bytes of the same number."""
+    assert len(old) == len(new)
+    assert packet.data.count(old) == 1
+    return replace(packet, data=packet.data.replace(old, new))
+
+
+@pytest.mark.requirement("R197")
+def test_an_empty_session_id_hides_no_message(found: list[Entry], v2g: Run, tmp_path: Path) -> None:
+    """A vehicle that asks for a new session without any; another frame without payload fills what is missing."""
+    asked = next(each for each in found if each.line.name == "SessionSetupReq")
+    payload = bytes.fromhex(asked.line.exi)
+    whole: Any = decode_message(payload, DIN, handshake=False)[0]
+    empty = exi.encode(replace(whole, header=replace(whole.header, session_id=b"")))
+    filled = frame(PayloadType.SAP, empty) + b"\x01\xfe\x80\x01".ljust(len(payload) - len(empty), b"\0")
+    old = frame(PayloadType.SAP, payload)
+    changed = [segment_with(each, old, filled) if old in each.data else each for each in frames()]
+    path = tmp_path / "empty.pcapng"
+    path.write_bytes(newer_format([each for each in changed if is_tcp(each)]))
+    shown = v2g("trace", str(path))
+    assert shown.code == 0
+    assert len([line for line in shown.output.splitlines() if "→" in line or "←" in line]) == len(found) + 1
+
+
+@pytest.mark.requirement("R197")
+@pytest.mark.parametrize("kind", ["pcap", "pcapng"])
+@pytest.mark.parametrize("how", ["cut", "broken"])
+def test_what_precedes_the_break_of_a_recording_is_shown(
+    found: list[Entry], v2g: Run, tmp_path: Path, kind: str, how: str
+) -> None:
+    tcp = [each for each in frames() if is_tcp(each)]
+    whole = older_format(tcp) if kind == "pcap" else newer_format(tcp)
+    size = len(older_format(tcp[:-1]) if kind == "pcap" else newer_format(tcp[:-1]))
+    data = whole[: size + 20] if how == "cut" else whole[:size] + b"\xff" * (len(whole) - size)
+    path = tmp_path / f"break.{kind}"
+    path.write_bytes(data)
+    shown = v2g("trace", str(path), "--json")
+    assert shown.code not in (0, 70)
+    lines = [json.loads(line)["exi"] for line in shown.output.splitlines()]
+    assert len(lines) >= len(found) - 1
+    assert lines == [each.line.exi for each in found][: len(lines)]
+    assert str(path) in shown.errors
+    assert "octet" in shown.errors
+
+
+@pytest.mark.requirement("R197")
+def test_a_connection_that_breaks_is_named_and_others_go_on(found: list[Entry], v2g: Run, tmp_path: Path) -> None:
+    tcp = [each for each in frames() if is_tcp(each)]
+    talk = [number for number, each in enumerate(tcp) if (known := segment_of(each)) and known.data]
+    broken = tcp[talk[30]]
+    segment = segment_of(broken)
+    assert segment is not None
+    wrong = replace(broken, data=broken.data.replace(segment.data, b"\x01\xfe\x80\x01\xff" + segment.data[5:]))
+    other = [replace(each, data=moved(each.data)) for each in tcp]
+    path = tmp_path / "two.pcapng"
+    path.write_bytes(newer_format([*tcp[: talk[30]], wrong, *tcp[talk[30] + 1 :], *other]))
+    shown = v2g("trace", str(path), "--json")
+    assert shown.code not in (0, 70)
+    assert len(shown.output.splitlines()) == 30 + len(found)
+    assert "connection 1, after 30 messages" in shown.errors
+
+
+@pytest.mark.requirement("R197")
+def test_a_line_that_is_none_hides_no_other(v2g: Run, tmp_path: Path) -> None:
+    line = Line(time="2026-01-01T00:00:00.000Z", mono_ms=0, run="1", process="secc", way="out", name="SessionStopRes")
+    text = encode_line(line)
+    path = tmp_path / "a.trace.jsonl"
+    path.write_bytes(text * 200 + b"{broken\n" + text * 200 + b"\xff\xfe[]\n" + text)
+    shown = v2g("trace", str(path))
+    assert shown.code not in (0, 70)
+    assert shown.output.count("SessionStopRes") == 401
+    assert f"{path}:201" in shown.errors
+    assert f"{path}:402" in shown.errors
+
+
+@pytest.mark.requirement("R197")
+def test_what_is_beyond_the_schema_is_shown(v2g: Run, tmp_path: Path, found: list[Entry]) -> None:
+    """The recorded state of charge of 20 becomes 127, whose seven bits are all set."""
+    asked = next(each for each in found if each.line.name == "CableCheckReq")
+    payload = bytes.fromhex(asked.line.exi)
+    whole: Any = decode_message(payload, DIN, handshake=False)[0]
+    soc = whole.body.body_element.dc_ev_status
+    body = replace(whole.body.body_element, dc_ev_status=replace(soc, ev_ress_soc=soc.ev_ress_soc ^ 1))
+    other = exi.encode(replace(whole, body=replace(whole.body, body_element=body)))
+    at = next(n for n, (a, b) in enumerate(zip(bits(payload), bits(other), strict=True)) if a != b)
+    stream = bits(payload)[: at - 6] + "1" * 7 + bits(payload)[at + 1 :]
+    high = bytes(int(stream[n : n + 8], 2) for n in range(0, len(stream), 8))
+    changed = [segment_with(each, payload, high) if payload in each.data else each for each in frames()]
+    path = tmp_path / "soc.pcapng"
+    path.write_bytes(newer_format([each for each in changed if is_tcp(each)]))
+    shown = v2g("trace", str(path), "--only", "CableCheckReq")
+    assert shown.code == 0
+    assert "EVRESSSOC: number 127 where at least 0 and at most 100 is allowed" in shown.output
+
+
+def bits(data: bytes) -> str:
+    return "".join(f"{each:08b}" for each in data)

@@ -60,6 +60,8 @@ class Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The payload in hexadecimal: EXI, or DER of signed discharge; empty if something is withheld."""
     withheld: tuple[str, ...] = ()
     """Omitted elements."""
+    beyond: tuple[str, ...] = ()
+    """Values that the bits allow and the schema does not (`v2g.exi.bits.Deviation`)."""
     error: str = ""
     """Why the payload cannot be decoded."""
 

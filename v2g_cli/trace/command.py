@@ -1,18 +1,22 @@
 """`v2g trace`: shows recorded conversations."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 import typer
 
-from v2g.errors import ConfigError, TransportError
+from v2g.errors import ConfigError, TransportError, V2GError
 from v2g.iso15118 import trace_read
 from v2g.iso15118.trace_read import Entry
-from v2g_cli.output import print_json
+from v2g.text import printable
+from v2g_cli.output import print_json, say
 from v2g_cli.trace import html as trace_html
 from v2g_cli.trace import text as trace_text
 from v2g_cli.trace.source import read_entries
+
+MOST_ERRORS: Final = 10
+"""Places of a file that cannot be read and are named."""
 
 Files = Annotated[
     list[Path], typer.Argument(metavar="FILE...", help="Trace files, or recordings (pcapng, pcap) with their secrets.")
@@ -54,7 +58,8 @@ def trace(
         a, b = (_chosen(read_entries(each), only, run) for each in files)
         _show_differences(trace_read.differences(a, b, strict=strict), files, json=json)
         return
-    found = [entry for file in files for entry in _chosen(read_entries(file), only, run)]
+    errors: list[V2GError] = []
+    found = [entry for file in files for entry in _chosen(read_entries(file, errors), only, run)]
     if message:
         _show_message(found, message, json=json)
     elif stats:
@@ -74,6 +79,10 @@ def trace(
             print_json(_record(entry))
     else:
         trace_text.print_conversation(found)
+    for each in errors[:-1][:MOST_ERRORS]:
+        say(f"v2g: {printable(str(each))}", err=True)
+    if errors:
+        raise errors[-1]
 
 
 def _chosen(found: list[Entry], only: list[str] | None, run: str) -> list[Entry]:

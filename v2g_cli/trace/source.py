@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from v2g.errors import CodecError, ConfigError
+from v2g.errors import CodecError, ConfigError, V2GError
+from v2g.exi.bits import Deviation
 from v2g.exi.declare import Schema
 from v2g.io.capture import pcap, pcapng, recorder
 from v2g.io.capture.tcp_segments import ACK, SYN, Direction, Segment, segment_of
@@ -29,9 +30,17 @@ _OLDER: Final[Mapping[str, Schema]] = {each.uri: each for each in (ISO2, DIN)}
 _FAMILIES: Final = {"AC": Family.AC, "DC": Family.DC, "WPT": Family.WPT, "ACDP": Family.ACDP}
 
 
-def read_entries(path: Path) -> list[Entry]:
-    """Return everything in a file. Raises TransportError, CodecError, and ConfigError for missing secrets."""
-    return entries(_recorded(path) if _is_capture(path) else trace.read(path))
+def read_entries(path: Path, errors: list[V2GError] | None = None) -> list[Entry]:
+    """Return what can be read of a file, and add what cannot to `errors`.
+
+    Without `errors` the first one is raised: TransportError, CodecError, and ConfigError for missing secrets.
+    """
+    found: list[V2GError] = [] if errors is None else errors
+    try:
+        return entries(list(_recorded(path, found) if _is_capture(path) else trace.read(path, found)))
+    finally:
+        if errors is None and found:
+            raise found[0]
 
 
 def _is_capture(path: Path) -> bool:
@@ -61,6 +70,11 @@ class _Conversation:
         self._framers: dict[bytes, Framer | None] = dict.fromkeys(ends)
         self._family = Family.DC
         self._session = ""
+        self.broken = False
+        """Whether nothing more can be read of it."""
+        self.count = 0
+        """The messages that have been read."""
+        self._beyond: list[Deviation] = []
 
     def take(self, segment: Segment, time_ns: int) -> Iterator[Line]:
         """Process a segment; an answer shows what its recording lacks."""
@@ -97,6 +111,7 @@ class _Conversation:
     def _line(self, source: bytes, payload_type: int, payload: bytes, time_ns: int) -> Line:
         stream = lines.stream_name(payload_type)
         self._family = _FAMILIES.get(stream, self._family)
+        self._beyond, self.count = [], self.count + 1
         described = lines.describe(payload_type, payload, self._decode)
         self._negotiate(described)
         if self.vehicle is None:
@@ -104,8 +119,9 @@ class _Conversation:
             self.vehicle = source if asks else next(end for end in self.directions if end != source)
         way: Way = "out" if source == self.vehicle else "in"
         header = described.body.get("Header") if isinstance(described.body, dict) else None
-        if isinstance(header, dict) and int(header["SessionID"], 16):
-            self._session = header["SessionID"].lower()
+        session = header.get("SessionID", "") if isinstance(header, dict) else ""
+        if session.strip("0"):  # empty or zero: none yet
+            self._session = session.lower()
         return Line(
             time=lines.rfc3339(time_ns // 1_000_000),
             mono_ms=round(time_ns / 1_000_000, 3),
@@ -118,20 +134,21 @@ class _Conversation:
             body=described.body,
             exi="" if described.withheld else payload.hex(),
             withheld=described.withheld,
+            beyond=tuple(str(each) for each in self._beyond),
             error=described.error,
         )
 
     def _decode(self, payload_type: int, payload: bytes) -> tuple[Any, int]:
         if payload_type == PayloadType.SAP and self._older is not None:
-            return decode_message(payload, self._older, handshake=False)
+            return decode_message(payload, self._older, handshake=False, deviations=self._beyond)
         try:
-            return decode_payload(payload_type, payload, self._family)
+            return decode_payload(payload_type, payload, self._family, self._beyond)
         except CodecError:
             if payload_type != PayloadType.SAP:
                 raise
             for schema in _OLDER.values():  # the handshake was not recorded
                 with contextlib.suppress(CodecError):
-                    found = decode_message(payload, schema, handshake=False)
+                    found = decode_message(payload, schema, handshake=False, deviations=self._beyond)
                     self._older = schema
                     return found
             raise
@@ -145,17 +162,17 @@ class _Conversation:
             self._older = _OLDER.get(selected)
 
 
-def _recorded(path: Path) -> Iterator[Line]:
-    """Yield the messages of every connection that can be decrypted."""
+def _recorded(path: Path, errors: list[V2GError]) -> Iterator[Line]:
+    """Yield the messages of every connection that can be decrypted; the others go on after what is wrong with one."""
     secrets: dict[bytes, dict[str, bytes]] = {}
-    for record in recorder.read(path):
+    for record in recorder.read(path, []):  # what is wrong with it is named below
         if isinstance(record, recorder.Secrets) and record.kind == pcapng.TLS_KEY_LOG:
             for random, named in key_log(record.data).items():
                 secrets.setdefault(random, {}).update(named)
     connections: dict[frozenset[bytes], _Conversation] = {}
     all_: list[_Conversation] = []
     count = last_ns = 0
-    for packet in recorder.packets(path):
+    for packet in recorder.packets(path, errors):
         segment = segment_of(packet)
         if segment is None:
             continue
@@ -168,22 +185,26 @@ def _recorded(path: Path) -> Iterator[Line]:
             all_.append(known)
             if segment.flags & SYN:
                 known.vehicle = segment.destination if segment.flags & ACK else segment.source
-        for line in _checked(path, known, known.take(segment, packet.time_ns)):
+        for line in _checked(path, known, known.take(segment, packet.time_ns), errors):
             count += 1
             yield line
     for each in all_:
-        for line in _checked(path, each, each.end(last_ns)):
+        for line in _checked(path, each, each.end(last_ns), errors):
             count += 1
             yield line
-    if not count:
+    if not count and not errors:
         why = next((each.opened.missing for each in all_ if each.opened.missing), "no connection")
         raise ConfigError(
             f"{path}: {why}", hint="record with tls.key_log set; Wireshark shows what is visible without it"
         )
 
 
-def _checked(path: Path, connection: _Conversation, found: Iterator[Line]) -> Iterator[Line]:
+def _checked(path: Path, connection: _Conversation, found: Iterator[Line], errors: list[V2GError]) -> Iterator[Line]:
+    if connection.broken:
+        return
     try:
         yield from found
     except CodecError as error:
-        raise CodecError(f"{path}, {connection.run}: {error}", hint="is it complete?") from None
+        connection.broken = True
+        place = f"{path}, {connection.run}, after {connection.count} messages"
+        errors.append(CodecError(f"{place}: {error}", hint="is it complete?"))

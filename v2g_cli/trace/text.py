@@ -41,6 +41,8 @@ def line_of(entry: Entry) -> Text:
     for label, value in summary(line):
         text.append(f"  {label} ", "dim")
         text.append(value, _judged(value) if label == "ResponseCode" else "")
+    for beyond in line.beyond:
+        text.append(f"  beyond the schema: {beyond}", "yellow")
     if line.error:
         text.append(f"  {line.error}", "red")
     if parallel(line):

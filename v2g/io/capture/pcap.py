@@ -30,8 +30,17 @@ class Reader:
 
     def feed(self, data: bytes) -> list[Packet]:
         """Return the complete packets. Raises FrameError for invalid pcap; nothing can follow then."""
+        return list(self.each(data))
+
+    @property
+    def unfinished(self) -> int:
+        """Bytes of an incomplete packet."""
+        return len(self._buffer)
+
+    def each(self, data: bytes) -> Iterator[Packet]:
+        """Yield the same packets: those before an invalid one, too."""
         self._buffer += data
-        return list(self._packets())
+        yield from self._packets()
 
     def _packets(self) -> Iterator[Packet]:
         buffer = self._buffer

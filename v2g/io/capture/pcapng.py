@@ -118,8 +118,12 @@ class Reader:
 
     def feed(self, data: bytes) -> list[Record]:
         """Return the complete records. Raises FrameError for invalid pcapng; nothing can follow then."""
+        return list(self.each(data))
+
+    def each(self, data: bytes) -> Iterator[Record]:
+        """Yield the same records: those before an invalid one, too."""
         self._buffer += data
-        return list(self._records())
+        yield from self._records()
 
     @property
     def unfinished(self) -> int:

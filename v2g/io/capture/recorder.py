@@ -14,7 +14,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from v2g.errors import FrameError, TransportError
+from v2g.errors import FrameError, TransportError, V2GError
 from v2g.io.capture import pcap, pcapng
 from v2g.io.capture.pcapng import Packet, Record, Secrets
 from v2g.io.runtime.clock import wall_ns
@@ -124,25 +124,35 @@ def _whole(fd: int, path: Path) -> int:
     return reader.whole
 
 
-def read(path: Path) -> Iterator[Record]:
+def read(path: Path, errors: list[V2GError] | None = None) -> Iterator[Record]:
     """Yield the records of a capture, pcapng or pcap.
 
     An incomplete last block is skipped: the program that wrote it was killed, or is still writing. Raises
-    TransportError when it cannot be read, FrameError for an invalid one.
+    TransportError when it cannot be read, FrameError for an invalid one; with `errors` both are added to it, each with
+    its place in the file, and what precedes is yielded.
     """
+    size = 0
     try:
         with path.open("rb") as file:
             reader = pcap.Reader() if file.read(4) in pcap.MAGICS else pcapng.Reader()
             file.seek(0)
             while data := file.read(_CHUNK):
-                yield from reader.feed(data)
+                size += len(data)
+                yield from reader.each(data)
+            if errors is not None and reader.unfinished:
+                at = size - reader.unfinished
+                errors.append(FrameError(f"{path}: cut short within a packet, from octet {at} on"))
+    except FrameError as error:
+        if errors is None:
+            raise
+        errors.append(FrameError(f"{path}, octet {size - reader.unfinished}: {error}", hint=error.hint))
     except OSError as error:
         raise TransportError(f"{path}: {error.strerror}", hint="give a pcapng or pcap file") from None
 
 
-def packets(path: Path) -> Iterator[Packet]:
+def packets(path: Path, errors: list[V2GError] | None = None) -> Iterator[Packet]:
     """Yield the packets of a capture; see `read`."""
-    return (record for record in read(path) if isinstance(record, Packet))
+    return (record for record in read(path, errors) if isinstance(record, Packet))
 
 
 __all__ = ["Packet", "RecordConfig", "Recorder", "Secrets", "packets", "read"]

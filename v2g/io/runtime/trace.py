@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, Protocol
 
 from msgspec import Meta
 
-from v2g.errors import CodecError, FrameError, TransportError
+from v2g.errors import CodecError, FrameError, TransportError, V2GError
 from v2g.io.runtime.clock import Clock
 from v2g.io.storage.growing_file import MIB, Beside, GrowingFile, LogFiles, in_a_thread
 from v2g.iso15118 import trace as lines
@@ -338,10 +338,11 @@ _MAX_LINE: Final = 64 * 2**20
 """Longest line of a trace, octets: far more than any message."""
 
 
-def read(path: Path) -> Iterator[Line]:
+def read(path: Path, errors: list[V2GError] | None = None) -> Iterator[Line]:
     """Yield the lines of a trace. Raises TransportError when it cannot be read, CodecError with the line's number.
 
-    An incomplete last line is skipped: the program that wrote it was killed, or is still writing.
+    An incomplete last line is skipped: the program that wrote it was killed, or is still writing. With `errors` other
+    lines are skipped, too, and added to it as CodecError.
     """
     try:
         with path.open("rb") as file:
@@ -350,8 +351,13 @@ def read(path: Path) -> Iterator[Line]:
                     raise CodecError(f"{path}:{number}: incomplete line", hint="is it a trace?")
                 if not text.endswith(b"\n"):
                     return
-                if not text.isspace():
-                    yield _line(path, number, text)
+                try:
+                    if not text.isspace():
+                        yield _line(path, number, text)
+                except CodecError as error:
+                    if errors is None:
+                        raise
+                    errors.append(error)
     except OSError as error:
         raise TransportError(f"{path}: {error.strerror}", hint="give a trace written by log.trace") from None
 
