@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from tests.exi.streams import bits, exchanged, text
 from v2g import exi
 from v2g.errors import ExiDecodeError, ExiEncodeError
 from v2g.exi.bits import Deviation, is_listed
@@ -22,24 +23,6 @@ from v2g.iso15118.engine.v2g_message import body_of, decode_message
 
 def message(body: Any) -> bytes:
     return exi.encode(V2G_Message(header=MessageHeader(session_id=bytes(range(8))), body=Body(body_element=body)))
-
-
-def bits(data: bytes) -> str:
-    return "".join(f"{each:08b}" for each in data)
-
-
-def text(value: str) -> str:
-    """Return a string in EXI: its length and two, then its characters."""
-    return bits(bytes((len(value) + 2, *value.encode())))
-
-
-def exchanged(data: bytes, old: str, new: str) -> bytes:
-    """Return a stream in which some bits are others."""
-    stream = bits(data)
-    assert stream.count(old) == 1
-    stream = stream.replace(old, new)
-    stream += "0" * (-len(stream) % 8)
-    return bytes(int(stream[at : at + 8], 2) for at in range(0, len(stream), 8))
 
 
 def status(soc: int) -> Any:

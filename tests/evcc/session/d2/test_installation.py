@@ -16,10 +16,14 @@ from pki_tools.tree import PkiTree, make_pki
 from tests.evcc.session.d2.charger import DC, Bench2, Charger2
 from tests.evcc.session.message_bench import counter
 from tests.evcc.session.vehicle_bench import T0
+from tests.exi.streams import exchanged, text
+from v2g import exi
+from v2g.errors import ExiEncodeError
 from v2g.iso15118.d2 import signatures
 from v2g.iso15118.d2.envelope import seal
 from v2g.iso15118.d2.messages import common
 from v2g.iso15118.d2.messages import data_types as types
+from v2g.iso15118.engine.v2gtp import PayloadType, frame
 from v2g.pki.certificates import load_certificate
 from v2g.pki.keys import SoftwareKey
 from v2g.pki.profiles import Generation, KeyKind
@@ -274,3 +278,34 @@ def test_a_silent_charger_ends_the_session(tree: PkiTree, stage: str) -> None:
     bench = reach(tree, stage)
     bench.pass_time(5.5)
     bench.assert_safe("message_timeout")
+
+
+@pytest.mark.requirement("R197")
+@pytest.mark.parametrize("stage", ["CertificateInstallationReq", UPDATES])
+@pytest.mark.parametrize("name", ["", "DE-V2G-C00000001-9", "DEV2GC0000000191AB"])
+def test_a_refusal_names_its_code_whatever_eMAID_it_has(tree: PkiTree, stage: str, name: str) -> None:
+    """A charger that refuses has no contract to name; its text of 0 or 18 characters is not the cause."""
+    bench = reach(tree, stage)
+    code = types.ResponseCode.FAILED_NoCertificateAvailable
+    whole = bench.charger.message(replace(bench.answered(), response_code=code))
+    known = whole.body.body_element.emaid.value
+    bench.receive(frame(PayloadType.SAP, exchanged(exi.encode(whole), text(known), text(name))))
+    assert bench.closed == "FAILED_NoCertificateAvailable"
+    (beyond,) = bench.seen("session", "beyond_schema")
+    assert (beyond["kind"], beyond["value"]) == ("length", len(name))
+
+
+@pytest.mark.requirement("R197")
+def test_a_contract_whose_signed_eMAID_is_too_long_is_rejected_by_name(tree: PkiTree) -> None:
+    bench = reach(tree, "CertificateInstallationReq")
+    whole = bench.charger.message(bench.answered())
+    known = whole.body.body_element.emaid.value
+    hyphens = "DE-V2G-C00000001-9"
+    body = replace(whole.body.body_element, emaid=replace(whole.body.body_element.emaid, value=hyphens))
+    with pytest.raises(ExiEncodeError):
+        exi.encode(replace(whole, body=replace(whole.body, body_element=body)))
+    bench.receive(frame(PayloadType.SAP, exchanged(exi.encode(whole), text(known), text(hyphens))))
+    assert bench.seen("session", "beyond_schema")
+    assert "cannot be encoded" in bench.seen("installation", "rejected")[0]["error"]
+    bench.run()
+    assert bench.closed == "no_contract"

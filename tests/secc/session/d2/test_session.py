@@ -9,11 +9,13 @@ from secc.session import ports
 from secc.session.config import EnergyService
 from secc.session.d2.edition import Iso2
 from secc.session.terms import ScheduleOffer, ScheduleRules
+from tests.exi.streams import bits
 from tests.secc.session.bench import make_tariff
 from tests.secc.session.d2.bench import CONFIG, Iso2Bench, amperes, selected, volts, watts
 from tests.secc.session.d2.conftest import MakeIso2
 from tests.secc.session.message_bench import protocol
 from tests.secc.session.shell import counter
+from v2g import exi
 from v2g.energy.limits import CABLE, MOST_W, OPERATOR, SITE, GridResponse, Limit
 from v2g.energy.settlement.records import TariffSet
 from v2g.iec61851.pilot import PilotState
@@ -24,6 +26,8 @@ from v2g.iso15118.d2.schemas import ISO2
 from v2g.iso15118.d20.messages.common_messages import Authorization
 from v2g.iso15118.d20.messages.schedules import PriceLevelSchedule, PriceLevelScheduleEntry, PriceLevelScheduleEntryList
 from v2g.iso15118.engine.sequence import State
+from v2g.iso15118.engine.v2g_message import body_of, decode_message
+from v2g.iso15118.engine.v2gtp import PayloadType, frame
 
 pytestmark = pytest.mark.requirement("R15")
 
@@ -671,3 +675,72 @@ def test_no_limit_of_alternating_current_is_negative(ac: Iso2Bench, field: str, 
 @pytest.mark.parametrize(("least", "code"), [(16, "OK"), (17, "FAILED_WrongChargeParameter")])
 def test_the_least_current_is_at_most_the_greatest(ac: Iso2Bench, least: int, code: str) -> None:
     assert alternating(ac, "three", ev_min_current=amperes(least)).response_code.value == code
+
+
+# -- values beyond the schema ----------------------------------------------------------------------------------------
+
+RECORDED = bytes.fromhex("809802004080c1014181c21150000000018a1f0aa0c600")
+"""PowerDeliveryReq (Start) of a vehicle that codes four phases in its profile; another charger charges it."""
+
+
+@pytest.mark.requirement("R197")
+def test_a_vehicle_that_codes_four_phases_is_charged(ac: Iso2Bench) -> None:
+    ac.reach(State.POWER_DELIVERY)
+    recorded: Any = body_of(decode_message(RECORDED, ISO2, handshake=False)[0])
+    own = ac.ask("PowerDeliveryReq", charging_profile=recorded.charging_profile)
+    (entry,) = recorded.charging_profile.profile_entry
+    three = replace(entry, charging_profile_entry_max_number_of_phases_in_use=3)
+    whole = replace(own, charging_profile=replace(own.charging_profile, profile_entry=(three,)))
+    two = replace(entry, charging_profile_entry_max_number_of_phases_in_use=1)
+    other = replace(own, charging_profile=replace(own.charging_profile, profile_entry=(two,)))
+    octets, others = (bits(exi.encode(ac.wrapped(ac.session.session_id, each))) for each in (whole, other))
+    at = next(place for place, (a, b) in enumerate(zip(octets, others, strict=True)) if a != b)
+    assert octets[at : at + 2] == "10"
+    stream = f"{octets[:at]}11{octets[at + 2 :]}"
+    before = len(ac.responses)
+    ac.raw(frame(PayloadType.SAP, bytes(int(stream[n : n + 8], 2) for n in range(0, len(stream), 8))))
+    assert code(ac.responses[before]) == "OK"
+    assert ac.session.state is State.AC_CHARGE_LOOP
+    (beyond,) = ac.events("beyond_schema")
+    assert str(beyond["path"]).endswith("/ChargingProfileEntryMaxNumberOfPhasesInUse")
+    assert code(ac.go("ChargingStatusReq")) == "OK"
+
+
+@pytest.mark.requirement("R197")
+@pytest.mark.parametrize(
+    ("state", "name", "field", "values", "refused"),
+    [
+        (
+            State.CHARGE_PARAMETER_DISCOVERY,
+            "ChargeParameterDiscoveryReq",
+            "requested_energy_transfer_mode",
+            (types.EnergyTransferMode.AC_single_phase_core, types.EnergyTransferMode.DC_combo_core),
+            "FAILED_WrongEnergyTransferMode",
+        ),
+        (
+            State.DC_PRE_CHARGE_ONGOING,
+            "PowerDeliveryReq",
+            "charge_progress",
+            (types.ChargeProgress.Start, types.ChargeProgress.Stop),
+            "FAILED",
+        ),
+    ],
+)
+def test_a_code_without_a_value_is_refused_where_it_decides(
+    dc: Iso2Bench, state: State, name: str, field: str, values: tuple[Any, Any], refused: str
+) -> None:
+    """The codes of the two values differ in one bit, and the highest code has no value."""
+    dc.reach(state)
+    one, other = (bits(exi.encode(dc.wrapped(dc.session.session_id, dc.ask(name, **{field: e})))) for e in values)
+    width = (len(type(values[0])) - 1).bit_length()
+    members = list(type(values[0]))
+    low = members.index(values[0])
+    at = next(n for n in range(len(one)) if one[n : n + width] == f"{low:0{width}b}"
+              and other[n : n + width] == f"{members.index(values[1]):0{width}b}" and one[:n] == other[:n])  # fmt: skip
+    stream = one[:at] + "1" * width + one[at + width :]
+    before = len(dc.responses)
+    dc.raw(frame(PayloadType.SAP, bytes(int(stream[n : n + 8], 2) for n in range(0, len(stream), 8))))
+    assert code(dc.responses[before]) == refused
+    dc.pass_time(5.0)
+    assert dc.reason == "unlisted_value"
+    assert not dc.session.powered
