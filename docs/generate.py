@@ -184,6 +184,14 @@ def quirks() -> str:
     )
 
 
+def judging_rules() -> str:
+    """Return the rules by which vehicle and charger judge each other."""
+    from v2g.iso15118.engine.judging_rules import RULES
+
+    head = ("By the", "Ends with", "In", "If", "Tolerance", "Source")
+    return table(head, ((each.judge, f"`{each.name}`", *each[2:]) for each in RULES))
+
+
 def dc_status() -> str:
     """Return what a DC charger's status is by phase."""
     from v2g.iso15118.engine.dc_status import PHASES, STOPS, status
@@ -522,6 +530,7 @@ GENERATORS: Final[Mapping[str, Callable[..., str]]] = {
     "metrics": metrics.metrics,
     "promised-times": hazards.promised,
     "protocol-codes": response_codes.protocol_table,
+    "judging-rules": judging_rules,
     "quirks": quirks,
     "reaction-times": hazards.reactions,
     "requirements": requirements.table,
