@@ -1,7 +1,8 @@
 """Load balancing of a site: the current of each load, over a tree of fuses, cables and transformers (K02 to K04).
 
 Currents are integer mA on each phase. A node's limits apply to the sum of everything below it. A load draws the same
-on each of its phases; it either draws at least its `least` or nothing.
+on each of its phases; it either draws at least its `least` or nothing. Each load may draw less than it may at any
+moment, so what loads draw from one phase and not from another is held within a node's `unbalance` whatever others do.
 
 Order: running vehicles keep their least current before others get theirs, by priority, urgency and time
 of arrival; the rest raises vehicles to what they need to be ready at departure, then to their maximum. In each
@@ -9,6 +10,7 @@ step higher priorities go first, and equal ones share max-min fair: no load gain
 that has less or as much.
 """
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Annotated
@@ -32,6 +34,13 @@ class Node(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     feed_back: Annotated[
         tuple[MilliAmpere, MilliAmpere, MilliAmpere] | None,
         Meta(description="How much may flow back through it, mA; none: as `limits`."),
+    ] = None
+    unbalance: Annotated[
+        MilliAmpere | None,
+        Meta(
+            description="How much more may be drawn from one phase than from another, for everything at or below it, "
+            "mA (VDE-AR-N 4100: 4.6 kVA, which are 20000 at 230 V); none: any."
+        ),
     ] = None
 
 
@@ -58,17 +67,30 @@ class _Limits:
     """Remaining current on every phase of every node, and the path of each load."""
 
     def __init__(self, nodes: Sequence[Node], loads: Sequence[Load]) -> None:
-        self._left: dict[tuple[str, int], int] = {
-            (node.id, phase): node.limits[phase] for node in nodes for phase in PHASES
+        self._left: dict[tuple[str, int, int | None], int] = {
+            (node.id, phase, None): node.limits[phase] for node in nodes for phase in PHASES
+        }
+        self._left |= {
+            (node.id, phase, other): node.unbalance
+            for node in nodes
+            if node.unbalance is not None
+            for phase, other in itertools.permutations(PHASES, 2)
         }
         parents = {node.id: node.parent for node in nodes}
         self._through = {
-            load.id: [(node, p) for node in _up(parents, load.node) for p in load.phases] for load in loads
+            load.id: [
+                place
+                for node in _up(parents, load.node)
+                for phase in load.phases
+                for other in (None, *PHASES)
+                if other not in load.phases and (place := (node, phase, other)) in self._left
+            ]
+            for load in loads
         }
 
     def room(self, loads: Iterable[str]) -> int:
         """Return by how much each of some loads can be raised together."""
-        counts: dict[tuple[str, int], int] = {}
+        counts: dict[tuple[str, int, int | None], int] = {}
         for load in loads:
             for place in self._through[load]:
                 counts[place] = counts.get(place, 0) + 1

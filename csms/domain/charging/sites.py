@@ -17,6 +17,9 @@ from v2g.ocpp.times import parse_time
 _MOST_W: Final = 1e9
 """More than any vehicle or site has: higher limits count as none."""
 
+_PHASES_OF_MODE: Final = {"AC_single_phase": 1, "AC_two_phase": 2}
+"""How many phases, the first of the EVSE's own, a vehicle uses by its energy transfer mode (EnergyTransferModeEnum)."""
+
 _WANTING: Final = frozenset({"Charging", "SuspendedEVSE", "EVConnected", ""})
 """Charging states of vehicles that would take energy; one that has paused keeps its least current."""
 
@@ -96,6 +99,8 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     connected: bool = False
     priority: int = 0
     dispatch_w: int | None = None
+    drawn: frozenset[int] = frozenset()
+    """The EVSE's own phases (0 to 2) from which its vehicle was seen to draw."""
 
     @property
     def external_w(self) -> float | None:
@@ -128,8 +133,17 @@ def _load(place: Place, *, fixed: int) -> Load:
     return Load(id=place.id, node=place.node, phases=phases_of(place), most=place.most_ma, fixed=fixed)
 
 
+def phases_in_use(place: Place, about: Known) -> tuple[int, ...]:
+    """Return the site's phases (0 to 2) that a vehicle at a place draws from: those of its energy transfer mode, and
+    those that it was seen to draw from. A vehicle that says nothing may use all of them."""
+    requested = about.needs.requested if about.needs is not None else ""
+    count = _PHASES_OF_MODE.get(requested, len(place.phases))
+    own = {phase for phase in range(len(place.phases)) if phase < count or phase in about.drawn}
+    return tuple(sorted(int(place.phases[phase][1]) - 1 for phase in own))
+
+
 def _vehicle(place: Place, about: Known, transaction: Transaction, *, running: bool, now_ms: int) -> Load:
-    phases = phases_of(place)
+    phases = phases_in_use(place, about)
     most, least = place.most_ma, place.least_ma
     needed = 0
     needs = about.needs

@@ -1,5 +1,7 @@
 """Sharing a site: never above a limit, and max-min fair, against raising the lowest load one unit at a time."""
 
+import itertools
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,10 +13,12 @@ from csms.domain.charging.balancing import PHASES, Load, Node, changes, check_tr
 def sites(draw: st.DrawFn) -> tuple[list[Node], list[Load]]:
     """A tree of few nodes with small limits, and loads on it."""
     limit = st.integers(0, 60)
-    nodes = [Node(id="0", limits=(draw(limit), draw(limit), draw(limit)))]
+    unbalance = st.none() | st.integers(0, 30)
+    nodes = [Node(id="0", limits=(draw(limit), draw(limit), draw(limit)), unbalance=draw(unbalance))]
     for number in range(1, draw(st.integers(1, 4))):
         parent = str(draw(st.integers(0, number - 1)))
-        nodes.append(Node(id=str(number), parent=parent, limits=(draw(limit), draw(limit), draw(limit))))
+        limits = (draw(limit), draw(limit), draw(limit))
+        nodes.append(Node(id=str(number), parent=parent, limits=limits, unbalance=draw(unbalance)))
     loads = [
         Load(
             id=f"v{number}",
@@ -40,8 +44,20 @@ def above(nodes: list[Node], node: str | None) -> list[str]:
     return found
 
 
+def unbalanced(nodes: list[Node], loads: list[Load], given_: dict[str, int]) -> bool:
+    """Whether a part of the loads alone can exceed a node's unbalance: the others may cease to draw."""
+    for node in nodes:
+        here = [load for load in loads if node.id in above(nodes, load.node) and given_[load.id]]
+        for count in range(1, len(here) + 1) if node.unbalance is not None else ():
+            for some in itertools.combinations(here, count):
+                sums = [sum(given_[load.id] for load in some if phase in load.phases) for phase in PHASES]
+                if max(sums) - min(sums) > (node.unbalance or 0):
+                    return True
+    return False
+
+
 def within(nodes: list[Node], loads: list[Load], given_: dict[str, int]) -> bool:
-    return all(
+    return not unbalanced(nodes, loads, given_) and all(
         sum(given_[load.id] for load in loads if phase in load.phases and node.id in above(nodes, load.node))
         <= node.limits[phase]
         for node in nodes
@@ -123,6 +139,19 @@ def test_phases_are_looked_at_one_by_one() -> None:
     assert found == {"one": 20_000, "two": 20_000, "three": 20_000}
     found = share(MAIN, [load("one", phases=(0,)), load("other", phases=(1,), most=16_000)])
     assert found == {"one": 32_000, "other": 16_000}
+
+
+@pytest.mark.requirement("R192")
+def test_phases_differ_by_no_more_than_a_node_allows_whoever_ceases_to_draw() -> None:
+    """4.6 kVA: a vehicle on one phase gets 20 A, two on one phase share them, one on three phases is not concerned."""
+    german = [Node(id="main", limits=(63_000,) * 3, unbalance=20_000)]
+    assert share(german, [load("one", phases=(0,))]) == {"one": 20_000}
+    found = share(german, [load("one", phases=(0,)), load("two", phases=(0,)), load("three")])
+    assert found == {"one": 10_000, "two": 10_000, "three": 32_000}
+    found = share(german, [load(name, phases=(phase,)) for phase, name in enumerate("abc")])
+    assert found == {"a": 20_000, "b": 20_000, "c": 20_000}
+    found = share(german, [load("pair", phases=(0, 1)), load("one", phases=(1,))])
+    assert found == {"pair": 10_000, "one": 10_000}  # both on L2, neither on L3
 
 
 def test_priority_and_departure_come_before_equality() -> None:
