@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Table, delete, func, insert, select, tuple_, 
 
 from csms.db.bulk import upsert_rows
 from csms.db.queries import transactions
+from csms.db.queries.device_model import phases_of_evses
 from csms.db.tables import (
     charging_limits,
     charging_profiles,
@@ -162,6 +163,12 @@ def look(connection: Connection, station_id: str, now_ms: int) -> Seen:
         for evse_id, _, held in stored
         if held.id == SHARE_PROFILE + evse_id and evse_id > 0 and _is_of(held, known.get(evse_id))
     }
+    for evse_id, _, held in stored:
+        if evse_id in known and evse_id in shares and held.id == SHARE_PROFILE + evse_id:
+            phase = held.charging_schedule[0].charging_schedule_period[0].phase_to_use
+            known[evse_id] = msgspec.structs.replace(known[evse_id], phase_to_use=phase)
+    for evse_id, (rotation, selects) in (phases_of_evses(connection, station_id, known) if known else {}).items():
+        known[evse_id] = msgspec.structs.replace(known[evse_id], rotation=rotation, selects_phase=selects)
     waiting = any(held.id == WAITING_PROFILE for _, _, held in stored)
     return Seen(known, shares, of_station, waiting)
 

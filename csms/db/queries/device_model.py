@@ -1,6 +1,6 @@
 """The mirror of stations' device models, and their network profiles."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, delete, select, update
@@ -64,6 +64,30 @@ def list_variables(
     if variable is not None:
         query = query.where(table.c.variable == variable)
     return [dict(row._mapping) for row in connection.execute(query)]
+
+
+def phases_of_evses(
+    connection: Connection, station_id: str, evse_ids: Collection[int]
+) -> dict[int, tuple[tuple[int, ...], bool]]:
+    """Return for EVSEs the grid's phases (0 to 2) of their own L1 to L3, empty if their station does not say it
+    (PhaseRotation), and whether they can choose the phase of a vehicle (ACPhaseSwitchingSupported)."""
+    table = device_variables.c
+    query = select(table.evse_id, table.connector_id, table.variable, table.value).where(
+        (table.station_id == station_id)
+        & (table.attribute == "Actual")
+        & table.variable.in_(("PhaseRotation", "ACPhaseSwitchingSupported"))
+    )
+    rotations: dict[int, tuple[int, ...]] = {}
+    selects: dict[int, bool] = {}
+    for row in connection.execute(query.order_by(table.connector_id.desc())):
+        if row.variable == "PhaseRotation" and sorted(str(row.value)) == ["R", "S", "T"]:
+            rotations[row.evse_id] = tuple("RST".index(letter) for letter in row.value)
+        elif row.variable == "ACPhaseSwitchingSupported":
+            selects[row.evse_id] = row.value == "true"
+    return {
+        evse_id: (rotations.get(evse_id, rotations.get(0, ())), selects.get(evse_id, selects.get(0, False)))
+        for evse_id in evse_ids
+    }
 
 
 def external_ids(connection: Connection, stations: Sequence[str]) -> list[int]:

@@ -103,9 +103,21 @@ def from_template(
     )
 
 
-def share_profile(evse_id: int, milliampere: int, phases: int, now_ms: int, transaction_id: str) -> ChargingProfile:
-    """Return the profile that limits a transaction to its share, until it is replaced."""
-    return _flat(SHARE_PROFILE + evse_id, "TxProfile", milliampere, phases, now_ms, transaction_id)
+def share_profile(
+    evse_id: int,
+    milliampere: int,
+    phases: int,
+    now_ms: int,
+    transaction_id: str,
+    *,
+    phase_to_use: int | None = None,
+) -> ChargingProfile:
+    """Return the profile that limits a transaction to its share, until it is replaced.
+
+    `phase_to_use` (1 to 3): the only phase that it may use, where its station can choose that (K01.FR.20).
+    """
+    phases = phases if phase_to_use is None else 1
+    return _flat(SHARE_PROFILE + evse_id, "TxProfile", milliampere, phases, now_ms, transaction_id, phase_to_use)
 
 
 def dynamic_share(profile: ChargingProfile, now_ms: int) -> ChargingProfile:
@@ -131,6 +143,7 @@ def _flat(
     phases: int,
     now_ms: int,
     transaction_id: str | None,
+    phase_to_use: int | None = None,
 ) -> ChargingProfile:
     limit = float(Decimal(milliampere // 100).scaleb(-1))  # OCPP's limits have one decimal
     schedule = ChargingSchedule(
@@ -138,7 +151,12 @@ def _flat(
         start_schedule=format_time(max(0, now_ms - _CLOCK_SLACK_MS)),
         charging_rate_unit="A",
         charging_schedule_period=(
-            ChargingSchedulePeriod(start_period=0, limit=limit, number_phases=phases if phases < 3 else None),
+            ChargingSchedulePeriod(
+                start_period=0,
+                limit=limit,
+                number_phases=phases if phases < 3 else None,
+                phase_to_use=phase_to_use,
+            ),
         ),
     )
     return ChargingProfile(

@@ -99,8 +99,12 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     connected: bool = False
     priority: int = 0
     dispatch_w: int | None = None
-    drawn: frozenset[int] = frozenset()
-    """The EVSE's own phases (0 to 2) from which its vehicle was seen to draw."""
+    rotation: tuple[int, ...] = ()
+    """The site's phases (0 to 2) of the EVSE's L1 to L3 by its station's PhaseRotation; empty: as its place says."""
+    selects_phase: bool = False
+    """Whether its station can choose the phase of a vehicle that uses one (ACPhaseSwitchingSupported)."""
+    phase_to_use: int | None = None
+    """The EVSE's own phase (1 to 3) in the profile of its share."""
 
     @property
     def external_w(self) -> float | None:
@@ -115,6 +119,7 @@ def loads_of(site: Site, known: Mapping[str, Known], given: Mapping[str, int], n
     A dispatched vehicle draws its set-point, and keeps its limit for afterwards.
     """
     loads = []
+    chosen = chosen_phases(site, known)
     for place in site.places:
         about = known.get(place.id, Known())
         transaction = about.transaction
@@ -125,7 +130,10 @@ def loads_of(site: Site, known: Mapping[str, Known], given: Mapping[str, int], n
             if site.waiting_ma:
                 loads.append(_load(place, fixed=site.waiting_ma))
         else:
-            loads.append(_vehicle(place, about, transaction, running=bool(given.get(place.id)), now_ms=now_ms))
+            lines = (chosen[place.id],) if place.id in chosen else lines_in_use(place, about)
+            phases = tuple(sorted(own_phases(place, about)[line] for line in lines))
+            running = bool(given.get(place.id))
+            loads.append(_vehicle(place, about, transaction, phases, running=running, now_ms=now_ms))
     return loads
 
 
@@ -133,17 +141,49 @@ def _load(place: Place, *, fixed: int) -> Load:
     return Load(id=place.id, node=place.node, phases=phases_of(place), most=place.most_ma, fixed=fixed)
 
 
-def phases_in_use(place: Place, about: Known) -> tuple[int, ...]:
-    """Return the site's phases (0 to 2) that a vehicle at a place draws from: those of its energy transfer mode, and
-    those that it was seen to draw from. A vehicle that says nothing may use all of them."""
-    requested = about.needs.requested if about.needs is not None else ""
-    count = _PHASES_OF_MODE.get(requested, len(place.phases))
-    own = {phase for phase in range(len(place.phases)) if phase < count or phase in about.drawn}
-    return tuple(sorted(int(place.phases[phase][1]) - 1 for phase in own))
+def own_phases(place: Place, about: Known) -> tuple[int, ...]:
+    """Return the site's phases (0 to 2) of an EVSE's own L1, L2 and L3."""
+    stated = tuple(int(name[1]) - 1 for name in place.phases)
+    return about.rotation if len(stated) == 3 == len(about.rotation) and stated == PHASES else stated
 
 
-def _vehicle(place: Place, about: Known, transaction: Transaction, *, running: bool, now_ms: int) -> Load:
-    phases = phases_in_use(place, about)
+def lines_in_use(place: Place, about: Known) -> tuple[int, ...]:
+    """Return which of an EVSE's own phases (from 0) its vehicle uses: by its energy transfer mode, and those with a
+    current. A vehicle of which nothing is known may use all of them."""
+    drawn = {int(line) - 1 for line in about.transaction.lines} if about.transaction is not None else set()
+    count = _PHASES_OF_MODE.get(about.needs.requested) if about.needs is not None else None
+    if count is None:
+        count = 0 if drawn else 3
+    return tuple(line for line in range(len(place.phases)) if line < count or line in drawn) or (0,)
+
+
+def chosen_phases(site: Site, known: Mapping[str, Known]) -> dict[str, int]:
+    """Return the own phase (from 0) of each EVSE whose station can choose it for a vehicle on one phase.
+
+    A vehicle keeps the phase of its last share; another one gets that with the fewest vehicles on one phase.
+    """
+    counts, open_ = [0, 0, 0], []
+    chosen: dict[str, int] = {}
+    for place in site.places:
+        about = known.get(place.id, Known())
+        own, used = own_phases(place, about), lines_in_use(place, about)
+        if about.transaction is None or len(used) > 1:
+            continue
+        if about.selects_phase and len(own) > 1:
+            if about.phase_to_use is None:
+                open_.append((place, own))
+                continue
+            chosen[place.id] = min(about.phase_to_use, len(own)) - 1
+        counts[own[chosen.get(place.id, used[0])]] += 1
+    for place, own in open_:
+        chosen[place.id] = min(range(len(own)), key=lambda line: counts[own[line]])
+        counts[own[chosen[place.id]]] += 1
+    return chosen
+
+
+def _vehicle(
+    place: Place, about: Known, transaction: Transaction, phases: tuple[int, ...], *, running: bool, now_ms: int
+) -> Load:
     most, least = place.most_ma, place.least_ma
     needed = 0
     needs = about.needs

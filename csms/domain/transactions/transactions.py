@@ -102,6 +102,8 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True):
     export_start_wh: Dated | None = None
     export_wh: Dated | None = None
     power_w: Dated | None = None
+    lines: str = ""
+    """The EVSE's phases from which its vehicle was seen to draw or to which it gave, as "13" for L1 and L3."""
     soc: Dated | None = None
     tariff_id: Dated | None = None
     limit: Dated | None = None
@@ -159,7 +161,24 @@ def merge(known: Transaction | None, event: Event) -> Transaction:
     ):
         if value is not None and (was is None or number > was.seq_no):
             changes[name] = Dated(number, value)
+    lines = "".join(sorted({*old.lines, *lines_of(event.samples)}))
+    if lines != old.lines:
+        changes["lines"] = lines
     return msgspec.structs.replace(old, **changes) if changes else old
+
+
+def lines_of(samples: Sequence[Sample]) -> set[str]:
+    """Return the numbers of the phases with a current by these samples."""
+    return {
+        each.phase[1]
+        for each in samples
+        if each.phase in ("L1", "L2", "L3") and each.measurand in _CURRENTS and Decimal(each.value) >= LEAST_LINE_A
+    }
+
+
+_CURRENTS: Final = frozenset({"Current.Import", "Current.Export"})
+LEAST_LINE_A: Final = 1
+"""A phase with less, A, is not in use: vehicles draw at least 6 A, and chargers alone much less than 1 A."""
 
 
 def power_w(samples: Sequence[Sample]) -> str | None:

@@ -11,7 +11,7 @@ from csms.db.queries import charging
 from csms.domain.charging.balancing import Change, Overload, changes, overload, share
 from csms.domain.charging.charging_plans import milliampere, share_profile, waiting_profile
 from csms.domain.charging.own_profiles import WAITING_PROFILE
-from csms.domain.charging.sites import Known, Place, Site, loads_of
+from csms.domain.charging.sites import Known, Place, Site, chosen_phases, loads_of
 from csms.ocpp.base import Services
 from csms.services.charging.site_state import look_at
 from csms.services.charging.smart_charging import SmartCharging
@@ -90,13 +90,20 @@ class Balancer:
         What a station does not lower is taken from the others. An overload that then remains is reported.
         """
         known, given = await look_at(self._services, site)
-        loads = loads_of(site, known, given, self._services.clock.utc_ms())
         places = {place.id: place for place in site.places}
+        kept: set[str] = set()
+        chosen: dict[str, int] = {}
 
         async def send(change: Change) -> bool:
-            return await self._send(places[change.load], known, change, given)
+            line = chosen.get(change.load)
+            return await self._send(places[change.load], known, change, given, None if line is None else line + 1)
 
         while True:
+            chosen = chosen_phases(site, known)
+            loads = [
+                msgspec.structs.replace(load, fixed=given[load.id]) if load.id in kept else load
+                for load in loads_of(site, known, given, self._services.clock.utc_ms())
+            ]
             free = [load.id for load in loads if load.fixed is None]
             wanted = share(site.nodes, loads)
             lower, raises = changes(
@@ -104,11 +111,23 @@ class Balancer:
                 {name: wanted[name] for name in free},
                 least_raise=site.least_raise_ma,
             )
+            told = {change.load for change in (*lower, *raises)}
+            lower += [  # a phase that its station has not been told
+                Change(name, min(wanted[name], given[name]))
+                for name in free
+                if name in chosen and name not in told and known[name].phase_to_use != chosen[name] + 1
+            ]
             taken = await for_each(lower, send)
-            kept = {change.load for change, took in zip(lower, taken, strict=True) if not took}
-            if not kept:
+            for change, took in zip(lower, taken, strict=True):
+                name, line = change.load, chosen.get(change.load)
+                if took and line is not None:
+                    known[name] = msgspec.structs.replace(known[name], phase_to_use=line + 1)
+                elif line is not None and known[name].phase_to_use != line + 1:  # once more, without a phase
+                    known[name] = msgspec.structs.replace(known[name], selects_phase=False)
+                elif not took:
+                    kept.add(name)
+            if all(taken):
                 break
-            loads = [msgspec.structs.replace(load, fixed=given[load.id]) if load.id in kept else load for load in loads]
         since, _ = await look_at(self._services, site) if raises else (known, given)
         if all(since[name].dispatch_w == about.dispatch_w for name, about in known.items()):
             await for_each(raises, send)  # else a vehicle was dispatched meanwhile; start again
@@ -134,18 +153,21 @@ class Balancer:
                 "ocpp", "site_overloaded", site=site_id, node=found.node, phase=phase, excess_ma=excess_ma
             )
 
-    async def _send(self, place: Place, known: dict[str, Known], change: Change, given: dict[str, int]) -> bool:
-        """Send an EVSE its share; return whether it was accepted."""
+    async def _send(
+        self, place: Place, known: dict[str, Known], change: Change, given: dict[str, int], phase: int | None
+    ) -> bool:
+        """Send an EVSE its share, on one phase (1 to 3) or on all; return whether it was accepted."""
         transaction = known[place.id].transaction
         assert transaction is not None
         now_ms = self._services.clock.utc_ms()
-        profile = share_profile(place.evse_id, change.limit, len(place.phases), now_ms, transaction.transaction_id)
+        about = (place.evse_id, change.limit, len(place.phases), now_ms, transaction.transaction_id)
+        profile = share_profile(*about, phase_to_use=phase)
         try:
             status = await self._charging.share(place.station_id, place.evse_id, profile)
         except (TimeoutExpired, TransportError):
             if change.limit > given[place.id]:  # it may have accepted it: assume so
-                save, about = charging.save_profile, (place.station_id, place.evse_id)
-                await self._services.store.run(save, *about, profile, charging.CSO, now_ms)
+                save, evse = charging.save_profile, (place.station_id, place.evse_id)
+                await self._services.store.run(save, *evse, profile, charging.CSO, now_ms)
                 given[place.id] = change.limit
             return False
         except V2GError:

@@ -316,7 +316,8 @@ class Dispatch:
             transaction = known[place.id].transaction
             if transaction is None:
                 return
-            limit = share_profile(place.evse_id, kept[place.id], len(place.phases), now_ms, transaction.transaction_id)
+            about = (place.evse_id, kept[place.id], len(place.phases), now_ms, transaction.transaction_id)
+            limit = share_profile(*about, phase_to_use=known[place.id].phase_to_use)
             with contextlib.suppress(V2GError):  # reported in the answer to the command
                 if await self._charging.share(place.station_id, place.evse_id, limit) == "Accepted":
                     given[place.id] = kept[place.id]

@@ -11,10 +11,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from csms.config import StationEntry
-from csms.db.queries import charging, device_model
+from csms.db.queries import charging, device_model, transactions
 from csms.domain.charging.balancing import Node
 from csms.domain.charging.charging_plans import milliampere
 from csms.domain.charging.own_profiles import SHARE_PROFILE, WAITING_PROFILE
+from csms.domain.charging.profiles import Needs
 from csms.domain.charging.sites import Known, Place, Site
 from csms.domain.charging.v2x import dispatch_profile, setpoint_update
 from csms.services.charging import balancing as module
@@ -162,6 +163,63 @@ async def test_a_station_cannot_pull_a_limit_that_it_refused(csms: Backend) -> N
         await balancer.balance_all()
         pulled = await first.call("PullDynamicScheduleUpdate", {"chargingProfileId": SHARE_PROFILE + 1})
         assert pulled["scheduleUpdate"] == {"limit": 20.0}
+
+
+@pytest.mark.requirement("R192")
+async def test_vehicles_on_one_phase_get_phases_of_their_own_where_stations_can_choose(csms: Backend) -> None:
+    """Two stations choose, one has its L1 on the grid's L2, one can do neither; each phase has 40 A."""
+    await fuse(csms, 40_000, stations=4)
+    stations = [await csms.booted(name, version="2.1") for name in NAMES[:4]]
+    key = {"component_instance": "", "evse_id": 0, "connector_id": 0, "variable_instance": "", "attribute": "Actual"}
+    chooses = key | {"component": "SmartChargingCtrlr", "variable": "ACPhaseSwitchingSupported", "value": "true"}
+    turned = key | {"component": "ElectricalFeed", "variable": "PhaseRotation", "value": "STR"}
+    for name, row in zip(NAMES, (chooses, chooses, turned), strict=False):
+        await csms.services.store.run(device_model.save, name, [row])
+    needs = Needs(evse_id=1, requested="AC_single_phase", most_ma=32_000)
+    for station in stations:
+        station.answers["SetChargingProfile"] = ACCEPTED
+        charge = Charging(csms, station)
+        await charge.started()
+        await csms.services.store.run(transactions.save_needs, station.id, charge.id, needs)
+    await Balancer(csms.services).balance_all()
+    sent = [station.payloads("SetChargingProfile") for station in stations]
+    periods = [
+        each[-1]["chargingProfile"]["chargingSchedule"][0]["chargingSchedulePeriod"][0] if each else {} for each in sent
+    ]
+    # the third is on L2, the fourth on L1; the first takes L3, the second the first of those with one vehicle each
+    assert [each.get("phaseToUse") for each in periods] == [3, 1, None, None]
+    assert [each.get("numberPhases") for each in periods] == [1, 1, None, None]
+    assert [each.get("limit", 32.0) for each in periods] == [32.0, 20.0, 32.0, 20.0]
+    await Balancer(csms.services).balance_all()
+    assert [station.payloads("SetChargingProfile") for station in stations] == sent, "nothing is said twice"
+
+
+async def test_a_station_that_refuses_a_phase_counts_on_the_one_that_it_uses(csms: Backend) -> None:
+    await fuse(csms, 40_000)
+    key = {"component": "SmartChargingCtrlr", "component_instance": "", "evse_id": 0, "connector_id": 0}
+    variable = {"variable": "ACPhaseSwitchingSupported", "variable_instance": "", "attribute": "Actual"}
+    needs = Needs(evse_id=1, requested="AC_single_phase", most_ma=32_000)
+    stations = [await csms.booted(name, version="2.1") for name in NAMES[:2]]
+    for station in stations:
+        station.answers["SetChargingProfile"] = lambda request: (
+            REJECTED if _period(request["chargingProfile"]).get("phaseToUse") == 2 else ACCEPTED
+        )
+        await csms.services.store.run(device_model.save, station.id, [key | variable | {"value": "true"}])
+        charge = Charging(csms, station)
+        await charge.started()
+        await csms.services.store.run(transactions.save_needs, station.id, charge.id, needs)
+    await Balancer(csms.services).balance_all()
+    accepted = [
+        [_period(each["chargingProfile"]) for each in station.payloads("SetChargingProfile")] for station in stations
+    ]
+    assert [each.get("phaseToUse") for each in accepted[0]] == [1, 1]
+    assert [each.get("phaseToUse") for each in accepted[1]] == [2, None]
+    assert [each[-1]["limit"] for each in accepted] == [20.0, 20.0], "both are on L1"
+
+
+def _period(found: Payload) -> Payload:
+    period: Payload = found["chargingSchedule"][0]["chargingSchedulePeriod"][0]
+    return period
 
 
 EVENTS = (
