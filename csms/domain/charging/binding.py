@@ -6,7 +6,7 @@ from typing import Literal
 import msgspec
 
 from csms.domain.charging.charging_plans import VOLTAGE
-from csms.domain.charging.sites import Known
+from csms.domain.charging.sites import Known, lines_in_use
 
 BoundName = Literal["share", "external", "vehicle", "set_point"]
 
@@ -41,10 +41,12 @@ class EvseLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def evse_limits(station_id: str, known: Known, share_ma: int | None, phases: int = 3) -> EvseLimits | None:
-    """Return the limits of an EVSE; None without a transaction. `share_ma`: its limit as its station accepted it."""
+    """Return the limits of an EVSE with so many phases; None without a transaction. `share_ma`: its limit on each of
+    them, as its station accepted it."""
     transaction, needs = known.transaction, known.needs
     if transaction is None or transaction.evse_id is None:
         return None
+    phases = len(lines_in_use(phases, known))
     bounds: list[Bound] = []
     if share_ma is not None:
         bounds.append(Bound("share", round(share_ma * VOLTAGE * phases / 1000)))

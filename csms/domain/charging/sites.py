@@ -130,7 +130,7 @@ def loads_of(site: Site, known: Mapping[str, Known], given: Mapping[str, int], n
             if site.waiting_ma:
                 loads.append(_load(place, fixed=site.waiting_ma))
         else:
-            lines = (chosen[place.id],) if place.id in chosen else lines_in_use(place, about)
+            lines = (chosen[place.id],) if place.id in chosen else lines_in_use(len(place.phases), about)
             phases = tuple(sorted(own_phases(place, about)[line] for line in lines))
             running = bool(given.get(place.id))
             loads.append(_vehicle(place, about, transaction, phases, running=running, now_ms=now_ms))
@@ -147,14 +147,14 @@ def own_phases(place: Place, about: Known) -> tuple[int, ...]:
     return about.rotation if len(stated) == 3 == len(about.rotation) and stated == PHASES else stated
 
 
-def lines_in_use(place: Place, about: Known) -> tuple[int, ...]:
-    """Return which of an EVSE's own phases (from 0) its vehicle uses: by its energy transfer mode, and those with a
+def lines_in_use(phases: int, about: Known) -> tuple[int, ...]:
+    """Return which of an EVSE's own `phases` (from 0) its vehicle uses: by its energy transfer mode, and those with a
     current. A vehicle of which nothing is known may use all of them."""
     drawn = {int(line) - 1 for line in about.transaction.lines} if about.transaction is not None else set()
     count = _PHASES_OF_MODE.get(about.needs.requested) if about.needs is not None else None
     if count is None:
         count = 0 if drawn else 3
-    return tuple(line for line in range(len(place.phases)) if line < count or line in drawn) or (0,)
+    return tuple(line for line in range(phases) if line < count or line in drawn) or (0,)
 
 
 def chosen_phases(site: Site, known: Mapping[str, Known]) -> dict[str, int]:
@@ -166,7 +166,7 @@ def chosen_phases(site: Site, known: Mapping[str, Known]) -> dict[str, int]:
     chosen: dict[str, int] = {}
     for place in site.places:
         about = known.get(place.id, Known())
-        own, used = own_phases(place, about), lines_in_use(place, about)
+        own, used = own_phases(place, about), lines_in_use(len(place.phases), about)
         if about.transaction is None or len(used) > 1:
             continue
         if about.selects_phase and len(own) > 1:
@@ -194,7 +194,7 @@ def _vehicle(
             seconds = max(60.0, (needs.departure_ms - now_ms) / 1000)
             needed = needed_ma(needs.energy_wh - about.taken_wh, seconds, len(phases))
     if about.external_w is not None:
-        most = min(most, _milliampere(about.external_w, len(phases)))
+        most = min(most, _milliampere(about.external_w, len(place.phases)))  # K01.FR.50: spread over the EVSE's phases
     state = transaction.charging_state.value if transaction.charging_state else ""
     if state not in _WANTING:  # it draws nothing now: its least current lets it resume
         most, needed = min(most, least), 0

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csms.domain.charging.balancing import PHASES, Node, share
+from csms.domain.charging.binding import evse_limits
 from csms.domain.charging.charging_plans import share_profile
 from csms.domain.charging.profiles import Needs
 from csms.domain.charging.sites import Known, Place, Site, chosen_phases, lines_in_use, loads_of, own_phases
@@ -44,11 +45,11 @@ def place(number: int = 1, **more: Any) -> Place:
     ],
 )
 def test_a_vehicle_loads_the_phases_that_it_says_or_shows(mode: str, lines: str, used: tuple[int, ...]) -> None:
-    assert lines_in_use(place(), vehicle(mode, lines)) == used
+    assert lines_in_use(3, vehicle(mode, lines)) == used
 
 
 def test_a_place_of_one_phase_has_no_other() -> None:
-    assert lines_in_use(place(phases=("L2",)), vehicle("", "3")) == (0,)
+    assert lines_in_use(1, vehicle("", "3")) == (0,)
     assert own_phases(place(phases=("L2",)), vehicle()) == (1,)
 
 
@@ -99,7 +100,7 @@ def test_no_phase_of_the_fuse_carries_more_than_it_may_whoever_draws(cars: list[
     wires = [0, 0, 0]
     for each, car in zip(places, cars, strict=True):
         grid = car.rotation or (0, 1, 2)
-        lines = [chosen[each.id]] if each.id in chosen else lines_in_use(each, car)
+        lines = [chosen[each.id]] if each.id in chosen else lines_in_use(3, car)
         drawn = [found[each.id] if phase in [grid[line] for line in lines] else 0 for phase in PHASES]
         if unbalance is not None:
             assert max(drawn) - min(drawn) <= unbalance
@@ -124,3 +125,15 @@ def test_phases_in_use_are_read_from_meter_values_in_any_order() -> None:
         assert merge(found, events[1]).lines == "13"
     assert merge(None, one).lines == "1"
     assert merge(None, event(1, N="16")).lines == ""
+
+
+def test_an_external_limit_bounds_a_conductor_and_a_share_is_that_of_the_phases_in_use() -> None:
+    """3 x 6 A of an energy manager are 6 A for a vehicle on one phase, too."""
+    site = Site(id="s", nodes=(Node(id="main", limits=(FUSE_MA,) * 3),), places=(place(),))
+    car = vehicle("AC_single_phase", external={"EMS": 4_140.0})
+    (load,) = loads_of(site, {"S/1": car}, {}, 0)
+    assert (load.phases, load.most) == ((0,), 6_000)
+    car = Known(transaction=transaction(evse_id=1), needs=car.needs)
+    limits = evse_limits("S", car, 16_000)
+    assert limits is not None
+    assert [(each.name, each.power_w) for each in limits.bounds] == [("share", 3_680)]
