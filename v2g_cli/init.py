@@ -14,7 +14,7 @@ from typing import Annotated, Final
 import typer
 
 from v2g.errors import ConfigError
-from v2g_cli.init_files import OLDER, InitFiles
+from v2g_cli.init_files import GATEWAY, OLDER, InitFiles
 from v2g_cli.output import say
 
 Folder = Annotated[Path, typer.Argument(help="Folder of the configuration; existing files are kept.")]
@@ -51,11 +51,15 @@ host = "0.0.0.0"                        # "::" for IPv6
 port = {api_port}
 certificate = {server_chain}
 key = {server_key}
+client_roots = [{operator_root}]        # of programs with certificates
 
 [[api.tokens]]                          # the first administrator; `v2g csms token` makes others
 name = "admin"
 role = "admin"
 sha256 = "{sha256}"
+
+[[api.clients]]                         # a vehicle's telemetry gateway: `ev` is the common name of its certificate
+common_name = {gateway}
 
 [api.first_admin]                       # of the console, https://HOST:{api_port}/; `v2g csms users` adds others
 name = "admin"
@@ -213,6 +217,7 @@ def csms_init(
                 mo_crls=", ".join(path(name) for name in made.both("mo/sub2.crl")),
                 password_hash=_text(hash_password(password)),
                 sha256=hashlib.sha256(token.encode()).hexdigest(),
+                gateway=_text(GATEWAY),
                 station=_text(station),
                 contract=_text(contract),
             ),

@@ -13,6 +13,10 @@ OLDER: Final = "iso15118-2"
 """Folder in a PKI of ours: another one, on secp256r1, for vehicles of ISO 15118-2."""
 
 
+GATEWAY: Final = "ev-0001"
+"""Pseudonym of the vehicle whose telemetry gateway has a certificate in a new PKI."""
+
+
 class InitFiles:
     """Files are written beside their place, and moved there on leaving the context without an error.
 
@@ -91,7 +95,7 @@ class InitFiles:
         self.pki = self._pki_now = given or self._folder / "pki"
         if not self.pki.exists():
             self._pki_now = self.stage(self.pki)
-            options = PkiOptions(station_id=station, emaid=contract, csms_hosts=hosts)
+            options = PkiOptions(station_id=station, emaid=contract, csms_hosts=hosts, gateway_id=GATEWAY)
             make_pki(self._pki_now, now=now(), options=options)
             older = replace(options, generation=Generation.ISO15118_2, key_kind=KeyKind.SECP256R1)
             make_pki(self._pki_now / OLDER, now=now(), options=older)

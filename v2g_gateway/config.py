@@ -1,6 +1,7 @@
 """Configuration of the telemetry gateway."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,7 +10,7 @@ from msgspec import Meta
 
 from v2g.battery.detectors import Settings
 from v2g.config import Flaw, faults, parse_config
-from v2g.errors import ConfigError
+from v2g.errors import CertificateError, ConfigError
 from v2g.io.can import CanConfig
 from v2g.io.can_recordings import recorded
 from v2g.io.mqtt.config import MqttConfig, TopicPrefix
@@ -19,6 +20,7 @@ from v2g.io.runtime.clock import ClockConfig
 from v2g.io.runtime.config_files import OfKey, check_folder, file_faults
 from v2g.io.runtime.processor_heat import ProcessorConfig
 from v2g.io.storage.growing_file import LogFiles
+from v2g.pki.certificates import chain_from_pem, common_name, load_certificate
 from v2g.telemetry.batch import KEYFRAME_S, Bands
 from v2g.telemetry.cells import Around
 from v2g.telemetry.delivery import TOPIC_PREFIX
@@ -154,6 +156,13 @@ def notes(text: str, *, name: str) -> list[str]:
     """Return what is not sealed on the disk by a valid configuration, and flaws of its DBC that nothing mapped has."""
     config = load_config(text, name=name)
     found = [] if config.outbox_sealed else ["plain on the disk: records in the outbox (outbox_sealed)"]
+    second = FallbackConfig() if config.fallback is None else config.fallback
+    chains = [each.chain for each in (config.http, second.http) if each is not None and each.chain is not None]
+    found += [
+        f"{chain} is of {other!r}: `api.clients` of the back end must give it evs = [{config.ev!r}]"
+        for chain in chains
+        if (other := _other_name(chain, config.ev))
+    ]
     return found + [f"{config.dbc}: {each}" for each in CanMapping.read(config.dbc, config.signals or None).warnings]
 
 
@@ -182,8 +191,31 @@ def check_config(text: str, *, name: str) -> list[ConfigError]:
     return file_faults(text, config, name=name, openers=_openers(config))
 
 
+def _other_name(chain: Path, ev: str) -> str:
+    """Return the common name of a certificate that is not the vehicle's, else nothing; of an unusable file, too, which
+    is named elsewhere."""
+    try:
+        name = common_name(load_certificate(chain_from_pem(chain.read_bytes())[0]))
+    except (OSError, CertificateError):
+        return ""
+    return "" if name == ev else name or "no common name"
+
+
+def _check_name(chain: Path, ev: str) -> None:
+    """Raise ConfigError if a broker would not take `ev` for the owner of the certificate."""
+    if name := _other_name(chain, ev):
+        raise ConfigError(
+            f"{chain} is the certificate of {name!r}, but `ev` is {ev!r}: the broker refuses its records",
+            hint=f"set ev, or have a certificate issued: `v2g pki make --gateway-id {ev}`, `v2g pki issue --cn {ev}`",
+        )
+
+
 def _openers(config: GatewayConfig) -> Iterator[OfKey]:
     """Yield what else has to be opened, each with its key."""
+    second = FallbackConfig() if config.fallback is None else config.fallback
+    for where, each in ((("mqtt",), config.mqtt), (("fallback", "mqtt"), second.mqtt)):
+        if each is not None and each.chain is not None:
+            yield (*where, "chain"), partial(_check_name, each.chain, config.ev)
     yield ("outbox",), lambda: check_folder(config.outbox.parent)
     yield ("signals" if config.dbc is None else "dbc",), lambda: CanMapping.read(config.dbc, config.signals or None)
     if (recording := config.can.replay) is not None:

@@ -16,12 +16,16 @@ HTTPS = UPLINK.replace('[mqtt]\nhost = "localhost"', '[http]\nurl = "https://loc
 SECOND = HTTPS.replace("[http]", "[fallback.http]").replace("root", "gone")
 
 
+EV = "WMIV2GENGINE0000001X"
+"""The common name of the gateway's certificate in this tree."""
+
+
 def config(folder: Path, pki: PkiTree, *, top: str = "", uplink: str = UPLINK, more: str = "") -> Path:
     """Write a configuration, with the tree's certificates unless `uplink` names others."""
     path = folder / "gateway.toml"
     places = uplink.format(pki=pki.path("csms"), own=pki.path("csms/gateway"))
     outbox = "" if "outbox =" in top else 'outbox = "o.db"\n'
-    path.write_text(f'ev = "ev-1"\n{outbox}{top}\n{places}{more}')
+    path.write_text(f'ev = "{EV}"\n{outbox}{top}\n{places}{more}')
     path.chmod(0o600)
     return path
 
@@ -108,3 +112,33 @@ def test_the_program_lists_all_of_them_without_a_traceback(v2g: Run, pki: PkiTre
     (tmp_path / "octets").replace(right)
     done = v2g("telemetry", "--config", str(right), "--check-config")
     assert (done.code, "not UTF-8 text" in done.errors) == (2, True)
+
+
+@pytest.mark.requirement("R150")
+def test_a_certificate_of_another_name_than_the_vehicle_s_is_named(v2g: Run, pki: PkiTree, tmp_path: Path) -> None:
+    """A broker compares them, so that no record would arrive; over HTTPS the back end decides by `api.clients`."""
+    path = config(tmp_path, pki)
+    text = path.read_text().replace(f'ev = "{EV}"', 'ev = "ev-0002"')
+    (found,) = check_config(text, name=str(path))
+    assert re.search(
+        rf"toml:\d+: mqtt.chain: .*chain.pem is the certificate of '{EV}', but `ev` is 'ev-0002'", str(found)
+    )
+    path = config(tmp_path, pki, uplink=HTTPS)
+    path.write_text(path.read_text().replace(f'ev = "{EV}"', 'ev = "ev-0002"'))
+    done = v2g("telemetry", "--config", str(path), "--check-config")
+    assert (done.code, "evs = ['ev-0002']" in done.output) == (0, True)
+
+
+@pytest.mark.requirement("R210")
+def test_flaws_of_a_dbc_are_notes_unless_a_mapped_message_has_them(v2g: Run, pki: PkiTree, tmp_path: Path) -> None:
+    (tmp_path / "make.dbc").write_text(
+        'BO_ 1 M: 8 A\n SG_ V : 0|16@1+ (0.1,0) [0|1000] "V" B\nBO_ 2 N: 8 A\n SG_ W : 0|9@1+ (1,0) [0|1] "" B\n'
+        ' SG_ X : 8|8@1+ (1,0) [0|1] "" B\n'
+    )
+    for mapped, code, said in (
+        ("M.V", 0, "make.dbc: line 5: W (line 4) and X share bits in N"),
+        ("N.W", 2, "line 5: W"),
+    ):
+        path = config(tmp_path, pki, top='dbc = "make.dbc"', more=f'[signals]\n"{mapped}" = "battery.voltage"\n')
+        done = v2g("telemetry", "--config", str(path), "--check-config")
+        assert (done.code, said in done.output) == (code, True), done.output
