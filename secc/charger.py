@@ -47,7 +47,7 @@ from v2g_station.blocks.der.response import Respond
 from v2g_station.blocks.evse import Restart, SecurityEvent
 from v2g_station.blocks.smart_charging.energy_transfer import AllowEnergyTransfer
 from v2g_station.blocks.smart_charging.local_control import SetPower
-from v2g_station.blocks.smart_charging.smart_charging import AnnouncePrices, ProfileTaken, SetLimit
+from v2g_station.blocks.smart_charging.smart_charging import AnnouncePrices, ProfileTaken, SetLimit, SetPhases
 from v2g_station.blocks.transactions.managed import (
     RemoteStartExpired,
     RemoteStartRequested,
@@ -197,7 +197,12 @@ class Charger:
                 recent=self.observe.recent,
             ),
             evses=tuple(
-                evse_layout(controller.config, rating=controller.rating, latch=controller.hardware.has_latch)
+                evse_layout(
+                    controller.config,
+                    rating=controller.rating,
+                    latch=controller.hardware.has_latch,
+                    switch=controller.hardware.phase_switch,
+                )
                 for controller in self.controllers
             ),
             grid_voltage=isinstance(meter, RemoteMeter) and meter.has_voltage,
@@ -254,6 +259,8 @@ class Charger:
             case AnnouncePrices(evse_id=evse_id, prices=prices):
                 controller = self._at(evse_id)
                 controller.tell(*controller.grid.prices(prices))
+            case SetPhases(evse_id=evse_id, lines=lines):
+                self._at(evse_id).change_phases(lines)
             case ProfileTaken(evse_id=evse_id):
                 self._at(evse_id).tell(ports.ProfileSet())
             case SetPower(evse_id=evse_id, power_w=power_w):

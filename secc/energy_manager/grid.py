@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from secc.session import ports
 from v2g.energy.grid_signal import ExportSignal, GridSignal, PriceSignal, Tariff
@@ -14,6 +15,7 @@ from v2g.energy.limits import (
     AUTHORIZATION,
     CABLE,
     OPERATOR,
+    PHASES,
     SITE,
     TEMPERATURE,
     GridResponse,
@@ -61,8 +63,9 @@ class Grid:
         self._suspended = False
         self._cable_ma: int | None = None
         self._derated: Limit | None = None
-        self.response = GridResponse()
-        """Correction of the power by frequency and voltage."""
+        self._response = GridResponse()
+        self._resting = self._disconnected = False
+        """Whether no power flows, and mains are disconnected, while the phases change."""
 
     @property
     def setpoint(self) -> Setpoint | None:
@@ -80,10 +83,24 @@ class Grid:
         )
         return (ports.SetpointChanged(self.setpoint),)
 
+    @property
+    def response(self) -> GridResponse:
+        """Correction of the power by frequency and voltage; mains are disconnected as by a trip while phases change."""
+        return replace(self._response, trip=True) if self._disconnected else self._response
+
     def respond(self, response: GridResponse) -> Sequence[Fact]:
         """Set the correction of the power (R01); return the facts for a running session."""
-        self.response = response
-        return (ports.GridResponseChanged(response),)
+        self._response = response
+        return (ports.GridResponseChanged(self.response),)
+
+    def interrupt(self, *, rest: bool, disconnect: bool = False) -> Sequence[Fact]:
+        """Let no power flow, or disconnect mains, or end both; return the facts for a running session."""
+        self._resting, self._disconnected = rest, disconnect
+        return ports.LimitChanged(self._rest()), ports.GridResponseChanged(self.response)
+
+    def _rest(self) -> Limit:
+        most_w = 0 if self._resting else UNLIMITED_W
+        return Limit(source=PHASES, charge_w=most_w, discharge_w=most_w)
 
     @property
     def facts(self) -> tuple[Fact, ...]:
@@ -106,7 +123,8 @@ class Grid:
             discharge_ma=cable_ma,
         )
         derated = () if self._derated is None else (self._derated,)
-        return self._now(), self._operator(), self._authorization(), cable, *derated
+        resting = (self._rest(),) if self._resting else ()
+        return self._now(), self._operator(), self._authorization(), cable, *derated, *resting
 
     def plugged(self, cable_ma: int | None) -> None:
         """A session begins with a cable whose conductors have this rating, mA; None if uncoded."""

@@ -17,6 +17,7 @@ from secc.evse.backend import Backend, NoBackend, StationBackend
 from secc.evse.core import EvseCore, EvseSettings
 from secc.evse.execution import Execution
 from secc.evse.paused_session_store import PausedSessionFile
+from secc.evse.phases import PhaseChange
 from secc.evse.session_records import RecordKeeping
 from secc.evse.sessions import Sessions
 from secc.hardware.evse import EvseHardware
@@ -32,6 +33,7 @@ from secc.session.edition import Edition, NegotiatedSession
 from secc.session.energy_transfer import services_of
 from secc.session.paused import Paused
 from secc.station.station import Station
+from v2g.energy.conductors import LINES
 from v2g.energy.grid_signal import parse_grid_signal
 from v2g.energy.settlement.ocmf import signed_meter_data
 from v2g.errors import ConfigError
@@ -122,7 +124,7 @@ class EvseController:
         pilot = self.wires.pilot if self.wires is not None else None
         self.sessions = Sessions(
             config, self.grid, self.clock, self.transport, self.owner, self.meter, self.safety, pilot,
-            self.hardware.has_latch, lambda: self.core.kept,
+            self.hardware.has_latch, lambda: self.core.kept, self._lines,
         )  # fmt: skip
         keeping = RecordKeeping(
             self.archive, self.meter, self.clock, self.disk, self.bundles, lambda event: self.observe(event),
@@ -135,6 +137,7 @@ class EvseController:
         self._runner: Runner | None = None
         self._session: Conversation | None = None
         self._early: list[Callable[[Runner], None]] = []
+        self._phases: PhaseChange | None = None
         self._basic: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._port: PlcLink | None = None
@@ -290,6 +293,22 @@ class EvseController:
     def _journal_line(self, session_id: str, line: str) -> None:
         if self.station is not None:
             self.station.journal(session_id, line)
+
+    def _lines(self) -> int:
+        switch = self.hardware.phase_switch
+        return len(LINES) if switch is None else len(switch.lines)
+
+    def change_phases(self, lines: tuple[int, ...]) -> None:
+        """Use these line conductors (0 to 2) of the AC outlet, also while a vehicle charges."""
+        if self._phases is None and (switch := self.hardware.phase_switch) is not None:
+            pause_s = self.config.charger.ac_rating.phase_pause_s
+            self._phases = PhaseChange(
+                switch, self.hardware, self.grid, lambda facts: self.tell(*facts), self.observe, pause_s=pause_s
+            )
+        if self._phases is None:
+            self.observe(Observe("power", "phases_refused", {"reason": "the hardware has no phase switch"}))
+        else:
+            self._phases.request(lines)
 
     # -- the paused session
 

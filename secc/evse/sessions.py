@@ -24,7 +24,8 @@ from v2g.pki.credentials import Credentials
 
 
 class Sessions(msgspec.Struct, frozen=True):
-    """Makes sessions. `latch` is whether the socket-outlet has one, `paused` returns the session that may be joined."""
+    """Makes sessions. `latch` is whether the socket-outlet has one, `paused` returns the session that may be joined,
+    `lines` how many line conductors of an AC outlet are in use."""
 
     config: ProgramConfig
     grid: Grid
@@ -36,6 +37,7 @@ class Sessions(msgspec.Struct, frozen=True):
     pilot: ChargerPilot | None
     latch: bool
     paused: Callable[[], Paused | None]
+    lines: Callable[[], int]
 
     def conversation(
         self, own: Credentials, vehicle_certificate: bytes, version: str, editions: Sequence[Edition], *, online: bool
@@ -72,6 +74,7 @@ class Sessions(msgspec.Struct, frozen=True):
                 pilot=self.pilot.state if self.pilot is not None and self.config.link.slac is not None else None,
                 response=grid.response,
                 can_install=online,
+                lines=self.lines(),
                 csms_prices=grid.csms_prices,
             ).from_here(),
             paused=self.paused(),
@@ -100,6 +103,7 @@ class Sessions(msgspec.Struct, frozen=True):
             cable_a=pilot.proximity.max_current_a,
             ventilation=self.config.hardware.watch.ventilation,
             response=self.grid.response,
+            lines=self.lines(),
             time_scale=self.clock.scale,
         )
 

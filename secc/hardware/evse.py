@@ -21,7 +21,16 @@ from secc.hardware.session_figures import SessionFigures
 from secc.session import ports
 from v2g.errors import StoreError
 from v2g.hardware.faults import FAULTS, Light
-from v2g.hardware.interfaces import FRESH_S, SELF_TEST_S, Cabinet, ChargerPilot, Contactor, OnFault, SelfTest
+from v2g.hardware.interfaces import (
+    FRESH_S,
+    SELF_TEST_S,
+    Cabinet,
+    ChargerPilot,
+    Contactor,
+    OnFault,
+    PhaseSwitch,
+    SelfTest,
+)
 from v2g.hardware.interlock import (
     FaultChanged,
     Interlock,
@@ -138,6 +147,10 @@ class EvseHardware(Protocol):
         """Whether there is a plug lock."""
 
     @property
+    def phase_switch(self) -> PhaseSwitch | None:
+        """What changes the line conductors of an AC outlet; None: nothing."""
+
+    @property
     def max_var(self) -> int:
         """Maximum reactive power, injected or absorbed; 0 if the power electronics does not support it."""
 
@@ -199,6 +212,7 @@ class Parts:
     log: CheckLog | None = None
     cut_test: SelfTest | None = None
     latched: tuple[str, ...] = ()
+    phases: PhaseSwitch | None = None
 
 
 class Evse(abc.ABC):
@@ -348,6 +362,11 @@ class Evse(abc.ABC):
     def has_latch(self) -> bool:
         """See EvseHardware."""
         return self._parts.cabinet.has_latch
+
+    @property
+    def phase_switch(self) -> PhaseSwitch | None:
+        """See EvseHardware."""
+        return self._parts.phases
 
     @property
     def max_var(self) -> int:

@@ -37,6 +37,7 @@ from v2g.hardware.interfaces import (
     EmergencyOutput,
     EnergyMeter,
     IsolationMonitor,
+    PhaseSwitch,
     PowerStage,
     SelfTest,
     StageParts,
@@ -309,7 +310,7 @@ class Assembly:
         tests = board.self_test, self.log, safety.test_cut
         emergency = await self._emergency()
         latched = (RUNAWAY,) if emergency.cause else ()
-        parts = Parts(board.contactor, board.cabinet, meter, board.pilot, self.service, *tests, latched=latched)
+        parts = Parts(board.contactor, board.cabinet, meter, board.pilot, self.service, *tests, latched, board.phases)
         safety.watch_heat(HeatWatch(config.watch.runaway), lambda: board.cabinet.temperatures, emergency)
         self._evse = evse = await EVSES[config.kind](self, parts)
         return Assembled(evse, meter, safety, board.pilot, self._simulation.medium)
@@ -327,6 +328,7 @@ class Assembly:
             connector=self.connector,
             plug=config.kind != "wpt",
             current_ma=lambda: 0 if self._evse is None else self._evse.present.current_ma,
+            lines=self.charger.ac_rating.phases if config.kind == "ac" else 0,
             folder=self.folder,
             serial=self.meter_serial,
             keys=self.keys,
@@ -346,7 +348,9 @@ class Assembly:
         if board.monitor is not None:
             safety.forward_to(safety.guard(board.monitor, BoardMonitor))
         contactor = safety.contactor(safety.guard(board.contactor, Contactor))
-        return meter, BoardParts(pilot, contactor, safety.guard(board.cabinet, Cabinet), board.self_test)
+        phases = None if board.phases is None else safety.guard(board.phases, PhaseSwitch)
+        cabinet = safety.guard(board.cabinet, Cabinet)
+        return meter, BoardParts(pilot, contactor, cabinet, board.self_test, phases=phases)
 
     async def _emergency(self) -> Emergency:
         """Open the emergency output with its record. Raises StoreError for an unreadable one."""
@@ -458,7 +462,7 @@ class Assembly:
         simulated: SimulatedMains | None = None
         if isinstance(meter, SimulatedMeter):
             line = ChargerAcLine(self._simulation.wires("the AC line"), connector=self.connector)
-            mains: Mains = (simulated := SimulatedMains(line, parts.contactor, rating))
+            mains: Mains = (simulated := SimulatedMains(line, parts.contactor, rating, parts.phases))
             mains.on_change(
                 lambda: meter.flow(self.clock.elapsed_ms(), mains.present.voltage_mv, mains.present.current_ma)
             )

@@ -14,8 +14,8 @@ from secc.hardware.meter import SimulatedMeter
 from secc.hardware.safety import SafetyChannel
 from secc.session import ports
 from secc.session.config import AcRating, EvseRating
-from v2g.energy.conductors import Currents, spread
-from v2g.hardware.interfaces import ChargerPilot, Contactor
+from v2g.energy.conductors import LINES, Currents, spread
+from v2g.hardware.interfaces import ChargerPilot, Contactor, PhaseSwitch
 from v2g.hardware.pantograph import PantographConfig
 from v2g.hardware.simulation import FaultStep, StageConfig
 from v2g.io.runtime.clock import Clock
@@ -49,6 +49,8 @@ class SimulatedEvseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
     report_s: Annotated[float, Meta(gt=0, le=10)] = 0.25
     """Report interval of voltage, current and meter without changes."""
     stage: StageConfig = StageConfig()
+    phase_switch: bool = False
+    """Kind `ac`: the outlet changes between three phases and one (charging profiles with numberPhases)."""
     latch: bool = False
     """The plug has a lock on the charger's side, like an AC socket."""
     coil: CoilConfig = CoilConfig()
@@ -242,8 +244,14 @@ class BenchAcEvse(AcEvse):
 class SimulatedMains:
     """Mains behind a contactor on the simulated AC line; the flow is the vehicle's draw. See Mains."""
 
-    def __init__(self, line: ChargerAcLine | BenchAcLine, contactor: Contactor, rating: AcRating) -> None:
-        self._line, self._contactor, self._rating = line, contactor, rating
+    def __init__(
+        self,
+        line: ChargerAcLine | BenchAcLine,
+        contactor: Contactor,
+        rating: AcRating,
+        switch: PhaseSwitch | None = None,
+    ) -> None:
+        self._line, self._contactor, self._rating, self._switch = line, contactor, rating, switch
         self._present = ports.Measured(0, 0, currents=Currents())
         self._callbacks: list[Callable[[], None]] = []
         line.on_change(lambda _: self._act())
@@ -266,7 +274,7 @@ class SimulatedMains:
     def _act(self) -> None:
         closed, vehicle = self._contactor.closed, self._line.seen
         voltage_mv = self._rating.nominal_voltage_v * 1000 if closed else 0
-        currents = vehicle.currents if closed and vehicle is not None else Currents()
+        currents = self._of_mains(vehicle.currents) if closed and vehicle is not None else Currents()
         self._publish(voltage_mv, closed=closed)
         present = ports.Measured(voltage_mv, currents.total_ma, currents=currents)
         if present != self._present:
@@ -274,9 +282,18 @@ class SimulatedMains:
             for callback in self._callbacks:
                 callback()
 
+    @property
+    def _lines(self) -> tuple[int, ...]:
+        return tuple(range(self._rating.phases)) if self._switch is None else self._switch.lines
+
+    def _of_mains(self, drawn: Currents) -> Currents:
+        """Return the currents of the mains' conductors, of those at the outlet."""
+        found = dict(zip(self._lines, drawn, strict=False))
+        return Currents(*(found.get(line, 0) for line in LINES))
+
     def _publish(self, voltage_mv: int, *, closed: bool) -> None:
-        rating = self._rating
-        self._line.publish(voltage_mv, rating.phases, contactor_closed=closed, frequency_hz=rating.nominal_frequency_hz)
+        hertz = self._rating.nominal_frequency_hz
+        self._line.publish(voltage_mv, len(self._lines), contactor_closed=closed, frequency_hz=hertz)
 
 
 def _watch_of(config: SimulatedEvseConfig) -> WatchConfig:

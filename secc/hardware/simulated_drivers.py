@@ -14,6 +14,7 @@ from v2g.io.simulation.power import (
     SimulatedCabinet,
     SimulatedContactor,
     SimulatedIsolation,
+    SimulatedPhaseSwitch,
     SimulatedStage,
     Simulation,
 )
@@ -27,7 +28,8 @@ async def _pilot(config: SimulatedEvseConfig, context: DriverContext) -> AsyncIt
         pilot = SimulatedChargerPilot(with_.wires("the control pilot"), connector=with_.connector)
     cabinet = SimulatedCabinet(with_.faults, context.clock, with_.current_ma, latch=config.latch)
     with closing(SimulatedContactor(with_.faults, config.contactor_s)) as contactor:
-        yield BoardParts(pilot, contactor, cabinet)
+        phases = SimulatedPhaseSwitch(contactor, with_.lines) if config.phase_switch and with_.lines else None
+        yield BoardParts(pilot, contactor, cabinet, phases=phases)
 
 
 @asynccontextmanager

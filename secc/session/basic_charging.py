@@ -70,6 +70,7 @@ class BasicSession(BasicFallback):
     """One vehicle, from the fall-back to the end of its transaction. `start` begins it.
 
     `way` selects the pilot states before the nominal duty cycle. `cable_a` is the plug's ampacity, 0 if not coded;
+    `lines` is how many line conductors are in use;
     `identity`, `chain` and `meter` are as for SeccSession.
     """
 
@@ -87,6 +88,7 @@ class BasicSession(BasicFallback):
         meter: ports.MeterRead,
         cable_a: float = 0.0,
         ventilation: bool = False,
+        lines: int = 3,
         time_scale: float = 1.0,
         response: GridResponse = NO_RESPONSE,
     ) -> None:
@@ -97,7 +99,7 @@ class BasicSession(BasicFallback):
         self._identity, self._chain = identity, chain
         self._pilot, self._way, self._ventilation, self._response = pilot, way, ventilation, response
         self._tariff, self._meter, self._cable_a = tariff, meter, cable_a
-        self._limits = SessionLimits(config, Family.AC, limits)
+        self._limits, self._lines = SessionLimits(config, Family.AC, limits), lines
         self.phase = Phase.WAITING
         self.duty: float | None = None
         """The duty cycle shown, percent; None while the oscillator is off."""
@@ -202,6 +204,8 @@ class BasicSession(BasicFallback):
                 self._follow()
                 if response.trip and self._wanted:
                     self._open("EVSE")  # the vehicle is not waited for
+            case ports.PhasesChanged(lines=lines):
+                self._lines = lines
             case ports.MeterRead():
                 self._meter = fact
             case ports.HardwareFault(reason=reason):
@@ -370,7 +374,7 @@ class BasicSession(BasicFallback):
         """Set the hardware's limit to that of the duty cycle; the vehicle controls the power."""
         rating = self._config.ac_rating
         shown_ma = int(read_duty(self.duty).max_current_a * 1000) if self.duty is not None else 0
-        power_w = line_power_w(shown_ma, rating.nominal_voltage_v, rating.phases)
+        power_w = line_power_w(shown_ma, rating.nominal_voltage_v, min(self._lines, rating.phases))
         self._command(ports.SetAcOutput(min(power_w, self._shown_w), 0, charge_ma=shown_ma))
 
     def _take_contactor(self, closed: bool) -> None:

@@ -110,6 +110,9 @@ class AcRating(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     phases, in whole amperes where these differ by 1 % at most (22,000 W: 32 A)."""
     max_discharge_current_a: Amperes | None = None
     """Maximum current of each line conductor out of the vehicle, A; omitted: that of `max_discharge_power_w`."""
+    phase_pause_s: Annotated[float, Meta(ge=1, le=600)] = 10.0
+    """How long a vehicle is without mains while the outlet changes between three phases and one, real seconds. Some
+    vehicles need minutes."""
     max_asymmetry_w: Watts | None = None
     """Maximum difference (W) between the powers of two phases; not sent by default."""
     ramp_w_s: Watts | None = None

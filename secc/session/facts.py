@@ -27,6 +27,8 @@ class SessionFacts(Struct, frozen=True):
     """Whether a back end that issues contracts is reachable."""
     allowed: frozenset[int] | None = None
     """Ids of the energy services that the back end allows; None: it has set no restriction."""
+    lines: int = 3
+    """How many line conductors of the AC outlet are in use, at most."""
     csms_prices: AbsolutePriceSchedule | PriceLevelSchedule | None = None
     """Prices that the back end has sent with a charging profile."""
 
@@ -56,6 +58,8 @@ class SessionFacts(Struct, frozen=True):
                 return replace(self, can_install=available)
             case ports.GridResponseChanged(response=response):
                 return replace(self, response=response)
+            case ports.PhasesChanged(lines=lines):
+                return replace(self, lines=lines)
             case ports.CsmsPricesChanged(prices=prices):
                 return replace(self, csms_prices=prices)
         return self

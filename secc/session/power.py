@@ -133,12 +133,13 @@ _CARRIES_MA: Final = 2_000
 
 def over_lines(powers: EffectiveLimits, vehicle: Vehicle, context: RequestContext) -> EffectiveLimits:
     """Return the limits of a vehicle by the conductors that it uses: as many as it has said, or more if these are
-    measured to carry current. With direct current they stay."""
+    measured to carry current, of those in use. With direct current they stay."""
     if not vehicle.phases:
         return powers
     rating, measured = context.config.ac_rating, context.facts.measured.currents or ()
     carrying = sum(abs(current_ma) > _CARRIES_MA for current_ma in measured)
-    return powers.over(max(vehicle.phases, min(carrying, rating.phases)), rating.nominal_voltage_v)
+    lines = min(max(vehicle.phases, min(carrying, rating.phases)), context.facts.lines)
+    return powers.over(lines, rating.nominal_voltage_v)
 
 
 def line_ma(power_w: int, most: tuple[int, str] | None, lines: int, context: RequestContext) -> int:

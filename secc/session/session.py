@@ -437,6 +437,8 @@ class ChargerSession(Session):
             case ports.GridResponseChanged():
                 self._perform(self._follow())
                 self._hold()
+            case ports.PhasesChanged():
+                self._replan()
             case ports.TariffChanged():
                 self._take_grid(tariff=fact.tariff)
             case ports.StopRequested():

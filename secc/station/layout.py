@@ -2,15 +2,18 @@
 
 from secc.config import ProgramConfig
 from secc.session.config import EnergyService
+from v2g.hardware.interfaces import PhaseSwitch
 from v2g_station.kernel.layout import ConnectorLayout, EvseLayout
 
 DIRECT = {"type1": "cCCS1", "type2": "cCCS2"}
 CABLE = {"type1": "cType1", "type2": "cType2"}
 
 
-def evse_layout(config: ProgramConfig, *, rating: tuple[int, int], latch: bool) -> EvseLayout:
+def evse_layout(
+    config: ProgramConfig, *, rating: tuple[int, int], latch: bool, switch: PhaseSwitch | None = None
+) -> EvseLayout:
     """Return the layout of one EVSE. `rating` is W of charging and of discharging; with alternating current a `latch`
-    of ours locks the driver's own cable in a socket."""
+    of ours locks the driver's own cable in a socket, and a `switch` changes its phases."""
     hardware, charger = config.hardware, config.charger
     coding = hardware.plug or (hardware.board.proximity if hardware.board is not None else "type2")
     match hardware.kind:
@@ -30,5 +33,7 @@ def evse_layout(config: ProgramConfig, *, rating: tuple[int, int], latch: bool) 
         max_power_w=rating[0],
         max_discharge_w=rating[1],
         phases=charger.ac_rating.phases if alternating else 0,
+        switches_phases=switch is not None and alternating and charger.ac_rating.phases > 1,
+        selects_phase=switch is not None and switch.selects and alternating,
         line_v=float(charger.ac_rating.nominal_voltage_v) if alternating else 230.0,
     )

@@ -8,6 +8,8 @@ from msgspec.structs import replace
 
 from evcc.session.settings import OnBoardChargerConfig, ProgramStep, ServiceConfig, SessionConfig
 from pki_tools.tree import PkiTree
+from secc.energy_manager.grid import Grid
+from secc.session import ports
 from secc.session.config import EnergyService, SeccConfig
 from tests.sessions.joined import AC_MV, Joined
 from tests.sessions.joined_messages import VEHICLE, MessageJoined
@@ -83,3 +85,31 @@ def test_a_vehicle_of_iso_15118_20(pki: PkiTree, phases: int, service: str, mode
     assert 0 < charged_ma <= most_ma
     assert discharged_ma <= least_ma
     assert (discharged_ma > 0) == (service == "AC_BPT")
+
+
+@pytest.mark.parametrize("before", [1, 3])
+def test_a_vehicle_of_iso_15118_2_goes_on_with_the_phases_that_are_left(pki: PkiTree, before: int) -> None:
+    """The facts of a change, in their order: no power, contactor open, other phases, power."""
+    vehicle = replace(VEHICLE, on_board_charger=on_board(3), program=(ProgramStep(do="charge", energy_wh=5_000),))
+    joined = MessageJoined("2-ac", pki, time.time_ns() // 1_000_000, vehicle, limits=ROOMY, lines=before)
+
+    def fact(*facts: Any) -> None:
+        for each in facts:
+            joined.secc.fact(each, joined.now, joined.utc_ms)
+        joined.settle()
+
+    def drawn(most_w: int) -> bool:
+        return joined.plant.evse_closed and most_w - 700 < (joined.plant.ac_w or 0) <= most_w
+
+    grid, powers = Grid(charge_w=50_000, discharge_w=0), {1: 7_360, 3: 22_000}
+    joined.run(until=lambda: drawn(powers[before]))
+    after = 4 - before
+    fact(*grid.interrupt(rest=True))
+    joined.run(until=lambda: not joined.plant.ac_w)
+    fact(*grid.interrupt(rest=True, disconnect=True))
+    assert not joined.plant.evse_closed
+    fact(ports.PhasesChanged(after), *grid.interrupt(rest=False))
+    joined.run(until=lambda: drawn(powers[after]))
+    assert not joined.secc_reason
+    assert joined.secc.stage.output.charge_w == powers[after]  # type: ignore[attr-defined]
+    assert joined.secc.stage.output.charge_ma == 32_000  # type: ignore[attr-defined]

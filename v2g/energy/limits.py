@@ -28,6 +28,8 @@ CABLE = "cable"
 """Source of the limit of a cable plugged into a socket-outlet."""
 TEMPERATURE = "temperature"
 """Source of the limit of parts that are too warm or too cold for full power."""
+PHASES = "phases"
+"""Source of the limit while the conductors of an outlet change."""
 SETPOINT = "setpoint"
 """Source of the limits that a set-point imposes on a schedule."""
 MOST_W = 10_000_000

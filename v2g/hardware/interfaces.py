@@ -46,6 +46,21 @@ class Contactor(Cut, Protocol):
         """Call `callback` whenever the auxiliary contact moves."""
 
 
+class PhaseSwitch(Protocol):
+    """Connects the line conductors of the mains with those of an AC outlet."""
+
+    @property
+    def lines(self) -> Annotated[tuple[Annotated[int, Meta(ge=0, le=2)], ...], Meta(min_length=1, max_length=3)]:
+        """The conductors in use, 0 to 2 for L1 to L3: the first one is L1 of the outlet."""
+
+    @property
+    def selects(self) -> bool:
+        """Whether any of them may be the only one; otherwise that is L1."""
+
+    def set(self, lines: tuple[int, ...]) -> None:
+        """Use these conductors and no others. It is called with the contactor open, and `lines` then shows them."""
+
+
 class Demand(msgspec.Struct, frozen=True):
     """A power stage's command: never more than `voltage_mv`, nor than `current_ma` (signed), nor than `power_w`
     (a magnitude) in the current's direction."""
@@ -216,6 +231,8 @@ class BoardParts:
     cabinet: Cabinet
     self_test: SelfTest | None = None
     monitor: BoardMonitor | None = None
+    phases: PhaseSwitch | None = None
+    """Of an AC outlet that changes between three phases and one; None: it does not."""
 
 
 @dataclass(frozen=True)

@@ -258,6 +258,12 @@ class GridResponseChanged(Fact, frozen=True):
     response: GridResponse
 
 
+class PhasesChanged(Fact, frozen=True):
+    """An AC outlet now has so many line conductors in use; the contactor is open."""
+
+    lines: int
+
+
 class TariffChanged(Fact, frozen=True):
     """New prices."""
 

@@ -152,7 +152,9 @@ def allowed_power(context: RequestContext, horizon_s: int = DAY_S, *, lines: int
     limits = [each for each in context.limits if each.source != VEHICLE]
     charge_w, _ = context.config.power_rating(context.family)
     volts = context.config.ac_rating.nominal_voltage_v
-    spans, _ = allowed_over(limits, context.utc_ms, horizon_s, charge_w=charge_w, lines=lines, volts=volts)
+    spans, _ = allowed_over(
+        limits, context.utc_ms, horizon_s, charge_w=charge_w, lines=min(lines, context.facts.lines), volts=volts
+    )
     return tuple(spans)
 
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from secc.energy_manager.grid import Grid
 from secc.session import ports
 from secc.session.basic_charging import STOP_S, Phase, Way
 from tests.secc.session.basic_charging import ACCEPTED, A, B, C, D, Desk, F
@@ -355,3 +356,24 @@ def test_no_sequence_closes_the_contactor_where_it_must_not_be(
     assert desk.session.closed
     assert len(desk.of(ports.TransactionStarted)) == len(desk.of(ports.TransactionEnded)) <= 1
     assert len(desk.of(ports.CloseBooks)) == len(desk.of(ports.TransactionEnded))
+
+
+@pytest.mark.requirement("R192")
+def test_the_outlet_changes_its_phases_while_the_contactor_is_open() -> None:
+    desk, grid = Desk(), Grid(charge_w=50_000, discharge_w=0)
+    desk.charging()
+    assert desk.of(ports.SetAcOutput)[-1].charge_w == pytest.approx(22_000, abs=200)
+    for fact in grid.interrupt(rest=True):
+        desk.fact(fact)
+    assert desk.session.duty is None  # X1: the vehicle has 3 s
+    for fact in grid.interrupt(rest=True, disconnect=True):
+        desk.fact(fact)
+    assert desk.commands.count(ports.OpenContactors()) == 1
+    desk.fact(ports.ContactorState(closed=False))
+    desk.run(10)
+    desk.fact(ports.PhasesChanged(1))
+    for fact in grid.interrupt(rest=False):
+        desk.fact(fact)
+    desk.fact(ports.ContactorState(closed=True))
+    output = desk.of(ports.SetAcOutput)[-1]
+    assert (output.charge_w, output.charge_ma) == (pytest.approx(7_360, abs=30), pytest.approx(32_000, abs=120))

@@ -87,14 +87,15 @@ class Faults:
 @dataclass(frozen=True, kw_only=True)
 class Simulation:
     """What joins the simulated parts of one charger. `medium` has the wires to the vehicle, at the plug number
-    `connector`; `plug` is False for a primary device. `folder`, `serial` and `keys` are the meter's; without a folder
-    it forgets its registers, with keys it seals them."""
+    `connector`; `plug` is False for a primary device; `lines` are those of an AC outlet. `folder`, `serial` and `keys`
+    are the meter's; without a folder it forgets its registers, with keys it seals them."""
 
     faults: Faults
     medium: Medium | None = None
     connector: int = 1
     plug: bool = True
     current_ma: Callable[[], int] = lambda: 0
+    lines: int = 0
     folder: Path | None = None
     serial: str = ""
     keys: RecordKeys | None = None
@@ -107,6 +108,20 @@ class Simulation:
                 hint='set it to the folder of the simulated wires, or set hardware.backend = "bench"',
             )
         return self.medium
+
+
+class SimulatedPhaseSwitch:
+    """Relays between mains and outlet, that move at once while the contactor is open. See PhaseSwitch."""
+
+    selects = True
+
+    def __init__(self, contactor: "SimulatedContactor", lines: int) -> None:
+        self._contactor, self.lines = contactor, tuple(range(lines))
+
+    def set(self, lines: tuple[int, ...]) -> None:
+        """See PhaseSwitch. Under voltage the relays stay locked."""
+        if not self._contactor.closed:
+            self.lines = lines
 
 
 class SimulatedContactor:

@@ -87,7 +87,7 @@ def _allowed(request: Request, context: RequestContext) -> tuple[list[Span], lis
         request.horizon_s,
         charge_w=able.max_charge_w,
         discharge_w=able.max_discharge_w if _may_give(request.parametrised, context) else 0,
-        lines=able.phases,
+        lines=min(able.phases, context.facts.lines),
         volts=context.config.ac_rating.nominal_voltage_v,
     )
 
