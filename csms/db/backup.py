@@ -20,6 +20,7 @@ import msgspec
 from sqlalchemy import Boolean, Connection, LargeBinary, Table, column, insert, select, table, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from csms.db.bulk import count_on
 from csms.db.group_commit import as_store_error
 from csms.db.sqlite import READS
 from csms.db.store import HEAD, add_columns, migrate, open_engine, revision_of
@@ -248,13 +249,5 @@ def _set_counters(connection: Connection) -> None:
     if connection.dialect.name != "postgresql":
         return
     for each in metadata.sorted_tables:
-        key = each.autoincrement_column
-        if key is None:
-            continue
-        quote = connection.dialect.identifier_preparer.quote
-        name, number = quote(each.name), quote(key.name)
-        highest = f"SELECT max({number}) AS highest FROM {name}"  # noqa: S608 - our own names
-        counter = f"pg_get_serial_sequence('{each.name}', '{key.name}')"
         if connection.execute(text("SELECT to_regclass(:name)"), {"name": each.name}).scalar() is not None:
-            last = f"SELECT setval({counter}, highest) FROM ({highest}) AS rows WHERE highest IS NOT NULL"  # noqa: S608
-            connection.execute(text(last))
+            count_on(connection, each)

@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Dialect, Table
+from sqlalchemy import Connection, Dialect, Table, insert
 from sqlalchemy.exc import DBAPIError
 
 Rows = Sequence[Mapping[str, Any]]
@@ -32,6 +32,30 @@ def append_rows(
         _copy(connection, table, columns, rows)
     else:
         connection.exec_driver_sql(_statement(table, columns, "sqlite", upsert=False), list(rows))
+
+
+def insert_numbered(connection: Connection, table: Table, number: int | None, values: Mapping[str, Any]) -> int:
+    """Insert a row with the table's next number, or with `number`, which later ones exceed; return its number."""
+    key = table.autoincrement_column
+    assert key is not None
+    chosen = {} if number is None else {key.name: number}
+    inserted = connection.execute(insert(table).values(**values, **chosen)).inserted_primary_key
+    assert inserted is not None
+    if number is not None:
+        count_on(connection, table)
+    return int(inserted[0])
+
+
+def count_on(connection: Connection, table: Table) -> None:
+    """Let PostgreSQL number new rows after the highest; SQLite does so itself."""
+    key = table.autoincrement_column
+    if key is None or connection.dialect.name != "postgresql":
+        return
+    quote = connection.dialect.identifier_preparer.quote
+    highest = f"SELECT max({quote(key.name)}) AS highest FROM {quote(table.name)}"  # noqa: S608 - our own names
+    counter = f"pg_get_serial_sequence('{table.name}', '{key.name}')"
+    last = f"SELECT setval({counter}, highest) FROM ({highest}) AS rows WHERE highest IS NOT NULL"  # noqa: S608
+    connection.exec_driver_sql(last)
 
 
 def _copy(connection: Connection, table: Table, columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> None:

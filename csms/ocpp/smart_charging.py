@@ -9,7 +9,8 @@ from csms.domain.charging.profiles import Needs, answer_needs, needs_of
 from csms.domain.charging.sites import external_limit_w
 from csms.domain.transactions.transactions import Transaction
 from csms.ocpp.base import HandlerContext, small
-from csms.services.charging import smart_charging, vehicle_prices
+from csms.services.charging import vehicle_prices
+from csms.services.stations import station_records
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.base import StatusInfo
 from v2g.ocpp.messages.charging_profiles import ChargingProfile
@@ -144,7 +145,7 @@ async def answer_profile_report(
     await run(requests.save_part, *about, last=not request.tbc)
     context.observe("ocpp", "profile_report", request=request_id, evse=evse_id, profiles=len(held), tbc=request.tbc)
     if not request.tbc:
-        await smart_charging.after_report(context.services, context.station_id, request_id)
+        await station_records.drop_unreported_profiles(context.services, context.station_id, request_id)
     return ReportChargingProfilesResponse()
 
 

@@ -14,12 +14,17 @@ from csms.db.queries import admission as rows
 from csms.db.queries.security import list_events
 from csms.domain.security.passwords import password_fits
 from csms.domain.stations.admission import Admission, Known
+from csms.services.stations import raw_commands
 from pki_tools.tree import PkiTree
 from tests.csms.backend import BOOT
 from tests.csms.fixtures import Start, backend
 from tests.csms.network import knocking, listening
+from v2g import typed_json
 from v2g.config import parse_config
 from v2g.errors import ConfigError, RefusedError
+from v2g.ocpp.messages.base import Message
+from v2g.ocpp.messages.network_profile import NetworkConnectionProfile, SetNetworkProfileRequest
+from v2g.ocpp.messages.provisioning import SetVariablesRequest
 
 __all__ = ["backend"]
 
@@ -54,6 +59,45 @@ async def test_a_station_that_nobody_knows_is_listed_and_comes_in_once_it_is_adm
         assert not any("scrypt" in str(value) for value in known.values())
         assert await admissions.forget(NEW)
         assert (await refused(port, NEW, password=PASSWORD))[0] == 401
+
+
+@pytest.mark.parametrize("place", ["SecurityCtrlr", "NetworkConfiguration", "SetNetworkProfile"])
+@pytest.mark.parametrize("accepts", [True, False])
+async def test_a_password_by_a_raw_command_is_adopted_when_the_station_accepts_it(
+    backend: Start, place: str, accepts: bool
+) -> None:
+    async with backend(ocpp=PLAIN) as csms, listening(csms) as (port,):
+        await csms.services.admissions.set_password(CS, PASSWORD)
+        status = "Accepted" if accepts else "Rejected"
+        other = "another-Password_of=32*characters"[:32]
+        variable = {"component": {"name": place, "instance": "3"}, "variable": {"name": "BasicAuthPassword"}}
+        request: Message
+        if place == "SetNetworkProfile":
+            request = SetNetworkProfileRequest(
+                configuration_slot=3,
+                connection_data=NetworkConnectionProfile(
+                    ocpp_interface="Any", ocpp_transport="JSON", message_timeout=30, security_profile=1,
+                    ocpp_csms_url="ws://csms.example/ocpp", basic_auth_password=other,
+                ),
+            )  # fmt: skip
+        else:
+            data = {"setVariableData": [{**variable, "attributeValue": other}]}
+            request = typed_json.convert(data, SetVariablesRequest)
+        async with knocking(port, CS, password=PASSWORD, versions=("ocpp2.1",)) as station:
+            await station.call("BootNotification", BOOT)
+            station.answers |= {
+                "SetVariables": {"setVariableResult": [{**variable, "attributeStatus": status}]},
+                "SetNetworkProfile": {"status": status},
+            }
+            await raw_commands.send(csms.services, CS, request, 5.0)
+        if place != "SecurityCtrlr" or not accepts:  # until it uses the other one
+            for _ in range(2):
+                async with knocking(port, CS, password=PASSWORD):
+                    pass
+        if accepts:
+            async with knocking(port, CS, password=other):
+                pass
+        assert (await refused(port, CS, password=PASSWORD if accepts else other))[0] == 401
 
 
 async def test_a_refused_station_is_put_out_and_stays_out(backend: Start) -> None:

@@ -12,7 +12,7 @@ from csms.api.http.parameters import StationId
 from csms.api.http.problems import ApiError, conflict, missing
 from csms.db.queries import stations
 from csms.domain.stations.commands import COMMANDS, permission_to_set
-from csms.services.charging.smart_charging import SmartCharging
+from csms.services.stations import raw_commands
 from v2g.errors import OcppError
 from v2g.ocpp.messages.provisioning import SetVariablesRequest
 from v2g.ocpp.routes import known, request_type, response_type
@@ -29,8 +29,8 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 async def send(call: Call, station_id: str, action: str, body: bytes, timeout_s: float) -> bytes:
     """Send a request to a station; return its response as JSON.
 
-    Raises ApiError for an unknown station or a payload that violates the action's schema, RefusedError for one that
-    would replace the back end's own charging profiles, V2GError as `ConnectionRegistry.call`.
+    Raises ApiError for an unknown station or a payload that violates the action's schema, RefusedError and V2GError as
+    `raw_commands.send`.
     """
     version = call.services.connections.version(station_id)
     if version is None:
@@ -45,9 +45,7 @@ async def send(call: Call, station_id: str, action: str, body: bytes, timeout_s:
         raise ApiError(400, f"payload: {error}", f"see {action}Request in /openapi.json", code=error.answer) from None
     if isinstance(request, SetVariablesRequest):
         call.require(permission_to_set(request.set_variable_data))
-    await SmartCharging(call.services).check_command(station_id, request)
-    answer = await call.services.connections.call(station_id, request, timeout_s=timeout_s)
-    return encode(answer)
+    return encode(await raw_commands.send(call.services, station_id, request, timeout_s))
 
 
 _TOKEN: Final = {"idToken": "04A1B2C3", "type": "ISO14443"}

@@ -11,7 +11,7 @@ from csms.api.http.paging import page_of, shown
 from csms.api.http.parameters import OneStation, Paged, StationId
 from csms.db.queries import device_model as rows
 from csms.domain.security.access import Permission
-from csms.domain.stations.commands import permission_to_set
+from csms.domain.stations.commands import check_own_variables, permission_to_set
 from csms.services.stations import device_model
 from v2g.ocpp.messages.network_profile import NetworkConnectionProfile, SetNetworkProfileResponse
 from v2g.ocpp.messages.provisioning import (
@@ -155,6 +155,7 @@ async def read_variables(call: Call, parameters: OneStation, body: ToRead) -> tu
 async def write_variables(call: Call, parameters: OneStation, body: ToWrite) -> tuple[SetVariableResult, ...]:
     """Set variables of a station (B05), in several requests if needed; accepted values are stored in the mirror."""
     call.require(permission_to_set(body.variables))
+    check_own_variables(body.variables)
     return tuple(await device_model.set_variables(call.services, parameters.station_id, body.variables))
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import ColumnElement, Connection, insert, select, update
 
+from csms.db.bulk import insert_numbered
 from csms.db.queries.stations import Status, save_connectors
 from csms.db.tables import availability_orders, connectors, local_lists, remote_starts, reservations, transactions
 from csms.domain.stations.availability import OPEN, Order, covers, fulfilled
@@ -19,14 +20,15 @@ from v2g.ocpp.messages.transactions import TransactionLimit
 
 def open_start(
     connection: Connection, station_id: str, evse_id: int | None, token: IdToken, limit: TransactionLimit | None,
-    now_ms: int,
+    now_ms: int, number: int | None = None,
 ) -> int:  # fmt: skip
-    """Store a remote start, with its limit if any; return its remoteStartId."""
-    return _insert(
-        connection, remote_starts, station_id=station_id, evse_id=evse_id, token_type=token.type,
-        id_token=token.id_token, requested_ms=now_ms,
-        transaction_limit=msgspec.json.encode(limit).decode() if limit is not None else None,
-    )  # fmt: skip
+    """Store a remote start, with its limit if any; return its remoteStartId: `number`, or the next one."""
+    values = {
+        "station_id": station_id, "evse_id": evse_id, "token_type": token.type, "id_token": token.id_token,
+        "requested_ms": now_ms,
+        "transaction_limit": msgspec.json.encode(limit).decode() if limit is not None else None,
+    }  # fmt: skip
+    return insert_numbered(connection, remote_starts, number, values)
 
 
 def save_start_answer(connection: Connection, remote_start_id: int, answer: str, transaction_id: str | None) -> None:
@@ -92,7 +94,8 @@ def open_order(
         "station_id": station_id, "evse_id": evse_id, "connector_id": connector_id, "wanted": wanted,
         "not_before_ms": not_before_ms, "updated_ms": now_ms,
     }  # fmt: skip
-    return Order(order_id=_insert(connection, availability_orders, state="Planned", **values), **values)
+    number = insert_numbered(connection, availability_orders, None, {"state": "Planned", **values})
+    return Order(order_id=number, **values)
 
 
 def save_order(connection: Connection, order_id: int, state: str, detail: str, now_ms: int) -> None:
@@ -170,10 +173,10 @@ def take_statuses(connection: Connection, reported: Sequence[tuple[Status, int]]
 # -- reservations
 
 
-def open_reservation(connection: Connection, /, **values: Any) -> Reservation:
+def open_reservation(connection: Connection, /, number: int | None = None, **values: Any) -> Reservation:
     """Store a reservation before it is requested; columns of `reservations`. Returns it with its number."""
     values["since_ms"] = values.get("updated_ms", 0)
-    number = _insert(connection, reservations, state="Requested", **values)
+    number = insert_numbered(connection, reservations, number, {"state": "Requested", **values})
     return Reservation(reservation_id=number, **values)
 
 
@@ -244,13 +247,6 @@ def save_local_list(connection: Connection, /, station_id: str, **values: Any) -
     where = local_lists.c.station_id == station_id
     if connection.execute(update(local_lists).where(where).values(**values)).rowcount == 0:
         connection.execute(insert(local_lists).values(station_id=station_id, **values))
-
-
-def _insert(connection: Connection, table: Any, **values: Any) -> int:
-    inserted = connection.execute(insert(table).values(**values)).inserted_primary_key
-    assert inserted is not None
-    number: int = inserted[0]
-    return number
 
 
 def _read(row: Any, type_: type[Any]) -> Any:

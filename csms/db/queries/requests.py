@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import msgspec
 from sqlalchemy import Connection, insert, select, update
 
-from csms.db.bulk import update_rows
+from csms.db.bulk import insert_numbered, update_rows
 from csms.db.tables import request_parts, station_requests
 from csms.domain.diagnostics.frames import presentable
 from v2g.ocpp.messages.base import Message
@@ -18,6 +18,15 @@ def open_request(
 ) -> tuple[int, Message]:
     """Store a request, as `open_requests` does."""
     return open_requests(connection, [NewRequest(station_id, make, now_ms)])[0]
+
+
+def open_numbered(connection: Connection, station_id: str, number: int, request: Message, now_ms: int) -> None:
+    """Store a request whose number its caller has chosen. Passwords in it are not stored."""
+    values = {
+        "station_id": station_id, "action": action_of(request), "created_ms": now_ms, "updated_ms": now_ms,
+        "document": presentable(msgspec.json.encode(request).decode()),
+    }  # fmt: skip
+    insert_numbered(connection, station_requests, number, values)
 
 
 class NewRequest(NamedTuple):

@@ -43,9 +43,14 @@ def list_events(
     return [dict(row._mapping) for row in connection.execute(query)]
 
 
-def add_certificate(connection: Connection, /, **columns: Any) -> None:
-    """Store an issued certificate."""
-    connection.execute(insert(station_certificates).values(**columns))
+def add_certificate(connection: Connection, /, serial: str, **columns: Any) -> bool:
+    """Store a certificate that is about to be delivered; False when its serial number is that of another station's."""
+    known = connection.execute(
+        select(station_certificates.c.station_id).where(station_certificates.c.serial == serial)
+    ).scalar()
+    if known is None:
+        connection.execute(insert(station_certificates).values(serial=serial, **columns))
+    return known in (None, columns["station_id"])
 
 
 def set_certificate_status(connection: Connection, serial: str, status: str) -> None:

@@ -4,12 +4,14 @@ Ids depend only on purpose and EVSE, so that a newer profile replaces the older 
 people choose or that a station reserves for external systems (MaxExternalConstraintsId).
 """
 
+import math
 from collections.abc import Iterable, Iterator
 from typing import Final
 
 from v2g.energy.limits import MOST_W
 from v2g.errors import RefusedError
 from v2g.ocpp.messages.charging_profiles import ChargingProfile
+from v2g.ocpp.times import parse_time
 
 FIRST_ID: Final = 1_000_000_000
 LAST_ID: Final = 1_000_999_999
@@ -66,6 +68,44 @@ def check_operators(held: Iterable[tuple[int, ChargingProfile]], evse_id: int, p
             reason="reserved_level",
             hint=f"choose {DISPATCH_LEVEL + 1} or above; the profile then applies instead of the back end's own",
         )
+
+
+def check_distinct(
+    held: Iterable[tuple[int, ChargingProfile]], evse_id: int, wanted: ChargingProfile, now_ms: int
+) -> None:
+    """Refuse a profile beside another of its purpose and level that is valid at the same time.
+
+    Raises RefusedError (`place_taken`). One with the same id is replaced (K01.FR.05).
+    """
+    for at_evse, other in held:
+        same = (other.charging_profile_purpose, other.stack_level, other.transaction_id) == (
+            wanted.charging_profile_purpose, wanted.stack_level, wanted.transaction_id,
+        )  # fmt: skip
+        if not same or other.id == wanted.id:
+            continue
+        if wanted.charging_profile_purpose == "TxProfile":
+            rule = "K01.FR.39"
+        elif at_evse == evse_id:
+            rule = "K01.FR.06"
+        elif wanted.charging_profile_purpose == "TxDefaultProfile" and 0 in (at_evse, evse_id):
+            rule = "K01.FR.53" if evse_id else "K01.FR.52"
+        else:
+            continue
+        begins, ends = _validity(wanted, now_ms)
+        other_begins, other_ends = _validity(other, now_ms)
+        if max(begins, other_begins) < min(ends, other_ends):
+            raise RefusedError(
+                f"the station holds profile {other.id} ({other.charging_profile_purpose}) on stack level"
+                f" {other.stack_level} of EVSE {at_evse} ({rule})",
+                reason="place_taken",
+                hint="use its id to replace it, clear it (ClearChargingProfile), or choose another level",
+            )
+
+
+def _validity(profile: ChargingProfile, now_ms: int) -> tuple[float, float]:
+    """Return from when, at the earliest now, and until when a profile is valid (UTC ms)."""
+    begins = now_ms if profile.valid_from is None else max(now_ms, parse_time(profile.valid_from))
+    return begins, math.inf if profile.valid_to is None else parse_time(profile.valid_to)
 
 
 def check_operators_id(profile_id: int) -> None:

@@ -6,6 +6,7 @@ from typing import Final
 
 from csms.domain.security.access import Permission
 from v2g.config import nearest
+from v2g.errors import RefusedError
 from v2g.ocpp.messages.provisioning import SetVariableData
 
 _BY_PERMISSION: Final = {
@@ -34,6 +35,61 @@ COMMANDS: Final[Mapping[str, Permission]] = MappingProxyType(
 def unknown_action(action: str) -> tuple[str, str]:
     """Return what is wrong with an action that is not one of these, and how to fix it."""
     return f"{action[:50]!r} is not an OCPP action that a CSMS can send", nearest(action, COMMANDS)
+
+
+RECORDS: Final[Mapping[str, str]] = MappingProxyType({
+    "AdjustPeriodicEventStream": "rate of an event stream",
+    "CancelReservation": "reservations",
+    "CertificateSigned": "certificates of stations",
+    "ChangeAvailability": "orders in and out of service",
+    "ChangeTransactionTariff": "tariff of a transaction; refused unless a tariff here has these prices",
+    "ClearChargingProfile": "charging profiles",
+    "ClearDERControl": "DER controls",
+    "ClearDisplayMessage": "messages on displays",
+    "ClearTariffs": "tariffs set for the station",
+    "ClearVariableMonitoring": "monitors",
+    "CustomerInformation": "requests; a cleared customer leaves the local list",
+    "DataTransfer": "refused with the back end's own vendorId",
+    "GetBaseReport": "requests, device model",
+    "GetChargingProfiles": "requests, charging profiles",
+    "GetDERControl": "requests, DER controls",
+    "GetDisplayMessages": "requests, messages on displays",
+    "GetLog": "requests",
+    "GetMonitoringReport": "requests, monitors",
+    "GetReport": "requests, device model",
+    "GetVariables": "device model",
+    "NotifyWebPaymentStarted": "web payments",
+    "PublishFirmware": "requests",
+    "RequestBatterySwap": "requests",
+    "RequestStartTransaction": "remote starts; its profile by the rules of K01 and F01",
+    "ReserveNow": "reservations",
+    "SendLocalList": "local list; a change of an unknown list is refused",
+    "SetChargingProfile": "charging profiles, by the rules of K01",
+    "SetDERControl": "DER controls",
+    "SetDefaultTariff": "tariffs set for the station; refused unless a tariff here has these prices",
+    "SetDisplayMessage": "messages on displays",
+    "SetMonitoringBase": "monitors",
+    "SetNetworkProfile": "network profiles, passwords; refused for an identity or security profile that cannot connect",
+    "SetVariableMonitoring": "monitors",
+    "SetVariables": "device model, passwords; refused for an identity or security profile that cannot connect, for a"
+    " network profile in use, and for the secrets of QR codes",
+    "UpdateDynamicSchedule": "values of dynamic profiles",
+    "UpdateFirmware": "requests",
+})  # fmt: skip
+"""What the back end records of stations, by the action that changes it; other actions change nothing of it."""
+
+_OF_QR_CODES: Final = frozenset({"urltemplate", "totpversion", "validitytime", "length", "sharedsecret"})
+
+
+def check_own_variables(variables: Iterable[SetVariableData]) -> None:
+    """Raise RefusedError (`own_variable`) for variables that the back end sets together with a record of its own."""
+    for each in variables:
+        if each.component.name.casefold() == "webpaymentsctrlr" and each.variable.name.casefold() in _OF_QR_CODES:
+            raise RefusedError(
+                f"the back end verifies QR codes by {each.variable.name}, so it sets it itself",
+                reason="own_variable",
+                hint="v2g csms request POST /stations/STATION/qr-codes",
+            )
 
 
 _OF_ACCESS: Final = frozenset({"securityctrlr", "networkconfiguration"})

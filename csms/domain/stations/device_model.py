@@ -1,5 +1,6 @@
 """The mirror of a station's device model: variables in its messages, and the sizes of requests."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, TypeVar
 
@@ -18,8 +19,8 @@ from v2g.ocpp.messages.provisioning import (
 UNKNOWN_LIMIT: Final = 10
 """Variables in one request to a station that has not reported its limit."""
 
-SECRETS: Final = frozenset({"BasicAuthPassword", "Password", "Key", "APNPassword", "SimPin", "SharedSecret"})
-"""Variables whose values are never stored."""
+_SECRET: Final = re.compile(r"password|\Akey\Z|simpin|sharedsecret", re.IGNORECASE)
+"""Names of variables and fields whose values are never stored."""
 
 T = TypeVar("T")
 
@@ -65,7 +66,7 @@ def reported(data: Iterable[ReportData], now_ms: int) -> Iterator[dict[str, obje
             key = key_of(entry.component, entry.variable, attribute.type)
             yield {
                 **msgspec.structs.asdict(key),
-                "value": None if key.variable in SECRETS else attribute.value,
+                "value": None if _SECRET.search(key.variable) else attribute.value,
                 "value_ms": now_ms,
                 "mutability": attribute.mutability or "ReadWrite",
                 "constant": attribute.constant,
@@ -83,7 +84,7 @@ def read_values(results: Iterable[GetVariableResult], now_ms: int) -> Iterator[d
     """Yield the columns of variables that were read (B06)."""
     for each in results:
         key = key_of(each.component, each.variable, each.attribute_type)
-        if each.attribute_status == "Accepted" and key.variable not in SECRETS:
+        if each.attribute_status == "Accepted" and not _SECRET.search(key.variable):
             yield {**msgspec.structs.asdict(key), "value": each.attribute_value, "value_ms": now_ms}
 
 
@@ -94,7 +95,11 @@ def written_values(
     wanted = {key_of(each.component, each.variable, each.attribute_type): each.attribute_value for each in data}
     for each in results:
         key = key_of(each.component, each.variable, each.attribute_type)
-        if each.attribute_status not in ("Accepted", "RebootRequired") or key.variable in SECRETS or key not in wanted:
+        if (
+            each.attribute_status not in ("Accepted", "RebootRequired")
+            or _SECRET.search(key.variable)
+            or key not in wanted
+        ):
             continue
         columns = msgspec.structs.asdict(key)
         if each.attribute_status == "Accepted":
@@ -107,8 +112,15 @@ def noticed(events: Iterable[EventData], now_ms: int) -> Iterator[dict[str, obje
     """Yield the columns of variables whose values events report (N07)."""
     for each in events:
         key = key_of(each.component, each.variable, "Actual")
-        if key.variable not in SECRETS:
+        if not _SECRET.search(key.variable):
             yield {**msgspec.structs.asdict(key), "value": each.actual_value, "value_ms": now_ms}
+
+
+def without_secrets(value: object) -> object:
+    """Return a document without its passwords and keys."""
+    if isinstance(value, dict):
+        return {key: without_secrets(each) for key, each in value.items() if not _SECRET.search(key)}
+    return value
 
 
 def check_distinct(data: Iterable[SetVariableData]) -> None:

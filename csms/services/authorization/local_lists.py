@@ -9,14 +9,12 @@ from csms.domain.authorization.local_lists import (
     MAX_ENTRIES,
     Entries,
     Key,
-    apply,
     difference,
     differential,
     entries_of,
     full,
     read_entries,
     removal,
-    write_entries,
 )
 from csms.ocpp.authorization import token_info
 from csms.ocpp.base import Services
@@ -52,13 +50,13 @@ async def replace(services: Services, station_id: str, limit: int | None = None)
     wanted = await _wanted(services, station_id)
     version = max(await version_of(services, station_id), await _known_version(services, station_id)) + 1
     limit = limit or await _limit(services, station_id, len(wanted))
-    return await _send(services, station_id, {}, full(wanted.values(), version, limit))
+    return await _send(services, station_id, full(wanted.values(), version, limit))
 
 
 async def clear(services: Services, station_id: str) -> LocalList:
     """Empty a station's list (D01.FR.04)."""
     version = max(await version_of(services, station_id), await _known_version(services, station_id)) + 1
-    return await _send(services, station_id, {}, full((), version, 1))
+    return await _send(services, station_id, full((), version, 1))
 
 
 async def change(
@@ -71,8 +69,8 @@ async def change(
     """Add, change and remove entries (D01.FR.16, .17). A station that rejects gets the complete list (D01.FR.03)."""
     entries = (*put, *map(removal, remove))
     version = await version_of(services, station_id)
-    held, limit = await _held(services, station_id), limit or await _limit(services, station_id, len(entries))
-    result = await _send(services, station_id, held, differential(entries, version + 1, limit))
+    limit = limit or await _limit(services, station_id, len(entries))
+    result = await _send(services, station_id, differential(entries, version + 1, limit))
     return result if result.status == "Accepted" else await replace(services, station_id, limit)
 
 
@@ -86,7 +84,7 @@ async def synchronise(services: Services, station_id: str, limit: int | None = N
     if not changes:
         return LocalList(known["version"], len(held), "Accepted")
     limit = limit or await _limit(services, station_id, len(changes))
-    result = await _send(services, station_id, held, differential(changes, known["version"] + 1, limit))
+    result = await _send(services, station_id, differential(changes, known["version"] + 1, limit))
     return result if result.status == "Accepted" else await replace(services, station_id, limit)
 
 
@@ -96,27 +94,15 @@ async def forget(services: Services, station_id: str, token: IdToken) -> LocalLi
     return await change(services, station_id, remove=keys) if keys else None
 
 
-async def _send(
-    services: Services, station_id: str, held: Entries, requests: Sequence[SendLocalListRequest]
-) -> LocalList:
-    """Send messages in turn, until one is not accepted; store the list after each."""
+async def _send(services: Services, station_id: str, requests: Sequence[SendLocalListRequest]) -> LocalList:
+    """Send messages in turn, until one is not accepted; the list is recorded after each."""
     status: SendLocalListStatus = "Accepted"
-    version = await _known_version(services, station_id)
     for request in requests:
         status = (await call(services, station_id, request, SendLocalListResponse)).status
-        if status == "Accepted":
-            held, version = apply(held, request), request.version_number
-        await services.store.run(
-            commands.save_local_list,
-            station_id,
-            version=version,
-            status=status,
-            updated_ms=services.clock.utc_ms(),
-            entries=write_entries(held),
-        )
         if status != "Accepted":
             break
-    return LocalList(version, len(held), status)
+    held = await _held(services, station_id)
+    return LocalList(await _known_version(services, station_id), len(held), status)
 
 
 async def _limit(services: Services, station_id: str, entries: int) -> int:

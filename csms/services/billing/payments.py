@@ -19,15 +19,21 @@ from v2g.ocpp.messages.transactions import TransactionLimit
 
 
 async def web_payment_started(
-    services: Services, station_id: str, evse_id: int, timeout_s: int, limit: TransactionLimit | None = None
+    services: Services,
+    station_id: str,
+    evse_id: int,
+    timeout_s: int,
+    limit: TransactionLimit | None = None,
+    *,
+    answer_s: float | None = None,
 ) -> int:
     """Notify a station of a web payment for an EVSE (C25.FR.21); return the payment's number.
 
-    `limit` is the driver's choice for the transaction.
+    `limit` is the driver's choice for the transaction, `answer_s` how long to wait for the station's answer.
     """
     now_ms = services.clock.utc_ms()
     request = NotifyWebPaymentStartedRequest(evse_id=evse_id, timeout=timeout_s)
-    await call(services, station_id, request, NotifyWebPaymentStartedResponse)
+    await call(services, station_id, request, NotifyWebPaymentStartedResponse, timeout_s=answer_s)
     expires_ms = now_ms + timeout_s * 1000
     return await services.store.run(payments.open_web_payment, station_id, evse_id, now_ms, expires_ms, limit)
 

@@ -7,12 +7,14 @@ from typing import Final
 
 from csms.db.queries import tariffs, transactions
 from csms.db.queries.tariffs import Scope
+from csms.domain.transactions.transactions import Transaction
 from csms.ocpp.base import Services
 from csms.services.billing.costs import CostAnnouncer
 from csms.services.charging.smart_charging import SmartCharging
 from v2g.energy.price_plan import PricePlan
 from v2g.errors import OcppError, RefusedError, V2GError
 from v2g.observe import Scalar
+from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.tariff_cost import (
     ChangeTransactionTariffRequest,
     ChangeTransactionTariffResponse,
@@ -97,12 +99,16 @@ class TariffService:
         return await self._services.connections.expect(station_id, request, GetTariffsResponse)
 
     async def clear(
-        self, station_id: str, evse_id: int | None = None, tariff_ids: Sequence[str] = ()
+        self,
+        station_id: str,
+        evse_id: int | None = None,
+        tariff_ids: Sequence[str] = (),
+        timeout_s: float | None = None,
     ) -> ClearTariffsResponse:
         """Clear a station's default tariffs (I10), and their assignments here."""
         services = self._services
         request = ClearTariffsRequest(evse_id=evse_id, tariff_ids=tuple(tariff_ids))
-        response = await services.connections.expect(station_id, request, ClearTariffsResponse)
+        response = await services.connections.expect(station_id, request, ClearTariffsResponse, timeout_s=timeout_s)
         for scope, plan_id in await services.store.read(tariffs.assignments):
             named = not tariff_ids or plan_id in tariff_ids
             placed = evse_id is None or scope.evse_id == evse_id
@@ -117,21 +123,67 @@ class TariffService:
         """
         services = self._services
         plan = await self._plan(plan_id)
-        transaction = await services.store.read(transactions.get, station_id, transaction_id)
-        if transaction is None or not transaction.active:
-            raise RefusedError(f"no running transaction {transaction_id}", reason="unknown_transaction")
+        transaction = await self._running(station_id, transaction_id)
         status = "Central"
         if transaction.tariff_id is not None:  # the station calculates its cost
             request = ChangeTransactionTariffRequest(tariff=to_wire(plan, driver=True), transaction_id=transaction_id)
             response = await services.connections.expect(station_id, request, ChangeTransactionTariffResponse)
             status = response.status
         if status in ("Accepted", "Central"):
-            await services.store.run(tariffs.change_plan, transaction, plan, services.clock.utc_ms())
-            with contextlib.suppress(V2GError):  # reported in the answer to the command
-                await SmartCharging(services).reprice(station_id, transaction_id)
+            await self._changed(station_id, transaction, plan)
         if status == "Central":
             await self._announcer.announce(station_id, transaction_id)
         return status
+
+    async def send(
+        self,
+        station_id: str,
+        request: SetDefaultTariffRequest | ClearTariffsRequest | ChangeTransactionTariffRequest,
+        timeout_s: float,
+    ) -> Message:
+        """Send an operator's request as it is; what the station accepts applies here, too.
+
+        Raises RefusedError (`unknown_plan`) for a tariff that no plan here has, `unknown_transaction`, or as
+        `ConnectionRegistry.call`.
+        """
+        services = self._services
+        if isinstance(request, ClearTariffsRequest):
+            return await self.clear(station_id, request.evse_id, request.tariff_ids, timeout_s)
+        driver = isinstance(request, ChangeTransactionTariffRequest)
+        plan = await services.store.read(tariffs.plan, request.tariff.tariff_id)
+        if plan is None or to_wire(plan, driver=driver) != request.tariff:
+            raise RefusedError(
+                f"no tariff {request.tariff.tariff_id} of the back end has these prices, so it would bill others",
+                reason="unknown_plan",
+                hint="store it and set it: v2g csms tariffs set",
+            )
+        if isinstance(request, SetDefaultTariffRequest):
+            answer = await services.connections.expect(
+                station_id, request, SetDefaultTariffResponse, timeout_s=timeout_s
+            )
+            if answer.status == "Accepted":
+                scope = Scope(station_id=station_id, evse_id=request.evse_id)
+                await services.store.run(tariffs.assign, scope, plan.id, services.clock.utc_ms())
+            return answer
+        transaction = await self._running(station_id, request.transaction_id)
+        changed = await services.connections.expect(
+            station_id, request, ChangeTransactionTariffResponse, timeout_s=timeout_s
+        )
+        if changed.status == "Accepted":
+            await self._changed(station_id, transaction, plan)
+        return changed
+
+    async def _running(self, station_id: str, transaction_id: str) -> Transaction:
+        found = await self._services.store.read(transactions.get, station_id, transaction_id)
+        if found is None or not found.active:
+            raise RefusedError(f"no running transaction {transaction_id}", reason="unknown_transaction")
+        return found
+
+    async def _changed(self, station_id: str, transaction: Transaction, plan: PricePlan) -> None:
+        services = self._services
+        await services.store.run(tariffs.change_plan, transaction, plan, services.clock.utc_ms())
+        with contextlib.suppress(V2GError):  # reported in the answer to the command
+            await SmartCharging(services).reprice(station_id, transaction.transaction_id)
 
     async def _plan(self, plan_id: str) -> PricePlan:
         found = await self._services.store.read(tariffs.plan, plan_id)

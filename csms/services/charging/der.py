@@ -1,6 +1,5 @@
 """Grid support at stations: DER controls set, reported and cleared (R04)."""
 
-from csms.db.queries import der
 from csms.domain.charging.der import control_fits
 from csms.ocpp.base import Services
 from csms.services.stations.requests import Asked, ask, call
@@ -23,18 +22,9 @@ class DerService:
         self._services = services
 
     async def set(self, station_id: str, control: SetDERControlRequest) -> SetDERControlResponse:
-        """Set a control; store it, and which ones it supersedes. Raises RefusedError (`bad_control`)."""
-        if not control_fits(control):
-            reason = f"values do not match {control.control_type}"
-            raise RefusedError(f"control {control.control_id}: {reason}", reason="bad_control")
-        services = self._services
-        response = await call(services, station_id, control, SetDERControlResponse)
-        if response.status == "Accepted":
-            now_ms = services.clock.utc_ms()
-            itself = control.control_id in response.superseded_ids  # R04.FR.08
-            await services.store.run(der.save_control, station_id, control, now_ms, superseded=itself)
-            await services.store.run(der.supersede, station_id, response.superseded_ids, now_ms)
-        return response
+        """Set a control. Raises RefusedError (`bad_control`)."""
+        check_control(control)
+        return await call(self._services, station_id, control, SetDERControlResponse)
 
     async def get(
         self,
@@ -62,15 +52,12 @@ class DerService:
         control_id: str | None = None,
     ) -> ClearDERControlResponse:
         """Clear one control, those of a type, or all default or all scheduled ones."""
-        services = self._services
         request = ClearDERControlRequest(is_default=is_default, control_type=control_type, control_id=control_id)
-        response = await call(services, station_id, request, ClearDERControlResponse)
-        if response.status in ("Accepted", "NotFound"):
-            await services.store.run(
-                der.clear_controls,
-                station_id,
-                is_default=is_default,
-                control_type=control_type,
-                control_id=control_id,
-            )
-        return response
+        return await call(self._services, station_id, request, ClearDERControlResponse)
+
+
+def check_control(control: SetDERControlRequest) -> None:
+    """Raise RefusedError (`bad_control`) for values that do not match the type of a control."""
+    if not control_fits(control):
+        reason = f"values do not match {control.control_type}"
+        raise RefusedError(f"control {control.control_id}: {reason}", reason="bad_control")

@@ -6,18 +6,22 @@ import itertools
 from collections.abc import Collection
 from typing import Final
 
-from sqlalchemy import Connection
-
-from csms.db.queries import charging, requests, stations
+from csms.db.queries import charging, stations, transactions
 from csms.db.queries.device_model import external_ids, list_variables
 from csms.domain.charging.charging_plans import Step, add_up, dynamic_share, from_template
-from csms.domain.charging.own_profiles import check_operators, check_operators_id, in_the_way, is_former, is_own
+from csms.domain.charging.own_profiles import (
+    check_distinct,
+    check_operators,
+    check_operators_id,
+    in_the_way,
+    is_former,
+    is_own,
+)
 from csms.domain.charging.prequalification import W_PER_A, export_of, export_of_values
 from csms.domain.charging.v2x import problems
 from csms.ocpp.base import Services
 from csms.services.charging.vehicle_prices import has_prices, with_prices
 from csms.services.stations.requests import UNANSWERED, Asked, ask, call, failure
-from v2g import typed_json
 from v2g.errors import OcppError, RefusedError, TimeoutExpired, V2GError
 from v2g.observe import Scalar
 from v2g.ocpp.messages.base import Message
@@ -33,7 +37,6 @@ from v2g.ocpp.messages.smart_charging import (
     GetChargingProfilesResponse,
     GetCompositeScheduleRequest,
     GetCompositeScheduleResponse,
-    ReportChargingProfilesRequest,
     SetChargingProfileRequest,
     SetChargingProfileResponse,
     UpdateDynamicScheduleRequest,
@@ -46,36 +49,11 @@ from v2g.ocpp.versions import without_21
 
 _RESUMED: Final = "transaction_resumed"
 _REPORT: Final = "profile_report"
-GONE: Final = "charging_profiles_gone"
-"""The event that reports that a station has lost or cleared profiles."""
-
-_EVERYTHING: Final = (ChargingProfileCriterion(), ChargingProfileCriterion(charging_limit_source=("CSO",)))
-"""Criteria of reports that include every profile of this back end."""
-
 _OF_CSMS: Final = ChargingProfileCriterion(charging_limit_source=("CSO",))
 _NAMED: Final = 5
 """How many profiles of others an event names."""
 
 _FOLLOWS: Final[Collection[str]] = frozenset({"Accepted"})
-
-
-async def after_report(services: Services, station_id: str, request_id: int) -> None:
-    """After the last part of a profile report (K09): profiles missing from a complete one are deleted."""
-    gone = await services.store.run(_forget_unreported, station_id, request_id)
-    if gone:
-        services.report("ocpp", GONE, station_id, {"profiles": len(gone)})
-
-
-def _forget_unreported(connection: Connection, station_id: str, request_id: int) -> list[int]:
-    asked = requests.find(connection, request_id)
-    if asked is None or (asked["station_id"], asked["action"]) != (station_id, "GetChargingProfiles"):
-        return []
-    wanted = typed_json.decode(asked["document"], GetChargingProfilesRequest)
-    if wanted.charging_profile not in _EVERYTHING:
-        return []
-    parts = [typed_json.decode(each, ReportChargingProfilesRequest) for each in requests.parts(connection, request_id)]
-    reported = {profile.id for part in parts for profile in part.charging_profile}
-    return charging.forget_unreported(connection, station_id, wanted.evse_id, reported, asked["created_ms"])
 
 
 class SmartCharging:
@@ -108,7 +86,7 @@ class SmartCharging:
                 await self.set_profile(station_id, evse_id, profile)
 
     async def set_profile(self, station_id: str, evse_id: int, profile: ChargingProfile) -> SetChargingProfileResponse:
-        """Set a profile (K01); an accepted one is stored.
+        """Set a profile (K01).
 
         Raises RefusedError: `bad_profile` for an invalid one, `reserved_id` for an id that the
         station reserves for external constraints (MaxExternalConstraintsId), `not_prequalified` for one that feeds back
@@ -117,46 +95,70 @@ class SmartCharging:
         services = self._services
         if is_own(profile):
             await self._check_place(station_id, evse_id, profile)
-        if profile.id <= await services.store.look_up(external_ids, station_id):
-            raise RefusedError(f"the station reserves id {profile.id} for external constraints", reason="reserved_id")
-        for problem in problems(profile):
-            raise RefusedError(f"profile {profile.id}: {problem}", reason="bad_profile")
+        await self._check_rules(station_id, evse_id, profile)
         await self._check_export(station_id, evse_id, profile)
         if services.connections.version(station_id) == "2.0.1":
             profile = without_21(profile)
         request = SetChargingProfileRequest(evse_id=evse_id, charging_profile=profile)
-        response = await call(services, station_id, request, SetChargingProfileResponse)
-        if response.status == "Accepted":
-            now_ms = services.clock.utc_ms()
-            await services.store.run(charging.save_profile, station_id, evse_id, profile, charging.CSO, now_ms)
-        return response
+        return await call(services, station_id, request, SetChargingProfileResponse)
 
     async def set_operators(
         self, station_id: str, evse_id: int, profile: ChargingProfile
     ) -> SetChargingProfileResponse:
         """Set an operator's profile. Raises RefusedError as `set_profile`, and for the places of own profiles."""
-        await self._check_operators(station_id, evse_id, profile)
+        await self.check_operators(station_id, evse_id, profile)
         return await self.set_profile(station_id, evse_id, profile)
 
     async def check_command(self, station_id: str, request: Message) -> None:
-        """Refuse an operator's command that would replace an own profile, or feed back more than is permitted.
+        """Refuse an operator's command that would replace an own profile, breaks a rule, or feeds back too much.
 
-        Raises RefusedError: `reserved_id`, `reserved_level`, `not_prequalified`.
+        Raises RefusedError: `reserved_id`, `reserved_level`, `place_taken`, `bad_profile`, `not_prequalified`.
         """
         match request:
             case SetChargingProfileRequest(evse_id=evse_id, charging_profile=profile):
-                await self._check_operators(station_id, evse_id, profile)
+                await self.check_operators(station_id, evse_id, profile)
+                await self._check_rules(station_id, evse_id, profile)
                 await self._check_export(station_id, evse_id, profile)
             case RequestStartTransactionRequest(evse_id=evse, charging_profile=ChargingProfile() as profile):
                 check_operators_id(profile.id)
+                if profile.charging_profile_purpose != "TxProfile":  # F01.FR.09
+                    raise RefusedError("a remote start needs a TxProfile (F01.FR.09)", reason="profile_purpose")
+                if profile.transaction_id is not None:  # the transaction has no id yet
+                    raise RefusedError(
+                        "a profile in a remote start must not name a transaction (F01.FR.11)",
+                        reason="profile_transaction",
+                    )
+                await self._check_rules(station_id, None, profile)
                 await self._check_export(station_id, evse or 0, profile)
             case UpdateDynamicScheduleRequest(charging_profile_id=profile_id, schedule_update=values):
                 check_operators_id(profile_id)
                 await self._check_dynamic(station_id, profile_id, values)
 
-    async def _check_operators(self, station_id: str, evse_id: int, profile: ChargingProfile) -> None:
-        held = await self._services.store.read(charging.profiles, station_id)
-        check_operators([(at_evse, each) for at_evse, _, each in held], evse_id, profile)
+    async def check_operators(self, station_id: str, evse_id: int, profile: ChargingProfile) -> None:
+        """Refuse an operator's profile in the place of another. Raises RefusedError."""
+        held = [(place, each) for place, _, each in await self._services.store.read(charging.profiles, station_id)]
+        check_operators(held, evse_id, profile)
+        check_distinct(held, evse_id, profile, self._services.clock.utc_ms())
+
+    async def _check_rules(self, station_id: str, evse_id: int | None, profile: ChargingProfile) -> None:
+        """Refuse a profile that breaks a rule of its own, or has an id that the station reserves. Raises RefusedError.
+
+        `evse_id` is None in a remote start.
+        """
+        store = self._services.store
+        if profile.id <= await store.look_up(external_ids, station_id):
+            raise RefusedError(
+                f"the station reserves id {profile.id} for external constraints (K01.FR.80)", reason="reserved_id"
+            )
+        for problem in problems(profile, evse_id):
+            raise RefusedError(f"profile {profile.id}: {problem}", reason="bad_profile")
+        if len(profile.charging_schedule) > 1 and evse_id is not None:
+            needs = dict(await store.read(transactions.with_needs, station_id))
+            if profile.transaction_id not in needs:
+                raise RefusedError(
+                    f"profile {profile.id}: several schedules need a vehicle that has sent its needs (K01.FR.34)",
+                    reason="bad_profile",
+                )
 
     async def _check_export(self, station_id: str, evse_id: int, profile: ChargingProfile) -> None:
         """Reject a profile that feeds back more than prequalification permits. Raises RefusedError."""
@@ -251,19 +253,7 @@ class SmartCharging:
         if profile_id is None and (evse_id, purpose, stack_level) != (None, None, None):
             criteria = ClearChargingProfile(evse_id=evse_id, charging_profile_purpose=purpose, stack_level=stack_level)
         request = ClearChargingProfileRequest(charging_profile_id=profile_id, charging_profile_criteria=criteria)
-        response = await call(self._services, station_id, request, ClearChargingProfileResponse)
-        if response.status == "Accepted" or profile_id is not None:  # if unknown there, it is deleted here
-            gone = await self._services.store.run(
-                charging.clear_profiles,
-                station_id,
-                profile_id=profile_id,
-                evse_id=None if profile_id is not None else evse_id,
-                purpose=None if profile_id is not None else purpose,
-                stack_level=None if profile_id is not None else stack_level,
-            )
-            if gone:
-                self._services.report("ocpp", GONE, station_id, {"profiles": gone})
-        return response
+        return await call(self._services, station_id, request, ClearChargingProfileResponse)
 
     async def get_profiles(
         self, station_id: str, criterion: ChargingProfileCriterion, evse_id: int | None = None
@@ -273,10 +263,7 @@ class SmartCharging:
         def request(request_id: int) -> GetChargingProfilesRequest:
             return GetChargingProfilesRequest(request_id=request_id, evse_id=evse_id, charging_profile=criterion)
 
-        asked = await ask(self._services, station_id, request, GetChargingProfilesResponse, _FOLLOWS)
-        if getattr(asked.response, "status", "") == "NoProfiles":
-            await after_report(self._services, station_id, asked.request_id)
-        return asked
+        return await ask(self._services, station_id, request, GetChargingProfilesResponse, _FOLLOWS)
 
     async def composite(
         self, station_id: str, evse_id: int, duration_s: int, unit: ChargingRateUnit | None = None
@@ -325,7 +312,7 @@ class SmartCharging:
         return await self.set_operators(station_id, evse_id, profile)
 
     async def update_dynamic(
-        self, station_id: str, profile_id: int, values: ChargingScheduleUpdate
+        self, station_id: str, profile_id: int, values: ChargingScheduleUpdate, timeout_s: float | None = None
     ) -> UpdateDynamicScheduleResponse:
         """Change the values of a dynamic profile, sent at once (K28); pulls return the same."""
         services = self._services
@@ -333,7 +320,7 @@ class SmartCharging:
         await self._check_dynamic(station_id, profile_id, values)
         await services.store.gather(charging.save_dynamic, charging.Dynamic(station_id, profile_id, values, now_ms))
         request = UpdateDynamicScheduleRequest(charging_profile_id=profile_id, schedule_update=values)
-        return await call(services, station_id, request, UpdateDynamicScheduleResponse)
+        return await call(services, station_id, request, UpdateDynamicScheduleResponse, timeout_s=timeout_s)
 
     async def _check_dynamic(self, station_id: str, profile_id: int, values: ChargingScheduleUpdate) -> None:
         """Reject values that feed back more than prequalification permits. Raises RefusedError."""

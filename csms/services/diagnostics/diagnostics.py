@@ -5,7 +5,7 @@ from csms.services.authorization import local_lists
 from csms.services.stations.requests import Asked, ask
 from v2g.errors import RefusedError
 from v2g.ocpp.messages.authorization import IdToken
-from v2g.ocpp.messages.base import CertificateHashData
+from v2g.ocpp.messages.base import CertificateHashData, Message
 from v2g.ocpp.messages.diagnostics import (
     CustomerInformationRequest,
     CustomerInformationResponse,
@@ -63,20 +63,25 @@ async def customer_information(
     """
     if sum(each is not None for each in (id_token, certificate, identifier)) != 1:  # N09.FR.04, N10.FR.08
         raise RefusedError("give exactly one of token, certificate and identifier", reason="customer")
-    asked = await ask(
-        services,
-        station_id,
-        lambda number: CustomerInformationRequest(
+
+    def make(number: int) -> CustomerInformationRequest:
+        return CustomerInformationRequest(
             customer_certificate=certificate,
             id_token=id_token,
             request_id=number,
             report=report,
             clear=clear,
             customer_identifier=identifier,
-        ),
-        CustomerInformationResponse,
-        follows=("Accepted",),
-    )
-    if clear and id_token is not None and getattr(asked.response, "status", "") == "Accepted":
-        await local_lists.forget(services, station_id, id_token)
+        )
+
+    asked = await ask(services, station_id, make, CustomerInformationResponse, follows=("Accepted",))
+    await after_customer_information(services, station_id, make(asked.request_id), asked.response)
     return asked
+
+
+async def after_customer_information(
+    services: Services, station_id: str, request: CustomerInformationRequest, answer: Message
+) -> None:
+    """Remove a customer whose data a station clears from its local authorization list, too (N10.FR.02)."""
+    if request.clear and request.id_token is not None and getattr(answer, "status", "") == "Accepted":
+        await local_lists.forget(services, station_id, request.id_token)

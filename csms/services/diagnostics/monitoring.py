@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 
-from csms.db.queries import diagnostics
 from csms.ocpp.base import Services
 from csms.services.stations.device_model import items_per_message
 from csms.services.stations.requests import Asked, ask, call
@@ -42,32 +41,22 @@ async def set_monitors(
 
     Raises RefusedError for a stream without rate (N11.FR.09), V2GError as `ConnectionRegistry.call` does.
     """
-    for each in wanted:
-        stream = each.periodic_event_stream
-        if stream is not None and stream.interval is None and stream.values is None:
-            raise RefusedError("a stream needs an interval, a number of values, or both", reason="stream_rate")
+    check_streams(wanted)
     limit = limit or await _limit(services, station_id, "SetVariableMonitoring", len(wanted))
     results: list[SetMonitoringResult] = []
     for begin in range(0, len(wanted), limit):
         part = tuple(wanted[begin : begin + limit])
         request = SetVariableMonitoringRequest(set_monitoring_data=part)
-        response = await call(services, station_id, request, SetVariableMonitoringResponse)
-        for result in response.set_monitoring_result:
-            asked = next((each for each in part if _same(each, result)), None)
-            if result.status == "Accepted" and result.id is not None and asked is not None:
-                now_ms = services.clock.utc_ms()
-                await services.store.run(diagnostics.save_monitor, station_id, result.id, asked, now_ms)
-        results += response.set_monitoring_result
+        results += (await call(services, station_id, request, SetVariableMonitoringResponse)).set_monitoring_result
     return results
 
 
-def _same(asked: SetMonitoringData, result: SetMonitoringResult) -> bool:
-    return (asked.component, asked.variable, asked.type, asked.severity) == (
-        result.component,
-        result.variable,
-        result.type,
-        result.severity,
-    )
+def check_streams(wanted: Iterable[SetMonitoringData]) -> None:
+    """Raise RefusedError (`stream_rate`) for a stream without rate (N11.FR.09)."""
+    for each in wanted:
+        stream = each.periodic_event_stream
+        if stream is not None and stream.interval is None and stream.values is None:
+            raise RefusedError("a stream needs an interval, a number of values, or both", reason="stream_rate")
 
 
 async def _limit(services: Services, station_id: str, action: str, items: int) -> int:
@@ -84,21 +73,13 @@ async def clear_monitors(
     results: list[ClearMonitoringResult] = []
     for begin in range(0, len(monitor_ids), limit):
         request = ClearVariableMonitoringRequest(id=tuple(monitor_ids[begin : begin + limit]))
-        response = await call(services, station_id, request, ClearVariableMonitoringResponse)
-        gone = [each.id for each in response.clear_monitoring_result if each.status in ("Accepted", "NotFound")]
-        await services.store.run(diagnostics.drop_monitors, station_id, gone)
-        results += response.clear_monitoring_result
+        results += (await call(services, station_id, request, ClearVariableMonitoringResponse)).clear_monitoring_result
     return results
 
 
 async def set_base(services: Services, station_id: str, base: MonitoringBase) -> SetMonitoringBaseResponse:
     """Set the monitoring base (N03); FactoryDefault and HardWiredOnly remove those of the CSMS."""
-    response = await call(
-        services, station_id, SetMonitoringBaseRequest(monitoring_base=base), SetMonitoringBaseResponse
-    )
-    if response.status == "Accepted" and base != "All":  # N03.FR.04, .05
-        await services.store.run(diagnostics.drop_custom_monitors, station_id)
-    return response
+    return await call(services, station_id, SetMonitoringBaseRequest(monitoring_base=base), SetMonitoringBaseResponse)
 
 
 async def set_level(services: Services, station_id: str, severity: int) -> SetMonitoringLevelResponse:
@@ -130,7 +111,4 @@ async def adjust_stream(
 ) -> AdjustPeriodicEventStreamResponse:
     """Have a stream send at another rate (N14, 2.1)."""
     request = AdjustPeriodicEventStreamRequest(id=stream_id, params=params)
-    response = await call(services, station_id, request, AdjustPeriodicEventStreamResponse)
-    if response.status == "Accepted":
-        await services.store.run(diagnostics.adjust_stream, station_id, stream_id, params.interval, params.values)
-    return response
+    return await call(services, station_id, request, AdjustPeriodicEventStreamResponse)

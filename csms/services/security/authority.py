@@ -1,11 +1,11 @@
 """The built-in authority for stations' certificates: signs, delivers, and stores the outcome (A02, A03)."""
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Callable
 from typing import Any, Final
 
-from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from csms.cluster.connections import ConnectionRegistry
@@ -28,7 +28,7 @@ from v2g.ocpp.messages.security import (
     SignCertificateRequest,
     SignCertificateResponse,
 )
-from v2g.pki.certificates import load_certificate
+from v2g.pki.certificates import chain_from_pem, load_certificate
 from v2g.pki.credentials import load_chain
 from v2g.pki.issue import Issuer
 from v2g.pki.profiles import ORGANIZATION, Role
@@ -133,7 +133,7 @@ class StationCa:
 
         async def work() -> None:
             certificate = await asyncio.to_thread(sign, asked, authority, serial, at)
-            await self._deliver(station_id, request, certificate, delivered(certificate, authority))
+            await self._deliver(station_id, request, delivered(certificate, authority))
 
         task = spawn(work())
         self._under_way[station_id, kind or ""] = task
@@ -158,33 +158,52 @@ class StationCa:
             raise RefusedError("no such authority is configured", reason="NotConfigured")
         return found
 
-    async def _deliver(
-        self, station_id: str, request: SignCertificateRequest, certificate: x509.Certificate, chain: str
-    ) -> None:
-        kind, serial = request.certificate_type, f"{certificate.serial_number:x}"
-        await self._store.run(
-            security.add_certificate,
-            serial=serial,
-            station_id=station_id,
-            kind=kind or COMBINED,
-            subject=certificate.subject.rfc4514_string()[:255],
-            issued_ms=self._clock.utc_ms(),
-            until_ms=int(certificate.not_valid_after_utc.timestamp() * 1000),
-            status="Issued",
-            pem=certificate.public_bytes(Encoding.PEM).decode(),
-        )
+    async def _deliver(self, station_id: str, request: SignCertificateRequest, chain: str) -> None:
+        """Deliver what a station has asked for; the outcome is reported."""
         signed = CertificateSignedRequest(
             certificate_chain=chain,
-            certificate_type=kind,  # A02.FR.14
+            certificate_type=request.certificate_type,  # A02.FR.14
             request_id=request.request_id,
         )
+        with contextlib.suppress(V2GError):
+            await self.deliver(station_id, signed)
+
+    async def deliver(
+        self, station_id: str, signed: CertificateSignedRequest, timeout_s: float | None = None
+    ) -> CertificateSignedResponse:
+        """Store a certificate, deliver it to its station, and store the answer.
+
+        Raises RefusedError (`certificate`) for a text without certificate, or one of another station, and V2GError as
+        `ConnectionRegistry.call` does.
+        """
         try:
-            status: str = (await self._connections.expect(station_id, signed, CertificateSignedResponse)).status
-            detail = ""
+            certificate = load_certificate(chain_from_pem(signed.certificate_chain.encode())[0])
+        except (CertificateError, ValueError, IndexError) as error:
+            raise RefusedError(f"no PEM certificate: {error}", reason="certificate") from None
+        kind, serial = signed.certificate_type, f"{certificate.serial_number:x}"
+        columns = {
+            "station_id": station_id,
+            "kind": kind or COMBINED,
+            "subject": certificate.subject.rfc4514_string()[:255],
+            "issued_ms": self._clock.utc_ms(),
+            "until_ms": int(certificate.not_valid_after_utc.timestamp() * 1000),
+            "status": "Issued",
+            "pem": certificate.public_bytes(Encoding.PEM).decode(),
+        }
+        if not await self._store.run(security.add_certificate, serial, **columns):
+            raise RefusedError("that is the certificate of another station", reason="certificate")
+        detail, status = "", "Failed"
+        try:
+            answer = await self._connections.expect(station_id, signed, CertificateSignedResponse, timeout_s=timeout_s)
+            status = answer.status
         except V2GError as error:
-            status, detail = "Failed", str(error)[:200]
-        await self._store.run(security.set_certificate_status, serial, status)
-        self._report("certificate_delivered", station_id, kind=kind or "", serial=serial, status=status, detail=detail)
+            detail = str(error)[:200]
+            raise
+        finally:
+            await self._store.run(security.set_certificate_status, serial, status)
+            report = {"kind": kind or "", "serial": serial, "status": status, "detail": detail}
+            self._report("certificate_delivered", station_id, **report)
+        return answer
 
     def _report(self, name: str, station_id: str, **data: Scalar) -> None:
         self._observe(Observe("ocpp", name, {"station": station_id, **data}))

@@ -5,8 +5,8 @@ import hmac
 import math
 import os
 import ssl
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final, TypeVar
 from weakref import WeakValueDictionary
 
 import msgspec
@@ -35,9 +35,12 @@ from v2g.io.runtime.supervision import spawn
 from v2g.io.tls.peer_chain import PeerJudge
 from v2g.io.websocket.server import Handshake, Refusal, Welcome, peer_name
 from v2g.observe import Observe, Scalar
+from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.device_model import Component, Variable
 from v2g.ocpp.messages.provisioning import SetVariableData, SetVariablesRequest, SetVariablesResponse
 from v2g.rates import Buckets, caller_at
+
+M = TypeVar("M", bound=Message)
 
 _REPEAT_MS: Final = 10_000  # minimum interval of storing the same fault; it is counted meanwhile
 _MAX_COUNTED: Final = 5000
@@ -409,6 +412,11 @@ class StationAdmissions:
         self._report("station_decided", station_id, decision="")
         return True
 
+    async def least_profile(self, station_id: str) -> int:
+        """Return the lowest security profile that a station may use; 0: any."""
+        known = await self._store.look_up(rows.find_all, station_id)
+        return known.least_profile if known is not None else 0
+
     async def allow_profile(self, station_id: str, least: int) -> None:
         """Set the lowest security profile of a station, once also lower than it has used."""
         await self._store.run(rows.set_least_profile, station_id, least)
@@ -463,26 +471,48 @@ class StationAdmissions:
         Until it has answered, both are accepted; if its answer is lost, until it has reconnected with one. Raises
         RefusedError, and as `ConnectionRegistry.call`.
         """
-        password, hashed = await self._chosen(password)
-        await self._store.run(rows.offer_password, station_id, hashed)
+        chosen = new_password(os.urandom) if password is None else password
         data = SetVariableData(
-            attribute_value=password,
+            attribute_value=chosen,
             component=Component(name="SecurityCtrlr"),
             variable=Variable(name="BasicAuthPassword"),
         )
+
+        async def send() -> SetVariablesResponse:
+            request = SetVariablesRequest(set_variable_data=(data,))
+            return await self._connections.expect(station_id, request, SetVariablesResponse)
+
+        return (await self.change_password(station_id, chosen, send)).set_variable_result[0].attribute_status
+
+    async def change_password(
+        self, station_id: str, password: str, send: Callable[[], Awaitable[M]], *, at_once: bool = True
+    ) -> M:
+        """Have a request sent that sets a station's password, and adopt the password if the station accepts it (A01).
+
+        Until it has answered, both are accepted; if its answer is lost, until it has reconnected with one. Unless
+        `at_once`, the password is for a later connection (a network profile): both are accepted until that one. Raises
+        RefusedError (`password`), and as `send`.
+        """
+        _, hashed = await self._chosen(password)
+        await self._store.run(rows.offer_password, station_id, hashed)
         try:
-            answer = await self._connections.expect(
-                station_id, SetVariablesRequest(set_variable_data=(data,)), SetVariablesResponse
-            )
+            answer = await send()
         except (OcppError, RefusedError):
             await self._settle(station_id, hashed, taken=False)
             raise
         except V2GError:
             self._report("password_unsettled", station_id)
             raise
-        status = answer.set_variable_result[0].attribute_status
-        await self._settle(station_id, hashed, taken=status in ("Accepted", "RebootRequired"))  # A01.FR.03, A01.FR.04
-        return status
+        taken = getattr(answer, "status", "") == "Accepted"
+        if isinstance(answer, SetVariablesResponse):
+            taken = any(  # A01.FR.03, A01.FR.04
+                each.variable.name.casefold() == "basicauthpassword"
+                and each.attribute_status in ("Accepted", "RebootRequired")
+                for each in answer.set_variable_result
+            )
+        if at_once or not taken:
+            await self._settle(station_id, hashed, taken=taken)
+        return answer
 
     async def _settle(self, station_id: str, hashed: str, *, taken: bool) -> None:
         now_ms = self._clock.utc_ms()

@@ -32,7 +32,7 @@ async def change(
     now_ms = services.clock.utc_ms()
     due_ms = now_ms if at_ms is None else at_ms
     order = await services.store.run(commands.open_order, station_id, evse_id, connector_id, wanted, due_ms, now_ms)
-    return order if due_ms > now_ms else await _send(services, order)
+    return order if due_ms > now_ms else (await send(services, order))[0]
 
 
 async def send_due(services: Services) -> None:
@@ -44,25 +44,30 @@ async def send_due(services: Services) -> None:
     for order in await services.store.run(commands.take_due_orders, connected, now_ms):
         due.setdefault(order.station_id, []).append(order)
 
-    async def send(station_id: str) -> None:
+    async def send_all(station_id: str) -> None:
         for order in due[station_id]:
             try:
-                await _send(services, order, again="Planned")
+                await send(services, order, again="Planned")
             except V2GError as error:
                 services.report("ocpp", "availability_failed", station_id, {"reason": str(error)[:255]})
 
-    await for_each(due, send)
+    await for_each(due, send_all)
 
 
-async def _send(services: Services, order: Order, again: OrderState = "Failed") -> Order:
-    """Send an order; `again` is its state if the station turns out to be disconnected."""
+async def send(
+    services: Services, order: Order, again: OrderState = "Failed", timeout_s: float | None = None
+) -> tuple[Order, ChangeAvailabilityResponse]:
+    """Send a stored order; `again` is its state if the station turns out to be disconnected.
+
+    Raises V2GError as `ConnectionRegistry.call` does.
+    """
     request = ChangeAvailabilityRequest(evse=order.evse, operational_status=order.wanted)
     try:
-        response = await call(services, order.station_id, request, ChangeAvailabilityResponse)
+        response = await call(services, order.station_id, request, ChangeAvailabilityResponse, timeout_s=timeout_s)
     except V2GError as error:
         await _save(services, order, again if isinstance(error, RefusedError) else "Failed", str(error))
         raise
-    return await _save(services, order, response.status, detail_of(response))
+    return await _save(services, order, response.status, detail_of(response)), response
 
 
 async def _save(services: Services, order: Order, state: OrderState, detail: str) -> Order:

@@ -1,13 +1,10 @@
 """Functional block B from the operator's side: variables, reports, network profiles, resets."""
 
-import re
 from collections.abc import Sequence
 from typing import Final
 
-import msgspec
-
 from csms.db.queries import device_model
-from csms.domain.stations.device_model import batches, check_distinct, read_values, written_values
+from csms.domain.stations.device_model import batches, check_distinct
 from csms.ocpp.base import Services
 from csms.services.stations.requests import Asked, ask, call
 from v2g.errors import OcppError, RefusedError, V2GError
@@ -36,7 +33,6 @@ from v2g.ocpp.messages.provisioning import (
 
 _ITEMS_PER_MESSAGE: Final = "ItemsPerMessage"
 _FOLLOWS: Final = ("Accepted",)
-_SECRET: Final = re.compile(r"password|^key\Z|simpin", re.IGNORECASE)
 
 
 async def get_variables(
@@ -52,8 +48,6 @@ async def get_variables(
         request = GetVariablesRequest(get_variable_data=portion)
         answer = await call(services, station_id, request, GetVariablesResponse)
         results += answer.get_variable_result
-        rows = list(read_values(answer.get_variable_result, services.clock.utc_ms()))
-        await services.store.run(device_model.save, station_id, rows)
     return results
 
 
@@ -62,24 +56,82 @@ async def set_variables(
 ) -> list[SetVariableResult]:
     """Write variables, in as many requests as needed (B05.FR.11); accepted values are stored in the mirror.
 
-    Raises RefusedError when one is named twice (`duplicate`) or belongs to a network configuration in use (`in_use`),
-    and V2GError as `ConnectionRegistry.call` does.
+    Raises RefusedError as `check_variables`, and V2GError as `ConnectionRegistry.call` does.
     """
-    check_distinct(data)
-    in_use = await services.store.read(device_model.slots_in_use, station_id)
-    if any(each.component.name == "NetworkConfiguration" and each.component.instance in in_use for each in data):
-        raise RefusedError(
-            "the station uses that network configuration", reason="in_use", hint="take another slot, then prioritise it"
-        )  # B09.FR.10
+    await check_variables(services, station_id, data)
     limit = await services.store.run(device_model.limit_of, station_id, "SetVariables")
     results: list[SetVariableResult] = []
     for portion in batches(data, limit):
         request = SetVariablesRequest(set_variable_data=portion)
-        answer = await call(services, station_id, request, SetVariablesResponse)
-        results += answer.set_variable_result
-        rows = list(written_values(portion, answer.set_variable_result, services.clock.utc_ms()))
-        await services.store.run(device_model.save, station_id, rows)
+        results += (await send_variables(services, station_id, request)).set_variable_result
     return results
+
+
+async def check_variables(services: Services, station_id: str, data: Sequence[SetVariableData]) -> None:
+    """Refuse values with which the station could not connect any more, or that the standard forbids to send.
+
+    Raises RefusedError: `duplicate` for one that is named twice (B05.FR.13), `in_use` for a network configuration in
+    use (B09.FR.10), and as `check_access`.
+    """
+    check_distinct(data)
+    in_use = await services.store.read(device_model.slots_in_use, station_id)
+    for each in data:
+        place, name = each.component.name.casefold(), each.variable.name.casefold()
+        if place == "networkconfiguration" and each.component.instance in in_use:
+            raise RefusedError(
+                "the station uses that network configuration",
+                reason="in_use",
+                hint="take another slot, then prioritise it",
+            )
+        if place in ("securityctrlr", "networkconfiguration"):
+            profile = int(each.attribute_value) if each.attribute_value.isdecimal() else None
+            await check_access(
+                services, station_id,
+                each.attribute_value if name == "identity" else None,
+                profile if name == "securityprofile" else None,
+            )  # fmt: skip
+
+
+async def check_access(services: Services, station_id: str, identity: str | None, security_profile: int | None) -> None:
+    """Refuse what would keep a station from connecting again.
+
+    Raises RefusedError: `identity` for one that is not admitted, `security_profile` for one below the least that the
+    station may use (A05.FR.07).
+    """
+    admissions = services.admissions
+    if identity not in (None, station_id) and await admissions.admission(identity) is None:
+        raise RefusedError(
+            f"{identity[:48]} is not admitted: the station could not connect by that name",
+            reason="identity",
+            hint=f"admit it first: v2g csms admit {identity[:48]}",
+        )
+    least = await admissions.least_profile(station_id)
+    if security_profile is not None and security_profile < least:
+        raise RefusedError(
+            f"the station has used security profile {least}, and may not go back to {security_profile}",
+            reason="security_profile",
+            hint=f"allow it first: v2g csms request PUT /admissions/{station_id}/least-profile",
+        )
+
+
+async def send_variables(
+    services: Services, station_id: str, request: SetVariablesRequest, timeout_s: float | None = None
+) -> SetVariablesResponse:
+    """Send checked variables in one request; a new password of the station is adopted when it accepts it (A01)."""
+
+    async def send() -> SetVariablesResponse:
+        return await call(services, station_id, request, SetVariablesResponse, timeout_s=timeout_s)
+
+    passwords = {
+        each.component.name.casefold(): each.attribute_value
+        for each in request.set_variable_data
+        if each.variable.name.casefold() == "basicauthpassword"
+    }
+    for component in ("securityctrlr", "networkconfiguration"):
+        if component in passwords:
+            at_once = component == "securityctrlr"
+            return await services.admissions.change_password(station_id, passwords[component], send, at_once=at_once)
+    return await send()
 
 
 async def read_base(services: Services, station_id: str, base: ReportBase = "FullInventory") -> Asked:
@@ -101,14 +153,28 @@ async def reset(
 async def set_network_profile(
     services: Services, station_id: str, slot: int, profile: NetworkConnectionProfile
 ) -> SetNetworkProfileResponse:
-    """Set a network profile at a station (B09). Raises V2GError as `ConnectionRegistry.call` does."""
+    """Set a network profile at a station (B09). Raises as `check_access` and `ConnectionRegistry.call`."""
     request = SetNetworkProfileRequest(configuration_slot=slot, connection_data=profile)
-    answer = await call(services, station_id, request, SetNetworkProfileResponse)
-    if answer.status == "Accepted":
-        document = msgspec.json.encode(_without_secrets(msgspec.to_builtins(profile)))
-        now_ms = services.clock.utc_ms()
-        await services.store.run(device_model.save_profile, station_id, slot, answer.status, document, now_ms)
-    return answer
+    return await send_network_profile(services, station_id, request)
+
+
+async def send_network_profile(
+    services: Services, station_id: str, request: SetNetworkProfileRequest, timeout_s: float | None = None
+) -> SetNetworkProfileResponse:
+    """Send a network profile; a password in it is accepted from when the station connects with it.
+
+    Raises as `check_access` and `ConnectionRegistry.call`.
+    """
+    profile = request.connection_data
+    await check_access(services, station_id, profile.identity, profile.security_profile)
+
+    async def send() -> SetNetworkProfileResponse:
+        return await call(services, station_id, request, SetNetworkProfileResponse, timeout_s=timeout_s)
+
+    if profile.basic_auth_password is None:
+        return await send()
+    identity = profile.identity or station_id
+    return await services.admissions.change_password(identity, profile.basic_auth_password, send, at_once=False)
 
 
 async def prioritise(services: Services, station_id: str, slots: Sequence[int]) -> SetVariableResult:
@@ -154,12 +220,6 @@ async def mirror_after_boot(services: Services, station_id: str, *, changed: boo
 def _require(fine: bool, action: str, status: str) -> None:
     if not fine:
         raise RefusedError(f"the station answered {action} with {status}", reason=status)
-
-
-def _without_secrets(value: object) -> object:
-    if isinstance(value, dict):
-        return {key: _without_secrets(each) for key, each in value.items() if not _SECRET.search(key)}
-    return value
 
 
 async def items_per_message(

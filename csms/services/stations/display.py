@@ -36,25 +36,18 @@ async def show(services: Services, station_id: str, info: MessageInfo, *, replac
     The message gets its number here; `replaces` is that of the message to replace. Raises RefusedError for a
     message that has ended already, V2GError as `ConnectionRegistry.call` does.
     """
-    run, now_ms = services.store.run, services.clock.utc_ms()
+    now_ms = services.clock.utc_ms()
     if info.end_date_time is not None and parse_time(info.end_date_time) <= now_ms:
         raise RefusedError("the message would have ended already", reason="over")
-    number = await run(diagnostics.next_message_id, station_id) if replaces is None else replaces
+    number = await services.store.run(diagnostics.next_message_id, station_id) if replaces is None else replaces
     numbered = msgspec.structs.replace(info, id=number)
     response = await call(services, station_id, SetDisplayMessageRequest(message=numbered), SetDisplayMessageResponse)
-    if response.status == "Accepted" or replaces is None:
-        await run(diagnostics.save_message, station_id, numbered, response.status, services.clock.utc_ms())
     return Shown(number, response)
 
 
 async def clear(services: Services, station_id: str, message_id: int) -> ClearDisplayMessageResponse:
     """Remove a message (O05)."""
-    request = ClearDisplayMessageRequest(id=message_id)
-    response = await call(services, station_id, request, ClearDisplayMessageResponse)
-    if response.status != "Rejected":
-        state = "Cleared" if response.status == "Accepted" else "Gone"
-        await services.store.run(diagnostics.end_message, station_id, message_id, state, services.clock.utc_ms())
-    return response
+    return await call(services, station_id, ClearDisplayMessageRequest(id=message_id), ClearDisplayMessageResponse)
 
 
 async def report(

@@ -2,15 +2,17 @@
 
 from typing import Any, NamedTuple
 
+import msgspec
+
 from csms.db.queries import commands
-from csms.domain.charging.own_profiles import check_operators
 from csms.ocpp.base import Services
+from csms.services.charging.smart_charging import SmartCharging
 from csms.services.stations.requests import call, failure
 from v2g.errors import RefusedError, V2GError
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.base import EVSE
 from v2g.ocpp.messages.charging_profiles import ChargingProfile
-from v2g.ocpp.messages.data_transfer import DataTransferRequest, DataTransferResponse
+from v2g.ocpp.messages.data_transfer import VENDOR, DataTransferRequest, DataTransferResponse
 from v2g.ocpp.messages.remote_control import (
     MessageTrigger,
     RequestStartTransactionRequest,
@@ -46,32 +48,32 @@ async def start(
 
     Raises RefusedError for an invalid profile, and V2GError as `ConnectionRegistry.call` does.
     """
-    if charging_profile is not None:
-        _check_profile(charging_profile)
-    run, now_ms = services.store.run, services.clock.utc_ms()
-    number = await run(commands.open_start, station_id, evse_id, id_token, limit, now_ms)
     request = RequestStartTransactionRequest(
         evse_id=evse_id,
         group_id_token=group_id_token,
         id_token=id_token,
-        remote_start_id=number,
+        remote_start_id=0,
         charging_profile=charging_profile,
     )
+    await SmartCharging(services).check_command(station_id, request)
+    run, now_ms = services.store.run, services.clock.utc_ms()
+    number = await run(commands.open_start, station_id, evse_id, id_token, limit, now_ms)
+    request = msgspec.structs.replace(request, remote_start_id=number)
+    return Started(number, await deliver_start(services, station_id, request))
+
+
+async def deliver_start(
+    services: Services, station_id: str, request: RequestStartTransactionRequest, timeout_s: float | None = None
+) -> RequestStartTransactionResponse:
+    """Send a stored remote start; store the answer. Raises V2GError as `ConnectionRegistry.call` does."""
+    run, number = services.store.run, request.remote_start_id
     try:
-        response = await call(services, station_id, request, RequestStartTransactionResponse)
+        response = await call(services, station_id, request, RequestStartTransactionResponse, timeout_s=timeout_s)
     except V2GError as error:
         await run(commands.save_start_answer, number, failure(error), None)
         raise
     await run(commands.save_start_answer, number, response.status, response.transaction_id)
-    return Started(number, response)
-
-
-def _check_profile(profile: ChargingProfile) -> None:
-    if profile.charging_profile_purpose != "TxProfile":  # F01.FR.09
-        raise RefusedError("a remote start needs a TxProfile", reason="profile_purpose")
-    if profile.transaction_id is not None:  # F01.FR.11: the transaction has no id yet
-        raise RefusedError("a profile in a remote start must not name a transaction", reason="profile_transaction")
-    check_operators((), 0, profile)
+    return response
 
 
 async def stop(
@@ -123,7 +125,20 @@ async def trigger(
 async def transfer_data(
     services: Services, station_id: str, vendor_id: str, message_id: str | None = None, data: Any = None
 ) -> DataTransferResponse:
-    """Send a vendor's message; `data` is writable as JSON (P01). Raises V2GError as `ConnectionRegistry.call`
-    does."""
+    """Send a vendor's message; `data` is writable as JSON (P01).
+
+    Raises as `check_vendor` and `ConnectionRegistry.call`.
+    """
+    check_vendor(vendor_id)
     request = DataTransferRequest(message_id=message_id, data=data, vendor_id=vendor_id)
     return await call(services, station_id, request, DataTransferResponse)
+
+
+def check_vendor(vendor_id: str) -> None:
+    """Refuse messages in the back end's own name, which it keeps account of. Raises RefusedError (`own_messages`)."""
+    if vendor_id == VENDOR:
+        raise RefusedError(
+            f"{VENDOR} is the back end's own vendorId: it records what it sends in that name",
+            reason="own_messages",
+            hint="set grid signals by PUT /grid/signal, and ask for evidence by `v2g csms attestation`",
+        )

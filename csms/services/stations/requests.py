@@ -6,6 +6,7 @@ from typing import Final, NamedTuple, TypeVar
 
 from csms.db.queries import requests
 from csms.ocpp.base import Services
+from csms.services.stations.station_records import adopt
 from v2g.errors import OcppError, RefusedError, V2GError
 from v2g.ocpp.messages.base import Message, StatusInfo
 from v2g.ocpp.routes import action_of
@@ -32,13 +33,19 @@ class Asked(NamedTuple):
     response: Message
 
 
-async def call(services: Services, station_id: str, request: Message, response: type[M]) -> M:
-    """Send a request and return the station's answer. Raises V2GError as `ConnectionRegistry.call` does."""
+async def call(
+    services: Services, station_id: str, request: Message, response: type[M], *, timeout_s: float | None = None
+) -> M:
+    """Send a request and return the station's answer; what it has accepted is recorded.
+
+    Raises V2GError as `ConnectionRegistry.call` does.
+    """
     try:
-        answer = await services.connections.expect(station_id, request, response)
+        answer = await services.connections.expect(station_id, request, response, timeout_s=timeout_s)
     except V2GError as error:
         _report(services, station_id, request, failure(error), str(error))
         raise
+    await adopt(services, station_id, request, answer)
     _report(services, station_id, request, str(getattr(answer, "status", "")), detail_of(answer))
     return answer
 
@@ -64,11 +71,13 @@ async def deliver(
     request: Message,
     response: type[M],
     follows: Collection[str],
+    *,
+    timeout_s: float | None = None,
 ) -> M:
     """Send a stored request, as `ask` does."""
     store, clock = services.store, services.clock
     try:
-        answer = await call(services, station_id, request, response)
+        answer = await call(services, station_id, request, response, timeout_s=timeout_s)
     except V2GError as error:
         await store.run(requests.save_answer, request_id, failure(error), str(error), clock.utc_ms(), done=True)
         raise

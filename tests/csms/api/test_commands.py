@@ -136,15 +136,16 @@ async def test_each_action_takes_the_permission_of_its_own_route(ask: ApiClient)
 
 def profile(profile_id: int, *, level: int = 0, limit: float = 11_000.0, purpose: str = "TxProfile") -> dict[str, Any]:
     """Return a charging profile; with a negative limit it feeds back."""
-    power = {"limit": limit} if limit >= 0 else {"limit": 0.0, "setpoint": limit, "operationMode": "CentralSetpoint"}
+    power = {"limit": limit} if limit >= 0 else {"setpoint": limit, "operationMode": "CentralSetpoint"}
     schedule = {"id": 1, "chargingRateUnit": "W", "chargingSchedulePeriod": [{"startPeriod": 0, **power}]}
-    return {
+    found = {
         "id": profile_id,
         "stackLevel": level,
         "chargingProfilePurpose": purpose,
         "chargingProfileKind": "Relative",
         "chargingSchedule": [schedule],
     }
+    return found | ({"transactionId": "T1"} if purpose == "TxProfile" else {})
 
 
 @pytest.mark.parametrize("profile_id", [1_000_000_000, 1_000_999_999])

@@ -215,6 +215,9 @@ async def test_the_password_of_a_network_profile_is_not_stored(csms: Backend) ->
     station.answers["SetNetworkProfile"] = {"status": "Accepted"}
     secret = "a-Password_of=32*characters+4321"
     profile = msgspec.structs.replace(PROFILE, ocpp_version=None, identity="CS-OTHER", basic_auth_password=secret)
+    with pytest.raises(RefusedError, match="CS-OTHER is not admitted"):
+        await model.set_network_profile(csms.services, CS, 3, profile)
+    await csms.services.admissions.decide("CS-OTHER", "Accepted", "test")
     await model.set_network_profile(csms.services, CS, 3, profile)
     (sent,) = station.payloads("SetNetworkProfile")
     assert sent["connectionData"]["identity"] == "CS-OTHER"

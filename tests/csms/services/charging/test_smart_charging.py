@@ -12,7 +12,8 @@ from csms.domain.charging.charging_plans import Step
 from csms.domain.charging.own_profiles import WAITING_PROFILE
 from csms.domain.charging.prequalification import Prequalification
 from csms.domain.charging.sites import Place, Site
-from csms.services.charging.smart_charging import GONE, SmartCharging
+from csms.services.charging.smart_charging import SmartCharging
+from csms.services.stations.station_records import GONE
 from tests.csms.backend import Backend
 from tests.csms.scripted_station import Payload, Refused, ScriptedStation
 from tests.csms.services.charging.support import ACCEPTED, NAMES, at_rest, booted, running
@@ -411,13 +412,14 @@ async def test_a_command_is_checked_as_what_it_does(csms: Backend) -> None:
     """It replaces no own profile, and feeds back what its EVSE may: without one what any of them may."""
     await permitted(csms, 6900, 1000)
     service = SmartCharging(csms.services)
-    await store(csms, back(500, 30))
+    await store(csms, msgspec.structs.replace(back(500, 30), stack_level=4))
 
     def starts(evse_id: int | None, found: ChargingProfile) -> RequestStartTransactionRequest:
         token = IdToken(id_token="A", type="Central")
         return RequestStartTransactionRequest(
-            evse_id=evse_id, id_token=token, remote_start_id=1, charging_profile=found
-        )
+            evse_id=evse_id, id_token=token, remote_start_id=1,
+            charging_profile=msgspec.structs.replace(found, charging_profile_purpose="TxProfile"),
+        )  # fmt: skip
 
     def updates(number: int, **values: float) -> UpdateDynamicScheduleRequest:
         return UpdateDynamicScheduleRequest(
