@@ -39,6 +39,7 @@ from v2g.io.runtime.program import read_config
 from v2g.io.storage.growing_file import LogFiles
 from v2g.iso15118.d20.envelope_rules import RULES, EnvelopeRules
 from v2g.ocpp.messages.base import EnergyTransferMode
+from v2g.ocpp.quirks import StationQuirks
 from v2g.pki.certificates import is_emaid
 from v2g.pki.reference import KeyReference
 from v2g.telemetry.delivery import TOPIC_PREFIX
@@ -104,6 +105,9 @@ class OcppListener(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """Interval after which a station that was not accepted boots again."""
     call_timeout_s: Seconds = 30.0
     """Time-out for stations' answers."""
+    quirks: tuple[StationQuirks, ...] = ()
+    """What is tolerated of stations by vendor, model and firmware; the first entry that fits replaces the built-in
+    [table](field-quirks.md#stations)."""
     check_serial_number: bool = True
     """Close the connection when BootNotification and certificate have different serial numbers (B01.FR.12)."""
     read_device_model: bool = True

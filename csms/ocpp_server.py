@@ -32,6 +32,7 @@ from v2g.ocpp.messages.remote_control import (
     TriggerMessageRequest,
     TriggerMessageResponse,
 )
+from v2g.ocpp.quirks import STRICT, StationQuirks, make_in_boot, quirks_of, read_tolerantly
 from v2g.ocpp.routes import SUBPROTOCOLS, Version, action_of
 from v2g.ocpp.rpc import RpcPeer
 from v2g.ocpp.times import format_time
@@ -61,6 +62,9 @@ class Session:
         "_context",
         "_profile",
         "_pusher",
+        "_quirks",
+        "_quirks_seen",
+        "_ready_at",
         "_services",
         "_wanted",
         "station_id",
@@ -77,8 +81,17 @@ class Session:
         self._wanted: frozenset[str] = frozenset()
         self._after_boot: asyncio.Task[None] | None = None
         self._asking: asyncio.Task[None] | None = None
+        self._quirks = STRICT
+        self._quirks_seen: frozenset[str] = frozenset()
+        self._ready_at = 0.0
         self.station_id = socket.identity
-        peer = RpcPeer(socket.version, handles=HANDLES, entropy=os.urandom, timeout=config.call_timeout_s)
+        peer = RpcPeer(
+            socket.version,
+            handles=HANDLES,
+            entropy=os.urandom,
+            timeout=config.call_timeout_s,
+            mend=self._read_tolerantly,
+        )
         self._connection = RpcConnection(
             socket,
             peer,
@@ -101,6 +114,7 @@ class Session:
         contact = stations.Contact(self.station_id, f"ocpp{version}", now_ms)
         known = await self._services.store.gather(stations.touch_all, contact)
         self._accepted = known == "Accepted" == self._admission.boot
+        self._quirks = quirks_of(*await self._services.store.look_up(stations.makes, self.station_id), self._own_quirks)
         self._report("station_connected", version=version, profile=self._profile)
         quiet = asyncio.get_running_loop().call_later(_QUIET_S, self._begin)
         try:
@@ -131,6 +145,8 @@ class Session:
                 raise RefusedError(f"{self.station_id} is not accepted", reason="not_accepted", hint="admit it first")
             self._wanted |= follows(request)  # B02.FR.02
         clock = self._services.clock
+        if (wait_s := self._ready_at - clock.monotonic()) > 0:
+            await asyncio.sleep(wait_s)
         begun = clock.monotonic()
         try:
             return await self._connection.call(request, response, timeout=timeout)
@@ -180,7 +196,11 @@ class Session:
 
     def _begin(self) -> None:
         """Send grid signals once the station is accepted: by this boot, or by an earlier one that still counts."""
-        if self._accepted:
+        if not self._accepted:
+            return
+        if (wait_s := self._ready_at - self._services.clock.monotonic()) > 0:
+            asyncio.get_running_loop().call_later(wait_s, self._begin)
+        else:
             self._pusher.begin()
 
     def _answer_quickly(self, action: str, request: Message) -> Message | None:
@@ -240,6 +260,8 @@ class Session:
         }
         changed = await services.store.gather(stations.save_boots, stations.Boot(self.station_id, facts, now_ms))
         services.abilities.forget(self.station_id, firmware_changed=changed)
+        self._quirks = quirks_of(station.vendor_name, station.model, station.firmware_version or "", self._own_quirks)
+        self._ready_at = services.clock.monotonic() + self._quirks.delay_after_boot_s
         self._answered, self._accepted = status, status == "Accepted"
         self._wanted = frozenset()
         name = "boot_accepted" if self._accepted else "boot_pending" if status == "Pending" else "boot_rejected"
@@ -252,6 +274,21 @@ class Session:
             self._after(services.station_ca.renew_expired(self.station_id))
         interval = config.heartbeat_interval_s if self._accepted else config.pending_interval_s
         return BootNotificationResponse(current_time=format_time(now_ms), interval=interval, status=status)
+
+    @property
+    def _own_quirks(self) -> tuple[StationQuirks, ...]:
+        return self._services.config.ocpp.quirks
+
+    def _read_tolerantly(self, payload: bytes, type_: type[Message]) -> Message:
+        """Read a refused payload by the quirks of the station, and report each once. Raises OcppError."""
+        quirks = self._quirks
+        if type_ is BootNotificationRequest:  # it says what the station is now
+            quirks = quirks_of(*make_in_boot(payload), self._own_quirks)
+        message, shown = read_tolerantly(payload, type_, self.version, quirks.tolerates)
+        for name in sorted(shown - self._quirks_seen):
+            self._report("quirk_tolerated", quirk=name, message=type_.__name__)
+        self._quirks_seen |= shown
+        return message
 
     def _after(self, work: Coroutine[object, object, None]) -> None:
         """Run something after the answer to the boot was sent."""

@@ -7,6 +7,7 @@ from csms.api.http.openapi import described, problems_of
 from csms.api.http.operations import Operation
 from csms.api.routes import OPERATIONS
 from csms.api.stations import commands
+from csms.domain.stations.commands import RECORDS
 
 
 def routes() -> str:
@@ -33,6 +34,13 @@ def _resource(tag: str, found: list[Operation]) -> str:
 def _errors(each: Operation) -> str:
     usual = {400, 401, 403, 409, 413, 429, 500, 503}
     return ", ".join(str(status) for status in sorted(problems_of(each) - usual))
+
+
+def records() -> str:
+    """Return what the back end records when a station accepts a request, by the action."""
+    lines = ["| Action | What the back end records of the station |", "|---|---|"]
+    lines += [f"| {action} | {what} |" for action, what in RECORDS.items()]
+    return "\n".join(lines) + "\n"
 
 
 def actions() -> str:

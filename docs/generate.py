@@ -192,6 +192,32 @@ def judging_rules() -> str:
     return table(head, ((each.judge, f"`{each.name}`", *each[2:]) for each in RULES))
 
 
+def station_quirk_kinds() -> str:
+    """Return the quirks of charging stations that can be tolerated."""
+    from v2g.ocpp.quirks import QUIRKS
+
+    return table(
+        ("Quirk", "The station sends", "What is done"), ((f"`{name}`", *said) for name, said in QUIRKS.items())
+    )
+
+
+def station_quirks() -> str:
+    """Return what is tolerated of which charging stations."""
+    from v2g.ocpp.quirks import known_quirks
+
+    return table(
+        ("Vendor", "Model", "Firmware", "Tolerated", "Requests wait after a boot", "Reported in"),
+        (
+            (
+                f"`{each.vendor}`" if each.vendor else "empty", f"`{each.model}`", f"`{each.firmware}`",
+                ", ".join(f"`{name}`" for name in each.tolerates),
+                f"{each.delay_after_boot_s:g} s" if each.delay_after_boot_s else "", each.source,
+            )
+            for each in known_quirks()
+        ),
+    )  # fmt: skip
+
+
 def dc_status() -> str:
     """Return what a DC charger's status is by phase."""
     from v2g.iso15118.engine.dc_status import PHASES, STOPS, status
@@ -495,6 +521,9 @@ def fields(*structs: str) -> str:
 GENERATORS: Final[Mapping[str, Callable[..., str]]] = {
     "access-roles": access_roles,
     "api-actions": api.actions,
+    "api-records": api.records,
+    "station-quirk-kinds": station_quirk_kinds,
+    "station-quirks": station_quirks,
     "api-routes": api.routes,
     "board-fields": board_fields,
     "board-inputs": board_inputs,

@@ -110,6 +110,10 @@ class ScriptedStation:
         payload = payload or {}
         problems = [error.message for error in validator(f"{action}Request", self.version).iter_errors(payload)]
         assert not problems, f"the test's own {action} violates the schema: {problems}"
+        return await self.call_unchecked(action, payload)
+
+    async def call_unchecked(self, action: str, payload: Payload) -> Payload:
+        """Send a request that may violate the schema; return the answer's payload. Raises Refused for a CALLERROR."""
         identifier = f"cs-{next(self._numbers)}"
         answer: asyncio.Future[Payload] = asyncio.get_running_loop().create_future()
         self._asked[identifier] = action, answer
@@ -245,9 +249,9 @@ class Request:
     def __init__(self, station: ScriptedStation, identifier: str, action: str, payload: Payload) -> None:
         self.payload = payload
         self._station = station
-        self._identifier = identifier
+        self.id = identifier
         self._action = action
 
     def reply(self, payload: Payload | Refused) -> None:
         """Answer it."""
-        self._station.reply(self._identifier, self._action, payload)
+        self._station.reply(self.id, self._action, payload)

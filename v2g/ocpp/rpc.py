@@ -90,6 +90,9 @@ class Failed(msgspec.Struct, frozen=True):
 Action = Send | Called | SendReceived | Answered | Failed | Observe
 
 
+Mend = Callable[[bytes, type[Message]], Message]
+
+
 class _Call(NamedTuple):
     id: str
     request: Message
@@ -108,7 +111,7 @@ class RpcPeer:
 
     `version` is the negotiated one; `handles` are the actions answered by this end (others are NotSupported, unknown
     ones NotImplemented). `entropy(n)` returns n random bytes for message ids. `timeout` (s) is for
-    answers.
+    answers. `mend` reads a payload that was refused, by the quirks of the peer, or raises OcppError, too.
     """
 
     __slots__ = (
@@ -121,6 +124,7 @@ class RpcPeer:
         "_handles",
         "_known",
         "_max_frame",
+        "_mend",
         "_open",
         "_outstanding",
         "_queue",
@@ -138,6 +142,7 @@ class RpcPeer:
         entropy: Callable[[int], bytes],
         timeout: float = 30.0,
         max_frame: int = MAX_FRAME,
+        mend: Mend | None = None,
     ) -> None:
         self.version: Final = version
         self._handles = frozenset(handles)
@@ -146,6 +151,7 @@ class RpcPeer:
         self._entropy = entropy
         self._timeout = timeout
         self._max_frame = max_frame
+        self._mend = mend
         self._actions: list[Action] = []
         self._waiting: list[_Call] = []  # no deque: an empty one takes 600 octets, for each of thousands
         self._outstanding: _Call | None = None
@@ -346,7 +352,16 @@ class RpcPeer:
             raise OcppError(f"{action[:50]!r} is not an action of OCPP {self.version}", answer="NotImplemented")
         if action not in self._handles or action in routes.UNCONFIRMED:
             raise OcppError(f"{action} is not supported", answer="NotSupported")
-        return read_payload(without_nul(bytes(payload)), routes.request_type(action), self.version)
+        return self._read(payload, routes.request_type(action))
+
+    def _read(self, raw: msgspec.Raw, type_: type[Message]) -> Message:
+        payload = without_nul(bytes(raw))
+        try:
+            return read_payload(payload, type_, self.version)
+        except OcppError:
+            if self._mend is None:
+                raise
+            return self._mend(payload, type_)
 
     def _receive_send(self, frame: list[msgspec.Raw]) -> None:
         """Handle an unanswered message; errors are not answered either (OCPP-J 2.1, 4.2.4)."""
@@ -355,7 +370,7 @@ class RpcPeer:
             self._observe("send_ignored")
             return
         try:
-            message = read_payload(without_nul(bytes(frame[3])), routes.request_type(action), self.version)
+            message = self._read(frame[3], routes.request_type(action))
         except OcppError as error:
             self._observe("send_ignored", action=action, reason=str(error)[:255])
             return
@@ -378,7 +393,7 @@ class RpcPeer:
             if len(frame) != 3:
                 raise OcppError(f"CALLRESULT has {len(frame)} elements instead of 3", answer="RpcFrameworkError")
             type_ = routes.response_type(routes.action_of(call.request))
-            response = read_payload(without_nul(bytes(frame[2])), type_, self.version)
+            response = self._read(frame[2], type_)
         except OcppError as error:
             if self.version == "2.1":
                 self._send_error(CALLRESULTERROR, call.id, error, action=routes.action_of(call.request))

@@ -23,6 +23,8 @@ MessageId = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID)]
 
 _NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 
+_REGEX = re.compile(r"matching regex '.*'", re.DOTALL)
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -117,6 +119,7 @@ def _code(text: str) -> str:
 
 
 def _shorten(text: str) -> str:
+    text = _REGEX.sub("matching its pattern", text)
     return text if len(text) <= 255 else text[:252] + "..."
 
 
@@ -280,6 +283,8 @@ def _check_value(value: Any, rule: _Rule, path: str) -> None:
     if "least" in rule and value < rule["least"]:
         least = rule["least"]
         raise OcppError(f"Expected `int` >= {least} - at `{path}`", answer="PropertyConstraintViolation")
-    too_long = isinstance(value, str) and len(value) > rule.get("max_length", len(value))
-    if too_long or value in rule.get("without", ()) or value not in rule.get("values", (value,)):
+    if isinstance(value, str) and len(value) > rule.get("max_length", len(value)):
+        most = rule["max_length"]
+        raise OcppError(f"Expected `str` of length <= {most} - at `{path}`", answer="PropertyConstraintViolation")
+    if value in rule.get("without", ()) or value not in rule.get("values", (value,)):
         raise OcppError(f"2.0.1 does not allow this value - at `{path}`", answer="PropertyConstraintViolation")

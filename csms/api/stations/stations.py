@@ -1,5 +1,6 @@
 """Charging stations as the back end knows them."""
 
+from collections.abc import Collection
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -12,6 +13,7 @@ from csms.api.http.parameters import OneStation, Paged
 from csms.api.http.problems import missing
 from csms.db.queries import stations as rows
 from csms.domain.security.access import Permission
+from v2g.ocpp.quirks import QuirkName, quirks_of
 
 
 class Connector(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +41,10 @@ class Station(msgspec.Struct, frozen=True, kw_only=True):
     serial_number: str
     firmware: str
     signal_version: int | None
+    quirks: tuple[QuirkName, ...]
+    """What is tolerated of it, by vendor, model and firmware."""
+    delay_after_boot_s: float
+    """How long after its boot it gets no requests, s."""
     connectors: tuple[Connector, ...]
 
 
@@ -66,7 +72,7 @@ async def list_stations(call: Call, parameters: WhichStations) -> Page[Station]:
 
     def fetch(connection: Connection, after: tuple[str, ...] | None, limit: int) -> list[dict[str, Any]]:
         found = rows.list_page(connection, after[0] if after else "", limit, wanted)
-        return [{**row, "connected": row["station_id"] in connected} for row in found]
+        return [_with_quirks(call, row, connected) for row in found]
 
     return await pages(call, parameters, Station, tuple[str], ("station_id",), fetch)
 
@@ -77,8 +83,15 @@ async def read_station(call: Call, parameters: OneStation) -> Station:
     row = await call.run(rows.find, parameters.station_id)
     if row is None:
         raise missing("station")
-    connected = parameters.station_id in call.services.connections.connected()
-    return shown({**row, "connected": connected}, Station)
+    return shown(_with_quirks(call, row, call.services.connections.connected()), Station)
+
+
+def _with_quirks(call: Call, row: dict[str, Any], connected: Collection[str]) -> dict[str, Any]:
+    found = quirks_of(row["vendor"], row["model"], row["firmware"], call.services.config.ocpp.quirks)
+    return {
+        **row, "connected": row["station_id"] in connected, "quirks": found.tolerates,
+        "delay_after_boot_s": found.delay_after_boot_s,
+    }  # fmt: skip
 
 
 OPERATIONS = (list_stations, read_station)

@@ -65,6 +65,14 @@ def touch_all(connection: Connection, contacts: Sequence[Contact]) -> list[str]:
     return [known.get(each.station_id, "") for each in contacts]
 
 
+def makes(connection: Connection, station_ids: Sequence[str]) -> list[tuple[str, str, str]]:
+    """Return vendor, model and firmware of stations by their last boot, empty for unknown ones."""
+    columns = (stations.c.station_id, stations.c.vendor, stations.c.model, stations.c.firmware)
+    rows = connection.execute(select(*columns).where(stations.c.station_id.in_(set(station_ids))))
+    found = {row.station_id: (row.vendor, row.model, row.firmware) for row in rows}
+    return [found.get(each, ("", "", "")) for each in station_ids]
+
+
 def _column(connection: Connection, column: Column[str], given: Sequence[Contact | Boot]) -> dict[str, str]:
     """Return the values of a column for the known ones of these stations."""
     query = select(stations.c.station_id, column).where(stations.c.station_id.in_({each.station_id for each in given}))
