@@ -132,7 +132,7 @@ async def test_a_profile_is_recorded_only_when_it_is_accepted(ask: ApiClient, st
     assert (await ask("GET", path)).json == []
 
 
-TX = {"transactionId": "T1", "purpose": "TxProfile"}
+TX: dict[str, Any] = {"transactionId": "T1", "purpose": "TxProfile"}
 STEPS = [{"startPeriod": 0, "limit": 5000.0}]
 
 
@@ -218,7 +218,7 @@ async def test_a_number_of_the_back_end_is_not_used_again(ask: ApiClient) -> Non
     }
     here = f"/stations/{station.id}"
     expires = {"expiryDateTime": format_time(ask.backend.clock.utc_ms() + 3_600_000)}
-    bodies = {
+    bodies: dict[str, tuple[str, dict[str, Any]]] = {
         "RequestStartTransaction": ("remoteStartId", {"idToken": TOKEN, "evseId": 1}),
         "GetMonitoringReport": ("requestId", {}),
         "ReserveNow": ("id", {"idToken": TOKEN, **expires}),
