@@ -196,11 +196,7 @@ class Session:
 
     def _begin(self) -> None:
         """Send grid signals once the station is accepted: by this boot, or by an earlier one that still counts."""
-        if not self._accepted:
-            return
-        if (wait_s := self._ready_at - self._services.clock.monotonic()) > 0:
-            asyncio.get_running_loop().call_later(wait_s, self._begin)
-        else:
+        if self._accepted and self._services.clock.monotonic() >= self._ready_at:
             self._pusher.begin()
 
     def _answer_quickly(self, action: str, request: Message) -> Message | None:
@@ -267,7 +263,7 @@ class Session:
         name = "boot_accepted" if self._accepted else "boot_pending" if status == "Pending" else "boot_rejected"
         self._report(name, vendor=station.vendor_name, model=station.model, reason=request.reason)
         loop = asyncio.get_running_loop()
-        loop.call_soon(self._begin)  # the answer is sent first
+        loop.call_later(self._quirks.delay_after_boot_s, self._begin)  # the answer is sent first
         if self._accepted:
             self._after(mirror_after_boot(services, self.station_id, changed=changed))
         elif expired:  # A00.FR.429: it connects only to renew its certificate
