@@ -3,10 +3,11 @@
 import re
 from collections import deque
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
+from v2g import typed_json
 from v2g.energy.meter_records.keys import transport_forms
 from v2g.energy.meter_records.record import MOST_OCTETS, Mark
 from v2g.errors import CodecError, RecordError
@@ -26,7 +27,7 @@ _PLAIN: Final = re.compile(rb"^[ \t]*(?=OCMF\|)", re.MULTILINE)
 _MARKS: Final[dict[str, Mark]] = {"Transaction.Begin": "begin", "Transaction.End": "end"}
 
 _RECORDS: Final = ("signedMeterData", "signedMeterValue")
-_json: Final = msgspec.json.Decoder()
+_json: Final = typed_json.decoder(object)
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,7 +101,7 @@ def _of_json(data: bytes) -> Iterator[Found]:
     Stations of OCPP 1.6 put a SignedMeterValue as JSON into the text of a sampled value.
     """
     try:
-        left: deque[tuple[Any, str]] = deque((each, "") for each in _json.decode_lines(data))
+        left: deque[tuple[object, str]] = deque((each, "") for each in _json.decode_lines(data))
         while left:
             value, key = left.popleft()
             match value:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
-from typing import Any, Final
+from typing import Final
 
 from v2g.energy.meter_records.keys import HashName, MeterKey, curve_name, read_key, transport_forms
 from v2g.energy.meter_records.record import MOST_OCTETS, Mark, Reading, Record, watt_hours
@@ -76,15 +76,15 @@ def read_ocmf(data: bytes) -> Record:
     )
 
 
-def payload_of(record: Record) -> Mapping[str, Any]:
+def payload_of(record: Record) -> Mapping[str, object]:
     """Return the payload's fields as JSON has them, numbers as Decimal."""
     return _object(record.signed, "payload")
 
 
-def _object(section: bytes, place: str) -> dict[str, Any]:
+def _object(section: bytes, place: str) -> dict[str, object]:
     """Return a section as JSON, numbers exact; a field that stands twice with two values has no meaning."""
 
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    def once(pairs: list[tuple[str, object]]) -> dict[str, object]:
         found = dict(pairs)
         if any(found[name] != value for name, value in pairs):
             raise RecordError(f"{place}: a field stands twice, with two values")
@@ -115,7 +115,7 @@ def _object(section: bytes, place: str) -> dict[str, Any]:
     return found
 
 
-def _text(fields: Mapping[str, Any], name: str, place: str = "payload") -> str:
+def _text(fields: Mapping[str, object], name: str, place: str = "payload") -> str:
     """Return a field as text, stripped; "" if it is absent. Makers write numbers and truth values for text."""
     match fields.get(name):
         case None:
@@ -128,7 +128,7 @@ def _text(fields: Mapping[str, Any], name: str, place: str = "payload") -> str:
             raise RecordError(f"{place}.{name}: not a text")
 
 
-def _method(signature: Mapping[str, Any]) -> tuple[str, HashName]:
+def _method(signature: Mapping[str, object]) -> tuple[str, HashName]:
     written = _text(signature, "SA", "signature")
     found = _METHOD.match(written or DEFAULT_METHOD)
     curve = curve_name(found["curve"] or "") if found is not None else ""
@@ -138,7 +138,7 @@ def _method(signature: Mapping[str, Any]) -> tuple[str, HashName]:
     return curve if written else "", hash_names.get(found["bits"], "SHA256")
 
 
-def _page(payload: Mapping[str, Any], remarks: list[str]) -> tuple[str, int | None]:
+def _page(payload: Mapping[str, object], remarks: list[str]) -> tuple[str, int | None]:
     written = _text(payload, "PG")
     found = _PAGE.match(written)
     if written and found is None:
@@ -155,11 +155,11 @@ def _own_key(sections: Sequence[bytes], remarks: list[str]) -> MeterKey | None:
         return None
 
 
-def _readings(payload: Mapping[str, Any], remarks: list[str]) -> tuple[Reading, ...]:
+def _readings(payload: Mapping[str, object], remarks: list[str]) -> tuple[Reading, ...]:
     rows = payload.get("RD")
     if not isinstance(rows, list) or not 0 < len(rows) <= MOST_READINGS:
         raise RecordError(f"payload.RD: not a list of 1 to {MOST_READINGS} readings")
-    before: dict[str, Any] = {}
+    before: dict[str, object] = {}
     found = []
     for number, row in enumerate(rows):
         place = f"payload.RD[{number}]"
@@ -172,7 +172,7 @@ def _readings(payload: Mapping[str, Any], remarks: list[str]) -> tuple[Reading, 
     return tuple(found)
 
 
-def _reading(row: Mapping[str, Any], place: str, remarks: list[str]) -> Reading:
+def _reading(row: Mapping[str, object], place: str, remarks: list[str]) -> Reading:
     transaction = _text(row, "TX", place)
     register, unit, value = (_text(row, each, place) for each in ("RI", "RU", "RV"))
     wh = watt_hours(_number(value, f"{place}.RV"), unit, f"{place}.RV") if value else None

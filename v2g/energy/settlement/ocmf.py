@@ -138,8 +138,6 @@ class _Payload(msgspec.Struct, frozen=True, kw_only=True, rename="upper", omit_d
 
 class _Signature(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     sa: str = meter_records.DEFAULT_METHOD
-    se: str = "hex"
-    sm: str = "application/x-der"
     sd: str
 
 
