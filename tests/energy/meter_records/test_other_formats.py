@@ -78,6 +78,14 @@ def test_energy_is_that_of_one_record_or_of_the_two_that_are_marked() -> None:
     assert [each.verdict for each in judge_all(marked[::-1], Expected())] == ["reordered", "incomplete"]
 
 
+def test_each_record_of_isa_repeats_the_begin_of_its_session() -> None:
+    end, begin, other = of("ISA-EDL40")
+    found = judge_all([alone(row) for row in (begin, begin, end)], Expected())
+    assert [each.verdict for each in found] == ["verified"] * 3
+    assert [len(each.energies) for each in found] == [0, 0, 1]
+    assert [each.verdict for each in judge_all([alone(begin), alone(other)], Expected())] == ["incomplete"] * 2
+
+
 def alfen_pair() -> tuple[dict[str, str], dict[str, str]]:
     begin, end = of("ALFEN")
     return begin, end

@@ -213,7 +213,17 @@ def judge_all(found: Iterable[Found], expected: Expected) -> list[Judgement]:
             continue
         meter, marks = _meter(each), each.record.marks
         before = begun.get(meter)
-        if marks == {"begin"}:
+        opened = judged[before[0]].record if before is not None else None
+        if (
+            before is not None
+            and opened is not None
+            and "begin" in marks
+            and opened.session == each.record.session != ""
+        ):
+            before.append(at)  # each record of this format repeats the begin
+            if "end" in marks:
+                del begun[meter]
+        elif marks == {"begin"}:
             begun[meter] = [at]
             if before is not None:
                 judged[before[0]] = _without_end(judged[before[0]])
