@@ -76,6 +76,9 @@ def test_energy_is_that_of_one_record_or_of_the_two_that_are_marked() -> None:
     assert [each.wh for each in judgements[1].energies] == [Decimal("1.9"), Decimal("1.8")]
     assert "does not cover which reading begins" in judgements[1].remarks[0]
     assert [each.verdict for each in judge_all(marked[::-1], Expected())] == ["reordered", "incomplete"]
+    for name, verdict in (("8866", "verified"), ("8867", "other_transaction")):
+        named = [msgspec.structs.replace(each, name=one) for each, one in zip(marked, ("8866", name), strict=True)]
+        assert judge_all(named, Expected())[1].verdict == verdict
 
 
 def test_each_record_of_isa_repeats_the_begin_of_its_session() -> None:
