@@ -5,9 +5,13 @@ import pytest
 from secc.energy_manager.grid import Grid
 from secc.session import ports
 from tests.secc.energy_manager.grid import signal
+from tests.station.charging import charging
+from tests.station.profiles import put
 from v2g.energy.grid_signal import ExportSignal, PriceSignal
 from v2g.energy.limits import AUTHORIZATION, CABLE, OPERATOR, SITE, LimitBook
+from v2g_station.blocks.evse import Power
 from v2g_station.blocks.smart_charging.profiles import Allowance, Later
+from v2g_station.blocks.smart_charging.smart_charging import SetLimit
 
 
 def watts(grid: Grid, utc_ms: int = 0) -> dict[str, tuple[int, int]]:
@@ -166,3 +170,30 @@ def test_a_profile_and_a_balanced_site_bound_each_conductor(site_w: int, amperes
     assert most.charge_w == amperes * 230 * lines_used // 1000
     plain = Grid(charge_w=site_w, discharge_w=0)
     assert plain.limits[0].charge_ma is None
+
+
+@pytest.mark.requirement("R192")
+@pytest.mark.parametrize(
+    ("unit", "limit", "phases"), [("A", 16, 3), ("A", 16, None), ("W", 11_040, None), ("W", 11_040, 3)]
+)
+@pytest.mark.parametrize("lines_used", [1, 2, 3])
+def test_a_profile_of_the_back_end_bounds_each_conductor_whatever_the_vehicle_uses(
+    unit: str, limit: float, phases: int | None, lines_used: int
+) -> None:
+    """Through the station that takes the profile: 16 A for a vehicle on one, two or three phases, now and later."""
+    found = charging()
+    found.fact(Power(evse_id=1, state="Charging", phases=lines_used))
+    periods = [{"startPeriod": start, "limit": limit / part} for start, part in ((0, 1), (7_200, 2))]
+    periods = [each | ({} if phases is None else {"numberPhases": phases}) for each in periods]
+    assert put(found, unit=unit, periods=periods) == "Accepted"
+    (allowance, *_) = [each.allowance for each in reversed(found.commands) if isinstance(each, SetLimit)]
+    grid = Grid(charge_w=100_000, discharge_w=0, outlet=(230, 3))
+    grid.profiles(allowance)
+    most = LimitBook(grid.limits).effective(0).over(lines_used, 230)
+    assert most.charge_line == (16_000, SITE)
+    assert most.charge_w == 16 * 230 * lines_used
+    assert [(each.charge_ma, each.charge_w) for each in grid.foreseen] == [(8_000, 8 * 230 * 3)] or unit == "A"
+    assert [each.charge_ma for each in grid.foreseen] == [8_000]
+    answer = found.ask("GetCompositeSchedule", evseId=1, duration=600, chargingRateUnit="A")
+    (period, *_) = answer["schedule"]["chargingSchedulePeriod"]
+    assert (period["limit"], period.get("numberPhases")) == (16, phases)
