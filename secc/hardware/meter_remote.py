@@ -114,6 +114,7 @@ class MeterMains:
 
     def __init__(self, meter: EnergyMeter, nominal_mv: int) -> None:
         self._meter, self._nominal_mv = meter, nominal_mv
+        self._last = ports.Measured(nominal_mv, 0)  # what was measured last counts while a reading has no power
 
     @property
     def present(self) -> ports.Measured:
@@ -123,9 +124,11 @@ class MeterMains:
         voltage_mv, currents = values.voltage_mv or self._nominal_mv, values.currents
         if currents is None and values.line_w and values.voltage_mv is None:
             currents = Currents(*(watts * 1_000_000 // voltage_mv for watts in values.line_w))
-        total_ma = currents.total_ma if currents is not None and values.power_w is None else None
-        current_ma = (values.power_w or 0) * 1_000_000 // voltage_mv if total_ma is None else total_ma
-        return ports.Measured(voltage_mv, current_ma, currents=currents)
+        if values.power_w is not None:
+            self._last = ports.Measured(voltage_mv, values.power_w * 1_000_000 // voltage_mv, currents=currents)
+        elif currents is not None:
+            self._last = ports.Measured(voltage_mv, currents.total_ma, currents=currents)
+        return self._last
 
     def on_change(self, callback: Callable[[], None]) -> None:
         """See Mains."""

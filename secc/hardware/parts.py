@@ -469,6 +469,10 @@ class Assembly:
             self._compare(lambda: mains.present.watts, meter, *most_w)
         else:
             assert isinstance(meter, RemoteMeter)  # which measures the mains itself
+            if meter.values.power_w is None and meter.values.currents is None and not meter.values.line_w:
+                raise ConfigError(
+                    "the meter shows neither a power nor currents", hint="what flows must be seen: see map"
+                )
             mains = meter.mains(rating.nominal_voltage_v * 1000)
         allow = self._safety.mains(
             lambda: mains.present, volts=rating.nominal_voltage_v, lines=rating.phases, part=simulated

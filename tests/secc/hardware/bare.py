@@ -81,7 +81,7 @@ class LineMeter:
 
     def __init__(self, rollover_mwh: int | None = None) -> None:
         self.rollover_mwh = rollover_mwh
-        self.values = MeterValues(0, 0)
+        self.values = MeterValues(0, 0, power_w=0)
         self.listeners: list[Callable[[], None]] = []
         self.faults: list[OnFault] = []
         self.refreshed = 0

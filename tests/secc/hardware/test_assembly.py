@@ -24,6 +24,7 @@ from tests.secc.hardware.own_drivers import CONTEXTS, PARTS, install_own
 from tests.secc.hardware.plain import Latched, Wire
 from tests.secc_toml import SECC
 from v2g.config import faults
+from v2g.energy.conductors import Currents
 from v2g.errors import ConfigError, StoreError, TransportError
 from v2g.hardware.board import inputs
 from v2g.hardware.coils import CoilPair
@@ -608,6 +609,22 @@ def test_a_meter_measures_the_mains_for_itself(tmp_path: Path, monkeypatch: pyte
         assert made.evse.faults == ()
 
     owns(tmp_path, monkeypatch, scene)
+
+
+def test_a_charger_for_alternating_current_refuses_a_meter_that_shows_no_flow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scene(found: Place, own: Own) -> None:
+        own.meter.show(power_w=None)
+        with pytest.raises(ConfigError, match="neither a power nor currents"):
+            await found.make(OWN_AC)
+
+    async def with_currents(found: Place, own: Own) -> None:
+        own.meter.show(power_w=None, currents=Currents(16_000))
+        assert (await found.make(OWN_AC)).evse.present.currents == Currents(16_000)
+
+    owns(tmp_path / "none", monkeypatch, scene)
+    owns(tmp_path / "lines", monkeypatch, with_currents)
 
 
 def test_a_vehicle_that_the_meter_sees_exceed_its_limit_is_disconnected(

@@ -62,6 +62,10 @@ def test_the_mains_have_the_currents_of_the_lines_that_the_meter_measures() -> N
     assert mains.present == ports.Measured(230_000, 16_100, currents=Currents(16_100))
     place.line.show(power_w=0, currents=None, voltage_mv=None, line_w=(3_680, 0, -3_680))  # no voltage: the nominal one
     assert mains.present == ports.Measured(230_000, 0, currents=Currents(16_000, 0, -16_000))
+    place.line.show(power_w=4_600, line_w=())
+    assert mains.present.current_ma == 20_000
+    place.line.show(power_w=None)  # a telegram without a power is not one of 0 W
+    assert mains.present == ports.Measured(230_000, 20_000)
 
 
 def test_what_the_line_does_is_its_own() -> None:
