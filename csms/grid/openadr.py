@@ -11,8 +11,8 @@ from typing import Final
 from sqlalchemy import Connection
 
 from csms.config import OpenAdr, openadr_source
-from csms.db.queries import transactions
-from csms.domain.billing.usage import energy_between, usage_of
+from csms.db.queries import held, transactions
+from csms.domain.billing.plausibility import energy_between
 from csms.domain.charging.grid_sources import SourceSignal
 from csms.grid.polling import keep_polling, time_out
 from csms.grid.setpoints import SetpointFollower
@@ -220,10 +220,11 @@ async def follow_vtn(services: Services, config: OpenAdr) -> None:
 
 
 def _kwh(connection: Connection, intervals: Sequence[tuple[int, int, int]], now_ms: int) -> list[float]:
-    """Return the energy of each interval over all transactions, kWh; negative if more was fed back than drawn."""
+    """Return the energy of each interval over all transactions, kWh; negative if more was fed back than drawn.
+
+    Transactions whose readings cannot be are left out.
+    """
     start_ms, end_ms = min(start for _, start, _ in intervals), max(end for _, _, end in intervals)
-    usages = [
-        usage_of(each, transactions.moments(connection, each.station_id, each.transaction_id), now_ms)
-        for each in transactions.during(connection, start_ms, end_ms)
-    ]
+    judged = [held.judged(connection, each, now_ms) for each in transactions.during(connection, start_ms, end_ms)]
+    usages = [each.usage for each in judged if not each.findings]
     return [sum(energy_between(usage, start, end) for usage in usages) / 1e6 for _, start, end in intervals]

@@ -4,7 +4,7 @@ import hashlib
 
 import msgspec
 
-from csms.db.queries import tariffs, tokens
+from csms.db.queries import held, tariffs, tokens
 from csms.db.queries.device_model import list_variables
 from csms.db.queries.events import Arrival, add_events
 from csms.db.queries.transactions import limit_told, save_answer
@@ -62,7 +62,7 @@ async def answer_transaction_event(
         limit = await _limit(context, transaction, transaction.wanted_limit)
     if event.trigger == "TxResumed":
         context.observe("ocpp", "transaction_resumed", transaction=event.transaction_id)
-    total = await _total_cost(context, request, transaction)
+    total = await _total_cost(context, request, transaction, arrival.received_ms)
     if not transaction.active:
         services.bookkeeper.look_again(context.station_id)
     if request.id_token is None:
@@ -117,11 +117,19 @@ async def _limit(context: HandlerContext, transaction: Transaction, wanted: str)
 
 
 async def _total_cost(
-    context: HandlerContext, request: TransactionEventRequest, transaction: Transaction
+    context: HandlerContext, request: TransactionEventRequest, transaction: Transaction, received_ms: int
 ) -> float | None:
-    """Return the cost of an ended transaction (I03.FR.02); store a station's own cost (I12)."""
+    """Return the cost of an ended transaction (I03.FR.02), none while it is held; store a station's own cost (I12)."""
     run, now_ms = context.services.store.run, context.services.clock.utc_ms()
     key = (transaction.station_id, transaction.transaction_id)
+    why = None if transaction.active else await context.services.store.read(held.find, *key)
+    if why is not None and why["state"] in held.OPEN:
+        await run(tariffs.update_cost, *key, now_ms)
+        if why["since_ms"] == received_ms:
+            context.observe(
+                "settlement", "transaction_held", transaction=key[1], reason=why["reason"], detail=why["detail"]
+            )
+        return None
     if request.cost_details is not None:
         found = bill_of(request.cost_details)
         document = msgspec.json.encode(request.cost_details).decode()

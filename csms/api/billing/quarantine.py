@@ -1,4 +1,4 @@
-"""Journals that are not booked: what is wrong with them or missing, and an operator's decision."""
+"""Journals that are not booked, and held transactions: what is wrong or missing, and an operator's decision."""
 
 import asyncio
 from collections.abc import Callable
@@ -13,6 +13,7 @@ from csms.api.http.operations import Page, get, post
 from csms.api.http.paging import pages, shown
 from csms.api.http.parameters import OfStation, Paged, StationId, one_of
 from csms.api.http.problems import conflict
+from csms.db.queries import held, tariffs
 from csms.db.queries import reviews as rows
 from csms.domain.security.access import Permission
 from csms.domain.transactions.journals import SafeName
@@ -26,10 +27,13 @@ _OPEN: Final[tuple[rows.State, ...]] = ("waiting", "quarantined")
 class ShownReview(msgspec.Struct, frozen=True, kw_only=True):
     """A complete journal: `waiting` for evidence until `due_ms`, `quarantined`, or decided: `released` or `rejected`.
 
+    Or, by `kind`, a held transaction: `session_id` is its id, too, and it never waits.
+
     `reason` and `detail` say what is wrong or missing. `transaction_id` is the OCPP transaction that fits best, empty
     without one; `since_ms` when the journal was complete. `booked` ones had nothing wrong.
     """
 
+    kind: rows.Kind
     station_id: str
     session_id: str
     state: rows.State
@@ -69,21 +73,21 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 @get("/books/quarantine", Permission.READ_SETTLEMENTS)
 async def list_quarantine(call: Call, parameters: WhichReviews) -> Page[ShownReview]:
-    """List journals that are not booked, by station and session."""
+    """List journals that are not booked, and held transactions, by station and session."""
     states = _OPEN if parameters.state is None else (parameters.state,)
     return await pages(
         call,
         parameters,
         ShownReview,
-        tuple[str, str],
-        ("station_id", "session_id"),
+        tuple[str, str, str],
+        ("station_id", "session_id", "kind"),
         lambda connection, after, limit: rows.list_page(connection, after, limit, states=states),
     )
 
 
 @get("/books/quarantine/{session_id}", Permission.READ_SETTLEMENTS, problems=(404, 409))
 async def read_quarantine(call: Call, parameters: OneReview) -> ShownReview:
-    """Return what is decided about a session's journal."""
+    """Return what is decided about a session's journal, or about a held transaction."""
     return shown(await _found(call, parameters), ShownReview)
 
 
@@ -119,10 +123,14 @@ async def read_course_of_transaction(call: Call, parameters: OfTransaction) -> S
 async def release_journal(call: Call, parameters: OneReview, body: Verdict) -> ShownReview:
     """Book a journal in quarantine on your word: it is settled, posted and debited like any other.
 
+    A held transaction gets its cost: of the energy and time that the judge proposes, by its price plan.
+
     The audit log has caller and note. Released from `charger`, the charger that signed is its station's from then on.
     Releasing a released one again changes nothing.
     """
     known = typed_json.convert(await _found(call, parameters), rows.Review)
+    if known.kind == "transaction":
+        return await _decide_transaction(call, known, "released", body.note)
     try:
         settled = await call.services.bookkeeper.release(known.station_id, known.session_id)
     except VerificationError as error:
@@ -147,8 +155,13 @@ async def release_journal(call: Call, parameters: OneReview, body: Verdict) -> S
     example={"note": "no vehicle was there"},
 )
 async def reject_journal(call: Call, parameters: OneReview, body: Verdict) -> ShownReview:
-    """Reject a journal in quarantine: it is never booked. Rejecting a rejected one again changes nothing."""
+    """Reject a journal or transaction in quarantine: it is never booked.
+
+    Rejecting a rejected one again changes nothing.
+    """
     known = typed_json.convert(await _found(call, parameters), rows.Review)
+    if known.kind == "transaction":
+        return await _decide_transaction(call, known, "rejected", body.note)
 
     def refuse(connection: Connection, before: ShownReview | None) -> None:
         if before is None or before.state != "rejected":
@@ -156,6 +169,20 @@ async def reject_journal(call: Call, parameters: OneReview, body: Verdict) -> Sh
             rows.reject(connection, *place, call.caller.name, body.note, call.now_ms)
 
     return await _decide(call, known, refuse, "journal_rejected")
+
+
+async def _decide_transaction(
+    call: Call, known: rows.Review, state: Literal["released", "rejected"], note: str
+) -> ShownReview:
+    place = known.station_id, known.session_id
+
+    def write(connection: Connection, before: ShownReview | None) -> None:
+        if before is None or before.state != state:
+            held.decide(connection, *place, state, call.caller.name, note, call.now_ms)
+            if state == "released":
+                tariffs.release_cost(connection, *place, call.now_ms)
+
+    return await _decide(call, known, write, f"transaction_{state}")
 
 
 async def _found(call: Call, parameters: OneReview) -> dict[str, Any]:
@@ -167,13 +194,14 @@ async def _decide(
     call: Call, known: rows.Review, write: Callable[[Connection, ShownReview | None], None], event: str
 ) -> ShownReview:
     def read(connection: Connection) -> ShownReview | None:
-        found = rows.get(connection, known.station_id, known.session_id)
-        return None if found is None else shown(asdict(found), ShownReview)
+        found = (each for each in rows.find(connection, known.session_id) if each.station_id == known.station_id)
+        return next((shown(asdict(each), ShownReview) for each in found), None)
 
     before, after = await call.change(read, write)
     assert after is not None, "it was found"
     if before != after:
-        data = {"session": known.session_id, "reason": after.reason, "by": call.caller.name, "note": after.note}
+        name = "session" if known.kind == "journal" else "transaction"
+        data = {name: known.session_id, "reason": after.reason, "by": call.caller.name, "note": after.note}
         call.services.report("settlement", event, known.station_id, data)
     return after
 

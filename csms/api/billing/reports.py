@@ -21,12 +21,15 @@ class TransactionSum(msgspec.Struct, frozen=True, kw_only=True):
     """The transactions of a group in a currency: their number, energy (kWh), time from start to end (s), and money.
 
     `group` is null where they have none, such as no site. `currency` and money are null for transactions without a
-    price. `preliminary`: how many have a cost so far, and no final one. Below 0 drivers are owed.
+    price. `preliminary`: how many have a cost so far, and no final one. `held` and `unpriced` transactions wait for a
+    decision (`GET /books/quarantine`): their amounts are not in these sums. Below 0 drivers are owed.
     """
 
     group: str | None
     currency: Currency | None
     transactions: int
+    held: int
+    unpriced: int
     preliminary: int
     import_kwh: str
     export_kwh: str
@@ -74,6 +77,8 @@ def _shown(found: rows.Sum) -> TransactionSum:
         group=found.group or None,
         currency=found.currency or None,
         transactions=found.transactions,
+        held=found.held,
+        unpriced=found.unpriced,
         preliminary=found.preliminary,
         import_kwh=plain(Decimal(found.import_mwh).scaleb(-6)),
         export_kwh=plain(Decimal(found.export_mwh).scaleb(-6)),

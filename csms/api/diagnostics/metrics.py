@@ -28,6 +28,7 @@ async def read_metrics(call: Call) -> Reply[bytes]:
         gauge("v2g_transactions_active", "Transactions that have not ended.", active),
         gauge("v2g_journals_waiting", "Complete journals that wait for evidence.", unbooked["waiting"]),
         gauge("v2g_journals_quarantined", "Journals in quarantine.", unbooked["quarantined"]),
+        gauge("v2g_transactions_held", "Transactions whose amounts need a decision.", unbooked["held"]),
         gauge("v2g_alerts_active", "Alerts that have not ended.", await call.run(alerts.counts), "severity"),
         gauge("v2g_alert_emails_waiting_seconds", "How long the oldest e-mail about an alert has waited.", waits_s),
         gauge("v2g_store_waiting", "Operations waiting for the store.", services.store.waiting),

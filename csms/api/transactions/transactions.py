@@ -12,7 +12,7 @@ from csms.api.http.operations import Page, get, post, put
 from csms.api.http.paging import pages, shown
 from csms.api.http.parameters import OfStation, OneStation, Paged, one_of
 from csms.api.http.problems import conflict, missing
-from csms.db.queries import charging, tariffs
+from csms.db.queries import charging, held, tariffs
 from csms.db.queries import transactions as rows
 from csms.db.queries.events import meter_key
 from csms.db.queries.transactions import Filter, Position
@@ -77,7 +77,8 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True):
     """A transaction. Registers are in Wh, as decimal text; null is not known yet.
 
     `power_w` (negative out of the vehicle) and `soc` (percent) are the last readings, `cost` (with
-    taxes) the cost so far or, once it has ended, the total; null if unknown.
+    taxes) the cost so far or, once it has ended, the total; null if unknown. `held` says why its amounts are in
+    quarantine, null if they are not.
     `limit` and `wanted_limit` are TransactionLimits as JSON: the station's, and an operator's. `closed_ms`: when the
     back end concluded that no end will come, and `closed_reason` why.
     """
@@ -104,6 +105,7 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True):
     power_w: str | None
     soc: str | None
     cost: Money | None
+    held: str | None
     tariff_id: str | None
     limit: str | None
     wanted_limit: str | None
@@ -246,8 +248,11 @@ async def read_prices(call: Call, parameters: OneTransaction) -> tuple[PriceStep
 
 @get("/transactions/{transaction_id}/cost", Permission.READ_TRANSACTIONS, problems=(404, 409))
 async def read_cost(call: Call, parameters: OneTransaction) -> Cost:
-    """Return the cost of a transaction; 404 where it has no price."""
-    found = await call.run(tariffs.cost, await _station_of(call, parameters), parameters.transaction_id)
+    """Return the cost of a transaction; 404 where it has no price, 409 while it is held."""
+    key = await _station_of(call, parameters), parameters.transaction_id
+    if await call.run(held.is_open, *key):
+        raise conflict("the transaction is held", f"GET /books/quarantine/{key[1]} says why", code="held")
+    found = await call.run(tariffs.cost, *key)
     if found is None:
         raise missing("cost: the transaction has no price")
     taxed = {name: asdict(money_of(found[name], found["currency"])) for name in ("excl_tax", "incl_tax")}

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal, NamedTuple
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, select, union_all
 
 from csms.db.queries import alert_mails, session_metrics, telemetry_pending
 from csms.db.tables import (
@@ -13,6 +13,7 @@ from csms.db.tables import (
     campaigns,
     connectors,
     device_variables,
+    held_transactions,
     journal_reviews,
     leases,
     sites,
@@ -171,9 +172,13 @@ def _certificates(connection: Connection, rule: Rule, now_ms: int) -> list[Obser
 
 
 def _quarantined(connection: Connection, now_ms: int) -> list[Observed]:
-    column = journal_reviews.c
-    query = select(column.station_id, func.count().label("number"), func.min(column.since_ms).label("since_ms"))
-    query = query.where(column.state == "quarantined").group_by(column.station_id).order_by(column.station_id)
+    """Return how many journals and transactions of each station are in quarantine."""
+    tables = (journal_reviews, held_transactions)
+    both = union_all(
+        *(select(each.c.station_id, each.c.since_ms).where(each.c.state == "quarantined") for each in tables)
+    ).subquery()
+    query = select(both.c.station_id, func.count().label("number"), func.min(both.c.since_ms).label("since_ms"))
+    query = query.group_by(both.c.station_id).order_by(both.c.station_id)
     rows = connection.execute(query.limit(_MOST)).all()
     return [Observed(row.station_id, row.number, {"oldest_s": max(0, now_ms - row.since_ms) / 1000}) for row in rows]
 

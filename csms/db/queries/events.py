@@ -13,13 +13,15 @@ from csms.db.tables import (
     charging_profiles,
     meter_keys,
     meter_values,
+    stations,
     transaction_events,
     transaction_faults,
     transactions,
 )
+from csms.domain.billing.plausibility import earliest_ms
 from csms.domain.transactions.signed_values import Judged, judge_samples
 from csms.domain.transactions.transaction_checks import Fault, faults_of
-from csms.domain.transactions.transactions import Event, Sample, Transaction, merge
+from csms.domain.transactions.transactions import Event, Sample, Transaction, merge, readings, watt_hours
 from v2g import typed_json
 
 Outcome = Literal["new", "duplicate", "conflict"]
@@ -73,6 +75,7 @@ def add_events(connection: Connection, arrivals: Sequence[Arrival]) -> list[tupl
     results: list[tuple[Outcome, Transaction]] = []
     new: list[Arrival] = []
     changed: dict[_Key, int] = {}
+    contradicted: dict[_Key, int] = {}
     faults: list[dict[str, Any]] = []
     for arrival in arrivals:
         event = arrival.event
@@ -81,8 +84,9 @@ def add_events(connection: Connection, arrivals: Sequence[Arrival]) -> list[tupl
         digest = digests.get((*key, event.seq_no))
         if before is not None and digest is not None:
             if digest != event.digest:
-                fault = Fault("conflict", event.seq_no, f"different content, SHA-256 {event.digest}")
+                fault = Fault("conflict", event.seq_no, _content(event))
                 faults.append(_fault_row(event, fault, arrival.received_ms))
+                contradicted[key] = arrival.received_ms
             results.append(("duplicate" if digest == event.digest else "conflict", before))
             continue
         merged = known[key] = merge(before, event)
@@ -96,8 +100,14 @@ def add_events(connection: Connection, arrivals: Sequence[Arrival]) -> list[tupl
         if each.event.kind == "Ended":
             _drop_profiles(connection, each.event)
     signed: dict[_Key, Sequence[Sample]] = {}
-    insert_rows(connection, transaction_events, [_event_row(connection, each, signed) for each in new])
+    bounds = _bounds(connection, new)
+    rows = [_event_row(connection, each, signed, bounds.get(each.event.station_id, _UNBOUNDED)) for each in new]
+    insert_rows(connection, transaction_events, rows)
     insert_rows(connection, transaction_faults, faults)
+    for key, now_ms in (contradicted | changed).items():
+        before, after = stored.get(key), known[key]
+        if not after.active or (before is not None and not before.active):
+            totals.save(connection, [after], now_ms)
     return results
 
 
@@ -108,7 +118,6 @@ def _save_transactions(
     made: list[dict[str, Any]] = []
     turned: list[dict[str, Any]] = []
     ongoing: list[dict[str, Any]] = []
-    totalled: list[Transaction] = []
     for after, heard_ms in changed:
         row = {
             "station_id": after.station_id,
@@ -117,8 +126,6 @@ def _save_transactions(
             "document": _encode(after).decode(),
         }
         before = stored.get((after.station_id, after.transaction_id))
-        if not after.active or (before is not None and not before.active):
-            totalled.append(after)
         if before is not None and _indexed(before) == _indexed(after):
             ongoing.append(row)
         else:
@@ -127,7 +134,6 @@ def _save_transactions(
     insert_rows(connection, transactions, made)
     update_rows(connection, transactions, turned)
     update_rows(connection, transactions, ongoing)
-    totals.save(connection, totalled)
 
 
 def _indexed(transaction: Transaction) -> tuple[bool, int | None, int | None]:
@@ -208,8 +214,31 @@ def _digests(
     return found
 
 
-def _event_row(connection: Connection, arrival: Arrival, signed: dict[_Key, Sequence[Sample]]) -> dict[str, Any]:
+_Bounds = tuple[int | None, int | None, int | None]
+_UNBOUNDED: Final[_Bounds] = (None, None, None)
+
+
+def _bounds(connection: Connection, new: Iterable[Arrival]) -> dict[str, _Bounds]:
+    """Return what bounds the time of events of stations: last boot, when it was last heard before, first contact."""
+    there = stations.c
+    wanted = {each.event.station_id for each in new}
+    query = select(there.station_id, there.booted_ms, there.away_ms, there.first_seen_ms)
+    rows = connection.execute(query.where(there.station_id.in_(wanted))) if wanted else ()
+    return {row[0]: (row[1], row[2], row[3]) for row in rows}
+
+
+def _content(event: Event) -> str:
+    """Return what a second event under a known number says, so that a person can judge what it is worth."""
+    imports, exports = readings(event.samples)
+    values = [f"{each.measurand} {watt_hours(each)} Wh" for each in (*imports[-1:], *exports[-1:])]
+    return ", ".join([f"{event.kind} ({event.trigger}) of {event.at_ms} ms", *values, f"SHA-256 {event.digest}"])
+
+
+def _event_row(
+    connection: Connection, arrival: Arrival, signed: dict[_Key, Sequence[Sample]], bounds: _Bounds
+) -> dict[str, Any]:
     event = arrival.event
+    booted_ms, away_ms, known_ms = bounds
     return {
         "station_id": event.station_id,
         "transaction_id": event.transaction_id,
@@ -218,6 +247,9 @@ def _event_row(connection: Connection, arrival: Arrival, signed: dict[_Key, Sequ
         "trigger": event.trigger,
         "at_ms": event.at_ms,
         "received_ms": arrival.received_ms,
+        "earliest_ms": earliest_ms(
+            arrival.received_ms, offline=event.offline, booted_ms=booted_ms, away_ms=away_ms, known_ms=known_ms
+        ),
         "offline": event.offline,
         "digest": event.digest,
         "document": arrival.document.decode(),

@@ -19,6 +19,7 @@ from sqlalchemy import (
     Subquery,
     and_,
     case,
+    false,
     func,
     literal,
     literal_column,
@@ -27,7 +28,9 @@ from sqlalchemy import (
 )
 
 from csms.db.queries import charging
+from csms.db.queries.held import OPEN
 from csms.db.tables import (
+    held_transactions,
     journal_reviews,
     posting_entries,
     postings,
@@ -53,11 +56,14 @@ class Sum(msgspec.Struct, kw_only=True):
     """The transactions of a group in a currency; `group` is empty where they have none, `currency` without a price.
 
     Energy in mWh, time from start to end in ms, money in micro-units. `preliminary`: how many have no final cost.
+    `held` and `unpriced` ones wait for a person: they count nowhere else.
     """
 
     group: str
     currency: str
     transactions: int = 0
+    held: int = 0
+    unpriced: int = 0
     preliminary: int = 0
     import_mwh: int = 0
     export_mwh: int = 0
@@ -92,7 +98,7 @@ def sums(
     for row in connection.execute(_by_group(columns, joined, wanted)):
         key = name(*row[: len(columns)]), row.currency or ""
         of = found.setdefault(key, Sum(group=key[0], currency=key[1]))
-        for each in ("transactions", "preliminary", "import_mwh", "export_mwh", "duration_ms", "net", "gross"):
+        for each in Sum.__struct_fields__[2:]:
             setattr(of, each, getattr(of, each) + int(getattr(row, each)))
     return [found[key] for key in sorted(found)]
 
@@ -109,18 +115,27 @@ def _by_group(columns: tuple[ColumnElement[Any], ...], joined: FromClause, wante
     first = select(*here, func.min(money.c.currency).label("currency")).group_by(*here).subquery()
     once = money.c.currency.is_not_distinct_from(first.c.currency)
 
-    def counted(value: ColumnElement[Any]) -> ColumnElement[Any]:
-        return func.sum(case((once, value), else_=0))
-
     unposted = money.c.currency.is_(None)
+    waits = unposted & held_transactions.c.state.in_(OPEN)
+
+    def counted(value: ColumnElement[Any]) -> ColumnElement[Any]:
+        return func.sum(case((once & ~func.coalesce(waits, false()), value), else_=0))
+
+    def waiting(*, unpriced: bool) -> ColumnElement[Any]:
+        reason = (held_transactions.c.reason == "unpriced") == literal(unpriced)
+        return func.sum(case((waits & (held_transactions.c.state == "quarantined") & reason, 1), else_=0))
+
     currency = func.coalesce(money.c.currency, cost.currency).label("currency")
     source = joined.outerjoin(transaction_costs, _same(transaction_costs))
     source = source.outerjoin(energy, _same(energy))
+    source = source.outerjoin(held_transactions, _same(held_transactions))
     source = source.outerjoin(first, _same(first)).outerjoin(money, _same(money))
     query = select(
         *columns,
         currency,
         counted(literal(1)).label("transactions"),
+        waiting(unpriced=False).label("held"),
+        waiting(unpriced=True).label("unpriced"),
         func.sum(case((unposted & cost.final.is_(False), 1), else_=0)).label("preliminary"),
         counted(func.coalesce(energy.c.import_mwh, _totals.import_mwh)).label("import_mwh"),
         counted(func.coalesce(energy.c.export_mwh, _totals.export_mwh)).label("export_mwh"),

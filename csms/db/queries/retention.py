@@ -17,6 +17,7 @@ from csms.db.tables import (
     device_events,
     dispatch_course,
     fleet_course,
+    held_transactions,
     idempotency_keys,
     metadata,
     meter_values,
@@ -73,7 +74,8 @@ _BY_TIME: Final[dict[Kind, tuple[tuple[Table, Column[int]], ...]]] = {
 def delete_old(connection: Connection, kind: Kind, before_ms: int) -> int:
     """Delete some rows older than `before_ms` (UTC); return how many, 0 when none are left.
 
-    A transaction's age counts from its last message, and it goes once it is complete, with its events and meter values.
+    A transaction's age counts from its last message, and it goes once it is complete, with its events and meter values,
+    but not while it is held.
     A telemetry record goes once its values are in the aggregates, also if a sink has not got it.
     """
     if kind == "transactions":
@@ -102,7 +104,13 @@ def _delete_rows(connection: Connection, table: Table, old: ColumnElement[bool])
 
 
 def _delete_transactions(connection: Connection, before_ms: int) -> int:
-    over = transactions.c.active.is_(False) & (transactions.c.heard_ms < before_ms)
+    held = held_transactions.c
+    undecided = exists().where(
+        (held.station_id == transactions.c.station_id)
+        & (held.transaction_id == transactions.c.transaction_id)
+        & (held.state == "quarantined")
+    )
+    over = transactions.c.active.is_(False) & (transactions.c.heard_ms < before_ms) & ~undecided
     key = (transactions.c.station_id, transactions.c.transaction_id)
     found = connection.execute(select(*key).where(over).limit(STEP // 10)).all()
     if not found:

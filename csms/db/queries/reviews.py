@@ -3,20 +3,32 @@
 Only `booked` and `released` ones have a settlement and a posting.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import tzinfo
-from decimal import Decimal
 from typing import Any, Literal
 
 import msgspec
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    delete,
+    func,
+    insert,
+    literal,
+    select,
+    tuple_,
+    union_all,
+    update,
+)
 
-from csms.db.queries import books, chargers, prequalifications, price_deliveries, records, transactions
+from csms.db.queries import books, chargers, held, prequalifications, price_deliveries, records, transactions
 from csms.db.queries.events import lock
 from csms.db.tables import (
     connectors,
     device_variables,
     grid_signals,
+    held_transactions,
     journal_certificates,
     journal_lines,
     journal_reviews,
@@ -25,13 +37,14 @@ from csms.db.tables import (
 )
 from csms.db.tables import transactions as transactions_
 from csms.domain.billing.booking import Certificates, Evidence, Reading, SeenTransaction
-from csms.domain.transactions.transactions import Transaction, missing
+from csms.domain.transactions.transactions import Transaction, missing, readings, watt_hours
 from v2g import typed_json
 from v2g.energy.settlement.bookkeeping import Posting
 from v2g.energy.settlement.journal import Entry
 from v2g.energy.settlement.records import SessionStarted
 from v2g.errors import RefusedError
 
+Kind = Literal["journal", "transaction"]
 State = Literal["waiting", "booked", "quarantined", "released", "rejected"]
 
 _CHARGERS = "chargers"
@@ -44,6 +57,7 @@ _LONGEST_MS = 40 * 86_400_000
 class Review(msgspec.Struct, frozen=True, kw_only=True):
     """A complete journal: its transaction, times, and what is decided. `reason` and `detail` are empty once booked.
 
+    Or, by `kind`, a held transaction: its id is the session's then.
     `waiting` ones go into quarantine at `due_ms` (UTC); `decided_by` released or rejected it, with a `note`.
     """
 
@@ -57,15 +71,32 @@ class Review(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
     since_ms: int
     due_ms: int
+    kind: Kind = "journal"
     decided_ms: int | None = None
     decided_by: str = ""
     note: str = ""
 
 
+def _shown(kind: Kind, columns: Mapping[str, ColumnElement[Any]]) -> Select[Any]:
+    """Return the query of one kind of reviews, with the columns of `Review`."""
+    names = (name for name in Review.__struct_fields__ if name != "kind")
+    return select(*(columns[name].label(name) for name in names), literal(kind).label("kind"))
+
+
+_held = held_transactions.c
+_KINDS = (
+    _shown("journal", dict(journal_reviews.c)),
+    _shown("transaction", {**dict(_held), "session_id": _held.transaction_id, "due_ms": _held.since_ms}),
+)
+
+
 def find(connection: Connection, session_id: str) -> list[Review]:
-    """Return what is decided about a session, one for each station that uses its id."""
-    rows = connection.execute(select(journal_reviews).where(journal_reviews.c.session_id == session_id))
-    return [Review(**row._mapping) for row in rows]
+    """Return what is decided about a session, one for each station that uses its id; else about a held transaction."""
+    for review in _KINDS:
+        rows = connection.execute(review.where(review.selected_columns.session_id == session_id)).all()
+        if rows:
+            return [Review(**row._mapping) for row in rows]
+    return []
 
 
 def of_transaction(connection: Connection, station_id: str, transaction_id: str) -> list[Review]:
@@ -122,21 +153,23 @@ def get(connection: Connection, station_id: str, session_id: str) -> Review | No
 
 
 def list_page(
-    connection: Connection, after: tuple[str, str] | None, limit: int, *, states: Collection[State]
+    connection: Connection, after: tuple[str, str, str] | None, limit: int, *, states: Collection[State]
 ) -> list[dict[str, Any]]:
-    """Return reviews in some states by station and session: at most `limit` of those past `after`."""
-    key = journal_reviews.c.station_id, journal_reviews.c.session_id
-    query = select(journal_reviews).where(journal_reviews.c.state.in_(states)).order_by(*key).limit(limit)
+    """Return reviews in some states by station, session and kind: at most `limit` of those past `after`."""
+    both = union_all(*_KINDS).subquery()
+    key = both.c.station_id, both.c.session_id, both.c.kind
+    query = select(both).where(both.c.state.in_(states)).order_by(*key).limit(limit)
     if after is not None:
-        query = query.where((key[0] > after[0]) | ((key[0] == after[0]) & (key[1] > after[1])))
+        query = query.where(tuple_(*key) > tuple_(*map(literal, after)))
     return [dict(row._mapping) for row in connection.execute(query)]
 
 
 def counts(connection: Connection) -> dict[str, int]:
-    """Return how many journals wait, and how many are in quarantine."""
+    """Return how many journals wait and are in quarantine, and how many transactions are held."""
     state = journal_reviews.c.state
     rows = connection.execute(select(state, func.count()).where(state.in_(("waiting", "quarantined"))).group_by(state))
-    return {"waiting": 0, "quarantined": 0} | {row[0]: row[1] for row in rows}
+    found = {"waiting": 0, "quarantined": 0} | {row[0]: row[1] for row in rows}
+    return found | {"held": held.count(connection)}
 
 
 def waiting(connection: Connection, station_id: str | None = None) -> list[tuple[str, str]]:
@@ -216,7 +249,9 @@ def _overlaps(connection: Connection, review: Review) -> bool:
 
 def _put(connection: Connection, review: Review) -> None:
     connection.execute(delete(journal_reviews).where(_is(review.station_id, review.session_id)))
-    connection.execute(insert(journal_reviews).values(**msgspec.structs.asdict(review)))
+    values = msgspec.structs.asdict(review)
+    del values["kind"]
+    connection.execute(insert(journal_reviews).values(**values))
 
 
 def _is(station_id: str, session_id: str) -> Any:
@@ -303,11 +338,11 @@ def _seen(connection: Connection, found: Transaction, answer: str) -> SeenTransa
         select(there.seq_no).where((there.station_id == key[0]) & (there.transaction_id == key[1]))
     ).scalars()
     over = found.closed_ms is not None or (found.ended_seq is not None and not missing(found, numbers))
-    readings = [
-        Reading(each.at_ms, _mwh(each.import_wh), _mwh(each.export_wh))
-        for each in transactions.moments(connection, *key)
-        if each.import_wh is not None or each.export_wh is not None
-    ]
+    imports, exports = readings(sample for each in held.heard(connection, *key) for sample in each.samples)
+    registers: dict[int, list[int | None]] = {}
+    for way, register in enumerate((imports, exports)):
+        for each in register:
+            registers.setdefault(each.at_ms, [None, None])[way] = round(watt_hours(each) * 1000)
     return SeenTransaction(
         transaction_id=found.transaction_id,
         started_ms=found.started_ms or 0,
@@ -318,12 +353,9 @@ def _seen(connection: Connection, found: Transaction, answer: str) -> SeenTransa
         id_token="" if found.id_token is None else found.id_token.value,
         token_type="" if found.token_type is None else found.token_type.value,
         answer=answer,
-        readings=tuple(sorted(readings, key=lambda each: each.at_ms)),
+        readings=tuple(Reading(at_ms, *found) for at_ms, found in sorted(registers.items())),
+        rating=held.rating(connection, found.station_id, found.evse_id),
     )
-
-
-def _mwh(watt_hours: str | None) -> int | None:
-    return None if watt_hours is None else round(Decimal(watt_hours) * 1000)
 
 
 def _evse_id(connection: Connection, station_id: str, evse_id: int | None) -> str:

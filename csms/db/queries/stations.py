@@ -9,6 +9,9 @@ from sqlalchemy import Column, Connection, bindparam, func, select, update
 from csms.db.bulk import insert_rows, update_rows, upsert_rows
 from csms.db.tables import connectors, stations
 
+_DELIVERED_MS: Final = 900_000
+"""A station that stayed for so long has delivered what it kept while it was offline."""
+
 
 class Contact(NamedTuple):
     """A station that has connected with a subprotocol, when (UTC ms)."""
@@ -43,26 +46,24 @@ def touch(connection: Connection, station_id: str, protocol: str, now_ms: int) -
 
 def touch_all(connection: Connection, contacts: Sequence[Contact]) -> list[str]:
     """Mark stations as connected, as `touch` does: after a restart, all connect at once."""
-    known = _column(connection, stations.c.boot_status, contacts)
-    newest = {each.station_id: each for each in contacts}.values()
-    new = [
-        {
-            "station_id": each.station_id,
-            "first_seen_ms": each.at_ms,
-            "last_seen_ms": each.at_ms,
-            "protocol": each.protocol,
-        }
-        for each in newest
-        if each.station_id not in known
-    ]
-    again = [
-        {"station_id": each.station_id, "last_seen_ms": each.at_ms, "protocol": each.protocol}
-        for each in newest
-        if each.station_id in known
-    ]
+    column = stations.c
+    query = select(column.station_id, column.boot_status, column.last_seen_ms, column.connected_ms, column.away_ms)
+    wanted = query.where(column.station_id.in_({each.station_id for each in contacts}))
+    known = {row.station_id: row for row in connection.execute(wanted)}
+    new: list[dict[str, Any]] = []
+    again: list[dict[str, Any]] = []
+    for each in {each.station_id: each for each in contacts}.values():
+        values: dict[str, Any] = {"station_id": each.station_id, "protocol": each.protocol}
+        values |= {"last_seen_ms": each.at_ms, "connected_ms": each.at_ms}
+        row = known.get(each.station_id)
+        if row is None:
+            new.append({**values, "first_seen_ms": each.at_ms})
+        else:
+            stayed = row.away_ms is None or row.last_seen_ms - (row.connected_ms or 0) >= _DELIVERED_MS
+            again.append({**values, "away_ms": row.last_seen_ms if stayed else row.away_ms})
     insert_rows(connection, stations, new)
     update_rows(connection, stations, again)
-    return [known.get(each.station_id, "") for each in contacts]
+    return ["" if (row := known.get(each.station_id)) is None else row.boot_status for each in contacts]
 
 
 def makes(connection: Connection, station_ids: Sequence[str]) -> list[tuple[str, str, str]]:

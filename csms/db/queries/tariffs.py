@@ -3,29 +3,25 @@
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, delete, insert, or_, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
-from csms.db.queries import commands, transactions
-from csms.db.tables import plan_assignments, price_plans, transaction_costs, transaction_plans
-from csms.domain.authorization.authorize import normalise
-from csms.domain.billing.usage import usage_of
+from csms.db.queries import commands, held, transactions
+from csms.db.queries.plans import Scope as Scope
+from csms.db.queries.plans import find_plan as find_plan
+from csms.db.queries.plans import plan as plan
+from csms.db.queries.plans import plans_of as plans_of
+from csms.db.tables import plan_assignments, price_plans, transaction_costs, transaction_events, transaction_plans
+from csms.domain.billing.plausibility import JudgedUsage
 from csms.domain.transactions.session_course import PriceStep
 from csms.domain.transactions.transactions import Dated, Transaction
 from v2g import typed_json
 from v2g.energy.price_plan import PricePlan
-from v2g.energy.settlement.costing import Bill, Usage, bill, energy_prices
+from v2g.energy.settlement.costing import Bill, bill, energy_prices
 from v2g.errors import RefusedError
+from v2g.ocpp.messages.transactions import TransactionEventRequest
+from v2g.translate.details import bill_of
 
 _decode = typed_json.decoder(PricePlan).decode
-
-
-class Scope(msgspec.Struct, frozen=True, kw_only=True):
-    """Scope of a plan: empty and 0 mean any. `id_token` is normalised."""
-
-    station_id: str = ""
-    evse_id: int = 0
-    token_type: str = ""
-    id_token: str = ""
 
 
 def add_plan(connection: Connection, plan: PricePlan, now_ms: int) -> None:
@@ -38,12 +34,6 @@ def add_plan(connection: Connection, plan: PricePlan, now_ms: int) -> None:
         )
     elif known != document:
         raise RefusedError(f"plan {plan.id} exists with different content", reason="plan_taken", hint="use a new id")
-
-
-def plan(connection: Connection, plan_id: str) -> PricePlan | None:
-    """Return a plan by its id."""
-    document = connection.execute(select(price_plans.c.document).where(price_plans.c.plan_id == plan_id)).scalar()
-    return None if document is None else _decode(document)
 
 
 def plans(connection: Connection) -> list[PricePlan]:
@@ -89,23 +79,6 @@ def any_assigned(connection: Connection) -> bool:
     )
 
 
-def find_plan(connection: Connection, wanted: Scope) -> PricePlan | None:
-    """Return the plan in force: the driver's before the place's, the narrower place before the wider."""
-    columns = plan_assignments.c
-    rows = connection.execute(
-        select(plan_assignments).where(
-            or_(columns.station_id == "", columns.station_id == wanted.station_id),
-            or_(columns.evse_id == 0, columns.evse_id == wanted.evse_id),
-            or_(
-                columns.token_type == "",
-                (columns.token_type == wanted.token_type) & (columns.id_token == wanted.id_token),
-            ),
-        )
-    ).all()
-    best = max(rows, key=lambda row: (row.token_type != "", row.station_id != "", row.evse_id), default=None)
-    return None if best is None else plan(connection, best.plan_id)
-
-
 def find_driver_plan(connection: Connection, wanted: Scope) -> PricePlan | None:
     """Return the driver's own plan, None for that of the place (I08.FR.01)."""
     key = (plan_assignments.c.token_type == wanted.token_type) & (plan_assignments.c.id_token == wanted.id_token)
@@ -128,26 +101,6 @@ def change_plan(connection: Connection, transaction: Transaction, new: PricePlan
     _add_plan(connection, transaction, new.id, now_ms)  # I11.FR.08: the time without a plan stays free
 
 
-def plans_of(connection: Connection, transaction: Transaction) -> list[tuple[int, PricePlan]]:
-    """Return the plans of a transaction, each with its start; none when it has no price.
-
-    Until its driver is known it uses the plan of the place; then its plan is fixed (`keep_plan`).
-    """
-    rows = connection.execute(
-        select(transaction_plans.c.since_ms, price_plans.c.document)
-        .join(price_plans, price_plans.c.plan_id == transaction_plans.c.plan_id)
-        .where(
-            (transaction_plans.c.station_id == transaction.station_id)
-            & (transaction_plans.c.transaction_id == transaction.transaction_id)
-        )
-        .order_by(transaction_plans.c.id)
-    ).all()
-    if rows:
-        return [(row.since_ms, _decode(row.document)) for row in rows]
-    found = find_plan(connection, scope_of(transaction))
-    return [] if found is None else [(0, found)]
-
-
 def keep_plan(connection: Connection, transaction: Transaction, plan_id: str) -> None:
     """Fix the plan of a transaction from its start, once its driver is known or it has ended."""
     key = (transaction_plans.c.station_id == transaction.station_id) & (
@@ -156,17 +109,6 @@ def keep_plan(connection: Connection, transaction: Transaction, plan_id: str) ->
     settled = transaction.id_token is not None or not transaction.active
     if settled and connection.execute(select(transaction_plans.c.id).where(key).limit(1)).scalar() is None:
         _add_plan(connection, transaction, plan_id, 0)
-
-
-def scope_of(transaction: Transaction) -> Scope:
-    """Return the scope of a transaction."""
-    token, kind = transaction.id_token, transaction.token_type
-    return Scope(
-        station_id=transaction.station_id,
-        evse_id=transaction.evse_id or 0,
-        token_type=kind.value if kind else "",
-        id_token=normalise(kind.value, token.value) if token and kind else "",
-    )
 
 
 def _add_plan(connection: Connection, transaction: Transaction, plan_id: str, since_ms: int) -> None:
@@ -180,20 +122,46 @@ def _add_plan(connection: Connection, transaction: Transaction, plan_id: str, si
     )
 
 
-def update_cost(connection: Connection, station_id: str, transaction_id: str, now_ms: int) -> Bill | None:
-    """Calculate, store and return a transaction's cost until now or its end; None when it has no price."""
-    found = work_out(connection, station_id, transaction_id, now_ms)
-    if found is not None:
-        keep_cost(connection, found, now_ms)
-    return None if found is None else found.bill
-
-
 class Worked(msgspec.Struct, frozen=True):
-    """The cost of a transaction, and its first plan."""
+    """The cost of a transaction, its first plan, and whether it is held: then the cost is a proposal."""
 
     transaction: Transaction
     plan_id: str
     bill: Bill
+    held: bool = False
+
+
+def update_cost(connection: Connection, station_id: str, transaction_id: str, now_ms: int) -> Bill | None:
+    """Calculate, store and return a transaction's cost until now or its end; None when it has no price, or is held.
+
+    A held transaction has no cost before a person releases it.
+    """
+    if held.is_open(connection, station_id, transaction_id):
+        connection.execute(delete(transaction_costs).where(_is(station_id, transaction_id)))
+        return None
+    found = work_out(connection, station_id, transaction_id, now_ms)
+    if found is None or (found.held and found.transaction.active):
+        return None
+    keep_cost(connection, found, now_ms)
+    return found.bill
+
+
+def release_cost(connection: Connection, station_id: str, transaction_id: str, now_ms: int) -> None:
+    """Store the cost of a transaction that a person has released: by its plan, else as its station calculated it."""
+    if update_cost(connection, station_id, transaction_id, now_ms) is not None:
+        return
+    event = transaction_events.c
+    documents = connection.execute(
+        select(event.document)
+        .where((event.station_id == station_id) & (event.transaction_id == transaction_id))
+        .order_by(event.seq_no.desc())
+    ).scalars()
+    requests = (typed_json.decode(each, TransactionEventRequest) for each in documents if '"costDetails"' in each)
+    details = next((each.cost_details for each in requests if each.cost_details is not None), None)
+    if details is not None:
+        document = msgspec.json.encode(details).decode()
+        found = bill_of(details)
+        save_cost(connection, station_id, transaction_id, found, document, now_ms, final=True, source="station")
 
 
 def keep_cost(connection: Connection, found: Worked, now_ms: int) -> None:
@@ -211,7 +179,11 @@ def work_out(connection: Connection, station_id: str, transaction_id: str, now_m
     if priced is None:
         return None
     transaction, running, usage = priced
-    return Worked(transaction, running[0][1].id, bill(running, usage, ended=not transaction.active))
+    if not usage.timed:
+        untimed = {"charging_time": None, "idle_time": None, "reservation_time": None}
+        running = [(since_ms, msgspec.structs.replace(each, **untimed)) for since_ms, each in running]
+    cost = bill(running, usage.usage, ended=not transaction.active)
+    return Worked(transaction, running[0][1].id, cost, bool(usage.findings))
 
 
 def prices(connection: Connection, station_id: str, transaction_id: str, now_ms: int) -> tuple[PriceStep, ...]:
@@ -223,27 +195,24 @@ def prices(connection: Connection, station_id: str, transaction_id: str, now_ms:
     currency = running[0][1].currency
     return tuple(
         PriceStep(at_ms=at_ms, currency=currency, import_price=taken, export_price=fed_back)
-        for at_ms, taken, fed_back in energy_prices(running, usage)
+        for at_ms, taken, fed_back in energy_prices(running, usage.usage)
     )
 
 
 def _priced(
     connection: Connection, station_id: str, transaction_id: str, now_ms: int
-) -> tuple[Transaction, list[tuple[int, PricePlan]], Usage] | None:
+) -> tuple[Transaction, list[tuple[int, PricePlan]], JudgedUsage] | None:
     """Return a transaction with its plans, and its usage until now or its end; None when it has no price."""
     transaction = transactions.get(connection, station_id, transaction_id)
-    if transaction is None:
+    running = [] if transaction is None else plans_of(connection, transaction)
+    if transaction is None or not running:
         return None
-    running = plans_of(connection, transaction)
-    moments = transactions.moments(connection, station_id, transaction_id) if running else []
-    if not moments:
-        return None
-    first, reserved_ms = running[0][1], None
+    judged = held.judged(connection, transaction, now_ms)
+    first = running[0][1]
     if first.reservation_time is not None or first.reservation_fixed is not None:
         reserved_ms = commands.reserved_since(connection, station_id, transaction_id)
-    closed = transaction.ended_ms is None and not transaction.active
-    end_ms = max(each.at_ms for each in moments) if closed else now_ms
-    return transaction, running, usage_of(transaction, moments, end_ms, reserved_ms=reserved_ms)
+        judged = msgspec.structs.replace(judged, usage=msgspec.structs.replace(judged.usage, reserved_ms=reserved_ms))
+    return transaction, running, judged
 
 
 def save_cost(
@@ -267,7 +236,7 @@ def save_cost(
         "updated_ms": now_ms,
         "document": document,
     }
-    key = (transaction_costs.c.station_id == station_id) & (transaction_costs.c.transaction_id == transaction_id)
+    key = _is(station_id, transaction_id)
     if connection.execute(update(transaction_costs).where(key).values(**values)).rowcount == 0:
         connection.execute(
             insert(transaction_costs).values(station_id=station_id, transaction_id=transaction_id, **values)
@@ -276,6 +245,9 @@ def save_cost(
 
 def cost(connection: Connection, station_id: str, transaction_id: str) -> dict[str, Any] | None:
     """Return a transaction's stored cost: totals in micro-units, and the calculation."""
-    key = (transaction_costs.c.station_id == station_id) & (transaction_costs.c.transaction_id == transaction_id)
-    row = connection.execute(select(transaction_costs).where(key)).first()
+    row = connection.execute(select(transaction_costs).where(_is(station_id, transaction_id))).first()
     return None if row is None else {**row._mapping, "document": msgspec.json.decode(row.document)}
+
+
+def _is(station_id: str, transaction_id: str) -> Any:
+    return (transaction_costs.c.station_id == station_id) & (transaction_costs.c.transaction_id == transaction_id)

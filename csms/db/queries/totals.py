@@ -1,15 +1,16 @@
 """What each ended transaction comes to: kept with it, so that reports of all transactions read no documents."""
 
 from collections.abc import Iterable
-from decimal import Decimal
 
 import msgspec
 from sqlalchemy import Connection, delete
 
 from csms.db.bulk import upsert_rows
-from csms.db.tables import transaction_totals
+from csms.db.queries import held
+from csms.db.tables import held_transactions, transaction_totals
 from csms.domain.authorization.authorize import normalise
-from csms.domain.transactions.transactions import Dated, Transaction
+from csms.domain.billing.plausibility import JudgedUsage
+from csms.domain.transactions.transactions import Transaction
 
 
 class Totals(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,41 +30,38 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     export_mwh: int
 
 
-def save(connection: Connection, changed: Iterable[Transaction]) -> None:
-    """Store the totals of ended transactions; one that continues after it was closed has none."""
+def save(connection: Connection, changed: Iterable[Transaction], now_ms: int) -> None:
+    """Judge ended transactions and store their totals; one that continues after it was closed has none.
+
+    Their events are stored before. Those that are held have totals, which no report adds up before they are released.
+    """
     rows = []
     for each in changed:
         if each.active:
-            columns = transaction_totals.c
-            here = (columns.station_id == each.station_id) & (columns.transaction_id == each.transaction_id)
-            connection.execute(delete(transaction_totals).where(here))
+            for table in (transaction_totals, held_transactions):
+                columns = table.c
+                here = (columns.station_id == each.station_id) & (columns.transaction_id == each.transaction_id)
+                connection.execute(delete(table).where(here))
         else:
-            rows.append(msgspec.structs.asdict(_totals(each)))
+            rows.append(msgspec.structs.asdict(_totals(each, held.review(connection, each, now_ms))))
     if rows:
         upsert_rows(connection, transaction_totals, rows)
 
 
-def _totals(found: Transaction) -> Totals:
-    end_ms = found.closed_ms if found.ended_ms is None else found.ended_ms
+def _totals(found: Transaction, judged: JudgedUsage) -> Totals:
+    end_ms = found.closed_ms if found.ended_ms is None else judged.usage.end_ms
     assert end_ms is not None, "it is not active"
     return Totals(
         station_id=found.station_id,
         transaction_id=found.transaction_id,
         end_ms=end_ms,
-        duration_ms=0 if found.started_ms is None else max(0, end_ms - found.started_ms),
+        duration_ms=0 if found.started_ms is None else max(0, end_ms - judged.usage.start_ms),
         evse_id=found.evse_id or 0,
         token=_token(found),
         tariff="" if found.tariff_id is None else found.tariff_id.value,
-        import_mwh=_mwh(found.import_start_wh, found.import_wh),
-        export_mwh=_mwh(found.export_start_wh, found.export_wh),
+        import_mwh=judged.import_mwh,
+        export_mwh=judged.export_mwh,
     )
-
-
-def _mwh(first: Dated | None, last: Dated | None) -> int:
-    """Return by how much a register rose; 0 where it fell, or has no readings."""
-    if first is None or last is None:
-        return 0
-    return max(0, round((Decimal(last.value) - Decimal(first.value)) * 1000))
 
 
 def _token(found: Transaction) -> str:

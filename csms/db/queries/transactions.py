@@ -7,7 +7,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, literal, select, tuple_, update
 
 from csms.db.bulk import insert_rows
-from csms.db.queries import totals
+from csms.db.queries import held, totals
 from csms.db.queries.events import lock, read_samples
 from csms.db.tables import (
     meter_keys,
@@ -17,7 +17,6 @@ from csms.db.tables import (
     transaction_faults,
     transactions,
 )
-from csms.domain.billing.usage import Moment
 from csms.domain.charging.profiles import Needs
 from csms.domain.transactions.signed_values import Judged
 from csms.domain.transactions.transaction_checks import lost
@@ -28,8 +27,6 @@ from csms.domain.transactions.transactions import (
     complete,
     missing,
     net_wh,
-    readings,
-    registers,
 )
 from v2g import typed_json
 from v2g.ocpp.messages.transactions import TransactionLimit
@@ -166,37 +163,6 @@ def limit_told(connection: Connection, station_id: str, transaction_id: str) -> 
         _put(connection, msgspec.structs.replace(found, limit_told=True))
 
 
-def moments(connection: Connection, station_id: str, transaction_id: str) -> list[Moment]:
-    """Return the cost-relevant content of each event of a transaction, by seqNo."""
-    there = transaction_events.c
-    events = connection.execute(
-        select(there.at_ms, there.document, there.samples)
-        .where((there.station_id == station_id) & (there.transaction_id == transaction_id))
-        .order_by(there.seq_no)
-    )
-    return [each for event in events for each in _moments(event)]
-
-
-def _moments(event: Any) -> list[Moment]:
-    """Return an event's readings, each at its own time, and its charging state at the event's."""
-    imports, exports = readings(read_samples(event.samples))
-    samples = [*imports, *exports]
-    found = [
-        Moment(at_ms, None, *registers([each for each in samples if each.at_ms == at_ms]))
-        for at_ms in sorted({each.at_ms for each in samples})
-    ]
-    state = typed_json.decode(event.document, _Stated).transaction_info.charging_state
-    return [*found, Moment(event.at_ms, None if state is None else state == "Charging")]
-
-
-class _StatedInfo(msgspec.Struct, rename="camel"):
-    charging_state: str | None = None
-
-
-class _Stated(msgspec.Struct, rename="camel"):
-    transaction_info: _StatedInfo
-
-
 def active(connection: Connection, station_id: str) -> list[Transaction]:
     """Return a station's transactions that have not ended."""
     rows = connection.execute(
@@ -259,14 +225,16 @@ def list_page(
 
 
 def _with_costs(connection: Connection, documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Add each transaction's cost to its document, null where it has no price."""
+    """Add each transaction's cost to its document, null without a price, and why it is held, null if it is not."""
     wanted = [(each["station_id"], each["transaction_id"]) for each in documents]
     table = transaction_costs.c
     query = select(table.station_id, table.transaction_id, table.incl_tax, table.currency)
     found = connection.execute(query.where(tuple_(table.station_id, table.transaction_id).in_(wanted))).all()
     costs = {(row.station_id, row.transaction_id): (row.incl_tax, row.currency) for row in found}
+    reasons = held.reasons(connection, wanted)
     for each, key in zip(documents, wanted, strict=True):
         each["cost"], each["currency"] = costs.get(key, (None, None))
+        each["held"] = reasons.get(key)
     return documents
 
 
@@ -351,10 +319,17 @@ def _with_needs(connection: Connection, stations: Collection[str] | None, column
     return [row for row in connection.execute(query) if stations is None or row.station_id in stations]
 
 
-def net_energy(connection: Connection, names: Iterable[str]) -> dict[str, int]:
-    """Return what vehicles (`fleets.vehicle_id`) have taken so far less what they gave, Wh, also those that left."""
+def net_energy(connection: Connection, names: Iterable[str], now_ms: int) -> dict[str, int]:
+    """Return what vehicles (`fleets.vehicle_id`) have taken so far less what they gave, Wh, also those that left.
+
+    A vehicle whose transaction's readings cannot be has none: they change no sum of a fleet.
+    """
     found = {name: get(connection, *name.split("/", 1)) for name in names}
-    return {name: net_wh(each) for name, each in found.items() if each is not None}
+    energies = {}
+    for name, each in found.items():
+        if each is not None and not (judged := held.judged(connection, each, now_ms)).findings:
+            energies[name] = (judged.import_mwh - judged.export_mwh) // 1000
+    return energies
 
 
 def find(connection: Connection, transaction_id: str) -> list[dict[str, Any]]:
@@ -430,5 +405,5 @@ def _put(connection: Connection, transaction: Transaction, heard_ms: int | None 
     if heard_ms is not None:
         columns["heard_ms"] = heard_ms
     connection.execute(update(transactions).where(key).values(**columns))
-    if not transaction.active:
-        totals.save(connection, [transaction])
+    if heard_ms is not None and not transaction.active:
+        totals.save(connection, [transaction], heard_ms)

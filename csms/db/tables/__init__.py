@@ -68,6 +68,7 @@ from csms.db.tables.telemetry import (
 )
 from csms.db.tables.tokens import token_groups, token_uses, tokens
 from csms.db.tables.transactions import (
+    held_transactions,
     meter_keys,
     meter_values,
     transaction_events,
@@ -114,6 +115,7 @@ __all__ = [
     "fleets",
     "grid_signals",
     "grid_sources",
+    "held_transactions",
     "idempotency_keys",
     "journal_certificates",
     "journal_lines",

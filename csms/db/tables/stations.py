@@ -16,6 +16,8 @@ stations: Final = Table(
     Column("boot_status", String(16), nullable=False, default="", server_default=""),
     Column("boot_reason", String(32), nullable=False, default="", server_default=""),
     Column("booted_ms", BigInteger),
+    Column("connected_ms", BigInteger),
+    Column("away_ms", BigInteger),  # when it was last heard before it was offline
     Column("vendor", String(50), nullable=False, default="", server_default=""),
     Column("model", String(20), nullable=False, default="", server_default=""),
     Column("serial_number", String(25), nullable=False, default="", server_default=""),

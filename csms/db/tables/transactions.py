@@ -54,6 +54,27 @@ transaction_totals: Final = Table(
 )
 """What ended transactions come to, for reports; those that run have no row."""
 
+held_transactions: Final = Table(
+    "held_transactions",
+    metadata,
+    Column("station_id", String(48), primary_key=True),
+    Column("transaction_id", String(36), primary_key=True),
+    Column("state", String(12), nullable=False),
+    Column("reason", String(16), nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("begin_ms", BigInteger, nullable=False),
+    Column("end_ms", BigInteger, nullable=False),
+    Column("import_mwh", BigInteger, nullable=False),
+    Column("export_mwh", BigInteger, nullable=False),
+    Column("since_ms", BigInteger, nullable=False),
+    Column("decided_ms", BigInteger),
+    Column("decided_by", String(255), nullable=False),
+    Column("note", Text, nullable=False),
+    ForeignKeyConstraint(["station_id", "transaction_id"], ["transactions.station_id", "transactions.transaction_id"]),
+    Index(None, "state"),
+)
+"""Ended transactions that need a person's decision, or had it; the energy is what a release books."""
+
 transaction_events: Final = Table(
     "transaction_events",
     metadata,
@@ -65,6 +86,7 @@ transaction_events: Final = Table(
     Column("trigger", String(32), nullable=False),
     Column("at_ms", BigInteger, nullable=False),
     Column("received_ms", BigInteger, nullable=False),
+    Column("earliest_ms", BigInteger),  # it cannot have happened before: see csms.domain.billing.plausibility
     Column("offline", Boolean, nullable=False),
     Column("digest", String(64), nullable=False),
     Column("document", Text, nullable=False),

@@ -6,12 +6,15 @@ put into quarantine, until an operator decides.
 
 import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 from msgspec import UNSET
 
 from csms.domain.authorization.authorize import CONTRACT, normalise
+from csms.domain.billing.plausibility import Finding as Finding
+from csms.domain.billing.plausibility import Rating, judge_register
+from csms.domain.billing.plausibility import Reason as Reason
 from csms.domain.charging.prequalification import Prequalification, permit
 from v2g.energy.grid_signal import Tariff
 from v2g.energy.settlement.canonical import canonical, sha256_hex
@@ -31,28 +34,6 @@ from v2g.energy.settlement.session_journal import readings_of
 from v2g.energy.settlement.settle import Settlement, offer_in
 from v2g.energy.signed import Party
 from v2g.errors import CertificateError, VerificationError
-
-Reason = Literal[
-    "journal",
-    "transaction",
-    "times",
-    "evse",
-    "token",
-    "authorization",
-    "certificates",
-    "contract",
-    "registers",
-    "repeated",
-    "prices",
-    "superseded",
-    "terms",
-    "limits",
-    "wear",
-    "feed_in",
-    "signatures",
-    "charger",
-]
-"""What is wrong with a journal, or missing: see docs/reference/settlement-quarantine.md."""
 
 _REGISTER_MWH: Final = 10_000
 """By so much a register of a meter value may differ from the journal's, mWh: the two are read at different moments."""
@@ -87,6 +68,7 @@ class SeenTransaction(msgspec.Struct, frozen=True, kw_only=True):
     token_type: str
     answer: str
     readings: tuple[Reading, ...]
+    rating: Rating = Rating()
 
 
 class PriceDelivery(msgspec.Struct, frozen=True):
@@ -158,14 +140,6 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     wear: int | None = None
     unsigned_feed_in: bool = False
     margin_ms: int = 60_000
-
-
-class Finding(msgspec.Struct, frozen=True):
-    """Why a journal is not booked. `missing`: evidence that may still arrive."""
-
-    reason: Reason
-    detail: str
-    missing: bool = False
 
 
 class Judgement(msgspec.Struct, frozen=True):
@@ -292,6 +266,10 @@ def _registers(case: _Case, seen: SeenTransaction) -> Finding | None:
     ):
         if not values and seen.readings and journal[-1][1] == journal[0][1]:
             continue  # a register that the station does not report, and that has not moved
+        watts = seen.rating.import_w if name == "import" else seen.rating.export_w
+        impossible = judge_register(name, journal, watts)[1]
+        if impossible:
+            return Finding(impossible[0].reason, "; ".join(each.detail for each in impossible))
         finding = _compare(
             name, journal, values, over=seen.over, jumped=jumped, rollover_mwh=0 if rollover is UNSET else rollover
         )

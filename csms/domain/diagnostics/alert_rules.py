@@ -92,7 +92,9 @@ RULES: Final[Mapping[RuleName, Rule]] = {
     "node_certificate_expires": Rule(
         subject_kind="node", value="days until a certificate expires", limit=14, clear=15, severity="error"
     ),
-    "money_quarantined": Rule(subject_kind="settlement", value="journals in quarantine", limit=0, clear=0),
+    "money_quarantined": Rule(
+        subject_kind="settlement", value="journals and transactions in quarantine", limit=0, clear=0
+    ),
     "vehicle_silent": Rule(subject_kind="vehicle", value="seconds without a record", limit=604_800, clear=604_800),
     "battery_unchecked": Rule(
         subject_kind="vehicle", value="seconds since the last reference of its battery", limit=31 * 86_400,

@@ -18,8 +18,13 @@ IMPORT_REGISTER: Final = "Energy.Active.Import.Register"
 EXPORT_REGISTER: Final = "Energy.Active.Export.Register"
 _POWERS: Final = {"Power.Active.Import": 1, "Power.Active.Export": -1}
 """Measurands of power, and their sign: positive into the vehicle."""
-_ENERGY_UNITS: Final = ("Wh", "", "kWh")
+ENERGY_UNITS: Final = ("Wh", "", "kWh")
+"""Units of active energy; "" is Wh."""
 _MAX_GAPS: Final = 64
+OUTLET: Final = "Outlet"
+"""Where a register is by default, and what is sold: at other places losses of the station are in it."""
+_LOCATIONS: Final = {OUTLET: 0, "Cable": 1, "EV": 2, "Inlet": 3, "Body": 4, "Upstream": 5}
+_PHASES: Final = ("L1", "L2", "L3")
 _PLACES: Final = {"Transaction.Begin": -1, "Transaction.End": 1}
 """Contexts of readings that come before or after all others of a transaction."""
 
@@ -183,7 +188,7 @@ LEAST_LINE_A: Final = 1
 
 def power_w(samples: Sequence[Sample]) -> str | None:
     """Return the power in the newest samples, W, negative out of the vehicle; None without one."""
-    reported = [each for each in samples if each.measurand in _POWERS and each.location in ("", "Outlet")]
+    reported = [each for each in samples if each.measurand in _POWERS and each.location in ("", OUTLET)]
     if not reported:
         return None
     total = Decimal()
@@ -266,15 +271,11 @@ def plain(number: Decimal) -> str:
     return f"{number.normalize() + 0:f}"
 
 
-def registers(samples: Iterable[Sample]) -> tuple[str | None, str | None]:
-    """Return the last reading of the import and of the export register (all phases together) among samples, in Wh."""
-    imports, exports = readings(samples)
-    return _wh(imports[-1]) if imports else None, _wh(exports[-1]) if exports else None
-
-
 def readings(samples: Iterable[Sample]) -> tuple[list[Sample], list[Sample]]:
-    """Return the readings of the import and of the export register (all phases together), each in order of time.
+    """Return the readings of the import and of the export register among samples, each in order of time.
 
+    They are those at the outlet; without any, those of the first location in order of `_LOCATIONS`. A reading of all
+    phases together counts before the sum of its phases, which must be as many as the register has at other times.
     Readings of the beginning are first and those of the end last, even if the clock was changed meanwhile.
     """
     imports: list[Sample] = []
@@ -283,12 +284,33 @@ def readings(samples: Iterable[Sample]) -> tuple[list[Sample], list[Sample]]:
         register = (
             imports if sample.measurand == IMPORT_REGISTER else exports if sample.measurand == EXPORT_REGISTER else None
         )
-        if register is not None and not sample.phase and sample.unit in _ENERGY_UNITS:
+        if register is not None and sample.unit in ENERGY_UNITS:
             register.append(sample)
-    for register in (imports, exports):
-        if len(register) > 1:
-            register.sort(key=_when)
-    return imports, exports
+    return _series(imports), _series(exports)
+
+
+def _series(samples: list[Sample]) -> list[Sample]:
+    """Return one register's readings of all phases together at one location, in order of time."""
+    if len(samples) == 1 and not samples[0].phase:  # nearly every event
+        return samples
+    places = {each.location or OUTLET for each in samples}
+    place = min(places, key=lambda each: (_LOCATIONS.get(each, len(_LOCATIONS)), each), default=OUTLET)
+    whole: list[Sample] = []
+    parts: dict[tuple[int, str], dict[str, Sample]] = {}
+    for each in samples:
+        if (each.location or OUTLET) == place:
+            if not each.phase:
+                whole.append(each)
+            elif (phase := each.phase.removesuffix("-N")) in _PHASES:  # L1 and L1-N are one
+                parts.setdefault((each.at_ms, each.context), {})[phase] = each
+    there = {(each.at_ms, each.context) for each in whole}
+    phases = {phase for found in parts.values() for phase in found}
+    for key, found in parts.items():
+        if key not in there and found.keys() == phases:
+            total = plain(sum((watt_hours(each) for each in found.values()), Decimal()))
+            whole.append(msgspec.structs.replace(next(iter(found.values())), value=total, unit="Wh", phase=""))
+    whole.sort(key=_when)
+    return whole
 
 
 def _when(sample: Sample) -> tuple[int, int]:
@@ -303,7 +325,11 @@ def _wh(sample: Sample) -> str:
     return plain(watt_hours(sample))
 
 
+def pays_directly(transaction: Transaction) -> bool:
+    """Return whether a transaction is paid for without a token."""
+    return transaction.token_type is not None and transaction.token_type.value == DIRECT_PAYMENT
+
+
 def cost_nothing(transaction: Transaction) -> bool:
     """Return whether a transaction paid for without a token was cancelled before energy flowed (C20.FR.03)."""
-    paid = transaction.token_type is not None and transaction.token_type.value == DIRECT_PAYMENT
-    return paid and taken_wh(transaction) == 0
+    return pays_directly(transaction) and taken_wh(transaction) == 0

@@ -46,7 +46,8 @@ class CostAnnouncer:
         return keys
 
     async def announce(self, station_id: str, transaction_id: str) -> bool:
-        """Send one transaction's cost; False without a price or change, or when the station did not accept it."""
+        """Send one transaction's cost; False without a price or change, where it would be held, or when the station
+        did not accept it."""
         services = self._services
         key = (station_id, transaction_id)
         known = await services.store.read(tariffs.cost, station_id, transaction_id)
@@ -54,7 +55,7 @@ class CostAnnouncer:
             return False  # the station calculates its cost
         now_ms = services.clock.utc_ms()
         found = await services.store.read(tariffs.work_out, station_id, transaction_id, now_ms)
-        if found is None or self._announced.get(key) == found.bill.incl_tax:
+        if found is None or found.held or self._announced.get(key) == found.bill.incl_tax:
             return False
         bill = found.bill
         await services.store.run(tariffs.keep_cost, found, now_ms)

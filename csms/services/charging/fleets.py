@@ -102,7 +102,7 @@ class Fleets:
             from_ms=now_ms,
             until_ms=now_ms + duration_s * 1000,
             planned_w=planned,
-            net_wh=await services.store.read(transactions.net_energy, planned),
+            net_wh=await services.store.read(transactions.net_energy, planned, now_ms),
         )
         await services.store.run(rows.put_call, fleet.id, call)
         self._services.announce("ocpp", "fleet_called", fleet=fleet.id, power_w=power_w, duration_s=duration_s)
@@ -189,6 +189,7 @@ class Fleets:
         """Report how much of a call was delivered, by the stations' meters."""
         services = self._services
         asked_wh = round(call.power_w * (call.until_ms - call.from_ms) / HOUR_MS)
-        had_wh = delivered_wh(call, await services.store.read(transactions.net_energy, call.net_wh), call.until_ms)
+        energies = await services.store.read(transactions.net_energy, call.net_wh, services.clock.utc_ms())
+        had_wh = delivered_wh(call, energies, call.until_ms)
         await services.store.run(rows.put_call, fleet.id, None)
         self._services.announce("ocpp", "fleet_call_ended", fleet=fleet.id, asked_wh=asked_wh, delivered_wh=had_wh)

@@ -9,7 +9,7 @@ import contextlib
 from typing import Final
 
 from csms.cluster.feed import FeedEvent
-from csms.db.queries import tariffs, transactions
+from csms.db.queries import held, tariffs, transactions
 from csms.domain.transactions.transaction_checks import Verdict, forgotten, judge_status, suspects
 from csms.domain.transactions.transactions import ClosedReason
 from csms.ocpp.base import Services
@@ -141,5 +141,8 @@ class TransactionWatch:
         if closed is None:
             return False
         await services.store.run(tariffs.update_cost, station_id, transaction_id, now_ms)
+        if (why := await services.store.read(held.find, station_id, transaction_id)) is not None:
+            data = {"transaction": transaction_id, "reason": why["reason"], "detail": why["detail"]}
+            services.report("settlement", "transaction_held", station_id, data)
         services.report("ocpp", "transaction_closed", station_id, {"transaction": transaction_id, "reason": reason})
         return True

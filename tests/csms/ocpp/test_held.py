@@ -1,0 +1,386 @@
+"""Registers and clocks as stations in the field report them: an amount is right, or held until a person releases it."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import UTC
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from csms.db.queries import alert_sources, held, reports, reviews, tariffs, transactions
+from csms.domain.diagnostics.alert_rules import RULES
+from csms.services.transactions.transactions import TransactionWatch
+from tests.csms.backend import BOOT, Backend
+from tests.csms.charging import TOKENS, VALID
+from tests.csms.fixtures import Start
+from tests.csms.scripted_station import Payload, ScriptedStation
+from v2g.energy.price_plan import Charge, PricePlan, Rate
+from v2g.ocpp.times import format_time
+
+pytestmark = pytest.mark.requirement("R194")
+
+IMPORT = "Energy.Active.Import.Register"
+FLAT = PricePlan(id="flat", currency="EUR", energy=Charge(rates=(Rate(price="0.5"),)))
+BY_MINUTE = PricePlan(
+    id="minutes",
+    currency="EUR",
+    energy=Charge(rates=(Rate(price="0.5"),)),
+    charging_time=Charge(rates=(Rate(price="0.05"),)),
+    idle_time=Charge(rates=(Rate(price="0.05"),)),
+)
+
+
+@pytest_asyncio.fixture
+async def csms(backend: Start) -> AsyncIterator[Backend]:
+    """A back end with a driver and prices: 0.50 EUR/kWh everywhere."""
+    async with backend(tokens=TOKENS) as running:
+        for plan in (FLAT, BY_MINUTE):
+            await running.services.store.run(tariffs.add_plan, plan, 0)
+        await running.services.store.run(tariffs.assign, tariffs.Scope(), FLAT.id, 0)
+        yield running
+
+
+@dataclass
+class Station:
+    """A station that reports what a test says; every event lets a minute pass."""
+
+    csms: Backend
+    point: ScriptedStation
+    id: str = "tx-field"
+    seq_no: int = -1
+    sent: list[Payload] = field(default_factory=list)
+
+    async def event(self, kind: str, *samples: Payload, at_ms: int | None = None, **more: Any) -> Payload:
+        """Send an event, a minute after the one before, dated `at_ms`."""
+        self.csms.clock.advance(60)
+        self.seq_no += 1
+        at = format_time(self.csms.clock.utc_ms() if at_ms is None else at_ms)
+        info: Payload = {"transactionId": self.id}
+        if "state" in more:
+            info["chargingState"] = more.pop("state")
+        trigger = {"Started": "Authorized", "Updated": "MeterValuePeriodic", "Ended": "StopAuthorized"}[kind]
+        request: Payload = {
+            "eventType": kind,
+            "triggerReason": trigger,
+            "timestamp": at,
+            "seqNo": self.seq_no,
+            "transactionInfo": info,
+            "evse": {"id": 1, "connectorId": 1},
+            **more,
+        }
+        if kind == "Started":
+            request["idToken"] = VALID
+        if samples:
+            request["meterValue"] = [{"timestamp": at, "sampledValue": list(samples)}]
+        self.sent.append(request)
+        return await self.point.call("TransactionEvent", request)
+
+    async def runs(self, *values: float, **more: Any) -> Payload:
+        """Report a whole transaction: the first value at its begin, the last at its end. Return the last answer."""
+        await self.event("Started", wh(values[0], "Transaction.Begin"), state="Charging", **more)
+        for value in values[1:-1]:
+            await self.event("Updated", wh(value), **more)
+        return await self.event("Ended", wh(values[-1], "Transaction.End"), state="Idle", **more)
+
+    async def cost(self) -> dict[str, Any] | None:
+        """Return the stored cost."""
+        return await self.csms.services.store.run(tariffs.cost, self.point.id, self.id)
+
+    async def review(self) -> dict[str, Any]:
+        """Return why it is held, with what a release would book."""
+        found = await self.csms.services.store.run(held.find, self.point.id, self.id)
+        assert found is not None, "it is not held"
+        return found
+
+    async def is_held(self, reason: str, detail: str, kwh: float | None = None) -> None:
+        """Check that its amount is held, in no total, and that a person is told; `kwh`: what is proposed."""
+        run = self.csms.services.store.run
+        found = await self.review()
+        assert (found["reason"], found["state"]) == (reason, "quarantined")
+        assert detail in found["detail"]
+        if kwh is not None:
+            assert found["import_mwh"] == round(kwh * 1_000_000)
+        cost = await self.cost()
+        assert cost is None or not cost["final"]
+        (total,) = await run(reports.sums, "station", UTC)
+        assert (total.transactions, total.import_mwh, total.net, total.gross) == (0, 0, 0, 0)
+        assert (total.held + total.unpriced, total.unpriced) == (1, int(reason == "unpriced"))
+        (listed,) = await run(reviews.list_page, None, 10, states=("quarantined",))
+        assert (listed["kind"], listed["session_id"], listed["reason"]) == ("transaction", self.id, reason)
+        seen = await run(alert_sources.observe, self.csms.clock.utc_ms(), RULES)
+        assert [each.subject for each in seen.values["money_quarantined"]] == [self.point.id]
+        assert [each.data["reason"] for each in self.csms.events.named("transaction_held")] == [reason]
+
+    async def is_exact(self, kwh: float, euros: float) -> None:
+        """Check that its amount is final, and in the reports."""
+        assert await self.csms.services.store.run(held.find, self.point.id, self.id) is None
+        cost = await self.cost()
+        assert cost is not None
+        assert (cost["final"], cost["incl_tax"]) == (True, round(euros * 1_000_000))
+        (total,) = await self.csms.services.store.run(reports.sums, "station", UTC)
+        assert (total.transactions, total.held, total.unpriced) == (1, 0, 0)
+        assert (total.import_mwh, total.gross) == (round(kwh * 1_000_000), round(euros * 1_000_000))
+
+
+def wh(value: float, context: str = "Sample.Periodic", **more: Any) -> Payload:
+    """Return a sample of the import register."""
+    return {"value": value, "context": context, "measurand": IMPORT, **more}
+
+
+@pytest_asyncio.fixture
+async def station(csms: Backend) -> Station:
+    """A station that has booted an hour ago."""
+    point = await csms.booted()
+    csms.clock.advance(3600)
+    return Station(csms, point)
+
+
+async def test_a_right_transaction_is_final(station: Station) -> None:
+    answer = await station.runs(1_000_000, 1_001_000, 1_002_000, 1_003_000)
+    assert answer["totalCost"] == 1.5
+    await station.is_exact(3, 1.5)
+
+
+async def test_a_placeholder_at_the_begin_is_held(station: Station) -> None:
+    answer = await station.runs(0, 909_948, 910_000, 910_031)
+    assert "totalCost" not in answer
+    await station.is_held("rise", "left out: 0 Wh", kwh=0.083)
+
+
+async def test_a_spike_is_held(station: Station) -> None:
+    await station.runs(1_001_000, 99_999_999, 1_002_000, 1_003_000)
+    await station.is_held("rise", "left out: 99999999 Wh", kwh=2)
+
+
+async def test_a_spike_at_the_end_is_held(station: Station) -> None:
+    await station.runs(1_000_000, 1_001_000, 99_999_999)
+    await station.is_held("rise", "left out: 99999999 Wh", kwh=1)
+
+
+async def test_a_reset_counts_on_from_a_new_base_and_is_held(station: Station) -> None:
+    await station.runs(1_000_000, 1_005_000, 0, 3000, 4000)
+    await station.is_held("fall", "new base: 0 Wh", kwh=9)
+
+
+async def test_a_start_in_1970_is_held_and_costs_no_time(station: Station) -> None:
+    csms = station.csms
+    await csms.services.store.run(tariffs.assign, tariffs.Scope(), BY_MINUTE.id, 0)
+    await station.event("Started", wh(0, "Transaction.Begin"), state="Charging", at_ms=0)
+    await station.event("Ended", wh(1000, "Transaction.End"), state="Idle")
+    await station.is_held("clock", "event 0 is of 0 ms", kwh=1)
+    worked = await csms.services.store.run(tariffs.work_out, station.point.id, station.id, csms.clock.utc_ms())
+    assert worked is not None
+    assert [(each.kind, each.incl_tax) for each in worked.bill.lines] == [("energy", 500_000)]
+
+
+async def test_phases_are_summed(station: Station) -> None:
+    for kind, context, value in (("Started", "Transaction.Begin", 1000), ("Ended", "Transaction.End", 3000)):
+        phases = (wh(value, context, phase=each) for each in ("L1", "L2", "L3"))
+        await station.event(kind, *phases, state="Charging" if kind == "Started" else "Idle")
+    await station.is_exact(6, 3)
+
+
+async def test_a_reading_that_lacks_a_phase_is_held(station: Station) -> None:
+    for kind, count in (("Started", 3), ("Updated", 2), ("Ended", 3)):
+        value = {"Started": 1000, "Updated": 1500, "Ended": 2000}[kind]
+        await station.event(kind, *(wh(value, phase=each) for each in ("L1", "L2", "L3")[:count]))
+    await station.is_held("series", "lack a phase", kwh=3)
+
+
+async def test_the_outlet_s_register_counts_not_the_inlet_s(station: Station) -> None:
+    for kind, context, value in (("Started", "Transaction.Begin", 1000), ("Ended", "Transaction.End", 2500)):
+        both = (wh(5_000_000, context, location="Inlet"), wh(value, context, location="Outlet"))
+        await station.event(kind, *both)
+    await station.is_exact(1.5, 0.75)
+
+
+async def test_without_a_reading_at_the_begin_it_is_unpriced(station: Station) -> None:
+    await station.event("Started", state="Charging")
+    await station.event("Ended", wh(5000, "Transaction.End"), state="Idle")
+    await station.is_held("unpriced", "only 5000 Wh")
+
+
+async def test_without_any_reading_it_is_unpriced(station: Station) -> None:
+    await station.event("Started", state="Charging")
+    await station.event("Ended", state="Idle")
+    await station.is_held("unpriced", "none at all")
+
+
+async def test_an_id_used_again_after_a_boot_is_held(station: Station) -> None:
+    await station.runs(1_000_000, 1_001_000, 1_002_000)
+    await station.point.call("BootNotification", BOOT)
+    station.seq_no = -1
+    station.csms.events.reported.clear()
+    await station.runs(1_010_000, 1_012_000, 1_015_000, 1_016_000)
+    await station.is_held("reused", "import".title(), kwh=2)
+    assert "Started (Authorized)" in (await station.review())["detail"]
+    assert "1010000 Wh" in (await station.review())["detail"]
+
+
+async def test_local_time_called_utc_is_held(station: Station) -> None:
+    ahead_ms = station.csms.clock.utc_ms() + 2 * 3_600_000
+    await station.event("Started", wh(1000, "Transaction.Begin"), state="Charging", at_ms=ahead_ms)
+    await station.event("Ended", wh(2000, "Transaction.End"), state="Idle")
+    await station.is_held("clock", "event 0 is of", kwh=1)
+
+
+async def test_units_and_multipliers_are_applied(station: Station) -> None:
+    await station.event("Started", wh(1000, "Transaction.Begin", unitOfMeasure={"unit": "Wh", "multiplier": 1}))
+    await station.event("Ended", wh(12.5, "Transaction.End", unitOfMeasure={"unit": "kWh"}))
+    await station.is_exact(2.5, 1.25)
+
+
+async def test_intervals_are_no_registers(station: Station) -> None:
+    interval = {"value": 1000, "measurand": "Energy.Active.Import.Interval"}
+    await station.event("Started", wh(5000, "Transaction.Begin"), state="Charging")
+    await station.event("Updated", wh(6000), interval)
+    await station.event("Ended", interval, wh(7000, "Transaction.End"), state="Idle")
+    await station.is_exact(2, 1)
+
+
+async def test_intervals_alone_are_added_up_and_held(station: Station) -> None:
+    interval = {"value": 1000, "measurand": "Energy.Active.Import.Interval"}
+    await station.event("Started", state="Charging")
+    await station.event("Updated", interval)
+    await station.event("Ended", interval, state="Idle")
+    await station.is_held("series", "intervals", kwh=2)
+
+
+async def test_an_offline_transaction_is_of_the_time_offline(station: Station) -> None:
+    """It may be hours old, but not older than the last message before."""
+    csms = station.csms
+    await csms.leave(station.point)
+    csms.clock.advance(7200)
+    began_ms = csms.clock.utc_ms() - 3_600_000
+    station.point = await csms.join()
+    for number, (kind, value) in enumerate((("Started", 1000), ("Updated", 2000), ("Ended", 3000))):
+        context = {"Started": "Transaction.Begin", "Ended": "Transaction.End"}.get(kind, "Sample.Periodic")
+        await station.event(kind, wh(value, context), at_ms=began_ms + number * 600_000, offline=True)
+    await station.is_exact(2, 1)
+    station.id, station.seq_no = "tx-older", -1
+    long_ago_ms = began_ms - 30 * 86_400_000
+    await station.event("Started", wh(3000, "Transaction.Begin"), at_ms=long_ago_ms, offline=True)
+    await station.event("Ended", wh(4000, "Transaction.End"), at_ms=long_ago_ms + 600_000, offline=True)
+    assert (await station.review())["reason"] == "clock"
+
+
+async def test_a_stale_begin_of_before_the_transaction_before_is_held(station: Station) -> None:
+    await station.runs(1_000_000, 1_001_000, 1_002_000)
+    station.id, station.seq_no = "tx-next", -1
+    await station.runs(1_000_000, 1_002_500, 1_003_000)
+    found = await station.review()
+    assert (found["reason"], found["import_mwh"]) == ("rise", 500_000)
+    assert "its EVSE stood at 1002000 Wh" in found["detail"]
+
+
+async def test_the_rating_that_a_station_reports_bounds_its_energy(station: Station) -> None:
+    """2 kWh in a minute are 120 kW: right for a fast charger, not for one of 22 kW."""
+    report: Payload = {
+        "requestId": 1,
+        "generatedAt": format_time(station.csms.clock.utc_ms()),
+        "seqNo": 0,
+        "reportData": [
+            {
+                "component": {"name": "EVSE", "evse": {"id": 1}},
+                "variable": {"name": "Power"},
+                "variableAttribute": [{"type": "Actual", "value": "0"}],
+                "variableCharacteristics": {
+                    "dataType": "decimal", "supportsMonitoring": False, "unit": "W", "maxLimit": 22_000,
+                },
+            }
+        ],
+    }  # fmt: skip
+    await station.runs(1000, 3000)
+    await station.is_exact(2, 1)
+    await station.point.call("NotifyReport", report)
+    station.id, station.seq_no = "tx-slow", -1
+    await station.runs(3000, 5000)
+    assert "more than 22000 W" in (await station.review())["detail"]
+
+
+async def test_a_running_cost_that_cannot_be_is_not_announced(station: Station) -> None:
+    from csms.services.billing.costs import CostAnnouncer
+
+    station.point.answers["CostUpdated"] = {}
+    await station.event("Started", wh(0, "Transaction.Begin"), state="Charging")
+    await station.event("Updated", wh(900_000))
+    assert not await CostAnnouncer(station.csms.services).announce(station.point.id, station.id)
+    assert station.point.payloads("CostUpdated") == []
+    assert await station.cost() is None
+
+
+async def test_one_whose_end_never_comes_is_held_unless_a_person_closes_it(station: Station) -> None:
+    watch = TransactionWatch(station.csms.services)
+    for name, reason in (("tx-lost", "station_lost_it"), ("tx-closed", "operator")):
+        station.id, station.seq_no = name, -1
+        await station.event("Started", wh(1000, "Transaction.Begin"), state="Charging")
+        await station.event("Updated", wh(2000))
+        assert await watch.close(station.point.id, station.id, reason)  # type: ignore[arg-type]
+    cost = await station.cost()
+    assert cost is not None
+    assert (cost["final"], cost["incl_tax"]) == (True, 500_000)
+    station.id = "tx-lost"
+    assert (await station.review())["reason"] == "end"
+    assert await station.cost() is None
+
+
+async def test_events_that_arrive_late_release_what_lacked_them(station: Station) -> None:
+    await station.event("Started", state="Charging")
+    station.seq_no += 1  # the second event is still on its way
+    await station.event("Ended", wh(2000, "Transaction.End"), state="Idle")
+    assert (await station.review())["reason"] == "unpriced"
+    station.seq_no = 0
+    at_ms = station.csms.clock.utc_ms() - 60_000
+    await station.event("Updated", wh(1000, "Transaction.Begin"), at_ms=at_ms, offline=True)
+    await station.is_exact(1, 0.5)
+
+
+async def test_a_decision_stays_until_the_findings_change(station: Station) -> None:
+    run = station.csms.services.store.run
+    await station.runs(0, 909_948, 910_000, 910_031)
+    await run(held.decide, station.point.id, station.id, "released", "an operator", "seen", 1)
+    await run(tariffs.release_cost, station.point.id, station.id, station.csms.clock.utc_ms())
+    cost = await station.cost()
+    assert cost is not None
+    assert (cost["final"], cost["incl_tax"]) == (True, 41_500)
+    (total,) = await run(reports.sums, "station", UTC)
+    assert (total.held, total.import_mwh, total.gross) == (0, 83_000, 41_500)
+    await station.point.call("TransactionEvent", station.sent[-1])  # repeated: nothing is new
+    assert (await station.review())["state"] == "released"
+    again = {**station.sent[-1], "meterValue": station.sent[0]["meterValue"]}
+    await station.point.call("TransactionEvent", again)
+    assert (await station.review())["state"] == "quarantined"
+    assert await station.cost() is None
+
+
+async def test_a_station_s_own_cost_is_held_with_its_registers(station: Station) -> None:
+    """Its calculation does not make a register right, nor does a register make its calculation right."""
+
+    def details(wh_: float) -> Payload:
+        total = {"currency": "EUR", "typeOfCost": "NormalCost", "total": {"exclTax": wh_ / 2000, "inclTax": wh_ / 2000}}
+        return {"totalCost": total, "totalUsage": {"energy": wh_, "chargingTime": 60, "idleTime": 0}}
+
+    station.point = await station.csms.booted("CS-V2G-0002", version="2.1")
+    for name, end, calculated, reason in (
+        ("tx-a", 3000, 2000, None), ("tx-b", 99_999_999, 99_998_999, "rise"), ("tx-c", 103_000, 90_000, "cost"),
+    ):  # fmt: skip
+        station.id, station.seq_no = name, -1
+        begin = {"tx-a": 1000, "tx-b": 1000, "tx-c": 100_000}[name]
+        await station.event("Started", wh(begin, "Transaction.Begin"), state="Charging")
+        await station.event("Ended", wh(end, "Transaction.End"), state="Idle", costDetails=details(calculated))
+        cost = await station.cost()
+        if reason is None:
+            assert cost is not None
+            assert (cost["final"], cost["source"]) == (True, "station")
+        else:
+            assert (await station.review())["reason"] == reason
+            assert cost is None
+
+
+async def test_fleets_leave_out_what_cannot_be(station: Station) -> None:
+    await station.event("Started", wh(0, "Transaction.Begin"), state="Charging")
+    await station.event("Updated", wh(900_000))
+    name = f"{station.point.id}/{station.id}"
+    run, now_ms = station.csms.services.store.run, station.csms.clock.utc_ms()
+    assert await run(transactions.net_energy, [name], now_ms) == {}
