@@ -20,7 +20,7 @@ _PRICES: Final[tuple[ChargeKind, ...]] = ("energy", "export", "charging_time", "
 
 @page("/quarantine", quarantine.list_quarantine)
 async def list_quarantine(visit: Visit) -> Answer:
-    """List journals that are not booked."""
+    """List journals that are not booked, and held transactions."""
     asked = visit.asked("state")
     found, following = await visit.page(quarantine.list_quarantine, limit=_PAGE, **asked, **visit.asked("cursor"))
     return visit.show("quarantine.html", reviews=found, next=following, asked=asked, may=quarantine.release_journal)
@@ -28,13 +28,13 @@ async def list_quarantine(visit: Visit) -> Answer:
 
 @action("/quarantine/{station_id}/{session_id}/release", quarantine.release_journal)
 async def release(visit: Visit) -> Answer:
-    """Book a journal."""
+    """Book a journal, or a held transaction."""
     return await _decide(visit, quarantine.release_journal)
 
 
 @action("/quarantine/{station_id}/{session_id}/reject", quarantine.reject_journal)
 async def reject(visit: Visit) -> Answer:
-    """Never book a journal."""
+    """Never book a journal or a held transaction."""
     return await _decide(visit, quarantine.reject_journal)
 
 
@@ -45,7 +45,7 @@ async def _decide(visit: Visit, operation: Operation) -> Answer:
         raise ApiError(400, "a decision needs a note", "why? The audit log keeps it")
     which = {"station": visit.path["station_id"], "session_id": visit.path["session_id"]}
     found = await visit.ask(operation, {"note": note}, **which)
-    return visit.see(_QUARANTINE, "Session {session}: {state}", session=found["session_id"], state=found["state"])
+    return visit.see(_QUARANTINE, "{session}: {state}", session=found["session_id"], state=found["state"])
 
 
 @page("/tariffs", tariffs.list_tariffs)

@@ -115,12 +115,13 @@ def unbooked(
     limit: Limit = 100,
     json: JsonFlag = False,
 ) -> None:
-    """List sessions whose journals are not booked: those that wait for evidence, and those in quarantine.
+    """List sessions whose journals are not booked, and held transactions: what waits for evidence or is in quarantine.
 
     Examples: `v2g csms unbooked`, `v2g csms unbooked --state rejected`
     """
     columns = {
         "station": "station_id",
+        "kind": "kind",
         "session": "session_id",
         "state": "state",
         "reason": "reason",
@@ -137,7 +138,7 @@ Note = Annotated[str, typer.Option("--note", help="Why, for the audit log.")]
 def release(
     context: typer.Context, session: Session, note: Note, station: AtStation = None, json: JsonFlag = False
 ) -> None:
-    """Book a session in quarantine on your word.
+    """Book a session or a held transaction in quarantine on your word.
 
     Example: `v2g csms release 0A1B2C3D4E5F6071 --note "confirmed by the driver"`
     """
@@ -148,7 +149,7 @@ def release(
 def reject(
     context: typer.Context, session: Session, note: Note, station: AtStation = None, json: JsonFlag = False
 ) -> None:
-    """Reject a session in quarantine: it is never booked.
+    """Reject a session or a held transaction in quarantine: it is never booked.
 
     Example: `v2g csms reject 0A1B2C3D4E5F6071 --note "no vehicle was there"`
     """

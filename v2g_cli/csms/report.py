@@ -21,6 +21,8 @@ _GROUPS: Final = ("month", "day", "site", "station", "token", "tariff")
 _FIELDS: Final = {
     "currency": "currency",
     "transactions": "transactions",
+    "held": "held",
+    "unpriced": "unpriced",
     "preliminary": "preliminary",
     "import kWh": "import_kwh",
     "export kWh": "export_kwh",

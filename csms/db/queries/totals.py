@@ -49,13 +49,14 @@ def save(connection: Connection, changed: Iterable[Transaction], now_ms: int) ->
 
 
 def _totals(found: Transaction, judged: JudgedUsage) -> Totals:
-    end_ms = found.closed_ms if found.ended_ms is None else judged.usage.end_ms
+    end_ms = found.closed_ms if found.ended_ms is None else found.ended_ms if judged.timed else judged.usage.end_ms
+    start_ms = found.started_ms if judged.timed else judged.usage.start_ms
     assert end_ms is not None, "it is not active"
     return Totals(
         station_id=found.station_id,
         transaction_id=found.transaction_id,
         end_ms=end_ms,
-        duration_ms=0 if found.started_ms is None else max(0, end_ms - judged.usage.start_ms),
+        duration_ms=0 if start_ms is None else max(0, end_ms - start_ms),
         evse_id=found.evse_id or 0,
         token=_token(found),
         tariff="" if found.tariff_id is None else found.tariff_id.value,

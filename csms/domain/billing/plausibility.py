@@ -209,7 +209,8 @@ def earliest_ms(
     if offline:
         known = known_ms if away_ms is None else away_ms
         return None if known is None else known - CLOCK_MS
-    return max(received_ms - LATE_MS, (booted_ms or 0) - CLOCK_MS)
+    late_ms = received_ms - LATE_MS
+    return late_ms if booted_ms is None else max(late_ms, booted_ms - CLOCK_MS)
 
 
 def judge_usage(transaction: Transaction, heard: Sequence[Heard], end_ms: int, about: Surroundings) -> JudgedUsage:
@@ -312,10 +313,11 @@ def _timed(heard: Iterable[Heard], about: Surroundings) -> tuple[list[Heard], li
     events: list[Heard] = []
     findings: list[Finding] = []
     for each in heard:
-        low_ms = _EARLIEST_MS if each.earliest_ms is None else each.earliest_ms
+        bounds = [each.earliest_ms]
         if each.kind == "Started" and about.free_ms is not None:
-            low_ms = max(low_ms, about.free_ms - CLOCK_MS)
-        before_ms = events[-1].at_ms if events else _EARLIEST_MS
+            bounds.append(about.free_ms - CLOCK_MS)
+        low_ms = max((bound for bound in bounds if bound is not None), default=min(each.at_ms, _EARLIEST_MS))
+        before_ms = events[-1].at_ms if events else low_ms
         at_ms = each.at_ms
         if not low_ms <= at_ms <= each.received_ms + CLOCK_MS:
             possible = f"{low_ms} to {each.received_ms + CLOCK_MS}"

@@ -21,6 +21,7 @@ from tests.csms.settlement.witness import delivered_whole
 from tests.iso15118.d20.contracts import PCID
 from tests.meter_keys import printed_public_key
 from v2g.energy.settlement.journal import verify_lines
+from v2g.ocpp.times import parse_time
 from v2g.pki.keys import save_secret
 from v2g.pki.reference import KeyReference
 
@@ -82,6 +83,7 @@ async def test_a_transaction_whose_end_never_came_is_closed(ask: ApiClient) -> N
 
 
 async def test_a_price_plan_is_kept_assigned_and_charged(ask: ApiClient) -> None:
+    ask.backend.clock.now_ms = parse_time(at(0))
     station = await ask.backend.booted()
     plan = {"id": "flat", "currency": "EUR", "energy": {"rates": [{"price": "0.4"}]}}
     made = await ask("POST", "/tariffs", plan, role=Role.BILLING)
@@ -92,6 +94,7 @@ async def test_a_price_plan_is_kept_assigned_and_charged(ask: ApiClient) -> None
     assigned = await ask("PUT", "/tariff-assignments", {"plan_id": "flat", "station_id": station.id})
     assert [each["plan_id"] for each in assigned.json] == ["flat"]
     await tell(station, "tx-1", 0, "Started", 0)
+    ask.backend.clock.advance(120)
     await tell(station, "tx-1", 1, "Ended", 120)
     cost = (await ask("GET", "/transactions/tx-1/cost")).json
     assert (cost["incl_tax"], cost["final"]) == ({"amount": "0.048", "currency": "EUR"}, True)  # 120 Wh at 0.40 a kWh

@@ -205,6 +205,7 @@ async def test_the_overview_has_energy_of_today_in_both_directions(ask: ApiClien
             {"value": value, "measurand": f"Energy.Active.{way}.Register", "context": "Sample.Periodic"}
             for way, value in (("Import", taken), ("Export", taken / 5))
         ]
+        ask.backend.clock.advance(3600)
         await charge.event(kind, trigger, extra={"meterValue": [{"timestamp": charge.now(), "sampledValue": sampled}]})
     text = text_of(await (await employ(ask, "ada", Role.VIEWER)).get("/console"))
     assert "Taken today 12.5\u00a0kWh".replace("\u00a0", " ") in text

@@ -54,7 +54,7 @@ def arrive(connection: Connection, *events: Event) -> None:
         document = (
             b'{"transactionInfo":{"chargingState":"Charging"}}' if each.charging_state else b'{"transactionInfo":{}}'
         )
-        add_event(connection, each, document, START)
+        add_event(connection, each, document, each.at_ms)
 
 
 def test_a_plan_keeps_its_content_and_costs_follow_it(store: Store) -> None:

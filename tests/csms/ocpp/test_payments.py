@@ -129,7 +129,7 @@ async def test_what_a_station_worked_out_is_due_at_a_kiosk(csms: Backend) -> Non
     await charging.started()
     charging.wh += 5000
     total = {"currency": "EUR", "typeOfCost": "NormalCost", "total": {"exclTax": 2.0, "inclTax": 2.5}}
-    usage = {"energy": 5.0, "chargingTime": 60, "idleTime": 0}
+    usage = {"energy": 5000.0, "chargingTime": 60, "idleTime": 0}
     answer = await charging.unplugged(extra={"costDetails": {"totalCost": total, "totalUsage": usage}})
     assert answer["totalCost"] == 2.5
     assert len(csms.events.named("payment_due")) == 1

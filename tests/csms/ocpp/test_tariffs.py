@@ -207,7 +207,8 @@ async def test_the_cost_that_a_station_works_out_is_stored(csms: Backend) -> Non
     bill = Bill(currency="EUR", excl_tax=2_000_000, incl_tax=2_400_000, energy_mwh=4_000_000)
     details = msgspec.json.decode(msgspec.json.encode(cost_details(bill)))
     assert "totalCost" not in await charging.event("Updated", "RunningCost", extra={"costDetails": details})
-    answer = await charging.event("Ended", "EVDeparted", extra={"costDetails": details})
+    charging.wh += 4000
+    answer = await charging.event("Ended", "EVDeparted", context="Transaction.End", extra={"costDetails": details})
     assert answer["totalCost"] == 2.4
     kept = await csms.services.store.run(tariffs.cost, charging.station.id, charging.id)
     assert kept is not None
