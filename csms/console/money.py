@@ -45,7 +45,8 @@ async def _decide(visit: Visit, operation: Operation) -> Answer:
         raise ApiError(400, "a decision needs a note", "why? The audit log keeps it")
     which = {"station": visit.path["station_id"], "session_id": visit.path["session_id"]}
     found = await visit.ask(operation, {"note": note}, **which)
-    return visit.see(_QUARANTINE, "{session}: {state}", session=found["session_id"], state=found["state"])
+    text = "Session {session}: {state}" if found["kind"] == "journal" else "Transaction {session}: {state}"
+    return visit.see(_QUARANTINE, text, session=found["session_id"], state=found["state"])
 
 
 @page("/tariffs", tariffs.list_tariffs)

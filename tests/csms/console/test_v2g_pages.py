@@ -201,8 +201,9 @@ async def test_a_session_shows_what_bound_its_power_since_when(ask: ApiClient) -
 async def test_the_overview_has_energy_of_today_in_both_directions(ask: ApiClient) -> None:
     charge = Charging(ask.backend, await ask.backend.booted())
     for kind, trigger, taken in (("Started", "ChargingStateChanged", 0), ("Ended", "EVCommunicationLost", 12_500)):
+        context = "Transaction.Begin" if kind == "Started" else "Transaction.End"
         sampled = [
-            {"value": value, "measurand": f"Energy.Active.{way}.Register", "context": "Sample.Periodic"}
+            {"value": value, "measurand": f"Energy.Active.{way}.Register", "context": context}
             for way, value in (("Import", taken), ("Export", taken / 5))
         ]
         ask.backend.clock.advance(3600)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from sqlalchemy import Connection
 
 from csms.db.queries import alert_sources, held, reports, reviews, tariffs, transactions
 from csms.domain.diagnostics.alert_rules import RULES
@@ -106,7 +107,7 @@ class Station:
         (total,) = await run(reports.sums, "station", UTC)
         assert (total.transactions, total.import_mwh, total.net, total.gross) == (0, 0, 0, 0)
         assert (total.held + total.unpriced, total.unpriced) == (1, int(reason == "unpriced"))
-        (listed,) = await run(reviews.list_page, None, 10, states=("quarantined",))
+        (listed,) = await run(_list_held)
         assert (listed["kind"], listed["session_id"], listed["reason"]) == ("transaction", self.id, reason)
         seen = await run(alert_sources.observe, self.csms.clock.utc_ms(), RULES)
         assert [each.subject for each in seen.values["money_quarantined"]] == [self.point.id]
@@ -121,6 +122,10 @@ class Station:
         (total,) = await self.csms.services.store.run(reports.sums, "station", UTC)
         assert (total.transactions, total.held, total.unpriced) == (1, 0, 0)
         assert (total.import_mwh, total.gross) == (round(kwh * 1_000_000), round(euros * 1_000_000))
+
+
+def _list_held(connection: Connection) -> list[dict[str, Any]]:
+    return reviews.list_page(connection, None, 10, states=["quarantined"])
 
 
 def wh(value: float, context: str = "Sample.Periodic", **more: Any) -> Payload:
