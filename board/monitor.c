@@ -351,8 +351,8 @@ static bool contradicts(v2g_monitor *m, v2g_time now)
 
 static void open_for_good(v2g_monitor *m, v2g_why_ why, v2g_time now)
 {
-    if (m->opened) {
-        return; /* no flow since */
+    if (m->opened && (why.reason != V2G_CONTACTOR_WELDED || m->opened_why.reason == V2G_CONTACTOR_WELDED)) {
+        return; /* what has not opened since is another fault */
     }
     m->opened = true;
     m->opened_why = why;
@@ -507,6 +507,17 @@ static bool lines_obey(v2g_monitor *m, v2g_time now)
     return obey;
 }
 
+/* Say whether something flows through a contactor that was commanded open, and has had its time to move. */
+static bool strays(const v2g_monitor *m, v2g_time now)
+{
+    const v2g_time moves_until = m->contact.moves_until;
+    bool flows = magnitude(m->current_ma) > DIRECT.sensor || magnitude(m->power_w) > ALTERNATING.sensor;
+    for (size_t i = 0; i < V2G_LINES; i++) {
+        flows = flows || (m->has_lines && magnitude(m->line_ma[i]) > LINE.sensor);
+    }
+    return flows && !m->contact.commanded && moves_until != NEVER_YET && now >= moves_until;
+}
+
 static void look_at_output(v2g_monitor *m, v2g_time now)
 {
     const v2g_output driven = m->driven;
@@ -523,7 +534,11 @@ static void look_at_output(v2g_monitor *m, v2g_time now)
     bounds_then(&m->power, driven.charge_w, driven.discharge_w, follow, now);
     flow_then(&m->current, 0, m->current_ma, &DIRECT, follow, now);
     flow_then(&m->power, 0, m->power_w, &ALTERNATING, follow, now);
-    if (!lines_obey(m, now) || excess_lasts(&m->current.carried[0].excess, m->rating.excess_us) ||
+    const bool obey = lines_obey(m, now);
+    if (lasts(m, V2G_LASTS_STRAY, m->opened && strays(m, now), after(follow, m->rating.excess_us), now)) {
+        open_because(m, V2G_CONTACTOR_WELDED, now);
+    }
+    if (!obey || excess_lasts(&m->current.carried[0].excess, m->rating.excess_us) ||
         excess_lasts(&m->power.carried[0].excess, m->rating.excess_us)) {
         open_because(m, V2G_POWER_NOT_OBEYED, now);
     }

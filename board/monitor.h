@@ -165,7 +165,7 @@ typedef struct {
     v2g_excess_ strays;
 } v2g_contact_;
 
-typedef enum { V2G_LASTS_CONNECTED, V2G_LASTS_DRIVEN, V2G_LASTS_VOLTAGE, V2G_LASTING } v2g_lasting_;
+typedef enum { V2G_LASTS_CONNECTED, V2G_LASTS_DRIVEN, V2G_LASTS_VOLTAGE, V2G_LASTS_STRAY, V2G_LASTING } v2g_lasting_;
 
 typedef struct {
     v2g_rating rating;

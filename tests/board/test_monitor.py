@@ -105,6 +105,7 @@ CHANGES = (
     ("excess_forget(&m->contact.strays);", ""),
     ("m->phase == V2G_VOLTAGE) {\n        most_ma", "false) {\n        most_ma"),
     ("return a % b < 0 ? quotient - 1 : quotient;", "return quotient;"),
+    ("&& moves_until != NEVER_YET && now >= moves_until", "&& moves_until != NEVER_YET"),
     ("#define RENEWS 8", "#define RENEWS 9"),
     ("2 * lag_budget", "lag_budget"),
     ("static const margin LINE = {650, 500};", "static const margin LINE = {650, 501};"),

@@ -405,6 +405,8 @@ def test_whatever_forbids_the_contactor_opens_it_after_the_grace(what: str) -> N
     if what.startswith("asks"):  # the session is about to answer
         monitor.tick(T)
     assert found(monitor, 0.1, 0.24, 0.25) == [Open(reason)]
+    monitor.feedback(T + 0.3, closed=False)
+    measured(monitor, 400_000, 0, T + 0.3)
     assert found(monitor, 0.3, 5.0) == [] or reason in ("not_authorised",)
 
 
@@ -1336,7 +1338,7 @@ def test_what_a_cable_lets_each_conductor_carry_is_followed_in_time() -> None:
     said: dict[type, float] = {}
     for tick in range(40):
         monitor.drawn(7_360, T + tick / 20, (0, 32_000, 0))
-        said |= {type(each): tick / 20 for each in monitor.verdicts()}
+        said = {type(each): tick / 20 for each in monitor.verdicts()} | said
     assert said[Lower] == pytest.approx(0.25, abs=0.051)
     assert said[Open] == pytest.approx(0.25 + 0.75 + 0.125, abs=0.11)
 
@@ -1394,3 +1396,66 @@ def test_a_bound_that_goes_up_and_down_is_no_bound_of_its_highest_value() -> Non
             opened = tick / 20
     assert opened is not None
     assert opened < 2.5
+
+
+# -- after its own opening
+
+
+def watched(
+    monitor: ChargerMonitor, seconds: float, *, closed: bool, ma: int = 0, line_ma: int = 0
+) -> dict[str, float]:
+    """Let this go on, and return when it was opened for what, s."""
+    said: dict[str, float] = {}
+    for tick in range(1, round(seconds * 10)):
+        now = T + tick / 10
+        monitor.feedback(now, closed=closed)
+        monitor.measured(400_000, ma, now)
+        monitor.drawn(0, now, (0, line_ma, -line_ma))
+        for each in monitor.verdicts():
+            if isinstance(each, Open):
+                assert each.reason not in said, "said once"
+                said[each.reason] = tick / 10
+    return said
+
+
+def opened() -> ChargerMonitor:
+    monitor = charging()
+    monitor.fault("door", T - 0.5, active=True)
+    monitor.tick(T - 0.5)
+    monitor.tick(T)
+    assert [each for each in monitor.verdicts() if isinstance(each, Open)] == [Open("door")]
+    return monitor
+
+
+def test_a_contactor_that_does_not_open_on_its_own_verdict_is_welded() -> None:
+    assert watched(opened(), 60, closed=True, ma=300_000) == {"contactor_welded": 0.5}
+    assert watched(opened(), 60, closed=True) == {"contactor_welded": 0.5}
+    assert watched(opened(), 60, closed=False) == {}
+
+
+@pytest.mark.parametrize(
+    ("flow", "welded"),
+    [
+        ({"ma": 1_001}, True), ({"ma": 1_000}, False), ({"ma": -300_000}, True),
+        ({"line_ma": 651}, True), ({"line_ma": 650}, False),
+    ],
+)  # fmt: skip
+def test_what_flows_through_an_open_contactor_welds_it_whatever_its_contact_shows(
+    flow: dict[str, int], welded: bool
+) -> None:
+    """After the time to follow and of an excess: a late meter shows what flowed before."""
+    found_at = watched(opened(), 60, closed=False, **flow)
+    assert (found_at == {"contactor_welded": pytest.approx(0.5 + 0.75 + 1.0, abs=0.11)}) is welded
+    assert welded or found_at == {}
+
+
+def test_a_coil_has_no_contactor_that_could_be_welded() -> None:
+    monitor = ChargerMonitor(RATING)
+    monitor.authorise(T, allowed=True)
+    monitor.request(Request(phase=Phase.POWER, power_s=FOREVER, closed_s=FOREVER, bears=BEARS), T)
+    monitor.drive(Output(11_000), T)
+    said = []
+    for tick in range(200):
+        monitor.drawn(30_000, T + tick / 10)
+        said += [each.reason for each in monitor.verdicts() if isinstance(each, Open)]
+    assert said == ["power_not_obeyed"]

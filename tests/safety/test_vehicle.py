@@ -1071,7 +1071,7 @@ def test_what_was_asked_for_until_a_moment_is_not_asked_for_at_it() -> None:
     assert desk.take() == [Open("voltage_not_asked_for")]
 
 
-@pytest.mark.parametrize(("more_ma", "opened"), [(0, []), (1, ["power_not_obeyed"])])
+@pytest.mark.parametrize(("more_ma", "opened"), [(0, []), (1, ["power_not_obeyed", "contactor_welded"])])
 def test_a_battery_without_a_voltage_may_be_charged_with_what_was_asked_for(more_ma: int, opened: list[str]) -> None:
     """20 W at a thousandth of a volt, and the margins."""
     desk = Desk().to_power(20)
@@ -1157,3 +1157,18 @@ def test_an_isolated_battery_is_open_at_once_and_in_every_session_after_it() -> 
         desk.take()
         desk.monitor.fault("contactor", desk.now)
         desk.monitor.isolate("again", desk.now)  # the first cause stays
+
+
+@pytest.mark.parametrize(("inlet_ma", "welded"), [(1_001, True), (-1_001, True), (1_000, False)])
+def test_what_flows_through_an_open_contactor_welds_it_whatever_its_contact_shows(inlet_ma: int, welded: bool) -> None:
+    desk = Desk().to_power(20_000)
+    desk.monitor.fault("door", desk.now)
+    desk.pass_time(0.5)
+    desk.monitor.feedback(desk.now, closed=False)
+    desk.inlet = (400_000, inlet_ma)
+    desk.pass_time(2.75 + 2.0 + 1.0 - 0.6)
+    assert "contactor_welded" not in desk.opened_for()
+    desk.pass_time(0.3)
+    assert ("contactor_welded" in desk.opened_for()) is welded
+    desk.pass_time(10)
+    assert desk.opened_for().count("contactor_welded") == welded

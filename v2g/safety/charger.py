@@ -162,7 +162,7 @@ class ChargerMonitor:
             self._current, self._power = self._current.forget(), self._power.forget()
             first, second, third = self._lines
             self._lines = first.forget(), second.forget(), third.forget()
-            self._lasts.forget("connected", "driven", "voltage")
+            self._lasts.forget("connected", "driven", "voltage", "stray")
             self._stop_at = self._paused_stop_at if self._stop_at is None else self._stop_at
             self._paused_stop_at, self._paused = None, False
         self._authorised = allowed
@@ -402,6 +402,10 @@ class ChargerMonitor:
                 for line, ma in zip(self._lines, self._line_ma, strict=True)
             )
             self._lines = first, second, third
+        stray = abs(self._current_ma) > DIRECT.sensor or abs(self._power_w) > ALTERNATING.sensor
+        stray = bool(self._opened) and self._contact.rests(now) and (stray or any(map(_strays, self._line_ma)))
+        if self._lasts("stray", stray, self._rating.follow_s + self._rating.excess_s, now):
+            self._open("contactor_welded", now)
         if any(each.excess.lasts(self._excess_us) for each in (self._current, self._power, *self._lines)):
             self._open("power_not_obeyed", now)
 
@@ -414,9 +418,14 @@ class ChargerMonitor:
         return bool(self._notice_s and (allowed.output.charge_w or allowed.output.discharge_w))
 
     def _open(self, reason: str, now: float) -> None:
-        """Open for the rest of this session; the hardware's own faults may last longer."""
-        if self._opened:
-            return  # no flow since
+        """Open for the rest of this session; the hardware's own faults may last longer. What has not opened since is
+        another fault."""
+        if self._opened and (reason != "contactor_welded" or self._opened == reason):
+            return
         self._opened, self._driven = reason, NOTHING
         self._contact.open(now)
         self._verdicts.append(Open(reason))
+
+
+def _strays(line_ma: int) -> bool:
+    return abs(line_ma) > LINE.sensor

@@ -35,6 +35,10 @@ class Contact:
         """Return whether it was already where it was commanded, and has had its time to move."""
         return self.closed is self.commanded and now >= self._moves_until
 
+    def rests(self, now: float) -> bool:
+        """Return whether it was commanded open, and has had its time to move."""
+        return not self.commanded and float("-inf") < self._moves_until <= now
+
     def contradiction(self, now: float) -> str:
         """Return the fault code of a contactor that does not follow its command, or nothing."""
         astray = self.closed is not self.commanded

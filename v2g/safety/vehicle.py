@@ -140,7 +140,7 @@ class VehicleMonitor:
     def begin(self) -> None:
         """A session begins."""
         self._forget()
-        self._lasts.forget("joined", "voltage", "driven", "requested", "signed", "drawn")
+        self._lasts.forget("stray", "joined", "voltage", "driven", "requested", "signed", "drawn")
         self._asked, self._stored, self._inlet, self._pack = Flow(), Flow(), Flow(), Flow()
         self._session = True
 
@@ -347,6 +347,9 @@ class VehicleMonitor:
         there = self._inlet_mv > SAFE_MV and now - self._asked_at > rating.left_s
         if lasts("unasked", there, rating.unasked_s, now):
             self._open("voltage_not_asked_for", now)
+        stray = bool(self._opened) and self._contact.rests(now) and abs(self._inlet_ma) > DIRECT.sensor
+        if lasts("stray", stray, rating.follow_s + rating.excess_s, now):
+            self._open("contactor_welded", now)
         self._look_at_flow(now)
         self._look_at_request(now)
 
@@ -429,9 +432,9 @@ class VehicleMonitor:
         self._verdicts.append(Lower(reason, self._driven))
 
     def _open(self, reason: str, now: float) -> None:
-        """Open for the rest of this session."""
-        if self._opened:
-            return  # no flow since
+        """Open for the rest of this session. What has not opened since is another fault."""
+        if self._opened and (reason != "contactor_welded" or self._opened == reason):
+            return
         self._opened, self._shown, self._driven, self._drawn_w = reason, False, NOTHING, 0
         self._contact.open(now)
         self._verdicts.append(Open(reason))
