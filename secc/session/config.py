@@ -395,6 +395,9 @@ class SeccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Request a contract's signature of the meter's reading at the end of each interval (V2G20-1083; in -2 a
     receipt). Some vehicles abort on a notification that they do not know."""
     profile: ProfileRules = ProfileRules()
+    raised_limits: bool = False
+    """Whether a vehicle may raise, in its loops, currents and powers above those of its charge parameters. The voltage,
+    with which the insulation was tested, it may not."""
     internet: tuple[Protocol, ...] = ()
     """Other uses of the connection beside charging (service Internet); none by default."""
     parking: ParkingSpace | None = None

@@ -125,16 +125,26 @@ class Vehicle(msgspec.Struct, frozen=True):
     cycled: bool = False
     """Whether it leaves the direction to the charger: a signed command then only allows discharge."""
 
-    def bounded(self, able: "Vehicle") -> "Vehicle":
-        """Return these limits with a voltage that is not above its capability: with that the insulation was tested."""
-        most_mv = able.max_voltage_mv
-        return self if self.max_voltage_mv <= most_mv else replace(self, max_voltage_mv=most_mv)
+    def bounded(self, agreed: "Vehicle", *, raises: bool = False) -> "Vehicle":
+        """Return these limits within those that were agreed before power; the voltage always, as the insulation was
+        tested with it, powers and currents unless the vehicle `raises` them."""
+        tested = replace(self, max_voltage_mv=min(self.max_voltage_mv, agreed.max_voltage_mv))
+        if raises:
+            return tested
+        return replace(
+            tested,
+            max_charge_w=min(self.max_charge_w, agreed.max_charge_w),
+            max_charge_ma=min(self.max_charge_ma, agreed.max_charge_ma),
+            max_discharge_w=min(self.max_discharge_w, agreed.max_discharge_w),
+            max_discharge_ma=min(self.max_discharge_ma, agreed.max_discharge_ma),
+        )
 
 
 class Parametrised(Stage, frozen=True):
-    """The vehicle's limits are known: `vehicle` the latest, `rated` those before charging.
+    """The vehicle's limits are known: `vehicle` the latest, `rated` those agreed before power.
 
-    In the loop a vehicle lowers its limits to its present needs; schedules use its capabilities.
+    In the loop a vehicle lowers its limits to its present needs; schedules use its capabilities. Only another exchange
+    of charge parameters changes `rated`, and only another cable check its voltage.
     """
 
     selected: Selected

@@ -1168,7 +1168,7 @@ def test_what_flows_through_an_open_contactor_welds_it_whatever_its_contact_show
     desk.inlet = (400_000, inlet_ma)
     desk.pass_time(2.75 + 2.0 + 1.0 - 0.6)
     assert "contactor_welded" not in desk.opened_for()
-    desk.pass_time(0.3)
+    desk.pass_time(0.7)
     assert ("contactor_welded" in desk.opened_for()) is welded
     desk.pass_time(10)
     assert desk.opened_for().count("contactor_welded") == welded

@@ -99,6 +99,8 @@ def charge_parameter_discovery(
         needs = parameters.dc_needs(parameter, vehicle, departure_ms)
     else:  # [V2G2-477]
         raise refuse("FAILED_WrongChargeParameter", f"{type(parameter).__name__} with {mode.value}")
+    if isinstance(stage, Charging):  # its earlier cable check holds
+        vehicle = vehicle.bounded(stage.parametrised.able, raises=True)
     selected = parameters.selected(parameters.authorized_of(stage), service, context)
     return parameters.discover(
         Parametrised(selected=selected, vehicle=vehicle, rated=vehicle),

@@ -174,6 +174,7 @@ def _updated(stage: Charging, mode: RequestMode, battery: dict[str, int], contex
         changes["max_discharge_w"] = abs(total(mode, "ev_maximum_discharge_power"))
         changes["max_discharge_ma"] = strongest_ma(mode, "ev_maximum_discharge_power", context)
     vehicle = replace(parametrised.vehicle, **changes | battery | needed(mode))
+    vehicle = vehicle.bounded(parametrised.able, raises=context.config.raised_limits)
     if vehicle == parametrised.vehicle:
         return stage
     planned = replace(stage.planned, parametrised=replace(parametrised, vehicle=vehicle))

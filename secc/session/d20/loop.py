@@ -76,7 +76,7 @@ def charge_loop(request: DC_ChargeLoopReq, stage: Charging, context: RequestCont
     mode = request.cl_req_control_mode
     if type(mode) is not _MODES[selected.control_mode, selected.bidirectional]:
         raise refuse(ResponseCode.FAILED, f"{type(mode).__name__} does not match the selection")
-    stage = replace(_updated(stage, mode, displayed(request)), alive=True)
+    stage = replace(_updated(stage, mode, displayed(request), context), alive=True)
     stage, commands = apply_output(stage, context)
     output = stage.output
     assert isinstance(output, SetOutput)
@@ -132,11 +132,13 @@ def metering_confirmation(
     return Step(response, confirmed, commands, followed="MeteringConfirmation")
 
 
-def _updated(stage: Charging, mode: RequestMode, battery: dict[str, int]) -> Charging:
+def _updated(stage: Charging, mode: RequestMode, battery: dict[str, int], context: RequestContext) -> Charging:
     """Return the stage with the vehicle's new values; optional limits that it omits stay."""
     parametrised = stage.parametrised
     if parametrised.derived_from != (mode, battery):
-        vehicle = _limits(parametrised.vehicle, mode, battery).bounded(parametrised.able)
+        vehicle = _limits(parametrised.vehicle, mode, battery).bounded(
+            parametrised.able, raises=context.config.raised_limits
+        )
         parametrised = replace(parametrised, vehicle=vehicle, derived_from=(mode, battery))
         stage = replace(stage, planned=replace(stage.planned, parametrised=parametrised))
     if isinstance(mode, Scheduled_DC_CLReqControlMode):

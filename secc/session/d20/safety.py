@@ -55,16 +55,14 @@ class Iso20Requests:
         """With `interop` the vehicle waits for no voltage beyond the charger's rating (`secc.session.d20.delivery`)."""
         self._config = config
         self._most_mv = config.rating.max_voltage_v * 1000 if interop else MOST
-        self._bears = self._able = Output()
+        self._bears = self._agreed = Output()
+        self._beside: Output | None = None
 
     def read(self, message: Element, payload_type: int) -> Request:
         """Return the meaning of a message of the vehicle."""
         timing = self._config.timing
-        if payload_type in SIDE_CHARTS:  # only the main stream controls power
-            ready = None
-            if isinstance(message, acdp.ACDP_SystemStatusReq):
-                ready = message.ev_technical_status.ev_ready_to_charge
-            return Request(ready=ready)
+        if payload_type in SIDE_CHARTS:
+            return self._read_beside(message)
         alive_s, closed_s = timing.secc_sequence_loop + timing.secc_loop_tolerance, timing.secc_sequence
         match message:
             case dc.DC_CableCheckReq():
@@ -79,18 +77,16 @@ class Iso20Requests:
                 return self._delivery(message, alive_s, closed_s)
             case ac.AC_ChargeLoopReq() | dc.DC_ChargeLoopReq():
                 mode = message.cl_req_control_mode
-                bears = self._on_lines(mode, _bears(mode, self._bears))
-                most_mv = min(bears.voltage_mv, self._able.voltage_mv)  # with that the insulation was tested
-                self._bears = replace(bears, voltage_mv=most_mv)
+                self._bears = self._within_agreed(self._on_lines(mode, _bears(mode, self._bears)))
                 return Request(power_s=alive_s, closed_s=closed_s, bears=self._bears)
             case wpt.WPT_ChargeLoopReq(evpc_power_request=wanted):
                 bears = self._bears.within(Output(charge_w=max(0, integer(wanted, 0, MOST))))
                 return Request(power_s=alive_s, closed_s=closed_s, bears=bears)
             case ac.AC_ChargeParameterDiscoveryReq(ac_cpd_req_energy_transfer_mode=mode):
-                self._bears = self._on_lines(mode, _bears(mode, Output()))
+                self._bears = self._agreed = self._on_lines(mode, _bears(mode, Output()))
                 return Request(phase=Phase.IDLE, bears=self._bears)
             case dc.DC_ChargeParameterDiscoveryReq(dc_cpd_req_energy_transfer_mode=mode):
-                self._bears = self._able = _bears(mode, Output())
+                self._bears = self._agreed = _bears(mode, Output())
                 return Request(phase=Phase.IDLE, bears=self._bears)
             case wpt.WPT_ChargeParameterDiscoveryReq():
                 self._bears = Output(charge_w=max(0, integer(message.evpc_max_receivable_power, 0, MOST)))
@@ -98,6 +94,28 @@ class Iso20Requests:
         if type(message).__name__ in _UNCHANGING:
             return Request(closed_s=closed_s)
         return Request(phase=Phase.IDLE)
+
+    def _read_beside(self, message: Element) -> Request:
+        """Return the meaning of a message on a side stream: it controls no power, and may agree on other limits."""
+        match message:
+            case acdp.ACDP_SystemStatusReq():
+                return Request(ready=message.ev_technical_status.ev_ready_to_charge)
+            case ac.AC_ChargeParameterDiscoveryReq(ac_cpd_req_energy_transfer_mode=mode):
+                self._beside = self._on_lines(mode, _bears(mode, Output()))
+            case dc.DC_ChargeParameterDiscoveryReq(dc_cpd_req_energy_transfer_mode=mode):
+                self._beside = _bears(mode, Output())
+            case cm.PowerDeliveryReq(ev_processing=Processing.Finished) if self._beside is not None:
+                tested_mv = min(self._beside.voltage_mv, self._agreed.voltage_mv)
+                self._agreed, self._beside = replace(self._beside, voltage_mv=tested_mv), None
+                self._bears = self._within_agreed(self._bears)
+        return Request()
+
+    def _within_agreed(self, bears: Output) -> Output:
+        """Return limits of a loop within those agreed before power; the voltage always: with that the insulation was
+        tested."""
+        if self._config.raised_limits:
+            return replace(bears, voltage_mv=min(bears.voltage_mv, self._agreed.voltage_mv))
+        return bears.within(self._agreed)
 
     def _on_lines(self, mode: Element, bears: Output) -> Output:
         """Return what a vehicle on alternating current bears with what each conductor may carry: that of the phase

@@ -27,7 +27,7 @@ def current_demand(request: "CurrentDemandReq", stage: Charging, context: Reques
     asked_ma = max(0, min(wanted_ma, most_ma))
     error, asked_mv = status.ev_error_code.value, millivolts(request.ev_target_voltage)
     stage = replace(
-        _updated(stage, request, percent(status.ev_ress_soc)),
+        _updated(stage, request, percent(status.ev_ress_soc), context),
         asked_ma=asked_ma if error == NO_ERROR else 0,
         asked_mv=max(0, asked_mv) if asked_mv else stage.asked_mv,
         alive=True,
@@ -48,7 +48,7 @@ def current_demand(request: "CurrentDemandReq", stage: Charging, context: Reques
     )
 
 
-def _updated(stage: Charging, request: "CurrentDemandReq", soc: int) -> Charging:
+def _updated(stage: Charging, request: "CurrentDemandReq", soc: int, context: RequestContext) -> Charging:
     """Return the stage with the vehicle's new limits; those that it omits stay, and none is negative."""
     parametrised = stage.parametrised
     derived_from = (
@@ -69,7 +69,8 @@ def _updated(stage: Charging, request: "CurrentDemandReq", soc: int) -> Charging
         soc=soc,
         capacity_wh=known.capacity_wh,
     )
-    parametrised = replace(parametrised, vehicle=vehicle.bounded(parametrised.able), derived_from=derived_from)
+    vehicle = vehicle.bounded(parametrised.able, raises=context.config.raised_limits)
+    parametrised = replace(parametrised, vehicle=vehicle, derived_from=derived_from)
     return replace(stage, planned=replace(stage.planned, parametrised=parametrised))
 
 

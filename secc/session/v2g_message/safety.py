@@ -29,13 +29,17 @@ _FIELDS: Final = (
 """Limit of an output, the field of the vehicle's limits that contains it, and the power of ten of its unit."""
 
 
+_ANY: Final = (UNBOUNDED,) * 4
+
+
 class V2gMessageRequests:
     """Reads the messages of one session, in their order."""
 
     def __init__(self, config: SeccConfig, timing: Timing2 | TimingDin) -> None:
         self._timing, self._most_mv = timing, config.rating.max_voltage_v * 1000
         self._volts = config.ac_rating.nominal_voltage_v
-        self._bears = self._able = Output()
+        self._bears = self._agreed = Output()
+        self._raises = config.raised_limits
         self._alternating = self._renegotiates = False
 
     def read(self, message: Element, payload_type: int) -> Request:
@@ -52,8 +56,8 @@ class V2gMessageRequests:
                 return self._delivery(body)
             case "CurrentDemandReq":
                 bears = _bears(body, self._bears)
-                most_mv = min(bears.voltage_mv, self._able.voltage_mv)  # with that the insulation was tested
-                self._bears = replace(bears, voltage_mv=most_mv)
+                most = Output(*_ANY, voltage_mv=self._agreed.voltage_mv) if self._raises else self._agreed
+                self._bears = bears.within(most)  # with that voltage the insulation was tested
                 bears = self._bears.within(_asked(body))
                 return Request(power_s=self._timing.secc_loop_silence, closed_s=closed_s, bears=bears)
             case "ChargingStatusReq":
@@ -68,7 +72,10 @@ class V2gMessageRequests:
         parameter = request.ev_charge_parameter
         current = getattr(parameter, "ev_max_current", None)
         self._alternating = current is not None
-        self._bears = self._able = _bears(parameter, Output(charge_w=UNBOUNDED))
+        bears = _bears(parameter, Output(charge_w=UNBOUNDED))
+        if self._renegotiates and not self._alternating:  # the earlier cable check holds
+            bears = replace(bears, voltage_mv=min(bears.voltage_mv, self._agreed.voltage_mv))
+        self._bears = self._agreed = bears
         if current is not None:
             line_ma = max(0, _scaled(current, 3))  # of each conductor; watts of all that the mode has
             lines = 3 if "three" in request.requested_energy_transfer_mode.value else 1

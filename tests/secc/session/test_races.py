@@ -35,6 +35,7 @@ CONFIG: Final = SeccConfig(
     signed_discharge=UNSIGNED,
     rating=EvseRating(max_charge_power_w=RATED_W, max_discharge_power_w=RATED_W),
     loop_events=False,
+    raised_limits=True,
 )
 
 

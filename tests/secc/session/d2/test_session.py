@@ -367,6 +367,15 @@ def notification(bench: Iso2Bench) -> str:
     return str(status.evse_notification.value)
 
 
+@pytest.mark.requirement("R15")
+def test_a_renegotiation_that_skips_the_cable_check_does_not_raise_the_tested_voltage(dc: Iso2Bench) -> None:
+    dc.reach(State.SCHEDULE_RENEGOTIATION)
+    tested_mv = dc.session.stage.parametrised.able.max_voltage_mv
+    raised = dc.parameters(ev_maximum_voltage_limit=dc.volts(tested_mv // 1000 + 100))
+    dc.send(dc.ask("ChargeParameterDiscoveryReq", ev_charge_parameter=raised))
+    assert dc.session.stage.parametrised.able.max_voltage_mv == tested_mv
+
+
 def test_the_charger_asks_for_a_renegotiation(dc: Iso2Bench) -> None:
     dc.reach(State.DC_CHARGE_LOOP)
     assert dc.session.scheduled

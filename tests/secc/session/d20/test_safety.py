@@ -52,3 +52,17 @@ def test_the_power_of_each_phase_is_a_current_of_a_conductor(
         found = Iso20Requests(SeccConfig()).read(request, PayloadType.AC).bears
         assert found is not None
         assert (found.charge_w, found.charge_ma, found.discharge_ma) == (charge_w, charge_ma, discharge_ma)
+
+
+@pytest.mark.parametrize(("raises", "borne"), [(False, (20_000, 60_000, 450_000)), (True, (150_000, 200_000, 450_000))])
+def test_a_loop_raises_powers_and_currents_where_that_is_configured_and_the_voltage_never(
+    bench: Bench, raises: bool, borne: tuple[int, int, int]
+) -> None:
+    reader = Iso20Requests(SeccConfig(raised_limits=raises))
+    reader.read(bench.ask("DC_ChargeParameterDiscoveryReq"), PayloadType.DC)
+    mode = bench.loop_mode(
+        ev_maximum_voltage=number(600), ev_maximum_charge_current=number(200), ev_maximum_charge_power=number(150_000)
+    )
+    found = reader.read(bench.ask("DC_ChargeLoopReq", cl_req_control_mode=mode), PayloadType.DC).bears
+    assert found is not None
+    assert (found.charge_w, found.charge_ma, found.voltage_mv) == borne

@@ -5,10 +5,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from secc.session import ports
 from secc.session.config import ControlMode, EnergyService, ParkingSpace, SeccConfig
-from tests.secc.session.bench import AC_BPT, DC_BPT, Bench
+from secc.session.d20.safety import Iso20Requests
+from tests.secc.session.bench import AC_BPT, DC_BPT, Bench, number
 from v2g import exi
 from v2g.errors import CodecError
 from v2g.iso15118.d20.charts import SIDE_CHARTS
@@ -54,6 +56,49 @@ def test_a_new_schedule_takes_effect_with_power_delivery_and_energy_flows_on(mak
     assert bench.session.stage.beside is None
     assert not bench.commands(ports.OpenContactors)
     assert bench.go(f"{name}_ChargeLoopReq").response_code.name == "OK"
+
+
+@pytest.mark.requirement("R15")
+def test_only_another_exchange_of_parameters_raises_what_was_agreed_and_none_the_tested_voltage(
+    make_bench: Make,
+) -> None:
+    """The insulation was tested with 450 V: 600 V on the side stream allow no more, but more power and current do."""
+    bench, reader = looping(make_bench), Iso20Requests(SeccConfig())
+    reader.read(bench.ask("DC_ChargeParameterDiscoveryReq"), PayloadType.DC)
+
+    def agreed() -> tuple[int, int, int]:
+        """Raise everything in the loop; session and reader of the monitor hold the same."""
+        mode = bench.loop_mode(
+            ev_maximum_voltage=number(600),
+            ev_maximum_charge_current=number(200),
+            ev_maximum_charge_power=number(150_000),
+        )
+        request = bench.ask("DC_ChargeLoopReq", cl_req_control_mode=mode)
+        assert bench.send(request).response_code.name == "OK"
+        vehicle, bears = bench.session.stage.parametrised.vehicle, reader.read(request, PayloadType.DC).bears
+        held = vehicle.max_voltage_mv, vehicle.max_charge_ma, vehicle.max_charge_w
+        assert bears is not None
+        assert held == (bears.voltage_mv, bears.charge_ma, bears.charge_w)
+        return held
+
+    assert agreed() == (450_000, 60_000, 20_000)
+    most = bench.ask("DC_ChargeParameterDiscoveryReq").dc_cpd_req_energy_transfer_mode
+    raised = replace(
+        most,
+        ev_maximum_voltage=number(600),
+        ev_maximum_charge_current=number(100),
+        ev_maximum_charge_power=number(30_000),
+    )
+    for request in (
+        bench.ask("DC_ChargeParameterDiscoveryReq", dc_cpd_req_energy_transfer_mode=raised),
+        bench.ask("ScheduleExchangeReq"),
+    ):
+        assert bench.send(request, SCHEDULE).response_code.name == "OK"
+        reader.read(request, SCHEDULE)
+    assert agreed() == (450_000, 60_000, 20_000), "not before PowerDeliveryReq"
+    assert bench.send(start(bench), SCHEDULE).response_code.name == "OK"
+    reader.read(start(bench), SCHEDULE)
+    assert agreed() == (450_000, 100_000, 30_000)
 
 
 def test_a_main_request_may_stand_open_meanwhile(make_bench: Make) -> None:

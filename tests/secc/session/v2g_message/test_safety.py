@@ -187,8 +187,9 @@ def test_the_current_of_all_phases(pki: PkiTree, mode: str, amperes: int, charge
 )
 def test_powers_of_ten(pki: PkiTree, value: int, multiplier: int, charge_w: int) -> None:
     reading = din(pki)
-    reading.read("ChargeParameterDiscoveryReq")
     power = replace(reading.bench.values.power(1, Rounding.DOWN), value=value, multiplier=multiplier)
+    parameters = reading.bench.parameters(ev_maximum_power_limit=power)
+    reading.read("ChargeParameterDiscoveryReq", ev_charge_parameter=parameters)
     found = reading.read("CurrentDemandReq", ev_maximum_power_limit=power).bears
     assert found is not None
     assert found.charge_w == charge_w
