@@ -361,6 +361,14 @@ async def test_a_lowered_draw_keeps_what_may_flow_and_is_reported_once(place: Pl
 
 
 @at(Place)
+async def test_where_nothing_is_drawn_nothing_is(place: Place) -> None:
+    place.join()
+    place.hear(Ask(limit_w=7_000))
+    await place.go_on(0.5)
+    assert place.hardware.commands == [ports.SetPowerLimits(7_000, 0), ports.SetAcPower(0)]
+
+
+@at(Place)
 async def test_a_draw_below_a_lowered_limit_stays(place: Place) -> None:
     place.join()
     place.execute(ports.SetAcPower(3_000))
@@ -620,7 +628,7 @@ async def test_it_is_the_hardware_for_sessions(place: Place) -> None:
     place.hardware.commands.clear()
     place.hear(Ask(alive_s=0.1))
     await asyncio.sleep(2)
-    place.hardware.report(ports.HardwareFault("inlet_hot"))
+    place.report(voltage_mv=600_000)
     assert place.hardware.commands == [], "it looks no more"
 
 
