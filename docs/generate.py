@@ -305,7 +305,7 @@ def telemetry_signals() -> str:
 
     sources = {target: source for source, target in BATTERY_SIGNALS.items()}
     return table(
-        ("Signal", "Unit", "From", "To", "Step", "Jump", "VSS, below `Vehicle`", "CAN message and signal"),
+        ("Signal", "Unit", "From", "To", "Step", "Dead band", "Jump", "VSS, below `Vehicle`", "CAN message and signal"),
         (
             (
                 f"`{name}`",
@@ -313,6 +313,7 @@ def telemetry_signals() -> str:
                 f"{signal.minimum:g}",
                 f"{signal.maximum:.10g}",
                 f"{signal.resolution:g}",
+                f"{signal.dead_band:g}",
                 f"{signal.jump:g}" if signal.jump else "",
                 f"`{signal.vss}`" if signal.vss else "",
                 f"`{sources[name]}`" if name in sources else "",
