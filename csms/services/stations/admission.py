@@ -505,10 +505,11 @@ class StationAdmissions:
             raise
         taken = getattr(answer, "status", "") == "Accepted"
         if isinstance(answer, SetVariablesResponse):
+            results = answer.set_variable_result
             taken = any(  # A01.FR.03, A01.FR.04
-                each.variable.name.casefold() == "basicauthpassword"
+                (len(results) == 1 or each.variable.name.casefold() == "basicauthpassword")
                 and each.attribute_status in ("Accepted", "RebootRequired")
-                for each in answer.set_variable_result
+                for each in results
             )
         if at_once or not taken:
             await self._settle(station_id, hashed, taken=taken)
