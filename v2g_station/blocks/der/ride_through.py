@@ -122,13 +122,14 @@ class Return(msgspec.Struct, frozen=True, kw_only=True):
     ramp_s: float = 0.0
 
     def allows(self, hz: float | None, volt: float | None) -> bool:
-        """Return whether the grid is within the bounds; a voltage that is not measured counts as such."""
-        if hz is None:
-            return self == Return(delay_s=self.delay_s, random_s=self.random_s, ramp_s=self.ramp_s)
-        within_hz = (self.low_hz is None or hz >= self.low_hz) and (self.high_hz is None or hz <= self.high_hz)
-        if volt is None:
-            return within_hz
-        return within_hz and (self.low_v is None or volt >= self.low_v) and (self.high_v is None or volt <= self.high_v)
+        """Return whether the grid is within the bounds; what is bounded has to be measured."""
+        return _within(hz, self.low_hz, self.high_hz) and _within(volt, self.low_v, self.high_v)
+
+
+def _within(value: float | None, low: float | None, high: float | None) -> bool:
+    if value is None:
+        return low is None and high is None
+    return (low is None or value >= low) and (high is None or value <= high)
 
 
 STEP_S: Final = 0.5

@@ -114,12 +114,25 @@ def test_an_evse_comes_back_once_the_grid_was_well_for_long_enough() -> None:
     assert service.due(0.0) == 75.0
     tick(74.0, 50.3, 100.0)  # it begins anew
     tick(80.0, 50.0, 111.0)
-    tick(90.0, 50.0, None)
-    tick(164.9, 50.0, None)
+    tick(85.0, 50.0, None)  # what is not measured is not within its bounds
+    tick(90.0, 50.0, 100.0)
+    tick(164.9, 50.0, 100.0)
     assert service.out
-    tick(165.0, 50.0, None)
+    tick(165.0, 50.0, 100.0)
     assert [service.share(165.0 + s) for s in (0, 25, 100, 200)] == [0.0, 0.25, 1.0, 1.0]
     assert service.due(165.0) == 166.0
     tick(265.0, 40.0, None)
     assert service.due(265.0) is None
     assert service.share(265.0) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("rule", "hz", "volt", "allowed"),
+    [
+        (Return(low_v=88.0), 50.0, None, False), (Return(high_v=110.0), 50.0, None, False),
+        (Return(low_hz=49.0), None, 100.0, False), (Return(high_hz=50.2), None, None, False),
+        (Return(low_hz=49.0), 50.0, None, True), (Return(low_v=88.0), None, 100.0, True), (Return(), None, None, True),
+    ],
+)  # fmt: skip
+def test_what_is_bounded_has_to_be_measured(rule: Return, hz: float | None, volt: float | None, allowed: bool) -> None:
+    assert rule.allows(hz, volt) is allowed
