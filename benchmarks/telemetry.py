@@ -209,6 +209,7 @@ def _month(seconds: int) -> Iterator[Figure]:
                 records += share
                 cadence.prompt |= batcher.prompt
             if second and now >= cadence.due(now):
+                cadence.prompt = False
                 cadence.sent(now)
                 for encode in octets:
                     size = len(encode(second))

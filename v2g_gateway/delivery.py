@@ -130,7 +130,7 @@ class Cadence:
         """Note that all new records were sent."""
         if self.interval_s:
             self._bucket = spend(self._bucket, now, per_s=1 / self.interval_s, burst=self._burst)
-        self._sent_at, self.prompt = now, False
+        self._sent_at = now
 
 
 class _Flight:
@@ -522,6 +522,10 @@ class _Sending:
                     return True
             least = LOW_RATE if self._uplink.low_rate else None
             early = self._now() < self._cadence.due(self._now())
+            prompt, self._cadence.prompt = (
+                self._cadence.prompt,
+                False,
+            )  # one that comes meanwhile may not be in the rows
             self._held_back = early and not await self._outbox.pending(self._new, 1, most, least=Priority.SAFETY)
             rows = await self._outbox.pending(self._new, _ROWS, most - NOTICE_BYTES, least=least)
             if rows and not self._held_back:
@@ -529,7 +533,10 @@ class _Sending:
                 self._new = self._send(rows, most, self._flight, expected)
                 if self._new == rows[-1].position and len(rows) < _ROWS:  # all there is
                     self._cadence.sent(self._now())
+                else:
+                    self._cadence.prompt |= prompt
                 return True
+            self._cadence.prompt |= prompt and bool(rows)
         if self._old_left and len(self._backfill) < self._window and len(self._old_tasks) < self._most_old:
             size = self._pace.size
             rows = await self._outbox.pending(self._old, _ROWS, size - NOTICE_BYTES, through=self._newest)
