@@ -335,13 +335,19 @@ def load_config(text: str, *, name: str) -> ProgramConfig:
 
 
 def notes(text: str, *, name: str) -> list[str]:
-    """Return what is not sealed on the disk by a valid configuration, and what it leaves to be assumed."""
+    """Return what is not sealed on the disk by a valid configuration, and what it leaves to be assumed or derived."""
     config = load_config(text, name=name)
     sealed = "plain on the disk: journals and settlements in {} (journal_keys)"
     found = [] if config.journal_keys else [sealed.format(config.data_dir)]
     for each in config.places:
+        rating = each.charger.ac_rating
+        if each.hardware.kind == "ac" and rating.max_charge_current_a is None:
+            found.append(
+                f"EVSE {each.charger.evse_id}: {rating.charge_ma / 1000:g} A for each line conductor, by "
+                "ac_rating.max_charge_power_w (max_charge_current_a is omitted)"
+            )
         modbus = each.hardware.modbus
-        alternating = each.hardware.kind == "ac" and each.charger.ac_rating.phases > 1
+        alternating = each.hardware.kind == "ac" and rating.phases > 1
         if (
             alternating
             and each.hardware.meter == "modbus"

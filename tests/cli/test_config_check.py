@@ -453,3 +453,5 @@ modbus.map = "{meter}"
     code, output, _errors = run("secc", "--config", str(written(tmp_path, charger)), "--check-config")
     assert code == 0, output
     assert ("its meter has no currents of L1 to L3" in output) is said
+    derived_a = {1: "32", 3: "10.666"}[phases]
+    assert f"{derived_a} A for each line conductor, by ac_rating.max_charge_power_w" in output
