@@ -218,6 +218,16 @@ def station_quirks() -> str:
     )  # fmt: skip
 
 
+def vehicle_quirks() -> str:
+    """Return the quirks of makes of vehicles, by the beginning of their EVCCID."""
+    from v2g.iso15118.engine.vehicle_quirks import VEHICLES
+
+    head = ("EVCCID begins with", "Make", "Quirks", "Source")
+    return table(
+        head, ((f"`{e.evcc_id}`", e.make, ", ".join(f"`{q}`" for q in e.tolerate), e.source) for e in VEHICLES)
+    )
+
+
 def dc_status() -> str:
     """Return what a DC charger's status is by phase."""
     from v2g.iso15118.engine.dc_status import PHASES, STOPS, status
@@ -562,6 +572,7 @@ GENERATORS: Final[Mapping[str, Callable[..., str]]] = {
     "protocol-codes": response_codes.protocol_table,
     "judging-rules": judging_rules,
     "quirks": quirks,
+    "vehicle-quirks": vehicle_quirks,
     "reaction-times": hazards.reactions,
     "requirements": requirements.table,
     "response-codes": response_codes.table,

@@ -20,6 +20,7 @@ from v2g.iso15118.d20.services import ENERGY_TRANSFER, ServiceId
 from v2g.iso15118.d20.timing import Timing
 from v2g.iso15118.d20.wpt_methods import AlignmentMethod, PairingMethod, PositioningMethod
 from v2g.iso15118.din.timing import Timing as DinTiming
+from v2g.iso15118.engine.vehicle_quirks import VehicleQuirks
 from v2g.iso15118.select import EditionName
 
 Watts = Annotated[int, Meta(ge=0, le=10_000_000)]
@@ -344,6 +345,9 @@ class SeccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ac_rating: AcRating = AcRating()
     """Rating of the AC services; `rating` is that of the DC services."""
     no_energy: NoEnergy = NoEnergy()
+    vehicle_quirks: Annotated[tuple[VehicleQuirks, ...], Meta(max_length=100)] = ()
+    """Vehicles by the beginning of their EVCCID, and which quirks of theirs are tolerated (ISO 15118-2 and DIN 70121),
+    in place of what is known of their make, and of `strict`."""
     basic: BasicConfig | None = None
     """AC only: charge a vehicle that does not match, or whose session fails, by the nominal duty cycle; none: off."""
     authorization: Annotated[tuple[Authorization, ...], Meta(min_length=1, max_length=2)] = (Authorization.PnC,)

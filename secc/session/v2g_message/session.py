@@ -14,7 +14,7 @@ from secc.session.pacing import Pace
 from secc.session.paused import Paused
 from secc.session.request_context import Step as CommonStep
 from secc.session.session import CONTACTOR, ChargerSession
-from secc.session.stages import Charging, Finished
+from secc.session.stages import Charging, Finished, Opened
 from secc.session.v2g_message.request_context import MessageSet, RequestContext, Step
 from v2g.errors import CodecError
 from v2g.exi.declare import Element
@@ -24,10 +24,17 @@ from v2g.iso15118.engine import dc_status, sequence
 from v2g.iso15118.engine.app_protocol import SupportedAppProtocolReq, SupportedAppProtocolRes
 from v2g.iso15118.engine.dc_status import Phase, Stop
 from v2g.iso15118.engine.power_schedule import PowerSchedule
-from v2g.iso15118.engine.quirks import EARLY_POWER_STOP, EARLY_SESSION_STOP, SESSION_ID_LENGTH
+from v2g.iso15118.engine.quirks import (
+    CHARGING_PROFILE,
+    EARLY_POWER_STOP,
+    EARLY_SESSION_STOP,
+    SESSION_ID_LENGTH,
+    Quirk,
+)
 from v2g.iso15118.engine.sequence import Chart, State
 from v2g.iso15118.engine.session import OnMessage, ignored
-from v2g.iso15118.engine.v2g_message import Header, MessageSession, is_request, is_same_session
+from v2g.iso15118.engine.v2g_message import Header, MessageSession, body_of, is_request, is_same_session
+from v2g.iso15118.engine.vehicle_quirks import tolerates
 
 _CLOSED_AT_ONCE: Final = frozenset({"FAILED_SequenceError", "FAILED_UnknownSession"})
 """Codes after which TCP is closed directly; after any other one a vehicle may still end the session."""
@@ -71,6 +78,7 @@ class V2gMessageSession(ChargerSession, MessageSession):
             on_message=on_message,
         )
         self._limits_s, self._strict = timing, settings.strict
+        self._evcc_id = ""
         self._joined = False
         self._failed = ""
         """Why the session is over, after a negative response."""
@@ -103,7 +111,13 @@ class V2gMessageSession(ChargerSession, MessageSession):
 
     @property
     def _chart(self) -> Chart:
-        return self._strict_chart if self._strict else self.chart
+        newest = self.newest.message
+        early = _EARLY.get(type(body_of(newest)).__name__) if newest is not None else None
+        return self.chart if early is None or self._tolerates(early) else self._strict_chart
+
+    def _tolerates(self, quirk: Quirk) -> bool:
+        """Return whether a quirk of this vehicle is tolerated."""
+        return tolerates(quirk, self._evcc_id, strict=self._strict, own=self._config.vehicle_quirks)
 
     @property
     def _stop(self) -> Stop | None:
@@ -117,7 +131,7 @@ class V2gMessageSession(ChargerSession, MessageSession):
             messages=self.messages,
             stop=self._stop,
             signs_last=self._notices.is_open("MeteringConfirmation", self._time.now),
-            strict=self._strict,
+            strict=not self._tolerates(CHARGING_PROFILE),
             pilot_s=self._limits_s.secc_cp_state,
             ongoing_s=self._limits_s.secc_ongoing_performance,
             joined=self._paused if self._joined else None,
@@ -173,6 +187,7 @@ class V2gMessageSession(ChargerSession, MessageSession):
     def _on_step(self, request: Element, step: CommonStep, before: State) -> None:
         if before is State.SESSION_SETUP:
             self._disarm("setup")
+            self._evcc_id = step.stage.evcc_id if isinstance(step.stage, Opened) else ""
         early = _EARLY.get(type(request).__name__)
         if early is not None and not sequence.accepts(before, request, self._strict_chart):
             self._tolerate(early)

@@ -59,6 +59,7 @@ class MessageBench(Shell):
         )
         self.headers: list[Any] = []
         self.soc, self.error = 40, "NO_ERROR"
+        self.evcc_id = b"\x04ee\x00d\xc3"
         self.start()
 
     @property
@@ -118,7 +119,7 @@ class MessageBench(Shell):
         return {"app_protocol": (protocol(self.schema.uri),)}
 
     def _SessionSetupReq(self) -> dict[str, Any]:
-        return {"evcc_id": b"\x04ee\x00d\xc3"}
+        return {"evcc_id": self.evcc_id}
 
     # -- requests with direct current, alike in both editions ---------------------------------------------------
 
@@ -168,6 +169,10 @@ class MessageBench(Shell):
             "ev_target_voltage": self.volts(420),
             "charging_complete": False,
         }
+
+
+OTHER_MAKE = bytes.fromhex("0011223344AA")
+"""EVCCID of a make of which no quirk is known."""
 
 
 def protocol(namespace: str, major: int = 2, minor: int = 0, schema: int = 1, rank: int = 1) -> Any:

@@ -13,7 +13,7 @@ from tests.exi.streams import bits
 from tests.secc.session.bench import make_tariff
 from tests.secc.session.d2.bench import CONFIG, Iso2Bench, amperes, selected, volts, watts
 from tests.secc.session.d2.conftest import MakeIso2
-from tests.secc.session.message_bench import protocol
+from tests.secc.session.message_bench import OTHER_MAKE, protocol
 from tests.secc.session.shell import counter
 from v2g import exi
 from v2g.energy.limits import CABLE, MOST_W, OPERATOR, SITE, GridResponse, Limit
@@ -333,7 +333,9 @@ def test_a_tuple_that_was_not_offered(dc: Iso2Bench) -> None:
 @pytest.mark.parametrize("strict", [False, True])
 @pytest.mark.parametrize("power_w", [40_000, 40_010])
 def test_a_profile_is_within_the_schedule(make_iso2: MakeIso2, strict: bool, power_w: int) -> None:
-    bench = make_iso2(replace(CONFIG, iso2=replace(CONFIG.iso2, strict=strict))).reach(State.DC_PRE_CHARGE_ONGOING)
+    bench = make_iso2(replace(CONFIG, iso2=replace(CONFIG.iso2, strict=strict)))
+    bench.evcc_id = OTHER_MAKE
+    bench.reach(State.DC_PRE_CHARGE_ONGOING)
     entry = limits.ProfileEntry(charging_profile_entry_start=0, charging_profile_entry_max_power=watts(power_w))
     response = bench.send(
         bench.ask("PowerDeliveryReq", charging_profile=limits.ChargingProfile(profile_entry=(entry,)))

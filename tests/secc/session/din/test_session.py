@@ -10,6 +10,7 @@ from secc.session.config import EnergyService
 from secc.session.din.edition import Din
 from tests.secc.session.din.bench import CONFIG, DinBench, amperes, selected, volts, watts
 from tests.secc.session.din.conftest import MakeDin
+from tests.secc.session.message_bench import OTHER_MAKE
 from tests.secc.session.message_bench import protocol as any_protocol
 from v2g.energy.limits import OPERATOR, SITE, Limit
 from v2g.iec61851.pilot import PilotState
@@ -20,6 +21,7 @@ from v2g.iso15118.din.schedules import power_schedules
 from v2g.iso15118.din.schemas import DIN
 from v2g.iso15118.engine.sequence import State
 from v2g.iso15118.engine.v2gtp import PayloadType, frame
+from v2g.iso15118.engine.vehicle_quirks import VehicleQuirks
 
 pytestmark = pytest.mark.requirement("R15")
 
@@ -413,6 +415,7 @@ def test_the_vehicle_may_plan_its_power(din: DinBench) -> None:
 @pytest.mark.parametrize("strict", [False, True])
 def test_a_profile_above_the_schedule(make_din: MakeDin, strict: bool) -> None:
     din = make_din(replace(CONFIG, din=replace(CONFIG.din, strict=strict)))
+    din.evcc_id = OTHER_MAKE
     din.fact(ports.LimitChanged(Limit(source=OPERATOR, charge_w=10_000, discharge_w=0, version=2)))
     din.reach(State.DC_PRE_CHARGE_ONGOING)
     response = din.send(din.ask("PowerDeliveryReq", charging_profile=profile(10_001)))
@@ -590,7 +593,7 @@ def test_a_quirk_is_named_once(din: DinBench) -> None:
 )
 def test_stops_where_the_text_has_none(make_din: MakeDin, strict: bool, state: State, name: str, quirk: str) -> None:
     din = make_din(replace(CONFIG, din=replace(CONFIG.din, strict=strict)))
-    din.error = "FAILED_ChargerConnectorLockFault"
+    din.error, din.evcc_id = "FAILED_ChargerConnectorLockFault", OTHER_MAKE
     din.reach(state)
     assert code(din.go(name)) == ("FAILED_SequenceError" if strict else "OK")
     assert (quirk in din.quirks()) is not strict
@@ -599,6 +602,26 @@ def test_stops_where_the_text_has_none(make_din: MakeDin, strict: bool, state: S
         assert code(din.go("WeldingDetectionReq", "SessionStopReq")) == "OK"
         din.pass_time(2.0)
         assert din.reason == "finished"
+
+
+@pytest.mark.requirement("R197")
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize(
+    ("evcc_id", "own", "tolerated"),
+    [
+        ("0465650064C3", (), True),
+        ("0465650064C3", (VehicleQuirks("046565", ()),), False),
+        ("0465AA0064C3", (VehicleQuirks("0465", ("early_power_stop",)),), True),
+    ],
+)
+def test_quirks_are_tolerated_by_the_beginning_of_the_evccid(
+    make_din: MakeDin, strict: bool, evcc_id: str, own: tuple[VehicleQuirks, ...], tolerated: bool
+) -> None:
+    din = make_din(replace(CONFIG, din=replace(CONFIG.din, strict=strict), vehicle_quirks=own))
+    din.go("SupportedAppProtocolReq")
+    din.send(din.ask("SessionSetupReq", evcc_id=bytes.fromhex(evcc_id)))
+    din.go("ServiceDiscoveryReq")
+    assert code(din.go("stop")) == ("OK" if tolerated else "FAILED_SequenceError")
 
 
 def test_frames_without_a_message_are_ignored_twice(din: DinBench) -> None:
