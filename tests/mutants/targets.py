@@ -191,15 +191,6 @@ TARGETS: Final[Mapping[str, Target]] = {
         "v2g/energy/settlement/ocmf.py",
         ("tests/energy/settlement/test_ocmf.py", "tests/energy/settlement/test_signed_meter.py"),
     ),
-    "meter_keys": Target("v2g/energy/meter_records/keys.py", ("tests/energy/meter_records/test_keys.py",)),
-    "foreign_ocmf": Target("v2g/energy/meter_records/ocmf.py", ("tests/energy/meter_records/test_ocmf.py",)),
-    "records_judge": Target(
-        "v2g/energy/meter_records/judge.py",
-        tuple(f"tests/energy/meter_records/test_{each}.py" for each in ("judge", "ocmf", "other_formats")),
-    ),
-    "signed_values": Target(
-        "csms/domain/transactions/signed_values.py", ("tests/csms/domain/transactions/test_signed_values.py",)
-    ),
     "bundle": Target(
         "v2g/energy/settlement/bundle.py",
         tuple(
