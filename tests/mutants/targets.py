@@ -29,6 +29,9 @@ TARGETS: Final[Mapping[str, Target]] = {
     "battery_limits": Target("v2g/battery/limits.py", ("tests/battery/test_limits.py",)),
     "cusum": Target("v2g/battery/cusum.py", ("tests/battery/test_cusum.py",)),
     "finding": Target("v2g/battery/finding.py", ("tests/battery/test_finding.py",)),
+    "plausible_amounts": Target(
+        "csms/domain/billing/plausibility.py", ("tests/csms/domain/billing/test_plausibility.py",)
+    ),
     "split": Target("v2g/energy/dispatch/split.py", ("tests/energy/dispatch/test_split.py",)),
     "twin": Target("v2g/battery/twin.py", ("tests/battery/test_twin.py",)),
     "detectors": Target("v2g/battery/detectors.py", ("tests/battery/test_detectors.py",)),

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Row, delete, select, tuple_, update
 from sqlalchemy.sql import ColumnElement
 
 from csms.db.bulk import insert_rows, upsert_rows
+from csms.db.queries import held
 from csms.db.tables.tariffs import transaction_costs
 from csms.db.tables.tokens import token_groups, token_uses, tokens
 from csms.db.tables.transactions import transactions
@@ -137,20 +138,20 @@ def list_groups(connection: Connection) -> list[Group]:
 def _used(connection: Connection, whose: ColumnElement[bool], allowance: Allowance, at_ms: int) -> Used:
     """Add up the usage of an allowance: transactions that began in its current period."""
     start = period_start(allowance.period, at_ms)
-    uses = _uses(connection, whose & (token_uses.c.since_ms >= start))
+    uses = _uses(connection, whose & (token_uses.c.since_ms >= start), at_ms)
     return Used(sum(each.energy_wh for each in uses.values()), sum(each.cost for each in uses.values()))
 
 
 def settle_uses(connection: Connection, keys: Sequence[tuple[str, str]]) -> None:
     """Store the usage of transactions that are about to be deleted, for allowances."""
     chosen = tuple_(token_uses.c.station_id, token_uses.c.transaction_id).in_(keys)
-    for (station_id, transaction_id), used in _uses(connection, chosen).items():
+    for (station_id, transaction_id), used in _uses(connection, chosen, 0).items():
         key = (token_uses.c.station_id == station_id) & (token_uses.c.transaction_id == transaction_id)
         connection.execute(update(token_uses).where(key).values(energy_wh=used.energy_wh, cost=used.cost))
 
 
-def _uses(connection: Connection, which: ColumnElement[bool]) -> dict[tuple[str, str], Used]:
-    """Return the usage of transactions, or what was stored when they were deleted."""
+def _uses(connection: Connection, which: ColumnElement[bool], at_ms: int) -> dict[tuple[str, str], Used]:
+    """Return the usage of transactions, or what was stored when they were deleted; none of what is held."""
     query = (
         select(token_uses, transactions.c.document, transaction_costs.c.incl_tax)
         .outerjoin(transactions, _same(transactions))
@@ -163,8 +164,10 @@ def _uses(connection: Connection, which: ColumnElement[bool]) -> dict[tuple[str,
         if row.document is not None:
             reported = typed_json.decode(row.document, Transaction)
             cost = row.incl_tax or 0
-            if reported.import_wh is not None and reported.import_start_wh is not None:
-                energy = max(Decimal(0), Decimal(reported.import_wh.value) - Decimal(reported.import_start_wh.value))
+            judged = held.judged(connection, reported, at_ms)
+            key = row.station_id, row.transaction_id
+            released = not judged.findings or (not reported.active and not held.is_open(connection, *key))
+            energy = Decimal(judged.import_mwh if released else 0) / 1000
         found[row.station_id, row.transaction_id] = Used(int(energy), cost)
     return found
 

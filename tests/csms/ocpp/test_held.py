@@ -11,7 +11,9 @@ from sqlalchemy import Connection
 
 from csms.db.queries import alert_sources, held, reports, reviews, tariffs, transactions
 from csms.domain.diagnostics.alert_rules import RULES
+from csms.domain.security.access import Role
 from csms.services.transactions.transactions import TransactionWatch
+from tests.csms.api.support import serving
 from tests.csms.backend import BOOT, Backend
 from tests.csms.charging import TOKENS, VALID
 from tests.csms.fixtures import Start
@@ -381,6 +383,27 @@ async def test_a_station_s_own_cost_is_held_with_its_registers(station: Station)
         else:
             assert (await station.review())["reason"] == reason
             assert cost is None
+
+
+async def test_an_operator_releases_by_the_api_what_is_shown(station: Station) -> None:
+    async with serving(station.csms) as ask:
+        await station.runs(0, 909_948, 910_000, 910_031)
+        (shown,) = (await ask("GET", "/books/quarantine", role=Role.BILLING)).json
+        assert (shown["kind"], shown["session_id"], shown["reason"]) == ("transaction", station.id, "rise")
+        assert (await ask("GET", f"/transactions/{station.id}/cost")).json["code"] == "held"
+        known = (await ask("GET", f"/transactions/{station.id}")).json
+        assert (known["cost"], known["held"]) == (None, "rise")
+        assert "v2g_transactions_held 1.0" in (await ask("GET", "/metrics")).body.decode()
+        path, note = f"/books/quarantine/{station.id}/release", {"note": "the meter was seen"}
+        released = (await ask("POST", path, note, role=Role.BILLING)).json
+        assert (released["state"], released["decided_by"]) == ("released", "billing")
+        assert (await ask("POST", path, note, role=Role.BILLING)).json == released
+        cost = (await ask("GET", f"/transactions/{station.id}/cost")).json
+        assert (cost["final"], cost["incl_tax"]) == (True, {"amount": "0.0415", "currency": "EUR"})
+        rejected = await ask("POST", f"/books/quarantine/{station.id}/reject", note, role=Role.BILLING)
+        assert (rejected.status, rejected.json["code"]) == (409, "not_quarantined")
+        (total,) = (await ask("GET", "/reports/transactions?by=station", role=Role.BILLING)).json
+        assert (total["transactions"], total["held"], total["gross"]) == (1, 0, "0.0415")
 
 
 async def test_fleets_leave_out_what_cannot_be(station: Station) -> None:

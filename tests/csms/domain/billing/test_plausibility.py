@@ -11,22 +11,30 @@ from hypothesis import strategies as st
 from csms.domain.billing.plausibility import (
     CLOCK_MS,
     LATE_MS,
+    UNKNOWN_RATING_W,
+    Conflict,
     Heard,
     JudgedUsage,
     Rating,
     Surroundings,
     earliest_ms,
+    energy_between,
+    judge_register,
     judge_usage,
+    rating_of,
 )
 from csms.domain.transactions.transactions import (
     EXPORT_REGISTER,
     IMPORT_REGISTER,
+    Dated,
     Event,
     Kind,
     Sample,
     Transaction,
     merge,
 )
+from v2g.energy.settlement.costing import Usage
+from v2g.energy.settlement.intervals import Registers
 
 pytestmark = pytest.mark.requirement("R194")
 
@@ -261,3 +269,220 @@ def test_each_transaction_is_exact_or_held(story: tuple[str, Case]) -> None:
 @given(stories())
 def test_each_of_ten_thousand_transactions_is_exact_or_held(story: tuple[str, Case]) -> None:
     check(*story)
+
+
+# -- one rule each
+
+
+def test_a_register_may_rise_by_rating_times_time_and_no_more() -> None:
+    """22 kW, 10 % and 5 s: 65 s give 436,944 mWh and 1 Wh of rounding."""
+    most = RATED_W * 65_000 * 110 // 360_000 + 1000
+    for rise, reason in ((most, None), (most + 1, "rise"), (-1000, None), (-1001, "fall")):
+        points, findings = judge_register("import", [(0, 5_000_000), (MINUTE, 5_000_000 + rise)], RATED_W)
+        assert [each.reason for each in findings[:1]] == ([] if reason is None else [reason])
+        if reason is None:
+            assert points == [(0, 5_000_000), (MINUTE, 5_000_000 + max(0, rise))], "it never falls"
+    assert judge_register("import", [], RATED_W) == ([], [])
+
+
+def test_many_small_steps_are_not_more_than_one_large_one() -> None:
+    """Each of 60 steps alone is within the tolerance of 5 s."""
+    points = [(second * 1000, second * 30_000) for second in range(60)]
+    assert [each.reason for each in judge_register("import", points, RATED_W)[1]][:1] == ["rise"]
+
+
+def test_a_coarse_register_in_kwh_may_step_by_its_resolution() -> None:
+    begin = reading(START, 5, unit="kWh", context="Transaction.Begin")
+    for end, exact in ((6, True), (7.5, False)):
+        last = reading(START + MINUTE, end, unit="kWh", context="Transaction.End")
+        found = judged(heard(0, "Started", START, begin), heard(1, "Ended", START + MINUTE, last))
+        assert (not found.findings) == exact
+
+
+@pytest.mark.parametrize(
+    ("values", "reason", "detail", "proposed_wh"),
+    [
+        ((0, 909_948, 910_000, 910_031), "rise", "left out: 0 Wh", 83),
+        ((1000, 9_999_999, 1200, 1300), "rise", "left out: 9999999 Wh", 300),
+        ((1000, 1100, 9_999_999), "rise", "left out: 9999999 Wh", 100),
+        ((1000, 1100, 0), "fall", "left out: 0 Wh", 100),
+        ((1000, 1100, 0, 0, 1200, 1300), "fall", "left out: 0 Wh, 0 Wh", 300),
+        ((1000, 1100, 0, 200, 300), "fall", "new base: 0 Wh", 400),
+        ((1000, 1100, 500_000, 500_100), "rise", "new base: 500000 Wh", 200),
+    ],
+)
+def test_what_cannot_be_is_left_out_or_a_new_base(
+    values: tuple[float, ...], reason: str, detail: str, proposed_wh: int
+) -> None:
+    found = judged(*course(*values))
+    assert found.findings[0].reason == reason
+    assert detail in found.detail
+    assert found.import_mwh == proposed_wh * 1000
+    exported = [
+        msgspec.structs.replace(
+            each,
+            samples=tuple(msgspec.structs.replace(one, measurand=EXPORT_REGISTER) for one in each.samples),
+        )
+        for each in course(*values)
+    ]
+    assert judged(*exported).export_mwh == proposed_wh * 1000, "in both directions"
+
+
+@pytest.mark.parametrize(
+    ("offline", "by_ms", "held"),
+    [
+        (False, CLOCK_MS, False),
+        (False, CLOCK_MS + 1, True),
+        (False, -LATE_MS, False),
+        (False, -LATE_MS - 1, True),
+        (True, -HOUR - CLOCK_MS, False),
+        (True, -HOUR - CLOCK_MS - 1, True),
+        (True, CLOCK_MS, False),
+        (True, CLOCK_MS + 1, True),
+    ],
+)
+def test_receipt_and_the_time_offline_bound_the_start(offline: bool, by_ms: int, held: bool) -> None:
+    began, *others = course(1000, 1100, 1200, offline=offline)
+    later = [shifted(each, 2 * MINUTE) for each in others]
+    later = [msgspec.structs.replace(each, received_ms=each.at_ms, earliest_ms=None) for each in later]
+    found = judged(shifted(began, by_ms), *later)
+    assert reasons(found) == (["clock"] if held else [])
+    assert found.timed is not held
+    assert found.import_mwh == 200_000
+    if held and not offline:
+        assert found.usage.start_ms == START, "the time of receipt"
+
+
+def test_boot_and_the_transaction_before_bound_it_as_well() -> None:
+    assert earliest_ms(START, offline=False, booted_ms=START - 5, away_ms=None, known_ms=None) == START - 5 - CLOCK_MS
+    assert earliest_ms(START, offline=False, booted_ms=None, away_ms=1, known_ms=1) == START - LATE_MS
+    assert earliest_ms(START, offline=True, booted_ms=START, away_ms=None, known_ms=7) == 7 - CLOCK_MS
+    assert earliest_ms(START, offline=True, booted_ms=START, away_ms=None, known_ms=None) is None
+    for free_ms, found in ((START + CLOCK_MS, []), (START + CLOCK_MS + 1, ["clock"])):
+        assert reasons(judged(*course(1000, 1100), about=msgspec.structs.replace(ABOUT, free_ms=free_ms))) == found
+
+
+def test_times_never_fall_from_event_to_event() -> None:
+    for by_ms, found in ((-MINUTE - 2000, []), (-MINUTE - 2001, ["clock"])):
+        events = course(1000, 1010, 1020, 1030, offline=True)
+        events[2] = shifted(events[2], by_ms)
+        assert reasons(judged(*events)) == found
+
+
+def test_a_reading_is_of_its_transaction_s_time() -> None:
+    for at_ms, found in ((START - CLOCK_MS, []), (START - CLOCK_MS - 1, ["clock"]), (START + 10 * MINUTE, ["clock"])):
+        begin, end = course(1000, 1100)
+        end = msgspec.structs.replace(end, samples=(*end.samples, reading(at_ms, 1000, context="Sample.Periodic")))
+        assert reasons(judged(begin, shifted(end, 0)))[:1] == found
+
+
+@pytest.mark.parametrize(
+    ("change", "reason", "detail"),
+    [
+        ({"seq_no": 5, "kind": "Started"}, "events", "2 events Started: 0, 5"),
+        ({"seq_no": 5, "kind": "Ended"}, "events", "2 events Ended: 2, 5"),
+        ({"seq_no": 5, "kind": "Updated"}, "events", "readings came after its end: events 5"),
+        ({"seq_no": 1, "kind": "Updated", "evse_id": 2}, "evse", "it is at EVSEs 1, 2"),
+    ],
+)
+def test_events_that_contradict_each_other_are_found(change: dict[str, Any], reason: str, detail: str) -> None:
+    events = course(1000, 1100, 1200, evse_id=1)
+    other = msgspec.structs.replace(events[2 if change["seq_no"] == 5 else 1], **change)
+    events = [each for each in events if each.seq_no != other.seq_no] + [other]
+    found = judged(*events)
+    assert reason in reasons(found)
+    assert detail in found.detail
+
+
+def test_what_a_second_content_says_is_shown_and_a_second_start_ends_the_first_transaction() -> None:
+    events = course(1000, 1100, 1200)
+    for number, reason, proposed in ((1, "events", 200_000), (0, "reused", 200_000)):
+        conflict = Conflict(number, START + HOUR, "Started 9000 Wh")
+        later = heard(3, "Updated", START + HOUR, reading(START + HOUR, 9000))
+        mixed = [*events, later] if reason == "reused" else events
+        found = judged(*mixed, about=msgspec.structs.replace(ABOUT, conflicts=(conflict,)))
+        assert found.findings[0].reason == reason
+        assert "Started 9000 Wh" in found.detail
+        assert found.import_mwh == proposed
+
+
+def test_gaps_count_where_prices_depend_on_time() -> None:
+    for by_time, found in ((False, []), (True, ["events"])):
+        about = msgspec.structs.replace(ABOUT, gaps=((1, 2),), by_time=by_time)
+        assert reasons(judged(*course(1000, 1100, 1200), about=about)) == found
+
+
+def test_an_end_that_never_came_is_held_unless_a_person_closed_it() -> None:
+    events = course(1000, 1100, 1200)[:2]
+    for reason, found in (("station_lost_it", ["end"]), ("next_began", ["end"]), ("operator", [])):
+        closed = judged(*events, closed_ms=START + HOUR, closed_reason=reason)
+        assert (reasons(closed), closed.import_mwh) == (found, 100_000)
+    assert reasons(judged(*events)) == [], "it goes on"
+
+
+def test_begin_and_end_are_by_context_else_by_time_and_flow() -> None:
+    def ends(first_ms: int, last_ms: int, contexts: tuple[str, str]) -> list[str]:
+        return reasons(
+            judged(
+                heard(0, "Started", START, charging=True),
+                heard(1, "Updated", first_ms, reading(first_ms, 1000, context=contexts[0])),
+                heard(2, "Updated", last_ms, reading(last_ms, 1100, context=contexts[1])),
+                heard(3, "Ended", START + HOUR, charging=False),
+            )
+        )
+
+    plain = "Sample.Periodic", "Sample.Periodic"
+    assert ends(START + 2000, START + HOUR - 2000, plain) == []
+    assert ends(START + 2001, START + HOUR - 2000, plain) == ["begin"]
+    assert ends(START + 2000, START + HOUR - 2001, plain) == ["end"]
+    assert ends(START + MINUTE, START + 2 * MINUTE, ("Transaction.Begin", "Transaction.End")) == []
+
+
+def test_without_two_readings_it_is_unpriced_unless_nobody_charged() -> None:
+    lone = heard(1, "Ended", START + MINUTE, reading(START + MINUTE, 5000))
+    assert reasons(judged(heard(0, "Started", START), lone)) == ["unpriced"]
+    empty = heard(0, "Started", START), heard(1, "Ended", START + MINUTE)
+    assert reasons(judged(*empty)) == ["unpriced"]
+    assert reasons(judged(*empty, id_token=None)) == []
+    assert reasons(judged(*empty, token_type=Dated(0, "DirectPayment"))) == []
+    charged = heard(0, "Started", START, charging=True), empty[1]
+    assert reasons(judged(*charged, id_token=None)) == ["unpriced"]
+
+
+def test_a_stale_begin_is_left_out() -> None:
+    for left_wh, found in (("1050", ["rise"]), ("1001", []), ("9000", []), (None, [])):
+        about = msgspec.structs.replace(ABOUT, left_wh=left_wh)
+        assert reasons(judged(*course(1000, 1100, 1200), about=about)) == found
+
+
+def test_a_station_s_own_cost_is_for_the_energy_of_its_register() -> None:
+    for cost_wh, found in ((200.0, []), (210.0, []), (210.1, ["cost"]), (189.9, ["cost"]), (0.0, ["cost"])):
+        events = course(1000, 1100, 1200)
+        events[-1] = msgspec.structs.replace(events[-1], cost_wh=cost_wh)
+        assert reasons(judged(*events)) == found
+
+
+@pytest.mark.parametrize(
+    ("power", "discharge", "connectors", "expected"),
+    [
+        (None, None, [], (UNKNOWN_RATING_W, UNKNOWN_RATING_W)),
+        (22_000.0, None, ["sType2"], (22_000, 22_000)),
+        (150_000.0, 50_000.0, ["cCCS2"], (150_000, 50_000)),
+        (None, None, ["sType2", "cType2"], (44_000, 44_000)),
+        (None, None, ["sType2", "cCCS2"], (UNKNOWN_RATING_W, UNKNOWN_RATING_W)),
+        (None, None, ["cMCS"], (3_750_000, 3_750_000)),
+        (0.0, -1.0, [], (UNKNOWN_RATING_W, UNKNOWN_RATING_W)),
+        (1e12, 4_000_001.0, [], (UNKNOWN_RATING_W, UNKNOWN_RATING_W)),
+        (4_000_000.0, 4_000_000.0, [], (4_000_000, 4_000_000)),
+    ],
+)
+def test_the_rating_is_what_the_station_reports_else_a_default(
+    power: float | None, discharge: float | None, connectors: list[str], expected: tuple[int, int]
+) -> None:
+    assert rating_of(power, discharge, connectors) == Rating(*expected)
+
+
+def test_energy_between_times_is_net_and_none_outside_the_readings() -> None:
+    usage = Usage(start_ms=0, end_ms=400, readings=(Registers(100, 0, 0), Registers(200, 1000, 200)))
+    assert [energy_between(usage, *span) for span in ((0, 400), (100, 150), (0, 100), (200, 400))] == [800, 400, 0, 0]
+    assert energy_between(Usage(start_ms=0, end_ms=1), 0, 1) == 0
