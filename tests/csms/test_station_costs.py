@@ -23,6 +23,7 @@ from v2g_station.simulator.fleet import Fleet, Simulator
 
 __all__ = ["backend"]
 
+_SPEED = 200.0
 CS = "CS-V2G-0001"
 VAT = (Tax(kind="vat", ppm=190_000),)
 PLAN = PricePlan(
@@ -55,8 +56,9 @@ async def test_a_station_asks_what_the_plan_says(backend: Start, own: bool) -> N
         password = await csms.services.admissions.set_password(CS)
         fleet = Fleet(
             url=f"ws://127.0.0.1:{port}/ocpp", prefix="CS-V2G-000", evses=1, password=password, versions=("2.1",),
-            speed=600.0, behaviour=behaviour,
+            speed=_SPEED, behaviour=behaviour,
         )  # fmt: skip
+        csms.clock.start(_SPEED)  # the station's clock runs as fast, and is judged by ours
         simulator = asyncio.create_task(Simulator(fleet).run(None))
         try:
             async with asyncio.timeout(30):
