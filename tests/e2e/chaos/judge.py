@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, select
 
-from csms.db.tables import transaction_costs, transaction_events, transaction_faults, transactions
+from csms.db.tables import held_transactions, transaction_costs, transaction_events, transaction_faults, transactions
 from csms.domain.transactions.transactions import Transaction
 from tests.e2e.chaos.world import PRICE, Noted, World, stamp
 from v2g.ocpp.messages.transactions import TransactionEventRequest
@@ -49,6 +49,10 @@ def _faults(connection: Connection) -> list[tuple[str, int, str]]:
     return [tuple(row) for row in connection.execute(select(there.kind, there.seq_no, there.detail))]
 
 
+def _held(connection: Connection) -> dict[str, Any]:
+    return {row.transaction_id: row for row in connection.execute(select(held_transactions))}
+
+
 def _costs(connection: Connection) -> dict[str, Any]:
     return {row.transaction_id: row for row in connection.execute(select(transaction_costs))}
 
@@ -88,8 +92,9 @@ def _closed_once(world: World, found: dict[str, Transaction]) -> None:
 
 
 def _energy(world: World, found: dict[str, Transaction], costs: dict[str, Any]) -> None:
-    """What is billed is what the meters counted; none of it flowed outside of a transaction."""
+    """What is billed is what the meters counted, or held where a clock was set; nothing flowed beside transactions."""
     taken: dict[int, Decimal] = defaultdict(Decimal)
+    held = world.back_end.store.do(_held)
     for transaction_id, each in found.items():
         assert each.evse_id is not None
         if each.import_start_wh is None or each.import_wh is None:
@@ -97,6 +102,11 @@ def _energy(world: World, found: dict[str, Transaction], costs: dict[str, Any]) 
         energy_wh = Decimal(each.import_wh.value) - Decimal(each.import_start_wh.value)
         taken[each.evse_id] += energy_wh
         exact = energy_wh / 1000 * PRICE * 1_000_000
+        if transaction_id in held:
+            assert transaction_id not in costs
+            assert held[transaction_id].reason == "clock", held[transaction_id].detail
+            assert world.station.jumped, held[transaction_id].detail
+            continue
         assert abs(costs[transaction_id].incl_tax - exact) < 1, (transaction_id, energy_wh)
         assert costs[transaction_id].final
     for number, bay in world.station.site.bays.items():
