@@ -243,7 +243,7 @@ class Evse(abc.ABC):
         self._again: asyncio.TimerHandle | None = None
         self._draining = False
         self._offs = 0  # operations begun before the last EmergencyOff are void
-        self._guard, self._flow = MeterGuard(most_w, compares=measures), EnergyCounter()
+        self._guard, self._flow = MeterGuard(most_w), EnergyCounter()
         self._fan_since: float | None = None
         self._hottest_c: float | None = None  # at the last look at temperatures
         self._ventilating = False

@@ -1303,6 +1303,7 @@ def opened_after(monitor: ChargerMonitor, power_w: int, line_ma: tuple[int, int,
     return None
 
 
+@pytest.mark.requirement("R192")
 @pytest.mark.parametrize("line", [0, 1, 2])
 @pytest.mark.parametrize(("ma", "opens"), [(32_000, False), (34_200, False), (34_300, True), (95_650, True)])
 def test_each_conductor_carries_no_more_than_the_charger_has_it_carry(line: int, ma: int, opens: bool) -> None:

@@ -595,7 +595,7 @@ def test_a_meter_may_be_as_late_as_is_configured(tmp_path: Path, monkeypatch: py
 
 
 def test_a_meter_measures_the_mains_for_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So it is not compared with itself."""
+    """Its registers have to count what its power says: 9.2 kW, and then none while they go on."""
 
     async def scene(found: Place, own: Own) -> None:
         made = await found.make(OWN_AC)
@@ -604,9 +604,14 @@ def test_a_meter_measures_the_mains_for_itself(tmp_path: Path, monkeypatch: pyte
         own.meter.show(power_w=9_200)
         assert made.evse.present == ports.Measured(230_000, 40_000)
         for second in range(240):
-            own.meter.show(import_mwh=second * 1_000)
+            own.meter.show(import_mwh=second * 9_200_000 // 3_600)
             await asyncio.sleep(1.0)
         assert made.evse.faults == ()
+        own.meter.show(power_w=0)
+        for second in range(240, 360):
+            own.meter.show(import_mwh=second * 9_200_000 // 3_600)
+            await asyncio.sleep(1.0)
+        assert made.evse.faults == ("measurements_differ",)
 
     owns(tmp_path, monkeypatch, scene)
 

@@ -25,15 +25,16 @@ COMPARED_MS: Final = 1_800_000
 
 
 class MeterGuard:
-    """Receives every reading and the energy that the power electronics has measured itself; returns a fault of
+    """Receives every reading and the energy of the power that was measured meanwhile, by the power electronics or with
+    alternating current by the meter itself, whose registers have to agree with its power; returns a fault of
     `v2g.hardware.faults`, or empty.
 
-    `most_w` is the charger's maximum power in either direction; `compares` whether the power electronics measures
-    independently of the meter. `now_ms` is the (possibly simulated) time of the meter; it never goes back.
+    `most_w` is the charger's maximum power in either direction. `now_ms` is the (possibly simulated) time of the meter;
+    it never goes back.
     """
 
-    def __init__(self, most_w: int, *, compares: bool = True) -> None:
-        self._most_w, self._compares = most_w, compares
+    def __init__(self, most_w: int) -> None:
+        self._most_w = most_w
         self._last: tuple[int, int, int] | None = None  # ms, mWh import, mWh export
         self._moved: tuple[int, int] | None = None
         self._unseen = (0, 0)  # what had flowed when a register moved, mWh in and out
@@ -57,7 +58,7 @@ class MeterGuard:
             self._moved, self._unseen = (import_mwh, export_mwh), flowed_mwh
         elif sum(flowed_mwh) - sum(self._unseen) > STUCK_WH * 1_000:
             return "meter_stuck"
-        return self._compared(now_ms, (import_mwh, export_mwh), flowed_mwh) if self._compares else ""
+        return self._compared(now_ms, (import_mwh, export_mwh), flowed_mwh)
 
     def _compared(self, now_ms: int, registers: tuple[int, int], flowed: tuple[int, int]) -> str:
         """Compare the energies of a period."""

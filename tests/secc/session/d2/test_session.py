@@ -369,7 +369,6 @@ def notification(bench: Iso2Bench) -> str:
     return str(status.evse_notification.value)
 
 
-@pytest.mark.requirement("R15")
 def test_a_renegotiation_that_skips_the_cable_check_does_not_raise_the_tested_voltage(dc: Iso2Bench) -> None:
     dc.reach(State.SCHEDULE_RENEGOTIATION)
     tested_mv = dc.session.stage.parametrised.able.max_voltage_mv

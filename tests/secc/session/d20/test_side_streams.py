@@ -58,7 +58,6 @@ def test_a_new_schedule_takes_effect_with_power_delivery_and_energy_flows_on(mak
     assert bench.go(f"{name}_ChargeLoopReq").response_code.name == "OK"
 
 
-@pytest.mark.requirement("R15")
 def test_only_another_exchange_of_parameters_raises_what_was_agreed_and_none_the_tested_voltage(
     make_bench: Make,
 ) -> None:
