@@ -84,6 +84,11 @@ _LIMITED: Final = {"charge_w": 5_000, "discharge_w": 2_500}
 _LIMIT: Final = {"charge_w": 11_000, "discharge_w": 6_000}
 
 
+def _lines(power_w: int) -> dict[str, int]:
+    """Return the current of each line conductor, mA, at 230 V."""
+    return dict.fromkeys(("first_ma", "second_ma", "third_ma"), power_w * 1_000 // 690)
+
+
 @cache
 def charger_session() -> tuple[Event, ...]:
     """Return the inputs of a charger's monitor in a sound session with direct current; its power is given as that of
@@ -119,7 +124,7 @@ def charger_session() -> tuple[Event, ...]:
         voltage_mv = 400_000 if 1.3 <= at < STOP_S + 0.6 else 0
         reported += [
             Event(at, "measured", {"voltage_mv": voltage_mv, "current_ma": _power(at) * 10 // 4}),
-            Event(at, "drawn", {"power_w": _power(at)}),
+            Event(at, "drawn", {"power_w": _power(at), **_lines(_power(at))}),
             Event(at, "tick", {}),
         ]
     return _in_order(reported)
@@ -183,6 +188,8 @@ def _tell_charger(monitor: Any, event: Event) -> None:
             getattr(monitor, event.method)(given.pop("source" if event.method == "limit" else "word"), now, **given)
         case "authorise" | "feedback":
             getattr(monitor, event.method)(now, **given)
+        case "drawn":
+            monitor.drawn(given.pop("power_w"), now, tuple(given.values()))
         case _:
             getattr(monitor, event.method)(*given.values(), now)
 
