@@ -145,9 +145,7 @@ class BenchLine:
         """Call `callback` with the charger's assumed output."""
         self._callbacks.append(callback)
 
-    def publish(
-        self, voltage_mv: int, *, contactor_closed: bool, max_charge_ma: int = 0, max_discharge_ma: int = 0
-    ) -> None:
+    def publish(self, voltage_mv: int, **_: object) -> None:
         """Store the battery's voltage; the rest has no effect."""
         self._battery_mv = voltage_mv
 
@@ -219,7 +217,6 @@ class SimulatedVehicle:
         self._limits = SetPowerLimits(0, 0)
         self._callbacks: list[OnFact] = []
         self._current_fell = asyncio.Event()
-        self._inlet = PresentVoltage(0)
         self._charger: ChargerDc | None = None
         self._shown: VehicleDc | None = None
         self._driven_ma = 0
@@ -329,9 +326,7 @@ class SimulatedVehicle:
         self._move(closed=("stuck_closed" in self._faults) or (self._coil and "drop" not in self._faults))
         if abs(self._flowing_ma()) <= BREAKABLE_MA:  # also if the contactor has dropped: it must not close again
             self._current_fell.set()
-        else:
-            self._current_fell.clear()
-        self._model.advance(self._clock.elapsed_ms(), self._driven_ma + self._flowing_ma())
+        self._settle()
         self._driven_ma = self._on_board.battery_ma(self._model.state.voltage_mv) if self._on_board is not None else 0
         self._publish()
         if "battery_silent" not in self._faults:
@@ -347,8 +342,12 @@ class SimulatedVehicle:
         charger = self._charger
         return charger.current_ma if charger is not None and charger.contactor_closed and self._closed else 0
 
+    def _settle(self) -> None:
+        """Let both currents have flowed until now."""
+        self._model.advance(self._clock.elapsed_ms(), self._driven_ma + self._flowing_ma())
+
     def _charger_changed(self, charger: ChargerDc | None) -> None:
-        self._model.advance(self._clock.elapsed_ms(), self._flowing_ma())  # the current until this moment
+        self._settle()
         self._charger = charger
         self.step()
 
@@ -384,7 +383,7 @@ class SimulatedVehicle:
     async def _close_contactor(self) -> Fact:
         await asyncio.sleep(self._contactor_delay_s)
         across = abs(self._inlet.voltage_mv - self._model.state.voltage_mv)
-        if not self._closed and across > MATCHED_MV:
+        if across > MATCHED_MV:
             return HardwareFault("contactor_voltage_mismatch")
         if self._off:
             return ContactorState(self._closed)
@@ -399,7 +398,7 @@ class SimulatedVehicle:
                 async with asyncio.timeout(BREAK_ANYWAY_S):
                     await self._current_fell.wait()
         await asyncio.sleep(self._contactor_delay_s)
-        self._model.advance(self._clock.elapsed_ms(), self._flowing_ma())
+        self._settle()
         self._coil = False
         self.step()
         return ContactorState(self._closed)
