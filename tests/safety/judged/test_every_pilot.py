@@ -104,17 +104,23 @@ def test_what_is_judged_charges_vehicles(pki: PkiTree, tmp_path: Path, kind: Kin
 # -- the judge sees what is wrong -------------------------------------------------------------------------------------
 
 
-def ignores_limits(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(basic.BasicSession, "current_a", property(lambda self: 0.0 if self._stopping else 31.8))
+def is_deaf(patch: pytest.MonkeyPatch, *facts: type) -> None:
+    """Let a session not take these facts."""
 
-
-def ignores_stops(patch: pytest.MonkeyPatch) -> None:
     def take(self: basic.BasicSession, fact: object) -> None:
-        if not isinstance(fact, ports.StopRequested):
+        if not isinstance(fact, facts):
             known(self, fact)  # type: ignore[arg-type]
 
     known = basic.BasicSession._on_fact
     patch.setattr(basic.BasicSession, "_on_fact", take)
+
+
+def ignores_limits(patch: pytest.MonkeyPatch) -> None:
+    is_deaf(patch, ports.LimitChanged, ports.GridChanged)
+
+
+def ignores_stops(patch: pytest.MonkeyPatch) -> None:
+    is_deaf(patch, ports.StopRequested)
 
 
 def lets_vehicles_draw(patch: pytest.MonkeyPatch) -> None:
