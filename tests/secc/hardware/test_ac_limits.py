@@ -219,17 +219,18 @@ async def test_after_its_end_nothing_is_watched(place: Place) -> None:
     assert place.facts == []
 
 
-@pytest.mark.parametrize(("how", "faults"), [({}, ["measurements_differ"]), ({"measures": False}, [])])
-def test_mains_are_compared_with_a_meter_that_does_not_measure_them_itself(
-    how: dict[str, bool], faults: list[str]
+@pytest.mark.parametrize("measures", [True, False])
+@pytest.mark.parametrize(("counted_mwh", "faults"), [(1_000, ["measurements_differ"]), (2_500, [])])
+def test_what_a_meter_counts_is_compared_with_what_flows_even_where_it_measures_that_itself(
+    measures: bool, counted_mwh: int, faults: list[str]
 ) -> None:
     async def scene(place: Place) -> None:
         await place.connect()
         place.evse.execute(output(11_000, 0))
         for _ in range(300):
             place.show(9_000)
-            place.meter.import_mwh += 1_000
+            place.meter.import_mwh += counted_mwh
             await asyncio.sleep(1.0)
         assert place.faults[:1] == faults
 
-    play(Place, scene, report_s=1.0, **how)
+    play(Place, scene, report_s=1.0, measures=measures)

@@ -50,6 +50,7 @@ VEHICLE = Vehicle(
 )
 NOW = 1_800_000_000_000
 CHOSEN = OfferedTuple(1, (Span(NOW, NOW + 9_000, 17_000),), (Span(NOW, NOW + 9_000, 8_500),))
+LINES: dict[str, Any] = {"charge_line": (32_000, "evse"), "discharge_line": (16_000, "cable")}
 SERVICES = {"dc": EnergyService.DC_BPT, "ac": EnergyService.AC_BPT, "wpt": EnergyService.WPT}
 
 
@@ -100,7 +101,11 @@ class Case:
                 **known,
                 "family": self.values["service"].family,
                 "station": EffectiveLimits(
-                    charge_w=charge_w, discharge_w=discharge_w, charge_source="site", discharge_source="site"
+                    charge_w=charge_w,
+                    discharge_w=discharge_w,
+                    charge_source="site",
+                    discharge_source="site",
+                    **LINES,
                 ),
                 "facts": SessionFacts(
                     measured=self.values["measured"], response=self.values["response"], device=device
@@ -156,7 +161,7 @@ def test_nothing_flows_to_a_vehicle_that_shall_have_none(why: str, scheduled: bo
     assert dc == SetOutput(*asked, charge_w=0, discharge_w=0)
     unasked = Case("dc", scheduled=scheduled, asked_mv=0, **HELD[why]).choose()
     assert unasked == SetOutput(450_000, 90_000, charge_w=0, discharge_w=0)
-    assert Case("ac", scheduled=scheduled, **HELD[why]).choose() == SetAcOutput(charge_w=0, discharge_w=0, power_w=0)
+    assert Case("ac", scheduled=scheduled, **HELD[why]).choose() == SetAcOutput(0, 0, 0, 0, 0)
     if why in IDLE:
         assert Case("wpt", scheduled=scheduled, **HELD[why]).choose() == SetWptOutput(charge_w=0, power_w=0)
 
@@ -307,9 +312,28 @@ def test_what_direct_current_receives_by_a_schedule() -> None:
 
 
 def test_what_alternating_current_receives() -> None:
-    assert Case("ac", **CHARGE).choose() == SetAcOutput(charge_w=18_000, discharge_w=0, power_w=18_000)
-    assert Case("ac").choose() == SetAcOutput(charge_w=0, discharge_w=8_000, power_w=-8_000)
-    assert Case("ac", scheduled=True).choose() == SetAcOutput(charge_w=17_000, discharge_w=8_000)
+    line = {"charge_ma": 32_000, "discharge_ma": 0}
+    back = {"charge_ma": 0, "discharge_ma": 16_000}
+    assert Case("ac", **CHARGE).choose() == SetAcOutput(18_000, 0, 18_000, **line)
+    assert Case("ac").choose() == SetAcOutput(0, 8_000, -8_000, **back)
+    assert Case("ac", scheduled=True).choose() == SetAcOutput(17_000, 8_000, charge_ma=32_000, discharge_ma=16_000)
+
+
+@pytest.mark.parametrize(
+    ("lines", "charge_w", "discharge_w"), [(1, 7_360, 3_680), (2, 14_720, 7_360), (3, 18_000, 8_000)]
+)
+def test_a_conductor_carries_no_more_than_it_may_on_any_number_of_them(
+    lines: int, charge_w: int, discharge_w: int
+) -> None:
+    there = {"vehicle": vehicle(phases=lines)}
+    assert Case("ac", **CHARGE, **there).choose() == SetAcOutput(charge_w, 0, charge_w, 32_000, 0, lines)
+    assert Case("ac", **there).choose() == SetAcOutput(0, discharge_w, -discharge_w, 0, 16_000, lines)
+
+
+def test_a_vehicle_bears_a_smaller_current_than_the_outlet() -> None:
+    small = vehicle(phases=1, max_charge_ma=13_000, max_discharge_ma=10_000)
+    assert Case("ac", **CHARGE, vehicle=small).choose().charge_ma == 13_000
+    assert Case("ac", vehicle=small).choose().discharge_ma == 10_000
 
 
 def test_what_a_primary_device_receives() -> None:
@@ -562,7 +586,11 @@ def test_needs_say_whether_the_charger_decides() -> None:
 
 def limits(charge_source: str = "vehicle", discharge_source: str = "signature", *, charge_w: int = 18_000) -> Any:
     return EffectiveLimits(
-        charge_w=charge_w, discharge_w=0, charge_source=charge_source, discharge_source=discharge_source
+        charge_w=charge_w,
+        discharge_w=0,
+        charge_source=charge_source,
+        discharge_source=discharge_source,
+        **LINES,
     )
 
 
