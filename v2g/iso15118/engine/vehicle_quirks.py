@@ -29,8 +29,8 @@ class VehicleQuirks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         str, Meta(pattern=r"^[0-9A-F]{2,40}\Z", description="beginning of the EVCCID, upper-case hexadecimal")
     ]
     tolerate: Annotated[tuple[str, ...], Meta(description="names of the quirks that are tolerated; none of the others")]
-    make: str = ""
-    source: str = ""
+    make: Annotated[str, Meta(description="make and model, for reports")] = ""
+    source: Annotated[str, Meta(description="where the quirks were reported")] = ""
 
     def __post_init__(self) -> None:
         """Check that the quirks exist."""
