@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from v2g.errors import ConfigError
+from v2g.errors import ConfigError, FrameError, V2GError
 from v2g.io.network.tcp_info import Connection
 from v2g_cli.plc.options import (
     BaudOption,
@@ -47,17 +47,21 @@ def plc(
 
     Examples: `v2g diag plc --interface eth1 --role evse`, `v2g diag plc --medium runs/TIME/medium`,
     `v2g diag plc --from secc.pcapng --html secc.html`
+
+    Exit code: 0, 3 if a recording is damaged: what can be read of it is shown.
     """
     import asyncio
 
+    from v2g_cli.output import raise_all
     from v2g_cli.plc.live import View, inspect
     from v2g_cli.plc.source import Source, followed, frames, recorded
 
     if from_ is not None and (interface or device or medium):
         raise ConfigError("--from and a port exclude each other", hint="use one of them")
+    errors: list[V2GError] = []
     view = View(live=not json and sys.stdout.isatty() and (from_ is None or follow))
     if from_ is not None and not follow:
-        for seen in recorded(from_):
+        for seen in recorded(from_, errors):
             view.take(seen)
     elif from_ is not None:
         asyncio.run(view.watch(followed(from_, seconds=seconds)))
@@ -69,6 +73,7 @@ def plc(
     view.show(json=json)
     if html is not None:
         view.write_html(html, f"Powerline: {from_ or interface or device or medium}")
+    raise_all(errors)
 
 
 @app.command()
@@ -100,17 +105,19 @@ def can(
     Examples: `v2g diag can can0`, `v2g diag can can0 --inspect-payload`,
     `v2g diag can --from drive.log --mapping make.yaml --json`
 
-    Exit code: 0, 1 if interface or bus have a fault.
+    Exit code: 0, 1 if interface or bus have a fault, 3 if a recording is damaged: what can be read of it is shown.
     """
     from v2g.io.can import CanConfig
     from v2g.io.can_link import read_link
     from v2g.io.can_recordings import recorded
     from v2g_cli.diagnosis.can import BusView, live, read_mapping, show_frames, show_link
+    from v2g_cli.output import raise_all
 
     view = BusView(read_mapping(mapping), channel, bitrate)
     well = True
+    errors: list[V2GError] = []
     if from_ is not None:
-        frames = recorded(from_)
+        frames = recorded(from_, errors)
     else:
         if interface == "socketcan":
             well = show_link(read_link(channel), bitrate, json=json)
@@ -120,6 +127,9 @@ def can(
         frames = iter(()) if seconds == 0 else live(config, seconds)
     if seconds != 0 or from_ is not None:
         well = show_frames(view, frames, inspect=inspect, json=json) and well
+    if from_ is not None and not errors and not view.frames:
+        errors.append(FrameError(f"{from_}: no frame in it"))
+    raise_all(errors)
     if not well:
         raise typer.Exit(1)
 

@@ -19,13 +19,16 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.table import Table
 
-from v2g.errors import ConfigError
+from v2g.errors import ConfigError, V2GError
 from v2g.text import printable
 
 if TYPE_CHECKING:
     from v2g.energy.grid_signal import TypedTariff
 
 _encode = msgspec.json.Encoder().encode
+
+MOST_ERRORS: Final = 10
+"""Places of a file that cannot be read and are named, before the last."""
 
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
@@ -51,6 +54,17 @@ def say(text: str, *, err: bool = False, lines: bool = False) -> None:
     stream = sys.stderr if err else sys.stdout
     stream.write(printable(text, lines=lines) + "\n")
     stream.flush()
+
+
+def raise_all(errors: Sequence[V2GError]) -> None:
+    """Print what could not be read of a file, after what could, and raise the last: its kind is the exit code."""
+    shown = errors[: min(MOST_ERRORS, len(errors) - 1)]
+    for each in shown:
+        say(f"v2g: {each}", err=True)
+    if more := len(errors) - 1 - len(shown):
+        say(f"v2g: {more} more", err=True)
+    if errors:
+        raise errors[-1]
 
 
 def say_row(*cells: str) -> None:

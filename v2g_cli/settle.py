@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum
@@ -131,17 +131,15 @@ def _file(path: Path, keys: Path | None) -> bytes:
 
 
 def _verified(
-    directory: Path,
+    files: Mapping[str, bytes],
     root: list[Path] | None,
-    keys: Path | None,
     most_reaction_s: float = _ANY_REACTION_S,
     operators: "Sequence[PublicKey]" = (),
 ) -> tuple[Mapping[str, bytes], "Report"]:
-    """Return the files of a bundle, and what they prove. Raises VerificationError."""
+    """Return the files of a bundle, as given, and what they prove. Raises VerificationError."""
     from v2g.energy.settlement.bundle import verify_bundle
     from v2g.iso15118.confirmations import read_confirmation
 
-    files = _files(directory, keys)
     most_ms = round(most_reaction_s * 1000)
     report = verify_bundle(
         files,
@@ -151,6 +149,42 @@ def _verified(
         operators=operators,
     )
     return files, report
+
+
+@contextlib.contextmanager
+def _readable(data: Mapping[str, bytes], *, json: bool) -> Iterator[None]:
+    """On a VerificationError, print what can be read of the journals that break, by name, and raise it again."""
+    from v2g.energy.settlement.journal import readable_lines, verify_lines
+
+    try:
+        yield
+    except VerificationError as error:
+        for name, journal in data.items():
+            try:
+                verify_lines(journal, name=name)
+                continue
+            except VerificationError as broken:
+                where = broken.where
+            found = list(readable_lines(journal))
+            if json:
+                lines = [{"line": number, "continues": valid, "entry": entry} for number, entry, valid in found]
+                print_json({"journal": name, "verified": False, "where": where, "error": str(error), "lines": lines})
+                continue
+            say(f"{where} breaks the journal. Nothing of it is verified. What can be read of it:")
+            print_table(
+                name,
+                ("line", "time (UTC)", "entry", "kWh taken", "kWh fed back", ""),
+                (
+                    (
+                        str(number), when(entry.utc_ms), entry.kind,
+                        *(f"{mwh / 1e6:.6f}" if (mwh := getattr(entry.data, each, None)) is not None else ""
+                          for each in ("import_mwh", "export_mwh")),
+                        "" if valid else "after the break",
+                    )
+                    for number, entry, valid in found
+                ),
+            )  # fmt: skip
+        raise
 
 
 class Required(Enum):
@@ -187,7 +221,8 @@ def verify(
 
     Example: `v2g settle verify runs/TIME/secc/settlements/SESSION --root pki/v2g/root.pem --root pki/mo/root.pem`
 
-    Exit code 9 if any check fails; the message names file and line. 10 if nobody but charger and meter signed that the
+    Exit code 9 if any check fails; the message names file and line, and what can be read of a broken journal is shown.
+    10 if nobody but charger and meter signed that the
     journal goes to the session's end, as the first line says.
     """
     from v2g.energy.settlement.bundle import JOURNAL, verify_bundle
@@ -196,20 +231,22 @@ def verify(
     from v2g.iso15118.confirmations import read_confirmation
 
     files, operators = _files(directory, keys), _operators(operator)
-    report = verify_bundle(
-        files,
-        anchors=_anchors(root),
-        now=datetime.now(UTC),
-        confirmations=read_confirmation,
-        most_reaction_ms=round(reaction * 1000),
-        signed_only=require is not Required.NOTHING,
-        checkpoints_only=require is Required.CHECKPOINTS,
-        copies=None if checkpoints is None else read_copies(_file(checkpoints, keys), name=str(checkpoints)),
-        operators=operators or (),
-    )
+    with _readable({JOURNAL: files.get(JOURNAL, b"")}, json=json):
+        report = verify_bundle(
+            files,
+            anchors=_anchors(root),
+            now=datetime.now(UTC),
+            confirmations=read_confirmation,
+            most_reaction_ms=round(reaction * 1000),
+            signed_only=require is not Required.NOTHING,
+            checkpoints_only=require is Required.CHECKPOINTS,
+            copies=None if checkpoints is None else read_copies(_file(checkpoints, keys), name=str(checkpoints)),
+            operators=operators or (),
+        )
     if corrections is not None:
-        name = str(corrections)
-        entries = read_corrected(_file(corrections, keys), files[JOURNAL], name=name)
+        name, continued = str(corrections), _file(corrections, keys)
+        with _readable({name: continued}, json=json):
+            entries = read_corrected(continued, files[JOURNAL], name=name)
         report = msgspec.structs.replace(report, addendum=read_addendum(entries, operators=operators, name=name))
     read_twice = _read_independently(files) if independent else None
     if json:
@@ -252,11 +289,15 @@ def _read_independently(files: Mapping[str, bytes]) -> int:
 
 @app.command()
 def show(directory: Bundle, keys: Keys = None, json: JsonFlag = False) -> None:
-    """Verify a bundle and show its intervals and priced lines.
+    """Verify a bundle and show its intervals and priced lines; of a broken journal, what can be read (exit code 9).
 
     Example: `v2g settle show runs/TIME/secc/settlements/SESSION`
     """
-    settlement = _verified(directory, None, keys)[1].settlement
+    from v2g.energy.settlement.bundle import JOURNAL
+
+    files = _files(directory, keys)
+    with _readable({JOURNAL: files.get(JOURNAL, b"")}, json=json):
+        settlement = _verified(files, None)[1].settlement
     if json:
         for line in settlement.lines:
             print_json(line)
@@ -311,7 +352,7 @@ def receipt(
         place = zone_of(zone)
     except ValueError as error:
         raise ConfigError(str(error), hint="an IANA name such as Europe/Berlin, or an offset such as +01:00") from None
-    files, report = _verified(directory, root, keys, reaction, operators=_operators(operator) or ())
+    files, report = _verified(_files(directory, keys), root, reaction, operators=_operators(operator) or ())
     entries, settlement = _standing(files, report.settlement, corrections)
     taxes = taxes_of(entries, settlement, rates or _signed_taxation(report))
     page = receipt(entries, settlement, report=report, language=language.value, zone=place, taxes=taxes)
@@ -389,7 +430,7 @@ def export(
         raise ConfigError("--format ocpi and --facts belong together", hint="the facts name location and authorisation")
     if credited is not None and form is not Exported.OCPI:
         raise ConfigError("--credited is for --format ocpi")
-    files, report = _verified(directory, root, keys)
+    files, report = _verified(_files(directory, keys), root)
     entries, settlement = _standing(files, report.settlement, corrections)
     if form is Exported.CSV:
         _write(to_csv(settlement).encode(), out)
@@ -434,7 +475,7 @@ def reprice(
     from v2g.energy.settlement.tariff_comparison import compare_tariff
 
     other = read_tariff(tariff).tariff()
-    files, report = _verified(directory, root, keys)
+    files, report = _verified(_files(directory, keys), root)
     found = compare_tariff(*_standing(files, report.settlement, corrections), other)
     if json:
         print_json(found)
@@ -526,7 +567,7 @@ def reconcile(
         raise ConfigError("nothing to compare with", hint="give --csms, --vehicle or both")
     if aim > alarm:
         raise ConfigError(f"--aim {aim:g} is above --alarm {alarm:g}")
-    files, report = _verified(directory, root, keys)
+    files, report = _verified(_files(directory, keys), root)
     _, settlement = _standing(files, report.settlement, corrections)
     others, failed = [], False
     if csms is not None:
@@ -612,7 +653,7 @@ def _evidence(
     from v2g.energy.settlement.bundle import JOURNAL, verify_bundle
     from v2g.energy.settlement.checkpoints import read_copies
     from v2g.energy.settlement.dispute import Evidence
-    from v2g.energy.settlement.journal import verify_lines
+    from v2g.energy.settlement.journal import readable_lines, verify_lines
     from v2g.energy.settlement.reconcile import compare, figures_of, read_copy, read_vehicle
     from v2g.energy.settlement.settle import settle
     from v2g.iso15118.confirmations import read_confirmation
@@ -634,6 +675,7 @@ def _evidence(
         )
     except VerificationError as error:
         failure = error
+        entries = tuple(entry for _, entry, valid in readable_lines(files.get(JOURNAL, b"")) if valid)
         with contextlib.suppress(VerificationError):
             entries = verify_lines(files.get(JOURNAL, b""), name=JOURNAL)
             settlement = settle(entries, name=JOURNAL)

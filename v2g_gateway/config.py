@@ -12,7 +12,6 @@ from v2g.battery.detectors import Settings
 from v2g.config import Flaw, faults, parse_config
 from v2g.errors import CertificateError, ConfigError
 from v2g.io.can import CanConfig
-from v2g.io.can_recordings import recorded
 from v2g.io.mqtt.config import MqttConfig, TopicPrefix
 from v2g.io.ota.follower_config import FollowerConfig
 from v2g.io.ota.opening import installer_flaws
@@ -29,6 +28,7 @@ from v2g.telemetry.privacy import VIN, WITHOUT_CONSENT
 from v2g.telemetry.registry import registered
 from v2g.telemetry.signals import SIGNALS, Pseudonym
 from v2g_gateway.consent import read_consent
+from v2g_gateway.replay import beginning
 from v2g_gateway.uplink import HttpConfig
 
 UPLINK_S = 2.0
@@ -219,7 +219,7 @@ def _openers(config: GatewayConfig) -> Iterator[OfKey]:
     yield ("outbox",), lambda: check_folder(config.outbox.parent)
     yield ("signals" if config.dbc is None else "dbc",), lambda: CanMapping.read(config.dbc, config.signals or None)
     if (recording := config.can.replay) is not None:
-        yield ("can", "replay"), lambda: next(recorded(recording), None)
+        yield ("can", "replay"), lambda: beginning(recording)
     if (consent := config.consent_file) is not None:
         yield ("consent_file",), lambda: read_consent(consent)
     if (schemas := config.schemas) is not None:

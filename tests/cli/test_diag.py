@@ -92,6 +92,28 @@ def test_a_recording_is_shown_raw_decoded_and_with_the_bits_that_no_signal_cover
     assert "bus_off: more than 255 errors" in done.output
 
 
+@pytest.mark.requirement("R197")
+@pytest.mark.parametrize(
+    ("broken", "frames", "place"),
+    [
+        (LOG.encode() + b"(17000000", 3, "line 5"),
+        (b"no frame\n" + LOG.encode(), 3, "line 1"),
+        (b"\0" * 600 + b"\n\xff\xfe\n" + LOG.encode(), 3, "line 2"),
+        (b"", 0, "no frame in it"),
+        (b"\0" * 600, 0, "line 1"),
+    ],
+)
+def test_a_damaged_recording_is_shown_as_far_as_it_can_be_read(
+    broken: bytes, frames: int, place: str, v2g: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "drive.log").write_bytes(broken)
+    done = v2g("diag", "can", "--from", str(tmp_path / "drive.log"))
+    assert done.code == 3
+    assert f"{frames} frames in" in done.output
+    assert place in done.errors
+    assert "Traceback" not in done.errors
+
+
 @pytest.mark.requirement("R70")
 def test_json_has_the_same_and_a_mapping_of_ones_own_applies(v2g: Run, tmp_path: Path) -> None:
     (tmp_path / "drive.log").write_text(PACK)

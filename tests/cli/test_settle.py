@@ -1,6 +1,7 @@
 """`v2g settle`: what it writes for people and programs from a bundle."""
 
 import json
+import shutil
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -410,6 +411,47 @@ def test_an_edited_bundle_is_written_as_it_is_and_fails(v2g: Run, bundle: Path, 
         assert v2g("settle", "dispute", str(bundle), "-o", str(tmp_path / "e"), *wrong).code == code
         assert not (tmp_path / "e").exists()
     assert v2g("settle", "dispute", str(tmp_path / "none"), "-o", str(tmp_path / "e")).code == 8
+
+
+@pytest.mark.requirement("R197")
+@pytest.mark.parametrize("command", ["verify", "show"])
+@pytest.mark.parametrize(
+    ("broken", "place", "shown"),
+    [("cut", 6, 5), ("middle", 4, -1), ("octets", 4, -1), ("zeros", 4, -1), ("tail", 0, 0), ("empty", 1, 0)],
+)
+def test_a_broken_journal_is_shown_as_far_as_it_can_be_read_and_never_verified(
+    broken: str, place: int, shown: int, command: str, v2g: Run, bundle: Path, tmp_path: Path
+) -> None:
+    """Of `shown` lines, where negative: all but so many."""
+    shutil.copytree(bundle, tmp_path / "b")
+    journal = tmp_path / "b" / "journal.jsonl"
+    data = journal.read_bytes()
+    *lines, _ = data.split(b"\n")
+    begin, rest = b"".join(each + b"\n" for each in lines[:3]), b"".join(each + b"\n" for each in lines[4:])
+    journal.write_bytes({
+        "cut": b"\n".join(lines[:5]) + b"\n" + lines[5][:50],
+        "middle": begin + b"{broken\n" + rest,
+        "octets": begin + b"\xff\xfe" + lines[3] + b"\n" + rest,
+        "zeros": begin + b"\0" * len(lines[3]) + b"\n" + rest,
+        "tail": data + b"\0" * 512,
+        "empty": b"",
+    }[broken])  # fmt: skip
+    where = f"journal.jsonl:{place or len(lines) + 1}"
+    count = shown if shown > 0 or broken == "empty" else len(lines) + shown
+    done = v2g("settle", command, str(tmp_path / "b"))
+    head, *rows = done.output.splitlines()
+    assert (done.code, done.errors.startswith(f"v2g: {where}: "), head.startswith(where)) == (9, True, True)
+    assert len(rows) == count
+    assert not count or rows[0].split("\t")[2] == "session_started"
+    broken_at = place or len(lines) + 1
+    assert [row.endswith("after the break") for row in rows] == [
+        int(row.partition("\t")[0]) > broken_at for row in rows
+    ]
+    record = json.loads(v2g("settle", command, str(tmp_path / "b"), "--json").output)
+    assert (record["verified"], record["where"], len(record["lines"])) == (False, where, count)
+    if command == "verify":
+        assert v2g("settle", "dispute", str(tmp_path / "b"), "-o", str(tmp_path / "d")).code == 9
+        assert (tmp_path / "d" / "index.html").exists()
 
 
 @pytest.mark.long

@@ -7,6 +7,7 @@ import struct
 import time
 import tty
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 
 import can
@@ -188,15 +189,46 @@ def test_what_is_no_recording_is_one_error(name: str, error: type[V2GError], tmp
         list(recorded(tmp_path / f"missing-{name}"))
 
 
+@pytest.mark.requirement("R197")
+def test_what_is_damaged_of_a_recording_is_named_after_what_can_be_read(tmp_path: Path) -> None:
+    good = [f"(1700000000.{number:06}) can0 123#{number:04X}" for number in range(300)]
+    lines = [*good[:20], "garbage", "x" * 100_000, "\0\0", "(1700000000.0) can0 123#\xff", *good[20:], "(17000000"]
+    (tmp_path / "a.log").write_text("\n".join(lines), encoding="latin-1")
+    errors: list[V2GError] = []
+    assert [each.data for each in recorded(tmp_path / "a.log", errors)] == [number.to_bytes(2) for number in range(300)]
+    assert [str(each).partition(": ")[2].split()[1] for each in errors] == ["21", "22", "23", "24", "305"]
+    frames = recorded(tmp_path / "a.log")
+    assert len(list(islice(frames, 20))) == 20
+    with pytest.raises(FrameError, match="line 21 "):
+        next(frames)
+
+
+@pytest.mark.requirement("R197")
+@pytest.mark.parametrize("name", ["a.blf", "a.asc.gz", "a.csv", "a.trc"])
+def test_a_recording_that_is_cut_gives_what_is_before(name: str, tmp_path: Path) -> None:
+    with can.Logger(tmp_path / name) as logger:
+        for number in range(20_000):
+            logger(can.Message(1_700_000_000 + number / 1000, 0x123, is_extended_id=False, data=number.to_bytes(4)))
+    data = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(data[: 2 * len(data) // 3 + 2])
+    errors: list[V2GError] = []
+    found = list(recorded(tmp_path / name, errors))
+    assert len(found) > 100
+    assert [each.data for each in found] == [number.to_bytes(4) for number in range(len(found))]
+    assert str(tmp_path / name) in str(errors[0])
+
+
 @given(st.binary(max_size=200), st.sampled_from((".log", ".blf", ".asc", ".trc", ".csv")))
 def test_garbage_is_frames_or_one_error(tmp_path_factory: pytest.TempPathFactory, data: bytes, suffix: str) -> None:
     path = tmp_path_factory.getbasetemp() / f"garbage{suffix}"
     path.write_bytes(data)
+    errors: list[V2GError] = []
     try:
-        for each in recorded(path):
+        for each in recorded(path, errors):
             assert len(each.data) <= 64
-    except V2GError:
-        pass
+    except V2GError as error:
+        errors.append(error)
+    assert all(str(each).isprintable() for each in errors)
 
 
 @pytest.mark.requirement("R61")

@@ -5,6 +5,7 @@ s since 1970, where the recording has a date; ASC has it in the local time of wh
 """
 
 import gzip
+import logging
 import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -13,6 +14,7 @@ from typing import Any, Final
 
 from v2g.errors import ConfigError, FrameError, TransportError, V2GError
 from v2g.io.can import CanFrame, frame_of
+from v2g.text import printable
 
 _LINE: Final = re.compile(
     r"\((?P<at>\d{1,12}\.\d{1,9})\)\s+\S{1,32}\s+(?P<id>[0-9A-Fa-f]{3}|[0-9A-Fa-f]{8})"
@@ -23,31 +25,65 @@ _LINE: Final = re.compile(
 
 _BINARY: Final = {".blf", ".mf4"}
 _ERROR, _LINE_LENGTH = 0x20000000, 512
+MOST_ERRORS: Final = 100
+"""Lines that are skipped; at more, what follows is not read."""
 
 
-def recorded(path: Path) -> Iterator[CanFrame]:
+def recorded(path: Path, errors: list[V2GError] | None = None) -> Iterator[CanFrame]:
     """Yield the frames of a recording, except remote frames.
 
     Raises TransportError for a file that cannot be read, ConfigError for a format that is not known here, FrameError
-    for one that is damaged.
+    for one that is damaged, after the frames before. With `errors` what is damaged is skipped, and added to it instead.
     """
-    if path.suffix.lower() == ".log":
-        yield from _candump(path)
-        return
+    found: list[V2GError] = [] if errors is None else errors
+    for frame in _candump(path, found) if path.suffix.lower() == ".log" else _by_python_can(path, found):
+        if errors is None and found:
+            break
+        yield frame
+    if errors is None and found:
+        raise found[0]
+
+
+class _Warned(logging.Handler):
+    """Takes what python-can's readers warn of: lines that they skip."""
+
+    def __init__(self, path: Path, errors: list[V2GError]) -> None:
+        super().__init__(logging.WARNING)
+        self._path, self._errors = path, errors
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Add the message of a reader."""
+        if len(self._errors) < MOST_ERRORS:
+            self._errors.append(FrameError(f"{self._path}: {printable(record.getMessage()[:_LINE_LENGTH])}"))
+
+
+def _by_python_can(path: Path, errors: list[V2GError]) -> Iterator[CanFrame]:
+    """Yield the frames that python-can reads. It says no line, so a place is the number of frames before it."""
+    count, log, warned = 0, logging.getLogger("can.io"), _Warned(path, errors)
+    log.addHandler(warned)
     try:
         with _opened(path) as file:
             reader = _reader(path, file)
             for each in reader:
+                count += 1
                 if getattr(reader, "timestamps_format", None) == "relative":
                     raise FrameError(f"{path}: times since the line before", hint="save it with absolute times")
                 if not each.is_remote_frame:
                     yield frame_of(each)
+        whole = getattr(reader, "file_size", 0)  # of BLF
+        if path.suffix.lower() == ".blf" and (size := path.stat().st_size) < whole:
+            raise FrameError(f"{path}: cut short after {count} frames: {size} of {whole} octets")
+    except FrameError as error:
+        errors.append(error)
     except (V2GError, GeneratorExit):
         raise
     except NotImplementedError:
         raise ConfigError(f"{path}: MF4 needs the package asammdf", hint="pip install asammdf") from None
     except Exception as error:  # noqa: BLE001 - each reader of python-can has errors of its own
-        raise FrameError(f"{path}: damaged: {type(error).__name__}: {error}") from None
+        what = printable(f"{type(error).__name__}: {error}"[:_LINE_LENGTH])
+        errors.append(FrameError(f"{path}: damaged after {count} frames: {what}"))
+    finally:
+        log.removeHandler(warned)
 
 
 def _opened(path: Path) -> Any:
@@ -80,16 +116,21 @@ def _suffix(path: Path) -> str:
     return (path.with_suffix("") if path.suffix.lower() == ".gz" else path).suffix.lower()
 
 
-def _candump(path: Path) -> Iterator[CanFrame]:
+def _candump(path: Path, errors: list[V2GError]) -> Iterator[CanFrame]:
     try:
-        with path.open(encoding="ascii", errors="replace") as file:
+        with path.open(encoding="ascii", errors="replace", newline="\n") as file:
             number = 0
             while line := file.readline(_LINE_LENGTH):
                 number += 1
+                rest = line
+                while rest and not rest.endswith("\n"):
+                    rest = file.readline(_LINE_LENGTH)
                 found = _LINE.fullmatch(line)
                 if found is None:
                     if line.strip():
-                        raise FrameError(f"{path}: line {number} is not one of candump -l")
+                        errors.append(FrameError(f"{path}: line {number} is not one of candump -l"))
+                    if len(errors) >= MOST_ERRORS:
+                        return
                 elif found["remote"] is None:
                     frame_id = int(found["id"], 16)
                     data = bytes.fromhex(found["fd"] or found["data"] or "")

@@ -99,6 +99,11 @@ class BusView:
         return shown | ({"context": mapped.context} if mapped is not None and mapped.context else {})
 
     @property
+    def frames(self) -> int:
+        """How many frames were taken, with those of errors."""
+        return sum(each.frames for each in self._ids.values()) + self._other + self._health.errors
+
+    @property
     def seconds(self) -> float:
         """Time between the first and the last frame."""
         return self._last_s - self._first_s if self._first_s is not None else 0.0
@@ -118,11 +123,10 @@ class BusView:
 
     def summary(self) -> dict[str, Any]:
         """Return the counts."""
-        frames = sum(each.frames for each in self._ids.values()) + self._other
         load = 100 * self._bits / (self._bitrate * self.seconds) if self.seconds else None
         unknown: Counter[int] = self._mapping.unknown_ids
         return {
-            "frames": frames,
+            "frames": self.frames - self._health.errors,
             "seconds": round(self.seconds, 3),
             "least_load_percent": None if load is None else round(load, 1),
             "error_frames": self._health.errors,

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from v2g.errors import V2GError
 from v2g_cli.plc.options import (
     BaudOption,
     DeviceOption,
@@ -63,6 +64,7 @@ def replay(
     """
     import asyncio
 
+    from v2g_cli.output import raise_all
     from v2g_cli.plc.frames import Printer, follow_file, into_charger
     from v2g_cli.plc.source import recorded
 
@@ -72,5 +74,7 @@ def replay(
     elif follow:
         asyncio.run(follow_file(file, printer))
     else:
-        for seen in recorded(file):
+        errors: list[V2GError] = []
+        for seen in recorded(file, errors):
             printer.frame(seen)
+        raise_all(errors)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from v2g.errors import ConfigError
+from v2g.errors import ConfigError, V2GError
 from v2g.io.capture.recorder import RecordConfig, Recorder
 from v2g.io.plc.recorded import without_keys
 from v2g.observe import Observe
@@ -13,7 +13,7 @@ from v2g.slac.actions import Send
 from v2g.slac.describe import describe
 from v2g.slac.evse import EvseSlac, EvseSlacConfig
 from v2g.slac.replay import replay
-from v2g_cli.output import print_json, say_row
+from v2g_cli.output import print_json, raise_all, say_row
 from v2g_cli.plc.ip import describe_ip
 from v2g_cli.plc.source import Seen, Source, followed, frames, recorded
 
@@ -47,10 +47,12 @@ async def follow_file(file: Path, printer: "Printer") -> None:
 
 def into_charger(file: Path, printer: "Printer") -> None:
     """Replay the vehicle's frames to the charger core, whose modem always accepts the key."""
-    seen = list(recorded(file))
+    errors: list[V2GError] = []
+    seen = list(recorded(file, errors))
     received = [each for each in seen if each.outbound is False and each.data[12:14] == b"\x88\xe1"]
     hosts = {each.data[6:12] for each in seen if each.outbound}
     if not received or len(hosts) != 1:
+        raise_all(errors)
         raise ConfigError(f"{file} is not a recording of one charger's port", hint="record it with link.record")
     start = received[0].time_ns
     core = EvseSlac(EvseSlacConfig(), mac=hosts.pop(), entropy=secrets.token_bytes)
@@ -64,6 +66,7 @@ def into_charger(file: Path, printer: "Printer") -> None:
             printer.line(time_ns, "event", action.name, dict(action.data))
         else:
             printer.line(time_ns, "event", type(action).__name__, {})
+    raise_all(errors)
 
 
 class Printer:

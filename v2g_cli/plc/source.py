@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from v2g.errors import ConfigError, FrameError, TransportError
+from v2g.errors import ConfigError, FrameError, TransportError, V2GError
 from v2g.io.capture import recorder
 from v2g.io.capture.pcapng import ETHERNET, Packet
 from v2g.io.plc.link import PlcConfig, PlcLink
@@ -104,9 +104,12 @@ async def frames(source: Source, *, seconds: float | None = None) -> AsyncIterat
             yield seen
 
 
-def recorded(path: Path) -> Iterator[Seen]:
-    """Yield the frames of a capture. Raises TransportError, FrameError."""
-    return map(_seen, recorder.packets(path))
+def recorded(path: Path, errors: list[V2GError]) -> Iterator[Seen]:
+    """Yield the frames of a capture up to what cannot be read, which is added to `errors`. Raises TransportError."""
+    try:
+        yield from map(_seen, recorder.packets(path, errors))
+    except FrameError as error:
+        errors.append(error)
 
 
 async def followed(path: Path, *, seconds: float | None = None) -> AsyncIterator[Seen]:

@@ -1,7 +1,7 @@
 """`v2g trace`: shows recorded conversations."""
 
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import msgspec
 import typer
@@ -9,14 +9,10 @@ import typer
 from v2g.errors import ConfigError, TransportError, V2GError
 from v2g.iso15118 import trace_read
 from v2g.iso15118.trace_read import Entry
-from v2g.text import printable
-from v2g_cli.output import print_json, say
+from v2g_cli.output import print_json, raise_all
 from v2g_cli.trace import html as trace_html
 from v2g_cli.trace import text as trace_text
 from v2g_cli.trace.source import read_entries
-
-MOST_ERRORS: Final = 10
-"""Places of a file that cannot be read and are named."""
 
 Files = Annotated[
     list[Path], typer.Argument(metavar="FILE...", help="Trace files, or recordings (pcapng, pcap) with their secrets.")
@@ -79,10 +75,7 @@ def trace(
             print_json(_record(entry))
     else:
         trace_text.print_conversation(found)
-    for each in errors[:-1][:MOST_ERRORS]:
-        say(f"v2g: {printable(str(each))}", err=True)
-    if errors:
-        raise errors[-1]
+    raise_all(errors)
 
 
 def _chosen(found: list[Entry], only: list[str] | None, run: str) -> list[Entry]:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests import journal_start
-from v2g.energy.settlement.journal import GENESIS, Journal, JournalState, verify_lines
+from v2g.energy.settlement.journal import GENESIS, Journal, JournalState, readable_lines, verify_lines
 from v2g.energy.settlement.records import (
     AnyRecord,
     CheckpointAnswered,
@@ -311,3 +311,25 @@ def test_another_form_of_the_same_content_is_refused_though_its_hash_is_right() 
     with pytest.raises(VerificationError, match="not in canonical form") as caught:
         verify_lines(line[: place + 9] + digest + line[place + 73 :])
     assert (caught.value.where, caught.value.hint) == ("journal.jsonl:1", "it was edited after it was written")
+
+
+@pytest.mark.requirement("R197")
+@given(data=st.data())
+@settings(max_examples=60)
+def test_of_a_broken_journal_the_other_lines_can_be_read(data: st.DataObject) -> None:
+    at = data.draw(st.integers(0, len(JOURNAL) - 1))
+    bad = data.draw(st.sampled_from([b"", b"{broken", b"\xff\xfe", b"\0" * 70, b"[" * 5000, JOURNAL[at][:-20]])) + b"\n"
+    broken = b"".join([*JOURNAL[:at], bad, *JOURNAL[at + 1 :]])
+    found = list(readable_lines(broken))
+    whole = verify_lines(DATA)
+    assert [entry for _, entry, _ in found] == [*whole[:at], *whole[at + 1 :]]
+    assert [number for number, _, valid in found if valid] == list(range(1, at + 1))
+    with pytest.raises(VerificationError) as error:
+        verify_lines(broken)
+    assert error.value.where == f"journal.jsonl:{at + 1}"
+
+
+@pytest.mark.requirement("R197")
+@given(st.binary(max_size=300))
+def test_arbitrary_octets_have_no_readable_line(data: bytes) -> None:
+    assert list(readable_lines(data)) == []

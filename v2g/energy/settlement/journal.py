@@ -5,6 +5,8 @@ SHA-256 over the canonical form without itself, `previous` the hash of the previ
 rules bind writer and reader: a journal that cannot be proved is not written.
 """
 
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Annotated, Final, Self
 
 import msgspec
@@ -177,34 +179,62 @@ def verify_lines(data: bytes, *, name: str = "journal.jsonl") -> tuple[Entry, ..
     return _read(data, name, JournalState())
 
 
-def _read(data: bytes, name: str, state: JournalState) -> tuple[Entry, ...]:
-    lines = data.split(b"\n")
-    if lines.pop():
-        raise VerificationError("the last line is incomplete", where=f"{name}:{len(lines) + 1}")
-    if not lines:
-        raise VerificationError("the journal is empty", where=f"{name}:1")
-    decode, entries = typed_json.decoder(Entry).decode, []
-    for number, line in enumerate(lines, 1):
-        if len(line) > MAX_LINE_BYTES:
-            raise _wrong(f"a line of {len(line)} bytes", name, number)
+def readable_lines(data: bytes) -> Iterator[tuple[int, Entry, bool]]:
+    """Yield what can be read of a journal that `verify_lines` rejects: number, entry, and whether all is valid so far.
+
+    Nothing is proved by it; lines that cannot be read are left out.
+    """
+    state, valid = JournalState(), True
+    for number, line in enumerate(data.split(b"\n"), 1):
         try:
-            entry = decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
-            raise _wrong(str(error), name, number) from None
-        if canonical(entry) != line:
-            raise _wrong("not in canonical form", name, number, hint="it was edited after it was written")
-        if entry.sequence != state.count:
-            raise _wrong(f"entry {entry.sequence} found, {state.count} expected", name, number)
-        if entry.previous != state.head:
-            raise _wrong("the line does not continue the previous one", name, number)
-        place = line.rindex(_HASH)  # what follows it is of fixed form, and has no other
-        if entry.hash != sha256_hex(line[:place] + line[place + _HASH_LENGTH :]):
-            raise _wrong("the hash does not match the entry", name, number)
-        if problem := state.problem(entry.data, entry.utc_ms):
-            raise _wrong(problem, name, number)
-        state.advance(entry.data, entry.utc_ms, entry.hash)
+            entry = _entry(line, "", number)
+            if valid:
+                _advance(state, entry, line, "", number)
+        except VerificationError:
+            valid = False
+            with suppress(VerificationError):
+                yield number, _entry(line, "", number), False
+        else:
+            yield number, entry, valid
+
+
+def _read(data: bytes, name: str, state: JournalState) -> tuple[Entry, ...]:
+    *lines, torn = data.split(b"\n")
+    entries = []
+    for number, line in enumerate(lines, 1):
+        entry = _entry(line, name, number)
+        _advance(state, entry, line, name, number)
         entries.append(entry)
+    if torn or not lines:
+        raise _wrong("the last line is incomplete" if torn else "the journal is empty", name, len(lines) + 1)
     return tuple(entries)
+
+
+def _entry(line: bytes, name: str, number: int) -> Entry:
+    """Return the entry in a line, whatever is before it."""
+    if len(line) > MAX_LINE_BYTES:
+        raise _wrong(f"a line of {len(line)} bytes", name, number)
+    try:
+        entry = typed_json.decoder(Entry).decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
+        raise _wrong(str(error), name, number) from None
+    if canonical(entry) != line:
+        raise _wrong("not in canonical form", name, number, hint="it was edited after it was written")
+    return entry
+
+
+def _advance(state: JournalState, entry: Entry, line: bytes, name: str, number: int) -> None:
+    """Let `state` take an entry that continues it."""
+    if entry.sequence != state.count:
+        raise _wrong(f"entry {entry.sequence} found, {state.count} expected", name, number)
+    if entry.previous != state.head:
+        raise _wrong("the line does not continue the previous one", name, number)
+    place = line.rindex(_HASH)  # what follows it is of fixed form, and has no other
+    if entry.hash != sha256_hex(line[:place] + line[place + _HASH_LENGTH :]):
+        raise _wrong("the hash does not match the entry", name, number)
+    if problem := state.problem(entry.data, entry.utc_ms):
+        raise _wrong(problem, name, number)
+    state.advance(entry.data, entry.utc_ms, entry.hash)
 
 
 def _wrong(reason: str, name: str, number: int, *, hint: str = "") -> VerificationError:

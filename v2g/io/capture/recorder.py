@@ -139,7 +139,9 @@ def read(path: Path, errors: list[V2GError] | None = None) -> Iterator[Record]:
             while data := file.read(_CHUNK):
                 size += len(data)
                 yield from reader.each(data)
-            if errors is not None and reader.unfinished:
+            if errors is not None and not size:
+                errors.append(FrameError(f"{path}: an empty file"))
+            elif errors is not None and reader.unfinished:
                 at = size - reader.unfinished
                 errors.append(FrameError(f"{path}: cut short within a packet, from octet {at} on"))
     except FrameError as error:
