@@ -187,6 +187,22 @@ def test_explanations_add_up_in_text_and_json(v2g: Run) -> None:
     assert "".join(record["bits"] for record in records) == bits
 
 
+@pytest.mark.requirement("R197")
+def test_values_beyond_the_schema_are_explained_and_named(v2g: Run, tmp_path: Path) -> None:
+    """As a real vehicle sent it: four phases, where three are allowed."""
+    recorded = "809802004080c1014181c21150000000018a1f0aa0c600"
+    done = v2g("exi", "explain", recorded)
+    assert done.code == 0
+    assert done.output.splitlines()[-1].startswith("beyond the schema: V2G_Message/")
+    assert "ChargingProfileEntryMaxNumberOfPhasesInUse: number 4 where at least 1 and at most 3" in done.output
+    *steps, beyond = lines(v2g("exi", "explain", recorded, "--json").output)
+    assert "number 4" in beyond["beyond"]
+    assert "".join(each["bits"] for each in steps) == f"{int(recorded, 16):0{4 * len(recorded)}b}"
+    assert v2g("exi", "explain", recorded, "--html", str(tmp_path / "x.html")).code == 0
+    assert "beyond the schema" in (tmp_path / "x.html").read_text()
+    assert v2g("exi", "decode", recorded).code == 3
+
+
 def test_a_stream_that_breaks_is_explained_up_to_there(v2g: Run) -> None:
     done = v2g("exi", "explain", "-n", "dc", LOOP[:20], "--json")
     assert done.code == 3

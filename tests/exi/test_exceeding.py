@@ -8,6 +8,7 @@ from tests.exi.streams import bits, exchanged, text
 from v2g import exi
 from v2g.errors import ExiDecodeError, ExiEncodeError
 from v2g.exi.bits import Deviation, is_listed
+from v2g.exi.explain import explain
 from v2g.iso15118 import trace
 from v2g.iso15118.d2.messages import common
 from v2g.iso15118.d2.messages.body import Body
@@ -52,6 +53,10 @@ def read(data: bytes) -> tuple[Any, list[tuple[str, str, int]]]:
     message, padding = decode_message(data, ISO2, handshake=False, deviations=found)
     assert not padding
     assert message == exi.decode(data, ISO2, deviations=[])
+    explained = explain(data, ISO2)
+    assert explained.error is None
+    assert (explained.element, explained.beyond) == (message, tuple(found))
+    assert "".join(step.bits for step in explained.steps) == bits(data)
     return body_of(message), [(each.field, each.kind, each.value) for each in found]
 
 

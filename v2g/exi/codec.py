@@ -70,9 +70,11 @@ def decode(
     return _decode(data, schema, document(schema), dialect, is_fragment=False, deviations=deviations)
 
 
-def decode_fragment(data: bytes, schema: Schema, *, dialect: Dialect = Dialect.EXI) -> Element:
-    """Return the element in an EXI fragment. Raises only ExiDecodeError, for any octets."""
-    return _decode(data, schema, fragment(schema), dialect, is_fragment=True)
+def decode_fragment(
+    data: bytes, schema: Schema, *, dialect: Dialect = Dialect.EXI, deviations: list[Deviation] | None = None
+) -> Element:
+    """Return the element in an EXI fragment, see `decode`. Raises only ExiDecodeError, for any octets."""
+    return _decode(data, schema, fragment(schema), dialect, is_fragment=True, deviations=deviations)
 
 
 def _check(element: Element, name: QName) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from v2g.errors import ExiDecodeError
-from v2g.exi.bits import Refusal
+from v2g.exi.bits import Deviation, Refusal
 from v2g.exi.cbexigen import Dialect, swapped
 from v2g.exi.codec import HEADER, decode, decode_fragment
 from v2g.exi.declare import Element, Schema
@@ -77,6 +77,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     is_fragment: bool
     steps: tuple[Step, ...]
     element: Element | None = None
+    beyond: tuple[Deviation, ...] = ()
+    """Values that the bits allow and the schema does not; they are read all the same."""
     error: ExiDecodeError | None = None
 
     @property
@@ -89,8 +91,9 @@ def explain(data: bytes, schema: Schema, *, is_fragment: bool = False, dialect: 
     """Explain a document or fragment, valid or not. Never raises, for any octets."""
     data = bytes(data)
     element, error = None, None
+    beyond: list[Deviation] = []
     try:
-        element = (decode_fragment if is_fragment else decode)(data, schema, dialect=dialect)
+        element = (decode_fragment if is_fragment else decode)(data, schema, dialect=dialect, deviations=beyond)
     except ExiDecodeError as caught:
         error = caught
     loose = dialect is not Dialect.EXI
@@ -103,7 +106,15 @@ def explain(data: bytes, schema: Schema, *, is_fragment: bool = False, dialect: 
     if error is None and refusal is not None:  # never observed; the codec and its explanation are tested to agree
         error = ExiDecodeError(str(refusal), bit_position=walk.reader.position)
     steps = _complete(walk.steps, data, error)
-    return Explanation(data=data, schema=schema, is_fragment=is_fragment, steps=steps, element=element, error=error)
+    return Explanation(
+        data=data,
+        schema=schema,
+        is_fragment=is_fragment,
+        steps=steps,
+        element=element,
+        beyond=tuple(beyond),
+        error=error,
+    )
 
 
 def _complete(steps: list[Step], data: bytes, error: ExiDecodeError | None) -> tuple[Step, ...]:

@@ -50,7 +50,8 @@ def to_html(explanation: Explanation) -> str:
     legend = "".join(f'<span><i class="{kind}"></i>{_KINDS[kind]}</span>' for kind in kinds)
     size = len(explanation.data)
     grammar = "fragment" if explanation.is_fragment else "document"
-    error = f'<p class="notice bad">{escape(str(explanation.error))}</p>' if explanation.error else ""
+    wrong = [*(f"beyond the schema: {each}" for each in explanation.beyond), *filter(None, [explanation.error])]
+    error = "".join(f'<p class="notice bad">{escape(str(each))}</p>' for each in wrong)
     body = (
         f"<header><h1>{escape(title)}</h1>"
         f'<p class="dim">EXI {grammar} of {size} octets in the grammar of '

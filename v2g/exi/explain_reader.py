@@ -5,7 +5,7 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from v2g.exi.bits import Reader
+from v2g.exi.bits import TolerantReader
 from v2g.exi.declare import Schema
 
 __all__ = ["Piece", "Recorder"]
@@ -23,13 +23,16 @@ class Piece(msgspec.Struct):
     note: str = ""
 
 
-class Recorder(Reader):
+class Recorder(TolerantReader):
     """The codec's reader, recording what is read at which position."""
 
     def __init__(self, data: bytes, schema: Schema, *, loose: bool) -> None:
         super().__init__(data, schema, loose=loose)
         self._inside = False
         self._pieces: list[Piece] = []
+
+    def _deviates(self, kind: Literal["number", "length", "enumeration"], value: int, allowed: str) -> None:
+        """The codec names what is beyond the schema, with its path."""
 
     def drain(self) -> list[Piece]:
         """Return the bits read since the last call."""

@@ -3,7 +3,7 @@
 from enum import Enum
 from typing import Final
 
-from v2g.exi.bits import MAX_INTEGER_BITS, Reader, Refusal
+from v2g.exi.bits import MAX_INTEGER_BITS, Reader
 from v2g.exi.model import Simple
 
 __all__ = ["read_value", "show_length", "show_value"]
@@ -23,20 +23,18 @@ def read_value(reader: Reader, simple: Simple) -> object:
             return reader.take(1) == 1
         case "enumeration":
             assert simple.members is not None
-            index = reader.take(simple.width)
-            if index >= len(simple.members):
-                raise Refusal(f"no value of {simple.members.__name__}")
-            return list(simple.members)[index]
+            index, members = reader.take(simple.width), tuple(simple.members)
+            return members[index] if index < len(members) else reader.unlisted(reader.n, index, members)
         case "bits":
             value = reader.take(simple.width) + (simple.low or 0)
         case _:
             sign = simple.kind == "integer" and reader.take(1)
             bounds = [abs(each) for each in (simple.low, simple.high) if each is not None]
             known = simple.high is not None and (simple.kind == "unsigned" or simple.low is not None)
-            value = reader.varint(max(bounds).bit_length() if known else MAX_INTEGER_BITS)
+            value = reader.varint(max(64, max(bounds).bit_length()) if known else MAX_INTEGER_BITS)
             value = ~value if sign else value
     if (simple.low is not None and value < simple.low) or (simple.high is not None and value > simple.high):
-        raise Refusal(f"{value} is not in the range of its type")
+        reader.outside(reader.n, value, simple.low, simple.high)
     return value
 
 

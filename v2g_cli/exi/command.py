@@ -160,7 +160,8 @@ def explain(
 ) -> None:
     """Explain every bit: the grammar state in which it was read, and its event code or value.
 
-    Positions are octet.bit. An invalid stream is explained up to the error; the exit code is then 3.
+    Positions are octet.bit. Values that the bits allow and the schema does not are read and named, as by `v2g trace`.
+    An invalid stream is explained up to the error; the exit code is then 3.
 
     Examples: `v2g exi explain 808c0455e6f7...`, `v2g exi explain message.exi --html message.html`
     """
@@ -180,8 +181,12 @@ def explain(
         for step in explanation.steps:
             found = {name: getattr(step, name) for name in step.__struct_fields__ if name not in ("raw", "choices")}
             _print({key: value for key, value in found.items() if value not in ("", None)})
+        for each in explanation.beyond:
+            _print({"beyond": str(each)})
     elif html is None:
         print_explanation(explanation)
+        for each in explanation.beyond:
+            say(f"beyond the schema: {each}")
     if explanation.error is not None:
         raise explanation.error
 

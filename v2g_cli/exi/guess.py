@@ -99,6 +99,8 @@ def decode_stream(stream: Stream, how: How) -> Message:
 def nearest_schema(stream: Stream, how: How) -> Schema:
     """Return the grammar in which most of a stream can be read. Raises ConfigError if there are several."""
     found, errors = _try(stream, how)
+    if not found:
+        found, errors = _try(stream, how, tolerant=True)
     if found:
         return _only([(each.schema, each.schema) for each in found], "the stream")
     furthest = max(error.bit_position for _, error in errors)
@@ -106,23 +108,28 @@ def nearest_schema(stream: Stream, how: How) -> Schema:
     return _only(near, "no namespace fits; as much of the stream")
 
 
-def _try(stream: Stream, how: How) -> tuple[list[Message], list[tuple[Schema, ExiDecodeError]]]:
-    """Decode in every grammar that the payload type allows; return the best matches, and the others' errors."""
+def _try(
+    stream: Stream, how: How, *, tolerant: bool = False
+) -> tuple[list[Message], list[tuple[Schema, ExiDecodeError]]]:
+    """Decode in every grammar that the payload type allows; return the best matches, and the others' errors.
+
+    With `tolerant` values may be beyond the schema.
+    """
     found: list[Message] = []
     errors: list[tuple[Schema, ExiDecodeError]] = []
     allowed = [each for each in schemas() if stream.payload_type in (None, each.payload_type)]
     for schema in allowed or schemas():
         try:
-            found.append(_decode(stream, schema, how))
+            found.append(_decode(stream, schema, how, tolerant=tolerant))
         except ExiDecodeError as error:
             errors.append((schema, error))
     own = [each for each in found if each.root.uri in _own(each.schema)]
     return own or found, errors
 
 
-def _decode(stream: Stream, schema: Schema, how: How) -> Message:
+def _decode(stream: Stream, schema: Schema, how: How, *, tolerant: bool = False) -> Message:
     read = decode_fragment if how.is_fragment else decode
-    element = read(stream.octets, schema, dialect=how.dialect)
+    element = read(stream.octets, schema, dialect=how.dialect, deviations=[] if tolerant else None)
     roots = fragment(schema) if how.is_fragment else document(schema)
     begin = int.from_bytes(stream.octets[1:4].ljust(3, b"\0"))  # event codes have at most 9 bits
     root = roots.names[begin >> 24 - roots.width]
