@@ -278,7 +278,7 @@ def _fill(data_dir: Path, count: int, password: str) -> None:
                 rows = [_transaction(number, which, now_ms) for number in numbers for which in range(_ENDED + 1)]
                 connection.execute(transactions.insert(), rows)
                 ended = [msgspec.json.decode(str(row["document"]), type=Transaction) for row in rows if row["ended_ms"]]
-                totals.save(connection, ended)
+                totals.save(connection, ended, now_ms)
             connection.execute(transaction_events.insert(), [_event(number, now_ms) for number in range(_READINGS)])
     finally:
         store.close()
