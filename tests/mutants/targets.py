@@ -243,7 +243,6 @@ TARGETS: Final[Mapping[str, Target]] = {
     "fleets": Target("csms/services/charging/fleets.py", ("tests/csms/services/charging/test_fleets.py",)),
     "dispatch": Target("csms/services/charging/dispatch.py", ("tests/csms/services/charging/test_dispatch.py",)),
     "qr_payment": Target("csms/domain/billing/qr_payment.py", ("tests/csms/domain/billing/test_qr_payment.py",)),
-    "usage": Target("csms/domain/billing/usage.py", ("tests/csms/domain/billing/test_usage.py",)),
     "alerts": Target("csms/domain/diagnostics/alerts.py", ("tests/csms/domain/diagnostics/test_alerts.py",)),
     "alert_rules": Target(
         "csms/domain/diagnostics/alert_rules.py", ("tests/csms/domain/diagnostics/test_alert_rules.py",)
@@ -562,7 +561,6 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     "safety_channel": {
         "module: 'Said' -> 'Said?'": _NAMED,
         "module: 'Part' -> 'Part?'": _NAMED,
-        "SafetyChannel.__init__: False -> True #3": "the first comparison shows no excess yet, and clears it",
         "SafetyChannel._on_after_cut: self._loop.time() < end -> self._loop.time() <= end": _GLANCE,
         "_cut_aside: break -> pass": _SHORTER,
         "_Primary.__init__: 0 -> 1": "before the first command nothing is lowered to a power",
@@ -859,13 +857,10 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     "permits": {"module: 1.0 -> 2.0": _LOOKS, "module: 1.0 -> 0": _LOOKS},
     "grid_signal": {"module: 'S' -> 'S?'": _NAMED},
     "smart_charging": {
-        "_forget_unreported: return [] -> return None": _TRUTH,
-        "_forget_unreported: return [] -> return None #2": _TRUTH,
         "SmartCharging.check_command: evse or 0 -> evse": "no EVSE is as false as 0",
         "SmartCharging._check_export: services.permits.concerns(station_id) and (export_w := export_of(profile)) "
         "-> (export_w := export_of(profile))": _SHORTER,
         "SmartCharging.read_held: '' -> '?'": _STATUS,
-        "SmartCharging.get_profiles: '' -> '?'": _STATUS,
         "SmartCharging._check_dynamic: not self._services.permits.concerns(station_id) or "
         "export_of_values(values) <= 0 -> not self._services.permits.concerns(station_id) and "
         "export_of_values(values) <= 0": _SHORTER,
