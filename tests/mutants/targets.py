@@ -76,7 +76,10 @@ TARGETS: Final[Mapping[str, Target]] = {
     "vehicle_parts": Target("evcc/hardware/vehicle.py", ("tests/evcc/hardware/test_vehicle_steps.py",), cpu_s=10.0),
     "output": Target("v2g/safety/output.py", ("tests/safety/test_charger.py",)),
     "excess": Target("v2g/safety/excess.py", ("tests/safety/test_excess.py", "tests/safety/test_charger.py")),
-    "flow": Target("v2g/safety/flow.py", ("tests/safety/test_charger.py", "tests/safety/test_vehicle.py")),
+    "flow": Target(
+        "v2g/safety/flow.py",
+        ("tests/safety/test_flow.py", "tests/safety/test_charger.py", "tests/safety/test_vehicle.py"),
+    ),
     "contact": Target("v2g/safety/contact.py", ("tests/safety/test_charger.py", "tests/safety/test_vehicle.py")),
     "interlock": Target(
         "v2g/hardware/interlock.py",
@@ -408,9 +411,9 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     "contact": {"Contact.__init__: False -> True #2": "what was never commanded has had its time to move"},
     "flow": {
         "module: 0 -> 1": "of a battery that bears less than 20 mA",
-        "Flow.then: -discharge <= flow <= charge -> -discharge < flow <= charge": _WITHIN,
-        "Flow.then: -discharge <= flow <= charge -> -discharge <= flow < charge": _WITHIN,
-        "Flow.then: -discharge -> discharge": _WITHIN,
+        "Flow.then: -out <= flow <= into -> -out < flow <= into": _WITHIN,
+        "Flow.then: -out <= flow <= into -> -out <= flow < into": _WITHIN,
+        "Flow.then: -out -> out": _WITHIN,
     },
     "registers": {
         "MeterState.problem: record.status is record.shown_import_mwh is record.shown_export_mwh is UNSET -> "
@@ -694,7 +697,6 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "Watch.__init__: 0 -> 1 #4": _UNMEASURED,
         "Watch.__init__: 0 -> 1 #5": _UNMEASURED,
         "Watch._current: 0 -> 1": _AMPERE,
-        "Watch._current: 0 -> 1 #2": _AMPERE,
         "Watch._power: 1 -> 2": "thousandths of a volt, of what is measured in tenths",
     },
     "sysfs": {

@@ -9,7 +9,7 @@ import functools
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import pytest
 from msgspec.structs import replace
@@ -153,9 +153,10 @@ class PilotCar:
     """A vehicle that charges by the pilot. `draws` W at most; one that `obeys` no more than the duty cycle says,
     `late_s` after it has become less."""
 
-    def __init__(self, medium: Medium) -> None:
+    def __init__(self, medium: Medium, phases: Literal[1, 2, 3] = 3) -> None:
         self.pilot = SimulatedVehiclePilot(medium)
-        self._board = OnBoardCharger(VehicleAcLine(medium), OnBoardChargerConfig(max_charge_w=CAR_W))
+        self._phases = phases
+        self._board = OnBoardCharger(VehicleAcLine(medium), OnBoardChargerConfig(phases=phases, max_charge_w=CAR_W))
         self._loop = asyncio.get_running_loop()
         self._ohm: int | None = SEATED_OHM
         self.state: PilotState | None = None
@@ -194,6 +195,17 @@ class PilotCar:
         return self.pilot.duty.max_current_a * 3 * 230
 
     @property
+    def line_ma(self) -> tuple[int, ...]:
+        """What flows into it in each conductor that it uses."""
+        present = self._board.present
+        return (present.current_ma // present.lines,) * present.lines if present.lines else ()
+
+    @property
+    def _wanted_w(self) -> int:
+        shown_w = self.shown_w * self._phases / 3
+        return int(min(self.draws_w, shown_w)) if self.obeys else self.draws_w
+
+    @property
     def live(self) -> bool:
         """Whether it gets voltage."""
         return self._board.present.voltage_mv >= LIVE_MV
@@ -205,7 +217,7 @@ class PilotCar:
         return present.voltage_mv * present.current_ma // 1_000_000
 
     def _follow(self) -> None:
-        wanted = int(min(self.draws_w, self.shown_w)) if self.obeys else self.draws_w
+        wanted = self._wanted_w
         if self.late_s and wanted < self.power_w:
             # an oscillator that is off is obeyed sooner than a smaller current (IEC 61851-1 Annex A)
             late_s = self.late_s if wanted else self.late_s * 0.6
@@ -214,7 +226,7 @@ class PilotCar:
             self._board.drive(wanted)
 
     def _drive(self) -> None:
-        self._board.drive(int(min(self.draws_w, self.shown_w)) if self.obeys else self.draws_w)
+        self._board.drive(self._wanted_w)
 
 
 class OnRig:
@@ -279,7 +291,7 @@ def grid_signal(version: int, *, charge_w: int, discharge_w: int, for_s: int = 8
 
 @contextlib.asynccontextmanager
 async def controllers(
-    pki: PkiTree, folder: Path, config: ProgramConfig, *, guarded: bool = True
+    pki: PkiTree, folder: Path, config: ProgramConfig, *, guarded: bool = True, phases: Literal[1, 2, 3] = 3
 ) -> AsyncIterator[tuple[OnRig, ...]]:
     """Make the EVSEs of a charger, each with a vehicle that is not plugged in. Must run in a VirtualLoop."""
     patch = pytest.MonkeyPatch()
@@ -293,7 +305,7 @@ async def controllers(
         stack.callback(patch.undo)
         found = []
         for number, place in enumerate(config.places, 1):
-            found.append(await _one(number, place, clock, transport, owner, stack, rooms))
+            found.append(await _one(number, place, clock, transport, owner, stack, rooms, phases))
         yield tuple(found)
 
 
@@ -305,6 +317,7 @@ async def _one(
     owner: Owner,
     stack: contextlib.AsyncExitStack,
     rooms: dict[str, Room],
+    phases: Literal[1, 2, 3],
 ) -> OnRig:
     events: list[Observe] = []
     disk = Disk()
@@ -330,7 +343,7 @@ async def _one(
     )  # fmt: skip
     desk = Desk()
     controller.backend = desk
-    car = PilotCar(rooms[config.link.name].attach("evcc"))
+    car = PilotCar(rooms[config.link.name].attach("evcc"), phases)
     controller.open_port(None)
     stack.callback(controller.close_port)
     controller.connect_wires()

@@ -237,7 +237,7 @@ class OutsideAc(Outside):
     def _step(self, now: float) -> None:
         self._joules, self._at = self._joules + self._watts * (now - self._at), now
         closed, vehicle = self.closed, self._line.seen
-        drawn_ma = vehicle.current_ma * self._times if vehicle is not None else 0
+        drawn_ma = vehicle.currents.total_ma * self._times if vehicle is not None else 0
         current_ma, voltage_mv = (drawn_ma, MAINS_MV) if closed else (0, 0)
         self._watts = current_ma * voltage_mv // 1_000_000
         self._line.publish(voltage_mv, 3, contactor_closed=closed)

@@ -22,7 +22,8 @@ from secc.session.edition import Edition
 from secc.session.session import ChargerSession
 from tests.safety.judged import play as player
 from tests.safety.judged.older_rule import OlderJudge
-from tests.safety.judged.play import IN_TURNS, MILD, TOLD, Play, Variant, said
+from tests.safety.judged.play import IN_TURNS, MILD, PHASES, SWINGS, TOLD, Play, Variant, said
+from tests.safety.judged.play import LINES as LIMITED_LINES
 from tests.safety.judged.rig import UTC_MS
 from tests.safety.judged.steps import Chances, Step, script, walk
 from tests.secc.session.d2 import bench as d2
@@ -83,7 +84,11 @@ class OlderPlay(Play):
     # -- messages
 
     def ask(self, name: str, **changes: Any) -> Any:
-        return self.book.ask(name, **changes)
+        request = self.book.ask(name, **changes)
+        mode = getattr(request, "requested_energy_transfer_mode", None)
+        if self.kind == "ac" and mode is not None and self.says_phases < LINES:
+            return replace(request, requested_energy_transfer_mode=type(mode).AC_single_phase_core)
+        return request
 
     def framed(self, request: Any, stream: int | None = None) -> bytes:
         handshake = isinstance(request, SupportedAppProtocolReq)
@@ -112,7 +117,7 @@ class OlderPlay(Play):
         if most is not None:
             self._told_a = most.value * 10.0**most.multiplier
         self.car.ac.limit(MOST_W)
-        self.car.ac.drive(round(min(MOST_W, self._told_a * LINES * 230)))
+        self.car.ac.drive(round(min(MOST_W, self._told_a * self.car.phases * 230)))
 
     async def step(self, name: str) -> Any:
         await self._by_the_book(name)
@@ -269,6 +274,8 @@ def _chances(word: EditionWord) -> Chances:
         "wait": (12, lambda chance: [("wait", chance.choice((0.05, 0.2, 0.4, 0.8, 2.2, 3.0)))]),
         "long": (1, lambda chance: [("wait", chance.choice((8.0, 65.0)))]),
         "in turns": IN_TURNS,
+        "lines": LIMITED_LINES,
+        "swings": SWINGS,
         "say": (2, lambda chance: [chance.choice(SAYS[word])]),
         "mild": (30, lambda chance: [chance.choice(mild)]),
         "harsh": (5, lambda chance: [chance.choice(DONE)]),
@@ -278,7 +285,9 @@ def _chances(word: EditionWord) -> Chances:
 def wander(word: EditionWord, kind: Kind, seed: int, count: int) -> list[Step]:
     """Return random steps, of which most go on by the book, so that power flows."""
     chance = random.Random(f"{word} {kind} {seed}")
-    return walk(chance, count, _chances(word), first=[("charge",)] if chance.random() < 0.5 else [])
+    first: list[Step] = [("phases", *chance.choice(chance.choice(PHASES)))] if kind == "ac" else []
+    first += [("charge",)] if chance.random() < 0.5 else []
+    return walk(chance, count, _chances(word), first=first)
 
 
 if __name__ == "__main__":

@@ -7,11 +7,10 @@ vehicle reports an error, or negotiates direct current anew.
 
 from typing import Any, Final
 
-from tests.safety.judged.rule import SILENT_S, VOLTAGE_S, Judge
+from tests.safety.judged.rule import PHASE_V, SILENT_S, VOLTAGE_S, Judge
 
 LOOP_S: Final = 2.0
 """A charge loop of direct current is alive for so long after a request; one of alternating current as the vehicle."""
-PHASE_V: Final = 230
 
 
 class OlderJudge(Judge):
@@ -79,6 +78,7 @@ class OlderJudge(Judge):
         if most is not None:
             lines = 3 if request.requested_energy_transfer_mode.name == "AC_three_phase_core" else 1
             self._bears["charge"] = max(0.0, _number(most)) * PHASE_V * lines
+            self._bears["charge_a"] = max(0.0, _number(most))
         self._bears.setdefault("charge", float("inf"))
 
     def answered(self, response: Any) -> None:
@@ -89,10 +89,10 @@ class OlderJudge(Judge):
         elif name in ("SessionStopRes", "SessionSetupRes"):
             super().answered(response)
 
-    def measured(self, now: float, *, closed: bool, voltage_mv: int, power_w: int, stuck: bool = False) -> None:
+    def measured(self, now: float, *, voltage_mv: int, **there: Any) -> None:
         """At the vehicle's end there is this: see Judge."""
         self._voltage_mv = voltage_mv
-        super().measured(now, closed=closed, voltage_mv=voltage_mv, power_w=power_w, stuck=stuck)
+        super().measured(now, voltage_mv=voltage_mv, **there)
 
     def _power(self, now: float) -> tuple[float, float]:
         charge, _ = super()._power(now)

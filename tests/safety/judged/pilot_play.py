@@ -21,7 +21,7 @@ from secc.session import ports
 from tests import patient
 from tests.safety.controllers import CABLE_OHM, CAR_W, OnRig, controllers, grid_signal, program
 from tests.safety.judged.pilot_rule import PilotJudge
-from tests.safety.judged.play import DIPS, LOOK_S, SENSED_S
+from tests.safety.judged.play import DIPS, LOOK_S, SENSED_S, swing
 from tests.safety.judged.steps import Chances, Step, reported, script, walk
 from tests.virtual_time import VirtualLoop
 from v2g.energy.limits import GridResponse
@@ -47,13 +47,16 @@ FAULTS: Final[Mapping[str, tuple[str, float]]] = {
 }
 """See play.FAULTS."""
 
+CABLES_A: Final[Mapping[int | None, float]] = {CABLE_OHM: 32.0, 1_500: 13.0}
+"""What cables bear by the resistor of the plug (IEC 61851-1 Table B.2)."""
+
 MUCH_W: Final = 30_000
 """More than the charge point can pass on."""
 
 SOON: Final = replace(FAST, evse_slac_init_s=1.0)
 """A charge point that does not wait long for a vehicle to match."""
 
-UNSOUND: Final = ("fault", "report", "break", "draw", "in_turns")
+UNSOUND: Final = ("fault", "report", "break", "draw", "in_turns", "swing")
 """After these steps something is wrong that the safety monitor may speak of; in a sound charger it is silent."""
 
 
@@ -74,7 +77,12 @@ class PilotPlay:
         while True:
             stuck = "weld" in faults or "stuck_closed" in faults
             self.judge.measured(
-                self._loop.time(), closed=car.live, power_w=car.power_w, shown_w=car.shown_w, stuck=stuck
+                self._loop.time(),
+                closed=car.live,
+                power_w=car.power_w,
+                shown_w=car.shown_w,
+                line_ma=car.line_ma,
+                stuck=stuck,
             )
             self.energy_ws += car.power_w * LOOK_S
             await asyncio.sleep(LOOK_S)
@@ -87,6 +95,9 @@ class PilotPlay:
         assert not self.judge.wrong, self.judge.wrong
 
     # -- time, and books
+
+    def do_phases(self, drawn: int) -> None:
+        """The first step only: the phases of the vehicle, with which it is made."""
 
     async def do_wait(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -108,7 +119,7 @@ class PilotPlay:
         if self.found.car.state is None:
             self.found.car.plug(proximity_ohm=ohm, diode=diode)
             self.judge.wire(PilotState.B, sound=ohm is not None)
-            self.judge.limit("cable", None)
+            self.judge.limit_a("cable", CABLES_A.get(ohm, 0.0))
 
     def do_unplug(self) -> None:
         self.found.car.unplug()
@@ -183,6 +194,21 @@ class PilotPlay:
         controller = self.found.controller
         controller.grid_changed(controller.grid.profiles(Allowance(charge_w=charge_w, setpoint_w=setpoint_w)))
         self.judge.limit("profile", charge_w)
+
+    def do_line(self, amperes: float | None) -> None:
+        """A profile in A, of each conductor."""
+        controller = self.found.controller
+        controller.grid_changed(controller.grid.profiles(Allowance(charge_a=amperes)))
+        self.judge.limit_a("profile", float("inf") if amperes is None else amperes)
+
+    async def do_swing(self, low_w: int, high_s: float, low_s: float, times: int, draws_w: int | None = None) -> None:
+        """Let a profile go up and down again and again, and the vehicle follow it, or draw the same all the while."""
+        if draws_w is not None:
+            self.do_draw(draws_w, obeys=False)
+        for watts, seconds in ((CAR_W, high_s), (low_w, low_s)) * times:
+            self.do_profile(watts)
+            await asyncio.sleep(seconds)
+        self.do_draw(CAR_W)
 
     def do_signal(self, watts: int) -> None:
         """The grid operator lets the site draw so much."""
@@ -310,7 +336,8 @@ async def perform(
         config = replace(config, hardware=replace(config.hardware, watch=WatchConfig(ventilation=True)))
     elif kind == "matching":
         config = replace(config, link=replace(config.link, slac=EvseSlacConfig(timing=SOON)))
-    async with controllers(pki, folder, config, guarded=guarded) as (found,):
+    phases = steps[0][1] if steps and steps[0][0] == "phases" else 3
+    async with controllers(pki, folder, config, guarded=guarded, phases=phases) as (found,):
         played = PilotPlay(found, kind)
         try:
             for step in steps:
@@ -337,6 +364,11 @@ def command(kind: Kind, steps: Sequence[Step]) -> str:
 
 
 _CHANCES: Final[Chances] = {
+    "lines": (
+        4,
+        lambda chance: [("line", chance.choice((None, 6, 13, 16))), ("wait", chance.choice((0.5, 6.0, 12.0)))],
+    ),
+    "swings": (2, lambda chance: [*_CHARGING, ("swing", *swing(chance), chance.choice((None, None, MUCH_W, 9_000)))]),
     "begin": (8, lambda _: [("plug",), ("identify",)]),
     "go on": (20, lambda chance: [("pilot", "C"), ("wait", round(chance.uniform(0.1, 6.0), 1))]),
     "mild": (40, lambda chance: [chance.choice(MILD)]),
@@ -357,7 +389,8 @@ _CHANCES: Final[Chances] = {
 
 def wander(kind: Kind, seed: int, count: int) -> list[Step]:
     """Return random steps, of which most let a vehicle charge."""
-    return walk(random.Random(f"{kind} {seed}"), count, _CHANCES, first=_CHARGING)
+    chance = random.Random(f"{kind} {seed}")
+    return walk(chance, count, _CHANCES, first=[("phases", chance.choice((1, 2, 3))), *_CHARGING])
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -35,6 +35,9 @@ and a look before it is cut off, the contactor, and once more after it."""
 LEAST_W: Final = 6 * 3 * 230
 """Less than 6 A a phase cannot be shown: then nothing may flow."""
 MARGIN_W: Final = 22_000 // 20 + 50
+PHASE_V: Final = 230
+MARGIN_A: Final = 1.3 + 1.6
+"""Of what flows in one conductor."""
 
 
 class PilotJudge:
@@ -74,6 +77,10 @@ class PilotJudge:
         """No more than this; None is no word on it."""
         self._limits[source] = float("inf") if watts is None else watts
 
+    def limit_a(self, source: str, amperes: float) -> None:
+        """No more than this in each conductor, on however many the vehicle draws: as many W on all of them."""
+        self._limits[source] = amperes * 3 * PHASE_V
+
     def trip(self, *, active: bool) -> None:
         """Mains are to be disconnected, or no more."""
         self._tripped = active
@@ -91,19 +98,34 @@ class PilotJudge:
 
     # -- what is
 
-    def measured(self, now: float, *, closed: bool, power_w: int, shown_w: float, stuck: bool = False) -> None:
-        """There is voltage at the vehicle, so much flows into it, and the duty cycle shows so much, 0 with none.
+    def measured(
+        self,
+        now: float,
+        *,
+        closed: bool,
+        power_w: int,
+        shown_w: float,
+        line_ma: tuple[int, ...] = (),
+        stuck: bool = False,
+    ) -> None:
+        """There is voltage at the vehicle, so much flows into it, all in all and in each conductor, and the duty cycle
+        shows so much on three conductors, 0 with none.
         `stuck`: the contactor cannot open, and nothing is left but to tell the vehicle."""
         over = self._since.over
         allowed = self.allowed_w
         why = self._broken
         most_w = self._lately.most("shown", shown_w, 5.5, now)
-        astray = power_w > most_w * 1.05 + MARGIN_W or power_w < -MARGIN_W
+        flow_a = max(line_ma, default=0) / 1000
+        beyond = flow_a > most_w / PHASE_V / 3 + MARGIN_A
+        astray = beyond or power_w > most_w * 1.05 + MARGIN_W or power_w < -MARGIN_W
         in_turns = self._in_turns.over("strays", astray and not stuck, IN_TURNS_S, now)
         self._blame(in_turns, f"in turns: {power_w} W flow, {most_w:.0f} W are shown")
         free = not stuck  # who could not be cut off has all the time again once it can be: no clock stands meanwhile
         wire, ended = closed and self._wire_forbids, closed and not allowed
         strays = power_w > shown_w * 1.05 + MARGIN_W or power_w < -MARGIN_W
+        too_much = flow_a > shown_w / PHASE_V / 3 + MARGIN_A
+        sentence = f"{flow_a:.1f} A flow in a conductor, {shown_w / PHASE_V / 3:.1f} A are shown"
+        self._blame(over("line", free and too_much, FOLLOW_S, now), sentence)
         self._blame(over("wire", free and wire, OPEN_S, now), f"closed: the wire shows {self._shows}")
         self._blame(over("fault", free and closed and bool(why), FAULT_S, now), f"closed: {why}")
         self._blame(over("off", free and closed and not shown_w, OFF_S, now), "closed: nothing is shown")

@@ -80,6 +80,8 @@ class Play(Rig):
     looking: "asyncio.Task[None]"
     renegotiating = "ScheduleExchangeReq"
     requests: ClassVar[Collection[str]] = REQUESTS
+    says_phases = 3
+    """How many phases the vehicle says that it uses, which may be others than it does."""
 
     @property
     def variants(self) -> "Mapping[str, Mapping[str, Variant]]":
@@ -115,7 +117,9 @@ class Play(Rig):
         if car.dc is not None and car.dc.charger is not None:
             voltage_mv = car.dc.charger.voltage_mv
         stuck = "weld" in self.faults or "stuck_closed" in self.faults
-        judge.measured(self.now, closed=car.live, voltage_mv=voltage_mv, power_w=car.power_w, stuck=stuck)
+        judge.measured(
+            self.now, closed=car.live, voltage_mv=voltage_mv, power_w=car.power_w, line_ma=car.line_ma, stuck=stuck
+        )
 
     def post_bytes(self, request: Any, stream: int | None = None) -> None:
         """Say it, and let the judge hear it."""
@@ -143,6 +147,10 @@ class Play(Rig):
                 self.judge.grid(response.ceiling_w, response.floor_w, trip=response.trip)
             case ports.PilotChanged(state=state):
                 self.judge.pilot(ready=state.ready)
+
+    def ask(self, name: str, **changes: Any) -> Any:
+        """Return a request, of a vehicle that names as many phases as it says."""
+        return _on_phases(super().ask(name, **changes), self.says_phases)
 
     def _PowerDeliveryReq(self) -> dict[str, Any]:
         profile = self.profile(1, 5_000) if self.scheduled else None
@@ -278,6 +286,33 @@ class Play(Rig):
         self._versions = getattr(self, "_versions", 1) + 1
         return self._versions
 
+    async def do_line(self, source: str, charge_ma: int | None, discharge_ma: int | None) -> None:
+        """A limit in A of each conductor, with all the power that conductors allow."""
+        most = Limit(source=source, charge_w=40_000, discharge_w=10_000, version=self._version())
+        self.tell(ports.LimitChanged(replace(most, charge_ma=charge_ma, discharge_ma=discharge_ma)))
+
+    async def do_phases(self, drawn: int, says: int) -> None:
+        """The first step only: the phases of the vehicle, with which it is made, and what it says of them."""
+        self.says_phases = says
+
+    async def do_swing(self, low_w: int, high_s: float, low_s: float, times: int, strays_w: int | None = None) -> None:
+        """Let a bound go up and down again and again, with loops, and what flows follow it or stay where it is."""
+        self.judge.strays = strays_w is not None
+        if strays_w is not None:
+            self.faults.set("stage_strays", active=True, value=strays_w * 1000 / BATTERY_MV)
+        for watts, seconds in ((40_000, high_s), (low_w, low_s)) * times:
+            await self.do_limit("operator", watts, 10_000)
+            end = self.now + seconds
+            while self.now < end and not self.running.done():
+                response = await self.say(self.loop_request, within=1.0)
+                if strays_w is not None and self.car.ac is not None:
+                    self.car.ac.drive(strays_w)
+                else:
+                    self._follow(response)
+                await asyncio.sleep(min(0.1, max(0.01, end - self.now)))
+        self.faults.set("stage_strays", active=False)
+        self.judge.strays = False
+
     async def do_setpoint(self, power_w: int | None) -> None:
         wish = None if power_w is None else Setpoint(power_w=power_w, source="csms", version=self._version())
         self.tell(ports.SetpointChanged(wish))
@@ -365,6 +400,23 @@ SIMPLE: Final[Mapping[str, Callable[[], Any]]] = {
     "HardwareFault": lambda: ports.HardwareFault("stage_tripped"),
 }
 
+
+def _on_phases(request: Any, phases: int) -> Any:
+    """Return a request with alternating current that names so many phases, with the same power on all together."""
+    for field in ("ac_cpd_req_energy_transfer_mode", "cl_req_control_mode"):
+        mode = getattr(request, field, None)
+        names = [each for each in dir(mode) if each.endswith("_l2") and getattr(mode, each) is not None]
+        if phases == 3 or not names:
+            continue
+        changes: dict[str, Any] = {}
+        for name in (each.removesuffix("_l2") for each in names):
+            value = getattr(mode, name)
+            part = number(value.value * 10**value.exponent * 3 // phases)
+            changes |= {name: part, f"{name}_l2": part if phases == 2 else None, f"{name}_l3": None}
+        request = replace(request, **{field: replace(mode, **changes)})
+    return request
+
+
 Variant = Callable[[Rig], tuple[dict[str, Any], int | None]]
 
 
@@ -381,12 +433,30 @@ def _mode(family: str, **changes: Any) -> Variant:
     return made
 
 
+def _parameters(field: str, factor: float, **changes: int) -> Variant:
+    """Return other parameters on the side stream: maxima times a factor, and these numbers."""
+
+    def made(found: Rig) -> tuple[dict[str, Any], int | None]:
+        mode = getattr(found.ask(field[:2].upper() + "_ChargeParameterDiscoveryReq"), field)
+        known = {each: getattr(mode, each) for each in dir(mode) if each.startswith("ev_maximum")}
+        scaled = {
+            each: number(value.value * 10.0**value.exponent * factor // 1)
+            for each, value in known.items()
+            if value is not None
+        }
+        fit = {each: number(value) for each, value in changes.items() if each in known}
+        return {field: replace(mode, **{**scaled, **fit})}, SIDE
+
+    return made
+
+
 _LOOPS: Final[dict[str, dict[str, Any]]] = {
     "low power": {"ev_maximum_charge_power": number(2_000)},
     "no power": {"ev_maximum_charge_power": number(0), "ev_maximum_charge_power_l2": number(0)},
     "low voltage": {"ev_maximum_voltage": number(380)},
     "full": {"ev_maximum_energy_request": number(0), "ev_target_energy_request": number(0)},
     "lacks energy": {"ev_minimum_energy_request": number(5_000)},
+    "much power": {each: number(150_000) for each in ("ev_maximum_charge_power", "ev_maximum_charge_power_l2")},
     "wants more": {"ev_target_current": number(60), "ev_target_voltage": number(450)},
     "wants back": {"ev_target_current": number(-30), "ev_target_voltage": number(380)},
 }
@@ -414,8 +484,15 @@ VARIANTS: Final[Mapping[str, Mapping[str, Variant]]] = {
     "WPT_ChargeLoopReq": {"": _changed(), "much": _changed(evpc_power_request=number(20_000))},
     "WPT_AlignmentCheckReq": {"": _changed(), "much": _changed(target_coil_current=number(75))},
     "ScheduleExchangeReq": {"": _changed(), "beside": _changed(SIDE)},
-    "DC_ChargeParameterDiscoveryReq": {"": _changed(), "beside": _changed(SIDE)},
-    "AC_ChargeParameterDiscoveryReq": {"": _changed(), "beside": _changed(SIDE)},
+    **{
+        f"{kind}_ChargeParameterDiscoveryReq": {
+            "": _changed(),
+            "beside": _changed(SIDE),
+            "beside, much": _parameters(f"{kind.lower()}_cpd_req_energy_transfer_mode", 5, ev_maximum_voltage=600),
+            "beside, little": _parameters(f"{kind.lower()}_cpd_req_energy_transfer_mode", 0.3, ev_maximum_voltage=420),
+        }
+        for kind in ("DC", "AC")
+    },
     "MeteringConfirmationReq": {"": _changed(), "beside": _changed(PayloadType.METERING_CONFIRMATION)},
     "ACDP_SystemStatusReq": {
         "ready": _changed(PayloadType.ACDP_SYSTEM_STATUS),
@@ -503,7 +580,8 @@ async def perform(
     makes the rig."""
     modes = (ControlMode.SCHEDULED,) if scheduled else (ControlMode.DYNAMIC,)
     config = config or SeccConfig(services=tuple(EnergyService), control_modes=modes)
-    async with rig(pki, folder, kind, config=config, made=made or Play, guarded=guarded) as found:
+    phases = steps[0][1] if steps and steps[0][0] == "phases" else 3
+    async with rig(pki, folder, kind, config=config, made=made or Play, guarded=guarded, phases=phases) as found:
         assert isinstance(found, Play)
         found.scheduled = scheduled
         found.watch()
@@ -539,7 +617,54 @@ IN_TURNS: Final[tuple[int, Callable[[random.Random], Sequence[Step]]]] = (
 )
 """Dips of every duty cycle, in a walk."""
 
+PHASES: Final = (((3, 3),) * 3, ((1, 1),) * 3, ((2, 2),) * 2, ((1, 3), (3, 1), (1, 2), (2, 3)))
+"""Phases of a vehicle: drawn and named."""
+
+LINES: Final[tuple[int, Callable[[random.Random], Sequence[Step]]]] = (
+    8,
+    lambda chance: [
+        ("line", chance.choice(("site", "operator")), *chance.choice(((None, None), (13_000, 6_000), (6_000, 0)))),
+        ("loop", chance.choice((0.5, 7.0))),
+    ],
+)
+SWINGS: Final[tuple[int, Callable[[random.Random], Sequence[Step]]]] = (
+    2,
+    lambda chance: [
+        ("charge",),
+        ("swing", *swing(chance), chance.choice((None, None, 20_000, 8_000))),
+    ],
+)
+"""A bound that oscillates with every duty cycle."""
+
+
+def swing(chance: random.Random) -> tuple[int, float, float, int]:
+    """Return the lower one of two bounds, W, for how many s each is in force, and how often."""
+    period_s, duty = chance.choice((0.4, 0.8, 2.0, 5.0, 10.0)), chance.choice((0.05, 0.1, 0.25, 0.5, 0.75, 0.95))
+    times = max(2, int(20 / period_s))
+    return chance.choice((0, 2_000, 6_000)), round(period_s * duty, 2), round(period_s * (1 - duty), 2), times
+
+
+BESIDE: Final[tuple[int, Callable[[random.Random], Sequence[Step]]]] = (
+    4,
+    lambda chance: [
+        ("charge",),
+        ("fact", "RenegotiationRequested"),
+        ("loop", 0.3),
+        *(
+            ("say", f"{chance.choice(('DC', 'AC'))}_ChargeParameterDiscoveryReq", f"beside{how}")
+            for how in chance.choice(((), ("",), (", much",), (", little",)))
+        ),
+        ("say", "ScheduleExchangeReq", "beside"),
+        ("say", "PowerDeliveryReq", "beside"),
+        ("loop", 1.0),
+    ],
+)
+"""Other parameters on the side stream of a renegotiation, while power flows."""
+
 _CHANCES: Final[Chances] = {
+    "lines": LINES,
+    "swings": SWINGS,
+    "beside": BESIDE,
     "onward": (6, lambda chance: [("onward",)] * chance.randint(1, 4)),
     "charge": (12, lambda _: [("charge",), ("loop", 0.5)]),
     "loop": (30, lambda chance: [("loop", round(chance.uniform(0.1, 2.0), 1))]),
@@ -558,7 +683,8 @@ _CHANCES: Final[Chances] = {
 def wander(kind: Kind, seed: int, count: int) -> list[Step]:
     """Return random steps, of which most go on by the book, so that power flows."""
     chance = random.Random(f"{kind} {seed}")
-    first: list[Step] = [("to", _LOOP[kind].value)] if chance.random() < 0.5 else []
+    first: list[Step] = [("phases", *chance.choice(chance.choice(PHASES)))] if kind == "ac" else []
+    first += [("to", _LOOP[kind].value)] if chance.random() < 0.5 else []
     return walk(chance, count, _CHANCES, first=first)
 
 

@@ -7,12 +7,13 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import msgspec
 import pytest
 
 from evcc.hardware.ac import OnBoardCharger
+from evcc.session.ports import PresentVoltage
 from evcc.session.settings import OnBoardChargerConfig
 from pki_tools.tree import PkiTree
 from secc.hardware import parts as hardware_parts
@@ -62,6 +63,7 @@ from v2g.iso15118.engine.v2gtp import Framer, PayloadType, frame
 from v2g.observe import Observe
 
 BATTERY_MV = 400_000
+Phases = Literal[1, 2, 3]
 UTC_MS = time.time_ns() // 1_000_000
 SERVICES: dict[Kind, int] = {"dc": DC_BPT, "ac": AC_BPT, "wpt": WPT, "acdp": ACDP}
 LIVE_MV = 60_000
@@ -111,12 +113,14 @@ class Pipe:
 class Car:
     """What the vehicle is to the charger's hardware: a battery, coil or on-board charger that bears everything."""
 
-    def __init__(self, kind: Kind, medium: Medium) -> None:
-        self.kind = kind
+    def __init__(self, kind: Kind, medium: Medium, phases: Phases = 3) -> None:
+        self.kind, self.phases = kind, phases
         self.pilot = SimulatedVehiclePilot(medium)
         self.dc = VehicleDcLine(medium) if kind in ("dc", "acdp") else None
         self.ac = (
-            OnBoardCharger(VehicleAcLine(medium), OnBoardChargerConfig(max_charge_w=22_000)) if kind == "ac" else None
+            OnBoardCharger(VehicleAcLine(medium), OnBoardChargerConfig(phases=phases, max_charge_w=22_000))
+            if kind == "ac"
+            else None
         )
         self.coil = VehicleCoilLine(medium) if kind == "wpt" else None
         self.contacts = VehicleContactLine(medium) if kind == "acdp" else None
@@ -148,6 +152,12 @@ class Car:
             return self.ac.present.voltage_mv >= LIVE_MV
         assert self.coil is not None
         return self.coil.seen is not None and self.coil.seen.coil_ma > 0
+
+    @property
+    def line_ma(self) -> tuple[int, ...]:
+        """What flows in each conductor that the vehicle uses, with alternating current, into it."""
+        present = self.ac.present if self.ac is not None else PresentVoltage(0)
+        return (present.current_ma // present.lines,) * present.lines if present.lines else ()
 
     @property
     def power_w(self) -> int:
@@ -420,6 +430,7 @@ async def rig(
     config: SeccConfig | None = None,
     simulated: SimulatedEvseConfig | None = None,
     made: "Callable[..., Rig] | None" = None,
+    phases: Phases = 3,
 ) -> AsyncIterator[Rig]:
     """Make a rig, of another class where one is given. Must run in a `tests.virtual_time.VirtualLoop`."""
     room = Room()
@@ -433,7 +444,7 @@ async def rig(
     clock = Clock(ClockConfig(origin_monotonic=asyncio.get_running_loop().time(), origin_utc_ms=UTC_MS))
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(patch.undo)
-        car = Car(kind, room.attach("evcc"))
+        car = Car(kind, room.attach("evcc"), phases)
         assembly = Assembly(
             HardwareConfig(kind=kind, simulated=simulated or SimulatedEvseConfig(report_s=0.1)),
             config,

@@ -9,7 +9,7 @@ and nobody has asked for a stop, no more than everybody allows, and back only by
 
 from typing import Any, Final
 
-from tests.safety.judged.steps import InTurns, Lately, Since
+from tests.safety.judged.steps import Amount, InTurns, Lately, Since
 from v2g.energy.limits import Limit
 from v2g.hardware.faults import FAULTS
 from v2g.iso15118.d20.messages.common_messages import ChargeProgress, ChargingSession
@@ -35,6 +35,12 @@ FOLLOW_S: Final = 6.0 + 0.1 + 0.3
 IN_TURNS_S: Final = 2.0
 """What flows beyond what was allowed in the time to follow it, or in a direction that was not, in 20 s together: a
 second, a look, the contactor, and once more after it."""
+RENEWS: Final = 8
+"""What flows too long again and again after a bound has fallen makes no more than an eighth of the highest bound."""
+PHASE_V: Final = 230
+RATED_A: Final = (22_000 / PHASE_V / 3, 11_000 / PHASE_V / 3)
+"""What a conductor of the charger bears, into the vehicle and back."""
+
 LOWERED_S: Final = 0.75
 """In which a stage may follow a lower command: one that then obeys nobody is cut off that much later."""
 OPEN_S: Final = GRACE_S + 0.35
@@ -51,7 +57,7 @@ class Judge:
 
     def __init__(self, *, mains: bool = False, alignment_w: int = 1_000, loop_s: float = LOOP_S) -> None:
         self._mains, self._alignment_w, self._loop_s = mains, alignment_w, loop_s
-        self._since, self._in_turns, self._lately = Since(), InTurns(), Lately()
+        self._since, self._in_turns, self._lately, self._amount = Since(), InTurns(), Lately(), Amount()
         self._faults: set[str] = set()
         self._ready = True
         self._limits: dict[str, Limit] = {}
@@ -71,6 +77,8 @@ class Judge:
         self._wants = "nothing"
         self._asked_at = self._looped_at = self._voltage_at = self._left_at = float("-inf")
         self._bears: dict[str, float] = {}
+        self._agreed: dict[str, float] = {}
+        self._beside: dict[str, float] | None = None
         self._needs_signature = False
         self._bidirectional = False
         self._signed: tuple[int, float] = (0, float("-inf"))
@@ -90,6 +98,7 @@ class Judge:
         """The vehicle sends this."""
         name = type(request).__name__
         if stream in _SIDE_STREAMS:
+            self._said_beside(name, request)
             return
         self._asked_at = now
         if name in _VOLTAGE:
@@ -107,12 +116,31 @@ class Judge:
             self._wants = "nothing"
             if name.endswith("ChargeParameterDiscoveryReq"):
                 self._bears = {}
-                for field in ("dc_cpd_req_energy_transfer_mode", "ac_cpd_req_energy_transfer_mode"):
-                    self._bear(getattr(request, field, None))
-                self._say("charge", request, "evpc_max_receivable_power")
+                self._bear_parameters(request)
+                self._agreed = dict(self._bears)
             if name == "SessionStopReq":
                 self._pausing = request.charging_session is ChargingSession.Pause
                 self._authorised &= request.charging_session is not ChargingSession.Terminate
+
+    def _bear_parameters(self, request: Any) -> None:
+        for field in ("dc_cpd_req_energy_transfer_mode", "ac_cpd_req_energy_transfer_mode"):
+            self._bear(getattr(request, field, None))
+        self._say("charge", request, "evpc_max_receivable_power")
+
+    def _said_beside(self, name: str, request: Any) -> None:
+        """While power flows, other limits are agreed on, of which no voltage is higher than what was tested."""
+        if name.endswith("ChargeParameterDiscoveryReq"):
+            known, self._bears = self._bears, {}
+            self._bear_parameters(request)
+            self._beside, self._bears = self._bears, known
+        elif name == "PowerDeliveryReq" and request.ev_processing is Processing.Finished and self._beside:
+            tested_mv = self._agreed.get("mv", 0.0)
+            self._agreed = {**self._beside, "mv": min(tested_mv, self._beside.get("mv", tested_mv))}
+            self._beside = None
+
+    def _bearable(self, what: str, otherwise: float) -> float:
+        """Return what the vehicle bears: by its last loop, and by what was agreed before."""
+        return min(self._bears.get(what, otherwise), self._agreed.get(what, float("inf")))
 
     def _delivery(self, request: Any, now: float) -> None:
         progress = request.charge_progress
@@ -139,6 +167,7 @@ class Judge:
         known = [each.value * 10.0**each.exponent for each in values if each is not None]
         if known:
             self._bears[what] = abs(sum(known)) * scale
+            self._bears[what + "_a"] = max(map(abs, known)) / PHASE_V
 
     def answered(self, response: Any) -> None:
         """The charger says this."""
@@ -188,15 +217,25 @@ class Judge:
 
     # -- what is
 
-    def measured(self, now: float, *, closed: bool, voltage_mv: int, power_w: int, stuck: bool = False) -> None:
-        """At the vehicle's end there is this; `stuck`: the contactor cannot open, whoever commands it."""
+    def measured(
+        self,
+        now: float,
+        *,
+        closed: bool,
+        voltage_mv: int,
+        power_w: int,
+        line_ma: tuple[int, ...] = (),
+        stuck: bool = False,
+    ) -> None:
+        """At the vehicle's end there is this, with alternating current in each conductor, too; `stuck`: the contactor
+        cannot open, whoever commands it."""
         may_close, why = self._connected(now)
         charge_w, discharge_w = self._power(now) if may_close else (0.0, 0.0)
         follow_s = FOLLOW_S if self._mains else POWER_S + (LOWERED_S if self.strays else 0.0)
         many, little = charge_w * 1.05 + 550, discharge_w * 1.05 + 550
         over = self._since.over
         if stuck and self._mains:
-            power_w = 0  # nothing is left but to tell the vehicle
+            power_w, line_ma = 0, ()  # nothing is left but to tell the vehicle
         self._blame(over("charge", power_w > many, follow_s, now), f"{power_w} W into it, {charge_w:.0f} allowed")
         self._blame(over("back", -power_w > little, follow_s, now), f"{-power_w} W back, {discharge_w:.0f} allowed")
         lag_s = 5.5 if self._mains else POWER_S + LOWERED_S
@@ -204,11 +243,42 @@ class Judge:
         for what, flow_w, most_w in zip(("in turns", "back in turns"), (power_w, -power_w), lately, strict=True):
             astray = flow_w > most_w * 1.05 + 550
             self._blame(self._in_turns.over(what, astray, IN_TURNS_S, now), f"{what}: {flow_w} W, {most_w:.0f} allowed")
+        for what, flow_w, most_w in (("charged", power_w, charge_w), ("given back", -power_w, discharge_w)):
+            peak_w = self._lately.most(what, most_w, 60.0, now)
+            beyond = max(0.0, flow_w - most_w * 1.05 - 550) or min(0.0, max(0, flow_w) - most_w) - peak_w / RENEWS
+            total, most = self._amount.beyond(what, 0.0 if stuck else beyond, now), peak_w * 2 * follow_s
+            most += 30_000 * follow_s  # of what flows in a moment, whatever was allowed
+            self._blame(total > most, f"{what}: {total:.0f} Ws too much, {most:.0f} allowed")
+        self._look_at_lines(now, line_ma, charge_w, discharge_w)
         wrong = closed and not may_close and not stuck
         self._blame(over("closed", wrong, OPEN_S, now), f"contactor closed: {why}")
-        bears_mv = self._bears.get("mv", float("inf"))
+        bears_mv = self._bearable("mv", float("inf"))
         high = closed and not stuck and voltage_mv > bears_mv * 1.01 + 5_000
         self._blame(over("voltage", high, 0.4 + GRACE_S + 0.2, now), f"{voltage_mv} mV over {bears_mv:.0f}")
+
+    def _look_at_lines(self, now: float, line_ma: tuple[int, ...], charge_w: float, discharge_w: float) -> None:
+        """Compare each conductor with what it may carry."""
+        most_a, least_a = self._line_a()
+        for what, sign, a in (("in", 1, most_a if charge_w else 0.0), ("out", -1, least_a if discharge_w else 0.0)):
+            flow_a = max((sign * each / 1000 for each in line_ma), default=0.0)
+            late_a = self._lately.most("line " + what, a, 5.5, now)
+            sentence = f"line {what}: {flow_a:.1f} A, {a:.1f} allowed"
+            self._blame(self._since.over("line " + what, flow_a > a * 1.05 + 1.3, FOLLOW_S, now), sentence)
+            astray = flow_a > late_a * 1.05 + 1.3
+            self._blame(self._in_turns.over("line " + what, astray, IN_TURNS_S, now), f"in turns: {sentence}")
+
+    def _line_a(self) -> tuple[float, float]:
+        """Return what one conductor may carry, A: its rating, what the vehicle bears, each limit in A, and the part of
+        it of each limit that names watts only."""
+        charge, discharge = RATED_A
+        charge = min(charge, self._bearable("charge_a", float("inf")))
+        discharge = min(discharge, self._bearable("discharge_a", float("inf")))
+        for each in self._limits.values():
+            parts = each.charge_w / PHASE_V / 3, each.discharge_w / PHASE_V / 3
+            named = each.charge_ma, each.discharge_ma
+            a = [part if ma is None else ma / 1000 for part, ma in zip(parts, named, strict=True)]
+            charge, discharge = min(charge, a[0]), min(discharge, a[1])
+        return charge, discharge
 
     def _blame(self, wrong: bool, sentence: str) -> None:
         if wrong and sentence not in self.wrong:
@@ -241,7 +311,7 @@ class Judge:
             return 0.0, 0.0
         if now > self._looped_at + (SILENT_S if self._aligning else self._loop_s):
             return 0.0, 0.0
-        charge, discharge = self._bears.get("charge", 0.0), self._bears.get("discharge", 0.0)
+        charge, discharge = self._bearable("charge", 0.0), self._bearable("discharge", 0.0)
         charge = min(charge, self._alignment_w) if self._aligning else charge
         for each in self._limits.values():
             charge, discharge = min(charge, each.charge_w), min(discharge, each.discharge_w)

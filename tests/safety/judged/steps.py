@@ -62,10 +62,26 @@ class Lately:
     def most(self, what: str, allowed: float, lag_s: float, now: float) -> float:
         """Take what is allowed now; return the most of all moments that are no older."""
         reported = self._told.setdefault(what, [])
-        reported.append((now, allowed))
+        if not reported or reported[-1][1] != allowed:
+            reported.append((now, allowed))
         while len(reported) > 1 and reported[1][0] <= now - lag_s:  # the first one was in force until then
             reported.pop(0)
         return max(each for _, each in reported)
+
+
+class Amount:
+    """How much has flowed beyond what was allowed, each time less what was missing or has been forgotten since."""
+
+    def __init__(self) -> None:
+        self._levels: dict[str, tuple[float, float]] = {}
+
+    def beyond(self, what: str, excess: float, now: float) -> float:
+        """Take how far what flows is beyond what is allowed, negative where that counts against it; return the sum,
+        unit times s."""
+        level, before = self._levels.get(what, (0.0, now))
+        level = max(0.0, level + excess * (now - before))
+        self._levels[what] = level, now
+        return level
 
 
 def smaller(fails: Callable[[Sequence[Step]], bool], steps: Sequence[Step], *, tries: int = 300) -> list[Step]:

@@ -157,6 +157,17 @@ def test_the_judge_sees_what_is_wrong(pki: PkiTree, tmp_path: Path, monkeypatch:
     assert any(word in each for each in wrong), wrong
 
 
+@pytest.mark.parametrize("lines", [1, 2, 3])
+def test_the_judge_sees_what_one_conductor_carries(
+    pki: PkiTree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: int
+) -> None:
+    lets_vehicles_draw(monkeypatch)
+    steps: Sequence[Step] = (("phases", lines), *STATES["charging"], ("line", 13), ("wait", 6.0))
+    assert play(pki, tmp_path, "bare", steps, guarded=False) == []
+    wrong = play(pki, tmp_path, "bare", (*steps, ("draw", 20 * 230 * lines, False), ("wait", 9.0)), guarded=False)
+    assert any("A flow in a conductor, 13.0 A are shown" in each for each in wrong), wrong
+
+
 # -- what the judge has found -----------------------------------------------------------------------------------------
 
 

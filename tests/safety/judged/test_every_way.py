@@ -11,7 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from pki_tools.tree import PkiTree
-from secc.hardware import dc
+from secc.hardware import ac, dc
 from secc.hardware.parts import Kind
 from secc.session import power
 from secc.session.d20 import session, stop
@@ -93,6 +93,11 @@ HARMS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], Sequence[Step], str
     "power stays on": (keeps_power, (("say", "SessionStopReq", "ServiceRenegotiation"), ("wait", 2.0)), "allowed"),
     "a limit is not obeyed": (forgets_limits, (("limit", "operator", 0, 0), ("loop", 2.0)), "20000 W into it"),
     "a stage strays in turns": (flow_is_not_compared, (("in_turns", -60_000, 0.5, 0.5, 9),), "back in turns"),
+    "a stage stays where it is while its limit goes up and down": (
+        flow_is_not_compared,
+        (("swing", 0, 0.1, 0.6, 30, 20_000),),
+        "charged: ",
+    ),
     "discharge is not signed": (needs_no_signature, (("setpoint", -9_000), ("loop", 2.0)), "W back, 0 allowed"),
 }
 
@@ -108,6 +113,23 @@ def test_the_judge_sees_what_the_monitor_would_have_caught(
     wrong = play(pki, tmp_path, "dc", (("to", "dc_charge_loop"), ("loop", 1.0), *steps), guarded=guarded)
     assert bool(wrong) is not guarded
     assert guarded or word in wrong[0]
+
+
+def vehicles_are_not_compared(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(ac.AcEvse, "_watch_output", lambda self: None)
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+@pytest.mark.parametrize("lines", [1, 2, 3])
+def test_the_judge_sees_what_one_conductor_carries(
+    pki: PkiTree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: int, guarded: bool
+) -> None:
+    vehicles_are_not_compared(monkeypatch)
+    way: Sequence[Step] = (("phases", lines, lines), ("to", "ac_charge_loop"), ("loop", 1.0))
+    steps: Sequence[Step] = (*way, ("line", "site", 10_000, 0), ("in_turns", 3_300 * lines, 9.0, 0.1, 1))
+    wrong = play(pki, tmp_path, "ac", steps, guarded=guarded)
+    assert bool(wrong) is not guarded
+    assert guarded or wrong[0] == "line in: 14.3 A, 10.0 allowed"
 
 
 def test_a_stage_that_strays_when_its_limit_has_just_fallen_has_its_time_to_follow(
