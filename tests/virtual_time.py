@@ -66,6 +66,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Let time pass, although threads work, while they wait for something that needs simulated time."""
         self._timed.held = held
 
+    def be_late(self, seconds: float) -> None:
+        """Let so much time pass in which nothing runs, as on a machine that is busy."""
+        self._timed.now += seconds
+
     def count(self, work: "asyncio.Future[Any]") -> None:
         """Wait for what a thread does, if that is wanted."""
         if self._waits and not work.done():

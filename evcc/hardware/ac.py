@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Final
 
+import msgspec
+
 from evcc.session.ports import PresentVoltage
 from evcc.session.settings import OnBoardChargerConfig
 from v2g.energy.conductors import Currents, spread
@@ -83,17 +85,16 @@ class OnBoardCharger:
     def cut(self) -> None:
         """See Converter."""
         self._wanted_w = 0
+        self._present = msgspec.structs.replace(self._present, current_ma=0)
         self._line.publish(Currents())
 
     def _changed(self, charger: ChargerAc | None) -> None:
-        live = charger is not None and charger.contactor_closed and charger.voltage_mv > 0
-        voltage_mv = charger.voltage_mv if charger is not None and live else 0
-        lines = min(charger.phases, self._config.phases) if charger is not None and live else 0
-        currents = Currents()
-        if voltage_mv:
+        present, currents = PresentVoltage(0), Currents()
+        if charger is not None and charger.contactor_closed and charger.voltage_mv > 0:
+            lines = min(charger.phases, self._config.phases)
             power_w = max(-self._config.most_out_w(lines), min(self._config.most_w(lines), self._wanted_w))
-            currents = spread(power_w * 1_000_000 // voltage_mv, range(lines))
-        present = PresentVoltage(voltage_mv, currents.total_ma, lines)
+            currents = spread(power_w * 1_000_000 // charger.voltage_mv, range(lines))
+            present = PresentVoltage(charger.voltage_mv, currents.total_ma, lines)
         if present != self._present:
             self._present = present
             self._line.publish(currents)

@@ -75,7 +75,7 @@ class BatteryEcu:
         self._config, self._snapshot, self._period = config, snapshot, 1 / rate
         self._encoded: dict[str, tuple[dict[str, float], bytes]] = {}
         self._alive = 0
-        self._cells_every, self._cycles = max(1, round(rate)), 0
+        self._cells_every, self._cycles = round(rate), 0
 
     def frames(self, state: BatterySnapshot) -> list[tuple[int, bytes]]:
         """Return the frames `(id, data)` for `state`; increments the alive counter."""

@@ -58,7 +58,7 @@ class Pack:
     def __init__(self, config: PackConfig, *, ambient_c: float) -> None:
         self._config, self._ambient_c = config, ambient_c
         chance = random.Random(config.seed)  # noqa: S311 - a simulation
-        raw = [chance.uniform(-0.5, 0.5) for _ in range(config.modules * config.cells)]
+        raw = [chance.random() for _ in range(config.modules * config.cells)]
         mean, width = sum(raw) / len(raw), max(raw) - min(raw)
         self._offsets = [(each - mean) / width * config.spread_mv / 1000 for each in raw]
         self._offsets[0] -= config.weak_mv / 1000

@@ -74,6 +74,10 @@ TARGETS: Final[Mapping[str, Target]] = {
     "vehicle": Target("v2g/safety/vehicle.py", ("tests/safety/test_vehicle.py",)),
     "vehicle_channel": Target("evcc/hardware/safety.py", ("tests/evcc/hardware/test_safety.py",)),
     "vehicle_parts": Target("evcc/hardware/vehicle.py", ("tests/evcc/hardware/test_vehicle_steps.py",), cpu_s=10.0),
+    "on_board_charger": Target("evcc/hardware/ac.py", ("tests/evcc/hardware/test_ac.py",)),
+    "pack": Target("evcc/hardware/pack.py", ("tests/evcc/hardware/test_pack.py",)),
+    "rails": Target("evcc/hardware/rails.py", ("tests/evcc/hardware/test_rails.py",)),
+    "battery_ecu": Target("evcc/hardware/ecu.py", ("tests/evcc/hardware/test_ecu.py",)),
     "output": Target("v2g/safety/output.py", ("tests/safety/test_charger.py",)),
     "excess": Target("v2g/safety/excess.py", ("tests/safety/test_excess.py", "tests/safety/test_charger.py")),
     "flow": Target(
@@ -338,6 +342,7 @@ _STARTED = "a journal begins with the registers of its start"
 _FOUND = "the change follows in the step in which its transaction was found"
 _FIRST: Final = "is set by what happens before it is read"
 _WHETHER: Final = "is asked only whether it holds"
+_SPARED: Final = "what is not found is encoded again, and comes to the same"
 _PROTOCOL: Final = "whoever implements it has defaults of its own"
 
 EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
@@ -345,6 +350,19 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "DcLine.publish: 0 -> 1": _PROTOCOL,
         "DcLine.publish: 0 -> 1 #2": _PROTOCOL,
         "SimulatedVehicle._publish: 1 -> 2": "a watt at 2 mV, too, is more than a battery takes",
+    },
+    "on_board_charger": {"OnBoardCharger.battery_ma: watts > 0 -> watts >= 0": "of no power both are none"},
+    "battery_ecu": {
+        "module: TYPE_CHECKING -> not TYPE_CHECKING": "imports what only types need",
+        "BatteryEcu._data: 0 -> 1": _SPARED,
+        "BatteryEcu._data: self._encoded[message.name] = (signals, data) -> pass": _SPARED,
+    },
+    "pack": {
+        "Pack.measure: mean + offset + drop * (share - shares) -> mean + offset - drop * (share - shares)": (
+            "a cell has more of the resistance by chance, or as much less"
+        ),
+        "Pack.measure: 1000 -> 1001": "a thousandth of what chance spreads",
+        "Pack.measure: True -> False": _EACH,
     },
     "vehicle_channel": {
         "module: 'Answer' -> 'Answer?'": "a name for people",

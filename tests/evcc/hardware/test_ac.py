@@ -1,10 +1,11 @@
 """The simulated on-board charger: the currents of its phases."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from evcc.hardware.ac import OnBoardCharger
+from evcc.hardware.ac import BenchAcLine, OnBoardCharger
 from evcc.session.ports import PresentVoltage
 from evcc.session.settings import OnBoardChargerConfig
 from v2g.energy.conductors import Currents
@@ -14,15 +15,25 @@ from v2g.io.simulation.ac_line import ChargerAc
 class Outlet:
     """An outlet with so many line conductors, that shows what is drawn."""
 
+    drawn: Currents
+
     def __init__(self, lines: int) -> None:
         self.seen: ChargerAc | None = ChargerAc(230_000, lines, contactor_closed=True)
-        self.drawn = Currents()
 
     def on_change(self, callback: Callable[[ChargerAc | None], None]) -> None:
         self.callback = callback
 
+    def supply(self, seen: ChargerAc | None) -> None:
+        self.seen = seen
+        self.callback(seen)
+
     def publish(self, currents: Currents) -> None:
         self.drawn = currents
+
+
+def at_outlet(outlet: Outlet, **config: Any) -> OnBoardCharger:
+    """Return a charger at an outlet; what is not configured is as by default."""
+    return OnBoardCharger(outlet, OnBoardChargerConfig(**config))  # type: ignore[arg-type]
 
 
 @pytest.mark.requirement("R192")
@@ -38,12 +49,92 @@ class Outlet:
 )
 def test_each_phase_carries_its_part_and_no_more_than_its_rating(phases: int, lines: int, drawn: Currents) -> None:
     outlet = Outlet(lines)
-    charger = OnBoardCharger(outlet, OnBoardChargerConfig(phases=phases, max_charge_w=11_040, max_discharge_w=11_040))  # type: ignore[arg-type]
+    charger = at_outlet(outlet, phases=phases, max_charge_w=11_040, max_discharge_w=11_040)
     charger.drive(50_000)
     assert outlet.drawn == drawn
     assert charger.present == PresentVoltage(230_000, drawn.total_ma, min(phases, lines))
     charger.drive(-50_000)
     assert outlet.drawn == Currents(*(-each for each in drawn))
-    outlet.seen = None
-    outlet.callback(None)
+    outlet.supply(None)
     assert (outlet.drawn, charger.present) == (Currents(), PresentVoltage(0))
+
+
+LIVE = ChargerAc(230_000, 3, contactor_closed=True)
+DEAD = [None, ChargerAc(230_000, 3, contactor_closed=False), ChargerAc(0, 3, contactor_closed=True)]
+
+
+@pytest.mark.parametrize("dead", DEAD)
+def test_voltage_without_a_command_draws_nothing_and_each_change_is_reported(dead: ChargerAc | None) -> None:
+    outlet, changes = Outlet(3), list[PresentVoltage]()
+    outlet.seen = dead
+    charger = at_outlet(outlet)
+    charger.on_change(lambda: changes.append(charger.present))
+    assert (outlet.drawn, charger.present, charger.grid_hz) == (Currents(), PresentVoltage(0), None)
+    outlet.supply(LIVE)
+    assert (outlet.drawn, charger.grid_hz) == (Currents(), LIVE.frequency_hz)
+    charger.drive(3_450)
+    charger.drive(3_450)
+    assert outlet.drawn == Currents(5_000, 5_000, 5_000)
+    outlet.supply(dead)
+    assert (outlet.drawn, charger.present, charger.grid_hz) == (Currents(), PresentVoltage(0), None)
+    charger.drive(6_900)
+    assert outlet.drawn == Currents()
+    live, drawn = PresentVoltage(230_000, 0, 3), PresentVoltage(230_000, 15_000, 3)
+    assert changes == [live, drawn, PresentVoltage(0)]
+
+
+def test_a_line_that_has_gone_has_no_frequency_although_the_voltage_has_not_been_measured_again() -> None:
+    outlet = Outlet(3)
+    charger = at_outlet(outlet)
+    charger.drive(3_450)
+    outlet.seen = None
+    assert (charger.present.voltage_mv, charger.grid_hz) == (230_000, None)
+
+
+def test_a_voltage_of_a_thousandth_of_a_volt_is_one() -> None:
+    outlet = Outlet(1)
+    charger = at_outlet(outlet)
+    outlet.supply(ChargerAc(1, 1, contactor_closed=True))
+    assert charger.present == PresentVoltage(1, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("power_w", "battery_mv", "battery_ma"),
+    [
+        (9_200, 400_000, 21_389), (-9_200, 400_000, -24_731), (0, 400_000, 0), (1_150, 400_000, 2_673),
+        (1, 1_000, 855), (9_200, 0, 8_555_999_999), (9_200, -5, 8_555_999_999),
+    ],
+)  # fmt: skip
+def test_the_battery_gets_93_percent_and_gives_more_than_the_grid_gets(
+    power_w: int, battery_mv: int, battery_ma: int
+) -> None:
+    charger = at_outlet(Outlet(1), phases=1)
+    charger.drive(power_w)
+    assert charger.battery_ma(battery_mv) == pytest.approx(battery_ma, abs=1)
+
+
+def test_a_cut_draws_nothing_at_once_and_after_the_next_voltage() -> None:
+    outlet, changes = Outlet(3), list[PresentVoltage]()
+    charger = at_outlet(outlet)
+    charger.drive(3_450)
+    charger.on_change(lambda: changes.append(charger.present))
+    charger.cut()
+    assert (outlet.drawn, charger.present, charger.battery_ma(400_000)) == (
+        Currents(),
+        PresentVoltage(230_000, 0, 3),
+        0,
+    )
+    assert changes == [], "callbacks belong to the event loop"
+    outlet.supply(None)
+    outlet.supply(LIVE)
+    assert (outlet.drawn, changes) == (Currents(), [PresentVoltage(0), PresentVoltage(230_000, 0, 3)])
+
+
+def test_a_bench_assumes_three_phases_of_230_volts() -> None:
+    line, seen = BenchAcLine(), list[ChargerAc | None]()
+    assert line.seen is None
+    line.on_change(seen.append)
+    for closed in (True, False):
+        line.pass_on(closed=closed)
+        assert line.seen == ChargerAc(230_000, 3, contactor_closed=closed)
+    assert seen == [ChargerAc(230_000, 3, contactor_closed=True), ChargerAc(230_000, 3, contactor_closed=False)]

@@ -57,3 +57,76 @@ def test_a_weak_cell_is_below_the_others_by_what_it_is_said_to_be() -> None:
     sound, weak = (Pack(PackConfig(weak_mv=mv), ambient_c=20.0).measure(state, 0.05).cells_v for mv in (0.0, 40.0))
     assert sound[0] - weak[0] == pytest.approx(0.04)
     assert sound[1:] == weak[1:]
+
+
+def test_a_pack_without_configuration_has_96_cells_and_32_sensors_and_is_that_of_seed_1() -> None:
+    state = Battery(BATTERY, at_ms=0).state
+    pack = Pack(PackConfig(), ambient_c=20).measure(state, BATTERY.resistance_ohm)
+    assert (len(pack.cells_v), len(pack.temperatures_c), len(pack.modules_c)) == (96, 32, 8)
+    assert pack == Pack(PackConfig(seed=1), ambient_c=20).measure(state, BATTERY.resistance_ohm)
+    weak = Pack(PackConfig(weak_mv=0.0), ambient_c=20).measure(state, BATTERY.resistance_ohm)
+    assert weak == pack
+
+
+def test_a_current_spreads_cells_by_a_tenth_of_their_share_of_the_resistance() -> None:
+    state = msgspec.structs.replace(Battery(BATTERY, at_ms=0).state, current_ma=0)
+    pack = Pack(PackConfig(modules=64), ambient_c=20)
+    rest = pack.measure(state, 0.05).cells_v
+    for current_ma, sign in ((100_000, 1), (-50_000, -0.5)):
+        loaded = pack.measure(msgspec.structs.replace(state, current_ma=current_ma), 0.05).cells_v
+        shares = [(each - before) / (sign * 100 * 0.05 / 768) for each, before in zip(loaded, rest, strict=True)]
+        assert min(shares) == pytest.approx(-0.1, abs=0.005)
+        assert max(shares) == pytest.approx(0.1, abs=0.005)
+        assert sum(shares) == pytest.approx(0, abs=1e-6)
+
+
+def test_sensors_differ_by_a_seventh_in_warmth_and_modules_have_their_mean() -> None:
+    state = msgspec.structs.replace(Battery(BATTERY, at_ms=0).state, temperature_c=60.0)
+    found = Pack(PackConfig(modules=64, temperatures=8), ambient_c=10.0).measure(state, 0.05)
+    assert min(found.temperatures_c) == pytest.approx(10 + 50 * 0.85, abs=0.25)
+    assert max(found.temperatures_c) == pytest.approx(10 + 50 * 1.15, abs=0.25)
+    assert found.modules_c == pytest.approx(
+        [sum(found.temperatures_c[8 * each : 8 * each + 8]) / 8 for each in range(64)]
+    )
+    assert found.coolant_c == 35
+
+
+@pytest.mark.parametrize(
+    ("above_k", "current_ma", "runs"),
+    [
+        (0.0, 0, False),
+        (1.99, 0, False),
+        (2.0, 0, True),
+        (-5.0, 0, False),
+        (0.0, 1, True),
+        (0.0, -1, True),
+        (5.0, 1, True),
+    ],
+)
+@pytest.mark.parametrize("pump", [12.0, 3.5])
+def test_the_pump_runs_with_a_current_and_while_the_pack_is_warm(
+    above_k: float, current_ma: int, pump: float, *, runs: bool
+) -> None:
+    state = msgspec.structs.replace(Battery(BATTERY, at_ms=0).state, temperature_c=20 + above_k, current_ma=current_ma)
+    config = PackConfig() if pump == 12 else PackConfig(coolant_l_min=pump)
+    assert Pack(config, ambient_c=20).measure(state, 0.05).coolant_l_min == (pump if runs else 0)
+
+
+@pytest.mark.parametrize(
+    ("charged_mwh", "discharged_mwh", "soc", "health", "cycles", "kpa"),
+    [
+        (0, 0, 50, 97, 225, 102.08),
+        (100_000_000_000, 80_000_000_000, 100, 77, 1_725, 103.88),
+        (10**13, 0, 0, 0, 83_558.333, 107.3),
+    ],
+)
+def test_each_1500_full_cycles_cost_a_fifth_and_press_the_housings_air(
+    charged_mwh: int, discharged_mwh: int, soc: float, health: float, cycles: float, kpa: float
+) -> None:
+    used = msgspec.structs.replace(
+        Battery(BATTERY, at_ms=0).state, charged_mwh=charged_mwh, discharged_mwh=discharged_mwh, soc=soc
+    )
+    found = Pack(PackConfig(), ambient_c=20).measure(used, 0.05)
+    assert found.health_percent == pytest.approx(health)
+    assert found.cycles == pytest.approx(cycles)
+    assert found.pressure_kpa == pytest.approx(kpa, abs=0.001)
