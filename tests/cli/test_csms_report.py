@@ -47,10 +47,10 @@ async def test_a_report_is_a_table_a_csv_file_and_a_picture(cli: Cli, tmp_path: 
     store.close()
     code, output, _ = await cli("report", "--by", "station", role=Role.BILLING)
     rows = [line.split("\t") for line in output.splitlines()]
-    assert (code, [row[:6] for row in rows]) == (
+    assert (code, [[*row[:3], *row[5:8]] for row in rows]) == (
         0, [["CS-2", "", "1", "0", "1.5", "0"], [STATION, "EUR", "1", "0", "2", "1"]]
     )  # fmt: skip
-    assert (rows[0][6:], rows[1][7:]) == (["60", "", "", ""], ["0.40", "0.00", "0.40"])
+    assert (rows[0][8:], rows[1][9:]) == (["60", "", "", ""], ["0.40", "0.00", "0.40"])
     assert [each["transactions"] for each in await cli.records("report", "--by", "tariff")] == [1, 1]
     code, output, _ = await cli("report", "--by", "tariff")
     assert (code, "\x1b" in output) == (0, False)

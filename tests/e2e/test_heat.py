@@ -73,7 +73,7 @@ class Site:
     @property
     def flows(self) -> bool:
         """Whether the vehicle draws a current."""
-        return self.closed and self._vehicle_end.seen is not None and self._vehicle_end.seen.current_ma > 1000
+        return self.closed and self._vehicle_end.seen is not None and self._vehicle_end.seen.currents.total_ma > 1000
 
     async def charges(self) -> None:
         await self.until(lambda: self.flows)

@@ -52,11 +52,11 @@ async def test_a_second_vehicle_is_a_stranger_while_one_is_served(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("latch", "ohm", "most_w"),
-    [("true", 1_500, 13 * 3 * 230), ("true", 220, 22_000), ("true", 680, 20 * 3 * 230), ("false", 1_500, 22_000)],
+    ("latch", "ohm", "most_ma"),
+    [("true", 1_500, 13_000), ("true", 220, 32_000), ("true", 680, 20_000), ("false", 1_500, 32_000)],
 )
 async def test_a_cable_in_a_socket_outlet_is_not_asked_for_more_than_it_bears(
-    tmp_path: Path, pki: PkiTree, latch: str, ohm: int, most_w: int
+    tmp_path: Path, pki: PkiTree, latch: str, ohm: int, most_ma: int
 ) -> None:
     """13, 20 and 32 A, three phases (IEC 61851-1). Where the cable is the charger's own, it is rated for it."""
     socket_outlet = f"""
@@ -82,7 +82,8 @@ latch = {latch}
         serving = asyncio.create_task(controller.vehicle(stream, lambda stream: stream))  # type: ignore[arg-type]
         while not controller.busy:
             await asyncio.sleep(0)
-        assert min(22_000, *(limit.charge_w for limit in controller.grid.limits)) == most_w
+        known = [each.charge_ma for each in controller.grid.limits if each.charge_ma is not None]
+        assert min([32_000, *known]) == most_ma
         stream.closed.set()
         await serving
         medium.close()

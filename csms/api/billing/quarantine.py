@@ -182,7 +182,8 @@ async def _decide_transaction(
             if state == "released":
                 tariffs.release_cost(connection, *place, call.now_ms)
 
-    return await _decide(call, known, write, f"transaction_{state}")
+    event = "transaction_released" if state == "released" else "transaction_rejected"
+    return await _decide(call, known, write, event)
 
 
 async def _found(call: Call, parameters: OneReview) -> dict[str, Any]:
@@ -200,8 +201,7 @@ async def _decide(
     before, after = await call.change(read, write)
     assert after is not None, "it was found"
     if before != after:
-        name = "session" if known.kind == "journal" else "transaction"
-        data = {name: known.session_id, "reason": after.reason, "by": call.caller.name, "note": after.note}
+        data = {"session": known.session_id, "reason": after.reason, "by": call.caller.name, "note": after.note}
         call.services.report("settlement", event, known.station_id, data)
     return after
 

@@ -100,7 +100,7 @@ class MessageRequests(ABC):
     # -- common messages ----------------------------------------------------------------------------------------
 
     def _SessionSetupReq(self) -> Fields:
-        return {"evcc_id": b"\x04ee\x00d\xc3"}
+        return {"evcc_id": b"\x02\x00\x00\x00\x00\x01"}  # of no make
 
     def selected(self, *services: int) -> Any:
         """Return a SelectedServiceList."""
