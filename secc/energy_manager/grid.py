@@ -6,7 +6,6 @@ It outlives sessions: a session begins with the present state, and gets changes 
 from collections.abc import Sequence
 from typing import Final
 
-import msgspec
 from msgspec.structs import replace
 
 from secc.session import ports
@@ -99,8 +98,7 @@ class Grid:
         return ports.LimitChanged(self._rest()), ports.GridResponseChanged(self.response)
 
     def _rest(self) -> Limit:
-        most_w = 0 if self._resting else UNLIMITED_W
-        return Limit(source=PHASES, charge_w=most_w, discharge_w=most_w)
+        return _gate(PHASES, closed=self._resting)
 
     @property
     def facts(self) -> tuple[Fact, ...]:
@@ -175,8 +173,7 @@ class Grid:
         return (ports.LimitChanged(self._authorization()),)
 
     def _authorization(self) -> Limit:
-        most_w = 0 if self._suspended else UNLIMITED_W
-        return Limit(source=AUTHORIZATION, charge_w=most_w, discharge_w=most_w)
+        return _gate(AUTHORIZATION, closed=self._suspended)
 
     def profiles(self, allowance: Allowance) -> Sequence[Fact]:
         """Set the present limits of charging profiles; return the facts for a running session."""
@@ -232,7 +229,7 @@ class Grid:
         )
         if self._outlet is not None:
             site = site.balanced(*self._outlet)
-        return msgspec.structs.replace(
+        return replace(
             site,
             charge_w=charge_w,
             discharge_w=discharge_w,
@@ -253,6 +250,12 @@ class Grid:
             version=0 if signal is None else signal.version,
             valid_until_ms=until_ms,
         )
+
+
+def _gate(source: str, *, closed: bool) -> Limit:
+    """Return the limit of a source that permits everything or, closed, nothing."""
+    most_w = 0 if closed else UNLIMITED_W
+    return Limit(source=source, charge_w=most_w, discharge_w=most_w)
 
 
 def _smaller(site_ma: int | None, profiles_a: float | None) -> int | None:

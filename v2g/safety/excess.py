@@ -104,9 +104,8 @@ class Lag(msgspec.Struct, frozen=True):
         lost = self.peak // RENEWS - min(0, self.rate)
         peak = max(self.peak, most)
         area = self.area + beyond * self.rate - (passed - beyond) * lost
-        area = max(
-            0, min(2 * peak * min(LONGEST_LAG_US, follow_us), area)
-        )  # a moment within the bound leaves it used up
+        most_area = 2 * peak * min(LONGEST_LAG_US, follow_us)  # so that a moment within the bound leaves it used up
+        area = max(0, min(most_area, area))
         return Lag(area, peak, rate, now_us) if area or rate > 0 else Lag()
 
     def used_up(self, follow_us: int) -> bool:
