@@ -1,6 +1,6 @@
 """Side effects of transaction events and connector status: commands of operators that these complete."""
 
-from csms.db.queries import commands, diagnostics, stations
+from csms.db.queries import charging, commands, diagnostics, stations
 from csms.domain.transactions.transactions import Transaction
 from csms.ocpp.base import HandlerContext, small
 from v2g import typed_json
@@ -26,6 +26,9 @@ async def follow_transaction(
             transaction=info.transaction_id,
             known=start is not None,
         )
+        if start is not None:
+            evse_id = transaction.evse_id or start["evse_id"] or 0
+            await run(charging.bind_profile, context.station_id, number, evse_id, info.transaction_id)
         if start is not None and start["transaction_limit"] and request.event_type == "Started":
             limit = typed_json.decode(start["transaction_limit"], TransactionLimit)
     if request.reservation_id is not None:  # H03.FR.09: the reservation has its transaction

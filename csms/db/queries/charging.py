@@ -42,20 +42,23 @@ DynamicRow = tuple[int, str]
 
 
 def save_profile(
-    connection: Connection, station_id: str, evse_id: int, profile: ChargingProfile, source: str, now_ms: int
-) -> None:
+    connection: Connection, station_id: str, evse_id: int, profile: ChargingProfile, source: str, now_ms: int,
+    remote_start_id: int | None = None,
+) -> None:  # fmt: skip
     """Store a profile that a station holds, replacing one with its id, or with its purpose and level.
 
-    K01.FR.05 and FR.06: same id, or same stack level and purpose on the same EVSE (and transaction).
+    K01.FR.05 and FR.06: same id, or same stack level and purpose on the same EVSE (and transaction). One of a remote
+    start that has no transaction yet waits for `bind_profile`.
     """
     columns = charging_profiles.c
+    transaction_id = profile.transaction_id if remote_start_id is None else _pending(remote_start_id)
     connection.execute(
         delete(charging_profiles).where(
             (columns.station_id == station_id)
             & (columns.evse_id == evse_id)
             & (columns.purpose == profile.charging_profile_purpose)
             & (columns.stack_level == profile.stack_level)
-            & (columns.transaction_id.is_not_distinct_from(profile.transaction_id))
+            & (columns.transaction_id.is_not_distinct_from(transaction_id))
         )
     )
     values = {
@@ -63,11 +66,27 @@ def save_profile(
         "purpose": profile.charging_profile_purpose,
         "stack_level": profile.stack_level,
         "source": source,
-        "transaction_id": profile.transaction_id,
+        "transaction_id": transaction_id,
         "updated_ms": now_ms,
         "document": msgspec.json.encode(profile).decode(),
     }
     _put(connection, charging_profiles, {"station_id": station_id, "profile_id": profile.id}, values)
+
+
+def bind_profile(
+    connection: Connection, station_id: str, remote_start_id: int, evse_id: int, transaction_id: str
+) -> None:
+    """Give the profile of a remote start, if any, its transaction and EVSE."""
+    columns = charging_profiles.c
+    of_start = (columns.station_id == station_id) & (columns.transaction_id == _pending(remote_start_id))
+    if (row := connection.execute(select(charging_profiles).where(of_start)).first()) is not None:
+        held = msgspec.structs.replace(typed_json.decode(row.document, ChargingProfile), transaction_id=transaction_id)
+        save_profile(connection, station_id, evse_id, held, row.source, row.updated_ms)
+
+
+def _pending(remote_start_id: int) -> str:
+    """Return what stands for the transaction of a remote start that has not begun."""
+    return f"remote start {remote_start_id}"
 
 
 def clear_profiles(

@@ -61,7 +61,7 @@ RECORDS: Final[Mapping[str, str]] = MappingProxyType({
     "NotifyWebPaymentStarted": "web payments",
     "PublishFirmware": "requests",
     "RequestBatterySwap": "requests",
-    "RequestStartTransaction": "remote starts; its profile by the rules of K01 and F01",
+    "RequestStartTransaction": "remote starts, charging profiles, by the rules of K01 and F01",
     "ReserveNow": "reservations",
     "SendLocalList": "local list; a change of an unknown list is refused",
     "SetChargingProfile": "charging profiles, by the rules of K01",

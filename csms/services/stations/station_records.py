@@ -9,12 +9,13 @@ from typing import Final
 import msgspec
 from sqlalchemy import Connection
 
-from csms.db.queries import charging, commands, der, device_model, diagnostics, requests
+from csms.db.queries import charging, commands, der, device_model, diagnostics, requests, transactions
 from csms.domain.authorization.local_lists import apply, read_entries, write_entries
 from csms.domain.stations.device_model import read_values, without_secrets, written_values
 from csms.ocpp.base import Services
 from v2g import typed_json
 from v2g.ocpp.messages.base import Message
+from v2g.ocpp.messages.charging_profiles import ChargingProfile
 from v2g.ocpp.messages.der_control import (
     ClearDERControlRequest,
     ClearDERControlResponse,
@@ -44,6 +45,7 @@ from v2g.ocpp.messages.provisioning import (
     SetVariablesRequest,
     SetVariablesResponse,
 )
+from v2g.ocpp.messages.remote_control import RequestStartTransactionRequest, RequestStartTransactionResponse
 from v2g.ocpp.messages.smart_charging import (
     ChargingProfileCriterion,
     ClearChargingProfile,
@@ -65,9 +67,9 @@ _EVERYTHING: Final = (ChargingProfileCriterion(), ChargingProfileCriterion(charg
 
 _RECORDED: Final = frozenset({
     AdjustPeriodicEventStreamRequest, ClearChargingProfileRequest, ClearDERControlRequest, ClearDisplayMessageRequest,
-    ClearVariableMonitoringRequest, GetVariablesRequest, SendLocalListRequest, SetChargingProfileRequest,
-    SetDERControlRequest, SetDisplayMessageRequest, SetMonitoringBaseRequest, SetNetworkProfileRequest,
-    SetVariableMonitoringRequest, SetVariablesRequest,
+    ClearVariableMonitoringRequest, GetVariablesRequest, RequestStartTransactionRequest, SendLocalListRequest,
+    SetChargingProfileRequest, SetDERControlRequest, SetDisplayMessageRequest, SetMonitoringBaseRequest,
+    SetNetworkProfileRequest, SetVariableMonitoringRequest, SetVariablesRequest,
 })  # fmt: skip
 
 
@@ -99,6 +101,16 @@ def _record(connection: Connection, station_id: str, request: Message, answer: M
             status="Accepted"
         ):
             charging.save_profile(connection, station_id, evse_id, profile, charging.CSO, now_ms)
+        case RequestStartTransactionRequest(charging_profile=ChargingProfile() as profile) as wanted, (
+            RequestStartTransactionResponse(status="Accepted", transaction_id=running)
+        ):
+            number = wanted.remote_start_id
+            charging.save_profile(connection, station_id, wanted.evse_id or 0, profile, charging.CSO, now_ms, number)
+            start = commands.find_start(connection, number)  # its first event may have come before the answer
+            running = running or (None if start is None else start["transaction_id"])
+            if running is not None and (found := transactions.get(connection, station_id, running)) is not None:
+                evse_id = found.evse_id or wanted.evse_id or 0
+                charging.bind_profile(connection, station_id, number, evse_id, found.transaction_id)
         case ClearChargingProfileRequest() as wanted, ClearChargingProfileResponse(status=status):
             return _clear_profiles(connection, station_id, wanted, accepted=status == "Accepted")
         case SetDERControlRequest() as control, SetDERControlResponse(status="Accepted", superseded_ids=others):

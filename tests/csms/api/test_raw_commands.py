@@ -1,5 +1,6 @@
 """Raw commands: what a station accepts is recorded as for typed ones, what contradicts the records is not sent."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from csms.db.queries import commands, der, device_model, diagnostics, security
 from csms.domain.stations.commands import COMMANDS, RECORDS
 from tests.csms.api.support import ApiClient
+from tests.csms.charging import Charging
 from tests.csms.customers import make_certificate
 from tests.csms.scripted_station import ScriptedStation
 from v2g.ocpp.messages.data_transfer import VENDOR
@@ -130,6 +132,48 @@ async def test_a_profile_is_recorded_only_when_it_is_accepted(ask: ApiClient, st
     criteria = {"chargingProfileCriteria": {"evseId": 1, "stackLevel": 5}}
     await send(ask, "ClearChargingProfile", criteria, station)
     assert (await ask("GET", path)).json == []
+
+
+@pytest.mark.parametrize("order", ["answer first", "event first", "running"])
+async def test_the_profile_of_a_remote_start_is_that_of_its_transaction(ask: ApiClient, order: str) -> None:
+    """F01.FR.08, .13: two starts, of which the second one begins first; each transaction has its own profile."""
+    station = await ask.backend.booted(version="2.1")
+    first, second = (Charging(ask.backend, station, evse_id=evse_id) for evse_id in (1, 2))
+
+    async def begin(charging: Charging, number: int) -> None:
+        info = {"transactionId": charging.id, "remoteStartId": number}
+        await charging.event("Started", "RemoteStart", token=TOKEN, extra={"transactionInfo": info})
+
+    async def start(charging: Charging, number: int) -> None:
+        body = {"idToken": TOKEN, "remoteStartId": number, "chargingProfile": profile(number, purpose="TxProfile")}
+        sending = asyncio.create_task(send(ask, "RequestStartTransaction", body, station))
+        asked = await station.expect("RequestStartTransaction")
+        if order != "answer first":
+            await begin(charging, number)
+        more = {"transactionId": charging.id} if order == "running" else {}
+        asked.reply({"status": "Accepted", **more})
+        assert (await sending).json["status"] == "Accepted"
+
+    await start(first, 8)
+    await start(second, 9)
+    path = f"/stations/{station.id}/charging-profiles"
+    if order == "answer first":
+        held = (await ask("GET", path)).json
+        assert [(each["profile"]["id"], each["evse_id"]) for each in held] == [(8, 0), (9, 0)]
+        await begin(second, 9)
+        await begin(first, 8)
+    held = (await ask("GET", path)).json
+    assert [(each["profile"]["id"], each["evse_id"], each["profile"]["transactionId"]) for each in held] == [
+        (8, 1, first.id), (9, 2, second.id),
+    ]  # fmt: skip
+
+
+async def test_the_profile_of_a_refused_remote_start_is_not_recorded(ask: ApiClient) -> None:
+    station = await ask.backend.booted(version="2.1")
+    station.answers["RequestStartTransaction"] = {"status": "Rejected"}
+    body = {"idToken": TOKEN, "remoteStartId": 8, "chargingProfile": profile(8, purpose="TxProfile")}
+    assert (await send(ask, "RequestStartTransaction", body, station)).status == 200
+    assert (await ask("GET", f"/stations/{station.id}/charging-profiles")).json == []
 
 
 TX: dict[str, Any] = {"transactionId": "T1", "purpose": "TxProfile"}

@@ -322,6 +322,37 @@ async def test_nonsense_from_a_vtn_is_a_lost_vtn(site: Start, answer: bytes) -> 
         await runner.cleanup()
 
 
+async def test_each_reason_of_a_lost_vtn_is_announced_when_it_changes(site: Start) -> None:
+    """The first one, every other one, and one that comes again; not one that stays."""
+    from aiohttp import web
+
+    answers = {"status": 200, "body": b"<html>"}
+
+    async def answer_all(request: web.Request) -> web.Response:
+        if request.path == "/auth/token":
+            return web.json_response({"access_token": "a", "token_type": "Bearer"})
+        return web.Response(status=answers["status"], body=answers["body"], content_type="application/json")
+
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", answer_all)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        async with site(url=f"http://127.0.0.1:{runner.addresses[0][1]}") as one:
+            for status in (200, 200, 503, 503, 200):
+                answers["status"] = status
+                await one.step(60)
+            answers |= {"status": 200, "body": b"[]"}
+            await one.step(60)
+            reasons = [str(each["reason"]) for each in one.named("openadr_lost")]
+            assert ["503" in each for each in reasons] == [False, True, False]
+            assert reasons[0] == reasons[2]
+            assert len(one.named("openadr_connected")) == 1
+    finally:
+        await runner.cleanup()
+
+
 async def test_a_report_is_one_that_the_vtn_takes(site: Start) -> None:
     """By the schema of the published API."""
     async with site() as one:
