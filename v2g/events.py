@@ -575,7 +575,7 @@ REPORTS: Final[Mapping[str, tuple[Event, ...]]] = {
         Event("ocpp.setpoint_not_dispatched", "reason", "warning"),
         Event("ocpp.share", "station evse:int limit_ma status", feed=True),
         Event("ocpp.site_overload_ended", "site", feed=True),
-        Event("ocpp.site_overloaded", "site node phase excess_ma", "warning", feed=True),
+        Event("ocpp.site_overloaded", "site node phase above excess_ma", "warning", feed=True),
         Event("ocpp.station_connected", "station version profile:int", feed=True),
         Event("ocpp.station_decided", "station decision by", feed=True),
         Event("ocpp.station_disconnected", "station", feed=True),

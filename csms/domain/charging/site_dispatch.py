@@ -8,9 +8,9 @@ from collections.abc import Mapping
 
 import msgspec
 
-from csms.domain.charging.balancing import Load, Node, share
 from csms.domain.charging.charging_plans import VOLTAGE
 from csms.domain.charging.sites import Known, Place, Site, current_of, loads_of, phases_of
+from v2g.energy.balancing import Load, Node, share
 
 
 class PowerRange(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,10 +6,10 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from csms.domain.charging.balancing import PHASES, Load, Node, check_tree, needed_ma
 from csms.domain.charging.charging_plans import VOLTAGE, limit_at, steps
 from csms.domain.charging.profiles import Needs
 from csms.domain.transactions.transactions import Transaction
+from v2g.energy.balancing import PHASES, Load, Node, check_tree, needed_ma
 from v2g.energy.settlement.pieces import zone_of
 from v2g.ocpp.messages.smart_charging import NotifyChargingLimitRequest
 from v2g.ocpp.times import parse_time

@@ -8,7 +8,6 @@ import msgspec
 
 from csms.cluster.feed import Subscription
 from csms.db.queries import charging
-from csms.domain.charging.balancing import Change, Overload, changes, overload, share
 from csms.domain.charging.charging_plans import milliampere, share_profile, waiting_profile
 from csms.domain.charging.own_profiles import WAITING_PROFILE
 from csms.domain.charging.sites import Known, Place, Site, chosen_phases, loads_of
@@ -16,6 +15,8 @@ from csms.ocpp.base import Services
 from csms.services.charging.site_state import look_at
 from csms.services.charging.smart_charging import SmartCharging
 from csms.services.concurrency import for_each
+from v2g.energy.balancing import Change, Overload, changes, overload, share
+from v2g.energy.conductors import LINE_NAMES
 from v2g.errors import TimeoutExpired, TransportError, V2GError
 from v2g.observe import Scalar
 
@@ -148,9 +149,9 @@ class Balancer:
         if found is None:
             services.announce("ocpp", "site_overload_ended", site=site_id)
         else:
-            phase = f"L{found.phase + 1}"
+            phase, above = LINE_NAMES[found.phase], None if found.other is None else LINE_NAMES[found.other]
             services.announce(
-                "ocpp", "site_overloaded", site=site_id, node=found.node, phase=phase, excess_ma=excess_ma
+                "ocpp", "site_overloaded", site=site_id, node=found.node, phase=phase, above=above, excess_ma=excess_ma
             )
 
     async def _send(

@@ -11,12 +11,12 @@ from csms.db.queries import charging, der, fleets, stations, tariffs, transactio
 from csms.db.queries.events import add_event
 from csms.db.queries.tariffs import Scope
 from csms.db.store import Store
-from csms.domain.charging.balancing import Node
 from csms.domain.charging.charging_plans import ProfileTemplate, TemplatePeriod, from_template, share_profile
 from csms.domain.charging.fleets import Fleet
 from csms.domain.charging.profiles import Needs
 from csms.domain.charging.sites import Place, Site
 from csms.domain.transactions.transactions import IMPORT_REGISTER, Event, Sample
+from v2g.energy.balancing import Node
 from v2g.energy.price_plan import Charge, PricePlan, Rate
 from v2g.errors import RefusedError
 from v2g.ocpp.messages.der_control import Gradient, NotifyDERAlarmRequest, SetDERControlRequest

@@ -12,10 +12,10 @@ from sqlalchemy import Connection
 from csms.db.queries import charging, reports, reviews, stations, tariffs, transactions
 from csms.db.queries.events import Arrival, add_events
 from csms.db.store import Store, migrate
-from csms.domain.charging.balancing import Node
 from csms.domain.charging.sites import Place, Site
 from csms.domain.transactions.transactions import EXPORT_REGISTER, IMPORT_REGISTER, Event, Sample
 from tests.csms.db.books import DAY, NOV, book, posting
+from v2g.energy.balancing import Node
 from v2g.energy.price_plan import Charge, PricePlan, Rate
 from v2g.energy.settlement.costing import Bill
 

@@ -8,12 +8,12 @@ import msgspec
 
 from csms.config import Balancing
 from csms.db.queries import charging
-from csms.domain.charging.balancing import Node
 from csms.domain.charging.sites import Place, Site
 from csms.services.stations.clocks import ClockKeeper
 from tests.csms.backend import BOOT, Backend
 from tests.csms.fixtures import Start
 from tests.csms.scripted_station import Payload, ScriptedStation
+from v2g.energy.balancing import Node
 
 YARD = Site(
     id="yard",

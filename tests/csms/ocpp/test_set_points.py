@@ -11,7 +11,6 @@ from sqlalchemy import Connection
 from csms.config import Balancing, TokenEntry
 from csms.db.queries import charging, stations, transactions
 from csms.db.queries.events import add_event
-from csms.domain.charging.balancing import Node
 from csms.domain.charging.fleets import vehicle_id
 from csms.domain.charging.orders import Order, Orders
 from csms.domain.charging.own_profiles import DISPATCH_PROFILE
@@ -26,6 +25,7 @@ from tests.csms.charging import VALID, Charging
 from tests.csms.fixtures import Start
 from tests.csms.scripted_station import Payload, Refused
 from tests.csms.support import grid_signal
+from v2g.energy.balancing import Node
 from v2g.errors import RefusedError
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.charging_profiles import (

@@ -11,7 +11,6 @@ import pytest_asyncio
 
 from csms.config import StationEntry
 from csms.db.queries import charging, device_model, transactions
-from csms.domain.charging.balancing import Node
 from csms.domain.charging.charging_plans import ProfileTemplate, TemplatePeriod, from_template
 from csms.domain.charging.own_profiles import SHARE_PROFILE
 from csms.domain.charging.sites import Place, Site
@@ -23,6 +22,7 @@ from tests.csms.fixtures import Start
 from tests.csms.scripted_station import Payload, Refused, ScriptedStation
 from tests.csms.support import grid_signal
 from tests.csms.vehicle_needs import ACCEPTED, NEEDS, NEEDS_20, next_profile, tx_profiles
+from v2g.energy.balancing import Node
 from v2g.errors import RefusedError
 from v2g.ocpp.messages.charging_profiles import ChargingProfile
 from v2g.ocpp.messages.smart_charging import ChargingProfileCriterion

@@ -7,7 +7,6 @@ import pytest
 
 from csms.config import Tariffs
 from csms.db.queries import charging, device_model, tariffs
-from csms.domain.charging.balancing import Node
 from csms.domain.charging.own_profiles import SHARE_PROFILE
 from csms.domain.charging.sites import Place, Site
 from csms.services.billing.tariffs import TariffService
@@ -17,6 +16,7 @@ from tests.csms.backend import Backend
 from tests.csms.charging import TOKENS, Charging
 from tests.csms.fixtures import Start
 from tests.csms.vehicle_needs import ACCEPTED, NEEDS, NEEDS_20, next_profile, tx_profiles
+from v2g.energy.balancing import Node
 from v2g.energy.price_plan import Charge, PricePlan, Rate, Tax, When
 from v2g.units import decimals_of
 

@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from csms.domain.charging.balancing import Node
 from csms.domain.charging.charging_plans import (
     ProfileTemplate,
     TemplatePeriod,
@@ -21,6 +20,7 @@ from csms.domain.charging.charging_plans import (
 from csms.domain.charging.sites import Known, Place, Site, loads_of
 from csms.domain.charging.v2x import problems
 from tests.ocpp.official import validator
+from v2g.energy.balancing import Node
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
 from v2g.ocpp.messages.smart_charging import CompositeSchedule, SetChargingProfileRequest
 from v2g.ocpp.times import format_time, parse_time

@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csms.domain.charging.balancing import PHASES, Node
 from csms.domain.charging.charging_plans import VOLTAGE
 from csms.domain.charging.site_dispatch import PowerRange, bound
 from csms.domain.charging.sites import Known, Place, Site, current_of, loads_of, phases_of
 from csms.domain.transactions.transactions import Transaction
+from v2g.energy.balancing import PHASES, Node
 
 
 def node(name: str, amperes: int, parent: str | None = None, back: int | None = None) -> Node:

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csms.domain.charging.balancing import PHASES, Node, share
 from csms.domain.charging.binding import evse_limits
 from csms.domain.charging.charging_plans import share_profile
 from csms.domain.charging.profiles import Needs
 from csms.domain.charging.sites import Known, Place, Site, chosen_phases, lines_in_use, loads_of, own_phases
 from csms.domain.transactions.transactions import Event, Sample, Transaction, merge
+from v2g.energy.balancing import PHASES, Node, share
 
 FUSE_MA, UNBALANCE_MA = 40_000, 20_000
 

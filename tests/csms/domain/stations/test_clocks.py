@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from csms.domain.charging.balancing import Node
 from csms.domain.charging.sites import Site
 from csms.domain.stations.clocks import (
     ClockSettings,
@@ -16,6 +15,7 @@ from csms.domain.stations.clocks import (
     mirror_of,
     transition,
 )
+from v2g.energy.balancing import Node
 from v2g.ocpp.times import format_time, parse_time
 
 BERLIN = ClockSettings(zone="Europe/Berlin", sources=("NTP", "Heartbeat"))

@@ -6,13 +6,13 @@ import re
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from csms.config import StationEntry
 from csms.db.queries import charging, device_model, transactions
-from csms.domain.charging.balancing import Node
 from csms.domain.charging.charging_plans import milliampere
 from csms.domain.charging.own_profiles import SHARE_PROFILE, WAITING_PROFILE
 from csms.domain.charging.profiles import Needs
@@ -26,6 +26,7 @@ from tests.csms.charging import Charging, away
 from tests.csms.fixtures import Start
 from tests.csms.scripted_station import Payload, Refused, ScriptedStation
 from tests.csms.services.charging.support import ACCEPTED, NAMES, REJECTED, TOKENS, limit_ma, running, settled
+from v2g.energy.balancing import Node
 
 MOST_MA = 32_000
 YARD = NAMES[:4]
@@ -121,13 +122,36 @@ async def test_after_a_refusal_the_others_are_lowered_and_what_is_left_is_said_o
         assert [found.drawn[name] for name in NAMES[:2]] == [20_000, 6_000 if amperes == 26 else 0]
     (overload,) = csms.events.named("site_overloaded")
     assert overload.stage == "ocpp"
-    assert overload.data == {"site": "yard", "node": "main", "phase": "L1", "excess_ma": 2_000}
+    assert overload.data == {"site": "yard", "node": "main", "phase": "L1", "above": None, "excess_ma": 2_000}
     assert found.alarm_a() == 2.0
     found.behaviour[NAMES[0]] = "obeys"
     await balancer.balance_all()
     assert found.alarm_a() == 0
     (ended,) = csms.events.named("site_overload_ended")
     assert (ended.stage, ended.data) == ("ocpp", {"site": "yard"})
+
+
+@pytest.mark.requirement("R192")
+async def test_an_unbalance_by_a_vehicle_that_is_not_lowered_is_reported(csms: Backend) -> None:
+    """A vehicle on L1 with 32 A, whose station refuses, where 20 A may be drawn more from one phase than another."""
+    found, balancer = Yard(csms), Balancer(csms.services)
+    place = Place(station_id=NAMES[0], evse_id=1, node="main", most_ma=32_000, phases=("L2",))
+    node = Node(id="main", limits=(63_000,) * 3)
+    site = Site(id="yard", nodes=(node,), places=(place,))
+    await csms.services.store.run(charging.save_site, site, 0)
+    await Charging(csms, await found.connect(NAMES[0])).started()
+    await balancer.balance_all()
+    assert (found.drawn[NAMES[0]], found.alarm_a()) == (32_000, 0)
+    found.behaviour[NAMES[0]] = "rejects"
+    german = msgspec.structs.replace(site, nodes=(msgspec.structs.replace(node, unbalance=20_000),))
+    await csms.services.store.run(charging.save_site, german, 0)
+    await balancer.balance_all()
+    (overload,) = csms.events.named("site_overloaded")
+    assert overload.data == {"site": "yard", "node": "main", "phase": "L2", "above": "L1", "excess_ma": 12_000}
+    assert found.alarm_a() == 12
+    found.behaviour[NAMES[0]] = "obeys"
+    await balancer.balance_all()
+    assert (found.drawn[NAMES[0]], found.alarm_a()) == (20_000, 0)
 
 
 async def test_a_small_raise_is_left_out_also_after_a_refusal(csms: Backend) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 import pytest
 
 from csms.db.queries import charging, prequalifications
-from csms.domain.charging.balancing import Node
 from csms.domain.charging.charging_plans import share_profile
 from csms.domain.charging.fleets import vehicle_id
 from csms.domain.charging.own_profiles import DISPATCH_PROFILE, SHARE_PROFILE
@@ -30,6 +29,7 @@ from tests.csms.services.charging.support import (
     settled,
     vehicle,
 )
+from v2g.energy.balancing import Node
 from v2g.errors import RefusedError
 from v2g.ocpp.times import format_time
 

@@ -3,7 +3,6 @@
 import asyncio
 
 from csms.db.queries import charging, retention, transactions
-from csms.domain.charging.balancing import Node
 from csms.domain.charging.binding import LimitPoint
 from csms.domain.charging.charging_plans import share_profile
 from csms.domain.charging.sites import Place, Site
@@ -12,6 +11,7 @@ from csms.services.charging.limit_course import LimitCourse
 from tests.csms.backend import Backend
 from tests.csms.charging import Charging
 from tests.csms.services.charging.support import NAMES, booted, running, send_needs, vehicle
+from v2g.energy.balancing import Node
 from v2g.ocpp.times import format_time
 
 LOOKED_S = 6

@@ -1,12 +1,12 @@
 """What a site's EVSEs may draw before and after their first share, and which of them are connected."""
 
 from csms.db.queries import charging
-from csms.domain.charging.balancing import Node
 from csms.domain.charging.charging_plans import share_profile, waiting_profile
 from csms.domain.charging.sites import Place, Site
 from csms.services.charging.site_state import look_at
 from tests.csms.backend import Backend
 from tests.csms.charging import Charging
+from v2g.energy.balancing import Node
 
 NAMES = ("CS-V2G-0001", "CS-V2G-0002")
 

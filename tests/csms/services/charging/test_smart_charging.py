@@ -7,7 +7,6 @@ import msgspec
 import pytest
 
 from csms.db.queries import charging, device_model, prequalifications, requests
-from csms.domain.charging.balancing import Node
 from csms.domain.charging.charging_plans import Step
 from csms.domain.charging.own_profiles import WAITING_PROFILE
 from csms.domain.charging.prequalification import Prequalification
@@ -17,6 +16,7 @@ from csms.services.stations.station_records import GONE
 from tests.csms.backend import Backend
 from tests.csms.scripted_station import Payload, Refused, ScriptedStation
 from tests.csms.services.charging.support import ACCEPTED, NAMES, at_rest, booted, running
+from v2g.energy.balancing import Node
 from v2g.errors import RefusedError, TimeoutExpired, V2GError
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.charging_profiles import (

@@ -67,10 +67,10 @@ class _Limits:
     """Remaining current on every phase of every node, and the path of each load."""
 
     def __init__(self, nodes: Sequence[Node], loads: Sequence[Load]) -> None:
-        self._left: dict[tuple[str, int, int | None], int] = {
+        self.left: dict[tuple[str, int, int | None], int] = {
             (node.id, phase, None): node.limits[phase] for node in nodes for phase in PHASES
         }
-        self._left |= {
+        self.left |= {
             (node.id, phase, other): node.unbalance
             for node in nodes
             if node.unbalance is not None
@@ -83,7 +83,7 @@ class _Limits:
                 for node in _up(parents, load.node)
                 for phase in load.phases
                 for other in (None, *PHASES)
-                if other not in load.phases and (place := (node, phase, other)) in self._left
+                if other not in load.phases and (place := (node, phase, other)) in self.left
             ]
             for load in loads
         }
@@ -94,12 +94,12 @@ class _Limits:
         for load in loads:
             for place in self._through[load]:
                 counts[place] = counts.get(place, 0) + 1
-        return max(0, min((self._left[place] // count for place, count in counts.items()), default=0))
+        return max(0, min((self.left[place] // count for place, count in counts.items()), default=0))
 
     def draw(self, load: str, amount: int) -> None:
         """Subtract a load's current."""
         for place in self._through[load]:
-            self._left[place] -= amount
+            self.left[place] -= amount
 
 
 def share(nodes: Sequence[Node], loads: Sequence[Load]) -> dict[str, int]:
@@ -186,23 +186,21 @@ def needed_ma(energy_wh: int, seconds: float, phases: int, voltage: int = 230) -
 
 
 class Overload(msgspec.Struct, frozen=True):
-    """By how much (mA) loads exceed the limit of a node on a phase (0 to 2)."""
+    """By how much (mA) loads exceed a node's limit of a phase (0 to 2), or its `unbalance` above the phase `other`."""
 
     excess_ma: int
     node: str
     phase: int
+    other: int | None = None
 
 
-def overload(nodes: Sequence[Node], loads: Iterable[Load], drawn: Mapping[str, int]) -> Overload | None:
-    """Return the worst overload by what each load may draw (mA); None without one."""
-    parents = {node.id: node.parent for node in nodes}
-    flows = {(node.id, phase): -node.limits[phase] for node in nodes for phase in PHASES}
+def overload(nodes: Sequence[Node], loads: Sequence[Load], drawn: Mapping[str, int]) -> Overload | None:
+    """Return the worst overload by what each load may draw, or not draw (mA); None without one."""
+    limits = _Limits(nodes, loads)
     for load in loads:
-        for node in _up(parents, load.node):
-            for phase in load.phases:
-                flows[node, phase] += drawn[load.id]
-    (node, phase), excess_ma = max(flows.items(), key=lambda flow: flow[1])
-    return Overload(excess_ma, node, phase) if excess_ma > 0 else None
+        limits.draw(load.id, drawn[load.id])
+    (node, phase, other), left = min(limits.left.items(), key=lambda each: each[1])
+    return Overload(-left, node, phase, other) if left < 0 else None
 
 
 class Change(msgspec.Struct, frozen=True):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from csms.domain.charging.balancing import PHASES, Load, Node, changes, check_tree, needed_ma, share
+from v2g.energy.balancing import PHASES, Load, Node, changes, check_tree, needed_ma, overload, share
 
 
 @st.composite
@@ -210,3 +210,20 @@ def test_1000_vehicles_that_start_one_by_one_or_at_once_stay_below_the_transform
             given[change.load] = change.limit
             assert total <= limit_ma
     assert total > 0.99 * limit_ma
+
+
+@pytest.mark.requirement("R192")
+@settings(max_examples=40, deadline=None)
+@given(sites(), st.data())
+def test_an_overload_is_found_exactly_where_what_loads_may_draw_exceeds_a_limit(
+    site: tuple[list[Node], list[Load]], data: st.DataObject
+) -> None:
+    nodes, loads = site
+    drawn = {each.id: data.draw(st.integers(0, 40)) for each in loads}
+    found = overload(nodes, loads, drawn)
+    assert (found is None) is within(nodes, loads, drawn)
+    if found is not None:
+        node = next(each for each in nodes if each.id == found.node)
+        here = [each for each in loads if node.id in above(nodes, each.node) and found.phase in each.phases]
+        bound = node.limits[found.phase] if found.other is None else node.unbalance or 0
+        assert found.excess_ma == sum(drawn[each.id] for each in here if found.other not in each.phases) - bound
