@@ -1,45 +1,17 @@
 """All routes, collected from the resources."""
 
 from functools import cache
-from typing import Any, Final
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Any
 
 import msgspec
 
-from csms.api.authorization import contracts, local_lists, tokens
-from csms.api.billing import books, mandates, payments, quarantine, reports, tariffs
-from csms.api.charging import dispatch, fleets, grid, prequalifications, sites, smart_charging
-from csms.api.diagnostics import (
-    alerts,
-    batteries,
-    diagnostics,
-    events,
-    health,
-    metrics,
-    overview,
-    positions,
-    system,
-    telemetry,
-    vehicles,
-    webhooks,
-)
+from csms.api import authorization, billing, charging, diagnostics, security, stations, transactions
 from csms.api.http.call import Call
 from csms.api.http.openapi import document
-from csms.api.http.operations import Operation, get
-from csms.api.security import access, station_security, users
-from csms.api.stations import (
-    admission,
-    attestations,
-    commands,
-    device_model,
-    display,
-    firmware,
-    remote_control,
-    requests,
-    reservations,
-    session_metrics,
-    stations,
-)
-from csms.api.transactions import settlements, transactions
+from csms.api.http.operations import Operation, declared, get
+from csms.api.stations import commands
 from csms.domain.security.access import Permission
 
 
@@ -49,52 +21,13 @@ async def read_interface(call: Call) -> bytes:
     return interface()
 
 
-OPERATIONS: Final[tuple[Operation, ...]] = (
-    *health.OPERATIONS,
-    *overview.OPERATIONS,
-    *system.OPERATIONS,
-    *stations.OPERATIONS,
-    *admission.OPERATIONS,
-    *remote_control.OPERATIONS,
-    *device_model.OPERATIONS,
-    *commands.OPERATIONS,
-    *transactions.OPERATIONS,
-    *reservations.OPERATIONS,
-    *smart_charging.OPERATIONS,
-    *sites.OPERATIONS,
-    *dispatch.OPERATIONS,
-    *fleets.OPERATIONS,
-    *tokens.OPERATIONS,
-    *tariffs.OPERATIONS,
-    *payments.OPERATIONS,
-    *settlements.OPERATIONS,
-    *quarantine.OPERATIONS,
-    *books.OPERATIONS,
-    *reports.OPERATIONS,
-    *mandates.OPERATIONS,
-    *local_lists.OPERATIONS,
-    *firmware.OPERATIONS,
-    *diagnostics.OPERATIONS,
-    *display.OPERATIONS,
-    *requests.OPERATIONS,
-    *station_security.OPERATIONS,
-    *contracts.OPERATIONS,
-    *grid.OPERATIONS,
-    *prequalifications.OPERATIONS,
-    *attestations.OPERATIONS,
-    *session_metrics.OPERATIONS,
-    *telemetry.OPERATIONS,
-    *vehicles.OPERATIONS,
-    *batteries.OPERATIONS,
-    *alerts.OPERATIONS,
-    *events.OPERATIONS,
-    *positions.OPERATIONS,
-    *webhooks.OPERATIONS,
-    *access.OPERATIONS,
-    *users.OPERATIONS,
-    *metrics.OPERATIONS,
-    read_interface,
+OPERATIONS = tuple(
+    each
+    for folder in (authorization, billing, charging, diagnostics, security, stations, transactions)
+    for module in iter_modules(folder.__path__, f"{folder.__name__}.")
+    for each in declared(Operation, import_module(module.name))
 )
+OPERATIONS += (*commands.OPERATIONS, read_interface)
 """All routes."""
 
 

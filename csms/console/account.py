@@ -206,21 +206,3 @@ async def remove_factor(visit: Visit) -> Answer:
     cookie = await visit.users.remove_factor(visit.person, visit.form.get("password", ""), visit.form.get("code", ""))
     await visit.note("remove_factor")
     return with_session(visit.see(_ACCOUNT, "The login asks for no code any more."), cookie)
-
-
-ROUTES = (
-    login,
-    log_in,
-    begin_at_provider,
-    come_back,
-    ask_for_passkey,
-    log_in_by_passkey,
-    ask_for_new_passkey,
-    add_passkey,
-    remove_passkey,
-    log_out,
-    own_account,
-    change_password,
-    set_factor,
-    remove_factor,
-)

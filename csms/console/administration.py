@@ -161,19 +161,3 @@ async def back_up(visit: Visit) -> Answer:
     visit.back = f"{ROOT}/health"
     made = await visit.ask(system.make_backup)
     return visit.see(visit.back, "Backup: {file}", "{rows} rows, {octets} bytes.", **made)
-
-
-ROUTES = (
-    list_alerts,
-    acknowledge_alert,
-    silence_alerts,
-    end_alert_silence,
-    list_users,
-    add_user,
-    reset_user,
-    set_role,
-    remove_user,
-    show_audit,
-    show_health,
-    back_up,
-)

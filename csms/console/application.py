@@ -24,6 +24,7 @@ from csms.api.application import Application, Handler
 from csms.api.application import application as api_application
 from csms.api.backend import Backend
 from csms.api.http.authenticator import Authenticator
+from csms.api.http.operations import declared
 from csms.api.http.pipeline import Answer, HttpRequest, RequestPipeline
 from csms.api.http.problems import ApiError, describe
 from csms.api.http.site_limits import refusal
@@ -46,19 +47,13 @@ from csms.services.security.users import Users, UserSession
 from v2g.look import LOOK
 from v2g.observe import Observe, Scalar
 
-ROUTES: Final[tuple[Route, ...]] = (
-    *account.ROUTES,
-    *overview.ROUTES,
-    *stations.ROUTES,
-    *sessions.ROUTES,
-    *bundles.ROUTES,
-    *energy.ROUTES,
-    *vehicles.ROUTES,
-    *tokens.ROUTES,
-    *money.ROUTES,
-    *administration.ROUTES,
-    *reference.ROUTES,
-)
+ROUTES: Final = tuple(
+    each
+    for module in (
+        account, overview, stations, sessions, bundles, energy, vehicles, tokens, money, administration, reference,
+    )
+    for each in declared(Route, module)
+)  # fmt: skip
 """All pages and actions."""
 
 HEADERS: Final = {

@@ -100,6 +100,3 @@ async def read_files(uploaded: list[UploadFile]) -> dict[str, bytes]:
     if len(uploaded) > _MOST_FILES:
         raise ApiError(400, f"{len(uploaded)} files", f"a bundle has at most {_MOST_FILES}")
     return {each.filename: await each.read() for each in uploaded if each.filename}
-
-
-ROUTES = (verify_copy, ask_for_bundle, verify_uploaded)

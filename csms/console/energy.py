@@ -213,6 +213,3 @@ async def send_set_point(visit: Visit) -> Answer:
         raise ApiError(400, "the power is a number of kW", "below 0 out of the vehicles") from None
     shares = await visit.ask(dispatch.dispatch_setpoint, {"setpoint_w": watts})
     return visit.show("setpoint.html", asked_w=watts, shares=shares)
-
-
-ROUTES = (show_v2g, list_sites, one_site, one_fleet, send_set_point)

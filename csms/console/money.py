@@ -169,16 +169,3 @@ def csv_field(value: object) -> str:
     if text[:1] in ("=", "+", "@", "\t", "\r") or (text[:1] == "-" and not text[1:].replace(".", "").isdecimal()):
         text = f"'{text}"
     return f'"{text.replace(chr(34), chr(34) * 2)}"' if any(each in text for each in ',"\r\n') else text
-
-
-ROUTES = (
-    list_quarantine,
-    release,
-    reject,
-    list_tariffs,
-    new_tariff,
-    make_tariff,
-    assign_tariff,
-    show_report,
-    download_report,
-)

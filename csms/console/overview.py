@@ -58,6 +58,3 @@ def _slot_now(signal: TypedGridSignal | None, now_ms: int) -> TypedSlot | None:
 async def stream(visit: Visit) -> Answer:
     """Stream events as the API does, to whom the session belongs, until it ends."""
     return await visit.stream(events.stream_events, visit.asked("kinds", "station_id"))
-
-
-ROUTES = (show_overview, stream)

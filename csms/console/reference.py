@@ -217,6 +217,3 @@ async def show_resource(visit: Visit) -> Answer:
     if found is None:
         raise missing("resource")
     return visit.show("reference.html", resources=resources().values(), about="", found=found)
-
-
-ROUTES = (show_reference, show_resource)

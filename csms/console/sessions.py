@@ -234,6 +234,3 @@ async def journal(visit: Visit) -> Answer:
     named = "".join(each for each in session if each.isascii() and each.isalnum())[:64]
     headers = {"Content-Disposition": f'attachment; filename="journal-{named}.jsonl"'}
     return Response(found, media_type="application/jsonl", headers=headers)
-
-
-ROUTES = (list_sessions, one_session, stop, receipt, journal)

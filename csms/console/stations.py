@@ -151,17 +151,3 @@ async def command(visit: Visit) -> Answer:
     answer = await visit.ask(COMMANDS[wanted], body, station_id=name)
     shown = msgspec.json.format(msgspec.json.encode(answer)).decode()
     return visit.show("answer.html", name=name, action=wanted, lines=shown.splitlines())
-
-
-ROUTES = (
-    list_stations,
-    one_station,
-    show_log,
-    stream_frames,
-    reset,
-    change_availability,
-    unlock,
-    decide,
-    start,
-    command,
-)

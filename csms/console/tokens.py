@@ -52,6 +52,3 @@ async def set_status(visit: Visit) -> Answer:
         tokens.set_token_status, {"status": visit.form.get("status", "")}, token_type=kind, id_token=name
     )
     return visit.see(_TOKENS, "{name}: {state}", name=name, state=found["status"])
-
-
-ROUTES = (list_tokens, allow_token, set_status)

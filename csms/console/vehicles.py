@@ -214,18 +214,3 @@ async def begin_campaign(visit: Visit) -> Answer:
     made = await visit.ask(firmware.make_campaign, body)
     there = place("campaigns", made["campaign_id"])
     return visit.see(there, "{name}: {state}", name=made["name"], state=made["state"])
-
-
-ROUTES = (
-    list_vehicles,
-    one_vehicle,
-    show_batteries,
-    show_map,
-    stream_positions,
-    list_campaigns,
-    one_campaign,
-    change_campaign,
-    show_inventory,
-    plan_campaign,
-    begin_campaign,
-)

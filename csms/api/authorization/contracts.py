@@ -123,6 +123,3 @@ def _shown(entry: Entry) -> PooledContract:
         until_ms=None if until is None else int(until.timestamp() * 1000),
         problem=entry.problem,
     )
-
-
-OPERATIONS = (list_contracts, add_contract, remove_contract)

@@ -57,6 +57,3 @@ async def clear_local_list(call: Call, parameters: OneStation) -> SentList:
 
 def _sent(found: local_lists.LocalList) -> SentList:
     return SentList(version=found.version_number, entries=found.entries, status=found.status)
-
-
-OPERATIONS = (read_local_list, synchronise_local_list, clear_local_list)

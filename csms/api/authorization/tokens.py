@@ -217,18 +217,3 @@ def _shown(token: Token) -> KnownToken:
         energy_transfer=token.energy_transfer,
         terms=token.terms,
     )
-
-
-OPERATIONS = (
-    list_tokens,
-    read_token,
-    put_token,
-    set_token_status,
-    delete_token,
-    list_groups,
-    read_group,
-    put_group,
-    delete_group,
-    clear_cache,
-    clear_caches,
-)

@@ -372,16 +372,3 @@ def _usage(use: Use) -> Usage:
 
 def _decimal(millionths: int) -> str:
     return plain(millionths * _MILLIONTH)
-
-
-OPERATIONS = (
-    read_books_key,
-    audit_closed_periods,
-    audit_sessions,
-    list_periods,
-    read_period,
-    close_period,
-    list_costs,
-    read_vehicle_books,
-    read_postings,
-)

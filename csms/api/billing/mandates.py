@@ -165,6 +165,3 @@ async def _shown(call: Call, number: int) -> ShownMandate:
 
 def _with_most(row: dict[str, Any]) -> dict[str, Any]:
     return row | {"most": asdict(money_of(row["most_micro"], row["currency"]))}
-
-
-OPERATIONS = (create_mandate, list_mandates, read_mandate, end_mandate, list_debits)

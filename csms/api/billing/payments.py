@@ -260,16 +260,3 @@ async def list_vendor_data(call: Call, parameters: WhichData) -> Page[VendorData
         "id",
         lambda connection, before, limit: rows.list_transfers(connection, parameters.station_id, limit, before),
     )
-
-
-OPERATIONS = (
-    list_payment_settlements,
-    begin_web_payment,
-    web_payment_paid,
-    configure_qr_codes,
-    scan_qr_code,
-    list_battery_swaps,
-    begin_battery_swap,
-    report_battery_swap,
-    list_vendor_data,
-)

@@ -204,13 +204,3 @@ async def _decide(
         data = {"session": known.session_id, "reason": after.reason, "by": call.caller.name, "note": after.note}
         call.services.report("settlement", event, known.station_id, data)
     return after
-
-
-OPERATIONS = (
-    list_quarantine,
-    read_quarantine,
-    list_journals_of_transaction,
-    read_course_of_transaction,
-    release_journal,
-    reject_journal,
-)

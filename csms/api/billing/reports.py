@@ -87,6 +87,3 @@ def _shown(found: rows.Sum) -> TransactionSum:
         vat=money(found.gross - found.net),
         gross=money(found.gross),
     )
-
-
-OPERATIONS = (report_transactions,)

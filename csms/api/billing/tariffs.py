@@ -253,18 +253,3 @@ def _assignments(connection: Connection) -> tuple[Assignment, ...]:
     return tuple(
         Assignment(plan_id=plan_id, **msgspec.structs.asdict(scope)) for scope, plan_id in rows.assignments(connection)
     )
-
-
-OPERATIONS = (
-    list_tariffs,
-    read_tariff,
-    make_tariff,
-    price_example,
-    delete_tariff,
-    list_assignments,
-    assign_tariff,
-    unassign_tariff,
-    set_default_tariff,
-    read_station_tariffs,
-    clear_station_tariffs,
-)

@@ -249,18 +249,3 @@ async def list_der_alarms(call: Call, parameters: OfStation) -> Page[DerAlarm]:
         "id",
         lambda connection, before, limit: rows.alarms(connection, parameters.station_id, limit=limit, before=before),
     )
-
-
-OPERATIONS = (
-    dispatch_setpoint,
-    read_dispatch_course,
-    list_offer_decisions,
-    read_offers_overview,
-    send_afrr_signal,
-    allow_energy_transfer,
-    list_der_controls,
-    set_der_control,
-    report_der_controls,
-    clear_der_controls,
-    list_der_alarms,
-)

@@ -244,15 +244,3 @@ async def _fleet(call: Call, fleet_id: str) -> Fleet:
 def _is_seen(call: Call, fleet: Fleet) -> bool:
     """Return whether the caller's role extends to all stations of a fleet."""
     return call.stations is None or (fleet.stations is not None and call.stations.issuperset(fleet.stations))
-
-
-OPERATIONS = (
-    list_fleets,
-    read_fleet,
-    put_fleet,
-    delete_fleet,
-    read_plan,
-    read_fleet_course,
-    read_capability,
-    call_fleet,
-)

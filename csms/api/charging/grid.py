@@ -111,6 +111,3 @@ async def list_grid_sources(call: Call) -> tuple[Source, ...]:
         )
         for each in (*listed, own)
     )
-
-
-OPERATIONS = (read_grid_signal, put_grid_signal, list_grid_sources)

@@ -160,12 +160,3 @@ def _shown(call: Call, record: Prequalification) -> KnownPrequalification:
         "valid" if record.valid(call.now_ms) else "pending" if pending else "expired"
     )
     return KnownPrequalification(state=state, **msgspec.structs.asdict(record))
-
-
-OPERATIONS = (
-    list_prequalifications,
-    read_prequalification,
-    put_prequalification,
-    delete_prequalification,
-    list_export_permits,
-)

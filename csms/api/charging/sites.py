@@ -128,15 +128,3 @@ async def _site(call: Call, site_id: str) -> Site:
     if found is None:
         raise missing("site")
     return found
-
-
-OPERATIONS = (
-    list_sites,
-    read_site,
-    put_site,
-    delete_site,
-    balance_site,
-    read_site_composite,
-    list_evse_limits,
-    list_site_limits,
-)

@@ -263,20 +263,3 @@ async def apply_template(call: Call, parameters: OneStation, body: UseTemplate) 
         start_ms=body.start_ms,
         transaction_id=body.transaction_id,
     )
-
-
-OPERATIONS = (
-    list_charging_profiles,
-    set_charging_profile,
-    clear_charging_profiles,
-    report_charging_profiles,
-    read_composite_schedule,
-    update_dynamic_schedule,
-    use_priority_charging,
-    list_charging_limits,
-    read_vehicle_plan,
-    list_templates,
-    put_template,
-    delete_template,
-    apply_template,
-)

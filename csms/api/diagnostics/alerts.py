@@ -189,16 +189,3 @@ async def end_alert_silence(call: Call, parameters: OneSilence) -> None:
 
     await call.change(read, write)
     call.backend.alerts.wake()
-
-
-OPERATIONS = (
-    list_alerts,
-    read_alert,
-    acknowledge_alert,
-    list_alert_rules,
-    list_alert_silences,
-    silence_alerts,
-    read_alert_silence,
-    end_alert_silence,
-)
-"""Of alerts."""

@@ -163,14 +163,3 @@ async def _check(call: Call, asked: BatteryCheck, act: rows.Checking) -> Battery
 def _require(call: Call, ev: str) -> None:
     if not may_handle(call.caller, ev):
         raise ApiError(403, f"{call.caller.name} does not read {ev!r}", "see evs of its token or certificate")
-
-
-OPERATIONS = (
-    add_battery_reference,
-    calibrate_battery,
-    reset_thermal_runaway,
-    list_battery_checks,
-    list_battery_reports,
-    list_fleet_health,
-)
-"""Of checks of batteries."""

@@ -304,19 +304,3 @@ async def adjust_event_stream(
 ) -> AdjustPeriodicEventStreamResponse:
     """Have a station send a stream at another rate (N14)."""
     return await monitoring.adjust_stream(call.services, parameters.station_id, parameters.stream_id, body)
-
-
-OPERATIONS = (
-    get_log,
-    ask_about_customer,
-    list_monitors,
-    set_monitors,
-    clear_monitors,
-    report_monitors,
-    set_monitoring_base,
-    set_monitoring_level,
-    list_device_events,
-    list_event_streams,
-    list_stream_values,
-    adjust_event_stream,
-)

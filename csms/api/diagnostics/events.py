@@ -192,6 +192,3 @@ def _written(event: FeedEvent, event_id: str) -> bytes:
     body = {"station_id": event.station_id, "at_ms": event.at_ms, "node": event.node, "data": event.data}
     lines = f"id: {event_id}\n" if event_id else ""
     return f"{lines}event: {event.kind}\ndata: ".encode() + encode(body) + b"\n\n"
-
-
-OPERATIONS = (stream_events, stream_frames)

@@ -62,6 +62,3 @@ async def read_readiness(call: Call) -> Alive:
     """Report that requests can be served; 503 while the store does not work. For load balancers."""
     await call.run(lambda connection: connection.exec_driver_sql("SELECT 1").scalar())
     return Alive()
-
-
-OPERATIONS = (read_health, read_liveness, read_readiness)

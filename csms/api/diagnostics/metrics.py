@@ -85,6 +85,3 @@ async def _disk(folder: Path) -> list[Metric]:
         gauge("v2g_disk_free_bytes", "Free space of the disk with `data_dir`.", disk.free),
         gauge("v2g_disk_size_bytes", "Size of the disk with `data_dir`.", disk.total),
     ]
-
-
-OPERATIONS = (read_metrics,)

@@ -168,13 +168,3 @@ async def read_transactions_overview(call: Call) -> TransactionsOverview:
             for each in back
         ),
     )
-
-
-OPERATIONS = (
-    read_stations_overview,
-    read_inventory,
-    read_vehicle_inventory,
-    list_vehicle_firmware,
-    list_node_firmware,
-    read_transactions_overview,
-)

@@ -56,6 +56,3 @@ def _place(state: VehicleState | None) -> tuple[float | None, float | None, int]
     if latitude is None or longitude is None:
         return None
     return round(float(latitude.value), 6), round(float(longitude.value), 6), max(latitude.at_ms, longitude.at_ms)
-
-
-OPERATIONS = (stream_positions,)

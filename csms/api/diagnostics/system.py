@@ -86,6 +86,3 @@ async def make_backup(call: Call) -> Backup:
 def _delete_old(folder: Path) -> None:
     for old in sorted(folder.glob("csms-*.backup"))[:-KEPT]:
         old.unlink(missing_ok=True)
-
-
-OPERATIONS = (read_system, make_backup)

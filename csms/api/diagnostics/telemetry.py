@@ -242,14 +242,3 @@ def _not_theirs(call: Call, ev: str) -> ApiError:
 
 def _keys(keys: Any) -> tuple[RecordKey, ...]:
     return tuple(RecordKey(ev=ev, boot=boot, seq=seq) for ev, boot, seq in keys)
-
-
-OPERATIONS = (
-    post_telemetry,
-    list_telemetry,
-    read_telemetry_marks,
-    list_telemetry_quarantine,
-    release_telemetry_quarantine,
-    list_telemetry_keys,
-    make_telemetry_key,
-)

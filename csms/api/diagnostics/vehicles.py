@@ -389,16 +389,3 @@ def _signals(call: Call, names: str | None) -> Sequence[str]:
         if not sees(call.caller, name):
             raise ApiError(403, f"{call.caller.role.value} may not read {name}", "leave it out")
     return found
-
-
-OPERATIONS = (
-    list_vehicles,
-    read_vehicle,
-    list_vehicle_values,
-    list_vehicle_route,
-    list_vehicle_aggregates,
-    list_battery_estimates,
-    list_cell_samples,
-    export_vehicle_values,
-    erase_vehicle_telemetry,
-)

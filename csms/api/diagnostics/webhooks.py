@@ -246,15 +246,3 @@ def _reader(webhook_id: str) -> Callable[[Connection], Webhook | None]:
         return None if found is None else _shown(found)
 
     return read
-
-
-OPERATIONS = (
-    list_webhooks,
-    read_webhook,
-    make_webhook,
-    change_webhook,
-    renew_webhook_secret,
-    delete_webhook,
-    list_deliveries,
-    replay_deliveries,
-)

@@ -10,6 +10,7 @@ import inspect
 import typing
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
+from types import ModuleType
 from typing import Any, Final, Generic, Literal, TypeVar
 
 import msgspec
@@ -153,6 +154,13 @@ def operation(
         )
 
     return declare
+
+
+def declared(kind: type[T], module: ModuleType) -> tuple[T, ...]:
+    """Return what a module declares, operations or pages, in its order; not what it imports from others."""
+    values = vars(module).values()
+    own = (each for each in values if getattr(getattr(each, "handler", None), "__module__", "") == module.__name__)
+    return tuple(each for each in own if isinstance(each, kind))
 
 
 get: Final = partial(operation, "GET")

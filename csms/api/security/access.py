@@ -185,13 +185,3 @@ async def list_audit(call: Call, parameters: WhichEntries) -> Page[Entry]:
             connection, before=before, limit=limit, caller=parameters.caller, operation=parameters.operation
         ),
     )
-
-
-OPERATIONS = (
-    list_access_tokens,
-    read_access_token,
-    make_access_token,
-    revoke_access_token,
-    read_self,
-    list_audit,
-)

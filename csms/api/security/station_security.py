@@ -141,13 +141,3 @@ async def delete_certificate(
 ) -> DeleteCertificateResponse:
     """Delete a certificate of a station (M04), identified as reported."""
     return await certificates.delete(call.services, parameters.station_id, body)
-
-
-OPERATIONS = (
-    list_security_events,
-    list_station_certificates,
-    renew_certificate,
-    list_installed_certificates,
-    install_certificate,
-    delete_certificate,
-)

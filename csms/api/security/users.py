@@ -167,6 +167,3 @@ async def _change(
     found = after if stays else before
     assert found is not None, "it was checked"
     return found
-
-
-OPERATIONS = (list_users, add_user, read_user, set_user_role, reset_user, remove_user)

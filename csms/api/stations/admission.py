@@ -1,6 +1,6 @@
 """Admission: which stations may connect, their connection attempts and what failed, and their passwords."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -224,15 +224,3 @@ async def set_least_profile(call: Call, parameters: OneStation, body: LeastProfi
 async def let_expired_in(call: Call, parameters: OneStation, body: ExpiredFor) -> ExpiredUntil:
     """Admit a station whose certificate has expired: it stays Pending, and is asked to renew it (A00)."""
     return ExpiredUntil(expired_until_ms=await call.services.admissions.allow_expired(parameters.station_id, body.days))
-
-
-OPERATIONS: tuple[Any, ...] = (
-    list_admissions,
-    list_connection_faults,
-    decide_station,
-    forget_station,
-    set_station_password,
-    set_station_passwords,
-    set_least_profile,
-    let_expired_in,
-)

@@ -136,6 +136,3 @@ def _shown(one: Attested) -> Attestation:
         verified_ms=one.verified_ms or None,
         tpm_key=one.tpm_key,
     )
-
-
-OPERATIONS = (list_attestations, read_attestation, put_attestation, ask_attestation, delete_attestation)

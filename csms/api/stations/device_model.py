@@ -205,15 +205,3 @@ def _profiles(connection: Connection, station_id: str) -> list[NetworkProfile]:
         shown({**row, "document": msgspec.json.decode(row["document"])}, NetworkProfile)
         for row in rows.list_profiles(connection, station_id)
     ]
-
-
-OPERATIONS = (
-    list_variables,
-    read_variables,
-    write_variables,
-    read_device_model,
-    reset_station,
-    list_network_profiles,
-    set_network_profile,
-    upgrade_security,
-)

@@ -105,6 +105,3 @@ async def report_messages(call: Call, parameters: OneStation) -> MessagesAsked:
     asked = await display.report(call.services, parameters.station_id)
     assert isinstance(asked.response, GetDisplayMessagesResponse)
     return MessagesAsked(request_id=asked.request_id, response=asked.response)
-
-
-OPERATIONS = (list_display_messages, show_message, replace_message, clear_message, report_messages)

@@ -239,19 +239,3 @@ def _read(connection: Connection, campaign_id: int) -> CampaignWithMembers:
     if found is None:
         raise missing("campaign")
     return CampaignWithMembers(**msgspec.structs.asdict(found), members=tuple(rows.members(connection, campaign_id)))
-
-
-OPERATIONS = (
-    update_firmware,
-    publish_firmware,
-    unpublish_firmware,
-    list_campaigns,
-    read_campaign,
-    make_campaign,
-    resume_campaign,
-    pause_campaign,
-    roll_back_campaign,
-    exclude_from_campaign,
-    force_in_campaign,
-    cancel_campaign,
-)

@@ -154,13 +154,3 @@ async def transfer_data(call: Call, parameters: OneStation, body: VendorMessage)
     return await remote_control.transfer_data(
         call.services, parameters.station_id, body.vendor_id, body.message_id, body.data
     )
-
-
-OPERATIONS = (
-    start_transaction,
-    stop_transaction,
-    unlock_connector,
-    list_availability,
-    change_availability,
-    transfer_data,
-)

@@ -77,6 +77,3 @@ async def read_request(call: Call, parameters: OneRequest) -> RequestWithParts:
 
 def _row(row: dict[str, Any]) -> dict[str, Any]:
     return {**row, "request": msgspec.json.decode(row["document"]) if row["document"] else None}
-
-
-OPERATIONS = (list_requests, read_request)

@@ -85,6 +85,3 @@ async def reserve(call: Call, parameters: OneStation, body: NewReservation) -> R
 async def cancel_reservation(call: Call, parameters: OneReservation) -> CancelReservationResponse:
     """Cancel a reservation; the answer is the station's."""
     return await service.cancel(call.services, parameters.reservation_id)
-
-
-OPERATIONS = (list_reservations, read_reservation, reserve, cancel_reservation)

@@ -62,6 +62,3 @@ async def reset_session_metrics(call: Call, parameters: OneStation, body: Repair
     _, after = await call.change(read, write)
     assert after is not None
     return after
-
-
-OPERATIONS = (list_session_metrics, reset_session_metrics)

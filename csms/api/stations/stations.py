@@ -92,6 +92,3 @@ def _with_quirks(call: Call, row: dict[str, Any], connected: Collection[str]) ->
         **row, "connected": row["station_id"] in connected, "quirks": found.tolerates,
         "delay_after_boot_s": found.delay_after_boot_s,
     }  # fmt: skip
-
-
-OPERATIONS = (list_stations, read_station)

@@ -334,15 +334,3 @@ async def list_settlements(call: Call, parameters: WhichSettlements) -> Page[Any
     items = tuple(shown(each, dict[str, Any]) for each in found[: parameters.limit])  # verbatim
     more = len(found) > parameters.limit
     return Page(items, write_cursor(items[-1]["station_id"], items[-1]["session_id"]) if more else None)
-
-
-OPERATIONS = (
-    list_settlements,
-    read_settlement,
-    read_receipt,
-    read_journal,
-    read_checkpoints,
-    correct_line,
-    reprice_session,
-    sign_corrections,
-)

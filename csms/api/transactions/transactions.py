@@ -325,16 +325,3 @@ async def _station_of(call: Call, parameters: OneTransaction) -> str:
     found = await call.run(rows.find, parameters.transaction_id)
     station_id: str = one_of(found, None, "transaction")["station_id"]
     return station_id
-
-
-OPERATIONS = (
-    list_transactions,
-    read_transaction,
-    read_limits,
-    read_prices,
-    read_cost,
-    change_tariff,
-    limit_transaction,
-    close_transaction,
-    set_meter_key,
-)
