@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from html import escape
 
 from tests.energy.meter_records.signed_records import FOLDER, OCMF
 from v2g.energy.meter_records.container import find_records
@@ -24,7 +25,7 @@ def signed_records_seeds() -> list[bytes]:
     rows = [json.loads(line) for line in (FOLDER / "others.jsonl").read_text().splitlines()]
     beside = [{"signedMeterData": row["record"], "publicKey": row["public_key_as_given"]} for row in OCMF]
     values = "".join(
-        f'<value context="Transaction.End"><signedData>{row["record"]}</signedData>'
+        f'<value context="Transaction.End"><signedData>{escape(row["record"], quote=False)}</signedData>'
         f"<publicKey>{row['public_key']}</publicKey></value>"
         for row in rows
     )
@@ -32,6 +33,7 @@ def signed_records_seeds() -> list[bytes]:
         *(row["record"].encode() for row in (*OCMF, *rows)),
         *(json.dumps(each).encode() for each in beside),
         f"<values>{values}</values>".encode(),
+        (FOLDER / "mennekes.xml").read_bytes(),
     ]
 
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from tests.energy.meter_records.signed_records import FOLDER, judged
 from v2g.energy.meter_records.alfen import read_alfen
-from v2g.energy.meter_records.container import SML, Found
-from v2g.energy.meter_records.edl40 import read_edl40
+from v2g.energy.meter_records.container import SML, Found, find_records
+from v2g.energy.meter_records.edl40 import read_edl40, read_edl40_xml
 from v2g.energy.meter_records.judge import Expected, judge, judge_all
 from v2g.energy.meter_records.keys import read_key
 from v2g.energy.meter_records.pcdf import read_pcdf
@@ -26,7 +26,8 @@ IDS = [f"{row['format']}-{at}" for at, row in enumerate(ROWS)]
 
 
 def of(form: str) -> list[dict[str, str]]:
-    return [row for row in VALID if row["format"] == form]
+    """Those of SML, not XML, for EDL40."""
+    return [row for row in VALID if row["format"] == form and not row["record"].startswith("<")]
 
 
 def alone(row: dict[str, str]) -> Found:
@@ -87,6 +88,80 @@ def test_each_record_of_isa_repeats_the_begin_of_its_session() -> None:
     assert [each.verdict for each in found] == ["verified"] * 3
     assert [len(each.energies) for each in found] == [0, 0, 1]
     assert [each.verdict for each in judge_all([alone(begin), alone(other)], Expected())] == ["incomplete"] * 2
+
+
+MENNEKES = (FOLDER / "mennekes.xml").read_text()
+
+
+def judged_file(text: str) -> list[tuple[str, str]]:
+    return [(each.verdict, each.reason) for each in judge_all(find_records(text.encode()), Expected())]
+
+
+@pytest.mark.requirement("R196")
+def test_begin_and_end_of_mennekes_xml_are_records_of_one_transaction() -> None:
+    """Values and customer are those of the file, which the signatures confirm."""
+    found = judge_all(find_records(MENNEKES.encode()), Expected())
+    assert [(each.verdict, each.key_source) for each in found] == [("verified", "record")] * 2
+    begin, end = (each.record for each in found)
+    assert begin is not None
+    assert end is not None
+    assert (begin.page, end.page, begin.user, end.serials) == (25, 26, "874AD0FE", ("1EMH0006008367", SERVER))
+    assert [(each.wh, each.direction, each.usable) for each in found[1].energies] == [
+        (Decimal("141.9"), "import", True)
+    ]
+    assert "does not cover which reading begins" in found[1].remarks[0]
+
+
+SERVER = "0901454D4800005BAE2F"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "verdicts"),
+    [
+        ("520535", "520536", ["incomplete", "invalid"]),
+        ("65800</MeterStatus>\n                        <V", "65801</MeterStatus><V", ["invalid", "incomplete"]),
+        (">26<", ">27<", ["incomplete", "invalid"]),
+        ("12:26:45", "12:26:46", ["incomplete", "invalid"]),
+        (">-1<", ">0<", ["invalid", "invalid"]),
+        ("874AD0FE", "874AD0FF", ["invalid", "invalid"]),
+        (SERVER, "0901454D4800005BAE30", ["invalid", "invalid"]),
+        (">8<", ">9<", ["invalid", "invalid"]),
+        ("74921", "many", ["incomplete", "unreadable"]),
+        (SERVER, SERVER[:-2], ["unreadable", "unreadable"]),
+        ("DA8F4B0CAB017B1A42C5EBDC", "", ["incomplete", "unreadable"]),
+        ("6DACB9C5", "7DACB9C5", ["unreadable", "unreadable"]),
+        ("MeasurementStart", "MeasurementOther", ["verified"]),
+    ],
+)  # fmt: skip
+def test_no_value_of_mennekes_xml_can_be_changed(old: str, new: str, verdicts: list[str]) -> None:
+    assert [verdict for verdict, _ in judged_file(MENNEKES.replace(old, new))] == verdicts
+
+
+def test_xml_swapped_or_of_another_kind_is_named() -> None:
+    swapped = MENNEKES.replace("MeasurementStart", "X").replace("MeasurementEnd", "MeasurementStart")
+    assert [each for each, _ in judged_file(swapped.replace("X>", "MeasurementEnd>"))] == ["verified", "reordered"]
+    for text, reason in (("<a/>", "XML of a"), ("<signedMeterValue/>", "encodedMeterValue is missing")):
+        found = judged(text.encode())
+        assert (found.verdict, reason in found.reason) == ("unreadable", True), found.reason
+    found = judged(MENNEKES[MENNEKES.index("<ChargingProcess>") : MENNEKES.index("</ChargingProcesses>")].encode())
+    assert (found.verdict, found.reason) == ("unreadable", "a ChargingProcess with 2 measurements")
+
+
+def test_begin_and_end_as_signed_meter_values_are_one_transaction() -> None:
+    """The first two are of an eHZ, by one customer; the last two of an eMOC."""
+    values = [row for row in VALID if row["record"].startswith("<")]
+    for begin, end, wh in ((0, 1, "1045.1"), (3, 4, "1.9")):
+        marks: tuple[tuple[int, Mark], ...] = ((begin, "begin"), (end, "end"))
+        marked = [msgspec.structs.replace(alone(values[at]), place=mark, mark=mark) for at, mark in marks]
+        found = judge_all(marked, Expected())
+        assert [each.verdict for each in found] == ["verified", "verified"]
+        assert [each.wh for each in found[1].energies] == [Decimal(wh)]
+
+
+def test_data_sealed_by_rsa_is_unsupported_not_unreadable() -> None:
+    """The first octets of a published sample, whose format is called OCMF."""
+    found = judged(b"3082034F060A2B0601040183D677010102010160323030060B2B0601040181AA74040301A0")
+    assert (found.verdict, "seal" in found.reason) == ("unsupported", True)
 
 
 def alfen_pair() -> tuple[dict[str, str], dict[str, str]]:
@@ -156,6 +231,8 @@ def test_a_record_that_is_cut_is_incomplete_or_unreadable(row: dict[str, str]) -
 @pytest.mark.parametrize(
     ("data", "verdict", "reason"),
     [
+        (b"<ChargingProcess><ServerId>", "incomplete", "not well-formed"),
+        (b"<ChargingProcess><x></ChargingProcess>", "unreadable", "not well-formed"),
         (b"AP;0;3;A", "incomplete", "4 of the 6 fields"),
         (b"AP;0;3;A;B;C;D", "unreadable", "7 of the 6 fields"),
         (b"AP;9;3;A;B;C;", "unreadable", "type or version"),
@@ -181,10 +258,16 @@ def test_what_is_wrong_with_a_record_is_said(data: bytes, verdict: str, reason: 
     assert (found.verdict, reason in found.reason) == (verdict, True), found.reason
 
 
-@pytest.mark.parametrize("read", [read_alfen, read_pcdf, read_edl40])
+@pytest.mark.parametrize("read", [read_alfen, read_pcdf, read_edl40, read_edl40_xml])
 @given(data=st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
 def test_any_octets_are_a_record_or_the_one_error(read: Callable[[bytes], Record], data: bytes) -> None:
-    for octets in (data, b"AP;" + data, b"128.8.0" + data, SML + data):
+    for octets in (
+        data,
+        b"AP;" + data,
+        b"128.8.0" + data,
+        SML + data,
+        b"<ChargingProcess>" + data + b"</ChargingProcess>",
+    ):
         try:
             assert read(octets).signed
         except RecordError as error:

@@ -1,13 +1,17 @@
-"""Finds signed records in what people have: the XML of S.A.F.E.'s transparency software, OCPP messages, plain text."""
+"""Finds signed records in what people have: XML of S.A.F.E.'s transparency software and of Mennekes, OCPP messages,
+plain text.
+"""
 
 import re
 from collections import deque
 from collections.abc import Iterator
 from typing import Final
+from xml.etree.ElementTree import tostring
 
 import msgspec
 
 from v2g import typed_json
+from v2g.energy.meter_records.edl40 import measurements
 from v2g.energy.meter_records.keys import transport_forms
 from v2g.energy.meter_records.record import MOST_OCTETS, Mark
 from v2g.errors import CodecError, RecordError
@@ -22,7 +26,9 @@ MOST_RECORDS: Final = 10_000
 SML: Final = START
 """First octets of a file of SML."""
 _BLANK: Final = b" \t\r\n\x00\xef\xbb\xbf\x02"
-_STARTS: Final = (b"OCMF|", b"AP;", b"128.8.0(", SML)
+_STARTS: Final = (b"OCMF|", b"AP;", b"128.8.0(", b"<", SML)
+_SEALED: Final = bytes.fromhex("060a2b0601040183d67701010201")
+"""OID of S.A.F.E.'s seal with its version, 1: data that RSA encrypts with the meter's private key."""
 _PLAIN: Final = re.compile(rb"^[ \t]*(?=OCMF\|)", re.MULTILINE)
 _MARKS: Final[dict[str, Mark]] = {"Transaction.Begin": "begin", "Transaction.End": "end"}
 
@@ -74,8 +80,10 @@ def carried(data: bytes) -> bytes:
             bare = each.lstrip(_BLANK)
             if bare.startswith(_STARTS):
                 return bare if bare.startswith(SML) else bare.rstrip(_BLANK)
+            if bare[:1] == b"\x30" and _SEALED[:-3] in bare[:20]:
+                raise RecordError("a record that S.A.F.E.'s seal encrypts by RSA, not signed", verdict="unsupported")
         forms = [form for each in forms if each.isascii() for form in transport_forms(each.decode())]
-    raise RecordError("a record of no known format (OCMF, Alfen, SML, PCDF)")
+    raise RecordError("a record of no known format (OCMF, Alfen, EDL40, PCDF)")
 
 
 def _of_text(data: bytes) -> list[bytes]:
@@ -127,6 +135,13 @@ def _names_key(field: str) -> bool:
 
 
 def _of_xml(root: Node) -> Iterator[Found]:
+    if local_name(root) == "signedMeterValue":
+        yield Found(place="", data=tostring(root))
+        return
+    if processes := [each for each in root.iter() if local_name(each) == "ChargingProcess"]:
+        for each in processes:
+            yield from (Found(place="", data=data, mark=mark) for mark, data in measurements(each))
+        return
     if local_name(root) != "values":
         raise CodecError(f"the file's root is {printable(local_name(root))[:40]}, not values")
     for value in children(root, "value"):

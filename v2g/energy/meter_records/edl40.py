@@ -1,20 +1,29 @@
-"""Reads signed lists of SML: EDL40 of EMH (eHZ, and eMOC with a longer signature), and ISA-EDL40.
+"""Reads EDL40 of EMH (eHZ, and eMOC with a longer signature) and ISA-EDL40: signed lists of SML, and EDL40 as XML.
 
 What is signed is not the list as it is sent, but 320 octets that are put together from its values in little endian: the
 server's id, times, status, register, unit, power of ten, value, contract and more, filled up with zeros. The list's
 signature ends with two octets of the log, which are signed, too. A time is signed as local time without its offset, so
-no moment in UTC is proven, and none is read.
+no moment in UTC is proven, and none is read. XML is `signedMeterValue`, which has those octets, or the
+`ChargingProcess` of Mennekes, which has the values of begin and end, each with its signature.
 
 The source of both layouts is the transparency software of S.A.F.E. e.V.
 """
 
-from collections.abc import Mapping
+from calendar import timegm
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from decimal import Decimal
 from typing import Final
+from xml.etree.ElementTree import tostring
 
-from v2g.energy.meter_records.record import Mark, Reading, Record, watt_hours
-from v2g.errors import FrameError, RecordError
+import msgspec
+
+from v2g.energy.meter_records.keys import read_key, transport_forms
+from v2g.energy.meter_records.record import MOST_OCTETS, Mark, Reading, Record, watt_hours
+from v2g.errors import CodecError, FrameError, RecordError
 from v2g.sml import SmlFramer, Value, list_bodies
+from v2g.text import printable
+from v2g.xml_text import Node, child, children, local_name, read_xml, text_at
 
 _SIGNED: Final = 320
 _WATT_HOURS: Final = 30
@@ -39,6 +48,9 @@ _ISA_END: Final = bytes.fromhex("8180816202ff")
 
 _EMOC_STATUS: Final = {0: 17, 3: 31, 4: 16, 5: 11, 6: 9, 7: 8}
 """Bit of the signed status -> bit of the status that is sent."""
+
+_KEYS: Final = {"signedMeterValue": "publicKey", "ChargingProcess": "PublicKey"}
+_MEASUREMENTS: Final[Mapping[str, Mark]] = {"MeasurementStart": "begin", "MeasurementEnd": "end"}
 
 _Rows = Mapping[bytes, list[Value]]
 
@@ -65,12 +77,11 @@ def read_edl40(data: bytes) -> Record:
 
 
 def _read(server: bytes, name: Value, rows: _Rows, signature: bytes) -> Record:
-    size = {50: 24, 66: 32}.get(len(signature))
-    if size is None or len(server) != 10:
+    if len(signature) not in (50, 66) or len(server) != 10:
         raise RecordError(f"a signature of {len(signature)} octets of the server {server.hex()}")
     if _ISA_START in rows:
         return _isa(server, name, rows, signature)
-    extended = size == 32
+    extended = len(signature) == 66
     status, seconds = _number(rows, _VALUE, 1), _inner(_cell(rows, _SECONDS, 5), "seconds")
     if extended:
         status = sum((status >> sent & 1) << bit for bit, sent in _EMOC_STATUS.items())
@@ -91,13 +102,106 @@ def _read(server: bytes, name: Value, rows: _Rows, signature: bytes) -> Record:
     readings = [_reading(rows, _VALUE, "")]
     if extended and _number(rows, _COMPENSATED, 5):
         readings.append(_reading(rows, _COMPENSATED, "", unit_of=_VALUE))
+    return _of_octets(b"".join(parts).ljust(_SIGNED, b"\0"), signature, readings)
+
+
+def read_edl40_xml(data: bytes) -> Record:
+    """Return the record in a signedMeterValue, or in a ChargingProcess that has one measurement. Raises RecordError."""
+    try:
+        root = read_xml(data, "the record", most_bytes=MOST_OCTETS)
+        own_key = read_key(written) if (written := text_at(root, _KEYS.get(local_name(root), ""))) else None
+    except CodecError as error:
+        whole = data.rstrip().endswith(tuple(f"{each}>".encode() for each in _KEYS))
+        raise RecordError(str(error), verdict="unreadable" if whole else "incomplete") from None
+    match local_name(root):
+        case "signedMeterValue":
+            signed, signature = (_octets(root, each) for each in ("encodedMeterValue", "meterValueSignature"))
+            if len(signed) != _SIGNED:
+                raise RecordError(
+                    f"encodedMeterValue has {len(signed)} octets",
+                    verdict="incomplete" if len(signed) < _SIGNED else "unreadable",
+                )
+            record = _of_octets(signed, signature)
+        case "ChargingProcess":
+            record = _of_process(root)
+        case other:
+            raise RecordError(f"XML of {printable(other)[:40]}: a record of no known format")
+    return msgspec.structs.replace(record, own_key=own_key)
+
+
+def measurements(process: Node) -> Iterator[tuple[Mark, bytes]]:
+    """Yield the begin and the end of a ChargingProcess, each a ChargingProcess with one measurement."""
+    for name, mark in _MEASUREMENTS.items():
+        if children(process, name):
+            others = _MEASUREMENTS.keys() - {name}
+            part = Node(process.tag)
+            part.extend(each for each in process if local_name(each) not in others)
+            yield mark, tostring(part)
+
+
+def _of_process(process: Node) -> Record:
+    """Return the record that the values of a measurement give; its register is 1.17.0, its unit Wh."""
+    found = [each for name in _MEASUREMENTS for each in children(process, name)]
+    if len(found) != 1:
+        raise RecordError(
+            f"a ChargingProcess with {len(found)} measurements", verdict="unreadable" if found else "incomplete"
+        )
+    names = ("MeterStatus", "SecondIndex", "Pagination", "Scaler", "Value", "EventCounter")
+    try:
+        status, seconds, page, scaler, value, events = (int(text_at(found[0], each)) for each in names)
+        customer = text_at(found[0], "TimestampCustomerIdent") or text_at(process, "TimestampCustomerIdent")
+        time, since = (
+            timegm(datetime.fromisoformat(each).timetuple()) for each in (text_at(found[0], "Timestamp"), customer)
+        )
+    except ValueError as error:
+        raise RecordError(f"{local_name(found[0])}: {printable(str(error))}") from None
+    signature = _octets(found[0], "Signature")
+    log = signature[-2:] if len(signature) in (50, 66) else (events & 0xFFFF).to_bytes(2)
+    signed = (
+        _octets(process, "ServerId") + _little(time, 4) + _little(status & 0xFF, 1) + _little(seconds, 4)
+        + _little(page, 4) + _VALUE + _little(_WATT_HOURS, 1) + _little(scaler & 0xFF, 1) + _little(value, 8) + log
+        + _octets(process, "CustomerIdent").ljust(128, b"\0") + _little(since, 4)
+    )  # fmt: skip
+    if len(signed) != 173:
+        raise RecordError("ServerId or CustomerIdent has a wrong length")
+    mark = _MEASUREMENTS[local_name(found[0])]
+    record = _of_octets(signed.ljust(_SIGNED, b"\0"), signature)
+    return msgspec.structs.replace(
+        record, readings=tuple(msgspec.structs.replace(each, mark=mark) for each in record.readings)
+    )
+
+
+def _octets(node: Node, name: str) -> bytes:
+    """Return the octets of an element that is written in hex or base64, as its attribute `encoding` says."""
+    found = child(node, name)
+    text = text_at(node, name)
+    forms = list(transport_forms(text))
+    if found is None or not forms:
+        raise RecordError(f"{name} is missing" if not text else f"{name} is neither hex nor base64")
+    return forms[-1 if found.get("encoding") == "base64" else 0]
+
+
+def _of_octets(signed: bytes, signature: bytes, readings: Sequence[Reading] = ()) -> Record:
+    """Return the record of the octets that are signed; their own reading unless others are given."""
+    size = {48: 24, 50: 24, 64: 32, 66: 32}.get(len(signature))
+    if size is None:
+        raise RecordError(f"a signature of {len(signature)} octets")
+    if not readings:
+        scaler = int.from_bytes(signed[30:31], signed=True)
+        if signed[29] != _WATT_HOURS or abs(scaler) > 12:
+            raise RecordError("the value is not in Wh")
+        value = Decimal(int.from_bytes(signed[31:39], "little")).scaleb(scaler)
+        register = signed[23:29].hex().upper()
+        readings = (Reading(register=register, wh=watt_hours(value, "Wh", register)),)
     return Record(
         format="EDL40",
-        signed=b"".join(parts).ljust(_SIGNED, b"\0"),
-        signatures=(signature[:-2],),
-        curve="secp256r1" if extended else "secp192r1",
-        serials=serials(server),
-        page=_number(rows, _PAGE, 5),
+        signed=signed,
+        signatures=(signature[: 2 * size],),
+        curve="secp192r1" if size == 24 else "secp256r1",
+        serials=serials(signed[:10]),
+        # eMOC counts the readings of a transaction in its first octet
+        user=signed[41:169].rstrip(b"\0").hex().upper() if size == 24 else "",
+        page=int.from_bytes(signed[19:23], "little"),
         readings=tuple(readings),
         sealed_marks=False,
     )

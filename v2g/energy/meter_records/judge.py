@@ -13,7 +13,7 @@ import msgspec
 
 from v2g.energy.meter_records.alfen import read_alfen
 from v2g.energy.meter_records.container import SML, Found, carried
-from v2g.energy.meter_records.edl40 import read_edl40
+from v2g.energy.meter_records.edl40 import read_edl40, read_edl40_xml
 from v2g.energy.meter_records.keys import HashName, MeterKey, read_key
 from v2g.energy.meter_records.ocmf import read_ocmf
 from v2g.energy.meter_records.pcdf import read_pcdf
@@ -37,7 +37,7 @@ MEANINGS: Final[Mapping[Verdict, str]] = {
     "invalid": "no known key signed this",
     "unreadable": "no record of a known format, or a field that the reason names",
     "incomplete": "the record is cut; or, of several, pages or the begin or end of a transaction are missing",
-    "unsupported": "the signature method, or a curve without its package",
+    "unsupported": "the signature method, a sealed record, or a curve without its package",
     "no_key": "none to verify with; at the back end also: only the one in the message",
     "other_meter": "verified, of another serial number; at the back end also: by the key in the message, which is "
     "not the meter's",
@@ -69,6 +69,9 @@ FORMATS: Final = (
     ),
     ReadableFormat(
         "EDL40", read_edl40, SML, "320 octets made from the list's values", "`context` in the file, which is not signed"
+    ),
+    ReadableFormat(
+        "EDL40", read_edl40_xml, b"<", "320 octets, as they came or of the values in XML", "where it stands, not signed"
     ),
     ReadableFormat("ISA-EDL40", read_edl40, SML, "320 octets made from the list's values", "both in one record"),
     ReadableFormat("ALFEN", read_alfen, b"AP;", "the data set of 82 octets", "the type before it, which is not signed"),
