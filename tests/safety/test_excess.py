@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.safety.judged.steps import PART
 from v2g.safety.excess import (
     FULL,
     HOLD_US,
     LONGEST_LAG_US,
     LONGEST_US,
     MOST,
-    RENEWS,
     UNIT,
     Excess,
     Excesses,
@@ -288,7 +288,7 @@ def stated(highest: int, follow_us: int, ticks: int) -> int:
     eighth of it all the time, a 64th of four margins, and the margin."""
     window = ticks * TICK_US
     margin = DIRECT.of(highest)
-    return highest * (follow_us + EXCESS_US + 4 * TICK_US + window // RENEWS) + margin * (window + 4 * window // UNIT)
+    return highest * (follow_us + EXCESS_US + 4 * TICK_US + window // PART) + margin * (window + 4 * window // UNIT)
 
 
 @given(

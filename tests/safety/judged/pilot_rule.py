@@ -11,7 +11,7 @@ has had its time.
 from typing import Final
 
 from tests.safety.judged.rule import GRACE_S
-from tests.safety.judged.steps import InTurns, Lately, Since
+from tests.safety.judged.steps import InTurns, Lately, Since, Windows
 from v2g.hardware.faults import FAULTS
 from v2g.iec61851.pilot import PilotState
 
@@ -46,6 +46,7 @@ class PilotJudge:
     def __init__(self, *, ventilation: bool, most_w: int) -> None:
         self._ventilation, self._most_w = ventilation, most_w
         self._since, self._in_turns, self._lately = Since(), InTurns(), Lately()
+        self._windows = {"drawn": Windows(FOLLOW_S), "drawn in a conductor": Windows(FOLLOW_S)}
         self._shows: PilotState | None = None
         self._sound = True
         self._faults: set[str] = set()
@@ -59,6 +60,8 @@ class PilotJudge:
         """The vehicle shows this, None when it is unplugged; `sound` unless the wire or the plug is broken."""
         if shows is None:
             self._authorised = self._ended = False
+            for each in self._windows.values():
+                each.begin()
         self._shows, self._sound = shows, sound
 
     def authorised(self) -> None:
@@ -120,6 +123,15 @@ class PilotJudge:
         astray = beyond or power_w > most_w * 1.05 + MARGIN_W or power_w < -MARGIN_W
         in_turns = self._in_turns.over("strays", astray and not stuck, IN_TURNS_S, now)
         self._blame(in_turns, f"in turns: {power_w} W flow, {most_w:.0f} W are shown")
+        for (what, window), flow, most, margin in zip(
+            self._windows.items(),
+            (power_w, flow_a),
+            (shown_w, shown_w / PHASE_V / 3),
+            (MARGIN_W, MARGIN_A),
+            strict=True,
+        ):
+            wrong = window.over(0.0 if stuck else flow, most, margin, now)
+            self._blame(bool(wrong), f"{what}: {wrong}")
         free = not stuck  # who could not be cut off has all the time again once it can be: no clock stands meanwhile
         wire, ended = closed and self._wire_forbids, closed and not allowed
         strays = power_w > shown_w * 1.05 + MARGIN_W or power_w < -MARGIN_W

@@ -9,7 +9,7 @@ and nobody has asked for a stop, no more than everybody allows, and back only by
 
 from typing import Any, Final
 
-from tests.safety.judged.steps import Amount, InTurns, Lately, Since
+from tests.safety.judged.steps import InTurns, Lately, Since, Windows
 from v2g.energy.limits import Limit
 from v2g.hardware.faults import FAULTS
 from v2g.iso15118.d20.messages.common_messages import ChargeProgress, ChargingSession
@@ -35,8 +35,6 @@ FOLLOW_S: Final = 6.0 + 0.1 + 0.3
 IN_TURNS_S: Final = 2.0
 """What flows beyond what was allowed in the time to follow it, or in a direction that was not, in 20 s together: a
 second, a look, the contactor, and once more after it."""
-RENEWS: Final = 8
-"""What flows too long again and again after a bound has fallen makes no more than an eighth of the highest bound."""
 PHASE_V: Final = 230
 RATED_A: Final = (22_000 / PHASE_V / 3, 11_000 / PHASE_V / 3)
 """What a conductor of the charger bears, into the vehicle and back."""
@@ -57,7 +55,9 @@ class Judge:
 
     def __init__(self, *, mains: bool = False, alignment_w: int = 1_000, loop_s: float = LOOP_S) -> None:
         self._mains, self._alignment_w, self._loop_s = mains, alignment_w, loop_s
-        self._since, self._in_turns, self._lately, self._amount = Since(), InTurns(), Lately(), Amount()
+        self._since, self._in_turns, self._lately = Since(), InTurns(), Lately()
+        follow_s = FOLLOW_S if mains else POWER_S + LOWERED_S
+        self._windows = {each: Windows(follow_s) for each in ("charged", "given back", "line in", "line out")}
         self._faults: set[str] = set()
         self._ready = True
         self._limits: dict[str, Limit] = {}
@@ -83,6 +83,8 @@ class Judge:
         self._bidirectional = False
         self._signed: tuple[int, float] = (0, float("-inf"))
         self._aligning = False
+        for each in self._windows.values():
+            each.begin()
 
     def over(self) -> None:
         """The connection has ended."""
@@ -244,17 +246,17 @@ class Judge:
             astray = flow_w > most_w * 1.05 + 550
             self._blame(self._in_turns.over(what, astray, IN_TURNS_S, now), f"{what}: {flow_w} W, {most_w:.0f} allowed")
         for what, flow_w, most_w in (("charged", power_w, charge_w), ("given back", -power_w, discharge_w)):
-            peak_w = self._lately.most(what, most_w, 60.0, now)
-            beyond = max(0.0, flow_w - most_w * 1.05 - 550) or min(0.0, max(0, flow_w) - most_w) - peak_w / RENEWS
-            total, most = self._amount.beyond(what, 0.0 if stuck else beyond, now), peak_w * 2 * follow_s
-            most += 30_000 * follow_s  # of what flows in a moment, whatever was allowed
-            self._blame(total > most, f"{what}: {total:.0f} Ws too much, {most:.0f} allowed")
+            self._look_at_windows(what, 0.0 if stuck else flow_w, most_w, 0.05 * most_w + 550, now)
         self._look_at_lines(now, line_ma, charge_w, discharge_w)
         wrong = closed and not may_close and not stuck
         self._blame(over("closed", wrong, OPEN_S, now), f"contactor closed: {why}")
         bears_mv = self._bearable("mv", float("inf"))
         high = closed and not stuck and voltage_mv > bears_mv * 1.01 + 5_000
         self._blame(over("voltage", high, 0.4 + GRACE_S + 0.2, now), f"{voltage_mv} mV over {bears_mv:.0f}")
+
+    def _look_at_windows(self, what: str, flow: float, most: float, margin: float, now: float) -> None:
+        wrong = self._windows[what].over(flow, most, margin, now)
+        self._blame(bool(wrong), f"{what}: {wrong}")
 
     def _look_at_lines(self, now: float, line_ma: tuple[int, ...], charge_w: float, discharge_w: float) -> None:
         """Compare each conductor with what it may carry."""
@@ -264,6 +266,7 @@ class Judge:
             late_a = self._lately.most("line " + what, a, 5.5, now)
             sentence = f"line {what}: {flow_a:.1f} A, {a:.1f} allowed"
             self._blame(self._since.over("line " + what, flow_a > a * 1.05 + 1.3, FOLLOW_S, now), sentence)
+            self._look_at_windows("line " + what, flow_a, a, 0.05 * a + 1.3, now)
             astray = flow_a > late_a * 1.05 + 1.3
             self._blame(self._in_turns.over("line " + what, astray, IN_TURNS_S, now), f"in turns: {sentence}")
 

@@ -6,10 +6,17 @@ more, random walks, and how long something has been wrong.
 import json
 import random
 import sys
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import pytest
+
+WINDOWS_S: Final = (2.0, 5.0, 10.0, 20.0, 60.0)
+PART: Final = 8
+"""What flows too long again and again makes no more than this part of a window, the page says."""
+EXCESS_S: Final = 1.0 + 0.1 + 0.35
+"""How long what flows too much is within its margin at the most, a look of the monitor, and the contactor."""
 
 Step = Sequence[Any]
 Plays = Callable[[Sequence[Step]], list[str]]
@@ -69,19 +76,52 @@ class Lately:
         return max(each for _, each in reported)
 
 
-class Amount:
-    """How much has flowed beyond what was allowed, each time less what was missing or has been forgotten since."""
+class Windows:
+    """What flows beyond what is allowed, in windows of several lengths that end now. What is promised of them
+    (docs/explanation/safety.md): in any window of T s no more than the highest value that was allowed, for the time to
+    follow it, for an excess, and for T / 8, besides the margin. What is missing counts against it."""
 
-    def __init__(self) -> None:
-        self._levels: dict[str, tuple[float, float]] = {}
+    def __init__(self, follow_s: float) -> None:
+        self._follow_s = follow_s
+        self._allowed: list[tuple[float, float]] = []
+        self.begin()
 
-    def beyond(self, what: str, excess: float, now: float) -> float:
-        """Take how far what flows is beyond what is allowed, negative where that counts against it; return the sum,
-        unit times s."""
-        level, before = self._levels.get(what, (0.0, now))
-        level = max(0.0, level + excess * (now - before))
-        self._levels[what] = level, now
-        return level
+    def begin(self) -> None:
+        """Another session, of which nothing has flowed."""
+        self._sums: list[tuple[float, float]] = []
+        self._rate = self._most = 0.0
+        self._astray_at = float("-inf")
+
+    def over(self, flow: float, allowed: float, margin: float, now: float) -> str:
+        """Take what flows and what is allowed; return what is wrong."""
+        known, sums, longest_s = self._allowed, self._sums, WINDOWS_S[-1]
+        if not known or known[-1][1] != allowed:
+            known.append((now, allowed))
+        while len(known) > 1 and known[1][0] <= now - 2 * longest_s:  # the first one was in force until then
+            known.pop(0)
+        beyond = max(0.0, flow - allowed - margin)
+        if beyond:
+            self._astray_at = now
+        elif now - self._astray_at > longest_s:
+            self.begin()
+            return ""
+        sums.append((now, sums[-1][1] + self._rate * (now - sums[-1][0]) if sums else 0.0))
+        while sums[1:] and sums[1][0] <= now - longest_s:
+            sums.pop(0)
+        self._rate, self._most = beyond or min(0.0, max(0.0, flow) - allowed), max(self._most, flow)
+        for length_s in WINDOWS_S:
+            at = max(1, bisect_right(sums, (now - length_s, float("inf")))) - 1
+            area, peak = sums[-1][1] - sums[at][1], 0.0
+            if area <= self._most * EXCESS_S:
+                continue
+            for since, value in reversed(known):
+                peak = max(peak, value)
+                if since <= now - length_s - self._follow_s:
+                    break
+            most = peak * (self._follow_s + length_s / PART) + self._most * EXCESS_S
+            if area > most:
+                return f"{area:.0f} too much in {length_s:g} s, {most:.0f} promised"
+        return ""
 
 
 def smaller(fails: Callable[[Sequence[Step]], bool], steps: Sequence[Step], *, tries: int = 300) -> list[Step]:

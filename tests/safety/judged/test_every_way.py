@@ -10,13 +10,16 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from docs.hazards import ROOT
 from pki_tools.tree import PkiTree
 from secc.hardware import ac, dc
 from secc.hardware.parts import Kind
 from secc.session import power
 from secc.session.d20 import session, stop
 from tests.safety.judged.play import ALL_WAYS, KINDS, SAID, TOLD, command, play, wander
+from tests.safety.judged.steps import PART as EIGHTH
 from tests.safety.judged.steps import Step, judged, smaller
+from v2g.safety import excess, flow
 
 TIMERS_S = 200.0
 """Longer than every timer of a session."""
@@ -113,6 +116,39 @@ def test_the_judge_sees_what_the_monitor_would_have_caught(
     wrong = play(pki, tmp_path, "dc", (("to", "dc_charge_loop"), ("loop", 1.0), *steps), guarded=guarded)
     assert bool(wrong) is not guarded
     assert guarded or word in wrong[0]
+
+
+def renews_half(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(excess, "RENEWS", 2)
+
+
+def has_no_budget(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(excess.Lag, "used_up", lambda self, follow_us: False)
+
+
+def follows_for_long(patch: pytest.MonkeyPatch) -> None:
+    known = flow.Flow.then
+    patch.setattr(
+        flow.Flow, "then", lambda self, *flows, follow_us, **how: known(self, *flows, follow_us=8 * follow_us, **how)
+    )
+
+
+@pytest.mark.parametrize("harm", [None, renews_half, has_no_budget, follows_for_long])
+def test_the_judge_sees_a_monitor_that_lets_too_much_flow_in_a_window(
+    pki: PkiTree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: Callable[[pytest.MonkeyPatch], None] | None
+) -> None:
+    flow_is_not_compared(monkeypatch)
+    if harm is not None:
+        harm(monkeypatch)
+    steps: Sequence[Step] = (("to", "dc_charge_loop"), ("loop", 1.0), ("swing", 0, 0.7, 0.3, 60, 20_000))
+    wrong = play(pki, tmp_path, "dc", steps)
+    assert bool(wrong) is (harm is not None), wrong
+    assert harm is None or "promised" in wrong[0]
+
+
+def test_the_judge_keeps_to_the_page() -> None:
+    page = (ROOT / "docs" / "explanation" / "safety.md").read_text()
+    assert f"T / {EIGHTH}" in page
 
 
 def vehicles_are_not_compared(patch: pytest.MonkeyPatch) -> None:
