@@ -92,6 +92,7 @@ class PausePlay(Play):
         self.controller.backend = self.desk
         self.controller.connect_wires()
         self._wish: float | None = None
+        self._line_ma: tuple[int | None, int | None] = (None, None)
         self._allowed = {SITE: (SITE_W, SITE_W), OPERATOR: (SITE_W, BACK_W)}
         self._known: EditionSession | None = None
         self._left = bytes(8)
@@ -147,15 +148,30 @@ class PausePlay(Play):
 
     def _profile(self) -> None:
         charge_w, discharge_w = self._allowed[SITE]
-        allowance = Allowance(charge_w=charge_w, discharge_w=discharge_w, setpoint_w=self._wish)
+        charge_a, discharge_a = (None if ma is None else ma / 1000 for ma in self._line_ma)
+        allowance = Allowance(
+            charge_w=charge_w,
+            discharge_w=discharge_w,
+            setpoint_w=self._wish,
+            charge_a=charge_a,
+            discharge_a=discharge_a,
+        )
         self.controller.grid_changed(self.controller.grid.profiles(allowance))
 
     # -- steps
 
     async def do_limit(self, source: str, charge_w: int, discharge_w: int) -> None:
         self._allowed[source] = (charge_w, discharge_w)
+        self._line_ma = (None, None) if source == SITE else self._line_ma
         self.judge.limit(Limit(source=source, charge_w=charge_w, discharge_w=discharge_w))
         (self._profile if source == SITE else self._signal)()
+
+    async def do_line(self, source: str, charge_ma: int | None, discharge_ma: int | None) -> None:
+        """A profile in A; signals name none."""
+        self._allowed[SITE], self._line_ma = (SITE_W, SITE_W), (charge_ma, discharge_ma)
+        most = Limit(source=SITE, charge_w=SITE_W, discharge_w=SITE_W)
+        self.judge.limit(replace(most, charge_ma=charge_ma, discharge_ma=discharge_ma))
+        self._profile()
 
     async def do_setpoint(self, power_w: int | None) -> None:
         self._wish = power_w

@@ -70,6 +70,7 @@ SENSED_S: Final = 1.5
 """Until a fault of the hardware has been seen: looks at sensors, repeats, and what is believed of them."""
 
 SIDE: Final = PayloadType.SCHEDULE_RENEGOTIATION
+_RENEGOTIATED: Final = ("ScheduleExchangeReq", "PowerDeliveryReq")
 _PROGRESS: Final = ("Start", "Stop", "Standby", "ScheduleRenegotiation")
 
 
@@ -313,6 +314,12 @@ class Play(Rig):
         self.faults.set("stage_strays", active=False)
         self.judge.strays = False
 
+    async def do_beside(self, how: str) -> None:
+        """Agree on other parameters on the side stream of a renegotiation, while power flows."""
+        way = self.ways[_LOOP[self.kind]]
+        for name in (*(each for each in way if each.endswith("ChargeParameterDiscoveryReq")), *_RENEGOTIATED):
+            await self.do_say(name, f"beside{how}" if name not in _RENEGOTIATED else "beside")
+
     async def do_setpoint(self, power_w: int | None) -> None:
         wish = None if power_w is None else Setpoint(power_w=power_w, source="csms", version=self._version())
         self.tell(ports.SetpointChanged(wish))
@@ -450,6 +457,16 @@ def _parameters(field: str, factor: float, **changes: int) -> Variant:
     return made
 
 
+def _receivable(factor: float) -> Variant:
+    """Return another power that a secondary device bears, on the side stream."""
+
+    def made(found: Rig) -> tuple[dict[str, Any], int | None]:
+        most = found.ask("WPT_ChargeParameterDiscoveryReq").evpc_max_receivable_power
+        return {"evpc_max_receivable_power": number(most.value * 10.0**most.exponent * factor // 1)}, SIDE
+
+    return made
+
+
 _LOOPS: Final[dict[str, dict[str, Any]]] = {
     "low power": {"ev_maximum_charge_power": number(2_000)},
     "no power": {"ev_maximum_charge_power": number(0), "ev_maximum_charge_power_l2": number(0)},
@@ -492,6 +509,12 @@ VARIANTS: Final[Mapping[str, Mapping[str, Variant]]] = {
             "beside, little": _parameters(f"{kind.lower()}_cpd_req_energy_transfer_mode", 0.3, ev_maximum_voltage=420),
         }
         for kind in ("DC", "AC")
+    },
+    "WPT_ChargeParameterDiscoveryReq": {
+        "": _changed(),
+        "beside": _changed(SIDE),
+        "beside, much": _receivable(2),
+        "beside, little": _receivable(0.3),
     },
     "MeteringConfirmationReq": {"": _changed(), "beside": _changed(PayloadType.METERING_CONFIRMATION)},
     "ACDP_SystemStatusReq": {
@@ -650,12 +673,7 @@ BESIDE: Final[tuple[int, Callable[[random.Random], Sequence[Step]]]] = (
         ("charge",),
         ("fact", "RenegotiationRequested"),
         ("loop", 0.3),
-        *(
-            ("say", f"{chance.choice(('DC', 'AC'))}_ChargeParameterDiscoveryReq", f"beside{how}")
-            for how in chance.choice(((), ("",), (", much",), (", little",)))
-        ),
-        ("say", "ScheduleExchangeReq", "beside"),
-        ("say", "PowerDeliveryReq", "beside"),
+        ("beside", chance.choice(("", ", much", ", little"))),
         ("loop", 1.0),
     ],
 )

@@ -1,6 +1,7 @@
 """Plays lists of steps to several whole EVSEs behind one connection, with their charging station and an energy manager,
-before a judge over the sum of what flows. A step begins with the number of the EVSE that it is for, 0 is the site, and
-"all" means each of them at the same time. `python -m tests.safety.judged.site_play dc,dc '[[...], ...]'` plays again.
+before a judge over the sum of what flows, in all conductors and in each. A step begins with the number of the EVSE that
+it is for, 0 is the site, and "all" means each of them at the same time:
+`python -m tests.safety.judged.site_play dc,dc '[[...], ...]'` plays again.
 """
 
 import asyncio
@@ -23,10 +24,10 @@ from secc.session.config import ControlMode, EnergyService, SeccConfig
 from tests import patient
 from tests.safety.controllers import UTC_MS, grid_signal
 from tests.safety.judged.pause_play import SITE_W, PausePlay
-from tests.safety.judged.play import IN_TURNS, LOOK_S
-from tests.safety.judged.rig import rig
-from tests.safety.judged.rule import FOLLOW_S, IN_TURNS_S, LOWERED_S, POWER_S
-from tests.safety.judged.steps import Chances, InTurns, Lately, Since, Step, reported, script, walk
+from tests.safety.judged.play import BESIDE, IN_TURNS, LOOK_S, PHASES, swing
+from tests.safety.judged.rig import BATTERY_MV, rig
+from tests.safety.judged.rule import FOLLOW_S, IN_TURNS_S, LOWERED_S, PHASE_V, POWER_S
+from tests.safety.judged.steps import Chances, InTurns, Lately, Since, Step, Windows, reported, script, walk
 from tests.station.bench import Bench
 from tests.virtual_time import VirtualLoop
 from v2g.energy.limits import OPERATOR, SITE, Limit
@@ -43,7 +44,9 @@ FALLBACK: Final = (6_000, 0)
 FOLLOWS_S: Final = 0.75
 """Until a bound that has changed is followed, where what is shared is shared out first."""
 MARGIN_W: Final = 550
-"""Of each EVSE: what sensors and control may be wrong by."""
+MARGIN_A: Final = 1.3
+"""Of each EVSE: what sensors and control may be wrong by, all in all and in each conductor."""
+DIRECTIONS: Final = ("into them", "out of them")
 
 
 class SiteJudge:
@@ -52,6 +55,10 @@ class SiteJudge:
     def __init__(self, *, evses: int, mains: bool) -> None:
         self._evses, self._since, self._in_turns, self._lately = evses, Since(), InTurns(), Lately()
         self._slack_s = (FOLLOW_S if mains else POWER_S) + 3 * TICK_S
+        self._windows = {
+            name: Windows(self._slack_s + FOLLOWS_S + LOWERED_S)
+            for name in (*DIRECTIONS, *(f"{each}, conductor {n}" for each in DIRECTIONS for n in (1, 2, 3)))
+        }
         self._limits: dict[str, tuple[float, float]] = {}
         self._word: tuple[tuple[float, float], float] = (FALLBACK, float("inf"))
         self.wrong: list[str] = []
@@ -64,21 +71,31 @@ class SiteJudge:
         """The energy manager allows this until a time; then its fall-back holds."""
         self._word = ((charge_w, discharge_w), until)
 
-    def measured(self, now: float, watts: Sequence[int], *, strays: bool = False) -> None:
-        """This flows into each vehicle; `strays`: somewhere it obeys nobody, now and then."""
+    def measured(
+        self, now: float, watts: Sequence[int], line_a: Sequence[Sequence[float]], *, strays: bool = False
+    ) -> None:
+        """This flows into each vehicle, W and A of each conductor; `strays`: somewhere it obeys nobody, now and
+        then."""
         slack_s = self._slack_s + (LOWERED_S if strays else 0.0)
         word, until = self._word
         every = (*self._limits.values(), word if now < until else FALLBACK)
-        sums = (sum(max(0, each) for each in watts), sum(max(0, -each) for each in watts))
-        for name, flows, most in zip(
-            ("into them", "out of them"), sums, map(min, zip(*every, strict=True)), strict=True
-        ):
-            over = flows > most * 1.05 + MARGIN_W * self._evses
-            lately = self._lately.most(name, most, self._slack_s + FOLLOWS_S, now)
-            astray = flows > lately * 1.05 + MARGIN_W * self._evses
-            in_turns = self._in_turns.over(name, astray, IN_TURNS_S * self._evses, now)
-            if self._since.over(name, over, slack_s, now) or in_turns:
-                self.wrong.append(f"{flows} W {name}, {most:.0f} allowed: {list(watts)}")
+        for name, sign, most_w in zip(DIRECTIONS, (1, -1), map(min, zip(*every, strict=True)), strict=True):
+            flow_w = sum(max(0, sign * each) for each in watts)
+            self._compare(name, flow_w, most_w, MARGIN_W, slack_s, now)
+            for number, flows_a in enumerate(zip(*line_a, strict=True), 1):
+                flow_a = sum(max(0.0, sign * each) for each in flows_a)
+                self._compare(f"{name}, conductor {number}", flow_a, most_w / 3 / PHASE_V, MARGIN_A, slack_s, now)
+
+    def _compare(self, name: str, flow: float, most: float, margin: float, slack_s: float, now: float) -> None:
+        """Compare a sum with what is allowed."""
+        margin = 0.05 * most + margin * self._evses
+        lately = self._lately.most(name, most, self._slack_s + FOLLOWS_S, now)
+        astray = flow > lately * 1.05 + margin - 0.05 * most
+        in_turns = self._in_turns.over(name, astray, IN_TURNS_S * self._evses, now)
+        over = self._since.over(name, flow > most + margin, slack_s, now)
+        much = self._windows[name].over(flow, most, margin, now)
+        if over or in_turns or much:
+            self.wrong.append(f"{flow:.0f} {name}, {most:.0f} allowed {much}")
 
 
 class Site:
@@ -126,7 +143,8 @@ class Site:
         while True:
             now = self.loop.time()
             watts = [each.car.power_w for each in self.plays]
-            self.judge.measured(now, watts, strays=any(each.judge.strays for each in self.plays))
+            lines = [_line_a(each) for each in self.plays]
+            self.judge.measured(now, watts, lines, strays=any(each.judge.strays for each in self.plays))
             if now - ticked >= TICK_S - 1e-6:
                 self._tell_transactions()
                 self._station.wait(now - ticked)
@@ -158,8 +176,8 @@ class Site:
         """Do a step."""
         place, verb, *rest = step
         if place == 0:
-            getattr(self, f"do_{verb}")(*rest)
-            await asyncio.sleep(0.01)
+            waits = getattr(self, f"do_{verb}")(*rest)
+            await (asyncio.sleep(0.01) if waits is None else waits)
         elif place == "all":
             await asyncio.gather(*(each.do((verb, *rest)) for each in self.plays))
         elif place <= len(self.plays):
@@ -190,6 +208,21 @@ class Site:
             self.judge.manager(charge_w, back_w, now + (valid_s or TIMEOUT_S) + TICK_S)
         self._pass_on(self._watch.take(evse_id, word, now))
 
+    async def do_swing(
+        self, low_w: int, high_s: float, low_s: float, times: int, evse: int = 0, strays_w: int = 0
+    ) -> None:
+        """Let what the energy manager allows go up and down again and again, while one may stay where it is."""
+        at = self.plays[evse - 1] if 0 < evse <= len(self.plays) else None
+        if at is not None:
+            at.judge.strays = True
+            at.faults.set("stage_strays", active=True, value=strays_w * 1000 / BATTERY_MV)
+        for watts, seconds in ((60_000, high_s), (low_w, low_s)) * times:
+            self.do_manager(0, watts, 30_000)
+            await asyncio.gather(*(each.do_loop(seconds) for each in self.plays))
+        if at is not None:
+            at.faults.set("stage_strays", active=False)
+            at.judge.strays = False
+
     def do_signal(self, charge_w: int, discharge_w: int, for_s: int = 86_400) -> None:
         """The grid operator speaks; after its validity nobody vouches for discharge."""
         self._signal(charge_w, discharge_w, for_s)
@@ -211,6 +244,14 @@ class Site:
             self.judge.limit(OPERATOR, charge_w, 0)
 
 
+def _line_a(play: PausePlay) -> tuple[float, ...]:
+    """Return what flows in each conductor of an EVSE's connection, A; with direct current it is balanced."""
+    if play.kind != "ac":
+        return (play.car.power_w / 3 / PHASE_V,) * 3
+    known = tuple(each / 1000 for each in play.car.line_ma)
+    return (*known, *(0.0,) * (3 - len(known)))
+
+
 def _begin(record: TransactionRecord, sessions: Any) -> None:
     sessions.begin(record, trigger="Authorized", sample=None)
 
@@ -223,13 +264,16 @@ def _finish(reference: str, sessions: Any) -> None:
 async def perform(pki: PkiTree, folder: Path, kinds: Sequence[Kind], steps: Sequence[Step]) -> list[str]:
     """Play steps to a new site, and return what was wrong."""
     config = SeccConfig(services=tuple(EnergyService), control_modes=(ControlMode.DYNAMIC,))
+    phases = {step[0]: step[2] for step in steps if step[1] == "phases"}
     async with contextlib.AsyncExitStack() as stack:
         plays: list[PausePlay] = []
         for number, kind in enumerate(kinds, 1):
             own = folder / f"evse-{number}"
             own.mkdir(exist_ok=True)
             made = partial(PausePlay, folder=own, number=number)
-            found = await stack.enter_async_context(rig(pki, own, kind, config=config, made=made))
+            found = await stack.enter_async_context(
+                rig(pki, own, kind, config=config, made=made, phases=phases.get(number, 3))
+            )
             assert isinstance(found, PausePlay)
             found.watch()
             found.judge.limit(Limit(source=SITE, charge_w=SITE_W, discharge_w=SITE_W))
@@ -284,7 +328,21 @@ def _in_turns(chance: random.Random) -> Sequence[Step]:
     return [(evse, *step) for step in IN_TURNS[1](chance)]
 
 
+def _beside(chance: random.Random) -> Sequence[Step]:
+    """Let one of them agree on other parameters while power flows."""
+    evse = chance.randint(1, 3)
+    return [(evse, *step) for step in BESIDE[1](chance)]
+
+
+def _swings(chance: random.Random) -> Sequence[Step]:
+    """A limit of the site that oscillates with every duty cycle."""
+    strays = chance.choice(((), (), (chance.randint(1, 3), chance.choice((8_000, 20_000)))))
+    return [(0, "swing", *swing(chance), *strays)]
+
+
 _CHANCES: Final[Chances] = {
+    "swings": (2, _swings),
+    "beside": (4, _beside),
     "site": (20, lambda chance: [chance.choice(SITE_STEPS)]),
     "more": (10, lambda _: [(0, "manager", 0, 60_000, 30_000), (0, "signal", 40_000, 10_000)]),
     "charge": (12, lambda chance: [(chance.randint(1, 3), "charge")]),
@@ -298,12 +356,14 @@ _CHANCES: Final[Chances] = {
 
 def wander(kinds: Sequence[Kind], seed: int, count: int) -> list[Step]:
     """Return random steps, of which most let all vehicles charge."""
+    chance = random.Random(f"{kinds} {seed}")
     first = [
+        *((n, "phases", *chance.choice(chance.choice(PHASES))) for n, kind in enumerate(kinds, 1) if kind == "ac"),
         (0, "manager", 0, 60_000, 30_000),
         *((n, "charge") for n in range(1, len(kinds) + 1)),
         ("all", "loop", 1.0),
     ]
-    return walk(random.Random(f"{kinds} {seed}"), count, _CHANCES, first=first)
+    return walk(chance, count, _CHANCES, first=first)
 
 
 def main(arguments: Sequence[str]) -> int:

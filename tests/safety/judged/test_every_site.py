@@ -50,7 +50,9 @@ def test_what_is_judged_charges_and_feeds_back(pki: PkiTree, tmp_path: Path, mon
     seen: list[Sequence[int]] = []
     known = SiteJudge.measured
     monkeypatch.setattr(
-        SiteJudge, "measured", lambda self, now, watts, **how: (seen.append(watts), known(self, now, watts, **how))
+        SiteJudge,
+        "measured",
+        lambda self, now, watts, *lines, **how: (seen.append(watts), known(self, now, watts, *lines, **how)),
     )
     assert play(pki, tmp_path, ("dc", "dc"), (*BOTH, *BACK)) == []
     assert [20_000, 20_000] in seen
