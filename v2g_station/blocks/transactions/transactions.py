@@ -13,6 +13,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from v2g.energy.conductors import Currents
 from v2g.ocpp.messages.authorization import AdditionalInfo, IdToken
 from v2g.ocpp.messages.base import EVSE, OperationMode
 from v2g.ocpp.messages.metering import (
@@ -269,14 +270,18 @@ def _sampled(
 
 
 def _sampled_lines(sample: MeterSample, context: ReadingContext) -> Iterator[SampledValue]:
-    """Yield what was measured of each line conductor."""
+    """Yield what was measured of each line conductor, and the neutral's current, which follows from theirs (R192): in
+    the direction of all together."""
     amperes, watts = UnitOfMeasure(unit="A"), UnitOfMeasure(unit="W")
-    both: tuple[tuple[tuple[float, ...], Measurand, Measurand, UnitOfMeasure], ...] = (
-        (sample.line_a, "Current.Import", "Current.Export", amperes),
-        (sample.line_w, "Power.Active.Import", "Power.Active.Export", watts),
+    neutral_a = Currents(*(round(each * 1000) for each in sample.line_a)).neutral_ma / 1000
+    neutral = (neutral_a if sum(sample.line_a) >= 0 else -neutral_a,) if sample.line_a else ()
+    each_of: tuple[tuple[tuple[Phase, ...], tuple[float, ...], Measurand, Measurand, UnitOfMeasure], ...] = (
+        (_LINES, sample.line_a, "Current.Import", "Current.Export", amperes),
+        (("N",), neutral, "Current.Import", "Current.Export", amperes),
+        (_LINES, sample.line_w, "Power.Active.Import", "Power.Active.Export", watts),
     )
-    for values, inward, outward, unit in both:
-        for phase, value in zip(_LINES, values, strict=False):
+    for phases, values, inward, outward, unit in each_of:
+        for phase, value in zip(phases, values, strict=False):
             for measurand, part in ((inward, max(0.0, value)), (outward, max(0.0, -value))):
                 yield SampledValue(value=part, context=context, measurand=measurand, phase=phase, unit_of_measure=unit)
     for phase, value in zip(_LINES_TO_NEUTRAL, sample.line_v, strict=False):

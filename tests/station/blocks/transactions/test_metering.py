@@ -53,6 +53,7 @@ def test_currents_voltages_and_powers_of_lines_are_reported_with_their_phase() -
     read = {(each["measurand"], each.get("phase", "")): each["value"] for each in values(event)}
     assert [read["Current.Import", f"L{line}"] for line in (1, 2, 3)] == [16, 0, 0]
     assert [read["Current.Export", f"L{line}"] for line in (1, 2, 3)] == [0, 0, 2.5]
+    assert (read["Current.Import", "N"], read["Current.Export", "N"]) == (17.385, 0), "phasors 120 degrees apart"
     assert [read["Voltage", f"L{line}-N"] for line in (1, 2, 3)] == [231, 230, 229]
     assert [read["Power.Active.Import", f"L{line}"] for line in (1, 2, 3)] == [3_696, 0, 0]
     assert (read["Current.Import", ""], read["Current.Export", ""], read["Voltage", ""]) == (16, 2.5, 230)
