@@ -122,6 +122,9 @@ class Vehicle(msgspec.Struct, frozen=True):
     """Its battery's, None while it has not reported a plausible one."""
     phases: int = 0
     """Line conductors that it uses by its own account, with alternating current; 0 for direct current."""
+    line_charge_w: tuple[int, ...] = ()
+    """Maximum power of each conductor, where it has sent those of more than one."""
+    line_discharge_w: tuple[int, ...] = ()
     cycled: bool = False
     """Whether it leaves the direction to the charger: a signed command then only allows discharge."""
 

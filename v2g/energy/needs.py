@@ -27,6 +27,9 @@ class EvNeeds(msgspec.Struct, frozen=True, kw_only=True):
     control_mode: Literal["scheduled", "dynamic"]
     max_charge_w: int
     max_discharge_w: int = 0
+    line_charge_w: tuple[int, ...] = ()
+    """Maximum power of L1, L2 and L3, from a vehicle that sends it of more than one (ISO 15118-20)."""
+    line_discharge_w: tuple[int, ...] = ()
     min_charge_w: int = 0
     min_discharge_w: int = 0
     max_current_ma: int

@@ -230,6 +230,8 @@ class Evse(msgspec.Struct, kw_only=True):
 
     signed: bool = False
     phases: int | None = None
+    lines: tuple[int, int] = (1, 1)
+    """Of how many conductors its vehicle has sent powers, of charging and of discharging (ISO 15118-20)."""
     record: TransactionRecord | None = None
     reason: Reason | None = None
     """The end reason of the transaction, set before it ends."""

@@ -109,11 +109,18 @@ def needs_of(request: NotifyEVChargingNeedsRequest) -> Needs:
             most_wh=_whole(both.ev_max_energy_request or 0),
             least_wh=_least(both.ev_min_energy_request, both.ev_min_v2x_energy_request),
             least_w=_whole(both.min_charge_power or 0),
-            most_w=_whole(both.max_charge_power or 0),
+            most_w=_whole(_lines(both.max_charge_power, both.max_charge_power_l2, both.max_charge_power_l3)),
             least_discharge_w=_whole(abs(both.min_discharge_power or 0)),
-            most_discharge_w=_whole(abs(both.max_discharge_power or 0)),
+            most_discharge_w=_whole(
+                _lines(both.max_discharge_power, both.max_discharge_power_l2, both.max_discharge_power_l3)
+            ),
         )
     return found
+
+
+def _lines(*watts: float | None) -> float:
+    """Return a power of all conductors, a magnitude: the value without suffix is that of L1 beside others."""
+    return sum(abs(each) for each in watts if each is not None)
 
 
 def _whole(number: float) -> int:

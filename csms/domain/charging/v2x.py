@@ -15,6 +15,7 @@ _SETPOINTS: Final = (
     "setpoint", "setpoint_l2", "setpoint_l3", "setpoint_reactive", "setpoint_reactive_l2", "setpoint_reactive_l3",
 )  # fmt: skip
 _LIMITS: Final = ("limit", "limit_l2", "limit_l3", "discharge_limit", "discharge_limit_l2", "discharge_limit_l3")
+_OF_LINES: Final = ("limit", "discharge_limit", "setpoint", "setpoint_reactive")
 _DISCHARGES: Final = _LIMITS[3:]
 _FORBIDDEN: Final = {
     "ChargingOnly": (*_DISCHARGES, *_SETPOINTS),  # Q02.FR.02
@@ -50,6 +51,13 @@ def problems(profile: ChargingProfile, evse_id: int | None) -> Iterator[str]:
             yield "periods must begin at 0 and ascend (K01.FR.31, FR.35)"
         for period in schedule.charging_schedule_period:
             yield from _period_problems(period)
+            for name in _OF_LINES:
+                if getattr(period, f"{name}_l2") is None and getattr(period, f"{name}_l3") is None:
+                    continue
+                if profile.charging_profile_purpose != "TxProfile":
+                    yield f"only a TxProfile may have {name} of L2 and L3 (K01.FR.143, V2X.09)"
+                elif getattr(period, name) is None:
+                    yield f"{name} of L2 and L3 needs that of L1 beside it (K01.FR.145, V2X.07)"
 
 
 def _purpose_problems(profile: ChargingProfile, evse_id: int | None) -> Iterator[str]:

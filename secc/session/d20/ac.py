@@ -198,6 +198,8 @@ def _vehicle(mode: AC_CPDReqEnergyTransferMode, context: RequestContext) -> Vehi
         min_charge_w=max(0, total(mode, "ev_minimum_charge_power")),
         min_discharge_w=abs(total(mode, "ev_minimum_discharge_power")) if bidirectional else 0,
         phases=phases,
+        line_charge_w=_each(mode, "ev_maximum_charge_power"),
+        line_discharge_w=_each(mode, "ev_maximum_discharge_power"),
     )
 
 
@@ -219,6 +221,12 @@ def _impossible(mode: AC_CPDReqEnergyTransferMode) -> str:
 def total(mode: Element, name: str) -> int:
     """Return the power (W) of all phases: the value without suffix is phase 1, or the total if it is the only one."""
     return sum(_value(mode, name + phase) for phase in PHASES)
+
+
+def _each(mode: Element, name: str) -> tuple[int, ...]:
+    """Return the power (W) of each phase, nothing where only a total is given."""
+    given = [abs(_value(mode, name + phase)) for phase in PHASES if getattr(mode, name + phase, None) is not None]
+    return tuple(given) if len(given) > 1 else ()
 
 
 def strongest_ma(mode: Element, name: str, context: RequestContext) -> int:

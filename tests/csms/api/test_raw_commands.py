@@ -211,6 +211,12 @@ STEPS = [{"startPeriod": 0, "limit": 5000.0}]
         (1, profile(purpose="LocalGeneration", schedule={"randomizedDelay": 60}), "K01.FR.95"),
         (1, profile(schedule={"chargingSchedulePeriod": [{**STEPS[0], "phaseToUse": 1}]}), "K01.FR.19"),
         (1, profile(schedule={"chargingSchedulePeriod": [{**STEPS[0], "startPeriod": 9}]}), "K01.FR.31"),
+        (1, profile(schedule={"chargingSchedulePeriod": [{**STEPS[0], "limit_L2": 5000.0}]}), "K01.FR.143"),
+        (
+            1,
+            profile(9, level=9, schedule={"chargingSchedulePeriod": [{"startPeriod": 0, "limit_L3": 5000.0}]}, **TX),
+            "K01.FR.145",
+        ),
         (1, profile(dynUpdateTime="2026-01-01T00:00:00Z"), "K01.FR.122"),
         (1, profile(chargingSchedule=profile()["chargingSchedule"] * 2), "K01.FR.34"),
         (1, profile(9, level=9, chargingSchedule=profile()["chargingSchedule"] * 2, **TX), "K01.FR.34"),

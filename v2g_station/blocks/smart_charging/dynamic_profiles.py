@@ -4,8 +4,9 @@ from functools import partial
 
 import msgspec
 
-from v2g.ocpp.messages.base import Message
+from v2g.ocpp.messages.base import Message, StatusInfo
 from v2g.ocpp.messages.smart_charging import (
+    ChargingProfileStatus,
     ChargingScheduleUpdate,
     PullDynamicScheduleUpdateRequest,
     PullDynamicScheduleUpdateResponse,
@@ -47,11 +48,12 @@ class DynamicProfiles:
         item = self._find(request.charging_profile_id)
         if item is None:
             return UpdateDynamicScheduleResponse(status="Rejected", status_info=status_info("InvalidProfile"))
-        self._apply(item, request.schedule_update)
-        return UpdateDynamicScheduleResponse(status="Accepted")
+        refused = self._apply(item, request.schedule_update)
+        status: ChargingProfileStatus = "Accepted" if refused is None else "Rejected"
+        return UpdateDynamicScheduleResponse(status=status, status_info=refused)
 
-    def _apply(self, item: Installed, update: ChargingScheduleUpdate) -> None:
-        """Apply new values, and set the time of the update (K28.FR.08, .09)."""
+    def _apply(self, item: Installed, update: ChargingScheduleUpdate) -> StatusInfo | None:
+        """Apply new values, and set the time of the update (K28.FR.08, .09); return why not, if so."""
         schedule = item.profile.charging_schedule[0]
         period = schedule.charging_schedule_period[0]
         known = {field.name for field in msgspec.structs.fields(type(period))}
@@ -65,7 +67,10 @@ class DynamicProfiles:
         profile = msgspec.structs.replace(
             item.profile, charging_schedule=(schedule,), dyn_update_time=format_time(self._k.utc_ms)
         )
-        self._smart.put(msgspec.structs.replace(item, profile=profile))
+        changed = msgspec.structs.replace(item, profile=profile)
+        if (refused := self._smart.refuse_lines(changed)) is None:
+            self._smart.put(changed)
+        return refused
 
     def _plan(self, item: Installed) -> None:
         name = f"dynamic.{item.profile.id}"

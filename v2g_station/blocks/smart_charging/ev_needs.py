@@ -42,7 +42,10 @@ def needs_request(evse_id: int, needs: EvNeeds, utc_ms: int, version: Version) -
                 dc_charging_parameters=None if ac else _dc_parameters(needs),
             ),
         )
-    both_ways = needs.service.endswith("BPT")
+    charge = _lines(needs.max_charge_w, needs.line_charge_w)
+    discharge: tuple[int | None, ...] = (None, None, None)
+    if both_ways := needs.service.endswith("BPT"):
+        discharge = _lines(needs.max_discharge_w, needs.line_discharge_w)
     return NotifyEVChargingNeedsRequest(
         evse_id=evse_id,
         max_schedule_tuples=needs.max_points,
@@ -56,9 +59,13 @@ def needs_request(evse_id: int, needs: EvNeeds, utc_ms: int, version: Version) -
             ev_energy_offer=None if needs.offer is None else _offer(needs.offer),
             v2x_charging_parameters=V2XChargingParameters(
                 min_charge_power=needs.min_charge_w or None,
-                max_charge_power=needs.max_charge_w,
+                max_charge_power=charge[0],
+                max_charge_power_l2=charge[1],
+                max_charge_power_l3=charge[2],
                 min_discharge_power=needs.min_discharge_w or None if both_ways else None,
-                max_discharge_power=needs.max_discharge_w if both_ways else None,
+                max_discharge_power=discharge[0],
+                max_discharge_power_l2=discharge[1],
+                max_discharge_power_l3=discharge[2],
                 max_charge_current=needs.max_current_ma / 1000,
                 max_voltage=needs.max_voltage_mv / 1000,
                 ev_target_energy_request=needs.target_energy_wh,
@@ -69,6 +76,12 @@ def needs_request(evse_id: int, needs: EvNeeds, utc_ms: int, version: Version) -
             ),
         ),
     )
+
+
+def _lines(watts: int, lines: Sequence[int]) -> tuple[int | None, ...]:
+    """Return a power as the three fields of a message: of all conductors in the first, or of each where the vehicle has
+    sent them (K01.FR.142)."""
+    return (*(lines or (watts,)), None, None)[:3]
 
 
 def plan_schedule(steps: Sequence[tuple[int, int]], duration_s: int) -> ChargingSchedule:

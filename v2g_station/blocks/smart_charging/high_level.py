@@ -122,6 +122,7 @@ class HighLevel:
     def _forget(self, evse_id: int) -> None:
         self._waiting.discard(evse_id)
         self._needs.pop(evse_id, None)
+        self._evses[evse_id].lines = (1, 1)
         self._renegotiating.discard(evse_id)
         self._k.cancel(f"needs.{evse_id}")
         self.vehicle(VehicleKnown(evse_id=evse_id, evccid=""))
@@ -139,6 +140,8 @@ class HighLevel:
         """K15.FR.01, K17.FR.01, K18.FR.01, K19.FR.01, K20.FR.01."""
         evse_id, before = fact.evse_id, self._needs.get(fact.evse_id)
         self._needs[evse_id] = fact.needs
+        both = (fact.needs.line_charge_w, fact.needs.line_discharge_w)
+        self._evses[evse_id].lines = (max(1, len(both[0])), max(1, len(both[1])))
         self._waiting.add(evse_id)
         if evse_id in self._renegotiating:
             self._renegotiating.discard(evse_id)

@@ -43,10 +43,8 @@ _MODES_OF: Final[dict[ChargingProfilePurpose, frozenset[OperationMode]]] = {
     "LocalGeneration": frozenset({"ChargingOnly", "ExternalLimits"}),  # K01.FR.113
 }
 
-_PHASES_APART: Final = (
-    "limit_l2", "limit_l3", "discharge_limit_l2", "discharge_limit_l3",
-    "setpoint_l2", "setpoint_l3", "setpoint_reactive_l2", "setpoint_reactive_l3",
-)  # fmt: skip
+_OF_LINES: Final = ("limit", "discharge_limit", "setpoint", "setpoint_reactive")
+"""Fields that are those of L1 beside one with the suffix _L2 or _L3."""
 
 
 class Abilities(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +60,8 @@ class Abilities(msgspec.Struct, frozen=True, kw_only=True):
     """How many phases each EVSE with alternating current will use at most: those of its vehicle, if known."""
     switches_phases: Collection[int] = ()
     """EVSEs that can change from three phases to one and back."""
+    lines: Mapping[int, tuple[int, int]] = {}
+    """Of how many conductors the vehicle at an EVSE has sent powers, of charging and of discharging."""
     selects_phase: bool = False
     """Whether they can also choose the one (ACPhaseSwitchingSupported)."""
     thresholds: bool = True
@@ -95,6 +95,7 @@ def refuse(
     return (
         _refuse_unsupported(profile)
         or _refuse_target(profile, evse_id, transactions)
+        or refuse_lines(profile, evse_id, able)
         or _refuse_phases(profile, evse_id, version, able)
         or next(filter(None, (_refuse_schedule(profile, s, evse_id, able) for s in profile.charging_schedule)), None)
         or (_refuse_modes(profile, able) if version == "2.1" else None)
@@ -148,8 +149,6 @@ def _refuse_unsupported(profile: ChargingProfile) -> StatusInfo | None:
         for period in schedule.charging_schedule_period:
             if period.evse_sleep and period.operation_mode != "Idle":
                 return status_info("InvalidSchedule", "only an idle EVSE may sleep (K01.FR.126)")
-            if any(getattr(period, name) is not None for name in _PHASES_APART):
-                return status_info("PhaseConflict", "limits of single phases are not supported (K01.FR.144, V2X.10)")
     return None
 
 
@@ -169,6 +168,35 @@ def _refuse_target(
                 return status_info("InvalidValue", "a ChargingStationMaxProfile belongs to EVSE 0")
             if profile.charging_profile_kind == "Relative":
                 return status_info("InvalidProfile", "a ChargingStationMaxProfile is not Relative (K01.FR.38)")
+    return None
+
+
+def refuse_lines(profile: ChargingProfile, evse_id: int, able: Abilities) -> StatusInfo | None:
+    """Return why values for L2 and L3 are not acceptable, or None: they are for vehicles that have sent powers of these
+    conductors (ISO 15118-20), and beside the value of L1 (K01.FR.142 to .146, V2X.06 to .10)."""
+    charging, discharging = able.lines.get(evse_id, (1, 1))
+    for schedule in profile.charging_schedule:
+        for period in schedule.charging_schedule_period:
+            for name in _OF_LINES:
+                if getattr(period, name + "_l3") is not None:
+                    needed = 3
+                elif getattr(period, name + "_l2") is not None:
+                    needed = 2
+                else:
+                    continue
+                why = ""
+                if profile.charging_profile_purpose != "TxProfile":
+                    why = "values for L2 and L3 are for a TxProfile (K01.FR.144, V2X.10)"
+                elif name == "setpoint_reactive":
+                    why = "reactive power of single conductors is not supported"
+                elif getattr(period, name) is None:
+                    why = "L2 and L3 need the value of L1 beside them (K01.FR.146, V2X.07)"
+                elif needed > (charging if name == "limit" else discharging):
+                    why = f"the vehicle has not sent a power of L{needed} (K01.FR.144, V2X.10)"
+                elif needed > (period.number_phases or needed):
+                    why = f"numberPhases {period.number_phases} has no L{needed}"
+                if why:
+                    return status_info("PhaseConflict", why)
     return None
 
 
@@ -269,10 +297,13 @@ def _refuse_mode(period: ChargingSchedulePeriod, able: Abilities) -> StatusInfo 
 
 
 def _refuse_range(period: ChargingSchedulePeriod) -> StatusInfo | None:
-    """Reject a set-point outside its own limits (V2X.05)."""
-    setpoint, most, least = period.setpoint, period.limit, period.discharge_limit
-    if setpoint is not None and ((most is not None and setpoint > most) or (least is not None and setpoint < least)):
-        return status_info("InvalidSchedule", "the setpoint is not between dischargeLimit and limit (V2X.05)")
+    """Reject a set-point outside its own limits (V2X.05, .06)."""
+    for line in ("", "_l2", "_l3"):
+        setpoint, most, least = (getattr(period, name + line) for name in ("setpoint", "limit", "discharge_limit"))
+        if setpoint is not None and (
+            (most is not None and setpoint > most) or (least is not None and setpoint < least)
+        ):
+            return status_info("InvalidSchedule", "the setpoint is not between dischargeLimit and limit (V2X.05)")
     return None
 
 

@@ -3,14 +3,15 @@
 Profiles of one purpose are ordered by stack level. Purposes are then combined by the smallest limit, where a TxProfile
 replaces the TxDefaultProfile, and PriorityCharging both; local generation is added. A limit bounds the power of all
 phases and the current of each: one in A does the latter, and the power is that of its number of phases; one in W is
-spread over its number of phases (K01.FR.49, .50).
+spread over its number of phases (K01.FR.49, .50). With values for L2 and L3 it is that of L1 (R192, V2X.06).
 """
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
 
 import msgspec
 
+from v2g.energy.conductors import LINES
 from v2g.ocpp.messages.base import OperationMode
 from v2g.ocpp.messages.charging_profiles import ChargingProfilePurpose, ChargingRateUnit, ChargingSchedulePeriod
 from v2g.ocpp.messages.smart_charging import CompositeSchedule
@@ -67,6 +68,9 @@ class Allowance(msgspec.Struct, frozen=True, kw_only=True):
     """With alternating current: the charging current of each line conductor, A; None for no limit."""
     discharge_a: float | None = None
     """The discharging current of each line conductor, A, a magnitude."""
+    charge_lines_a: tuple[float, ...] = ()
+    """The charging currents of L1, L2 and L3, A, where a profile sets them apart; `charge_a` is then the lowest."""
+    discharge_lines_a: tuple[float, ...] = ()
     number_phases: int | None = None
     """How many phases may be used (K01.FR.140); None if no profile says it."""
     phase_to_use: int | None = None
@@ -91,10 +95,11 @@ def allowance(installed: Iterable[Installed], utc_ms: int, around: Around) -> Al
         for name in ("charge_w", "discharge_w", "charge_a", "discharge_a")
     )
     generated = _shared(installed, "LocalGeneration", utc_ms, around)  # K08.FR.04, K27
+    added_a = sum(each.charge_a or 0 for each in generated)
     if charge_w is not None:
         charge_w += sum(each.charge_w or 0 for each in generated)
     if charge_a is not None:
-        charge_a += sum(each.charge_a or 0 for each in generated)
+        charge_a += added_a
     phases = [each.number_phases for each in chosen if each.number_phases is not None]
     leading_setpoint = _setpoint_source(own, external, around)
     changes = (edge for item in installed for edge in edges(item, utc_ms, around))
@@ -108,9 +113,22 @@ def allowance(installed: Iterable[Installed], utc_ms: int, around: Around) -> Al
         until_ms=min((edge for edge in changes if edge > utc_ms), default=None),
         charge_a=charge_a,
         discharge_a=discharge_a,
+        charge_lines_a=tuple(
+            each + added_a for each in _least_lines((each.charge_lines_a, each.charge_a) for each in chosen)
+        ),
+        discharge_lines_a=_least_lines((each.discharge_lines_a, each.discharge_a) for each in chosen),
         number_phases=min(phases, default=None),
         phase_to_use=next((each.phase_to_use for each in chosen if each.phase_to_use), None),
     )
+
+
+def _least_lines(limits: Iterable[tuple[tuple[float, ...], float | None]]) -> tuple[float, ...]:
+    """Return the lowest current of each line conductor, A, where one of these limits sets them apart, else nothing."""
+    limits = list(limits)
+    if not any(lines for lines, _ in limits):
+        return ()
+    found = [lines or (every,) * len(LINES) for lines, every in limits if every is not None]
+    return tuple(min(each) for each in zip(*found, strict=True))
 
 
 def foreseen(installed: Iterable[Installed], utc_ms: int, around: Around) -> Allowance:
@@ -145,7 +163,7 @@ def composite(
     per_unit = 1.0 if unit == "W" else around.volts * (around.lines or around.phases)
     while len(periods) < MAX_PERIODS:
         now = allowance(installed, at, around)
-        period = _composed(now, (at - utc_ms) // 1000, max_w, per_unit, version)
+        period = _composed(now, (at - utc_ms) // 1000, max_w, per_unit, version, around)
         if periods and periods[-1].start_period == period.start_period:
             periods.pop()  # two changes within one second, the resolution of the schedule: the last one applies
         if not periods or msgspec.structs.replace(periods[-1], start_period=period.start_period) != period:
@@ -162,8 +180,10 @@ def composite(
     )
 
 
-def _composed(now: Allowance, start_s: int, max_w: int, per_unit: float, version: Version) -> ChargingSchedulePeriod:
-    """Return a period of a composite schedule."""
+def _composed(
+    now: Allowance, start_s: int, max_w: int, per_unit: float, version: Version, around: Around
+) -> ChargingSchedulePeriod:
+    """Return a period of a composite schedule, with limits of each conductor where profiles have them (K08.FR.09)."""
     if per_unit == 1.0:
         limit, discharge = now.charge_w, now.discharge_w
     else:
@@ -174,9 +194,15 @@ def _composed(now: Allowance, start_s: int, max_w: int, per_unit: float, version
     )
     if version == "2.0.1":
         return period
+    lines: dict[str, float] = {}
+    if around.lines:
+        per_a, most_a = around.volts if per_unit == 1.0 else 1.0, max_w / around.volts / around.lines
+        for name, values, sign in (("limit", now.charge_lines_a, 1), ("discharge_limit", now.discharge_lines_a, -1)):
+            for suffix, value in zip(("", "_l2", "_l3")[: around.lines], values, strict=False):
+                lines[name + suffix] = sign * min(value, most_a) * per_a
     return msgspec.structs.replace(
         period,
-        discharge_limit=-discharge if discharge else None,
+        **{"discharge_limit": -discharge if discharge else None} | lines,
         setpoint=None if now.setpoint_w is None else now.setpoint_w / per_unit,
         operation_mode=now.operation_mode,
     )
@@ -311,30 +337,61 @@ def _limits(found: Found, around: Around) -> Allowance:
         return Allowance(
             charge_w=0, discharge_w=0, setpoint_w=0, operation_mode=mode, asleep=asleep, charge_a=0, discharge_a=0
         )
-    charge = None if period.limit is None else max(0.0, period.limit)
+    charges = (period.limit, period.limit_l2, period.limit_l3)
+    limits = _apart([None if each is None else max(0.0, each) for each in charges], found, around)
     beyond = item.profile.charging_schedule[0].limit_at_soc
     soc = around.transaction.soc if around.transaction is not None else None
     if beyond is not None and soc is not None and soc >= beyond.soc:  # K01.FR.100; a set-point stays within limits
-        charge = beyond.limit if charge is None else min(charge, beyond.limit)
-    discharge = None if period.discharge_limit is None else abs(period.discharge_limit)
-    unit, line = _per_unit(found, around), _per_line(found, around)
-    setpoint = None if period.setpoint is None else period.setpoint * unit
+        late = _apart((beyond.limit, None, None), found, around)
+        both = ((limits.lines_a, limits.line_a), (late.lines_a, late.line_a))
+        limits = _Bound(_smaller(limits.watts, late.watts), _smaller(limits.line_a, late.line_a), _least_lines(both))
+    discharges = (period.discharge_limit, period.discharge_limit_l2, period.discharge_limit_l3)
+    out = _apart([None if each is None else abs(each) for each in discharges], found, around)
+    setpoint = _apart((period.setpoint, period.setpoint_l2, period.setpoint_l3), found, around).watts
     purpose = item.profile.charging_profile_purpose
     external = purpose == "ChargingStationExternalConstraints"
     if mode == "ChargingOnly" and not external and purpose not in ("ChargingStationMaxProfile", "LocalGeneration"):
-        discharge = 0
-    limits = Allowance(
-        charge_w=None if charge is None else charge * unit,
-        discharge_w=None if discharge is None else discharge * unit,
-        charge_a=None if line is None or charge is None else charge * line,
-        discharge_a=None if line is None or discharge is None else discharge * line,
+        out = _Bound(0.0, 0.0 if around.lines else None)
+    allowed = Allowance(
+        charge_w=limits.watts,
+        discharge_w=out.watts,
+        charge_a=limits.line_a,
+        discharge_a=out.line_a,
+        charge_lines_a=limits.lines_a,
+        discharge_lines_a=out.lines_a,
         number_phases=period.number_phases,
         phase_to_use=period.phase_to_use or None,
     )
     if purpose in ("ChargingStationMaxProfile", "LocalGeneration"):
-        return limits
+        return allowed
     mode = None if external and setpoint is None else mode
-    return msgspec.structs.replace(limits, setpoint_w=setpoint, operation_mode=mode)
+    return msgspec.structs.replace(allowed, setpoint_w=setpoint, operation_mode=mode)
+
+
+class _Bound(NamedTuple):
+    """A limit: W of all conductors, A of each line conductor, and A of L1 to L3 where they differ."""
+
+    watts: float | None
+    line_a: float | None
+    lines_a: tuple[float, ...] = ()
+
+
+def _apart(values: Sequence[float | None], found: Found, around: Around) -> _Bound:
+    """Return a limit by its value and those for L2 and L3. A conductor without one has the lowest."""
+    first, *others = values
+    if first is None:
+        return _Bound(None, None)
+    if all(each is None for each in others):
+        line = _per_line(found, around)
+        return _Bound(first * _per_unit(found, around), None if line is None else first * line)
+    given = [each for each in values if each is not None]
+    volts = 1.0 if found[1].profile.charging_schedule[0].charging_rate_unit == "A" else around.volts
+    lines = tuple((min(given) if each is None else each) / volts for each in values)
+    return _Bound(sum(given) * around.volts / volts, min(lines), lines)
+
+
+def _smaller(one: float | None, other: float | None) -> float | None:
+    return min((each for each in (one, other) if each is not None), default=None)
 
 
 def _per_unit(found: Found, around: Around) -> float:
@@ -368,7 +425,8 @@ def _export(installed: list[Installed], utc_ms: int, around: Around) -> float | 
         for item in _ordered(installed, purpose, around):
             period = period_at(item, utc_ms, around)
             if period is not None and period.discharge_limit is not None:
-                return abs(period.discharge_limit) * _per_unit((period, item), around)
+                limits = (period.discharge_limit, period.discharge_limit_l2, period.discharge_limit_l3)
+                return abs(_apart(limits, (period, item), around).watts or 0)
     return None
 
 

@@ -142,6 +142,10 @@ class SmartCharging:
             transactions=transactions,
         )
 
+    def refuse_lines(self, item: Installed) -> StatusInfo | None:
+        """Return why values of single conductors are not acceptable in a profile, or None."""
+        return profile_rules.refuse_lines(item.profile, item.evse_id, self._abilities())
+
     def _abilities(self) -> profile_rules.Abilities:
         text = self._k.model.text
         thresholds = [text(key) for key in _BALANCING]
@@ -153,6 +157,7 @@ class SmartCharging:
             direct_current=[n for n, evse in enumerate(self._k.layout.evses, 1) if not evse.phases],
             phases={number: self.where.at(number).phases for number in self._evses},
             switches_phases=[n for n, evse in enumerate(self._k.layout.evses, 1) if evse.switches_phases],
+            lines={number: evse.lines for number, evse in self._evses.items()},
             selects_phase=self._k.model.flag("SmartChargingCtrlr.ACPhaseSwitchingSupported"),
             thresholds=all(thresholds) and float(thresholds[0]) > float(thresholds[1]),
             foreign_id=int(foreign) if foreign else None,

@@ -271,6 +271,8 @@ def _needs(
         departure_ms=_departure_ms(mode, parametrised, context),
         max_charge_w=vehicle.max_charge_w,
         max_discharge_w=vehicle.max_discharge_w,
+        line_charge_w=vehicle.line_charge_w,
+        line_discharge_w=vehicle.line_discharge_w,
         min_charge_w=vehicle.min_charge_w,
         min_discharge_w=vehicle.min_discharge_w,
         max_current_ma=vehicle.max_charge_ma,

@@ -1,11 +1,13 @@
 """Charging profiles follow the signal and the vehicle's needs, and our own station agrees with each of them."""
 
+import msgspec
 import pytest
 
-from csms.domain.charging.profiles import Needs, answer_needs, station_profiles, transaction_profile
+from csms.domain.charging.profiles import Needs, answer_needs, needs_of, station_profiles, transaction_profile
 from csms.domain.charging.v2x import dispatch_profile
 from csms.domain.stations.admission import Admission, admit, serial_number_fits
 from tests.csms.support import grid_signal
+from v2g.ocpp.messages.ev_charging import NotifyEVChargingNeedsRequest
 from v2g.ocpp.messages.smart_charging import SetChargingProfileRequest
 from v2g.ocpp.routes import Version
 from v2g.ocpp.versions import write_payload
@@ -139,3 +141,13 @@ def test_a_serial_number_is_the_certificates_or_left_out() -> None:
     assert serial_number_fits(None, "CS")
     assert serial_number_fits("CS", "CS")
     assert not serial_number_fits("other", "CS")
+
+
+@pytest.mark.requirement("R192")
+def test_powers_of_single_conductors_are_added() -> None:
+    """ISO 15118-20 AC: beside values of L2 and L3 the one without suffix is that of L1."""
+    able = {"maxChargePower": 3680, "maxChargePower_L2": 3680, "maxChargePower_L3": 1000, "maxDischargePower": 2000}
+    needs = {"requestedEnergyTransfer": "AC_BPT", "v2xChargingParameters": able | {"maxDischargePower_L2": 2000}}
+    request = msgspec.convert({"evseId": 1, "chargingNeeds": needs}, NotifyEVChargingNeedsRequest)
+    found = needs_of(request)
+    assert (found.most_w, found.most_discharge_w) == (8_360, 4_000)

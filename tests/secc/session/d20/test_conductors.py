@@ -92,6 +92,8 @@ def test_each_conductor_is_within_every_limit(
     if service == AC_BPT:
         assert given(rated, "evse_maximum_discharge_power") == [min(3_680, 11_000 // lines)] * lines
     exchange = bench.go("ScheduleExchangeReq")
+    needs, sent = bench.commands(ports.ReportChargingNeeds)[-1].needs, (20_000,) * (lines if lines > 1 else 0)
+    assert (needs.line_charge_w, needs.line_discharge_w) == (sent, sent if service == AC_BPT else ())
     each_w = min(most_ma * 230 // 1000, most_w // lines, 22_000 // lines)
     if scheduled:
         (entry,) = exchange.scheduled_se_res_control_mode.schedule_tuple[

@@ -484,6 +484,112 @@ def test_profiles_together_bound_a_conductor_by_the_smallest_and_share_a_station
     assert (found.charge_a, found.number_phases, found.phase_to_use) == (pytest.approx(8), 1, 1)
 
 
+def each_line(*values: float, unit: str = "A", name: str = "limit", **changes: Any) -> Installed:
+    """A TxProfile with values for L1, L2 and so on."""
+    fields = dict(zip((name, f"{name}_l2", f"{name}_l3"), values, strict=False))
+    found = profile(
+        ChargingSchedulePeriod(start_period=0, **fields | changes),  # type: ignore[arg-type]
+        purpose="TxProfile", transaction_id="tx-1", unit=unit,
+    )  # fmt: skip
+    return installed(found, version="2.1")
+
+
+@pytest.mark.requirement("R192")
+@pytest.mark.parametrize(
+    ("item", "each", "watts"),
+    [
+        (each_line(16, 10, 6), (16, 10, 6), 32 * 230),
+        (each_line(2_300, 1_150, 4_600, unit="W"), (10, 5, 20), 8_050),
+        (each_line(16, 10), (16, 10, 10), 26 * 230),  # a conductor without a value has the lowest
+        (each_line(0, 16, 16), (0, 16, 16), 32 * 230),
+    ],
+)
+def test_limits_of_single_conductors_bound_each_and_the_lowest_all(
+    item: Installed, each: tuple[float, ...], watts: float
+) -> None:
+    """V2X.06, K01.FR.147: what bounds all conductors alike is the lowest."""
+    found = at(NOON, item, lines=3)
+    assert found.charge_lines_a == pytest.approx(each)
+    assert (found.charge_a, found.charge_w) == (pytest.approx(min(each)), pytest.approx(watts))
+
+
+@pytest.mark.requirement("R192")
+def test_a_composite_schedule_has_the_limits_of_single_conductors() -> None:
+    """K08.FR.09: the lowest of all profiles, within the EVSE's power."""
+    station = Installed(0, profile(period(0, 8_280), purpose="ChargingStationMaxProfile", id=9), "2.1")
+    around = Around(evse_id=1, transaction=TRANSACTION, lines=3)
+
+    def reported(unit: Any, *items: Installed, version: Version = "2.1", **more: Any) -> list[tuple[float | None, ...]]:
+        found = composite(items, NOON, 60, msgspec.structs.replace(around, **more), max_w=22_080, version=version,
+                          unit=unit)  # fmt: skip
+        return [(each.limit, each.limit_l2, each.limit_l3) for each in found.charging_schedule_period]
+
+    assert reported("A", each_line(16, 10, 6)) == [(16, 10, 6)]
+    assert reported("A", each_line(16, 10, 6), station) == [(12, 10, 6)]
+    assert reported("W", each_line(16, 10, 6), station) == [(2_760, 2_300, 1_380)]
+    assert reported("A", each_line(63, 10, 6)) == [(32, 10, 6)]
+    assert reported("A", each_line(16, 10), lines=2) == [(16, 10, None)]
+    assert reported("A", each_line(16, 10, 6), version="2.0.1") == [(6, None, None)]
+    out = each_line(-16, -10, -6, name="discharge_limit", operation_mode="ExternalLimits")
+    (found,) = composite([out], NOON, 60, around, max_w=22_080, version="2.1", unit="A").charging_schedule_period
+    assert (found.discharge_limit, found.discharge_limit_l2, found.discharge_limit_l3) == (-16, -10, -6)
+
+
+@pytest.mark.requirement("R192")
+@given(
+    st.lists(st.lists(st.floats(0, 63), min_size=1, max_size=3), min_size=1, max_size=4),
+    st.lists(st.floats(0, 40_000), max_size=2),
+)
+def test_no_profile_is_exceeded_on_any_conductor(own: list[list[float]], shared: list[float]) -> None:
+    items = [each_line(*values) for values in own]
+    items = [
+        Installed(1, msgspec.structs.replace(each.profile, id=number, stack_level=number), "2.1")
+        for number, each in enumerate(items)
+    ]
+    whole = [
+        Installed(0, profile(period(0, watts), purpose="ChargingStationMaxProfile", id=90 + number,
+                             stack_level=number), "2.1")
+        for number, watts in enumerate(shared)
+    ]  # fmt: skip
+    found = at(NOON, *items, *whole, lines=3)
+    leading = own[-1]
+    most = [leading[line] if line < len(leading) else min(leading) for line in range(3)]
+    if shared:
+        most = [min(each, shared[-1] / 690) for each in most]
+    assert found.charge_a == pytest.approx(min(most))
+    assert found.charge_lines_a == (() if len(leading) == 1 else pytest.approx(tuple(most)))
+
+
+@pytest.mark.requirement("R192")
+@pytest.mark.parametrize(
+    ("item", "code"),
+    [
+        (each_line(16, 10, 6), ""),
+        (each_line(16, 10), ""),
+        (each_line(16, 10, number_phases=1), "PhaseConflict"),
+        (each_line(-5, -5, name="discharge_limit", operation_mode="ExternalLimits", limit=16.0), ""),
+        (each_line(-5, -5, -5, name="discharge_limit", operation_mode="ExternalLimits", limit=16.0), "PhaseConflict"),
+        (each_line(3, 3, 3, name="setpoint", operation_mode="CentralSetpoint"), "PhaseConflict"),
+        (each_line(3, 3, name="setpoint", operation_mode="CentralSetpoint"), ""),
+        (each_line(3, 9, name="setpoint", operation_mode="CentralSetpoint", limit=4, limit_l2=4), "InvalidSchedule"),
+        (each_line(3, 3, name="setpoint_reactive", operation_mode="CentralSetpoint", setpoint=1.0), "PhaseConflict"),
+        (installed(profile(period(limit=None, limit_l2=5), purpose="TxProfile", transaction_id="tx-1")),
+         "PhaseConflict"),
+        (installed(profile(period(limit=5, limit_l2=5))), "PhaseConflict"),
+    ],
+)  # fmt: skip
+def test_values_of_single_conductors_are_for_vehicles_that_sent_their_powers(item: Installed, code: str) -> None:
+    """K01.FR.142 to .146, V2X.07 to .10; the vehicle here charges on three conductors and discharges on two."""
+    able = Abilities(evses=1, units=("W", "A"), phases={1: 3}, lines={1: (3, 2)})
+
+    def refused(able: Abilities) -> str:
+        found = refuse(item.profile, 1, version="2.1", able=able, installed=(), transactions=(TRANSACTION,))
+        return found.reason_code if found else ""
+
+    assert refused(able) == code
+    assert refused(msgspec.structs.replace(able, lines={})) == "PhaseConflict"
+
+
 PHASES = {1: 3, 2: 1, 3: 3}
 """Line conductors of the EVSEs 1 to 3; the third one switches, the fourth one has direct current."""
 

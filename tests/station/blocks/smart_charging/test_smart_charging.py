@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from tests.station.bench import FIXED, SOCKET, Bench, at
 from tests.station.charging import charging
 from tests.station.profiles import limit, profile, put
+from v2g.energy.needs import EvNeeds
 from v2g_station.blocks.evse import Power
+from v2g_station.blocks.smart_charging.high_level import Needs
 from v2g_station.blocks.smart_charging.profiles import allowance
 from v2g_station.blocks.smart_charging.smart_charging import SetLimit, SetPhases
 from v2g_station.kernel.layout import Layout
@@ -187,6 +189,39 @@ def test_a_profile_switches_phases_where_the_charger_can_and_back() -> None:
     assert switched(found) == [(0,), (0, 1, 2)]
     assert phased(found, 1, phaseToUse=2) == "RejectedInvalidSchedule"
     assert phased(found, 1, phaseToUse=1) == "Accepted"
+
+
+@pytest.mark.requirement("R192")
+def test_limits_of_single_conductors_follow_the_needs_of_the_vehicle_and_updates() -> None:
+    """K01.FR.142, .144, K28: refused before the vehicle has sent its powers."""
+    found = charging(version="2.1", layout=Layout(evses=(SOCKET,)))
+    period = {"startPeriod": 0, "limit": 16.0, "limit_L2": 10.0, "limit_L3": 6.0}
+    schedule = {"id": 1, "chargingRateUnit": "A", "chargingSchedulePeriod": [period]}
+    transaction_id = found.all("TransactionEvent")[-1]["transactionInfo"]["transactionId"]
+    wanted = {
+        "id": 5, "stackLevel": 0, "chargingProfilePurpose": "TxProfile", "chargingProfileKind": "Dynamic",
+        "transactionId": transaction_id, "chargingSchedule": [schedule],
+    }  # fmt: skip
+
+    def status(action: str, **payload: Any) -> str:
+        answer = found.ask(action, **payload)
+        return str(answer["status"] + answer.get("statusInfo", {}).get("reasonCode", ""))
+
+    assert status("SetChargingProfile", evseId=1, chargingProfile=wanted) == "RejectedPhaseConflict"
+    needs = EvNeeds(
+        service="AC", control_mode="dynamic", max_charge_w=11_040, max_current_ma=16_000, max_voltage_mv=230_000,
+        line_charge_w=(3_680, 3_680, 3_680),
+    )  # fmt: skip
+    found.fact(Needs(evse_id=1, needs=needs))
+    sent = found.expect("NotifyEVChargingNeeds")["chargingNeeds"]["v2xChargingParameters"]
+    assert [sent[f"maxChargePower{line}"] for line in ("", "_L2", "_L3")] == [3_680] * 3
+    assert status("SetChargingProfile", evseId=1, chargingProfile=wanted) == "Accepted"
+    changed = {"limit": 12.0, "limit_L2": 4.0}
+    assert status("UpdateDynamicSchedule", chargingProfileId=5, scheduleUpdate=changed) == "Accepted"
+    limits = [each.allowance.charge_lines_a for each in found.commands if isinstance(each, SetLimit)]
+    assert limits[-2:] == [(16, 10, 6), (12, 4, 6)]
+    wrong = {"dischargeLimit": -5.0, "dischargeLimit_L2": -5.0}
+    assert status("UpdateDynamicSchedule", chargingProfileId=5, scheduleUpdate=wrong) == "RejectedPhaseConflict"
 
 
 def test_a_phase_is_chosen_where_the_charger_can() -> None:
