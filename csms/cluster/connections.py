@@ -11,6 +11,7 @@ from typing import Final, Literal, Protocol, TypeVar
 import msgspec
 
 from csms.cluster.bus import Bus
+from csms.domain.transactions.transactions import named_by_station
 from v2g import typed_json
 from v2g.errors import OcppError, RefusedError, TimeoutExpired, TransportError, V2GError
 from v2g.io.runtime.supervision import spawn
@@ -105,6 +106,7 @@ class ConnectionRegistry:
         TimeoutExpired (no answer within `timeout_s`), TransportError (the connection or the station's node was lost:
         it is unknown whether the station acted).
         """
+        request = named_by_station(request)
         line = self._lines.get(station_id)
         if line is not None:
             return await line.call(request, response_type(action_of(request)), timeout=timeout_s)

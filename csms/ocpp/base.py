@@ -11,6 +11,7 @@ from csms.cluster.frame_log import FrameLog
 from csms.cluster.precedence import Precedence
 from csms.config import CsmsConfig
 from csms.db.queries import commands, leases, tokens
+from csms.db.queries.events import find_last
 from csms.db.store import Store
 from csms.db.store_key import StoreKey
 from csms.db.telemetry_seal import TelemetrySeal
@@ -136,6 +137,10 @@ class HandlerContext:
         about = None if transaction_id is None else (self.station_id, transaction_id)
         key = token.type, normalise(token.type, token.id_token)
         return await self.services.store.read(tokens.look_up, *key, self.services.clock.utc_ms(), about)
+
+    async def key_of(self, transaction_id: str) -> str:
+        """Return the key of the last transaction for which this station has used an id."""
+        return await self.services.store.read(find_last, self.station_id, transaction_id)
 
     async def _paid(self, token: IdToken) -> Known | None:
         """Return a payer: at the station's terminal if it has one (C18.FR.05), or on the web, from the CSMS."""

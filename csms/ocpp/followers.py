@@ -16,27 +16,28 @@ async def follow_transaction(
     Returns the limit of the remote start, for the answer to its first event (F07.FR.02).
     """
     info, run, limit = request.transaction_info, context.services.store.run, None
+    transaction_id = transaction.transaction_id
     if info.remote_start_id is not None:  # F01.FR.25, F02.FR.05
         number = small(info.remote_start_id)
-        start = await run(commands.match_start, context.station_id, number, info.transaction_id, at_ms)
+        start = await run(commands.match_start, context.station_id, number, transaction_id, at_ms)
         context.observe(
             "ocpp",
             "remote_start_matched",
             remote_start=number,
-            transaction=info.transaction_id,
+            transaction=transaction_id,
             known=start is not None,
         )
         if start is not None:
             evse_id = transaction.evse_id or start["evse_id"] or 0
-            await run(charging.bind_profile, context.station_id, number, evse_id, info.transaction_id)
+            await run(charging.bind_profile, context.station_id, number, evse_id, transaction_id)
         if start is not None and start["transaction_limit"] and request.event_type == "Started":
             limit = typed_json.decode(start["transaction_limit"], TransactionLimit)
     if request.reservation_id is not None:  # H03.FR.09: the reservation has its transaction
         number, now_ms = small(request.reservation_id), context.services.clock.utc_ms()
-        used = await run(commands.save_reservation, context.station_id, number, "Used", now_ms, info.transaction_id)
+        used = await run(commands.save_reservation, context.station_id, number, "Used", now_ms, transaction_id)
         context.observe("ocpp", "reservation", reservation=number, state="Used", known=used)
     if request.event_type == "Ended":  # O02.FR.02: the station removes them
-        await run(diagnostics.end_messages_of, context.station_id, info.transaction_id, context.services.clock.utc_ms())
+        await run(diagnostics.end_messages_of, context.station_id, transaction_id, context.services.clock.utc_ms())
         _announce_payment_due(context, transaction)
     return limit if context.version == "2.1" else None
 

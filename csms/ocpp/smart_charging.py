@@ -165,7 +165,7 @@ async def answer_priority(
 ) -> NotifyPriorityChargingResponse:
     """Store the priority of a transaction (K21.FR.09, K22.FR.06)."""
     priority = 1 if request.activated else 0
-    run, transaction_id = context.services.store.run, request.transaction_id
+    run, transaction_id = context.services.store.run, await context.key_of(request.transaction_id)
     known = await run(transactions.save_priority, context.station_id, transaction_id, priority)
     context.observe("ocpp", "priority_charging", transaction=transaction_id, activated=request.activated, known=known)
     return NotifyPriorityChargingResponse()

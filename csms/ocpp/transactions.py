@@ -46,7 +46,7 @@ async def answer_transaction_event(
     context.observe(
         "ocpp",
         name,
-        transaction=event.transaction_id,
+        transaction=transaction.transaction_id,
         seq_no=event.seq_no,
         trigger=event.trigger,
         import_wh=transaction.import_wh.value if transaction.import_wh else None,
@@ -61,7 +61,7 @@ async def answer_transaction_event(
     if limit is None and transaction.wanted_limit is not None and not transaction.limit_told:
         limit = await _limit(context, transaction, transaction.wanted_limit)
     if event.trigger == "TxResumed":
-        context.observe("ocpp", "transaction_resumed", transaction=event.transaction_id)
+        context.observe("ocpp", "transaction_resumed", transaction=transaction.transaction_id)
     total = await _total_cost(context, request, transaction, arrival.received_ms)
     if not transaction.active:
         services.bookkeeper.look_again(context.station_id)

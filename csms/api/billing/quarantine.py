@@ -95,7 +95,7 @@ class OfTransaction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Path of a transaction of a station."""
 
     station_id: StationId
-    transaction_id: Annotated[str, msgspec.Meta(min_length=1, max_length=36, examples=["tx-1"])]
+    transaction_id: Annotated[str, msgspec.Meta(min_length=1, max_length=64, examples=["tx-1"])]
 
 
 @get("/stations/{station_id}/transactions/{transaction_id}/journals", Permission.READ_SETTLEMENTS)

@@ -58,7 +58,7 @@ class Answers(msgspec.Struct, frozen=True, kw_only=True):
 class Allowed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The energy transfer modes allowed for a transaction."""
 
-    transaction_id: Annotated[str, msgspec.Meta(min_length=1, max_length=36)]
+    transaction_id: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
     modes: Annotated[tuple[EnergyTransferMode, ...], msgspec.Meta(min_length=1, max_length=20)]
 
 

@@ -74,7 +74,7 @@ class UseTemplate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     evse_id: Number
     profile_id: Number
     start_ms: UtcMs | None = None
-    transaction_id: Annotated[str, msgspec.Meta(min_length=1, max_length=36)] | None = None
+    transaction_id: Annotated[str, msgspec.Meta(min_length=1, max_length=64)] | None = None
 
 
 class WantedReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -94,7 +94,7 @@ class ReportAsked(msgspec.Struct, frozen=True, kw_only=True):
 class Priority(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Whether a transaction charges with priority."""
 
-    transaction_id: Annotated[str, msgspec.Meta(min_length=1, max_length=36)]
+    transaction_id: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
     activate: bool
 
 

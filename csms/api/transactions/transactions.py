@@ -80,7 +80,8 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True):
     taxes) the cost so far or, once it has ended, the total; null if unknown. `held` says why its amounts are in
     quarantine, null if they are not.
     `limit` and `wanted_limit` are TransactionLimits as JSON: the station's, and an operator's. `closed_ms`: when the
-    back end concluded that no end will come, and `closed_reason` why.
+    back end concluded that no end will come, and `closed_reason` why. `transaction_id` is the station's, with `~` and
+    the begin if it had used that id before its last boot.
     """
 
     station_id: str
@@ -157,7 +158,9 @@ class WhichTransactions(Paged, frozen=True, kw_only=True, forbid_unknown_fields=
 class OneTransaction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Path of a transaction."""
 
-    transaction_id: Annotated[str, msgspec.Meta(description="The station's transactionId.", examples=["tx-1"])]
+    transaction_id: Annotated[
+        str, msgspec.Meta(description="The station's transactionId; with its begin if used before.", examples=["tx-1"])
+    ]
     station: OfStation = None
 
 

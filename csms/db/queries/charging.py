@@ -4,11 +4,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, Table, delete, func, insert, select, tuple_, update
+from sqlalchemy import Connection, Row, Table, delete, func, insert, select, tuple_, update
 
 from csms.db.bulk import upsert_rows
 from csms.db.queries import transactions
 from csms.db.queries.device_model import phases_of_evses
+from csms.db.queries.events import find_last
 from csms.db.tables import (
     charging_limits,
     charging_profiles,
@@ -26,7 +27,7 @@ from csms.domain.charging.charging_plans import ProfileTemplate, milliampere
 from csms.domain.charging.orders import Order
 from csms.domain.charging.own_profiles import DISPATCH_PROFILE, SHARE_PROFILE, WAITING_PROFILE
 from csms.domain.charging.sites import Known, Site, external_limit_w
-from csms.domain.transactions.transactions import Transaction, taken_wh
+from csms.domain.transactions.transactions import Transaction, named_by_station, taken_wh
 from v2g import typed_json
 from v2g.ocpp.messages.charging_profiles import ChargingProfile
 from v2g.ocpp.messages.smart_charging import ChargingScheduleUpdate, NotifyChargingLimitRequest
@@ -68,7 +69,7 @@ def save_profile(
         "source": source,
         "transaction_id": transaction_id,
         "updated_ms": now_ms,
-        "document": msgspec.json.encode(profile).decode(),
+        "document": msgspec.json.encode(named_by_station(profile)).decode(),
     }
     _put(connection, charging_profiles, {"station_id": station_id, "profile_id": profile.id}, values)
 
@@ -87,6 +88,12 @@ def bind_profile(
 def _pending(remote_start_id: int) -> str:
     """Return what stands for the transaction of a remote start that has not begun."""
     return f"remote start {remote_start_id}"
+
+
+def _profile(row: Row[*tuple[Any, ...]]) -> ChargingProfile:
+    """Return a stored profile; its document has the id that the station uses for its transaction."""
+    found = typed_json.decode(row.document, ChargingProfile)
+    return msgspec.structs.replace(found, transaction_id=row.transaction_id) if found.transaction_id else found
 
 
 def clear_profiles(
@@ -118,18 +125,15 @@ def profiles(
         query = query.where(columns.evse_id == evse_id)
     if transaction_id is not None:
         query = query.where(columns.transaction_id == transaction_id)
-    return [
-        (row.evse_id, row.source, typed_json.decode(row.document, ChargingProfile)) for row in connection.execute(query)
-    ]
+    return [(row.evse_id, row.source, _profile(row)) for row in connection.execute(query)]
 
 
 def profile(connection: Connection, station_id: str, profile_id: int) -> ChargingProfile | None:
     """Return a profile by its id."""
     columns = charging_profiles.c
-    document = connection.execute(
-        select(columns.document).where((columns.station_id == station_id) & (columns.profile_id == profile_id))
-    ).scalar()
-    return None if document is None else typed_json.decode(document, ChargingProfile)
+    here = (columns.station_id == station_id) & (columns.profile_id == profile_id)
+    row = connection.execute(select(charging_profiles).where(here)).first()
+    return None if row is None else _profile(row)
 
 
 def save_reported(
@@ -137,6 +141,8 @@ def save_reported(
 ) -> None:
     """Store profiles that a station reported, of one EVSE and source."""
     for each in reported:
+        if each.transaction_id is not None:
+            each = msgspec.structs.replace(each, transaction_id=find_last(connection, station_id, each.transaction_id))
         save_profile(connection, station_id, evse_id, each, source, now_ms)
 
 
@@ -277,8 +283,7 @@ def following(connection: Connection, now_ms: int) -> dict[tuple[str, str], int]
     )
     found: dict[tuple[str, str], int] = {}
     for row in rows:
-        profile = typed_json.decode(row.document, ChargingProfile)
-        if (power := _setpoint(profile, (row.updated_ms, row.dynamic), now_ms)) is not None:
+        if (power := _setpoint(_profile(row), (row.updated_ms, row.dynamic), now_ms)) is not None:
             found[row.station_id, row.transaction_id] = power
     return found
 
@@ -483,7 +488,7 @@ def held_profiles(
     values = {(row.station_id, row.profile_id): (row.updated_ms, row.document) for row in rows}
     columns = charging_profiles.c
     rows = connection.execute(select(charging_profiles).where(tuple_(columns.station_id, columns.profile_id).in_(key)))
-    found = {(row.station_id, row.profile_id): typed_json.decode(row.document, ChargingProfile) for row in rows}
+    found = {(row.station_id, row.profile_id): _profile(row) for row in rows}
     return [(found.get(place), values.get(place)) for place in places]
 
 

@@ -5,7 +5,7 @@ from functools import cache
 from typing import Any, Final, Literal
 
 import msgspec
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete, func, select
 
 from csms.db.bulk import insert_rows, update_rows
 from csms.db.queries import totals
@@ -21,7 +21,17 @@ from csms.db.tables import (
 from csms.domain.billing.plausibility import earliest_ms
 from csms.domain.transactions.signed_values import Judged, judge_samples
 from csms.domain.transactions.transaction_checks import Fault, faults_of
-from csms.domain.transactions.transactions import Event, Sample, Transaction, merge, readings, watt_hours
+from csms.domain.transactions.transactions import (
+    Event,
+    Sample,
+    Transaction,
+    id_at_station,
+    key_again,
+    merge,
+    readings,
+    starts_again,
+    watt_hours,
+)
 from v2g import typed_json
 
 Outcome = Literal["new", "duplicate", "conflict"]
@@ -66,10 +76,11 @@ FROM (SELECT DISTINCT hashtextextended(value, 7632) AS key FROM json_array_eleme
 def add_events(connection: Connection, arrivals: Sequence[Arrival]) -> list[tuple[Outcome, Transaction]]:
     """Store events, each once; return for each its kind and its transaction after it (E01 to E13).
 
-    `conflict` is different content under an existing number: the first one counts.
+    `conflict` is different content under an existing number: the first one counts, unless its station has booted and
+    begun another transaction with the same id, whose key has its begin, too.
     """
     lock(connection, {each.event.station_id for each in arrivals})
-    stored = _find(connection, {(each.event.station_id, each.event.transaction_id) for each in arrivals})
+    stored = _find_all(connection, {(each.event.station_id, each.event.transaction_id) for each in arrivals})
     digests = _digests(connection, stored, arrivals)
     known = dict(stored)
     results: list[tuple[Outcome, Transaction]] = []
@@ -79,9 +90,18 @@ def add_events(connection: Connection, arrivals: Sequence[Arrival]) -> list[tupl
     faults: list[dict[str, Any]] = []
     for arrival in arrivals:
         event = arrival.event
-        key = event.station_id, event.transaction_id
+        key = _key_of(event, known, digests)
         before = known.get(key)
         digest = digests.get((*key, event.seq_no))
+        if before is not None and digest != event.digest and _starts_again(connection, before, event, changed.get(key)):
+            next_key = key[0], key_again(event)
+            known[key] = msgspec.structs.replace(before, next_id=next_key[1])
+            changed.setdefault(key, arrival.received_ms)
+            _drop_profiles(connection, event)
+            key, before, digest = next_key, None, None
+        if key[1] != event.transaction_id:
+            event = msgspec.structs.replace(event, transaction_id=key[1])
+            arrival = msgspec.structs.replace(arrival, event=event)
         if before is not None and digest is not None:
             if digest != event.digest:
                 fault = Fault("conflict", event.seq_no, _content(event))
@@ -109,6 +129,29 @@ def add_events(connection: Connection, arrivals: Sequence[Arrival]) -> list[tupl
         if not after.active or (before is not None and not before.active):
             totals.save(connection, [after], now_ms)
     return results
+
+
+def _key_of(event: Event, known: Mapping[_Key, Transaction], digests: Mapping[tuple[str, str, int], str]) -> _Key:
+    """Return the key of an event's transaction: the last one with its id, unless it is known or older."""
+    key = event.station_id, event.transaction_id
+    while (found := known.get(key)) is not None and found.next_id is not None:
+        later = key[0], found.next_id
+        older = event.offline and event.at_ms < (known[later].started_ms or 0)
+        if older or digests.get((*key, event.seq_no)) == event.digest:
+            break
+        key = later
+    return key
+
+
+def _starts_again(connection: Connection, known: Transaction, event: Event, changed_ms: int | None) -> bool:
+    """Return whether an event begins another transaction; `changed_ms`: when this batch had one of the known one."""
+    if event.kind != "Started" or known.started_seq is None:
+        return False
+    there = transaction_events.c
+    of_it = (there.station_id == known.station_id) & (there.transaction_id == known.transaction_id)
+    heard_ms = changed_ms or connection.execute(select(func.max(there.received_ms)).where(of_it)).scalar_one()
+    booted = select(stations.c.booted_ms).where(stations.c.station_id == known.station_id)
+    return starts_again(known, event, heard_ms, connection.execute(booted).scalar())
 
 
 def _save_transactions(
@@ -176,6 +219,24 @@ def lock(connection: Connection, station_ids: Iterable[str]) -> None:
         connection.exec_driver_sql(_LOCK_POSTGRESQL, (_encode(sorted(station_ids)).decode(),))
 
 
+def find_last(connection: Connection, station_id: str, transaction_id: str) -> str:
+    """Return the key of the last transaction for which a station has used an id."""
+    found = _find_all(connection, {(station_id, transaction_id)})
+    while (known := found.get((station_id, transaction_id))) is not None and known.next_id is not None:
+        transaction_id = known.next_id
+    return transaction_id
+
+
+def _find_all(connection: Connection, keys: set[_Key]) -> dict[_Key, Transaction]:
+    """Return the existing ones of these transactions, and later ones with the same id."""
+    found: dict[_Key, Transaction] = {}
+    while keys:
+        added = _find(connection, keys)
+        found |= added
+        keys = {(each.station_id, each.next_id) for each in added.values() if each.next_id is not None}
+    return found
+
+
 def _find(connection: Connection, keys: Iterable[_Key]) -> dict[_Key, Transaction]:
     """Return the existing ones of these transactions."""
     wanted = list(keys)
@@ -204,13 +265,15 @@ def _digests(
     there = transaction_events.c
     found: dict[tuple[str, str, int], str] = {}
     for event in (each.event for each in arrivals):
-        key = event.station_id, event.transaction_id
-        of = known.get(key)
-        if of is not None and of.first_seq <= event.seq_no <= of.last_seq:
-            here = (there.station_id == key[0]) & (there.transaction_id == key[1]) & (there.seq_no == event.seq_no)
-            digest = connection.execute(select(there.digest).where(here)).scalar()
-            if digest is not None:
-                found[*key, event.seq_no] = digest
+        transaction_id: str | None = event.transaction_id
+        while transaction_id is not None and (of := known.get((event.station_id, transaction_id))) is not None:
+            key = event.station_id, transaction_id, event.seq_no
+            if of.first_seq <= event.seq_no <= of.last_seq:
+                here = (there.station_id == key[0]) & (there.transaction_id == key[1]) & (there.seq_no == key[2])
+                digest = connection.execute(select(there.digest).where(here)).scalar()
+                if digest is not None:
+                    found[key] = digest
+            transaction_id = of.next_id
     return found
 
 
@@ -267,7 +330,7 @@ def _samples_of(connection: Connection, event: Event, signed: dict[_Key, Sequenc
         key = event.station_id, event.transaction_id
         before = signed[key] if key in signed else _last_signed(connection, event)
         public = meter_key(connection, event.station_id, event.evse_id or 0)
-        samples = judge_samples(samples, public, transaction_id=event.transaction_id, before=before)
+        samples = judge_samples(samples, public, transaction_id=id_at_station(event.transaction_id), before=before)
         signed[key] = samples
     return _encode(samples).decode()
 

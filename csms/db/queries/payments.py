@@ -6,6 +6,7 @@ import msgspec
 from sqlalchemy import Connection, insert, select, update
 
 from csms.db.paging import page
+from csms.db.queries.events import find_last
 from csms.db.tables import battery_swaps, data_transfers, payment_settlements, qr_codes, web_payments
 from v2g.ocpp.messages.battery_swap import BatterySwapRequest
 from v2g.ocpp.messages.data_transfer import DataTransferRequest
@@ -28,7 +29,7 @@ def add_settlement(connection: Connection, station_id: str, request: NotifySettl
             station_id=station_id,
             psp_ref=request.psp_ref,
             settled_ms=settled_ms,
-            transaction_id=request.transaction_id,
+            transaction_id=request.transaction_id and find_last(connection, station_id, request.transaction_id),
             status=request.status,
             amount=str(request.settlement_amount),
             receipt_id=request.receipt_id or "",

@@ -5,7 +5,7 @@ Times are ms since 1970 in UTC. Documents are stored as JSON text, exactly as th
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Integer, MetaData
+from sqlalchemy import BigInteger, Integer, MetaData, String
 
 metadata: Final = MetaData(
     naming_convention={
@@ -18,3 +18,6 @@ metadata: Final = MetaData(
 
 row_id: Final = BigInteger().with_variant(Integer(), "sqlite")
 """SQLite numbers rows only when they are INTEGER."""
+
+transaction_key: Final = String(64).with_variant(String(36), "sqlite")
+"""A transaction's id, with its begin if its station had used the id before. SQLite does not count characters."""

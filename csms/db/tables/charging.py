@@ -4,7 +4,7 @@ from typing import Final
 
 from sqlalchemy import BigInteger, Boolean, Column, ForeignKeyConstraint, Index, Integer, String, Table, Text
 
-from csms.db.tables.base import metadata, row_id
+from csms.db.tables.base import metadata, row_id, transaction_key
 
 charging_profiles: Final = Table(
     "charging_profiles",
@@ -15,7 +15,7 @@ charging_profiles: Final = Table(
     Column("purpose", String(40), nullable=False),
     Column("stack_level", Integer, nullable=False),
     Column("source", String(20), nullable=False),
-    Column("transaction_id", String(36)),
+    Column("transaction_id", transaction_key),
     Column("updated_ms", BigInteger, nullable=False),
     Column("document", Text, nullable=False),
 )
@@ -108,7 +108,7 @@ limit_course: Final = Table(
     "limit_course",
     metadata,
     Column("station_id", String(48), primary_key=True),
-    Column("transaction_id", String(36), primary_key=True),
+    Column("transaction_id", transaction_key, primary_key=True),
     Column("at_ms", BigInteger, primary_key=True, autoincrement=False),
     Column("setpoint_w", BigInteger),
     Column("bounds", Text, nullable=False),

@@ -4,7 +4,7 @@ from typing import Final
 
 from sqlalchemy import BigInteger, Column, Index, Integer, String, Table, Text
 
-from csms.db.tables.base import metadata, row_id
+from csms.db.tables.base import metadata, row_id, transaction_key
 
 remote_starts: Final = Table(
     "remote_starts",
@@ -17,7 +17,7 @@ remote_starts: Final = Table(
     Column("transaction_limit", Text),
     Column("requested_ms", BigInteger, nullable=False),
     Column("answer", String(40), nullable=False, default="", server_default=""),
-    Column("transaction_id", String(36)),
+    Column("transaction_id", transaction_key),
     Column("started_ms", BigInteger),
     sqlite_autoincrement=True,
 )
@@ -51,7 +51,7 @@ reservations: Final = Table(
     Column("expires_ms", BigInteger, nullable=False),
     Column("state", String(16), nullable=False),
     Column("updated_ms", BigInteger, nullable=False),
-    Column("transaction_id", String(36)),
+    Column("transaction_id", transaction_key),
     Column("since_ms", BigInteger, nullable=False, default=0, server_default="0"),
     Index(None, "station_id", "state"),
     Index(None, "station_id", "transaction_id"),

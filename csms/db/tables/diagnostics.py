@@ -4,7 +4,7 @@ from typing import Final
 
 from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, String, Table, Text
 
-from csms.db.tables.base import metadata, row_id
+from csms.db.tables.base import metadata, row_id, transaction_key
 
 monitors: Final = Table(
     "monitors",
@@ -69,7 +69,7 @@ display_messages: Final = Table(
     Column("station_id", String(48), primary_key=True),
     Column("message_id", BigInteger, primary_key=True, autoincrement=False),
     Column("state", String(16), nullable=False),
-    Column("transaction_id", String(36)),
+    Column("transaction_id", transaction_key),
     Column("ends_ms", BigInteger),
     Column("updated_ms", BigInteger, nullable=False),
     Column("document", Text, nullable=False),

@@ -4,7 +4,7 @@ from typing import Final
 
 from sqlalchemy import BigInteger, Column, Index, Integer, String, Table, Text
 
-from csms.db.tables.base import metadata, row_id
+from csms.db.tables.base import metadata, row_id, transaction_key
 
 payment_settlements: Final = Table(
     "payment_settlements",
@@ -12,7 +12,7 @@ payment_settlements: Final = Table(
     Column("station_id", String(48), primary_key=True),
     Column("psp_ref", String(255), primary_key=True),
     Column("settled_ms", BigInteger, primary_key=True, autoincrement=False),
-    Column("transaction_id", String(36)),
+    Column("transaction_id", transaction_key),
     Column("status", String(16), nullable=False),
     Column("amount", String(40), nullable=False),
     Column("receipt_id", String(50), nullable=False, default="", server_default=""),

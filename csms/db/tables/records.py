@@ -4,7 +4,7 @@ from typing import Final
 
 from sqlalchemy import BigInteger, Boolean, Column, Index, LargeBinary, String, Table, Text
 
-from csms.db.tables.base import metadata, row_id
+from csms.db.tables.base import metadata, row_id, transaction_key
 
 journals: Final = Table(
     "journals",
@@ -47,7 +47,7 @@ journal_reviews: Final = Table(
     Column("station_id", String(48), primary_key=True),
     Column("session_id", String(64), primary_key=True),
     Column("state", String(12), nullable=False),
-    Column("transaction_id", String(36), nullable=False),
+    Column("transaction_id", transaction_key, nullable=False),
     Column("begin_ms", BigInteger, nullable=False),
     Column("end_ms", BigInteger, nullable=False),
     Column("reason", String(16), nullable=False),

@@ -4,7 +4,7 @@ from typing import Final
 
 from sqlalchemy import BigInteger, Boolean, Column, ForeignKeyConstraint, Index, Integer, String, Table, Text
 
-from csms.db.tables.base import metadata, row_id
+from csms.db.tables.base import metadata, row_id, transaction_key
 
 price_plans: Final = Table(
     "price_plans",
@@ -32,7 +32,7 @@ transaction_plans: Final = Table(
     metadata,
     Column("id", row_id, primary_key=True),
     Column("station_id", String(48), nullable=False),
-    Column("transaction_id", String(36), nullable=False),
+    Column("transaction_id", transaction_key, nullable=False),
     Column("since_ms", BigInteger, nullable=False),
     Column("plan_id", String(60), nullable=False),
     ForeignKeyConstraint(["plan_id"], ["price_plans.plan_id"]),
@@ -44,7 +44,7 @@ transaction_costs: Final = Table(
     "transaction_costs",
     metadata,
     Column("station_id", String(48), primary_key=True),
-    Column("transaction_id", String(36), primary_key=True),
+    Column("transaction_id", transaction_key, primary_key=True),
     Column("currency", String(3), nullable=False),
     Column("excl_tax", BigInteger, nullable=False),  # micro-units
     Column("incl_tax", BigInteger, nullable=False),

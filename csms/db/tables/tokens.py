@@ -4,7 +4,7 @@ from typing import Final
 
 from sqlalchemy import BigInteger, Column, Index, String, Table, Text
 
-from csms.db.tables.base import metadata
+from csms.db.tables.base import metadata, transaction_key
 
 tokens: Final = Table(
     "tokens",
@@ -28,7 +28,7 @@ token_uses: Final = Table(
     "token_uses",
     metadata,
     Column("station_id", String(48), primary_key=True),
-    Column("transaction_id", String(36), primary_key=True),
+    Column("transaction_id", transaction_key, primary_key=True),
     Column("token_type", String(20), nullable=False),
     Column("id_token", String(255), nullable=False),
     Column("group_id", String(36), nullable=False),

@@ -15,13 +15,13 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from csms.db.tables.base import metadata, row_id
+from csms.db.tables.base import metadata, row_id, transaction_key
 
 transactions: Final = Table(
     "transactions",
     metadata,
     Column("station_id", String(48), primary_key=True),
-    Column("transaction_id", String(36), primary_key=True),
+    Column("transaction_id", transaction_key, primary_key=True),
     Column("active", Boolean, nullable=False),
     Column("started_ms", BigInteger),
     Column("ended_ms", BigInteger),
@@ -41,7 +41,7 @@ transaction_totals: Final = Table(
     "transaction_totals",
     metadata,
     Column("station_id", String(48), primary_key=True),
-    Column("transaction_id", String(36), primary_key=True),
+    Column("transaction_id", transaction_key, primary_key=True),
     Column("end_ms", BigInteger, nullable=False),
     Column("duration_ms", BigInteger, nullable=False),
     Column("evse_id", Integer, nullable=False),
@@ -58,7 +58,7 @@ held_transactions: Final = Table(
     "held_transactions",
     metadata,
     Column("station_id", String(48), primary_key=True),
-    Column("transaction_id", String(36), primary_key=True),
+    Column("transaction_id", transaction_key, primary_key=True),
     Column("state", String(12), nullable=False),
     Column("reason", String(16), nullable=False),
     Column("detail", Text, nullable=False),
@@ -80,7 +80,7 @@ transaction_events: Final = Table(
     metadata,
     Column("id", row_id, primary_key=True),
     Column("station_id", String(48), nullable=False),
-    Column("transaction_id", String(36), nullable=False),
+    Column("transaction_id", transaction_key, nullable=False),
     Column("seq_no", BigInteger, nullable=False),
     Column("kind", String(8), nullable=False),
     Column("trigger", String(32), nullable=False),
@@ -119,7 +119,7 @@ transaction_faults: Final = Table(
     metadata,
     Column("id", row_id, primary_key=True),
     Column("station_id", String(48), nullable=False),
-    Column("transaction_id", String(36), nullable=False),
+    Column("transaction_id", transaction_key, nullable=False),
     Column("seq_no", BigInteger, nullable=False),
     Column("kind", String(24), nullable=False),
     Column("detail", Text, nullable=False),

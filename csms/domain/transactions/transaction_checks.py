@@ -143,19 +143,20 @@ def forgotten(newer: Transaction, heard_ms: int, open_transactions: Sequence[tup
 
     An EVSE has one transaction at a time, so its end was lost. Each open transaction comes with the time (UTC ms) of
     its last message, `newer` with `heard_ms`: one that began earlier but has a later message is the result of a changed
-    clock or a late Started, and is left to GetTransactionStatus.
+    clock or a late Started, and is left to GetTransactionStatus, which cannot tell about one whose id is in use again.
     """
     began = newer.started_ms
-    if began is None or newer.evse_id is None:
-        return []
     return [
         each.transaction_id
         for each, last_ms in open_transactions
-        if each.transaction_id != newer.transaction_id
-        and each.evse_id == newer.evse_id
-        and each.started_ms is not None
-        and each.started_ms < began
-        and last_ms <= heard_ms
+        if each.next_id is not None
+        or (
+            each.transaction_id != newer.transaction_id
+            and each.evse_id == newer.evse_id is not None
+            and None not in (each.started_ms, began)
+            and (each.started_ms or 0) < (began or 0)
+            and last_ms <= heard_ms
+        )
     ]
 
 

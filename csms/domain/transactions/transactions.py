@@ -4,14 +4,18 @@ A station numbers its events (`seqNo`), repeats unanswered ones, and delivers qu
 therefore commutative and idempotent by number: the same set of events gives the same transaction (E01 to E13).
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 import msgspec
 
+from v2g.ocpp.messages.base import Datatype
 from v2g.ocpp.messages.payment import DIRECT_PAYMENT
+from v2g.ocpp.times import format_time
 
+D = TypeVar("D", bound=Datatype)
 Kind = Literal["Started", "Updated", "Ended"]
 
 IMPORT_REGISTER: Final = "Energy.Active.Import.Register"
@@ -116,6 +120,8 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True):
     limit_told: bool = False
     closed_ms: int | None = None
     closed_reason: ClosedReason | None = None
+    next_id: str | None = None
+    """The later transaction for which its station has used the id again."""
 
     @property
     def active(self) -> bool:
@@ -170,6 +176,40 @@ def merge(known: Transaction | None, event: Event) -> Transaction:
     if lines != old.lines:
         changes["lines"] = lines
     return msgspec.structs.replace(old, **changes) if changes else old
+
+
+def starts_again(known: Transaction, event: Event, heard_ms: int, booted_ms: int | None) -> bool:
+    """Return whether an event begins another transaction, though its station has used the id before.
+
+    So it is after a boot since the last event of the known one was heard (UTC ms), unless it is of before then:
+    whether that repeats the known one's start by a wrong clock, only a person can tell.
+    """
+    again = event.kind == "Started" and known.started_seq is not None
+    return again and booted_ms is not None and heard_ms <= booted_ms and heard_ms < event.at_ms
+
+
+def key_again(event: Event) -> str:
+    """Return the id of a transaction whose station has used its own one before: with the time of its begin."""
+    return f"{event.transaction_id}~{format_time(event.at_ms)}"
+
+
+def id_at_station(transaction_id: str) -> str:
+    """Return the id by which a transaction's station knows it; OCPP's identifiers have no `~`."""
+    return _AGAIN.sub("", transaction_id)
+
+
+def named_by_station(content: D) -> D:
+    """Return a message or part of one that names a transaction as its station does,"""
+    changes: dict[str, object] = {}
+    if transaction_id := getattr(content, "transaction_id", None):
+        changes["transaction_id"] = id_at_station(transaction_id)
+    for name in ("charging_profile", "message"):
+        if isinstance(part := getattr(content, name, None), Datatype):
+            changes[name] = named_by_station(part)
+    return msgspec.structs.replace(content, **changes) if changes else content
+
+
+_AGAIN: Final = re.compile(r"~[-0-9]+T[0-9:.]+Z$")
 
 
 def lines_of(samples: Sequence[Sample]) -> set[str]:

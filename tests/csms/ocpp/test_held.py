@@ -9,9 +9,11 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import Connection
 
-from csms.db.queries import alert_sources, held, reports, reviews, tariffs, transactions
+from csms.db.queries import alert_sources, charging, held, reports, reviews, tariffs, transactions
 from csms.domain.diagnostics.alert_rules import RULES
 from csms.domain.security.access import Role
+from csms.services.charging.smart_charging import SmartCharging
+from csms.services.stations import remote_control
 from csms.services.transactions.transactions import TransactionWatch
 from tests.csms.api.support import serving
 from tests.csms.backend import BOOT, Backend
@@ -19,6 +21,7 @@ from tests.csms.charging import TOKENS, VALID
 from tests.csms.fixtures import Start
 from tests.csms.scripted_station import Payload, ScriptedStation
 from v2g.energy.price_plan import Charge, PricePlan, Rate
+from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
 from v2g.ocpp.times import format_time
 
 pytestmark = pytest.mark.requirement("R194")
@@ -214,12 +217,100 @@ async def test_without_any_reading_it_is_unpriced(station: Station) -> None:
     await station.is_held("unpriced", "none at all")
 
 
-async def test_an_id_used_again_after_a_boot_is_held(station: Station) -> None:
-    await station.runs(1_000_000, 1_001_000, 1_002_000)
+async def _boots_and_runs(station: Station, *values: float, **more: Any) -> str:
+    """Boot, run a transaction with the same id, numbers from 0; return the key of the newest."""
     await station.point.call("BootNotification", BOOT)
     station.seq_no = -1
+    await station.runs(*values, **more)
+    newest, *_ = await station.csms.services.store.run(transactions.list_page, transactions.Filter())
+    return str(newest["transaction_id"])
+
+
+async def test_an_id_used_again_after_a_boot_is_another_transaction(station: Station) -> None:
+    await station.runs(1_000_000, 1_001_000, 1_002_000)
+    await station.is_exact(2, 1)
+    began_ms = station.csms.clock.utc_ms() + 60_000
+    second = await _boots_and_runs(station, 1_010_000, 1_012_000, 1_015_000, 1_016_000)
+    assert second == f"tx-field~{format_time(began_ms)}"
+    run = station.csms.services.store.run
+    costs = [await run(tariffs.cost, station.point.id, each) for each in ("tx-field", second)]
+    assert [each["incl_tax"] for each in costs if each] == [1_000_000, 3_000_000]
+    (total,) = await run(reports.sums, "station", UTC)
+    assert (total.transactions, total.import_mwh, total.gross, total.held) == (2, 8_000_000, 4_000_000, 0)
+    assert await run(held.find, station.point.id, second) is None
+    named = [each.data["transaction"] for each in station.csms.events.named("transaction_ended")]
+    assert named == ["tx-field", second]
+    third = await _boots_and_runs(station, 1_016_000, 1_018_000)
+    assert third not in ("tx-field", second)
+    (total,) = await run(reports.sums, "station", UTC)
+    assert (total.transactions, total.import_mwh) == (3, 10_000_000)
+
+
+async def test_late_and_repeated_events_of_the_earlier_transaction_stay_with_it(station: Station) -> None:
+    await station.runs(1_000_000, 1_001_000, 1_002_000)
+    earlier, missing = station.sent[:3], {**station.sent[1], "seqNo": 4, "offline": True}
+    second = await _boots_and_runs(station, 1_010_000, 1_012_000)
+    for each in (*earlier, *({**each, "offline": True} for each in earlier), missing):
+        await station.point.call("TransactionEvent", each)
+    run = station.csms.services.store.run
+    for key, count in (("tx-field", 4), (second, 2)):
+        (found,) = await run(transactions.find, key)
+        assert (len(found["events"]), [each for each in found["faults"] if each["kind"] == "conflict"]) == (count, [])
+
+
+async def test_commands_name_a_transaction_as_its_station_does(station: Station) -> None:
+    await station.runs(1_000_000, 1_002_000)
+    await station.point.call("BootNotification", BOOT)
+    station.seq_no = -1
+    await station.event("Started", wh(1_002_000, "Transaction.Begin"), state="Charging")
+    (newest,) = await station.csms.services.store.run(transactions.active, station.point.id)
+    station.point.answers["RequestStopTransaction"] = {"status": "Accepted"}
+    station.point.answers["SetChargingProfile"] = {"status": "Accepted"}
+    await remote_control.stop(station.csms.services, newest.transaction_id)
+    period = ChargingSchedulePeriod(start_period=0, limit=10)
+    limit = ChargingProfile(
+        id=7,
+        stack_level=3,
+        charging_profile_purpose="TxProfile",
+        charging_profile_kind="Relative",
+        transaction_id=newest.transaction_id,
+        charging_schedule=(ChargingSchedule(id=1, charging_rate_unit="A", charging_schedule_period=(period,)),),
+    )
+    await SmartCharging(station.csms.services).set_profile(station.point.id, 1, limit)
+    (stopped,), (limited,) = (station.point.payloads(each) for each in ("RequestStopTransaction", "SetChargingProfile"))
+    assert stopped["transactionId"] == limited["chargingProfile"]["transactionId"] == "tx-field"
+    ((_, _, profile),) = await station.csms.services.store.run(
+        charging.profiles, station.point.id, 1, newest.transaction_id
+    )
+    assert profile.transaction_id == newest.transaction_id
+
+
+async def test_one_cut_off_by_a_boot_is_closed_when_its_id_is_used_again(station: Station) -> None:
+    await station.event("Started", wh(1_000_000, "Transaction.Begin"), state="Charging")
+    await station.event("Updated", wh(1_001_000))
+    second = await _boots_and_runs(station, 1_001_500, 1_003_500)
+    watch = TransactionWatch(station.csms.services)
+    await watch.look(station.point.id)
+    assert station.point.payloads("GetTransactionStatus") == [], "the station can only tell about the later one"
+    found = await station.review()
+    assert (found["reason"], found["import_mwh"]) == ("end", 1_000_000)
+    cost = await station.csms.services.store.run(tariffs.cost, station.point.id, second)
+    assert cost is not None
+    assert (cost["final"], cost["incl_tax"]) == (True, 1_000_000)
+
+
+@pytest.mark.parametrize("booted", [False, True])
+async def test_an_id_used_again_is_held_where_nothing_tells_it_from_a_repeated_start(
+    station: Station, booted: bool
+) -> None:
+    """Without a boot between them, or by a clock that went back, it may be the same transaction reported again."""
+    await station.runs(1_000_000, 1_001_000, 1_002_000)
     station.csms.events.reported.clear()
-    await station.runs(1_010_000, 1_012_000, 1_015_000, 1_016_000)
+    if booted:
+        await station.point.call("BootNotification", BOOT)
+    station.seq_no = -1
+    await station.event("Started", wh(1_010_000, "Transaction.Begin"), at_ms=0 if booted else None)
+    await station.event("Ended", wh(1_016_000, "Transaction.End"))
     await station.is_held("reused", "import".title(), kwh=2)
     assert "Started (Authorized)" in (await station.review())["detail"]
     assert "1010000 Wh" in (await station.review())["detail"]

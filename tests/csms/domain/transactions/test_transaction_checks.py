@@ -1,5 +1,6 @@
 """What does not fit in a transaction's events is named; when a transaction is over is decided by its station's word."""
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -102,6 +103,8 @@ def test_forgotten_is_what_began_before_on_the_same_evse() -> None:
     assert forgotten(new, 100, [(one("later", 150), 60)]) == [], "its Started arrived late"
     assert forgotten(new, 100, [(one("alive", 50), 101)]) == [], "the clock was set"
     assert forgotten(one("new", None), 100, [(one("old", 50), 60)]) == []
+    used_again = msgspec.structs.replace(one("old", 50, 2), next_id="old~")
+    assert forgotten(new, 100, [(used_again, 200)]) == ["old"], "its station cannot tell about it"
 
 
 def test_a_closed_transaction_goes_on_when_an_event_shows_it() -> None:

@@ -7,7 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csms.domain.transactions.meters import samples_of
-from csms.domain.transactions.transactions import Event, Sample, Transaction, complete, merge, missing, watt_hours
+from csms.domain.transactions.transactions import (
+    Event,
+    Sample,
+    Transaction,
+    complete,
+    id_at_station,
+    key_again,
+    merge,
+    missing,
+    starts_again,
+    watt_hours,
+)
 from v2g.errors import OcppError
 from v2g.ocpp.messages.metering import MeterValue, SampledValue, UnitOfMeasure
 
@@ -152,3 +163,39 @@ def test_any_number_is_a_sample_or_the_one_error(value: float, multiplier: int) 
 def test_energy_in_other_units_is_no_register() -> None:
     with pytest.raises(ValueError, match="Percent"):
         watt_hours(Sample(at_ms=0, measurand="x", value="1", unit="Percent"))
+
+
+def _event(**values: object) -> Event:
+    base = {"station_id": "CS", "transaction_id": "t", "seq_no": 0, "kind": "Started", "at_ms": 50, "digest": ""}
+    return Event(**{"trigger": "", **base, **values})  # type: ignore[arg-type]
+
+
+@pytest.mark.requirement("R194")
+@pytest.mark.parametrize(
+    ("kind", "at_ms", "booted_ms", "again"),
+    [
+        ("Started", 101, 100, True),
+        ("Started", 101, 99, False),
+        ("Started", 101, None, False),
+        ("Started", 100, 100, False),
+        ("Updated", 101, 100, False),
+        ("Ended", 101, 100, False),
+    ],
+)
+def test_a_start_after_a_boot_begins_another_transaction(
+    kind: str, at_ms: int, booted_ms: int | None, again: bool
+) -> None:
+    """The last event of the one before was heard at 100 ms."""
+    assert starts_again(merge(None, _event()), _event(kind=kind, at_ms=at_ms), 100, booted_ms) is again
+    unstarted = merge(None, _event(seq_no=1, kind="Updated"))
+    assert not starts_again(unstarted, _event(kind=kind, at_ms=at_ms), 100, booted_ms), "it is the missing start"
+
+
+@pytest.mark.requirement("R194")
+@given(st.text("aZ09*-_=:+|@.~T", min_size=1, max_size=36), st.integers(0, 2**42))
+def test_a_second_transaction_s_key_tells_its_id_and_begin(own: str, at_ms: int) -> None:
+    key = key_again(_event(transaction_id=own, at_ms=at_ms))
+    assert key != own
+    assert len(key) <= 64
+    assert id_at_station(key) == own
+    assert id_at_station("tx~5") == "tx~5"
