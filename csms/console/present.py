@@ -43,6 +43,7 @@ STATUS: Final[Mapping[str, str]] = {
     "Failed": "bad",
     "Halted": "bad",
     "Reverted": "bad",
+    "Absent": "dull",
     "RollingBack": "bad",
 }
 """Colours of states; the word stands beside it."""

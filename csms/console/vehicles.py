@@ -126,7 +126,7 @@ async def one_campaign(visit: Visit) -> Answer:
     for each in found["members"]:
         cohorts.setdefault(each["cohort"], Counter())[each["state"]] += 1
     states = [each for each in _STATES if any(each in counts for counts in cohorts.values())]
-    wrong = [each for each in found["members"] if each["state"] in ("Failed", "Reverted")]
+    wrong = [each for each in found["members"] if each["back"] or each["state"] in ("Failed", "Absent")]
     return visit.show(
         "campaign.html",
         found=found,
@@ -137,7 +137,7 @@ async def one_campaign(visit: Visit) -> Answer:
     )
 
 
-_STATES = ("Waiting", "Working", "Watched", "Installed", "Failed", "Reverted", "Excluded")
+_STATES = ("Waiting", "Working", "Watched", "Installed", "Failed", "Reverted", "Excluded", "Absent")
 _ACTIONS: dict[str, Operation] = {
     "exclude": firmware.exclude_from_campaign,
     "pause": firmware.pause_campaign,

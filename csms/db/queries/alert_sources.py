@@ -10,6 +10,7 @@ from csms.db.tables import (
     admissions,
     attestations,
     battery_checks,
+    campaign_members,
     campaigns,
     connectors,
     device_variables,
@@ -59,6 +60,7 @@ def observe(connection: Connection, now_ms: int, rules: Mapping[RuleName, Rule])
         "vehicle_silent": _since(connection, _silent(_before(rules, "vehicle_silent", now_ms)), now_ms),
         "battery_unchecked": _since(connection, _unchecked(_before(rules, "battery_unchecked", now_ms)), now_ms),
         "campaign_halted": _halted(connection),
+        "update_failed": _failed_updates(connection),
     }
     known = select(leases.c.node).where(leases.c.name.startswith(NODE, autoescape=True))
     nodes = known.where(leases.c.until_ms > now_ms - _GONE_MS)
@@ -187,3 +189,16 @@ def _halted(connection: Connection) -> list[Observed]:
     query = select(campaigns.c.campaign_id).where(campaigns.c.state.in_(["Halted", "RollingBack"]))
     numbers = connection.execute(query.order_by(campaigns.c.campaign_id).limit(_MOST)).scalars()
     return [Observed(str(each), 1.0) for each in numbers]
+
+
+def _failed_updates(connection: Connection) -> list[Observed]:
+    """Stations that failed and are not back, by campaign; a cancelled campaign has been dealt with."""
+    stuck = (campaign_members.c.state == "Failed") & (campaign_members.c.trouble != "")
+    query = (
+        select(campaign_members.c.campaign_id, func.count())
+        .join(campaigns, campaigns.c.campaign_id == campaign_members.c.campaign_id)
+        .where(stuck, campaigns.c.state != "Cancelled")
+        .group_by(campaign_members.c.campaign_id)
+        .limit(_MOST)
+    )
+    return [Observed(str(number), count) for number, count in connection.execute(query)]

@@ -1,6 +1,6 @@
 """Firmware campaigns and their members."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -8,6 +8,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from csms.db.tables import campaign_members, campaigns, stations, transactions
 from csms.domain.stations.campaigns import (
+    ACTIVE,
     FAILED_SESSION,
     REQUESTED_BOOTS,
     SCHEDULED,
@@ -148,6 +149,17 @@ def health(connection: Connection, since_ms: Mapping[str, int]) -> dict[str, Hea
     return found
 
 
+def last_seen(connection: Connection, station_ids: Collection[str]) -> dict[str, int]:
+    """Return when stations were last heard (UTC ms); those never heard are left out."""
+    found: dict[str, int] = {}
+    names = sorted(station_ids)
+    for first in range(0, len(names), _MANY):
+        chosen = stations.c.station_id.in_(names[first : first + _MANY])
+        query = select(stations.c.station_id, stations.c.last_seen_ms).where(chosen)
+        found |= {name: seen_ms for name, seen_ms in connection.execute(query) if seen_ms}
+    return found
+
+
 class _Stopped(msgspec.Struct):
     stopped_reason: Dated | None = None
 
@@ -169,6 +181,22 @@ def list_campaigns(
         its = select(campaign_members.c.campaign_id).where(campaign_members.c.station_id.in_(only))
         query = query.where(campaigns.c.campaign_id.in_(its))
     return [_campaign(row) for row in connection.execute(query)]
+
+
+def unsettled(connection: Connection) -> list[Campaign]:
+    """Return the campaigns that have something to do, the newest first: active and paused ones, and those with stations
+    which were offline when they finished or halted."""
+    member = campaign_members.c
+    open_ = member.state.in_(("Waiting", "Working", "Watched"))
+    late = (member.state == "Failed") & (member.installed_ms > 0) & (member.trouble != "") & member.back.is_(False)
+    news = (member.updated_ms > campaigns.c.updated_ms) | late
+    mine = select(member.campaign_id).where(member.campaign_id == campaigns.c.campaign_id)
+    query = select(campaigns).where(
+        campaigns.c.state.in_((*ACTIVE, "Paused"))
+        | ((campaigns.c.state == "Finished") & mine.where(open_ | news).exists())
+        | ((campaigns.c.state == "Halted") & mine.where((open_ & member.back) | news).exists())
+    )
+    return [_campaign(row) for row in connection.execute(query.order_by(campaigns.c.campaign_id.desc()))]
 
 
 def members(connection: Connection, campaign_id: int) -> list[Member]:

@@ -35,6 +35,9 @@ campaign_members: Final = Table(
     Column("installed_ms", BigInteger, nullable=False, default=0, server_default="0"),
     Column("forced", Boolean, nullable=False, default=False, server_default=false()),
     Column("back", Boolean, nullable=False, default=False, server_default=false()),
+    Column("trouble", String(40), nullable=False, default="", server_default=""),
+    Column("since_ms", BigInteger, nullable=False, default=0, server_default="0"),
+    Column("spent_ms", BigInteger, nullable=False, default=0, server_default="0"),
     ForeignKeyConstraint(["campaign_id"], ["campaigns.campaign_id"]),
     Index(None, "request_id"),
 )

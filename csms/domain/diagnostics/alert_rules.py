@@ -31,6 +31,7 @@ RuleName = Literal[
     "vehicle_silent",
     "battery_unchecked",
     "campaign_halted",
+    "update_failed",
 ]
 
 
@@ -102,6 +103,10 @@ RULES: Final[Mapping[RuleName, Rule]] = {
     ),
     "campaign_halted": Rule(
         subject_kind="campaign", value="1: it has halted or goes back", limit=0, clear=0, severity="error"
+    ),
+    "update_failed": Rule(
+        subject_kind="campaign", value="stations at which it failed and that are not back on the old image", limit=0,
+        clear=0,
     ),
 }  # fmt: skip
 

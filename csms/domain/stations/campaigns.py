@@ -1,11 +1,14 @@
 """Firmware campaigns: which station is updated next, and when the campaign halts and goes back (L01, R136 to R138).
 
-Stations are updated in cohorts, each begun when the one before is settled successfully. A station that has installed
-the image is watched for a while. A campaign halts as soon as too many of the settled stations have failed, and takes
-those with the new image back to the old one, if its plan names that; an operator resumes or cancels it.
+Stations are updated in cohorts, each begun when the one before is settled. A station that has installed the image is
+watched for a while; one that fails then goes back to the old image, if the plan names that, else it is listed. A
+campaign halts as soon as too many of the settled stations have failed, and takes all with the new image back; an
+operator resumes or cancels it. Stations that are offline hold up nothing: they are updated, or taken back, when they
+connect, also after the campaign has finished or halted, until `absent_s` has passed.
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Annotated, Final, Literal, NamedTuple
 
@@ -17,14 +20,16 @@ from v2g.ota.window import DAY_MS, parse_window
 from v2g.units import UtcMs
 
 CampaignState = Literal["Running", "Paused", "RollingBack", "Halted", "Finished", "Cancelled"]
-MemberState = Literal["Waiting", "Working", "Watched", "Installed", "Failed", "Reverted", "Excluded"]
+MemberState = Literal["Waiting", "Working", "Watched", "Installed", "Failed", "Reverted", "Excluded", "Absent"]
 
 ACTIVE: Final = frozenset({"Running", "RollingBack"})
 """States in which stations are asked to update."""
-SETTLED: Final = frozenset({"Installed", "Failed", "Reverted", "Excluded"})
+SETTLED: Final = frozenset({"Installed", "Failed", "Reverted", "Excluded", "Absent"})
 
 SCHEDULED_S: Final = 3 * 86_400
 """How long a station may postpone what it has scheduled: until its window, and a session of days, have ended."""
+ABSENT_AFTER_S: Final = 60
+"""A station that has been offline for so long is absent: no cohort waits for it."""
 SENT_S: Final = 600
 """A request without any answer after so long was never sent: the node that took it has ended."""
 FAILED_SESSION: Final = frozenset(
@@ -61,8 +66,9 @@ class CampaignPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     `watch_s`: after the installation, a crash, failed sessions or silence in this time is a failure. `test` halts the
     campaign, and so does, once `min_settled` are settled, a greater rate of failures than `max_failure_rate`.
     `rollback`: the image to which a halted campaign takes stations back (null: none).
-    `parallel` stations at once; `retries` after a failure, each `retry_after_s` later; `patience_s` without a message
-    from a station counts as a failure, three days without one from a station that has scheduled it.
+    `parallel` stations at once; `retries` after a failure, each `retry_after_s` later. An attempt that takes longer
+    than `patience_s` is a failure, whatever the station reports meanwhile; while it has scheduled the update, three
+    days. `absent_s`: for how long a station may be offline and still be updated, or taken back, when it connects.
     `install_after_ms` (UTC) is when stations may install.
     """
 
@@ -80,6 +86,7 @@ class CampaignPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     retries: Annotated[int, msgspec.Meta(ge=0, le=10)] = 1
     retry_after_s: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)] = 3600
     patience_s: Annotated[int, msgspec.Meta(ge=60, le=2**31 - 1)] = 14_400
+    absent_s: Annotated[int, msgspec.Meta(ge=60, le=2**31 - 1)] = 30 * 86_400
     install_after_ms: UtcMs | None = None
 
     def __post_init__(self) -> None:
@@ -90,8 +97,10 @@ class CampaignPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
 class Member(msgspec.Struct, frozen=True, kw_only=True):
     """A station in a campaign. `status` is its last reported one, or what went wrong after the installation,
-    `request_id` that of the present attempt. `begun_ms` (UTC): its first attempt; `installed_ms`: the installation, 0
-    for none. `forced`: an operator wants it now. `back`: it goes back to the old image."""
+    `trouble` why it failed, also once it is back on the old image; `request_id` that of the present attempt, which
+    began at `since_ms` (UTC) and had taken `spent_ms`, without what was scheduled, at `updated_ms`. `begun_ms`: its
+    first attempt; `installed_ms`: the installation, 0 for none. `forced`: an operator wants it now. `back`: it goes
+    back to the old image."""
 
     station_id: str
     cohort: int
@@ -105,6 +114,14 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
     installed_ms: int = 0
     forced: bool = False
     back: bool = False
+    trouble: str = ""
+    since_ms: int = 0
+    spent_ms: int = 0
+
+    @property
+    def failed(self) -> bool:
+        """Whether the new image, or its installation, failed at this station."""
+        return self.back or self.state == "Failed"
 
 
 class Health(NamedTuple):
@@ -154,30 +171,37 @@ def step(
     now_ms: int,
     *,
     held: Collection[str] = frozenset(),
+    absent: Collection[str] = frozenset(),
 ) -> Step:
-    """Return what a running campaign does next. `held`: stations that must not be disturbed now, unless forced."""
+    """Return what a running campaign does next.
+
+    `held`: stations that must not be disturbed now, unless forced. `absent`: stations that are offline.
+    """
     installed = sum(each.state == "Installed" for each in members)
-    failed = sum(each.state == "Failed" for each in members)
+    failed = sum(each.failed for each in members)
     settled = installed + failed
-    under_way = sum(each.begun_ms > 0 and each.state in ("Waiting", "Working", "Watched") for each in members)
+    under_way = sum(
+        each.begun_ms > 0 and not each.back and each.state in ("Waiting", "Working", "Watched") for each in members
+    )
     # Failures are known earlier than successes: without what is under way, they would be over-represented
     if plan.test.stops(failed, settled + under_way) or (
         settled >= plan.min_settled and failed > plan.max_failure_rate * settled
     ):
-        return Step("Halted" if plan.rollback is None else "RollingBack", f"{failed} of {settled} stations failed")
-    if all(each.state in SETTLED for each in members):
-        return Step("Finished", f"{installed} of {len(members)} stations installed it")
-    cohort = _open_cohort(plan, members, now_ms)
+        return Step("Halted" if plan.rollback is None else "RollingBack", _failures(members, settled))
+    start = []
+    open_ = _open(plan, members, absent, now_ms)
     begun = sum(each.begun_ms > max(0, now_ms - DAY_MS) for each in members)
     new = max(0, _at_least_one(plan.daily, len(members)) - begun)
-    start = []
     for each in _ready(members, connected, held, now_ms):
-        if each.forced:
+        if each.forced or each.back:
             start.append(each.station_id)
-        elif each.cohort <= cohort and (each.begun_ms or new):
+        elif each.station_id in open_ and (each.begun_ms or new):
             new -= not each.begun_ms
             start.append(each.station_id)
-    return Step("Running", "", tuple(start[: _free(plan, members)]))
+    if any(_awaited(each, absent) for each in members):
+        return Step("Running", "", tuple(start[: _free(plan, members)]))
+    reason = f"{installed} of {len(members)} stations installed it"
+    return Step("Finished", ", ".join((reason, *([_failures(members)] if failed else ()), *_missing(members))))
 
 
 def step_back(
@@ -187,15 +211,41 @@ def step_back(
     now_ms: int,
     *,
     held: Collection[str] = frozenset(),
+    absent: Collection[str] = frozenset(),
     reason: str = "",
 ) -> Step:
     """Return what a campaign does next that takes its stations back; `reason`: why it does so."""
+    reason = reason.partition("; ")[0]
     back = [each for each in members if each.back]
-    if all(each.state in SETTLED for each in back) and not any(each.state == "Working" for each in members):
-        reverted = sum(each.state == "Reverted" for each in back)
-        return Step("Halted", f"{reason}; {reverted} of {len(back)} stations went back".removeprefix("; "))
     ready = [each.station_id for each in _ready(back, connected, held, now_ms)]
-    return Step("RollingBack", reason, tuple(ready[: _free(plan, members)]))
+    if any(_awaited(each, absent) for each in back) or any(each.state == "Working" for each in members):
+        return Step("RollingBack", reason, tuple(ready[: _free(plan, members)]))
+    reverted = sum(each.state == "Reverted" for each in back)
+    course = ", ".join((f"{reverted} of {len(back)} stations went back", *_missing(back)))
+    return Step("Halted", f"{reason}; {course}".removeprefix("; "))
+
+
+def _awaited(member: Member, absent: Collection[str]) -> bool:
+    """Return whether a campaign cannot end without a station: one that is offline is updated when it connects."""
+    return member.state not in SETTLED and not (member.state == "Waiting" and member.station_id in absent)
+
+
+def _failures(members: Sequence[Member], settled: int | None = None) -> str:
+    """Return how many stations failed, and why."""
+    reasons = Counter(each.trouble for each in members if each.failed and each.trouble)
+    listed = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
+    said = f"{sum(each.failed for each in members)}{'' if settled is None else f' of {settled} stations'} failed"
+    return f"{said} ({listed})" if listed else said
+
+
+def _missing(members: Iterable[Member]) -> Iterator[str]:
+    """Yield how many stations are offline or never came."""
+    offline = sum(each.state == "Waiting" for each in members)
+    if offline:
+        yield f"{offline} offline"
+    gone = sum(each.state == "Absent" for each in members)
+    if gone:
+        yield f"{gone} did not connect in time"
 
 
 def _ready(
@@ -212,10 +262,21 @@ def _free(plan: CampaignPlan, members: Sequence[Member]) -> int:
     return max(0, plan.parallel - sum(each.state == "Working" for each in members))
 
 
-def _open_cohort(plan: CampaignPlan, members: Sequence[Member], now_ms: int) -> int:
-    """Return the present cohort: the first with a member that is not settled, or has not been for `soak_s`."""
+def _open(plan: CampaignPlan, members: Sequence[Member], absent: Collection[str], now_ms: int) -> set[str]:
+    """Return the stations of the cohorts that may begin.
+
+    A cohort begins when all of the former are settled, and have been for `soak_s`. Absent stations give their places in
+    it to the next ones.
+    """
+    ordered = sorted(members, key=lambda each: each.cohort)
+    present = [each for each in ordered if each.state != "Waiting" or each.station_id not in absent]
     soaked_ms = now_ms - plan.soak_s * 1000
-    return min(each.cohort for each in members if each.state not in SETTLED or each.updated_ms > soaked_ms)
+    group: list[Member] = []
+    for cohort in range(len(plan.cohorts)):
+        group = present[: sum(each.cohort <= cohort for each in members)]
+        if any(not (each.failed or each.state in SETTLED) or each.updated_ms > soaked_ms for each in group):
+            break
+    return {each.station_id for each in group}
 
 
 def begin(member: Member, request_id: int, now_ms: int) -> Member:
@@ -228,6 +289,8 @@ def begin(member: Member, request_id: int, now_ms: int) -> Member:
         request_id=request_id,
         updated_ms=now_ms,
         begun_ms=member.begun_ms or now_ms,
+        since_ms=now_ms,
+        spent_ms=0,
     )
 
 
@@ -245,7 +308,9 @@ def postponable(member: Member, until_ms: int) -> bool:
 
 def postpone(member: Member, request_id: int, until_ms: int, now_ms: int) -> Member:
     """Return a member that has been asked again, to install after `until_ms`: that is no attempt of its own."""
-    return msgspec.structs.replace(member, status="", request_id=request_id, not_before_ms=until_ms, updated_ms=now_ms)
+    return msgspec.structs.replace(
+        member, status="", request_id=request_id, not_before_ms=until_ms, updated_ms=now_ms, since_ms=until_ms
+    )
 
 
 def hear(plan: CampaignPlan, member: Member, status: str, now_ms: int) -> Member:
@@ -256,14 +321,15 @@ def hear(plan: CampaignPlan, member: Member, status: str, now_ms: int) -> Member
     late = member.state == "Waiting" or (member.state == "Failed" and (member.back or not member.installed_ms))
     if member.state != "Working" and not (late and status in _DONE):
         return member
-    reported = msgspec.structs.replace(member, status=status, updated_ms=now_ms)
+    spent_ms = _spent_ms(member, now_ms)
+    reported = msgspec.structs.replace(member, status=status, updated_ms=now_ms, spent_ms=spent_ms)
     if member.state == "Failed" and not member.back:  # too late to have succeeded; a campaign that halts takes it back
         return msgspec.structs.replace(reported, installed_ms=now_ms)
     if status in _DONE and member.back:
         return msgspec.structs.replace(reported, state="Reverted")
     if status in _DONE:
         state: MemberState = "Watched" if plan.watch_s else "Installed"
-        return msgspec.structs.replace(reported, state=state, installed_ms=now_ms)
+        return msgspec.structs.replace(reported, state=state, installed_ms=now_ms, trouble="")
     if status not in _FAILED and status not in _REFUSED:
         return reported
     return _fail(plan, reported, now_ms, hopeless=status in _HOPELESS)
@@ -286,7 +352,7 @@ def judge(plan: CampaignPlan, member: Member, health: Health, now_ms: int) -> Me
         if now_ms < health.heard_ms + watched_ms:
             return member
         trouble = "Silent"
-    return msgspec.structs.replace(member, state="Failed", status=trouble, updated_ms=now_ms)
+    return msgspec.structs.replace(member, state="Failed", status=trouble, trouble=trouble, updated_ms=now_ms)
 
 
 def turn_back(member: Member) -> Member:
@@ -298,16 +364,29 @@ def turn_back(member: Member) -> Member:
     )
 
 
+def give_up(plan: CampaignPlan, member: Member, offline_ms: int, now_ms: int) -> Member:
+    """Return a waiting member that has been offline since `offline_ms` (UTC) for too long as one that is no longer
+    expected; one with the new image has failed."""
+    if member.state != "Waiting" or now_ms < offline_ms + plan.absent_s * 1000:
+        return member
+    state: MemberState = "Failed" if member.back else "Absent"
+    return msgspec.structs.replace(member, state=state, status="Absent", updated_ms=now_ms)
+
+
+def _spent_ms(member: Member, now_ms: int) -> int:
+    """Return how long an attempt has taken, without the time for which the station had scheduled it."""
+    return member.spent_ms + (0 if member.status in SCHEDULED else now_ms - member.updated_ms)
+
+
 def overdue(plan: CampaignPlan, member: Member, now_ms: int) -> Member:
     """Return a member whose attempt has timed out as failed, one whose request was never sent as waiting."""
     if member.state != "Working":
         return member
     if not member.status and now_ms >= member.updated_ms + SENT_S * 1000:
         return unreached(plan, member, now_ms)
-    since_ms, patience_s = member.updated_ms, plan.patience_s
-    if member.status in SCHEDULED:
-        since_ms, patience_s = max(since_ms, plan.install_after_ms or 0), max(patience_s, SCHEDULED_S)
-    if now_ms < since_ms + patience_s * 1000:
+    patience_ms, waits = 1000 * plan.patience_s, member.status in SCHEDULED
+    latest_ms = max(member.since_ms, plan.install_after_ms or 0) + max(patience_ms, SCHEDULED_S * 1000)
+    if now_ms < latest_ms + (0 if waits else patience_ms) and (waits or _spent_ms(member, now_ms) < patience_ms):
         return member
     silent = msgspec.structs.replace(member, status="Silent", updated_ms=now_ms)
     return _fail(plan, silent, now_ms, hopeless=False)
@@ -328,5 +407,5 @@ def unreached(plan: CampaignPlan, member: Member, now_ms: int) -> Member:
 
 def _fail(plan: CampaignPlan, member: Member, now_ms: int, *, hopeless: bool) -> Member:
     if hopeless or member.attempts > plan.retries:
-        return msgspec.structs.replace(member, state="Failed")
+        return msgspec.structs.replace(member, state="Failed", trouble=member.trouble or member.status)
     return msgspec.structs.replace(member, state="Waiting", not_before_ms=now_ms + plan.retry_after_s * 1000)

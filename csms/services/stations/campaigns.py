@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from csms.db.queries import campaigns, charging, commands, requests, transactions
 from csms.db.queries.campaigns import Campaign
 from csms.domain.stations.campaigns import (
-    ACTIVE,
+    ABSENT_AFTER_S,
     CampaignPlan,
     CampaignState,
     Member,
@@ -17,6 +17,7 @@ from csms.domain.stations.campaigns import (
     assign,
     begin,
     check,
+    give_up,
     hear,
     judge,
     overdue,
@@ -73,8 +74,9 @@ async def roll_back(services: Services, campaign_id: int) -> None:
 
 
 async def cancel(services: Services, campaign_id: int) -> None:
-    """Cancel a campaign: no further station begins; present attempts finish. Raises RefusedError when it is over."""
-    only: tuple[CampaignState, ...] = ("Running", "Paused", "RollingBack", "Halted")
+    """Cancel a campaign: no further station begins, also of those that are offline; present attempts finish. Raises
+    RefusedError when it is cancelled already."""
+    only: tuple[CampaignState, ...] = ("Running", "Paused", "RollingBack", "Halted", "Finished")
     await _turn(services, campaign_id, "Cancelled", "by an operator", only=only)
 
 
@@ -104,18 +106,18 @@ def _change_state(connection: Connection, campaign: Campaign, state: CampaignSta
 
 
 async def resume(services: Services, campaign_id: int) -> None:
-    """Resume a campaign that is paused or halted. Of a halted one, the stations that failed or went back are tried
-    again. Raises RefusedError for others."""
+    """Resume a campaign that is paused, or one that has halted or finished: then the stations that failed, went back or
+    did not connect in time are tried again. Raises RefusedError for others."""
     now_ms = services.clock.utc_ms()
 
     def work(connection: Connection) -> Campaign:
         campaign = _found(connection, campaign_id)
-        if campaign.state not in ("Paused", "Halted"):
+        if campaign.state not in ("Paused", "Halted", "Finished"):
             raise RefusedError(f"campaign {campaign_id} is {campaign.state}", reason="campaign_state")
         _change_state(connection, campaign, "Running", "", now_ms)
-        if campaign.state == "Halted":
+        if campaign.state != "Paused":
             for member in campaigns.members(connection, campaign_id):
-                if member.state == "Failed" or member.back:
+                if member.failed or member.state == "Absent":
                     again = Member(station_id=member.station_id, cohort=member.cohort)
                     campaigns.save_member(connection, campaign_id, again)
         return campaign
@@ -157,8 +159,8 @@ async def _change(
 
 
 async def advance(services: Services) -> None:
-    """Advance every campaign that is not over."""
-    known = [each for each in await services.store.read(campaigns.list_campaigns) if each.state in (*ACTIVE, "Paused")]
+    """Advance every campaign that is not over, or has stations that were offline."""
+    known = await services.store.read(campaigns.unsettled)
     if not known:
         return
     now_ms = services.clock.utc_ms()
@@ -169,7 +171,7 @@ async def advance(services: Services) -> None:
         scene = _Scene(services.connections.connected(), services.seen.since_ms, now_ms, emergency, default)
         found, changed = await services.store.read(_decide, campaign, scene)
         turned = False
-        if found.state != campaign.state or changed:
+        if (found.state, found.reason) != (campaign.state, campaign.reason) or changed:
             turned = await services.store.run(_note, campaign, found, changed, now_ms)
         if turned:
             _report(services, campaign, found.state, found.reason)
@@ -224,35 +226,49 @@ def _decide(connection: Connection, campaign: Campaign, scene: _Scene) -> tuple[
 
     Read-only, beside the writer, since there are many members.
     """
-    plan, now_ms, back = campaign.plan, scene.now_ms, campaign.state == "RollingBack"
+    plan, now_ms = campaign.plan, scene.now_ms
+    back = campaign.state in ("RollingBack", "Halted")
     stored = campaigns.members(connection, campaign.campaign_id)
     seen = campaigns.health(
         connection, {each.station_id: each.installed_ms for each in stored if each.state == "Watched"}
     )
-    members, changed = [], []
+    offline = {each.station_id for each in stored if each.state == "Waiting"} - scene.connected
+    heard = campaigns.last_seen(connection, offline)
+    members, changed, absent = [], [], set()
     for member in stored:
         later = overdue(plan, member, now_ms)
         if (facts := seen.get(member.station_id)) is not None:
             away_ms = max(facts.heard_ms, scene.since_ms)
             heard_ms = now_ms if member.station_id in scene.connected else away_ms
             later = judge(plan, later, facts._replace(heard_ms=heard_ms), now_ms)
-        if back:
+        if member.station_id in offline:
+            away_ms = max(campaign.created_ms, scene.since_ms, heard.get(member.station_id, 0))
+            later = give_up(plan, later, max(campaign.created_ms, heard.get(member.station_id, 0)), now_ms)
+            if now_ms >= away_ms + ABSENT_AFTER_S * 1000:
+                absent.add(member.station_id)
+        if back or (later.state == "Failed" and plan.rollback is not None):
             later = turn_back(later)
         if later is not member:
             changed.append((later, member.updated_ms))
         members.append(later)
-    held = _held(connection, None if back else plan.window, members, scene)
+    held = _held(connection, plan.window, members, scene)
     free = scene.connected - campaigns.busy_elsewhere(connection, campaign.campaign_id)
     if back:
-        return step_back(plan, members, free, now_ms, held=held, reason=campaign.reason), changed
-    found = step(plan, members, free, now_ms, held=held)
+        found = step_back(plan, members, free, now_ms, held=held, absent=absent, reason=campaign.reason)
+    else:
+        found = step(plan, members, free, now_ms, held=held, absent=absent)
     if campaign.state == "Paused" and found.state == "Running":
-        found = Step("Paused", campaign.reason)
+        return Step("Paused", campaign.reason), changed
+    if found.state == {"Finished": "Running", "Halted": "RollingBack"}.get(campaign.state):  # one came back online
+        found = found._replace(state=campaign.state, reason=campaign.reason)
     return found, changed
 
 
 def _held(connection: Connection, hours: str | None, members: list[Member], scene: _Scene) -> set[str]:
-    """Return the stations that must not be disturbed now: an emergency, a session, a reservation, the time (R138)."""
+    """Return the stations that must not be disturbed now: an emergency, a session, a reservation, the time (R138).
+
+    Those that go back to the old image do so at any time of the day.
+    """
     names = {each.station_id for each in members}
     if scene.emergency:
         return names
@@ -266,7 +282,8 @@ def _held(connection: Connection, hours: str | None, members: list[Member], scen
         window = parse_window(hours)
         zones = _zones(connection)
         shut = {zone for zone in {scene.zone, *zones.values()} if not _is_open(window, zone, scene.now_ms)}
-        held |= {name for name in names if zones.get(name, scene.zone) in shut}
+        new = [each.station_id for each in members if not each.back]
+        held |= {name for name in new if zones.get(name, scene.zone) in shut}
     return held
 
 
@@ -287,9 +304,8 @@ def _note(
     for member, seen_ms in changed:
         campaigns.save_member(connection, campaign.campaign_id, member, seen_ms)
     number, before = campaign.campaign_id, campaign.state
-    return found.state != before and campaigns.save_state(
-        connection, number, found.state, found.reason, now_ms, before=before
-    )
+    saved = campaigns.save_state(connection, number, found.state, found.reason, now_ms, before=before)
+    return saved and found.state != before
 
 
 async def _attempt(services: Services, campaign: Campaign, station_id: str) -> None:

@@ -10,6 +10,7 @@ from csms.db.queries import alert_mails, alert_sources, alerts, leases
 from csms.db.store import Store
 from csms.db.tables import (
     attestations,
+    campaign_members,
     campaigns,
     connectors,
     device_variables,
@@ -211,6 +212,18 @@ def test_rules_observe_what_the_database_has(store: Store) -> None:
                 verified_ms=0, changed_ms=T0 - 30_000,
             )  # fmt: skip
         row(campaigns, name="c", state="Halted", created_ms=1, updated_ms=1, document="{}")
+        row(campaigns, name="d", state="Finished", created_ms=1, updated_ms=1, document="{}")
+        row(campaigns, name="e", state="Cancelled", created_ms=1, updated_ms=1, document="{}")
+        for number, station, state, trouble in (
+            (2, "CS-1", "Failed", "Crashed"),
+            (2, "CS-2", "Reverted", "Crashed"),
+            (2, "CS-3", "Failed", ""),  # before its reasons were kept
+            (3, "CS-1", "Failed", "Crashed"),
+        ):
+            row(
+                campaign_members, campaign_id=number, station_id=station, cohort=0, state=state, attempts=1,
+                not_before_ms=0, updated_ms=0, trouble=trouble,
+            )  # fmt: skip
 
     store.do(put)
     seen = store.do(alert_sources.observe, T0, RULES)
@@ -232,5 +245,6 @@ def test_rules_observe_what_the_database_has(store: Store) -> None:
         "vehicle_silent": [("EV-1", 8 * 86_400)],
         "battery_unchecked": [],
         "campaign_halted": [("1", 1)],
+        "update_failed": [("2", 1)],
     }
     assert (seen.nodes, seen.sites) == ({"a", "b"}, set())

@@ -154,7 +154,7 @@ async def test_a_campaign_halts_by_itself_and_goes_on_when_asked(backend: Start)
         await reported(stations[name], number, "Downloading", "InstallationFailed")
         await run_periodic(csms.services)
         await run_periodic(csms.services)
-        assert csms.events.named("campaign")[-1].data["reason"] == "1 of 1 stations failed"
+        assert csms.events.named("campaign")[-1].data["reason"] == "1 of 1 stations failed (InstallationFailed 1)"
         assert len(updating(stations)) == 1
         with pytest.raises(RefusedError):
             await campaigns.resume(csms.services, campaign.campaign_id + 1)
@@ -258,6 +258,8 @@ async def test_a_release_that_crashes_halts_a_fleet_of_ten_and_goes_back(backend
         while (await states(csms, campaign))[""] == "Running":
             await run_periodic(csms.services)
             for name in await install(stations, done):
+                if stations[name].payloads("UpdateFirmware")[-1]["firmware"]["location"] == OLD.location:
+                    continue
                 updated.append(name)
                 csms.clock.advance(60)
                 boot: Payload = {**BOOT, "reason": "Watchdog"}
@@ -268,13 +270,79 @@ async def test_a_release_that_crashes_halts_a_fleet_of_ten_and_goes_back(backend
         await run_periodic(csms.services)
         for name in updated:
             assert stations[name].payloads("UpdateFirmware")[-1]["firmware"]["location"] == OLD.location
-        assert sorted(await install(stations, done)) == sorted(updated)
+        assert sorted(await install(stations, done)) == sorted(updated[1:]), "the first one is back already"
         await run_periodic(csms.services)
         found = await states(csms, campaign)
         assert found.pop("") == "Halted"
         assert {found.pop(name) for name in updated} == {"Reverted"}
         assert set(found.values()) == {"Waiting"}
-        assert csms.events.named("campaign")[-1].data["reason"] == ("3 of 3 stations failed; 3 of 3 stations went back")
+        reason = csms.events.named("campaign")[-1].data["reason"]
+        assert reason == "3 of 3 stations failed (Crashed 3); 3 of 3 stations went back"
+        members = await csms.services.store.run(rows.members, campaign.campaign_id)
+        assert {each.trouble for each in members if each.state == "Reverted"} == {"Crashed"}
+
+
+@pytest.mark.requirement("R137")
+async def test_stations_that_are_offline_are_updated_when_they_come(backend: Start) -> None:
+    """One in the first cohort holds up nothing; the campaign finishes without it, and then reaches it."""
+    async with backend(stations=STATIONS) as csms:
+        stations = await fleet(csms)
+        plan = replace(PLAN, watch_s=0, rollback=OLD)
+        campaign = await campaigns.create(csms.services, "1.2.3", plan, stations)
+        number = campaign.campaign_id
+        members = await csms.services.store.run(rows.members, number)
+        late = members[0].station_id
+        await csms.leave(stations.pop(late))
+        done: set[int] = set()
+        await run_periodic(csms.services)
+        assert await install(stations, done) == [], "it may still connect"
+        csms.clock.advance(61)
+        for _ in range(4):
+            await run_periodic(csms.services)
+            await install(stations, done)
+        found = await csms.services.store.run(rows.find, number)
+        assert found is not None
+        assert (found.state, found.reason) == ("Finished", "2 of 3 stations installed it, 1 offline")
+        csms.clock.advance(3600)
+        stations[late] = await csms.join(late)
+        stations[late].answers["UpdateFirmware"] = accepted
+        await run_periodic(csms.services)
+        assert await install(stations, done) == [late]
+        await run_periodic(csms.services)
+        found = await csms.services.store.run(rows.find, number)
+        assert found is not None
+        assert (found.state, found.reason) == ("Finished", "3 of 3 stations installed it")
+        assert [each.data["state"] for each in csms.events.named("campaign")] == ["Running", "Finished"]
+
+
+@pytest.mark.requirement("R137")
+async def test_a_dead_station_is_taken_back_when_it_comes_or_listed(backend: Start) -> None:
+    async with backend(stations=STATIONS) as csms:
+        stations = await fleet(csms)
+        plan = replace(PLAN, rollback=OLD, cohorts=(1.0,), max_failure_rate=1.0)
+        campaign = await campaigns.create(csms.services, "1.2.3", plan, stations)
+        done = set[int]()
+        await run_periodic(csms.services)
+        assert len(await install(stations, done)) == 3
+        dead, gone, well = stations
+        for name in (dead, gone):
+            await csms.leave(stations.pop(name))
+        await campaigns.roll_back(csms.services, campaign.campaign_id)
+        csms.clock.advance(61)
+        for _ in range(3):
+            await run_periodic(csms.services)
+            await install(stations, done)
+        assert await states(csms, campaign) == {"": "Halted", dead: "Waiting", gone: "Waiting", well: "Reverted"}
+        stations[dead] = await csms.join(dead)
+        stations[dead].answers["UpdateFirmware"] = accepted
+        await run_periodic(csms.services)
+        assert await install(stations, done) == [dead]
+        csms.clock.advance(plan.absent_s)
+        await run_periodic(csms.services)
+        assert await states(csms, campaign) == {"": "Halted", dead: "Reverted", gone: "Failed", well: "Reverted"}
+        found = await csms.services.store.run(rows.find, campaign.campaign_id)
+        assert found is not None
+        assert found.reason == "by an operator; 2 of 3 stations went back"
 
 
 @pytest.mark.requirement("R137")
@@ -518,7 +586,7 @@ async def test_an_operator_pauses_excludes_and_takes_back(backend: Start) -> Non
         await campaigns.resume(csms.services, number)
         await run_periodic(csms.services)
         ((first, _),) = updating(stations).items()
-        await install(stations, done := set())
+        await install(stations, done := set[int]())
         other = next(name for name in stations if name != first)
         await campaigns.exclude(csms.services, number, [other])
         for names in ([first], ["CS-V2G-0009"], [other]):

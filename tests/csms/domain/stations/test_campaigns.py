@@ -1,6 +1,7 @@
 """Firmware campaigns: who is updated when, and that a bad image stops by itself."""
 
 import math
+from pathlib import Path
 from typing import Any, get_args
 
 import msgspec
@@ -25,6 +26,7 @@ from csms.domain.stations.campaigns import (
     assign,
     begin,
     check,
+    give_up,
     hear,
     judge,
     overdue,
@@ -40,6 +42,7 @@ from v2g.ocpp.messages.provisioning import BootReason
 from v2g.ocpp.messages.transactions import Reason
 from v2g.ota.window import DAY_MS
 
+ROOT = Path(__file__).parents[4]
 IMAGE = Image(location="https://fw.example/1.bin")
 PLAN = CampaignPlan(image=IMAGE, cohorts=(0.1, 0.5, 1.0), retries=0, max_failure_rate=0.2, daily=1.0, watch_s=0)
 IDS = [f"CS-{number:03}" for number in range(20)]
@@ -88,6 +91,9 @@ def test_a_new_member_waits_and_nothing_is_known_of_it() -> None:
         installed_ms=0,
         forced=False,
         back=False,
+        trouble="",
+        since_ms=0,
+        spent_ms=0,
     )
 
 
@@ -108,6 +114,7 @@ def test_what_a_plan_leaves_out_is_careful() -> None:
         "retries": 1,
         "retry_after_s": 3600,
         "patience_s": 14_400,
+        "absent_s": 2_592_000,
         "install_after_ms": None,
     }
 
@@ -168,7 +175,7 @@ def test_a_campaign_halts_only_when_enough_are_settled_and_too_many_of_them_fail
         "Halted", "2 of 2 stations failed"
     )
     assert step(plan, members_of("Failed 0", "Installed 0"), EVERYBODY, 0) == Step(
-        "Finished", "1 of 2 stations installed it"
+        "Finished", "1 of 2 stations installed it, 1 failed"
     )
 
 
@@ -550,8 +557,8 @@ def test_a_station_may_postpone_what_it_has_scheduled() -> None:
     assert overdue(later, scheduled, 10**10 + days_ms).state == "Failed"
     patient = msgspec.structs.replace(PLAN, patience_s=SCHEDULED_S * 2)
     assert overdue(patient, scheduled, days_ms) is scheduled
-    again = hear(later, scheduled, "InstallScheduled", 2 * 10**10)
-    assert overdue(later, again, 2 * 10**10 + days_ms - 1) is again, "from its last message"
+    again = hear(later, scheduled, "InstallScheduled", 10**10 + days_ms - 1)
+    assert overdue(later, again, 10**10 + days_ms).state == "Failed", "a report of the same renews nothing"
     assert SCHEDULED_S == 259_200
 
 
@@ -579,7 +586,134 @@ def test_what_is_scheduled_is_postponed_once_for_each_end_of_an_emergency() -> N
     for change in changes:
         assert not postponable(replace(scheduled, **change), 1_000), change
     again = postpone(scheduled, 4, 1_000, 500)
-    assert again == replace(scheduled, status="", request_id=4, not_before_ms=1_000, updated_ms=500)
+    assert again == replace(scheduled, status="", request_id=4, not_before_ms=1_000, updated_ms=500, since_ms=1_000)
     reported = replace(again, status="InstallScheduled")
     assert not postponable(reported, 1_000)
     assert postponable(reported, 1_001)
+
+
+# -- stations that are offline, and those that never finish
+
+
+@pytest.mark.requirement("R137")
+def test_an_offline_station_holds_up_nothing_and_is_updated_when_it_connects() -> None:
+    members = assign(IDS, PLAN, "1")
+    first, second, third = (each.station_id for each in members[:3])
+    there = EVERYBODY - {first}
+    assert step(PLAN, members, there, 0).start == (second,), "it may still connect"
+    assert step(PLAN, members, there, 0, absent={first}).start == (second, third), "the next one takes its place"
+    done = [each if each.station_id == first else replace(each, state="Installed") for each in members]
+    assert step(PLAN, done, there, 10**9).state == "Running"
+    found = step(PLAN, done, there, 10**9, absent={first})
+    assert found == Step("Finished", "19 of 20 stations installed it, 1 offline")
+    assert step(PLAN, done, EVERYBODY, 10**9).start == (first,)
+    lost = [replace(each, state="Absent") if each.station_id == first else each for each in done]
+    assert step(PLAN, lost, EVERYBODY, 10**9) == Step(
+        "Finished", "19 of 20 stations installed it, 1 did not connect in time"
+    )
+
+
+@pytest.mark.requirement("R137")
+@given(st.sets(st.sampled_from(IDS)), st.integers(0, 19))
+def test_offline_stations_never_widen_a_cohort(absent: set[str], number: int) -> None:
+    """As many stations begin as planned, however many are offline; and never one of a cohort that is not open."""
+    members = assign(IDS, PLAN, str(number))
+    found = step(PLAN, members, EVERYBODY - absent, 0, absent=absent)
+    assert len(found.start) == min(2, len(EVERYBODY - absent))
+    if len(absent) == len(IDS):
+        assert found == Step("Finished", "0 of 20 stations installed it, 20 offline")
+    begun = [replace(each, state="Working", begun_ms=1) if each.station_id in found.start else each for each in members]
+    for again in (EVERYBODY, EVERYBODY - absent):
+        more = step(PLAN, begun, again, 2, absent=IDS if not again else absent - again).start
+        returned = {each.station_id for each in members[:2]} & absent & again
+        assert set(more) <= returned, "a cohort that is under way is joined only by its own"
+
+
+@pytest.mark.requirement("R137")
+def test_an_offline_station_is_expected_for_so_long_and_no_longer() -> None:
+    waiting, back, failed = members_of("Waiting 0", "Waiting 0", "Installed 0", installed_ms=5)
+    back = replace(back, back=True, trouble="Crashed")
+    end_ms = 7 + PLAN.absent_s * 1000
+    assert give_up(PLAN, waiting, 7, end_ms - 1) is waiting
+    assert give_up(PLAN, failed, 7, end_ms) is failed
+    gone = give_up(PLAN, waiting, 7, end_ms)
+    assert (gone.state, gone.status, gone.updated_ms) == ("Absent", "Absent", end_ms)
+    stuck = give_up(PLAN, back, 7, end_ms)
+    assert (stuck.state, stuck.status, stuck.trouble) == ("Failed", "Absent", "Crashed"), "a person has to see to it"
+
+
+@pytest.mark.requirement("R137")
+def test_a_dead_station_does_not_keep_a_rollback_from_its_end() -> None:
+    members = [turn_back(each) for each in members_of("Installed 0", "Installed 0", installed_ms=5)]
+    members[0] = replace(members[0], state="Reverted")
+    assert step_back(BACK, members, EVERYBODY - {IDS[1]}, 0, reason="why") == Step("RollingBack", "why")
+    found = step_back(BACK, members, EVERYBODY - {IDS[1]}, 0, absent={IDS[1]}, reason="why")
+    assert found == Step("Halted", "why; 1 of 2 stations went back, 1 offline")
+    again = step_back(BACK, members, EVERYBODY, 0, reason=found.reason)
+    assert again == Step("RollingBack", "why", (IDS[1],)), "it goes back when it connects"
+    done = [members[0], hear(BACK, begin(members[1], 1, 0), "Installed", 1)]
+    assert step_back(BACK, done, EVERYBODY, 0, reason=found.reason).reason == "why; 2 of 2 stations went back"
+
+
+@pytest.mark.requirement("R137")
+def test_each_station_that_failed_goes_back_though_the_campaign_goes_on_and_keeps_its_reason() -> None:
+    plan = replace(BACK, watch_s=10, test=PLAN.test, max_failure_rate=1.0, cohorts=(1.0,), parallel=50)
+    members = [replace(each, state="Watched", begun_ms=1, installed_ms=5) for each in assign(IDS, plan, "1")]
+    crashed = judge(plan, members[0], Health(crashed=True, sessions_failed=False, heard_ms=6), 6)
+    assert (crashed.state, crashed.trouble) == ("Failed", "Crashed")
+    back = turn_back(crashed)
+    going = [back, *(replace(each, state="Installed") for each in members[1:])]
+    found = step(plan, going, EVERYBODY, 7)
+    assert found == Step("Running", "", (back.station_id,))
+    assert step(plan, going, EVERYBODY, 7, held={back.station_id}).start == (), "not in the middle of a session"
+    reverted = hear(plan, begin(back, 2, 8), "Installed", 9)
+    assert (reverted.state, reverted.trouble) == ("Reverted", "Crashed")
+    assert step(plan, [reverted, *going[1:]], EVERYBODY, 10) == Step(
+        "Finished", "19 of 20 stations installed it, 1 failed (Crashed 1)"
+    )
+
+
+@pytest.mark.requirement("R137")
+def test_stations_that_went_back_still_count_as_failures() -> None:
+    plan = replace(BACK, max_failure_rate=1.0, cohorts=(1.0,))
+    went = members_of("Reverted 0", "Waiting 0", "Reverted 0", begun_ms=1, back=True, trouble="Crashed")
+    found = step(plan, [*went, *members_of("Installed 0", "Installed 0")], EVERYBODY, 2)
+    assert found == Step("RollingBack", "3 of 5 stations failed (Crashed 3)")
+
+
+@pytest.mark.requirement("R137")
+@pytest.mark.parametrize("words", [("Downloading",), ("Downloading", "DownloadPaused"), ("Installing", "Downloading")])
+def test_patience_is_a_budget_that_no_report_renews(words: tuple[str, ...]) -> None:
+    """A file server that is gone: a station starts its download again and again."""
+    plan = replace(PLAN, retries=0)
+    member = hear(plan, begin(Member(station_id="CS", cohort=0), 1, 0), "Accepted", 0)
+    for second in range(0, plan.patience_s, 60):
+        assert overdue(plan, member, second * 1000).state == "Working"
+        member = hear(plan, member, words[second // 60 % len(words)], second * 1000)
+    silent = overdue(plan, member, plan.patience_s * 1000)
+    assert (silent.state, silent.trouble) == ("Failed", "Silent")
+
+
+@pytest.mark.requirement("R137")
+def test_what_is_scheduled_takes_nothing_of_the_budget_and_has_its_own() -> None:
+    plan = replace(PLAN, retries=0)
+    day_ms, patience_ms = 86_400_000, PLAN.patience_s * 1000
+    member = hear(plan, begin(Member(station_id="CS", cohort=0), 1, 0), "InstallScheduled", 1000)
+    installing = hear(plan, member, "Installing", 2 * day_ms)
+    assert installing.spent_ms == 1000
+    assert overdue(plan, installing, 2 * day_ms + patience_ms - 1001) is installing
+    assert overdue(plan, installing, 2 * day_ms + patience_ms - 1000).state == "Failed"
+    for hour in range(72 + PLAN.patience_s // 3600):  # scheduled and begun again for ever
+        member = hear(plan, member, "Installing" if hour % 2 else "InstallScheduled", hour * 3_600_000)
+        member = replace(member, spent_ms=0)
+    assert overdue(plan, member, SCHEDULED_S * 1000 + patience_ms).state == "Failed"
+
+
+@pytest.mark.parametrize(("failures", "stations"), [(2, 5), (3, 14), (4, 40), (5, 67), (6, 96), (7, 132), (8, 179)])
+def test_how_many_failures_halt_a_campaign_is_what_the_page_says(failures: int, stations: int) -> None:
+    plan = CampaignPlan(image=IMAGE)
+    assert plan.test.stops(failures, stations)
+    assert not plan.test.stops(failures, stations + 1)
+    page = (ROOT / "docs/explanation/firmware-campaigns.md").read_text()
+    row = next(line for line in page.splitlines() if line.startswith("| of so many stations"))
+    assert [int(each) for each in row.strip("| ").split("|")[1:]] == [5, 14, 40, 67, 96, 132, 179]

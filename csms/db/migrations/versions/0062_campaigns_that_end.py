@@ -1,0 +1,20 @@
+"""Why a station failed in a campaign, and how long its attempt has taken.
+
+Revision 0062.
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0062"
+down_revision = "0061"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Add the columns; attempts that are under way have their patience anew."""
+    op.add_column("campaign_members", sa.Column("trouble", sa.String(40), nullable=False, server_default=""))
+    for name in ("since_ms", "spent_ms"):
+        op.add_column("campaign_members", sa.Column(name, sa.BigInteger(), nullable=False, server_default="0"))
+    op.execute("UPDATE campaign_members SET since_ms = updated_ms")
