@@ -648,19 +648,20 @@ def pages() -> list[Path]:
     return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
-def schemas() -> Iterator[tuple[Path, str]]:
-    """Yield the files of the schema registry."""
+def shipped_files() -> Iterator[tuple[Path, str]]:
+    """Yield the files of the schema registry, and the operations that `v2g csms` knows."""
     from v2g.telemetry.registry import files, shipped
 
     for name, text in files().items():
         yield shipped() / name, text
+    yield ROOT / "v2g_cli" / "csms" / "operations.jsonl", api.operations()
 
 
 def main() -> int:
     """Rewrite pages and other files that have changed; return how many (0: everything was up to date)."""
     changed = 0
     drawn = ((picture, make()) for picture, make in pictures().items())
-    made = (*drawn, *schemas())
+    made = (*drawn, *shipped_files())
     for page, new in (*made, *((page, render(page.read_text())) for page in pages())):
         if not page.exists() or page.read_text() != new:
             page.parent.mkdir(exist_ok=True)

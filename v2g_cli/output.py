@@ -19,7 +19,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.table import Table
 
-from v2g.errors import ConfigError, V2GError
+from v2g.errors import ConfigError, StoreError, V2GError
 from v2g.text import printable
 
 if TYPE_CHECKING:
@@ -169,3 +169,22 @@ def open_new(path: Path, *, hint: str) -> int:
         raise ConfigError(f"{path} exists", hint=hint) from None
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}", hint="choose a folder that this user may write") from None
+
+
+def write_new(path: Path, content: str | bytes, *, hint: str = "name another file") -> None:
+    """Write a new file, readable only by its owner. Raises ConfigError, with `hint` if it exists; StoreError."""
+    number = open_new(path, hint=hint)
+    try:
+        with os.fdopen(number, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise StoreError(f"{path}: {error.strerror}", hint="is the disk full?") from None
+
+
+def write_out(content: bytes, path: Path | None) -> None:
+    """Write to a new file, or to standard output unchanged."""
+    if path is None:
+        write_bytes(content)
+    else:
+        write_new(path, content)

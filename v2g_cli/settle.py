@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -30,7 +29,6 @@ from v2g_cli.csms.show import (
 )
 from v2g_cli.output import (
     Spoken,
-    open_new,
     print_json,
     print_table,
     read_file,
@@ -38,7 +36,8 @@ from v2g_cli.output import (
     read_text,
     say,
     when,
-    write_bytes,
+    write_new,
+    write_out,
 )
 
 if TYPE_CHECKING:
@@ -356,7 +355,7 @@ def receipt(
     entries, settlement = _standing(files, report.settlement, corrections)
     taxes = taxes_of(entries, settlement, rates or _signed_taxation(report))
     page = receipt(entries, settlement, report=report, language=language.value, zone=place, taxes=taxes)
-    _write(page.encode(), out)
+    write_out(page.encode(), out)
 
 
 def _taxation(vat: str) -> "Taxation":
@@ -433,13 +432,13 @@ def export(
     files, report = _verified(_files(directory, keys), root)
     entries, settlement = _standing(files, report.settlement, corrections)
     if form is Exported.CSV:
-        _write(to_csv(settlement).encode(), out)
+        write_out(to_csv(settlement).encode(), out)
     elif form is Exported.JSON:
-        _write(to_json(settlement), out)
+        write_out(to_json(settlement), out)
     elif facts is None:
-        _write(_transparency_file(files), out)
+        write_out(_transparency_file(files), out)
     else:
-        _write(_charge_detail_records(files, entries, settlement, facts, credited), out)
+        write_out(_charge_detail_records(files, entries, settlement, facts, credited), out)
 
 
 def _standing(
@@ -761,8 +760,7 @@ def _write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
         for name, data in files.items():
             path = folder / name
             path.parent.mkdir(mode=0o700, exist_ok=True)
-            with os.fdopen(open_new(path, hint="name another folder"), "wb") as file:
-                file.write(data)
+            write_new(path, data, hint="name another folder")
     except OSError as error:
         raise StoreError(f"{folder}: {error.strerror}", hint="is the disk full?") from None
 
@@ -806,11 +804,3 @@ def close_period(
         say(f"digest {state['digest']}")
     if not found["intact"]:
         raise VerificationError("it does not hold", where=f"period {period}", hint="v2g csms books verify says why")
-
-
-def _write(data: bytes, out: Path | None) -> None:
-    if out is None:
-        write_bytes(data)
-        return
-    with os.fdopen(open_new(out, hint="name another file"), "wb") as file:
-        file.write(data)

@@ -1,45 +1,19 @@
 """`v2g csms`: tokens, API access, the audit log, and any other request of the API."""
 
 import json as json_
-from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
 
 from v2g.errors import ConfigError, RefusedError
 from v2g_cli.csms.client import CsmsClient
-from v2g_cli.csms.show import JsonFlag, Limit, OnlySites, client_of, part, show, show_one
-from v2g_cli.output import print_json, say, write_bytes
+from v2g_cli.csms.commands import moment_of
+from v2g_cli.csms.show import JsonFlag, client_of, part, show_one
+from v2g_cli.output import write_bytes
 
 app = typer.Typer()
 TokenName = Annotated[str, typer.Argument(metavar="TOKEN", help="Identifier of the token.")]
 TokenType = Annotated[str, typer.Option("--type", help="Token type, such as ISO14443, eMAID, Central.")]
-
-
-@app.command()
-def tokens(
-    context: typer.Context,
-    group: Annotated[str | None, typer.Option("--group", help="Only members of this group.")] = None,
-    limit: Limit = 100,
-    json: JsonFlag = False,
-) -> None:
-    """List tokens and their status.
-
-    Example: `v2g csms tokens --group fleet-7`
-    """
-    rows = client_of(context).pages("/tokens", limit, group_id=group)
-    columns = {
-        "type": "token_type",
-        "token": "id_token",
-        "status": "status",
-        "group": "group",
-        "until (UTC)": "until_ms",
-    }
-
-    def shown(row: dict[str, Any]) -> dict[str, Any]:
-        return {**row, "group": row["terms"].get("group_id"), "until_ms": row["terms"].get("expires_ms")}
-
-    show(rows, "Tokens", columns, json=json, present=shown)
 
 
 @app.command()
@@ -61,7 +35,7 @@ def allow(
     if block:
         show_one(client.ask("PUT", f"{path}/status", {"status": "Blocked"}).body, json=json)
         return
-    terms = {"group_id": group, "expires_ms": None if until is None else _moment(until)}
+    terms = {"group_id": group, "expires_ms": None if until is None else moment_of(until, ends=True)}
     known = _known(client, path)
     known["terms"] = known.get("terms", {}) | {name: value for name, value in terms.items() if value is not None}
     show_one(client.ask("PUT", path, known | {"status": "Accepted"}).body, json=json)
@@ -76,53 +50,6 @@ def _known(client: CsmsClient, path: str) -> dict[str, Any]:
             raise
         return {}
     return {name: found[name] for name in ("terms", "energy_transfer")}
-
-
-def _moment(text: str) -> int:
-    """Return a date or time as ms of UTC; a date means its end."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise ConfigError(f"{text!r} is not a date or time", hint="such as 2027-01-31 or 2027-01-31T18:00") from None
-    if len(text) == len("2027-01-31"):
-        moment += timedelta(days=1)
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
-
-
-@app.command("token")
-def make_token(
-    context: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the user or program that gets it.")],
-    role: Annotated[str, typer.Option("--role", help="Role, such as viewer or operator.")] = "viewer",
-    site: OnlySites = None,
-    json: JsonFlag = False,
-) -> None:
-    """Create a bearer token for the API; it is shown once.
-
-    Example: `v2g csms token console --role viewer`
-    """
-    made = client_of(context).ask("POST", "/access/tokens", {"name": name, "role": role, "sites": site}).body
-    if json:
-        print_json(made)
-    else:
-        say(made["secret"])
-
-
-@app.command()
-def audit(context: typer.Context, limit: Limit = 50, json: JsonFlag = False) -> None:
-    """List changes and who made them, newest first.
-
-    Example: `v2g csms audit --limit 10`
-    """
-    columns = {
-        "when (UTC)": "at_ms",
-        "who": "caller",
-        "what": "operation",
-        "path": "path",
-        "status": "status",
-        "with": "request",
-    }
-    show(client_of(context).pages("/audit", limit), "Audit log", columns, json=json)
 
 
 @app.command()

@@ -1,6 +1,5 @@
 """`v2g csms costs`, `receipt`, `correct`, `unbooked`, `release`, `reject`: what sessions cost, for daily work."""
 
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,7 +8,7 @@ import typer
 
 from v2g.errors import ConfigError
 from v2g_cli.csms.show import JsonFlag, Limit, client_of, part, show, show_one
-from v2g_cli.output import Spoken, open_new, read_tariff, write_bytes
+from v2g_cli.output import read_tariff
 
 app = typer.Typer()
 Session = Annotated[str, typer.Argument(metavar="SESSION", help="ISO 15118 session id.")]
@@ -51,30 +50,6 @@ def _with_amounts(row: dict[str, Any]) -> dict[str, Any]:
 
 
 @app.command()
-def receipt(
-    context: typer.Context,
-    session: Session,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="FILE", help="New file, mode 0600; otherwise standard output.")
-    ] = None,
-    language: Annotated[Spoken, typer.Option("--language", help="Language of the receipt.")] = Spoken.EN,
-    zone: Annotated[str | None, typer.Option("--zone", help="Time zone, such as Europe/Berlin or +01:00.")] = None,
-    station: AtStation = None,
-) -> None:
-    """Write a session's receipt for the driver, a page (HTML), from the back end's copy of the journal.
-
-    Example: `v2g csms receipt 0A1B2C3D4E5F6071 --out receipt.html --language de`
-    """
-    path = f"/settlements/{part(session)}/receipt"
-    page = client_of(context).ask("GET", path, language=language.value, zone=zone, station=station).body or b""
-    if out is None:
-        write_bytes(page)
-        return
-    with os.fdopen(open_new(out, hint="name another file"), "wb") as file:
-        file.write(page)
-
-
-@app.command()
 def correct(
     context: typer.Context,
     session: Session,
@@ -103,59 +78,3 @@ def correct(
         body = {"tariff": msgspec.to_builtins(read_tariff(tariff)), "reason": reason}
         found = client_of(context).ask("POST", f"{path}/reprice", body, station=station).body
     show_one(found, json=json)
-
-
-@app.command()
-def unbooked(
-    context: typer.Context,
-    state: Annotated[
-        str | None,
-        typer.Option("--state", metavar="STATE", help="Only waiting, quarantined, released or rejected ones."),
-    ] = None,
-    limit: Limit = 100,
-    json: JsonFlag = False,
-) -> None:
-    """List sessions whose journals are not booked, and held transactions: what waits for evidence or is in quarantine.
-
-    Examples: `v2g csms unbooked`, `v2g csms unbooked --state rejected`
-    """
-    columns = {
-        "station": "station_id",
-        "kind": "kind",
-        "session": "session_id",
-        "state": "state",
-        "reason": "reason",
-        "since (UTC)": "since_ms",
-        "detail": "detail",
-    }
-    show(client_of(context).pages("/books/quarantine", limit, state=state), "Not booked", columns, json=json)
-
-
-Note = Annotated[str, typer.Option("--note", help="Why, for the audit log.")]
-
-
-@app.command()
-def release(
-    context: typer.Context, session: Session, note: Note, station: AtStation = None, json: JsonFlag = False
-) -> None:
-    """Book a session or a held transaction in quarantine on your word.
-
-    Example: `v2g csms release 0A1B2C3D4E5F6071 --note "confirmed by the driver"`
-    """
-    _decide(context, session, "release", note, station, json=json)
-
-
-@app.command()
-def reject(
-    context: typer.Context, session: Session, note: Note, station: AtStation = None, json: JsonFlag = False
-) -> None:
-    """Reject a session or a held transaction in quarantine: it is never booked.
-
-    Example: `v2g csms reject 0A1B2C3D4E5F6071 --note "no vehicle was there"`
-    """
-    _decide(context, session, "reject", note, station, json=json)
-
-
-def _decide(context: typer.Context, session: str, decision: str, note: str, station: str | None, *, json: bool) -> None:
-    path = f"/books/quarantine/{part(session)}/{decision}"
-    show_one(client_of(context).ask("POST", path, {"note": note}, station=station).body, json=json)

@@ -1,7 +1,6 @@
 """`v2g csms books`: the operator's key, and what it has signed."""
 
 import asyncio
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,43 +8,12 @@ from typing import Annotated, Any
 import typer
 
 from v2g.errors import RefusedError, VerificationError
-from v2g_cli.csms.billing import AtStation, Session
-from v2g_cli.csms.show import JsonFlag, client_of, part, show_one
-from v2g_cli.output import open_new, print_json, say, write_bytes
-
-app = typer.Typer(no_args_is_help=True, help="The operator's key, and what it has signed.")
+from v2g_cli.csms.declared import books
+from v2g_cli.csms.show import JsonFlag, client_of, part
+from v2g_cli.output import print_json, say, write_new
 
 
-@app.command()
-def key(
-    context: typer.Context,
-    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="New file.")] = None,
-) -> None:
-    """Write the public half of the operator's key (PEM), which `v2g settle verify --operator` needs.
-
-    Example: `v2g csms books key --out operator.pem`
-    """
-    pem = client_of(context).ask("GET", "/books/key").body or b""
-    if out is None:
-        write_bytes(pem)
-        return
-    with os.fdopen(open_new(out, hint="name another file"), "wb") as file:
-        file.write(pem)
-
-
-@app.command()
-def sign(context: typer.Context, session: Session, station: AtStation = None, json: JsonFlag = False) -> None:
-    """Sign the journal and corrections that a session has: those of earlier versions, or of a key that was replaced.
-
-    The operator answers for them from then on: look at them first.
-
-    Example: `v2g csms books sign 0A1B2C3D4E5F6071`
-    """
-    found = client_of(context).ask("POST", f"/settlements/{part(session)}/corrections/sign", station=station).body
-    show_one(found, json=json)
-
-
-@app.command()
+@books.command()
 def verify(context: typer.Context, json: JsonFlag = False) -> None:
     """Recompute the books from journals, and verify digests and signatures of closed months; exit code 9 for a finding.
 
@@ -73,7 +41,7 @@ def _tell(record: Any, text: str, *, json: bool) -> None:
         say(text)
 
 
-@app.command()
+@books.command()
 def anchor(
     context: typer.Context,
     period: Annotated[str, typer.Argument(metavar="YYYY-MM", help="A closed month.")],
@@ -93,6 +61,5 @@ def anchor(
     if digest is None:
         raise RefusedError(f"period {period} is open", reason="open", hint="v2g settle close-period closes it")
     answer = asyncio.run(time_stamp(timestamp, bytes.fromhex(digest)))
-    with os.fdopen(open_new(out, hint="name another file"), "wb") as file:
-        file.write(answer)
+    write_new(out, answer)
     say(f"{out}: digest {digest}")

@@ -3,7 +3,6 @@
 import bisect
 import json as json_
 import math
-import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -15,17 +14,13 @@ import typer
 from v2g.errors import CodecError, ConfigError, TrustError
 from v2g.svg_chart import Row, Series, stairs_chart
 from v2g_cli.csms.client import CsmsClient
-from v2g_cli.csms.show import JsonFlag, Limit, client_of, show
-from v2g_cli.output import open_new, print_json, print_table, say
+from v2g_cli.csms.declared import campaigns
+from v2g_cli.csms.show import JsonFlag, client_of, show
+from v2g_cli.output import print_json, print_table, say, write_new
 
 if TYPE_CHECKING:
     from v2g.io.advisories import Affected, Database
 
-app = typer.Typer(
-    help="Update many stations in steps: [Firmware campaigns](docs/explanation/firmware-campaigns.md).\n\n"
-    "Example: `v2g csms campaigns list`",
-    no_args_is_help=True,
-)
 inventory_app = typer.Typer()
 
 Number = Annotated[int, typer.Argument(metavar="CAMPAIGN", help="Number of a campaign.", min=0)]
@@ -48,23 +43,7 @@ _DAY_MS: Final = 86_400_000
 _STEPS: Final = 300
 
 
-@app.command("list")
-def list_campaigns(context: typer.Context, limit: Limit = 100, json: JsonFlag = False) -> None:
-    """List campaigns, newest first.
-
-    Example: `v2g csms campaigns list`
-    """
-    columns = {
-        "campaign": "campaign_id",
-        "name": "name",
-        "state": "state",
-        "begun (UTC)": "created_ms",
-        "why": "reason",
-    }
-    show(client_of(context).pages("/campaigns", limit), "Campaigns", columns, json=json)
-
-
-@app.command("show")
+@campaigns.command("show")
 def show_campaign(
     context: typer.Context,
     number: Number,
@@ -77,8 +56,7 @@ def show_campaign(
     """
     found = client_of(context).ask("GET", f"/campaigns/{number}").body
     if chart is not None:
-        with os.fdopen(open_new(chart, hint="name another file"), "w", encoding="utf-8") as file:
-            file.write(course(found, _now_ms()))
+        write_new(chart, course(found, _now_ms()))
     _show(found, json=json)
 
 
@@ -104,7 +82,7 @@ def _show(found: Mapping[str, Any], *, json: bool) -> None:
     show(found["members"], "Stations", columns, json=False, present=shown)
 
 
-@app.command()
+@campaigns.command()
 def create(
     context: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the campaign.")],
@@ -159,72 +137,10 @@ def _chosen(
     ]
 
 
-@app.command()
-def pause(context: typer.Context, number: Number, json: JsonFlag = False) -> None:
-    """Pause a campaign: no further station begins.
-
-    Example: `v2g csms campaigns pause 7`
-    """
-    _turn(context, number, "pause", json=json)
-
-
-@app.command()
-def resume(context: typer.Context, number: Number, json: JsonFlag = False) -> None:
-    """Resume a campaign that is paused or halted: stations that failed or went back are tried again.
-
-    Example: `v2g csms campaigns resume 7`
-    """
-    _turn(context, number, "resume", json=json)
-
-
-@app.command("rollback")
-def roll_back(context: typer.Context, number: Number, json: JsonFlag = False) -> None:
-    """Take stations back to the `rollback` image of the plan.
-
-    Example: `v2g csms campaigns rollback 7`
-    """
-    _turn(context, number, "rollback", json=json)
-
-
-@app.command()
-def cancel(context: typer.Context, number: Number, json: JsonFlag = False) -> None:
-    """Cancel a campaign: no further station begins, for good.
-
-    Example: `v2g csms campaigns cancel 7`
-    """
-    _turn(context, number, "cancel", json=json)
-
-
-@app.command()
-def exclude(context: typer.Context, number: Number, stations: Stations, json: JsonFlag = False) -> None:
-    """Leave out stations that have not begun.
-
-    Example: `v2g csms campaigns exclude 7 CS-V2G-0001`
-    """
-    _turn(context, number, "exclude", {"station_ids": stations}, json=json)
-
-
-@app.command()
-def force(context: typer.Context, number: Number, stations: Stations, json: JsonFlag = False) -> None:
-    """Update stations now: before their cohort, beyond the limit a day, outside the window.
-
-    Example: `v2g csms campaigns force 7 CS-V2G-0001`
-    """
-    _turn(context, number, "force", {"station_ids": stations}, json=json)
-
-
-def _turn(context: typer.Context, number: int, what: str, body: object = None, *, json: bool) -> None:
-    found = client_of(context).ask("POST", f"/campaigns/{number}/{what}", body).body
-    if json:
-        print_json(found)
-    else:
-        say(f"campaign {number}: {found['state']}")
-
-
 # -- drills
 
 
-@app.command()
+@campaigns.command()
 def drill(
     context: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the campaign.")],
@@ -250,7 +166,7 @@ def drill(
     _report(client, made["campaign_id"], wait, share, days, out, json=json)
 
 
-@app.command()
+@campaigns.command()
 def report(
     context: typer.Context,
     number: Number,
@@ -279,8 +195,7 @@ def _report(
         found = client.ask("GET", f"/campaigns/{number}").body
     result = recall_report(found, _now_ms(), share=share, days=days)
     if out is not None:
-        with os.fdopen(open_new(out, hint="name another file"), "w", encoding="utf-8") as file:
-            file.write(json_.dumps(result, indent=2) + "\n")
+        write_new(out, json_.dumps(result, indent=2) + "\n")
     if json:
         print_json(result)
     else:

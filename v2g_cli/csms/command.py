@@ -11,23 +11,17 @@ from typing import Annotated, Any
 
 import typer
 
-from v2g.errors import ConfigError, OcppError, StoreError, TrustError
+from v2g.errors import ConfigError, OcppError, TrustError
 from v2g_cli.config_check import CheckFlag, check_config
 from v2g_cli.csms import admin as csms_admin
-from v2g_cli.csms import alerts as csms_alerts
-from v2g_cli.csms import attestation as csms_attestation
-from v2g_cli.csms import battery as csms_battery
 from v2g_cli.csms import billing as csms_billing
-from v2g_cli.csms import books as csms_books
+from v2g_cli.csms import books, declared, tariffs  # noqa: F401  they add commands to those that are declared
 from v2g_cli.csms import campaigns as csms_campaigns
 from v2g_cli.csms import csv_files as csms_csv_files
 from v2g_cli.csms import fleets as csms_fleets
 from v2g_cli.csms import passwords as csms_passwords
 from v2g_cli.csms import report as csms_report
-from v2g_cli.csms import session_metrics as csms_session_metrics
 from v2g_cli.csms import store as csms_store
-from v2g_cli.csms import tariffs as csms_tariffs
-from v2g_cli.csms import users as csms_users
 from v2g_cli.csms import variables as csms_variables
 from v2g_cli.csms import vehicles as csms_vehicles
 from v2g_cli.csms.show import (
@@ -50,7 +44,7 @@ from v2g_cli.csms.show import (
     show_one,
 )
 from v2g_cli.init import csms_init
-from v2g_cli.output import open_new, print_json, say, write_bytes
+from v2g_cli.output import print_json, say
 
 _MOST = 10_000
 """Records that a list of stations gathers from other lists."""
@@ -65,23 +59,21 @@ app = typer.Typer(
     invoke_without_command=True,
     rich_markup_mode="markdown",
 )
-app.add_typer(csms_admin.app)
-app.add_typer(csms_alerts.app, name="alerts")
-app.add_typer(csms_battery.app, name="battery")
-app.add_typer(csms_billing.app)
-app.add_typer(csms_books.app, name="books")
-app.add_typer(csms_attestation.app, name="attestation")
-app.add_typer(csms_campaigns.app, name="campaigns")
-app.add_typer(csms_campaigns.inventory_app)
-app.add_typer(csms_csv_files.app, name="csv")
-app.add_typer(csms_fleets.app)
-app.add_typer(csms_passwords.app)
-app.add_typer(csms_report.app)
-app.add_typer(csms_session_metrics.app, name="session-metrics")
-app.add_typer(csms_tariffs.app, name="tariffs")
-app.add_typer(csms_users.app, name="users")
-app.add_typer(csms_variables.app)
-app.add_typer(csms_vehicles.app)
+for group in (
+    csms_admin.app,
+    csms_billing.app,
+    csms_campaigns.inventory_app,
+    csms_csv_files.app,
+    csms_fleets.app,
+    csms_passwords.app,
+    csms_report.app,
+    csms_variables.app,
+    csms_vehicles.app,
+    declared.app,
+    declared.api,
+    *declared.GROUPS,
+):
+    app.add_typer(group, no_args_is_help=bool(group.info.name))
 app.command("init")(csms_init)
 ConfigFile = Annotated[
     Path | None,
@@ -246,197 +238,6 @@ def station(context: typer.Context, name: StationName, json: JsonFlag = False) -
 
 
 @app.command()
-def transactions(
-    context: typer.Context,
-    name: Annotated[str | None, typer.Option("--station", help="Only at this station.")] = None,
-    active: Annotated[
-        bool | None, typer.Option("--active/--ended", help="Only active transactions, or only ended ones.")
-    ] = None,
-    limit: Limit = 50,
-    json: JsonFlag = False,
-) -> None:
-    """List transactions, newest first.
-
-    Example: `v2g csms transactions --active`
-    """
-    columns = {
-        "station": "station_id",
-        "transaction": "transaction_id",
-        "EVSE": "evse_id",
-        "token": "id_token",
-        "status": "status",
-        "began (UTC)": "started_ms",
-        "ended (UTC)": "ended_ms",
-        "W": "power_w",
-        "SoC %": "soc",
-        "import Wh": "import_wh",
-        "export Wh": "export_wh",
-        "cost": "price",
-    }
-    rows = client_of(context).pages("/transactions", limit, station_id=name, active=active)
-    show(rows, "Transactions", columns, json=json, present=_shown)
-
-
-def _shown(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a transaction for display: its state, and the energy in place of meter registers."""
-    status = row["charging_state"] or "Started"
-    if not row["active"]:  # its last charging state and power are outdated
-        status = f"Ended ({row['stopped_reason'] or row['closed_reason'] or 'Local'})"
-    registers = {name: (row[f"{name}_start_wh"], row[f"{name}_wh"]) for name in ("import", "export")}
-    flowed = {
-        f"{name}_wh": None if None in (first, last) else Decimal(last) - Decimal(first)
-        for name, (first, last) in registers.items()
-    }
-    cost = None if row["cost"] is None else f"{row['cost']['amount']} {row['cost']['currency']}"
-    return row | flowed | {"status": status, "power_w": row["power_w"] if row["active"] else None, "price": cost}
-
-
-@app.command()
-def transaction(
-    context: typer.Context,
-    transaction_id: Annotated[str, typer.Argument(metavar="TRANSACTION", help="A station's transactionId.")],
-    name: Annotated[str | None, typer.Option("--station", help="Its station, if several stations use that id.")] = None,
-    json: JsonFlag = False,
-) -> None:
-    """Show a transaction: events, gaps, meter values.
-
-    Example: `v2g csms transaction 5f3c --station CS-V2G-0001`
-    """
-    show_one(client_of(context).ask("GET", f"/transactions/{part(transaction_id)}", station=name).body, json=json)
-
-
-@app.command()
-def limits(
-    context: typer.Context,
-    transaction_id: Annotated[str, typer.Argument(metavar="TRANSACTION", help="A station's transactionId.")],
-    name: Annotated[str | None, typer.Option("--station", help="Its station, if several stations use that id.")] = None,
-    json: JsonFlag = False,
-) -> None:
-    """Show what has limited a transaction's power, and which limit bound.
-
-    Example: `v2g csms limits 5f3c --station CS-V2G-0001`
-    """
-    rows = client_of(context).ask("GET", f"/transactions/{part(transaction_id)}/limits", station=name).body
-    columns = {
-        "since": "at_ms",
-        "binds": "binds",
-        "at most W": "power_w",
-        "other limits": "others",
-        "set-point W": "setpoint_w",
-    }
-    show(rows, "Limits", columns, json=json, present=_bound)
-
-
-def _bound(point: dict[str, Any]) -> dict[str, Any]:
-    """Return limits for display: the lowest binds."""
-    said = [
-        (" ".join(filter(None, (each["name"].replace("_", " "), each["source"]))), each["power_w"])
-        for each in point["bounds"]
-    ]
-    binds, power_w = said[0] if said else ("", None)
-    others = ", ".join(f"{name} {power}" for name, power in said[1:])
-    return {**point, "binds": binds, "power_w": power_w, "others": others}
-
-
-@app.command()
-def journal(
-    context: typer.Context,
-    session_id: Annotated[str, typer.Argument(metavar="SESSION", help="ISO 15118 session id.")],
-    name: Annotated[str | None, typer.Option("--station", help="Its station, if several stations use that id.")] = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="New file to write, mode 0600; otherwise standard output.")
-    ] = None,
-) -> None:
-    """Export the back end's copy of a session journal, exactly as the charger sent it.
-
-    Example: `v2g csms journal 0A1B2C3D4E5F6071 --out journal.jsonl`
-    """
-    found = client_of(context).ask("GET", f"/settlements/{part(session_id)}/journal", station=name).body or b""
-    if out is None:
-        write_bytes(found)
-    else:
-        _write_new(out, found)
-
-
-def _write_new(path: Path, data: bytes) -> None:
-    """Create a file, readable only by its owner. Raises ConfigError if it exists."""
-    number = open_new(path, hint="choose another name, or move it away")
-    try:
-        with os.fdopen(number, "wb") as file:
-            file.write(data)
-    except OSError as error:
-        path.unlink(missing_ok=True)
-        raise StoreError(f"{path}: {error.strerror}", hint="is the disk full?") from None
-
-
-@app.command()
-def telemetry(context: typer.Context, limit: Limit = 100, json: JsonFlag = False) -> None:
-    """List vehicles that send telemetry, with counts of stored and rejected records.
-
-    Example: `v2g csms telemetry`
-    """
-    columns = {
-        "vehicle": "ev",
-        "in the log": "log_name",
-        "boots": "boots",
-        "stored": "stored",
-        "duplicates": "duplicates",
-        "conflicts": "conflicts",
-        "quarantined": "quarantined",
-        "missing": "missing",
-    }
-    show(client_of(context).pages("/telemetry", limit), "Telemetry", columns, json=json)
-
-
-@app.command()
-def quarantine(
-    context: typer.Context,
-    release: Annotated[
-        bool,
-        typer.Option("--release", help="Store records whose schema is now known; this also happens automatically."),
-    ] = False,
-    limit: Limit = 100,
-    json: JsonFlag = False,
-) -> None:
-    """List quarantined telemetry records, newest first, or store those whose schema is now known.
-
-    Examples: `v2g csms quarantine`, `v2g csms quarantine --release`
-    """
-    client = client_of(context)
-    if release:
-        show_one(client.ask("POST", "/telemetry-quarantine/release").body, json=json)
-        return
-    columns = {
-        "vehicle": "ev",
-        "boot": "boot",
-        "record": "seq",
-        "schema": "schema_version",
-        "received (UTC)": "received_ms",
-        "why": "reason",
-    }
-    show(client.pages("/telemetry-quarantine", limit), "Quarantine", columns, json=json)
-
-
-@app.command()
-def telemetry_keys(
-    context: typer.Context,
-    new: Annotated[bool, typer.Option("--new", help="Begin a new key, as when one may be known to somebody.")] = False,
-    limit: Limit = 100,
-    json: JsonFlag = False,
-) -> None:
-    """List the keys that seal stored telemetry, oldest first, or begin a new one, which seals from now on.
-
-    Examples: `v2g csms telemetry-keys`, `v2g csms telemetry-keys --new`
-    """
-    client = client_of(context)
-    if new:
-        show_one(client.ask("POST", "/telemetry-keys").body, json=json)
-        return
-    columns = {"key": "number", "made (UTC)": "made_ms"}
-    show(client.pages("/telemetry-keys", limit), "Keys of telemetry", columns, json=json)
-
-
-@app.command()
 def send(
     context: typer.Context,
     name: StationName,
@@ -541,19 +342,6 @@ def start(
     if evse is not None:
         body["evse_id"] = evse
     show_one(client_of(context).ask("POST", f"/stations/{part(name)}/transactions", body).body, json=json)
-
-
-@app.command()
-def stop(
-    context: typer.Context,
-    transaction_id: Annotated[str, typer.Argument(metavar="TRANSACTION", help="A station's transactionId.")],
-    json: JsonFlag = False,
-) -> None:
-    """Ask the station of a transaction to stop it.
-
-    Example: `v2g csms stop 5f3c`
-    """
-    show_one(client_of(context).ask("POST", f"/transactions/{part(transaction_id)}/stop").body, json=json)
 
 
 @app.command()

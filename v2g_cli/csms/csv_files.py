@@ -2,7 +2,6 @@
 
 import csv
 import io
-import os
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,9 +13,9 @@ from v2g.energy.settlement.rows import csv_text
 from v2g.errors import ConfigError, RefusedError, V2GError
 from v2g_cli.csms.client import CsmsClient
 from v2g_cli.csms.show import client_of, part
-from v2g_cli.output import open_new, say
+from v2g_cli.output import say, write_new
 
-app = typer.Typer(help="Stations and tokens as CSV.", no_args_is_help=True)
+app = typer.Typer(name="csv", help="Stations and tokens as CSV.", no_args_is_help=True)
 What = Annotated[Literal["stations", "tokens"], typer.Argument(metavar="stations|tokens", help="What the file has.")]
 CsvFile = Annotated[Path, typer.Argument(metavar="FILE", help="CSV file with a header.")]
 
@@ -49,8 +48,7 @@ def export(context: typer.Context, what: What, file: CsvFile) -> None:
     client = client_of(context)
     rows = _stations(client) if what == "stations" else _tokens(client)
     columns = _COLUMNS[what].needed + _COLUMNS[what].others
-    with os.fdopen(open_new(file, hint="choose another name"), "w", newline="") as writing:
-        writing.write(csv_text(columns, [[row.get(name) for name in columns] for row in rows]))
+    write_new(file, csv_text(columns, [[row.get(name) for name in columns] for row in rows]))
     say(f"{len(rows)} {what} written")
 
 

@@ -1,6 +1,5 @@
 """`v2g csms fleets` and `v2g csms plan`: fleets that are planned together, and their plans."""
 
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,8 +7,8 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from v2g_cli.csms.show import JsonFlag, Limit, client_of, part, show
-from v2g_cli.output import open_new, print_json, print_table, say, when
+from v2g_cli.csms.show import JsonFlag, client_of, part, show
+from v2g_cli.output import print_json, print_table, say, when, write_new
 
 app = typer.Typer()
 
@@ -21,17 +20,6 @@ _PAST: Final = {
     "delivered W": "delivered_w",
     "vehicles": "vehicles",
 }
-
-
-@app.command()
-def fleets(context: typer.Context, limit: Limit = 100, json: JsonFlag = False) -> None:
-    """List fleets that are planned together.
-
-    Example: `v2g csms fleets`
-    """
-    rows = client_of(context).pages("/fleets", limit)
-    columns = {"id": "id", "import W": "import_limit_w", "export W": "export_limit_w", "active": "active"}
-    show(rows, "fleets", columns, json=json)
 
 
 @app.command()
@@ -55,8 +43,7 @@ def plan(
         return
     found: dict[str, Any] = client_of(context).ask("GET", f"/fleets/{part(fleet)}/plan").body
     if chart is not None:
-        with os.fdopen(open_new(chart, hint="name another file"), "w", encoding="utf-8") as file:
-            file.write(found["chart"])
+        write_new(chart, found["chart"])
     if json:
         print_json(found)
         return

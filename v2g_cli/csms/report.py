@@ -1,6 +1,5 @@
 """`v2g csms report`: energy, time and money of all transactions that ended."""
 
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -13,7 +12,7 @@ from v2g.energy.settlement.rows import csv_text
 from v2g.errors import ConfigError
 from v2g.svg_chart import Row, Series, stairs_chart
 from v2g_cli.csms.show import JsonFlag, client_of, show
-from v2g_cli.output import open_new, write_bytes
+from v2g_cli.output import write_bytes, write_new
 
 app = typer.Typer()
 
@@ -68,8 +67,7 @@ def report(
     rows = list(client_of(context).pages("/reports/transactions", sys.maxsize, **query))
     if plot is not None:
         picture = _picture(by, rows)
-        with os.fdopen(open_new(plot, hint="name another file"), "w", encoding="utf-8") as file:
-            file.write(picture)
+        write_new(plot, picture)
     if csv is not None:
         _write_csv(csv, by, rows)
     if json or (csv is None and plot is None):
@@ -83,8 +81,7 @@ def _write_csv(path: Path, by: str, rows: Sequence[Mapping[str, Any]]) -> None:
     if str(path) == "-":
         write_bytes(text)
         return
-    with os.fdopen(open_new(path, hint="name another file"), "wb") as file:
-        file.write(text)
+    write_new(path, text)
 
 
 def _picture(by: str, rows: Sequence[Mapping[str, Any]]) -> str:

@@ -68,7 +68,7 @@ def show(
     json: bool,
     present: Callable[[Any], Any] = lambda row: row,
 ) -> None:
-    """Print rows; `columns`: heading -> field, whose name shows whether it is a time.
+    """Print rows; `columns`: heading -> field, whose name shows whether it is a time; none: all that are plain.
 
     `present` formats a row for display. An empty or truncated list is noted on standard error.
     """
@@ -76,13 +76,24 @@ def show(
         for row in rows:
             print_json(row)
     else:
-        shown = [tuple(cell(field, each.get(field)) for field in columns.values()) for each in map(present, rows)]
+        records = [each if isinstance(each, dict) else {"": each} for each in map(present, rows)]
+        plain = (name for name, value in (records or [{}])[0].items() if not isinstance(value, dict | list))
+        columns = columns or {name.removesuffix("_ms"): name for name in plain}
+        shown = [tuple(cell(field, _member(each, field)) for field in columns.values()) for each in records]
         if shown:
             print_table(title, tuple(name.replace("(UTC)", f"({zone()})") for name in columns), shown)
         else:
             say(f"{title}: none", err=True)
     if isinstance(rows, Pages) and rows.cut:
         say(f"{title}: only the first {rows.limit}; --limit {10 * rows.limit} shows more", err=True)
+
+
+def _member(row: Any, field: str) -> Any:
+    """Return a field of a row; `a.b` is the member `b` of `a`, unless the row has a field of that name."""
+    if not isinstance(row, dict) or field in row or "." not in field:
+        return row.get(field) if isinstance(row, dict) else None
+    first, _, rest = field.partition(".")
+    return _member(row.get(first), rest)
 
 
 def cell(field: str, value: Any) -> str:

@@ -7,10 +7,9 @@ import typer
 
 from v2g.errors import ConfigError, TrustError
 from v2g_cli.csms.client import CsmsClient
+from v2g_cli.csms.declared import tariffs
 from v2g_cli.csms.show import JsonFlag, Limit, client_of, part, show, show_one
 from v2g_cli.output import print_json, read_text, say
-
-app = typer.Typer(help="List, show, store, price and delete tariffs.", no_args_is_help=True)
 
 Tariff = Annotated[str, typer.Argument(metavar="TARIFF", help="Its name (id).")]
 TariffFile = Annotated[Path, typer.Argument(metavar="FILE", help="JSON, TOML or YAML file with a tariff.")]
@@ -19,7 +18,7 @@ _MOST = 10_000
 _PRICES = ("energy", "export", "charging_time", "idle_time", "fixed")
 
 
-@app.command("list")
+@tariffs.command("list")
 def list_(context: typer.Context, limit: Limit = 100, json: JsonFlag = False) -> None:
     """List tariffs, and where they apply.
 
@@ -60,16 +59,7 @@ def _applies(client: CsmsClient) -> dict[str, list[str]]:
     return found
 
 
-@app.command("show")
-def show_(context: typer.Context, tariff: Tariff, json: JsonFlag = False) -> None:
-    """Show a tariff with all its rates and taxes.
-
-    Example: `v2g csms tariffs show day-night`
-    """
-    show_one(client_of(context).ask("GET", f"/tariffs/{part(tariff)}").body, json=json)
-
-
-@app.command("set")
+@tariffs.command("set")
 def set_(
     context: typer.Context,
     file: TariffFile,
@@ -93,16 +83,7 @@ def set_(
     show_one(stored, json=json)
 
 
-@app.command()
-def delete(context: typer.Context, tariff: Tariff) -> None:
-    """Delete a tariff that nothing uses.
-
-    Example: `v2g csms tariffs delete summer-2026`
-    """
-    client_of(context).ask("DELETE", f"/tariffs/{part(tariff)}")
-
-
-@app.command()
+@tariffs.command()
 def price(
     context: typer.Context,
     tariff: Annotated[str | None, typer.Argument(metavar="[TARIFF]", help="Name of a stored tariff.")] = None,

@@ -6,43 +6,13 @@ from typing import Annotated, Final
 import typer
 
 from v2g.errors import ConfigError, OcppError
-from v2g_cli.csms.show import JsonFlag, Limit, StationName, client_of, part, show, show_one
+from v2g_cli.csms.show import JsonFlag, StationName, client_of, part, show_one
 
 app = typer.Typer()
 _NAME: Final = re.compile(
     r"(?P<component>[^.\[\]#]+)(#(?P<evse>[0-9]+))?\.(?P<variable>[^.\[\]]+)(\[(?P<instance>.+)\])?"
 )
 _SET: Final = ("Accepted", "RebootRequired")
-
-
-@app.command()
-def variables(
-    context: typer.Context,
-    name: StationName,
-    component: Annotated[
-        str | None, typer.Argument(metavar="[COMPONENT]", help="Only variables of this component.")
-    ] = None,
-    limit: Limit = 1000,
-    json: JsonFlag = False,
-) -> None:
-    """List a station's variables as it last reported them.
-
-    Example: `v2g csms variables CS-V2G-0001 ClockCtrlr`
-    """
-    columns = {
-        "component": "component",
-        "EVSE": "evse_id",
-        "variable": "variable",
-        "instance": "variable_instance",
-        "attribute": "attribute",
-        "value": "value",
-        "unit": "unit",
-        "may": "mutability",
-        "after a reboot": "after_reboot",
-        "reported (UTC)": "value_ms",
-    }
-    rows = client_of(context).pages(f"/stations/{part(name)}/variables", limit, component=component)
-    show(rows, "Variables", columns, json=json)
 
 
 @app.command("set")

@@ -1,6 +1,5 @@
 """`v2g csms`: vehicles by their telemetry."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +10,7 @@ from v2g.errors import ConfigError
 from v2g.extras import extras_named
 from v2g.io.runtime.clock import Clock
 from v2g.units import LAST_MS
-from v2g_cli.csms.show import JsonFlag, client_of, part, show, show_one
+from v2g_cli.csms.show import JsonFlag, client_of, part, show_one
 from v2g_cli.csms.vehicle_plot import (
     BATTERY,
     BATTERY_WIDTH_S,
@@ -25,31 +24,11 @@ from v2g_cli.csms.vehicle_plot import (
     held,
     vehicle_rows,
 )
-from v2g_cli.output import open_new
+from v2g_cli.output import write_new
 
 app = typer.Typer()
 
 Vehicle = Annotated[str, typer.Argument(metavar="EV", help="Pseudonym of the vehicle.")]
-
-
-@app.command()
-def vehicles(context: typer.Context, json: JsonFlag = False) -> None:
-    """List the latest states of vehicles.
-
-    Example: `v2g csms vehicles`
-    """
-    found = client_of(context).ask("GET", "/vehicles").body
-    rows = [{**each, **each["values"]} for each in found]
-    columns = {
-        "vehicle": "ev",
-        "newest (UTC)": "at_ms",
-        "mode": "context",
-        "charge (%)": "battery.soc",
-        "charging (W)": "charging.power",
-        "latitude": "location.latitude",
-        "longitude": "location.longitude",
-    }
-    show(rows, "Vehicles", columns, json=json)
 
 
 @app.command()
@@ -70,8 +49,7 @@ def export(
         raise ConfigError(f"{file}: unknown format", hint="the name ends with .csv or .parquet")
     query = {"format": form, "from_ms": from_ms, "to_ms": to_ms} | ({"signals": signals} if signals else {})
     content: bytes = client_of(context).ask("GET", f"/vehicles/{part(ev)}/export", **query).body or b""
-    with os.fdopen(open_new(file, hint="name another file"), "wb") as written:
-        written.write(content)
+    write_new(file, content)
 
 
 @app.command()
@@ -126,8 +104,7 @@ def plot(
     if not rows or not any(len(each.values) for row in rows for each in row.series):
         raise ConfigError("nothing to draw", hint="are there vehicles, and did they report in these hours?")
     picture = chart(f"Telemetry of {ev or 'all vehicles'}", edges, rows)
-    with os.fdopen(open_new(file, hint="name another file"), "w", encoding="utf-8") as written:
-        written.write(picture)
+    write_new(file, picture)
 
 
 @app.command()
@@ -157,18 +134,3 @@ def profile(
     show_one(msgspec.to_builtins(found) | {"ev": ev}, json=json)
     if found.shifted:
         raise typer.Exit(1)
-
-
-@app.command()
-def erase(
-    context: typer.Context,
-    ev: Vehicle,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-) -> None:
-    """Erase what a vehicle has delivered until now: records, aggregates, latest state, also in the sinks.
-
-    Example: `v2g csms erase EV-1 --yes`
-    """
-    if not yes:
-        typer.confirm(f"Erase the telemetry of {ev}?", abort=True)
-    client_of(context).ask("DELETE", f"/vehicles/{part(ev)}/telemetry")

@@ -1,0 +1,133 @@
+"""Every operation of the API is a command, by what the API's own description says of it."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from typer.main import get_command
+
+from csms.domain.security.access import Role
+from docs import generate
+from tests.cli.csms import Cli, boot, cli, run
+from tests.csms.conftest import start
+from tests.csms.support import STATION
+from v2g.errors import ConfigError
+from v2g.io.runtime.clock import Clock
+from v2g_cli.csms.command import app
+from v2g_cli.csms.commands import moment_of, seconds
+from v2g_cli.csms.operations import operations
+
+__all__ = ["cli", "start"]
+
+_SITE = '[{"id": "main", "limits": [100000, 100000, 100000]}]'
+
+
+def test_commands_know_the_operations_of_this_back_end() -> None:
+    for path, content in generate.shipped_files():
+        assert path.read_text() == content, "run `python docs/generate.py`"
+
+
+def _commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    if not hasattr(command, "list_commands"):
+        yield path, command
+        return
+    context = click.Context(command)
+    for name in command.list_commands(context):
+        yield from _commands(command.get_command(context, name), (*path, name))
+
+
+def test_every_command_has_help_an_example_and_options_of_different_names() -> None:
+    found = dict(_commands(get_command(app)))
+    assert {name.replace("_", "-") for name in operations()} == {path[1] for path in found if path[0] == "api"}
+    for path, command in found.items():
+        assert f"`v2g csms {' '.join(path)}" in command.help or path == ("door",), path
+        names = [name for each in command.params for name in (*each.opts, *each.secondary_opts)]
+        assert len(set(names)) == len(names), path
+
+
+def test_help_needs_no_back_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("V2G_CSMS_URL", "https://localhost:1")
+    code, output, _errors = run("csms", "api", "put-site", "--help")
+    assert (code, "--nodes" in output, "--waiting-ma" in output) == (0, True, True)
+    assert run("csms", "api", "put-sites")[0] == 2
+
+
+async def test_any_operation_is_asked_by_its_name_and_lists_show_what_is_plain(cli: Cli, tmp_path: Path) -> None:
+    (stored,) = await cli.records("api", "put-site", "depot", "--id", "depot", "--nodes", _SITE)
+    assert stored["id"] == "depot"
+    code, table, errors = await cli("api", "list-sites")
+    assert (code, table.split("\t")[0], errors) == (0, "depot", "")
+    file = tmp_path / "site.yaml"
+    file.write_text(f"id: depot\nnodes: {_SITE}\nlatitude: 52.5\n")
+    changed = await cli.records("api", "put-site", "depot", "--body", str(file), "--longitude", "13.4")
+    assert [(each["latitude"], each["longitude"]) for each in changed] == [(52.5, 13.4)]
+    for words, text in (
+        (("--id", "depot"), "--nodes is missing"),
+        (("--id", "depot", "--nodes", "{"), "nodes is not JSON"),
+        (("--body", str(tmp_path / "none.json")), "No such file"),
+    ):
+        code, output, errors = await cli("api", "put-site", "depot", *words)
+        assert (code, output, text in errors) == (2, "", True), errors
+    assert await cli("api", "delete-site", "depot") == (0, "", ""), "nobody is asked where there is no terminal"
+    assert await cli("api", "list-sites") == (0, "", "Sites: none\n")
+    code, _output, errors = await cli("api", "read-site", "depot")
+    assert (code, "site" in errors) == (5, True)
+    assert (await cli("api", "delete-site", "depot", role=Role.VIEWER))[0] == 4
+
+
+async def test_what_is_no_json_is_written_as_it_is(cli: Cli, tmp_path: Path) -> None:
+    code, output, _errors = await cli("api", "read-metrics")
+    assert (code, "# TYPE " in output) == (0, True)
+    file = tmp_path / "metrics"
+    assert await cli("api", "read-metrics", "--out", str(file)) == (0, "", "")
+    assert "# TYPE " in file.read_text()
+
+
+async def test_at_a_terminal_who_deletes_is_asked(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    await cli.records("api", "put-site", "depot", "--id", "depot", "--nodes", _SITE)
+    asked: list[str] = []
+
+    def confirm(text: str, *, abort: bool) -> None:
+        asked.append(text)
+        raise click.Abort
+
+    monkeypatch.setattr("typer.confirm", confirm)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    assert (await cli("api", "delete-site", "depot"))[0] != 0
+    assert (await cli("erase", "EV-1"))[0] != 0
+    assert ["depot" in asked[0], "EV-1" in asked[1]] == [True, True]
+    assert len(await cli.records("api", "list-sites")) == 1
+    assert (await cli("api", "delete-site", "depot", "--yes"))[0] == 0
+
+
+async def test_events_are_streamed_until_there_were_enough(cli: Cli) -> None:
+    watching = asyncio.create_task(cli.records("api", "stream-events", "--kinds", "station_connected", "--count", "1"))
+    await asyncio.sleep(0.3)
+    async with cli.csms.connect() as station:
+        await boot(station)
+        (event,) = await watching
+    assert (event["kind"], event["station_id"]) == ("station_connected", STATION)
+
+
+@pytest.mark.parametrize(
+    ("text", "s"), [("90", 90), ("1.5", 1.5), ("30m", 1800), ("8h", 28_800), ("2d", 172_800), ("10s", 10)]
+)
+def test_durations(text: str, s: float) -> None:
+    assert seconds(text) == s
+    assert moment_of(text if text[-1] in "smhd" else f"{text}s") == pytest.approx(Clock().utc_ms() + 1000 * s, abs=5000)
+    ago = moment_of(text if text[-1] in "smhd" else f"{text}s", past=True)
+    assert ago == pytest.approx(Clock().utc_ms() - 1000 * s, abs=5000)
+
+
+def test_times() -> None:
+    assert moment_of("1893456000000") == moment_of("2030-01-01") == moment_of("2030-01-01T01:00+01:00") == 1893456000000
+    assert moment_of("2030-01-01", ends=True) == 1893456000000 + 86_400_000
+    for text in ("soon", "1.2.3s", "2030-13-01", ""):
+        with pytest.raises(ConfigError):
+            moment_of(text)
+    for text in ("8 h", "h", "-1s", "1e3"):
+        with pytest.raises(ConfigError):
+            seconds(text)

@@ -1,0 +1,243 @@
+"""The commands of `v2g csms` that ask one operation of the API: their names, columns and arguments."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+import typer
+import typer.main
+from typer.core import TyperGroup
+
+from v2g_cli.csms.commands import Flag, FromFile, Instead, add
+from v2g_cli.csms.operations import operations
+
+app = typer.Typer()
+alerts = typer.Typer(
+    name="alerts", help="List, show, acknowledge and silence alerts of vehicles, stations and the back end."
+)
+attestation = typer.Typer(
+    name="attestation", help="List, enrol and ask stations that prove by their TPMs that they are whole."
+)
+battery = typer.Typer(name="battery", help="Check what is estimated of batteries, and reset what lasts.")
+books = typer.Typer(name="books", help="The operator's key, and what it has signed.")
+campaigns = typer.Typer(
+    name="campaigns",
+    help="Update many stations in steps: [Firmware campaigns](docs/explanation/firmware-campaigns.md).\n\n"
+    "Example: `v2g csms campaigns list`",
+)
+session_metrics = typer.Typer(
+    name="session-metrics", help="List figures of sessions that show worn parts of stations, and start over."
+)
+tariffs = typer.Typer(name="tariffs", help="List, show, store, price and delete tariffs.")
+users = typer.Typer(name="users", help="People who log in to the console.")
+
+GROUPS = (alerts, attestation, battery, books, campaigns, session_metrics, tariffs, users)
+
+_STATION = {"station": "--station"}
+_SITES = {"sites": "--site"}
+_FOUND = {"reason": "What was found and done; it is recorded.", "note": "Why, for the audit log."}
+
+# fmt: off
+
+# -- alerts
+
+add(alerts, "list", "list_alerts",
+    "alert: alert_id, about: subject, what: kind, severity, value, limit, since: raised_ms, ended: cleared_ms, "
+    "escalated: escalations, acknowledged by: acknowledged_by",
+    options={"active": Flag("--ended", "Also those that have ended.", absent=True)})
+add(alerts, "show", "read_alert", words={"alert_id": "ALERT"}, text="Show one alert with what was measured.")
+add(alerts, "acknowledge", "acknowledge_alert", about={"note": "What is done about it."})
+add(alerts, "rules", "list_alert_rules",
+    "rule: name, about a: subject_kind, value, limit, ends at: clear, severity, enabled", title="Rules",
+    text="List the rules that raise alerts. `[alerts.rules]` of the configuration changes them.")
+add(alerts, "silence", "silence_alerts", options={"until_ms": "--for"}, words={"subject_kind": "ABOUT"},
+    about={"subject_kind": "station, site, node, queue, vehicle, settlement, ...", "until_ms": "How long: 30m, 8h, 2d.",
+           "subject": "Only this one; default: all.", "kind": "Only alerts of this kind; default: all.",
+           "note": "Why."},
+    example='station --subject CS-1 --for 8h --note "replaced today"')
+add(alerts, "silences", "list_alert_silences",
+    "silence: silence_id, about a: subject_kind, subject, kind, until: until_ms, by: created_by, note",
+    title="Silences")
+add(alerts, "end-silence", "end_alert_silence")
+
+# -- attestation (R148)
+
+add(attestation, "list", "list_attestations",
+    "station: station_id, state, since: since_ms, asked: asked_ms, whole at: verified_ms, reasons",
+    title="attestation")
+add(attestation, "show", "read_attestation")
+add(attestation, "enrol", "put_attestation", words={"tpm_key": FromFile("Public key of its TPM's quoting key, PEM.")})
+add(attestation, "ask", "ask_attestation")
+add(attestation, "remove", "delete_attestation", done="{station_id} is no longer asked")
+
+# -- batteries
+
+add(battery, "reference", "add_battery_reference", words={"capacity_ah": "AH"},
+    about={"capacity_ah": "Measured capacity, Ah.", "deviation": "Relative standard deviation of that.",
+           "note": "How it was measured, or why.", "at_ms": "When it was measured; default: now."},
+    example='EV-1 98.4 --note "C/3 discharge"')
+add(battery, "calibrate", "calibrate_battery", about={"note": "How it was measured, or why."})
+add(battery, "reset", "reset_thermal_runaway", about=_FOUND)
+add(battery, "checks", "list_battery_checks",
+    "at: at_ms, what: kind, measured (Ah): values.measured_ah, estimated (Ah): values.estimated_ah, "
+    "error (%): values.error_percent, residual (V): values.residual_v, residual (K): values.residual_c, by, note",
+    title="Checks")
+add(battery, "reports", "list_battery_reports",
+    "month, vehicles, checked, apart, worst error (%): worst_percent, RMS error (%): rms_percent",
+    title="Reports")
+
+# -- money
+
+add(app, "receipt", "read_receipt", text="Write a session's receipt for the driver, a page (HTML), from the back end's "
+    "copy of the journal.", words={"session_id": "SESSION"}, defaults={"language": "en"},
+    example="0A1B2C3D4E5F6071 --out receipt.html --language de")
+add(app, "journal", "read_journal", words={"session_id": "SESSION"},
+    text="Export the back end's copy of a session journal, exactly as the charger sent it.",
+    example="0A1B2C3D4E5F6071 --out journal.jsonl")
+add(app, "unbooked", "list_quarantine",
+    "station: station_id, kind, session: session_id, state, reason, since: since_ms, detail", title="Not booked",
+    about={"state": "Only waiting, quarantined, released or rejected ones."},
+    text="List sessions whose journals are not booked, and held transactions: what waits for evidence or is in "
+    "quarantine.")
+add(app, "release", "release_journal", about=_FOUND, example='0A1B2C3D4E5F6071 --note "confirmed by the driver"')
+add(app, "reject", "reject_journal", about=_FOUND, example='0A1B2C3D4E5F6071 --note "no vehicle was there"')
+add(books, "key", "read_books_key", example="--out operator.pem",
+    text="Write the public half of the operator's key (PEM), which `v2g settle verify --operator` needs.")
+add(books, "sign", "sign_corrections", example="0A1B2C3D4E5F6071")
+add(tariffs, "show", "read_tariff", words={"plan_id": "TARIFF"}, text="Show a tariff with all its rates and taxes.",
+    example="day-night")
+add(tariffs, "delete", "delete_tariff", words={"plan_id": "TARIFF"}, example="summer-2026")
+
+# -- campaigns
+
+add(campaigns, "list", "list_campaigns", "campaign: campaign_id, name, state, begun: created_ms, why: reason")
+for _name, _operation in {
+    "pause": "pause_campaign", "resume": "resume_campaign", "rollback": "roll_back_campaign",
+    "cancel": "cancel_campaign", "exclude": "exclude_from_campaign", "force": "force_in_campaign",
+}.items():
+    add(campaigns, _name, _operation, words={"station_ids": "STATION"}, done="campaign {campaign_id}: {state}")
+
+# -- stations and what they do
+
+
+def _of_transaction(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a transaction for display: its state, and the energy in place of meter registers."""
+    status = row["charging_state"] or "Started"
+    if not row["active"]:  # its last charging state and power are outdated
+        status = f"Ended ({row['stopped_reason'] or row['closed_reason'] or 'Local'})"
+    registers = {name: (row[f"{name}_start_wh"], row[f"{name}_wh"]) for name in ("import", "export")}
+    flowed = {
+        f"{name}_wh": None if None in (first, last) else Decimal(last) - Decimal(first)
+        for name, (first, last) in registers.items()
+    }
+    cost = None if row["cost"] is None else f"{row['cost']['amount']} {row['cost']['currency']}"
+    return row | flowed | {"status": status, "power_w": row["power_w"] if row["active"] else None, "price": cost}
+
+
+add(app, "transactions", "list_transactions",
+    "station: station_id, transaction: transaction_id, EVSE: evse_id, token: id_token, status, began: started_ms, "
+    "ended: ended_ms, W: power_w, SoC %: soc, import Wh: import_wh, export Wh: export_wh, cost: price", limit=50,
+    options={"active": "--active/--ended"}, present=_of_transaction, example="--active")
+add(app, "transaction", "read_transaction", words={"transaction_id": "TRANSACTION"}, example="5f3c --station CS-1")
+
+
+def _bound(point: dict[str, Any]) -> dict[str, Any]:
+    """Return limits for display: the lowest binds."""
+    said = [
+        (" ".join(filter(None, (each["name"].replace("_", " "), each["source"]))), each["power_w"])
+        for each in point["bounds"]
+    ]
+    binds, power_w = said[0] if said else ("", None)
+    others = ", ".join(f"{name} {power}" for name, power in said[1:])
+    return {**point, "binds": binds, "power_w": power_w, "others": others}
+
+
+add(app, "limits", "read_limits",
+    "since: at_ms, binds, at most W: power_w, other limits: others, set-point W: setpoint_w", title="Limits",
+    present=_bound, example="5f3c --station CS-V2G-0001")
+add(app, "stop", "stop_transaction", example="5f3c")
+add(app, "variables", "list_variables",
+    "component, EVSE: evse_id, variable, instance: variable_instance, attribute, value, unit, may: mutability, "
+    "after a reboot: after_reboot, reported: value_ms", limit=1000, words={"component": "[COMPONENT]"},
+    text="List a station's variables as it last reported them.", example="CS-V2G-0001 ClockCtrlr")
+
+
+def _moved_most(station: Mapping[str, Any]) -> dict[str, Any]:
+    figures = sorted(station["figures"], key=lambda each: each["moved"])
+    line = {**station, **(figures[-1] if figures else {})}
+    return {name: f"{each:.3g}" if isinstance(each, float) else each for name, each in line.items()}
+
+
+add(session_metrics, "list", "list_session_metrics",
+    "station: station_id, drift, apart, EVSE: evse_id, figure, sessions, first, recent", present=_moved_most,
+    text="List the stations with the figure that has moved most since their first sessions; with `--json` all "
+    "figures.")
+add(session_metrics, "reset", "reset_session_metrics", about=_FOUND)
+add(app, "fleets", "list_fleets", "id, import W: import_limit_w, export W: export_limit_w, active", title="fleets")
+
+# -- telemetry
+
+add(app, "telemetry", "list_telemetry",
+    "vehicle: ev, in the log: log_name, boots, stored, duplicates, conflicts, quarantined, missing")
+add(app, "quarantine", "list_telemetry_quarantine",
+    "vehicle: ev, boot, record: seq, schema: schema_version, received: received_ms, why: reason", title="Quarantine",
+    instead=Instead("--release", "release_telemetry_quarantine",
+                    "Store records whose schema is now known; this also happens automatically."))
+add(app, "telemetry-keys", "list_telemetry_keys", "key: number, made: made_ms", title="Keys of telemetry",
+    instead=Instead("--new", "make_telemetry_key",
+                    "Begin a new key, as when one may be known to somebody."))
+add(app, "vehicles", "list_vehicles",
+    "vehicle: ev, newest: at_ms, mode: context, charge (%): values.battery.soc, charging (W): values.charging.power, "
+    "latitude: values.location.latitude, longitude: values.location.longitude",
+    text="List the latest states of vehicles.")
+add(app, "erase", "erase_vehicle_telemetry", ask_always="Erase the telemetry of {ev}?")
+
+# -- who may what
+
+add(app, "tokens", "list_tokens",
+    "type: token_type, token: id_token, status, group: terms.group_id, until: terms.expires_ms",
+    example="--group fleet-7")
+add(app, "token", "make_access_token", words={"name": "NAME"}, options=_SITES, defaults={"role": "viewer"},
+    only="secret", text="Create a bearer token for the API; it is shown once.")
+add(app, "audit", "list_audit",
+    "when: at_ms, who: caller, what: operation, path, status, with: request", title="Audit log", limit=50,
+    example="--limit 10")
+add(users, "list", "list_users", "name, role, sites, second factor: second_factor, last login: login_ms")
+add(users, "add", "add_user", words={"name": "NAME"}, options=_SITES, defaults={"role": "viewer"}, only="password",
+    text="Let a person log in; prints a password, to be changed at the first login.",
+    example="ada --role operator --site depot")
+add(users, "reset", "reset_user", only="password", example="ada")
+add(users, "role", "set_user_role", words={"role": "ROLE"}, options=_SITES, example="ada installer")
+add(users, "remove", "remove_user", example="ada")
+
+# fmt: on
+
+
+class _Api(TyperGroup):
+    """A command for each operation, made when it is called or shown."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [name.replace("_", "-") for name in operations()]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        name = cmd_name.replace("-", "_")
+        if name not in operations():
+            return None
+        one = typer.Typer(name="api", rich_markup_mode="markdown", add_completion=False)
+        add(one, cmd_name, name, whole=True)
+        command = typer.main.get_command(one)
+        command.name = cmd_name
+        return command
+
+
+api = typer.Typer(
+    cls=_Api,
+    name="api",
+    no_args_is_help=True,
+    help="Ask any operation of the API, by its name there.\n\nExample: `v2g csms api list-sites`",
+)
+
+
+@api.callback()
+def _group() -> None:
+    pass
