@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from v2g import typed_json
+from v2g.energy.conductors import LINES
 from v2g.energy.needs import EvNeeds, Service
 from v2g.ocpp.messages.authorization import IdToken, IdTokenType
 from v2g_station.blocks.der.reactive import React
@@ -50,7 +51,8 @@ from v2g_station.blocks.smart_charging.high_level import (
     VehicleKnown,
 )
 from v2g_station.blocks.smart_charging.local_control import SetPower
-from v2g_station.blocks.smart_charging.smart_charging import SetLimit
+from v2g_station.blocks.smart_charging.profiles import Allowance
+from v2g_station.blocks.smart_charging.smart_charging import SetLimit, SetPhases
 from v2g_station.blocks.transactions.resumption import Restarted
 from v2g_station.blocks.transactions.transactions import MeterSample
 from v2g_station.kernel.kernel import Command
@@ -63,9 +65,14 @@ HOUR_MS: Final = 3_600_000
 STAY_MS: Final = 10 * HOUR_MS
 """How long a bidirectional vehicle stays that came by hand, as it announces."""
 VOLTS: Final = 400
+"""Of direct current."""
+LINE_VOLTS: Final = 230
+"""Between a line conductor and the neutral."""
+PHASE_PAUSE_MS: Final = 10_000
+"""How long a vehicle is without mains while its EVSE changes phases, as at a charger (`charger.ac_rating`)."""
 EVCCID: Final = "WMISIM0001"
 """Of vehicles that come by hand."""
-PROTOCOL: Final = "urn:iso:std:iso:15118:-20:DC"
+PROTOCOL: Final = "urn:iso:std:iso:15118:-20:"
 OLDER_PROTOCOL: Final = "urn:iso:15118:2:2013:MsgDef"
 WISH: Final = b"request for a contract"
 """In place of a vehicle's CertificateInstallationReq, which stations pass on unread."""
@@ -93,6 +100,10 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     authorize_first: Share = 0.3
     """Share of drivers who identify themselves before plugging in."""
     plug_and_charge: Share = 0.1
+    phases: Literal[0, 1, 3] = 0
+    """Line conductors of each EVSE with alternating current, at most 32 A each; 0: direct current."""
+    phase_switch: bool = False
+    """Whether EVSEs change from three phases to one and back, and choose the one (K01.FR.43, .46)."""
     detachable_cables: bool = False
     """Whether vehicles bring their cables, which the station locks."""
     signed_readings: bool = False
@@ -120,6 +131,8 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             raise ValueError(
                 f"token_prefix {self.token_prefix!r}: identifiers of type {self.token_type} must be in hex"
             )
+        if self.phase_switch and self.phases != 3:
+            raise ValueError("phase_switch needs phases = 3")
         longest = self.card(self.tokens - 1)
         allowed = _HEX.get(self.token_type, (_LONGEST,))
         if len(longest) > allowed[-1]:
@@ -179,7 +192,14 @@ class Bay(msgspec.Struct, kw_only=True):
     import_mwh: int = 0
     export_mwh: int = 0
     allowed: bool = False
-    limit_w: float | None = None
+    allowance: Allowance = Allowance()
+    phases: int = 0
+    """Line conductors of the EVSE; 0: direct current."""
+    lines: tuple[int, ...] = ()
+    """Those in use (0 to 2)."""
+    next_lines: tuple[int, ...] | None = None
+    """Those in use from `switches_ms` on; no energy flows until then."""
+    switches_ms: int = NEVER_MS
     token: str = ""
     contract: bool = False
     pays: bool = False
@@ -202,25 +222,53 @@ class Bay(msgspec.Struct, kw_only=True):
     planned: bool = False
     """Whether the vehicle came by a planned session, and stays until `leaves_ms`."""
     leaves_ms: int = 0
-    discharge_limit_w: float | None = None
-    setpoint_w: float | None = None
-    """Set-point, signed; without it a vehicle charges."""
     grid: GridControl
+
+    @property
+    def services(self) -> tuple[Service, Service]:
+        """The energy services that the EVSE has, to charge and both ways."""
+        return ("AC", "AC_BPT") if self.phases else ("DC", "DC_BPT")
 
     @property
     def power_w(self) -> int:
         """The current power; below 0 out of the vehicle."""
-        if self.phase != "charging" or not self.allowed:
+        if self.phase != "charging" or not self.allowed or self.next_lines is not None:
             return 0
-        most = self._most(self.limit_w)
-        least = 0.0 if self.battery is None else -self._most(self.discharge_limit_w)
-        target = self.setpoint_w if self.grid.local_w is None else self.grid.local_w
+        found, rating = self.allowance, self._rating_w
+        most = min(rating if found.charge_w is None else max(0.0, found.charge_w), sum(self._of_lines(discharge=False)))
+        least = 0.0
+        if self.battery is not None:
+            out_w = rating if found.discharge_w is None else max(0.0, found.discharge_w)
+            least = -min(out_w, sum(self._of_lines(discharge=True)))
+        target = found.setpoint_w if self.grid.local_w is None else self.grid.local_w
         target = max(least, min(most, most if target is None else target))
         power = int(self.grid.slewed(max(least, min(most, self.grid.response.bend(int(target))))))
         return power if self.battery is None or self.battery.takes(power) else 0
 
-    def _most(self, limit_w: float | None) -> float:
-        return max(0.0, min(self.max_w, self.vehicle_w, self.max_w if limit_w is None else limit_w))
+    @property
+    def line_w(self) -> tuple[float, ...]:
+        """The power of L1, L2 and L3, as many as there are; in the proportion of what each may carry."""
+        power = self.power_w
+        most = self._of_lines(discharge=power < 0)[: self.phases]
+        return tuple(each * power / sum(most) if power else 0.0 for each in most)
+
+    @property
+    def _rating_w(self) -> float:
+        return min(self.max_w, self.vehicle_w)
+
+    def _of_lines(self, *, discharge: bool) -> tuple[float, ...]:
+        """Return the most that L1, L2 and L3 may carry, W; with direct current all of it in one."""
+        if not self.phases:
+            return (self._rating_w,)
+        found, of_rating = self.allowance, self._rating_w / self.phases
+        apart, every = (
+            (found.discharge_lines_a, found.discharge_a) if discharge else (found.charge_lines_a, found.charge_a)
+        )
+        amperes = apart or (of_rating if every is None else every,) * len(LINES)
+        return tuple(
+            min(of_rating, max(0.0, each) * LINE_VOLTS) if line in self.lines else 0.0
+            for line, each in enumerate(amperes)
+        )
 
 
 class Departing(Fact, frozen=True, kw_only=True):
@@ -239,20 +287,24 @@ class Departing(Fact, frozen=True, kw_only=True):
 def needs_of(bay: Bay) -> EvNeeds:
     """Return the needs of a vehicle with a battery, without its departure."""
     assert bay.battery is not None
-    watts = min(bay.max_w, bay.vehicle_w)
+    watts, volts, charge_only = min(bay.max_w, bay.vehicle_w), LINE_VOLTS if bay.phases else VOLTS, bay.services[:1]
+    line_w, both = watts // max(1, bay.phases), bay.service == bay.services[1]
+    each = (line_w,) * bay.phases if bay.phases > 1 and not bay.older else ()
     return EvNeeds(
         service=bay.service,
         control_mode=bay.control,
         max_charge_w=watts,
-        max_discharge_w=watts if bay.service == "DC_BPT" else 0,
-        max_current_ma=watts * 1000 // VOLTS,
-        max_voltage_mv=VOLTS * 1000,
+        max_discharge_w=watts if both else 0,
+        line_charge_w=each,
+        line_discharge_w=each if both else (),
+        max_current_ma=line_w * 1000 // volts,
+        max_voltage_mv=volts * 1000,
         soc=bay.battery.soc,
         target_soc=80,
         target_energy_wh=bay.battery.rest_mwh(1) // 1000,
         max_energy_wh=bay.battery.rest_mwh(1) // 1000,
         min_energy_wh=-(bay.battery.rest_mwh(-1) // 1000),
-        available=("DC",) if bay.older else ("DC", "DC_BPT"),
+        available=charge_only if bay.older else bay.services,
         older=bay.older,
     )
 
@@ -289,6 +341,8 @@ class Site:
                 max_w=power,
                 due_ms=self._comes_ms(number, now_ms),
                 metered_ms=now_ms,
+                phases=behaviour.phases,
+                lines=LINES[: behaviour.phases],
                 grid=GridControl(rated_w=power),
             )
             for number, power in enumerate(powers, 1)
@@ -306,20 +360,26 @@ class Site:
         bays = [self.bays[evse_id]] if evse_id in self.bays else list(self.bays.values())
         for bay in bays:
             self._meter(bay, now_ms)
+        line_w = tuple(sum(each) for each in zip(*(bay.line_w for bay in bays), strict=True))
         return MeterSample(
             utc_ms=now_ms,
             import_mwh=sum(bay.import_mwh for bay in bays),
             export_mwh=sum(bay.export_mwh for bay in bays),
             soc=bays[0].battery.soc if evse_id in self.bays and bays[0].battery is not None else None,
             power_w=sum(bay.power_w for bay in bays),
-            voltage_v=float(VOLTS),
+            voltage_v=float(LINE_VOLTS if line_w else VOLTS),
+            current_a=max(0.0, sum(line_w)) / LINE_VOLTS if line_w else None,
+            line_w=line_w,
+            line_a=tuple(each / LINE_VOLTS for each in line_w),
+            line_v=(float(LINE_VOLTS),) * len(line_w),
             frequency_hz=None if self.grid is None else self.grid.at(now_ms, self._place).hz,
         )
 
     def serves(self, evse_id: int, modes: Sequence[str]) -> bool:
         """Return whether the vehicle at an EVSE can change to one of these energy transfer modes."""
         bay = self.bays[evse_id]
-        return bay.battery is not None and not bay.older and not {"DC", "DC_BPT"}.isdisjoint(modes)
+        able = {*bay.services, *(each for each in modes if bay.phases and each.endswith("_phase"))}
+        return bay.battery is not None and not bay.older and not able.isdisjoint(modes)
 
     def _drawn(self) -> complex:
         """Return what the station draws from the grid, W + j var."""
@@ -335,15 +395,16 @@ class Site:
         match command:
             case AllowPower(evse_id=evse_id, allowed=allowed, energy_transfer=modes):
                 bay = self.bays[evse_id]
-                if modes and "DC_BPT" not in modes:
-                    bay.service = "DC"
+                if modes and bay.services[1] not in modes:
+                    bay.service = bay.services[0]
                 yield from self._allow(bay, now_ms, allowed=allowed)
             case SetLimit(evse_id=evse_id, allowance=allowance):
                 bay = self.bays[evse_id]
                 self._meter(bay, now_ms)
-                bay.limit_w, bay.discharge_limit_w = allowance.charge_w, allowance.discharge_w
-                bay.setpoint_w = allowance.setpoint_w
+                bay.allowance = allowance
                 yield from self._flowing(bay, now_ms)
+            case SetPhases(evse_id=evse_id, lines=lines):
+                yield from self._switch(self.bays[evse_id], lines, now_ms)
             case SetPower(evse_id=evse_id) | Respond(evse_id=evse_id):
                 yield from self._follow(self.bays[evse_id], command, now_ms)
             case React(evse_id=evse_id, var=var):
@@ -355,9 +416,11 @@ class Site:
             case GiveContract(evse_id=evse_id, outcome=outcome) if outcome.status == "answered":
                 yield from self._identifies(self.bays[evse_id])
             case RenegotiateServices(evse_id=evse_id):
-                yield from self._select(self.bays[evse_id], "DC", now_ms)
+                bay = self.bays[evse_id]
+                yield from self._select(bay, bay.services[0], now_ms)
             case AllowEnergyTransfer(evse_id=evse_id, modes=modes):
-                yield from self._select(self.bays[evse_id], "DC_BPT" if "DC_BPT" in modes else "DC", now_ms)
+                bay = self.bays[evse_id]
+                yield from self._select(bay, bay.services[bay.services[1] in modes], now_ms)
             case Lock(evse_id=evse_id, locked=True) if self.bays[evse_id].jammed:
                 yield LockFailure(evse_id=evse_id)
             case Lock(evse_id=evse_id, connector_id=connector_id, locked=False):
@@ -384,7 +447,8 @@ class Site:
         """Yield what hardware reports to a station that has started without a state."""
         for bay in self.bays.values():
             self._meter(bay, now_ms)
-            bay.grid = GridControl(rated_w=bay.max_w)
+            bay.grid, bay.lines = GridControl(rated_w=bay.max_w), LINES[: bay.phases]
+            bay.next_lines, bay.switches_ms = None, NEVER_MS
         yield from self.plugs()
         if self.grid is not None:
             yield self.grid.at(now_ms, self._place)
@@ -400,6 +464,15 @@ class Site:
                 if self._measures_ms == NEVER_MS:  # power that rises by a gradient is measured as it rises
                     self._measures_ms = now_ms + 1
         yield from self._flowing(bay, now_ms)
+
+    def _switch(self, bay: Bay, lines: tuple[int, ...], now_ms: int) -> Iterator[Fact]:
+        """Use other line conductors: under a vehicle after a pause without mains, in which the last request counts."""
+        self._meter(bay, now_ms)
+        if bay.phase not in ("plugged", "charging", "full", "ended"):
+            bay.lines = lines
+        elif lines != (bay.next_lines or bay.lines):
+            bay.next_lines, bay.switches_ms = lines, now_ms + PHASE_PAUSE_MS
+            yield from self._flowing(bay, now_ms)
 
     def _allow(self, bay: Bay, now_ms: int, *, allowed: bool) -> Iterator[Fact]:
         self._meter(bay, now_ms)
@@ -439,7 +512,8 @@ class Site:
     def _plan(bay: Bay) -> Iterator[Fact]:
         """Yield the plan of a vehicle in scheduled mode: to charge as fast as it may."""
         if bay.battery is not None and bay.control == "scheduled":
-            watts = int(bay.vehicle_w if bay.limit_w is None else min(bay.vehicle_w, bay.limit_w))
+            limit_w = bay.allowance.charge_w
+            watts = int(bay.vehicle_w if limit_w is None else min(bay.vehicle_w, limit_w))
             yield Plan(evse_id=bay.number, schedule=plan_schedule(((0, watts),), 3600))
 
     def _flowing(self, bay: Bay, now_ms: int) -> Iterator[Fact]:
@@ -450,7 +524,8 @@ class Site:
         bay.due_ms = now_ms + (int(rest_mwh * 3600 / abs(power)) + 1 if power else HOUR_MS)
         if bay.battery is not None or bay.planned:
             bay.due_ms = max(now_ms, min(bay.due_ms, bay.leaves_ms))
-        yield Power(evse_id=bay.number, state="Charging" if power else "SuspendedEVSE")
+        lines = sum(each != 0 for each in bay.line_w) or None
+        yield Power(evse_id=bay.number, state="Charging" if power else "SuspendedEVSE", phases=lines)
 
     # -- by hand
 
@@ -530,9 +605,11 @@ class Site:
             capacity = int(self.behaviour.battery_kwh[1] * 1_000_000)
             bay.battery, bay.leaves_ms = Battery(capacity_mwh=capacity, energy_mwh=capacity // 2), now_ms + STAY_MS
         bay.older = not both_ways
-        bay.service = "DC" if kind == "iso-2" else "DC_BPT"
+        bay.service = bay.services[kind != "iso-2"]
         bay.control = "scheduled" if kind in ("scheduled", "iso-2") else "dynamic"
-        yield VehicleKnown(evse_id=bay.number, evccid=EVCCID, protocol=PROTOCOL if both_ways else OLDER_PROTOCOL)
+        yield VehicleKnown(
+            evse_id=bay.number, evccid=EVCCID, protocol=PROTOCOL + bay.services[0] if both_ways else OLDER_PROTOCOL
+        )
         yield from self._plug(bay, now_ms)
         if kind == "contract":
             yield from self._identifies(bay)
@@ -555,13 +632,17 @@ class Site:
 
     def due(self) -> int:
         """Return when the next step is due."""
-        return min(self._measures_ms, *(bay.due_ms for bay in self.bays.values()))
+        return min(self._measures_ms, *(min(bay.due_ms, bay.switches_ms) for bay in self.bays.values()))
 
     def advance(self, now_ms: int) -> Iterator[Fact]:
         """Carry out all steps that are due."""
         if self.grid is not None and self._measures_ms <= now_ms:
             yield from self._measure(self.grid, now_ms)
         for bay in self.bays.values():
+            if bay.switches_ms <= now_ms and bay.next_lines is not None:
+                self._meter(bay, now_ms)
+                bay.lines, bay.next_lines, bay.switches_ms = bay.next_lines, None, NEVER_MS
+                yield from self._flowing(bay, now_ms)
             if bay.due_ms <= now_ms:
                 yield from self._next(bay, now_ms)
 

@@ -1,6 +1,7 @@
 """Simulated charging stations in any number: the charger's own core and runner with simulated hardware."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import random
@@ -29,13 +30,14 @@ from v2g_station.blocks.evse import Contract, Fact, Restart
 from v2g_station.blocks.payment.web_payment import ShowQrCode
 from v2g_station.blocks.security.certificate_store import Stored
 from v2g_station.blocks.settings import Inverter, StationSettings
+from v2g_station.blocks.smart_charging.smart_charging import SetPhases
 from v2g_station.blocks.transactions.transactions import MeterSample
 from v2g_station.device.certificates import seeds
 from v2g_station.device.firmware import UpdateConfig
 from v2g_station.kernel.kernel import Command, Connect, Keep, Moment
 from v2g_station.kernel.layout import ConnectorLayout, EvseLayout, Layout
 from v2g_station.runner import Memory, StationRunner
-from v2g_station.simulator.behaviour import Behaviour, Departing, Site
+from v2g_station.simulator.behaviour import LINE_VOLTS, Behaviour, Departing, Site
 from v2g_station.simulator.contract import load_contract, validity
 from v2g_station.simulator.device import IN_MEMORY, SimulatedMachine
 from v2g_station.simulator.grid import SimulatedGrid
@@ -50,6 +52,8 @@ _log = logging.getLogger(__name__)
 REBOOT_S: Final = 2.0
 LEAD_S: Final = 2.0
 """Time for a station to connect before the first planned session, and to report the last one, real s."""
+MOST_LINE_A: Final = 32
+"""Of each line conductor of an EVSE with alternating current."""
 METERS: Final = "simulated_meters"
 MOST_REASONS: Final = 20
 MOST_STATIONS: Final = 20
@@ -202,7 +206,9 @@ class SimulatedStation:
         self._clock = clock
         self._context = context
         self._random = random.Random(f"{fleet.seed}/{identity}")  # noqa: S311  # behaviour, not secrets
-        powers = (int(fleet.power_kw * 1000),) * fleet.evses
+        phases = fleet.behaviour.phases
+        most_w = MOST_LINE_A * LINE_VOLTS * phases if phases else fleet.power_kw * 1000
+        powers = (int(min(fleet.power_kw * 1000, most_w)),) * fleet.evses
         name = f"{identity}{clock.utc_ms()}"
         planned = fleet.sessions[identity] if fleet.sessions else None
         begins_ms = clock.elapsed_ms() + (fleet.lead_ms if planned is not None else 0)
@@ -216,9 +222,13 @@ class SimulatedStation:
         self._layout = Layout(
             evses=(
                 EvseLayout(
-                    connectors=(ConnectorLayout(fixed_cable=not fleet.behaviour.detachable_cables),),
+                    connectors=(_connector(fleet.behaviour),),
                     max_power_w=powers[0],
                     max_discharge_w=powers[0] if fleet.behaviour.bidirectional > 0 else 0,
+                    phases=phases,
+                    line_v=LINE_VOLTS,
+                    switches_phases=fleet.behaviour.phase_switch,
+                    selects_phase=fleet.behaviour.phase_switch,
                 ),
             )
             * fleet.evses,
@@ -252,6 +262,8 @@ class SimulatedStation:
             roots=self._roots,
             update=fleet.update,
         )
+        self._moved = asyncio.Event()
+        """Set when the next step of the site may have become due earlier."""
         self._known = asyncio.Event()
         """Set once the CSMS has accepted the station: drivers come only then."""
         self.codes: dict[int, str | None] = {}
@@ -389,7 +401,10 @@ class SimulatedStation:
         for fact in list(self.site.advance(now)):
             self._notify(fact)
         wake = self.site.due() if until is None else min(self.site.due(), until)
-        await asyncio.sleep(max(0.005, min((wake - self._clock.elapsed_ms()) / 1000 / self._clock.scale, 3600.0)))
+        self._moved.clear()
+        with contextlib.suppress(TimeoutError):
+            wait_s = max(0.005, min((wake - self._clock.elapsed_ms()) / 1000 / self._clock.scale, 3600.0))
+            await asyncio.wait_for(self._moved.wait(), wait_s)
 
     def _notify(self, fact: Fact) -> None:
         """Pass a fact to the station, and the facts that its commands cause; never one within another."""
@@ -425,6 +440,8 @@ class SimulatedStation:
     def _command(self, command: Command) -> None:
         for fact in self.site.command(command, self._clock.elapsed_ms()):
             asyncio.get_running_loop().call_soon(self._notify, fact)
+        if isinstance(command, SetPhases):
+            self._moved.set()
         match command:
             case Restart(evse_id=None):
                 self._tally.events["restarts"] += 1
@@ -462,6 +479,13 @@ def _text(file: str) -> str:
         return Path(file).read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise KeyAccessError(f"{file} is not usable: {error}", hint="a certificate in PEM") from None
+
+
+def _connector(behaviour: Behaviour) -> ConnectorLayout:
+    fixed = not behaviour.detachable_cables
+    if not behaviour.phases:
+        return ConnectorLayout(fixed_cable=fixed)
+    return ConnectorLayout(connector_type="cType2" if fixed else "sType2", fixed_cable=fixed)
 
 
 def _inverter(layout: Layout, max_var: int) -> Inverter:
