@@ -13,8 +13,9 @@ import msgspec
 import typer
 from msgspec import UNSET
 
+from v2g import typed_json
 from v2g.energy.settlement.records import MOST_REACTION_MS
-from v2g.errors import Asn1Error, ConfigError, StoreError, VerificationError
+from v2g.errors import Asn1Error, ConfigError, RefusedError, StoreError, VerificationError
 from v2g_cli import settle_ocmf
 from v2g_cli.csms.show import (
     AccessFile,
@@ -77,6 +78,10 @@ CheckpointCopies = Annotated[
     typer.Option(
         "--checkpoints", metavar="FILE", help="Copies of the vehicle or the back end: reject a bundle without them."
     ),
+]
+Held = Annotated[
+    Path | None,
+    typer.Option("--held", metavar="FILE", help="What the back end holds: `v2g csms unbooked --json`. No held amount."),
 ]
 CsmsCopy = Annotated[
     Path | None, typer.Option("--csms", metavar="FILE", help="The back end's answer to GET /settlements/SESSION.")
@@ -336,6 +341,7 @@ def receipt(
     reaction: Reaction = MOST_REACTION_MS / 1000,
     corrections: Corrections = None,
     operator: Operators = None,
+    held: Held = None,
     keys: Keys = None,
 ) -> None:
     """Verify a bundle and write its receipt for the driver, as a page (HTML) to read, print or send.
@@ -353,6 +359,7 @@ def receipt(
         raise ConfigError(str(error), hint="an IANA name such as Europe/Berlin, or an offset such as +01:00") from None
     files, report = _verified(_files(directory, keys), root, reaction, operators=_operators(operator) or ())
     entries, settlement = _standing(files, report.settlement, corrections)
+    _refuse_held(held, settlement.session_id)
     taxes = taxes_of(entries, settlement, rates or _signed_taxation(report))
     page = receipt(entries, settlement, report=report, language=language.value, zone=place, taxes=taxes)
     write_out(page.encode(), out)
@@ -415,9 +422,10 @@ def export(
         str | None,
         typer.Option("--credited", metavar="ID", help="For ocpi: the CDR that the credit CDR cancels; default: first."),
     ] = None,
+    held: Held = None,
     keys: Keys = None,
 ) -> None:
-    """Verify a bundle and write it for other programs.
+    """Verify a bundle and write it for other programs, unless the back end holds its amount.
 
     A corrected session has two CDRs: the credit CDR for the earlier one, and the new one.
 
@@ -431,6 +439,8 @@ def export(
         raise ConfigError("--credited is for --format ocpi")
     files, report = _verified(_files(directory, keys), root)
     entries, settlement = _standing(files, report.settlement, corrections)
+    if form is not Exported.OCMF:  # which has no amounts
+        _refuse_held(held, settlement.session_id)
     if form is Exported.CSV:
         write_out(to_csv(settlement).encode(), out)
     elif form is Exported.JSON:
@@ -454,6 +464,33 @@ def _standing(
         return verify_lines(files[JOURNAL], name=JOURNAL), settlement
     entries = read_corrected(read_file(corrections), files[JOURNAL], name=str(corrections))
     return entries, settle(entries, name=str(corrections))
+
+
+class _Unbooked(msgspec.Struct, frozen=True):
+    session_id: str
+    state: str
+    reason: str
+    detail: str
+
+
+def _refuse_held(file: Path | None, session_id: str) -> None:
+    """Say how many amounts a back end holds, and refuse the one of this session if it is among them (R194)."""
+    if file is None:
+        say("Whether a back end holds this amount is not known: --held FILE", err=True)
+        return
+    try:
+        found = [typed_json.decode(line, _Unbooked) for line in read_file(file).splitlines()]
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"{file}: {error}", hint="write it by v2g csms unbooked --json") from None
+    unbooked = [each for each in found if each.state not in ("booked", "released")]
+    say(f"The back end holds {len(unbooked)} amounts, which are in no export", err=True)
+    for each in unbooked:
+        if each.session_id == session_id:
+            raise RefusedError(
+                f"session {session_id} is {each.state} ({each.reason}): {each.detail}",
+                reason="held",
+                hint=f"v2g csms release {session_id} books it",
+            )
 
 
 @app.command()
@@ -800,7 +837,8 @@ def close_period(
             ("account", "amount", "unit"),
             ((each["account"], each["amount"], each["unit"]) for each in sheet["amounts"]),
         )
-        say(f"{sheet['sessions']} sessions, {state['postings']} postings, closed {when(state['closed_ms'])} UTC")
+        counted = f"{sheet['sessions']} sessions, {sheet['held']} held and in no sum, {state['postings']} postings"
+        say(f"{counted}, closed {when(state['closed_ms'])} UTC")
         say(f"digest {state['digest']}")
     if not found["intact"]:
         raise VerificationError("it does not hold", where=f"period {period}", hint="v2g csms books verify says why")

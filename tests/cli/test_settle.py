@@ -21,6 +21,7 @@ from tests.energy.settlement.conftest import Session, run_whole_session, start_m
 from tests.energy.settlement.ocpi import SCHEMA
 from tests.pki.ocsp import signer
 from tests.sealing import new_keys
+from v2g.energy.settlement.bundle import JOURNAL
 from v2g.energy.settlement.canonical import canonical
 from v2g.energy.settlement.corrections import sign_corrections
 from v2g.energy.settlement.journal import Journal, verify_lines
@@ -139,6 +140,41 @@ def test_a_bundle_is_exported_for_programs(v2g: Run, bundle: Path, tmp_path: Pat
     out = tmp_path / "cdr.json"
     done = v2g("settle", "export", str(bundle), "--format", "ocpi", "--facts", str(facts), "--out", str(out))
     assert (done.code, json.loads(out.read_text())["cdr_location"]["city"]) == (0, "Berlin")
+
+
+@pytest.mark.requirement("R194")
+@pytest.mark.parametrize("state", ["waiting", "quarantined", "rejected", "released", None])
+def test_no_export_and_no_receipt_has_an_amount_that_the_back_end_holds(
+    v2g: Run, bundle: Path, tmp_path: Path, state: str | None
+) -> None:
+    facts, held = tmp_path / "site.toml", tmp_path / "held.jsonl"
+    facts.write_text(SITE)
+    started = verify_lines((bundle / JOURNAL).read_bytes())[0].data
+    assert isinstance(started, SessionStarted)
+    session_id = started.session_id
+    rows = [(session_id, state)] if state else []
+    rows += [("another", "quarantined"), ("a third", "waiting")]
+    lines = [{"session_id": name, "state": one, "reason": "rise", "detail": "9 kWh in 1 s"} for name, one in rows]
+    held.write_text("".join(json.dumps(each) + "\n" for each in lines))
+    unbooked = state in ("waiting", "quarantined", "rejected")
+    for options in (
+        ("export", str(bundle), "--format", "csv"),
+        ("export", str(bundle), "--format", "json"),
+        ("export", str(bundle), "--format", "ocpi", "--facts", str(facts)),
+        ("receipt", str(bundle)),
+    ):
+        done = v2g("settle", *options, "--held", str(held))
+        assert f"holds {2 + unbooked} amounts" in done.errors
+        if unbooked:
+            assert (done.code, done.output) == (5, "")
+            assert f"{state} (rise): 9 kWh in 1 s" in done.errors
+        else:
+            assert done.code == 0
+            assert done.output
+        assert "not known: --held" in v2g("settle", *options).errors
+    assert v2g("settle", "export", str(bundle), "--format", "ocmf", "--held", str(held)).code == 0
+    held.write_text("{")
+    assert v2g("settle", "receipt", str(bundle), "--held", str(held)).code == 2
 
 
 @pytest.mark.some(1)

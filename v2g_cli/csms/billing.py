@@ -1,5 +1,6 @@
 """`v2g csms costs`, `receipt`, `correct`, `unbooked`, `release`, `reject`: what sessions cost, for daily work."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,7 +9,7 @@ import typer
 
 from v2g.errors import ConfigError
 from v2g_cli.csms.show import JsonFlag, Limit, client_of, part, show, show_one
-from v2g_cli.output import read_tariff
+from v2g_cli.output import read_tariff, say
 
 app = typer.Typer()
 Session = Annotated[str, typer.Argument(metavar="SESSION", help="ISO 15118 session id.")]
@@ -43,6 +44,8 @@ def costs(
     columns = _COLUMNS[by] | {"import kWh": "import_kwh", "export kWh": "export_kwh", "owed": "amounts"}
     rows = client_of(context).pages("/books/costs", limit, by=by, period=period, vehicle=vehicle)
     show(rows, "Costs", columns, json=json, present=_with_amounts)
+    held = sum(1 for _ in client_of(context).pages("/books/quarantine", sys.maxsize))
+    say(f"{held} sessions and transactions are held, and in no sum: v2g csms unbooked", err=True)
 
 
 def _with_amounts(row: dict[str, Any]) -> dict[str, Any]:

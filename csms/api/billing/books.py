@@ -19,6 +19,7 @@ from csms.api.http.paging import read_cursor, write_cursor
 from csms.api.http.parameters import OfStation, Paged
 from csms.api.http.problems import ApiError, missing
 from csms.db.queries import books as rows
+from csms.db.queries import reviews
 from csms.domain.security.access import Permission
 from csms.domain.transactions.transactions import plain
 from csms.settlement.audit import audit_periods, audit_session
@@ -56,9 +57,13 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sheet(msgspec.Struct, frozen=True, kw_only=True):
-    """Sums over sessions. The amounts of each unit sum to zero."""
+    """Sums over sessions. The amounts of each unit sum to zero.
+
+    `held`: how many journals and transactions wait for evidence or a person, and are in no sum.
+    """
 
     sessions: int
+    held: int
     amounts: tuple[Amount, ...]
     usage: Usage
 
@@ -188,10 +193,11 @@ async def list_periods(call: Call) -> tuple[PeriodState, ...]:
 async def read_period(call: Call, parameters: OnePeriod) -> PeriodSheet:
     """Return a period's sums, verified."""
     closed = await call.run(rows.closed_period, parameters.period)
+    held = await call.run(reviews.count_held, parameters.period, call.services.config.accounting_zone)
     return PeriodSheet(
         state=PeriodState(period=parameters.period) if closed is None else _closed(closed),
         intact=await (_follows(call, parameters.period) if closed is None else _holds(call, closed)),
-        sheet=_sheet(await call.run(rows.sums, parameters.period)),
+        sheet=_sheet(await call.run(rows.sums, parameters.period), held),
     )
 
 
@@ -305,7 +311,9 @@ def _cost(found: rows.Cost) -> Cost:
 @get("/books/vehicles/{emaid}", Permission.READ_SETTLEMENTS)
 async def read_vehicle_books(call: Call, parameters: OneVehicle) -> Sheet:
     """Return the sums of a vehicle's contract: what it owes or is owed, its energy, cycles and time."""
-    return _sheet(await call.run(rows.sums, parameters.period, parameters.emaid))
+    zone = call.services.config.accounting_zone
+    held = await call.run(reviews.count_held, parameters.period, zone, parameters.emaid)
+    return _sheet(await call.run(rows.sums, parameters.period, parameters.emaid), held)
 
 
 @get("/settlements/{session_id}/postings", Permission.READ_SETTLEMENTS, problems=(404,))
@@ -345,8 +353,9 @@ def _closed(found: rows.ClosedPeriod) -> PeriodState:
     )
 
 
-def _sheet(found: rows.Sums) -> Sheet:
-    return Sheet(sessions=found.sessions, amounts=tuple(map(_amount, found.entries)), usage=_usage(found.use))
+def _sheet(found: rows.Sums, held: int) -> Sheet:
+    amounts = tuple(map(_amount, found.entries))
+    return Sheet(sessions=found.sessions, held=held, amounts=amounts, usage=_usage(found.use))
 
 
 def _amount(entry: Entry) -> Amount:

@@ -4,7 +4,7 @@ Only `booked` and `released` ones have a settlement and a posting.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import tzinfo
+from datetime import UTC, tzinfo
 from typing import Any, Literal
 
 import msgspec
@@ -34,12 +34,14 @@ from csms.db.tables import (
     journal_reviews,
     journals,
     transaction_events,
+    transaction_totals,
 )
 from csms.db.tables import transactions as transactions_
+from csms.domain.authorization.authorize import CONTRACT, normalise
 from csms.domain.billing.booking import Certificates, Evidence, Reading, SeenTransaction
 from csms.domain.transactions.transactions import Transaction, missing, readings, watt_hours
 from v2g import typed_json
-from v2g.energy.settlement.bookkeeping import Posting
+from v2g.energy.settlement.bookkeeping import Posting, period_of
 from v2g.energy.settlement.journal import Entry
 from v2g.energy.settlement.records import SessionStarted
 from v2g.errors import RefusedError
@@ -170,6 +172,17 @@ def counts(connection: Connection) -> dict[str, int]:
     rows = connection.execute(select(state, func.count()).where(state.in_(("waiting", "quarantined"))).group_by(state))
     found = {"waiting": 0, "quarantined": 0} | {row[0]: row[1] for row in rows}
     return found | {"held": held.count(connection)}
+
+
+def count_held(connection: Connection, period: str | None = None, zone: tzinfo = UTC, emaid: str | None = None) -> int:
+    """Return how many journals and transactions that ended in a period, or are of a contract, are not decided."""
+    both, total = union_all(*_KINDS).subquery(), transaction_totals.c
+    query = select(both.c.end_ms).where(both.c.state.in_(("waiting", "quarantined")))
+    if emaid is not None:
+        of_it = (total.station_id == both.c.station_id) & (total.transaction_id == both.c.transaction_id)
+        query = query.join(transaction_totals, of_it)
+        query = query.where(total.token == f"{CONTRACT}/{normalise(CONTRACT, emaid)}")
+    return sum(period in (None, period_of(end_ms, zone)) for end_ms in connection.execute(query).scalars())
 
 
 def waiting(connection: Connection, station_id: str | None = None) -> list[tuple[str, str]]:

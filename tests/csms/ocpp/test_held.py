@@ -21,6 +21,7 @@ from tests.csms.charging import TOKENS, VALID
 from tests.csms.fixtures import Start
 from tests.csms.scripted_station import Payload, ScriptedStation
 from v2g.energy.price_plan import Charge, PricePlan, Rate
+from v2g.energy.settlement.bookkeeping import next_period, period_of
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
 from v2g.ocpp.times import format_time
 
@@ -76,7 +77,7 @@ class Station:
             **more,
         }
         if kind == "Started":
-            request["idToken"] = VALID
+            request.setdefault("idToken", VALID)
         if samples:
             request["meterValue"] = [{"timestamp": at, "sampledValue": list(samples)}]
         self.sent.append(request)
@@ -370,6 +371,30 @@ async def test_a_stale_begin_of_before_the_transaction_before_is_held(station: S
     found = await station.review()
     assert (found["reason"], found["import_mwh"]) == ("rise", 500_000)
     assert "its EVSE stood at 1002000 Wh" in found["detail"]
+
+
+async def test_books_say_how_many_are_held(station: Station) -> None:
+    """Of a month, of a contract, and beside the costs."""
+    contract = "DEAAAC12345678"
+    await station.event("Started", wh(0, "Transaction.Begin"), idToken={"idToken": contract, "type": "eMAID"})
+    await station.event("Ended", wh(900_000, "Transaction.End"))
+    month = period_of(station.csms.clock.utc_ms())
+    other = next_period(month)
+    async with serving(station.csms) as ask:
+        for path, count in (
+            (f"periods/{month}", 1),
+            (f"periods/{other}", 0),
+            (f"vehicles/{contract}", 1),
+            (f"vehicles/{contract}?period={month}", 1),
+            (f"vehicles/{contract}?period={other}", 0),
+            ("vehicles/DEAAAC87654321", 0),
+        ):
+            found = (await ask("GET", f"/books/{path}", role=Role.BILLING)).json
+            sheet = found.get("sheet", found)
+            assert (sheet["held"], sheet["sessions"], sheet["amounts"]) == (count, 0, []), path
+        note = {"note": "it was a bus"}
+        assert (await ask("POST", f"/books/quarantine/{station.id}/release", note, role=Role.BILLING)).status == 200
+        assert (await ask("GET", f"/books/periods/{month}", role=Role.BILLING)).json["sheet"]["held"] == 0
 
 
 async def test_the_rating_that_a_station_reports_bounds_its_energy(station: Station) -> None:
