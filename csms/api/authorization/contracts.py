@@ -59,7 +59,7 @@ class OneContract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 async def list_contracts(call: Call, parameters: Paged) -> Page[PooledContract]:
     """List the contracts in the pool."""
     found = sorted(await asyncio.to_thread(_entries, _pool(call)), key=_key)
-    return page_of(found, parameters, _key)
+    return page_of(call, found, parameters, _key)
 
 
 @post(

@@ -150,7 +150,7 @@ async def delete_token(call: Call, parameters: OneToken) -> None:
 @get("/token-groups", Permission.READ_TOKENS)
 async def list_groups(call: Call, parameters: Paged) -> Page[Group]:
     """List groups of tokens, by id."""
-    return page_of(await call.run(rows.list_groups), parameters, lambda each: each.group_id)
+    return page_of(call, await call.run(rows.list_groups), parameters, lambda each: each.group_id)
 
 
 @get("/token-groups/{group_id}", Permission.READ_TOKENS, problems=(404,))

@@ -6,18 +6,19 @@ Amounts are decimal text: energy in kWh, money in units of its currency.
 import asyncio
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from msgspec import structs
+from sqlalchemy import Connection
 
 from csms.api.http.call import Call
 from csms.api.http.money import Money, money_of
 from csms.api.http.operations import Page, Reply, get, post
-from csms.api.http.paging import read_cursor, write_cursor
+from csms.api.http.paging import pages
 from csms.api.http.parameters import OfStation, Paged
-from csms.api.http.problems import ApiError, missing
+from csms.api.http.problems import missing
 from csms.db.queries import books as rows
 from csms.db.queries import reviews
 from csms.domain.security.access import Permission
@@ -254,11 +255,10 @@ async def audit_closed_periods(call: Call) -> tuple[AuditedPeriod, ...]:
 @get("/books/audit/sessions", Permission.READ_SETTLEMENTS)
 async def audit_sessions(call: Call, parameters: Paged) -> Page[AuditedSession]:
     """Recompute settlements and postings from journals, by station and session, and list what does not hold of each."""
-    after = read_cursor(parameters.cursor, tuple[str, str])
-    names = await call.run(rows.booked_sessions, after, parameters.limit + 1)
-    items = await _audited(call, names[: parameters.limit])
-    more = len(names) > parameters.limit
-    return Page(tuple(items), write_cursor(items[-1].station_id, items[-1].session_id) if more else None)
+    keys = ("station_id", "session_id")
+    page = await pages(call, parameters, dict[str, str], tuple[str, str], keys, rows.booked_sessions)
+    names = [(each["station_id"], each["session_id"]) for each in page.items]
+    return Page(tuple(await _audited(call, names)), page.next)
 
 
 async def _audited(call: Call, names: Sequence[tuple[str, str]]) -> list[AuditedSession]:
@@ -277,20 +277,15 @@ async def _audited(call: Call, names: Sequence[tuple[str, str]]) -> list[Audited
 async def list_costs(call: Call, parameters: WhichCosts) -> Page[Cost]:
     """List what sessions cost, by session, vehicle or period, in order of these."""
     names = rows.GROUPS[parameters.by]
-    after = read_cursor(parameters.cursor, tuple[str, ...])
-    if after is not None and len(after) != len(names):
-        raise ApiError(400, "invalid cursor", "take it from the header Link of the page before")
-    found = await call.run(
-        rows.costs,
-        parameters.by,
-        after,
-        parameters.limit + 1,
-        period=parameters.period,
-        vehicle=parameters.vehicle,
-    )
-    items = tuple(map(_cost, found[: parameters.limit]))
-    more = len(found) > parameters.limit
-    return Page(items, write_cursor(*(getattr(items[-1], name) for name in names)) if more else None)
+    position: Any = tuple[str] if len(names) == 1 else tuple[str, str]
+
+    def fetch(connection: Connection, after: Any, limit: int) -> list[dict[str, Any]]:
+        found = rows.costs(
+            connection, parameters.by, after, limit, period=parameters.period, vehicle=parameters.vehicle
+        )
+        return [structs.asdict(_cost(each)) for each in found]
+
+    return await pages(call, parameters, Cost, position, names, fetch)
 
 
 def _cost(found: rows.Cost) -> Cost:

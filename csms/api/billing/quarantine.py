@@ -188,7 +188,7 @@ async def _decide_transaction(
 
 async def _found(call: Call, parameters: OneReview) -> dict[str, Any]:
     found = await call.run(rows.find, parameters.session_id)
-    return one_of([asdict(each) for each in found], parameters.station, "session")
+    return one_of(call, [asdict(each) for each in found], parameters.station, "session")
 
 
 async def _decide(

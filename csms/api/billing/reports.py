@@ -61,7 +61,7 @@ async def report_transactions(call: Call, parameters: WhichReport) -> Page[Trans
     begin_ms = None if first is None else _midnight(first, zone)
     end_ms = None if last is None or last == date.max else _midnight(last + timedelta(days=1), zone)
     found = await call.run(rows.sums, parameters.by, zone, begin_ms, end_ms, call.stations)
-    page = page_of(found, parameters, lambda each: f"{each.group}\0{each.currency}")
+    page = page_of(call, found, parameters, lambda each: f"{each.group}\0{each.currency}")
     return Page(tuple(map(_shown, page.items)), page.next)
 
 

@@ -101,7 +101,7 @@ _EXAMPLE = {"id": "day-night", "currency": "EUR", "zone": "Europe/Berlin", "ener
 @get("/tariffs", Permission.READ_TARIFFS, for_sites=True)
 async def list_tariffs(call: Call, parameters: Paged) -> Page[PricePlan]:
     """List price plans, by id."""
-    return page_of(await call.run(rows.plans), parameters, lambda each: each.id)
+    return page_of(call, await call.run(rows.plans), parameters, lambda each: each.id)
 
 
 @get("/tariffs/{plan_id}", Permission.READ_TARIFFS, problems=(404,), for_sites=True)
@@ -190,7 +190,7 @@ async def delete_tariff(call: Call, parameters: OnePlan) -> None:
 @get("/tariff-assignments", Permission.READ_TARIFFS)
 async def list_assignments(call: Call, parameters: Paged) -> Page[Assignment]:
     """List the assignments of plans."""
-    return page_of(sorted(await call.run(_assignments), key=_whose), parameters, _whose)
+    return page_of(call, sorted(await call.run(_assignments), key=_whose), parameters, _whose)
 
 
 @put("/tariff-assignments", Permission.WRITE_TARIFFS, problems=(404,), example={"plan_id": "day-night"})

@@ -124,7 +124,7 @@ class Called(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 async def list_fleets(call: Call, parameters: Paged) -> Page[Fleet]:
     """List fleets, by id; for a role limited to sites those with stations there only."""
     found = [each for each in await call.run(rows.every) if _is_seen(call, each)]
-    return page_of(found, parameters, lambda each: each.id)
+    return page_of(call, found, parameters, lambda each: each.id)
 
 
 @get("/fleets/{fleet_id}", Permission.READ_ENERGY, problems=(404,), for_sites=True)
@@ -243,4 +243,4 @@ async def _fleet(call: Call, fleet_id: str) -> Fleet:
 
 def _is_seen(call: Call, fleet: Fleet) -> bool:
     """Return whether the caller's role extends to all stations of a fleet."""
-    return call.stations is None or (fleet.stations is not None and call.stations.issuperset(fleet.stations))
+    return call.stations is None or (bool(fleet.stations) and call.stations.issuperset(fleet.stations or ()))

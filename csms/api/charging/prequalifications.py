@@ -76,7 +76,7 @@ _EXAMPLE = {
 async def list_prequalifications(call: Call, parameters: WhichRecords) -> Page[KnownPrequalification]:
     """List prequalification records, by station and certificate."""
     found = [_shown(call, each) for each in await call.run(rows.records, parameters.station_id)]
-    return page_of(found, parameters, lambda each: f"{each.station_id}/{each.certificate}")
+    return page_of(call, found, parameters, lambda each: f"{each.station_id}/{each.certificate}")
 
 
 @get("/stations/{station_id}/prequalifications/{certificate}", Permission.READ_GRID, problems=(404,))

@@ -50,7 +50,7 @@ class Shares(msgspec.Struct, frozen=True, kw_only=True):
 @get("/sites", Permission.READ_ENERGY)
 async def list_sites(call: Call, parameters: Paged) -> Page[Site]:
     """List sites, by id."""
-    return page_of(await call.run(rows.all_sites), parameters, lambda each: each.id)
+    return page_of(call, await call.run(rows.all_sites), parameters, lambda each: each.id)
 
 
 @get("/sites/{site_id}", Permission.READ_ENERGY, problems=(404,))

@@ -149,7 +149,7 @@ async def list_charging_profiles(call: Call, parameters: WhichProfiles) -> Page[
     """List the profiles of a station that were set here or reported."""
     found = await call.run(rows.profiles, parameters.station_id, parameters.evse_id)
     held = [HeldProfile(evse_id=evse_id, source=source, profile=profile) for evse_id, source, profile in found]
-    return page_of(held, parameters, lambda each: each.profile.id)
+    return page_of(call, held, parameters, lambda each: each.profile.id)
 
 
 @post("/stations/{station_id}/charging-profiles", Permission.WRITE_ENERGY, problems=_STATION)
@@ -222,7 +222,7 @@ async def read_vehicle_plan(call: Call, parameters: OneEvse) -> VehiclePlan:
 @get("/profile-templates", Permission.READ_ENERGY, for_sites=True)
 async def list_templates(call: Call, parameters: Paged) -> Page[ProfileTemplate]:
     """List templates of profiles, by name."""
-    return page_of(await call.run(rows.templates), parameters, lambda each: each.name)
+    return page_of(call, await call.run(rows.templates), parameters, lambda each: each.name)
 
 
 @put(

@@ -229,7 +229,7 @@ async def ask_about_customer(call: Call, parameters: OneStation, body: AboutCust
 async def list_monitors(call: Call, parameters: OfStation) -> Page[Monitor]:
     """List a station's monitors that were set here or reported."""
     found = [shown(each, Monitor) for each in await call.run(rows.list_monitors, parameters.station_id)]
-    return page_of(found, parameters, lambda each: each.monitor_id)
+    return page_of(call, found, parameters, lambda each: each.monitor_id)
 
 
 @post("/stations/{station_id}/monitors", Permission.WRITE_MAINTENANCE, problems=_STATION)
@@ -280,7 +280,7 @@ async def list_device_events(call: Call, parameters: WhichEvents) -> Page[Device
 async def list_event_streams(call: Call, parameters: OfStation) -> Page[EventStream]:
     """List a station's periodic event streams (2.1)."""
     found = [shown(each, EventStream) for each in await call.run(rows.list_streams, parameters.station_id)]
-    return page_of(found, parameters, lambda each: each.stream_id)
+    return page_of(call, found, parameters, lambda each: each.stream_id)
 
 
 @get("/stations/{station_id}/streams/{stream_id}/values", Permission.READ_MAINTENANCE)

@@ -215,7 +215,7 @@ async def release_telemetry_quarantine(call: Call) -> Release:
 @get("/telemetry-keys", Permission.MANAGE_ACCESS)
 async def list_telemetry_keys(call: Call, parameters: Paged) -> Page[SealKey]:
     """List the keys that seal stored telemetry, oldest first."""
-    return page_of(await _keys_of(call), parameters, lambda each: each.number)
+    return page_of(call, await _keys_of(call), parameters, lambda each: each.number)
 
 
 @post("/telemetry-keys", Permission.MANAGE_ACCESS, problems=(409,))

@@ -113,7 +113,7 @@ class ItsDeliveries(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True
 async def list_webhooks(call: Call, parameters: Paged) -> Page[Webhook]:
     """List the webhooks."""
     found = [_shown(each) for each in await call.run(rows.list_all)]
-    return page_of(found, parameters, lambda each: each.webhook_id)
+    return page_of(call, found, parameters, lambda each: each.webhook_id)
 
 
 @get("/webhooks/{webhook_id}", Permission.MANAGE_WEBHOOKS, problems=(404,))

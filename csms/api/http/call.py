@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Concatenate, Final, ParamSpec, TypeVar
 
 import msgspec
@@ -62,6 +62,11 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         """The only stations that the caller's role extends to; None: all."""
         sites = None if self.principal is None else self.principal.sites
         return None if sites is None else sites.stations
+
+    def own(self, found: Iterable[T]) -> list[T]:
+        """Return those that the caller's role extends to, with those that do not say whose they are."""
+        sites = None if self.principal is None else self.principal.sites
+        return [each for each in found if sites is None or sites.have(each) is not False]
 
     @property
     def now_ms(self) -> int:

@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -67,7 +67,7 @@ async def pages(
 
     `position`: a tuple type, of the values of `keys`; null counts as 0.
     """
-    found = await _fetched(call, kind, position, keys, fetch, read_cursor(paged.cursor, position), paged.limit + 1)
+    found = await _fetched(call, position, keys, fetch, read_cursor(paged.cursor, position), paged.limit + 1)
     items: tuple[T, ...] = tuple(shown(row, kind) for row in found[: paged.limit])
     more = len(found) > paged.limit
     return Page(items, write_cursor(*(found[paged.limit - 1][key] or 0 for key in keys)) if more else None)
@@ -75,7 +75,6 @@ async def pages(
 
 async def _fetched(
     call: Call,
-    kind: type[Any],
     position: type[R],
     keys: Sequence[str],
     fetch: Callable[[Connection, R | None, int], list[dict[str, Any]]],
@@ -84,20 +83,19 @@ async def _fetched(
 ) -> list[dict[str, Any]]:
     """Return rows; for a caller limited to sites, as many of their stations, so that no page is short of others."""
     found = await call.run(fetch, after, limit)
-    if call.stations is None or "station_id" not in kind.__struct_fields__:
-        return found
-    kept = [row for row in found if row["station_id"] in call.stations]
+    kept = call.own(found)
     asked = limit
     while len(found) == asked and len(kept) < limit:
         asked = _MOST_ROWS
         after = typed_json.convert([found[-1][key] or 0 for key in keys], position)
         found = await call.run(fetch, after, asked)
-        kept += [row for row in found if row["station_id"] in call.stations]
+        kept += call.own(found)
     return kept[:limit]
 
 
-def page_of(found: Sequence[T], paged: Paged, key: Callable[[T], K]) -> Page[T]:
+def page_of(call: Call, found: Iterable[T], paged: Paged, key: Callable[[T], K]) -> Page[T]:
     """Return a page of a complete list, whose items have rising keys: texts or numbers."""
+    found = call.own(found)
     position = read_cursor(paged.cursor, tuple[str | int])
     if position is not None:
         try:

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
+from csms.api.http.call import Call
 from csms.api.http.problems import ApiError, conflict, missing
 
 StationId = Annotated[
@@ -47,10 +48,9 @@ OnlySites = (
 OfStation = Annotated[str | None, msgspec.Meta(description="The station, where several have that id.")]
 
 
-def one_of(found: list[dict[str, Any]], station: str | None, what: str) -> dict[str, Any]:
+def one_of(call: Call, found: list[dict[str, Any]], station: str | None, what: str) -> dict[str, Any]:
     """Return the only match, or that of `station` if given. Raises ApiError: none, or several."""
-    if station is not None:
-        found = [row for row in found if row["station_id"] == station]
+    found = [row for row in call.own(found) if station in (None, row["station_id"])]
     if not found:
         raise missing(what)
     if len(found) > 1:

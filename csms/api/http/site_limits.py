@@ -1,19 +1,22 @@
 """What a caller whose role is limited to sites may ask, and what of an answer they see: for API and console alike.
 
-It follows from what a route declares. A route that names a station or a site is checked before its handler runs, items
-of lists that are of other stations are left out, and whatever else is not declared `for_sites` is refused.
+It follows from what a route declares. A route that names a station or a site is checked before its handler runs, and
+what is of other stations, or does not say whose it is, is left out of lists (`Call.own`, before pages are cut) and
+refused otherwise, with all that is not declared `for_sites`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final, Literal
 
 import msgspec
+from msgspec import structs
 
 from csms.api.http.call import Call
 from csms.api.http.operations import Operation, Page, Reply
 from csms.api.http.problems import ApiError
 from csms.domain.charging.sites import Site
 from csms.domain.security.access import Permission, Principal, Sites, allowed
+from v2g import typed_json
 
 Rule = Literal["for_sites", "station", "optional_station", "site", "items", "refused"]
 
@@ -41,8 +44,6 @@ async def carry_out(operation: Operation, call: Call, parameters: Any, decode_bo
     """
     sites, rule = None if call.principal is None else call.principal.sites, rule_of(operation)
     if sites is not None:
-        if rule == "refused":
-            raise refusal(call.principal, operation, "")
         _check(rule, sites, parameters)
     arguments = {} if operation.parameters is None else {"parameters": parameters}
     if operation.body is not None:
@@ -53,13 +54,8 @@ async def carry_out(operation: Operation, call: Call, parameters: Any, decode_bo
 
 def is_seen(sites: Sites, item: object, rule: Rule = "items") -> bool:
     """Return whether an item of an answer is of these sites; one of no station is where the route names a station."""
-    if isinstance(item, Site):
-        return item.id in sites.names
-    if isinstance(item, Mapping):
-        return item.get("station_id") in sites.stations
-    if not _has_station(type(item)):
-        return rule != "items"
-    return getattr(item, "station_id", None) in sites.stations
+    found = sites.have(item)
+    return rule != "items" if found is None else found
 
 
 def rule_of(operation: Operation) -> Rule:
@@ -86,20 +82,36 @@ def _has_station(answer: Any) -> bool:
 
 
 def _check(rule: Rule, sites: Sites, parameters: Any) -> None:
+    if rule == "refused":
+        raise _other("operation")
     if rule == "site" and parameters.site_id not in sites.names:
-        raise ApiError(403, "your role does not extend to this site", "ask the administrator", code="site")
-    station = next((found for name in _STATION if (found := getattr(parameters, name, None))), None)
-    if rule == "optional_station" and station is None:
+        raise _other("site")
+    named = [found for name in _STATION if (found := getattr(parameters, name, None))]
+    if rule == "optional_station" and not named:
         raise ApiError(403, "your role is limited to sites", "name the station: add ?station=", code="site")
-    if station is not None and station not in sites.stations:
-        raise ApiError(403, "your role does not extend to this station", "ask the administrator", code="site")
+    if not sites.stations.issuperset(named):
+        raise _other("station")
+
+
+def _other(what: str) -> ApiError:
+    return ApiError(403, f"your role does not extend to this {what}", "ask the administrator", code="site")
 
 
 def _seen(sites: Sites, rule: Rule, found: Any) -> Any:
+    if isinstance(found, Reply):
+        return structs.replace(found, content=_seen(sites, rule, found.content))
     if isinstance(found, Page):
-        return Page(tuple(each for each in found.items if is_seen(sites, each, rule)), found.next)
+        return Page(_seen(sites, rule, found.items), found.next)
     if isinstance(found, list | tuple):
         return tuple(each for each in found if is_seen(sites, each, rule))
-    if not isinstance(found, bytes | Reply) and not is_seen(sites, found, rule):
-        raise ApiError(403, "your role does not extend to this station", "ask the administrator", code="site")
+    if not is_seen(sites, _read(found) if isinstance(found, bytes) else found, rule):
+        raise _other("station")
     return found
+
+
+def _read(answer: bytes) -> object:
+    """Return what says whose an answer is that its handler has written itself; the answer where nothing does."""
+    try:
+        return typed_json.decode(answer, dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return answer

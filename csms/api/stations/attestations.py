@@ -52,7 +52,7 @@ rC5WJmUQyXzRBFMUDZcmAmDvFYfkqLwvUyvbsvOPRIyWVIQE2OV4hJ2Vfw==
 async def list_attestations(call: Call, parameters: WhichAttestations) -> Page[Attestation]:
     """List the stations that are enrolled for attestation, by identity."""
     found = [_shown(each) for each in await call.run(rows.every) if parameters.state in (None, each.state)]
-    return page_of(found, parameters, lambda each: each.station_id)
+    return page_of(call, found, parameters, lambda each: each.station_id)
 
 
 @get("/stations/{station_id}/attestation", Permission.READ_STATIONS, problems=(404,))

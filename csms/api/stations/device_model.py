@@ -127,7 +127,7 @@ class Upgrading(msgspec.Struct, frozen=True, kw_only=True):
 async def list_variables(call: Call, parameters: WhichVariables) -> Page[DeviceVariable]:
     """List a station's variables in the mirror."""
     found = await call.run(rows.list_variables, parameters.station_id, parameters.component, parameters.variable)
-    return page_of([shown(each, DeviceVariable) for each in found], parameters, _place)
+    return page_of(call, [shown(each, DeviceVariable) for each in found], parameters, _place)
 
 
 def _place(each: DeviceVariable) -> str:

@@ -66,7 +66,7 @@ class OneMessage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 async def list_display_messages(call: Call, parameters: WhichMessages) -> Page[DisplayMessage]:
     """List the messages of a station that were set here or reported."""
     found = await call.run(rows.list_messages, parameters.station_id, shown=parameters.shown)
-    return page_of([shown(each, DisplayMessage) for each in found], parameters, lambda each: each.message_id)
+    return page_of(call, [shown(each, DisplayMessage) for each in found], parameters, lambda each: each.message_id)
 
 
 @post("/stations/{station_id}/display-messages", Permission.WRITE_MAINTENANCE, problems=_STATION, example=_EXAMPLE)

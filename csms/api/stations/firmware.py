@@ -155,7 +155,7 @@ async def unpublish_firmware(call: Call, parameters: OneStation, body: Unpublica
 async def list_campaigns(call: Call, parameters: WhichCampaigns) -> Page[Campaign]:
     """List campaigns, newest first; for a role limited to sites those of stations there."""
     found = await call.run(rows.list_campaigns, parameters.state, call.stations)
-    return page_of(found, parameters, lambda each: -each.campaign_id)
+    return page_of(call, found, parameters, lambda each: -each.campaign_id)
 
 
 @get("/campaigns/{campaign_id}", Permission.READ_MAINTENANCE, problems=(404,), for_sites=True)

@@ -127,7 +127,7 @@ async def unlock_connector(call: Call, parameters: OneConnector) -> UnlockConnec
 async def list_availability(call: Call, parameters: WhichOrders) -> Page[Order]:
     """List availability orders of a station, its EVSEs and connectors, oldest first."""
     found = await call.run(rows.list_orders, parameters.station_id, only_open=parameters.open)
-    return page_of(found, parameters, lambda each: each.order_id)
+    return page_of(call, found, parameters, lambda each: each.order_id)
 
 
 @post(

@@ -49,7 +49,7 @@ class OneReservation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 async def list_reservations(call: Call, parameters: WhichReservations) -> Page[Reservation]:
     """List reservations, oldest first."""
     found = await call.run(rows.list_reservations, parameters.station_id, only_active=parameters.active)
-    return page_of(found, parameters, lambda each: each.reservation_id)
+    return page_of(call, found, parameters, lambda each: each.reservation_id)
 
 
 @get("/reservations/{reservation_id}", Permission.READ_STATIONS, problems=(404,))

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from csms.api.http.call import Call, encode
 from csms.api.http.money import Money, money_of
 from csms.api.http.operations import Page, Reply, get, post
-from csms.api.http.paging import read_cursor, shown, write_cursor
+from csms.api.http.paging import pages
 from csms.api.http.parameters import OfStation, Paged, one_of
 from csms.api.http.problems import ApiError, conflict
 from csms.db.queries import books, reviews
@@ -59,7 +59,7 @@ class OneSession(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 @get("/settlements/{session_id}", Permission.READ_SETTLEMENTS, problems=(404, 409), answer=RecomputedSettlement)
 async def read_settlement(call: Call, parameters: OneSession) -> bytes:
     """Return the settlement of the back end's copy of a session's journal."""
-    found = one_of(await call.run(rows.find_settlements, parameters.session_id), parameters.station, "settlement")
+    found = one_of(call, await call.run(rows.find_settlements, parameters.session_id), parameters.station, "settlement")
     lines = await call.run(rows.journal_lines, found["station_id"], parameters.session_id)
     intact = await asyncio.to_thread(same_document, found["document"], b"".join(lines))
     return encode({**found, "intact": intact})  # verbatim
@@ -84,7 +84,7 @@ async def read_journal(call: Call, parameters: OneSession) -> Reply[bytes]:
 
 async def _journal(call: Call, parameters: OneSession) -> bytes:
     found = await call.run(rows.find_journals, parameters.session_id)
-    return b"".join(one_of(found, parameters.station, "journal")["lines"])
+    return b"".join(one_of(call, found, parameters.station, "journal")["lines"])
 
 
 @get(
@@ -139,7 +139,7 @@ async def read_receipt(call: Call, parameters: OneReceipt) -> Reply[bytes]:
         zone = call.services.config.accounting_zone if not parameters.zone else zone_of(parameters.zone)
     except ValueError as error:
         raise ApiError(400, str(error), "an IANA name such as Europe/Berlin, or an offset such as +01:00") from None
-    copy = one_of(await call.run(rows.find_journals, parameters.session_id), parameters.station, "journal")
+    copy = one_of(call, await call.run(rows.find_journals, parameters.session_id), parameters.station, "journal")
     await _require_booked(call, parameters.session_id, parameters.station)
     try:
         taxation = taxation_of(copy["receipt"], call.services.config.taxation)
@@ -252,7 +252,7 @@ async def sign_corrections(call: Call, parameters: OneSession) -> Charged:
 
 
 async def _correct(call: Call, parameters: OneSession, correction: Correction | None) -> Charged:
-    copy = one_of(await call.run(rows.find_journals, parameters.session_id), parameters.station, "session")
+    copy = one_of(call, await call.run(rows.find_journals, parameters.session_id), parameters.station, "session")
     station_id, session_id = copy["station_id"], copy["session_id"]
     await _require_booked(call, session_id, station_id)
     if correction is not None and await asyncio.to_thread(is_repeated, copy["lines"], correction):
@@ -329,8 +329,11 @@ class WhichSettlements(Paged, frozen=True, kw_only=True, forbid_unknown_fields=T
 @get("/settlements", Permission.READ_SETTLEMENTS, answer=Page[StoredSettlement])
 async def list_settlements(call: Call, parameters: WhichSettlements) -> Page[Any]:
     """List settlements, by station and session."""
-    after = read_cursor(parameters.cursor, tuple[str, str])
-    found = await call.run(rows.list_settlements, after, parameters.limit + 1, parameters.station_id)
-    items = tuple(shown(each, dict[str, Any]) for each in found[: parameters.limit])  # verbatim
-    more = len(found) > parameters.limit
-    return Page(items, write_cursor(items[-1]["station_id"], items[-1]["session_id"]) if more else None)
+    return await pages(
+        call,
+        parameters,
+        dict[str, Any],  # verbatim
+        tuple[str, str],
+        ("station_id", "session_id"),
+        lambda connection, after, limit: rows.list_settlements(connection, after, limit, parameters.station_id),
+    )

@@ -221,7 +221,7 @@ async def list_transactions(call: Call, parameters: WhichTransactions) -> Page[T
 async def read_transaction(call: Call, parameters: OneTransaction) -> WholeTransaction:
     """Return a transaction with events, gaps, faults, and meter values."""
     found = await call.run(rows.find, parameters.transaction_id)
-    return shown(_with_cost(one_of(found, parameters.station, "transaction")), WholeTransaction)
+    return shown(_with_cost(one_of(call, found, parameters.station, "transaction")), WholeTransaction)
 
 
 def _with_cost(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -292,7 +292,7 @@ async def close_transaction(call: Call, parameters: OneTransaction) -> Transacti
     if not await watch.close(station_id, parameters.transaction_id, "operator"):
         raise conflict("the transaction has ended already", code="ended")
     found = await call.run(rows.find, parameters.transaction_id)
-    return shown(_with_cost(one_of(found, station_id, "transaction")), Transaction)
+    return shown(_with_cost(one_of(call, found, station_id, "transaction")), Transaction)
 
 
 @put(
@@ -326,5 +326,5 @@ async def _station_of(call: Call, parameters: OneTransaction) -> str:
     if parameters.station is not None:
         return parameters.station
     found = await call.run(rows.find, parameters.transaction_id)
-    station_id: str = one_of(found, None, "transaction")["station_id"]
+    station_id: str = one_of(call, found, None, "transaction")["station_id"]
     return station_id

@@ -443,13 +443,13 @@ class SessionRows(NamedTuple):
     postings: list[PostingRow]
 
 
-def booked_sessions(connection: Connection, after: tuple[str, str] | None, limit: int) -> list[tuple[str, str]]:
-    """Return (station, session) of what has a settlement or a posting, in order, past `after`."""
+def booked_sessions(connection: Connection, after: tuple[str, str] | None, limit: int) -> list[dict[str, Any]]:
+    """Return station and session of what has a settlement or a posting, in order, past `after`."""
     both = union(*(select(each.c.station_id, each.c.session_id) for each in (settlements, postings))).subquery()
     query = select(both).order_by(both.c.station_id, both.c.session_id).limit(limit)
     if after is not None:
         query = query.where(tuple_(both.c.station_id, both.c.session_id) > tuple_(*after))
-    return [(row.station_id, row.session_id) for row in connection.execute(query)]
+    return [dict(row._mapping) for row in connection.execute(query)]
 
 
 def sessions_of(connection: Connection, period: str, most: int) -> list[tuple[str, str]] | None:

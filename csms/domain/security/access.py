@@ -3,10 +3,12 @@
 import enum
 import hashlib
 import hmac
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import msgspec
+
+from csms.domain.charging.sites import Site
 
 
 class Permission(enum.Enum):
@@ -182,11 +184,21 @@ _SIGNALS: Final = {
 """Beginnings of the signals that a role sees; the others see all (R113)."""
 
 
+_SILENT: Final = object()
+
+
 class Sites(msgspec.Struct, frozen=True):
     """Sites that a role is limited to, and the stations there now."""
 
     names: frozenset[str]
     stations: frozenset[str] = frozenset()
+
+    def have(self, item: object) -> bool | None:
+        """Return whether a site, or something of a station, is of these sites; None: it does not say whose it is."""
+        if isinstance(item, Site):
+            return item.id in self.names
+        station = item.get("station_id", _SILENT) if isinstance(item, Mapping) else getattr(item, "station_id", _SILENT)
+        return None if station is _SILENT else station in self.stations
 
 
 class Principal(msgspec.Struct, frozen=True):

@@ -85,9 +85,9 @@ def console(backend: Backend) -> AbstractAsyncContextManager[ApiClient]:
     return serving(backend, application)
 
 
-async def employ(ask: ApiClient, name: str, role: Role, password: str = PASSWORD) -> Person:
-    """Return a person with this role, who has chosen a password and logged in."""
-    made = await ask("POST", "/access/users", {"name": name, "role": role.value})
+async def employ(ask: ApiClient, name: str, role: Role, password: str = PASSWORD, *sites: str) -> Person:
+    """Return a person with this role, of these sites or of all, who has chosen a password and logged in."""
+    made = await ask("POST", "/access/users", {"name": name, "role": role.value, "sites": sites or None})
     assert made.status == 201, made.json
     person = Person(ask, name)
     first = await person.log_in(made.json["password"])
