@@ -1,13 +1,13 @@
 """Keys of transactions whose station uses an id again have their begin, too.
 
-Revision 0062.
+Revision 0063.
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0062"
-down_revision = "0061"
+revision = "0063"
+down_revision = "0062"
 branch_labels = None
 depends_on = None
 
