@@ -277,17 +277,18 @@ def _digests(
     return found
 
 
-_Bounds = tuple[int | None, int | None, int | None]
-_UNBOUNDED: Final[_Bounds] = (None, None, None)
+_Bounds = tuple[int | None, ...]
+_UNBOUNDED: Final[_Bounds] = (None, None, None, None)
 
 
 def _bounds(connection: Connection, new: Iterable[Arrival]) -> dict[str, _Bounds]:
-    """Return what bounds the time of events of stations: last boot, when it was last heard before, first contact."""
+    """Return what bounds the time of events of stations: last boot, when it was last heard before, first contact, and
+    since when it is connected."""
     there = stations.c
     wanted = {each.event.station_id for each in new}
-    query = select(there.station_id, there.booted_ms, there.away_ms, there.first_seen_ms)
+    query = select(there.station_id, there.booted_ms, there.away_ms, there.first_seen_ms, there.connected_ms)
     rows = connection.execute(query.where(there.station_id.in_(wanted))) if wanted else ()
-    return {row[0]: (row[1], row[2], row[3]) for row in rows}
+    return {row[0]: tuple(row[1:]) for row in rows}
 
 
 def _content(event: Event) -> str:
@@ -301,7 +302,8 @@ def _event_row(
     connection: Connection, arrival: Arrival, signed: dict[_Key, Sequence[Sample]], bounds: _Bounds
 ) -> dict[str, Any]:
     event = arrival.event
-    booted_ms, away_ms, known_ms = bounds
+    booted_ms, away_ms, known_ms, connected_ms = bounds
+    offline = event.offline and not (connected_ms is not None and connected_ms < event.at_ms)  # else only repeated
     return {
         "station_id": event.station_id,
         "transaction_id": event.transaction_id,
@@ -311,7 +313,7 @@ def _event_row(
         "at_ms": event.at_ms,
         "received_ms": arrival.received_ms,
         "earliest_ms": earliest_ms(
-            arrival.received_ms, offline=event.offline, booted_ms=booted_ms, away_ms=away_ms, known_ms=known_ms
+            arrival.received_ms, offline=offline, booted_ms=booted_ms, away_ms=away_ms, known_ms=known_ms
         ),
         "offline": event.offline,
         "digest": event.digest,

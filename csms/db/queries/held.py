@@ -29,7 +29,7 @@ from csms.domain.billing.plausibility import (
     rating_of,
 )
 from csms.domain.transactions.signed_values import Judged
-from csms.domain.transactions.transactions import Transaction, missing
+from csms.domain.transactions.transactions import Dated, Transaction, missing
 from v2g import typed_json
 from v2g.energy.price_plan import PricePlan
 from v2g.errors import RefusedError
@@ -164,10 +164,7 @@ def _by_time(found: Iterable[PricePlan]) -> bool:
 def _surroundings(connection: Connection, transaction: Transaction, events: Sequence[Heard]) -> Surroundings:
     station_id = transaction.station_id
     running = [plan for _, plan in plans.plans_of(connection, transaction)]
-    before = _before(connection, transaction, min((each.received_ms for each in events), default=0))
-    left_wh = None
-    if before is not None and before.import_wh is not None and before.import_start_wh is not None:
-        left_wh = before.import_wh.value if Decimal(before.import_start_wh.value) > 0 else None
+    before, idle = _before(connection, transaction, min((each.received_ms for each in events), default=0))
     fault = transaction_faults.c
     conflicts = connection.execute(
         select(fault.seq_no, fault.found_ms, fault.detail)
@@ -181,34 +178,45 @@ def _surroundings(connection: Connection, transaction: Transaction, events: Sequ
     return Surroundings(
         rating=rating(connection, station_id, transaction.evse_id),
         free_ms=None if before is None else before.ended_ms,
-        left_wh=left_wh,
+        left_wh=(None, None)
+        if before is None
+        else (_left(before.import_start_wh, before.import_wh), _left(before.export_start_wh, before.export_wh)),
+        idle=idle,
         conflicts=tuple(Conflict(*row) for row in conflicts),
         gaps=tuple(missing(transaction, (each.seq_no for each in events))),
         by_time=_by_time(running),
     )
 
 
-def _before(connection: Connection, transaction: Transaction, first_ms: int) -> Transaction | None:
-    """Return the transaction that was the last to end at the same EVSE before this one was heard of."""
+def _left(first: Dated | None, last: Dated | None) -> str | None:
+    """Return a register at the end of a transaction; None without one, and of a meter that counted from 0."""
+    return last.value if first is not None and last is not None and Decimal(first.value) > 0 else None
+
+
+def _before(connection: Connection, transaction: Transaction, first_ms: int) -> tuple[Transaction | None, bool]:
+    """Return the last transaction at the same EVSE before this one was heard of that ended and is not held.
+
+    Also whether it was the very last one there.
+    """
     there, held = transactions.c, held_transactions.c
     rows = connection.execute(
-        select(there.document)
+        select(there.document, held.state)
         .outerjoin(
             held_transactions, (held.station_id == there.station_id) & (held.transaction_id == there.transaction_id)
         )
         .where(
             (there.station_id == transaction.station_id)
             & (there.transaction_id != transaction.transaction_id)
-            & there.ended_ms.is_not(None)
             & (there.heard_ms <= first_ms)
-            & held.state.is_(None)
         )
         .order_by(there.started_ms.desc())
         .limit(_NEIGHBOURS)
     )
-    found = [_decode(row.document) for row in rows]
-    here = [each for each in found if each.evse_id == transaction.evse_id and each.ended_ms is not None]
-    return max(here, key=lambda each: each.ended_ms or 0, default=None)
+    found = [(_decode(row.document), row.state) for row in rows]
+    here = [(each, state) for each, state in found if each.evse_id == transaction.evse_id]
+    sure = [each for each, state in here if state is None and each.ended_ms is not None]
+    last = max(sure, key=lambda each: each.ended_ms or 0, default=None)
+    return last, last is not None and last is here[0][0]
 
 
 def rating(connection: Connection, station_id: str, evse_id: int | None) -> Rating:

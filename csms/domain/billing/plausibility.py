@@ -85,6 +85,8 @@ _LEAST_MWH: Final = 1_000
 """Two readings may be wrong by so much whatever their resolution: a register falls by less when it is rounded."""
 _COST_MWH: Final = 10_000
 """By so much, or 1 %, the energy of a station's own calculation may differ from its register."""
+_STANDBY_W: Final = 20
+"""An EVSE without a vehicle may take so much: the electronics of some are behind its meter."""
 _AHEAD: Final = 16
 """So many runs of readings are looked through for the one that continues an earlier one."""
 _REGISTERS: Final = (IMPORT_REGISTER, EXPORT_REGISTER)
@@ -153,14 +155,15 @@ class Conflict(msgspec.Struct, frozen=True):
 class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     """What this back end knows beside a transaction's events.
 
-    `free_ms`: when the transaction before it at its EVSE ended; `left_wh`: the import register then, None where that
-    meter counts each transaction from 0. `by_time`: its price depends on times, so each event counts. `gaps`: ranges of
-    numbers that have not arrived.
+    `free_ms`: when the last transaction before it at its EVSE that is not held ended; `left_wh`: the registers of
+    import and export then, None where that meter counts each transaction from 0; `idle`: no other one was there since.
+    `by_time`: its price depends on times, so each event counts. `gaps`: ranges of numbers that have not arrived.
     """
 
     rating: Rating = Rating()
     free_ms: int | None = None
-    left_wh: str | None = None
+    left_wh: tuple[str | None, str | None] = (None, None)
+    idle: bool = False
     conflicts: tuple[Conflict, ...] = ()
     gaps: tuple[tuple[int, int], ...] = ()
     by_time: bool = False
@@ -226,17 +229,26 @@ def judge_usage(transaction: Transaction, heard: Sequence[Heard], end_ms: int, a
     start_ms, end_ms = _span(transaction, events, end_ms)
     series, of_series = _series([sample for each in events for sample in each.samples], start_ms)
     findings += [*of_clock, *of_series]
+    if about.by_time and not of_clock:
+        findings += _unsure(events, about)
     if not transaction.active:
         findings += _of_ends(transaction, events, series, (start_ms, end_ms))
     points: list[list[Point]] = []
-    for name, samples, rating_w in zip(
-        ("import", "export"), series, (about.rating.import_w, about.rating.export_w), strict=True
+    idle_ms = max(0, start_ms - about.free_ms) if about.idle and about.free_ms is not None else None
+    for name, samples, rating_w, left_wh in zip(
+        ("import", "export"), series, (about.rating.import_w, about.rating.export_w), about.left_wh, strict=True
     ):
         found = [(each.at_ms, _mwh(each)) for each in samples]
-        if name == "import" and (stale := _before_the_last(found, about.left_wh)):
-            findings.append(stale)
-            found = found[1:]
-        clean, of_register = judge_register(name, found, rating_w, _resolution_mwh(samples))
+        resolution_mwh = _resolution_mwh(samples)
+        if (
+            left_wh is not None
+            and len(found) > 1
+            and (other := _other_than(name, found, left_wh, idle_ms, resolution_mwh))
+        ):
+            findings.append(other)
+            if other.reason == "rise":
+                found = found[1:]
+        clean, of_register = judge_register(name, found, rating_w, resolution_mwh)
         points.append(clean)
         findings += of_register
     charging: list[tuple[int, bool]] = []
@@ -338,6 +350,26 @@ def _timed(heard: Iterable[Heard], about: Surroundings) -> tuple[list[Heard], li
     return events, findings[:_SHOWN]
 
 
+def _unsure(events: Sequence[Heard], about: Surroundings) -> Iterator[Finding]:
+    """Yield what is wrong with times of events that were offline, if others do not bound them as receipt bounds one.
+
+    They are between the events that were not offline, and not before the transaction before ended.
+    """
+    low_ms = about.free_ms
+    unsure: list[int] = []
+    for place, each in enumerate(events):
+        if not each.offline:
+            low_ms = each.at_ms
+            continue
+        lows = [bound for bound in (low_ms, each.earliest_ms) if bound is not None]
+        high_ms = min([each.received_ms, *(other.at_ms for other in events[place:] if not other.offline)])
+        if not lows or high_ms - max(lows) > LATE_MS + CLOCK_MS:
+            unsure.append(each.seq_no)
+    if unsure:
+        detail = f"its price depends on time, and only its station knows that of the offline events {_listed(unsure)}"
+        yield Finding("clock", detail)
+
+
 def _span(transaction: Transaction, events: Sequence[Heard], end_ms: int) -> tuple[int, int]:
     """Return when a transaction began and ended, by its events' corrected times."""
     times = {each.seq_no: each.at_ms for each in events}
@@ -431,13 +463,19 @@ def _of_ends(
             yield Finding("end", f"no {name} register at the end, the last reading is of {last.at_ms} ms")
 
 
-def _before_the_last(points: Sequence[Point], left_wh: str | None) -> Finding | None:
-    """Return what is wrong with a first reading of before the transaction before it ended, though the meter ran on."""
-    if left_wh is None or len(points) < 2:
-        return None
-    left = _milli(Decimal(left_wh))
-    if points[0][1] + _LEAST_MWH < left <= max(value for _, value in points[1:]):
-        return Finding("rise", f"it begins at {_wh(points[0][1])} Wh, its EVSE stood at {_wh(left)} Wh before it")
+def _other_than(
+    name: str, points: Sequence[Point], left_wh: str, idle_ms: int | None, resolution_mwh: int
+) -> Finding | None:
+    """Return what is wrong with a first reading, of a meter that stood at `left_wh` when the transaction before ended.
+
+    A lower one is of before that; a higher one says that energy flowed in the `idle_ms` between, without a transaction.
+    """
+    begin, left = points[0][1], _milli(Decimal(left_wh))
+    stood = f"it begins at {_wh(begin)} Wh, the {name} register of its EVSE stood at {_wh(left)} Wh before it"
+    if begin + _LEAST_MWH < left <= max(value for _, value in points[1:]):
+        return Finding("rise", stood)
+    if idle_ms is not None and begin > left + _LEAST_MWH + resolution_mwh + _STANDBY_W * idle_ms // 3600:
+        return Finding("begin", stood)
     return None
 
 

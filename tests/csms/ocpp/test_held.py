@@ -231,7 +231,7 @@ async def test_an_id_used_again_after_a_boot_is_another_transaction(station: Sta
     await station.runs(1_000_000, 1_001_000, 1_002_000)
     await station.is_exact(2, 1)
     began_ms = station.csms.clock.utc_ms() + 60_000
-    second = await _boots_and_runs(station, 1_010_000, 1_012_000, 1_015_000, 1_016_000)
+    second = await _boots_and_runs(station, 1_002_000, 1_004_000, 1_007_000, 1_008_000)
     assert second == f"tx-field~{format_time(began_ms)}"
     run = station.csms.services.store.run
     costs = [await run(tariffs.cost, station.point.id, each) for each in ("tx-field", second)]
@@ -241,7 +241,7 @@ async def test_an_id_used_again_after_a_boot_is_another_transaction(station: Sta
     assert await run(held.find, station.point.id, second) is None
     named = [each.data["transaction"] for each in station.csms.events.named("transaction_ended")]
     assert named == ["tx-field", second]
-    third = await _boots_and_runs(station, 1_016_000, 1_018_000)
+    third = await _boots_and_runs(station, 1_008_000, 1_010_000)
     assert third not in ("tx-field", second)
     (total,) = await run(reports.sums, "station", UTC)
     assert (total.transactions, total.import_mwh) == (3, 10_000_000)

@@ -99,8 +99,9 @@ def reasons(found: JudgedUsage) -> list[str]:
 
 
 class Case(NamedTuple):
-    """Events as they were heard, and the energy that flowed, mWh both ways. `ends`: both ends were heard rightly."""
+    """Events as they were heard, what its EVSE's registers (Wh) stood at before, and the energy that flowed, mWh."""
 
+    left_wh: tuple[str, str]
     events: list[Heard]
     import_mwh: int
     export_mwh: int
@@ -149,7 +150,8 @@ def truths(draw: st.DrawFn) -> Case:
             at_ms += seconds * 1000
             taken += int(share * RATED_W * seconds / 3.6)
             given_ += int(back * RATED_W * seconds / 3.6)
-    return Case(events, taken - begin[0], given_ - begin[1], at_ms - began_ms)
+    left_wh = str(begin[0] / 1000), str(begin[1] / 1000)
+    return Case(left_wh, events, taken - begin[0], given_ - begin[1], at_ms - began_ms)
 
 
 def changed(event: Heard, change: Callable[[Sample], Sample | None]) -> Heard:
@@ -161,6 +163,14 @@ def changed(event: Heard, change: Callable[[Sample], Sample | None]) -> Heard:
 
 def valued(value: str) -> Callable[[Sample], Sample]:
     return lambda each: msgspec.structs.replace(each, value=value)
+
+
+def off_by(watt_hours: int, draw: st.DrawFn) -> Callable[[Sample], Sample]:
+    """Return what a begin that is wrong by less than 10 kWh does to a reading."""
+    by = watt_hours * draw(st.sampled_from([-1, 1]))
+    return lambda each: (
+        each if each.phase in ("L2", "L3") else msgspec.structs.replace(each, value=str(float(each.value) + by))
+    )
 
 
 def shifted(event: Heard, by_ms: int) -> Heard:
@@ -221,6 +231,9 @@ GLITCHES: dict[str, Glitch] = {
         + [shifted(each, draw(st.sampled_from([-HOUR, HOUR]))) for each in events[n : n + 1]]
         + events[n + 1 :]
     ),
+    "begin": lambda events, _n, draw: at(0, lambda each: changed(each, off_by(draw(st.integers(500, 9999)), draw)))(
+        events
+    ),
     "unit": lambda events, n, _draw: at(
         n, lambda each: changed(each, lambda one: msgspec.structs.replace(one, unit="kWh"))
     )(events),
@@ -243,19 +256,22 @@ def check(name: str, case: Case) -> None:
     closed: dict[str, Any] = {}
     if case.events[-1].kind != "Ended":
         closed = {"closed_ms": case.events[-1].received_ms + HOUR, "closed_reason": "station_lost_it"}
-    about = msgspec.structs.replace(ABOUT, gaps=tuple(gaps), by_time=True)
-    found = judged(*case.events, about=about, **closed)
-    if name in ("none", "late", "repeated", "phases swapped"):
-        assert not found.findings, "truth is not held"
-    if not found.findings:
-        lasted_ms = found.usage.end_ms - found.usage.start_ms
-        slack_mwh = RATED_W * 5000 * 110 // 360_000 + 1000  # within the judge's own tolerance nothing can be known
-        assert abs(found.import_mwh - case.import_mwh) <= slack_mwh, name
-        assert abs(found.export_mwh - case.export_mwh) <= slack_mwh, name
-        if not case.events[
-            0
-        ].offline:  # a wrong time within the time offline, in order, cannot be told from a right one
-            assert abs(lasted_ms - case.duration_ms) <= CLOCK_MS + LATE_MS, name
+    offline = case.events[0].offline
+    for by_time in (False, True):
+        about = msgspec.structs.replace(
+            ABOUT, gaps=tuple(gaps), by_time=by_time, left_wh=case.left_wh, free_ms=START - HOUR, idle=True
+        )
+        found = judged(*case.events, about=about, **closed)
+        if name in ("none", "late", "repeated", "phases swapped"):
+            of_time = ["clock"] if by_time and offline else []
+            assert reasons(found) == of_time, "truth is not held, unless money depends on what nobody else knows"
+        if not found.findings:
+            slack_mwh = RATED_W * 5000 * 110 // 360_000 + 1000  # within the judge's own tolerance nothing can be known
+            assert abs(found.import_mwh - case.import_mwh) <= slack_mwh, name
+            assert abs(found.export_mwh - case.export_mwh) <= slack_mwh, name
+            if by_time or not offline:
+                lasted_ms = found.usage.end_ms - found.usage.start_ms
+                assert abs(lasted_ms - case.duration_ms) <= CLOCK_MS + LATE_MS, name
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -451,8 +467,63 @@ def test_without_two_readings_it_is_unpriced_unless_nobody_charged() -> None:
 
 def test_a_stale_begin_is_left_out() -> None:
     for left_wh, found in (("1050", ["rise"]), ("1001", []), ("9000", []), (None, [])):
-        about = msgspec.structs.replace(ABOUT, left_wh=left_wh)
+        about = msgspec.structs.replace(ABOUT, left_wh=(left_wh, None))
         assert reasons(judged(*course(1000, 1100, 1200), about=about)) == found
+
+
+def test_a_begin_above_the_end_before_needs_another_transaction_between() -> None:
+    """An hour of an EVSE without a vehicle takes 20 Wh at most, and 1 Wh is rounded."""
+    for left_wh, idle, found in (
+        ("979", True, []),
+        ("978.999", True, ["begin"]),
+        ("900", False, []),
+        ("1000", True, []),
+        (None, True, []),
+    ):
+        about = msgspec.structs.replace(ABOUT, left_wh=(left_wh, None), free_ms=START - HOUR, idle=idle)
+        judgement = judged(*course(1000, 1100, 1200), about=about)
+        assert (reasons(judgement), judgement.import_mwh) == (found, 200_000)
+    begin = reading(START, 5, unit="kWh", context="Transaction.Begin")
+    last = reading(START + MINUTE, 5, unit="kWh", context="Transaction.End")
+    coarse = heard(0, "Started", START, begin), heard(1, "Ended", START + MINUTE, last)
+    for left_wh, found in (("4000", []), ("3900", ["begin"])):
+        about = msgspec.structs.replace(ABOUT, left_wh=(left_wh, None), free_ms=START, idle=True)
+        assert reasons(judged(*coarse, about=about)) == found, "its resolution is 1 kWh"
+
+
+@pytest.mark.parametrize(
+    ("offline", "received_min", "away_min", "free_min", "found"),
+    [
+        ((0, 1, 2), 2, 0, None, []),
+        ((0, 1, 2), 60, -1, None, ["clock"]),
+        ((1,), 60, -1, None, []),
+        ((1, 2), 60, -1, None, ["clock"]),
+        ((1, 2), 3, -60, None, []),
+        ((0,), 4, -60, None, ["clock"]),
+        ((0,), 4, -60, -1, []),
+    ],
+)
+def test_times_of_offline_events_need_others_that_bound_them_where_prices_depend_on_them(
+    offline: tuple[int, ...], received_min: int, away_min: int, free_min: int | None, found: list[str]
+) -> None:
+    """Receipt, the time before they were offline, events that were not, and the transaction before it do."""
+    events = [
+        msgspec.structs.replace(
+            each,
+            offline=True,
+            received_ms=START + received_min * MINUTE,
+            earliest_ms=START + away_min * MINUTE - CLOCK_MS,
+        )
+        if each.seq_no in offline
+        else each
+        for each in course(1000, 1100, 1200)
+    ]
+    free_ms = None if free_min is None else START + free_min * MINUTE
+    for by_time in (True, False):
+        about = msgspec.structs.replace(ABOUT, by_time=by_time, free_ms=free_ms)
+        judgement = judged(*events, about=about)
+        assert reasons(judgement) == (found if by_time else [])
+        assert judgement.timed, "no time was corrected"
 
 
 def test_a_station_s_own_cost_is_for_the_energy_of_its_register() -> None:
