@@ -15,12 +15,13 @@ from msgspec import Meta
 
 from secc.attestation import AttestationConfig
 from secc.hardware.drivers import find
-from secc.hardware.parts import HardwareConfig, Kind, devices_of, hardware_flaws
+from secc.hardware.parts import HardwareConfig, Kind, devices_of, hardware_flaws, switches_phases
 from secc.retention import RetentionConfig
 from secc.session.config import EnergyService, SeccConfig
 from secc.station.config import StationConfig, station_flaws
 from secc.station.files import password_of, running_firmware
 from v2g.config import Flaw, faults, parse_config
+from v2g.energy.conductors import LINES
 from v2g.energy.frequency_trace import load_trace
 from v2g.energy.grid_signal import parse_grid_signal
 from v2g.energy.settlement.ocmf import OcmfText
@@ -439,6 +440,12 @@ def look(config: ProgramConfig) -> Iterator[Flaw]:
         own = bool(config.evses) and config.evses[number].charger is not None
         where = ("evses", str(number), "charger") if own else ("charger",)
         yield from _service_flaws(charger.charger, charger.hardware, where)
+        if switches_phases(charger.hardware) and (
+            charger.hardware.kind != "ac" or charger.charger.ac_rating.phases != len(LINES)
+        ):
+            of_evse = ("evses", str(number)) if config.evses and config.evses[number].hardware is not None else ()
+            key = (*of_evse, "hardware", "drivers", charger.hardware.pilot, "phase_relay")
+            yield key, "needs an outlet of three phases", 'hardware.kind = "ac", and charger.ac_rating.phases = 3'
     yield from _shared_devices(config)
     yield from hardware_flaws(config.hardware, ("hardware",))
     for place, each in enumerate(config.evses):

@@ -169,6 +169,11 @@ def devices_of(config: HardwareConfig) -> list[tuple[PowerKind, str]]:
     return [(kind, each) for kind in kinds for each in getattr(_settings(config, kind)[0], "devices", ())]
 
 
+def switches_phases(config: HardwareConfig) -> bool:
+    """Return whether the configured board has a relay that connects L2 and L3."""
+    return config.backend != "bench" and getattr(_settings(config, "pilot")[0], "phase_relay", None) is not None
+
+
 def _has_own_table(kind: PowerKind, name: str) -> bool:
     """Return whether a driver's configuration is `[hardware.NAME]`; otherwise it is `[hardware.drivers.NAME]`."""
     return (kind, name) in BUILT_IN and name in HardwareConfig.__struct_fields__

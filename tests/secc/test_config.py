@@ -152,3 +152,19 @@ def test_evses_that_inherit_a_board_would_share_it() -> None:
     text += "[[evses]]\nevse_id = 'DEV2GE00001'\n[[evses]]\nevse_id = 'DEV2GE00002'\n"
     with pytest.raises(ConfigError, match="/dev/ttyS1 is that of EVSE 1"):
         load_config(text, name="secc.toml")
+
+
+RELAY = "phase_relay = { line = 3 }\nphase_relay_feedback = { line = 4 }\n"
+
+
+@pytest.mark.requirement("R192")
+@pytest.mark.parametrize(
+    ("kind", "phases", "said"),
+    [("ac", 3, False), ("ac", 1, True), ("dc", 3, True)],
+)
+def test_a_relay_of_phases_needs_an_outlet_of_three(kind: str, phases: int, said: bool) -> None:
+    charger = f"[charger]\nservices = [{2 if kind == 'dc' else 1}]\nac_rating = {{ phases = {phases} }}\n"
+    hardware = PINS.format(0, 1, 2).replace("evses.", "").replace("pilot =", f'kind = "{kind}"\npilot =', 1)
+    text = f"{LEAST}{charger}{hardware}\n{RELAY}"
+    found = [str(each) for each in check_config(text, name="secc.toml")]
+    assert any("phase_relay" in each and "three phases" in each for each in found) is said, found

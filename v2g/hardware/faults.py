@@ -50,6 +50,7 @@ FAULTS: Final[Mapping[str, FaultKind]] = MappingProxyType(
         "board_incompatible": FaultKind("the control board has another protocol version", "Controller"),
         "contactor_welded": FaultKind("the contactor does not open", "PowerContactor", until="serviced"),
         "contactor_stuck_open": FaultKind("the contactor does not close", "PowerContactor", until="unplugged"),
+        "phases_stuck": FaultKind("the relay of L2 and L3 is not where it was switched", "AcPhaseSelector"),
         "contactor_dropped": FaultKind("the contactor opened unexpectedly", "PowerContactor", until="unplugged"),
         "charger_failed": FaultKind("monitoring of the power hardware has failed", "Controller", until="tested"),
         "self_test_failed": FaultKind("the hardware has not passed its self-test", "Controller", until="tested"),

@@ -42,6 +42,7 @@ KEYS: dict[str, Any] = {
 }
 WATCHDOG: dict[str, Any] = {"watchdog": {"line": 7}, "watchdog_feedback": {"line": 8}}
 REFERENCE: dict[str, Any] = {"reference": {"channel": "voltage3", "mv": 0, "active_mv": 2_500, "line": {"line": 9}}}
+RELAY: dict[str, Any] = {"phase_relay": {"line": 11}, "phase_relay_feedback": {"line": 12}}
 CONTACT: dict[str, Any] = {"plug_contact": {"line": 10}}
 
 
@@ -103,6 +104,7 @@ class Machine(threading.Thread):
             "lock_feedback": self.outputs.get("lock", False),
             "emergency_stop": self.estop,
             "plug_contact": self.inserted,
+            "phase_relay_feedback": self.outputs.get("phase_relay", False),
             "watchdog_feedback": not self.guards or time.monotonic() - self._fed_at < 0.2,
         }
         return {name: value for name, value in seen.items() if name in self._inputs}

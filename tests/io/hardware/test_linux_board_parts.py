@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.io.hardware.linux_machine import CONTACT, KEYS, REFERENCE, WATCHDOG, config_of
+from tests.io.hardware.linux_machine import CONTACT, KEYS, REFERENCE, RELAY, WATCHDOG, config_of
 from v2g.config import Table
 from v2g.errors import TransportError
 from v2g.iec61851.peaks import ONE_LEVEL_S
@@ -172,6 +172,8 @@ def test_its_lines_are_those_that_are_configured() -> None:
         "watchdog_feedback": 8,
         "plug_contact": 10,
     }
+    relay = config_of(**RELAY)
+    assert (relay.outputs["phase_relay"].line, relay.inputs["phase_relay_feedback"].line) == (11, 12)
     assert "reference" not in config_of(reference={"channel": "voltage3", "mv": 0}).outputs
 
 
@@ -187,11 +189,12 @@ def test_what_is_not_configured() -> None:
     assert (config.adc, config.lost_s) == (Path("/sys/bus/iio/devices/iio:device0"), 0.25)
 
 
-@pytest.mark.parametrize("missing", ["lock", "lock_feedback"])
-def test_a_lock_needs_its_feedback(missing: str) -> None:
-    keys = {key: value for key, value in KEYS.items() if key != missing}
+@pytest.mark.parametrize("missing", ["lock", "lock_feedback", "phase_relay", "phase_relay_feedback"])
+def test_a_lock_and_a_relay_need_their_feedback(missing: str) -> None:
+    keys = {key: value for key, value in (KEYS | RELAY).items() if key != missing}
     found, flaws = Table(keys).read(LinuxBoardConfig)
-    assert (found, flaws[0][1]) == (None, "lock and lock_feedback belong together")
+    name = missing.removesuffix("_feedback")
+    assert (found, flaws[0][1]) == (None, f"{name} and {name}_feedback belong together")
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from tests.io.hardware.linux_machine import CONTACT, REFERENCE, WATCHDOG, config_of
+from tests.io.hardware.linux_machine import CONTACT, REFERENCE, RELAY, WATCHDOG, config_of
 from tests.virtual_time import VirtualLoop
 from v2g.errors import TransportError
 from v2g.iec61851.pilot import VEHICLE_OHM, PilotState, pilot_high_mv, pilot_low_mv
 from v2g.iec61851.proximity import Proximity
-from v2g.io.hardware.linux_board import BoardThreads, LinuxBoard, PilotLevels
+from v2g.io.hardware.linux_board import BoardThreads, LinuxBoard, LinuxPhaseSwitch, PilotLevels
 from v2g.io.runtime.clock import Clock
 
 A, B, C, D, E, F = PilotState
@@ -87,6 +87,7 @@ class Machine(BoardThreads):
         self.outputs = dict.fromkeys(self.config.outputs, False)
         self.welded = self.jammed = False
         self.guards: bool | None = None
+        self.relay: bool | None = None
         self.reference_mv: int | None = None
         self.broken: set[str] = set()
         self.on_write: Callable[[str, bool], object] = lambda _name, _active: None
@@ -164,6 +165,7 @@ class Machine(BoardThreads):
         seen = {
             "contactor_feedback": (self.outputs["contactor"] and not self.jammed) or self.welded,
             "lock_feedback": self.outputs.get("lock", False),
+            "phase_relay_feedback": self.outputs.get("phase_relay", False) if self.relay is None else self.relay,
             "watchdog_feedback": self._loop.time() - self._fed_at < 0.2 if self.guards is None else self.guards,
         }
         return self.inputs | {name: value for name, value in seen.items() if name in self.inputs}
@@ -976,3 +978,93 @@ def test_a_board_that_never_had_levels_has_none_in_its_test() -> None:
         assert await machine.board.self_test() == "the pilot shows None mV at 0 %"
 
     play(scene)
+
+
+# -- the relay of L2 and L3
+
+
+def used(phases: LinuxPhaseSwitch) -> int:
+    """Return how many conductors its contact shows."""
+    return len(phases.lines)
+
+
+@pytest.mark.requirement("R192")
+def test_phases_are_switched_only_while_the_contactor_is_open_and_measured_open() -> None:
+    async def scene(machine: Machine) -> None:
+        phases = LinuxPhaseSwitch(machine.board)
+        await machine.ready()
+        machine.contactor.set(closed=False)
+        phases.set((0, 1, 2))
+        assert used(phases) == 1, "not before its contact shows it"
+        machine.contactor.set(closed=True)
+        assert not machine.closes()
+        await machine.passes(0.05)
+        assert used(phases) == 3
+        assert not phases.selects
+        machine.contactor.set(closed=True)
+        await machine.passes(0.05)
+        assert machine.closes()
+        phases.set((0,))
+        assert machine.outputs["phase_relay"], "never under load"
+        machine.welded = True
+        machine.contactor.set(closed=False)
+        phases.set((0,))
+        await machine.passes(0.1)
+        assert machine.outputs["phase_relay"], "commanded open is not measured open"
+        machine.welded = False
+        await machine.passes(0.05)
+        phases.set((0,))
+        await machine.passes(0.05)
+        assert (used(phases), machine.outputs["phase_relay"]) == (1, False)
+        machine.contactor.set(closed=True)
+        assert machine.closes()
+        assert machine.faults == []
+
+    play(scene, **RELAY)
+
+
+@pytest.mark.requirement("R192")
+def test_a_relay_that_does_not_follow_is_a_fault_and_one_that_drops_opens_the_contactor() -> None:
+    async def scene(machine: Machine) -> None:
+        phases = LinuxPhaseSwitch(machine.board)
+        await machine.ready()
+        machine.contactor.set(closed=False)
+        machine.relay = False
+        phases.set((0, 1, 2))
+        began = machine.now
+        await machine.passes(1)
+        ((at, *fault),) = machine.faults
+        assert (fault, 0.5 <= at - began <= 0.6) == (["phases_stuck", True], True)
+        machine.contactor.set(closed=True)
+        assert not machine.closes()
+        machine.relay = True
+        await machine.passes(0.1)
+        assert [each for _, *each in machine.faults[1:]] == [["phases_stuck", False]]
+        machine.contactor.set(closed=True)
+        await machine.passes(0.05)
+        assert machine.closes()
+        machine.relay = False
+        await machine.passes(0.04)
+        assert not machine.closes()
+        machine.relay = None
+        await machine.passes(0.1)
+        assert not machine.closes(), "not before it is commanded again"
+
+    play(scene, **RELAY)
+
+
+def test_a_relay_stays_as_it_is_on_a_lost_board_and_when_it_is_closed() -> None:
+    async def scene(machine: Machine) -> None:
+        phases = LinuxPhaseSwitch(machine.board)
+        await machine.ready()
+        machine.contactor.set(closed=False)
+        phases.set((0, 1, 2))
+        await machine.passes(0.1)
+        machine.hangs = True
+        await machine.passes(1)
+        phases.set((0,))
+        assert machine.outputs["phase_relay"]
+        machine.board.close()
+        assert machine.outputs["phase_relay"], "the contactor may not be open yet"
+
+    play(scene, **RELAY)

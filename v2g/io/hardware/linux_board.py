@@ -18,6 +18,7 @@ from typing import Annotated, Final, Generic, Protocol, TypeVar
 import msgspec
 from msgspec import Meta
 
+from v2g.energy.conductors import LINES
 from v2g.errors import TransportError
 from v2g.hardware.faults import Light
 from v2g.hardware.interfaces import BoardParts, OnFault
@@ -138,6 +139,10 @@ class LinuxBoardConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     """Closes the contactor."""
     contactor_feedback: GpioLine
     """Auxiliary contact: active while the contactor is closed."""
+    phase_relay: GpioLine | None = None
+    """Connects L2 and L3 of an AC outlet; inactive leaves L1 alone. It moves only while the contactor is open."""
+    phase_relay_feedback: GpioLine | None = None
+    """Auxiliary contact: active while L2 and L3 are connected."""
     lock: GpioLine | None = None
     """Locks the plug."""
     lock_feedback: GpioLine | None = None
@@ -154,14 +159,15 @@ class LinuxBoardConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     """Time without samples, or without a sign of the event loop, after which the contactor opens, s."""
 
     def __post_init__(self) -> None:
-        """Reject a lock that nobody can see."""
-        if (self.lock is None) is not (self.lock_feedback is None):
-            raise ValueError("lock and lock_feedback belong together")
+        """Reject a lock and a relay that nobody can see."""
+        for name in ("lock", "phase_relay"):
+            if (getattr(self, name) is None) is not (getattr(self, f"{name}_feedback") is None):
+                raise ValueError(f"{name} and {name}_feedback belong together")
 
     @property
     def outputs(self) -> dict[str, GpioLine]:
         """The lines that are set."""
-        lines = self._lines("contactor", "lock", "fan", "watchdog")
+        lines = self._lines("contactor", "phase_relay", "lock", "fan", "watchdog")
         if self.reference is not None and self.reference.line is not None:
             lines["reference"] = self.reference.line
         return lines
@@ -169,7 +175,10 @@ class LinuxBoardConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     @property
     def inputs(self) -> dict[str, GpioLine]:
         """The lines that are read."""
-        return self._lines("contactor_feedback", "lock_feedback", "emergency_stop", "plug_contact", "watchdog_feedback")
+        return self._lines(
+            "contactor_feedback", "phase_relay_feedback", "lock_feedback", "emergency_stop", "plug_contact",
+            "watchdog_feedback",
+        )  # fmt: skip
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -280,6 +289,8 @@ class _Sample(msgspec.Struct, frozen=True):
     lock: bool = False
     estop: bool = False
     frozen: bool = False
+    three: bool = False
+    stuck: bool = False
 
 
 class BoardThreads:
@@ -335,11 +346,9 @@ class LinuxBoard(ReportingPilot):
         self._loop = asyncio.get_running_loop()
         self._signal = self._sampled_signal = _Signal(100)
         self._filter = PilotFilter()
-        self._plug, self._closed, self._locked = (
-            _Settled(Proximity("open")),
-            _Settled(value=False),
-            _Settled(value=False),
-        )
+        self._plug = _Settled(Proximity("open"))
+        self._closed, self._locked, self._three = (_Settled(value=False) for _ in range(3))
+        self._wants_three, self._relay_wrong_since = False, float("inf")
         self._switching = threading.Lock()
         self._driven: bool | None = None
         self._allowed = self._cut = self._toggle = self._resting = False
@@ -377,8 +386,9 @@ class LinuxBoard(ReportingPilot):
         self._timer.cancel()
         self._threads.stop()
         for name in self._config.outputs:
-            with contextlib.suppress(TransportError):
-                self._lines.write(name, active=False)
+            if name != "phase_relay":  # the contactor may need a while to open
+                with contextlib.suppress(TransportError):
+                    self._lines.write(name, active=False)
         with contextlib.suppress(TransportError):
             self._oscillator.set(0)
 
@@ -538,8 +548,13 @@ class LinuxBoard(ReportingPilot):
             plug = Proximity("seated" if (state.connected if inserted is None else inserted) else "open")
         elif inserted is False:
             plug = Proximity("open")
-        estop = lines.get("emergency_stop", False)
-        if state.ready and not estop and inserted is not False and self._sound:
+        estop, three = lines.get("emergency_stop", False), self._three.feed(lines.get("phase_relay_feedback", False))
+        if three is self._wants_three:
+            self._relay_wrong_since = float("inf")
+        elif self._relay_wrong_since > now:
+            self._relay_wrong_since = now
+        moved = self._relay_wrong_since > now
+        if state.ready and not estop and inserted is not False and moved and self._sound:
             self._allowed = True
         else:
             self._forbid()
@@ -554,6 +569,8 @@ class LinuxBoard(ReportingPilot):
             self._locked.feed(lines.get("lock_feedback", False)),
             estop,
             frozen,
+            three,
+            now - self._relay_wrong_since >= FOLLOW_S,
         )
         changed, self._newest = sample != self._newest, sample
         if changed:
@@ -612,7 +629,20 @@ class LinuxBoard(ReportingPilot):
             raise TransportError("another thread hangs while it switches the contactor")
         try:
             self._cut = cut or (self._cut and closed)
-            self._write(closed=closed and self._allowed and not self._cut)
+            moved = self._three.value is self._wants_three
+            self._write(closed=closed and self._allowed and moved and not self._cut)
+        finally:
+            self._switching.release()
+
+    def switch_phases(self, *, three: bool) -> None:
+        """Move the relay of L2 and L3, where the contactor is commanded and measured open; until its contact shows it
+        the contactor does not close. Raises TransportError."""
+        if not self._switching.acquire(timeout=SWITCH_S):
+            raise TransportError("another thread hangs while it switches the contactor")
+        try:
+            if self._driven is False and not self._newest.contactor and self._sound:
+                self._wants_three = three
+                self._lines.write("phase_relay", active=three)
         finally:
             self._switching.release()
 
@@ -651,6 +681,8 @@ class LinuxBoard(ReportingPilot):
             self._report_fault("emergency_stop", active=now.estop)
         if now.frozen is not before.frozen:
             self._report_fault("pilot_frozen", active=now.frozen)
+        if now.stuck is not before.stuck:
+            self._report_fault("phases_stuck", active=now.stuck)
         self._report_wire(now.state, now.fault, now.proximity)
         for callbacks, old, new in (
             (self._on_contactor, before.contactor, now.contactor),
@@ -689,6 +721,24 @@ class LinuxContactor:
     def on_change(self, callback: Callable[[bool], None]) -> None:
         """See Contactor."""
         self._board._on_contactor.append(callback)
+
+
+class LinuxPhaseSwitch:
+    """See PhaseSwitch: a relay of L2 and L3. Under voltage it stays as it is."""
+
+    selects = False
+
+    def __init__(self, board: LinuxBoard) -> None:
+        self._board = board
+
+    @property
+    def lines(self) -> tuple[int, ...]:
+        """See PhaseSwitch, by its auxiliary contact."""
+        return LINES if self._board._newest.three else LINES[:1]
+
+    def set(self, lines: tuple[int, ...]) -> None:
+        """See PhaseSwitch. Raises TransportError."""
+        self._board.switch_phases(three=len(lines) > 1)
 
 
 def _voltage(adc: AdcInput, config: VoltageConfig) -> Callable[[], int]:
@@ -734,7 +784,11 @@ async def open_board(
         board = LinuxBoard(config, context.clock, lines, oscillator, levels, plug, reference, BoardThreads())
         stack.callback(board.close)
         await board.ready()
-        yield BoardParts(board, board.contactor, board, board.self_test)
+        phases = None if config.phase_relay is None else LinuxPhaseSwitch(board)
+        if phases is not None:
+            board.contactor.set(closed=False)
+            phases.set(LINES)
+        yield BoardParts(board, board.contactor, board, board.self_test, phases=phases)
 
 
 DRIVER = Driver("pilot", LinuxBoardConfig, open_board)
