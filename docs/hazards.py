@@ -142,11 +142,10 @@ def read_promised() -> dict[str, dict[str, dict[str, float]]]:
 def promised(role: str) -> str:
     """Return the times that a role promises."""
     rows = read_promised()[role]
-    (ways,) = {tuple(each) for each in rows.values()}
+    ways = max(map(tuple, rows.values()), key=len)
     heads = (f"{'ISO 15118-' if way[0] == '2' else ''}{way.upper()}" for way in ways)
-    return markdown(
-        ("What happens", *heads), ((what, *(f"{each[way]:g} s" for way in ways)) for what, each in rows.items())
-    )
+    cells = ((what, *(f"{each[way]:g} s" if way in each else "" for way in ways)) for what, each in rows.items())
+    return markdown(("What happens", *heads), cells)
 
 
 def reactions() -> str:

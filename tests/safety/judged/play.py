@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from pki_tools.tree import PkiTree, make_pki
 from secc.hardware.parts import Kind
+from secc.hardware.simulated import SimulatedEvseConfig
 from secc.session import ports
 from secc.session.config import ControlMode, EnergyService, SeccConfig
 from tests import patient
@@ -497,8 +498,16 @@ VARIANTS: Final[Mapping[str, Mapping[str, Variant]]] = {
         "Ongoing, to 900 V": _changed(ev_processing=Processing.Ongoing, ev_target_voltage=number(900)),
     },
     "DC_ChargeLoopReq": {"": _changed(), **{each: _mode("DC", **changes) for each, changes in _LOOPS.items()}},
-    "AC_ChargeLoopReq": {"": _changed(), **{each: _mode("AC", **changes) for each, changes in _LOOPS.items()}},
-    "WPT_ChargeLoopReq": {"": _changed(), "much": _changed(evpc_power_request=number(20_000))},
+    "AC_ChargeLoopReq": {
+        "": _changed(),
+        **{each: _mode("AC", **changes) for each, changes in _LOOPS.items()},
+        "low power": _mode("AC", **{f"ev_maximum_charge_power{each}": number(650) for each in ("", "_l2", "_l3")}),
+    },
+    "WPT_ChargeLoopReq": {
+        "": _changed(),
+        "much": _changed(evpc_power_request=number(20_000)),
+        "low power": _changed(evpc_power_request=number(2_000)),
+    },
     "WPT_AlignmentCheckReq": {"": _changed(), "much": _changed(target_coil_current=number(75))},
     "ScheduleExchangeReq": {"": _changed(), "beside": _changed(SIDE)},
     **{
@@ -598,13 +607,15 @@ async def perform(
     guarded: bool = True,
     made: Callable[..., "Play"] | None = None,
     config: SeccConfig | None = None,
+    simulated: SimulatedEvseConfig | None = None,
 ) -> list[str]:
     """Play steps to a new charger, and return what was wrong. `guarded` False: one without a safety monitor; `made`
     makes the rig."""
+    how: dict[str, Any] = {"made": made or Play, "guarded": guarded, "simulated": simulated}
     modes = (ControlMode.SCHEDULED,) if scheduled else (ControlMode.DYNAMIC,)
     config = config or SeccConfig(services=tuple(EnergyService), control_modes=modes)
     phases = steps[0][1] if steps and steps[0][0] == "phases" else 3
-    async with rig(pki, folder, kind, config=config, made=made or Play, guarded=guarded, phases=phases) as found:
+    async with rig(pki, folder, kind, config=config, phases=phases, **how) as found:
         assert isinstance(found, Play)
         found.scheduled = scheduled
         found.watch()

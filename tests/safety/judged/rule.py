@@ -39,6 +39,9 @@ PHASE_V: Final = 230
 RATED_A: Final = (22_000 / PHASE_V / 3, 11_000 / PHASE_V / 3)
 """What a conductor of the charger bears, into the vehicle and back."""
 
+LEAST_SHARE: Final = 0.8
+"""Of what a coil sends arrives at least so much: a vehicle asks for what arrives."""
+
 LOWERED_S: Final = 0.75
 """In which a stage may follow a lower command: one that then obeys nobody is cut off that much later."""
 OPEN_S: Final = GRACE_S + 0.35
@@ -114,6 +117,7 @@ class Judge:
         elif name in _LOOPS:
             self._looped_at = now
             self._bear(getattr(request, "cl_req_control_mode", None))
+            self._say("asks", request, "evpc_power_request")
         elif name not in _BESIDE:
             self._wants = "nothing"
             if name.endswith("ChargeParameterDiscoveryReq"):
@@ -315,7 +319,9 @@ class Judge:
         if now > self._looped_at + (SILENT_S if self._aligning else self._loop_s):
             return 0.0, 0.0
         charge, discharge = self._bearable("charge", 0.0), self._bearable("discharge", 0.0)
-        charge = min(charge, self._alignment_w) if self._aligning else charge
+        charge = min(
+            charge, self._alignment_w if self._aligning else self._bears.get("asks", float("inf")) / LEAST_SHARE
+        )
         for each in self._limits.values():
             charge, discharge = min(charge, each.charge_w), min(discharge, each.discharge_w)
         charge, discharge = min(charge, self._grid[0]), min(discharge, self._grid[1])
