@@ -15,7 +15,7 @@ from msgspec import UNSET
 
 from v2g import typed_json
 from v2g.energy.settlement.records import MOST_REACTION_MS
-from v2g.errors import Asn1Error, ConfigError, RefusedError, StoreError, VerificationError
+from v2g.errors import Asn1Error, ConfigError, RefusedError, SealedError, StoreError, V2GError, VerificationError
 from v2g_cli import settle_ocmf
 from v2g_cli.csms.show import (
     AccessFile,
@@ -118,20 +118,38 @@ Reaction = Annotated[
 ]
 
 
-def _files(directory: Path, keys: Path | None) -> Mapping[str, bytes]:
-    """Return the files of a bundle, opened if they are sealed."""
+def _files(directory: Path, keys: Path | None, *, json: bool | None = None) -> Mapping[str, bytes]:
+    """Return the files of a bundle, opened if they are sealed. Unless `json` is None, what can be read of a journal
+    that does not open is printed first."""
+    from v2g.energy.settlement.bundle import JOURNAL
     from v2g.io.storage.journal_file import read_files
     from v2g.io.storage.record_keys import RecordKeys
 
-    return read_files(directory, RecordKeys.read(keys))
+    with _opening(directory / JOURNAL, keys, json=json):
+        return read_files(directory, RecordKeys.read(keys))
 
 
-def _file(path: Path, keys: Path | None) -> bytes:
-    """Return the content of a file, opened if it is sealed."""
+def _file(path: Path, keys: Path | None, *, json: bool | None = None) -> bytes:
+    """Return the content of a file, opened if it is sealed; `json` as in `_files`."""
     from v2g.io.storage.record_keys import RecordKeys
     from v2g.io.storage.sealed_lines import open_lines
 
-    return open_lines(read_file(path), RecordKeys.read(keys), path.name)
+    with _opening(path, keys, json=json):
+        return open_lines(read_file(path), RecordKeys.read(keys), path.name)
+
+
+@contextlib.contextmanager
+def _opening(journal: Path, keys: Path | None, *, json: bool | None) -> Iterator[None]:
+    """When a sealed file does not open, print what can be read of this journal, and raise the error again."""
+    from v2g.io.storage.record_keys import RecordKeys
+    from v2g.io.storage.sealed_lines import is_sealed, readable
+
+    try:
+        yield
+    except (SealedError, VerificationError) as error:
+        if json is not None and keys is not None and journal.is_file() and is_sealed(data := read_file(journal)):
+            _print_readable({journal.name: readable(data, RecordKeys.read(keys), journal.name)}, error, json=json)
+        raise
 
 
 def _verified(
@@ -158,37 +176,42 @@ def _verified(
 @contextlib.contextmanager
 def _readable(data: Mapping[str, bytes], *, json: bool) -> Iterator[None]:
     """On a VerificationError, print what can be read of the journals that break, by name, and raise it again."""
-    from v2g.energy.settlement.journal import readable_lines, verify_lines
-
     try:
         yield
     except VerificationError as error:
-        for name, journal in data.items():
-            try:
-                verify_lines(journal, name=name)
-                continue
-            except VerificationError as broken:
-                where = broken.where
-            found = list(readable_lines(journal))
-            if json:
-                lines = [{"line": number, "continues": valid, "entry": entry} for number, entry, valid in found]
-                print_json({"journal": name, "verified": False, "where": where, "error": str(error), "lines": lines})
-                continue
-            say(f"{where} breaks the journal. Nothing of it is verified. What can be read of it:")
-            print_table(
-                name,
-                ("line", "time (UTC)", "entry", "kWh taken", "kWh fed back", ""),
-                (
-                    (
-                        str(number), when(entry.utc_ms), entry.kind,
-                        *(f"{mwh / 1e6:.6f}" if (mwh := getattr(entry.data, each, None)) is not None else ""
-                          for each in ("import_mwh", "export_mwh")),
-                        "" if valid else "after the break",
-                    )
-                    for number, entry, valid in found
-                ),
-            )  # fmt: skip
+        _print_readable(data, error, json=json)
         raise
+
+
+def _print_readable(data: Mapping[str, bytes], error: V2GError, *, json: bool) -> None:
+    """Print what can be read of the journals that break, by name."""
+    from v2g.energy.settlement.journal import readable_lines, verify_lines
+
+    for name, journal in data.items():
+        try:
+            verify_lines(journal, name=name)
+            continue
+        except VerificationError as broken:
+            where = broken.where
+        found = list(readable_lines(journal))
+        if json:
+            lines = [{"line": number, "continues": valid, "entry": entry} for number, entry, valid in found]
+            print_json({"journal": name, "verified": False, "where": where, "error": str(error), "lines": lines})
+            continue
+        say(f"{where} breaks the journal. Nothing of it is verified. What can be read of it:")
+        print_table(
+            name,
+            ("line", "time (UTC)", "entry", "kWh taken", "kWh fed back", ""),
+            (
+                (
+                    str(number), when(entry.utc_ms), entry.kind,
+                    *(f"{mwh / 1e6:.6f}" if (mwh := getattr(entry.data, each, None)) is not None else ""
+                      for each in ("import_mwh", "export_mwh")),
+                    "" if valid else "after the break",
+                )
+                for number, entry, valid in found
+            ),
+        )  # fmt: skip
 
 
 class Required(Enum):
@@ -234,7 +257,7 @@ def verify(
     from v2g.energy.settlement.corrections import read_addendum, read_corrected
     from v2g.iso15118.confirmations import read_confirmation
 
-    files, operators = _files(directory, keys), _operators(operator)
+    files, operators = _files(directory, keys, json=json), _operators(operator)
     with _readable({JOURNAL: files.get(JOURNAL, b"")}, json=json):
         report = verify_bundle(
             files,
@@ -248,7 +271,7 @@ def verify(
             operators=operators or (),
         )
     if corrections is not None:
-        name, continued = str(corrections), _file(corrections, keys)
+        name, continued = str(corrections), _file(corrections, keys, json=json)
         with _readable({name: continued}, json=json):
             entries = read_corrected(continued, files[JOURNAL], name=name)
         report = msgspec.structs.replace(report, addendum=read_addendum(entries, operators=operators, name=name))
@@ -299,7 +322,7 @@ def show(directory: Bundle, keys: Keys = None, json: JsonFlag = False) -> None:
     """
     from v2g.energy.settlement.bundle import JOURNAL
 
-    files = _files(directory, keys)
+    files = _files(directory, keys, json=json)
     with _readable({JOURNAL: files.get(JOURNAL, b"")}, json=json):
         settlement = _verified(files, None)[1].settlement
     if json:

@@ -518,6 +518,42 @@ def test_a_sealed_bundle_is_read_with_its_keys_and_written_plain_for_others(
 
 
 @pytest.mark.requirement("R145")
+@pytest.mark.parametrize("harm", ["changed", "missing", "cut", "another key"])
+def test_what_can_be_read_of_a_broken_sealed_journal_is_shown_before_the_error(
+    v2g: Run, bundle: Path, tmp_path: Path, harm: str
+) -> None:
+    keys, sealed = new_keys(tmp_path / "journal.keys"), tmp_path / "sealed"
+    write_files(sealed, read_files(bundle), keys=keys)
+    journal = sealed / "journal.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    count, place = len(lines), 2
+    match harm:
+        case "changed":
+            lines[place] = lines[place].replace(b" 1 ", b" 1 AAAA", 1)
+        case "missing":
+            del lines[place]
+        case "cut":
+            place = count - 1
+            lines[place] = lines[place][:40]
+        case "another key":
+            lines[place] = lines[place].replace(b"sealed 1 ", b"sealed 7 ")
+    journal.write_bytes(b"".join(lines))
+    for command in ("verify", "show"):
+        found = v2g("settle", command, str(sealed), "--keys", str(tmp_path / "journal.keys"))
+        assert found.code == (8 if harm == "another key" else 9)
+        assert f"journal.jsonl:{place + 1}" in found.output
+        assert f"journal.jsonl:{place + 1}" in found.errors or harm == "another key", found.errors
+        record = json.loads(
+            v2g("settle", command, str(sealed), "--keys", str(tmp_path / "journal.keys"), "--json").output
+        )
+        before = [each["line"] for each in record["lines"] if each["continues"]]
+        after = [each["line"] for each in record["lines"] if not each["continues"]]
+        assert before == list(range(1, place + 1))
+        assert after == ([] if harm == "missing" else list(range(place + 2, count + 1)))
+        assert record["where"] == f"journal.jsonl:{place + 1}"
+
+
+@pytest.mark.requirement("R145")
 def test_a_sealed_file_of_another_bundle_does_not_verify(
     v2g: Run,
     bundle: Path,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.sealing import new_keys
 from v2g.errors import SealedError, StoreError, VerificationError
 from v2g.io.storage.record_keys import RecordKeys
-from v2g.io.storage.sealed_lines import is_sealed, open_lines, read_sealed, seal_line
+from v2g.io.storage.sealed_lines import is_sealed, open_lines, read_sealed, readable, seal_line, seal_lines
 
 pytestmark = pytest.mark.requirement("R145")
 
@@ -25,6 +25,29 @@ def test_any_records_come_back_and_are_lines(own: RecordKeys, records: list[byte
     assert all(line.endswith(b"\n") and line.count(b"\n") == 1 for line in sealed)
     assert open_lines(b"".join(sealed), own, name) == b"".join(records)
     assert len(set(sealed)) == len(sealed)
+
+
+@given(data=st.binary(max_size=400), name=st.sampled_from(["a.jsonl", "a.json"]))
+def test_a_file_comes_back_whether_it_is_sealed_by_lines_or_as_one(own: RecordKeys, data: bytes, name: str) -> None:
+    sealed = seal_lines(own, data, name)
+    assert open_lines(sealed, own, name) == data
+    assert sealed.count(b"\n") == (len(data.splitlines()) if name == "a.jsonl" else 1)
+
+
+@given(
+    records=st.lists(st.integers(0, 10**6), min_size=1, max_size=6),
+    broken=st.sets(st.integers(0, 5)),
+    others=st.booleans(),
+)
+def test_lines_that_open_are_readable_beside_those_that_do_not(
+    own: RecordKeys, records: list[int], broken: set[int], others: bool
+) -> None:
+    lines = [seal_line(own, b"%d\n" % record, "name", place) for place, record in enumerate(records)]
+    harmed = [line[:-9] + b"\n" if place in broken else line for place, line in enumerate(lines)]
+    found = readable(b"".join(harmed), None if others else own, "name").splitlines()
+    for place, (line, record) in enumerate(zip(found, records, strict=True)):
+        opens = place not in broken and not others
+        assert line == (b"%d" % record if opens else harmed[place].rstrip(b"\n"))
 
 
 @given(record=st.binary(max_size=60), place=st.integers(0, 200), octet=st.integers(0, 255))

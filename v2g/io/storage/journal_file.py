@@ -8,7 +8,7 @@ from typing import Final, Self
 from v2g.energy.settlement.journal import verify_lines
 from v2g.errors import StoreError, V2GError, VerificationError
 from v2g.io.storage.record_keys import RecordKeys
-from v2g.io.storage.sealed_lines import is_sealed, open_lines, seal_line
+from v2g.io.storage.sealed_lines import is_sealed, open_lines, seal_line, seal_lines
 
 MAX_FILE_BYTES: Final = 256 * 1024 * 1024
 
@@ -135,11 +135,11 @@ def write_files(
 ) -> None:
     """Write a bundle: each file is complete and on the disk on return; `private` for their owner only.
 
-    With `keys` each file is sealed. Without `sync_names` their names are durable only once the directory is, which is
-    up to the caller. Raises StoreError.
+    With `keys` each file is sealed, JSON lines one by one. Without `sync_names` their names are durable only once the
+    directory is, which is up to the caller. Raises StoreError.
     """
     if keys is not None:
-        files = {name: seal_line(keys, data, name) for name, data in files.items()}
+        files = {name: seal_lines(keys, data, name) for name, data in files.items()}
     try:
         directory.mkdir(parents=True, exist_ok=True)
         for name, data in files.items():
