@@ -5,15 +5,13 @@ from typing import Any
 import msgspec
 
 from csms.api.http.call import Call
-from csms.api.http.operations import delete, get, post
+from csms.api.http.operations import get, to_station
 from csms.api.http.parameters import OneStation
 from csms.api.http.problems import missing
 from csms.db.queries import commands as rows
 from csms.domain.security.access import Permission
 from csms.services.authorization import local_lists
 from v2g.ocpp.messages.local_list import SendLocalListStatus
-
-_STATION = (404, 501, 502, 504)
 
 
 class LocalList(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,13 +41,13 @@ async def read_local_list(call: Call, parameters: OneStation) -> LocalList:
     return LocalList(**{**found, "entries": msgspec.json.decode(found["entries"])})
 
 
-@post("/stations/{station_id}/local-list/synchronise", Permission.WRITE_TOKENS, problems=_STATION)
+@to_station("POST", "/local-list/synchronise", Permission.WRITE_TOKENS)
 async def synchronise_local_list(call: Call, parameters: OneStation) -> SentList:
     """Synchronise a station's list with the tokens, by differences or in full (D01)."""
     return _sent(await local_lists.synchronise(call.services, parameters.station_id))
 
 
-@delete("/stations/{station_id}/local-list", Permission.WRITE_TOKENS, status=200, problems=_STATION)
+@to_station("DELETE", "/local-list", Permission.WRITE_TOKENS, status=200)
 async def clear_local_list(call: Call, parameters: OneStation) -> SentList:
     """Empty a station's list (D01)."""
     return _sent(await local_lists.clear(call.services, parameters.station_id))

@@ -7,7 +7,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from csms.api.http.call import Call
-from csms.api.http.operations import Page, delete, get, post, put
+from csms.api.http.operations import Page, delete, get, post, put, to_station
 from csms.api.http.paging import page_of, read_cursor, write_cursor
 from csms.api.http.parameters import PRINTED, OneStation, Paged, check_printed
 from csms.api.http.problems import missing
@@ -185,7 +185,7 @@ async def delete_group(call: Call, parameters: OneGroup) -> None:
     await call.change(lambda connection: rows.find_group(connection, parameters.group_id), write)
 
 
-@post("/stations/{station_id}/clear-cache", Permission.WRITE_TOKENS, problems=(404, 501, 502, 504))
+@to_station("POST", "/clear-cache", Permission.WRITE_TOKENS)
 async def clear_cache(call: Call, parameters: OneStation) -> CacheCleared:
     """Have a station clear its authorization cache (C11)."""
     return CacheCleared(status=await service.clear_cache(call.services, parameters.station_id))

@@ -6,7 +6,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from csms.api.http.call import Call
-from csms.api.http.operations import Page, get, post
+from csms.api.http.operations import STATION_PROBLEMS, Page, get, post, to_station
 from csms.api.http.paging import newest_first, pages
 from csms.api.http.parameters import OneStation, Paged, StationId
 from csms.api.http.problems import ApiError, missing
@@ -15,14 +15,13 @@ from csms.domain.security.access import Permission
 from csms.ocpp.payments import note_swap
 from csms.services.billing import payments, qr_payments
 from csms.services.billing.qr_payments import Scan
+from csms.services.stations.remote_control import Started
+from csms.services.stations.requests import Asked
 from v2g.errors import OcppError
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.battery_swap import BatterySwapRequest, RequestBatterySwapResponse
 from v2g.ocpp.messages.provisioning import SetVariableResult
-from v2g.ocpp.messages.remote_control import RequestStartTransactionResponse
 from v2g.ocpp.messages.transactions import TransactionLimit
-
-_STATION = (404, 501, 502, 504)
 
 
 class PaymentSettlement(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,13 +75,6 @@ class Paid(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     limit: TransactionLimit | None = None
 
 
-class PaidStart(msgspec.Struct, frozen=True, kw_only=True):
-    """The remoteStartId, which the transaction's events name, and the station's answer."""
-
-    remote_start_id: int
-    response: RequestStartTransactionResponse
-
-
 class BatterySwap(msgspec.Struct, frozen=True, kw_only=True):
     """An event of a battery swap; `document` is the whole message."""
 
@@ -100,13 +92,6 @@ class NewSwap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """The token for which a swap begins."""
 
     id_token: IdToken
-
-
-class SwapAsked(msgspec.Struct, frozen=True, kw_only=True):
-    """The request's number, which the swap's events name, and the station's answer."""
-
-    request_id: int
-    response: RequestBatterySwapResponse
 
 
 class VendorData(msgspec.Struct, frozen=True, kw_only=True):
@@ -151,24 +136,28 @@ async def list_payment_settlements(call: Call, parameters: WhichData) -> Page[Pa
     return await pages(call, parameters, PaymentSettlement, tuple[int, str, str, int], keys, fetch)
 
 
-@post("/stations/{station_id}/web-payments", Permission.COMMAND_STATIONS, problems=_STATION, example={"evse_id": 1})
+@to_station("POST", "/web-payments", Permission.COMMAND_STATIONS, example={"evse_id": 1})
 async def begin_web_payment(call: Call, parameters: OneStation, body: NewWebPayment) -> WebPayment:
     """Notify a station of a web payment for an EVSE (C25)."""
     number = await payments.web_payment_started(call.services, parameters.station_id, body.evse_id, body.timeout_s)
     return WebPayment(payment_id=number)
 
 
-@post("/web-payments/{payment_id}/paid", Permission.COMMAND_STATIONS, problems=_STATION, example={"psp_ref": "p-17"})
-async def web_payment_paid(call: Call, parameters: OnePayment, body: Paid) -> PaidStart:
-    """Start the transaction of a payment (C25)."""
-    started = await payments.web_payment_paid(call.services, parameters.payment_id, body.psp_ref, body.limit)
-    return PaidStart(remote_start_id=started.remote_start_id, response=started.response)
-
-
 @post(
-    "/stations/{station_id}/qr-codes",
+    "/web-payments/{payment_id}/paid",
+    Permission.COMMAND_STATIONS,
+    problems=STATION_PROBLEMS,
+    example={"psp_ref": "p-17"},
+)
+async def web_payment_paid(call: Call, parameters: OnePayment, body: Paid) -> Started:
+    """Start the transaction of a payment (C25)."""
+    return await payments.web_payment_paid(call.services, parameters.payment_id, body.psp_ref, body.limit)
+
+
+@to_station(
+    "POST",
+    "/qr-codes",
     Permission.WRITE_MAINTENANCE,
-    problems=_STATION,
     example={"template": "https://pay.example/{chargingstationid}/{evse}/{totp}/{version}"},
 )
 async def configure_qr_codes(call: Call, parameters: OneStation, body: NewQrCodes) -> tuple[SetVariableResult, ...]:
@@ -182,10 +171,10 @@ async def configure_qr_codes(call: Call, parameters: OneStation, body: NewQrCode
     return tuple(results)
 
 
-@post(
-    "/stations/{station_id}/qr-scans",
+@to_station(
+    "POST",
+    "/qr-scans",
     Permission.COMMAND_STATIONS,
-    problems=_STATION,
     example={"url": "https://pay.example/CS-1/1/aHicux89/v1?maxenergy=20000"},
 )
 async def scan_qr_code(call: Call, parameters: OneStation, body: NewScan) -> Scan:
@@ -208,17 +197,15 @@ async def list_battery_swaps(call: Call, parameters: WhichSwaps) -> Page[Battery
     )
 
 
-@post(
-    "/stations/{station_id}/battery-swaps",
+@to_station(
+    "POST",
+    "/battery-swaps",
     Permission.COMMAND_STATIONS,
-    problems=_STATION,
     example={"id_token": {"idToken": "04A1B2C3", "type": "ISO14443"}},
 )
-async def begin_battery_swap(call: Call, parameters: OneStation, body: NewSwap) -> SwapAsked:
+async def begin_battery_swap(call: Call, parameters: OneStation, body: NewSwap) -> Asked[RequestBatterySwapResponse]:
     """Have a station begin a battery swap for an authorized token (S02)."""
-    asked = await payments.request_battery_swap(call.services, parameters.station_id, body.id_token)
-    assert isinstance(asked.response, RequestBatterySwapResponse)
-    return SwapAsked(request_id=asked.request_id, response=asked.response)
+    return await payments.request_battery_swap(call.services, parameters.station_id, body.id_token)
 
 
 @post(

@@ -6,7 +6,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from csms.api.http.call import Call
-from csms.api.http.operations import Page, Reply, delete, get, post, put
+from csms.api.http.operations import Page, Reply, delete, get, post, put, to_station
 from csms.api.http.paging import page_of
 from csms.api.http.parameters import OneStation, Paged
 from csms.api.http.problems import ApiError, missing
@@ -23,7 +23,6 @@ from v2g.units import MICRO, Currency, Decimals, decimals_of
 
 PlanId = Annotated[str, msgspec.Meta(min_length=1, max_length=60, examples=["day-night"])]
 EvseId = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
-_STATION = (404, 501, 502, 504)
 
 
 class OnePlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -215,25 +214,20 @@ async def unassign_tariff(call: Call, parameters: WhichScope) -> None:
     await call.change(_assignments, write)
 
 
-@put(
-    "/stations/{station_id}/tariff",
-    Permission.WRITE_TARIFFS,
-    problems=_STATION,
-    example={"plan_id": "day-night"},
-)
+@to_station("PUT", "/tariff", Permission.WRITE_TARIFFS, example={"plan_id": "day-night"})
 async def set_default_tariff(call: Call, parameters: OneStation, body: DefaultTariff) -> TariffStatus:
     """Apply a plan at a station; send it to the station if that calculates costs itself (I07)."""
     service = TariffService(call.services)
     return TariffStatus(status=await service.set_default(parameters.station_id, body.evse_id, body.plan_id))
 
 
-@get("/stations/{station_id}/tariffs", Permission.READ_TARIFFS, problems=_STATION)
+@to_station("GET", "/tariffs", Permission.READ_TARIFFS)
 async def read_station_tariffs(call: Call, parameters: OneStation) -> GetTariffsResponse:
     """Get the tariffs of an OCPP 2.1 station (I09)."""
     return await TariffService(call.services).get(parameters.station_id)
 
 
-@delete("/stations/{station_id}/tariffs", Permission.WRITE_TARIFFS, status=200, problems=_STATION)
+@to_station("DELETE", "/tariffs", Permission.WRITE_TARIFFS, status=200)
 async def clear_station_tariffs(call: Call, parameters: OneStation) -> ClearTariffsResponse:
     """Clear a station's default tariffs (I10)."""
     return await TariffService(call.services).clear(parameters.station_id)

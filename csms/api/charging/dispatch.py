@@ -3,9 +3,10 @@
 from typing import Annotated, Any
 
 import msgspec
+from msgspec.structs import asdict
 
 from csms.api.http.call import Call
-from csms.api.http.operations import Page, delete, get, post
+from csms.api.http.operations import Page, get, post, to_station
 from csms.api.http.paging import newest_first, shown
 from csms.api.http.parameters import OneStation, Paged, StationId
 from csms.db.queries import charging, records
@@ -13,6 +14,7 @@ from csms.db.queries import der as rows
 from csms.domain.security.access import Permission
 from csms.services.charging.der import DerService
 from csms.services.charging.dispatch import Dispatch, Dispatched
+from csms.services.stations.requests import Asked
 from v2g.ocpp.messages.base import EnergyTransferMode
 from v2g.ocpp.messages.der_control import (
     ClearDERControlResponse,
@@ -27,7 +29,6 @@ Stations = Annotated[
     tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=48)], ...], msgspec.Meta(max_length=100_000)
 ]
 ControlId = Annotated[str, msgspec.Meta(min_length=1, max_length=36)]
-_STATION = (404, 501, 502, 504)
 
 
 class SetPoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -106,13 +107,6 @@ class WantedControls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     is_default: bool | None = None
     control_type: DERControl | None = None
     control_id: ControlId | None = None
-
-
-class ControlsAsked(msgspec.Struct, frozen=True, kw_only=True):
-    """The request's number and the station's answer; reported controls are listed as they arrive."""
-
-    request_id: int
-    response: GetDERControlResponse
 
 
 class CourseSpan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -196,7 +190,7 @@ async def send_afrr_signal(call: Call, body: Signal) -> Answers:
     return Answers(answers=await Dispatch(call.services).afrr(body.signal, body.stations))
 
 
-@post("/stations/{station_id}/energy-transfer", Permission.WRITE_ENERGY, problems=_STATION)
+@to_station("POST", "/energy-transfer", Permission.WRITE_ENERGY)
 async def allow_energy_transfer(call: Call, parameters: OneStation, body: Allowed) -> AllowedStatus:
     """Set the energy transfer modes allowed for a transaction (Q02)."""
     status = await Dispatch(call.services).allow(parameters.station_id, body.transaction_id, body.modes)
@@ -209,34 +203,22 @@ async def list_der_controls(call: Call, parameters: OneStation) -> tuple[HeldCon
     return shown(await call.run(rows.controls, parameters.station_id), tuple[HeldControl, ...])
 
 
-@post("/stations/{station_id}/der-controls", Permission.WRITE_ENERGY, problems=_STATION)
+@to_station("POST", "/der-controls", Permission.WRITE_ENERGY)
 async def set_der_control(call: Call, parameters: OneStation, body: SetDERControlRequest) -> SetDERControlResponse:
     """Set a DER control (R04); the body is OCPP's SetDERControlRequest."""
     return await DerService(call.services).set(parameters.station_id, body)
 
 
-@post("/stations/{station_id}/der-controls/report", Permission.WRITE_ENERGY, problems=_STATION, example={})
-async def report_der_controls(call: Call, parameters: OneStation, body: WantedControls) -> ControlsAsked:
+@to_station("POST", "/der-controls/report", Permission.WRITE_ENERGY, example={})
+async def report_der_controls(call: Call, parameters: OneStation, body: WantedControls) -> Asked[GetDERControlResponse]:
     """Have a station report DER controls (R04)."""
-    asked = await DerService(call.services).get(
-        parameters.station_id,
-        is_default=body.is_default,
-        control_type=body.control_type,
-        control_id=body.control_id,
-    )
-    assert isinstance(asked.response, GetDERControlResponse)
-    return ControlsAsked(request_id=asked.request_id, response=asked.response)
+    return await DerService(call.services).get(parameters.station_id, **asdict(body))
 
 
-@delete("/stations/{station_id}/der-controls", Permission.WRITE_ENERGY, status=200, problems=_STATION)
+@to_station("DELETE", "/der-controls", Permission.WRITE_ENERGY, status=200)
 async def clear_der_controls(call: Call, parameters: WhichControls) -> ClearDERControlResponse:
     """Clear DER controls (R04)."""
-    return await DerService(call.services).clear(
-        parameters.station_id,
-        is_default=parameters.is_default,
-        control_type=parameters.control_type,
-        control_id=parameters.control_id,
-    )
+    return await DerService(call.services).clear(**asdict(parameters))
 
 
 @get("/stations/{station_id}/der-alarms", Permission.READ_ENERGY)

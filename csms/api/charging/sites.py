@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from csms.api.backend import SITE_CHANGED
 from csms.api.http.call import Call
-from csms.api.http.operations import Page, delete, get, post, put
+from csms.api.http.operations import STATION_PROBLEMS, Page, delete, get, post, put
 from csms.api.http.paging import page_of
 from csms.api.http.parameters import OneStation, Paged
 from csms.api.http.problems import ApiError, missing
@@ -92,7 +92,7 @@ async def balance_site(call: Call, parameters: OneSite) -> Shares:
     return Shares(shares_ma=await Balancer(call.services).balance(site))
 
 
-@get("/sites/{site_id}/composite-schedule", Permission.READ_ENERGY, problems=(404, 501, 502, 504))
+@get("/sites/{site_id}/composite-schedule", Permission.READ_ENERGY, problems=STATION_PROBLEMS)
 async def read_site_composite(call: Call, parameters: WhichTime) -> tuple[Step, ...]:
     """Return the combined limit of a site's EVSEs over time (W)."""
     return tuple(await SmartCharging(call.services).site_composite(parameters.site_id, parameters.duration_s))

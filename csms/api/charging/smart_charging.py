@@ -3,10 +3,11 @@
 from typing import Annotated, Any
 
 import msgspec
+from msgspec.structs import asdict
 from sqlalchemy import Connection
 
 from csms.api.http.call import Call
-from csms.api.http.operations import Page, delete, get, post, put
+from csms.api.http.operations import Page, delete, get, put, to_station
 from csms.api.http.paging import page_of
 from csms.api.http.parameters import OneStation, Paged, StationId
 from csms.api.http.problems import missing
@@ -15,6 +16,7 @@ from csms.domain.charging.charging_plans import ProfileTemplate
 from csms.domain.charging.own_profiles import check_operators_id
 from csms.domain.security.access import Permission
 from csms.services.charging.smart_charging import SmartCharging
+from csms.services.stations.requests import Asked
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingProfilePurpose, ChargingRateUnit
 from v2g.ocpp.messages.smart_charging import (
     ChargingProfileCriterion,
@@ -31,7 +33,6 @@ from v2g.units import UtcMs
 
 Number = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=60)]
-_STATION = (404, 501, 502, 504)
 
 
 class HeldProfile(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,13 +83,6 @@ class WantedReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     criterion: ChargingProfileCriterion = ChargingProfileCriterion()
     evse_id: Number | None = None
-
-
-class ReportAsked(msgspec.Struct, frozen=True, kw_only=True):
-    """The request's number and the station's answer; reported profiles are listed as they arrive."""
-
-    request_id: int
-    response: GetChargingProfilesResponse
 
 
 class Priority(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -152,41 +146,33 @@ async def list_charging_profiles(call: Call, parameters: WhichProfiles) -> Page[
     return page_of(call, held, parameters, lambda each: each.profile.id)
 
 
-@post("/stations/{station_id}/charging-profiles", Permission.WRITE_ENERGY, problems=_STATION)
+@to_station("POST", "/charging-profiles", Permission.WRITE_ENERGY)
 async def set_charging_profile(call: Call, parameters: OneStation, body: NewProfile) -> SetChargingProfileResponse:
     """Set a profile (K01), with another id and stack level than those of the back end's own profiles."""
     return await SmartCharging(call.services).set_operators(parameters.station_id, body.evse_id, body.profile)
 
 
-@delete("/stations/{station_id}/charging-profiles", Permission.WRITE_ENERGY, status=200, problems=_STATION)
+@to_station("DELETE", "/charging-profiles", Permission.WRITE_ENERGY, status=200)
 async def clear_charging_profiles(call: Call, parameters: WhichToClear) -> ClearChargingProfileResponse:
     """Clear one profile, or those that meet all criteria (K10)."""
-    return await SmartCharging(call.services).clear(
-        parameters.station_id,
-        profile_id=parameters.profile_id,
-        evse_id=parameters.evse_id,
-        purpose=parameters.purpose,
-        stack_level=parameters.stack_level,
-    )
+    return await SmartCharging(call.services).clear(**asdict(parameters))
 
 
-@post("/stations/{station_id}/charging-profiles/report", Permission.WRITE_ENERGY, problems=_STATION, example={})
-async def report_charging_profiles(call: Call, parameters: OneStation, body: WantedReport) -> ReportAsked:
+@to_station("POST", "/charging-profiles/report", Permission.WRITE_ENERGY, example={})
+async def report_charging_profiles(
+    call: Call, parameters: OneStation, body: WantedReport
+) -> Asked[GetChargingProfilesResponse]:
     """Have a station report the profiles that it holds (K09)."""
-    asked = await SmartCharging(call.services).get_profiles(parameters.station_id, body.criterion, body.evse_id)
-    assert isinstance(asked.response, GetChargingProfilesResponse)
-    return ReportAsked(request_id=asked.request_id, response=asked.response)
+    return await SmartCharging(call.services).get_profiles(parameters.station_id, body.criterion, body.evse_id)
 
 
-@get("/stations/{station_id}/composite-schedule", Permission.READ_ENERGY, problems=_STATION)
+@to_station("GET", "/composite-schedule", Permission.READ_ENERGY)
 async def read_composite_schedule(call: Call, parameters: WhichComposite) -> GetCompositeScheduleResponse:
     """Get the composite schedule of a station (K08)."""
-    return await SmartCharging(call.services).composite(
-        parameters.station_id, parameters.evse_id, parameters.duration_s, parameters.unit
-    )
+    return await SmartCharging(call.services).composite(**asdict(parameters))
 
 
-@put("/stations/{station_id}/charging-profiles/{profile_id}/schedule", Permission.WRITE_ENERGY, problems=_STATION)
+@to_station("PUT", "/charging-profiles/{profile_id}/schedule", Permission.WRITE_ENERGY)
 async def update_dynamic_schedule(
     call: Call, parameters: OneProfile, body: ChargingScheduleUpdate
 ) -> UpdateDynamicScheduleResponse:
@@ -195,12 +181,10 @@ async def update_dynamic_schedule(
     return await SmartCharging(call.services).update_dynamic(parameters.station_id, parameters.profile_id, body)
 
 
-@post("/stations/{station_id}/priority-charging", Permission.WRITE_ENERGY, problems=_STATION)
+@to_station("POST", "/priority-charging", Permission.WRITE_ENERGY)
 async def use_priority_charging(call: Call, parameters: OneStation, body: Priority) -> UsePriorityChargingResponse:
     """Turn priority charging of a transaction on or off (K21)."""
-    return await SmartCharging(call.services).use_priority(
-        parameters.station_id, body.transaction_id, activate=body.activate
-    )
+    return await SmartCharging(call.services).use_priority(parameters.station_id, **asdict(body))
 
 
 @get("/stations/{station_id}/charging-limits", Permission.READ_ENERGY)
@@ -252,7 +236,7 @@ async def delete_template(call: Call, parameters: OneTemplate) -> None:
     await call.change(lambda connection: rows.template(connection, parameters.name), write)
 
 
-@post("/stations/{station_id}/charging-profiles/from-template", Permission.WRITE_ENERGY, problems=_STATION)
+@to_station("POST", "/charging-profiles/from-template", Permission.WRITE_ENERGY)
 async def apply_template(call: Call, parameters: OneStation, body: UseTemplate) -> SetChargingProfileResponse:
     """Set a template as a profile."""
     return await SmartCharging(call.services).apply_template(

@@ -3,14 +3,16 @@
 from typing import Annotated, Any
 
 import msgspec
+from msgspec.structs import asdict
 
 from csms.api.http.call import Call
-from csms.api.http.operations import Page, get, post, put
+from csms.api.http.operations import Page, get, to_station
 from csms.api.http.paging import newest_first, page_of, pages, shown
 from csms.api.http.parameters import OneStation, Paged, StationId
 from csms.db.queries import diagnostics as rows
 from csms.domain.security.access import Permission
 from csms.services.diagnostics import diagnostics, monitoring
+from csms.services.stations.requests import Asked
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.base import CertificateHashData
 from v2g.ocpp.messages.diagnostics import CustomerInformationResponse, GetLogResponse, LogType
@@ -28,7 +30,6 @@ from v2g.ocpp.messages.monitoring import (
 from v2g.units import UtcMs
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
-_STATION = (404, 501, 502, 504)
 
 
 class NewLog(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -42,13 +43,6 @@ class NewLog(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     retry_interval_s: Count | None = None
 
 
-class LogAsked(msgspec.Struct, frozen=True, kw_only=True):
-    """The request's number, for its progress at `/requests`, and the station's answer."""
-
-    request_id: int
-    response: GetLogResponse
-
-
 class AboutCustomer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Have a customer's data reported, cleared, or both; one of the last three fields identifies the customer."""
 
@@ -57,13 +51,6 @@ class AboutCustomer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     id_token: IdToken | None = None
     certificate: CertificateHashData | None = None
     identifier: Annotated[str, msgspec.Meta(min_length=1, max_length=64)] | None = None
-
-
-class CustomerAsked(msgspec.Struct, frozen=True, kw_only=True):
-    """The request's number, for its report at `/requests`, and the station's answer."""
-
-    request_id: int
-    response: CustomerInformationResponse
 
 
 class Monitor(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,13 +84,6 @@ class WantedReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """The monitors to report; empty: all."""
 
     criteria: Annotated[tuple[MonitoringCriterion, ...], msgspec.Meta(max_length=3)] = ()
-
-
-class ReportAsked(msgspec.Struct, frozen=True, kw_only=True):
-    """The request's number, for its report at `/requests`, and the station's answer."""
-
-    request_id: int
-    response: GetMonitoringReportResponse
 
 
 class WantedBase(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -182,47 +162,28 @@ class ItsValues(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
     stream_id: Count
 
 
-@post(
-    "/stations/{station_id}/logs",
+@to_station(
+    "POST",
+    "/logs",
     Permission.WRITE_MAINTENANCE,
-    problems=_STATION,
     example={"log_type": "SecurityLog", "remote_location": "https://files.example/logs"},
 )
-async def get_log(call: Call, parameters: OneStation, body: NewLog) -> LogAsked:
+async def get_log(call: Call, parameters: OneStation, body: NewLog) -> Asked[GetLogResponse]:
     """Have a station upload a log (N01, N08)."""
-    asked = await diagnostics.get_log(
-        call.services,
-        parameters.station_id,
-        body.log_type,
-        body.remote_location,
-        oldest_ms=body.oldest_ms,
-        latest_ms=body.latest_ms,
-        retries=body.retries,
-        retry_interval_s=body.retry_interval_s,
-    )
-    assert isinstance(asked.response, GetLogResponse)
-    return LogAsked(request_id=asked.request_id, response=asked.response)
+    return await diagnostics.get_log(call.services, parameters.station_id, **asdict(body))
 
 
-@post(
-    "/stations/{station_id}/customer-information",
+@to_station(
+    "POST",
+    "/customer-information",
     Permission.WRITE_MAINTENANCE,
-    problems=_STATION,
     example={"report": True, "clear": False, "identifier": "customer-17"},
 )
-async def ask_about_customer(call: Call, parameters: OneStation, body: AboutCustomer) -> CustomerAsked:
+async def ask_about_customer(
+    call: Call, parameters: OneStation, body: AboutCustomer
+) -> Asked[CustomerInformationResponse]:
     """Have a station report or clear a customer's data (N09, N10)."""
-    asked = await diagnostics.customer_information(
-        call.services,
-        parameters.station_id,
-        report=body.report,
-        clear=body.clear,
-        id_token=body.id_token,
-        certificate=body.certificate,
-        identifier=body.identifier,
-    )
-    assert isinstance(asked.response, CustomerInformationResponse)
-    return CustomerAsked(request_id=asked.request_id, response=asked.response)
+    return await diagnostics.customer_information(call.services, parameters.station_id, **asdict(body))
 
 
 @get("/stations/{station_id}/monitors", Permission.READ_MAINTENANCE)
@@ -232,33 +193,31 @@ async def list_monitors(call: Call, parameters: OfStation) -> Page[Monitor]:
     return page_of(call, found, parameters, lambda each: each.monitor_id)
 
 
-@post("/stations/{station_id}/monitors", Permission.WRITE_MAINTENANCE, problems=_STATION)
+@to_station("POST", "/monitors", Permission.WRITE_MAINTENANCE)
 async def set_monitors(call: Call, parameters: OneStation, body: NewMonitors) -> tuple[SetMonitoringResult, ...]:
     """Set monitors (N04); the response has each result."""
     return tuple(await monitoring.set_monitors(call.services, parameters.station_id, body.monitors))
 
 
-@post("/stations/{station_id}/monitors/clear", Permission.WRITE_MAINTENANCE, problems=_STATION)
+@to_station("POST", "/monitors/clear", Permission.WRITE_MAINTENANCE)
 async def clear_monitors(call: Call, parameters: OneStation, body: OldMonitors) -> tuple[ClearMonitoringResult, ...]:
     """Remove monitors (N06); the response has each result."""
     return tuple(await monitoring.clear_monitors(call.services, parameters.station_id, body.monitor_ids))
 
 
-@post("/stations/{station_id}/monitors/report", Permission.WRITE_MAINTENANCE, problems=_STATION, example={})
-async def report_monitors(call: Call, parameters: OneStation, body: WantedReport) -> ReportAsked:
+@to_station("POST", "/monitors/report", Permission.WRITE_MAINTENANCE, example={})
+async def report_monitors(call: Call, parameters: OneStation, body: WantedReport) -> Asked[GetMonitoringReportResponse]:
     """Have a station report monitors (N02)."""
-    asked = await monitoring.report(call.services, parameters.station_id, body.criteria)
-    assert isinstance(asked.response, GetMonitoringReportResponse)
-    return ReportAsked(request_id=asked.request_id, response=asked.response)
+    return await monitoring.report(call.services, parameters.station_id, body.criteria)
 
 
-@put("/stations/{station_id}/monitors/base", Permission.WRITE_MAINTENANCE, problems=_STATION, example={"base": "All"})
+@to_station("PUT", "/monitors/base", Permission.WRITE_MAINTENANCE, example={"base": "All"})
 async def set_monitoring_base(call: Call, parameters: OneStation, body: WantedBase) -> SetMonitoringBaseResponse:
     """Set the monitoring base of a station (N03)."""
     return await monitoring.set_base(call.services, parameters.station_id, body.base)
 
 
-@put("/stations/{station_id}/monitors/level", Permission.WRITE_MAINTENANCE, problems=_STATION, example={"severity": 5})
+@to_station("PUT", "/monitors/level", Permission.WRITE_MAINTENANCE, example={"severity": 5})
 async def set_monitoring_level(call: Call, parameters: OneStation, body: WantedLevel) -> SetMonitoringLevelResponse:
     """Have a station report only events of this severity or more severe (N05)."""
     return await monitoring.set_level(call.services, parameters.station_id, body.severity)
@@ -298,7 +257,7 @@ async def list_stream_values(call: Call, parameters: ItsValues) -> Page[StreamVa
     )
 
 
-@put("/stations/{station_id}/streams/{stream_id}", Permission.WRITE_MAINTENANCE, problems=_STATION)
+@to_station("PUT", "/streams/{stream_id}", Permission.WRITE_MAINTENANCE)
 async def adjust_event_stream(
     call: Call, parameters: OneStream, body: PeriodicEventStreamParams
 ) -> AdjustPeriodicEventStreamResponse:

@@ -163,6 +163,15 @@ def declared(kind: type[T], module: ModuleType) -> tuple[T, ...]:
     return tuple(each for each in own if isinstance(each, kind))
 
 
+def to_station(
+    method: Method, path: str, permission: Permission, **more: Any
+) -> Callable[[Callable[..., Awaitable[object]]], Operation]:
+    """Declare a route below a station that asks it: the station may be unknown, refuse, fail or not answer."""
+    return operation(method, f"/stations/{{station_id}}{path}", permission, problems=STATION_PROBLEMS, **more)
+
+
+STATION_PROBLEMS: Final = (404, 501, 502, 504)
+
 get: Final = partial(operation, "GET")
 post: Final = partial(operation, "POST")
 put: Final = partial(operation, "PUT")

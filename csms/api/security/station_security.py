@@ -5,7 +5,7 @@ from typing import Annotated
 import msgspec
 
 from csms.api.http.call import Call
-from csms.api.http.operations import Page, get, post
+from csms.api.http.operations import Page, get, to_station
 from csms.api.http.paging import pages
 from csms.api.http.parameters import OneStation, Paged, StationId
 from csms.db.queries import security as rows
@@ -97,11 +97,8 @@ class RenewalAsked(msgspec.Struct, frozen=True, kw_only=True):
     status: str
 
 
-@post(
-    "/stations/{station_id}/certificates/renew",
-    Permission.WRITE_CERTIFICATES,
-    problems=(404, 501, 502, 504),
-    example={"kind": "ChargingStationCertificate"},
+@to_station(
+    "POST", "/certificates/renew", Permission.WRITE_CERTIFICATES, example={"kind": "ChargingStationCertificate"}
 )
 async def renew_certificate(call: Call, parameters: OneStation, body: WantedCertificate) -> RenewalAsked:
     """Have a station request a new certificate (A02), which the built-in authority signs."""
@@ -122,20 +119,20 @@ class WhichInstalled(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     use: Annotated[GetCertificateIdUse | None, msgspec.Meta(description="Only of this use.")] = None
 
 
-@get("/stations/{station_id}/certificates", Permission.READ_CERTIFICATES, problems=(404, 501, 502, 504))
+@to_station("GET", "/certificates", Permission.READ_CERTIFICATES)
 async def list_installed_certificates(call: Call, parameters: WhichInstalled) -> tuple[CertificateHashDataChain, ...]:
     """Get the installed certificates of a station (M03)."""
     uses = () if parameters.use is None else (parameters.use,)
     return await certificates.installed(call.services, parameters.station_id, uses)
 
 
-@post("/stations/{station_id}/certificates", Permission.WRITE_CERTIFICATES, problems=(404, 501, 502, 504))
+@to_station("POST", "/certificates", Permission.WRITE_CERTIFICATES)
 async def install_certificate(call: Call, parameters: OneStation, body: NewRoot) -> InstallCertificateResponse:
     """Install a root certificate at a station (M05)."""
     return await certificates.install(call.services, parameters.station_id, body.use, body.pem)
 
 
-@post("/stations/{station_id}/certificates/delete", Permission.WRITE_CERTIFICATES, problems=(404, 501, 502, 504))
+@to_station("POST", "/certificates/delete", Permission.WRITE_CERTIFICATES)
 async def delete_certificate(
     call: Call, parameters: OneStation, body: CertificateHashData
 ) -> DeleteCertificateResponse:

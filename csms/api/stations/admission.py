@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from csms.api.http.call import Call
-from csms.api.http.operations import Page, delete, get, post, put
+from csms.api.http.operations import STATION_PROBLEMS, Page, delete, get, post, put
 from csms.api.http.paging import pages
 from csms.api.http.parameters import OneStation, Paged, StationId
 from csms.api.http.problems import ApiError, missing
@@ -182,8 +182,8 @@ async def forget_station(call: Call, parameters: OneStation) -> None:
 @post(
     "/admissions/{station_id}/password",
     Permission.ADMIT_STATIONS,
+    problems=STATION_PROBLEMS,
     confidential=True,
-    problems=(404, 501, 502, 504),
     example={"rotate": False},
 )
 async def set_station_password(call: Call, parameters: OneStation, body: NewPassword) -> PasswordSet:

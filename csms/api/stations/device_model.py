@@ -6,13 +6,14 @@ import msgspec
 from sqlalchemy import Connection
 
 from csms.api.http.call import Call
-from csms.api.http.operations import Page, get, post, put
+from csms.api.http.operations import Page, get, to_station
 from csms.api.http.paging import page_of, shown
 from csms.api.http.parameters import OneStation, Paged, StationId
 from csms.db.queries import device_model as rows
 from csms.domain.security.access import Permission
 from csms.domain.stations.commands import check_own_variables, permission_to_set
 from csms.services.stations import device_model
+from csms.services.stations.requests import Asked
 from v2g.ocpp.messages.network_profile import NetworkConnectionProfile, SetNetworkProfileResponse
 from v2g.ocpp.messages.provisioning import (
     GetBaseReportResponse,
@@ -25,7 +26,6 @@ from v2g.ocpp.messages.provisioning import (
     SetVariableResult,
 )
 
-_STATION = (404, 501, 502, 504)
 _HEARTBEAT = {"component": {"name": "OCPPCommCtrlr"}, "variable": {"name": "HeartbeatInterval"}}
 
 
@@ -88,13 +88,6 @@ class WantedReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     base: ReportBase = "FullInventory"
 
 
-class ReportAsked(msgspec.Struct, frozen=True, kw_only=True):
-    """The request's number, for its report at `/requests`, and the station's answer."""
-
-    request_id: int
-    response: GetBaseReportResponse
-
-
 class WantedReset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Type of reset, and EVSE; null is the whole station."""
 
@@ -135,22 +128,14 @@ def _place(each: DeviceVariable) -> str:
     return "\0".join((*names, each.variable, each.variable_instance, each.attribute))
 
 
-@post(
-    "/stations/{station_id}/variables/read",
-    Permission.COMMAND_STATIONS,
-    problems=_STATION,
-    example={"variables": [_HEARTBEAT]},
-)
+@to_station("POST", "/variables/read", Permission.COMMAND_STATIONS, example={"variables": [_HEARTBEAT]})
 async def read_variables(call: Call, parameters: OneStation, body: ToRead) -> tuple[GetVariableResult, ...]:
     """Get variables from a station (B06), in several requests if needed, and store them in the mirror."""
     return tuple(await device_model.get_variables(call.services, parameters.station_id, body.variables))
 
 
-@post(
-    "/stations/{station_id}/variables",
-    Permission.COMMAND_STATIONS,
-    problems=_STATION,
-    example={"variables": [{**_HEARTBEAT, "attributeValue": "600"}]},
+@to_station(
+    "POST", "/variables", Permission.COMMAND_STATIONS, example={"variables": [{**_HEARTBEAT, "attributeValue": "600"}]}
 )
 async def write_variables(call: Call, parameters: OneStation, body: ToWrite) -> tuple[SetVariableResult, ...]:
     """Set variables of a station (B05), in several requests if needed; accepted values are stored in the mirror."""
@@ -159,15 +144,13 @@ async def write_variables(call: Call, parameters: OneStation, body: ToWrite) -> 
     return tuple(await device_model.set_variables(call.services, parameters.station_id, body.variables))
 
 
-@post("/stations/{station_id}/report", Permission.COMMAND_STATIONS, problems=_STATION, example={})
-async def read_device_model(call: Call, parameters: OneStation, body: WantedReport) -> ReportAsked:
+@to_station("POST", "/report", Permission.COMMAND_STATIONS, example={})
+async def read_device_model(call: Call, parameters: OneStation, body: WantedReport) -> Asked[GetBaseReportResponse]:
     """Request a report of the device model (B07), which is also stored in the mirror."""
-    asked = await device_model.read_base(call.services, parameters.station_id, body.base)
-    assert isinstance(asked.response, GetBaseReportResponse)
-    return ReportAsked(request_id=asked.request_id, response=asked.response)
+    return await device_model.read_base(call.services, parameters.station_id, body.base)
 
 
-@post("/stations/{station_id}/reset", Permission.COMMAND_STATIONS, problems=_STATION, example={"type": "OnIdle"})
+@to_station("POST", "/reset", Permission.COMMAND_STATIONS, example={"type": "OnIdle"})
 async def reset_station(call: Call, parameters: OneStation, body: WantedReset) -> ResetResponse:
     """Have a station, or one EVSE of it, restart (B11, B12)."""
     return await device_model.reset(call.services, parameters.station_id, body.type, body.evse_id)
@@ -179,7 +162,7 @@ async def list_network_profiles(call: Call, parameters: OneStation) -> tuple[Net
     return tuple(await call.run(_profiles, parameters.station_id))
 
 
-@put("/stations/{station_id}/network-profiles/{slot}", Permission.ADMIT_STATIONS, problems=_STATION, confidential=True)
+@to_station("PUT", "/network-profiles/{slot}", Permission.ADMIT_STATIONS, confidential=True)
 async def set_network_profile(
     call: Call, parameters: OneSlot, body: NetworkConnectionProfile
 ) -> SetNetworkProfileResponse:
@@ -187,11 +170,7 @@ async def set_network_profile(
     return await device_model.set_network_profile(call.services, parameters.station_id, parameters.slot, body)
 
 
-@post(
-    "/stations/{station_id}/network-profiles/{slot}/upgrade",
-    Permission.ADMIT_STATIONS,
-    problems=_STATION,
-)
+@to_station("POST", "/network-profiles/{slot}/upgrade", Permission.ADMIT_STATIONS)
 async def upgrade_security(call: Call, parameters: OneSlot, body: NewWay) -> Upgrading:
     """Move a station to a better security profile, and restart it (A05)."""
     await device_model.upgrade_security(

@@ -5,20 +5,20 @@ from typing import Annotated, Any
 import msgspec
 
 from csms.api.http.call import Call
-from csms.api.http.operations import Page, delete, get, post, put
+from csms.api.http.operations import Page, get, to_station
 from csms.api.http.paging import page_of, shown
 from csms.api.http.parameters import OneStation, Paged, StationId
 from csms.db.queries import diagnostics as rows
 from csms.domain.security.access import Permission
 from csms.services.stations import display
+from csms.services.stations.display import Shown
+from csms.services.stations.requests import Asked
 from v2g.ocpp.messages.display import (
     ClearDisplayMessageResponse,
     GetDisplayMessagesResponse,
     MessageInfo,
-    SetDisplayMessageResponse,
 )
 
-_STATION = (404, 501, 502, 504)
 _EXAMPLE = {"id": 0, "priority": "NormalCycle", "message": {"format": "UTF8", "content": "Closed on Sunday"}}
 
 
@@ -32,20 +32,6 @@ class DisplayMessage(msgspec.Struct, frozen=True, kw_only=True):
     ends_ms: int | None
     updated_ms: int
     document: Any
-
-
-class Shown(msgspec.Struct, frozen=True, kw_only=True):
-    """The message's new number, and the station's answer."""
-
-    message_id: int
-    response: SetDisplayMessageResponse
-
-
-class MessagesAsked(msgspec.Struct, frozen=True, kw_only=True):
-    """The request's number, for its report at `/requests`, and the station's answer."""
-
-    request_id: int
-    response: GetDisplayMessagesResponse
 
 
 class WhichMessages(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -69,39 +55,25 @@ async def list_display_messages(call: Call, parameters: WhichMessages) -> Page[D
     return page_of(call, [shown(each, DisplayMessage) for each in found], parameters, lambda each: each.message_id)
 
 
-@post("/stations/{station_id}/display-messages", Permission.WRITE_MAINTENANCE, problems=_STATION, example=_EXAMPLE)
+@to_station("POST", "/display-messages", Permission.WRITE_MAINTENANCE, example=_EXAMPLE)
 async def show_message(call: Call, parameters: OneStation, body: MessageInfo) -> Shown:
     """Show a message (O01, O02); its id is assigned here, overriding the body."""
-    found = await display.show(call.services, parameters.station_id, body)
-    return Shown(message_id=found.message_id, response=found.response)
+    return await display.show(call.services, parameters.station_id, body)
 
 
-@put(
-    "/stations/{station_id}/display-messages/{message_id}",
-    Permission.WRITE_MAINTENANCE,
-    problems=_STATION,
-    example=_EXAMPLE,
-)
+@to_station("PUT", "/display-messages/{message_id}", Permission.WRITE_MAINTENANCE, example=_EXAMPLE)
 async def replace_message(call: Call, parameters: OneMessage, body: MessageInfo) -> Shown:
     """Replace a message (O06)."""
-    found = await display.show(call.services, parameters.station_id, body, replaces=parameters.message_id)
-    return Shown(message_id=found.message_id, response=found.response)
+    return await display.show(call.services, parameters.station_id, body, replaces=parameters.message_id)
 
 
-@delete(
-    "/stations/{station_id}/display-messages/{message_id}",
-    Permission.WRITE_MAINTENANCE,
-    status=200,
-    problems=_STATION,
-)
+@to_station("DELETE", "/display-messages/{message_id}", Permission.WRITE_MAINTENANCE, status=200)
 async def clear_message(call: Call, parameters: OneMessage) -> ClearDisplayMessageResponse:
     """Remove a message (O05)."""
     return await display.clear(call.services, parameters.station_id, parameters.message_id)
 
 
-@post("/stations/{station_id}/display-messages/report", Permission.WRITE_MAINTENANCE, problems=_STATION)
-async def report_messages(call: Call, parameters: OneStation) -> MessagesAsked:
+@to_station("POST", "/display-messages/report", Permission.WRITE_MAINTENANCE)
+async def report_messages(call: Call, parameters: OneStation) -> Asked[GetDisplayMessagesResponse]:
     """Have a station report all messages (O03)."""
-    asked = await display.report(call.services, parameters.station_id)
-    assert isinstance(asked.response, GetDisplayMessagesResponse)
-    return MessagesAsked(request_id=asked.request_id, response=asked.response)
+    return await display.report(call.services, parameters.station_id)

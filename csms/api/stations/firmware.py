@@ -3,10 +3,11 @@
 from typing import Annotated
 
 import msgspec
+from msgspec.structs import asdict
 from sqlalchemy import Connection
 
 from csms.api.http.call import Call
-from csms.api.http.operations import Page, Reply, get, post
+from csms.api.http.operations import Page, Reply, get, post, to_station
 from csms.api.http.paging import page_of
 from csms.api.http.parameters import OneStation, Paged
 from csms.api.http.problems import missing
@@ -15,12 +16,12 @@ from csms.db.queries.campaigns import Campaign
 from csms.domain.security.access import Permission
 from csms.domain.stations.campaigns import CampaignPlan, CampaignState, Image, Member
 from csms.services.stations import campaigns, firmware
+from csms.services.stations.requests import Asked
 from v2g.ocpp.messages.firmware import PublishFirmwareResponse, UnpublishFirmwareResponse, UpdateFirmwareResponse
 from v2g.units import UtcMs
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 Checksum = Annotated[str, msgspec.Meta(min_length=1, max_length=32, examples=["9e107d9d372bb6826bd81d3542a419d6"])]
-_STATION = (404, 501, 502, 504)
 
 
 class NewUpdate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -33,13 +34,6 @@ class NewUpdate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     retry_interval_s: Count | None = None
 
 
-class UpdateAsked(msgspec.Struct, frozen=True, kw_only=True):
-    """The request's number, for its progress at `/requests`, and the station's answer."""
-
-    request_id: int
-    response: UpdateFirmwareResponse
-
-
 class NewPublication(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An image that a local controller offers to its stations; `checksum` is MD5 in hex."""
 
@@ -47,13 +41,6 @@ class NewPublication(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     checksum: Checksum
     retries: Count | None = None
     retry_interval_s: Count | None = None
-
-
-class PublicationAsked(msgspec.Struct, frozen=True, kw_only=True):
-    """The request's number, for its progress at `/requests`, and the station's answer."""
-
-    request_id: int
-    response: PublishFirmwareResponse
 
 
 class Unpublication(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -99,51 +86,27 @@ class SomeStations(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 _IMAGE = {"location": "https://files.example/firmware-1.4.bin"}
 
 
-@post(
-    "/stations/{station_id}/firmware",
-    Permission.WRITE_MAINTENANCE,
-    problems=_STATION,
-    example={"image": _IMAGE},
-)
-async def update_firmware(call: Call, parameters: OneStation, body: NewUpdate) -> UpdateAsked:
+@to_station("POST", "/firmware", Permission.WRITE_MAINTENANCE, example={"image": _IMAGE})
+async def update_firmware(call: Call, parameters: OneStation, body: NewUpdate) -> Asked[UpdateFirmwareResponse]:
     """Have a station download and install firmware (L01, L02)."""
-    asked = await firmware.update(
-        call.services,
-        parameters.station_id,
-        body.image,
-        retrieve_ms=body.retrieve_ms,
-        install_ms=body.install_ms,
-        retries=body.retries,
-        retry_interval_s=body.retry_interval_s,
-    )
-    assert isinstance(asked.response, UpdateFirmwareResponse)
-    return UpdateAsked(request_id=asked.request_id, response=asked.response)
+    return await firmware.update(call.services, parameters.station_id, **asdict(body))
 
 
-@post(
-    "/stations/{station_id}/firmware/publish",
+@to_station(
+    "POST",
+    "/firmware/publish",
     Permission.WRITE_MAINTENANCE,
-    problems=_STATION,
     example={**_IMAGE, "checksum": "9e107d9d372bb6826bd81d3542a419d6"},
 )
-async def publish_firmware(call: Call, parameters: OneStation, body: NewPublication) -> PublicationAsked:
+async def publish_firmware(call: Call, parameters: OneStation, body: NewPublication) -> Asked[PublishFirmwareResponse]:
     """Have a local controller publish an image to its stations (L03)."""
-    asked = await firmware.publish(
-        call.services,
-        parameters.station_id,
-        body.location,
-        body.checksum,
-        retries=body.retries,
-        retry_interval_s=body.retry_interval_s,
-    )
-    assert isinstance(asked.response, PublishFirmwareResponse)
-    return PublicationAsked(request_id=asked.request_id, response=asked.response)
+    return await firmware.publish(call.services, parameters.station_id, **asdict(body))
 
 
-@post(
-    "/stations/{station_id}/firmware/unpublish",
+@to_station(
+    "POST",
+    "/firmware/unpublish",
     Permission.WRITE_MAINTENANCE,
-    problems=_STATION,
     example={"checksum": "9e107d9d372bb6826bd81d3542a419d6"},
 )
 async def unpublish_firmware(call: Call, parameters: OneStation, body: Unpublication) -> UnpublishFirmwareResponse:
@@ -238,4 +201,4 @@ def _read(connection: Connection, campaign_id: int) -> CampaignWithMembers:
     found = rows.find(connection, campaign_id)
     if found is None:
         raise missing("campaign")
-    return CampaignWithMembers(**msgspec.structs.asdict(found), members=tuple(rows.members(connection, campaign_id)))
+    return CampaignWithMembers(**asdict(found), members=tuple(rows.members(connection, campaign_id)))

@@ -3,21 +3,22 @@
 from typing import Annotated, Any
 
 import msgspec
+from msgspec.structs import asdict
 
 from csms.api.http.call import Call
-from csms.api.http.operations import Page, get, post
+from csms.api.http.operations import STATION_PROBLEMS, Page, get, post, to_station
 from csms.api.http.paging import page_of
 from csms.api.http.parameters import OfStation, OneStation, Paged, StationId
 from csms.db.queries import commands as rows
 from csms.domain.security.access import Permission
 from csms.domain.stations.availability import Order
 from csms.services.stations import availability, remote_control
+from csms.services.stations.remote_control import Started
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.availability import OperationalStatus
 from v2g.ocpp.messages.charging_profiles import ChargingProfile
 from v2g.ocpp.messages.data_transfer import DataTransferResponse
 from v2g.ocpp.messages.remote_control import (
-    RequestStartTransactionResponse,
     RequestStopTransactionResponse,
     UnlockConnectorResponse,
 )
@@ -26,7 +27,6 @@ from v2g.units import UtcMs
 
 EvseId = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
 Place = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
-_STATION = (404, 501, 502, 504)
 
 
 class NewStart(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -37,13 +37,6 @@ class NewStart(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     group_id_token: IdToken | None = None
     charging_profile: ChargingProfile | None = None
     limit: TransactionLimit | None = None
-
-
-class Started(msgspec.Struct, frozen=True, kw_only=True):
-    """The remoteStartId, which the transaction's events name, and the station's answer."""
-
-    remote_start_id: int
-    response: RequestStartTransactionResponse
 
 
 class NewOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -85,42 +78,27 @@ class WhichTransaction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     station: OfStation = None
 
 
-@post(
-    "/stations/{station_id}/transactions",
+@to_station(
+    "POST",
+    "/transactions",
     Permission.COMMAND_STATIONS,
-    problems=_STATION,
     example={"id_token": {"idToken": "04A1B2C3", "type": "ISO14443"}, "evse_id": 1},
 )
 async def start_transaction(call: Call, parameters: OneStation, body: NewStart) -> Started:
     """Start a transaction at a station (F01, F02)."""
-    started = await remote_control.start(
-        call.services,
-        parameters.station_id,
-        body.id_token,
-        evse_id=body.evse_id,
-        group_id_token=body.group_id_token,
-        charging_profile=body.charging_profile,
-        limit=body.limit,
-    )
-    return Started(remote_start_id=started.remote_start_id, response=started.response)
+    return await remote_control.start(call.services, parameters.station_id, **asdict(body))
 
 
-@post("/transactions/{transaction_id}/stop", Permission.COMMAND_STATIONS, problems=_STATION)
+@post("/transactions/{transaction_id}/stop", Permission.COMMAND_STATIONS, problems=STATION_PROBLEMS)
 async def stop_transaction(call: Call, parameters: WhichTransaction) -> RequestStopTransactionResponse:
     """Stop a transaction (F03)."""
     return await remote_control.stop(call.services, parameters.transaction_id, parameters.station)
 
 
-@post(
-    "/stations/{station_id}/evses/{evse_id}/connectors/{connector_id}/unlock",
-    Permission.COMMAND_STATIONS,
-    problems=_STATION,
-)
+@to_station("POST", "/evses/{evse_id}/connectors/{connector_id}/unlock", Permission.COMMAND_STATIONS)
 async def unlock_connector(call: Call, parameters: OneConnector) -> UnlockConnectorResponse:
     """Unlock a connector (F05)."""
-    return await remote_control.unlock(
-        call.services, parameters.station_id, parameters.evse_id, parameters.connector_id
-    )
+    return await remote_control.unlock(call.services, **asdict(parameters))
 
 
 @get("/stations/{station_id}/availability", Permission.READ_STATIONS)
@@ -130,27 +108,15 @@ async def list_availability(call: Call, parameters: WhichOrders) -> Page[Order]:
     return page_of(call, found, parameters, lambda each: each.order_id)
 
 
-@post(
-    "/stations/{station_id}/availability",
-    Permission.COMMAND_STATIONS,
-    problems=_STATION,
-    example={"wanted": "Inoperative", "evse_id": 1},
-)
+@to_station("POST", "/availability", Permission.COMMAND_STATIONS, example={"wanted": "Inoperative", "evse_id": 1})
 async def change_availability(call: Call, parameters: OneStation, body: NewOrder) -> Order:
     """Take a station, an EVSE or a connector in or out of service (G03, G04); `state` is the station's answer."""
-    return await availability.change(
-        call.services, parameters.station_id, body.wanted, body.evse_id, body.connector_id, at_ms=body.at_ms
-    )
+    return await availability.change(call.services, parameters.station_id, **asdict(body))
 
 
-@post(
-    "/stations/{station_id}/data-transfer",
-    Permission.COMMAND_STATIONS,
-    problems=_STATION,
-    example={"vendor_id": "com.example", "message_id": "Hello"},
+@to_station(
+    "POST", "/data-transfer", Permission.COMMAND_STATIONS, example={"vendor_id": "com.example", "message_id": "Hello"}
 )
 async def transfer_data(call: Call, parameters: OneStation, body: VendorMessage) -> DataTransferResponse:
     """Send a vendor's own message to a station (P01)."""
-    return await remote_control.transfer_data(
-        call.services, parameters.station_id, body.vendor_id, body.message_id, body.data
-    )
+    return await remote_control.transfer_data(call.services, parameters.station_id, **asdict(body))

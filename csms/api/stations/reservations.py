@@ -5,7 +5,7 @@ from typing import Annotated
 import msgspec
 
 from csms.api.http.call import Call
-from csms.api.http.operations import Page, delete, get, post
+from csms.api.http.operations import STATION_PROBLEMS, Page, delete, get, to_station
 from csms.api.http.paging import page_of
 from csms.api.http.parameters import OneStation, Paged
 from csms.api.http.problems import missing
@@ -61,10 +61,10 @@ async def read_reservation(call: Call, parameters: OneReservation) -> Reservatio
     return found
 
 
-@post(
-    "/stations/{station_id}/reservations",
+@to_station(
+    "POST",
+    "/reservations",
     Permission.COMMAND_STATIONS,
-    problems=(404, 501, 502, 504),
     example={"id_token": {"idToken": "04A1B2C3", "type": "ISO14443"}, "expires_ms": 1_900_000_000_000, "evse_id": 1},
 )
 async def reserve(call: Call, parameters: OneStation, body: NewReservation) -> Reservation:
@@ -81,7 +81,7 @@ async def reserve(call: Call, parameters: OneStation, body: NewReservation) -> R
     )
 
 
-@delete("/reservations/{reservation_id}", Permission.COMMAND_STATIONS, status=200, problems=(404, 501, 502, 504))
+@delete("/reservations/{reservation_id}", Permission.COMMAND_STATIONS, problems=STATION_PROBLEMS, status=200)
 async def cancel_reservation(call: Call, parameters: OneReservation) -> CancelReservationResponse:
     """Cancel a reservation; the answer is the station's."""
     return await service.cancel(call.services, parameters.reservation_id)

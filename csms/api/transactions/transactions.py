@@ -8,7 +8,7 @@ from msgspec.structs import asdict
 
 from csms.api.http.call import Call
 from csms.api.http.money import Money, money_of
-from csms.api.http.operations import Page, get, post, put
+from csms.api.http.operations import STATION_PROBLEMS, Page, get, post, put
 from csms.api.http.paging import pages, shown
 from csms.api.http.parameters import OfStation, OneStation, Paged, one_of
 from csms.api.http.problems import conflict, missing
@@ -273,7 +273,7 @@ def _in_units(row: Mapping[str, Any]) -> dict[str, Any]:
 @put(
     "/transactions/{transaction_id}/tariff",
     Permission.WRITE_TARIFFS,
-    problems=(404, 501, 502, 504),
+    problems=STATION_PROBLEMS,
     example={"plan_id": "day-night"},
 )
 async def change_tariff(call: Call, parameters: OneTransaction, body: NewPlan) -> PlanStatus:

@@ -71,7 +71,9 @@ async def expire(services: Services) -> None:
     await services.store.run(payments.expire_web_payments, services.clock.utc_ms())
 
 
-async def request_battery_swap(services: Services, station_id: str, id_token: IdToken) -> Asked:
+async def request_battery_swap(
+    services: Services, station_id: str, id_token: IdToken
+) -> Asked[RequestBatterySwapResponse]:
     """Begin a swap for an authorized token (S02.FR.03); its events have the number returned.
 
     Raises RefusedError for a token that is not accepted, V2GError as `ConnectionRegistry.call` does.

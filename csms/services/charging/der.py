@@ -33,7 +33,7 @@ class DerService:
         is_default: bool | None = None,
         control_type: DERControl | None = None,
         control_id: str | None = None,
-    ) -> Asked:
+    ) -> Asked[GetDERControlResponse]:
         """Have a station report controls; they are stored as the reports arrive."""
 
         def request(request_id: int) -> GetDERControlRequest:

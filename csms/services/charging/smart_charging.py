@@ -257,7 +257,7 @@ class SmartCharging:
 
     async def get_profiles(
         self, station_id: str, criterion: ChargingProfileCriterion, evse_id: int | None = None
-    ) -> Asked:
+    ) -> Asked[GetChargingProfilesResponse]:
         """Have a station report its profiles (K09); they are stored as the reports arrive."""
 
         def request(request_id: int) -> GetChargingProfilesRequest:

@@ -27,7 +27,7 @@ async def get_log(
     latest_ms: int | None = None,
     retries: int | None = None,
     retry_interval_s: int | None = None,
-) -> Asked:
+) -> Asked[GetLogResponse]:
     """Have a station upload a log (N01); LogStatusNotification reports the progress. Raises V2GError as
     `ConnectionRegistry.call`."""
     log = LogParameters(
@@ -55,7 +55,7 @@ async def customer_information(
     id_token: IdToken | None = None,
     certificate: CertificateHashData | None = None,
     identifier: str | None = None,
-) -> Asked:
+) -> Asked[CustomerInformationResponse]:
     """Have a customer's data reported, cleared, or both (N09, N10); a report arrives in parts.
 
     A cleared customer is also removed from the local authorization list (N10.FR.02). Raises RefusedError unless exactly

@@ -93,7 +93,7 @@ async def report(
     station_id: str,
     criteria: Iterable[MonitoringCriterion] = (),
     variables: Iterable[ComponentVariable] = (),
-) -> Asked:
+) -> Asked[GetMonitoringReportResponse]:
     """Have monitors reported: all, of kinds, of components and variables (N02); the report arrives in parts."""
     return await ask(
         services,

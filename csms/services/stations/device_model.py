@@ -134,7 +134,9 @@ async def send_variables(
     return await send()
 
 
-async def read_base(services: Services, station_id: str, base: ReportBase = "FullInventory") -> Asked:
+async def read_base(
+    services: Services, station_id: str, base: ReportBase = "FullInventory"
+) -> Asked[GetBaseReportResponse]:
     """Request a report of the whole device model (B07); its parts arrive as NotifyReport, and update the mirror."""
 
     def make(number: int) -> GetBaseReportRequest:

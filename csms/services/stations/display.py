@@ -1,7 +1,6 @@
 """Functional block O: messages on stations' displays."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 import msgspec
 
@@ -23,8 +22,8 @@ from v2g.ocpp.messages.display import (
 from v2g.ocpp.times import parse_time
 
 
-class Shown(NamedTuple):
-    """A message and the station's answer."""
+class Shown(msgspec.Struct, frozen=True):
+    """The message's new number, and the station's answer."""
 
     message_id: int
     response: SetDisplayMessageResponse
@@ -57,7 +56,7 @@ async def report(
     ids: Iterable[int] = (),
     priority: MessagePriority | None = None,
     state: MessageState | None = None,
-) -> Asked:
+) -> Asked[GetDisplayMessagesResponse]:
     """Have messages reported: all (O03) or some (O04); they arrive in parts."""
     return await ask(
         services,

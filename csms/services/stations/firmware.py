@@ -31,7 +31,7 @@ async def update(
     install_ms: int | None = None,
     retries: int | None = None,
     retry_interval_s: int | None = None,
-) -> Asked:
+) -> Asked[UpdateFirmwareResponse]:
     """Have firmware downloaded (now) and installed (L01, L02). Its progress is stored under the number returned.
 
     Raises RefusedError for an invalid image, V2GError as `ConnectionRegistry.call` does.
@@ -76,7 +76,7 @@ async def publish(
     *,
     retries: int | None = None,
     retry_interval_s: int | None = None,
-) -> Asked:
+) -> Asked[PublishFirmwareResponse]:
     """Have a local controller publish an image to its stations (L03); `checksum` is MD5 in hex."""
     return await ask(
         services,

@@ -1,6 +1,6 @@
 """Functional blocks F and P: remote start and stop, unlocking, triggered messages, vendors' data."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -27,8 +27,8 @@ from v2g.ocpp.messages.remote_control import (
 from v2g.ocpp.messages.transactions import TransactionLimit
 
 
-class Started(NamedTuple):
-    """A remote start: its remoteStartId, which the transaction's events name, and the answer."""
+class Started(msgspec.Struct, frozen=True):
+    """The remoteStartId, which the transaction's events name, and the station's answer."""
 
     remote_start_id: int
     response: RequestStartTransactionResponse

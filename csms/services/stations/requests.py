@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, Generic, TypeVar
+
+import msgspec
 
 from csms.db.queries import requests
 from csms.ocpp.base import Services
@@ -26,11 +28,11 @@ AT_ONCE: Final = 50
 """Limit of concurrent requests of background work."""
 
 
-class Asked(NamedTuple):
-    """A request with a later outcome: its number, and the station's answer."""
+class Asked(msgspec.Struct, Generic[M], frozen=True):
+    """The request's number, for what follows at `/requests`, and the station's answer."""
 
     request_id: int
-    response: Message
+    response: M
 
 
 async def call(
@@ -52,7 +54,7 @@ async def call(
 
 async def ask(
     services: Services, station_id: str, make: Callable[[int], Message], response: type[M], follows: Collection[str]
-) -> Asked:
+) -> Asked[M]:
     """Send a request that has a `requestId`; more follows after an answer whose status is one of `follows`.
 
     `make` gets the number. Raises V2GError as `ConnectionRegistry.call` does; the request is stored in any case.
