@@ -36,8 +36,8 @@ from v2g.iso15118.v2g_message import (
 )
 from v2g.observe import Observe
 
-NEARER_MV: Final = 1_000
-"""Least change of an output that is on its way to the battery's voltage."""
+MOVED_MV: Final = 1_000
+"""Least change of an output that is on its way, which may lead away from the battery's voltage first."""
 
 
 def on_parameters(
@@ -129,9 +129,8 @@ def on_pre_charge(stage: PreCharging, request: Element, response: PreChargeRes, 
     if matched(context):
         return _close(stage)
     reported = Reported(max(0, millivolts(response.evse_present_voltage)), 0)
-    gap_mv = abs(context.inlet.voltage_mv - context.battery.voltage_mv)
-    if gap_mv <= stage.gap_mv - NEARER_MV:
-        stage = replace(stage, gap_mv=gap_mv, nearer_at=context.now)
+    if abs(context.inlet.voltage_mv - stage.inlet_mv) >= MOVED_MV:
+        stage = replace(stage, inlet_mv=context.inlet.voltage_mv, moved_at=context.now)
     return Step(stage=stage, commands=(reported,), wait=context.config.timing.poll_pause_s)
 
 

@@ -13,22 +13,20 @@ from evcc.session.v2g_message.context import MessageContext
 from evcc.session.v2g_message.status import status_of, wanted_end
 from v2g.exi.declare import Element
 from v2g.iso15118.engine import evse_id
-from v2g.iso15118.engine.dc_status import FAULT, is_sound
+from v2g.iso15118.engine.dc_status import FAULT, NO_CURRENT_MA, is_sound
 from v2g.iso15118.engine.physical_values import PhysicalNumber, milliamperes, millivolts, watts
 from v2g.iso15118.engine.quirks import EVSEID_NOT_REPEATED, NOT_READY_AFTER_CHECK, Quirk
-from v2g.iso15118.v2g_message import ChargeParameterDiscoveryRes, DC_EVSEStatus, EVSEStatus
+from v2g.iso15118.v2g_message import ChargeParameterDiscoveryRes, CurrentDemandRes, DC_EVSEStatus, EVSEStatus
 
 _CHECKED: Final = frozenset({"PreChargeRes", "PowerDeliveryRes", "CurrentDemandRes", "MeteringReceiptRes"})
 """Responses after the insulation test."""
-
-_LOOP: Final = frozenset({"CurrentDemandRes", "MeteringReceiptRes"})
 
 _READERS: Final[Mapping[str, Callable[[PhysicalNumber], int]]] = MappingProxyType(
     {"voltage": millivolts, "current": milliamperes, "power": watts}
 )
 
-_LIMITS: Final = ("evse_maximum_", "evse_minimum_", "evse_max_current", "evse_nominal_voltage")
-"""Beginnings of the names of limits."""
+_LIMITS: Final = ("evse_maximum_", "evse_minimum_voltage", "evse_max_current", "evse_nominal_voltage")
+"""Beginnings of the names of limits; a minimum of current decides nothing."""
 
 Judgement = tuple[Finding | None, tuple[Quirk, ...]]
 
@@ -41,7 +39,7 @@ def judge(response: Element, context: MessageContext) -> Judgement:
     name, status = type(response).__name__, status_of(response)
     if status is None or wanted_end(status) is not None:
         return None, ()
-    found, quirks = _status(name, status)
+    found, quirks = _status(name, status, response)
     parameter = getattr(response, "evse_charge_parameter", response)
     if not isinstance(response, ChargeParameterDiscoveryRes) or response.evse_processing.value == "Finished":
         found = found or plausibility.limits(_limits(parameter, context))
@@ -53,8 +51,10 @@ def judge(response: Element, context: MessageContext) -> Judgement:
     return found, quirks
 
 
-def _status(name: str, status: EVSEStatus) -> Judgement:
-    """Judge a DC_EVSEStatus by the phase: before the insulation test only a fault counts."""
+def _status(name: str, status: EVSEStatus, response: Any) -> Judgement:
+    """Judge a DC_EVSEStatus by the phase: before the insulation test only a fault counts, NotReady only in the loop and
+    beside a current that ought to stop.
+    """
     if not isinstance(status, DC_EVSEStatus):  # alternating current
         return None, ()
     code = status.evse_status_code
@@ -65,7 +65,8 @@ def _status(name: str, status: EVSEStatus) -> Judgement:
         return Finding("evse_status_unknown", "evse_status_code", code.value), ()
     if not checked or code.value != "EVSE_NotReady":
         return None, ()
-    if name in _LOOP:
+    current = getattr(response, "evse_present_current", None)
+    if current is not None and milliamperes(current) >= NO_CURRENT_MA:
         return Finding("evse_not_ready", "evse_status_code", code.value, NO_ERROR), ()
     return None, (NOT_READY_AFTER_CHECK,)
 
@@ -78,6 +79,8 @@ def _limits(parameter: Element, context: MessageContext) -> dict[str, int]:
         value = getattr(parameter, field)
         if value is not None and field.startswith(_LIMITS):
             values[field] = next(read for word, read in _READERS.items() if word in field)(value)
+    if isinstance(parameter, CurrentDemandRes) and values.get("evse_maximum_voltage_limit") == 0:
+        del values["evse_maximum_voltage_limit"]  # not given: the voltage is there
     return values
 
 

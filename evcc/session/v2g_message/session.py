@@ -262,9 +262,9 @@ class MessageVehicle(Vehicle[Step, Ending], MessageSession):
             super()._on_timer(name)
 
     def _moves(self, stage: PreCharging) -> bool:
-        """Return whether a tolerant vehicle waits on, for an output that comes nearer to the battery's voltage."""
+        """Return whether a tolerant vehicle waits on, for an output that still moves."""
         now, tolerant = self._time.now, self._phases.tolerate_slow_chargers
-        return tolerant and now - stage.nearer_at <= MOVES_S and now - stage.since < SLOW_PRE_CHARGE_S
+        return tolerant and now - stage.moved_at <= MOVES_S and now - stage.since < SLOW_PRE_CHARGE_S
 
     def _on_eof(self) -> None:
         if isinstance(self.stage, Welding | Stopping):

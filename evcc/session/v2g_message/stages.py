@@ -13,7 +13,6 @@ from evcc.session.steps import Ended, LeavingLoop, Stage, StageKinds
 from v2g.iso15118.engine.power_schedule import PowerSchedule
 from v2g.iso15118.engine.quirks import Quirk
 from v2g.iso15118.engine.xmldsig import Signature
-from v2g.safety.output import UNBOUNDED
 
 
 class Ending(msgspec.Struct, frozen=True):
@@ -124,13 +123,13 @@ class CableChecking(Stage, frozen=True):
 
 
 class PreCharging(Stage, frozen=True):
-    """PreChargeRes; `gap_mv` is the least voltage across the contactor since `since`, which fell at `nearer_at` (s)."""
+    """PreChargeRes, since `since`; `inlet_mv` is the voltage of the inlet that last moved, at `moved_at` (s)."""
 
     chain: ClassVar[str] = "pre_charge"
     plan: Plan
     since: float
-    gap_mv: int = UNBOUNDED
-    nearer_at: float = 0.0
+    inlet_mv: int = 0
+    moved_at: float = 0.0
 
 
 class ClosingContactor(Stage, frozen=True):

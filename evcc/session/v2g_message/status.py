@@ -69,7 +69,8 @@ def dc_limits(parameter: DC_EVSEChargeParameter) -> tuple[Limits, tuple[Quirk, .
 
 
 def present_limits(limits: Limits, response: CurrentDemandRes) -> Limits:
-    """Return the limits by a CurrentDemandRes; those that it omits stay. Raises Iso15118Error."""
+    """Return the limits by a CurrentDemandRes; those that it omits stay, as does a voltage for 0. Raises
+    Iso15118Error."""
     current, voltage, power = (
         response.evse_maximum_current_limit,
         response.evse_maximum_voltage_limit,
@@ -78,6 +79,6 @@ def present_limits(limits: Limits, response: CurrentDemandRes) -> Limits:
     return replace(
         limits,
         max_current_ma=limits.max_current_ma if current is None else max(0, milliamperes(current)),
-        max_voltage_mv=limits.max_voltage_mv if voltage is None else max(0, millivolts(voltage)),
+        max_voltage_mv=limits.max_voltage_mv if voltage is None else millivolts(voltage) or limits.max_voltage_mv,
         max_power_w=limits.max_power_w if power is None else max(0, watts(power, Rounding.DOWN)),
     )

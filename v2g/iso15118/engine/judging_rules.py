@@ -25,7 +25,7 @@ class Rule(NamedTuple):
 
 
 _V, _C = "vehicle", "charger"
-_DC_FIELDS: Final = "fields of direct current; a maximum of 0 A or 0 W is a pause"
+_LIMITS: Final = "a maximum of 0 A or 0 W is a pause; in older editions one of 0 V in the loop, and any minimum current"
 
 RULES: Final = (
     Rule(_V, "evse_voltage_out_of_range", ALL, "EVSEPresentVoltage cannot be right",
@@ -34,8 +34,8 @@ RULES: Final = (
     Rule(_V, "evse_current_out_of_range", ALL, "EVSEPresentCurrent flows out of a vehicle that only charges",
          "-5 A", "sensors of hundreds of amperes"),
     Rule(_V, "evse_limit_negative", ALL, "a limit of the charger is negative", "limits of discharge: any sign", "sources disagree on their sign only"),
-    Rule(_V, "evse_limits_contradict", ALL, "a minimum is above its maximum, or the maximum voltage is 0", _DC_FIELDS, "meaning of the fields"),
-    Rule(_V, "evse_not_ready", OLDER, "EVSE_NotReady in CurrentDemandRes", "any number before the loop", "recorded: Compleo, before the loop"),
+    Rule(_V, "evse_limits_contradict", ALL, "the minimum voltage is above the maximum, or that is 0", _LIMITS, "meaning of the fields"),
+    Rule(_V, "evse_not_ready", OLDER, "EVSE_NotReady in CurrentDemandRes", "any number below 1 A", "recorded: Compleo, pyPLC, before the loop"),
     Rule(_V, "evse_status_unknown", OLDER, "a reserved EVSEStatusCode, or one without a name", "none", "reserved by ISO and IEC"),
     Rule(_V, "insulation_fault", OLDER, "EVSEIsolationStatus is Fault, or not Valid or Warning after the cable check",
          "no status counts as Valid", "IEC 61851-23; recorded: chargers without the field"),
@@ -52,7 +52,7 @@ RULES: Final = (
     Rule(_V, "message_timeout", ALL, "an answer is late",
          "of the edition; CurrentDemand 5 s, ChargeParameterDiscovery and PowerDelivery 6 s in older ones", "timing tables; field notes of slow chargers"),
     Rule(_V, "pre_charge_timeout", ALL, "the voltage of the pre-charge is not reached",
-         "7 s (10 s in -20); up to 20 s while it comes nearer, in older ones", "V2G-DC-380; recorded: a Tesla Model Y waits 12 s"),
+         "7 s (10 s in -20); up to 20 s while it moves, in older ones", "V2G-DC-380; recorded: a Tesla Model Y waits 12 s"),
     Rule(_V, "cable_check_timeout", ALL, "the cable check does not end", "40 s", "timing tables"),
     Rule(_V, "authorization_timeout", ALL, "authorisation stays Ongoing", "60 s; 300 s for the customer", "timing tables"),
     Rule(_V, "parameters_timeout", ALL, "charge parameters stay Ongoing", "60 s", "timing tables"),

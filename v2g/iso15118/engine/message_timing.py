@@ -21,7 +21,7 @@ SLOW_IN_THE_FIELD: Final[Mapping[str, float]] = MappingProxyType(
 """Request -> how long, s, a vehicle waits that tolerates old chargers (`v2g.iso15118.engine.quirks`)."""
 
 SLOW_PRE_CHARGE_S: Final = 20.0
-"""How long, s, such a vehicle waits in PreCharge for an output that still comes nearer; a recorded one waited 12 s."""
+"""How long, s, such a vehicle waits in PreCharge for an output that still moves; a recorded one waited 12 s."""
 
 
 class SharedTiming(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -62,8 +62,8 @@ class SharedTiming(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     message_scale: float = 1.0
     """Vehicle: factor on every message timeout, for peers known to be slow; 1 is the standard."""
     tolerate_slow_chargers: bool = True
-    """Vehicle: waits longer for some answers (`SLOW_IN_THE_FIELD`), and for the voltage of a pre-charge that comes
-    nearer (`SLOW_PRE_CHARGE_S`); off is the standard."""
+    """Vehicle: waits longer for some answers (`SLOW_IN_THE_FIELD`), and for the voltage of a pre-charge that moves
+    (`SLOW_PRE_CHARGE_S`); off is the standard."""
 
     def message_timeout(self, request: str) -> float:
         """Return the vehicle's time-out, s, for the answer to the named request."""

@@ -132,8 +132,8 @@ NOT_READY_AFTER_CHECK: Final = Quirk(
     "not_ready_after_check",
     Peer.CHARGER,
     Edition.BOTH,
-    "EVSE_NotReady in PreChargeRes or PowerDeliveryRes",
-    "continue; the same in the charge loop ends the session",
+    "EVSE_NotReady in PreChargeRes, PowerDeliveryRes or the charge loop",
+    "continue; beside a current of 1 A or more it ends the session",
 )
 EVSEID_NOT_REPEATED: Final = Quirk(
     "evseid_not_repeated",
@@ -162,7 +162,7 @@ SLOW_PRE_CHARGE: Final = Quirk(
     Edition.BOTH,
     "after a cable check at 500 V the output falls slowly (35 of 62 recorded sessions report over 110 % of the "
     "battery's maximum in PreChargeRes), in some for more than 7 s",
-    "ask until the voltages match, up to 20 s while it comes nearer, unless `tolerate_slow_chargers` is off; the "
+    "ask until the voltages match, up to 20 s while it moves, unless `tolerate_slow_chargers` is off; the "
     "reported voltage is judged once the contactor is closed",
 )
 CHARGING_PROFILE: Final = Quirk(

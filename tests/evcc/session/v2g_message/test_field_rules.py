@@ -88,6 +88,20 @@ def test_a_slow_fall_gets_more_time_than_the_text_only_while_it_moves(edition: s
 
 
 @EDITIONS
+def test_an_output_that_falls_past_the_battery_first_is_waited_for(edition: str) -> None:
+    """It is discharged after the cable check, and rises again."""
+    bench = BENCHES[edition](SHORT)
+    battery_v = bench.model.state.voltage_mv / 1000
+    falling(bench, battery_v - 30, 0.0, 5.0)
+    began = bench.now
+    bench.run(lambda: bench.now >= began + 5.0)
+    falling(bench, 0.0, battery_v, 5.0)
+    bench.run()
+    assert (bench.closed, quirks(bench)) == ("finished", ["slow_pre_charge"])
+    assert CloseContactor() in bench.commands
+
+
+@EDITIONS
 def test_a_report_of_the_pre_charge_says_nothing_of_the_closed_circuit(edition: str) -> None:
     """The inlet has the battery's voltage first, the charger's report lags behind."""
     bench = BENCHES[edition](SHORT)

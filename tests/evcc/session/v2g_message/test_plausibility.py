@@ -93,12 +93,9 @@ DC_LIES: Final[list[tuple[str, Lie, str, str]]] = [
     (PARAMETERS, limit("evse_minimum_voltage_limit", -1_000), "evse_limit_negative", INCOMPATIBLE),
     (PARAMETERS, limit("evse_maximum_voltage_limit", 0), "evse_limits_contradict", OUT_OF_RANGE),
     (PARAMETERS, limit("evse_maximum_voltage_limit", 100_000), "evse_limits_contradict", INCOMPATIBLE),
-    (PARAMETERS, limit("evse_minimum_current_limit", 200_000), "evse_limits_contradict", INCOMPATIBLE),
     (PARAMETERS, limit("evse_maximum_current_limit", 100_000, "voltage"), "invalid_value", INCOMPATIBLE),
-    (PARAMETERS, limit("evse_minimum_current_limit", 0, "power"), "invalid_value", INCOMPATIBLE),
     (DEMAND, limit("evse_maximum_current_limit", -1_000), "evse_limit_negative", INCOMPATIBLE),
     (DEMAND, limit("evse_maximum_power_limit", -1_000), "evse_limit_negative", INCOMPATIBLE),
-    (DEMAND, limit("evse_maximum_voltage_limit", 0), "evse_limits_contradict", OUT_OF_RANGE),
     (DEMAND, limit("evse_maximum_voltage_limit", 149_000), "evse_limits_contradict", INCOMPATIBLE),
     (DEMAND, limit("evse_maximum_power_limit", 10_000, "energy"), "invalid_value", INCOMPATIBLE),
     # what it measures
