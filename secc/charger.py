@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from secc.attestation import SelfAttestation
 from secc.config import ProgramConfig
 from secc.energy_manager.grid_frequency import GridWatch
+from secc.energy_manager.sharing import FeederShares
 from secc.evse.controller import EvseController, Wrap
 from secc.evse.ports import ServiceChanged, ServicesAllowed, TransactionStopped
 from secc.evse.restarting import Restarting
@@ -27,7 +28,7 @@ from secc.session.energy_transfer import services_of
 from secc.station.device import Premises
 from secc.station.layout import evse_layout
 from secc.station.station import MeterSample, Station, StationConfig
-from v2g.energy.limits import GridResponse
+from v2g.energy.limits import SITE, GridResponse
 from v2g.errors import ConfigError
 from v2g.io.capture.recorder import RecordConfig, Recorder
 from v2g.io.network.interface_supervisor import Presence
@@ -62,6 +63,9 @@ if TYPE_CHECKING:
     from secc.energy_manager.managers import EnergyManager
     from v2g.hardware.energy_manager.commands import EvseState
 
+SHARE_S = 0.5
+"""Interval of looking at the shares of EVSEs."""
+
 DRAIN_S = 3.0
 """Time for sending queued messages to the back end at a graceful shutdown."""
 
@@ -87,22 +91,47 @@ class Charger:
         """What evidence is due for."""
         self._attesting: asyncio.Task[None] | None = None
         self._recorders: dict[RecordConfig, Recorder] = {}
-        if len(self.controllers) > 1:
-            ratings = [controller.rating for controller in self.controllers]
+        unbalance_a, rating = self.config.site.unbalance_a, self.controllers[0].config.charger.ac_rating
+        self._shares = FeederShares(rating.nominal_voltage_v, None if unbalance_a is None else unbalance_a * 1000)
+        self._sharing = len(self.controllers) > 1 or unbalance_a is not None
+        self._lines = len({line for controller in self.controllers for line in controller.feeder})
+        if self._sharing:
             for controller in self.controllers:
-                controller.on_busy.append(self._share)
-                controller.grid.stand_beside(*(sum(each) for each in zip(*ratings, strict=True)))
+                controller.on_busy.append(self.share)
 
     def tell(self, *facts: Fact) -> None:
         """Send facts to every running session."""
         for controller in self.controllers:
             controller.tell(*facts)
 
-    def _share(self) -> None:
-        """Share the site's power among the connected vehicles."""
-        sharers = max(1, sum(controller.busy for controller in self.controllers))
-        for controller in self.controllers:
-            controller.grid_changed(controller.grid.share(sharers))
+    def share(self) -> None:
+        """Share what the site may draw and feed back among the vehicles, and among the conductors of its feeder."""
+        for controller, facts in self._settled():
+            controller.grid_changed(facts)
+
+    def _settled(self) -> list[tuple[EvseController, Sequence[Fact]]]:
+        """Return the changes of shares as facts, those that lower one first."""
+        evses = {controller.number: controller.at_feeder for controller in self.controllers}
+        grids = [controller.grid for controller in self.controllers]
+        alternating = [grid for grid, evse in zip(grids, evses.values(), strict=True) if not evse.direct]
+        feeder = (alternating or grids)[0].connection(self._lines)
+        beside = sum(not grid.exports for grid in grids)
+        if beside < len(grids):  # what profiles permit is each EVSE's own; the others share what the site permits
+            for number, grid in zip(evses, grids, strict=True):
+                if not grid.exports:
+                    most = evses[number].most.at_most(SITE, discharge_w=feeder.discharge_w // beside)
+                    evses[number] = replace(evses[number], most=most)
+            feeder = replace(feeder, discharge_w=feeder.charge_w, discharge_ma=feeder.charge_ma)
+        shares = self._shares.settle(feeder, evses, self.clock.monotonic())
+        told = (*shares, *(evses.keys() - shares.keys()))
+        found = ((self._at(number), self._at(number).grid.share(shares.get(number))) for number in told)
+        return [(controller, facts) for controller, facts in found if facts]
+
+    async def _keep_sharing(self) -> None:
+        """Raise shares when others have followed lower ones, and lower them where more flows, until cancelled."""
+        while True:
+            await asyncio.sleep(SHARE_S)
+            self.share()
 
     # -- the back end
 
@@ -284,8 +313,9 @@ class Charger:
             case RemoteStartExpired(evse_id=evse_id):
                 self._at(evse_id).backend.forget_start()
             case GridSignalReceived(signal=signal):
-                for controller in self.controllers:
-                    controller.grid_changed(controller.grid.signal(signal))
+                changes = [(controller, controller.grid.signal(signal)) for controller in self.controllers]
+                for controller, facts in (*(self._settled() if self._sharing else ()), *changes):
+                    controller.grid_changed(facts)
             case AttestationRequested(nonce=nonce):
                 self._nonce = nonce
                 if self._attesting is None or self._attesting.done():
@@ -360,6 +390,8 @@ class Charger:
             stack.push_async_callback(supervisor.close)
             supervisor.keep("ocsp answers", self.transport.run)
             supervisor.keep("retention", self.retention().run)
+            if self._sharing:
+                supervisor.keep("shares", self._keep_sharing)
             if self.attestation is not None:
                 supervisor.keep("attestation", self.attestation.run)
             await presence.ready()

@@ -17,7 +17,7 @@ from secc.attestation import AttestationConfig
 from secc.hardware.drivers import find
 from secc.hardware.parts import HardwareConfig, Kind, devices_of, hardware_flaws, switches_phases
 from secc.retention import RetentionConfig
-from secc.session.config import EnergyService, SeccConfig
+from secc.session.config import Amperes, EnergyService, SeccConfig
 from secc.station.config import StationConfig, station_flaws
 from secc.station.files import password_of, running_firmware
 from v2g.config import Flaw, faults, parse_config
@@ -176,6 +176,21 @@ class SiteConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     discharge_w: Annotated[
         Watts, Meta(description="maximum power fed back by the site, W; 0 until the operator permits it")
     ] = 0
+    charge_a: Annotated[
+        Amperes | None,
+        Meta(description="maximum current that the site draws from each line conductor, A; none: that of `charge_w`"),
+    ] = None
+    discharge_a: Annotated[
+        Amperes | None,
+        Meta(description="maximum current fed back in each line conductor, A; none: that of `discharge_w`"),
+    ] = None
+    unbalance_a: Annotated[
+        Amperes | None,
+        Meta(
+            description="by how much its EVSEs may draw more from one line conductor than from another, A"
+            " (VDE-AR-N 4100: 4.6 kVA, 20 A); none: any"
+        ),
+    ] = None
     signal_file: Annotated[
         Path | None, Meta(description="grid signal (JSON: prices and limits) used until the back end sends one")
     ] = None

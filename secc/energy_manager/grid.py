@@ -9,17 +9,21 @@ from typing import Final
 from msgspec.structs import replace
 
 from secc.session import ports
+from v2g.energy.conductors import line_current_ma
 from v2g.energy.grid_signal import ExportSignal, GridSignal, PriceSignal, Tariff
 from v2g.energy.limits import (
     AUTHORIZATION,
     CABLE,
+    MOST_MA,
     OPERATOR,
     PHASES,
     SITE,
     TEMPERATURE,
+    EffectiveLimits,
     GridResponse,
     Limit,
     Setpoint,
+    effective_limits,
     setpoint_limit,
 )
 from v2g.iso15118.engine.session import Fact
@@ -38,19 +42,27 @@ class Grid:
     Each limit has one carrier. Charging profiles of the back end limit the site: chargers share one
     connection. In OCPP 2.1 they also limit the feed-back; in 2.0.1 the grid signal does, as the operator's limit, and
     otherwise only carries prices. A signal from a file limits the draw, too. The signal's figures are for the
-    connection point: if several EVSEs are behind it, each connected vehicle gets an equal part of the site.
+    connection point: if several EVSEs are behind it, each connected vehicle gets its share of the site.
 
-    `outlet`: V between line and neutral, and number of line conductors, with alternating current.
+    `outlet`: V between line and neutral, and number of line conductors, with alternating current; `charge_ma` and
+    `discharge_ma`: what a conductor of the site carries, None: that of its power.
     """
 
-    def __init__(self, *, charge_w: int, discharge_w: int, outlet: tuple[int, int] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        charge_w: int,
+        discharge_w: int,
+        outlet: tuple[int, int] | None = None,
+        charge_ma: int | None = None,
+        discharge_ma: int | None = None,
+    ) -> None:
         self._charge_w, self._discharge_w = charge_w, discharge_w
-        self._outlet = outlet
+        self._outlet, self._charge_ma, self._discharge_ma = outlet, charge_ma, discharge_ma
         self._signal: PriceSignal | None = None
         self._profiles = Allowance()
         self._site_version = 0
-        self._sharers = 1
-        self._all_w = (0, 0)
+        self._share: Limit | None = None
         self.foreseen: tuple[Limit, ...] = ()
         """Future limits of charging profiles."""
         self.tariff: Tariff | None = None
@@ -144,15 +156,37 @@ class Grid:
         limits = (each for each in self.foreseen if each.source == SITE)
         return next((each.valid_from_ms for each in limits if each.charge_w or each.discharge_w), None)
 
-    def stand_beside(self, charge_w: int, discharge_w: int) -> None:
-        """Share the site with others: maximum draw and feed-back of all EVSEs together, W."""
-        self._all_w = (charge_w, discharge_w)
+    def connection(self, lines: int | None = None) -> Limit:
+        """Return what may flow at the site's connection point, by configuration and signal; with alternating current
+        also in each of its `lines`, None: as many as the outlet has."""
+        charge_w, discharge_w, signal = self._charge_w, self._discharge_w, self._signal
+        if isinstance(signal, GridSignal):
+            charge_w = min(charge_w, signal.site_import_limit_w)
+        if isinstance(signal, ExportSignal):
+            discharge_w = min(self._charge_w, signal.export_limit_w)
+        charge_ma, discharge_ma = self._charge_ma, self._discharge_ma
+        if charge_ma is None or charge_w < self._charge_w:  # watts name no conductor: those of a balanced connection
+            charge_ma = _smallest(charge_ma, self._balanced(charge_w, lines))
+        if discharge_ma is None or discharge_w != self._discharge_w:
+            discharge_ma = _smallest(discharge_ma, self._balanced(discharge_w, lines))
+        return Limit(
+            source=SITE, charge_w=charge_w, discharge_w=discharge_w, charge_ma=charge_ma, discharge_ma=discharge_ma
+        )
 
-    def share(self, sharers: int) -> Sequence[Fact]:
-        """Divide the site among so many vehicles; return the facts for a running session."""
-        before, self._sharers = self._now(), sharers
-        after = self._now()
-        if (before.charge_w, before.discharge_w) == (after.charge_w, after.discharge_w):
+    @property
+    def exports(self) -> bool:
+        """Whether charging profiles permit feed-back, for this EVSE alone, beyond what the site is configured for."""
+        return self._profiles.export_w is not None and not isinstance(self._signal, ExportSignal)
+
+    def most(self, rated: Limit, utc_ms: int) -> EffectiveLimits:
+        """Return what this EVSE could use of the site if it were alone there."""
+        _, *others = self.limits
+        return effective_limits((rated, self._site(self._profiles, None), *others), utc_ms)
+
+    def share(self, share: Limit | None) -> Sequence[Fact]:
+        """Set this EVSE's share of the site, None: all of it; return the facts for a running session."""
+        before, self._share = self._now(), share
+        if replace(self._now(), version=before.version) == before:
             return ()
         self._site_version += 1
         return (*self._foresee(), ports.LimitChanged(self._now()))
@@ -192,7 +226,7 @@ class Grid:
         """Compute future limits; return the facts for a running session."""
         before = self.foreseen
         later = self._profiles.later
-        self.foreseen = tuple(self._site(each, each.from_ms) for each in later)
+        self.foreseen = tuple(self._site(each, self._share, each.from_ms) for each in later)
         if self._profiles.setpoint_w is not None or any(each.setpoint_w is not None for each in later):
             self.foreseen += tuple(
                 setpoint_limit(None if each.setpoint_w is None else round(each.setpoint_w), each.from_ms)
@@ -201,41 +235,51 @@ class Grid:
         return (ports.LimitsForeseen(self.foreseen),) if self.foreseen != before else ()
 
     def _now(self) -> Limit:
-        return self._site(self._profiles)
+        return self._site(self._profiles, self._share)
 
-    def _site(self, profiles: Allowance | Later, from_ms: int = 0) -> Limit:
-        """Return the site's limit with that of charging profiles from a time on."""
-        charge, discharge, signal, until_ms = self._charge_w, self._discharge_w, self._signal, None
-        if isinstance(signal, GridSignal):
-            charge = min(charge, signal.site_import_limit_w)
-        if isinstance(signal, ExportSignal):
-            discharge = min(self._charge_w, signal.export_limit_w) if self._sharers > 1 else self._charge_w
-        if charge < self._all_w[0]:  # else it suffices for all of them
-            charge //= self._sharers
-        if discharge < self._all_w[1]:
-            discharge //= self._sharers
-        if profiles.export_w is not None and not isinstance(signal, ExportSignal):  # specified for each EVSE
-            discharge = min(self._charge_w, _watts(profiles.export_w))
+    def _site(self, profiles: Allowance | Later, share: Limit | None, from_ms: int = 0) -> Limit:
+        """Return the site's limit with that of charging profiles, and of a share of it, from a time on."""
+        site, until_ms = self.connection(), None
+        back_w = None
+        if isinstance(self._signal, ExportSignal):
+            back_w = self._charge_w if share is None else None
+        elif profiles.export_w is not None:  # specified for each EVSE
+            back_w = min(self._charge_w, _watts(profiles.export_w))
             until_ms = next((e.from_ms for e in self._profiles.later if e.from_ms > from_ms and not e.export_w), None)
-        charge_w = min(charge, _watts(profiles.charge_w))
-        discharge_w = min(discharge, _watts(profiles.discharge_w))
-        site = Limit(  # watts whose profile names no conductor are those of a balanced connection, too
-            source=SITE,
-            charge_w=charge_w if profiles.charge_a is None else charge,
-            discharge_w=discharge_w if profiles.discharge_a is None else discharge,
+        if back_w is not None:
+            back_ma = _smallest(self._balanced(back_w), self._discharge_ma, self._charge_ma)
+            site = replace(site, discharge_w=back_w, discharge_ma=back_ma)
+        if share is not None:
+            site = replace(
+                site,
+                charge_w=min(site.charge_w, share.charge_w),
+                discharge_w=min(site.discharge_w, share.discharge_w),
+                charge_ma=_smallest(site.charge_ma, share.charge_ma),
+                discharge_ma=_smallest(site.discharge_ma, share.discharge_ma),
+            )
+        return replace(
+            site,
+            charge_w=min(site.charge_w, _watts(profiles.charge_w)),
+            discharge_w=min(site.discharge_w, _watts(profiles.discharge_w)),
+            charge_ma=self._line(site.charge_ma, profiles.charge_w, profiles.charge_a),
+            discharge_ma=self._line(site.discharge_ma, profiles.discharge_w, profiles.discharge_a),
             version=0 if from_ms else self._site_version,  # forecasts are repeated only when they differ
             valid_from_ms=from_ms,
             valid_until_ms=until_ms,
         )
-        if self._outlet is not None:
-            site = site.balanced(*self._outlet)
-        return replace(
-            site,
-            charge_w=charge_w,
-            discharge_w=discharge_w,
-            charge_ma=_smaller(site.charge_ma, profiles.charge_a),
-            discharge_ma=_smaller(site.discharge_ma, profiles.discharge_a),
-        )
+
+    def _balanced(self, watts: int, lines: int | None = None) -> int | None:
+        """Return the current of each conductor at a power on all `lines`, or those of the outlet."""
+        if self._outlet is None:
+            return None
+        return min(MOST_MA, line_current_ma(watts, self._outlet[0], lines or self._outlet[1]))
+
+    def _line(self, site_ma: int | None, profile_w: float | None, profile_a: float | None) -> int | None:
+        """Return the current of each conductor within a charging profile; one in watts names none, either."""
+        if self._outlet is None:
+            return site_ma
+        profile_ma = self._balanced(_watts(profile_w)) if profile_a is None else int(profile_a * 1000 + 1e-6)
+        return max(0, _smallest(site_ma, profile_ma) or 0)
 
     def _operator(self) -> Limit:
         signal, charge_w, discharge_w, until_ms = self._signal, self._charge_w, self._charge_w, None
@@ -258,11 +302,8 @@ def _gate(source: str, *, closed: bool) -> Limit:
     return Limit(source=source, charge_w=most_w, discharge_w=most_w)
 
 
-def _smaller(site_ma: int | None, profiles_a: float | None) -> int | None:
-    """Return the smaller current of each line conductor in whole mA, rounded down; None without alternating current."""
-    if site_ma is None or profiles_a is None:
-        return site_ma
-    return min(site_ma, max(0, int(profiles_a * 1000 + 1e-6)))
+def _smallest(*currents_ma: int | None) -> int | None:
+    return min((each for each in currents_ma if each is not None), default=None)
 
 
 def _watts(limit: float | None) -> int:

@@ -11,6 +11,7 @@ import msgspec
 
 from secc.config import ProgramConfig
 from secc.energy_manager.grid import Grid
+from secc.energy_manager.sharing import FeederEvse
 from secc.evse import ports as evse
 from secc.evse.archive import Archive, Owner
 from secc.evse.backend import Backend, NoBackend, StationBackend
@@ -33,8 +34,9 @@ from secc.session.edition import Edition, NegotiatedSession
 from secc.session.energy_transfer import services_of
 from secc.session.paused import Paused
 from secc.station.station import Station
-from v2g.energy.conductors import LINES
+from v2g.energy.conductors import LINE_NAMES, LINES, Currents
 from v2g.energy.grid_signal import parse_grid_signal
+from v2g.energy.limits import EVSE, Limit
 from v2g.energy.settlement.ocmf import signed_meter_data
 from v2g.errors import ConfigError
 from v2g.hardware.interfaces import ChargerPilot
@@ -49,6 +51,7 @@ from v2g.io.runtime.run_all import run_all
 from v2g.io.runtime.runner import ByteStream, Runner
 from v2g.io.runtime.supervision import child
 from v2g.io.simulation.medium import Medium
+from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.engine.core import Conversation, Core
 from v2g.iso15118.engine.session import Command, Fact
 from v2g.iso15118.select import EditionName, carried
@@ -105,7 +108,13 @@ class EvseController:
         config, site = self.config, self.config.site
         rating = config.charger.ac_rating
         outlet = (rating.nominal_voltage_v, rating.phases) if config.hardware.kind == "ac" else None
-        self.grid = Grid(charge_w=site.charge_w, discharge_w=site.discharge_w, outlet=outlet)
+        self.grid = Grid(
+            charge_w=site.charge_w,
+            discharge_w=site.discharge_w,
+            outlet=outlet,
+            charge_ma=None if site.charge_a is None else site.charge_a * 1000,
+            discharge_ma=None if site.discharge_a is None else site.discharge_a * 1000,
+        )
         if site.signal_file is not None:
             self.grid.signal(parse_grid_signal(_read(site.signal_file)))
         self.station: Station | None = None
@@ -424,6 +433,36 @@ class EvseController:
         return max(charge for charge, _ in both), max(discharge for _, discharge in both)
 
     @property
+    def feeder(self) -> tuple[int, ...]:
+        """The feeder's line conductors (0 to 2) that it is connected to, in the order of its own."""
+        rating = self.config.charger.ac_rating
+        if self.config.hardware.kind != "ac":
+            return LINES
+        return tuple(LINE_NAMES.index(each) for each in rating.feeder_phases[: rating.phases])
+
+    @property
+    def at_feeder(self) -> FeederEvse:
+        """How this EVSE uses what it shares with others."""
+        hardware, present, feeder = self.hardware, self.hardware.present, self.feeder
+        direct = self.config.hardware.kind != "ac"
+        charge_w, discharge_w = self.rating
+        rated = Limit(source=EVSE, charge_w=charge_w, discharge_w=discharge_w)
+        currents = present.currents
+        if currents is not None:
+            own = dict(zip(feeder, currents, strict=False))
+            currents = Currents(*(own.get(line, 0) for line in LINES))
+        measured = "meter_lost" not in hardware.faults
+        return FeederEvse(
+            most=self.grid.most(rated if direct else self.config.charger.rated(Family.AC), self.clock.utc_ms()),
+            lines=feeder if direct else tuple(feeder[line] for line in hardware.lines),
+            served=self.busy and "contactor_welded" not in hardware.faults,
+            closed=hardware.contactors_closed,
+            power_w=present.watts if measured else None,
+            currents=currents if measured else None,
+            direct=direct,
+        )
+
+    @property
     def plug(self) -> Plug:
         """Identifies vehicles on a shared interface, if it can."""
         matched = self._link.matched if self._link is not None else None
@@ -469,6 +508,7 @@ class EvseController:
         reason, closing, waited = "broke_down", list[Callable[[], Any]](), list[asyncio.Future[Any]]()
         try:
             records = self._execution.begin(own)
+            self._tell_busy()  # before: the session begins with its share
             self._session = session = made()
             self._runner = runner = Runner(
                 self.traced(session),
@@ -484,7 +524,6 @@ class EvseController:
             closing.append(intervals.cancel)
             waited.append(intervals)
             intervals.add_done_callback(lambda task: self._books_failed(task, runner))
-            self._tell_busy()
             self._supply_changed()
             early, self._early = self._early, []
             for call in early:

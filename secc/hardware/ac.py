@@ -74,6 +74,14 @@ class AcEvse(Evse):
         """Voltage and current behind the contactor."""
         return self._mains.present
 
+    @property
+    def lines(self) -> tuple[int, ...]:
+        """See EvseHardware: as many as the vehicle has said, or all, and those that are measured to carry current."""
+        switch, measured = self._parts.phases, self._mains.present.currents
+        outlet = tuple(range(self._lines)) if switch is None else switch.lines
+        carrying = () if measured is None else measured.carrying
+        return tuple(sorted({*outlet[: self._used], *(line for line in carrying if line < self._lines)}))
+
     def execute(self, command: Command) -> Coroutine[object, object, Fact | None] | None:
         """See EvseHardware."""
         match command:
@@ -82,6 +90,8 @@ class AcEvse(Evse):
                 self._allowed = self._allow(_bound(command), self._used)
                 self._watch_output()
                 return None
+            case ports.TransactionEnded() | ports.SaveSession():
+                self._used = self._lines  # of the next vehicle nothing is known
             case ports.StartCableCheck():
                 return _refused()  # no cable check and no pre-charge with alternating current
         return super().execute(command)

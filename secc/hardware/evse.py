@@ -151,6 +151,10 @@ class EvseHardware(Protocol):
         """What changes the line conductors of an AC outlet; None: nothing."""
 
     @property
+    def lines(self) -> tuple[int, ...]:
+        """The line conductors of the mains (0 to 2) that are in use, or may be; none with direct current."""
+
+    @property
     def max_var(self) -> int:
         """Maximum reactive power, injected or absorbed; 0 if the power electronics does not support it."""
 
@@ -367,6 +371,11 @@ class Evse(abc.ABC):
     def phase_switch(self) -> PhaseSwitch | None:
         """See EvseHardware."""
         return self._parts.phases
+
+    @property
+    def lines(self) -> tuple[int, ...]:
+        """See EvseHardware."""
+        return ()
 
     @property
     def max_var(self) -> int:

@@ -94,6 +94,12 @@ class AcRating(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     phases: Literal[1, 2, 3] = 3
     """Number of phases of the socket or cable."""
+    feeder_phases: Annotated[tuple[Literal["L1", "L2", "L3"], ...], Meta(min_length=1, max_length=3)] = (
+        "L1",
+        "L2",
+        "L3",
+    )
+    """The feeder's conductors that its own L1, L2 and L3 are connected to, where several EVSEs share one."""
     nominal_voltage_v: Annotated[int, Meta(ge=90, le=500)] = 230
     """Voltage of the grid between phase and neutral."""
     nominal_frequency_hz: Annotated[int, Meta(ge=40, le=70)] = 50
@@ -126,6 +132,11 @@ class AcRating(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Name of the parameter for the islanding detection method: implementations disagree."""
     islanding_detection: Literal["active", "passive"] = "active"
     """Islanding detection method that AC_BPT sends to vehicles: active or passive."""
+
+    def __post_init__(self) -> None:
+        """Reject fewer conductors of the feeder than phases, and one twice."""
+        if not self.phases <= len(self.feeder_phases) == len(set(self.feeder_phases)):
+            raise ValueError(f"feeder_phases must name {self.phases} different conductors, in their order here")
 
     @property
     def charge_ma(self) -> int:

@@ -127,17 +127,13 @@ def permitted(selected: Selected, vehicle: Vehicle, context: RequestContext) -> 
     return powers.at_most(SIGNATURE, discharge_w=0) if context.config.signed_discharge.required else powers
 
 
-_CARRIES_MA: Final = 2_000
-"""A conductor that carries more is in use: stand-by and capacitors take less."""
-
-
 def over_lines(powers: EffectiveLimits, vehicle: Vehicle, context: RequestContext) -> EffectiveLimits:
     """Return the limits of a vehicle by the conductors that it uses: as many as it has said, or more if these are
     measured to carry current, of those in use. With direct current they stay."""
     if not vehicle.phases:
         return powers
-    rating, measured = context.config.ac_rating, context.facts.measured.currents or ()
-    carrying = sum(abs(current_ma) > _CARRIES_MA for current_ma in measured)
+    rating, measured = context.config.ac_rating, context.facts.measured.currents
+    carrying = 0 if measured is None else len(measured.carrying)
     lines = min(max(vehicle.phases, min(carrying, rating.phases)), context.facts.lines)
     return powers.over(lines, rating.nominal_voltage_v)
 

@@ -63,7 +63,7 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     fixed: int | None = None
 
 
-class _Limits:
+class Limits:
     """Remaining current on every phase of every node, and the path of each load."""
 
     def __init__(self, nodes: Sequence[Node], loads: Sequence[Load]) -> None:
@@ -113,7 +113,7 @@ def share(nodes: Sequence[Node], loads: Sequence[Load]) -> dict[str, int]:
     for load in loads:
         if load.node not in known or not load.phases or not set(load.phases) <= set(PHASES):
             raise ValueError(f"load {load.id} has no node or no phase")
-    limits = _Limits(nodes, loads)
+    limits = Limits(nodes, loads)
     given: dict[str, int] = {}
     for load in loads:
         if load.fixed is not None:
@@ -136,7 +136,7 @@ def share(nodes: Sequence[Node], loads: Sequence[Load]) -> dict[str, int]:
     return given
 
 
-def _fill(given: dict[str, int], limits: _Limits, loads: Sequence[str], targets: Mapping[str, int]) -> None:
+def _fill(given: dict[str, int], limits: Limits, loads: Sequence[str], targets: Mapping[str, int]) -> None:
     """Raise loads towards their targets, the lowest first and equals together, as far as possible."""
     open_ = [load for load in loads if given[load] < targets[load]]
     while open_:
@@ -196,7 +196,7 @@ class Overload(msgspec.Struct, frozen=True):
 
 def overload(nodes: Sequence[Node], loads: Sequence[Load], drawn: Mapping[str, int]) -> Overload | None:
     """Return the worst overload by what each load may draw, or not draw (mA); None without one."""
-    limits = _Limits(nodes, loads)
+    limits = Limits(nodes, loads)
     for load in loads:
         limits.draw(load.id, drawn[load.id])
     (node, phase, other), left = min(limits.left.items(), key=lambda each: each[1])

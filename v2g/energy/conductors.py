@@ -14,6 +14,10 @@ LINES: Final = (0, 1, 2)
 LINE_NAMES: Final = ("L1", "L2", "L3")
 
 
+_CARRIES_MA: Final = 2_000
+"""A conductor that carries more is in use: stand-by and capacitors take less."""
+
+
 class Currents(NamedTuple):
     """Active currents of the line conductors, mA, positive towards the vehicle."""
 
@@ -28,6 +32,11 @@ class Currents(NamedTuple):
         return isqrt(
             max(0, self.l1**2 + self.l2**2 + self.l3**2 - self.l1 * self.l2 - self.l2 * self.l3 - self.l3 * self.l1)
         )
+
+    @property
+    def carrying(self) -> tuple[int, ...]:
+        """The conductors (0 to 2) that are in use."""
+        return tuple(line for line, current_ma in zip(LINES, self, strict=True) if abs(current_ma) > _CARRIES_MA)
 
     @property
     def total_ma(self) -> int:

@@ -24,7 +24,7 @@ from tests.safety.judged.pilot_rule import PilotJudge
 from tests.safety.judged.play import DIPS, LOOK_S, SENSED_S, swing
 from tests.safety.judged.steps import Chances, Step, reported, script, walk
 from tests.virtual_time import VirtualLoop
-from v2g.energy.limits import GridResponse
+from v2g.energy.limits import SITE, GridResponse, Limit
 from v2g.iec61851.pilot import PilotState
 from v2g.slac.evse import EvseSlacConfig
 from v2g.slac.timing import FAST
@@ -219,8 +219,8 @@ class PilotPlay:
 
     def do_share(self, sharers: int) -> None:
         """So many vehicles are at a site of 22 kW."""
-        self.found.controller.grid.stand_beside(10 * CAR_W, 10 * CAR_W)
-        self.found.controller.grid_changed(self.found.controller.grid.share(sharers))
+        share = Limit(source=SITE, charge_w=CAR_W // sharers, discharge_w=0)
+        self.found.controller.grid_changed(self.found.controller.grid.share(share))
         self.judge.limit("site", CAR_W // sharers)
 
     def do_suspend(self, suspended: bool) -> None:

@@ -32,6 +32,7 @@ from tests.station.bench import Bench
 from tests.virtual_time import VirtualLoop
 from v2g.energy.limits import OPERATOR, SITE, Limit
 from v2g.hardware.energy_manager.commands import EnergyCommand
+from v2g_station.blocks.data_transfer import GridSignalReceived
 from v2g_station.blocks.smart_charging.smart_charging import SetLimit
 from v2g_station.blocks.transactions.transactions import TransactionRecord
 from v2g_station.kernel.layout import ConnectorLayout, EvseLayout
@@ -147,6 +148,7 @@ class Site:
             self.judge.measured(now, watts, lines, strays=any(each.judge.strays for each in self.plays))
             if now - ticked >= TICK_S - 1e-6:
                 self._tell_transactions()
+                self.charger.share()
                 self._station.wait(now - ticked)
                 ticked = now
                 self._pass_on(self._watch.tick(now))
@@ -237,7 +239,7 @@ class Site:
         signal = grid_signal(self._version, charge_w=charge_w, discharge_w=discharge_w, for_s=for_s)
         for each in self.plays:
             each.judge.limit(Limit(source=OPERATOR, charge_w=charge_w, discharge_w=discharge_w))
-            each.controller.grid_changed(each.controller.grid.signal(signal))
+        self.charger.carry_out(GridSignalReceived(signal=signal))
 
     def _over(self, version: int, charge_w: int) -> None:
         if version == self._version:

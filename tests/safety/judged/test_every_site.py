@@ -9,9 +9,9 @@ import pytest
 from msgspec.structs import replace
 
 from pki_tools.tree import PkiTree
-from secc.charger import Charger
 from secc.energy_manager import facts
 from secc.energy_manager.grid import Grid
+from secc.energy_manager.sharing import FeederShares
 from secc.hardware.dc import DcEvse
 from secc.hardware.parts import Kind
 from tests.safety.judged.site_play import TIMEOUT_S, SiteJudge, command, play, wander
@@ -79,7 +79,7 @@ def test_who_signs_for_less_while_offers_change_feeds_back_no_more(
 
 
 def shares_nothing(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Charger, "_share", lambda self: None)
+    patch.setattr(FeederShares, "settle", lambda self, feeder, evses, now: {})
 
 
 def gives_each_the_whole(patch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from tests.secc.energy_manager.grid import signal
 from tests.station.charging import charging
 from tests.station.profiles import put
 from v2g.energy.grid_signal import ExportSignal, PriceSignal
-from v2g.energy.limits import AUTHORIZATION, CABLE, OPERATOR, SITE, LimitBook
+from v2g.energy.limits import AUTHORIZATION, CABLE, OPERATOR, SITE, Limit, LimitBook
 from v2g_station.blocks.evse import Power
 from v2g_station.blocks.smart_charging.profiles import Allowance, Later
 from v2g_station.blocks.smart_charging.smart_charging import SetLimit
@@ -115,23 +115,36 @@ def test_charging_profiles_bound_the_site_and_give_it_back() -> None:
     assert grid.setpoint is None
 
 
-def test_vehicles_behind_one_connection_share_what_it_may_draw_and_feed_back() -> None:
+def test_a_share_bounds_the_site_until_the_vehicle_is_alone_again() -> None:
     grid, book = Grid(charge_w=100_000, discharge_w=0), LimitBook()
-    grid.stand_beside(44_000, 30_000)
     grid.signal(signal(1, 20_000, 40_000))
-    for sharers, expected in (
-        (1, (40_000, 100_000)),
-        (2, (20_000, 10_000)),
-        (4, (10_000, 5_000)),
-        (1, (40_000, 100_000)),
+    assert (grid.connection().charge_w, grid.connection().discharge_w) == (40_000, 20_000)
+    for share, expected in (
+        (Limit(source=SITE, charge_w=20_000, discharge_w=10_000), (20_000, 10_000)),
+        (Limit(source=SITE, charge_w=90_000, discharge_w=0), (40_000, 0)),
+        (None, (40_000, 100_000)),  # what it may feed back is the operator's limit
     ):
-        for fact in grid.share(sharers):
-            assert isinstance(fact, ports.LimitChanged)
-            assert book.update(fact.limit)
+        (fact,) = grid.share(share)
+        assert isinstance(fact, ports.LimitChanged)
+        assert book.update(fact.limit)
         assert watts(grid)[SITE] == expected
-    grid.signal(signal(2, 30_000, 44_000))  # enough for all at once
-    grid.share(2)
-    assert watts(grid)[SITE] == (44_000, 30_000)
+        assert grid.share(share) == ()
+
+
+@pytest.mark.requirement("R192")
+def test_the_site_states_the_current_of_a_conductor_or_its_power_does() -> None:
+    grid = Grid(charge_w=22_080, discharge_w=0, outlet=(230, 3), charge_ma=20_000)
+    assert grid.connection().charge_ma == 20_000
+    assert grid.connection(1).charge_ma == 20_000
+    assert grid.connection().discharge_ma == 0
+    grid.signal(signal(1, 0, 6_900))
+    assert grid.connection().charge_ma == 10_000
+    grid.profiles(Allowance(charge_w=4_140.0))
+    assert (grid.limits[0].charge_w, grid.limits[0].charge_ma) == (4_140, 6_000)
+    grid.profiles(Allowance(charge_a=13.0, charge_w=8_970.0))
+    grid.share(Limit(source=SITE, charge_w=2_990, discharge_w=0, charge_ma=8_000, discharge_ma=0))
+    assert (grid.limits[0].charge_w, grid.limits[0].charge_ma) == (2_990, 8_000)
+    assert Grid(charge_w=7_360, discharge_w=0, outlet=(230, 1)).connection().charge_ma == 32_000
 
 
 def test_every_change_of_the_site_is_a_newer_version() -> None:

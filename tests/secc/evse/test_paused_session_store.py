@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from evcc.hardware.vehicle import BenchLine, BenchPilot, SimulatedVehicle
 from evcc.policy.battery import BatteryConfig
@@ -22,7 +20,6 @@ from evcc.session.d20.session import VehicleSession
 from evcc.session.paused import Resume
 from evcc.session.settings import DischargeConfig, ProgramStep, ServiceConfig, SessionConfig
 from pki_tools.tree import DEFAULTS, PkiTree
-from secc.energy_manager.grid import Grid
 from secc.evse.controller import EvseController
 from secc.evse.paused_session_store import FILE, PausedSessionFile
 from secc.evse.ports import TransactionStopped
@@ -335,19 +332,3 @@ async def test_a_profile_that_allows_nothing_for_long_asks_for_a_pause_at_once(t
         await until(asked)
         reason, _ = await talking
         assert reason == "paused"
-
-
-@given(st.integers(0, 200_000), st.integers(0, 100_000), st.lists(st.integers(1, 150_000), min_size=2, max_size=6))
-def test_vehicles_behind_one_connection_never_get_more_than_it_has(
-    charge_w: int, discharge_w: int, ratings: list[int]
-) -> None:
-    grids = [Grid(charge_w=charge_w, discharge_w=discharge_w) for _ in ratings]
-    for busy in range(1, len(ratings) + 1):
-        for grid in grids:
-            grid.stand_beside(sum(ratings), sum(ratings))
-            grid.share(busy)
-        limits = [grid.limits[0] for grid in grids[:busy]]
-        assert sum(min(rating, each.charge_w) for rating, each in zip(ratings, limits, strict=False)) <= charge_w
-        assert sum(min(rating, each.discharge_w) for rating, each in zip(ratings, limits, strict=False)) <= discharge_w
-        if sum(ratings) <= charge_w:
-            assert all(each.charge_w == charge_w for each in limits)  # nobody is held back for nothing

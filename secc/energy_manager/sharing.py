@@ -1,0 +1,205 @@
+"""How the EVSEs of a charger share what feeds them: power, and with alternating current each line conductor. Pure.
+
+What every vehicle gets is max-min fair (`v2g.energy.balancing`), and waits until the others no longer draw more than
+is left: a vehicle may go on for as long as it has to follow a lower limit (R57, R192).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+import msgspec
+
+from secc.hardware.ac import EXCESS_S, FOLLOW_S
+from v2g.energy.balancing import Limits, Load, Node, share
+from v2g.energy.conductors import LINE_NAMES, LINES, Currents, line_power_w
+from v2g.energy.limits import MOST_MA, SITE, EffectiveLimits, Limit
+
+HELD_S: Final = FOLLOW_S + EXCESS_S + 0.5
+"""After a lower share a vehicle may draw as before for so long: then it has followed, or its contactor is open."""
+LEAST_MA: Final = 6_000
+"""Vehicles draw no less from a conductor of alternating current (IEC 61851-1)."""
+LEAST_RAISE_MA: Final = 500
+LEAST_RAISE_W: Final = 115
+"""Shares are not raised by less while others want more, too: measurements are never quite the same."""
+ERROR_MA: Final = 2_000
+"""A vehicle draws more than its share only by more than this."""
+
+
+class FeederEvse(msgspec.Struct, frozen=True, kw_only=True):
+    """An EVSE as it is now. `lines` are the feeder's conductors (0 to 2) that it uses or may use, in any order.
+
+    `served`: a vehicle follows its limits; `closed`: the output is connected. Both false: nothing flows. Closed and
+    not served: something flows that nobody limits, such as through a welded contactor.
+    """
+
+    most: EffectiveLimits
+    """Of its rating, cable, profiles and temperatures."""
+    lines: tuple[int, ...]
+    served: bool
+    closed: bool
+    power_w: int | None
+    """Measured, signed; None if nothing is measured."""
+    currents: Currents | None = None
+    """Measured in the feeder's conductors; None where only the power is."""
+    direct: bool = False
+    """Its power electronics follow at once, and down to 0."""
+
+
+class _Amount(NamedTuple):
+    """Power, W, and the current of each conductor in use, mA, in one direction."""
+
+    watts: int
+    line_ma: int
+
+
+_NOTHING: Final = _Amount(0, 0)
+
+
+class FeederShares:
+    """The shares of one feeder's EVSEs, by their number. `volts` is between line and neutral, `unbalance_ma` how much
+    more may be drawn from one conductor than from another, None: any."""
+
+    def __init__(self, volts: int, unbalance_ma: int | None = None) -> None:
+        self._ways = _Way(1, volts, unbalance_ma), _Way(-1, volts, unbalance_ma)
+
+    def settle(self, feeder: Limit, evses: Mapping[int, FeederEvse], now: float) -> dict[int, Limit]:
+        """Return the share of each EVSE that is served, those that are lowered first. `now` in s, monotonic.
+
+        Without `charge_ma` and `discharge_ma` the feeder's conductors are not looked at.
+        """
+        charge, discharge = self._ways
+        charged, lower = charge.settle(feeder.charge_w, feeder.charge_ma, evses, now)
+        discharged, less = discharge.settle(feeder.discharge_w, feeder.discharge_ma, evses, now)
+        return {
+            number: Limit(
+                source=SITE,
+                charge_w=charged[number].watts,
+                discharge_w=discharged[number].watts,
+                charge_ma=None if feeder.charge_ma is None else charged[number].line_ma,
+                discharge_ma=None if feeder.discharge_ma is None else discharged[number].line_ma,
+            )
+            for number in sorted(charged, key=lambda each: each not in lower | less)
+        }
+
+
+class _Way:
+    """One direction of energy: 1 into the vehicles, -1 out of them."""
+
+    def __init__(self, sign: int, volts: int, unbalance_ma: int | None) -> None:
+        self._sign, self._volts, self._unbalance_ma = sign, volts, unbalance_ma
+        self._shares: dict[int, _Amount] = {}
+        """In the order in which vehicles came."""
+        self._held: dict[int, tuple[_Amount, float]] = {}
+        """What may flow before a lower share is followed, and until when."""
+
+    def settle(
+        self, watts: int, line_ma: int | None, evses: Mapping[int, FeederEvse], now: float
+    ) -> tuple[dict[int, _Amount], set[int]]:
+        """Return the share of each EVSE that is served, and which of them are lowered."""
+        here = {number: evse for number, evse in evses.items() if evse.served or evse.closed}
+        self._shares = {number: each for number, each in self._shares.items() if number in here}
+        for number, evse in here.items():
+            self._shares.setdefault(number, _NOTHING if evse.served else self._most(evse))
+        served = {number: here[number] for number in self._shares if here[number].served}
+        self._held = {number: held for number, held in self._held.items() if number in served and now < held[1]}
+        nodes = [Node(id="power", limits=(watts,) * 3)]
+        if line_ma is not None:
+            nodes.append(Node(id="lines", limits=(line_ma,) * 3, unbalance=self._unbalance_ma))
+        most = {number: self._most(evse) for number, evse in served.items()}
+        wanted, lowered = self._fair(nodes, here, most), set[int]()
+        for number, evse in served.items():
+            before = self._shares[number]
+            self._shares[number] = least = _Amount(*map(min, before, wanted[number]))
+            if least != before:
+                lowered.add(number)
+                if evse.closed and not evse.direct:
+                    flowing, _ = self._held.get(number, (before, now))
+                    self._held[number] = _Amount(*map(max, before, flowing)), now + HELD_S
+        for number, evse in served.items():
+            before, after = self._shares[number], _Amount(*map(min, wanted[number], self._room(nodes, number, here)))
+            little = after.line_ma < before.line_ma + LEAST_RAISE_MA and after.watts < before.watts + LEAST_RAISE_W
+            if after.line_ma >= self._least(evse) and (not little or wanted[number] == most[number]):
+                self._shares[number] = _Amount(*map(max, before, after))
+        return {number: self._shares[number] for number in served}, lowered
+
+    def _fair(
+        self, nodes: Sequence[Node], here: Mapping[int, FeederEvse], most: Mapping[int, _Amount]
+    ) -> dict[int, _Amount]:
+        """Return what each served EVSE gets once all have followed."""
+        fixed = [
+            each for number, evse in here.items() if not evse.served for each in self._flowing(nodes, number, evse)
+        ]
+        found = dict(most)
+        if len(nodes) > 1:
+            loads = [
+                Load(
+                    id=str(number),
+                    node="lines",
+                    phases=here[number].lines,
+                    least=self._least(here[number]),
+                    most=each.line_ma,
+                    since_ms=place,
+                    running=self._shares[number].line_ma > 0,
+                )
+                for place, (number, each) in enumerate(most.items())
+            ]
+            shares = share(nodes, [*fixed, *loads])
+            for number, each in most.items():
+                carried_w = line_power_w(shares[str(number)], self._volts, len(here[number].lines))
+                found[number] = _Amount(min(each.watts, carried_w), shares[str(number)])
+        powers = [_power(str(number), each.watts, place) for place, (number, each) in enumerate(found.items())]
+        shares = share(nodes, [*fixed, *powers])
+        return {number: each._replace(watts=shares[str(number)]) for number, each in found.items()}
+
+    def _room(self, nodes: Sequence[Node], number: int, here: Mapping[int, FeederEvse]) -> _Amount:
+        """Return what an EVSE may have while the others go on as they are."""
+        others = [load for each, evse in here.items() if each != number for load in self._flowing(nodes, each, evse)]
+        mine = Load(id="lines", node=nodes[-1].id, phases=here[number].lines, most=0)
+        limits = Limits(nodes, [*others, mine, _power("power", 0)])
+        for load in others:
+            limits.draw(load.id, load.fixed or 0)
+        return _Amount(limits.room(["power"]), limits.room(["lines"]) if len(nodes) > 1 else MOST_MA)
+
+    def _flowing(self, nodes: Sequence[Node], number: int, evse: FeederEvse) -> list[Load]:
+        """Return what may flow: the same in all lines in use, what is measured beyond that, and the power."""
+        allowed = last = self._shares[number]
+        if evse.served:
+            allowed = _Amount(*map(max, allowed, self._held.get(number, (_NOTHING, 0.0))[0]))
+        elif evse.power_w is not None:
+            allowed = _NOTHING
+        power_w = max(0, self._sign * (evse.power_w or 0))
+        error_ma = ERROR_MA if evse.served else 0
+        if power_w <= allowed.watts + line_power_w(error_ma, self._volts, len(evse.lines)) or (
+            evse.served and evse.direct
+        ):
+            power_w = allowed.watts
+        found = [_power(f"{number} W", 0, fixed=power_w)]
+        if len(nodes) == 1:
+            return found
+        sum_ma = power_w * 1000 // self._volts
+        part_ma = -(-sum_ma // len(evse.lines))
+        if not evse.served:  # how it is spread is unknown: all of it in one conductor, as far as that was permitted
+            part_ma = max(part_ma, min(sum_ma, last.line_ma))
+        found.append(Load(id=f"{number}", node="lines", phases=evse.lines, most=0, fixed=allowed.line_ma))
+        for line in LINES:
+            measured_ma = part_ma * (line in evse.lines)
+            if evse.currents is not None:
+                measured_ma = self._sign * evse.currents[line]
+            beyond_ma = measured_ma - allowed.line_ma * (line in evse.lines)
+            if beyond_ma > error_ma:
+                name = f"{number} {LINE_NAMES[line]}"
+                found.append(Load(id=name, node="lines", phases=(line,), most=0, fixed=beyond_ma))
+        return found
+
+    def _most(self, evse: FeederEvse) -> _Amount:
+        most = evse.most
+        watts, line = (most.charge_w, most.charge_line) if self._sign > 0 else (most.discharge_w, most.discharge_line)
+        needed_ma = -(-watts * 1000 // (self._volts * len(evse.lines)))
+        return _Amount(watts, needed_ma if evse.direct or line is None else line[0])
+
+    def _least(self, evse: FeederEvse) -> int:
+        return 0 if evse.direct else min(LEAST_MA, self._most(evse).line_ma)
+
+
+def _power(name: str, most_w: int, since: int = 0, fixed: int | None = None) -> Load:
+    return Load(id=name, node="power", phases=(0,), least=0, most=most_w, since_ms=since, fixed=fixed)

@@ -1,0 +1,185 @@
+"""EVSEs at one feeder: whatever vehicles do within what they were told, no conductor carries more than it may."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from secc.energy_manager.sharing import HELD_S, FeederEvse, FeederShares
+from secc.hardware.ac import FOLLOW_S
+from v2g.energy.conductors import LINES, Currents
+from v2g.energy.limits import EVSE, SITE, EffectiveLimits, Limit, effective_limits
+
+pytestmark = [pytest.mark.requirement("R57"), pytest.mark.requirement("R192")]
+
+VOLTS = 230
+
+
+def most(charge_ma: int = 32_000, discharge_ma: int = 0, phases: int = 3) -> EffectiveLimits:
+    limit = Limit(
+        source=EVSE,
+        charge_w=charge_ma * VOLTS * phases // 1000,
+        discharge_w=discharge_ma * VOLTS * phases // 1000,
+        charge_ma=charge_ma,
+        discharge_ma=discharge_ma,
+    )
+    return effective_limits((limit,), 0)
+
+
+def evse(*lines: int, **more: Any) -> FeederEvse:
+    """A vehicle that charges with alternating current in these conductors."""
+    about = {"most": most(), "served": True, "closed": True, "power_w": 0, "currents": Currents()}
+    return FeederEvse(lines=lines, **{**about, **more})
+
+
+def feeder(charge_ma: int = 32_000, discharge_ma: int = 0) -> Limit:
+    return Limit(
+        source=SITE,
+        charge_w=charge_ma * VOLTS * 3 // 1000,
+        discharge_w=discharge_ma * VOLTS * 3 // 1000,
+        charge_ma=charge_ma,
+        discharge_ma=discharge_ma,
+    )
+
+
+def amperes(shares: dict[int, Limit]) -> dict[int, float]:
+    return {number: (each.charge_ma or 0) / 1000 for number, each in sorted(shares.items())}
+
+
+def settled(found: FeederShares, site: Limit, evses: dict[int, FeederEvse]) -> dict[int, float]:
+    found.settle(site, evses, 0.0)
+    return amperes(found.settle(site, evses, HELD_S))
+
+
+def test_two_vehicles_on_one_phase_share_it_and_those_on_others_have_theirs() -> None:
+    assert settled(FeederShares(VOLTS), feeder(), {1: evse(0), 2: evse(0)}) == {1: 16, 2: 16}
+    assert settled(FeederShares(VOLTS), feeder(), {1: evse(0), 2: evse(1), 3: evse(2)}) == {1: 32, 2: 32, 3: 32}
+    found = settled(FeederShares(VOLTS), feeder(), {1: evse(0), 2: evse(0, 1, 2), 3: evse(1)})
+    assert found == {1: 16, 2: 16, 3: 16}, "what 1 does not use of L2 is not what 2 may draw from L1"
+
+
+def test_what_one_cannot_use_the_others_get_and_who_gets_less_than_6_amperes_waits() -> None:
+    assert settled(FeederShares(VOLTS), feeder(), {1: evse(0, most=most(10_000)), 2: evse(0)}) == {1: 10, 2: 22}
+    assert settled(FeederShares(VOLTS), feeder(15_000), {n: evse(0) for n in (1, 2, 3)}) == {1: 7.5, 2: 7.5, 3: 0}
+
+
+def test_powers_are_those_of_the_conductors_in_use() -> None:
+    found = FeederShares(VOLTS).settle(feeder(), {1: evse(0), 2: evse(0, 1, 2, closed=False)}, 0.0)
+    assert {number: each.charge_w for number, each in found.items()} == {1: 3_680, 2: 11_040}
+
+
+def test_unbalance_between_phases_is_bounded() -> None:
+    """VDE-AR-N 4100: 4.6 kVA are 20 A."""
+    shares = FeederShares(VOLTS, 20_000)
+    assert settled(shares, feeder(63_000), {1: evse(0), 2: evse(0), 3: evse(0, 1, 2)}) == {1: 10, 2: 10, 3: 32}
+
+
+def test_a_vehicle_that_comes_waits_until_another_one_has_had_the_time_to_follow() -> None:
+    shares = FeederShares(VOLTS)
+    assert amperes(shares.settle(feeder(), {1: evse(0)}, 0.0)) == {1: 32}
+    both = {1: evse(0), 2: evse(0, closed=False)}
+    for now in (1.0, 1.0 + FOLLOW_S, 0.9 + HELD_S):
+        assert amperes(shares.settle(feeder(), both, now)) == {1: 16, 2: 0}
+    assert amperes(shares.settle(feeder(), both, 1.0 + HELD_S)) == {1: 16, 2: 16}
+    assert amperes(shares.settle(feeder(), {2: evse(0)}, 9.0)) == {2: 32}, "1 has left, and its contactor is open"
+
+
+def test_power_electronics_of_direct_current_follow_at_once_the_lowered_first() -> None:
+    site = Limit(source=SITE, charge_w=100_000, discharge_w=0)
+    limit = Limit(source=EVSE, charge_w=80_000, discharge_w=80_000)
+    direct = FeederEvse(
+        most=effective_limits((limit,), 0), lines=LINES, served=True, closed=True, power_w=80_000, direct=True
+    )
+    shares = FeederShares(VOLTS)
+    assert shares.settle(site, {2: direct}, 0.0)[2].charge_w == 80_000
+    found = shares.settle(site, {1: direct, 2: direct}, 1.0)
+    assert [(number, each.charge_w, each.charge_ma) for number, each in found.items()] == [
+        (2, 50_000, None), (1, 50_000, None),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("measured", [True, False])
+def test_what_flows_through_a_welded_contactor_is_not_given_to_others(measured: bool) -> None:
+    """Measured, or else the last that was permitted."""
+    shares = FeederShares(VOLTS)
+    assert settled(shares, feeder(), {1: evse(0), 2: evse(0), 3: evse(1)}) == {1: 16, 2: 16, 3: 32}
+    about: dict[str, Any] = {"power_w": 2_300, "currents": Currents(l1=10_000)} if measured else {"power_w": None}
+    welded = evse(0, served=False, **about)
+    found = amperes(shares.settle(feeder(), {1: welded, 2: evse(0), 3: evse(1)}, 100.0))
+    assert found == {2: 22 if measured else 16, 3: 32}
+    assert amperes(shares.settle(feeder(), {1: evse(served=False, closed=False), 2: evse(0)}, 101.0)) == {2: 32}
+
+
+def test_of_an_outlet_found_welded_at_the_start_nothing_is_known_but_its_rating() -> None:
+    welded = evse(0, 1, 2, served=False, power_w=None, currents=None)
+    assert amperes(FeederShares(VOLTS).settle(feeder(40_000), {1: welded, 2: evse(0)}, 0.0)) == {2: 8}
+
+
+def test_a_power_without_conductors_may_flow_in_one() -> None:
+    shares = FeederShares(VOLTS)
+    shares.settle(feeder(), {1: evse(0, 1, 2, most=most(16_000))}, 0.0)
+    welded = evse(0, 1, 2, served=False, power_w=3_680, currents=None)
+    assert amperes(shares.settle(feeder(), {1: welded, 2: evse(1)}, 100.0)) == {2: 16}
+
+
+class Play:
+    """Vehicles that draw, in each direction, anything up to what they were told within the time to follow."""
+
+    def __init__(self, shares: FeederShares) -> None:
+        self.shares = shares
+        self.told: dict[int, list[tuple[float, Limit]]] = {}
+
+    def settle(self, site: Limit, evses: dict[int, FeederEvse], now: float) -> None:
+        found = self.shares.settle(site, evses, now)
+        for number in evses:
+            told = self.told.setdefault(number, [])
+            if number not in found:
+                told.clear()
+                continue
+            told.append((now, found[number]))
+            while len(told) > 1 and told[1][0] <= now - FOLLOW_S:
+                told.pop(0)
+
+    def drawable(self, number: int, name: str) -> int:
+        return max((getattr(limit, name) for _, limit in self.told.get(number, ())), default=0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_no_conductor_ever_carries_more_than_the_feeder(data: st.DataObject) -> None:
+    """Vehicles come, use other conductors, and leave; what they drew within the time to follow counts in full."""
+    play, now = Play(FeederShares(VOLTS)), 0.0
+    site = feeder(data.draw(st.integers(6_000, 63_000)), data.draw(st.integers(0, 32_000)))
+    about: dict[int, FeederEvse] = {}
+    for _ in range(data.draw(st.integers(1, 12))):
+        now += data.draw(st.sampled_from([0.1, 0.5, 2.0, FOLLOW_S, HELD_S]))
+        number = data.draw(st.integers(1, 4))
+        if number in about and data.draw(st.booleans()):
+            del about[number]
+        else:
+            ampere = st.integers(0, 32_000)
+            lines = about[number].lines if number in about else data.draw(st.sampled_from([(0,), (1,), (1, 0), LINES]))
+            about[number] = evse(*lines, most=most(data.draw(ampere), data.draw(ampere)))
+        idle = {n: evse(0, served=False, closed=False) for n in range(1, 5) if n not in about}
+        play.settle(site, {**about, **idle}, now)
+        for name, allowed in (("charge_ma", site.charge_ma), ("discharge_ma", site.discharge_ma)):
+            for line in LINES:
+                assert sum(play.drawable(n, name) for n, each in about.items() if line in each.lines) <= (allowed or 0)
+        for name, watts in (("charge_w", site.charge_w), ("discharge_w", site.discharge_w)):
+            assert sum(play.drawable(n, name) for n in about) <= watts
+    play.settle(site, about, now + HELD_S)
+    play.settle(site, about, now + 2 * HELD_S)
+    last = {number: told[-1][1] for number, told in play.told.items() if told}
+    for number, each in about.items():  # max-min fair: where a conductor is full, none there has more
+        mine, limit = last[number].charge_ma or 0, (each.most.charge_line or (0, ""))[0]
+        if mine >= limit - 500 or not mine:
+            continue
+        full = [
+            line
+            for line in each.lines
+            if sum(last[n].charge_ma or 0 for n in about if line in about[n].lines) > (site.charge_ma or 0) - 600
+        ]
+        assert any(
+            all((last[n].charge_ma or 0) <= mine + 600 for n in about if line in about[n].lines) for line in full
+        )

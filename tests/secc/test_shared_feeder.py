@@ -1,0 +1,152 @@
+"""Two charge points of one charger at one feeder, by whole programs, with vehicles that charge by the pilot."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Coroutine
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from msgspec.structs import replace
+
+from pki_tools.tree import PkiTree
+from secc.charger import Charger
+from secc.config import EvseConfig, SiteConfig
+from secc.energy_manager.sharing import HELD_S
+from secc.evse.ports import ShutDown
+from secc.session import ports
+from secc.session.config import AcRating
+from tests.safety.controllers import OnRig, controllers, program
+from tests.virtual_time import VirtualLoop
+from v2g.iec61851.pilot import PilotState
+
+pytestmark = [pytest.mark.requirement("R57"), pytest.mark.requirement("R192")]
+
+LINES = ("L1", "L2", "L3")
+
+
+class Feeder:
+    """What flows, in mA, is looked at all the time."""
+
+    def __init__(self, found: tuple[OnRig, ...], rotations: tuple[tuple[str, ...], ...], most_ma: int) -> None:
+        self.found, self._rotations, self._most_ma = found, rotations, most_ma
+        first = found[0].controller
+        self.charger = Charger(
+            first.config, first.clock, cast(Any, lambda _: None), first.transport,
+            tuple(each.controller for each in found),
+        )  # fmt: skip
+        self.highest_ma = 0
+
+    @property
+    def carried_ma(self) -> tuple[int, ...]:
+        """In L1 to L3 of the feeder."""
+        sums = dict.fromkeys(LINES, 0)
+        for each, rotation in zip(self.found, self._rotations, strict=True):
+            for line, current_ma in zip(rotation, each.car.line_ma, strict=False):
+                sums[line] += current_ma
+        return tuple(sums.values())
+
+    async def wait(self, seconds: float) -> None:
+        for tenth in range(round(seconds * 10)):
+            await asyncio.sleep(0.1)
+            if tenth % 5 == 0:
+                self.charger.share()
+            self.highest_ma = max(self.highest_ma, *self.carried_ma)
+            assert self.highest_ma <= self._most_ma
+
+    async def charge(self, number: int) -> None:
+        """Let a vehicle come and charge, within 15 s."""
+        found = self.found[number - 1]
+        found.car.plug()
+        await self.wait(8.0)
+        found.desk.answer(ports.AuthorizationStatus.ACCEPTED)
+        await self.wait(1.0)
+        found.car.show(PilotState.C)
+        await self.wait(6.0)
+
+
+def rating(rotation: tuple[str, ...]) -> AcRating:
+    phases: Any = len(rotation)
+    return AcRating(phases=phases, max_charge_power_w=7_360 * phases, feeder_phases=rotation)  # type: ignore[arg-type]
+
+
+@contextlib.asynccontextmanager
+async def feeder(
+    pki: PkiTree, folder: Path, *rotations: tuple[str, ...], phases: Any = 1, charge_a: int = 20, **site: Any
+) -> AsyncIterator[Feeder]:
+    config = program(pki, folder)
+    evses = tuple(
+        EvseConfig(
+            evse_id=f"DEV2GE0000{number}",
+            charger=replace(config.charger, ac_rating=rating(rotation)),
+            link=replace(config.link, name=f"secc-{number}"),
+        )
+        for number, rotation in enumerate(rotations, 1)
+    )
+    config = replace(config, evses=evses, site=SiteConfig(charge_a=charge_a, **site))
+    async with controllers(pki, folder, config, phases=phases) as found:
+        yield Feeder(found, rotations, charge_a * 1000)
+
+
+def near(*most_ma: int) -> Any:
+    """By no more than a duty cycle and a whole number of watts below."""
+    return pytest.approx([each - 15 for each in most_ma], abs=15)
+
+
+async def both_charge(found: Feeder) -> None:
+    await found.charge(1)
+    assert found.carried_ma == near(20_000, 0, 0)
+    await found.charge(2)
+    await found.wait(HELD_S)
+    assert [each.car.line_ma[0] for each in found.found] == near(10_000, 10_000)
+
+
+def played(scene: Coroutine[Any, Any, None]) -> None:
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(scene)
+
+
+def test_two_vehicles_on_one_phase_never_carry_more_than_the_feeder(pki: PkiTree, tmp_path: Path) -> None:
+    """The second one waits for the first one; when that leaves, it gets all."""
+
+    async def scene() -> None:
+        async with feeder(pki, tmp_path, LINES, LINES) as found:
+            await both_charge(found)
+            found.found[0].car.unplug()
+            await found.wait(HELD_S)
+            assert found.carried_ma == near(20_000, 0, 0)
+
+    played(scene())
+
+
+def test_conductors_of_different_outlets_are_not_shared(pki: PkiTree, tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with feeder(pki, tmp_path, ("L1",), ("L2",), ("L1",)) as found:
+            for number in (1, 2, 3):
+                await found.charge(number)
+            await found.wait(HELD_S)
+            assert found.carried_ma == near(20_000, 20_000, 0)
+
+    played(scene())
+
+
+@pytest.mark.parametrize("measured", [True, False])
+def test_a_welded_outlet_keeps_what_it_draws(pki: PkiTree, tmp_path: Path, measured: bool) -> None:
+    """Its vehicle goes on with 8 A, of which a silent meter says nothing: then it may be the 10 A of its share."""
+
+    async def scene() -> None:
+        async with feeder(pki, tmp_path, LINES, LINES) as found:
+            await both_charge(found)
+            first, second = found.found
+            first.car.draw(8 * 230, obeys=False)
+            await found.wait(1.0)
+            first.faults.set("weld")
+            if not measured:
+                first.faults.set("meter_silent")
+            first.controller.fact(ShutDown())
+            await found.wait(2 * HELD_S)
+            assert not first.controller.busy
+            assert first.car.line_ma == near(8_000)
+            assert second.car.line_ma == near(12_000 if measured else 10_000)
+
+    played(scene())
