@@ -445,6 +445,67 @@ def run_rules() -> str:
     )
 
 
+def meter_quirks() -> str:
+    """Return what meters do, and what charger and back end do about it, by the bounds in their code."""
+    from csms.domain.billing.plausibility import UNKNOWN_RATING_W
+    from v2g.hardware.faults import FAULTS
+    from v2g.hardware.meters.plausibility import COMPARED_MS, ERROR_PERMILLE, MARGIN_WH, STUCK_WH
+
+    tolerated = {
+        "meter_stuck": f"{STUCK_WH} Wh by voltage and current without a step of the register",
+        "meter_jump": f"the EVSE's power x time, and {MARGIN_WH} Wh",
+        "meter_backward": "none",
+        "measurements_differ": f"{ERROR_PERMILLE / 10:g} % and {STUCK_WH} Wh over {COMPARED_MS // 60_000} min",
+        "meter_lost": "`hardware.modbus.lost_s` and the like of other drivers",
+    }
+    rated = f"rating x time, 10 % and 5 s; without a rating {UNKNOWN_RATING_W // 1000} kW"
+    held, summed = "held; the energy by the other readings is proposed", "summed and converted; the outlet's counts"
+    back_end = (
+        ("a register rises by a placeholder or a spike", rated, held),
+        ("a register falls: a reset, or another meter", "1 Wh, or its resolution in kWh", "counted on, and held"),
+        ("registers of L1 to L3 alone, kWh, multipliers, other locations", "any", summed),
+        ("a signed reading is not that of the message", "10 Wh: readings are rounded", "verdict `mismatch`"),
+    )
+    stops = (
+        (FAULTS[word].sentence, tolerance, f"fault `{word}`: no energy, until {FAULTS[word].until}")
+        for word, tolerance in tolerated.items()
+    )
+    rows = (*(("charger", *each) for each in stops), *(("back end", *each) for each in back_end))
+    return table(("At the", "A meter does", "Tolerance", "What is done"), rows)
+
+
+def clock_quirks() -> str:
+    """Return how far clocks may be wrong, and what follows, by the bounds in the code."""
+    from csms.domain.billing.plausibility import CLOCK_MS, LATE_MS
+    from evcc.session.settings import DischargeConfig
+    from v2g_station.kernel.kernel import CLOCK_SET_MS
+
+    past, ahead = f"{LATE_MS // 1000} s before its receipt", f"{CLOCK_MS // 1000} s after it"
+    compared = "event `clock_compared` with the difference; the operating system sets it"
+    timed = "timers go on by a clock that is never set, schedules by the new time"
+    skew = f"{DischargeConfig().clock_skew_ms // 1000} s (`clock_skew_ms`)"
+    rows = (
+        (
+            "station",
+            "is wrong, or goes back (1970, another zone)",
+            f"{past}, {ahead}",
+            "time of receipt, held (`clock`)",
+        ),
+        ("station", "writes times without a zone", "none", "refused; UTC from makes with `time_without_zone`"),
+        ("charger", "differs from the back end's", "any", compared),
+        ("charger", "is set while it runs", f"less than {CLOCK_SET_MS / 1000:g} s", timed),
+        ("charger", "differs from the vehicle's in a signed offer", skew, "the vehicle does not discharge"),
+        (
+            "meter",
+            "has no time in UTC, or a wrong one",
+            "any",
+            "the charger stamps readings; records follow their page",
+        ),
+        ("gateway", "was set back before a boot", "any", "the boot gets another number: `BOOT_RENUMBERED`"),
+    )
+    return table(("Clock", "What it does", "Tolerance", "What is done"), rows)
+
+
 def signed_formats() -> str:
     """Return the formats of signed readings."""
     from v2g.energy.meter_records.judge import FORMATS
@@ -567,6 +628,8 @@ GENERATORS: Final[Mapping[str, Callable[..., str]]] = {
     "journal-kinds": journal_kinds,
     "message-pages": messages.message_pages,
     "messages": messages.messages,
+    "clock-quirks": clock_quirks,
+    "meter-quirks": meter_quirks,
     "metrics": metrics.metrics,
     "promised-times": hazards.promised,
     "protocol-codes": response_codes.protocol_table,
