@@ -5,7 +5,9 @@ tests; the scripts are our own. A script ends with a pass, or raises `Failed`, `
 """
 
 import contextlib
+import re
 from collections.abc import Awaitable, Callable, Iterator
+from types import CodeType
 from typing import Any, Final, Generic, Literal, TypeVar
 
 from v2g.io.runtime.clock import Clock
@@ -28,6 +30,8 @@ Profile = Literal[
     "ISO 15118 Support",
 ]
 """Certification profiles of OCPP 2.0.1 part 5."""
+
+_ID: Final = re.compile(r"[A-Z][0-9]{2}\.FR\.[0-9]+")
 
 BOTH: Final[tuple[Version, ...]] = ("2.0.1", "2.1")
 
@@ -140,39 +144,59 @@ class OcppCase(Generic[T]):
 
 
 class Block(Generic[T]):
-    """The cases of a functional block; `case` adds one."""
+    """The cases of a functional block; `case` adds one. What it is given holds for those that say nothing else."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        *,
+        profiles: tuple[Profile, ...] = ("Core",),
+        versions: tuple[Version, ...] = BOTH,
+        needs: tuple[str, ...] = (),
+    ) -> None:
         self.cases: list[OcppCase[T]] = []
+        self._profiles, self._versions, self._needs = profiles, versions, needs
 
     def case(
         self,
         id: str,  # noqa: A002
         title: str,
         *,
-        required: str,
-        requirements: tuple[str, ...] = (),
-        profiles: tuple[Profile, ...] = ("Core",),
-        versions: tuple[Version, ...] = BOTH,
-        needs: tuple[str, ...] = (),
+        required: str = "",
+        also: tuple[str, ...] = (),
+        requirements: tuple[str, ...] | None = None,
+        profiles: tuple[Profile, ...] | None = None,
+        versions: tuple[Version, ...] | None = None,
+        needs: tuple[str, ...] | None = None,
         quick: bool = False,
     ) -> Callable[[Script[T]], Script[T]]:
-        """Return a decorator that makes a case of a script."""
+        """Return a decorator that makes a case of a script.
+
+        What is required is the script's docstring, unless it is given. The requirements are those that the script
+        names, and `also` those that its steps check; or those that are given.
+        """
 
         def add(script: Script[T]) -> Script[T]:
-            self.cases.append(
-                OcppCase(
-                    id,
-                    title,
-                    script,
-                    required=required,
-                    requirements=requirements,
-                    profiles=profiles,
-                    versions=versions,
-                    needs=needs,
-                    quick=quick,
-                )
+            named = {*also, *_named(getattr(script, "__code__", None))}
+            case = OcppCase(
+                id,
+                title,
+                script,
+                required=required or " ".join((script.__doc__ or "").split()),
+                requirements=tuple(sorted(named)) if requirements is None else requirements,
+                profiles=self._profiles if profiles is None else profiles,
+                versions=self._versions if versions is None else versions,
+                needs=self._needs if needs is None else needs,
+                quick=quick,
             )
+            self.cases.append(case)
             return script
 
         return add
+
+
+def _named(code: object) -> Iterator[str]:
+    """Yield the ids of requirements among the constants of code."""
+    if isinstance(code, str) and _ID.fullmatch(code):
+        yield code
+    for each in code.co_consts if isinstance(code, CodeType) else code if isinstance(code, tuple) else ():
+        yield from _named(each)

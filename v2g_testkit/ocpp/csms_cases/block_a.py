@@ -49,38 +49,26 @@ def _needs_password(t: CsmsTest) -> None:
         raise NotApplicable("the station connects without a password")
 
 
-@A.case(
-    "TC_A_01_CSMS",
-    "HTTP basic authentication",
-    required="The back end lets a station in with its identity as user name and its password.",
-    requirements=("A00.FR.207", "A00.FR.324"),
-)
+@A.case("TC_A_01_CSMS", "HTTP basic authentication", also=("A00.FR.324",))
 async def right_password(t: CsmsTest) -> None:
+    """The back end lets a station in with its identity as user name and its password."""
     _needs_password(t)
     await t.let_in("A00.FR.207")
     await t.booted()
 
 
-@A.case(
-    "TC_A_02_CSMS",
-    "User name that is not the identity",
-    required="The back end does not let a station in with another user name and the right password.",
-    requirements=("A00.FR.204", "A00.FR.207", "A00.FR.303", "A00.FR.324"),
-)
+@A.case("TC_A_02_CSMS", "User name that is not the identity", also=("A00.FR.204", "A00.FR.303", "A00.FR.324"))
 async def other_username(t: CsmsTest) -> None:
+    """The back end does not let a station in with another user name and the right password."""
     _needs_password(t)
     attempt = msgspec.structs.replace(t.attempt, username=f"{t.attempt.station.identity}Invalid")
     await t.turned_away(attempt, "A00.FR.207", "another user name")
     await t.ready()
 
 
-@A.case(
-    "TC_A_03_CSMS",
-    "Wrong password",
-    required="The back end does not let a station in with a wrong password, nor without one.",
-    requirements=("A00.FR.207", "A00.FR.324"),
-)
+@A.case("TC_A_03_CSMS", "Wrong password", also=("A00.FR.324",))
 async def wrong_password(t: CsmsTest) -> None:
+    """The back end does not let a station in with a wrong password, nor without one."""
     _needs_password(t)
     await t.turned_away(_changed(t.attempt, password=_WRONG), "A00.FR.207", "a wrong password")
     await t.turned_away(_changed(t.attempt, password=None), "A00.FR.207", "no password")
@@ -104,14 +92,9 @@ async def _sets_password(t: CsmsTest, password: str, status: str) -> str:
     raise Failed("sends SetVariables without SecurityCtrlr.BasicAuthPassword", "A01.FR.02")
 
 
-@A.case(
-    "TC_A_09_CSMS",
-    "A new password",
-    required="The back end sets a password; once the station has accepted it, it takes the new one only.",
-    requirements=("A01.FR.02", "A01.FR.03"),
-    needs=("password change",),
-)
+@A.case("TC_A_09_CSMS", "A new password", also=("A01.FR.02",), needs=("password change",))
 async def new_password(t: CsmsTest) -> None:
+    """The back end sets a password; once the station has accepted it, it takes the new one only."""
     _needs_password(t)
     before = t.attempt
     old = before.station.password or ""
@@ -129,14 +112,9 @@ async def new_password(t: CsmsTest) -> None:
     await t.ready()
 
 
-@A.case(
-    "TC_A_10_CSMS",
-    "A new password that the station rejects",
-    required="The back end sets a password; after the station has rejected it, it still takes the old one.",
-    requirements=("A01.FR.02", "A01.FR.04", "A01.FR.05"),
-    needs=("password change",),
-)
+@A.case("TC_A_10_CSMS", "A new password that the station rejects", also=("A01.FR.02",), needs=("password change",))
 async def rejected_password(t: CsmsTest) -> None:
+    """The back end sets a password; after the station has rejected it, it still takes the old one."""
     _needs_password(t)
     await t.ready()
     await _sets_password(t, _NEW, "Rejected")
@@ -151,13 +129,10 @@ async def rejected_password(t: CsmsTest) -> None:
 @A.case(
     "TC_A_04_CSMS",
     "TLS with the certificate of the back end",
-    required="The back end supports the four cipher suites, and shows a certificate with its name and a long key.",
-    requirements=(
-        "A00.FR.306", "A00.FR.307", "A00.FR.312", "A00.FR.318", "A00.FR.421", "A00.FR.502", "A00.FR.503", "A00.FR.508",
-        "A00.FR.510",
-    ),
-)  # fmt: skip
+    also=("A00.FR.306", "A00.FR.307", "A00.FR.502", "A00.FR.503", "A00.FR.510"),
+)
 async def tls(t: CsmsTest) -> None:
+    """The back end supports the four cipher suites, and shows a certificate with its name and a long key."""
     _needs(t, 2, 3)
     suites = "A00.FR.318" if t.attempt.security_profile == 2 else "A00.FR.421"
     await t.let_in("A00.FR.312")
@@ -213,12 +188,10 @@ def names_host(names: list[str], host: str) -> bool:
 
 
 @A.case(
-    "TC_A_06_CSMS",
-    "TLS version too low",
-    required="The back end does not let a station in with TLS 1.1, and does with a newer version.",
-    requirements=("A00.FR.313", "A00.FR.314", "A00.FR.315", "A00.FR.416", "A00.FR.417", "A00.FR.418"),
+    "TC_A_06_CSMS", "TLS version too low", also=("A00.FR.313", "A00.FR.314", "A00.FR.416", "A00.FR.417", "A00.FR.418")
 )
 async def old_version(t: CsmsTest) -> None:
+    """The back end does not let a station in with TLS 1.1, and does with a newer version."""
     _needs(t, 2, 3)
     await t.turned_away(msgspec.structs.replace(t.attempt, outdated=True), "A00.FR.315", "TLS 1.1", ends=True)
     await t.ready()
@@ -227,11 +200,11 @@ async def old_version(t: CsmsTest) -> None:
 @A.case(
     "TC_A_07_CSMS",
     "TLS with the certificate of the station",
-    required="The back end lets a station in with its certificate.",
-    requirements=("A00.FR.403", "A00.FR.405", "A00.FR.415", "A00.FR.416"),
+    also=("A00.FR.405", "A00.FR.415", "A00.FR.416"),
     profiles=("Advanced Security",),
 )
 async def own_certificate(t: CsmsTest) -> None:
+    """The back end lets a station in with its certificate."""
     _needs(t, 3)
     await t.let_in("A00.FR.403")
     await t.booted()
@@ -249,11 +222,11 @@ def _signing(t: CsmsTest) -> SigningRequest:
 @A.case(
     "TC_A_08_CSMS",
     "Invalid certificate of the station",
-    required="The back end does not let a station in with a certificate of an unknown authority, or an invalid one.",
-    requirements=("A00.FR.403", "A00.FR.405", "A00.FR.407"),
+    also=("A00.FR.403", "A00.FR.405"),
     profiles=("Advanced Security",),
 )
 async def invalid_certificate(t: CsmsTest) -> None:
+    """The back end does not let a station in with a certificate of an unknown authority, or an invalid one."""
     _needs(t, 3)
     request = _signing(t)
     unknown = Authority("CSMSRootCertificate", t.now()).signed(request.pem)
@@ -324,13 +297,13 @@ _renews(13, "Combined certificate that is renewed", None, "combined certificates
 @A.case(
     "TC_A_14_CSMS",
     "Renewed certificate that the station rejects",
-    required="The back end accepts the station's request, and delivers a certificate for its key; after the station "
-    "has rejected it, it continues.",
-    requirements=("A02.FR.11", "A02.FR.14"),
+    also=("A02.FR.11", "A02.FR.14"),
     profiles=("Advanced Security",),
     needs=("certificate renewal",),
 )
 async def rejected_certificate(t: CsmsTest) -> None:
+    """The back end accepts the station's request, and delivers a certificate for its key; after the station has
+    rejected it, it continues."""
     await _renewed(t, _OWN, "Rejected")
     await t.call("SecurityEventNotification", type="InvalidChargingStationCertificate", timestamp=t.now())
 
@@ -338,14 +311,10 @@ async def rejected_certificate(t: CsmsTest) -> None:
 # -- security profiles
 
 
-@A.case(
-    "TC_A_19_CSMS",
-    "Higher security profile",
-    required="The back end sets the network profile, puts it first and resets the station; once that has connected "
-    "with the higher security profile, it is not let in with the lower one. For good.",
-    requirements=("A05.FR.07",),
-)
+@A.case("TC_A_19_CSMS", "Higher security profile")
 async def upgrade(t: CsmsTest) -> None:
+    """The back end sets the network profile, puts it first and resets the station; once that has connected with the
+    higher security profile, it is not let in with the lower one. For good."""
     to = t.declared.upgrade
     if to is None:
         raise NotApplicable("no station is declared whose security profile may be raised")

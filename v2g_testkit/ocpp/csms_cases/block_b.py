@@ -10,13 +10,9 @@ from v2g_testkit.ocpp.station_tester import variable_of
 B: Final[Block[CsmsTest]] = Block()
 
 
-@B.case(
-    "TC_B_58_CSMS",
-    "WebSocket subprotocols",
-    required="The back end agrees to the version that it has; without one it completes the handshake, and closes.",
-    requirements=("OCPP-J 3.3",),
-)
+@B.case("TC_B_58_CSMS", "WebSocket subprotocols", also=("OCPP-J 3.3",))
 async def subprotocols(t: CsmsTest) -> None:
+    """The back end agrees to the version that it has; without one it completes the handshake, and closes."""
     await t.ready()
     await t.disconnect()
     own = f"ocpp{t.version}"
@@ -32,25 +28,15 @@ _UNKNOWN: Final = "ocpp0.1"
 # -- boot
 
 
-@B.case(
-    "TC_B_01_CSMS",
-    "Cold boot, accepted",
-    required="The back end accepts a station that it knows, and acknowledges the state of its connectors.",
-    requirements=("B01.FR.02",),
-    quick=True,
-)
+@B.case("TC_B_01_CSMS", "Cold boot, accepted", also=("B01.FR.02",), quick=True)
 async def cold_boot(t: CsmsTest) -> None:
+    """The back end accepts a station that it knows, and acknowledges the state of its connectors."""
     await t.booted()
 
 
-@B.case(
-    "TC_B_02_CSMS",
-    "Cold boot, pending",
-    required="The back end answers Pending first; once it accepts the station, it acknowledges its connectors' state.",
-    requirements=("B02.FR.01", "B02.FR.06"),
-    needs=("boot: pending",),
-)
+@B.case("TC_B_02_CSMS", "Cold boot, pending", also=("B02.FR.01", "B02.FR.06"), needs=("boot: pending",))
 async def pending(t: CsmsTest) -> None:
+    """The back end answers Pending first; once it accepts the station, it acknowledges its connectors' state."""
     await t.registration("Pending")
     await t.connect()
     _has_status(t, await t.boot(), "Pending")
@@ -67,11 +53,11 @@ def _security_error(status: str, id: str, requirement: str) -> None:  # noqa: A0
     @B.case(
         id,
         f"Messages of a station that is {status.lower()}",
-        required="The back end answers what a station may not send yet with the CALLERROR SecurityError.",
         requirements=(requirement, "B01.FR.10"),
         needs=(f"boot: {status.lower()}",),
     )
     async def script(t: CsmsTest) -> None:
+        """The back end answers what a station may not send yet with the CALLERROR SecurityError."""
         await t.registration(status)
         await t.connect()
         _has_status(t, await t.boot(), status)
@@ -85,13 +71,10 @@ _security_error("Rejected", "V2G-B-01-CSMS", "B03.FR.07")
 
 
 @B.case(
-    "TC_B_31_CSMS",
-    "Boot that the back end triggers",
-    required="The back end triggers BootNotification of a station that was pending, and accepts it.",
-    requirements=("F06.FR.01", "B01.FR.02"),
-    needs=("boot: pending", "trigger of a boot"),
+    "TC_B_31_CSMS", "Boot that the back end triggers", also=("B01.FR.02",), needs=("boot: pending", "trigger of a boot")
 )
 async def triggered_boot(t: CsmsTest) -> None:
+    """The back end triggers BootNotification of a station that was pending, and accepts it."""
     await t.registration("Pending")
     await t.connect()
     _has_status(t, await t.boot(), "Pending")
@@ -109,26 +92,16 @@ _OFFLINE: Final = variable_of("OCPPCommCtrlr", "OfflineThreshold")
 _REMOTE: Final = variable_of("AuthCtrlr", "AuthorizeRemoteStart")
 
 
-@B.case(
-    "TC_B_06_CSMS",
-    "Get one variable",
-    required="The back end asks for the actual value of the variable.",
-    requirements=("B06.FR.01", "B06.FR.02"),
-    quick=True,
-)
+@B.case("TC_B_06_CSMS", "Get one variable", also=("B06.FR.02",), quick=True)
 async def get_one(t: CsmsTest) -> None:
+    """The back end asks for the actual value of the variable."""
     await t.ready()
     await t.asked("GetVariables", "B06.FR.01", getVariableData=[_OFFLINE])
 
 
-@B.case(
-    "TC_B_07_CSMS",
-    "Get several variables",
-    required="The back end asks for all of them in one request.",
-    requirements=("B06.FR.01", "B06.FR.02"),
-    needs=("several variables in one request",),
-)
+@B.case("TC_B_07_CSMS", "Get several variables", also=("B06.FR.02",), needs=("several variables in one request",))
 async def get_several(t: CsmsTest) -> None:
+    """The back end asks for all of them in one request."""
     await t.ready()
     await t.asked("GetVariables", "B06.FR.01", getVariableData=[_OFFLINE, _REMOTE])
 
@@ -136,11 +109,11 @@ async def get_several(t: CsmsTest) -> None:
 @B.case(
     "TC_B_08_CSMS",
     "Get more variables than fit into a request",
-    required="The back end sends no more than ItemsPerMessage variables in a request, and asks for all of them.",
     requirements=("B06.FR.05",),
     needs=("several variables in one request",),
 )
 async def get_in_parts(t: CsmsTest) -> None:
+    """The back end sends no more than ItemsPerMessage variables in a request, and asks for all of them."""
     await t.ready()
     most = variable_of("DeviceDataCtrlr", "ItemsPerMessage", instance="GetVariables")
     with precondition():
@@ -164,14 +137,9 @@ async def get_in_parts(t: CsmsTest) -> None:
     t.check(len(names) == len(wanted), "B06.FR.01", f"asks for {sorted(map(str, names))}")
 
 
-@B.case(
-    "TC_B_09_CSMS",
-    "Set one variable",
-    required="The back end sets the actual value of the variable.",
-    requirements=("B05.FR.01", "B05.FR.02", "B05.FR.12"),
-    quick=True,
-)
+@B.case("TC_B_09_CSMS", "Set one variable", also=("B05.FR.02", "B05.FR.12"), quick=True)
 async def set_one(t: CsmsTest) -> None:
+    """The back end sets the actual value of the variable."""
     await t.ready()
     sent = await t.asked("SetVariables", "B05.FR.01", setVariableData=[_OFFLINE | {"attributeValue": "123"}])
     _sets_actual(t, sent)
@@ -180,11 +148,11 @@ async def set_one(t: CsmsTest) -> None:
 @B.case(
     "TC_B_10_CSMS",
     "Set several variables",
-    required="The back end sets the actual values of all of them in one request.",
-    requirements=("B05.FR.01", "B05.FR.02", "B05.FR.12"),
+    also=("B05.FR.02", "B05.FR.12"),
     needs=("several variables in one request",),
 )
 async def set_several(t: CsmsTest) -> None:
+    """The back end sets the actual values of all of them in one request."""
     await t.ready()
     data = [_OFFLINE | {"attributeValue": "123"}, _REMOTE | {"attributeValue": "false"}]
     _sets_actual(t, await t.asked("SetVariables", "B05.FR.01", setVariableData=data))
@@ -202,7 +170,6 @@ def _base_report(id: str, base: str, requirement: str) -> None:  # noqa: A002
     @B.case(
         id,
         f"Base report {base}",
-        required="The back end asks for the report, and acknowledges each of its parts.",
         requirements=("B07.FR.01", requirement),
         profiles=("Core", "Advanced Device Management")
         if base == "ConfigurationInventory"
@@ -212,6 +179,7 @@ def _base_report(id: str, base: str, requirement: str) -> None:  # noqa: A002
         needs=(base,),
     )
     async def script(t: CsmsTest) -> None:
+        """The back end asks for the report, and acknowledges each of its parts."""
         await t.ready()
         t.answer("GetBaseReport", {"status": "Accepted"})
         sent = await t.asked("GetBaseReport", requirement, requestId=t.next_id(), reportBase=base)
@@ -239,12 +207,12 @@ async def _report(t: CsmsTest, number: int, parts: int) -> None:
 @B.case(
     "TC_B_18_CSMS",
     "Custom report by criterion and variable",
-    required="The back end asks for the variable of the components that meet the criterion.",
-    requirements=("B08.FR.01", "B08.FR.03"),
+    also=("B08.FR.03",),
     profiles=("Advanced Device Management",),
     needs=("custom reports",),
 )
 async def custom_report(t: CsmsTest) -> None:
+    """The back end asks for the variable of the components that meet the criterion."""
     await t.ready()
     named = [{"component": {"name": "EVSE", "evse": {"id": 1}}, "variable": {"name": "AvailabilityState"}}]
     for criterion, status in (("Problem", "EmptyResultSet"), ("Available", "Accepted")):
@@ -257,14 +225,9 @@ async def custom_report(t: CsmsTest) -> None:
 # -- reset
 
 
-@B.case(
-    "TC_B_20_CSMS",
-    "Reset on idle without a transaction",
-    required="The back end resets the whole station when idle, and accepts it after the reboot.",
-    requirements=("B11.FR.04", "B01.FR.02"),
-    quick=True,
-)
+@B.case("TC_B_20_CSMS", "Reset on idle without a transaction", also=("B01.FR.02",), quick=True)
 async def reset_on_idle(t: CsmsTest) -> None:
+    """The back end resets the whole station when idle, and accepts it after the reboot."""
     await t.ready()
     await t.asked("Reset", "B11.FR.04", without=("evseId",), type="OnIdle")
     await _reboots(t, "RemoteReset")
@@ -282,13 +245,9 @@ async def _until_idle(t: CsmsTest, transaction: Transaction) -> None:
     await transaction.event("Ended", "EVCommunicationLost", state="Idle", stopped="EVDisconnected")
 
 
-@B.case(
-    "TC_B_21_CSMS",
-    "Reset on idle with a transaction",
-    required="The back end resets the whole station when idle, and follows the transaction and the boot.",
-    requirements=("B12.FR.01", "B12.FR.03"),
-)
+@B.case("TC_B_21_CSMS", "Reset on idle with a transaction", also=("B12.FR.03",))
 async def reset_scheduled(t: CsmsTest) -> None:
+    """The back end resets the whole station when idle, and follows the transaction and the boot."""
     transaction = await charging(t)
     t.answer("Reset", {"status": "Scheduled"})
     await t.asked("Reset", "B12.FR.01", without=("evseId",), type="OnIdle")
@@ -296,13 +255,9 @@ async def reset_scheduled(t: CsmsTest) -> None:
     await _reboots(t, "ScheduledReset")
 
 
-@B.case(
-    "TC_B_22_CSMS",
-    "Immediate reset with a transaction",
-    required="The back end resets the whole station at once, and acknowledges the end of the transaction and the boot.",
-    requirements=("B12.FR.02", "B12.FR.04"),
-)
+@B.case("TC_B_22_CSMS", "Immediate reset with a transaction", also=("B12.FR.04",))
 async def reset_at_once(t: CsmsTest) -> None:
+    """The back end resets the whole station at once, and acknowledges the end of the transaction and the boot."""
     transaction = await charging(t)
     await t.asked("Reset", "B12.FR.02", without=("evseId",), type="Immediate")
     await transaction.event("Ended", "ResetCommand", state="EVConnected", stopped="ImmediateReset")
@@ -310,40 +265,25 @@ async def reset_at_once(t: CsmsTest) -> None:
     await t.connector("Occupied")
 
 
-@B.case(
-    "TC_B_25_CSMS",
-    "Reset of an EVSE without a transaction",
-    required="The back end resets the one EVSE when idle.",
-    requirements=("B11.FR.08",),
-    needs=("reset of an EVSE",),
-)
+@B.case("TC_B_25_CSMS", "Reset of an EVSE without a transaction", needs=("reset of an EVSE",))
 async def reset_evse(t: CsmsTest) -> None:
+    """The back end resets the one EVSE when idle."""
     await t.ready()
     await t.asked("Reset", "B11.FR.08", type="OnIdle", evseId=1)
 
 
-@B.case(
-    "TC_B_26_CSMS",
-    "Reset of an EVSE on idle with a transaction",
-    required="The back end resets the one EVSE when idle, and follows the transaction to its end.",
-    requirements=("B12.FR.07",),
-    needs=("reset of an EVSE",),
-)
+@B.case("TC_B_26_CSMS", "Reset of an EVSE on idle with a transaction", needs=("reset of an EVSE",))
 async def reset_evse_scheduled(t: CsmsTest) -> None:
+    """The back end resets the one EVSE when idle, and follows the transaction to its end."""
     transaction = await charging(t)
     t.answer("Reset", {"status": "Scheduled"})
     await t.asked("Reset", "B12.FR.07", type="OnIdle", evseId=1)
     await _until_idle(t, transaction)
 
 
-@B.case(
-    "TC_B_27_CSMS",
-    "Immediate reset of an EVSE with a transaction",
-    required="The back end resets the one EVSE at once, and acknowledges the end of the transaction.",
-    requirements=("B12.FR.08",),
-    needs=("reset of an EVSE",),
-)
+@B.case("TC_B_27_CSMS", "Immediate reset of an EVSE with a transaction", needs=("reset of an EVSE",))
 async def reset_evse_at_once(t: CsmsTest) -> None:
+    """The back end resets the one EVSE at once, and acknowledges the end of the transaction."""
     transaction = await charging(t)
     await t.asked("Reset", "B12.FR.08", type="Immediate", evseId=1)
     await transaction.event("Ended", "ResetCommand", state="EVConnected", stopped="ImmediateReset")
@@ -362,13 +302,9 @@ _WAY: Final[Payload] = {
 
 
 def _network_profile(id: str, status: str, requirement: str) -> None:  # noqa: A002
-    @B.case(
-        id,
-        f"Network profile that the station answers with {status}",
-        required="The back end sends the profile with all of its fields, and continues after the answer.",
-        requirements=("B09.FR.01", requirement),
-    )
+    @B.case(id, f"Network profile that the station answers with {status}", requirements=("B09.FR.01", requirement))
     async def script(t: CsmsTest) -> None:
+        """The back end sends the profile with all of its fields, and continues after the answer."""
         await t.ready()
         t.answer("SetNetworkProfile", {"status": status})
         await t.asked("SetNetworkProfile", requirement, configurationSlot=2, connectionData=_WAY)
@@ -379,14 +315,9 @@ _network_profile("TC_B_42_CSMS", "Accepted", "B09.FR.01")
 _network_profile("TC_B_44_CSMS", "Failed", "B09.FR.03")
 
 
-@B.case(
-    "V2G-B-02-CSMS",
-    "Time of a heartbeat",
-    required="The back end answers Heartbeat with its current time.",
-    requirements=("G02.FR.03",),
-    quick=True,
-)
+@B.case("V2G-B-02-CSMS", "Time of a heartbeat", quick=True)
 async def heartbeat(t: CsmsTest) -> None:
+    """The back end answers Heartbeat with its current time."""
     await t.ready()
     t.is_now((await t.call("Heartbeat"))["currentTime"], "G02.FR.03")
 
@@ -395,14 +326,10 @@ async def heartbeat(t: CsmsTest) -> None:
 
 
 @B.case(
-    "TC_B_100_CSMS",
-    "Network profile with an identity and a password",
-    required="The back end sends both in the profile.",
-    requirements=("B09.FR.14",),
-    needs=("network profiles",),
-    versions=("2.1",),
+    "TC_B_100_CSMS", "Network profile with an identity and a password", versions=("2.1",), needs=("network profiles",)
 )
 async def network_profile(t: CsmsTest) -> None:
+    """The back end sends both in the profile."""
     await t.ready()
     data = {
         "ocppVersion": "OCPP21", "ocppTransport": "JSON", "ocppInterface": "Any", "messageTimeout": 30,
@@ -415,12 +342,12 @@ async def network_profile(t: CsmsTest) -> None:
 @B.case(
     "TC_B_105_CSMS",
     "Network profile by variables",
-    required="The back end sets the variables of the free slot, with those of APN and VPN, then the slot's priority.",
-    requirements=("B09.FR.21", "B09.FR.30", "B10.FR.01"),
-    needs=("network profiles by variables",),
+    also=("B10.FR.01",),
     versions=("2.1",),
+    needs=("network profiles by variables",),
 )
 async def profile_by_variables(t: CsmsTest) -> None:
+    """The back end sets the variables of the free slot, with those of APN and VPN, then the slot's priority."""
     await t.ready()
     with precondition():
         await _prioritises(t, "1,2")

@@ -60,13 +60,9 @@ def _cached_case(
     statuses: tuple[str, ...],
     requirement: str,
 ) -> None:
-    @C.case(
-        id,
-        title,
-        required="The back end judges the token of a TransactionEvent, which the station took from its cache.",
-        requirements=(requirement, "E05.FR.01"),
-    )
+    @C.case(id, title, requirements=(requirement, "E05.FR.01"))
     async def script(t: CsmsTest) -> None:
+        """The back end judges the token of a TransactionEvent, which the station took from its cache."""
         token = token_of(t.declared)
         transaction = Transaction(t, token=token)
         with precondition():
@@ -97,14 +93,9 @@ _cached_case(
 
 
 def _clear_cache(id: str, status: str) -> None:  # noqa: A002
-    @C.case(
-        id,
-        f"Clear cache, answered {status}",
-        required="The back end sends ClearCache, and continues after the answer.",
-        requirements=("C11",),
-        needs=("clear cache",),
-    )
+    @C.case(id, f"Clear cache, answered {status}", also=("C11",), needs=("clear cache",))
     async def script(t: CsmsTest) -> None:
+        """The back end sends ClearCache, and continues after the answer."""
         await t.ready()
         t.answer("ClearCache", {"status": status})
         await t.asked("ClearCache", "C11")
@@ -124,14 +115,9 @@ def _in_group(t: CsmsTest, info: Payload, group: str, requirement: str) -> None:
     t.check(found == group, requirement, f"answers the group {found!r} instead of {group!r}")
 
 
-@C.case(
-    "TC_C_39_CSMS",
-    "Stop by another token of the group",
-    required="The back end answers the group of each token, and accepts that another member stops the transaction.",
-    requirements=("C09.FR.02", "C09.FR.03", "C09.FR.09", "E01.FR.12"),
-    needs=("token groups",),
-)
+@C.case("TC_C_39_CSMS", "Stop by another token of the group", also=("C09.FR.02",), needs=("token groups",))
 async def stop_by_group(t: CsmsTest) -> None:
+    """The back end answers the group of each token, and accepts that another member stops the transaction."""
     declared = t.declared
     transaction = Transaction(t)
     with precondition():
@@ -152,12 +138,12 @@ def _local_list_case(id: str, title: str, *, authorizes: bool) -> None:  # noqa:
     @C.case(
         id,
         title,
-        required="The back end answers the group of tokens that the station found in its local list.",
         requirements=("C09.FR.02", "C09.FR.03", "E01.FR.12"),
         profiles=("Local Authorization List Management",),
         needs=("token groups",),
     )
     async def script(t: CsmsTest) -> None:
+        """The back end answers the group of tokens that the station found in its local list."""
         declared = t.declared
         transaction = Transaction(t)
         with precondition():
@@ -182,14 +168,9 @@ _local_list_case("TC_C_43_CSMS", "Stop by a token of the group that is invalid i
 
 
 def _master_pass(id: str, title: str, evses: tuple[int, ...], requirement: str) -> None:  # noqa: A002
-    @C.case(
-        id,
-        title,
-        required="The back end answers the group of the master pass, and accepts the ends of the transactions.",
-        requirements=(requirement, "E01.FR.12"),
-        needs=("master pass",),
-    )
+    @C.case(id, title, requirements=(requirement, "E01.FR.12"), needs=("master pass",))
     async def script(t: CsmsTest) -> None:
+        """The back end answers the group of the master pass, and accepts the ends of the transactions."""
         declared = t.declared
         with precondition():
             await t.booted()
@@ -208,14 +189,9 @@ _master_pass("TC_C_48_CSMS", "Master pass stops one transaction by a user interf
 _master_pass("TC_C_49_CSMS", "Master pass without a user interface", (1, 2), "C16.FR.02")
 
 
-@C.case(
-    "V2G-C-03-CSMS",
-    "Master pass does not start a transaction",
-    required="The back end does not accept a transaction of the master pass.",
-    requirements=("C16.FR.03",),
-    needs=("master pass",),
-)
+@C.case("V2G-C-03-CSMS", "Master pass does not start a transaction", needs=("master pass",))
 async def master_pass_starts_nothing(t: CsmsTest) -> None:
+    """The back end does not accept a transaction of the master pass."""
     await t.ready()
     token = t.declared.master_token
     answer = await Transaction(t, token=token).event("Started", "Authorized", token=token)

@@ -16,22 +16,16 @@ from v2g_testkit.ocpp.csms_tester import CsmsTest
 from v2g_testkit.ocpp.declaration import Token
 from v2g_testkit.ocpp.operator import PAYMENT, WEB_PAYMENT
 
-C_21: Final[Block[CsmsTest]] = Block()
+C_21: Final[Block[CsmsTest]] = Block(versions=("2.1",), needs=("prepaid accounts",))
 
 _OF: Final[dict[str, Any]] = {"versions": ("2.1",)}
 _TERMINALS: Final[dict[str, Any]] = _OF | {"needs": ("payment terminals",)}
 _LIMIT: Final = {"maxCost": 20.0}
 
 
-@C_21.case(
-    "TC_C_103_CSMS",
-    "Prepaid account with a balance",
-    required="The back end accepts the token, for now only, and limits the cost of its transaction, once.",
-    requirements=("C17.FR.01", "C17.FR.03"),
-    needs=("prepaid accounts",),
-    **_OF,
-)
+@C_21.case("TC_C_103_CSMS", "Prepaid account with a balance", **_OF)
 async def prepaid(t: CsmsTest) -> None:
+    """The back end accepts the token, for now only, and limits the cost of its transaction, once."""
     token = t.declared.prepaid_token
     await t.ready()
     await _prepaid(t, token, "Accepted", "C17.FR.01")
@@ -45,15 +39,9 @@ async def prepaid(t: CsmsTest) -> None:
     await transaction.unplugged()
 
 
-@C_21.case(
-    "TC_C_104_CSMS",
-    "Prepaid account without a balance",
-    required="The back end answers NoCredit, for now only.",
-    requirements=("C17.FR.02",),
-    needs=("prepaid accounts",),
-    **_OF,
-)
+@C_21.case("TC_C_104_CSMS", "Prepaid account without a balance", **_OF)
 async def no_credit(t: CsmsTest) -> None:
+    """The back end answers NoCredit, for now only."""
     await t.ready()
     await _prepaid(t, t.declared.no_credit_token, "NoCredit", "C17.FR.02")
 
@@ -65,15 +53,9 @@ async def _prepaid(t: CsmsTest, token: Token, status: str, requirement: str) -> 
     t.is_now(info["cacheExpiryDateTime"], requirement)
 
 
-@C_21.case(
-    "TC_C_108_CSMS",
-    "VAT number",
-    required="The back end answers with the number and the EVSE that it was asked about.",
-    requirements=("C18.FR.09", "C18.FR.10"),
-    needs=("payment terminals",),
-    **_OF,
-)
+@C_21.case("TC_C_108_CSMS", "VAT number", needs=("payment terminals",), **_OF)
 async def vat_number(t: CsmsTest) -> None:
+    """The back end answers with the number and the EVSE that it was asked about."""
     await t.ready()
     answer = await t.call("VatNumberValidation", vatNumber="NL123456789B01", evseId=1)
     t.check(answer["vatNumber"] == "NL123456789B01", "C18.FR.09", f"answers about {answer['vatNumber']}")
@@ -133,14 +115,9 @@ async def _settles(t: CsmsTest, transaction: Transaction, status: str, amount: f
     )
 
 
-@C_21.case(
-    "TC_C_113_CSMS",
-    "Payment is cancelled after the start",
-    required="The back end answers the last event with a cost of 0, and takes the report that nothing was settled.",
-    requirements=("C20.FR.03", "C20.FR.05"),
-    **_TERMINALS,
-)
+@C_21.case("TC_C_113_CSMS", "Payment is cancelled after the start", also=("C20.FR.05",), **_TERMINALS)
 async def cancelled(t: CsmsTest) -> None:
+    """The back end answers the last event with a cost of 0, and takes the report that nothing was settled."""
     await t.ready()
     transaction = await _paid(t)
     answer = await transaction.event("Ended", "EVConnectTimeout", stopped="Timeout")
@@ -149,14 +126,10 @@ async def cancelled(t: CsmsTest) -> None:
 
 
 @C_21.case(
-    "TC_C_117_CSMS",
-    "Payment that the back end settles",
-    required="The back end sets that it settles payments, and answers the last event with the cost that it settles.",
-    requirements=("C21.FR.05", "I03.FR.02"),
-    versions=("2.1",),
-    needs=("payment terminals", "costs"),
+    "TC_C_117_CSMS", "Payment that the back end settles", also=("C21.FR.05",), needs=("payment terminals", "costs")
 )
 async def settled_centrally(t: CsmsTest) -> None:
+    """The back end sets that it settles payments, and answers the last event with the cost that it settles."""
     await t.ready()
     await _sets(t, "SettlementByCSMS")
     answer = await _charged(t, await _paid(t))
@@ -166,12 +139,11 @@ async def settled_centrally(t: CsmsTest) -> None:
 @C_21.case(
     "TC_C_118_CSMS",
     "Receipt of the back end for what the terminal has settled",
-    required="The back end answers the report with the address of the receipt.",
-    requirements=("C21.FR.02", "C21.FR.03"),
-    versions=("2.1",),
+    also=("C21.FR.02",),
     needs=("payment terminals", "receipts"),
 )
 async def receipt(t: CsmsTest) -> None:
+    """The back end answers the report with the address of the receipt."""
     await t.ready()
     await _sets(t, "ReceiptByCSMS")
     transaction = await _paid(t)
@@ -181,14 +153,9 @@ async def receipt(t: CsmsTest) -> None:
 
 
 def _case_of_settlement(number: int, status: str, requirement: str) -> None:
-    @C_21.case(
-        f"TC_C_{number}_CSMS",
-        f"Settlement is {status.lower()}",
-        required="The back end takes the report.",
-        requirements=(requirement,),
-        **_TERMINALS,
-    )
+    @C_21.case(f"TC_C_{number}_CSMS", f"Settlement is {status.lower()}", requirements=(requirement,), **_TERMINALS)
     async def script(t: CsmsTest) -> None:
+        """The back end takes the report."""
         await t.ready()
         transaction = await _paid(t)
         await _charged(t, transaction)
@@ -227,12 +194,11 @@ async def _paid_beside(t: CsmsTest) -> Transaction:
 @C_21.case(
     "TC_C_125_CSMS",
     "Terminal beside stations, costs calculated by the back end",
-    required="The back end starts a transaction by the payment, limits its cost, and answers the last event with it.",
-    requirements=("C24.FR.01", "C24.FR.02", "I03.FR.02"),
-    versions=("2.1",),
+    also=("C24.FR.01", "C24.FR.02"),
     needs=("terminals beside stations", "costs"),
 )
 async def beside_central(t: CsmsTest) -> None:
+    """The back end starts a transaction by the payment, limits its cost, and answers the last event with it."""
     await t.ready()
     answer = await _charged(t, await _paid_beside(t))
     t.check("totalCost" in answer, "I03.FR.02", "answers the last event without totalCost")
@@ -241,12 +207,11 @@ async def beside_central(t: CsmsTest) -> None:
 @C_21.case(
     "TC_C_126_CSMS",
     "Terminal beside stations, costs calculated by the station",
-    required="The back end starts a transaction by the payment, limits its cost, and tells the station's cost only.",
-    requirements=("C24.FR.01", "C24.FR.02", "I03.FR.02"),
-    versions=("2.1",),
+    also=("C24.FR.01", "C24.FR.02", "I03.FR.02"),
     needs=("terminals beside stations", "tariffs"),
 )
 async def beside_local(t: CsmsTest) -> None:
+    """The back end starts a transaction by the payment, limits its cost, and tells the station's cost only."""
     tariff = await calculating(t)
     answer = await _charged(t, await _paid_beside(t), info={"tariffId": tariff}, costDetails=details(t, tariff, 2.0))
     same_cost(t, answer, 2.0)
@@ -304,22 +269,17 @@ async def _pays_at(t: CsmsTest, code: QrCode, *wrong: str) -> None:
 @C_21.case(
     "TC_C_131_CSMS",
     "QR code",
-    required="The back end sets how codes are made, and starts a transaction by the payment of a driver who scans one.",
-    requirements=("C25.FR.07", "C25.FR.09", "C25.FR.23", "C25.FR.24", "C25.FR.50", "C25.FR.59"),
+    also=("C25.FR.07", "C25.FR.09", "C25.FR.23", "C25.FR.24", "C25.FR.50", "C25.FR.59"),
     **_WEB,
 )
 async def qr_code(t: CsmsTest) -> None:
+    """The back end sets how codes are made, and starts a transaction by the payment of a driver who scans one."""
     await _pays_at(t, await _codes(t))
 
 
-@C_21.case(
-    "TC_C_132_CSMS",
-    "QR code with wrong parameters",
-    required="The back end starts no transaction by an address that names no station or EVSE.",
-    requirements=("C25.FR.09", "C25.FR.23"),
-    **_WEB,
-)
+@C_21.case("TC_C_132_CSMS", "QR code with wrong parameters", also=("C25.FR.09", "C25.FR.23"), **_WEB)
 async def wrong_parameters(t: CsmsTest) -> None:
+    """The back end starts no transaction by an address that names no station or EVSE."""
     code = await _codes(t)
     wrong = [_address(t, code, chargingstationid="CS-V2G-NONE")]
     if "{evse}" in code.template:
@@ -330,11 +290,11 @@ async def wrong_parameters(t: CsmsTest) -> None:
 @C_21.case(
     "TC_C_133_CSMS",
     "QR code with a wrong or old one-time password",
-    required="The back end starts no transaction by such an address.",
-    requirements=("C25.FR.07", "C25.FR.08", "C25.FR.23"),
+    also=("C25.FR.07", "C25.FR.08", "C25.FR.23"),
     **_WEB,
 )
 async def wrong_password(t: CsmsTest) -> None:
+    """The back end starts no transaction by such an address."""
     code = await _codes(t)
     other = msgspec.structs.replace(code, shared_secret=f"not {code.shared_secret}")
     await _pays_at(t, code, _address(t, other), _address(t, code, ago_s=10 * code.validity_s))

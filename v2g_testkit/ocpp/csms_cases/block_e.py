@@ -15,13 +15,9 @@ E: Final[Block[CsmsTest]] = Block()
 def _starts(id: str, title: str, trigger: str, requirement: str, **more: Any) -> None:  # noqa: A002 - as in every case
     """Add a case in which the first event has the token, after it was authorized and the cable was plugged in."""
 
-    @E.case(
-        id,
-        title,
-        required="The back end accepts the token, in Authorize and in the event that starts the transaction.",
-        requirements=(requirement, "E01.FR.11", "E01.FR.12"),
-    )
+    @E.case(id, title, requirements=(requirement, "E01.FR.11", "E01.FR.12"))
     async def script(t: CsmsTest) -> None:
+        """The back end accepts the token, in Authorize and in the event that starts the transaction."""
         transaction = Transaction(t)
         await t.ready()
         await transaction.authorize()
@@ -45,13 +41,9 @@ _starts("TC_E_11_CSMS", "Start when the meter has signed", "SignedDataReceived",
 def _begins(id: str, title: str, trigger: str, requirement: str, **more: Any) -> None:  # noqa: A002
     """Add a case in which the transaction begins before a token is presented."""
 
-    @E.case(
-        id,
-        title,
-        required="The back end acknowledges a transaction that begins without a token.",
-        requirements=(requirement, "J02.FR.19"),
-    )
+    @E.case(id, title, requirements=(requirement, "J02.FR.19"))
     async def script(t: CsmsTest) -> None:
+        """The back end acknowledges a transaction that begins without a token."""
         with precondition():
             await t.booted()
             if trigger == "CablePluggedIn":
@@ -63,14 +55,9 @@ _begins("TC_E_09_CSMS", "Start when the vehicle is connected", "CablePluggedIn",
 _begins("TC_E_12_CSMS", "Start when the parking bay is occupied", "EVDetected", "E01.FR.01")
 
 
-@E.case(
-    "TC_E_03_CSMS",
-    "Cable first",
-    required="The back end accepts the token after the vehicle was connected, and acknowledges the charging.",
-    requirements=("E02.FR.02", "E02.FR.04"),
-    quick=True,
-)
+@E.case("TC_E_03_CSMS", "Cable first", also=("E02.FR.02", "E02.FR.04"), quick=True)
 async def cable_first(t: CsmsTest) -> None:
+    """The back end accepts the token after the vehicle was connected, and acknowledges the charging."""
     transaction = Transaction(t)
     with precondition():
         await t.booted()
@@ -79,26 +66,18 @@ async def cable_first(t: CsmsTest) -> None:
     await transaction.started()
 
 
-@E.case(
-    "TC_E_04_CSMS",
-    "Authorization first",
-    required="The back end accepts the token before the vehicle is connected, and acknowledges the charging.",
-    requirements=("E03.FR.02",),
-)
+@E.case("TC_E_04_CSMS", "Authorization first", also=("E03.FR.02",))
 async def authorization_first(t: CsmsTest) -> None:
+    """The back end accepts the token before the vehicle is connected, and acknowledges the charging."""
     transaction = Transaction(t)
     await t.ready()
     await transaction.authorized()
     await transaction.started()
 
 
-@E.case(
-    "TC_E_38_CSMS",
-    "Vehicle that is not ready",
-    required="The back end acknowledges that the vehicle suspends before energy flows.",
-    requirements=("E03.FR.02", "J02.FR.19"),
-)
+@E.case("TC_E_38_CSMS", "Vehicle that is not ready", also=("E03.FR.02", "J02.FR.19"))
 async def not_ready(t: CsmsTest) -> None:
+    """The back end acknowledges that the vehicle suspends before energy flows."""
     transaction = Transaction(t)
     with precondition():
         await t.booted()
@@ -119,13 +98,9 @@ def _stops(
 ) -> None:
     """Add a case with these events, the last of which ends a transaction, after it has reached a state."""
 
-    @E.case(
-        id,
-        title,
-        required="The back end acknowledges the events that end the transaction.",
-        requirements=(requirement, "J02.FR.19"),
-    )
+    @E.case(id, title, requirements=(requirement, "J02.FR.19"))
     async def script(t: CsmsTest) -> None:
+        """The back end acknowledges the events that end the transaction."""
         transaction = Transaction(t)
         with precondition():
             await t.booted()
@@ -186,13 +161,9 @@ _stops(
 )
 
 
-@E.case(
-    "TC_E_16_CSMS",
-    "Stop when the token is invalid",
-    required="The back end does not accept the token of the transaction, and acknowledges its end.",
-    requirements=("E01.FR.11", "E01.FR.12", "E06.FR.04"),
-)
+@E.case("TC_E_16_CSMS", "Stop when the token is invalid", also=("E01.FR.12", "E06.FR.04"))
 async def invalid_token(t: CsmsTest) -> None:
+    """The back end does not accept the token of the transaction, and acknowledges its end."""
     transaction = Transaction(t, token=t.declared.unknown_token)
     await t.ready()
     answer = await transaction.event("Started", "Authorized", token=transaction.token)
@@ -201,15 +172,9 @@ async def invalid_token(t: CsmsTest) -> None:
     await transaction.event("Ended", "Deauthorized", stopped="DeAuthorized")
 
 
-@E.case(
-    "TC_E_21_CSMS",
-    "Remote stop",
-    required="The back end asks to stop the transaction by its transactionId, and acknowledges its end.",
-    requirements=("F03.FR.01", "E06.FR.03"),
-    needs=("remote stop",),
-    quick=True,
-)
+@E.case("TC_E_21_CSMS", "Remote stop", also=("E06.FR.03",), needs=("remote stop",), quick=True)
 async def remote_stop(t: CsmsTest) -> None:
+    """The back end asks to stop the transaction by its transactionId, and acknowledges its end."""
     transaction = Transaction(t)
     with precondition():
         await t.booted()
@@ -218,13 +183,9 @@ async def remote_stop(t: CsmsTest) -> None:
     await transaction.event("Ended", "RemoteStop", stopped="Remote")
 
 
-@E.case(
-    "TC_E_26_CSMS",
-    "Suspended while unplugged at the vehicle",
-    required="The back end acknowledges that the transaction continues after the vehicle was away.",
-    requirements=("E10.FR.01", "J02.FR.19"),
-)
+@E.case("TC_E_26_CSMS", "Suspended while unplugged at the vehicle", also=("E10.FR.01", "J02.FR.19"))
 async def unplugged_for_a_while(t: CsmsTest) -> None:
+    """The back end acknowledges that the transaction continues after the vehicle was away."""
     transaction = Transaction(t)
     with precondition():
         await t.booted()
@@ -235,13 +196,9 @@ async def unplugged_for_a_while(t: CsmsTest) -> None:
     await transaction.event("Updated", "ChargingStateChanged", state="Charging")
 
 
-@E.case(
-    "TC_E_53_CSMS",
-    "Numbers of events begin at 0 again",
-    required="The back end acknowledges two transactions whose events are both numbered from 0.",
-    requirements=("E01.FR.07", "J02.FR.19"),
-)
+@E.case("TC_E_53_CSMS", "Numbers of events begin at 0 again", also=("E01.FR.07", "J02.FR.19"))
 async def numbers_again(t: CsmsTest) -> None:
+    """The back end acknowledges two transactions whose events are both numbered from 0."""
     await t.ready()
     for _ in range(2):
         transaction = Transaction(t)
@@ -253,14 +210,9 @@ async def numbers_again(t: CsmsTest) -> None:
 
 
 def _status(id: str, title: str, *, named: bool, queued: bool, requirements: tuple[str, ...]) -> None:  # noqa: A002
-    @E.case(
-        id,
-        title,
-        required="The back end asks for the status, of a transaction if one is named, and continues afterwards.",
-        requirements=requirements,
-        needs=("transaction status",),
-    )
+    @E.case(id, title, requirements=requirements, needs=("transaction status",))
     async def script(t: CsmsTest) -> None:
+        """The back end asks for the status, of a transaction if one is named, and continues afterwards."""
         transaction = Transaction(t)
         with precondition():
             await t.booted()
@@ -312,11 +264,11 @@ _status(
 @E.case(
     "TC_E_31_CSMS",
     "Status of an ended transaction with messages in the queue",
-    required="The back end acknowledges the end before the events that it missed, and these when they come.",
-    requirements=("E14.FR.03", "E14.FR.04", "J02.FR.19"),
+    also=("E14.FR.04", "J02.FR.19"),
     needs=("transaction status",),
 )
 async def status_of_ended(t: CsmsTest) -> None:
+    """The back end acknowledges the end before the events that it missed, and these when they come."""
     transaction = Transaction(t)
     with precondition():
         await t.booted()

@@ -1,26 +1,19 @@
 """Functional block E, limits of transactions (OCPP 2.1): cases for back ends."""
 
-from typing import Any, Final
+from typing import Final
 
 from v2g_testkit.ocpp.case import Block, Payload
 from v2g_testkit.ocpp.csms_cases.transaction import Transaction, charging
 from v2g_testkit.ocpp.csms_tester import CsmsTest
 from v2g_testkit.ocpp.operator import TRANSACTION_LIMIT
 
-E_21: Final[Block[CsmsTest]] = Block()
-
-_OF: Final[dict[str, Any]] = {"versions": ("2.1",)}
+E_21: Final[Block[CsmsTest]] = Block(versions=("2.1",))
 
 
 def _case_of_limit(number: int, what: str, trigger: str, **limit: float) -> None:
-    @E_21.case(
-        f"TC_E_{number}_CSMS",
-        f"The driver limits the {what}",
-        required="The back end takes the limit, and sets none of its own that is not lower.",
-        requirements=("E16.FR.08",),
-        **_OF,
-    )
+    @E_21.case(f"TC_E_{number}_CSMS", f"The driver limits the {what}")
     async def script(t: CsmsTest) -> None:
+        """The back end takes the limit, and sets none of its own that is not lower."""
         transaction = await charging(t)
         await _says(t, transaction, "E16.FR.08", **limit)
         await transaction.event("Updated", trigger, state="SuspendedEVSE", context="Sample.Periodic")
@@ -53,12 +46,11 @@ async def _says(t: CsmsTest, transaction: Transaction, requirement: str, **limit
 @E_21.case(
     "TC_E_102_CSMS",
     "Driver and back end limit the energy",
-    required="The back end sets a lower limit than the driver's, once, and leaves a lower one of the driver.",
-    requirements=("E16.FR.02", "E16.FR.07", "E16.FR.08"),
+    also=("E16.FR.02", "E16.FR.07"),
     needs=("limits of transactions",),
-    **_OF,
 )
 async def both_limit(t: CsmsTest) -> None:
+    """The back end sets a lower limit than the driver's, once, and leaves a lower one of the driver."""
     transaction = await charging(t)
     await _says(t, transaction, "E16.FR.08", maxEnergy=20_000.0)
     await _limits(t, transaction, maxEnergy=10_000.0)
@@ -70,12 +62,11 @@ async def both_limit(t: CsmsTest) -> None:
 @E_21.case(
     "TC_E_109_CSMS",
     "The back end limits the cost",
-    required="The back end sets the limit once, and tells the cost so far in an answer or by CostUpdated.",
-    requirements=("E16.FR.02", "E16.FR.11"),
+    also=("E16.FR.02",),
     needs=("limits of transactions", "costs"),
-    **_OF,
 )
 async def cost_limit(t: CsmsTest) -> None:
+    """The back end sets the limit once, and tells the cost so far in an answer or by CostUpdated."""
     transaction = await charging(t)
     await _limits(t, transaction, maxCost=5.0)
     transaction.wh += 2000
@@ -89,14 +80,10 @@ async def cost_limit(t: CsmsTest) -> None:
 
 def _case_of_limit_set(number: int, what: str, trigger: str, **limit: float) -> None:
     @E_21.case(
-        f"TC_E_{number}_CSMS",
-        f"The back end limits the {what}",
-        required="The back end sets the limit in its next answer, once.",
-        requirements=("E16.FR.02",),
-        needs=("limits of transactions",),
-        **_OF,
+        f"TC_E_{number}_CSMS", f"The back end limits the {what}", also=("E16.FR.02",), needs=("limits of transactions",)
     )
     async def script(t: CsmsTest) -> None:
+        """The back end sets the limit in its next answer, once."""
         transaction = await charging(t)
         await _limits(t, transaction, **limit)
         await transaction.event("Updated", trigger, state="SuspendedEVSE", context="Sample.Periodic")

@@ -7,7 +7,7 @@ from v2g_testkit.ocpp.case import Block, Payload, Profile, precondition
 from v2g_testkit.ocpp.csms_cases.transaction import Transaction
 from v2g_testkit.ocpp.csms_tester import CsmsTest
 
-F: Final[Block[CsmsTest]] = Block()
+F: Final[Block[CsmsTest]] = Block(needs=("remote start",))
 
 
 # -- remote start
@@ -28,15 +28,9 @@ async def _remote_event(transaction: Transaction, kind: str, number: int) -> Non
     transaction.remotely_started()
 
 
-@F.case(
-    "TC_F_01_CSMS",
-    "Remote start after the cable",
-    required="The back end asks to start with the token, and accepts it in the events of the transaction.",
-    requirements=("F01.FR.01", "E01.FR.12"),
-    needs=("remote start",),
-    quick=True,
-)
+@F.case("TC_F_01_CSMS", "Remote start after the cable", also=("E01.FR.12",), quick=True)
 async def remote_start_after_cable(t: CsmsTest) -> None:
+    """The back end asks to start with the token, and accepts it in the events of the transaction."""
     transaction = Transaction(t)
     with precondition():
         await t.booted()
@@ -47,14 +41,9 @@ async def remote_start_after_cable(t: CsmsTest) -> None:
 
 
 def _start_first(id: str, title: str, requirement: str, *, authorizes: bool) -> None:  # noqa: A002 - as in every case
-    @F.case(
-        id,
-        title,
-        required="The back end asks to start with the token, and accepts it whenever the station presents it.",
-        requirements=("F02.FR.01", requirement, "E01.FR.12"),
-        needs=("remote start",),
-    )
+    @F.case(id, title, requirements=("F02.FR.01", requirement, "E01.FR.12"))
     async def script(t: CsmsTest) -> None:
+        """The back end asks to start with the token, and accepts it whenever the station presents it."""
         transaction = Transaction(t)
         await t.ready()
         number = await remote_start(t, "F02.FR.01")
@@ -68,28 +57,18 @@ _start_first("TC_F_02_CSMS", "Remote start first, authorized by the station", "F
 _start_first("TC_F_03_CSMS", "Remote start first, not authorized by the station", "F01.FR.02", authorizes=False)
 
 
-@F.case(
-    "TC_F_04_CSMS",
-    "Remote start without a vehicle",
-    required="The back end acknowledges that no vehicle was connected in time.",
-    requirements=("E03.FR.05", "J02.FR.19"),
-    needs=("remote start",),
-)
+@F.case("TC_F_04_CSMS", "Remote start without a vehicle", requirements=("E03.FR.05", "J02.FR.19"))
 async def remote_start_without_vehicle(t: CsmsTest) -> None:
+    """The back end acknowledges that no vehicle was connected in time."""
     transaction = Transaction(t)
     await t.ready()
     await _remote_event(transaction, "Started", await remote_start(t, "F02.FR.01"))
     await transaction.event("Updated", "EVConnectTimeout")
 
 
-@F.case(
-    "TC_F_06_CSMS",
-    "Unlock a connector",
-    required="The back end asks to unlock the connector of the EVSE.",
-    requirements=("F05",),
-    needs=("unlock",),
-)
+@F.case("TC_F_06_CSMS", "Unlock a connector", also=("F05",), needs=("unlock",))
 async def unlock(t: CsmsTest) -> None:
+    """The back end asks to unlock the connector of the EVSE."""
     await t.ready()
     await t.asked("UnlockConnector", "F05", evseId=1, connectorId=1)
 
@@ -131,12 +110,12 @@ def _trigger(
     @F.case(
         id,
         title or f"Trigger {message} {where}",
-        required="The back end triggers the message, for the EVSE if one is meant, and acknowledges it.",
         requirements=requirements,
         profiles=profiles,
         needs=(f"trigger of {message}",),
     )
     async def script(t: CsmsTest) -> None:
+        """The back end triggers the message, for the EVSE if one is meant, and acknowledges it."""
         transaction = Transaction(t) if charging else None
         with precondition():
             await t.booted()
@@ -192,27 +171,17 @@ async def _done(t: CsmsTest, action: str) -> None:
     await t.call(action, status="Idle")
 
 
-@F.case(
-    "TC_F_27_CSMS",
-    "Trigger of a message that the station does not have",
-    required="The back end continues after the answer NotImplemented.",
-    requirements=("F06.FR.08",),
-)
+@F.case("TC_F_27_CSMS", "Trigger of a message that the station does not have", requirements=("F06.FR.08",), needs=())
 async def trigger_not_implemented(t: CsmsTest) -> None:
+    """The back end continues after the answer NotImplemented."""
     await t.ready()
     t.answer("TriggerMessage", {"status": "NotImplemented"})
     await t.asked("TriggerMessage", "F06.FR.01", requestedMessage="SignChargingStationCertificate")
     await t.call("Heartbeat")
 
 
-@F.case(
-    "TC_F_100_CSMS",
-    "Custom trigger",
-    required="The back end asks for the message by its custom name.",
-    requirements=("F06.FR.20",),
-    needs=("custom triggers",),
-    versions=("2.1",),
-)
+@F.case("TC_F_100_CSMS", "Custom trigger", versions=("2.1",), needs=("custom triggers",))
 async def custom_trigger(t: CsmsTest) -> None:
+    """The back end asks for the message by its custom name."""
     await t.ready()
     await t.asked("TriggerMessage", "F06.FR.20", requestedMessage="CustomTrigger", customTrigger="NotifyChargingLimit")

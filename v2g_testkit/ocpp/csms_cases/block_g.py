@@ -37,12 +37,12 @@ def _changes(id: str, place: str, evse: Payload | None, wanted: str) -> None:  #
     @G.case(
         id,
         f"{wanted}: {place}",
-        required="The back end names exactly the station, EVSE or connector, and acknowledges the states that follow.",
         requirements=("G04.FR.01" if evse is None else "G03",),
         needs=("availability",),
         quick=evse is None,
     )
     async def script(t: CsmsTest) -> None:
+        """The back end names exactly the station, EVSE or connector, and acknowledges the states that follow."""
         with precondition():
             await t.booted()
             if wanted == "Operative":
@@ -58,11 +58,11 @@ def _scheduled(id: str, place: str, evse: Payload | None) -> None:  # noqa: A002
     @G.case(
         id,
         f"Inoperative during a transaction: {place}",
-        required="The back end follows the transaction to its end, and acknowledges the states that follow.",
         requirements=("G04.FR.01" if evse is None else "G03", "J02.FR.19"),
         needs=("availability",),
     )
     async def script(t: CsmsTest) -> None:
+        """The back end follows the transaction to its end, and acknowledges the states that follow."""
         transaction = Transaction(t)
         with precondition():
             await t.booted()
@@ -83,26 +83,16 @@ for _first, _last, (_place, _evse) in zip((3, 5, 7), (11, 14, 17), _PLACES, stri
     _scheduled(f"TC_G_{_last}_CSMS", _place, _evse)
 
 
-@G.case(
-    "TC_G_20_CSMS",
-    "Fault of a connector's lock",
-    required="The back end acknowledges NotifyEvent about the lock.",
-    requirements=("G05.FR.03",),
-)
+@G.case("TC_G_20_CSMS", "Fault of a connector's lock", also=("G05.FR.03",))
 async def lock_fault(t: CsmsTest) -> None:
+    """The back end acknowledges NotifyEvent about the lock."""
     await t.ready()
     await t.event({"name": "ConnectorPlugRetentionLock"}, "Problem", "true")
 
 
-@G.case(
-    "TC_G_01_CSMS",
-    "State of a connector",
-    required="The back end acknowledges the state of a connector, reported in either way.",
-    requirements=("G01.FR.01",),
-    versions=("2.1",),
-    quick=True,
-)
+@G.case("TC_G_01_CSMS", "State of a connector", also=("G01.FR.01",), versions=("2.1",), quick=True)
 async def connector_states(t: CsmsTest) -> None:
+    """The back end acknowledges the state of a connector, reported in either way."""
     await t.ready()
     for status in ("Occupied", "Available"):
         await t.connector(status)

@@ -3,12 +3,11 @@
 import asyncio
 from typing import Any, Final
 
-from v2g_testkit.ocpp.case import Block, Inconclusive, Payload, Profile
+from v2g_testkit.ocpp.case import Block, Inconclusive, Payload
 from v2g_testkit.ocpp.csms_tester import CsmsTest
 
-H: Final[Block[CsmsTest]] = Block()
+H: Final[Block[CsmsTest]] = Block(profiles=("Reservation",), needs=("reservation",))
 
-_PROFILE: Final[tuple[Profile, ...]] = ("Reservation",)
 _LONGEST_S: Final = 120.0
 _PLACES: Final = ("evseId", "connectorType")
 
@@ -46,16 +45,9 @@ def _reserves(
     times: int = 1,
     **more: Any,
 ) -> None:
-    @H.case(
-        id,
-        title,
-        required="The back end reserves for the token at this place, and acknowledges the state of the connectors.",
-        requirements=(requirement,),
-        profiles=_PROFILE,
-        needs=(need,),
-        quick=id == "TC_H_01_CSMS",
-    )
+    @H.case(id, title, requirements=(requirement,), needs=(need,), quick=id == "TC_H_01_CSMS")
     async def script(t: CsmsTest) -> None:
+        """The back end reserves for the token at this place, and acknowledges the state of the connectors."""
         await t.ready()
         found = set()
         for _ in range(times):
@@ -85,15 +77,9 @@ _reserves(
 )
 
 
-@H.case(
-    "TC_H_07_CSMS",
-    "Reservation that is not used",
-    required="The back end reserves for the token, and acknowledges that the reservation expires.",
-    requirements=("H01",),
-    profiles=_PROFILE,
-    needs=("reservation",),
-)
+@H.case("TC_H_07_CSMS", "Reservation that is not used", also=("H01",))
 async def expires(t: CsmsTest) -> None:
+    """The back end reserves for the token, and acknowledges that the reservation expires."""
     await t.ready()
     sent = await _reserve(t, "H01", seconds=t.declared.seconds, evseId=1)
     await t.connector("Reserved")
@@ -105,15 +91,9 @@ async def expires(t: CsmsTest) -> None:
     await t.call("ReservationStatusUpdate", reservationId=sent["id"], reservationUpdateStatus="Expired")
 
 
-@H.case(
-    "TC_H_17_CSMS",
-    "Cancel a reservation",
-    required="The back end cancels the reservation by its id, and acknowledges the state of the connector.",
-    requirements=("H02",),
-    profiles=_PROFILE,
-    needs=("reservation",),
-)
+@H.case("TC_H_17_CSMS", "Cancel a reservation", also=("H02",))
 async def cancel(t: CsmsTest) -> None:
+    """The back end cancels the reservation by its id, and acknowledges the state of the connector."""
     await t.ready()
     sent = await _reserve(t, "H01", evseId=1)
     await t.connector("Reserved")
@@ -121,30 +101,18 @@ async def cancel(t: CsmsTest) -> None:
     await t.connector("Available")
 
 
-@H.case(
-    "TC_H_19_CSMS",
-    "Reserve for a group",
-    required="The back end names the group of the token in the reservation.",
-    requirements=("H01",),
-    profiles=_PROFILE,
-    needs=("reservation", "token groups"),
-)
+@H.case("TC_H_19_CSMS", "Reserve for a group", also=("H01",), needs=("reservation", "token groups"))
 async def reserve_for_group(t: CsmsTest) -> None:
+    """The back end names the group of the token in the reservation."""
     await t.ready()
     group = {"idToken": t.declared.group, "type": "Central"}
     await _reserve(t, "H01", evseId=1, groupIdToken=group)
     await t.connector("Reserved")
 
 
-@H.case(
-    "TC_H_20_CSMS",
-    "The station removes a reservation when it faults",
-    required="The back end acknowledges the fault, and that the reservation is removed.",
-    requirements=("H01",),
-    profiles=_PROFILE,
-    needs=("reservation",),
-)
+@H.case("TC_H_20_CSMS", "The station removes a reservation when it faults", also=("H01",))
 async def removed(t: CsmsTest) -> None:
+    """The back end acknowledges the fault, and that the reservation is removed."""
     await t.ready()
     sent = await _reserve(t, "H01", evseId=1)
     await t.connector("Reserved")
@@ -152,15 +120,9 @@ async def removed(t: CsmsTest) -> None:
     await t.call("ReservationStatusUpdate", reservationId=sent["id"], reservationUpdateStatus="Removed")
 
 
-@H.case(
-    "TC_H_22_CSMS",
-    "The station rejects a reservation",
-    required="The back end continues after the answer Rejected.",
-    requirements=("H01",),
-    profiles=_PROFILE,
-    needs=("reservation",),
-)
+@H.case("TC_H_22_CSMS", "The station rejects a reservation", also=("H01",))
 async def rejected(t: CsmsTest) -> None:
+    """The back end continues after the answer Rejected."""
     await t.ready()
     await _reserve(t, "H01", "Rejected", evseId=1)
     await t.call("Heartbeat")

@@ -6,18 +6,12 @@ from v2g_testkit.ocpp.case import Block, precondition
 from v2g_testkit.ocpp.csms_cases.transaction import Transaction
 from v2g_testkit.ocpp.csms_tester import CsmsTest
 
-I: Final[Block[CsmsTest]] = Block()  # noqa: E741 - the block's letter
+I: Final[Block[CsmsTest]] = Block(profiles=(), needs=("costs",))  # noqa: E741 - the block's letter
 
 
-@I.case(
-    "TC_I_01_CSMS",
-    "Running cost",
-    required="The back end tells the cost so far in its answer to an event, or by CostUpdated.",
-    requirements=("I02.FR.01",),
-    profiles=(),
-    needs=("costs",),
-)
+@I.case("TC_I_01_CSMS", "Running cost")
 async def running_cost(t: CsmsTest) -> None:
+    """The back end tells the cost so far in its answer to an event, or by CostUpdated."""
     transaction = Transaction(t)
     with precondition():
         await t.booted()
@@ -29,15 +23,9 @@ async def running_cost(t: CsmsTest) -> None:
             await t.asked("CostUpdated", "I02.FR.01", free=("totalCost",), totalCost=1.0, transactionId=transaction.id)
 
 
-@I.case(
-    "TC_I_02_CSMS",
-    "Final cost",
-    required="The back end tells the cost of the transaction in its answer to the last event.",
-    requirements=("I03.FR.02",),
-    profiles=(),
-    needs=("costs",),
-)
+@I.case("TC_I_02_CSMS", "Final cost")
 async def final_cost(t: CsmsTest) -> None:
+    """The back end tells the cost of the transaction in its answer to the last event."""
     transaction = Transaction(t)
     with precondition():
         await t.booted()

@@ -1,14 +1,12 @@
 """Functional block I, tariffs of stations that calculate costs themselves: cases for back ends, all of OCPP 2.1."""
 
-from typing import Any, Final
+from typing import Final
 
 from v2g_testkit.ocpp.case import Block, Payload, precondition
 from v2g_testkit.ocpp.csms_cases.transaction import Transaction
 from v2g_testkit.ocpp.csms_tester import CsmsTest, covers
 
-I_21: Final[Block[CsmsTest]] = Block()
-
-_OF: Final[dict[str, Any]] = {"profiles": (), "versions": ("2.1",), "needs": ("tariffs",)}
+I_21: Final[Block[CsmsTest]] = Block(profiles=(), versions=("2.1",), needs=("tariffs",))
 _DAY: Final[Payload] = {"priceKwh": 0.4, "conditions": {"startTimeOfDay": "08:00", "endTimeOfDay": "18:00"}}
 _NIGHT: Final[Payload] = {"priceKwh": 0.25}
 
@@ -65,14 +63,9 @@ async def _calculated(t: CsmsTest) -> tuple[Transaction, str]:
     return transaction, tariff
 
 
-@I_21.case(
-    "TC_I_101_CSMS",
-    "Default tariff with times of the day",
-    required="The back end sends the prices, that of the time of the day before the one for all others.",
-    requirements=("I07.FR.10", "I07.FR.17", "I12.FR.34"),
-    **_OF,
-)
+@I_21.case("TC_I_101_CSMS", "Default tariff with times of the day")
 async def default_tariff(t: CsmsTest) -> None:
+    """The back end sends the prices, that of the time of the day before the one for all others."""
     await t.ready()
     t.answer("SetDefaultTariff", {"status": "Accepted"})
     wanted = _tariff(1, _DAY, _NIGHT)
@@ -83,14 +76,9 @@ async def default_tariff(t: CsmsTest) -> None:
 
 
 def _case_of_status(number: int, status: str, title: str) -> None:
-    @I_21.case(
-        f"TC_I_{number}_CSMS",
-        title,
-        required="The back end continues after this answer, and sends other contents with another id.",
-        requirements=("I07.FR.10", "I08.FR.08"),
-        **_OF,
-    )
+    @I_21.case(f"TC_I_{number}_CSMS", title, also=("I07.FR.10", "I08.FR.08"))
     async def script(t: CsmsTest) -> None:
+        """The back end continues after this answer, and sends other contents with another id."""
         await t.ready()
         refused = await _sets(t, _tariff(1, _DAY, _NIGHT), status, evse=1)
         await t.call("Heartbeat")
@@ -103,15 +91,10 @@ _case_of_status(106, "Rejected", "Default tariff that the station rejects")
 
 
 @I_21.case(
-    "TC_I_109_CSMS",
-    "Tariff of a driver",
-    required="The back end authorizes the driver with the tariff, which has no date from which it is valid.",
-    requirements=("I08.FR.01", "I08.FR.09"),
-    profiles=(),
-    versions=("2.1",),
-    needs=("tariffs of drivers",),
+    "TC_I_109_CSMS", "Tariff of a driver", requirements=("I08.FR.01", "I08.FR.09"), needs=("tariffs of drivers",)
 )
 async def driver_tariff(t: CsmsTest) -> None:
+    """The back end authorizes the driver with the tariff, which has no date from which it is valid."""
     await t.ready()
     answer = await t.call("Authorize", idToken=t.declared.tariff_token.payload)
     status = answer["idTokenInfo"]["status"]
@@ -120,14 +103,9 @@ async def driver_tariff(t: CsmsTest) -> None:
     t.check("validFrom" not in answer["tariff"], "I08.FR.09", "sends a tariff with validFrom")
 
 
-@I_21.case(
-    "TC_I_110_CSMS",
-    "Default tariff is cleared",
-    required="The back end names the tariff that it has set, and reads that there is none any more.",
-    requirements=("I10.FR.02", "I09.FR.01"),
-    **_OF,
-)
+@I_21.case("TC_I_110_CSMS", "Default tariff is cleared")
 async def cleared(t: CsmsTest) -> None:
+    """The back end names the tariff that it has set, and reads that there is none any more."""
     await t.ready()
     number = await _sets(t, _tariff(1, _NIGHT), evse=1)
     t.answer("ClearTariffs", {"clearTariffsResult": [{"tariffId": number, "status": "Accepted"}]})
@@ -136,14 +114,9 @@ async def cleared(t: CsmsTest) -> None:
 
 
 def _case_of_change(number: int, status: str, title: str) -> None:
-    @I_21.case(
-        f"TC_I_{number}_CSMS",
-        title,
-        required="The back end sends the tariff for the transaction, with an id of its own, and continues.",
-        requirements=("I11.FR.06", "I08.FR.08"),
-        **_OF,
-    )
+    @I_21.case(f"TC_I_{number}_CSMS", title, also=("I11.FR.06", "I08.FR.08"))
     async def script(t: CsmsTest) -> None:
+        """The back end sends the tariff for the transaction, with an id of its own, and continues."""
         transaction, old = await _calculated(t)
         new = await _changes(t, transaction, _tariff(2, _DAY, _NIGHT), status)
         _differ(t, old, new)
@@ -157,14 +130,9 @@ _case_of_change(114, "ConditionNotSupported", "Other tariff for a transaction, w
 _case_of_change(115, "Accepted", "Other tariff for a transaction")
 
 
-@I_21.case(
-    "TC_I_122_CSMS",
-    "Costs that the station has calculated",
-    required="The back end takes the details, and tells no other cost of the transaction.",
-    requirements=("I12.FR.01", "I03.FR.02"),
-    **_OF,
-)
+@I_21.case("TC_I_122_CSMS", "Costs that the station has calculated", also=("I12.FR.01", "I03.FR.02"))
 async def cost_details(t: CsmsTest) -> None:
+    """The back end takes the details, and tells no other cost of the transaction."""
     transaction, tariff = await _calculated(t)
     await transaction.event("Updated", "RunningCost", state="Charging", costDetails=details(t, tariff, 1.0))
     transaction.wh += 4000

@@ -7,9 +7,8 @@ from v2g_testkit.ocpp.connection import CallError
 from v2g_testkit.ocpp.csms_cases.transaction import Transaction, charging
 from v2g_testkit.ocpp.csms_tester import CsmsTest
 
-K: Final[Block[CsmsTest]] = Block()
+K: Final[Block[CsmsTest]] = Block(profiles=("Smart Charging",), needs=("charging profiles",))
 
-_PROFILE: Final[tuple[Profile, ...]] = ("Smart Charging",)
 _BOTH: Final[tuple[Profile, ...]] = ("Smart Charging", "ISO 15118 Support")
 _LIMIT_W: Final = 6000.0
 
@@ -62,13 +61,12 @@ def _sets(id: str, title: str, evse: int, purpose: str, kind: str = "Absolute", 
     @K.case(
         id,
         title,
-        required="The back end sends the profile as it was asked for, to the right EVSE.",
-        requirements=("K01.FR.31",),
         profiles=_BOTH,
         needs=("charging profiles", *(("recurring profiles",) if kind == "Recurring" else ())),
         quick=id == "TC_K_01_CSMS",
     )
     async def script(t: CsmsTest) -> None:
+        """The back end sends the profile as it was asked for, to the right EVSE."""
         await t.ready()
         validity: Payload = {"validFrom": t.later(0), "validTo": t.later(300)} if purpose == "TxDefaultProfile" else {}
         await _set(t, "K01.FR.31", evse, _profile(t, purpose, kind, **validity, **more))
@@ -80,73 +78,43 @@ _sets("TC_K_10_CSMS", "TxDefaultProfile of all EVSEs", 0, "TxDefaultProfile")
 _sets("TC_K_19_CSMS", "Recurring profile", 1, "TxDefaultProfile", "Recurring", recurrencyKind="Daily")
 
 
-@K.case(
-    "TC_K_04_CSMS",
-    "Replace a profile",
-    required="The back end sends the changed profile under the same id.",
-    requirements=("K01.FR.31",),
-    profiles=_BOTH,
-    needs=("charging profiles",),
-)
+@K.case("TC_K_04_CSMS", "Replace a profile", profiles=_BOTH)
 async def replace(t: CsmsTest) -> None:
+    """The back end sends the changed profile under the same id."""
     await t.ready()
     first = await _set(t, "K01.FR.31", 1, _profile(t, "TxDefaultProfile", limit=8000.0))
     second = await _set(t, "K01.FR.31", 1, _profile(t, "TxDefaultProfile", number=first["id"]))
     t.check(first["id"] == second["id"], "K01.FR.31", f"replaces {first['id']} by {second['id']}")
 
 
-@K.case(
-    "TC_K_70_CSMS",
-    "Two profiles",
-    required="The back end sends profiles of two stack levels under different ids.",
-    requirements=("K01.FR.31",),
-    profiles=_PROFILE,
-    needs=("charging profiles",),
-)
+@K.case("TC_K_70_CSMS", "Two profiles")
 async def two_profiles(t: CsmsTest) -> None:
+    """The back end sends profiles of two stack levels under different ids."""
     await t.ready()
     first = await _set(t, "K01.FR.31", 1, _profile(t, "TxDefaultProfile"))
     second = await _set(t, "K01.FR.31", 1, _profile(t, "TxDefaultProfile", number=2) | {"stackLevel": 1})
     t.check(first["id"] != second["id"], "K01.FR.31", f"both profiles have the id {first['id']}")
 
 
-@K.case(
-    "TC_K_15_CSMS",
-    "Profile at a station without smart charging",
-    required="The back end continues after the CALLERROR NotSupported.",
-    requirements=("K01",),
-    profiles=_PROFILE,
-    needs=("charging profiles",),
-)
+@K.case("TC_K_15_CSMS", "Profile at a station without smart charging", also=("K01",))
 async def not_supported(t: CsmsTest) -> None:
+    """The back end continues after the CALLERROR NotSupported."""
     await t.ready()
     t.answer("SetChargingProfile", CallError("NotSupported"))
     await _set(t, "K01", 1, _profile(t, "TxDefaultProfile"))
     await t.call("Heartbeat")
 
 
-@K.case(
-    "TC_K_60_CSMS",
-    "TxProfile of a transaction",
-    required="The back end sends the profile to the EVSE of the transaction, with its transactionId.",
-    requirements=("K01.FR.03", "K01.FR.31"),
-    profiles=_BOTH,
-    needs=("charging profiles",),
-)
+@K.case("TC_K_60_CSMS", "TxProfile of a transaction", also=("K01.FR.31",), profiles=_BOTH)
 async def tx_profile(t: CsmsTest) -> None:
+    """The back end sends the profile to the EVSE of the transaction, with its transactionId."""
     transaction = await charging(t)
     await _set(t, "K01.FR.03", 1, _profile(t, "TxProfile", "Relative", transactionId=transaction.id))
 
 
-@K.case(
-    "TC_K_37_CSMS",
-    "Remote start with a profile",
-    required="The back end asks to start with a TxProfile without transactionId, and accepts the token in the events.",
-    requirements=("F01.FR.08", "F01.FR.09", "F01.FR.11", "K05.FR.02"),
-    profiles=_PROFILE,
-    needs=("remote start with a profile",),
-)
+@K.case("TC_K_37_CSMS", "Remote start with a profile", also=("K05.FR.02",), needs=("remote start with a profile",))
 async def remote_start(t: CsmsTest) -> None:
+    """The back end asks to start with a TxProfile without transactionId, and accepts the token in the events."""
     transaction = Transaction(t)
     await t.ready()
     wanted: Payload = {"idToken": t.declared.token.payload, "evseId": 1, "remoteStartId": t.next_id()}
@@ -167,15 +135,9 @@ async def remote_start(t: CsmsTest) -> None:
 
 
 def _clears(id: str, title: str, status: str, *, number: int | None = None) -> None:  # noqa: A002
-    @K.case(
-        id,
-        title,
-        required="The back end names the profile, or what it has to be, and continues after the answer.",
-        requirements=("K10.FR.02",),
-        profiles=_BOTH,
-        needs=("charging profiles",),
-    )
+    @K.case(id, title, profiles=_BOTH)
     async def script(t: CsmsTest) -> None:
+        """The back end names the profile, or what it has to be, and continues after the answer."""
         await t.ready()
         t.answer("ClearChargingProfile", {"status": status})
         criteria = {"chargingProfilePurpose": "TxDefaultProfile", "evseId": 1, "stackLevel": 0}
@@ -198,15 +160,9 @@ _clears("TC_K_08_CSMS", "Clear a profile that is not there", "Unknown")
 
 
 def _gets(id: str, title: str, evse: int | None, **criteria: object) -> None:  # noqa: A002
-    @K.case(
-        id,
-        title,
-        required="The back end asks for these profiles only, and acknowledges each report.",
-        requirements=("K09.FR.03",),
-        profiles=_BOTH,
-        needs=("profiles are read",),
-    )
+    @K.case(id, title, profiles=_BOTH, needs=("profiles are read",))
     async def script(t: CsmsTest) -> None:
+        """The back end asks for these profiles only, and acknowledges each report."""
         await charging(t)
         t.answer("GetChargingProfiles", {"status": "Accepted"})
         place: Payload = {} if evse is None else {"evseId": evse}
@@ -239,15 +195,9 @@ _gets("TC_K_36_CSMS", "Profiles by purpose and stack level", 1, chargingProfileP
 
 
 def _composite(id: str, title: str, evse: int) -> None:  # noqa: A002
-    @K.case(
-        id,
-        title,
-        required="The back end asks for the schedule of the place, duration and unit that are meant.",
-        requirements=("K08.FR.01",),
-        profiles=_BOTH,
-        needs=("composite schedule",),
-    )
+    @K.case(id, title, profiles=_BOTH, needs=("composite schedule",))
     async def script(t: CsmsTest) -> None:
+        """The back end asks for the schedule of the place, duration and unit that are meant."""
         await t.ready()
         schedule = {
             "evseId": evse,
@@ -271,12 +221,11 @@ _composite("TC_K_44_CSMS", "Composite schedule of the station", 0)
 @K.case(
     "TC_K_02_CSMS",
     "TxProfile without a transaction",
-    required="The back end sends the TxProfile with a transactionId, and continues after the station has rejected it.",
-    requirements=("K01.FR.03", "K01.FR.31"),
-    profiles=_PROFILE,
+    also=("K01.FR.31",),
     needs=("charging profiles", "TxProfile without a transaction"),
 )
 async def no_transaction(t: CsmsTest) -> None:
+    """The back end sends the TxProfile with a transactionId, and continues after the station has rejected it."""
     await t.ready()
     t.answer("SetChargingProfile", {"status": "Rejected", "statusInfo": {"reasonCode": "TxNotFound"}})
     await _set(t, "K01.FR.03", 1, _profile(t, "TxProfile", "Relative", transactionId="no-transaction"))
@@ -286,52 +235,31 @@ async def no_transaction(t: CsmsTest) -> None:
 # -- limits of other systems
 
 
-@K.case(
-    "TC_K_48_CSMS",
-    "Limit of an external system",
-    required="The back end acknowledges the limit.",
-    requirements=("K12",),
-    profiles=_PROFILE,
-)
+@K.case("TC_K_48_CSMS", "Limit of an external system", also=("K12",), needs=())
 async def external_limit(t: CsmsTest) -> None:
+    """The back end acknowledges the limit."""
     await t.ready()
     await t.call("NotifyChargingLimit", chargingLimit={"chargingLimitSource": "EMS"})
 
 
-@K.case(
-    "TC_K_50_CSMS",
-    "Release of an external limit",
-    required="The back end acknowledges that the limit has ended.",
-    requirements=("K13",),
-    profiles=_PROFILE,
-)
+@K.case("TC_K_50_CSMS", "Release of an external limit", also=("K13",), needs=())
 async def released_limit(t: CsmsTest) -> None:
+    """The back end acknowledges that the limit has ended."""
     await t.ready()
     await t.call("ClearedChargingLimit", chargingLimitSource="EMS")
 
 
-@K.case(
-    "TC_K_51_CSMS",
-    "Release of an external limit in a transaction",
-    required="The back end acknowledges that the limit has ended, and that the charging rate has changed.",
-    requirements=("K13",),
-    profiles=_PROFILE,
-)
+@K.case("TC_K_51_CSMS", "Release of an external limit in a transaction", also=("K13",), needs=())
 async def released_while_charging(t: CsmsTest) -> None:
+    """The back end acknowledges that the limit has ended, and that the charging rate has changed."""
     transaction = await charging(t)
     await t.call("ClearedChargingLimit", chargingLimitSource="EMS")
     await transaction.event("Updated", "ChargingRateChanged", state="Charging")
 
 
-@K.case(
-    "TC_K_52_CSMS",
-    "Report of external constraints",
-    required="The back end asks for profiles, and acknowledges a report of ChargingStationExternalConstraints.",
-    requirements=("K09.FR.03", "K12"),
-    profiles=_PROFILE,
-    needs=("profiles are read",),
-)
+@K.case("TC_K_52_CSMS", "Report of external constraints", also=("K12",), needs=("profiles are read",))
 async def external_constraints(t: CsmsTest) -> None:
+    """The back end asks for profiles, and acknowledges a report of ChargingStationExternalConstraints."""
     await t.ready()
     t.answer("GetChargingProfiles", {"status": "Accepted"})
     criteria = {"chargingProfilePurpose": "ChargingStationExternalConstraints"}

@@ -6,7 +6,7 @@ from v2g_testkit.ocpp.case import Block, Payload, precondition
 from v2g_testkit.ocpp.csms_cases.transaction import charging
 from v2g_testkit.ocpp.csms_tester import CsmsTest, covers
 
-K_21: Final[Block[CsmsTest]] = Block()
+K_21: Final[Block[CsmsTest]] = Block(needs=("charging profiles",))
 
 OF_21: Final[dict[str, Any]] = {"profiles": ("Smart Charging",), "versions": ("2.1",)}
 _NEEDS: Final = ("charging profiles",)
@@ -48,15 +48,9 @@ async def sets(t: CsmsTest, requirement: str, evse: int, wanted: Payload) -> Pay
 
 
 def _case_of_profile(number: int, title: str, *requirements: str, evse: int = 1, **of: Any) -> None:
-    @K_21.case(
-        f"TC_K_{number}_CSMS",
-        title,
-        required="The back end sends the profile as it was asked for, with these fields.",
-        requirements=requirements,
-        needs=_NEEDS,
-        **OF_21,
-    )
+    @K_21.case(f"TC_K_{number}_CSMS", title, requirements=requirements, **OF_21)
     async def script(t: CsmsTest) -> None:
+        """The back end sends the profile as it was asked for, with these fields."""
         await t.ready()
         found = await sets(t, requirements[0], evse, profile(t, {"limit": 6000.0}, **of))
         if of["purpose"] == "PriorityCharging":
@@ -78,14 +72,10 @@ _case_of_profile(106, "Profile with a random delay", "K01.FR.96", purpose=_DEFAU
 
 
 @K_21.case(
-    "TC_K_101_CSMS",
-    "Other operation mode for a transaction",
-    required="The back end sends a profile with the other mode, and takes the report that the mode has changed.",
-    requirements=("K01.FR.110", "Q03.FR.01"),
-    needs=(*_NEEDS, "V2X"),
-    **OF_21,
+    "TC_K_101_CSMS", "Other operation mode for a transaction", also=("K01.FR.110",), needs=(*_NEEDS, "V2X"), **OF_21
 )
 async def operation_mode(t: CsmsTest) -> None:
+    """The back end sends a profile with the other mode, and takes the report that the mode has changed."""
     transaction = await charging(t)
     for mode, period in (("ChargingOnly", {"limit": 6000.0}), ("CentralSetpoint", {"setpoint": 3000.0})):
         wanted = profile(t, {"operationMode": mode, **period}, transactionId=transaction.id)
@@ -94,15 +84,9 @@ async def operation_mode(t: CsmsTest) -> None:
     await transaction.event("Updated", "OperationModeChanged", state="Charging", info=info)
 
 
-@K_21.case(
-    "TC_K_109_CSMS",
-    "Numbers of profiles that the station keeps for external limits",
-    required="The back end gives a profile a higher number than MaxExternalConstraintsId, which it has read.",
-    requirements=("K01.FR.80",),
-    needs=_NEEDS,
-    **OF_21,
-)
+@K_21.case("TC_K_109_CSMS", "Numbers of profiles that the station keeps for external limits", **OF_21)
 async def reserved_numbers(t: CsmsTest) -> None:
+    """The back end gives a profile a higher number than MaxExternalConstraintsId, which it has read."""
     await t.ready()
     t.undo(lambda: _reserves(t, 0))
     await _reserves(t, 50)
@@ -118,15 +102,9 @@ async def _reserves(t: CsmsTest, most: int) -> None:
         await t.asked("GetVariables", getVariableData=[variable])
 
 
-@K_21.case(
-    "TC_K_118_CSMS",
-    "Priority charging",
-    required="The back end asks the station to use priority for the transaction, and takes its word that it does.",
-    requirements=("K21.FR.10", "K21.FR.09"),
-    needs=("priority charging",),
-    **OF_21,
-)
+@K_21.case("TC_K_118_CSMS", "Priority charging", also=("K21.FR.09",), needs=("priority charging",), **OF_21)
 async def priority(t: CsmsTest) -> None:
+    """The back end asks the station to use priority for the transaction, and takes its word that it does."""
     transaction = await charging(t)
     await t.asked("UsePriorityCharging", "K21.FR.10", transactionId=transaction.id, activate=True)
     await t.call("NotifyPriorityCharging", transactionId=transaction.id, activated=True)
@@ -148,12 +126,12 @@ async def pulls(t: CsmsTest, number: int, **values: float) -> None:
 @K_21.case(
     "TC_K_121_CSMS",
     "Limits that the station pulls",
-    required="The back end answers with the limit to use, and rejects a request for a profile that there is not.",
     requirements=("K28.FR.07", "K28.FR.12"),
     needs=("dynamic profiles",),
     **OF_21,
 )
 async def pulled(t: CsmsTest) -> None:
+    """The back end answers with the limit to use, and rejects a request for a profile that there is not."""
     transaction = await charging(t)
     wanted = profile(t, {"limit": 6000.0}, kind="Dynamic", transactionId=transaction.id, dynUpdateInterval=60)
     number = (await sets(t, "K28.FR.07", 1, wanted))["id"]

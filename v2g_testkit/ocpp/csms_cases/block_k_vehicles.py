@@ -7,7 +7,7 @@ from v2g_testkit.ocpp.csms_cases.block_k_21 import profile, sets
 from v2g_testkit.ocpp.csms_cases.transaction import Transaction
 from v2g_testkit.ocpp.csms_tester import CsmsTest
 
-K_VEHICLES: Final[Block[CsmsTest]] = Block()
+K_VEHICLES: Final[Block[CsmsTest]] = Block(profiles=("ISO 15118 Support",), versions=("2.1",))
 
 NEEDS: Final = ("charging schedules for vehicles",)
 _OF_2: Final[dict[str, Any]] = {"profiles": ("ISO 15118 Support",), "versions": ("2.0.1",), "needs": NEEDS}
@@ -115,28 +115,18 @@ async def _charges(transaction: Transaction) -> None:
 # -- ISO 15118-2
 
 
-@K_VEHICLES.case(
-    "TC_K_53_CSMS",
-    "Load leveling",
-    required="The back end sends a TxProfile for the needs of the vehicle, and accepts a plan within its limits.",
-    requirements=("K15.FR.02", "K15.FR.03", "K15.FR.05", "K15.FR.07", "K15.FR.11"),
-    **_OF_2,
-)
+@K_VEHICLES.case("TC_K_53_CSMS", "Load leveling", also=("K15.FR.02", "K15.FR.03", "K15.FR.05"), **_OF_2)
 async def load_leveling(t: CsmsTest) -> None:
+    """The back end sends a TxProfile for the needs of the vehicle, and accepts a plan within its limits."""
     transaction = await connected(t)
     found = await scheduled(t, transaction, "K15.FR.07")
     await plans(t, found, "Accepted", "K15.FR.11")
     await _charges(transaction)
 
 
-@K_VEHICLES.case(
-    "TC_K_55_CSMS",
-    "Plan of a vehicle beyond its limits",
-    required="The back end rejects the plan, sends a profile again, and accepts a plan within its limits.",
-    requirements=("K15.FR.07", "K15.FR.11", "K15.FR.12", "K15.FR.13", "K16.FR.07", "K16.FR.08"),
-    **_OF_2,
-)
+@K_VEHICLES.case("TC_K_55_CSMS", "Plan of a vehicle beyond its limits", also=("K16.FR.07", "K16.FR.08"), **_OF_2)
 async def exceeding_plan(t: CsmsTest) -> None:
+    """The back end rejects the plan, sends a profile again, and accepts a plan within its limits."""
     transaction = await connected(t)
     with precondition():
         found = await scheduled(t, transaction, "K15.FR.07")
@@ -158,29 +148,18 @@ async def _negotiated(t: CsmsTest) -> Transaction:
 
 
 def _by_vehicle(number: int, title: str, requirements: tuple[str, str], **of: Any) -> None:
-    @K_VEHICLES.case(
-        f"TC_K_{number}_CSMS",
-        title,
-        required="The back end sends a TxProfile for the new needs of the vehicle, and accepts a plan within its "
-        "limits.",
-        requirements=requirements,
-        **of,
-    )
+    @K_VEHICLES.case(f"TC_K_{number}_CSMS", title, requirements=requirements, **of)
     async def script(t: CsmsTest) -> None:
+        """The back end sends a TxProfile for the new needs of the vehicle, and accepts a plan within its limits."""
         transaction = await _negotiated(t)
         found = await scheduled(t, transaction, requirements[0])
         await plans(t, found, "Accepted", requirements[1])
 
 
 def _by_back_end(number: int, title: str, **of: Any) -> None:
-    @K_VEHICLES.case(
-        f"TC_K_{number}_CSMS",
-        title,
-        required="The back end sends the other TxProfile as it was asked for, and accepts a plan within its limits.",
-        requirements=("K01.FR.03", "K16.FR.06"),
-        **of,
-    )
+    @K_VEHICLES.case(f"TC_K_{number}_CSMS", title, **of)
     async def script(t: CsmsTest) -> None:
+        """The back end sends the other TxProfile as it was asked for, and accepts a plan within its limits."""
         transaction = await _negotiated(t)
         found = await adjusted(t, transaction, "K01.FR.03")
         await plans(t, found, "Accepted", "K16.FR.06", slow=True)
@@ -190,14 +169,9 @@ _by_vehicle(57, "Renegotiation by the vehicle", ("K17.FR.07", "K17.FR.11"), **_O
 _by_back_end(58, "Renegotiation by the back end", **_OF_2)
 
 
-@K_VEHICLES.case(
-    "TC_K_59_CSMS",
-    "Renegotiation by the back end, after which the vehicle repeats its needs",
-    required="The back end sends a TxProfile for the needs again, and accepts a plan within its limits.",
-    requirements=("K01.FR.03", "K16.FR.06", "K16.FR.12"),
-    **_OF_2,
-)
+@K_VEHICLES.case("TC_K_59_CSMS", "Renegotiation by the back end, after which the vehicle repeats its needs", **_OF_2)
 async def needs_again(t: CsmsTest) -> None:
+    """The back end sends a TxProfile for the needs again, and accepts a plan within its limits."""
     transaction = await _negotiated(t)
     await adjusted(t, transaction, "K01.FR.03")
     found = await scheduled(t, transaction, "K16.FR.12")
@@ -210,14 +184,9 @@ _by_back_end(113, "Renegotiation by the back end, ISO 15118-20", **_OF_20)
 _by_vehicle(114, "Renegotiation by the vehicle, ISO 15118-20", ("K18.FR.07", "K18.FR.11"), **_OF_20)
 
 
-@K_VEHICLES.case(
-    "TC_K_115_CSMS",
-    "Dynamic control mode",
-    required="The back end sends a TxProfile with one schedule for the needs of the vehicle.",
-    requirements=("K19.FR.02", "K19.FR.03", "K19.FR.05", "K19.FR.07"),
-    **_OF_20,
-)
+@K_VEHICLES.case("TC_K_115_CSMS", "Dynamic control mode", also=("K19.FR.02", "K19.FR.03", "K19.FR.05"), **_OF_20)
 async def dynamic(t: CsmsTest) -> None:
+    """The back end sends a TxProfile with one schedule for the needs of the vehicle."""
     transaction = await connected(t)
     found = await scheduled(t, transaction, "K19.FR.07", mode="DynamicControl")
     schedules = len(found["chargingSchedule"])
@@ -225,14 +194,9 @@ async def dynamic(t: CsmsTest) -> None:
     await _charges(transaction)
 
 
-@K_VEHICLES.case(
-    "TC_K_117_CSMS",
-    "Other schedule in dynamic control mode",
-    required="The back end sends the other TxProfile as it was asked for.",
-    requirements=("K01.FR.03",),
-    **_OF_20,
-)
+@K_VEHICLES.case("TC_K_117_CSMS", "Other schedule in dynamic control mode", requirements=("K01.FR.03",), **_OF_20)
 async def other_schedule(t: CsmsTest) -> None:
+    """The back end sends the other TxProfile as it was asked for."""
     transaction = await connected(t)
     with precondition():
         await scheduled(t, transaction, "K19.FR.07", mode="DynamicControl")
@@ -240,15 +204,9 @@ async def other_schedule(t: CsmsTest) -> None:
     await adjusted(t, transaction, "K01.FR.03")
 
 
-@K_VEHICLES.case(
-    "TC_K_126_CSMS",
-    "Dynamic control mode without a profile",
-    required="A back end that has no schedule for the vehicle answers NoChargingProfile, and sends none.",
-    requirements=("K19.FR.02", "K19.FR.03", "K19.FR.04", "K19.FR.07"),
-    profiles=("ISO 15118 Support",),
-    versions=("2.1",),
-)
+@K_VEHICLES.case("TC_K_126_CSMS", "Dynamic control mode without a profile", also=("K19.FR.02", "K19.FR.04"))
 async def no_profile(t: CsmsTest) -> None:
+    """A back end that has no schedule for the vehicle answers NoChargingProfile, and sends none."""
     transaction = await connected(t)
     await _charges(transaction)
     status = await tells(t, mode="DynamicControl")

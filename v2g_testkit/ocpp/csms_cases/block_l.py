@@ -8,7 +8,7 @@ from v2g_testkit.ocpp.certificates import Authority, is_certificate
 from v2g_testkit.ocpp.csms_cases.transaction import Transaction
 from v2g_testkit.ocpp.csms_tester import CsmsTest
 
-L: Final[Block[CsmsTest]] = Block()
+L: Final[Block[CsmsTest]] = Block(needs=("firmware updates",))
 
 _CORE: Final[tuple[Profile, ...]] = ("Core",)
 _LOCATION: Final = "https://firmware.example/1.2.3.bin"
@@ -113,40 +113,25 @@ _updates("TC_L_08_CSMS", "Verification that fails", *_LOADED, "Installing", "Ins
 _updates("TC_L_09_CSMS", "Installation that fails", *_INSTALLED, last="InstallationFailed")
 
 
-@L.case(
-    "TC_L_04_CSMS",
-    "Revoked certificate",
-    required="The back end sends firmware with its signature and certificate, and continues after the answer.",
-    requirements=("L01.FR.11",),
-    needs=("firmware updates",),
-)
+@L.case("TC_L_04_CSMS", "Revoked certificate", also=("L01.FR.11",))
 async def revoked_certificate(t: CsmsTest) -> None:
+    """The back end sends firmware with its signature and certificate, and continues after the answer."""
     await t.ready()
     await _update(t, "RevokedCertificate")
     await t.call("Heartbeat")
 
 
-@L.case(
-    "TC_L_05_CSMS",
-    "Invalid certificate",
-    required="The back end sends firmware with its certificate, and acknowledges the security event.",
-    requirements=("L01.FR.02", "L01.FR.11"),
-    needs=("firmware updates",),
-)
+@L.case("TC_L_05_CSMS", "Invalid certificate", also=("L01.FR.02", "L01.FR.11"))
 async def invalid_certificate(t: CsmsTest) -> None:
+    """The back end sends firmware with its certificate, and acknowledges the security event."""
     await t.ready()
     await _update(t, "InvalidCertificate")
     await _security_event(t, "InvalidFirmwareSigningCertificate")
 
 
-@L.case(
-    "TC_L_06_CSMS",
-    "Invalid signature",
-    required="The back end acknowledges the progress of the update and the security event.",
-    requirements=("L01.FR.01", "L01.FR.03", "L01.FR.11"),
-    needs=("firmware updates",),
-)
+@L.case("TC_L_06_CSMS", "Invalid signature", also=("L01.FR.01", "L01.FR.03", "L01.FR.11"))
 async def invalid_signature(t: CsmsTest) -> None:
+    """The back end acknowledges the progress of the update and the security event."""
     await t.ready()
     await _goes(t, await _update(t), "Downloading", "Downloaded", "InvalidSignature")
     await _security_event(t, "InvalidFirmwareSignature")
@@ -160,11 +145,11 @@ def _second(id: str, title: str, status: str, requirement: str) -> None:  # noqa
     @L.case(
         id,
         title,
-        required="The back end sends a second update under another requestId, and acknowledges the progress.",
         requirements=("L01.FR.01", "L01.FR.11", requirement),
         needs=("firmware updates", "updates during updates"),
     )
     async def script(t: CsmsTest) -> None:
+        """The back end sends a second update under another requestId, and acknowledges the progress."""
         await t.ready()
         first = await _update(t)
         await _goes(t, first, "Downloading")
@@ -182,14 +167,9 @@ _second("TC_L_10_CSMS", "Update that another one cancels", "AcceptedCanceled", "
 _second("TC_L_11_CSMS", "Update that cannot be cancelled", "Rejected", "L01.FR.27")
 
 
-@L.case(
-    "TC_L_13_CSMS",
-    "Update during a transaction",
-    required="The back end sends the update, and follows the transaction, the progress and the boot.",
-    requirements=("L01.FR.01", "L01.FR.11"),
-    needs=("firmware updates",),
-)
+@L.case("TC_L_13_CSMS", "Update during a transaction", also=("L01.FR.01", "L01.FR.11"))
 async def during_transaction(t: CsmsTest) -> None:
+    """The back end sends the update, and follows the transaction, the progress and the boot."""
     transaction = Transaction(t)
     with precondition():
         await t.booted()
@@ -211,15 +191,9 @@ _CHECKSUM: Final = "d41d8cd98f00b204e9800998ecf8427e"
 
 
 def _publishes(id: str, title: str, *statuses: str) -> None:  # noqa: A002
-    @L.case(
-        id,
-        title,
-        required="The back end has the right image published, and acknowledges the progress.",
-        requirements=("L03.FR.01",),
-        profiles=(),
-        needs=("published firmware",),
-    )
+    @L.case(id, title, also=("L03.FR.01",), profiles=(), needs=("published firmware",))
     async def script(t: CsmsTest) -> None:
+        """The back end has the right image published, and acknowledges the progress."""
         await t.ready()
         t.answer("PublishFirmware", {"status": "Accepted"})
         image: Payload = {"location": _LOCATION, "checksum": _CHECKSUM}
@@ -244,12 +218,12 @@ def _unpublishes(id: str, status: str) -> None:  # noqa: A002
     @L.case(
         id,
         f"End of a publication that is answered by {status}",
-        required="The back end has the right image unpublished, and continues after the answer.",
-        requirements=("L04",),
+        also=("L04",),
         profiles=(),
         needs=("published firmware",),
     )
     async def script(t: CsmsTest) -> None:
+        """The back end has the right image unpublished, and continues after the answer."""
         await t.ready()
         t.answer("UnpublishFirmware", {"status": status})
         await t.asked("UnpublishFirmware", "L04", checksum=_CHECKSUM)

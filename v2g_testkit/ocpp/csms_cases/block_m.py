@@ -6,7 +6,7 @@ from v2g_testkit.ocpp.case import Block, Payload, Profile, precondition
 from v2g_testkit.ocpp.certificates import Authority, is_certificate
 from v2g_testkit.ocpp.csms_tester import CsmsTest
 
-M: Final[Block[CsmsTest]] = Block()
+M: Final[Block[CsmsTest]] = Block(needs=("certificates are read",))
 
 _CORE: Final[tuple[Profile, ...]] = ("Core",)
 _ISO: Final[tuple[Profile, ...]] = ("ISO 15118 Support",)
@@ -32,13 +32,13 @@ def _installs(id: str, use: str, profiles: tuple[Profile, ...], status: str = "A
     @M.case(
         id,
         f"{use} that is installed" if status == "Accepted" else "Certificate that cannot be installed",
-        required="The back end sends a certificate of the right use, and continues after the answer.",
-        requirements=("M05.FR.01",),
+        also=("M05.FR.01",),
         profiles=profiles,
         needs=(f"install {use}",),
         quick=id == "TC_M_01_CSMS",
     )
     async def script(t: CsmsTest) -> None:
+        """The back end sends a certificate of the right use, and continues after the answer."""
         await t.ready()
         await _install(t, use, status)
         await t.call("Heartbeat")
@@ -80,12 +80,11 @@ def _retrieves(
     @M.case(
         id,
         title,
-        required="The back end asks for certificates of exactly the uses that are meant.",
-        requirements=("M03.FR.01",),
         profiles=profiles,
         needs=("certificates are read", *(("certificates of several uses are read",) if len(uses) > 1 else ())),
     )
     async def script(t: CsmsTest) -> None:
+        """The back end asks for certificates of exactly the uses that are meant."""
         await t.ready()
         for algorithm in algorithms:
             _has(t, *uses, algorithm=algorithm)
@@ -100,27 +99,17 @@ _retrieves("TC_M_16_CSMS", "MORootCertificate that is there", "MORootCertificate
 _retrieves("TC_M_17_CSMS", "Certificates of two uses", _CSMS, _MAKER, profiles=())
 
 
-@M.case(
-    "TC_M_18_CSMS",
-    "Certificates of every use",
-    required="The back end asks without a use.",
-    requirements=("M03.FR.01",),
-    needs=("certificates are read",),
-)
+@M.case("TC_M_18_CSMS", "Certificates of every use")
 async def retrieve_all(t: CsmsTest) -> None:
+    """The back end asks without a use."""
     await t.ready()
     _has(t, _CSMS, _MAKER)
     await t.asked("GetInstalledCertificateIds", "M03.FR.01", without=("certificateType",))
 
 
-@M.case(
-    "TC_M_19_CSMS",
-    "Certificate that is not there",
-    required="The back end asks for certificates of the right use, and continues after the answer NotFound.",
-    requirements=("M03.FR.01", "M03.FR.02"),
-    needs=("certificates are read",),
-)
+@M.case("TC_M_19_CSMS", "Certificate that is not there", also=("M03.FR.02",))
 async def retrieve_none(t: CsmsTest) -> None:
+    """The back end asks for certificates of the right use, and continues after the answer NotFound."""
     await t.ready()
     await t.asked("GetInstalledCertificateIds", "M03.FR.01", certificateType=[_MAKER])
     await t.call("Heartbeat")
@@ -130,14 +119,9 @@ async def retrieve_none(t: CsmsTest) -> None:
 
 
 def _deletes(id: str, title: str, status: str, algorithms: tuple[str, ...]) -> None:  # noqa: A002
-    @M.case(
-        id,
-        title,
-        required="The back end names the certificate as the station did, by hashes of the same algorithm.",
-        requirements=("M04.FR.01", "M04.FR.07"),
-        needs=("certificates are read", f"install {_CSMS}"),
-    )
+    @M.case(id, title, also=("M04.FR.01",), needs=("certificates are read", f"install {_CSMS}"))
     async def script(t: CsmsTest) -> None:
+        """The back end names the certificate as the station did, by hashes of the same algorithm."""
         await t.ready()
         t.answer("DeleteCertificate", {"status": status})
         for algorithm in algorithms:

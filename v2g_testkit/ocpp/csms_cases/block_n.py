@@ -9,7 +9,7 @@ from v2g_testkit.ocpp.case import BOTH, Block, Payload, Profile, precondition
 from v2g_testkit.ocpp.csms_tester import CsmsTest, covers
 from v2g_testkit.ocpp.station_tester import variable_of
 
-N: Final[Block[CsmsTest]] = Block()
+N: Final[Block[CsmsTest]] = Block(profiles=("Advanced Device Management",), needs=("monitors are read",))
 
 _PROFILE: Final[tuple[Profile, ...]] = ("Advanced Device Management",)
 _EVSE: Final[Payload] = {"name": "EVSE", "evse": {"id": 1}}
@@ -51,16 +51,9 @@ async def _report(t: CsmsTest, number: int, kind: str) -> None:
 
 
 def _reports(id: str, title: str, nothing: Payload, something: Payload) -> None:  # noqa: A002 - as in every case
-    @N.case(
-        id,
-        title,
-        required="The back end asks for the monitors that are meant, and acknowledges each part of the report.",
-        requirements=("N02.FR.05", "N02.FR.10"),
-        profiles=_PROFILE,
-        needs=("monitors are read",),
-        quick=id == "TC_N_01_CSMS",
-    )
+    @N.case(id, title, also=("N02.FR.05", "N02.FR.10"), quick=id == "TC_N_01_CSMS")
     async def script(t: CsmsTest) -> None:
+        """The back end asks for the monitors that are meant, and acknowledges each part of the report."""
         await t.ready()
         await _asks(t, "EmptyResultSet", nothing)
         number = await _asks(t, "Accepted", something)
@@ -88,15 +81,9 @@ _reports(
 )
 
 
-@N.case(
-    "TC_N_47_CSMS",
-    "Report of all monitors",
-    required="The back end asks without criteria, and acknowledges each part of the report.",
-    requirements=("N02.FR.11",),
-    profiles=_PROFILE,
-    needs=("monitors are read",),
-)
+@N.case("TC_N_47_CSMS", "Report of all monitors", also=("N02.FR.11",))
 async def report_of_all(t: CsmsTest) -> None:
+    """The back end asks without criteria, and acknowledges each part of the report."""
     await t.ready()
     await _report(t, await _asks(t, "Accepted", {}), "Delta")
 
@@ -104,30 +91,18 @@ async def report_of_all(t: CsmsTest) -> None:
 # -- set and clear
 
 
-@N.case(
-    "TC_N_05_CSMS",
-    "Monitoring base",
-    required="The back end sets each of the three bases.",
-    requirements=("N03.FR.03", "N03.FR.04", "N03.FR.05"),
-    profiles=_PROFILE,
-    needs=("monitoring base",),
-)
+@N.case("TC_N_05_CSMS", "Monitoring base", also=("N03.FR.03", "N03.FR.04", "N03.FR.05"), needs=("monitoring base",))
 async def base(t: CsmsTest) -> None:
+    """The back end sets each of the three bases."""
     await t.ready()
     for wanted, requirement in (("All", "03"), ("FactoryDefault", "04"), ("HardWiredOnly", "05")):
         await t.asked("SetMonitoringBase", f"N03.FR.{requirement}", monitoringBase=wanted)
 
 
 def _level(id: str, status: str) -> None:  # noqa: A002
-    @N.case(
-        id,
-        f"Monitoring level that the station answers with {status}",
-        required="The back end sets the right severity, and continues after the answer.",
-        requirements=("N05",),
-        profiles=_PROFILE,
-        needs=("monitoring level",),
-    )
+    @N.case(id, f"Monitoring level that the station answers with {status}", also=("N05",), needs=("monitoring level",))
     async def script(t: CsmsTest) -> None:
+        """The back end sets the right severity, and continues after the answer."""
         await t.ready()
         t.answer("SetMonitoringLevel", {"status": status})
         await t.asked("SetMonitoringLevel", "N05", severity=4)
@@ -155,16 +130,9 @@ async def _install(t: CsmsTest, *components: Payload) -> None:
     await t.asked("SetVariableMonitoring", "N04.FR.01", setMonitoringData=wanted)
 
 
-@N.case(
-    "TC_N_08_CSMS",
-    "Set one monitor",
-    required="The back end sets the monitor with all of its values; that of a text is 1.",
-    requirements=("N04.FR.01", "N04.FR.17"),
-    profiles=_PROFILE,
-    needs=("monitors",),
-    quick=True,
-)
+@N.case("TC_N_08_CSMS", "Set one monitor", also=("N04.FR.01", "N04.FR.17"), needs=("monitors",), quick=True)
 async def set_one(t: CsmsTest) -> None:
+    """The back end sets the monitor with all of its values; that of a text is 1."""
     await t.ready()
     await _install(t, _EVSE)
 
@@ -172,12 +140,12 @@ async def set_one(t: CsmsTest) -> None:
 @N.case(
     "TC_N_09_CSMS",
     "Set monitors of two components",
-    required="The back end sets both monitors in one request.",
-    requirements=("N04.FR.01", "N04.FR.17"),
+    also=("N04.FR.01", "N04.FR.17"),
     profiles=(),
     needs=("monitors", "several monitors in one request"),
 )
 async def set_two(t: CsmsTest) -> None:
+    """The back end sets both monitors in one request."""
     await t.ready()
     await _install(t, _EVSE, _STATION)
 
@@ -190,14 +158,10 @@ def _cleared(status: str) -> Callable[[Payload], Payload]:
 
 
 @N.case(
-    "TC_N_18_CSMS",
-    "Clear more monitors than fit into a request",
-    required="The back end sends no more than ItemsPerMessage monitors in a request, and clears all of them.",
-    requirements=("N06.FR.04",),
-    profiles=_PROFILE,
-    needs=("monitors", "several monitors in one request"),
+    "TC_N_18_CSMS", "Clear more monitors than fit into a request", needs=("monitors", "several monitors in one request")
 )
 async def clear_in_parts(t: CsmsTest) -> None:
+    """The back end sends no more than ItemsPerMessage monitors in a request, and clears all of them."""
     await t.ready()
     most = variable_of("MonitoringCtrlr", "ItemsPerMessage", instance="ClearVariableMonitoring")
     with precondition():
@@ -213,15 +177,9 @@ async def clear_in_parts(t: CsmsTest) -> None:
     t.check(sorted(found) == wanted, "N06.FR.04", f"clears {found} instead of {wanted}")
 
 
-@N.case(
-    "TC_N_44_CSMS",
-    "Monitor that stays",
-    required="The back end clears the right monitor, and continues after the answer Rejected.",
-    requirements=("N06.FR.03",),
-    profiles=_PROFILE,
-    needs=("monitors",),
-)
+@N.case("TC_N_44_CSMS", "Monitor that stays", needs=("monitors",))
 async def clear_rejected(t: CsmsTest) -> None:
+    """The back end clears the right monitor, and continues after the answer Rejected."""
     await t.ready()
     with precondition():
         await _install(t, _EVSE)
@@ -235,14 +193,9 @@ async def clear_rejected(t: CsmsTest) -> None:
 
 
 def _events(id: str, title: str, value: str = "Available", times: int = 1, **more: Any) -> None:  # noqa: A002
-    @N.case(
-        id,
-        title,
-        required="The back end acknowledges the event with an empty answer.",
-        requirements=("N07.FR.03",),
-        profiles=() if id == "TC_N_48_CSMS" else _PROFILE,
-    )
+    @N.case(id, title, also=("N07.FR.03",), profiles=() if id == "TC_N_48_CSMS" else _PROFILE, needs=())
     async def script(t: CsmsTest) -> None:
+        """The back end acknowledges the event with an empty answer."""
         await t.ready()
         for _ in range(times):
             await t.event(_EVSE, "AvailabilityState", value, **more)
@@ -290,14 +243,14 @@ def _uploaded(
     @N.case(
         id,
         f"{kind} that is uploaded",
-        required="The back end asks for the right kind of log, and acknowledges the progress of the upload.",
-        requirements=("N01",),
+        also=("N01",),
         profiles=profiles,
         versions=versions,
         needs=(kind,),
         quick=kind == "DiagnosticsLog",
     )
     async def script(t: CsmsTest) -> None:
+        """The back end asks for the right kind of log, and acknowledges the progress of the upload."""
         await t.ready()
         await _uploads(t, await _log(t, kind, "Accepted"), "Uploading", "Uploaded")
 
@@ -310,13 +263,12 @@ _uploaded("TC_N_100_CSMS", "DataCollectorLog", (), ("2.1",))
 @N.case(
     "TC_N_102_CSMS",
     "Log for a server with a password",
-    required="The back end gives the station the name and password of its upload within the URL.",
-    requirements=("N01.FR.17",),
     profiles=(),
     versions=("2.1",),
     needs=("DiagnosticsLog", "passwords of uploads"),
 )
 async def log_with_password(t: CsmsTest) -> None:
+    """The back end gives the station the name and password of its upload within the URL."""
     await t.ready()
     sent = await _log(t, "DiagnosticsLog", "Accepted", "https://logs:upload-secret@logs.example/upload")
     address = urlsplit(sent["log"]["remoteLocation"])
@@ -325,13 +277,10 @@ async def log_with_password(t: CsmsTest) -> None:
 
 
 @N.case(
-    "TC_N_34_CSMS",
-    "Log that the station refuses",
-    required="The back end asks for the log, and continues after the answer Rejected.",
-    requirements=("N01.FR.05",),
-    needs=("DiagnosticsLog",),
+    "TC_N_34_CSMS", "Log that the station refuses", also=("N01.FR.05",), profiles=("Core",), needs=("DiagnosticsLog",)
 )
 async def log_rejected(t: CsmsTest) -> None:
+    """The back end asks for the log, and continues after the answer Rejected."""
     await t.ready()
     await _log(t, "DiagnosticsLog", "Rejected")
     await t.call("Heartbeat")
@@ -340,11 +289,12 @@ async def log_rejected(t: CsmsTest) -> None:
 @N.case(
     "TC_N_36_CSMS",
     "Second log while the first is uploaded",
-    required="The back end asks twice under different requestIds, and acknowledges the progress of both.",
-    requirements=("N01.FR.12", "N01.FR.20"),
+    also=("N01.FR.20",),
+    profiles=("Core",),
     needs=("DiagnosticsLog",),
 )
 async def second_log(t: CsmsTest) -> None:
+    """The back end asks twice under different requestIds, and acknowledges the progress of both."""
     await t.ready()
     first = await _log(t, "DiagnosticsLog", "Accepted")
     await _uploads(t, first, "Uploading")
@@ -443,12 +393,12 @@ _customers(
 @N.case(
     "TC_N_46_CSMS",
     "Cleared customer of the local list",
-    required="The back end removes the customer from the station's local list by differences, with a higher version.",
-    requirements=("N10.FR.02", "N10.FR.08", "D01.FR.18"),
+    also=("N10.FR.08",),
     profiles=("Local Authorization List Management",),
     needs=("customer information", "local list"),
 )
 async def clear_from_local_list(t: CsmsTest) -> None:
+    """The back end removes the customer from the station's local list by differences, with a higher version."""
     await t.ready()
     token = t.declared.token.payload
     listed: Payload = {"localAuthorizationList": [{"idToken": token, "idTokenInfo": {"status": "Accepted"}}]}
@@ -491,27 +441,17 @@ async def _monitored(t: CsmsTest) -> None:
     await t.asked("SetVariableMonitoring", "N11.FR.09", setMonitoringData=[monitor])
 
 
-@N.case(
-    "TC_N_105_CSMS",
-    "Stream of a periodic monitor",
-    required="The back end sets the monitor with the rate of its stream, and accepts the stream.",
-    requirements=("N11.FR.06", "N11.FR.09", "N13.FR.02"),
-    **_STREAMS,
-)
+@N.case("TC_N_105_CSMS", "Stream of a periodic monitor", also=("N11.FR.06", "N11.FR.09", "N13.FR.02"), **_STREAMS)
 async def stream(t: CsmsTest) -> None:
+    """The back end sets the monitor with the rate of its stream, and accepts the stream."""
     await _monitored(t)
     await _opens(t)
     await t.call("ClosePeriodicEventStream", id=7)
 
 
-@N.case(
-    "TC_N_107_CSMS",
-    "Streams are read",
-    required="The back end asks for the streams that are open.",
-    requirements=("N12.FR.01",),
-    **_STREAMS,
-)
+@N.case("TC_N_107_CSMS", "Streams are read", **_STREAMS)
 async def streams(t: CsmsTest) -> None:
+    """The back end asks for the streams that are open."""
     with precondition():
         await _monitored(t)
         await _opens(t)

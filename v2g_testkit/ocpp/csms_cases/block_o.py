@@ -7,7 +7,7 @@ from v2g_testkit.ocpp.csms_cases.transaction import charging
 from v2g_testkit.ocpp.csms_tester import CsmsTest, covers
 from v2g_testkit.ocpp.operator import NEW_MESSAGE
 
-O: Final[Block[CsmsTest]] = Block()  # noqa: E741 - the block's letter
+O: Final[Block[CsmsTest]] = Block(profiles=(), needs=("display messages",))  # noqa: E741 - the block's letter
 
 _PROFILE: Final[tuple[Profile, ...]] = ("Advanced User Interface",)
 _UNKNOWN: Final = 4711
@@ -38,16 +38,9 @@ async def _shows(
     return found
 
 
-@O.case(
-    "TC_O_01_CSMS",
-    "Show a message",
-    required="The back end sends the message as it was asked for, and each one under an id of its own.",
-    requirements=("O01.FR.04",),
-    profiles=_PROFILE,
-    needs=("display messages",),
-    quick=True,
-)
+@O.case("TC_O_01_CSMS", "Show a message", profiles=_PROFILE, quick=True)
 async def show(t: CsmsTest) -> None:
+    """The back end sends the message as it was asked for, and each one under an id of its own."""
     await t.ready()
     first = await _shows(t, "O01.FR.04", priority="AlwaysFront", state="Idle")
     second = await _shows(t, "O01.FR.04", content="Welcome", state="Idle")
@@ -55,15 +48,9 @@ async def show(t: CsmsTest) -> None:
 
 
 def _wish(id: str, title: str, requirement: str, status: str = "Accepted", **more: Any) -> None:  # noqa: A002
-    @O.case(
-        id,
-        title,
-        required="The back end sends the message as it was asked for, and continues after the answer.",
-        requirements=(requirement,),
-        profiles=() if id == "TC_O_25_CSMS" else _PROFILE,
-        needs=("display messages",),
-    )
+    @O.case(id, title, requirements=(requirement,), profiles=() if id == "TC_O_25_CSMS" else _PROFILE)
     async def script(t: CsmsTest) -> None:
+        """The back end sends the message as it was asked for, and continues after the answer."""
         await t.ready()
         await _shows(t, requirement, status, **more)
         await t.call("Heartbeat")
@@ -96,15 +83,9 @@ _wish("TC_O_26_CSMS", "Message that the station refuses", "O01", "Rejected")
 
 
 def _timed(id: str, title: str, field: str) -> None:  # noqa: A002
-    @O.case(
-        id,
-        title,
-        required="The back end sends the message with the right time.",
-        requirements=("O01.FR.05",),
-        profiles=_PROFILE,
-        needs=("display messages", "times of messages"),
-    )
+    @O.case(id, title, profiles=_PROFILE, needs=("display messages", "times of messages"))
     async def script(t: CsmsTest) -> None:
+        """The back end sends the message with the right time."""
         await t.ready()
         when: Payload = {field: t.later(300)}
         await _shows(t, "O01.FR.05", **when)
@@ -114,15 +95,9 @@ _timed("TC_O_13_CSMS", "Message from a time on", "startDateTime")
 _timed("TC_O_14_CSMS", "Message until a time", "endDateTime")
 
 
-@O.case(
-    "TC_O_12_CSMS",
-    "Replace a message",
-    required="The back end sends the changed message under the same id.",
-    requirements=("O06.FR.01",),
-    profiles=_PROFILE,
-    needs=("display messages",),
-)
+@O.case("TC_O_12_CSMS", "Replace a message", requirements=("O06.FR.01",), profiles=_PROFILE)
 async def replace(t: CsmsTest) -> None:
+    """The back end sends the changed message under the same id."""
     await t.ready()
     with precondition():
         first = await _shows(t, "O01.FR.04")
@@ -133,15 +108,9 @@ async def replace(t: CsmsTest) -> None:
 # -- messages of a transaction
 
 
-@O.case(
-    "TC_O_06_CSMS",
-    "Message of a transaction",
-    required="The back end sends the message with the transactionId, and follows the transaction to its end.",
-    requirements=("O02",),
-    profiles=(),
-    needs=("messages of transactions",),
-)
+@O.case("TC_O_06_CSMS", "Message of a transaction", also=("O02",), needs=("messages of transactions",))
 async def show_in_transaction(t: CsmsTest) -> None:
+    """The back end sends the message with the transactionId, and follows the transaction to its end."""
     transaction = await charging(t)
     await _shows(t, "O02", transactionId=transaction.id)
     await transaction.stop_authorized()
@@ -152,27 +121,19 @@ async def show_in_transaction(t: CsmsTest) -> None:
 @O.case(
     "TC_O_10_CSMS",
     "Message of a transaction that the station does not know",
-    required="The back end sends the message with a transactionId, and continues after the answer.",
-    requirements=("O02.FR.01",),
-    profiles=(),
     needs=("messages of transactions", "messages of unknown transactions"),
 )
 async def show_in_unknown_transaction(t: CsmsTest) -> None:
+    """The back end sends the message with a transactionId, and continues after the answer."""
     await charging(t)
     await _shows(t, "O02.FR.01", "UnknownTransaction", transactionId="unknown")
     await t.call("Heartbeat")
 
 
 def _timed_in_transaction(id: str, title: str, field: str, **more: Any) -> None:  # noqa: A002
-    @O.case(
-        id,
-        title,
-        required="The back end sends the message with the transactionId and the right time.",
-        requirements=("O02",),
-        profiles=(),
-        needs=("messages of transactions", "times of messages"),
-    )
+    @O.case(id, title, also=("O02",), needs=("messages of transactions", "times of messages"))
     async def script(t: CsmsTest) -> None:
+        """The back end sends the message with the transactionId and the right time."""
         transaction = await charging(t)
         when: Payload = {field: t.later(300)}
         await _shows(t, "O02", transactionId=transaction.id, **when, **more)
@@ -204,30 +165,18 @@ async def _reports(t: CsmsTest, number: int, *messages: Payload) -> None:
         await t.call("NotifyDisplayMessages", requestId=number, messageInfo=[message], **more)
 
 
-@O.case(
-    "TC_O_02_CSMS",
-    "All messages",
-    required="The back end asks without criteria, and acknowledges each part of the report.",
-    requirements=("O03.FR.02",),
-    profiles=(),
-    needs=("display messages", "messages are read"),
-)
+@O.case("TC_O_02_CSMS", "All messages", requirements=("O03.FR.02",), needs=("display messages", "messages are read"))
 async def get_all(t: CsmsTest) -> None:
+    """The back end asks without criteria, and acknowledges each part of the report."""
     await t.ready()
     with precondition():
         messages = [await _shows(t, "O01.FR.04", content=each) for each in ("Hello", "Welcome")]
     await _reports(t, await _asks(t, "O03.FR.02", "Accepted"), *messages)
 
 
-@O.case(
-    "TC_O_03_CSMS",
-    "All messages where there is none",
-    required="The back end asks without criteria, and continues after the answer.",
-    requirements=("O03.FR.06",),
-    profiles=(),
-    needs=("messages are read",),
-)
+@O.case("TC_O_03_CSMS", "All messages where there is none", needs=("messages are read",))
 async def get_all_of_none(t: CsmsTest) -> None:
+    """The back end asks without criteria, and continues after the answer."""
     await t.ready()
     await _asks(t, "O03.FR.06", "Unknown")
     await t.call("Heartbeat")
@@ -236,12 +185,11 @@ async def get_all_of_none(t: CsmsTest) -> None:
 @O.case(
     "TC_O_07_CSMS",
     "A message by its id",
-    required="The back end asks for the one id, and acknowledges the report.",
     requirements=("O04.FR.03",),
-    profiles=(),
     needs=("display messages", "some messages are read"),
 )
 async def get_by_id(t: CsmsTest) -> None:
+    """The back end asks for the one id, and acknowledges the report."""
     await t.ready()
     with precondition():
         message = await _shows(t, "O01.FR.04")
@@ -252,12 +200,11 @@ def _some(id: str, field: str, value: str) -> None:  # noqa: A002
     @O.case(
         id,
         f"Messages by their {field}",
-        required="The back end asks for the right report, and acknowledges it.",
         requirements=("O04.FR.03",),
-        profiles=(),
         needs=("display messages", "some messages are read"),
     )
     async def script(t: CsmsTest) -> None:
+        """The back end asks for the right report, and acknowledges it."""
         about: Payload = {field: value}
         await t.ready()
         with precondition():
@@ -269,15 +216,9 @@ _some("TC_O_08_CSMS", "priority", "InFront")
 _some("TC_O_09_CSMS", "state", "Charging")
 
 
-@O.case(
-    "TC_O_11_CSMS",
-    "A message that is not there",
-    required="The back end asks for the one id, and continues after the answer.",
-    requirements=("O04.FR.02",),
-    profiles=(),
-    needs=("some messages are read",),
-)
+@O.case("TC_O_11_CSMS", "A message that is not there", needs=("some messages are read",))
 async def get_unknown(t: CsmsTest) -> None:
+    """The back end asks for the one id, and continues after the answer."""
     await t.ready()
     await _asks(t, "O04.FR.02", "Unknown", id=[_UNKNOWN])
     await t.call("Heartbeat")
@@ -294,28 +235,18 @@ async def _clears(t: CsmsTest, requirement: str, number: int, status: str) -> No
 
 
 @O.case(
-    "TC_O_04_CSMS",
-    "Remove a message",
-    required="The back end clears the message under the id with which it showed it.",
-    requirements=("O05.FR.01",),
-    profiles=(),
-    needs=("display messages", "messages are cleared"),
+    "TC_O_04_CSMS", "Remove a message", requirements=("O05.FR.01",), needs=("display messages", "messages are cleared")
 )
 async def clear(t: CsmsTest) -> None:
+    """The back end clears the message under the id with which it showed it."""
     await t.ready()
     with precondition():
         message = await _shows(t, "O01.FR.04")
     await _clears(t, "O05.FR.01", message["id"], "Accepted")
 
 
-@O.case(
-    "TC_O_05_CSMS",
-    "Remove a message that is not there",
-    required="The back end clears the right id, and continues after the answer.",
-    requirements=("O05.FR.02",),
-    profiles=(),
-    needs=("messages are cleared",),
-)
+@O.case("TC_O_05_CSMS", "Remove a message that is not there", needs=("messages are cleared",))
 async def clear_unknown(t: CsmsTest) -> None:
+    """The back end clears the right id, and continues after the answer."""
     await t.ready()
     await _clears(t, "O05.FR.02", _UNKNOWN, "Unknown")

@@ -11,14 +11,9 @@ P: Final[Block[CsmsTest]] = Block()
 _CUSTOM: Final = {"vendorId": "com.example.conformance", "version": "1.0"}
 
 
-@P.case(
-    "TC_P_02_CSMS",
-    "Message of an unknown vendor",
-    required="The back end does not accept a vendor's message that it does not know.",
-    requirements=("P02.FR.06", "P02.FR.07"),
-    quick=True,
-)
+@P.case("TC_P_02_CSMS", "Message of an unknown vendor", also=("P02.FR.07",), quick=True)
 async def unknown_vendor(t: CsmsTest) -> None:
+    """The back end does not accept a vendor's message that it does not know."""
     await t.ready()
     answer = await t.call("DataTransfer", vendorId=_CUSTOM["vendorId"], messageId="Unknown")
     status = answer["status"]
@@ -26,13 +21,9 @@ async def unknown_vendor(t: CsmsTest) -> None:
     t.check(status in expected, "P02.FR.06", f"answers a message that it does not know with {status}")
 
 
-@P.case(
-    "TC_P_03_CSMS",
-    "Custom data",
-    required="The back end acknowledges messages with vendors' own fields.",
-    requirements=("P02",),
-)
+@P.case("TC_P_03_CSMS", "Custom data", also=("P02",))
 async def custom_data(t: CsmsTest) -> None:
+    """The back end acknowledges messages with vendors' own fields."""
     await t.ready()
     about = {"evseId": 1, "connectorId": 1, "connectorStatus": "Occupied", "timestamp": t.now()}
     await t.call("StatusNotification", customData=_CUSTOM, **about)

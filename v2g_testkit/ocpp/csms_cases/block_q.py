@@ -1,6 +1,6 @@
 """Functional block Q, bidirectional power transfer: cases for back ends, all of OCPP 2.1."""
 
-from typing import Any, Final
+from typing import Final
 
 from v2g_testkit.ocpp.case import Block, NotApplicable, Payload
 from v2g_testkit.ocpp.csms_cases.block_k_21 import OF_21, profile, pulls, pushes, sets
@@ -8,9 +8,7 @@ from v2g_testkit.ocpp.csms_cases.block_k_vehicles import NEEDS, connected, sched
 from v2g_testkit.ocpp.csms_cases.transaction import charging
 from v2g_testkit.ocpp.csms_tester import CsmsTest
 
-Q: Final[Block[CsmsTest]] = Block()
-
-_OF: Final[dict[str, Any]] = OF_21 | {"needs": ("V2X",)}
+Q: Final[Block[CsmsTest]] = Block(**OF_21, needs=("V2X",))
 _CURVE: Final = [{"frequency": 49.8, "power": -5000.0}, {"frequency": 50.2, "power": 5000.0}]
 
 
@@ -28,14 +26,9 @@ async def _transfers(t: CsmsTest) -> list[str] | None:
     return found
 
 
-@Q.case(
-    "TC_Q_102_CSMS",
-    "Energy transfer that is allowed",
-    required="The back end accepts the needs of a vehicle whose energy transfer it allows, and sends a TxProfile.",
-    requirements=("Q01.FR.07", "K19.FR.07"),
-    **_OF | {"needs": ("V2X", *NEEDS)},
-)
+@Q.case("TC_Q_102_CSMS", "Energy transfer that is allowed", also=("K19.FR.07",), needs=("V2X", *NEEDS))
 async def allowed_transfer(t: CsmsTest) -> None:
+    """The back end accepts the needs of a vehicle whose energy transfer it allows, and sends a TxProfile."""
     transaction = await connected(t)
     transfers = await _transfers(t)
     transfer = "DC_BPT" if transfers is None else next((each for each in transfers if each.endswith("_BPT")), "")
@@ -44,14 +37,9 @@ async def allowed_transfer(t: CsmsTest) -> None:
     await scheduled(t, transaction, "Q01.FR.07", mode="DynamicControl", transfer=transfer)
 
 
-@Q.case(
-    "TC_Q_103_CSMS",
-    "Energy transfer that is not allowed",
-    required="The back end rejects the needs of a vehicle whose energy transfer it does not allow.",
-    requirements=("Q01.FR.04",),
-    **_OF,
-)
+@Q.case("TC_Q_103_CSMS", "Energy transfer that is not allowed")
 async def other_transfer(t: CsmsTest) -> None:
+    """The back end rejects the needs of a vehicle whose energy transfer it does not allow."""
     await connected(t)
     transfers = await _transfers(t)
     if transfers is None:
@@ -63,27 +51,17 @@ async def other_transfer(t: CsmsTest) -> None:
     t.check(status == "Rejected", "Q01.FR.04", f"answers {status} to the needs of a vehicle with {other}")
 
 
-@Q.case(
-    "TC_Q_107_CSMS",
-    "Energy transfers that are allowed later",
-    required="The back end sends the transfers that the transaction may use.",
-    requirements=("Q02.FR.05",),
-    **_OF,
-)
+@Q.case("TC_Q_107_CSMS", "Energy transfers that are allowed later")
 async def allowed(t: CsmsTest) -> None:
+    """The back end sends the transfers that the transaction may use."""
     transaction = await charging(t)
     both = ["DC", "DC_BPT"]
     await t.asked("NotifyAllowedEnergyTransfer", "Q02.FR.05", transactionId=transaction.id, allowedEnergyTransfer=both)
 
 
-@Q.case(
-    "TC_Q_108_CSMS",
-    "Schedule of set-points",
-    required="The back end sends periods of CentralSetpoint, without limits.",
-    requirements=("Q03.FR.01", "Q03.FR.02"),
-    **_OF,
-)
+@Q.case("TC_Q_108_CSMS", "Schedule of set-points")
 async def schedule(t: CsmsTest) -> None:
+    """The back end sends periods of CentralSetpoint, without limits."""
     transaction = await charging(t)
     periods = (
         {"operationMode": "CentralSetpoint", "setpoint": -3000.0},
@@ -94,14 +72,9 @@ async def schedule(t: CsmsTest) -> None:
 
 
 def _case_of_push(number: int, title: str, mode: str, *requirements: str) -> None:
-    @Q.case(
-        f"TC_Q_{number}_CSMS",
-        title,
-        required="The back end sends a dynamic profile of this mode, without limits, and each set-point as an update.",
-        requirements=(*requirements, "K28.FR.06"),
-        **_OF,
-    )
+    @Q.case(f"TC_Q_{number}_CSMS", title, requirements=(*requirements, "K28.FR.06"))
     async def script(t: CsmsTest) -> None:
+        """The back end sends a dynamic profile of this mode, without limits, and each set-point as an update."""
         transaction = await charging(t)
         period = {"operationMode": mode, "setpoint": 3000.0}
         wanted = profile(t, period, kind="Dynamic", transactionId=transaction.id)
@@ -117,14 +90,9 @@ _case_of_push(
 )
 
 
-@Q.case(
-    "TC_Q_110_CSMS",
-    "Set-points that the station pulls",
-    required="The back end answers with the set-point to use.",
-    requirements=("Q03.FR.01", "K28.FR.07"),
-    **_OF,
-)
+@Q.case("TC_Q_110_CSMS", "Set-points that the station pulls", requirements=("Q03.FR.01", "K28.FR.07"))
 async def pulled(t: CsmsTest) -> None:
+    """The back end answers with the set-point to use."""
     transaction = await charging(t)
     period = {"operationMode": "CentralSetpoint", "setpoint": 3000.0}
     wanted = profile(t, period, kind="Dynamic", transactionId=transaction.id, dynUpdateInterval=60)
@@ -133,27 +101,17 @@ async def pulled(t: CsmsTest) -> None:
     await pulls(t, number, setpoint=-2500.0)
 
 
-@Q.case(
-    "TC_Q_120_CSMS",
-    "A signal for frequency support",
-    required="The back end sends the signal with the time of now.",
-    requirements=("Q08.FR.12",),
-    **_OF,
-)
+@Q.case("TC_Q_120_CSMS", "A signal for frequency support")
 async def signal(t: CsmsTest) -> None:
+    """The back end sends the signal with the time of now."""
     await charging(t)
     sent = await t.asked("AFRRSignal", "Q08.FR.12", free=("timestamp",), timestamp=t.now(), signal=1)
     t.is_now(sent["timestamp"], "Q08.FR.12")
 
 
-@Q.case(
-    "TC_Q_121_CSMS",
-    "The station's own response to the frequency",
-    required="The back end sends a period of LocalFrequency with a curve and a baseline, and nothing else.",
-    requirements=("Q08.FR.01", "Q08.FR.02", "Q08.FR.05"),
-    **_OF,
-)
+@Q.case("TC_Q_121_CSMS", "The station's own response to the frequency")
 async def local(t: CsmsTest) -> None:
+    """The back end sends a period of LocalFrequency with a curve and a baseline, and nothing else."""
     transaction = await charging(t)
     period = {"operationMode": "LocalFrequency", "v2xBaseline": 0.0, "v2xFreqWattCurve": _CURVE}
     found = await sets(t, "Q08.FR.02", 1, profile(t, period, transactionId=transaction.id))
@@ -164,14 +122,9 @@ async def local(t: CsmsTest) -> None:
     t.check(schedule["chargingRateUnit"] == "W", "Q08.FR.05", f"sends the curve in {schedule['chargingRateUnit']}")
 
 
-@Q.case(
-    "TC_Q_124_CSMS",
-    "Load balancing by the station",
-    required="The back end sends a period of LocalLoadBalancing with the limits of charging and discharging.",
-    requirements=("Q09.FR.01", "Q09.FR.05"),
-    **_OF,
-)
+@Q.case("TC_Q_124_CSMS", "Load balancing by the station", also=("Q09.FR.01",))
 async def load_balancing(t: CsmsTest) -> None:
+    """The back end sends a period of LocalLoadBalancing with the limits of charging and discharging."""
     transaction = await charging(t)
     period = {"operationMode": "LocalLoadBalancing", "limit": 11_000.0, "dischargeLimit": -8_000.0}
     await sets(t, "Q09.FR.05", 1, profile(t, period, transactionId=transaction.id))

@@ -1,14 +1,12 @@
 """Functional block R, distributed energy resources: cases for back ends, all of OCPP 2.1."""
 
-from typing import Any, Final
+from typing import Final
 
 from v2g_testkit.ocpp.case import Block, Payload
 from v2g_testkit.ocpp.csms_cases.block_k_21 import OF_21
 from v2g_testkit.ocpp.csms_tester import CsmsTest
 
-R: Final[Block[CsmsTest]] = Block()
-
-_OF: Final[dict[str, Any]] = OF_21 | {"needs": ("DER controls",)}
+R: Final[Block[CsmsTest]] = Block(**OF_21, needs=("DER controls",))
 _FIELDS: Final = frozenset({
     "curve", "enterService", "fixedPFAbsorb", "fixedPFInject", "fixedVar", "freqDroop", "gradient", "limitMaxDischarge",
 })  # fmt: skip
@@ -24,14 +22,9 @@ async def _sets(t: CsmsTest, kind: str, field: str, body: Payload, *, default: b
     t.check(not timed, "R04.FR.12", "sends a default control with a time")
 
 
-@R.case(
-    "TC_R_107_CSMS",
-    "Controls of a station",
-    required="The back end sets controls with the field of their type only, reads them, and clears them.",
-    requirements=("R04.FR.12", "R04.FR.16", "R04.FR.31"),
-    **_OF,
-)
+@R.case("TC_R_107_CSMS", "Controls of a station", requirements=("R04.FR.12", "R04.FR.16", "R04.FR.31"))
 async def controls(t: CsmsTest) -> None:
+    """The back end sets controls with the field of their type only, reads them, and clears them."""
     await t.ready()
     limit: Payload = {"priority": 1, "pctMaxDischargePower": 50.0}
     await _sets(t, "LimitMaxDischarge", "limitMaxDischarge", limit, default=True)
@@ -48,11 +41,10 @@ async def controls(t: CsmsTest) -> None:
 @R.case(
     "TC_R_108_CSMS",
     "Reports of controls and events of the grid",
-    required="The back end takes the reports.",
-    requirements=("R04.FR.20", "R04.FR.22", "R05.FR.01", "R05.FR.02"),
-    **_OF,
+    also=("R04.FR.20", "R04.FR.22", "R05.FR.01", "R05.FR.02"),
 )
 async def events(t: CsmsTest) -> None:
+    """The back end takes the reports."""
     await t.ready()
     for started in (True, False):
         await t.call("NotifyDERStartStop", controlId="v2g-1", started=started, timestamp=t.now())

@@ -39,14 +39,13 @@ from v2g.pki.keys import SoftwareKey
 from v2g.pki.ocsp import ocsp_request_data
 from v2g.pki.paths import is_self_signed
 from v2g.pki.profiles import KeyKind
-from v2g_testkit.ocpp.case import BOTH, Block, Failed, Inconclusive, NotApplicable, Payload, Profile, precondition
+from v2g_testkit.ocpp.case import BOTH, Block, Failed, Inconclusive, NotApplicable, Payload, precondition
 from v2g_testkit.ocpp.csms_cases.transaction import Transaction
 from v2g_testkit.ocpp.csms_tester import CsmsTest
 from v2g_testkit.ocpp.declaration import CertificateFiles, Token
 
-CONTRACTS: Final[Block[CsmsTest]] = Block()
+CONTRACTS: Final[Block[CsmsTest]] = Block(profiles=("ISO 15118 Support",))
 
-_PROFILE: Final[tuple[Profile, ...]] = ("ISO 15118 Support",)
 _MOST_HASHES: Final = 4
 """Elements of iso15118CertificateHashData."""
 
@@ -103,27 +102,17 @@ async def _authorized(t: CsmsTest, token: Token, **shown: object) -> None:
     await transaction.event("Updated", "ChargingStateChanged", state="Charging", context="Sample.Periodic")
 
 
-@CONTRACTS.case(
-    "TC_C_50_CSMS",
-    "Contract that the station has verified",
-    required="The back end checks the status of the certificates by their hashes, and accepts the contract.",
-    requirements=("C07.FR.04", "C07.FR.05", "C07.FR.14"),
-    profiles=_PROFILE,
-)
+@CONTRACTS.case("TC_C_50_CSMS", "Contract that the station has verified", also=("C07.FR.04", "C07.FR.05", "C07.FR.14"))
 async def hashes(t: CsmsTest) -> None:
+    """The back end checks the status of the certificates by their hashes, and accepts the contract."""
     chain = _chain(_contract(t).chain, "contract")
     await _authorized(t, _token(chain), iso15118CertificateHashData=_statuses(chain)[:_MOST_HASHES])
 
 
-@CONTRACTS.case(
-    "TC_C_51_CSMS",
-    "Revoked contract that the station has verified",
-    required="The back end checks the status of the certificates by their hashes, and answers CertificateRevoked and "
-    "Invalid.",
-    requirements=("C07.FR.04", "C07.FR.05", "C07.FR.16"),
-    profiles=_PROFILE,
-)
+@CONTRACTS.case("TC_C_51_CSMS", "Revoked contract that the station has verified", also=("C07.FR.04", "C07.FR.05"))
 async def revoked(t: CsmsTest) -> None:
+    """The back end checks the status of the certificates by their hashes, and answers CertificateRevoked and
+    Invalid."""
     chain = _chain(t.declared.revoked_contract, "revoked_contract")
     shown = _statuses(chain)[:_MOST_HASHES]
     await t.ready()
@@ -136,12 +125,11 @@ async def revoked(t: CsmsTest) -> None:
 @CONTRACTS.case(
     "TC_C_52_CSMS",
     "Contract that the back end verifies",
-    required="The back end verifies the chain of the contract, checks its status, and accepts it.",
-    requirements=("C07.FR.04", "C07.FR.05", "C07.FR.14"),
-    profiles=_PROFILE,
+    also=("C07.FR.04", "C07.FR.05", "C07.FR.14"),
     needs=("central contract validation",),
 )
 async def chain_shown(t: CsmsTest) -> None:
+    """The back end verifies the chain of the contract, checks its status, and accepts it."""
     chain = _chain(_contract(t).chain, "contract")
     sent = (each for each in chain if not is_self_signed(each))
     await _authorized(t, _token(chain), certificate="".join(map(_pem, sent)))
@@ -160,14 +148,9 @@ def _pem(certificate: x509.Certificate) -> str:
 # -- the status of certificates
 
 
-@CONTRACTS.case(
-    "TC_M_24_CSMS",
-    "Status of certificates for vehicles",
-    required="The back end answers with the responder's answer about the certificate: DER in base64.",
-    requirements=("M06.FR.01", "M06.FR.02", "M06.FR.03", "M06.FR.08", "M06.FR.09"),
-    profiles=_PROFILE,
-)
+@CONTRACTS.case("TC_M_24_CSMS", "Status of certificates for vehicles", also=("M06.FR.01", "M06.FR.02", "M06.FR.09"))
 async def status(t: CsmsTest) -> None:
+    """The back end answers with the responder's answer about the certificate: DER in base64."""
     wanted = _statuses(_chain(t.declared.v2g_chain, "v2g_chain"))
     await t.ready()
     for each in wanted:
@@ -236,7 +219,6 @@ def _provisions(number: int, title: str, action: str, answers: type) -> None:
         title,
         required=f"The back end answers with a {answers.__name__} for the vehicle: EXI in base64.",
         requirements=("M02.FR.01",) if update else ("M01.FR.01",),
-        profiles=_PROFILE,
         versions=("2.1",) if newer else BOTH,
         needs=("contracts for vehicles",),
     )

@@ -1,27 +1,23 @@
 """Transactions that resets and interruptions do not end (OCPP 2.1): cases of blocks B and E for back ends."""
 
-from typing import Any, Final
+from typing import Final
 
 from v2g_testkit.ocpp.case import Block, Inconclusive, precondition
 from v2g_testkit.ocpp.csms_cases.block_k_21 import profile, sets
 from v2g_testkit.ocpp.csms_cases.transaction import Transaction, charging
 from v2g_testkit.ocpp.csms_tester import CsmsTest
 
-RESUMPTION: Final[Block[CsmsTest]] = Block()
-
-_OF: Final[dict[str, Any]] = {"versions": ("2.1",)}
+RESUMPTION: Final[Block[CsmsTest]] = Block(versions=("2.1",))
 
 
 def _case_of_reset(number: int, title: str, *requirements: str, ongoing: bool) -> None:
     @RESUMPTION.case(
         f"TC_B_{number}_CSMS",
         title,
-        required="The back end asks for it, and takes the boot after it" + (
-            ", and that the transaction continues." if ongoing else "."
-        ),
+        required="The back end asks for it, and takes the boot after it"
+        + (", and that the transaction continues." if ongoing else "."),
         requirements=requirements,
-        **_OF,
-    )  # fmt: skip
+    )
     async def script(t: CsmsTest) -> None:
         transaction = await charging(t) if ongoing else None
         if transaction is None:
@@ -47,15 +43,9 @@ async def _boots_again(t: CsmsTest, reason: str) -> None:
         raise Inconclusive(f"the back end answers BootNotification with {status}")
 
 
-@RESUMPTION.case(
-    "TC_B_116_CSMS",
-    "Reset that a transaction with a profile survives",
-    required="The back end asks for it, and sends the profile, which the station does not keep, again.",
-    requirements=("B13.FR.03", "B13.FR.31"),
-    needs=("charging profiles",),
-    **_OF,
-)
+@RESUMPTION.case("TC_B_116_CSMS", "Reset that a transaction with a profile survives", needs=("charging profiles",))
 async def profile_after_reset(t: CsmsTest) -> None:
+    """The back end asks for it, and sends the profile, which the station does not keep, again."""
     transaction = await _with_profile(t)
     await t.asked("Reset", "B13.FR.03", type="ImmediateAndResume")
     await transaction.event("Updated", "ResetCommand", state="SuspendedEVSE")
@@ -65,14 +55,9 @@ async def profile_after_reset(t: CsmsTest) -> None:
     await _sent_again(t, transaction, "B13.FR.31")
 
 
-@RESUMPTION.case(
-    "TC_E_113_CSMS",
-    "Transaction that an interruption does not end",
-    required="The back end accepts the station again, and takes the events after it.",
-    requirements=("E17.FR.14",),
-    **_OF,
-)
+@RESUMPTION.case("TC_E_113_CSMS", "Transaction that an interruption does not end", also=("E17.FR.14",))
 async def resumed(t: CsmsTest) -> None:
+    """The back end accepts the station again, and takes the events after it."""
     transaction = await charging(t)
     await _boots_again(t, "PowerUp")
     await transaction.event("Updated", "TxResumed", state="Charging", context="Other")
@@ -80,14 +65,10 @@ async def resumed(t: CsmsTest) -> None:
 
 
 @RESUMPTION.case(
-    "TC_E_117_CSMS",
-    "Profile of a transaction that an interruption does not end",
-    required="The back end sends the profile of the transaction again, which the station does not keep.",
-    requirements=("E17.FR.15",),
-    needs=("charging profiles",),
-    **_OF,
+    "TC_E_117_CSMS", "Profile of a transaction that an interruption does not end", needs=("charging profiles",)
 )
 async def profile_after_interruption(t: CsmsTest) -> None:
+    """The back end sends the profile of the transaction again, which the station does not keep."""
     transaction = await _with_profile(t)
     await t.away()
     with precondition():

@@ -32,13 +32,9 @@ SUITES: Final = (
 """A station has one of these pairs, by the names of OpenSSL (A00.FR.319)."""
 
 
-@A.case(
-    "TC_A_01_CS",
-    "HTTP basic authentication",
-    required="The station connects with its identity as user name, and a password of at least 16 characters.",
-    requirements=("A00.FR.202", "A00.FR.203", "A00.FR.204", "A00.FR.205", "A00.FR.301", "A00.FR.302", "A00.FR.304"),
-)
+@A.case("TC_A_01_CS", "HTTP basic authentication", also=("A00.FR.202", "A00.FR.301", "A00.FR.302", "A00.FR.304"))
 async def basic_authentication(t: StationTest) -> None:
+    """The station connects with its identity as user name, and a password of at least 16 characters."""
     t.needs(t.opening.security_profile < 3, "it connects with a certificate")
     async with t.reconnects():
         await t.disconnect()
@@ -56,11 +52,11 @@ async def basic_authentication(t: StationTest) -> None:
 @A.case(
     "TC_A_04_CS",
     "TLS with a valid certificate of the back end",
-    required="The station connects with TLS 1.2 or 1.3, and offers the cipher suites that are mandatory.",
     requirements=("A00.FR.312", "A00.FR.313", "A00.FR.319", "A00.FR.416", "A00.FR.422"),
     quick=True,
 )
 async def tls(t: StationTest) -> None:
+    """The station connects with TLS 1.2 or 1.3, and offers the cipher suites that are mandatory."""
     _needs_tls(t)
     with precondition():
         await reset(t)
@@ -74,10 +70,10 @@ async def tls(t: StationTest) -> None:
 @A.case(
     "TC_A_05_CS",
     "TLS with an invalid certificate of the back end",
-    required="The station does not connect, and reports InvalidCsmsCertificate once it can.",
-    requirements=("A00.FR.308", "A00.FR.309", "A00.FR.310", "A00.FR.311", "A00.FR.412", "A00.FR.413", "A00.FR.414"),
+    also=("A00.FR.308", "A00.FR.309", "A00.FR.412", "A00.FR.413", "A00.FR.414"),
 )
 async def invalid_certificate(t: StationTest) -> None:
+    """The station does not connect, and reports InvalidCsmsCertificate once it can."""
     _needs_tls(t)
     name = t.server_name
     wrong = [("an unknown authority", Authority(CSMS, t.now()).server(name))]
@@ -92,12 +88,10 @@ async def invalid_certificate(t: StationTest) -> None:
 
 
 @A.case(
-    "TC_A_06_CS",
-    "TLS version too low",
-    required="The station does not connect with TLS 1.1, and does with TLS 1.2 or newer.",
-    requirements=("A00.FR.313", "A00.FR.314", "A00.FR.316", "A00.FR.416", "A00.FR.417", "A00.FR.419"),
+    "TC_A_06_CS", "TLS version too low", also=("A00.FR.313", "A00.FR.314", "A00.FR.416", "A00.FR.417", "A00.FR.419")
 )
 async def old_version(t: StationTest) -> None:
+    """The station does not connect with TLS 1.1, and does with TLS 1.2 or newer."""
     _needs_tls(t)
     root = Authority(CSMS, t.now())
     with contextlib.suppress(Ended):
@@ -121,11 +115,11 @@ async def _rejects(t: StationTest, context: ssl.SSLContext, requirement: str, wh
 @A.case(
     "TC_A_07_CS",
     "TLS with the station's certificate",
-    required="The certificate names the station, has a serial number, and a key that is long enough.",
-    requirements=("A00.FR.401", "A00.FR.402", "A00.FR.502", "A00.FR.503", "A00.FR.508", "A00.FR.511"),
+    also=("A00.FR.401", "A00.FR.402", "A00.FR.502", "A00.FR.503"),
     profiles=("Advanced Security",),
 )
 async def own_certificate(t: StationTest) -> None:
+    """The certificate names the station, has a serial number, and a key that is long enough."""
     _needs_certificate(t)
     with precondition():
         serial = (await reset(t))["chargingStation"].get("serialNumber")
@@ -164,13 +158,9 @@ def kept(t: StationTest, *others: str) -> str:
     return before
 
 
-@A.case(
-    "TC_A_09_CS",
-    "A new password",
-    required="The station accepts the password, reconnects, and shows it.",
-    requirements=("A01.FR.01", "A01.FR.02"),
-)
+@A.case("TC_A_09_CS", "A new password")
 async def new_password(t: StationTest) -> None:
+    """The station accepts the password, reconnects, and shows it."""
     kept(t, PASSWORD)
     async with t.reconnects():
         status = await t.set(*VARIABLE, PASSWORD)
@@ -180,13 +170,9 @@ async def new_password(t: StationTest) -> None:
     t.check(t.opening.password == PASSWORD, "A01.FR.01", "connects with another password")
 
 
-@A.case(
-    "TC_A_10_CS",
-    "A new password that is too short",
-    required="The station rejects the password, and shows the one that it had.",
-    requirements=("A01.FR.01", "A01.FR.02"),
-)
+@A.case("TC_A_10_CS", "A new password that is too short")
 async def short_password(t: StationTest) -> None:
+    """The station rejects the password, and shows the one that it had."""
     before = kept(t, SHORT)
     status = await t.set(*VARIABLE, SHORT)
     async with t.reconnects():
@@ -222,23 +208,23 @@ async def _renews(t: StationTest, trigger: str) -> None:
 @A.case(
     "TC_A_11_CS",
     "New certificate of the station",
-    required="The station asks for a certificate of a new key, takes it, and connects with it.",
-    requirements=("A02.FR.02", "A02.FR.03", "A02.FR.06", "A02.FR.08", "F06.FR.05"),
+    also=("A02.FR.02", "A02.FR.03", "A02.FR.06", "A02.FR.08", "F06.FR.05"),
     profiles=("Advanced Security",),
 )
 async def new_certificate(t: StationTest) -> None:
+    """The station asks for a certificate of a new key, takes it, and connects with it."""
     await _renews(t, "SignChargingStationCertificate")
 
 
 @A.case(
     "TC_A_12_CS",
     "New V2G certificate",
-    required="The station asks for a certificate of the type V2GCertificate, and takes it.",
     requirements=("A02.FR.03", "A02.FR.06", "A02.FR.13", "F06.FR.05"),
     profiles=("ISO 15118 Support",),
     needs=("ISO15118Ctrlr.Enabled",),
 )
 async def new_v2g_certificate(t: StationTest) -> None:
+    """The station asks for a certificate of the type V2GCertificate, and takes it."""
     with precondition():
         root = await install(t, V2G)
         before = await installed(t, "V2GCertificateChain")
@@ -252,23 +238,18 @@ async def new_v2g_certificate(t: StationTest) -> None:
 @A.case(
     "TC_A_13_CS",
     "New combined certificate",
-    required="The station asks for a certificate of a new key, takes it, and connects with it.",
-    requirements=("A02.FR.02", "A02.FR.03", "A02.FR.06", "A02.FR.08", "F06.FR.05"),
+    also=("A02.FR.02", "A02.FR.03", "A02.FR.06", "A02.FR.08", "F06.FR.05"),
     profiles=("ISO 15118 Support",),
     needs=("ISO15118Ctrlr.Enabled",),
 )
 async def new_combined_certificate(t: StationTest) -> None:
+    """The station asks for a certificate of a new key, takes it, and connects with it."""
     await _renews(t, "SignCombinedCertificate")
 
 
-@A.case(
-    "TC_A_14_CS",
-    "New certificate that is invalid",
-    required="The station rejects the certificate, and reports InvalidChargingStationCertificate.",
-    requirements=("A02.FR.06", "A02.FR.07"),
-    profiles=("Advanced Security",),
-)
+@A.case("TC_A_14_CS", "New certificate that is invalid", also=("A02.FR.06",), profiles=("Advanced Security",))
 async def invalid_new_certificate(t: StationTest) -> None:
+    """The station rejects the certificate, and reports InvalidChargingStationCertificate."""
     _needs_certificate(t)
     stranger = Authority(CSMS, t.now())
     wrong: dict[str, Callable[[str], str]] = {"of an unknown authority": stranger.signed}
@@ -286,11 +267,11 @@ async def invalid_new_certificate(t: StationTest) -> None:
 @A.case(
     "TC_A_15_CS",
     "Request for a new certificate that is rejected",
-    required="The station asks for a certificate, and continues with the one that it has.",
     requirements=("A02.FR.03", "F06.FR.05", "F06.FR.10"),
     profiles=("Advanced Security",),
 )
 async def request_rejected(t: StationTest) -> None:
+    """The station asks for a certificate, and continues with the one that it has."""
     _needs_certificate(t)
     before = t.opening.certificate
     t.answer("SignCertificate", {"status": "Rejected"})
@@ -303,11 +284,11 @@ async def request_rejected(t: StationTest) -> None:
 @A.case(
     "TC_A_23_CS",
     "Request for a new certificate that is not answered",
-    required="The station asks again after CertSigningWaitMinimum, and then after twice that time.",
     requirements=("A02.FR.17", "A02.FR.18"),
     profiles=("Advanced Security",),
 )
 async def asks_again(t: StationTest) -> None:
+    """The station asks again after CertSigningWaitMinimum, and then after twice that time."""
     _needs_certificate(t)
     wait_s = 6
     with precondition():
@@ -338,13 +319,9 @@ async def _refuses_priority(t: StationTest, level: int, requirement: str) -> Non
     t.check(status == "Rejected", requirement, f"answers {status}")
 
 
-@A.case(
-    "TC_A_20_CS",
-    "Higher security profile without a root of the back end",
-    required="The station refuses a slot with security profile 2 while it has no CSMSRootCertificate.",
-    requirements=("A05.FR.02",),
-)
+@A.case("TC_A_20_CS", "Higher security profile without a root of the back end")
 async def upgrade_without_root(t: StationTest) -> None:
+    """The station refuses a slot with security profile 2 while it has no CSMSRootCertificate."""
     t.needs(t.opening.tls is None, "it uses TLS already")
     t.needs(not await installed(t, CSMS), "it has a CSMSRootCertificate")
     await _refuses_priority(t, 2, "A05.FR.02")
@@ -353,12 +330,11 @@ async def upgrade_without_root(t: StationTest) -> None:
 @A.case(
     "TC_A_21_CS",
     "Higher security profile without a certificate of the station",
-    required="The station refuses a slot with security profile 3 while it has no ChargingStationCertificate.",
-    requirements=("A05.FR.03",),
     profiles=("Advanced Security",),
     needs=("no station certificate",),
 )
 async def upgrade_without_certificate(t: StationTest) -> None:
+    """The station refuses a slot with security profile 3 while it has no ChargingStationCertificate."""
     t.needs(t.opening.security_profile < 3, "it has a certificate")
     if not await installed(t, CSMS):
         with precondition():
@@ -366,13 +342,9 @@ async def upgrade_without_certificate(t: StationTest) -> None:
     await _refuses_priority(t, 3, "A05.FR.03")
 
 
-@A.case(
-    "TC_A_22_CS",
-    "Lower security profile",
-    required="The station rejects a network profile with a lower security profile.",
-    requirements=("B09.FR.04",),
-)
+@A.case("TC_A_22_CS", "Lower security profile")
 async def downgrade(t: StationTest) -> None:
+    """The station rejects a network profile with a lower security profile."""
     level = t.opening.security_profile - 1
     t.needs(level > 0, "it has the lowest security profile")
     t.needs(level == 1 or not t.has("SecurityCtrlr.AllowSecurityProfileDowngrade"), "it allows to go back to 2")
@@ -384,11 +356,11 @@ async def downgrade(t: StationTest) -> None:
 @A.case(
     "TC_A_19_CS",
     "Higher security profile",
-    required="The station connects with the higher security profile, and removes profiles that are lower. For good.",
     requirements=("A05.FR.04", "A05.FR.05", "A05.FR.06"),
     needs=("security upgrade",),
 )
 async def upgrade(t: StationTest) -> None:
+    """The station connects with the higher security profile, and removes profiles that are lower. For good."""
     level = t.opening.security_profile + 1
     t.needs(level <= 3, "it has the highest security profile")
     before = await t.value(*PRIORITY)

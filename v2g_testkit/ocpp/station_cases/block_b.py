@@ -35,26 +35,19 @@ MANDATORY: Final = frozenset({
 # -- boot
 
 
-@B.case(
-    "TC_B_01_CS",
-    "Cold boot, accepted",
-    required="After start-up the station sends BootNotification and, once accepted, the state of every connector.",
-    requirements=("B01.FR.01", "B01.FR.05", "B01.FR.09"),
-    quick=True,
-)
+@B.case("TC_B_01_CS", "Cold boot, accepted", also=("B01.FR.09",), quick=True)
 async def cold_boot(t: StationTest) -> None:
+    """After start-up the station sends BootNotification and, once accepted, the state of every connector."""
     found = await reset(t)
     t.check(bool(found["chargingStation"]["model"]), "B01.FR.01", "the model is empty")
     await all_connectors(t, "Available", "B01.FR.05")
 
 
 @B.case(
-    "TC_B_02_CS",
-    "Cold boot, pending",
-    required="While pending the station answers reads, writes and reports, starts nothing, and sends nothing unasked.",
-    requirements=("B02.FR.01", "B02.FR.02", "B02.FR.05", "B02.FR.06", "F06.FR.17"),
+    "TC_B_02_CS", "Cold boot, pending", requirements=("B02.FR.01", "B02.FR.02", "B02.FR.05", "B02.FR.06", "F06.FR.17")
 )
 async def pending(t: StationTest) -> None:
+    """While pending the station answers reads, writes and reports, starts nothing, and sends nothing unasked."""
     t.answer("BootNotification", _registration(t, "Pending", 60))
     with precondition():
         await reset(t)
@@ -77,13 +70,9 @@ async def pending(t: StationTest) -> None:
     await all_connectors(t, "Available", "B01.FR.05")
 
 
-@B.case(
-    "TC_B_03_CS",
-    "Cold boot, rejected",
-    required="A rejected station sends nothing before the interval has passed, then BootNotification again.",
-    requirements=("B03.FR.02", "B03.FR.04", "B03.FR.06"),
-)
+@B.case("TC_B_03_CS", "Cold boot, rejected", requirements=("B03.FR.02", "B03.FR.04", "B03.FR.06"))
 async def rejected(t: StationTest) -> None:
+    """A rejected station sends nothing before the interval has passed, then BootNotification again."""
     t.answer("BootNotification", _registration(t, "Rejected", 20))
     with precondition():
         await reset(t)
@@ -96,13 +85,9 @@ async def rejected(t: StationTest) -> None:
     await all_connectors(t, "Available", "B01.FR.05")
 
 
-@B.case(
-    "TC_B_30_CS",
-    "Requests while rejected",
-    required="A rejected station answers every request of the back end with the CALLERROR SecurityError.",
-    requirements=("B03.FR.08",),
-)
+@B.case("TC_B_30_CS", "Requests while rejected", requirements=("B03.FR.08",))
 async def security_error(t: StationTest) -> None:
+    """A rejected station answers every request of the back end with the CALLERROR SecurityError."""
     t.answer("BootNotification", _registration(t, "Rejected", 30))
     with precondition():
         await reset(t)
@@ -120,26 +105,18 @@ def _registration(t: StationTest, status: str, interval: int) -> Answer:
 # -- variables
 
 
-@B.case(
-    "TC_B_06_CS",
-    "Get one variable",
-    required="The station answers with the value of the variable, its component, name and attribute type.",
-    requirements=("B06.FR.01", "B06.FR.02", "B06.FR.03", "B06.FR.04", "B06.FR.11"),
-)
+@B.case("TC_B_06_CS", "Get one variable", also=("B06.FR.01", "B06.FR.02", "B06.FR.03", "B06.FR.04", "B06.FR.11"))
 async def get_one(t: StationTest) -> None:
+    """The station answers with the value of the variable, its component, name and attribute type."""
     with precondition():
         await t.demand("OCPPCommCtrlr", "OfflineThreshold", "300")
     result = await t.get("OCPPCommCtrlr", "OfflineThreshold")
     _is_value(t, result, "OCPPCommCtrlr", "OfflineThreshold", "300")
 
 
-@B.case(
-    "TC_B_07_CS",
-    "Get several variables",
-    required="The station answers with as many results as variables were asked for, each with its value.",
-    requirements=("B06.FR.01", "B06.FR.02", "B06.FR.03", "B06.FR.04"),
-)
+@B.case("TC_B_07_CS", "Get several variables", also=("B06.FR.03", "B06.FR.04"))
 async def get_several(t: StationTest) -> None:
+    """The station answers with as many results as variables were asked for, each with its value."""
     asked = [("OCPPCommCtrlr", "OfflineThreshold", "300"), ("AuthCtrlr", "LocalAuthorizeOffline", "true")]
     with precondition():
         for each in asked:
@@ -164,27 +141,18 @@ def _is_value(t: StationTest, result: Payload, component: str, variable: str, va
     t.check(found == value, "B06.FR.04", f"{component}.{variable} is {found!r} instead of {value!r}")
 
 
-@B.case(
-    "TC_B_09_CS",
-    "Set one variable",
-    required="The station accepts the value, and has it afterwards.",
-    requirements=("B05.FR.01", "B05.FR.02", "B05.FR.10", "B05.FR.12"),
-    quick=True,
-)
+@B.case("TC_B_09_CS", "Set one variable", also=("B05.FR.01", "B05.FR.02", "B05.FR.12"), quick=True)
 async def set_one(t: StationTest) -> None:
+    """The station accepts the value, and has it afterwards."""
     status = await t.set("OCPPCommCtrlr", "OfflineThreshold", "321")
     t.check(status == "Accepted", "B05.FR.10", f"answers {status}")
     found = await t.value("OCPPCommCtrlr", "OfflineThreshold")
     t.check(found == "321", "B05.FR.10", f"the value is {found} afterwards")
 
 
-@B.case(
-    "TC_B_10_CS",
-    "Set several variables",
-    required="The station answers with as many results as variables were set, and has the values afterwards.",
-    requirements=("B05.FR.01", "B05.FR.02", "B05.FR.10"),
-)
+@B.case("TC_B_10_CS", "Set several variables", also=("B05.FR.02",))
 async def set_several(t: StationTest) -> None:
+    """The station answers with as many results as variables were set, and has the values afterwards."""
     wanted = [("OCPPCommCtrlr", "OfflineThreshold", "322"), ("AuthCtrlr", "LocalAuthorizeOffline", "false")]
     for component, variable, _ in wanted:
         await t.keep(component, variable)
@@ -199,13 +167,9 @@ async def set_several(t: StationTest) -> None:
         t.check(found == value, "B05.FR.10", f"{component}.{variable} is {found} afterwards")
 
 
-@B.case(
-    "TC_B_11_CS",
-    "Set values of the wrong form",
-    required="The station rejects a value that is not of the variable's data type, and keeps the old one.",
-    requirements=("B05.FR.07",),
-)
+@B.case("TC_B_11_CS", "Set values of the wrong form")
 async def set_wrong(t: StationTest) -> None:
+    """The station rejects a value that is not of the variable's data type, and keeps the old one."""
     wrong = [
         ("OCPPCommCtrlr", "OfflineThreshold", "soon"),
         ("OCPPCommCtrlr", "OfflineThreshold", "-1"),
@@ -279,13 +243,9 @@ def _names(entries: list[Payload]) -> set[str]:
     return {f"{each['component']['name']}.{each['variable']['name']}" for each in entries}
 
 
-@B.case(
-    "TC_B_12_CS",
-    "Base report: ConfigurationInventory",
-    required="The report lists all variables that can be written, with their characteristics.",
-    requirements=("B07.FR.01", "B07.FR.03", "B07.FR.04", "B07.FR.07"),
-)
+@B.case("TC_B_12_CS", "Base report: ConfigurationInventory", also=("B07.FR.01", "B07.FR.03", "B07.FR.04"))
 async def configuration_inventory(t: StationTest) -> None:
+    """The report lists all variables that can be written, with their characteristics."""
     entries = await t.report("ConfigurationInventory")
     _is_complete(t, entries, "B07.FR.07")
     for each in entries:
@@ -296,14 +256,9 @@ async def configuration_inventory(t: StationTest) -> None:
     t.check(not missing, "B07.FR.07", f"without {', '.join(sorted(missing))}")
 
 
-@B.case(
-    "TC_B_13_CS",
-    "Base report: FullInventory",
-    required="The report lists all variables with their characteristics, in parts numbered from 0.",
-    requirements=("B07.FR.01", "B07.FR.03", "B07.FR.04", "B07.FR.08"),
-    quick=True,
-)
+@B.case("TC_B_13_CS", "Base report: FullInventory", also=("B07.FR.01", "B07.FR.03", "B07.FR.04"), quick=True)
 async def full_inventory(t: StationTest) -> None:
+    """The report lists all variables with their characteristics, in parts numbered from 0."""
     entries = await t.report("FullInventory")
     _is_complete(t, entries, "B07.FR.08")
     secret = next((each for each in entries if each["variable"]["name"] == "BasicAuthPassword"), None)
@@ -314,11 +269,11 @@ async def full_inventory(t: StationTest) -> None:
 @B.case(
     "TC_B_14_CS",
     "Base report: SummaryInventory",
-    required="The report lists the availability of the station and its EVSEs, and that of connectors if it differs.",
-    requirements=("B07.FR.01", "B07.FR.03", "B07.FR.04", "B07.FR.09"),
+    also=("B07.FR.01", "B07.FR.03", "B07.FR.04"),
     profiles=("Advanced Device Management",),
 )
 async def summary_inventory(t: StationTest) -> None:
+    """The report lists the availability of the station and its EVSEs, and that of connectors if it differs."""
     answer = await t.ask("GetBaseReport", requestId=(number := t.next_id()), reportBase="SummaryInventory")
     t.needs(answer["status"] != "NotSupported", "the station does not support SummaryInventory, which is optional")
     entries = await t.parts("NotifyReport", "reportData", number)
@@ -328,37 +283,26 @@ async def summary_inventory(t: StationTest) -> None:
     t.check(not missing, "B07.FR.09", f"without {', '.join(sorted(missing))}")
 
 
-@B.case(
-    "TC_B_15_CS",
-    "Base report that is not supported",
-    required="A station without SummaryInventory answers NotSupported.",
-    requirements=("B07.FR.02",),
-)
+@B.case("TC_B_15_CS", "Base report that is not supported")
 async def no_summary(t: StationTest) -> None:
+    """A station without SummaryInventory answers NotSupported."""
     answer = await t.ask("GetBaseReport", requestId=t.next_id(), reportBase="SummaryInventory")
     t.needs(answer["status"] != "Accepted", "the station supports SummaryInventory")
     t.check(answer["status"] == "NotSupported", "B07.FR.02", f"answers {answer['status']}")
 
 
-@B.case(
-    "TC_B_53_CS",
-    "Base report has every required variable",
-    required="FullInventory has each variable that OCPP requires of every station.",
-    requirements=("B07.FR.08",),
-)
+@B.case("TC_B_53_CS", "Base report has every required variable")
 async def mandatory_variables(t: StationTest) -> None:
+    """FullInventory has each variable that OCPP requires of every station."""
     missing = MANDATORY - _names(await t.report("FullInventory"))
     t.check(not missing, "B07.FR.08", f"without {', '.join(sorted(missing))}")
 
 
 @B.case(
-    "TC_B_16_CS",
-    "Custom report by criteria",
-    required="The report for Enabled lists only components that are enabled.",
-    requirements=("B08.FR.01", "B08.FR.03", "B08.FR.04", "B08.FR.09"),
-    profiles=("Advanced Device Management",),
+    "TC_B_16_CS", "Custom report by criteria", also=("B08.FR.01", "B08.FR.03"), profiles=("Advanced Device Management",)
 )
 async def report_by_criteria(t: StationTest) -> None:
+    """The report for Enabled lists only components that are enabled."""
     entries = await _custom(t, componentCriteria=["Enabled"])
     _is_complete(t, entries, "B08.FR.04")
     for each in entries:
@@ -369,13 +313,10 @@ async def report_by_criteria(t: StationTest) -> None:
 
 
 @B.case(
-    "TC_B_17_CS",
-    "Custom report by variable",
-    required="The report lists just the variable of the EVSE that was asked for.",
-    requirements=("B08.FR.01", "B08.FR.03", "B08.FR.04", "B08.FR.11"),
-    profiles=("Advanced Device Management",),
+    "TC_B_17_CS", "Custom report by variable", also=("B08.FR.01", "B08.FR.03"), profiles=("Advanced Device Management",)
 )
 async def report_by_variable(t: StationTest) -> None:
+    """The report lists just the variable of the EVSE that was asked for."""
     entries = await _custom(t, componentVariable=[variable_of("EVSE", "AvailabilityState", evse=1)])
     _is_complete(t, entries, "B08.FR.04")
     places = [(each["component"].get("evse", {}).get("id"), each["variable"]["name"]) for each in entries]
@@ -385,11 +326,11 @@ async def report_by_variable(t: StationTest) -> None:
 @B.case(
     "TC_B_18_CS",
     "Custom report by criteria and variable",
-    required="The report lists the variable only if its component fulfils the criterion.",
-    requirements=("B08.FR.01", "B08.FR.03", "B08.FR.04", "B08.FR.11", "B08.FR.12", "B08.FR.15"),
+    also=("B08.FR.01", "B08.FR.03", "B08.FR.04"),
     profiles=("Advanced Device Management",),
 )
 async def report_by_both(t: StationTest) -> None:
+    """The report lists the variable only if its component fulfils the criterion."""
     wanted = [variable_of("EVSE", "AvailabilityState", evse=1)]
     entries = await _custom(t, componentCriteria=["Available"], componentVariable=wanted)
     _is_complete(t, entries, "B08.FR.12")
@@ -401,28 +342,18 @@ async def report_by_both(t: StationTest) -> None:
     )
 
 
-@B.case(
-    "TC_B_19_CS",
-    "Custom report of nothing",
-    required="A report for a component that does not exist is answered with EmptyResultSet.",
-    requirements=("B08.FR.15",),
-    profiles=("Advanced Device Management",),
-)
+@B.case("TC_B_19_CS", "Custom report of nothing", profiles=("Advanced Device Management",))
 async def report_of_nothing(t: StationTest) -> None:
+    """A report for a component that does not exist is answered with EmptyResultSet."""
     asked = [variable_of("NoSuchComponent", "Enabled")]
     answer = await t.ask("GetReport", requestId=t.next_id(), componentVariable=asked)
     t.needs(answer["status"] != "NotSupported", "the station does not support custom reports")
     t.check(answer["status"] == "EmptyResultSet", "B08.FR.15", f"answers {answer['status']}")
 
 
-@B.case(
-    "TC_B_54_CS",
-    "Custom report of all instances",
-    required="A variable without an instance stands for all of its instances.",
-    requirements=("B08.FR.01", "B08.FR.11"),
-    profiles=("Advanced Device Management",),
-)
+@B.case("TC_B_54_CS", "Custom report of all instances", also=("B08.FR.01",), profiles=("Advanced Device Management",))
 async def report_of_instances(t: StationTest) -> None:
+    """A variable without an instance stands for all of its instances."""
     entries = await _custom(t, componentVariable=[variable_of("DeviceDataCtrlr", "ItemsPerMessage")])
     instances = {each["variable"].get("instance") for each in entries}
     t.check(
@@ -430,27 +361,17 @@ async def report_of_instances(t: StationTest) -> None:
     )
 
 
-@B.case(
-    "TC_B_55_CS",
-    "Custom report of one instance",
-    required="A variable with an instance stands for that one only.",
-    requirements=("B08.FR.01", "B08.FR.11"),
-    profiles=("Advanced Device Management",),
-)
+@B.case("TC_B_55_CS", "Custom report of one instance", also=("B08.FR.01",), profiles=("Advanced Device Management",))
 async def report_of_instance(t: StationTest) -> None:
+    """A variable with an instance stands for that one only."""
     asked = [variable_of("DeviceDataCtrlr", "ItemsPerMessage", instance="GetReport")]
     instances = [each["variable"].get("instance") for each in await _custom(t, componentVariable=asked)]
     t.check(instances == ["GetReport"], "B08.FR.11", f"reports the instances {instances}")
 
 
-@B.case(
-    "TC_B_56_CS",
-    "Custom report of all EVSEs",
-    required="A component without an EVSE stands for all EVSEs.",
-    requirements=("B08.FR.01", "B08.FR.11"),
-    profiles=("Advanced Device Management",),
-)
+@B.case("TC_B_56_CS", "Custom report of all EVSEs", also=("B08.FR.01",), profiles=("Advanced Device Management",))
 async def report_of_evses(t: StationTest) -> None:
+    """A component without an EVSE stands for all EVSEs."""
     entries = await _custom(t, componentVariable=[variable_of("EVSE", "AvailabilityState")])
     evses = sorted(each["component"].get("evse", {}).get("id", 0) for each in entries)
     t.check(evses == list(range(1, t.declared.evses + 1)), "B08.FR.11", f"reports the EVSEs {evses}")
@@ -467,25 +388,17 @@ async def _custom(t: StationTest, **criteria: object) -> list[Payload]:
 # -- reset
 
 
-@B.case(
-    "TC_B_20_CS",
-    "Reset on idle without a transaction",
-    required="The station accepts, reboots, and reports its connectors.",
-    requirements=("B11.FR.01", "B11.FR.03", "B11.FR.04", "B01.FR.03"),
-)
+@B.case("TC_B_20_CS", "Reset on idle without a transaction", also=("B11.FR.01", "B01.FR.03"))
 async def reset_on_idle(t: StationTest) -> None:
+    """The station accepts, reboots, and reports its connectors."""
     found = await reset(t)
     t.check(found["reason"] == "RemoteReset", "B11.FR.03", f"boots with reason {found['reason']}")
     await all_connectors(t, "Available", "B11.FR.04")
 
 
-@B.case(
-    "TC_B_21_CS",
-    "Reset on idle with a transaction",
-    required="The station schedules the reset, and reboots once the transaction has ended.",
-    requirements=("B12.FR.01", "B12.FR.03"),
-)
+@B.case("TC_B_21_CS", "Reset on idle with a transaction")
 async def reset_scheduled(t: StationTest) -> None:
+    """The station schedules the reset, and reboots once the transaction has ended."""
     await t.charging()
     answer = await t.ask("Reset", type="OnIdle")
     t.check(answer["status"] == "Scheduled", "B12.FR.01", f"answers {answer['status']}")
@@ -498,13 +411,9 @@ async def reset_scheduled(t: StationTest) -> None:
     t.check(found["reason"] == "ScheduledReset", "B12.FR.03", f"boots with reason {found['reason']}")
 
 
-@B.case(
-    "TC_B_22_CS",
-    "Immediate reset with a transaction",
-    required="The station ends the transaction because of the reset, and reboots.",
-    requirements=("B12.FR.02", "B12.FR.04", "TransactionEventRequest", "B01.FR.03"),
-)
+@B.case("TC_B_22_CS", "Immediate reset with a transaction", also=("TransactionEventRequest", "B01.FR.03"))
 async def reset_at_once(t: StationTest) -> None:
+    """The station ends the transaction because of the reset, and reboots."""
     await t.charging()
     async with t.reconnects():
         answer = await t.ask("Reset", type="Immediate")
@@ -526,10 +435,10 @@ async def _ended_by_reset(t: StationTest) -> None:
 @B.case(
     "TC_B_23_CS",
     "An unavailable station stays unavailable over a reset",
-    required="After the reset the connectors are still Unavailable.",
     requirements=("B11.FR.01", "B11.FR.03", "B11.FR.04"),
 )
 async def unavailable_persists(t: StationTest) -> None:
+    """After the reset the connectors are still Unavailable."""
     t.undo(lambda: t.ask("ChangeAvailability", operationalStatus="Operative"))
     with precondition():
         answer = await t.ask("ChangeAvailability", operationalStatus="Inoperative")
@@ -543,12 +452,12 @@ async def unavailable_persists(t: StationTest) -> None:
 @B.case(
     "TC_B_24_CS",
     "A reservation stays over a reset",
-    required="After the reset the reserved connector is still Reserved.",
     requirements=("B11.FR.01", "B11.FR.03", "B11.FR.05"),
     profiles=("Reservation",),
     needs=("ReservationCtrlr.Available",),
 )
 async def reservation_persists(t: StationTest) -> None:
+    """After the reset the reserved connector is still Reserved."""
     number = t.next_id()
     t.undo(lambda: t.ask("CancelReservation", reservationId=number))
     with precondition():
@@ -566,26 +475,18 @@ async def _resets_evses(t: StationTest) -> bool:
     return found["attributeStatus"] == "Accepted" and found.get("attributeValue") == "true"
 
 
-@B.case(
-    "TC_B_25_CS",
-    "Reset of an EVSE without a transaction",
-    required="The station accepts the reset of one EVSE, and stays connected.",
-    requirements=("B11.FR.01", "B11.FR.08"),
-)
+@B.case("TC_B_25_CS", "Reset of an EVSE without a transaction")
 async def reset_evse(t: StationTest) -> None:
+    """The station accepts the reset of one EVSE, and stays connected."""
     t.needs(await _resets_evses(t), "the station does not reset single EVSEs")
     answer = await t.ask("Reset", type="OnIdle", evseId=1)
     t.check(answer["status"] == "Accepted", "B11.FR.01", f"answers {answer['status']}")
     await t.nothing("BootNotification", "B11.FR.08", within=10)
 
 
-@B.case(
-    "TC_B_26_CS",
-    "Reset of an EVSE on idle with a transaction",
-    required="The station schedules the reset of the EVSE.",
-    requirements=("B12.FR.01", "B12.FR.07"),
-)
+@B.case("TC_B_26_CS", "Reset of an EVSE on idle with a transaction")
 async def reset_evse_scheduled(t: StationTest) -> None:
+    """The station schedules the reset of the EVSE."""
     t.needs(await _resets_evses(t), "the station does not reset single EVSEs")
     await t.charging()
     answer = await t.ask("Reset", type="OnIdle", evseId=1)
@@ -593,13 +494,9 @@ async def reset_evse_scheduled(t: StationTest) -> None:
     await t.nothing("TransactionEvent", "B12.FR.07", within=5, eventType="Ended")
 
 
-@B.case(
-    "TC_B_27_CS",
-    "Immediate reset of an EVSE with a transaction",
-    required="The station ends the transaction of the EVSE because of the reset.",
-    requirements=("B12.FR.02", "B12.FR.08", "TransactionEventRequest"),
-)
+@B.case("TC_B_27_CS", "Immediate reset of an EVSE with a transaction", also=("B12.FR.08", "TransactionEventRequest"))
 async def reset_evse_at_once(t: StationTest) -> None:
+    """The station ends the transaction of the EVSE because of the reset."""
     t.needs(await _resets_evses(t), "the station does not reset single EVSEs")
     await t.charging()
     answer = await t.ask("Reset", type="Immediate", evseId=1)
@@ -607,25 +504,17 @@ async def reset_evse_at_once(t: StationTest) -> None:
     await _ended_by_reset(t)
 
 
-@B.case(
-    "TC_B_28_CS",
-    "Reset of an EVSE where that is not supported",
-    required="The station rejects the reset of a single EVSE.",
-    requirements=("B11.FR.09",),
-)
+@B.case("TC_B_28_CS", "Reset of an EVSE where that is not supported")
 async def reset_evse_rejected(t: StationTest) -> None:
+    """The station rejects the reset of a single EVSE."""
     t.needs(not await _resets_evses(t), "the station resets single EVSEs")
     answer = await t.ask("Reset", type="OnIdle", evseId=1)
     t.check(answer["status"] == "Rejected", "B11.FR.09", f"answers {answer['status']}")
 
 
-@B.case(
-    "TC_B_29_CS",
-    "Reset of an EVSE with a transaction where that is not supported",
-    required="The station rejects the reset of a single EVSE, and the transaction continues.",
-    requirements=("B12.FR.09",),
-)
+@B.case("TC_B_29_CS", "Reset of an EVSE with a transaction where that is not supported")
 async def reset_busy_evse_rejected(t: StationTest) -> None:
+    """The station rejects the reset of a single EVSE, and the transaction continues."""
     t.needs(not await _resets_evses(t), "the station resets single EVSEs")
     await t.charging()
     t.forget()
@@ -634,14 +523,9 @@ async def reset_busy_evse_rejected(t: StationTest) -> None:
     await t.nothing("TransactionEvent", "B12.FR.09", within=5, eventType="Ended")
 
 
-@B.case(
-    "TC_B_41_CS",
-    "Reset on idle with transactions at two EVSEs",
-    required="The station reboots only after both transactions have ended.",
-    requirements=("B12.FR.01", "B12.FR.03"),
-    needs=("2 EVSEs",),
-)
+@B.case("TC_B_41_CS", "Reset on idle with transactions at two EVSEs", needs=("2 EVSEs",))
 async def reset_after_both(t: StationTest) -> None:
+    """The station reboots only after both transactions have ended."""
     first, second = await t.charging(1), await t.charging(2)
     answer = await t.ask("Reset", type="OnIdle")
     t.check(answer["status"] == "Scheduled", "B12.FR.01", f"answers {answer['status']}")
@@ -659,37 +543,25 @@ async def reset_after_both(t: StationTest) -> None:
 # -- connection
 
 
-@B.case(
-    "TC_B_43_CS",
-    "Network profile that is rejected",
-    required="The station rejects a profile for a slot that it does not have.",
-    requirements=("B09.FR.02", "B09.FR.05"),
-)
+@B.case("TC_B_43_CS", "Network profile that is rejected", also=("B09.FR.02",))
 async def network_profile_rejected(t: StationTest) -> None:
+    """The station rejects a profile for a slot that it does not have."""
     _, answer = await offer(t, "wss://csms.example/ocpp", max(2, t.opening.security_profile), to="4711")
     t.check(answer["status"] == "Rejected", "B09.FR.05", f"answers {answer['status']}")
 
 
-@B.case(
-    "TC_B_45_CS",
-    "Another network profile",
-    required="After a reset the station connects by the first entry of NetworkConfigurationPriority.",
-    requirements=("B09.FR.01", "B10.FR.01", "B10.FR.04", "B10.FR.06"),
-)
+@B.case("TC_B_45_CS", "Another network profile", requirements=("B09.FR.01", "B10.FR.01", "B10.FR.04", "B10.FR.06"))
 async def migrates(t: StationTest) -> None:
+    """After a reset the station connects by the first entry of NetworkConfigurationPriority."""
     url, host = await t.listen_also()
     await migrate(t, url)
     t.check(t.opening.host == host, "B10.FR.04", f"connects to {t.opening.host} instead of {host}")
     await all_connectors(t, "Available", "B01.FR.05")
 
 
-@B.case(
-    "TC_B_46_CS",
-    "Another network profile that does not work",
-    required="The station tries the first entry NetworkProfileConnectionAttempts times, and then the next one.",
-    requirements=("B10.FR.03", "B10.FR.04"),
-)
+@B.case("TC_B_46_CS", "Another network profile that does not work", requirements=("B10.FR.03", "B10.FR.04"))
 async def falls_back(t: StationTest) -> None:
+    """The station tries the first entry NetworkProfileConnectionAttempts times, and then the next one."""
     home = t.opening.host
     with precondition():
         await t.demand("OCPPCommCtrlr", "NetworkProfileConnectionAttempts", "2")
@@ -705,11 +577,11 @@ async def falls_back(t: StationTest) -> None:
 @B.case(
     "TC_B_49_CS",
     "Only another network profile, which does not work",
-    required="The station goes back to the network profile with which it was connected last, and keeps trying it.",
     requirements=("B10.FR.03", "B10.FR.07"),
     needs=("fallback of network profiles",),
 )
 async def goes_back(t: StationTest) -> None:
+    """The station goes back to the network profile with which it was connected last, and keeps trying it."""
     home = t.opening.host
     with precondition():
         await t.demand("OCPPCommCtrlr", "NetworkProfileConnectionAttempts", "1")
@@ -726,13 +598,9 @@ async def goes_back(t: StationTest) -> None:
     t.check(t.opening.host == home, "B10.FR.07", f"connects to {t.opening.host} instead of {home}")
 
 
-@B.case(
-    "TC_B_50_CS",
-    "Another network profile, with a new root of the back end",
-    required="The station connects to a back end whose certificate is below the root that was installed.",
-    requirements=("B10.FR.04", "M05.FR.02"),
-)
+@B.case("TC_B_50_CS", "Another network profile, with a new root of the back end", also=("M05.FR.02",))
 async def migrates_to_another_root(t: StationTest) -> None:
+    """The station connects to a back end whose certificate is below the root that was installed."""
     level = t.opening.security_profile
     t.needs(level > 1, "it connects without TLS")
     t.needs(level == 2 or t.authority is not None, "needs the key of the authority of its certificate (--ca-key)")
@@ -744,13 +612,9 @@ async def migrates_to_another_root(t: StationTest) -> None:
     t.check(t.opening.host == host, "B10.FR.04", f"connects to {t.opening.host} instead of {host}")
 
 
-@B.case(
-    "TC_B_51_CS",
-    "State of connectors after a long time offline",
-    required="After more than OfflineThreshold the station reports the state of all connectors.",
-    requirements=("B04.FR.01",),
-)
+@B.case("TC_B_51_CS", "State of connectors after a long time offline")
 async def long_offline(t: StationTest) -> None:
+    """After more than OfflineThreshold the station reports the state of all connectors."""
     with precondition():
         await t.demand("OCPPCommCtrlr", "OfflineThreshold", "2")
     t.forget()
@@ -761,13 +625,9 @@ async def long_offline(t: StationTest) -> None:
         await connector_is(t, "Available", "B04.FR.01", evse)
 
 
-@B.case(
-    "TC_B_52_CS",
-    "State of connectors after a short time offline",
-    required="After less than OfflineThreshold the station reports only the connectors whose state has changed.",
-    requirements=("B04.FR.02",),
-)
+@B.case("TC_B_52_CS", "State of connectors after a short time offline")
 async def short_offline(t: StationTest) -> None:
+    """After less than OfflineThreshold the station reports only the connectors whose state has changed."""
     with precondition():
         await t.demand("OCPPCommCtrlr", "OfflineThreshold", "600")
     t.forget()
@@ -778,13 +638,9 @@ async def short_offline(t: StationTest) -> None:
         await t.nothing("StatusNotification", "B04.FR.02", within=2, evseId=evse)
 
 
-@B.case(
-    "TC_B_57_CS",
-    "Reconnection after a loss of the connection",
-    required="The station waits at least RetryBackOffWaitMinimum, and at least twice as long the second time.",
-    requirements=("OCPP-J 5.3",),
-)
+@B.case("TC_B_57_CS", "Reconnection after a loss of the connection", also=("OCPP-J 5.3",))
 async def back_off(t: StationTest) -> None:
+    """The station waits at least RetryBackOffWaitMinimum, and at least twice as long the second time."""
     with precondition():
         await t.demand("OCPPCommCtrlr", "RetryBackOffWaitMinimum", "5")
         await t.demand("OCPPCommCtrlr", "RetryBackOffRandomRange", "0")

@@ -1,7 +1,7 @@
 """Functional block B, provisioning, of OCPP 2.1: resets that transactions survive, network profiles by variables;
 cases for charging stations."""
 
-from typing import Any, Final
+from typing import Final
 
 from v2g_testkit.ocpp.case import Block, Payload, precondition
 from v2g_testkit.ocpp.station_cases.block_a import PASSWORD, VARIABLE, kept
@@ -10,22 +10,15 @@ from v2g_testkit.ocpp.station_cases.network import PRIORITY, offer
 from v2g_testkit.ocpp.station_cases.steps import boot, reset
 from v2g_testkit.ocpp.station_tester import StationTest
 
-B_21: Final[Block[StationTest]] = Block()
-
-_OF: Final[dict[str, Any]] = {"versions": ("2.1",)}
+B_21: Final[Block[StationTest]] = Block(versions=("2.1",))
 
 
 # -- reset (B13)
 
 
-@B_21.case(
-    "TC_B_101_CS",
-    "Reset that transactions survive, with ResumptionTimeout 0",
-    required="The station rejects the reset, and continues to charge.",
-    requirements=("B13.FR.01",),
-    **_OF,
-)
+@B_21.case("TC_B_101_CS", "Reset that transactions survive, with ResumptionTimeout 0")
 async def reset_rejected(t: StationTest) -> None:
+    """The station rejects the reset, and continues to charge."""
     await t.demand("TxCtrlr", "ResumptionTimeout", "0")
     await t.charging()
     answer = await t.ask("Reset", type="ImmediateAndResume")
@@ -39,11 +32,10 @@ def _case_of_reset(number: int, *, energy: bool) -> None:
     @B_21.case(
         f"TC_B_{number}_CS",
         f"Reset that transactions survive, {'with' if energy else 'without'} energy afterwards",
-        required="The station reports the reset, boots, and resumes the transaction.",
         requirements=("B13.FR.03", "B13.FR.04", "B13.FR.21", "B13.FR.23", requirement, "B13.FR.30"),
-        **_OF,
     )
     async def script(t: StationTest) -> None:
+        """The station reports the reset, boots, and resumes the transaction."""
         await may_resume(t, 300, energy=energy)
         transaction = await t.charging()
         async with t.reconnects():
@@ -64,14 +56,9 @@ _case_of_reset(102, energy=False)
 _case_of_reset(103, energy=True)
 
 
-@B_21.case(
-    "TC_B_104_CS",
-    "Reset that transactions survive, without a transaction",
-    required="The station accepts the reset, boots as after any other, and sends no events of transactions.",
-    requirements=("B13.FR.02", "B01.FR.01"),
-    **_OF,
-)
+@B_21.case("TC_B_104_CS", "Reset that transactions survive, without a transaction", also=("B01.FR.01",))
 async def reset_idle(t: StationTest) -> None:
+    """The station accepts the reset, boots as after any other, and sends no events of transactions."""
     await may_resume(t, 300)
     async with t.reconnects():
         answer = await t.ask("Reset", type="ImmediateAndResume")
@@ -145,14 +132,9 @@ def _by_variables(t: StationTest) -> None:
     t.needs(any(map(_is_writable, urls)), "its network profiles cannot be set by variables")
 
 
-@B_21.case(
-    "TC_B_100_CS",
-    "Network profile with an identity and a password",
-    required="The station accepts the profile, and has it in the variables of its slot, but for the password.",
-    requirements=("B09.FR.09", "B09.FR.11"),
-    **_OF,
-)
+@B_21.case("TC_B_100_CS", "Network profile with an identity and a password", requirements=("B09.FR.09", "B09.FR.11"))
 async def profile_with_identity(t: StationTest) -> None:
+    """The station accepts the profile, and has it in the variables of its slot, but for the password."""
     slot, now = await _free_slot(t), await _profile(t)
     data = {
         "ocppVersion": "OCPP21", "ocppTransport": "JSON", "ocppInterface": now.get("OcppInterface", "Any"),
@@ -173,14 +155,9 @@ async def profile_with_identity(t: StationTest) -> None:
     t.check(secret["attributeStatus"] == "Rejected", "B06.FR.09", "lets the password be read")
 
 
-@B_21.case(
-    "TC_B_105_CS",
-    "Network profile by variables",
-    required="The station takes the variables of a free slot, uses it first after a reset, and connects.",
-    requirements=("B09.FR.08", "B09.FR.10", "B09.FR.24", "B09.FR.33"),
-    **_OF,
-)
+@B_21.case("TC_B_105_CS", "Network profile by variables", also=("B09.FR.08", "B09.FR.10"))
 async def profile_by_variables(t: StationTest) -> None:
+    """The station takes the variables of a free slot, uses it first after a reset, and connects."""
     _by_variables(t)
     slot, values = await _free_slot(t), await _profile(t)
     results = await _put(t, slot, values)
@@ -202,11 +179,10 @@ async def profile_by_variables(t: StationTest) -> None:
 @B_21.case(
     "TC_B_107_CS",
     "Slots are added to the priority and removed",
-    required="The station takes a slot that is configured, and its removal; it rejects one that is empty.",
     requirements=("B09.FR.20", "B09.FR.33", "B09.FR.34"),
-    **_OF,
 )
 async def slots(t: StationTest) -> None:
+    """The station takes a slot that is configured, and its removal; it rejects one that is empty."""
     _by_variables(t)
     slot, values = await _free_slot(t), await _profile(t)
     before = await t.value("OCPPCommCtrlr", "NetworkConfigurationPriority")
@@ -223,14 +199,9 @@ async def slots(t: StationTest) -> None:
         t.check(fine, requirement, f"answers {status} to the priority {wanted}")
 
 
-@B_21.case(
-    "TC_B_108_CS",
-    "The slot in use is not overwritten",
-    required="The station rejects a variable of a slot in NetworkConfigurationPriority, and keeps its value.",
-    requirements=("B09.FR.22",),
-    **_OF,
-)
+@B_21.case("TC_B_108_CS", "The slot in use is not overwritten")
 async def slot_in_use(t: StationTest) -> None:
+    """The station rejects a variable of a slot in NetworkConfigurationPriority, and keeps its value."""
     _by_variables(t)
     slot = (await t.value("OCPPCommCtrlr", "NetworkConfigurationPriority")).split(",")[0].strip()
     before = (await _slot(t, slot, "MessageTimeout")).get("attributeValue")
@@ -244,11 +215,10 @@ async def slot_in_use(t: StationTest) -> None:
 @B_21.case(
     "TC_B_109_CS",
     "A new password, while the slot in use has one of its own",
-    required="The station connects with the password of the slot, then with the new one of SecurityCtrlr.",
     requirements=("B09.FR.27", "A01.FR.01", "A01.FR.02"),
-    **_OF,
 )
 async def password_of_controller(t: StationTest) -> None:
+    """The station connects with the password of the slot, then with the new one of SecurityCtrlr."""
     kept(t, _PASSWORD, PASSWORD)
     slot, before = await _free_slot(t), await t.value(*PRIORITY)
     with precondition():
@@ -285,7 +255,6 @@ def _case_of_downgrade(number: int, *, allowed: bool, by_variables: bool) -> Non
         required="The station rejects the security profile"
         + (", although it allows downgrades." if allowed else ", as it does not allow downgrades."),
         requirements=(requirement,),
-        **_OF,
     )
     async def script(t: StationTest) -> None:
         await _downgrades(t, allowed=allowed)

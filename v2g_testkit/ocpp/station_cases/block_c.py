@@ -24,7 +24,7 @@ from v2g_testkit.ocpp.station_cases.steps import (
 )
 from v2g_testkit.ocpp.station_tester import StationTest
 
-C: Final[Block[StationTest]] = Block()
+C: Final[Block[StationTest]] = Block(needs=("AuthCacheCtrlr.Available",))
 
 CACHE: Final = ("AuthCacheCtrlr.Available",)
 LIST: Final = ("LocalAuthListCtrlr.Available",)
@@ -48,14 +48,9 @@ async def _charges(t: StationTest, token: Token, requirement: str) -> None:
 
 
 def _case_of_refusal(number: int, status: str, *, quick: bool = False) -> None:
-    @C.case(
-        f"TC_C_{number:02}_CS",
-        f"Local start with a token that is {status}",
-        required="The station asks the back end about the token, and starts nothing when it is refused.",
-        requirements=("C01.FR.01", "C01.FR.02"),
-        quick=quick,
-    )
+    @C.case(f"TC_C_{number:02}_CS", f"Local start with a token that is {status}", needs=(), quick=quick)
     async def script(t: StationTest) -> None:
+        """The station asks the back end about the token, and starts nothing when it is refused."""
         token = t.declared.unknown_token
         with precondition():
             await forget_tokens(t)
@@ -76,11 +71,10 @@ _case_of_refusal(56, "Unknown")
 @C.case(
     "TC_C_05_CS",
     "Invalid token at a connector that is locked until a token is authorized",
-    required="The station asks the back end about the token, and starts nothing when it is refused.",
-    requirements=("C01.FR.01", "C01.FR.02"),
     needs=("connector locked until authorization",),
 )
 async def refused_without_cable(t: StationTest) -> None:
+    """The station asks the back end about the token, and starts nothing when it is refused."""
     token = t.declared.unknown_token
     with precondition():
         await forget_tokens(t)
@@ -90,14 +84,9 @@ async def refused_without_cable(t: StationTest) -> None:
     await refuses(t, "C01.FR.01")
 
 
-@C.case(
-    "TC_C_04_CS",
-    "A different token does not stop a transaction",
-    required="The transaction continues when another token is presented, even one that the back end accepts.",
-    requirements=("C01.FR.02", "C01.FR.03"),
-    quick=True,
-)
+@C.case("TC_C_04_CS", "A different token does not stop a transaction", needs=(), quick=True)
 async def different_token(t: StationTest) -> None:
+    """The transaction continues when another token is presented, even one that the back end accepts."""
     with precondition():
         await forget_tokens(t)
         await t.charging()
@@ -111,14 +100,9 @@ async def different_token(t: StationTest) -> None:
 # -- the cache
 
 
-@C.case(
-    "TC_C_08_CS",
-    "A token that the cache accepts",
-    required="The station charges without asking the back end, and shows the token in an event.",
-    requirements=("C12.FR.02", "C12.FR.04"),
-    needs=CACHE,
-)
+@C.case("TC_C_08_CS", "A token that the cache accepts", also=("C12.FR.04",))
 async def cache_accepts(t: StationTest) -> None:
+    """The station charges without asking the back end, and shows the token in an event."""
     with precondition():
         await forget_tokens(t)
         await cached(t, t.token)
@@ -129,14 +113,9 @@ async def cache_accepts(t: StationTest) -> None:
 
 
 def _case_of_cached_refusal(number: int, status: str) -> None:
-    @C.case(
-        f"TC_C_{number:02}_CS",
-        f"A token that the cache has as {status}",
-        required="The station asks the back end about the token, and starts nothing when it is refused again.",
-        requirements=("C10.FR.03", "C12.FR.05"),
-        needs=CACHE,
-    )
+    @C.case(f"TC_C_{number:02}_CS", f"A token that the cache has as {status}")
     async def script(t: StationTest) -> None:
+        """The station asks the back end about the token, and starts nothing when it is refused again."""
         with precondition():
             await prefer(t, "AuthCacheCtrlr", "DisablePostAuthorize", "false")
             await forget_tokens(t)
@@ -152,14 +131,9 @@ _case_of_cached_refusal(10, "Blocked")
 _case_of_cached_refusal(11, "Expired")
 
 
-@C.case(
-    "TC_C_12_CS",
-    "A token that the cache refuses and the back end accepts",
-    required="The station asks the back end, and charges when the token is accepted now.",
-    requirements=("C10.FR.03", "C12.FR.05"),
-    needs=CACHE,
-)
+@C.case("TC_C_12_CS", "A token that the cache refuses and the back end accepts")
 async def cache_outdated(t: StationTest) -> None:
+    """The station asks the back end, and charges when the token is accepted now."""
     with precondition():
         await prefer(t, "AuthCacheCtrlr", "DisablePostAuthorize", "false")
         await forget_tokens(t)
@@ -171,14 +145,9 @@ async def cache_outdated(t: StationTest) -> None:
     await _charges(t, t.token, "C12.FR.05")
 
 
-@C.case(
-    "TC_C_13_CS",
-    "A token that the cache accepts, before the cable",
-    required="The station does not ask the back end, and charges once the cable is plugged in.",
-    requirements=("C12.FR.02", "C12.FR.04"),
-    needs=CACHE,
-)
+@C.case("TC_C_13_CS", "A token that the cache accepts, before the cable")
 async def cache_before_cable(t: StationTest) -> None:
+    """The station does not ask the back end, and charges once the cable is plugged in."""
     with precondition():
         await forget_tokens(t)
         await cached(t, t.token)
@@ -192,14 +161,9 @@ async def cache_before_cable(t: StationTest) -> None:
     t.check(bool(await t.flowing()), "C12.FR.04", "does not charge")
 
 
-@C.case(
-    "TC_C_57_CS",
-    "A token that the cache refuses, with DisablePostAuthorize",
-    required="The station refuses the token without asking the back end.",
-    requirements=("C10.FR.03", "C12.FR.05"),
-    needs=CACHE,
-)
+@C.case("TC_C_57_CS", "A token that the cache refuses, with DisablePostAuthorize", also=("C10.FR.03",))
 async def cache_not_asked(t: StationTest) -> None:
+    """The station refuses the token without asking the back end."""
     with precondition():
         await t.demand("AuthCacheCtrlr", "DisablePostAuthorize", "true")
         await forget_tokens(t)
@@ -211,14 +175,9 @@ async def cache_not_asked(t: StationTest) -> None:
     await refuses(t, "C12.FR.05")
 
 
-@C.case(
-    "TC_C_32_CS",
-    "The cache stays over a reset",
-    required="After a reset the station charges with a cached token without asking the back end.",
-    requirements=("C10.FR.02",),
-    needs=(*CACHE, "persistent cache"),
-)
+@C.case("TC_C_32_CS", "The cache stays over a reset", needs=(*CACHE, "persistent cache"))
 async def cache_persists(t: StationTest) -> None:
+    """After a reset the station charges with a cached token without asking the back end."""
     with precondition():
         await forget_tokens(t)
         await cached(t, t.token)
@@ -231,13 +190,10 @@ async def cache_persists(t: StationTest) -> None:
 
 
 @C.case(
-    "TC_C_33_CS",
-    "The cache learns from answers to Authorize",
-    required="A token that the back end has accepted once starts the next transaction without a question.",
-    requirements=("C10.FR.01", "C10.FR.04", "C12.FR.06"),
-    needs=CACHE,
+    "TC_C_33_CS", "The cache learns from answers to Authorize", requirements=("C10.FR.01", "C10.FR.04", "C12.FR.06")
 )
 async def cache_learns(t: StationTest) -> None:
+    """A token that the back end has accepted once starts the next transaction without a question."""
     with precondition():
         await prefer(t, "AuthCacheCtrlr", "Enabled", "true")
         await prefer(t, "AuthCtrlr", "LocalPreAuthorize", "true")
@@ -257,14 +213,9 @@ async def cache_learns(t: StationTest) -> None:
     t.check(not t.seen("Authorize"), "C10.FR.04", "sends Authorize for a token that was accepted before")
 
 
-@C.case(
-    "TC_C_34_CS",
-    "The cache learns from answers to TransactionEvent",
-    required="A token that was refused in an answer to TransactionEvent is asked about the next time.",
-    requirements=("C10.FR.05", "C12.FR.06"),
-    needs=CACHE,
-)
+@C.case("TC_C_34_CS", "The cache learns from answers to TransactionEvent", requirements=("C10.FR.05", "C12.FR.06"))
 async def cache_learns_from_events(t: StationTest) -> None:
+    """A token that was refused in an answer to TransactionEvent is asked about the next time."""
     with precondition():
         await prefer(t, "AuthCacheCtrlr", "DisablePostAuthorize", "false")
         await forget_tokens(t)
@@ -281,14 +232,9 @@ async def cache_learns_from_events(t: StationTest) -> None:
     await asks_about(t, t.token, "C10.FR.05")
 
 
-@C.case(
-    "TC_C_36_CS",
-    "The cache without LocalPreAuthorize",
-    required="The station asks the back end about a token although its cache accepts it.",
-    requirements=("C10.FR.11",),
-    needs=CACHE,
-)
+@C.case("TC_C_36_CS", "The cache without LocalPreAuthorize")
 async def cache_not_used(t: StationTest) -> None:
+    """The station asks the back end about a token although its cache accepts it."""
     with precondition():
         await forget_tokens(t)
         await cached(t, t.token)
@@ -299,14 +245,9 @@ async def cache_not_used(t: StationTest) -> None:
     await asks_about(t, t.token, "C10.FR.11")
 
 
-@C.case(
-    "TC_C_37_CS",
-    "Clear the cache",
-    required="The station accepts, and asks the back end about the token that was cached.",
-    requirements=("C11.FR.01", "C11.FR.02", "C11.FR.03"),
-    needs=CACHE,
-)
+@C.case("TC_C_37_CS", "Clear the cache", also=("C11.FR.02",))
 async def cache_cleared(t: StationTest) -> None:
+    """The station accepts, and asks the back end about the token that was cached."""
     with precondition():
         await forget_tokens(t)
         await cached(t, t.token)
@@ -318,28 +259,18 @@ async def cache_cleared(t: StationTest) -> None:
     await _charges(t, t.token, "C11.FR.01")
 
 
-@C.case(
-    "TC_C_38_CS",
-    "Clear a cache that is disabled",
-    required="The station rejects the request.",
-    requirements=("C11.FR.02", "C11.FR.04"),
-    needs=CACHE,
-)
+@C.case("TC_C_38_CS", "Clear a cache that is disabled", also=("C11.FR.02",))
 async def cache_disabled(t: StationTest) -> None:
+    """The station rejects the request."""
     with precondition():
         await t.demand("AuthCacheCtrlr", "Enabled", "false")
     answer = await t.ask("ClearCache")
     t.check(answer["status"] == "Rejected", "C11.FR.04", f"answers {answer['status']}")
 
 
-@C.case(
-    "TC_C_46_CS",
-    "Cached tokens expire",
-    required="After the lifetime of cached tokens the station asks the back end again.",
-    requirements=("C10.FR.08", "C10.FR.10"),
-    needs=CACHE,
-)
+@C.case("TC_C_46_CS", "Cached tokens expire", also=("C10.FR.10",))
 async def cache_lifetime(t: StationTest) -> None:
+    """After the lifetime of cached tokens the station asks the back end again."""
     with precondition():
         await t.demand("AuthCacheCtrlr", "LifeTime", "20")
         await forget_tokens(t)
@@ -355,7 +286,7 @@ async def cache_lifetime(t: StationTest) -> None:
 
 
 def _case_of_later_refusal(number: int, title: str, stops: str, wh: str, required: str, *requirements: str) -> None:
-    @C.case(f"TC_C_{number}_CS", title, required=required, requirements=requirements, needs=CACHE)
+    @C.case(f"TC_C_{number}_CS", title, required=required, requirements=requirements)
     async def script(t: StationTest) -> None:
         with precondition():
             await t.demand("AuthCtrlr", "LocalAuthorizeOffline", "true")
@@ -425,13 +356,9 @@ _case_of_later_refusal(
 )
 
 
-@C.case(
-    "TC_C_26_CS",
-    "Offline: unknown tokens are accepted",
-    required="The station charges with an unknown token while it is offline, and suspends once the token is refused.",
-    requirements=("C15.FR.02", "C15.FR.06", "C15.FR.08", "C13.FR.04"),
-)
+@C.case("TC_C_26_CS", "Offline: unknown tokens are accepted", also=("C13.FR.04",), needs=())
 async def unknown_offline(t: StationTest) -> None:
+    """The station charges with an unknown token while it is offline, and suspends once the token is refused."""
     token = t.declared.unknown_token
     with precondition():
         await t.demand("AuthCtrlr", "OfflineTxForUnknownIdEnabled", "true")
@@ -455,12 +382,12 @@ async def unknown_offline(t: StationTest) -> None:
 @C.case(
     "TC_C_21_CS",
     "Offline: a token that the list accepts",
-    required="A whole transaction offline is reported afterwards, with all of its events marked as offline.",
-    requirements=("C13.FR.02", "E12.FR.01", "E12.FR.02"),
+    also=("E12.FR.01",),
     profiles=("Local Authorization List Management",),
     needs=LIST,
 )
 async def listed_offline(t: StationTest) -> None:
+    """A whole transaction offline is reported afterwards, with all of its events marked as offline."""
     with precondition():
         await prefer(t, "AuthCtrlr", "OfflineTxForUnknownIdEnabled", "false")
         await t.demand("AuthCtrlr", "LocalAuthorizeOffline", "true")
@@ -483,12 +410,11 @@ def _case_of_listed_offline(number: int, status: str) -> None:
     @C.case(
         f"TC_C_{number}_CS",
         f"Offline: a token that the list has as {status}",
-        required="The station starts nothing with a token that its list refuses.",
-        requirements=("C13.FR.02",),
         profiles=("Local Authorization List Management",),
         needs=LIST,
     )
     async def script(t: StationTest) -> None:
+        """The station starts nothing with a token that its list refuses."""
         with precondition():
             await prefer(t, "AuthCtrlr", "OfflineTxForUnknownIdEnabled", "false")
             await t.demand("AuthCtrlr", "LocalAuthorizeOffline", "true")
@@ -509,12 +435,12 @@ _case_of_listed_offline(24, "Expired")
 @C.case(
     "TC_C_25_CS",
     "Offline: the list comes before the cache",
-    required="The station starts nothing with a token that its list refuses and its cache accepts.",
-    requirements=("C13.FR.01", "C14.FR.01"),
+    also=("C14.FR.01",),
     profiles=("Local Authorization List Management",),
     needs=(*LIST, *CACHE),
 )
 async def list_before_cache(t: StationTest) -> None:
+    """The station starts nothing with a token that its list refuses and its cache accepts."""
     with precondition():
         await prefer(t, "AuthCtrlr", "OfflineTxForUnknownIdEnabled", "true")
         await t.demand("AuthCtrlr", "LocalAuthorizeOffline", "true")
@@ -531,15 +457,9 @@ async def list_before_cache(t: StationTest) -> None:
 # -- the local list, online
 
 
-@C.case(
-    "TC_C_27_CS",
-    "A token that the list accepts",
-    required="The station charges without asking the back end, and shows the token in an event.",
-    requirements=("C14.FR.02",),
-    profiles=("Local Authorization List Management",),
-    needs=LIST,
-)
+@C.case("TC_C_27_CS", "A token that the list accepts", profiles=("Local Authorization List Management",), needs=LIST)
 async def list_accepts(t: StationTest) -> None:
+    """The station charges without asking the back end, and shows the token in an event."""
     with precondition():
         await forget_tokens(t)
         await listed(t, {t.token: {"status": "Accepted"}})
@@ -554,12 +474,11 @@ def _case_of_listed_refusal(number: int, status: str) -> None:
     @C.case(
         f"TC_C_{number}_CS",
         f"A token that the list has as {status}",
-        required="The station asks the back end about the token, and starts nothing when it is refused again.",
-        requirements=("C14.FR.03",),
         profiles=("Local Authorization List Management",),
         needs=LIST,
     )
     async def script(t: StationTest) -> None:
+        """The station asks the back end about the token, and starts nothing when it is refused again."""
         with precondition():
             await prefer(t, "LocalAuthListCtrlr", "DisablePostAuthorize", "false")
             await forget_tokens(t)
@@ -580,12 +499,11 @@ _case_of_listed_refusal(30, "Expired")
 @C.case(
     "TC_C_31_CS",
     "A token that the list refuses and the back end accepts",
-    required="The station asks the back end, and charges when the token is accepted now.",
-    requirements=("C14.FR.03",),
     profiles=("Local Authorization List Management",),
     needs=LIST,
 )
 async def list_outdated(t: StationTest) -> None:
+    """The station asks the back end, and charges when the token is accepted now."""
     with precondition():
         await prefer(t, "LocalAuthListCtrlr", "DisablePostAuthorize", "false")
         await forget_tokens(t)
@@ -600,12 +518,11 @@ async def list_outdated(t: StationTest) -> None:
 @C.case(
     "TC_C_58_CS",
     "A token that the list refuses, with DisablePostAuthorize",
-    required="The station refuses the token without asking the back end.",
-    requirements=("C14.FR.03",),
     profiles=("Local Authorization List Management",),
     needs=LIST,
 )
 async def list_not_asked(t: StationTest) -> None:
+    """The station refuses the token without asking the back end."""
     with precondition():
         await t.demand("LocalAuthListCtrlr", "DisablePostAuthorize", "true")
         await forget_tokens(t)
@@ -639,14 +556,9 @@ async def _goes_on(t: StationTest, requirement: str) -> None:
     await t.nothing("TransactionEvent", requirement, within=1, eventType="Ended")
 
 
-@C.case(
-    "TC_C_39_CS",
-    "A token of the same group stops",
-    required="The station asks about the second token, and stops the transaction of the first.",
-    requirements=("C09.FR.02", "C09.FR.03", "C09.FR.05"),
-    quick=True,
-)
+@C.case("TC_C_39_CS", "A token of the same group stops", also=("C09.FR.02",), needs=(), quick=True)
 async def group_stops(t: StationTest) -> None:
+    """The station asks about the second token, and stops the transaction of the first."""
     with precondition():
         await forget_tokens(t)
         await _of_group(t, _MEMBER)
@@ -658,12 +570,12 @@ async def group_stops(t: StationTest) -> None:
 @C.case(
     "TC_C_40_CS",
     "A token of the same group stops, by the local list",
-    required="The station stops the transaction of the first token when the second has the same group in the list.",
-    requirements=("C09.FR.02", "C09.FR.03", "C09.FR.07"),
+    also=("C09.FR.02", "C09.FR.03"),
     profiles=("Local Authorization List Management",),
     needs=LIST,
 )
 async def group_stops_by_list(t: StationTest) -> None:
+    """The station stops the transaction of the first token when the second has the same group in the list."""
     with precondition():
         await forget_tokens(t)
         await listed(t, {t.token: _MEMBER, t.declared.other_token: _MEMBER})
@@ -672,14 +584,9 @@ async def group_stops_by_list(t: StationTest) -> None:
     await _stops(t, "C09.FR.07")
 
 
-@C.case(
-    "TC_C_41_CS",
-    "A token of the same group stops, by the cache",
-    required="The station stops the transaction of the first token when the second has the same group in the cache.",
-    requirements=("C09.FR.02", "C09.FR.03", "C09.FR.07"),
-    needs=CACHE,
-)
+@C.case("TC_C_41_CS", "A token of the same group stops, by the cache", also=("C09.FR.02", "C09.FR.03"))
 async def group_stops_by_cache(t: StationTest) -> None:
+    """The station stops the transaction of the first token when the second has the same group in the cache."""
     with precondition():
         await forget_tokens(t)
         await cached(t, t.declared.other_token, groupIdToken=GROUP)
@@ -689,13 +596,9 @@ async def group_stops_by_cache(t: StationTest) -> None:
     await _stops(t, "C09.FR.07")
 
 
-@C.case(
-    "TC_C_42_CS",
-    "A refused token of the same group does not stop",
-    required="The transaction continues when the back end refuses the second token, although the group is the same.",
-    requirements=("C09.FR.11",),
-)
+@C.case("TC_C_42_CS", "A refused token of the same group does not stop", requirements=("C09.FR.11",), needs=())
 async def group_refused(t: StationTest) -> None:
+    """The transaction continues when the back end refuses the second token, although the group is the same."""
     with precondition():
         await forget_tokens(t)
         await _of_group(t, _FORMER)
@@ -707,12 +610,12 @@ async def group_refused(t: StationTest) -> None:
 @C.case(
     "TC_C_43_CS",
     "A token of the same group that the list refuses does not stop",
-    required="The station asks about the second token, and continues to charge when it is refused.",
-    requirements=("C09.FR.03", "C09.FR.11", "C14.FR.03"),
+    also=("C09.FR.03",),
     profiles=("Local Authorization List Management",),
     needs=LIST,
 )
 async def group_refused_by_list(t: StationTest) -> None:
+    """The station asks about the second token, and continues to charge when it is refused."""
     with precondition():
         await prefer(t, "LocalAuthListCtrlr", "DisablePostAuthorize", "false")
         await forget_tokens(t)
@@ -723,14 +626,9 @@ async def group_refused_by_list(t: StationTest) -> None:
     await _goes_on(t, "C09.FR.11")
 
 
-@C.case(
-    "TC_C_44_CS",
-    "A token of the same group that the cache refuses does not stop",
-    required="The station asks about the second token, and continues to charge when it is refused.",
-    requirements=("C09.FR.03", "C09.FR.11", "C10.FR.03"),
-    needs=CACHE,
-)
+@C.case("TC_C_44_CS", "A token of the same group that the cache refuses does not stop", also=("C09.FR.03",))
 async def group_refused_by_cache(t: StationTest) -> None:
+    """The station asks about the second token, and continues to charge when it is refused."""
     with precondition():
         await prefer(t, "AuthCacheCtrlr", "DisablePostAuthorize", "false")
         await forget_tokens(t)
@@ -751,13 +649,9 @@ async def _master_pass(t: StationTest) -> None:
     let_be(t, {t.declared.other_token: _MEMBER})
 
 
-@C.case(
-    "TC_C_45_CS",
-    "A master pass does not start",
-    required="The station asks about the token of the master pass group, and starts nothing with it.",
-    requirements=("C16.FR.03",),
-)
+@C.case("TC_C_45_CS", "A master pass does not start", requirements=("C16.FR.03",), needs=())
 async def master_pass_starts_nothing(t: StationTest) -> None:
+    """The station asks about the token of the master pass group, and starts nothing with it."""
     with precondition():
         await _master_pass(t)
         await points(t, "TxStartPoint", "PowerPathClosed", without=("ParkingBayOccupancy", "EVConnected"))
@@ -771,11 +665,11 @@ async def master_pass_starts_nothing(t: StationTest) -> None:
 @C.case(
     "TC_C_14_CS",
     "A cached master pass stops a transaction",
-    required="The station stops the transaction when a token is presented whose group in the cache is the master pass.",
     requirements=("C12.FR.09", "C16.FR.02"),
     needs=("AuthCacheCtrlr.Available",),
 )
 async def cached_master_pass(t: StationTest) -> None:
+    """The station stops the transaction when a token is presented whose group in the cache is the master pass."""
     t.needs(not t.has("choice of transactions"), "at the station a person chooses which transactions end")
     other = t.declared.other_token
     with precondition():
@@ -795,13 +689,9 @@ async def cached_master_pass(t: StationTest) -> None:
     t.check(stopped(event) == "MasterPass", "C16.FR.02", f"the transaction ends with the reason {stopped(event)}")
 
 
-@C.case(
-    "TC_C_49_CS",
-    "A master pass stops everything, without a display",
-    required="The station stops all transactions when a token of the master pass group is presented.",
-    requirements=("C16.FR.02",),
-)
+@C.case("TC_C_49_CS", "A master pass stops everything, without a display", requirements=("C16.FR.02",), needs=())
 async def master_pass_stops(t: StationTest) -> None:
+    """The station stops all transactions when a token of the master pass group is presented."""
     t.needs(not t.has("choice of transactions"), "at the station a person chooses which transactions end")
     running = range(1, min(2, t.declared.evses) + 1)
     with precondition():
@@ -840,20 +730,20 @@ _CHOICE: Final = ("choice of transactions", "2 EVSEs")
 @C.case(
     "TC_C_47_CS",
     "A master pass stops everything, by choice",
-    required="The station stops all transactions once the holder of the master pass has chosen so.",
-    requirements=("C16.FR.01", "C16.FR.07", "C16.FR.08"),
+    also=("C16.FR.01", "C16.FR.07", "C16.FR.08"),
     needs=_CHOICE,
 )
 async def master_pass_chooses_all(t: StationTest) -> None:
+    """The station stops all transactions once the holder of the master pass has chosen so."""
     await _chooses(t, "choose-all", 1, 2)
 
 
 @C.case(
     "TC_C_48_CS",
     "A master pass stops one transaction, by choice",
-    required="The station stops the transaction that the holder of the master pass has chosen, and no other.",
-    requirements=("C16.FR.01", "C16.FR.07", "C16.FR.08"),
+    also=("C16.FR.01", "C16.FR.07", "C16.FR.08"),
     needs=_CHOICE,
 )
 async def master_pass_chooses_one(t: StationTest) -> None:
+    """The station stops the transaction that the holder of the master pass has chosen, and no other."""
     await _chooses(t, "choose", 1)

@@ -10,7 +10,7 @@ from v2g_testkit.ocpp.station_cases.block_e_21 import reached, says_limit, suppo
 from v2g_testkit.ocpp.station_cases.steps import ended, forget_tokens, is_token, priced, refuses
 from v2g_testkit.ocpp.station_tester import StationTest
 
-C_PAYMENT: Final[Block[StationTest]] = Block()
+C_PAYMENT: Final[Block[StationTest]] = Block(needs=("TariffCostCtrlr.Available",))
 
 _OF: Final[dict[str, Any]] = {"versions": ("2.1",)}
 TERMINAL: Final[dict[str, Any]] = {"versions": ("2.1",), "needs": ("PaymentCtrlr.Enabled",)}
@@ -37,13 +37,10 @@ async def _prepaid(t: StationTest, status: str) -> None:
 
 
 @C_PAYMENT.case(
-    "TC_C_103_CS",
-    "Prepaid card with credit",
-    required="The station charges, says that the credit is the limit, and stops the energy when it is spent.",
-    requirements=("C17.FR.04", "E16.FR.03", "E16.FR.05"),
-    **_OF,
+    "TC_C_103_CS", "Prepaid card with credit", requirements=("C17.FR.04", "E16.FR.03", "E16.FR.05"), **_OF, needs=()
 )
 async def prepaid(t: StationTest) -> None:
+    """The station charges, says that the credit is the limit, and stops the energy when it is spent."""
     await supports(t, "maxCost")
     await _prepaid(t, "Accepted")
     await t.present()
@@ -55,14 +52,9 @@ async def prepaid(t: StationTest) -> None:
     await reached(t, "CostLimitReached")
 
 
-@C_PAYMENT.case(
-    "TC_C_104_CS",
-    "Prepaid card without credit",
-    required="The station does not charge, and asks the back end again the next time.",
-    requirements=("C17.FR.05", "C01.FR.02"),
-    **_OF,
-)
+@C_PAYMENT.case("TC_C_104_CS", "Prepaid card without credit", **_OF, needs=())
 async def no_credit(t: StationTest) -> None:
+    """The station does not charge, and asks the back end again the next time."""
     await _prepaid(t, "NoCredit")
     await t.plug()
     for _ in range(2):
@@ -131,14 +123,9 @@ async def _stops(t: StationTest) -> None:
     await t.do(Step("stop"))
 
 
-@C_PAYMENT.case(
-    "TC_C_105_CS",
-    "Bank card that the back end rejects",
-    required="The station asks the back end about the payment, and does not charge.",
-    requirements=("C18.FR.04", "C18.FR.07"),
-    **TERMINAL,
-)
+@C_PAYMENT.case("TC_C_105_CS", "Bank card that the back end rejects", also=("C18.FR.04",), **TERMINAL)
 async def card_rejected(t: StationTest) -> None:
+    """The station asks the back end about the payment, and does not charge."""
     await _terminal(t, asks=True)
     t.answer("Authorize", {"idTokenInfo": {"status": "Invalid"}})
     await t.plug()
@@ -147,14 +134,9 @@ async def card_rejected(t: StationTest) -> None:
     await refuses(t, "C18.FR.07")
 
 
-@C_PAYMENT.case(
-    "TC_C_106_CS",
-    "Bank card that the terminal authorizes alone",
-    required="The station charges without asking the back end, and sends the payment with its limit.",
-    requirements=("C18.FR.03", "C18.FR.06"),
-    **TERMINAL,
-)
+@C_PAYMENT.case("TC_C_106_CS", "Bank card that the terminal authorizes alone", also=("C18.FR.06",), **TERMINAL)
 async def card_alone(t: StationTest) -> None:
+    """The station charges without asking the back end, and sends the payment with its limit."""
     await _terminal(t, asks=False)
     await _pays(t)
     await t.plug()
@@ -163,13 +145,10 @@ async def card_alone(t: StationTest) -> None:
 
 
 @C_PAYMENT.case(
-    "TC_C_107_CS",
-    "Bank card that terminal and back end authorize",
-    required="The station asks the back end about the payment, charges, and sends the payment with its limit.",
-    requirements=("C18.FR.04", "C18.FR.05", "C18.FR.06"),
-    **TERMINAL,
+    "TC_C_107_CS", "Bank card that terminal and back end authorize", also=("C18.FR.04", "C18.FR.05"), **TERMINAL
 )
 async def card_of_both(t: StationTest) -> None:
+    """The station asks the back end about the payment, charges, and sends the payment with its limit."""
     await _terminal(t, asks=True)
     await _pays(t)
     asked = await _authorizes(t)
@@ -178,14 +157,9 @@ async def card_of_both(t: StationTest) -> None:
     t.check(reference == asked["idToken"], "C18.FR.06", f"charges with the payment {reference}")
 
 
-@C_PAYMENT.case(
-    "TC_C_108_CS",
-    "VAT number",
-    required="The station has the number validated, and sends it with the settlement.",
-    requirements=("C18.FR.08", "C21.FR.02"),
-    **TERMINAL,
-)
+@C_PAYMENT.case("TC_C_108_CS", "VAT number", **TERMINAL)
 async def vat_number(t: StationTest) -> None:
+    """The station has the number validated, and sends it with the settlement."""
     await _terminal(t, asks=False)
     _costs(t, 12.5)
     number = "NL123456789B01"
@@ -211,11 +185,11 @@ async def _times_out(t: StationTest) -> None:
 @C_PAYMENT.case(
     "TC_C_109_CS",
     "No vehicle is plugged in, after the terminal authorized",
-    required="The station cancels the payment after EVConnectionTimeOut: a vehicle that comes later is not charged.",
     requirements=("C19.FR.01", "C01.FR.26"),
     **TERMINAL,
 )
 async def times_out(t: StationTest) -> None:
+    """The station cancels the payment after EVConnectionTimeOut: a vehicle that comes later is not charged."""
     await _terminal(t, asks=False)
     await _times_out(t)
     await t.nothing("NotifySettlement", "C19.FR.02", within=20)
@@ -224,13 +198,10 @@ async def times_out(t: StationTest) -> None:
 
 
 @C_PAYMENT.case(
-    "TC_C_112_CS",
-    "No vehicle is plugged in, after terminal and back end authorized",
-    required="The station cancels the payment after EVConnectionTimeOut, and says so.",
-    requirements=("C19.FR.01", "C19.FR.02"),
-    **TERMINAL,
+    "TC_C_112_CS", "No vehicle is plugged in, after terminal and back end authorized", also=("C19.FR.01",), **TERMINAL
 )
 async def times_out_asked(t: StationTest) -> None:
+    """The station cancels the payment after EVConnectionTimeOut, and says so."""
     await _terminal(t, asks=True)
     await _times_out(t)
     reference = (await _authorizes(t))["idToken"]
@@ -238,13 +209,10 @@ async def times_out_asked(t: StationTest) -> None:
 
 
 @C_PAYMENT.case(
-    "TC_C_110_CS",
-    "The driver cancels, after terminal and back end authorized",
-    required="The station cancels the payment, and says so.",
-    requirements=("C19.FR.01", "C19.FR.02"),
-    **TERMINAL,
+    "TC_C_110_CS", "The driver cancels, after terminal and back end authorized", also=("C19.FR.01",), **TERMINAL
 )
 async def cancels_asked(t: StationTest) -> None:
+    """The station cancels the payment, and says so."""
     await _terminal(t, asks=True)
     await _pays(t)
     reference = (await _authorizes(t))["idToken"]
@@ -254,13 +222,10 @@ async def cancels_asked(t: StationTest) -> None:
 
 
 @C_PAYMENT.case(
-    "TC_C_111_CS",
-    "The driver cancels, after the terminal authorized",
-    required="The station cancels the payment: a vehicle that comes later is not charged.",
-    requirements=("C19.FR.01",),
-    **TERMINAL,
+    "TC_C_111_CS", "The driver cancels, after the terminal authorized", requirements=("C19.FR.01",), **TERMINAL
 )
 async def cancels(t: StationTest) -> None:
+    """The station cancels the payment: a vehicle that comes later is not charged."""
     await _terminal(t, asks=False)
     await _pays(t)
     await _stops(t)
@@ -269,14 +234,9 @@ async def cancels(t: StationTest) -> None:
     await refuses(t, "C19.FR.01")
 
 
-@C_PAYMENT.case(
-    "TC_C_113_CS",
-    "The driver cancels after the start",
-    required="The station ends the transaction, cancels the payment as nothing is to be paid, and says so.",
-    requirements=("C20.FR.01", "C20.FR.05"),
-    **TERMINAL,
-)
+@C_PAYMENT.case("TC_C_113_CS", "The driver cancels after the start", **TERMINAL)
 async def cancels_later(t: StationTest) -> None:
+    """The station ends the transaction, cancels the payment as nothing is to be paid, and says so."""
     await _terminal(t, asks=False)
     _costs(t, 0.0)
     transaction, reference = await _paid(t)
@@ -286,14 +246,9 @@ async def cancels_later(t: StationTest) -> None:
     t.check(bool(told.get("settlementTime")), "C20.FR.05", "does not say when")
 
 
-@C_PAYMENT.case(
-    "TC_C_114_CS",
-    "Settled by the station, with its receipt",
-    required="The station settles what the back end says that it cost, and sends amount, time and receipt.",
-    requirements=("C21.FR.01", "C21.FR.02", "C21.FR.04"),
-    **TERMINAL,
-)
+@C_PAYMENT.case("TC_C_114_CS", "Settled by the station, with its receipt", **TERMINAL)
 async def settled(t: StationTest) -> None:
+    """The station settles what the back end says that it cost, and sends amount, time and receipt."""
     await _terminal(t, asks=False)
     await t.demand("PaymentCtrlr", "ReceiptByCSMS", "false")
     _costs(t, 12.34)
@@ -305,14 +260,9 @@ async def settled(t: StationTest) -> None:
         t.check(bool(told.get(name)), "C21.FR.04", f"sends no {name}")
 
 
-@C_PAYMENT.case(
-    "TC_C_115_CS",
-    "Settled by the back end",
-    required="The station does not settle the payment.",
-    requirements=("C21.FR.06",),
-    **TERMINAL,
-)
+@C_PAYMENT.case("TC_C_115_CS", "Settled by the back end", requirements=("C21.FR.06",), **TERMINAL)
 async def settled_by_csms(t: StationTest) -> None:
+    """The station does not settle the payment."""
     await _terminal(t, asks=False)
     await t.demand("PaymentCtrlr", "SettlementByCSMS", "true")
     _costs(t, 12.34)
@@ -322,14 +272,9 @@ async def settled_by_csms(t: StationTest) -> None:
     await t.nothing("NotifySettlement", "C21.FR.06", within=5)
 
 
-@C_PAYMENT.case(
-    "TC_C_116_CS",
-    "Settled by the station, with the receipt of the back end",
-    required="The station settles the payment, and sends no receipt of its own.",
-    requirements=("C21.FR.01", "C21.FR.02", "C21.FR.03"),
-    **TERMINAL,
-)
+@C_PAYMENT.case("TC_C_116_CS", "Settled by the station, with the receipt of the back end", **TERMINAL)
 async def receipt_of_csms(t: StationTest) -> None:
+    """The station settles the payment, and sends no receipt of its own."""
     await _terminal(t, asks=False)
     await t.demand("PaymentCtrlr", "ReceiptByCSMS", "true")
     _costs(t, 12.34)
@@ -369,14 +314,9 @@ _case_of_settlement(119, "Failed", "C22.FR.02")
 _case_of_settlement(120, "Rejected", "C22.FR.01")
 
 
-@C_PAYMENT.case(
-    "TC_C_121_CS",
-    "More is reserved while the vehicle charges",
-    required="When the cost comes near the amount, the station reserves more, and says that the limit is higher.",
-    requirements=("C23.FR.01", "C23.FR.02"),
-    **TERMINAL,
-)
+@C_PAYMENT.case("TC_C_121_CS", "More is reserved while the vehicle charges", **TERMINAL)
 async def more(t: StationTest) -> None:
+    """When the cost comes near the amount, the station reserves more, and says that the limit is higher."""
     await _terminal(t, asks=False)
     await t.demand("PaymentCtrlr", "IncrementalAuthorizationAmount", "20")
     await t.demand("PaymentCtrlr", "IncrementalAuthorizationThreshold", "5")
@@ -388,13 +328,10 @@ async def more(t: StationTest) -> None:
 
 
 @C_PAYMENT.case(
-    "TC_C_122_CS",
-    "No more is reserved while the vehicle charges",
-    required="When the cost reaches the amount, the station stops the energy.",
-    requirements=("C23.FR.01", "E16.FR.05"),
-    **TERMINAL,
+    "TC_C_122_CS", "No more is reserved while the vehicle charges", also=("C23.FR.01", "E16.FR.05"), **TERMINAL
 )
 async def no_more(t: StationTest) -> None:
+    """When the cost reaches the amount, the station stops the energy."""
     await _terminal(t, asks=False)
     await t.demand("PaymentCtrlr", "IncrementalAuthorizationAmount", "0")
     transaction, _ = await _paid(t)
@@ -430,15 +367,9 @@ async def _ends(t: StationTest, transaction: str) -> Payload:
     return event
 
 
-@C_PAYMENT.case(
-    "TC_C_123_CS",
-    "Paid at a kiosk, and the station calculates the cost",
-    required="The station charges with the limit by its tariff, and sends the cost with its details.",
-    requirements=("C24.FR.03", "I07.FR.32", "I12.FR.01"),
-    needs=("TariffCostCtrlr.Available",),
-    **_OF,
-)
+@C_PAYMENT.case("TC_C_123_CS", "Paid at a kiosk, and the station calculates the cost", also=("I07.FR.32",), **_OF)
 async def kiosk_local(t: StationTest) -> None:
+    """The station charges with the limit by its tariff, and sends the cost with its details."""
     await supports(t, "maxCost")
     await priced(t, "v2g-kiosk", 0.5)
     transaction, _ = await _started(t, maxCost=20.0)
@@ -453,11 +384,12 @@ async def kiosk_local(t: StationTest) -> None:
 @C_PAYMENT.case(
     "TC_C_124_CS",
     "Paid at a kiosk, and the back end calculates the cost",
-    required="The station charges with the limit by the costs of the back end, and stops the energy at the limit.",
-    requirements=("C24.FR.03", "C24.FR.04", "E16.FR.05", "E16.FR.15"),
+    also=("C24.FR.04", "E16.FR.05", "E16.FR.15"),
     **_OF,
+    needs=(),
 )
 async def kiosk_central(t: StationTest) -> None:
+    """The station charges with the limit by the costs of the back end, and stops the energy at the limit."""
     await supports(t, "maxCost")
     transaction, _ = await _started(t, maxCost=20.0)
     await says_limit(t, "C24.FR.03", maxCost=20.0)
@@ -466,14 +398,9 @@ async def kiosk_central(t: StationTest) -> None:
     await reached(t, "CostLimitReached")
 
 
-@C_PAYMENT.case(
-    "TC_C_127_CS",
-    "Paid by a QR code",
-    required="The station answers that it knows of the payment, and charges once the back end starts it.",
-    requirements=("C25.FR.27", "E03.FR.01"),
-    **_OF,
-)
+@C_PAYMENT.case("TC_C_127_CS", "Paid by a QR code", also=("C25.FR.27", "E03.FR.01"), **_OF, needs=())
 async def qr_code(t: StationTest) -> None:
+    """The station answers that it knows of the payment, and charges once the back end starts it."""
     await t.ask("NotifyWebPaymentStarted", evseId=1, timeout=60)
     await _started(t)
     await t.flowing()
@@ -483,11 +410,12 @@ def _case_of_code(number: int, what: str, action: Action, value: float, limit: s
     @C_PAYMENT.case(
         f"TC_C_{number}_CS",
         f"Paid by a QR code, with a limit of the {what}",
-        required="The station sends the limit that the driver has chosen, and stops the energy when it is reached.",
         requirements=(fr, "C25.FR.26", "E16.FR.05"),
         **_OF,
+        needs=(),
     )
     async def script(t: StationTest) -> None:
+        """The station sends the limit that the driver has chosen, and stops the energy when it is reached."""
         await t.demand("WebPaymentsCtrlr", "URLTemplate", _TEMPLATE)
         await t.demand("WebPaymentsCtrlr", "Enabled", "true")
         await t.do(Step(action, value=f"{value:g}"))

@@ -8,10 +8,10 @@ from v2g_testkit.ocpp.declaration import Token
 from v2g_testkit.ocpp.station_cases.steps import prefer, reset
 from v2g_testkit.ocpp.station_tester import StationTest
 
-D: Final[Block[StationTest]] = Block()
+D: Final[Block[StationTest]] = Block(
+    profiles=("Local Authorization List Management",), needs=("LocalAuthListCtrlr.Available",)
+)
 
-PROFILES: Final = ("Local Authorization List Management",)
-LIST: Final = ("LocalAuthListCtrlr.Available",)
 _VERSION: Final = 5
 
 
@@ -68,12 +68,7 @@ def _removed(t: StationTest) -> Payload:
 
 def _case_of_update(each: _Update) -> None:
     @D.case(
-        f"TC_D_{each.number:02}_CS",
-        each.title,
-        required=each.required,
-        requirements=("D01.FR.02", each.requirement),
-        profiles=PROFILES,
-        needs=LIST,
+        f"TC_D_{each.number:02}_CS", each.title, required=each.required, requirements=("D01.FR.02", each.requirement)
     )
     async def script(t: StationTest) -> None:
         await _with_list(t)
@@ -103,43 +98,25 @@ for _each in (
     _case_of_update(_each)
 
 
-@D.case(
-    "TC_D_07_CS",
-    "The list stays over a reset",
-    required="After a reset the list has the same version.",
-    requirements=("D01.FR.10",),
-    profiles=PROFILES,
-    needs=LIST,
-)
+@D.case("TC_D_07_CS", "The list stays over a reset")
 async def persists(t: StationTest) -> None:
+    """After a reset the list has the same version."""
     await _with_list(t)
     with precondition():
         await reset(t)
     await _has_version(t, _VERSION, "D01.FR.10")
 
 
-@D.case(
-    "TC_D_08_CS",
-    "Version of the list",
-    required="The station answers with the version that was sent last.",
-    requirements=("D02.FR.01",),
-    profiles=PROFILES,
-    needs=LIST,
-)
+@D.case("TC_D_08_CS", "Version of the list")
 async def version(t: StationTest) -> None:
+    """The station answers with the version that was sent last."""
     await _with_list(t)
     await _has_version(t, _VERSION, "D02.FR.01")
 
 
-@D.case(
-    "TC_D_10_CS",
-    "Version of a list that is disabled",
-    required="The station answers with version 0.",
-    requirements=("D02.FR.03",),
-    profiles=PROFILES,
-    needs=LIST,
-)
+@D.case("TC_D_10_CS", "Version of a list that is disabled")
 async def disabled(t: StationTest) -> None:
+    """The station answers with version 0."""
     with precondition():
         await t.demand("LocalAuthListCtrlr", "Enabled", "false")
     await _has_version(t, 0, "D02.FR.03")

@@ -64,13 +64,9 @@ def _begins(t: StationTest, event: Payload) -> None:
 # -- start
 
 
-@E.case(
-    "TC_E_01_CS",
-    "Start at PowerPathClosed",
-    required="The transaction starts once there are both, an authorization and a cable, and not before.",
-    requirements=("E01.FR.05", "E01.FR.07", "E01.FR.10", "E01.FR.15", "E01.FR.16"),
-)
+@E.case("TC_E_01_CS", "Start at PowerPathClosed", also=("E01.FR.07", "E01.FR.10", "E01.FR.16"))
 async def starts_at_power_path(t: StationTest) -> None:
+    """The transaction starts once there are both, an authorization and a cable, and not before."""
     sooner = ("ParkingBayOccupancy", "EVConnected", "Authorized", "DataSigned")
     with precondition():
         await points(t, "TxStartPoint", "PowerPathClosed", without=sooner)
@@ -87,10 +83,10 @@ async def starts_at_power_path(t: StationTest) -> None:
 @E.case(
     "TC_E_02_CS",
     "Start at EnergyTransfer",
-    required="The transaction starts with the flow of energy, and not before.",
     requirements=("E01.FR.06", "E01.FR.07", "E01.FR.10", "E01.FR.15", "E01.FR.16"),
 )
 async def starts_at_energy(t: StationTest) -> None:
+    """The transaction starts with the flow of energy, and not before."""
     sooner = ("ParkingBayOccupancy", "EVConnected", "Authorized", "DataSigned", "PowerPathClosed")
     with precondition():
         await points(t, "TxStartPoint", "EnergyTransfer", without=sooner)
@@ -106,13 +102,9 @@ async def starts_at_energy(t: StationTest) -> None:
     _has_token(t, event)
 
 
-@E.case(
-    "TC_E_09_CS",
-    "Start at EVConnected",
-    required="The transaction starts once a vehicle is connected.",
-    requirements=("E01.FR.02", "E01.FR.07", "E01.FR.15", "E01.FR.16"),
-)
+@E.case("TC_E_09_CS", "Start at EVConnected", requirements=("E01.FR.02", "E01.FR.07", "E01.FR.15", "E01.FR.16"))
 async def starts_at_cable(t: StationTest) -> None:
+    """The transaction starts once a vehicle is connected."""
     with precondition():
         await points(t, "TxStartPoint", "EVConnected", without=("ParkingBayOccupancy",))
     await t.plug()
@@ -125,13 +117,9 @@ async def starts_at_cable(t: StationTest) -> None:
     t.check("idToken" not in event, "E01.FR.10", "shows a token, though none was presented")
 
 
-@E.case(
-    "TC_E_10_CS",
-    "Start at Authorized, locally",
-    required="The transaction starts once the driver is authorized, before there is a cable.",
-    requirements=("E01.FR.03", "E01.FR.07", "E01.FR.10", "E01.FR.15", "C01.FR.02"),
-)
+@E.case("TC_E_10_CS", "Start at Authorized, locally", also=("E01.FR.07", "E01.FR.10"))
 async def starts_at_token(t: StationTest) -> None:
+    """The transaction starts once the driver is authorized, before there is a cable."""
     with precondition():
         await points(t, "TxStartPoint", "Authorized", without=("ParkingBayOccupancy",))
         await forget_tokens(t)
@@ -144,14 +132,9 @@ async def starts_at_token(t: StationTest) -> None:
     _has_token(t, event)
 
 
-@E.case(
-    "TC_E_11_CS",
-    "Start at DataSigned",
-    required="The transaction starts with the first reading that the meter has signed, and not before.",
-    requirements=("E01.FR.04", "E01.FR.07", "E01.FR.10", "E01.FR.15", "E01.FR.16", "J02.FR.21"),
-    needs=("signed readings",),
-)
+@E.case("TC_E_11_CS", "Start at DataSigned", also=("E01.FR.07", "E01.FR.10", "E01.FR.16"), needs=("signed readings",))
 async def starts_at_signature(t: StationTest) -> None:
+    """The transaction starts with the first reading that the meter has signed, and not before."""
     with precondition():
         await t.demand("SampledDataCtrlr", "SignReadings", "true")
         await prefer(t, "SampledDataCtrlr", "TxStartedMeasurands", "Energy.Active.Import.Register")
@@ -168,13 +151,9 @@ async def starts_at_signature(t: StationTest) -> None:
     t.check(any("signedMeterValue" in each for each in readings), "J02.FR.21", "no reading is signed")
 
 
-@E.case(
-    "TC_E_12_CS",
-    "Start at ParkingBayOccupancy",
-    required="The transaction starts once a vehicle stands in the bay.",
-    requirements=("E01.FR.01", "E01.FR.07", "E01.FR.15"),
-)
+@E.case("TC_E_12_CS", "Start at ParkingBayOccupancy", also=("E01.FR.07",))
 async def starts_at_bay(t: StationTest) -> None:
+    """The transaction starts once a vehicle stands in the bay."""
     with precondition():
         await points(t, "TxStartPoint", "ParkingBayOccupancy")
         await prefer(t, "TxCtrlr", "TxStopPoint", "ParkingBayOccupancy")
@@ -185,13 +164,9 @@ async def starts_at_bay(t: StationTest) -> None:
     _begins(t, event)
 
 
-@E.case(
-    "TC_E_13_CS",
-    "Start at Authorized, remotely",
-    required="The transaction starts with the request, carries its token and number, and waits for the cable.",
-    requirements=("E01.FR.03", "F01.FR.03", "F01.FR.04", "F01.FR.19", "F02.FR.01"),
-)
+@E.case("TC_E_13_CS", "Start at Authorized, remotely", also=("F01.FR.03", "F01.FR.04"))
 async def starts_remotely(t: StationTest) -> None:
+    """The transaction starts with the request, carries its token and number, and waits for the cable."""
     with precondition():
         await points(t, "TxStartPoint", "Authorized", without=("ParkingBayOccupancy",))
     number = t.next_id()
@@ -205,14 +180,9 @@ async def starts_remotely(t: StationTest) -> None:
     _has_token(t, event)
 
 
-@E.case(
-    "TC_E_03_CS",
-    "Local start, cable first",
-    required="The connector becomes occupied, the token is authorized, shown in an event, and energy flows.",
-    requirements=("E02.FR.01", "E02.FR.05", "E02.FR.07", "E02.FR.13", "E02.FR.15", "C01.FR.02"),
-    quick=True,
-)
+@E.case("TC_E_03_CS", "Local start, cable first", also=("E02.FR.07", "E02.FR.15"), quick=True)
 async def cable_first(t: StationTest) -> None:
+    """The connector becomes occupied, the token is authorized, shown in an event, and energy flows."""
     with precondition():
         await forget_tokens(t)
     t.forget()
@@ -229,11 +199,11 @@ async def cable_first(t: StationTest) -> None:
 @E.case(
     "TC_E_04_CS",
     "Local start, authorization first",
-    required="The token is authorized and shown in an event; once the cable is there, energy flows.",
     requirements=("E03.FR.01", "E03.FR.06", "E03.FR.12", "C01.FR.02"),
     quick=True,
 )
 async def token_first(t: StationTest) -> None:
+    """The token is authorized and shown in an event; once the cable is there, energy flows."""
     with precondition():
         await forget_tokens(t)
     t.forget()
@@ -247,13 +217,9 @@ async def token_first(t: StationTest) -> None:
     t.check(all(is_token(each, t.token) for each in shown if each), "E03.FR.01", f"shows the tokens {shown}")
 
 
-@E.case(
-    "TC_E_05_CS",
-    "Authorization first, and no cable in time",
-    required="After EVConnectionTimeOut the authorization ends, and the EVSE can be used again.",
-    requirements=("E03.FR.01", "E03.FR.05", "E03.FR.06", "C01.FR.02"),
-)
+@E.case("TC_E_05_CS", "Authorization first, and no cable in time", also=("E03.FR.01", "E03.FR.06"))
 async def no_cable(t: StationTest) -> None:
+    """After EVConnectionTimeOut the authorization ends, and the EVSE can be used again."""
     with precondition():
         await t.demand("TxCtrlr", "EVConnectionTimeOut", "15")
         await forget_tokens(t)
@@ -278,12 +244,10 @@ async def no_cable(t: StationTest) -> None:
 
 
 @E.case(
-    "TC_E_39_CS",
-    "What was authorized runs out without a cable",
-    required="After EVConnectionTimeOut the transaction ends, and a cable that comes later is not charged.",
-    requirements=("E06.FR.04", "E06.FR.15", "E03.FR.05"),
+    "TC_E_39_CS", "What was authorized runs out without a cable", requirements=("E06.FR.04", "E06.FR.15", "E03.FR.05")
 )
 async def too_late(t: StationTest) -> None:
+    """After EVConnectionTimeOut the transaction ends, and a cable that comes later is not charged."""
     with precondition():
         await t.demand("TxCtrlr", "EVConnectionTimeOut", "15")
         await points(t, "TxStartPoint", "Authorized", without=("ParkingBayOccupancy",))
@@ -298,13 +262,9 @@ async def too_late(t: StationTest) -> None:
     await refuses(t, "C01.FR.01")
 
 
-@E.case(
-    "TC_E_38_CS",
-    "Vehicle that is not ready",
-    required="The station reports that the vehicle takes no energy.",
-    requirements=("E01.FR.18", "E01.FR.19"),
-)
+@E.case("TC_E_38_CS", "Vehicle that is not ready")
 async def not_ready(t: StationTest) -> None:
+    """The station reports that the vehicle takes no energy."""
     with precondition():
         await points(t, "TxStartPoint", "PowerPathClosed", without=("EnergyTransfer",))
     await t.plug()
@@ -314,13 +274,9 @@ async def not_ready(t: StationTest) -> None:
     _because(t, event, "E01.FR.18", "ChargingStateChanged", "Authorized")
 
 
-@E.case(
-    "TC_E_52_CS",
-    "DisableRemoteAuthorization",
-    required="The station refuses an unknown token without asking the back end.",
-    requirements=("C01.FR.01", "C01.FR.02"),
-)
+@E.case("TC_E_52_CS", "DisableRemoteAuthorization")
 async def asks_nobody(t: StationTest) -> None:
+    """The station refuses an unknown token without asking the back end."""
     with precondition():
         await t.demand("AuthCtrlr", "DisableRemoteAuthorization", "true")
         await forget_tokens(t)
@@ -337,11 +293,11 @@ async def asks_nobody(t: StationTest) -> None:
 @E.case(
     "TC_E_06_CS",
     "Local stop",
-    required="The token that started the transaction stops it; once the cable is gone the connector is available.",
     requirements=("E07.FR.01", "E07.FR.02", "E07.FR.05", "E06.FR.15", "C01.FR.03"),
     quick=True,
 )
 async def local_stop(t: StationTest) -> None:
+    """The token that started the transaction stops it; once the cable is gone the connector is available."""
     with precondition():
         await forget_tokens(t)
     transaction = await t.charging()
@@ -455,13 +411,9 @@ for _each in (
     _case_of_stop(_each)
 
 
-@E.case(
-    "TC_E_14_CS",
-    "Stop at EVConnected, at the station",
-    required="The transaction continues after its token was presented, and ends when the cable is unplugged.",
-    requirements=("E06.FR.02", "E06.FR.15"),
-)
+@E.case("TC_E_14_CS", "Stop at EVConnected, at the station", requirements=("E06.FR.02", "E06.FR.15"))
 async def stops_at_cable(t: StationTest) -> None:
+    """The transaction continues after its token was presented, and ends when the cable is unplugged."""
     with precondition():
         await points(t, "TxStopPoint", "EVConnected", without=_NO_LATER)
     await t.charging()
@@ -477,13 +429,9 @@ async def stops_at_cable(t: StationTest) -> None:
     _ends_as(t, event, "E06.FR.08", "Local", "EVDisconnected")
 
 
-@E.case(
-    "TC_E_19_CS",
-    "Stop at ParkingBayOccupancy",
-    required="The transaction continues without a cable, and ends when the vehicle leaves the bay.",
-    requirements=("E06.FR.01", "E06.FR.15"),
-)
+@E.case("TC_E_19_CS", "Stop at ParkingBayOccupancy", requirements=("E06.FR.01", "E06.FR.15"))
 async def stops_at_bay(t: StationTest) -> None:
+    """The transaction continues without a cable, and ends when the vehicle leaves the bay."""
     with precondition():
         await points(t, "TxStopPoint", "ParkingBayOccupancy", without=("EVConnected", *_NO_LATER))
         t.undo(t.depart)
@@ -499,13 +447,9 @@ async def stops_at_bay(t: StationTest) -> None:
     _ends_as(t, event, "E06.FR.09", "Local")
 
 
-@E.case(
-    "TC_E_22_CS",
-    "Stop at EnergyTransfer by the vehicle",
-    required="The transaction ends when the vehicle stops taking energy, or is suspended where that is a pause.",
-    requirements=("E06.FR.07", "E06.FR.15"),
-)
+@E.case("TC_E_22_CS", "Stop at EnergyTransfer by the vehicle", requirements=("E06.FR.07", "E06.FR.15"))
 async def stops_with_energy(t: StationTest) -> None:
+    """The transaction ends when the vehicle stops taking energy, or is suspended where that is a pause."""
     with precondition():
         await points(t, "TxStopPoint", "EnergyTransfer")
     await t.charging()
@@ -522,10 +466,10 @@ async def stops_with_energy(t: StationTest) -> None:
 @E.case(
     "TC_E_16_CS",
     "Stop by an answer that refuses the token",
-    required="The station ends what was started offline once the back end refuses the token.",
     requirements=("E06.FR.04", "E06.FR.15", "E05.FR.10", "C15.FR.04"),
 )
 async def deauthorized(t: StationTest) -> None:
+    """The station ends what was started offline once the back end refuses the token."""
     with precondition():
         await points(t, "TxStopPoint", "Authorized", without=("EnergyTransfer", "DataSigned"))
         await t.demand("TxCtrlr", "StopTxOnInvalidId", "true")
@@ -565,21 +509,21 @@ async def _disconnected(t: StationTest, *, unlocks: bool) -> None:
 @E.case(
     "TC_E_24_CS",
     "Vehicle's end unplugged: end, and unlock",
-    required="The transaction is deauthorized, and the cable can be taken.",
-    requirements=("E09.FR.01", "E09.FR.02", "E09.FR.04"),
+    also=("E09.FR.01", "E09.FR.02", "E09.FR.04"),
     needs=("detachable cable",),
 )
 async def pulled(t: StationTest) -> None:
+    """The transaction is deauthorized, and the cable can be taken."""
     await _disconnected(t, unlocks=True)
 
 
 @E.case(
     "TC_E_25_CS",
     "Vehicle's end unplugged: end, and unlock for the driver only",
-    required="The transaction is deauthorized, and the cable can be taken by its driver.",
-    requirements=("E09.FR.01", "E09.FR.03", "E09.FR.04"),
+    also=("E09.FR.01", "E09.FR.03", "E09.FR.04"),
 )
 async def pulled_and_locked(t: StationTest) -> None:
+    """The transaction is deauthorized, and the cable can be taken by its driver."""
     await _disconnected(t, unlocks=False)
 
 
@@ -599,13 +543,9 @@ async def _suspended(t: StationTest) -> None:
         await connector_is(t, "Available", "G01.FR.04")
 
 
-@E.case(
-    "TC_E_26_CS",
-    "Vehicle's end unplugged: suspend",
-    required="The transaction waits for the vehicle, and continues to charge when it is plugged in again.",
-    requirements=("E10.FR.01", "E10.FR.03"),
-)
+@E.case("TC_E_26_CS", "Vehicle's end unplugged: suspend", also=("E10.FR.01",))
 async def pulled_and_back(t: StationTest) -> None:
+    """The transaction waits for the vehicle, and continues to charge when it is plugged in again."""
     with precondition():
         await t.demand("TxCtrlr", "EVConnectionTimeOut", "60")
     await _suspended(t)
@@ -615,13 +555,9 @@ async def pulled_and_back(t: StationTest) -> None:
     await t.expect("TransactionEvent", "E10.FR.03", transactionInfo__chargingState="Charging")
 
 
-@E.case(
-    "TC_E_27_CS",
-    "Vehicle's end unplugged: suspend until a time-out",
-    required="The transaction ends when the vehicle is not plugged in again in time.",
-    requirements=("E10.FR.02", "E10.FR.03"),
-)
+@E.case("TC_E_27_CS", "Vehicle's end unplugged: suspend until a time-out")
 async def pulled_and_gone(t: StationTest) -> None:
+    """The transaction ends when the vehicle is not plugged in again in time."""
     t.needs(not t.has("detachable cable"), "the cable is not attached to the station")
     with precondition():
         await t.demand("TxCtrlr", "EVConnectionTimeOut", "15")
@@ -671,23 +607,19 @@ async def _emptied(t: StationTest) -> list[Payload]:
     return found + t.seen("TransactionEvent")
 
 
-@E.case(
-    "TC_E_28_CS",
-    "State of an unknown transaction",
-    required="The station answers that it is not ongoing, and that nothing of it is in the queue.",
-    requirements=("E14.FR.01",),
-)
+@E.case("TC_E_28_CS", "State of an unknown transaction")
 async def status_unknown(t: StationTest) -> None:
+    """The station answers that it is not ongoing, and that nothing of it is in the queue."""
     await _status(t, "no-such-transaction", "E14.FR.01", queue=False, ongoing=False)
 
 
 @E.case(
     "TC_E_29_CS",
     "State of an ongoing transaction with queued events",
-    required="The station answers that it is ongoing and has events in the queue, and sends them marked as offline.",
     requirements=("E14.FR.02", "E14.FR.04", "E11.FR.02"),
 )
 async def status_ongoing_queued(t: StationTest) -> None:
+    """The station answers that it is ongoing and has events in the queue, and sends them marked as offline."""
     with precondition():
         transaction = await _with_queue(t)
         async with t.away(12):
@@ -699,25 +631,19 @@ async def status_ongoing_queued(t: StationTest) -> None:
     t.check("meterValue" in offline[0], "E11.FR.03", "the event has no meter value")
 
 
-@E.case(
-    "TC_E_30_CS",
-    "State of an ongoing transaction without queued events",
-    required="The station answers that it is ongoing, and that nothing of it is in the queue.",
-    requirements=("E14.FR.02", "E14.FR.05"),
-)
+@E.case("TC_E_30_CS", "State of an ongoing transaction without queued events", also=("E14.FR.02",))
 async def status_ongoing(t: StationTest) -> None:
+    """The station answers that it is ongoing, and that nothing of it is in the queue."""
     transaction = await t.charging()
     await t.wait(2)
     await _status(t, transaction, "E14.FR.05", queue=False, ongoing=True)
 
 
 @E.case(
-    "TC_E_31_CS",
-    "State of a transaction that has ended with queued events",
-    required="The station answers that it is not ongoing and has events in the queue, and sends them.",
-    requirements=("E14.FR.03", "E14.FR.04"),
+    "TC_E_31_CS", "State of a transaction that has ended with queued events", requirements=("E14.FR.03", "E14.FR.04")
 )
 async def status_ended_queued(t: StationTest) -> None:
+    """The station answers that it is not ongoing and has events in the queue, and sends them."""
     with precondition():
         transaction = await _with_queue(t)
         async with t.away(8):
@@ -728,26 +654,18 @@ async def status_ended_queued(t: StationTest) -> None:
     t.check(any(each["eventType"] == "Ended" for each in found), "E12.FR.02", "does not send the end")
 
 
-@E.case(
-    "TC_E_32_CS",
-    "State of a transaction that has ended without queued events",
-    required="The station answers that it is not ongoing, and that nothing of it is in the queue.",
-    requirements=("E14.FR.03", "E14.FR.05"),
-)
+@E.case("TC_E_32_CS", "State of a transaction that has ended without queued events", also=("E14.FR.03",))
 async def status_ended(t: StationTest) -> None:
+    """The station answers that it is not ongoing, and that nothing of it is in the queue."""
     with precondition():
         transaction = await session(t)
         await t.wait(2)
     await _status(t, transaction, "E14.FR.05", queue=False, ongoing=False)
 
 
-@E.case(
-    "TC_E_33_CS",
-    "State of the queue with events in it",
-    required="Asked without a transaction, the station answers only that events are in the queue.",
-    requirements=("E14.FR.06", "E14.FR.07"),
-)
+@E.case("TC_E_33_CS", "State of the queue with events in it", also=("E14.FR.06",))
 async def status_queued(t: StationTest) -> None:
+    """Asked without a transaction, the station answers only that events are in the queue."""
     with precondition():
         await _with_queue(t)
         async with t.away(12):
@@ -756,13 +674,9 @@ async def status_queued(t: StationTest) -> None:
     await _emptied(t)
 
 
-@E.case(
-    "TC_E_34_CS",
-    "State of the empty queue",
-    required="Asked without a transaction, the station answers only that nothing is in the queue.",
-    requirements=("E14.FR.06", "E14.FR.08"),
-)
+@E.case("TC_E_34_CS", "State of the empty queue", also=("E14.FR.06",))
 async def status_empty(t: StationTest) -> None:
+    """Asked without a transaction, the station answers only that nothing is in the queue."""
     await _status(t, None, "E14.FR.08", queue=False, ongoing=None)
 
 
@@ -772,11 +686,11 @@ async def status_empty(t: StationTest) -> None:
 @E.case(
     "TC_E_40_CS",
     "Connection lost during a transaction",
-    required="The station queues the readings and sends them afterwards, without gaps and marked as offline.",
     requirements=("E11.FR.01", "E11.FR.02", "E11.FR.03"),
     quick=True,
 )
 async def offline_within(t: StationTest) -> None:
+    """The station queues the readings and sends them afterwards, without gaps and marked as offline."""
     with precondition():
         await t.demand("SampledDataCtrlr", "TxUpdatedInterval", "5")
     await t.charging()
@@ -794,14 +708,9 @@ async def offline_within(t: StationTest) -> None:
     t.check(numbers == expected, "E02.FR.07", f"the numbers are {numbers}")
 
 
-@E.case(
-    "TC_E_43_CS",
-    "Whole transaction offline",
-    required="The station sends all events afterwards, from the start to the end, and marked as offline.",
-    requirements=("E12.FR.01", "E12.FR.02", "E04.FR.03"),
-    quick=True,
-)
+@E.case("TC_E_43_CS", "Whole transaction offline", requirements=("E12.FR.01", "E12.FR.02", "E04.FR.03"), quick=True)
 async def offline_whole(t: StationTest) -> None:
+    """The station sends all events afterwards, from the start to the end, and marked as offline."""
     with precondition():
         await accepts_offline(t)
     t.forget()
@@ -818,13 +727,9 @@ async def offline_whole(t: StationTest) -> None:
     t.check(numbers == list(range(len(numbers))), "E04.FR.04", f"the numbers are {numbers}")
 
 
-@E.case(
-    "TC_E_44_CS",
-    "Stop offline",
-    required="The token stops its transaction offline too; the end is sent afterwards, marked as offline.",
-    requirements=("E08.FR.01", "E08.FR.04", "E08.FR.05", "E08.FR.06", "E08.FR.07", "E08.FR.08"),
-)
+@E.case("TC_E_44_CS", "Stop offline", also=("E08.FR.04", "E08.FR.05", "E08.FR.08"))
 async def offline_stop(t: StationTest) -> None:
+    """The token stops its transaction offline too; the end is sent afterwards, marked as offline."""
     await t.charging()
     t.forget()
     async with t.away(8):
@@ -836,13 +741,9 @@ async def offline_stop(t: StationTest) -> None:
     t.check("StopAuthorized" in reasons, "E08.FR.01", f"the events are {', '.join(sorted(reasons))}")
 
 
-@E.case(
-    "TC_E_45_CS",
-    "Stop offline by a token of the same group",
-    required="A token of the same group, known to the list or the cache, stops the transaction offline.",
-    requirements=("E08.FR.02", "E08.FR.04", "E08.FR.05", "E08.FR.06", "E08.FR.07"),
-)
+@E.case("TC_E_45_CS", "Stop offline by a token of the same group", also=("E08.FR.04", "E08.FR.05"))
 async def offline_stop_by_group(t: StationTest) -> None:
+    """A token of the same group, known to the list or the cache, stops the transaction offline."""
     member = {"status": "Accepted", "groupIdToken": GROUP}
     other = t.declared.other_token
     with precondition():

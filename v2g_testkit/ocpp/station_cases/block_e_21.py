@@ -1,7 +1,7 @@
 """Functional block E, transactions, of OCPP 2.1: limits (E16) and resumption (E17); cases for charging stations."""
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from v2g_testkit.ocpp.case import Block, Failed, Payload
 from v2g_testkit.ocpp.connection import Received, field_of
@@ -9,9 +9,7 @@ from v2g_testkit.ocpp.driver import Action, Step
 from v2g_testkit.ocpp.station_cases.steps import connector_is, priced, stopped
 from v2g_testkit.ocpp.station_tester import StationTest
 
-E_21: Final[Block[StationTest]] = Block()
-
-_OF: Final[dict[str, Any]] = {"versions": ("2.1",)}
+E_21: Final[Block[StationTest]] = Block(versions=("2.1",))
 _TOKEN: Final[Payload] = {"idTokenInfo": {"status": "Accepted"}}
 _MINUTES: Final = 600
 """How long a vehicle may take to reach a limit, s."""
@@ -79,7 +77,7 @@ async def _asks(t: StationTest, action: Action, value: float, **limit: float) ->
 def _case_of_limit(
     number: int, title: str, limit: dict[str, float], trigger: str, required: str, *requirements: str
 ) -> None:
-    @E_21.case(f"TC_E_{number}_CS", title, required=required, requirements=requirements, **_OF)
+    @E_21.case(f"TC_E_{number}_CS", title, required=required, requirements=requirements)
     async def script(t: StationTest) -> None:
         await limited(t, **limit)
         await reached(t, trigger)
@@ -101,14 +99,9 @@ _case_of_limit(
 )
 
 
-@E_21.case(
-    "TC_E_101_CS",
-    "The back end limits the cost, and says what it costs",
-    required="The station stops the energy when CostUpdated reaches the limit, not before.",
-    requirements=("E16.FR.03", "E16.FR.05", "E16.FR.15"),
-    **_OF,
-)
+@E_21.case("TC_E_101_CS", "The back end limits the cost, and says what it costs", also=("E16.FR.03", "E16.FR.15"))
 async def cost_limit(t: StationTest) -> None:
+    """The station stops the energy when CostUpdated reaches the limit, not before."""
     transaction = await limited(t, maxCost=5.0)
     await t.ask("CostUpdated", totalCost=4.5, transactionId=transaction)
     await t.nothing("TransactionEvent", "E16.FR.05", within=3, triggerReason="CostLimitReached")
@@ -119,11 +112,10 @@ async def cost_limit(t: StationTest) -> None:
 @E_21.case(
     "TC_E_104_CS",
     "The back end limits the cost, and says in answers what it costs",
-    required="The station stops the energy when the cost in an answer reaches the limit.",
-    requirements=("E16.FR.03", "E16.FR.05", "E16.FR.15"),
-    **_OF,
+    also=("E16.FR.03", "E16.FR.05", "E16.FR.15"),
 )
 async def cost_in_answers(t: StationTest) -> None:
+    """The station stops the energy when the cost in an answer reaches the limit."""
     await t.demand("SampledDataCtrlr", "TxUpdatedInterval", "10")
     await limited(t, maxCost=5.0)
     t.answer("TransactionEvent", _TOKEN | {"totalCost": 6.0})
@@ -133,12 +125,11 @@ async def cost_in_answers(t: StationTest) -> None:
 @E_21.case(
     "TC_E_103_CS",
     "The back end limits the cost, and the station calculates it",
-    required="The station stops the energy by the cost of its tariff, whatever CostUpdated says.",
-    requirements=("E16.FR.03", "E16.FR.05", "E16.FR.16"),
+    also=("E16.FR.03", "E16.FR.05"),
     needs=("TariffCostCtrlr.Available",),
-    **_OF,
 )
 async def cost_by_tariff(t: StationTest) -> None:
+    """The station stops the energy by the cost of its tariff, whatever CostUpdated says."""
     await priced(t, "v2g-limit", 20.0)
     transaction = await limited(t, maxCost=10.0)
     await t.ask("CostUpdated", totalCost=50.0, transactionId=transaction)
@@ -146,14 +137,9 @@ async def cost_by_tariff(t: StationTest) -> None:
     await reached(t, "CostLimitReached")
 
 
-@E_21.case(
-    "TC_E_102_CS",
-    "The back end and the driver limit the energy",
-    required="The station does not take a higher limit of the driver; it takes a lower one, and keeps it.",
-    requirements=("E16.FR.01", "E16.FR.04", "E16.FR.05"),
-    **_OF,
-)
+@E_21.case("TC_E_102_CS", "The back end and the driver limit the energy", also=("E16.FR.01", "E16.FR.05"))
 async def limits_of_both(t: StationTest) -> None:
+    """The station does not take a higher limit of the driver; it takes a lower one, and keeps it."""
     await limited(t, maxEnergy=5000.0)
     await t.do(Step("most-energy", value="9000"))
     higher = await t.find(_says(lambda found: found.get("maxEnergy", 0) > 5000), 3)
@@ -166,12 +152,11 @@ def _case_of_driver(number: int, title: str, action: Action, value: float, limit
     @E_21.case(
         f"TC_E_{number}_CS",
         title,
-        required="The station says which limit the driver has set, and stops the energy when it is reached.",
-        requirements=("E16.FR.01", "E16.FR.05"),
+        also=("E16.FR.01", "E16.FR.05"),
         needs=("TariffCostCtrlr.Available",) if limit == "maxCost" else (),
-        **_OF,
     )
     async def script(t: StationTest) -> None:
+        """The station says which limit the driver has set, and stops the energy when it is reached."""
         await supports(t, limit)
         if limit == "maxCost":
             await priced(t, "v2g-driver-limit", 20.0)
@@ -220,7 +205,6 @@ def _case_of_resumption(number: int, *, energy: bool) -> None:
         f"Power loss within ResumptionTimeout, {'with' if energy else 'without'} energy afterwards",
         required="The station resumes the transaction, says so, and " + ("charges." if energy else "does not charge."),
         requirements=("E17.FR.10", "E17.FR.11" if energy else "E17.FR.12", "E17.FR.14"),
-        **_OF,
     )
     async def script(t: StationTest) -> None:
         await may_resume(t, 300, energy=energy)
@@ -246,39 +230,24 @@ async def _ends_by_power_loss(t: StationTest) -> None:
     await t.nothing("TransactionEvent", "E17.FR.20", within=3, triggerReason="TxResumed")
 
 
-@E_21.case(
-    "TC_E_114_CS",
-    "Power loss, without ResumptionTimeout",
-    required="The station ends the transaction: PowerLoss.",
-    requirements=("E17.FR.20", "E17.FR.21"),
-    **_OF,
-)
+@E_21.case("TC_E_114_CS", "Power loss, without ResumptionTimeout", also=("E17.FR.20", "E17.FR.21"))
 async def no_timeout(t: StationTest) -> None:
+    """The station ends the transaction: PowerLoss."""
     found = await t.get("TxCtrlr", "ResumptionTimeout")
     t.needs(found["attributeStatus"] != "Accepted", "it has ResumptionTimeout")
     await _ends_by_power_loss(t)
 
 
-@E_21.case(
-    "TC_E_115_CS",
-    "Power loss, with ResumptionTimeout 0",
-    required="The station ends the transaction: PowerLoss.",
-    requirements=("E17.FR.20", "E17.FR.21"),
-    **_OF,
-)
+@E_21.case("TC_E_115_CS", "Power loss, with ResumptionTimeout 0", also=("E17.FR.20", "E17.FR.21"))
 async def timeout_of_zero(t: StationTest) -> None:
+    """The station ends the transaction: PowerLoss."""
     await t.demand("TxCtrlr", "ResumptionTimeout", "0")
     await _ends_by_power_loss(t)
 
 
-@E_21.case(
-    "TC_E_116_CS",
-    "Power loss for longer than ResumptionTimeout",
-    required="The station ends the transaction: PowerLoss.",
-    requirements=("E17.FR.20", "E17.FR.21"),
-    **_OF,
-)
+@E_21.case("TC_E_116_CS", "Power loss for longer than ResumptionTimeout", also=("E17.FR.20", "E17.FR.21"))
 async def timeout_expired(t: StationTest) -> None:
+    """The station ends the transaction: PowerLoss."""
     await may_resume(t, 1)
     await _ends_by_power_loss(t)
 
@@ -286,14 +255,9 @@ async def timeout_expired(t: StationTest) -> None:
 # -- authorization (C01)
 
 
-@E_21.case(
-    "TC_C_100_CS",
-    "Authorized, and no vehicle is plugged in",
-    required="After EVConnectionTimeOut the station ends the authorization: it does not charge a vehicle that comes.",
-    requirements=("C01.FR.26", "E03.FR.05"),
-    **_OF,
-)
+@E_21.case("TC_C_100_CS", "Authorized, and no vehicle is plugged in", requirements=("C01.FR.26", "E03.FR.05"))
 async def nobody_plugs_in(t: StationTest) -> None:
+    """After EVConnectionTimeOut the station ends the authorization: it does not charge a vehicle that comes."""
     await t.demand("TxCtrlr", "EVConnectionTimeOut", "10")
     points = [(await t.value("TxCtrlr", name)).split(",") for name in ("TxStartPoint", "TxStopPoint")]
     await t.present()

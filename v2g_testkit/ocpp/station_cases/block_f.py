@@ -45,11 +45,11 @@ async def _is_remote(t: StationTest, number: int, requirement: str) -> Payload:
 @F.case(
     "TC_F_01_CS",
     "Remote start, cable first",
-    required="The station accepts, names the transaction that waits, and charges with the token of the request.",
     requirements=("F01.FR.03", "F01.FR.04", "F01.FR.13", "F01.FR.19", "F01.FR.25"),
     quick=True,
 )
 async def cable_first(t: StationTest) -> None:
+    """The station accepts, names the transaction that waits, and charges with the token of the request."""
     with precondition():
         await t.plug()
         await connector_is(t, "Occupied", "E02.FR.05")
@@ -79,13 +79,9 @@ async def _before_cable(t: StationTest) -> None:
     await t.flowing()
 
 
-@F.case(
-    "TC_F_02_CS",
-    "Remote start before the cable, with AuthorizeRemoteStart",
-    required="The station asks the back end about the token, and charges once the cable is there.",
-    requirements=("F02.FR.01", "F02.FR.09", "F01.FR.01"),
-)
+@F.case("TC_F_02_CS", "Remote start before the cable, with AuthorizeRemoteStart", also=("F02.FR.01", "F02.FR.09"))
 async def authorized_first(t: StationTest) -> None:
+    """The station asks the back end about the token, and charges once the cable is there."""
     with precondition():
         await t.demand("AuthCtrlr", "AuthorizeRemoteStart", "true")
         await prefer(t, "AuthCtrlr", "LocalPreAuthorize", "false")
@@ -93,26 +89,18 @@ async def authorized_first(t: StationTest) -> None:
     t.check(bool(t.seen("Authorize")), "F01.FR.01", "sends no Authorize")
 
 
-@F.case(
-    "TC_F_03_CS",
-    "Remote start before the cable, without AuthorizeRemoteStart",
-    required="The station charges once the cable is there, and does not ask about the token.",
-    requirements=("F02.FR.01", "F02.FR.10", "F01.FR.02"),
-)
+@F.case("TC_F_03_CS", "Remote start before the cable, without AuthorizeRemoteStart", also=("F02.FR.01", "F02.FR.10"))
 async def unasked(t: StationTest) -> None:
+    """The station charges once the cable is there, and does not ask about the token."""
     with precondition():
         await t.demand("AuthCtrlr", "AuthorizeRemoteStart", "false")
     await _before_cable(t)
     t.check(not t.seen("Authorize"), "F01.FR.02", "sends Authorize")
 
 
-@F.case(
-    "TC_F_04_CS",
-    "Remote start, and no cable in time",
-    required="After EVConnectionTimeOut the transaction ends, and the EVSE can be started again.",
-    requirements=("F02.FR.01", "F02.FR.07", "E03.FR.05"),
-)
+@F.case("TC_F_04_CS", "Remote start, and no cable in time")
 async def no_cable(t: StationTest) -> None:
+    """After EVConnectionTimeOut the transaction ends, and the EVSE can be started again."""
     with precondition():
         await t.demand("TxCtrlr", "EVConnectionTimeOut", "15")
         await points(t, "TxStartPoint", "Authorized", without=("ParkingBayOccupancy",))
@@ -129,14 +117,9 @@ async def no_cable(t: StationTest) -> None:
 # -- stop
 
 
-@F.case(
-    "TC_F_08_CS",
-    "Remote stop",
-    required="The station accepts, and ends the transaction because of the request.",
-    requirements=("F03.FR.02", "F03.FR.03", "F03.FR.07", "F03.FR.09"),
-    quick=True,
-)
+@F.case("TC_F_08_CS", "Remote stop", also=("F03.FR.02",), quick=True)
 async def stop(t: StationTest) -> None:
+    """The station accepts, and ends the transaction because of the request."""
     with precondition():
         ends = {"Authorized", "PowerPathClosed"} & set((await t.value("TxCtrlr", "TxStopPoint")).split(","))
     transaction = await t.charging()
@@ -149,13 +132,9 @@ async def stop(t: StationTest) -> None:
         t.check(stopped(event) == "Remote", "F03.FR.03", f"ends with the reason {stopped(event)}")
 
 
-@F.case(
-    "TC_F_09_CS",
-    "Remote stop of an unknown transaction",
-    required="The station rejects the request, and continues to charge.",
-    requirements=("F03.FR.08",),
-)
+@F.case("TC_F_09_CS", "Remote stop of an unknown transaction")
 async def stop_unknown(t: StationTest) -> None:
+    """The station rejects the request, and continues to charge."""
     await t.charging()
     t.forget()
     answer = await t.ask("RequestStopTransaction", transactionId="no-such-transaction")
@@ -171,52 +150,32 @@ async def _unlocks(t: StationTest, requirement: str, *expected: str, connector: 
     t.check(answer["status"] in expected, requirement, f"answers {answer['status']} instead of {expected[0]}")
 
 
-@F.case(
-    "TC_F_05_CS",
-    "Unlock with a transaction",
-    required="The station does not unlock the connector of a transaction, and says so.",
-    requirements=("F05.FR.01", "F05.FR.02"),
-    needs=("connector lock",),
-)
+@F.case("TC_F_05_CS", "Unlock with a transaction", also=("F05.FR.01",), needs=("connector lock",))
 async def unlock_charging(t: StationTest) -> None:
+    """The station does not unlock the connector of a transaction, and says so."""
     await t.charging()
     t.forget()
     await _unlocks(t, "F05.FR.02", "OngoingAuthorizedTransaction")
     await t.nothing("TransactionEvent", "F05.FR.02", within=3, eventType="Ended")
 
 
-@F.case(
-    "TC_F_06_CS",
-    "Unlock without a transaction",
-    required="The station unlocks the connector into which a cable is plugged.",
-    requirements=("F05.FR.01", "F05.FR.04"),
-    needs=("connector lock",),
-)
+@F.case("TC_F_06_CS", "Unlock without a transaction", also=("F05.FR.01",), needs=("connector lock",))
 async def unlock_plugged(t: StationTest) -> None:
+    """The station unlocks the connector into which a cable is plugged."""
     with precondition():
         await t.plug()
     await _unlocks(t, "F05.FR.04", "Unlocked")
 
 
-@F.case(
-    "TC_F_07_CS",
-    "Unlock without a cable",
-    required="The station tries to unlock the connector although no cable is there.",
-    requirements=("F05.FR.01", "F05.FR.06"),
-    needs=("connector lock",),
-)
+@F.case("TC_F_07_CS", "Unlock without a cable", also=("F05.FR.01",), needs=("connector lock",))
 async def unlock_free(t: StationTest) -> None:
+    """The station tries to unlock the connector although no cable is there."""
     await _unlocks(t, "F05.FR.06", "Unlocked")
 
 
-@F.case(
-    "TC_F_10_CS",
-    "Unlock an unknown connector",
-    required="The station answers that it does not know the connector.",
-    requirements=("F05.FR.03",),
-    needs=("connector lock",),
-)
+@F.case("TC_F_10_CS", "Unlock an unknown connector", needs=("connector lock",))
 async def unlock_unknown(t: StationTest) -> None:
+    """The station answers that it does not know the connector."""
     await _unlocks(t, "F05.FR.03", "UnknownConnector", connector=999)
 
 
@@ -237,13 +196,9 @@ def _is_triggered(t: StationTest, payload: Payload) -> None:
     t.check(contexts == {"Trigger"}, "F06.FR.06", f"the context is {', '.join(sorted(contexts))}")
 
 
-@F.case(
-    "TC_F_11_CS",
-    "Trigger meter values of one EVSE",
-    required="The station accepts, and sends the meter values of that EVSE with the context Trigger.",
-    requirements=("F06.FR.02", "F06.FR.04", "F06.FR.05", "F06.FR.06", "F06.FR.10"),
-)
+@F.case("TC_F_11_CS", "Trigger meter values of one EVSE", also=("F06.FR.04", "F06.FR.06", "F06.FR.10"))
 async def trigger_meter(t: StationTest) -> None:
+    """The station accepts, and sends the meter values of that EVSE with the context Trigger."""
     t.forget()
     await _triggers(t, "MeterValues", evse={"id": 1})
     _is_triggered(t, await t.expect("MeterValues", "F06.FR.05", evseId=1))
@@ -251,13 +206,9 @@ async def trigger_meter(t: StationTest) -> None:
         await t.nothing("MeterValues", "F06.FR.02", within=2, evseId=evse)
 
 
-@F.case(
-    "TC_F_12_CS",
-    "Trigger meter values of all EVSEs",
-    required="The station accepts, and sends the meter values of every EVSE with the context Trigger.",
-    requirements=("F06.FR.04", "F06.FR.05", "F06.FR.06", "F06.FR.10", "F06.FR.11"),
-)
+@F.case("TC_F_12_CS", "Trigger meter values of all EVSEs", also=("F06.FR.04", "F06.FR.05", "F06.FR.06", "F06.FR.10"))
 async def trigger_meters(t: StationTest) -> None:
+    """The station accepts, and sends the meter values of every EVSE with the context Trigger."""
     t.forget()
     await _triggers(t, "MeterValues")
     for evse in range(1, t.declared.evses + 1):
@@ -276,11 +227,11 @@ async def _of_transaction(t: StationTest, transaction: str) -> None:
 @F.case(
     "TC_F_13_CS",
     "Trigger an event of the transaction at one EVSE",
-    required="The station accepts, and sends an event with the state and meter values of the transaction.",
-    requirements=("F06.FR.02", "F06.FR.04", "F06.FR.05", "F06.FR.07", "F06.FR.10"),
+    also=("F06.FR.02", "F06.FR.04", "F06.FR.05", "F06.FR.07", "F06.FR.10"),
     quick=True,
 )
 async def trigger_event(t: StationTest) -> None:
+    """The station accepts, and sends an event with the state and meter values of the transaction."""
     transaction = await t.charging()
     await _triggers(t, "TransactionEvent", evse={"id": 1})
     await _of_transaction(t, transaction)
@@ -289,10 +240,10 @@ async def trigger_event(t: StationTest) -> None:
 @F.case(
     "TC_F_14_CS",
     "Trigger events of all transactions",
-    required="The station accepts, and sends an event of every transaction.",
-    requirements=("F06.FR.04", "F06.FR.05", "F06.FR.07", "F06.FR.10", "F06.FR.11"),
+    also=("F06.FR.04", "F06.FR.05", "F06.FR.07", "F06.FR.10", "F06.FR.11"),
 )
 async def trigger_events(t: StationTest) -> None:
+    """The station accepts, and sends an event of every transaction."""
     running = [await t.charging(evse) for evse in range(1, min(2, t.declared.evses) + 1)]
     await _triggers(t, "TransactionEvent")
     for transaction in running:
@@ -300,13 +251,9 @@ async def trigger_events(t: StationTest) -> None:
 
 
 def _case_of_idle(number: int, title: str, message: str, requirement: str, **place: object) -> None:
-    @F.case(
-        f"TC_F_{number}_CS",
-        title,
-        required="The station accepts, and sends the message with the status Idle.",
-        requirements=("F06.FR.04", "F06.FR.05", "F06.FR.10", requirement),
-    )
+    @F.case(f"TC_F_{number}_CS", title, requirements=("F06.FR.04", "F06.FR.05", "F06.FR.10", requirement))
     async def script(t: StationTest) -> None:
+        """The station accepts, and sends the message with the status Idle."""
         await _triggers(t, message, **place)
         found = await t.expect(message, requirement)
         t.check(found["status"] == "Idle", requirement, f"the status is {found['status']}")
@@ -322,10 +269,10 @@ _case_of_idle(18, "Trigger the status of firmware", "FirmwareStatusNotification"
 @F.case(
     "TC_F_16_CS",
     "Trigger the status of a log that is being uploaded",
-    required="The station accepts, and reports Uploading with the number of the upload.",
     requirements=("F06.FR.04", "F06.FR.05", "F06.FR.10", "F06.FR.14"),
 )
 async def trigger_log_status(t: StationTest) -> None:
+    """The station accepts, and reports Uploading with the number of the upload."""
     with precondition():
         files, _ = await t.file_server()
         files.hold()
@@ -340,10 +287,10 @@ async def trigger_log_status(t: StationTest) -> None:
 @F.case(
     "TC_F_19_CS",
     "Trigger the status of firmware that is being downloaded",
-    required="The station accepts, and reports Downloading with the number of the update.",
     requirements=("F06.FR.04", "F06.FR.05", "F06.FR.10", "L01.FR.26"),
 )
 async def trigger_firmware_status(t: StationTest) -> None:
+    """The station accepts, and reports Downloading with the number of the update."""
     with precondition():
         files, firmware = await offer_image(t, await install(t, MANUFACTURER), b"not firmware", signed=False)
         files.hold()
@@ -355,25 +302,17 @@ async def trigger_firmware_status(t: StationTest) -> None:
     await follow(t, number, "InvalidSignature")
 
 
-@F.case(
-    "TC_F_20_CS",
-    "Trigger a heartbeat",
-    required="The station accepts, and sends Heartbeat.",
-    requirements=("F06.FR.04", "F06.FR.05", "F06.FR.10"),
-)
+@F.case("TC_F_20_CS", "Trigger a heartbeat", also=("F06.FR.04", "F06.FR.10"))
 async def trigger_heartbeat(t: StationTest) -> None:
+    """The station accepts, and sends Heartbeat."""
     t.forget()
     await _triggers(t, "Heartbeat")
     await t.expect("Heartbeat", "F06.FR.05")
 
 
-@F.case(
-    "TC_F_23_CS",
-    "Trigger the status of an available connector",
-    required="The station accepts, and reports the connector as available.",
-    requirements=("F06.FR.02", "F06.FR.04", "F06.FR.05", "F06.FR.10"),
-)
+@F.case("TC_F_23_CS", "Trigger the status of an available connector", also=("F06.FR.02", "F06.FR.04", "F06.FR.10"))
 async def trigger_available(t: StationTest) -> None:
+    """The station accepts, and reports the connector as available."""
     await t.wait(2)
     t.forget()
     await _triggers(t, "StatusNotification", evse={"id": 1, "connectorId": 1})
@@ -383,10 +322,10 @@ async def trigger_available(t: StationTest) -> None:
 @F.case(
     "TC_F_24_CS",
     "Trigger the status of an occupied connector",
-    required="The station accepts, and reports the connector as occupied.",
     requirements=("F06.FR.02", "F06.FR.04", "F06.FR.05", "F06.FR.10"),
 )
 async def trigger_occupied(t: StationTest) -> None:
+    """The station accepts, and reports the connector as occupied."""
     with precondition():
         await t.plug()
         await connector_is(t, "Occupied", "E02.FR.05")
@@ -395,38 +334,25 @@ async def trigger_occupied(t: StationTest) -> None:
     await connector_is(t, "Occupied", "F06.FR.05")
 
 
-@F.case(
-    "TC_F_26_CS",
-    "Trigger BootNotification of an accepted station",
-    required="A station that has been accepted rejects the request.",
-    requirements=("F06.FR.04", "F06.FR.05", "F06.FR.17"),
-)
+@F.case("TC_F_26_CS", "Trigger BootNotification of an accepted station", also=("F06.FR.04", "F06.FR.05"))
 async def trigger_boot(t: StationTest) -> None:
+    """A station that has been accepted rejects the request."""
     answer = await t.ask("TriggerMessage", requestedMessage="BootNotification")
     t.needs(answer["status"] != "NotImplemented", "the station does not send BootNotification when triggered")
     t.check(answer["status"] == "Rejected", "F06.FR.17", f"answers {answer['status']}")
 
 
-@F.case(
-    "TC_F_27_CS",
-    "Trigger a message that is not implemented",
-    required="The station answers NotImplemented, or sends the message that it accepted.",
-    requirements=("F06.FR.08",),
-)
+@F.case("TC_F_27_CS", "Trigger a message that is not implemented")
 async def trigger_unknown(t: StationTest) -> None:
+    """The station answers NotImplemented, or sends the message that it accepted."""
     answer = await t.ask("TriggerMessage", requestedMessage="SignCombinedCertificate")
     t.needs(answer["status"] != "Accepted", "the station has combined certificates")
     t.check(answer["status"] == "NotImplemented", "F06.FR.08", f"answers {answer['status']}")
 
 
-@F.case(
-    "TC_F_100_CS",
-    "Custom triggers",
-    required="The station sends what it lists in CustomTriggers, and answers NotImplemented to what it does not list.",
-    requirements=("F06.FR.18", "F06.FR.19"),
-    versions=("2.1",),
-)
+@F.case("TC_F_100_CS", "Custom triggers", requirements=("F06.FR.18", "F06.FR.19"), versions=("2.1",))
 async def custom_triggers(t: StationTest) -> None:
+    """The station sends what it lists in CustomTriggers, and answers NotImplemented to what it does not list."""
     listed = [each.strip() for each in (await t.value("CustomizationCtrlr", "CustomTriggers")).split(",")]
     t.needs(any(listed), "it has no custom triggers")
     answer = await t.ask("TriggerMessage", requestedMessage="CustomTrigger", customTrigger="v2g-unknown")

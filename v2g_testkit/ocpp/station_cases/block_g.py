@@ -43,25 +43,16 @@ async def _unavailable(t: StationTest, place: Place) -> None:
     t.forget()
 
 
-@G.case(
-    "TC_G_01_CS",
-    "Connector becomes occupied",
-    required="The station reports the connector as occupied once a vehicle is connected.",
-    requirements=("G01.FR.01", "G01.FR.03"),
-    quick=True,
-)
+@G.case("TC_G_01_CS", "Connector becomes occupied", also=("G01.FR.01",), quick=True)
 async def occupied(t: StationTest) -> None:
+    """The station reports the connector as occupied once a vehicle is connected."""
     await t.plug()
     await connector_is(t, "Occupied", "G01.FR.03")
 
 
-@G.case(
-    "TC_G_02_CS",
-    "Connector becomes available",
-    required="The station reports the connector as available once the vehicle is gone.",
-    requirements=("G01.FR.01", "G01.FR.04"),
-)
+@G.case("TC_G_02_CS", "Connector becomes available", requirements=("G01.FR.01", "G01.FR.04"))
 async def available(t: StationTest) -> None:
+    """The station reports the connector as available once the vehicle is gone."""
     with precondition():
         await t.plug()
         await connector_is(t, "Occupied", "G01.FR.03")
@@ -113,10 +104,10 @@ def _case_of_schedule(number: int, place: Place) -> None:
     @G.case(
         f"TC_G_{number}_CS",
         f"Make the {place} inoperative with a transaction",
-        required="The station schedules the change, and carries it out when the transaction has ended.",
         requirements=(f"{chapter}.FR.02", requirement),
     )
     async def script(t: StationTest) -> None:
+        """The station schedules the change, and carries it out when the transaction has ended."""
         t.undo(lambda: t.ask("ChangeAvailability", operationalStatus="Operative", **_PLACES[place]))
         await t.charging()
         t.forget()
@@ -140,13 +131,9 @@ _case_of_schedule(17, "connector")
 def _case_of_reset(number: int, place: Place) -> None:
     requirement = "G04.FR.09" if place == "station" else "G03.FR.08"
 
-    @G.case(
-        f"TC_G_{number}_CS",
-        f"The {place} stays inoperative over a reset",
-        required="After the reset its connectors are still unavailable, and those of others available.",
-        requirements=(requirement,),
-    )
+    @G.case(f"TC_G_{number}_CS", f"The {place} stays inoperative over a reset", requirements=(requirement,))
     async def script(t: StationTest) -> None:
+        """After the reset its connectors are still unavailable, and those of others available."""
         await _unavailable(t, place)
         async with t.reconnects():
             answer = await t.ask("Reset", type="OnIdle")
@@ -179,14 +166,9 @@ def _reports_lock(each: Received) -> bool:
 _LOCK: Final = "ConnectorPlugRetentionLock"
 
 
-@G.case(
-    "TC_G_20_CS",
-    "A lock that fails",
-    required="The station reports the problem of the lock, and does not charge.",
-    requirements=("G05.FR.01", "G05.FR.02"),
-    needs=("connector lock",),
-)
+@G.case("TC_G_20_CS", "A lock that fails", needs=("connector lock",))
 async def lock_fails(t: StationTest) -> None:
+    """The station reports the problem of the lock, and does not charge."""
     t.undo(lambda: t.do(Step("clear")))
     await t.do(Step("jam"))
     await t.plug()

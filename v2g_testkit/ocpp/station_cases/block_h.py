@@ -15,9 +15,8 @@ from v2g_testkit.ocpp.station_cases.steps import (
 )
 from v2g_testkit.ocpp.station_tester import StationTest
 
-H: Final[Block[StationTest]] = Block()
+H: Final[Block[StationTest]] = Block(profiles=("Reservation",), needs=("ReservationCtrlr.Available",))
 
-PROFILES: Final = ("Reservation",)
 HERE: Final = ("ReservationCtrlr.Available",)
 ANYWHERE: Final = (*HERE, "ReservationCtrlr.NonEvseSpecific")
 
@@ -56,32 +55,18 @@ async def _unavailable(t: StationTest, **place: Any) -> None:
     await connector_is(t, "Unavailable", "G03.FR.04")
 
 
-@H.case(
-    "TC_H_01_CS",
-    "Reserve an EVSE, and use it",
-    required="The connector is reserved, and the token of the reservation charges there.",
-    requirements=("H01.FR.15", "H01.FR.23", "H03.FR.01"),
-    profiles=PROFILES,
-    needs=HERE,
-    quick=True,
-)
+@H.case("TC_H_01_CS", "Reserve an EVSE, and use it", also=("H01.FR.15", "H01.FR.23", "H03.FR.01"), quick=True)
 async def used(t: StationTest) -> None:
+    """The connector is reserved, and the token of the reservation charges there."""
     await _reserved(t)
     await t.present()
     await t.plug()
     await t.flowing()
 
 
-@H.case(
-    "TC_H_02_CS",
-    "Reserved for another token",
-    required="Another token charges nothing at a reserved EVSE, neither locally nor remotely.",
-    requirements=("H03.FR.01", "F01.FR.21"),
-    profiles=PROFILES,
-    needs=HERE,
-    quick=True,
-)
+@H.case("TC_H_02_CS", "Reserved for another token", quick=True)
 async def for_another(t: StationTest) -> None:
+    """Another token charges nothing at a reserved EVSE, neither locally nor remotely."""
     other = t.declared.other_token
     with precondition():
         await forget_tokens(t)
@@ -94,56 +79,32 @@ async def for_another(t: StationTest) -> None:
     t.check(answer["status"] == "Rejected", "F01.FR.21", f"answers {answer['status']}")
 
 
-@H.case(
-    "TC_H_03_CS",
-    "Reserve an EVSE that is reserved",
-    required="The station answers that the EVSE is occupied.",
-    requirements=("H01.FR.11",),
-    profiles=PROFILES,
-    needs=HERE,
-)
+@H.case("TC_H_03_CS", "Reserve an EVSE that is reserved")
 async def twice(t: StationTest) -> None:
+    """The station answers that the EVSE is occupied."""
     with precondition():
         await _reserved(t)
     await _is_refused(t, "Occupied", "H01.FR.11", evseId=1)
 
 
-@H.case(
-    "TC_H_04_CS",
-    "Reserve an EVSE that charges",
-    required="The station answers that the EVSE is occupied.",
-    requirements=("H01.FR.11",),
-    profiles=PROFILES,
-    needs=HERE,
-)
+@H.case("TC_H_04_CS", "Reserve an EVSE that charges")
 async def charging(t: StationTest) -> None:
+    """The station answers that the EVSE is occupied."""
     await t.charging()
     await _is_refused(t, "Occupied", "H01.FR.11", evseId=1)
 
 
-@H.case(
-    "TC_H_06_CS",
-    "Reserve an EVSE that is unavailable",
-    required="The station answers that the EVSE is unavailable.",
-    requirements=("H01.FR.14",),
-    profiles=PROFILES,
-    needs=HERE,
-)
+@H.case("TC_H_06_CS", "Reserve an EVSE that is unavailable")
 async def unavailable(t: StationTest) -> None:
+    """The station answers that the EVSE is unavailable."""
     with precondition():
         await _unavailable(t, evse={"id": 1})
     await _is_refused(t, "Unavailable", "H01.FR.14", evseId=1)
 
 
-@H.case(
-    "TC_H_07_CS",
-    "A reservation that is not used",
-    required="The station reports the end of the reservation, makes the connector available, and charges others.",
-    requirements=("H04.FR.01", "H04.FR.02", "H04.FR.03"),
-    profiles=PROFILES,
-    needs=HERE,
-)
+@H.case("TC_H_07_CS", "A reservation that is not used", also=("H04.FR.01",))
 async def expires(t: StationTest) -> None:
+    """The station reports the end of the reservation, makes the connector available, and charges others."""
     number = await _reserved(t, seconds=20)
     await connector_is(t, "Available", "H04.FR.02", within=t.after(20))
     update = await t.expect("ReservationStatusUpdate", "H04.FR.03", reservationId=number)
@@ -157,12 +118,11 @@ async def expires(t: StationTest) -> None:
 @H.case(
     "TC_H_08_CS",
     "Reserve any EVSE, and use it",
-    required="The station accepts, and the token of the reservation charges.",
     requirements=("H01.FR.04", "H01.FR.07", "H01.FR.15", "H03.FR.03"),
-    profiles=PROFILES,
     needs=ANYWHERE,
 )
 async def any_used(t: StationTest) -> None:
+    """The station accepts, and the token of the reservation charges."""
     status, _ = await _reserve(t)
     t.check(status == "Accepted", "H01.FR.07", f"answers {status}")
     if t.declared.evses == 1:
@@ -172,15 +132,9 @@ async def any_used(t: StationTest) -> None:
     await t.flowing()
 
 
-@H.case(
-    "TC_H_09_CS",
-    "Reserve any EVSE when all are reserved",
-    required="The station answers that its EVSEs are occupied.",
-    requirements=("H01.FR.11",),
-    profiles=PROFILES,
-    needs=ANYWHERE,
-)
+@H.case("TC_H_09_CS", "Reserve any EVSE when all are reserved", requirements=("H01.FR.11",), needs=ANYWHERE)
 async def all_reserved(t: StationTest) -> None:
+    """The station answers that its EVSEs are occupied."""
     with precondition():
         for evse in range(1, t.declared.evses + 1):
             status, _ = await _reserve(t, evseId=evse)
@@ -188,56 +142,32 @@ async def all_reserved(t: StationTest) -> None:
     await _is_refused(t, "Occupied", "H01.FR.11")
 
 
-@H.case(
-    "TC_H_10_CS",
-    "Reserve any EVSE when all charge",
-    required="The station answers that its EVSEs are occupied.",
-    requirements=("H01.FR.11",),
-    profiles=PROFILES,
-    needs=ANYWHERE,
-)
+@H.case("TC_H_10_CS", "Reserve any EVSE when all charge", needs=ANYWHERE)
 async def all_charging(t: StationTest) -> None:
+    """The station answers that its EVSEs are occupied."""
     for evse in range(1, t.declared.evses + 1):
         await t.charging(evse)
     await _is_refused(t, "Occupied", "H01.FR.11")
 
 
-@H.case(
-    "TC_H_12_CS",
-    "Reserve any EVSE of a station that is unavailable",
-    required="The station answers that its EVSEs are unavailable.",
-    requirements=("H01.FR.14",),
-    profiles=PROFILES,
-    needs=ANYWHERE,
-)
+@H.case("TC_H_12_CS", "Reserve any EVSE of a station that is unavailable", needs=ANYWHERE)
 async def all_unavailable(t: StationTest) -> None:
+    """The station answers that its EVSEs are unavailable."""
     with precondition():
         await _unavailable(t)
     await _is_refused(t, "Unavailable", "H01.FR.14")
 
 
-@H.case(
-    "TC_H_13_CS",
-    "Reserve any EVSE where that is not supported",
-    required="The station rejects a reservation without an EVSE.",
-    requirements=("H01.FR.19",),
-    profiles=PROFILES,
-    needs=HERE,
-)
+@H.case("TC_H_13_CS", "Reserve any EVSE where that is not supported")
 async def specific_only(t: StationTest) -> None:
+    """The station rejects a reservation without an EVSE."""
     t.needs(not t.has("ReservationCtrlr.NonEvseSpecific"), "the station takes reservations without an EVSE")
     await _is_refused(t, "Rejected", "H01.FR.19")
 
 
-@H.case(
-    "TC_H_14_CS",
-    "As many reservations of any EVSE as there are EVSEs",
-    required="The station accepts them, and reserves all of its connectors.",
-    requirements=("H01.FR.07", "H01.FR.20"),
-    profiles=PROFILES,
-    needs=ANYWHERE,
-)
+@H.case("TC_H_14_CS", "As many reservations of any EVSE as there are EVSEs", needs=ANYWHERE)
 async def as_many(t: StationTest) -> None:
+    """The station accepts them, and reserves all of its connectors."""
     for number in range(t.declared.evses):
         status, _ = await _reserve(t, token=Token(f"5EA7{number:04X}", t.token.type))
         t.check(status == "Accepted", "H01.FR.07", f"answers {status} to reservation {number + 1}")
@@ -250,15 +180,9 @@ async def _kind(t: StationTest) -> str:
     return await t.value("Connector", "ConnectorType", evse=1, connector=1)
 
 
-@H.case(
-    "TC_H_15_CS",
-    "Reserve a type of connector, and use it",
-    required="The station accepts, and the token of the reservation charges.",
-    requirements=("H01.FR.06", "H01.FR.09", "H01.FR.15", "H03.FR.02"),
-    profiles=PROFILES,
-    needs=HERE,
-)
+@H.case("TC_H_15_CS", "Reserve a type of connector, and use it", also=("H01.FR.06", "H01.FR.15", "H03.FR.02"))
 async def type_used(t: StationTest) -> None:
+    """The station accepts, and the token of the reservation charges."""
     with precondition():
         kind = await _kind(t)
     status, _ = await _reserve(t, connectorType=kind)
@@ -268,15 +192,9 @@ async def type_used(t: StationTest) -> None:
     await t.flowing()
 
 
-@H.case(
-    "TC_H_16_CS",
-    "Reserve a type of connector when all are reserved",
-    required="The station answers that its connectors are occupied.",
-    requirements=("H01.FR.11",),
-    profiles=PROFILES,
-    needs=HERE,
-)
+@H.case("TC_H_16_CS", "Reserve a type of connector when all are reserved", requirements=("H01.FR.11",))
 async def type_reserved(t: StationTest) -> None:
+    """The station answers that its connectors are occupied."""
     with precondition():
         kind = await _kind(t)
         for evse in range(1, t.declared.evses + 1):
@@ -285,16 +203,9 @@ async def type_reserved(t: StationTest) -> None:
     await _is_refused(t, "Occupied", "H01.FR.11", connectorType=kind)
 
 
-@H.case(
-    "TC_H_17_CS",
-    "Cancel a reservation",
-    required="The station accepts, and makes the connector available.",
-    requirements=("H02.FR.02",),
-    profiles=PROFILES,
-    needs=HERE,
-    quick=True,
-)
+@H.case("TC_H_17_CS", "Cancel a reservation", quick=True)
 async def cancel(t: StationTest) -> None:
+    """The station accepts, and makes the connector available."""
     with precondition():
         number = await _reserved(t)
     t.forget()
@@ -303,15 +214,9 @@ async def cancel(t: StationTest) -> None:
     await connector_is(t, "Available", "H02.FR.02")
 
 
-@H.case(
-    "TC_H_18_CS",
-    "Cancel an unknown reservation",
-    required="The station rejects the request.",
-    requirements=("H02.FR.01",),
-    profiles=PROFILES,
-    needs=HERE,
-)
+@H.case("TC_H_18_CS", "Cancel an unknown reservation")
 async def cancel_unknown(t: StationTest) -> None:
+    """The station rejects the request."""
     answer = await t.ask("CancelReservation", reservationId=t.next_id())
     t.check(answer["status"] == "Rejected", "H02.FR.01", f"answers {answer['status']}")
 
@@ -325,30 +230,18 @@ async def _charges_in_group(t: StationTest) -> None:
     await t.flowing()
 
 
-@H.case(
-    "TC_H_19_CS",
-    "Reserve an EVSE for a group",
-    required="Another token of the group of the reservation charges there.",
-    requirements=("H01.FR.15", "H03.FR.04"),
-    profiles=PROFILES,
-    needs=HERE,
-)
+@H.case("TC_H_19_CS", "Reserve an EVSE for a group", also=("H01.FR.15", "H03.FR.04"))
 async def for_group(t: StationTest) -> None:
+    """Another token of the group of the reservation charges there."""
     with precondition():
         await forget_tokens(t)
         await _reserved(t, groupIdToken=GROUP)
     await _charges_in_group(t)
 
 
-@H.case(
-    "TC_H_24_CS",
-    "Reserve any EVSE for a group",
-    required="Another token of the group of the reservation charges.",
-    requirements=("H03.FR.06",),
-    profiles=PROFILES,
-    needs=ANYWHERE,
-)
+@H.case("TC_H_24_CS", "Reserve any EVSE for a group", requirements=("H03.FR.06",), needs=ANYWHERE)
 async def any_for_group(t: StationTest) -> None:
+    """Another token of the group of the reservation charges."""
     with precondition():
         await forget_tokens(t)
     status, _ = await _reserve(t, groupIdToken=GROUP)
@@ -356,15 +249,9 @@ async def any_for_group(t: StationTest) -> None:
     await _charges_in_group(t)
 
 
-@H.case(
-    "TC_H_21_CS",
-    "A reserved EVSE becomes unavailable",
-    required="The station removes the reservation, says so, and others charge once the EVSE is in service again.",
-    requirements=("H01.FR.17",),
-    profiles=PROFILES,
-    needs=HERE,
-)
+@H.case("TC_H_21_CS", "A reserved EVSE becomes unavailable", requirements=("H01.FR.17",))
 async def removed(t: StationTest) -> None:
+    """The station removes the reservation, says so, and others charge once the EVSE is in service again."""
     with precondition():
         number = await _reserved(t)
     await _unavailable(t, evse={"id": 1})
@@ -378,29 +265,17 @@ async def removed(t: StationTest) -> None:
     await t.flowing()
 
 
-@H.case(
-    "TC_H_22_CS",
-    "Reserve where that is switched off",
-    required="The station rejects the reservation.",
-    requirements=("H01.FR.01",),
-    profiles=PROFILES,
-    needs=HERE,
-)
+@H.case("TC_H_22_CS", "Reserve where that is switched off")
 async def disabled(t: StationTest) -> None:
+    """The station rejects the reservation."""
     with precondition():
         await t.demand("ReservationCtrlr", "Enabled", "false")
     await _is_refused(t, "Rejected", "H01.FR.01", evseId=1)
 
 
-@H.case(
-    "TC_H_23_CS",
-    "Replace a reservation",
-    required="The station accepts a reservation of the same number, and charges its token.",
-    requirements=("H01.FR.02",),
-    profiles=PROFILES,
-    needs=HERE,
-)
+@H.case("TC_H_23_CS", "Replace a reservation")
 async def replaced(t: StationTest) -> None:
+    """The station accepts a reservation of the same number, and charges its token."""
     with precondition():
         await forget_tokens(t)
         number = await _reserved(t)

@@ -6,7 +6,7 @@ from v2g_testkit.ocpp.case import Block, Payload, precondition
 from v2g_testkit.ocpp.station_cases.steps import ended, forget_tokens
 from v2g_testkit.ocpp.station_tester import StationTest
 
-I: Final[Block[StationTest]] = Block()  # noqa: E741 - the block's name
+I: Final[Block[StationTest]] = Block(profiles=("Advanced User Interface",), needs=("TariffCostCtrlr.Available",))  # noqa: E741 - the block's name
 
 COSTS: Final = ("TariffCostCtrlr.Available",)
 TARIFFS: Final[dict[str, Any]] = {"profiles": ("Advanced User Interface",), "versions": ("2.1",), "needs": COSTS}
@@ -17,15 +17,9 @@ CONDITIONED: Final[tuple[Payload, ...]] = (
 ACCEPTED: Final[Payload] = {"idTokenInfo": {"status": "Accepted"}}
 
 
-@I.case(
-    "TC_I_01_CS",
-    "Running cost, by a request",
-    required="The station answers CostUpdated, and continues to charge.",
-    requirements=("I02.FR.02",),
-    profiles=("Advanced User Interface",),
-    needs=COSTS,
-)
+@I.case("TC_I_01_CS", "Running cost, by a request")
 async def cost_updated(t: StationTest) -> None:
+    """The station answers CostUpdated, and continues to charge."""
     transaction = await t.charging()
     for cost in (1.25, 2.5):
         await t.ask("CostUpdated", totalCost=cost, transactionId=transaction)
@@ -33,15 +27,9 @@ async def cost_updated(t: StationTest) -> None:
     t.check(status.get("ongoingIndicator") is True, "I02.FR.02", "ends the transaction")
 
 
-@I.case(
-    "TC_I_02_CS",
-    "Total cost",
-    required="The station ends the transaction, and takes the cost in the answer: it does not send the event again.",
-    requirements=("I03.FR.01", "I03.FR.03"),
-    profiles=("Advanced User Interface",),
-    needs=COSTS,
-)
+@I.case("TC_I_02_CS", "Total cost")
 async def total_cost(t: StationTest) -> None:
+    """The station ends the transaction, and takes the cost in the answer: it does not send the event again."""
     transaction = await t.charging()
     t.answer("TransactionEvent", lambda event: {"totalCost": 8.04} if event["eventType"] == "Ended" else ACCEPTED)
     await t.present()
@@ -50,15 +38,9 @@ async def total_cost(t: StationTest) -> None:
     await t.nothing("TransactionEvent", "I03.FR.03", within=15, eventType="Ended")
 
 
-@I.case(
-    "TC_I_07_CS",
-    "Running cost, in answers to events",
-    required="The station takes the cost and the text in the answer, and continues to charge.",
-    requirements=("I02.FR.04",),
-    profiles=("Advanced User Interface",),
-    needs=COSTS,
-)
+@I.case("TC_I_07_CS", "Running cost, in answers to events")
 async def cost_answered(t: StationTest) -> None:
+    """The station takes the cost and the text in the answer, and continues to charge."""
     await t.demand("SampledDataCtrlr", "TxUpdatedInterval", "5")
     await t.charging()
     text = {"format": "UTF8", "content": "2.50 EUR so far"}
@@ -112,11 +94,11 @@ async def _change(t: StationTest, transaction: str, tariff: Payload) -> str:
 @I.case(
     "TC_I_100_CS",
     "A default tariff of later",
-    required="The station lists it with its time, and applies the one of now.",
     requirements=("I07.FR.10", "I07.FR.14", "I07.FR.19", "I07.FR.32", "I09.FR.07"),
     **TARIFFS,
 )
 async def valid_from(t: StationTest) -> None:
+    """The station lists it with its time, and applies the one of now."""
     later = t.later(3600)
     await _default(t, _tariff("v2g-now"))
     await _default(t, _tariff("v2g-later", validFrom=later))
@@ -128,14 +110,9 @@ async def valid_from(t: StationTest) -> None:
     await _applies(t, "v2g-now", "I07.FR.32")
 
 
-@I.case(
-    "TC_I_109_CS",
-    "A driver's tariff",
-    required="The station applies the tariff of the answer to Authorize, and removes it after the transaction.",
-    requirements=("I08.FR.04", "I08.FR.06", "I08.FR.22"),
-    **TARIFFS,
-)
+@I.case("TC_I_109_CS", "A driver's tariff", also=("I08.FR.04",), **TARIFFS)
 async def of_driver(t: StationTest) -> None:
+    """The station applies the tariff of the answer to Authorize, and removes it after the transaction."""
     await t.demand("TariffCostCtrlr", "Enabled", "true", instance="Tariff")
     t.undo(lambda: forget_tokens(t))  # I08.FR.05: tariffs are in the cache
     await forget_tokens(t)
@@ -149,14 +126,9 @@ async def of_driver(t: StationTest) -> None:
     t.check("v2g-driver" not in await _assigned(t), "I08.FR.06", "still lists the driver's tariff")
 
 
-@I.case(
-    "TC_I_110_CS",
-    "Clear a default tariff",
-    required="The station clears the tariff that is named, keeps the others, and answers NoTariff the next time.",
-    requirements=("I10.FR.02", "I10.FR.06"),
-    **TARIFFS,
-)
+@I.case("TC_I_110_CS", "Clear a default tariff", **TARIFFS)
 async def clear(t: StationTest) -> None:
+    """The station clears the tariff that is named, keeps the others, and answers NoTariff the next time."""
     with precondition():
         await _default(t, _tariff("v2g-1"))
         await _default(t, _tariff("v2g-2", validFrom=t.later(3600)))
@@ -169,14 +141,9 @@ async def clear(t: StationTest) -> None:
     t.check(status == "NoTariff", "I10.FR.06", f"answers {status} the second time")
 
 
-@I.case(
-    "TC_I_111_CS",
-    "Clear a tariff in use",
-    required="The station clears the tariff, and applies it to the transaction until that ends.",
-    requirements=("I10.FR.07", "I12.FR.01", "I12.FR.04"),
-    **TARIFFS,
-)
+@I.case("TC_I_111_CS", "Clear a tariff in use", **TARIFFS)
 async def clear_in_use(t: StationTest) -> None:
+    """The station clears the tariff, and applies it to the transaction until that ends."""
     with precondition():
         await _default(t, _tariff("v2g-used"))
         await t.demand("TariffCostCtrlr", "Enabled", "true", instance="Cost")
@@ -193,14 +160,9 @@ async def clear_in_use(t: StationTest) -> None:
     t.check(used == {"v2g-used"}, "I12.FR.04", f"calculates by {', '.join(map(str, used)) or 'no tariff'}")
 
 
-@I.case(
-    "TC_I_113_CS",
-    "Change the tariff of a transaction to one with too many prices",
-    required="The station answers TooManyElements.",
-    requirements=("I11.FR.02",),
-    **TARIFFS,
-)
+@I.case("TC_I_113_CS", "Change the tariff of a transaction to one with too many prices", **TARIFFS)
 async def too_many(t: StationTest) -> None:
+    """The station answers TooManyElements."""
     most = int(await t.value("TariffCostCtrlr", "MaxElements", instance="Tariff") or 0)
     t.needs(0 < most < 500, "it takes any number of prices")
     transaction = await t.charging()
@@ -209,14 +171,9 @@ async def too_many(t: StationTest) -> None:
     t.check(status == "TooManyElements", "I11.FR.02", f"answers {status} to {most + 1} prices")
 
 
-@I.case(
-    "TC_I_114_CS",
-    "Change the tariff of a transaction to one with conditions, without support for them",
-    required="The station answers ConditionNotSupported.",
-    requirements=("I11.FR.03",),
-    **TARIFFS,
-)
+@I.case("TC_I_114_CS", "Change the tariff of a transaction to one with conditions, without support for them", **TARIFFS)
 async def conditions_refused(t: StationTest) -> None:
+    """The station answers ConditionNotSupported."""
     supported = await t.value("TariffCostCtrlr", "ConditionsSupported", instance="Tariff")
     t.needs(supported.lower() == "false", "it supports conditions")
     transaction = await t.charging()
@@ -224,14 +181,9 @@ async def conditions_refused(t: StationTest) -> None:
     t.check(status == "ConditionNotSupported", "I11.FR.03", f"answers {status}")
 
 
-@I.case(
-    "TC_I_115_CS",
-    "Change the tariff of a transaction to one with conditions",
-    required="The station accepts the tariff, and says that it applies.",
-    requirements=("I11.FR.06", "I11.FR.07"),
-    **TARIFFS,
-)
+@I.case("TC_I_115_CS", "Change the tariff of a transaction to one with conditions", **TARIFFS)
 async def conditions(t: StationTest) -> None:
+    """The station accepts the tariff, and says that it applies."""
     supported = await t.value("TariffCostCtrlr", "ConditionsSupported", instance="Tariff")
     t.needs(supported.lower() == "true", "it does not support conditions")
     transaction = await t.charging()
@@ -240,28 +192,18 @@ async def conditions(t: StationTest) -> None:
     await _applies(t, "v2g-conditions", "I11.FR.07", triggerReason="TariffChanged")
 
 
-@I.case(
-    "TC_I_116_CS",
-    "Change the tariff of a transaction",
-    required="The station accepts the tariff, and says that it applies.",
-    requirements=("I11.FR.06", "I11.FR.07"),
-    **TARIFFS,
-)
+@I.case("TC_I_116_CS", "Change the tariff of a transaction", **TARIFFS)
 async def change(t: StationTest) -> None:
+    """The station accepts the tariff, and says that it applies."""
     transaction = await t.charging()
     status = await _change(t, transaction, _tariff("v2g-changed"))
     t.check(status == "Accepted", "I11.FR.06", f"answers {status}")
     await _applies(t, "v2g-changed", "I11.FR.07", triggerReason="TariffChanged")
 
 
-@I.case(
-    "TC_I_117_CS",
-    "Change the tariff of a transaction that there is not, and its currency",
-    required="The station answers TxNotFound, and NoCurrencyChange.",
-    requirements=("I11.FR.04", "I11.FR.05"),
-    **TARIFFS,
-)
+@I.case("TC_I_117_CS", "Change the tariff of a transaction that there is not, and its currency", **TARIFFS)
 async def change_refused(t: StationTest) -> None:
+    """The station answers TxNotFound, and NoCurrencyChange."""
     status = await _change(t, "no-such-transaction", _tariff("v2g-nowhere"))
     t.check(status == "TxNotFound", "I11.FR.04", f"answers {status} for an unknown transaction")
     with precondition():
@@ -271,14 +213,9 @@ async def change_refused(t: StationTest) -> None:
     t.check(status == "NoCurrencyChange", "I11.FR.05", f"answers {status} to another currency")
 
 
-@I.case(
-    "TC_I_101_CS",
-    "Default tariff by the time of day",
-    required="The station calculates by the price of the time of day.",
-    requirements=("I07.FR.17", "I12.FR.33", "I12.FR.34", "I12.FR.09"),
-    **TARIFFS,
-)
+@I.case("TC_I_101_CS", "Default tariff by the time of day", also=("I07.FR.17", "I12.FR.33", "I12.FR.09"), **TARIFFS)
 async def time_of_day(t: StationTest) -> None:
+    """The station calculates by the price of the time of day."""
     supported = await t.value("TariffCostCtrlr", "ConditionsSupported", instance="Tariff")
     t.needs(supported.lower() == "true", "it does not support conditions")
     never = {"startTimeOfDay": "00:00", "endTimeOfDay": "00:01"}
@@ -311,11 +248,11 @@ async def _costs(t: StationTest, *, seconds: float, idle: float = 0) -> Payload:
 @I.case(
     "TC_I_118_CS",
     "Costs by a tariff without conditions",
-    required="The details have energy, times, fixed fee and taxes, each in its place, and their total.",
     requirements=("I12.FR.01", "I12.FR.04", "I12.FR.05", "I12.FR.09", "I12.FR.10", "I12.FR.11", "I12.FR.17"),
     **TARIFFS,
 )
 async def details(t: StationTest) -> None:
+    """The details have energy, times, fixed fee and taxes, each in its place, and their total."""
     tax = {"taxRates": [{"type": "vat", "tax": 20.0}]}
     tariff = _tariff("v2g-all", {"priceKwh": 2.0}) | {
         "chargingTime": {"prices": [{"priceMinute": 3.0}]},
@@ -345,14 +282,9 @@ async def details(t: StationTest) -> None:
     t.check(used_by == {"v2g-all"}, "I12.FR.04", f"names the tariffs {used_by}")
 
 
-@I.case(
-    "TC_I_119_CS",
-    "Costs by a tariff with conditions",
-    required="The first price whose condition holds applies; at each change another period begins.",
-    requirements=("I12.FR.33", "I12.FR.34", "I12.FR.35", "I12.FR.36"),
-    **TARIFFS,
-)
+@I.case("TC_I_119_CS", "Costs by a tariff with conditions", also=("I12.FR.33", "I12.FR.36"), **TARIFFS)
 async def details_by_conditions(t: StationTest) -> None:
+    """The first price whose condition holds applies; at each change another period begins."""
     supported = await t.value("TariffCostCtrlr", "ConditionsSupported", instance="Tariff")
     t.needs(supported.lower() == "true", "it does not support conditions")
     tariff = _tariff("v2g-minutes") | {
@@ -369,14 +301,9 @@ async def details_by_conditions(t: StationTest) -> None:
     t.check(periods >= 2, "I12.FR.35", f"has {periods} periods")
 
 
-@I.case(
-    "TC_I_112_CS",
-    "Change the tariff of a transaction, without tariffs",
-    required="The station answers that it does not support the request.",
-    requirements=("I11.FR.01",),
-    **TARIFFS,
-)
+@I.case("TC_I_112_CS", "Change the tariff of a transaction, without tariffs", **TARIFFS)
 async def change_unsupported(t: StationTest) -> None:
+    """The station answers that it does not support the request."""
     await t.demand("TariffCostCtrlr", "Enabled", "false", instance="Tariff")
     transaction = await t.charging()
     error = await t.refused("ChangeTransactionTariff", transactionId=transaction, tariff=_tariff("v2g-none"))
@@ -398,11 +325,11 @@ async def _unreadable(t: StationTest) -> None:
 @I.case(
     "TC_I_107_CS",
     "A driver's tariff that the station cannot process",
-    required="The station charges by its default tariff, or without one, as it is set.",
     requirements=("I08.FR.32", "I08.FR.33"),
     **TARIFFS,
 )
 async def unreadable(t: StationTest) -> None:
+    """The station charges by its default tariff, or without one, as it is set."""
     await _unreadable(t)
     for choice, requirement in (("UseDefaultTariff", "I08.FR.32"), ("CentralCost", "I08.FR.33")):
         await t.demand("TariffCostCtrlr", "HandleFailedTariff", choice, instance="Tariff")
@@ -419,14 +346,9 @@ async def unreadable(t: StationTest) -> None:
         t.forget()
 
 
-@I.case(
-    "TC_I_108_CS",
-    "A driver's tariff that the station cannot process, and that must not charge then",
-    required="The station does not charge.",
-    requirements=("I08.FR.31",),
-    **TARIFFS,
-)
+@I.case("TC_I_108_CS", "A driver's tariff that the station cannot process, and that must not charge then", **TARIFFS)
 async def unreadable_refused(t: StationTest) -> None:
+    """The station does not charge."""
     await _unreadable(t)
     await t.demand("TariffCostCtrlr", "HandleFailedTariff", "Deauthorize", instance="Tariff")
     await t.plug()

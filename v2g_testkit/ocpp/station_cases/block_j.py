@@ -48,14 +48,9 @@ async def _align(t: StationTest, interval: int = _PERIOD) -> None:
     t.forget()
 
 
-@J.case(
-    "TC_J_01_CS",
-    "Clock-aligned readings without a transaction",
-    required="The station sends MeterValues with the measurands configured, taken at multiples of the interval.",
-    requirements=("J01.FR.02", "J01.FR.06", "J01.FR.08", "J01.FR.14"),
-    quick=True,
-)
+@J.case("TC_J_01_CS", "Clock-aligned readings without a transaction", also=("J01.FR.02", "J01.FR.06"), quick=True)
 async def aligned_idle(t: StationTest) -> None:
+    """The station sends MeterValues with the measurands configured, taken at multiples of the interval."""
     with precondition():
         await _align(t)
     found: list[Payload] = []
@@ -67,13 +62,9 @@ async def aligned_idle(t: StationTest) -> None:
     _aligned(t, found, "J01.FR.14")
 
 
-@J.case(
-    "TC_J_02_CS",
-    "Clock-aligned readings during a transaction",
-    required="The station sends them by MeterValues or TransactionEvent, with the trigger MeterValueClock.",
-    requirements=("J01.FR.06", "J01.FR.08", "J01.FR.22"),
-)
+@J.case("TC_J_02_CS", "Clock-aligned readings during a transaction", also=("J01.FR.06",))
 async def aligned_charging(t: StationTest) -> None:
+    """The station sends them by MeterValues or TransactionEvent, with the trigger MeterValueClock."""
     with precondition():
         await _align(t)
         await prefer(t, "SampledDataCtrlr", "TxUpdatedInterval", "0")
@@ -117,13 +108,9 @@ async def _only(t: StationTest, component: str, **more: Any) -> None:
         await t.demand(component, name, value)
 
 
-@J.case(
-    "TC_J_03_CS",
-    "Clock-aligned readings in the last event",
-    required="The last event has the readings of the whole transaction, taken at multiples of the interval.",
-    requirements=("J01.FR.06", "J01.FR.08", "E06.FR.11", "E07.FR.08"),
-)
+@J.case("TC_J_03_CS", "Clock-aligned readings in the last event", also=("J01.FR.06", "E07.FR.08"))
 async def aligned_ended(t: StationTest) -> None:
+    """The last event has the readings of the whole transaction, taken at multiples of the interval."""
     with precondition():
         await _only(t, "AlignedDataCtrlr")
     found = _of("Sample.Clock", await _last(t))
@@ -134,10 +121,10 @@ async def aligned_ended(t: StationTest) -> None:
 @J.case(
     "TC_J_10_CS",
     "Sampled readings in the last event",
-    required="The last event has the readings of the whole transaction, and those of its end.",
     requirements=("J02.FR.02", "J02.FR.04", "E06.FR.11", "E07.FR.08"),
 )
 async def sampled_ended(t: StationTest) -> None:
+    """The last event has the readings of the whole transaction, and those of its end."""
     with precondition():
         await _only(t, "SampledDataCtrlr")
     found = await _last(t)
@@ -153,11 +140,11 @@ def _case_of_signed(number: int, component: str, context: str, requirement: str)
     @J.case(
         f"TC_J_{number:02}_CS",
         f"Signed readings ({component})",
-        required="The readings of the last event are signed, with a public key or an empty one, as configured.",
         requirements=(requirement,),
         needs=("signed readings",),
     )
     async def script(t: StationTest) -> None:
+        """The readings of the last event are signed, with a public key or an empty one, as configured."""
         with precondition():
             await _only(t, component, SignReadings="true")
         found = [one for each in _of(context, await _last(t)) for one in each["sampledValue"]]
@@ -170,13 +157,9 @@ _case_of_signed(4, "AlignedDataCtrlr", "Sample.Clock", "J01.FR.21")
 _case_of_signed(11, "SampledDataCtrlr", "Transaction.End", "J02.FR.21")
 
 
-@J.case(
-    "TC_J_06_CS",
-    "Clock-aligned readings only while idle",
-    required="With SendDuringIdle the station sends none of an EVSE with a transaction.",
-    requirements=("J01.FR.14", "J01.FR.19", "J01.FR.20"),
-)
+@J.case("TC_J_06_CS", "Clock-aligned readings only while idle", also=("J01.FR.20",))
 async def aligned_only_idle(t: StationTest) -> None:
+    """With SendDuringIdle the station sends none of an EVSE with a transaction."""
     with precondition():
         await _align(t)
         await t.demand("AlignedDataCtrlr", "SendDuringIdle", "true")
@@ -190,10 +173,10 @@ async def aligned_only_idle(t: StationTest) -> None:
 @J.case(
     "TC_J_07_CS",
     "Readings at the start of a transaction",
-    required="The first event has readings with the context Transaction.Begin.",
     requirements=("J02.FR.02", "J02.FR.04", "E01.FR.09", "E02.FR.09"),
 )
 async def sampled_started(t: StationTest) -> None:
+    """The first event has readings with the context Transaction.Begin."""
     with precondition():
         await points(t, "TxStartPoint", "EVConnected", without=("ParkingBayOccupancy",))
         await prefer(t, "SampledDataCtrlr", "Enabled", "true")
@@ -208,10 +191,10 @@ async def sampled_started(t: StationTest) -> None:
 @J.case(
     "TC_J_08_CS",
     "Readings once the EVSE of a transaction is known",
-    required="The first event that names an EVSE has readings with the context Transaction.Begin.",
     requirements=("J02.FR.02", "J02.FR.04", "E01.FR.17", "E03.FR.11"),
 )
 async def sampled_known(t: StationTest) -> None:
+    """The first event that names an EVSE has readings with the context Transaction.Begin."""
     with precondition():
         await points(t, "TxStartPoint", "Authorized", without=("ParkingBayOccupancy", "EVConnected"))
         await prefer(t, "SampledDataCtrlr", "Enabled", "true")
@@ -225,14 +208,9 @@ async def sampled_known(t: StationTest) -> None:
     _measures(t, values[0], "Transaction.Begin", "E01.FR.17")
 
 
-@J.case(
-    "TC_J_09_CS",
-    "Sampled readings during a transaction",
-    required="The station sends events with readings at the interval, with the trigger MeterValuePeriodic.",
-    requirements=("J02.FR.02", "J02.FR.04", "J02.FR.11", "E02.FR.10"),
-    quick=True,
-)
+@J.case("TC_J_09_CS", "Sampled readings during a transaction", also=("J02.FR.02", "E02.FR.10"), quick=True)
 async def sampled(t: StationTest) -> None:
+    """The station sends events with readings at the interval, with the trigger MeterValuePeriodic."""
     with precondition():
         await prefer(t, "SampledDataCtrlr", "Enabled", "true")
         await t.demand("SampledDataCtrlr", "TxUpdatedMeasurands", ENERGY)

@@ -7,9 +7,10 @@ from v2g_testkit.ocpp.case import Block, Payload, precondition
 from v2g_testkit.ocpp.station_cases.steps import reset
 from v2g_testkit.ocpp.station_tester import StationTest
 
-K: Final[Block[StationTest]] = Block()
+K: Final[Block[StationTest]] = Block(
+    profiles=("Smart Charging", "ISO 15118 Support"), needs=("SmartChargingCtrlr.Enabled",)
+)
 
-PROFILES: Final = ("Smart Charging", "ISO 15118 Support")
 SMART: Final = ("SmartChargingCtrlr.Enabled",)
 NO_TRANSACTION: Final = "no-such-transaction"
 _LIMIT: Final = 6.0
@@ -151,16 +152,9 @@ def _differs(t: StationTest, schedule: Payload, requirement: str, seconds: int) 
 
 
 def _case_of_set(number: int, title: str, purpose: str, evse: int, requirement: str, *, quick: bool = False) -> None:
-    @K.case(
-        f"TC_K_{number:02}_CS",
-        title,
-        required="The station accepts the profile, and reports it as it was sent.",
-        requirements=("K01.FR.07", requirement, "K09.FR.02"),
-        profiles=PROFILES,
-        needs=SMART,
-        quick=quick,
-    )
+    @K.case(f"TC_K_{number:02}_CS", title, requirements=("K01.FR.07", requirement, "K09.FR.02"), quick=quick)
     async def script(t: StationTest) -> None:
+        """The station accepts the profile, and reports it as it was sent."""
         with precondition():
             await _cleared(t)
         profile = await _profile(t, purpose, duration=None if evse == 0 else 3600)
@@ -173,44 +167,26 @@ _case_of_set(3, "ChargingStationMaxProfile", "ChargingStationMaxProfile", 0, "K0
 _case_of_set(10, "TxDefaultProfile of all EVSEs", "TxDefaultProfile", 0, "K01.FR.14")
 
 
-@K.case(
-    "TC_K_60_CS",
-    "TxProfile of a transaction",
-    required="The station accepts the profile of a transaction, and reports it as it was sent.",
-    requirements=("K01.FR.04", "K01.FR.07", "K01.FR.15"),
-    profiles=PROFILES,
-    needs=SMART,
-)
+@K.case("TC_K_60_CS", "TxProfile of a transaction", also=("K01.FR.07",))
 async def set_for_transaction(t: StationTest) -> None:
+    """The station accepts the profile of a transaction, and reports it as it was sent."""
     transaction = await t.charging()
     profile = await _profile(t, "TxProfile", kind="Relative", transactionId=transaction)
     await _accepts(t, profile, requirement="K01.FR.04")
     await _has(t, profile, 1, "K01.FR.15")
 
 
-@K.case(
-    "TC_K_19_CS",
-    "Recurring profile",
-    required="The station accepts a profile that recurs daily, and reports it as it was sent.",
-    requirements=("K01.FR.40",),
-    profiles=PROFILES,
-    needs=SMART,
-)
+@K.case("TC_K_19_CS", "Recurring profile")
 async def set_recurring(t: StationTest) -> None:
+    """The station accepts a profile that recurs daily, and reports it as it was sent."""
     profile = await _profile(t, kind="Recurring", recurrencyKind="Daily", duration=3600)
     await _accepts(t, profile, requirement="K01.FR.40")
     await _has(t, profile, 1, "K01.FR.40")
 
 
-@K.case(
-    "TC_K_04_CS",
-    "Replace a profile by its id",
-    required="The station accepts the second profile, and has it instead of the first.",
-    requirements=("K01.FR.05",),
-    profiles=PROFILES,
-    needs=SMART,
-)
+@K.case("TC_K_04_CS", "Replace a profile by its id")
 async def replace(t: StationTest) -> None:
+    """The station accepts the second profile, and has it instead of the first."""
     with precondition():
         await _cleared(t)
         first = await _profile(t)
@@ -226,15 +202,9 @@ def _case_of_rejection(
     """Add a case in which a profile is rejected. EVSE -1 is one that does not exist."""
     of: dict[str, Any] = {"transactionId": NO_TRANSACTION} if purpose == "TxProfile" else {}
 
-    @K.case(
-        f"TC_K_{number:02}_CS",
-        title,
-        required="The station rejects the profile, and does not have it.",
-        requirements=(requirement,),
-        profiles=PROFILES,
-        needs=SMART,
-    )
+    @K.case(f"TC_K_{number:02}_CS", title, requirements=(requirement,))
     async def script(t: StationTest) -> None:
+        """The station rejects the profile, and does not have it."""
         if charging:
             await t.charging()
         profile = await _profile(t, purpose, kind="Relative" if purpose == "TxProfile" else "Absolute", **of)
@@ -257,28 +227,16 @@ async def _other_unit(t: StationTest) -> str:
     return other.pop()
 
 
-@K.case(
-    "TC_K_12_CS",
-    "Profile in a unit that is not supported",
-    required="The station rejects the profile.",
-    requirements=("K01.FR.26",),
-    profiles=PROFILES,
-    needs=SMART,
-)
+@K.case("TC_K_12_CS", "Profile in a unit that is not supported")
 async def wrong_unit(t: StationTest) -> None:
+    """The station rejects the profile."""
     status = await _set(t, await _profile(t, unit=await _other_unit(t)))
     t.check(status == "Rejected", "K01.FR.26", f"answers {status}")
 
 
-@K.case(
-    "TC_K_13_CS",
-    "A profile stays over a reset",
-    required="After a reset the station reports the profile as it was sent.",
-    requirements=("K01.FR.27",),
-    profiles=PROFILES,
-    needs=SMART,
-)
+@K.case("TC_K_13_CS", "A profile stays over a reset")
 async def persists(t: StationTest) -> None:
+    """After a reset the station reports the profile as it was sent."""
     with precondition():
         await _cleared(t)
         profile = await _profile(t)
@@ -287,29 +245,18 @@ async def persists(t: StationTest) -> None:
     await _has(t, profile, 1, "K01.FR.27")
 
 
-@K.case(
-    "TC_K_15_CS",
-    "Profile for a station without smart charging",
-    required="The station answers that it does not support the request.",
-    requirements=("K01.FR.29",),
-    profiles=("Core",),
-)
+@K.case("TC_K_15_CS", "Profile for a station without smart charging", profiles=("Core",), needs=())
 async def not_supported(t: StationTest) -> None:
+    """The station answers that it does not support the request."""
     t.needs(not t.has("SmartChargingCtrlr.Enabled"), "the station supports smart charging")
     profile = await _profile(t, unit="W")
     error = await t.refused("SetChargingProfile", evseId=1, chargingProfile=profile)
     t.check(error.code in ("NotSupported", "NotImplemented"), "K01.FR.29", f"answers {error.code}")
 
 
-@K.case(
-    "TC_K_37_CS",
-    "Remote start with a profile",
-    required="The station uses the profile for the transaction, and reports it with the transaction's id.",
-    requirements=("K05.FR.02", "F01.FR.08", "F01.FR.10"),
-    profiles=PROFILES,
-    needs=SMART,
-)
+@K.case("TC_K_37_CS", "Remote start with a profile", also=("K05.FR.02",))
 async def remote_start(t: StationTest) -> None:
+    """The station uses the profile for the transaction, and reports it with the transaction's id."""
     with precondition():
         await _cleared(t)
         await t.plug()
@@ -324,13 +271,9 @@ async def remote_start(t: StationTest) -> None:
     await _has(t, profile | {"transactionId": transaction}, 1, "F01.FR.10")
 
 
-@K.case(
-    "TC_K_38_CS",
-    "Remote start with a profile, without smart charging",
-    required="The station ignores the profile, and charges.",
-    requirements=("F01.FR.12",),
-)
+@K.case("TC_K_38_CS", "Remote start with a profile, without smart charging", profiles=("Core",), needs=())
 async def remote_start_ignores(t: StationTest) -> None:
+    """The station ignores the profile, and charges."""
     t.needs(not t.has("SmartChargingCtrlr.Enabled"), "the station supports smart charging")
     with precondition():
         await t.plug()
@@ -351,15 +294,9 @@ async def _clear(t: StationTest, requirement: str, status: str, **what: Any) -> 
     t.check(answer["status"] == status, requirement, f"answers {answer['status']} instead of {status}")
 
 
-@K.case(
-    "TC_K_05_CS",
-    "Clear a profile by its id",
-    required="The station clears the profile, and does not report it any more.",
-    requirements=("K10.FR.03",),
-    profiles=PROFILES,
-    needs=SMART,
-)
+@K.case("TC_K_05_CS", "Clear a profile by its id")
 async def clear_one(t: StationTest) -> None:
+    """The station clears the profile, and does not report it any more."""
     with precondition():
         profile = await _profile(t)
         await _accepts(t, profile)
@@ -378,39 +315,23 @@ async def _clears_alike(t: StationTest, evses: tuple[int, ...]) -> None:
     t.check(not await _reported(t, **alike), "K10.FR.04", "reports a profile that was cleared")
 
 
-@K.case(
-    "TC_K_06_CS",
-    "Clear a profile by purpose and stack level",
-    required="The station clears the profile, and does not report it any more.",
-    requirements=("K10.FR.04",),
-    profiles=PROFILES,
-    needs=SMART,
-)
+@K.case("TC_K_06_CS", "Clear a profile by purpose and stack level", also=("K10.FR.04",))
 async def clear_alike(t: StationTest) -> None:
+    """The station clears the profile, and does not report it any more."""
     await _clears_alike(t, (1,))
 
 
 @K.case(
-    "TC_K_24_CS",
-    "Clear several profiles by purpose and stack level",
-    required="The station clears the profiles of all EVSEs.",
-    requirements=("K10.FR.04",),
-    profiles=PROFILES,
-    needs=(*SMART, "2 EVSEs"),
+    "TC_K_24_CS", "Clear several profiles by purpose and stack level", also=("K10.FR.04",), needs=(*SMART, "2 EVSEs")
 )
 async def clear_several(t: StationTest) -> None:
+    """The station clears the profiles of all EVSEs."""
     await _clears_alike(t, (1, 2))
 
 
-@K.case(
-    "TC_K_07_CS",
-    "Clear by criteria that no profile has",
-    required="The station answers that it knows no such profile, and keeps the others.",
-    requirements=("K10.FR.01",),
-    profiles=PROFILES,
-    needs=SMART,
-)
+@K.case("TC_K_07_CS", "Clear by criteria that no profile has")
 async def clear_none(t: StationTest) -> None:
+    """The station answers that it knows no such profile, and keeps the others."""
     with precondition():
         await _cleared(t)
         profile = await _profile(t, stack=1)
@@ -420,29 +341,17 @@ async def clear_none(t: StationTest) -> None:
     await _has(t, profile, 1, "K10.FR.01")
 
 
-@K.case(
-    "TC_K_08_CS",
-    "Clear an unknown profile",
-    required="The station answers that it knows no such profile.",
-    requirements=("K10.FR.01",),
-    profiles=PROFILES,
-    needs=SMART,
-)
+@K.case("TC_K_08_CS", "Clear an unknown profile")
 async def clear_unknown(t: StationTest) -> None:
+    """The station answers that it knows no such profile."""
     with precondition():
         await _cleared(t)
     await _clear(t, "K10.FR.01", "Unknown", chargingProfileId=t.next_id())
 
 
-@K.case(
-    "TC_K_09_CS",
-    "Clear a TxDefaultProfile during a transaction",
-    required="The limit of the profile applies, and no longer once it is cleared.",
-    requirements=("K10.FR.07",),
-    profiles=PROFILES,
-    needs=SMART,
-)
+@K.case("TC_K_09_CS", "Clear a TxDefaultProfile during a transaction", requirements=("K10.FR.07",))
 async def clear_in_use(t: StationTest) -> None:
+    """The limit of the profile applies, and no longer once it is cleared."""
     with precondition():
         await _cleared(t)
         await _accepts(t, await _profile(t, duration=900))
@@ -471,15 +380,9 @@ def _case_of_get(
 ) -> None:
     """Add a case in which `expected` of the two profiles, 0 and 1, are reported."""
 
-    @K.case(
-        f"TC_K_{number}_CS",
-        title,
-        required="The station reports the profiles that match, and no others.",
-        requirements=("K09.FR.02", requirement),
-        profiles=PROFILES,
-        needs=SMART,
-    )
+    @K.case(f"TC_K_{number}_CS", title, requirements=("K09.FR.02", requirement))
     async def script(t: StationTest) -> None:
+        """The station reports the profiles that match, and no others."""
         two = await _two(t)
         wanted = criteria | ({"chargingProfileId": [two[0]["id"]]} if number == 32 else {})
         found = {each["id"] for _, each in await _reported(t, evse, **wanted)}
@@ -504,15 +407,9 @@ _case_of_get(
 )
 
 
-@K.case(
-    "TC_K_34_CS",
-    "Get profiles by their source",
-    required="The station reports the profiles of that source, and none of a source without profiles.",
-    requirements=("K09.FR.02", "K09.FR.04"),
-    profiles=PROFILES,
-    needs=SMART,
-)
+@K.case("TC_K_34_CS", "Get profiles by their source", also=("K09.FR.02",))
 async def get_by_source(t: StationTest) -> None:
+    """The station reports the profiles of that source, and none of a source without profiles."""
     _, usual = await _two(t)
     found = [each["id"] for _, each in await _reported(t, 1, chargingLimitSource=["CSO"])]
     t.check(found == [usual["id"]], "K09.FR.04", f"reports {len(found)} profiles of the back end at EVSE 1")
@@ -522,15 +419,9 @@ async def get_by_source(t: StationTest) -> None:
 # -- when profiles apply
 
 
-@K.case(
-    "TC_K_21_CS",
-    "Profile that is not valid yet",
-    required="The limit applies from validFrom on, and not before.",
-    requirements=("K01.FR.36",),
-    profiles=PROFILES,
-    needs=SMART,
-)
+@K.case("TC_K_21_CS", "Profile that is not valid yet")
 async def valid_from(t: StationTest) -> None:
+    """The limit applies from validFrom on, and not before."""
     with precondition():
         await _cleared(t)
     await _accepts(t, await _profile(t, kind="Relative", validFrom=t.later(300)))
@@ -539,15 +430,9 @@ async def valid_from(t: StationTest) -> None:
     _follows(t, schedule, "K01.FR.36", (350, _LIMIT))
 
 
-@K.case(
-    "TC_K_22_CS",
-    "Profile that is no longer valid",
-    required="The limit applies up to validTo, and not longer.",
-    requirements=("K01.FR.37",),
-    profiles=PROFILES,
-    needs=SMART,
-)
+@K.case("TC_K_22_CS", "Profile that is no longer valid")
 async def valid_to(t: StationTest) -> None:
+    """The limit applies up to validTo, and not longer."""
     with precondition():
         await _cleared(t)
     await _accepts(t, await _profile(t, validFrom=t.later(-10), validTo=t.later(300)), 0)
@@ -557,15 +442,9 @@ async def valid_to(t: StationTest) -> None:
         _differs(t, schedule, "K01.FR.37", 350)
 
 
-@K.case(
-    "TC_K_23_CS",
-    "Schedule that begins later",
-    required="The limit applies from startSchedule on, and not before.",
-    requirements=("K01.FR.30",),
-    profiles=PROFILES,
-    needs=SMART,
-)
+@K.case("TC_K_23_CS", "Schedule that begins later")
 async def starts_later(t: StationTest) -> None:
+    """The limit applies from startSchedule on, and not before."""
     with precondition():
         await _cleared(t)
     await _accepts(t, await _profile(t, start=60))
@@ -574,16 +453,9 @@ async def starts_later(t: StationTest) -> None:
     _follows(t, schedule, "K01.FR.30", (100, _LIMIT))
 
 
-@K.case(
-    "TC_K_28_CS",
-    "TxDefaultProfile during a transaction",
-    required="The limit applies to the transaction that runs.",
-    requirements=("K01.FR.32",),
-    profiles=PROFILES,
-    needs=SMART,
-    quick=True,
-)
+@K.case("TC_K_28_CS", "TxDefaultProfile during a transaction", quick=True)
 async def applies_at_once(t: StationTest) -> None:
+    """The limit applies to the transaction that runs."""
     with precondition():
         await _cleared(t)
     await t.charging()
@@ -594,27 +466,15 @@ async def applies_at_once(t: StationTest) -> None:
 # -- composite schedules
 
 
-@K.case(
-    "TC_K_39_CS",
-    "Composite schedule of the station",
-    required="The station answers with a schedule of the whole station, of the duration asked for.",
-    requirements=("K08.FR.02", "K08.FR.03", "K08.FR.06"),
-    profiles=PROFILES,
-    needs=SMART,
-)
+@K.case("TC_K_39_CS", "Composite schedule of the station", also=("K08.FR.02", "K08.FR.06"))
 async def composite_station(t: StationTest) -> None:
+    """The station answers with a schedule of the whole station, of the duration asked for."""
     await _composite(t, 0, 300, "K08.FR.03")
 
 
-@K.case(
-    "TC_K_40_CS",
-    "Composite schedule of two stack levels",
-    required="The higher stack level applies while it lasts, then the lower one.",
-    requirements=("K08.FR.02", "K08.FR.06", "K01.FR.17"),
-    profiles=PROFILES,
-    needs=SMART,
-)
+@K.case("TC_K_40_CS", "Composite schedule of two stack levels", also=("K08.FR.02", "K01.FR.17"))
 async def composite_stack(t: StationTest) -> None:
+    """The higher stack level applies while it lasts, then the lower one."""
     levels = await t.value("SmartChargingCtrlr", "ProfileStackLevel")
     t.needs(int(levels or 0) > 0, "the station has a single stack level")
     with precondition():
@@ -627,15 +487,9 @@ async def composite_stack(t: StationTest) -> None:
     _follows(t, schedule, "K08.FR.06", (20, 7.0), (115, 9.0), (165, 8.0), (250, 10.0))
 
 
-@K.case(
-    "TC_K_41_CS",
-    "Composite schedule of several purposes",
-    required="The profile of the transaction comes before the default one, and the station's limits both.",
-    requirements=("K08.FR.02", "K08.FR.04"),
-    profiles=PROFILES,
-    needs=SMART,
-)
+@K.case("TC_K_41_CS", "Composite schedule of several purposes", also=("K08.FR.02",))
 async def composite_purposes(t: StationTest) -> None:
+    """The profile of the transaction comes before the default one, and the station's limits both."""
     with precondition():
         await _cleared(t)
     transaction = await t.charging()
@@ -649,15 +503,9 @@ async def composite_purposes(t: StationTest) -> None:
 
 
 def _case_of_no_schedule(number: int, title: str, requirement: str) -> None:
-    @K.case(
-        f"TC_K_{number}_CS",
-        title,
-        required="The station rejects the request, and answers without a schedule.",
-        requirements=(requirement,),
-        profiles=PROFILES,
-        needs=SMART,
-    )
+    @K.case(f"TC_K_{number}_CS", title, requirements=(requirement,))
     async def script(t: StationTest) -> None:
+        """The station rejects the request, and answers without a schedule."""
         unit = await _other_unit(t) if number == 42 else await _unit(t)
         evse = 0 if number == 42 else t.declared.evses + 1
         answer = await t.ask("GetCompositeSchedule", evseId=evse, duration=300, chargingRateUnit=unit)

@@ -4,7 +4,7 @@ profiles; cases for charging stations."""
 from typing import Any, Final
 
 from v2g.ocpp.times import parse_time
-from v2g_testkit.ocpp.case import Block, Payload, precondition
+from v2g_testkit.ocpp.case import BOTH, Block, Payload, precondition
 from v2g_testkit.ocpp.driver import Step
 from v2g_testkit.ocpp.station_cases.profiles import (
     TRANSFERS,
@@ -20,24 +20,23 @@ from v2g_testkit.ocpp.station_cases.profiles import (
 from v2g_testkit.ocpp.station_cases.steps import prefer
 from v2g_testkit.ocpp.station_tester import StationTest
 
-K_21: Final[Block[StationTest]] = Block()
-
 SMART: Final = ("SmartChargingCtrlr.Enabled",)
 ISO: Final = (*SMART, "ISO15118Ctrlr.Enabled")
 DYNAMIC: Final = (*SMART, "SmartChargingCtrlr.SupportsDynamicProfiles")
 OUTSIDE: Final = (*SMART, "SmartChargingCtrlr.ExternalControlSignalsEnabled")
-_OF: Final[dict[str, Any]] = {"profiles": ("Smart Charging",), "versions": ("2.1",)}
+K_21: Final[Block[StationTest]] = Block(
+    profiles=("Smart Charging",), versions=("2.1",), needs=(*SMART, "ISO15118Ctrlr.Enabled")
+)
 
 
 @K_21.case(
     "TC_K_112_CS",
     "Composite schedule with a random delay",
-    required="Each period but the first begins up to randomizedDelay later; the schedule stays the same.",
     requirements=("K01.FR.92", "K01.FR.93", "K01.FR.94"),
     needs=(*SMART, "SmartChargingCtrlr.SupportsRandomizedDelay"),
-    **_OF,
 )
 async def randomized(t: StationTest) -> None:
+    """Each period but the first begins up to randomizedDelay later; the schedule stays the same."""
     transaction = await charging(t)
     periods = ({"limit": 3000.0}, {"startPeriod": 120, "limit": 5000.0}, {"startPeriod": 240, "limit": 4000.0})
     wanted = profile(t, *periods, transactionId=transaction, schedule={"randomizedDelay": 60})
@@ -86,12 +85,10 @@ async def _agreed(t: StationTest, kind: str) -> str:
 @K_21.case(
     "TC_K_113_CS",
     "The back end changes the schedule of a vehicle in scheduled control mode",
-    required="The station renegotiates, and sends the vehicle's schedule.",
-    requirements=("K16.FR.01", "K16.FR.02", "K16.FR.04", "K16.FR.05"),
-    needs=ISO,
-    **_OF,
+    also=("K16.FR.02",),
 )
 async def renegotiated(t: StationTest) -> None:
+    """The station renegotiates, and sends the vehicle's schedule."""
     transaction = await _agreed(t, "scheduled")
     t.forget()
     wanted = profile(t, {"limit": 3000.0}, stackLevel=1, transactionId=transaction)
@@ -104,12 +101,10 @@ async def renegotiated(t: StationTest) -> None:
 @K_21.case(
     "TC_K_114_CS",
     "A vehicle in scheduled control mode renegotiates",
-    required="The station sends the new needs, and then the vehicle's schedule by the new profile.",
     requirements=("K17.FR.01", "K17.FR.06", "K17.FR.10"),
-    needs=ISO,
-    **_OF,
 )
 async def vehicle_renegotiates(t: StationTest) -> None:
+    """The station sends the new needs, and then the vehicle's schedule by the new profile."""
     transaction = await _agreed(t, "scheduled")
     t.forget()
     await t.do(Step("needs"))
@@ -119,15 +114,9 @@ async def vehicle_renegotiates(t: StationTest) -> None:
     await t.expect("NotifyEVChargingSchedule", "K17.FR.10", evseId=1)
 
 
-@K_21.case(
-    "TC_K_115_CS",
-    "A vehicle in dynamic control mode",
-    required="The station sends its needs, and follows each profile.",
-    requirements=("K19.FR.01", "K19.FR.06", "K20.FR.04"),
-    needs=ISO,
-    **_OF,
-)
+@K_21.case("TC_K_115_CS", "A vehicle in dynamic control mode", requirements=("K19.FR.01", "K19.FR.06", "K20.FR.04"))
 async def dynamic_control(t: StationTest) -> None:
+    """The station sends its needs, and follows each profile."""
     transaction = await _agreed(t, "dynamic")
     await follows(t, "K20.FR.04", limit=6000)
     t.forget()
@@ -138,12 +127,10 @@ async def dynamic_control(t: StationTest) -> None:
 @K_21.case(
     "TC_K_116_CS",
     "A vehicle in dynamic control mode needs other energy",
-    required="The station sends the new needs, and follows the new profile.",
     requirements=("K20.FR.01", "K20.FR.04"),
-    needs=ISO,
-    **_OF,
 )
 async def other_needs(t: StationTest) -> None:
+    """The station sends the new needs, and follows the new profile."""
     transaction = await _agreed(t, "dynamic")
     t.forget()
     await t.do(Step("needs"))
@@ -189,12 +176,11 @@ async def _says(t: StationTest, transaction: str, requirement: str, *, activated
 @K_21.case(
     "TC_K_118_CS",
     "Priority charging by the back end",
-    required="With a profile for it the station applies that, says so, and returns to the other profile at the end.",
     requirements=("K21.FR.01", "K21.FR.02", "K21.FR.03", "K21.FR.04", "K21.FR.05", "K21.FR.07", "K21.FR.08"),
     needs=SMART,
-    **_OF,
 )
 async def priority(t: StationTest) -> None:
+    """With a profile for it the station applies that, says so, and returns to the other profile at the end."""
     _priority(t)
     transaction = await _with_profile(t)
     await _use(t, "no-such-transaction", "Rejected", "K21.FR.02", activate=True)
@@ -210,12 +196,11 @@ async def priority(t: StationTest) -> None:
 @K_21.case(
     "TC_K_119_CS",
     "Priority charging by the driver",
-    required="With a profile for it the station applies that, says so, and returns to the other profile at the end.",
     requirements=("K22.FR.02", "K22.FR.03", "K22.FR.04", "K22.FR.05"),
     needs=SMART,
-    **_OF,
 )
 async def priority_by_driver(t: StationTest) -> None:
+    """With a profile for it the station applies that, says so, and returns to the other profile at the end."""
     _priority(t)
     transaction = await _with_profile(t)
     await t.do(Step("hurry"))
@@ -238,12 +223,11 @@ def _later(first: str, second: str) -> bool:
 @K_21.case(
     "TC_K_120_CS",
     "Local generation",
-    required="The station adds the power to its limit, reports it as local generation, and has a profile of it.",
     requirements=("K27.FR.01", "K27.FR.02", "K27.FR.03", "K27.FR.04", "K08.FR.04", "K13.FR.02"),
     needs=OUTSIDE,
-    **_OF,
 )
 async def generation(t: StationTest) -> None:
+    """The station adds the power to its limit, reports it as local generation, and has a profile of it."""
     await prefer(t, "SmartChargingCtrlr", "NotifyChargingLimitWithSchedules", "true")
     await _with_profile(t)
     await outside(t, "generate", 2000)
@@ -260,15 +244,9 @@ async def generation(t: StationTest) -> None:
     await follows(t, "K13.FR.01", limit=4000)
 
 
-@K_21.case(
-    "TC_K_52_CS",
-    "A limit of an external system, without a transaction",
-    required="The station tells the limit, not as one of the back end, and reports it as external constraints.",
-    requirements=("K12.FR.02", "K12.FR.04", "K12.FR.05"),
-    profiles=("Smart Charging",),
-    needs=OUTSIDE,
-)
+@K_21.case("TC_K_52_CS", "A limit of an external system, without a transaction", needs=OUTSIDE, versions=BOTH)
 async def external_limit(t: StationTest) -> None:
+    """The station tells the limit, not as one of the back end, and reports it as external constraints."""
     await prefer(t, "SmartChargingCtrlr", "ExternalConstraintsProfileDisallowed", "false")
     await outside(t, "limit", 6000)
     told = await t.expect("NotifyChargingLimit", "K12.FR.02")
@@ -279,15 +257,9 @@ async def external_limit(t: StationTest) -> None:
     t.check(purposes == {"ChargingStationExternalConstraints"}, "K12.FR.05", f"reports it as {', '.join(purposes)}")
 
 
-@K_21.case(
-    "TC_K_124_CS",
-    "An external system, without the back end's leave",
-    required="The station ignores the limit, and does not report it.",
-    requirements=("K11.FR.07",),
-    needs=OUTSIDE,
-    **_OF,
-)
+@K_21.case("TC_K_124_CS", "An external system, without the back end's leave", needs=OUTSIDE)
 async def disallowed(t: StationTest) -> None:
+    """The station ignores the limit, and does not report it."""
     await t.demand("SmartChargingCtrlr", "ExternalConstraintsProfileDisallowed", "true")
     await _with_profile(t)
     await outside(t, "limit", 2000)
@@ -298,12 +270,10 @@ async def disallowed(t: StationTest) -> None:
 @K_21.case(
     "TC_K_125_CS",
     "An external system, in a dynamic profile of the back end",
-    required="The station has each limit as that of the profile, with the time of the update.",
-    requirements=("K29.FR.03", "K29.FR.05", "K29.FR.06"),
     needs=(*OUTSIDE, "SmartChargingCtrlr.SupportsDynamicProfiles"),
-    **_OF,
 )
 async def allowed(t: StationTest) -> None:
+    """The station has each limit as that of the profile, with the time of the update."""
     await t.demand("SmartChargingCtrlr", "ExternalConstraintsProfileDisallowed", "true")
     transaction = await charging(t)
     wanted = profile(t, {"operationMode": "ExternalLimits"}, kind="Dynamic", transactionId=transaction)
@@ -328,15 +298,9 @@ async def _dynamic(t: StationTest, **more: Any) -> Payload:
     return await accepted(t, wanted, "K28.FR.05")
 
 
-@K_21.case(
-    "TC_K_121_CS",
-    "Limits that the station pulls",
-    required="The station asks for updates in their time, and applies each answer at once.",
-    requirements=("K28.FR.08", "K28.FR.10"),
-    needs=DYNAMIC,
-    **_OF,
-)
+@K_21.case("TC_K_121_CS", "Limits that the station pulls", requirements=("K28.FR.08", "K28.FR.10"), needs=DYNAMIC)
 async def pulled(t: StationTest) -> None:
+    """The station asks for updates in their time, and applies each answer at once."""
     limits = iter((5000.0, 3000.0))
     t.answer("PullDynamicScheduleUpdate", lambda _: {"status": "Accepted", "scheduleUpdate": {"limit": next(limits)}})
     wanted = await _dynamic(t, dynUpdateInterval=20)
@@ -346,15 +310,9 @@ async def pulled(t: StationTest) -> None:
         await follows(t, "K28.FR.08", limit=watts)
 
 
-@K_21.case(
-    "TC_K_122_CS",
-    "Limits that the back end pushes",
-    required="The station applies each update at once, and has its time.",
-    requirements=("K28.FR.05", "K28.FR.06", "K28.FR.09"),
-    needs=DYNAMIC,
-    **_OF,
-)
+@K_21.case("TC_K_122_CS", "Limits that the back end pushes", needs=DYNAMIC)
 async def pushed(t: StationTest) -> None:
+    """The station applies each update at once, and has its time."""
     wanted = await _dynamic(t)
     times = []
     for watts in (5000.0, 3000.0):
@@ -371,12 +329,11 @@ async def pushed(t: StationTest) -> None:
 @K_21.case(
     "TC_K_123_CS",
     "Dynamic profiles that are not valid",
-    required="The station rejects more than one period or schedule, updates of other profiles, and their interval.",
     requirements=("K28.FR.03", "K28.FR.04", "K28.FR.11", "K01.FR.122"),
     needs=DYNAMIC,
-    **_OF,
 )
 async def validated(t: StationTest) -> None:
+    """The station rejects more than one period or schedule, updates of other profiles, and their interval."""
     transaction = await charging(t)
     more: dict[str, Any] = {"transactionId": transaction}
     two = ({"limit": 6000.0}, {"startPeriod": 60, "limit": 5000.0})

@@ -62,37 +62,24 @@ def _tells(message: Received, number: int, statuses: tuple[str, ...]) -> bool:
     return told and message.payload["status"] in statuses
 
 
-@L.case(
-    "TC_L_05_CS",
-    "Firmware with an untrusted certificate",
-    required="The station answers InvalidCertificate or RevokedCertificate, and reports a security event.",
-    requirements=("L01.FR.02", "L01.FR.21", "L01.FR.22"),
-    quick=True,
-)
+@L.case("TC_L_05_CS", "Firmware with an untrusted certificate", also=("L01.FR.21",), quick=True)
 async def untrusted(t: StationTest) -> None:
+    """The station answers InvalidCertificate or RevokedCertificate, and reports a security event."""
     status = await _update(t, t.next_id(), signing=_signing(Authority(MANUFACTURER, t.now())))
     t.check(status in ("InvalidCertificate", "RevokedCertificate"), "L01.FR.22", f"answers {status}")
     await t.expect("SecurityEventNotification", "L01.FR.02", type="InvalidFirmwareSigningCertificate")
 
 
-@L.case(
-    "TC_L_18_CS",
-    "Firmware without a certificate and a signature",
-    required="The station answers Rejected or InvalidCertificate.",
-    requirements=("L01.FR.11", "L01.FR.21"),
-)
+@L.case("TC_L_18_CS", "Firmware without a certificate and a signature", also=("L01.FR.11",))
 async def unsigned(t: StationTest) -> None:
+    """The station answers Rejected or InvalidCertificate."""
     status = await _update(t, t.next_id())
     t.check(status in ("Rejected", "InvalidCertificate"), "L01.FR.21", f"answers {status}")
 
 
-@L.case(
-    "TC_L_10_CS",
-    "Firmware instead of other firmware",
-    required="A station that can cancel an update answers AcceptedCanceled, and reports the new one.",
-    requirements=("L01.FR.10", "L01.FR.20", "L01.FR.24"),
-)
+@L.case("TC_L_10_CS", "Firmware instead of other firmware", requirements=("L01.FR.10", "L01.FR.20", "L01.FR.24"))
 async def cancelled(t: StationTest) -> None:
+    """A station that can cancel an update answers AcceptedCanceled, and reports the new one."""
     with precondition():
         root = await install(t, MANUFACTURER)
         first = await _signed(t, root, in_s=3600)
@@ -104,13 +91,9 @@ async def cancelled(t: StationTest) -> None:
     await t.expect("FirmwareStatusNotification", "L01.FR.10", status="DownloadScheduled", requestId=second)
 
 
-@L.case(
-    "TC_L_03_CS",
-    "Firmware to be downloaded later",
-    required="The station reports DownloadScheduled, and begins at the time that was set, and not before.",
-    requirements=("L01.FR.01", "L01.FR.10", "L01.FR.13"),
-)
+@L.case("TC_L_03_CS", "Firmware to be downloaded later", also=("L01.FR.10",))
 async def scheduled(t: StationTest) -> None:
+    """The station reports DownloadScheduled, and begins at the time that was set, and not before."""
     with precondition():
         root = await install(t, MANUFACTURER)
     wait_s = 20.0
@@ -140,19 +123,10 @@ async def _updated(t: StationTest, number: int, states: list[str]) -> None:
 @L.case(
     "TC_L_01_CS",
     "Firmware is installed",
-    required="The station downloads the firmware, verifies its signature, installs it, and reports each state.",
-    requirements=(
-        "L01.FR.01",
-        "L01.FR.04",
-        "L01.FR.05",
-        "L01.FR.10",
-        "L01.FR.20",
-        "L01.FR.21",
-        "L01.FR.28",
-        "L01.FR.31",
-    ),
+    also=("L01.FR.01", "L01.FR.05", "L01.FR.10", "L01.FR.20", "L01.FR.21", "L01.FR.28", "L01.FR.31"),
 )
 async def installed(t: StationTest) -> None:
+    """The station downloads the firmware, verifies its signature, installs it, and reports each state."""
     image = image_of(t)
     with precondition():
         files, firmware = await offer_image(t, await install(t, MANUFACTURER), image)
@@ -160,13 +134,9 @@ async def installed(t: StationTest) -> None:
     t.check(f"GET {IMAGE}" in files.asked, "L01.FR.04", "does not download the firmware")
 
 
-@L.case(
-    "TC_L_02_CS",
-    "Firmware to be installed later",
-    required="The station reports InstallScheduled, and installs at the time that was set, and not before.",
-    requirements=("L01.FR.01", "L01.FR.10", "L01.FR.16", "L01.FR.28", "L01.FR.31"),
-)
+@L.case("TC_L_02_CS", "Firmware to be installed later", also=("L01.FR.01", "L01.FR.10", "L01.FR.28", "L01.FR.31"))
 async def install_scheduled(t: StationTest) -> None:
+    """The station reports InstallScheduled, and installs at the time that was set, and not before."""
     image, wait_s = image_of(t), 20.0
     with precondition():
         _, firmware = await offer_image(t, await install(t, MANUFACTURER), image)
@@ -178,13 +148,9 @@ async def install_scheduled(t: StationTest) -> None:
     await _updated(t, number, states)
 
 
-@L.case(
-    "TC_L_06_CS",
-    "Firmware with a signature of other firmware",
-    required="The station downloads the firmware, reports InvalidSignature, and a security event.",
-    requirements=("L01.FR.01", "L01.FR.03", "L01.FR.04", "L01.FR.10", "L01.FR.12"),
-)
+@L.case("TC_L_06_CS", "Firmware with a signature of other firmware", also=("L01.FR.01", "L01.FR.10", "L01.FR.12"))
 async def wrong_signature(t: StationTest) -> None:
+    """The station downloads the firmware, reports InvalidSignature, and a security event."""
     with precondition():
         _, firmware = await offer_image(t, await install(t, MANUFACTURER), b"not firmware", signed=False)
     states = await follow(t, await update(t, firmware), "Installing", "Installed", *FAILED)
@@ -193,13 +159,9 @@ async def wrong_signature(t: StationTest) -> None:
     await t.expect("SecurityEventNotification", "L01.FR.03", type="InvalidFirmwareSignature")
 
 
-@L.case(
-    "TC_L_07_CS",
-    "Firmware that is not there",
-    required="The station reports DownloadFailed.",
-    requirements=("L01.FR.01", "L01.FR.10", "L01.FR.20", "L01.FR.30"),
-)
+@L.case("TC_L_07_CS", "Firmware that is not there", also=("L01.FR.10", "L01.FR.20"))
 async def download_failed(t: StationTest) -> None:
+    """The station reports DownloadFailed."""
     with precondition():
         files, firmware = await offer_image(t, await install(t, MANUFACTURER), b"not firmware")
     files.files.clear()
@@ -208,13 +170,9 @@ async def download_failed(t: StationTest) -> None:
     t.check(f"GET {IMAGE}" in files.asked, "L01.FR.01", "does not try to download the firmware")
 
 
-@L.case(
-    "TC_L_08_CS",
-    "Firmware that cannot be installed",
-    required="The station reports InstallVerificationFailed or InstallationFailed.",
-    requirements=("L01.FR.01", "L01.FR.10", "L01.FR.20", "L01.FR.29"),
-)
+@L.case("TC_L_08_CS", "Firmware that cannot be installed", also=("L01.FR.01", "L01.FR.10", "L01.FR.20"))
 async def installation_failed(t: StationTest) -> None:
+    """The station reports InstallVerificationFailed or InstallationFailed."""
     image = image_of(t, broken=True)
     with precondition():
         _, firmware = await offer_image(t, await install(t, MANUFACTURER), image)
@@ -225,13 +183,9 @@ async def installation_failed(t: StationTest) -> None:
     await t.reconnected()
 
 
-@L.case(
-    "TC_L_11_CS",
-    "Firmware during an update that cannot be cancelled",
-    required="A station that cannot cancel an update answers Rejected, and completes the first one.",
-    requirements=("L01.FR.10", "L01.FR.27"),
-)
+@L.case("TC_L_11_CS", "Firmware during an update that cannot be cancelled", requirements=("L01.FR.10", "L01.FR.27"))
 async def not_cancelled(t: StationTest) -> None:
+    """A station that cannot cancel an update answers Rejected, and completes the first one."""
     with precondition():
         files, firmware = await offer_image(t, await install(t, MANUFACTURER), b"not firmware", signed=False)
         files.hold()
@@ -319,10 +273,10 @@ _case_of_waiting(
 @L.case(
     "TC_L_16_CS",
     "Firmware is installed during a transaction",
-    required="A station that can do so installs the firmware at once.",
-    requirements=("L01.FR.01", "L01.FR.10", "L01.FR.28", "L01.FR.31"),
+    also=("L01.FR.01", "L01.FR.10", "L01.FR.28", "L01.FR.31"),
 )
 async def during_transaction(t: StationTest) -> None:
+    """A station that can do so installs the firmware at once."""
     image = image_of(t)
     with precondition():
         _, firmware = await offer_image(t, await install(t, MANUFACTURER), image)

@@ -32,58 +32,39 @@ async def _lists(t: StationTest, *uses: str) -> None:
 # -- install
 
 
-@M.case(
-    "TC_M_01_CS",
-    "Install a root of back ends",
-    required="The station accepts the root, and lists it.",
-    requirements=("M05.FR.01", "M05.FR.02"),
-    quick=True,
-)
+@M.case("TC_M_01_CS", "Install a root of back ends", also=("M05.FR.01", "M05.FR.02"), quick=True)
 async def install_csms(t: StationTest) -> None:
+    """The station accepts the root, and lists it."""
     await _installs(t, CSMS)
 
 
-@M.case(
-    "TC_M_02_CS",
-    "Install a root of firmware",
-    required="The station accepts the root, and lists it.",
-    requirements=("M05.FR.01", "M05.FR.02"),
-)
+@M.case("TC_M_02_CS", "Install a root of firmware", also=("M05.FR.01", "M05.FR.02"))
 async def install_manufacturer(t: StationTest) -> None:
+    """The station accepts the root, and lists it."""
     await _installs(t, MANUFACTURER)
 
 
-@M.case(
-    "TC_M_03_CS",
-    "Install a V2G root",
-    required="The station accepts the root, and lists it.",
-    requirements=("M05.FR.01", "M05.FR.02"),
-    profiles=PLUG_AND_CHARGE,
-    needs=ISO_15118,
-)
+@M.case("TC_M_03_CS", "Install a V2G root", also=("M05.FR.01", "M05.FR.02"), profiles=PLUG_AND_CHARGE, needs=ISO_15118)
 async def install_v2g(t: StationTest) -> None:
+    """The station accepts the root, and lists it."""
     await _installs(t, V2G)
 
 
 @M.case(
     "TC_M_04_CS",
     "Install a root of contracts",
-    required="The station accepts the root, and lists it.",
-    requirements=("M05.FR.01", "M05.FR.02"),
+    also=("M05.FR.01", "M05.FR.02"),
     profiles=PLUG_AND_CHARGE,
     needs=ISO_15118,
 )
 async def install_mo(t: StationTest) -> None:
+    """The station accepts the root, and lists it."""
     await _installs(t, MO)
 
 
-@M.case(
-    "TC_M_07_CS",
-    "Install a root that has expired",
-    required="The station rejects the root, and does not list it.",
-    requirements=("M05.FR.01", "M05.FR.07"),
-)
+@M.case("TC_M_07_CS", "Install a root that has expired", also=("M05.FR.01",))
 async def install_expired(t: StationTest) -> None:
+    """The station rejects the root, and does not list it."""
     root = Authority(CSMS, t.now(), last_day=-1)
     answer = await t.ask("InstallCertificate", certificateType=CSMS, certificate=root.pem)
     t.check(answer["status"] == "Rejected", "M05.FR.07", f"answers {answer['status']}")
@@ -93,11 +74,11 @@ async def install_expired(t: StationTest) -> None:
 @M.case(
     "TC_M_09_CS",
     "Install a root that the present one has not signed",
-    required="A station that checks this rejects the root, and lists those that it had.",
-    requirements=("M05.FR.10", "M05.FR.11"),
+    also=("M05.FR.10",),
     needs=("SecurityCtrlr.AdditionalRootCertificateCheck",),
 )
 async def install_unsigned(t: StationTest) -> None:
+    """A station that checks this rejects the root, and lists those that it had."""
     before = await installed(t, CSMS)
     t.needs(bool(before), "it has no root of its back end")
     root = Authority(CSMS, t.now())
@@ -111,47 +92,39 @@ async def install_unsigned(t: StationTest) -> None:
 # -- list
 
 
-@M.case(
-    "TC_M_12_CS",
-    "List roots of back ends",
-    required="The station lists the root that was installed, and no other kinds.",
-    requirements=("M03.FR.01", "M03.FR.03", "M03.FR.04"),
-)
+@M.case("TC_M_12_CS", "List roots of back ends", also=("M03.FR.01", "M03.FR.03", "M03.FR.04"))
 async def list_csms(t: StationTest) -> None:
+    """The station lists the root that was installed, and no other kinds."""
     await _lists(t, CSMS)
 
 
-@M.case(
-    "TC_M_13_CS",
-    "List roots of firmware",
-    required="The station lists the root that was installed, and no other kinds.",
-    requirements=("M03.FR.01", "M03.FR.03", "M03.FR.04"),
-)
+@M.case("TC_M_13_CS", "List roots of firmware", also=("M03.FR.01", "M03.FR.03", "M03.FR.04"))
 async def list_manufacturer(t: StationTest) -> None:
+    """The station lists the root that was installed, and no other kinds."""
     await _lists(t, MANUFACTURER)
 
 
 @M.case(
     "TC_M_14_CS",
     "List V2G roots",
-    required="The station lists the root that was installed, and no other kinds.",
-    requirements=("M03.FR.01", "M03.FR.03", "M03.FR.04"),
+    also=("M03.FR.01", "M03.FR.03", "M03.FR.04"),
     profiles=PLUG_AND_CHARGE,
     needs=ISO_15118,
 )
 async def list_v2g(t: StationTest) -> None:
+    """The station lists the root that was installed, and no other kinds."""
     await _lists(t, V2G)
 
 
 @M.case(
     "TC_M_15_CS",
     "List the station's own V2G chain",
-    required="The station lists its chain, with its sub-CAs as children.",
-    requirements=("M03.FR.01", "M03.FR.03", "M03.FR.04", "M03.FR.05"),
+    also=("M03.FR.01", "M03.FR.03"),
     profiles=PLUG_AND_CHARGE,
     needs=ISO_15118,
 )
 async def list_chain(t: StationTest) -> None:
+    """The station lists its chain, with its sub-CAs as children."""
     whole = await installed(t)
     t.needs(any(each["certificateType"] == CHAIN for each in whole), "it has no V2G certificate")
     chains = await installed(t, CHAIN)
@@ -163,32 +136,24 @@ async def list_chain(t: StationTest) -> None:
 @M.case(
     "TC_M_16_CS",
     "List roots of contracts",
-    required="The station lists the root that was installed, and no other kinds.",
-    requirements=("M03.FR.01", "M03.FR.03", "M03.FR.04"),
+    also=("M03.FR.01", "M03.FR.03", "M03.FR.04"),
     profiles=PLUG_AND_CHARGE,
     needs=ISO_15118,
 )
 async def list_mo(t: StationTest) -> None:
+    """The station lists the root that was installed, and no other kinds."""
     await _lists(t, MO)
 
 
-@M.case(
-    "TC_M_17_CS",
-    "List roots of two kinds",
-    required="The station lists the roots of both kinds, and no others.",
-    requirements=("M03.FR.01", "M03.FR.03", "M03.FR.04"),
-)
+@M.case("TC_M_17_CS", "List roots of two kinds", also=("M03.FR.01", "M03.FR.03", "M03.FR.04"))
 async def list_two(t: StationTest) -> None:
+    """The station lists the roots of both kinds, and no others."""
     await _lists(t, CSMS, MANUFACTURER)
 
 
-@M.case(
-    "TC_M_18_CS",
-    "List certificates of all kinds",
-    required="Asked for no kind, the station lists all.",
-    requirements=("M03.FR.01", "M03.FR.03", "M03.FR.04"),
-)
+@M.case("TC_M_18_CS", "List certificates of all kinds", also=("M03.FR.01", "M03.FR.03"))
 async def list_all(t: StationTest) -> None:
+    """Asked for no kind, the station lists all."""
     with precondition():
         roots = [await install(t, use) for use in (CSMS, MANUFACTURER)]
     entries = await installed(t)
@@ -196,13 +161,9 @@ async def list_all(t: StationTest) -> None:
         t.check(lists(entries, root), "M03.FR.04", f"does not list a {root.use}")
 
 
-@M.case(
-    "TC_M_19_CS",
-    "List certificates of a kind of which there are none",
-    required="The station answers NotFound, without a list.",
-    requirements=("M03.FR.01", "M03.FR.02"),
-)
+@M.case("TC_M_19_CS", "List certificates of a kind of which there are none", also=("M03.FR.01",))
 async def list_none(t: StationTest) -> None:
+    """The station answers NotFound, without a list."""
     with precondition():
         await install(t, MANUFACTURER)
         whole = await installed(t)
@@ -215,13 +176,9 @@ async def list_none(t: StationTest) -> None:
 # -- delete
 
 
-@M.case(
-    "TC_M_20_CS",
-    "Delete a root",
-    required="The station accepts that, and does not list the root any more.",
-    requirements=("M04.FR.01", "M04.FR.02"),
-)
+@M.case("TC_M_20_CS", "Delete a root", requirements=("M04.FR.01", "M04.FR.02"))
 async def delete(t: StationTest) -> None:
+    """The station accepts that, and does not list the root any more."""
     with precondition():
         root = await install(t, CSMS)
         entries = await installed(t, CSMS)
@@ -232,13 +189,9 @@ async def delete(t: StationTest) -> None:
     t.check(not lists(await installed(t, CSMS), root), "M04.FR.02", "still lists the root")
 
 
-@M.case(
-    "TC_M_22_CS",
-    "Delete a certificate that the station does not have",
-    required="The station answers NotFound, and keeps what it has.",
-    requirements=("M04.FR.01", "M04.FR.04"),
-)
+@M.case("TC_M_22_CS", "Delete a certificate that the station does not have", also=("M04.FR.01",))
 async def delete_unknown(t: StationTest) -> None:
+    """The station answers NotFound, and keeps what it has."""
     with precondition():
         root = await install(t, CSMS)
     answer = await t.ask("DeleteCertificate", certificateHashData=Authority(CSMS, t.now()).hash_data())
@@ -246,14 +199,9 @@ async def delete_unknown(t: StationTest) -> None:
     t.check(lists(await installed(t, CSMS), root), "M04.FR.04", "has deleted another certificate")
 
 
-@M.case(
-    "TC_M_23_CS",
-    "Delete the station's own certificate",
-    required="The station answers Failed, and connects with the certificate as before.",
-    requirements=("M04.FR.06",),
-    profiles=("Advanced Security",),
-)
+@M.case("TC_M_23_CS", "Delete the station's own certificate", profiles=("Advanced Security",))
 async def delete_own(t: StationTest) -> None:
+    """The station answers Failed, and connects with the certificate as before."""
     own = t.opening.certificate
     if own is None:
         raise NotApplicable("it connects without a certificate of its own")

@@ -11,10 +11,8 @@ from v2g_testkit.ocpp.station_cases.steps import cached, connector_is, forget_to
 from v2g_testkit.ocpp.station_cases.transfers import LOGS, get_log, log_state
 from v2g_testkit.ocpp.station_tester import SHORTEST_PASSWORD, StationTest, variable_of
 
-N: Final[Block[StationTest]] = Block()
+N: Final[Block[StationTest]] = Block(profiles=("Advanced Device Management",), needs=("MonitoringCtrlr.Enabled",))
 
-PROFILES: Final = ("Advanced Device Management",)
-MONITORING: Final = ("MonitoringCtrlr.Enabled",)
 STATE: Final = variable_of("EVSE", "AvailabilityState", evse=1)
 WHOLE: Final = variable_of("ChargingStation", "AvailabilityState")
 
@@ -85,15 +83,9 @@ async def _event(t: StationTest, monitor: int, within: float | None = None) -> P
 # -- reports
 
 
-@N.case(
-    "TC_N_02_CS",
-    "Monitors of variables",
-    required="The station reports the monitors of the variables asked for.",
-    requirements=("N02.FR.01", "N02.FR.05", "N02.FR.08"),
-    profiles=PROFILES,
-    needs=MONITORING,
-)
+@N.case("TC_N_02_CS", "Monitors of variables", also=("N02.FR.01",))
 async def report_of_variables(t: StationTest) -> None:
+    """The station reports the monitors of the variables asked for."""
     with precondition():
         ids = await _sets(t, _monitor(STATE), _monitor(WHOLE))
     found = await monitors_of(t, STATE, WHOLE)
@@ -102,15 +94,9 @@ async def report_of_variables(t: StationTest) -> None:
     t.check(names == {"AvailabilityState"}, "N02.FR.08", f"reports monitors of {', '.join(sorted(names))}")
 
 
-@N.case(
-    "TC_N_03_CS",
-    "Monitors of variables, by criteria",
-    required="The station reports the monitors that match both, the variable and the criterion.",
-    requirements=("N02.FR.01", "N02.FR.05", "N02.FR.10", "N02.FR.13"),
-    profiles=PROFILES,
-    needs=MONITORING,
-)
+@N.case("TC_N_03_CS", "Monitors of variables, by criteria", also=("N02.FR.01", "N02.FR.05"))
 async def report_by_criteria(t: StationTest) -> None:
+    """The station reports the monitors that match both, the variable and the criterion."""
     with precondition():
         ids = await _sets(t, _monitor(STATE), _monitor(WHOLE))
     found = await monitors_of(t, STATE, WHOLE, criteria=["ThresholdMonitoring"])
@@ -124,15 +110,9 @@ async def report_by_criteria(t: StationTest) -> None:
 # -- base and level
 
 
-@N.case(
-    "TC_N_05_CS",
-    "Set the monitoring base",
-    required="The station accepts each of the three bases.",
-    requirements=("N03.FR.01", "N03.FR.03", "N03.FR.04", "N03.FR.05"),
-    profiles=PROFILES,
-    needs=MONITORING,
-)
+@N.case("TC_N_05_CS", "Set the monitoring base", also=("N03.FR.03", "N03.FR.04", "N03.FR.05"))
 async def base(t: StationTest) -> None:
+    """The station accepts each of the three bases."""
     t.undo(lambda: t.ask("SetMonitoringBase", monitoringBase="All"))
     for each in ("All", "FactoryDefault", "HardWiredOnly"):
         answer = await t.ask("SetMonitoringBase", monitoringBase=each)
@@ -142,15 +122,9 @@ async def base(t: StationTest) -> None:
 def _case_of_base(number: int, base: str, requirement: str) -> None:
     """Add a case in which a base removes a monitor of before."""
 
-    @N.case(
-        f"TC_N_{number:02}_CS",
-        f"The base {base} removes other monitors",
-        required="The station does not report a monitor that was set before.",
-        requirements=("N03.FR.01", requirement),
-        profiles=PROFILES,
-        needs=MONITORING,
-    )
+    @N.case(f"TC_N_{number:02}_CS", f"The base {base} removes other monitors", requirements=("N03.FR.01", requirement))
     async def script(t: StationTest) -> None:
+        """The station does not report a monitor that was set before."""
         t.undo(lambda: t.ask("SetMonitoringBase", monitoringBase="All"))
         with precondition():
             (identifier,) = await _sets(t, _monitor(WHOLE))
@@ -163,15 +137,9 @@ _case_of_base(6, "HardWiredOnly", "N03.FR.05")
 _case_of_base(41, "FactoryDefault", "N03.FR.04")
 
 
-@N.case(
-    "TC_N_16_CS",
-    "Monitoring level",
-    required="The station reports no events of monitors that are less severe than the level.",
-    requirements=("N05.FR.01", "N05.FR.03"),
-    profiles=PROFILES,
-    needs=MONITORING,
-)
+@N.case("TC_N_16_CS", "Monitoring level")
 async def level(t: StationTest) -> None:
+    """The station reports no events of monitors that are less severe than the level."""
     with precondition():
         (identifier,) = await _sets(t, _monitor(STATE))
     t.undo(lambda: t.ask("SetMonitoringLevel", severity=9))
@@ -182,15 +150,9 @@ async def level(t: StationTest) -> None:
     t.check(await _event(t, identifier, 5) is None, "N05.FR.03", "reports an event of severity 8 at level 7")
 
 
-@N.case(
-    "TC_N_17_CS",
-    "Monitoring level out of range",
-    required="The station rejects levels beyond 0 to 9.",
-    requirements=("N05.FR.02",),
-    profiles=PROFILES,
-    needs=MONITORING,
-)
+@N.case("TC_N_17_CS", "Monitoring level out of range")
 async def level_out_of_range(t: StationTest) -> None:
+    """The station rejects levels beyond 0 to 9."""
     for severity in (10, -1) if t.version == "2.0.1" else (10,):  # 2.1: below 0 is against the schema
         answer = await t.ask("SetMonitoringLevel", severity=severity)
         t.check(answer["status"] == "Rejected", "N05.FR.02", f"answers {answer['status']} to {severity}")
@@ -200,15 +162,9 @@ async def level_out_of_range(t: StationTest) -> None:
 
 
 def _case_of_set(number: int, title: str, *monitors: Payload) -> None:
-    @N.case(
-        f"TC_N_{number:02}_CS",
-        title,
-        required="The station accepts the monitors, gives each an id, and reports them.",
-        requirements=("N04.FR.01", "N04.FR.02", "N04.FR.08", "N04.FR.11"),
-        profiles=PROFILES,
-        needs=MONITORING,
-    )
+    @N.case(f"TC_N_{number:02}_CS", title, also=("N04.FR.01", "N04.FR.02"))
     async def script(t: StationTest) -> None:
+        """The station accepts the monitors, gives each an id, and reports them."""
         ids = await _sets(t, *monitors)
         t.check(len(set(ids)) == len(monitors), "N04.FR.11", f"the ids are {ids}")
         found = {each["id"]: each for each in await monitors_of(t, STATE, WHOLE)}
@@ -231,8 +187,6 @@ def _case_of_refusal(
         title,
         required=f"The station {wants} the monitor, and gives it no id.",
         requirements=("N04.FR.01", requirement),
-        profiles=PROFILES,
-        needs=MONITORING,
     )
     async def script(t: StationTest) -> None:
         (result,) = await _set(t, monitor)
@@ -260,15 +214,9 @@ _case_of_refusal(
 )
 
 
-@N.case(
-    "TC_N_15_CS",
-    "The same monitor twice",
-    required="The station accepts the first, and answers that the second is a duplicate.",
-    requirements=("N04.FR.10",),
-    profiles=PROFILES,
-    needs=MONITORING,
-)
+@N.case("TC_N_15_CS", "The same monitor twice", requirements=("N04.FR.10",))
 async def duplicate(t: StationTest) -> None:
+    """The station accepts the first, and answers that the second is a duplicate."""
     first, second = await _set(t, _monitor(STATE), _monitor(STATE))
     t.check(first["status"] == "Accepted", "N04.FR.08", f"answers {first['status']}")
     t.check(second["status"] == "Duplicate", "N04.FR.10", f"answers {second['status']} to the second")
@@ -277,15 +225,9 @@ async def duplicate(t: StationTest) -> None:
 # -- clear
 
 
-@N.case(
-    "TC_N_18_CS",
-    "Clear monitors",
-    required="The station clears the monitors, and does not report them any more.",
-    requirements=("N06.FR.01", "N06.FR.05"),
-    profiles=PROFILES,
-    needs=MONITORING,
-)
+@N.case("TC_N_18_CS", "Clear monitors")
 async def clear(t: StationTest) -> None:
+    """The station clears the monitors, and does not report them any more."""
     with precondition():
         ids = await _sets(t, _monitor(STATE), _monitor(WHOLE))
     results = (await t.ask("ClearVariableMonitoring", id=ids))["clearMonitoringResult"]
@@ -295,15 +237,9 @@ async def clear(t: StationTest) -> None:
     t.check(not set(ids) & _ids(await monitors_of(t, STATE, WHOLE)), "N06.FR.01", "still reports a monitor")
 
 
-@N.case(
-    "TC_N_19_CS",
-    "Clear an unknown monitor",
-    required="The station answers that it did not find the monitor.",
-    requirements=("N06.FR.02",),
-    profiles=PROFILES,
-    needs=MONITORING,
-)
+@N.case("TC_N_19_CS", "Clear an unknown monitor", requirements=("N06.FR.02",))
 async def clear_unknown(t: StationTest) -> None:
+    """The station answers that it did not find the monitor."""
     (result,) = (await t.ask("ClearVariableMonitoring", id=[123456]))["clearMonitoringResult"]
     t.check(result["status"] == "NotFound", "N06.FR.02", f"answers {result['status']}")
     t.check(result["id"] == 123456, "N06.FR.05", f"answers about the monitor {result['id']}")
@@ -312,16 +248,9 @@ async def clear_unknown(t: StationTest) -> None:
 # -- events
 
 
-@N.case(
-    "TC_N_56_CS",
-    "Event of a value that is not numeric",
-    required="The station reports each change of the value, with the monitor and the new value.",
-    requirements=("N07.FR.06", "N07.FR.07", "N07.FR.18", "N07.FR.19"),
-    profiles=PROFILES,
-    needs=MONITORING,
-    quick=True,
-)
+@N.case("TC_N_56_CS", "Event of a value that is not numeric", also=("N07.FR.07",), quick=True)
 async def delta(t: StationTest) -> None:
+    """The station reports each change of the value, with the monitor and the new value."""
     with precondition():
         (identifier,) = await _sets(t, _monitor(STATE))
     t.forget()
@@ -335,15 +264,9 @@ async def delta(t: StationTest) -> None:
     t.check(about == ("EVSE", "AvailabilityState"), "N07.FR.06", f"the event is of {about[0]}.{about[1]}")
 
 
-@N.case(
-    "TC_N_53_CS",
-    "A monitor stays over a reset",
-    required="After a reset the station still reports the monitor, and its events.",
-    requirements=("N07.FR.13",),
-    profiles=PROFILES,
-    needs=MONITORING,
-)
+@N.case("TC_N_53_CS", "A monitor stays over a reset", requirements=("N07.FR.13",))
 async def persists(t: StationTest) -> None:
+    """After a reset the station still reports the monitor, and its events."""
     with precondition():
         (identifier,) = await _sets(t, _monitor(STATE))
         await reset(t)
@@ -357,15 +280,9 @@ async def persists(t: StationTest) -> None:
 # -- what is hard-wired
 
 
-@N.case(
-    "TC_N_21_CS",
-    "A hard-wired notification",
-    required="The station reports the event as a hard-wired notification.",
-    requirements=("N07.FR.07",),
-    profiles=PROFILES,
-    needs=MONITORING,
-)
+@N.case("TC_N_21_CS", "A hard-wired notification")
 async def hard_wired(t: StationTest) -> None:
+    """The station reports the event as a hard-wired notification."""
     t.undo(lambda: t.do(Step("clear")))
     await t.do(Step("alert"))
     told = await t.find(lambda each: each.action == "NotifyEvent" and any(
@@ -376,15 +293,9 @@ async def hard_wired(t: StationTest) -> None:
     t.check(told["seqNo"] == 0, "N07.FR.07", f"begins with the number {told['seqNo']}")
 
 
-@N.case(
-    "TC_N_44_CS",
-    "A monitor that cannot be cleared",
-    required="The station rejects that its hard-wired monitor is cleared, and keeps it.",
-    requirements=("N06.FR.03", "N03.FR.05"),
-    profiles=PROFILES,
-    needs=MONITORING,
-)
+@N.case("TC_N_44_CS", "A monitor that cannot be cleared")
 async def clear_hard_wired(t: StationTest) -> None:
+    """The station rejects that its hard-wired monitor is cleared, and keeps it."""
     t.undo(lambda: t.ask("SetMonitoringBase", monitoringBase="All"))
     with precondition():
         answer = await t.ask("SetMonitoringBase", monitoringBase="HardWiredOnly")
@@ -417,31 +328,31 @@ async def uploads(t: StationTest, kind: str, requirement: str) -> None:
 @N.case(
     "TC_N_25_CS",
     "Upload of diagnostics",
-    required="The station names the file, uploads it, and reports Uploading and Uploaded.",
-    requirements=("N01.FR.01", "N01.FR.02", "N01.FR.04", "N01.FR.07", "N01.FR.08", "N01.FR.09", "N01.FR.19"),
+    also=("N01.FR.01", "N01.FR.02", "N01.FR.07", "N01.FR.08", "N01.FR.09", "N01.FR.19"),
+    profiles=("Core",),
+    needs=(),
     quick=True,
 )
 async def diagnostics(t: StationTest) -> None:
+    """The station names the file, uploads it, and reports Uploading and Uploaded."""
     await uploads(t, "DiagnosticsLog", "N01.FR.04")
 
 
 @N.case(
     "TC_N_35_CS",
     "Upload of the security log",
-    required="The station names the file, uploads it, and reports Uploading and Uploaded.",
-    requirements=("N01.FR.01", "N01.FR.02", "N01.FR.03", "N01.FR.07", "N01.FR.08", "N01.FR.09", "N01.FR.19"),
+    also=("N01.FR.01", "N01.FR.02", "N01.FR.07", "N01.FR.08", "N01.FR.09", "N01.FR.19"),
+    profiles=("Core",),
+    needs=(),
 )
 async def security_log(t: StationTest) -> None:
+    """The station names the file, uploads it, and reports Uploading and Uploaded."""
     await uploads(t, "SecurityLog", "N01.FR.03")
 
 
-@N.case(
-    "TC_N_26_CS",
-    "Upload that fails",
-    required="The station tries as often as it is told, and then reports that the upload has failed.",
-    requirements=("N01.FR.01", "N01.FR.07", "N01.FR.08", "N01.FR.10"),
-)
+@N.case("TC_N_26_CS", "Upload that fails", also=("N01.FR.07",), profiles=("Core",), needs=())
 async def upload_fails(t: StationTest) -> None:
+    """The station tries as often as it is told, and then reports that the upload has failed."""
     retries, interval_s = 2, 5
     files, _ = await t.file_server()
     files.status = 500
@@ -456,12 +367,10 @@ async def upload_fails(t: StationTest) -> None:
 
 
 @N.case(
-    "TC_N_36_CS",
-    "Another upload during the first one",
-    required="The station answers AcceptedCanceled, reports that of the first upload, and makes the second one.",
-    requirements=("N01.FR.01", "N01.FR.07", "N01.FR.08", "N01.FR.09", "N01.FR.12", "N01.FR.20"),
+    "TC_N_36_CS", "Another upload during the first one", also=("N01.FR.01", "N01.FR.07"), profiles=("Core",), needs=()
 )
 async def second_upload(t: StationTest) -> None:
+    """The station answers AcceptedCanceled, reports that of the first upload, and makes the second one."""
     with precondition():
         files, _ = await t.file_server()
         files.hold()
@@ -510,15 +419,9 @@ async def _alerts(t: StationTest, monitor: int, value: int, requirement: str, *,
     return event
 
 
-@N.case(
-    "TC_N_20_CS",
-    "Thresholds",
-    required="The station reports that a value exceeds or undercuts a threshold, and that it has returned.",
-    requirements=("N07.FR.02", "N07.FR.06", "N07.FR.16", "N07.FR.17"),
-    profiles=PROFILES,
-    needs=MONITORING,
-)
+@N.case("TC_N_20_CS", "Thresholds", also=("N07.FR.06",))
 async def thresholds(t: StationTest) -> None:
+    """The station reports that a value exceeds or undercuts a threshold, and that it has returned."""
     await _number(t, 100)
     upper, lower = await _watch(t, _monitor(NUMBER, "UpperThreshold", 200), _monitor(NUMBER, "LowerThreshold", 50))
     t.forget()
@@ -531,15 +434,9 @@ async def thresholds(t: StationTest) -> None:
     await _alerts(t, lower, 49, "N07.FR.17")
 
 
-@N.case(
-    "TC_N_45_CS",
-    "Event of a number that changes",
-    required="The station reports a change by more than the monitor's value, and no smaller one.",
-    requirements=("N07.FR.06", "N07.FR.18"),
-    profiles=PROFILES,
-    needs=MONITORING,
-)
+@N.case("TC_N_45_CS", "Event of a number that changes", also=("N07.FR.06",))
 async def delta_of_number(t: StationTest) -> None:
+    """The station reports a change by more than the monitor's value, and no smaller one."""
     await _number(t, 100)
     (identifier,) = await _watch(t, _monitor(NUMBER, "Delta", 10))
     t.forget()
@@ -553,15 +450,9 @@ async def delta_of_number(t: StationTest) -> None:
     t.check(event["actualValue"] == "120", "N07.FR.18", f"the value is {event['actualValue']}")
 
 
-@N.case(
-    "TC_N_51_CS",
-    "Another threshold instead",
-    required="The station compares the value with the new threshold at once: an alert that no longer holds is cleared.",
-    requirements=("N04.FR.12", "N07.FR.02", "N07.FR.11"),
-    profiles=PROFILES,
-    needs=MONITORING,
-)
+@N.case("TC_N_51_CS", "Another threshold instead", requirements=("N04.FR.12", "N07.FR.02", "N07.FR.11"))
 async def threshold_replaced(t: StationTest) -> None:
+    """The station compares the value with the new threshold at once: an alert that no longer holds is cleared."""
     await _number(t, 100)
     (identifier,) = await _watch(t, _monitor(NUMBER, "UpperThreshold", 200))
     t.forget()
@@ -573,15 +464,9 @@ async def threshold_replaced(t: StationTest) -> None:
     await _alerts(t, identifier, 300, "N07.FR.11", cleared=True)
 
 
-@N.case(
-    "TC_N_52_CS",
-    "A threshold is removed",
-    required="The station does not report an alert as over because its monitor was removed.",
-    requirements=("N06.FR.01", "N07.FR.12"),
-    profiles=PROFILES,
-    needs=MONITORING,
-)
+@N.case("TC_N_52_CS", "A threshold is removed", requirements=("N06.FR.01", "N07.FR.12"))
 async def threshold_removed(t: StationTest) -> None:
+    """The station does not report an alert as over because its monitor was removed."""
     await _number(t, 100)
     (identifier,) = await _watch(t, _monitor(NUMBER, "UpperThreshold", 200))
     t.forget()
@@ -593,15 +478,9 @@ async def threshold_removed(t: StationTest) -> None:
     t.check(await _event(t, identifier, 5) is None, "N07.FR.12", "sends an event of the removed monitor")
 
 
-@N.case(
-    "TC_N_13_CS",
-    "Threshold out of range",
-    required="The station rejects a threshold beyond the range of the variable, and gives it no id.",
-    requirements=("N04.FR.01", "N04.FR.06"),
-    profiles=PROFILES,
-    needs=MONITORING,
-)
+@N.case("TC_N_13_CS", "Threshold out of range", also=("N04.FR.01",))
 async def threshold_out_of_range(t: StationTest) -> None:
+    """The station rejects a threshold beyond the range of the variable, and gives it no id."""
     power = variable_of("EVSE", "Power", evse=1)
     limit = next((each for each in await t.report("FullInventory") if _is_power(each)), {})
     most = limit.get("variableCharacteristics", {}).get("maxLimit")
@@ -616,29 +495,17 @@ def _is_power(entry: Payload) -> bool:
     return (at["name"], at.get("evse", {}).get("id"), entry["variable"]["name"]) == ("EVSE", 1, "Power")
 
 
-@N.case(
-    "TC_N_43_CS",
-    "Three monitors, one of them invalid",
-    required="The station accepts the first and the third, and rejects the second.",
-    requirements=("N04.FR.01", "N04.FR.08", "N04.FR.14"),
-    profiles=PROFILES,
-    needs=MONITORING,
-)
+@N.case("TC_N_43_CS", "Three monitors, one of them invalid", also=("N04.FR.01", "N04.FR.08"))
 async def one_invalid(t: StationTest) -> None:
+    """The station accepts the first and the third, and rejects the second."""
     results = await _set(t, _monitor(STATE), _monitor(NUMBER, value=-1), _monitor(WHOLE))
     found = [each["status"] for each in results]
     t.check(found == ["Accepted", "Rejected", "Accepted"], "N04.FR.14", f"answers {', '.join(found)}")
 
 
-@N.case(
-    "TC_N_39_CS",
-    "Replace a monitor by one of another variable",
-    required="The station rejects a monitor whose id belongs to another variable, and keeps the first.",
-    requirements=("N04.FR.16",),
-    profiles=PROFILES,
-    needs=MONITORING,
-)
+@N.case("TC_N_39_CS", "Replace a monitor by one of another variable")
 async def replace_elsewhere(t: StationTest) -> None:
+    """The station rejects a monitor whose id belongs to another variable, and keeps the first."""
     with precondition():
         (identifier,) = await _sets(t, _monitor(STATE))
     (result,) = await _set(t, _monitor(WHOLE) | {"id": identifier})
@@ -646,15 +513,9 @@ async def replace_elsewhere(t: StationTest) -> None:
     t.check(identifier in _ids(await monitors_of(t, STATE)), "N04.FR.16", "does not report the first monitor")
 
 
-@N.case(
-    "TC_N_40_CS",
-    "Replace a monitor",
-    required="The station replaces the monitor of this id, and rejects an id that it does not know.",
-    requirements=("N04.FR.12", "N04.FR.13"),
-    profiles=PROFILES,
-    needs=MONITORING,
-)
+@N.case("TC_N_40_CS", "Replace a monitor")
 async def replace_monitor(t: StationTest) -> None:
+    """The station replaces the monitor of this id, and rejects an id that it does not know."""
     with precondition():
         (identifier,) = await _sets(t, _monitor(STATE, severity=8))
     (result,) = await _set(t, _monitor(STATE, severity=5) | {"id": identifier})
@@ -684,15 +545,9 @@ async def _of_all_kinds(t: StationTest) -> list[int]:
     )
 
 
-@N.case(
-    "TC_N_01_CS",
-    "Monitors by criteria",
-    required="The station reports the monitors of the types asked for, and no others.",
-    requirements=("N02.FR.01", "N02.FR.06", "N02.FR.12", "N02.FR.13", "N02.FR.14"),
-    profiles=PROFILES,
-    needs=MONITORING,
-)
+@N.case("TC_N_01_CS", "Monitors by criteria", also=("N02.FR.01", "N02.FR.06", "N02.FR.12", "N02.FR.13", "N02.FR.14"))
 async def report_of_types(t: StationTest) -> None:
+    """The station reports the monitors of the types asked for, and no others."""
     ids = set(await _of_all_kinds(t))
     for chosen in (("ThresholdMonitoring",), ("DeltaMonitoring",), ("PeriodicMonitoring",), tuple(_KINDS)):
         found = await monitors_of(t, criteria=chosen)
@@ -704,29 +559,17 @@ async def report_of_types(t: StationTest) -> None:
         t.check(set(own) == wanted, requirement, f"reports only {', '.join(sorted(own))} for {', '.join(chosen)}")
 
 
-@N.case(
-    "TC_N_47_CS",
-    "All monitors",
-    required="The station reports every monitor, whatever its type.",
-    requirements=("N02.FR.01", "N02.FR.11"),
-    profiles=PROFILES,
-    needs=MONITORING,
-)
+@N.case("TC_N_47_CS", "All monitors", also=("N02.FR.01",))
 async def report_of_all(t: StationTest) -> None:
+    """The station reports every monitor, whatever its type."""
     ids = set(await _of_all_kinds(t))
     missing = ids - _ids(await monitors_of(t))
     t.check(not missing, "N02.FR.11", f"does not report {len(missing)} of {len(ids)} monitors")
 
 
-@N.case(
-    "TC_N_24_CS",
-    "Periodic events",
-    required="The station reports the value again and again, with the interval of the monitor.",
-    requirements=("N08.FR.05", "N08.FR.06"),
-    profiles=PROFILES,
-    needs=MONITORING,
-)
+@N.case("TC_N_24_CS", "Periodic events")
 async def periodic(t: StationTest) -> None:
+    """The station reports the value again and again, with the interval of the monitor."""
     interval_s = 10
     with precondition():
         (identifier,) = await _sets(t, _monitor(STATE, "Periodic", interval_s))
@@ -743,14 +586,7 @@ async def periodic(t: StationTest) -> None:
 
 
 def _case_of_queuing(number: int, title: str, required: str, severity: int, *, queued: bool) -> None:
-    @N.case(
-        f"TC_N_{number}_CS",
-        title,
-        required=required,
-        requirements=("N07.FR.04",),
-        profiles=PROFILES,
-        needs=MONITORING,
-    )
+    @N.case(f"TC_N_{number}_CS", title, required=required)
     async def script(t: StationTest) -> None:
         with precondition():
             await t.demand("MonitoringCtrlr", "OfflineQueuingSeverity", str(severity))
@@ -768,15 +604,9 @@ _case_of_queuing(22, "Severe events offline", "The station reports the event onc
 _case_of_queuing(23, "Other events offline", "The station does not report the event.", 4, queued=False)
 
 
-@N.case(
-    "TC_N_48_CS",
-    "Event of a variable that can only be written",
-    required="The station reports that the variable has changed, without its value.",
-    requirements=("N07.FR.06", "N07.FR.10"),
-    profiles=PROFILES,
-    needs=MONITORING,
-)
+@N.case("TC_N_48_CS", "Event of a variable that can only be written")
 async def write_only(t: StationTest) -> None:
+    """The station reports that the variable has changed, without its value."""
     before = t.opening.password
     t.needs(before is not None and len(before) >= SHORTEST_PASSWORD, "it connects without a password of its own")
     assert before is not None
@@ -833,14 +663,9 @@ async def _known(t: StationTest) -> None:
             raise NotApplicable("it has neither a cache nor a list of tokens")
 
 
-@N.case(
-    "TC_N_27_CS",
-    "Report what is known about a customer",
-    required="The station reports what it has stored.",
-    requirements=("N09.FR.02", "N09.FR.05"),
-    profiles=CORE,
-)
+@N.case("TC_N_27_CS", "Report what is known about a customer", profiles=CORE, needs=())
 async def customermonitors_of(t: StationTest) -> None:
+    """The station reports what it has stored."""
     await _known(t)
     t.check(bool(await customer(t, "N09.FR.02", report=True)), "N09.FR.05", "reports nothing")
 
@@ -848,11 +673,12 @@ async def customermonitors_of(t: StationTest) -> None:
 @N.case(
     "TC_N_28_CS",
     "Report on a customer who is not known",
-    required="The station sends one report.",
     requirements=("N09.FR.02", "N09.FR.06"),
     profiles=CORE,
+    needs=(),
 )
 async def customer_unknown(t: StationTest) -> None:
+    """The station sends one report."""
     with precondition():
         await customer(t, "N10.FR.06", clear=True)
         await forget_tokens(t)
@@ -860,14 +686,9 @@ async def customer_unknown(t: StationTest) -> None:
     await t.nothing("NotifyCustomerInformation", "N09.FR.06", within=3)
 
 
-@N.case(
-    "TC_N_30_CS",
-    "Report on a customer, and forget them",
-    required="The station reports what it had stored, and removes it.",
-    requirements=("N10.FR.01", "N10.FR.03"),
-    profiles=CORE,
-)
+@N.case("TC_N_30_CS", "Report on a customer, and forget them", profiles=CORE, needs=())
 async def customer_cleared(t: StationTest) -> None:
+    """The station reports what it had stored, and removes it."""
     await _known(t)
     before = await customer(t, "N10.FR.01", report=True, clear=True)
     t.check(bool(before), "N10.FR.03", "reports nothing")
@@ -878,11 +699,12 @@ async def customer_cleared(t: StationTest) -> None:
 @N.case(
     "TC_N_31_CS",
     "Report on a customer who is not known, and forget them",
-    required="The station sends one report.",
     requirements=("N10.FR.01", "N10.FR.04"),
     profiles=CORE,
+    needs=(),
 )
 async def customer_unknown_cleared(t: StationTest) -> None:
+    """The station sends one report."""
     with precondition():
         await forget_tokens(t)
         await customer(t, "N10.FR.06", clear=True)
@@ -890,14 +712,9 @@ async def customer_unknown_cleared(t: StationTest) -> None:
     await t.nothing("NotifyCustomerInformation", "N10.FR.04", within=3)
 
 
-@N.case(
-    "TC_N_32_CS",
-    "Forget a customer",
-    required="The station removes what it had stored, and sends one report that says so.",
-    requirements=("N10.FR.01", "N10.FR.06"),
-    profiles=CORE,
-)
+@N.case("TC_N_32_CS", "Forget a customer", requirements=("N10.FR.01", "N10.FR.06"), profiles=CORE, needs=())
 async def customer_forgotten(t: StationTest) -> None:
+    """The station removes what it had stored, and sends one report that says so."""
     await _known(t)
     with precondition():
         before = await customer(t, "N09.FR.05", report=True)
@@ -906,28 +723,18 @@ async def customer_forgotten(t: StationTest) -> None:
     t.check(after != before, "N10.FR.06", "still reports the same")
 
 
-@N.case(
-    "TC_N_62_CS",
-    "Forget a customer by their identifier",
-    required="The station sends a report, and has nothing stored under the identifier after it.",
-    requirements=("N10.FR.01", "N10.FR.03", "N10.FR.04"),
-    profiles=CORE,
-)
+@N.case("TC_N_62_CS", "Forget a customer by their identifier", also=("N10.FR.04",), profiles=CORE, needs=())
 async def customer_identifier(t: StationTest) -> None:
+    """The station sends a report, and has nothing stored under the identifier after it."""
     await customer(t, "N10.FR.01", report=True, clear=True, customerIdentifier="V2G-CUSTOMER")
     after = await customer(t, "N10.FR.01", report=True, customerIdentifier="V2G-CUSTOMER")
     t.check(after == "", "N10.FR.03", "still reports something")
 
 
 def _case_of_unknown_customer(number: int, title: str, **request: object) -> None:
-    @N.case(
-        f"TC_N_{number}_CS",
-        title,
-        required="The station answers Invalid.",
-        requirements=("N09.FR.09",),
-        profiles=CORE,
-    )
+    @N.case(f"TC_N_{number}_CS", title, profiles=CORE, needs=())
     async def script(t: StationTest) -> None:
+        """The station answers Invalid."""
         answer = await t.ask("CustomerInformation", requestId=t.next_id(), **request)
         t.check(answer["status"] == "Invalid", "N09.FR.09", f"answers {answer['status']}")
 

@@ -14,7 +14,7 @@ from v2g_testkit.ocpp.station_cases.steps import prefer
 from v2g_testkit.ocpp.station_cases.transfers import LOGS, get_log, log_state
 from v2g_testkit.ocpp.station_tester import StationTest
 
-N_21: Final[Block[StationTest]] = Block()
+N_21: Final[Block[StationTest]] = Block(versions=("2.1",))
 
 _OF: Final[dict[str, Any]] = {
     "versions": ("2.1",),
@@ -35,11 +35,10 @@ _USER, _SECRET = "v2g-logs", "an-upload-password"
 @N_21.case(
     "TC_N_100_CS",
     "Upload of what the data collector has collected",
-    required="The station names the file, uploads it, and reports Uploading and Uploaded.",
-    requirements=("N01.FR.01", "N01.FR.02", "N01.FR.08", "N01.FR.09", "N01.FR.24"),
-    versions=("2.1",),
+    also=("N01.FR.01", "N01.FR.02", "N01.FR.08", "N01.FR.09"),
 )
 async def collected(t: StationTest) -> None:
+    """The station names the file, uploads it, and reports Uploading and Uploaded."""
     await t.demand(_COLLECTOR, "Enabled", "false", evse=1)
     measurands = t.values_of(_COLLECTOR, "SampledMeasurands")
     wanted = "Energy.Active.Import.Register"
@@ -55,14 +54,9 @@ async def collected(t: StationTest) -> None:
     await uploads(t, "DataCollectorLog", "N01.FR.24")
 
 
-@N_21.case(
-    "TC_N_101_CS",
-    "Upload that is redirected",
-    required="The station does not follow the redirection, and reports UploadFailure.",
-    requirements=("N01.FR.08", "N01.FR.30"),
-    versions=("2.1",),
-)
+@N_21.case("TC_N_101_CS", "Upload that is redirected", requirements=("N01.FR.08", "N01.FR.30"))
 async def redirected(t: StationTest) -> None:
+    """The station does not follow the redirection, and reports UploadFailure."""
     files, url = await t.file_server()
     files.status, files.location = 307, f"{url}/elsewhere"
     _, number, status = await get_log(t, retries=0)
@@ -87,25 +81,15 @@ async def _authenticates(t: StationTest, server: tuple[FileServer, str]) -> None
     t.check(path.startswith(LOGS) and path != LOGS, "N01.FR.21", f"uploads to {path}")
 
 
-@N_21.case(
-    "TC_N_102_CS",
-    "Upload with a password",
-    required="The station authenticates itself with the name and password of the URL, and uploads the file.",
-    requirements=("N01.FR.21", "N01.FR.25"),
-    versions=("2.1",),
-)
+@N_21.case("TC_N_102_CS", "Upload with a password", also=("N01.FR.21", "N01.FR.25"))
 async def with_password(t: StationTest) -> None:
+    """The station authenticates itself with the name and password of the URL, and uploads the file."""
     await _authenticates(t, await t.file_server())
 
 
-@N_21.case(
-    "TC_N_103_CS",
-    "Upload with a password, over TLS",
-    required="The station trusts a server by a root of the back end, authenticates itself, and uploads the file.",
-    requirements=("N01.FR.15", "N01.FR.21", "N01.FR.25"),
-    versions=("2.1",),
-)
+@N_21.case("TC_N_103_CS", "Upload with a password, over TLS", also=("N01.FR.15", "N01.FR.21", "N01.FR.25"))
 async def with_password_over_tls(t: StationTest) -> None:
+    """The station trusts a server by a root of the back end, authenticates itself, and uploads the file."""
     with precondition():
         root = await install(t, CSMS)
     await _authenticates(t, await t.file_server(root.server(t.server_name)))
@@ -114,14 +98,9 @@ async def with_password_over_tls(t: StationTest) -> None:
 # -- monitors of targets (N02)
 
 
-@N_21.case(
-    "TC_N_104_CS",
-    "Monitors of targets, in a report",
-    required="The station reports them among the monitors of changes, and not among those of thresholds.",
-    requirements=("N02.FR.05", "N02.FR.12", "N02.FR.13"),
-    **_OF,
-)
+@N_21.case("TC_N_104_CS", "Monitors of targets, in a report", also=("N02.FR.05",), **_OF)
 async def targets(t: StationTest) -> None:
+    """The station reports them among the monitors of changes, and not among those of thresholds."""
     number = await _accepted(t, (each for each in _numeric(t) if _has_target(each)), "TargetDelta", 10.0)
     for criterion, there in (("DeltaMonitoring", True), ("ThresholdMonitoring", False)):
         found = {each["id"]: each["type"] for each in await monitors_of(t, criteria=[criterion])}
@@ -194,14 +173,9 @@ async def _open(t: StationTest) -> set[int]:
     return {each["id"] for each in answer.get("constantStreamData", [])}
 
 
-@N_21.case(
-    "TC_N_105_CS",
-    "Stream of a periodic monitor",
-    required="The station opens the stream, and sends the values in its interval, in streams only.",
-    requirements=("N11.FR.01", "N11.FR.02", "N12.FR.01", "N15.FR.01", "N15.FR.06", "N15.FR.09"),
-    **_OF,
-)
+@N_21.case("TC_N_105_CS", "Stream of a periodic monitor", also=("N15.FR.01",), **_OF)
 async def stream(t: StationTest) -> None:
+    """The station opens the stream, and sends the values in its interval, in streams only."""
     monitor = await _monitor(t, interval=10)
     data = await _opened(t, monitor)
     t.check(data.get("params") == {"interval": 10}, "N11.FR.02", f"opens it with {data.get('params')}")
@@ -218,14 +192,9 @@ async def stream(t: StationTest) -> None:
     t.check(not doubled, "N11.FR.01", "sends the values by NotifyEvent, too")
 
 
-@N_21.case(
-    "TC_N_106_CS",
-    "Stream that the back end rejects",
-    required="The station sends the values by NotifyEvent instead, and reports no stream.",
-    requirements=("N11.FR.02", "N11.FR.07", "N12.FR.01"),
-    **_OF,
-)
+@N_21.case("TC_N_106_CS", "Stream that the back end rejects", also=("N11.FR.02",), **_OF)
 async def rejected(t: StationTest) -> None:
+    """The station sends the values by NotifyEvent instead, and reports no stream."""
     t.answer("OpenPeriodicEventStream", {"status": "Rejected"})
     monitor = await _monitor(t, interval=10)
     data = await _opened(t, monitor)
@@ -237,14 +206,9 @@ async def rejected(t: StationTest) -> None:
     await t.nothing("NotifyPeriodicEventStream", "N11.FR.07", within=12, id=data["id"])
 
 
-@N_21.case(
-    "TC_N_108_CS",
-    "Clear a monitor that has a stream",
-    required="The station sends what it has, closes the stream, and sends nothing more.",
-    requirements=("N13.FR.01", "N13.FR.03", "N13.FR.05", "N12.FR.01"),
-    **_OF,
-)
+@N_21.case("TC_N_108_CS", "Clear a monitor that has a stream", **_OF)
 async def closed(t: StationTest) -> None:
+    """The station sends what it has, closes the stream, and sends nothing more."""
     number, monitor = await _stream(t, interval=60)
     await t.wait(3 * _EVERY_S)
     t.forget()
@@ -257,14 +221,9 @@ async def closed(t: StationTest) -> None:
     await t.nothing("NotifyPeriodicEventStream", "N13.FR.01", within=5, id=number)
 
 
-@N_21.case(
-    "TC_N_109_CS",
-    "Adjust a stream",
-    required="The station sends as many values at a time as it is asked to, and rejects streams that there are not.",
-    requirements=("N14.FR.02", "N14.FR.03", "N15.FR.08"),
-    **_OF,
-)
+@N_21.case("TC_N_109_CS", "Adjust a stream", **_OF)
 async def adjusted(t: StationTest) -> None:
+    """The station sends as many values at a time as it is asked to, and rejects streams that there are not."""
     number, _ = await _stream(t, interval=60)
     answer = await t.ask("AdjustPeriodicEventStream", id=number, params={"values": 2})
     t.check(answer["status"] == "Accepted", "N14.FR.03", f"answers {answer['status']}")

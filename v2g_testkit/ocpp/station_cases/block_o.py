@@ -7,10 +7,8 @@ from v2g_testkit.ocpp.driver import Step
 from v2g_testkit.ocpp.station_cases.steps import asks_about, connector_is, ended, forget_tokens, let_be, reset
 from v2g_testkit.ocpp.station_tester import StationTest
 
-O: Final[Block[StationTest]] = Block()  # noqa: E741 - the block's letter
+O: Final[Block[StationTest]] = Block(profiles=("Advanced User Interface",), needs=("DisplayMessageCtrlr.Available",))  # noqa: E741 - the block's letter
 
-PROFILES: Final = ("Advanced User Interface",)
-DISPLAY: Final = ("DisplayMessageCtrlr.Available",)
 PRIORITIES: Final = frozenset({"AlwaysFront", "InFront", "NormalCycle"})
 FORMATS: Final = frozenset({"ASCII", "HTML", "URI", "UTF8"})
 """Of OCPP 2.0.1; 2.1 has QRCODE too."""
@@ -91,28 +89,15 @@ async def _leave(t: StationTest) -> None:
     await t.wait(2)
 
 
-@O.case(
-    "TC_O_01_CS",
-    "Set a message",
-    required="The station accepts the message, and reports it as it was sent.",
-    requirements=("O01.FR.12",),
-    profiles=PROFILES,
-    needs=DISPLAY,
-    quick=True,
-)
+@O.case("TC_O_01_CS", "Set a message", quick=True)
 async def set_one(t: StationTest) -> None:
+    """The station accepts the message, and reports it as it was sent."""
     await _has(t, await _accepts(t), "O01.FR.12")
 
 
-@O.case(
-    "TC_O_02_CS",
-    "Get all messages",
-    required="The station reports all of its messages.",
-    requirements=("O03.FR.01", "O03.FR.02", "O03.FR.03", "O03.FR.04"),
-    profiles=PROFILES,
-    needs=DISPLAY,
-)
+@O.case("TC_O_02_CS", "Get all messages", also=("O03.FR.01", "O03.FR.02", "O03.FR.04"))
 async def get_all(t: StationTest) -> None:
+    """The station reports all of its messages."""
     with precondition():
         messages = [await _accepts(t, text=f"Message {number}") for number in (1, 2)]
     missing = {each["id"] for each in messages} - set(await _get(t))
@@ -120,15 +105,9 @@ async def get_all(t: StationTest) -> None:
 
 
 def _case_of_none(number: int, title: str, requirement: str, **criteria: object) -> None:
-    @O.case(
-        f"TC_O_{number:02}_CS",
-        title,
-        required="The station answers that it knows no such message.",
-        requirements=(requirement,),
-        profiles=PROFILES,
-        needs=DISPLAY,
-    )
+    @O.case(f"TC_O_{number:02}_CS", title, requirements=(requirement,))
     async def script(t: StationTest) -> None:
+        """The station answers that it knows no such message."""
         with precondition():
             await _cleared(t)
         answer = await t.ask("GetDisplayMessages", requestId=t.next_id(), **criteria)
@@ -139,15 +118,9 @@ _case_of_none(3, "Get all messages where there are none", "O03.FR.06")
 _case_of_none(33, "Get a message where there are none", "O04.FR.07", id=[4711])
 
 
-@O.case(
-    "TC_O_04_CS",
-    "Clear a message",
-    required="The station clears the message, and does not report it any more.",
-    requirements=("O05.FR.01",),
-    profiles=PROFILES,
-    needs=DISPLAY,
-)
+@O.case("TC_O_04_CS", "Clear a message")
 async def clear(t: StationTest) -> None:
+    """The station clears the message, and does not report it any more."""
     with precondition():
         message = await _accepts(t)
     answer = await t.ask("ClearDisplayMessage", id=message["id"])
@@ -155,28 +128,16 @@ async def clear(t: StationTest) -> None:
     await _is_gone(t, message, "O05.FR.01")
 
 
-@O.case(
-    "TC_O_05_CS",
-    "Clear an unknown message",
-    required="The station answers that it knows no such message.",
-    requirements=("O05.FR.02",),
-    profiles=PROFILES,
-    needs=DISPLAY,
-)
+@O.case("TC_O_05_CS", "Clear an unknown message")
 async def clear_unknown(t: StationTest) -> None:
+    """The station answers that it knows no such message."""
     answer = await t.ask("ClearDisplayMessage", id=t.next_id())
     t.check(answer["status"] == "Unknown", "O05.FR.02", f"answers {answer['status']}")
 
 
-@O.case(
-    "TC_O_06_CS",
-    "Message of a transaction",
-    required="The station accepts the message, and removes it when the transaction has ended.",
-    requirements=("O02.FR.02", "O02.FR.14"),
-    profiles=PROFILES,
-    needs=DISPLAY,
-)
+@O.case("TC_O_06_CS", "Message of a transaction")
 async def of_transaction(t: StationTest) -> None:
+    """The station accepts the message, and removes it when the transaction has ended."""
     transaction = await t.charging()
     message = await _accepts(t, "O02.FR.02", transactionId=transaction)
     await _has(t, message, "O02.FR.14", transactionId=transaction)
@@ -184,15 +145,9 @@ async def of_transaction(t: StationTest) -> None:
     await _is_gone(t, message, "O02.FR.02")
 
 
-@O.case(
-    "TC_O_10_CS",
-    "Message of an unknown transaction",
-    required="The station answers that it knows no such transaction.",
-    requirements=("O02.FR.01",),
-    profiles=PROFILES,
-    needs=DISPLAY,
-)
+@O.case("TC_O_10_CS", "Message of an unknown transaction")
 async def of_unknown(t: StationTest) -> None:
+    """The station answers that it knows no such transaction."""
     status = await _set(t, await _message(t, transactionId="no-such-transaction"))
     t.check(status == "UnknownTransaction", "O02.FR.01", f"answers {status}")
 
@@ -200,15 +155,9 @@ async def of_unknown(t: StationTest) -> None:
 def _case_of_get(number: int, title: str, requirement: str, wanted: str, *, matches: bool) -> None:
     """Add a case in which a message is looked for by its id, priority or state, which it has or not."""
 
-    @O.case(
-        f"TC_O_{number:02}_CS",
-        title,
-        required="The station reports the message that matches, and no others.",
-        requirements=(requirement,),
-        profiles=PROFILES,
-        needs=DISPLAY,
-    )
+    @O.case(f"TC_O_{number:02}_CS", title, requirements=(requirement,))
     async def script(t: StationTest) -> None:
+        """The station reports the message that matches, and no others."""
         with precondition():
             await _cleared(t)
             priorities = await _supported(t, "SupportedPriorities")
@@ -240,15 +189,9 @@ _case_of_get(34, "Get a message by a state that it does not have", "O04.FR.02", 
 _case_of_get(35, "Get a message by a priority that it does not have", "O04.FR.02", "priority", matches=False)
 
 
-@O.case(
-    "TC_O_12_CS",
-    "Replace a message",
-    required="The station accepts a message of the same id, and has it instead of the first.",
-    requirements=("O06.FR.01",),
-    profiles=PROFILES,
-    needs=DISPLAY,
-)
+@O.case("TC_O_12_CS", "Replace a message")
 async def replace(t: StationTest) -> None:
+    """The station accepts a message of the same id, and has it instead of the first."""
     with precondition():
         first = await _accepts(t)
     second = await _accepts(t, "O06.FR.01", text="The second message", id=first["id"])
@@ -258,15 +201,9 @@ async def replace(t: StationTest) -> None:
 def _case_of_time(number: int, title: str, requirement: str, *, of_transaction: bool, starts: bool) -> None:
     """Add a case in which a message has a start, or an end, some seconds ahead."""
 
-    @O.case(
-        f"TC_O_{number}_CS",
-        title,
-        required="The station has the message with its time, and not beyond the end.",
-        requirements=(requirement,),
-        profiles=PROFILES,
-        needs=DISPLAY,
-    )
+    @O.case(f"TC_O_{number}_CS", title, requirements=(requirement,))
     async def script(t: StationTest) -> None:
+        """The station has the message with its time, and not beyond the end."""
         more = {"transactionId": await t.charging()} if of_transaction else {}
         name = "startDateTime" if starts else "endDateTime"
         message = await _accepts(t, requirement, **{name: t.later(15)}, **more)
@@ -288,30 +225,18 @@ _case_of_time(27, "Message of a transaction with a start", "O02.FR.06", of_trans
 _case_of_time(28, "Message of a transaction with an end", "O02.FR.07", of_transaction=True, starts=False)
 
 
-@O.case(
-    "TC_O_17_CS",
-    "Message in a priority that is not supported",
-    required="The station answers that it does not support the priority.",
-    requirements=("O01.FR.01",),
-    profiles=PROFILES,
-    needs=DISPLAY,
-)
+@O.case("TC_O_17_CS", "Message in a priority that is not supported")
 async def wrong_priority(t: StationTest) -> None:
+    """The station answers that it does not support the priority."""
     other = sorted(PRIORITIES - set(await _supported(t, "SupportedPriorities")))
     t.needs(bool(other), "the station supports all priorities")
     status = await _set(t, await _message(t, priority=other[0]))
     t.check(status == "NotSupportedPriority", "O01.FR.01", f"answers {status}")
 
 
-@O.case(
-    "TC_O_19_CS",
-    "Message in a format that is not supported",
-    required="The station answers that it does not support the format.",
-    requirements=("O01.FR.03",),
-    profiles=PROFILES,
-    needs=DISPLAY,
-)
+@O.case("TC_O_19_CS", "Message in a format that is not supported")
 async def wrong_format(t: StationTest) -> None:
+    """The station answers that it does not support the format."""
     other = sorted(FORMATS - set(await _supported(t, "SupportedFormats")))
     t.needs(bool(other), "the station supports all formats")
     message = await _message(t)
@@ -320,15 +245,9 @@ async def wrong_format(t: StationTest) -> None:
     t.check(status == "NotSupportedMessageFormat", "O01.FR.03", f"answers {status}")
 
 
-@O.case(
-    "TC_O_20_CS",
-    "A message stays over a reset",
-    required="After a reset the station reports the message as it was sent.",
-    requirements=("O01.FR.10",),
-    profiles=PROFILES,
-    needs=DISPLAY,
-)
+@O.case("TC_O_20_CS", "A message stays over a reset")
 async def persists(t: StationTest) -> None:
+    """After a reset the station reports the message as it was sent."""
     with precondition():
         message = await _accepts(t)
         await reset(t)
@@ -338,15 +257,9 @@ async def persists(t: StationTest) -> None:
 def _case_of_two(number: int, title: str, requirement: str, priority: str, *, of_transaction: bool) -> None:
     """Add a case with two messages of a priority, of which AlwaysFront is that of one message only."""
 
-    @O.case(
-        f"TC_O_{number}_CS",
-        title,
-        required="The station has both messages, or the second only where the priority is AlwaysFront.",
-        requirements=(requirement,),
-        profiles=PROFILES,
-        needs=DISPLAY,
-    )
+    @O.case(f"TC_O_{number}_CS", title, requirements=(requirement,))
     async def script(t: StationTest) -> None:
+        """The station has both messages, or the second only where the priority is AlwaysFront."""
         with precondition():
             t.needs(priority in await _supported(t, "SupportedPriorities"), f"the station does not support {priority}")
             await _cleared(t)
@@ -370,15 +283,9 @@ _case_of_two(32, "Two messages of a transaction always in front", "O02.FR.18", "
 
 
 def _case_of_state(number: int, state: str) -> None:
-    @O.case(
-        f"TC_O_{number}_CS",
-        f"Message for the state {state}",
-        required="The station accepts the message, and still has it after it was in that state.",
-        requirements=("O01.FR.12",),
-        profiles=PROFILES,
-        needs=DISPLAY,
-    )
+    @O.case(f"TC_O_{number}_CS", f"Message for the state {state}", requirements=("O01.FR.12",))
     async def script(t: StationTest) -> None:
+        """The station accepts the message, and still has it after it was in that state."""
         message = await _message(t, state=state)
         status = await _set(t, message)
         t.needs(status != "NotSupportedState", f"the station does not support messages for {state}")
@@ -407,15 +314,9 @@ _case_of_state(38, "Unavailable")
 _case_of_state(39, "Faulted")
 
 
-@O.case(
-    "TC_O_15_CS",
-    "Message to a driver with a language of their own",
-    required="The station accepts a message while a driver charges whose language the back end has named.",
-    requirements=("O01.FR.12",),
-    profiles=PROFILES,
-    needs=DISPLAY,
-)
+@O.case("TC_O_15_CS", "Message to a driver with a language of their own", requirements=("O01.FR.12",))
 async def language(t: StationTest) -> None:
+    """The station accepts a message while a driver charges whose language the back end has named."""
     with precondition():
         await forget_tokens(t)
         let_be(t, {t.token: {"status": "Accepted", "language1": "nl"}})
@@ -427,15 +328,9 @@ async def language(t: StationTest) -> None:
     await _has(t, message, "O03.FR.04")
 
 
-@O.case(
-    "TC_O_18_CS",
-    "Message for a state that is not supported",
-    required="The station answers NotSupportedState.",
-    requirements=("O01.FR.02",),
-    profiles=PROFILES,
-    needs=DISPLAY,
-)
+@O.case("TC_O_18_CS", "Message for a state that is not supported")
 async def state_not_supported(t: StationTest) -> None:
+    """The station answers NotSupportedState."""
     supported = await _supported(t, "SupportedStates") if t.has("DisplayMessageCtrlr.SupportedStates") else []
     states = ("Charging", "Faulted", "Idle", "Unavailable")
     other = next((each for each in states if supported and each not in supported), "")

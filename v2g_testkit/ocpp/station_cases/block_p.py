@@ -8,14 +8,9 @@ from v2g_testkit.ocpp.station_tester import StationTest, variable_of
 P: Final[Block[StationTest]] = Block()
 
 
-@P.case(
-    "TC_P_01_CS",
-    "Data transfer of an unknown vendor",
-    required="The station answers that it does not know the vendor or the message, or rejects it.",
-    requirements=("P01.FR.05", "P01.FR.06"),
-    quick=True,
-)
+@P.case("TC_P_01_CS", "Data transfer of an unknown vendor", also=("P01.FR.06",), quick=True)
 async def unknown_vendor(t: StationTest) -> None:
+    """The station answers that it does not know the vendor or the message, or rejects it."""
     answer = await t.ask("DataTransfer", vendorId="example.v2g.conformance", messageId="unknown")
     known = {"UnknownVendorId", "UnknownMessageId", "Rejected"}
     t.check(answer["status"] in known, "P01.FR.05", f"answers {answer['status']}")
@@ -24,12 +19,12 @@ async def unknown_vendor(t: StationTest) -> None:
 @P.case(
     "TC_P_04_CS",
     "Custom data in a charging profile",
-    required="The station accepts a charging profile with custom data that it does not know.",
-    requirements=("Part 2, CustomDataType",),
+    also=("Part 2, CustomDataType",),
     profiles=("Smart Charging",),
     needs=("SmartChargingCtrlr.Enabled",),
 )
 async def custom_data_of_profile(t: StationTest) -> None:
+    """The station accepts a charging profile with custom data that it does not know."""
     number = t.next_id()
     custom = {"vendorId": "example.v2g.conformance", "number": 7}
     profile = {
@@ -53,13 +48,9 @@ async def custom_data_of_profile(t: StationTest) -> None:
     t.check(answer["status"] == "Accepted", "Part 2, CustomDataType", f"answers {answer['status']}")
 
 
-@P.case(
-    "TC_P_03_CS",
-    "Custom data in a request",
-    required="The station carries out a request with custom data that it does not know.",
-    requirements=("Part 2, CustomDataType",),
-)
+@P.case("TC_P_03_CS", "Custom data in a request", also=("Part 2, CustomDataType",))
 async def custom_data(t: StationTest) -> None:
+    """The station carries out a request with custom data that it does not know."""
     await t.keep("OCPPCommCtrlr", "OfflineThreshold")
     custom = {"vendorId": "example.v2g.conformance", "number": 7}
     data = variable_of("OCPPCommCtrlr", "OfflineThreshold") | {"attributeValue": "200", "customData": custom}

@@ -26,13 +26,13 @@ from v2g_testkit.ocpp.station_cases.profiles import (
 from v2g_testkit.ocpp.station_cases.steps import ended, prefer
 from v2g_testkit.ocpp.station_tester import StationTest
 
-Q: Final[Block[StationTest]] = Block()
-
 V2X: Final = ("V2XChargingCtrlr.Enabled", "SmartChargingCtrlr.Enabled")
 ISO: Final = (*V2X, "ISO15118Ctrlr.Enabled")
 DYNAMIC: Final = (*V2X, "SmartChargingCtrlr.SupportsDynamicProfiles")
 OUTSIDE: Final = (*DYNAMIC, "SmartChargingCtrlr.ExternalControlSignalsEnabled")
-_OF: Final[dict[str, Any]] = {"profiles": ("Smart Charging",), "versions": ("2.1",)}
+Q: Final[Block[StationTest]] = Block(
+    profiles=("Smart Charging",), versions=("2.1",), needs=("V2XChargingCtrlr.Enabled", "SmartChargingCtrlr.Enabled")
+)
 _EXTRA: Final = "Power.Active.Setpoint"
 CURVE: Final = [{"frequency": 49.0, "power": -4000.0}, {"frequency": 51.0, "power": 4000.0}]
 SIGNALS: Final = [{"signal": -100, "power": -1000.0}, {"signal": 100, "power": 1000.0}]
@@ -75,15 +75,9 @@ async def _asks(t: StationTest, requirement: str = "Q01.FR.03") -> Payload:
 # -- authorization and needs (Q01, Q02)
 
 
-@Q.case(
-    "TC_Q_100_CS",
-    "Measurands of an operation mode",
-    required="The station measures what is set for the operation mode in force, in addition, from start to end.",
-    requirements=("Q01.FR.33", "Q01.FR.34", "Q01.FR.35"),
-    needs=V2X,
-    **_OF,
-)
+@Q.case("TC_Q_100_CS", "Measurands of an operation mode", requirements=("Q01.FR.33", "Q01.FR.34", "Q01.FR.35"))
 async def measurands(t: StationTest) -> None:
+    """The station measures what is set for the operation mode in force, in addition, from start to end."""
     for name in ("TxStartedMeasurands", "TxUpdatedMeasurands", "TxEndedMeasurands"):
         await t.demand("V2XChargingCtrlr", name, _EXTRA, instance="CentralSetpoint")
     await t.demand("SampledDataCtrlr", "TxUpdatedInterval", "10")
@@ -109,12 +103,11 @@ def _measures(t: StationTest, event: Payload, requirement: str) -> None:
 @Q.case(
     "TC_Q_101_CS",
     "A bidirectional vehicle, whose needs take time",
-    required="The station names the vehicle, sends its needs, and follows the profile that comes later.",
     requirements=("Q01.FR.02", "Q01.FR.03", "K01.FR.110", "K08.FR.04"),
     needs=ISO,
-    **_OF,
 )
 async def processing(t: StationTest) -> None:
+    """The station names the vehicle, sends its needs, and follows the profile that comes later."""
     t.answer("NotifyEVChargingNeeds", {"status": "Processing"})
     transaction, event = await _arrives(t)
     # a transaction that starts before the vehicle communicates can name it only later
@@ -135,12 +128,11 @@ async def processing(t: StationTest) -> None:
 @Q.case(
     "TC_Q_102_CS",
     "Bidirectional transfer is allowed after the start",
-    required="The station charges only; then it accepts the new list, and sends needs with both directions.",
     requirements=("Q02.FR.04", "Q02.FR.06", "Q02.FR.07"),
     needs=ISO,
-    **_OF,
 )
 async def allowed_later(t: StationTest) -> None:
+    """The station charges only; then it accepts the new list, and sends needs with both directions."""
     transaction, _ = await _arrives(t, allowed={"idTokenInfo": {"status": "Accepted"}})
     before = (await _asks(t, "Q02.FR.04"))["requestedEnergyTransfer"]
     t.check("BPT" not in before, "Q02.FR.04", f"requests {before} before it is allowed")
@@ -163,15 +155,9 @@ async def _refused(t: StationTest) -> str:
     return transaction
 
 
-@Q.case(
-    "TC_Q_103_CS",
-    "Needs that are rejected",
-    required="The station, which cannot renegotiate services, ends the transaction.",
-    requirements=("Q01.FR.06",),
-    needs=ISO,
-    **_OF,
-)
+@Q.case("TC_Q_103_CS", "Needs that are rejected", needs=ISO)
 async def needs_rejected(t: StationTest) -> None:
+    """The station, which cannot renegotiate services, ends the transaction."""
     renegotiates = t.has("ISO15118Ctrlr.ServiceRenegotiationSupport")
     t.needs(not renegotiates, "it renegotiates services")
     transaction = await _refused(t)
@@ -184,12 +170,11 @@ async def needs_rejected(t: StationTest) -> None:
 @Q.case(
     "TC_Q_130_CS",
     "Needs that are rejected, and services that are renegotiated",
-    required="The station lets the vehicle select another service, and sends its needs.",
-    requirements=("Q01.FR.05", "Q01.FR.03"),
+    also=("Q01.FR.03",),
     needs=(*ISO, "ISO15118Ctrlr.ServiceRenegotiationSupport"),
-    **_OF,
 )
 async def renegotiated(t: StationTest) -> None:
+    """The station lets the vehicle select another service, and sends its needs."""
     t.answer("NotifyEVChargingNeeds", lambda asked: {
         "status": "Rejected" if "BPT" in asked["chargingNeeds"]["requestedEnergyTransfer"] else "Accepted"
     })  # fmt: skip
@@ -204,12 +189,11 @@ async def renegotiated(t: StationTest) -> None:
 @Q.case(
     "TC_Q_104_CS",
     "Set-points for a vehicle in scheduled control mode",
-    required="The station sends the needs, follows each set-point in its time, and sends the vehicle's schedule.",
     requirements=("Q01.FR.03", "K18.FR.01", "K18.FR.10", "K08.FR.04"),
     needs=ISO,
-    **_OF,
 )
 async def scheduled(t: StationTest) -> None:
+    """The station sends the needs, follows each set-point in its time, and sends the vehicle's schedule."""
     transaction, _ = await _arrives(t, "scheduled")
     needs = await _asks(t)
     t.check(needs["controlMode"] == "ScheduledControl", "K18.FR.01", f"sends the mode {needs['controlMode']}")
@@ -225,15 +209,9 @@ async def scheduled(t: StationTest) -> None:
     await follows(t, "K08.FR.04", 330, setpoint=-5000)
 
 
-@Q.case(
-    "TC_Q_107_CS",
-    "Charging only, before both directions",
-    required="The station follows a profile of ChargingOnly, also if it names no operation mode.",
-    requirements=("Q02.FR.01", "K08.FR.04"),
-    needs=V2X,
-    **_OF,
-)
+@Q.case("TC_Q_107_CS", "Charging only, before both directions", requirements=("Q02.FR.01", "K08.FR.04"))
 async def charging_only(t: StationTest) -> None:
+    """The station follows a profile of ChargingOnly, also if it names no operation mode."""
     transaction = await charging(t)
     await accepted(t, profile(t, {"limit": 6000.0}, transactionId=transaction), "Q02.FR.01")
     await follows(t, "K08.FR.04", limit=6000, setpoint=None)
@@ -259,12 +237,11 @@ def _case_of_push(number: int, title: str, mode: str) -> None:
     @Q.case(
         f"TC_Q_{number}_CS",
         title,
-        required="The station applies each set-point at once, and says only once that the operation mode is another.",
         requirements=("K28.FR.06", "K28.FR.09", "K01.FR.110", "K08.FR.04"),
         needs=DYNAMIC,
-        **_OF,
     )
     async def script(t: StationTest) -> None:
+        """The station applies each set-point at once, and says only once that the operation mode is another."""
         _needs_mode(t, mode)
         wanted = await _dynamic(t, {"operationMode": mode, "setpoint": 3000.0})
         await enters(t, mode)
@@ -281,15 +258,9 @@ _case_of_push(109, "Set-points that the back end pushes", "CentralSetpoint")
 _case_of_push(117, "Set-points for frequency support that the back end pushes", "CentralFrequency")
 
 
-@Q.case(
-    "TC_Q_110_CS",
-    "Set-points that the station pulls",
-    required="The station asks for each update in its time, and applies the answer at once.",
-    requirements=("K28.FR.08", "K28.FR.10"),
-    needs=DYNAMIC,
-    **_OF,
-)
+@Q.case("TC_Q_110_CS", "Set-points that the station pulls", requirements=("K28.FR.08", "K28.FR.10"), needs=DYNAMIC)
 async def pulled(t: StationTest) -> None:
+    """The station asks for each update in its time, and applies the answer at once."""
     t.answer("PullDynamicScheduleUpdate", {"status": "Accepted", "scheduleUpdate": {"setpoint": -2500.0}})
     period = {"operationMode": "CentralSetpoint", "setpoint": 3000.0}
     wanted = await _dynamic(t, period, dynUpdateInterval=20)
@@ -321,12 +292,11 @@ async def _expires(t: StationTest, mode: str, update: Callable[[Payload], Awaita
 @Q.case(
     "TC_Q_118_CS",
     "Set-points for frequency support that are not updated",
-    required="After its duration without an update the profile no longer applies; with the next update it does.",
-    requirements=("K28.FR.13", "K28.FR.14", "K01.FR.110"),
+    also=("K28.FR.14", "K01.FR.110"),
     needs=DYNAMIC,
-    **_OF,
 )
 async def central_expires(t: StationTest) -> None:
+    """After its duration without an update the profile no longer applies; with the next update it does."""
     _needs_mode(t, "CentralFrequency")
     await _expires(t, "CentralFrequency", lambda wanted: _push(t, wanted, setpoint=-3000.0), "K28.FR.13")
 
@@ -341,15 +311,9 @@ async def _only_by_leave(t: StationTest) -> None:
 def _case_of_leave(
     number: int, title: str, mode: str, requirements: tuple[str, ...], action: Action, name: str
 ) -> None:
-    @Q.case(
-        f"TC_Q_{number}_CS",
-        title,
-        required="The station takes the values of the external system for the back end's profile, with their time.",
-        requirements=requirements,
-        needs=OUTSIDE,
-        **_OF,
-    )
+    @Q.case(f"TC_Q_{number}_CS", title, requirements=requirements, needs=OUTSIDE)
     async def script(t: StationTest) -> None:
+        """The station takes the values of the external system for the back end's profile, with their time."""
         _needs_mode(t, mode)
         await _only_by_leave(t)
         wanted = await _dynamic(t, {"operationMode": mode})
@@ -379,12 +343,11 @@ _case_of_leave(
 @Q.case(
     "TC_Q_113_CS",
     "Set-points of an external system that are not updated",
-    required="After its duration without an update the profile no longer applies; with the next update it does.",
-    requirements=("Q05.FR.07", "Q05.FR.08", "K01.FR.110"),
+    also=("Q05.FR.08", "K01.FR.110"),
     needs=OUTSIDE,
-    **_OF,
 )
 async def external_expires(t: StationTest) -> None:
+    """After its duration without an update the profile no longer applies; with the next update it does."""
     _needs_mode(t, "ExternalSetpoint")
     await _only_by_leave(t)
     await _expires(t, "ExternalSetpoint", lambda _: outside(t, "setpoint", -3000), "Q05.FR.07")
@@ -399,15 +362,9 @@ async def _foreign(t: StationTest, kind: str, requirement: str) -> Payload:
     return found[0][1]
 
 
-@Q.case(
-    "TC_Q_114_CS",
-    "Limits of an external system",
-    required="The station keeps to each limit, reports it, and has it as a dynamic profile.",
-    requirements=("Q06.FR.02", "Q06.FR.05", "Q06.FR.07", "Q06.FR.11"),
-    needs=OUTSIDE,
-    **_OF,
-)
+@Q.case("TC_Q_114_CS", "Limits of an external system", needs=OUTSIDE)
 async def external_limits(t: StationTest) -> None:
+    """The station keeps to each limit, reports it, and has it as a dynamic profile."""
     await t.demand("SmartChargingCtrlr", "ExternalConstraintsProfileDisallowed", "false")
     await prefer(t, "SmartChargingCtrlr", "NotifyChargingLimitWithSchedules", "true")
     await charging(t)
@@ -425,12 +382,11 @@ async def external_limits(t: StationTest) -> None:
 @Q.case(
     "TC_Q_115_CS",
     "Set-points of an external system, and of the back end",
-    required="The station follows whichever has priority by SetpointPriority, and reports the external one.",
     requirements=("Q06.FR.04", "Q06.FR.06", "Q06.FR.11", "Q06.FR.21", "Q06.FR.22"),
     needs=OUTSIDE,
-    **_OF,
 )
 async def external_setpoints(t: StationTest) -> None:
+    """The station follows whichever has priority by SetpointPriority, and reports the external one."""
     await t.demand("SmartChargingCtrlr", "ExternalConstraintsProfileDisallowed", "false")
     await t.demand("SmartChargingCtrlr", "SetpointPriority", "ExternalSystem")
     transaction = await charging(t)
@@ -447,15 +403,9 @@ async def external_setpoints(t: StationTest) -> None:
     await follows(t, "Q06.FR.22", setpoint=2000)
 
 
-@Q.case(
-    "TC_Q_116_CS",
-    "A schedule of limits of an external system",
-    required="The station reports the schedule, has it as a profile with absolute times, and keeps to each limit.",
-    requirements=("Q06.FR.01", "Q06.FR.10", "Q06.FR.30", "K08.FR.04"),
-    needs=OUTSIDE,
-    **_OF,
-)
+@Q.case("TC_Q_116_CS", "A schedule of limits of an external system", also=("K08.FR.04",), needs=OUTSIDE)
 async def external_schedule(t: StationTest) -> None:
+    """The station reports the schedule, has it as a profile with absolute times, and keeps to each limit."""
     await t.demand("SmartChargingCtrlr", "ExternalConstraintsProfileDisallowed", "false")
     await prefer(t, "SmartChargingCtrlr", "NotifyChargingLimitWithSchedules", "true")
     await charging(t)
@@ -481,15 +431,9 @@ def _local(**more: Any) -> Payload:
     return {"operationMode": "LocalFrequency", "v2xBaseline": 0.0, "v2xFreqWattCurve": CURVE} | more
 
 
-@Q.case(
-    "TC_Q_119_CS",
-    "Profiles for the local response to frequency",
-    required="The station takes a curve with a baseline; it rejects one without either, or with limits or set-points.",
-    requirements=("Q08.FR.03", "Q08.FR.04"),
-    needs=V2X,
-    **_OF,
-)
+@Q.case("TC_Q_119_CS", "Profiles for the local response to frequency", requirements=("Q08.FR.03", "Q08.FR.04"))
 async def local_frequency(t: StationTest) -> None:
+    """The station takes a curve with a baseline; it rejects one without either, or with limits or set-points."""
     _needs_mode(t, "LocalFrequency")
     transaction = await charging(t)
     for missing in ("v2xBaseline", "v2xFreqWattCurve"):
@@ -502,15 +446,9 @@ async def local_frequency(t: StationTest) -> None:
     await enters(t, "LocalFrequency")
 
 
-@Q.case(
-    "TC_Q_120_CS",
-    "A signal of the operator for frequency support",
-    required="The station accepts signals while a profile has a curve for them, and rejects them otherwise.",
-    requirements=("Q08.FR.10", "Q08.FR.11"),
-    needs=V2X,
-    **_OF,
-)
+@Q.case("TC_Q_120_CS", "A signal of the operator for frequency support", requirements=("Q08.FR.10", "Q08.FR.11"))
 async def signals(t: StationTest) -> None:
+    """The station accepts signals while a profile has a curve for them, and rejects them otherwise."""
     _needs_mode(t, "LocalFrequency")
     transaction = await charging(t)
     answer = await t.ask("AFRRSignal", timestamp=t.now(), signal=50)
@@ -525,15 +463,9 @@ _THRESHOLDS: Final = {"UpperThreshold": "9000", "LowerThreshold": "-9000", "Uppe
 _BALANCING: Final = {"operationMode": "LocalLoadBalancing"}
 
 
-@Q.case(
-    "TC_Q_122_CS",
-    "Load balancing without thresholds",
-    required="The station rejects the profile while its thresholds contradict each other, and takes it afterwards.",
-    requirements=("Q09.FR.02",),
-    needs=V2X,
-    **_OF,
-)
+@Q.case("TC_Q_122_CS", "Load balancing without thresholds")
 async def thresholds(t: StationTest) -> None:
+    """The station rejects the profile while its thresholds contradict each other, and takes it afterwards."""
     _needs_mode(t, "LocalLoadBalancing")
     transaction = await charging(t)
     for name, value in _THRESHOLDS.items():
@@ -544,15 +476,9 @@ async def thresholds(t: StationTest) -> None:
     await accepted(t, profile(t, _BALANCING, transactionId=transaction), "Q09.FR.02")
 
 
-@Q.case(
-    "TC_Q_123_CS",
-    "Load balancing that is not supported",
-    required="The station rejects the profile: UnsupportedParam.",
-    requirements=("Q09.FR.01",),
-    needs=V2X,
-    **_OF,
-)
+@Q.case("TC_Q_123_CS", "Load balancing that is not supported")
 async def balancing_unsupported(t: StationTest) -> None:
+    """The station rejects the profile: UnsupportedParam."""
     t.needs(not has_mode(t, "LocalLoadBalancing"), "it supports LocalLoadBalancing")
     transaction = await charging(t)
     await rejected(t, profile(t, _BALANCING, transactionId=transaction), "Q09.FR.01", "UnsupportedParam")
@@ -572,12 +498,11 @@ async def _idle(t: StationTest) -> Payload:
 @Q.case(
     "TC_Q_125_CS",
     "Idle, with an EVSE that sleeps",
-    required="The station says in its events that the EVSE sleeps, and no longer once another profile applies.",
-    requirements=("Q10.FR.03", "Q10.FR.04", "K01.FR.110"),
+    also=("K01.FR.110",),
     needs=(*V2X, "SmartChargingCtrlr.SupportsEvseSleep"),
-    **_OF,
 )
 async def sleeps(t: StationTest) -> None:
+    """The station says in its events that the EVSE sleeps, and no longer once another profile applies."""
     await t.demand("SampledDataCtrlr", "TxUpdatedInterval", "10")
     event = await _idle(t)
     transaction = event["transactionInfo"]["transactionId"]
@@ -590,29 +515,17 @@ async def sleeps(t: StationTest) -> None:
     t.check(not event.get("evseSleep", False), "Q10.FR.03", "says that the EVSE sleeps on")
 
 
-@Q.case(
-    "TC_Q_126_CS",
-    "Idle, with an EVSE that cannot sleep",
-    required="The station does not say in its events that the EVSE sleeps.",
-    requirements=("Q10.FR.05", "K01.FR.110"),
-    needs=V2X,
-    **_OF,
-)
+@Q.case("TC_Q_126_CS", "Idle, with an EVSE that cannot sleep", also=("K01.FR.110",))
 async def cannot_sleep(t: StationTest) -> None:
+    """The station does not say in its events that the EVSE sleeps."""
     t.needs(not t.has("SmartChargingCtrlr.SupportsEvseSleep"), "its EVSEs can sleep")
     event = await _idle(t)
     t.check(not event.get("evseSleep", False), "Q10.FR.05", "says that the EVSE sleeps")
 
 
-@Q.case(
-    "TC_Q_127_CS",
-    "Idle, with limits or set-points",
-    required="The station rejects the profile: InvalidSchedule.",
-    requirements=("Q10.FR.02",),
-    needs=V2X,
-    **_OF,
-)
+@Q.case("TC_Q_127_CS", "Idle, with limits or set-points")
 async def idle_refused(t: StationTest) -> None:
+    """The station rejects the profile: InvalidSchedule."""
     transaction = await charging(t)
     for name, value in (("limit", 6000.0), ("setpoint", 1000.0), ("dischargeLimit", -1000.0)):
         wanted = profile(t, {"operationMode": "Idle", name: value}, transactionId=transaction)
@@ -625,12 +538,11 @@ async def idle_refused(t: StationTest) -> None:
 @Q.case(
     "TC_Q_128_CS",
     "A profile that ends with a long time offline",
-    required="After maxOfflineDuration the station follows the profile below, and continues with it once it is online.",
     requirements=("K01.FR.101", "K01.FR.102", "K01.FR.110"),
     needs=(*V2X, "SmartChargingCtrlr.SupportsMaxOfflineDuration"),
-    **_OF,
 )
 async def offline(t: StationTest) -> None:
+    """After maxOfflineDuration the station follows the profile below, and continues with it once it is online."""
     transaction = await charging(t)
     with precondition():
         await accepted(t, profile(t, {"limit": 4000.0}, transactionId=transaction), "K01.FR.07")

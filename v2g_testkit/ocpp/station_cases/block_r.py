@@ -10,10 +10,8 @@ from v2g_testkit.ocpp.station_cases.profiles import charging
 from v2g_testkit.ocpp.station_cases.steps import reset
 from v2g_testkit.ocpp.station_tester import StationTest
 
-R: Final[Block[StationTest]] = Block()
-
 DER: Final = ("DCDERCtrlr.Enabled",)
-_OF: Final[dict[str, Any]] = {"profiles": ("Smart Charging",), "versions": ("2.1",), "needs": DER}
+R: Final[Block[StationTest]] = Block(profiles=("Smart Charging",), versions=("2.1",), needs=DER)
 _CONTROLS: Final[Mapping[str, tuple[str, Payload]]] = {
     "LimitMaxDischarge": ("limitMaxDischarge", {"pctMaxDischargePower": 80.0}),
     "FreqDroop": (
@@ -111,14 +109,9 @@ async def _says(t: StationTest, name: str, requirement: str, *, started: bool, w
     return await t.expect("NotifyDERStartStop", requirement, within=within, controlId=name, started=started)
 
 
-@R.case(
-    "TC_R_100_CS",
-    "Controls stay over a reset",
-    required="After a reset the station has the control.",
-    requirements=("R01.FR.03", "R04.FR.02", "R04.FR.33"),
-    **_OF,
-)
+@R.case("TC_R_100_CS", "Controls stay over a reset")
 async def persists(t: StationTest) -> None:
+    """After a reset the station has the control."""
     with precondition():
         await _accepted(t, "v2g-kept", await _unused(t), "R04.FR.02")
         await reset(t)
@@ -126,14 +119,9 @@ async def persists(t: StationTest) -> None:
     t.check(found.get("v2g-kept") is False, "R01.FR.03", "does not have the control any more")
 
 
-@R.case(
-    "TC_R_101_CS",
-    "The inverter in the device model",
-    required="The station reports the nameplate of its inverter for each EVSE.",
-    requirements=("R01.FR.01", "R01.FR.02"),
-    **_OF,
-)
+@R.case("TC_R_101_CS", "The inverter in the device model")
 async def nameplate(t: StationTest) -> None:
+    """The station reports the nameplate of its inverter for each EVSE."""
     entries = await t.report(componentVariable=[{"component": {"name": "DCDERCtrlr"}}])
     places = {field_of(each, "component__evse__id") or 0 for each in entries}
     t.check(places - {0} == set(range(1, t.declared.evses + 1)), "R01.FR.01", f"reports it for EVSEs {sorted(places)}")
@@ -146,11 +134,10 @@ async def nameplate(t: StationTest) -> None:
 @R.case(
     "TC_R_102_CS",
     "Clear controls by their type",
-    required="The station clears the control; it does not find one that there is not, nor support other types.",
     requirements=("R04.FR.41", "R04.FR.43", "R04.FR.45", "R04.FR.30"),
-    **_OF,
 )
 async def clears(t: StationTest) -> None:
+    """The station clears the control; it does not find one that there is not, nor support other types."""
     kind = await _unused(t)
     with precondition():
         await _accepted(t, "v2g-cleared", kind, "R04.FR.02")
@@ -167,14 +154,9 @@ async def clears(t: StationTest) -> None:
     t.check(answer["status"] == "NotSupported", "R04.FR.43", f"answers {answer['status']} for another type")
 
 
-@R.case(
-    "TC_R_103_CS",
-    "Controls that are not valid",
-    required="The station rejects controls without their field, and defaults with a time; it does not support others.",
-    requirements=("R04.FR.01", "R04.FR.13", "R04.FR.17", "R04.FR.30", "R04.FR.36"),
-    **_OF,
-)
+@R.case("TC_R_103_CS", "Controls that are not valid")
 async def validates(t: StationTest) -> None:
+    """The station rejects controls without their field, and defaults with a time; it does not support others."""
     kind, other = _kind(t), _other(t)
     field, body = _CONTROLS[kind]
     timed = body | {"priority": 5, "startTime": t.later(60), "duration": 60.0}
@@ -195,14 +177,9 @@ async def validates(t: StationTest) -> None:
         t.check(answer["status"] == expected, requirement, f"answers {answer['status']} instead of {expected}")
 
 
-@R.case(
-    "TC_R_104_CS",
-    "A control of higher priority supersedes one that has not started",
-    required="The station says that the first is superseded, and starts the second only.",
-    requirements=("R04.FR.05", "R04.FR.06", "R04.FR.09", "R04.FR.20"),
-    **_OF,
-)
+@R.case("TC_R_104_CS", "A control of higher priority supersedes one that has not started")
 async def supersedes_future(t: StationTest) -> None:
+    """The station says that the first is superseded, and starts the second only."""
     kind = await _unused(t, isDefault=False)
     await _accepted(t, "v2g-first", kind, "R04.FR.05", 5, start=10)
     beaten = await _accepted(t, "v2g-second", kind, "R04.FR.06", 3, start=20)
@@ -216,11 +193,10 @@ async def supersedes_future(t: StationTest) -> None:
 @R.case(
     "TC_R_105_CS",
     "A control of higher priority supersedes one that is active",
-    required="The first stays active until the second starts, which supersedes it; then that ends in its time.",
     requirements=("R04.FR.07", "R04.FR.10", "R04.FR.20", "R04.FR.21", "R04.FR.22"),
-    **_OF,
 )
 async def supersedes_active(t: StationTest) -> None:
+    """The first stays active until the second starts, which supersedes it; then that ends in its time."""
     kind = await _unused(t, isDefault=False)
     await _accepted(t, "v2g-first", kind, "R04.FR.05", 5, start=0)
     await _says(t, "v2g-first", "R04.FR.20", started=True)
@@ -240,11 +216,10 @@ async def supersedes_active(t: StationTest) -> None:
 @R.case(
     "TC_R_106_CS",
     "An active control stays against one of lower priority",
-    required="The station accepts the second, as superseded, and continues with the first.",
     requirements=("R04.FR.08", "R04.FR.09", "R04.FR.20"),
-    **_OF,
 )
 async def stays(t: StationTest) -> None:
+    """The station accepts the second, as superseded, and continues with the first."""
     kind = await _unused(t, isDefault=False)
     await _accepted(t, "v2g-first", kind, "R04.FR.05", 3, start=0)
     await _says(t, "v2g-first", "R04.FR.20", started=True)
@@ -255,14 +230,9 @@ async def stays(t: StationTest) -> None:
     await t.nothing("NotifyDERStartStop", "R04.FR.09", within=10, controlId="v2g-second")
 
 
-@R.case(
-    "TC_R_108_CS",
-    "An event of the grid",
-    required="The station reports that a control acts because of the grid, once, and that it no longer does.",
-    requirements=("R05.FR.01", "R05.FR.02"),
-    **_OF,
-)
+@R.case("TC_R_108_CS", "An event of the grid", requirements=("R05.FR.01", "R05.FR.02"))
 async def event(t: StationTest) -> None:
+    """The station reports that a control acts because of the grid, once, and that it no longer does."""
     t.needs("FreqDroop" in _supported(t), "it does not support FreqDroop")
     await charging(t)
     with precondition():

@@ -4,7 +4,7 @@ status of the certificate that they are shown (M06); cases for charging stations
 import base64
 import binascii
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from v2g_testkit.ocpp.case import Block, Payload, precondition
 from v2g_testkit.ocpp.connection import Received, field_of
@@ -16,8 +16,6 @@ from v2g_testkit.ocpp.station_cases.signing import delivered, requested
 from v2g_testkit.ocpp.station_cases.steps import forget_tokens, points, prefer, refuses
 from v2g_testkit.ocpp.station_tester import StationTest
 
-ISO_15118: Final[Block[StationTest]] = Block()
-
 CONTROLLER: Final = "ISO15118Ctrlr"
 NEEDS: Final = (f"{CONTROLLER}.Enabled",)
 SMART: Final = ("SmartChargingCtrlr.Enabled", *NEEDS)
@@ -27,7 +25,7 @@ PATIENCE_S: Final = 120.0
 """From the plug to a vehicle's first request of the back end, and again to the flow of energy: it may wait 60 s for a
 schedule (K15.FR.08)."""
 AWAY_S: Final = 90.0
-_OF: Final[dict[str, Any]] = {"profiles": ("ISO 15118 Support",)}
+ISO_15118: Final[Block[StationTest]] = Block(profiles=("ISO 15118 Support",), needs=(f"{CONTROLLER}.Enabled",))
 _ACCEPTED: Final[Payload] = {"idTokenInfo": {"status": "Accepted"}, "certificateStatus": "Accepted"}
 _CANCELLED: Final[Payload] = {"idTokenInfo": {"status": "Invalid"}, "certificateStatus": "ContractCancelled"}
 
@@ -78,15 +76,9 @@ async def _charges(t: StationTest, contract: Payload, requirement: str) -> None:
     await t.expect("TransactionEvent", requirement, within=PATIENCE_S, transactionInfo__chargingState="Charging")
 
 
-@ISO_15118.case(
-    "TC_C_50_CS",
-    "A contract that the station validates",
-    required="The station sends the EMAID, and the hashes of the contract's certificates; then the vehicle charges.",
-    requirements=("C07.FR.01", "C07.FR.02", "E02.FR.01"),
-    needs=NEEDS,
-    **_OF,
-)
+@ISO_15118.case("TC_C_50_CS", "A contract that the station validates", also=("C07.FR.01",))
 async def contract_accepted(t: StationTest) -> None:
+    """The station sends the EMAID, and the hashes of the contract's certificates; then the vehicle charges."""
     await _contracts(t, trusted=True)
     contract = await _shown(t, _ACCEPTED)
     t.check(bool(contract.get("iso15118CertificateHashData")), "C07.FR.02", "sends no hashes of certificates")
@@ -94,14 +86,10 @@ async def contract_accepted(t: StationTest) -> None:
 
 
 @ISO_15118.case(
-    "TC_C_51_CS",
-    "A contract that the station validates, and the back end has cancelled",
-    required="The station sends the EMAID, and the hashes of the contract's certificates; the vehicle does not charge.",
-    requirements=("C07.FR.01", "C07.FR.02", "C01.FR.01"),
-    needs=NEEDS,
-    **_OF,
+    "TC_C_51_CS", "A contract that the station validates, and the back end has cancelled", also=("C07.FR.01",)
 )
 async def contract_cancelled(t: StationTest) -> None:
+    """The station sends the EMAID, and the hashes of the contract's certificates; the vehicle does not charge."""
     await _contracts(t, trusted=True)
     contract = await _shown(t, _CANCELLED)
     t.check(bool(contract.get("iso15118CertificateHashData")), "C07.FR.02", "sends no hashes of certificates")
@@ -116,40 +104,24 @@ async def _shown_unknown(t: StationTest, answer: Payload) -> Payload:
     return contract
 
 
-@ISO_15118.case(
-    "TC_C_52_CS",
-    "A contract that the back end validates",
-    required="The station, which does not have its root, sends the contract's chain; then the vehicle charges.",
-    requirements=("C07.FR.01", "C07.FR.06", "E02.FR.01"),
-    needs=NEEDS,
-    **_OF,
-)
+@ISO_15118.case("TC_C_52_CS", "A contract that the back end validates", also=("C07.FR.01", "C07.FR.06"))
 async def chain_accepted(t: StationTest) -> None:
+    """The station, which does not have its root, sends the contract's chain; then the vehicle charges."""
     await _charges(t, await _shown_unknown(t, _ACCEPTED), "E02.FR.01")
 
 
 @ISO_15118.case(
-    "TC_C_53_CS",
-    "A contract that the back end validates, and that is revoked",
-    required="The station, which does not have its root, sends the contract's chain; the vehicle does not charge.",
-    requirements=("C07.FR.01", "C07.FR.06", "C01.FR.01"),
-    needs=NEEDS,
-    **_OF,
+    "TC_C_53_CS", "A contract that the back end validates, and that is revoked", also=("C07.FR.01", "C07.FR.06")
 )
 async def chain_revoked(t: StationTest) -> None:
+    """The station, which does not have its root, sends the contract's chain; the vehicle does not charge."""
     await _shown_unknown(t, {"idTokenInfo": {"status": "Invalid"}, "certificateStatus": "CertificateRevoked"})
     await refuses(t, "C01.FR.01", within=15)
 
 
-@ISO_15118.case(
-    "TC_C_54_CS",
-    "A contract while the station is offline, which validates it",
-    required="The vehicle charges, and the station reports it once it is online.",
-    requirements=("C07.FR.08", "C07.FR.12", "E08.FR.07"),
-    needs=NEEDS,
-    **_OF,
-)
+@ISO_15118.case("TC_C_54_CS", "A contract while the station is offline, which validates it", also=("C07.FR.08",))
 async def contract_offline(t: StationTest) -> None:
+    """The vehicle charges, and the station reports it once it is online."""
     with precondition():
         await prefer(t, "AuthCtrlr", "LocalAuthorizeOffline", "true")
         await t.demand("AuthCtrlr", "OfflineTxForUnknownIdEnabled", "true")
@@ -162,15 +134,9 @@ async def contract_offline(t: StationTest) -> None:
     await t.expect("TransactionEvent", "C07.FR.12", within=PATIENCE_S, transactionInfo__chargingState="Charging")
 
 
-@ISO_15118.case(
-    "TC_C_55_CS",
-    "A contract while the station is offline, which must not validate it",
-    required="The vehicle does not charge.",
-    requirements=("C07.FR.07",),
-    needs=NEEDS,
-    **_OF,
-)
+@ISO_15118.case("TC_C_55_CS", "A contract while the station is offline, which must not validate it")
 async def contract_waits(t: StationTest) -> None:
+    """The vehicle does not charge."""
     with precondition():
         await prefer(t, "AuthCtrlr", "OfflineTxForUnknownIdEnabled", "true")
     await _contracts(t, trusted=True, ContractValidationOffline="false")
@@ -183,12 +149,10 @@ async def contract_waits(t: StationTest) -> None:
 @ISO_15118.case(
     "TC_N_63_CS",
     "Forget a customer by the contract's certificate",
-    required="The station has nothing stored under the certificate once it has removed that.",
     requirements=("N10.FR.01", "N10.FR.03", "N10.FR.04"),
-    needs=NEEDS,
-    **_OF,
 )
 async def contract_forgotten(t: StationTest) -> None:
+    """The station has nothing stored under the certificate once it has removed that."""
     await _contracts(t, trusted=True)
     with precondition():
         hashes = (await _shown(t, _ACCEPTED)).get("iso15118CertificateHashData", [])
@@ -241,8 +205,6 @@ def _case_of_wish(number: int, title: str, action: str, requirement: str, answer
         title,
         required=f"The station passes the vehicle's request on to the back end, as one to {action.lower()}.{more}",
         requirements=(requirement, "C01.FR.01") if failed else (requirement,),
-        needs=NEEDS,
-        **_OF,
     )
     async def script(t: StationTest) -> None:
         await _asks(t, action, answer)
@@ -260,15 +222,9 @@ _case_of_wish(29, "A vehicle asks for an update of its contract, and gets none",
 
 
 def _case_of_status(number: int, title: str, *, good: bool) -> None:
-    @ISO_15118.case(
-        f"TC_M_{number}_CS",
-        title,
-        required="With a new V2G certificate the station asks for the status of it, and of its sub-CA.",
-        requirements=("M06.FR.07",),
-        needs=NEEDS,
-        **_OF,
-    )
+    @ISO_15118.case(f"TC_M_{number}_CS", title, requirements=("M06.FR.07",))
     async def script(t: StationTest) -> None:
+        """With a new V2G certificate the station asks for the status of it, and of its sub-CA."""
         with precondition():
             await _let(t, {"V2GCertificateInstallationEnabled": "true"}, must=False)
             root = await install(t, V2G)
@@ -308,15 +264,9 @@ _case_of_status(25, "Status of a new V2G certificate, which the back end does no
 # -- the end by the vehicle (E15)
 
 
-@ISO_15118.case(
-    "TC_E_46_CS",
-    "A vehicle ends its session",
-    required="The station reports StopAuthorized; it ends the transaction, with StoppedByEV, if TxStopPoint says so.",
-    requirements=("E15.FR.04", "E15.FR.05"),
-    needs=NEEDS,
-    **_OF,
-)
+@ISO_15118.case("TC_E_46_CS", "A vehicle ends its session")
 async def vehicle_ends(t: StationTest) -> None:
+    """The station reports StopAuthorized; it ends the transaction, with StoppedByEV, if TxStopPoint says so."""
     with precondition():
         if "EnergyTransfer" in (await t.value("TxCtrlr", "TxStopPoint")).split(","):  # may end it before the session
             await points(t, "TxStopPoint", "Authorized", without=("EnergyTransfer",))
@@ -368,25 +318,18 @@ async def _agreed(t: StationTest) -> str:
 @ISO_15118.case(
     "TC_K_53_CS",
     "A schedule for the needs of a vehicle",
-    required="The station sends the needs, takes the profile made for them, and the vehicle charges by it.",
-    requirements=("K15.FR.01", "K15.FR.06", "K01.FR.07", "K08.FR.04"),
+    also=("K15.FR.01", "K15.FR.06", "K01.FR.07"),
     needs=SMART,
-    **_OF,
 )
 async def schedule(t: StationTest) -> None:
+    """The station sends the needs, takes the profile made for them, and the vehicle charges by it."""
     await _agreed(t)
     await follows(t, "K08.FR.04", limit=6000)
 
 
-@ISO_15118.case(
-    "TC_K_54_CS",
-    "No schedule for the needs of a vehicle",
-    required="The station sends the needs; the vehicle charges although the back end has no schedule for it.",
-    requirements=("K15.FR.01", "K15.FR.04", "K15.FR.06"),
-    needs=SMART,
-    **_OF,
-)
+@ISO_15118.case("TC_K_54_CS", "No schedule for the needs of a vehicle", also=("K15.FR.01", "K15.FR.06"), needs=SMART)
 async def no_schedule(t: StationTest) -> None:
+    """The station sends the needs; the vehicle charges although the back end has no schedule for it."""
     t.answer("NotifyEVChargingNeeds", {"status": "Rejected"})
     transaction = await _arrives(t)
     await _tells(t, "K15")
@@ -397,14 +340,10 @@ async def no_schedule(t: StationTest) -> None:
 
 
 @ISO_15118.case(
-    "TC_K_56_CS",
-    "The needs of a vehicle while the station is offline",
-    required="The vehicle charges, and the station follows the TxDefaultProfile.",
-    requirements=("K15.FR.15",),
-    needs=SMART,
-    **_OF,
+    "TC_K_56_CS", "The needs of a vehicle while the station is offline", requirements=("K15.FR.15",), needs=SMART
 )
 async def needs_offline(t: StationTest) -> None:
+    """The vehicle charges, and the station follows the TxDefaultProfile."""
     with precondition():
         await prefer(t, "TxCtrlr", "EVConnectionTimeOut", "300")
         await cleared(t)
@@ -418,15 +357,9 @@ async def needs_offline(t: StationTest) -> None:
     await follows(t, "K15.FR.15", limit=6000)
 
 
-@ISO_15118.case(
-    "TC_K_57_CS",
-    "A vehicle renegotiates its schedule",
-    required="The station sends the new needs, takes the profile made for them, and follows it.",
-    requirements=("K17.FR.01", "K17.FR.06", "K01.FR.07", "K08.FR.04"),
-    needs=SMART,
-    **_OF,
-)
+@ISO_15118.case("TC_K_57_CS", "A vehicle renegotiates its schedule", also=("K17.FR.01", "K17.FR.06"), needs=SMART)
 async def vehicle_renegotiates(t: StationTest) -> None:
+    """The station sends the new needs, takes the profile made for them, and follows it."""
     transaction = await _agreed(t)
     t.forget()
     await t.do(Step("needs"))
@@ -435,15 +368,9 @@ async def vehicle_renegotiates(t: StationTest) -> None:
     await follows(t, "K08.FR.04", limit=4000)
 
 
-@ISO_15118.case(
-    "TC_K_58_CS",
-    "The back end renegotiates the schedule of a vehicle",
-    required="The station takes the new profile while the vehicle charges by the other one, and follows it.",
-    requirements=("K16.FR.01", "K08.FR.04"),
-    needs=SMART,
-    **_OF,
-)
+@ISO_15118.case("TC_K_58_CS", "The back end renegotiates the schedule of a vehicle", needs=SMART)
 async def back_end_renegotiates(t: StationTest) -> None:
+    """The station takes the new profile while the vehicle charges by the other one, and follows it."""
     transaction = await _agreed(t)
     await accepted(t, profile(t, {"limit": 3000.0}, stackLevel=1, transactionId=transaction), "K16.FR.01")
     await follows(t, "K08.FR.04", limit=3000)
