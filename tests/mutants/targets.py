@@ -21,6 +21,10 @@ class Target(msgspec.Struct, frozen=True):
 
 _CHAINS = tuple(f"tests/pki/test_{each}.py" for each in ("verify", "bad_certificates", "generations", "paths"))
 
+_METER_RECORDS = tuple(
+    f"tests/energy/meter_records/test_{each}.py" for each in ("container", "judge", "keys", "ocmf", "other_formats")
+)
+
 TARGETS: Final[Mapping[str, Target]] = {
     "charger": Target("v2g/safety/charger.py", ("tests/safety/test_charger.py",)),
     "derating": Target("v2g/battery/derating.py", ("tests/battery/test_derating.py",)),
@@ -197,6 +201,13 @@ TARGETS: Final[Mapping[str, Target]] = {
     "costing": Target("v2g/energy/settlement/costing.py", ("tests/energy/settlement/test_costing.py",)),
     "pieces": Target("v2g/energy/settlement/pieces.py", ("tests/energy/settlement/test_pieces.py",)),
     "crl": Target("v2g/pki/crl.py", ("tests/pki/test_crl.py",)),
+    **{
+        f"meter_{name}": Target(f"v2g/energy/meter_records/{name}.py", _METER_RECORDS)
+        for name in ("alfen", "container", "edl40", "judge", "keys", "ocmf", "pcdf", "record")
+    },
+    "signed_values": Target(
+        "csms/domain/transactions/signed_values.py", ("tests/csms/domain/transactions/test_signed_values.py",)
+    ),
     "ocmf": Target(
         "v2g/energy/settlement/ocmf.py",
         ("tests/energy/settlement/test_ocmf.py", "tests/energy/settlement/test_signed_meter.py"),

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
+from evcc.policy.battery import BatteryConfig
 from evcc.policy.policy import OwnPolicy
 from evcc.session.contracts import Contract, Provisioning
 from evcc.session.d20.session import VehicleSession
@@ -39,7 +40,7 @@ from v2g.iso15118.d20.messages.common_types import (
     RationalNumber,
     ResponseCode,
 )
-from v2g.iso15118.d20.schemas import COMMON_MESSAGES, DC
+from v2g.iso15118.d20.schemas import AC, COMMON_MESSAGES, DC
 from v2g.iso15118.engine import app_protocol as app
 from v2g.iso15118.engine.schemas import APP_PROTOCOL
 from v2g.iso15118.engine.v2gtp import PayloadType, frame
@@ -49,7 +50,7 @@ SESSION_ID = bytes.fromhex("0011223344556677")
 KWH = 1_000_000
 OK = ResponseCode.OK
 SHORT = SessionConfig(program=(ProgramStep(do="charge", energy_wh=100),))
-SCHEMAS = {0x8001: APP_PROTOCOL, 0x8002: COMMON_MESSAGES, 0x8004: DC, 0x8102: COMMON_MESSAGES}
+SCHEMAS = {0x8001: APP_PROTOCOL, 0x8002: COMMON_MESSAGES, 0x8003: AC, 0x8004: DC, 0x8102: COMMON_MESSAGES}
 
 
 def number(value: float) -> RationalNumber:
@@ -370,8 +371,9 @@ class Bench(VehicleBench):
         scale: float = 1.0,
         tls: bool = True,
         own_policy: OwnPolicy | None = None,
+        battery: BatteryConfig | None = None,
     ) -> None:
-        super().__init__(soc=soc, scale=scale)
+        super().__init__(soc=soc, scale=scale, battery=battery)
         self.identities = identities
         own = (identities.contract,) if contract else ()
         own = own if contracts is None else contracts

@@ -16,7 +16,7 @@ OWN = {
     *("contactor_dropped", "battery_silent", "inlet_silent", "secc_vanished", "more_discharged_than_agreed"),
 }
 OF_20 = {
-    # by the letter of ISO 15118-20, of which no recording exists: services, positioning and control modes
+    # by the letter of ISO 15118-20, without a recording of real devices: services, positioning and control modes
     *("wrong_service", "no_usable_service", "no_usable_parameter_set", "out_of_place", "other_charger", "misaligned"),
     *("incompatible_clearance", "wrong_control_mode", "installation_endless", "evse_asked_to_pause"),
     "evse_asked_for_other_service",
