@@ -224,6 +224,9 @@ class ApiListener(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """Whether the operator's console is served at /console, and people may log in."""
     first_admin: FirstAdmin | None = None
     """The first administrator of the console."""
+    origin: Annotated[str, msgspec.Meta(pattern=r"^(https://[a-z0-9.-]{1,253}(:[1-9][0-9]{0,4})?)?\Z")] = ""
+    """Where browsers find the console, as `https://csms.example:8443`: passkeys are of this host. Without it there are
+    none."""
     openid: OpenId | None = None
     """An OpenID provider by which people log in, too; none by default."""
     docs: Path | None = None

@@ -10,7 +10,7 @@ from csms.api.http.problems import ApiError
 from csms.console.visit import ROOT, Visit, action, local, page, with_session
 from csms.services.security.openid import LOGIN_MS
 from csms.services.security.passkeys import CEREMONY_MS
-from csms.services.security.users import Throttled, new_factor
+from csms.services.security.users import Proof, Throttled, new_factor
 from v2g.errors import RefusedError
 
 _PENDING = "__Host-v2g-login"
@@ -18,6 +18,9 @@ _PENDING = "__Host-v2g-login"
 
 _CEREMONY = "__Host-v2g-passkey"
 """Cookie of a ceremony with a passkey."""
+
+_PROOF = "__Host-v2g-proof"
+"""That of a proof by one, which another ceremony may follow."""
 
 _ACCOUNT = f"{ROOT}/account"
 
@@ -95,7 +98,7 @@ async def come_back(visit: Visit) -> Answer:
 @action("/login/passkey/options", public=True)
 async def ask_for_passkey(visit: Visit) -> Answer:
     """Return what the browser asks an authenticator at the login."""
-    return _asked(*visit.users.passkeys.begin_login(_host(visit)))
+    return _asked(_CEREMONY, *visit.users.passkeys.begin_signing("", ()))
 
 
 @action("/login/passkey", public=True)
@@ -104,7 +107,7 @@ async def log_in_by_passkey(visit: Visit) -> Answer:
     form = visit.form
     visit.back = f"{ROOT}/login"
     cookie = await visit.users.log_in_by_passkey(
-        _host(visit), visit.request.cookies.get(_CEREMONY, ""), form.get("credential", ""), visit.peer
+        visit.request.cookies.get(_CEREMONY, ""), form.get("credential", ""), visit.peer
     )
     if visit.session is not None:
         await visit.users.log_out(visit.session)
@@ -116,48 +119,52 @@ async def log_in_by_passkey(visit: Visit) -> Answer:
 @action("/account/passkeys/options")
 async def ask_for_new_passkey(visit: Visit) -> Answer:
     """Return what the browser asks an authenticator for a new passkey."""
-    return _asked(*await visit.users.begin_passkey(visit.person, _host(visit)))
+    return _asked(_CEREMONY, *await visit.users.begin_passkey(visit.person))
+
+
+@action("/account/proof/options")
+async def ask_for_proof(visit: Visit) -> Answer:
+    """Return what the browser asks an authenticator to prove who changes a credential."""
+    return _asked(_PROOF, *await visit.users.begin_proof(visit.person))
 
 
 @action("/account/passkeys")
 async def add_passkey(visit: Visit) -> Answer:
-    """Add a passkey."""
-    visit.back, form = _ACCOUNT, visit.form
-    await visit.users.add_passkey(
-        visit.person,
-        form.get("password", ""),
-        form.get("label", ""),
-        _host(visit),
-        visit.request.cookies.get(_CEREMONY, ""),
-        form.get("credential", ""),
+    """Add a passkey; other sessions end."""
+    visit.back, form, made = _ACCOUNT, visit.form, visit.request.cookies.get(_CEREMONY, "")
+    cookie = await visit.users.add_passkey(
+        visit.person, _proof(visit), form.get("label", ""), made, form.get("credential", "")
     )
     await visit.note("add_passkey")
-    answer = visit.see(_ACCOUNT, "From now on you can log in by this passkey.")
+    answer = with_session(visit.see(_ACCOUNT, "From now on you can log in by this passkey."), cookie)
     answer.cookies.append(_cookie(_CEREMONY, "", 0, "strict"))
     return answer
 
 
 @action("/account/passkeys/{credential_id}/remove")
 async def remove_passkey(visit: Visit) -> Answer:
-    """Remove a passkey."""
-    await visit.users.remove_passkey(visit.person, visit.path["credential_id"])
+    """Remove a passkey; other sessions end."""
+    visit.back = _ACCOUNT
+    cookie = await visit.users.remove_passkey(visit.person, _proof(visit), visit.path["credential_id"])
     await visit.note("remove_passkey")
-    return visit.see(_ACCOUNT, "The passkey is removed.")
+    return with_session(visit.see(_ACCOUNT, "The passkey is removed."), cookie)
 
 
-def _asked(options: str, cookie: str) -> Answer:
+def _asked(kind: str, options: str, cookie: str) -> Answer:
     answer: Answer = Response(options.encode(), media_type="application/json")
-    answer.cookies.append(_cookie(_CEREMONY, cookie, CEREMONY_MS, "strict"))
+    answer.cookies.append(_cookie(kind, cookie, CEREMONY_MS, "strict"))
     return answer
+
+
+def _proof(visit: Visit) -> Proof:
+    """Return what a form shows of who changes a credential."""
+    password, code, signed = (visit.form.get(name, "") for name in ("password", "code", "proof"))
+    return Proof(password, code, signed, visit.request.cookies.get(_PROOF, ""))
 
 
 def _cookie(name: str, value: str, lasts_ms: int, site: Literal["lax", "strict"]) -> Cookie:
     age_s = lasts_ms // 1000
     return Cookie(name, value=value, max_age=age_s, path="/", secure=True, httponly=True, samesite=site)
-
-
-def _host(visit: Visit) -> str:
-    return visit.request.headers.get("host", "")
 
 
 @action("/logout", initial=True)
@@ -179,10 +186,10 @@ async def own_account(visit: Visit) -> Answer:
 async def change_password(visit: Visit) -> Answer:
     """Change the password; other sessions end."""
     visit.back = _ACCOUNT
-    old, new = visit.form.get("old", ""), visit.form.get("new", "")
+    new = visit.form.get("new", "")
     if new != visit.form.get("again", ""):
         raise ApiError(400, "the new passwords differ", "type the same one twice")
-    cookie = await visit.users.change_password(visit.person, old, new)
+    cookie = await visit.users.change_password(visit.person, _proof(visit), new)
     await visit.note("change_password")
     return with_session(visit.see(ROOT, "Your password has changed."), cookie)
 
@@ -192,9 +199,7 @@ async def set_factor(visit: Visit) -> Answer:
     """Use a second factor from now on; other sessions end."""
     visit.back = _ACCOUNT
     form = visit.form
-    cookie = await visit.users.set_factor(
-        visit.person, form.get("password", ""), form.get("secret", ""), form.get("code", "")
-    )
+    cookie = await visit.users.set_factor(visit.person, _proof(visit), form.get("secret", ""), form.get("code", ""))
     await visit.note("set_factor")
     return with_session(visit.see(_ACCOUNT, "From now on the login asks for a code."), cookie)
 
@@ -203,6 +208,6 @@ async def set_factor(visit: Visit) -> Answer:
 async def remove_factor(visit: Visit) -> Answer:
     """Use no second factor any more; other sessions end."""
     visit.back = _ACCOUNT
-    cookie = await visit.users.remove_factor(visit.person, visit.form.get("password", ""), visit.form.get("code", ""))
+    cookie = await visit.users.remove_factor(visit.person, _proof(visit))
     await visit.note("remove_factor")
     return with_session(visit.see(_ACCOUNT, "The login asks for no code any more."), cookie)

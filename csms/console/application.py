@@ -163,7 +163,7 @@ class _Console:
         try:
             self._pipeline.throttle(None if session is None else session.principal, visit.peer)
             if route.method == "POST":
-                if not same_origin(request):
+                if not same_origin(request, self._pipeline.backend.services.config.api.origin):
                     raise ApiError(403, "this form was not sent by a page of the console", "open the page again")
                 if not route.public and session is None:
                     return visit.see(f"{ROOT}/login")

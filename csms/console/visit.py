@@ -9,7 +9,7 @@ from datetime import tzinfo
 from functools import partial
 from http import HTTPStatus
 from typing import Any, Final, TypeVar
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote
 
 import msgspec
 from litestar import Response
@@ -293,13 +293,14 @@ def local(path: str) -> str:
     return path if _LOCAL.fullmatch(path) and len(path) <= 500 else ROOT
 
 
-def same_origin(request: HttpRequest) -> bool:
-    """Return whether a page of this host sent the request, by what browsers say of it (Fetch Metadata, or Origin)."""
-    site = request.headers.get("sec-fetch-site")
-    if site is not None:
+def same_origin(request: HttpRequest, configured: str) -> bool:
+    """Return whether a page of this host over TLS, or of the `configured` origin, sent the request, by what browsers
+    say of it (Fetch Metadata, Origin)."""
+    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
+    if origin is None:
         return site == "same-origin"
-    origin = request.headers.get("origin", "")
-    return bool(origin) and urlsplit(origin).netloc == request.headers.get("host", "-")
+    here = origin in (f"https://{request.headers.get('host', '-')}", configured)
+    return here and site in (None, "same-origin")
 
 
 def has_token(visit: Visit) -> bool:

@@ -39,7 +39,8 @@ class Served:
     async def start(self) -> None:
         """Listen."""
         config = self._services.config
-        listener = replace(config.api, port=self.port)
+        origin = f"https://localhost:{self.port}" if self.port else ""  # known from the second start on
+        listener = replace(config.api, port=self.port, origin=origin)
         services = replace(self._services, config=replace(config, api=listener))
         self._api = Api(make_backend(services), "csms.console.application")
         self.port = await self._api.start()

@@ -450,7 +450,11 @@ async def deliver(tab: Tab, csms: Backend, seq: int, latitude: float) -> None:
 
 @pytest.mark.long
 @pytest.mark.e2e
-async def test_a_passkey_of_the_browser_replaces_the_password(trusting: Browser, csms: Backend, url: str) -> None:
+async def test_a_passkey_of_the_browser_replaces_the_password(
+    trusting: Browser, csms: Backend, served: Served, url: str
+) -> None:
+    await served.stop()
+    await served.start()
     await csms.services.store.run(users.add_first, "ada", hash_password("first password"), csms.clock.utc_ms())
     context = await trusting.new_context(ignore_https_errors=True)
     tab = Tab(await context.new_page(), url.replace("127.0.0.1", "localhost"))
@@ -474,6 +478,14 @@ async def test_a_passkey_of_the_browser_replaces_the_password(trusting: Browser,
     await form.get_by_role("button", name="Add a passkey").click()
     await expect(tab.page.get_by_text("From now on you can log in by this passkey.")).to_be_visible()
     await tab.check("passkeys")
+    form = tab.page.locator("form[action$='/account/password']")
+    await form.get_by_label("Present password").fill(PASSWORD)
+    await form.get_by_label("New password", exact=False).nth(0).fill(f"{PASSWORD} north")
+    await form.get_by_label("New password again").fill(f"{PASSWORD} north")
+    await form.get_by_role("button", name="Sign by a passkey").click()
+    await expect(form.get_by_role("button", name="A passkey has signed.")).to_be_visible()
+    await form.get_by_role("button", name="Change").click()
+    await expect(tab.page.get_by_text("Your password has changed.")).to_be_visible()
     await tab.page.get_by_role("button", name="Log out").click()
     await tab.page.get_by_role("button", name="Log in by a passkey").click()
     await expect(tab.page.get_by_role("heading", name="Overview")).to_be_visible()

@@ -62,6 +62,7 @@ def make_config(directory: Path, pki: PkiTree, **changes: Any) -> CsmsConfig:
             client_roots=roots,
             tokens=tokens,
             clients=(ApiClient(common_name="WMIV2GENGINE0000001X", evs=("EV-1",)),),
+            origin="https://console.test",
             **server,
         ),
         "trust": Trust(

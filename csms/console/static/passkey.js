@@ -10,10 +10,14 @@ async function passkey(button) {
     const asked = await answer.json(), from = adds ? "parseCreationOptionsFromJSON" : "parseRequestOptionsFromJSON";
     const publicKey = PublicKeyCredential[from](asked);
     const found = await navigator.credentials[adds ? "create" : "get"]({ publicKey });
-    form.elements.credential.value = JSON.stringify(found.toJSON());
-    form.submit();
+    const proves = button.dataset.passkey === "prove";
+    form.elements[proves ? "proof" : "credential"].value = JSON.stringify(found.toJSON());
+    if (proves) button.textContent = button.dataset.done;
+    else form.submit();
   } catch (error) {
-    const said = form.querySelector("[role=alert]");
+    const said = form.querySelector("[role=alert]") || form.insertBefore(document.createElement("p"), button);
+    said.className = "notice bad";
+    said.setAttribute("role", "alert");
     said.textContent = error.name === "NotAllowedError" ? button.dataset.unused : error.message;
     said.hidden = false;
   }
@@ -21,5 +25,5 @@ async function passkey(button) {
 
 for (const button of document.querySelectorAll("[data-passkey]")) {
   button.hidden = !("PublicKeyCredential" in window && PublicKeyCredential.parseRequestOptionsFromJSON);
-  button.addEventListener("click", () => { if (button.form.reportValidity()) passkey(button); });
+  button.addEventListener("click", () => { if (button.dataset.passkey === "prove" || button.form.reportValidity()) passkey(button); });
 }

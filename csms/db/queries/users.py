@@ -187,8 +187,10 @@ def remove_passkeys(connection: Connection, name: str, credential_id: str | None
     connection.execute(delete(user_passkeys).where(which))
 
 
-def begin_session(connection: Connection, sha256: str, name: str, now_ms: int) -> None:
-    """Store a session of a person who has logged in now; delete those that are over."""
+def begin_session(connection: Connection, sha256: str, name: str, now_ms: int, *, alone: bool = False) -> None:
+    """Store a session of a person who has logged in now; delete those that are over. `alone`: their others, too."""
+    if alone:
+        end_sessions(connection, name)
     late = (user_sessions.c.seen_ms < now_ms - IDLE_MS) | (user_sessions.c.created_ms < now_ms - SESSION_MS)
     connection.execute(delete(user_sessions).where(late))
     connection.execute(insert(user_sessions).values(sha256=sha256, name=name, created_ms=now_ms, seen_ms=now_ms))

@@ -6,20 +6,20 @@ import hmac
 import math
 import secrets
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 import pyotp
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from sqlalchemy import Connection
 
+from csms.db.queries import access
 from csms.db.queries import users as rows
 from csms.domain.security.access import Principal
 from csms.domain.security.users import STEP_S, check_factor, check_password, principal_of, steps_at
 from csms.ocpp.base import Services
 from csms.services.security.openid import OpenIdProvider
-from csms.services.security.passkeys import Passkey, Passkeys, credential_id
+from csms.services.security.passkeys import Passkey, Passkeys, Pending, credential_id, refused
 from v2g.errors import RefusedError
 from v2g.observe import Observe
 from v2g.rates import Buckets, caller_at
@@ -27,6 +27,7 @@ from v2g.rates import Buckets, caller_at
 _HASHES_AT_ONCE: Final = 2
 """Each takes 64 MiB and a core for some 50 ms."""
 
+_CODES: Final = "a code works once; after some wrong ones, none does for 5 minutes"
 _MAX_NAME: Final = 64
 _MAX_PASSWORD: Final = 1000
 
@@ -39,6 +40,15 @@ class Throttled(RefusedError):
     def __init__(self, wait_s: int) -> None:
         super().__init__("too many attempts to log in", reason="throttled", hint=f"wait {wait_s} s")
         self.wait_s: Final = wait_s
+
+
+class Proof(NamedTuple):
+    """What a person shows to change a credential. `signed`: a passkey's answer, with the cookie of its ceremony."""
+
+    password: str
+    code: str = ""
+    signed: str = ""
+    cookie: str = ""
 
 
 class UserSession(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,7 +87,8 @@ class Users:
         self._codes = Buckets(per_s=1 / 300, burst=5)
         self._hashing = asyncio.Semaphore(_HASHES_AT_ONCE)
         self._nobody: str | None = None
-        self.passkeys: Final = Passkeys(services.store_key, services.clock.utc_ms)
+        origin = services.config.api.origin
+        self.passkeys: Final = Passkeys(origin, services.store_key, services.clock.utc_ms)
         config = services.config.api.openid
         self.provider: Final = (
             None if config is None else OpenIdProvider(config, services.store_key, services.clock.utc_ms)
@@ -97,7 +108,7 @@ class Users:
         fits = await self._fits(password, user)
         if not fits or user is None or not await self._uses_code(user, code):
             self._services.observe(Observe("ocpp", "login_refused", {"by": name, "peer": peer}))
-            raise RefusedError("name, password or code is wrong", reason="login")
+            raise RefusedError("name, password or code is wrong", reason="login", hint=_CODES)
         self._addresses.give(address)
         self._names.give(name)
         if _hasher.check_needs_rehash(user.password):
@@ -130,49 +141,74 @@ class Users:
         """Return a person's passkeys."""
         return await self._services.store.read(rows.passkeys, name)
 
-    async def begin_passkey(self, session: UserSession, host: str) -> tuple[str, str]:
+    async def begin_passkey(self, session: UserSession) -> tuple[str, str]:
         """Return what the browser is asked for a new passkey, and the cookie of it."""
-        known = [each.credential_id for each in await self.passkeys_of(session.name)]
-        return self.passkeys.begin_adding(session.name, host, known)
+        return self.passkeys.begin_adding(session.name, await self._known(session))
 
-    async def add_passkey(
-        self, session: UserSession, password: str, label: str, host: str, cookie: str, answer: str
-    ) -> None:
-        """Let a person log in by a passkey, too. Raises RefusedError."""
-        await self._require_password(session, password)
-        made = self.passkeys.finish_adding(session.name, host, cookie, answer)
+    async def begin_proof(self, session: UserSession) -> tuple[str, str]:
+        """Return what the browser is asked for a proof by one of a person's passkeys, and the cookie of it."""
+        return self.passkeys.begin_signing(session.name, await self._known(session))
+
+    async def _known(self, session: UserSession) -> list[str]:
+        return [each.credential_id for each in await self.passkeys_of(session.name)]
+
+    async def add_passkey(self, session: UserSession, proof: Proof, label: str, cookie: str, answer: str) -> str:
+        """Let a person log in by a passkey, too; return the cookie of a new session. Raises RefusedError."""
+        await self._require(session, proof)
+        made = self.passkeys.finish_adding(await self._once(cookie, session.name, adds=True), answer)
         stored = rows.StoredPasskey(
             **made._asdict(), name=session.name, label=label.strip()[:60], created_ms=self._services.clock.utc_ms()
         )
         if not await self._services.store.run(rows.add_passkey, stored):
             raise RefusedError("this passkey is known already", reason="passkey")
+        return await self._begin(session.name, alone=True)
 
-    async def remove_passkey(self, session: UserSession, credential_id: str) -> None:
-        """Accept one of a person's passkeys no more."""
+    async def remove_passkey(self, session: UserSession, proof: Proof, credential_id: str) -> str:
+        """Accept one of a person's passkeys no more; return the cookie of a new session. Raises RefusedError."""
+        await self._require(session, proof)
         await self._services.store.run(rows.remove_passkeys, session.name, credential_id)
+        return await self._begin(session.name, alone=True)
 
-    async def log_in_by_passkey(self, host: str, cookie: str, answer: str, peer: str) -> str:
+    async def log_in_by_passkey(self, cookie: str, answer: str, peer: str) -> str:
         """Return the cookie of a new session of the person whose passkey has signed. Raises RefusedError, Throttled."""
         address = caller_at(peer)
         if (wait_s := self._addresses.take(address, self._services.clock.monotonic())) > 0:
             raise Throttled(math.ceil(wait_s))
-        store = self._services.store
         try:
-            known = await store.read(rows.find_passkey, credential_id(answer))
-            if known is None:
-                raise RefusedError("this passkey is not known here", reason="passkey", hint="log in with the password")
-            key = Passkey(known.credential_id, known.public_key, known.sign_count)
-            count = self.passkeys.finish_login(host, cookie, answer, key)
+            name = await self._signed("", cookie, answer)
         except RefusedError:
             self._services.observe(Observe("ocpp", "login_refused", {"by": "passkey", "peer": peer}))
             raise
-        await store.run(rows.count_passkey, known.credential_id, count)
         self._addresses.give(address)
-        return await self._begin(known.name)
+        return await self._begin(name)
 
-    async def _begin(self, name: str) -> str:
+    async def _signed(self, name: str, cookie: str, answer: str) -> str:
+        """Return whose passkey has signed; `name`: only this person's. Raises RefusedError (`passkey`)."""
+        store = self._services.store
+        pending = await self._once(cookie, name, adds=False)
+        known = await store.read(rows.find_passkey, credential_id(answer))
+        if known is None or name not in ("", known.name):
+            raise RefusedError("this passkey is not known here", reason="passkey", hint="log in with the password")
+        key = Passkey(known.credential_id, known.public_key, known.sign_count)
+        count = self.passkeys.finish_signing(pending, answer, key)
+        await store.run(rows.count_passkey, known.credential_id, count)
+        return known.name
+
+    async def _once(self, cookie: str, name: str, *, adds: bool) -> Pending:
+        """Return the ceremony of a cookie, which no node has finished. Raises RefusedError (`passkey`)."""
+        pending = self.passkeys.pending(cookie, name, adds=adds)
+        used = await self._services.store.run(
+            access.claim_key, "passkey", _digest(pending.challenge), "", self._services.clock.utc_ms()
+        )
+        if used is not None:
+            raise refused("this was used already")
+        return pending
+
+    async def _begin(self, name: str, *, alone: bool = False) -> str:
+        """Begin a session; return its cookie. `alone`: all others of the person end."""
         cookie = secrets.token_urlsafe(32)
-        await self._services.store.run(rows.begin_session, _digest(cookie), name, self._services.clock.utc_ms())
+        now_ms = self._services.clock.utc_ms()
+        await self._services.store.run(rows.begin_session, _digest(cookie), name, now_ms, alone=alone)
         return cookie
 
     async def session(self, cookie: str) -> UserSession | None:
@@ -196,17 +232,17 @@ class Users:
         """End a session."""
         await self._services.store.run(rows.end_session, session.sha256)
 
-    async def change_password(self, session: UserSession, old: str, new: str) -> str:
-        """Change one's own password; all sessions end. Return the cookie of a new one. Raises RefusedError."""
-        await self._require_password(session, old)
+    async def change_password(self, session: UserSession, proof: Proof, new: str) -> str:
+        """Change one's own password; return the cookie of a new session. Raises RefusedError."""
+        await self._require(session, proof)
         check_password(new, session.name)
-        if new == old:
+        if new == proof.password:
             raise RefusedError("this is the present password", reason="password", hint="choose another one")
         hashed = await self._hash(new)
         await self._services.store.run(rows.set_password, session.name, hashed, initial=False)
-        return await self._begin(session.name)
+        return await self._begin(session.name, alone=True)
 
-    async def set_factor(self, session: UserSession, password: str, secret: str, code: str) -> str:
+    async def set_factor(self, session: UserSession, proof: Proof, secret: str, code: str) -> str:
         """Use a second factor from now on; return the cookie of a new session. Raises RefusedError.
 
         `secret`: from `new_factor`; `code` proves that the app has it. An existing factor has to be removed first.
@@ -214,43 +250,40 @@ class Users:
         if session.second_factor:
             raise RefusedError("the login has a second factor already", reason="factor", hint="remove it first")
         check_factor(secret)
-        await self._require_password(session, password)
+        await self._require(session, proof)
         step = _step_of(secret, code, self._services.clock.utc_ms())
         if step is None:
             raise RefusedError("the code does not fit", reason="code", hint="is the phone's clock right?")
         sealed = self._services.store_key.seal(secret, _purpose(session.name))
+        await self._services.store.run(rows.set_factor, session.name, sealed, step)
+        return await self._begin(session.name, alone=True)
 
-        def write(connection: Connection) -> None:
-            rows.set_factor(connection, session.name, sealed, step)
-            rows.end_sessions(connection, session.name)
+    async def remove_factor(self, session: UserSession, proof: Proof) -> str:
+        """Use no second factor any more; return the cookie of a new session. Raises RefusedError."""
+        await self._require(session, proof)
+        await self._services.store.run(rows.set_factor, session.name, None)
+        return await self._begin(session.name, alone=True)
 
-        await self._services.store.run(write)
-        return await self._begin(session.name)
-
-    async def remove_factor(self, session: UserSession, password: str, code: str) -> str:
-        """Use no second factor any more, by a last code of it; return the cookie of a new session. Raises RefusedError.
-
-        All sessions end: who has a session and the password still cannot remove what protects the account.
-        """
-        user = await self._require_password(session, password)
-        if not await self._uses_code(user, code):
-            raise RefusedError("the code does not fit", reason="code", hint="each code works once")
-
-        def write(connection: Connection) -> None:
-            rows.set_factor(connection, session.name, None)
-            rows.end_sessions(connection, session.name)
-
-        await self._services.store.run(write)
-        return await self._begin(session.name)
-
-    async def _require_password(self, session: UserSession, password: str) -> rows.StoredUser:
+    async def _require(self, session: UserSession, proof: Proof) -> None:
+        """Have a change of a credential proved by the password and, where the person has one, a second factor: a code,
+        or the signature of a passkey. Raises RefusedError, Throttled; no answer reveals which part was wrong."""
         if (wait_s := self._names.take(session.name, self._services.clock.monotonic())) > 0:
             raise Throttled(math.ceil(wait_s))
         user = await self._services.store.read(rows.find, session.name)
-        if not await self._fits(password, user) or user is None:
-            raise RefusedError("the present password is wrong", reason="password")
+        fits = await self._fits(proof.password, user)
+        if not fits or user is None or not await self._proves(user, proof):
+            raise RefusedError("password, code or passkey is wrong", reason="proof", hint=_CODES)
         self._names.give(session.name)
-        return user
+
+    async def _proves(self, user: rows.StoredUser, proof: Proof) -> bool:
+        """Return whether a second factor is shown, or the person has none."""
+        if not proof.signed:
+            needed = user.sealed_factor is None and await self.passkeys_of(user.name)
+            return not needed and await self._uses_code(user, proof.code)
+        try:
+            return await self._signed(user.name, proof.cookie, proof.signed) == user.name
+        except RefusedError:
+            return False
 
     async def _fits(self, password: str, user: rows.StoredUser | None) -> bool:
         """Return whether a password is right; takes as long for a name that does not exist."""
@@ -267,10 +300,8 @@ class Users:
     async def _uses_code(self, user: rows.StoredUser, code: str) -> bool:
         if user.sealed_factor is None:
             return True
-        if not code:
-            return False
-        if (wait_s := self._codes.take(user.name, self._services.clock.monotonic())) > 0:
-            raise Throttled(math.ceil(wait_s))
+        if not code or self._codes.take(user.name, self._services.clock.monotonic()) > 0:
+            return False  # as a wrong one: "wait" would say that the password is right
         secret = self._services.store_key.open(user.sealed_factor, _purpose(user.name))
         step = _step_of(secret, code, self._services.clock.utc_ms())
         fits = step is not None and await self._services.store.run(rows.use_step, user.name, step)

@@ -92,7 +92,7 @@ async def employ(ask: ApiClient, name: str, role: Role, password: str = PASSWORD
     person = Person(ask, name)
     first = await person.log_in(made.json["password"])
     assert first.status == 303, text_of(first)
-    fields = {"old": made.json["password"], "new": password, "again": password}
+    fields = {"password": made.json["password"], "new": password, "again": password}
     assert (await person.send("/console/account/password", fields)).status == 303
     await person.get("/console/account")
     return person

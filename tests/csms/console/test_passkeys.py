@@ -6,13 +6,15 @@ import json
 from typing import Any
 
 import cbor2
+import pyotp
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from csms.domain.security.access import Role
 from tests.csms.api.support import Answer, ApiClient
-from tests.csms.console.support import HOST, PASSWORD, Person, employ, text_of
+from tests.csms.console.support import HOST, PASSWORD, Person, console, employ, text_of
+from tests.csms.fixtures import Start
 
 PRESENT, VERIFIED, ATTESTED = 1, 4, 64
 
@@ -24,9 +26,11 @@ def text(octets: bytes) -> str:
 class Authenticator:
     """A security key with one passkey (WebAuthn Level 2, 6), for pages of an origin."""
 
-    def __init__(self, origin: str = f"https://{HOST}", *, flags: int = PRESENT | VERIFIED) -> None:
+    def __init__(
+        self, origin: str = f"https://{HOST}", *, flags: int = PRESENT | VERIFIED, name: str = "passkey-of-the-test"
+    ) -> None:
         self.origin, self.flags, self.counter = origin, flags, 0
-        self.key, self.id = ec.generate_private_key(ec.SECP256R1()), b"passkey-of-the-test"
+        self.key, self.id = ec.generate_private_key(ec.SECP256R1()), name.encode()
 
     def create(self, asked: dict[str, Any]) -> str:
         """Return the answer to options of a registration."""
@@ -58,10 +62,17 @@ class Authenticator:
         return json.dumps({"id": text(self.id), "rawId": text(self.id), "type": "public-key", "response": response})
 
 
-async def add(person: Person, authenticator: Authenticator, password: str = PASSWORD) -> Answer:
+async def add(person: Person, authenticator: Authenticator, password: str = PASSWORD, **proof: str) -> Answer:
     asked = (await person.send("/console/account/passkeys/options")).json
-    fields = {"credential": authenticator.create(asked), "password": password, "label": "phone"}
+    fields = {"credential": authenticator.create(asked), "password": password, "label": "phone", **proof}
     return await person.send("/console/account/passkeys", fields)
+
+
+async def prove(person: Person, authenticator: Authenticator) -> dict[str, str]:
+    """Return the fields of a form that a passkey has signed."""
+    await person.get("/console/account")
+    asked = (await person.send("/console/account/proof/options")).json
+    return {"password": PASSWORD, "proof": authenticator.get(asked)}
 
 
 async def log_in(person: Person, authenticator: Authenticator) -> Answer:
@@ -87,7 +98,7 @@ async def test_a_passkey_replaces_password_and_code(ask: ApiClient) -> None:
     assert (answer.status, answer.headers["location"]) == (303, "/console/stations")
     assert "ada" in text_of(await again.get("/console/stations"))
     identifier = text(authenticator.id)
-    await again.send(f"/console/account/passkeys/{identifier}/remove")
+    await again.send(f"/console/account/passkeys/{identifier}/remove", await prove(again, authenticator))
     entries = (await ask("GET", "/audit?caller=ada")).json
     assert [each["operation"] for each in entries] == ["remove_passkey", "add_passkey", "change_password"]
     late = Person(ask)
@@ -140,7 +151,7 @@ async def test_passkeys_of_other_pages_and_without_verification_are_not_added(
 async def test_a_passkey_needs_the_password_and_goes_with_a_reset(ask: ApiClient) -> None:
     ada, authenticator = await employ(ask, "ada", Role.OPERATOR), Authenticator()
     await add(ada, authenticator, "another password")
-    assert "the present password is wrong" in text_of(await ada.get("/console/account"))
+    assert "password, code or passkey is wrong" in text_of(await ada.get("/console/account"))
     await add(ada, authenticator)
     assert (await ask("POST", "/access/users/ada/reset")).status == 200
     stranger = Person(ask)
@@ -149,3 +160,80 @@ async def test_a_passkey_needs_the_password_and_goes_with_a_reset(ask: ApiClient
     for broken in ("", "[]", "{}", '{"id": 7}', "\x00"):
         answer = await stranger.send("/console/login/passkey", {"credential": broken})
         assert (answer.status, is_in(stranger)) == (303, False)
+
+
+async def test_a_challenge_is_used_once_over_nodes(ask: ApiClient) -> None:
+    ada, authenticator = await employ(ask, "ada", Role.OPERATOR), Authenticator()
+    await add(ada, authenticator)
+    async with console(ask.backend) as other:
+        one, two = Person(ask), Person(other)
+        asked = (await one.send("/console/login/passkey/options")).json
+        authenticator.counter = -1  # it always says 0, so that only the challenge tells a repetition
+        fields = {"credential": authenticator.get(asked)}
+        two.cookies = dict(one.cookies)
+        await two.send("/console/login/passkey", fields)
+        assert is_in(two), "any node finishes it"
+        await one.send("/console/login/passkey", fields)
+        assert not is_in(one)
+        assert "this was used already" in text_of(await one.get("/console/login"))
+
+
+async def test_host_and_origin_are_those_of_the_configuration(ask: ApiClient) -> None:
+    ada = await employ(ask, "ada", Role.OPERATOR)
+    asked = (await ada.send("/console/account/passkeys/options", host="evil.test")).json
+    assert asked["rp"]["id"] == HOST
+    evil = Authenticator("https://evil.test")
+    fields = {"credential": evil.create(asked), "password": PASSWORD}
+    await ada.send("/console/account/passkeys", fields, host="evil.test")
+    assert "this passkey is not accepted" in text_of(await ada.get("/console/account"))
+
+
+async def test_without_an_origin_there_are_no_passkeys(backend: Start) -> None:
+    async with backend(api={"origin": ""}) as csms, console(csms) as ask:
+        ada = await employ(ask, "ada", Role.OPERATOR)
+        for path in ("/console/account/passkeys/options", "/console/login/passkey/options"):
+            answer = await ada.send(path)
+            assert (answer.status, "set api.origin" in text_of(answer)) == (409, True)
+
+
+@pytest.mark.parametrize("held", ["a passkey", "a code", "both"])
+async def test_each_change_of_a_credential_asks_for_the_strongest_factor_and_ends_other_sessions(
+    ask: ApiClient, held: str
+) -> None:
+    ada, clock = await employ(ask, "ada", Role.OPERATOR), ask.backend.clock
+    authenticator, factor = Authenticator(), pyotp.TOTP(pyotp.random_base32())
+
+    def code() -> dict[str, str]:
+        clock.advance(60)
+        return {"password": PASSWORD, "code": factor.at(clock.utc_ms() // 1000)}
+
+    if held != "a code":
+        await add(ada, authenticator)
+    if held != "a passkey":
+        signed = {} if held == "a code" else await prove(ada, authenticator)
+        await ada.send("/console/account/factor", {"secret": factor.secret, **signed, **code()})
+    await ada.get("/console/account")
+
+    async def shown() -> dict[str, str]:
+        return code() if held == "a code" else await prove(ada, authenticator)
+
+    other = Authenticator(name="another passkey")
+    new = {"new": "eight tame geese walk", "again": "eight tame geese walk"}
+    remove = f"/console/account/passkeys/{text(other.id)}/remove"
+    for number, (path, fields) in enumerate(
+        (("/console/account/passkeys", {}), (remove, {}), ("/console/account/password", new))
+    ):
+        elsewhere = Person(ask, "ada")
+        if held == "a code":
+            await elsewhere.log_in(code=code()["code"])
+        else:
+            await log_in(elsewhere, authenticator)
+        if number == 0:
+            fields = {"credential": other.create((await ada.send(f"{path}/options")).json)}
+        await ada.send(path, {"password": PASSWORD, **fields})
+        assert "password, code or passkey is wrong" in text_of(await ada.get("/console/account"))
+        assert (await elsewhere.get("/console/stations")).status == 200
+        await ada.send(path, {**fields, **await shown()})
+        assert "wrong" not in text_of(await ada.get("/console/account"))
+        assert (await elsewhere.get("/console/stations")).status == 303, path
+        assert (await ada.get("/console/stations")).status == 200, path
