@@ -7,10 +7,8 @@ time, the configured safe state applies.
 import asyncio
 from typing import Final
 
-from sqlalchemy import Connection
-
 from csms.config import SCADA, Scada
-from csms.db.queries import records, transactions
+from csms.db.queries import overview, records
 from csms.domain.charging.grid_sources import SourceSignal
 from csms.grid.setpoints import SetpointFollower
 from csms.ocpp.base import Services
@@ -135,18 +133,12 @@ class ScadaRegisters:
         state = EvseState(
             evse=0,
             status="",
-            power_w=await self._services.store.read(_power_w, now_ms),
+            power_w=round(sum(each.watts for each in await self._services.store.read(overview.powers))),
             charge_limit_w=signal.site_import_limit_w if signal is not None else 0,
             discharge_limit_w=signal.export_limit_w if signal is not None and valid else 0,
         )
         timeout_s = round(self._config.dead_man_s)
         self.link.notify(StationState(heard=self._live is True, timeout_s=timeout_s, evses=(state,)))
-
-
-def _power_w(connection: Connection, now_ms: int) -> int:
-    """Return the power of all transactions by their newest readings, W, negative out of the vehicles."""
-    running = transactions.during(connection, now_ms, now_ms + 1)
-    return round(sum(float(each.power_w.value or 0) for each in running if each.active and each.power_w is not None))
 
 
 def _watts(power_w: float | None) -> int | None:

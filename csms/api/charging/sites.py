@@ -1,6 +1,7 @@
 """Sites: fuses and the EVSEs behind them, among which the back end distributes power (load balancing)."""
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Annotated
 
 import msgspec
@@ -13,6 +14,7 @@ from csms.api.http.paging import page_of
 from csms.api.http.parameters import OneStation, Paged
 from csms.api.http.problems import ApiError, missing
 from csms.db.queries import charging as rows
+from csms.db.queries import held
 from csms.domain.charging.binding import EvseLimits, evse_limits
 from csms.domain.charging.charging_plans import Step
 from csms.domain.charging.sites import Site
@@ -102,7 +104,7 @@ async def read_site_composite(call: Call, parameters: WhichTime) -> tuple[Step, 
 async def list_evse_limits(call: Call, parameters: OneStation) -> tuple[EvseLimits, ...]:
     """List what limits the running transactions of a station, lowest first, and what dispatch asked of each."""
     seen = await call.run(rows.look, parameters.station_id, call.now_ms)
-    return _limits({parameters.station_id: seen}, {})
+    return await _limits(call, {parameters.station_id: seen}, {})
 
 
 @get("/sites/{site_id}/evse-limits", Permission.READ_ENERGY, problems=(404,))
@@ -111,15 +113,25 @@ async def list_site_limits(call: Call, parameters: OneSite) -> tuple[EvseLimits,
     site = await _site(call, parameters.site_id)
     phases = {(each.station_id, each.evse_id): len(each.phases) for each in site.places}
     seen = await call.run(rows.look_all, sorted({each.station_id for each in site.places}), call.now_ms)
-    return tuple(each for each in _limits(seen, phases) if (each.station_id, each.evse_id) in phases)
+    return tuple(each for each in await _limits(call, seen, phases) if (each.station_id, each.evse_id) in phases)
 
 
-def _limits(seen: Mapping[str, rows.Seen], phases: Mapping[tuple[str, int], int]) -> tuple[EvseLimits, ...]:
-    return tuple(
+async def _limits(
+    call: Call, seen: Mapping[str, rows.Seen], phases: Mapping[tuple[str, int], int]
+) -> tuple[EvseLimits, ...]:
+    """Return limits of transactions; power that an EVSE cannot have is unknown, as sums are made of it (R194)."""
+    listed = [
         found
         for station_id, one in seen.items()
         for evse_id, known in sorted(one.known.items())
         if (found := evse_limits(station_id, known, one.shares.get(evse_id), phases.get((station_id, evse_id), 3)))
+    ]
+    rated = await call.run(held.ratings, [(each.station_id, each.evse_id) for each in listed])
+    return tuple(
+        each
+        if rated[each.station_id, each.evse_id].permits(Decimal(each.power_w or 0))
+        else msgspec.structs.replace(each, power_w=None)
+        for each in listed
     )
 
 

@@ -4,7 +4,7 @@ What is found out about a transaction that has ended is stored with the event or
 report ever has an amount that was not judged.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
@@ -36,6 +36,12 @@ from v2g.errors import RefusedError
 
 _NEIGHBOURS = 32
 """So many transactions of a station are looked through for the one before at an EVSE."""
+
+_STATIONS = 500
+"""So many stations are named in a query."""
+
+Place = tuple[str, int | None]
+"""A station and its EVSE."""
 
 OPEN: Final = ("quarantined", "rejected")
 """States of held transactions whose amounts are in no total."""
@@ -163,6 +169,7 @@ def _by_time(found: Iterable[PricePlan]) -> bool:
 
 def _surroundings(connection: Connection, transaction: Transaction, events: Sequence[Heard]) -> Surroundings:
     station_id = transaction.station_id
+    place = station_id, transaction.evse_id
     running = [plan for _, plan in plans.plans_of(connection, transaction)]
     before, idle = _before(connection, transaction, min((each.received_ms for each in events), default=0))
     fault = transaction_faults.c
@@ -176,7 +183,7 @@ def _surroundings(connection: Connection, transaction: Transaction, events: Sequ
         .order_by(fault.id)
     )
     return Surroundings(
-        rating=rating(connection, station_id, transaction.evse_id),
+        rating=ratings(connection, [place])[place],
         free_ms=None if before is None else before.ended_ms,
         left_wh=(None, None)
         if before is None
@@ -219,23 +226,33 @@ def _before(connection: Connection, transaction: Transaction, first_ms: int) -> 
     return last, last is not None and last is here[0][0]
 
 
-def rating(connection: Connection, station_id: str, evse_id: int | None) -> Rating:
-    """Return the rating of an EVSE by its station's device model."""
+def ratings(connection: Connection, places: Collection[Place]) -> dict[Place, Rating]:
+    """Return the ratings of EVSEs by the device models of their stations."""
+    names = sorted({station_id for station_id, _ in places})
     column = device_variables.c
-    rows = connection.execute(
-        select(column.component, column.variable, column.evse_id, column.value, column.max_limit, column.unit).where(
-            (column.station_id == station_id)
-            & column.evse_id.in_((0, evse_id or 0))
+    columns = column.station_id, column.component, column.variable, column.evse_id
+    model: dict[str, list[Any]] = {}
+    for start in range(0, len(names), _STATIONS):
+        query = select(*columns, column.value, column.max_limit, column.unit).where(
+            column.station_id.in_(names[start : start + _STATIONS])
+            & column.component.in_(("EVSE", "ChargingStation", "Connector"))
             & column.variable.in_(("Power", "DischargePower", "ConnectorType"))
             & (column.attribute == "Actual")
         )
-    ).all()
+        for row in connection.execute(query):
+            model.setdefault(row.station_id, []).append(row)
+    return {place: _rating(model.get(place[0], ()), place[1]) for place in places}
+
+
+def _rating(rows: Iterable[Any], evse_id: int | None) -> Rating:
+    """Return the rating of an EVSE by its station's device model."""
+    here = [row for row in rows if row.evse_id in (0, evse_id or 0)]
     highest = {
         row.variable: row.max_limit * (1000 if row.unit == "kW" else 1)
-        for row in sorted(rows, key=lambda row: bool(row.evse_id))  # the EVSE's own counts
+        for row in sorted(here, key=lambda row: bool(row.evse_id))  # the EVSE's own counts
         if row.component in ("EVSE", "ChargingStation") and row.max_limit is not None
     }
-    kinds = [row.value for row in rows if row.variable == "ConnectorType" and row.value and row.evse_id == evse_id]
+    kinds = [row.value for row in here if row.variable == "ConnectorType" and row.value and row.evse_id == evse_id]
     return rating_of(highest.get("Power"), highest.get("DischargePower"), kinds)
 
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Table, func, select, true
 
+from csms.db.queries import held
 from csms.db.tables import admissions, connectors, stations, transactions
 from csms.domain.transactions.transactions import Dated
 from v2g import typed_json
@@ -25,6 +26,7 @@ class RunningPower(msgspec.Struct, frozen=True):
 
     station_id: str
     transaction_id: str
+    evse_id: int | None = None
     power_w: Dated | None = None
     soc: Dated | None = None
 
@@ -67,8 +69,17 @@ def inventory(connection: Connection, only: frozenset[str] | None = None) -> lis
 
 
 def powers(connection: Connection, only: frozenset[str] | None = None) -> list[RunningPower]:
-    """Return the last power of each running transaction, or only of these stations."""
+    """Return the last power of each running transaction, or only of these stations.
+
+    More than its EVSE can have is unknown: one meter's error or lie changes no sum (R194).
+    """
     running = transactions.c.ended_ms.is_(None) & transactions.c.active.is_(True)  # the first has an index
     rows = connection.execute(select(transactions.c.document).where(running)).scalars()
-    found = map(_decode, rows)
-    return [each for each in found if only is None or each.station_id in only]
+    found = [each for each in map(_decode, rows) if only is None or each.station_id in only]
+    rated = held.ratings(connection, {(each.station_id, each.evse_id) for each in found if each.watts})
+    return [
+        each
+        if not each.watts or rated[each.station_id, each.evse_id].permits(each.watts)
+        else msgspec.structs.replace(each, power_w=None)
+        for each in found
+    ]

@@ -356,6 +356,7 @@ def _seen(connection: Connection, found: Transaction, answer: str) -> SeenTransa
     for way, register in enumerate((imports, exports)):
         for each in register:
             registers.setdefault(each.at_ms, [None, None])[way] = round(watt_hours(each) * 1000)
+    place = found.station_id, found.evse_id
     return SeenTransaction(
         transaction_id=found.transaction_id,
         started_ms=found.started_ms or 0,
@@ -367,7 +368,7 @@ def _seen(connection: Connection, found: Transaction, answer: str) -> SeenTransa
         token_type="" if found.token_type is None else found.token_type.value,
         answer=answer,
         readings=tuple(Reading(at_ms, *found) for at_ms, found in sorted(registers.items())),
-        rating=held.rating(connection, found.station_id, found.evse_id),
+        rating=held.ratings(connection, [place])[place],
     )
 
 

@@ -109,6 +109,10 @@ class Rating(msgspec.Struct, frozen=True):
     import_w: int = UNKNOWN_RATING_W
     export_w: int = UNKNOWN_RATING_W
 
+    def permits(self, watts: Decimal) -> bool:
+        """Return whether an EVSE can have this power, negative out of the vehicle: a meter's error, or a lie."""
+        return -self.export_w * _PERCENT <= watts * 100 <= self.import_w * _PERCENT
+
 
 def rating_of(power_w: float | None, discharge_w: float | None, connectors: Sequence[str]) -> Rating:
     """Return an EVSE's rating by what its station reports: highest power, highest power out of the vehicle, and types

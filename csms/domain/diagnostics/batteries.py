@@ -112,6 +112,9 @@ class _Finding(msgspec.Struct, frozen=True):
     cell: int | None = None
 
 
+_MOST_PERCENT: Final = 130
+"""A new battery has at most this share of its nominal capacity."""
+
 _document = typed_json.decoder(_Document).decode
 
 
@@ -226,11 +229,11 @@ def report_of(month: str, vehicles: int, checks: Iterable[BatteryCheck], apart_p
 
 
 def fleet_health(at_ms: int, estimates: Mapping[str, Mapping[str, float]], low_percent: float) -> FleetHealth:
-    """Return the health of a fleet from its vehicles' last estimates."""
+    """Return the health of a fleet from its vehicles' last estimates; what no battery has changes no mean (R194)."""
     health = sorted(
         (values["soh_percent"], ev, values.get("soh_in_half_a_year_percent"))
         for ev, values in estimates.items()
-        if "soh_percent" in values
+        if 0 < values.get("soh_percent", 0) <= _MOST_PERCENT
     )
     percents = [percent for percent, _, _ in health]
     later = [each for _, _, each in health if each is not None]

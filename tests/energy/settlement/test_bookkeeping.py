@@ -40,6 +40,37 @@ def settlement(begin: tuple[int, int] = (10, 20), end: tuple[int, int] = (1_010,
     )  # fmt: skip
 
 
+@pytest.mark.requirement("R36", "R194")
+@pytest.mark.parametrize(
+    ("capacity_wh", "net_wh", "throughput_wh", "hours", "known"),
+    [
+        (60_000, 75_000, 75_000, 1, True),
+        (60_000, 75_001, 75_001, 1, False),
+        (60_000, -75_000, 75_000, 1, True),
+        (60_000, -75_001, 75_001, 1, False),
+        (60_000, 0, 600_000, 1, True),
+        (60_000, 0, 600_001, 1, False),
+        (60_000, 0, 600_001, 2, True),
+        (1, 20_000, 20_000, 1, False),
+    ],
+)
+def test_a_capacity_that_cannot_be_adds_no_cycles(
+    capacity_wh: int, net_wh: int, throughput_wh: int, hours: int, known: bool
+) -> None:
+    """A vehicle that states 1 Wh would have more cycles than all others together."""
+    into = (throughput_wh + net_wh) * 500
+    stated = msgspec.structs.replace(
+        settlement((0, 0), (into, into - net_wh * 1000)),
+        battery=BatteryUse(
+            capacity_wh=capacity_wh, throughput_mwh=throughput_wh * 1000, full_cycles=10**9, v2g_cycles=10**9
+        ),
+        times=Times(charging_ms=hours * 1_800_000, discharging_ms=hours * 1_800_000, idle_ms=9),
+    )
+    cycles = 10**9 if known else None
+    use = posting_of(stated).use
+    assert (use.full_cycles, use.v2g_cycles) == (cycles, cycles)
+
+
 def total(currency: str, cost: int, credit: int) -> Total:
     return Total(
         currency=currency, import_mwh=0, export_mwh=0, import_cost=cost, export_credit=credit, balance=cost - credit
@@ -105,7 +136,8 @@ def test_every_posting_sums_to_zero_and_its_reversal_cancels_it(
     assert reversal.kind == "reversal"
     assert balance((*posting.entries, *reversal.entries)) == ()
     for name in posting.use.__struct_fields__:
-        assert getattr(posting.use, name) + getattr(reversal.use, name) == 0
+        used = getattr(posting.use, name)
+        assert getattr(reversal.use, name) == (None if used is None else -used)
     assert msgspec.structs.replace(reversal_of(reversal), kind="settlement") == posting
 
 

@@ -38,6 +38,12 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     amount: int
 
 
+_FASTEST_RATE: Final = 10
+"""No battery is charged or discharged faster, in capacities an hour."""
+_MOST_PERCENT: Final = 125
+"""Into or out of a battery goes at most this share of its capacity, with the losses of an on-board charger."""
+
+
 class Use(msgspec.Struct, frozen=True, kw_only=True):
     """What a session did to the vehicle, and how its time was spent (R35, R36, R37). Cycles in millionths.
 
@@ -92,6 +98,7 @@ def posting_of(settlement: Settlement, taxes: Iterable[Tax] = ()) -> Posting:
     for tax in taxes:
         move("vat", "driver", tax.currency, tax.vat)
     battery, times = settlement.battery, settlement.times
+    known = _can_be(settlement, abs(import_mwh - export_mwh))
     return Posting(
         kind="settlement",
         station_id=settlement.station_id,
@@ -104,13 +111,22 @@ def posting_of(settlement: Settlement, taxes: Iterable[Tax] = ()) -> Posting:
         use=Use(
             import_mwh=import_mwh,
             export_mwh=export_mwh,
-            full_cycles=battery.full_cycles,
-            v2g_cycles=battery.v2g_cycles,
+            full_cycles=battery.full_cycles if known else None,
+            v2g_cycles=battery.v2g_cycles if known else None,
             charging_ms=times.charging_ms,
             discharging_ms=times.discharging_ms,
             idle_ms=times.idle_ms,
         ),
     )
+
+
+def _can_be(settlement: Settlement, net_mwh: int) -> bool:
+    """Return whether the battery can have the capacity that its vehicle states: else one lie would fill all sums of
+    cycles (R194)."""
+    battery, times = settlement.battery, settlement.times
+    capacity_mwh = (battery.capacity_wh or 0) * 1000
+    fastest_mwh = _FASTEST_RATE * capacity_mwh * (times.charging_ms + times.discharging_ms) // 3_600_000
+    return net_mwh * 100 <= capacity_mwh * _MOST_PERCENT and battery.throughput_mwh <= fastest_mwh
 
 
 def reversal_of(posting: Posting) -> Posting:
