@@ -340,6 +340,7 @@ REPORTS: Final[Mapping[str, tuple[Event, ...]]] = {
         Event("power.loop_silent", "state", "warning"),
         Event("power.phases_changed", "lines"),
         Event("power.phases_changing", "lines"),
+        Event("power.phases_deferred", "lines wait_s"),
         Event("power.phases_refused", "reason", "warning"),
         Event("power.pre_charge", "target_mv voltage_mv matched:bool"),
         Event("power.released"),

@@ -310,10 +310,11 @@ class EvseController:
     def change_phases(self, lines: tuple[int, ...]) -> None:
         """Use these line conductors (0 to 2) of the AC outlet, also while a vehicle charges."""
         if self._phases is None and (switch := self.hardware.phase_switch) is not None:
-            pause_s = self.config.charger.ac_rating.phase_pause_s
+            rating = self.config.charger.ac_rating
             self._phases = PhaseChange(
-                switch, self.hardware, self.grid, lambda facts: self.tell(*facts), self.observe, pause_s=pause_s
-            )
+                switch, self.hardware, self.grid, lambda facts: self.tell(*facts), self.observe,
+                pause_s=rating.phase_pause_s, interval_s=rating.phase_interval_s,
+            )  # fmt: skip
         if self._phases is None:
             self.observe(Observe("power", "phases_refused", {"reason": "the hardware has no phase switch"}))
         else:

@@ -28,7 +28,7 @@ LOOK_S: Final = 0.05
 
 class PhaseChange:
     """The changes of one outlet, one after the other; the last request counts. `pause_s` is how long the vehicle has no
-    mains, real seconds."""
+    mains, `interval_s` the least time from one change to the next, which waits for it, real seconds."""
 
     def __init__(
         self,
@@ -39,9 +39,11 @@ class PhaseChange:
         observe: Callable[[Observe], None],
         *,
         pause_s: float,
+        interval_s: float,
     ) -> None:
         self._switch, self._hardware, self._grid = switch, hardware, grid
         self._tell, self._observe, self._pause_s = tell, observe, pause_s
+        self._interval_s, self._next_at = interval_s, 0.0
         self._wanted = switch.lines
         self._task: asyncio.Task[None] | None = None
 
@@ -52,9 +54,15 @@ class PhaseChange:
             self._task = child(self._change(), name="phases")
 
     async def _change(self) -> None:
-        grid, hardware = self._grid, self._hardware
+        grid, hardware, loop = self._grid, self._hardware, asyncio.get_running_loop()
         while self._wanted != self._switch.lines:
             wanted = self._wanted
+            if (early_s := self._next_at - loop.time()) > 0:  # limits of power and current apply meanwhile
+                self._observe(
+                    Observe("power", "phases_deferred", {"lines": _names(wanted), "wait_s": round(early_s, 1)})
+                )
+                await asyncio.sleep(early_s)
+                continue
             self._observe(Observe("power", "phases_changing", {"lines": _names(wanted)}))
             try:
                 self._tell(grid.interrupt(rest=True))
@@ -64,6 +72,7 @@ class PhaseChange:
                     self._observe(Observe("power", "phases_refused", {"reason": "the contactor does not open"}))
                     self._wanted = self._switch.lines
                     return
+                self._next_at = loop.time() + self._interval_s
                 self._switch.set(wanted)
                 await asyncio.sleep(self._pause_s)
                 used = len(self._switch.lines)

@@ -120,6 +120,9 @@ class AcRating(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     phase_pause_s: Annotated[float, Meta(ge=1, le=600)] = 10.0
     """How long a vehicle is without mains while the outlet changes between three phases and one, real seconds. Some
     vehicles need minutes."""
+    phase_interval_s: Annotated[float, Meta(ge=0, le=86_400)] = 300.0
+    """Least time between two such changes, real seconds, for the life of the relay and for vehicles that end a session
+    after many; limits apply meanwhile. Other makes: 300 s (KEBA, output X2), 600 s (go-e, `mptwt`)."""
     max_asymmetry_w: Watts | None = None
     """Maximum difference (W) between the powers of two phases; not sent by default."""
     ramp_w_s: Watts | None = None

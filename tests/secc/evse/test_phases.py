@@ -6,8 +6,12 @@ from pathlib import Path
 import pytest
 
 from pki_tools.tree import PkiTree
+from secc.energy_manager.grid import Grid
+from secc.evse.phases import PhaseChange
 from secc.session import ports
 from tests.secc.stand import Stand, stand
+from tests.virtual_time import VirtualLoop
+from v2g.observe import Observe
 from v2g_station.blocks.smart_charging.smart_charging import SetPhases
 
 CHARGER = """[charger]
@@ -15,6 +19,7 @@ services = [{service}]
 poll_hold_s = 0.05
 [charger.ac_rating]
 phase_pause_s = 1.0
+phase_interval_s = 0.0
 [charger.signed_discharge]
 required = false
 [hardware]
@@ -73,3 +78,38 @@ async def test_hardware_without_a_switch_refuses(pki: PkiTree, tmp_path: Path) -
         both.charger.carry_out(SetPhases(evse_id=1, lines=(0,)))
         (refused,) = both.named("secc", "power", "phases_refused")
         assert refused["reason"] == "the hardware has no phase switch"
+
+
+class Relays:
+    """A phase switch, and a charge point whose contactor is open. See PhaseSwitch and EvseHardware."""
+
+    selects, contactors_closed, present = True, False, ports.Measured(0, 0)
+
+    def __init__(self) -> None:
+        self.lines: tuple[int, ...] = (0, 1, 2)
+        self.moved: list[tuple[float, int]] = []
+
+    def set(self, lines: tuple[int, ...]) -> None:
+        self.lines = lines
+        self.moved.append((asyncio.get_running_loop().time(), len(lines)))
+
+
+def test_changes_wait_for_the_interval_and_the_last_request_counts() -> None:
+    relays, seen = Relays(), list[Observe]()
+
+    async def scene() -> None:
+        grid = Grid(charge_w=22_000, discharge_w=0)
+        changes = PhaseChange(
+            relays, relays, grid, lambda _: None, seen.append, pause_s=10.0, interval_s=300.0  # type: ignore[arg-type]
+        )  # fmt: skip
+        for wait_s, lines in ((20.0, (0,)), (100.0, (0, 1, 2)), (5.0, (0,)), (300.0, (0, 1, 2)), (300.0, (0, 1, 2))):
+            changes.request(lines)
+            await asyncio.sleep(wait_s)
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(scene())
+    (first_s, one), (then_s, three) = relays.moved
+    assert (one, three, then_s - first_s) == (1, 3, pytest.approx(300.0, abs=1.0))
+    (deferred,) = (each for each in seen if each.name == "phases_deferred")
+    assert deferred.data["lines"] == "L1 L2 L3"
+    assert deferred.data["wait_s"] == pytest.approx(280.0, abs=1.0)
