@@ -12,7 +12,7 @@ from v2g.errors import CodecError, ConfigError, VerificationError
 from v2g_cli.output import print_json, read_file, say
 
 if TYPE_CHECKING:
-    from v2g.energy.meter_records.judge import Judgement
+    from v2g.energy.meter_records.judge import RecordJudgement
     from v2g.energy.meter_records.keys import MeterKey
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
@@ -109,7 +109,7 @@ def _key(written: str) -> "MeterKey":
         raise ConfigError(f"--key: {error}", hint="base64, hex or PEM of the key, or a file with it") from None
 
 
-def _lines(judged: "Judgement") -> list[str]:
+def _lines(judged: "RecordJudgement") -> list[str]:
     verdict = _SAID[judged.verdict]
     if judged.verdict == "verified" and judged.key_source in _SOURCES:
         verdict = f"verified {_SOURCES[judged.key_source]}"
@@ -127,7 +127,7 @@ def _lines(judged: "Judgement") -> list[str]:
     return [*lines, *(f"  note: {each}" for each in judged.remarks)]
 
 
-def _fields(judged: "Judgement") -> dict[str, Any]:
+def _fields(judged: "RecordJudgement") -> dict[str, Any]:
     place, _, number = judged.place.rpartition(": record ")
     record = judged.record
     return {

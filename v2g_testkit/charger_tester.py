@@ -11,7 +11,7 @@ import msgspec
 from v2g.errors import TlsError, TransportError, V2GError
 from v2g.iec61851.pilot import PilotState
 from v2g.io.network import plain_tcp
-from v2g.io.network.sdp import Found, discover
+from v2g.io.network.sdp import SdpAnswer, discover
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.runner import Outcome, Runner
 from v2g.io.runtime.trace import Trace
@@ -107,7 +107,7 @@ class SeccTester:
         self.device = ""
         """Location of the device under test."""
 
-    async def find(self) -> Found:
+    async def find(self) -> SdpAnswer:
         """Return the charger's address. Raises TimeoutExpired, TransportError."""
         bench = self._bench
         security = Security.NONE if bench.without_tls else Security.TLS
@@ -154,7 +154,7 @@ class SeccTester:
         except V2GError as error:
             return Seen(reached=False, trouble=str(error))
 
-    async def _handshake(self, found: Found) -> Seen:
+    async def _handshake(self, found: SdpAnswer) -> Seen:
         """Connect correctly, negotiate the protocol, and return facts about the connection."""
         bench = self._bench
         try:
@@ -220,7 +220,7 @@ class SeccTester:
         await asyncio.sleep(self._bench.pause_s)
         return core.seen
 
-    async def _connect(self, identity: str, found: Found | None = None) -> Stream:
+    async def _connect(self, identity: str, found: SdpAnswer | None = None) -> Stream:
         """Return a connection; a charger that is still busy is retried. Raises V2GError."""
         bench = self._bench
         until = self._clock.monotonic() + PATIENCE_S

@@ -36,7 +36,7 @@ class ForwardingMonitor(ChargerMonitor):
             for each in ("follow", "excess", "open", "close", "grace", "stop", "voltage")
         }
         powers = {each: _most(getattr(rating, each)) for each in ("charge_w", "discharge_w")}
-        self._forward(inputs.Rating(**powers, **{f"{name}_ms": value for name, value in times.items()}))
+        self._forward(inputs.BoardRating(**powers, **{f"{name}_ms": value for name, value in times.items()}))
         if min(rating.charge_ma, rating.discharge_ma) < UNBOUNDED:  # a line has no room for it
             self._forward_limit("rating", now, {"charge_ma": rating.charge_ma, "discharge_ma": rating.discharge_ma})
         for source, bounds in self._sent_limits.items():

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from v2g.energy.curves import FrequencyCurve, HeldResponse, Lag, value_at
+from v2g.energy.curves import FrequencyCurve, HeldResponse, ResponseLag, value_at
 
 POINTS = st.lists(
     st.tuples(st.floats(-100, 100), st.floats(-1e6, 1e6)), min_size=1, max_size=10, unique_by=lambda point: point[0]
@@ -31,7 +31,7 @@ def test_at_a_step_the_first_of_two_points_counts() -> None:
 
 @given(st.floats(0.1, 90), st.lists(st.floats(0, 5), max_size=8), st.floats(-100, 100))
 def test_a_lag_is_the_same_however_often_it_is_asked(response_s: float, pauses: list[float], target: float) -> None:
-    often, once, now = Lag(0.0), Lag(0.0), 0.0
+    often, once, now = ResponseLag(0.0), ResponseLag(0.0), 0.0
     for lag in (often, once):
         lag.follow(target, response_s, now)
     for pause in pauses:
@@ -43,7 +43,7 @@ def test_a_lag_is_the_same_however_often_it_is_asked(response_s: float, pauses: 
 
 
 def test_a_lag_reaches_nine_tenths_in_its_response_time_and_settles() -> None:
-    lag = Lag(100.0)
+    lag = ResponseLag(100.0)
     lag.follow(0.0, 10.0, 5.0)
     assert lag.follow(0.0, 10.0, 15.0) == pytest.approx(10.0)
     assert not lag.settled

@@ -78,7 +78,7 @@ class HeldResponse:
         return self._until if self.power_w != wanted else None
 
 
-class Lag:
+class ResponseLag:
     """A value that follows a target as a first-order system: 90 % of a step after `response_s` (the open loop response
     time of IEEE 1547-2018). Exact for targets that are constant between calls. Times are s."""
 

@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import Final
 
 from v2g.energy.meter_records import judge
-from v2g.energy.meter_records.container import Found
+from v2g.energy.meter_records.container import FoundRecord
 from v2g.energy.meter_records.keys import MeterKey, read_key
 from v2g.energy.meter_records.record import Direction, Record
 from v2g.errors import CodecError
@@ -45,7 +45,7 @@ class SignedReadings:
             if evse in self._keys or len(self._keys) < _MOST_KEYS:
                 self._keys[evse] = key
         known = self._keys.get(evse)
-        found = Found(place="", data=data.encode("utf-8", "surrogatepass"))
+        found = FoundRecord(place="", data=data.encode("utf-8", "surrogatepass"))
         judged = judge.judge(found, judge.Expected(keys=(known,) if known is not None else ()))
         record = judged.record
         if record is None:

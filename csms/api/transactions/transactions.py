@@ -179,7 +179,7 @@ class NewLimit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_soc: Annotated[int, msgspec.Meta(ge=0, le=100)] | None = None
 
 
-class MeterKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class MeterKeySetting(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A meter's public key, as OCPP's `publicKey` has it: base64 of `oca:base16:asn1:` and the DER in hex.
 
     `evse_id`: the meter's EVSE; 0 stands for the whole station.
@@ -312,7 +312,7 @@ async def limit_transaction(call: Call, parameters: OneTransaction, body: NewLim
 
 
 @put("/stations/{station_id}/meter-key", Permission.ADMIT_STATIONS, status=204, problems=(404,), example=_METER_KEY)
-async def set_meter_key(call: Call, parameters: OneStation, body: MeterKey) -> None:
+async def set_meter_key(call: Call, parameters: OneStation, body: MeterKeySetting) -> None:
     """Set the trusted public key of a station's meter; later signed values are verified with it."""
     read_key(body.public_key)
     where = parameters.station_id, body.evse_id

@@ -12,7 +12,7 @@ from msgspec.structs import asdict, replace
 from csms.domain.transactions.transactions import EXPORT_REGISTER, IMPORT_REGISTER, Sample, watt_hours
 from v2g import typed_json
 from v2g.energy.meter_records import judge
-from v2g.energy.meter_records.container import Found
+from v2g.energy.meter_records.container import FoundRecord
 from v2g.energy.meter_records.keys import read_key
 from v2g.energy.meter_records.record import Direction, Record
 from v2g.errors import CodecError
@@ -91,10 +91,10 @@ def _last(samples: Sequence[Sample]) -> Record | None:
     return None
 
 
-def _judge(sample: Sample, key: str) -> judge.Judgement:
+def _judge(sample: Sample, key: str) -> judge.RecordJudgement:
     """Judge by the stored key; by the key that came along only to tell a broken record from one of another meter."""
     signed = typed_json.decode(sample.signed, SignedMeterValue)
-    found = Found(place="", data=signed.signed_meter_data.encode(), key=signed.public_key or "")
+    found = FoundRecord(place="", data=signed.signed_meter_data.encode(), key=signed.public_key or "")
     try:
         known = (read_key(key),) if key else ()
     except CodecError:

@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-from v2g.energy.meter_records.container import Found
-from v2g.energy.meter_records.judge import Expected, Judgement, judge
+from v2g.energy.meter_records.container import FoundRecord
+from v2g.energy.meter_records.judge import Expected, RecordJudgement, judge
 from v2g.energy.meter_records.keys import MeterKey, key_of, read_key
 
 FOLDER = Path(__file__).parents[2] / "vectors" / "meter_records"
@@ -58,10 +58,10 @@ def record(*readings: Mapping[str, Any], **fields: Any) -> bytes:
     return sign(json.dumps(payload).encode())
 
 
-def judged(data: bytes, *keys: MeterKey, **expected: str) -> Judgement:
+def judged(data: bytes, *keys: MeterKey, **expected: str) -> RecordJudgement:
     known = keys or (key_of(KEY.public_key()),)
-    return judge(Found(place="record 1", data=data), Expected(keys=known, **expected))
+    return judge(FoundRecord(place="record 1", data=data), Expected(keys=known, **expected))
 
 
-def genuine(row: Mapping[str, str]) -> Judgement:
+def genuine(row: Mapping[str, str]) -> RecordJudgement:
     return judged(row["record"].encode(), read_key(row["public_key_as_given"]))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.energy.meter_records.signed_records import OCMF
-from v2g.energy.meter_records.container import MOST_FILE, Found, carried, find_records
+from v2g.energy.meter_records.container import MOST_FILE, FoundRecord, carried, find_records
 from v2g.energy.meter_records.judge import Expected, judge
 from v2g.energy.settlement.ocmf import transparency_file
 from v2g.errors import CodecError, RecordError
@@ -108,7 +108,7 @@ def test_files_without_records_are_refused(data: bytes, reason: str) -> None:
 
 @pytest.mark.parametrize("data", [b"", b"x", b"00", b"T0NNRg==", b"OCM", b"\xff\xff", b"OCMF"])
 def test_octets_of_no_format_are_said_to_be_so(data: bytes) -> None:
-    assert judge(Found(place="", data=data), Expected()).verdict == "unreadable"
+    assert judge(FoundRecord(place="", data=data), Expected()).verdict == "unreadable"
 
 
 @pytest.mark.parametrize(

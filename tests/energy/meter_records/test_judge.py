@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.energy.meter_records.signed_records import KEY, OCMF, READING, der_of, judged, record
-from v2g.energy.meter_records.container import Found
-from v2g.energy.meter_records.judge import Expected, Judgement, judge, judge_all
+from v2g.energy.meter_records.container import FoundRecord
+from v2g.energy.meter_records.judge import Expected, RecordJudgement, judge, judge_all
 from v2g.energy.meter_records.keys import MeterKey, key_of, read_key
 from v2g.energy.settlement import ocmf
 from v2g.pki.keys import SoftwareKey
@@ -26,9 +26,11 @@ def page(number: int, mark: str, wh: int, **fields: Any) -> bytes:
     return record(reading, PG=f"T{number}", **fields)
 
 
-def together(*records: bytes, names: Sequence[str] = ()) -> list[Judgement]:
+def together(*records: bytes, names: Sequence[str] = ()) -> list[RecordJudgement]:
     given_names = [*names, *[""] * len(records)]
-    found = [Found(place=f"record {at}", data=data, name=given_names[at - 1]) for at, data in enumerate(records, 1)]
+    found = [
+        FoundRecord(place=f"record {at}", data=data, name=given_names[at - 1]) for at, data in enumerate(records, 1)
+    ]
     return judge_all(found, KNOWN)
 
 
@@ -91,8 +93,8 @@ def test_only_a_whole_transaction_in_its_order_has_energy(order: list[int], take
 def test_whose_key_verified_a_record_is_said() -> None:
     row = OCMF[0]
     data, key = row["record"].encode(), row["public_key_as_given"]
-    beside = Found(place="", data=data, key=key)
-    within = Found(place="", data=data + b"|" + row["public_key_der"].encode())
+    beside = FoundRecord(place="", data=data, key=key)
+    within = FoundRecord(place="", data=data + b"|" + row["public_key_der"].encode())
     for found, source in ((beside, "file"), (within, "record")):
         own = judge(found, Expected())
         assert (own.verdict, own.key_source) == ("verified", source)
@@ -101,9 +103,9 @@ def test_whose_key_verified_a_record_is_said() -> None:
         foreign = judge(found, Expected(keys=(key_of(OTHER),)))
         assert (foreign.verdict, foreign.key_source) == ("invalid", "given")
         assert "not a known one" in foreign.remarks[0]
-    none = judge(Found(place="", data=data), Expected())
+    none = judge(FoundRecord(place="", data=data), Expected())
     assert (none.verdict, none.key_source, none.energies) == ("no_key", "", ())
-    broken = judge(Found(place="", data=data, key="zz"), Expected())
+    broken = judge(FoundRecord(place="", data=data, key="zz"), Expected())
     assert (broken.verdict, broken.remarks) == (
         "no_key",
         ("not a meter's public key: neither DER nor a point of a known curve",),
@@ -149,7 +151,7 @@ def test_what_our_own_meter_signs_is_read_by_the_same_reader() -> None:
         key=key,
     )
     data = ocmf.signed_meter_data(text).encode()
-    found = judge(Found(place="", data=data, key=der_of(KEY.public_key()).hex()), Expected(meter="METER-1"))
+    found = judge(FoundRecord(place="", data=data, key=der_of(KEY.public_key()).hex()), Expected(meter="METER-1"))
     assert (found.verdict, found.remarks) == ("verified", ())
     (energy,) = found.energies
     assert (energy.direction, energy.wh, energy.usable) == ("export", Decimal("12345.673"), True)

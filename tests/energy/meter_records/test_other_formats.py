@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.energy.meter_records.signed_records import FOLDER, judged
 from v2g.energy.meter_records.alfen import read_alfen
-from v2g.energy.meter_records.container import SML, Found, find_records
+from v2g.energy.meter_records.container import SML, FoundRecord, find_records
 from v2g.energy.meter_records.edl40 import read_edl40, read_edl40_xml
 from v2g.energy.meter_records.judge import Expected, judge, judge_all
 from v2g.energy.meter_records.keys import read_key
@@ -30,8 +30,8 @@ def of(form: str) -> list[dict[str, str]]:
     return [row for row in VALID if row["format"] == form and not row["record"].startswith("<")]
 
 
-def alone(row: dict[str, str]) -> Found:
-    return Found(place="record 1", data=row["record"].encode(), key=row["public_key"])
+def alone(row: dict[str, str]) -> FoundRecord:
+    return FoundRecord(place="record 1", data=row["record"].encode(), key=row["public_key"])
 
 
 @pytest.mark.requirement("R196")
@@ -224,7 +224,9 @@ def test_no_letter_of_pcdf_can_be_changed(row: dict[str, str], share: float, let
 def test_a_record_that_is_cut_is_incomplete_or_unreadable(row: dict[str, str]) -> None:
     text = row["record"].strip()
     for share in range(1, 20):
-        found = judge(Found(place="", data=text[: len(text) * share // 20].encode(), key=row["public_key"]), Expected())
+        found = judge(
+            FoundRecord(place="", data=text[: len(text) * share // 20].encode(), key=row["public_key"]), Expected()
+        )
         assert found.verdict in ("incomplete", "unreadable"), found
 
 

@@ -27,7 +27,7 @@ from v2g.iso15118.d2.schedules import PriceStep, sales_tariff, schedule_tuple
 from v2g.iso15118.d2.schemas import ISO2
 from v2g.iso15118.d2.signatures import KEYS, sign, signed_elements, verify
 from v2g.iso15118.engine.power_schedule import PowerSchedule, Step
-from v2g.iso15118.engine.signature import Deviation
+from v2g.iso15118.engine.signature import SignatureDeviation
 from v2g.pki.keys import SoftwareKey
 
 OTHER = SoftwareKey(ec.generate_private_key(ec.SECP256R1()))
@@ -151,10 +151,10 @@ def test_forms_of_other_stacks_are_understood_and_named(name: str) -> None:
     usual = sign(body, P256)
     info = usual.signed_info
     bare = replace(info, reference=tuple(replace(each, transforms=None) for each in info.reference))
-    assert verify(as_der(usual), body, P256.public_key) == {Deviation.DER_VALUE}
-    assert verify(resigned(info, P256, ISO2), body, P256.public_key) == {Deviation.MESSAGE_GRAMMAR}
-    assert verify(resigned(bare, P256), body, P256.public_key) == {Deviation.NO_TRANSFORMS}
-    assert verify(as_der(resigned(bare, P256, ISO2)), body, P256.public_key) == set(Deviation)
+    assert verify(as_der(usual), body, P256.public_key) == {SignatureDeviation.DER_VALUE}
+    assert verify(resigned(info, P256, ISO2), body, P256.public_key) == {SignatureDeviation.MESSAGE_GRAMMAR}
+    assert verify(resigned(bare, P256), body, P256.public_key) == {SignatureDeviation.NO_TRANSFORMS}
+    assert verify(as_der(resigned(bare, P256, ISO2)), body, P256.public_key) == set(SignatureDeviation)
 
 
 def test_tolerance_does_not_reach_what_is_signed() -> None:

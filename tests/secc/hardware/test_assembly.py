@@ -512,7 +512,7 @@ def test_a_board_watches_by_the_rating_and_times_of_its_charger(
 ) -> None:
     async def scene(found: Place, own: Own) -> None:
         await found.make(msgspec.structs.replace(config, watch=WatchConfig(contactor_s=2.0)))
-        (said,) = (each for each in own.board.inputs if isinstance(each, inputs.Rating))
+        (said,) = (each for each in own.board.inputs if isinstance(each, inputs.BoardRating))
         assert (said.charge_w, said.discharge_w, said.follow_ms, said.close_ms) == rating
 
     owns(tmp_path, monkeypatch, scene)

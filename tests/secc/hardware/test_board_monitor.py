@@ -228,7 +228,7 @@ def test_a_board_that_comes_back_knows_rating_limits_and_faults() -> None:
     rig.run(1.0)
     told = [line.message.input for line in rig.sent if isinstance(line.message, Tell)]
     rating, limit, fault = (each for each in told if not isinstance(each, inputs.Measured))
-    assert isinstance(rating, inputs.Rating)
+    assert isinstance(rating, inputs.BoardRating)
     assert (rating.charge_w, rating.grace_ms, rating.stop_ms) == (50_000, 250, 65_000)
     assert isinstance(limit, inputs.Limit)
     assert (limit.source, limit.charge_w, limit.discharge_w) == ("site", 5_000, inputs.UNBOUNDED)
@@ -249,7 +249,7 @@ def test_the_longest_lines_are_within_the_bound() -> None:
         ("charge_w", "discharge_w", "follow_ms", "excess_ms"),
         ("open", "close", "grace", "stop", "voltage"),
     )
-    rating = inputs.Rating(**dict.fromkeys(bounded, most), **{f"{each}_ms": forever for each in times})
+    rating = inputs.BoardRating(**dict.fromkeys(bounded, most), **{f"{each}_ms": forever for each in times})
     for each in (request, limit, rating, drawn):
         line = encode(Line(65_535, Tell(65_535, each)))
         assert len(line) <= MAX_LINE

@@ -21,7 +21,7 @@ RATING = ChargerRating(
     stop_s=60.0,
     voltage_s=120.0,
 )
-BOARD_RATING = inputs.Rating(
+BOARD_RATING = inputs.BoardRating(
     charge_w=50_000,
     discharge_w=30_000,
     follow_ms=500,
@@ -191,11 +191,11 @@ def test_a_board_that_knows_nothing_gets_rating_limits_and_faults_as_they_stand(
 def test_a_rating_beyond_a_boards_range_is_its_most() -> None:
     rating = ChargerRating(charge_w=UNBOUNDED + 1, discharge_w=-1, stop_s=1e10)
     (first,) = Place(rating).introduction
-    assert isinstance(first, inputs.Rating)
+    assert isinstance(first, inputs.BoardRating)
     assert (first.charge_w, first.discharge_w, first.stop_ms) == (UNBOUNDED, 0, FOREVER_MS)
 
 
 def test_a_board_gets_what_each_conductor_of_the_charger_may_carry_as_a_limit() -> None:
     rating, limit = Place(ChargerRating(charge_w=22_000, discharge_w=0, charge_ma=32_000)).introduction
-    assert isinstance(rating, inputs.Rating)
+    assert isinstance(rating, inputs.BoardRating)
     assert limit == inputs.Limit(**LIMIT | {"source": "rating", "charge_ma": 32_000})  # type: ignore[arg-type]

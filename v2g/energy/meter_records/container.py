@@ -36,7 +36,7 @@ _RECORDS: Final = ("signedMeterData", "signedMeterValue")
 _json: Final = typed_json.decoder(object)
 
 
-class Found(msgspec.Struct, frozen=True, kw_only=True):
+class FoundRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A record where it was found, not read yet, and what stands beside it, which nobody signed.
 
     `data` is the record as it is written there. `mark` and `name` are the context and the transaction that a file gives
@@ -50,7 +50,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     name: str = ""
 
 
-def find_records(data: bytes) -> list[Found]:
+def find_records(data: bytes) -> list[FoundRecord]:
     """Return the records of a file, at least one. Raises CodecError."""
     if len(data) > MOST_FILE:
         raise CodecError(f"{len(data)} octets of signed records", hint=f"at most {MOST_FILE} are read")
@@ -60,7 +60,7 @@ def find_records(data: bytes) -> list[Found]:
     elif bare.startswith((b"{", b"[", b'"')):
         found = list(_of_json(bare))
     else:
-        found = [Found(place="", data=each) for each in _of_text(bare)]
+        found = [FoundRecord(place="", data=each) for each in _of_text(bare)]
     if not found:
         raise CodecError("the file has no signed record")
     if len(found) > MOST_RECORDS:
@@ -103,7 +103,7 @@ def _is_record(line: bytes) -> bool:
     return True
 
 
-def _of_json(data: bytes) -> Iterator[Found]:
+def _of_json(data: bytes) -> Iterator[FoundRecord]:
     """Yield every SignedMeterValue of OCPP in JSON, and every record in a text: alone, in messages, in lines of them.
 
     Stations of OCPP 1.6 put a SignedMeterValue as JSON into the text of a sampled value.
@@ -117,13 +117,13 @@ def _of_json(data: bytes) -> Iterator[Found]:
                     keys = (each for name, each in value.items() if _names_key(name) and isinstance(each, str))
                     key = next(keys, key)
                     texts = [name for name in _RECORDS if isinstance(value.get(name), str)]
-                    yield from (Found(place="", data=value[name].encode(), key=key) for name in texts)
+                    yield from (FoundRecord(place="", data=value[name].encode(), key=key) for name in texts)
                     others = [(each, key) for name, each in value.items() if name not in texts and not _names_key(name)]
                     left.extendleft(reversed(others))
                 case list():
                     left.extendleft((item, key) for item in reversed(value))
                 case str() if value.startswith(("OCMF|", "AP;")):
-                    yield Found(place="", data=value.encode(), key=key)
+                    yield FoundRecord(place="", data=value.encode(), key=key)
                 case str() if value.startswith("{") and '"signedMeter' in value:
                     left.appendleft((_json.decode(value.encode()), key))
     except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
@@ -134,13 +134,13 @@ def _names_key(field: str) -> bool:
     return field.replace("_", "").lower().startswith("publickey")
 
 
-def _of_xml(root: Node) -> Iterator[Found]:
+def _of_xml(root: Node) -> Iterator[FoundRecord]:
     if local_name(root) == "signedMeterValue":
-        yield Found(place="", data=tostring(root))
+        yield FoundRecord(place="", data=tostring(root))
         return
     if processes := [each for each in root.iter() if local_name(each) == "ChargingProcess"]:
         for each in processes:
-            yield from (Found(place="", data=data, mark=mark) for mark, data in measurements(each))
+            yield from (FoundRecord(place="", data=data, mark=mark) for mark, data in measurements(each))
         return
     if local_name(root) != "values":
         raise CodecError(f"the file's root is {printable(local_name(root))[:40]}, not values")
@@ -148,7 +148,7 @@ def _of_xml(root: Node) -> Iterator[Found]:
         signed = [*children(value, "signedData"), *children(value, "encodedData")]
         if not signed:
             raise CodecError("a value of the file has no signedData")
-        yield Found(
+        yield FoundRecord(
             place="",
             data=(signed[0].text or "").encode(),
             key=text_at(value, "publicKey"),

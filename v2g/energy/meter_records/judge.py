@@ -12,7 +12,7 @@ from typing import Final, Literal
 import msgspec
 
 from v2g.energy.meter_records.alfen import read_alfen
-from v2g.energy.meter_records.container import SML, Found, carried
+from v2g.energy.meter_records.container import SML, FoundRecord, carried
 from v2g.energy.meter_records.edl40 import read_edl40, read_edl40_xml
 from v2g.energy.meter_records.keys import HashName, MeterKey, read_key
 from v2g.energy.meter_records.ocmf import read_ocmf
@@ -87,7 +87,7 @@ class Expected(msgspec.Struct, frozen=True, kw_only=True):
     transaction: str = ""
 
 
-class Judgement(msgspec.Struct, frozen=True, kw_only=True):
+class RecordJudgement(msgspec.Struct, frozen=True, kw_only=True):
     """The verdict on a record at a place; `reason` is empty for a verified one without more to say.
 
     `energies` are those between marked readings: of the record, or, at the record that ends it, of its transaction.
@@ -100,7 +100,7 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     key_source: KeySource = ""
     remarks: tuple[str, ...] = ()
     energies: tuple[Energy, ...] = ()
-    found: Found | None = None
+    found: FoundRecord | None = None
 
 
 def read_record(data: bytes) -> Record:
@@ -109,12 +109,12 @@ def read_record(data: bytes) -> Record:
     return next(each.read for each in FORMATS if octets.startswith(each.start))(octets)
 
 
-def judge(found: Found, expected: Expected) -> Judgement:
+def judge(found: FoundRecord, expected: Expected) -> RecordJudgement:
     """Return the verdict on one record by itself."""
     try:
         record = _marked(read_record(found.data), found)
     except RecordError as error:
-        return Judgement(place=found.place, verdict=error.verdict, reason=str(error), found=found)
+        return RecordJudgement(place=found.place, verdict=error.verdict, reason=str(error), found=found)
     remarks = list(record.remarks)
     if record.marks and not record.sealed_marks:
         remarks.append("the signature does not cover which reading begins and ends")
@@ -122,7 +122,7 @@ def judge(found: Found, expected: Expected) -> Judgement:
     verdict, reason = _verify(record, keys, remarks) if keys else ("no_key", "no public key")
     if verdict == "verified":
         verdict, reason = _fits(found, record, expected)
-    return Judgement(
+    return RecordJudgement(
         place=found.place,
         verdict=verdict,
         reason=reason,
@@ -134,7 +134,7 @@ def judge(found: Found, expected: Expected) -> Judgement:
     )
 
 
-def _marked(record: Record, found: Found) -> Record:
+def _marked(record: Record, found: FoundRecord) -> Record:
     """Return a record whose own reading is not marked with the mark that its file gives it."""
     if record.sealed_marks or record.marks or not found.mark:
         return record
@@ -143,7 +143,9 @@ def _marked(record: Record, found: Found) -> Record:
     )
 
 
-def _keys(found: Found, record: Record, expected: Expected, remarks: list[str]) -> tuple[Sequence[MeterKey], KeySource]:
+def _keys(
+    found: FoundRecord, record: Record, expected: Expected, remarks: list[str]
+) -> tuple[Sequence[MeterKey], KeySource]:
     """Return the keys to try: those that are known, else that of the file, else that of the record itself."""
     beside: MeterKey | None = None
     if found.key:
@@ -183,7 +185,7 @@ def _verify(record: Record, keys: Iterable[MeterKey], remarks: list[str]) -> tup
     return verdict, reason
 
 
-def _fits(found: Found, record: Record, expected: Expected) -> tuple[Verdict, str]:
+def _fits(found: FoundRecord, record: Record, expected: Expected) -> tuple[Verdict, str]:
     if expected.meter and expected.meter not in record.serials:
         return "other_meter", f"of the meter {printable(joined(record.serials))}, not {printable(expected.meter)}"
     names = [each for each in (record.session, record.label, found.name) if each]
@@ -202,7 +204,7 @@ def carries(record: Record, direction: Direction, wh: Decimal, digit_wh: Decimal
     return any(each.wh is not None and abs(each.wh - wh) < room for each in readings)
 
 
-def judge_all(found: Iterable[Found], expected: Expected) -> list[Judgement]:
+def judge_all(found: Iterable[FoundRecord], expected: Expected) -> list[RecordJudgement]:
     """Return the verdicts on the records of a file, also whether those of one transaction belong together.
 
     A record with begin and end stands for itself. Of others, the one that ends a transaction has its energies.
@@ -245,12 +247,12 @@ def judge_all(found: Iterable[Found], expected: Expected) -> list[Judgement]:
     return judged
 
 
-def _meter(judged: Judgement) -> tuple[str, ...]:
+def _meter(judged: RecordJudgement) -> tuple[str, ...]:
     assert judged.record is not None, "it is verified"
     return judged.record.format, *judged.record.serials
 
 
-def _ended(before: Sequence[Judgement], end: Judgement) -> Judgement:
+def _ended(before: Sequence[RecordJudgement], end: RecordJudgement) -> RecordJudgement:
     """Return the judgement on the end of a transaction whose earlier records are these."""
     wrong = _misplaced(before[-1], end)
     if wrong is not None:
@@ -259,7 +261,7 @@ def _ended(before: Sequence[Judgement], end: Judgement) -> Judgement:
     return msgspec.structs.replace(end, energies=energies(readings))
 
 
-def _misplaced(before: Judgement, after: Judgement) -> Judgement | None:
+def _misplaced(before: RecordJudgement, after: RecordJudgement) -> RecordJudgement | None:
     """Return the judgement on a record that does not follow the one before it, None if it does."""
     assert before.record is not None, "it is verified"
     assert after.record is not None, "it is verified"
@@ -288,8 +290,8 @@ def out_of_place(one: Record, two: Record) -> tuple[Verdict, str] | None:
 
 
 def _without_begin(
-    end: Judgement, later: Iterable[Judgement], begun: Mapping[tuple[str, ...], Sequence[int]]
-) -> Judgement:
+    end: RecordJudgement, later: Iterable[RecordJudgement], begun: Mapping[tuple[str, ...], Sequence[int]]
+) -> RecordJudgement:
     """Return the judgement on an end without a begin before it: why there is none."""
     meter = _meter(end)
     for each in later:
@@ -304,13 +306,13 @@ def _without_begin(
     return _as(end, "incomplete", "no record begins its transaction")
 
 
-def _without_end(begin: Judgement) -> Judgement:
+def _without_end(begin: RecordJudgement) -> RecordJudgement:
     return _as(begin, "incomplete", "no record ends its transaction")
 
 
-def _as(judged: Judgement, verdict: Verdict, reason: str) -> Judgement:
+def _as(judged: RecordJudgement, verdict: Verdict, reason: str) -> RecordJudgement:
     return msgspec.structs.replace(judged, verdict=verdict, reason=printable(reason), energies=())
 
 
-def _name(judged: Judgement) -> str:
+def _name(judged: RecordJudgement) -> str:
     return judged.found.name if judged.found is not None else ""

@@ -20,7 +20,7 @@ Phase = Literal["idle", "voltage", "power", "rest"]
 Rule = Literal["none", "signed", "standard"]
 
 
-class Rating(msgspec.Struct, frozen=True, kw_only=True, tag_field="what", tag="rating"):
+class BoardRating(msgspec.Struct, frozen=True, kw_only=True, tag_field="what", tag="rating"):
     """The charger's maxima and reaction times; the monitor begins anew."""
 
     charge_w: Most
@@ -142,6 +142,6 @@ class Drawn(msgspec.Struct, frozen=True, tag_field="what", tag="drawn"):
 
 
 Input = (
-    Rating | Begin | Authorise | Forget | Stop | Fault | Request | Bears | Limit | Discharge | Signed | Drive | Measured
-    | Drawn
+    BoardRating | Begin | Authorise | Forget | Stop | Fault | Request | Bears | Limit | Discharge | Signed | Drive
+    | Measured | Drawn
 )  # fmt: skip

@@ -31,7 +31,7 @@ _MAX_DATAGRAM = 2048
 _READ_BATCH = 64
 
 
-class Found(msgspec.Struct, frozen=True):
+class SdpAnswer(msgspec.Struct, frozen=True):
     """A charger's answer: `host` ready to connect to (with `%interface` when link-local), TCP `port`.
 
     `evse_id` is the vehicle's detected place, only with wireless SDP.
@@ -185,7 +185,7 @@ async def discover(
     retry_s: float = sdp.RETRY_S,
     max_tries: int = sdp.MAX_TRIES,
     within_s: float = sdp.SETUP_S,
-) -> Found:
+) -> SdpAnswer:
     """Send requests on all `interfaces` until a charger with the requested security, or one of `accepted`, answers:
     every `retry_s`, at most `max_tries` times and `within_s`. With `wireless` that request is used, and an answer
     counts once the vehicle's place is known or left to the session.
@@ -223,7 +223,7 @@ class _Search:
         wireless: SdpWirelessRequest | None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self.found: asyncio.Future[Found] = self._loop.create_future()
+        self.found: asyncio.Future[SdpAnswer] = self._loop.create_future()
         self.tries = 0
         self._port = port
         self._security = security
@@ -289,7 +289,7 @@ class _Search:
             self._other = response
         elif not self.found.done():
             host = str(response.address) + (f"%{interface}" if response.address.is_link_local else "")
-            self.found.set_result(Found(host, response.port, response, self.tries, evse_id))
+            self.found.set_result(SdpAnswer(host, response.port, response, self.tries, evse_id))
 
     def _understand(self, datagram: bytes) -> tuple[SdpResponse | None, str]:
         """Return an answer and its EVSE; None for one that is not usable (yet). Raises FrameError."""

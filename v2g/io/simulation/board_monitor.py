@@ -32,7 +32,7 @@ class SimulatedBoardMonitor:
     def take(self, what: Input, now: float) -> None:
         """See BoardMonitor."""
         self._input_at = now
-        if isinstance(what, inputs.Rating):
+        if isinstance(what, inputs.BoardRating):
             self._monitor = self._make(_rating(what))
             self._monitor.feedback(now, closed=self._closed)
         elif self._monitor is not None:
@@ -119,7 +119,7 @@ def _request(what: inputs.Request) -> Request:
     )
 
 
-def _rating(what: inputs.Rating) -> ChargerRating:
+def _rating(what: inputs.BoardRating) -> ChargerRating:
     return ChargerRating(
         charge_w=what.charge_w,
         discharge_w=what.discharge_w,

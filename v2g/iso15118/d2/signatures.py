@@ -23,7 +23,7 @@ from v2g.iso15118.d2.messages.data_types import CertificateChain
 from v2g.iso15118.d2.messages.tariffs import SAScheduleList
 from v2g.iso15118.d2.schemas import ISO2
 from v2g.iso15118.engine import signature as signatures
-from v2g.iso15118.engine.signature import EDITION_2, Deviation, Names
+from v2g.iso15118.engine.signature import EDITION_2, Names, SignatureDeviation
 from v2g.iso15118.engine.xmldsig import Signature
 from v2g.pki.keys import PublicKey, SigningKey
 
@@ -69,7 +69,7 @@ def sign(body: Element, key: SigningKey) -> Signature:
     return signatures.sign(signed_elements(body), key, schema=ISO2, names=NAMES)
 
 
-def verify(signature: Signature | None, body: Element, key: PublicKey) -> frozenset[Deviation]:
+def verify(signature: Signature | None, body: Element, key: PublicKey) -> frozenset[SignatureDeviation]:
     """Verify the header signature over a request or response; return how it deviates from the standard.
 
     Raises SignatureError.

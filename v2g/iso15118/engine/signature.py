@@ -49,7 +49,7 @@ NAMES: Final[Names] = MappingProxyType({})
 """In -20 every signed element has its own type."""
 
 
-class Deviation(Enum):
+class SignatureDeviation(Enum):
     """A form of signature that peers of -2 use beside the standard's."""
 
     MESSAGE_GRAMMAR = "SignedInfo in the grammar of the messages"
@@ -112,7 +112,7 @@ def verify(
     names: Names = NAMES,
     allowed: Collection[Algorithm] = STANDARD,
     tolerant: bool = False,
-) -> frozenset[Deviation]:
+) -> frozenset[SignatureDeviation]:
     """Verify that `signature` covers exactly `elements`, one or several, and was made with the other half of `key`.
 
     `elements` are those that the caller uses: nothing is looked up by its Id, so nothing can be substituted.
@@ -141,9 +141,9 @@ def verify(
     raw = raw_signature(key, value) if tolerant else value
     grammar = _check_value(expected, raw, key, (XMLDSIG, schema))
     found = {
-        Deviation.NO_TRANSFORMS: bool(bare),
-        Deviation.DER_VALUE: raw != value,
-        Deviation.MESSAGE_GRAMMAR: grammar is not XMLDSIG,
+        SignatureDeviation.NO_TRANSFORMS: bool(bare),
+        SignatureDeviation.DER_VALUE: raw != value,
+        SignatureDeviation.MESSAGE_GRAMMAR: grammar is not XMLDSIG,
     }
     return frozenset(each for each, deviates in found.items() if deviates)
 

@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from v2g.energy.curves import Lag
+from v2g.energy.curves import ResponseLag
 from v2g.ocpp.messages.der_control import DERCurve, DERUnit, FixedPF, SetDERControlRequest
 from v2g.ocpp.messages.ev_charging import DERControl
 from v2g_station.blocks.der.curves import SETTLING_S, curve_at
@@ -47,7 +47,7 @@ class React(Command, frozen=True, kw_only=True):
     var: int
 
 
-class Rating(msgspec.Struct, frozen=True, kw_only=True):
+class InverterRating(msgspec.Struct, frozen=True, kw_only=True):
     """An inverter's rating: W into the grid and out of it, and var."""
 
     inject_w: int
@@ -61,7 +61,7 @@ def var_by_factor(power_w: float, factor: float, *, inject: bool) -> float:
     return size if inject else -size
 
 
-def part_of(percent: float, unit: DERUnit, rating: Rating) -> float:
+def part_of(percent: float, unit: DERUnit, rating: InverterRating) -> float:
     """Return percent of the quantity that `unit` names, in var; the whole capability counts as available."""
     whole = max(rating.inject_w, rating.absorb_w) if unit == "PctMaxW" else rating.max_var
     return percent / 100 * whole
@@ -88,7 +88,7 @@ class DerReactive:
         self._volt: float | None = None
         self._reference: float | None = None
         self._seen = kernel.now
-        self._lag = Lag(0.0)
+        self._lag = ResponseLag(0.0)
         self._reported: dict[int, int] = {}
         self._out = out
         der.on_applied.append(self._applied)
@@ -110,7 +110,7 @@ class DerReactive:
         self._absorbing = next((each for each in found if each.control_type == other), None)
         self._reference = None
         if best is None or best.control_type != BY_VOLTAGE:
-            self._lag = Lag(0.0)
+            self._lag = ResponseLag(0.0)
         self.follow()
 
     def _follow_reference(self) -> None:
@@ -143,7 +143,7 @@ class DerReactive:
         key = f"DCDERCtrlr#{number}.Enabled"
         if control is None or self._out(number) or (self._k.model.has(key) and not self._k.model.flag(key)):
             return 0.0
-        rating = Rating(inject_w=layout.max_discharge_w, absorb_w=layout.max_power_w, max_var=self._max_var)
+        rating = InverterRating(inject_w=layout.max_discharge_w, absorb_w=layout.max_power_w, max_var=self._max_var)
         inject_w = -(sample.power_w or 0) if sample is not None else 0
         fixed = self._fixed_factor(inject_w)
         if fixed is not None:
@@ -161,7 +161,7 @@ class DerReactive:
                 return control.fixed_pf_absorb
         return None
 
-    def _by_curve(self, control_type: DERControl, curve: DERCurve, inject_w: float, rating: Rating) -> float:
+    def _by_curve(self, control_type: DERControl, curve: DERCurve, inject_w: float, rating: InverterRating) -> float:
         if control_type == BY_VOLTAGE:
             if self._volt is None:
                 return 0.0

@@ -8,7 +8,7 @@ chargers would hunt. Power into the vehicle is positive, as everywhere.
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-from v2g.energy.curves import FrequencyCurve, HeldResponse, Lag
+from v2g.energy.curves import FrequencyCurve, HeldResponse, ResponseLag
 from v2g.ocpp.messages.der_control import FreqDroop, GridEventFault, SetDERControlRequest
 from v2g.ocpp.messages.ev_charging import DERControl
 from v2g_station.blocks.der.curves import SETTLING_S, curve_at
@@ -107,7 +107,7 @@ class DerResponse:
         self._reported: dict[int, Respond] = {}
         self._acting: Acting | None = None
         self._own, self._led = None if own is None else HeldResponse(own), led
-        self._volt_watt = Lag(100.0)
+        self._volt_watt = ResponseLag(100.0)
         self._trips = Trips(evses, lambda: int.from_bytes(kernel.entropy(4), "big") / 2**32)
         self._starting = True
         self.on_follow: list[Callable[[], None]] = []
@@ -141,7 +141,7 @@ class DerResponse:
     def _applied(self, command: ApplyControls) -> None:
         self._controls = command.controls
         if not any(control.control_type == "VoltWatt" for control in command.controls):
-            self._volt_watt = Lag(100.0)
+            self._volt_watt = ResponseLag(100.0)
         self._trips.apply(command.controls, self._now, starting=self._starting)
         self._follow()
 

@@ -23,8 +23,8 @@ from v2g.ocpp.times import format_time
 from v2g.translate.csms_prices import CsmsPrices
 from v2g_station.blocks.evse import Evse, Fact
 from v2g_station.blocks.smart_charging import profile_rules, profiles
+from v2g_station.blocks.smart_charging.profile_context import ProfileContext
 from v2g_station.blocks.smart_charging.profiles import Allowance, Installed, OpenTransaction
-from v2g_station.blocks.smart_charging.surroundings import Surroundings
 from v2g_station.blocks.transactions.sessions import Sessions
 from v2g_station.blocks.transactions.transactions import TransactionRecord
 from v2g_station.kernel.kernel import Command, Handler, Kernel, status_info
@@ -100,7 +100,7 @@ class SmartCharging:
         """The line conductors that an EVSE was told to use, where it can switch them."""
         self._prices: dict[int, CsmsPrices] = {}
         self._version = 0
-        self.where = Surroundings(kernel, evses, self.limits_changed)
+        self.where = ProfileContext(kernel, evses, self.limits_changed)
         self.modes = modes
         kernel.put("V2XChargingCtrlr.SupportedOperationModes", ",".join(modes))
         self.on_installed: list[Callable[[Installed], None]] = []

@@ -11,7 +11,7 @@ from v2g_station.kernel.kernel import Kernel, status_info
 from v2g_station.kernel.local_time import known_zone, local_time, parse_offset
 
 
-class Surroundings:
+class ProfileContext:
     """The context of one station's profiles; `changed` is called when it changes."""
 
     def __init__(self, kernel: Kernel, evses: Mapping[int, Evse], changed: Callable[[], None]) -> None:
