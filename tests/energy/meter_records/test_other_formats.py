@@ -1,11 +1,16 @@
 """EDL40, ISA-EDL40, Alfen and PCDF: genuine records, and what is wrong with others."""
 
+import base64
 import json
 from collections.abc import Callable
 from decimal import Decimal
 
 import msgspec
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,7 +19,7 @@ from v2g.energy.meter_records.alfen import read_alfen
 from v2g.energy.meter_records.container import SML, FoundRecord, find_records
 from v2g.energy.meter_records.edl40 import read_edl40, read_edl40_xml
 from v2g.energy.meter_records.judge import Expected, judge, judge_all
-from v2g.energy.meter_records.keys import read_key
+from v2g.energy.meter_records.keys import key_of, read_key
 from v2g.energy.meter_records.pcdf import read_pcdf
 from v2g.energy.meter_records.record import Mark, Record
 from v2g.errors import RecordError
@@ -167,6 +172,72 @@ def test_data_sealed_by_rsa_is_unsupported_not_unreadable() -> None:
 def alfen_pair() -> tuple[dict[str, str], dict[str, str]]:
     begin, end = of("ALFEN")
     return begin, end
+
+
+ALFEN_KEY = ec.derive_private_key(0xA1FE, ec.SECP192R1())
+
+
+def alfen(kind: str = "1", version: str = "3", key: str = "", **octets: bytes) -> bytes:
+    """Return a record of Alfen that this key signs; octets of its data set by their place."""
+    data = bytearray(82)
+    data[44], data[45] = 30, 0xFF
+    for place, value in {"_34": (1_542_984_061).to_bytes(4, "little"), **octets}.items():
+        data[int(place[1:]) : int(place[1:]) + len(value)] = value
+    r, s = decode_dss_signature(ALFEN_KEY.sign(bytes(data), ec.ECDSA(SHA256())))
+    point = ALFEN_KEY.public_key().public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
+    fields = (point, bytes(data), r.to_bytes(24) + s.to_bytes(24))
+    texts = [base64.b32encode(each).decode() for each in fields]
+    return f"AP;{kind};{version};{key or texts[0]};{texts[1]};{texts[2]};".encode()
+
+
+@pytest.mark.parametrize(
+    ("octets", "fields"),
+    [
+        ({}, {"wh": Decimal(0), "mark": "end", "page": 0, "session": "0", "user": ""}),
+        ({"_46": (2**40 + 7).to_bytes(8, "little")}, {"wh": Decimal(2**40 + 7) / 10}),
+        ({"_45": b"\x03", "_46": b"\x05"}, {"wh": Decimal(5000)}),
+        ({"_45": b"\xf4", "_46": b"\x05"}, {"wh": Decimal("5E-12")}),
+        ({"_45": b"\x0c", "_46": b"\x05"}, {"wh": Decimal("5E12")}),
+        ({"_54": b"04AA", "_74": b"\x01\x02", "_78": b"\x03\x04"}, {"user": "04AA", "session": "513", "page": 1027}),
+        ({"_54": b"\x04\xaa"}, {"user": "04AA"}),
+        ({"_54": b"\x04\x0a"}, {"user": "040A"}),
+        ({"_54": b"\xc3\xa4"}, {"user": "C3A4"}),
+        ({"_38": bytes.fromhex("0100010800ff")}, {"register": "0100010800FF", "direction": "import"}),
+        ({"_0": bytes(range(10)), "_16": b"\x0a\x01EMH\0\x00\x00\x00\x07"},
+         {"serials": ("1EMH0000000007", "0A01454D480000000007", "00010203040506070809")}),
+        ({"_34": b"\xff\xff\xff\xff"}, {"utc_ms": 4_294_967_295_000}),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("version", ["2", "3"])
+def test_each_field_of_alfen_is_read(octets: dict[str, bytes], fields: dict[str, object], version: str) -> None:
+    found = judged(alfen(version=version, **octets), key_of(ALFEN_KEY.public_key()))
+    assert found.verdict == "verified"
+    assert found.record is not None
+    assert not found.record.sealed_marks
+    (reading,) = found.record.readings
+    for name, value in fields.items():
+        assert getattr(found.record if hasattr(found.record, name) else reading, name) == value, name
+
+
+@pytest.mark.parametrize(("kind", "mark"), [("0", "begin"), ("1", "end"), ("2", "")])
+def test_the_type_of_alfen_is_the_mark(kind: str, mark: str) -> None:
+    record = read_alfen(alfen(kind))
+    assert (record.readings[0].mark, record.readings[0].transaction) == (mark, kind)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (alfen(_44=b"\x1b"), "not in Wh"),
+        (alfen(_45=b"\x0d"), "not in Wh"),
+        (alfen(_45=b"\xf3"), "not in Wh"),
+        (alfen(key="AAAA"), "the record's public key"),
+        (alfen(_81=b"\0\0"), "a data set of 83 octets"),
+    ],
+)
+def test_other_values_of_alfen_are_unreadable(data: bytes, reason: str) -> None:
+    found = judged(data)
+    assert (found.verdict, reason in found.reason) == ("unreadable", True), found.reason
 
 
 def test_records_of_alfen_belong_together_by_their_session() -> None:

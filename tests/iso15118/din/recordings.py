@@ -12,7 +12,7 @@ from v2g.iso15118.engine.sequence import State, advance
 from v2g.iso15118.engine.v2g_message import body_of, decode_message
 
 FOLDER = Path(__file__).parents[2] / "vectors" / "din70121"
-ABB, COMPLEO, BULB, ALPITRONIC, TESLA_CHARGER, IONIQ, MODEL_Y = NAMES = sorted(
+ABB, COMPLEO, BULB, ALPITRONIC, TESLA_CHARGER, IONIQ, HYC300, MODEL_Y = NAMES = sorted(
     each.stem for each in FOLDER.glob("*.jsonl")
 )
 

@@ -14,6 +14,7 @@ from tests.iso15118.din.recordings import (
     ALPITRONIC,
     BULB,
     COMPLEO,
+    HYC300,
     IONIQ,
     MODEL_Y,
     NAMES,
@@ -135,12 +136,13 @@ def test_identities_of_real_vehicles_and_chargers() -> None:
         for name in NAMES
     }
     experimental: set[Any] = {None}  # it sends an empty EVCCID
-    assert vehicles == {**dict.fromkeys(NAMES, experimental), IONIQ: {"0465650064C3"}, MODEL_Y: {"98ED5CDAD998"}}
+    real = {IONIQ: {"0465650064C3"}, HYC300: {"E00EE1FFD3E2"}, MODEL_Y: {"98ED5CDAD998"}}
+    assert vehicles == {**dict.fromkeys(NAMES, experimental), **real}
     chargers = {
         name: {evse_id.from_bytes(each.body.evse_id)[0] for each in responses(name, "SessionSetupRes")}
         for name in NAMES
     }
-    unknown = {name: {""} for name in (ABB, COMPLEO, BULB, ALPITRONIC)}
+    unknown = {name: {""} for name in (ABB, COMPLEO, BULB, ALPITRONIC, HYC300)}
     assert chargers == {**unknown, TESLA_CHARGER: {"DC44271FD91B"}, IONIQ: {"ZZ00000"}, MODEL_Y: {"ZZ00000"}}
 
 

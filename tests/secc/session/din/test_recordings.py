@@ -13,6 +13,7 @@ from tests.iso15118.din.recordings import (
     ALPITRONIC,
     BULB,
     COMPLEO,
+    HYC300,
     IONIQ,
     MODEL_Y,
     NAMES,
@@ -102,7 +103,7 @@ QUIRKS = {
     (TESLA_CHARGER, 1): set(),
     (TESLA_CHARGER, 2): GAPS,
     (TESLA_CHARGER, 3): set(),
-    (IONIQ, 0): {"charging_profile", "pre_charge_target_changes"},
+    **{key: {"charging_profile", "pre_charge_target_changes"} for key in ((IONIQ, 0), (HYC300, 0))},
     (MODEL_Y, 0): {"protocol_order", "early_session_stop", "missing_fields"},
 }
 
