@@ -524,6 +524,7 @@ def safe_rating(config: EvccConfig) -> VehicleRating:
         open_s=timing.contactor_s + BREAK_ANYWAY_S + 0.25,
         close_s=timing.contactor_s + 0.5,
         signed=config.discharge.require_signed,
+        line_ma=config.on_board_charger.line_ma,
     )
 
 

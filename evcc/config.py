@@ -320,6 +320,13 @@ class EvccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     needs: Annotated[NeedsConfig, Meta(description="departure and targets")] = NeedsConfig()
     discharge: Annotated[DischargeConfig, Meta(description="discharge policy")] = DischargeConfig()
     planning: Annotated[PlanningConfig, Meta(description="planning by prices")] = PlanningConfig()
+    raised_limits: Annotated[
+        bool,
+        Meta(
+            description="whether a charger may raise, in its loops, powers and currents above those of its charge "
+            "parameters; the voltage, with which the insulation was tested, it may not"
+        ),
+    ] = False
     price_signers: Annotated[
         tuple[Path, ...],
         Meta(
@@ -413,6 +420,7 @@ class EvccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
             needs=self.needs,
             discharge=self.discharge,
             planning=self.planning,
+            raised_limits=self.raised_limits,
             program=self.program,
             timing=self.timing,
             timers=self.timers,
@@ -452,11 +460,21 @@ def load_config(text: str, *, name: str) -> EvccConfig:
 
 
 def notes(text: str, *, name: str) -> list[str]:
-    """Return what is not sealed on the disk by a valid configuration."""
+    """Return what is not sealed on the disk by a valid configuration, and what it leaves to be assumed or derived."""
     config = load_config(text, name=name)
-    stored = config.checkpoints is not None or config.pause is not None
-    plain = stored and not config.journal_keys
-    return ["plain on the disk: checkpoints and paused sessions (journal_keys)"] if plain else []
+    stored, on_board = config.checkpoints is not None or config.pause is not None, config.on_board_charger
+    found = ["plain on the disk: checkpoints and paused sessions (journal_keys)"]
+    if not stored or config.journal_keys:
+        found.clear()
+    if not config.basic and not any(each.startswith("AC") for each in config.services.energy):
+        return found
+    if on_board.max_current_a is None:
+        rating = f"{on_board.line_ma / 1000:g} A for each line conductor, by its power (max_current_a is omitted)"
+        found.append(f"on_board_charger: {rating}")
+    if not on_board.measures_lines:
+        taken = "the sum is taken as equal on the phases with voltage, as all on one where these are not known"
+        found.append(f"on_board_charger: no currents of L1 to L3 (measures_lines); {taken}")
+    return found
 
 
 def check_config(text: str, *, name: str) -> list[ConfigError]:

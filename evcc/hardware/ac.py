@@ -85,7 +85,9 @@ class OnBoardCharger:
     def cut(self) -> None:
         """See Converter."""
         self._wanted_w = 0
-        self._present = msgspec.structs.replace(self._present, current_ma=0)
+        self._present = msgspec.structs.replace(
+            self._present, current_ma=0, currents=self._present.currents and Currents()
+        )
         self._line.publish(Currents())
 
     def _changed(self, charger: ChargerAc | None) -> None:
@@ -93,8 +95,11 @@ class OnBoardCharger:
         if charger is not None and charger.contactor_closed and charger.voltage_mv > 0:
             lines = min(charger.phases, self._config.phases)
             power_w = max(-self._config.most_out_w(lines), min(self._config.most_w(lines), self._wanted_w))
-            currents = spread(power_w * 1_000_000 // charger.voltage_mv, range(lines))
-            present = PresentVoltage(charger.voltage_mv, currents.total_ma, lines)
+            most_ma = lines * self._config.line_ma
+            drawn_ma = max(-most_ma, min(most_ma, power_w * 1_000_000 // charger.voltage_mv))
+            currents = spread(drawn_ma, range(lines))
+            measured = currents if self._config.measures_lines else None
+            present = PresentVoltage(charger.voltage_mv, currents.total_ma, lines, measured)
         if present != self._present:
             self._present = present
             self._line.publish(currents)

@@ -16,6 +16,7 @@ from evcc.session.edition import MessageReader
 from v2g.asn1.discharge import DischargeCommand, signed_content
 from v2g.battery import runaway
 from v2g.battery.sample import Sample
+from v2g.energy.conductors import spread
 from v2g.errors import Asn1Error, CodecError
 from v2g.iec61851.duty import DutyReading
 from v2g.iec61851.pilot import PilotState
@@ -28,7 +29,19 @@ from v2g.io.runtime.watchdog import Watchdog
 from v2g.iso15118.engine.session import Command, Fact
 from v2g.iso15118.engine.v2gtp import Framer, PayloadType
 from v2g.observe import Observe, Scalar
-from v2g.safety import NOTHING, Ask, BatteryReading, Lower, Open, Output, Phase, VehicleMonitor, VehicleRating, Verdict
+from v2g.safety import (
+    NOTHING,
+    UNBOUNDED,
+    Ask,
+    BatteryReading,
+    Lower,
+    Open,
+    Output,
+    Phase,
+    VehicleMonitor,
+    VehicleRating,
+    Verdict,
+)
 
 Answer = TypeVar("Answer")
 
@@ -60,10 +73,9 @@ class SafetyChannel:
         self._loop = asyncio.get_running_loop()
         self._callbacks: list[OnFact] = []
         self._messages: MessageReader | None = None
-        self._phases: int | None = None
+        self._basic = False
         self._battery_ms = -1
-        self._inlet_mv = 0
-        self._drawn_w = self._allowed_ma = 0
+        self._drawn_w = 0
         self._last: Verdict | None = None
         self._tasks: set[asyncio.Task[object]] = set()
         self._limits, self._heat, self._emergency = limits or runaway.Settings(), runaway.State(), emergency
@@ -111,19 +123,20 @@ class SafetyChannel:
 
     def converse(self, stream: ByteStream, messages: MessageReader) -> ByteStream:
         """A session begins on this connection, with messages that `messages` reads; return the connection for it."""
-        self._messages, self._phases = messages, None
+        self._messages, self._basic = messages, False
         self._monitor.begin()
         return _ReadStream(stream, self._sent, self._received)
 
     def signal(self, duty: DutyReading, *, phases: int) -> None:
         """A session without messages begins: the pilot's duty cycle limits the current per phase."""
-        self._messages, self._phases = None, phases
+        self._messages, self._basic = None, True
         self._monitor.begin()
+        self._ask(Ask(lines=phases))
         self._take_duty(duty)
 
     def part(self) -> None:
         """The session is over."""
-        self._messages = self._phases = None
+        self._messages, self._basic = None, False
         self._monitor.end()
 
     def fact(self, fact: Fact) -> None:
@@ -131,7 +144,7 @@ class SafetyChannel:
         match fact:
             case ports.StopRequested(reselect=False):
                 self._ask_monitor(self._monitor.stop)
-            case ports.DutyRead(reading=duty) if self._phases is not None:
+            case ports.DutyRead(reading=duty) if self._basic:
                 self._take_duty(duty)
 
     # -- inside: commands
@@ -158,7 +171,7 @@ class SafetyChannel:
         return self._ask_monitor(lambda now: self._monitor.drive(output, now))
 
     def _draw(self, power_w: int) -> int:
-        if self._phases is not None:  # only the pilot has set a limit
+        if self._basic:  # only the pilot has set a limit
             self._drive(Output(charge_w=power_w) if power_w > 0 else NOTHING)
         self._drawn_w = self._ask_monitor(lambda now: self._monitor.draw(power_w, now))
         return self._drawn_w
@@ -173,11 +186,11 @@ class SafetyChannel:
                     self._battery_ms = at_ms
                     self._look_at_heat(fact)
                     self._ask_monitor(lambda now: self._monitor.battery(reading(fact), now))
-            case ports.PresentVoltage(voltage_mv=voltage_mv, current_ma=current_ma):
-                self._inlet_mv = voltage_mv
-                self._ask_monitor(lambda now: self._monitor.inlet(voltage_mv, current_ma, now))
-                if self._phases is not None:
-                    self._limit_duty()
+            case ports.PresentVoltage(voltage_mv=voltage_mv, current_ma=current_ma, lines=lines):
+                line_ma = fact.currents or spread(current_ma, range(lines or 1))
+                self._ask_monitor(
+                    lambda now: self._monitor.inlet(voltage_mv, current_ma, now, lines=lines, line_ma=line_ma)
+                )
             case ports.ContactorState(closed=closed):
                 self._ask_monitor(lambda now: self._monitor.feedback(now, closed=closed))
             case ports.HardwareFault(reason=reason):
@@ -216,18 +229,10 @@ class SafetyChannel:
             self._monitor.signed(content.power_w, self._clock.at(content.valid_until_ms))
 
     def _take_duty(self, duty: DutyReading) -> None:
-        assert self._phases is not None
-        if duty.meaning == "current":
-            self._ask(Ask(phase=Phase.POWER, alive_s=float("inf")))
-        else:
-            self._ask(Ask(phase=Phase.REST, alive_s=OBEY_OFF_S))
-        allowed_ma = round(duty.max_current_a * 1000) if duty.meaning == "current" else 0
-        self._allowed_ma = allowed_ma * self._phases
-        self._limit_duty()
-
-    def _limit_duty(self) -> None:
-        most_w = self._allowed_ma * self._inlet_mv // 1_000_000 + 1  # tolerance for rounding
-        self._monitor.limit(most_w)
+        on = duty.meaning == "current"
+        phase, alive_s = (Phase.POWER, float("inf")) if on else (Phase.REST, OBEY_OFF_S)
+        limit = Output(UNBOUNDED, charge_ma=round(duty.max_current_a * 1000) if on else 0)
+        self._ask(Ask(phase=phase, alive_s=alive_s, limit=limit))
 
     # -- inside: decisions
 

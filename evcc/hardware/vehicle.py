@@ -204,6 +204,7 @@ class SimulatedVehicle:
         self._cells = cells
         self._faults = set() if faults is None else faults
         self._off = False
+        self._moves = 0  # commands to the contactor, of which the latest counts
         self._sensed: tuple[BatteryState, BatteryState] | None = None  # by the model, and with the sensors
         self._on_board = on_board
         self._driving = driving or Driving()
@@ -259,7 +260,7 @@ class SimulatedVehicle:
     def execute(self, command: Command) -> Coroutine[object, object, Fact | None] | None:
         """Carry out a command of `evcc.session.ports`."""
         if isinstance(command, OpenContactor):
-            self._off = False
+            self._off, self._moves = False, self._moves + 1
         elif self._off:
             return None
         match command:
@@ -279,7 +280,8 @@ class SimulatedVehicle:
                     self._on_board.limit(command.charge_w)
                 self.step()
             case CloseContactor():
-                return self._close_contactor()
+                self._moves += 1
+                return self._close_contactor(self._moves)
             case DriveIn():
                 return self._driving.drive(command)
             case ObserveDevice(method=method) if isinstance(self._on_board, SecondaryDevice):
@@ -300,7 +302,7 @@ class SimulatedVehicle:
         """See VehicleHardware."""
         if isinstance(self._line, BenchLine):
             return  # there is nothing to switch off
-        self._off = True
+        self._off, self._moves = True, self._moves + 1
         if self._state is not PilotState.B:
             self._state = PilotState.B
             self._pilot.set_state(PilotState.B)
@@ -314,6 +316,7 @@ class SimulatedVehicle:
     async def close(self) -> None:
         """Leave everything safe: contactor open, pilot in B, battery at rest."""
         self._timer.cancel()
+        self._moves += 1
         if self._on_board is not None:
             self._on_board.drive(0)
             self._on_board.limit(0)
@@ -380,13 +383,13 @@ class SimulatedVehicle:
         for callback in tuple(self._callbacks):
             callback(fact)
 
-    async def _close_contactor(self) -> Fact:
+    async def _close_contactor(self, move: int) -> Fact:
         await asyncio.sleep(self._contactor_delay_s)
+        if move != self._moves:
+            return ContactorState(self._closed)
         across = abs(self._inlet.voltage_mv - self._model.state.voltage_mv)
         if across > MATCHED_MV:
             return HardwareFault("contactor_voltage_mismatch")
-        if self._off:
-            return ContactorState(self._closed)
         self._coil = True
         self.step()
         return ContactorState(self._closed)

@@ -70,8 +70,10 @@ class BatteryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         """Reject an invalid curve."""
-        if any(a[0] >= b[0] or a[1] > b[1] for a, b in itertools.pairwise(self.ocv)):
+        if not all(a[0] < b[0] and a[1] <= b[1] for a, b in itertools.pairwise(self.ocv)):
             raise ValueError("battery.ocv must rise in both columns")
+        if not self.ocv[0][1] > 0:
+            raise ValueError("battery.ocv must be above 0 V")
         if self.ocv[0][0] != 0 or self.ocv[-1][0] != 100:
             raise ValueError("battery.ocv must reach from 0 to 100 %")
         if self.min_voltage_v >= self.max_voltage_v:

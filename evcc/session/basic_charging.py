@@ -48,8 +48,8 @@ class BasicVehicle(BasicFallback):
         match fact:
             case ports.DutyRead(reading=reading):
                 self._take_duty(reading)
-            case ports.PresentVoltage(voltage_mv=voltage_mv, lines=lines):
-                self._voltage_mv, self._lines = voltage_mv, lines or self._on_board.phases
+            case ports.PresentVoltage(voltage_mv=voltage_mv):
+                self._voltage_mv, self._lines = voltage_mv, fact.lines_of(self._on_board.phases)
                 self._follow()
             case ports.BatteryState():
                 self._battery = fact
@@ -103,7 +103,8 @@ class BasicVehicle(BasicFallback):
         self._close("finished")
 
     def _possible_w(self) -> int:
-        allowed_w = int(self.allowed_a * self._lines * self._voltage_mv / 1000)
+        line_a = min(self.allowed_a, self._on_board.line_ma / 1000)
+        allowed_w = int(line_a * self._lines * self._voltage_mv / 1000)
         most = min(allowed_w, self._on_board.most_w(self._lines), self._battery.max_charge_w)
         if self._program.power_w is not None:
             most = min(most, self._program.power_w)

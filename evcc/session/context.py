@@ -7,9 +7,19 @@ import msgspec
 from evcc.session.ports import BatteryState, PresentVoltage
 from evcc.session.settings import SessionConfig
 from v2g.iso15118.engine.sequence import State
+from v2g.safety.output import Output
 
 MATCHED_MV: Final = 10_000
 """Maximum difference of inlet and battery voltage for closing the contactor."""
+
+
+class EvseLimits(Output, frozen=True):
+    """The charger's limits, never negative; UNBOUNDED where it states none. With alternating current `voltage_mv` is
+    the nominal one."""
+
+    min_voltage_mv: int = 0
+    tolerance_ma: int = 0
+    """How far a direct current may be from its target, as the charger declares it, with the ripple."""
 
 
 class CommonContext(TypedDict):

@@ -6,6 +6,7 @@ battery has a negative current. Voltages mV, currents mA, power W, all integers.
 
 from typing import Final
 
+from v2g.energy.conductors import Currents
 from v2g.iec61851.duty import DutyReading
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.engine.session import Command, Fact
@@ -178,13 +179,19 @@ class DeviceObserved(Fact, frozen=True):
 class PresentVoltage(Fact, frozen=True):
     """Voltage and current at the vehicle inlet, on the charger's side of the vehicle's contactor.
 
-    Alternating current: the voltage between phase and neutral, the sum of the phases' active currents, and on how many
-    `lines` there is voltage, 0 if that is not measured. Wireless: output of the secondary device.
+    Alternating current: the voltage between phase and neutral, the sum of the phases' active currents, on how many
+    `lines` there is voltage, 0 if that is not measured, and the current of each. Where that is None, the sum is taken
+    as equal on these lines, or all on one. Wireless: output of the secondary device.
     """
 
     voltage_mv: int
     current_ma: int = 0
     lines: int = 0
+    currents: Currents | None = None
+
+    def lines_of(self, phases: int) -> int:
+        """Return on how many of the vehicle's phases current may flow: on one where it is not measured which."""
+        return min(phases, self.lines or 1) if self.voltage_mv else phases
 
 
 class ContactorState(Fact, frozen=True):

@@ -7,17 +7,21 @@ the timers of the protocol always use real seconds.
 import hashlib
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
+from v2g.energy.conductors import line_rating_ma
 from v2g.iec61851.timing import PilotTiming
 from v2g.iso15118.d2 import timing as d2
 from v2g.iso15118.d20.timing import Timing
 from v2g.iso15118.d20.wpt_methods import AlignmentMethod, PairingMethod, PositioningMethod
 from v2g.iso15118.din import timing as din
 from v2g.units import MICRO
+
+NOMINAL_V: Final = 230
+"""Voltage of alternating current between a line and the neutral, where nothing else states it."""
 
 Percent = Annotated[float, Meta(ge=0, le=100)]
 
@@ -127,11 +131,28 @@ class OnBoardChargerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=Tr
     max_charge_w: Annotated[int, Meta(ge=0, le=1_000_000, description="maximum charging power, W")] = 11_000
     min_charge_w: Annotated[int, Meta(ge=0, le=1_000_000, description="minimum charging power other than 0, W")] = 1_380
     max_discharge_w: Annotated[int, Meta(ge=0, le=1_000_000, description="maximum discharging power, W")] = 11_000
+    max_current_a: Annotated[
+        Annotated[float, Meta(gt=0, le=1000)] | None,
+        Meta(
+            description="maximum current of each line conductor, A: the least of charger, inlet and cable; none: that "
+            "of the larger power at 230 V, in whole amperes where these differ by 1 % at most"
+        ),
+    ] = None
+    measures_lines: Annotated[
+        bool,
+        Meta(description="the current of each line conductor is measured; false: their sum, taken as equal on all"),
+    ] = True
 
     def __post_init__(self) -> None:
         """Check V2G20-1619: the minimum power must not exceed the maximum."""
         if self.min_charge_w > self.max_charge_w:
             raise ValueError("on_board_charger.min_charge_w must not exceed on_board_charger.max_charge_w")
+
+    @property
+    def line_ma(self) -> int:
+        """The maximum current of each line conductor, mA, in both directions."""
+        most_w = max(self.max_charge_w, self.max_discharge_w)
+        return line_rating_ma(self.max_current_a, most_w, NOMINAL_V, self.phases)
 
     def most_w(self, lines: int) -> int:
         """Return the maximum charging power on so many phases, W: each has its part."""
@@ -372,6 +393,7 @@ class SessionConfig(msgspec.Struct, frozen=True):
     needs: NeedsConfig = NeedsConfig()
     discharge: DischargeConfig = DischargeConfig()
     planning: PlanningConfig = PlanningConfig()
+    raised_limits: bool = False
     program: tuple[ProgramStep, ...] = (ProgramStep(do="charge", until_soc=80.0), ProgramStep(do="discharge"))
     timing: TimingConfig = TimingConfig()
     timers: Timing = Timing()

@@ -9,7 +9,7 @@ from msgspec import Meta
 from msgspec.structs import replace
 
 from secc.session.terms import PriceTerms, ScheduleRules, SeccNeeds
-from v2g.energy.conductors import line_current_ma
+from v2g.energy.conductors import line_rating_ma
 from v2g.energy.discharge import DischargeConfig
 from v2g.energy.limits import EVSE, Limit
 from v2g.iec61851.timing import PilotTiming
@@ -144,19 +144,14 @@ class AcRating(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def charge_ma(self) -> int:
         """The maximum current of each line conductor towards the vehicle, mA."""
-        return self._line_ma(self.max_charge_current_a, self.max_charge_power_w)
+        return line_rating_ma(self.max_charge_current_a, self.max_charge_power_w, self.nominal_voltage_v, self.phases)
 
     @property
     def discharge_ma(self) -> int:
         """The maximum current of each line conductor out of the vehicle, mA."""
-        return self._line_ma(self.max_discharge_current_a, self.max_discharge_power_w)
-
-    def _line_ma(self, current_a: int | None, power_w: int) -> int:
-        if current_a is not None:
-            return current_a * 1000
-        exact_ma = line_current_ma(power_w, self.nominal_voltage_v, self.phases)
-        whole_ma = round(exact_ma, -3)
-        return whole_ma if abs(whole_ma - exact_ma) * 100 <= exact_ma else exact_ma
+        return line_rating_ma(
+            self.max_discharge_current_a, self.max_discharge_power_w, self.nominal_voltage_v, self.phases
+        )
 
 
 class Neighbour(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

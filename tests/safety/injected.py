@@ -84,6 +84,13 @@ _LIMITED: Final = {"charge_w": 5_000, "discharge_w": 2_500}
 _LIMIT: Final = {"charge_w": 11_000, "discharge_w": 6_000}
 
 
+_AGREED: Final = {
+    "limit.charge_w": 11_000, "limit.discharge_w": 6_000, "limit.charge_ma": 20_000, "limit.discharge_ma": 20_000,
+    "limit.voltage_mv": 450_000, "lines": 3, "into_w": 5_000, "out_w": 5_000,
+}  # fmt: skip
+"""What charger and vehicle have agreed on."""
+
+
 def _lines(power_w: int) -> dict[str, int]:
     """Return the current of each line conductor, mA, at 230 V."""
     return dict.fromkeys(("first_ma", "second_ma", "third_ma"), power_w * 1_000 // 690)
@@ -132,16 +139,14 @@ def charger_session() -> tuple[Event, ...]:
 
 @cache
 def vehicle_session() -> tuple[Event, ...]:
-    """Return the inputs of a vehicle's monitor in one."""
+    """Return the inputs of a vehicle's monitor in one, with the currents of alternating current, too."""
     reported = [
         Event(0.0, "begin", {}),
-        Event(
-            1.0, "ask", {"phase": Phase.VOLTAGE, "alive_s": 2.0, "charge_w": 11_000, "limit_w": 11_000, "stop": False}
-        ),
+        Event(1.0, "ask", {"phase": Phase.VOLTAGE, "alive_s": 2.0, "charge_w": 11_000, **_AGREED, "stop": False}),
         Event(1.1, "show", {}),
         Event(1.5, "close", {}),
         Event(1.6, "feedback", {"closed": True}),
-        Event(STOP_S, "ask", {"phase": Phase.REST, "alive_s": 5.0, "charge_w": 0, "limit_w": 11_000, "stop": True}),
+        Event(STOP_S, "ask", {"phase": Phase.REST, "alive_s": 5.0, "charge_w": 0, **_AGREED, "stop": True}),
         Event(STOP_S, "stop", {}),
         Event(STOP_S + 1.0, "open", {}),
         Event(STOP_S + 1.1, "feedback", {"closed": False}),
@@ -152,10 +157,9 @@ def vehicle_session() -> tuple[Event, ...]:
     ]
     for at in _steps(CHARGE_S, STOP_S, 0.25):
         watts = _power(at)
-        loop = {"phase": Phase.POWER, "alive_s": 0.6, "charge_w": max(0, watts), "limit_w": 11_000, "stop": False}
+        loop = {"phase": Phase.POWER, "alive_s": 0.6, "charge_w": max(0, watts), **_AGREED, "stop": False}
         reported += [Event(at, "ask", loop), Event(at, "drive", _output(watts)), Event(at, "draw", {"power_w": watts})]
     reported += [Event(STOP_S, "drive", _output(0)), Event(STOP_S, "draw", {"power_w": 0})]
-    reported += [Event(at, "limit", {"charge_w": 11_000}) for at in _steps(0.2, END_S, 1.0)]
     reported += [
         Event(at, "signed", {"power_w": 6_000, "until_s": at + 10.0}) for at in _steps(DISCHARGE_S - 1, STOP_S, 5.0)
     ]
@@ -164,7 +168,12 @@ def vehicle_session() -> tuple[Event, ...]:
         battery = {"bears.charge_ma": 60_000, "bears.discharge_ma": 40_000, "bears.voltage_mv": 450_000, "fault": ""}
         reported += [
             Event(at, "battery", {"voltage_mv": 400_000, "current_ma": milliamps, **battery}),
-            Event(at, "inlet", {"voltage_mv": 400_000 if there else 0, "current_ma": milliamps}),
+            Event(
+                at,
+                "inlet",
+                {"voltage_mv": 400_000 if there else 0, "current_ma": milliamps, "lines": 3}
+                | dict.fromkeys(("first_ma", "second_ma", "third_ma"), milliamps // 3),
+            ),
             Event(at, "tick", {}),
         ]
     return _in_order(reported)
@@ -194,19 +203,28 @@ def _tell_charger(monitor: Any, event: Event) -> None:
             getattr(monitor, event.method)(*given.values(), now)
 
 
+def _part(given: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """Take the arguments of a structure out of all, and return them."""
+    return {name.removeprefix(prefix): given.pop(name) for name in list(given) if name.startswith(prefix)}
+
+
 def _tell_vehicle(monitor: Any, event: Event) -> None:
     now, given = event.at, dict(event.arguments)
     match event.method:
         case "ask":
-            monitor.ask(Ask(**given), now)
+            limit, line_w = Output(**_part(given, "limit.")), (given.pop("into_w"), given.pop("out_w"))
+            monitor.ask(Ask(limit=limit, line_w=line_w, **given), now)
+        case "inlet":
+            line_ma = tuple(given.pop(name) for name in ("first_ma", "second_ma", "third_ma"))
+            monitor.inlet(given.pop("voltage_mv"), given.pop("current_ma"), now, line_ma=line_ma, **given)
         case "battery":
-            bears = {name.removeprefix("bears."): given.pop(name) for name in list(given) if name.startswith("bears.")}
+            bears = _part(given, "bears.")
             monitor.battery(BatteryReading(bears=Output(UNBOUNDED, UNBOUNDED, **bears), **given), now)
         case "drive":
             monitor.drive(Output(**given), now)
         case "feedback":
             monitor.feedback(now, **given)
-        case "begin" | "end" | "limit" | "signed" | "rest":
+        case "begin" | "end" | "signed" | "rest":
             getattr(monitor, event.method)(*given.values())
         case _:
             getattr(monitor, event.method)(*given.values(), now)

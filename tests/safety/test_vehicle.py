@@ -7,7 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from v2g.safety import NOTHING, Ask, BatteryReading, Lower, Open, Output, Phase, VehicleMonitor, VehicleRating
+from v2g.safety import (
+    NOTHING,
+    UNBOUNDED,
+    Ask,
+    BatteryReading,
+    Lower,
+    Open,
+    Output,
+    Phase,
+    VehicleMonitor,
+    VehicleRating,
+)
 
 BEARS = Output(charge_w=50_000, discharge_w=20_000, charge_ma=135_000, discharge_ma=60_000, voltage_mv=410_000)
 READING = BatteryReading(voltage_mv=400_000, current_ma=0, bears=BEARS)
@@ -21,6 +32,7 @@ class Desk:
         self.monitor = VehicleMonitor(VehicleRating(**rating))
         self.now = 100.0
         self.reading, self.inlet = READING, (0, 0)
+        self.mains: dict[str, Any] = {}
         self.silent: set[str] = set()
         self.said: list[Any] = []
         self.alive = True
@@ -40,7 +52,7 @@ class Desk:
         if "battery" not in self.silent:
             self.monitor.battery(self.reading, self.now)
         if "inlet" not in self.silent:
-            self.monitor.inlet(*self.inlet, self.now)
+            self.monitor.inlet(*self.inlet, self.now, **self.mains)
         self.take()
 
     def take(self) -> list[Any]:
@@ -80,6 +92,10 @@ class Desk:
         self.pass_time(0.5)
         assert not self.said
         return self
+
+    def limit(self, watts: int) -> None:
+        """The charger lets so much flow into the vehicle, and anything out of it."""
+        self.monitor.ask(Ask(limit=Output(watts, UNBOUNDED)), self.now)
 
     def flow(self, watts: int) -> None:
         """Let so much flow at 400 V."""
@@ -713,7 +729,7 @@ def test_what_the_charger_received_ends_with_the_session() -> None:
 
 def test_a_source_limits_what_is_asked_for() -> None:
     desk = Desk().to_power(11_000)
-    desk.monitor.limit(4_000)
+    desk.limit(4_000)
     desk.pass_time(0.4)
     (verdict,) = desk.said
     assert (verdict.reason, verdict.output.charge_w) == ("limit", 4_000)
@@ -730,7 +746,7 @@ def test_a_request_that_follows_each_lower_limit_is_let_alone() -> None:
     is signed."""
     desk = Desk().to_power(20_000)
     for watts in range(19_000, 9_000, -1_000):
-        desk.monitor.limit(watts)
+        desk.limit(watts)
         desk.pass_time(0.2)
         assert desk.monitor.drive(Output(watts), desk.now) == Output(watts)
         desk.flow(watts)
@@ -771,7 +787,7 @@ def test_each_lower_limit_has_its_whole_time_and_takes_the_draw_along() -> None:
     desk.monitor.draw(20_000, desk.now)
     for watts in (15_000, 10_000):
         desk.said.clear()
-        desk.monitor.limit(watts)
+        desk.limit(watts)
         desk.pass_time(0.2)
         assert desk.said == []
         desk.pass_time(1.0)
@@ -815,7 +831,7 @@ def test_what_is_lowered_for_one_reason_stays_wrong_for_another() -> None:
     desk = Desk(signed=True).to_power(20_000, 20_000)
     desk.monitor.signed(10_000, 1e6)
     for most_w in (19_000, 18_000, 17_000):
-        desk.monitor.limit(most_w)
+        desk.limit(most_w)
         desk.pass_time(0.4)
     assert [each.reason for each in desk.said] == ["limit", "not_signed", "limit", "limit"]
 
@@ -833,7 +849,7 @@ def test_the_margin_of_what_the_charger_receives(requested_w: int, most_w: int) 
 
 def test_a_message_may_limit_the_draw() -> None:
     desk = Desk().to_power(4_000)
-    desk.monitor.ask(Ask(limit_w=5_000), desk.now)
+    desk.limit(5_000)
     assert desk.monitor.drive(Output(charge_w=11_000), desk.now).charge_w == 5_000
 
 
@@ -862,7 +878,7 @@ def test_what_the_last_session_used_up_is_not_the_next_one_s(what: str, seconds:
             case "current":
                 desk.inlet = (400_000, 54_000)
             case "driven":
-                desk.monitor.limit(15_000)
+                desk.limit(15_000)
             case "told":
                 desk.monitor.ask(Ask(charge_w=15_000), desk.now)
             case "drawn":
@@ -1092,6 +1108,229 @@ def test_voltage_that_is_left_over_may_fall_in_its_time() -> None:
 
 # -- whatever comes ---------------------------------------------------------------------------------------------------
 
+# -- conductors of alternating current --------------------------------------------------------------------------------
+
+RATED_MA, PHASE_MV = 32_000, 230_000
+FOLLOW_S, EXCESS_S = 2.0, 1.0
+
+
+def on_mains(
+    charge_w: int = 22_080, discharge_w: int = 0, *, lines: int = 3, rated_ma: int = RATED_MA, **limits: Any
+) -> Desk:
+    """Return a vehicle that charges on so many phases, with what its charger permits."""
+    desk = Desk(line_ma=rated_ma)
+    desk.report()
+    desk.monitor.begin()
+    desk.monitor.ask(Ask(phase=Phase.POWER, alive_s=1.0, lines=lines, **limits), desk.now)
+    desk.inlet, desk.mains = (PHASE_MV, 0), {"lines": lines, "line_ma": (0, 0, 0)}
+    desk.report()
+    assert desk.monitor.show(desk.now)
+    wanted = Output(charge_w, discharge_w)
+    assert desk.monitor.drive(wanted, desk.now) == wanted
+    assert desk.take() == []
+    return desk
+
+
+def carry(desk: Desk, *line_ma: int) -> Desk:
+    """Let these currents flow."""
+    desk.inlet, desk.mains = (PHASE_MV, sum(line_ma)), desk.mains | {"line_ma": (*line_ma, 0, 0)[:3]}
+    return desk
+
+
+@pytest.mark.requirement("R192")
+@pytest.mark.parametrize("direction", [1, -1])
+@pytest.mark.parametrize("line", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("limits", "rated_ma", "most_ma"),
+    [
+        ({}, 32_000, 32_000),
+        ({}, 10_000, 10_000),
+        ({"limit": Output(22_080, 22_080, 16_000, 16_000)}, 32_000, 16_000),
+        ({"limit": Output(22_080, 22_080, 16_000, 16_000)}, 10_000, 10_000),
+        ({"line_w": (3_680, 3_680)}, 32_000, 16_000),
+        ({"line_w": (7_360, 7_360), "limit": Output(22_080, 22_080, 6_000, 6_000)}, 32_000, 6_000),
+    ],
+)
+def test_each_conductor_carries_the_least_of_rating_and_the_chargers_limits(
+    limits: dict[str, Any], rated_ma: int, most_ma: int, line: int, direction: int
+) -> None:
+    """By a twentieth, at least half an ampere, and a sensor's error: although all together may carry it."""
+    margin_ma = 650 + max(500, most_ma // 20)
+    watts = most_ma * 3 * 230 // 1000
+    for excess_ma, took_s in ((margin_ma, None), (margin_ma + 60, EXCESS_S), (4 * margin_ma + 100, EXCESS_S / 4)):
+        desk = on_mains(watts * (direction > 0), watts * (direction < 0), rated_ma=rated_ma, **limits)
+        carry(desk, *(direction * (most_ma + excess_ma) * (each == line) for each in range(3)))
+        found = wrong_for(desk, 4.0)
+        assert (found is None) is (took_s is None)
+        if took_s is not None and found is not None:
+            assert took_s <= found <= took_s + 0.25
+            assert desk.opened_for() == ["over_current"]
+
+
+@pytest.mark.requirement("R192")
+@pytest.mark.parametrize("lines", [1, 2, 3])
+def test_a_lower_current_of_the_charger_is_followed_in_its_time_on_each_number_of_phases(lines: int) -> None:
+    watts = lines * 16 * 230
+    desk = carry(on_mains(watts, lines=lines), *(16_000,) * lines)
+    assert desk.pass_time(60).said == []
+    desk.monitor.ask(Ask(limit=Output(UNBOUNDED, charge_ma=6_000)), desk.now)
+    desk.pass_time(0.2)
+    assert desk.said == []
+    desk.pass_time(0.2)
+    assert desk.said == [Lower("limit", Output(lines * 6 * 230))]
+    took = wrong_for(desk, 5.0)
+    assert took is not None
+    assert took <= FOLLOW_S + FOLLOW_S / 64 + EXCESS_S / 4 + 0.1
+    assert carry(desk, 0).opened_for() == ["over_current"]
+
+
+@pytest.mark.requirement("R192")
+def test_a_vehicle_that_follows_the_charger_s_current_is_let_alone() -> None:
+    desk = on_mains()
+    for amperes in (32, 6, 20, 0, 13, 32) * 3:
+        desk.monitor.ask(Ask(limit=Output(UNBOUNDED, charge_ma=amperes * 1000)), desk.now)
+        desk.pass_time(0.2)
+        desk.monitor.drive(Output(amperes * 3 * 230), desk.now)
+        desk.pass_time(1.5)
+        carry(desk, *(amperes * 1000,) * 3).pass_time(4.0)
+    assert desk.said == []
+
+
+@pytest.mark.requirement("R192")
+@pytest.mark.parametrize("on_s", [0.1, 0.3, 0.5])
+def test_a_current_that_goes_up_and_down_is_no_bound_of_its_highest_value(on_s: float) -> None:
+    """32 A for a moment, 0 A for the rest of 2 s: what stays at 32 A has a budget, once."""
+    desk = carry(on_mains(), 32_000, 0, 0)
+    for _ in range(15):
+        for amperes, seconds in ((32, on_s), (6, 2.0 - on_s)):
+            desk.monitor.ask(Ask(limit=Output(UNBOUNDED, charge_ma=amperes * 1000)), desk.now)
+            desk.monitor.drive(Output(amperes * 3 * 230), desk.now)
+            desk.pass_time(seconds)
+    assert desk.opened_for() == ["over_current"]
+
+
+@pytest.mark.parametrize(("ma", "opens"), [(600, False), (3_000, True), (-600, False), (-3_000, True)])
+def test_no_conductor_carries_anything_where_no_power_may_flow(ma: int, opens: bool) -> None:
+    desk = on_mains(0)
+    for each in (0, 1, 2):
+        carry(desk, *(ma if line == each else -ma // 2 for line in range(3)))
+        assert (wrong_for(desk, 4.0) is not None) is opens
+        desk = on_mains(0)
+
+
+@pytest.mark.requirement("R192")
+@pytest.mark.parametrize(
+    ("lines", "there", "mv", "most_w"),
+    [
+        (3, 3, 230_000, 11_040), (3, 1, 230_000, 3_680), (3, 0, 230_000, 3_680), (1, 3, 230_000, 3_680),
+        (2, 3, 230_000, 7_360), (3, 3, 207_000, 9_936), (3, 3, 207_013, 9_937), (3, 3, 0, 22_000),
+    ],
+)  # fmt: skip
+def test_a_request_is_within_what_the_conductors_may_carry_at_the_present_voltage(
+    lines: int, there: int, mv: int, most_w: int
+) -> None:
+    """On a phase of which nobody knows whether it has voltage, no power is asked for; without voltage nothing flows."""
+    desk = on_mains(lines=3)
+    desk.inlet, desk.mains = (mv, 0), {"lines": there}
+    desk.report()
+    desk.monitor.ask(Ask(limit=Output(UNBOUNDED, charge_ma=16_000), lines=lines), desk.now)
+    assert desk.monitor.drive(Output(22_000), desk.now) == Output(most_w)
+    assert desk.monitor.draw(22_000, desk.now) == most_w
+
+
+def test_a_voltage_that_changes_by_a_twentieth_takes_no_request_back() -> None:
+    desk = on_mains()
+    desk.monitor.ask(Ask(limit=Output(UNBOUNDED, charge_ma=16_000)), desk.now)
+    desk.monitor.drive(Output(11_040), desk.now)
+    for mv, lowered in ((219_100, []), (219_000, [10_512])):
+        desk.inlet = (mv, 0)
+        desk.pass_time(1.0)
+        assert [each.output.charge_w for each in desk.said] == lowered
+
+
+def test_no_conductor_is_known_before_the_inlet_has_reported() -> None:
+    desk = Desk()
+    desk.monitor.begin()
+    limit = Output(UNBOUNDED, charge_ma=16_000)
+    desk.monitor.ask(Ask(phase=Phase.POWER, alive_s=1.0, lines=3, limit=limit), desk.now)
+    assert desk.monitor.drive(Output(5_000), desk.now) == Output()
+
+
+@pytest.mark.requirement("R192")
+def test_a_sum_of_which_no_part_is_known_may_flow_in_one_conductor() -> None:
+    desk = on_mains()
+    desk.mains = {"lines": 3}
+    desk.inlet = (PHASE_MV, 32_000)
+    assert desk.pass_time(10).said == []
+    desk.inlet = (PHASE_MV, 48_000)
+    assert wrong_for(desk, 4.0) is not None
+
+
+def test_the_excess_of_a_conductor_ends_with_its_session() -> None:
+    desk = carry(on_mains(), 34_300, 0, 0).pass_time(0.8)
+    for _ in range(3):
+        desk.monitor.end()
+        desk.monitor.begin()
+        desk.monitor.ask(Ask(phase=Phase.POWER, alive_s=1.0, lines=3), desk.now)
+        desk.monitor.drive(Output(22_080), desk.now)
+        desk.pass_time(0.8)
+    assert desk.said == []
+
+
+# -- what was agreed before power -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("agreed", "ma", "opens"),
+    [
+        (Output(40_000, 20_000, 60_000, 30_000), 60_000, False),
+        (Output(40_000, 20_000, 60_000, 30_000), 66_000, True),
+        (Output(40_000, 20_000, 60_000, 30_000), -30_000, False),
+        (Output(40_000, 20_000, 60_000, 30_000), -35_000, True),
+        (Output(40_000, 20_000), 66_000, False),
+    ],
+)
+def test_no_direct_current_is_above_the_agreed_one(agreed: Output, ma: int, opens: bool) -> None:
+    """Although the requested power allows it."""
+    desk = Desk().to_power(40_000, 20_000)
+    desk.monitor.ask(Ask(limit=agreed), desk.now)
+    desk.flow(ma * 400 // 1000)
+    desk.reading = READING
+    assert (wrong_for(desk, 6.0) is not None) is opens
+
+
+@pytest.mark.parametrize(("inlet_mv", "took"), [(395_000, None), (395_001, 0.4), (429_000, 0.4), (429_001, 0.0)])
+def test_no_voltage_at_the_inlet_is_above_the_agreed_one(inlet_mv: int, took: float | None) -> None:
+    desk = Desk().to_power()
+    desk.reading = replace(READING, voltage_mv=380_000)
+    desk.monitor.ask(Ask(limit=Output(UNBOUNDED, UNBOUNDED, voltage_mv=390_000)), desk.now)
+    desk.inlet = (inlet_mv, 0)
+    found = wrong_for(desk, 5.0)
+    assert (found is None) is (took is None)
+    if took is not None and found is not None:
+        assert took <= found <= took + 0.25
+        assert desk.opened_for()[0] == "over_voltage"
+
+
+def test_a_battery_above_the_agreed_voltage_is_no_over_voltage_of_its_own() -> None:
+    desk = Desk().to_power()
+    desk.monitor.ask(Ask(limit=Output(UNBOUNDED, UNBOUNDED, voltage_mv=380_000)), desk.now)
+    desk.reading, desk.inlet = replace(READING, voltage_mv=400_000), (380_000, 0)
+    assert wrong_for(desk, 5.0) is None
+
+
+def test_discharge_is_asked_for_within_what_was_agreed() -> None:
+    desk = Desk().to_power(0, 9_000)
+    desk.monitor.ask(Ask(limit=Output(UNBOUNDED, 7_000)), desk.now)
+    desk.pass_time(0.4)
+    assert [(each.reason, each.output.discharge_w) for each in desk.said] == [("limit", 7_000)]
+    assert desk.monitor.drive(Output(0, 9_000), desk.now) == Output(0, 7_000)
+    desk.monitor.end()
+    desk.monitor.begin()
+    desk.ask(Phase.POWER)
+    assert desk.monitor.drive(Output(0, 9_000), desk.now) == Output(0, 9_000), "of another session"
+
+
 MOVES = st.sampled_from(
     ["begin", "end", "stop", "fault", "show", "rest", "close", "open", "closed", "opened", "tick"]
     + [f"phase {each.value}" for each in Phase]
@@ -1123,7 +1362,7 @@ def test_verdicts_never_raise_and_never_close(moves: list[tuple[str, int, float]
             case ["draw"]:
                 assert abs(monitor.draw(value, desk.now)) <= abs(value)
             case ["limit"]:
-                monitor.limit(abs(value))
+                desk.limit(abs(value))
             case ["signed"]:
                 monitor.signed(abs(value), desk.now + seconds)
             case ["battery"]:

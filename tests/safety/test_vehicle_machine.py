@@ -242,8 +242,8 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule(charge_w=WATTS)
     def limit(self, charge_w: int) -> None:
-        self.monitor.limit(charge_w)
-        self.limit_w = charge_w
+        self.monitor.ask(Ask(limit=Output(charge_w, 1_000_000_000)), self.now)
+        self.limit_w = charge_w if self.session else self.limit_w
         self.obey()
 
     @rule(power_w=WATTS, seconds=st.sampled_from((0.5, 30.0)))

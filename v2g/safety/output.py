@@ -1,7 +1,7 @@
 """Permitted output, requested phase, and verdicts of a monitor."""
 
 import enum
-from typing import Final
+from typing import Final, Self
 
 import msgspec
 
@@ -22,7 +22,8 @@ class Phase(enum.Enum):
 
 
 class Output(msgspec.Struct, frozen=True):
-    """Output limits: power and current into the vehicle (`charge`) and out of it (`discharge`), voltage."""
+    """Output limits: power and current into the vehicle (`charge`) and out of it (`discharge`), voltage. Currents are
+    those of each line conductor with alternating current."""
 
     charge_w: int = 0
     discharge_w: int = 0
@@ -39,6 +40,13 @@ class Output(msgspec.Struct, frozen=True):
             min(self.discharge_ma, other.discharge_ma),
             min(self.voltage_mv, other.voltage_mv),
         )
+
+    def bounded(self, agreed: "Output", *, raises: bool = False) -> Self:
+        """Return a peer's limits within those that were agreed before power: the voltage always, with which the
+        insulation was tested; powers and currents unless the peer `raises` them."""
+        least = self.within(agreed)
+        changes = {"voltage_mv": least.voltage_mv} if raises else msgspec.structs.asdict(least)
+        return msgspec.structs.replace(self, **changes)
 
 
 NOTHING: Final = Output(0, 0, 0, 0, 0)

@@ -2,10 +2,10 @@
 
 A closed contactor, state C at the control pilot, and a requested power other than zero exist only while all of these
 are true. The vehicle has requested it, and the charger answers. No stop and no fault is pending, and no danger was
-found that lasts. Battery and
-inlet report. The flow is as the vehicle requested, in size and direction, and within the battery's limits. If
-discharge must be signed, a signed command is valid. The contactor is as commanded, and closes only between
-two equal voltages. The inlet has no unrequested voltage.
+found that lasts. Battery and inlet report. The flow is as the vehicle requested, in size and direction, within the
+battery's limits and what was agreed before power; in each line conductor, too. If discharge must be signed, a signed
+command is valid. The contactor is as commanded, and closes only between two equal voltages. The inlet has no
+unrequested voltage.
 
 The monitor observes messages, commands and readings, independently of the session. A command beyond the rule does
 not pass. When time, or an input, makes the rule stricter, the session has `grace_s` to follow; then the
@@ -18,7 +18,7 @@ import msgspec
 
 from v2g.safety.contact import Contact
 from v2g.safety.excess import Excesses, microseconds
-from v2g.safety.flow import DIRECT, PACK, Flow
+from v2g.safety.flow import DIRECT, LINE, PACK, Flow
 from v2g.safety.output import NOTHING, UNBOUNDED, Lower, Open, Output, Phase, Verdict
 
 OVER_VOLTAGE_PERCENT: Final = 110
@@ -53,8 +53,12 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     alive_s: float = 0.0
     charge_w: int | None = None
     """The vehicle's requested power as sent to the charger, W: an upper bound, with a margin."""
-    limit_w: int | None = None
-    """The charger's limit of the draw, W."""
+    limit: Output | None = None
+    """The charger's limits, within those that were agreed before power."""
+    lines: int | None = None
+    """How many line conductors the alternating current may use that was chosen; 0: direct current, or a coil."""
+    line_w: tuple[int, int] | None = None
+    """The charger's limit of the power of each of them, W, into the vehicle and out of it."""
     tolerance_ma: int | None = None
     """The accuracy with which the charger controls its current, as it declares it, mA."""
     awaits: bool | None = None
@@ -99,6 +103,8 @@ class VehicleRating(msgspec.Struct, frozen=True, kw_only=True):
     """Maximum time of voltage without power."""
     signed: bool = False
     """Whether discharge must be signed."""
+    line_ma: int = UNBOUNDED
+    """Rating of each line conductor for alternating current, mA: the least of charger, inlet and cable."""
 
 
 class VehicleMonitor:
@@ -112,9 +118,11 @@ class VehicleMonitor:
         self._excess_us = microseconds(rating.excess_s)
         self._lasts = Excesses()
         self._asked, self._stored, self._inlet, self._pack = Flow(), Flow(), Flow(), Flow()
+        self._conductors = Flow(), Flow(), Flow()
         self._verdicts: list[Verdict] = []
         self._battery = BatteryReading(voltage_mv=0, current_ma=0, bears=Output())
-        self._inlet_mv = self._inlet_ma = 0
+        self._inlet_mv = self._inlet_ma = self._inlet_lines = 0
+        self._line_ma = (0, 0, 0)
         self._at: dict[str, float] = {}
         self._driven, self._drawn_w = NOTHING, 0
         self._shown = self._session = False
@@ -128,8 +136,8 @@ class VehicleMonitor:
         self._stop_at: float | None = None
         self._fault_at: float | None = None
         self._faults: dict[str, None] = {}
-        self._limit_w = UNBOUNDED
-        self._requested_w = UNBOUNDED
+        self._limit, self._requested_w = Output(UNBOUNDED, UNBOUNDED), UNBOUNDED
+        self._lines, self._line_w = 0, (UNBOUNDED, UNBOUNDED)
         self._answered_w, self._awaits = 0, False
         self._direct, self._stores = DIRECT, PACK
         self._signed = (0, float("-inf"))
@@ -142,6 +150,7 @@ class VehicleMonitor:
         self._forget()
         self._lasts.forget("stray", "joined", "voltage", "driven", "requested", "signed", "drawn")
         self._asked, self._stored, self._inlet, self._pack = Flow(), Flow(), Flow(), Flow()
+        self._conductors = Flow(), Flow(), Flow()
         self._session = True
 
     def end(self) -> None:
@@ -176,8 +185,9 @@ class VehicleMonitor:
             self._phase = ask.phase
         if ask.charge_w is not None:
             self._requested_w = ask.charge_w
-        if ask.limit_w is not None:
-            self.limit(ask.limit_w)
+        self._limit = self._limit if ask.limit is None else ask.limit
+        self._lines = self._lines if ask.lines is None else ask.lines
+        self._line_w = self._line_w if ask.line_w is None else ask.line_w
         if ask.tolerance_ma is not None:
             self._direct, self._stores = DIRECT.declared(ask.tolerance_ma), PACK.declared(ask.tolerance_ma)
         if ask.awaits is not None:
@@ -187,10 +197,6 @@ class VehicleMonitor:
             self._alive_until = now + ask.alive_s
         if ask.stop:
             self.stop(now)
-
-    def limit(self, charge_w: int) -> None:
-        """Further upper bound of the draw, besides the request."""
-        self._limit_w = charge_w
 
     def signed(self, power_w: int, until_s: float) -> None:
         """The vehicle has signed for this discharge."""
@@ -205,9 +211,19 @@ class VehicleMonitor:
             self._fault_at = now
         self._look(now)
 
-    def inlet(self, voltage_mv: int, current_ma: int, now: float) -> None:
-        """The inlet's sensors report; current out of the vehicle is negative."""
+    def inlet(
+        self,
+        voltage_mv: int,
+        current_ma: int,
+        now: float,
+        *,
+        lines: int = 0,
+        line_ma: tuple[int, int, int] | None = None,
+    ) -> None:
+        """The inlet's sensors report; current out of the vehicle is negative. Alternating current: the sum, on how many
+        lines there is voltage, one where that is not known, and the current of each, all in one if it is None."""
         self._inlet_mv, self._inlet_ma, self._at["inlet"] = voltage_mv, current_ma, now
+        self._inlet_lines, self._line_ma = lines or 1, (current_ma, 0, 0) if line_ma is None else line_ma
         self._look(now)
 
     def feedback(self, now: float, *, closed: bool) -> None:
@@ -319,12 +335,17 @@ class VehicleMonitor:
             return "battery_fault"
         return "" if self._phase is Phase.POWER else f"only_{self._phase.value}"
 
-    def _allowed(self, now: float) -> Output:
-        """Return the permitted request. The battery's limits are not included: sessions stay below them,
-        chargers follow in their time, and the flow is compared with them."""
+    def _allowed(self, now: float, *, kept: bool = False) -> Output:
+        """Return the permitted request. The battery's limits are not included: sessions stay below them, chargers
+        follow in their time, and the flow is compared with them. `kept`: of an earlier request, since which the voltage
+        of alternating current may have changed by a twentieth."""
         if self._why(now):
             return NOTHING
-        return Output(charge_w=self._limit_w, discharge_w=UNBOUNDED)
+        limit, mv, lines = self._limit, self._inlet_mv, min(self._lines, self._inlet_lines)
+        charge_w = limit.charge_w
+        if self._lines and (mv or not (lines and limit.charge_ma)):  # at a voltage of 0 nothing flows yet
+            charge_w = min(charge_w, -(-lines * limit.charge_ma * mv * (21 if kept else 20) // 20_000_000))
+        return Output(charge_w, limit.discharge_w)
 
     def _joined(self) -> bool:
         return self._contact.commanded or self._shown
@@ -360,6 +381,8 @@ class VehicleMonitor:
         inlet_mv, inlet_ma = (self._inlet_mv, self._inlet_ma) if self._contact.closed else (0, 0)
         most_mv = battery.bears.voltage_mv
         there_mv = max(battery.voltage_mv, inlet_mv)
+        if inlet_mv > self._limit.voltage_mv:  # with that the insulation was tested
+            most_mv = min(most_mv, self._limit.voltage_mv)
         if there_mv > most_mv * OVER_VOLTAGE_PERCENT // 100:
             self._open("over_voltage", now)
         if self._lasts("voltage", there_mv > most_mv + max(5_000, most_mv // 100), OVER_VOLTAGE_S, now):
@@ -376,8 +399,9 @@ class VehicleMonitor:
             self._open("over_current", now)
         inlet_mv = max(1, self._inlet_mv)
         most_w = max(self._driven.charge_w, self._answered_w if self._awaits else 0)
-        most = most_w * 1_000_000 // inlet_mv
-        least = self._driven.discharge_w * 1_000_000 // inlet_mv
+        agreed = Output() if self._lines else self._limit
+        most = min(agreed.charge_ma, most_w * 1_000_000 // inlet_mv)
+        least = min(agreed.discharge_ma, self._driven.discharge_w * 1_000_000 // inlet_mv)
         self._asked = self._asked.then(
             self._inlet_ma, most, least, margin=self._direct, follow_us=follow_us, now_us=now_us
         )
@@ -388,6 +412,22 @@ class VehicleMonitor:
         )
         if self._asked.excess.lasts(excess_us) or self._stored.excess.lasts(excess_us):
             self._open("power_not_obeyed", now)
+        if self._lines:
+            self._look_at_lines(now)
+
+    def _look_at_lines(self, now: float) -> None:
+        """Compare the current of each line conductor with its rating and with the charger's limits of it."""
+        mv, driven, limit, now_us = max(1, self._inlet_mv), self._driven, self._limit, microseconds(now)
+        (into_w, out_w), rated_ma = self._line_w, self._rating.line_ma
+        most = min(rated_ma, limit.charge_ma, into_w * 1_000_000 // mv) if driven.charge_w else 0
+        least = min(rated_ma, limit.discharge_ma, out_w * 1_000_000 // mv) if driven.discharge_w else 0
+        first, second, third = (
+            flow.then(ma, most, least, margin=LINE, follow_us=self._follow_us, now_us=now_us)
+            for flow, ma in zip(self._conductors, self._line_ma, strict=True)
+        )
+        self._conductors = first, second, third
+        if any(each.excess.lasts(self._excess_us) for each in self._conductors):
+            self._open("over_current", now)
 
     def _look_at_request(self, now: float) -> None:
         """Withdraw requests that are no longer permitted."""
@@ -410,7 +450,7 @@ class VehicleMonitor:
                 margin_w = MESSAGE_W if self._requested_w else 0
                 return self._driven.charge_w > self._requested_w * 21 // 20 + margin_w
             case "driven":
-                return self._driven.within(self._allowed(now)) != self._driven
+                return self._driven.within(self._allowed(now, kept=True)) != self._driven
             case _:
                 return _clamp(self._drawn_w, self._driven) != self._drawn_w
 

@@ -33,7 +33,6 @@ from v2g.iso15118.d2.messages.common import (
 from v2g.iso15118.d2.messages.data_types import MeterInfo
 from v2g.iso15118.d2.messages.parameters import AC_EVSEStatus, DC_EVSEStatus, EVSENotification
 from v2g.iso15118.d2.signatures import sign
-from v2g.iso15118.engine.physical_values import milliamperes
 
 SOONEST_MS: Final = 60_000
 """A schedule that ends sooner is followed for so long before the vehicle asks for another one."""
@@ -49,12 +48,9 @@ def on_ac_loop(
     stage: Looping, request: ChargingStatusReq, response: ChargingStatusRes, context: MessageContext
 ) -> Step:
     """Draw within the charger's current per phase, and follow its status."""
-    status, limits = response.ac_evse_status, stage.plan.limits
-    if response.evse_max_current is not None:
-        limits = replace(limits, max_current_ma=max(0, milliamperes(response.evse_max_current)))
-    stage = replace(stage, plan=replace(stage.plan, limits=limits))
+    status = response.ac_evse_status
     ending = wanted_end(status)
-    step = loop.follow_limits(stage, context) if ending is None else stop(stage, context, ending)
+    step = loop.follow_limits(stage, response, context) if ending is None else stop(stage, context, ending)
     inlet = context.inlet
     flow = seen("loop", "flow", voltage_mv=inlet.voltage_mv, current_ma=inlet.current_ma, soc=context.battery.soc)
     step = replace(step, observed=(flow, *step.observed))

@@ -2,11 +2,12 @@
 
 from msgspec.structs import replace
 
+from evcc.session.context import EvseLimits
 from evcc.session.ports import SetCpState
 from evcc.session.steps import seen
 from evcc.session.v2g_message import energy
 from evcc.session.v2g_message.context import MessageContext
-from evcc.session.v2g_message.stages import Limits, Parametrizing, Starting, Step, fail
+from evcc.session.v2g_message.stages import Parametrizing, Starting, Step, fail
 from evcc.session.v2g_message.status import wanted_end
 from evcc.session.v2g_message.stop import stop
 from v2g.iec61851.pilot import PilotState
@@ -14,6 +15,7 @@ from v2g.iso15118.d2.messages.common import ChargeParameterDiscoveryReq, ChargeP
 from v2g.iso15118.d2.messages.data_types import EVSEProcessing
 from v2g.iso15118.d2.messages.parameters import AC_EVSEChargeParameter
 from v2g.iso15118.engine.physical_values import milliamperes, millivolts
+from v2g.safety.output import UNBOUNDED
 
 
 def on_parameters(
@@ -33,14 +35,15 @@ def on_parameters(
         return stop(stage, context, ending)
     if response.evse_processing is not EVSEProcessing.Finished:
         return Step(stage=replace(stage, polls=stage.polls + 1), wait=context.config.timing.poll_pause_s)
-    limits = Limits(
-        max_current_ma=max(0, milliamperes(parameter.evse_max_current)),
-        max_voltage_mv=max(0, millivolts(parameter.evse_nominal_voltage)),
+    limits = EvseLimits(
+        charge_w=UNBOUNDED,
+        charge_ma=max(0, milliamperes(parameter.evse_max_current)),
+        voltage_mv=max(0, millivolts(parameter.evse_nominal_voltage)),
     )
     exchanged = seen(
         "parameters",
         "exchanged",
-        evse_charge_w=context.choice.phases * limits.max_current_ma * limits.max_voltage_mv // 1_000_000,
+        evse_charge_w=context.choice.phases * limits.charge_ma * limits.voltage_mv // 1_000_000,
         ev_charge_w=context.max_charge_w,
         soc=context.battery.soc,
     )

@@ -8,11 +8,12 @@ from typing import Final
 
 from evcc.policy.planner import make_plan
 from evcc.policy.plans import ChargePlan, Market, Slot
+from evcc.session.context import EvseLimits
 from evcc.session.planning import storage, wants_plan
 from evcc.session.steps import seen
 from evcc.session.v2g_message import schedule as schedules
 from evcc.session.v2g_message.context import MessageContext
-from evcc.session.v2g_message.stages import Limits, Plan, Schedule
+from evcc.session.v2g_message.stages import Plan, Schedule
 from v2g.errors import SignatureError
 from v2g.iso15118.d2 import signatures
 from v2g.iso15118.d2.messages.common import ChargeParameterDiscoveryRes
@@ -30,7 +31,7 @@ _WORST: Final = 1 << 20
 
 
 def agree(
-    response: ChargeParameterDiscoveryRes, limits: Limits, context: MessageContext
+    response: ChargeParameterDiscoveryRes, limits: EvseLimits, context: MessageContext
 ) -> tuple[Plan, tuple[Observe, ...]]:
     """Return the plan by the offered schedules, and events about it: by prices if the program plans by them."""
     offers = {each: schedules.profile(offer, limits) for each, offer in power_schedules(response.sa_schedules).items()}
@@ -56,7 +57,7 @@ def agree(
         cost=None,
         reaches_target=made.energy_wh >= storage(context).target_wh,
     )
-    return Plan(limits, chosen), (*observed, planned)
+    return Plan(limits, limits, chosen), (*observed, planned)
 
 
 def _tariffs(response: ChargeParameterDiscoveryRes) -> Mapping[int, Levels]:
@@ -78,7 +79,7 @@ def _price(entry: SalesTariffEntry) -> int:
     return entry.e_price_level or 0
 
 
-def _market(tuple_id: int, offer: PowerSchedule, prices: Levels, limits: Limits, context: MessageContext) -> Market:
+def _market(tuple_id: int, offer: PowerSchedule, prices: Levels, limits: EvseLimits, context: MessageContext) -> Market:
     """Return a schedule with its prices until departure, at least a minute, or until its end."""
     until_s = max(60, (context.departure_ms - context.utc_ms) // 1000)
     if offer.end_s is not None:

@@ -2,12 +2,14 @@
 
 from typing import Final
 
-from evcc.session.context import departure_s, energy_up_to
+from evcc.session.context import EvseLimits, departure_s, energy_up_to
 from evcc.session.d2 import tariffs
 from evcc.session.ports import SetAcPower
+from evcc.session.settings import NOMINAL_V
 from evcc.session.v2g_message.context import MessageContext
 from evcc.session.v2g_message.requests import DcRequests
-from evcc.session.v2g_message.stages import Ending, Limits, Plan
+from evcc.session.v2g_message.stages import Ending, Plan
+from v2g.energy.conductors import line_current_ma
 from v2g.exi.declare import Element
 from v2g.iso15118.d2.charts import ENERGY, STRICT
 from v2g.iso15118.d2.messages import charging, common, parameters
@@ -21,9 +23,6 @@ from v2g.iso15118.engine.power_schedule import USUAL_ENTRIES
 from v2g.iso15118.engine.quirks import Quirk
 from v2g.iso15118.engine.session import Command
 from v2g.observe import Observe
-
-_AC_MV: Final = 230_000
-"""Voltage between phase and neutral that the on-board charger takes."""
 
 
 class Vocabulary2(DcRequests):
@@ -68,7 +67,7 @@ class Vocabulary2(DcRequests):
         )
 
     def agree(
-        self, response: common.ChargeParameterDiscoveryRes, limits: Limits, context: MessageContext
+        self, response: common.ChargeParameterDiscoveryRes, limits: EvseLimits, context: MessageContext
     ) -> tuple[Plan, tuple[Observe, ...]]:
         """See Vocabulary."""
         return tariffs.agree(response, limits, context)
@@ -122,18 +121,15 @@ def tuple_id(plan: Plan | None) -> int:
 def _ac_parameter(context: MessageContext, departure: int) -> parameters.AC_EVChargeParameter:
     assert context.choice is not None
     on_board, phases = context.config.on_board_charger, context.choice.phases
+    most_ma = min(on_board.line_ma, line_current_ma(context.max_charge_w, NOMINAL_V, phases))
     wanted_wh = max(0, energy_up_to(context.config.needs.target_soc, context))
     return parameters.AC_EVChargeParameter(
         departure_time=departure,
         e_amount=VALUES.energy(wanted_wh, Rounding.NEAREST),
-        ev_max_voltage=VALUES.voltage(_AC_MV, Rounding.NEAREST),
-        ev_max_current=VALUES.current(_per_phase_ma(context.max_charge_w, phases), Rounding.DOWN),
-        ev_min_current=VALUES.current(_per_phase_ma(on_board.min_charge_w, phases), Rounding.UP),
+        ev_max_voltage=VALUES.voltage(NOMINAL_V * 1000, Rounding.NEAREST),
+        ev_max_current=VALUES.current(most_ma, Rounding.DOWN),
+        ev_min_current=VALUES.current(line_current_ma(on_board.min_charge_w, NOMINAL_V, phases), Rounding.UP),
     )
-
-
-def _per_phase_ma(power_w: int, phases: int) -> int:
-    return power_w * 1_000_000 // (phases * _AC_MV)
 
 
 VOCABULARY: Final = Vocabulary2()

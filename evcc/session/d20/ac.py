@@ -6,10 +6,11 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from evcc.session.context import EvseLimits
 from evcc.session.d20 import dynamic_planner
 from evcc.session.d20.loop import following
 from evcc.session.d20.quantities import to_whole
-from evcc.session.d20.request_context import EvseLimits, RequestContext
+from evcc.session.d20.request_context import RequestContext
 from evcc.session.d20.requests import ask
 from evcc.session.d20.requests.ask_ac import present_w
 from evcc.session.d20.stages import Looping, Parametrizing, Step, fail

@@ -2,10 +2,10 @@
 
 from msgspec.structs import replace
 
-from evcc.session.context import departure_s, matched
+from evcc.session.context import EvseLimits, departure_s, matched
 from evcc.session.d20.loop import ask_loop, enter_loop, resume_loop
 from evcc.session.d20.quantities import milli, to_milli, to_whole
-from evcc.session.d20.request_context import EvseLimits, RequestContext
+from evcc.session.d20.request_context import RequestContext
 from evcc.session.d20.requests import ask
 from evcc.session.d20.response_policy import Reaction, reaction
 from evcc.session.d20.schedule import WRONG_MODE, agree
@@ -56,7 +56,7 @@ def on_parameters(
         return fail(stage, "wrong_charge_parameters", received=type(mode).__name__)
     limits = _evse_limits(mode)
     exchanged = ask.exchange(stage.choice, limits, context)
-    if not limits.min_voltage_mv <= context.battery.voltage_mv <= limits.max_voltage_mv:
+    if not limits.min_voltage_mv <= context.battery.voltage_mv <= limits.voltage_mv:
         step = stop(stage, context, Ending("incompatible_voltage", failed=True))
         return replace(step, observed=(*exchanged.observed, *step.observed))
     return exchanged
@@ -73,7 +73,7 @@ def _evse_limits(mode: DC_CPDResEnergyTransferMode) -> EvseLimits:
         discharge_w=discharge_w,
         charge_ma=max(0, to_milli(mode.evse_maximum_charge_current)),
         discharge_ma=discharge_ma,
-        max_voltage_mv=to_milli(mode.evse_maximum_voltage),
+        voltage_mv=to_milli(mode.evse_maximum_voltage),
         min_voltage_mv=to_milli(mode.evse_minimum_voltage),
     )
 

@@ -14,8 +14,9 @@ from msgspec.structs import replace
 
 from evcc.policy.plans import Market, Slot
 from evcc.policy.policy import Terms
+from evcc.session.context import EvseLimits
 from evcc.session.d20.quantities import to_whole
-from evcc.session.d20.request_context import Agreement, EvseLimits, Outlook, RequestContext
+from evcc.session.d20.request_context import Agreement, Outlook, RequestContext
 from evcc.session.d20.requests.needs import discharge_capability_w
 from evcc.session.paused import Choice
 from v2g.errors import RefusedError

@@ -4,11 +4,11 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from evcc.session.context import departure_s
+from evcc.session.context import EvseLimits, departure_s
 from evcc.session.d20 import dynamic_planner, parking
 from evcc.session.d20.loop import following
 from evcc.session.d20.quantities import to_whole
-from evcc.session.d20.request_context import EvseLimits, RequestContext
+from evcc.session.d20.request_context import RequestContext
 from evcc.session.d20.requests import ask, ask_wpt
 from evcc.session.d20.stages import (
     Aligning,

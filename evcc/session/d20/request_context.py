@@ -6,7 +6,7 @@ import msgspec
 
 from evcc.policy.plans import ChargePlan
 from evcc.policy.policy import Owner, Terms
-from evcc.session.context import Context
+from evcc.session.context import Context, EvseLimits
 from evcc.session.contracts import Contract, Provisioning
 from evcc.session.paused import Choice, Resume
 from v2g.iso15118.d20.charts import Family
@@ -71,17 +71,6 @@ class RequestContext(Context, frozen=True):
     def header(self, signature: Signature | None = None) -> MessageHeader:
         """Return the header of a request sent now."""
         return MessageHeader(session_id=self.session_id, time_stamp=self.utc_ms // 1000, signature=signature)
-
-
-class EvseLimits(msgspec.Struct, frozen=True):
-    """The charger's limits: W, mA and mV, never negative. Alternating current has powers only."""
-
-    charge_w: int
-    discharge_w: int
-    charge_ma: int = 0
-    discharge_ma: int = 0
-    max_voltage_mv: int = 0
-    min_voltage_mv: int = 0
 
 
 class Schedule(msgspec.Struct, frozen=True):

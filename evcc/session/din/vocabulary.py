@@ -2,10 +2,11 @@
 
 from typing import Final
 
+from evcc.session.context import EvseLimits
 from evcc.session.v2g_message.context import MessageContext
 from evcc.session.v2g_message.requests import DcRequests
 from evcc.session.v2g_message.schedule import agree
-from evcc.session.v2g_message.stages import Ending, Limits, Plan
+from evcc.session.v2g_message.stages import Ending, Plan
 from v2g.exi.declare import Element
 from v2g.iso15118.din.charts import ENERGY, STRICT
 from v2g.iso15118.din.messages import charging, common, parameters
@@ -54,7 +55,7 @@ class DinVocabulary(DcRequests):
         )
 
     def agree(
-        self, response: common.ChargeParameterDiscoveryRes, limits: Limits, context: MessageContext
+        self, response: common.ChargeParameterDiscoveryRes, limits: EvseLimits, context: MessageContext
     ) -> tuple[Plan, tuple[Observe, ...]]:
         """See Vocabulary. What int16 does not hold is left to the other limits."""
         offers = {each: _uncapped(offer) for each, offer in power_schedules(response.sa_schedules).items()}

@@ -2,12 +2,12 @@
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from evcc.session.context import Context
+from evcc.session.context import Context, EvseLimits
 from evcc.session.contracts import Contract, Provisioning
 from evcc.session.paused import PausedSession
 from evcc.session.plausibility import NO_ERROR
 from evcc.session.program import Progress
-from evcc.session.v2g_message.stages import Choice, Ending, Limits, Plan
+from evcc.session.v2g_message.stages import Choice, Ending, Plan
 from v2g.exi.declare import Element
 from v2g.iso15118.engine.quirks import Quirk
 from v2g.iso15118.engine.xmldsig import Signature
@@ -40,7 +40,7 @@ class Vocabulary(Protocol):
     def parameters(self, context: "MessageContext") -> Element:
         """Return ChargeParameterDiscoveryReq."""
 
-    def agree(self, response: Any, limits: Limits, context: "MessageContext") -> "tuple[Plan, tuple[Observe, ...]]":
+    def agree(self, response: Any, limits: EvseLimits, context: "MessageContext") -> "tuple[Plan, tuple[Observe, ...]]":
         """Return the plan by the schedules in a ChargeParameterDiscoveryRes, and events about it."""
 
     def cable_check(self, context: "MessageContext") -> Element:

@@ -35,6 +35,7 @@ from v2g.iso15118.v2g_message import (
     PreChargeRes,
 )
 from v2g.observe import Observe
+from v2g.safety.output import UNBOUNDED
 
 MOVED_MV: Final = 1_000
 """Least change of an output that is on its way, which may lead away from the battery's voltage first."""
@@ -58,11 +59,11 @@ def on_parameters(
     exchanged = seen(
         "parameters",
         "exchanged",
-        evse_charge_w=limits.max_power_w,
+        evse_charge_w=None if limits.charge_w >= UNBOUNDED else limits.charge_w,
         ev_charge_w=context.battery.max_charge_w,
         soc=context.battery.soc,
     )
-    if not limits.min_voltage_mv <= context.battery.voltage_mv <= limits.max_voltage_mv:
+    if not limits.min_voltage_mv <= context.battery.voltage_mv <= limits.voltage_mv:
         step = stop(stage, context, Ending("incompatible_voltage", failed=True))
         return replace(step, observed=(exchanged, *step.observed), quirks=quirks)
     plan, observed = context.vocabulary.agree(response, limits, context)

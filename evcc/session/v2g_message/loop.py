@@ -11,7 +11,7 @@ from evcc.session.steps import seen
 from evcc.session.v2g_message.context import MessageContext
 from evcc.session.v2g_message.schedule import allowed_w
 from evcc.session.v2g_message.stages import Ending, Looping, Plan, Step
-from evcc.session.v2g_message.status import present_limits, wanted_end
+from evcc.session.v2g_message.status import followed, wanted_end
 from evcc.session.v2g_message.stop import stop
 from v2g.exi.declare import Element
 from v2g.iso15118.engine.physical_values import milliamperes, millivolts
@@ -85,14 +85,14 @@ def planned_now(made: ChargePlan | None, context: MessageContext) -> Planned:
 def on_loop(stage: Looping, request: Element, response: CurrentDemandRes, context: MessageContext) -> Step:
     """Follow the charger's limits, and its status."""
     voltage_mv, current_ma = millivolts(response.evse_present_voltage), milliamperes(response.evse_present_current)
-    plan = replace(stage.plan, limits=present_limits(stage.plan.limits, response))
     flow = seen("loop", "flow", voltage_mv=voltage_mv, current_ma=current_ma, soc=context.battery.soc)
     ending = wanted_end(response.dc_evse_status)
-    step = follow_limits(replace(stage, plan=plan), context) if ending is None else stop(stage, context, ending)
+    step = follow_limits(stage, response, context) if ending is None else stop(stage, context, ending)
     return replace(step, observed=(flow, *step.observed))
 
 
-def follow_limits(stage: Looping, context: MessageContext) -> Step:
+def follow_limits(stage: Looping, response: Element, context: MessageContext) -> Step:
     """Return the pause before the next request, which does not wait where the limits are lower than the power."""
+    stage = replace(stage, plan=followed(stage.plan, response, context))
     lowered = allowed_w(stage.plan, context) < stage.power_request.charge_w
     return Step(stage=stage, wait=0.0 if lowered else context.config.timing.loop_pause_s)

@@ -52,11 +52,11 @@ class DcRequests:
     def pre_charge(self, plan: Plan, context: MessageContext) -> Any:
         """See Vocabulary."""
         limits, values = plan.limits, self._values
-        target_mv = min(context.battery.voltage_mv, limits.max_voltage_mv)
+        target_mv = min(context.battery.voltage_mv, limits.voltage_mv)
         return self._charging.PreChargeReq(
             dc_ev_status=self.status(context, ready=True),
             ev_target_voltage=values.voltage(target_mv, Rounding.NEAREST),
-            ev_target_current=values.current(min(PRE_CHARGE_MA, limits.max_current_ma), Rounding.DOWN),
+            ev_target_current=values.current(min(PRE_CHARGE_MA, limits.charge_ma), Rounding.DOWN),
         )
 
     def delivery_parameter(self, context: MessageContext, *, ready: bool) -> Any:
@@ -77,7 +77,7 @@ class DcRequests:
             **self._complete(context),
             remaining_time_to_full_soc=self._time_to(100.0, context, power_w),
             remaining_time_to_bulk_soc=self._time_to(context.config.needs.target_soc, context, power_w),
-            ev_target_voltage=values.voltage(min(battery.max_voltage_mv, limits.max_voltage_mv), Rounding.DOWN),
+            ev_target_voltage=values.voltage(min(battery.max_voltage_mv, limits.voltage_mv), Rounding.DOWN),
         )
 
     def welding_detection(self, context: MessageContext) -> Any:
@@ -96,4 +96,4 @@ class DcRequests:
 def target_ma(plan: Plan, context: MessageContext, power_w: int) -> int:
     """Return the target current (mA) for at most `power_w` at the present voltage."""
     voltage_mv = max(context.battery.voltage_mv, context.inlet.voltage_mv, 1)
-    return max(0, min(context.battery.max_charge_ma, plan.limits.max_current_ma, power_w * 1_000_000 // voltage_mv))
+    return max(0, min(context.battery.max_charge_ma, plan.limits.charge_ma, power_w * 1_000_000 // voltage_mv))

@@ -7,6 +7,8 @@ independently. Pure.
 import math
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from evcc.session.settings import SessionConfig
 from evcc.session.vehicle import Timers
 from v2g.errors import CodecError
@@ -14,7 +16,7 @@ from v2g.exi.declare import Element, Schema
 from v2g.iso15118.engine.physical_values import PhysicalNumber
 from v2g.iso15118.engine.v2g_message import body_of, decode_message
 from v2g.iso15118.engine.v2gtp import PayloadType
-from v2g.safety import Ask, Phase
+from v2g.safety import UNBOUNDED, Ask, Output, Phase
 
 LATE_S: Final = 0.5
 """Tolerance for late answers and requests."""
@@ -22,20 +24,26 @@ LATE_S: Final = 0.5
 _STOPS: Final = frozenset({"EVSE_Shutdown", "EVSE_UtilityInterruptEvent", "EVSE_EmergencyShutdown", "EVSE_Malfunction"})
 """EVSEStatusCodes with which a charger wants to stop."""
 
-MAINS_PERCENT: Final = 110
-"""How far the voltage of the mains may be above the nominal one (EN 50160)."""
+_LIMITS: Final = (
+    ("charge_ma", "evse_max_current", 1000),
+    ("charge_ma", "evse_maximum_current_limit", 1000),
+    ("voltage_mv", "evse_maximum_voltage_limit", 1000),
+    ("charge_w", "evse_maximum_power_limit", 1),
+)
+"""A limit, the field of charge parameters with it, and how many of its small unit make one of the field's."""
 
 
 class V2gMessages:
     """Reads the messages of one session, in their order; `timers` and `schema` are the edition's."""
 
     def __init__(self, config: SessionConfig, timers: Timers, schema: Schema) -> None:
-        self._timing, self._timers, self._schema = config.timing, timers, schema
+        self._timing, self._timers, self._schema, self._raises = config.timing, timers, schema, config.raised_limits
         self._on_board_phases = config.on_board_charger.phases
         self._handshake = True
-        self._phases = 0
+        self._lines = 0
         """Those of alternating current, 0 with direct current."""
-        self._mains_v = 0.0
+        self._agreed = self._limit = Output(UNBOUNDED)
+        self._asked: Element | None = None
         self._again = False
         """Whether parameters are exchanged again, while the contactor of alternating current stays closed."""
 
@@ -53,7 +61,7 @@ class V2gMessages:
 
     def sent(self, body: Any, payload_type: int) -> Ask:
         """Return the meaning of a request."""
-        name = type(body).__name__
+        name, self._asked = type(body).__name__, body
         alive_s = self._timers.message_timeout(name) + LATE_S
         match name:
             case "CableCheckReq" | "PreChargeReq":
@@ -68,8 +76,8 @@ class V2gMessages:
             case "ChargeParameterDiscoveryReq":
                 mode = getattr(body, "requested_energy_transfer_mode", None)
                 kind = "DC" if mode is None else mode.name
-                self._phases = 0 if kind.startswith("DC") else 1 if "single" in kind else self._on_board_phases
-                return Ask(phase=None if self._again else Phase.IDLE, alive_s=alive_s)
+                self._lines = 0 if kind.startswith("DC") else 1 if "single" in kind else self._on_board_phases
+                return Ask(phase=None if self._again else Phase.IDLE, alive_s=alive_s, lines=self._lines)
         return Ask(phase=Phase.IDLE, alive_s=alive_s)
 
     def _delivery(self, body: Any, alive_s: float) -> Ask:
@@ -82,35 +90,48 @@ class V2gMessages:
     def received(self, body: Any, payload_type: int) -> Ask:
         """Return the meaning of a response. The vehicle must send next, and in time."""
         timing, code = self._timing, getattr(body, "response_code", None)
+        asked, self._asked = self._asked, None
         alive_s = timing.poll_pause_s + timing.loop_pause_s + timing.contactor_s + LATE_S
         if code is not None and code.name.upper().startswith("FAILED"):
             return Ask(phase=Phase.IDLE)
         if type(body).__name__ != "ChargeParameterDiscoveryRes":
-            return Ask(alive_s=alive_s, limit_w=self._limit_w(body), awaits=False, stop=_stops(body))
+            return Ask(alive_s=alive_s, limit=self._present(body), awaits=False, stop=_stops(body))
         parameter = body.evse_charge_parameter
-        nominal = getattr(parameter, "evse_nominal_voltage", None)
-        self._mains_v = self._mains_v if nominal is None else _number(nominal)
+        if type(asked).__name__ == "ChargeParameterDiscoveryReq":
+            self._agree(getattr(asked, "ev_charge_parameter", None), parameter)
         # state C comes before CableCheckReq
-        soon = body.evse_processing.name == "Finished" and not self._phases
+        soon = body.evse_processing.name == "Finished" and not self._lines
         return Ask(
             phase=Phase.VOLTAGE if soon else None,
             alive_s=alive_s,
-            limit_w=self._limit_w(parameter),
+            limit=self._limit,
             tolerance_ma=_tolerance_ma(parameter),
             stop=_stops(parameter),
         )
 
-    def _limit_w(self, limits: Element) -> int | None:
-        """Return the charger's limit in a response, None without one.
+    def _agree(self, own: Element | None, parameter: Element) -> None:
+        """Charge parameters are agreed: the charger's, and the lower one of both maximum voltages."""
+        agreed = replace(Output(UNBOUNDED), **_limits(parameter))
+        voltage = getattr(own, "ev_maximum_voltage_limit", None)
+        if voltage is not None:
+            agreed = replace(agreed, voltage_mv=min(agreed.voltage_mv, _whole(_number(voltage) * 1000)))
+        # in a renegotiation the earlier cable check holds
+        self._agreed = self._limit = agreed.bounded(self._agreed, raises=True) if self._again else agreed
 
-        Of direct current it is the power: current and voltage are the charger's own to bound. The current of a phase
-        is one of power at the highest voltage of the mains.
-        """
-        current = getattr(limits, "evse_max_current", None)
-        power = getattr(limits, "evse_maximum_power_limit", None)
-        if current is not None and self._phases:
-            return _whole(_number(current) * self._mains_v * self._phases * MAINS_PERCENT / 100)
-        return None if power is None or self._phases else _whole(_number(power))
+    def _present(self, response: Element) -> Output:
+        """Return the limits after a response, in which the charger leaves out what stays."""
+        changes = _limits(response)
+        changes.pop("voltage_mv", None)
+        if not self._lines:  # a lower direct current is the charger's own to follow
+            changes["charge_ma"] = max(self._agreed.charge_ma, changes.get("charge_ma", 0))
+        self._limit = replace(self._limit, **changes).bounded(self._agreed, raises=self._raises)
+        return self._limit
+
+
+def _limits(part: Element) -> dict[str, int]:
+    """Return the limits of charge that a message gives; of alternating current that of each conductor."""
+    given = ((name, getattr(part, field, None), scale) for name, field, scale in _LIMITS)
+    return {name: _whole(_number(value) * scale) for name, value, scale in given if value is not None}
 
 
 def _tolerance_ma(parameter: Element) -> int | None:
@@ -133,8 +154,8 @@ def _stops(body: Element) -> bool:
     return faulty or bool(getattr(status, "rcd", False))
 
 
-def _whole(power_w: float) -> int:
-    return max(0, math.ceil(round(power_w, 3)))
+def _whole(number: float) -> int:
+    return max(0, min(UNBOUNDED, math.ceil(round(number, 3))))
 
 
 def _number(value: PhysicalNumber) -> float:

@@ -3,15 +3,16 @@
 from collections.abc import Mapping
 from typing import Final
 
+from evcc.session.context import EvseLimits
 from evcc.session.v2g_message.context import MessageContext
-from evcc.session.v2g_message.stages import Limits, Plan, Schedule
+from evcc.session.v2g_message.stages import Plan, Schedule
 from v2g.iso15118.engine.power_schedule import PowerSchedule, Step, merged
 
 MOST_ENTRIES: Final = 24
 """Entries of a profile: the limit of ISO 15118-2."""
 
 
-def agree(offers: Mapping[int, PowerSchedule], limits: Limits, context: MessageContext) -> Plan:
+def agree(offers: Mapping[int, PowerSchedule], limits: EvseLimits, context: MessageContext) -> Plan:
     """Return the plan by the schedule with the most energy until departure, the first of equals.
 
     Without an offer only the limits count.
@@ -19,8 +20,8 @@ def agree(offers: Mapping[int, PowerSchedule], limits: Limits, context: MessageC
     until_s = max(1, (context.departure_ms - context.utc_ms) // 1000)
     best = max(offers, key=lambda each: energy_ws(offers[each], until_s), default=None)
     if best is None or not offers[best].steps:
-        return Plan(limits)
-    return Plan(limits, Schedule(best, context.utc_ms, profile(offers[best], limits)))
+        return Plan(limits, limits)
+    return Plan(limits, limits, Schedule(best, context.utc_ms, profile(offers[best], limits)))
 
 
 def energy_ws(schedule: PowerSchedule, until_s: int) -> int:
@@ -31,10 +32,9 @@ def energy_ws(schedule: PowerSchedule, until_s: int) -> int:
     )
 
 
-def profile(offered: PowerSchedule, limits: Limits) -> PowerSchedule:
+def profile(offered: PowerSchedule, limits: EvseLimits) -> PowerSchedule:
     """Return an offered schedule within the charger's limits, in at most 24 steps."""
-    most = limits.max_power_w
-    steps = [Step(each.start_s, each.power_w if most is None else min(each.power_w, most)) for each in offered.steps]
+    steps = [Step(each.start_s, min(each.power_w, limits.charge_w)) for each in offered.steps]
     return PowerSchedule(tuple(merged(steps, MOST_ENTRIES)), offered.end_s)
 
 
@@ -43,18 +43,17 @@ def allowed_w(plan: Plan, context: MessageContext) -> int:
 
     An on-board charger that cannot draw as little draws nothing.
     """
-    most = context.max_charge_w
-    if plan.limits.max_power_w is not None:
-        most = min(most, plan.limits.max_power_w)
+    most = min(context.max_charge_w, plan.limits.charge_w)
     if plan.schedule is not None:
         now_w = _scheduled_w(plan.schedule, context)
         most = min(most, plan.schedule.power.steps[-1].power_w if now_w is None else now_w)
     if context.choice is None or not context.choice.phases:
         return most
-    voltage_mv = context.inlet.voltage_mv or plan.limits.max_voltage_mv
-    lines = min(context.choice.phases, context.inlet.lines or context.choice.phases)
-    most = min(most, lines * plan.limits.max_current_ma * voltage_mv // 1_000_000)
-    return most if most >= context.config.on_board_charger.min_charge_w else 0
+    voltage_mv = context.inlet.voltage_mv or plan.limits.voltage_mv
+    lines = context.inlet.lines_of(context.choice.phases)
+    on_board = context.config.on_board_charger
+    most = min(most, lines * min(on_board.line_ma, plan.limits.charge_ma) * voltage_mv // 1_000_000)
+    return most if most >= on_board.min_charge_w else 0
 
 
 def is_over(schedule: Schedule | None, context: MessageContext) -> bool:

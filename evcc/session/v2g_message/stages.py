@@ -6,6 +6,7 @@ import msgspec
 
 from evcc.policy.plans import ChargePlan
 from evcc.session import steps
+from evcc.session.context import EvseLimits
 from evcc.session.plausibility import NO_ERROR
 from evcc.session.ports import StoreContract
 from evcc.session.program import IDLE, PowerRequest, Progress
@@ -48,20 +49,6 @@ class Choice(msgspec.Struct, frozen=True):
     fetch: int | None = None
 
 
-class Limits(msgspec.Struct, frozen=True):
-    """The charger's limits, never negative; None: it sends none.
-
-    Alternating current has a current per phase, and the nominal voltage as `max_voltage_mv`.
-    """
-
-    max_current_ma: int
-    max_voltage_mv: int
-    min_voltage_mv: int = 0
-    max_power_w: int | None = None
-    tolerance_ma: int = 0
-    """How far a direct current may be from its target, as the charger declares it, with the ripple."""
-
-
 class Schedule(msgspec.Struct, frozen=True):
     """The agreed power over time, which begins at `since_ms` (UTC) and exceeds neither the offer nor the limits."""
 
@@ -73,9 +60,10 @@ class Schedule(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """Agreements before energy flows."""
+    """Agreements before energy flows; `limits` are the charger's present ones, within those `agreed`."""
 
-    limits: Limits
+    limits: EvseLimits
+    agreed: EvseLimits
     schedule: Schedule | None = None
 
 

@@ -6,12 +6,15 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from evcc.session.v2g_message.stages import Ending, Limits
+from evcc.session.context import EvseLimits
+from evcc.session.v2g_message.context import MessageContext
+from evcc.session.v2g_message.stages import Ending, Plan
 from v2g.exi.declare import Element
 from v2g.iso15118.engine.dc_status import Demand, demand
 from v2g.iso15118.engine.physical_values import Rounding, milliamperes, millivolts, watts
 from v2g.iso15118.engine.quirks import MISSING_FIELDS, Quirk
-from v2g.iso15118.v2g_message import CurrentDemandRes, DC_EVSEChargeParameter, DC_EVSEStatus, EVSEStatus
+from v2g.iso15118.v2g_message import DC_EVSEChargeParameter, DC_EVSEStatus, EVSEStatus
+from v2g.safety.output import UNBOUNDED
 
 _CAUSES: Final[Mapping[str, Ending]] = MappingProxyType(
     {
@@ -44,7 +47,7 @@ def wanted_end(status: EVSEStatus | None) -> Ending | None:
     return _TERMINATED if notification is not None and notification.value == "StopCharging" else None
 
 
-def dc_limits(parameter: DC_EVSEChargeParameter) -> tuple[Limits, tuple[Quirk, ...]]:
+def dc_limits(parameter: DC_EVSEChargeParameter) -> tuple[EvseLimits, tuple[Quirk, ...]]:
     """Return the limits in a DC_EVSEChargeParameter, and a quirk where fields or units are missing.
 
     Raises Iso15118Error for values of another unit.
@@ -56,11 +59,11 @@ def dc_limits(parameter: DC_EVSEChargeParameter) -> tuple[Limits, tuple[Quirk, .
     )
     current, voltage, power = fields
     tolerance = parameter.evse_current_regulation_tolerance
-    limits = Limits(
-        max_current_ma=max(0, milliamperes(current)),
-        max_voltage_mv=max(0, millivolts(voltage)),
+    limits = EvseLimits(
+        charge_w=UNBOUNDED if power is None else max(0, watts(power, Rounding.DOWN)),
+        charge_ma=max(0, milliamperes(current)),
+        voltage_mv=max(0, millivolts(voltage)),
         min_voltage_mv=max(0, millivolts(parameter.evse_minimum_voltage_limit)),
-        max_power_w=None if power is None else max(0, watts(power, Rounding.DOWN)),
         tolerance_ma=0
         if tolerance is None
         else max(0, milliamperes(tolerance) + milliamperes(parameter.evse_peak_current_ripple)),
@@ -68,17 +71,21 @@ def dc_limits(parameter: DC_EVSEChargeParameter) -> tuple[Limits, tuple[Quirk, .
     return limits, (MISSING_FIELDS,) if any(each is None or each.unit is None for each in fields) else ()
 
 
-def present_limits(limits: Limits, response: CurrentDemandRes) -> Limits:
-    """Return the limits by a CurrentDemandRes; those that it omits stay, as does a voltage for 0. Raises
-    Iso15118Error."""
-    current, voltage, power = (
-        response.evse_maximum_current_limit,
-        response.evse_maximum_voltage_limit,
-        response.evse_maximum_power_limit,
-    )
-    return replace(
-        limits,
-        max_current_ma=limits.max_current_ma if current is None else max(0, milliamperes(current)),
-        max_voltage_mv=limits.max_voltage_mv if voltage is None else millivolts(voltage) or limits.max_voltage_mv,
-        max_power_w=limits.max_power_w if power is None else max(0, watts(power, Rounding.DOWN)),
-    )
+_PRESENT: Final = (
+    ("charge_ma", "evse_max_current", milliamperes),
+    ("charge_ma", "evse_maximum_current_limit", milliamperes),
+    ("voltage_mv", "evse_maximum_voltage_limit", millivolts),
+    ("charge_w", "evse_maximum_power_limit", watts),
+)
+"""A limit, the field of a loop's response with it, and how that is read."""
+
+
+def followed(plan: Plan, response: Element, context: MessageContext) -> Plan:
+    """Return the plan with the limits in the response of a loop, within those agreed; those that it omits stay, as does
+    a voltage for 0. Raises Iso15118Error for values of another unit.
+    """
+    given = ((name, getattr(response, field, None), read) for name, field, read in _PRESENT)
+    changes = {name: max(0, read(value)) for name, value, read in given if value is not None}
+    changes["voltage_mv"] = changes.get("voltage_mv") or plan.limits.voltage_mv
+    limits = replace(plan.limits, **changes).bounded(plan.agreed, raises=context.config.raised_limits)
+    return replace(plan, limits=limits)

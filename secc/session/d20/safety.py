@@ -77,7 +77,8 @@ class Iso20Requests:
                 return self._delivery(message, alive_s, closed_s)
             case ac.AC_ChargeLoopReq() | dc.DC_ChargeLoopReq():
                 mode = message.cl_req_control_mode
-                self._bears = self._within_agreed(self._on_lines(mode, _bears(mode, self._bears)))
+                bears = self._on_lines(mode, _bears(mode, self._bears))
+                self._bears = bears.bounded(self._agreed, raises=self._config.raised_limits)
                 return Request(power_s=alive_s, closed_s=closed_s, bears=self._bears)
             case wpt.WPT_ChargeLoopReq(evpc_power_request=wanted):
                 bears = self._bears.within(Output(charge_w=max(0, integer(wanted, 0, MOST))))
@@ -107,15 +108,8 @@ class Iso20Requests:
             case cm.PowerDeliveryReq(ev_processing=Processing.Finished) if self._beside is not None:
                 tested_mv = min(self._beside.voltage_mv, self._agreed.voltage_mv)
                 self._agreed, self._beside = replace(self._beside, voltage_mv=tested_mv), None
-                self._bears = self._within_agreed(self._bears)
+                self._bears = self._bears.bounded(self._agreed, raises=self._config.raised_limits)
         return Request()
-
-    def _within_agreed(self, bears: Output) -> Output:
-        """Return limits of a loop within those agreed before power; the voltage always: with that the insulation was
-        tested."""
-        if self._config.raised_limits:
-            return replace(bears, voltage_mv=min(bears.voltage_mv, self._agreed.voltage_mv))
-        return bears.within(self._agreed)
 
     def _on_lines(self, mode: Element, bears: Output) -> Output:
         """Return what a vehicle on alternating current bears with what each conductor may carry: that of the phase

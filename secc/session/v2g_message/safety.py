@@ -29,9 +29,6 @@ _FIELDS: Final = (
 """Limit of an output, the field of the vehicle's limits that contains it, and the power of ten of its unit."""
 
 
-_ANY: Final = (UNBOUNDED,) * 4
-
-
 class V2gMessageRequests:
     """Reads the messages of one session, in their order."""
 
@@ -55,9 +52,7 @@ class V2gMessageRequests:
             case "PowerDeliveryReq":
                 return self._delivery(body)
             case "CurrentDemandReq":
-                bears = _bears(body, self._bears)
-                most = Output(*_ANY, voltage_mv=self._agreed.voltage_mv) if self._raises else self._agreed
-                self._bears = bears.within(most)  # with that voltage the insulation was tested
+                self._bears = _bears(body, self._bears).bounded(self._agreed, raises=self._raises)
                 bears = self._bears.within(_asked(body))
                 return Request(power_s=self._timing.secc_loop_silence, closed_s=closed_s, bears=bears)
             case "ChargingStatusReq":

@@ -52,11 +52,30 @@ def test_each_phase_carries_its_part_and_no_more_than_its_rating(phases: int, li
     charger = at_outlet(outlet, phases=phases, max_charge_w=11_040, max_discharge_w=11_040)
     charger.drive(50_000)
     assert outlet.drawn == drawn
-    assert charger.present == PresentVoltage(230_000, drawn.total_ma, min(phases, lines))
+    assert charger.present == PresentVoltage(230_000, drawn.total_ma, min(phases, lines), drawn)
     charger.drive(-50_000)
     assert outlet.drawn == Currents(*(-each for each in drawn))
     outlet.supply(None)
     assert (outlet.drawn, charger.present) == (Currents(), PresentVoltage(0))
+
+
+@pytest.mark.requirement("R192")
+@pytest.mark.parametrize(
+    ("config", "line_ma"), [({}, 16_000), ({"max_current_a": 12.5}, 12_500), ({"phases": 1}, 48_000)]
+)
+def test_no_phase_carries_more_than_its_rating_at_a_low_voltage(config: dict[str, Any], line_ma: int) -> None:
+    outlet = Outlet(3)
+    outlet.seen = ChargerAc(207_000, 3, contactor_closed=True)
+    charger = at_outlet(outlet, **config)
+    for power_w in (20_000, -20_000):
+        charger.drive(power_w)
+        assert max(map(abs, outlet.drawn)) == line_ma
+
+
+def test_a_sum_is_all_that_is_reported_where_the_phases_are_not_measured() -> None:
+    charger = at_outlet(Outlet(3), measures_lines=False)
+    charger.drive(3_450)
+    assert charger.present == PresentVoltage(230_000, 15_000, 3)
 
 
 LIVE = ChargerAc(230_000, 3, contactor_closed=True)
@@ -79,7 +98,8 @@ def test_voltage_without_a_command_draws_nothing_and_each_change_is_reported(dea
     assert (outlet.drawn, charger.present, charger.grid_hz) == (Currents(), PresentVoltage(0), None)
     charger.drive(6_900)
     assert outlet.drawn == Currents()
-    live, drawn = PresentVoltage(230_000, 0, 3), PresentVoltage(230_000, 15_000, 3)
+    live = PresentVoltage(230_000, 0, 3, Currents())
+    drawn = PresentVoltage(230_000, 15_000, 3, Currents(5_000, 5_000, 5_000))
     assert changes == [live, drawn, PresentVoltage(0)]
 
 
@@ -95,7 +115,7 @@ def test_a_voltage_of_a_thousandth_of_a_volt_is_one() -> None:
     outlet = Outlet(1)
     charger = at_outlet(outlet)
     outlet.supply(ChargerAc(1, 1, contactor_closed=True))
-    assert charger.present == PresentVoltage(1, 0, 1)
+    assert charger.present == PresentVoltage(1, 0, 1, Currents())
 
 
 @pytest.mark.parametrize(
@@ -121,13 +141,13 @@ def test_a_cut_draws_nothing_at_once_and_after_the_next_voltage() -> None:
     charger.cut()
     assert (outlet.drawn, charger.present, charger.battery_ma(400_000)) == (
         Currents(),
-        PresentVoltage(230_000, 0, 3),
+        PresentVoltage(230_000, 0, 3, Currents()),
         0,
     )
     assert changes == [], "callbacks belong to the event loop"
     outlet.supply(None)
     outlet.supply(LIVE)
-    assert (outlet.drawn, changes) == (Currents(), [PresentVoltage(0), PresentVoltage(230_000, 0, 3)])
+    assert (outlet.drawn, changes) == (Currents(), [PresentVoltage(0), PresentVoltage(230_000, 0, 3, Currents())])
 
 
 def test_a_bench_assumes_three_phases_of_230_volts() -> None:

@@ -23,6 +23,7 @@ from evcc.session.ports import (
     SetPowerLimits,
 )
 from evcc.session.settings import OnBoardChargerConfig
+from v2g.energy.conductors import Currents
 from v2g.iec61851.pilot import PilotState
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.io.simulation.dc_line import ChargerDcLine, VehicleDcLine
@@ -216,12 +217,14 @@ async def test_on_a_bench_mains_are_there_while_the_vehicle_asks_for_energy() ->
     vehicle.execute(SetAcPower(23_000))
     assert vehicle.battery.current_ma == 0
     vehicle.execute(SetCpState(PilotState.C))
-    assert PresentVoltage(230_000, 50_000, 3) in received  # no more than its charger can do
+    assert (
+        PresentVoltage(230_000, 49_998, 3, Currents(16_666, 16_666, 16_666)) in received
+    )  # no more than its charger can do
     vehicle.step()
     assert vehicle.battery.current_ma > 0
     vehicle.execute(SetAcPower(-4_600))
     vehicle.step()
-    assert PresentVoltage(230_000, -20_000, 3) in received
+    assert PresentVoltage(230_000, -20_000, 3, Currents(-6_667, -6_667, -6_666)) in received
     assert vehicle.battery.current_ma < 0
     vehicle.execute(SetCpState(PilotState.B))
     vehicle.step()

@@ -483,6 +483,23 @@ async def test_a_cut_while_the_contactor_moves_keeps_it_open(stand: Stand) -> No
     assert not stand.vehicle.contactor_closed
 
 
+@pytest.mark.parametrize("cut", [False, True])
+@at(Stand, contactor_delay_s=0.2)
+async def test_a_contactor_that_is_opened_while_it_closes_never_closes(stand: Stand, *, cut: bool) -> None:
+    """Also where the cut has been followed by the command to open, which lets others pass again."""
+    stand.output(MV, 0)
+    closing = stand.loop.create_task(stand.start(ports.CloseContactor()))
+    await asyncio.sleep(0.05)
+    if cut:
+        stand.vehicle.cut()
+    opening = stand.loop.create_task(stand.start(ports.OpenContactor()))
+    assert [await closing, await opening] == [OPEN, OPEN]
+    await asyncio.sleep(0.5)
+    stand.vehicle.step()
+    assert CLOSED not in stand.facts
+    assert not stand.vehicle.contactor_closed
+
+
 @pytest.mark.parametrize("in_c", [False, True])
 @at(Stand, converter_ma=0)
 async def test_a_closed_vehicle_draws_nothing_and_reports_nothing(stand: Stand, *, in_c: bool) -> None:

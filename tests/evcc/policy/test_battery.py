@@ -121,6 +121,10 @@ def test_power_limits_agree_with_the_current_limits() -> None:
         [[10, 300], [100, 400]],
         [[0, 300], [90, 400]],
         [[0, 300]],
+        [[0, 0], [100, 400]],
+        [[0, -1], [100, 400]],
+        [[0, float("nan")], [100, 400]],
+        [[0, 300], [100, float("nan")]],
     ],
 )
 def test_a_curve_that_is_none_is_refused(table: list[list[float]]) -> None:

@@ -67,14 +67,14 @@ class Desk:
 
 def charging() -> Desk:
     desk = Desk()
-    desk.fact(ports.PresentVoltage(230_000))
+    desk.fact(ports.PresentVoltage(230_000, lines=3))
     return desk
 
 
 def test_it_shows_c_draws_when_there_is_a_voltage_and_follows_the_duty_cycle() -> None:
     desk = Desk()
     assert (desk.shown, desk.power_w) == (PilotState.C, 0)
-    desk.fact(ports.PresentVoltage(230_000))
+    desk.fact(ports.PresentVoltage(230_000, lines=3))
     assert desk.power_w == 11_000  # 16 A on three phases are a little more than its charger can
     desk.fact(ports.DutyRead(amperes(10)))
     assert desk.power_w == 6_900
@@ -120,7 +120,7 @@ def test_a_charger_that_is_gone_for_good_ends_it() -> None:
 )
 def test_it_ends_when_the_battery_has_what_was_wanted(program: ProgramStep, battery: dict[str, Any]) -> None:
     desk = Desk(program)
-    desk.fact(ports.PresentVoltage(230_000))
+    desk.fact(ports.PresentVoltage(230_000, lines=3))
     desk.fact(BATTERY)
     assert not desk.session.closed
     desk.fact(msgspec.structs.replace(BATTERY, **battery))
@@ -130,7 +130,7 @@ def test_it_ends_when_the_battery_has_what_was_wanted(program: ProgramStep, batt
 
 def test_time_and_power_of_the_program_are_kept() -> None:
     desk = Desk(ProgramStep(do="charge", for_s=60, power_w=3_000))
-    desk.fact(ports.PresentVoltage(230_000))
+    desk.fact(ports.PresentVoltage(230_000, lines=3))
     assert desk.power_w == 3_000
     desk.run(59)
     desk.fact(BATTERY)
@@ -168,7 +168,7 @@ def test_it_never_draws_more_than_charger_battery_and_cable_allow(steps: list[tu
 
 def test_a_driver_who_ends_it_leaves_the_vehicle_in_b_without_a_fault() -> None:
     desk = Desk()
-    desk.fact(ports.PresentVoltage(230_000))
+    desk.fact(ports.PresentVoltage(230_000, lines=3))
     assert desk.power_w > 0
     desk.fact(ports.StopRequested("interrupted"))
     assert desk.power_w == 0

@@ -33,6 +33,9 @@ class VehicleBench:
     session: Core
     charger: Output
 
+    lines = 0
+    """On how many lines there is voltage, as the inlet reports it."""
+
     def __init__(self, *, soc: float = 60.0, scale: float = 1.0, battery: BatteryConfig | None = None) -> None:
         self.now = 1000.0
         self.scale = scale
@@ -123,7 +126,8 @@ class VehicleBench:
     def report(self) -> None:
         """Tell the session what battery and inlet measure."""
         self.fact(self.model.state)
-        self.fact(PresentVoltage(round(self.charger.voltage * 1000), round(self.charger.current * 1000)))
+        voltage_mv, current_ma = (round(each * 1000) for each in (self.charger.voltage, self.charger.current))
+        self.fact(PresentVoltage(voltage_mv, current_ma, self.lines))
 
     def run(self, until: Callable[[], bool] = lambda: False, *, most: int = 5000) -> None:
         """Go on until `until` holds or the session has closed."""

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-from evcc.session.context import departure_s
+from evcc.session.context import EvseLimits, departure_s
 from evcc.session.d20.quantities import milli, whole
-from evcc.session.d20.request_context import EvseLimits, Plan, RequestContext
+from evcc.session.d20.request_context import Plan, RequestContext
 from evcc.session.d20.requests import ask_ac, ask_wpt
 from evcc.session.d20.requests.needs import (
     discharge_capability_w,
@@ -240,7 +240,7 @@ def _dynamic_loop(plan: Plan, context: RequestContext, power_request: PowerReque
 def _scheduled(plan: Plan, context: RequestContext, power_request: PowerRequest) -> Scheduled_DC_CLReqControlMode:
     battery = context.battery
     current = target_current_ma(plan, battery, power_request)
-    voltage = milli(min(battery.max_voltage_mv, plan.limits.max_voltage_mv))
+    voltage = milli(min(battery.max_voltage_mv, plan.limits.voltage_mv))
     discharge_w = discharge_limit_w(plan, context, power_request)
     charge_ma, discharge_ma = _currents(battery, power_request.charge_w, discharge_w)
     if not plan.choice.bpt:

@@ -174,6 +174,7 @@ class Bench2(MessageBench):
 
     def __init__(self, config: SessionConfig = DC, **options: Any) -> None:
         super().__init__(Vehicle2, Charger2(), config, **options)
+        self.lines = 3 if "AC" in config.services.energy else 0
 
     def drive(self) -> None:
         """Let current flow; alternating current by the on-board charger, into the battery without losses."""

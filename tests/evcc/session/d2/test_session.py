@@ -23,7 +23,7 @@ from v2g.iso15118.d2.messages import charging, common
 from v2g.iso15118.d2.messages import data_types as types
 from v2g.iso15118.d2.schedules import PriceStep, planned, schedule_tuple
 from v2g.iso15118.engine.dc_status import Stop
-from v2g.iso15118.engine.physical_values import milliamperes, watts
+from v2g.iso15118.engine.physical_values import Rounding, milliamperes, watts
 from v2g.iso15118.engine.power_schedule import PowerSchedule, Step, exceeds
 
 pytestmark = pytest.mark.requirement("R15")
@@ -117,6 +117,45 @@ def test_alternating_current_stays_within_the_current_per_phase(ac: Bench2) -> N
     ac.step()
     ac.run_to("ChargingStatusReq")
     assert ac.commands[-1] == SetAcPower(3 * 230 * 6)
+
+
+@pytest.mark.requirement("R192")
+@pytest.mark.parametrize(
+    ("lines", "rated_a", "power_w"), [(3, None, 6_900), (1, None, 2_300), (0, None, 2_300), (3, 8.0, 5_520)]
+)
+def test_what_it_draws_is_within_the_current_of_each_conductor(lines: int, rated_a: float, power_w: int) -> None:
+    """On one where the inlet does not report on how many there is voltage."""
+    bench = Bench2(replace(AC, on_board_charger=OnBoardChargerConfig(max_current_a=rated_a)))
+    bench.charger.ac_ma, bench.lines = 10_000, lines
+    in_loop(bench)
+    bench.run_to("ChargingStatusReq")
+    assert bench.ac_power_w() == power_w
+
+
+@pytest.mark.parametrize("raises", [False, True])
+@pytest.mark.parametrize("config", [AC, DC], ids=["ac", "dc"])
+def test_a_loop_does_not_raise_what_was_agreed_unless_that_is_allowed(config: SessionConfig, raises: bool) -> None:
+    bench = Bench2(replace(config, raised_limits=raises))
+    bench.charger.ac_ma, bench.charger.max_power_w = 10_000, 10_000
+    answered = bench.charger.CurrentDemandReq
+
+    def limited(request: Any) -> Any:
+        most = bench.charger.values.power(bench.charger.max_power_w or 0, Rounding.DOWN)
+        return replace(answered(request), evse_maximum_power_limit=most)
+
+    bench.charger.CurrentDemandReq = limited  # type: ignore[method-assign]
+    bench.charger.tuples = ()
+    in_loop(bench)
+    loop = "ChargingStatusReq" if config is AC else "CurrentDemandReq"
+    powers: list[int] = []
+    for ac_ma, power_w in ((10_000, 10_000), (8_000, 5_000), (12_000, 12_000)):
+        bench.charger.ac_ma, bench.charger.max_power_w = ac_ma, power_w
+        for _ in range(4):
+            bench.step()
+            bench.run_to(loop)
+        powers.append([each.charge_w for each in bench.commands if isinstance(each, SetPowerLimits)][-1])
+    low, high = (5_520, 6_900 + 1_380 * raises) if config is AC else (5_000, 10_000 + 2_000 * raises)
+    assert powers == [6_900 if config is AC else 10_000, low, high]
 
 
 def test_line_to_line_voltage_does_not_raise_the_current(ac: Bench2) -> None:

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from evcc.policy.policy import Compensation, Terms
 from evcc.session import program
+from evcc.session.context import EvseLimits
 from evcc.session.d20 import dynamic_planner, loop
-from evcc.session.d20.request_context import Agreement, EvseLimits, Outlook, Plan, RequestContext
+from evcc.session.d20.request_context import Agreement, Outlook, Plan, RequestContext
 from evcc.session.d20.requests.needs import energy_requests, v2x_requests
 from evcc.session.d20.stages import Looping
 from evcc.session.paused import Choice
@@ -32,7 +33,7 @@ HOUR = 3_600_000
 STEP_MS = 60_000
 CAPACITY = 60_000
 ZERO = rational(0, 0)
-LIMITS = EvseLimits(charge_w=11_000, discharge_w=10_000, charge_ma=30_000, discharge_ma=30_000, max_voltage_mv=500_000)
+LIMITS = EvseLimits(charge_w=11_000, discharge_w=10_000, charge_ma=30_000, discharge_ma=30_000, voltage_mv=500_000)
 
 
 def battery(energy_wh: float) -> BatteryState:

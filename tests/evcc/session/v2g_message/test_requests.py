@@ -7,19 +7,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from evcc.session.context import MATCHED_MV, matched
+from evcc.session.context import MATCHED_MV, EvseLimits, matched
 from evcc.session.din.vocabulary import VOCABULARY as DIN
 from evcc.session.ports import CloseContactor, PresentVoltage, SetCpState
 from evcc.session.settings import SessionConfig
 from evcc.session.v2g_message.context import MessageContext, Vocabulary
 from evcc.session.v2g_message.energy import on_pre_charge, repeat_pre_charge
 from evcc.session.v2g_message.schedule import agree, allowed_w
-from evcc.session.v2g_message.stages import Limits, Plan, PreCharging
+from evcc.session.v2g_message.stages import Plan, PreCharging
 from tests.evcc.session.din.charger import DinBench, DinCharger
 from tests.evcc.session.vehicle_bench import T0
 from v2g.iso15118.engine.physical_values import milliamperes, millivolts
 from v2g.iso15118.engine.power_schedule import PowerSchedule, Step
 from v2g.iso15118.engine.sequence import State
+from v2g.safety import UNBOUNDED
 
 AMOUNT = st.integers(0, 2_000_000)
 
@@ -57,21 +58,21 @@ def contexts(draw: st.DrawFn, vocabulary: Vocabulary = DIN) -> MessageContext:
     )
 
 
-LIMITS = st.builds(Limits, AMOUNT, st.integers(0, 1_000_000), st.just(0), st.none() | AMOUNT)
+LIMITS = st.builds(EvseLimits, st.just(UNBOUNDED) | AMOUNT, charge_ma=AMOUNT, voltage_mv=st.integers(0, 1_000_000))
 
 
 @pytest.mark.long
 @given(contexts(), LIMITS, st.dictionaries(st.integers(1, 255), schedules(), max_size=3))
 def test_no_request_exceeds_a_limit_of_battery_charger_or_schedule(
-    context: MessageContext, limits: Limits, offers: dict[int, PowerSchedule]
+    context: MessageContext, limits: EvseLimits, offers: dict[int, PowerSchedule]
 ) -> None:
     plan = agree(offers, limits, replace(context, utc_ms=T0))
     power_w = allowed_w(plan, context)
     request: Any = DIN.current_demand(plan, context, power_w)
     current_ma, voltage_mv = milliamperes(request.ev_target_current), millivolts(request.ev_target_voltage)
-    assert 0 <= current_ma <= min(limits.max_current_ma, context.battery.max_charge_ma)
-    assert 0 <= voltage_mv <= min(limits.max_voltage_mv, context.battery.max_voltage_mv)
-    most_w = [context.battery.max_charge_w, *([] if limits.max_power_w is None else [limits.max_power_w])]
+    assert 0 <= current_ma <= min(limits.charge_ma, context.battery.max_charge_ma)
+    assert 0 <= voltage_mv <= min(limits.voltage_mv, context.battery.max_voltage_mv)
+    most_w = [context.battery.max_charge_w, limits.charge_w]
     if plan.schedule is not None:
         at_s = (context.utc_ms - T0) // 1000
         offered = offers[plan.schedule.tuple_id]
@@ -83,12 +84,12 @@ def test_no_request_exceeds_a_limit_of_battery_charger_or_schedule(
 
 
 @given(contexts(), LIMITS)
-def test_the_contactor_closes_only_on_fresh_matching_voltage(context: MessageContext, limits: Limits) -> None:
-    stage = PreCharging(Plan(limits), since=0.0)
+def test_the_contactor_closes_only_on_fresh_matching_voltage(context: MessageContext, limits: EvseLimits) -> None:
+    stage = PreCharging(Plan(limits, limits), since=0.0)
     charger = DinCharger()
     request = DIN.pre_charge(stage.plan, context)
-    assert milliamperes(request.ev_target_current) <= min(2_000, limits.max_current_ma)
-    assert millivolts(request.ev_target_voltage) <= limits.max_voltage_mv + 50
+    assert milliamperes(request.ev_target_current) <= min(2_000, limits.charge_ma)
+    assert millivolts(request.ev_target_voltage) <= limits.voltage_mv + 50
     for step in (
         on_pre_charge(stage, request, charger.PreChargeReq(request), context),
         repeat_pre_charge(stage, request, context),

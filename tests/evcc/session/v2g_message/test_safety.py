@@ -11,14 +11,14 @@ from tests.evcc.session.d2.charger import AC, DC, Bench2
 from tests.evcc.session.din.charger import DinBench
 from tests.evcc.session.message_bench import MessageBench
 from v2g import exi
-from v2g.iso15118.d2.messages.data_types import EnergyTransferMode
+from v2g.iso15118.d2.messages.data_types import ChargeProgress, EnergyTransferMode
 from v2g.iso15118.d2.schemas import ISO2
 from v2g.iso15118.din.schemas import DIN
 from v2g.iso15118.engine.dc_status import Phase as StatusPhase
 from v2g.iso15118.engine.dc_status import Stop
 from v2g.iso15118.engine.physical_values import Rounding
 from v2g.iso15118.engine.v2gtp import PayloadType
-from v2g.safety import Ask, Phase
+from v2g.safety import UNBOUNDED, Ask, Output, Phase
 
 pytestmark = pytest.mark.requirement("R15")
 
@@ -28,18 +28,18 @@ ANSWER_S = _TIMING.poll_pause_s + _TIMING.loop_pause_s + _TIMING.contactor_s + 0
 """How long the vehicle may take to its next request, with half a second of tolerance."""
 
 
-def messages(bench: MessageBench) -> V2gMessages:
+def messages(bench: MessageBench, config: SessionConfig = CONFIG) -> V2gMessages:
     if isinstance(bench, DinBench):
-        return V2gMessages(CONFIG, CONFIG.timers_din, DIN)
-    return V2gMessages(CONFIG, CONFIG.timers_2, ISO2)
+        return V2gMessages(config, config.timers_din, DIN)
+    return V2gMessages(config, config.timers_2, ISO2)
 
 
 class Read(list[tuple[str, Ask]]):
     """A whole session, message by message, and what each one means; the messages pass as EXI."""
 
-    def __init__(self, bench: MessageBench) -> None:
+    def __init__(self, bench: MessageBench, config: SessionConfig = CONFIG) -> None:
         super().__init__()
-        self.reader = messages(bench)
+        self.reader = messages(bench, config)
         sent, answered = bench._sent, bench.reply
 
         def send(payload_type: int, payload: bytes) -> None:
@@ -140,44 +140,117 @@ def test_invalid_messages_mean_nothing(payload: bytes) -> None:
     assert reader.decode(0x8002, payload) is None
 
 
-def answers(bench: Any, name: str) -> tuple[V2gMessages, Any]:
+def answers(bench: Any, name: str, **config: Any) -> tuple[V2gMessages, Any]:
     """Return a reader that has read everything before the response to `name`, and that response."""
-    read = Read(bench)
+    read = Read(bench, SessionConfig(**config))
     bench.run_to(name)
     return read.reader, bench.answered()
 
 
-@pytest.mark.parametrize("bench", [DinBench(), Bench2(DC)])
-def test_the_chargers_power_of_direct_current_is_a_limit(bench: MessageBench) -> None:
-    reader, response = answers(bench, "CurrentDemandReq")
-    assert reader.received(response, PayloadType.SAP).limit_w is None
-    for watts, limit_w in ((9_000, 9_000), (0, 0), (-5, 0)):
-        lower = replace(response, evse_maximum_power_limit=bench.charger.values.power(watts, Rounding.DOWN))
-        assert reader.received(lower, PayloadType.SAP).limit_w == limit_w
-    odd = replace(bench.charger.values.power(1, Rounding.DOWN), value=2_905, multiplier=-2)
-    assert reader.received(replace(response, evse_maximum_power_limit=odd), PayloadType.SAP).limit_w == 30
+EITHER = pytest.mark.parametrize("make", [DinBench, lambda: Bench2(DC)], ids=["din", "2"])
 
 
-@pytest.mark.parametrize("bench", [DinBench(), Bench2(DC)])
-def test_the_chargers_parameters_are_limits(bench: MessageBench) -> None:
+def limit(reader: V2gMessages, body: Any) -> Output:
+    """Return what the monitor is told that the charger permits."""
+    found = reader.received(body, PayloadType.SAP).limit
+    assert found is not None
+    return found
+
+
+@EITHER
+def test_the_chargers_parameters_are_agreed(make: Any) -> None:
+    bench = make()
     reader, response = answers(bench, "ChargeParameterDiscoveryReq")
     found = reader.received(response, PayloadType.SAP)
-    assert (found.limit_w, found.phase) == (50_000, Phase.VOLTAGE)
+    own_mv = bench.model.state.max_voltage_mv
+    assert (found.limit, found.phase) == (Output(50_000, 0, 125_000, voltage_mv=own_mv), Phase.VOLTAGE)
+    assert own_mv < 500_000, "the lower one of both maximum voltages"
 
 
-@pytest.mark.parametrize(("mode", "phases"), [("AC_single_phase_core", 1), ("AC_three_phase_core", 3)])
-def test_the_chargers_current_is_a_limit_of_all_phases_at_the_highest_voltage(mode: str, phases: int) -> None:
-    bench = Bench2(AC)
+@EITHER
+def test_parameters_that_nobody_has_asked_for_agree_on_nothing(make: Any) -> None:
+    bench = make()
     reader, response = answers(bench, "ChargeParameterDiscoveryReq")
+    bench.reply(response)
+    bench.run_to("CurrentDemandReq")
+    more = _with(response, evse_maximum_power_limit=bench.charger.values.power(90_000, Rounding.DOWN))
+    assert [limit(reader, each).charge_w for each in (more, bench.answered(), more)] == [50_000] * 3
+
+
+@EITHER
+@pytest.mark.parametrize(("watts", "most_w"), [(9_000, 9_000), (0, 0), (-5, 0), (150_000, 50_000)])
+def test_the_chargers_power_of_a_loop_is_a_limit_within_what_was_agreed(make: Any, watts: int, most_w: int) -> None:
+    bench = make()
+    reader, response = answers(bench, "CurrentDemandReq")
+    changed = replace(response, evse_maximum_power_limit=bench.charger.values.power(watts, Rounding.DOWN))
+    assert limit(reader, changed).charge_w == most_w
+    omits = replace(response, evse_maximum_power_limit=None)
+    assert limit(reader, omits).charge_w == most_w, "what is left out stays"
+
+
+def test_a_fraction_of_a_watt_is_one_more() -> None:
+    bench = DinBench()
+    reader, response = answers(bench, "CurrentDemandReq")
+    odd = replace(bench.charger.values.power(1, Rounding.DOWN), value=2_905, multiplier=-2)
+    assert limit(reader, replace(response, evse_maximum_power_limit=odd)).charge_w == 30
+
+
+@EITHER
+@pytest.mark.parametrize("raises", [False, True])
+def test_a_loop_raises_powers_and_currents_where_that_is_allowed_and_never_the_voltage(make: Any, raises: bool) -> None:
+    bench, values = make(), make().charger.values
+    reader, response = answers(bench, "CurrentDemandReq", raised_limits=raises)
+    agreed = limit(reader, replace(response, evse_maximum_power_limit=None))
+    more = replace(
+        response,
+        evse_maximum_power_limit=values.power(150_000, Rounding.DOWN),
+        evse_maximum_current_limit=values.current(200_000, Rounding.DOWN),
+        evse_maximum_voltage_limit=values.voltage(900_000, Rounding.DOWN),
+    )
+    raised = Output(150_000, 0, 200_000, voltage_mv=agreed.voltage_mv)
+    assert limit(reader, more) == (raised if raises else agreed)
+    less = replace(more, evse_maximum_current_limit=values.current(5_000, Rounding.DOWN))
+    assert limit(reader, less).charge_ma == agreed.charge_ma, "a lower direct current is the charger's own to follow"
+
+
+@pytest.mark.parametrize("raises", [False, True])
+@pytest.mark.parametrize(("mode", "lines"), [("AC_single_phase_core", 1), ("AC_three_phase_core", 3)])
+def test_the_chargers_current_is_a_limit_of_each_line(mode: str, lines: int, raises: bool) -> None:
+    bench = Bench2(AC)
+    reader, response = answers(bench, "ChargeParameterDiscoveryReq", raised_limits=raises)
     request = replace(bench.requests[-1], requested_energy_transfer_mode=EnergyTransferMode[mode])
-    reader.sent(request, PayloadType.SAP)
-    assert reader.received(response, PayloadType.SAP) == Ask(alive_s=ANSWER_S, limit_w=phases * 16 * 253)
+    assert reader.sent(request, PayloadType.SAP).lines == lines
+    agreed = Output(UNBOUNDED, charge_ma=16_000)
+    assert reader.received(response, PayloadType.SAP) == Ask(alive_s=ANSWER_S, limit=agreed)
     bench.reply(response)
     bench.run_to("ChargingStatusReq")
     response = bench.answered()
-    lower = replace(response, evse_max_current=bench.charger.values.current(6_000, Rounding.DOWN))
-    assert reader.received(lower, PayloadType.SAP).limit_w == phases * 6 * 253
-    assert reader.received(replace(response, evse_max_current=None), PayloadType.SAP).limit_w is None
+    for given_ma, most_ma in ((6_000, 6_000), (None, 6_000), (20_000, 20_000 if raises else 16_000)):
+        current = None if given_ma is None else bench.charger.values.current(given_ma, Rounding.DOWN)
+        assert limit(reader, replace(response, evse_max_current=current)).charge_ma == most_ma
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_renegotiation_raises_powers_and_currents_and_no_voltage(again: bool) -> None:
+    bench, values = Bench2(DC), Bench2(DC).charger.values
+    reader, response = answers(bench, "CurrentDemandReq")
+    agreed, (asked, *_) = (
+        limit(reader, response),
+        [each for each in bench.requests if "Parameter" in type(each).__name__],
+    )
+    if again:
+        (start, *_) = [each for each in bench.requests if type(each).__name__ == "PowerDeliveryReq"]
+        reader.sent(replace(start, charge_progress=ChargeProgress.Renegotiate), PayloadType.SAP)
+    own = replace(asked.ev_charge_parameter, ev_maximum_voltage_limit=values.voltage(800_000, Rounding.DOWN))
+    reader.sent(replace(asked, ev_charge_parameter=own), PayloadType.SAP)
+    more = bench.charger.ChargeParameterDiscoveryReq(asked)
+    more = _with(
+        more,
+        evse_maximum_power_limit=values.power(90_000, Rounding.DOWN),
+        evse_maximum_current_limit=values.current(180_000, Rounding.DOWN),
+        evse_maximum_voltage_limit=values.voltage(700_000, Rounding.DOWN),
+    )
+    assert limit(reader, more) == Output(90_000, 0, 180_000, voltage_mv=agreed.voltage_mv if again else 700_000)
 
 
 @pytest.mark.parametrize("stop", Stop)
