@@ -61,6 +61,7 @@ class Plant:
         self.ev_closed = self.evse_closed = False
         self.idle_mv = 0
         self.ac_w: int | None = None  # what an on-board charger draws, None with direct current
+        self.ac_lines = 3  # of the outlet
         self.air_w: int | None = None  # what a coil sends
         self.output: se.SetOutput | None = None
         self.ev_limits = ev.SetPowerLimits(0, 0)
@@ -353,7 +354,8 @@ class Joined:
         self.now = max(self.now, min([self.now + seconds, *deadlines]))
         self.plant.advance(self.utc_ms)
         voltage, current = self.plant.flow()
-        for fact in (self.plant.battery.state, ev.PresentVoltage(voltage, current)):
+        lines = 0 if self.plant.ac_w is None else self.plant.ac_lines
+        for fact in (self.plant.battery.state, ev.PresentVoltage(voltage, current, lines)):
             self.evcc.fact(fact, self.now, self.utc_ms)
         for other in (self.measured(), self._reading()):
             self.secc.fact(other, self.now, self.utc_ms)

@@ -92,6 +92,7 @@ def test_a_vehicle_of_iso_15118_2_goes_on_with_the_phases_that_are_left(pki: Pki
     """The facts of a change, in their order: no power, contactor open, other phases, power."""
     vehicle = replace(VEHICLE, on_board_charger=on_board(3), program=(ProgramStep(do="charge", energy_wh=5_000),))
     joined = MessageJoined("2-ac", pki, time.time_ns() // 1_000_000, vehicle, limits=ROOMY, lines=before)
+    joined.plant.ac_lines = before
 
     def fact(*facts: Any) -> None:
         for each in facts:
@@ -108,6 +109,7 @@ def test_a_vehicle_of_iso_15118_2_goes_on_with_the_phases_that_are_left(pki: Pki
     joined.run(until=lambda: not joined.plant.ac_w)
     fact(*grid.interrupt(rest=True, disconnect=True))
     assert not joined.plant.evse_closed
+    joined.plant.ac_lines = after
     fact(ports.PhasesChanged(after), *grid.interrupt(rest=False))
     joined.run(until=lambda: drawn(powers[after]))
     assert not joined.secc_reason
