@@ -112,7 +112,7 @@ def looks_at_nothing(patch: pytest.MonkeyPatch) -> None:
 
 
 def draws_on(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(loop_2, "milliamperes", lambda number: 16_000)
+    patch.setattr(loop, "followed", lambda plan, response, context: plan)
 
 
 Harm = tuple[Callable[[pytest.MonkeyPatch], None], tuple[tuple[EditionWord, Kind], ...], Sequence[Step], str]
