@@ -41,6 +41,10 @@ class Output(msgspec.Struct, frozen=True):
             min(self.voltage_mv, other.voltage_mv),
         )
 
+    def agreed(self) -> Self:
+        """Return what limits that precede power agree on: a charger's 0 W or 0 A is a pause, which bounds nothing."""
+        return msgspec.structs.replace(self, charge_w=self.charge_w or UNBOUNDED, charge_ma=self.charge_ma or UNBOUNDED)
+
     def bounded(self, agreed: "Output", *, raises: bool = False) -> Self:
         """Return a peer's limits within those that were agreed before power: the voltage always, with which the
         insulation was tested; powers and currents unless the peer `raises` them."""

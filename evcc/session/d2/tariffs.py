@@ -57,7 +57,7 @@ def agree(
         cost=None,
         reaches_target=made.energy_wh >= storage(context).target_wh,
     )
-    return Plan(limits, limits, chosen), (*observed, planned)
+    return Plan(limits, limits.agreed(), chosen), (*observed, planned)
 
 
 def _tariffs(response: ChargeParameterDiscoveryRes) -> Mapping[int, Levels]:

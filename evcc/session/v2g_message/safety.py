@@ -116,7 +116,8 @@ class V2gMessages:
         if voltage is not None:
             agreed = replace(agreed, voltage_mv=min(agreed.voltage_mv, _whole(_number(voltage) * 1000)))
         # in a renegotiation the earlier cable check holds
-        self._agreed = self._limit = agreed.bounded(self._agreed, raises=True) if self._again else agreed
+        self._limit = agreed.bounded(self._agreed, raises=True) if self._again else agreed
+        self._agreed = self._limit.agreed()
 
     def _present(self, response: Element) -> Output:
         """Return the limits after a response, in which the charger leaves out what stays."""

@@ -20,8 +20,8 @@ def agree(offers: Mapping[int, PowerSchedule], limits: EvseLimits, context: Mess
     until_s = max(1, (context.departure_ms - context.utc_ms) // 1000)
     best = max(offers, key=lambda each: energy_ws(offers[each], until_s), default=None)
     if best is None or not offers[best].steps:
-        return Plan(limits, limits)
-    return Plan(limits, limits, Schedule(best, context.utc_ms, profile(offers[best], limits)))
+        return Plan(limits, limits.agreed())
+    return Plan(limits, limits.agreed(), Schedule(best, context.utc_ms, profile(offers[best], limits)))
 
 
 def energy_ws(schedule: PowerSchedule, until_s: int) -> int:

@@ -188,6 +188,23 @@ def test_the_chargers_power_of_a_loop_is_a_limit_within_what_was_agreed(make: An
     assert limit(reader, omits).charge_w == most_w, "what is left out stays"
 
 
+@EITHER
+def test_parameters_of_0_are_a_pause_that_agrees_on_nothing(make: Any) -> None:
+    bench, values = make(), make().charger.values
+    reader, response = answers(bench, "ChargeParameterDiscoveryReq")
+    none = {
+        "evse_maximum_power_limit": values.power(0, Rounding.DOWN),
+        "evse_maximum_current_limit": values.current(0, Rounding.DOWN),
+    }
+    assert limit(reader, _with(response, **none)).charge_w == 0
+    bench.reply(response)
+    bench.run_to("CurrentDemandReq")
+    response = bench.answered()
+    assert limit(reader, response).charge_w == 0
+    more = replace(response, evse_maximum_power_limit=values.power(90_000, Rounding.DOWN))
+    assert limit(reader, more).charge_w == 90_000
+
+
 def test_a_fraction_of_a_watt_is_one_more() -> None:
     bench = DinBench()
     reader, response = answers(bench, "CurrentDemandReq")
