@@ -9,9 +9,6 @@ from msgspec import Meta
 from evcc.session.ports import BatteryState
 
 AIR_KPA: Final = 101.3
-GLITCH_S: Final = 1.0
-"""Interval of wrong samples."""
-
 VENT_C: Final = 80.0
 """Temperature at which the cell vents: the pressure rises, and its voltage falls."""
 
@@ -36,7 +33,7 @@ class CellSensors:
     def __init__(self, config: HeatConfig | None, *, cells: int) -> None:
         self._config, self._cells = config, cells
         self._begun: float | None = None
-        self._glitch = -1
+        self._glitch: int | None = None
 
     def read(self, battery: BatteryState, now: float) -> BatteryState:
         """Return the report with them; `now` in s."""
@@ -44,13 +41,13 @@ class CellSensors:
         hottest_c, lowest_mv, pressure_kpa = battery.temperature_c, mean_mv, AIR_KPA
         if self._begun is None and battery.current_ma:
             self._begun = now
-        passed_s = -1.0 if self._config is None or self._begun is None else now - self._begun - self._config.after_s
-        if self._config is not None and passed_s >= 0:
-            hot_c = hottest_c + self._config.rise * passed_s
-            if self._config.what == "glitches":
+        config, begun = self._config, self._begun
+        if config is not None and begun is not None and (passed_s := now - begun - config.after_s) >= 0:
+            hot_c = hottest_c + config.rise * passed_s
+            if config.what == "glitches":
                 hottest_c, lowest_mv, pressure_kpa = self._glitched((hottest_c, lowest_mv, pressure_kpa), passed_s)
             else:
-                hottest_c = hottest_c if self._config.what == "stuck" else min(hot_c, 800.0)
+                hottest_c = hottest_c if config.what == "stuck" else min(hot_c, 800.0)
                 if hot_c >= VENT_C:
                     lowest_mv, pressure_kpa = mean_mv / 4, AIR_KPA + 20
         return msgspec.structs.replace(
@@ -62,8 +59,8 @@ class CellSensors:
         )
 
     def _glitched(self, values: tuple[float, float, float], passed_s: float) -> tuple[float, float, float]:
-        """Return wrong values once each GLITCH_S."""
-        number = int(passed_s / GLITCH_S)
+        """Return wrong values once each second."""
+        number = int(passed_s)
         if number == self._glitch:
             return values
         self._glitch = number

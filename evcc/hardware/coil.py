@@ -76,12 +76,9 @@ class SecondaryDevice:
 
     def _act(self) -> None:
         """Receive power, publish the power drawn and the position, and call the callbacks on changes."""
-        charger = self._line.seen
-        share = charger.efficiency if charger is not None else 0.0
-        sent_w = charger.power_w if charger is not None else 0
-        received_w = min(int(sent_w * share), self._most_w)
-        drawn_w = min(sent_w, round(received_w / share)) if received_w else 0
-        self._show(drawn_w)
+        charger = self._line.seen or ChargerCoil()
+        received_w = min(int(charger.power_w * charger.efficiency), self._most_w)
+        self._show(round(received_w / charger.efficiency) if received_w else 0)
         if received_w != self._received_w:
             self._received_w = received_w
             for callback in self._callbacks:

@@ -81,6 +81,9 @@ TARGETS: Final[Mapping[str, Target]] = {
     "on_board_charger": Target("evcc/hardware/ac.py", ("tests/evcc/hardware/test_ac.py",)),
     "pack": Target("evcc/hardware/pack.py", ("tests/evcc/hardware/test_pack.py",)),
     "rails": Target("evcc/hardware/rails.py", ("tests/evcc/hardware/test_rails.py",)),
+    "cells": Target("evcc/hardware/cells.py", ("tests/evcc/hardware/test_cells.py",)),
+    "drive": Target("evcc/hardware/drive.py", ("tests/evcc/hardware/test_drive.py",)),
+    "secondary_device": Target("evcc/hardware/coil.py", ("tests/evcc/hardware/test_coil.py",)),
     "battery_ecu": Target("evcc/hardware/ecu.py", ("tests/evcc/hardware/test_ecu.py",)),
     "output": Target("v2g/safety/output.py", ("tests/safety/test_charger.py",)),
     "excess": Target("v2g/safety/excess.py", ("tests/safety/test_excess.py", "tests/safety/test_charger.py")),
@@ -363,6 +366,9 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "SimulatedVehicle._publish: 1 -> 2": "a watt at 2 mV, too, is more than a battery takes",
     },
     "on_board_charger": {"OnBoardCharger.battery_ma: watts > 0 -> watts >= 0": "of no power both are none"},
+    "secondary_device": {
+        "SecondaryDevice.__init__: 0 -> 1 #2": "it finds what it receives before anybody listens",
+    },
     "battery_ecu": {
         "module: TYPE_CHECKING -> not TYPE_CHECKING": "imports what only types need",
         "BatteryEcu._data: 0 -> 1": _SPARED,

@@ -234,3 +234,22 @@ def test_what_differed_before_there_was_no_reading_counts_no_more() -> None:
     for now in (0.5, 0.9):
         assert not agreement.differ(0, 100_000, now, now)
     assert agreement.differ(0, 100_000, 1.0, 1.0)
+
+
+def test_errors_that_nobody_states() -> None:
+    assert Errors() == Errors(stage_percent=3.0, meter_percent=1.0, offset_permille=5.0, late_s=1.0)
+
+
+def test_slots_are_as_long_as_a_meter_is_late() -> None:
+    """Of 60 s a slot is a 120th."""
+    agreement = Agreement(Errors(late_s=55.0), MOST_W)
+    for now, watts in ((0.0, 0), (0.498, 100_000)):
+        assert not agreement.differ(watts, 0, now, now)
+    assert not agreement.differ(100_000, 0, 55.6, 55.6)
+    assert agreement.differ(100_000, 0, 55.6, 56.2)
+
+
+def test_an_error_is_a_fraction_of_a_million() -> None:
+    agreement = Agreement(Errors(meter_percent=0, late_s=0.0), 10_000)
+    for number in range(100):
+        assert not agreement.differ(1_000_000, 1_000_000 + 200 + 30_000, number / 10, number / 10)

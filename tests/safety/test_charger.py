@@ -1110,6 +1110,16 @@ def test_a_contactor_that_drops_by_itself_is_noticed() -> None:
     assert found(monitor, 11.0) == []
 
 
+def test_a_contactor_rests_when_it_was_commanded_open_and_has_had_its_time() -> None:
+    contact = Contact(open_s=0.5, close_s=3.5, grace_s=0.25)
+    assert not contact.rests(T), "nobody has commanded anything"
+    contact.close(T)
+    assert not contact.rests(T + 10)
+    contact.open(T + 20)
+    assert not contact.rests(T + 20.49)
+    assert contact.rests(T + 20.5)
+
+
 @pytest.mark.parametrize("after", [3.5, 5.0])
 def test_one_that_was_closed_when_it_was_commanded_may_bounce_after_its_time(after: float) -> None:
     contact = Contact(open_s=0.5, close_s=3.5, grace_s=0.25)

@@ -386,3 +386,41 @@ def test_areas_stay_within_64_bits() -> None:
     assert lag.area == 2 * 10**9 * LONGEST_LAG_US < 2**60
     assert lag.used_up(LONGEST_US)
     assert Lag(1, 10**9, -(10**9), 0).then(0, 10**9, now_us=LONGEST_US, **how) == Lag()
+
+
+# -- what only single samples show
+
+SMALL = {"margin": 10, "follow_us": 2_000}
+
+
+def test_nothing_is_noted_of_what_stays_within_bound_and_margin() -> None:
+    lag = Lag()
+    assert lag == Lag(area=0, peak=0, rate=0, at_us=0)
+    for flow in (0, 99, 100, 105, 110):
+        assert lag.then(flow, 100, 100, now_us=T, **SMALL) is lag
+    assert lag.then(111, 100, 0, now_us=T, **SMALL) == Lag(0, 0, 1, T)
+
+
+def test_the_smallest_excess_adds_up_like_a_large_one() -> None:
+    lag = Lag().then(111, 100, 10_000, now_us=T, margin=10, follow_us=LONGEST_LAG_US)
+    assert lag == Lag(0, 10_000, 1, T)
+    later = lag.then(111, 100, 10_000, now_us=T + 7 * LONGEST_LAG_US, margin=10, follow_us=LONGEST_LAG_US)
+    assert later == Lag(LONGEST_LAG_US, 10_000, 1, T + 7 * LONGEST_LAG_US), "a time is no longer than the longest"
+    within = lag.then(110, 100, 10_000, now_us=T + 50, margin=10, follow_us=LONGEST_LAG_US)
+    assert within == Lag(50, 10_000, 0, T + 50)
+
+
+@pytest.mark.parametrize("now_us", [T, T - 1, T - 1_000])
+def test_no_time_has_passed_where_a_clock_stands_or_goes_back(now_us: int) -> None:
+    assert Lag(500, 10_000, 40, T).then(150, 100, 10_000, now_us=now_us, **SMALL) == Lag(500, 10_000, 40, now_us)
+
+
+def test_the_highest_bound_counts_until_nothing_is_left() -> None:
+    lag = Lag(500, 80, 40, T).then(130, 100, 20, now_us=T + 10, **SMALL)
+    assert lag == Lag(900, 80, 20, T + 10)
+    assert Lag(5, 80, 0, T).then(100, 100, 20, now_us=T + 1, **SMALL) == Lag()
+
+
+def test_a_bound_without_a_time_to_follow_is_forgotten_at_once() -> None:
+    fallen = Highest().then(20, T, 0).then(10, T + 1, 0)
+    assert fallen.then(10, T + 2, 0) == Highest(10)
