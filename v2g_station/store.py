@@ -212,7 +212,7 @@ class StationStore:
         lines: list[str] = []
         last_id = size = 0
         for identifier, session_id, stored in rows:
-            line = self._opened_line(session_id, stored)
+            line = stored if not is_sealed(stored.encode()) else self._open_line(session_id, stored.encode()).decode()
             signers = _signers(line)
             if signers is not None and not lines:
                 return QueuedLines(identifier, session_id, (), signers)
@@ -228,7 +228,8 @@ class StationStore:
         with self._change(durable=False):
             self._db.execute("DELETE FROM journal WHERE id <= ?", (lines.last_id,))
             if accepted and lines.lines:
-                count = self._taken(lines.session_id)
+                rows = self._rows("SELECT body FROM kept WHERE drawer = ? AND key = ?", (_TAKEN, lines.session_id))
+                count = int(self._opened(f"{_TAKEN}/{lines.session_id}", rows[0][0])) if rows else 0
                 for line in lines.lines:
                     count += _sequence(line) == count
                 self._put(Keep(_TAKEN, lines.session_id, str(count).encode()))
@@ -243,10 +244,6 @@ class StationStore:
         with self._change(durable=False):
             for session_id in sessions:
                 self._put(Keep(_TAKEN, session_id, None))
-
-    def _taken(self, session_id: str) -> int:
-        rows = self._rows("SELECT body FROM kept WHERE drawer = ? AND key = ?", (_TAKEN, session_id))
-        return int(self._opened(f"{_TAKEN}/{session_id}", rows[0][0])) if rows else 0
 
     def waiting(self) -> int:
         """Return the number of queued lines."""
@@ -263,9 +260,6 @@ class StationStore:
 
     def _sealed_line(self, session_id: str, line: str) -> str:
         return line if self._keys is None else seal_line(self._keys, line.encode(), session_id).decode()
-
-    def _opened_line(self, session_id: str, line: str) -> str:
-        return line if not is_sealed(line.encode()) else self._open_line(session_id, line.encode()).decode()
 
     def _open_line(self, name: str, line: bytes) -> bytes:
         if self._keys is None:

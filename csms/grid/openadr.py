@@ -148,7 +148,12 @@ class Ven:
             ven_name=self._config.ven_name,
         )
         self._tell_problems(found)
-        self._tell_alerts(found)
+        alerts = frozenset(found.alerts)
+        for alert in sorted(alerts - self._alerts, key=lambda each: (each.type, each.event_id)):
+            self._services.announce(
+                "ocpp", "openadr_alert", type=alert.type, text=alert.text, event=alert.event_id, until_ms=alert.until_ms
+            )
+        self._alerts = alerts
         stated = self._stated(found, answered_ms)
         await self._services.grid.state(stated)
         again_ms = await self._setpoints.follow(stated.setpoint_w, stated.setpoint_until_ms, now_ms)
@@ -180,14 +185,6 @@ class Ven:
         for problem in sorted(problems - self._reported):
             self._services.announce("ocpp", "openadr_problem", reason=problem[:200])
         self._reported = problems
-
-    def _tell_alerts(self, found: Demands) -> None:
-        alerts = frozenset(found.alerts)
-        for alert in sorted(alerts - self._alerts, key=lambda each: (each.type, each.event_id)):
-            self._services.announce(
-                "ocpp", "openadr_alert", type=alert.type, text=alert.text, event=alert.event_id, until_ms=alert.until_ms
-            )
-        self._alerts = alerts
 
 
 def _slots(found: Demands) -> tuple[SignalSlot, ...]:

@@ -95,17 +95,14 @@ class Archive:
 
     def open_journal(self, session_id: str, contract: Sequence[bytes]) -> JournalFile:
         """Return a new journal file; the contract chain (DER, perhaps empty) is stored beside it first."""
-        self._renew_keys()
-        chain = {f"{session_id}{CONTRACT_SUFFIX}": chain_to_pem(tuple(contract)).encode()}
-        write_files(self._journals, chain, sync_names=False, keys=self.keys)  # the journal synchronises both names
-        return JournalFile.open(self._path(session_id), self.keys)
-
-    def _renew_keys(self) -> None:
         try:
             if self.keys is not None:
                 self.keys.renew()  # (R152)
         except V2GError as error:
             self._note("keys_kept", error=str(error))
+        chain = {f"{session_id}{CONTRACT_SUFFIX}": chain_to_pem(tuple(contract)).encode()}
+        write_files(self._journals, chain, sync_names=False, keys=self.keys)  # the journal synchronises both names
+        return JournalFile.open(self._path(session_id), self.keys)
 
     def finish(self, session_id: str, charger: Credentials | None = None) -> None:
         """Make the settlement bundle of a session whose journal has ended, and report it.

@@ -173,7 +173,10 @@ class VehicleDischarge:
             case DischargeOffer():
                 return self._on_offer(content, payload, utc_ms)
             case DischargeResult():
-                return self._on_result(content, payload)
+                command = self._last if self._last is not None and self._last.sequence == content.sequence else None
+                if command is not None:
+                    self._result = content
+                return ResultReceived(result=content, command=command, payload=payload)
             case DischargeCheckpoint() if self._energy is not None:
                 return self._on_checkpoint(content, self._energy(), payload, utc_ms, ended)
         raise RefusedError(f"{type(content).__name__} is not a charger's message", reason=ResultStatus.MALFORMED.value)
@@ -320,9 +323,3 @@ class VehicleDischarge:
     def _differs(self, theirs: int, own: int) -> bool:
         relative = max(theirs, own) * self._config.energy_tolerance_percent // 100
         return abs(theirs - own) > self._config.energy_tolerance_mwh + relative
-
-    def _on_result(self, result: DischargeResult, payload: bytes) -> ResultReceived:
-        command = self._last if self._last is not None and self._last.sequence == result.sequence else None
-        if command is not None:
-            self._result = result
-        return ResultReceived(result=result, command=command, payload=payload)

@@ -242,7 +242,10 @@ class Reader:
         value = self.octets(size)
         if value.isascii():
             return value.decode("ascii")
-        self._seek(position)
+        first, offset = divmod(position, 8)
+        self._next = first + _WINDOW
+        self.w = int.from_bytes(self._data[first : self._next])
+        self.n = 8 * _WINDOW - offset
         return "".join([self._character() for _ in range(size)])
 
     def _character(self) -> str:
@@ -250,12 +253,6 @@ class Reader:
         if code > _MAX_CODE_POINT or 0xD800 <= code <= 0xDFFF:
             raise Refusal(f"{code:#x} is not a character")
         return chr(code)
-
-    def _seek(self, position: int) -> None:
-        first, offset = divmod(position, 8)
-        self._next = first + _WINDOW
-        self.w = int.from_bytes(self._data[first : self._next])
-        self.n = 8 * _WINDOW - offset
 
     def string_element(self, shortest: int, longest: int | None) -> str:
         """Read the content and end of an element with a string value, in either form of an empty one."""

@@ -175,7 +175,7 @@ def _reader_of(roots: Roots, name: QName) -> Callable[[Reader], Element]:
     declaration = roots.type_of(name)
     if declaration is None or isinstance(declaration, Simple):
         raise Refusal("the element is abstract, or not a structure")
-    return _decoder(declaration)
+    return _decoders().function((declaration, "d"))
 
 
 _Decoder = Callable[[Reader], Element]
@@ -247,10 +247,6 @@ def _decoders() -> _Library[_Decoder]:
 def _encoders() -> _Library[_Encoder]:
     names = ("Refusal", "MAX_INTEGER_BITS", "flush", "put_binary", "put_string", "put_varint")
     return _Library({"e": write_encoder}, {name: getattr(bits, name) for name in names})
-
-
-def _decoder(declaration: type[Element]) -> _Decoder:
-    return _decoders().function((declaration, "d"))
 
 
 def _encoder(declaration: type[Element]) -> _Encoder:

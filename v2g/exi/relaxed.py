@@ -61,19 +61,16 @@ class RelaxedPlan:
                 fields[field] = reader.string(simple.shortest, simple.longest)
                 last = code
             elif code - before == self._content - 2:
-                return self._build(fields)
+                if self._field not in fields and not self._text.shortest:
+                    fields[self._field] = ""
+                if len(fields) < len(self.type.__struct_fields__):
+                    raise Refusal(f"an element that is not {self.type.__name__}, the structure of this name")
+                return self.type(**fields)
             elif code - before == self._content - 1 and self._field not in fields:
                 fields[self._field] = reader.string(self._text.shortest, self._text.longest)
                 before = 0
             else:
                 raise Refusal(_UNSUPPORTED)
-
-    def _build(self, fields: dict[str, object]) -> Element:
-        if self._field not in fields and not self._text.shortest:
-            fields[self._field] = ""
-        if len(fields) < len(self.type.__struct_fields__):
-            raise Refusal(f"an element that is not {self.type.__name__}, the structure of this name")
-        return self.type(**fields)
 
     def encode(self, acc: int, element: object) -> int:
         """Append an element after its start."""

@@ -204,14 +204,6 @@ class ModemControl:
         self._timers["restart"] = now + _RESTART_POLL_S
         self._send(mme.LOCAL_MODEM, version)
 
-    def _key_timeout(self, now: float) -> None:
-        if self._wanted is not None:
-            self._next(now)
-        elif self._tries <= self._timing.match_retries:
-            self._send_key(now)
-        else:
-            self._silent(now)
-
     def _silent(self, now: float) -> None:
         if self._wanted is not None:
             self._next(now)
@@ -294,7 +286,9 @@ class ModemControl:
             return True
         if message.MMTYPE & 3 != 1 or not (message.OUI or isinstance(message, mme.CmNwStatsCnf)):
             return False
-        self._learn(message)
+        if self.vendor is Vendor.UNKNOWN and message.OUI in (vendor.QUALCOMM, lumissil.LUMISSIL):
+            self.vendor = Vendor.QUALCOMM if message.OUI == vendor.QUALCOMM else Vendor.LUMISSIL
+            self._timers.pop("detect", None)
         self._learn_version(message)
         if isinstance(message, vendor.VsSwVerCnf | lumissil.NscmGetVersionCnf):
             self._version_answered(source, now)
@@ -303,11 +297,6 @@ class ModemControl:
             self._received_at = now
             self._listener.on_link(up, now)
         return True
-
-    def _learn(self, message: Mme) -> None:
-        if self.vendor is Vendor.UNKNOWN and message.OUI in (vendor.QUALCOMM, lumissil.LUMISSIL):
-            self.vendor = Vendor.QUALCOMM if message.OUI == vendor.QUALCOMM else Vendor.LUMISSIL
-            self._timers.pop("detect", None)
 
     def _learn_version(self, message: Mme) -> None:
         version = version_of(message)
@@ -344,7 +333,12 @@ class ModemControl:
         """Let one of TIMERS expire."""
         match name:
             case "key":
-                self._key_timeout(now)
+                if self._wanted is not None:
+                    self._next(now)
+                elif self._tries <= self._timing.match_retries:
+                    self._send_key(now)
+                else:
+                    self._silent(now)
             case "key_retry":
                 self._send_key(now) if self._wanted is None else self._next(now)
             case "reset":

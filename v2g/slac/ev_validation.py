@@ -124,14 +124,6 @@ class EvValidation:
         self.unvalidated.append(self._asked)
         return self._next(now, verdict=verdict)
 
-    def _on_right(self, now: float) -> Step:
-        self._won += 1
-        if self._won < self._rounds:
-            self._tries = self._pauses = 0
-            return self._ask(now)
-        self.found = self._asked
-        return Step(verdict="validated", over=True)
-
     def _toggle(self, now: float) -> Step:
         """Begin step 2."""
         self._toggles, self._tries = 1 + self._entropy(1)[0] % self._timing.max_toggles, 0
@@ -155,7 +147,12 @@ class EvValidation:
                 self._tries += 1  # it has not received step 2
                 return Step(request=mme.CmValidateReq(timer=max(0, round(self._window_s * 10) - 1)))
             case mme.VALIDATE_SUCCESS if message.toggle_num == self._toggles:
-                return self._on_right(now)
+                self._won += 1
+                if self._won < self._rounds:
+                    self._tries = self._pauses = 0
+                    return self._ask(now)
+                self.found = self._asked
+                return Step(verdict="validated", over=True)
             case mme.VALIDATE_SUCCESS:
                 return self._next(now, verdict="miscounted")
             case mme.VALIDATE_FAILURE | mme.VALIDATE_NOT_READY:

@@ -127,7 +127,11 @@ class EvseSlac(Host):
                 if self._config.vendor_profiles and message.num_groups == mme.GROUPS:
                     self._on_profile(message.pev_mac, message.aag, now)
             case mme.CmValidateReq():
-                self._on_validate(source, message, now)
+                for run in [r for r in self._runs.values() if r.pev_mac == source]:
+                    alone = not any(other.validating for other in self._runs.values() if other is not run)
+                    at_rest = self._pilot is PilotState.B and now - self._pilot_since >= _AT_REST_S
+                    free = run.validating or (alone and at_rest)
+                    self._apply(run, run.on_validate(message, now, policy=self._config.validation, free=free))
             case mme.CmStartAttenCharInd() | mme.CmMnbcSoundInd() | mme.CmAttenCharRsp():
                 run_of = self._runs.get((source, message.run_id))
                 if run_of is not None:
@@ -153,13 +157,6 @@ class EvseSlac(Host):
         """A profile identifies the vehicle, not its run."""
         for run in [r for r in self._runs.values() if r.pev_mac == pev_mac]:
             self._apply(run, run.on_profile(aag, now))
-
-    def _on_validate(self, source: bytes, message: mme.CmValidateReq, now: float) -> None:
-        for run in [r for r in self._runs.values() if r.pev_mac == source]:
-            alone = not any(other.validating for other in self._runs.values() if other is not run)
-            at_rest = self._pilot is PilotState.B and now - self._pilot_since >= _AT_REST_S
-            free = run.validating or (alone and at_rest)
-            self._apply(run, run.on_validate(message, now, policy=self._config.validation, free=free))
 
     def _on_parameters(self, source: bytes, run_id: bytes, now: float) -> None:
         """Begin a run, or begin it again (V2G3-A09-16). While joining, only the vehicle being joined may start over.

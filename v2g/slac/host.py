@@ -80,7 +80,10 @@ class Host(Listener):
                 if name in ModemControl.TIMERS:
                     self._modem.on_timer(name, now)
                 elif name == "map":
-                    self._map_timeout(now)
+                    if self._map_tries <= self._timing.match_retries:
+                        self._send_map(now)
+                    else:
+                        self._map_over(now, answer="none")
                 else:
                     self._on_timer(name, now)
 
@@ -140,12 +143,6 @@ class Host(Listener):
         self._timers["map"] = now + self._timing.amp_map_response_s
         values = bytes((self._amplitude << 4 | self._amplitude,)) * ((self._carriers + 1) // 2)
         self._send(self._map_to, mme.CmAmpMapReq(amlen=self._carriers, amplitudes=values))
-
-    def _map_timeout(self, now: float) -> None:
-        if self._map_tries <= self._timing.match_retries:
-            self._send_map(now)
-        else:
-            self._map_over(now, answer="none")
 
     def _map_over(self, now: float, *, answer: str) -> None:
         self._observe("amplitude_map_sent", answer=answer)

@@ -121,7 +121,11 @@ class SimulatedModem:
             return []
         message = _message(frame)
         if isinstance(message, vendor.SimBeaconInd):
-            return self._on_beacon(message)
+            if message.modem == self.mac:
+                return []
+            if message.modem in self._peers or len(self._peers) < _PEERS:
+                self._peers[message.modem] = _Peer(message.host, message.nid)
+            return [self._beacon(message.modem, ask=False)] if message.ask and self.nid is not None else []
         if isinstance(message, vendor.VsSwVerReq) and destination == mme.BROADCAST:
             answer = self._answer(message) if self._is_member(source) else None
             return [] if answer is None else [Delivery("line", self._frame(source, answer))]
@@ -260,13 +264,6 @@ class SimulatedModem:
         if self.nid is None:
             return []
         return [self._beacon(mac) for mac in self._members] or [self._beacon(mme.BROADCAST)]
-
-    def _on_beacon(self, beacon: vendor.SimBeaconInd) -> list[Delivery]:
-        if beacon.modem == self.mac:
-            return []
-        if beacon.modem in self._peers or len(self._peers) < _PEERS:
-            self._peers[beacon.modem] = _Peer(beacon.host, beacon.nid)
-        return [self._beacon(beacon.modem, ask=False)] if beacon.ask and self.nid is not None else []
 
     def _beacon(self, destination: bytes, *, ask: bool = True) -> Delivery:
         assert self.nid is not None

@@ -33,7 +33,9 @@ def read_csms_prices(schedule: ChargingSchedule, begin_ms: int) -> CsmsPrices | 
     if schedule.absolute_price_schedule is not None:
         return _absolute(schedule.absolute_price_schedule)
     if schedule.price_level_schedule is not None:
-        return _levels(schedule.price_level_schedule)
+        given = schedule.price_level_schedule
+        entries = [(_seconds(each.duration), each.price_level) for each in given.price_level_schedule_entries]
+        return _level_schedule(_seconds(parse_time(given.time_anchor) // 1000), entries, given.number_of_price_levels)
     if schedule.sales_tariff is not None:
         return _sales(schedule.sales_tariff, begin_ms, schedule.duration or _DAY_S)
     return None
@@ -115,11 +117,6 @@ def _overstay(given: wire.OverstayRuleList) -> iso.OverstayRuleList:
             for each in given.overstay_rule
         ),
     )
-
-
-def _levels(given: wire.PriceLevelSchedule) -> iso.PriceLevelSchedule:
-    entries = [(_seconds(each.duration), each.price_level) for each in given.price_level_schedule_entries]
-    return _level_schedule(_seconds(parse_time(given.time_anchor) // 1000), entries, given.number_of_price_levels)
 
 
 def _sales(given: wire.SalesTariff, begin_ms: int, duration_s: int) -> iso.PriceLevelSchedule:

@@ -30,7 +30,10 @@ def describe_ip(frame: bytes) -> IpDescription:
     length, protocol = int.from_bytes(frame[18:20], "big"), frame[20]
     payload = frame[54 : 54 + length]
     if protocol == _UDP and len(payload) >= 8:
-        return _udp(source, destination, payload)
+        ports = _ports(payload)
+        ends = f"[{source}]:{ports[0]}", f"[{destination}]:{ports[1]}"
+        found = _sdp(payload[8:]) if _SDP_PORT in ports else None
+        return IpDescription(*ends, *(found or ("UDP", (("bytes", str(len(payload) - 8)),))))
     if protocol == _TCP and len(payload) >= 20:
         return _tcp(source, destination, payload)
     name = {_ICMP: "ICMPv6"}.get(protocol, f"IPv6 protocol {protocol}")
@@ -39,13 +42,6 @@ def describe_ip(frame: bytes) -> IpDescription:
 
 def _ports(payload: bytes) -> tuple[int, int]:
     return int.from_bytes(payload[:2], "big"), int.from_bytes(payload[2:4], "big")
-
-
-def _udp(source: str, destination: str, payload: bytes) -> IpDescription:
-    ports = _ports(payload)
-    ends = f"[{source}]:{ports[0]}", f"[{destination}]:{ports[1]}"
-    found = _sdp(payload[8:]) if _SDP_PORT in ports else None
-    return IpDescription(*ends, *(found or ("UDP", (("bytes", str(len(payload) - 8)),))))
 
 
 def _sdp(datagram: bytes) -> tuple[str, tuple[tuple[str, str], ...]] | None:

@@ -256,7 +256,10 @@ class RunJudge:
     def result(self, rule: RunRule) -> Result:
         """Return the result of a rule over all frames so far."""
         if rule is SEQUENCE:
-            self._find_gaps()
+            for identifier, each in self._transactions.items():
+                numbers = each.events.keys()
+                if numbers and (missing := set(range(min(numbers), max(numbers))) - numbers):
+                    self._find(SEQUENCE, f"transaction {identifier} lacks seqNo {min(missing)}")
         elif rule is REPORT_PARTS:
             self._find_unfinished()
         elif rule is METERS:
@@ -490,12 +493,6 @@ class RunJudge:
             fault = self._signed.fault(each, place, transaction)
             if fault is not None:
                 self._judge(SIGNED, not fault, f"{about}: {fault}")
-
-    def _find_gaps(self) -> None:
-        for identifier, each in self._transactions.items():
-            numbers = each.events.keys()
-            if numbers and (missing := set(range(min(numbers), max(numbers))) - numbers):
-                self._find(SEQUENCE, f"transaction {identifier} lacks seqNo {min(missing)}")
 
     def _find_falling(self) -> None:
         for identifier, each in self._transactions.items():

@@ -220,7 +220,12 @@ class StationTester:
         self.closed.clear()
 
         async def script() -> None:
-            self._applies(case)
+            version = self.connection.version if self.connection is not None else None
+            if version is not None and version not in case.versions:
+                raise NotApplicable(f"is not for OCPP {version}")
+            for need in case.needs:
+                if not self.has(need):
+                    raise NotApplicable(f"the station does not have {need}")
             with precondition():
                 await self._ready()
             self.inbox.messages.clear()
@@ -229,14 +234,6 @@ class StationTester:
                 await case.script(StationTest(self, stack))
 
         return await verdict_of(case.id, script(), self.frames)
-
-    def _applies(self, case: OcppCase["StationTest"]) -> None:
-        version = self.connection.version if self.connection is not None else None
-        if version is not None and version not in case.versions:
-            raise NotApplicable(f"is not for OCPP {version}")
-        for need in case.needs:
-            if not self.has(need):
-                raise NotApplicable(f"the station does not have {need}")
 
     def has(self, need: str) -> bool:
         """Return whether the station has a feature: as declared, else as its device model says."""

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET
-from sqlalchemy import Connection, Table, bindparam, delete, func, insert, select, text, tuple_, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, text, tuple_, update
 from sqlalchemy.exc import DBAPIError
 
 from csms.db.bulk import append_rows
@@ -123,7 +123,9 @@ def store(connection: Connection, arrivals: list[Arrival]) -> list[Outcome]:
         for arrival, out in pairs
         for each in out.quarantine
     )
-    _insert(connection, telemetry_quarantine, quarantined)
+    found = list(quarantined)
+    if found:
+        connection.execute(insert(telemetry_quarantine), found)
     _save(connection, {boot: each for boot, each in progress.items() if each.changed})
     return outcomes
 
@@ -225,12 +227,6 @@ def _pending(fresh: Sequence[Prepared], arrival: Arrival) -> Iterable[tuple[Any,
         else:
             runs.append((ev, boot, seq, seq))
     return ((sink, *run, arrival.at_ms) for sink in arrival.sinks for run in runs)
-
-
-def _insert(connection: Connection, table: Table, rows: Iterable[dict[str, Any]]) -> None:
-    found = list(rows)
-    if found:
-        connection.execute(insert(table), found)
 
 
 def _progress(connection: Connection, arrivals: Sequence[Arrival]) -> tuple[dict[Boot, Progress], dict[str, int]]:

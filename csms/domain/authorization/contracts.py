@@ -22,7 +22,7 @@ from v2g.pki.crl import RevocationList, check_serial, is_listed
 from v2g.pki.ocsp import check_ocsp, responder_url
 from v2g.pki.profile import KeyKind
 from v2g.pki.profiles import Generation, Role, generation_of
-from v2g.pki.revocation import Evidence, Finding, RevocationPolicy, decide_revocation
+from v2g.pki.revocation import Evidence, RevocationPolicy, decide_revocation
 from v2g.pki.verify import NOTHING_SEEN, Serials, VerifiedChain, verify_chain
 
 _HASHES: Final[Mapping[str, hashes.HashAlgorithm]] = {
@@ -111,7 +111,8 @@ def conclude(
             for place, question in enumerate(verdict.questions)
             if (answer := answers.get(question.request))
         }
-        leaf, *authorities = _findings(verdict.path, Evidence(ocsp=given, crls=anchors.crls), at)
+        evidence = Evidence(ocsp=given, crls=anchors.crls)
+        leaf, *authorities = decide_revocation(verdict.path, evidence, at=at, policy=RevocationPolicy()).findings
         for finding in (leaf, *authorities):
             if finding.reason == "revoked":
                 return Verdict(Chain.REVOKED, f"revoked: {finding.message}")
@@ -139,10 +140,6 @@ def _is_cleared(question: Question, anchors: Anchors, at: datetime) -> bool:
             continue
         return True
     return False
-
-
-def _findings(path: VerifiedChain, evidence: Evidence, at: datetime) -> tuple[Finding, ...]:
-    return decide_revocation(path, evidence, at=at, policy=RevocationPolicy()).findings
 
 
 def _assess_chain(emaid: str, pem: str, anchors: Anchors, at: datetime, seen: Serials) -> Verdict:

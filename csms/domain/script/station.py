@@ -210,7 +210,11 @@ class ScriptedLine:
             return
         self._log("<", f"{action} {short(payload)}")
         try:
-            self._check_request(action, payload, answered=answered)
+            if not isinstance(action, str) or action not in known(self.version):
+                raise OcppError(f"{action!r} is not an action of OCPP {self.version}", answer="NotImplemented")
+            if (action in UNCONFIRMED) == answered:
+                raise OcppError(f"{action} has another message type", answer="RpcFrameworkError")
+            read_payload(msgspec.json.encode(payload), request_type(action), self.version)
         except OcppError as error:
             self._wrong(f"{action}: {error}")
             if answered:
@@ -226,13 +230,6 @@ class ScriptedLine:
                 state.seen += 1
                 if state.seen == state.call.count:
                     self._plan(state, now + delay_s)
-
-    def _check_request(self, action: object, payload: object, *, answered: bool) -> None:
-        if not isinstance(action, str) or action not in known(self.version):
-            raise OcppError(f"{action!r} is not an action of OCPP {self.version}", answer="NotImplemented")
-        if (action in UNCONFIRMED) == answered:
-            raise OcppError(f"{action} has another message type", answer="RpcFrameworkError")
-        read_payload(msgspec.json.encode(payload), request_type(action), self.version)
 
     def _answer(self, identifier: str, action: str, payload: dict[str, object], now: float) -> float:
         """Apply the script to a request; return its delay (s)."""
@@ -315,7 +312,9 @@ class ScriptedLine:
             state.sent += 1
             if state.first_sent is None:
                 state.first_sent = now
-                self._begin_watches(call.name, now)
+                for watch in self.watches:
+                    if call.name and watch.expected.after == call.name and watch.since is None:
+                        watch.since = now
             expires = now + (call.within_s or self._script.call_timeout_s)
             if call.frame:
                 self._send_frame(state, now, expires)
@@ -335,11 +334,6 @@ class ScriptedLine:
         else:
             self._loose |= ids
             state.answered += 1
-
-    def _begin_watches(self, name: str, now: float) -> None:
-        for watch in self.watches:
-            if name and watch.expected.after == name and watch.since is None:
-                watch.since = now
 
     def _receive_answer(self, frame: list[object], now: float) -> None:
         if self._outstanding is None or frame[1] not in self._outstanding.ids:

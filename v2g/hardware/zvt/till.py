@@ -265,15 +265,12 @@ class Till:
             self._found(self._status.get(zvt.RECEIPT, b"").hex().upper())
         else:
             if isinstance(job, Reserve) and done:
-                self._reserved()
+                if zvt.RECEIPT in self._status:
+                    self._known.add(self._status[zvt.RECEIPT].hex().upper())
+                else:
+                    self._orphan = True  # it could not be settled or released
             self._notify(job, done=done, code=code)
         self._go_on(now)
-
-    def _reserved(self) -> None:
-        if zvt.RECEIPT in self._status:
-            self._known.add(self._status[zvt.RECEIPT].hex().upper())
-        else:
-            self._orphan = True  # it could not be settled or released
 
     def _found(self, receipt: str) -> None:
         """The terminal has reported an open reservation: an unknown one is released, and one that is no longer open

@@ -170,20 +170,18 @@ class Reader:
             if kind == _SECRETS:
                 return self._secrets(body)
             if kind == _SIMPLE:
-                return self._simple(body)
+                (length,) = struct.unpack_from(self._order + "I", body)
+                return Packet(time_ns=0, interface=self._seen_on(0), data=body[4 : 4 + length], length=length)
             if kind == _INTERFACE:
                 self._interface(body)
             elif kind == _SECTION:
-                self._section(body)
+                _, major, _ = struct.unpack_from(self._order + "IHH", body)
+                if major != 1:
+                    raise FrameError(f"unknown pcapng version {major}")
+                self._interfaces = []
         except struct.error:
             raise FrameError(f"a capture block of kind {kind:#x} with {len(body)} bytes is cut short") from None
         return None
-
-    def _section(self, body: bytes) -> None:
-        _, major, _ = struct.unpack_from(self._order + "IHH", body)
-        if major != 1:
-            raise FrameError(f"unknown pcapng version {major}")
-        self._interfaces = []
 
     def _interface(self, body: bytes) -> None:
         link_type, _, _ = struct.unpack_from(self._order + "HHI", body)
@@ -208,10 +206,6 @@ class Reader:
         if number >= len(self._interfaces):
             raise FrameError(f"a captured packet of interface {number}, of which there are {len(self._interfaces)}")
         return self._interfaces[number]
-
-    def _simple(self, body: bytes) -> Packet:
-        (length,) = struct.unpack_from(self._order + "I", body)
-        return Packet(time_ns=0, interface=self._seen_on(0), data=body[4 : 4 + length], length=length)
 
     def _packet(self, body: bytes) -> Packet:
         number, high, low, captured, length = struct.unpack_from(self._order + "IIIII", body)

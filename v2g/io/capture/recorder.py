@@ -97,20 +97,17 @@ class Recorder:
             return
         try:
             if self._size + len(block) > self._limit and self._size:
-                self._start_anew()
+                os.close(self._fd)
+                self._fd = -1
+                self._path.replace(self._path.with_name(self._path.name + ".1"))
+                self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+                beginning = pcapng.section(self._application) + b"".join(self._interfaces)
+                self._size = os.write(self._fd, beginning)
             os.write(self._fd, block)
             self._size += len(block)
         except OSError as error:
             _log.error("recording to %s ends: %s", self._path, error.strerror)
             self.close()
-
-    def _start_anew(self) -> None:
-        os.close(self._fd)
-        self._fd = -1
-        self._path.replace(self._path.with_name(self._path.name + ".1"))
-        self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        beginning = pcapng.section(self._application) + b"".join(self._interfaces)
-        self._size = os.write(self._fd, beginning)
 
 
 def _whole(fd: int, path: Path) -> int:

@@ -84,17 +84,14 @@ class OpenedConnection:
             elif kind == _DATA or isinstance(self._keys[side], _CbcKeys):
                 if self.missing:
                     return
-                kind, payload = self._decrypted(side, record)
+                keys = self._keys[side]
+                if keys is None:
+                    raise FrameError("encrypted before both hellos")
+                kind, payload = keys.open(record)
                 if kind == _DATA:
                     yield payload
             if kind == _HANDSHAKE:
                 self._handshake(side, payload)
-
-    def _decrypted(self, side: int, record: bytes) -> tuple[int, bytes]:
-        keys = self._keys[side]
-        if keys is None:
-            raise FrameError("encrypted before both hellos")
-        return keys.open(record)
 
     def _handshake(self, side: int, data: bytes) -> None:
         buffer = self._handshakes[side]

@@ -341,7 +341,11 @@ class VehicleLink(_DataLink):
             self._down("pilot_lost")
 
     def _leave(self) -> None:
-        self._stop_toggling()
+        if self._toggling is not None:
+            self._toggling.cancel()
+            self._toggling = None
+            with contextlib.suppress(ValueError):  # unplugged during the toggle
+                self._pilot.set_state(PilotState.B)
         self._engaged = False
         self.matched = None
         self._core.leave(self._runner.now())
@@ -361,10 +365,3 @@ class VehicleLink(_DataLink):
             state, seconds = states.popleft()
             self._pilot.set_state(state)
             self._toggling = self._loop.call_later(seconds, self._toggle, states)
-
-    def _stop_toggling(self) -> None:
-        if self._toggling is not None:
-            self._toggling.cancel()
-            self._toggling = None
-            with contextlib.suppress(ValueError):  # unplugged during the toggle
-                self._pilot.set_state(PilotState.B)

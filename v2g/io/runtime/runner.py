@@ -106,7 +106,10 @@ class Runner:
                 if isinstance(task, asyncio.Task):  # other futures are not ours
                     task.cancel()
             await asyncio.gather(reader, return_exceptions=True)
-            await self._close_stream()
+            try:
+                await self._stream.close()
+            except TransportError as error:
+                self._observe(Observe("session", "close_failed", {"error": str(error)}))
         if self._failure is not None:
             raise self._failure
         return self._session.reason
@@ -313,12 +316,6 @@ class Runner:
             self._feed(self._session.tick)
         else:
             self._arm()
-
-    async def _close_stream(self) -> None:
-        try:
-            await self._stream.close()
-        except TransportError as error:
-            self._observe(Observe("session", "close_failed", {"error": str(error)}))
 
 
 def _urgent(action: Action) -> Command | None:

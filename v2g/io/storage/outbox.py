@@ -365,7 +365,10 @@ class Outbox:
             state.bytes += len(body) * added
             of.last = each.seq
             if added and each.reports is not None:
-                _end_gap(state, each.reports)
+                gap = each.reports
+                count, _, last = state.gaps.pop(gap.priority, (0, 0, 0))
+                if count > gap.count:
+                    state.gaps[gap.priority] = count - gap.count, gap.last_ms, last
         gone = self._drop(state)
         state.dropped += gone
         return gone
@@ -400,7 +403,9 @@ class Outbox:
                         break
                     self._delete(state, row)
                     if is_intact(self._ev, state, row):
-                        _widen_gap(state, priority, row[4])
+                        utc_ms = row[4]
+                        count, first, last = state.gaps.get(priority, (0, utc_ms, utc_ms))
+                        state.gaps[priority] = count + 1, min(first, utc_ms), max(last, utc_ms)
                         gone += 1
                 if not found:
                     break
@@ -554,17 +559,6 @@ class Outbox:
 _SEALED: Final = "sealed/"
 """Begins a sealed owner: no pseudonym has a slash."""
 _OWNER: Final = b"owner"
-
-
-def _widen_gap(state: State, priority: int, utc_ms: int) -> None:
-    count, first, last = state.gaps.get(priority, (0, utc_ms, utc_ms))
-    state.gaps[priority] = count + 1, min(first, utc_ms), max(last, utc_ms)
-
-
-def _end_gap(state: State, gap: Gap) -> None:
-    count, _, last = state.gaps.pop(gap.priority, (0, 0, 0))
-    if count > gap.count:
-        state.gaps[gap.priority] = count - gap.count, gap.last_ms, last
 
 
 def _within(rows: Sequence[Row], max_bytes: int) -> list[Row]:

@@ -170,15 +170,11 @@ def create(database: sqlite3.Connection, owner: str) -> State:
     for statement in (_BASE + _REST).split(";")[:-1]:
         database.execute(statement)
         if " outbox (" in statement and "TABLE" in statement:
-            _add_columns(database)
+            known = {name for _, name, *_ in database.execute("PRAGMA table_info(outbox)")}
+            for name, kind in _COLUMNS.items():
+                if name not in known:
+                    database.execute(f"ALTER TABLE outbox ADD COLUMN {name} {kind}")
     return State(owner, schema=schema_of(database))
-
-
-def _add_columns(database: sqlite3.Connection) -> None:
-    known = {name for _, name, *_ in database.execute("PRAGMA table_info(outbox)")}
-    for name, kind in _COLUMNS.items():
-        if name not in known:
-            database.execute(f"ALTER TABLE outbox ADD COLUMN {name} {kind}")
 
 
 def schema_of(database: sqlite3.Connection) -> str:

@@ -227,7 +227,9 @@ def open_contract(
         )
         refuse_revoked(verified, crls, at=at)
     else:
-        _check_unanchored(leaf, at, interop=interop)
+        check_profile(leaf, Role.CONTRACT, interop=interop)
+        if at > leaf.not_valid_after_utc:
+            raise CertificateError("the contract certificate has expired", reason="expired")
     opened = unseal(_envelope(data), key, contract=leaf, pcid=pcid, rules=rules)
     return Contract((chain.certificate, *subs_of(chain)), opened)
 
@@ -238,12 +240,6 @@ def subs_of(chain: SignedCertificateChain | CertificateChain | ContractCertifica
 
 
 # -- inside -------------------------------------------------------------------------------------------------------
-
-
-def _check_unanchored(leaf: x509.Certificate, at: datetime, *, interop: bool) -> None:
-    check_profile(leaf, Role.CONTRACT, interop=interop)
-    if at > leaf.not_valid_after_utc:
-        raise CertificateError("the contract certificate has expired", reason="expired")
 
 
 def _envelope(data: SignedInstallationData) -> Envelope:

@@ -316,7 +316,9 @@ class Session(ABC):
         if padding:
             payload = payload[:-padding]
             self._on_padding(message, padding)
-        self._take_message(payload, message, payload_type)
+        self.newest = Received(payload, message)
+        self._message_callback(message, payload_type)
+        self._on_message(message, payload_type)
 
     def _noted(self) -> list[Deviation]:
         """Return a list for the deviations of the message that is decoded next."""
@@ -343,8 +345,3 @@ class Session(ABC):
         if not self._padded:
             self._padded = True
             self._observe("session", "padding_ignored", message=type(message).__name__, octets=octets)
-
-    def _take_message(self, payload: bytes, message: Element, payload_type: int) -> None:
-        self.newest = Received(payload, message)
-        self._message_callback(message, payload_type)
-        self._on_message(message, payload_type)
