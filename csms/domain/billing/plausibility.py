@@ -500,8 +500,6 @@ def judge_register(
         if runs:
             findings.append(_break(name, runs[-1][-1], point, rating_w))
         runs.append([point])
-    if len(runs) < 2:
-        return _risen(runs), []
     kept, left_out = runs[:1], list[Point]()
     index = 1
     while index < len(runs):
@@ -511,9 +509,9 @@ def judge_register(
             left_out += [point for run in runs[index:joins] for point in run]
             kept[-1] = [*kept[-1], *runs[joins]]
             index = joins
-        elif len(kept[-1]) == 1:  # a placeholder before the register
-            left_out += kept[-1]
-            kept[-1] = runs[index]
+        elif len(kept[0]) == 1:  # a placeholder before the register
+            left_out += kept[0]
+            kept[0] = runs[index]
         elif len(runs[index]) == 1:
             left_out += runs[index]
         else:
@@ -530,12 +528,11 @@ def judge_register(
 
 def _follows(run: Sequence[Point], point: Point, rating_w: int, resolution_mwh: int) -> bool:
     """Return whether a reading may follow a run of them: by the last step, and by all of them."""
-    least = _LEAST_MWH + resolution_mwh
-    for at_ms, value in (run[-1], run[0]):
-        most = rating_w * (max(0, point[0] - at_ms) + _RENEWED_MS) * _PERCENT // (100 * 3600)
-        if not -least <= point[1] - value <= most + least:
-            return False
-    return True
+    least, most_w = _LEAST_MWH + resolution_mwh, rating_w * _PERCENT
+    return all(
+        -least <= point[1] - value <= most_w * (max(0, point[0] - at_ms) + _RENEWED_MS) // (100 * 3600) + least
+        for at_ms, value in (run[-1], run[0])
+    )
 
 
 def _break(name: str, before: Point, after: Point, rating_w: int) -> Finding:

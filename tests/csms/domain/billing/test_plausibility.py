@@ -301,6 +301,35 @@ def test_a_register_may_rise_by_rating_times_time_and_no_more() -> None:
     assert judge_register("import", [], RATED_W) == ([], [])
 
 
+def test_what_is_left_out_is_no_new_base() -> None:
+    _, findings = judge_register("import", [(0, 1_000_000), (MINUTE, 10**10), (2 * MINUTE, 1_000_000)], RATED_W)
+    assert [each.detail for each in findings] == [
+        "the import register rises from 1000 to 10000000 Wh in 60 s, at 60000 ms: more than 22000 W",
+        "the import register falls from 10000000 to 1000 Wh, at 120000 ms",
+        "left out: 10000000 Wh",
+    ]
+
+
+def test_a_register_may_rise_in_no_time_by_what_flows_until_it_is_renewed() -> None:
+    most = RATED_W * 5000 * 110 // 360_000 + 1000
+    for later_ms in (0, -MINUTE):
+        for rise, found in ((most, []), (most + 1, ["rise"])):
+            points = [(0, 5_000_000), (later_ms, 5_000_000 + rise)]
+            assert [each.reason for each in judge_register("import", points, RATED_W)[1]][:1] == found
+
+
+def test_after_fifteen_wrong_runs_a_register_begins_anew() -> None:
+    """Otherwise a long list of nonsense would take time with the square of its length."""
+    for wrong in (15, 16):
+        values = [1000, 1100]
+        for number in range(wrong):
+            values += [10**9 - number * 10**7, 10**9 - number * 10**7 + 10]
+        points = [(n * MINUTE, value * 1000) for n, value in enumerate([*values, 1200, 1300])]
+        _, findings = judge_register("import", points, RATED_W)
+        bases = [each.detail for each in findings if "new base" in each.detail]
+        assert bool(bases) == (wrong > 15)
+
+
 def test_many_small_steps_are_not_more_than_one_large_one() -> None:
     """Each of 60 steps alone is within the tolerance of 5 s."""
     points = [(second * 1000, second * 30_000) for second in range(60)]
@@ -325,6 +354,11 @@ def test_a_coarse_register_in_kwh_may_step_by_its_resolution() -> None:
         ((1000, 1100, 0, 0, 1200, 1300), "fall", "left out: 0 Wh, 0 Wh", 300),
         ((1000, 1100, 0, 200, 300), "fall", "new base: 0 Wh", 400),
         ((1000, 1100, 500_000, 500_100), "rise", "new base: 500000 Wh", 200),
+        ((1000, 1100, 0, 200, 9_999_999, 300, 400), "fall", "left out: 9999999 Wh", 500),
+        ((1000, 1100, 9_999_999, 1200, 1300, 0, 100), "rise", "new base: 0 Wh", 400),
+        ((1000, 1300, 1100, 1200), "fall", "new base: 1100 Wh", 400),
+        ((1000, 1100, 0, 200, 9_999_999), "fall", "rises from 200 to 9999999 Wh in 60 s", 300),
+        ((1000, 1100, 0, 200, 300), "fall", "falls from 1100 to 0 Wh", 400),
     ],
 )
 def test_what_cannot_be_is_left_out_or_a_new_base(
