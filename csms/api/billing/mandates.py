@@ -10,15 +10,13 @@ from csms.api.http.call import Call
 from csms.api.http.money import Money, money_of
 from csms.api.http.operations import Page, Reply, delete, get, post
 from csms.api.http.paging import pages, shown
-from csms.api.http.parameters import Paged
+from csms.api.http.parameters import Paged, RowNumber
 from csms.api.http.problems import ApiError, missing
 from csms.db.queries import mandates as rows
 from csms.domain.security.access import Permission
 from v2g.units import UtcMs, currency_digits, micro_of, payable_micro
 
 _MOST_MICRO = 10**15
-
-Number = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 
 class NewMandate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -69,13 +67,13 @@ class ShownDebit(msgspec.Struct, frozen=True, kw_only=True):
 class OneMandate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Path of a mandate."""
 
-    mandate_id: Number
+    mandate_id: RowNumber
 
 
 class DebitsOf(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Path of a mandate's debits."""
 
-    mandate_id: Number
+    mandate_id: RowNumber
 
 
 @post(

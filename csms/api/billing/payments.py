@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from csms.api.http.call import Call
 from csms.api.http.operations import STATION_PROBLEMS, Page, get, post, to_station
 from csms.api.http.paging import newest_first, pages
-from csms.api.http.parameters import OneStation, Paged, StationId
+from csms.api.http.parameters import EvseId, OfAnyStation, OneStation, Paged, RowNumber, StationId
 from csms.api.http.problems import ApiError, missing
 from csms.db.queries import payments as rows
 from csms.domain.security.access import Permission
@@ -41,7 +41,7 @@ class PaymentSettlement(msgspec.Struct, frozen=True, kw_only=True):
 class NewWebPayment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A payment on the web that begins, for an EVSE; the station waits `timeout_s`."""
 
-    evse_id: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
+    evse_id: EvseId
     timeout_s: Annotated[int, msgspec.Meta(ge=1, le=86400)] = 300
 
 
@@ -105,12 +105,6 @@ class VendorData(msgspec.Struct, frozen=True, kw_only=True):
     document: Any
 
 
-class WhichData(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Filter for vendor data."""
-
-    station_id: Annotated[str | None, msgspec.Meta(description="Only of this station.")] = None
-
-
 class WhichSwaps(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Filter for swaps."""
 
@@ -121,11 +115,11 @@ class WhichSwaps(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class OnePayment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Path of a payment."""
 
-    payment_id: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+    payment_id: RowNumber
 
 
 @get("/payments/settlements", Permission.READ_SETTLEMENTS)
-async def list_payment_settlements(call: Call, parameters: WhichData) -> Page[PaymentSettlement]:
+async def list_payment_settlements(call: Call, parameters: OfAnyStation) -> Page[PaymentSettlement]:
     """List settlements of payment terminals, newest first."""
 
     def fetch(connection: Connection, after: tuple[int, str, str, int] | None, limit: int) -> list[dict[str, Any]]:
@@ -238,7 +232,7 @@ async def report_battery_swap(call: Call, parameters: OneStation, body: BatteryS
 
 
 @get("/vendor-data", Permission.READ_MAINTENANCE)
-async def list_vendor_data(call: Call, parameters: WhichData) -> Page[VendorData]:
+async def list_vendor_data(call: Call, parameters: OfAnyStation) -> Page[VendorData]:
     """List vendor data (P02), newest first."""
     return await newest_first(
         call,

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from csms.api.http.call import Call
 from csms.api.http.operations import Page, Reply, delete, get, post, put, to_station
 from csms.api.http.paging import page_of
-from csms.api.http.parameters import OneStation, Paged
+from csms.api.http.parameters import Number, OneStation, Paged
 from csms.api.http.problems import ApiError, missing
 from csms.db.queries import tariffs as rows
 from csms.db.queries.tariffs import Scope
@@ -22,7 +22,6 @@ from v2g.ocpp.messages.tariff_cost import ClearTariffsResponse, GetTariffsRespon
 from v2g.units import MICRO, Currency, Decimals, decimals_of
 
 PlanId = Annotated[str, msgspec.Meta(min_length=1, max_length=60, examples=["day-night"])]
-EvseId = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 
 
 class OnePlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -36,7 +35,7 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     plan_id: PlanId
     station_id: Annotated[str, msgspec.Meta(max_length=48)] = ""
-    evse_id: EvseId = 0
+    evse_id: Number = 0
     token_type: Annotated[str, msgspec.Meta(max_length=20)] = ""
     id_token: Annotated[str, msgspec.Meta(max_length=255)] = ""
 
@@ -45,7 +44,7 @@ class WhichScope(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Scope of an assignment."""
 
     station_id: Annotated[str, msgspec.Meta(description="Empty: every station.")] = ""
-    evse_id: EvseId = 0
+    evse_id: Number = 0
     token_type: Annotated[str, msgspec.Meta(description="Empty: every driver.")] = ""
     id_token: str = ""
 
@@ -54,7 +53,7 @@ class DefaultTariff(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """The plan that is to apply at a station, or at one of its EVSEs (0: all)."""
 
     plan_id: PlanId
-    evse_id: EvseId = 0
+    evse_id: Number = 0
 
 
 class TariffStatus(msgspec.Struct, frozen=True, kw_only=True):

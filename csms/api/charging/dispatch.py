@@ -8,7 +8,7 @@ from msgspec.structs import asdict
 from csms.api.http.call import Call
 from csms.api.http.operations import Page, get, post, to_station
 from csms.api.http.paging import newest_first, shown
-from csms.api.http.parameters import OneStation, Paged, StationId
+from csms.api.http.parameters import AtStation, OneStation, Paged, StationId
 from csms.db.queries import charging, records
 from csms.db.queries import der as rows
 from csms.domain.security.access import Permission
@@ -152,12 +152,6 @@ async def dispatch_setpoint(call: Call, body: SetPoint) -> tuple[Dispatched, ...
     return tuple(reported)
 
 
-class OfStation(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Path of a station's controls."""
-
-    station_id: StationId
-
-
 @get("/dispatch/course", Permission.READ_ENERGY)
 async def read_dispatch_course(call: Call, parameters: CourseSpan) -> tuple[charging.CoursePoint, ...]:
     """Return, by minute, set-points that were asked for, what vehicles followed of them, and their power."""
@@ -222,7 +216,7 @@ async def clear_der_controls(call: Call, parameters: WhichControls) -> ClearDERC
 
 
 @get("/stations/{station_id}/der-alarms", Permission.READ_ENERGY)
-async def list_der_alarms(call: Call, parameters: OfStation) -> Page[DerAlarm]:
+async def list_der_alarms(call: Call, parameters: AtStation) -> Page[DerAlarm]:
     """List a station's DER alarms, newest first (R05)."""
     return await newest_first(
         call,

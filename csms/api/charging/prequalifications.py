@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from csms.api.http.call import Call
 from csms.api.http.operations import Page, delete, get, put
 from csms.api.http.paging import page_of
-from csms.api.http.parameters import OneStation, Paged
+from csms.api.http.parameters import OfAnyStation, OneStation
 from csms.api.http.problems import ApiError, missing
 from csms.db.queries import prequalifications as rows
 from csms.db.queries import stations
@@ -58,12 +58,6 @@ class OneRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     certificate: Certificate
 
 
-class WhichRecords(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Filter for records."""
-
-    station_id: Annotated[str | None, msgspec.Meta(description="Only of this station.")] = None
-
-
 _EXAMPLE = {
     "operator": "Stadtwerke",
     "valid_from_ms": 1_800_000_000_000,
@@ -73,7 +67,7 @@ _EXAMPLE = {
 
 
 @get("/prequalifications", Permission.READ_GRID)
-async def list_prequalifications(call: Call, parameters: WhichRecords) -> Page[KnownPrequalification]:
+async def list_prequalifications(call: Call, parameters: OfAnyStation) -> Page[KnownPrequalification]:
     """List prequalification records, by station and certificate."""
     found = [_shown(call, each) for each in await call.run(rows.records, parameters.station_id)]
     return page_of(call, found, parameters, lambda each: f"{each.station_id}/{each.certificate}")

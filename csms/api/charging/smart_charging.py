@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from csms.api.http.call import Call
 from csms.api.http.operations import Page, delete, get, put, to_station
 from csms.api.http.paging import page_of
-from csms.api.http.parameters import OneStation, Paged, StationId
+from csms.api.http.parameters import Number, OneStation, Paged, StationId
 from csms.api.http.problems import missing
 from csms.db.queries import charging as rows
 from csms.domain.charging.charging_plans import ProfileTemplate
@@ -31,7 +31,6 @@ from v2g.ocpp.messages.smart_charging import (
 )
 from v2g.units import UtcMs
 
-Number = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=60)]
 
 

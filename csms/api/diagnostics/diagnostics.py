@@ -8,7 +8,7 @@ from msgspec.structs import asdict
 from csms.api.http.call import Call
 from csms.api.http.operations import Page, get, to_station
 from csms.api.http.paging import newest_first, page_of, pages, shown
-from csms.api.http.parameters import OneStation, Paged, StationId
+from csms.api.http.parameters import AtStation, Number, OfAnyStation, OneStation, Paged, StationId
 from csms.db.queries import diagnostics as rows
 from csms.domain.security.access import Permission
 from csms.services.diagnostics import diagnostics, monitoring
@@ -29,8 +29,6 @@ from v2g.ocpp.messages.monitoring import (
 )
 from v2g.units import UtcMs
 
-Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
-
 
 class NewLog(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The log to upload, its destination and time range."""
@@ -39,8 +37,8 @@ class NewLog(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     remote_location: Annotated[str, msgspec.Meta(min_length=1, max_length=2000)]
     oldest_ms: UtcMs | None = None
     latest_ms: UtcMs | None = None
-    retries: Count | None = None
-    retry_interval_s: Count | None = None
+    retries: Number | None = None
+    retry_interval_s: Number | None = None
 
 
 class AboutCustomer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -77,7 +75,7 @@ class NewMonitors(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class OldMonitors(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Monitors to remove."""
 
-    monitor_ids: Annotated[tuple[Count, ...], msgspec.Meta(min_length=1, max_length=1000)]
+    monitor_ids: Annotated[tuple[Number, ...], msgspec.Meta(min_length=1, max_length=1000)]
 
 
 class WantedReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -136,30 +134,18 @@ class StreamValue(msgspec.Struct, frozen=True, kw_only=True):
     monitor_id: int | None
 
 
-class OfStation(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Path of a station's monitors."""
-
-    station_id: StationId
-
-
-class WhichEvents(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Filter for events."""
-
-    station_id: Annotated[str | None, msgspec.Meta(description="Only of this station.")] = None
-
-
 class OneStream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Path of a stream."""
 
     station_id: StationId
-    stream_id: Count
+    stream_id: Number
 
 
 class ItsValues(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Path of a stream's values."""
 
     station_id: StationId
-    stream_id: Count
+    stream_id: Number
 
 
 @to_station(
@@ -187,7 +173,7 @@ async def ask_about_customer(
 
 
 @get("/stations/{station_id}/monitors", Permission.READ_MAINTENANCE)
-async def list_monitors(call: Call, parameters: OfStation) -> Page[Monitor]:
+async def list_monitors(call: Call, parameters: AtStation) -> Page[Monitor]:
     """List a station's monitors that were set here or reported."""
     found = [shown(each, Monitor) for each in await call.run(rows.list_monitors, parameters.station_id)]
     return page_of(call, found, parameters, lambda each: each.monitor_id)
@@ -224,7 +210,7 @@ async def set_monitoring_level(call: Call, parameters: OneStation, body: WantedL
 
 
 @get("/device-events", Permission.READ_MAINTENANCE)
-async def list_device_events(call: Call, parameters: WhichEvents) -> Page[DeviceEvent]:
+async def list_device_events(call: Call, parameters: OfAnyStation) -> Page[DeviceEvent]:
     """List events of stations' device models (N07), newest first."""
     return await newest_first(
         call,
@@ -236,7 +222,7 @@ async def list_device_events(call: Call, parameters: WhichEvents) -> Page[Device
 
 
 @get("/stations/{station_id}/streams", Permission.READ_MAINTENANCE)
-async def list_event_streams(call: Call, parameters: OfStation) -> Page[EventStream]:
+async def list_event_streams(call: Call, parameters: AtStation) -> Page[EventStream]:
     """List a station's periodic event streams (2.1)."""
     found = [shown(each, EventStream) for each in await call.run(rows.list_streams, parameters.station_id)]
     return page_of(call, found, parameters, lambda each: each.stream_id)

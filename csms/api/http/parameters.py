@@ -18,6 +18,9 @@ StationId = Annotated[
 ]
 PRINTED: Final = r"^[^\s\x00-\x1f\x7f]([^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f])?\Z"
 """Pattern of names: no control characters, such as a line end, and no space at either end."""
+Number = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+EvseId = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
+RowNumber = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 Limit = Annotated[int, msgspec.Meta(ge=1, le=1000, description="Maximum number of items.")]
 Cursor = Annotated[
     str | None, msgspec.Meta(description="Start of the page, from the previous page's header `Link`; opaque.")
@@ -29,6 +32,18 @@ class Paged(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     limit: Limit = 100
     cursor: Cursor = None
+
+
+class OfAnyStation(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Filter for a list of all stations."""
+
+    station_id: Annotated[str | None, msgspec.Meta(description="Only of this station.")] = None
+
+
+class AtStation(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Path of a station's list."""
+
+    station_id: StationId
 
 
 class OneStation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -7,7 +7,7 @@ import msgspec
 from csms.api.http.call import Call
 from csms.api.http.operations import Page, get, to_station
 from csms.api.http.paging import pages
-from csms.api.http.parameters import OneStation, Paged, StationId
+from csms.api.http.parameters import OfAnyStation, OneStation, StationId
 from csms.db.queries import security as rows
 from csms.domain.security.access import Permission
 from csms.services.security import certificates
@@ -52,14 +52,8 @@ class StationCertificate(msgspec.Struct, frozen=True, kw_only=True):
     pem: str
 
 
-class Newest(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Filter, and number of items."""
-
-    station_id: Annotated[str | None, msgspec.Meta(description="Only of this station.")] = None
-
-
 @get("/security-events", Permission.READ_CERTIFICATES)
-async def list_security_events(call: Call, parameters: Newest) -> Page[SecurityEvent]:
+async def list_security_events(call: Call, parameters: OfAnyStation) -> Page[SecurityEvent]:
     """List security events, newest first."""
     await call.services.admissions.flush()
     return await pages(
@@ -73,7 +67,7 @@ async def list_security_events(call: Call, parameters: Newest) -> Page[SecurityE
 
 
 @get("/certificates", Permission.READ_CERTIFICATES)
-async def list_station_certificates(call: Call, parameters: Newest) -> Page[StationCertificate]:
+async def list_station_certificates(call: Call, parameters: OfAnyStation) -> Page[StationCertificate]:
     """List the certificates issued to stations, newest first."""
     return await pages(
         call,

@@ -7,7 +7,7 @@ import msgspec
 from csms.api.http.call import Call
 from csms.api.http.operations import STATION_PROBLEMS, Page, delete, get, post, put
 from csms.api.http.paging import pages
-from csms.api.http.parameters import OneStation, Paged, StationId
+from csms.api.http.parameters import OfAnyStation, OneStation, Paged, StationId
 from csms.api.http.problems import ApiError, missing
 from csms.db.queries import admission as rows
 from csms.domain.security.access import Permission
@@ -123,12 +123,6 @@ class WhichAdmissions(Paged, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     undecided: Annotated[bool | None, msgspec.Meta(description="Only stations without a decision.")] = None
 
 
-class WhichFaults(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Filter for faults."""
-
-    station_id: Annotated[str | None, msgspec.Meta(description="Only of this station.")] = None
-
-
 class Admitted(msgspec.Struct, frozen=True, kw_only=True):
     """The decision about a station."""
 
@@ -152,7 +146,7 @@ async def list_admissions(call: Call, parameters: WhichAdmissions) -> Page[Admis
 
 
 @get("/admissions/faults", Permission.READ_STATIONS)
-async def list_connection_faults(call: Call, parameters: WhichFaults) -> Page[ConnectionFault]:
+async def list_connection_faults(call: Call, parameters: OfAnyStation) -> Page[ConnectionFault]:
     """List failed connection attempts, newest first, each with its remedy."""
     await call.services.admissions.flush()
     return await pages(

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from csms.api.http.call import Call
 from csms.api.http.operations import Page, get, to_station
 from csms.api.http.paging import page_of, shown
-from csms.api.http.parameters import OneStation, Paged, StationId
+from csms.api.http.parameters import EvseId, Number, OneStation, Paged, StationId
 from csms.db.queries import device_model as rows
 from csms.domain.security.access import Permission
 from csms.domain.stations.commands import check_own_variables, permission_to_set
@@ -92,14 +92,14 @@ class WantedReset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Type of reset, and EVSE; null is the whole station."""
 
     type: ResetType = "OnIdle"
-    evse_id: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)] | None = None
+    evse_id: EvseId | None = None
 
 
 class OneSlot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A slot for network profiles."""
 
     station_id: StationId
-    slot: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+    slot: Number
 
 
 class NewWay(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -7,7 +7,7 @@ import msgspec
 from csms.api.http.call import Call
 from csms.api.http.operations import Page, get, to_station
 from csms.api.http.paging import page_of, shown
-from csms.api.http.parameters import OneStation, Paged, StationId
+from csms.api.http.parameters import Number, OneStation, Paged, StationId
 from csms.db.queries import diagnostics as rows
 from csms.domain.security.access import Permission
 from csms.services.stations import display
@@ -45,7 +45,7 @@ class OneMessage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Path of a message."""
 
     station_id: StationId
-    message_id: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+    message_id: Number
 
 
 @get("/stations/{station_id}/display-messages", Permission.READ_MAINTENANCE)

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from csms.api.http.call import Call
 from csms.api.http.operations import Page, Reply, get, post, to_station
 from csms.api.http.paging import page_of
-from csms.api.http.parameters import OneStation, Paged
+from csms.api.http.parameters import Number, OneStation, Paged, RowNumber
 from csms.api.http.problems import missing
 from csms.db.queries import campaigns as rows
 from csms.db.queries.campaigns import Campaign
@@ -20,7 +20,6 @@ from csms.services.stations.requests import Asked
 from v2g.ocpp.messages.firmware import PublishFirmwareResponse, UnpublishFirmwareResponse, UpdateFirmwareResponse
 from v2g.units import UtcMs
 
-Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 Checksum = Annotated[str, msgspec.Meta(min_length=1, max_length=32, examples=["9e107d9d372bb6826bd81d3542a419d6"])]
 
 
@@ -30,8 +29,8 @@ class NewUpdate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     image: Image
     retrieve_ms: UtcMs | None = None
     install_ms: UtcMs | None = None
-    retries: Count | None = None
-    retry_interval_s: Count | None = None
+    retries: Number | None = None
+    retry_interval_s: Number | None = None
 
 
 class NewPublication(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -39,8 +38,8 @@ class NewPublication(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     location: Annotated[str, msgspec.Meta(min_length=1, max_length=2000)]
     checksum: Checksum
-    retries: Count | None = None
-    retry_interval_s: Count | None = None
+    retries: Number | None = None
+    retry_interval_s: Number | None = None
 
 
 class Unpublication(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -72,7 +71,7 @@ class WhichCampaigns(Paged, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class OneCampaign(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Path of a campaign."""
 
-    campaign_id: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+    campaign_id: RowNumber
 
 
 class SomeStations(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

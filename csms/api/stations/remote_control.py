@@ -8,7 +8,7 @@ from msgspec.structs import asdict
 from csms.api.http.call import Call
 from csms.api.http.operations import STATION_PROBLEMS, Page, get, post, to_station
 from csms.api.http.paging import page_of
-from csms.api.http.parameters import OfStation, OneStation, Paged, StationId
+from csms.api.http.parameters import EvseId, Number, OfStation, OneStation, Paged, StationId
 from csms.db.queries import commands as rows
 from csms.domain.security.access import Permission
 from csms.domain.stations.availability import Order
@@ -25,9 +25,6 @@ from v2g.ocpp.messages.remote_control import (
 from v2g.ocpp.messages.transactions import TransactionLimit
 from v2g.units import UtcMs
 
-EvseId = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
-Place = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
-
 
 class NewStart(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A transaction to start: its token, EVSE (null: the station chooses), profile and limit."""
@@ -43,8 +40,8 @@ class NewOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """An availability change: of the station (`evse_id` 0), an EVSE, or a connector; now or at `at_ms`."""
 
     wanted: OperationalStatus
-    evse_id: Place = 0
-    connector_id: Place = 0
+    evse_id: Number = 0
+    connector_id: Number = 0
     at_ms: UtcMs | None = None
 
 

@@ -7,7 +7,7 @@ import msgspec
 from csms.api.http.call import Call
 from csms.api.http.operations import Page, get
 from csms.api.http.paging import newest_first, shown
-from csms.api.http.parameters import Paged
+from csms.api.http.parameters import Paged, RowNumber
 from csms.api.http.problems import missing
 from csms.db.queries import requests as rows
 from csms.domain.security.access import Permission
@@ -47,7 +47,7 @@ class WhichRequests(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True
 class OneRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Path of a request."""
 
-    request_id: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+    request_id: RowNumber
 
 
 @get("/requests", Permission.READ_MAINTENANCE)

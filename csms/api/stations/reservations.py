@@ -7,7 +7,7 @@ import msgspec
 from csms.api.http.call import Call
 from csms.api.http.operations import STATION_PROBLEMS, Page, delete, get, to_station
 from csms.api.http.paging import page_of
-from csms.api.http.parameters import OneStation, Paged
+from csms.api.http.parameters import EvseId, OneStation, Paged, RowNumber
 from csms.api.http.problems import missing
 from csms.db.queries import commands as rows
 from csms.domain.security.access import Permission
@@ -26,10 +26,10 @@ class NewReservation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     id_token: IdToken
     expires_ms: UtcMs
-    evse_id: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)] | None = None
+    evse_id: EvseId | None = None
     connector_type: Annotated[str, msgspec.Meta(min_length=1, max_length=20)] | None = None
     group_id_token: IdToken | None = None
-    replaces: Annotated[int, msgspec.Meta(ge=0, le=2**53)] | None = None
+    replaces: RowNumber | None = None
 
 
 class WhichReservations(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -42,7 +42,7 @@ class WhichReservations(Paged, frozen=True, kw_only=True, forbid_unknown_fields=
 class OneReservation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Path of a reservation."""
 
-    reservation_id: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+    reservation_id: RowNumber
 
 
 @get("/reservations", Permission.READ_STATIONS)

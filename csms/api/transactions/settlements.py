@@ -11,7 +11,7 @@ from csms.api.http.call import Call, encode
 from csms.api.http.money import Money, money_of
 from csms.api.http.operations import Page, Reply, get, post
 from csms.api.http.paging import pages
-from csms.api.http.parameters import OfStation, Paged, one_of
+from csms.api.http.parameters import OfAnyStation, OfStation, one_of
 from csms.api.http.problems import ApiError, conflict
 from csms.db.queries import books, reviews
 from csms.db.queries import records as rows
@@ -320,14 +320,8 @@ def _charged(connection: Connection, station_id: str, session_id: str) -> Charge
     )
 
 
-class WhichSettlements(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Filter for settlements."""
-
-    station_id: Annotated[str | None, msgspec.Meta(description="Only of this station.")] = None
-
-
 @get("/settlements", Permission.READ_SETTLEMENTS, answer=Page[StoredSettlement])
-async def list_settlements(call: Call, parameters: WhichSettlements) -> Page[Any]:
+async def list_settlements(call: Call, parameters: OfAnyStation) -> Page[Any]:
     """List settlements, by station and session."""
     return await pages(
         call,

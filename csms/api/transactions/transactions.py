@@ -10,7 +10,7 @@ from csms.api.http.call import Call
 from csms.api.http.money import Money, money_of
 from csms.api.http.operations import STATION_PROBLEMS, Page, get, post, put
 from csms.api.http.paging import pages, shown
-from csms.api.http.parameters import OfStation, OneStation, Paged, one_of
+from csms.api.http.parameters import Number, OfStation, OneStation, Paged, one_of
 from csms.api.http.problems import conflict, missing
 from csms.db.queries import charging, held, tariffs
 from csms.db.queries import transactions as rows
@@ -186,7 +186,7 @@ class MeterKeySetting(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """
 
     public_key: Annotated[str, msgspec.Meta(min_length=1, max_length=2500)]
-    evse_id: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)] = 0
+    evse_id: Number = 0
 
 
 class PlanStatus(msgspec.Struct, frozen=True, kw_only=True):
