@@ -478,7 +478,7 @@ def _energy_state(controller: EvseController) -> "EvseState":
         evse=controller.number,
         status="Unavailable" if not controller.in_service else controller.status or "Unavailable",
         charging=controller.hardware.contactors_closed,
-        power_w=controller.power_w,
+        power_w=None if (measured := controller.measured) is None else measured.watts,
         import_wh=reading.import_mwh // 1000,
         export_wh=reading.export_mwh // 1000,
         charge_limit_w=min(charge, *(limit.charge_w for limit in controller.grid.limits)),

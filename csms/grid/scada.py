@@ -9,9 +9,11 @@ from typing import Final
 
 from csms.config import SCADA, Scada
 from csms.db.queries import overview, records
+from csms.domain.charging.charging_plans import VOLTAGE
 from csms.domain.charging.grid_sources import SourceSignal
 from csms.grid.setpoints import SetpointFollower
 from csms.ocpp.base import Services
+from v2g.energy.conductors import LINES
 from v2g.energy.limits import MOST_W
 from v2g.hardware.energy_manager.commands import EnergyCommand, EvseState, StationState
 from v2g.io.hardware.energy_config import EnergyModbusConfig
@@ -94,8 +96,8 @@ class ScadaRegisters:
         command = self._command
         return SourceSignal(
             source=SCADA,
-            import_limit_w=_watts(command.limit_w),
-            export_limit_w=_watts(command.discharge_w),
+            import_limit_w=_watts(command.limit_w, command.limit_ma),
+            export_limit_w=_watts(command.discharge_w, command.discharge_ma),
             export_until_ms=written_ms + self._config.outage_s * 1000,
             setpoint_w=None if command.setpoint_w is None else round(command.setpoint_w),
             setpoint_until_ms=written_ms + 2 * self._dead_man_ms(),
@@ -141,5 +143,8 @@ class ScadaRegisters:
         self.link.notify(StationState(heard=self._live is True, timeout_s=timeout_s, evses=(state,)))
 
 
-def _watts(power_w: float | None) -> int | None:
+def _watts(power_w: float | None, line_ma: int | None) -> int | None:
+    """Return a limit in W; one of each conductor is that of a balanced connection, as stations read it."""
+    if line_ma is not None:
+        return min(MOST_W, line_ma * VOLTAGE * len(LINES) // 1000)
     return None if power_w is None else min(MOST_W, round(power_w))

@@ -104,6 +104,8 @@ class EnergyManagerWatch:
             limit_w=word.limit_w,
             discharge_w=word.discharge_w,
             setpoint_w=word.setpoint_w,
+            limit_ma=word.limit_ma,
+            discharge_ma=word.discharge_ma,
             schedule=tuple(typed_json.convert(msgspec.structs.asdict(step), ExternalPeriod) for step in word.schedule),
             grid_critical=word.grid_critical,
         )

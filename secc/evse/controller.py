@@ -235,25 +235,26 @@ class EvseController:
 
     def sample(self, ended: str = "") -> MeterSample:
         """Return the current reading of the meter; with its signatures for the session `ended`, if it is settled."""
-        reading, present = self.meter.read(self.clock.utc_ms()), self.hardware.present
+        reading, present = self.meter.read(self.clock.utc_ms()), self.measured
         lines = self.meter.values if reading.answered else None
         return MeterSample(
             utc_ms=reading.utc_ms,
             import_mwh=reading.import_mwh,
             export_mwh=reading.export_mwh,
-            power_w=None if ended else present.watts,
-            voltage_v=present.voltage_mv / 1000,
-            current_a=max(0, present.current_ma) / 1000,
-            line_a=tuple(each / 1000 for each in present.currents or ()),
+            power_w=None if ended or present is None else present.watts,
+            voltage_v=None if present is None else present.voltage_mv / 1000,
+            current_a=None if present is None else max(0, present.current_ma) / 1000,
+            line_a=() if present is None else tuple(each / 1000 for each in present.currents or ()),
             line_v=tuple(each / 1000 for each in lines.line_mv) if lines is not None else (),
             line_w=lines.line_w if lines is not None else (),
             signed=self._signed(ended) if ended else (),
         )
 
     @property
-    def power_w(self) -> int:
-        """The current power, W; negative from the vehicle."""
-        return self.hardware.present.watts
+    def measured(self) -> ports.Measured | None:
+        """What flows at the output; None with alternating current whose meter does not answer."""
+        lost = self.config.hardware.kind == "ac" and "meter_lost" in self.hardware.faults
+        return None if lost else self.hardware.present
 
     def _signed(self, session_id: str) -> tuple[SignedReading, ...]:
         return tuple(
@@ -444,22 +445,21 @@ class EvseController:
     @property
     def at_feeder(self) -> FeederEvse:
         """How this EVSE uses what it shares with others."""
-        hardware, present, feeder = self.hardware, self.hardware.present, self.feeder
+        hardware, present, feeder = self.hardware, self.measured, self.feeder
         direct = self.config.hardware.kind != "ac"
         charge_w, discharge_w = self.rating
         rated = Limit(source=EVSE, charge_w=charge_w, discharge_w=discharge_w)
-        currents = present.currents
+        currents = None if present is None else present.currents
         if currents is not None:
             own = dict(zip(feeder, currents, strict=False))
             currents = Currents(*(own.get(line, 0) for line in LINES))
-        measured = "meter_lost" not in hardware.faults
         return FeederEvse(
             most=self.grid.most(rated if direct else self.config.charger.rated(Family.AC), self.clock.utc_ms()),
             lines=feeder if direct else tuple(feeder[line] for line in hardware.lines),
             served=self.busy and "contactor_welded" not in hardware.faults,
             closed=hardware.contactors_closed,
-            power_w=present.watts if measured else None,
-            currents=currents if measured else None,
+            power_w=None if present is None else present.watts,
+            currents=currents,
             direct=direct,
         )
 

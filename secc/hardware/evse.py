@@ -708,18 +708,19 @@ class Evse(abc.ABC):
         cabinet, watch = self._parts.cabinet, self._watch
         measured = cabinet.temperatures
         known = [celsius for celsius in measured.values() if celsius is not None]
-        self.fault("temperature_lost", active=len(known) < len(measured))
+        lost = len(known) < len(measured)  # what is not measured is not cooler
+        self.fault("temperature_lost", active=lost)
         self._hottest_c = max(known, default=None)
-        hottest = self._hottest_c or 0.0
-        limit = watch.max_temperature_c - (5 if "over_temperature" in self.faults else 0)
-        self.fault("over_temperature", active=hottest > limit)
+        hottest, too_hot = self._hottest_c or 0.0, "over_temperature" in self.faults
+        limit = watch.max_temperature_c - (5 if too_hot else 0)
+        self.fault("over_temperature", active=hottest > limit or (too_hot and lost))
         before, percent = self._derating.percent, self._derating.look(measured, self._clock.monotonic())
         if percent != before:
             for on_derating in self._on_derating:
                 on_derating(percent)
         span = max(1.0, watch.fan_full_c - watch.fan_from_c)
         percent = round(100 * min(1.0, max(0.0, (hottest - watch.fan_from_c) / span)))
-        percent = 100 if self._ventilating else percent
+        percent = 100 if self._ventilating or lost else percent
         cabinet.set_fan(percent)
         now, rpm = self._clock.monotonic(), cabinet.fan_rpm
         if percent < 20 or rpm is None or rpm > 0:

@@ -65,7 +65,8 @@ class Derating:
     def look(self, temperatures: Mapping[str, float | None], now: float) -> int:
         """Take what sensors measure (degrees C; None: nothing) at a time (s, monotonic); return `percent`.
 
-        It takes two in a row to lower it: one sample may be wrong. A failed sensor is a fault of its own.
+        It takes two in a row to lower it: one sample may be wrong. A failed sensor is a fault of its own, and the share
+        does not rise without it.
         """
         passed_s, self._at = 0.0 if self._at is None else max(0.0, now - self._at), now
         known = [each for each in temperatures.values() if each is not None and math.isfinite(each)]
@@ -76,7 +77,7 @@ class Derating:
         lower, self._last = max(here, self._last), here
         if lower < self._share:
             self._share = lower
-        else:
+        elif len(known) == len(temperatures):
             most = share(self._limits.curve, coldest_c - apart_k, hottest_c + apart_k)
             risen = self._share + self._limits.rise_percent_s / 100 * passed_s
             self._share = max(self._share, min(most, risen))

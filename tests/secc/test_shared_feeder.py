@@ -146,6 +146,7 @@ def test_a_welded_outlet_keeps_what_it_draws(pki: PkiTree, tmp_path: Path, measu
             first.controller.fact(ShutDown())
             await found.wait(2 * HELD_S)
             assert not first.controller.busy
+            assert (first.controller.sample().power_w is None) is not measured
             assert first.car.line_ma == near(8_000)
             assert second.car.line_ma == near(12_000 if measured else 10_000)
 

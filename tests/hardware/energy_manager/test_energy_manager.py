@@ -69,6 +69,15 @@ def test_what_is_written_is_a_word_of_the_place_where_it_is_written() -> None:
     assert list(registers.read("holding", 2, 2)) == words("limit_w", 11_000)
 
 
+@pytest.mark.requirement("R192")
+def test_currents_of_conductors_are_written_instead_of_powers() -> None:
+    registers = EnergyRegisters(1)
+    both = words("limit_ma", 16_000) + words("discharge_ma", 10_000)
+    assert registers.write(13, both) == [(0, EnergyCommand(limit_ma=16_000, discharge_ma=10_000))]
+    unset = words("limit_ma", NOTHING["I"]) + words("discharge_ma", NOTHING["I"])
+    assert registers.write(13, unset) == [(0, EnergyCommand())]
+
+
 def test_all_that_can_be_read_holds_on_whatever_is_written_or_a_heartbeat() -> None:
     """After a silence none of it does: a heartbeat must not end the fall-back for the place written last alone."""
     registers = EnergyRegisters(2)
@@ -87,7 +96,8 @@ def test_all_that_can_be_read_holds_on_whatever_is_written_or_a_heartbeat() -> N
         (2, [0x7FFF, 0xFFFF], ILLEGAL_VALUE),  # 2 GW
         (6, [0x7FFF, 0xFFFF], ILLEGAL_VALUE),
         (1, [0], ILLEGAL_VALUE),  # valid for 0 s
-        (12, [1, 1], ILLEGAL_ADDRESS),
+        (16, [1, 1], ILLEGAL_ADDRESS),
+        (13, [0, 16_000], ILLEGAL_VALUE),  # amperes beside the limit in watts
         (3 * STRIDE, [1], ILLEGAL_ADDRESS),  # no such EVSE
         (STRIDE + 10, [0, 1], ILLEGAL_VALUE),  # the grid connection is not an EVSE's
     ],
@@ -95,11 +105,11 @@ def test_all_that_can_be_read_holds_on_whatever_is_written_or_a_heartbeat() -> N
 def test_half_values_and_nonsense_are_refused_and_change_nothing(address: int, values: list[int], code: int) -> None:
     registers = EnergyRegisters(2)
     registers.write(2, words("limit_w", 11_000))
-    before = [list(registers.read("holding", place * STRIDE, 13)) for place in range(3)]
+    before = [list(registers.read("holding", place * STRIDE, 17)) for place in range(3)]
     with pytest.raises(ModbusRefused) as refused:
         registers.write(address, values)
     assert refused.value.code == code
-    assert [list(registers.read("holding", place * STRIDE, 13)) for place in range(3)] == before
+    assert [list(registers.read("holding", place * STRIDE, 17)) for place in range(3)] == before
 
 
 def test_the_state_is_read_where_the_map_says() -> None:
@@ -120,6 +130,9 @@ def test_the_state_is_read_where_the_map_says() -> None:
     assert [read(2, name) for name in ("status", "setpoint_w")] == [4, NOTHING["i"]]
     names = ("version", "status", "power_w", "export_wh", "charge_limit_w", "evses", "timeout_s")
     assert [read(0, name) for name in names] == [1, 1, -4_000, 6, 11_000, 2, 60]
+    unmeasured = EvseState(evse=2, status="Faulted", power_w=None)
+    registers.notify(StationState(evses=(one, unmeasured)))
+    assert [read(place, "power_w") for place in range(3)] == [NOTHING["i"], -7_000, NOTHING["i"]]
 
 
 def test_fields_stand_side_by_side_and_nowhere_twice() -> None:

@@ -117,6 +117,19 @@ def test_without_any_module_the_stage_is_at_fault(harm: str, word: str) -> None:
     assert bus.group.report.current_ma == 0
 
 
+def test_a_voltage_that_nobody_measures_any_more_is_not_0() -> None:
+    bus = charging()
+    for unit in bus.bank.units.values():
+        unit.dead = True
+    bus.run(1.5)
+    assert bus.group.report == StageReport(400_000, 0)
+    bus.group.drive(OFF)
+    bus.bank.load = None
+    bus.bank.units[2].dead = False
+    bus.run(0.5)
+    assert bus.group.report == StageReport(0, 0), "one module measures the common output"
+
+
 def test_a_module_that_is_too_hot_carries_nothing() -> None:
     bus = Bus()
     bus.group.drive(Demand(450_000, 60_000, 150_000))

@@ -115,9 +115,23 @@ def test_it_is_lost_once_there_was_no_reading_for_its_time_and_until_there_is_on
     meter.miss()
     meter.miss()
     assert (meter.faults, meter.lost, meter.values) == ([("meter_lost", True)], True, FIRST)
-    meter.take(SECOND)
-    meter.take(SECOND)
+    meter.take(FIRST)
+    meter.take(FIRST)
     assert (meter.faults, meter.lost) == ([("meter_lost", True), ("meter_lost", False)], False)
+
+
+@pytest.mark.requirement("R192")
+def test_a_meter_that_no_longer_says_what_flows_is_lost_and_one_that_never_did_is_not() -> None:
+    meter, counter = Meter(), Meter()
+    meter.take(FIRST)
+    for _ in range(4):
+        for each in (meter, counter):
+            each.clock.now += 0.6
+            each.take(SECOND)
+    assert (meter.lost, meter.values, meter.failure) == (True, SECOND, "the reading has neither power nor currents")
+    assert (counter.lost, counter.errors) == (False, 0)
+    meter.take(MeterValues(6_000, 3_000, line_w=(10, 0, 0)))
+    assert not meter.lost
 
 
 def test_the_time_until_it_is_lost_begins_with_the_meter() -> None:

@@ -10,6 +10,7 @@ from v2g_station.blocks.evse import Fact
 from v2g_station.blocks.smart_charging.external_limits import ExternalLimit
 from v2g_station.blocks.smart_charging.load_balancing import UpstreamLoad
 from v2g_station.blocks.smart_charging.smart_charging import SetLimit
+from v2g_station.kernel.layout import EvseLayout
 
 FALLBACK = EnergyCommand(limit_w=4_200, discharge_w=0)
 
@@ -197,3 +198,34 @@ def test_what_happens_offline_is_reported_once_the_csms_can_be_reached() -> None
     assert len(site.station.all("NotifyChargingLimit")) == 2, "the fall-back's before, and the last of the station"
     (cleared,) = site.station.all("ClearedChargingLimit")
     assert cleared["evseId"] == 1
+
+
+@pytest.mark.requirement("R192")
+def test_currents_bound_each_conductor_of_an_outlet() -> None:
+    """At a station of one three-phase outlet; watts bound each conductor by their part."""
+    site = Site(charging(evses=(EvseLayout(phases=3, max_power_w=22_000),)))
+
+    def each_a() -> tuple[float | None, float | None]:
+        found = [each for each in site.station.commands if isinstance(each, SetLimit)][-1].allowance
+        return found.charge_a, found.discharge_a
+
+    site.say(EnergyCommand(limit_ma=16_000, discharge_ma=10_000))
+    assert each_a() == (16.0, 10.0)
+    assert site.allowed == (11_040, 6_900, None)
+    site.say(EnergyCommand(schedule=(Step(start_s=0, limit_ma=13_000), Step(start_s=60, limit_ma=6_000))))
+    assert each_a() == (13.0, None)
+    site.wait(61)
+    assert each_a() == pytest.approx((4_200 / 690, 0)), "silent for a minute: the fall-back"
+    site.say(EnergyCommand(limit_w=6_900))
+    assert each_a() == (10.0, None)
+
+
+@pytest.mark.requirement("R192")
+def test_a_profile_of_the_csms_in_another_unit_is_not_filled() -> None:
+    """16 A must not become 16 W, nor 9,000 W 9,000 A."""
+    site = Site(charging(evses=(EvseLayout(phases=3, max_power_w=22_000),)))
+    own(site.station, {"operationMode": "ExternalLimits", "limit": 22_000.0})
+    site.say(EnergyCommand(limit_ma=16_000))
+    assert site.allowed[0] == 11_040
+    site.say(EnergyCommand(limit_w=9_000))
+    assert site.allowed[0] == 9_000

@@ -633,6 +633,19 @@ async def test_temperatures_are_watched(place: Place, shown: dict[str, float | N
     assert place.evse.faults == ()
 
 
+@at(made, report_s=0.1)
+async def test_a_hot_part_whose_sensor_fails_stays_hot_until_it_is_measured(place: Place) -> None:
+    for hot, faults in (
+        (95.0, ("over_temperature",)),
+        (None, ("over_temperature", "temperature_lost")),
+        (20.0, ()),
+    ):
+        place.cabinet.temperatures = {"a": hot, "b": 20.0}
+        await asyncio.sleep(0.15)
+        assert place.evse.faults == faults
+        assert place.cabinet.fans[-1] == (0 if hot == 20.0 else 100)
+
+
 @at(made, report_s=0.1, watch=WatchConfig(max_temperature_c=80.0))
 async def test_what_was_too_hot_is_until_5_degrees_below(place: Place) -> None:
     for celsius, hot in ((80.0, False), (80.1, True), (75.1, True), (75.0, False), (80.0, False)):

@@ -205,8 +205,9 @@ def test_sensors_that_all_fail_leave_it_as_it_is() -> None:
     assert derating.look({"plug": None}, 100.0) == 50
     assert derating.look({}, 200.0) == 50
     assert derating.look({"plug": math.nan, "cabinet": math.inf}, 300.0) == 50
-    assert derating.look({"plug": math.nan, "cabinet": 25.0}, 310.0) == 60
-    assert derating.look({"plug": 25.0}, 309.0) == 60  # time does not go back
+    assert derating.look({"plug": math.nan, "cabinet": 25.0}, 310.0) == 50, "the one that was hot is not measured"
+    assert derating.look({"plug": 25.0}, 309.0) == 50  # time does not go back
+    assert derating.look({"plug": 25.0}, 319.0) == 60
 
 
 def test_power_never_rises_from_a_higher_temperature() -> None:

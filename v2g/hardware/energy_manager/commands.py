@@ -19,29 +19,45 @@ MOST_BYTES: Final = 65_536
 
 Watts = Annotated[float, Meta(ge=0, le=MOST_W)]
 SignedWatts = Annotated[float, Meta(ge=-MOST_W, le=MOST_W)]
+MilliAmperes = Annotated[int, Meta(ge=0, le=10_000_000)]
 
 
-class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Values from `start_s` on (s after the command arrived), W; None is unspecified."""
+class Flow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What may flow, None is unspecified: `limit_w` and `discharge_w` bound the power in either direction (magnitudes),
+    `setpoint_w` is the power itself. `limit_ma` and `discharge_ma` bound the current of each line conductor instead, of
+    alternating current; power follows from it."""
 
-    start_s: Annotated[int, Meta(ge=0, le=604_800)]
     limit_w: Watts | None = None
     discharge_w: Watts | None = None
     setpoint_w: SignedWatts | None = None
+    limit_ma: MilliAmperes | None = None
+    discharge_ma: MilliAmperes | None = None
+
+    def __post_init__(self) -> None:
+        """Reject power beside currents: one profile has one unit."""
+        if self.in_amperes and (self.limit_w, self.discharge_w, self.setpoint_w) != (None, None, None):
+            raise ValueError("limit_ma and discharge_ma exclude limit_w, discharge_w and setpoint_w")
+
+    @property
+    def in_amperes(self) -> bool:
+        """Whether it bounds currents."""
+        return self.limit_ma is not None or self.discharge_ma is not None
 
 
-class EnergyCommand(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Step(Flow, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Values from `start_s` on, s after the command arrived."""
+
+    start_s: Annotated[int, Meta(ge=0, le=604_800)]
+
+
+class EnergyCommand(Flow, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The complete command of an energy manager, replacing the previous one; empty means no request.
 
-    `limit_w` and `discharge_w` bound the power in either direction (magnitudes), `setpoint_w` is the power itself;
-    `schedule` replaces the three. `generation_w` is generated on site and comes on top of charging profiles
+    `schedule` replaces the values of a flow. `generation_w` is generated on site and comes on top of charging profiles
     (OCPP 2.1, K27), `load_w` flows into the site at its grid connection (Q09). A command expires after `valid_s`
     unless renewed.
     """
 
-    limit_w: Watts | None = None
-    discharge_w: Watts | None = None
-    setpoint_w: SignedWatts | None = None
     schedule: Annotated[tuple[Step, ...], Meta(max_length=1024)] = ()
     generation_w: Watts | None = None
     load_w: SignedWatts | None = None
@@ -50,11 +66,14 @@ class EnergyCommand(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
     def __post_init__(self) -> None:
         """Reject schedules that are ambiguous, or do not start at 0."""
+        Flow.__post_init__(self)
         starts = [step.start_s for step in self.schedule]
         if starts and (starts[0] != 0 or any(later <= one for one, later in itertools.pairwise(starts))):
             raise ValueError("schedule must start at start_s = 0 and ascend")
-        if starts and (self.limit_w, self.discharge_w, self.setpoint_w) != (None, None, None):
-            raise ValueError("schedule excludes limit_w, discharge_w and setpoint_w")
+        if starts and any(getattr(self, name) is not None for name in Flow.__struct_fields__):
+            raise ValueError("schedule excludes the values of a step beside it")
+        if len({step.in_amperes for step in self.schedule}) > 1:
+            raise ValueError("the steps of a schedule must all be in W, or all in mA")
 
 
 def read_command(data: bytes) -> EnergyCommand:
@@ -79,13 +98,13 @@ _DECODER: Final = typed_json.decoder(EnergyCommand)
 
 
 class EvseState(msgspec.Struct, frozen=True, kw_only=True):
-    """One EVSE for an energy manager: `status` is OCPP's, power in W (signed), total energies in Wh,
-    limits and set point (W) in force, None without a set point."""
+    """One EVSE for an energy manager: `status` is OCPP's, power in W (signed, None if not measured), total energies in
+    Wh, limits and set point (W) in force, None without a set point."""
 
     evse: int
     status: str
     charging: bool = False
-    power_w: int = 0
+    power_w: int | None = 0
     import_wh: int = 0
     export_wh: int = 0
     charge_limit_w: int = 0

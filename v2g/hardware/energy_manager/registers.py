@@ -44,6 +44,8 @@ WRITTEN: Final = {
     "generation_w": Field(8, "I"),
     "load_w": Field(10, "i"),
     "grid_critical": Field(12, "H"),
+    "limit_ma": Field(13, "I"),
+    "discharge_ma": Field(15, "I"),
 }
 """Holding registers by EnergyCommand field. A heartbeat of any value keeps the written values in force."""
 
@@ -122,12 +124,14 @@ class EnergyRegisters:
         status = int(state.heard) if place == 0 else _status(evses)
         totals = (
             sum(getattr(each, name) for each in evses)
-            for name in ("power_w", "import_wh", "export_wh", "charge_limit_w", "discharge_limit_w")
+            for name in ("import_wh", "export_wh", "charge_limit_w", "discharge_limit_w")
         )
+        powers = [each.power_w for each in evses if each.power_w is not None]
         setpoint = evses[0].setpoint_w if place and evses else None
         data = _SHOWN.pack(
             VERSION,
             status,
+            sum(powers) if len(powers) == len(evses) else NOTHING["i"],
             *totals,
             NOTHING["i"] if setpoint is None else setpoint,
             self._evses,

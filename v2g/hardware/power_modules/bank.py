@@ -338,9 +338,10 @@ class ModuleGroup:
 
     @property
     def report(self) -> StageReport:
-        """Voltage at the common output, the highest measured, and the sum of currents."""
+        """Voltage at the common output, the highest measured, and the sum of currents. While no module answers, the
+        voltage is the last one: nobody has seen it fall."""
         present = [module.reading for module in self.modules if module.present]
-        voltage_mv = max((reading.voltage_mv for reading in present), default=0)
+        voltage_mv = max(reading.voltage_mv for reading in present or [module.reading for module in self.modules])
         return StageReport(voltage_mv, sum(reading.current_ma for reading in present))
 
     @property

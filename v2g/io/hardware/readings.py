@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable
 from typing import Self
@@ -42,6 +43,7 @@ class MeterReadings(ABC):
         self._rollover_kwh = rollover_kwh
         self._values: MeterValues | None = None
         self._taken = clock.monotonic()
+        self._flow_taken = math.inf  # when power or currents were last read, by a meter that measures them
         self._lost = False
         self._changed = asyncio.Event()
         self._on_fault: list[OnFault] = []
@@ -106,7 +108,12 @@ class MeterReadings(ABC):
         """Keep a reading that began at this time."""
         self._values = swapped(values) if self._swap else values
         self._taken = began
-        self._notify(lost=False)
+        if values.power_w is not None or values.currents is not None or values.line_w:
+            self._flow_taken = began
+        if self._flow_taken in (began, math.inf):
+            self._notify(lost=False)
+        else:
+            self._missed("the reading has neither power nor currents")
         for callback in self._on_change:
             callback()
         self._changed.set()
@@ -117,7 +124,7 @@ class MeterReadings(ABC):
         if why:
             self.errors += 1
             self.failure = why
-        if self._clock.monotonic() - self._taken >= self._lost_s:
+        if self._clock.monotonic() - min(self._taken, self._flow_taken) >= self._lost_s:
             self._notify(lost=True)
 
     def _notify(self, *, lost: bool) -> None:

@@ -8,7 +8,12 @@ from msgspec import Meta
 
 from v2g.errors import TransportError
 from v2g.ocpp.messages.base import EVSE, Message, OperationMode
-from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
+from v2g.ocpp.messages.charging_profiles import (
+    ChargingProfile,
+    ChargingRateUnit,
+    ChargingSchedule,
+    ChargingSchedulePeriod,
+)
 from v2g.ocpp.messages.smart_charging import ChargingLimit, ClearedChargingLimitRequest, NotifyChargingLimitRequest
 from v2g.ocpp.times import format_time
 from v2g_station.blocks.evse import Evse, Fact
@@ -24,17 +29,37 @@ Watts = Annotated[float, Meta(ge=0)]
 
 
 class ExternalPeriod(msgspec.Struct, frozen=True, kw_only=True):
-    """The values of an external system, `start_s` s after the fact. Discharge as a magnitude. None if not given."""
+    """The values of an external system, `start_s` s after the fact. Discharge as a magnitude. None if not given.
+
+    Currents are those of each line conductor, and all or none of the periods have them instead of powers.
+    """
 
     start_s: Annotated[int, Meta(ge=0)] = 0
     limit_w: Watts | None = None
     discharge_w: Watts | None = None
     setpoint_w: float | None = None
+    limit_ma: Annotated[int, Meta(ge=0)] | None = None
+    discharge_ma: Annotated[int, Meta(ge=0)] | None = None
+
+    @property
+    def unit(self) -> ChargingRateUnit:
+        """The unit of its profile."""
+        return "W" if self.limit_ma is None and self.discharge_ma is None else "A"
+
+    @property
+    def limit(self) -> float | None:
+        """The limit in this unit."""
+        return self.limit_w if self.limit_ma is None else self.limit_ma / 1000
+
+    @property
+    def discharge(self) -> float | None:
+        """The limit of discharge in this unit."""
+        return self.discharge_w if self.discharge_ma is None else self.discharge_ma / 1000
 
     @property
     def silent(self) -> bool:
         """Whether it contains no values."""
-        return self.limit_w is None and self.discharge_w is None and self.setpoint_w is None
+        return self.limit is None and self.discharge is None and self.setpoint_w is None
 
 
 class ExternalLimit(Fact, frozen=True, kw_only=True):
@@ -48,6 +73,8 @@ class ExternalLimit(Fact, frozen=True, kw_only=True):
     limit_w: Watts | None = None
     discharge_w: Watts | None = None
     setpoint_w: float | None = None
+    limit_ma: Annotated[int, Meta(ge=0)] | None = None
+    discharge_ma: Annotated[int, Meta(ge=0)] | None = None
     schedule: tuple[ExternalPeriod, ...] = ()
     lasts_s: Annotated[int, Meta(ge=1)] | None = None
     generation: bool = False
@@ -57,7 +84,13 @@ class ExternalLimit(Fact, frozen=True, kw_only=True):
     @property
     def periods(self) -> tuple[ExternalPeriod, ...]:
         """Its values, as periods."""
-        one = ExternalPeriod(limit_w=self.limit_w, discharge_w=self.discharge_w, setpoint_w=self.setpoint_w)
+        one = ExternalPeriod(
+            limit_w=self.limit_w,
+            discharge_w=self.discharge_w,
+            setpoint_w=self.setpoint_w,
+            limit_ma=self.limit_ma,
+            discharge_ma=self.discharge_ma,
+        )
         return self.schedule or (() if one.silent else (one,))
 
 
@@ -121,7 +154,7 @@ class ExternalLimits:
             charging_schedule=(
                 ChargingSchedule(
                     id=abs(number),
-                    charging_rate_unit="W",
+                    charging_rate_unit=fact.periods[0].unit,
                     start_schedule=None if dynamic else format_time(self._k.utc_ms // 1000 * 1000),
                     duration=fact.lasts_s,
                     charging_schedule_period=tuple(self._period(each) for each in fact.periods),
@@ -143,8 +176,8 @@ class ExternalLimits:
             mode = "ExternalLimits" if wanted.setpoint_w is None else "ExternalSetpoint"
         return ChargingSchedulePeriod(
             start_period=wanted.start_s,
-            limit=wanted.limit_w,
-            discharge_limit=None if wanted.discharge_w is None else -wanted.discharge_w,
+            limit=wanted.limit,
+            discharge_limit=None if wanted.discharge is None else -wanted.discharge,
             setpoint=wanted.setpoint_w,
             operation_mode=mode,
         )
@@ -310,13 +343,14 @@ def _number(fact: ExternalLimit) -> int:
 
 def _waits(item: Installed, wanted: ExternalPeriod) -> bool:
     """Return whether a profile of the CSMS leaves to an external system any of these values."""
-    modes = set()
-    if wanted.limit_w is not None or wanted.discharge_w is not None:
+    schedule, modes = item.profile.charging_schedule[0], set[str]()
+    if schedule.charging_rate_unit != wanted.unit:
+        return False
+    if wanted.limit is not None or wanted.discharge is not None:
         modes.add("ExternalLimits")
     if wanted.setpoint_w is not None:
         modes.add("ExternalSetpoint")
-    periods = item.profile.charging_schedule[0].charging_schedule_period
-    return item.source == "CSO" and any(period.operation_mode in modes for period in periods)
+    return item.source == "CSO" and any(each.operation_mode in modes for each in schedule.charging_schedule_period)
 
 
 def _fill_in(period: ChargingSchedulePeriod, new: ChargingSchedulePeriod) -> ChargingSchedulePeriod:
