@@ -17,7 +17,7 @@ from csms.db.queries.reviews import Review
 from csms.db.store import Store
 from csms.domain.authorization.authorize import CONTRACT, Chain, normalise
 from csms.domain.authorization.contracts import Anchors, assess, charger_fault
-from csms.domain.billing.booking import Certificates, Finding, Judgement, Rules, is_signed, judge, tariff_digest
+from csms.domain.billing.booking import BookingJudgement, Certificates, Finding, Rules, is_signed, judge, tariff_digest
 from csms.domain.transactions.journals import DeliveredCertificates
 from csms.settlement.settlements import Settled, settled_of, taxation_of
 from v2g.energy.settlement.journal import Entry, verify_lines
@@ -173,7 +173,7 @@ class Bookkeeper:
 
     async def _judge(
         self, station_id: str, session_id: str, entries: Sequence[Entry], settlement: Settlement
-    ) -> Judgement:
+    ) -> BookingJudgement:
         evidence = await self._store.read(
             reviews.evidence,
             station_id,

@@ -21,10 +21,10 @@ from csms.db.tables import (
 )
 from csms.domain.billing.plausibility import (
     Conflict,
-    Heard,
     JudgedUsage,
-    Rating,
-    Surroundings,
+    RatedPower,
+    ReceivedEvent,
+    TransactionContext,
     judge_usage,
     rating_of,
 )
@@ -74,7 +74,7 @@ class _Document(msgspec.Struct, frozen=True, rename="camel"):
     cost_details: _CostDetails | None = None
 
 
-def heard(connection: Connection, station_id: str, transaction_id: str) -> list[Heard]:
+def events_of(connection: Connection, station_id: str, transaction_id: str) -> list[ReceivedEvent]:
     """Return the events of a transaction, by seqNo."""
     there = transaction_events.c
     rows = connection.execute(
@@ -90,7 +90,7 @@ def heard(connection: Connection, station_id: str, transaction_id: str) -> list[
             document = _Document()
         state = document.transaction_info.charging_state
         found.append(
-            Heard(
+            ReceivedEvent(
                 seq_no=row.seq_no,
                 kind=row.kind,
                 at_ms=row.at_ms,
@@ -108,10 +108,10 @@ def heard(connection: Connection, station_id: str, transaction_id: str) -> list[
 
 def judged(connection: Connection, transaction: Transaction, end_ms: int) -> JudgedUsage:
     """Return what a transaction used up to its end or, before that, `end_ms`."""
-    events = heard(connection, transaction.station_id, transaction.transaction_id)
+    events = events_of(connection, transaction.station_id, transaction.transaction_id)
     if transaction.ended_ms is None and not transaction.active and events:
         end_ms = max(each.at_ms for each in events)
-    return judge_usage(transaction, events, end_ms, _surroundings(connection, transaction, events))
+    return judge_usage(transaction, events, end_ms, _context(connection, transaction, events))
 
 
 def review(connection: Connection, transaction: Transaction, now_ms: int) -> JudgedUsage:
@@ -167,7 +167,7 @@ def _by_time(found: Iterable[PricePlan]) -> bool:
     return False
 
 
-def _surroundings(connection: Connection, transaction: Transaction, events: Sequence[Heard]) -> Surroundings:
+def _context(connection: Connection, transaction: Transaction, events: Sequence[ReceivedEvent]) -> TransactionContext:
     station_id = transaction.station_id
     place = station_id, transaction.evse_id
     running = [plan for _, plan in plans.plans_of(connection, transaction)]
@@ -182,7 +182,7 @@ def _surroundings(connection: Connection, transaction: Transaction, events: Sequ
         )
         .order_by(fault.id)
     )
-    return Surroundings(
+    return TransactionContext(
         rating=ratings(connection, [place])[place],
         free_ms=None if before is None else before.ended_ms,
         left_wh=(None, None)
@@ -226,7 +226,7 @@ def _before(connection: Connection, transaction: Transaction, first_ms: int) -> 
     return last, last is not None and last is here[0][0]
 
 
-def ratings(connection: Connection, places: Collection[Place]) -> dict[Place, Rating]:
+def ratings(connection: Connection, places: Collection[Place]) -> dict[Place, RatedPower]:
     """Return the ratings of EVSEs by the device models of their stations."""
     names = sorted({station_id for station_id, _ in places})
     column = device_variables.c
@@ -244,7 +244,7 @@ def ratings(connection: Connection, places: Collection[Place]) -> dict[Place, Ra
     return {place: _rating(model.get(place[0], ()), place[1]) for place in places}
 
 
-def _rating(rows: Iterable[Any], evse_id: int | None) -> Rating:
+def _rating(rows: Iterable[Any], evse_id: int | None) -> RatedPower:
     """Return the rating of an EVSE by its station's device model."""
     here = [row for row in rows if row.evse_id in (0, evse_id or 0)]
     highest = {

@@ -351,7 +351,7 @@ def _seen(connection: Connection, found: Transaction, answer: str) -> SeenTransa
         select(there.seq_no).where((there.station_id == key[0]) & (there.transaction_id == key[1]))
     ).scalars()
     over = found.closed_ms is not None or (found.ended_seq is not None and not missing(found, numbers))
-    imports, exports = readings(sample for each in held.heard(connection, *key) for sample in each.samples)
+    imports, exports = readings(sample for each in held.events_of(connection, *key) for sample in each.samples)
     registers: dict[int, list[int | None]] = {}
     for way, register in enumerate((imports, exports)):
         for each in register:

@@ -13,7 +13,7 @@ from msgspec import UNSET
 
 from csms.domain.authorization.authorize import CONTRACT, normalise
 from csms.domain.billing.plausibility import Finding as Finding
-from csms.domain.billing.plausibility import Rating, judge_register
+from csms.domain.billing.plausibility import RatedPower, judge_register
 from csms.domain.billing.plausibility import Reason as Reason
 from csms.domain.charging.prequalification import Prequalification, permit
 from v2g.energy.grid_signal import Tariff
@@ -68,7 +68,7 @@ class SeenTransaction(msgspec.Struct, frozen=True, kw_only=True):
     token_type: str
     answer: str
     readings: tuple[Reading, ...]
-    rating: Rating = Rating()
+    rating: RatedPower = RatedPower()
 
 
 class PriceDelivery(msgspec.Struct, frozen=True):
@@ -142,7 +142,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     margin_ms: int = 60_000
 
 
-class Judgement(msgspec.Struct, frozen=True):
+class BookingJudgement(msgspec.Struct, frozen=True):
     """The transaction that the session belongs to, if one was found, and why it is not booked: None if it is."""
 
     transaction_id: str
@@ -177,7 +177,7 @@ def is_signed(entries: Iterable[Entry]) -> bool:
     return next(signed_messages(entries), None) is not None
 
 
-def judge(entries: Sequence[Entry], settlement: Settlement, evidence: Evidence, rules: Rules) -> Judgement:
+def judge(entries: Sequence[Entry], settlement: Settlement, evidence: Evidence, rules: Rules) -> BookingJudgement:
     """Decide about the verified entries of a complete journal, and its settlement."""
     case = _Case(entries, settlement, evidence, rules)
     found = _of_transactions(case)
@@ -187,27 +187,27 @@ def judge(entries: Sequence[Entry], settlement: Settlement, evidence: Evidence, 
     wrong = next(_wrong(case, evse), None)
     if wrong is None or (wrong.missing and found.finding is not None):
         return found
-    return Judgement(found.transaction_id, wrong)
+    return BookingJudgement(found.transaction_id, wrong)
 
 
 # -- the transaction
 
 
-def _of_transactions(case: _Case) -> Judgement:
+def _of_transactions(case: _Case) -> BookingJudgement:
     """Return what is wrong with the transaction that fits best: several EVSEs may have one at the same time."""
-    best: tuple[int, Judgement] | None = None
+    best: tuple[int, BookingJudgement] | None = None
     for each in case.evidence.transactions:
         findings = (check(case, each) for check in (_times, _evse, _token, _registers, _repeated))
         failed = next(((place, one) for place, one in enumerate(findings) if one is not None), None)
         if failed is None:
-            return Judgement(each.transaction_id, None)
+            return BookingJudgement(each.transaction_id, None)
         if best is None or failed[0] > best[0]:
-            best = failed[0], Judgement(each.transaction_id, failed[1])
+            best = failed[0], BookingJudgement(each.transaction_id, failed[1])
     if best is not None:
         return best[1]
     begin_ms, end_ms = case.settlement.begin.utc_ms, case.settlement.end.utc_ms
     detail = f"the station has reported no transaction between {begin_ms} and {end_ms}"
-    return Judgement("", Finding("transaction", detail, missing=True))
+    return BookingJudgement("", Finding("transaction", detail, missing=True))
 
 
 def _times(case: _Case, seen: SeenTransaction) -> Finding | None:

@@ -103,7 +103,7 @@ class Finding(msgspec.Struct, frozen=True):
     missing: bool = False
 
 
-class Rating(msgspec.Struct, frozen=True):
+class RatedPower(msgspec.Struct, frozen=True):
     """The highest power of an EVSE into the vehicle and out of it, W."""
 
     import_w: int = UNKNOWN_RATING_W
@@ -114,7 +114,7 @@ class Rating(msgspec.Struct, frozen=True):
         return -self.export_w * _PERCENT <= watts * 100 <= self.import_w * _PERCENT
 
 
-def rating_of(power_w: float | None, discharge_w: float | None, connectors: Sequence[str]) -> Rating:
+def rating_of(power_w: float | None, discharge_w: float | None, connectors: Sequence[str]) -> RatedPower:
     """Return an EVSE's rating by what its station reports: highest power, highest power out of the vehicle, and types
     of connectors (ConnectorTypeEnumType). The power into the vehicle counts for both where only that is reported."""
     if power_w is None or not 0 < power_w <= _MOST_W:
@@ -125,11 +125,11 @@ def rating_of(power_w: float | None, discharge_w: float | None, connectors: Sequ
             power_w = _AC_W
     if discharge_w is None or not 0 < discharge_w <= _MOST_W:
         discharge_w = power_w
-    return Rating(import_w=round(power_w), export_w=round(discharge_w))
+    return RatedPower(import_w=round(power_w), export_w=round(discharge_w))
 
 
-class Heard(msgspec.Struct, frozen=True, kw_only=True):
-    """An event of a transaction as it was heard. Times are UTC ms.
+class ReceivedEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """An event of a transaction as it was received. Times are UTC ms.
 
     `earliest_ms`: it cannot have happened before, by what was known when it arrived: receipt, boot, offline span.
     `charging`, `evse_id` and `cost_wh`, the energy in the station's own calculation of the cost, are None where the
@@ -156,7 +156,7 @@ class Conflict(msgspec.Struct, frozen=True):
     detail: str
 
 
-class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
+class TransactionContext(msgspec.Struct, frozen=True, kw_only=True):
     """What this back end knows beside a transaction's events.
 
     `free_ms`: when the last transaction before it at its EVSE that is not held ended; `left_wh`: the registers of
@@ -164,7 +164,7 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     `by_time`: its price depends on times, so each event counts. `gaps`: ranges of numbers that have not arrived.
     """
 
-    rating: Rating = Rating()
+    rating: RatedPower = RatedPower()
     free_ms: int | None = None
     left_wh: tuple[str | None, str | None] = (None, None)
     idle: bool = False
@@ -220,16 +220,18 @@ def earliest_ms(
     return late_ms if booted_ms is None else max(late_ms, booted_ms - CLOCK_MS)
 
 
-def judge_usage(transaction: Transaction, heard: Sequence[Heard], end_ms: int, about: Surroundings) -> JudgedUsage:
+def judge_usage(
+    transaction: Transaction, received: Sequence[ReceivedEvent], end_ms: int, about: TransactionContext
+) -> JudgedUsage:
     """Return what a transaction used up to its end or, before that, `end_ms`, from its events in order of seqNo.
 
     Events that have arrived since its id was used again do not count.
     """
-    findings = list(_of_events(transaction, heard, about))
+    findings = list(_of_events(transaction, received, about))
     reused_ms = _reused_ms(transaction, about)
     if reused_ms is not None:
-        heard = [each for each in heard if each.received_ms < reused_ms]
-    events, of_clock = _timed(heard, about)
+        received = [each for each in received if each.received_ms < reused_ms]
+    events, of_clock = _timed(received, about)
     start_ms, end_ms = _span(transaction, events, end_ms)
     series, of_series = _series([sample for each in events for sample in each.samples], start_ms)
     findings += [*of_clock, *of_series]
@@ -290,7 +292,9 @@ def energy_between(usage: Usage, start_ms: int, end_ms: int) -> int:
 # -- events and their times
 
 
-def _of_events(transaction: Transaction, heard: Sequence[Heard], about: Surroundings) -> Iterator[Finding]:
+def _of_events(
+    transaction: Transaction, received: Sequence[ReceivedEvent], about: TransactionContext
+) -> Iterator[Finding]:
     """Yield where events contradict each other, or are missing."""
     reused = _reused_ms(transaction, about) is not None
     for conflict in about.conflicts[:_SHOWN]:
@@ -300,14 +304,14 @@ def _of_events(transaction: Transaction, heard: Sequence[Heard], about: Surround
     if transaction.started_seq is None and not transaction.active:
         yield Finding("events", "its start has not arrived", missing=True)
     for kind in ("Started", "Ended"):
-        numbers = [each.seq_no for each in heard if each.kind == kind]
+        numbers = [each.seq_no for each in received if each.kind == kind]
         if len(numbers) > 1:
             yield Finding("events", f"it has {len(numbers)} events {kind}: {_listed(numbers)}")
     if transaction.ended_seq is not None:
-        after = [each.seq_no for each in heard if each.seq_no > transaction.ended_seq and each.samples]
+        after = [each.seq_no for each in received if each.seq_no > transaction.ended_seq and each.samples]
         if after:
             yield Finding("events", f"readings came after its end: events {_listed(after)}")
-    places = sorted({each.evse_id for each in heard if each.evse_id})
+    places = sorted({each.evse_id for each in received if each.evse_id})
     if len(places) > 1:
         yield Finding("evse", f"it is at EVSEs {_listed(places)}")
     if about.gaps and about.by_time and not transaction.active:
@@ -315,20 +319,20 @@ def _of_events(transaction: Transaction, heard: Sequence[Heard], about: Surround
         yield Finding("events", f"its price depends on time, and events are missing: {_listed(missing)}", missing=True)
 
 
-def _reused_ms(transaction: Transaction, about: Surroundings) -> int | None:
+def _reused_ms(transaction: Transaction, about: TransactionContext) -> int | None:
     """Return when another transaction has begun with the same id, None if none has."""
     began = [each.received_ms for each in about.conflicts if each.seq_no == transaction.started_seq]
     return min(began, default=None)
 
 
-def _timed(heard: Iterable[Heard], about: Surroundings) -> tuple[list[Heard], list[Finding]]:
+def _timed(received: Iterable[ReceivedEvent], about: TransactionContext) -> tuple[list[ReceivedEvent], list[Finding]]:
     """Return events with times that may be so, and what was corrected.
 
     An event that is not offline has the time of its receipt instead of an impossible one.
     """
-    events: list[Heard] = []
+    events: list[ReceivedEvent] = []
     findings: list[Finding] = []
-    for each in heard:
+    for each in received:
         bounds = [each.earliest_ms]
         if each.kind == "Started" and about.free_ms is not None:
             bounds.append(about.free_ms - CLOCK_MS)
@@ -354,7 +358,7 @@ def _timed(heard: Iterable[Heard], about: Surroundings) -> tuple[list[Heard], li
     return events, findings[:_SHOWN]
 
 
-def _unsure(events: Sequence[Heard], about: Surroundings) -> Iterator[Finding]:
+def _unsure(events: Sequence[ReceivedEvent], about: TransactionContext) -> Iterator[Finding]:
     """Yield what is wrong with times of events that were offline, if others do not bound them as receipt bounds one.
 
     They are between the events that were not offline, and not before the transaction before ended.
@@ -374,7 +378,7 @@ def _unsure(events: Sequence[Heard], about: Surroundings) -> Iterator[Finding]:
         yield Finding("clock", detail)
 
 
-def _span(transaction: Transaction, events: Sequence[Heard], end_ms: int) -> tuple[int, int]:
+def _span(transaction: Transaction, events: Sequence[ReceivedEvent], end_ms: int) -> tuple[int, int]:
     """Return when a transaction began and ended, by its events' corrected times."""
     times = {each.seq_no: each.at_ms for each in events}
     first_ms, last_ms = min(times.values(), default=end_ms), max(times.values(), default=end_ms)
@@ -431,7 +435,7 @@ def _added_up(intervals: Sequence[Sample], start_ms: int) -> list[Sample]:
 
 def _of_ends(
     transaction: Transaction,
-    events: Sequence[Heard],
+    events: Sequence[ReceivedEvent],
     series: tuple[Sequence[Sample], Sequence[Sample]],
     span: tuple[int, int],
 ) -> Iterator[Finding]:

@@ -11,11 +11,11 @@ from msgspec.structs import replace
 
 from csms.domain.authorization.contracts import Anchors, charger_fault
 from csms.domain.billing.booking import (
+    BookingJudgement,
     Certificates,
     Charger,
     Evidence,
     Finding,
-    Judgement,
     PriceDelivery,
     Reading,
     Rules,
@@ -116,7 +116,7 @@ def told_by(chain: tuple[bytes, ...]) -> str:
     return EMAID if len(chain) > 1 and EMAID.encode() in chain[0] else ""
 
 
-def judged(story: Story, known: Evidence, rules: Rules = Rules()) -> Judgement:  # noqa: B008 - immutable
+def judged(story: Story, known: Evidence, rules: Rules = Rules()) -> BookingJudgement:  # noqa: B008 - immutable
     return judge(story.entries, settle(story.entries), known, rules)
 
 
@@ -132,7 +132,7 @@ def place_of(story: Story, kind: type[AnyRecord]) -> int:
 
 
 def test_an_honest_session_is_booked_with_its_transaction(honest: Story) -> None:
-    assert judged(honest, evidence(honest)) == Judgement("tx-1", None)
+    assert judged(honest, evidence(honest)) == BookingJudgement("tx-1", None)
 
 
 @pytest.mark.parametrize(
@@ -271,7 +271,7 @@ def test_of_several_transactions_the_one_that_fits_counts(honest: Story) -> None
     other = transaction(honest, transaction_id="tx-0", id_token="DEV2GC00000002")
     mine = transaction(honest)
     for order in ((other, mine), (mine, other)):
-        assert judged(honest, evidence(honest, *order)) == Judgement("tx-1", None)
+        assert judged(honest, evidence(honest, *order)) == BookingJudgement("tx-1", None)
     elsewhere = replace(other, transaction_id="tx-2", evse_id="DE*V2G*E9")
     best = judged(honest, evidence(honest, elsewhere, other))
     assert (best.transaction_id, best.finding and best.finding.reason) == ("tx-0", "token")

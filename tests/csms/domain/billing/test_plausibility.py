@@ -13,10 +13,10 @@ from csms.domain.billing.plausibility import (
     LATE_MS,
     UNKNOWN_RATING_W,
     Conflict,
-    Heard,
     JudgedUsage,
-    Rating,
-    Surroundings,
+    RatedPower,
+    ReceivedEvent,
+    TransactionContext,
     earliest_ms,
     energy_between,
     judge_register,
@@ -42,25 +42,25 @@ START = 1_795_046_400_000
 MINUTE = 60_000
 HOUR = 3_600_000
 RATED_W = 22_000
-ABOUT = Surroundings(rating=Rating(RATED_W, RATED_W))
+ABOUT = TransactionContext(rating=RatedPower(RATED_W, RATED_W))
 
 
 def reading(at_ms: int, value: float | str, measurand: str = IMPORT_REGISTER, **more: Any) -> Sample:
     return Sample(**{"at_ms": at_ms, "measurand": measurand, "value": str(value), "unit": "Wh", **more})
 
 
-def heard(seq_no: int, kind: Kind, at_ms: int, *samples: Sample, **more: Any) -> Heard:
+def heard(seq_no: int, kind: Kind, at_ms: int, *samples: Sample, **more: Any) -> ReceivedEvent:
     received_ms = more.pop("received_ms", at_ms)
     bound = earliest_ms(
         received_ms, offline=more.get("offline", False), booted_ms=START - HOUR, away_ms=START - HOUR, known_ms=0
     )
-    return Heard(
+    return ReceivedEvent(
         **{"seq_no": seq_no, "kind": kind, "at_ms": at_ms, "received_ms": received_ms, "earliest_ms": bound,
            "samples": samples, **more}
     )  # fmt: skip
 
 
-def transaction_of(events: Sequence[Heard], **more: Any) -> Transaction:
+def transaction_of(events: Sequence[ReceivedEvent], **more: Any) -> Transaction:
     """Return the transaction that the back end has after these events."""
     known: Transaction | None = None
     for each in events:
@@ -74,12 +74,14 @@ def transaction_of(events: Sequence[Heard], **more: Any) -> Transaction:
     return msgspec.structs.replace(known, **more)
 
 
-def judged(*events: Heard, about: Surroundings = ABOUT, end_ms: int = START + HOUR, **more: Any) -> JudgedUsage:
+def judged(
+    *events: ReceivedEvent, about: TransactionContext = ABOUT, end_ms: int = START + HOUR, **more: Any
+) -> JudgedUsage:
     ordered = sorted(events, key=lambda each: each.seq_no)
     return judge_usage(transaction_of(ordered, **more), ordered, end_ms, about)
 
 
-def course(*values: float, **more: Any) -> list[Heard]:
+def course(*values: float, **more: Any) -> list[ReceivedEvent]:
     """Return a transaction with a reading each minute, the first at its begin, the last at its end."""
     events = []
     for number, value in enumerate(values):
@@ -102,7 +104,7 @@ class Case(NamedTuple):
     """Events as they were heard, what its EVSE's registers (Wh) stood at before, and the energy that flowed, mWh."""
 
     left_wh: tuple[str, str]
-    events: list[Heard]
+    events: list[ReceivedEvent]
     import_mwh: int
     export_mwh: int
     duration_ms: int
@@ -154,7 +156,7 @@ def truths(draw: st.DrawFn) -> Case:
     return Case(left_wh, events, taken - begin[0], given_ - begin[1], at_ms - began_ms)
 
 
-def changed(event: Heard, change: Callable[[Sample], Sample | None]) -> Heard:
+def changed(event: ReceivedEvent, change: Callable[[Sample], Sample | None]) -> ReceivedEvent:
     """Return an event with other samples."""
     return msgspec.structs.replace(
         event, samples=tuple(each for each in map(change, event.samples) if each is not None)
@@ -173,13 +175,13 @@ def off_by(watt_hours: int, draw: st.DrawFn) -> Callable[[Sample], Sample]:
     )
 
 
-def shifted(event: Heard, by_ms: int) -> Heard:
+def shifted(event: ReceivedEvent, by_ms: int) -> ReceivedEvent:
     """Return an event whose station's clock was wrong by so much."""
     samples = tuple(msgspec.structs.replace(each, at_ms=each.at_ms + by_ms) for each in event.samples)
     return msgspec.structs.replace(event, at_ms=event.at_ms + by_ms, samples=samples)
 
 
-def reset(events: list[Heard], since: int) -> list[Heard]:
+def reset(events: list[ReceivedEvent], since: int) -> list[ReceivedEvent]:
     """Return events whose registers begin anew at 0."""
     base = {(each.measurand, each.phase): float(each.value) for each in events[since].samples}
 
@@ -189,10 +191,12 @@ def reset(events: list[Heard], since: int) -> list[Heard]:
     return [*events[:since], *(changed(each, fallen) for each in events[since:])]
 
 
-Glitch = Callable[[list[Heard], int, st.DrawFn], list[Heard]]
+Glitch = Callable[[list[ReceivedEvent], int, st.DrawFn], list[ReceivedEvent]]
 
 
-def at(number: int, one: Callable[[Heard], Heard | None]) -> Callable[[list[Heard]], list[Heard]]:
+def at(
+    number: int, one: Callable[[ReceivedEvent], ReceivedEvent | None]
+) -> Callable[[list[ReceivedEvent]], list[ReceivedEvent]]:
     return lambda events: [
         each for n, old in enumerate(events) if (each := one(old) if n == number else old) is not None
     ]
@@ -584,7 +588,7 @@ def test_a_station_s_own_cost_is_for_the_energy_of_its_register() -> None:
 def test_the_rating_is_what_the_station_reports_else_a_default(
     power: float | None, discharge: float | None, connectors: list[str], expected: tuple[int, int]
 ) -> None:
-    assert rating_of(power, discharge, connectors) == Rating(*expected)
+    assert rating_of(power, discharge, connectors) == RatedPower(*expected)
 
 
 def test_energy_between_times_is_net_and_none_outside_the_readings() -> None:
