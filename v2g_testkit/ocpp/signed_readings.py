@@ -25,7 +25,7 @@ class SignedReadings:
 
     def __init__(self) -> None:
         self._keys: dict[int, MeterKey] = {}
-        self._last: dict[str, Record] = {}
+        self._last: dict[str, tuple[Record, MeterKey]] = {}
 
     def fault(self, sample: Payload, evse: int, transaction: str) -> str | None:
         """Return what is wrong with a signed value, "" for nothing, None if it cannot be judged: it is not signed, its
@@ -55,9 +55,11 @@ class SignedReadings:
             return None
         if judged.verdict != "verified":
             return f"{judged.verdict}: {judged.reason}"
-        last = self._last.get(transaction) if transaction else None
+        last, key_before = self._last.get(transaction, (None, known)) if transaction else (None, known)
+        if not key_before.is_same(known):
+            return "other_meter: the readings of a transaction are signed by two keys"
         if transaction:
-            self._last[transaction] = record
+            self._last[transaction] = record, known
         wrong = None if last is None or last.signed == record.signed else judge.out_of_place(last, record)
         if wrong is not None and wrong[0] != "incomplete":  # a station need not send all that its meter signs
             return f"{wrong[0]}: {wrong[1]}"

@@ -1,5 +1,6 @@
 """Verdicts: whose record it is, and whether the records of a transaction belong together."""
 
+import json
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
@@ -9,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.energy.meter_records.signed_records import KEY, OCMF, READING, der_of, judged, record
+from tests.energy.meter_records.signed_records import KEY, OCMF, PAYLOAD, READING, der_of, judged, record, sign
 from v2g.energy.meter_records.container import FoundRecord
 from v2g.energy.meter_records.judge import Expected, RecordJudgement, judge, judge_all
 from v2g.energy.meter_records.keys import MeterKey, key_of, read_key
@@ -44,6 +45,23 @@ def test_begin_and_end_in_two_records_are_one_transaction() -> None:
     assert [each.verdict for each in (begin, between, end)] == ["verified"] * 3
     assert [each.wh for each in end.energies] == [Decimal(300)]
     assert begin.energies == between.energies == ()
+
+
+def test_an_end_by_another_key_ends_nothing_unless_both_are_known() -> None:
+    """Whoever appends an end may append a key, too; it has the serial number that the end says."""
+    forger = ec.derive_private_key(0x1234, ec.SECP256R1())
+    payload = {**PAYLOAD, "PG": "T5", "RD": [{**READING, "TX": "E", "RV": 999}]}
+    forged = sign(json.dumps(payload).encode(), key=forger)
+    parts = [(page(4, "B", 100), KEY), (forged, forger)]
+    found = [
+        FoundRecord(place=f"record {at}", data=data, key=der_of(key.public_key()).hex())
+        for at, (data, key) in enumerate(parts, 1)
+    ]
+    begin, end = judge_all(found, Expected())
+    assert (begin.verdict, end.verdict, end.energies) == ("verified", "other_meter", ())
+    assert end.reason == "signed by another key than record 1"
+    both = Expected(keys=tuple(key_of(key.public_key()) for _, key in parts))
+    assert [each.verdict for each in judge_all(found, both)] == ["verified", "verified"]
 
 
 def test_what_does_not_belong_together_is_named() -> None:

@@ -53,7 +53,7 @@ def test_a_genuine_record_of_another_format_is_verified(row: dict[str, str]) -> 
 def test_values_meters_and_sessions_are_those_that_were_published() -> None:
     """By the tests of the transparency software, and by DIN 43863-5 for the numbers of meters."""
     for form, index, serial, session, page, wh in (
-        ("EDL40", 0, "1ESY1160123456", "", 33, "327.5"),
+        ("EDL40", 0, "1ESY1160123456", "1516", 33, "327.5"),
         ("EDL40", 3, "1EMH0012191156", "", 186, "21196.6"),
         ("ISA-EDL40", 0, "1ISA0000000001", "1597129751", 24, "25695931.6"),
         ("ALFEN", 1, "0A01445A470033000140", "18", 18, "15764"),
@@ -94,6 +94,8 @@ def test_each_record_of_isa_repeats_the_begin_of_its_session() -> None:
     assert [len(each.energies) for each in found] == [0, 0, 1]
     assert [each.verdict for each in judge_all([alone(begin), alone(other)], Expected())] == ["incomplete"] * 2
 
+
+ALFEN_KEY = ec.derive_private_key(0xA1FE, ec.SECP192R1())
 
 MENNEKES = (FOLDER / "mennekes.xml").read_text()
 
@@ -163,6 +165,75 @@ def test_begin_and_end_as_signed_meter_values_are_one_transaction() -> None:
         assert [each.wh for each in found[1].energies] == [Decimal(wh)]
 
 
+def edl40(signature: int = 48, **octets: bytes) -> bytes:
+    """Return a signedMeterValue of an eHZ that this key signs; octets of what is signed by their place."""
+    data = bytearray(320)
+    data[29] = 30
+    for place, value in {"_23": bytes.fromhex("0100011100ff"), **octets}.items():
+        data[int(place[1:]) : int(place[1:]) + len(value)] = value
+    r, s = decode_dss_signature(ALFEN_KEY.sign(bytes(data), ec.ECDSA(SHA256())))
+    raw = (r.to_bytes(24) + s.to_bytes(24)).ljust(signature, b"\0")[:signature]
+    point = ALFEN_KEY.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)[1:]
+    texts = [base64.b64encode(each).decode() for each in (point, raw, bytes(data))]
+    names = ("publicKey", "meterValueSignature", "encodedMeterValue")
+    parts = (f'<{name} encoding="base64">{text}</{name}>' for name, text in zip(names, texts, strict=True))
+    return f"<signedMeterValue>{''.join(parts)}</signedMeterValue>".encode()
+
+
+@pytest.mark.parametrize(
+    ("octets", "fields"),
+    [
+        ({}, {"wh": Decimal(0), "page": 0, "session": "", "user": "", "curve": "secp192r1", "sealed_marks": False}),
+        ({"_31": (2**40 + 7).to_bytes(8, "little"), "_30": b"\xff"}, {"wh": Decimal(2**40 + 7) / 10}),
+        ({"_31": b"\x05", "_30": b"\x0c"}, {"wh": Decimal("5E12")}),
+        ({"_31": b"\x05", "_30": b"\xf4"}, {"wh": Decimal("5E-12")}),
+        ({"_19": b"\x03\x04"}, {"page": 1027}),
+        ({"_41": b"\x04\xaa", "_169": b"\x01\x02"}, {"user": "04AA", "session": "513"}),
+        ({"_169": b"\x01\x02"}, {"user": "", "session": ""}),
+        ({"_0": b"\x0a\x01EMH\0\x00\x00\x00\x07"}, {"serials": ("1EMH0000000007", "0A01454D480000000007")}),
+        ({"_0": b"\x0a\x01EMH\0\xff\x00\x00\x07"}, {"serials": ("1EMH00FF000007", "0A01454D4800FF000007")}),
+        ({"_0": b"\x0a\x01E1H\0\x00\x00\x00\x07"}, {"serials": ("0A014531480000000007",)}),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("signature", [48, 50])
+def test_each_field_of_edl40_is_read(octets: dict[str, bytes], fields: dict[str, object], signature: int) -> None:
+    found = judged(edl40(signature, **octets), key_of(ALFEN_KEY.public_key()))
+    assert found.verdict == "verified"
+    assert found.record is not None
+    (reading,) = found.record.readings
+    for name, value in fields.items():
+        assert getattr(found.record if hasattr(found.record, name) else reading, name) == value, name
+
+
+def test_an_end_of_another_transaction_of_the_same_customer_is_not_taken() -> None:
+    """When the customer was identified is signed in both records of an eHZ."""
+    begin, end, other = (
+        FoundRecord(place=mark, data=edl40(_19=bytes([page]), _31=bytes([page]), _41=b"\x04", _169=since), mark=mark)
+        for page, since, mark in ((1, b"\x01", "begin"), (5, b"\x01", "end"), (9, b"\x02", "end"))
+    )
+    known = Expected(keys=(key_of(ALFEN_KEY.public_key()),))
+    assert [each.verdict for each in judge_all([begin, end], known)] == ["verified", "verified"]
+    assert [each.verdict for each in judge_all([begin, other], known)] == ["verified", "other_transaction"]
+
+
+@pytest.mark.parametrize(
+    ("data", "verdict", "reason"),
+    [
+        (edl40(_29=b"\x1b"), "unreadable", "not in Wh"),
+        (edl40(_30=b"\x0d"), "unreadable", "not in Wh"),
+        (edl40(_30=b"\xf3"), "unreadable", "not in Wh"),
+        (edl40(47), "unreadable", "a signature of 47 octets"),
+        (edl40(_320=b"\0"), "unreadable", "encodedMeterValue has 321 octets"),
+        (edl40().replace(b"AAAAAAAAAAAAAAAA", b""), "incomplete", "encodedMeterValue has"),
+        (edl40().replace(b"publicKey", b"x"), "no_key", ""),
+        (edl40().replace(b">AAAA", b">!AAA"), "unreadable", "encodedMeterValue is neither hex nor base64"),
+    ],
+)
+def test_other_values_of_edl40_are_refused(data: bytes, verdict: str, reason: str) -> None:
+    found = judge(FoundRecord(place="", data=data), Expected())
+    assert (found.verdict, reason in found.reason) == (verdict, True), found.reason
+
+
 def test_data_sealed_by_rsa_is_unsupported_not_unreadable() -> None:
     """The first octets of a published sample, whose format is called OCMF."""
     found = judged(b"3082034F060A2B0601040183D677010102010160323030060B2B0601040181AA74040301A0")
@@ -172,9 +243,6 @@ def test_data_sealed_by_rsa_is_unsupported_not_unreadable() -> None:
 def alfen_pair() -> tuple[dict[str, str], dict[str, str]]:
     begin, end = of("ALFEN")
     return begin, end
-
-
-ALFEN_KEY = ec.derive_private_key(0xA1FE, ec.SECP192R1())
 
 
 def alfen(kind: str = "1", version: str = "3", key: str = "", **octets: bytes) -> bytes:

@@ -7,10 +7,11 @@ from typing import Any
 
 import msgspec
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.energy.meter_records.signed_records import KEY, READING, record
+from tests.energy.meter_records.signed_records import KEY, PAYLOAD, READING, record, sign
 from tests.meter_keys import printed_public_key
 from v2g.errors import ConfigError
 from v2g_testkit.cases.case import Result, Verdict
@@ -63,6 +64,9 @@ def inventory(request: int) -> list[Message]:
         ("sent", [2, f"i{request}", "GetBaseReport", asked]),
         ("received", [3, f"i{request}", {"status": "Accepted"}]),
     ]
+
+
+FORGER = ec.derive_private_key(0x1234, ec.SECP256R1())
 
 
 def signed(wh: float, page: int, told_wh: float | None = None, **fields: Any) -> dict[str, Any]:
@@ -189,6 +193,11 @@ STATION_FAULTS: dict[str, tuple[Callable[[list[list[Message]]], list[list[Messag
     ),
     "a signed reading comes again": (
         signed_run(signed(300.0, 7), signed(300.0, 6)), "RUN-SIGNED-READINGS",
+    ),
+    "two keys sign one transaction": (
+        signed_run(signed(300.0, 1), signed(350.0, 2, signedMeterData=base64.b64encode(sign(
+            json.dumps({**PAYLOAD, "PG": "T2", "RD": [{**READING, "TX": "C", "RV": 350, "RU": "Wh"}]}).encode(),
+            key=FORGER)).decode(), publicKey=printed_public_key(FORGER.public_key()))), "RUN-SIGNED-READINGS",
     ),
     "a public key is none": (signed_run(signed(300.0, 1, publicKey="zz"), signed(310.0, 2)), "RUN-SIGNED-READINGS"),
     "a clock goes back": (instead(7, event(4, "Ended", 3, 250.0, timestamp="2026-11-02T09:59:00Z")), "RUN-CLOCK"),

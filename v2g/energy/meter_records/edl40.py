@@ -193,14 +193,16 @@ def _of_octets(signed: bytes, signature: bytes, readings: Sequence[Reading] = ()
         value = Decimal(int.from_bytes(signed[31:39], "little")).scaleb(scaler)
         register = signed[23:29].hex().upper()
         readings = (Reading(register=register, wh=watt_hours(value, "Wh", register)),)
+    # eMOC counts the readings of a transaction in the first octet, and dates each
+    contract = signed[41:169].rstrip(b"\0") if size == 24 else b""
     return Record(
         format="EDL40",
         signed=signed,
         signatures=(signature[: 2 * size],),
         curve="secp192r1" if size == 24 else "secp256r1",
         serials=serials(signed[:10]),
-        # eMOC counts the readings of a transaction in its first octet
-        user=signed[41:169].rstrip(b"\0").hex().upper() if size == 24 else "",
+        session=str(int.from_bytes(signed[169:173], "little")) if contract else "",
+        user=contract.hex().upper(),
         page=int.from_bytes(signed[19:23], "little"),
         readings=tuple(readings),
         sealed_marks=False,

@@ -39,8 +39,8 @@ MEANINGS: Final[Mapping[Verdict, str]] = {
     "incomplete": "the record is cut; or, of several, pages or the begin or end of a transaction are missing",
     "unsupported": "the signature method, a sealed record, or a curve without its package",
     "no_key": "none to verify with; at the back end also: only the one in the message",
-    "other_meter": "verified, of another serial number; at the back end also: by the key in the message, which is "
-    "not the meter's",
+    "other_meter": "verified, of another serial number, or by another key that came along; at the back end also: by "
+    "the key in the message, which is not the meter's",
     "other_transaction": "verified, of another page, session or user than expected, or than the record before",
     "reordered": "verified, but its page or time is before that of the record that precedes it",
 }
@@ -91,12 +91,14 @@ class RecordJudgement(msgspec.Struct, frozen=True, kw_only=True):
     """The verdict on a record at a place; `reason` is empty for a verified one without more to say.
 
     `energies` are those between marked readings: of the record, or, at the record that ends it, of its transaction.
+    `key` is the one that signed it.
     """
 
     place: str
     verdict: Verdict
     reason: str = ""
     record: Record | None = None
+    key: MeterKey | None = None
     key_source: KeySource = ""
     remarks: tuple[str, ...] = ()
     energies: tuple[Energy, ...] = ()
@@ -119,7 +121,7 @@ def judge(found: FoundRecord, expected: Expected) -> RecordJudgement:
     if record.marks and not record.sealed_marks:
         remarks.append("the signature does not cover which reading begins and ends")
     keys, source = _keys(found, record, expected, remarks)
-    verdict, reason = _verify(record, keys, remarks) if keys else ("no_key", "no public key")
+    verdict, reason, key = _verify(record, keys, remarks) if keys else ("no_key", "no public key", None)
     if verdict == "verified":
         verdict, reason = _fits(found, record, expected)
     return RecordJudgement(
@@ -127,6 +129,7 @@ def judge(found: FoundRecord, expected: Expected) -> RecordJudgement:
         verdict=verdict,
         reason=reason,
         record=record,
+        key=key,
         key_source=source,
         remarks=tuple(remarks),
         energies=energies(record.readings) if verdict == "verified" else (),
@@ -163,7 +166,7 @@ def _keys(
     return (came,), "file" if beside is not None else "record"
 
 
-def _verify(record: Record, keys: Iterable[MeterKey], remarks: list[str]) -> tuple[Verdict, str]:
+def _verify(record: Record, keys: Iterable[MeterKey], remarks: list[str]) -> tuple[Verdict, str, MeterKey | None]:
     """Verify with any of the keys, by the hash that the record names, else by one of those that meters use for it."""
     hashes: list[HashName] = [record.hash_name, *(each for each in _HASHES if each != record.hash_name)]
     verdict: Verdict = "invalid"
@@ -177,12 +180,12 @@ def _verify(record: Record, keys: Iterable[MeterKey], remarks: list[str]) -> tup
                 if key.verifies(record.signed, signature, record.curve, hash_name):
                     if hash_name != record.hash_name:
                         remarks.append(f"signed over {hash_name}, not {record.hash_name} as it says")
-                    return "verified", ""
+                    return "verified", "", key
             verdict, reason = "invalid", "the signature does not match"
         except RecordError as error:
             if not reason:
                 verdict, reason = error.verdict, str(error)
-    return verdict, reason
+    return verdict, reason, None
 
 
 def _fits(found: FoundRecord, record: Record, expected: Expected) -> tuple[Verdict, str]:
@@ -265,6 +268,10 @@ def _misplaced(before: RecordJudgement, after: RecordJudgement) -> RecordJudgeme
     """Return the judgement on a record that does not follow the one before it, None if it does."""
     assert before.record is not None, "it is verified"
     assert after.record is not None, "it is verified"
+    assert before.key is not None, "it is verified"
+    assert after.key is not None, "it is verified"
+    if "given" not in (before.key_source, after.key_source) and not before.key.is_same(after.key):
+        return _as(after, "other_meter", f"signed by another key than {before.place}")  # whoever adds one adds a key
     mine, its = _name(before), _name(after)
     if mine and its and mine != its and not after.record.gapless:  # else its own pages say more than the file
         return _as(after, "other_transaction", f"the file gives it to {its}, {before.place} to {mine}")
