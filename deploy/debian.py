@@ -46,11 +46,7 @@ SYSTEM: Final = "v2g-engine:of-the-system"
 KEPT: Final = (("uplot", "1.6.32", "MIT"),)
 """Libraries of browsers that are copied into the wheel, `csms/console/static`: name at npm, version, licence."""
 
-COMMANDS: Final = {
-    "v2g": "v2g_cli.__main__",
-    "v2g-diag": "v2g_cli.diag",
-    "v2g-telemetry-daemon": "v2g_cli.telemetry",
-}
+COMMANDS: Final = {"v2g": "v2g_cli.__main__", "v2g-diag": "v2g_cli.diag", "v2g-telemetry-daemon": "v2g_cli.telemetry"}
 
 _INSTALLED: Final = """\
 #!/bin/sh

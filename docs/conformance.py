@@ -146,11 +146,7 @@ def faults() -> str:
 def left() -> str:
     """Return the published cases that are not tested, and why."""
     rows = (
-        (
-            ", ".join(f"`TC_SECC_{scope}_VTB_{each.message}`" for scope in each.scopes),
-            _ranges(each.numbers),
-            each.why,
-        )
+        (", ".join(f"`TC_SECC_{scope}_VTB_{each.message}`" for scope in each.scopes), _ranges(each.numbers), each.why)
         for each in LEFT
     )
     return markdown(("Group", "Numbers", "Why not"), rows)

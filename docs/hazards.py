@@ -162,12 +162,7 @@ def reactions() -> str:
     return markdown(("What happens", *heads), rows)
 
 
-ENDS: Final = {
-    "charger": "charger open",
-    "vehicle": "vehicle open",
-    "current": "no current",
-    "voltage": "below 60 V",
-}
+ENDS: Final = {"charger": "charger open", "vehicle": "vehicle open", "current": "no current", "voltage": "below 60 V"}
 
 
 def _seconds(measured: Mapping[str, list[float]]) -> str:

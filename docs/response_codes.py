@@ -26,11 +26,7 @@ _SHARED: Final = ("secc/session/delivery.py", "secc/session/session.py")
 _MESSAGE: Final = ("secc/session/v2g_message", *_SHARED)
 
 SAYERS: Final[Mapping[str, tuple[str, ...]]] = {
-    "d20": (
-        "secc/session/d20",
-        *_SHARED,
-        *("v2g/iso15118/d20/provisioning.py", "v2g/iso15118/d20/installation.py"),
-    ),
+    "d20": ("secc/session/d20", *_SHARED, *("v2g/iso15118/d20/provisioning.py", "v2g/iso15118/d20/installation.py")),
     "d2": ("secc/session/d2", *_MESSAGE),
     "din": ("secc/session/din", *_MESSAGE),
 }
@@ -153,11 +149,7 @@ USES: Final[Mapping[str, CodeUse]] = {
     ),
     "FAILED_UnknownSession": CodeUse(EVERY, "SessionID is another one's (V2G20-460)"),
     "FAILED_WrongChargeParameter": CodeUse(
-        (
-            "AC_ChargeParameterDiscoveryRes",
-            "DC_ChargeParameterDiscoveryRes",
-            "WPT_ChargeParameterDiscoveryRes",
-        ),
+        ("AC_ChargeParameterDiscoveryRes", "DC_ChargeParameterDiscoveryRes", "WPT_ChargeParameterDiscoveryRes"),
         "limits are impossible or not those of the selected service (V2G20-1619, -2272)",
     ),
 }

@@ -40,12 +40,7 @@ PARAMETERS: Final = (
         "Table 205; sources disagree about three phases",
     ),
     Parameter(
-        "Connector",
-        DC,
-        {1: "Core", 2: "Extended", 3: "Dual2", 4: "Dual4"},
-        ("charger.connector",),
-        _ANY,
-        "Table 207",
+        "Connector", DC, {1: "Core", 2: "Extended", 3: "Dual2", 4: "Dual4"}, ("charger.connector",), _ANY, "Table 207"
     ),
     Parameter(
         "Connector",

@@ -442,12 +442,7 @@ class Vehicle:
         self.observe(Observe("sdp", "found", {**where, "evse_id": found.evse_id}))
         if found.response.security is Security.NONE:
             return await plain_tcp.connect(found.host, found.port, timeout=config.tls.timeout_s, recorder=recorder)
-        stream = await connect(
-            found.host,
-            found.port,
-            endpoint,
-            timeout=config.tls.timeout_s,
-        )
+        stream = await connect(found.host, found.port, endpoint, timeout=config.tls.timeout_s)
         data = {
             "peer": stream.peer_name,
             "version": stream.version,

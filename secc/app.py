@@ -38,11 +38,7 @@ from v2g.observe import Observe
 
 
 def main(
-    config_path: Path,
-    events: Path | None,
-    *,
-    wrap: Wrap = lambda stream: stream,
-    again: Callable[[], int] = start_anew,
+    config_path: Path, events: Path | None, *, wrap: Wrap = lambda stream: stream, again: Callable[[], int] = start_anew
 ) -> int:
     """Run a charger until SIGTERM or SIGINT; return the exit code. `again` restarts the program (B11)."""
     read = partial(load_config, name=str(config_path))

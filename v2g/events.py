@@ -677,10 +677,7 @@ REPORTS: Final[Mapping[str, tuple[Event, ...]]] = {
         Event("ocpp.transaction_resumed", "transaction_id transaction station", feed=True),
         Event("settlement.journal_damaged", "session_id reason station session", "error"),
     ),
-    "csms evcc secc": (
-        Event("tls.crls_kept", "file error", "warning"),
-        Event("tls.crls_renewed", "file entries:int"),
-    ),
+    "csms evcc secc": (Event("tls.crls_kept", "file error", "warning"), Event("tls.crls_renewed", "file entries:int")),
     "csms evcc gateway": (
         Event("firmware.installed", "hardware* version* number:int* failed:int*"),
         Event("firmware.update_began", "number:int"),

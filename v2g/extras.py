@@ -76,6 +76,5 @@ def extras_named() -> Iterator[None]:
         if package not in EXTRAS:
             raise
         raise ConfigError(
-            f"this needs the package {package}, which is not installed",
-            hint=to_install(EXTRAS[package]),
+            f"this needs the package {package}, which is not installed", hint=to_install(EXTRAS[package])
         ) from None

@@ -23,9 +23,7 @@ def _config() -> None:
 
 
 @app.command()
-def schema(
-    program: Program,
-) -> None:
+def schema(program: Program) -> None:
     """Print the JSON schema of a program's configuration, for editors and for tools that write such files.
 
     The program itself checks more: `v2g PROGRAM --config FILE --check-config` names each bad key with its line.

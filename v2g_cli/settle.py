@@ -17,17 +17,7 @@ from v2g import typed_json
 from v2g.energy.settlement.records import MOST_REACTION_MS
 from v2g.errors import Asn1Error, ConfigError, RefusedError, SealedError, StoreError, V2GError, VerificationError
 from v2g_cli import settle_ocmf
-from v2g_cli.csms.show import (
-    AccessFile,
-    Ca,
-    Certificate,
-    Key,
-    TokenFile,
-    Url,
-    access_options,
-    client_of,
-    part,
-)
+from v2g_cli.csms.show import AccessFile, Ca, Certificate, Key, TokenFile, Url, access_options, client_of, part
 from v2g_cli.output import (
     Spoken,
     print_json,
@@ -113,8 +103,7 @@ def _operators(files: list[Path] | None) -> tuple["PublicKey", ...] | None:
 
 
 Reaction = Annotated[
-    float,
-    typer.Option("--max-reaction", min=0, max=3600, help="Longest reaction time that the charger may claim, s."),
+    float, typer.Option("--max-reaction", min=0, max=3600, help="Longest reaction time that the charger may claim, s.")
 ]
 
 
@@ -164,11 +153,7 @@ def _verified(
 
     most_ms = round(most_reaction_s * 1000)
     report = verify_bundle(
-        files,
-        anchors=_anchors(root),
-        confirmations=read_confirmation,
-        most_reaction_ms=most_ms,
-        operators=operators,
+        files, anchors=_anchors(root), confirmations=read_confirmation, most_reaction_ms=most_ms, operators=operators
     )
     return files, report
 

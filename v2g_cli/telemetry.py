@@ -119,13 +119,7 @@ def simulate(
     with tempfile.TemporaryDirectory(prefix="v2g-telemetry-") as folder, Status("", console=screen) as status:
         fleet = Commuters(
             CommutersConfig(
-                folder=Path(folder),
-                end_ms=now_ms,
-                count=count,
-                prefix=prefix,
-                hours=hours,
-                speed=speed,
-                seed=seed,
+                folder=Path(folder), end_ms=now_ms, count=count, prefix=prefix, hours=hours, speed=speed, seed=seed
             ),
             lambda on_marks: HttpsUplink(http, on_marks),
         )

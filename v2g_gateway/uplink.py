@@ -206,12 +206,7 @@ class HttpsUplink:
     max_bytes = MAX_DELIVERY_BYTES
 
     def __init__(
-        self,
-        config: HttpConfig,
-        on_marks: OnMarks,
-        *,
-        low_rate: bool = False,
-        observe: Observer = lambda _: None,
+        self, config: HttpConfig, on_marks: OnMarks, *, low_rate: bool = False, observe: Observer = lambda _: None
     ) -> None:
         from v2g.io.http.client import HttpSession  # only a vehicle with this uplink pays for loading it
         from v2g.io.tls.files import client_context

@@ -305,11 +305,7 @@ class EvccTester:
         return Seen(facts=[CONNECTS if came.is_set() else STAYS_AWAY])
 
     def _answers(
-        self,
-        form: str,
-        good: Callable[[SdpRequest], SdpResponse | None],
-        asked: list[float],
-        enough: asyncio.Event,
+        self, form: str, good: Callable[[SdpRequest], SdpResponse | None], asked: list[float], enough: asyncio.Event
     ) -> Callable[[SdpRequest], SdpResponse | None]:
         """Return the answers of a probe; `asked` receives the time of each request, `enough` is set when complete."""
         loop = asyncio.get_running_loop()

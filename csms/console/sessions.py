@@ -188,12 +188,7 @@ def _terms(course: SessionCourse, until_ms: int) -> dict[str, object] | None:
         rows.append((facts, step))
     if limits:
         drawn = [
-            Line(
-                label,
-                "kW",
-                [None if by is None else -by[name] / 1000 for by, _ in rows],
-                steps=True,
-            )
+            Line(label, "kW", [None if by is None else -by[name] / 1000 for by, _ in rows], steps=True)
             for name, label in _AT_MOST.items()
         ]
     if course.prices:

@@ -18,12 +18,7 @@ from csms.ocpp.certificates import (
 from csms.ocpp.data_transfer import answer_data_transfer
 from csms.ocpp.der import answer_der_alarm, answer_der_report, answer_der_start_stop
 from csms.ocpp.device_model import answer_report
-from csms.ocpp.diagnostics import (
-    answer_customer_information,
-    answer_event,
-    answer_log_status,
-    answer_monitoring_report,
-)
+from csms.ocpp.diagnostics import answer_customer_information, answer_event, answer_log_status, answer_monitoring_report
 from csms.ocpp.display import answer_display_messages
 from csms.ocpp.event_streams import answer_close_stream, answer_open_stream, take
 from csms.ocpp.firmware import answer_firmware_status, answer_publish_status

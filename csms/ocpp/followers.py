@@ -21,11 +21,7 @@ async def follow_transaction(
         number = small(info.remote_start_id)
         start = await run(commands.match_start, context.station_id, number, transaction_id, at_ms)
         context.observe(
-            "ocpp",
-            "remote_start_matched",
-            remote_start=number,
-            transaction=transaction_id,
-            known=start is not None,
+            "ocpp", "remote_start_matched", remote_start=number, transaction=transaction_id, known=start is not None
         )
         if start is not None:
             evse_id = transaction.evse_id or start["evse_id"] or 0

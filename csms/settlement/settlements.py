@@ -120,11 +120,7 @@ def correct_journal(
         raise (error.__cause__ if isinstance(error.__cause__, RefusedError) else error) from None
     posting = msgspec.structs.replace(settled.posting, station_id=station_id, session_id=session_id)
     row = JournalRow(
-        station_id=station_id,
-        session_id=session_id,
-        lines=journal.state.count,
-        head=journal.state.head,
-        ended=True,
+        station_id=station_id, session_id=session_id, lines=journal.state.count, head=journal.state.head, ended=True
     )
     receipt = None
     if correction is None:

@@ -26,15 +26,7 @@ from v2g.io.runtime.events import EventLog
 from v2g.io.runtime.supervision import Supervisor
 from v2g.observe import Observe
 from v2g.telemetry.columns import is_compact
-from v2g.telemetry.delivery import (
-    Mark,
-    encode_marks,
-    marks_topic,
-    records_topic,
-    slot_of,
-    slot_topic,
-    stream_topic,
-)
+from v2g.telemetry.delivery import Mark, encode_marks, marks_topic, records_topic, slot_of, slot_topic, stream_topic
 from v2g.telemetry.signals import EV_PATTERN
 
 _log = logging.getLogger(__name__)
@@ -75,11 +67,7 @@ class TelemetrySubscriber:
         prefix = re.escape(config.prefix)
         self._vehicle = re.compile(rf"{prefix}/(?P<slot>slot/\d+/)?vehicle/(?P<ev>[^/]*)/records")
         self._client = MqttClient(
-            config,
-            client_id=client_id,
-            on_message=self._take,
-            on_unmarked=self._refuse_older_protocol,
-            observe=observe,
+            config, client_id=client_id, on_message=self._take, on_unmarked=self._refuse_older_protocol, observe=observe
         )
         self._client.subscribe(f"$share/{group}/{records_topic(config.prefix, '+')}")
         self._tasks = Supervisor(observe)

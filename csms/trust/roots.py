@@ -37,10 +37,4 @@ def load_anchors(config: Trust) -> Anchors:
         raise ConfigError(f"[trust]: {error}", hint="revoked are serial numbers in hex") from None
     if not roots:
         raise ConfigError("[trust]: roots contains no certificate", hint="list the MO and V2G roots")
-    return Anchors(
-        roots=roots,
-        crosses=crosses,
-        issuers=issuers,
-        revoked=revoked,
-        interop=config.profile == "interop",
-    )
+    return Anchors(roots=roots, crosses=crosses, issuers=issuers, revoked=revoked, interop=config.profile == "interop")

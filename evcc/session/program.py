@@ -88,13 +88,7 @@ def advance(
 
 
 def _is_over(
-    step: ProgramStep,
-    progress: Progress,
-    battery: BatteryState,
-    discharge: Permit,
-    *,
-    utc_ms: int,
-    pays_later: bool,
+    step: ProgramStep, progress: Progress, battery: BatteryState, discharge: Permit, *, utc_ms: int, pays_later: bool
 ) -> bool:
     if step.for_s is not None and utc_ms - progress.since_ms >= step.for_s * 1000:
         return True

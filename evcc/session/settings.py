@@ -30,8 +30,7 @@ class VehicleConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The vehicle's identity."""
 
     evcc_id: Annotated[
-        str,
-        Meta(min_length=1, max_length=255, description="EVCCID; equals the common name of the vehicle certificate"),
+        str, Meta(min_length=1, max_length=255, description="EVCCID; equals the common name of the vehicle certificate")
     ] = "WMIV1234567890ABCDEX"
     mac_address: Annotated[
         str,
@@ -88,8 +87,7 @@ class ServiceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         tuple[Literal["dynamic", "scheduled"], ...], Meta(min_length=1, description="control modes, best first")
     ] = ("dynamic", "scheduled")
     confirm_beside: Annotated[
-        bool,
-        Meta(description="sign readings on their side stream during the loop, else between two loops"),
+        bool, Meta(description="sign readings on their side stream during the loop, else between two loops")
     ] = True
     renegotiate_beside: Annotated[
         bool,
@@ -176,16 +174,13 @@ class WirelessConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         int, Meta(ge=1, le=2**32 - 1, description="id that it transmits if the charger pairs by observing (LF_TxEV)")
     ] = 1
     positioning: Annotated[
-        tuple[PositioningMethod, ...],
-        Meta(min_length=1, max_length=8, description="methods of positioning"),
+        tuple[PositioningMethod, ...], Meta(min_length=1, max_length=8, description="methods of positioning")
     ] = ("Manual", "LPE")
     pairing: Annotated[
-        tuple[PairingMethod, ...],
-        Meta(min_length=1, max_length=8, description="methods of pairing"),
+        tuple[PairingMethod, ...], Meta(min_length=1, max_length=8, description="methods of pairing")
     ] = ("LPE", "Optical")
     alignment: Annotated[
-        tuple[AlignmentMethod, ...],
-        Meta(min_length=1, max_length=8, description="methods of the alignment check"),
+        tuple[AlignmentMethod, ...], Meta(min_length=1, max_length=8, description="methods of the alignment check")
     ] = ("PowerCheck",)
 
 
@@ -238,8 +233,7 @@ class DischargeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ] = None
     policy: Annotated[
-        Path | None,
-        Meta(description="the owner's own policy: a Python file of mode 0600 with a function `decide`"),
+        Path | None, Meta(description="the owner's own policy: a Python file of mode 0600 with a function `decide`")
     ] = None
     require_signed: Annotated[
         bool, Meta(description="discharge only under terms that both sides signed (signed-discharge service)")
@@ -275,8 +269,7 @@ class DischargeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         int, Meta(ge=0, le=86_400_000, description="maximum difference between the charger's clock and ours, ms")
     ] = 2_000
     checkpoint_tolerance_wh: Annotated[
-        float,
-        Meta(ge=0, description="maximum difference between the charger's energy and ours for countersigning, Wh"),
+        float, Meta(ge=0, description="maximum difference between the charger's energy and ours for countersigning, Wh")
     ] = 250.0
     checkpoint_tolerance_percent: Annotated[
         int, Meta(ge=0, le=100, description="and in addition, of the larger one, %: includes losses before the battery")

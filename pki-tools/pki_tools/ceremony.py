@@ -81,12 +81,7 @@ def fingerprint(certificate: x509.Certificate) -> str:
 
 
 def split(
-    key: PrivateKey,
-    owner: x509.Certificate | str,
-    *,
-    threshold: int,
-    shares: int,
-    entropy: Callable[[int], bytes],
+    key: PrivateKey, owner: x509.Certificate | str, *, threshold: int, shares: int, entropy: Callable[[int], bytes]
 ) -> tuple[Sealed, tuple[ShareWords, ...]]:
     """Return the sealed key and the shares that open it. `owner`: the key's certificate, or a name if it has none.
 

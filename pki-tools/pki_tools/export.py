@@ -83,12 +83,7 @@ def _above(directory: Path, index: Index, entry: Entry) -> tuple[x509.Certificat
 
 
 def export_josev(
-    directory: Path,
-    index: Index,
-    out: Path,
-    password: bytes,
-    *,
-    leaves: Mapping[str, str],
+    directory: Path, index: Index, out: Path, password: bytes, *, leaves: Mapping[str, str]
 ) -> tuple[str, ...]:
     """Write the folder for Josev's PKI_PATH below `out`, and return the files.
 
@@ -127,9 +122,7 @@ def export_josev(
 def _locked(key: PrivateKey, password: bytes) -> bytes:
     """Return a key as encrypted PKCS #8 PEM."""
     return key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.BestAvailableEncryption(password),
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(password)
     )
 
 

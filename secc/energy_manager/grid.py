@@ -126,11 +126,7 @@ class Grid:
         """The latest limits of site and operator, of authorisation, of the cable, and of temperatures."""
         cable_ma = self._cable_ma
         cable = Limit(
-            source=CABLE,
-            charge_w=UNLIMITED_W,
-            discharge_w=UNLIMITED_W,
-            charge_ma=cable_ma,
-            discharge_ma=cable_ma,
+            source=CABLE, charge_w=UNLIMITED_W, discharge_w=UNLIMITED_W, charge_ma=cable_ma, discharge_ma=cable_ma
         )
         derated = () if self._derated is None else (self._derated,)
         resting = (self._rest(),) if self._resting else ()

@@ -512,11 +512,7 @@ class EvseController:
             self._tell_busy()  # before: the session begins with its share
             self._session = session = made()
             self._runner = runner = Runner(
-                self.traced(session),
-                stream,
-                execute=self._execution.execute,
-                clock=self.clock,
-                observe=self.observe,
+                self.traced(session), stream, execute=self._execution.execute, clock=self.clock, observe=self.observe
             )
             for fact in self.grid.facts:
                 self.safety.fact(fact)

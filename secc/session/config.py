@@ -375,10 +375,7 @@ class SeccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     provisioning certificate; sources of the standard do not all agree on that."""
     services: Annotated[tuple[EnergyService, ...], Meta(min_length=1)] = (EnergyService.DC_BPT, EnergyService.DC)
     """Energy services in the order of the offer."""
-    control_modes: Annotated[tuple[ControlMode, ...], Meta(min_length=1)] = (
-        ControlMode.DYNAMIC,
-        ControlMode.SCHEDULED,
-    )
+    control_modes: Annotated[tuple[ControlMode, ...], Meta(min_length=1)] = (ControlMode.DYNAMIC, ControlMode.SCHEDULED)
     """Control modes in the order of their parameter sets; some vehicles select the first set whatever it contains."""
     mobility_needs: Annotated[tuple[Literal[1, 2], ...], Meta(min_length=1, max_length=2)] = (1,)
     """MobilityNeedsMode of the parameter sets, best first: 1 the vehicle sets the needs, 2 the charger. 2 is

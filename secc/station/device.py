@@ -97,9 +97,7 @@ def charger_machine(
         publisher = Publisher(config.publish, folder, notify=notify, context=context)
     terminal = None
     if config.terminal is not None:
-        from v2g_station.device.payment_terminal import (
-            PaymentTerminal,
-        )  # only chargers with a terminal need it
+        from v2g_station.device.payment_terminal import PaymentTerminal  # only chargers with a terminal need it
 
         terminal = PaymentTerminal(config.terminal, clock, notify=notify, observe=observe)
     drivers = DriverContext(clock=clock, observe=observe)

@@ -36,12 +36,7 @@ from v2g_station.blocks.security.certificate_store import RootsChanged, stored_c
 from v2g_station.blocks.smart_charging.ev_needs import plan_schedule
 from v2g_station.blocks.smart_charging.high_level import Plan, VehicleKnown
 from v2g_station.blocks.transactions.managed import ManagedSessions
-from v2g_station.blocks.transactions.transactions import (
-    MeterSample,
-    SignedReading,
-    TransactionRecord,
-    public_key_text,
-)
+from v2g_station.blocks.transactions.transactions import MeterSample, SignedReading, TransactionRecord, public_key_text
 from v2g_station.charger_port import ChargerPort
 from v2g_station.journal_uploader import STRANGER, JournalUploader
 from v2g_station.kernel.kernel import Command, Moment
@@ -210,10 +205,7 @@ class Station:
         self._store.close()
 
     def recover(
-        self,
-        samples: Callable[[TransactionRecord], MeterSample | None] = lambda _: None,
-        *,
-        keep: Collection[str] = (),
+        self, samples: Callable[[TransactionRecord], MeterSample | None] = lambda _: None, *, keep: Collection[str] = ()
     ) -> list[str]:
         """End, once, each transaction that was open when the program last stopped; return their references.
 
@@ -362,12 +354,7 @@ class Station:
         """Close a transaction, unless a restart keeps it (B13). `sample` is the last reading; KeyError if not open."""
         self._lead(
             lambda sessions: sessions.finish(
-                reference,
-                trigger=trigger,
-                reason=reason,
-                charging_state=charging_state,
-                begin=begin,
-                sample=sample,
+                reference, trigger=trigger, reason=reason, charging_state=charging_state, begin=begin, sample=sample
             )
         )
 

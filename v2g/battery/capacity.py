@@ -76,13 +76,7 @@ def begin(settings: Settings, cell: Cell) -> State:
 
 
 def update(
-    settings: Settings,
-    cell: Cell,
-    state: State,
-    now: Reading,
-    rate: float,
-    now_rate: float,
-    seconds: float,
+    settings: Settings, cell: Cell, state: State, now: Reading, rate: float, now_rate: float, seconds: float
 ) -> State:
     """Return the estimate after a mean current `rate` (1/h) for some time."""
     resting = abs(now_rate) < settings.rest_rate and abs(rate) < 2 * settings.rest_rate

@@ -68,13 +68,7 @@ def begin(
 
 
 def update(
-    settings: Settings,
-    cell: Cell,
-    curve: Curve,
-    state: State,
-    now: Reading,
-    current_a: float,
-    capacity_ah: float,
+    settings: Settings, cell: Cell, curve: Curve, state: State, now: Reading, current_a: float, capacity_ah: float
 ) -> State:
     """Return the estimate after a mean current (A) since the last reading; an earlier reading changes nothing."""
     seconds = (now.at_ms - state.last.at_ms) / 1000

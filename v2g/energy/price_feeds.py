@@ -165,9 +165,7 @@ def _energy_charts(data: bytes) -> tuple[str, list[MarketPrice]]:
     if unit is None:
         raise CodecError(f"prices of Energy-Charts: the unit {found.unit!r} is not supported", hint="EUR / MWh is")
     if len(found.price) != len(found.unix_seconds):
-        raise CodecError(
-            f"prices of Energy-Charts: {len(found.price)} prices for {len(found.unix_seconds)} times",
-        )
+        raise CodecError(f"prices of Energy-Charts: {len(found.price)} prices for {len(found.unix_seconds)} times")
     starts = [second * 1000 for second in found.unix_seconds]
     steps = [later - earlier for earlier, later in itertools.pairwise(starts)]
     if any(step <= 0 for step in steps):

@@ -281,12 +281,7 @@ class VehicleDischarge:
         return 0 if self._countersigned is None else self._countersigned.number
 
     def _on_checkpoint(
-        self,
-        checkpoint: DischargeCheckpoint,
-        own_mwh: tuple[int, int],
-        payload: bytes,
-        utc_ms: int,
-        ended: bool | None,
+        self, checkpoint: DischargeCheckpoint, own_mwh: tuple[int, int], payload: bytes, utc_ms: int, ended: bool | None
     ) -> Checkpointed:
         status = self._judge(checkpoint, own_mwh)
         receipt = CheckpointReceipt(

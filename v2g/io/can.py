@@ -73,8 +73,7 @@ def open_bus(config: CanConfig) -> Any:
         return can.Bus(interface=config.interface, channel=config.channel, bitrate=config.bitrate, **options)
     except (can.CanError, OSError, ValueError, NotImplementedError) as error:
         raise TransportError(
-            f"CAN {config.interface} {config.channel}: {error}",
-            hint="ip link set can0 up type can bitrate 500000",
+            f"CAN {config.interface} {config.channel}: {error}", hint="ip link set can0 up type can bitrate 500000"
         ) from None
 
 

@@ -27,10 +27,7 @@ TRANSPORTS: Final[Mapping[str, frozenset[EditionName]]] = {
 
 NAMESPACES: Final[Mapping[str, Schema]] = {
     schema.uri: schema
-    for schema in (
-        *(APP_PROTOCOL, XMLDSIG, COMMON_MESSAGES, AC, DC, WPT, ACDP, ISO2, DIN),
-        *(AC_DER_IEC, AC_DER_SAE),
-    )
+    for schema in (*(APP_PROTOCOL, XMLDSIG, COMMON_MESSAGES, AC, DC, WPT, ACDP, ISO2, DIN), *(AC_DER_IEC, AC_DER_SAE))
 }
 """Schema by the namespace of its documents or fragments; all but XMLDSIG's are what supportedAppProtocol negotiates."""
 

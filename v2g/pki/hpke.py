@@ -50,10 +50,7 @@ class _Suite(NamedTuple):
         return HKDFExpand(self.hash, length, labelled).derive(secret)
 
 
-_SUITES: Final = {
-    "secp256r1": _Suite(0x10, 1, hashes.SHA256(), 65),
-    "secp521r1": _Suite(0x12, 3, hashes.SHA512(), 133),
-}
+_SUITES: Final = {"secp256r1": _Suite(0x10, 1, hashes.SHA256(), 65), "secp521r1": _Suite(0x12, 3, hashes.SHA512(), 133)}
 
 
 def seal_for(owner: PublicKey, secret: bytes, info: bytes) -> bytes:

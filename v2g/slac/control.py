@@ -87,10 +87,7 @@ def version_of(message: Mme) -> tuple[str, str] | None:
     """Return chip and firmware in an answer of a modem, each empty if not in it; None for other messages."""
     match message:
         case vendor.VsOpAttributesCnf():
-            return (
-                _text(message.platform),
-                f"{message.major}.{message.minor}.{message.composite}.{message.build}",
-            )
+            return (_text(message.platform), f"{message.major}.{message.minor}.{message.composite}.{message.build}")
         case lumissil.NscmGetVersionCnf():
             return "Lumissil", f"{message.major}.{message.minor}.{message.patch}.{message.build}"
         case vendor.VsSwVerCnf():

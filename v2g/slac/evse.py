@@ -213,8 +213,7 @@ class EvseSlac(Host):
     def _confirm(self, run: EvseRun) -> None:
         nid, nmk = self._modem.key
         self._send(
-            run.pev_mac,
-            mme.CmSlacMatchCnf(pev_mac=run.pev_mac, evse_mac=self.mac, run_id=run.run_id, nid=nid, nmk=nmk),
+            run.pev_mac, mme.CmSlacMatchCnf(pev_mac=run.pev_mac, evse_mac=self.mac, run_id=run.run_id, nid=nid, nmk=nmk)
         )
 
     def _apply(self, run: EvseRun, outcome: Outcome) -> None:

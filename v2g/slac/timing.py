@@ -109,12 +109,7 @@ class SlacTiming(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 STANDARD: Final = SlacTiming()
 
 FAST: Final = SlacTiming(
-    batch_interval_s=0.0005,
-    profile_grace_s=0.01,
-    join_poll_s=0.003,
-    matching_rate_s=0.05,
-    step_ef_s=0.1,
-    step_x1_s=0.1,
+    batch_interval_s=0.0005, profile_grace_s=0.01, join_poll_s=0.003, matching_rate_s=0.05, step_ef_s=0.1, step_x1_s=0.1
 )
 
 PARAMETERS: Final[dict[str, Parameter]] = {

@@ -13,15 +13,7 @@ from v2g.slac import mme
 from v2g.slac.layout import Mme
 
 Stage = Literal["asking", "answered", "sounding", "measured", "validating", "choosing", "matched"]
-STAGES: Final[tuple[Stage, ...]] = (
-    "asking",
-    "answered",
-    "sounding",
-    "measured",
-    "validating",
-    "choosing",
-    "matched",
-)
+STAGES: Final[tuple[Stage, ...]] = ("asking", "answered", "sounding", "measured", "validating", "choosing", "matched")
 """Progress of a vehicle, in order."""
 
 CONVERSATIONS: Final = 64

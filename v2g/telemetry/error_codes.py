@@ -45,11 +45,7 @@ CODES: Final = {
         "the back end does not store records; they wait in the outbox",
         "check broker and back end; `v2g diag tls` shows why a handshake fails",
     ),
-    0x1D3: ErrorCode(
-        "RECORD_UNREADABLE",
-        "a record in the outbox is damaged, and was given up",
-        "check the disk",
-    ),
+    0x1D3: ErrorCode("RECORD_UNREADABLE", "a record in the outbox is damaged, and was given up", "check the disk"),
     0x1D4: ErrorCode(
         "BOOT_RENUMBERED",
         "another gateway or a lost outbox has used the boot's number, or the clock was set back; nothing is lost",

@@ -17,15 +17,7 @@ from v2g.ocpp.messages import tariff_cost as wire
 from v2g.ocpp.messages.base import MessageContent
 from v2g.ocpp.times import format_time
 
-DAYS: Final[tuple[wire.DayOfWeek, ...]] = (
-    "Monday",
-    "Tuesday",
-    "Wednesday",
-    "Thursday",
-    "Friday",
-    "Saturday",
-    "Sunday",
-)
+DAYS: Final[tuple[wire.DayOfWeek, ...]] = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 """Days of the week in conditions; Monday is 0."""
 
 

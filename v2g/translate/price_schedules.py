@@ -113,8 +113,7 @@ def sales_tariff(plan: PricePlan, asked: Asked, tariff_id: int) -> wire.SalesTar
         num_e_price_levels=1 + max(level for _, level in ranked),
         sales_tariff_entry=tuple(
             wire.SalesTariffEntry(
-                relative_time_interval=wire.RelativeTimeInterval(start=start, duration=seconds),
-                e_price_level=level + 1,
+                relative_time_interval=wire.RelativeTimeInterval(start=start, duration=seconds), e_price_level=level + 1
             )
             for start, (seconds, level) in zip(starts, ranked, strict=False)
         ),

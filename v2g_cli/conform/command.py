@@ -286,12 +286,7 @@ class _Run:
     """The run of one device."""
 
     def __init__(
-        self,
-        kind: str,
-        tester: SeccTester | EvccTester,
-        target: Target,
-        cases: Sequence[Case],
-        reports: Reports,
+        self, kind: str, tester: SeccTester | EvccTester, target: Target, cases: Sequence[Case], reports: Reports
     ) -> None:
         self._kind, self._tester, self._cases = kind, tester, cases
         self._name, self._reports = target.name, reports.of(target.name)

@@ -159,8 +159,7 @@ class OcppRun(msgspec.Struct, frozen=True):
     ] = None
     check: CheckFlag = False
     frames: Annotated[
-        Path | None,
-        typer.Option("--frames", metavar="FILE", help="Append each frame to FILE as a JSON line, at once."),
+        Path | None, typer.Option("--frames", metavar="FILE", help="Append each frame to FILE as a JSON line, at once.")
     ] = None
 
 

@@ -136,12 +136,7 @@ class _Bench:
             tester.authority = Authority("CSMSRootCertificate", tester.now(), files=self._authority)
         tester.files = FileServer(self._address[0], self._file_port)
         tester.listener = Listener(
-            *self._address,
-            tester.serve,
-            self._admit,
-            path=self._path,
-            versions=self._versions,
-            context=self._context,
+            *self._address, tester.serve, self._admit, path=self._path, versions=self._versions, context=self._context
         )
         return tester
 

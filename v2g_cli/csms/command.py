@@ -76,8 +76,7 @@ for group in (
     app.add_typer(group, no_args_is_help=bool(group.info.name))
 app.command("init")(csms_init)
 ConfigFile = Annotated[
-    Path | None,
-    typer.Option("--config", help="TOML or YAML, mode 0600; runs it. Default: /etc/v2g-engine/csms.toml."),
+    Path | None, typer.Option("--config", help="TOML or YAML, mode 0600; runs it. Default: /etc/v2g-engine/csms.toml.")
 ]
 ScriptFile = Annotated[
     Path | None, typer.Option("--script", help="TOML or YAML script: run a back end that follows it.")
@@ -131,10 +130,7 @@ def _run(config: Path, events: Path | None) -> int:
 
 
 @app.command()
-def run(
-    config: ConfigFile = None,
-    events: EventsFile = None,
-) -> None:
+def run(config: ConfigFile = None, events: EventsFile = None) -> None:
     """Run a back end: OCPP central system, grid signals, settlement, telemetry ingest.
 
     Example: `v2g csms run --config /etc/v2g-engine/csms.toml`

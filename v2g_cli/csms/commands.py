@@ -214,10 +214,7 @@ def _columns(spec: str) -> dict[str, str]:
 
 
 def _example(
-    known: ApiOperation,
-    words: Mapping[str, Any],
-    options: Mapping[str, str | Flag],
-    defaults: Mapping[str, object],
+    known: ApiOperation, words: Mapping[str, Any], options: Mapping[str, str | Flag], defaults: Mapping[str, object]
 ) -> str:
     """Return arguments and options of an example: what must be given, and what the API's example has."""
     said = []

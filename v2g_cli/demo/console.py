@@ -117,14 +117,7 @@ class ConsoleDemo:
         self._folder.write("passwords.csv", "".join(f"{name},{each}\n" for name, each in passwords.items()))
         behaviour = self._folder.write("fleet.toml", _BEHAVIOUR)
         root = self._folder.pki.path("csms/root.pem")
-        command = [
-            sys.executable,
-            "-m",
-            "v2g_cli",
-            "station",
-            "--url",
-            f"wss://localhost:{self._ports['ocpp']}/ocpp",
-        ]
+        command = [sys.executable, "-m", "v2g_cli", "station", "--url", f"wss://localhost:{self._ports['ocpp']}/ocpp"]
         command += [
             "--count",
             str(STATIONS),

@@ -120,10 +120,7 @@ class FaultyStream:
     def _sign(self, signed: SignedMessage, content: DischargeCommand, key: SigningKey) -> bytes:
         data = encode_content(content)
         message = msgspec.structs.replace(
-            signed,
-            content=data,
-            algorithm=SignatureAlgorithm(key.algorithm.value),
-            signature=key.sign(data),
+            signed, content=data, algorithm=SignatureAlgorithm(key.algorithm.value), signature=key.sign(data)
         )
         return frame(PayloadType.SIGNED_DISCHARGE, encode_signed(message))
 

@@ -356,10 +356,7 @@ def _facts(run: Run) -> Iterable[tuple[str, str]]:
     yield from summary_grid.facts(run)
     stopped = run.last("gateway", "telemetry", "stopped")
     if stopped is not None:
-        yield (
-            "telemetry",
-            f"{run.conductor.telemetry_stored} records stored, by {run.conductor.transport}",
-        )
+        yield ("telemetry", f"{run.conductor.telemetry_stored} records stored, by {run.conductor.transport}")
     for name, each in run.conductor.programs.items():
         yield name, f"{each.cpu_s:.2f} s CPU, {each.rss_mib:.0f} MiB peak"
     yield "files", str(run.conductor.folder.path)

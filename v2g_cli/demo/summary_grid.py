@@ -125,13 +125,7 @@ def _amount(money: dict[str, str]) -> float:
 
 
 def _result(bought_kwh: float, paid: float, sold_kwh: float, earned: float, wear: float) -> dict[str, float]:
-    values = {
-        "bought_kwh": bought_kwh,
-        "paid": paid,
-        "sold_kwh": sold_kwh,
-        "earned": earned,
-        "wear": wear,
-    }
+    values = {"bought_kwh": bought_kwh, "paid": paid, "sold_kwh": sold_kwh, "earned": earned, "wear": wear}
     values["result"] = values["earned"] - values["paid"] - values["wear"]
     return {name: round(value, 3) for name, value in values.items()}
 

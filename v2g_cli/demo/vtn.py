@@ -35,10 +35,7 @@ class DemoVtn:
     def publish_prices(self, begin_ms: int, prices: tuple[tuple[float, float], ...]) -> None:
         """Publish prices (import, export in EUR/kWh), each for an hour from a time on."""
         intervals = [
-            {
-                "id": number,
-                "payloads": [{"type": "PRICE", "values": [buy]}, {"type": "EXPORT_PRICE", "values": [sell]}],
-            }
+            {"id": number, "payloads": [{"type": "PRICE", "values": [buy]}, {"type": "EXPORT_PRICE", "values": [sell]}]}
             for number, (buy, sell) in enumerate(prices)
         ]
         kinds = [

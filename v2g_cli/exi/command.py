@@ -41,8 +41,7 @@ class Wire(Enum):
 
 
 Octets = Annotated[
-    str | None,
-    typer.Argument(metavar="EXI", help="Hexadecimal, base64 or a file's name; otherwise standard input."),
+    str | None, typer.Argument(metavar="EXI", help="Hexadecimal, base64 or a file's name; otherwise standard input.")
 ]
 Namespace = Annotated[
     str | None,

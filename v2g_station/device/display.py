@@ -84,11 +84,7 @@ class Display:
     """Displays messages; `observe` gets each one that is displayed next. `panel` opens the display of a driver."""
 
     def __init__(
-        self,
-        config: DisplayConfig,
-        observe: Callable[[Observe], None],
-        *,
-        panel: OpenSide[DriverDisplay] | None = None,
+        self, config: DisplayConfig, observe: Callable[[Observe], None], *, panel: OpenSide[DriverDisplay] | None = None
     ) -> None:
         self._config, self._observe, self._open_panel = config, observe, panel
         self._panel: DriverDisplay | None = None

@@ -37,9 +37,5 @@ class TerminalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         from v2g_station.device.terminal_translation import DETAILS  # only a charger with a terminal needs this import
 
         return TerminalLayout(
-            details=DETAILS,
-            terminal_id=self.terminal_id,
-            provider=self.provider,
-            vendor=self.vendor,
-            model=self.model,
+            details=DETAILS, terminal_id=self.terminal_id, provider=self.provider, vendor=self.vendor, model=self.model
         )

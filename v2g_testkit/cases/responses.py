@@ -31,10 +31,7 @@ from v2g_testkit.cases.known import number
 from v2g_testkit.cases.quantities import amount
 from v2g_testkit.cases.scripted_responses import Fields, ScriptedResponses
 
-_SERVICES: Final = {
-    Family.AC: (ServiceId.AC, ServiceId.AC_BPT),
-    Family.DC: (ServiceId.DC, ServiceId.DC_BPT),
-}
+_SERVICES: Final = {Family.AC: (ServiceId.AC, ServiceId.AC_BPT), Family.DC: (ServiceId.DC, ServiceId.DC_BPT)}
 _NAMESPACES: Final = {Family.AC: AC.uri, Family.DC: DC.uri}
 _POWER_W: Final = 11_000
 _DYNAMIC, _SCHEDULED = 2, 1
@@ -116,10 +113,7 @@ class Responses(ScriptedResponses):
         if request.service_id not in _SERVICES[self.family]:
             self.facts.append(f"asks about service {request.service_id}, which is not offered")
         sets = tuple(self._set(request.service_id, mode) for mode in (_DYNAMIC, _SCHEDULED))
-        return {
-            "service_id": request.service_id,
-            "service_parameter_list": cm.ServiceParameterList(parameter_set=sets),
-        }
+        return {"service_id": request.service_id, "service_parameter_list": cm.ServiceParameterList(parameter_set=sets)}
 
     def _set(self, service: int, mode: int) -> cm.ParameterSet:
         values = {"ControlMode": mode, "MobilityNeedsMode": 1, "Pricing": 0}
@@ -145,8 +139,7 @@ class Responses(ScriptedResponses):
             return processing | {"dynamic_se_res_control_mode": sched.Dynamic_SEResControlMode()}
         entry = sched.PowerScheduleEntry(duration=86_400, power=number(_POWER_W))
         schedule = sched.PowerSchedule(
-            time_anchor=self.time,
-            power_schedule_entries=sched.PowerScheduleEntryList(power_schedule_entry=(entry,)),
+            time_anchor=self.time, power_schedule_entries=sched.PowerScheduleEntryList(power_schedule_entry=(entry,))
         )
         levels = sched.PriceLevelSchedule(
             time_anchor=self.time,

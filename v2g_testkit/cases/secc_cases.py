@@ -133,12 +133,7 @@ def _handshake(family: Family) -> Iterator[Case]:
     seventh = Expect(codes=agreed, facts=("SchemaID 7",))
     yield case("known", "A protocol that the charger supports", "agreement", ("V2G20-169",), "", Expect(codes=agreed))
     yield case(
-        "unknown",
-        "Only an unsupported protocol",
-        "Failed_NoNegotiation",
-        ("V2G20-169",),
-        "unknown protocol",
-        none,
+        "unknown", "Only an unsupported protocol", "Failed_NoNegotiation", ("V2G20-169",), "unknown protocol", none
     )
     yield case(
         "major", "A major version that is not the charger's", "Failed_NoNegotiation", ("V2G20-149",),

@@ -9,15 +9,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from v2g.errors import TlsError, TransportError, UpgradeRefusedError, V2GError
-from v2g.io.websocket.client import (
-    OcppSocket,
-    TlsFiles,
-    agreed,
-    client_context,
-    connect,
-    system_context,
-    tls_error,
-)
+from v2g.io.websocket.client import OcppSocket, TlsFiles, agreed, client_context, connect, system_context, tls_error
 from v2g.ocpp.routes import Version
 from v2g_testkit.ocpp.certificates import outdated
 from v2g_testkit.ocpp.declaration import CsmsDeclaration, StationIdentity

@@ -188,8 +188,7 @@ def from_report(report: Iterable[Payload]) -> Declaration:
     ]
     secure = variables.get("SecurityCtrlr.SecurityProfile", "1") == "3"
     return Declaration(
-        profiles=("Core", *(("Advanced Security",) if secure else ()), *available),
-        evses=evses_of(entries),
+        profiles=("Core", *(("Advanced Security",) if secure else ()), *available), evses=evses_of(entries)
     )
 
 

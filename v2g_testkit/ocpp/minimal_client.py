@@ -62,10 +62,7 @@ class MinimalClient(asyncio.Protocol):
     transport: asyncio.Transport
 
     def __init__(
-        self,
-        request: bytes,
-        on_text: Callable[[bytes], None],
-        on_pong: Callable[[bytes], None] = lambda _: None,
+        self, request: bytes, on_text: Callable[[bytes], None], on_pong: Callable[[bytes], None] = lambda _: None
     ) -> None:
         loop = asyncio.get_running_loop()
         self.opened: asyncio.Future[None] = loop.create_future()

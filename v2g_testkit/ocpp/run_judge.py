@@ -70,9 +70,7 @@ ANSWERS: Final = RunRule(
     devices=("station", "csms"),
 )
 TRANSACTION_IDS: Final = RunRule(
-    id="RUN-TRANSACTION-IDS",
-    required="No transaction has the id of an earlier one.",
-    requirements=("E01.FR.08",),
+    id="RUN-TRANSACTION-IDS", required="No transaction has the id of an earlier one.", requirements=("E01.FR.08",)
 )
 SEQUENCE: Final = RunRule(
     id="RUN-SEQUENCE",
@@ -111,9 +109,7 @@ REPORT_PARTS: Final = RunRule(
     requirements=("B07.FR.10",),
 )
 REPORTS: Final = RunRule(
-    id="RUN-REPORTS",
-    required="Every report belongs to a request for it.",
-    requirements=("B07.FR.01", "B08.FR.03"),
+    id="RUN-REPORTS", required="Every report belongs to a request for it.", requirements=("B07.FR.01", "B08.FR.03")
 )
 INVENTORY: Final = RunRule(
     id="RUN-INVENTORY",

@@ -340,11 +340,7 @@ def _closed(found: rows.ClosedPeriod) -> PeriodState:
     except msgspec.DecodeError:  # `intact` says that it does not hold
         signer = None
     return PeriodState(
-        period=found.period,
-        closed_ms=found.closed_ms,
-        postings=found.postings,
-        digest=found.digest,
-        signer=signer,
+        period=found.period, closed_ms=found.closed_ms, postings=found.postings, digest=found.digest, signer=signer
     )
 
 

@@ -23,12 +23,7 @@ EXAMPLE = {
     "source": "dso",
     "currency": "EUR",
     "slots": [
-        {
-            "start_ms": 1_900_000_000_000,
-            "duration_s": 900,
-            "import_price": "0.30",
-            "export_compensation": "0.20",
-        }
+        {"start_ms": 1_900_000_000_000, "duration_s": 900, "import_price": "0.30", "export_compensation": "0.20"}
     ],
     "site_import_limit_w": 11_000,
     "export_limit_w": 5_000,

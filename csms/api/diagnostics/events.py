@@ -35,8 +35,7 @@ class WhichEvents(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Filter for events."""
 
     kinds: Annotated[
-        str | None,
-        msgspec.Meta(description="Only these kinds, with commas between.", examples=["station_connected"]),
+        str | None, msgspec.Meta(description="Only these kinds, with commas between.", examples=["station_connected"])
     ] = None
     station_id: Annotated[str | None, msgspec.Meta(description="Only of this station.")] = None
 

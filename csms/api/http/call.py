@@ -125,12 +125,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     def require(self, permission: Permission) -> None:
         """Reject (403) a caller without a permission that depends on the requested data."""
         if not allowed(self.principal, permission):
-            raise ApiError(
-                403,
-                f"permission {permission.value} required",
-                "ask the administrator",
-                code="permission",
-            )
+            raise ApiError(403, f"permission {permission.value} required", "ask the administrator", code="permission")
 
     def require_match(self, current: object) -> None:
         """Reject (412) when the caller wants to change another state than `current`, the answer to a GET now."""

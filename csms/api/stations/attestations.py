@@ -64,12 +64,7 @@ async def read_attestation(call: Call, parameters: OneStation) -> Attestation:
     return _shown(found)
 
 
-@put(
-    "/stations/{station_id}/attestation",
-    Permission.ADMIT_STATIONS,
-    conditional=True,
-    example={"tpm_key": _KEY},
-)
+@put("/stations/{station_id}/attestation", Permission.ADMIT_STATIONS, conditional=True, example={"tpm_key": _KEY})
 async def put_attestation(call: Call, parameters: OneStation, body: NewTpmKey) -> Attestation:
     """Enrol a station with the key of its TPM, replacing an earlier one. Until it has proved to be whole it may not
     feed back."""

@@ -50,11 +50,7 @@ async def send(call: Call, station_id: str, action: str, body: bytes, timeout_s:
 
 _TOKEN: Final = {"idToken": "04A1B2C3", "type": "ISO14443"}
 _EXAMPLES: Final[Mapping[str, Any]] = {
-    "GetLog": {
-        "logType": "SecurityLog",
-        "requestId": 1,
-        "log": {"remoteLocation": "https://files.example/logs"},
-    },
+    "GetLog": {"logType": "SecurityLog", "requestId": 1, "log": {"remoteLocation": "https://files.example/logs"}},
     "RequestStartTransaction": {"idToken": _TOKEN, "remoteStartId": 1, "evseId": 1},
     "ReserveNow": {"id": 1, "expiryDateTime": "2030-01-01T00:00:00Z", "idToken": _TOKEN, "evseId": 1},
     "SetChargingProfile": {

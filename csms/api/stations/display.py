@@ -13,11 +13,7 @@ from csms.domain.security.access import Permission
 from csms.services.stations import display
 from csms.services.stations.display import Shown
 from csms.services.stations.requests import Asked
-from v2g.ocpp.messages.display import (
-    ClearDisplayMessageResponse,
-    GetDisplayMessagesResponse,
-    MessageInfo,
-)
+from v2g.ocpp.messages.display import ClearDisplayMessageResponse, GetDisplayMessagesResponse, MessageInfo
 
 _EXAMPLE = {"id": 0, "priority": "NormalCycle", "message": {"format": "UTF8", "content": "Closed on Sunday"}}
 

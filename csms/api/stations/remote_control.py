@@ -18,10 +18,7 @@ from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.availability import OperationalStatus
 from v2g.ocpp.messages.charging_profiles import ChargingProfile
 from v2g.ocpp.messages.data_transfer import DataTransferResponse
-from v2g.ocpp.messages.remote_control import (
-    RequestStopTransactionResponse,
-    UnlockConnectorResponse,
-)
+from v2g.ocpp.messages.remote_control import RequestStopTransactionResponse, UnlockConnectorResponse
 from v2g.ocpp.messages.transactions import TransactionLimit
 from v2g.units import UtcMs
 

@@ -122,11 +122,7 @@ class OneReceipt(OneSession, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 @get(
-    "/settlements/{session_id}/receipt",
-    Permission.READ_TOKENS,
-    media_type="text/html",
-    problems=(404, 409),
-    answer=str,
+    "/settlements/{session_id}/receipt", Permission.READ_TOKENS, media_type="text/html", problems=(404, 409), answer=str
 )
 async def read_receipt(call: Call, parameters: OneReceipt) -> Reply[bytes]:
     """Return a session's receipt for the driver, a page (HTML), from the back end's copy of the journal.

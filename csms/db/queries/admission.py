@@ -156,11 +156,7 @@ def forget(connection: Connection, station_id: str) -> bool:
 
 
 def list_admissions(
-    connection: Connection,
-    *,
-    undecided: bool | None = None,
-    limit: int = 1000,
-    after: tuple[int, str] | None = None,
+    connection: Connection, *, undecided: bool | None = None, limit: int = 1000, after: tuple[int, str] | None = None
 ) -> list[dict[str, Any]]:
     """Return stations that may connect or have tried to, newest first, without their passwords' hashes."""
     seen = func.coalesce(admissions.c.last_seen_ms, 0)

@@ -124,8 +124,7 @@ def listed(
 ) -> list[dict[str, Any]]:
     """Return alerts that began, newest first by number, below `before`."""
     wanted = select(alerts).where(
-        alerts.c.count > 0,
-        or_(false(), *((alerts.c.subject_kind == each) & _among(only) for each, only in subjects)),
+        alerts.c.count > 0, or_(false(), *((alerts.c.subject_kind == each) & _among(only) for each, only in subjects))
     )
     if active is not None:
         wanted = wanted.where(alerts.c.cleared_ms.is_(None) if active else alerts.c.cleared_ms.is_not(None))

@@ -361,11 +361,7 @@ def costs(
     amounts = connection.execute(
         select(*keys, posting_entries.c.unit, func.sum(posting_entries.c.amount).label("amount"))
         .join(postings, postings.c.id == posting_entries.c.posting_id)
-        .where(
-            (posting_entries.c.account == "driver") & (tuple_(*keys) <= last),
-            *here,
-            *past,
-        )
+        .where((posting_entries.c.account == "driver") & (tuple_(*keys) <= last), *here, *past)
         .group_by(*keys, posting_entries.c.unit)
         .order_by(posting_entries.c.unit)
     )

@@ -54,13 +54,7 @@ def add_members(connection: Connection, campaign_id: int, members: list[Member])
 
 
 def save_state(
-    connection: Connection,
-    campaign_id: int,
-    state: CampaignState,
-    reason: str,
-    now_ms: int,
-    *,
-    before: CampaignState,
+    connection: Connection, campaign_id: int, state: CampaignState, reason: str, now_ms: int, *, before: CampaignState
 ) -> bool:
     """Store the state of a campaign if `before` is its present one; return whether it was."""
     where = (campaigns.c.campaign_id == campaign_id) & (campaigns.c.state == before)

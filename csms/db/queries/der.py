@@ -10,12 +10,7 @@ from v2g.ocpp.messages.der_control import NotifyDERAlarmRequest, SetDERControlRe
 
 
 def save_control(
-    connection: Connection,
-    station_id: str,
-    control: SetDERControlRequest,
-    now_ms: int,
-    *,
-    superseded: bool = False,
+    connection: Connection, station_id: str, control: SetDERControlRequest, now_ms: int, *, superseded: bool = False
 ) -> None:
     """Store a control that a station holds, replacing one of the same id."""
     values = {

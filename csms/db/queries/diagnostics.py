@@ -55,11 +55,7 @@ def list_monitors(connection: Connection, station_id: str) -> list[dict[str, Any
     """Return the monitors of a station, component and variable decoded."""
     query = select(monitors).where(monitors.c.station_id == station_id).order_by(monitors.c.monitor_id)
     return [
-        {
-            **row._mapping,
-            "component": msgspec.json.decode(row.component),
-            "variable": msgspec.json.decode(row.variable),
-        }
+        {**row._mapping, "component": msgspec.json.decode(row.component), "variable": msgspec.json.decode(row.variable)}
         for row in connection.execute(query)
     ]
 

@@ -12,13 +12,7 @@ import msgspec
 from sqlalchemy import Connection, delete, func, insert, select, tuple_, update
 
 from csms.db.queries import plans
-from csms.db.tables import (
-    device_variables,
-    held_transactions,
-    transaction_events,
-    transaction_faults,
-    transactions,
-)
+from csms.db.tables import device_variables, held_transactions, transaction_events, transaction_faults, transactions
 from csms.domain.billing.plausibility import (
     Conflict,
     JudgedUsage,

@@ -89,12 +89,7 @@ def _through(number: int) -> Select[Any]:
 _OLDEST: Final = _ready().order_by(telemetry_pending.c.id).limit(MAX_RUNS)
 _RECORDS: Final = (
     select(
-        telemetry.c.ev,
-        telemetry.c.boot,
-        telemetry.c.seq,
-        telemetry.c.at_ms,
-        telemetry.c.context,
-        telemetry.c.document,
+        telemetry.c.ev, telemetry.c.boot, telemetry.c.seq, telemetry.c.at_ms, telemetry.c.context, telemetry.c.document
     )
     .join(telemetry_pending, within_run())
     .where(telemetry_pending.c.id.in_(bindparam("runs", expanding=True)))

@@ -77,12 +77,7 @@ def within_run() -> ColumnElement[bool]:
 
 
 def values(
-    connection: Connection,
-    ev: str,
-    signals: Sequence[str],
-    span_ms: tuple[int, int],
-    limit: int,
-    after: Place | None,
+    connection: Connection, ev: str, signals: Sequence[str], span_ms: tuple[int, int], limit: int, after: Place | None
 ) -> list[dict[str, Any]]:
     """Return records with a value of one of the signals, oldest first: from the first time to before the second."""
     table = telemetry.c

@@ -9,25 +9,11 @@ from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, lit
 from csms.db.bulk import insert_rows
 from csms.db.queries import held, totals
 from csms.db.queries.events import lock, read_samples
-from csms.db.tables import (
-    meter_keys,
-    stations,
-    transaction_costs,
-    transaction_events,
-    transaction_faults,
-    transactions,
-)
+from csms.db.tables import meter_keys, stations, transaction_costs, transaction_events, transaction_faults, transactions
 from csms.domain.charging.profiles import Needs
 from csms.domain.transactions.signed_values import Judged
 from csms.domain.transactions.transaction_checks import lost
-from csms.domain.transactions.transactions import (
-    ClosedReason,
-    Transaction,
-    close,
-    complete,
-    missing,
-    net_wh,
-)
+from csms.domain.transactions.transactions import ClosedReason, Transaction, close, complete, missing, net_wh
 from v2g import typed_json
 from v2g.ocpp.messages.transactions import TransactionLimit
 

@@ -79,11 +79,7 @@ webhooks: Final = Table(
     Column("created_by", String(128), nullable=False),
 )
 
-store_keys: Final = Table(
-    "store_keys",
-    metadata,
-    Column("fingerprint", String(32), primary_key=True),
-)
+store_keys: Final = Table("store_keys", metadata, Column("fingerprint", String(32), primary_key=True))
 
 webhook_deliveries: Final = Table(
     "webhook_deliveries",

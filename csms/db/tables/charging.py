@@ -117,10 +117,7 @@ limit_course: Final = Table(
 """What limits a transaction's power, at every change."""
 
 dispatch_orders: Final = Table(
-    "dispatch_orders",
-    metadata,
-    Column("node", String(64), primary_key=True),
-    Column("document", Text, nullable=False),
+    "dispatch_orders", metadata, Column("node", String(64), primary_key=True), Column("document", Text, nullable=False)
 )
 """Set-points in force of a node."""
 

@@ -18,10 +18,7 @@ tokens: Final = Table(
 )
 
 token_groups: Final = Table(
-    "token_groups",
-    metadata,
-    Column("group_id", String(36), primary_key=True),
-    Column("document", Text, nullable=False),
+    "token_groups", metadata, Column("group_id", String(36), primary_key=True), Column("document", Text, nullable=False)
 )
 
 token_uses: Final = Table(

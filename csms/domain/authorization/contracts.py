@@ -90,12 +90,7 @@ def assess(
 
 
 def conclude(
-    verdict: Verdict,
-    answers: Mapping[bytes, bytes | None],
-    anchors: Anchors,
-    at: datetime,
-    *,
-    accept_unknown: bool,
+    verdict: Verdict, answers: Mapping[bytes, bytes | None], anchors: Anchors, at: datetime, *, accept_unknown: bool
 ) -> Verdict:
     """Return the verdict with the responders' `answers` (DER by request; None: no answer) (C07.FR.05).
 

@@ -104,13 +104,7 @@ def from_template(
 
 
 def share_profile(
-    evse_id: int,
-    milliampere: int,
-    phases: int,
-    now_ms: int,
-    transaction_id: str,
-    *,
-    phase_to_use: int | None = None,
+    evse_id: int, milliampere: int, phases: int, now_ms: int, transaction_id: str, *, phase_to_use: int | None = None
 ) -> ChargingProfile:
     """Return the profile that limits a transaction to its share, until it is replaced.
 
@@ -124,10 +118,7 @@ def dynamic_share(profile: ChargingProfile, now_ms: int) -> ChargingProfile:
     """Return the profile of a share as a dynamic one, whose limit a short message can change (K28.FR.01, FR.05)."""
     schedule = msgspec.structs.replace(profile.charging_schedule[0], start_schedule=None)
     return msgspec.structs.replace(
-        profile,
-        charging_profile_kind="Dynamic",
-        dyn_update_time=format_time(now_ms),
-        charging_schedule=(schedule,),
+        profile, charging_profile_kind="Dynamic", dyn_update_time=format_time(now_ms), charging_schedule=(schedule,)
     )
 
 
@@ -152,10 +143,7 @@ def _flat(
         charging_rate_unit="A",
         charging_schedule_period=(
             ChargingSchedulePeriod(
-                start_period=0,
-                limit=limit,
-                number_phases=phases if phases < 3 else None,
-                phase_to_use=phase_to_use,
+                start_period=0, limit=limit, number_phases=phases if phases < 3 else None, phase_to_use=phase_to_use
             ),
         ),
     )

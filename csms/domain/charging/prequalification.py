@@ -111,10 +111,7 @@ def permitted(signal: GridSignal, granted: ExportPermit, parts: int) -> GridSign
         export_w = min(export_w, granted.evse_w * parts)
     until_ms = signal.valid_until_ms if granted.until_ms is None else min(signal.valid_until_ms, granted.until_ms)
     return msgspec.structs.replace(
-        signal,
-        export_limit_w=export_w,
-        valid_until_ms=until_ms,
-        issued_at_ms=min(signal.issued_at_ms, until_ms - 1),
+        signal, export_limit_w=export_w, valid_until_ms=until_ms, issued_at_ms=min(signal.issued_at_ms, until_ms - 1)
     )
 
 

@@ -23,11 +23,7 @@ class PowerRange(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def bound(
-    site: Site,
-    known: Mapping[str, Known],
-    given: Mapping[str, int],
-    ranges: Mapping[str, PowerRange],
-    now_ms: int,
+    site: Site, known: Mapping[str, Known], given: Mapping[str, int], ranges: Mapping[str, PowerRange], now_ms: int
 ) -> dict[str, PowerRange]:
     """Return the capabilities together, by place: within each vehicle's maximum and every node's limits.
 

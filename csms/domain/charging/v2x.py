@@ -116,10 +116,7 @@ def dispatch_profile(
     """
     period = ChargingSchedulePeriod(start_period=0, setpoint=float(setpoint_w), operation_mode=mode)  # type: ignore[arg-type]
     schedule = ChargingSchedule(
-        id=DISPATCH_PROFILE + evse_id,
-        duration=duration_s,
-        charging_rate_unit="W",
-        charging_schedule_period=(period,),
+        id=DISPATCH_PROFILE + evse_id, duration=duration_s, charging_rate_unit="W", charging_schedule_period=(period,)
     )
     return ChargingProfile(
         id=DISPATCH_PROFILE + evse_id,

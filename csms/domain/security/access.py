@@ -172,14 +172,7 @@ _SIGNALS: Final = {
         "vehicle.contactor",
         "vehicle.power_request",
     ),
-    Role.INSURER: (
-        "battery.soc",
-        "battery.soh",
-        "battery.temperature.",
-        "battery.energy.",
-        "motor.speed",
-        "ambient.",
-    ),
+    Role.INSURER: ("battery.soc", "battery.soh", "battery.temperature.", "battery.energy.", "motor.speed", "ambient."),
 }
 """Beginnings of the signals that a role sees; the others see all (R113)."""
 

@@ -9,12 +9,7 @@ import msgspec
 from v2g.errors import RefusedError
 from v2g.ocpp.messages.device_model import Component, Variable
 from v2g.ocpp.messages.diagnostics import EventData
-from v2g.ocpp.messages.provisioning import (
-    GetVariableResult,
-    ReportData,
-    SetVariableData,
-    SetVariableResult,
-)
+from v2g.ocpp.messages.provisioning import GetVariableResult, ReportData, SetVariableData, SetVariableResult
 
 UNKNOWN_LIMIT: Final = 10
 """Variables in one request to a station that has not reported its limit."""

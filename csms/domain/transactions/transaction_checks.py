@@ -22,14 +22,7 @@ from csms.domain.transactions.transactions import (
 )
 
 FaultKind = Literal[
-    "late",
-    "conflict",
-    "register_decreased",
-    "clock_backwards",
-    "after_end",
-    "started_twice",
-    "ended_twice",
-    "lost",
+    "late", "conflict", "register_decreased", "clock_backwards", "after_end", "started_twice", "ended_twice", "lost"
 ]
 
 

@@ -295,10 +295,7 @@ def taken_wh(transaction: Transaction) -> int:
 
 def net_wh(transaction: Transaction) -> int:
     """Return the energy imported from the grid so far less the energy fed back, in whole Wh; 0 without readings."""
-    ways = (
-        (transaction.import_start_wh, transaction.import_wh),
-        (transaction.export_start_wh, transaction.export_wh),
-    )
+    ways = ((transaction.import_start_wh, transaction.import_wh), (transaction.export_start_wh, transaction.export_wh))
     into, out = (
         Decimal(0) if first is None or last is None else Decimal(last.value) - Decimal(first.value)
         for first, last in ways

@@ -10,11 +10,7 @@ from v2g import typed_json
 from v2g.errors import OcppError, RefusedError
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.battery_swap import RequestBatterySwapRequest, RequestBatterySwapResponse
-from v2g.ocpp.messages.payment import (
-    DIRECT_PAYMENT,
-    NotifyWebPaymentStartedRequest,
-    NotifyWebPaymentStartedResponse,
-)
+from v2g.ocpp.messages.payment import DIRECT_PAYMENT, NotifyWebPaymentStartedRequest, NotifyWebPaymentStartedResponse
 from v2g.ocpp.messages.transactions import TransactionLimit
 
 

@@ -79,9 +79,7 @@ class Passkeys:
         web = self._web()
         required = web.helpers.structs.UserVerificationRequirement.REQUIRED
         options = web.generate_authentication_options(
-            rp_id=self._host,
-            user_verification=required,
-            allow_credentials=[_descriptor(web, each) for each in known],
+            rp_id=self._host, user_verification=required, allow_credentials=[_descriptor(web, each) for each in known]
         )
         return web.options_to_json(options), self._sealed(options.challenge, name, adds=False)
 

@@ -304,10 +304,7 @@ class StationAdmissions:
 
     async def _visit(self, shown: Handshake, identity: str, profile: SecurityProfile) -> None:
         visit = Visit(
-            station_id=identity,
-            address=shown.address,
-            offered=", ".join(shown.offered),
-            security_profile=profile,
+            station_id=identity, address=shown.address, offered=", ".join(shown.offered), security_profile=profile
         )
         if await self._store.run(rows.note_attempt, visit, self._clock.utc_ms()):
             self._report("unknown_station", identity, address=shown.address, profile=profile)

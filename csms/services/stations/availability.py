@@ -7,11 +7,7 @@ from csms.domain.stations.availability import Order, OrderState
 from csms.ocpp.base import Services
 from csms.services.stations.requests import call, detail_of, for_each
 from v2g.errors import RefusedError, V2GError
-from v2g.ocpp.messages.availability import (
-    ChangeAvailabilityRequest,
-    ChangeAvailabilityResponse,
-    OperationalStatus,
-)
+from v2g.ocpp.messages.availability import ChangeAvailabilityRequest, ChangeAvailabilityResponse, OperationalStatus
 
 
 async def change(

@@ -33,11 +33,7 @@ from v2g.ocpp.messages.remote_control import RequestStartTransactionRequest
 from v2g.ocpp.messages.reservation import CancelReservationRequest, ReserveNowRequest
 from v2g.ocpp.messages.security import CertificateSignedRequest
 from v2g.ocpp.messages.smart_charging import UpdateDynamicScheduleRequest
-from v2g.ocpp.messages.tariff_cost import (
-    ChangeTransactionTariffRequest,
-    ClearTariffsRequest,
-    SetDefaultTariffRequest,
-)
+from v2g.ocpp.messages.tariff_cost import ChangeTransactionTariffRequest, ClearTariffsRequest, SetDefaultTariffRequest
 from v2g.ocpp.routes import action_of, response_type
 
 _GREATEST: Final = 1_000_000_000

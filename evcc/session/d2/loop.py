@@ -18,18 +18,8 @@ from evcc.session.v2g_message.status import status_of, wanted_end
 from evcc.session.v2g_message.stop import ask_nothing, ramping_down, still_flowing, stop
 from v2g.exi.declare import Element
 from v2g.iec61851.pilot import PilotState
-from v2g.iso15118.d2.messages.charging import (
-    ChargingStatusReq,
-    ChargingStatusRes,
-    CurrentDemandReq,
-    CurrentDemandRes,
-)
-from v2g.iso15118.d2.messages.common import (
-    MeteringReceiptReq,
-    MeteringReceiptRes,
-    PowerDeliveryReq,
-    PowerDeliveryRes,
-)
+from v2g.iso15118.d2.messages.charging import ChargingStatusReq, ChargingStatusRes, CurrentDemandReq, CurrentDemandRes
+from v2g.iso15118.d2.messages.common import MeteringReceiptReq, MeteringReceiptRes, PowerDeliveryReq, PowerDeliveryRes
 from v2g.iso15118.d2.messages.data_types import MeterInfo
 from v2g.iso15118.d2.messages.parameters import AC_EVSEStatus, DC_EVSEStatus, EVSENotification
 from v2g.iso15118.d2.signatures import sign
@@ -164,10 +154,7 @@ def _confirm(
     """Confirm a reading by a signature of the contract's key [V2G2-903]."""
     assert context.contract is not None
     receipt = MeteringReceiptReq(
-        session_id=context.session_id,
-        sa_schedule_tuple_id=tuple_id(context.plan),
-        meter_info=meter,
-        id=SIGNED_ID,
+        session_id=context.session_id, sa_schedule_tuple_id=tuple_id(context.plan), meter_info=meter, id=SIGNED_ID
     )
     return Step(stage=Confirming(stage, ending), request=receipt, signature=sign(receipt, context.contract.key))
 

@@ -21,12 +21,7 @@ from v2g.iso15118.d2.messages.common import (
     ServiceDiscoveryReq,
     ServiceDiscoveryRes,
 )
-from v2g.iso15118.d2.messages.data_types import (
-    EnergyTransferMode,
-    PaymentOption,
-    SelectedService,
-    SelectedServiceList,
-)
+from v2g.iso15118.d2.messages.data_types import EnergyTransferMode, PaymentOption, SelectedService, SelectedServiceList
 from v2g.iso15118.d2.services import CONTRACT_SERVICE, INTERNET_SERVICE
 
 _MODES = EnergyTransferMode
@@ -93,10 +88,7 @@ def _select(stage: Detailing, context: MessageContext) -> Step:
 
 
 def on_selected(
-    stage: Selecting,
-    request: PaymentServiceSelectionReq,
-    response: PaymentServiceSelectionRes,
-    context: MessageContext,
+    stage: Selecting, request: PaymentServiceSelectionReq, response: PaymentServiceSelectionRes, context: MessageContext
 ) -> Step:
     """Get or present the contract, or request authorisation by external means."""
     choice = context.choice

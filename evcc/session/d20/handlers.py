@@ -112,9 +112,6 @@ ON_WAKE: Final[Mapping[type[steps.Stage], OnWake]] = MappingProxyType(
 """The stages that pause before they repeat a request."""
 
 ON_FACT: Final[Mapping[tuple[type[steps.Stage], bool], OnFact]] = MappingProxyType(
-    {
-        (stages.ClosingContactor, True): energy.on_closed,
-        (stages.OpeningContactor, False): stop.on_opened,
-    }
+    {(stages.ClosingContactor, True): energy.on_closed, (stages.OpeningContactor, False): stop.on_opened}
 )
 """The stages that await the contactor: closed or open."""

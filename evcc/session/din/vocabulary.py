@@ -50,8 +50,7 @@ class DinVocabulary(DcRequests):
         """See Vocabulary."""
         assert context.choice is not None
         return common.ChargeParameterDiscoveryReq(
-            ev_requested_energy_transfer_type=context.choice.mode,
-            ev_charge_parameter=self.charge_parameter(context),
+            ev_requested_energy_transfer_type=context.choice.mode, ev_charge_parameter=self.charge_parameter(context)
         )
 
     def agree(
@@ -76,8 +75,7 @@ class DinVocabulary(DcRequests):
     def power_stop(self, context: MessageContext) -> Element:
         """See Vocabulary."""
         return common.PowerDeliveryReq(
-            ready_to_charge_state=False,
-            ev_power_delivery_parameter=self.delivery_parameter(context, ready=False),
+            ready_to_charge_state=False, ev_power_delivery_parameter=self.delivery_parameter(context, ready=False)
         )
 
     def session_stop(self, ending: Ending) -> Element:

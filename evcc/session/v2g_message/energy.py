@@ -143,9 +143,7 @@ def on_closed(stage: ClosingContactor, context: MessageContext) -> Step:
     """The battery is connected: start the transfer of energy."""
     observed = seen("power", "connected", inlet_mv=context.inlet.voltage_mv, battery_mv=context.battery.voltage_mv)
     return Step(
-        stage=Starting(stage.plan),
-        request=context.vocabulary.power_start(stage.plan, context),
-        observed=(observed,),
+        stage=Starting(stage.plan), request=context.vocabulary.power_start(stage.plan, context), observed=(observed,)
     )
 
 

@@ -63,8 +63,5 @@ ON_WAKE: Final[Mapping[type[steps.Stage], OnWake]] = MappingProxyType(
 )
 
 ON_FACT: Final[Mapping[tuple[type[steps.Stage], bool], OnFact]] = MappingProxyType(
-    {
-        (stages.ClosingContactor, True): energy.on_closed,
-        (stages.OpeningContactor, False): stop.on_opened,
-    }
+    {(stages.ClosingContactor, True): energy.on_closed, (stages.OpeningContactor, False): stop.on_opened}
 )

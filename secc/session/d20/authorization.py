@@ -16,12 +16,7 @@ from secc.session.authorization import EXPIRES_SOON
 from secc.session.d20.request_context import RequestContext, Step, refuse
 from secc.session.d20.stages import Authorizing, Offered
 from secc.session.identity import Contract
-from secc.session.ports import (
-    AuthorizationStatus,
-    AuthorizeContract,
-    AuthorizeExternally,
-    TransactionStarted,
-)
+from secc.session.ports import AuthorizationStatus, AuthorizeContract, AuthorizeExternally, TransactionStarted
 from secc.session.request_context import Wait
 from secc.session.stages import Authorized
 from v2g.errors import CertificateError, RevocationError, SignatureError

@@ -17,12 +17,7 @@ from secc.session.request_context import Wait
 from secc.session.stages import AfterSetup, Authorized
 from v2g import exi
 from v2g.errors import CertificateError, CodecError, SignatureError
-from v2g.iso15118.d20.installation import (
-    SCHEMA_VERSION,
-    check_request_signature,
-    refusal,
-    verify_provisioning_chain,
-)
+from v2g.iso15118.d20.installation import SCHEMA_VERSION, check_request_signature, refusal, verify_provisioning_chain
 from v2g.iso15118.d20.messages.common_messages import CertificateInstallationReq, CertificateInstallationRes
 from v2g.iso15118.d20.messages.common_types import Processing, ResponseCode
 from v2g.iso15118.d20.provisioning import BY_REASON

@@ -35,9 +35,7 @@ def charge_parameter_discovery(
         dc_cpd_res_energy_transfer_mode=rating_mode(context, bidirectional=stage.bidirectional),
     )
     return Step(
-        response,
-        Parametrised(selected=stage, vehicle=vehicle, rated=vehicle),
-        (limits_event(stage, vehicle, context),),
+        response, Parametrised(selected=stage, vehicle=vehicle, rated=vehicle), (limits_event(stage, vehicle, context),)
     )
 
 

@@ -61,19 +61,13 @@ def _certificate_installation(request: cm.CertificateInstallationReq, config: Se
 def _service_discovery(request: Element, config: SeccConfig) -> dict[str, object]:
     shown = config.services[:MAX_SERVICES]  # a placeholder: a charger may have more services than the list may contain
     services = tuple(cm.Service(service_id=int(each), free_service=False) for each in shown)
-    return {
-        "service_renegotiation_supported": False,
-        "energy_transfer_service_list": cm.ServiceList(service=services),
-    }
+    return {"service_renegotiation_supported": False, "energy_transfer_service_list": cm.ServiceList(service=services)}
 
 
 def _service_detail(request: cm.ServiceDetailReq, config: SeccConfig) -> dict[str, object]:
     parameter = cm.Parameter(name="none", int_value=0)
     sets = (cm.ParameterSet(parameter_set_id=0, parameter=(parameter,)),)
-    return {
-        "service_id": request.service_id,
-        "service_parameter_list": cm.ServiceParameterList(parameter_set=sets),
-    }
+    return {"service_id": request.service_id, "service_parameter_list": cm.ServiceParameterList(parameter_set=sets)}
 
 
 def _zeros(asked: Element) -> Element:

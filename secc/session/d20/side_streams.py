@@ -35,10 +35,7 @@ SIDE_HANDLERS: Final[Mapping[int, Mapping[str, Handler]]] = MappingProxyType(
         PayloadType.METERING_CONFIRMATION: dict([handled(cm.MeteringConfirmationReq, loop.metering_confirmation)]),
         PayloadType.ACDP_SYSTEM_STATUS: dict([handled(contacts.ACDP_SystemStatusReq, acdp.system_status)]),
         PayloadType.PARKING_STATUS: dict(
-            [
-                handled(cm.VehicleCheckInReq, parking.check_in),
-                handled(cm.VehicleCheckOutReq, parking.check_out),
-            ]
+            [handled(cm.VehicleCheckInReq, parking.check_in), handled(cm.VehicleCheckOutReq, parking.check_out)]
         ),
     }
 )

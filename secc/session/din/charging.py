@@ -18,11 +18,7 @@ from secc.session.v2g_message.status import dc_evse_status
 from v2g.exi.declare import Element
 from v2g.iso15118.din import schedules
 from v2g.iso15118.din.messages.charging import CurrentDemandReq
-from v2g.iso15118.din.messages.common import (
-    ChargeParameterDiscoveryReq,
-    ContractAuthenticationReq,
-    PowerDeliveryReq,
-)
+from v2g.iso15118.din.messages.common import ChargeParameterDiscoveryReq, ContractAuthenticationReq, PowerDeliveryReq
 from v2g.iso15118.din.messages.parameters import (
     DC_EVChargeParameter,
     DC_EVPowerDeliveryParameter,

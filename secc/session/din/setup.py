@@ -10,11 +10,7 @@ from secc.session.v2g_message.request_context import RequestContext, Step
 from secc.session.v2g_message.stages import Discovered, Paying
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages.common_messages import Authorization
-from v2g.iso15118.din.messages.common import (
-    ServiceDiscoveryReq,
-    ServicePaymentSelectionReq,
-    SessionSetupReq,
-)
+from v2g.iso15118.din.messages.common import ServiceDiscoveryReq, ServicePaymentSelectionReq, SessionSetupReq
 from v2g.iso15118.din.messages.data_types import (
     EVRequestedEnergyTransferType,
     EVSESupportedEnergyTransferType,

@@ -143,10 +143,7 @@ def _vehicle_range(
     lowest_w = each.discharge_w * share_at(problem.climate.discharge, period.temperature_c) if can_discharge else 0.0
     least_w = max(least_w, -lowest_w)
     return VehicleRange(
-        id=each.id,
-        planned_w=planned_w,
-        up_w=max(0, int(planned_w - least_w)),
-        down_w=max(0, int(most_w - planned_w)),
+        id=each.id, planned_w=planned_w, up_w=max(0, int(planned_w - least_w)), down_w=max(0, int(most_w - planned_w))
     )
 
 

@@ -143,11 +143,7 @@ def encode(line: Line) -> bytes:
             fields = {"n": str(n), "what": str(told.__struct_config__.tag), **_fields(told)}
         case _:
             fields = _fields(message)
-    parts = (
-        str(message.__struct_config__.tag),
-        str(line.seq),
-        *(f"{name}={text}" for name, text in fields.items()),
-    )
+    parts = (str(message.__struct_config__.tag), str(line.seq), *(f"{name}={text}" for name, text in fields.items()))
     body = " ".join(parts).encode("ascii")
     return body + b"*%04X\n" % checksum(body)
 

@@ -60,18 +60,12 @@ _FAULTS: Final[dict[FaultName, tuple[str, str]]] = {
         "no other node acknowledges what this one sends: it is alone, or the others have another bit rate",
         "is the other side powered and connected, with the same bit rate?",
     ),
-    "frames_lost": (
-        "the controller's buffer overflowed: frames arrived faster than they were read",
-        SLOW_HINT,
-    ),
+    "frames_lost": ("the controller's buffer overflowed: frames arrived faster than they were read", SLOW_HINT),
     "transceiver": (
         "the transceiver reports a line without connection, or short-circuited",
         "check CAN_H and CAN_L for interruption and short circuit",
     ),
-    "interface": (
-        "bit rate or state of the interface is not as expected",
-        "ip -details link show {channel}",
-    ),
+    "interface": ("bit rate or state of the interface is not as expected", "ip -details link show {channel}"),
     "restarted": ("the controller has restarted after bus-off", ""),
 }
 

@@ -154,11 +154,7 @@ class PlainServer:
 
 
 async def serve(
-    host: str,
-    ports: range,
-    handler: Callable[[PlainStream], Awaitable[None]],
-    *,
-    recorder: Recorder | None = None,
+    host: str, ports: range, handler: Callable[[PlainStream], Awaitable[None]], *, recorder: Recorder | None = None
 ) -> PlainServer:
     """Listen at a free one of `ports` and run `handler` for every client. Raises TransportError."""
     server = PlainServer(handler, recorder)

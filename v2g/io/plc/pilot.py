@@ -13,14 +13,7 @@ from msgspec import Meta
 
 from v2g.hardware.pilot import ReportingPilot
 from v2g.iec61851.duty import DutyReading, read_duty
-from v2g.iec61851.pilot import (
-    VEHICLE_OHM,
-    PilotReading,
-    PilotState,
-    pilot_high_mv,
-    pilot_low_mv,
-    read_levels,
-)
+from v2g.iec61851.pilot import VEHICLE_OHM, PilotReading, PilotState, pilot_high_mv, pilot_low_mv, read_levels
 from v2g.iec61851.proximity import SEATED_OHM, read_proximity
 from v2g.io.simulation.medium import Channel, Medium
 from v2g.io.simulation.wire import Wire

@@ -58,13 +58,7 @@ class Runner:
     """One session on one stream. `fact` and `abort` may be called from anywhere in the event loop."""
 
     def __init__(
-        self,
-        session: Core,
-        stream: ByteStream,
-        *,
-        execute: Execute,
-        clock: Clock,
-        observe: Callable[[Observe], None],
+        self, session: Core, stream: ByteStream, *, execute: Execute, clock: Clock, observe: Callable[[Observe], None]
     ) -> None:
         self._session = session
         self._stream = stream

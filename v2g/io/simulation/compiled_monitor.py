@@ -28,10 +28,7 @@ class _Output(Structure):
 
 
 class _Rating(Structure):
-    _fields_ = [
-        *((each, c_int32) for each in _MOST),
-        *((each, c_int64) for each in _TIMES),
-    ]
+    _fields_ = [*((each, c_int32) for each in _MOST), *((each, c_int64) for each in _TIMES)]
 
 
 class _Request(Structure):

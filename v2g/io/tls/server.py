@@ -30,11 +30,7 @@ class TlsServer:
     """A listening server; made by `serve`."""
 
     def __init__(
-        self,
-        endpoint: Endpoint,
-        handler: Handler,
-        on_failure: Callable[[TlsError], None] | None,
-        timeout: float,
+        self, endpoint: Endpoint, handler: Handler, on_failure: Callable[[TlsError], None] | None, timeout: float
     ) -> None:
         self._endpoint = endpoint
         self._handler = handler

@@ -38,7 +38,7 @@ def _poll(stay: State, done: State) -> Edges:
 
 
 _STOP: Final[Mapping[str, Edges]] = {
-    "SessionStopReq": (_go(State.ENDED, Asks.TERMINATE), _go(State.PAUSED, Asks.PAUSE)),  # [V2G2-571], [V2G2-739]
+    "SessionStopReq": (_go(State.ENDED, Asks.TERMINATE), _go(State.PAUSED, Asks.PAUSE))  # [V2G2-571], [V2G2-739]
 }
 
 _INSTALLATION: Final[Mapping[str, Edges]] = {
@@ -52,9 +52,7 @@ _PAYMENT_DETAILS: Final[Mapping[str, Edges]] = {"PaymentDetailsReq": (_go(State.
 def _common() -> _States:
     """Return everything up to the charge parameters; a joined session runs through all of it again."""
     return {
-        State.SUPPORTED_APP_PROTOCOL: {
-            "SupportedAppProtocolReq": (_go(State.SESSION_SETUP, says=Says.NEGOTIATED),),
-        },
+        State.SUPPORTED_APP_PROTOCOL: {"SupportedAppProtocolReq": (_go(State.SESSION_SETUP, says=Says.NEGOTIATED),)},
         # new or joined [V2G2-463]; chargers in the field answer a plain OK, too
         State.SESSION_SETUP: {"SessionSetupReq": (_go(State.SERVICE_DISCOVERY),)},  # [V2G2-543]
         State.SERVICE_DISCOVERY: {"ServiceDiscoveryReq": (_go(State.SERVICE_SELECTION),)},  # [V2G2-545]
@@ -68,7 +66,7 @@ def _common() -> _States:
         State.PAYMENT_DETAILS: {**_INSTALLATION, **_PAYMENT_DETAILS},
         State.CONTRACT_INSTALLED: _PAYMENT_DETAILS,
         State.AUTHORIZATION: {
-            "AuthorizationReq": _poll(State.AUTHORIZATION, State.CHARGE_PARAMETER_DISCOVERY),  # [V2G2-687], [V2G2-573]
+            "AuthorizationReq": _poll(State.AUTHORIZATION, State.CHARGE_PARAMETER_DISCOVERY)  # [V2G2-687], [V2G2-573]
         },
         State.PAUSED: {},
         State.ENDED: {},

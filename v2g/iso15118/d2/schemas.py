@@ -14,10 +14,7 @@ ISO2_DATA_TYPES: Final = Schema(
     imports=(XMLDSIG,),
 )
 ISO2_HEADER: Final = Schema(
-    uri="urn:iso:15118:2:2013:MsgHeader",
-    prefix="iso2h",
-    modules=(_HERE + "header",),
-    imports=(ISO2_DATA_TYPES,),
+    uri="urn:iso:15118:2:2013:MsgHeader", prefix="iso2h", modules=(_HERE + "header",), imports=(ISO2_DATA_TYPES,)
 )
 ISO2_BODY: Final = Schema(
     uri="urn:iso:15118:2:2013:MsgBody",

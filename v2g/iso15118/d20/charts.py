@@ -71,14 +71,12 @@ def _installation(stay: State, done: State) -> Mapping[str, Edges]:
 def _common(parameters: State) -> _States:
     """Return everything up to the selection of services; a resumed session continues at `parameters`."""
     return {
-        State.SUPPORTED_APP_PROTOCOL: {
-            "SupportedAppProtocolReq": (_go(State.SESSION_SETUP, says=Says.NEGOTIATED),),
-        },
+        State.SUPPORTED_APP_PROTOCOL: {"SupportedAppProtocolReq": (_go(State.SESSION_SETUP, says=Says.NEGOTIATED),)},
         State.SESSION_SETUP: {
             "SessionSetupReq": (
                 _go(State.AUTHORIZATION_SETUP, says=Says.NEW_SESSION),
                 _go(parameters, says=Says.OLD_SESSION),  # V2G20-1032, -2097, -2098, -5046
-            ),
+            )
         },
         State.AUTHORIZATION_SETUP: {"AuthorizationSetupReq": (_go(State.AUTHORIZATION),), **_STOP},
         State.AUTHORIZATION: {
@@ -91,10 +89,7 @@ def _common(parameters: State) -> _States:
             **_installation(State.CERTIFICATE_INSTALLATION, State.AUTHORIZATION),
             **_STOP,
         },
-        State.CERTIFICATE_INSTALLATION: {
-            **_installation(State.CERTIFICATE_INSTALLATION, State.AUTHORIZATION),
-            **_STOP,
-        },
+        State.CERTIFICATE_INSTALLATION: {**_installation(State.CERTIFICATE_INSTALLATION, State.AUTHORIZATION), **_STOP},
         # Authorised, and allowed to install the contract's successor, which is for the next session (V2G20-2702).
         State.CERTIFICATE_EXPIRES_SOON: {
             "ServiceDiscoveryReq": (_go(State.SERVICE_DETAIL),),
@@ -123,22 +118,15 @@ def _selection(selected: State) -> _States:
             "ServiceDetailReq": (_go(State.SERVICE_SELECTION),),
             "ServiceSelectionReq": (_go(selected),),
             **_STOP,
-        },
+        }
     }
 
 
 def _planning(parameters: State, request: str, planned: State) -> _States:
     """Return charge parameters, preceded by a check-in, and the schedule, followed by `planned`."""
     return {
-        parameters: {
-            "VehicleCheckInReq": (_go(parameters),),
-            request: (_go(State.SCHEDULE_EXCHANGE),),
-            **_STOP,
-        },
-        State.SCHEDULE_EXCHANGE: {
-            "ScheduleExchangeReq": _poll(State.SCHEDULE_EXCHANGE, planned),
-            **_STOP,
-        },
+        parameters: {"VehicleCheckInReq": (_go(parameters),), request: (_go(State.SCHEDULE_EXCHANGE),), **_STOP},
+        State.SCHEDULE_EXCHANGE: {"ScheduleExchangeReq": _poll(State.SCHEDULE_EXCHANGE, planned), **_STOP},
     }
 
 
@@ -295,10 +283,7 @@ def _acdp() -> Chart:
         State.ACDP_CONNECT: {"ACDP_ConnectReq": _poll(State.ACDP_CONNECT, State.DC_CABLE_CHECK), **_STOP},
         **_cable(loop, after, State.ACDP_DISCONNECT),
         **_energy(loop, "DC_ChargeLoopReq", after),
-        State.ACDP_DISCONNECT: {
-            "ACDP_DisconnectReq": _poll(State.ACDP_DISCONNECT, State.SESSION_STOP),
-            **_STOP,
-        },
+        State.ACDP_DISCONNECT: {"ACDP_DisconnectReq": _poll(State.ACDP_DISCONNECT, State.SESSION_STOP), **_STOP},
     }
 
 
@@ -346,7 +331,7 @@ def _renegotiation() -> Chart:
                 _go(State.SIDE_POWER_DELIVERY, Asks.START, Says.EV_ONGOING),
                 _go(State.SIDE_IDLE, Asks.START, Says.EV_FINISHED),
                 _go(State.SIDE_IDLE, Asks.RENEGOTIATION),
-            ),
+            )
         },
     }
 

@@ -113,12 +113,7 @@ def seal(
 
 
 def unseal(
-    envelope: Envelope,
-    key: AgreementKey,
-    *,
-    contract: x509.Certificate,
-    pcid: str,
-    rules: EnvelopeRules = RULES,
+    envelope: Envelope, key: AgreementKey, *, contract: x509.Certificate, pcid: str, rules: EnvelopeRules = RULES
 ) -> PrivateKey:
     """Return the private key of `contract` from its envelope; `key` is that of the provisioning certificate.
 

@@ -104,13 +104,7 @@ def verify_provisioning_chain(
     `crosses` are local cross certificates. Raises CertificateError; wrong_subject when its CN is not a PCID.
     """
     verified = verify_chain(
-        chain.certificate,
-        subs_of(chain),
-        roots,
-        role=Role.OEM_PROVISIONING,
-        at=at,
-        interop=interop,
-        crosses=crosses,
+        chain.certificate, subs_of(chain), roots, role=Role.OEM_PROVISIONING, at=at, interop=interop, crosses=crosses
     )
     pcid_of(verified.leaf)
     return verified

@@ -168,13 +168,7 @@ class ProvisioningService:
             leaf, *subs = contract.chain
             try:
                 verified = verify_chain(
-                    leaf,
-                    subs,
-                    self._mo_roots,
-                    role=Role.CONTRACT,
-                    at=at,
-                    interop=self._interop,
-                    crosses=self._crosses,
+                    leaf, subs, self._mo_roots, role=Role.CONTRACT, at=at, interop=self._interop, crosses=self._crosses
                 )
             except CertificateError as error:
                 why = error.reason

@@ -8,21 +8,14 @@ from v2g.iso15118.engine.schemas import XMLDSIG
 _HERE: Final = "v2g.iso15118.d20.messages."
 
 COMMON_TYPES: Final = Schema(
-    uri="urn:iso:std:iso:15118:-20:CommonTypes",
-    prefix="ct",
-    modules=(_HERE + "common_types",),
-    imports=(XMLDSIG,),
+    uri="urn:iso:std:iso:15118:-20:CommonTypes", prefix="ct", modules=(_HERE + "common_types",), imports=(XMLDSIG,)
 )
 """Types shared by all -20 messages; no messages of its own."""
 
 COMMON_MESSAGES: Final = Schema(
     uri="urn:iso:std:iso:15118:-20:CommonMessages",
     prefix="cm",
-    modules=(
-        _HERE + "common_messages",
-        _HERE + "certificates",
-        _HERE + "schedules",
-    ),
+    modules=(_HERE + "common_messages", _HERE + "certificates", _HERE + "schedules"),
     imports=(COMMON_TYPES,),
     payload_type=0x8002,
 )

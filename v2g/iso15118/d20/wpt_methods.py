@@ -68,10 +68,7 @@ def method_lists(positioning: Sequence[str], pairing: Sequence[str], alignment: 
 def agree(charger: MethodLists, vehicle: MethodLists) -> Methods:
     """Return the first of the charger's methods that the vehicle supports, too, of each kind."""
     return Methods(
-        _common(
-            charger.positioning.wpt_fine_positioning_method,
-            vehicle.positioning.wpt_fine_positioning_method,
-        ),
+        _common(charger.positioning.wpt_fine_positioning_method, vehicle.positioning.wpt_fine_positioning_method),
         _common(charger.pairing.wpt_pairing_method, vehicle.pairing.wpt_pairing_method),
         _common(charger.alignment.wpt_alignment_check_method, vehicle.alignment.wpt_alignment_check_method),
     )

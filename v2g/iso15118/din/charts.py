@@ -33,11 +33,9 @@ STRICT: Final[Chart] = {
     State.SESSION_SETUP: {"SessionSetupReq": (_go(State.SERVICE_DISCOVERY),)},
     State.SERVICE_DISCOVERY: {"ServiceDiscoveryReq": (_go(State.SERVICE_SELECTION),)},
     State.SERVICE_SELECTION: {"ServicePaymentSelectionReq": (_go(State.AUTHORIZATION),)},
-    State.AUTHORIZATION: {
-        "ContractAuthenticationReq": _poll(State.AUTHORIZATION, State.CHARGE_PARAMETER_DISCOVERY),
-    },
+    State.AUTHORIZATION: {"ContractAuthenticationReq": _poll(State.AUTHORIZATION, State.CHARGE_PARAMETER_DISCOVERY)},
     State.CHARGE_PARAMETER_DISCOVERY: {
-        "ChargeParameterDiscoveryReq": _poll(State.CHARGE_PARAMETER_DISCOVERY, State.DC_CABLE_CHECK),
+        "ChargeParameterDiscoveryReq": _poll(State.CHARGE_PARAMETER_DISCOVERY, State.DC_CABLE_CHECK)
     },
     State.DC_CABLE_CHECK: {"CableCheckReq": _poll(State.DC_CABLE_CHECK, State.DC_PRE_CHARGE)},
     State.DC_PRE_CHARGE: _PRE_CHARGE,

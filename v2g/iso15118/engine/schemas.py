@@ -17,9 +17,6 @@ APP_PROTOCOL: Final = Schema(
 """The handshake at the start of every edition."""
 
 XMLDSIG: Final = Schema(
-    uri="http://www.w3.org/2000/09/xmldsig#",
-    prefix="ds",
-    modules=(_HERE + "xmldsig",),
-    qualified_attributes=False,
+    uri="http://www.w3.org/2000/09/xmldsig#", prefix="ds", modules=(_HERE + "xmldsig",), qualified_attributes=False
 )
 """XML Signature."""

@@ -13,14 +13,7 @@ from v2g.exi.declare import Element, Schema
 from v2g.iso15118.engine.quirks import Quirk, SeenQuirks
 from v2g.iso15118.engine.schemas import APP_PROTOCOL
 from v2g.iso15118.engine.sequence import Chart, State
-from v2g.iso15118.engine.session import (
-    MANUFACTURER_RANGE,
-    Entropy,
-    OnMessage,
-    Session,
-    decode_padded,
-    ignored,
-)
+from v2g.iso15118.engine.session import MANUFACTURER_RANGE, Entropy, OnMessage, Session, decode_padded, ignored
 from v2g.iso15118.engine.v2gtp import DEFAULT_MAX_PAYLOAD, Framer, PayloadType
 from v2g.iso15118.engine.xmldsig import Signature
 

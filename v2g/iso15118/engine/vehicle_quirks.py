@@ -10,13 +10,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from v2g.iso15118.engine.quirks import (
-    CHARGING_PROFILE,
-    EARLY_POWER_STOP,
-    EARLY_SESSION_STOP,
-    QUIRKS,
-    Quirk,
-)
+from v2g.iso15118.engine.quirks import CHARGING_PROFILE, EARLY_POWER_STOP, EARLY_SESSION_STOP, QUIRKS, Quirk
 
 REFUSABLE: Final = (EARLY_SESSION_STOP, EARLY_POWER_STOP, CHARGING_PROFILE)
 """Quirks that a charger can refuse; the others change nothing for it, or only what it reads."""
@@ -47,10 +41,7 @@ VEHICLES: Final = (
         "recorded 2023-05-24, and an early stop in the field",
     ),
     VehicleQuirks(
-        "98ED5C",
-        ("protocol_order", "early_session_stop", "missing_fields"),
-        "Tesla Model Y",
-        "recorded 2024-04-20",
+        "98ED5C", ("protocol_order", "early_session_stop", "missing_fields"), "Tesla Model Y", "recorded 2024-04-20"
     ),
 )
 """What is known of makes."""

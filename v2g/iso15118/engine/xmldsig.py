@@ -240,9 +240,7 @@ class PGPData(Element, frozen=True, kw_only=True, tag=True):
 
     content: Annotated[
         tuple[PGPKeyID | PGPKeyPacket | AnyElement, ...],
-        Content(
-            Alt((Seq((PGPKeyID, Maybe(PGPKeyPacket), Many(OTHER))), Seq((PGPKeyPacket, Many(OTHER))))),
-        ),
+        Content(Alt((Seq((PGPKeyID, Maybe(PGPKeyPacket), Many(OTHER))), Seq((PGPKeyPacket, Many(OTHER)))))),
     ]
 
 
@@ -262,10 +260,7 @@ class KeyInfo(Element, frozen=True, kw_only=True):
     """The key that verifies the signature; V2G messages omit it."""
 
     content: Annotated[
-        tuple[
-            str | KeyName | KeyValue | RetrievalMethod | X509Data | PGPData | SPKIData | MgmtData | AnyElement,
-            ...,
-        ],
+        tuple[str | KeyName | KeyValue | RetrievalMethod | X509Data | PGPData | SPKIData | MgmtData | AnyElement, ...],
         Content(
             Many(Alt((KeyName, KeyValue, RetrievalMethod, X509Data, PGPData, SPKIData, MgmtData, OTHER)), least=1),
             mixed=True,

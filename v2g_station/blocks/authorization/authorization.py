@@ -331,15 +331,7 @@ class Authorizer:
                 message = info.personal_message.content if info.personal_message else ""
                 fine = info.status == "Accepted"
                 then(
-                    Verdict(
-                        fine,
-                        group,
-                        "csms",
-                        info.evse_id,
-                        info.language1,
-                        message=message,
-                        energy_transfer=allowed,
-                    )
+                    Verdict(fine, group, "csms", info.evse_id, info.language1, message=message, energy_transfer=allowed)
                 )
             elif not isinstance(answer, Message) and not self._k.online:
                 then(away())

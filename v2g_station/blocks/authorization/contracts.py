@@ -8,24 +8,14 @@ from typing import Final, Literal
 import msgspec
 
 from v2g.errors import V2GError
-from v2g.ocpp.messages.authorization import (
-    AuthorizeRequest,
-    AuthorizeResponse,
-    IdToken,
-)
+from v2g.ocpp.messages.authorization import AuthorizeRequest, AuthorizeResponse, IdToken
 from v2g.ocpp.messages.base import OCSPRequestData
 from v2g.ocpp.routes import Version
 
 _log = logging.getLogger(__name__)
 
 Decision = Literal[
-    "accepted",
-    "certificate_expired",
-    "certificate_revoked",
-    "certificate_invalid",
-    "unknown",
-    "refused",
-    "unreachable",
+    "accepted", "certificate_expired", "certificate_revoked", "certificate_invalid", "unknown", "refused", "unreachable"
 ]
 
 _CERTIFICATE: Final[dict[str, Decision]] = {

@@ -34,10 +34,7 @@ class LocalList:
         self._entries = kernel.stored("local_list", Known)
         stored = kernel.stored(_VERSION, _Version)
         self.version = stored["list"].number if "list" in stored else 0
-        self.answers: dict[str, Handler] = {
-            "SendLocalList": self._send,
-            "GetLocalListVersion": self._get_version,
-        }
+        self.answers: dict[str, Handler] = {"SendLocalList": self._send, "GetLocalListVersion": self._get_version}
         self._measure()
 
     @property

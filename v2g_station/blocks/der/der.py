@@ -91,13 +91,7 @@ class DerControls:
     """The controls of one station, which supports these types."""
 
     def __init__(
-        self,
-        kernel: Kernel,
-        outbox: Outbox,
-        supported: tuple[DERControl, ...],
-        *,
-        inverter: Inverter,
-        nominal_v: float,
+        self, kernel: Kernel, outbox: Outbox, supported: tuple[DERControl, ...], *, inverter: Inverter, nominal_v: float
     ) -> None:
         self._k = kernel
         self._outbox = outbox

@@ -21,14 +21,7 @@ from v2g_station.blocks.smart_charging.frequency import GridFrequency
 from v2g_station.blocks.transactions.transactions import MeterSample
 from v2g_station.kernel.kernel import Command, Kernel
 
-REACTIVE: Final[tuple[DERControl, ...]] = (
-    "FixedPFAbsorb",
-    "FixedPFInject",
-    "FixedVar",
-    "VoltVar",
-    "WattPF",
-    "WattVar",
-)
+REACTIVE: Final[tuple[DERControl, ...]] = ("FixedPFAbsorb", "FixedPFInject", "FixedVar", "VoltVar", "WattPF", "WattVar")
 """Controls of the reactive power."""
 
 BY_VOLTAGE: Final[DERControl] = "VoltVar"

@@ -104,10 +104,7 @@ class Diagnostics:
         """The upload that was running when the program last stopped."""
         self._log = kernel.stored("security_log", _LogEntry)
         self._next = int(max(self._log, default="0")) + 1
-        self.answers: dict[str, Handler] = {
-            "GetLog": self._get_log,
-            "CustomerInformation": self._customer,
-        }
+        self.answers: dict[str, Handler] = {"GetLog": self._get_log, "CustomerInformation": self._customer}
 
     def start(self) -> None:
         """Report an upload interrupted by the last stop of the program (N01.FR.10)."""

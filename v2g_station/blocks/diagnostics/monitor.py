@@ -41,10 +41,7 @@ def factory_monitors(model: DeviceModel) -> tuple[Monitoring, ...]:
 
 
 def names_of(variable: Variable) -> tuple[Component, VariableName]:
-    return (
-        component_of(variable),
-        VariableName(name=variable.name, instance=variable.instance),
-    )
+    return (component_of(variable), VariableName(name=variable.name, instance=variable.instance))
 
 
 def in_range(variable: Variable, value: float) -> bool:

@@ -366,8 +366,4 @@ class Monitors:
             self._k.put(f"MonitoringCtrlr.{name}", str(self._level))
 
 
-_BASES: Final[tuple[MonitoringBase, ...]] = (
-    "All",
-    "FactoryDefault",
-    "HardWiredOnly",
-)
+_BASES: Final[tuple[MonitoringBase, ...]] = ("All", "FactoryDefault", "HardWiredOnly")

@@ -11,11 +11,7 @@ from typing import Final
 import msgspec
 
 from v2g.ocpp.messages.base import Message
-from v2g.ocpp.messages.payment import (
-    Address,
-    VatNumberValidationRequest,
-    VatNumberValidationResponse,
-)
+from v2g.ocpp.messages.payment import Address, VatNumberValidationRequest, VatNumberValidationResponse
 from v2g.ocpp.messages.transactions import TransactionEventRequest, TransactionEventResponse, TransactionLimit
 from v2g.units import payable
 from v2g_station.blocks.authorization.authorization import Authorizer, Verdict

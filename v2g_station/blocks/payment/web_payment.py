@@ -7,11 +7,7 @@ from typing import Final
 from v2g.errors import RefusedError
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.base import Message, StatusInfo
-from v2g.ocpp.messages.payment import (
-    DIRECT_PAYMENT,
-    NotifyWebPaymentStartedRequest,
-    NotifyWebPaymentStartedResponse,
-)
+from v2g.ocpp.messages.payment import DIRECT_PAYMENT, NotifyWebPaymentStartedRequest, NotifyWebPaymentStartedResponse
 from v2g.ocpp.messages.transactions import TransactionLimit
 from v2g.ocpp.web_payment import LIMITS, QrCode, address, check_template
 from v2g_station.blocks.availability import Availability

@@ -208,8 +208,7 @@ class Requests2(MessageRequests):
     def profile(self, power_w: int) -> Element:
         """Return a ChargingProfile of constant power, W."""
         entry = parameters_2.ProfileEntry(
-            charging_profile_entry_start=0,
-            charging_profile_entry_max_power=VALUES_2.power(power_w, Rounding.DOWN),
+            charging_profile_entry_start=0, charging_profile_entry_max_power=VALUES_2.power(power_w, Rounding.DOWN)
         )
         return parameters_2.ChargingProfile(profile_entry=(entry,))
 

@@ -457,13 +457,7 @@ def _word(row: Row) -> str:
 # -- whole sessions, their times, and the first bytes -------------------------------------------------------------
 
 HEADERS: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "001": "",
-        "002": "length 0",
-        "003": "payload type 7001",
-        "004": "version FF",
-        "005": "inverse version FF",
-    }
+    {"001": "", "002": "length 0", "003": "payload type 7001", "004": "version FF", "005": "inverse version FF"}
 )
 """Number of the case about the V2GTP header of SessionSetupReq -> name of its fault."""
 

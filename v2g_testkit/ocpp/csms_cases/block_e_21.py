@@ -60,10 +60,7 @@ async def both_limit(t: CsmsTest) -> None:
 
 
 @E_21.case(
-    "TC_E_109_CSMS",
-    "The back end limits the cost",
-    also=("E16.FR.02",),
-    needs=("limits of transactions", "costs"),
+    "TC_E_109_CSMS", "The back end limits the cost", also=("E16.FR.02",), needs=("limits of transactions", "costs")
 )
 async def cost_limit(t: CsmsTest) -> None:
     """The back end sets the limit once, and tells the cost so far in an answer or by CostUpdated."""

@@ -61,12 +61,7 @@ def _reserves(
 _reserves("TC_H_01_CSMS", "Reserve an EVSE", "H01", need="reservation", evseId=1)
 _reserves("TC_H_08_CSMS", "Reserve any EVSE", "H01", need="reservation of any EVSE", reserved=())
 _reserves(
-    "TC_H_14_CSMS",
-    "As many reservations as EVSEs",
-    "H01",
-    need="reservation of any EVSE",
-    reserved=(1, 2),
-    times=2,
+    "TC_H_14_CSMS", "As many reservations as EVSEs", "H01", need="reservation of any EVSE", reserved=(1, 2), times=2
 )
 _reserves(
     "TC_H_15_CSMS",

@@ -177,9 +177,7 @@ async def profile_by_variables(t: StationTest) -> None:
 
 
 @B_21.case(
-    "TC_B_107_CS",
-    "Slots are added to the priority and removed",
-    requirements=("B09.FR.20", "B09.FR.33", "B09.FR.34"),
+    "TC_B_107_CS", "Slots are added to the priority and removed", requirements=("B09.FR.20", "B09.FR.33", "B09.FR.34")
 )
 async def slots(t: StationTest) -> None:
     """The station takes a slot that is configured, and its removal; it rejects one that is empty."""

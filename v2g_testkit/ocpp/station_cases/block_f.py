@@ -7,14 +7,7 @@ from v2g_testkit.ocpp.case import Block, Failed, Payload, precondition
 from v2g_testkit.ocpp.connection import field_of
 from v2g_testkit.ocpp.station_cases.profiles import outside
 from v2g_testkit.ocpp.station_cases.roots import MANUFACTURER, install
-from v2g_testkit.ocpp.station_cases.steps import (
-    connector_is,
-    ended,
-    is_token,
-    points,
-    prefer,
-    stopped,
-)
+from v2g_testkit.ocpp.station_cases.steps import connector_is, ended, is_token, points, prefer, stopped
 from v2g_testkit.ocpp.station_cases.transfers import follow, get_log, log_state, offer_image, update
 from v2g_testkit.ocpp.station_tester import StationTest
 

@@ -83,9 +83,7 @@ async def _agreed(t: StationTest, kind: str) -> str:
 
 
 @K_21.case(
-    "TC_K_113_CS",
-    "The back end changes the schedule of a vehicle in scheduled control mode",
-    also=("K16.FR.02",),
+    "TC_K_113_CS", "The back end changes the schedule of a vehicle in scheduled control mode", also=("K16.FR.02",)
 )
 async def renegotiated(t: StationTest) -> None:
     """The station renegotiates, and sends the vehicle's schedule."""
@@ -125,9 +123,7 @@ async def dynamic_control(t: StationTest) -> None:
 
 
 @K_21.case(
-    "TC_K_116_CS",
-    "A vehicle in dynamic control mode needs other energy",
-    requirements=("K20.FR.01", "K20.FR.04"),
+    "TC_K_116_CS", "A vehicle in dynamic control mode needs other energy", requirements=("K20.FR.01", "K20.FR.04")
 )
 async def other_needs(t: StationTest) -> None:
     """The station sends the new needs, and follows the new profile."""

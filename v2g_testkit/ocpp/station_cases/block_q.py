@@ -235,10 +235,7 @@ async def _push(t: StationTest, wanted: Payload, **values: float) -> None:
 
 def _case_of_push(number: int, title: str, mode: str) -> None:
     @Q.case(
-        f"TC_Q_{number}_CS",
-        title,
-        requirements=("K28.FR.06", "K28.FR.09", "K01.FR.110", "K08.FR.04"),
-        needs=DYNAMIC,
+        f"TC_Q_{number}_CS", title, requirements=("K28.FR.06", "K28.FR.09", "K01.FR.110", "K08.FR.04"), needs=DYNAMIC
     )
     async def script(t: StationTest) -> None:
         """The station applies each set-point at once, and says only once that the operation mode is another."""

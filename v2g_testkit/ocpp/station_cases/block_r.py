@@ -132,9 +132,7 @@ async def nameplate(t: StationTest) -> None:
 
 
 @R.case(
-    "TC_R_102_CS",
-    "Clear controls by their type",
-    requirements=("R04.FR.41", "R04.FR.43", "R04.FR.45", "R04.FR.30"),
+    "TC_R_102_CS", "Clear controls by their type", requirements=("R04.FR.41", "R04.FR.43", "R04.FR.45", "R04.FR.30")
 )
 async def clears(t: StationTest) -> None:
     """The station clears the control; it does not find one that there is not, nor support other types."""

@@ -316,10 +316,7 @@ async def _agreed(t: StationTest) -> str:
 
 
 @ISO_15118.case(
-    "TC_K_53_CS",
-    "A schedule for the needs of a vehicle",
-    also=("K15.FR.01", "K15.FR.06", "K01.FR.07"),
-    needs=SMART,
+    "TC_K_53_CS", "A schedule for the needs of a vehicle", also=("K15.FR.01", "K15.FR.06", "K01.FR.07"), needs=SMART
 )
 async def schedule(t: StationTest) -> None:
     """The station sends the needs, takes the profile made for them, and the vehicle charges by it."""

@@ -134,10 +134,7 @@ async def refuses(t: StationTest, requirement: str, within: float = 5) -> None:
 
 async def forget_tokens(t: StationTest) -> None:
     """Empty the cache and the list of the station, as far as it has them."""
-    for action, payload in (
-        ("ClearCache", {}),
-        ("SendLocalList", {"versionNumber": 1, "updateType": "Full"}),
-    ):
+    for action, payload in (("ClearCache", {}), ("SendLocalList", {"versionNumber": 1, "updateType": "Full"})):
         with contextlib.suppress(CallError):
             await t.ask(action, **payload)
 

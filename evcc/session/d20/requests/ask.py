@@ -43,10 +43,7 @@ from v2g.iso15118.d20.messages.dc import (
     Dynamic_DC_CLReqControlMode,
     Scheduled_DC_CLReqControlMode,
 )
-from v2g.iso15118.d20.messages.schedules import (
-    Dynamic_SEReqControlMode,
-    Scheduled_SEReqControlMode,
-)
+from v2g.iso15118.d20.messages.schedules import Dynamic_SEReqControlMode, Scheduled_SEReqControlMode
 from v2g.iso15118.d20.schemas import AC, ACDP, DC, WPT
 from v2g.iso15118.d20.services import ENERGY_TRANSFER, ServiceId
 from v2g.iso15118.engine.app_protocol import AppProtocol

@@ -76,12 +76,7 @@ def advance(running: Running, *, utc_ms: int, import_mwh: int, export_mwh: int) 
         power = Fraction((export_mwh - running.export_mwh) * _W_MS_PER_MWH, span)
         discharged = add(running.discharge, discharged, Flow(running.utc_ms, utc_ms, -power))
     return replace(
-        running,
-        utc_ms=utc_ms,
-        import_mwh=import_mwh,
-        export_mwh=export_mwh,
-        charged=charged,
-        discharged=discharged,
+        running, utc_ms=utc_ms, import_mwh=import_mwh, export_mwh=export_mwh, charged=charged, discharged=discharged
     )
 
 
