@@ -321,6 +321,15 @@ def overdraw(stage: Charging, context: RequestContext) -> tuple[Charging, int, L
     output, rules = stage.output, context.config.profile
     assert isinstance(output, SetAcOutput)
     follow_s, power_w = min(FOLLOW_S, rules.warn_s), power(context)
+    measured, sign = context.facts.measured, 1 if power_w >= 0 else -1
+    own_w = stage.vehicle.line_w(charge=power_w >= 0)
+    beyond_w = [  # of each conductor, where the vehicle has stated what it bears
+        sign * current_ma * measured.voltage_mv // 1_000_000 - most_w
+        for current_ma, most_w in zip(measured.currents or (), own_w, strict=False)
+    ]
+    if max(beyond_w, default=0) > 0:
+        bound_w = output.charge_w if power_w >= 0 else output.discharge_w
+        power_w = sign * max(abs(power_w), bound_w + max(beyond_w))
     sensor_w = max(1, min(ALTERNATING.sensor, rules.margin_w))
     margin = Margin(sensor=sensor_w, control=rules.margin_w - sensor_w)
     follow_us, now_us = microseconds(follow_s), microseconds(context.now)

@@ -140,7 +140,18 @@ class Vehicle(msgspec.Struct, frozen=True):
             max_charge_ma=min(self.max_charge_ma, agreed.max_charge_ma),
             max_discharge_w=min(self.max_discharge_w, agreed.max_discharge_w),
             max_discharge_ma=min(self.max_discharge_ma, agreed.max_discharge_ma),
+            line_charge_w=_lower(self.line_charge_w, agreed.line_charge_w),
+            line_discharge_w=_lower(self.line_discharge_w, agreed.line_discharge_w),
         )
+
+    def line_w(self, *, charge: bool) -> tuple[int, ...]:
+        """Return the maximum power of each conductor in a direction, nothing where it has not sent those of several."""
+        return self.line_charge_w if charge else self.line_discharge_w
+
+
+def _lower(powers_w: tuple[int, ...], agreed_w: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the lower power of each conductor; one that only one of them has stays."""
+    return tuple(min(pair) for pair in zip(powers_w, agreed_w, strict=False)) or powers_w or agreed_w
 
 
 class Parametrised(Stage, frozen=True):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from v2g.energy.conductors import LINES, Currents, line_current_ma, line_power_w, spread
+from v2g.energy.conductors import LINES, Currents, fill, line_current_ma, line_power_w, spread
 from v2g.energy.limits import Limit, effective_limits
 
 MA = st.integers(-100_000, 100_000)
@@ -54,3 +54,17 @@ def test_a_conductor_bounds_each_vehicle_by_its_phases(
     known += [Limit(source="cable", charge_w=10_000_000, discharge_w=10_000_000, charge_ma=each) for each in cable]
     powers = effective_limits(known, 0).over(lines, 230)
     assert (powers.charge_w, powers.charge_source, powers.discharge_w) == (watts, source, 0)
+
+
+@pytest.mark.requirement("R192")
+@given(st.integers(0, 100), st.lists(st.integers(0, 50), min_size=1, max_size=3))
+def test_parts_are_as_equal_as_their_maxima_permit(total: int, most: list[int]) -> None:
+    """Against raising the lowest part that can be raised, one by one."""
+    parts = [0] * len(most)
+    for _ in range(min(total, sum(most))):
+        can = [line for line in range(len(most)) if parts[line] < most[line]]
+        parts[min(can, key=lambda line: parts[line])] += 1
+    found = fill(total, most)
+    assert sum(found) == min(total, sum(most))
+    assert sorted(found) == sorted(parts)
+    assert all(part <= bound for part, bound in zip(found, most, strict=True))

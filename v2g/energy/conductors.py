@@ -4,7 +4,7 @@ A fuse, a cable, a contact and a duty cycle bound the current of each conductor.
 together follows from the number of conductors that a vehicle uses; it says nothing about one of them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from math import isqrt
 from typing import Final, NamedTuple
 
@@ -52,6 +52,16 @@ def spread(total_ma: int, lines: Iterable[int]) -> Currents:
     for index, line in enumerate(used):
         found[line] = (part + (index < left)) * (1 if total_ma >= 0 else -1)
     return Currents(*found)
+
+
+def fill(total: int, most: Sequence[int]) -> tuple[int, ...]:
+    """Return the parts of a sum, 0 or more, that are equal but for those that are bounded by their maximum; less than
+    the sum where all are."""
+    found, left = [0] * len(most), total
+    for place, line in enumerate(sorted(range(len(most)), key=lambda each: most[each])):
+        found[line] = min(most[line], left // (len(most) - place))
+        left -= found[line]
+    return tuple(found)
 
 
 def line_power_w(current_ma: int, volts: int, lines: int) -> int:

@@ -14,7 +14,7 @@ from secc.session.d20.request_context import RequestContext, Step, refuse
 from secc.session.ports import SetAcOutput
 from secc.session.power import apply_output, loop_event, overdraw, power
 from secc.session.stages import Charging, Parametrised, Selected, Vehicle
-from v2g.energy.conductors import line_current_ma, line_power_w
+from v2g.energy.conductors import fill, line_current_ma, line_power_w
 from v2g.exi.declare import Element
 from v2g.iso15118.d20.messages.ac import (
     AC_ChargeLoopReq,
@@ -112,7 +112,8 @@ def charge_loop(request: AC_ChargeLoopReq, stage: Charging, context: RequestCont
     stage, meter_info = report_meter(request, stage, context)
     stage, receipt = report_costs(stage, meter_info, context)
     stage, code = keeps_profile(stage, context)
-    response = replace(_response(output, answered, meter_info, context), response_code=code, receipt=receipt)
+    answer = _response(output, stage.vehicle, answered, meter_info, context)
+    response = replace(answer, response_code=code, receipt=receipt)
     return Step(response, replace(stage, loops=stage.loops + 1), (*commands, *loop_event(stage, context)))
 
 
@@ -129,16 +130,27 @@ def keeps_profile(stage: Charging, context: RequestContext) -> tuple[Charging, R
 
 
 def _response(
-    output: SetAcOutput, answered: type[ResponseMode], meter_info: MeterInfo | None, context: RequestContext
+    output: SetAcOutput,
+    vehicle: Vehicle,
+    answered: type[ResponseMode],
+    meter_info: MeterInfo | None,
+    context: RequestContext,
 ) -> AC_ChargeLoopRes:
-    """Return the present targets: binding in dynamic mode, under a schedule only if power must be cut."""
+    """Return the present targets: binding in dynamic mode, under a schedule only if power must be cut. A vehicle whose
+    conductors differ gets for each no more than it has stated for that one."""
     fields: dict[str, Any] = _present(output.lines, context)
     target = output.power_w
     if target is None:
         target = min(max(power(context), -output.discharge_w), output.charge_w)
         target = None if target == power(context) else target
     if target is not None:
-        fields |= each_phase("evse_target_active_power", target, output.lines)
+        name, own_w = "evse_target_active_power", vehicle.line_w(charge=target > 0)[: output.lines]
+        fields |= each_phase(name, target, output.lines)
+        if len(set(own_w)) > 1:
+            most_ma, volts = output.charge_ma if target > 0 else output.discharge_ma, vehicle.max_voltage_mv // 1000
+            bounds = [min(each, line_power_w(most_ma, volts, 1)) for each in own_w]
+            parts, sign = fill(abs(target), bounds), 1 if target > 0 else -1
+            fields |= {name + phase: watts(sign * part) for phase, part in zip(PHASES, parts, strict=False)}
     return AC_ChargeLoopRes(
         header=context.header,
         response_code=ResponseCode.OK,
@@ -167,12 +179,14 @@ def _updated(stage: Charging, mode: RequestMode, battery: dict[str, int], contex
     if mode.ev_maximum_charge_power is not None:
         changes["max_charge_w"] = max(0, total(mode, "ev_maximum_charge_power"))
         changes["max_charge_ma"] = strongest_ma(mode, "ev_maximum_charge_power", context)
+        changes["line_charge_w"] = _each(mode, "ev_maximum_charge_power")
     if isinstance(mode, BPT_Dynamic_AC_CLReqControlMode | BPT_Scheduled_AC_CLReqControlMode) and (
         mode.ev_maximum_discharge_power is not None
     ):
         # sources disagree on the sign of discharge limits: the magnitude counts
         changes["max_discharge_w"] = abs(total(mode, "ev_maximum_discharge_power"))
         changes["max_discharge_ma"] = strongest_ma(mode, "ev_maximum_discharge_power", context)
+        changes["line_discharge_w"] = _each(mode, "ev_maximum_discharge_power")
     vehicle = replace(parametrised.vehicle, **changes | battery | needed(mode))
     vehicle = vehicle.bounded(parametrised.able, raises=context.config.raised_limits)
     if vehicle == parametrised.vehicle:

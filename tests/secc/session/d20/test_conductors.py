@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from secc.session import ports
-from secc.session.config import ControlMode, EnergyService, SeccConfig
+from secc.session.config import ControlMode, EnergyService, ProfileRules, SeccConfig
 from tests.secc.session.bench import AC, AC_BPT, Bench, number
 from tests.secc.session.d20.ac import UNSIGNED, watts
 from v2g.energy.conductors import Currents
@@ -116,6 +116,61 @@ def test_each_conductor_is_within_every_limit(
             assert given(mode, "evse_target_active_power") == pytest.approx([-back_w] * lines, abs=1)
             assert output.discharge_ma == min(most_ma, 16_000)
         assert output.discharge_w == pytest.approx(back_w * lines, abs=lines)
+
+
+UNEQUAL = {"ev_maximum_charge_power": number(7_360), "ev_maximum_charge_power_l2": number(2_990)}
+
+
+def of_two(make_bench: Make, limit: Limit | None) -> Bench:
+    """Return a charge loop of a vehicle that bears 32 A on L1 and 13 A on L2."""
+    profile = ProfileRules(margin_w=300, warn_s=1.0, fail_s=3.0)
+    config = SeccConfig(services=(EnergyService.AC,), signed_discharge=UNSIGNED, profile=profile)
+    bench = make_bench(config, pilot=PilotState.C)
+    bench.selection, bench.scheduled = (AC, 0, False), False
+    if limit is not None:
+        bench.fact(ports.LimitChanged(limit))
+    bench.reach(State.AC_CHARGE_PARAMETER_DISCOVERY)
+    mode = ac.AC_CPDReqEnergyTransferMode(**UNEQUAL, **powers("ev_minimum_charge_power", 0, 2))
+    bench.send(bench.ask("AC_ChargeParameterDiscoveryReq", ac_cpd_req_energy_transfer_mode=mode))
+    bench.go("ScheduleExchangeReq", "PowerDeliveryReq")
+    return bench
+
+
+def loop_of_two(bench: Bench) -> Any:
+    names = ("ev_maximum_charge_power", "ev_minimum_charge_power", "ev_present_active_power")
+    fields = {name + phase: None for name in names for phase in PHASES} | UNEQUAL
+    fields |= powers("ev_minimum_charge_power", 0, 2) | powers("ev_present_active_power", 0, 2)
+    return bench.send(bench.ask("AC_ChargeLoopReq", cl_req_control_mode=bench.ac_loop_mode(**fields)))
+
+
+@pytest.mark.requirement("R192")
+@pytest.mark.parametrize(
+    ("limit_ma", "targets"),
+    [(None, [7_360, 2_990]), (20_000, [4_600, 2_990]), (13_000, [2_990, 2_990]), (6_000, [1_380, 1_380])],
+)
+def test_a_vehicle_whose_conductors_differ_is_told_each_ones_own(
+    make_bench: Make, limit_ma: int | None, targets: list[int]
+) -> None:
+    limit = Limit(source=CABLE, charge_w=MOST_W, discharge_w=MOST_W, charge_ma=limit_ma, discharge_ma=0, version=2)
+    bench = of_two(make_bench, limit if limit_ma else None)
+    assert given(loop_of_two(bench).cl_res_control_mode, "evse_target_active_power") == targets
+
+
+@pytest.mark.requirement("R192")
+def test_a_conductor_beyond_what_its_vehicle_has_stated_for_it_is_warned_of_and_ends(make_bench: Make) -> None:
+    """5 kW on L2, which bears 2,990 W; the sum is within all limits."""
+    bench, codes = of_two(make_bench, None), list[str]()
+    bench.fact(ports.Measured(230_000, 30_000, currents=Currents(8_000, 22_000)))
+    while not bench.reason:
+        codes.append(loop_of_two(bench).response_code.name)
+        bench.pass_time(0.5)
+    assert set(codes[:-1]) == {"WARNING_EVPowerProfileViolation"}
+    assert codes[-1] == "FAILED_EVPowerProfileViolation"
+    other = of_two(make_bench, None)
+    other.fact(ports.Measured(230_000, 35_000, currents=Currents(22_000, 13_000)))
+    for _ in range(10):
+        assert loop_of_two(other).response_code.name == "OK"
+        other.pass_time(0.5)
 
 
 @pytest.mark.requirement("R192")
