@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from csms.domain.security.passwords import MAX_LENGTH, MAX_PASSWORDS, MIN_LENGTH, check_password
+from v2g.energy.settlement.rows import csv_text, unmarked
 from v2g.errors import ConfigError, RefusedError, StoreError
 from v2g.io.websocket.server import IDENTITY
 from v2g.pki.keys import read_secret
@@ -52,7 +53,7 @@ def parse_passwords(text: str) -> tuple[dict[str, str], list[tuple[int, str]]]:
         if not line.strip():
             continue
         try:
-            fields = tuple(next(csv.reader([line], strict=True)))
+            fields = tuple(map(unmarked, next(csv.reader([line], strict=True))))
         except csv.Error as error:
             faults.append((number, f"invalid CSV: {error}"))
             continue
@@ -93,11 +94,10 @@ class PasswordFile:
 
     def write(self, passwords: Mapping[str, str]) -> None:
         """Write the passwords durably. Raises StoreError."""
-        rows = [_HEADER, *passwords.items()]
         try:
             os.fchmod(self._number, 0o600)
             with os.fdopen(self._number, "w", encoding="utf-8", newline="") as file:
-                csv.writer(file, lineterminator="\n").writerows(rows)
+                file.write(csv_text(_HEADER, *passwords.items()))
                 file.flush()
                 os.fsync(self._number)
         except OSError as error:

@@ -12,6 +12,7 @@ from csms.api.http.pipeline import Answer
 from csms.api.http.problems import ApiError
 from csms.console.visit import ROOT, Visit, action, page
 from v2g.energy.price_plan import ChargeKind, PricePlan
+from v2g.energy.settlement.rows import csv_text
 
 _PAGE = 50
 _QUARANTINE = f"{ROOT}/quarantine"
@@ -157,15 +158,6 @@ async def download_report(visit: Visit) -> Answer:
     asked = {"by": "month", **visit.asked("by", "from_day", "to_day")}
     lines = [each async for each in visit.every(reports.report_transactions, **asked)]
     names = tuple(reports.TransactionSum.__struct_fields__)
-    rows = [names, *(tuple(each[name] for name in names) for each in lines)]
-    text = "".join(",".join(map(csv_field, row)) + "\r\n" for row in rows)
+    text = csv_text(names, *([each[name] for name in names] for each in lines))
     headers = {"Content-Disposition": f'attachment; filename="report-by-{asked["by"]}.csv"'}
     return Response(text.encode(), media_type="text/csv", headers=headers)
-
-
-def csv_field(value: object) -> str:
-    """Return a field of CSV (RFC 4180), which no spreadsheet takes for a formula."""
-    text = "" if value is None else str(value)
-    if text[:1] in ("=", "+", "@", "\t", "\r") or (text[:1] == "-" and not text[1:].replace(".", "").isdecimal()):
-        text = f"'{text}"
-    return f'"{text.replace(chr(34), chr(34) * 2)}"' if any(each in text for each in ',"\r\n') else text

@@ -101,7 +101,8 @@ class Archive:
         except V2GError as error:
             self._note("keys_kept", error=str(error))
         chain = {f"{session_id}{CONTRACT_SUFFIX}": chain_to_pem(tuple(contract)).encode()}
-        write_files(self._journals, chain, sync_names=False, keys=self.keys)  # the journal synchronises both names
+        # The journal synchronises both names.
+        write_files(self._journals, chain, private=True, sync_names=False, keys=self.keys)
         return JournalFile.open(self._path(session_id), self.keys)
 
     def finish(self, session_id: str, charger: Credentials | None = None) -> None:
@@ -143,7 +144,7 @@ class Archive:
             created_ms=self._clock.utc_ms(),
         )
         directory = self.settlements / session_id
-        write_files(directory, files, keys=self.keys)
+        write_files(directory, files, private=True, keys=self.keys)
         self._join_receipt(session_id)
         path.unlink()  # it is in the bundle now
         self._contract_file(session_id).unlink()
@@ -153,7 +154,7 @@ class Archive:
         """Store the back end's receipt of a complete journal in its bundle, or until there is one."""
         if not (self._path(session_id).exists() or self._bundled(session_id)):
             return  # another EVSE's, or removed
-        write_files(self._journals, {f"{session_id}{RECEIPT_SUFFIX}": receipt}, keys=self.keys)
+        write_files(self._journals, {f"{session_id}{RECEIPT_SUFFIX}": receipt}, private=True, keys=self.keys)
         if self._bundled(session_id):
             self._join_receipt(session_id)
 
@@ -165,7 +166,7 @@ class Archive:
         waiting = self._journals / f"{session_id}{RECEIPT_SUFFIX}"
         if waiting.exists():
             receipt = open_lines(waiting.read_bytes(), self.keys, waiting.name)
-            write_files(self.settlements / session_id, {RECEIPT: receipt}, keys=self.keys)
+            write_files(self.settlements / session_id, {RECEIPT: receipt}, private=True, keys=self.keys)
             waiting.unlink(missing_ok=True)
 
     def reopen_journal(self, session_id: str) -> JournalFile | None:

@@ -61,6 +61,7 @@ def test_each_program_is_confined_and_has_its_own_user(root: Path, unit: str, mo
     output("systemd-analyze", "security", "--offline=true", f"--root={root}", f"--threshold={most}", f"{unit}.service")
     users = (DEPLOY / "sysusers.conf").read_text()
     assert settings(unit)["User"] == [unit]
+    assert settings(unit)["LimitCORE"] == ["0"]
     assert f"\nu {unit} " in users
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import typer
 
-from v2g.energy.settlement.rows import csv_text
+from v2g.energy.settlement.rows import csv_text, unmarked
 from v2g.errors import ConfigError, RefusedError, V2GError
 from v2g_cli.csms.client import CsmsClient
 from v2g_cli.csms.show import client_of, part
@@ -21,7 +21,6 @@ CsvFile = Annotated[Path, typer.Argument(metavar="FILE", help="CSV file with a h
 
 _MOST: Final = 1_000_000
 _MOST_BYTES: Final = 1 << 28
-_FORMULAS: Final = ("'=", "'+", "'-", "'@")
 
 
 class Columns(NamedTuple):
@@ -48,7 +47,7 @@ def export(context: typer.Context, what: What, file: CsvFile) -> None:
     client = client_of(context)
     rows = _stations(client) if what == "stations" else _tokens(client)
     columns = _COLUMNS[what].needed + _COLUMNS[what].others
-    write_new(file, csv_text(columns, [[row.get(name) for name in columns] for row in rows]))
+    write_new(file, csv_text(columns, *([row.get(name) for name in columns] for row in rows)))
     say(f"{len(rows)} {what} written")
 
 
@@ -127,7 +126,7 @@ def _read(file: Path, columns: Columns, request: Callable[[Mapping[str, str]], R
             columns_text = ", ".join(columns.needed + columns.others)
             raise ConfigError(f"{file}:1: no column {', '.join(missing)}", hint=f"columns: {columns_text}")
         for row in reader:
-            cells = {name: _cell(value) for name, value in row.items() if isinstance(name, str)}
+            cells = {name: unmarked((value or "").strip()) for name, value in row.items() if isinstance(name, str)}
             try:
                 if None in row or None in row.values():
                     raise ValueError(f"{len(reader.fieldnames or ())} cells expected")
@@ -144,12 +143,6 @@ def _read(file: Path, columns: Columns, request: Callable[[Mapping[str, str]], R
     if not found:
         raise ConfigError(f"{file} has no lines below its header")
     return found
-
-
-def _cell(value: str | None) -> str:
-    """Return a cell as it was before it was marked as text for spreadsheets."""
-    text = (value or "").strip()
-    return text[1:] if text.startswith(_FORMULAS) else text
 
 
 def _station(row: Mapping[str, str]) -> Request:

@@ -76,8 +76,7 @@ def report(
 
 def _write_csv(path: Path, by: str, rows: Sequence[Mapping[str, Any]]) -> None:
     fields = ("group", *_FIELDS.values())
-    table = ([None if row[name] is None else str(row[name]) for name in fields] for row in rows)
-    text = csv_text((by, *_FIELDS.values()), table).encode()
+    text = csv_text((by, *_FIELDS.values()), *([row[name] for name in fields] for row in rows)).encode()
     if str(path) == "-":
         write_bytes(text)
         return

@@ -1,12 +1,12 @@
 """Files of vehicles' values, written page by page: CSV, and Apache Parquet by pyarrow."""
 
-import csv
 import io
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from io import BufferedRandom
 from typing import Any, Final, Literal
 
+from v2g.energy.settlement.rows import csv_text
 from v2g.extras import extras_named
 
 CSV: Final = "text/csv"
@@ -23,17 +23,15 @@ class CsvExport:
     def __init__(self, signals: Sequence[str], file: BufferedRandom) -> None:
         self._signals = signals
         self._text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-        self._writer = csv.writer(self._text)
-        self._writer.writerow(["time", *_KEY, *signals])
+        self._text.write(csv_text(["time", *_KEY, *signals]))
 
     def add(self, found: Sequence[dict[str, Any]]) -> None:
         """Write a page of records."""
-        for each in found:
-            at = datetime.fromtimestamp(each["at_ms"] / 1000, UTC).isoformat(timespec="milliseconds")
-            values = each["values"]
-            self._writer.writerow(
-                [at, *(each[name] for name in _KEY), *(values.get(name, "") for name in self._signals)]
-            )
+        self._text.write(csv_text(*map(self._row, found)))
+
+    def _row(self, record: dict[str, Any]) -> list[object]:
+        at = datetime.fromtimestamp(record["at_ms"] / 1000, UTC).isoformat(timespec="milliseconds")
+        return [at, *(record[name] for name in _KEY), *map(record["values"].get, self._signals)]
 
     def finish(self) -> None:
         """Write what is left."""

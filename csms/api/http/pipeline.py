@@ -262,7 +262,7 @@ def _decoded(body: bytes, kind: Any) -> Any:
 
 
 def _response(operation: Operation, request: HttpRequest, found: Any, principal: Principal | None) -> Answer:
-    headers: dict[str, str] = {}
+    headers = {} if operation.permission is Permission.PUBLIC else {"Cache-Control": "no-store"}
     status, media_type = operation.status, operation.media_type
     if isinstance(found, Response):
         return found
@@ -345,4 +345,5 @@ def problem_response(request: HttpRequest, error: Exception) -> Answer:
     if reported.status == 500:
         _log.error("%s %s", request.method, request.url.path, exc_info=error)
     body, headers = encoded(reported, request.url.path)
+    headers = {"Cache-Control": "no-store", **headers}
     return Response(body, status_code=reported.status, media_type=MEDIA_TYPE, headers=headers)

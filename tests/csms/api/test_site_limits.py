@@ -68,7 +68,7 @@ def readings() -> list[tuple[Operation, str]]:
 async def answer(ask: ApiClient, path: str, token: str | None = None) -> tuple[int, str, str]:
     """Return what a caller learns: status, link to the next page, and body."""
     found = await ask("GET", path, token=token)
-    assert found.status != 500, path
+    assert (found.status != 500, found.headers["cache-control"]) == (True, "no-store"), path
     return found.status, found.headers.get("link", ""), found.body.decode(errors="replace")
 
 

@@ -1,6 +1,7 @@
 """Pages: what each role may open, what they show, hostile texts, headers, and actions with their answers."""
 
 import asyncio
+import csv
 import re
 from html import escape
 
@@ -8,7 +9,6 @@ import pytest
 
 from csms.api.backend import make_backend
 from csms.console.application import HEADERS, ROUTES
-from csms.console.money import csv_field
 from csms.db.queries.admission import Visit, note_attempt
 from csms.domain.diagnostics.alerts import Evidence, Report
 from csms.domain.security.access import Role, allowed
@@ -21,6 +21,7 @@ from tests.csms.console.support import Person, employ, text_of
 from tests.csms.settlement.journals import SESSION, delivery, journal
 from tests.csms.settlement.witness import witness
 from tests.energy.settlement.conftest import Session, run_whole_session
+from v2g.energy.settlement.rows import csv_text, unmarked
 
 STATION = "CS-V2G-0001"
 PEOPLE = [each for each in Role if each not in NO_PEOPLE]
@@ -302,7 +303,9 @@ async def test_a_spreadsheet_takes_no_text_for_a_formula() -> None:
         ('a"b,c', '"a""b,c"'),
         (None, ""),
     ):
-        assert csv_field(text) == field
+        assert csv_text([1, text]) == f"1,{field}\r\n"
+        (row,) = csv.reader([csv_text([1, text])])
+        assert unmarked(row[1]) == (text or "")
 
 
 @pytest.mark.long

@@ -13,8 +13,9 @@ from tests.csms.settlement.journals import T0, started
 from v2g.energy.grid_signal import PriceSlot, Tariff
 from v2g.energy.settlement.bookkeeping import is_balanced, posting_of
 from v2g.energy.settlement.journal import Entry, Journal, verify_lines
+from v2g.energy.settlement.pricing import standing_lines
 from v2g.energy.settlement.receipt import receipt
-from v2g.energy.settlement.records import MeterReading, SessionRepriced, TariffSet, WearPriced
+from v2g.energy.settlement.records import LineCorrected, MeterReading, SessionRepriced, TariffSet, WearPriced
 from v2g.energy.settlement.session_journal import SessionJournal
 from v2g.energy.settlement.settle import Settlement, settle
 from v2g.energy.settlement.taxes import Tax, Taxation, VatRate, gross_of, taxes_of
@@ -123,8 +124,9 @@ def test_each_tariffs_energy_has_the_rate_of_its_source() -> None:
     ]  # fmt: skip
 
 
-def test_what_was_priced_afterwards_has_the_rate_of_the_tariff_in_force_then_or_of_none() -> None:
-    """The first hour had no prices until the operator repriced the session."""
+def test_what_is_repriced_has_the_rate_of_the_new_tariffs_source() -> None:
+    """The first hour had no prices until the operator repriced the session; the second one's stay, and have its rate,
+    too. Where it is repriced again, and one line corrected, each has the rate of the last repricing."""
     ledger, lines = SessionJournal(), list[bytes]()
     tariff = Tariff(
         currency="EUR", slots=tuple(PriceSlot(T0 + n * HOUR_MS, HOUR_MS, 300_000, 200_000) for n in range(4))
@@ -137,7 +139,20 @@ def test_what_was_priced_afterwards_has_the_rate_of_the_tariff_in_force_then_or_
     lines.append(Journal.resume(b"".join(lines)).append(change, T0 + 3 * HOUR_MS))
     entries = tuple(verify_lines(b"".join(lines)))
     rates = VatRate(percent="7", tariffs=("dso",)), VatRate(percent="19", tariffs=("",))
-    assert taxes((entries, settle(entries)), *rates) == [tax("7", 600_000, 40_000), tax("19", 300_000, 60_000)]
+    assert taxes((entries, settle(entries)), *rates) == [tax("19", 900_000, 170_000)]
+    rates = *rates, VatRate(percent="10", tariffs=("retail",))
+    dearer = replace(tariff, source="retail", slots=(replace(tariff.slots[0], import_price=600_000), *tariff.slots[1:]))
+    resumed = Journal.resume(b"".join(lines))
+    lines.append(resumed.append(SessionRepriced(tariff=dearer, reason="other retailer", by="alice"), T0 + 4 * HOUR_MS))
+    entries = tuple(verify_lines(b"".join(lines)))
+    settled = settle(entries)
+    assert taxes((entries, settled), *rates) == [tax("10", 1_200_000, 120_000)]
+    for each in standing_lines(settled.lines).values():
+        if each.price == 600_000:
+            free = LineCorrected(line=each.id, price=0, reason="free", by="alice")
+            lines.append(resumed.append(free, T0 + 5 * HOUR_MS))
+    entries = tuple(verify_lines(b"".join(lines)))
+    assert taxes((entries, settle(entries)), *rates) == [tax("10", 600_000, 60_000)]
 
 
 @pytest.mark.parametrize(

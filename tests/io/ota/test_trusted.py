@@ -5,13 +5,15 @@ import shutil
 import ssl
 import stat
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tuf.api.metadata import DelegatedRole, Delegations, Metadata, MetaFile, TargetFile, Targets
+from tuf.ngclient._internal import trusted_metadata_set
 
 from pki_tools.tree import PkiTree
 from tests.io.ota.maker import HARDWARE, Maker, key
@@ -405,6 +407,45 @@ def test_a_damaged_repository_is_refused_whatever_the_damage(maker: Maker, name:
         assert (release.length, release.facts.number) == (5, 1)
     finally:
         maker.path(name).write_bytes(whole)
+
+
+def test_what_has_expired_is_not_believed_again_when_the_clock_is_set_back(
+    maker: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A repository that is held back from the device for three days, then a clock that says that it is not."""
+    device = maker.device()
+    device.find("one.img")
+    with monkeypatch.context() as later:
+        _set_clock(later, timedelta(days=3))
+        with pytest.raises(InstallError, match="expired"):
+            device.find("one.img")
+    with pytest.raises(InstallError, match=r"have expired.*timestamp\.json"):
+        maker.device().find("one.img")
+    maker.publish(after=timedelta(hours=1))
+    assert maker.device().find("one.img").length == 5, "newer metadata are believed"
+
+
+def test_a_clock_that_was_years_ahead_once_harms_nothing(maker: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+    device = maker.device()
+    device.find("one.img")
+    with monkeypatch.context() as later:
+        _set_clock(later, timedelta(days=4000))
+        with pytest.raises(InstallError, match="expired"):
+            device.find("one.img")
+    maker.publish(after=timedelta(hours=1))
+    assert device.find("one.img").length == 5
+
+
+def _set_clock(patch: pytest.MonkeyPatch, ahead: timedelta) -> None:
+    """Let a device's clock, also as python-tuf reads it, be ahead."""
+
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> "Ahead":
+            return cls.fromtimestamp((datetime.now(UTC) + ahead).timestamp(), tz)
+
+    patch.setattr(trusted, "datetime", Ahead)
+    patch.setattr(trusted_metadata_set, "datetime", SimpleNamespace(datetime=Ahead, timezone=timezone))
 
 
 def test_a_refusal_says_which_file(maker: Maker) -> None:

@@ -111,6 +111,8 @@ def test_a_session_that_ended_becomes_a_bundle_that_verifies_and_nothing_else_st
     desk.end()
     desk.archive.finish(SESSION)
     desk.verify()
+    bundle = [each for each in (desk.archive.settlements / SESSION).iterdir() if each.is_file()]
+    assert {each.stat().st_mode & 0o777 for each in bundle} == {0o600}
     assert list((desk.folder / "journals").iterdir()) == []
     assert set(desk.archive.signed(SESSION)) == {"import", "export"}
     assert desk.archive.signed("ffff") == {}

@@ -97,7 +97,7 @@ def dispute_files(evidence: Evidence, *, language: Language = "en") -> dict[str,
     files |= {f"given/{name}": data for name, data in evidence.given.items()}
     files |= {f"ocsp/{number}.der": each.der for number, each in enumerate(answers, 1)}
     tables = [each for each in _tables(evidence) if each.rows]
-    files |= {f"{each.name}.csv": csv_text(each.columns, each.rows).encode() for each in tables}
+    files |= {f"{each.name}.csv": csv_text(each.columns, *each.rows).encode() for each in tables}
     not_proven = _open_questions(evidence, "en")
     files["dispute.json"] = msgspec.json.encode(
         {

@@ -283,7 +283,7 @@ def charge_detail_record(
         raise CodecError("the session has prices in two currencies; a CDR has one")
     country, party = _owner(settlement, facts)
     taxation = Taxation(rates=facts.vat, zone=facts.vat_zone)
-    spans = _spans(entries, settlement, percents(entries, settlement.station_id, taxation))
+    spans = _spans(entries, settlement, percents(entries, settlement, taxation))
     begin = settlement.begin
     cost = Cost(excl_vat=_paid(totals[0].balance, totals[0].currency) if totals else Decimal(0))
     taxes = taxes_of(entries, settlement, taxation)

@@ -7,7 +7,7 @@ vehicle owes is positive, what it is owed negative, so that the column adds up t
 import csv
 import io
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final
@@ -66,7 +66,7 @@ def rows(settlement: Settlement) -> Iterator[Row]:
 def to_csv(settlement: Settlement) -> str:
     """Return the rows as CSV (RFC 4180) with a header; no cell starts a formula in a spreadsheet."""
     names = Row.__struct_fields__
-    return csv_text(names, ([getattr(row, name) for name in names] for row in rows(settlement)))
+    return csv_text(names, *([getattr(row, name) for name in names] for row in rows(settlement)))
 
 
 def to_json(settlement: Settlement) -> bytes:
@@ -88,20 +88,25 @@ def millionths(number: int) -> str:
     return f"{Decimal(number).scaleb(-6):f}"
 
 
-def csv_text(columns: Sequence[str], table: Iterable[Sequence[str | None]]) -> str:
-    """Return a table as CSV (RFC 4180) with a header; no cell starts a formula in a spreadsheet."""
+def csv_text(*rows: Iterable[object]) -> str:
+    """Return rows, such as that of the columns and those below it, as CSV (RFC 4180); None is empty.
+
+    Text that starts a formula in a spreadsheet is marked; `unmarked` undoes it.
+    """
     text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(columns)
-    writer.writerows(list(map(_cell, row)) for row in table)
+    csv.writer(text).writerows(list(map(_cell, row)) for row in rows)
     return text.getvalue()
 
 
+_FORMULAS: Final = ("=", "+", "-", "@", "\t", "\r")
 _NUMBER: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 
-def _cell(text: str | None) -> str:
-    if text is None:
-        return ""
-    formula = text.startswith(("=", "+", "-", "@", "\t", "\r")) and not _NUMBER.fullmatch(text)
-    return f"'{text}" if formula else text
+def _cell(value: object) -> object:
+    formula = isinstance(value, str) and value.startswith(_FORMULAS) and not _NUMBER.fullmatch(value)
+    return f"'{value}" if formula else value
+
+
+def unmarked(text: str) -> str:
+    """Return a cell as it was before it was marked as text."""
+    return text[1:] if text.startswith("'") and text[1:].startswith(_FORMULAS) else text

@@ -20,8 +20,8 @@ from msgspec.structs import replace
 
 from v2g.energy.settlement.journal import Entry
 from v2g.energy.settlement.pieces import zone_of
-from v2g.energy.settlement.pricing import NO_CURRENCY, Line
-from v2g.energy.settlement.records import TariffSet
+from v2g.energy.settlement.pricing import NO_CURRENCY, WEAR, Line, number_of, standing_lines
+from v2g.energy.settlement.records import SessionRepriced, TariffSet
 from v2g.energy.settlement.settle import Settlement
 from v2g.errors import CodecError
 from v2g.units import payable
@@ -85,9 +85,9 @@ def taxes_of(entries: Sequence[Entry], settlement: Settlement, taxation: Taxatio
     """
     if not taxation.rates:
         return ()
-    percent_of = percents(entries, settlement.station_id, taxation)
+    percent_of = percents(entries, settlement, taxation)
     nets: dict[tuple[str, Decimal], int] = defaultdict(int)
-    for line in settlement.lines:
+    for line in standing_lines(settlement.lines).values():
         if line.currency != NO_CURRENCY:
             percent = percent_of(line) or Decimal(0)
             nets[line.currency, percent] += line.amount if line.direction == "import" else -line.amount
@@ -107,7 +107,7 @@ def _vat(net: int, percent: Decimal, currency: str) -> int:
     return int(payable(exact, currency).scaleb(6))
 
 
-def percents(entries: Sequence[Entry], station_id: str, taxation: Taxation) -> Callable[[Line], Decimal | None]:
+def percents(entries: Sequence[Entry], settlement: Settlement, taxation: Taxation) -> Callable[[Line], Decimal | None]:
     """Return what returns the rate of a line with a price, percent; None: none applies.
 
     Raises CodecError for an unknown time zone.
@@ -116,13 +116,27 @@ def percents(entries: Sequence[Entry], station_id: str, taxation: Taxation) -> C
         zone = zone_of(taxation.zone)
     except ValueError as error:
         raise CodecError(f"vat_zone: {error}", hint="an IANA name such as Europe/Berlin") from None
+    sources = _sources(entries, settlement.lines)
+    return lambda line: _percent(line, settlement.station_id, sources[line.id], taxation.rates, zone)
+
+
+def _sources(entries: Sequence[Entry], lines: Sequence[Line]) -> dict[str, str]:
+    """Return the source of each line's tariff, by the line's id.
+
+    That of the last repricing that made the line or left it in force, else of what it corrects, else of the time.
+    """
     tariffs = [(entry.utc_ms, entry.data.tariff.source) for entry in entries if isinstance(entry.data, TariffSet)]
-
-    def percent(line: Line) -> Decimal | None:
+    repriced = {each.sequence: each.data.tariff.source for each in entries if isinstance(each.data, SessionRepriced)}
+    ended = {line.corrects: number_of(line) for line in lines if line.kind == "reversal"}
+    found: dict[str, str] = {}
+    for line in lines:  # what a line corrects is before it
+        stood = range(number_of(line), ended.get(line.id, len(entries)))
         place = bisect_right(tariffs, line.start_ms, key=lambda each: each[0])
-        return _percent(line, station_id, tariffs[place - 1][1] if place else "", taxation.rates, zone)
-
-    return percent
+        by = [number for number in repriced if number in stood and line.basis != WEAR and line.kind != "reversal"]
+        found[line.id] = (
+            repriced[max(by)] if by else found.get(line.corrects or "", tariffs[place - 1][1] if place else "")
+        )
+    return found
 
 
 def _percent(line: Line, station_id: str, source: str, rates: Sequence[VatRate], zone: tzinfo) -> Decimal | None:

@@ -7,21 +7,23 @@ that do not belong together. What it has seen is kept in a folder, durable befor
 Blocking, for a thread.
 """
 
+import contextlib
 import io
 import os
 import ssl
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from securesystemslib.exceptions import StorageError
 from tuf.api import exceptions
-from tuf.api.metadata import Metadata, Targets
+from tuf.api.metadata import TOP_LEVEL_ROLE_NAMES, Metadata, Targets, Timestamp
 from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
 from v2g.errors import InstallError, StoreError, TransferError
 from v2g.io.http.files import download
-from v2g.io.storage.journal_file import sync_directory
+from v2g.io.storage.journal_file import sync_directory, write_files
 from v2g.ota.release import Release, read_release
 from v2g.text import printable
 
@@ -30,6 +32,7 @@ METADATA_S: Final = 30.0
 
 _CONFIG: Final = UpdaterConfig(max_root_rotations=256, max_delegations=0, prefix_targets_with_hash=False)
 _HTTP: Final = ("http://", "https://")
+_SEEN: Final = "latest_time"
 
 
 class TrustedReleases:
@@ -85,7 +88,11 @@ class TrustedReleases:
                 config=_CONFIG,
                 bootstrap=bootstrap,
             )
-            updater.refresh()
+            try:
+                updater.refresh()
+            finally:
+                latest = self._latest_time()
+            self._refuse_expired(latest)
             self._sync()
         except exceptions.DownloadLengthMismatchError:
             raise InstallError("a file of the repository's metadata is too large", verification=True) from None
@@ -97,6 +104,25 @@ class TrustedReleases:
         except OSError as error:
             raise StoreError(f"{self._folder}: {error.strerror}") from None
         return updater
+
+    def _latest_time(self) -> datetime:
+        """Return the latest time that was seen: with a clock that is set back, what has expired stays so.
+
+        Of that, no more is kept than the expiry of the newest timestamp: a clock that was ahead harms nothing later.
+        """
+        now, seen = datetime.now(UTC), datetime.min.replace(tzinfo=UTC)
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            seen = datetime.fromisoformat((self._folder / _SEEN).read_text())
+        with contextlib.suppress(exceptions.RepositoryError, StorageError):  # it has none yet
+            stated = Metadata[Timestamp].from_file(str(self._folder / "timestamp.json")).signed.expires
+            if (kept := min(now, stated)) > seen:
+                write_files(self._folder, {_SEEN: kept.isoformat().encode()}, private=True)
+        return max(now, seen)
+
+    def _refuse_expired(self, latest: datetime) -> None:
+        for role in TOP_LEVEL_ROLE_NAMES:
+            if Metadata[Any].from_file(str(self._folder / f"{role}.json")).signed.is_expired(latest):
+                raise exceptions.ExpiredMetadataError(f"{role}.json by {latest:%Y-%m-%d %H:%M}, seen before")
 
     def _first_root(self) -> bytes:
         try:
