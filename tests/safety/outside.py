@@ -19,10 +19,10 @@ from typing import Literal
 import msgspec
 from pymodbus.framer import FramerRTU
 
+from tests.hardware.power_modules.bank_sim import ModuleBank
 from v2g.hardware.board.firmware import BoardFirmware
 from v2g.hardware.board.protocol import VERSION, Hello, Line, Reader, Status, encode
 from v2g.hardware.power_modules.bank import ModulesConfig, load_database
-from v2g.hardware.power_modules.bank_sim import ModuleBank
 from v2g.hardware.simulation import Load
 from v2g.io.runtime.clock import Clock
 from v2g.io.simulation.ac_line import ChargerAcLine

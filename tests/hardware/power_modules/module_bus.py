@@ -1,8 +1,8 @@
 """A group of power modules and the simulated bank that it drives, in one time."""
 
+from tests.hardware.power_modules.bank_sim import ModuleBank
+from tests.hardware.power_modules.infypower_sim import InfypowerBank
 from v2g.hardware.power_modules.bank import ModuleGroup
-from v2g.hardware.power_modules.bank_sim import ModuleBank
-from v2g.hardware.power_modules.infypower_sim import InfypowerBank
 
 
 class ModuleBus:

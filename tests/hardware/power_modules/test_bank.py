@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.hardware.power_modules.bank_sim import ModuleBank
 from tests.hardware.power_modules.module_bus import ModuleBus
 from v2g.errors import ConfigError
 from v2g.hardware.interfaces import OFF, Demand, StageReport
 from v2g.hardware.power_modules.bank import ModuleGroup, ModulesConfig, ModuleSignals, dbc_group, load_database
-from v2g.hardware.power_modules.bank_sim import ModuleBank
 from v2g.hardware.simulation import Load, StageConfig
 
 DBC = Path("v2g/hardware/power_modules/power_modules.dbc")

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.hardware.power_modules.infypower_sim import InfypowerBank
 from tests.hardware.power_modules.module_bus import ModuleBus
 from v2g.hardware.interfaces import OFF, Demand, StageReport
 from v2g.hardware.power_modules.bank import ModuleReading, load_database
 from v2g.hardware.power_modules.infypower import InfypowerConfig, InfypowerModules, infypower_group
-from v2g.hardware.power_modules.infypower_sim import InfypowerBank
 from v2g.hardware.simulation import Load, StageConfig
 
 DATABASE = load_database(None)

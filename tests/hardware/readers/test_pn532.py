@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.hardware.readers.pn532_sim import SimulatedPn532
 from tests.together import together
 from v2g.hardware.readers.pn532 import ACK, SETUP, WAKE, FrameReader, Pn532, frame
-from v2g.hardware.readers.pn532_sim import SimulatedPn532
 
 # UM0701-02: GetFirmwareVersion (7.2.2), its answer of a PN532 1.6, and InListPassiveTarget (7.3.5), as in its examples
 PRINTED = {

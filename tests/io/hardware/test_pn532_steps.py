@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from tests.hardware.readers.pn532_sim import SimulatedPn532
 from tests.io.hardware.stepped_port import SteppedPort
 from tests.secc.hardware.bare import run
 from v2g.errors import TransportError
 from v2g.hardware.readers.pn532 import POLL_S, REPLY_S
-from v2g.hardware.readers.pn532_sim import SimulatedPn532
 from v2g.io.hardware.driver import DriverContext
 from v2g.io.hardware.pn532 import DRIVER, Pn532Config
 from v2g.io.runtime.clock import Clock

@@ -4,8 +4,8 @@ import asyncio
 import os
 from pathlib import Path
 
+from tests.hardware.readers.pn532_sim import SimulatedPn532
 from tests.io.conftest import PtyPair
-from v2g.hardware.readers.pn532_sim import SimulatedPn532
 
 
 class Cable:

@@ -3,9 +3,9 @@
 import struct
 from typing import TYPE_CHECKING, Final
 
+from tests.hardware.power_modules.bank_sim import SimulatedIsolationMonitor, Unit
 from v2g.hardware.interfaces import Demand
 from v2g.hardware.power_modules.bank import Frame
-from v2g.hardware.power_modules.bank_sim import SimulatedIsolationMonitor, Unit
 from v2g.hardware.power_modules.infypower import (
     BEHIND_DIODE,
     CONTROLLER,
