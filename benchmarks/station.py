@@ -127,8 +127,8 @@ async def _queue(port: int, events: int) -> tuple[float, float]:
     import tempfile
 
     from secc.station.station import MeterSample, Station, StationConfig
+    from tests.station.no_charger import NoCharger
     from v2g.io.runtime.clock import Clock
-    from v2g_station.charger_port import NoCharger
 
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
         config = StationConfig(url=f"ws://127.0.0.1:{port}/ocpp", identity="BENCH", store=Path(folder) / "s.sqlite3")

@@ -14,6 +14,7 @@ from pki_tools.tree import PkiTree
 from secc.station.station import MeterSample, Station, StationConfig
 from tests.csms.settlement.journals import SESSION, journal, seen
 from tests.csms.support import EMAID, STATION, Running, grid_signal
+from tests.station.no_charger import NoCharger
 from v2g.energy.grid_signal import ExportSignal, PriceSignal
 from v2g.energy.needs import EvNeeds
 from v2g.energy.price_plan import Charge, PricePlan, Rate
@@ -24,7 +25,6 @@ from v2g.ocpp.routes import Version
 from v2g_station.blocks.data_transfer import GridSignalReceived
 from v2g_station.blocks.smart_charging.profiles import Allowance
 from v2g_station.blocks.smart_charging.smart_charging import AnnouncePrices, SetLimit
-from v2g_station.charger_port import NoCharger
 from v2g_station.kernel.kernel import Command
 
 NEEDS = EvNeeds(

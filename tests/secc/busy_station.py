@@ -12,8 +12,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from secc.station.station import MeterSample, Station, StationConfig
+from tests.station.no_charger import NoCharger
 from v2g.io.runtime.clock import Clock
-from v2g_station.charger_port import NoCharger
 
 
 def notify(line: str) -> None:

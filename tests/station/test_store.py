@@ -9,6 +9,7 @@ import pytest
 
 from secc.station.station import Station, StationConfig
 from tests.sealing import new_keys
+from tests.station.no_charger import NoCharger
 from v2g.errors import StoreError
 from v2g.io.runtime.clock import Clock
 from v2g.io.storage.record_keys import RecordKeys
@@ -16,7 +17,6 @@ from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedul
 from v2g_station.blocks.smart_charging.profiles import Installed
 from v2g_station.blocks.transactions import transactions
 from v2g_station.blocks.transactions.transactions import TransactionRecord
-from v2g_station.charger_port import NoCharger
 from v2g_station.kernel.kernel import Keep
 from v2g_station.store import StationStore
 

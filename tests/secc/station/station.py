@@ -12,10 +12,10 @@ import pytest
 from secc.station.device import Premises
 from secc.station.station import MeterSample, Station, StationConfig
 from tests.secc.backend import Backend, backend
+from tests.station.no_charger import NoCharger
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.observe import Observe
 from v2g_station.blocks.smart_charging.smart_charging import SetLimit
-from v2g_station.charger_port import NoCharger
 from v2g_station.kernel.kernel import Command
 
 C = TypeVar("C", bound=Command)

@@ -17,9 +17,9 @@ from cryptography.x509 import ocsp
 from pki_tools.tree import PkiTree
 from secc.station.station import MeterSample, SignedReading, Station, StationConfig
 from tests.secc.backend import Backend, backend
+from tests.station.no_charger import NoCharger
 from v2g.io.runtime.clock import Clock
 from v2g.io.websocket.client import TlsFiles
-from v2g_station.charger_port import NoCharger
 
 EMAID = "DEV2GC00000001"
 

@@ -18,6 +18,7 @@ from tests.secc.backend import Backend, backend
 from tests.secc.station.station import IDENTITY, Fixture, csms, sample
 from tests.station.device.file_server import file_server
 from tests.station.device.logs import unpacked
+from tests.station.no_charger import NoCharger
 from v2g.energy.needs import EvNeeds
 from v2g.errors import StoreError
 from v2g_station.blocks.availability import Serve
@@ -28,7 +29,6 @@ from v2g_station.blocks.smart_charging.energy_transfer import AllowEnergyTransfe
 from v2g_station.blocks.smart_charging.frequency import GridFrequency
 from v2g_station.blocks.smart_charging.local_control import SetPower
 from v2g_station.blocks.transactions.managed import RemoteStartRequested, RemoteStopRequested
-from v2g_station.charger_port import NoCharger
 from v2g_station.device.logs import LogSources
 from v2g_station.kernel.kernel import Keep
 from v2g_station.store import StationStore
