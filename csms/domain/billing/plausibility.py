@@ -554,7 +554,7 @@ def _risen(runs: Sequence[Sequence[Point]]) -> list[Point]:
     for run in runs:
         base = found[-1][1] - run[0][1] if found else 0
         for at_ms, value in run:
-            found.append((at_ms, value + base) if not found else (at_ms, max(found[-1][1], value + base)))
+            found.append((at_ms, max(found[-1][1], value + base) if found else value))
     return found
 
 

@@ -314,6 +314,11 @@ def test_what_is_left_out_is_no_new_base() -> None:
     ]
 
 
+def test_a_register_that_is_rounded_never_falls() -> None:
+    points = [(0, 1_000_000), (MINUTE, 1_100_000), (2 * MINUTE, 1_099_500)]
+    assert judge_register("import", points, RATED_W) == ([*points[:2], (2 * MINUTE, 1_100_000)], [])
+
+
 def test_a_register_may_rise_in_no_time_by_what_flows_until_it_is_renewed() -> None:
     most = RATED_W * 5000 * 110 // 360_000 + 1000
     for later_ms in (0, -MINUTE):
