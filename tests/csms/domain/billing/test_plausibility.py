@@ -319,6 +319,14 @@ def test_a_register_that_is_rounded_never_falls() -> None:
     assert judge_register("import", points, RATED_W) == ([*points[:2], (2 * MINUTE, 1_100_000)], [])
 
 
+def test_what_breaks_is_told_with_its_time() -> None:
+    for later_ms, told in ((0, "in 0 s, at 0 ms"), (MINUTE + 1500, "in 1.5 s, at 61500 ms")):
+        _, findings = judge_register("import", [(MINUTE, 1_000_000), (later_ms, 10**12)], RATED_W)
+        assert findings[0].detail.endswith(f"from 1000 to 1000000000 Wh {told}: more than 22000 W")
+    same_but_earlier = [(0, 1_000_000), (MINUTE, 1_400_000), (0, 1_400_000)]
+    assert judge_register("import", same_but_earlier, RATED_W)[1][0].reason == "rise", "since its begin, in no time"
+
+
 def test_a_register_may_rise_in_no_time_by_what_flows_until_it_is_renewed() -> None:
     most = RATED_W * 5000 * 110 // 360_000 + 1000
     for later_ms in (0, -MINUTE):
