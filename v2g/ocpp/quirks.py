@@ -259,7 +259,7 @@ def _enum_case(fault: _Fault) -> bool:
 @cache
 def _words(type_: type[Message], names: tuple[str, ...]) -> tuple[str, ...]:
     """Return the values of the enumeration at a place."""
-    hints: list[Any] = [type_]
+    hints: list[object] = [type_]
     for name in names:
         structs = [each for hint in hints for each in _parts(hint) if isinstance(each, type)]
         fields = [

@@ -309,7 +309,7 @@ def _wrong(request: SetDERControlRequest) -> str:
 
 def _report(part: list[Held], request_id: int, *, tbc: bool) -> ReportDERControlRequest:
     """Return controls as a report: each kind in its own list."""
-    lists: dict[str, list[Any]] = {}
+    lists: dict[str, list[object]] = {}
     for held in part:
         request, body = held.request, held.body
         member = MEMBERS.get(request.control_type, "curve")
@@ -318,7 +318,7 @@ def _report(part: list[Held], request_id: int, *, tbc: bool) -> ReportDERControl
             "is_default": request.is_default,
             "is_superseded": held.superseded,
         }
-        entry: Any
+        entry: object
         match member:
             case "enter_service":
                 entry = EnterServiceGet(enter_service=body, id=request.control_id)
