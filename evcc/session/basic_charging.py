@@ -87,10 +87,12 @@ class BasicVehicle(BasicFallback):
         self._follow()
 
     def _follow(self) -> None:
-        """Show whether energy is needed, and draw up to the permitted current."""
+        """Show whether energy is needed, and draw up to the permitted current; a battery with a fault needs none."""
         if self.closed:
             return
-        if self._satisfied():
+        if self._battery.fault:
+            self._on_abort(self._battery.fault)
+        elif self._satisfied():
             self._finish()
         elif self.allowed_a:
             self._show(PilotState.D if self._config.ventilation else PilotState.C)

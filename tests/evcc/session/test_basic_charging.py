@@ -128,6 +128,14 @@ def test_it_ends_when_the_battery_has_what_was_wanted(program: ProgramStep, batt
     assert (desk.power_w, desk.shown) == (0, PilotState.B)
 
 
+def test_a_battery_with_a_fault_is_not_charged() -> None:
+    desk = charging()
+    assert desk.power_w == 11_000
+    desk.fact(msgspec.structs.replace(BATTERY, fault="battery_insulation"))
+    assert desk.session.reason == "battery_insulation"
+    assert (desk.power_w, desk.shown) == (0, PilotState.B)
+
+
 def test_time_and_power_of_the_program_are_kept() -> None:
     desk = Desk(ProgramStep(do="charge", for_s=60, power_w=3_000))
     desk.fact(ports.PresentVoltage(230_000, lines=3))

@@ -33,7 +33,7 @@ from tests.safety.judged import vehicle_play as player
 from tests.safety.judged.older_play import WAYS, EditionWord
 from tests.safety.judged.older_vehicle_rule import OlderVehicleJudge
 from tests.safety.judged.steps import Chances, Step, reported, script, walk
-from tests.safety.judged.vehicle_play import FAULTS, FORCES, Charger, Part, Play, Said
+from tests.safety.judged.vehicle_play import CONDUCTORS, FAULTS, FORCES, Charger, Part, Play, Said
 from tests.safety.judged.vehicle_rig import ANSWER_S, MOST_MA
 from tests.safety.vehicle_places import Kind
 from v2g import exi
@@ -87,6 +87,12 @@ class OlderCharger(Charger):
         super().again()
         self._framer = type(self._framer)()
         self._open()
+
+    def _on_lines(self, response: Any) -> Any:
+        if self.line_a is None or type(response).__name__ != "ChargingStatusRes":
+            return response
+        most = self.book.values.current(round(self.line_a * 1000), Rounding.DOWN)
+        return replace(response, evse_max_current=most)
 
     def hear(self, data: bytes) -> None:
         """Take what the vehicle sends, which takes its time on the way, and answer."""
@@ -369,6 +375,8 @@ DONE: Final[tuple[Step, ...]] = (
     *(("fault", name) for name in FAULTS),
     *(("force", *each) for each in FORCES),
     ("deaf",),
+    *(("wires", how) for how in ("crowded", "strays", "leaks")),
+    *(("line", amperes) for amperes in (0, 6, 13)),
     *(("driver", wish) for wish in ("stop", "pause")),
     ("needs", 95),
     ("unplug",),
@@ -409,8 +417,11 @@ def wander(word: EditionWord, kind: Kind, seed: int, count: int) -> list[Step]:
         "mild": (20, lambda chance: [chance.choice(_MILD)]),
         "done": (4, lambda chance: [chance.choice(DONE)]),
         "both": (2, lambda chance: [chance.choice(DONE), chance.choice(DONE)]),
+        **(CONDUCTORS if kind == "ac" else {}),
     }
-    return walk(random.Random(f"{word} {kind} {seed}"), count, chances, first=[("charge",)])
+    chance = random.Random(f"{word} {kind} {seed}")
+    first: list[Step] = [("phases", chance.choice((1, 2, 3, 3)))] if kind == "ac" else []
+    return walk(chance, count, chances, first=[*first, ("charge",)])
 
 
 def settings(word: EditionWord, kind: Kind) -> SessionConfig:

@@ -4,7 +4,7 @@ with the monitor or the session.
 
 from typing import Any, Final
 
-from tests.safety.judged.vehicle_rule import ANSWER_S, LATE_S, NEXT_S, SLOW_S, VehicleJudge
+from tests.safety.judged.vehicle_rule import ANSWER_S, LATE_S, NEXT_S, PHASE_V, SLOW_S, VehicleJudge
 
 TIMEOUTS_S: Final = {
     "CurrentDemandReq": 5.0,
@@ -15,7 +15,7 @@ TIMEOUTS_S: Final = {
 """How long an answer of a charger in the field may take; all others 2 s."""
 
 STOPS: Final = ("EVSE_Shutdown", "EVSE_UtilityInterruptEvent", "EVSE_EmergencyShutdown", "EVSE_Malfunction")
-PHASE_V, PHASES = 230, 3
+PHASES: Final = 3
 
 
 class OlderVehicleJudge(VehicleJudge):
@@ -46,6 +46,7 @@ class OlderVehicleJudge(VehicleJudge):
                 self._go("rest", now)
         elif name == "CurrentDemandReq":
             self._states = (max(0.0, _number(request.ev_target_current) * _number(request.ev_target_voltage)), 0.0)
+            self._asks_no_more(_number(request.ev_target_current) * self._seen.battery_mv / 1000)
         elif name not in ("ChargingStatusReq", "MeteringReceiptReq") and not (
             name == "ChargeParameterDiscoveryReq" and self._anew and self._mains
         ):
@@ -67,7 +68,14 @@ class OlderVehicleJudge(VehicleJudge):
             self._go("soon", now)  # state C may be a moment ahead of the request
         current = getattr(parameter, "evse_max_current", None)
         if current is not None:
-            self._target_w = max(0.0, _number(current)) * PHASE_V * PHASES
+            most_a = max(0.0, _number(current))
+            if name == "ChargeParameterDiscoveryRes":
+                self._agreed_a = most_a or float("inf"), 0.0  # 0 A is a pause, which bounds nothing
+            self._told_a = most_a, 0.0
+            self._target_w = min(most_a, self._agreed_a[0]) * PHASE_V * PHASES
+        power, agrees = getattr(parameter, "evse_maximum_power_limit", None), name == "ChargeParameterDiscoveryRes"
+        if agrees and not self._mains:
+            self._agreed_w = max(0.0, _number(power)) or float("inf") if power is not None else float("inf")
         if _wants_the_end(parameter):
             self.stop(now)
 

@@ -7,6 +7,7 @@ import asyncio
 import itertools
 import random
 from collections.abc import Callable, Sequence
+from typing import Final
 
 import pytest
 
@@ -83,8 +84,11 @@ def test_every_state_with_everything_that_can_happen(part: int) -> None:
         tried(kind, mode, steps)
 
 
+WALKS: Final = (*WAYS, ("basic", "dynamic"))
+
+
 @pytest.mark.some(1)
-@pytest.mark.parametrize(("kind", "mode"), WAYS)
+@pytest.mark.parametrize(("kind", "mode"), WALKS)
 def test_no_walk_of_three_thousand_steps_breaks_the_rule(kind: Kind, mode: Mode) -> None:
     for seed in range(2 if kind in ("dc", "ac") else 1):
         tried(kind, mode, wander(kind, mode, seed, WALK_STEPS))
@@ -92,7 +96,7 @@ def test_no_walk_of_three_thousand_steps_breaks_the_rule(kind: Kind, mode: Mode)
 
 @pytest.mark.long
 @pytest.mark.parametrize("part", range(50))
-@pytest.mark.parametrize(("kind", "mode"), WAYS)
+@pytest.mark.parametrize(("kind", "mode"), WALKS)
 def test_no_walk_of_a_million_steps_breaks_the_rule(kind: Kind, mode: Mode, part: int) -> None:
     for seed in range(1000 + part * 34, 1034 + part * 34):
         tried(kind, mode, wander(kind, mode, seed, WALK_STEPS))
@@ -115,9 +119,26 @@ def test_every_state_is_one_that_the_vehicle_comes_to(kind: Kind) -> None:
     assert reached == list(STATES[kind])
 
 
-@pytest.mark.parametrize("done", [each for each in DONE if each[0] in ("fault", "driver", "unplug", "abort", "duty")])
+_TO_THE_PILOT: Final = ("fault", "driver", "unplug", "abort", "duty", "wires", "outlet", "line")
+
+
+@pytest.mark.parametrize("done", [each for each in DONE if each[0] in _TO_THE_PILOT])
 def test_a_vehicle_that_obeys_the_pilot_alone(done: Step) -> None:
     tried("basic", "dynamic", (("wait", 2.0), done, ("wait", LATER_S)))
+
+
+@pytest.mark.requirement("R192")
+@pytest.mark.some(2)
+@pytest.mark.parametrize("wires", ["", "crowded", "strays", "stuck", "leaks"])
+@pytest.mark.parametrize("phases", [1, 2, 3])
+@pytest.mark.parametrize(("kind", "mode"), [("ac", "dynamic"), ("ac", "scheduled"), ("basic", "dynamic")])
+def test_no_conductor_carries_more_than_it_may_for_longer_than_is_promised(
+    kind: Kind, mode: Mode, phases: int, wires: str
+) -> None:
+    """On each number of phases, with less permitted meanwhile, at every outlet."""
+    for lines in (3, 1):
+        here = (("phases", phases), ("outlet", lines), ("charge",), ("wait", 1.5))
+        tried(kind, mode, (*here, ("wires", wires), ("wait", 1.0), ("line", 6), ("wait", 8.0)))
 
 
 # -- the judge, and the monitor ---------------------------------------------------------------------------------------
@@ -199,6 +220,14 @@ HARMS: dict[str, tuple[Undo, Kind, Sequence[Step], str]] = {
         (("wait", 2.0), ("duty", None), ("wait", 9.0)),
         "pilot allows 0",
     ),
+    **{
+        f"{what} of {kind}": (looks_at_nothing, kind, (("wait", 1.0), *steps), word)
+        for kind in ("ac", "basic")
+        for what, steps, word in (
+            ("a crowded conductor", (("wires", "crowded"), ("wait", 8.0)), "line in"),
+            ("an oscillating bound", (("swing", 0, 0.2, 0.8, 25, "stuck"),), "in turns"),
+        )
+    },
     "the charger's wish": (
         is_deaf_to_the_end,
         "dc",

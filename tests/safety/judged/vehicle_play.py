@@ -19,6 +19,7 @@ from evcc.session.settings import (
     AuthorizationConfig,
     DischargeConfig,
     NeedsConfig,
+    OnBoardChargerConfig,
     ProgramStep,
     ServiceConfig,
     SessionConfig,
@@ -26,13 +27,24 @@ from evcc.session.settings import (
 )
 from tests import patient
 from tests.evcc.session.bench import Counter, Identities
+from tests.safety.judged.play import swing
 from tests.safety.judged.steps import Chances, Step, reported, script, walk
-from tests.safety.judged.vehicle_rig import ANSWER_S, LOOPS, MAINS_MV, UTC_MS, Station, VehicleRig, vehicle_rig
+from tests.safety.judged.vehicle_rig import (
+    ANSWER_S,
+    LOOPS,
+    MAINS_MV,
+    UTC_MS,
+    Crossing,
+    Station,
+    VehicleRig,
+    vehicle_rig,
+)
 from tests.safety.judged.vehicle_rule import Seen, VehicleJudge
 from tests.safety.vehicle_places import Kind, PlaceResponses
 from tests.virtual_time import VirtualLoop
 from v2g import exi
 from v2g.asn1.discharge import DischargeCommand, PriceSlot, signed_content
+from v2g.energy.conductors import Currents
 from v2g.energy.discharge import Accepted, DischargeGate, Rejected
 from v2g.energy.grid_signal import Tariff
 from v2g.energy.limits import discharge_limits
@@ -86,6 +98,12 @@ ONE_WAY: Final = (
     ProgramStep(do="wait", for_s=2, standby=True),
     ProgramStep(do="charge", for_s=36_000),
 )
+PROGRAMS: Final[Mapping[Kind, tuple[ProgramStep, ...]]] = {
+    "wpt": ONE_WAY,
+    "ac": (replace(PROGRAM[0], for_s=8), PROGRAM[1], replace(PROGRAM[2], for_s=8), *PROGRAM[3:]),
+    "basic": PROGRAM[-1:],
+}
+"""Those of a vehicle that is not like others: what flows through conductors is judged for longer."""
 BATTERY: Final = BatteryConfig(soc=60, resistance_ohm=0.5)
 
 
@@ -159,11 +177,15 @@ class Charger(Station):
         self.utc_ms: Callable[[], int] = lambda: UTC_MS
         self.awaited: tuple[str, asyncio.Future[None]] | None = None
         self.label = ""
+        self.line_a: float | None = None
+        self.beside = ""
+        self.agreed: Any = None
         self._resting = self._looped = False
 
     def again(self) -> None:
         """Be ready for another session."""
         self.wrongs, self.notices, self.force, self.label = {}, [], None, ""
+        self.line_a, self.beside = None, ""
         self._resting = self._looped = False
         self.answer = lambda _data: None
         if isinstance(self.responses, Answers):
@@ -196,6 +218,8 @@ class Charger(Station):
 
     def reply(self, request: Any, response: Any, payload_type: int) -> None:
         label = self._labelled(request)
+        if type(request).__name__.endswith("ChargeParameterDiscoveryReq"):
+            self.agreed = response
         if payload_type not in SIDE_CHARTS:
             self.label = label
         self.heard(request, payload_type)
@@ -204,6 +228,9 @@ class Charger(Station):
             del self.wrongs[label]
         elif times:
             self.wrongs[label] = how, times - 1
+        if self.beside and payload_type in SIDE_CHARTS:
+            self._say_beside(payload_type)
+        response = self._on_lines(response)
         for answer, seconds in self.ways[how](response) if how else [(response, ANSWER_S)]:
             asyncio.get_running_loop().call_later(seconds, self._say, answer, response, payload_type)
         if self.gate is not None and self.label.endswith("ChargeLoopReq") and not self.wrongs:
@@ -224,6 +251,24 @@ class Charger(Station):
             answer, stream, data = response, payload_type, exi.encode(response)
         self.answers(answer, stream)
         self.answer(frame(stream, data))
+
+    def _on_lines(self, response: Any) -> Any:
+        """Return the response of a loop with what each conductor may carry, in the direction that it has."""
+        mode = getattr(response, "cl_res_control_mode", None)
+        if self.line_a is None or not hasattr(mode, _TARGETS[0]):
+            return response
+        target = getattr(mode, _TARGETS[0])
+        least = self.line_a * (-1 if target is not None and target.value < 0 else 1)
+        number = RationalNumber(exponent=0, value=round(least * MAINS_MV / 1000))
+        return replace(response, cl_res_control_mode=replace(mode, **dict.fromkeys(_TARGETS, number)))
+
+    def _say_beside(self, stream: int) -> None:
+        """Say on a side stream what was agreed before power, as more than that."""
+        mode = getattr(self.agreed, "dc_cpd_res_energy_transfer_mode", None)
+        if mode is None:
+            return
+        for answer, _ in WRONGS[self.beside](self.agreed):
+            self._say(answer, answer, stream)
 
     def say(self, what: Any) -> None:
         """Say something that nobody has asked for."""
@@ -481,7 +526,13 @@ class Play(VehicleRig):
     def __init__(self, kind: Kind, station: Charger, *others: Any) -> None:
         super().__init__(kind, station, *others)
         discharge = self.config.discharge
-        self.judge = judge = self.judging(mains=kind in ("ac", "basic"), signed=discharge.require_signed)
+        on_board = self.config.on_board_charger
+        self.judge = judge = self.judging(
+            mains=kind in ("ac", "basic"),
+            signed=discharge.require_signed,
+            phases=on_board.phases,
+            rated_a=round(on_board.max_charge_w / on_board.phases / MAINS_MV * 1000),
+        )
         self._identities: Identities | None = None
         self._silent: dict[str, float] = {}
         self._over = False
@@ -532,8 +583,9 @@ class Play(VehicleRig):
         if station.by_dc and shown is not None:
             wants_w, gives_w = (int(each * volts / 1000) for each in (shown.max_charge_ma, shown.max_discharge_ma))
         else:  # what it would take is seen by what it takes
-            drawn_ma = station.ac.seen.currents.total_ma if station.ac.seen is not None else 0
-            drawn_w = self.power_w if self.kind == "wpt" else int(drawn_ma * MAINS_MV / 1_000_000)
+            drawn_w = self.power_w
+            if self.wires is not None:
+                drawn_w = int(self.wires.drawn.total_ma * MAINS_MV / 1_000_000)
             wants_w, gives_w = max(0, drawn_w), max(0, -drawn_w)
         seen = Seen(
             joined=self.joined and station.by_dc,
@@ -548,6 +600,7 @@ class Play(VehicleRig):
             battery_ma=battery.current_ma,
             bears_mv=battery.max_voltage_mv,
             bears_ma=(battery.max_charge_ma, battery.max_discharge_ma),
+            line_ma=self.carried,
             done=self.running.done(),
         )
         self.judge.measured(self.now, seen)
@@ -570,8 +623,8 @@ class Play(VehicleRig):
     def _duty(self) -> None:
         duty = self.pilot.duty
         phases = self.config.on_board_charger.phases
-        on = duty.meaning == "current"
-        self.judge.allowed(duty.max_current_a * phases * MAINS_MV / 1000 if on else None, self.now)
+        line_a = duty.max_current_a if duty.meaning == "current" else 0.0
+        self.judge.allowed(line_a * phases * MAINS_MV / 1000 if line_a else None, self.now, line_a)
 
     # -- steps
 
@@ -688,6 +741,7 @@ class Play(VehicleRig):
     async def do_unplug(self) -> None:
         """Pull the plug, and the pilot is what shows it to the vehicle, and its data link; or lift the device off the
         rails, and the pilot alone shows it."""
+        self._see()
         if self.station.responses.pantograph is not None:
             self.station.responses.pantograph.move(connected=False)
             self.station.act()
@@ -719,7 +773,47 @@ class Play(VehicleRig):
             self.station.act()
 
     async def do_duty(self, percent: float | None) -> None:
+        self._see()
         self.station.pilot.set_duty(percent)
+
+    async def do_phases(self, phases: int) -> None:
+        """The first step only: the phases of the vehicle, with which it is made."""
+
+    async def do_outlet(self, lines: int) -> None:
+        """So many conductors have voltage."""
+        self.station.lines = lines
+        self.station.act()
+
+    async def do_wires(self, how: str) -> None:
+        """Let another current flow than the vehicle draws."""
+        if self.wires is not None:
+            self._see()
+            self.wires.cross(CROSSINGS[how](self.wires.carried))
+
+    async def do_line(self, amperes: float | None) -> None:
+        """Let each conductor carry so much from now on; None: what it may."""
+        if self.kind == "basic":
+            await self.do_duty(
+                53.0 if amperes is None else 10.0 if amperes == 6 else amperes / 0.6 if amperes else None
+            )
+        else:
+            self.station.line_a = amperes
+
+    async def do_swing(self, low_a: float, high_s: float, low_s: float, times: int, wires: str = "") -> None:
+        """Let what each conductor may carry go up and down again and again, and what flows follow, or not."""
+        await self.do_charge()
+        await asyncio.sleep(1.0)
+        await self.do_wires(wires)
+        for amperes, seconds in ((16.0, high_s), (low_a, low_s)) * times:
+            await self.do_line(amperes)
+            await asyncio.sleep(seconds)
+        await self.do_wires("")
+        await self.do_line(None)
+
+    async def do_beside(self, how: str) -> None:
+        """Plan again on the side stream, where the charger says what nobody has asked it for."""
+        self.station.beside = how
+        await self.do_notice("ScheduleRenegotiation")
 
     async def do_again(self) -> None:
         """Another session, when the last one is over, and at once where it lives on."""
@@ -732,6 +826,17 @@ class Play(VehicleRig):
         self.station.again()
         self._see()
         self.connect(resume=getattr(self.session, "paused", None))
+
+
+CROSSINGS: Final[Mapping[str, Callable[[Currents], Crossing]]] = {
+    "": lambda _: lambda drawn: drawn,
+    "crowded": lambda _: lambda drawn: Currents(drawn.total_ma),
+    "strays": lambda _: lambda drawn: Currents(drawn.l1, drawn.l2 + 20_000, drawn.l3),
+    "leaks": lambda _: lambda drawn: Currents(drawn.l1 - 900, drawn.l2 + 500, drawn.l3),
+    "reversed": lambda _: lambda drawn: Currents(drawn.l1, drawn.l2, -drawn.l3),
+    "stuck": lambda carried: lambda _: carried,
+}
+"""What flows, by what flows when that begins and by what is drawn. A leak within the margins is none."""
 
 
 def _identities() -> Identities:
@@ -751,6 +856,10 @@ DONE: Final[tuple[Step, ...]] = (
     *(("force", *each) for each in FORCES),
     *(("in_turns", *each, *dips, 5) for each in ((0, 300), (25, 5), (0, -200)) for dips in ((0.5, 0.5), (0.3, 0.1))),
     ("deaf",),
+    *(("wires", how) for how in ("crowded", "strays", "reversed", "leaks")),
+    *(("outlet", lines) for lines in (1, 2, 3)),
+    *(("line", amperes) for amperes in (0, 6, 13)),
+    ("beside", "more"),
     *(("driver", wish) for wish in ("stop", "pause", "reselect")),
     ("needs", 95),
     ("unplug",),
@@ -793,12 +902,68 @@ def _chances(kind: Kind) -> Chances:
         "mild": (20, lambda chance: [chance.choice(_MILD)]),
         "done": (4, lambda chance: [chance.choice(DONE)]),
         "both": (2, lambda chance: [chance.choice(DONE), chance.choice(DONE)]),
+        **CONDUCTORS,
+        "beside": (1, lambda chance: [("charge",), ("beside", chance.choice(("", "more", "less"))), ("wait", 1.0)]),
     }
 
 
+_STUCK: Final = ("", "", "", "stuck", "crowded")
+CONDUCTORS: Final[Chances] = {
+    "lines": (
+        6,
+        lambda chance: [
+            ("line", chance.choice((None, None, 6, 10, 13))),
+            ("outlet", chance.choice((3, 3, 1, 2))),
+            ("wait", 0.4),
+        ],
+    ),
+    "wires": (2, lambda chance: [("wires", chance.choice(tuple(CROSSINGS))), ("wait", 4.0), ("wires", "")]),
+    "swings": (1, lambda chance: [("swing", *_swing(chance), chance.choice(_STUCK))]),
+}
+"""What conductors may carry and what they carry, and bounds that oscillate with every duty cycle, in a walk."""
+
+
+def _swing(chance: random.Random) -> tuple[int, float, float, int]:
+    """Return the lower one of two bounds, A, for how many s each is in force, and how often."""
+    _, high_s, low_s, times = swing(chance)
+    return chance.choice((0, 6, 10)), high_s, low_s, times
+
+
 def wander(kind: Kind, mode: Mode, seed: int, count: int) -> list[Step]:
-    """Return random steps, of which most let power flow."""
-    return walk(random.Random(f"{kind} {mode} {seed}"), count, _chances(kind), first=[("charge",)])
+    """Return random steps, of which most let power flow; with alternating current of a vehicle on one, two or three
+    phases."""
+    chance = random.Random(f"{kind} {mode} {seed}")
+    first: list[Step] = [("phases", chance.choice((1, 2, 3, 3)))] if kind in ("ac", "basic") else []
+    chances = _chances(kind) if kind != "basic" else {**_PILOT, **CONDUCTORS}
+    return walk(chance, count, chances, first=[*first, ("charge",)])
+
+
+_SICK: Final[tuple[Step, ...]] = tuple(
+    ("fault", name) for name in ("battery_silent", "battery_insulation", "inlet_silent")
+)
+_OUTLIVED: Final[tuple[Step, ...]] = (
+    ("obey",),
+    *(("fault", name, False) for name in FAULTS),
+    ("duty", 53.0),
+    ("line", 10),
+)
+_PILOT: Final[Chances] = {
+    "wait": (20, lambda chance: [("wait", chance.choice((0.05, 0.2, 0.4, 1.0)))]),
+    "charge": (8, lambda _: [("line", None), ("charge",), ("wait", 1.0)]),
+    "again": (1, lambda _: [("again",)]),
+    "mild": (10, lambda chance: [chance.choice(_OUTLIVED)]),
+    "done": (
+        2,
+        lambda chance: [chance.choice([*_SICK, ("driver", "stop"), ("unplug",), ("duty", None)])],
+    ),
+}
+"""What may happen to a vehicle that obeys the pilot alone."""
+
+
+def on_phases(phases: int) -> OnBoardChargerConfig:
+    """Return an on-board charger of 16 A on so many phases, and no least power."""
+    most_w = 3_680 * phases
+    return OnBoardChargerConfig(phases=phases, max_charge_w=most_w, max_discharge_w=most_w, min_charge_w=0)  # type: ignore[arg-type]
 
 
 def settings(kind: Kind, mode: Mode) -> SessionConfig:
@@ -806,7 +971,7 @@ def settings(kind: Kind, mode: Mode) -> SessionConfig:
     energy: Any = {"ac": ("AC_BPT",), "wpt": ("WPT",), "acdp": ("DC_ACDP_BPT",)}.get(kind, ("DC_BPT",))
     signed = mode == "signed"
     return SessionConfig(
-        program=ONE_WAY if kind == "wpt" else PROGRAM,
+        program=PROGRAMS.get(kind, PROGRAM),
         services=ServiceConfig(
             energy=energy, signed_discharge=signed, control_mode=("scheduled",) if mode == "scheduled" else ("dynamic",)
         ),
@@ -829,6 +994,10 @@ async def perform(
 ) -> list[str]:
     """Play steps to a new vehicle, and return what was wrong. `guarded` False: one without a safety monitor."""
     config = config or settings(kind, mode)
+    if steps and steps[0][0] == "phases":
+        config = replace(config, on_board_charger=on_phases(steps[0][1]))
+    if any(step[0] == "beside" for step in steps):
+        config = replace(config, services=replace(config.services, renegotiate_beside=True))
     async with vehicle_rig(
         kind, config=config, battery=BATTERY, made=made, charger=charger, guarded=guarded, step_s=REPORTS_S
     ) as found:

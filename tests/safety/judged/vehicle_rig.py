@@ -34,6 +34,7 @@ from evcc.session.settings import (
     AuthorizationConfig,
     BasicConfig,
     DischargeConfig,
+    OnBoardChargerConfig,
     ProgramStep,
     ServiceConfig,
     SessionConfig,
@@ -41,20 +42,22 @@ from evcc.session.settings import (
 from tests.safety.judged.rig import ENERGY_W, Pipe
 from tests.safety.vehicle_places import CHECK_W, EFFICIENCY, MOST_W, Kind, PlaceResponses
 from v2g import exi
+from v2g.energy.conductors import Currents
 from v2g.iec61851.pilot import PilotState
 from v2g.io.plc.pilot import SimulatedChargerPilot, SimulatedVehiclePilot
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.io.runtime.null_stream import NullStream
 from v2g.io.runtime.runner import Runner
 from v2g.io.runtime.watchdog import Watchdog
-from v2g.io.simulation.ac_line import ChargerAcLine, VehicleAcLine
+from v2g.io.simulation.ac_line import ChargerAc, ChargerAcLine, VehicleAcLine
 from v2g.io.simulation.coil_line import VehicleCoilLine
 from v2g.io.simulation.contact_line import VehicleContactLine
 from v2g.io.simulation.dc_line import ChargerDcLine, VehicleDc, VehicleDcLine
 from v2g.io.simulation.medium import Medium, Room
+from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages.common_messages import ChargeProgress, PowerDeliveryReq
 from v2g.iso15118.d20.messages.common_types import EvseNotification, EVSEStatus
-from v2g.iso15118.d20.session import SCHEMAS
+from v2g.iso15118.d20.session import decode_payload
 from v2g.iso15118.engine.session import Command, Fact
 from v2g.iso15118.engine.v2gtp import Framer, PayloadType, frame
 from v2g.observe import Observe
@@ -67,6 +70,60 @@ MAINS_MV = 230_000
 MOST_MA = 30_000
 ANSWER_S = 0.02
 """How long the charger takes for an answer."""
+
+
+Crossing = Callable[[Currents], Currents]
+
+
+class Wires:
+    """The wires of an inlet, in which another current flows than its on-board charger draws, where `crossing` has it
+    so. A current flows where there is voltage only."""
+
+    def __init__(self, line: VehicleAcLine) -> None:
+        self._line, self.drawn = line, Currents()
+        self.crossing: Crossing = lambda currents: currents
+
+    @property
+    def seen(self) -> ChargerAc | None:
+        """See VehicleAcLine."""
+        return self._line.seen
+
+    def on_change(self, callback: Callable[[ChargerAc | None], None]) -> None:
+        """See VehicleAcLine."""
+        self._line.on_change(callback)
+
+    def publish(self, currents: Currents) -> None:
+        """Let these be drawn."""
+        self.drawn = currents
+        self._line.publish(self.carried)
+
+    @property
+    def carried(self) -> Currents:
+        """What flows."""
+        live = self.seen is not None and self.seen.contactor_closed
+        return self.crossing(self.drawn) if live else Currents()
+
+    def cross(self, crossing: Crossing) -> None:
+        """Let another current flow from now on."""
+        self.crossing = crossing
+        self._line.publish(self.carried)
+
+
+class WiredCharger(OnBoardCharger):
+    """An on-board charger whose inlet measures what flows in its wires."""
+
+    def __init__(self, wires: Wires, config: OnBoardChargerConfig) -> None:
+        self._wires = wires
+        super().__init__(wires, config)  # type: ignore[arg-type]
+
+    @property
+    def present(self) -> ports.PresentVoltage:
+        """See Converter."""
+        present, carried = super().present, self._wires.carried
+        if not present.voltage_mv:
+            return present
+        measured = None if present.currents is None else carried
+        return replace(present, current_ma=carried.total_ma, currents=measured)
 
 
 class Blind(SafetyChannel):
@@ -93,7 +150,7 @@ class Station:
         self.delays: dict[str, float] = {}
         self.notices: list[EvseNotification] = []
         self.requests: list[Any] = []
-        self.driven, self.ac_mv = (0, 0), 0
+        self.driven, self.ac_mv, self.lines = (0, 0), 0, 3
         self.leaf = b""
         self.saw_c_after: str | None = None
         self.answer: Callable[[bytes], None] = lambda _data: None
@@ -130,7 +187,8 @@ class Station:
             if each.payload_type == PayloadType.SIGNED_DISCHARGE:
                 self.hear_signed(each.payload)
                 continue
-            request = exi.decode(each.payload, SCHEMAS[each.payload_type])
+            family = Family.AC if self.kind == "ac" else Family.DC
+            request, _ = decode_payload(each.payload_type, each.payload, family)
             self.requests.append(request)
             self._obey(request)
             response = self.twist(request, self._response(request))
@@ -212,7 +270,7 @@ class Station:
         else:
             closed = self.pilot.state in (PilotState.C, PilotState.D) or self.force is not None
             self.ac_mv = MAINS_MV if closed else 0
-            self.ac.publish(self.ac_mv, 3, contactor_closed=closed)
+            self.ac.publish(self.ac_mv, self.lines, contactor_closed=closed)
 
 
 class VehicleRig:
@@ -236,6 +294,7 @@ class VehicleRig:
         self.watchdog = Watchdog()
         self.events: list[Observe] = []
         self.commanded: list[Command] = []
+        self.wires: Wires | None = None
         self.ever_c = self.ever_closed = False
         self.session: VehicleSession | BasicVehicle
         self._unsubscribe: Callable[[], None] = lambda: None
@@ -326,8 +385,13 @@ class VehicleRig:
             if seen is None or not seen.contactor_closed:
                 return 0
             return seen.voltage_mv * self.station.driven[1] // 1_000_000
+        return MAINS_MV * self.carried.total_ma // 1_000_000
+
+    @property
+    def carried(self) -> Currents:
+        """What flows in each conductor of alternating current."""
         drawn = self.station.ac.seen
-        return MAINS_MV * drawn.currents.total_ma // 1_000_000 if drawn is not None and self.shows_c else 0
+        return drawn.currents if drawn is not None and self.shows_c else Currents()
 
     def named(self, stage: str, name: str = "") -> list[Observe]:
         return [each for each in self.events if each.stage == stage and name in ("", each.name)]
@@ -419,8 +483,10 @@ async def vehicle_rig(
     simulated = SimulatedVehiclePilot(medium) if kind != "wpt" else BenchPilot()
     pilot: SimulatedVehiclePilot | RailPilot | BenchPilot = simulated
     on_board: Converter | None = None
+    wires: Wires | None = None
     if kind in ("ac", "basic"):
-        on_board = OnBoardCharger(VehicleAcLine(medium), config.on_board_charger)
+        wires = Wires(VehicleAcLine(medium))
+        on_board = WiredCharger(wires, config.on_board_charger)
     elif kind == "wpt":
         on_board = SecondaryDevice(VehicleCoilLine(medium), PLACE, driving)
     elif kind == "acdp":
@@ -439,14 +505,18 @@ async def vehicle_rig(
     )
     if isinstance(pilot, RailPilot):
         pilot.on_lost(hardware.contacts_lost)
-    rating = VehicleRating(sensor_s=config.timing.sensor_s, signed=config.discharge.require_signed)
+    rating = VehicleRating(
+        sensor_s=config.timing.sensor_s,
+        signed=config.discharge.require_signed,
+        line_ma=config.on_board_charger.line_ma,
+    )
     events: list[Observe] = []
     watchdog = Watchdog()
     channel = (SafetyChannel if guarded else Blind)(hardware, rating, clock, events.append, watchdog=watchdog)
     pilot.plug()
     await asyncio.sleep(0.2)
     found = made(kind, station, channel, pilot, config, clock)
-    found.events, found.faults, found.watchdog = events, broken, watchdog
+    found.events, found.faults, found.watchdog, found.wires = events, broken, watchdog, wires
     found.connect()
     try:
         yield found

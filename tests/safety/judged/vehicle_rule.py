@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from tests.safety.judged.steps import InTurns, Lately, Since
+from tests.safety.judged.steps import InTurns, Lately, Since, Windows
 from v2g.iso15118.d20.messages.common_messages import ChargeProgress
 from v2g.iso15118.d20.messages.common_types import EvseNotification, Processing
 
@@ -47,6 +47,11 @@ WELDED_S: Final = 2.75 + 0.1
 FOLLOW_S: Final = 5.0 + 0.1
 """How long a vehicle takes to follow a target on alternating current (IEC 61851-1)."""
 
+FOLLOWS_S: Final = 2.25 + 0.1 + 0.2
+LINE_S: Final = FOLLOWS_S + 1.0
+"""How long a conductor may carry more than it may: the time to follow and two looks, and an excess by its margin."""
+PHASE_V: Final = 230
+
 _SLOW: Final = ("ServiceDetailReq", "CertificateInstallationReq")
 _KEPT: Final = ("ScheduleExchangeReq", "MeteringConfirmationReq", "ACDP_ConnectReq")
 _IDLE: Final = ("nothing", "soon")
@@ -73,17 +78,21 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     battery_ma: int = 0
     bears_mv: int = 0
     bears_ma: tuple[int, int] = (0, 0)
+    line_ma: tuple[int, ...] = (0, 0, 0)
+    """What flows in each conductor of alternating current."""
     done: bool = False
     """Whether the vehicle has ended its session."""
 
 
 class VehicleJudge:
     """One vehicle's. Called for things as they happen; `measured` as often as one likes. `mains`: alternating current;
-    `signed`: no discharge without a signed command."""
+    `signed`: no discharge without a signed command; `phases` of its own charger, and A that each of them bears."""
 
-    def __init__(self, *, mains: bool = False, signed: bool = False) -> None:
+    def __init__(self, *, mains: bool = False, signed: bool = False, phases: int = 3, rated_a: float = 16.0) -> None:
         self._mains, self._needs_signature = mains, signed
+        self._phases, self._rated_a = phases, rated_a
         self._since, self._in_turns, self._lately = Since(), InTurns(), Lately()
+        self._windows = {"in": Windows(FOLLOWS_S), "out": Windows(FOLLOWS_S)}
         self._seen = Seen()
         self._sensors: dict[str, float] = {}
         self._fault_at: float | None = None
@@ -110,6 +119,10 @@ class VehicleJudge:
         self._aligned: bool | None = None
         self._claims = False
         self._sent = (0.0, 0)
+        self._agreed_a = self._told_a = (float("inf"), float("inf"))
+        self._agreed_w = float("inf")
+        for each in self._windows.values():
+            each.begin()
 
     # -- inputs
 
@@ -168,6 +181,12 @@ class VehicleJudge:
         mode = request.cl_req_control_mode
         charge_w, discharge_w = _watts(mode, "ev_maximum_charge_power"), _watts(mode, "ev_maximum_discharge_power")
         self._states = (charge_w, discharge_w)
+        self._asks_no_more(charge_w)
+
+    def _asks_no_more(self, watts: float) -> None:
+        """What was agreed before power bounds each request."""
+        if watts > self._agreed_w * 1.01 + 10:
+            self.wrong.append(f"{watts:.0f} W asked for, {self._agreed_w:.0f} agreed")
 
     def answered(self, response: Any, stream: int, now: float) -> None:
         """This comes from the charger."""
@@ -205,16 +224,45 @@ class VehicleJudge:
         mode = getattr(response, "cl_res_control_mode", None)
         if getattr(mode, "evse_target_active_power", None) is not None:
             self._target_w = _watts(mode, "evse_target_active_power", signed=True)
+            target_a = self._line_a(mode, "evse_target_active_power")
+            self._told_a = max(0.0, target_a), max(0.0, -target_a)
+        elif mode is not None:
+            self._told_a, self._target_w = (float("inf"), float("inf")), None
+        if name.endswith("ChargeParameterDiscoveryRes"):
+            self._agree(response)
         status = getattr(response, "evse_status", None)
         if status is not None and status.evse_notification in _ENDS:
             self.stop(now)
+
+    def _agree(self, response: Any) -> None:
+        """Take what the charger gives before power."""
+        mode = getattr(response, "ac_cpd_res_energy_transfer_mode", None)
+        if mode is not None:
+            charge_a, discharge_a = (self._line_a(mode, f"evse_maximum_{way}_power") for way in ("charge", "discharge"))
+            self._agreed_a = max(0.0, charge_a), abs(discharge_a)
+            self._told_a = float("inf"), float("inf")
+        direct = getattr(response, "dc_cpd_res_energy_transfer_mode", None)
+        self._agreed_w = (
+            float("inf") if direct is None else max(0.0, _watts(direct, "evse_maximum_charge_power", signed=True))
+        )
+
+    def _line_a(self, mode: Any, field: str) -> float:
+        """Return the A of one conductor by powers of each: the smallest of those that the vehicle uses; the whole
+        where there is one power only."""
+        values = [getattr(mode, field + phase, None) for phase in ("", "_l2", "_l3")]
+        given = [each.value * 10.0**each.exponent / PHASE_V for each in values if each is not None]
+        used = given[: self._phases]
+        if used and min(used) < 0 < max(used):
+            return 0.0
+        return min(used, key=abs, default=0.0)
 
     def signed(self, power_w: int, until: float) -> None:
         """The vehicle has signed for so much discharge."""
         self._command = (power_w, until)
 
-    def allowed(self, watts: float | None, now: float) -> None:
-        """The pilot's duty cycle allows this; None: the oscillator is off."""
+    def allowed(self, watts: float | None, now: float, line_a: float = 0.0) -> None:
+        """The pilot's duty cycle allows this, in all conductors and in each; None: the oscillator is off."""
+        self._told_a = line_a, 0.0
         if watts is None and self._asks == "power":
             self._go("rest", now)
             self._alive_until = now + OBEY_OFF_S
@@ -279,6 +327,7 @@ class VehicleJudge:
         """What must never begin."""
         if seen.shows_c and not before.shows_c and not (seen.joined and seen.stuck):
             early = self._asks != "power" if self._mains else self._asks == "nothing"
+            early &= self._allows_w is None  # or the pilot allows it, until a moment ago
             self._blame(now, "early", early, -1.0, f"state C, where it asks for {self._asks}")
         if seen.joined and not before.joined and not seen.stuck:
             across = min(mv for _, mv in self._across)
@@ -302,11 +351,26 @@ class VehicleJudge:
         self._blame(now, "into", into > charge_w * 1.05 + 550, last_s, f"{into} W into it, asked for {charge_w:.0f}")
         self._blame(now, "out", out > discharge_w * 1.05 + 550, last_s, f"{out} W out of it, {discharge_w:.0f} allowed")
         if self._allows_w is not None:
-            beyond = into > self._allows_w * 1.01 + 1
-            self._blame(now, "duty", beyond, GRACE_S + SEEN_S, f"{into} W, the pilot allows {self._allows_w:.0f}")
+            drawn, allows = seen.wants_w, self._allows_w
+            words = f"{drawn} W, the pilot allows {allows:.0f}"
+            self._blame(now, "duty", drawn > allows * 1.01 + 1, GRACE_S + SEEN_S, words)
         if self._mains and self._target_w is not None:
             beyond = into > max(0.0, self._target_w) + 550
             self._blame(now, "target", beyond, FOLLOW_S, f"{into} W, the charger's target is {self._target_w:.0f}")
+
+        if self._mains:
+            self._lines(now, seen.line_ma, charge_w > 0, discharge_w > 0)
+
+    def _lines(self, now: float, line_ma: tuple[int, ...], charges: bool, discharges: bool) -> None:
+        """Compare each conductor with its rating and with what the charger lets it carry."""
+        for what, sign, may in (("in", 1, charges), ("out", -1, discharges)):
+            told = min(self._rated_a, *(each[sign < 0] for each in (self._agreed_a, self._told_a)))
+            most_a = told if may else 0.0
+            flow_a = max(sign * each / 1000 for each in line_ma)
+            words, margin_a = f"line {what}: {flow_a:.1f} A, {most_a:.1f} allowed", most_a * 0.05 + 1.3
+            self._blame(now, f"line {what}", flow_a > most_a + margin_a, LINE_S, words)
+            if much := self._windows[what].over(flow_a, most_a, margin_a, now):
+                self.wrong.append(f"in turns: {words}, {much}")
 
     def _battery(self, now: float, seen: Seen) -> None:
         most_mv, live = seen.bears_mv, seen.joined or seen.battery_ma != 0
