@@ -7,7 +7,7 @@ import msgspec
 from sqlalchemy import Connection, Row, Table, delete, func, insert, select, tuple_, update
 
 from csms.db.bulk import upsert_rows
-from csms.db.queries import transactions
+from csms.db.queries import diagnostics, transactions
 from csms.db.queries.device_model import phases_of_evses
 from csms.db.queries.events import find_last
 from csms.db.tables import (
@@ -149,13 +149,15 @@ def save_reported(
 class Seen(msgspec.Struct, frozen=True):
     """State of a station's EVSEs, the last limit of each (mA), and external limits (W) of the station by source.
 
-    `waiting`: whether it holds a default for transactions without a share.
+    `waiting`: whether it holds a default for transactions without a share; `uncontrolled`: EVSEs whose contactor does
+    not open.
     """
 
     known: dict[int, Known]
     shares: dict[int, int]
     station: dict[str, float]
     waiting: bool
+    uncontrolled: frozenset[int] = frozenset()
 
 
 def look(connection: Connection, station_id: str, now_ms: int) -> Seen:
@@ -195,7 +197,7 @@ def look(connection: Connection, station_id: str, now_ms: int) -> Seen:
     for evse_id, (rotation, selects) in (phases_of_evses(connection, station_id, known) if known else {}).items():
         known[evse_id] = msgspec.structs.replace(known[evse_id], rotation=rotation, selects_phase=selects)
     waiting = any(held.id == WAITING_PROFILE for _, _, held in stored)
-    return Seen(known, shares, of_station, waiting)
+    return Seen(known, shares, of_station, waiting, diagnostics.uncontrolled(connection, station_id))
 
 
 def look_all(connection: Connection, stations: Iterable[str], now_ms: int) -> dict[str, Seen]:

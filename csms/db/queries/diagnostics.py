@@ -1,13 +1,13 @@
 """Monitors, device model events, event streams, display messages."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from sqlalchemy import Connection, delete, insert, select, update
 
 from csms.db.paging import page
-from csms.db.tables import device_events, display_messages, event_streams, monitors, stream_values
+from csms.db.tables import connectors, device_events, display_messages, event_streams, monitors, stream_values
 from v2g.ocpp.messages.diagnostics import EventData
 from v2g.ocpp.messages.display import MessageInfo
 from v2g.ocpp.messages.event_streams import ConstantStreamData, NotifyPeriodicEventStream
@@ -98,6 +98,31 @@ def add_events(connection: Connection, station_id: str, events: Iterable[EventDa
             for event in events
         ],
     )
+
+
+_OPEN: Final = frozenset({"contactor_stuck_open", "contactor_dropped"})
+"""Technical codes of our chargers for contactors that do not conduct (`v2g.hardware.faults`)."""
+
+
+def uncontrolled(connection: Connection, station_id: str) -> frozenset[int]:
+    """Return the faulted EVSEs of a station whose contactor has a problem by the last event about it: what flows there
+    nobody limits, unless the problem is that it is open."""
+    column = connectors.c
+    here = (column.station_id == station_id) & (column.status == "Faulted")
+    faulted = set(connection.execute(select(column.evse_id).where(here)).scalars())
+    if not faulted:
+        return frozenset()
+    table = device_events.c
+    about = (table.station_id == station_id) & (table.component == "PowerContactor") & (table.variable == "Problem")
+    last: dict[int, EventData] = {}
+    for document in connection.execute(select(table.document).where(about).order_by(table.id)).scalars():
+        event = msgspec.json.decode(document, type=EventData)
+        if event.component.evse is not None:
+            last[event.component.evse.id] = event
+    problems = {
+        number for number, event in last.items() if event.actual_value == "true" and event.tech_code not in _OPEN
+    }
+    return frozenset(faulted & problems)
 
 
 def list_events(

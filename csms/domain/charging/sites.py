@@ -103,6 +103,8 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     """The site's phases (0 to 2) of the EVSE's L1 to L3 by its station's PhaseRotation; empty: as its place says."""
     selects_phase: bool = False
     """Whether its station can choose the phase of a vehicle that uses one (ACPhaseSwitchingSupported)."""
+    uncontrolled: bool = False
+    """Whether its station reports that its contactor does not open: it draws what it may, whatever it is told."""
     phase_to_use: int | None = None
     """The EVSE's own phase (1 to 3) in the profile of its share."""
 
@@ -115,7 +117,8 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
 def loads_of(site: Site, known: Mapping[str, Known], given: Mapping[str, int], now_ms: int) -> list[Load]:
     """Return the loads of a site. `given`: the last limit of each EVSE (mA), as accepted by its station.
 
-    An unreachable station continues with its last limit. An EVSE without a transaction may draw `waiting_ma`.
+    An unreachable station continues with its last limit, and an uncontrolled EVSE with its last one or all that it can.
+    An EVSE without a transaction may draw `waiting_ma`.
     A dispatched vehicle draws its set-point, and keeps its limit for afterwards.
     """
     loads = []
@@ -126,6 +129,8 @@ def loads_of(site: Site, known: Mapping[str, Known], given: Mapping[str, int], n
         if not about.connected or (transaction is not None and about.dispatch_w is not None):
             dispatched = current_of(max(0, about.dispatch_w or 0), place)
             loads.append(_load(place, fixed=max(dispatched, given.get(place.id, site.waiting_ma))))
+        elif about.uncontrolled:
+            loads.append(_load(place, fixed=given.get(place.id, place.most_ma)))
         elif transaction is None:
             if site.waiting_ma:
                 loads.append(_load(place, fixed=site.waiting_ma))

@@ -23,7 +23,8 @@ from v2g.observe import Scalar
 _BOOTED: Final = "boot_accepted"
 _CHANGED: Final = "site_changed"
 _TRIGGERS: Final = frozenset({
-    _BOOTED, _CHANGED, "charging_limit", "charging_limit_cleared", "charging_needs", "dispatched", "priority_charging",
+    _BOOTED, _CHANGED, "charging_limit", "charging_limit_cleared", "charging_needs", "connector_status", "dispatched",
+    "priority_charging",
     "station_connected", "station_disconnected", "transaction_closed", "transaction_ended",
     "transaction_started", "transaction_updated",
 })  # fmt: skip

@@ -21,7 +21,9 @@ async def look_at(services: Services, site: Site) -> tuple[dict[str, Known], dic
     for place in sorted(site.places, key=lambda place: place.station_id):
         seen = found[place.station_id]
         about = seen.known.get(place.evse_id, Known(external=seen.station))
-        known[place.id] = msgspec.structs.replace(about, connected=place.station_id in connected)
+        known[place.id] = msgspec.structs.replace(
+            about, connected=place.station_id in connected, uncontrolled=place.evse_id in seen.uncontrolled
+        )
         if place.evse_id in seen.shares:
             given[place.id] = seen.shares[place.evse_id]
         elif about.transaction is not None:

@@ -154,6 +154,34 @@ async def test_an_unbalance_by_a_vehicle_that_is_not_lowered_is_reported(csms: B
     assert (found.drawn[NAMES[0]], found.alarm_a()) == (20_000, 0)
 
 
+@pytest.mark.requirement("R57")
+async def test_a_welded_contactor_keeps_all_that_it_may_draw(csms: Backend) -> None:
+    """N07: after its transaction nobody limits the vehicle there. An open contactor keeps nothing."""
+    found, balancer = Yard(csms), Balancer(csms.services)
+    await fuse(csms, 40_000)
+    first, second = [Charging(csms, await found.connect(name)) for name in NAMES[:2]]
+    for each in (first, second):
+        await each.started()
+    await balancer.balance_all()
+    assert [found.drawn[name] for name in NAMES[:2]] == [20_000, 20_000]
+    await first.unplugged()
+    for code, active, left_ma in (
+        ("contactor_dropped", True, 32_000),
+        ("contactor_welded", True, 8_000),
+        ("contactor_welded", False, 32_000),
+    ):
+        about = {"name": "PowerContactor", "evse": {"id": 1, "connectorId": 1}}
+        event = {
+            "eventId": 1, "timestamp": first.now(), "trigger": "Alerting", "actualValue": str(active).lower(),
+            "techCode": code, "cleared": not active, "component": about, "variable": {"name": "Problem"},
+            "eventNotificationType": "HardWiredNotification",
+        }  # fmt: skip
+        await first.station.call("NotifyEvent", {"generatedAt": first.now(), "seqNo": 0, "eventData": [event]})
+        await first.connector("Faulted")
+        await balancer.balance_all()
+        assert found.drawn[NAMES[1]] == left_ma
+
+
 async def test_a_small_raise_is_left_out_also_after_a_refusal(csms: Backend) -> None:
     found, balancer = Yard(csms), Balancer(csms.services)
     await fuse(csms, 30_000, stations=3, least_raise_ma=3_000)
