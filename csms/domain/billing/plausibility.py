@@ -480,7 +480,7 @@ def _other_than(
     """
     begin, left = points[0][1], _milli(Decimal(left_wh))
     stood = f"it begins at {_wh(begin)} Wh, the {name} register of its EVSE stood at {_wh(left)} Wh before it"
-    if begin + _LEAST_MWH < left <= max(value for _, value in points[1:]):
+    if begin + _LEAST_MWH < left <= max(value for _, value in points):
         return Finding("rise", stood)
     if idle_ms is not None and begin > left + _LEAST_MWH + resolution_mwh + _STANDBY_W * idle_ms // 3600:
         return Finding("begin", stood)

@@ -517,9 +517,18 @@ def test_without_two_readings_it_is_unpriced_unless_nobody_charged() -> None:
 
 
 def test_a_stale_begin_is_left_out() -> None:
-    for left_wh, found in (("1050", ["rise"]), ("1001", []), ("9000", []), (None, [])):
+    for left_wh, found in (
+        ("1050", ["rise"]), ("1150", ["rise"]), ("1200", ["rise"]), ("1201", []), ("9000", []), (None, []),
+        ("1001", []),
+    ):  # fmt: skip
         about = msgspec.structs.replace(ABOUT, left_wh=(left_wh, None))
         assert reasons(judged(*course(1000, 1100, 1200), about=about)) == found
+
+
+def test_a_single_reading_is_no_begin() -> None:
+    about = msgspec.structs.replace(ABOUT, left_wh=("10", None), free_ms=START, idle=True)
+    lone = heard(0, "Started", START), heard(1, "Ended", START + MINUTE, reading(START + MINUTE, 5000))
+    assert reasons(judged(*lone, about=about)) == ["unpriced"]
 
 
 def test_a_begin_above_the_end_before_needs_another_transaction_between() -> None:
