@@ -55,7 +55,7 @@ BROKEN: Final = {
     "garbled": r"open('garbled.toml', 'wb').write(b'\xff\x00[update'); sys.argv[2] = 'garbled.toml'",
 }
 """Nothing of it runs, or it finds no configuration that says where its slots are."""
-CLOSING: Final = "import sys, csms.db.store as s; s.HEAD = s.READABLE_BY = '0061'"
+CLOSING: Final = "import sys, csms.db.store as s; s.HEAD = s.READABLE_BY = '9999'"
 """It would migrate the database."""
 
 

@@ -172,8 +172,9 @@ def step(
     *,
     held: Collection[str] = frozenset(),
     absent: Collection[str] = frozenset(),
+    finished: bool = False,
 ) -> Step:
-    """Return what a running campaign does next.
+    """Return what a running campaign does next, or one that has `finished` without those that were offline.
 
     `held`: stations that must not be disturbed now, unless forced. `absent`: stations that are offline.
     """
@@ -195,7 +196,7 @@ def step(
     for each in _ready(members, connected, held, now_ms):
         if each.forced or each.back:
             start.append(each.station_id)
-        elif each.station_id in open_ and (each.begun_ms or new):
+        elif (finished or each.station_id in open_) and (each.begun_ms or new):
             new -= not each.begun_ms
             start.append(each.station_id)
     if any(_awaited(each, absent) for each in members):

@@ -256,7 +256,8 @@ def _decide(connection: Connection, campaign: Campaign, scene: _Scene) -> tuple[
     if back:
         found = step_back(plan, members, free, now_ms, held=held, absent=absent, reason=campaign.reason)
     else:
-        found = step(plan, members, free, now_ms, held=held, absent=absent)
+        finished = campaign.state == "Finished"
+        found = step(plan, members, free, now_ms, held=held, absent=absent, finished=finished)
     if campaign.state == "Paused" and found.state == "Running":
         return Step("Paused", campaign.reason), changed
     if found.state == {"Finished": "Running", "Halted": "RollingBack"}.get(campaign.state):  # one came back online

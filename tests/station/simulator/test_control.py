@@ -114,4 +114,12 @@ def test_a_contract_is_validated_by_the_roots_at_hand(tmp_path: Path) -> None:
     [(b"2.0\ncrashes 5\n", 5), (b"2.0\ncrashes 5", 5), (b"2.0\n", None), (b"2.0 crashes 5", None), (b"", None)],
 )
 def test_an_image_may_say_that_it_crashes(image: bytes, seconds: int | None) -> None:
-    assert crash_of(image) == seconds
+    assert crash_of(image, "CS-1") == seconds
+
+
+def test_an_image_may_crash_at_some_stations_and_always_at_the_same() -> None:
+    names = [f"CS-{number}" for number in range(2000)]
+    crashed = [crash_of(b"2.0\ncrashes 5 at 10 %\n", each) for each in names]
+    assert set(crashed) == {None, 5}
+    assert 140 < crashed.count(5) < 260
+    assert crashed == [crash_of(b"2.0\ncrashes 5 at 10 %\n", each) for each in names]

@@ -607,6 +607,10 @@ def test_an_offline_station_holds_up_nothing_and_is_updated_when_it_connects() -
     found = step(PLAN, done, there, 10**9, absent={first})
     assert found == Step("Finished", "19 of 20 stations installed it, 1 offline")
     assert step(PLAN, done, EVERYBODY, 10**9).start == (first,)
+    plan = replace(PLAN, cohorts=(0.05, 0.1, 1.0))
+    late = [replace(each, state="Installed" if each.cohort > 1 else "Waiting") for each in assign(IDS, plan, "1")]
+    assert len(step(plan, late, EVERYBODY, 10**9).start) == 1
+    assert len(step(plan, late, EVERYBODY, 10**9, finished=True).start) == 2, "all cohorts have had their turn"
     lost = [replace(each, state="Absent") if each.station_id == first else each for each in done]
     assert step(PLAN, lost, EVERYBODY, 10**9) == Step(
         "Finished", "19 of 20 stations installed it, 1 did not connect in time"
