@@ -14,6 +14,7 @@ from csms.console.present import Line, chart, price
 from csms.console.visit import ROOT, Visit, action, page
 from csms.db.queries.charging import CoursePoint
 from csms.db.queries.fleets import FleetPoint
+from csms.domain.charging.grid_sources import excess_w
 from v2g.energy.grid_signal import TypedGridSignal
 
 _DAYS = 14
@@ -54,6 +55,7 @@ async def show_v2g(visit: Visit) -> Answer:
         "v2g.html",
         sources=sources,
         signal=signal,
+        beyond=_beyond(signal, totals, visit.now_ms),
         prices=_prices(signal),
         totals=totals,
         back=[] if totals is None else totals["most_back"],
@@ -71,6 +73,13 @@ async def show_v2g(visit: Visit) -> Answer:
         decided=decided,
         since_ms=since_ms,
     )
+
+
+def _beyond(signal: TypedGridSignal | None, totals: Mapping[str, Any] | None, now_ms: int) -> dict[str, int]:
+    """Return by how much (W) vehicles draw and feed back more than the grid signal permits."""
+    if signal is None or totals is None:
+        return {"import": 0, "export": 0}
+    return excess_w(signal, totals["import_w"] - totals["export_w"], now_ms)
 
 
 def _course(

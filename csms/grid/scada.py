@@ -8,9 +8,10 @@ import asyncio
 from typing import Final
 
 from csms.config import SCADA, Scada
-from csms.db.queries import overview, records
+from csms.db.queries import records
+from csms.db.queries.overview import flow_w
 from csms.domain.charging.charging_plans import VOLTAGE
-from csms.domain.charging.grid_sources import SourceSignal
+from csms.domain.charging.grid_sources import SourceSignal, limits_at
 from csms.grid.setpoints import SetpointFollower
 from csms.ocpp.base import Services
 from v2g.energy.conductors import LINES
@@ -131,13 +132,13 @@ class ScadaRegisters:
             return
         self._shown_ms = now_ms
         signal = self._services.grid.current
-        valid = signal is not None and now_ms < signal.valid_until_ms
+        import_w, export_w = (0, 0) if signal is None else limits_at(signal, now_ms)
         state = EvseState(
             evse=0,
             status="",
-            power_w=round(sum(each.watts for each in await self._services.store.read(overview.powers))),
-            charge_limit_w=signal.site_import_limit_w if signal is not None else 0,
-            discharge_limit_w=signal.export_limit_w if signal is not None and valid else 0,
+            power_w=await self._services.store.read(flow_w),
+            charge_limit_w=import_w,
+            discharge_limit_w=export_w,
         )
         timeout_s = round(self._config.dead_man_s)
         self.link.notify(StationState(heard=self._live is True, timeout_s=timeout_s, evses=(state,)))

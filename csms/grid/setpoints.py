@@ -1,4 +1,4 @@
-"""Set-points of grid sources: dispatched within the grid signal's limits, kept up, and one source at a time."""
+"""Set-points of grid sources: dispatched, kept up, and one source at a time."""
 
 from csms.ocpp.base import Services
 from csms.services.charging.dispatch import Dispatch
@@ -31,7 +31,7 @@ class SetpointFollower:
             if blocked_ms > now_ms:
                 self._setpoint = None
                 return min(blocked_ms, now_ms + keep_up_ms)
-            wanted = self._limited(setpoint_w, now_ms), until_ms
+            wanted = self._dispatch.within_grid(setpoint_w), until_ms
             if wanted != self._setpoint or now_ms >= self._dispatched_ms + keep_up_ms:
                 results = await self._dispatch.set_point(wanted[0], until_ms=until_ms)
                 if wanted != self._setpoint:
@@ -44,13 +44,6 @@ class SetpointFollower:
             self._services.observe(Observe("ocpp", "setpoint_not_dispatched", {"reason": str(error)[:200]}))
             return now_ms + _AGAIN_MS
         return self._dispatched_ms + keep_up_ms
-
-    def _limited(self, setpoint_w: int, now_ms: int) -> int:
-        signal = self._services.grid.current
-        if signal is None:
-            return setpoint_w
-        export_w = signal.export_limit_w if now_ms < signal.valid_until_ms else 0
-        return max(-export_w, min(signal.site_import_limit_w, setpoint_w))
 
     async def _blocked_until(self, now_ms: int) -> int:
         """Return until when a source before this one has a set-point; 0: none has."""

@@ -10,6 +10,8 @@ from prometheus_client.core import Metric
 from csms.api.http.call import Call
 from csms.api.http.operations import Reply, get
 from csms.db.queries import alert_mails, alerts, reviews, telemetry, telemetry_pending, transactions
+from csms.db.queries.overview import flow_w
+from csms.domain.charging.grid_sources import limits_at
 from csms.domain.diagnostics.aggregates import AGGREGATES
 from csms.domain.security.access import Permission
 from v2g.io.metrics import gauge
@@ -38,10 +40,20 @@ async def read_metrics(call: Call) -> Reply[bytes]:
             services.store.reports_waiting,
         ),
         gauge("v2g_event_streams", "Open event streams.", call.backend.streams.open),
+        *await _grid(call),
         *await _telemetry(call),
         *await _disk(services.config.data_dir),
     ]
     return Reply(content=services.metrics.text(present), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+
+
+async def _grid(call: Call) -> list[Metric]:
+    signal, flow = call.services.grid.current, await call.run(flow_w)
+    found = [gauge("v2g_grid_flow_watts", "Power into all vehicles by their last readings, below 0 out.", flow)]
+    if signal is not None:
+        limits = dict(zip(("import", "export"), limits_at(signal, call.now_ms), strict=True))
+        found.append(gauge("v2g_grid_limit_watts", "Limits of the grid signal in force.", limits, "direction"))
+    return found
 
 
 async def _telemetry(call: Call) -> list[Metric]:

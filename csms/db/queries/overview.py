@@ -68,14 +68,21 @@ def inventory(connection: Connection, only: frozenset[str] | None = None) -> lis
     return [dict(row._mapping) for row in connection.execute(query)]
 
 
-def powers(connection: Connection, only: frozenset[str] | None = None) -> list[RunningPower]:
-    """Return the last power of each running transaction, or only of these stations.
+def flow_w(connection: Connection, since_ms: int = 0) -> int:
+    """Return the power of all running transactions by the last readings received since a time (UTC ms), W, negative out
+    of the vehicles."""
+    return round(sum(each.watts for each in powers(connection, since_ms=since_ms)))
+
+
+def powers(connection: Connection, only: frozenset[str] | None = None, since_ms: int = 0) -> list[RunningPower]:
+    """Return the last power of each running transaction heard since a time (UTC ms), or only of these stations.
 
     More than its EVSE can have is unknown: one meter's error or lie changes no sum (R194).
     """
     running = transactions.c.ended_ms.is_(None) & transactions.c.active.is_(True)  # the first has an index
-    rows = connection.execute(select(transactions.c.document).where(running)).scalars()
-    found = [each for each in map(_decode, rows) if only is None or each.station_id in only]
+    query = select(transactions.c.document).where(running, transactions.c.heard_ms >= since_ms)
+    decoded = map(_decode, connection.execute(query).scalars())
+    found = [each for each in decoded if only is None or each.station_id in only]
     rated = held.ratings(connection, {(each.station_id, each.evse_id) for each in found if each.watts})
     return [
         each

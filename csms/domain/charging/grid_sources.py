@@ -10,7 +10,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from v2g.energy.grid_signal import GridSignal, SignalSlot
+from v2g.energy.grid_signal import GridSignal, SignalSlot, TypedGridSignal
 from v2g.energy.limits import Watts
 from v2g.units import decimals_of
 
@@ -39,6 +39,17 @@ class SourceSignal(msgspec.Struct, frozen=True, kw_only=True):
     setpoint_until_ms: int = 0
     problem: str = ""
     emergency_until_ms: int = 0
+
+
+def limits_at(signal: GridSignal | TypedGridSignal, now_ms: int) -> tuple[int, int]:
+    """Return the limits (W) of a signal at a time (UTC ms): import, and export, which ends with the signal."""
+    return signal.site_import_limit_w, signal.export_limit_w if now_ms < signal.valid_until_ms else 0
+
+
+def excess_w(signal: GridSignal | TypedGridSignal, flow_w: int, now_ms: int) -> dict[str, int]:
+    """Return by how much (W) a flow, positive into the vehicles, is beyond each limit of a signal; at least 0."""
+    import_w, export_w = limits_at(signal, now_ms)
+    return {"import": max(0, flow_w - import_w), "export": max(0, -flow_w - export_w)}
 
 
 class PriceBounds(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,6 +21,7 @@ RuleName = Literal[
     "station_not_attested",
     "over_temperature",
     "fuse_overloaded",
+    "grid_limit_exceeded",
     "queue_ages",
     "node_gone",
     "station_drifts",
@@ -82,6 +83,10 @@ RULES: Final[Mapping[RuleName, Rule]] = {
     ),
     "fuse_overloaded": Rule(
         subject_kind="site", value="amperes above the worst fuse's share", limit=0, clear=0, severity="error"
+    ),
+    "grid_limit_exceeded": Rule(
+        subject_kind="grid", value="watts that all vehicles draw, or feed back, beyond the limit of the grid signal",
+        limit=0, clear=0, severity="error",
     ),
     "queue_ages": Rule(subject_kind="queue", value="seconds that its oldest entry waits", limit=900, clear=300),
     "node_gone": Rule(

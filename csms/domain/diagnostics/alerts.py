@@ -21,7 +21,7 @@ HOLD_MS: Final = 60_000
 ESCALATE_MS: Final = (900_000, 3_600_000)
 """An alert of severity `error` that is not acknowledged for so long after its announcement is announced again."""
 
-SubjectKind = Literal["vehicle", "station", "site", "node", "queue", "settlement", "campaign"]
+SubjectKind = Literal["vehicle", "station", "site", "node", "queue", "settlement", "campaign", "grid"]
 Announcement = Literal["alert_raised", "alert_cleared", "alert_escalated"]
 ANNOUNCEMENTS: Final[frozenset[str]] = frozenset(get_args(Announcement))
 Kind = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,63}\Z")]
@@ -198,6 +198,8 @@ def readable(caller: Principal) -> Readable:
         found += [("node", None), ("queue", None)]
     if allowed(caller, Permission.READ_MAINTENANCE):
         found.append(("campaign", None))
+    if allowed(caller, Permission.READ_GRID):
+        found.append(("grid", None))
     if allowed(caller, Permission.READ_SETTLEMENTS):
         found.append(("settlement", None))
     return tuple(found)

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -12,12 +12,14 @@ from csms.cluster.feed import FeedEvent
 from csms.db.queries import charging, transactions
 from csms.domain.charging.charging_plans import share_profile
 from csms.domain.charging.fleets import vehicle_id
+from csms.domain.charging.grid_sources import limits_at
 from csms.domain.charging.orders import Order
 from csms.domain.charging.own_profiles import DISPATCH_PROFILE
 from csms.domain.charging.profiles import Needs
 from csms.domain.charging.site_dispatch import PowerRange, bound, kept_shares
 from csms.domain.charging.sites import Known, Place, Site
 from csms.domain.charging.v2x import dispatch_profile, setpoint_update
+from csms.grid.source import GRID_SIGNAL
 from csms.ocpp.base import Services
 from csms.services.charging.site_state import look_at
 from csms.services.charging.smart_charging import SmartCharging
@@ -38,10 +40,10 @@ from v2g.ocpp.times import format_time
 
 _BOOTED: Final = "boot_accepted"
 _LOSSES: Final = frozenset({
-    _BOOTED, "charging_profiles_gone", "station_connected", "transaction_closed", "transaction_ended",
+    _BOOTED, GRID_SIGNAL, "charging_profiles_gone", "station_connected", "transaction_closed", "transaction_ended",
     "transaction_resumed",
 })  # fmt: skip
-"""Events after which a vehicle may no longer follow its set-point."""
+"""Events after which a vehicle may no longer follow its set-point, or not as much of it."""
 
 _ATTEMPTS: Final = 3
 """How often the part that was not accepted is split over the remaining vehicles."""
@@ -93,6 +95,7 @@ class Dispatch:
     ) -> list[Dispatched]:
         """Split a set-point (W, positive into the vehicles) over the vehicles of some stations, or of all (Q04, Q07).
 
+        All set-points together stay within the limits of the grid signal, also of one that comes later.
         On a balanced site no charger exceeds the nodes' limits in either direction, with the other loads.
         A vehicle under central control already only gets the new value; `pull_s` is its station's request interval.
         What a station rejects is split over the others, and a lost station's part is assumed to continue;
@@ -218,6 +221,8 @@ class Dispatch:
         free: Collection[str],
     ) -> dict[str, int]:
         """Return each vehicle's part of a set-point, beside what others follow that cannot be changed now."""
+        elsewhere = [power for (station_id, _), power in following.items() if not order.concerns(station_id)]
+        setpoint_w = self.within_grid(order.setpoint_w, elsewhere)
         unsure = self._services.orders.unsure
         others = sum(
             power
@@ -236,7 +241,18 @@ class Dispatch:
             )
             for name, within in ranges.items()
         ]
-        return split(order.setpoint_w - others, participants)
+        return split(setpoint_w - others, participants)
+
+    def within_grid(self, setpoint_w: int, elsewhere: Iterable[int] = ()) -> int:
+        """Return a set-point (W) that is within the limits of the grid signal together with those that are followed
+        `elsewhere` in the same direction: others may end at any moment."""
+        signal = self._services.grid.current
+        if signal is None:
+            return setpoint_w
+        import_w, export_w = limits_at(signal, self._services.clock.utc_ms())
+        if setpoint_w > 0:
+            return max(0, min(setpoint_w, import_w - sum(each for each in elsewhere if each > 0)))
+        return min(0, max(setpoint_w, -export_w - sum(each for each in elsewhere if each < 0)))
 
     async def afrr(self, signal: int, stations: Collection[str]) -> dict[str, str]:
         """Forward a frequency restoration signal (Q08); return each station's status, or why it has none."""

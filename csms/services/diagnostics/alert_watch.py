@@ -16,6 +16,8 @@ from cryptography import x509
 from csms.config import CsmsConfig
 from csms.db.queries import alert_sources, leases
 from csms.db.queries import alerts as rows
+from csms.db.queries.overview import flow_w
+from csms.domain.charging.grid_sources import excess_w
 from csms.domain.diagnostics.alert_rules import Observed, RuleName, reports, rules_of
 from csms.domain.diagnostics.alerts import Report
 from csms.ocpp import Services
@@ -24,6 +26,8 @@ from v2g.errors import StoreError
 
 _LEASE: Final = "alert rules"
 _DAY_MS: Final = 86_400_000
+_FOLLOWED_MS: Final = 3000
+"""So long after a new limit, readings may be of the time before."""
 
 
 class AlertWatch:
@@ -68,11 +72,24 @@ class AlertWatch:
         for name, observed in seen.values.items():
             ready = settled or name != "station_offline"
             found += reports(name, rules[name], observed, active[name], now_ms, settled=ready)
+        name = "grid_limit_exceeded"
+        found += reports(name, rules[name], await self._beyond_grid(now_ms), active[name], now_ms)
         # What only its own node knows ends with that: a site that was removed, a node that is no more.
         of_sites, of_nodes = active["fuse_overloaded"] - seen.sites, active["node_certificate_expires"] - seen.nodes
         found += reports("fuse_overloaded", rules["fuse_overloaded"], (), of_sites, now_ms)
         name = "node_certificate_expires"
         return found + reports(name, rules[name], (), of_nodes, now_ms)
+
+    async def _beyond_grid(self, now_ms: int) -> list[Observed]:
+        """Return by how much vehicles draw and feed back more than the grid signal permits, by what their stations have
+        reported since it came."""
+        signal = self._services.grid.current
+        if signal is None:
+            return []
+        begins_ms = signal.issued_at_ms if now_ms < signal.valid_until_ms else signal.valid_until_ms
+        flow = await self._services.store.read(flow_w, begins_ms + _FOLLOWED_MS)
+        facts = {"flow_w": float(flow)}
+        return [Observed(direction, watts, facts) for direction, watts in excess_w(signal, flow, now_ms).items()]
 
     async def _here(self, active: dict[RuleName, set[str]], now_ms: int) -> list[Report]:
         rules, overloads = self._rules, dict(self._services.overloads)

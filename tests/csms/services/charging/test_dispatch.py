@@ -5,30 +5,36 @@ from collections.abc import Callable
 
 import pytest
 
-from csms.db.queries import charging, prequalifications
+from csms.api.backend import make_backend
+from csms.db.queries import alerts, charging, prequalifications
 from csms.domain.charging.charging_plans import share_profile
 from csms.domain.charging.fleets import vehicle_id
 from csms.domain.charging.own_profiles import DISPATCH_PROFILE, SHARE_PROFILE
 from csms.domain.charging.prequalification import Prequalification
 from csms.domain.charging.sites import Place, Site
+from csms.grid.source import GRID_SIGNAL
 from csms.services.charging.dispatch import Dispatch
+from csms.services.diagnostics.alert_watch import AlertWatch
 from tests.csms.backend import BOOT, Backend
 from tests.csms.charging import Charging, away
 from tests.csms.scripted_station import Payload, Refused, ScriptedStation
 from tests.csms.services.charging.support import (
     ACCEPTED,
+    HOUR_MS,
     NAMES,
     REJECTED,
     at_rest,
     booted,
     commanded,
     limit_ma,
+    offer,
     running,
     send_older_needs,
     setpoint,
     settled,
     vehicle,
 )
+from tests.csms.support import grid_signal
 from v2g.energy.balancing import Node
 from v2g.errors import RefusedError
 from v2g.ocpp.times import format_time
@@ -380,6 +386,82 @@ async def test_shares_are_lowered_for_a_plan_that_needs_them_only(csms: Backend)
     results = await dispatch.follow({names[0]: 690, names[1]: 10_000}, keep_up=True)
     assert [each.setpoint_w for each in results] == [690, 10_000]
     assert (shares_sent(first.station), shares_sent(second.station)) == ([1.0], [])
+
+
+# -- the grid's limits hold for all set-points together
+
+NO_PRICE = (0, 0)
+
+
+async def asked(csms: Backend, setpoint_w: int, stations: list[str] | None = None) -> int:
+    """Dispatch; return what all vehicles follow then, W."""
+    await Dispatch(csms.services).set_point(setpoint_w, stations)
+    return sum((await following(csms)).values())
+
+
+async def test_an_operator_s_set_point_stays_within_the_limits_of_the_grid(csms: Backend) -> None:
+    await vehicles(csms, 2)
+    await offer(csms, NO_PRICE, site_import_limit_w=15_000, export_limit_w=5_000)
+    assert await asked(csms, 20_000) == 15_000
+    assert await asked(csms, -20_000) == -5_000
+    assert await asked(csms, 4_000) == 4_000
+    csms.clock.advance(49 * 3600)
+    assert await asked(csms, -20_000) == 0, "nothing may flow out when the signal has ended"
+    assert await asked(csms, 20_000) == 15_000
+
+
+async def test_set_points_of_several_groups_share_the_limits(csms: Backend) -> None:
+    await vehicles(csms, 3)
+    await offer(csms, NO_PRICE, site_import_limit_w=15_000, export_limit_w=5_000)
+    assert await asked(csms, 11_000, NAMES[:1]) == 11_000
+    assert await asked(csms, 11_000, NAMES[1:2]) == 15_000
+    assert await asked(csms, 11_000, NAMES[2:3]) == 15_000, "nothing is left"
+    assert await asked(csms, -8_000, NAMES[:1]) == -1_000, "the second still takes 4 kW, and may end at any moment"
+    assert await asked(csms, -8_000, NAMES[1:2]) == -5_000
+
+
+async def test_a_lower_limit_lowers_set_points_in_force(csms: Backend) -> None:
+    await vehicles(csms, 2)
+    await offer(csms, NO_PRICE, site_import_limit_w=15_000, export_limit_w=5_000)
+    async with running(Dispatch(csms.services)):
+        assert await asked(csms, 20_000) == 15_000
+        await offer(csms, NO_PRICE, version=2, site_import_limit_w=9_000, export_limit_w=5_000)
+        csms.services.feed.publish(GRID_SIGNAL, None, {"version": 2})
+        await settled()
+        assert sum((await following(csms)).values()) == 9_000
+
+
+@pytest.mark.requirement("R125")
+async def test_a_limit_that_is_broken_is_an_alert(csms: Backend) -> None:
+    """By readings that came since the limit did."""
+    charges = await vehicles(csms, 2)
+    watch = AlertWatch(csms.services, make_backend(csms.services).alerts)
+
+    async def seen() -> set[str]:
+        await watch.look()
+        return (await csms.services.store.read(alerts.active_by_rules))["grid_limit_exceeded"]
+
+    async def drawn(*powers: float) -> set[str]:
+        for charge, power_w in zip(charges, powers, strict=True):
+            name = "Power.Active.Import" if power_w >= 0 else "Power.Active.Export"
+            sample = {"value": abs(power_w), "measurand": name, "unitOfMeasure": {"unit": "W"}}
+            values = [{"timestamp": charge.now(), "sampledValue": [sample]}]
+            await charge.event("Updated", "MeterValuePeriodic", extra={"meterValue": values})
+        return await seen()
+
+    assert await drawn(10_000, 9_000) == set(), "there is no limit"
+    now_ms = csms.clock.utc_ms()
+    limits = {"site_import_limit_w": 15_000, "export_limit_w": 5_000, "valid_until_ms": now_ms + HOUR_MS}
+    await csms.services.grid.offer(grid_signal(1, issued_at_ms=now_ms, **limits), "test")
+    assert await seen() == set(), "these are of the time before"
+    assert await drawn(10_000, 5_000) == set()
+    assert await drawn(10_000, 9_000) == {"import"}
+    assert await drawn(7_000, 8_000) == set()
+    assert await drawn(-3_000, -2_000) == set()
+    assert await drawn(-3_000, -2_001) == {"export"}
+    assert await drawn(-1_000, 0) == set()
+    csms.clock.advance(3600)
+    assert await drawn(-1_000, 0) == {"export"}, "nothing may flow out when the signal has ended"
 
 
 # -- restarts and losses
