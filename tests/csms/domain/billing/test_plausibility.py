@@ -1,6 +1,7 @@
 """The judge before money: truth is exact, and what glitches did to it is exact or held."""
 
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 import msgspec
@@ -611,6 +612,12 @@ def test_the_rating_is_what_the_station_reports_else_a_default(
     power: float | None, discharge: float | None, connectors: list[str], expected: tuple[int, int]
 ) -> None:
     assert rating_of(power, discharge, connectors) == RatedPower(*expected)
+
+
+def test_power_may_be_a_tenth_above_the_rating_both_ways() -> None:
+    rated = RatedPower(22_000, 11_000)
+    found = [rated.permits(Decimal(watts)) for watts in ("24200", "24200.1", "0", "-12100", "-12100.1")]
+    assert found == [True, False, True, True, False]
 
 
 def test_energy_between_times_is_net_and_none_outside_the_readings() -> None:
