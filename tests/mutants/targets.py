@@ -474,6 +474,7 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "EvseCore._begin_basic: return False -> return None #2": _WHETHER,
     },
     "charger": {
+        "ChargerMonitor._look_at_output: True -> False": _EACH,
         "ChargerMonitor._forget: 0.0 -> 1.0": _ENTERED,
         "ChargerMonitor._forget: 0.0 -> 1.0 #2": _ENTERED,
         "ChargerMonitor._forget: 0.0 -> 1.0 #3": _ENTERED,

@@ -1336,6 +1336,14 @@ def test_a_conductor_in_the_forbidden_direction_opens() -> None:
     assert opened_after(on_mains(11_000), 0, (16_000, -16_000, 0), 3.0) is not None
     assert opened_after(on_mains(11_000), 0, (16_000, -600, 0), 3.0) is None
     assert opened_after(on_mains(0), 0, (0, 16_000, -16_000), 3.0) is not None
+    assert opened_after(on_mains(11_000), 0, (0, -900, 0), 3.0) is not None, "nothing is controlled there"
+
+
+def test_conductors_carry_nothing_while_there_is_only_voltage() -> None:
+    monitor = on_mains()
+    monitor.request(Request(phase=Phase.VOLTAGE, closed_s=FOREVER), T - 2)
+    monitor.drive(NOTHING, T - 2)
+    assert opened_after(monitor, 0, (1_500, 0, 0), 3.0) is not None
 
 
 def test_what_a_cable_lets_each_conductor_carry_is_followed_in_time() -> None:
@@ -1393,6 +1401,9 @@ def test_the_excess_of_a_conductor_ends_with_its_session() -> None:
     monitor.authorise(T + 0.14, allowed=True)
     monitor.drawn(0, T + 0.14, (0, 0, 0))
     assert [each for each in monitor.verdicts() if isinstance(each, Open)] == []
+    for tick in range(3):
+        monitor.drawn(0, T + 0.2 + tick / 20, (39_000, 0, 0))
+    assert [each for each in monitor.verdicts() if isinstance(each, Open)] == []
 
 
 def test_a_bound_that_goes_up_and_down_is_no_bound_of_its_highest_value() -> None:
@@ -1413,15 +1424,22 @@ def test_a_bound_that_goes_up_and_down_is_no_bound_of_its_highest_value() -> Non
 
 
 def watched(
-    monitor: ChargerMonitor, seconds: float, *, closed: bool, ma: int = 0, line_ma: int = 0
+    monitor: ChargerMonitor,
+    seconds: float,
+    *,
+    closed: bool,
+    ma: int = 0,
+    line_ma: int = 0,
+    power_w: int = 0,
+    began: float = T,
 ) -> dict[str, float]:
     """Let this go on, and return when it was opened for what, s."""
     said: dict[str, float] = {}
     for tick in range(1, round(seconds * 10)):
-        now = T + tick / 10
+        now = began + tick / 10
         monitor.feedback(now, closed=closed)
         monitor.measured(400_000, ma, now)
-        monitor.drawn(0, now, (0, line_ma, -line_ma))
+        monitor.drawn(power_w, now, (0, line_ma, -line_ma))
         for each in monitor.verdicts():
             if isinstance(each, Open):
                 assert each.reason not in said, "said once"
@@ -1448,7 +1466,7 @@ def test_a_contactor_that_does_not_open_on_its_own_verdict_is_welded() -> None:
     ("flow", "welded"),
     [
         ({"ma": 1_001}, True), ({"ma": 1_000}, False), ({"ma": -300_000}, True),
-        ({"line_ma": 651}, True), ({"line_ma": 650}, False),
+        ({"line_ma": 651}, True), ({"line_ma": 650}, False), ({"power_w": -151}, True), ({"power_w": 150}, False),
     ],
 )  # fmt: skip
 def test_what_flows_through_an_open_contactor_welds_it_whatever_its_contact_shows(
@@ -1458,6 +1476,29 @@ def test_what_flows_through_an_open_contactor_welds_it_whatever_its_contact_show
     found_at = watched(opened(), 60, closed=False, **flow)
     assert (found_at == {"contactor_welded": pytest.approx(0.5 + 0.75 + 1.0, abs=0.11)}) is welded
     assert welded or found_at == {}
+
+
+def test_what_flows_after_an_opening_in_order_is_too_much_and_later_a_weld() -> None:
+    monitor = charging()
+    monitor.drive(NOTHING, T)
+    measured(monitor, 400_000, 0, T)
+    monitor.open(T)
+    monitor.feedback(T + 0.1, closed=False)
+    said = watched(monitor, 10, closed=False, ma=1_100, began=T + 2)
+    assert said == {"power_not_obeyed": pytest.approx(1.05, abs=0.11), "contactor_welded": pytest.approx(2.8, abs=0.11)}
+
+
+def test_what_strayed_in_one_session_does_not_count_in_the_next() -> None:
+    monitor, later = opened(), T + 2.2
+    assert watched(monitor, 2.1, closed=False, ma=1_001) == {}
+    monitor.measured(400_000, 0, later)
+    monitor.authorise(later, allowed=False)
+    monitor.authorise(later, allowed=True)
+    monitor.request(Request(phase=Phase.POWER, power_s=FOREVER, closed_s=FOREVER, bears=BEARS), later)
+    assert not monitor.close(later), "its fault lasts"
+    monitor.verdicts()
+    found_at = watched(monitor, 60, closed=False, ma=1_001, began=later)
+    assert found_at == {"contactor_welded": pytest.approx(1.85, abs=0.11)}
 
 
 def test_a_coil_has_no_contactor_that_could_be_welded() -> None:
