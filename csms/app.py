@@ -245,9 +245,9 @@ def _signal_changed(services: Services, server: StationServer, signal: GridSigna
 
 
 async def open_services(
-    config: CsmsConfig, clock: Clock, observe: EventLog, stack: contextlib.AsyncExitStack
+    config: CsmsConfig, clock: Clock, observe: EventLog, stack: contextlib.AsyncExitStack, bus: Bus | None = None
 ) -> Services:
-    """Open what all stations share; `stack` closes it."""
+    """Open what all stations share; `stack` closes it. `bus`: instead of the one in the configuration."""
     certificate_status = CertificateStatus(config.trust, clock, observe)
     contracts = ContractVerifier(config.trust, clock, certificate_status, observe)
     data_dir = config.data_dir
@@ -267,7 +267,7 @@ async def open_services(
     books_key = open_books_key(config.books_key, data_dir)
     seen = LastSeen(store, clock.utc_ms())
     stack.push_async_callback(seen.flush)
-    bus = _bus(config, store_key, observe)
+    bus = bus or _bus(config, store_key, observe)
     connections, feed = ConnectionRegistry(bus, config.ocpp.call_timeout_s), Feed(bus, clock.utc_ms)
     await bus.start()
     stack.push_async_callback(bus.close)

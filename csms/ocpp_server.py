@@ -5,7 +5,7 @@ import itertools
 import math
 import os
 import ssl
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from functools import partial
 from typing import Final, TypeVar
 
@@ -40,7 +40,7 @@ from v2g.pki.profiles import Role as CertificateRole
 
 M = TypeVar("M", bound=Message)
 
-_FRESH_S = 5.0  # validity of the handshake's data for the boot; later decisions arrive as events
+_FRESH_S = 5.0  # validity of the handshake's data for the boot; later decisions are applied to the session
 SILENT_BEATS: Final = 3
 """Heartbeats after which a connected station that has sent nothing is asked whether it is alive."""
 _WATCH_S: Final = 10.0
@@ -57,9 +57,11 @@ class Session:
         "_admitted_at",
         "_after_boot",
         "_answered",
+        "_applying",
         "_asking",
         "_connection",
         "_context",
+        "_decisions",
         "_profile",
         "_pusher",
         "_quirks",
@@ -81,6 +83,8 @@ class Session:
         self._wanted: frozenset[str] = frozenset()
         self._after_boot: asyncio.Task[None] | None = None
         self._asking: asyncio.Task[None] | None = None
+        self._applying: asyncio.Task[None] | None = None
+        self._decisions = 0
         self._quirks = STRICT
         self._quirks_seen: frozenset[str] = frozenset()
         self._ready_at = 0.0
@@ -113,7 +117,7 @@ class Session:
         now_ms = self._services.clock.utc_ms()
         contact = stations.Contact(self.station_id, f"ocpp{version}", now_ms)
         known = await self._services.store.gather(stations.touch_all, contact)
-        self._accepted = known == "Accepted" == self._admission.boot
+        self._accepted = known == "Accepted" == self._admission.boot and self._answered is None
         self._quirks = quirks_of(*await self._services.store.look_up(stations.makes, self.station_id), self._own_quirks)
         self._report("station_connected", version=version, profile=self._profile)
         quiet = asyncio.get_running_loop().call_later(_QUIET_S, self._begin)
@@ -180,19 +184,31 @@ class Session:
         """Wake the sender of grid signals."""
         self._pusher.wake()
 
-    async def decided(self) -> None:
-        """Apply an operator's decision: disconnect the station, or have it boot again (F06, B02)."""
-        admission = await self._services.admissions.admission(self.station_id)
+    async def apply_decision(self) -> None:
+        """Apply an operator's decision: take nothing more from the station, or have it boot again (F06, B02).
+
+        On return it is in force, also for a boot that is being answered.
+        """
+        self._decisions += 1
+        expired, why = self._admission.expired, "refused"
+        try:
+            admission = await self._services.admissions.standing(self.station_id, self._profile, expired=expired)
+        except V2GError as error:  # the station reconnects, and is checked again
+            self._report("decision_not_read", reason=str(error)[:200])
+            admission, why = None, "decided anew"
         if admission is None:
-            self._admitted_at = -math.inf  # a boot in progress is decided again
-            await self._connection.close("refused")
-        elif admission != self._admission and not self._admission.expired:
+            self._admitted_at = -math.inf
+            self._accepted, self._answered = False, "Rejected"
+            self._applying = spawn(self._connection.close(why))
+        elif admission != self._admission and not expired:
             self._admission = admission
-            trigger = TriggerMessageRequest(requested_message="BootNotification")
-            try:
-                await self.call(trigger, TriggerMessageResponse)
-            except V2GError as error:  # it boots again after the interval in its boot response
-                self._report("boot_not_triggered", reason=str(error)[:200])
+            self._applying = spawn(self._trigger_boot())
+
+    async def _trigger_boot(self) -> None:
+        try:
+            await self.call(TriggerMessageRequest(requested_message="BootNotification"), TriggerMessageResponse)
+        except V2GError as error:  # it boots again after the interval in its boot response
+            self._report("boot_not_triggered", reason=str(error)[:200])
 
     def _begin(self) -> None:
         """Send grid signals once the station is accepted: by this boot, or by an earlier one that still counts."""
@@ -237,24 +253,13 @@ class Session:
             await services.admissions.note_boot(self.station_id, station.serial_number or "")
             await self._connection.close("serial number differs from certificate")  # B01.FR.12
             raise OcppError("serial number differs from certificate", answer="SecurityError")
-        admission: Admission | None = self._admission
-        expired = self._admission.expired
-        if not expired and (self._answered is not None or services.clock.monotonic() - self._admitted_at > _FRESH_S):
-            admission = await services.admissions.admission(self.station_id)
-        if admission is None:
-            await self._connection.close("refused")
-            raise OcppError("not admitted", answer="SecurityError")
-        self._admission, status = admission, admission.boot
-        now_ms = services.clock.utc_ms()
-        facts = {
-            "boot_status": status,
-            "boot_reason": request.reason,
-            "vendor": station.vendor_name,
-            "model": station.model,
-            "serial_number": station.serial_number or "",
-            "firmware": station.firmware_version or "",
-        }
-        changed = await services.store.gather(stations.save_boots, stations.Boot(self.station_id, facts, now_ms))
+        while True:
+            decisions, expired = self._decisions, self._admission.expired
+            await self._read_admission()
+            status, now_ms = self._admission.boot, services.clock.utc_ms()
+            changed = await self._save_boot(request, status, now_ms)
+            if decisions == self._decisions:  # else an operator has decided meanwhile
+                break
         services.abilities.forget(self.station_id, firmware_changed=changed)
         self._quirks = quirks_of(station.vendor_name, station.model, station.firmware_version or "", self._own_quirks)
         self._ready_at = services.clock.monotonic() + self._quirks.delay_after_boot_s
@@ -270,6 +275,29 @@ class Session:
             self._after(services.station_ca.renew_expired(self.station_id))
         interval = config.heartbeat_interval_s if self._accepted else config.pending_interval_s
         return BootNotificationResponse(current_time=format_time(now_ms), interval=interval, status=status)
+
+    async def _read_admission(self) -> None:
+        fresh = self._answered is None and self._services.clock.monotonic() - self._admitted_at <= _FRESH_S
+        if self._admission.expired or fresh:
+            return
+        admission = await self._services.admissions.admission(self.station_id)
+        if admission is None:
+            await self._connection.close("refused")
+            raise OcppError("not admitted", answer="SecurityError")
+        self._admission = admission
+
+    async def _save_boot(self, request: BootNotificationRequest, status: Boot, now_ms: int) -> bool:
+        """Store what a station says of itself; return whether its firmware has changed."""
+        station = request.charging_station
+        facts = {
+            "boot_status": status,
+            "boot_reason": request.reason,
+            "vendor": station.vendor_name,
+            "model": station.model,
+            "serial_number": station.serial_number or "",
+            "firmware": station.firmware_version or "",
+        }
+        return await self._services.store.gather(stations.save_boots, stations.Boot(self.station_id, facts, now_ms))
 
     @property
     def _own_quirks(self) -> tuple[StationQuirks, ...]:
@@ -309,8 +337,7 @@ class StationServer:
         self._services = services
         self._sessions: dict[Session, None] = {}
         self._servers: list[OcppServer] = []
-        self._decisions: asyncio.Task[None] | None = None
-        self._deciding: set[asyncio.Task[None]] = set()
+        services.connections.apply = self._apply_decisions
         self.renewed: list[RenewedContext] = []
 
     async def start(self) -> list[int]:
@@ -364,9 +391,6 @@ class StationServer:
 
     async def close(self) -> None:
         """Stop listening and close every connection."""
-        for task in (self._decisions, *self._deciding):
-            if task is not None:
-                task.cancel()
         for server in self._servers:
             await server.close()
 
@@ -386,11 +410,7 @@ class StationServer:
 
     async def serve(self, socket: OcppSocket, profile: SecurityProfile = 3) -> None:
         """Serve an admitted station until its connection ends; an older connection of it is closed."""
-        admissions = self._services.admissions
-        if self._decisions is None or self._decisions.done():  # decisions were not followed since the handshake
-            self._decisions = spawn(self._follow_decisions())
-            admissions.decided(socket.identity)
-        admission = await admissions.let_in(socket.identity)
+        admission = await self._services.admissions.let_in(socket.identity)
         if admission is None:  # decided since the handshake
             await socket.close("not admitted", code=1008)
             return
@@ -406,20 +426,8 @@ class StationServer:
             del self._sessions[session]
             connections.unregister(socket.identity, session)
 
-    async def _follow_decisions(self) -> None:
-        """Apply operators' decisions to stations that are connected here, from any node."""
-        admissions = self._services.admissions
-        with self._services.feed.subscribe(["station_decided"]) as decided:
-            async for event in decided:
-                admissions.decided(event.station_id or "")
-                for session in [each for each in self._sessions if each.station_id == event.station_id]:
-                    task = spawn(self._decided(session))  # a slow one does not delay the others
-                    self._deciding.add(task)
-                    task.add_done_callback(self._deciding.discard)
-
-    async def _decided(self, session: Session) -> None:
-        try:
-            await session.decided()
-        except V2GError as error:  # if the lookup fails the station reconnects, and is checked again
-            self._services.report("ocpp", "decision_not_read", session.station_id, {"reason": str(error)[:200]})
-            await session.close("decided anew")
+    async def _apply_decisions(self, station_ids: Collection[str]) -> None:
+        """Apply operators' decisions, made on any node, to stations that are connected here."""
+        self._services.admissions.decided(station_ids)
+        sessions = [each for each in self._sessions if each.station_id in station_ids]
+        await asyncio.gather(*(each.apply_decision() for each in sessions))

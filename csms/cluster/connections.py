@@ -6,6 +6,7 @@ error.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable, Collection
 from typing import Final, Literal, Protocol, TypeVar
 
 import msgspec
@@ -45,6 +46,10 @@ class _Question(msgspec.Struct, frozen=True, tag="call"):
     timeout_s: float
 
 
+class _Decided(msgspec.Struct, frozen=True, tag="decided"):
+    station_ids: tuple[str, ...]
+
+
 class _Result(msgspec.Struct, frozen=True, tag="result"):
     payload: msgspec.Raw
 
@@ -56,19 +61,27 @@ class _Error(msgspec.Struct, frozen=True, tag="error"):
     seconds: float = 0.0
 
 
+async def _nothing(_station_ids: Collection[str]) -> None:
+    """Of a node without stations."""
+
+
 def not_connected(station_id: str) -> RefusedError:
     """Return the error for a station that is not connected."""
     return RefusedError(f"{station_id} is not connected", reason="not_connected", hint="try again when it is back")
 
 
 class ConnectionRegistry:
-    """The connections to all stations. Created before the bus starts; `default_timeout_s` is for stations' answers."""
+    """The connections to all stations. Created before the bus starts; `default_timeout_s` is for stations' answers.
+
+    `apply(station_ids)`, set by the server of stations, applies stored decisions to connections of this node.
+    """
 
     def __init__(self, bus: Bus, default_timeout_s: float = 30.0) -> None:
         self._bus = bus
         self._default_timeout_s = default_timeout_s
         self._lines: dict[str, Line] = {}
         self._closing: set[asyncio.Task[None]] = set()
+        self.apply: Callable[[Collection[str]], Awaitable[None]] = _nothing
         bus.answer = self._answer
         bus.moved = self._moved
 
@@ -130,10 +143,35 @@ class ConnectionRegistry:
         assert isinstance(answer, response)
         return answer
 
+    async def decided(self, *station_ids: str) -> None:
+        """Have every node apply what an operator has decided about stations, and is stored, to their connections.
+
+        On return it is in force. Raises StoreError, and TransportError where a node that is alive does not answer.
+        """
+        nodes = sorted(self._bus.nodes() - {self._bus.node})
+        question = msgspec.json.encode(_Decided(station_ids))
+        asked = (self._ask_living(node, question) for node in nodes)
+        _, *replies = await asyncio.gather(self.apply(station_ids), *asked)
+        for reply in filter(None, replies):
+            if isinstance(answer := typed_json.decode(reply, _Result | _Error), _Error):
+                raise _to_error(answer, "decision")
+
+    async def _ask_living(self, node: str, question: bytes) -> bytes | None:
+        """Return a node's answer, None if it is gone, and its connections with it."""
+        try:
+            return await self._bus.ask(node, question, _ON_THE_WAY_S)
+        except TransportError:
+            if node in self._bus.nodes():
+                raise
+            return None
+
     async def _answer(self, question: bytes) -> bytes:
         """Answer another node."""
-        asked = typed_json.decode(question, _Question)
+        asked = typed_json.decode(question, _Question | _Decided)
         try:
+            if isinstance(asked, _Decided):
+                await self.apply(asked.station_ids)
+                return msgspec.json.encode(_Result(msgspec.Raw(b"null")))
             line = self._lines.get(asked.station_id)
             if line is None:
                 raise not_connected(asked.station_id)

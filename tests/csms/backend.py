@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from csms.app import open_services
+from csms.cluster.bus import Bus
 from csms.config import CsmsConfig
+from csms.domain.stations.connection_faults import SecurityProfile
 from csms.ocpp import Services
 from csms.ocpp_server import StationServer
 from tests.csms.scripted_station import ScriptedStation, Wire
@@ -72,10 +74,12 @@ class Backend:
         self.events = events
         self._sessions: dict[ScriptedStation, asyncio.Task[None]] = {}
 
-    async def join(self, identity: str = "CS-V2G-0001", version: Version = "2.0.1") -> ScriptedStation:
+    async def join(
+        self, identity: str = "CS-V2G-0001", version: Version = "2.0.1", profile: SecurityProfile = 3
+    ) -> ScriptedStation:
         """Connect a station, as after a handshake that succeeded."""
         wire = Wire()
-        session = asyncio.create_task(self.server.serve(OcppSocket(wire, identity, version)))
+        session = asyncio.create_task(self.server.serve(OcppSocket(wire, identity, version), profile))
         station = ScriptedStation(wire, identity, version)
         self._sessions[station] = session
         await wire.served(session)
@@ -106,13 +110,15 @@ class Backend:
 
 
 @contextlib.asynccontextmanager
-async def running_backend(config: CsmsConfig, database: Path, utc_ms: int) -> AsyncIterator[Backend]:
+async def running_backend(
+    config: CsmsConfig, database: Path, utc_ms: int, bus: Bus | None = None
+) -> AsyncIterator[Backend]:
     """Open the services on a copy of an empty `database`, which spares migrating it."""
     provide(database, config)
     clock = TestClock(utc_ms)
     events = Events(clock)
     async with contextlib.AsyncExitStack() as stack:
-        services = await open_services(config, clock, events, stack)
+        services = await open_services(config, clock, events, stack, bus)
         backend = Backend(services, StationServer(services), clock, events)
         stack.push_async_callback(backend.close)
         yield backend

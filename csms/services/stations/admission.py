@@ -5,7 +5,7 @@ import hmac
 import math
 import os
 import ssl
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Final, TypeVar
 from weakref import WeakValueDictionary
 
@@ -94,6 +94,8 @@ class StationAdmissions:
         self._counted: dict[tuple[str, str, str], FaultCount] = {}
         self._noting: set[asyncio.Task[None]] = set()
         self._let_in: dict[str, Admission] = {}
+        self._decisions = 0
+        """How many were made: what was read before the last one is read again."""
         self._expired: set[str] = set()
         """Connecting stations that are admitted although their certificates have expired."""
 
@@ -105,14 +107,29 @@ class StationAdmissions:
 
     async def let_in(self, identity: str) -> Admission | None:
         """As `admission`, of a station just admitted by its handshake: uses what was read then."""
-        found = self._let_in.pop(identity, None) or await self.admission(identity)
+        found, seen = self._let_in.pop(identity, None), self._decisions
+        found = found or await self.admission(identity)
+        while seen != self._decisions:
+            found, seen = await self.admission(identity), self._decisions
         expired = identity in self._expired and found is not None and found.boot != "Rejected"
         self._expired.discard(identity)
         return Admission("Pending", expired=True) if expired else found
 
-    def decided(self, identity: str) -> None:
-        """Invalidate a station's cached data after a decision, here or on another node."""
-        self._let_in.pop(identity, None)
+    async def standing(self, identity: str, profile: SecurityProfile, *, expired: bool) -> Admission | None:
+        """As `admission`, of a station connected by a security profile, perhaps by an `expired` certificate: None also
+        where that is not enough any more."""
+        known = await self._store.look_up(rows.find_all, identity)
+        if known is not None and profile < known.least_profile:
+            return None
+        if expired and (known is None or known.expired_until_ms <= self._clock.utc_ms()):
+            return None
+        return self._admit(identity, known)
+
+    def decided(self, identities: Collection[str]) -> None:
+        """Forget what was read of stations before a decision, here or on another node."""
+        self._decisions += 1
+        for each in identities:
+            self._let_in.pop(each, None)
 
     def handshake_check(self, profile: SecurityProfile, judge: PeerJudge | None) -> Welcome:
         """Return the handshake check for a listener of this profile; `judge` is for profile 3."""
@@ -172,6 +189,7 @@ class StationAdmissions:
         identity = shown.identity
         if identity is None:
             return faults.wrong_path(shown.path, self._config.ocpp.path, profile)
+        seen = self._decisions
         known = await self._store.look_up(rows.find_all, identity)
         expired = False
         if profile == 3:
@@ -200,7 +218,8 @@ class StationAdmissions:
             await self._store.run(rows.set_least_profile, identity, profile)  # A05.FR.07
         if len(self._let_in) >= _MAX_COUNTED:  # of stations that never completed
             self._let_in.clear()
-        self._let_in[identity] = admission
+        if seen == self._decisions:
+            self._let_in[identity] = admission
         (self._expired.add if expired else self._expired.discard)(identity)
         return None
 
@@ -398,6 +417,7 @@ class StationAdmissions:
             raise RefusedError(f"{station_id} is not a valid identity", reason="identity")
         await self._store.run(rows.decide, station_id, decision, by, self._clock.utc_ms())
         self._report("station_decided", station_id, decision=decision, by=by)
+        await self._connections.decided(station_id)
 
     async def forget(self, station_id: str) -> bool:
         """Delete a decision, passwords and faults; False when there was nothing.
@@ -407,6 +427,7 @@ class StationAdmissions:
         if not await self._store.run(rows.forget, station_id):
             return False
         self._report("station_decided", station_id, decision="")
+        await self._connections.decided(station_id)
         return True
 
     async def least_profile(self, station_id: str) -> int:
@@ -415,8 +436,9 @@ class StationAdmissions:
         return known.least_profile if known is not None else 0
 
     async def allow_profile(self, station_id: str, least: int) -> None:
-        """Set the lowest security profile of a station, once also lower than it has used."""
+        """Set the lowest security profile of a station, once also lower than it has used; below, it is disconnected."""
         await self._store.run(rows.set_least_profile, station_id, least)
+        await self._connections.decided(station_id)
 
     async def allow_expired(self, station_id: str, days: int) -> int | None:
         """Admit a station for some days with its expired certificate, so that it renews it (A00.FR.429).
@@ -425,6 +447,7 @@ class StationAdmissions:
         """
         until_ms = self._clock.utc_ms() + days * 86_400_000 if days else None
         await self._store.run(rows.allow_expired, station_id, until_ms)
+        await self._connections.decided(station_id)
         return until_ms
 
     async def set_password(self, station_id: str, password: str | None = None) -> str:
@@ -460,6 +483,8 @@ class StationAdmissions:
             self._report("password_set", station_id)
             if admit_by is not None:
                 self._report("station_decided", station_id, decision="Accepted", by=admit_by)
+        if admit_by is not None:
+            await self._connections.decided(*chosen)
         return {station_id: password for station_id, (password, _) in chosen.items() if wanted[station_id] is None}
 
     async def rotate_password(self, station_id: str, password: str | None = None) -> str:
