@@ -18,6 +18,7 @@ class RemoteMeter:
         self.serial: Final = serial
         self._meter = meter
         self._read_at = now()
+        self._power_w: int | None = None
         meter.on_change(lambda: self._was_read(now()))
         self._registers = _Rollover(meter.rollover_mwh)
 
@@ -38,8 +39,9 @@ class RemoteMeter:
 
     @property
     def power_w(self) -> int | None:
-        """See Meter."""
-        return None if self._meter.lost else self._meter.values.power_w
+        """See Meter: the last one where the newest reading has none, so that it goes on being compared."""
+        present_w = self._meter.values.power_w
+        return None if self._meter.lost else self._power_w if present_w is None else present_w
 
     @property
     def read_at(self) -> float:
@@ -47,7 +49,8 @@ class RemoteMeter:
         return self._read_at
 
     def _was_read(self, now: float) -> None:
-        self._read_at = now
+        if (power_w := self._meter.values.power_w) is not None or self._power_w is None:
+            self._read_at, self._power_w = now, power_w
 
     async def refresh(self) -> None:
         """See Meter."""

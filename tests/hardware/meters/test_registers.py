@@ -15,6 +15,7 @@ from tests.together import together
 from v2g.energy.conductors import Currents
 from v2g.errors import ConfigError, FrameError
 from v2g.hardware.interfaces import MeterValues
+from v2g.hardware.meters.obis import values_of_codes
 from v2g.hardware.meters.registers import (
     Kind,
     LineRegisters,
@@ -359,3 +360,13 @@ def test_an_unknown_map_is_named_with_the_nearest() -> None:
         shipped_map("sdm631")
     assert "sdm630" in caught.value.hint
     assert "map_file" in caught.value.hint
+
+
+@pytest.mark.requirement("R192")
+def test_currents_without_a_sign_have_no_direction_of_their_own() -> None:
+    """Of a meter that counts both ways: nothing says that they flow into the vehicle."""
+    found = {"1.8.0": 5.0, "2.8.0": 3.0, "31.7.0": 16.0, "32.7.0": 230.0}
+    assert values_of_codes(found, export=True).currents is None
+    assert values_of_codes(found, export=False).currents == Currents(16_000)
+    assert values_of_codes({**found, "16.7.0": -3_680.0}, export=True).currents == Currents(-16_000)
+    assert values_of_codes({**found, "22.7.0": 3_680.0, "21.7.0": 0.0}, export=True).currents == Currents(-16_000)

@@ -48,6 +48,11 @@ def test_the_time_of_a_power_is_that_of_its_reading() -> None:
     assert place.meter.read_at == 3.0
     place.line.show(power_w=1)
     assert place.meter.read_at == 5.0
+    place.now = 6.0
+    place.line.show(power_w=None)
+    assert (place.meter.power_w, place.meter.read_at) == (1, 5.0), "a reading without a power makes no other one newer"
+    place.line.show(power_w=2)
+    assert (place.meter.power_w, place.meter.read_at) == (2, 6.0)
 
 
 @pytest.mark.requirement("R192")

@@ -53,6 +53,8 @@ def values_of_codes(found: Mapping[str, float], *, export: bool) -> MeterValues:
         values[f"line_current_{line + 1}"] = found.get(LINE_CURRENTS[line])
         values[f"line_voltage_{line + 1}"] = found.get(LINE_VOLTAGES[line])
         values[f"line_power_{line + 1}"] = _both_ways(found, *codes)
+        if export and power is None and values[f"line_power_{line + 1}"] is None:
+            values[f"line_current_{line + 1}"] = None  # its direction is unknown
     return meter_values({name: value for name, value in values.items() if value is not None})
 
 
