@@ -270,7 +270,8 @@ def alfen(kind: str = "1", version: str = "3", key: str = "", **octets: bytes) -
         ({"_54": b"\x04\xaa"}, {"user": "04AA"}),
         ({"_54": b"\x04\x0a"}, {"user": "040A"}),
         ({"_54": b"\xc3\xa4"}, {"user": "C3A4"}),
-        ({"_38": bytes.fromhex("0100010800ff")}, {"register": "0100010800FF", "direction": "import"}),
+        ({"_38": bytes.fromhex("0100010800ff")},
+         {"register": "0100010800FF", "direction": "import", "utc_ms": 1_542_984_061_000}),
         ({"_0": bytes(range(10)), "_16": b"\x0a\x01EMH\0\x00\x00\x00\x07"},
          {"serials": ("1EMH0000000007", "0A01454D480000000007", "00010203040506070809")}),
         ({"_34": b"\xff\xff\xff\xff"}, {"utc_ms": 4_294_967_295_000}),
@@ -301,6 +302,7 @@ def test_the_type_of_alfen_is_the_mark(kind: str, mark: str) -> None:
         (alfen(_45=b"\xf3"), "not in Wh"),
         (alfen(key="AAAA"), "the record's public key"),
         (alfen(_81=b"\0\0"), "a data set of 83 octets"),
+        (alfen().replace(b"=;", b"=?;", 1), "the data set is not base32"),
     ],
 )
 def test_other_values_of_alfen_are_unreadable(data: bytes, reason: str) -> None:

@@ -117,10 +117,9 @@ def read_edl40_xml(data: bytes) -> Record:
         case "signedMeterValue":
             signed, signature = (_octets(root, each) for each in ("encodedMeterValue", "meterValueSignature"))
             if len(signed) != _SIGNED:
-                raise RecordError(
-                    f"encodedMeterValue has {len(signed)} octets",
-                    verdict="incomplete" if len(signed) < _SIGNED else "unreadable",
-                )
+                cut = len(signed) < _SIGNED
+                why = f"encodedMeterValue has {len(signed)} octets"
+                raise RecordError(why, verdict="incomplete" if cut else "unreadable")
             record = _of_octets(signed, signature)
         case "ChargingProcess":
             record = _of_process(root)
@@ -143,9 +142,8 @@ def _of_process(process: Node) -> Record:
     """Return the record that the values of a measurement give; its register is 1.17.0, its unit Wh."""
     found = [each for name in _MEASUREMENTS for each in children(process, name)]
     if len(found) != 1:
-        raise RecordError(
-            f"a ChargingProcess with {len(found)} measurements", verdict="unreadable" if found else "incomplete"
-        )
+        why = f"a ChargingProcess with {len(found)} measurements"
+        raise RecordError(why, verdict="unreadable" if found else "incomplete")
     names = ("MeterStatus", "SecondIndex", "Pagination", "Scaler", "Value", "EventCounter")
     try:
         status, seconds, page, scaler, value, events = (int(text_at(found[0], each)) for each in names)
@@ -164,11 +162,7 @@ def _of_process(process: Node) -> Record:
     )  # fmt: skip
     if len(signed) != 173:
         raise RecordError("ServerId or CustomerIdent has a wrong length")
-    mark = _MEASUREMENTS[local_name(found[0])]
-    record = _of_octets(signed.ljust(_SIGNED, b"\0"), signature)
-    return msgspec.structs.replace(
-        record, readings=tuple(msgspec.structs.replace(each, mark=mark) for each in record.readings)
-    )
+    return _of_octets(signed.ljust(_SIGNED, b"\0"), signature)
 
 
 def _octets(node: Node, name: str) -> bytes:

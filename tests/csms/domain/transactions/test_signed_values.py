@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from msgspec.structs import replace
 
 from csms.domain.transactions.signed_values import Judged, judge_samples
 from csms.domain.transactions.transactions import EXPORT_REGISTER, IMPORT_REGISTER, Sample
@@ -111,3 +112,28 @@ def test_pages_of_a_transaction_do_not_go_back_and_stay_with_meter_and_user() ->
     assert verdict(first, before=wrong) == "valid"  # what is wrong itself orders nothing
     unsigned = Sample(at_ms=0, measurand=IMPORT_REGISTER, value="1", unit="Wh")
     assert [each.verdict for each in judge_samples([unsigned, first], METER, before=[unsigned])] == ["", "valid"]
+
+
+def test_what_else_decides_the_verdict_on_a_sample() -> None:
+    """A record of another format names no transaction of OCPP; a stored key that is none is none."""
+    row = next(row for row in OTHERS if row["format"] == "PCDF")
+    key = row["record"].split("(PK:")[1].split(")")[0]
+    assert verdict(sample(row["record"], "619"), key) == "valid"
+    assert verdict(sample(page(1, 4000), "4000"), transaction_id="another") == "valid"
+    assert verdict(sample(page(1, 4000), "4000"), "zz") == "unknown_key"
+    export = record({**READING, "RV": 4, "RI": "1-0:2.8.0"})
+    assert verdict(sample(export, "4000", measurand=EXPORT_REGISTER)) == "valid"
+    unnamed = record({**READING, "RV": 4, "RI": "1-0:15.8.0"})
+    assert verdict(sample(unnamed, "4000", measurand="Energy.Active.Net")) == "mismatch"
+    assert verdict(sample(page(1, 300), "0.301", unit="kWh")) == "mismatch"  # a Wh is not less than the last digit
+    assert verdict(sample(page(1, 300), "0.30", unit="kWh")) == "valid"
+    assert Judged(at_ms=0, measurand=IMPORT_REGISTER, value="1", unit="Wh").verdict == ""
+
+
+def test_what_is_before_is_the_last_reading_that_can_be_read() -> None:
+    first, second = sample(page(5, 4000), "4000"), sample(page(9, 5000), "5000")
+    assert verdict(first, before=[second]) == "reordered"  # not judged yet
+    (valid,) = judge_samples([second], METER)
+    broken = replace(valid, signed=sample("garbage", "5000").signed)
+    assert verdict(first, before=[valid, broken]) == "reordered"
+    assert verdict(first, before=[broken]) == "valid"
