@@ -1,12 +1,15 @@
 """Every operation of the API is a command, by what the API's own description says of it."""
 
 import asyncio
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from typer.main import get_command
 
 from csms.domain.security.access import Role
@@ -67,6 +70,7 @@ async def test_any_operation_is_asked_by_its_name_and_lists_show_what_is_plain(c
     for words, text in (
         (("--id", "depot"), "--nodes is missing"),
         (("--id", "depot", "--nodes", "{"), "nodes is not JSON"),
+        (("--id", "depot", "--nodes", "[" * 9_000), "nodes is not JSON"),
         (("--body", str(tmp_path / "none.json")), "No such file"),
     ):
         code, output, errors = await cli("api", "put-site", "depot", *words)
@@ -76,6 +80,12 @@ async def test_any_operation_is_asked_by_its_name_and_lists_show_what_is_plain(c
     code, _output, errors = await cli("api", "read-site", "depot")
     assert (code, "site" in errors) == (5, True)
     assert (await cli("api", "delete-site", "depot", role=Role.VIEWER))[0] == 4
+
+
+async def test_an_argument_may_be_left_out_and_comes_after_those_of_the_path(cli: Cli) -> None:
+    assert await cli("variables", STATION) == (0, "", "Variables: none\n")
+    assert await cli("variables", STATION, "EVSE") == (0, "", "Variables: none\n")
+    assert (await cli("variables"))[0] == 2
 
 
 async def test_what_is_no_json_is_written_as_it_is(cli: Cli, tmp_path: Path) -> None:
@@ -125,9 +135,18 @@ def test_durations(text: str, s: float) -> None:
 def test_times() -> None:
     assert moment_of("1893456000000") == moment_of("2030-01-01") == moment_of("2030-01-01T01:00+01:00") == 1893456000000
     assert moment_of("2030-01-01", ends=True) == 1893456000000 + 86_400_000
-    for text in ("soon", "1.2.3s", "2030-13-01", ""):
+    for text in ("soon", "1.2.3s", "2030-13-01", "", "0000-01-01"):
         with pytest.raises(ConfigError):
             moment_of(text)
+    with pytest.raises(ConfigError):
+        moment_of("9999-12-31", ends=True)
     for text in ("8 h", "h", "-1s", "1e3"):
         with pytest.raises(ConfigError):
             seconds(text)
+
+
+@given(st.text())
+def test_any_text_is_a_time_and_a_duration_or_an_error(text: str) -> None:
+    for read in (moment_of, seconds):
+        with contextlib.suppress(ConfigError):
+            assert isinstance(read(text), int | float)

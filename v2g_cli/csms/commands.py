@@ -5,7 +5,7 @@ import inspect
 import json as json_
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -54,28 +54,8 @@ class Instead(msgspec.Struct, frozen=True):
     about: str
 
 
-def add(
-    app: typer.Typer,
-    command: str,
-    operation: str,
-    columns: str = "",
-    *,
-    title: str = "",
-    options: Mapping[str, str | Flag] = _NONE,
-    about: Mapping[str, str] = _NONE,
-    words: Mapping[str, str | FromFile] = _NONE,
-    defaults: Mapping[str, object] = _NONE,
-    instead: Instead | None = None,
-    present: Callable[[Any], Any] = lambda row: row,
-    text: str = "",
-    example: str | None = None,
-    only: str = "",
-    done: str = "",
-    limit: int = 100,
-    ask_always: str = "",
-    whole: bool = False,
-) -> None:
-    """Add a command that asks one operation.
+class Command(msgspec.Struct, frozen=True, kw_only=True):
+    """A command that asks one operation, `known`.
 
     `columns` of a list: `heading: field` with commas between them, or fields; `a.b` is a member. `title`: its heading.
     `options`: other names of options by field. `words`: fields that are arguments, and their names in help; those of
@@ -83,95 +63,155 @@ def add(
     field is printed, or the text `done`. `ask_always`: the question before it is done, also where nobody is at a
     terminal. `whole`: the body may come from a file (`--body`).
     """
-    known = operations()[operation]
-    group = app.info.name
-    path = " ".join(filter(None, ("v2g csms", group if isinstance(group, str) else "", command)))
-    lost = bool(ask_always) or known.method == "DELETE" or operation in _FOR_GOOD
-    fields: dict[str, Field] = {}
-    given: list[inspect.Parameter] = []
 
-    def parameter(name: str, kind: Any, default: Any = inspect.Parameter.empty) -> None:
-        given.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=kind, default=default))
+    known: ApiOperation
+    columns: str = ""
+    title: str = ""
+    options: Mapping[str, str | Flag] = _NONE
+    about: Mapping[str, str] = _NONE
+    words: Mapping[str, str | FromFile] = _NONE
+    defaults: Mapping[str, object] = _NONE
+    instead: Instead | None = None
+    present: Callable[[Any], Any] = lambda row: row
+    text: str = ""
+    example: str | None = None
+    only: str = ""
+    done: str = ""
+    limit: int = 100
+    ask_always: str = ""
+    whole: bool = False
 
-    parameter("context", typer.Context)
-    for each in sorted(known.fields, key=lambda each: each.place != "path" and each.name not in words):
-        name = f"{each.place}_{each.name}"
-        fields[name] = each
-        kind: Any = _kind(each)
-        help_ = about.get(each.name) or each.about or ("JSON." if each.kind == "json" else "")
-        if each.place == "path" or each.name in words:
-            word = words.get(each.name) or each.name.removesuffix("_id").upper()
+    @property
+    def fields(self) -> list[Field]:
+        """The operation's fields, arguments first."""
+        return sorted(self.known.fields, key=lambda each: not self.is_word(each))
+
+    def is_word(self, field: Field) -> bool:
+        """Return whether a field is an argument."""
+        return field.place == "path" or field.name in self.words
+
+    @property
+    def is_for_good(self) -> bool:
+        """Whether something is lost."""
+        return bool(self.ask_always) or self.known.method == "DELETE" or self.known.name in _FOR_GOOD
+
+    def parameters(self) -> Iterator[tuple[str, Any, Any]]:
+        """Yield name, annotation and default (`...`: none) of each argument and option."""
+        yield "context", typer.Context, ...
+        for each in self.fields:
+            yield (f"{each.place}_{each.name}", *self._parameter(each))
+        if self.known.body and self.whole:
+            yield "body_file", Annotated[Path | None, typer.Option("--body", help=_BODY)], None
+        if self.instead is not None:
+            yield "otherwise", Annotated[bool, typer.Option(self.instead.option, help=self.instead.about)], False
+        if self.known.paged:
+            option = typer.Option("--limit", min=1, help="Maximum number of records.")
+            yield "limit", Annotated[int, option], self.limit
+        if self.known.media == "text/event-stream":
+            yield "count", Annotated[int | None, typer.Option("--count", min=1, help="Exit after so many.")], None
+        if self.is_for_good:
+            yield "yes", Annotated[bool, typer.Option("--yes", help="Do not ask.")], False
+        if self.known.media not in ("application/json", "", "text/event-stream"):
+            option = typer.Option("--out", "-o", metavar="FILE", help="New file, mode 0600; else standard output.")
+            yield "out", Annotated[Path | None, option], None
+        elif self.known.media:
+            yield "json", JsonFlag, False
+
+    def _parameter(self, field: Field) -> tuple[Any, Any]:
+        kind: Any = _kind(field)
+        help_ = self.about.get(field.name) or field.about or ("JSON." if field.kind == "json" else "")
+        needed = field.required and field.name not in self.defaults
+        if self.is_word(field):
+            word = self.words.get(field.name) or field.name.removesuffix("_id").upper()
             if isinstance(word, FromFile):
                 kind, help_, word = Path, word.about, "FILE"
-            shown = f"{word}..." if each.many else word
-            parameter(name, Annotated[kind, typer.Argument(metavar=shown, help=help_)])
-            continue
-        option = options.get(each.name) or _option(each, known)
-        if isinstance(option, Flag):
-            parameter(name, Annotated[bool, typer.Option(option.option, help=option.about)], default=False)
-        elif each.required and not whole and each.name not in defaults:
-            parameter(name, Annotated[kind, typer.Option(option, metavar=_metavar(each), help=help_)])
+            given: Any = typer.Argument(metavar=f"{word}..." if field.many else word, help=help_)
         else:
-            note = " Required." if each.required and each.name not in defaults else ""
-            declared = Annotated[kind | None, typer.Option(option, metavar=_metavar(each), help=help_ + note)]
-            parameter(name, declared, default=defaults.get(each.name))
-    if known.body and whole:
-        parameter("body_file", Annotated[Path | None, typer.Option("--body", help=_BODY)], default=None)
-    if instead is not None:
-        parameter("otherwise", Annotated[bool, typer.Option(instead.option, help=instead.about)], default=False)
-    if known.paged:
-        parameter("limit", Annotated[int, typer.Option("--limit", min=1, help="Maximum number of records.")], limit)
-    if known.media == "text/event-stream":
-        parameter("count", Annotated[int | None, typer.Option("--count", min=1, help="Exit after so many.")], None)
-    if lost:
-        parameter("yes", Annotated[bool, typer.Option("--yes", help="Do not ask.")], default=False)
-    if known.media not in ("application/json", "", "text/event-stream"):
-        out = typer.Option("--out", "-o", metavar="FILE", help="New file, mode 0600; otherwise standard output.")
-        parameter("out", Annotated[Path | None, out], default=None)
-    elif known.media:
-        parameter("json", JsonFlag, default=False)
+            option = self.options.get(field.name) or _option(field, self.known)
+            if isinstance(option, Flag):
+                return Annotated[bool, typer.Option(option.option, help=option.about)], False
+            note = " Required." if needed and self.whole else ""
+            needed = needed and not self.whole
+            given = typer.Option(option, metavar=_metavar(field), help=help_ + note)
+        if needed:
+            return Annotated[kind, given], ...
+        return Annotated[kind | None, given], self.defaults.get(field.name)
 
-    def run(context: typer.Context, **said: Any) -> None:
+    def run(self, context: typer.Context, said: Mapping[str, Any]) -> None:
+        """Ask the operation with what was said, and show its answer."""
+        known = self.known
         values = {
-            name: _value(each, said[name], options.get(each.name), known.method == "GET")
-            for name, each in fields.items()
+            each: _value(each, said[f"{each.place}_{each.name}"], self.options.get(each.name), known.method == "GET")
+            for each in self.fields
         }
-        in_path = {each.name: values[name] for name, each in fields.items() if each.place == "path"}
-        query = {each.name: values[name] for name, each in fields.items() if each.place == "query"}
-        body = _body(known, said.get("body_file"), {each: values[name] for name, each in fields.items()})
-        if lost and not said["yes"] and (ask_always or sys.stdin.isatty()):
-            question = ask_always or f"{known.about.partition('.')[0]}: {' '.join(map(str, in_path.values()))}?"
+        in_path = {each.name: value for each, value in values.items() if each.place == "path"}
+        query = {each.name: value for each, value in values.items() if each.place == "query"}
+        body = _body(known, said.get("body_file"), values)
+        if self.is_for_good and not said["yes"] and (self.ask_always or sys.stdin.isatty()):
+            question = self.ask_always or f"{known.about.partition('.')[0]}: {' '.join(map(str, in_path.values()))}?"
             typer.confirm(question.format_map(in_path), abort=True)
         target = known.path.format(**{name: part(str(value)) for name, value in in_path.items()})
         client, json = client_of(context), said.get("json", False)
-        if said.get("otherwise"):
-            assert instead is not None
-            other = operations()[instead.operation]
+        if said.get("otherwise") and self.instead is not None:
+            other = operations()[self.instead.operation]
             show_one(client.ask(other.method, other.path).body, json=json)
         elif known.media == "text/event-stream":
             for event, record in islice(client.events(target, **query), said["count"]):
                 print_json({"kind": event, **record}) if json else say(f"{event} {json_.dumps(record)}")
         elif known.paged:
-            show(client.pages(target, said["limit"], **query), title or _titled(known), _columns(columns), json=json,
-                 present=present)  # fmt: skip
+            self._show(client.pages(target, said["limit"], **query), json=json)
         else:
             found = client.ask(known.method, target, body, **query).body
             if "out" in said:
                 write_out(found or b"", said["out"])
             elif isinstance(found, list):
-                show(found, title or _titled(known), _columns(columns), json=json, present=present)
-            elif done and not json:
-                say(done.format_map(in_path | (found or {})))
-            elif only and not json:
-                say(str(found[only]))
+                self._show(found, json=json)
+            elif self.done and not json:
+                say(self.done.format_map(in_path | (found or {})))
+            elif self.only and not json:
+                say(str(found[self.only]))
             else:
                 show_one(found, json=json)
 
+    def _show(self, rows: Iterable[Any], *, json: bool) -> None:
+        title = self.title or self.known.name.partition("_")[2].replace("_", " ").capitalize()
+        show(rows, title, _columns(self.columns), json=json, present=self.present)
+
+    def example_text(self) -> str:
+        """Return arguments and options of an example: what must be given, and what the API's example has."""
+        said = []
+        for each in self.fields:
+            option = self.options.get(each.name) or _option(each, self.known)
+            if not each.example or isinstance(option, Flag) or (each.name in self.defaults and not each.required):
+                continue
+            if self.is_word(each):
+                said.append("FILE" if isinstance(self.words.get(each.name), FromFile) else each.example)
+            elif each.kind == "boolean":
+                said.append(option.split("/")[each.example != "true"])
+            else:
+                said.append(f"{option} {each.example}")
+        return " ".join(said)
+
+
+def add(app: typer.Typer, name: str, operation: str, columns: str = "", **more: Any) -> None:
+    """Add a command that asks an operation; `more`: fields of `Command`."""
+    command = Command(known=operations()[operation], columns=columns, **more)
+    given = [
+        inspect.Parameter(each, inspect.Parameter.KEYWORD_ONLY, annotation=kind,
+                          default=inspect.Parameter.empty if default is ... else default)
+        for each, kind, default in command.parameters()
+    ]  # fmt: skip
+
+    def run(context: typer.Context, **said: Any) -> None:
+        command.run(context, said)
+
     run.__signature__ = inspect.Signature(given)  # type: ignore[attr-defined]
     run.__annotations__ = {each.name: each.annotation for each in given}
-    shown = _example(known, words, options, defaults) if example is None else example
-    help_text = f"{text or inspect.cleandoc(known.about)}\n\nExample: `{' '.join(filter(None, (path, shown)))}`"
-    app.command(command, help=help_text)(run)
+    group = app.info.name if isinstance(app.info.name, str) else ""
+    example = command.example_text() if command.example is None else command.example
+    shown = " ".join(filter(None, ("v2g csms", group, name, example)))
+    text = command.text or inspect.cleandoc(command.known.about)
+    app.command(name, help=f"{text}\n\nExample: `{shown}`")(run)
 
 
 _BODY: Final = "JSON, TOML or YAML file with the request; options replace what it says."
@@ -196,14 +236,10 @@ def _metavar(each: Field) -> str | None:
 
 def _option(each: Field, known: ApiOperation) -> str:
     """Return the option of a field: its name without unit, unless another has that."""
-    short = re.sub(r"(?<=.)_(ms|s|id)$", "", each.name)
+    short = re.sub(r"(?<=.)_(ms|s|id)\Z", "", each.name)
     name = each.name if any(other.name == short for other in known.fields) else short
     option = f"--{name.replace('_', '-')}"
     return f"{option}/--no-{option[2:]}" if each.kind == "boolean" else option
-
-
-def _titled(known: ApiOperation) -> str:
-    return known.name.partition("_")[2].replace("_", " ").capitalize()
 
 
 def _columns(spec: str) -> dict[str, str]:
@@ -211,24 +247,6 @@ def _columns(spec: str) -> dict[str, str]:
     pairs = ([text.strip() for text in each.split(":")] for each in spec.split(",") if each)
     named = ((pair[0].removesuffix("_ms").replace("_", " ") if len(pair) == 1 else pair[0], pair[-1]) for pair in pairs)
     return {f"{name} (UTC)" if field.endswith("_ms") else name: field for name, field in named}
-
-
-def _example(
-    known: ApiOperation, words: Mapping[str, Any], options: Mapping[str, str | Flag], defaults: Mapping[str, object]
-) -> str:
-    """Return arguments and options of an example: what must be given, and what the API's example has."""
-    said = []
-    for each in sorted(known.fields, key=lambda each: each.place != "path" and each.name not in words):
-        option = options.get(each.name) or _option(each, known)
-        if not each.example or isinstance(option, Flag) or (each.name in defaults and not each.required):
-            continue
-        if each.place == "path" or each.name in words:
-            said.append("FILE" if isinstance(words.get(each.name), FromFile) else each.example)
-        elif each.kind == "boolean":
-            said.append(option.split("/")[each.example != "true"])
-        else:
-            said.append(f"{option} {each.example}")
-    return " ".join(said)
 
 
 def _value(each: Field, said: Any, option: str | Flag | None, past: bool) -> Any:
@@ -247,7 +265,7 @@ def _value(each: Field, said: Any, option: str | Flag | None, past: bool) -> Any
         return said
     try:
         return json_.loads(said)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{each.name} is not JSON: {error}", hint='quote it: \'{"name": "value"}\'') from None
 
 
@@ -273,7 +291,7 @@ def _read(file: Path) -> Any:
         return parse_tree(text, str(file))
     try:
         return json_.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{file}: not JSON: {error}") from None
 
 
@@ -294,10 +312,8 @@ def moment_of(text: str, *, past: bool = False, ends: bool = False) -> int:
     if re.fullmatch(r"[0-9.]+[smhd]", text):
         return Clock().utc_ms() + round((-1000 if past else 1000) * seconds(text))
     try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
+        moment = datetime.fromisoformat(text) + timedelta(days=ends and len(text) == len("2027-01-31"))
+        return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+    except (ValueError, OverflowError):
         hint = "such as 2027-01-31, 2027-01-31T18:00, or 30m, 8h or 2d from now"
         raise ConfigError(f"{text!r} is not a date or time", hint=hint) from None
-    if ends and len(text) == len("2027-01-31"):
-        moment += timedelta(days=1)
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)

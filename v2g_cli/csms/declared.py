@@ -33,7 +33,6 @@ users = typer.Typer(name="users", help="People who log in to the console.")
 
 GROUPS = (alerts, attestation, battery, books, campaigns, session_metrics, tariffs, users)
 
-_STATION = {"station": "--station"}
 _SITES = {"sites": "--site"}
 _FOUND = {"reason": "What was found and done; it is recorded.", "note": "Why, for the audit log."}
 

@@ -37,7 +37,7 @@ ROUNDING_WH: Final = 0.9
 """By how much two readings of a register may differ that are rounded in other units."""
 
 
-class RunRule(msgspec.Struct, frozen=True, kw_only=True):
+class RunRule(msgspec.Struct, frozen=True):
     """A row of the report; `devices` are the kinds that it is for."""
 
     id: str
@@ -52,79 +52,65 @@ class RunRule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 MESSAGE_IDS: Final = RunRule(
-    id="RUN-MESSAGE-IDS",
-    required="No two requests have the same message id, also on different connections and when they are repeated.",
-    requirements=("OCPP-J 4.1.4",),
+    "RUN-MESSAGE-IDS",
+    "No two requests have the same message id, also on different connections and when they are repeated.",
+    ("OCPP-J 4.1.4",),
     devices=("station", "csms"),
 )
 ONE_CALL: Final = RunRule(
-    id="RUN-ONE-CALL",
-    required="No request is sent while an earlier one waits for its answer.",
-    requirements=("OCPP-J 4.1.1",),
+    "RUN-ONE-CALL",
+    "No request is sent while an earlier one waits for its answer.",
+    ("OCPP-J 4.1.1",),
     devices=("station", "csms"),
 )
 ANSWERS: Final = RunRule(
-    id="RUN-ANSWERS",
-    required="Every answer belongs to a request of this connection, and no request is answered twice.",
-    requirements=("OCPP-J 4.1.4",),
+    "RUN-ANSWERS",
+    "Every answer belongs to a request of this connection, and no request is answered twice.",
+    ("OCPP-J 4.1.4",),
     devices=("station", "csms"),
 )
-TRANSACTION_IDS: Final = RunRule(
-    id="RUN-TRANSACTION-IDS", required="No transaction has the id of an earlier one.", requirements=("E01.FR.08",)
-)
+TRANSACTION_IDS: Final = RunRule("RUN-TRANSACTION-IDS", "No transaction has the id of an earlier one.", ("E01.FR.08",))
 SEQUENCE: Final = RunRule(
-    id="RUN-SEQUENCE",
-    required="The seqNo of a transaction's events rises by one, and each event has its own.",
-    requirements=("E01.FR.07",),
+    "RUN-SEQUENCE", "The seqNo of a transaction's events rises by one, and each event has its own.", ("E01.FR.07",)
 )
 LIFE: Final = RunRule(
-    id="RUN-TRANSACTION-EVENTS",
-    required="A transaction begins with Started, and nothing follows its Ended.",
-    requirements=("E01.FR.07", "E06.FR.01"),
+    "RUN-TRANSACTION-EVENTS",
+    "A transaction begins with Started, and nothing follows its Ended.",
+    ("E01.FR.07", "E06.FR.01"),
 )
 EVSE: Final = RunRule(
-    id="RUN-TRANSACTION-EVSE",
-    required="A transaction stays at its EVSE and connector, and an EVSE has one transaction at a time.",
-    requirements=("E01.FR.14", "E01.FR.16"),
+    "RUN-TRANSACTION-EVSE",
+    "A transaction stays at its EVSE and connector, and an EVSE has one transaction at a time.",
+    ("E01.FR.14", "E01.FR.16"),
 )
-METERS: Final = RunRule(
-    id="RUN-METERS",
-    required="Registers of energy never fall within a transaction.",
-    requirements=("MeasurandEnumType",),
-)
+METERS: Final = RunRule("RUN-METERS", "Registers of energy never fall within a transaction.", ("MeasurandEnumType",))
 SIGNED: Final = RunRule(
-    id="RUN-SIGNED-READINGS",
-    required="Signed readings are signed by the key that the station sends, and are the values beside them; within a "
+    "RUN-SIGNED-READINGS",
+    "Signed readings are signed by the key that the station sends, and are the values beside them; within a "
     "transaction they stay with one meter, and their pages do not go back.",
-    requirements=("J01.FR.21", "J02.FR.21"),
+    ("J01.FR.21", "J02.FR.21"),
 )
 CLOCK: Final = RunRule(
-    id="RUN-CLOCK",
-    required="The time of a transaction's events does not go back.",
-    requirements=("TransactionEventRequest",),
+    "RUN-CLOCK", "The time of a transaction's events does not go back.", ("TransactionEventRequest",)
 )
 REPORT_PARTS: Final = RunRule(
-    id="RUN-REPORT-PARTS",
-    required="The parts of a report are numbered from 0 without gaps, and the last one says so.",
-    requirements=("B07.FR.10",),
+    "RUN-REPORT-PARTS",
+    "The parts of a report are numbered from 0 without gaps, and the last one says so.",
+    ("B07.FR.10",),
 )
-REPORTS: Final = RunRule(
-    id="RUN-REPORTS", required="Every report belongs to a request for it.", requirements=("B07.FR.01", "B08.FR.03")
-)
+REPORTS: Final = RunRule("RUN-REPORTS", "Every report belongs to a request for it.", ("B07.FR.01", "B08.FR.03"))
 INVENTORY: Final = RunRule(
-    id="RUN-INVENTORY",
-    required="A full inventory has every variable that the station has a value of.",
-    requirements=("B07.FR.08",),
+    "RUN-INVENTORY", "A full inventory has every variable that the station has a value of.", ("B07.FR.08",)
 )
 UNASKED: Final = RunRule(
-    id="RUN-UNASKED",
-    required="The back end sends no request with an effect on drivers that its operator has not asked for.",
+    "RUN-UNASKED",
+    "The back end sends no request with an effect on drivers that its operator has not asked for.",
     devices=("csms",),
 )
 PROFILES: Final = RunRule(
-    id="RUN-PROFILES",
-    required="No two charging profiles of a station have the same purpose, EVSE and stack level at the same time.",
-    requirements=("K01.FR.06",),
+    "RUN-PROFILES",
+    "No two charging profiles of a station have the same purpose, EVSE and stack level at the same time.",
+    ("K01.FR.06",),
     devices=("csms",),
 )
 

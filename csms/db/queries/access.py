@@ -6,6 +6,7 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Connection, delete, insert, select, update
 
+from csms.db.paging import newest
 from csms.db.queries import charging
 from csms.db.tables import api_tokens, audit, idempotency_keys
 from csms.domain.security.access import Permission, Principal, Role, Sites
@@ -140,13 +141,7 @@ def list_entries(
     operation: str | None = None,
 ) -> list[dict[str, Any]]:
     """Return lines of the audit log, newest first: at most `limit` of those older than the id `before`."""
-    wanted = select(audit).order_by(audit.c.id.desc()).limit(limit)
-    if before is not None:
-        wanted = wanted.where(audit.c.id < before)
-    if caller is not None:
-        wanted = wanted.where(audit.c.caller == caller)
-    if operation is not None:
-        wanted = wanted.where(audit.c.operation == operation)
+    wanted = newest(audit, before, limit, caller=caller, operation=operation)
     documents = ("request", "before", "after")
     return [
         {

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, delete, insert, select, update
 
+from csms.db.paging import newest
 from csms.db.tables import der_alarms, der_controls
 from v2g.ocpp.messages.der_control import NotifyDERAlarmRequest, SetDERControlRequest
 
@@ -77,7 +78,5 @@ def alarms(
     connection: Connection, station_id: str, *, limit: int = 100, before: int | None = None
 ) -> list[dict[str, Any]]:
     """Return a station's newest alarms, the newest first: of those below the number `before`."""
-    query = select(der_alarms).where(der_alarms.c.station_id == station_id).order_by(der_alarms.c.id.desc())
-    if before is not None:
-        query = query.where(der_alarms.c.id < before)
-    return [dict(row._mapping) for row in connection.execute(query.limit(limit))]
+    query = newest(der_alarms, before, limit, station_id=station_id)
+    return [dict(row._mapping) for row in connection.execute(query)]

@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Connection, delete, insert, select, update
 
-from csms.db.paging import page
+from csms.db.paging import newest, page
 from csms.db.tables import connectors, device_events, display_messages, event_streams, monitors, stream_values
 from v2g.ocpp.messages.diagnostics import EventData
 from v2g.ocpp.messages.display import MessageInfo
@@ -129,11 +129,7 @@ def list_events(
     connection: Connection, station_id: str | None = None, limit: int = 100, before: int | None = None
 ) -> list[dict[str, Any]]:
     """Return the newest events first, documents decoded: of those below the number `before`."""
-    query = select(device_events).order_by(device_events.c.id.desc()).limit(limit)
-    if before is not None:
-        query = query.where(device_events.c.id < before)
-    if station_id is not None:
-        query = query.where(device_events.c.station_id == station_id)
+    query = newest(device_events, before, limit, station_id=station_id)
     return [{**row._mapping, "document": msgspec.json.decode(row.document)} for row in connection.execute(query)]
 
 

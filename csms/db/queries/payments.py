@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, insert, select, update
 
-from csms.db.paging import page
+from csms.db.paging import newest, page
 from csms.db.queries.events import find_last
 from csms.db.tables import battery_swaps, data_transfers, payment_settlements, qr_codes, web_payments
 from v2g.ocpp.messages.battery_swap import BatterySwapRequest
@@ -180,9 +180,5 @@ def list_transfers(
     connection: Connection, station_id: str | None = None, limit: int = 100, before: int | None = None
 ) -> list[dict[str, Any]]:
     """Return the newest data of vendors first, decoded: of those below the number `before`."""
-    query = select(data_transfers).order_by(data_transfers.c.id.desc()).limit(limit)
-    if before is not None:
-        query = query.where(data_transfers.c.id < before)
-    if station_id is not None:
-        query = query.where(data_transfers.c.station_id == station_id)
+    query = newest(data_transfers, before, limit, station_id=station_id)
     return [{**row._mapping, "document": msgspec.json.decode(row.document)} for row in connection.execute(query)]

@@ -7,6 +7,7 @@ import msgspec
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 from sqlalchemy.dialects import sqlite
 
+from csms.db.paging import newest
 from csms.db.queries.events import lock
 from csms.db.tables import grid_signals, grid_sources, journal_reviews, journals, offer_decisions, settlements
 from csms.db.tables import journal_lines as journal_lines_
@@ -97,11 +98,7 @@ def list_decisions(
     connection: Connection, before: int | None, limit: int, *, accepted: bool | None = None
 ) -> list[dict[str, Any]]:
     """Return decisions about offers, newest first: at most `limit` of those with a lower number than `before`."""
-    query = select(offer_decisions).order_by(offer_decisions.c.id.desc()).limit(limit)
-    if before is not None:
-        query = query.where(offer_decisions.c.id < before)
-    if accepted is not None:
-        query = query.where(offer_decisions.c.accepted.is_(accepted))
+    query = newest(offer_decisions, before, limit, accepted=accepted)
     return [dict(row._mapping) for row in connection.execute(query)]
 
 

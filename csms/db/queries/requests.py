@@ -7,6 +7,7 @@ import msgspec
 from sqlalchemy import Connection, insert, select, update
 
 from csms.db.bulk import insert_numbered, update_rows
+from csms.db.paging import newest
 from csms.db.tables import request_parts, station_requests
 from csms.domain.diagnostics.frames import presentable
 from v2g.ocpp.messages.base import Message
@@ -138,13 +139,7 @@ def list_requests(
     before: int | None = None,
 ) -> list[dict[str, Any]]:
     """Return the newest requests first, of a station and an action when these are given, below the number `before`."""
-    query = select(station_requests).order_by(station_requests.c.request_id.desc()).limit(limit)
-    if before is not None:
-        query = query.where(station_requests.c.request_id < before)
-    if station_id is not None:
-        query = query.where(station_requests.c.station_id == station_id)
-    if action is not None:
-        query = query.where(station_requests.c.action == action)
+    query = newest(station_requests, before, limit, key="request_id", station_id=station_id, action=action)
     return [dict(row._mapping) for row in connection.execute(query)]
 
 
