@@ -209,7 +209,7 @@ def named_by_station(content: D) -> D:
     return msgspec.structs.replace(content, **changes) if changes else content
 
 
-_AGAIN: Final = re.compile(r"~[-0-9]+T[0-9:.]+Z$")
+_AGAIN: Final = re.compile(r"~[-0-9]+T[0-9:.]+Z\Z")
 
 
 def lines_of(samples: Sequence[Sample]) -> set[str]:
