@@ -10,13 +10,7 @@ from typing import Final
 from csms.cluster.feed import Feed
 from csms.db.queries import attestations, prequalifications
 from csms.db.store import Store
-from csms.domain.charging.prequalification import (
-    ExportPermit,
-    Prequalification,
-    next_change_ms,
-    permit,
-    permit_of_all,
-)
+from csms.domain.charging.prequalification import ExportPermit, Prequalification, next_change_ms, permit, permit_of_all
 from v2g.errors import RefusedError
 from v2g.io.runtime.clock import Clock
 

@@ -143,11 +143,7 @@ def audit_periods(
         if each.period in changed:
             yield each.period, "postings were changed after closing"
         statement = PeriodClosed(
-            period=each.period,
-            closed_ms=each.closed_ms,
-            postings=each.postings,
-            digest=each.digest,
-            previous=previous,
+            period=each.period, closed_ms=each.closed_ms, postings=each.postings, digest=each.digest, previous=previous
         )
         previous = each.digest
         if each.seal is None:

@@ -51,11 +51,7 @@ class CellSensors:
                 if hot_c >= VENT_C:
                     lowest_mv, pressure_kpa = mean_mv / 4, AIR_KPA + 20
         return msgspec.structs.replace(
-            battery,
-            hottest_c=hottest_c,
-            lowest_cell_mv=lowest_mv,
-            mean_cell_mv=mean_mv,
-            pressure_kpa=pressure_kpa,
+            battery, hottest_c=hottest_c, lowest_cell_mv=lowest_mv, mean_cell_mv=mean_mv, pressure_kpa=pressure_kpa
         )
 
     def _glitched(self, values: tuple[float, float, float], passed_s: float) -> tuple[float, float, float]:

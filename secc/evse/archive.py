@@ -135,10 +135,7 @@ class Archive:
             ocmf_import=signed["import"],
             ocmf_export=signed["export"],
             chains=Chains(
-                charger=charger.chain,
-                contract=contract,
-                meter=self._owner.meter.chain,
-                roots=self._owner.roots,
+                charger=charger.chain, contract=contract, meter=self._owner.meter.chain, roots=self._owner.roots
             ),
             key=charger.key,
             created_ms=self._clock.utc_ms(),

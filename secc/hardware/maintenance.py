@@ -189,10 +189,5 @@ class Maintenance:
 
 
 _EXERCISES: Final[Mapping[str, Callable[[Maintenance], AsyncIterator[str]]]] = MappingProxyType(
-    {
-        "contactor": Maintenance._contactor,
-        "lock": Maintenance._lock,
-        "fan": Maintenance._fan,
-        "lamp": Maintenance._lamp,
-    }
+    {"contactor": Maintenance._contactor, "lock": Maintenance._lock, "fan": Maintenance._fan, "lamp": Maintenance._lamp}
 )

@@ -69,12 +69,7 @@ Power = tuple[PowerStage, IsolationMonitor, SelfTest | None]
 
 Kind = Literal["dc", "ac", "wpt", "acdp"]
 
-_FAMILIES: Final[dict[Kind, Family]] = {
-    "dc": Family.DC,
-    "ac": Family.AC,
-    "wpt": Family.WPT,
-    "acdp": Family.ACDP,
-}
+_FAMILIES: Final[dict[Kind, Family]] = {"dc": Family.DC, "ac": Family.AC, "wpt": Family.WPT, "acdp": Family.ACDP}
 
 LOCK: Final = "hardware.lock"
 """File in an EVSE's folder that the program holds whose hardware it is."""
@@ -98,8 +93,7 @@ class HardwareConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         ),
     ] = "dc"
     pilot: Annotated[
-        DriverName,
-        Meta(description='control pilot, contactor, lock, lamp: "simulated", "board", or another driver'),
+        DriverName, Meta(description='control pilot, contactor, lock, lamp: "simulated", "board", or another driver')
     ] = "simulated"
     stage: Annotated[
         DriverName,
@@ -484,14 +478,7 @@ class Assembly:
         )
         measures, reports = simulated is not None, self._reports(*most_w)
         return AcEvse(
-            parts,
-            mains,
-            self.clock,
-            self.config.watch,
-            lines=rating.phases,
-            allow=allow,
-            measures=measures,
-            **reports,
+            parts, mains, self.clock, self.config.watch, lines=rating.phases, allow=allow, measures=measures, **reports
         )
 
     # -- parts

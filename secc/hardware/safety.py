@@ -18,13 +18,7 @@ from secc.session import ports
 from v2g.asn1.discharge import DischargeCommand, ResultStatus, signed_content
 from v2g.energy.conductors import spread
 from v2g.energy.limits import NO_RESPONSE, GridResponse, Limit, Setpoint, choose_setpoint
-from v2g.energy.settlement.records import (
-    CommandAccepted,
-    CommandRejected,
-    ServiceChanged,
-    SessionStarted,
-    TermsDecided,
-)
+from v2g.energy.settlement.records import CommandAccepted, CommandRejected, ServiceChanged, SessionStarted, TermsDecided
 from v2g.errors import Asn1Error
 from v2g.exi.declare import Element
 from v2g.hardware.faults import FAULTS as KINDS
@@ -386,11 +380,7 @@ class SafetyChannel:
             bounds |= {name: most for name, most in currents.items() if most is not None}
         self._tell(
             lambda now: self._monitor.limit(
-                limit.source,
-                now,
-                **bounds,
-                from_s=self._clock.at(limit.valid_from_ms),
-                until_s=until_s,
+                limit.source, now, **bounds, from_s=self._clock.at(limit.valid_from_ms), until_s=until_s
             )
         )
 

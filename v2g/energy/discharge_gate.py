@@ -348,9 +348,7 @@ class DischargeGate:
         """
         if (live := self._live) is not None:
             self._live = replace(
-                live,
-                power_w=min(live.power_w, command.power_w),
-                until_ms=min(live.until_ms, command.valid_until_ms),
+                live, power_w=min(live.power_w, command.power_w), until_ms=min(live.until_ms, command.valid_until_ms)
             )
 
     def _check_order(self, command: DischargeCommand) -> tuple[ResultStatus | None, str]:
@@ -398,11 +396,7 @@ class DischargeGate:
 
     def _result(self, sequence: int, status: ResultStatus, effective_w: int, utc_ms: int) -> bytes:
         result = DischargeResult(
-            session_id=self._session_id,
-            sequence=sequence,
-            status=status,
-            effective_w=effective_w,
-            decided_at_ms=utc_ms,
+            session_id=self._session_id, sequence=sequence, status=status, effective_w=effective_w, decided_at_ms=utc_ms
         )
         return sign_content(result, self._key, self._own.fingerprint)
 

@@ -43,10 +43,7 @@ def sign_content(content: DischargeContent, key: SigningKey, fingerprint: bytes)
     """
     data = encode_content(content)
     message = SignedMessage(
-        content=data,
-        signer=fingerprint,
-        algorithm=SignatureAlgorithm(key.algorithm.value),
-        signature=key.sign(data),
+        content=data, signer=fingerprint, algorithm=SignatureAlgorithm(key.algorithm.value), signature=key.sign(data)
     )
     return encode_signed(message)
 

@@ -61,11 +61,7 @@ def is_authority(certificate: x509.Certificate) -> bool:
 
 
 def check_profile(
-    certificate: x509.Certificate,
-    role: Role,
-    *,
-    interop: bool = False,
-    generation: Generation = Generation.ISO15118_20,
+    certificate: x509.Certificate, role: Role, *, interop: bool = False, generation: Generation = Generation.ISO15118_20
 ) -> None:
     """Check one certificate against the profile of `role`, without its chain and dates.
 

@@ -27,11 +27,7 @@ MAX_CRL_BYTES: Final = 1024 * 1024
 _T = TypeVar("_T", bound=x509.ExtensionType)
 _KEYS: Final = (ec.EllipticCurvePublicKey, ed448.Ed448PublicKey, rsa.RSAPublicKey)
 _READ: Final = frozenset(
-    {
-        ExtensionOID.AUTHORITY_KEY_IDENTIFIER,
-        ExtensionOID.CRL_NUMBER,
-        ExtensionOID.ISSUING_DISTRIBUTION_POINT,
-    }
+    {ExtensionOID.AUTHORITY_KEY_IDENTIFIER, ExtensionOID.CRL_NUMBER, ExtensionOID.ISSUING_DISTRIBUTION_POINT}
 )
 _READ_IN_ENTRY: Final = frozenset({CRLEntryExtensionOID.CRL_REASON, CRLEntryExtensionOID.INVALIDITY_DATE})
 

@@ -130,11 +130,7 @@ def verify_evidence(evidence: Evidence, nonce: bytes, key: PublicKey) -> Measure
 
 
 def deviations(
-    report: MeasuredReport,
-    registers: Mapping[int, str],
-    manifest: Manifest,
-    digest: str,
-    golden: Mapping[int, str],
+    report: MeasuredReport, registers: Mapping[int, str], manifest: Manifest, digest: str, golden: Mapping[int, str]
 ) -> list[str]:
     """Return how a charger differs from its release, empty for a whole one: `digest` is the manifest's SHA-256,
     `golden` the registers of a charger that is whole (SHA-256, hexadecimal)."""

@@ -98,10 +98,7 @@ def _picture(by: str, rows: Sequence[Mapping[str, Any]]) -> str:
         return list(sums.values())
 
     currencies = sorted({row["currency"] for row in rows if row["currency"] is not None})
-    energy = (
-        Series("blue", "into vehicles", values("import_kwh")),
-        Series("green", "fed back", values("export_kwh")),
-    )
+    energy = (Series("blue", "into vehicles", values("import_kwh")), Series("green", "fed back", values("export_kwh")))
     drawn = (
         *(Row(f"gross, {each}", (Series("blue", "", values("gross", each)),)) for each in currencies),
         Row("energy, kWh", energy),

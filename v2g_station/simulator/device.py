@@ -163,13 +163,7 @@ class SimulatedMachine:
         self.parts = Machine(
             logs=LogUploads(LogsConfig(most_mib=1), folder, LogSources(), notify=notify, context=context),
             firmware=Firmware(
-                update,
-                folder,
-                self.installer,
-                notify=notify,
-                accepted=accepted,
-                context=context,
-                observe=observe,
+                update, folder, self.installer, notify=notify, accepted=accepted, context=context, observe=observe
             ),
             publisher=Publisher(PublishConfig(address="127.0.0.1", port=0), folder, notify=notify, context=context),
             certificates=CertificateFiles(folder, own, notify=notify, observe=observe),

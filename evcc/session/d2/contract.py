@@ -8,11 +8,7 @@ from evcc.session.steps import seen
 from evcc.session.v2g_message.context import MessageContext
 from evcc.session.v2g_message.stages import Authorizing, Step
 from v2g.iso15118.d2.certificate_chains import chain_of
-from v2g.iso15118.d2.messages.common import (
-    AuthorizationReq,
-    PaymentDetailsReq,
-    PaymentDetailsRes,
-)
+from v2g.iso15118.d2.messages.common import AuthorizationReq, PaymentDetailsReq, PaymentDetailsRes
 from v2g.iso15118.d2.signatures import sign
 from v2g.iso15118.engine.response_codes import Consequence, consequence
 

@@ -86,13 +86,7 @@ def verify(
     """
     trust = context.connection.trust
     verified = verify_chain(
-        leaf,
-        sub_cas,
-        roots,
-        role=role,
-        at=_now(context),
-        generation=Generation.ISO15118_2,
-        crosses=trust.crosses,
+        leaf, sub_cas, roots, role=role, at=_now(context), generation=Generation.ISO15118_2, crosses=trust.crosses
     )
     refuse_revoked(verified, trust.crls, at=_now(context))
     return verified

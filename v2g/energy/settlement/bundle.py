@@ -35,25 +35,12 @@ from v2g.energy.settlement.journal import Entry, verify_lines
 from v2g.energy.settlement.operator import MAX_RECEIPT_BYTES, JournalReceipt, check_seal, is_of
 from v2g.energy.settlement.pricing import Direction
 from v2g.energy.settlement.proof import prove_discharge
-from v2g.energy.settlement.records import (
-    MOST_REACTION_MS,
-    Addition,
-    ContractAuthorized,
-    ServiceChanged,
-    SessionStarted,
-)
+from v2g.energy.settlement.records import MOST_REACTION_MS, Addition, ContractAuthorized, ServiceChanged, SessionStarted
 from v2g.energy.settlement.report import Received, Report
 from v2g.energy.settlement.settle import Settlement, settle
 from v2g.energy.signed import Party
 from v2g.errors import CertificateError, CodecError, SignatureError, VerificationError
-from v2g.pki.certificates import (
-    chain_from_pem,
-    chain_to_pem,
-    common_name,
-    key_kind,
-    load_certificate,
-    normalize_emaid,
-)
+from v2g.pki.certificates import chain_from_pem, chain_to_pem, common_name, key_kind, load_certificate, normalize_emaid
 from v2g.pki.keys import Algorithm, PublicKey, SigningKey, algorithm_of, verify_signature
 from v2g.pki.profiles import KeyKind, Role
 from v2g.pki.verify import VerifiedChain, verify_chain

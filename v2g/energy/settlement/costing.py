@@ -180,12 +180,7 @@ def extend(tally: Tally, plans: Plans, usage: Usage, *, most_periods: int | None
             name = plan.id if plan is not None else ""
             periods.append(_grow(Period(plan_id=name, start_ms=piece.begin.utc_ms), piece))
     return msgspec.structs.replace(
-        tally,
-        progress=progress,
-        quantities=_listed(quantities),
-        periods=tuple(periods),
-        rates=rates,
-        frozen=frozen,
+        tally, progress=progress, quantities=_listed(quantities), periods=tuple(periods), rates=rates, frozen=frozen
     )
 
 

@@ -306,9 +306,7 @@ def charge_detail_record(
             cdr_token=facts.token or _contract_token(settlement),
             auth_method=facts.auth_method,
             cdr_location=msgspec.structs.replace(
-                facts.location,
-                evse_id=settlement.evse_id,
-                evse_uid=facts.location.evse_uid or settlement.evse_id,
+                facts.location, evse_id=settlement.evse_id, evse_uid=facts.location.evse_uid or settlement.evse_id
             ),
             meter_id=started.meter_serial,
             currency=totals[0].currency if totals else NO_CURRENCY,

@@ -12,13 +12,7 @@ from typing import Final
 
 import msgspec
 
-from v2g.asn1.discharge import (
-    DischargeCommand,
-    DischargeDecision,
-    DischargeOffer,
-    DischargeResult,
-    ResultStatus,
-)
+from v2g.asn1.discharge import DischargeCommand, DischargeDecision, DischargeOffer, DischargeResult, ResultStatus
 from v2g.energy.settlement.canonical import sha256_hex
 from v2g.energy.settlement.checkpoints import Checker, Checkpoints, open_message
 from v2g.energy.settlement.intervals import Registers

@@ -142,12 +142,7 @@ def sign_meter(
         for part in _parts(readings)[: data_sets(entries) - 1]:
             made.append(
                 ocmf.sign_readings(
-                    direction,
-                    part,
-                    identity=identity,
-                    assignment=whole,
-                    pagination=pagination + len(made),
-                    key=key,
+                    direction, part, identity=identity, assignment=whole, pagination=pagination + len(made), key=key
                 )
             )
         pagination += len(made)

@@ -99,10 +99,7 @@ def _request(chip: str, direction: Any, lines: Mapping[str, GpioLine]) -> "LineR
     here = {name: each for name, each in lines.items() if each.chip == chip}
     settings: dict[Iterable[int | str] | int | str, gpiod.LineSettings | None] = {
         each.line: gpiod.LineSettings(
-            direction=direction,
-            active_low=each.active_low,
-            bias=Bias[each.bias.upper()],
-            output_value=Value.INACTIVE,
+            direction=direction, active_low=each.active_low, bias=Bias[each.bias.upper()], output_value=Value.INACTIVE
         )
         for each in here.values()
     }

@@ -66,11 +66,7 @@ class Follower:
     `installed` changes by a restart only."""
 
     def __init__(
-        self,
-        config: ReleasesConfig,
-        folder: Path,
-        utc_ms: Callable[[], int],
-        observe: Callable[[Observe], None],
+        self, config: ReleasesConfig, folder: Path, utc_ms: Callable[[], int], observe: Callable[[Observe], None]
     ) -> None:
         """`folder` has images and state. Raises V2GError."""
         self._config, self._folder, self._observe = config, folder, observe

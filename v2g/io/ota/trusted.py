@@ -39,11 +39,7 @@ class TrustedReleases:
     """The releases of one repository; `place` is an HTTP(S) address, or a path."""
 
     def __init__(
-        self,
-        root: Path,
-        place: str,
-        folder: Path,
-        context: Callable[[], ssl.SSLContext] | None = None,
+        self, root: Path, place: str, folder: Path, context: Callable[[], ssl.SSLContext] | None = None
     ) -> None:
         """`folder` keeps what has been seen."""
         self._root, self._place, self._folder = root, place.rstrip("/"), folder

@@ -113,12 +113,7 @@ class Cache:
         return self._entries[name]
 
     def learn(
-        self,
-        id_token: IdToken,
-        info: IdTokenInfo,
-        *,
-        authorized: bool = False,
-        energy_transfer: tuple[str, ...] = (),
+        self, id_token: IdToken, info: IdTokenInfo, *, authorized: bool = False, energy_transfer: tuple[str, ...] = ()
     ) -> None:
         """Store the CSMS's answer about an identifier (C10.FR.01, .04, .05); if it was an authorization request, with
         the driver's tariff (I08.FR.05) and the allowed energy transfer."""

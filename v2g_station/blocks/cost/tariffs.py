@@ -77,12 +77,7 @@ class Tariffs:
     """The tariffs of one station. `priced` are the transactions that use one of them, by id."""
 
     def __init__(
-        self,
-        kernel: Kernel,
-        evses: Mapping[int, Evse],
-        cache: Cache,
-        monitors: Monitors,
-        priced: Mapping[str, Priced],
+        self, kernel: Kernel, evses: Mapping[int, Evse], cache: Cache, monitors: Monitors, priced: Mapping[str, Priced]
     ) -> None:
         self._k = kernel
         self._evses = evses
