@@ -4,6 +4,7 @@ A key in a message proves nothing: it counts only if it equals the key stored fo
 """
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from decimal import Decimal
 from typing import Final, Literal
 
@@ -84,10 +85,8 @@ def _last(samples: Sequence[Sample]) -> Record | None:
     for each in reversed(samples):
         if each.signed and (not isinstance(each, Judged) or each.verdict == "valid"):
             signed = typed_json.decode(each.signed, SignedMeterValue)
-            try:
+            with suppress(CodecError):
                 return judge.read_record(signed.signed_meter_data.encode())
-            except CodecError:
-                continue
     return None
 
 
