@@ -18,9 +18,9 @@ HELD_S: Final = FOLLOW_S + EXCESS_S + 0.5
 """After a lower share a vehicle may draw as before for so long: then it has followed, or its contactor is open."""
 LEAST_MA: Final = 6_000
 """Vehicles draw no less from a conductor of alternating current (IEC 61851-1)."""
-LEAST_RAISE_MA: Final = 500
 LEAST_RAISE_W: Final = 115
-"""Shares are not raised by less while others want more, too: measurements are never quite the same."""
+"""Shares are not raised by less, half an ampere of one conductor, while others want more, too: measurements are never
+quite the same."""
 ERROR_MA: Final = 2_000
 """A vehicle draws more than its share only by more than this."""
 
@@ -117,8 +117,8 @@ class _Way:
                     self._held[number] = _Amount(*map(max, before, flowing)), now + HELD_S
         for number, evse in served.items():
             before, after = self._shares[number], _Amount(*map(min, wanted[number], self._room(nodes, number, here)))
-            little = after.line_ma < before.line_ma + LEAST_RAISE_MA and after.watts < before.watts + LEAST_RAISE_W
-            if after.line_ma >= self._least(evse) and (not little or wanted[number] == most[number]):
+            little = after.watts < before.watts + LEAST_RAISE_W and wanted[number] != most[number]
+            if after.line_ma >= self._least(evse) and not little:
                 self._shares[number] = _Amount(*map(max, before, after))
         return {number: self._shares[number] for number in served}, lowered
 
@@ -167,11 +167,10 @@ class _Way:
             allowed = _Amount(*map(max, allowed, self._held.get(number, (_NOTHING, 0.0))[0]))
         elif evse.power_w is not None:
             allowed = _NOTHING
-        power_w = max(0, self._sign * (evse.power_w or 0))
+        power_w = self._sign * (evse.power_w or 0)
         error_ma = ERROR_MA if evse.served else 0
-        if power_w <= allowed.watts + line_power_w(error_ma, self._volts, len(evse.lines)) or (
-            evse.served and evse.direct
-        ):
+        error_w = line_power_w(error_ma, self._volts, len(evse.lines))
+        if (evse.served and evse.direct) or power_w <= allowed.watts + error_w:
             power_w = allowed.watts
         found = [_power(f"{number} W", 0, fixed=power_w)]
         if len(nodes) == 1:
@@ -194,8 +193,10 @@ class _Way:
     def _most(self, evse: FeederEvse) -> _Amount:
         most = evse.most
         watts, line = (most.charge_w, most.charge_line) if self._sign > 0 else (most.discharge_w, most.discharge_line)
-        needed_ma = -(-watts * 1000 // (self._volts * len(evse.lines)))
-        return _Amount(watts, needed_ma if evse.direct or line is None else line[0])
+        if evse.direct or line is None:
+            return _Amount(watts, -(-watts * 1000 // (self._volts * len(evse.lines))))
+        line_ma, _ = line
+        return _Amount(min(watts, line_power_w(line_ma, self._volts, len(evse.lines))), line_ma)
 
     def _least(self, evse: FeederEvse) -> int:
         return 0 if evse.direct else min(LEAST_MA, self._most(evse).line_ma)

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from secc.energy_manager.sharing import HELD_S, FeederEvse, FeederShares
 from secc.hardware.ac import FOLLOW_S
@@ -119,8 +120,71 @@ def test_of_an_outlet_found_welded_at_the_start_nothing_is_known_but_its_rating(
 def test_a_power_without_conductors_may_flow_in_one() -> None:
     shares = FeederShares(VOLTS)
     shares.settle(feeder(), {1: evse(0, 1, 2, most=most(16_000))}, 0.0)
-    welded = evse(0, 1, 2, served=False, power_w=3_680, currents=None)
-    assert amperes(shares.settle(feeder(), {1: welded, 2: evse(1)}, 100.0)) == {2: 16}
+    for power_w, left in ((2_300, 22), (3_680, 16), (9_200, 16), (13_800, 12)):  # at most as was permitted, or equal
+        welded = evse(0, 1, 2, served=False, power_w=power_w, currents=None)
+        assert amperes(shares.settle(feeder(), {1: welded, 2: evse(1)}, 100.0)) == {2: left}
+        shares.settle(feeder(), {1: welded}, 100.0)
+
+
+def test_a_vehicle_beyond_its_share_by_more_than_2_amperes_counts_as_measured() -> None:
+    for drawn_ma, left in ((18_000, 16), (18_001, 13.999)):
+        shares = FeederShares(VOLTS)
+        assert settled(shares, feeder(), {1: evse(0), 2: evse(0)}) == {1: 16, 2: 16}
+        over = evse(0, power_w=drawn_ma * VOLTS // 1000, currents=Currents(l1=drawn_ma))
+        late = {1: over, 3: evse(0), 2: evse(0, served=False, closed=False)}
+        assert amperes(shares.settle(feeder(), late, 100.0))[3] == left
+
+
+def test_a_little_more_is_not_worth_a_message_unless_it_is_all_that_is_wanted() -> None:
+    def welded(drawn_ma: int) -> FeederEvse:
+        return evse(0, served=False, power_w=drawn_ma * VOLTS // 1000, currents=Currents(l1=drawn_ma))
+
+    shares = FeederShares(VOLTS)
+    for now, drawn_ma, share in ((0.0, 12_000, 20), (10.0, 11_600, 20), (20.0, 11_400, 20.6), (30.0, 12_100, 19.9)):
+        assert amperes(shares.settle(feeder(), {1: welded(drawn_ma), 2: evse(0)}, now)) == {2: share}
+    assert amperes(shares.settle(feeder(), {1: welded(0), 2: evse(0, most=most(20_100))}, 40.0)) == {2: 20.1}
+
+
+def test_out_of_vehicles_the_same_holds_and_a_direction_bounds_no_other() -> None:
+    shares, both = FeederShares(VOLTS), most(32_000, 16_000)
+    site = feeder(32_000, 20_000)
+    first = shares.settle(site, {2: evse(0, most=both)}, 0.0)
+    assert (first[2].charge_ma, first[2].discharge_ma, first[2].discharge_w) == (32_000, 16_000, 3_680)
+    arrived = {1: evse(0, most=both, closed=False), 2: evse(0, most=both)}
+    found = shares.settle(site, arrived, 1.0)
+    assert [(number, each.charge_ma, each.discharge_ma) for number, each in found.items()] == [
+        (2, 16_000, 10_000), (1, 0, 0),
+    ]  # fmt: skip
+    found = shares.settle(site, arrived, 1.0 + HELD_S)
+    assert {number: (each.charge_ma, each.discharge_ma) for number, each in found.items()} == dict.fromkeys(
+        (1, 2), (16_000, 10_000)
+    )
+    back = evse(0, most=both, served=False, power_w=-2_760, currents=Currents(l1=-12_000))
+    found = shares.settle(site, {1: arrived[1], 2: back}, 20.0)
+    assert (found[1].charge_ma, found[1].discharge_ma) == (32_000, 8_000)
+
+
+def test_a_vehicle_whose_contactor_is_open_draws_nothing_that_others_wait_for() -> None:
+    shares = FeederShares(VOLTS)
+    shares.settle(feeder(), {1: evse(0, closed=False)}, 0.0)
+    assert amperes(shares.settle(feeder(), {1: evse(0, closed=False), 2: evse(0)}, 0.1)) == {1: 16, 2: 16}
+
+
+def test_direct_current_takes_its_part_of_every_conductor_and_has_no_least() -> None:
+    site = feeder(10_000)
+    limit = effective_limits((Limit(source=EVSE, charge_w=50_000, discharge_w=0),), 0)
+    direct = FeederEvse(most=limit, lines=LINES, served=True, closed=True, power_w=0, direct=True)
+    shares = FeederShares(VOLTS)
+    assert settled(shares, site, {1: direct, 2: evse(1)}) == {1: 4, 2: 6}, "5 A are less than 2 takes"
+    small = effective_limits((Limit(source=EVSE, charge_w=1_380, discharge_w=0),), 0)
+    found = shares.settle(site, {1: replace(direct, most=small), 2: evse(1)}, 100.0)
+    assert (found[1].charge_w, found[1].charge_ma, found[2].charge_ma) == (1_380, 2_000, 8_000)
+
+
+def test_a_rating_in_watts_bounds_a_share_of_amperes() -> None:
+    bounded = most().at_most("rating", charge_w=4_000)
+    found = FeederShares(VOLTS).settle(feeder(), {1: evse(0, 1, 2, most=bounded)}, 0.0)
+    assert (found[1].charge_w, found[1].charge_ma) == (4_000, 32_000)
 
 
 class Play:

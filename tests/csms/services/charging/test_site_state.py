@@ -50,3 +50,21 @@ async def test_a_limit_of_the_whole_station_is_that_of_each_evse_without_a_trans
     )
     known, _ = await look_at(csms.services, site(6_000))
     assert [each.external_w for each in known.values()] == [4140.0, 4140.0, None]
+
+
+async def test_an_evse_whose_contactor_does_not_open_is_not_controlled(csms: Backend) -> None:
+    """Evse 2 of a station that is faulted at both."""
+    station = await csms.booted(NAMES[0])
+    charges = [Charging(csms, station, evse_id=evse_id) for evse_id in (1, 2)]
+    event = {
+        "eventId": 1, "timestamp": charges[0].now(), "trigger": "Alerting", "actualValue": "true",
+        "component": {"name": "PowerContactor", "evse": {"id": 2}}, "variable": {"name": "Problem"},
+        "eventNotificationType": "HardWiredNotification",
+    }  # fmt: skip
+    request = {"generatedAt": charges[0].now(), "seqNo": 0, "eventData": [event]}
+    await station.call("NotifyEvent", request)
+    assert not any(each.uncontrolled for each in (await look_at(csms.services, site(0)))[0].values())
+    for each in charges:
+        await each.connector("Faulted")
+    known, _ = await look_at(csms.services, site(0))
+    assert [each.uncontrolled for each in known.values()] == [False, True, False]
