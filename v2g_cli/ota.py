@@ -6,9 +6,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import typer
 
 from v2g.errors import ConfigError, InstallError
+from v2g_cli.option_groups import with_option_groups
 from v2g_cli.output import print_json, print_table, say
 from v2g_cli.pki.ceremony import Holders, Print, ShareFiles, holders_of, share_out
 
@@ -31,16 +33,19 @@ def _keys(role: str) -> object:
     return typer.Option(f"--{role}-key", metavar="PEM", help=f"Public key of a holder of {role}; repeatable.")
 
 
-RootKeys = Annotated[list[Path] | None, _keys("root")]
-TargetsKeys = Annotated[list[Path] | None, _keys("targets")]
-SnapshotKeys = Annotated[list[Path] | None, _keys("snapshot")]
-TimestampKeys = Annotated[list[Path] | None, _keys("timestamp")]
-RootThreshold = Annotated[
-    int | None, typer.Option(min=1, help="Signatures that a new root needs; default: more than half.")
-]
-TargetsThreshold = Annotated[
-    int | None, typer.Option(min=1, help="Signatures that a release needs; default: more than half.")
-]
+class Signers(msgspec.Struct, frozen=True):
+    """Who signs which role, and how many of them."""
+
+    root_keys: Annotated[list[Path] | None, _keys("root")] = None
+    targets_keys: Annotated[list[Path] | None, _keys("targets")] = None
+    snapshot_keys: Annotated[list[Path] | None, _keys("snapshot")] = None
+    timestamp_keys: Annotated[list[Path] | None, _keys("timestamp")] = None
+    root_threshold: Annotated[
+        int | None, typer.Option(min=1, help="Signatures that a new root needs; default: more than half.")
+    ] = None
+    targets_threshold: Annotated[
+        int | None, typer.Option(min=1, help="Signatures that a release needs; default: more than half.")
+    ] = None
 
 
 @app.command()
@@ -92,37 +97,29 @@ def key(
 
 
 @app.command()
+@with_option_groups
 def init(
     folder: Folder,
-    root_keys: RootKeys = None,
-    targets_keys: TargetsKeys = None,
-    snapshot_keys: SnapshotKeys = None,
-    timestamp_keys: TimestampKeys = None,
-    root_threshold: RootThreshold = None,
-    targets_threshold: TargetsThreshold = None,
+    signers: Signers,
 ) -> None:
     """Begin a repository: draft who may sign what. Each role needs a key, root and targets best five.
 
     Example: `v2g ota init releases --root-key ada.pem --targets-key ada.pem --snapshot-key online.pem --timestamp-key
     online.pem`
     """
-    keys = _public_keys(root_keys, targets_keys, snapshot_keys, timestamp_keys)
+    keys = _public_keys(signers)
     if missing := [role for role in ("root", "targets", "snapshot", "timestamp") if role not in keys]:
         raise ConfigError(f"no key for {', '.join(missing)}", hint=f"--{missing[0]}-key FILE; v2g ota key makes one")
     repository = _open(folder)
-    repository.begin(keys, _thresholds(keys, root_threshold, targets_threshold), _now())
+    repository.begin(keys, _thresholds(keys, signers), _now())
     _say_drafts(repository)
 
 
 @app.command()
+@with_option_groups
 def roles(
     folder: Folder,
-    root_keys: RootKeys = None,
-    targets_keys: TargetsKeys = None,
-    snapshot_keys: SnapshotKeys = None,
-    timestamp_keys: TimestampKeys = None,
-    root_threshold: RootThreshold = None,
-    targets_threshold: TargetsThreshold = None,
+    signers: Signers,
 ) -> None:
     """Draft the next root: a role gets the keys that are given, all of them; other roles keep theirs.
 
@@ -130,9 +127,9 @@ def roles(
 
     Example: `v2g ota roles releases --timestamp-key new.pem`
     """
-    keys = _public_keys(root_keys, targets_keys, snapshot_keys, timestamp_keys)
+    keys = _public_keys(signers)
     repository = _open(folder)
-    repository.change_roles(keys, _thresholds(keys, root_threshold, targets_threshold), _now())
+    repository.change_roles(keys, _thresholds(keys, signers), _now())
     _say_drafts(repository)
 
 
@@ -378,27 +375,23 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def _public_keys(
-    root: list[Path] | None, targets: list[Path] | None, snapshot: list[Path] | None, timestamp: list[Path] | None
-) -> "dict[RoleName, list[PublicKey]]":
+def _public_keys(signers: Signers) -> "dict[RoleName, list[PublicKey]]":
     from v2g.pki.keys import load_public_key
 
     given: dict[RoleName, list[Path] | None] = {
-        "root": root,
-        "targets": targets,
-        "snapshot": snapshot,
-        "timestamp": timestamp,
+        "root": signers.root_keys,
+        "targets": signers.targets_keys,
+        "snapshot": signers.snapshot_keys,
+        "timestamp": signers.timestamp_keys,
     }
     return {role: [load_public_key(each) for each in paths] for role, paths in given.items() if paths}
 
 
-def _thresholds(
-    keys: "dict[RoleName, list[PublicKey]]", root: int | None, targets: int | None
-) -> "dict[RoleName, int]":
+def _thresholds(keys: "dict[RoleName, list[PublicKey]]", signers: Signers) -> "dict[RoleName, int]":
     """Return the thresholds: one online signature, more than half of the people's."""
     found: dict[RoleName, int] = {"snapshot": 1, "timestamp": 1}
-    found["root"] = root or len(keys.get("root", ())) // 2 + 1
-    found["targets"] = targets or len(keys.get("targets", ())) // 2 + 1
+    found["root"] = signers.root_threshold or len(keys.get("root", ())) // 2 + 1
+    found["targets"] = signers.targets_threshold or len(keys.get("targets", ())) // 2 + 1
     return found
 
 

@@ -16,6 +16,7 @@ from v2g.svg_chart import Row, Series, stairs_chart
 from v2g_cli.csms.client import CsmsClient
 from v2g_cli.csms.declared import campaigns
 from v2g_cli.csms.show import JsonFlag, client_of, show
+from v2g_cli.option_groups import with_option_groups
 from v2g_cli.output import print_json, print_table, say, write_new
 
 if TYPE_CHECKING:
@@ -24,16 +25,28 @@ if TYPE_CHECKING:
 inventory_app = typer.Typer()
 
 Number = Annotated[int, typer.Argument(metavar="CAMPAIGN", help="Number of a campaign.", min=0)]
-Stations = Annotated[list[str], typer.Argument(metavar="STATION...", help="Identities of stations.")]
 PlanFile = Annotated[Path, typer.Argument(metavar="PLAN", help="JSON file with the plan.")]
-Some = Annotated[list[str] | None, typer.Option("--station", help="A station; may be repeated.")]
-OfModel = Annotated[str | None, typer.Option("--model", help="Only stations of this model.")]
-OfFirmware = Annotated[str | None, typer.Option("--firmware", help="Only stations with this version.")]
-Every = Annotated[bool, typer.Option("--all", help="Every station of the back end.")]
-ReportFile = Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="New file for the report, JSON.")]
-Wait = Annotated[float, typer.Option("--wait", min=0, help="Seconds to wait for the end of the campaign.")]
-TargetShare = Annotated[float, typer.Option("--share", min=0.01, max=1, help="Share of the stations to reach.")]
-TargetDays = Annotated[float, typer.Option("--days", min=0.001, help="Days in which to reach it.")]
+
+
+class Which(msgspec.Struct, frozen=True):
+    """Stations of a new campaign."""
+
+    station: Annotated[list[str] | None, typer.Option("--station", help="A station; may be repeated.")] = None
+    model: Annotated[str | None, typer.Option("--model", help="Only stations of this model.")] = None
+    firmware: Annotated[str | None, typer.Option("--firmware", help="Only stations with this version.")] = None
+    every: Annotated[bool, typer.Option("--all", help="Every station of the back end.")] = False
+
+
+class Target(msgspec.Struct, frozen=True):
+    """What a campaign has to reach, how long to wait for it, and where to report."""
+
+    wait: Annotated[float, typer.Option("--wait", min=0, help="Seconds to wait for the end of the campaign.")] = 0.0
+    share: Annotated[float, typer.Option("--share", min=0.01, max=1, help="Share of the stations to reach.")] = 0.95
+    days: Annotated[float, typer.Option("--days", min=0.001, help="Days in which to reach it.")] = 30.0
+    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="New file for the report, JSON.")] = (
+        None
+    )
+
 
 _LOOK_S: Final = 2.0
 _OVER: Final = ("Halted", "Finished", "Cancelled")
@@ -83,14 +96,12 @@ def _show(found: Mapping[str, Any], *, json: bool) -> None:
 
 
 @campaigns.command()
+@with_option_groups
 def create(
     context: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the campaign.")],
     plan: PlanFile,
-    station: Some = None,
-    model: OfModel = None,
-    firmware: OfFirmware = None,
-    every: Every = False,
+    which: Which,
     json: JsonFlag = False,
 ) -> None:
     """Begin a campaign with the plan of a file.
@@ -99,7 +110,7 @@ def create(
     `v2g csms campaigns create 1.4 plan.json --model DC-50 --firmware 1.3.0`
     """
     client = client_of(context)
-    chosen = _chosen(client, station, model, firmware, every=every)
+    chosen = _chosen(client, which)
     made = _create(client, name, plan, chosen)
     if json:
         print_json(made)
@@ -122,18 +133,17 @@ def _create(client: CsmsClient, name: str, plan: Path, stations: Sequence[str]) 
     return made
 
 
-def _chosen(
-    client: CsmsClient, named: list[str] | None, model: str | None, firmware: str | None, *, every: bool
-) -> list[str]:
+def _chosen(client: CsmsClient, which: Which) -> list[str]:
     """Return the stations that options name."""
-    if named and not (every or model or firmware):
-        return named
-    if named or not (every or model or firmware):
+    several = which.every or which.model or which.firmware
+    if which.station and not several:
+        return which.station
+    if which.station or not several:
         raise ConfigError("which stations?", hint="--station names each; or --all, --model, --firmware")
     return [
         each["station_id"]
         for each in client.pages("/stations", 100_000)
-        if model in (None, each["model"]) and firmware in (None, each["firmware"])
+        if which.model in (None, each["model"]) and which.firmware in (None, each["firmware"])
     ]
 
 
@@ -141,18 +151,13 @@ def _chosen(
 
 
 @campaigns.command()
+@with_option_groups
 def drill(
     context: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the campaign.")],
     plan: PlanFile,
-    station: Some = None,
-    model: OfModel = None,
-    firmware: OfFirmware = None,
-    every: Every = False,
-    wait: Wait = 0.0,
-    share: TargetShare = 0.95,
-    days: TargetDays = 30.0,
-    out: ReportFile = None,
+    which: Which,
+    target: Target,
     json: JsonFlag = False,
 ) -> None:
     """Exercise a recall: begin a campaign, and report how long it takes to reach the fleet.
@@ -162,18 +167,16 @@ def drill(
     Example: `v2g csms campaigns drill "recall 2026 Q4" plan.json --all --wait 3600 --out drill.json`
     """
     client = client_of(context)
-    made = _create(client, name, plan, _chosen(client, station, model, firmware, every=every))
-    _report(client, made["campaign_id"], wait, share, days, out, json=json)
+    made = _create(client, name, plan, _chosen(client, which))
+    _report(client, made["campaign_id"], target, json=json)
 
 
 @campaigns.command()
+@with_option_groups
 def report(
     context: typer.Context,
     number: Number,
-    wait: Wait = 0.0,
-    share: TargetShare = 0.95,
-    days: TargetDays = 30.0,
-    out: ReportFile = None,
+    target: Target,
     json: JsonFlag = False,
 ) -> None:
     """Report how long a campaign took to reach the fleet: time to patch, share reached, duration of an update.
@@ -182,20 +185,18 @@ def report(
 
     Example: `v2g csms campaigns report 7 --out drill.json`
     """
-    _report(client_of(context), number, wait, share, days, out, json=json)
+    _report(client_of(context), number, target, json=json)
 
 
-def _report(
-    client: CsmsClient, number: int, wait_s: float, share: float, days: float, out: Path | None, *, json: bool
-) -> None:
-    until_s = time.monotonic() + wait_s
+def _report(client: CsmsClient, number: int, target: Target, *, json: bool) -> None:
+    until_s = time.monotonic() + target.wait
     found = client.ask("GET", f"/campaigns/{number}").body
     while found["state"] not in _OVER and (left_s := until_s - time.monotonic()) > 0:
         time.sleep(min(_LOOK_S, left_s))
         found = client.ask("GET", f"/campaigns/{number}").body
-    result = recall_report(found, _now_ms(), share=share, days=days)
-    if out is not None:
-        write_new(out, json_.dumps(result, indent=2) + "\n")
+    result = recall_report(found, _now_ms(), share=target.share, days=target.days)
+    if target.out is not None:
+        write_new(target.out, json_.dumps(result, indent=2) + "\n")
     if json:
         print_json(result)
     else:

@@ -29,16 +29,9 @@ class NewPrequalification(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     evse_id: EvseId = 0
 
 
-class KnownPrequalification(msgspec.Struct, frozen=True, kw_only=True):
+class KnownPrequalification(Prequalification, frozen=True, kw_only=True):
     """A record, and whether it is valid now."""
 
-    station_id: str
-    certificate: str
-    evse_id: int
-    operator: str
-    valid_from_ms: int
-    valid_until_ms: int
-    most_export_w: int
     state: Literal["valid", "pending", "expired"]
 
 

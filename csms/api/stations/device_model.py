@@ -12,6 +12,7 @@ from csms.api.http.parameters import EvseId, Number, OneStation, Paged, StationI
 from csms.db.queries import device_model as rows
 from csms.domain.security.access import Permission
 from csms.domain.stations.commands import check_own_variables, permission_to_set
+from csms.domain.stations.device_model import Key
 from csms.services.stations import device_model
 from csms.services.stations.requests import Asked
 from v2g.ocpp.messages.network_profile import NetworkConnectionProfile, SetNetworkProfileResponse
@@ -29,16 +30,9 @@ from v2g.ocpp.messages.provisioning import (
 _HEARTBEAT = {"component": {"name": "OCPPCommCtrlr"}, "variable": {"name": "HeartbeatInterval"}}
 
 
-class DeviceVariable(msgspec.Struct, frozen=True, kw_only=True):
+class DeviceVariable(Key, frozen=True, kw_only=True):
     """An attribute of a variable as last reported; `after_reboot`: its value after the next boot."""
 
-    component: str
-    component_instance: str
-    evse_id: int
-    connector_id: int
-    variable: str
-    variable_instance: str
-    attribute: str
     value: str | None
     value_ms: int | None
     after_reboot: str | None
