@@ -14,7 +14,7 @@ from pki_tools.tree import PkiTree
 from tests.evcc.session.d2.charger import AC, DC, Bench2
 from tests.evcc.session.din.charger import DinBench
 from tests.evcc.session.message_bench import MessageBench
-from tests.evcc.session.v2g_message.test_plausibility import field, limit, status
+from tests.evcc.session.v2g_message.lies import field, limit, status
 from tests.secc.session.d2.bench import Iso2Bench
 from tests.secc.session.din.bench import DinBench as DinChargerBench
 from tests.secc.session.message_bench import MessageBench as ChargerBench

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from csms.db.paging import newest, page
 from csms.db.tables import connectors, device_events, display_messages, event_streams, monitors, stream_values
+from v2g import typed_json
 from v2g.ocpp.messages.diagnostics import EventData
 from v2g.ocpp.messages.display import MessageInfo
 from v2g.ocpp.messages.event_streams import ConstantStreamData, NotifyPeriodicEventStream
@@ -116,7 +117,7 @@ def uncontrolled(connection: Connection, station_id: str) -> frozenset[int]:
     about = (table.station_id == station_id) & (table.component == "PowerContactor") & (table.variable == "Problem")
     last: dict[int, EventData] = {}
     for document in connection.execute(select(table.document).where(about).order_by(table.id)).scalars():
-        event = msgspec.json.decode(document, type=EventData)
+        event = typed_json.decode(document, EventData)
         if event.component.evse is not None:
             last[event.component.evse.id] = event
     problems = {

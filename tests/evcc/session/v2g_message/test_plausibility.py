@@ -6,7 +6,7 @@ current from the next request on.
 """
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import pytest
 from msgspec.structs import replace
@@ -15,6 +15,7 @@ from evcc.session.ports import SAFE, CloseContactor, OpenContactor, SetAcPower, 
 from tests.evcc.session.d2.charger import AC, DC, Bench2
 from tests.evcc.session.din.charger import DinBench
 from tests.evcc.session.message_bench import MessageBench
+from tests.evcc.session.v2g_message.lies import Lie, field, limit, status
 from v2g.iso15118.engine.dc_status import is_sound
 from v2g.iso15118.engine.physical_values import Rounding, milliamperes
 
@@ -27,44 +28,11 @@ BENCHES: Final[dict[str, Callable[[], MessageBench]]] = {
 }
 DIRECT: Final = ("din", "2-dc")
 
-Lie = Callable[[Any, MessageBench], Any]
-"""(response, bench) -> the response with the lie."""
 
 PARAMETERS, PRE_CHARGE, START = "ChargeParameterDiscoveryReq", "PreChargeReq", "PowerDeliveryReq"
 DEMAND, STATUS = "CurrentDemandReq", "ChargingStatusReq"
 INCOMPATIBLE, OUT_OF_RANGE = "FAILED_ChargingSystemIncompatibility", "FAILED_ChargingVoltageOutOfRange"
 DIFFERENTIAL, NO_ERROR = "FAILED_ChargingCurrentdifferential", "NO_ERROR"
-
-
-def status(**changes: str) -> Lie:
-    """Return a lie about the status, by names of enumerations."""
-
-    def lie(response: Any, bench: MessageBench) -> Any:
-        part = getattr(response, "evse_charge_parameter", response)
-        name = "evse_status" if hasattr(part, "evse_status") else "dc_evse_status"
-        known = getattr(part, name)
-        made = {field: type(getattr(known, field))(value) for field, value in changes.items()}
-        changed = replace(part, **{name: replace(known, **made)})
-        return changed if part is response else replace(response, evse_charge_parameter=changed)
-
-    return lie
-
-
-def limit(field: str, value: int, quantity: str | None = None) -> Lie:
-    """Return a lie about a value in mV, mA or W; `quantity` is another one than that of the field's name."""
-
-    def lie(response: Any, bench: MessageBench) -> Any:
-        part = getattr(response, "evse_charge_parameter", response)
-        kind = quantity or next(word for word in ("voltage", "current", "power") if word in field)
-        number = getattr(bench.charger.values, kind)(value, Rounding.NEAREST)
-        changed = replace(part, **{field: number})
-        return changed if part is response else replace(response, evse_charge_parameter=changed)
-
-    return lie
-
-
-def field(name: str, value: Any) -> Lie:
-    return lambda response, bench: replace(response, **{name: value})
 
 
 DC_LIES: Final[list[tuple[str, Lie, str, str]]] = [
