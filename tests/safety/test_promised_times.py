@@ -2,7 +2,7 @@
 
 import asyncio
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from msgspec.structs import replace
@@ -16,8 +16,10 @@ from secc.energy_manager.grid import Grid
 from secc.hardware.parts import Kind as ChargerKind
 from secc.hardware.simulated import SimulatedEvseConfig
 from secc.session.config import EnergyService, SeccConfig
+from tests.safety.controllers import controllers, program
 from tests.safety.judged import older_play, older_vehicle_play, play
 from tests.safety.judged.pause_play import SERVICES
+from tests.safety.judged.pilot_play import STATES, PilotPlay
 from tests.safety.judged.rig import BATTERY_MV, ENERGY_W
 from tests.safety.judged.rule import PHASE_V
 from tests.safety.judged.vehicle_rig import settings, vehicle_rig
@@ -33,7 +35,7 @@ from v2g_station.blocks.smart_charging.profiles import Allowance
 from v2g_station.blocks.smart_charging.smart_charging import SetLimit
 
 PROMISED = read_promised()
-WAYS = ("20 dc", "20 ac", "20 wpt", "20 acdp", "2 dc", "2 ac", "din dc")
+WAYS = ("20 dc", "20 ac", "20 wpt", "20 acdp", "2 dc", "2 ac", "din dc", "basic ac")
 LONGEST_S = 70.0
 
 
@@ -55,7 +57,10 @@ WEAK = BatteryConfig(soc=30, max_charge_current_a=20)
 async def measure_vehicle(what: str, edition: str, kind: Kind) -> float:
     """Return how long a vehicle in the charge loop takes to be off."""
     options: dict[str, Any] = {"config": settings(kind)}
-    if edition != "20":
+    if edition == "basic":
+        kind = "basic"
+        options["config"] = settings(kind)
+    elif edition != "20":
         made = {"2": (older_vehicle_play.Play2, older_vehicle_play.Station2),
                 "din": (older_vehicle_play.PlayDin, older_vehicle_play.StationDin)}[edition]  # fmt: skip
         options = dict(zip(("made", "charger"), made, strict=True))
@@ -64,10 +69,15 @@ async def measure_vehicle(what: str, edition: str, kind: Kind) -> float:
     options["battery"] = WARMING if what == "the battery is warm" else WEAK if what.startswith("more flows") else None
     most_w = 0.0
     async with vehicle_rig(kind, **options) as found:
-        loops = older_vehicle_play.LOOPS if edition != "20" else None
+        loops = older_vehicle_play.LOOPS if edition in ("2", "din") else None
         await (found.charge() if loops is None else found.asked(loops[kind], times=5))
         await found.until(lambda: found.power_w > 5_000, 10.0)
         match what:
+            case "the charger stops responding" if edition == "basic":
+                found.station.pilot.set_duty(None)
+            case "the charger permits less" if edition == "basic":
+                found.station.pilot.set_duty(10.0)
+                most_w = found.power_w / 2
             case "the charger stops responding":
                 found.station.answer = lambda _: None
             case "the battery stops reporting":
@@ -116,8 +126,10 @@ def managed(watts: int) -> list[Allowance]:
     """Return what a charging station tells its EVSE when an energy manager permits no more than this."""
     station = Bench("2.1", evses=(FIXED,), managed=True)
     watch = EnergyManagerWatch("EMS", evses=1, timeout_s=60.0, fallback=EnergyCommand(limit_w=0))
+    for fact in watch.begin():
+        station.fact(fact)
     before = len(station.commands)
-    for fact in (*watch.begin(), *watch.take(0, EnergyCommand(limit_w=watts), 0.0)):
+    for fact in watch.take(0, EnergyCommand(limit_w=watts), 0.0):
         station.fact(fact)
     return [each.allowance for each in station.commands[before:] if isinstance(each, SetLimit)]
 
@@ -127,6 +139,9 @@ def measure_charger(
 ) -> float:
     """Return how long a charger in the charge loop takes until no power flows, or no more than is allowed; it happens
     so much later than else."""
+    if edition == "basic":
+        with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+            return runner.run(measure_basic(what, pki, folder, later_s))
     took: list[float] = []
     base: Any = play.Play if edition == "20" else older_play.PLAYS[edition]  # type: ignore[index]
 
@@ -213,6 +228,48 @@ def measure_charger(
     way = (("phases", phases, phases), ("charge",), ("loop", 1.0), ("wait", later_s), ("measure",))
     play.play(pki, folder, kind, way, made=Measuring, config=config, simulated=SimulatedEvseConfig())
     return took[0]
+
+
+async def measure_basic(what: str, pki: PkiTree, folder: Path, later_s: float) -> float:
+    """Return the same of a charger whose vehicle has the pilot alone, and does at once what it shows."""
+    config = program(pki, folder)
+    hardware = replace(config.hardware, simulated=replace(config.hardware.simulated, report_s=0.25))
+    phases: Literal[1, 3] = 1 if what.startswith("one conductor") else 3
+    async with controllers(pki, folder, replace(config, hardware=hardware), phases=phases) as (found,):
+        played, car, most_w, shown_w = PilotPlay(found, "bare"), found.car, float(ENERGY_W), 0.0
+        for step in (*STATES["charging"], ("wait", later_s)):
+            await played.do(step)
+        margins = LITTLE if what.endswith("little") else MUCH
+        match what:
+            case "the operator permits no power":
+                played.do_signal(0)
+            case "the session is stopped":
+                played.do_stop("remote")
+            case "an emergency stop is pressed":
+                played.do_fault("estop")
+            case "a part is warm":
+                found.faults.set("over_temperature", active=True, value=WARM_C)
+            case "a vehicle does not follow a lower limit":
+                played.do_profile(AT_W)
+                await asyncio.sleep(0.3)
+                car.draw(AT_W + round(ALTERNATING.of(AT_W) * LITTLE), obeys=False)
+            case "site or charging profiles permit less" | "an energy manager permits less":
+                played.do_profile(15_000)
+                await asyncio.sleep(0.3)  # the next duty cycle comes no sooner than 5 s later
+                for allowance in managed(AT_W):
+                    found.controller.grid_changed(found.controller.grid.profiles(allowance))
+                most_w = AT_W * 1.01
+            case _:
+                played.do_line(LINE_A) if phases == 1 else played.do_profile(AT_W)
+                await asyncio.sleep(9.0)
+                shown_w = car.shown_w * phases / 3
+                margin_w = LINE.of(LINE_A * 1000) * PHASE_V / 1000 if phases == 1 else ALTERNATING.of(round(shown_w))
+                car.draw(round(shown_w + margin_w * margins), obeys=False)
+        began = asyncio.get_running_loop().time()
+        while car.power_w > most_w:
+            assert asyncio.get_running_loop().time() - began < LONGEST_S
+            await asyncio.sleep(LOOK_S)
+        return asyncio.get_running_loop().time() - began
 
 
 def promised(role: str) -> list[Any]:
