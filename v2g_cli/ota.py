@@ -98,10 +98,7 @@ def key(
 
 @app.command()
 @with_option_groups
-def init(
-    folder: Folder,
-    signers: Signers,
-) -> None:
+def init(folder: Folder, signers: Signers) -> None:
     """Begin a repository: draft who may sign what. Each role needs a key, root and targets best five.
 
     Example: `v2g ota init releases --root-key ada.pem --targets-key ada.pem --snapshot-key online.pem --timestamp-key
@@ -117,10 +114,7 @@ def init(
 
 @app.command()
 @with_option_groups
-def roles(
-    folder: Folder,
-    signers: Signers,
-) -> None:
+def roles(folder: Folder, signers: Signers) -> None:
     """Draft the next root: a role gets the keys that are given, all of them; other roles keep theirs.
 
     The holders of the present root and of the next one have to sign it. Without keys it only renews the root.

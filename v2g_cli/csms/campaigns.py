@@ -173,12 +173,7 @@ def drill(
 
 @campaigns.command()
 @with_option_groups
-def report(
-    context: typer.Context,
-    number: Number,
-    target: Target,
-    json: JsonFlag = False,
-) -> None:
+def report(context: typer.Context, number: Number, target: Target, json: JsonFlag = False) -> None:
     """Report how long a campaign took to reach the fleet: time to patch, share reached, duration of an update.
 
     The exit code is 1 if too few stations were reached in time.
