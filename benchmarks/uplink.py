@@ -60,6 +60,9 @@ def measure(*, quick: bool) -> Iterator[Figure]:
         yield from asyncio.run(_drain(place, pki, broker, 1 if quick else DRAIN_MB))
 
 
+_BEGIN_MS: Final = time.time_ns() // 1_000_000 - 30 * 86_400_000
+
+
 def update(boot: int, seq: int) -> bytes:
     """Return a record with four changed signals, as while charging."""
     signals: dict[str, float | int | str] = {
@@ -68,7 +71,7 @@ def update(boot: int, seq: int) -> bytes:
         "battery.soc": round(50 + seq % 1000 / 100, 2),
         "charging.power": -9_900 - seq % 89,
     }
-    utc_ms = 1_900_000_000_000 + 100 * seq
+    utc_ms = _BEGIN_MS + 100 * seq
     tags = {"schema": TAGGED_SCHEMA, "trip": f"{boot}-1", "ambient_c": 18.5, "charging_w": -9_900.0}
     record = Record(EV, boot, seq, utc_ms, "charging", False, signals)  # noqa: FBT003
     return encode_record(msgspec.structs.replace(record, **tags))

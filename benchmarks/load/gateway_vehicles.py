@@ -18,6 +18,8 @@ REPEAT_S: Final = 20.0
 AT_ONCE: Final = 200
 """Connections that are opened at a time: a broker's queue of new ones is short."""
 
+_BEGIN_MS: Final = time.time_ns() // 1_000_000 - 30 * 86_400_000
+
 
 def packet(kind: int, body: bytes) -> bytes:
     """Return an MQTT control packet."""
@@ -125,7 +127,7 @@ def record(ev: str, seq: int) -> Record:
             "ambient.temperature": 18.5,
             "location.longitude": 11.5,
         }
-    return Record(ev, 1, seq, 1_900_000_000_000 + seq * 1000, "city", seq % 60 == 1, dict(signals))
+    return Record(ev, 1, seq, _BEGIN_MS + seq * 1000, "city", seq % 60 == 1, dict(signals))
 
 
 async def main(port: int, vehicles: int, records: int, rounds: int) -> None:

@@ -3,10 +3,11 @@
 from collections.abc import Awaitable, Callable
 
 import msgspec
+from msgspec import structs
 
 from csms.db.queries import telemetry as rows
 from csms.db.store import Store
-from csms.domain.diagnostics.telemetry import Delivery, Outcome, read_delivery
+from csms.domain.diagnostics.telemetry import Delivery, Outcome, read_delivery, timely
 from v2g.errors import CodecError, UnstorableError
 from v2g.text import printable
 
@@ -24,7 +25,9 @@ class Reception(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def keep(store: Store, arrival: rows.Arrival) -> Outcome:
-    """Store a delivery; what the database rejects goes into quarantine, or is refused. Raises StoreError."""
+    """Store a delivery; what is mistimed or the database rejects goes into quarantine, or is refused. Raises
+    StoreError."""
+    arrival = structs.replace(arrival, delivery=timely(arrival.delivery, arrival.at_ms))
     try:
         return await store.gather_reports(rows.store, arrival)
     except UnstorableError:  # would come back with every attempt

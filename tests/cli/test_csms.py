@@ -25,6 +25,7 @@ from csms.domain.diagnostics.alerts import Evidence, Report
 from csms.domain.security.access import Role
 from tests.battery.warm_days import DAY_MS, days
 from tests.cli.csms import Cli, boot, cli, run
+from tests.csms.api_support import T0 as TODAY
 from tests.csms.conftest import Start, start
 from tests.csms.settlement.journals import SESSION, T0, delivery, journal, seen, started, transfer
 from tests.csms.support import EMAID, STATION, TOKENS, grid_signal
@@ -456,7 +457,7 @@ def test_without_a_command_a_configuration_is_wanted_and_run_wants_one_too() -> 
 @pytest.mark.long
 async def test_telemetry_is_counted_and_what_is_not_understood_is_listed_and_released(cli: Cli) -> None:
     """An operator sees what became of records, and brings those in quarantine in once they are understood."""
-    good = {"ev": "EV-1", "boot": 1, "seq": 1, "utc_ms": 1, "context": "parked", "keyframe": True, "signals": {}}
+    good = {"ev": "EV-1", "boot": 1, "seq": 1, "utc_ms": TODAY, "context": "parked", "keyframe": True, "signals": {}}
     later = good | {"schema": "v2g-telemetry/9", "seq": 2}
     lost = {"ev": "EV-1", "boot": 1, "missing": [[3, 7]]}
     sent = json.dumps([good, later, good | {"context": "flying", "seq": 8}, lost])
@@ -485,7 +486,7 @@ async def test_telemetry_is_counted_and_what_is_not_understood_is_listed_and_rel
 async def test_a_new_key_of_telemetry_seals_from_now_on_and_what_was_sealed_is_read_on(cli: Cli) -> None:
     async def deliver(seq: int) -> bytes:
         """Deliver a record; return how it is stored."""
-        sent = {"ev": "EV-1", "boot": 1, "seq": seq, "utc_ms": seq, "context": "city", "keyframe": True}
+        sent = {"ev": "EV-1", "boot": 1, "seq": seq, "utc_ms": TODAY + seq, "context": "city", "keyframe": True}
         await cli.records("request", "POST", "/telemetry", json.dumps([sent | {"signals": {"battery.soc": seq}}]))
         with contextlib.closing(sqlite3.connect(cli.csms.config.data_dir / "csms.sqlite3")) as database:
             (document,) = database.execute("SELECT document FROM telemetry WHERE seq = ?", (seq,)).fetchone()
@@ -644,14 +645,15 @@ async def test_costs_receipt_correction_and_the_closing_of_a_month(cli: Cli, tmp
 
 @pytest.mark.requirement("R96", "R107")
 async def test_vehicles_are_listed_exported_and_erased(cli: Cli, tmp_path: Path) -> None:
-    record = {"ev": "EV-1", "boot": 1, "seq": 1, "utc_ms": 1000, "context": "city", "keyframe": True}
+    record = {"ev": "EV-1", "boot": 1, "seq": 1, "utc_ms": TODAY, "context": "city", "keyframe": True}
     sent = json.dumps([record | {"signals": {"battery.soc": 80.0}}])
     await cli.records("request", "POST", "/telemetry", sent)
     (vehicle,) = await cli.records("vehicles", role=Role.FLEET)
     assert vehicle["values"] == {"battery.soc": 80.0}
     file = tmp_path / "day.csv"
     assert (await cli("export", "EV-1", str(file), "--signals", "battery.soc", role=Role.DRIVER))[0] == 0
-    assert file.read_text().splitlines()[1] == "1970-01-01T00:00:01.000+00:00,1000,1,1,city,80.0"
+    at = datetime.fromtimestamp(TODAY / 1000, UTC).isoformat(timespec="milliseconds")
+    assert file.read_text().splitlines()[1] == f"{at},{TODAY},1,1,city,80.0"
     assert (await cli("export", "EV-1", str(tmp_path / "day.txt")))[0] != 0
     assert (await cli("erase", "EV-1", "--yes", role=Role.DRIVER))[0] == 0
     assert await cli.records("vehicles") == []
@@ -689,8 +691,8 @@ async def test_a_shifted_temperature_profile_is_named_by_exit_code(cli: Cli) -> 
 @pytest.mark.requirement("R125")
 async def test_alerts_are_listed_shown_and_acknowledged(cli: Cli) -> None:
     finding = {"kind": "over_temperature", "severity": "error", "raised": True, "value": 61.0, "limit": 55.0}
-    event = {"program": "gateway", "name": "telemetry.battery_finding", "utc_ms": 1000, "data": finding}
-    record = {"ev": "EV-1", "boot": 1, "seq": 1, "utc_ms": 1000, "context": "city", "keyframe": True}
+    event = {"program": "gateway", "name": "telemetry.battery_finding", "utc_ms": TODAY, "data": finding}
+    record = {"ev": "EV-1", "boot": 1, "seq": 1, "utc_ms": TODAY, "context": "city", "keyframe": True}
     record |= {"schema": "v2g-telemetry/3", "trip": "1-0", "ambient_c": None, "charging_w": None, "event": event}
     sent = json.dumps([record | {"signals": {"battery.temperature.max": 61.0}}])
     await cli.records("request", "POST", "/telemetry", sent)

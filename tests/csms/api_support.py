@@ -1,6 +1,7 @@
 """What several tests of api use."""
 
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -8,6 +9,9 @@ import aiohttp
 
 from tests.csms.support import Running
 from v2g.telemetry.signals import Record, encode_record
+
+T0 = time.time_ns() // 1_000_000 - 3_600_000
+"""Time of the first record, ms: what vehicles deliver is of today."""
 
 
 @contextlib.asynccontextmanager
@@ -32,7 +36,7 @@ async def ask(
 
 def record(seq: int, **changes: Any) -> Record:
     """Return a telemetry record."""
-    fields = {"ev": "EV-1", "boot": 1, "seq": seq, "utc_ms": 1_900_000_000_000 + seq, "context": "parked"}
+    fields = {"ev": "EV-1", "boot": 1, "seq": seq, "utc_ms": T0 + seq, "context": "parked"}
     return Record(**({**fields, "keyframe": seq == 1, "signals": {"battery.soc": 50.0}} | changes))
 
 

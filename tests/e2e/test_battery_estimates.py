@@ -3,6 +3,7 @@
 import asyncio
 import math
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -30,8 +31,9 @@ pytestmark = pytest.mark.e2e
 
 PACK = Pack("nmc", 150.0, 96)
 NMC = CELLS["nmc"]
-T0_S = 20_254 * 86_400
 DAY_S = 86_400
+T0_S = (int(time.time()) // DAY_S - 1_800) * DAY_S
+"""When what is replayed begins: all of it is past."""
 FORECAST = "soh_in_half_a_year_percent"
 
 GATEWAY = """ev = "{ev}"

@@ -37,6 +37,7 @@ from csms.domain.diagnostics.telemetry import (
     digest_of,
     judge,
     key_of,
+    mistimed,
     prepare,
     set_aside,
     suspects,
@@ -397,9 +398,8 @@ def release(
     if after is not None:
         query = query.where(tuple_(*key) > tuple_(*after))
     rows = connection.execute(query).all()
-    fresh = _move(
-        connection, [item for row in rows if (item := _understood(_sent(connection, row))) is not None], at_ms, sinks
-    )
+    found = [_understood(_sent(connection, row), row.received_ms) for row in rows]
+    fresh = _move(connection, [each for each in found if each is not None], at_ms, sinks)
     boots: dict[Boot, int] = {}
     for item in fresh:
         boots[item.key[:2]] = boots.get(item.key[:2], 0) + 1
@@ -430,8 +430,9 @@ def _move(connection: Connection, items: list[Prepared], at_ms: int, sinks: tupl
     return items
 
 
-def _understood(document: bytes) -> Prepared | None:
+def _understood(document: bytes, received_ms: int) -> Prepared | None:
     try:
-        return prepare(decode_record(document))
+        found = prepare(decode_record(document))
     except CodecError:
         return None
+    return None if mistimed(found, received_ms) else found

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
+from msgspec import structs
 
 from v2g import typed_json
 from v2g.errors import CodecError
@@ -113,6 +114,30 @@ def prepare(record: Record, sent: bytes | None = None) -> Prepared:
 def set_aside(item: Prepared, reason: str) -> Unreadable:
     """Return a record for the quarantine, as it was sent."""
     return Unreadable(decode_key(item.sent), item.sent, digest_of(item.sent), reason)
+
+
+LATEST_MS: Final = 86_400_000
+EARLIEST_MS: Final = 3653 * 86_400_000
+"""A record's time is at most so long after it is received, and before: also recordings are replayed."""
+
+
+def mistimed(item: Prepared, received_ms: int) -> str:
+    """Return why a record cannot be of the time that it says, by when it was received (UTC, ms); empty if it can."""
+    ahead_ms = item.record.utc_ms - received_ms
+    if -EARLIEST_MS <= ahead_ms <= LATEST_MS:
+        return ""
+    return f"utc_ms is {abs(ahead_ms) // 1000} s {'after' if ahead_ms > 0 else 'before'} its receipt"
+
+
+def timely(delivery: Delivery, received_ms: int) -> Delivery:
+    """Return a delivery whose mistimed records are for the quarantine."""
+    return structs.replace(
+        delivery,
+        elements=tuple(
+            set_aside(each, reason) if isinstance(each, Prepared) and (reason := mistimed(each, received_ms)) else each
+            for each in delivery.elements
+        ),
+    )
 
 
 _elements = typed_json.decoder(list[msgspec.Raw])

@@ -40,7 +40,7 @@ def journal(*copies: Copy) -> list[bytes]:
 
 async def report(ask: ApiClient, *copies: Copy) -> None:
     """Deliver checkpoints as a vehicle's gateway does, twice."""
-    batcher = Batcher(EV, 1)
+    batcher, ask.backend.clock.now_ms = Batcher(EV, 1), T0
     records = [encode_record(batcher.checkpoint(each, T0)) for each in copies]
     for _ in range(2):
         answer = await ask("POST", "/telemetry", encode_delivery(records), content_type="application/json")

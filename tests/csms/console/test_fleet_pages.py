@@ -179,7 +179,7 @@ async def test_the_inventory_of_vehicles_is_for_those_who_read_them(ask: ApiClie
     said: dict[str, str | int | None] = {"hardware": "<gw>", "version": "gw-2.img", "number": 2, "failed": 3}
     event = LocalEvent("gateway", INSTALLED, 1, said)
     tags: dict[str, Any] = {"schema": SCHEMA_4, "trip": "1-0", "ambient_c": None, "charging_w": None}
-    record = Record("EV-1", 1, 1, 1, "city", keyframe=True, signals={}, event=event, **tags)
+    record = Record("EV-1", 1, 1, ask.backend.clock.utc_ms(), "city", keyframe=True, signals={}, event=event, **tags)
     assert (await ask("POST", "/telemetry", b"[" + encode_record(record) + b"]")).json["stored"] == 1
     ada, bob = await employ(ask, "ada", Role.ADMIN), await employ(ask, "bob", Role.VIEWER)
     assert "gateway <gw> gw-2.img 2 3 1 Known flaws" in text_of(await ada.get("/console/inventory"))

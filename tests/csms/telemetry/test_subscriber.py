@@ -21,6 +21,7 @@ from csms.db.store import Store
 from csms.domain.security.access import Role
 from pki_tools.renewal import Renewal, renew_certificate
 from pki_tools.tree import PkiTree
+from tests.csms.api_support import T0
 from tests.csms.conftest import Start
 from tests.csms.support import TOKENS, Running
 from tests.telemetry.brokers import access, mosquitto, source
@@ -43,7 +44,7 @@ STREAM = "v2g/telemetry/stream"
 
 
 def record(seq: int, soc: float = 50.0, ev: str = EV) -> bytes:
-    return encode_record(Record(ev, 1, seq, 1000 + seq, "charging", False, {"battery.soc": soc}))  # noqa: FBT003
+    return encode_record(Record(ev, 1, seq, T0 + seq, "charging", False, {"battery.soc": soc}))  # noqa: FBT003
 
 
 class Vehicle:
@@ -400,7 +401,7 @@ async def deliver_all(broker: Broker, pki: PkiTree, path: Path, utc_s: int, coun
     """Deliver so many records of an outbox, which begins at a time; return the gateway's events."""
     events: list[Observe] = []
     box = await Outbox.open(path, EV, utc_s)
-    first = Record(EV, box.boot, 1, 1, "parked", keyframe=True, signals={"battery.soc": soc})
+    first = Record(EV, box.boot, 1, T0, "parked", keyframe=True, signals={"battery.soc": soc})
     records = [msgspec.structs.replace(first, seq=seq) for seq in range(1, count + 1)]
     await box.put_all([Entry(each.seq, encode_record(each)) for each in records])
     delivery = Delivery(EV, box, events.append, encode=encode_compact)

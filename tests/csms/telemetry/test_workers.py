@@ -30,6 +30,7 @@ from csms.telemetry.ingest import Ingest
 from csms.telemetry.latest import LatestStates
 from csms.telemetry.workers import IngestWorkers, Settings, count
 from pki_tools.tree import PkiTree
+from tests.csms.api_support import T0
 from tests.csms.databases import Databases
 from tests.csms.db.telemetry_values import made
 from tests.csms.program import Program, write_config
@@ -145,7 +146,7 @@ async def ingesting(postgresql_databases: Databases, tmp_path: Path) -> AsyncIte
 
 
 def delivery(ev: str, first: int, number: int) -> bytes:
-    found = (made(seq, seq, {"battery.soc": 50.0}, ev=ev) for seq in range(first, first + number))
+    found = (made(seq, T0 + seq, {"battery.soc": 50.0}, ev=ev) for seq in range(first, first + number))
     return encode_delivery(encode_record(each) for each in found)
 
 
@@ -237,7 +238,9 @@ async def test_what_follows_from_records_that_were_stored_without_a_result_is_do
 @pytest.mark.requirement("R171")
 async def test_a_delivery_of_several_vehicles_is_shared_out(ingesting: Ingesting) -> None:
     parts = [
-        encode_record(made(seq, seq, {"battery.soc": 1.0}, ev=ev)) for ev in ("EV-1", "EV-2", "EV-3") for seq in (1, 2)
+        encode_record(made(seq, T0 + seq, {"battery.soc": 1.0}, ev=ev))
+        for ev in ("EV-1", "EV-2", "EV-3")
+        for seq in (1, 2)
     ]
     body = encode_delivery([*parts, encode_notice(Notice("EV-2", 1, ((3, 7),))), parts[0]])
     outcome = await ingesting.ingest.store(read_delivery(body))

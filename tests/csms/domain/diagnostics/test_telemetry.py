@@ -20,6 +20,7 @@ from csms.domain.diagnostics.telemetry import (
     prepare,
     read_delivery,
     suspects,
+    timely,
 )
 from v2g.errors import CodecError
 from v2g.telemetry.delivery import MAX_BATCH, Notice, decode_marks, encode_delivery, encode_marks, encode_notice
@@ -201,3 +202,19 @@ def test_records_beside_bad_ones_are_read() -> None:
 def test_more_than_a_delivery_is_refused() -> None:
     with pytest.raises(CodecError, match="at once"):
         read_delivery(b"[" + b",".join([b"1"] * (MAX_BATCH + 1)) + b"]")
+
+
+@pytest.mark.parametrize(
+    ("ahead_ms", "taken"),
+    [(0, True), (86_400_000, True), (86_400_001, False), (-3653 * 86_400_000, True), (-3653 * 86_400_000 - 1, False)],
+)
+def test_a_record_of_a_time_that_cannot_be_goes_into_quarantine(ahead_ms: int, *, taken: bool) -> None:
+    """By when it was received: a clock of 1970 or of 2262 would be the latest state, and silence for centuries."""
+    received_ms = 1_900_000_000_000
+    sent = encode_record(record(1, utc_ms=received_ms + ahead_ms))
+    (element,) = timely(read_delivery(b"[" + sent + b"]"), received_ms).elements
+    assert isinstance(element, Prepared) == taken
+    assert isinstance(element, Unreadable) != taken
+    if isinstance(element, Unreadable):
+        assert element.sent == sent
+        assert "its receipt" in element.reason
