@@ -27,6 +27,7 @@ from tests.safety.vehicle_places import Kind
 from tests.station.bench import FIXED, Bench
 from tests.virtual_time import VirtualLoop
 from v2g.battery.derating import Settings as Derating
+from v2g.energy.conductors import Currents
 from v2g.hardware.energy_manager.commands import EnergyCommand
 from v2g.iso15118.d20.messages.common_types import RationalNumber
 from v2g.iso15118.d20.timing import Timing
@@ -94,6 +95,11 @@ async def measure_vehicle(what: str, edition: str, kind: Kind) -> float:
                     found.station.twist = targets_less
                 else:
                     found.station.book.ac_ma = LOWER_W * 1000 // PHASE_V // 3  # type: ignore[attr-defined]
+            case _ if what.startswith("one conductor"):
+                assert found.wires is not None
+                bound_ma = AT_W * 1000 // PHASE_V // 3  # what the charger gives each
+                most_ma = bound_ma + round(LINE.of(bound_ma) * (LITTLE if what.endswith("little") else MUCH))
+                found.wires.cross(lambda _: Currents(0, most_ma, 0))
             case _:
                 margins = LITTLE if what.endswith("little") else MUCH
                 mv, ma = found.station.driven

@@ -227,8 +227,6 @@ def _permit(terms: Terms | None, context: RequestContext) -> Permit:
 
 
 def _within_schedule(plan: Plan, permit: Permit, context: RequestContext) -> Permit:
-    if plan.schedule is None and context.terms is not None:
-        return permit  # the offer is newer than the charge parameters
     scheduled_w = _scheduled_w(plan, context, discharge=True)
     if permit.power_w <= scheduled_w:
         return permit

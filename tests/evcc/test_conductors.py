@@ -1,0 +1,120 @@
+"""A whole vehicle at a whole charger with alternating current: no conductor carries more than inlet, cable and charger
+allow, and what does is switched off by the vehicle."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evcc.config import notes
+from evcc.session.ports import PresentVoltage
+from pki_tools.tree import PkiTree
+from tests.secc.stand import Stand, stand
+from v2g.energy.conductors import Currents, spread
+from v2g.io.simulation.ac_line import VehicleAcLine
+
+pytestmark = pytest.mark.requirement("R192")
+
+CHARGER = """[charger]
+services = [1, 5]
+poll_hold_s = 0.05
+[charger.ac_rating]
+max_charge_current_a = {most_a}
+max_discharge_current_a = {most_a}
+[hardware]
+kind = "ac"
+"""
+VEHICLE = """[services]
+energy = ["{service}"]
+control_mode = ["{mode}"]
+[on_board_charger]
+phases = {phases}
+max_charge_w = {watts}
+max_discharge_w = {watts}
+min_charge_w = 0
+max_current_a = {rated_a}
+[[program]]
+do = "charge"
+energy_wh = 100
+"""
+BACK = '[[program]]\ndo = "discharge"\nenergy_wh = 50\n'
+
+
+def carried(both: Stand) -> list[Currents]:
+    """Return what will flow in the conductors of the inlet, as it is measured."""
+    found: list[Currents] = []
+
+    def heard(fact: Any) -> None:
+        if isinstance(fact, PresentVoltage) and fact.currents is not None:
+            found.append(fact.currents)
+
+    both.vehicle.hardware.subscribe(heard)
+    return found
+
+
+def spoken(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Return what safety monitors have said."""
+    return [each.message for each in caplog.records if each.message.startswith("safety ")]
+
+
+@pytest.mark.parametrize(("most_a", "rated_a"), [(10, 32), (32, 13)])
+@pytest.mark.parametrize(
+    ("service", "mode"), [("AC", "dynamic"), ("AC", "scheduled"), ("AC_BPT", "dynamic"), ("AC_BPT", "scheduled")]
+)
+@pytest.mark.parametrize("phases", [1, 2, 3])
+async def test_each_conductor_is_within_the_least_of_charger_and_inlet(
+    pki: PkiTree,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    phases: int,
+    service: str,
+    mode: str,
+    most_a: int,
+    rated_a: int,
+) -> None:
+    caplog.set_level("INFO")
+    wish = VEHICLE.format(service=service, mode=mode, phases=phases, watts=phases * 7_360, rated_a=rated_a)
+    wish += BACK if service == "AC_BPT" else ""
+    async with stand(tmp_path, pki, CHARGER.format(most_a=most_a), wish) as both:
+        seen = carried(both)
+        assert await both.run() == "finished"
+    assert spoken(caplog) == []
+    least_ma = min(most_a, rated_a) * 1000
+    for used, rest in ((each[:phases], each[phases:]) for each in seen):
+        assert all(abs(ma) <= least_ma for ma in used)
+        assert not any(rest)
+    assert max(each.l1 for each in seen) > least_ma * 0.9
+    assert (min(each.l1 for each in seen) < -1_000) is (service == "AC_BPT")
+
+
+@pytest.mark.parametrize("service", ["AC", "AC_BPT"])
+async def test_a_crowded_conductor_is_switched_off_by_the_vehicle(
+    pki: PkiTree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, service: str
+) -> None:
+    """All that is to flow in three flows in one behind the inlet, which a charger cannot see: the sum is right."""
+    monkeypatch.setattr("evcc.hardware.ac.spread", lambda total_ma, lines: Currents(total_ma))
+    publish = VehicleAcLine.publish
+    monkeypatch.setattr(VehicleAcLine, "publish", lambda line, drawn: publish(line, spread(drawn.total_ma, range(3))))
+    wish = VEHICLE.format(service=service, mode="dynamic", phases=3, watts=11_040, rated_a=32)
+    async with stand(tmp_path, pki, CHARGER.format(most_a=32), wish, scale=1.0) as both:
+        seen = carried(both)
+        assert await both.run() == "over_current"
+        assert "safety opened reason=over_current" in spoken(caplog)
+        assert both.vehicle.hardware.battery.current_ma == 0
+    assert max(each.l1 for each in seen) > 40_000
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ("", ["16 A for each line conductor, by its power (max_current_a is omitted)"]),
+        ("max_current_a = 20.5", []),
+        ("max_current_a = 20.5\nmeasures_lines = false", ["no currents of L1 to L3 (measures_lines)"]),
+    ],
+)
+@pytest.mark.parametrize("service", ["AC", "DC"])
+def test_what_is_assumed_of_conductors_is_named(table: str, said: list[str], service: str) -> None:
+    text = '[tls]\nchain = "c.pem"\nkey = "c.key"\nanchors = ["r.pem"]\n'
+    found = notes(f'{text}[services]\nenergy = ["{service}"]\n[on_board_charger]\n{table}\n', name="evcc.toml")
+    assert len(found) == (len(said) if service == "AC" else 0)
+    assert all(words in note for words, note in zip(said, found, strict=False))
