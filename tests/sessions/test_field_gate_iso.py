@@ -140,6 +140,9 @@ def test_a_recorded_charger_keeps_our_vehicle(file: Path, identities: Identities
         taken.append(wanted)
         bench.pass_time(0.05)
         follow(bench, answer.body)
+        if wanted == "PreChargeRes" and not any(type(each.body) is type(answer.body) for each in left):
+            bench.charger.voltage = bench.model.state.voltage_mv / 1000  # as the recorded vehicle measured meanwhile
+            bench.battery()
         bench.receive(frame(answer.kind, answer.payload))
     if file.stem in LISTED:
         assert bench.closed == LISTED[file.stem] in {each.name for each in RULES}
