@@ -237,7 +237,6 @@ TARGETS: Final[Mapping[str, Target]] = {
     "ocsp": Target("v2g/pki/ocsp.py", ("tests/pki/test_ocsp.py",)),
     "signed": Target("v2g/energy/signed.py", ("tests/energy/test_gate.py", "tests/energy/test_signed.py")),
     "grid_signal": Target("v2g/energy/grid_signal.py", ("tests/energy/test_grid_signal.py",)),
-    "shares": Target("secc/energy_manager/sharing.py", ("tests/secc/energy_manager/test_sharing.py",)),
     "own_profiles": Target(
         "csms/domain/charging/own_profiles.py", ("tests/csms/domain/charging/test_own_profiles.py",)
     ),

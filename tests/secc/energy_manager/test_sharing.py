@@ -100,6 +100,37 @@ def test_power_electronics_of_direct_current_follow_at_once_the_lowered_first() 
     ]  # fmt: skip
 
 
+def test_the_lowered_is_first_whoever_came_first() -> None:
+    site = Limit(source=SITE, charge_w=100_000, discharge_w=0)
+
+    def direct(charge_w: int, **more: Any) -> FeederEvse:
+        limit = effective_limits((Limit(source=EVSE, charge_w=charge_w, discharge_w=0),), 0)
+        about = {"served": True, "closed": True, "power_w": 0, "direct": True, **more}
+        return FeederEvse(most=limit, lines=LINES, **about)
+
+    shares = FeederShares(VOLTS)
+    for first_w, second_w in ((20_000, 80_000), (50_000, 50_000)):
+        found = shares.settle(site, {1: direct(first_w), 2: direct(80_000)}, 0.0)
+        assert {number: each.charge_w for number, each in found.items()} == {1: first_w, 2: second_w}
+    found = shares.settle(site, {1: direct(20_000), 2: direct(80_000)}, 1.0)
+    assert [(number, each.charge_w) for number, each in found.items()] == [(1, 20_000), (2, 80_000)]
+    found = shares.settle(site, {1: direct(80_000), 2: direct(80_000)}, 2.0)
+    assert [(number, each.charge_w) for number, each in found.items()] == [(2, 50_000), (1, 50_000)]
+    at_once = {1: direct(80_000, power_w=90_000), 2: direct(80_000)}
+    assert shares.settle(site, at_once, 3.0)[2].charge_w == 50_000, "what is measured is from before"
+    stuck = {1: direct(80_000, power_w=70_000, served=False), 2: direct(80_000)}
+    assert shares.settle(site, stuck, 4.0)[2].charge_w == 30_000
+    assert HELD_S == 6.0
+
+
+def test_half_an_ampere_is_worth_a_raise() -> None:
+    shares = FeederShares(VOLTS)
+    shares.settle(feeder(13_205), {2: evse(0, most=most(7_204))}, 0.0)
+    both = {1: evse(0, most=most(6_604)), 2: evse(0, most=most(7_204))}
+    assert amperes(shares.settle(feeder(13_205), both, 1.0)) == {1: 6.001, 2: 6.603}
+    assert amperes(shares.settle(feeder(13_205), both, 1.0 + HELD_S)) == {1: 6.602, 2: 6.603}
+
+
 @pytest.mark.parametrize("measured", [True, False])
 def test_what_flows_through_a_welded_contactor_is_not_given_to_others(measured: bool) -> None:
     """Measured, or else the last that was permitted."""
