@@ -1209,7 +1209,7 @@ def test_a_current_that_goes_up_and_down_is_no_bound_of_its_highest_value(on_s: 
     assert desk.opened_for() == ["over_current"]
 
 
-@pytest.mark.parametrize(("ma", "opens"), [(600, False), (3_000, True), (-600, False), (-3_000, True)])
+@pytest.mark.parametrize(("ma", "opens"), [(600, False), (900, True), (-600, False), (-900, True)])
 def test_no_conductor_carries_anything_where_no_power_may_flow(ma: int, opens: bool) -> None:
     desk = on_mains(0)
     for each in (0, 1, 2):
@@ -1254,6 +1254,26 @@ def test_no_conductor_is_known_before_the_inlet_has_reported() -> None:
     limit = Output(UNBOUNDED, charge_ma=16_000)
     desk.monitor.ask(Ask(phase=Phase.POWER, alive_s=1.0, lines=3, limit=limit), desk.now)
     assert desk.monitor.drive(Output(5_000), desk.now) == Output()
+    assert desk.monitor.show(desk.now)
+    desk.monitor.tick(desk.now)
+    assert desk.opened_for() == []
+
+
+@pytest.mark.parametrize(
+    ("mv", "limit", "most_w"),
+    [
+        (0, Output(UNBOUNDED, charge_ma=0), 0),
+        (230_000, Output(5_000, charge_ma=32_000), 5_000),
+        (442_667, Output(UNBOUNDED, charge_ma=16_003), 7_085),
+    ],
+)
+def test_a_request_is_within_power_and_current_also_without_voltage(mv: int, limit: Output, most_w: int) -> None:
+    """A part of a watt counts as one."""
+    desk = on_mains(0, lines=1)
+    desk.inlet = (mv, 0)
+    desk.report()
+    desk.monitor.ask(Ask(limit=limit), desk.now)
+    assert desk.monitor.drive(Output(22_000), desk.now) == Output(most_w)
 
 
 @pytest.mark.requirement("R192")
@@ -1275,6 +1295,45 @@ def test_the_excess_of_a_conductor_ends_with_its_session() -> None:
         desk.monitor.drive(Output(22_080), desk.now)
         desk.pass_time(0.8)
     assert desk.said == []
+
+
+def test_direct_current_has_the_error_of_its_own_sensor_at_rest() -> None:
+    desk = Desk().to_closed()
+    desk.inlet = (400_000, 990)
+    assert desk.pass_time(60).said == []
+
+
+@pytest.mark.parametrize(("more_ma", "opened"), [(0, []), (1, ["power_not_obeyed"])])
+def test_what_is_fed_back_has_its_margin_to_the_milliampere(more_ma: int, opened: list[str]) -> None:
+    """20 kW at a voltage at which a part of a milliampere is cut off."""
+    desk = Desk().to_power(0, 20_000)
+    most_ma = 20_000 * 10**6 // 399114
+    ma = -(most_ma + 1_000 + max(2_500, most_ma // 20) + more_ma)
+    desk.inlet, desk.reading = (399114, ma), replace(desk.reading, current_ma=ma)
+    assert desk.pass_time(1.5).opened_for() == opened
+
+
+@pytest.mark.parametrize("direction", [1, -1])
+@pytest.mark.parametrize(("more_ma", "opened"), [(0, []), (1, ["over_current"])])
+def test_a_conductor_has_its_margin_to_the_milliampere(more_ma: int, opened: list[str], direction: int) -> None:
+    """3,680 W at a voltage at which a part of a milliampere is cut off."""
+    desk = on_mains(11_040 * (direction > 0), 11_040 * (direction < 0), line_w=(3_680, 3_680))
+    most_ma = 3_680 * 10**6 // 229041
+    ma = direction * (most_ma + 650 + most_ma // 20 + more_ma)
+    desk.inlet, desk.mains = (229041, 0), desk.mains | {"line_ma": (ma, 0, 0)}
+    assert desk.pass_time(1.5).opened_for() == opened
+
+
+def test_what_was_drawn_in_one_session_does_not_count_in_the_next() -> None:
+    desk = on_mains()
+    desk.monitor.draw(22_080, desk.now)
+    for _ in range(3):
+        desk.monitor.ask(Ask(limit=Output(UNBOUNDED, charge_ma=6_000)), desk.now)
+        assert desk.pass_time(0.2).said == []
+        desk.monitor.end()
+        desk.monitor.begin()
+        desk.monitor.ask(Ask(phase=Phase.POWER, alive_s=1.0, lines=3), desk.now)
+        desk.monitor.drive(Output(22_080), desk.now)
 
 
 # -- what was agreed before power -------------------------------------------------------------------------------------
@@ -1396,6 +1455,57 @@ def test_an_isolated_battery_is_open_at_once_and_in_every_session_after_it() -> 
         desk.take()
         desk.monitor.fault("contactor", desk.now)
         desk.monitor.isolate("again", desk.now)  # the first cause stays
+
+
+@pytest.mark.parametrize(("session", "closed"), [(True, False), (False, True), (False, False)])
+def test_a_battery_is_isolated_where_a_session_runs_or_a_contactor_is_closed(session: bool, closed: bool) -> None:
+    monitor = VehicleMonitor(VehicleRating())
+    if session:
+        monitor.begin()
+    monitor.feedback(100.0, closed=closed)
+    monitor.verdicts()
+    monitor.isolate("thermal_runaway", 100.0)
+    assert monitor.verdicts() == [Open("thermal_runaway")] * (session or closed)
+
+
+def test_what_the_battery_bears_counts_beyond_what_was_agreed() -> None:
+    desk = Desk().to_power()
+    desk.monitor.ask(Ask(limit=Output(UNBOUNDED, UNBOUNDED, voltage_mv=450_000)), desk.now)
+    desk.inlet = (452_000, 0)
+    desk.report()
+    assert desk.opened_for() == ["over_voltage"]
+
+
+def test_what_strayed_in_one_session_does_not_count_in_the_next() -> None:
+    desk = Desk().to_power(20_000)
+    for stray_s in (4.5, 2.0):
+        desk.monitor.fault("door", desk.now)
+        desk.pass_time(0.5)
+        desk.monitor.feedback(desk.now, closed=False)
+        desk.inlet = (400_000, 1_001)
+        desk.pass_time(stray_s)
+        desk.inlet = (0, 0)
+        desk.report()
+        desk.monitor.end()
+        desk.monitor.begin()
+        desk.ask(Phase.VOLTAGE)
+        assert desk.monitor.show(desk.now)
+    assert desk.opened_for() == ["door", "door"]
+
+
+def test_what_flows_after_an_opening_in_order_is_too_much_and_no_weld_yet() -> None:
+    desk = Desk().to_power(20_000)
+    desk.monitor.drive(NOTHING, desk.now)
+    desk.flow(0)
+    desk.pass_time(0.2)
+    desk.monitor.open(desk.now)
+    desk.pass_time(0.3)
+    desk.monitor.feedback(desk.now, closed=False)
+    desk.pass_time(3.0)
+    assert desk.said == []
+    desk.inlet = (400_000, 1_100)
+    desk.pass_time(3.3)
+    assert "contactor_welded" not in desk.opened_for()
 
 
 @pytest.mark.parametrize(("inlet_ma", "welded"), [(1_001, True), (-1_001, True), (1_000, False)])

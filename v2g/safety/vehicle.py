@@ -118,7 +118,6 @@ class VehicleMonitor:
         self._excess_us = microseconds(rating.excess_s)
         self._lasts = Excesses()
         self._asked, self._stored, self._inlet, self._pack = Flow(), Flow(), Flow(), Flow()
-        self._conductors = Flow(), Flow(), Flow()
         self._verdicts: list[Verdict] = []
         self._battery = BatteryReading(voltage_mv=0, current_ma=0, bears=Output())
         self._inlet_mv = self._inlet_ma = self._inlet_lines = 0
