@@ -57,6 +57,8 @@ TARGETS: Final[Mapping[str, Target]] = {
     ),
     "follower": Target("v2g/io/ota/follower.py", ("tests/io/ota/test_follower.py",)),
     "unreadable": Target("v2g/io/ota/unreadable.py", ("tests/io/ota/test_unreadable.py",)),
+    "site_limits": Target("csms/api/http/site_limits.py", ("tests/csms/api/test_site_rules.py",)),
+    "passkeys": Target("csms/services/security/passkeys.py", ("tests/csms/console/test_passkeys.py",)),
     "nodes": Target("csms/db/queries/nodes.py", ("tests/csms/db/test_nodes.py",)),
     "firmware": Target("v2g_station/device/firmware.py", ("tests/station/device/test_firmware_steps.py",), cpu_s=20.0),
     "firmware_updates": Target("v2g_station/blocks/firmware.py", ("tests/station/blocks/test_firmware.py",)),
@@ -353,6 +355,11 @@ _SPARED: Final = "what is not found is encoded again, and comes to the same"
 _PROTOCOL: Final = "whoever implements it has defaults of its own"
 
 EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
+    "site_limits": {"_read: return answer -> return None": "neither says whose it is"},
+    "passkeys": {
+        "module: 'passkey' -> 'passkey?'": "any name of the purpose seals",
+        "Passkeys._verified: 100 -> 101": "a hint has fewer characters",
+    },
     "meter_alfen": {
         "read_alfen: 'latin-1' -> 'latin-1?'": "no codec looks at the mark",
         "read_alfen: len(fields) < 6 -> len(fields) <= 6": "six are no fault",

@@ -12,9 +12,11 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from csms.domain.security.access import Role
+from csms.services.security.passkeys import credential_id
 from tests.csms.api.support import Answer, ApiClient
 from tests.csms.console.support import HOST, PASSWORD, Person, console, employ, text_of
 from tests.csms.fixtures import Start
+from v2g.errors import RefusedError
 
 PRESENT, VERIFIED, ATTESTED = 1, 4, 64
 
@@ -181,11 +183,13 @@ async def test_a_challenge_is_used_once_over_nodes(ask: ApiClient) -> None:
 async def test_host_and_origin_are_those_of_the_configuration(ask: ApiClient) -> None:
     ada = await employ(ask, "ada", Role.OPERATOR)
     asked = (await ada.send("/console/account/passkeys/options", host="evil.test")).json
-    assert asked["rp"]["id"] == HOST
+    assert asked["rp"] == {"id": HOST, "name": "v2g-engine"}
     evil = Authenticator("https://evil.test")
     fields = {"credential": evil.create(asked), "password": PASSWORD}
     await ada.send("/console/account/passkeys", fields, host="evil.test")
-    assert "this passkey is not accepted" in text_of(await ada.get("/console/account"))
+    shown = text_of(await ada.get("/console/account"))
+    assert "this passkey is not accepted" in shown
+    assert "origin" in shown, "why, as the library says it"
 
 
 async def test_without_an_origin_there_are_no_passkeys(backend: Start) -> None:
@@ -237,3 +241,57 @@ async def test_each_change_of_a_credential_asks_for_the_strongest_factor_and_end
         assert "wrong" not in text_of(await ada.get("/console/account"))
         assert (await elsewhere.get("/console/stations")).status == 303, path
         assert (await ada.get("/console/stations")).status == 200, path
+
+
+async def test_a_ceremony_serves_only_what_and_whom_it_was_begun_for(ask: ApiClient) -> None:
+    """A login is no proof, a proof is no login and is of one person, and neither makes a passkey."""
+    ada, bob = await employ(ask, "ada", Role.OPERATOR), await employ(ask, "bob", Role.OPERATOR)
+    authenticator, other = Authenticator(), Authenticator(name="that of bob")
+    await add(ada, authenticator)
+    await add(bob, other)
+    new = {"new": "eight tame geese walk", "again": "eight tame geese walk"}
+
+    async def changed(fields: dict[str, str]) -> bool:
+        await ada.get("/console/account")
+        await ada.send("/console/account/password", {"password": PASSWORD, **new, **fields})
+        return "wrong" not in text_of(await ada.get("/console/account"))
+
+    asked = (await ada.send("/console/login/passkey/options")).json
+    ada.cookies["__Host-v2g-proof"] = ada.cookies["__Host-v2g-passkey"]
+    assert not await changed({"proof": authenticator.get(asked)})
+    theirs = await prove(bob, other)
+    ada.cookies["__Host-v2g-proof"] = bob.cookies["__Host-v2g-proof"]
+    assert not await changed(theirs)
+    own = (await ada.send("/console/account/proof/options")).json
+    assert not await changed({"proof": other.get(own)}), "signed by the passkey of another person"
+    stranger = Person(ask)
+    proof = (await ada.send("/console/account/proof/options")).json
+    stranger.cookies["__Host-v2g-passkey"] = ada.cookies["__Host-v2g-proof"]
+    await stranger.send("/console/login/passkey", {"credential": authenticator.get(proof)})
+    assert not is_in(stranger)
+    stranger.cookies["__Host-v2g-passkey"] = "forged"
+    await stranger.send("/console/login/passkey", {"credential": authenticator.get(proof)})
+    assert "this was not begun in this browser" in text_of(await stranger.get("/console/login"))
+    assert await changed(await prove(ada, authenticator))
+
+
+async def test_a_ceremony_may_take_five_minutes(ask: ApiClient) -> None:
+    ada, authenticator = await employ(ask, "ada", Role.OPERATOR), Authenticator()
+    await add(ada, authenticator)
+    for late_s, taken in ((300, True), (300.001, False)):
+        person = Person(ask)
+        asked = (await person.send("/console/login/passkey/options")).json
+        ask.backend.clock.advance(late_s)
+        await person.send("/console/login/passkey", {"credential": authenticator.get(asked)})
+        assert is_in(person) == taken
+
+
+def test_an_answer_names_a_passkey_of_limited_length() -> None:
+    for good in ("a", "b" * 1400):
+        assert credential_id(json.dumps({"id": good})) == good
+    text = json.dumps({"id": "a"}).ljust(20_000)
+    assert credential_id(f"{text}x") == "a", "more is not read"
+    bad = [json.dumps({"id": each}) for each in ("", "b" * 1401, 7, None)]
+    for each in (*bad, "[]", "{", json.dumps({"id": "a", "more": "x" * 20_000})):
+        with pytest.raises(RefusedError, match="not an answer of a passkey"):
+            credential_id(each)
