@@ -505,7 +505,6 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     "vehicle": {
         "VehicleMonitor.__init__: 0 -> 1": _UNMEASURED,
         "VehicleMonitor.__init__: 0 -> 1 #2": _UNMEASURED,
-        "VehicleMonitor.__init__: 0 -> 1 #3": _UNMEASURED,
         "VehicleMonitor.__init__: 0 -> 1 #4": _UNMEASURED,
         "VehicleMonitor.__init__: 0 -> 1 #5": _UNMEASURED,
         "VehicleMonitor.__init__: 0 -> 1 #6": _UNMEASURED,

@@ -1327,13 +1327,13 @@ def test_a_conductor_has_its_margin_to_the_milliampere(more_ma: int, opened: lis
 def test_what_was_drawn_in_one_session_does_not_count_in_the_next() -> None:
     desk = on_mains()
     desk.monitor.draw(22_080, desk.now)
+    desk.monitor.drive(Output(4_140), desk.now)
     for _ in range(3):
-        desk.monitor.ask(Ask(limit=Output(UNBOUNDED, charge_ma=6_000)), desk.now)
         assert desk.pass_time(0.2).said == []
         desk.monitor.end()
         desk.monitor.begin()
         desk.monitor.ask(Ask(phase=Phase.POWER, alive_s=1.0, lines=3), desk.now)
-        desk.monitor.drive(Output(22_080), desk.now)
+    assert desk.pass_time(0.5).said == [Lower("limit", Output(4_140))]
 
 
 # -- what was agreed before power -------------------------------------------------------------------------------------
