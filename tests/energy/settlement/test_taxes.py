@@ -12,13 +12,15 @@ from msgspec.structs import replace
 from tests.csms.settlement.journals import T0, started
 from v2g.energy.grid_signal import PriceSlot, Tariff
 from v2g.energy.settlement.bookkeeping import is_balanced, posting_of
+from v2g.energy.settlement.canonical import canonical
 from v2g.energy.settlement.journal import Entry, Journal, verify_lines
 from v2g.energy.settlement.pricing import standing_lines
 from v2g.energy.settlement.receipt import receipt
 from v2g.energy.settlement.records import LineCorrected, MeterReading, SessionRepriced, TariffSet, WearPriced
 from v2g.energy.settlement.session_journal import SessionJournal
 from v2g.energy.settlement.settle import Settlement, settle
-from v2g.energy.settlement.taxes import Tax, Taxation, VatRate, gross_of, taxes_of
+from v2g.energy.settlement.taxes import RateFile, Tax, Taxation, VatRate, gross_of, percents, taxes_of
+from v2g.errors import CodecError
 
 HOUR_MS = 3_600_000
 
@@ -155,6 +157,19 @@ def test_what_is_repriced_has_the_rate_of_the_new_tariffs_source() -> None:
     assert taxes((entries, settle(entries)), *rates) == [tax("10", 600_000, 60_000)]
 
 
+def test_wear_is_not_repriced_and_keeps_the_rate_of_its_time() -> None:
+    """1 kWh fed back, for 0.20 and 0.10 for wear, of which a repricing by another source changes nothing."""
+    entries, _ = session(imports=(), export=1_000_000, wear=100_000, source="dso")
+    tariff = next(each.data.tariff for each in entries if isinstance(each.data, TariffSet))
+    resumed = Journal.resume(lines := b"".join(canonical(each) + b"\n" for each in entries))
+    change = SessionRepriced(tariff=replace(tariff, source="retail"), reason="other retailer", by="alice")
+    entries = tuple(verify_lines(lines + resumed.append(change, T0 + 9 * HOUR_MS)))
+    rates = (
+        VatRate(percent="7", tariffs=("dso",), feed_in=True), VatRate(percent="19", tariffs=("retail",), feed_in=True)
+    )  # fmt: skip
+    assert taxes((entries, settle(entries)), *rates) == [tax("7", -100_000, -10_000), tax("19", -200_000, -40_000)]
+
+
 @pytest.mark.parametrize(
     ("currency", "price", "vat"),
     [("EUR", 13_156, 0), ("EUR", 13_160, 10_000), ("JPY", 15_000_000, 6_000_000), ("KWD", 15_000, 6_000)],
@@ -195,3 +210,21 @@ def test_a_receipt_shows_net_vat_by_rate_and_the_total() -> None:
     plain = receipt(entries, settled)
     assert "To pay <b>0.40 EUR</b>" in plain
     assert "VAT" not in plain
+
+
+def test_what_has_no_tariff_has_the_rate_of_none_and_a_zone_has_to_be_known() -> None:
+    entries, settled = session(source="dso")
+    line = settled.lines[0]
+    rates = VatRate(percent="7", tariffs=("dso",)), VatRate(percent="19", tariffs=("",))
+    without = [each for each in entries if not isinstance(each.data, TariffSet)]
+    assert percents(entries, settled, Taxation(rates=rates))(line) == 7
+    assert percents(without, settled, Taxation(rates=rates))(line) == 19
+    with pytest.raises(CodecError, match="vat_zone"):
+        percents(entries, settled, Taxation(rates=rates, zone="Europe/Nowhere"))
+    assert RateFile(vat=rates).vat_zone == "UTC"
+
+
+def test_a_station_is_told_only_of_its_own_rates() -> None:
+    here, there, all_ = (VatRate(percent=f"{n}", stations=of) for n, of in enumerate((("CS-1",), ("CS-2",), ())))
+    found = Taxation(rates=(here, there, all_), zone="Europe/Berlin").at("CS-1")
+    assert found == Taxation(rates=(replace(here, stations=()), all_), zone="Europe/Berlin")

@@ -286,11 +286,6 @@ def _replaced(old: Line, pieces: Sequence[Line], number: int) -> list[Line]:
     ]
 
 
-def number_of(line: Line) -> int:
-    """Return the sequence of the journal's entry that made a line; 0 for one of the session itself."""
-    return 0 if line.corrects is None else int(line.id.rpartition("-")[2].partition(".")[0])
-
-
 def standing_lines(lines: Sequence[Line]) -> dict[str, Line]:
     """Return the lines in force, which no reversal has cancelled, by id."""
     corrected = {line.corrects for line in lines}

@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from v2g.energy.settlement.journal import Entry
 from v2g.energy.settlement.pieces import zone_of
-from v2g.energy.settlement.pricing import NO_CURRENCY, WEAR, Line, number_of, standing_lines
+from v2g.energy.settlement.pricing import NO_CURRENCY, WEAR, Line, standing_lines
 from v2g.energy.settlement.records import SessionRepriced, TariffSet
 from v2g.energy.settlement.settle import Settlement
 from v2g.errors import CodecError
@@ -108,7 +108,7 @@ def _vat(net: int, percent: Decimal, currency: str) -> int:
 
 
 def percents(entries: Sequence[Entry], settlement: Settlement, taxation: Taxation) -> Callable[[Line], Decimal | None]:
-    """Return what returns the rate of a line with a price, percent; None: none applies.
+    """Return what returns the rate of a line in force with a price, percent; None: none applies.
 
     Raises CodecError for an unknown time zone.
     """
@@ -116,27 +116,18 @@ def percents(entries: Sequence[Entry], settlement: Settlement, taxation: Taxatio
         zone = zone_of(taxation.zone)
     except ValueError as error:
         raise CodecError(f"vat_zone: {error}", hint="an IANA name such as Europe/Berlin") from None
-    sources = _sources(entries, settlement.lines)
-    return lambda line: _percent(line, settlement.station_id, sources[line.id], taxation.rates, zone)
-
-
-def _sources(entries: Sequence[Entry], lines: Sequence[Line]) -> dict[str, str]:
-    """Return the source of each line's tariff, by the line's id.
-
-    That of the last repricing that made the line or left it in force, else of what it corrects, else of the time.
-    """
     tariffs = [(entry.utc_ms, entry.data.tariff.source) for entry in entries if isinstance(entry.data, TariffSet)]
-    repriced = {each.sequence: each.data.tariff.source for each in entries if isinstance(each.data, SessionRepriced)}
-    ended = {line.corrects: number_of(line) for line in lines if line.kind == "reversal"}
-    found: dict[str, str] = {}
-    for line in lines:  # what a line corrects is before it
-        stood = range(number_of(line), ended.get(line.id, len(entries)))
-        place = bisect_right(tariffs, line.start_ms, key=lambda each: each[0])
-        by = [number for number in repriced if number in stood and line.basis != WEAR and line.kind != "reversal"]
-        found[line.id] = (
-            repriced[max(by)] if by else found.get(line.corrects or "", tariffs[place - 1][1] if place else "")
-        )
-    return found
+    repriced = [entry.data.tariff.source for entry in entries if isinstance(entry.data, SessionRepriced)]
+
+    def percent(line: Line) -> Decimal | None:
+        if repriced and line.basis != WEAR:  # the last one made the line, or what it corrects, or left it in force
+            source = repriced[-1]
+        else:
+            place = bisect_right(tariffs, line.start_ms, key=lambda each: each[0])
+            source = tariffs[place - 1][1] if place else ""
+        return _percent(line, settlement.station_id, source, taxation.rates, zone)
+
+    return percent
 
 
 def _percent(line: Line, station_id: str, source: str, rates: Sequence[VatRate], zone: tzinfo) -> Decimal | None:
