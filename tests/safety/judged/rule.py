@@ -44,6 +44,8 @@ LEAST_SHARE: Final = 0.8
 
 LOWERED_S: Final = 0.75
 """In which a stage may follow a lower command: one that then obeys nobody is cut off that much later."""
+LITTLE_W, LITTLE_S = 5_600, 0.75
+"""What flows too much by less than four margins, 3.5 A at 400 V each, may last a second, not a quarter of one."""
 OPEN_S: Final = GRACE_S + 0.35
 """Until a contactor has opened: its own time, and what is reported of it."""
 
@@ -238,6 +240,8 @@ class Judge:
         may_close, why = self._connected(now)
         charge_w, discharge_w = self._power(now) if may_close else (0.0, 0.0)
         follow_s = FOLLOW_S if self._mains else POWER_S + (LOWERED_S if self.strays else 0.0)
+        if self.strays and -discharge_w - LITTLE_W < power_w < charge_w + LITTLE_W:
+            follow_s += LITTLE_S
         many, little = charge_w * 1.05 + 550, discharge_w * 1.05 + 550
         over = self._since.over
         if stuck and self._mains:
