@@ -295,6 +295,7 @@ TARGETS: Final[Mapping[str, Target]] = {
         ("tests/secc/session/v2g_message/test_delivery.py", "tests/secc/session/din/test_session.py"),
     ),
     "evcc_2_contract": Target("evcc/session/d2/contract.py", ("tests/evcc/session/d2/test_contract.py",)),
+    "evcc_20_safety": Target("evcc/session/d20/safety.py", ("tests/evcc/session/d20/test_safety.py",)),
     "evcc_2_safety": Target("evcc/session/v2g_message/safety.py", ("tests/evcc/session/v2g_message/test_safety.py",)),
 }
 
@@ -382,6 +383,7 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "SimulatedVehicle._publish: 1 -> 2": "a watt at 2 mV, too, is more than a battery takes",
     },
     "on_board_charger": {"OnBoardCharger.battery_ma: watts > 0 -> watts >= 0": "of no power both are none"},
+    "evcc_20_safety": {"_stream: 0 -> 1": "no side stream has that number either"},
     "secondary_device": {
         "SecondaryDevice.__init__: 0 -> 1 #2": "it finds what it receives before anybody listens",
     },

@@ -1209,7 +1209,7 @@ def test_a_current_that_goes_up_and_down_is_no_bound_of_its_highest_value(on_s: 
     assert desk.opened_for() == ["over_current"]
 
 
-@pytest.mark.parametrize(("ma", "opens"), [(600, False), (900, True), (-600, False), (-900, True)])
+@pytest.mark.parametrize(("ma", "opens"), [(600, False), (800, True), (3_000, True), (-600, False), (-800, True)])
 def test_no_conductor_carries_anything_where_no_power_may_flow(ma: int, opens: bool) -> None:
     desk = on_mains(0)
     for each in (0, 1, 2):
@@ -1236,6 +1236,17 @@ def test_a_request_is_within_what_the_conductors_may_carry_at_the_present_voltag
     desk.monitor.ask(Ask(limit=Output(UNBOUNDED, charge_ma=16_000), lines=lines), desk.now)
     assert desk.monitor.drive(Output(22_000), desk.now) == Output(most_w)
     assert desk.monitor.draw(22_000, desk.now) == most_w
+
+
+@pytest.mark.parametrize(
+    ("limit", "mv"), [(Output(5_000, charge_ma=16_000), 230_000), (Output(22_000, charge_ma=0), 0)]
+)
+def test_a_request_is_within_the_power_of_all_and_no_current_is_none_at_any_voltage(limit: Output, mv: int) -> None:
+    desk = on_mains()
+    desk.inlet = (mv, 0)
+    desk.report()
+    desk.monitor.ask(Ask(limit=limit), desk.now)
+    assert desk.monitor.drive(Output(22_000), desk.now) == Output(5_000 if limit.charge_ma else 0)
 
 
 def test_a_voltage_that_changes_by_a_twentieth_takes_no_request_back() -> None:

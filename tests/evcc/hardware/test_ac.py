@@ -76,6 +76,15 @@ def test_a_sum_is_all_that_is_reported_where_the_phases_are_not_measured() -> No
     charger = at_outlet(Outlet(3), measures_lines=False)
     charger.drive(3_450)
     assert charger.present == PresentVoltage(230_000, 15_000, 3)
+    charger.cut()
+    assert charger.present == PresentVoltage(230_000, 0, 3)
+
+
+@pytest.mark.parametrize(("power_w", "total_ma"), [(50_000, 48_000), (-50_000, -20_000)])
+def test_powers_are_bounded_where_conductors_could_carry_more(power_w: int, total_ma: int) -> None:
+    charger = at_outlet(Outlet(3), max_charge_w=11_040, max_discharge_w=4_600, max_current_a=63)
+    charger.drive(power_w)
+    assert charger.present.current_ma == total_ma
 
 
 LIVE = ChargerAc(230_000, 3, contactor_closed=True)

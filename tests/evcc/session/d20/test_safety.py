@@ -222,6 +222,56 @@ def test_a_side_stream_agrees_with_its_power_delivery_and_raises_no_voltage(
     assert talk.received("DC_ChargeLoopReq").limit == after
 
 
+def test_each_stream_has_its_own_request(talk: Talk) -> None:
+    more = parameters(talk, 90_000, 9_000, 200, 400)
+    talk.sent(NAME)
+    assert talk.messages.received(more, SIDE) == Ask()
+    done = talk.messages.received(talk.responses["PowerDeliveryReq"], SIDE)
+    assert done == Ask()
+    assert talk.messages.received(more, PayloadType.DC).limit == Output(90_000, 9_000, 200_000, 200_000, 400_000)
+    talk.messages.sent(talk.requests[NAME], SIDE)
+    talk.messages.received(parameters(talk, 5_000, 0, 10, 400), SIDE)
+    assert talk.messages.received(talk.responses["ScheduleExchangeReq"], SIDE) == Ask(), "no profile is accepted yet"
+
+
+def test_a_negative_limit_of_charge_is_none(talk: Talk) -> None:
+    talk.sent(NAME)
+    found = talk.messages.received(parameters(talk, -20_000, 7_000, 60, 400), PayloadType.DC).limit
+    assert found is not None
+    assert found.charge_w == 0
+
+
+def test_what_no_response_is_means_nothing(talk: Talk) -> None:
+    assert talk.messages.received(talk.requests["DC_ChargeLoopReq"], MAIN).phase is None
+    assert talk.messages.received(talk.requests["DC_ChargeLoopReq"], SIDE) == Ask()
+
+
+def test_a_warning_is_no_old_state_where_there_is_none(talk: Talk) -> None:
+    code = ResponseCode.WARNING_ScheduleRenegotiationFailed
+    talk.sent(NAME)
+    assert talk.received("ScheduleExchangeReq", response_code=code).phase is Phase.VOLTAGE
+    talk.deliver(cm.ChargeProgress.ScheduleRenegotiation)
+    assert [talk.received("PowerDeliveryReq", response_code=code).phase for _ in range(2)] == [Phase.POWER, None]
+
+
+def test_a_side_stream_is_read_as_that_of_direct_current_before_there_are_parameters(talk: Talk) -> None:
+    assert talk.messages.decode(SIDE, exi.encode(talk.responses[NAME])) == talk.responses[NAME]
+
+
+def test_alternating_current_in_one_direction_agrees_on_no_discharge(talk: Talk) -> None:
+    talk.messages.sent(ac_request(talk, 3), PayloadType.AC)
+    mode = ac.AC_CPDResEnergyTransferMode(
+        evse_maximum_charge_power=whole(9_000),
+        evse_minimum_charge_power=whole(0),
+        evse_nominal_frequency=whole(50),
+    )
+    response = ac.AC_ChargeParameterDiscoveryRes(
+        header=talk.header, response_code=ResponseCode.OK, ac_cpd_res_energy_transfer_mode=mode
+    )
+    found = talk.messages.received(response, PayloadType.AC)
+    assert (found.limit, found.line_w) == (Output(9_000), (9_000, 0))
+
+
 @pytest.mark.parametrize("family", ["DC", "AC", "WPT"])
 def test_parameters_on_a_side_stream_are_read_by_the_kind_of_power(talk: Talk, family: str) -> None:
     request, response = talk.requests[NAME], talk.responses[NAME]

@@ -205,6 +205,23 @@ def test_parameters_of_0_are_a_pause_that_agrees_on_nothing(make: Any) -> None:
     assert limit(reader, more).charge_w == 90_000
 
 
+@EITHER
+@pytest.mark.parametrize(("tolerance_ma", "told_ma"), [(None, None), (2_000, 2_000)])
+def test_the_accuracy_that_a_charger_declares_counts_with_its_ripple(
+    make: Any, tolerance_ma: int | None, told_ma: int | None
+) -> None:
+    bench = make()
+    reader, response = answers(bench, "ChargeParameterDiscoveryReq")
+    values, ripple = bench.charger.values, response.evse_charge_parameter.evse_peak_current_ripple
+    tolerance = None if tolerance_ma is None else values.current(tolerance_ma, Rounding.DOWN)
+    declared = _with(response, evse_current_regulation_tolerance=tolerance)
+    own_ma = round(ripple.value * 10.0**ripple.multiplier * 1000)
+    assert reader.received(declared, PayloadType.SAP).tolerance_ma == (None if told_ma is None else told_ma + own_ma)
+    ripple = values.current(500, Rounding.DOWN)
+    found = reader.received(_with(declared, evse_peak_current_ripple=ripple), PayloadType.SAP)
+    assert found.tolerance_ma == (None if told_ma is None else told_ma + 500)
+
+
 def test_a_fraction_of_a_watt_is_one_more() -> None:
     bench = DinBench()
     reader, response = answers(bench, "CurrentDemandReq")
