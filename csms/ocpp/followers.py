@@ -3,8 +3,8 @@
 from csms.db.queries import charging, commands, diagnostics, stations
 from csms.domain.transactions.transactions import Transaction
 from csms.ocpp.base import HandlerContext, small
+from csms.services.billing import payments
 from v2g import typed_json
-from v2g.ocpp.messages.payment import DIRECT_PAYMENT
 from v2g.ocpp.messages.transactions import TransactionEventRequest, TransactionLimit
 
 
@@ -34,19 +34,8 @@ async def follow_transaction(
         context.observe("ocpp", "reservation", reservation=number, state="Used", known=used)
     if request.event_type == "Ended":  # O02.FR.02: the station removes them
         await run(diagnostics.end_messages_of, context.station_id, transaction_id, context.services.clock.utc_ms())
-        _announce_payment_due(context, transaction)
+        await payments.announce_due(context.services, context.station_id, transaction)
     return limit if context.version == "2.1" else None
-
-
-def _announce_payment_due(context: HandlerContext, transaction: Transaction) -> None:
-    """Publish the end of a transaction paid for without a token, for the settlement with the provider.
-
-    C21.FR.05, C24.FR.10 and C25.FR.40; a webhook delivers it to the provider.
-    """
-    if transaction.token_type is None or transaction.token_type.value != DIRECT_PAYMENT:
-        return
-    reference = transaction.id_token.value if transaction.id_token else ""
-    context.observe("ocpp", "payment_due", transaction=transaction.transaction_id, psp_ref=reference)
 
 
 async def take_status(context: HandlerContext, evse_id: int, connector_id: int, status: str, at_ms: int) -> None:

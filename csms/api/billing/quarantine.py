@@ -13,11 +13,12 @@ from csms.api.http.operations import Page, get, post
 from csms.api.http.paging import pages, shown
 from csms.api.http.parameters import OfStation, Paged, StationId, one_of
 from csms.api.http.problems import conflict
-from csms.db.queries import held, tariffs
+from csms.db.queries import held, tariffs, transactions
 from csms.db.queries import reviews as rows
 from csms.domain.security.access import Permission
 from csms.domain.transactions.journals import SafeName
 from csms.domain.transactions.session_course import SessionCourse, course_of
+from csms.services.billing import payments
 from v2g import typed_json
 from v2g.errors import VerificationError
 
@@ -183,7 +184,10 @@ async def _decide_transaction(
                 tariffs.release_cost(connection, *place, call.now_ms)
 
     event = "transaction_released" if state == "released" else "transaction_rejected"
-    return await _decide(call, known, write, event)
+    decided = await _decide(call, known, write, event)
+    if state == "released" != known.state and (transaction := await call.run(transactions.get, *place)) is not None:
+        await payments.announce_due(call.services, known.station_id, transaction)
+    return decided
 
 
 async def _found(call: Call, parameters: OneReview) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Web payments (C25) and battery swaps (S02), both of 2.1."""
 
-from csms.db.queries import payments, tokens
+from csms.db.queries import held, payments, tokens
 from csms.domain.authorization.authorize import Where, answer_known, normalise
+from csms.domain.transactions.transactions import Transaction
 from csms.ocpp.base import Services
 from csms.services.stations import remote_control
 from csms.services.stations.remote_control import Started
@@ -12,6 +13,21 @@ from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.battery_swap import RequestBatterySwapRequest, RequestBatterySwapResponse
 from v2g.ocpp.messages.payment import DIRECT_PAYMENT, NotifyWebPaymentStartedRequest, NotifyWebPaymentStartedResponse
 from v2g.ocpp.messages.transactions import TransactionLimit
+
+
+async def announce_due(services: Services, station_id: str, transaction: Transaction) -> None:
+    """Publish the end of a transaction paid for without a token, for the settlement with the provider; of one that is
+    held once it is released (R194).
+
+    C21.FR.05, C24.FR.10 and C25.FR.40; a webhook delivers it to the provider.
+    """
+    if transaction.token_type is None or transaction.token_type.value != DIRECT_PAYMENT:
+        return
+    if await services.store.read(held.is_open, station_id, transaction.transaction_id):
+        return
+    reference = transaction.id_token.value if transaction.id_token else ""
+    data = {"transaction": transaction.transaction_id, "psp_ref": reference}
+    services.report("ocpp", "payment_due", station_id, data)
 
 
 async def web_payment_started(

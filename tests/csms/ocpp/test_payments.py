@@ -6,9 +6,11 @@ import pytest
 
 from csms.config import Payments
 from csms.db.queries import payments as rows
+from csms.domain.security.access import Role
 from csms.services.background import run_periodic
 from csms.services.billing import payments, qr_payments
 from csms.services.stations import display, remote_control
+from tests.csms.api.support import serving
 from tests.csms.backend import Backend
 from tests.csms.charging import Charging
 from tests.csms.customers import CUSTOMER, TOKENS, VALID, Start, accepted, request_of
@@ -120,6 +122,23 @@ async def test_what_is_due_at_a_kiosk_is_told(csms: Backend) -> None:
     await charged(charging)
     (due,) = csms.events.named("payment_due")
     assert due.data["psp_ref"] == "psp-1"
+
+
+@pytest.mark.requirement("R194")
+async def test_what_is_held_is_due_at_a_kiosk_once_it_is_released(csms: Backend) -> None:
+    charging = await kiosk(csms)
+    await charging.plugged()
+    await charging.started()
+    charging.wh += 5_000_000
+    await charging.unplugged()
+    assert csms.events.named("payment_due") == []
+    async with serving(csms) as ask:
+        for _ in range(2):
+            note = {"note": "looked at it"}
+            path = f"/books/quarantine/{charging.id}/release"
+            assert (await ask("POST", path, note, role=Role.BILLING)).status == 200
+            (due,) = csms.events.named("payment_due")
+            assert due.data["psp_ref"] == "psp-1"
 
 
 async def test_what_a_station_worked_out_is_due_at_a_kiosk(csms: Backend) -> None:
