@@ -150,7 +150,8 @@ kind = "{kind}"
         flows = [  # each current is for the voltage that was measured a loop before, and which has fallen since
             each["power_w"] * before["voltage_mv"] / each["voltage_mv"] for before, each in pairwise(loops)
         ]
-        assert -min(flows) == pytest.approx(power_w, rel=3e-4), "the vehicle measures steps of 0.1 V"
+        # The vehicle measures steps of 0.1 V; a loop later its battery gives up to 4e-4 less at the greatest current
+        assert power_w * (1 - 8e-4) <= -min(flows) <= power_w * (1 + 3e-4)
         assert -min(each["power_w"] for each in loops) <= power_w * (1 + 3e-4)
         assert both.energy_wh()[1] > power_w * 60 / 3600
         assert [each["max_discharge_w"] for each in both.named("evcc", "offer", "decided")] == [power_w]

@@ -115,14 +115,14 @@ async def test_energy_flows_is_limited_metered_and_settled(tmp_path: Path, pki: 
                         await asyncio.sleep(0.1)
             response = await charge(vehicle, bench, loop)
             assert response.response_code.name == "OK"
-            assert 500 < controller.power_w <= 9_450, "the site's limit, and the accuracy of its control"
+            assert 500 < controller.hardware.present.watts <= 9_450, "the site's limit, and the accuracy of its control"
             stop = {"ready_to_charge_state": False}
             if kind != "din":
                 from v2g.iso15118.d2.messages.data_types import ChargeProgress
 
                 stop = {"charge_progress": ChargeProgress.Stop}  # type: ignore[dict-item]
             assert (await vehicle.ask("PowerDeliveryReq", **stop)).response_code.name == "OK"
-            assert abs(controller.power_w) < 100
+            assert abs(controller.hardware.present.watts) < 100
             assert (await vehicle.ask("SessionStopReq")).response_code.name == "OK"
     (bundle,) = (tmp_path / "data" / "settlements").iterdir()
     records = [json.loads(line)["data"] for line in (bundle / "journal.jsonl").read_text().splitlines()]

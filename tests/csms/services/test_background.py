@@ -46,17 +46,17 @@ async def test_who_is_refused_is_put_out_also_after_a_decision_that_could_not_be
     csms: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = await csms.booted(CS), await csms.booted("CS-V2G-0002")
-    admissions, read = csms.services.admissions, csms.services.admissions.admission
+    admissions, read = csms.services.admissions, csms.services.admissions.standing
     failed = asyncio.Event()
 
-    async def refuse(_: str) -> Any:
+    async def refuse(*_: Any, **__: Any) -> Any:
         failed.set()
         raise StoreError("no space left on device")
 
-    monkeypatch.setattr(admissions, "admission", refuse)
+    monkeypatch.setattr(admissions, "standing", refuse)
     await admissions.decide(first.id, "Refused", "tests")
     await asyncio.wait_for(failed.wait(), 5)
-    monkeypatch.setattr(admissions, "admission", read)
+    monkeypatch.setattr(admissions, "standing", read)
     await admissions.decide(second.id, "Refused", "tests")
     async with asyncio.timeout(5):
         while csms.services.connections.connected():
