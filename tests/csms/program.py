@@ -36,8 +36,8 @@ class Program:
         self.ports: dict[str, int] = {}
 
     @classmethod
-    async def start(cls, config: Path, events: Path, pki: PkiTree) -> "Program":
-        """Start it and wait until it is ready."""
+    async def start(cls, config: Path, events: Path, pki: PkiTree, *, quiet: bool = False) -> "Program":
+        """Start it and wait until it is ready. What it logs fits into a pipe, or is `quiet`."""
         events.unlink(missing_ok=True)
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -47,7 +47,7 @@ class Program:
             str(config),
             "--events",
             str(events),
-            stderr=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL if quiet else asyncio.subprocess.PIPE,
         )
         program = cls(process, events, pki)
         ready = await program.event("ready")

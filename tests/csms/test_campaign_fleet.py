@@ -106,7 +106,7 @@ async def fleet(tmp_path: Path, pki: PkiTree, postgresql_databases: Databases, r
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         config = write_config(tmp_path / f"{name}.yaml", make_config(tmp_path / name, pki, node=name, **common))
-        nodes.append(await Program.start(config, tmp_path / f"{name}.events", pki))
+        nodes.append(await Program.start(config, tmp_path / f"{name}.events", pki, quiet=True))
     with file_server() as server:
         made = Fleet(tmp_path, nodes, server)
         try:
