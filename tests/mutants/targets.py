@@ -30,7 +30,12 @@ TARGETS: Final[Mapping[str, Target]] = {
     "cusum": Target("v2g/battery/cusum.py", ("tests/battery/test_cusum.py",)),
     "finding": Target("v2g/battery/finding.py", ("tests/battery/test_finding.py",)),
     "plausible_amounts": Target(
-        "csms/domain/billing/plausibility.py", ("tests/csms/domain/billing/test_plausibility.py",)
+        "csms/domain/billing/plausibility.py",
+        (
+            "tests/csms/domain/billing/test_plausibility.py",
+            "tests/csms/domain/billing/test_plausible_series.py",
+            "tests/csms/domain/billing/test_plausible_times.py",
+        ),
     ),
     "split": Target("v2g/energy/dispatch/split.py", ("tests/energy/dispatch/test_split.py",)),
     "twin": Target("v2g/battery/twin.py", ("tests/battery/test_twin.py",)),
@@ -335,7 +340,6 @@ _COUNTED = "is only asked whether it has changed"
 _TASK = "names a task"
 _CLOSED: Final = "all EVSEs are closed, so no transaction ends before the restart"
 _UNPERMITTED = "what goes on has no permission any more"
-_FIRST = "the first reading sets it"
 _NEVER = "is no time within a minute before a sample"
 _UNHEARD = "nobody listens before it is made"
 _UNPOWERED = "no current is driven without a power"
@@ -356,6 +360,18 @@ _SPARED: Final = "what is not found is encoded again, and comes to the same"
 _PROTOCOL: Final = "whoever implements it has defaults of its own"
 
 EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
+    "plausible_amounts": {
+        "_unsure: continue -> pass": "an event that is not offline is its own earliest and latest time",
+        "_of_events: reused and conflict.seq_no == transaction.started_seq -> conflict.seq_no == "
+        "transaction.started_seq": "the second condition implies the first",
+        "judge_usage: 0 -> 1": "1 ms of idle time permits no mWh, either",
+        "judge_usage: True -> False": "all have two items by their types",
+        "_series: each.phase and each.unit in ENERGY_UNITS and (each.location in ('', OUTLET)) -> "
+        "each.unit in ENERGY_UNITS and each.location in ('', OUTLET)": "those without a phase are kept anyway",
+        "_resolution_mwh: -6 -> 6": "without an exponent nothing is read",
+        "_resolution_mwh: 6 -> 7": "without an exponent nothing is read",
+        "_resolution_mwh: 6 -> 0": "without an exponent nothing is read",
+    },
     "site_limits": {"_read: return answer -> return None": "neither says whose it is"},
     "passkeys": {
         "module: 'passkey' -> 'passkey?'": "any name of the purpose seals",
