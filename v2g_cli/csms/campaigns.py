@@ -28,7 +28,7 @@ Number = Annotated[int, typer.Argument(metavar="CAMPAIGN", help="Number of a cam
 PlanFile = Annotated[Path, typer.Argument(metavar="PLAN", help="JSON file with the plan.")]
 
 
-class Which(msgspec.Struct, frozen=True):
+class ChosenStations(msgspec.Struct, frozen=True):
     """Stations of a new campaign."""
 
     station: Annotated[list[str] | None, typer.Option("--station", help="A station; may be repeated.")] = None
@@ -101,7 +101,7 @@ def create(
     context: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the campaign.")],
     plan: PlanFile,
-    which: Which,
+    which: ChosenStations,
     json: JsonFlag = False,
 ) -> None:
     """Begin a campaign with the plan of a file.
@@ -133,7 +133,7 @@ def _create(client: CsmsClient, name: str, plan: Path, stations: Sequence[str]) 
     return made
 
 
-def _chosen(client: CsmsClient, which: Which) -> list[str]:
+def _chosen(client: CsmsClient, which: ChosenStations) -> list[str]:
     """Return the stations that options name."""
     several = which.every or which.model or which.firmware
     if which.station and not several:
@@ -156,7 +156,7 @@ def drill(
     context: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the campaign.")],
     plan: PlanFile,
-    which: Which,
+    which: ChosenStations,
     target: Target,
     json: JsonFlag = False,
 ) -> None:

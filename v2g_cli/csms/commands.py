@@ -32,7 +32,7 @@ _FOR_GOOD: Final = ("cancel_campaign", "close_period", "close_transaction", "rej
 """Operations that are asked about at a terminal, as all that delete something."""
 
 
-class Flag(msgspec.Struct, frozen=True):
+class FlagOption(msgspec.Struct, frozen=True):
     """An option without value, that leaves out a field, which else is `absent`."""
 
     option: str
@@ -67,7 +67,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     known: ApiOperation
     columns: str = ""
     title: str = ""
-    options: Mapping[str, str | Flag] = _NONE
+    options: Mapping[str, str | FlagOption] = _NONE
     about: Mapping[str, str] = _NONE
     words: Mapping[str, str | FromFile] = _NONE
     defaults: Mapping[str, object] = _NONE
@@ -128,7 +128,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
             given: Any = typer.Argument(metavar=f"{word}..." if field.many else word, help=help_)
         else:
             option = self.options.get(field.name) or _option(field, self.known)
-            if isinstance(option, Flag):
+            if isinstance(option, FlagOption):
                 return Annotated[bool, typer.Option(option.option, help=option.about)], False
             note = " Required." if needed and self.whole else ""
             needed = needed and not self.whole
@@ -182,7 +182,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
         said = []
         for each in self.fields:
             option = self.options.get(each.name) or _option(each, self.known)
-            if not each.example or isinstance(option, Flag) or (each.name in self.defaults and not each.required):
+            if not each.example or isinstance(option, FlagOption) or (each.name in self.defaults and not each.required):
                 continue
             if self.is_word(each):
                 said.append("FILE" if isinstance(self.words.get(each.name), FromFile) else each.example)
@@ -249,9 +249,9 @@ def _columns(spec: str) -> dict[str, str]:
     return {f"{name} (UTC)" if field.endswith("_ms") else name: field for name, field in named}
 
 
-def _value(each: Field, said: Any, option: str | Flag | None, past: bool) -> Any:
+def _value(each: Field, said: Any, option: str | FlagOption | None, past: bool) -> Any:
     """Return the value of a field, None if it is not given. Raises ConfigError."""
-    if isinstance(option, Flag):
+    if isinstance(option, FlagOption):
         return None if said else option.absent
     if said is None or (each.many and not said):
         return None

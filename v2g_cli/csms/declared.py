@@ -8,7 +8,7 @@ import typer
 import typer.main
 from typer.core import TyperGroup
 
-from v2g_cli.csms.commands import Flag, FromFile, Instead, add
+from v2g_cli.csms.commands import FlagOption, FromFile, Instead, add
 from v2g_cli.csms.operations import operations
 
 app = typer.Typer()
@@ -43,7 +43,7 @@ _FOUND = {"reason": "What was found and done; it is recorded.", "note": "Why, fo
 add(alerts, "list", "list_alerts",
     "alert: alert_id, about: subject, what: kind, severity, value, limit, since: raised_ms, ended: cleared_ms, "
     "escalated: escalations, acknowledged by: acknowledged_by",
-    options={"active": Flag("--ended", "Also those that have ended.", absent=True)})
+    options={"active": FlagOption("--ended", "Also those that have ended.", absent=True)})
 add(alerts, "show", "read_alert", words={"alert_id": "ALERT"}, text="Show one alert with what was measured.")
 add(alerts, "acknowledge", "acknowledge_alert", about={"note": "What is done about it."})
 add(alerts, "rules", "list_alert_rules",

@@ -144,7 +144,7 @@ def health(connection: Connection, since_ms: Mapping[str, int]) -> dict[str, Hea
 
 
 def last_seen(connection: Connection, station_ids: Collection[str]) -> dict[str, int]:
-    """Return when stations were last heard (UTC ms); those never heard are left out."""
+    """Return when stations last sent a message (UTC ms); those that never did are left out."""
     found: dict[str, int] = {}
     names = sorted(station_ids)
     for first in range(0, len(names), _MANY):

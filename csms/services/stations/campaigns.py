@@ -233,7 +233,7 @@ def _decide(connection: Connection, campaign: Campaign, scene: _Scene) -> tuple[
         connection, {each.station_id: each.installed_ms for each in stored if each.state == "Watched"}
     )
     offline = {each.station_id for each in stored if each.state == "Waiting"} - scene.connected
-    heard = campaigns.last_seen(connection, offline)
+    last_seen = campaigns.last_seen(connection, offline)
     members, changed, absent = [], [], set()
     for member in stored:
         later = overdue(plan, member, now_ms)
@@ -242,9 +242,9 @@ def _decide(connection: Connection, campaign: Campaign, scene: _Scene) -> tuple[
             heard_ms = now_ms if member.station_id in scene.connected else away_ms
             later = judge(plan, later, facts._replace(heard_ms=heard_ms), now_ms)
         if member.station_id in offline:
-            away_ms = max(campaign.created_ms, scene.since_ms, heard.get(member.station_id, 0))
-            later = give_up(plan, later, max(campaign.created_ms, heard.get(member.station_id, 0)), now_ms)
-            if now_ms >= away_ms + ABSENT_AFTER_S * 1000:
+            seen_ms = max(campaign.created_ms, last_seen.get(member.station_id, 0))
+            later = give_up(plan, later, seen_ms, now_ms)
+            if now_ms >= max(seen_ms, scene.since_ms) + ABSENT_AFTER_S * 1000:
                 absent.add(member.station_id)
         if back or (later.state == "Failed" and plan.rollback is not None):
             later = turn_back(later)

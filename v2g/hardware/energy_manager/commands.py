@@ -22,7 +22,7 @@ SignedWatts = Annotated[float, Meta(ge=-MOST_W, le=MOST_W)]
 MilliAmperes = Annotated[int, Meta(ge=0, le=10_000_000)]
 
 
-class Flow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class FlowBounds(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What may flow, None is unspecified: `limit_w` and `discharge_w` bound the power in either direction (magnitudes),
     `setpoint_w` is the power itself. `limit_ma` and `discharge_ma` bound the current of each line conductor instead, of
     alternating current; power follows from it."""
@@ -44,13 +44,13 @@ class Flow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         return self.limit_ma is not None or self.discharge_ma is not None
 
 
-class Step(Flow, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Step(FlowBounds, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Values from `start_s` on, s after the command arrived."""
 
     start_s: Annotated[int, Meta(ge=0, le=604_800)]
 
 
-class EnergyCommand(Flow, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class EnergyCommand(FlowBounds, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The complete command of an energy manager, replacing the previous one; empty means no request.
 
     `schedule` replaces the values of a flow. `generation_w` is generated on site and comes on top of charging profiles
@@ -66,11 +66,11 @@ class EnergyCommand(Flow, frozen=True, forbid_unknown_fields=True, kw_only=True)
 
     def __post_init__(self) -> None:
         """Reject schedules that are ambiguous, or do not start at 0."""
-        Flow.__post_init__(self)
+        FlowBounds.__post_init__(self)
         starts = [step.start_s for step in self.schedule]
         if starts and (starts[0] != 0 or any(later <= one for one, later in itertools.pairwise(starts))):
             raise ValueError("schedule must start at start_s = 0 and ascend")
-        if starts and any(getattr(self, name) is not None for name in Flow.__struct_fields__):
+        if starts and any(getattr(self, name) is not None for name in FlowBounds.__struct_fields__):
             raise ValueError("schedule excludes the values of a step beside it")
         if len({step.in_amperes for step in self.schedule}) > 1:
             raise ValueError("the steps of a schedule must all be in W, or all in mA")

@@ -13,7 +13,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add the columns; attempts that are under way have their patience anew."""
+    """Add the columns; the patience of attempts under way begins again."""
     op.add_column("campaign_members", sa.Column("trouble", sa.String(40), nullable=False, server_default=""))
     for name in ("since_ms", "spent_ms"):
         op.add_column("campaign_members", sa.Column(name, sa.BigInteger(), nullable=False, server_default="0"))
