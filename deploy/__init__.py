@@ -1,0 +1,1 @@
+"""Packages, releases, locks and audits, for which no program is needed."""

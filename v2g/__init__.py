@@ -1,0 +1,5 @@
+"""The library: protocol cores without I/O, and in `v2g.io` what connects them to the machine.
+
+How many requests, passwords, SDP requests and TLS handshakes a caller gets: `rates.py`. Another event: `events.py`, and
+`Observe` where it occurs.
+"""

@@ -1,0 +1,1 @@
+"""Devices and servers that benchmarks run as processes of their own."""

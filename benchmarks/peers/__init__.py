@@ -1,0 +1,1 @@
+"""The peers against which benchmarks measure."""

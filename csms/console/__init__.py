@@ -1,1 +1,10 @@
-"""The operator's console: pages in the browser over the operations of the API, for people who have logged in."""
+"""The operator's console: pages in the browser over the operations of the API, for people who have logged in.
+
+A page is a handler and a template, and a line in the `ROUTES` of its module; what it shows or does is an operation of
+`csms.api` (`visit.py`).
+Jinja2 templates, forms and links work without a script; one script of 120 lines, after an event of the stream (SSE),
+fetches the page again and replaces its parts marked `data-live`. So a small team keeps no build step, second language
+or browser state. uPlot draws charts, at a pinned version with its licence in the wheel. The policy (CSP) allows no
+inline script or style. Access, audit and hidden tokens are those of the API's operations. Sessions are rows of the
+database, not of the framework, whose own take the id that a browser brings: each login makes a new one.
+"""

@@ -1,0 +1,7 @@
+"""Signals of the grid and set-points: who sends them, how they reach stations.
+
+Another source is a follower, as `price_feed.py`, that calls `services.grid.state`, with a section in `GridConfig` of
+`csms/config.py`, whose order is the priority, and a start in `csms/app.py`. A market's format:
+`v2g/energy/price_feeds.py`.
+What events of an OpenADR VTN demand, and when: `v2g/openadr/demands.py`, followed by `openadr.py`.
+"""

@@ -1,0 +1,5 @@
+"""The vehicle's pack, drive, coil and control units, real or simulated.
+
+Whether energy may flow at all: `safety.py`, with `v2g.safety` between session and drivers; what messages mean to it:
+`safety.py` in `evcc/session/d20` and `evcc/session/v2g_message`.
+"""

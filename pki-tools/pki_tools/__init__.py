@@ -1,0 +1,1 @@
+"""Creates, renews, revokes and serves certificates: `v2g pki`."""

@@ -1,0 +1,8 @@
+"""Parts of an EVSE behind their drivers, with the guard and the monitor that no session bypasses.
+
+Which driver opens a part: `drivers.py`, by `[hardware]` and the entry points of `v2g.hardware`.
+What follows when a driver raises, reports invalid values or stops responding: `driver_guard.py`, executed by
+`safety.py`.
+Whether energy may flow: `safety.py`, with `v2g.safety` between session and drivers; whether a contactor may close,
+above all parts: `evse.py`; inputs of a control board's own monitor: `forwarding_monitor.py`.
+"""

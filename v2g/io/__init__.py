@@ -1,0 +1,4 @@
+"""Sockets, TLS, clocks, threads, buses and files: what cores are connected to.
+
+Text of metrics: `metrics.py`.
+"""

@@ -1,0 +1,5 @@
+"""Telemetry in the vehicle: signals, batches, deliveries. Pure.
+
+Which record is dropped first, and what a satellite carries: `priority.py`; another quantity: `signals.py`; an estimator
+in the vehicle: as `cells.py`, fed in `v2g_gateway/gateway.py`.
+"""

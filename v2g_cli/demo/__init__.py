@@ -1,0 +1,1 @@
+"""`v2g demo`: the programs as processes, by scenarios that tell a story."""

@@ -1,0 +1,1 @@
+"""`v2g diag`: powerline, CAN, TCP, TLS, logs and what the machine needs."""

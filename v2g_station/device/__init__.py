@@ -1,0 +1,1 @@
+"""The station's device: logs, firmware, certificates, display, payment terminal, card readers."""

@@ -1,1 +1,1 @@
-"""Tariffs and payments."""
+"""Tariffs, books, quarantine, mandates and payments."""

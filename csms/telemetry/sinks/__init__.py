@@ -2,6 +2,8 @@
 
 A sink takes batches, at least once and in order of each vehicle's (boot, seq); the key of a record makes repetitions
 harmless. It may fail as long as it likes: what it has not got waits in the database.
+
+Another sink: a class beside `influx.py`, a scheme in `open_sink`, a parameter of `tests/csms/telemetry/test_sinks.py`.
 """
 
 from collections.abc import Sequence

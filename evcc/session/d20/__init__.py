@@ -1,1 +1,4 @@
-"""ISO 15118-20 in the vehicle: its requests, its reactions to responses, and the session."""
+"""ISO 15118-20 in the vehicle: its requests, its reactions to responses, and the session.
+
+The reaction to each response code: `response_policy.py`.
+"""

@@ -1,1 +1,5 @@
-"""ISO 15118-20 in the charger: handlers of its messages, the stages of a session, and the session."""
+"""ISO 15118-20 in the charger: handlers of its messages, the stages of a session, and the session.
+
+Whether a contract may charge, by chain and local CRLs: `authorization.py`; whether a session may be joined again:
+`setup.py`, by `v2g/iso15118/engine/pause.py`; what messages mean to the monitor: `safety.py`.
+"""

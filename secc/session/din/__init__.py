@@ -1,1 +1,1 @@
-"""DIN 70121 at the charger: negative responses; there are no sessions yet."""
+"""DIN 70121 at the charger: direct current, external payment."""

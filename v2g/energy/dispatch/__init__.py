@@ -18,4 +18,7 @@ How a back end uses it::
 Make a new plan when a vehicle arrives, leaves or changes its needs, and when prices, limits or forecasts change: a plan
 starts from the present state and knows nothing of the one before. Many vehicles that start at once are raised in steps
 by `transformer.raise_steps`.
+
+When each vehicle charges or discharges: `planner.py`; what the fleet offers beside its plan: `flexibility.py`; how a
+set-point is split: `split.py`.
 """

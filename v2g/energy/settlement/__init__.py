@@ -2,4 +2,11 @@
 
 Two directions, as seen from the grid connection and never netted: *import* is energy that the vehicle takes from the
 grid, *export* is energy that it feeds back.
+
+What a transaction costs, at the station and at the back end: `costing.py`, by `v2g/energy/price_plan.py`; how
+settlements are posted in books, and when a period closes: `bookkeeping.py`, stored by `csms/db/queries/books.py`.
+Which energy counts over a rollover, a reset or a silent meter: `registers.py`; how a settled session is corrected:
+`correct` and `reprice` in `pricing.py`.
+What the operator signs (corrections, receipts of journals, closed months): `operator.py`; whether a bundle is complete
+at its end: `report.py`, by the vehicle's last receipt (`checkpoints.py`) or the back end's (`bundle.py`).
 """

@@ -1,0 +1,1 @@
+"""What an energy manager may command and read over Modbus."""

@@ -1,0 +1,1 @@
+"""Readers of RFID cards."""

@@ -1,0 +1,1 @@
+"""ZVT, the protocol of payment terminals: till and terminal."""

@@ -1,0 +1,1 @@
+"""Drivers of real parts over serial lines, CAN, Modbus, GPIO and MQTT."""

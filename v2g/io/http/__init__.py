@@ -1,0 +1,1 @@
+"""HTTP of the programs: clients, small servers, files."""

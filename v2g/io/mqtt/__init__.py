@@ -1,0 +1,1 @@
+"""A client of MQTT 5, and its configuration."""

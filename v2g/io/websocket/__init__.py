@@ -1,0 +1,1 @@
+"""OCPP over WebSocket, as station and as back end."""

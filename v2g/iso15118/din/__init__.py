@@ -1,1 +1,1 @@
-"""DIN 70121: messages."""
+"""DIN 70121: messages, charts (`charts.py`), timing, schedules, response codes."""

@@ -1,0 +1,1 @@
+"""The connection to the back end: network profiles, queue of unsent messages."""

@@ -1,0 +1,4 @@
+"""Running costs and tariffs at the station.
+
+Which tariff applies: `tariffs.py`.
+"""

@@ -1,0 +1,1 @@
+"""Logs, monitors, problems and event streams of the station."""

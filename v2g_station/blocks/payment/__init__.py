@@ -1,0 +1,1 @@
+"""Payment at terminals and by QR code (OCPP 2.1 C)."""

@@ -1,0 +1,1 @@
+"""Cases for a back end, a module for each functional block."""

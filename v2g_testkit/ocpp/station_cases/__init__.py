@@ -1,0 +1,1 @@
+"""Cases for a charging station, a module for each functional block."""
