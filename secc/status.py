@@ -245,6 +245,8 @@ class ChargerStatus(msgspec.Struct, frozen=True):
     events: Mapping[str, int] = {}
     """Events of severity warning and error since the start: stage and name, and how often."""
     csms: Csms = Csms()
+    frequency_lost: bool = False
+    """The configured source of the grid's frequency does not measure it, and no power leaves vehicles."""
     evses: tuple[Evse, ...] = ()
 
 
@@ -324,6 +326,8 @@ class StatusKeeper:
                 defects=self.latest.defects + declared.defect,
                 events={**counts, declared.name: counts.get(declared.name, 0) + 1},
             )
+        if event.name in ("frequency_lost", "frequency_back"):
+            self.latest = replace(self.latest, frequency_lost=event.name == "frequency_lost")
         if event.stage == "ocpp":
             self._csms(event)
         if event.stage not in _READ:
@@ -611,14 +615,15 @@ _MODEM: Final = {
 }  # fmt: skip
 
 
-def _power(_: ChargerStatus, evse: Evse) -> Line:
+def _power(status: ChargerStatus, evse: Evse) -> Line:
     stage = evse.stage
     measured = f"{stage.voltage_mv / 1000:.1f} V, {stage.current_ma / 1000:.1f} A, {stage.power_w / 1000:.2f} kW"
     if stage.line_ma:
         lines = zip((*LINE_NAMES, "N"), stage.line_ma, strict=True)
         measured += f" ({', '.join(f'{name} {each / 1000:.1f} A' for name, each in lines)})"
     charge, discharge = (each / 1000 for each in stage.rating_w)
-    return Line(f"{stage.source} ({stage.kind}): {measured}; at most {charge:g} kW in, {discharge:g} kW out")
+    text = f"{stage.source} ({stage.kind}): {measured}; at most {charge:g} kW in, {discharge:g} kW out"
+    return Line(f"{text}; now none out: the grid's frequency is lost", "bad") if status.frequency_lost else Line(text)
 
 
 def _meter(_: ChargerStatus, evse: Evse) -> Line:

@@ -250,7 +250,7 @@ class ChargingStation(Blocks):
             case Fault():
                 self._fault(fact)
             case GridFrequency():
-                self.sessions.hertz = fact.hz
+                self.sessions.hertz = fact.hz if fact.measured else None
                 self.frequency.measured(fact)
                 self.der_response.measured(fact)
                 self.der_reactive.measured(fact)

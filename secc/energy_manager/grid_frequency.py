@@ -46,8 +46,8 @@ class FrequencyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
 
 
 class GridWatch:
-    """Reports the grid's state. If a source stops responding, power continues as if the grid were nominal; an EVSE
-    that the grid has disconnected stays disconnected."""
+    """Reports the grid's state; as not measured until the first good measurement, and while the source is lost, so that
+    no power leaves vehicles, and an EVSE that the grid has disconnected stays disconnected."""
 
     def __init__(
         self,
@@ -67,29 +67,31 @@ class GridWatch:
                 hint='hardware.meter = "modbus" with a register `frequency`, or source = "trace"',
             )
         self._began_ms = clock.elapsed_ms()
-        self._lost = False
+        self._lost: bool | None = None
         if isinstance(meter, RemoteMeter) and self._trace is None:
             meter.on_grid(self._read)
-            meter.on_fault(lambda _word, active: self._silent(lost=self._lost or active))
+            meter.on_fault(lambda _word, active: self._silent(lost=self._lost is not False or active))
 
     async def run(self) -> None:
-        """Play the trace, until cancelled."""
+        """Report what is not measured yet, and play the trace, until cancelled."""
+        if self._lost is None:
+            self._notify(GridFrequency(hz=self._config.nominal_hz, measured=False))
         while self._trace is not None:
             self._read(self._trace.at((self._clock.elapsed_ms() - self._began_ms) / 1000), None)
             await asyncio.sleep(self._config.every_s)
         await asyncio.Event().wait()
 
-    def _read(self, hz: float, volt: float | None) -> None:
+    def _read(self, hz: float | None, volt: float | None) -> None:
         nominal = self._config.nominal_hz
-        if abs(hz - nominal) <= PLAUSIBLE * nominal:
+        if hz is not None and abs(hz - nominal) <= PLAUSIBLE * nominal:
             self._silent(lost=False)
             self._notify(GridFrequency(hz=hz, volt=volt))
         else:
             self._silent(lost=True)
 
     def _silent(self, *, lost: bool) -> None:
-        if lost and not self._lost:
+        before, self._lost = self._lost, lost
+        if lost and not before:
             self._notify(GridFrequency(hz=self._config.nominal_hz, measured=False))
-        if lost is not self._lost:
-            self._lost = lost
+        if lost is not (before or False):
             self._observe(Observe("power", "frequency_lost" if lost else "frequency_back"))

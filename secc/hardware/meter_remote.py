@@ -69,14 +69,15 @@ class RemoteMeter:
         """Return the mains behind an AC contactor, as the meter measures them."""
         return MeterMains(self._meter, nominal_mv)
 
-    def on_grid(self, callback: Callable[[float, float | None], None]) -> None:
-        """Call `callback` with the grid's frequency (Hz), and voltage (V) if available, of every good reading."""
+    def on_grid(self, callback: Callable[[float | None, float | None], None]) -> None:
+        """Call `callback` with the grid's frequency (Hz) and voltage (V) of every good reading, None for neither."""
 
         def read() -> None:
-            values = self._meter.values
-            if values.frequency_mhz is not None:
-                volt = None if values.voltage_mv is None else values.voltage_mv / 1000
-                callback(values.frequency_mhz / 1000, volt)
+            hz, volt = (
+                None if each is None else each / 1000
+                for each in (self._meter.values.frequency_mhz, self._meter.values.voltage_mv)
+            )
+            callback(hz, volt)
 
         self._meter.on_change(read)
 

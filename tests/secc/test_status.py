@@ -189,6 +189,13 @@ def test_no_event_breaks_it_or_reaches_a_reader_raw(events: list[tuple[str, str,
     assert isinstance(keeper.latest, ChargerStatus)
 
 
+def test_a_lost_frequency_and_what_follows_are_shown(keeper: StatusKeeper) -> None:
+    for name, shown in (("frequency_lost", True), ("frequency_back", False)):
+        saw(keeper, "power", name)
+        assert keeper.latest.frequency_lost is shown
+        assert ("none out: the grid's frequency is lost" in said(keeper, "power")) is shown
+
+
 @pytest.mark.requirement("R192")
 def test_the_current_of_each_phase_and_of_the_neutral_is_shown(keeper: StatusKeeper) -> None:
     assert "L1" not in said(keeper, "power")

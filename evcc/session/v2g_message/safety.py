@@ -135,13 +135,12 @@ def _limits(part: Element) -> dict[str, int]:
     return {name: _whole(_number(value) * scale) for name, value, scale in given if value is not None}
 
 
-def _tolerance_ma(parameter: Element) -> int | None:
+def _tolerance_ma(parameter: Any) -> int | None:
     """Return how far a current may be from its target, as the charger declares it, with the ripple; None if not."""
     tolerance = getattr(parameter, "evse_current_regulation_tolerance", None)
-    ripple = getattr(parameter, "evse_peak_current_ripple", None)
     if tolerance is None:
         return None
-    return _whole((_number(tolerance) + (0 if ripple is None else _number(ripple))) * 1000)
+    return _whole((_number(tolerance) + _number(parameter.evse_peak_current_ripple)) * 1000)
 
 
 def _stops(body: Element) -> bool:

@@ -53,12 +53,30 @@ def test_every_reading_of_the_meter_is_reported_at_once() -> None:
     meter = Polled()
     reported = GridReports(FrequencyConfig(), [RemoteMeter("M", meter, lambda: 0.0)])  # type: ignore[arg-type]
     meter.reads(49_870)
-    meter.reads(None)
     meter.reads(50_010)
     assert reported.grid == [GridFrequency(hz=49.87, volt=231.0), GridFrequency(hz=50.01, volt=231.0)]
 
 
-def test_a_meter_that_falls_silent_or_talks_nonsense_leaves_the_grid_as_it_should_be() -> None:
+async def test_the_frequency_is_unknown_until_the_first_good_measurement(tmp_path: Path) -> None:
+    meter, file = Polled(), tmp_path / "trace.csv"
+    file.write_text("0,65\n1000,65\n")
+    measured = GridReports(FrequencyConfig(), [RemoteMeter("M", meter, lambda: 0.0)])  # type: ignore[arg-type]
+    played = GridReports(FrequencyConfig(source="trace", trace=file), [])
+    for watch in (measured.watch, played.watch):
+        running = asyncio.create_task(watch.run())
+        await asyncio.sleep(0)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    assert [each.measured for each in (*measured.grid, *played.grid)] == [False, False, False]
+    assert [event.name for event in (*measured.events, *played.events)] == ["frequency_lost"], (
+        "65 Hz are not those of this grid"
+    )
+    meter.reads(50_000)
+    assert measured.grid[-1].measured
+    assert measured.events == [], "nothing was lost"
+
+
+def test_a_meter_that_falls_silent_or_talks_nonsense_measures_no_grid() -> None:
     meter = Polled()
     reported = GridReports(FrequencyConfig(), [RemoteMeter("M", meter, lambda: 0.0)])  # type: ignore[arg-type]
     meter.reads(49_500)
@@ -68,11 +86,14 @@ def test_a_meter_that_falls_silent_or_talks_nonsense_leaves_the_grid_as_it_shoul
     meter.reads(0)
     meter.reads(0)
     meter.reads(49_900)
+    meter.reads(None)
+    meter.reads(50_000)
     assert [(each.hz, each.volt, each.measured) for each in reported.grid] == [
         (49.5, 231.0, True), (50.0, None, False), (49.8, 231.0, True), (50.0, None, False), (49.9, 231.0, True),
+        (50.0, None, False), (50.0, 231.0, True),
     ]  # fmt: skip
     assert [event.name for event in reported.events] == [
-        "frequency_lost", "frequency_back", "frequency_lost", "frequency_back",
+        "frequency_lost", "frequency_back", "frequency_lost", "frequency_back", "frequency_lost", "frequency_back",
     ]  # fmt: skip
 
 

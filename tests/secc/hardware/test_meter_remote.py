@@ -138,13 +138,15 @@ def test_a_meter_without_rollover_falls() -> None:
 @pytest.mark.parametrize(
     ("values", "received"),
     [
-        ({}, []),
+        ({}, [(None, None)]),
         ({"frequency_mhz": 49_950}, [(49.95, None)]),
         ({"frequency_mhz": 49_950, "voltage_mv": 231_500}, [(49.95, 231.5)]),
-        ({"voltage_mv": 231_500}, []),
+        ({"voltage_mv": 231_500}, [(None, 231.5)]),
     ],
 )
-def test_the_grid_is_reported_with_each_reading_that_has_it(values: dict[str, int], received: list[Any]) -> None:
+def test_the_grid_is_reported_with_each_reading_also_where_it_lacks_the_frequency(
+    values: dict[str, int], received: list[Any]
+) -> None:
     place, found = Place(), list[Any]()
     place.meter.on_grid(lambda hertz, volt: found.append((hertz, volt)))
     place.line.show(**values)

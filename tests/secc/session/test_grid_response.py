@@ -99,6 +99,8 @@ class Charger:
         self.seen = 0
         self.now = 0.0
         self.power_w = 0.0
+        self.measured = True
+        """Whether the frequency is."""
         self.history: list[tuple[float, float, float]] = []
         """(time, frequency, power) of every step."""
 
@@ -126,7 +128,8 @@ class Charger:
             self.session.pass_time(STEP_S)
             if step % polls == polls // 2:
                 self.station.wait(POLL_S)
-                self.station.fact(GridFrequency(hz=hz, volt=volt()))
+                unknown = GridFrequency(hz=50.0, measured=False)
+                self.station.fact(GridFrequency(hz=hz, volt=volt()) if self.measured else unknown)
                 self.carry_out()
             if step % loops == 0:
                 response = self.session.go(self.loops)
@@ -199,6 +202,32 @@ def test_power_starts_within_half_a_second(make_bench: Make, service: int) -> No
     (reached,) = [at for at, _, power in charger.history if power < -7_600][:1]
     assert 2.0 < started <= 2.5
     assert reached <= 2.0 + 0.5 + 0.25  # the power stage's own ramp
+
+
+@pytest.mark.requirement("R47")
+@pytest.mark.parametrize("service", [AC_BPT, DC_BPT], ids=["AC_BPT", "DC_BPT"])
+@pytest.mark.parametrize("leads", ["the CSMS", "the frequency", "the charger"])
+def test_no_power_leaves_a_vehicle_while_the_frequency_is_not_measured(
+    make_bench: Make, service: int, leads: str
+) -> None:
+    """Whatever asks for it. The vehicle may still charge, and feeds back again once the frequency is measured."""
+    stations: dict[str, Callable[[], StationBench]]
+    stations = {"the CSMS": with_controls, "the frequency": led_by_frequency, "the charger": lambda: alone(FCR)}
+    charger = Charger(make_bench, stations[leads](), service=service)
+    charger.session.fact(charger.grid.profiles(_wish(-5_000))[-1])
+    low = FrequencyTrace(((0.0, 49.75),))
+    charger.play(low, 3)
+    assert charger.power_w < -2_900
+    charger.measured = False
+    charger.play(low, 2)
+    assert all(power > -50 for at, _, power in charger.history if at > 3.75), "half a second, and the stage's ramp"
+    charger.session.fact(charger.grid.profiles(_wish(5_000))[-1])
+    charger.play(low, 2)
+    assert charger.power_w == pytest.approx(0 if leads == "the frequency" else 5_000, abs=100)
+    charger.session.fact(charger.grid.profiles(_wish(-5_000))[-1])
+    charger.measured = True
+    charger.play(low, 3)
+    assert charger.power_w < -2_900
 
 
 def ffr(power_w: float, dead_hz: float = 0.1) -> FrequencyCurve:
@@ -281,7 +310,7 @@ def test_a_response_is_held_after_the_frequency_is_back() -> None:
     for hz in (49.5, 50.5):
         station.fact(GridFrequency(hz=hz))
     station.fact(GridFrequency(hz=50.0, measured=False))
-    assert responses(station)[2:] == [(-5_000, None), (5_000, None), (0, None)], "nothing is held for an unknown grid"
+    assert responses(station)[2:] == [(-5_000, None), (5_000, None), (0, 0)], "nothing is held for an unknown grid"
 
 
 @pytest.mark.requirement("R47")
@@ -444,7 +473,7 @@ def test_curves_over_frequency_and_voltage_bound_what_is_fed_back() -> None:
     station.commands.clear()
     for hz, volt in ((50.0, 230.0), (50.7, 230.0), (50.7, 253.0), (50.7, None), (50.0, 230.0)):
         station.fact(GridFrequency(hz=hz, volt=volt))
-    assert responses(station) == [(0, -10_000), (0, -5_000), (0, 2_000), (0, -5_000), (0, -10_000)]
+    assert responses(station) == [(0, -10_000), (0, -5_000), (0, 2_000), (0, 0), (0, -10_000)]
 
 
 VOLT_WATT = [(106.0, 100.0), (110.0, 0.0)]

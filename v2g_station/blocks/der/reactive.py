@@ -88,9 +88,8 @@ class DerReactive:
 
     def measured(self, fact: GridFrequency) -> None:
         """Handle a measurement: the grid voltage, and the power at each EVSE."""
-        if fact.volt is not None:
-            self._volt = fact.volt / self._nominal_v * 100
-            self._follow_reference()
+        self._volt = None if fact.volt is None else fact.volt / self._nominal_v * 100
+        self._follow_reference()
         self.follow()
 
     def _applied(self, command: ApplyControls) -> None:

@@ -174,12 +174,13 @@ class DerResponse:
     def _of(self, number: int) -> Respond:
         layout = self._k.layout.evses[number - 1]
         key = f"DCDERCtrlr#{number}.Enabled"
+        floors = [0.0] if self._grid is not None and not self._grid.measured else []
         if self._k.model.has(key) and not self._k.model.flag(key):
-            return Respond(evse_id=number)
+            return Respond(evse_id=number, floor_w=0 if floors else None)
         rated_w, share = layout.max_discharge_w, self._trips.services[number].share(self._now)
         if share == 0.0:
             return Respond(evse_id=number, floor_w=0, ceiling_w=0, trip=self._trips.tripped)
-        delta, floors, ramp = self._own_shift(number), list[float](), 0.0
+        delta, ramp = self._own_shift(number), 0.0
         for control in self._controls:
             if control.freq_droop is not None and self._grid is not None:
                 delta += droop_w(control.freq_droop, self._grid.hz, nominal_hz=self._nominal_hz, rated_w=rated_w)
@@ -204,12 +205,13 @@ class DerResponse:
         return self._own.power_w
 
     def _ceiling(self, control: SetDERControlRequest) -> float | None:
-        """Return a control's limit of the discharge power, percent of the rated one."""
+        """Return a control's limit of the discharge power, percent of the rated one; 0 by an unknown value."""
         if control.limit_max_discharge is not None:
             return control.limit_max_discharge.pct_max_discharge_power
-        x = self._x(control)
-        if control.curve is None or x is None:
+        if control.curve is None or control.control_type not in ("FreqWatt", "VoltWatt"):
             return None
+        if (x := self._x(control)) is None:
+            return 0.0
         percent = curve_at(control.curve, x)
         if control.control_type != "VoltWatt":
             return percent

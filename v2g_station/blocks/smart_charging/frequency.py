@@ -22,7 +22,7 @@ THRESHOLD: Final = "V2XChargingCtrlr.LocalFrequencyUpdateThreshold"
 class GridFrequency(Fact, frozen=True, kw_only=True):
     """The measured grid frequency, and the voltage between phase and neutral if measured.
 
-    Without `measured` the frequency is unknown: `hz` is then the nominal one, which does not change power.
+    Without `measured` the frequency is unknown, and no power leaves vehicles: `hz` is then the nominal one.
     """
 
     hz: Annotated[float, Meta(ge=0)]
@@ -31,7 +31,7 @@ class GridFrequency(Fact, frozen=True, kw_only=True):
 
 
 class _Last(msgspec.Struct, frozen=True):
-    hz: float
+    grid: GridFrequency
     signal_w: float
 
 
@@ -47,18 +47,22 @@ class FrequencyResponse(LocalControl):
 
     def __init__(self, kernel: Kernel, evses: Mapping[int, Evse], smart_charging: SmartCharging) -> None:
         super().__init__(kernel, evses, smart_charging)
-        self._hz: float | None = None
+        self._grid: GridFrequency | None = None
         self._signal: dict[int, float] = {}
         self._last: dict[int, _Last] = {}
         self.answers: dict[str, Handler] = {"AFRRSignal": self._afrr}
 
     def measured(self, fact: GridFrequency) -> None:
         """Handle a frequency at once, without waiting for anything."""
-        self._hz = fact.hz
+        self._grid = fact
         for evse in self._evses.values():
             signal, last = self._signal.get(evse.number, 0.0), self._last.get(evse.number)
             threshold_hz = max(self._k.model.number(THRESHOLD) / 1000, 1e-6)
-            near = last is not None and last.signal_w == signal and round(abs(fact.hz - last.hz), 6) < threshold_hz
+            near = (
+                last is not None
+                and (last.signal_w, last.grid.measured) == (signal, fact.measured)
+                and round(abs(fact.hz - last.grid.hz), 6) < threshold_hz
+            )
             if not near and self.period(evse) is not None:
                 self.follow(evse)
 
@@ -70,12 +74,13 @@ class FrequencyResponse(LocalControl):
 
     def follow(self, evse: Evse) -> None:
         """Q08.FR.06, .07: apply baseline and curve at the measured frequency, within all other limits."""
-        period = self.period(evse)
-        if period is None or self._hz is None:
+        period, grid = self.period(evse), self._grid
+        if period is None or grid is None:
             return
         signal = self._signal.get(evse.number, 0.0)
-        self._last[evse.number] = _Last(self._hz, signal)
-        self.want(evse, (period.v2x_baseline or 0.0) + power_at(period.v2x_freq_watt_curve, self._hz) + signal)
+        self._last[evse.number] = _Last(grid, signal)
+        wanted = (period.v2x_baseline or 0.0) + power_at(period.v2x_freq_watt_curve, grid.hz) + signal
+        self.want(evse, wanted if grid.measured else max(0.0, wanted))
 
     def _afrr(self, request: AFRRSignalRequest) -> Message:
         """Q08.FR.10, .11: a signal of the operator shifts the set-point at its time."""

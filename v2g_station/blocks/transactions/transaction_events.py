@@ -34,7 +34,7 @@ class TransactionEvents:
         self.on_change: list[Callable[[Evse], None]] = []
         """Called when an EVSE's authorization, transaction, or energy flow may have changed."""
         self.hertz: float | None = None
-        """The grid's frequency as last measured."""
+        """The grid's frequency, None while it is not measured."""
 
         self.on_bound: list[Callable[[Evse, TransactionLimit], None]] = []
         """Called with the limit of a payment, once the transaction has it."""
