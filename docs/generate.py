@@ -677,13 +677,16 @@ LONG: Final[Mapping[str, str]] = {
     "declaration": "",
     "event-stages": "",
     "events": "",
+    "hazards": "`docs/hazards.toml` is their source",
     "injected-faults": "",
     "messages": "`v2g exi explain` shows the fields of a message",
+    "reaction-times": "`docs/reaction-times.toml` has the figures",
     "requirements": "",
     "response-codes": "",
     "sequence-table": "",
     "shared-configuration": "`v2g config explain PROGRAM KEY` shows them",
     "status": "",
+    "telemetry-signals": "`v2g/telemetry/signals.py` declares them",
 }
 """Parts that only the site has, and where else the same stands ({}: the part's first argument)."""
 

@@ -1,4 +1,4 @@
-"""A back end as docs/reference/telemetry.md describes it, in the simplest way: what gateways are tried against."""
+"""A back end as docs/reference/telemetry-delivery.md has it, in the simplest way: what gateways are tried against."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""The compact form of a delivery: records by column, in MessagePack (docs/reference/telemetry.md#compact-form).
+"""The compact form of a delivery: records by column, in MessagePack (docs/reference/telemetry-delivery.md).
 
 Numbers are multiples of their signal's step, as differences from the row before; tags are runs. The records that
 come out are, octet for octet, those that went in: what does not fit a column is carried as it is.

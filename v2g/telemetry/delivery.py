@@ -1,4 +1,4 @@
-"""Delivery of records from a gateway to the back end, by MQTT or HTTPS (docs/reference/telemetry.md).
+"""Delivery of records from a gateway to the back end, by MQTT or HTTPS (docs/reference/telemetry-delivery.md).
 
 A gateway sends deliveries: JSON arrays of records and notices. The back end answers with marks: the progress of
 each boot. A gateway deletes what a mark covers, and nothing else.

@@ -147,7 +147,7 @@ async def test_a_node_that_leaves_hands_its_vehicles_over_at_once(store_url: str
 
 
 def test_the_slot_of_a_vehicle_is_the_same_for_all() -> None:
-    """Gateways compute it, too: docs/reference/telemetry.md."""
+    """Gateways compute it, too: docs/reference/telemetry-delivery.md."""
     assert {ev: slot_of(ev, 64) for ev in KNOWN} == KNOWN
     assert {slot_of(ev, SLOTS) for ev in EVS} == set(range(SLOTS))
 
