@@ -145,7 +145,8 @@ class Session:
         """
         if not self._accepted:
             waits = isinstance(request, RequestStartTransactionRequest | RequestStopTransactionRequest)
-            if self._answered == "Rejected" or (waits and self._answered == "Pending"):
+            pending = self._answered == "Pending" or self._admission.boot != "Accepted"
+            if self._answered == "Rejected" or (waits and pending):
                 raise RefusedError(f"{self.station_id} is not accepted", reason="not_accepted", hint="admit it first")
             self._wanted |= follows(request)  # B02.FR.02
         clock = self._services.clock
@@ -184,15 +185,17 @@ class Session:
         """Wake the sender of grid signals."""
         self._pusher.wake()
 
-    async def apply_decision(self) -> None:
+    async def apply_decision(self, *, credentials: bool = False) -> None:
         """Apply an operator's decision: take nothing more from the station, or have it boot again (F06, B02).
 
-        On return it is in force, also for a boot that is being answered.
+        On return it is in force, also for a boot that is being answered. See `StationAdmissions.standing`.
         """
         self._decisions += 1
-        expired, why = self._admission.expired, "refused"
+        held, why = self._admission, "refused"
         try:
-            admission = await self._services.admissions.standing(self.station_id, self._profile, expired=expired)
+            admission = await self._services.admissions.standing(
+                self.station_id, self._profile, held, credentials=credentials
+            )
         except V2GError as error:  # the station reconnects, and is checked again
             self._report("decision_not_read", reason=str(error)[:200])
             admission, why = None, "decided anew"
@@ -200,8 +203,9 @@ class Session:
             self._admitted_at = -math.inf
             self._accepted, self._answered = False, "Rejected"
             self._applying = spawn(self._connection.close(why))
-        elif admission != self._admission and not expired:
+        elif admission != held:
             self._admission = admission
+            self._accepted = self._accepted and admission.boot == "Accepted"
             self._applying = spawn(self._trigger_boot())
 
     async def _trigger_boot(self) -> None:
@@ -271,16 +275,18 @@ class Session:
         loop.call_later(self._quirks.delay_after_boot_s, self._begin)  # the answer is sent first
         if self._accepted:
             self._after(mirror_after_boot(services, self.station_id, changed=changed))
-        elif expired:  # A00.FR.429: it connects only to renew its certificate
+        elif expired and status == "Pending":  # A00.FR.429: it connects only to renew its certificate
             self._after(services.station_ca.renew_expired(self.station_id))
         interval = config.heartbeat_interval_s if self._accepted else config.pending_interval_s
         return BootNotificationResponse(current_time=format_time(now_ms), interval=interval, status=status)
 
     async def _read_admission(self) -> None:
         fresh = self._answered is None and self._services.clock.monotonic() - self._admitted_at <= _FRESH_S
-        if self._admission.expired or fresh:
+        if fresh:
             return
-        admission = await self._services.admissions.admission(self.station_id)
+        admission = await self._services.admissions.standing(
+            self.station_id, self._profile, self._admission, credentials=False
+        )
         if admission is None:
             await self._connection.close("refused")
             raise OcppError("not admitted", answer="SecurityError")
@@ -410,7 +416,7 @@ class StationServer:
 
     async def serve(self, socket: OcppSocket, profile: SecurityProfile = 3) -> None:
         """Serve an admitted station until its connection ends; an older connection of it is closed."""
-        admission = await self._services.admissions.let_in(socket.identity)
+        admission = await self._services.admissions.let_in(socket.identity, profile, socket.transport)
         if admission is None:  # decided since the handshake
             await socket.close("not admitted", code=1008)
             return
@@ -426,8 +432,8 @@ class StationServer:
             del self._sessions[session]
             connections.unregister(socket.identity, session)
 
-    async def _apply_decisions(self, station_ids: Collection[str]) -> None:
+    async def _apply_decisions(self, station_ids: Collection[str], credentials: bool) -> None:
         """Apply operators' decisions, made on any node, to stations that are connected here."""
-        self._services.admissions.decided(station_ids)
+        self._services.admissions.decided()
         sessions = [each for each in self._sessions if each.station_id in station_ids]
-        await asyncio.gather(*(each.apply_decision() for each in sessions))
+        await asyncio.gather(*(each.apply_decision(credentials=credentials) for each in sessions))

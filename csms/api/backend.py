@@ -35,6 +35,10 @@ class Streams:
         self.changes = 0
         self._subscriptions: set[Subscription] = set()
 
+    def judge_again(self) -> None:
+        """Let each stream go on only where its caller still may."""
+        self.changes += 1
+
     @property
     def open(self) -> int:
         """Number of open streams."""
@@ -92,9 +96,9 @@ def make_backend(services: Services, workers: IngestWorkers | None = None) -> Ba
 
     streams = Streams()
 
+    services.connections.access_changed = streams.judge_again
+
     def received(event: FeedEvent) -> None:
-        if event.kind in (ACCESS_CHANGED, SITE_CHANGED):
-            streams.changes += 1
         if event.node == services.feed.node:
             services.metrics.event_published(event.kind)
             webhooks.take(event)

@@ -48,6 +48,7 @@ class _Question(msgspec.Struct, frozen=True, tag="call"):
 
 class _Decided(msgspec.Struct, frozen=True, tag="decided"):
     station_ids: tuple[str, ...]
+    credentials: bool
 
 
 class _Result(msgspec.Struct, frozen=True, tag="result"):
@@ -61,7 +62,7 @@ class _Error(msgspec.Struct, frozen=True, tag="error"):
     seconds: float = 0.0
 
 
-async def _nothing(_station_ids: Collection[str]) -> None:
+async def _nothing(_station_ids: Collection[str], _credentials: bool) -> None:
     """Of a node without stations."""
 
 
@@ -73,7 +74,8 @@ def not_connected(station_id: str) -> RefusedError:
 class ConnectionRegistry:
     """The connections to all stations. Created before the bus starts; `default_timeout_s` is for stations' answers.
 
-    `apply(station_ids)`, set by the server of stations, applies stored decisions to connections of this node.
+    `apply(station_ids, credentials)`, set by the server of stations, applies stored decisions to connections of this
+    node; `access_changed`, set by the API, has those of its clients judged again.
     """
 
     def __init__(self, bus: Bus, default_timeout_s: float = 30.0) -> None:
@@ -81,7 +83,8 @@ class ConnectionRegistry:
         self._default_timeout_s = default_timeout_s
         self._lines: dict[str, Line] = {}
         self._closing: set[asyncio.Task[None]] = set()
-        self.apply: Callable[[Collection[str]], Awaitable[None]] = _nothing
+        self.apply: Callable[[Collection[str], bool], Awaitable[None]] = _nothing
+        self.access_changed: Callable[[], None] = lambda: None
         bus.answer = self._answer
         bus.moved = self._moved
 
@@ -143,18 +146,25 @@ class ConnectionRegistry:
         assert isinstance(answer, response)
         return answer
 
-    async def decided(self, *station_ids: str) -> None:
-        """Have every node apply what an operator has decided about stations, and is stored, to their connections.
+    async def decided(self, *station_ids: str, credentials: bool = False) -> None:
+        """Have every node apply what an operator has decided about stations, and is stored, to their connections;
+        `credentials`: those of passwords that were replaced end. Without stations it is about clients of the API.
 
         On return it is in force. Raises StoreError, and TransportError where a node that is alive does not answer.
         """
         nodes = sorted(self._bus.nodes() - {self._bus.node})
-        question = msgspec.json.encode(_Decided(station_ids))
+        decision = _Decided(station_ids, credentials)
+        question = msgspec.json.encode(decision)
         asked = (self._ask_living(node, question) for node in nodes)
-        _, *replies = await asyncio.gather(self.apply(station_ids), *asked)
+        _, *replies = await asyncio.gather(self._decide(decision), *asked)
         for reply in filter(None, replies):
             if isinstance(answer := typed_json.decode(reply, _Result | _Error), _Error):
                 raise _to_error(answer, "decision")
+
+    async def _decide(self, decision: _Decided) -> None:
+        if not decision.station_ids:
+            self.access_changed()
+        await self.apply(decision.station_ids, decision.credentials)
 
     async def _ask_living(self, node: str, question: bytes) -> bytes | None:
         """Return a node's answer, None if it is gone, and its connections with it."""
@@ -170,7 +180,7 @@ class ConnectionRegistry:
         asked = typed_json.decode(question, _Question | _Decided)
         try:
             if isinstance(asked, _Decided):
-                await self.apply(asked.station_ids)
+                await self._decide(asked)
                 return msgspec.json.encode(_Result(msgspec.Raw(b"null")))
             line = self._lines.get(asked.station_id)
             if line is None:

@@ -5,6 +5,7 @@ import socket
 import ssl
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 import websockets
 from sqlalchemy import Connection
@@ -13,7 +14,7 @@ from csms.config import CsmsConfig, FurtherListener
 from csms.db.queries import admission as rows
 from csms.db.queries.security import list_events
 from csms.domain.security.passwords import password_fits
-from csms.domain.stations.admission import Admission, Known
+from csms.domain.stations.admission import Known
 from csms.services.stations import raw_commands
 from pki_tools.tree import PkiTree
 from tests.csms.backend import BOOT
@@ -22,6 +23,7 @@ from tests.csms.network import knocking, listening
 from v2g import typed_json
 from v2g.config import parse_config
 from v2g.errors import ConfigError, RefusedError
+from v2g.io.websocket.server import Credentials, Handshake, Secret
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.network_profile import NetworkConnectionProfile, SetNetworkProfileRequest
 from v2g.ocpp.messages.provisioning import SetVariablesRequest
@@ -133,16 +135,54 @@ async def test_who_comes_in_and_boots_is_looked_up_once(backend: Start, monkeypa
             assert looked_up == [CS, CS]
 
 
-async def test_what_is_decided_between_connection_and_session_holds(backend: Start) -> None:
-    async with backend(ocpp=PLAIN, unknown_stations="accept") as csms, listening(csms) as (port,):
+@pytest.mark.parametrize("decision", ["", "refused", "password", "pending"])
+async def test_what_is_decided_between_connection_and_session_holds(backend: Start, decision: str) -> None:
+    """Also where another connection of the same name has passed meanwhile."""
+    async with backend(ocpp=PLAIN, unknown_stations="accept") as csms:
         admissions = csms.services.admissions
         await admissions.set_password(CS, PASSWORD)
-        async with knocking(port, CS, password=PASSWORD) as first:
-            await first.call("BootNotification", BOOT)
-            admissions._let_in[CS] = Admission("Accepted")  # as the door left it, a moment ago
+        welcome, transports = admissions.handshake_check(1, None), [asyncio.Transport() for _ in range(2)]
+        shown = Handshake(
+            path=f"/ocpp/{CS}", identity=CS, address="192.0.2.1", offered=("ocpp2.0.1",), version="2.0.1",
+            credentials=Credentials(CS, Secret(PASSWORD)), transport=transports[0],
+        )  # fmt: skip
+        assert await welcome(shown) is None
+        if decision == "refused":
             await admissions.decide(CS, "Refused", "anna")
-            assert (await first.ended())[1] == "refused"
-        assert await admissions.let_in(CS) is None
+        elif decision == "password":
+            await admissions.set_password(CS, other := PASSWORD[::-1])
+            assert await welcome(msgspec.structs.replace(shown, transport=transports[1])) is not None
+            credentials = Credentials(CS, Secret(other))
+            assert (
+                await welcome(msgspec.structs.replace(shown, transport=transports[1], credentials=credentials)) is None
+            )
+        elif decision == "pending":
+            await admissions.decide(CS, "Pending", "anna")
+        let_in = await admissions.let_in(CS, 1, transports[0])
+        assert (None if let_in is None else let_in.boot) == {"": "Accepted", "pending": "Pending"}.get(decision)
+        if decision == "password":
+            assert await admissions.let_in(CS, 1, transports[1]) is not None
+
+
+async def test_a_connection_by_a_password_that_was_replaced_ends(backend: Start) -> None:
+    """Not by one that the station has accepted itself, nor by the one that is set now."""
+    async with backend(ocpp=PLAIN) as csms, listening(csms) as (port,):
+        admissions = csms.services.admissions
+        await admissions.set_password(CS, PASSWORD)
+        async with knocking(port, CS, password=PASSWORD) as station:
+            await station.call("BootNotification", BOOT)
+            variable = {"component": {"name": "SecurityCtrlr"}, "variable": {"name": "BasicAuthPassword"}}
+            accepted = {"attributeStatus": "Accepted", **variable}
+            station.answers["SetVariables"] = {"setVariableResult": [accepted]}
+            assert await admissions.rotate_password(CS) == "Accepted"
+            await admissions.allow_profile(CS, 1)
+            assert (await station.call("BootNotification", BOOT))["status"] == "Accepted"
+            await admissions.set_passwords({CS: PASSWORD}, replace=True)
+            await station.ended()
+        async with knocking(port, CS, password=PASSWORD) as station:
+            assert (await station.call("BootNotification", BOOT))["status"] == "Accepted"
+            await csms.services.connections.decided(CS, credentials=True)
+            assert (await station.call("BootNotification", BOOT))["status"] == "Accepted"
 
 
 async def test_unknown_stations_may_be_let_in_to_wait(backend: Start) -> None:

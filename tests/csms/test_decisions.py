@@ -18,8 +18,10 @@ from csms.domain.security import passwords
 from csms.domain.stations.connection_faults import SecurityProfile
 from pki_tools.tree import PkiTree
 from tests.csms.api.support import ApiClient, serving
+from tests.csms.api.watch import Watch
 from tests.csms.backend import BOOT, Backend, running_backend
 from tests.csms.charging import TOKENS, VALID, Charging
+from tests.csms.scripted_station import Refused
 from tests.csms.support import STATION, make_config
 
 
@@ -112,6 +114,31 @@ async def test_a_connection_below_the_least_profile_ends(
         assert (await station.call("BootNotification", BOOT))["status"] == "Accepted"
     else:
         await station.ended()
+
+
+async def test_a_station_that_has_to_boot_again_delivers_and_starts_nothing(nodes: Nodes) -> None:
+    station = await nodes.has.booted(STATION)
+    station.answers["TriggerMessage"] = {"status": "Rejected"}
+    assert (await nodes.asked("PUT", f"/admissions/{STATION}", {"decision": "Pending"})).status == 200
+    with pytest.raises(Refused, match="SecurityError"):
+        await station.call("Heartbeat")
+    order = {"evse_id": 1, "id_token": {"idToken": VALID["idToken"], "type": VALID["type"]}}
+    answer = await nodes.asked("POST", f"/stations/{STATION}/transactions", order)
+    assert (answer.status, answer.json["code"]) == (409, "not_accepted"), answer.json
+    assert (await station.call("BootNotification", BOOT))["status"] == "Pending"
+
+
+async def test_a_stream_of_a_token_that_is_revoked_shows_nothing_more(nodes: Nodes) -> None:
+    """On the node that was not asked."""
+    made = (await nodes.asked("POST", "/access/tokens", {"name": "wall", "role": "viewer"})).json
+    async with serving(nodes.has) as there, Watch(there, "/events?kinds=campaign", token=made["secret"]) as stream:
+        nodes.has.services.feed.publish("campaign", None, {"n": 1})
+        assert (await stream.first("campaign")).data["data"] == {"n": 1}
+        assert (await nodes.asked("DELETE", f"/access/tokens/{made['token']['token_id']}")).status == 204
+        nodes.has.services.feed.publish("campaign", None, {"n": 2})
+        async with asyncio.timeout(5):
+            await stream.ended.wait()
+        assert stream.left == []
 
 
 async def test_tokens_and_limits_are_in_force_at_once(nodes: Nodes) -> None:

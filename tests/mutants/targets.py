@@ -64,6 +64,9 @@ TARGETS: Final[Mapping[str, Target]] = {
     "unreadable": Target("v2g/io/ota/unreadable.py", ("tests/io/ota/test_unreadable.py",)),
     "site_limits": Target("csms/api/http/site_limits.py", ("tests/csms/api/test_site_rules.py",)),
     "passkeys": Target("csms/services/security/passkeys.py", ("tests/csms/console/test_passkeys.py",)),
+    "users": Target(
+        "csms/services/security/users.py", ("tests/csms/console/test_login.py", "tests/csms/console/test_passkeys.py")
+    ),
     "nodes": Target("csms/db/queries/nodes.py", ("tests/csms/db/test_nodes.py",)),
     "firmware": Target("v2g_station/device/firmware.py", ("tests/station/device/test_firmware_steps.py",), cpu_s=20.0),
     "firmware_updates": Target("v2g_station/blocks/firmware.py", ("tests/station/blocks/test_firmware.py",)),
@@ -472,6 +475,9 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     "trusted_releases": {
         "module: 256 -> 257": "a limit as good as the next",
         "module: False -> True": "where images are is said by the back end's URL",
+        "module: 'latest_time' -> 'latest_time?'": "any name of the file keeps the time",
+        "TrustedReleases._latest_time: (kept := min(now, stated)) > seen -> (kept := min(now, stated)) >= seen": "writes the same",
+        "_read: 1 -> 2": "one octet too many, or two",
         "TrustedReleases.__init__: '/' -> '/?'": "addresses of repositories have no query",
         "_refusal: 200 -> 201": "a limit as good as the next",
         "_Fetcher._fetch: raise NotImplementedError('files of limited size are read only') -> pass": "never called",

@@ -70,6 +70,7 @@ async def put_site(call: Call, parameters: OneSite, body: Site) -> Site:
         lambda connection: rows.site(connection, body.id),
         lambda connection, _before: rows.save_site(connection, body, call.now_ms),
     )
+    await call.services.connections.decided()
     call.services.feed.publish(SITE_CHANGED, None, {"site": body.id})
     return body
 
@@ -84,6 +85,7 @@ async def delete_site(call: Call, parameters: OneSite) -> None:
         rows.remove_site(connection, parameters.site_id)
 
     await call.change(lambda connection: rows.site(connection, parameters.site_id), write)
+    await call.services.connections.decided()
     call.services.feed.publish(SITE_CHANGED, None, {"site": parameters.site_id})
 
 

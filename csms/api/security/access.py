@@ -162,6 +162,7 @@ async def revoke_access_token(call: Call, parameters: OneToken) -> None:
         return None if found is None else shown(found, Token)
 
     await call.change(read, revoke)
+    await call.services.connections.decided()
     call.services.feed.publish(ACCESS_CHANGED, None, {"token": parameters.token_id})
 
 

@@ -163,6 +163,7 @@ async def _change(
         write(connection, before)
 
     before, after = await call.change(read, checked)
+    await call.services.connections.decided()
     call.services.feed.publish(ACCESS_CHANGED, None, {"user": name})
     found = after if stays else before
     assert found is not None, "it was checked"

@@ -19,11 +19,13 @@ Unknown = Literal["refuse", "pending", "accept"]
 class Admission(msgspec.Struct, frozen=True):
     """An admitted station, and the answer to its BootNotification.
 
-    `expired`: it connected with an expired certificate, only to renew it.
+    `expired`: it connected with an expired certificate, only to renew it. `password`: the hash of the password by which
+    it has identified itself; "": by a certificate.
     """
 
     boot: Boot
     expired: bool = False
+    password: str = ""
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):

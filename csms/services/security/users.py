@@ -209,6 +209,8 @@ class Users:
         cookie = secrets.token_urlsafe(32)
         now_ms = self._services.clock.utc_ms()
         await self._services.store.run(rows.begin_session, _digest(cookie), name, now_ms, alone=alone)
+        if alone:
+            await self._services.connections.decided()
         return cookie
 
     async def session(self, cookie: str) -> UserSession | None:

@@ -5,7 +5,7 @@ import hmac
 import math
 import os
 import ssl
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 from weakref import WeakValueDictionary
 
@@ -93,11 +93,9 @@ class StationAdmissions:
         self._repeated: dict[tuple[str, str, str], _Repeated] = {}
         self._counted: dict[tuple[str, str, str], FaultCount] = {}
         self._noting: set[asyncio.Task[None]] = set()
-        self._let_in: dict[str, Admission] = {}
+        self._let_in: dict[int, tuple[int, Admission]] = {}
+        """What was read at the handshakes of connections (`id` of the transport), and after how many decisions."""
         self._decisions = 0
-        """How many were made: what was read before the last one is read again."""
-        self._expired: set[str] = set()
-        """Connecting stations that are admitted although their certificates have expired."""
 
     # -- handshakes
 
@@ -105,31 +103,29 @@ class StationAdmissions:
         """Return how to treat a station, None for one that is rejected."""
         return self._admit(identity, await self._store.look_up(rows.find_all, identity))
 
-    async def let_in(self, identity: str) -> Admission | None:
-        """As `admission`, of a station just admitted by its handshake: uses what was read then."""
-        found, seen = self._let_in.pop(identity, None), self._decisions
-        found = found or await self.admission(identity)
+    async def let_in(self, identity: str, profile: SecurityProfile, transport: object) -> Admission | None:
+        """As `standing`, of a station just admitted by its handshake: uses what was read then."""
+        seen, held = self._let_in.pop(id(transport), (-1, Admission("Accepted")))
+        found: Admission | None = held
         while seen != self._decisions:
-            found, seen = await self.admission(identity), self._decisions
-        expired = identity in self._expired and found is not None and found.boot != "Rejected"
-        self._expired.discard(identity)
-        return Admission("Pending", expired=True) if expired else found
+            seen, found = self._decisions, await self.standing(identity, profile, held)
+        return found
 
-    async def standing(self, identity: str, profile: SecurityProfile, *, expired: bool) -> Admission | None:
-        """As `admission`, of a station connected by a security profile, perhaps by an `expired` certificate: None also
-        where that is not enough any more."""
-        known = await self._store.look_up(rows.find_all, identity)
-        if known is not None and profile < known.least_profile:
+    async def standing(
+        self, identity: str, profile: SecurityProfile, held: Admission, *, credentials: bool = True
+    ) -> Admission | None:
+        """As `admission`, of a station connected by a security profile that was admitted before (`held`): None also
+        where profile, expired certificate or, with `credentials`, its password are not enough any more."""
+        known = await self._store.look_up(rows.find_all, identity) or Known()
+        if profile < known.least_profile or (held.expired and known.expired_until_ms <= self._clock.utc_ms()):
             return None
-        if expired and (known is None or known.expired_until_ms <= self._clock.utc_ms()):
+        if credentials and held.password and held.password not in (known.password, known.next_password):
             return None
-        return self._admit(identity, known)
+        return _held(self._admit(identity, known), held.password, expired=held.expired)
 
-    def decided(self, identities: Collection[str]) -> None:
-        """Forget what was read of stations before a decision, here or on another node."""
+    def decided(self) -> None:
+        """Have what was read of connecting stations before a decision, here or on another node, read again."""
         self._decisions += 1
-        for each in identities:
-            self._let_in.pop(each, None)
 
     def handshake_check(self, profile: SecurityProfile, judge: PeerJudge | None) -> Welcome:
         """Return the handshake check for a listener of this profile; `judge` is for profile 3."""
@@ -201,15 +197,18 @@ class StationAdmissions:
                 return fault
         elif fault := self._judge_user(shown, identity):
             return fault
-        admission = self._admit(identity, known)
+        admission = _held(self._admit(identity, known), "", expired=expired)
         if admission is None:
             if known is not None and known.decision == "Refused":
                 return faults.refused_station(identity)
             await self._visit(shown, identity, profile)
             return faults.unknown_station(identity)
         known = known or Known()
-        if profile != 3 and (fault := await self._judge_password(shown, identity, known)):
-            return fault
+        if profile != 3:
+            password = await self._judge_password(shown, identity, known)
+            if isinstance(password, Fault):
+                return password
+            admission = msgspec.structs.replace(admission, password=password)
         if profile < known.least_profile:
             return faults.lower_profile(profile, known.least_profile)
         if not known.decision and identity not in self._configured:
@@ -217,10 +216,8 @@ class StationAdmissions:
         if profile > known.least_profile and shown.version is not None:
             await self._store.run(rows.set_least_profile, identity, profile)  # A05.FR.07
         if len(self._let_in) >= _MAX_COUNTED:  # of stations that never completed
-            self._let_in.clear()
-        if seen == self._decisions:
-            self._let_in[identity] = admission
-        (self._expired.add if expired else self._expired.discard)(identity)
+            del self._let_in[next(iter(self._let_in))]
+        self._let_in[id(shown.transport)] = seen, admission
         return None
 
     def _admit(self, identity: str, known: Known | None) -> Admission | None:
@@ -267,44 +264,45 @@ class StationAdmissions:
             return faults.wrong_user(shown.credentials.username)
         return None
 
-    async def _judge_password(self, shown: Handshake, identity: str, known: Known) -> Fault | None:
+    async def _judge_password(self, shown: Handshake, identity: str, known: Known) -> Fault | str:
+        """Return the hash that the password fits, or the fault."""
         assert shown.credentials is not None
         password = shown.credentials.password
         fits = self._marks.judge(known.verified, identity, password, known.password) if known.password else False
         new = identity not in self._configured and not known.decision and self._config.unknown_stations == "accept"
         if fits or not (known.password or known.next_password or identity in self._first_passwords or new):
-            return None if fits else faults.password_missing_here()
+            return known.password if fits else faults.password_missing_here()
         wait_s = self._throttled(shown)
         if fits is None or known.next_password or not known.password:  # a slow hash: one at a time for each identity
             async with self._first.setdefault(identity, asyncio.Lock()):
                 wait_s = wait_s or self._throttled(shown)
-                if not wait_s and await self._fits(identity, password, known):
-                    return None
+                if not wait_s and (hashed := await self._fits(identity, password, known)):
+                    return hashed
         await self._event(identity, "FailedToAuthenticateAtCsms", "wrong password")
         return faults.too_many_guesses(wait_s) if wait_s else faults.wrong_password()
 
-    async def _fits(self, identity: str, password: str, known: Known) -> bool:
-        """Return whether a password is the station's, by slow hashes; the result is stored."""
+    async def _fits(self, identity: str, password: str, known: Known) -> str:
+        """Return the hash of the station that a password fits, "" if none, by slow hashes; the result is stored."""
         if not known.password and not known.next_password:
             wanted = self._first_passwords.get(identity) or self._config.onboarding_password
             if wanted and not hmac.compare_digest(password.encode(), wanted.encode()):
-                return False
+                return ""
             try:
                 check_password(password)  # trust on first use: check its form
             except RefusedError:
-                return False
+                return ""
             hashed = await self._hashed(password)
             await self._store.run(rows.set_password, identity, hashed, self._clock.utc_ms())
             await self._verified(identity, password, hashed)
-            return True
+            return hashed
         if await self._fits_hash(password, known.password):
             await self._verified(identity, password, known.password)
-            return True
+            return known.password
         if await self._fits_hash(password, known.next_password):
             await self._settle(identity, known.next_password, taken=True)  # the station uses it, so it had accepted it
             await self._verified(identity, password, known.next_password)
-            return True
-        return False
+            return known.next_password
+        return ""
 
     async def _verified(self, identity: str, password: str, hashed_password: str) -> None:
         await self._store.run(rows.note_verified, identity, self._marks.mark(identity, password, hashed_password))
@@ -453,11 +451,12 @@ class StationAdmissions:
     async def set_password(self, station_id: str, password: str | None = None) -> str:
         """Set the password that was configured at a station; return it, a random one if none is given.
 
-        Raises RefusedError (`password`).
+        A connection by another one ends. Raises RefusedError (`password`).
         """
         password, hashed = await self._chosen(password)
         await self._store.run(rows.set_password, station_id, hashed, self._clock.utc_ms())
         self._report("password_set", station_id)
+        await self._connections.decided(station_id, credentials=True)
         return password
 
     async def set_passwords(
@@ -483,8 +482,7 @@ class StationAdmissions:
             self._report("password_set", station_id)
             if admit_by is not None:
                 self._report("station_decided", station_id, decision="Accepted", by=admit_by)
-        if admit_by is not None:
-            await self._connections.decided(*chosen)
+        await self._connections.decided(*chosen, credentials=True)
         return {station_id: password for station_id, (password, _) in chosen.items() if wanted[station_id] is None}
 
     async def rotate_password(self, station_id: str, password: str | None = None) -> str:
@@ -553,6 +551,13 @@ class StationAdmissions:
             return made, await self._hashed(made, random=True)
         check_password(password)
         return password, await self._hashed(password)
+
+
+def _held(found: Admission | None, password: str, *, expired: bool) -> Admission | None:
+    """Return an admission of a station that identified itself by this; by an `expired` certificate it is Pending."""
+    if found is None:
+        return None
+    return Admission("Pending" if expired and found.boot != "Rejected" else found.boot, expired, password)
 
 
 def _taken(station_ids: Sequence[str]) -> RefusedError:

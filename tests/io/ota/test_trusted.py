@@ -372,6 +372,27 @@ def test_what_was_seen_is_durable_and_private(maker: Maker, monkeypatch: pytest.
     files = ["timestamp.json", "snapshot.json", "targets.json", "root_history/1.root.json", "root_history", ""]
     assert synced >= {str(folder / name) for name in files}
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE((folder / "latest_time").stat().st_mode) == 0o600
+
+
+def test_every_image_is_listed_by_the_newest_metadata(maker: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not the patches between them."""
+    device = maker.device()
+    maker.release("two.img", 2)
+    maker.repository.add_patch("two.img", "one.img", maker.now)
+    maker.publish()
+    assert {each.facts.number for each in device.every()} == {1, 2}
+    maker.release("three.img", 3)
+    assert {each.facts.number for each in device.every()} == {1, 2, 3}
+    targets = maker.folder / "device" / "targets.json"
+
+    def forget_at_last(descriptor: int) -> None:
+        if Path(f"/proc/self/fd/{descriptor}").readlink().name == "root_history":
+            targets.write_text("{}")
+
+    monkeypatch.setattr(os, "fsync", forget_at_last)
+    with pytest.raises(StoreError, match="device"):
+        device.every()
 
 
 def test_another_question_by_the_same_metadata(maker: Maker) -> None:

@@ -102,9 +102,9 @@ class TrustedReleases:
         return updater
 
     def _latest_time(self) -> datetime:
-        """Return the latest time that was seen: with a clock that is set back, what has expired stays so.
+        """Return the latest time that was seen before: with a clock that is set back, what has expired stays so.
 
-        Of that, no more is kept than the expiry of the newest timestamp: a clock that was ahead harms nothing later.
+        Of the present one, no more is kept than the expiry of the newest timestamp: a clock that was ahead harms nothing later.
         """
         now, seen = datetime.now(UTC), datetime.min.replace(tzinfo=UTC)
         with contextlib.suppress(FileNotFoundError, ValueError):
@@ -113,7 +113,7 @@ class TrustedReleases:
             stated = Metadata[Timestamp].from_file(str(self._folder / "timestamp.json")).signed.expires
             if (kept := min(now, stated)) > seen:
                 write_files(self._folder, {_SEEN: kept.isoformat().encode()}, private=True)
-        return max(now, seen)
+        return seen
 
     def _refuse_expired(self, latest: datetime) -> None:
         for role in TOP_LEVEL_ROLE_NAMES:

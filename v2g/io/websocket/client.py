@@ -150,6 +150,11 @@ class OcppSocket:
         self.version: Final = version
 
     @property
+    def transport(self) -> object:
+        """The connection below, as in its handshake; None in memory."""
+        return getattr(self._websocket, "transport", None)
+
+    @property
     def is_open(self) -> bool:
         """Whether frames can be exchanged: the opening handshake is done, and no end has begun to close."""
         from websockets.protocol import State
