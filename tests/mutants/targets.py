@@ -307,6 +307,7 @@ TARGETS: Final[Mapping[str, Target]] = {
     "evcc_2_safety": Target("evcc/session/v2g_message/safety.py", ("tests/evcc/session/v2g_message/test_safety.py",)),
 }
 
+_SAME = "writes the same"
 _TIMER = "names one timer, in one place"
 _ENTERED = "of no weight in IDLE, and set anew when another phase is entered"
 _UNMEASURED = "a thousandth, of what no sensor has reported yet"
@@ -476,7 +477,7 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "module: 256 -> 257": "a limit as good as the next",
         "module: False -> True": "where images are is said by the back end's URL",
         "module: 'latest_time' -> 'latest_time?'": "any name of the file keeps the time",
-        "TrustedReleases._latest_time: (kept := min(now, stated)) > seen -> (kept := min(now, stated)) >= seen": "writes the same",
+        "TrustedReleases._latest_time: (kept := min(now, stated)) > seen -> (kept := min(now, stated)) >= seen": _SAME,
         "_read: 1 -> 2": "one octet too many, or two",
         "TrustedReleases.__init__: '/' -> '/?'": "addresses of repositories have no query",
         "_refusal: 200 -> 201": "a limit as good as the next",
