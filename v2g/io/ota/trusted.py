@@ -104,8 +104,8 @@ class TrustedReleases:
     def _latest_time(self) -> datetime:
         """Return the latest time that was seen before: with a clock that is set back, what has expired stays so.
 
-        Of the present one, no more is kept than the expiry of the newest timestamp: a clock that was ahead harms nothing
-        later.
+        Of the present one, no more is kept than the expiry of the newest timestamp: a clock that was ahead
+        harms nothing later.
         """
         now, seen = datetime.now(UTC), datetime.min.replace(tzinfo=UTC)
         with contextlib.suppress(FileNotFoundError, ValueError):
