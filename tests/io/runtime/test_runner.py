@@ -96,11 +96,12 @@ class Script(OpenSession):
 class Shell:
     """A runner with an executor that writes down, and does what the test wants."""
 
-    def __init__(self, session: Script, **outcomes: Any) -> None:
-        self.session, self.stream, self.outcomes = session, Stream(), outcomes
+    def __init__(self, session: Script, *, stream: Stream | None = None, observe: Any = None, **outcomes: Any) -> None:
+        self.session, self.stream, self.outcomes = session, stream or Stream(), outcomes
         self.done: list[str] = []
         self.events: list[Observe] = []
-        self.runner = Runner(session, self.stream, execute=self.execute, clock=Clock(), observe=self.events.append)
+        observe = observe or self.events.append
+        self.runner = Runner(session, self.stream, execute=self.execute, clock=Clock(), observe=observe)
 
     def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
         assert isinstance(command, Do)
@@ -289,8 +290,7 @@ async def test_an_observer_that_fails_does_not_keep_power_on() -> None:
     def observe(_: Observe) -> None:
         raise OSError(28, "No space left on device")
 
-    shell = Shell(Script(start=start))
-    shell.runner._observe = observe
+    shell = Shell(Script(start=start), observe=observe)
     with pytest.raises(OSError, match="No space"):
         await shell.run()
     assert shell.done == ["power off"]
@@ -300,8 +300,7 @@ async def test_an_observer_that_fails_during_an_abort_leaves_the_session_stoppab
     def observe(_: Observe) -> None:
         raise OSError(28, "No space left on device")
 
-    shell = Shell(Script(start=lambda s: s.note("session", "started")))
-    shell.runner._observe = observe
+    shell = Shell(Script(start=lambda s: s.note("session", "started")), observe=observe)
     with pytest.raises(OSError, match="No space"):
         await shell.run()
     assert shell.done == ["power off", "books"]
@@ -343,9 +342,7 @@ async def test_a_peer_that_does_not_read_cannot_hold_the_connection_after_the_en
 ) -> None:
     monkeypatch.setattr(runner, "LINGER", 0.01)
     session = Script(start=lambda s: (s.send_discharge(b"x"), s.arm("late", 0.001)), late=lambda s: s.close("late"))
-    shell = Shell(session)
-    shell.stream = Deaf()
-    shell.runner._stream = shell.stream
+    shell = Shell(session, stream=Deaf())
     assert await shell.run() == "late"
     assert shell.stream.closed
 
@@ -353,9 +350,7 @@ async def test_a_peer_that_does_not_read_cannot_hold_the_connection_after_the_en
 async def test_a_peer_that_asks_and_does_not_read_is_not_answered_forever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "LINGER", 0.01)
     session = Script(ask=lambda s: s.send_discharge(b"x" * 100_000))
-    shell = Shell(session)
-    shell.stream = Deaf()
-    shell.runner._stream = shell.stream
+    shell = Shell(session, stream=Deaf())
     for _ in range(100):
         shell.stream.incoming.put_nowait(frame(0xA000, b"ask"))
     assert await shell.run() == "not_reading"

@@ -145,10 +145,9 @@ def test_a_certificate_of_tomorrow_is_shown_tomorrow(tree: PkiTree) -> None:
 
 def test_an_old_certificate_that_has_expired_does_not_hold_up_the_new_one(tree: PkiTree) -> None:
     desk = Desk(tree)
-    old_staple = tree.staple()
+    old_staple, leaf = tree.staple(), x509.load_der_x509_certificate(desk.shown())
     desk.renew()
     put(tree, {"secc/ocsp.der": old_staple})
-    leaf = x509.load_der_x509_certificate(desk.files._shown.leaf)
     desk.now = leaf.not_valid_after_utc + timedelta(minutes=1)
     assert desk.shown() == tree.chain("secc")[0]
 

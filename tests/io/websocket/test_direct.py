@@ -155,7 +155,7 @@ async def test_nothing_is_read_from_a_peer_that_does_not_read(endpoint: Endpoint
         b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
     )
     await reader.readuntil(b"\r\n\r\n")
-    reader._transport.pause_reading()  # type: ignore[attr-defined]
+    writer.transport.pause_reading()  # type: ignore[attr-defined]
     text = b"x" * 10_000
     while endpoint.connection is None or not endpoint.connection.paused:
         writer.write(frame(text))

@@ -17,7 +17,7 @@ CLOSED_HINT: Final = "some peers close without an alert when no group is in comm
 SILENT_HINT: Final = "is there a TLS peer at the other end?"
 
 _CLOSE_SECONDS: Final = 1.0
-_DRAIN_SECONDS: Final = 0.4
+DRAIN_SECONDS: Final = 0.4
 _CHUNK: Final = 64 * 1024
 
 
@@ -180,7 +180,7 @@ async def close_gracefully(reader: asyncio.StreamReader, writer: asyncio.StreamW
     """Close so that the peer gets our alert: closing with unread data would reset the connection and lose it."""
     try:
         with contextlib.suppress(OSError, TimeoutError):
-            async with asyncio.timeout(_DRAIN_SECONDS):
+            async with asyncio.timeout(DRAIN_SECONDS):
                 writer.write_eof()
                 while await reader.read(_CHUNK):
                     pass
