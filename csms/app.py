@@ -337,6 +337,7 @@ def _bookkeeper(
     rules = Rules(
         wear=None if settlement.wear_per_kwh is None else micro_of(settlement.wear_per_kwh),
         unsigned_feed_in=settlement.unsigned_feed_in,
+        unsigned_contracts=settlement.unsigned_contracts,
         margin_ms=round(_MARGIN_MS * clock.scale),
     )
     wait_ms = round(settlement.wait_s * 1000 * clock.scale)

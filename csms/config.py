@@ -607,6 +607,8 @@ class SettlementRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     quarantine."""
     unsigned_feed_in: bool = False
     """Book feed-in that no signed command of the vehicle covers, as vehicles without signed discharge do it."""
+    unsigned_contracts: bool = False
+    """Book sessions of contracts for which no vehicle has signed, as chargers of version 0.2 and earlier have them."""
     wear_per_kwh: PositiveDecimals | None = None
     """What stations are configured to pay for wear, per kWh fed back; journals with another price go into
     quarantine. None by default."""

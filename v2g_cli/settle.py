@@ -149,11 +149,16 @@ def _verified(
 ) -> tuple[Mapping[str, bytes], "Report"]:
     """Return the files of a bundle, as given, and what they prove. Raises VerificationError."""
     from v2g.energy.settlement.bundle import verify_bundle
-    from v2g.iso15118.confirmations import read_confirmation
+    from v2g.iso15118.signed_requests import read_authorization, read_confirmation
 
     most_ms = round(most_reaction_s * 1000)
     report = verify_bundle(
-        files, anchors=_anchors(root), confirmations=read_confirmation, most_reaction_ms=most_ms, operators=operators
+        files,
+        anchors=_anchors(root),
+        confirmations=read_confirmation,
+        authorizations=read_authorization,
+        most_reaction_ms=most_ms,
+        operators=operators,
     )
     return files, report
 
@@ -200,11 +205,11 @@ def _print_readable(data: Mapping[str, bytes], error: V2GError, *, json: bool) -
 
 
 class Required(Enum):
-    """What energy fed back must be backed by."""
+    """What must be proved: see `v2g.energy.settlement.bundle.Demand`."""
 
-    NOTHING = "nothing"
     SIGNED = "signed"
     CHECKPOINTS = "checkpoints"
+    AUTHORIZATION = "authorization"
 
 
 @app.command()
@@ -213,13 +218,13 @@ def verify(
     root: Roots = None,
     reaction: Reaction = MOST_REACTION_MS / 1000,
     require: Annotated[
-        Required,
+        list[Required] | None,
         typer.Option(
             "--require",
             help="signed: reject energy fed back without signed commands. checkpoints: also reject energy that the "
-            "vehicle has not countersigned.",
+            "vehicle has not countersigned. authorization: reject a session that no contract's vehicle has signed for.",
         ),
-    ] = Required.NOTHING,
+    ] = None,
     checkpoints: CheckpointCopies = None,
     corrections: Corrections = None,
     operator: Operators = None,
@@ -237,21 +242,24 @@ def verify(
     10 if nobody but charger and meter signed that the
     journal goes to the session's end, as the first line says.
     """
-    from v2g.energy.settlement.bundle import JOURNAL, verify_bundle
+    from v2g.energy.settlement.bundle import JOURNAL, Demand, verify_bundle
     from v2g.energy.settlement.checkpoints import read_copies
     from v2g.energy.settlement.corrections import read_addendum, read_corrected
-    from v2g.iso15118.confirmations import read_confirmation
+    from v2g.iso15118.signed_requests import read_authorization, read_confirmation
 
     files, operators = _files(directory, keys, json=json), _operators(operator)
+    demands: set[Demand] = {each.value for each in require or ()}
+    if Required.CHECKPOINTS in (require or ()):
+        demands.add("signed")
     with _readable({JOURNAL: files.get(JOURNAL, b"")}, json=json):
         report = verify_bundle(
             files,
             anchors=_anchors(root),
             now=datetime.now(UTC),
             confirmations=read_confirmation,
+            authorizations=read_authorization,
             most_reaction_ms=round(reaction * 1000),
-            signed_only=require is not Required.NOTHING,
-            checkpoints_only=require is Required.CHECKPOINTS,
+            require=demands,
             copies=None if checkpoints is None else read_copies(_file(checkpoints, keys), name=str(checkpoints)),
             operators=operators or (),
         )
@@ -700,7 +708,7 @@ def _evidence(
     from v2g.energy.settlement.journal import readable_lines, verify_lines
     from v2g.energy.settlement.reconcile import compare, figures_of, read_copy, read_vehicle
     from v2g.energy.settlement.settle import settle
-    from v2g.iso15118.confirmations import read_confirmation
+    from v2g.iso15118.signed_requests import read_authorization, read_confirmation
 
     data = {name: _file(path, keys) for name, path in given.items() if path is not None}
     report, failure = None, None
@@ -714,6 +722,7 @@ def _evidence(
             anchors=anchors,
             now=datetime.now(UTC),
             confirmations=read_confirmation,
+            authorizations=read_authorization,
             most_reaction_ms=reaction_ms,
             copies=kept,
         )

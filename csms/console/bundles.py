@@ -79,13 +79,15 @@ async def _copies(visit: Visit, session_id: str) -> bytes | None:
 
 
 def _verify(files: Mapping[str, bytes], services: Services, copies: bytes | None) -> Report:
-    from v2g.iso15118.confirmations import read_confirmation  # 0.03 s for messages that a back end may never see
+    # 0.03 s for messages that a back end may never see
+    from v2g.iso15118.signed_requests import read_authorization, read_confirmation
 
     return verify_bundle(
         files,
         anchors=[der for root in services.config.trust.roots for der in load_chain(root)],
         now=datetime.fromtimestamp(services.clock.utc_ms() / 1000, UTC),
         confirmations=read_confirmation,
+        authorizations=read_authorization,
         copies=None if copies is None else read_copies(copies, name="copy of the back end"),
         operators=services.books_keys,
     )

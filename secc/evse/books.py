@@ -141,48 +141,33 @@ class Books:
     def execute(self, command: Command) -> "asyncio.Future[Fact | None] | None":
         """Execute Journal, RecordMeter or CloseBooks; the result of RecordMeter is a fact. Others are ignored."""
         match command:
-            case ports.Journal(record=record):
-                return self.write(record)
+            case ports.Journal(record=record, utc_ms=utc_ms):
+                return self.write(record, utc_ms)
             case ports.RecordMeter(reason=reason, power_w=power_w, soc=soc):
                 return self.record_meter(reason, power_w=power_w, soc=soc)
             case ports.CloseBooks(reason=reason):
                 return self.close(reason)
         return None
 
-    def write(self, record: AnyRecord) -> "asyncio.Future[Fact | None]":
-        """Write an entry; `session_started` opens the file."""
+    def write(self, record: AnyRecord, utc_ms: int | None = None) -> "asyncio.Future[Fact | None]":
+        """Write an entry, of this time or of now; `session_started` opens the file."""
         if isinstance(record, SessionStarted):
             self._journal = _Journal(partial(self._open_file, record.session_id))
             self._began = self._measurements()
-            record = self._started(record)
         reason = _READ_BEFORE.get(type(record))
         if not (self._metered and reason):
-            return self._append(self._session_journal.record(record, self._clock.utc_ms()), None, _nothing)
+            at_ms = self._clock.utc_ms() if utc_ms is None else utc_ms
+            return self._append(self._session_journal.record(record, at_ms), None, _nothing)
         reading = self._meter.read(self._clock.utc_ms())
         lines = self._read(reason, reading) + self._session_journal.record(record, reading.utc_ms)
         return self._append(lines, self._meter, _nothing)
-
-    def _started(self, record: SessionStarted) -> SessionStarted:
-        """Return the entry with what the meter shows at the start of a session."""
-        rollover_mwh = self._meter.rollover_mwh
-        if rollover_mwh is None:
-            return record
-        reading = self._meter.read(0)
-        return msgspec.structs.replace(
-            record,
-            import_mwh=record.import_mwh - reading.rolled_import_mwh,
-            export_mwh=record.export_mwh - reading.rolled_export_mwh,
-            rollover_mwh=rollover_mwh,
-        )
 
     def record_meter(
         self, reason: str, *, power_w: int | None = None, soc: int | None = None
     ) -> "asyncio.Future[Fact | None]":
         """Read the meter, write the reading and the completed intervals, and return it as a fact."""
         reading = self._meter.read(self._clock.utc_ms())
-        fact = ports.MeterRead(
-            reading.utc_ms, reading.import_mwh, reading.export_mwh, self._meter.serial, reason=reason
-        )
+        fact = reading.fact(self._meter, reason)
         if not self.is_open:
             return self._disk.do(_nothing, lambda: fact)
         lines = self._read(reason, reading, power_w, soc)

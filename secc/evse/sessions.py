@@ -132,8 +132,7 @@ class Sessions(msgspec.Struct, frozen=True):
         )
 
     def _reading(self) -> ports.MeterRead:
-        reading = self.meter.read(self.clock.utc_ms())
-        return ports.MeterRead(reading.utc_ms, reading.import_mwh, reading.export_mwh, self.meter.serial)
+        return self.meter.read(self.clock.utc_ms()).fact(self.meter)
 
     @property
     def _cable_ma(self) -> int | None:

@@ -658,8 +658,7 @@ class Evse(abc.ABC):
 
     def _reading(self) -> ports.MeterRead:
         meter = self._parts.meter
-        reading = meter.read(self._clock.utc_ms())
-        return ports.MeterRead(reading.utc_ms, reading.import_mwh, reading.export_mwh, meter.serial)
+        return meter.read(self._clock.utc_ms()).fact(meter)
 
     async def _report_forever(self) -> None:
         """Run a monitor as long as the program. A failure is a fault, and it is restarted."""

@@ -15,6 +15,7 @@ from typing import Final, Protocol
 
 import msgspec
 
+from secc.session.ports import MeterRead
 from v2g.errors import SealedError, StoreError, VerificationError
 from v2g.hardware.interfaces import MeterValues, OnFault
 from v2g.hardware.meters.counter import EnergyCounter
@@ -45,6 +46,18 @@ class MeterReading(msgspec.Struct, frozen=True):
     rolled_import_mwh: int = 0
     rolled_export_mwh: int = 0
     answered: bool = True
+
+    def fact(self, meter: "Meter", reason: str = "") -> MeterRead:
+        """Return it as a session gets it from this meter."""
+        return MeterRead(
+            self.utc_ms,
+            self.import_mwh,
+            self.export_mwh,
+            meter.serial,
+            reason=reason,
+            rolled=(self.rolled_import_mwh, self.rolled_export_mwh),
+            rollover_mwh=meter.rollover_mwh,
+        )
 
     @property
     def shown(self) -> dict[str, int]:

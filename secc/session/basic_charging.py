@@ -265,6 +265,7 @@ class BasicSession(BasicFallback):
                     self._identity,
                     self._chain[0],
                     session_id=self.session_id,
+                    meter=meter,
                     registers=(meter.import_mwh, meter.export_mwh),
                     discharge="none",
                 )

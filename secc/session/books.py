@@ -6,13 +6,19 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import Final, Literal
 
+from msgspec import UNSET
+
 from secc.session import ports
 from secc.session.config import SeccConfig
-from secc.session.identity import Contract, Identity
-from secc.session.ports import Journal
+from secc.session.identity import Identity
+from secc.session.ports import Journal, MeterRead
+from secc.session.request_context import RequestContext
+from secc.session.stages import Authorized, JournalOpening
 from v2g.energy.grid_signal import Tariff
+from v2g.energy.settlement.authorization import CHALLENGE_BYTES
 from v2g.energy.settlement.records import (
     AnyRecord,
+    AuthorizationSigned,
     ContractAuthorized,
     Discharge,
     ServiceChanged,
@@ -91,31 +97,46 @@ class SessionBooks:
         return tuple(commands)
 
 
+def journal_opening(context: RequestContext, session_id: bytes) -> JournalOpening:
+    """Return the first entry of a session that a contract may pay, before its vehicle signs."""
+    started = _started(context, session_id, "none", context.connection.entropy(CHALLENGE_BYTES))
+    return JournalOpening(started, context.utc_ms)
+
+
 def open_books(
-    started: SessionStarted,
-    identity: Identity,
-    contract: Contract | None,
-    evcc_id: str,
-    tariff: Tariff | None,
-    wear: Decimal | None = None,
+    context: RequestContext,
+    authorized: Authorized,
+    service: str,
+    discharge: Discharge,
     *,
+    wear: Decimal | None = None,
     capacity_wh: int | None = None,
 ) -> tuple[Journal, ...]:
     """Return the first entries of a session: parties, place, calibration and terms. No energy has flowed yet.
 
     `wear` is its price, currency units per kWh fed back. `capacity_wh` is the battery's, if it is known by now.
     """
-    records: list[AnyRecord] = [started]
+    identity, opening, contract = context.connection.identity, authorized.opening, authorized.contract
+    if opening is None:
+        begun = [Journal(_started(context, authorized.opened.session_id, discharge))]
+    else:
+        begun = [Journal(opening.started, opening.utc_ms)]
+    records: list[AnyRecord] = []
     if identity.voltmeter_offset_mv:
         records.append(VoltmeterCalibrated(offset_mv=identity.voltmeter_offset_mv))
     if contract is not None:
-        records.append(_authorized(contract))
-    records.append(VehicleDescribed(evcc_id=evcc_id, battery_capacity_wh=capacity_wh))
-    if tariff is not None:
-        records.append(TariffSet(tariff=tariff))
+        fingerprint = hashlib.sha256(contract.chain[0]).hexdigest()
+        records.append(ContractAuthorized(emaid=contract.emaid, contract_certificate=fingerprint, authorized_by="csms"))
+    if opening is not None:
+        records.append(AuthorizationSigned(payload=opening.request))
+        if discharge != opening.started.discharge:
+            records.append(ServiceChanged(service=service, discharge=discharge, reason="selected"))
+    records.append(VehicleDescribed(evcc_id=authorized.opened.evcc_id, battery_capacity_wh=capacity_wh))
+    if context.facts.tariff is not None:
+        records.append(TariffSet(tariff=context.facts.tariff))
     if wear is not None:
         records.append(WearPriced(price=round(wear * MICRO)))
-    return tuple(Journal(record) for record in records)
+    return (*begun, *map(Journal, records))
 
 
 def resume_books(service: str, discharge: Discharge, tariff: Tariff | None) -> tuple[Journal, ...]:
@@ -136,17 +157,34 @@ def discharge_rule(config: SeccConfig, *, bidirectional: bool, signed: bool) -> 
     return "signed" if signed else "standard"
 
 
+def _started(context: RequestContext, session_id: bytes, discharge: Discharge, entropy: bytes = b"") -> SessionStarted:
+    connection = context.connection
+    return session_started(
+        context.config,
+        connection.identity,
+        connection.trust.chain[0],
+        session_id=session_id,
+        meter=context.facts.meter,
+        registers=context.facts.meter_begin,
+        discharge=discharge,
+        entropy=entropy,
+    )
+
+
 def session_started(
     config: SeccConfig,
     identity: Identity,
     charger_certificate: bytes,
     *,
     session_id: bytes,
+    meter: MeterRead | None,
     registers: tuple[int, int],
     discharge: Discharge,
+    entropy: bytes = b"",
 ) -> SessionStarted:
-    """Return the first entry of a journal. `registers` are those of import and export, mWh, at its beginning."""
-    import_mwh, export_mwh = registers
+    """Return the first entry of a journal. `registers` are those of import and export, mWh, at its beginning, of which
+    the entry has what the `meter` shows."""
+    rolled = (0, 0) if meter is None else meter.rolled
     return SessionStarted(
         station_id=identity.station_id,
         evse_id=config.evse_id,
@@ -154,14 +192,11 @@ def session_started(
         meter_serial=identity.meter_serial,
         meter_certificate=hashlib.sha256(identity.meter_certificate).hexdigest(),
         charger_certificate=hashlib.sha256(charger_certificate).hexdigest(),
-        import_mwh=import_mwh,
-        export_mwh=export_mwh,
+        import_mwh=registers[0] - rolled[0],
+        export_mwh=registers[1] - rolled[1],
         discharge=discharge,
         reaction_ms=config.reaction_ms,
-        bundle=2,
+        rollover_mwh=UNSET if meter is None or meter.rollover_mwh is None else meter.rollover_mwh,
+        bundle=3,
+        entropy=entropy.hex() or UNSET,
     )
-
-
-def _authorized(contract: Contract) -> ContractAuthorized:
-    fingerprint = hashlib.sha256(contract.chain[0]).hexdigest()
-    return ContractAuthorized(emaid=contract.emaid, contract_certificate=fingerprint, authorized_by="csms")

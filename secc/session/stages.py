@@ -11,6 +11,8 @@ from secc.session.offers import OfferedTuple
 from secc.session.paused import Paused
 from secc.session.ports import AuthorizationStatus, Output
 from v2g.energy.limits import EffectiveLimits
+from v2g.energy.settlement.authorization import challenge_of
+from v2g.energy.settlement.records import SessionStarted
 from v2g.iso15118.d20.charts import Family
 from v2g.safety.flow import Flow
 
@@ -43,19 +45,37 @@ class AfterSetup(Stage, frozen=True):
     opened: Opened
 
 
+class JournalOpening(msgspec.Struct, frozen=True):
+    """The first entry of a journal, made before a contract's vehicle signs: its hash is the challenge.
+
+    `request` is the AuthorizationReq (EXI) with that signature, once there is one.
+    """
+
+    started: SessionStarted
+    utc_ms: int
+    request: bytes = b""
+
+    @property
+    def challenge(self) -> bytes:
+        """16 unpredictable bytes (V2G20-697, -2108)."""
+        return challenge_of(self.started, self.utc_ms)
+
+
 class Authorizing(Stage, frozen=True, kw_only=True):
     """An external decision is pending since `since` (s)."""
 
     attempt: int
     since: float
     contract: Contract | None
+    opening: JournalOpening | None = None
     status: AuthorizationStatus | None = None
 
 
 class Authorized(AfterSetup, frozen=True):
-    """The vehicle may charge: by `contract`, or by external means if None."""
+    """The vehicle may charge: by `contract`, or by external means if None. `opening` has the vehicle's signature."""
 
     contract: Contract | None
+    opening: JournalOpening | None = None
 
 
 class Selected(Stage, frozen=True):

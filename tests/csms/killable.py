@@ -31,7 +31,7 @@ def config_of(folder: Path, store_url: str, root: Path, bus_url: str = "") -> Cs
         ocpp=OcppListener(certificate=root, key=root, client_roots=(root,), call_timeout_s=5.0),
         api=ApiListener(certificate=root, key=root),
         trust=Trust(roots=(root,)),
-        settlement=SettlementRules(unsigned_feed_in=True),
+        settlement=SettlementRules(unsigned_feed_in=True, unsigned_contracts=True),
         unknown_stations="accept",
     )
 

@@ -71,7 +71,7 @@ def make_config(directory: Path, pki: PkiTree, **changes: Any) -> CsmsConfig:
         ),
         "grid": Grid(poll_interval_s=0.02, prequalified_only=False),
         "webhooks": Webhooks(allow=("127.0.0.1",)),
-        "settlement": SettlementRules(unsigned_feed_in=True),
+        "settlement": SettlementRules(unsigned_feed_in=True, unsigned_contracts=True),
     }
     for name in list(changes):
         if name in parts and isinstance(changes[name], dict):

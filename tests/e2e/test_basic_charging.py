@@ -18,7 +18,7 @@ from pki_tools.tree import PkiTree
 from tests.emissions import fault
 from v2g.energy.settlement.bundle import verify_bundle
 from v2g.io.storage.journal_file import read_files
-from v2g.iso15118.d20.metering import read_confirmation
+from v2g.iso15118.d20.signed_requests import read_confirmation
 from v2g.slac.timing import FAST as FAST_SLAC
 from v2g_cli.demo.processes import free_port
 

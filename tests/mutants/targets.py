@@ -272,6 +272,9 @@ TARGETS: Final[Mapping[str, Target]] = {
         "csms/domain/diagnostics/alert_rules.py", ("tests/csms/domain/diagnostics/test_alert_rules.py",)
     ),
     "vat": Target("csms/domain/billing/vat.py", ("tests/csms/domain/billing/test_vat.py",)),
+    "authorization": Target(
+        "v2g/energy/settlement/authorization.py", ("tests/energy/settlement/test_authorization.py",)
+    ),
     "confirmation": Target("v2g/energy/settlement/confirmation.py", ("tests/energy/settlement/test_confirmation.py",)),
     "canonical": Target("v2g/energy/settlement/canonical.py", ("tests/energy/settlement/test_canonical.py",)),
     "records": Target(

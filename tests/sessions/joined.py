@@ -319,8 +319,8 @@ class Joined:
                 self.ledger, self.lines = self._before.ledger, self._before.lines
                 self.copies = [*self._before.copies, *self.copies]
                 return self.read("resume")
-            case se.Journal(record=record):
-                self.lines += self.ledger.record(record, self.utc_ms)
+            case se.Journal(record=record, utc_ms=utc_ms):
+                self.lines += self.ledger.record(record, self.utc_ms if utc_ms is None else utc_ms)
             case se.RecordMeter(reason=reason):
                 return self.read(reason)
             case se.CloseBooks(reason=reason):

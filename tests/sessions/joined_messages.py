@@ -19,13 +19,14 @@ from secc.session.din.session import DinSession
 from tests.iso15118.d20.contracts import own_contract
 from tests.sessions.joined import Joined, counter
 from v2g.energy.limits import OPERATOR, SITE, Limit
+from v2g.energy.settlement.authorization import check_authorization
 from v2g.energy.settlement.confirmation import Confirmed, check_confirmations
 from v2g.energy.settlement.journal import verify_lines
-from v2g.iso15118.confirmations import read_confirmation
 from v2g.iso15118.d2.provisioning import ProvisioningService
 from v2g.iso15118.d20.messages.common_messages import Authorization
 from v2g.iso15118.engine.contracts import Answer, Service
 from v2g.iso15118.engine.session import Command, Fact
+from v2g.iso15118.signed_requests import read_authorization, read_confirmation
 from v2g.pki.certificates import load_certificate
 
 CHARGER = SeccConfig(authorization=(Authorization.EIM,), services=(EnergyService.DC,))
@@ -167,6 +168,12 @@ class ContractJoined(MessageJoined):
 
     def charged(self, mwh: int) -> Callable[[], bool]:
         return lambda: self.imported_mwh() > mwh
+
+    def authorisation(self) -> str:
+        """Return how the journal says that the session was authorised."""
+        return check_authorization(
+            verify_lines(b"".join(self.lines)), self.tree.chain("contract")[0], read_authorization
+        )
 
     def confirmed(self) -> Confirmed:
         """Return what the journal proves of the vehicle's receipts."""

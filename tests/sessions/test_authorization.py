@@ -16,8 +16,11 @@ from secc.session.config import SeccConfig
 from secc.session.ports import AuthorizationStatus
 from tests.iso15118.d20.contracts import new_contract
 from tests.sessions.joined import Joined
+from v2g.energy.settlement.authorization import check_authorization
+from v2g.energy.settlement.journal import verify_lines
 from v2g.iso15118.d20.messages.common_messages import Authorization
 from v2g.iso15118.engine.session import Command, Fact
+from v2g.iso15118.signed_requests import read_authorization
 from v2g.pki.keys import SoftwareKey
 
 CHARGE = (ProgramStep(do="charge", energy_wh=50),)
@@ -54,10 +57,13 @@ def methods(joined: Joined) -> list[str]:
     ("offered", "tls", "method"),
     [("PnC", True, "PnC"), ("EIM", True, "EIM"), ("PnC EIM", True, "PnC"), ("PnC EIM", False, "EIM")],
 )
-def test_what_is_offered_and_allowed_is_taken(join: Join, offered: str, tls: bool, method: str) -> None:
+def test_what_is_offered_and_allowed_is_taken(join: Join, pki: PkiTree, offered: str, tls: bool, method: str) -> None:
     charger = SeccConfig(authorization=tuple(Authorization[each] for each in offered.split()))
     joined = join(charger=charger, tls=tls)
     joined.run()
+    leaf = pki.chain("contract")[0] if method == "PnC" else None
+    verdict = check_authorization(verify_lines(b"".join(joined.lines)), leaf, read_authorization)
+    assert verdict == ("signed" if method == "PnC" else "external")
     assert joined.evcc_reason == "finished"
     assert methods(joined) == [method]
     (authorized,) = joined.charger_saw("authorization", "authorized")

@@ -27,7 +27,7 @@ from v2g.energy.settlement.report import Report
 from v2g.energy.settlement.session_journal import SessionJournal
 from v2g.energy.settlement.signed_meter import sign_meter
 from v2g.errors import VerificationError
-from v2g.iso15118.d20.metering import read_confirmation
+from v2g.iso15118.d20.signed_requests import read_confirmation
 from v2g.iso15118.engine.v2gtp import HEADER_SIZE, PayloadType
 
 pytestmark = pytest.mark.requirement("R25", "R32")
@@ -93,7 +93,7 @@ def finished(pki: PkiTree) -> Joined:
 
 
 def test_both_sides_sign_every_quarter_hour_and_the_end(finished: Joined, pki: PkiTree) -> None:
-    proved = verified(finished, pki, checkpoints_only=True).discharge.checkpoints
+    proved = verified(finished, pki, require={"checkpoints"}).discharge.checkpoints
     assert (proved.version, proved.issued, proved.countersigned, proved.refused) == (2, 2, 2, 0)
     assert proved.final
     assert (proved.import_mwh, proved.export_mwh) == (finished.imported_mwh(), finished.exported_mwh())
@@ -108,13 +108,13 @@ def test_both_sides_sign_every_quarter_hour_and_the_end(finished: Joined, pki: P
 )
 def test_peers_of_version_1_discharge_and_the_bundle_says_what_it_lacks(pki: PkiTree, options: dict[str, Any]) -> None:
     joined = run(make(pki, **options))
-    report = verified(joined, pki, signed_only=True)
+    report = verified(joined, pki, require={"signed"})
     assert (report.discharge.checkpoints.version, report.discharge.checkpoints.issued) == (1, 0)
     assert report.discharge.export_mwh > 250_000
     assert not joined.copies
     assert any(line.startswith("No checkpoints, as discharge was signed by version 1") for line in report.lines())
     with pytest.raises(VerificationError, match="countersigned no checkpoint"):
-        verified(joined, pki, checkpoints_only=True)
+        verified(joined, pki, require={"checkpoints"})
 
 
 def test_a_vehicle_without_the_service_leaves_its_confirmed_readings(pki: PkiTree) -> None:
@@ -137,7 +137,7 @@ def test_a_vehicle_without_the_service_leaves_its_confirmed_readings(pki: PkiTre
     assert f"{report.confirmed_wh[0]} Wh in and {report.confirmed_wh[1]} Wh out" in said
     assert report.confirmed_wh[1] >= 100
     with pytest.raises(VerificationError, match="plain standard"):
-        verified(joined, pki, checkpoints_only=True, signed_only=True)
+        verified(joined, pki, require={"signed", "checkpoints"})
 
 
 def test_a_pause_continues_the_numbers(pki: PkiTree) -> None:
@@ -149,13 +149,13 @@ def test_a_pause_continues_the_numbers(pki: PkiTree) -> None:
     second = make(pki, before=first)
     run(second)
     assert [copy.number for copy in second.copies] == [1, 2, 3]
-    proved = verified(second, pki, checkpoints_only=True).discharge.checkpoints
+    proved = verified(second, pki, require={"checkpoints"}).discharge.checkpoints
     assert (proved.issued, proved.countersigned, proved.final, proved.ended) == (3, 3, True, True)
     receipts = [signed_content(copy.receipt) for copy in second.copies]
     assert [each.ended for each in receipts if isinstance(each, CheckpointReceipt)] == [False, None, True]
-    resumed = next(number for number, line in enumerate(second.lines) if b"service_changed" in line)
+    resumed = next(number for number, line in enumerate(second.lines) if b'"resumed"' in line)
     second.lines, second.copies = closed(second.lines[:resumed]), []  # a charger that hides what followed the pause
-    found = verified(second, pki, checkpoints_only=True)
+    found = verified(second, pki, require={"checkpoints"})
     assert (found.discharge.checkpoints.final, found.complete) == (True, False)
 
 
@@ -170,12 +170,12 @@ def closed(lines: list[bytes]) -> list[bytes]:
 def test_the_vehicle_signs_the_end_and_a_journal_that_was_cut_before_is_incomplete(pki: PkiTree) -> None:
     """Cut after its first checkpoint, with the keys of charger and meter, the energy of both sides still agrees."""
     joined = run(make(pki))
-    report = verified(joined, pki, checkpoints_only=True)
+    report = verified(joined, pki, require={"checkpoints"})
     assert report.complete
     assert report.lines()[0] == "Complete: the vehicle signed the end of the session"
     answered = next(number for number, line in enumerate(joined.lines, 1) if b"checkpoint_answered" in line)
     joined.lines, joined.copies = closed(joined.lines[:answered]), []
-    found = verified(joined, pki, checkpoints_only=True)
+    found = verified(joined, pki, require={"checkpoints"})
     assert found.settlement.totals[0].balance != report.settlement.totals[0].balance
     assert not found.complete
     assert found.lines()[0].startswith("INCOMPLETE: the vehicle has not signed the end")
@@ -248,7 +248,7 @@ def test_a_receipt_that_comes_late_counts(pki: PkiTree) -> None:
     joined.settle()
     joined.obey_vehicle = obey  # type: ignore[method-assign]
     joined.run()
-    assert verified(joined, pki, checkpoints_only=True).discharge.checkpoints.countersigned == 3
+    assert verified(joined, pki, require={"checkpoints"}).discharge.checkpoints.countersigned == 3
 
 
 def test_copies_name_the_session(finished: Joined, pki: PkiTree, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -268,12 +268,12 @@ def test_services_that_are_selected_again_continue_the_numbers(pki: PkiTree) -> 
     joined.run()
     assert joined.evcc_reason == "finished"
     entries = verify_lines(b"".join(joined.lines))
-    (again,) = [each.sequence for each in entries if isinstance(each.data, ServiceChanged)]
+    _, again = [each.sequence for each in entries if isinstance(each.data, ServiceChanged)]
     issued = [(each.data.number, each.sequence > again) for each in entries if isinstance(each.data, CheckpointIssued)]
     assert issued == [(1, False), (2, False), (3, True)]
     messages = [each.data for each in entries[again:] if isinstance(each.data, TermsDecided | CommandAccepted)]
     assert {type(each) for each in messages} == {TermsDecided, CommandAccepted}
     assert {signed_content(each.payload).checkpoint for each in messages} == {2}  # type: ignore[union-attr]
-    proved = verified(joined, pki, checkpoints_only=True).discharge.checkpoints
+    proved = verified(joined, pki, require={"checkpoints"}).discharge.checkpoints
     assert (proved.issued, proved.countersigned, proved.final) == (3, 3, True)
     assert proved.export_mwh == joined.exported_mwh()

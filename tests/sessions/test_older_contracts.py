@@ -33,6 +33,7 @@ def test_a_contract_pays_and_gives_receipts(pki_2: PkiTree, kind: str) -> None:
     joined.assert_safe()
     (authorize,) = [each for each in joined.secc_actions if isinstance(each, se.AuthorizeContract)]
     assert authorize.chain == pki_2.chain("contract")
+    assert joined.authorisation() == "signed"
     found = joined.confirmed()
     assert (found.count, found.discharged_wh) == (3, 0)
     assert 80 <= found.charged_wh <= joined.imported_mwh() // 1000

@@ -112,7 +112,7 @@ def test_prices_that_changed_during_a_pause_are_in_the_journal(join: Join) -> No
     assert second.vehicle_saw("session", "joined")
     reported = [entry.data for entry in verify_lines(b"".join(second.lines))]
     versions = [each.tariff.version for each in reported if isinstance(each, TariffSet)]
-    resumed = next(place for place, each in enumerate(reported) if isinstance(each, ServiceChanged))
+    resumed = next(place for place, each in enumerate(reported) if getattr(each, "reason", "") == "resumed")
     assert (versions, type(reported[resumed + 1])) == ([1, 2], TariffSet)
 
 
@@ -182,7 +182,7 @@ def test_services_are_selected_anew_and_the_session_goes_on(join: Join, asks: st
     assert (joined.evcc_reason, joined.secc_reason) == ("finished", "finished")
     assert len(joined.vehicle_saw("service", "selected")) == 2
     changed = [a.record for a in joined.secc_actions if isinstance(a, se.Journal)]
-    assert [each.reason for each in changed if isinstance(each, ServiceChanged)] == ["renegotiated"]
+    assert [each.reason for each in changed if isinstance(each, ServiceChanged)] == ["selected", "renegotiated"]
     assert joined.records().count("SessionStarted") == 1
     assert joined.plant.battery.state.discharged_mwh >= 200_000
 

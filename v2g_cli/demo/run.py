@@ -8,7 +8,7 @@ from v2g.energy.settlement.bundle import verify_bundle
 from v2g.energy.settlement.report import Report
 from v2g.errors import V2GError
 from v2g.io.storage.journal_file import read_files
-from v2g.iso15118.confirmations import read_confirmation
+from v2g.iso15118.signed_requests import read_authorization, read_confirmation
 from v2g.pki.credentials import load_chain
 from v2g_cli.demo.conductor import Conductor
 from v2g_cli.demo.processes import Event
@@ -40,7 +40,11 @@ class Run:
             try:
                 for bundle in self.bundles:
                     report = verify_bundle(
-                        read_files(bundle), anchors=anchors, confirmations=read_confirmation, most_reaction_ms=3_600_000
+                        read_files(bundle),
+                        anchors=anchors,
+                        confirmations=read_confirmation,
+                        authorizations=read_authorization,
+                        most_reaction_ms=3_600_000,
                     )
                     self.reports.append(report)
             except V2GError as error:

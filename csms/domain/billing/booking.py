@@ -17,6 +17,7 @@ from csms.domain.billing.plausibility import RatedPower, judge_register
 from csms.domain.billing.plausibility import Reason as Reason
 from csms.domain.charging.prequalification import Prequalification, permit
 from v2g.energy.grid_signal import Tariff
+from v2g.energy.settlement.authorization import check_authorization
 from v2g.energy.settlement.canonical import canonical, sha256_hex
 from v2g.energy.settlement.journal import Entry
 from v2g.energy.settlement.proof import prove_discharge, signed_messages
@@ -34,6 +35,7 @@ from v2g.energy.settlement.session_journal import readings_of
 from v2g.energy.settlement.settle import Settlement, offer_in
 from v2g.energy.signed import Party
 from v2g.errors import CertificateError, VerificationError
+from v2g.iso15118.signed_requests import read_authorization
 
 _REGISTER_MWH: Final = 10_000
 """By so much a register of a meter value may differ from the journal's, mWh: the two are read at different moments."""
@@ -132,13 +134,15 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
-    """What the operator has agreed: the price of wear (micro-units a kWh), and feed-in that no signed command covers.
+    """What the operator has agreed: the price of wear (micro-units a kWh), feed-in that no signed command covers, and
+    contracts for whose session no vehicle has signed, as in journals of earlier versions.
 
     `margin_ms`: by so much a session may begin before its transaction, and end after it.
     """
 
     wear: int | None = None
     unsigned_feed_in: bool = False
+    unsigned_contracts: bool = False
     margin_ms: int = 60_000
 
 
@@ -327,6 +331,7 @@ def _wrong(case: _Case, evse: int | None) -> Iterator[Finding]:
     yield from _wrong_prices(case)
     yield from _wrong_limits(case, evse)
     yield from _wrong_signatures(case)
+    yield from _wrong_authorization(case)
 
 
 def _wrong_prices(case: _Case) -> Iterator[Finding]:
@@ -425,3 +430,17 @@ def _wrong_signatures(case: _Case) -> Iterator[Finding]:
     known = case.evidence.charger
     if known is not None and (fault := known.fault(case.evidence.station_id)):
         yield Finding("charger", fault)
+
+
+def _wrong_authorization(case: _Case) -> Iterator[Finding]:
+    """Yield why it is not shown that the contract's vehicle was there for this very session."""
+    held = case.evidence.certificates
+    if held is None or case.authorized is None:
+        return
+    try:
+        found = check_authorization(case.entries, held.contract, read_authorization)
+    except VerificationError as error:
+        yield Finding("signatures", str(error))
+        return
+    if found == "unsigned" and not case.rules.unsigned_contracts:
+        yield Finding("unsigned", f"no vehicle of contract {case.authorized.emaid} signed for this session")

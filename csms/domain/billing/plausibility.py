@@ -44,6 +44,7 @@ Reason = Literal[
     "wear",
     "feed_in",
     "signatures",
+    "unsigned",
     "charger",
     "rise",
     "fall",

@@ -5,14 +5,17 @@ the CSMS.
 """
 
 from datetime import UTC, datetime
-from typing import Final
+
+from msgspec.structs import replace
 
 from secc.session.authorization import EXPIRES_SOON
+from secc.session.books import journal_opening
 from secc.session.identity import Contract
 from secc.session.ports import AuthorizeContract
 from secc.session.request_context import Wait, refuse
 from secc.session.v2g_message.request_context import RequestContext, Step
 from secc.session.v2g_message.stages import Authorizing, Challenged, Presenting
+from v2g.energy.settlement.authorization import CHALLENGE_BYTES
 from v2g.errors import CertificateError, Iso15118Error, RevocationError, SignatureError
 from v2g.iso15118.d2 import signatures
 from v2g.iso15118.d2.certificate_chains import sub_cas
@@ -25,8 +28,6 @@ from v2g.pki.certificates import load_certificate
 from v2g.pki.profiles import Generation, Role
 from v2g.pki.revocation import refuse_revoked
 from v2g.pki.verify import VerifiedChain, verify_chain
-
-CHALLENGE_BYTES: Final = 16
 
 
 def payment_details(request: PaymentDetailsReq, stage: Presenting, context: RequestContext) -> Step:
@@ -45,7 +46,8 @@ def payment_details(request: PaymentDetailsReq, stage: Presenting, context: Requ
         raise refuse("FAILED_CertificateNotAllowedAtThisEVSE", "another contract than before the pause")
     soon = verified.leaf.not_valid_after_utc - _now(context) <= EXPIRES_SOON
     contract = Contract(verified.emaid, verified.der, soon)
-    challenge = context.connection.entropy(CHALLENGE_BYTES)
+    opening = journal_opening(context, stage.opened.session_id) if context.joined is None else None
+    challenge = context.connection.entropy(CHALLENGE_BYTES) if opening is None else opening.challenge
     response = context.messages.response(
         "PaymentDetailsRes",
         "OK_CertificateExpiresSoon" if soon else "OK",
@@ -53,7 +55,7 @@ def payment_details(request: PaymentDetailsReq, stage: Presenting, context: Requ
         evse_time_stamp=context.utc_ms // 1000,
     )
     quirks = () if request.emaid == verified.emaid else (EMAID_FORM,)
-    return Step(response, Challenged(stage.opened, contract, challenge), quirks=quirks)
+    return Step(response, Challenged(stage.opened, contract, challenge, opening), quirks=quirks)
 
 
 def authorize(request: AuthorizationReq, stage: Challenged, context: RequestContext) -> Wait:
@@ -67,7 +69,8 @@ def authorize(request: AuthorizationReq, stage: Challenged, context: RequestCont
         raise refuse("FAILED_SignatureError", str(error)) from None
     seen = (Observe("session", "quirk_tolerated", {"quirk": SIGNATURE_FORM.name}),) if deviations else ()
     asked = Observe("authorization", "asked", {"method": "PnC", "emaid": stage.contract.emaid})
-    waiting = Authorizing(attempt=1, since=context.now, contract=stage.contract, opened=stage.opened)
+    opening = None if stage.opening is None else replace(stage.opening, request=context.exi)
+    waiting = Authorizing(attempt=1, since=context.now, contract=stage.contract, opening=opening, opened=stage.opened)
     command = AuthorizeContract(attempt=1, emaid=stage.contract.emaid, chain=stage.contract.chain)
     return Wait(waiting, context.config.poll_hold_s, (*seen, asked, command))
 

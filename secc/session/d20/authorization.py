@@ -80,7 +80,7 @@ def authorization(request: AuthorizationReq, stage: Offered | Authorizing, conte
     except (CertificateError, RevocationError) as error:
         code = _BY_CHAIN.get(error.reason, ResponseCode.WARNING_CertificateValidationError)
         return _warn(stage, context, code, error.reason, str(error))
-    if mode.gen_challenge != stage.challenge:  # V2G20-2565, -2216
+    if stage.opening is None or mode.gen_challenge != stage.opening.challenge:  # V2G20-2565, -2216
         return _warn(stage, context, ResponseCode.WARNING_ChallengeInvalid, "challenge")
     if verified.der[0] in stage.signed_by:  # V2G20-2608
         return _warn(stage, context, ResponseCode.WARNING_ChallengeInvalid, "challenge_used")
@@ -121,6 +121,7 @@ def _verify(
 def _ask(request: AuthorizationReq, stage: Offered, context: RequestContext, contract: Contract | None) -> Wait:
     used = stage.signed_by | {contract.chain[0]} if contract else stage.signed_by
     offered = replace(stage, attempt=stage.attempt + 1, signed_by=used)
+    opening = replace(stage.opening, request=context.exi) if contract is not None and stage.opening else None
     command: Command = (
         AuthorizeContract(attempt=offered.attempt, emaid=contract.emaid, chain=contract.chain)
         if contract
@@ -128,7 +129,12 @@ def _ask(request: AuthorizationReq, stage: Offered, context: RequestContext, con
     )
     asked = Observe("authorization", "asked", _who(contract))
     waiting = Authorizing(
-        attempt=offered.attempt, offered=offered, asked=_asked(request), since=context.now, contract=contract
+        attempt=offered.attempt,
+        offered=offered,
+        asked=_asked(request),
+        since=context.now,
+        contract=contract,
+        opening=opening,
     )
     return Wait(waiting, context.config.poll_hold_s, (asked, command))
 
@@ -161,7 +167,8 @@ def _accept(stage: Authorizing, context: RequestContext) -> Step:
     )
     soon = contract is not None and contract.expires_soon
     code = ResponseCode.OK_CertificateExpiresSoon if soon else ResponseCode.OK
-    return Step(_response(context, code), Authorized(opened=opened, contract=contract), commands)
+    authorized = Authorized(opened=opened, contract=contract, opening=stage.opening)
+    return Step(_response(context, code), authorized, commands)
 
 
 def _refuse(stage: Authorizing, context: RequestContext, status: AuthorizationStatus) -> Step:

@@ -4,7 +4,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from secc.session.books import change_services, discharge_rule, open_books, session_started
+from secc.session.books import change_services, discharge_rule, open_books
 from secc.session.config import ControlMode, EnergyService, SeccConfig
 from secc.session.d20.request_context import RequestContext, Step, refuse
 from secc.session.d20.scheduling.pricing import pricings
@@ -141,18 +141,7 @@ def _entries(selected: Selected, context: RequestContext) -> tuple[Journal, ...]
     discharge = discharge_rule(context.config, bidirectional=selected.bidirectional, signed=selected.signed_discharge)
     if context.books_open:
         return (change_services(selected.service.name, discharge, "renegotiated"),)
-    opened = selected.authorized.opened
-    started = session_started(
-        context.config,
-        context.connection.identity,
-        context.connection.trust.chain[0],
-        session_id=opened.session_id,
-        registers=context.facts.meter_begin,
-        discharge=discharge,
-    )
-    identity = context.connection.identity
-    wear = context.config.prices.wear
-    return open_books(started, identity, selected.contract, opened.evcc_id, context.facts.tariff, wear)
+    return open_books(context, selected.authorized, selected.service.name, discharge, wear=context.config.prices.wear)
 
 
 def parameter_sets(service_id: int, shown: tuple[Variant, ...], context: RequestContext) -> tuple[ParameterSet, ...]:

@@ -7,7 +7,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from secc.session.books import discharge_rule, resume_books
+from secc.session.books import discharge_rule, journal_opening, resume_books
 from secc.session.config import SeccConfig
 from secc.session.d20.request_context import RequestContext, Step, refuse
 from secc.session.d20.stages import Fresh, Offered, selected_again
@@ -131,7 +131,7 @@ def authorization_setup(request: AuthorizationSetupReq, stage: Opened, context: 
     if not services:
         raise refuse(ResponseCode.FAILED, "Plug & Charge requires TLS, and no other method is offered")
     pnc = Authorization.PnC in services
-    challenge = context.connection.entropy(16) if pnc else b""  # V2G20-697, -2108, -2608: used once
+    opening = journal_opening(context, stage.session_id) if pnc else None  # V2G20-2608: its challenge is used once
     installable = is_offered(context)
     response = AuthorizationSetupRes(
         header=context.header,
@@ -139,7 +139,7 @@ def authorization_setup(request: AuthorizationSetupReq, stage: Opened, context: 
         authorization_services=services,
         certificate_installation_service=installable,
         # V2G20-1219, -1220: the mode of Plug & Charge whenever it is offered, otherwise that of external means
-        pnc_as_res_authorization_mode=_challenge_mode(challenge, context.config) if pnc else None,
+        pnc_as_res_authorization_mode=None if opening is None else _challenge_mode(opening.challenge, context.config),
         eim_as_res_authorization_mode=None if pnc else EIM_ASResAuthorizationMode(),
     )
     offered = Observe(
@@ -147,7 +147,7 @@ def authorization_setup(request: AuthorizationSetupReq, stage: Opened, context: 
         "offered",
         {"services": " ".join(each.name for each in services), "certificate_installation": installable},
     )
-    return Step(response, Offered(opened=replace(stage, installable=installable), challenge=challenge), (offered,))
+    return Step(response, Offered(opened=replace(stage, installable=installable), opening=opening), (offered,))
 
 
 def _challenge_mode(challenge: bytes, config: SeccConfig) -> PnC_ASResAuthorizationMode:

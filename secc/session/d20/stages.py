@@ -5,7 +5,16 @@ import msgspec
 from secc.session import stages
 from secc.session.config import ControlMode
 from secc.session.paused import Paused
-from secc.session.stages import AfterPlan, AfterSetup, Authorized, Opened, Selected, Stage, selected_of
+from secc.session.stages import (
+    AfterPlan,
+    AfterSetup,
+    Authorized,
+    JournalOpening,
+    Opened,
+    Selected,
+    Stage,
+    selected_of,
+)
 from v2g.iso15118.d20.charts import Family
 
 
@@ -16,13 +25,13 @@ class Fresh(stages.Fresh, frozen=True):
 
 
 class Offered(AfterSetup, frozen=True):
-    """Authorisation methods were offered; `challenge` (16 bytes) waits to be signed, empty for EIM only.
+    """Authorisation methods were offered; the challenge of `opening` waits to be signed, None for EIM only.
 
     `signed_by` are the contracts (leaves) that have used it: each may use it once. `refusals` counts
     the refused attempts.
     """
 
-    challenge: bytes
+    opening: JournalOpening | None
     attempt: int = 0
     signed_by: frozenset[bytes] = frozenset()
     refusals: int = 0

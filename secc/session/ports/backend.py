@@ -48,9 +48,10 @@ class InstallCertificate(Command, frozen=True):
 
 
 class Journal(Command, frozen=True):
-    """Write an entry durably, at once: no later action in the list may precede it."""
+    """Write an entry durably, at once: no later action in the list may precede it. `utc_ms` is its time, None: now."""
 
     record: AnyRecord
+    utc_ms: int | None = None
 
 
 class RecordMeter(Command, frozen=True):

@@ -267,7 +267,8 @@ class Measured(Fact, frozen=True):
 class MeterRead(Fact, frozen=True):
     """The meter's registers, which only grow. `signature` (at most 64 bytes) is the meter's own, if it creates one.
 
-    A reading in the journal is durable; it has the `reason` of its entry, and the journal's head after it.
+    A reading in the journal is durable; it has the `reason` of its entry, and the journal's head after it. The meter
+    itself shows `rolled` less, if its registers start again at `rollover_mwh`.
     """
 
     utc_ms: int
@@ -277,6 +278,8 @@ class MeterRead(Fact, frozen=True):
     signature: bytes | None = None
     reason: str = ""
     journal: JournalHead | None = None
+    rolled: tuple[int, int] = (0, 0)
+    rollover_mwh: int | None = None
 
 
 class PilotChanged(Fact, frozen=True):

@@ -52,4 +52,5 @@ def _accepted(stage: Authorizing, context: RequestContext, respond: Callable[[st
     data["seconds"] = round(context.now - stage.since, 4)
     started = TransactionStarted(session_id, emaid, evcc_id=opened.evcc_id, protocol=context.messages.protocol)
     commands = (*(() if context.joined is not None else (started,)), Observe("authorization", "authorized", data))
-    return Step(respond("Finished"), Authorized(opened=opened, contract=contract), commands)
+    authorized = Authorized(opened=opened, contract=contract, opening=stage.opening)
+    return Step(respond("Finished"), authorized, commands)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
-from secc.session.books import open_books, session_started
+from secc.session.books import open_books
 from secc.session.config import ControlMode, EnergyService
 from secc.session.needs import back_end_plans
 from secc.session.offers import OfferedTuple, Span, Spans, allowed_over
@@ -111,7 +111,16 @@ def discover(
 
     `respond` returns the response with this EVSEProcessing and plan.
     """
-    opening = () if context.books_open else _opening(parametrised, context)
+    opening: tuple[Command | Observe, ...] = ()
+    if not context.books_open:
+        chosen = parametrised.selected
+        opening = open_books(
+            context,
+            chosen.authorized,
+            chosen.service.name,
+            "none",
+            capacity_wh=parametrised.vehicle.capacity_wh,
+        )
     begin = (*opening, limits_event(parametrised.vehicle, context), ReportChargingNeeds(needs))
     if isinstance(stage, Awaiting):
         waiting, begin = replace(stage, parametrised=parametrised), ()
@@ -199,25 +208,4 @@ def limits_event(vehicle: Vehicle, context: RequestContext) -> Observe:
             "station_charge_w": context.station.charge_w,
             "station_discharge_w": 0,
         },
-    )
-
-
-def _opening(parametrised: Parametrised, context: RequestContext) -> tuple[Command | Observe, ...]:
-    authorized, connection = parametrised.selected.authorized, context.connection
-    started = session_started(
-        context.config,
-        connection.identity,
-        connection.trust.chain[0],
-        session_id=authorized.opened.session_id,
-        registers=context.facts.meter_begin,
-        discharge="none",
-    )
-    opened = authorized.opened
-    return open_books(
-        started,
-        connection.identity,
-        authorized.contract,
-        opened.evcc_id,
-        context.facts.tariff,
-        capacity_wh=parametrised.vehicle.capacity_wh,
     )

@@ -2,7 +2,7 @@
 
 from secc.session import stages
 from secc.session.identity import Contract
-from secc.session.stages import AfterSetup, Opened
+from secc.session.stages import AfterSetup, JournalOpening, Opened
 
 
 class Discovered(AfterSetup, frozen=True):
@@ -20,10 +20,11 @@ class Presenting(AfterSetup, frozen=True):
 
 
 class Challenged(AfterSetup, frozen=True):
-    """The contract's chain is valid; `challenge` waits to be signed."""
+    """The contract's chain is valid; `challenge` waits to be signed, that of `opening` unless the journal is open."""
 
     contract: Contract
     challenge: bytes
+    opening: JournalOpening | None = None
 
 
 class Authorizing(stages.Authorizing, frozen=True, kw_only=True):

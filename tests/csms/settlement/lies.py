@@ -12,12 +12,13 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from csms.domain.billing.booking import Reason
 from pki_tools.tree import PkiTree
-from tests.energy.settlement.conftest import EVSE_ID, SESSION_ID, Session
+from tests.energy.settlement.conftest import EVSE_ID, SESSION_ID, Session, authorization_of
 from v2g.energy.grid_signal import GridSignal, PriceSlot, SignalSlot, Tariff
 from v2g.energy.settlement.intervals import Registers
 from v2g.energy.settlement.journal import Entry, Journal, verify_lines
 from v2g.energy.settlement.records import (
     AnyRecord,
+    AuthorizationSigned,
     CommandAccepted,
     ContractAuthorized,
     IntervalClosed,
@@ -66,6 +67,8 @@ class Story:
 
 class LyingSession(Session):
     """The session of a station that may ask for other terms than it shows."""
+
+    signs = True
 
     def __init__(
         self,
@@ -366,6 +369,34 @@ def _no_charger(pki: PkiTree, start_ms: int) -> Story:
     return delivered(session_of(pki, start_ms, charger="vehicle"))
 
 
+def _authorized(payload: Callable[[Session], bytes]) -> Callable[[PkiTree, int], Story]:
+    """Return the lie of a session for which the vehicle signed this instead."""
+
+    def lie(pki: PkiTree, start_ms: int) -> Story:
+        session = session_of(pki, start_ms)
+        signed = AuthorizationSigned(payload=payload(session))
+        return each_record(
+            delivered(session), lambda record: signed if isinstance(record, AuthorizationSigned) else record
+        )
+
+    return lie
+
+
+def _older(story: Story) -> Story:
+    """Tell that the charger is of an earlier version, in which vehicles did not sign for the session."""
+    said = ((each, at) for each, at in records(story) if not isinstance(each, AuthorizationSigned))
+    return rewritten(story, ((_version_2(each), at) for each, at in said))
+
+
+def first_hash(session: Session) -> bytes:
+    """Return the hash of a journal's first entry."""
+    return bytes.fromhex(verify_lines(session.journal)[0].hash)
+
+
+def _version_2(record: AnyRecord) -> AnyRecord:
+    return msgspec.structs.replace(record, bundle=2) if isinstance(record, SessionStarted) else record
+
+
 def _own_contract(pki: PkiTree, start_ms: int) -> Story:
     """A certificate that no operator has issued."""
     return delivered(session_of(pki, start_ms, signer="secc"))
@@ -444,6 +475,14 @@ LIES: Final = (
     Lie("feed-in by the plain standard", "feed_in", make=_fed_back("standard")),
     Lie("feed-in in a session that only charges", "feed_in", make=_fed_back("none")),
     Lie("commands signed by the station", "signatures", make=_own_key),
+    Lie("an authorisation of another session", "signatures", make=_authorized(
+        lambda session: authorization_of(session.contract, SESSION_ID, bytes(16)))),
+    Lie("an authorisation signed by the station", "signatures", make=_authorized(
+        lambda session: authorization_of(
+            Credentials(session.contract.chain, session.charger.key), SESSION_ID, first_hash(session)[:16]))),
+    Lie("no authorisation by the vehicle", "signatures", lambda story: rewritten(
+        story, (each for each in records(story) if not isinstance(each[0], AuthorizationSigned)))),
+    Lie("no authorisation, as an earlier version", "unsigned", _older),
     Lie("commands of another session", "signatures", make=_other_session),
     Lie("more energy than commands allowed", "signatures", make=_beyond),
     Lie("a command that lasts longer", "signatures", _first(

@@ -284,7 +284,7 @@ class Nodes:
         def report(stage: str, name: str, station_id: str, data: dict[str, Any]) -> None:
             self._log(Observe(stage, name, {"station": station_id, **data}))
 
-        rules = Rules(unsigned_feed_in=True)
+        rules = Rules(unsigned_feed_in=True, unsigned_contracts=True)
         return Bookkeeper(store, clock, report, lambda: Anchors(roots=()), rules, wait_ms=60_000)
 
     def seen(self, lines: list[bytes]) -> None:

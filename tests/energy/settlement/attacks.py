@@ -164,8 +164,8 @@ class Scene:
         modes: dict[str, dict[str, Any]] = {
             "alone": {},
             "--root": {"anchors": anchors},
-            "--require signed": {"signed_only": True},
-            "--require checkpoints": {"signed_only": True, "checkpoints_only": True},
+            "--require signed": {"require": {"signed"}},
+            "--require checkpoints": {"require": {"signed", "checkpoints"}},
             "--checkpoints": {"copies": [("copies:1", each) for each in self.copies]},
             "--operator": {"operators": [self.operator.public_key]},
         }

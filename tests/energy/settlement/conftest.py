@@ -6,8 +6,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
+from msgspec import UNSET
 
 from pki_tools.tree import PkiTree
+from v2g import exi
 from v2g.asn1.discharge import DecisionReason
 from v2g.energy.discharge import (
     Answered,
@@ -21,11 +23,13 @@ from v2g.energy.discharge import (
 from v2g.energy.grid_signal import QUARTER_MS, PriceSlot, Tariff
 from v2g.energy.limits import discharge_limits
 from v2g.energy.settlement import ocmf
+from v2g.energy.settlement.authorization import challenge_of
 from v2g.energy.settlement.bundle import Chains, write_bundle
 from v2g.energy.settlement.checkpoints import Copy
 from v2g.energy.settlement.journal import verify_lines
 from v2g.energy.settlement.pricing import Direction
 from v2g.energy.settlement.records import (
+    AuthorizationSigned,
     CheckpointIssued,
     ContractAuthorized,
     MeterReading,
@@ -39,9 +43,38 @@ from v2g.energy.settlement.records import (
 )
 from v2g.energy.settlement.session_journal import SessionJournal
 from v2g.energy.settlement.signed_meter import sign_meter
+from v2g.iso15118.d20.messages.certificates import ContractCertificateChain, SubCertificates
+from v2g.iso15118.d20.messages.common_messages import (
+    Authorization,
+    AuthorizationReq,
+    PnC_AReqAuthorizationMode,
+)
+from v2g.iso15118.d20.messages.common_types import MessageHeader
+from v2g.iso15118.d20.schemas import COMMON_MESSAGES
+from v2g.iso15118.engine import signature
+from v2g.pki.credentials import Credentials
 
 SESSION_ID = bytes.fromhex("0011223344556677")
 EVSE_ID = "DE*V2G*E0001"
+
+
+def authorization_of(contract: Credentials, session_id: bytes, challenge: bytes) -> bytes:
+    """Return the AuthorizationReq of ISO 15118-20 (EXI) that a contract's vehicle signs."""
+    leaf, *subs = contract.chain
+    mode = PnC_AReqAuthorizationMode(
+        id="id1",
+        gen_challenge=challenge,
+        contract_certificate_chain=ContractCertificateChain(
+            certificate=leaf, sub_certificates=SubCertificates(certificate=tuple(subs))
+        ),
+    )
+    signed = signature.sign(mode, contract.key, schema=COMMON_MESSAGES)
+    request = AuthorizationReq(
+        header=MessageHeader(session_id=session_id, time_stamp=1, signature=signed),
+        selected_authorization_service=Authorization.PnC,
+        pnc_a_req_authorization_mode=mode,
+    )
+    return exi.encode(request)
 
 
 class Session:
@@ -49,6 +82,8 @@ class Session:
 
     station_id = "CS-V2G-0001"
     session_id = SESSION_ID
+    signs = False
+    """Whether it is of version 3, in which the vehicle signs for the session itself."""
 
     def __init__(self, pki: PkiTree, start_ms: int, *, seed: int = 7, checkpoints: bool = False) -> None:
         self.pki = pki
@@ -130,22 +165,26 @@ class Session:
         self.lines += self.ledger.record(record, self.now)  # type: ignore[arg-type]
 
     def start(self, discharge: str = "signed") -> None:
-        self.record(
-            SessionStarted(
-                station_id=self.station_id,
-                evse_id=EVSE_ID,
-                session_id=self.session_id.hex(),
-                meter_serial="METER-0001",
-                meter_certificate=hashlib.sha256(self.meter.leaf).hexdigest(),
-                charger_certificate=hashlib.sha256(self.charger.leaf).hexdigest(),
-                import_mwh=self.import_mwh,
-                export_mwh=self.export_mwh,
-                discharge=discharge,  # type: ignore[arg-type]
-                bundle=2,
-            )
+        started = SessionStarted(
+            station_id=self.station_id,
+            evse_id=EVSE_ID,
+            session_id=self.session_id.hex(),
+            meter_serial="METER-0001",
+            meter_certificate=hashlib.sha256(self.meter.leaf).hexdigest(),
+            charger_certificate=hashlib.sha256(self.charger.leaf).hexdigest(),
+            import_mwh=self.import_mwh,
+            export_mwh=self.export_mwh,
+            discharge="none" if self.signs else discharge,  # type: ignore[arg-type]
+            bundle=3 if self.signs else 2,
+            entropy=self.entropy(16).hex() if self.signs else UNSET,
         )
+        self.record(started)
         fingerprint = hashlib.sha256(self.contract.leaf).hexdigest()
         self.record(ContractAuthorized(emaid="DEV2GC00000001", contract_certificate=fingerprint, authorized_by="csms"))
+        if self.signs:
+            challenge = challenge_of(started, self.now)
+            self.record(AuthorizationSigned(payload=authorization_of(self.contract, self.session_id, challenge)))
+            self.record(ServiceChanged(service="DC_BPT", discharge=discharge, reason="selected"))  # type: ignore[arg-type]
         self.record(VehicleDescribed(evcc_id="WMIV2GENGINE0000001X", battery_capacity_wh=60_000))
         self.record(TariffSet(tariff=self.tariff))
         self.set_limit(11_000)

@@ -205,7 +205,7 @@ def test_of_a_session_that_only_charged_nothing_is_said_about_discharge(session:
 
 def test_signed_commands_can_be_required(finished: Session, bundle: dict[str, bytes]) -> None:
     """With its own key a charger can write its journal anew, as that of a session in which nothing was to be signed."""
-    verify_bundle(bundle, signed_only=True)
+    verify_bundle(bundle, require={"signed"})
     journal, lines = Journal(), []
     for entry in verify_lines(bundle[JOURNAL]):
         record = entry.data
@@ -216,7 +216,7 @@ def test_signed_commands_can_be_required(finished: Session, bundle: dict[str, by
     text = b"".join(lines)
     plain = resealed(finished, bundle, journal__jsonl=text, settlement__json=canonical(settle(verify_lines(text))))
     with pytest.raises(VerificationError, match="signed commands are required"):
-        verify_bundle(plain, signed_only=True)
+        verify_bundle(plain, require={"signed"})
 
 
 def test_energy_that_the_vehicle_did_not_countersign_is_refused_where_that_is_wanted(
@@ -224,7 +224,7 @@ def test_energy_that_the_vehicle_did_not_countersign_is_refused_where_that_is_wa
 ) -> None:
     last = f"{JOURNAL}:{len(finished.lines)}"
     with pytest.raises(VerificationError, match="countersigned no checkpoint") as error:
-        verify_bundle(bundle, checkpoints_only=True)
+        verify_bundle(bundle, require={"checkpoints"})
     assert error.value.where == last
 
 
@@ -244,7 +244,7 @@ def test_energy_in_one_direction_after_the_last_checkpoint_is_refused(
     session.end()
     assert verify_bundle(session.bundle()).discharge.checkpoints.countersigned == 1
     with pytest.raises(VerificationError, match=f"{imported} mWh in, {exported} mWh out") as error:
-        verify_bundle(session.bundle(), checkpoints_only=True)
+        verify_bundle(session.bundle(), require={"checkpoints"})
     assert error.value.where == f"{JOURNAL}:{len(session.lines)}"
 
 
@@ -464,7 +464,7 @@ def test_discharge_by_the_plain_standard_is_accepted_unless_it_is_not_wanted(ses
     assert not verify_bundle(files).discharge.covered
     assert verify_bundle(files).confirmations is None
     with pytest.raises(VerificationError, match="signed commands are required") as error:
-        verify_bundle(files, signed_only=True)
+        verify_bundle(files, require={"signed"})
     assert error.value.where == f"{JOURNAL}:1"
 
 

@@ -84,15 +84,14 @@ def refusal(session: Session, *, copies: bool = False) -> str:
     with pytest.raises(VerificationError) as error:
         verify_bundle(
             session.bundle(),
-            signed_only=True,
-            checkpoints_only=not copies,
+            require={"signed"} if copies else {"signed", "checkpoints"},
             copies=places(session.copies) if copies else None,
         )
     return str(error.value)
 
 
 def test_an_honest_bundle_is_verified_with_the_copies_of_both(finished: Session) -> None:
-    report = verify_bundle(finished.bundle(), checkpoints_only=True, copies=places(finished.copies))
+    report = verify_bundle(finished.bundle(), require={"checkpoints"}, copies=places(finished.copies))
     proved = report.discharge.checkpoints
     assert (proved.issued, proved.countersigned, proved.final, report.copies) == (3, 3, True, 3)
     assert (proved.import_mwh, proved.export_mwh) == (
@@ -273,7 +272,7 @@ def test_no_edit_before_the_last_checkpoint_stands(finished: Session, data: st.D
         return  # not even a journal
     assume(altered.journal != finished.journal)
     with pytest.raises(VerificationError):
-        verify_bundle(files, checkpoints_only=True, copies=places(finished.copies))
+        verify_bundle(files, require={"checkpoints"}, copies=places(finished.copies))
 
 
 @pytest.mark.parametrize(

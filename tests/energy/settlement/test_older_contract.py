@@ -10,13 +10,13 @@ from v2g import exi
 from v2g.energy.settlement.bundle import Chains, verify_bundle
 from v2g.energy.settlement.records import MeteringConfirmed
 from v2g.errors import VerificationError
-from v2g.iso15118.confirmations import read_confirmation
 from v2g.iso15118.d2 import signatures
 from v2g.iso15118.d2.messages.body import Body
 from v2g.iso15118.d2.messages.common import MeteringReceiptReq
 from v2g.iso15118.d2.messages.data_types import MeterInfo
 from v2g.iso15118.d2.messages.header import MessageHeader
 from v2g.iso15118.d2.messages.message import V2G_Message
+from v2g.iso15118.signed_requests import read_confirmation
 
 __all__ = ["other_2", "pki_2"]
 

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 from msgspec import UNSET
-from msgspec.structs import replace
 
 from secc.evse.books import Books
 from secc.hardware.meter import SimulatedMeter
 from secc.session import ports
+from secc.session.books import session_started
+from secc.session.config import SeccConfig
+from secc.session.identity import Identity
 from v2g.asn1.discharge import PriceSlot
 from v2g.energy.grid_signal import Tariff
 from v2g.energy.settlement.journal import verify_lines
@@ -240,7 +242,19 @@ async def test_a_session_starts_with_what_a_meter_shows_that_has_started_again_a
     )
     before = meter.read(0)
     assert (before.import_mwh, before.shown["import_mwh"]) == (2_000_000, 500_000)
-    await books.write(replace(STARTED, import_mwh=before.import_mwh))
+    parties = Identity("CS", "M", b"meter")
+    began = (before.import_mwh, before.export_mwh)
+    await books.write(
+        session_started(
+            SeccConfig(),
+            parties,
+            b"own",
+            session_id=bytes(8),
+            meter=before.fact(meter),
+            registers=began,
+            discharge="none",
+        )
+    )
     now_ms[0] += 1_980_000
     fact = await books.record_meter("stop")
     assert isinstance(fact, ports.MeterRead)

@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from msgspec import Meta
 
 from v2g.energy.settlement import ocmf, signed_meter
+from v2g.energy.settlement.authorization import ReadAuthorization, check_authorization
 from v2g.energy.settlement.canonical import canonical, parse_canonical, sha256_hex
 from v2g.energy.settlement.checkpoints import Checkpoints, Copy, check_copies
 from v2g.energy.settlement.confirmation import ReadConfirmation, check_confirmations
@@ -36,7 +37,7 @@ from v2g.energy.settlement.operator import MAX_RECEIPT_BYTES, JournalReceipt, ch
 from v2g.energy.settlement.pricing import Direction
 from v2g.energy.settlement.proof import prove_discharge
 from v2g.energy.settlement.records import MOST_REACTION_MS, Addition, ContractAuthorized, ServiceChanged, SessionStarted
-from v2g.energy.settlement.report import Received, Report
+from v2g.energy.settlement.report import UNSIGNED, Received, Report
 from v2g.energy.settlement.settle import Settlement, settle
 from v2g.energy.signed import Party
 from v2g.errors import CertificateError, CodecError, SignatureError, VerificationError
@@ -57,6 +58,11 @@ SIGNATURE: Final = "manifest.sig"
 RECEIPT: Final = "receipt.json"
 """The back end's receipt, which comes when the bundle is sealed: it has the operator's own signature."""
 
+Demand = Literal["signed", "checkpoints", "authorization"]
+"""What a reader requires: no energy fed back by the plain standard, where the charger's own statement is the only
+evidence; that the vehicle countersigned all energy; that its contract's key signed for this very session.
+"""
+
 LISTED: Final = (JOURNAL, SETTLEMENT, *OCMF_FILES.values(), CHARGER_CHAIN, CONTRACT_CHAIN, METER_CHAIN, ROOTS)
 """Files that the manifest lists; a bundle is these, manifest and signature, perhaps a receipt, and nothing else."""
 
@@ -71,7 +77,7 @@ class FileSum(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the charger signs."""
 
-    format: Literal["v2g-bundle/1", "v2g-bundle/2"]
+    format: Literal["v2g-bundle/1", "v2g-bundle/2", "v2g-bundle/3"]
     created_ms: int
     files: dict[str, FileSum]
     journal_entries: int
@@ -126,8 +132,9 @@ def write_bundle(
     return {**files, MANIFEST: manifest, SIGNATURE: canonical(seal)}
 
 
-def _format(entries: Sequence[Entry]) -> Literal["v2g-bundle/1", "v2g-bundle/2"]:
-    return "v2g-bundle/1" if signed_meter.version_of(entries) == 1 else "v2g-bundle/2"
+def _format(entries: Sequence[Entry]) -> Literal["v2g-bundle/1", "v2g-bundle/2", "v2g-bundle/3"]:
+    version = signed_meter.version_of(entries)
+    return "v2g-bundle/1" if version == 1 else "v2g-bundle/2" if version == 2 else "v2g-bundle/3"
 
 
 def verify_bundle(
@@ -136,9 +143,9 @@ def verify_bundle(
     anchors: Sequence[bytes] | None = None,
     now: datetime | None = None,
     confirmations: ReadConfirmation | None = None,
+    authorizations: ReadAuthorization | None = None,
     most_reaction_ms: int = MOST_REACTION_MS,
-    signed_only: bool = False,
-    checkpoints_only: bool = False,
+    require: Collection[Demand] = (),
     copies: Iterable[tuple[str, Copy]] | None = None,
     operators: Collection[PublicKey] = (),
 ) -> Report:
@@ -146,14 +153,13 @@ def verify_bundle(
 
     `anchors` are the reader's own roots (DER); without them the bundle's are used and the report says so. Chains are
     verified at the start of the session; `now` (aware, UTC) only lets the report list what has expired since.
-    `confirmations` reads what the vehicle signed by the plain standard
-    (`v2g.iso15118.confirmations.read_confirmation`); without it the report omits them. `most_reaction_ms`: the longest
-    reaction time that the charger may declare for its power electronics, as it extends what each command allows. With
-    `signed_only` no energy may have been fed back by the plain standard, where nothing is signed and the charger's own
-    statement is the only evidence. With `checkpoints_only` the vehicle must have countersigned all energy. `copies` are
-    countersigned checkpoints that another party kept (`checkpoints.read_copies`), none of which the bundle may lack or
-    contradict. `operators` are the public keys of the operator that the reader trusts: only their receipt shows that
-    the journal is complete where the vehicle has not signed the end.
+    `confirmations` and `authorizations` read what the vehicle signed by the plain standard
+    (`v2g.iso15118.signed_requests`); without them the report omits it. `most_reaction_ms`: the longest reaction time
+    that the charger may declare for its power electronics, as it extends what each command allows. `require` rejects
+    what does not meet a `Demand`. `copies` are countersigned checkpoints that another party kept
+    (`checkpoints.read_copies`), none of which the bundle may lack or contradict. `operators` are the public keys of the
+    operator that the reader trusts: only their receipt shows that the journal is complete where the vehicle has not
+    signed the end.
 
     Raises VerificationError whose `where` is `file` or `file:line`.
     """
@@ -169,7 +175,7 @@ def verify_bundle(
         raise VerificationError(f"the journal was begun for {_format(entries)}", where=MANIFEST)
     started = entries[0].data
     assert isinstance(started, SessionStarted), "checked by verify_lines"
-    _check_terms(entries, started, most_reaction_ms, signed_only=signed_only)
+    _check_terms(entries, started, most_reaction_ms, signed_only="signed" in require)
     roots = _chain(files, ROOTS)
     trusted = roots if anchors is None else anchors
     trust = _Trust(trusted, _moment(entries[0].utc_ms), interop=key_kind(signer.public_key) is KeyKind.SECP256R1)
@@ -181,8 +187,14 @@ def verify_bundle(
         raise VerificationError("differs from the settlement of the journal", where=SETTLEMENT)
     vehicle = Party.of(contract.der[0]) if contract else None
     proof = prove_discharge(entries, charger=signer, vehicle=vehicle, name=JOURNAL)
-    if checkpoints_only:
+    if "checkpoints" in require:
         _check_countersigned(proof.checkpoints, len(entries))
+    authorization = None
+    if authorizations is not None:
+        leaf = contract.der[0] if contract else None
+        authorization = check_authorization(entries, leaf, authorizations, name=JOURNAL)
+    if "authorization" in require and authorization != "signed":
+        raise VerificationError(f"no vehicle signed for this session: {UNSIGNED[authorization]}", where=JOURNAL)
     copied = None if copies is None else check_copies(entries, copies, charger=signer, vehicle=vehicle)
     receipt = _check_receipt(files, entries, started)
     confirmed = None
@@ -199,6 +211,7 @@ def verify_bundle(
         received=None
         if receipt is None
         else Received(receipt.seal.key_id, is_of(receipt.seal, operators), receipt.received.taxation),
+        authorization=authorization,
         copies=copied,
         confirmations=None if confirmed is None else confirmed.count,
         confirmed_wh=None if confirmed is None else (confirmed.charged_wh, confirmed.discharged_wh),

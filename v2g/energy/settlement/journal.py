@@ -23,6 +23,7 @@ from v2g.energy.settlement.records import (
     IntervalClosed,
     MeterReading,
     MeterStatus,
+    ServiceChanged,
     SessionEnded,
     SessionStarted,
 )
@@ -82,6 +83,7 @@ class JournalState:
         self.export_mwh = 0
         self.ended = False
         self.meter = MeterState(0, 0, 0, 0, 0)
+        self.metered = False
         self.status: tuple[MeterStatus, ...] = ()
         self.checkpoint = 0
         self.countersigned = 0
@@ -110,6 +112,9 @@ class JournalState:
         elif isinstance(record, IntervalClosed):
             if not record.start_ms < record.end_ms <= utc_ms:
                 return "an interval must end after its start, and not in the future"
+        elif isinstance(record, ServiceChanged):
+            if record.reason == "selected" and self.metered:
+                return "services are first selected before the first meter reading"
         elif isinstance(record, CheckpointIssued):
             if record.number != self.checkpoint + 1:
                 return f"checkpoint {record.number} follows {self.checkpoint}"
@@ -123,6 +128,7 @@ class JournalState:
         self.count += 1
         if isinstance(record, MeterReading):
             self.meter = self.meter.after(record, utc_ms)
+            self.metered = True
             self.status = record.status or ()
         elif isinstance(record, SessionStarted):
             self.start_ms = utc_ms

@@ -261,7 +261,7 @@ def _exports(entries: Sequence[Entry], mode: Discharge) -> Iterator[tuple[int, R
     for number, entry in enumerate(entries[1:], 2):
         if isinstance(entry.data, ServiceChanged):
             mode = entry.data.discharge
-            modes.add(mode)
+            modes = {mode} if entry.data.reason == "selected" else modes | {mode}
         for reading in readings_of([entry]):
             if reading.basis == "substitute":
                 continue

@@ -45,7 +45,7 @@ class SessionStarted(Record, frozen=True, kw_only=True, tag="session_started"):
     `reaction_ms` is how long the power electronics may take to follow a lower limit or the end of a command, and
     `tolerance_permille` how far power may exceed its command; both limit what the verifier accepts. `rollover_mwh` is
     where the meter's registers start again at 0, if they do. `bundle` is the version of the bundle to be made, absent
-    in version 1.
+    in version 1. With `entropy`, unpredictable, the hash of this entry was the challenge of a contract's vehicle.
     """
 
     station_id: str
@@ -60,7 +60,8 @@ class SessionStarted(Record, frozen=True, kw_only=True, tag="session_started"):
     reaction_ms: Annotated[int, Meta(ge=0, le=3_600_000)] = 2_000
     tolerance_permille: Annotated[int, Meta(ge=0, le=50)] = 20
     rollover_mwh: Annotated[int, Meta(ge=1, le=2**63 - 1)] | UnsetType = UNSET
-    bundle: Literal[2] | UnsetType = UNSET
+    bundle: Literal[2, 3] | UnsetType = UNSET
+    entropy: Annotated[Hex, Meta(min_length=32, max_length=32)] | UnsetType = UNSET
 
 
 class ContractAuthorized(Record, frozen=True, kw_only=True, tag="contract_authorized"):
@@ -69,6 +70,14 @@ class ContractAuthorized(Record, frozen=True, kw_only=True, tag="contract_author
     emaid: str
     contract_certificate: Hex  # SHA-256 of the DER
     authorized_by: str
+
+
+class AuthorizationSigned(Record, frozen=True, kw_only=True, tag="authorization_signed"):
+    """The vehicle signed the challenge with its contract's key; `payload` is its AuthorizationReq (EXI), with the
+    signature, and in ISO 15118-20 also the contract's chain.
+    """
+
+    payload: bytes
 
 
 class VehicleDescribed(Record, frozen=True, kw_only=True, tag="vehicle_described"):
@@ -162,7 +171,7 @@ class LimitChanged(Record, frozen=True, kw_only=True, tag="limit_changed"):
 
 
 class ServiceChanged(Record, frozen=True, kw_only=True, tag="service_changed"):
-    """Services were selected again (renegotiation), or a paused session was resumed.
+    """Services were selected, for the first time or again (renegotiation), or a paused session was resumed.
 
     From here on `discharge` replaces the previous one. Earlier signed terms and commands are void, and command numbers
     start again: they belong to new offers.
@@ -170,7 +179,7 @@ class ServiceChanged(Record, frozen=True, kw_only=True, tag="service_changed"):
 
     service: str
     discharge: Discharge
-    reason: Literal["renegotiated", "resumed"]
+    reason: Literal["selected", "renegotiated", "resumed"]
 
 
 class MeterReading(Record, frozen=True, kw_only=True, tag="meter_reading"):
@@ -272,6 +281,7 @@ class SessionEnded(Record, frozen=True, kw_only=True, tag="session_ended"):
 AnyRecord = (
     SessionStarted
     | ContractAuthorized
+    | AuthorizationSigned
     | VehicleDescribed
     | VoltmeterCalibrated
     | TariffSet

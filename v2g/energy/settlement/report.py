@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from v2g.energy.settlement.authorization import Authorization
 from v2g.energy.settlement.corrections import Addendum, Change
 from v2g.energy.settlement.pricing import Total
 from v2g.energy.settlement.proof import DischargeProof
@@ -35,6 +36,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """Number of readings that the vehicle signed by the plain standard; None if not checked."""
     confirmed_wh: tuple[int, int] | None
     """Energy into and out of the vehicle, Wh of the session, in the last of them."""
+    authorization: Authorization | None = None
+    """How the session was authorised; None if not checked."""
     copies: int | None
     """Number of checkpoints that another party's copies have, too; None without copies."""
     charger: str
@@ -158,6 +161,24 @@ def affected(settlement: Settlement) -> dict[MeterStatus, list[int]]:
     return {status: found[status] for status in _STATUS if status in found}
 
 
+UNSIGNED: Final[dict[Authorization | None, str]] = {
+    "unsigned": "a contract pays, in a journal of an earlier version, which has no signed AuthorizationReq",
+    "external": "it was authorised by external means (EIM)",
+    None: "it was not checked",
+}
+"""Why nobody signed that the vehicle was there."""
+
+
+def _authorization(report: Report) -> Iterator[str]:
+    if report.authorization == "signed":
+        yield "Authorisation signed: the contract's key signed the hash of the first entry, so for this session alone"
+    elif report.authorization is not None:
+        yield (
+            f"Authorisation {report.authorization}: {UNSIGNED[report.authorization]}; that a vehicle was there is the "
+            "charger's statement"
+        )
+
+
 def _checkpoint_sentences(report: Report) -> Iterator[str]:
     """Yield what the vehicle has signed of journal and energy, and what not."""
     proved, entries = report.discharge.checkpoints, report.settlement.journal_entries
@@ -227,6 +248,7 @@ def _sentences(report: Report) -> list[str]:
             f"import {_kwh(s.end.import_mwh - s.begin.import_mwh)}, "
             f"export {_kwh(s.end.export_mwh - s.begin.export_mwh)}"
         ),
+        *_authorization(report),
         *_discharge(report),
         *_metering(s),
         *_checkpoint_sentences(report),

@@ -12,9 +12,9 @@ from tests.secc.session.d2.conftest import MakeIso2
 from tests.secc.session.d2.contract_bench import BOTH, ContractBench, code
 from v2g.energy.settlement.records import MeteringConfirmed
 from v2g.errors import CodecError, SignatureError
-from v2g.iso15118.confirmations import read_confirmation
 from v2g.iso15118.d2.messages.data_types import MeterInfo
 from v2g.iso15118.engine.sequence import State
+from v2g.iso15118.signed_requests import read_confirmation
 
 pytestmark = pytest.mark.requirement("R15")
 

@@ -8,6 +8,7 @@ from secc.session.config import ControlMode, EnergyService, SeccConfig, SignedDi
 from secc.session.ports import Journal
 from tests.secc.session.bench import SIGNED, Bench
 from tests.secc.session.conftest import MakeBench
+from v2g.energy.settlement.records import ServiceChanged
 from v2g.iso15118.d20.messages import common_messages as cm
 from v2g.iso15118.engine.sequence import State
 
@@ -129,9 +130,14 @@ def test_the_books_open_with_who_and_on_which_terms(
     bench = make_bench(SeccConfig(signed_discharge=SignedDischarge(required=required)))
     bench.selection = chosen
     bench.reach(State.DC_CHARGE_PARAMETER_DISCOVERY)
-    assert bench.records() == ["SessionStarted", "ContractAuthorized", "VehicleDescribed", "TariffSet"]
-    started = bench.commands(Journal)[0].record
-    assert started.discharge == discharge
+    selected = ["ServiceChanged"] if discharge != "none" else []
+    signed = ["SessionStarted", "ContractAuthorized", "AuthorizationSigned"]
+    assert bench.records() == [*signed, *selected, "VehicleDescribed", "TariffSet"]
+    started, *_ = records = [each.record for each in bench.commands(Journal)]
+    assert started.discharge == "none"
+    assert [(each.discharge, each.reason) for each in records if isinstance(each, ServiceChanged)] == [
+        (discharge, "selected") for _ in selected
+    ]
     assert started.session_id == bench.session.session_id.hex()
     assert (started.import_mwh, started.export_mwh) == (5_000_000, 2_000_000)
 
