@@ -249,11 +249,13 @@ class TestWholeRun:
         pki = Path(whole.summary["folder"]) / "pki"
         verify = [
             sys.executable, "-m", "v2g_cli", "settle", "verify", "--independent", "--max-reaction", "600",
+            "--require", "authorization",
             "--root", str(pki / "v2g/root.pem"), "--root", str(pki / "mo/root.pem"),
         ]  # fmt: skip
         done = subprocess.run([*verify, str(bundle)], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         assert "verified" in done.stdout
+        assert "Authorisation signed" in done.stdout
         assert re.search(r"^[1-9]\d* signed messages read alike by asn1tools", done.stdout, re.MULTILINE)
         copy = tmp_path / "copy"
         copy.mkdir()
@@ -319,6 +321,9 @@ class TestPlugAndChargeOf2:
             assert (signed["IS"], signed["IT"], signed["ID"]) == (True, "EMAID", self.emaid)
             assert "ISO15118_PNC" in signed["IF"]
         assert (bundle / "contract_chain.pem").stat().st_size
+        verify = [sys.executable, "-m", "v2g_cli", "settle", "verify", "--max-reaction", "600", str(bundle)]
+        done = subprocess.run([*verify, "--require", "authorization"], capture_output=True, text=True)
+        assert "Authorisation signed" in done.stdout, done.stderr
 
     def test_the_transaction_and_the_books_of_the_back_end(self, older: Run) -> None:
         assert [each["type"] for each in older.named("csms", "authorization", "authorize")] == ["eMAID"]

@@ -49,6 +49,9 @@ from v2g.pki.credentials import Credentials
 pytestmark = pytest.mark.requirement("R32")
 
 
+_OF_CONTRACT = (ContractAuthorized, AuthorizationSigned)
+
+
 class Signing(Session):
     """A session of version 3 that charges for a minute."""
 
@@ -147,15 +150,16 @@ def test_energy_may_be_fed_back_by_signed_commands_as_before(pki: PkiTree, start
     assert report.discharge.export_mwh
 
 
-def test_an_older_journal_and_one_without_a_contract_are_named(pki: PkiTree, start_ms: int) -> None:
+def test_an_older_journal_and_one_without_a_contract_are_named(pki: PkiTree, start_ms: int, signed: Session) -> None:
     older = charged(Session(pki, start_ms))
     assert verdict(older) == "unsigned"
     lines = verify_bundle(older.bundle(), authorizations=read_authorization).lines()
     assert any(line.startswith("Authorisation unsigned: a contract pays, in a journal of an earlier") for line in lines)
     with pytest.raises(VerificationError, match="no vehicle signed for this session: a contract pays"):
         verdict(older, "authorization")
-    entries = [each for each in verify_lines(older.journal) if not isinstance(each.data, ContractAuthorized)]
-    assert check_authorization(entries, None, read_authorization) == "external"
+    for session in (older, signed):
+        entries = [each for each in verify_lines(session.journal) if not isinstance(each.data, _OF_CONTRACT)]
+        assert check_authorization(entries, None, read_authorization) == "external"
 
 
 @pytest.mark.parametrize(
