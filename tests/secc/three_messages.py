@@ -4,17 +4,19 @@ handshake, as those of ISO 15118-2 do.
 
 from collections.abc import Callable
 from enum import Enum
+from types import SimpleNamespace
 from typing import Annotated, Any, Final
 
 from msgspec import Meta
 
 from secc.session import ports
-from secc.session.books import SessionBooks, open_books, session_started
+from secc.session.books import SessionBooks, open_books
 from secc.session.config import SeccConfig
 from secc.session.facts import SessionFacts
 from secc.session.identity import Connection
 from secc.session.limits import SessionLimits
 from secc.session.paused import Paused
+from secc.session.stages import Authorized, Opened
 from v2g.errors import CodecError
 from v2g.exi.declare import Element, Schema, UnsignedInt
 from v2g.iso15118.engine import app_protocol as app
@@ -132,16 +134,10 @@ class ThreeMessages(Session):
 
     def _begin(self, hello: HelloReq) -> None:
         self.session_id = self._entropy(8)
-        started = session_started(
-            self._config,
-            self._connection.identity,
-            self._connection.trust.chain[0],
-            session_id=self.session_id,
-            registers=self.facts.meter_begin,
-            discharge="none",
-        )
+        about: Any = SimpleNamespace(config=self._config, connection=self._connection, facts=self.facts)
+        authorized = Authorized(Opened(self.session_id, hello.name), None)
         commands = (
-            *open_books(started, self._connection.identity, None, hello.name, self.facts.tariff),
+            *open_books(about, authorized, "", "none"),
             ports.TransactionStarted(self.session_id.hex(), "", hello.name),
         )
         for command in commands:

@@ -58,7 +58,7 @@ class Cabinet:
 class Meter:
     """Its registers are set."""
 
-    serial, power_w, read_at = "M", 0, 0.0
+    serial, power_w, read_at, rollover_mwh = "M", 0, 0.0, None
     import_mwh = export_mwh = saved = 0
 
     def read(self, utc_ms: int) -> MeterReading:

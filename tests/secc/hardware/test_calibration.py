@@ -1,6 +1,8 @@
 """The calibrated voltmeter: what is read shifts by the offset exactly, and false over-voltage goes away (R40, R41)."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 import pytest
@@ -9,9 +11,11 @@ from hypothesis import strategies as st
 
 from secc.hardware.calibration import CalibratedStage
 from secc.hardware.parts import HardwareConfig
-from secc.session.books import open_books, session_started
+from secc.session.books import open_books
 from secc.session.config import SeccConfig
+from secc.session.facts import SessionFacts
 from secc.session.identity import Identity
+from secc.session.stages import Authorized, Opened
 from tests.safety.charger import FULL, T, charging, found
 from v2g.energy.settlement.journal import verify_lines
 from v2g.energy.settlement.records import VoltmeterCalibrated
@@ -107,10 +111,10 @@ def test_an_offset_out_of_range_is_refused(offset: int) -> None:
 @pytest.mark.parametrize("offset", [0, -120])
 def test_every_journal_names_the_calibration(offset: int) -> None:
     identity = Identity("CS", "M", b"certificate", offset)
-    started = session_started(
-        SeccConfig(), identity, b"charger", session_id=b"12345678", registers=(0, 0), discharge="signed"
-    )
-    journal, records = SessionJournal(), [each.record for each in open_books(started, identity, None, "EV", None)]
+    connection = SimpleNamespace(identity=identity, trust=SimpleNamespace(chain=(b"charger",)))
+    context: Any = SimpleNamespace(config=SeccConfig(), connection=connection, facts=SessionFacts())
+    opened = open_books(context, Authorized(Opened(b"12345678", "EV"), None), "DC_BPT", "signed")
+    journal, records = SessionJournal(), [each.record for each in opened]
     entries = verify_lines(b"".join(line for record in records for line in journal.record(record, 900_000)))
     found = [entry.data.offset_mv for entry in entries if isinstance(entry.data, VoltmeterCalibrated)]
     assert found == ([offset] if offset else [])

@@ -152,7 +152,7 @@ class NoisyStage:
 class CoarseMeter:
     """A meter that is read every second, in steps of 1 or 10 Wh. See Meter."""
 
-    serial = "M"
+    serial, rollover_mwh = "M", None
 
     def __init__(self, exact: SimulatedMeter, chance: random.Random, clock: Clock) -> None:
         self._exact, self._clock, self._step = exact, clock, chance.choice([1_000, 10_000])
