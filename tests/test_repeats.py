@@ -38,7 +38,7 @@ def run(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
 
 
-@pytest.mark.some(1)
+@pytest.mark.long  # runs pytest
 @pytest.mark.parametrize("workers", ["2", "0"])
 def test_a_test_of_a_program_may_fail_once(tmp_path: Path, workers: str) -> None:
     (tmp_path / "test_it.py").write_text(PROGRAM)
@@ -47,7 +47,7 @@ def test_a_test_of_a_program_may_fail_once(tmp_path: Path, workers: str) -> None
     assert (again.returncode, again.stdout.splitlines()[-2:][0][:11]) == (0, "1 repeated:"), again.stdout
 
 
-@pytest.mark.some(1)
+@pytest.mark.long  # runs pytest
 @pytest.mark.parametrize("workers", ["2", "0"])
 def test_any_other_failure_is_one(tmp_path: Path, workers: str) -> None:
     (tmp_path / "test_it.py").write_text(PROGRAM + PLAIN)

@@ -6,6 +6,8 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 
 TESTS = """
@@ -29,6 +31,7 @@ def test_crash():
 """
 
 
+@pytest.mark.long  # runs pytest
 def test_each_test_runs_once_and_a_group_in_one_worker(tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text(TESTS)
     chosen = ["-q", "--rootdir", str(tmp_path), "-c", "/dev/null", "-p", "xdist", "-p", "no:cacheprovider"]

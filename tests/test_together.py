@@ -17,6 +17,7 @@ def test_numbers(number):
 """
 
 
+@pytest.mark.long  # runs pytest
 def test_every_case_is_tried_and_each_failure_is_named(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(FILE)
     report = pytester.path / "junit.xml"

@@ -142,6 +142,7 @@ def test_a_bundle_is_exported_for_programs(v2g: Run, bundle: Path, tmp_path: Pat
     assert (done.code, json.loads(out.read_text())["cdr_location"]["city"]) == (0, "Berlin")
 
 
+@pytest.mark.some(2)
 @pytest.mark.requirement("R194")
 @pytest.mark.parametrize("state", ["waiting", "quarantined", "rejected", "released", None])
 def test_no_export_and_no_receipt_has_an_amount_that_the_back_end_holds(

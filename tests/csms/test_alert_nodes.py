@@ -85,6 +85,7 @@ def subjects(mails: list[EmailMessage]) -> list[str]:
 EXPECTED = [f"[V2G] warning: station_faulted {verb}, station {STATION}" for verb in ("raised", "cleared")]
 
 
+@pytest.mark.long
 @pytest.mark.e2e
 @pytest.mark.requirement("R125")
 async def test_a_back_end_that_is_killed_announces_each_alert_once(

@@ -165,7 +165,7 @@ async def test_it_installs_what_works_and_goes_back_from_what_cannot_read_its_co
         assert await site.inventory(node) == [shown | {"number": 1, "failed": 2}]
 
 
-@pytest.mark.some(1)
+@pytest.mark.long
 @pytest.mark.parametrize("name", BROKEN)
 async def test_the_former_release_runs_again_within_60_s_after_one_that_cannot_begin(
     site: Site, empty_database: Path, name: str

@@ -91,6 +91,7 @@ async def test_a_station_whose_contactor_becomes_slow_is_an_alert_until_it_is_re
     await program.stop()
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R38", "R179")
 async def test_after_a_repair_a_station_begins_anew_by_command(
     tmp_path: Path, pki: PkiTree, empty_database: Path

@@ -142,6 +142,7 @@ def bench(benches: Callable[[detectors.Settings], Bench]) -> Bench:
     return benches(detectors.Settings(health=health.Settings(pack=PACK), data=SELDOM))
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R114")
 async def test_the_state_of_charge_is_within_1_percent_of_that_of_the_cells(bench: Bench) -> None:
     """PyBaMM's day of driving, V2G and charging, with a sensor that is 1 % and C/100 wrong."""

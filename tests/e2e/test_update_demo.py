@@ -38,6 +38,7 @@ def run(scenario: str, folder: Path) -> tuple[list[dict[str, Any]], dict[str, bo
 
 
 @pytest.mark.e2e
+@pytest.mark.long
 @pytest.mark.requirement("R139", "R140", "R141")
 def test_a_back_end_in_wrong_hands_installs_nothing(tmp_path: Path) -> None:
     events, checks = run("update-attack", tmp_path / "run")

@@ -169,8 +169,9 @@ def chance() -> random.Random:
     return random.Random(60)
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R133", "R135", "R141")
-@pytest.mark.parametrize("kills", [1, pytest.param(min(MANY, 100), marks=pytest.mark.long)])
+@pytest.mark.parametrize("kills", [1, min(MANY, 100)])
 def test_a_charger_killed_in_an_update_runs_one_image_and_says_which(
     tmp_path: Path, chance: random.Random, kills: int
 ) -> None:

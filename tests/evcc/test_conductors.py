@@ -57,6 +57,7 @@ def spoken(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [each.message for each in caplog.records if each.message.startswith("safety ")]
 
 
+@pytest.mark.some(8)
 @pytest.mark.parametrize(("most_a", "rated_a"), [(10, 32), (32, 13)])
 @pytest.mark.parametrize(
     ("service", "mode"), [("AC", "dynamic"), ("AC", "scheduled"), ("AC_BPT", "dynamic"), ("AC_BPT", "scheduled")]

@@ -17,7 +17,7 @@ from tests.interop.environments import environment
 from v2g.slac.keys import nid_of
 from v2g.slac.modem import AttenuationConfig
 
-pytestmark = pytest.mark.interop
+pytestmark = [pytest.mark.interop, pytest.mark.long]
 
 _HERE = Path(__file__).resolve().parent
 _EV = bytes.fromhex("020000000201")

@@ -295,6 +295,7 @@ def keeps(took: float, seconds: float) -> bool:
     return seconds / 2 - 0.05 < took <= seconds
 
 
+@pytest.mark.some(25)
 @pytest.mark.parametrize(("what", "edition", "kind", "seconds"), promised("vehicle"))
 def test_a_vehicle_keeps_its_promises(what: str, edition: str, kind: Kind, seconds: float) -> None:
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:

@@ -99,6 +99,7 @@ CHARGERS: Final[list[tuple[str, tuple[str, ...], str, int, Change]]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.some(15)
 @pytest.mark.parametrize(
     ("edition", "request_", "times", "change"),
     [(edition, *row[2:]) for row in CHARGERS for edition in row[1]],

@@ -95,13 +95,18 @@ def test_what_is_no_contract_is_not_taken(pool: ContractPool, pki: PkiTree) -> N
     assert list(pool.entries()) == []
 
 
+@pytest.fixture(scope="module")
+def contract(pki: PkiTree) -> Contract:
+    """One contract for all examples."""
+    return own_contract(pki)
+
+
 @given(pcid=st.sampled_from(["", "..", "../../etc/cron.d/x", "A" * 16, "A" * 19, "WMIV2GENGINE0000/X"]) | st.text())
 @example(pcid="WM\N{LATIN SMALL LETTER DOTLESS I}V2GENGINE00001X")  # whose capital is an I
-def test_nothing_but_a_pcid_names_a_vehicle(pki: PkiTree, pcid: str) -> None:
+def test_nothing_but_a_pcid_names_a_vehicle(contract: Contract, pcid: str) -> None:
     """No text leads out of the pool's folder."""
     if re.fullmatch(r"[A-Za-z0-9]{17,18}", pcid.replace("-", "")):
         return
-    contract = own_contract(pki)
     pool = ContractPool(Path("/nonexistent"), PASSPHRASE)
     for use in (lambda: pool.add(pcid, contract.chain, contract.key), lambda: pool.find(pcid)):
         with pytest.raises(CertificateError) as error:

@@ -80,7 +80,7 @@ def test_there_are_as_many_as_configured_or_as_cores(tmp_path: Path, pki: PkiTre
     assert list(look(msgspec.structs.replace(config, store_url="postgresql://csms@db/csms"))) == []
 
 
-@pytest.mark.some(1)
+@pytest.mark.long
 @pytest.mark.e2e
 @pytest.mark.requirement("R163")
 @pytest.mark.parametrize(("threads", "workers"), [(0, len(os.sched_getaffinity(0))), (3, 3)])
