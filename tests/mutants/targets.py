@@ -65,7 +65,8 @@ TARGETS: Final[Mapping[str, Target]] = {
     "site_limits": Target("csms/api/http/site_limits.py", ("tests/csms/api/test_site_rules.py",)),
     "passkeys": Target("csms/services/security/passkeys.py", ("tests/csms/console/test_passkeys.py",)),
     "users": Target(
-        "csms/services/security/users.py", ("tests/csms/console/test_login.py", "tests/csms/console/test_passkeys.py")
+        "csms/services/security/users.py",
+        ("tests/csms/services/security/test_users.py", "tests/csms/console/test_passkeys.py"),
     ),
     "nodes": Target("csms/db/queries/nodes.py", ("tests/csms/db/test_nodes.py",)),
     "firmware": Target("v2g_station/device/firmware.py", ("tests/station/device/test_firmware_steps.py",), cpu_s=20.0),
@@ -380,6 +381,22 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "_resolution_mwh: 6 -> 0": "without an exponent nothing is read",
     },
     "site_limits": {"_read: return answer -> return None": "neither says whose it is"},
+    "users": {
+        "module: 2 -> 3": "a limit as good as the next",
+        "module: 64 -> 65": "a limit as good as the next",
+        "module: 1000 -> 1001": "a limit as good as the next",
+        "new_password: 10 -> 11": "random enough, or more so",
+        "Users._begin: 32 -> 33": "random enough, or more so",
+        "Users._once: 'passkey' -> 'passkey?'": "any name of the purpose claims",
+        "Users._once: '' -> '?'": "any name of the purpose claims",
+        "Users.log_in: not fits or user is None or (not await self._uses_code(user, code)) -> "
+        "not fits or not await self._uses_code(user, code)": "no password fits the hash of nobody",
+        "Users._require: not fits or user is None or (not await self._proves(user, proof)) -> "
+        "not fits or not await self._proves(user, proof)": "no password fits the hash of nobody",
+        "Users._proves: return False -> return None": _TRUTH,
+        "Users._uses_code: return False -> return None": _TRUTH,
+        "_verify: return False -> return None": _TRUTH,
+    },
     "passkeys": {
         "module: 'passkey' -> 'passkey?'": "any name of the purpose seals",
         "Passkeys._verified: 100 -> 101": "a hint has fewer characters",

@@ -10,6 +10,7 @@ import hashlib
 import os
 import secrets
 import shutil
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -33,10 +34,11 @@ from v2g.ota.release import Facts
 from v2g.pki.keys import SoftwareKey
 from v2g.text import numbered
 from v2g_cli.csms.client import Access, CsmsClient
-from v2g_cli.demo.processes import Event, EventFile, Program, program, wait_for
+from v2g_cli.demo.processes import Event, EventFile, Program, free_port, program, wait_for
 from v2g_cli.demo.run import Check
 from v2g_cli.demo.summary import Summary
 from v2g_cli.demo.timeline import Timeline
+from v2g_station.simulator.device import DELIVERED
 
 HARDWARE: Final = "dc30"
 NODE: Final = "csms-amd64"
@@ -47,7 +49,9 @@ WATCH_S: Final = 4
 """How long an updated station is watched; in the field 15 minutes."""
 CRASHES: Final = b"crashes 3\n"
 """The second line of an image that simulated stations do not survive for longer than 3 s."""
-PATIENCE_S: Final = 120.0
+FLEET: Final = {"A-": 19, "B-": 19, "OFF-": 2}
+"""Stations of a fleet by prefix: at one node, at the other, and offline."""
+PATIENCE_S: Final = 300.0
 POLL_S: Final = 0.2
 _PIECE: Final = bytes(65_536)
 
@@ -224,35 +228,83 @@ class UpdateRun:
         """Start the back end, which first updates itself if it `follows` releases, and stations. Raises V2GError."""
         pki = make_pki(self.folder / "pki", now=datetime.now(UTC))
         csms = program("csms", self.folder, self._csms_config(_FOLLOWS.format(url=self.web.url) if follows else ""))
-        ready = self._start(csms, "ocpp", "ready")
+        self.programs.append(csms)
+        csms.start()
+        ready = wait_for(csms, "ocpp", "ready", self.events, seconds=PATIENCE_S)
         if follows:
             self.until("the restart of the back end", lambda: csms.poll() is not None)
             csms.start()
             ready = wait_for(csms, "ocpp", "ready", self.events, seconds=PATIENCE_S)
-        self._client = CsmsClient(
-            Access(url=f"https://127.0.0.1:{ready.data['api_port']}", token=self.token, ca=_ca(pki)), PATIENCE_S
+        self._log_in(ready, pki)
+        releases = (
+            f'[releases]\nroot = "repository/metadata/1.root.json"\nurl = "{self.web.url}"\nhardware = "{HARDWARE}"\n'
         )
-        update = self.folder / "update.toml"
-        update.write_text(
-            f'slots = "slots"\nwindow = "00:00-00:00"\nmanufacturer_roots = ["manufacturer.pem"]\n[releases]\n'
-            f'root = "repository/metadata/1.root.json"\nurl = "{self.web.url}"\nhardware = "{HARDWARE}"\n'
-        )
-        command = [sys.executable, "-m", "v2g_cli", "station", "--no-live", "--prefix", "CS-", "--update"]
-        command += [str(update), "--url", f"ws://127.0.0.1:{ready.data['ocpp_port']}/ocpp"]
-        command += ["--count", str(self.stations)]
-        stations = Program("stations", command, self.folder / "stations.log", EventFile(self.folder / "none"))
-        os.environ["V2G_STATION_PASSWORD"] = self.password
-        self.programs.append(stations)
-        stations.start()
-        self.until("all stations have connected", lambda: len(self.versions()) == self.stations)
-        self.say("stations", f"{self.stations} stations are connected, with firmware {self.versions()[self.names[0]]}")
+        self.start_stations("stations", "CS-", self.stations, ready, releases)
 
-    def _csms_config(self, update: str) -> Path:
+    def start_nodes(self) -> list[Event]:
+        """Start two nodes of a back end, where Redis is installed, else one; return how they are ready."""
+        pki, redis = make_pki(self.folder / "pki", now=datetime.now(UTC)), shutil.which("redis-server")
+        common = f'store_url = "sqlite:///{self.folder}/csms.sqlite3"\nstore_key = "store.key"\n'
+        self._write("store.key", secrets.token_hex(32))
+        if redis is None:
+            self.say("nodes", "redis-server is not installed: the back end has one node")
+        else:
+            port = free_port()
+            config = self._write(
+                "redis.conf",
+                f'bind 127.0.0.1\nport {port}\nrequirepass {self.token}\nsave ""\ndir {self.folder}\n',
+            )
+            self._run("redis", [redis, str(config)])
+            self.until("Redis listens", lambda: _listens(port))
+            common += f'bus_url = "redis://:{self.token}@127.0.0.1:{port}"\n'
+        nodes: list[Event] = []
+        for name in ("csms-a", "csms-b")[: 1 if redis is None else 2]:
+            node = program(name, self.folder, self._csms_config("", name, f'node = "{name}"\n{common}'), module="csms")
+            self.programs.append(node)
+            node.start()
+            nodes.append(wait_for(node, "ocpp", "ready", self.events, seconds=PATIENCE_S))
+        self._log_in(nodes[0], pki)
+        return nodes
+
+    def _log_in(self, ready: Event, pki: PkiTree) -> None:
+        access = Access(
+            url=f"https://127.0.0.1:{ready.data['api_port']}", token=self.token, ca=pki.path("csms/root.pem")
+        )
+        self._client = CsmsClient(access, PATIENCE_S)
+
+    def start_stations(self, name: str, prefix: str, count: int, node: Event, releases: str = "") -> None:
+        """Start stations at a node, and wait until they have connected."""
+        known = len(self.versions())
+        update = self._write(
+            "update.toml",
+            f'slots = "slots"\nwindow = "00:00-00:00"\nmanufacturer_roots = ["manufacturer.pem"]\n{releases}',
+        )
+        command = [sys.executable, "-m", "v2g_cli", "station", "--no-live", "--prefix", prefix, "--update", str(update)]
+        command += ["--url", f"ws://127.0.0.1:{node.data['ocpp_port']}/ocpp", "--count", str(count)]
+        os.environ["V2G_STATION_PASSWORD"] = self.password
+        self._run(name, command)
+        self.until("all stations have connected", lambda: len(self.versions()) == known + count)
+        self.say("stations", f"{count} stations {prefix}* are connected, with firmware {DELIVERED}")
+
+    def _run(self, name: str, command: list[str]) -> None:
+        """Start a program without events."""
+        started = Program(name, command, self.folder / f"{name}.log", EventFile(self.folder / "none"))
+        self.programs.append(started)
+        started.start()
+
+    def _write(self, name: str, text: str) -> Path:
+        """Write a file for this user alone."""
+        path = self.folder / name
+        path.touch(mode=0o600)
+        path.write_text(text)
+        return path
+
+    def _csms_config(self, update: str, name: str = "csms", node: str = "") -> Path:
         stations = "".join(f'[[stations]]\nid = "{each}"\npassword = "{self.password}"\n' for each in self.names)
-        config = self.folder / "csms.toml"
-        config.write_text(
-            f"""data_dir = "csms"
-[ocpp]
+        return self._write(
+            f"{name}.toml",
+            f"""data_dir = "{name}"
+{node}[ocpp]
 port = 0
 security_profile = 1
 [api]
@@ -265,15 +317,8 @@ role = "admin"
 sha256 = "{hashlib.sha256(self.token.encode()).hexdigest()}"
 [trust]
 roots = ["pki/mo/root.pem", "pki/v2g/root.pem"]
-{update}{stations}"""
+{update}{stations}""",
         )
-        config.chmod(0o600)
-        return config
-
-    def _start(self, started: Program, stage: str, name: str) -> Event:
-        self.programs.append(started)
-        started.start()
-        return wait_for(started, stage, name, self.events, seconds=PATIENCE_S)
 
     def stop(self) -> None:
         """End all programs, stations first."""
@@ -324,10 +369,18 @@ roots = ["pki/mo/root.pem", "pki/v2g/root.pem"]
         """Return what the back end orders for an image of the repository."""
         return self.maker.offer(f"{self.web.url}/targets/{name}", content)
 
-    def campaign(self, name: str, image: dict[str, str], rollback: dict[str, str]) -> Any:
-        """Run a campaign to its end; return it, with its members."""
+    def campaign(
+        self,
+        name: str,
+        image: dict[str, str],
+        rollback: dict[str, str],
+        *,
+        meanwhile: Callable[[list[str]], None] = lambda _: None,
+        **more: Any,
+    ) -> Any:
+        """Run a campaign to its end; return it, with its members. `meanwhile` gets their states, `more` is its plan."""
         plan = {"image": image, "rollback": rollback, "cohorts": [0.1, 0.3, 1.0], "daily": 1.0, "window": None}
-        body = {"name": name, "plan": plan | {"watch_s": WATCH_S, "retries": 0}, "station_ids": self.names}
+        body = {"name": name, "plan": plan | {"watch_s": WATCH_S, "retries": 0} | more, "station_ids": self.names}
         path = f"/campaigns/{self.ask('POST', '/campaigns', body)['campaign_id']}"
         shown = ""
 
@@ -335,18 +388,21 @@ roots = ["pki/mo/root.pem", "pki/v2g/root.pem"]
             nonlocal shown
             found = self.ask("GET", path)
             states = [each["state"] for each in found["members"]]
+            meanwhile(states)
             counts = ", ".join(f"{states.count(each)} {each.lower()}" for each in sorted(set(states)))
             if f"{found['state']}: {counts}" != shown:
                 shown = f"{found['state']}: {counts}"
                 self.say("campaign", f"{name} {shown}")
-            return found["state"] not in ("Running", "RollingBack")
+            return found["state"] not in ("Running", "RollingBack") and "Working" not in states
 
         self.until(f"the end of campaign {name}", ended)
         return self.ask("GET", path)
 
 
-def _ca(pki: PkiTree) -> Path:
-    return pki.path("csms/root.pem")
+def _listens(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1.0):
+        return True
+    return False
 
 
 # -- a campaign
@@ -384,6 +440,62 @@ def _update(run: UpdateRun) -> None:
 def _count(versions: dict[str, str]) -> str:
     found = list(versions.values())
     return ", ".join(f"{found.count(each)} on {each}" for each in sorted(set(found)))
+
+
+# -- a fleet
+
+
+def _fleet(run: UpdateRun) -> None:
+    """Update a fleet of two nodes: some are offline, 0, 3 and 10 % crash, and a file server is gone."""
+    run.names = [name for prefix, count in FLEET.items() for name in numbered(prefix, count)]
+    nodes = run.start_nodes()
+    for prefix, node in zip(("A-", "B-"), (nodes[0], nodes[-1]), strict=True):
+        run.start_stations(prefix.strip("-"), prefix, FLEET[prefix], node)
+    images = {"0.2.0": b"0.2.0\n"}
+    images |= {f"0.{share}.4": f"0.{share}.4\ncrashes 2 at {share} %\n".encode() for share in (3, 10)}
+
+    def offered(version: str, web: WebServer = run.web) -> dict[str, str]:
+        (web.folder / version).write_bytes(images[version])
+        return run.maker.offer(f"{web.url}/{version}", images[version])
+
+    plan: dict[str, Any] = {"patience_s": 60, "cohorts": [0.05, 0.3, 1.0]}
+    for share, version in zip((0, 3, 10), images, strict=True):
+        run.say("campaign", f"{version}, which {share} % of the stations do not survive")
+        found = run.campaign(version, offered(version), offered("0.2.0"), **plan)
+        versions, members = run.versions(), found["members"]
+        if not share:
+            gone = [each["station_id"] for each in members if each["state"] != "Installed"]
+            passed = found["state"] == "Finished" and len(gone) == FLEET["OFF-"]
+            run.check("a good release reaches all but those that are offline", passed, found["reason"])
+            run.start_stations("off", "OFF-", FLEET["OFF-"], nodes[-1])
+            run.until("those are updated", lambda: set(run.versions().values()) == {"0.2.0"})
+            run.check("those that were offline are updated when they connect", passed=True, evidence=", ".join(gone))
+            continue
+        crashed = [each for each in members if each["trouble"] == "Crashed"]
+        back = all(each["state"] == "Reverted" and versions[each["station_id"]] == "0.2.0" for each in crashed)
+        evidence = f"{found['state']}: {found['reason']}; {_count(versions)}"
+        run.check(f"those that crash, {share} %, go back with their reason", bool(crashed) and back, evidence)
+        whole = found["state"] == "Finished" or set(versions.values()) == {"0.2.0"}
+        run.check(f"the campaign of {share} % ends, or takes all back", whole, evidence)
+    images["0.9.0"], web = b"0.9.0\n", WebServer(run.folder / "gone")
+    web.folder.mkdir()
+    run.say("campaign", "0.9.0, whose file server dies")
+    found = run.campaign(
+        "0.9.0",
+        offered("0.9.0", web),
+        offered("0.2.0"),
+        meanwhile=lambda states: web.stop() if {"Watched", "Installed"} & {*states} else None,
+        **plan,
+    )
+    web.stop()
+    troubles = {each["trouble"] for each in found["members"] if each["state"] == "Failed"}
+    passed = found["state"] == "Halted" and troubles <= {"DownloadFailed", "Silent"} and bool(troubles)
+    run.check("a file server that is gone halts the campaign", passed, f"{found['state']}: {found['reason']}")
+    left = sum(each["state"] == "Waiting" for each in found["members"])
+    run.check("the rest is left alone", left > FLEET["A-"], f"{left} of {run.stations} are waiting")
+    kinds = {"campaign_halted", "update_failed"}
+    run.until("the alerts", lambda: {each["kind"] for each in run.ask("GET", "/alerts?active=true")} >= kinds)
+    run.check("an operator is told", passed=True, evidence=", ".join(sorted(kinds)))
 
 
 # -- attacks
@@ -488,6 +600,12 @@ UPDATES: Final = (
         about="a campaign updates ten stations; the next release crashes, and the fleet goes back to the old one",
         stations=STATIONS,
         script=_update,
+    ),
+    UpdateScenario(
+        name="update-fleet",
+        about="campaigns over two nodes: stations are offline, 0, 3 and 10 % crash, a file server dies; each is named",
+        stations=sum(FLEET.values()),
+        script=_fleet,
     ),
     UpdateScenario(
         name="update-attack",

@@ -26,7 +26,7 @@ LOGIN_MS: Final = 600_000
 """How long a login at the provider may take."""
 
 _KEPT_MS: Final = 3_600_000
-"""How long metadata and keys of the provider are used."""
+"""How long metadata of the provider are used; its keys are read at each login."""
 
 _ALGORITHMS: Final = ("RS256", "PS256", "ES256", "EdDSA")
 _LEEWAY_S: Final = 60
@@ -71,11 +71,11 @@ class OpenIdProvider:
         self._config, self._store_key, self._utc_ms = config, store_key, utc_ms
         self._secret = read_secret(config.client_secret_file).decode().strip()
         self._tls = ssl.create_default_context(cafile=None if config.root is None else str(config.root))
-        self._known: tuple[Metadata, Any, int] | None = None
+        self._known: tuple[Metadata, int] | None = None
 
     async def begin(self, following: str) -> tuple[str, str]:
         """Return where the browser goes, and the cookie that it brings back. Raises RefusedError (`provider`)."""
-        metadata, _ = await self._provider()
+        metadata = await self._provider()
         verifier = secrets.token_urlsafe(48)
         until_ms = self._utc_ms() + LOGIN_MS
         pending = Pending(secrets.token_urlsafe(24), secrets.token_urlsafe(24), verifier, following, until_ms)
@@ -122,26 +122,21 @@ class OpenIdProvider:
             raise _refused("your account has no role here", "ask the administrator")
         return Person(f"{claims['iss']} {claims['sub']}", name, role)
 
-    async def _provider(self, *, renew: bool = False) -> tuple[Metadata, Any]:
-        """Return metadata and keys, both kept for a while."""
-        from joserfc.errors import JoseError
-        from joserfc.jwk import KeySet  # on demand: an extra
-
-        if self._known is not None and not renew and self._utc_ms() < self._known[2]:
-            return self._known[:2]
+    async def _provider(self) -> Metadata:
+        if self._known is not None and self._utc_ms() < self._known[1]:
+            return self._known[0]
         issuer = self._config.issuer.rstrip("/")
         try:
             metadata = typed_json.decode(await self._get(f"{issuer}/.well-known/openid-configuration"), Metadata)
-            if metadata.issuer.rstrip("/") != issuer:
-                raise _refused("the OpenID provider is another issuer", reason="provider")
-            keys = KeySet.import_key_set(msgspec.json.decode(await self._get(metadata.jwks_uri)))
-        except (msgspec.DecodeError, JoseError, ValueError, KeyError, TypeError) as error:
-            raise _refused("the OpenID provider's answer cannot be read", str(error)[:100], reason="provider") from None
-        self._known = metadata, keys, self._utc_ms() + _KEPT_MS
-        return metadata, keys
+        except (msgspec.DecodeError, ValueError) as error:
+            raise _unreadable(error) from None
+        if metadata.issuer.rstrip("/") != issuer:
+            raise _refused("the OpenID provider is another issuer", reason="provider")
+        self._known = metadata, self._utc_ms() + _KEPT_MS
+        return metadata
 
     async def _id_token(self, code: str, verifier: str) -> str:
-        metadata, _ = await self._provider()
+        metadata = await self._provider()
         asked = {
             "grant_type": "authorization_code",
             "code": code,
@@ -160,14 +155,16 @@ class OpenIdProvider:
         """Return the claims of an ID token (OpenID Connect Core 1.0, 3.1.3.7)."""
         from joserfc import jwt  # on demand: an extra
         from joserfc.errors import JoseError
+        from joserfc.jwk import KeySet
 
-        metadata, keys = await self._provider()
+        metadata = await self._provider()
+        published = await self._get(metadata.jwks_uri)
         try:
-            try:
-                found = jwt.decode(token, keys, algorithms=_ALGORITHMS)
-            except (JoseError, ValueError):  # perhaps it has new keys
-                _, keys = await self._provider(renew=True)
-                found = jwt.decode(token, keys, algorithms=_ALGORITHMS)
+            keys = KeySet.import_key_set(msgspec.json.decode(published))
+        except (msgspec.DecodeError, JoseError, ValueError, KeyError, TypeError) as error:
+            raise _unreadable(error) from None
+        try:
+            found = jwt.decode(token, keys, algorithms=_ALGORITHMS)
             rules = jwt.JWTClaimsRegistry(
                 now=self._utc_ms() // 1000,
                 leeway=_LEEWAY_S,
@@ -202,6 +199,10 @@ class OpenIdProvider:
         if not answer.ok:
             raise _refused(f"the OpenID provider answers {answer.status}", reason="provider")
         return answer.body
+
+
+def _unreadable(error: Exception) -> RefusedError:
+    return _refused("the OpenID provider's answer cannot be read", str(error)[:100], reason="provider")
 
 
 def _refused(text: str, hint: str = "begin again", *, reason: str = "login") -> RefusedError:

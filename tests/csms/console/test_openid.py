@@ -9,6 +9,7 @@ from typing import Final
 from urllib.parse import parse_qsl, urljoin, urlsplit
 
 import aiohttp
+import msgspec
 import pytest
 import pytest_asyncio
 
@@ -168,6 +169,49 @@ async def test_a_provider_cannot_take_over_an_account_that_has_a_password(ask: A
     answer = await person.get(await Browser(pki).log_in(where, "mallory"))
     assert "another account has your name" in text_of(answer)
     assert (await ask("GET", "/access/users/mallory@example.org")).json["role"] == "viewer"
+
+
+@pytest.mark.long
+async def test_tokens_of_another_login_client_key_or_time_are_refused(
+    backend: Start, provider: str, pki: PkiTree, tmp_path: Path
+) -> None:
+    """The provider sends tokens that it has made, each by its own key, at the wrong time."""
+
+    async def control(word: str) -> None:
+        tls = ssl.create_default_context(cafile=str(pki.path("csms/root.pem")))
+        async with aiohttp.ClientSession() as session, session.get(f"{provider}/control/{word}", ssl=tls) as answer:
+            assert answer.status == 200
+
+    async def logged_in(client: ApiClient) -> str:
+        person, where = await begun(client)
+        answer = await person.get(await Browser(pki).log_in(where, "ada"))
+        assert (answer.status == 200) == ("__Host-v2g-session" in person.cookies)
+        return "" if answer.status == 200 else text_of(answer)
+
+    openid = configured(provider, pki, tmp_path)
+    async with backend(api={"openid": openid}) as csms, console(csms) as ask:
+        assert await logged_in(ask) == ""
+        await control("replay")
+        assert "token is of another login" in await logged_in(ask), "nonce"
+        await control("rotate")
+        assert await logged_in(ask) == "", "its new keys are read"
+        for word in ("rotate", "replay"):
+            await control(word)
+        assert "token is not valid" in await logged_in(ask), "by a key that it has no more"
+        await control("")
+        assert await logged_in(ask) == ""
+        ask.backend.clock.advance(2 * 3600)
+        assert "token is not valid" in (late := await logged_in(ask)), "an hour late"
+        assert "expired" in late
+        ask.backend.clock.advance(-3 * 3600)
+        assert "token is not valid" in await logged_in(ask), "of the future"
+    other = msgspec.structs.replace(openid, client_id="other")
+    async with backend(api={"openid": other}) as csms, console(csms) as ask:
+        assert await logged_in(ask) == ""
+    await control("replay")
+    async with backend(api={"openid": openid}) as csms, console(csms) as ask:
+        assert "token is not valid" in (strange := await logged_in(ask)), "for another client"
+        assert "aud" in strange
 
 
 async def test_a_provider_that_does_not_answer_is_named(backend: Start, pki: PkiTree, tmp_path: Path) -> None:

@@ -108,6 +108,23 @@ async def test_a_passkey_replaces_password_and_code(ask: ApiClient) -> None:
     assert not is_in(late)
 
 
+async def test_a_change_is_proved_by_one_of_ones_own_passkeys(ask: ApiClient) -> None:
+    ada, bob = await employ(ask, "ada", Role.OPERATOR), await employ(ask, "bob", Role.ADMIN)
+    own, others = Authenticator(), Authenticator(name="passkey-of-bob")
+    assert (await add(ada, own)).status == 303
+    assert (await add(bob, others)).status == 303
+    remove = f"/console/account/passkeys/{text(own.id)}/remove"
+    await ada.send(remove, await prove(ada, others))
+    assert "password, code or passkey is wrong" in text_of(await ada.get("/console/account"))
+    assert (await add(ada, own, **await prove(ada, own))).status == 303
+    assert "known already" in text_of(await ada.get("/console/account"))
+    for _ in range(12):
+        await log_in(ada, own)
+        assert is_in(ada)
+    await ada.send(remove, await prove(ada, own))
+    assert "The passkey is removed" in text_of(await ada.get("/console/account"))
+
+
 async def test_answers_for_others_and_used_ones_are_refused(ask: ApiClient) -> None:
     ada, authenticator = await employ(ask, "ada", Role.OPERATOR), Authenticator()
     await add(ada, authenticator)

@@ -1,0 +1,5 @@
+"""Back ends in memory."""
+
+from tests.csms.fixtures import backend, csms
+
+__all__ = ["backend", "csms"]
