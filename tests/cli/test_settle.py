@@ -17,12 +17,14 @@ from cryptography.x509.ocsp import load_der_ocsp_request
 
 from pki_tools.tree import PkiOptions, PkiTree, make_pki
 from tests.cli.conftest import Run
+from tests.energy.settlement.bundle import resealed
 from tests.energy.settlement.conftest import Session, run_whole_session, start_ms  # noqa: F401 - a fixture
 from tests.energy.settlement.ocpi import SCHEMA
 from tests.pki.ocsp import signer
 from tests.sealing import new_keys
 from v2g.energy.settlement.bundle import JOURNAL
 from v2g.energy.settlement.canonical import canonical
+from v2g.energy.settlement.checkpoints import encode_copy
 from v2g.energy.settlement.corrections import sign_corrections
 from v2g.energy.settlement.journal import Journal, verify_lines
 from v2g.energy.settlement.operator import JournalReceipt, JournalReceived, seal
@@ -397,6 +399,63 @@ def test_a_back_ends_corrections_continue_a_bundle(v2g: Run, bundle: Path, tmp_p
     forged = v2g(*ocpi, "--corrections", str(copy))
     assert (forged.code, "copy.jsonl:1" in forged.errors) == (9, True)
     assert v2g(*ocpi, "--corrections", str(tmp_path / "none")).code == 2
+
+
+class OtherVehicle(Session):
+    """A session of another vehicle at the same outlet."""
+
+    session_id = bytes.fromhex("8899aabbccddeeff")
+    leaf, emaid, evcc_id = "contract-2", "DEV2GC00000002", "WMIV2GENGINE0000002X"
+
+
+@pytest.mark.long
+@pytest.mark.requirement("R27", "R32")
+def test_what_is_swapped_between_bundles_of_two_vehicles_is_refused_and_named(
+    v2g: Run,
+    pki: PkiTree,
+    start_ms: int,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    """Files alone and together, sealed anew by the charger, and the copies that each vehicle keeps."""
+
+    def verified(files: dict[str, bytes], *words: str) -> tuple[int, str]:
+        folder = tmp_path / f"{len(list(tmp_path.iterdir()))}"
+        write_files(folder, files)
+        done = v2g("settle", "verify", str(folder), *words)
+        return done.code, done.output + done.errors
+
+    sessions = [kind(pki, start_ms, checkpoints=True) for kind in (Session, OtherVehicle)]
+    for each in sessions:
+        each.start()
+        each.flow(11_000, 60_000)
+        each.offer()
+        each.flow(-9_000, 60_000)
+        each.checkpoint(final=True)
+        each.end()
+    files, others = [each.bundle() for each in sessions]
+    kept = []
+    for number, each in enumerate(sessions):
+        kept.append(tmp_path / f"copies-{number}.jsonl")
+        kept[-1].write_bytes(b"".join(map(encode_copy, each.copies)))
+    assert verified(files, "--checkpoints", str(kept[0]))[0] == 0
+    for name in files.keys() & others.keys():
+        if files[name] != others[name]:
+            code, said = verified({**files, name: others[name]})
+            assert code == 9, (name, said)
+            assert name in said or "manifest" in said, said
+    signed = {each: others[each] for each in ("ocmf_import.txt", "ocmf_export.txt")}
+    for swapped, named in (
+        ({"contract_chain__pem": others["contract_chain.pem"]}, "contract_chain.pem"),
+        ({name.replace(".", "__"): data for name, data in signed.items()}, "ocmf_import.txt"),
+        ({"settlement__json": others["settlement.json"]}, "settlement.json"),
+        ({"journal__jsonl": others["journal.jsonl"]}, ""),
+    ):
+        code, said = verified(resealed(sessions[0], files, **swapped))
+        assert (code, named in said) == (9, True), said
+    for bundle_of, copies_of in ((files, 0), (files, 1), (others, 1)):
+        _, said = verified(bundle_of, "--checkpoints", str(kept[copies_of]))
+        own = (bundle_of is files) == (copies_of == 0)
+        assert ("copies: 1 checkpoints of this session" in said) is own, said
 
 
 @pytest.mark.long

@@ -83,7 +83,8 @@ class RequestPipeline:
             hint = "is it complete, issued by this back end, and neither expired nor revoked?"
             raise ApiError(401, "unknown token", hint)
         if principal is None:
-            raise ApiError(401, "authentication required", "send a bearer token or a client certificate")
+            hint, ended = "send a bearer token or a client certificate", {"Connection": "close"}
+            raise ApiError(401, "authentication required", hint, headers=ended)
         raise refusal(principal, operation, f"{principal.role.value} may not do that")
 
     def options(self, connection: Connection) -> None:

@@ -84,6 +84,7 @@ class Session:
     session_id = SESSION_ID
     signs = False
     """Whether it is of version 3, in which the vehicle signs for the session itself."""
+    leaf, emaid, evcc_id = "contract", "DEV2GC00000001", "WMIV2GENGINE0000001X"
 
     def __init__(self, pki: PkiTree, start_ms: int, *, seed: int = 7, checkpoints: bool = False) -> None:
         self.pki = pki
@@ -92,7 +93,7 @@ class Session:
         self.accepts = True
         numbers = random.Random(seed)
         self.entropy: Callable[[int], bytes] = numbers.randbytes
-        self.charger, self.contract = pki.credentials("secc"), pki.credentials("contract")
+        self.charger, self.contract = pki.credentials("secc"), pki.credentials(self.leaf)
         self.meter = pki.credentials("meter")
         self.import_mwh, self.export_mwh = 1_000_000_000, 500_000_000
         self.begin = (self.import_mwh, self.export_mwh)
@@ -180,12 +181,12 @@ class Session:
         )
         self.record(started)
         fingerprint = hashlib.sha256(self.contract.leaf).hexdigest()
-        self.record(ContractAuthorized(emaid="DEV2GC00000001", contract_certificate=fingerprint, authorized_by="csms"))
+        self.record(ContractAuthorized(emaid=self.emaid, contract_certificate=fingerprint, authorized_by="csms"))
         if self.signs:
             challenge = challenge_of(started, self.now)
             self.record(AuthorizationSigned(payload=authorization_of(self.contract, self.session_id, challenge)))
             self.record(ServiceChanged(service="DC_BPT", discharge=discharge, reason="selected"))  # type: ignore[arg-type]
-        self.record(VehicleDescribed(evcc_id="WMIV2GENGINE0000001X", battery_capacity_wh=60_000))
+        self.record(VehicleDescribed(evcc_id=self.evcc_id, battery_capacity_wh=60_000))
         self.record(TariffSet(tariff=self.tariff))
         self.set_limit(11_000)
 
@@ -231,7 +232,7 @@ class Session:
         return sign_meter(
             verify_lines(self.journal),
             identity=ocmf.MeterIdentity(meter_serial="METER-0001", gateway="V2G-ENGINE"),
-            assignment=ocmf.Assignment(emaid="DEV2GC00000001", evse_id=EVSE_ID),
+            assignment=ocmf.Assignment(emaid=self.emaid, evse_id=EVSE_ID),
             pagination=1,
             key=self.meter.key,
         )
