@@ -13,12 +13,11 @@ from typing import Final
 import msgspec
 
 from benchmarks.figures import Figure, median, microseconds
-from csms.db.queries import telemetry as rows
 from csms.db.store import open_sqlite
 from csms.db.store_key import load_store_key
-from csms.db.telemetry_seal import open_seal
-from csms.domain.diagnostics.sink_records import StoredRecord
-from csms.domain.diagnostics.telemetry import read_delivery
+from csms.telemetry import store as rows
+from csms.telemetry.rules import StoredRecord, read_delivery
+from csms.telemetry.seal import open_seal
 from csms.telemetry.sinks.battery import BatterySink
 from v2g.battery import detectors, health
 from v2g.battery.cell import CELLS, CURVES, Pack

@@ -12,9 +12,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from sqlalchemy import Connection, insert
 
 from benchmarks.figures import Figure, median
-from csms.db.queries import books
+from csms.books import store as books
+from csms.books.tables import posting_entries, postings
 from csms.db.store import Store
-from csms.db.tables import posting_entries, postings
 from tests.csms.databases import Databases, running_cluster
 from v2g.energy.settlement.bookkeeping import Entry, Posting, Use, period_of
 from v2g.energy.settlement.canonical import canonical

@@ -25,14 +25,16 @@ import msgspec
 
 from benchmarks import charging
 from benchmarks.figures import Figure, percentile
+from csms.accounts import store as users
+from csms.accounts.rules import Role
+from csms.accounts.work import hash_password
 from csms.console.application import ROUTES
 from csms.console.visit import ROOT, segment
-from csms.db.queries import totals, users
 from csms.db.store import Store, address
-from csms.db.tables import connectors, stations, transaction_events, transactions
-from csms.domain.security.access import Role
-from csms.domain.transactions.transactions import Dated, Sample, Transaction
-from csms.services.security.users import hash_password
+from csms.stations.tables import connectors, stations
+from csms.transactions import totals
+from csms.transactions.rules import Dated, Sample, Transaction
+from csms.transactions.tables import transaction_events, transactions
 from pki_tools.tree import make_pki
 from v2g.telemetry.signals import Record, encode_record
 from v2g_cli.demo.processes import Program, program, wait_for

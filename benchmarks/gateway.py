@@ -21,18 +21,18 @@ from redis import Redis
 
 from benchmarks.figures import Figure, median, microseconds, percentile
 from benchmarks.load.gateway_vehicles import record
+from csms.accounts.rules import Role
 from csms.app import running
 from csms.config import IngestionWorker, MqttSource
-from csms.db.queries import telemetry as rows
-from csms.db.queries import telemetry_values as values
 from csms.db.store import Store, open_sqlite
 from csms.db.store_key import load_store_key
-from csms.db.telemetry_seal import open_seal
-from csms.domain.diagnostics.telemetry import read_delivery
-from csms.domain.diagnostics.vehicle_state import VehicleState, encode_state, readings_of
-from csms.domain.security.access import Role
+from csms.telemetry import store as rows
 from csms.telemetry.latest import LatestStates
+from csms.telemetry.rules import read_delivery
+from csms.telemetry.seal import open_seal
 from csms.telemetry.workers import IngestWorkers, Settings
+from csms.vehicles import store as values
+from csms.vehicles.rules import VehicleState, encode_state, readings_of
 from pki_tools.tree import PkiTree, make_pki
 from tests.csms.cluster.buses import redis_server
 from tests.csms.databases import Cluster, running_cluster

@@ -36,9 +36,9 @@ from benchmarks.figures import Figure, percentile
 from benchmarks.load import charging_vehicles, grid_stations
 from benchmarks.load.grid_charger import Times
 from benchmarks.station import ANSWERS
-from csms.db.queries import admission
+from csms.admission import store as admission
+from csms.admission.rules import hash_password
 from csms.db.store import open_store
-from csms.domain.security.passwords import hash_password
 from pki_tools.tree import PkiOptions, PkiTree, make_pki
 from v2g.errors import TransportError
 from v2g.telemetry.delivery import encode_delivery

@@ -21,11 +21,11 @@ import msgspec
 from cantools.database.can import Database
 
 from benchmarks.figures import Figure, median, microseconds, percentile
+from csms.accounts.rules import Role
 from csms.app import running
-from csms.db.queries import telemetry as rows
 from csms.db.store import open_sqlite
-from csms.domain.diagnostics.telemetry import read_delivery
-from csms.domain.security.access import Role
+from csms.telemetry import store as rows
+from csms.telemetry.rules import read_delivery
 from evcc.hardware.ecu import BatteryEcu, BatterySnapshot
 from pki_tools.tree import make_pki
 from tests.csms.support import TOKENS, make_config

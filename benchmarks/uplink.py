@@ -14,8 +14,8 @@ from typing import Final
 import msgspec
 
 from benchmarks.figures import Figure, median, percentile
+from csms.accounts.rules import Role
 from csms.app import running
-from csms.domain.security.access import Role
 from pki_tools.tree import PkiTree, make_pki
 from tests.csms.support import TOKENS, make_config
 from tests.telemetry.brokers import access, source

@@ -1,8 +1,10 @@
-"""The charging station management system, `v2g csms`: handlers and API over services, stores and pure decisions.
+"""The charging station management system, `v2g csms`: a folder for each feature, and what all of them share.
 
-Layers, the upper over the lower: `app`; `console`; `api`, `ocpp_server`; `services`, `ocpp`, `settlement`, `telemetry`,
-`grid`; `cluster`, `trust`; `db`; `domain`.
-Background work: `services/background.py`; sources of grid signals, certificates and telemetry: `app.py`; webhooks and
-history of events: `api/server.py`.
-A metric: counts and durations `metrics.py`, values read on request `api/diagnostics/metrics.py`.
+A feature has `rules` (pure), `tables` and `store` (SQL), `work` (what it does by itself or for others), `station`
+(handlers of stations' messages), `api` (operations) and `pages` of the console; modules beside them are one more idea.
+Upper over lower: `app`; `pages` and `console`; `api` and `http`; `station`, `ocpp` and `work`; `cluster`, `trust`;
+`store`; `db`; `tables`; `rules`.
+Background work: `background.py`; sources of grid signals, certificates and telemetry: `app.py`; webhooks and history of
+events: `http/server.py`.
+A metric: counts and durations `metrics.py`, values read on request `overview/api.py`.
 """

@@ -9,41 +9,41 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from csms.api import Api
-from csms.api.backend import make_backend
+from csms.accounts import store as users
+from csms.admission.rules import PasswordMarks
+from csms.admission.work import StationAdmissions
+from csms.alerts.work import AlertMails, AlertWatch
+from csms.attestations.attester import Attester
+from csms.background import background
+from csms.batteries.work import make_reports
+from csms.booking.rules import Rules
+from csms.booking.work import Bookkeeper
+from csms.books.operator_key import open_books_key
 from csms.cluster.bus import Bus, LocalBus
 from csms.cluster.connections import ConnectionRegistry
 from csms.cluster.feed import Feed
 from csms.cluster.frame_log import FrameLog
 from csms.config import CsmsConfig, parse
-from csms.db.queries import tokens, users
+from csms.contracts.verifier import ContractVerifier
 from csms.db.store import Store, open_store
 from csms.db.store_key import StoreKey, open_store_key
-from csms.db.telemetry_seal import open_seal
-from csms.domain.authorization.authorize import Token, normalise
-from csms.domain.billing.booking import Rules
-from csms.domain.security.passwords import PasswordMarks
-from csms.grid.permits import ExportPermits
 from csms.grid.source import GRID_SIGNAL, GridSource
-from csms.ocpp import Services
-from csms.ocpp_server import StationServer
-from csms.services.background import background
-from csms.services.diagnostics.alert_mails import AlertMails
-from csms.services.diagnostics.alert_watch import AlertWatch
-from csms.services.diagnostics.battery_reports import make_reports
-from csms.services.security.authority import StationCa
-from csms.services.stations.admission import StationAdmissions
-from csms.services.stations.last_seen import LastSeen
-from csms.settlement.bookkeeper import Bookkeeper
-from csms.settlement.journals import JournalStore
-from csms.settlement.operator_key import open_books_key
+from csms.http.backend import make_backend
+from csms.http.server import Api
+from csms.ocpp.base import Services
+from csms.ocpp.server import StationServer
+from csms.prequalifications.work import ExportPermits
+from csms.settlements.journals import JournalStore
+from csms.station_security.authority import StationCa
+from csms.stations.last_seen import LastSeen
+from csms.telemetry.seal import open_seal
 from csms.telemetry.sinks import Sink, open_sink
 from csms.telemetry.sinks.battery import BATTERIES, BatterySink
 from csms.telemetry.sinks.feeder import Feeder
 from csms.telemetry.workers import IngestWorkers, count, worker_settings
-from csms.trust.attestation import Attester
+from csms.tokens import store as tokens
+from csms.tokens.rules import Token, normalise
 from csms.trust.certificate_status import CertificateStatus
-from csms.trust.contracts import ContractVerifier
 from v2g.energy.grid_signal import GridSignal
 from v2g.errors import TransportError
 from v2g.extras import extras_named
@@ -113,7 +113,7 @@ async def running(config: CsmsConfig, events: Path | None = None) -> AsyncIterat
         if workers is not None:
             stack.push_async_callback(workers.close)
             workers.start()
-        api = Api(backend, "csms.console.application" if config.api.console else "csms.api.application")
+        api = Api(backend, "csms.console.application" if config.api.console else "csms.http.application")
         try:
             stack.push_async_callback(api.close)
             api_port = await api.start()
@@ -131,7 +131,7 @@ async def running(config: CsmsConfig, events: Path | None = None) -> AsyncIterat
         supervisor.keep("certificates", partial(keep_renewed, renewed))
         supervisor.keep("grid signal file", partial(services.grid.watch, config.grid.poll_interval_s))
         if config.grid.openadr is not None:
-            from csms.grid.openadr import follow_vtn  # only where it is used
+            from csms.grid.openadr import follow_vtn
 
             supervisor.keep("OpenADR VEN", partial(follow_vtn, services, config.grid.openadr))
         if config.grid.scada is not None:
@@ -144,11 +144,11 @@ async def running(config: CsmsConfig, events: Path | None = None) -> AsyncIterat
 
             supervisor.keep("IEEE 2030.5 client", partial(follow_der_server, services, config.grid.ieee2030_5))
         for feed in config.grid.prices:
-            from csms.grid.price_feed import follow_prices  # only where it is used
+            from csms.grid.price_feed import follow_prices
 
             supervisor.keep(f"price feed {feed.name}", partial(follow_prices, services, feed))
         if config.payments.mandates is not None:
-            from csms.services.billing.mandates import collect_debits  # only where it is used
+            from csms.mandates.work import collect_debits
 
             supervisor.keep("payment mandates", partial(collect_debits, services, config.payments.mandates))
         if backend.subscriber is not None:
@@ -157,7 +157,7 @@ async def running(config: CsmsConfig, events: Path | None = None) -> AsyncIterat
             renewed.append(backend.subscriber)
         await stack.enter_async_context(background(services))
         if config.update is not None and follower is not None:
-            from csms.services.node_updates import NodeUpdates
+            from csms.nodes.work import NodeUpdates
 
             supervisor.keep("update", NodeUpdates(services, follower, config.update, api_port).run)
         renew = services.telemetry_seal.keep_renewed
@@ -194,7 +194,7 @@ async def _follower(config: CsmsConfig, clock: Clock, observe: EventLog) -> "Fol
     """Return what follows releases, started."""
     if config.update is None:
         return None
-    from csms.services.node_updates import begin, state_folder  # only where it is used
+    from csms.nodes.work import begin, state_folder
     from v2g.io.ota.follower import Follower
 
     follower = Follower(config.update, state_folder(config.data_dir), clock.utc_ms, observe)
@@ -203,7 +203,7 @@ async def _follower(config: CsmsConfig, clock: Clock, observe: EventLog) -> "Fol
 
 
 def _place(tree: Any) -> tuple[dict[str, Any], Path]:
-    from csms.services.node_updates import state_folder
+    from csms.nodes.work import state_folder
 
     return tree["update"], state_folder(Path(tree["data_dir"]))
 
@@ -292,7 +292,7 @@ async def open_services(
     await permits.load()
     provisioning = None
     if config.provisioning is not None:
-        from csms.trust.provisioning import Provisioner  # on demand: imports messages of ISO 15118
+        from csms.contracts.provisioning import Provisioner  # on demand: imports messages of ISO 15118
 
         provisioning = Provisioner(config.provisioning, config.trust, contracts, clock, observe)
     return Services(

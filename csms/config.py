@@ -15,14 +15,11 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
-from csms.domain.authorization.authorize import Group, Terms
-from csms.domain.charging.grid_sources import PriceBounds, SiteLimits
-from csms.domain.diagnostics.aggregates import AGGREGATES
-from csms.domain.diagnostics.alert_mails import MOST_WAIT_MS, Address, Recipient
-from csms.domain.diagnostics.alert_rules import RuleChange, RuleName, contradiction
-from csms.domain.diagnostics.alerts import ESCALATE_MS
-from csms.domain.security.access import OF_VEHICLES, Role
-from csms.domain.security.users import NO_PEOPLE
+from csms.accounts.rules import NO_PEOPLE, OF_VEHICLES, Role
+from csms.alerts.rules import ESCALATE_MS, MOST_WAIT_MS, Address, Recipient, RuleChange, RuleName, contradiction
+from csms.grid.rules import PriceBounds, SiteLimits
+from csms.telemetry.aggregates import AGGREGATES
+from csms.tokens.rules import Group, Terms
 from v2g.battery.detectors import Settings
 from v2g.config import Flaw, faults, parse_config
 from v2g.energy.grid_signal import parse_grid_signal

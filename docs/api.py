@@ -8,12 +8,12 @@ from typing import Any
 
 import msgspec
 
-from csms.api.http.examples import smallest
-from csms.api.http.openapi import described, document, problems_of
-from csms.api.http.operations import Operation
-from csms.api.routes import OPERATIONS
-from csms.api.stations import commands
-from csms.domain.stations.commands import RECORDS
+from csms.http.examples import smallest
+from csms.http.openapi import described, document, problems_of
+from csms.http.operations import Operation
+from csms.http.routes import OPERATIONS
+from csms.requests import api as commands
+from csms.requests.rules import RECORDS
 from v2g_cli.csms.operations import ApiOperation, Field
 
 

@@ -361,7 +361,7 @@ def scenarios() -> str:
 
 def access_roles() -> str:
     """Return which role may do what over HTTP."""
-    from csms.domain.security.access import ALLOWED
+    from csms.accounts.rules import ALLOWED
 
     return table(
         ("Role", "May"),
@@ -447,7 +447,7 @@ def run_rules() -> str:
 
 def meter_quirks() -> str:
     """Return what meters do, and what charger and back end do about it, by the bounds in their code."""
-    from csms.domain.billing.plausibility import UNKNOWN_RATING_W
+    from csms.booking.plausibility import UNKNOWN_RATING_W
     from v2g.hardware.faults import FAULTS
     from v2g.hardware.meters.plausibility import COMPARED_MS, ERROR_PERMILLE, MARGIN_WH, STUCK_WH
 
@@ -476,7 +476,7 @@ def meter_quirks() -> str:
 
 def clock_quirks() -> str:
     """Return how far clocks may be wrong, and what follows, by the bounds in the code."""
-    from csms.domain.billing.plausibility import CLOCK_MS, LATE_MS
+    from csms.booking.plausibility import CLOCK_MS, LATE_MS
     from evcc.session.settings import DischargeConfig
     from v2g_station.kernel.kernel import CLOCK_SET_MS
 
@@ -516,7 +516,7 @@ def signed_formats() -> str:
 
 def signed_verdicts() -> str:
     """Return the verdicts on signed readings, by the command and at the back end."""
-    from csms.domain.transactions.signed_values import MISMATCH, VERDICTS
+    from csms.transactions.signed_values import MISMATCH, VERDICTS
     from v2g.energy.meter_records.judge import MEANINGS
 
     rows = [(f"`{each}`", f"`{VERDICTS[each]}`", meaning) for each, meaning in MEANINGS.items()]
@@ -546,7 +546,7 @@ def speed() -> str:
 
 def connection_faults() -> str:
     """Return what can be wrong with a station's attempt to connect, and what to do about it."""
-    from csms.domain.stations import connection_faults as faults
+    from csms.admission import rules as faults
 
     found = [
         faults.wrong_path("/elsewhere", "/ocpp", 3),

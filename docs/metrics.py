@@ -10,7 +10,7 @@ from docs.markdown import table
 _ROOT: Final = Path(__file__).resolve().parents[1]
 
 _FILES: Final = {
-    "csms": ("csms/metrics.py", "csms/api/diagnostics/metrics.py"),
+    "csms": ("csms/metrics.py", "csms/overview/api.py"),
     "gateway": ("v2g_gateway/metrics.py",),
     "secc": ("secc/metrics.py",),
 }

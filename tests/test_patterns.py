@@ -8,9 +8,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from csms.api.http.parameters import StationId
 from csms.config import Identity
-from csms.domain.transactions.journals import SafeName
+from csms.http.parameters import StationId
+from csms.settlements.rules import SafeName
 from v2g.telemetry.signals import Pseudonym
 
 ROOT = Path(__file__).parents[1]

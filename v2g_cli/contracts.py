@@ -33,8 +33,8 @@ def add(
 
     The back end also needs a token with the EMAID: without it the contract does not authorise charging.
     """
-    from csms.db.contract_pool import open_pool
-    from csms.domain.authorization.authorize import CONTRACT, normalise
+    from csms.contracts.pool import open_pool
+    from csms.tokens.rules import CONTRACT, normalise
     from v2g.pki.credentials import load_credentials
 
     settings, own = _load(config)
@@ -57,7 +57,7 @@ def list_(config: ConfigFile, json: JsonFlag = False) -> None:
 
     Example: `v2g contracts list --config csms.toml`
     """
-    from csms.db.contract_pool import open_pool
+    from csms.contracts.pool import open_pool
 
     entries = list(open_pool(_load(config)[1].pool).entries())
     if json:
@@ -82,7 +82,7 @@ def remove(
 
     Example: `v2g contracts remove --config csms.toml --pcid WMIV2GENGINE00001X --emaid DEV2GC00000001`
     """
-    from csms.db.contract_pool import open_pool
+    from csms.contracts.pool import open_pool
     from v2g.pki.certificates import normalize_emaid
 
     removed = open_pool(_load(config)[1].pool).remove(pcid, normalize_emaid(emaid))

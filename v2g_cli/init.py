@@ -192,7 +192,10 @@ def csms_init(
     names = host or [_asked("Name or address by which stations reach this back end", socket.gethostname())]
     station = station or _asked("Identity of the first station", STATION)
     contract = contract or _asked("Contract (EMAID) that may charge", EMAID)
-    from csms.services.security.users import hash_password, new_password  # on demand: a third of a second
+    from csms.accounts.work import (
+        hash_password,  # on demand: a third of a second
+        new_password,
+    )
 
     token, password = secrets.token_urlsafe(32), new_password()
     url = f"https://{_in_url(names[0])}:{api_port}"

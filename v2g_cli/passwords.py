@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from csms.domain.security.passwords import MAX_LENGTH, MAX_PASSWORDS, MIN_LENGTH, check_password
+from csms.admission.rules import MAX_LENGTH, MAX_PASSWORDS, MIN_LENGTH, check_password
 from v2g.energy.settlement.rows import csv_text, unmarked
 from v2g.errors import ConfigError, RefusedError, StoreError
 from v2g.io.websocket.server import IDENTITY

@@ -9,8 +9,8 @@ from typing import Final
 
 import msgspec
 
-from csms.domain.diagnostics.batteries import Battery, advance
-from csms.domain.diagnostics.sink_records import StoredRecord
+from csms.batteries.rules import Battery, advance
+from csms.telemetry.rules import StoredRecord
 from v2g import typed_json
 from v2g.battery.detectors import Settings
 

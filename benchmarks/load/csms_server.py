@@ -23,7 +23,7 @@ from websockets.typing import Subprotocol
 
 from csms.app import open_services
 from csms.config import ApiListener, CsmsConfig, Grid, OcppListener, Trust
-from csms.ocpp_server import StationServer
+from csms.ocpp.server import StationServer
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
 from v2g.io.runtime.program import keep_responsive

@@ -6,7 +6,7 @@ Watching is announced in the feed repeatedly; without a recent announcement fram
 from typing import Final, Literal
 
 from csms.cluster.feed import Feed
-from csms.domain.diagnostics.frames import presentable
+from csms.cluster.frames import presentable
 from v2g.io.runtime.clock import Clock
 
 FRAME: Final = "ocpp_frame"

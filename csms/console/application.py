@@ -20,37 +20,34 @@ from litestar.plugins.jinja import JinjaTemplateEngine
 from litestar.template import TemplateConfig
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from csms.api.application import Application, Handler
-from csms.api.application import application as api_application
-from csms.api.backend import Backend
-from csms.api.http.authenticator import Authenticator
-from csms.api.http.operations import declared
-from csms.api.http.pipeline import Answer, HttpRequest, RequestPipeline
-from csms.api.http.problems import ApiError, describe
-from csms.api.http.site_limits import refusal
-from csms.console import (
-    account,
-    administration,
-    bundles,
-    energy,
-    money,
-    overview,
-    reference,
-    sessions,
-    stations,
-    tokens,
-    vehicles,
-)
+from csms.accounts import pages as account
+from csms.accounts.work import Users, UserSession
+from csms.booking import pages as money
+from csms.console import reference
 from csms.console.present import environment
 from csms.console.visit import COOKIE, MAX_FORM, NOT_ALLOWED, ROOT, Route, Visit, has_token, same_origin
-from csms.services.security.users import Users, UserSession
+from csms.grid import pages as energy
+from csms.http.application import Application, Handler
+from csms.http.application import application as api_application
+from csms.http.authenticator import Authenticator
+from csms.http.backend import Backend
+from csms.http.operations import declared
+from csms.http.pipeline import Answer, HttpRequest, RequestPipeline
+from csms.http.problems import ApiError, describe
+from csms.http.site_limits import refusal
+from csms.overview import pages as overview
+from csms.settlements import pages as bundles
+from csms.stations import pages as stations
+from csms.tokens import pages as tokens
+from csms.transactions import pages as sessions
+from csms.vehicles import pages as vehicles
 from v2g.look import LOOK
 from v2g.observe import Observe, Scalar
 
 ROUTES: Final = tuple(
     each
     for module in (
-        account, overview, stations, sessions, bundles, energy, vehicles, tokens, money, administration, reference,
+        account, overview, stations, sessions, bundles, energy, vehicles, tokens, money, reference,
     )
     for each in declared(Route, module)
 )  # fmt: skip

@@ -7,10 +7,10 @@ from typing import Any, Final
 
 import msgspec
 
-from csms.api.http.pipeline import Answer
-from csms.api.http.problems import missing
-from csms.api.routes import interface
 from csms.console.visit import Visit, page
+from csms.http.pipeline import Answer
+from csms.http.problems import missing
+from csms.http.routes import interface
 
 REFERENCE: Final = "/api-docs"
 _COMMON: Final = frozenset({"401", "403", "413", "429", "500", "503"})

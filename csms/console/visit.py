@@ -16,18 +16,18 @@ from litestar import Response
 from litestar.datastructures import Cookie
 from litestar.response import Template
 
-from csms.api.http.call import AuditContext, Call, encode
-from csms.api.http.download import Download
-from csms.api.http.operations import Method, Operation, Page, Reply
-from csms.api.http.pipeline import Answer, HttpRequest, RequestPipeline, audit, audited, may_see_tokens
-from csms.api.http.problems import ApiError, describe, details
-from csms.api.http.site_limits import carry_out, may_ask, refusal
+from csms.accounts import store as access
+from csms.accounts.rules import Principal
+from csms.accounts.work import Users, UserSession
+from csms.cluster.frames import without_tokens
 from csms.console.languages import language_of
-from csms.db.queries import access
-from csms.domain.diagnostics.frames import without_tokens
-from csms.domain.security.access import Principal
+from csms.http.call import AuditContext, Call, encode
+from csms.http.download import Download
+from csms.http.operations import Method, Operation, Page, Reply
+from csms.http.pipeline import Answer, HttpRequest, RequestPipeline, audit, audited, may_see_tokens
+from csms.http.problems import ApiError, describe, details
+from csms.http.site_limits import carry_out, may_ask, refusal
 from csms.ocpp.base import Services
-from csms.services.security.users import Users, UserSession
 from v2g import typed_json
 
 T = TypeVar("T")

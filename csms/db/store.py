@@ -23,10 +23,10 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from csms.db.base import metadata
 from csms.db.group_commit import GroupCommit, as_store_error
 from csms.db.sqlite import READS, Checkpoints, sqlite_engine
-from csms.db.tables import metadata
-from csms.db.tables.telemetry import VALUES, telemetry
+from csms.telemetry.tables import VALUES, telemetry
 from v2g.errors import ConfigError, StoreError
 from v2g.io.storage.journal_file import sync_directory
 

@@ -7,10 +7,11 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from csms.db.queries import payments, webhooks
-from csms.db.queries import sealed as rows
+from csms.db import sealing as rows
+from csms.db.sealing import KEY_BYTES, NONCE_BYTES, fingerprint, is_sealed, seal, unseal
 from csms.db.store import Store
-from csms.domain.security.sealing import KEY_BYTES, NONCE_BYTES, fingerprint, is_sealed, seal, unseal
+from csms.payments import store as payments
+from csms.webhooks import store as webhooks
 from v2g.errors import ConfigError, StoreError
 from v2g.io.keys.wrapped import read_wrapped
 from v2g.pki.keys import save_secret

@@ -1,5 +1,6 @@
-"""Signals of the grid and set-points: who sends them, how they reach stations.
+"""The grid operator's signal: its sources, its limits and prices, and how stations get them; set-points of sources.
 
+What follows from several sources: `rules.py`; stored for all nodes by `source.py`; sent by `signal_delivery.py`.
 Another source is a follower, as `price_feed.py`, that calls `services.grid.state`, with a section in `GridConfig` of
 `csms/config.py`, whose order is the priority, and a start in `csms/app.py`. A market's format:
 `v2g/energy/price_feeds.py`.

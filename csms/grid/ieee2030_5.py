@@ -1,6 +1,6 @@
 """The client of an IEEE 2030.5 server: its DER controls become limits and set-points, its events are answered.
 
-One of several nodes at a time is the client (`csms.db.queries.leases`). If the server does not respond, the known
+One of several nodes at a time is the client (`csms.db.leases`). If the server does not respond, the known
 events continue as scheduled, and export ends after `outage_s`.
 """
 
@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import load_pem_x509_certificate
 
 from csms.config import IEEE_2030_5, Ieee2030
-from csms.domain.charging.grid_sources import SourceSignal
 from csms.grid.der_server import DerServer
 from csms.grid.polling import keep_polling, time_out
+from csms.grid.rules import SourceSignal
 from csms.grid.setpoints import SetpointFollower
 from csms.ocpp.base import Services
 from v2g.errors import CodecError, ConfigError, TransportError

@@ -1,6 +1,6 @@
 """The VEN of an OpenADR VTN: its events become the grid signal, and set-points for dispatch.
 
-One of several nodes at a time is the VEN (`csms.db.queries.leases`). If the VTN does not respond, the known events
+One of several nodes at a time is the VEN (`csms.db.leases`). If the VTN does not respond, the known events
 continue as scheduled, and export ends after `outage_s`.
 """
 
@@ -10,14 +10,15 @@ from typing import Final
 
 from sqlalchemy import Connection
 
+from csms.booking import held
+from csms.booking.plausibility import energy_between
 from csms.config import OpenAdr, openadr_source
-from csms.db.queries import held, transactions
-from csms.domain.billing.plausibility import energy_between
-from csms.domain.charging.grid_sources import SourceSignal
 from csms.grid.polling import keep_polling, time_out
+from csms.grid.rules import SourceSignal
 from csms.grid.setpoints import SetpointFollower
 from csms.grid.vtn_client import VtnClient
 from csms.ocpp.base import Services
+from csms.transactions import store as transactions
 from v2g.energy.grid_signal import SignalSlot
 from v2g.errors import CodecError, StoreError, TransportError
 from v2g.openadr.demands import EMERGENCIES, Alert, Demands, demands

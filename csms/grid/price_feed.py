@@ -1,6 +1,6 @@
 """Price feeds as sources of the grid signal: a watched file, or polling by HTTPS with entity tags.
 
-One of several nodes at a time reads a feed (`csms.db.queries.leases`). While a feed does not answer, its known prices
+One of several nodes at a time reads a feed (`csms.db.leases`). While a feed does not answer, its known prices
 stay in force for the times that they are for; it is reported as stale after `stale_after_s`.
 """
 
@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from csms.config import PriceFeed, price_source
-from csms.domain.charging.grid_sources import SourceSignal
 from csms.grid.polling import keep_polling
+from csms.grid.rules import SourceSignal
 from csms.ocpp.base import Services
 from v2g.energy.grid_signal import MAX_SIGNAL_BYTES
 from v2g.energy.price_feeds import FeedData, Markup, most_bytes, parse_feed

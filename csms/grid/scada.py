@@ -8,12 +8,12 @@ import asyncio
 from typing import Final
 
 from csms.config import SCADA, Scada
-from csms.db.queries import records
-from csms.db.queries.overview import flow_w
-from csms.domain.charging.charging_plans import VOLTAGE
-from csms.domain.charging.grid_sources import SourceSignal, limits_at
+from csms.grid.rules import SourceSignal, limits_at
 from csms.grid.setpoints import SetpointFollower
 from csms.ocpp.base import Services
+from csms.overview.store import flow_w
+from csms.settlements import store as records
+from csms.smart_charging.charging_plans import VOLTAGE
 from v2g.energy.conductors import LINES
 from v2g.energy.limits import MOST_W
 from v2g.hardware.energy_manager.commands import EnergyCommand, EvseState, StationState

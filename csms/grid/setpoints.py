@@ -1,7 +1,7 @@
 """Set-points of grid sources: dispatched, kept up, and one source at a time."""
 
+from csms.dispatch.work import Dispatch
 from csms.ocpp.base import Services
-from csms.services.charging.dispatch import Dispatch
 from v2g.errors import StoreError
 from v2g.observe import Observe, Scalar
 

@@ -12,14 +12,16 @@ from typing import Final, Protocol, TypeVar
 
 import msgspec
 
-from csms.db.queries import charging, price_deliveries, stations, transactions
-from csms.domain.billing.booking import tariff_digest
-from csms.domain.charging.own_profiles import is_of_signal
-from csms.domain.charging.prequalification import OPEN, ExportPermit, bare_signal, permitted
-from csms.domain.charging.profiles import Needs, open_profile, station_profiles, transaction_profile
-from csms.ocpp import Services
-from csms.services.charging.smart_charging import SmartCharging
-from csms.services.charging.vehicle_prices import has_prices, with_prices
+from csms.booking.rules import tariff_digest
+from csms.ocpp.base import Services
+from csms.prequalifications.rules import OPEN, ExportPermit, bare_signal, permitted
+from csms.smart_charging import store as charging
+from csms.smart_charging.rules import Needs, is_of_signal, open_profile, station_profiles, transaction_profile
+from csms.smart_charging.work import SmartCharging
+from csms.stations import store as stations
+from csms.tariffs import store as price_deliveries
+from csms.tariffs.vehicle_prices import has_prices, with_prices
+from csms.transactions import store as transactions
 from v2g.energy.grid_signal import ExportSignal, GridSignal, PriceSignal
 from v2g.errors import OcppError, RefusedError, StoreError, V2GError
 from v2g.io.runtime.supervision import spawn

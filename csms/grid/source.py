@@ -5,9 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from csms.db.queries import records
 from csms.db.store import Store
-from csms.domain.charging.grid_sources import WIDE, Governing, PriceBounds, SiteLimits, SourceSignal, governing
+from csms.grid.rules import WIDE, Governing, PriceBounds, SiteLimits, SourceSignal, governing
+from csms.settlements import store as records
 from v2g.energy.grid_signal import MAX_SIGNAL_BYTES, GridSignal, has_integer_prices, parse_grid_signal
 from v2g.errors import CodecError, RefusedError
 from v2g.io.runtime.clock import Clock

@@ -1,6 +1,4 @@
-"""Handlers of stations' requests: one module for each functional block, and the table of all."""
+"""The connection with stations: the OCPP server, the context of handlers, and the table of all.
 
-from csms.ocpp.answers import HANDLES, QUICK, answer, take_unanswered
-from csms.ocpp.base import HandlerContext, Services
-
-__all__ = ["HANDLES", "QUICK", "HandlerContext", "Services", "answer", "take_unanswered"]
+Handlers are in the `station` modules of the features.
+"""

@@ -7,26 +7,29 @@ a CALLERROR.
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
-from csms.ocpp.authorization import answer_authorize
-from csms.ocpp.availability import answer_heartbeat, answer_status_notification
-from csms.ocpp.base import HandlerContext
-from csms.ocpp.certificates import (
+from csms.contracts.station import (
     answer_certificate_chain_status,
     answer_certificate_status,
     answer_get_15118_ev_certificate,
 )
-from csms.ocpp.data_transfer import answer_data_transfer
-from csms.ocpp.der import answer_der_alarm, answer_der_report, answer_der_start_stop
-from csms.ocpp.device_model import answer_report
-from csms.ocpp.diagnostics import answer_customer_information, answer_event, answer_log_status, answer_monitoring_report
-from csms.ocpp.display import answer_display_messages
-from csms.ocpp.event_streams import answer_close_stream, answer_open_stream, take
-from csms.ocpp.firmware import answer_firmware_status, answer_publish_status
-from csms.ocpp.metering import answer_meter_values
-from csms.ocpp.payments import answer_battery_swap, answer_settlement
-from csms.ocpp.reservations import answer_reservation_status
-from csms.ocpp.security import answer_security_event, answer_sign_certificate
-from csms.ocpp.smart_charging import (
+from csms.device_model.station import answer_report
+from csms.diagnostics.station import (
+    answer_close_stream,
+    answer_customer_information,
+    answer_event,
+    answer_log_status,
+    answer_monitoring_report,
+    answer_open_stream,
+    take,
+)
+from csms.dispatch.station import answer_der_alarm, answer_der_report, answer_der_start_stop
+from csms.display.station import answer_display_messages
+from csms.firmware.station import answer_firmware_status, answer_publish_status
+from csms.ocpp.base import HandlerContext
+from csms.payments.station import answer_battery_swap, answer_settlement
+from csms.remote_control.station import answer_data_transfer, answer_heartbeat, answer_status_notification
+from csms.reservations.station import answer_reservation_status
+from csms.smart_charging.station import (
     answer_charging_limit,
     answer_charging_needs,
     answer_cleared_limit,
@@ -35,8 +38,10 @@ from csms.ocpp.smart_charging import (
     answer_profile_report,
     answer_pull,
 )
-from csms.ocpp.tariffs import answer_vat_number_validation
-from csms.ocpp.transactions import answer_transaction_event
+from csms.station_security.station import answer_security_event, answer_sign_certificate
+from csms.tariffs.station import answer_vat_number_validation
+from csms.tokens.station import answer_authorize
+from csms.transactions.station import answer_meter_values, answer_transaction_event
 from v2g.ocpp.messages.base import Message
 
 ANSWERS: Final[Mapping[str, Callable[[HandlerContext, Any], Awaitable[Message]]]] = {

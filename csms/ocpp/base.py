@@ -5,32 +5,32 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from csms.admission.work import StationAdmissions
+from csms.attestations.attester import Attester
+from csms.attestations.rules import Attested
+from csms.booking.work import Bookkeeper
 from csms.cluster.connections import ConnectionRegistry
 from csms.cluster.feed import Feed
 from csms.cluster.frame_log import FrameLog
 from csms.cluster.precedence import Precedence
 from csms.config import CsmsConfig
-from csms.db.queries import commands, leases, tokens
-from csms.db.queries.events import find_last
+from csms.contracts.verifier import ContractVerifier
+from csms.db import leases
 from csms.db.store import Store
 from csms.db.store_key import StoreKey
-from csms.db.telemetry_seal import TelemetrySeal
-from csms.domain.authorization.authorize import Known, Token, Where, normalise
-from csms.domain.charging.abilities import StationAbilities
-from csms.domain.charging.orders import Orders
-from csms.domain.charging.profiles import Needs
-from csms.domain.security.attestation import Attested
-from csms.grid.permits import ExportPermits
 from csms.grid.source import GridSource
 from csms.metrics import Metrics
-from csms.services.security.authority import StationCa
-from csms.services.stations.admission import StationAdmissions
-from csms.services.stations.last_seen import LastSeen
-from csms.settlement.bookkeeper import Bookkeeper
-from csms.settlement.journals import JournalStore
-from csms.trust.attestation import Attester
+from csms.prequalifications.work import ExportPermits
+from csms.remote_control import store as commands
+from csms.settlements.journals import JournalStore
+from csms.smart_charging.rules import Needs, Orders, StationAbilities
+from csms.station_security.authority import StationCa
+from csms.stations.last_seen import LastSeen
+from csms.telemetry.seal import TelemetrySeal
+from csms.tokens import store as tokens
+from csms.tokens.rules import Known, Token, Where, normalise
+from csms.transactions.events import find_last
 from csms.trust.certificate_status import CertificateStatus
-from csms.trust.contracts import ContractVerifier
 from v2g.errors import OcppError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
@@ -42,7 +42,7 @@ from v2g.ocpp.routes import Version
 from v2g.pki.keys import PublicKey, SigningKey
 
 if TYPE_CHECKING:  # loaded only if configured
-    from csms.trust.provisioning import Provisioner
+    from csms.contracts.provisioning import Provisioner
 
 _MAX_INTEGER: Final = 2**31 - 1  # OCPP integers have 32 bits (part 2, 2.1)
 

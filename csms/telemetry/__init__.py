@@ -1,4 +1,7 @@
-"""Telemetry of vehicles: received, stored once, aggregated and sent on.
+"""Vehicles' telemetry: received by MQTT or HTTPS, stored once, sealed, aggregated, passed on to sinks.
 
-Which node stores a vehicle's records, and which of its workers: `slots.py` (leases), `workers.py`.
+Gateways deliver; `csms.vehicles` and `csms.batteries` read.
+Whether a record is new, known, missing or in conflict, the high-water mark, whose boot a number is, which boot is
+later, and which node and worker stores a vehicle's records: `rules.py`; which node and worker has them now:
+`slots.py` (leases), `workers.py`. Aggregates, and an estimator over stored records: `aggregates.py`. Seal: `seal.py`.
 """

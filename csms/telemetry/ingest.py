@@ -11,21 +11,21 @@ from typing import Final
 
 from msgspec import UNSET
 
+from csms.alerts.work import Alerts
+from csms.batteries.rules import found_in
 from csms.cluster.feed import Feed
 from csms.cluster.precedence import Precedence
-from csms.db.queries import telemetry as rows
-from csms.db.queries import telemetry_values as values
-from csms.db.queries.telemetry_aggregates import aggregate_pending, seal_plain
 from csms.db.store import Store
-from csms.domain.diagnostics.aggregates import AGGREGATES
-from csms.domain.diagnostics.batteries import found_in
-from csms.domain.diagnostics.telemetry import Delivery, Outcome, Prepared, RecordKey, boot_of
 from csms.metrics import Metrics
-from csms.services.diagnostics.alerts import Alerts
-from csms.settlement.checkpoints import check_checkpoints
+from csms.settlements.checkpoints import check_checkpoints
+from csms.telemetry import store as rows
+from csms.telemetry.aggregate_store import aggregate_pending, seal_plain
+from csms.telemetry.aggregates import AGGREGATES
 from csms.telemetry.latest import LatestStates
 from csms.telemetry.reception import Reception, keep, receive
+from csms.telemetry.rules import Delivery, Outcome, Prepared, RecordKey, boot_of
 from csms.telemetry.workers import IngestWorkers
+from csms.vehicles import store as values
 from v2g.errors import StoreError, TransportError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog

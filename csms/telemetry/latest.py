@@ -11,9 +11,9 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, Protocol
 
-from csms.db.queries import telemetry_values as rows
 from csms.db.store import Store
-from csms.domain.diagnostics.vehicle_state import VehicleState, readings_of, take
+from csms.vehicles import store as rows
+from csms.vehicles.rules import VehicleState, readings_of, take
 from v2g.errors import CodecError, StoreError, TransportError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.supervision import Backoff, Supervisor

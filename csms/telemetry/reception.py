@@ -5,9 +5,9 @@ from collections.abc import Awaitable, Callable
 import msgspec
 from msgspec import structs
 
-from csms.db.queries import telemetry as rows
 from csms.db.store import Store
-from csms.domain.diagnostics.telemetry import Delivery, Outcome, read_delivery, timely
+from csms.telemetry import store as rows
+from csms.telemetry.rules import Delivery, Outcome, read_delivery, timely
 from v2g.errors import CodecError, UnstorableError
 from v2g.text import printable
 

@@ -1,7 +1,7 @@
 """Which node stores a vehicle's deliveries: vehicles are in slots by a hash, and each slot has one node (R171).
 
 A node has a lease of its presence, and leases of its slots, renewed together. All nodes compute the same owner of each
-slot from those that are present (`csms.domain.diagnostics.partition`), so that few slots move when one comes or goes.
+slot from those that are present (`csms.telemetry.rules`), so that few slots move when one comes or goes.
 A node takes a slot only when the former owner has finished and given up its lease, or when that has expired; one that
 cannot renew its leases stops storing before they do. So two nodes never store the same vehicle, as long as their clocks
 agree within `SKEW_S` and a transaction takes no longer than the rest of a lease.
@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Iterator
 from hashlib import blake2b
 from typing import Final
 
-from csms.db.queries import leases
+from csms.db import leases
 from csms.db.store import Store
-from csms.domain.diagnostics.partition import owner
+from csms.telemetry.rules import owner
 from v2g.io.runtime.clock import Clock
 from v2g.telemetry.delivery import slot_of
 

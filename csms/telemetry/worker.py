@@ -5,12 +5,12 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from csms.db.queries import telemetry as rows
 from csms.db.store import Store
 from csms.db.store_key import load_store_key
-from csms.db.telemetry_seal import open_seal
-from csms.domain.diagnostics.telemetry import Delivery, Outcome
+from csms.telemetry import store as rows
 from csms.telemetry.reception import keep, receive
+from csms.telemetry.rules import Delivery, Outcome
+from csms.telemetry.seal import open_seal
 from csms.telemetry.workers import Done, Job, Settings, frame, read_frame
 from v2g import typed_json
 from v2g.errors import StoreError

@@ -17,8 +17,8 @@ from typing import Final
 import msgspec
 
 from csms.config import CsmsConfig
-from csms.domain.diagnostics.partition import owner
 from csms.telemetry.reception import Reception
+from csms.telemetry.rules import owner
 from v2g import typed_json
 from v2g.errors import StoreError
 from v2g.io.runtime.supervision import Backoff, Supervisor

@@ -1,1 +1,1 @@
-"""Validity of contract certificates: roots, revocation, provisioning."""
+"""Trust anchors, revocation lists and the status of certificates, for contracts and stations."""

@@ -8,8 +8,7 @@ from typing import Final
 import msgspec
 
 from csms.config import Trust
-from csms.domain.authorization.certificates import FAILED, Finding, may_ask, read_answer, read_list
-from csms.domain.authorization.contracts import Anchors, Question, question_about
+from csms.contracts.rules import FAILED, Anchors, Finding, Question, may_ask, question_about, read_answer, read_list
 from csms.trust.revocation_lists import RevocationLists
 from csms.trust.roots import load_anchors
 from v2g.errors import CertificateError, RevocationError

@@ -6,7 +6,7 @@ from pathlib import Path
 from cryptography import x509
 
 from csms.config import Trust
-from csms.domain.authorization.contracts import Anchors
+from csms.contracts.rules import Anchors
 from v2g.errors import CertificateError, ConfigError
 from v2g.pki.credentials import load_chain
 

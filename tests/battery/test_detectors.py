@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from csms.domain.diagnostics.alerts import Alert, Evidence, Report, follow
+from csms.alerts.rules import Alert, Evidence, Report, follow
 from v2g.battery import detectors, health
 from v2g.battery.cell import Pack
 from v2g.battery.finding import Finding

@@ -9,8 +9,8 @@ import pytest_asyncio
 from msgspec.structs import replace
 from playwright.async_api import Browser, async_playwright
 
-from csms.api import Api
-from csms.api.backend import make_backend
+from csms.http.backend import make_backend
+from csms.http.server import Api
 from csms.ocpp.base import Services
 from tests.csms.backend import Backend
 from tests.csms.charging import TOKENS

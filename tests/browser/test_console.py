@@ -14,17 +14,20 @@ import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Dialog, FilePayload, Page, expect
 
-from csms.api.backend import make_backend
-from csms.db.queries import fleets, nodes, transactions, users
-from csms.db.queries.admission import Visit, note_attempt
-from csms.db.queries.charging import CoursePoint, note_course, note_limits
-from csms.db.queries.fleets import FleetPoint
-from csms.domain.charging.fleets import Fleet
-from csms.domain.charging.profiles import Needs
-from csms.domain.security.access import Role
-from csms.services.background import run_periodic
-from csms.services.diagnostics.alert_watch import AlertWatch
-from csms.services.security.users import hash_password
+from csms.accounts import store as users
+from csms.accounts.rules import Role
+from csms.accounts.work import hash_password
+from csms.admission.store import Visit, note_attempt
+from csms.alerts.work import AlertWatch
+from csms.background import run_periodic
+from csms.fleets import store as fleets
+from csms.fleets.rules import Fleet
+from csms.fleets.store import FleetPoint
+from csms.http.backend import make_backend
+from csms.nodes import store as nodes
+from csms.smart_charging.rules import Needs
+from csms.smart_charging.store import CoursePoint, note_course, note_limits
+from csms.transactions import store as transactions
 from pki_tools.tree import PkiTree
 from tests.browser.conftest import Served
 from tests.browser.tutorial import SHOWN

@@ -11,9 +11,9 @@ from typing import Any, Final
 import aiohttp
 import pytest
 
-from csms.db.queries import users
-from csms.domain.security.access import Role
-from csms.services.security.users import hash_password
+from csms.accounts import store as users
+from csms.accounts.rules import Role
+from csms.accounts.work import hash_password
 from tests.csms.backend import Backend
 
 VERSION: Final = "3.2.3"

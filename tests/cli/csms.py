@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from csms.domain.security.access import Role
+from csms.accounts.rules import Role
 from tests.cli.conftest import become_here
 from tests.csms.conftest import Start
 from tests.csms.support import TOKENS, Running

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from csms.domain.security.access import Role
+from csms.accounts.rules import Role
 from tests.cli.csms import run
 from tests.csms.conftest import Start, start
 from tests.csms.support import STATION, TOKENS, Running

@@ -16,13 +16,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from csms.accounts.rules import Role
+from csms.alerts import store as alerts
+from csms.alerts.rules import Evidence, Report
 from csms.config import TelemetryConfig
-from csms.db.queries import alerts, charging, fleets, transactions
-from csms.db.queries.fleets import FleetPoint
 from csms.db.store import open_store
-from csms.domain.charging.profiles import Needs
-from csms.domain.diagnostics.alerts import Evidence, Report
-from csms.domain.security.access import Role
+from csms.fleets import store as fleets
+from csms.fleets.store import FleetPoint
+from csms.smart_charging import store as charging
+from csms.smart_charging.rules import Needs
+from csms.transactions import store as transactions
 from tests.battery.warm_days import DAY_MS, days
 from tests.cli.csms import Cli, boot, cli, run
 from tests.csms.api_support import T0 as TODAY

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.main import get_command
 
-from csms.domain.security.access import Role
+from csms.accounts.rules import Role
 from docs import generate
 from tests.cli.csms import Cli, boot, cli, run
 from tests.csms.conftest import start

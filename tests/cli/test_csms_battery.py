@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from csms.domain.security.access import Role
-from csms.services.diagnostics.battery_reports import last_month
+from csms.accounts.rules import Role
+from csms.batteries.work import last_month
 from tests.cli.csms import Cli
 from tests.csms.conftest import Start, start
 from v2g.battery import detectors, health

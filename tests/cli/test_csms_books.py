@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
+from csms.books.tables import periods, postings
 from csms.db.store import open_store
-from csms.db.tables import periods, postings
 from tests.cli.csms import Cli, boot, cli
 from tests.csms.conftest import start
 from tests.csms.settlement.journals import SESSION, T0, delivery, journal, seen, transfer

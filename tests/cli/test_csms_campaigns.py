@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from csms.domain.security.access import Role
+from csms.accounts.rules import Role
 from tests.cli.csms import Cli, boot, cli
 from tests.csms.api_support import ask, batch, record
 from tests.csms.conftest import start

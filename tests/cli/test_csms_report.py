@@ -8,11 +8,11 @@ from xml.etree import ElementTree
 import pytest
 from sqlalchemy import Connection
 
-from csms.db.queries.events import Arrival, add_events
-from csms.db.queries.stations import touch
+from csms.accounts.rules import Role
 from csms.db.store import open_store
-from csms.domain.security.access import Role
-from csms.domain.transactions.transactions import IMPORT_REGISTER, Event, Sample
+from csms.stations.store import touch
+from csms.transactions.events import Arrival, add_events
+from csms.transactions.rules import IMPORT_REGISTER, Event, Sample
 from tests.cli.csms import Cli, boot, cli
 from tests.csms.conftest import start
 from tests.csms.settlement.journals import T0, delivery, journal, seen, transfer

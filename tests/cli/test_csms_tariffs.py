@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from csms.domain.security.access import Role
+from csms.accounts.rules import Role
 from tests.cli.csms import Cli, cli
 from tests.csms.conftest import start
 

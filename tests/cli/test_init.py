@@ -18,7 +18,7 @@ import pytest
 
 from csms.config import check_config as check_csms
 from csms.config import load_config as load_csms
-from csms.domain.authorization.authorize import Chain
+from csms.tokens.rules import Chain
 from evcc.config import check_config as check_evcc
 from secc.config import StatusPageConfig, notes
 from secc.config import check_config as check_secc

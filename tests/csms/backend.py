@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+from csms.admission.rules import SecurityProfile
 from csms.app import open_services
 from csms.cluster.bus import Bus
 from csms.config import CsmsConfig
-from csms.domain.stations.connection_faults import SecurityProfile
-from csms.ocpp import Services
-from csms.ocpp_server import StationServer
+from csms.ocpp.base import Services
+from csms.ocpp.server import StationServer
 from tests.csms.scripted_station import ScriptedStation, Wire
 from tests.csms.support import provide
 from v2g.io.runtime.clock import Clock

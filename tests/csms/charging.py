@@ -131,7 +131,7 @@ class Charging:
 
     async def stored(self) -> dict[str, Any]:
         """Return the transaction as the back end has it."""
-        from csms.db.queries import transactions
+        from csms.transactions import store as transactions
 
         found = await self.csms.services.store.run(transactions.find, self.id)
         assert len(found) == 1

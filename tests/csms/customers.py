@@ -65,7 +65,7 @@ def device_event(**changes: Any) -> Payload:
 
 async def request_of(csms: Backend, number: int) -> dict[str, Any]:
     """Return a request whose outcome comes later, as the back end has noted it."""
-    from csms.db.queries import requests
+    from csms.requests import store as requests
 
     found = await csms.services.store.run(requests.find, number)
     assert found is not None
@@ -74,7 +74,7 @@ async def request_of(csms: Backend, number: int) -> dict[str, Any]:
 
 async def parts_of(csms: Backend, number: int) -> list[str]:
     """Return what came in parts."""
-    from csms.db.queries import requests
+    from csms.requests import store as requests
 
     return await csms.services.store.run(requests.parts, number)
 

@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from csms.db.queries import batteries
-from csms.domain.diagnostics.batteries import Advanced, Battery
+from csms.batteries import store as batteries
+from csms.batteries.rules import Advanced, Battery
 from tests.csms.backend import Backend
 
 DAY_MS: Final = 86_400_000

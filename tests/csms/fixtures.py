@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from csms.admission import rules as passwords
 from csms.config import StationAuthority, StationEntry
-from csms.domain.security import passwords
 from pki_tools.tree import PkiTree
 from tests.csms.backend import Backend, running_backend
 from tests.csms.support import make_config

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from csms.app import open_services
 from csms.config import ApiListener, CsmsConfig, OcppListener, SettlementRules, Trust
-from csms.ocpp_server import StationServer
+from csms.ocpp.server import StationServer
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
 from v2g.io.websocket.server import serve

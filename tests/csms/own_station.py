@@ -8,8 +8,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from csms.db.queries import tariffs
 from csms.db.store import open_store
+from csms.tariffs import store as tariffs
 from pki_tools.tree import PkiTree
 from secc.station.station import MeterSample, Station, StationConfig
 from tests.csms.settlement.journals import SESSION, journal, seen

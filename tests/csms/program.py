@@ -13,8 +13,8 @@ import websockets
 import yaml
 from websockets.typing import Subprotocol
 
+from csms.accounts.rules import Role
 from csms.config import CsmsConfig
-from csms.domain.security.access import Role
 from pki_tools.tree import PkiTree
 from tests.csms.support import STATION, TOKENS, Running
 

@@ -9,7 +9,7 @@ import pytest
 
 from csms.db.store import Store
 from csms.db.store_key import load_store_key
-from csms.db.telemetry_seal import TelemetrySeal, open_seal
+from csms.telemetry.seal import TelemetrySeal, open_seal
 
 __all__ = ["store"]
 

@@ -14,6 +14,7 @@ import msgspec
 import websockets
 from websockets.typing import Subprotocol
 
+from csms.accounts.rules import OF_VEHICLES, Role
 from csms.app import Csms
 from csms.config import (
     ApiClient,
@@ -28,9 +29,8 @@ from csms.config import (
     Trust,
     Webhooks,
 )
-from csms.domain.security.access import OF_VEHICLES, Role
+from csms.contracts.verifier import ContractVerifier
 from csms.trust.certificate_status import CertificateStatus
-from csms.trust.contracts import ContractVerifier
 from pki_tools.tree import PkiTree
 from v2g.energy.grid_signal import GridSignal, SignalSlot
 from v2g.io.runtime.clock import Clock

@@ -10,12 +10,11 @@ import pytest
 import websockets
 from sqlalchemy import Connection
 
+from csms.admission import store as rows
+from csms.admission.rules import Known, password_fits
 from csms.config import CsmsConfig, FurtherListener
-from csms.db.queries import admission as rows
-from csms.db.queries.security import list_events
-from csms.domain.security.passwords import password_fits
-from csms.domain.stations.admission import Known
-from csms.services.stations import raw_commands
+from csms.requests import raw as raw_commands
+from csms.station_security.store import list_events
 from pki_tools.tree import PkiTree
 from tests.csms.backend import BOOT
 from tests.csms.fixtures import Start, backend
@@ -313,7 +312,7 @@ def hashes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         asked.append(password)
         return password_fits(password, kept)
 
-    monkeypatch.setattr("csms.services.stations.admission.password_fits", fits)
+    monkeypatch.setattr("csms.admission.work.password_fits", fits)
     return asked
 
 

@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
+from csms.alerts.rules import Recipient, RuleChange
 from csms.config import AlertEmail, AlertsConfig, CsmsConfig
-from csms.domain.diagnostics.alert_mails import Recipient
-from csms.domain.diagnostics.alert_rules import RuleChange
 from pki_tools.tree import PkiTree
 from tests.csms.databases import Databases
 from tests.csms.mail_server import PASSWORD, MailServer

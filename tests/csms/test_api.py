@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from csms.api.http.connection import Connections
-from csms.domain.security.access import Role
+from csms.accounts.rules import Role
+from csms.http.connection import Connections
 from tests.csms.api_support import ask, batch, record
 from tests.csms.conftest import Start
 from tests.csms.support import TOKENS, Running, grid_signal
@@ -164,7 +164,7 @@ async def test_a_request_that_never_ends_is_cut_off(
 ) -> None:
     async with ask(csms, "GET", "/health") as response:  # what is whole has all the time it needs
         assert response.status == 200
-    monkeypatch.setattr("csms.api.http.connection._REQUEST_S", 0.05)
+    monkeypatch.setattr("csms.http.connection._REQUEST_S", 0.05)
     reader, writer = await asyncio.open_connection("127.0.0.1", csms.csms.ports["api"], ssl=csms.context(None))
     writer.write(begin)
     with contextlib.suppress(ConnectionError):
@@ -193,7 +193,7 @@ async def opened(csms: Running, path: str, **options: Any) -> tuple[asyncio.Stre
 async def test_streams_end_with_the_back_end_in_good_order_and_at_once(
     start: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, path: str
 ) -> None:
-    monkeypatch.setattr("csms.api.http.connection._GRACE_S", 3600.0)
+    monkeypatch.setattr("csms.http.connection._GRACE_S", 3600.0)
     async with asyncio.timeout(10):
         async with start() as csms:
             reader, writer = await opened(csms, path)
@@ -205,7 +205,7 @@ async def test_streams_end_with_the_back_end_in_good_order_and_at_once(
 async def test_who_reads_a_stream_too_slowly_is_cut_off_when_the_back_end_ends(
     start: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("csms.api.http.connection._GRACE_S", 0.05)
+    monkeypatch.setattr("csms.http.connection._GRACE_S", 0.05)
     with socket.socket() as narrow:
         narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         narrow.settimeout(0)
@@ -264,7 +264,7 @@ async def test_a_request_that_nothing_ends_is_broken_off_without_a_word(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     for name in ("_GRACE_S", "_ABORTED_S"):
-        monkeypatch.setattr(f"csms.api.http.connection.{name}", 0.05)
+        monkeypatch.setattr(f"csms.http.connection.{name}", 0.05)
     begun, broken = asyncio.Event(), asyncio.Event()
 
     async def answer(_scope: object, _receive: object, _send: object) -> None:

@@ -13,9 +13,9 @@ from typing import NamedTuple
 import pytest
 import pytest_asyncio
 
+from csms.admission import rules as passwords
+from csms.admission.rules import SecurityProfile
 from csms.cluster.bus import LocalBus, LocalHub
-from csms.domain.security import passwords
-from csms.domain.stations.connection_faults import SecurityProfile
 from pki_tools.tree import PkiTree
 from tests.csms.api.support import ApiClient, serving
 from tests.csms.api.watch import Watch

@@ -16,10 +16,11 @@ import websockets
 from sqlalchemy import Connection, select
 from websockets.typing import Subprotocol
 
-from csms.db.queries import records, transactions
-from csms.db.queries.events import read_samples
 from csms.db.store import Store
-from csms.db.tables import transaction_events
+from csms.settlements import store as records
+from csms.transactions import store as transactions
+from csms.transactions.events import read_samples
+from csms.transactions.tables import transaction_events
 from pki_tools.tree import PkiTree
 from tests.csms.killable import BackendProcess, no_survivors
 from tests.csms.killed import event_frame

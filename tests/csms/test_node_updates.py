@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import pytest
 
-from csms.domain.security.access import Role
+from csms.accounts.rules import Role
 from pki_tools.tree import PkiTree
 from tests.cli.csms import run
 from tests.csms.databases import Databases

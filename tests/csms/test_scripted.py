@@ -12,10 +12,10 @@ from ocpp.routing import on
 from ocpp.v201 import ChargePoint, call, call_result
 from websockets.typing import Subprotocol
 
-from csms.domain.script.declared import read_script
-from csms.domain.script.report import Report
-from csms.domain.script.station import Line
-from csms.scripted import ScriptedBackEnd
+from csms.script.declared import read_script
+from csms.script.report import Report
+from csms.script.run import ScriptedBackEnd
+from csms.script.station import Line
 from pki_tools.tree import PkiTree
 from v2g.errors import KeyAccessError, TransportError
 

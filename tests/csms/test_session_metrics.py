@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from csms.accounts.rules import Role
 from csms.config import AlertsConfig
-from csms.domain.security.access import Role
 from pki_tools.tree import PkiTree
 from tests.cli.csms import run
 from tests.csms.program import Program, write_config

@@ -8,10 +8,10 @@ import pytest
 from sqlalchemy import Connection, select
 
 from csms.config import TokenEntry
-from csms.db.queries import tariffs
-from csms.db.queries.tariffs import Scope
-from csms.db.tables import transaction_costs
-from csms.services.billing.tariffs import TariffService
+from csms.tariffs import store as tariffs
+from csms.tariffs.store import Scope
+from csms.tariffs.tables import transaction_costs
+from csms.tariffs.work import TariffService
 from tests.csms.fixtures import Start, backend
 from tests.csms.network import listening
 from v2g.energy.price_plan import Charge, PricePlan, Rate, Tax, When

@@ -10,10 +10,10 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Column, Connection, insert, or_, select
 
-from csms.api.http.operations import Operation
-from csms.api.routes import OPERATIONS, interface
-from csms.db import tables
-from csms.ocpp import HANDLES
+from csms.db import schema as tables
+from csms.http.operations import Operation
+from csms.http.routes import OPERATIONS, interface
+from csms.ocpp.answers import HANDLES
 from tests.csms.api.support import ApiClient
 from tests.csms.charging import Charging
 from tests.csms.scripted_station import Payload, Refused, ScriptedStation

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from csms.db.queries import charging
+from csms.smart_charging import store as charging
 from tests.csms.charging import Charging
 from tests.csms.scripted_station import Payload
 

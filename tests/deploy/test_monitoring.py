@@ -14,8 +14,8 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from csms.accounts.rules import Role
 from csms.config import TelemetryConfig, TelemetrySink
-from csms.domain.security.access import Role
 from pki_tools.tree import PkiTree
 from tests.csms.program import Program, write_config
 from tests.csms.support import TOKENS, Running, make_config

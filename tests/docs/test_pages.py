@@ -9,8 +9,8 @@ from xml.etree import ElementTree
 import msgspec
 import pytest
 
-from csms.api.routes import OPERATIONS
-from csms.domain.charging.sites import Place, Site
+from csms.http.routes import OPERATIONS
+from csms.sites.rules import Place, Site
 from docs import charts, configuration, generate
 from secc.evse.states import CHARTS
 from tests.browser.tutorial import SHOWN

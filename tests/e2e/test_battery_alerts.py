@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from benchmarks.figures import median, percentile
-from csms.domain.security.access import Role
+from csms.accounts.rules import Role
 from evcc.hardware.ecu import BatteryEcu, BatterySnapshot, PackHealth
 from pki_tools.tree import PkiTree
 from tests.csms.program import Program, write_config

@@ -15,8 +15,9 @@ import msgspec
 import pytest
 from sqlalchemy import Connection, Row, Table, select
 
+from csms.books.tables import postings
 from csms.db.store import open_store
-from csms.db.tables import postings, settlements
+from csms.settlements.tables import settlements
 from tests.kills import MANY, Progress
 from v2g.energy.settlement.bundle import SETTLEMENT, verify_bundle
 from v2g.energy.settlement.checkpoints import read_copies

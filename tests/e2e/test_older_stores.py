@@ -7,11 +7,11 @@ from typing import Final
 import pytest
 from sqlalchemy import select
 
+from csms.accounts.rules import Role
 from csms.db.backup import restore
 from csms.db.store import HEAD, Store, open_engine, open_store, revision_of
 from csms.db.store_key import open_store_key
-from csms.db.tables import telemetry_aggregates
-from csms.domain.security.access import Role
+from csms.telemetry.tables import telemetry_aggregates
 from evcc.pauses import PauseFile
 from secc.evse.paused_session_store import PausedSessionFile
 from secc.hardware.check_log import load_checks

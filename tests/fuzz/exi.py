@@ -28,8 +28,7 @@ FUZZED = (
     "v2g.iso15118",
     "secc.session",
     "evcc.session",
-    "csms.ocpp",
-    "csms.domain",
+    "csms",
     "v2g_testkit.cases",
 )
 """Packages whose branches are counted."""

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, Final
 
-from csms.domain.script.declared import Script, read_script
-from csms.domain.script.station import ScriptedLine
+from csms.script.declared import Script, read_script
+from csms.script.station import ScriptedLine
 from tests.ocpp.official import actions, maximal, message_names, schema
 from tests.station.bench import SOCKET, START_MS, Bench
 from v2g.errors import V2GError

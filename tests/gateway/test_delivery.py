@@ -12,18 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from csms.domain.diagnostics.telemetry import (
-    Boot,
-    Outcome,
-    Progress,
-    RecordKey,
-    Stored,
-    admit,
-    judge,
-    read_delivery,
-    suspects,
-)
-from csms.domain.diagnostics.telemetry import Delivery as Judged
+from csms.telemetry.rules import Boot, Outcome, Progress, RecordKey, Stored, admit, judge, read_delivery, suspects
+from csms.telemetry.rules import Delivery as Judged
 from v2g.errors import TransportError
 from v2g.io.storage.outbox import Entry, Outbox
 from v2g.telemetry.batch import Batcher

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from csms.db.queries import device_model
-from csms.services.stations import device_model as model
+from csms.device_model import store as device_model
+from csms.device_model import work as model
 from tests.csms.fixtures import Start, backend
 from tests.csms.network import listening
 from tests.interop.npm import installed

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from csms.domain.script.declared import Script, read_script
-from csms.scripted import ScriptedBackEnd
+from csms.script.declared import Script, read_script
+from csms.script.run import ScriptedBackEnd
 from tests.interop.npm import installed
 from v2g.io.runtime.clock import Clock
 from v2g.io.websocket.server import serve

@@ -30,11 +30,11 @@ TARGETS: Final[Mapping[str, Target]] = {
     "cusum": Target("v2g/battery/cusum.py", ("tests/battery/test_cusum.py",)),
     "finding": Target("v2g/battery/finding.py", ("tests/battery/test_finding.py",)),
     "plausible_amounts": Target(
-        "csms/domain/billing/plausibility.py",
+        "csms/booking/plausibility.py",
         (
-            "tests/csms/domain/billing/test_plausibility.py",
-            "tests/csms/domain/billing/test_plausible_series.py",
-            "tests/csms/domain/billing/test_plausible_times.py",
+            "tests/csms/booking/test_plausibility.py",
+            "tests/csms/booking/test_plausible_series.py",
+            "tests/csms/booking/test_plausible_times.py",
         ),
     ),
     "split": Target("v2g/energy/dispatch/split.py", ("tests/energy/dispatch/test_split.py",)),
@@ -42,9 +42,7 @@ TARGETS: Final[Mapping[str, Target]] = {
     "detectors": Target("v2g/battery/detectors.py", ("tests/battery/test_detectors.py",)),
     "data_quality": Target("v2g/battery/data_quality.py", ("tests/battery/test_data_quality.py",)),
     "health": Target("v2g/battery/health.py", ("tests/battery/test_health.py",)),
-    "session_metrics": Target(
-        "csms/domain/diagnostics/session_metrics.py", ("tests/csms/domain/diagnostics/test_session_metrics.py",)
-    ),
+    "session_metrics": Target("csms/session_metrics/rules.py", ("tests/csms/session_metrics/test_session_metrics.py",)),
     "charger_heat": Target("secc/hardware/heat.py", ("tests/secc/hardware/test_heat.py",)),
     "emergency_log": Target("v2g/io/storage/emergency_log.py", ("tests/io/storage/test_emergency_log.py",)),
     "releases": Target("v2g/ota/release.py", ("tests/ota/test_release.py",)),
@@ -62,13 +60,13 @@ TARGETS: Final[Mapping[str, Target]] = {
     ),
     "follower": Target("v2g/io/ota/follower.py", ("tests/io/ota/test_follower.py",)),
     "unreadable": Target("v2g/io/ota/unreadable.py", ("tests/io/ota/test_unreadable.py",)),
-    "site_limits": Target("csms/api/http/site_limits.py", ("tests/csms/api/test_site_rules.py",)),
-    "passkeys": Target("csms/services/security/passkeys.py", ("tests/csms/console/test_passkeys.py",)),
+    "site_limits": Target("csms/http/site_limits.py", ("tests/csms/api/test_site_rules.py",)),
+    "passkeys": Target("csms/accounts/passkeys.py", ("tests/csms/console/test_passkeys.py",)),
     "users": Target(
-        "csms/services/security/users.py",
+        "csms/accounts/work.py",
         ("tests/csms/services/security/test_users.py", "tests/csms/console/test_passkeys.py"),
     ),
-    "nodes": Target("csms/db/queries/nodes.py", ("tests/csms/db/test_nodes.py",)),
+    "nodes": Target("csms/nodes/store.py", ("tests/csms/db/test_nodes.py",)),
     "firmware": Target("v2g_station/device/firmware.py", ("tests/station/device/test_firmware_steps.py",), cpu_s=20.0),
     "firmware_updates": Target("v2g_station/blocks/firmware.py", ("tests/station/blocks/test_firmware.py",)),
     "firmware_publishing": Target(
@@ -169,16 +167,16 @@ TARGETS: Final[Mapping[str, Target]] = {
     "power": Target("secc/session/power.py", ("tests/secc/session/test_power.py",)),
     "turnaround": Target("secc/session/turnaround.py", ("tests/secc/session/test_turnaround.py",)),
     "bookkeeping": Target("v2g/energy/settlement/bookkeeping.py", ("tests/energy/settlement/test_bookkeeping.py",)),
-    "booking": Target("csms/domain/billing/booking.py", ("tests/csms/domain/billing/test_booking.py",)),
-    "audit": Target("csms/settlement/audit.py", ("tests/csms/settlement/test_audit.py",)),
-    "mandates": Target("csms/domain/billing/mandates.py", ("tests/csms/domain/billing/test_mandates.py",)),
+    "booking": Target("csms/booking/rules.py", ("tests/csms/booking/test_booking.py",)),
+    "audit": Target("csms/books/audit.py", ("tests/csms/settlement/test_audit.py",)),
+    "mandates": Target("csms/mandates/rules.py", ("tests/csms/mandates/test_mandates.py",)),
     "station_cache": Target(
         "v2g_station/blocks/authorization/cache.py", ("tests/station/blocks/authorization/test_cache.py",)
     ),
     "payment_settlement": Target(
         "v2g_station/blocks/payment/settlement.py", ("tests/station/blocks/payment/test_settlement.py",)
     ),
-    "permits": Target("csms/grid/permits.py", ("tests/csms/grid/test_export_permits.py",)),
+    "permits": Target("csms/prequalifications/work.py", ("tests/csms/grid/test_export_permits.py",)),
     "tariff_cost": Target("v2g_station/blocks/cost/tariff_cost.py", ("tests/station/blocks/cost/test_tariff_cost.py",)),
     "priced": Target("v2g_station/blocks/cost/priced.py", ("tests/station/blocks/cost/test_priced.py",)),
     "tariffs": Target(
@@ -193,10 +191,10 @@ TARGETS: Final[Mapping[str, Target]] = {
     "ota_window": Target("v2g/ota/window.py", ("tests/ota/test_window.py",)),
     "sequential": Target("v2g/ota/sequential.py", ("tests/ota/test_sequential.py",)),
     "attestation_of_stations": Target(
-        "csms/domain/security/attestation.py",
+        "csms/attestations/rules.py",
         tuple(f"tests/csms/{each}/test_attestation.py" for each in ("domain/security", "ocpp")),
     ),
-    "campaigns": Target("csms/domain/stations/campaigns.py", ("tests/csms/domain/stations/test_campaigns.py",)),
+    "campaigns": Target("csms/firmware/rules.py", ("tests/csms/firmware/test_campaigns.py",)),
     "taxes": Target("v2g/energy/settlement/taxes.py", ("tests/energy/settlement/test_taxes.py",)),
     "price_plan": Target("v2g/energy/price_plan.py", ("tests/energy/test_price_plan.py",)),
     "pricing": Target("v2g/energy/settlement/pricing.py", ("tests/energy/settlement/test_pricing.py",)),
@@ -212,9 +210,7 @@ TARGETS: Final[Mapping[str, Target]] = {
     "pieces": Target("v2g/energy/settlement/pieces.py", ("tests/energy/settlement/test_pieces.py",)),
     "crl": Target("v2g/pki/crl.py", ("tests/pki/test_crl.py",)),
     "meter_alfen": Target("v2g/energy/meter_records/alfen.py", ("tests/energy/meter_records/test_other_formats.py",)),
-    "signed_values": Target(
-        "csms/domain/transactions/signed_values.py", ("tests/csms/domain/transactions/test_signed_values.py",)
-    ),
+    "signed_values": Target("csms/transactions/signed_values.py", ("tests/csms/transactions/test_signed_values.py",)),
     "ocmf": Target(
         "v2g/energy/settlement/ocmf.py",
         ("tests/energy/settlement/test_ocmf.py", "tests/energy/settlement/test_signed_meter.py"),
@@ -248,12 +244,10 @@ TARGETS: Final[Mapping[str, Target]] = {
     "ocsp": Target("v2g/pki/ocsp.py", ("tests/pki/test_ocsp.py",)),
     "signed": Target("v2g/energy/signed.py", ("tests/energy/test_gate.py", "tests/energy/test_signed.py")),
     "grid_signal": Target("v2g/energy/grid_signal.py", ("tests/energy/test_grid_signal.py",)),
-    "own_profiles": Target(
-        "csms/domain/charging/own_profiles.py", ("tests/csms/domain/charging/test_own_profiles.py",)
-    ),
-    "site_state": Target("csms/services/charging/site_state.py", ("tests/csms/services/charging/test_site_state.py",)),
+    "own_profiles": Target("csms/smart_charging/rules.py", ("tests/csms/smart_charging/test_own_profiles.py",)),
+    "site_state": Target("csms/sites/work.py", ("tests/csms/services/charging/test_site_state.py",)),
     "smart_charging": Target(
-        "csms/services/charging/smart_charging.py",
+        "csms/smart_charging/work.py",
         (
             "tests/csms/services/charging/test_smart_charging.py",
             "tests/csms/ocpp/test_smart_charging.py",
@@ -261,18 +255,16 @@ TARGETS: Final[Mapping[str, Target]] = {
         ),
     ),
     "vehicle_prices": Target(
-        "csms/services/charging/vehicle_prices.py", ("tests/csms/services/charging/test_vehicle_prices.py",)
+        "csms/tariffs/vehicle_prices.py", ("tests/csms/services/charging/test_vehicle_prices.py",)
     ),
-    "der": Target("csms/services/charging/der.py", ("tests/csms/ocpp/test_der.py",)),
-    "balancing": Target("csms/services/charging/balancing.py", ("tests/csms/services/charging/test_balancing.py",)),
-    "fleets": Target("csms/services/charging/fleets.py", ("tests/csms/services/charging/test_fleets.py",)),
-    "dispatch": Target("csms/services/charging/dispatch.py", ("tests/csms/services/charging/test_dispatch.py",)),
-    "qr_payment": Target("csms/domain/billing/qr_payment.py", ("tests/csms/domain/billing/test_qr_payment.py",)),
-    "alerts": Target("csms/domain/diagnostics/alerts.py", ("tests/csms/domain/diagnostics/test_alerts.py",)),
-    "alert_rules": Target(
-        "csms/domain/diagnostics/alert_rules.py", ("tests/csms/domain/diagnostics/test_alert_rules.py",)
-    ),
-    "vat": Target("csms/domain/billing/vat.py", ("tests/csms/domain/billing/test_vat.py",)),
+    "der": Target("csms/dispatch/der.py", ("tests/csms/ocpp/test_der.py",)),
+    "balancing": Target("csms/sites/work.py", ("tests/csms/services/charging/test_balancing.py",)),
+    "fleets": Target("csms/fleets/work.py", ("tests/csms/services/charging/test_fleets.py",)),
+    "dispatch": Target("csms/dispatch/work.py", ("tests/csms/services/charging/test_dispatch.py",)),
+    "qr_payment": Target("csms/payments/rules.py", ("tests/csms/payments/test_qr_payment.py",)),
+    "alerts": Target("csms/alerts/rules.py", ("tests/csms/alerts/test_alerts.py",)),
+    "alert_rules": Target("csms/alerts/rules.py", ("tests/csms/alerts/test_alert_rules.py",)),
+    "vat": Target("csms/tariffs/rules.py", ("tests/csms/tariffs/test_vat.py",)),
     "authorization": Target(
         "v2g/energy/settlement/authorization.py", ("tests/energy/settlement/test_authorization.py",)
     ),

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509 import ocsp
 
 from csms.config import Trust
-from csms.domain.authorization.authorize import Chain
+from csms.tokens.rules import Chain
 from pki_tools import serve
 from pki_tools.responder import MALFORMED, Responder
 from pki_tools.revocation import revoke_certificate

@@ -5,7 +5,7 @@ import time
 import msgspec
 import pytest
 
-from csms.domain.charging.grid_sources import SiteLimits, SourceSignal, combine
+from csms.grid.rules import SiteLimits, SourceSignal, combine
 from evcc.session.settings import ProgramStep, SessionConfig
 from pki_tools.tree import PkiTree
 from secc.energy_manager.grid import Grid

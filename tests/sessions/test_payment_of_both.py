@@ -1,7 +1,7 @@
 """Our station and our back end agree about payments: codes, limits, settlements, VAT numbers."""
 
-from csms.db.queries import payments as rows
-from csms.services.billing import payments, qr_payments
+from csms.payments import store as rows
+from csms.payments import work as payments
 from tests.csms.backend import Backend
 from tests.csms.fixtures import backend, csms
 from tests.csms.scripted_station import Payload, ScriptedStation
@@ -40,12 +40,12 @@ async def reported(wire: ScriptedStation, found: Bench, *actions: str) -> list[P
 async def test_a_code_that_the_station_shows_is_read_and_its_limit_is_set_by_the_back_end(csms: Backend) -> None:
     found = Bench("2.1", identity=IDENTITY, optional=("WebPaymentsCtrlr",))
     wire = await joined(csms, found)
-    await qr_payments.configure(csms.services, wire.id, TEMPLATE)
+    await payments.configure(csms.services, wire.id, TEMPLATE)
     found.fact(WebPaymentRequested(evse_id=2, limit=TransactionLimit(max_energy=5000.0)))
     found.plug(2)
     url = code_of(found, 2)
     assert url is not None
-    scan = await qr_payments.scan(csms.services, wire.id, url)
+    scan = await payments.scan(csms.services, wire.id, url)
     assert code_of(found, 2) is None
     found.clear()
     started = await payments.web_payment_paid(csms.services, scan.payment_id, "psp-1")

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import msgspec
 
 from benchmarks.battery import samples
-from csms.domain.diagnostics.batteries import Battery, advance
-from csms.domain.diagnostics.sink_records import StoredRecord
+from csms.batteries.rules import Battery, advance
+from csms.telemetry.rules import StoredRecord
 from v2g.battery.detectors import Settings
 from v2g.telemetry.signals import SCHEMA_4, Record, encode_record
 from v2g_stream.keyed import record_of

@@ -21,8 +21,8 @@ from sqlalchemy import Connection, func, select
 
 from csms.db.store import Store
 from csms.db.store_key import load_store_key
-from csms.db.tables import telemetry, telemetry_marks, telemetry_quarantine
-from csms.db.telemetry_seal import open_seal, seal_of
+from csms.telemetry.seal import open_seal, seal_of
+from csms.telemetry.tables import telemetry, telemetry_marks, telemetry_quarantine
 from pki_tools.tree import PkiTree
 from tests.csms.program import write_config
 from tests.csms.support import make_config

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from csms.domain.diagnostics.telemetry import read_delivery
+from csms.telemetry.rules import read_delivery
 from tests.telemetry.columns import TAGGED
 from v2g.energy.settlement.checkpoints import Copy
 from v2g.errors import CodecError

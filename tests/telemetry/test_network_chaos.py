@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from csms.db.queries import telemetry_values
+from csms.vehicles import store as telemetry_values
 from pki_tools.tree import PkiTree
 from tests.csms.cluster.buses import RedisServer, redis_server
 from tests.csms.databases import Cluster

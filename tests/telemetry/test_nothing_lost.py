@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from csms.db.tables import telemetry
+from csms.telemetry.tables import telemetry
 from pki_tools.tree import PkiTree
 from tests.csms.databases import Cluster, running_cluster
 from tests.kills import MANY, Progress

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from csms.db.queries.telemetry_aggregates import aggregate_pending
+from csms.telemetry.aggregate_store import aggregate_pending
 from tests.csms.api.support import ApiClient, serving
 from tests.csms.backend import Backend
 from tests.csms.fixtures import backend, csms

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from csms.domain.security.passwords import MAX_PASSWORDS
+from csms.admission.rules import MAX_PASSWORDS
 from v2g.errors import ConfigError, RefusedError
 from v2g.text import numbered
 from v2g_cli.csms.client import LOST

@@ -8,10 +8,10 @@ from typing import Literal
 from msgspec.structs import replace
 from rich.text import Text
 
-from csms.domain.script.declared import Script, read_script
-from csms.domain.script.report import Check, Report
-from csms.domain.script.station import Line
-from csms.scripted import ScriptedBackEnd
+from csms.script.declared import Script, read_script
+from csms.script.report import Check, Report
+from csms.script.run import ScriptedBackEnd
+from csms.script.station import Line
 from v2g.errors import ConfigError
 from v2g.io.websocket.client import OcppSocket
 from v2g.text import printable

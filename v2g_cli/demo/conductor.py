@@ -20,7 +20,7 @@ from v2g_cli.demo.tables import APP
 from v2g_cli.demo.timeline import Timeline
 
 if TYPE_CHECKING:
-    from csms.domain.charging.fleets import Fleet
+    from csms.fleets.rules import Fleet
     from v2g_cli.demo.vtn import DemoVtn
 
 START_S: Final = 120.0

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
-from csms.db.queries import users
+from csms.accounts import store as users
+from csms.accounts.rules import Role
+from csms.accounts.work import hash_password
 from csms.db.store import Store, address
-from csms.domain.security.access import Role
-from csms.services.security.users import hash_password
 from v2g.errors import TransportError
 from v2g.text import numbered
 from v2g_cli.demo.folder import RunFolder

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from csms.db.contract_pool import ContractPool
+from csms.contracts.pool import ContractPool
 from pki_tools.issuing import Order, issue_certificate
 from pki_tools.tree import PkiOptions, PkiTree, make_pki
 from v2g.energy.grid_signal import GridSignal, SignalSlot

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from csms.domain.charging.fleets import Fleet
+from csms.fleets.rules import Fleet
 from v2g.errors import TransportError, V2GError
 from v2g.ocpp.times import format_time
 from v2g_cli.csms.client import Access, CsmsClient

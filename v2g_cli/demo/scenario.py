@@ -5,7 +5,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from csms.domain.charging.fleets import Fleet
+from csms.fleets.rules import Fleet
 from pki_tools.tree import Fault as CertificateFault
 from v2g.iso15118.select import EditionName
 from v2g.pki.profile import Generation

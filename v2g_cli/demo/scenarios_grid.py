@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from csms.domain.charging.fleets import Fleet, Peak
+from csms.fleets.rules import Fleet, Peak
 from v2g_cli.demo.scenario import Scenario
 
 _MINUTE_MS: Final = 60_000

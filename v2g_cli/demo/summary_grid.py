@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC
 from typing import Any, Final
 
-from csms.domain.charging.fleets import Peak
+from csms.fleets.rules import Peak
 from v2g.energy.dispatch.problem import PeakWindow
 from v2g.units import MICRO
 from v2g_cli.demo.folder import SITE_LIMIT_W

@@ -11,7 +11,7 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from csms.config import TelemetryConfig, TelemetrySink
-from csms.domain.diagnostics.sink_records import StoredRecord
+from csms.telemetry.rules import StoredRecord
 
 
 class Sink(Protocol):

@@ -8,10 +8,10 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from csms.db.queries import batteries as rows
+from csms.batteries import store as rows
+from csms.batteries.rules import Advanced, Battery, advance
 from csms.db.store import Store
-from csms.domain.diagnostics.batteries import Advanced, Battery, advance
-from csms.domain.diagnostics.sink_records import StoredRecord
+from csms.telemetry.rules import StoredRecord
 from v2g.battery.detectors import Settings
 from v2g.errors import StoreError
 from v2g.io.runtime.clock import Clock

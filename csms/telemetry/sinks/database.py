@@ -1,12 +1,12 @@
-"""Sink: a SQLite or PostgreSQL database of values (`csms.db.series`)."""
+"""Sink: a SQLite or PostgreSQL database of values (`csms.telemetry.series`)."""
 
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
-from csms.db.series import SeriesDatabase
-from csms.domain.diagnostics.sink_records import StoredRecord
+from csms.telemetry.rules import StoredRecord
+from csms.telemetry.series import SeriesDatabase
 
 CLOSE_S: Final = 2.0
 """How long closing waits for a batch under way, before it is broken off."""

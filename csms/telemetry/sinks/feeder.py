@@ -5,10 +5,10 @@ import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
-from csms.db.queries import telemetry_pending as rows
 from csms.db.store import Store
-from csms.domain.diagnostics.sink_records import StoredRecord
 from csms.metrics import Metrics
+from csms.telemetry import store as rows
+from csms.telemetry.rules import StoredRecord
 from csms.telemetry.sinks import Sink
 from v2g.errors import StoreError, TransportError, UnstorableError
 from v2g.io.runtime.clock import Clock

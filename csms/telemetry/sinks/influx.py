@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 import msgspec
 
 from csms.config import TelemetrySink
-from csms.domain.diagnostics.sink_records import StoredRecord, line_of
+from csms.telemetry.rules import StoredRecord, line_of
 from v2g.errors import TransferError, TransportError, UnstorableError
 from v2g.io.http.client import request
 from v2g.pki.keys import read_secret

@@ -17,8 +17,8 @@ from typing import Any, Final
 import msgspec
 
 from csms.config import TelemetrySink
-from csms.db.queries.telemetry_pending import GAP_MS
-from csms.domain.diagnostics.sink_records import StoredRecord, class_of
+from csms.telemetry.rules import StoredRecord, class_of
+from csms.telemetry.store import GAP_MS
 from v2g.errors import TransportError, UnstorableError
 from v2g.extras import extras_named
 

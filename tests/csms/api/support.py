@@ -9,11 +9,11 @@ from urllib.parse import unquote, urlsplit
 
 from litestar.types import ASGIApp
 
-from csms.api.application import application
-from csms.api.backend import Backend, make_backend
-from csms.api.http.authenticator import Authenticator
-from csms.domain.security.access import Role
-from csms.services.diagnostics.alerts import Alerts
+from csms.accounts.rules import Role
+from csms.alerts.work import Alerts
+from csms.http.application import application
+from csms.http.authenticator import Authenticator
+from csms.http.backend import Backend, make_backend
 from tests.csms.backend import Backend as MemoryBackend
 from tests.csms.support import TOKENS
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from csms.domain.diagnostics.alerts import ESCALATE_MS, HOLD_MS, Evidence, Report
-from csms.domain.security.access import Role
+from csms.accounts.rules import Role
+from csms.alerts.rules import ESCALATE_MS, HOLD_MS, Evidence, Report
 from tests.csms.api.receiver import Receiver
 from tests.csms.api.support import ApiClient
 from tests.csms.api_support import batch, record

@@ -4,7 +4,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from csms.db.queries import attestations
+from csms.attestations import store as attestations
 from tests.csms.api.support import ApiClient
 
 pytestmark = pytest.mark.requirement("R148")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from csms.domain.security.access import Role
+from csms.accounts.rules import Role
 from tests.csms.api.support import ApiClient
 from tests.csms.estimates import DAY_MS, estimate
 

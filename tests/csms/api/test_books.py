@@ -5,8 +5,8 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from csms.db.queries import records
-from csms.domain.security.access import Role
+from csms.accounts.rules import Role
+from csms.settlements import store as records
 from tests.csms.api.support import ApiClient, serving
 from tests.csms.fixtures import Start
 from tests.csms.settlement.journals import SESSION, T0, journal

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, delete, insert, select, update
 
-from csms.db.tables import journal_lines, journals, periods, posting_entries, postings, settlements
-from csms.domain.security.access import Role
-from csms.settlement.settlements import settle_journal
+from csms.accounts.rules import Role
+from csms.books.tables import periods, posting_entries, postings
+from csms.settlements.tables import journal_lines, journals, settlements
+from csms.settlements.work import settle_journal
 from tests.csms.api.support import ApiClient
 from tests.csms.settlement.journals import SESSION, T0, journal
 from tests.csms.settlement.witness import delivered_whole
@@ -227,7 +228,7 @@ async def test_a_month_that_takes_too_long_to_recompute_is_not_said_to_be_intact
     """Each posting counts the lines of its session: the corrected one has three."""
     lines = len((await kept("GET", f"/settlements/{SESSION}/journal")).body.splitlines()) * 3 + len(journal(OTHER))
     for most, intact in ((lines, True), (lines - 1, None)):
-        monkeypatch.setattr("csms.api.billing.books.RECOMPUTED_LINES", most)
+        monkeypatch.setattr("csms.books.api.RECOMPUTED_LINES", most)
         assert (await kept("GET", f"/books/periods/{MONTH}")).json["intact"] is intact
 
 

@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from csms.db.queries import telemetry
-from csms.domain.diagnostics.telemetry import read_delivery
-from csms.domain.security.access import Role
+from csms.accounts.rules import Role
+from csms.telemetry import store as telemetry
+from csms.telemetry.rules import read_delivery
 from tests.csms.api.support import ApiClient
 from tests.csms.settlement.journals import SESSION, T0, delivery, started
 from tests.csms.support import STATION

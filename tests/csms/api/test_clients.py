@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from csms.api.routes import interface
+from csms.accounts.rules import Role
 from csms.app import running
-from csms.domain.security.access import Role
+from csms.http.routes import interface
 from pki_tools.tree import PkiTree
 from tests.csms.support import TOKENS, make_config
 from tests.interop.environments import environment

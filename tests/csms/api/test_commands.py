@@ -6,10 +6,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from csms.db.queries import charging
-from csms.domain.charging.own_profiles import SITE_PROFILE
-from csms.domain.security.access import Role
-from csms.domain.stations.commands import COMMANDS
+from csms.accounts.rules import Role
+from csms.requests.rules import COMMANDS
+from csms.smart_charging import store as charging
+from csms.smart_charging.rules import SITE_PROFILE
 from tests.csms.api.support import ApiClient
 from tests.csms.scripted_station import Refused
 from v2g import typed_json

@@ -10,13 +10,13 @@ from urllib.parse import quote
 import msgspec
 import pytest
 
-from csms.api.authorization.tokens import OneToken
-from csms.api.http.examples import smallest
-from csms.api.http.openapi import document
-from csms.api.http.operations import Operation
-from csms.api.http.paging import write_cursor
-from csms.api.routes import OPERATIONS
-from csms.domain.security.access import ALLOWED, Permission, Role
+from csms.accounts.rules import ALLOWED, Permission, Role
+from csms.http.examples import smallest
+from csms.http.openapi import document
+from csms.http.operations import Operation
+from csms.http.paging import write_cursor
+from csms.http.routes import OPERATIONS
+from csms.tokens.api import OneToken
 from tests.csms.api.support import ApiClient, serving
 from tests.csms.charging import Charging
 from tests.csms.fixtures import Start

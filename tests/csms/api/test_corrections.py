@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from csms.db.queries.records import JournalRow, append_journal
-from csms.domain.security.access import Role
+from csms.accounts.rules import Role
+from csms.settlements.store import JournalRow, append_journal
 from tests.csms.api.support import ApiClient
 from tests.csms.settlement.journals import SESSION, T0, delivery, journal, started
 from tests.csms.settlement.witness import delivered_whole

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
-from csms.domain.security.access import Role
+from csms.accounts.rules import Role
 from tests.csms.api.support import ApiClient, serving
 from tests.csms.backend import Backend
 

@@ -4,11 +4,11 @@ import asyncio
 import json
 from typing import Any
 
+from csms.accounts.rules import Role
 from csms.cluster.bus import LocalBus
 from csms.cluster.feed import LOST, Feed, FeedEvent
 from csms.cluster.frame_log import FrameLog
-from csms.domain.security.access import Role
-from csms.services.diagnostics.history import History
+from csms.events.work import History
 from tests.csms.api.support import ApiClient
 from tests.csms.api.watch import Watch
 from v2g.io.runtime.clock import Clock
@@ -67,7 +67,7 @@ async def test_frames_cost_nothing_while_nobody_watches(ask: ApiClient) -> None:
 
 
 async def test_streams_beyond_the_limit_are_refused(ask: ApiClient, monkeypatch: Any) -> None:
-    monkeypatch.setattr("csms.api.diagnostics.events._MAX_STREAMS", 1)
+    monkeypatch.setattr("csms.events.api._MAX_STREAMS", 1)
     async with Watch(ask, "/events"):
         assert (await ask("GET", "/ocpp-log")).status == 503
     async with Watch(ask, "/ocpp-log"):
@@ -75,7 +75,7 @@ async def test_streams_beyond_the_limit_are_refused(ask: ApiClient, monkeypatch:
 
 
 async def test_nobody_takes_all_streams(ask: ApiClient, monkeypatch: Any) -> None:
-    monkeypatch.setattr("csms.api.diagnostics.events._MAX_OF_ONE", 2)
+    monkeypatch.setattr("csms.events.api._MAX_OF_ONE", 2)
     async with Watch(ask, "/events"), Watch(ask, "/events"):
         assert (await ask("GET", "/events")).status == 429
         assert (await ask("GET", "/ocpp-log")).status == 429
@@ -130,7 +130,7 @@ async def test_a_stream_ends_when_its_token_is_revoked_or_runs_out(ask: ApiClien
     ):
         await ask("DELETE", f"/access/tokens/{made[0]['token']['token_id']}")
         await asyncio.wait_for(first.ended.wait(), 5)
-        monkeypatch.setattr("csms.api.diagnostics.events._LOOK_S", 0.0)
+        monkeypatch.setattr("csms.events.api._LOOK_S", 0.0)
         ask.backend.clock.advance(61)
         feed.publish("ocpp_frame", "CS-V2G-0001", {"direction": "sent", "text": "[]"})
         await asyncio.wait_for(log.ended.wait(), 5)

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from csms.accounts.rules import Role
 from csms.config import Mandates, Payments
-from csms.db.queries import mandates as rows
-from csms.domain.security.access import Role
+from csms.mandates import store as rows
 from tests.csms.api.support import ApiClient, serving
 from tests.csms.fixtures import Start
 

@@ -14,13 +14,13 @@ from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis.checks import CHECKS
 from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
-from csms.api.http.openapi import document, resolved
-from csms.api.http.operations import ArrayOf, Lazy
-from csms.api.routes import OPERATIONS
+from csms.accounts.rules import Permission
 from csms.config import StationEntry
 from csms.db.store import open_sqlite
-from csms.domain.security.access import Permission
-from csms.domain.stations.commands import COMMANDS
+from csms.http.openapi import document, resolved
+from csms.http.operations import ArrayOf, Lazy
+from csms.http.routes import OPERATIONS
+from csms.requests.rules import COMMANDS
 from pki_tools.tree import PkiTree
 from tests.csms.api.support import ApiClient, serving
 from tests.csms.backend import running_backend

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from csms.domain.security.access import Role
+from csms.accounts.rules import Role
 from tests.csms.api.support import ApiClient
 from tests.csms.settlement.journals import SESSION, delivery, journal
 from tests.csms.settlement.witness import witness

@@ -5,8 +5,12 @@ from typing import Any
 
 import pytest
 
-from csms.db.queries import commands, der, device_model, diagnostics, security
-from csms.domain.stations.commands import COMMANDS, RECORDS
+from csms.device_model import store as device_model
+from csms.diagnostics import store as diagnostics
+from csms.dispatch import store as der
+from csms.remote_control import store as commands
+from csms.requests.rules import COMMANDS, RECORDS
+from csms.station_security import store as security
 from tests.csms.api.support import ApiClient
 from tests.csms.charging import Charging
 from tests.csms.customers import make_certificate

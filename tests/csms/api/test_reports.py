@@ -2,8 +2,8 @@
 
 import pytest
 
-from csms.db.queries import tariffs
-from csms.domain.security.access import ALLOWED, Permission, Role
+from csms.accounts.rules import ALLOWED, Permission, Role
+from csms.tariffs import store as tariffs
 from tests.csms.api.support import ApiClient, serving
 from tests.csms.fixtures import Start
 from tests.csms.settlement.journals import SESSION, journal

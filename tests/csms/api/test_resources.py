@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from csms.accounts.rules import Role
 from csms.config import Provisioning, StationEntry
-from csms.db.queries.events import meter_key
-from csms.domain.security.access import Role
+from csms.transactions.events import meter_key
 from pki_tools.tree import PkiTree
 from tests.csms.api.support import ApiClient, serving
 from tests.csms.backend import Backend

@@ -14,13 +14,13 @@ from typing import Any
 import argon2
 import pytest
 
-from csms.api.application import application as api_alone
-from csms.api.http.operations import Operation
-from csms.api.http.site_limits import rule_of
-from csms.api.routes import OPERATIONS
+from csms.accounts import work as users
+from csms.accounts.rules import Permission, Role
 from csms.console.application import ROUTES, application
-from csms.domain.security.access import Permission, Role
-from csms.services.security import users
+from csms.http.application import application as api_alone
+from csms.http.operations import Operation
+from csms.http.routes import OPERATIONS
+from csms.http.site_limits import rule_of
 from pki_tools.tree import PkiTree
 from tests.csms.api.support import ApiClient, serving
 from tests.csms.backend import running_backend

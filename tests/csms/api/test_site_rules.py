@@ -6,12 +6,12 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from csms.api.http.call import Call
-from csms.api.http.operations import Operation, Page, Reply, delete, get, post, put
-from csms.api.http.problems import ApiError
-from csms.api.http.site_limits import carry_out, is_seen, may_ask, refusal, rule_of
-from csms.domain.charging.sites import Site
-from csms.domain.security.access import Permission, Principal, Role, Sites
+from csms.accounts.rules import Permission, Principal, Role, Sites
+from csms.http.call import Call
+from csms.http.operations import Operation, Page, Reply, delete, get, post, put
+from csms.http.problems import ApiError
+from csms.http.site_limits import carry_out, is_seen, may_ask, refusal, rule_of
+from csms.sites.rules import Site
 
 SITES = Sites(frozenset({"north"}), frozenset({"CS-NORTH"}))
 LIMITED = Principal("ada", Role.ADMIN, sites=SITES)

@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from csms.domain.security.access import Role
+from csms.accounts.rules import Role
 from tests.csms.api.support import ApiClient
 
 NIGHT, DAY = "0.10", "0.40"

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from csms.api.diagnostics import vehicles
-from csms.api.http import download
-from csms.db.queries import telemetry_aggregates
-from csms.db.queries import telemetry_values as rows
-from csms.domain.security.access import Role
+from csms.accounts.rules import Role
+from csms.http import download
+from csms.telemetry import aggregate_store as telemetry_aggregates
+from csms.vehicles import api as vehicles
+from csms.vehicles import store as rows
 from tests.csms.api.support import ApiClient
 from v2g.telemetry.signals import SCHEMA, SCHEMAS, Record, encode_record
 

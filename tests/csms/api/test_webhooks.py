@@ -11,17 +11,9 @@ from urllib.parse import urlsplit
 import msgspec
 import pytest
 
-from csms.db.queries import webhooks as rows
-from csms.domain.diagnostics.webhooks import (
-    BACK_OFF_S,
-    MAX_FAILURES,
-    Reach,
-    check_url,
-    make_secret,
-    next_attempt,
-    signature,
-)
-from csms.services.diagnostics.webhook_calls import call_webhook
+from csms.webhooks import store as rows
+from csms.webhooks.rules import BACK_OFF_S, MAX_FAILURES, Reach, check_url, make_secret, next_attempt, signature
+from csms.webhooks.work import call_webhook
 from tests.csms.api.receiver import Receiver
 from tests.csms.api.support import ApiClient, serving
 from tests.csms.backend import Backend
@@ -292,11 +284,11 @@ async def test_what_a_database_refuses_for_a_while_is_delivered_later(ask: ApiCl
         raise StoreError("no space left on device")
 
     refused = asyncio.Event()
-    monkeypatch.setattr("csms.services.diagnostics.webhooks._LOOK_S", 0.01)
+    monkeypatch.setattr("csms.webhooks.work._LOOK_S", 0.01)
     async with Receiver().running() as receiver:
         await make(ask, receiver)
         with monkeypatch.context() as patch:
-            patch.setattr("csms.db.queries.webhooks.enqueue", refuse)
+            patch.setattr("csms.webhooks.store.enqueue", refuse)
             await ask.backend.booted()
             await asyncio.wait_for(refused.wait(), 5)
         _headers, body = await receiver.call()

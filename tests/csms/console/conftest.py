@@ -6,7 +6,7 @@ import argon2
 import pytest
 import pytest_asyncio
 
-from csms.services.security import users
+from csms.accounts import work as users
 from tests.csms.api.support import ApiClient
 from tests.csms.backend import Backend
 from tests.csms.console.support import console

@@ -6,8 +6,8 @@ from contextlib import AbstractAsyncContextManager
 from html import unescape
 from urllib.parse import urlencode
 
+from csms.accounts.rules import Role
 from csms.console.application import application
-from csms.domain.security.access import Role
 from tests.csms.api.support import Answer, ApiClient, serving
 from tests.csms.backend import Backend
 

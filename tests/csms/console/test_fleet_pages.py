@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from csms.api.diagnostics.system import KEPT
+from csms.accounts.rules import Role
+from csms.batteries import store as batteries
+from csms.batteries.rules import Advanced, Battery
 from csms.db.backup import restore
-from csms.db.queries import batteries, nodes
-from csms.domain.diagnostics.batteries import Advanced, Battery
-from csms.domain.security.access import Role
+from csms.nodes import store as nodes
+from csms.overview.api import KEPT
 from tests.csms.api.support import ApiClient
 from tests.csms.charging import Charging
 from tests.csms.console.support import employ, text_of

@@ -11,18 +11,20 @@ from typing import get_args
 import pytest
 from jinja2 import nodes
 
+from csms.accounts.rules import Role
+from csms.booking.store import State
+from csms.books.reports import Grouping
 from csms.console.languages import catalogues, language_of, texts_of
 from csms.console.present import BOUNDS, STEPS, environment, fact
-from csms.db.queries.reports import Grouping
-from csms.db.queries.reviews import State
-from csms.domain.security.access import Role
-from csms.domain.transactions.session_course import SHOWN
+from csms.settlements.rules import SHOWN
 from tests.csms.api.support import ApiClient
 from tests.csms.console.support import Person, employ, text_of
 from v2g.asn1.discharge import DecisionReason
 
 TEMPLATES = importlib.resources.files("csms.console") / "templates"
-PROGRAM = [each.read_text() for each in Path(str(TEMPLATES)).parent.glob("*.py")]
+PROGRAM = [
+    each.read_text() for name in ("console/*.py", "*/pages.py") for each in Path(str(TEMPLATES)).parents[1].glob(name)
+]
 SOURCES = {each.name: each.read_text("utf-8") for each in TEMPLATES.iterdir() if each.name.endswith(".html")}
 
 

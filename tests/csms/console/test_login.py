@@ -5,10 +5,9 @@ import re
 import pyotp
 import pytest
 
+from csms.accounts.rules import IDLE_MS, SESSION_MS, Role
 from csms.console.application import ROUTES
 from csms.console.visit import local
-from csms.domain.security.access import Role
-from csms.domain.security.users import IDLE_MS, SESSION_MS
 from tests.csms.api.support import ApiClient
 from tests.csms.console.support import HOST, PASSWORD, Person, employ, text_of
 

@@ -7,12 +7,11 @@ from html import escape
 
 import pytest
 
-from csms.api.backend import make_backend
+from csms.accounts.rules import NO_PEOPLE, Role, allowed, principal_of
+from csms.admission.store import Visit, note_attempt
+from csms.alerts.rules import Evidence, Report
 from csms.console.application import HEADERS, ROUTES
-from csms.db.queries.admission import Visit, note_attempt
-from csms.domain.diagnostics.alerts import Evidence, Report
-from csms.domain.security.access import Role, allowed
-from csms.domain.security.users import NO_PEOPLE, principal_of
+from csms.http.backend import make_backend
 from pki_tools.tree import PkiTree
 from tests.csms.api.support import Answer, ApiClient
 from tests.csms.backend import BOOT

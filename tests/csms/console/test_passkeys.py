@@ -11,8 +11,8 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from csms.domain.security.access import Role
-from csms.services.security.passkeys import credential_id
+from csms.accounts.passkeys import credential_id
+from csms.accounts.rules import Role
 from tests.csms.api.support import Answer, ApiClient
 from tests.csms.console.support import HOST, PASSWORD, Person, console, employ, text_of
 from tests.csms.fixtures import Start

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from csms.domain.security.access import Role
+from csms.accounts.rules import Role
 from tests.csms.api.support import ApiClient
 from tests.csms.charging import Charging
 from tests.csms.console.support import PASSWORD, employ, text_of

@@ -8,12 +8,14 @@ from typing import Any
 import msgspec
 import pytest
 
+from csms.accounts.rules import Role
 from csms.console.present import DASH
-from csms.db.queries import charging, fleets, transactions
-from csms.db.queries.charging import CoursePoint
-from csms.db.queries.fleets import FleetPoint
-from csms.domain.charging.profiles import Needs
-from csms.domain.security.access import Role
+from csms.fleets import store as fleets
+from csms.fleets.store import FleetPoint
+from csms.smart_charging import store as charging
+from csms.smart_charging.rules import Needs
+from csms.smart_charging.store import CoursePoint
+from csms.transactions import store as transactions
 from tests.csms.api.support import ApiClient
 from tests.csms.charging import Charging
 from tests.csms.console.support import employ, text_of

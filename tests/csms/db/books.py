@@ -5,7 +5,7 @@ from datetime import UTC
 from cryptography.hazmat.primitives.asymmetric import ed448
 from sqlalchemy import Connection
 
-from csms.db.queries import books
+from csms.books import store as books
 from v2g.energy.settlement.bookkeeping import Entry, Posting, Use
 from v2g.pki.keys import SoftwareKey
 

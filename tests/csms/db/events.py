@@ -6,10 +6,11 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, insert, select
 
-from csms.db.queries import transactions
-from csms.db.queries.events import Arrival
-from csms.db.tables import data_transfers, transaction_events, transaction_faults
-from csms.domain.transactions.transactions import IMPORT_REGISTER, Event, Sample
+from csms.payments.tables import data_transfers
+from csms.transactions import store as transactions
+from csms.transactions.events import Arrival
+from csms.transactions.rules import IMPORT_REGISTER, Event, Sample
+from csms.transactions.tables import transaction_events, transaction_faults
 
 TABLES = (transaction_events, transaction_faults)
 

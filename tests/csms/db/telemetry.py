@@ -2,10 +2,10 @@
 
 from sqlalchemy import Connection, select
 
-from csms.db.queries import telemetry as rows
 from csms.db.store import Store
-from csms.db.tables import telemetry
-from csms.domain.diagnostics.telemetry import Outcome, read_delivery
+from csms.telemetry import store as rows
+from csms.telemetry.rules import Outcome, read_delivery
+from csms.telemetry.tables import telemetry
 from v2g.telemetry.delivery import encode_delivery
 from v2g.telemetry.signals import Record, encode_record
 

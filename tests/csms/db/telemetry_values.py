@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
-from csms.db.queries import telemetry as records
 from csms.db.store import Store
-from csms.domain.diagnostics.telemetry import read_delivery
+from csms.telemetry import store as records
+from csms.telemetry.rules import read_delivery
 from v2g.telemetry.delivery import encode_delivery
 from v2g.telemetry.signals import Record, encode_record
 

@@ -6,31 +6,26 @@ from typing import Any
 import pytest
 from sqlalchemy import insert
 
-from csms.db.queries import alert_mails, alert_sources, alerts, leases
+from csms.alerts import sources as alert_sources
+from csms.alerts import store as alert_mails
+from csms.alerts.rules import HOLD_MS, RULES, Evidence, Mail, Report, Silence, SubjectKind, reports
+from csms.attestations.tables import attestations
+from csms.db import leases
 from csms.db.store import Store
-from csms.db.tables import (
-    attestations,
-    campaign_members,
-    campaigns,
-    connectors,
-    device_variables,
-    journal_reviews,
-    session_metrics,
-    station_certificates,
-    stations,
-    telemetry_states,
-)
-from csms.domain.diagnostics.alert_mails import Mail
-from csms.domain.diagnostics.alert_rules import RULES, reports
-from csms.domain.diagnostics.alerts import HOLD_MS, Evidence, Report, Silence, SubjectKind
-from csms.domain.diagnostics.webhooks import BACK_OFF_S
+from csms.device_model.tables import device_variables
+from csms.firmware.tables import campaign_members, campaigns
+from csms.settlements.tables import journal_reviews
+from csms.station_security.tables import station_certificates
+from csms.stations.tables import connectors, session_metrics, stations
+from csms.telemetry.tables import telemetry_states
+from csms.webhooks.rules import BACK_OFF_S
 from v2g.errors import RefusedError
 from v2g.events import Severity
 
 T0 = 1_900_000_000_000
 DAY = 86_400_000
 ALL: tuple[tuple[SubjectKind, None], ...] = (("station", None), ("vehicle", None), ("node", None))
-TO = alerts.Announcing(escalate_ms=(900_000,), addresses=lambda _: ("ops@example.com",), mails_after_ms=10_000)
+TO = alert_mails.Announcing(escalate_ms=(900_000,), addresses=lambda _: ("ops@example.com",), mails_after_ms=10_000)
 
 
 def report(
@@ -41,11 +36,11 @@ def report(
 
 
 def shown(store: Store, active: bool | None = None) -> list[dict[str, Any]]:
-    return store.do(alerts.listed, ALL, active=active, subject=None, before=None, limit=1000)
+    return store.do(alert_mails.listed, ALL, active=active, subject=None, before=None, limit=1000)
 
 
-def said(store: Store, now_ms: int, to: alerts.Announcing = TO) -> list[tuple[str, str]]:
-    return [(kind, alert.subject) for kind, alert in store.do(alerts.announce, now_ms, to)]
+def said(store: Store, now_ms: int, to: alert_mails.Announcing = TO) -> list[tuple[str, str]]:
+    return [(kind, alert.subject) for kind, alert in store.do(alert_mails.announce, now_ms, to)]
 
 
 def claim(store: Store, now_ms: int) -> list[Mail]:
@@ -62,7 +57,7 @@ def test_two_nodes_that_find_the_same_raise_and_announce_it_once(store_url: str)
     with ThreadPoolExecutor(2) as pool:
         for order in (found, found[::-1], found):
             for work in [
-                pool.submit(node.do, alerts.take, part, T0)
+                pool.submit(node.do, alert_mails.take, part, T0)
                 for node, part in zip(nodes, (order, order[::-1]), strict=True)
             ]:
                 work.result()
@@ -80,46 +75,46 @@ def test_two_nodes_that_find_the_same_raise_and_announce_it_once(store_url: str)
 @pytest.mark.some(1)
 @pytest.mark.requirement("R125")
 def test_an_alert_that_is_over_stays_listed_below_the_next_one(store: Store) -> None:
-    store.do(alerts.take, [report(T0), report(T0 + 5, raised=False)], T0 + 5)
+    store.do(alert_mails.take, [report(T0), report(T0 + 5, raised=False)], T0 + 5)
     assert said(store, T0 + 5) == [("alert_raised", "CS-1")]
     assert said(store, T0 + 5 + HOLD_MS) == [("alert_cleared", "CS-1")]
-    store.do(alerts.take, [report(T0 + 100_000)], T0 + 100_000)
+    store.do(alert_mails.take, [report(T0 + 100_000)], T0 + 100_000)
     assert said(store, T0 + 100_000) == [("alert_raised", "CS-1")]
     new, old = shown(store)
     assert new["alert_id"] > old["alert_id"]
     assert (new["raised_ms"], new["cleared_ms"], old["cleared_ms"]) == (T0 + 100_000, None, T0 + 5)
-    assert not store.do(alerts.take, [report(T0), report(T0 + 5, raised=False)], T0 + 100_000), "repetitions"
+    assert not store.do(alert_mails.take, [report(T0), report(T0 + 5, raised=False)], T0 + 100_000), "repetitions"
 
 
 @pytest.mark.some(1)
 @pytest.mark.requirement("R125")
 def test_what_is_silenced_is_announced_when_the_silence_ends(store: Store) -> None:
     silence = Silence(subject_kind="station", subject="CS-1", until_ms=T0 + 1000, created_ms=T0, created_by="ops")
-    number = store.do(alerts.add_silence, silence)
+    number = store.do(alert_mails.add_silence, silence)
     everything = Silence(subject_kind="station", kind="x", until_ms=T0 + 500, created_ms=T0, created_by="ops")
-    store.do(alerts.add_silence, everything)
+    store.do(alert_mails.add_silence, everything)
     noisy = [report(subject="CS-2"), report(subject="CS-2", kind="x"), report(), report(kind="x")]
-    store.do(alerts.take, noisy, T0)
+    store.do(alert_mails.take, noisy, T0)
     assert said(store, T0) == [("alert_raised", "CS-2")]
     assert len(shown(store, active=True)) == 4
     assert said(store, T0 + 500) == [("alert_raised", "CS-2")]
-    assert store.do(alerts.find_silence, number, T0 + 999) is not None
-    assert [each.silence_id for each in store.do(alerts.silences, T0 + 500)] == [number]
-    store.do(alerts.take, [report(T0 + 1, kind="x", raised=False)], T0 + 1)
+    assert store.do(alert_mails.find_silence, number, T0 + 999) is not None
+    assert [each.silence_id for each in store.do(alert_mails.silences, T0 + 500)] == [number]
+    store.do(alert_mails.take, [report(T0 + 1, kind="x", raised=False)], T0 + 1)
     assert said(store, T0 + 999) == [], "ended in silence"
     assert said(store, T0 + 1000) == [("alert_raised", "CS-1")]
-    store.do(alerts.end_silence, number)
-    assert store.do(alerts.silences, T0) != []
+    store.do(alert_mails.end_silence, number)
+    assert store.do(alert_mails.silences, T0) != []
 
 
 @pytest.mark.some(1)
 def test_more_silenced_alerts_than_one_step_hold_up_no_other(store: Store) -> None:
     silence = Silence(subject_kind="vehicle", until_ms=T0 + 10**6, created_ms=T0, created_by="ops")
-    store.do(alerts.add_silence, silence)
-    many = [Report("vehicle", f"EV-{number}", "x", "error", T0, raised=True) for number in range(alerts.STEP + 50)]
+    store.do(alert_mails.add_silence, silence)
+    many = [Report("vehicle", f"EV-{number}", "x", "error", T0, raised=True) for number in range(alert_mails.STEP + 50)]
     over = [Report("vehicle", each.subject, "x", "error", T0 + 1, raised=False) for each in many]
-    store.do(alerts.take, [*many, *over], T0 + 1)
-    store.do(alerts.take, [report()], T0 + 1)
+    store.do(alert_mails.take, [*many, *over], T0 + 1)
+    store.do(alert_mails.take, [report()], T0 + 1)
     assert said(store, T0 + 2) == [("alert_raised", "CS-1")]
     assert said(store, T0 + 10**7) == [("alert_escalated", "CS-1")]
 
@@ -127,21 +122,21 @@ def test_more_silenced_alerts_than_one_step_hold_up_no_other(store: Store) -> No
 @pytest.mark.some(1)
 def test_silences_are_bounded(store: Store) -> None:
     def work(connection: Any) -> None:
-        for _ in range(alerts.MOST_SILENCES):
-            alerts.add_silence(connection, silence)
+        for _ in range(alert_mails.MOST_SILENCES):
+            alert_mails.add_silence(connection, silence)
 
     silence = Silence(subject_kind="station", until_ms=T0 + 1000, created_ms=T0, created_by="ops")
     store.do(work)
     with pytest.raises(RefusedError):
-        store.do(alerts.add_silence, silence)
+        store.do(alert_mails.add_silence, silence)
 
 
 @pytest.mark.requirement("R125")
 def test_emails_wait_for_others_are_tried_again_and_given_up(store: Store) -> None:
-    store.do(alerts.take, [report(), report(subject="CS-2")], T0)
+    store.do(alert_mails.take, [report(), report(subject="CS-2")], T0)
     assert len(said(store, T0)) == 2
     assert claim(store, T0 + 9_999) == []
-    store.do(alerts.take, [report(subject="CS-3")], T0 + 9_999)
+    store.do(alert_mails.take, [report(subject="CS-3")], T0 + 9_999)
     said(store, T0 + 9_999)
     mails = claim(store, now := T0 + 10_000)
     assert [each.alert.subject for each in mails] == ["CS-1", "CS-2", "CS-3"], "one e-mail for all"
@@ -163,9 +158,9 @@ def test_emails_wait_for_others_are_tried_again_and_given_up(store: Store) -> No
 
 @pytest.mark.some(1)
 def test_an_erased_vehicle_is_in_no_email(store: Store) -> None:
-    store.do(alerts.take, [Report("vehicle", "EV-1", "x", "error", T0, raised=True)], T0)
+    store.do(alert_mails.take, [Report("vehicle", "EV-1", "x", "error", T0, raised=True)], T0)
     said(store, T0)
-    store.do(alerts.erase, "EV-1")
+    store.do(alert_mails.erase, "EV-1")
     assert claim(store, T0 + 10**6) == []
 
 

@@ -9,10 +9,13 @@ import pytest
 from sqlalchemy import Connection, insert, select
 
 from csms.db.backup import backup, restore
-from csms.db.queries import stations, transactions
-from csms.db.queries.events import add_events
+from csms.db.base import metadata
 from csms.db.store import Store
-from csms.db.tables import data_transfers, metadata, telemetry
+from csms.payments.tables import data_transfers
+from csms.stations import store as stations
+from csms.telemetry.tables import telemetry
+from csms.transactions import store as transactions
+from csms.transactions.events import add_events
 from tests.csms.databases import Cluster, Databases
 from tests.csms.db.events import add_document, arrival
 from v2g.errors import CodecError, RefusedError, StoreError

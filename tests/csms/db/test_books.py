@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from sqlalchemy import Connection, update
 
-from csms.db.queries import books, records
+from csms.books import store as books
+from csms.books.tables import posting_entries, postings
 from csms.db.store import Store
-from csms.db.tables import posting_entries, postings
+from csms.settlements import store as records
 from tests.csms.db.books import DAY, KEY, LATER, NOV, book, posting
 from v2g.energy.settlement.bookkeeping import Entry, Posting, is_balanced, period_of
 from v2g.energy.settlement.canonical import canonical

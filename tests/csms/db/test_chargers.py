@@ -5,10 +5,12 @@ from datetime import UTC
 from msgspec.structs import replace
 from sqlalchemy import Connection
 
-from csms.db.queries import books, chargers, reviews
-from csms.db.queries.reviews import Review
+from csms.booking import store as reviews
+from csms.booking.rules import Certificates, Charger
+from csms.booking.store import Review
+from csms.books import store as books
 from csms.db.store import Store
-from csms.domain.billing.booking import Certificates, Charger
+from csms.station_security import store as chargers
 from pki_tools.tree import PkiTree
 from tests.csms.settlement.lies import charger_named
 from v2g.energy.settlement.bookkeeping import Posting, Use

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from csms.db.contract_pool import ContractPool, open_pool
+from csms.contracts.pool import ContractPool, open_pool
 from pki_tools.tree import PkiTree
 from tests.iso15118.d20.contracts import NOW, PCID, new_contract, new_key, own_contract
 from v2g.errors import CertificateError, ConfigError, KeyAccessError, StoreError

@@ -6,16 +6,21 @@ import msgspec
 import pytest
 from sqlalchemy import Connection, update
 
-from csms.db import tables
-from csms.db.queries import charging, der, fleets, stations, tariffs, transactions
-from csms.db.queries.events import add_event
-from csms.db.queries.tariffs import Scope
+from csms.db import schema as tables
 from csms.db.store import Store
-from csms.domain.charging.charging_plans import ProfileTemplate, TemplatePeriod, from_template, share_profile
-from csms.domain.charging.fleets import Fleet
-from csms.domain.charging.profiles import Needs
-from csms.domain.charging.sites import Place, Site
-from csms.domain.transactions.transactions import IMPORT_REGISTER, Event, Sample
+from csms.dispatch import store as der
+from csms.fleets import store as fleets
+from csms.fleets.rules import Fleet
+from csms.sites.rules import Place, Site
+from csms.smart_charging import store as charging
+from csms.smart_charging.charging_plans import ProfileTemplate, TemplatePeriod, from_template, share_profile
+from csms.smart_charging.rules import Needs
+from csms.stations import store as stations
+from csms.tariffs import store as tariffs
+from csms.tariffs.store import Scope
+from csms.transactions import store as transactions
+from csms.transactions.events import add_event
+from csms.transactions.rules import IMPORT_REGISTER, Event, Sample
 from v2g.energy.balancing import Node
 from v2g.energy.price_plan import Charge, PricePlan, Rate
 from v2g.errors import RefusedError

@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, func, select
 
 from csms.db.bulk import insert_rows, upsert_rows
-from csms.db.queries import stations, transactions
-from csms.db.queries.events import Arrival, add_event, add_events
 from csms.db.store import Store
-from csms.db.tables import tokens, transaction_events
+from csms.stations import store as stations
+from csms.tokens.tables import tokens
+from csms.transactions import store as transactions
+from csms.transactions.events import Arrival, add_event, add_events
+from csms.transactions.tables import transaction_events
 from tests.csms.databases import Databases
 from tests.csms.db.events import arrival, stored
 from v2g.errors import StoreError

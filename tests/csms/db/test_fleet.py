@@ -3,9 +3,13 @@
 import msgspec
 from sqlalchemy import Connection
 
-from csms.db.queries import campaigns, commands, diagnostics, payments, requests
 from csms.db.store import Store
-from csms.domain.stations.campaigns import CampaignPlan, Image, Member
+from csms.diagnostics import store as diagnostics
+from csms.firmware import store as campaigns
+from csms.firmware.rules import CampaignPlan, Image, Member
+from csms.payments import store as payments
+from csms.remote_control import store as commands
+from csms.requests import store as requests
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.base import MessageContent
 from v2g.ocpp.messages.battery_swap import BatteryData, BatterySwapRequest

@@ -3,9 +3,9 @@
 import pytest
 from sqlalchemy import Connection
 
-from csms.db.queries import mandates
 from csms.db.store import Store
-from csms.domain.billing.mandates import Debit, DebitAnswer, MandateAnswer
+from csms.mandates import store as mandates
+from csms.mandates.rules import Debit, DebitAnswer, MandateAnswer
 from tests.csms.db.books import LATER, book, posting
 from v2g.errors import RefusedError
 

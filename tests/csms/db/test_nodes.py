@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from csms.db.queries import nodes as rows
 from csms.db.store import Store
+from csms.nodes import store as rows
 
 pytestmark = pytest.mark.requirement("R135", "R137")
 

@@ -3,9 +3,9 @@
 import pytest
 from sqlalchemy import Connection
 
-from csms.db.queries import price_deliveries as rows
-from csms.db.queries import retention
 from csms.db.store import Store
+from csms.retention import store as retention
+from csms.tariffs import store as rows
 
 CS = "CS-1"
 

@@ -9,11 +9,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection
 
-from csms.db.queries import charging, reports, reviews, stations, tariffs, transactions
-from csms.db.queries.events import Arrival, add_events
+from csms.booking import store as reviews
+from csms.books import reports
 from csms.db.store import Store, migrate
-from csms.domain.charging.sites import Place, Site
-from csms.domain.transactions.transactions import EXPORT_REGISTER, IMPORT_REGISTER, Event, Sample
+from csms.sites.rules import Place, Site
+from csms.smart_charging import store as charging
+from csms.stations import store as stations
+from csms.tariffs import store as tariffs
+from csms.transactions import store as transactions
+from csms.transactions.events import Arrival, add_events
+from csms.transactions.rules import EXPORT_REGISTER, IMPORT_REGISTER, Event, Sample
 from tests.csms.db.books import DAY, NOV, book, posting
 from v2g.energy.balancing import Node
 from v2g.energy.price_plan import Charge, PricePlan, Rate

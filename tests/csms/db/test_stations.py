@@ -3,15 +3,18 @@
 import msgspec
 from sqlalchemy import Connection
 
-from csms.db.queries import admission as doors
-from csms.db.queries import device_model, security, stations, tokens
-from csms.db.queries.events import Arrival, add_events
-from csms.db.queries.retention import delete_old
+from csms.admission import store as doors
+from csms.admission.rules import wrong_password, wrong_user
 from csms.db.store import Store
-from csms.domain.authorization.authorize import Allowance, Group, Place, Terms, Token, Used
-from csms.domain.stations.connection_faults import wrong_password, wrong_user
-from csms.domain.stations.device_model import Limit, reported
-from csms.domain.transactions.transactions import Event, Kind, Sample
+from csms.device_model import store as device_model
+from csms.device_model.rules import Limit, reported
+from csms.retention.store import delete_old
+from csms.station_security import store as security
+from csms.stations import store as stations
+from csms.tokens import store as tokens
+from csms.tokens.rules import Allowance, Group, Place, Terms, Token, Used
+from csms.transactions.events import Arrival, add_events
+from csms.transactions.rules import Event, Kind, Sample
 from v2g.ocpp.messages.base import EVSE
 from v2g.ocpp.messages.device_model import Component, Variable
 from v2g.ocpp.messages.provisioning import ReportData, VariableAttribute, VariableCharacteristics

@@ -12,11 +12,13 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, event, func, insert, select, text
 
-from csms.db.queries import records, stations, tokens
+from csms.db.base import metadata
 from csms.db.store import HEAD, MIGRATIONS, OLDEST, READABLE_BY, Store, migrate, open_engine, open_sqlite, shut_out
-from csms.db.tables import metadata
-from csms.db.tables import stations as stations_table
-from csms.domain.authorization.authorize import Token
+from csms.settlements import store as records
+from csms.stations import store as stations
+from csms.stations.tables import stations as stations_table
+from csms.tokens import store as tokens
+from csms.tokens.rules import Token
 from tests.csms.databases import Cluster, Databases
 from v2g.errors import RefusedError, StoreError
 

@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, select
 
-from csms.db.queries import payments
-from csms.db.queries import webhooks as rows
-from csms.db.queries.webhooks import Webhook
+from csms.accounts.tables import webhooks
+from csms.db.sealing import is_sealed, seal, unseal
 from csms.db.store import Store
 from csms.db.store_key import adopt, load_store_key, purpose, qr_purpose
-from csms.db.tables import webhooks
-from csms.domain.security.sealing import is_sealed, seal, unseal
+from csms.payments import store as payments
+from csms.webhooks import store as rows
+from csms.webhooks.store import Webhook
 from v2g.errors import ConfigError, KeyAccessError, StoreError
 from v2g.ocpp.web_payment import QrCode
 

@@ -9,11 +9,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, select, text
 
-from csms.db.queries import retention, telemetry_aggregates, telemetry_values
-from csms.db.queries import telemetry as rows
 from csms.db.store import Store
-from csms.db.tables import telemetry, telemetry_marks, telemetry_quarantine
-from csms.domain.diagnostics.telemetry import Outcome, read_delivery
+from csms.retention import store as retention
+from csms.telemetry import aggregate_store as telemetry_aggregates
+from csms.telemetry import store as rows
+from csms.telemetry.rules import Outcome, read_delivery
+from csms.telemetry.tables import telemetry, telemetry_marks, telemetry_quarantine
+from csms.vehicles import store as telemetry_values
 from tests.csms.databases import Databases
 from tests.csms.db.telemetry import kept, record, take
 from tests.csms.sealed_store import store

@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, func, select, text
 
-from csms.db.queries import retention
-from csms.db.queries import telemetry_aggregates as rows
 from csms.db.store import Store, migrate, open_engine
-from csms.db.tables import telemetry, telemetry_aggregates
+from csms.retention import store as retention
+from csms.telemetry import aggregate_store as rows
+from csms.telemetry.tables import telemetry, telemetry_aggregates
 from tests.csms.databases import Cluster, Databases
 from tests.csms.db.telemetry_values import made, put
 from tests.csms.sealed_store import sealing, store

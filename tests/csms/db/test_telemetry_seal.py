@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, text, update
 
-from csms.db.queries import telemetry as records
-from csms.db.queries import telemetry_aggregates
-from csms.db.queries import telemetry_values as rows
 from csms.db.store import Store
-from csms.db.tables import telemetry
-from csms.domain.diagnostics.telemetry import read_delivery
-from csms.domain.diagnostics.vehicle_state import VehicleState, readings_of
+from csms.telemetry import aggregate_store as telemetry_aggregates
+from csms.telemetry import store as records
+from csms.telemetry.rules import read_delivery
+from csms.telemetry.tables import telemetry
+from csms.vehicles import store as rows
+from csms.vehicles.rules import VehicleState, readings_of
 from tests.csms.sealed_store import sealing
 from v2g.errors import SealedError, StoreError
 from v2g.telemetry import signals

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select, text
 
-from csms.db.queries import telemetry as records
-from csms.db.queries import telemetry_aggregates
-from csms.db.queries import telemetry_values as rows
 from csms.db.store import Store
-from csms.db.tables import telemetry, telemetry_pending
-from csms.domain.diagnostics.telemetry import read_delivery
-from csms.domain.diagnostics.vehicle_state import VehicleState, readings_of
+from csms.telemetry import aggregate_store as telemetry_aggregates
+from csms.telemetry import store as records
+from csms.telemetry.rules import read_delivery
+from csms.telemetry.tables import telemetry, telemetry_pending
+from csms.vehicles import store as rows
+from csms.vehicles.rules import VehicleState, readings_of
 from tests.csms.databases import Databases
 from tests.csms.db.telemetry_values import made, put
 from tests.csms.sealed_store import store

@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from csms.db.queries import telemetry_values
-from csms.db.queries import vehicle_firmware as rows
 from csms.db.store import Store
+from csms.vehicles import store as telemetry_values
 from tests.csms.db.telemetry import take
 from v2g.telemetry.local_events import INSTALLED, LocalEvent, Program
 from v2g.telemetry.signals import SCHEMA_4, Record, encode_record
@@ -25,7 +24,7 @@ def said(seq: int, *, boot: int = 1, ev: str = "EV-1", program: Program = "gatew
 
 def parts(store: Store, evs: tuple[str, ...] | None = None) -> list[tuple[Any, ...]]:
     names = "ev", "part", "version", "number", "failed"
-    return [tuple(each[name] for name in names) for each in store.do(rows.parts, evs, 100, None)]
+    return [tuple(each[name] for name in names) for each in store.do(telemetry_values.parts, evs, 100, None)]
 
 
 @pytest.mark.requirement("R100")
@@ -37,7 +36,7 @@ def test_the_newest_record_wins_in_whatever_order_they_come(store: Store, order:
         take(store, sent[each])
         take(store, sent[each])  # repeated
     assert parts(store) == [("EV-1", "gateway", "gw-1.img", 4, 5)]
-    (row,) = store.do(rows.parts, None, 9, None)
+    (row,) = store.do(telemetry_values.parts, None, 9, None)
     assert (row["hardware"], row["at_ms"]) == ("gw", 2001)
 
 
@@ -45,12 +44,12 @@ def test_the_newest_record_wins_in_whatever_order_they_come(store: Store, order:
 def test_each_part_of_each_vehicle_is_counted_and_erased_with_it(store: Store) -> None:
     vehicle = {"program": "evcc", "hardware": "evcc", "version": "v.img"}
     take(store, said(2, **vehicle), said(1), said(1, ev="EV-2"), said(2, ev="EV-2", **vehicle, number=2))
-    counted = [(each["part"], each["number"], each["vehicles"]) for each in store.do(rows.counts, None)]
+    counted = [(each["part"], each["number"], each["vehicles"]) for each in store.do(telemetry_values.counts, None)]
     assert counted == [("gateway", 1, 2), ("vehicle", 1, 1), ("vehicle", 2, 1)]
-    assert [each["vehicles"] for each in store.do(rows.counts, ("EV-2",))] == [1, 1]
-    first = store.do(rows.parts, None, 3, None)
+    assert [each["vehicles"] for each in store.do(telemetry_values.counts, ("EV-2",))] == [1, 1]
+    first = store.do(telemetry_values.parts, None, 3, None)
     assert [each["part"] for each in first] == ["gateway", "vehicle", "gateway"]
-    (last,) = store.do(rows.parts, None, 3, (first[-1]["ev"], first[-1]["part"]))
+    (last,) = store.do(telemetry_values.parts, None, 3, (first[-1]["ev"], first[-1]["part"]))
     assert (last["ev"], last["number"]) == ("EV-2", 2)
     while store.do(telemetry_values.erase, "EV-2", 10, ()):
         pass
@@ -69,7 +68,7 @@ def test_what_is_not_understood_says_nothing_and_text_is_bounded(store: Store) -
     take(store, *(said(seq, **lie) for seq, lie in enumerate(LIES, 1)))
     assert parts(store) == []
     take(store, said(20, version="a\0\x1b[31m" + "x" * 5000, hardware="WVWZZZ1JZXW000001"))
-    (row,) = store.do(rows.parts, None, 9, None)
+    (row,) = store.do(telemetry_values.parts, None, 9, None)
     assert row["version"].startswith(r"a\u0000\u001b[31mxxx")
     assert len(row["version"]) == 64
     assert row["hardware"] == "[VIN]"

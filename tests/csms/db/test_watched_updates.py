@@ -5,9 +5,9 @@ import json
 import pytest
 from sqlalchemy import text
 
-from csms.db.queries import campaigns
 from csms.db.store import Store, migrate
-from csms.domain.stations.campaigns import assign, step
+from csms.firmware import store as campaigns
+from csms.firmware.rules import assign, step
 
 PLAN = {"image": {"location": "https://example.com/f"}, "cohorts": [0.5, 1.0], "max_failure_rate": 0.2}
 CAMPAIGN = (

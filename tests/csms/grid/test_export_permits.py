@@ -10,10 +10,10 @@ import pytest
 
 from csms.cluster.bus import LocalBus
 from csms.cluster.feed import Feed
-from csms.db.queries import prequalifications
 from csms.db.store import Store, open_sqlite
-from csms.domain.charging.prequalification import Prequalification
-from csms.grid.permits import ExportPermits
+from csms.prequalifications import store as prequalifications
+from csms.prequalifications.rules import Prequalification
+from csms.prequalifications.work import ExportPermits
 from tests.csms.backend import TestClock
 from v2g.energy.limits import MOST_W
 from v2g.errors import RefusedError

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from csms.config import OpenAdr, StationEntry, TokenEntry
-from csms.domain.charging.own_profiles import DISPATCH_PROFILE
 from csms.grid.openadr import Ven
 from csms.grid.vtn_client import VtnClient
+from csms.smart_charging.rules import DISPATCH_PROFILE
 from pki_tools.tree import PkiTree
 from tests.csms.backend import Backend, running_backend
 from tests.csms.charging import VALID, Charging

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from csms.accounts.rules import Role
 from csms.config import StationEntry, TokenEntry
-from csms.domain.charging.own_profiles import DISPATCH_PROFILE, SHARE_PROFILE
-from csms.domain.security.access import Role
-from csms.services.charging.dispatch import Dispatch
+from csms.dispatch.work import Dispatch
+from csms.smart_charging.rules import DISPATCH_PROFILE, SHARE_PROFILE
 from pki_tools.tree import PkiTree
 from tests.csms.api.support import ApiClient, serving
 from tests.csms.backend import Backend, running_backend

@@ -10,10 +10,10 @@ from aiohttp import web
 from sqlalchemy import Connection, func, select
 
 from csms.config import PriceFeed
-from csms.db.tables import grid_signals
-from csms.domain.charging.grid_sources import SourceSignal
 from csms.grid.price_feed import FileReader, HttpReader, PriceFollower, Reader, expand
+from csms.grid.rules import SourceSignal
 from csms.grid.source import GridSource
+from csms.settlements.tables import grid_signals
 from pki_tools.tree import PkiTree
 from tests.csms.api.support import serving
 from tests.csms.backend import Backend, running_backend

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from csms.db.queries import records
+from csms.settlements import store as records
 from tests.csms.conftest import Start
 from tests.csms.settlement.journals import booted, delivery, journal, seen
 from tests.csms.support import Running, grid_signal

@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 from csms.db.store import Store
-from csms.domain.charging.grid_sources import SiteLimits, SourceSignal
+from csms.grid.rules import SiteLimits, SourceSignal
 from csms.grid.source import GridSource
 from tests.csms.conftest import Start
 from tests.csms.support import grid_signal

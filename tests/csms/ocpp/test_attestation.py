@@ -10,10 +10,10 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from msgspec.structs import replace
 
+from csms.attestations import store as attestations
+from csms.attestations.rules import Attested, digest_of
+from csms.attestations.work import advance
 from csms.config import AttestationConfig, AttestedRelease
-from csms.db.queries import attestations
-from csms.domain.security.attestation import Attested, digest_of
-from csms.services.stations.attestations import advance
 from tests.csms.backend import Backend
 from tests.csms.customers import Start
 from tests.csms.scripted_station import Payload, Refused, ScriptedStation

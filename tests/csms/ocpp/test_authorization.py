@@ -3,10 +3,11 @@
 from typing import Any
 
 from csms.config import TokenEntry
-from csms.db.queries import retention, tokens
-from csms.domain.authorization.authorize import Allowance, Group, Place, Terms, Token
-from csms.services.authorization import local_lists
-from csms.services.authorization import tokens as service
+from csms.retention import store as retention
+from csms.tokens import local_lists
+from csms.tokens import store as tokens
+from csms.tokens import work as service
+from csms.tokens.rules import Allowance, Group, Place, Terms, Token
 from tests.csms.backend import Backend
 from tests.csms.charging import VALID, Charging
 from tests.csms.fixtures import Start

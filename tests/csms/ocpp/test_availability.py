@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from csms.db.queries import commands
-from csms.domain.stations.availability import Order
-from csms.services.background import run_periodic
-from csms.services.stations import availability
+from csms.background import run_periodic
+from csms.remote_control import store as commands
+from csms.remote_control import work as availability
+from csms.remote_control.rules import Order
 from tests.csms.backend import Backend
 from tests.csms.charging import Charging, away
 from tests.csms.customers import TOKENS, Start, connector_is, device_event

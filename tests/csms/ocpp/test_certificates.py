@@ -10,8 +10,8 @@ from aiohttp import web
 from cryptography import x509
 from cryptography.x509 import ocsp
 
-from csms.db.contract_pool import ContractPool
-from csms.services.security import certificates as service
+from csms.contracts.pool import ContractPool
+from csms.station_security import work as service
 from pki_tools.tree import PkiTree
 from tests.csms.backend import Backend
 from tests.csms.fixtures import Start

@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 
 from csms.config import Balancing
-from csms.db.queries import charging
-from csms.domain.charging.sites import Place, Site
-from csms.services.stations.clocks import ClockKeeper
+from csms.sites.rules import Place, Site
+from csms.smart_charging import store as charging
+from csms.stations.clocks import ClockKeeper
 from tests.csms.backend import BOOT, Backend
 from tests.csms.fixtures import Start
 from tests.csms.scripted_station import Payload, ScriptedStation

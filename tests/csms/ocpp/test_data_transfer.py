@@ -1,8 +1,8 @@
 """Functional block P, data transfer, beyond the cases of the test lab."""
 
 from csms.config import Vendor
-from csms.db.queries import payments
-from csms.services.stations.remote_control import transfer_data
+from csms.payments import store as payments
+from csms.remote_control.work import transfer_data
 from tests.csms.backend import Backend
 from tests.csms.customers import Start
 

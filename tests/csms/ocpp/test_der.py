@@ -3,9 +3,10 @@
 import msgspec
 import pytest
 
-from csms.db.queries import der, requests
-from csms.domain.charging.der import control_fits, reported
-from csms.services.charging.der import DerService
+from csms.dispatch import store as der
+from csms.dispatch.der import DerService
+from csms.dispatch.rules import control_fits, reported
+from csms.requests import store as requests
 from tests.csms.backend import Backend
 from tests.csms.scripted_station import ScriptedStation
 from v2g.errors import RefusedError

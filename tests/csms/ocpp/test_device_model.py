@@ -7,8 +7,8 @@ import msgspec
 import pytest
 
 from csms.config import StationEntry
-from csms.db.queries import device_model
-from csms.services.stations import device_model as model
+from csms.device_model import store as device_model
+from csms.device_model import work as model
 from tests.csms.backend import BOOT, Backend
 from tests.csms.fixtures import Start
 from tests.csms.network import knocking, listening

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from csms.db.queries import diagnostics as rows
-from csms.services.diagnostics import diagnostics, monitoring
+from csms.diagnostics import store as rows
+from csms.diagnostics import work as diagnostics
 from tests.csms.backend import Backend
 from tests.csms.customers import CUSTOMER, VALID, accepted, device_event, parts_of, request_of
 from tests.csms.monitors import EVSE_1, NOW, STATE, install
@@ -32,7 +32,7 @@ async def report(
 ) -> Payload:
     """Have the back end ask for a report; unless it is empty, send it in two parts. Return the request."""
     station.answers["GetMonitoringReport"] = {"status": status}
-    asked = await monitoring.report(csms.services, station.id, criteria)
+    asked = await diagnostics.report(csms.services, station.id, criteria)
     sent = station.payloads("GetMonitoringReport")[-1]
     assert sent.pop("requestId") == asked.request_id
     if status == "Accepted":
@@ -139,7 +139,7 @@ async def test_a_customer_is_named_one_way(csms: Backend) -> None:
 async def test_an_event_has_the_severity_of_its_monitor(csms: Backend) -> None:
     station = await csms.booted()
     install(station)
-    await monitoring.set_monitors(csms.services, station.id, [delta(EVSE_1, severity=3)])
+    await diagnostics.set_monitors(csms.services, station.id, [delta(EVSE_1, severity=3)])
     event = device_event(variableMonitoringId=1)
     await station.call("NotifyEvent", {"generatedAt": NOW, "seqNo": 0, "eventData": [event]})
     (kept,) = await csms.services.store.run(rows.list_events, station.id)
@@ -151,8 +151,8 @@ async def test_going_back_to_factory_default_ends_our_monitors(csms: Backend) ->
     station = await csms.booted()
     install(station)
     station.answers["SetMonitoringBase"] = accepted
-    await monitoring.set_monitors(csms.services, station.id, [delta(EVSE_1)])
-    await monitoring.set_base(csms.services, station.id, "All")
+    await diagnostics.set_monitors(csms.services, station.id, [delta(EVSE_1)])
+    await diagnostics.set_base(csms.services, station.id, "All")
     assert len(await csms.services.store.run(rows.list_monitors, station.id)) == 1
-    await monitoring.set_base(csms.services, station.id, "FactoryDefault")
+    await diagnostics.set_base(csms.services, station.id, "FactoryDefault")
     assert await csms.services.store.run(rows.list_monitors, station.id) == []

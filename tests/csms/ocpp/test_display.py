@@ -5,8 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from csms.db.queries import diagnostics as rows
-from csms.services.stations import display
+from csms.diagnostics import store as rows
+from csms.display import work as display
 from tests.csms.backend import Backend
 from tests.csms.customers import request_of
 from tests.csms.scripted_station import Payload, ScriptedStation

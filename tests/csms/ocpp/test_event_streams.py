@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from csms.db.queries import diagnostics as rows
-from csms.services.diagnostics import monitoring
+from csms.diagnostics import store as rows
+from csms.diagnostics import work as monitoring
 from tests.csms.backend import Backend
 from tests.csms.customers import accepted
 from tests.csms.monitors import EVSE_1, NOW, POWER, install

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from csms.domain.stations.commands import COMMANDS
-from csms.ocpp import HANDLES
+from csms.ocpp.answers import HANDLES
+from csms.requests.rules import COMMANDS
 from tests.csms.backend import Backend
 from tests.csms.scripted_station import Payload, Refused, ScriptedStation
 from tests.ocpp.official import VERSIONS, maximal, minimal, schema, validator

@@ -9,14 +9,16 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from csms.background import run_periodic
 from csms.config import PriceFeed, StationEntry
-from csms.db.queries import campaigns as rows
-from csms.db.queries import charging
-from csms.domain.charging.grid_sources import SourceSignal
-from csms.domain.charging.sites import Site
-from csms.domain.stations.campaigns import CampaignPlan, Image
-from csms.services.background import run_periodic
-from csms.services.stations import campaigns, firmware, reservations
+from csms.firmware import campaigns
+from csms.firmware import store as rows
+from csms.firmware import work as firmware
+from csms.firmware.rules import CampaignPlan, Image
+from csms.grid.rules import SourceSignal
+from csms.reservations import work as reservations
+from csms.sites.rules import Site
+from csms.smart_charging import store as charging
 from tests.csms.backend import BOOT, Backend
 from tests.csms.customers import Start, accepted, connector_is, make_certificate, request_of
 from tests.csms.scripted_station import Payload, Refused, ScriptedStation

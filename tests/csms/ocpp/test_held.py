@@ -9,12 +9,18 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import Connection
 
-from csms.db.queries import alert_sources, charging, held, reports, reviews, tariffs, transactions
-from csms.domain.diagnostics.alert_rules import RULES
-from csms.domain.security.access import Role
-from csms.services.charging.smart_charging import SmartCharging
-from csms.services.stations import remote_control
-from csms.services.transactions.transactions import TransactionWatch
+from csms.accounts.rules import Role
+from csms.alerts import sources as alert_sources
+from csms.alerts.rules import RULES
+from csms.booking import held
+from csms.booking import store as reviews
+from csms.books import reports
+from csms.remote_control import work as remote_control
+from csms.smart_charging import store as charging
+from csms.smart_charging.work import SmartCharging
+from csms.tariffs import store as tariffs
+from csms.transactions import store as transactions
+from csms.transactions.work import TransactionWatch
 from tests.csms.api.support import serving
 from tests.csms.backend import BOOT, Backend
 from tests.csms.charging import TOKENS, VALID
@@ -423,7 +429,7 @@ async def test_the_rating_that_a_station_reports_bounds_its_energy(station: Stat
 
 
 async def test_a_running_cost_that_cannot_be_is_not_announced(station: Station) -> None:
-    from csms.services.billing.costs import CostAnnouncer
+    from csms.tariffs.costs import CostAnnouncer
 
     station.point.answers["CostUpdated"] = {}
     await station.event("Started", wh(0, "Transaction.Begin"), state="Charging")

@@ -9,13 +9,17 @@ import pytest_asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from csms.batteries.rules import fleet_health
+from csms.booking import held
+from csms.booking.plausibility import energy_between
+from csms.books import reports
 from csms.config import TokenEntry
-from csms.db.queries import held, overview, reports, tokens, transactions
-from csms.domain.authorization.authorize import Allowance, Terms
-from csms.domain.billing.plausibility import energy_between
-from csms.domain.diagnostics.aggregates import Aggregation, Sample
-from csms.domain.diagnostics.batteries import fleet_health
-from csms.domain.diagnostics.session_metrics import StationState, apart, levels, taken
+from csms.overview import store as overview
+from csms.session_metrics.rules import StationState, apart, levels, taken
+from csms.telemetry.aggregates import Aggregation, Sample
+from csms.tokens import store as tokens
+from csms.tokens.rules import Allowance, Terms
+from csms.transactions import store as transactions
 from tests.csms.api.support import serving
 from tests.csms.backend import Backend
 from tests.csms.charging import VALID

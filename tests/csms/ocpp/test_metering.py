@@ -7,7 +7,7 @@ import pytest
 import pytest_asyncio
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from csms.db.queries import transactions
+from csms.transactions import store as transactions
 from tests.csms.backend import Backend
 from tests.csms.charging import TOKENS, Charging
 from tests.csms.fixtures import Start

@@ -4,12 +4,13 @@ import asyncio
 
 import pytest
 
+from csms.accounts.rules import Role
+from csms.background import run_periodic
 from csms.config import Payments
-from csms.db.queries import payments as rows
-from csms.domain.security.access import Role
-from csms.services.background import run_periodic
-from csms.services.billing import payments, qr_payments
-from csms.services.stations import display, remote_control
+from csms.display import work as display
+from csms.payments import store as rows
+from csms.payments import work as payments
+from csms.remote_control import work as remote_control
 from tests.csms.api.support import serving
 from tests.csms.backend import Backend
 from tests.csms.charging import Charging
@@ -206,7 +207,7 @@ async def with_codes(csms: Backend) -> tuple[ScriptedStation, QrCode]:
         }
 
     station.answers |= {"SetVariables": take, "NotifyWebPaymentStarted": {}, "RequestStartTransaction": accepted}
-    await qr_payments.configure(csms.services, station.id, TEMPLATE)
+    await payments.configure(csms.services, station.id, TEMPLATE)
     assert variables["SharedSecret"] not in str(csms.events.reported)
     return station, QrCode(
         template=variables["URLTemplate"],
@@ -220,10 +221,10 @@ async def test_a_qr_code_is_paid_once_and_limits_the_transaction(csms: Backend) 
     """C25.FR.07, C25.FR.09, C25.FR.20 to .24, C25.FR.40, C25.FR.59."""
     station, code = await with_codes(csms)
     url = f"https://pay.example/{station.id}/1/{totp(code, csms.clock.utc_ms())}/v1?maxenergy=5000"
-    scan = await qr_payments.scan(csms.services, station.id, url)
+    scan = await payments.scan(csms.services, station.id, url)
     assert station.payloads("NotifyWebPaymentStarted") == [{"evseId": 1, "timeout": 300}]
     with pytest.raises(RefusedError, match="already"):
-        await qr_payments.scan(csms.services, station.id, url)
+        await payments.scan(csms.services, station.id, url)
     started = await payments.web_payment_paid(csms.services, scan.payment_id, "psp-1")
     charging = Charging(csms, station)
     info = {"transactionId": charging.id, "remoteStartId": started.remote_start_id}
@@ -238,15 +239,15 @@ async def test_a_qr_code_is_paid_once_and_limits_the_transaction(csms: Backend) 
 async def test_a_sticker_has_no_one_time_password(csms: Backend) -> None:
     """C25, second scenario: a sticker has no one-time password; one that is shown is none of it."""
     station, code = await with_codes(csms)
-    await qr_payments.stick(csms.services, station.id, "https://pay.example/s/{chargingstationid}/{evse}")
-    scan = await qr_payments.scan(csms.services, station.id, f"https://pay.example/s/{station.id}/1")
+    await payments.stick(csms.services, station.id, "https://pay.example/s/{chargingstationid}/{evse}")
+    scan = await payments.scan(csms.services, station.id, f"https://pay.example/s/{station.id}/1")
     assert station.payloads("NotifyWebPaymentStarted") == [{"evseId": 1, "timeout": 300}]
     started = await payments.web_payment_paid(csms.services, scan.payment_id, "psp-1")
     assert started.response.status == "Accepted"
     shown = f"https://pay.example/{station.id}/1/{totp(code, csms.clock.utc_ms())}/v1"
     for url in (shown, "https://pay.example/s/CS-V2G-0002/1"):
         with pytest.raises(RefusedError):
-            await qr_payments.scan(csms.services, station.id, url)
+            await payments.scan(csms.services, station.id, url)
 
 
 async def test_a_qr_code_of_other_parameters_is_refused(csms: Backend) -> None:
@@ -260,7 +261,7 @@ async def test_a_qr_code_of_other_parameters_is_refused(csms: Backend) -> None:
         f"https://pay.example/{station.id}/1/{now}/v2",
     ):
         with pytest.raises(RefusedError):
-            await qr_payments.scan(csms.services, station.id, url)
+            await payments.scan(csms.services, station.id, url)
     assert station.payloads("NotifyWebPaymentStarted") == []
 
 
@@ -271,9 +272,9 @@ async def test_a_qr_code_expires(csms: Backend) -> None:
     csms.clock.advance(120)
     for url in (good, f"https://pay.example/{station.id}/1/00000000/v1"):
         with pytest.raises(RefusedError, match="expired"):
-            await qr_payments.scan(csms.services, station.id, url)
+            await payments.scan(csms.services, station.id, url)
     with pytest.raises(RefusedError, match="has no QR codes"):
-        await qr_payments.scan(csms.services, "CS-V2G-0002", good)
+        await payments.scan(csms.services, "CS-V2G-0002", good)
     assert station.payloads("NotifyWebPaymentStarted") == []
 
 

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from csms.db.queries import commands
-from csms.domain.stations.reservations import GRACE_MS, Reservation
-from csms.services.background import run_periodic
-from csms.services.stations import reservations
+from csms.background import run_periodic
+from csms.remote_control import store as commands
+from csms.reservations import work as reservations
+from csms.reservations.rules import GRACE_MS, Reservation
 from tests.csms.backend import Backend
 from tests.csms.charging import TOKENS, Charging
 from tests.csms.customers import CUSTOMER, VALID, connector_is

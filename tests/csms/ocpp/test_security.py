@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 from csms.config import FurtherListener, StationAuthority
-from csms.domain.security.station_ca import Authority, read_request, sign
-from csms.services.stations.device_model import upgrade_security
+from csms.device_model.work import upgrade_security
+from csms.station_security.rules import Authority, read_request, sign
 from pki_tools.tree import PkiTree
 from tests.csms.backend import BOOT, Backend
 from tests.csms.fixtures import Start

@@ -9,17 +9,17 @@ import pytest_asyncio
 from sqlalchemy import Connection
 
 from csms.config import Balancing, TokenEntry
-from csms.db.queries import charging, stations, transactions
-from csms.db.queries.events import add_event
-from csms.domain.charging.fleets import vehicle_id
-from csms.domain.charging.orders import Order, Orders
-from csms.domain.charging.own_profiles import DISPATCH_PROFILE
-from csms.domain.charging.profiles import Needs
-from csms.domain.charging.sites import Place, Site
-from csms.domain.transactions.transactions import Event
-from csms.services.charging.balancing import Balancer
-from csms.services.charging.dispatch import Dispatch
-from csms.services.charging.smart_charging import SmartCharging
+from csms.dispatch.work import Dispatch
+from csms.fleets.rules import vehicle_id
+from csms.sites.rules import Place, Site
+from csms.sites.work import Balancer
+from csms.smart_charging import store as charging
+from csms.smart_charging.rules import DISPATCH_PROFILE, Needs, Order, Orders
+from csms.smart_charging.work import SmartCharging
+from csms.stations import store as stations
+from csms.transactions import store as transactions
+from csms.transactions.events import add_event
+from csms.transactions.rules import Event
 from tests.csms.backend import Backend
 from tests.csms.charging import VALID, Charging
 from tests.csms.fixtures import Start

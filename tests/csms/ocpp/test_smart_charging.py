@@ -10,12 +10,14 @@ import pytest
 import pytest_asyncio
 
 from csms.config import StationEntry
-from csms.db.queries import charging, device_model, transactions
-from csms.domain.charging.charging_plans import ProfileTemplate, TemplatePeriod, from_template
-from csms.domain.charging.own_profiles import SHARE_PROFILE
-from csms.domain.charging.sites import Place, Site
-from csms.services.charging.balancing import Balancer
-from csms.services.charging.smart_charging import SmartCharging
+from csms.device_model import store as device_model
+from csms.sites.rules import Place, Site
+from csms.sites.work import Balancer
+from csms.smart_charging import store as charging
+from csms.smart_charging.charging_plans import ProfileTemplate, TemplatePeriod, from_template
+from csms.smart_charging.rules import SHARE_PROFILE
+from csms.smart_charging.work import SmartCharging
+from csms.transactions import store as transactions
 from tests.csms.backend import Backend
 from tests.csms.charging import TOKENS, Charging
 from tests.csms.fixtures import Start

@@ -7,12 +7,12 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from csms.db.queries import tariffs
-from csms.db.queries.tariffs import Scope
-from csms.domain.authorization.authorize import normalise
-from csms.services.billing.costs import CostAnnouncer
-from csms.services.billing.tariffs import TariffService
-from csms.services.stations import reservations
+from csms.reservations import work as reservations
+from csms.tariffs import store as tariffs
+from csms.tariffs.costs import CostAnnouncer
+from csms.tariffs.store import Scope
+from csms.tariffs.work import TariffService
+from csms.tokens.rules import normalise
 from tests.csms.backend import Backend
 from tests.csms.charging import TOKENS, VALID, Charging
 from tests.csms.fixtures import Start

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest_asyncio
 
-from csms.db.queries import tariffs, transactions
-from csms.domain.charging.charging_plans import share_profile
-from csms.services.background import background
-from csms.services.billing.costs import CostAnnouncer
-from csms.services.charging.smart_charging import SmartCharging
-from csms.services.transactions.transactions import TransactionWatch
+from csms.background import background
+from csms.smart_charging.charging_plans import share_profile
+from csms.smart_charging.work import SmartCharging
+from csms.tariffs import store as tariffs
+from csms.tariffs.costs import CostAnnouncer
+from csms.transactions import store as transactions
+from csms.transactions.work import TransactionWatch
 from tests.csms.backend import BOOT, Backend
 from tests.csms.charging import TOKENS, Charging, away
 from tests.csms.fixtures import Start

@@ -6,12 +6,14 @@ import msgspec
 import pytest
 
 from csms.config import Tariffs
-from csms.db.queries import charging, device_model, tariffs
-from csms.domain.charging.own_profiles import SHARE_PROFILE
-from csms.domain.charging.sites import Place, Site
-from csms.services.billing.tariffs import TariffService
-from csms.services.charging.balancing import Balancer
-from csms.services.charging.smart_charging import SmartCharging
+from csms.device_model import store as device_model
+from csms.sites.rules import Place, Site
+from csms.sites.work import Balancer
+from csms.smart_charging import store as charging
+from csms.smart_charging.rules import SHARE_PROFILE
+from csms.smart_charging.work import SmartCharging
+from csms.tariffs import store as tariffs
+from csms.tariffs.work import TariffService
 from tests.csms.backend import Backend
 from tests.csms.charging import TOKENS, Charging
 from tests.csms.fixtures import Start

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from csms.domain.charging.profiles import Needs
+from csms import background
 from csms.grid.signal_delivery import Pusher
-from csms.ocpp import Services
-from csms.services import background
+from csms.ocpp.base import Services
+from csms.smart_charging.rules import Needs
 from tests.csms.backend import Backend
 from tests.csms.fixtures import Start, backend, csms
 from tests.csms.scripted_station import Payload
@@ -89,7 +89,7 @@ async def test_a_database_that_refuses_a_moment_ends_no_push(csms: Backend, monk
     caller: Any = SimpleNamespace(version="2.0.1")
     pusher = Pusher(csms.services, CS, caller)
     await csms.services.grid.offer(grid_signal(1), "test")
-    monkeypatch.setattr("csms.db.queries.transactions.with_needs", full)
+    monkeypatch.setattr("csms.transactions.store.with_needs", full)
     task = asyncio.create_task(pusher.run())
     async with asyncio.timeout(5):
         while not csms.events.named("grid_signal_push_failed"):

@@ -2,10 +2,13 @@
 
 from sqlalchemy import Connection
 
-from csms.db.queries import access, retention, stations, transactions
-from csms.db.queries.events import Arrival, add_events
-from csms.db.queries.telemetry_aggregates import aggregate_pending
+from csms.accounts import store as access
 from csms.db.store import Store
+from csms.retention import store as retention
+from csms.stations import store as stations
+from csms.telemetry.aggregate_store import aggregate_pending
+from csms.transactions import store as transactions
+from csms.transactions.events import Arrival, add_events
 from tests.csms.db.events import add_document, arrival, stored
 from tests.csms.db.telemetry import kept, record, take
 

@@ -7,11 +7,13 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
+from csms.booking import store as reviews
+from csms.booking.store import Review
+from csms.books.tables import postings
 from csms.config import SettlementRules, TokenEntry
-from csms.db.queries import reviews
-from csms.db.queries.reviews import Review
 from csms.db.store import open_store
-from csms.db.tables import debits, postings, settlements
+from csms.mandates.tables import debits
+from csms.settlements.tables import settlements
 from tests.csms.settlement.lies import EMAID, SESSION_ID, STATION, Story, signal_at
 from tests.csms.support import Running
 from v2g.ocpp.times import format_time

@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from csms.domain.billing.booking import Reason
+from csms.booking.rules import Reason
 from pki_tools.tree import PkiTree
 from tests.energy.settlement.conftest import EVSE_ID, SESSION_ID, Session, authorization_of
 from v2g.energy.grid_signal import GridSignal, PriceSlot, SignalSlot, Tariff

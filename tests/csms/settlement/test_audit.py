@@ -8,10 +8,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from msgspec import UNSET
 
-from csms.db.queries.books import ClosedPeriod, PostingRow, SessionRows
-from csms.db.queries.records import JournalRow
-from csms.settlement.audit import audit_periods, audit_session, same_document
-from csms.settlement.settlements import correct_journal, receipt_of, settle_journal
+from csms.books.audit import audit_periods, audit_session, same_document
+from csms.books.store import ClosedPeriod, PostingRow, SessionRows
+from csms.settlements.store import JournalRow
+from csms.settlements.work import correct_journal, receipt_of, settle_journal
 from tests.csms.settlement.journals import SESSION, T0, journal
 from tests.csms.support import STATION
 from v2g.energy.settlement.bookkeeping import Posting, Use, period_of, reversal_of

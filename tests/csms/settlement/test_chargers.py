@@ -11,10 +11,10 @@ import pytest
 import pytest_asyncio
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from csms.accounts.rules import Role as Caller
 from csms.config import StationEntry
-from csms.db.queries import security
 from csms.db.store import open_store
-from csms.domain.security.access import Role as Caller
+from csms.station_security import store as security
 from pki_tools.issuing import Order, issue_certificate
 from pki_tools.tree import PkiTree
 from tests.csms.conftest import Start

@@ -11,12 +11,13 @@ import pytest
 from sqlalchemy import Connection, event, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from csms.db.queries import books, records
-from csms.db.queries.records import JournalRow
+from csms.books import store as books
+from csms.books.tables import periods, posting_entries, postings
 from csms.db.store import Store
-from csms.db.tables import periods, posting_entries, postings
-from csms.domain.transactions.journals import Copy
-from csms.settlement.settlements import settle_journal
+from csms.settlements import store as records
+from csms.settlements.rules import Copy
+from csms.settlements.store import JournalRow
+from csms.settlements.work import settle_journal
 from tests.csms.db.books import KEY
 from tests.csms.settlement.journals import SESSION, T0, journal
 from tests.csms.support import STATION
@@ -85,7 +86,7 @@ def content(connection: Connection) -> list[list[Any]]:
 
 def settlement_head() -> Any:
     """The stored settlements' heads."""
-    from csms.db.tables import settlements
+    from csms.settlements.tables import settlements
 
     return settlements.c.journal_head.label("head")
 

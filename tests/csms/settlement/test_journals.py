@@ -10,16 +10,16 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from sqlalchemy import select, update
 
-from csms.db.queries import records
-from csms.db.queries.records import JournalRow
+from csms.booking.rules import Rules
+from csms.booking.work import Bookkeeper
+from csms.contracts.rules import Anchors
 from csms.db.store import Store, open_store
-from csms.db.tables import journal_lines, journals
-from csms.domain.authorization.contracts import Anchors
-from csms.domain.billing.booking import Rules
-from csms.domain.transactions.journals import Copy
-from csms.settlement.bookkeeper import Bookkeeper
-from csms.settlement.journals import JournalStore
-from csms.settlement.settlements import settle_journal
+from csms.settlements import store as records
+from csms.settlements.journals import JournalStore
+from csms.settlements.rules import Copy
+from csms.settlements.store import JournalRow
+from csms.settlements.tables import journal_lines, journals
+from csms.settlements.work import settle_journal
 from tests.csms.conftest import Start
 from tests.csms.settlement.journals import SESSION, T0, booted, delivery, journal, seen, transfer
 from tests.csms.settlement.witness import witness

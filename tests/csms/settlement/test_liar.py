@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from csms.db.queries import books, prequalifications
+from csms.books import store as books
 from csms.db.store import open_store
-from csms.domain.charging.prequalification import Prequalification
+from csms.prequalifications import store as prequalifications
+from csms.prequalifications.rules import Prequalification
 from pki_tools.tree import PkiTree
 from tests.csms.conftest import Start
 from tests.csms.settlement.liar import SESSION, Station, begin_after, decided, options, play

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 import msgspec
 from sqlalchemy import Connection, insert, select
 
-from csms.db.queries import price_deliveries, reviews, transactions
-from csms.db.queries.events import Arrival, add_events
-from csms.db.queries.stations import touch
-from csms.db.tables import grid_signals
-from csms.domain.billing.booking import Certificates, tariff_digest
-from csms.domain.transactions.transactions import EXPORT_REGISTER, IMPORT_REGISTER, Event, Kind, Sample
+from csms.booking import store as reviews
+from csms.booking.rules import Certificates, tariff_digest
+from csms.settlements.tables import grid_signals
+from csms.stations.store import touch
+from csms.tariffs import store as price_deliveries
+from csms.transactions import store as transactions
+from csms.transactions.events import Arrival, add_events
+from csms.transactions.rules import EXPORT_REGISTER, IMPORT_REGISTER, Event, Kind, Sample
 from v2g.energy.settlement.intervals import Registers
 from v2g.energy.settlement.journal import Entry, verify_lines
 from v2g.energy.settlement.records import ContractAuthorized, TariffSet

@@ -8,15 +8,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from csms.db.queries import alerts, batteries
-from csms.db.queries import telemetry_pending as pending
-from csms.db.queries import telemetry_values as values
+from csms.alerts import store as alerts
+from csms.batteries import store as batteries
+from csms.batteries.rules import Advanced, Battery, advance
 from csms.db.store import Store
-from csms.domain.diagnostics.batteries import Advanced, Battery, advance
-from csms.domain.diagnostics.sink_records import StoredRecord
 from csms.metrics import Metrics
+from csms.telemetry import store as pending
+from csms.telemetry.rules import StoredRecord
 from csms.telemetry.sinks.battery import BATTERIES, BatterySink
 from csms.telemetry.sinks.feeder import Feeder
+from csms.vehicles import store as values
 from tests.csms.db.telemetry_values import made, put
 from v2g.battery import detectors
 from v2g.battery.sample import Sample

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from csms.accounts.rules import Role
 from csms.config import TelemetryConfig
-from csms.domain.security.access import Role
 from tests.csms.api_support import ask, batch, record
 from tests.csms.conftest import Start
 from tests.csms.support import TOKENS, Running

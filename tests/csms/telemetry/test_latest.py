@@ -10,12 +10,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from csms.cluster.redis_states import RedisStates
 from csms.db.store import Store
 from csms.db.store_key import load_store_key
-from csms.db.telemetry_seal import TelemetrySeal, open_seal
-from csms.domain.diagnostics.vehicle_state import CONTEXT, KEYFRAME, VehicleState, join, readings_of
 from csms.telemetry.latest import LatestStates
+from csms.telemetry.redis_states import RedisStates
+from csms.telemetry.seal import TelemetrySeal, open_seal
+from csms.vehicles.rules import CONTEXT, KEYFRAME, VehicleState, join, readings_of
 from tests.csms.db.telemetry_values import made, put
 from v2g.errors import TransportError
 from v2g.io.runtime.clock import Clock

@@ -15,20 +15,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select, text
 
-import csms.db.series
+import csms.telemetry.series
 import csms.telemetry.sinks.database
 from csms.config import TelemetryConfig, TelemetrySink
 from csms.db.bulk import append_rows
-from csms.db.queries import telemetry_pending as pending
-from csms.db.queries import telemetry_values as values
-from csms.db.series import series, view
 from csms.db.store import Store, open_engine
-from csms.db.tables import telemetry_pending
-from csms.db.tables.telemetry import VALUES
-from csms.domain.diagnostics.sink_records import StoredRecord, class_of, line_of
 from csms.metrics import Metrics
+from csms.telemetry import store as pending
+from csms.telemetry.rules import StoredRecord, class_of, line_of
+from csms.telemetry.series import series, view
 from csms.telemetry.sinks import Sink, influx, open_sink
 from csms.telemetry.sinks.feeder import Feeder
+from csms.telemetry.tables import VALUES, telemetry_pending
+from csms.vehicles import store as values
 from tests.csms.databases import Cluster
 from tests.csms.db.telemetry_values import made, put
 from tests.csms.telemetry.sinks import Arrived, InfluxServer, Place, parse_point, silent_server, silent_url
@@ -377,7 +376,7 @@ async def test_a_postgresql_server_that_falls_silent_is_a_failed_sink(
     lake: Store, secret: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It has admitted the back end; the connection is closed, and another one is tried."""
-    monkeypatch.setattr(csms.db.series, "WRITE_S", 0.2)
+    monkeypatch.setattr(csms.telemetry.series, "WRITE_S", 0.2)
     put(lake, [made(1, 1, {"battery.soc": 1.0})], sinks=SINKS)
     events: list[Observe] = []
     async with silent_server(postgresql=True) as (port, connections), asyncio.timeout(30):
@@ -437,7 +436,7 @@ async def test_a_batch_that_postgresql_cannot_store_in_time_waits_for_nothing_th
     await sink.write([])
     with engine.begin() as holder:
         holder.execute(text("LOCK TABLE telemetry"))
-        monkeypatch.setattr(csms.db.series, "WRITE_S", 0.2)
+        monkeypatch.setattr(csms.telemetry.series, "WRITE_S", 0.2)
         with pytest.raises(StoreError):
             await sink.write([record])
         waiting = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")

@@ -17,8 +17,8 @@ import pytest
 from sqlalchemy import text
 
 from csms import app
+from csms.accounts.rules import Role
 from csms.db.store import Store
-from csms.domain.security.access import Role
 from pki_tools.renewal import Renewal, renew_certificate
 from pki_tools.tree import PkiTree
 from tests.csms.api_support import T0

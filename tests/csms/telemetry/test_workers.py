@@ -16,18 +16,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select, text
 
+from csms.alerts.work import Alerts
 from csms.cluster.bus import LocalBus
 from csms.cluster.feed import Feed
 from csms.cluster.precedence import Precedence
 from csms.config import AlertsConfig, CsmsConfig, IngestionWorker, look
 from csms.db.store import Store
-from csms.db.tables import telemetry
-from csms.domain.diagnostics.partition import owner
-from csms.domain.diagnostics.telemetry import read_delivery
 from csms.metrics import Metrics
-from csms.services.diagnostics.alerts import Alerts
 from csms.telemetry.ingest import Ingest
 from csms.telemetry.latest import LatestStates
+from csms.telemetry.rules import owner, read_delivery
+from csms.telemetry.tables import telemetry
 from csms.telemetry.workers import IngestWorkers, Settings, count
 from pki_tools.tree import PkiTree
 from tests.csms.api_support import T0

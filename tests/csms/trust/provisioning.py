@@ -11,7 +11,7 @@ from ocpp.v21 import call as call21
 from ocpp.v201 import call as call201
 
 from csms.config import Provisioning
-from csms.db.contract_pool import ContractPool
+from csms.contracts.pool import ContractPool
 from pki_tools.tree import PkiTree
 from tests.csms.conftest import Start
 from tests.csms.station import boot, station

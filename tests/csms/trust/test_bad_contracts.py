@@ -2,8 +2,8 @@
 
 import pytest
 
-from csms.domain.authorization.authorize import Chain, Where, answer_contract
-from csms.domain.authorization.contracts import Anchors, assess
+from csms.contracts.rules import Anchors, assess
+from csms.tokens.rules import Chain, Where, answer_contract
 from tests.pki.bad_certificates import Case, cases_for
 from tests.pki.forge import NOW, Forge, Made
 from tests.pki.forge_chains import pem

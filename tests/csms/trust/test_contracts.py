@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
 from csms.config import Trust
-from csms.domain.authorization.authorize import Chain, Known, Token, Where, answer_contract, answer_known, normalise
+from csms.tokens.rules import Chain, Known, Token, Where, answer_contract, answer_known, normalise
 from pki_tools.tree import Fault, PkiOptions, PkiTree, make_pki
 from tests.csms.support import contract_judge
 from tests.csms.trust.contracts import hash_data, responder

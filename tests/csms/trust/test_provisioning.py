@@ -10,7 +10,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
-from csms.db.contract_pool import ContractPool
+from csms.contracts.pool import ContractPool
 from pki_tools.tree import PkiTree
 from tests.csms.conftest import Start
 from tests.csms.support import Running
@@ -175,7 +175,7 @@ async def test_a_response_that_does_not_fit_becomes_a_refusal(
 ) -> None:
     contract = own_contract(pki)
     pool.add(PCID, contract.chain, contract.key)
-    monkeypatch.setattr("csms.trust.provisioning.LONGEST", {"2.1": 4000})
+    monkeypatch.setattr("csms.contracts.provisioning.LONGEST", {"2.1": 4000})
     async with booted(csms, "ocpp2.1") as point:
         answer = await ask(point, "ocpp2.1", asking(pki))
     assert read(answer).response_code.name == "WARNING_NoCertificateAvailable"

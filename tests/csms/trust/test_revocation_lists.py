@@ -7,9 +7,9 @@ import pytest
 from cryptography import x509
 
 from csms.config import Trust
-from csms.domain.authorization.authorize import Chain
+from csms.contracts.verifier import ContractVerifier
+from csms.tokens.rules import Chain
 from csms.trust.certificate_status import CertificateStatus
-from csms.trust.contracts import ContractVerifier
 from pki_tools.tree import PkiTree
 from v2g.io.runtime.clock import Clock
 from v2g.observe import Observe

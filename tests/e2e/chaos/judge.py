@@ -7,8 +7,9 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, select
 
-from csms.db.tables import held_transactions, transaction_costs, transaction_events, transaction_faults, transactions
-from csms.domain.transactions.transactions import Transaction
+from csms.tariffs.tables import transaction_costs
+from csms.transactions.rules import Transaction
+from csms.transactions.tables import held_transactions, transaction_events, transaction_faults, transactions
 from tests.e2e.chaos.world import PRICE, Noted, World, stamp
 from v2g.ocpp.messages.transactions import TransactionEventRequest
 from v2g_station.blocks.transactions.transactions import for_201

@@ -15,11 +15,12 @@ from typing import Final
 import pytest
 from sqlalchemy import select
 
-from csms.db.queries import tokens, transactions
 from csms.db.store import Store
-from csms.db.tables import transaction_events, transaction_faults
-from csms.db.tables import transactions as table
-from csms.domain.authorization.authorize import Token
+from csms.tokens import store as tokens
+from csms.tokens.rules import Token
+from csms.transactions import store as transactions
+from csms.transactions.tables import transaction_events, transaction_faults
+from csms.transactions.tables import transactions as table
 from pki_tools.tree import PkiTree
 from tests.csms.killable import BackendProcess, no_survivors
 from tests.kills import Progress

@@ -17,11 +17,11 @@ from sqlalchemy import Connection
 from csms import app as csms_app
 from csms.app import open_services
 from csms.config import CsmsConfig
-from csms.db.queries import tariffs
 from csms.db.store import Store
-from csms.ocpp import Services
-from csms.ocpp_server import StationServer
-from csms.services.transactions.transactions import TransactionWatch
+from csms.ocpp.base import Services
+from csms.ocpp.server import StationServer
+from csms.tariffs import store as tariffs
+from csms.transactions.work import TransactionWatch
 from tests.csms.backend import Events
 from tests.e2e.chaos.memory import Death, MortalMemory
 from tests.e2e.chaos.network import Network

@@ -20,10 +20,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from websockets.exceptions import ConnectionClosedOK
 
 from csms.config import FurtherListener, Payments, StationAuthority, TokenEntry
-from csms.db.queries import tariffs
-from csms.db.queries.tariffs import Scope
-from csms.domain.authorization.authorize import Allowance, Group, Terms
-from csms.services.charging.smart_charging import SmartCharging
+from csms.smart_charging.work import SmartCharging
+from csms.tariffs import store as tariffs
+from csms.tariffs.store import Scope
+from csms.tokens.rules import Allowance, Group, Terms
 from pki_tools.tree import PkiTree
 from tests.csms.api.support import ApiClient, serving
 from tests.csms.backend import Backend

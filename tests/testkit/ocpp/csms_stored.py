@@ -4,7 +4,14 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
-from csms.db.queries import charging, commands, device_model, diagnostics, requests, security, stations, transactions
+from csms.device_model import store as device_model
+from csms.diagnostics import store as diagnostics
+from csms.remote_control import store as commands
+from csms.requests import store as requests
+from csms.smart_charging import store as charging
+from csms.station_security import store as security
+from csms.stations import store as stations
+from csms.transactions import store as transactions
 from tests.csms.backend import Backend
 from v2g_testkit.ocpp.case import Payload
 from v2g_testkit.ocpp.connection import Frame

@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
-from csms.db.contract_pool import ContractPool
+from csms.contracts.pool import ContractPool
 from pki_tools.tree import PkiTree
 from tests.csms.fixtures import Start
 from tests.csms.trust.contracts import responder

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from csms.domain.billing.qr_payment import Scanned, decode
-from csms.services.billing import qr_payments
+from csms.payments import work as qr_payments
+from csms.payments.rules import Scanned, decode
 from tests.csms.fixtures import Start
 from tests.testkit.ocpp.csms_mutants import (
     CALL,

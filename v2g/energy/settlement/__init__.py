@@ -4,7 +4,7 @@ Two directions, as seen from the grid connection and never netted: *import* is e
 grid, *export* is energy that it feeds back.
 
 What a transaction costs, at the station and at the back end: `costing.py`, by `v2g/energy/price_plan.py`; how
-settlements are posted in books, and when a period closes: `bookkeeping.py`, stored by `csms/db/queries/books.py`.
+settlements are posted in books, and when a period closes: `bookkeeping.py`, stored by `csms/books/store.py`.
 Which energy counts over a rollover, a reset or a silent meter: `registers.py`; how a settled session is corrected:
 `correct` and `reprice` in `pricing.py`.
 What the operator signs (corrections, receipts of journals, closed months): `operator.py`; whether a bundle is complete

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-from csms.domain.authorization.authorize import normalise
+from csms.tokens.rules import normalise
 
 revision = "0056"
 down_revision = "0055"

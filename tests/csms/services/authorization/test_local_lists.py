@@ -3,12 +3,11 @@
 import asyncio
 
 from csms.config import TokenEntry
-from csms.db.queries import tokens
-from csms.domain.authorization.authorize import Token
-from csms.domain.authorization.local_lists import key_of
-from csms.services.authorization import local_lists
-from csms.services.authorization import tokens as services
-from csms.services.authorization.local_list_keeper import LocalListKeeper
+from csms.tokens import local_lists
+from csms.tokens import store as tokens
+from csms.tokens import work as services
+from csms.tokens.local_lists import LocalListKeeper
+from csms.tokens.rules import Token, key_of
 from tests.csms.backend import Backend
 from tests.csms.customers import CUSTOMER, TOKENS, VALID, Start, accepted
 from tests.csms.scripted_station import Payload, ScriptedStation

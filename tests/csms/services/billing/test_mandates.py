@@ -12,13 +12,13 @@ import pytest_asyncio
 from aiohttp import web
 from msgspec.structs import replace
 
+from csms.accounts.rules import Role
+from csms.books import store as books
 from csms.config import Mandates, Payments, look
-from csms.db.queries import books, leases
-from csms.db.queries import mandates as rows
-from csms.domain.billing.mandates import Debit, Mandate
-from csms.domain.security.access import Role
-from csms.services.billing.mandate_client import MandateClient
-from csms.services.billing.mandates import DebitCollector, collect_debits
+from csms.db import leases
+from csms.mandates import store as rows
+from csms.mandates.rules import Debit, Mandate
+from csms.mandates.work import DebitCollector, MandateClient, collect_debits
 from pki_tools.tree import PkiTree
 from tests.csms.api.support import serving
 from tests.csms.backend import Backend

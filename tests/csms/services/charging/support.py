@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Protocol
 
 from csms.config import TokenEntry
-from csms.domain.charging.own_profiles import DISPATCH_PROFILE
+from csms.smart_charging.rules import DISPATCH_PROFILE
 from tests.csms.backend import Backend, TestClock
 from tests.csms.charging import VALID, Charging
 from tests.csms.scripted_station import Payload, ScriptedStation

@@ -12,15 +12,15 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from csms.config import StationEntry
-from csms.db.queries import charging, device_model, transactions
-from csms.domain.charging.charging_plans import milliampere
-from csms.domain.charging.own_profiles import SHARE_PROFILE, WAITING_PROFILE
-from csms.domain.charging.profiles import Needs
-from csms.domain.charging.sites import Known, Place, Site
-from csms.domain.charging.v2x import dispatch_profile, setpoint_update
-from csms.services.charging import balancing as module
-from csms.services.charging.balancing import Balancer
-from csms.services.charging.site_state import look_at
+from csms.device_model import store as device_model
+from csms.dispatch.rules import dispatch_profile, setpoint_update
+from csms.sites import work as module
+from csms.sites.rules import Known, Place, Site
+from csms.sites.work import Balancer, look_at
+from csms.smart_charging import store as charging
+from csms.smart_charging.charging_plans import milliampere
+from csms.smart_charging.rules import SHARE_PROFILE, WAITING_PROFILE, Needs
+from csms.transactions import store as transactions
 from tests.csms.backend import BOOT, Backend
 from tests.csms.charging import Charging, away
 from tests.csms.fixtures import Start

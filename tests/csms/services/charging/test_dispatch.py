@@ -5,16 +5,18 @@ from collections.abc import Callable
 
 import pytest
 
-from csms.api.backend import make_backend
-from csms.db.queries import alerts, charging, prequalifications
-from csms.domain.charging.charging_plans import share_profile
-from csms.domain.charging.fleets import vehicle_id
-from csms.domain.charging.own_profiles import DISPATCH_PROFILE, SHARE_PROFILE
-from csms.domain.charging.prequalification import Prequalification
-from csms.domain.charging.sites import Place, Site
+from csms.alerts import store as alerts
+from csms.alerts.work import AlertWatch
+from csms.dispatch.work import Dispatch
+from csms.fleets.rules import vehicle_id
 from csms.grid.source import GRID_SIGNAL
-from csms.services.charging.dispatch import Dispatch
-from csms.services.diagnostics.alert_watch import AlertWatch
+from csms.http.backend import make_backend
+from csms.prequalifications import store as prequalifications
+from csms.prequalifications.rules import Prequalification
+from csms.sites.rules import Place, Site
+from csms.smart_charging import store as charging
+from csms.smart_charging.charging_plans import share_profile
+from csms.smart_charging.rules import DISPATCH_PROFILE, SHARE_PROFILE
 from tests.csms.backend import BOOT, Backend
 from tests.csms.charging import Charging, away
 from tests.csms.scripted_station import Payload, Refused, ScriptedStation

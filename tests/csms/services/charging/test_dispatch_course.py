@@ -3,13 +3,15 @@
 import msgspec
 import pytest
 
-from csms.db.queries import charging, fleets, retention
-from csms.db.queries.charging import CoursePoint
-from csms.domain.charging.fleets import Fleet
-from csms.domain.charging.orders import Orders
-from csms.services.charging import dispatch_course
-from csms.services.charging.dispatch import Dispatch
-from csms.services.charging.fleets import Fleets
+from csms.dispatch import work as dispatch_course
+from csms.dispatch.work import Dispatch
+from csms.fleets import store as fleets
+from csms.fleets.rules import Fleet
+from csms.fleets.work import Fleets
+from csms.retention import store as retention
+from csms.smart_charging import store as charging
+from csms.smart_charging.rules import Orders
+from csms.smart_charging.store import CoursePoint
 from tests.csms.backend import Backend
 from tests.csms.services.charging.support import (
     NAMES,

@@ -9,12 +9,13 @@ import msgspec
 import pytest
 
 from csms.config import Balancing, StationEntry
-from csms.db.queries import fleets as rows
-from csms.db.queries import leases, prequalifications
-from csms.domain.charging.fleets import Fleet, FleetCall, Forecast, Peak, describe_call
-from csms.domain.charging.prequalification import Prequalification
-from csms.services.charging import fleets as module
-from csms.services.charging.fleets import FleetPlan, Fleets
+from csms.db import leases
+from csms.fleets import store as rows
+from csms.fleets import work as module
+from csms.fleets.rules import Fleet, FleetCall, Forecast, Peak, describe_call
+from csms.fleets.work import FleetPlan, Fleets
+from csms.prequalifications import store as prequalifications
+from csms.prequalifications.rules import Prequalification
 from tests.csms.backend import Backend
 from tests.csms.charging import Charging, away
 from tests.csms.fixtures import Start

@@ -2,12 +2,14 @@
 
 import asyncio
 
-from csms.db.queries import charging, retention, transactions
-from csms.domain.charging.binding import LimitPoint
-from csms.domain.charging.charging_plans import share_profile
-from csms.domain.charging.sites import Place, Site
-from csms.services.charging.dispatch import Dispatch
-from csms.services.charging.limit_course import LimitCourse
+from csms.dispatch.work import Dispatch
+from csms.retention import store as retention
+from csms.sites.rules import Place, Site
+from csms.smart_charging import store as charging
+from csms.smart_charging.binding import LimitPoint
+from csms.smart_charging.charging_plans import share_profile
+from csms.smart_charging.work import LimitCourse
+from csms.transactions import store as transactions
 from tests.csms.backend import Backend
 from tests.csms.charging import Charging
 from tests.csms.services.charging.support import NAMES, booted, running, send_needs, vehicle

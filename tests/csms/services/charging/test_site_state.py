@@ -1,9 +1,9 @@
 """What a site's EVSEs may draw before and after their first share, and which of them are connected."""
 
-from csms.db.queries import charging
-from csms.domain.charging.charging_plans import share_profile, waiting_profile
-from csms.domain.charging.sites import Place, Site
-from csms.services.charging.site_state import look_at
+from csms.sites.rules import Place, Site
+from csms.sites.work import look_at
+from csms.smart_charging import store as charging
+from csms.smart_charging.charging_plans import share_profile, waiting_profile
 from tests.csms.backend import Backend
 from tests.csms.charging import Charging
 from v2g.energy.balancing import Node

@@ -6,13 +6,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from csms.db.queries import charging, device_model, prequalifications, requests
-from csms.domain.charging.charging_plans import Step
-from csms.domain.charging.own_profiles import WAITING_PROFILE
-from csms.domain.charging.prequalification import Prequalification
-from csms.domain.charging.sites import Place, Site
-from csms.services.charging.smart_charging import SmartCharging
-from csms.services.stations.station_records import GONE
+from csms.device_model import store as device_model
+from csms.prequalifications import store as prequalifications
+from csms.prequalifications.rules import Prequalification
+from csms.requests import store as requests
+from csms.sites.rules import Place, Site
+from csms.smart_charging import store as charging
+from csms.smart_charging.charging_plans import Step
+from csms.smart_charging.rules import WAITING_PROFILE
+from csms.smart_charging.work import SmartCharging
+from csms.stations.work import GONE
 from tests.csms.backend import Backend
 from tests.csms.scripted_station import Payload, Refused, ScriptedStation
 from tests.csms.services.charging.support import ACCEPTED, NAMES, at_rest, booted, running

@@ -8,11 +8,13 @@ import pytest
 import pytest_asyncio
 
 from csms.config import Tariffs
-from csms.db.queries import device_model, tariffs, transactions
-from csms.db.queries.events import add_event
-from csms.domain.charging.profiles import Needs, add_prices, add_sales_tariff, asked_of
-from csms.domain.transactions.transactions import Event, Sample, Transaction
-from csms.services.charging.vehicle_prices import LEAST_ENTRIES, are_there, has_prices, with_prices
+from csms.device_model import store as device_model
+from csms.smart_charging.rules import Needs, add_prices, add_sales_tariff, asked_of
+from csms.tariffs import store as tariffs
+from csms.tariffs.vehicle_prices import LEAST_ENTRIES, are_there, has_prices, with_prices
+from csms.transactions import store as transactions
+from csms.transactions.events import add_event
+from csms.transactions.rules import Event, Sample, Transaction
 from tests.csms.backend import Backend
 from tests.csms.fixtures import Start
 from v2g.energy.price_plan import Charge, PricePlan, Rate, When

@@ -9,11 +9,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from csms.accounts.rules import Role
+from csms.alerts.rules import Alert, Mail, Recipient, SubjectKind, addressees
+from csms.alerts.work import message_of, send
 from csms.config import AlertEmail, check_config
-from csms.domain.diagnostics.alert_mails import Mail, Recipient, addressees
-from csms.domain.diagnostics.alerts import Alert, SubjectKind
-from csms.domain.security.access import Role
-from csms.services.diagnostics.alert_mails import message_of, send
 from pki_tools.tree import PkiTree
 from tests.csms.mail_server import PASSWORD, MailServer
 from v2g.errors import ConfigError, KeyAccessError

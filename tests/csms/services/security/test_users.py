@@ -4,13 +4,13 @@ import argon2
 import pyotp
 import pytest
 
+from csms.accounts import store as rows
+from csms.accounts import work as module
+from csms.accounts.openid import Person
+from csms.accounts.rules import Role
+from csms.accounts.store import StoredPasskey
+from csms.accounts.work import Proof, Throttled, Users, UserSession, hash_password, new_password
 from csms.config import OpenIdRole
-from csms.db.queries import users as rows
-from csms.db.queries.users import StoredPasskey
-from csms.domain.security.access import Role
-from csms.services.security import users as module
-from csms.services.security.openid import Person
-from csms.services.security.users import Proof, Throttled, Users, UserSession, hash_password, new_password
 from tests.csms.backend import Backend
 from v2g.errors import RefusedError
 

@@ -2,10 +2,10 @@
 
 from sqlalchemy import select
 
-from csms.db.queries import stations
 from csms.db.store import Store
-from csms.db.tables import stations as table
-from csms.services.stations.last_seen import LastSeen
+from csms.stations import store as stations
+from csms.stations.last_seen import LastSeen
+from csms.stations.tables import stations as table
 
 
 async def test_what_was_noted_is_stored_by_the_next_flush_and_only_then(store: Store) -> None:

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from csms.db.queries import commands
-from csms.services.stations import remote_control
+from csms.remote_control import store as commands
+from csms.remote_control import work as remote_control
 from tests.csms.backend import Backend
 from tests.csms.charging import Charging
 from tests.csms.customers import CUSTOMER, TOKENS, VALID, Start, accepted

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from csms.domain.billing.qr_payment import decode, is_valid
+from csms.payments.rules import decode, is_valid
 from tests.station.bench import Bench, at
 from tests.station.charging import bench
 from tests.station.web_payments import PAID, SECRET, TEMPLATE, code_of, start, web

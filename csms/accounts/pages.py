@@ -1,0 +1,370 @@
+"""Login, and a person's own account."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from litestar import Response
+from litestar.datastructures import Cookie
+
+from csms.accounts import api as access
+from csms.accounts.openid import LOGIN_MS
+from csms.accounts.passkeys import CEREMONY_MS
+from csms.accounts.rules import NO_PEOPLE, Role
+from csms.accounts.work import Proof, Throttled, new_factor
+from csms.alerts import api as alerts
+from csms.alerts.rules import Silence, may_read, readable
+from csms.console.visit import ROOT, Visit, action, local, page, with_session
+from csms.http.pipeline import Answer
+from csms.http.problems import ApiError
+from csms.overview import api as health
+from v2g.errors import RefusedError
+
+_PENDING = "__Host-v2g-login"
+"""Cookie of a login at a provider; not strict, as the provider's page leads back here."""
+
+_CEREMONY = "__Host-v2g-passkey"
+"""Cookie of a ceremony with a passkey."""
+
+_PROOF = "__Host-v2g-proof"
+"""That of a proof by one, which another ceremony may follow."""
+
+_ACCOUNT = f"{ROOT}/account"
+
+
+def _label(visit: Visit) -> str | None:
+    """Return the name of the OpenID provider by which people log in, too."""
+    openid = visit.services.config.api.openid
+    return None if openid is None else openid.label
+
+
+@page("/login", public=True)
+async def login(visit: Visit) -> Answer:
+    """Ask for name, password and code."""
+    following = visit.asked("next").get("next", ROOT)
+    return visit.show("login.html", provider=_label(visit), next=local(following), name="", problem="", hint="")
+
+
+@action("/login", public=True)
+async def log_in(visit: Visit) -> Answer:
+    """Begin a session. Former ones in this browser end: no cookie from before the login has its rights."""
+    name, following = visit.form.get("name", ""), local(visit.form.get("next", ROOT))
+    try:
+        cookie = await visit.users.log_in(name, visit.form.get("password", ""), visit.form.get("code", ""), visit.peer)
+    except RefusedError as error:
+        status = 429 if isinstance(error, Throttled) else 401
+        shown = visit.show(
+            "login.html",
+            status,
+            provider=_label(visit),
+            next=following,
+            name=name[:64],
+            problem=str(error),
+            hint=error.hint,
+        )
+        if isinstance(error, Throttled):
+            shown.headers["Retry-After"] = str(error.wait_s)
+        return shown
+    if visit.session is not None:
+        await visit.users.log_out(visit.session)
+    return with_session(visit.see(following), cookie)
+
+
+@page("/login/provider", public=True)
+async def begin_at_provider(visit: Visit) -> Answer:
+    """Send the browser to the OpenID provider."""
+    provider = visit.users.provider
+    if provider is None:
+        raise ApiError(404, "people log in with a password here")
+    where, cookie = await provider.begin(local(visit.asked("next").get("next", ROOT)))
+    answer = visit.see(where)
+    answer.cookies.append(_cookie(_PENDING, cookie, LOGIN_MS, "lax"))
+    return answer
+
+
+@page("/login/provider/back", public=True)
+async def come_back(visit: Visit) -> Answer:
+    """Begin the session of a person whom the provider has identified.
+
+    The page that answers opens the next one: a redirection would still count as coming from the provider, and be
+    without the session's cookie.
+    """
+    answer = {name: str(value) for name, value in visit.request.query_params.items()}
+    if visit.users.provider is None:
+        raise ApiError(404, "people log in with a password here")
+    cookie, following = await visit.users.log_in_by_provider(
+        visit.request.cookies.get(_PENDING, ""), answer, visit.peer
+    )
+    if visit.session is not None:
+        await visit.users.log_out(visit.session)
+    shown = with_session(visit.show("continue.html", next=local(following)), cookie)
+    shown.cookies.append(_cookie(_PENDING, "", 0, "lax"))
+    return shown
+
+
+@action("/login/passkey/options", public=True)
+async def ask_for_passkey(visit: Visit) -> Answer:
+    """Return what the browser asks an authenticator at the login."""
+    return _asked(_CEREMONY, *visit.users.passkeys.begin_signing("", ()))
+
+
+@action("/login/passkey", public=True)
+async def log_in_by_passkey(visit: Visit) -> Answer:
+    """Begin a session by a passkey."""
+    form = visit.form
+    visit.back = f"{ROOT}/login"
+    cookie = await visit.users.log_in_by_passkey(
+        visit.request.cookies.get(_CEREMONY, ""), form.get("credential", ""), visit.peer
+    )
+    if visit.session is not None:
+        await visit.users.log_out(visit.session)
+    answer = with_session(visit.see(local(form.get("next", ROOT))), cookie)
+    answer.cookies.append(_cookie(_CEREMONY, "", 0, "strict"))
+    return answer
+
+
+@action("/account/passkeys/options")
+async def ask_for_new_passkey(visit: Visit) -> Answer:
+    """Return what the browser asks an authenticator for a new passkey."""
+    return _asked(_CEREMONY, *await visit.users.begin_passkey(visit.person))
+
+
+@action("/account/proof/options")
+async def ask_for_proof(visit: Visit) -> Answer:
+    """Return what the browser asks an authenticator to prove who changes a credential."""
+    return _asked(_PROOF, *await visit.users.begin_proof(visit.person))
+
+
+@action("/account/passkeys")
+async def add_passkey(visit: Visit) -> Answer:
+    """Add a passkey; other sessions end."""
+    visit.back, form, made = _ACCOUNT, visit.form, visit.request.cookies.get(_CEREMONY, "")
+    cookie = await visit.users.add_passkey(
+        visit.person, _proof(visit), form.get("label", ""), made, form.get("credential", "")
+    )
+    await visit.note("add_passkey")
+    answer = with_session(visit.see(_ACCOUNT, "From now on you can log in by this passkey."), cookie)
+    answer.cookies.append(_cookie(_CEREMONY, "", 0, "strict"))
+    return answer
+
+
+@action("/account/passkeys/{credential_id}/remove")
+async def remove_passkey(visit: Visit) -> Answer:
+    """Remove a passkey; other sessions end."""
+    visit.back = _ACCOUNT
+    cookie = await visit.users.remove_passkey(visit.person, _proof(visit), visit.path["credential_id"])
+    await visit.note("remove_passkey")
+    return with_session(visit.see(_ACCOUNT, "The passkey is removed."), cookie)
+
+
+def _asked(kind: str, options: str, cookie: str) -> Answer:
+    answer: Answer = Response(options.encode(), media_type="application/json")
+    answer.cookies.append(_cookie(kind, cookie, CEREMONY_MS, "strict"))
+    return answer
+
+
+def _proof(visit: Visit) -> Proof:
+    """Return what a form shows of who changes a credential."""
+    password, code, signed = (visit.form.get(name, "") for name in ("password", "code", "proof"))
+    return Proof(password, code, signed, visit.request.cookies.get(_PROOF, ""))
+
+
+def _cookie(name: str, value: str, lasts_ms: int, site: Literal["lax", "strict"]) -> Cookie:
+    age_s = lasts_ms // 1000
+    return Cookie(name, value=value, max_age=age_s, path="/", secure=True, httponly=True, samesite=site)
+
+
+@action("/logout", initial=True)
+async def log_out(visit: Visit) -> Answer:
+    """End the session."""
+    await visit.users.log_out(visit.person)
+    return with_session(visit.see(f"{ROOT}/login", "You have logged out."), "")
+
+
+@page("/account", initial=True)
+async def own_account(visit: Visit) -> Answer:
+    """Show one's own account."""
+    secret, uri = new_factor(visit.person.name, "v2g-engine")
+    passkeys = await visit.users.passkeys_of(visit.person.name)
+    return visit.show("account.html", secret=secret, uri=uri, passkeys=passkeys)
+
+
+@action("/account/password", initial=True)
+async def change_password(visit: Visit) -> Answer:
+    """Change the password; other sessions end."""
+    visit.back = _ACCOUNT
+    new = visit.form.get("new", "")
+    if new != visit.form.get("again", ""):
+        raise ApiError(400, "the new passwords differ", "type the same one twice")
+    cookie = await visit.users.change_password(visit.person, _proof(visit), new)
+    await visit.note("change_password")
+    return with_session(visit.see(ROOT, "Your password has changed."), cookie)
+
+
+@action("/account/factor")
+async def set_factor(visit: Visit) -> Answer:
+    """Use a second factor from now on; other sessions end."""
+    visit.back = _ACCOUNT
+    form = visit.form
+    cookie = await visit.users.set_factor(visit.person, _proof(visit), form.get("secret", ""), form.get("code", ""))
+    await visit.note("set_factor")
+    return with_session(visit.see(_ACCOUNT, "From now on the login asks for a code."), cookie)
+
+
+@action("/account/factor/remove")
+async def remove_factor(visit: Visit) -> Answer:
+    """Use no second factor any more; other sessions end."""
+    visit.back = _ACCOUNT
+    cookie = await visit.users.remove_factor(visit.person, _proof(visit))
+    await visit.note("remove_factor")
+    return with_session(visit.see(_ACCOUNT, "The login asks for no code any more."), cookie)
+
+
+_PAGE = 50
+_ALERTS = f"{ROOT}/alerts"
+_USERS = f"{ROOT}/users"
+_DURATIONS_H = {"1": "1 hour", "8": "8 hours", "24": "1 day", "168": "1 week"}
+_ROLES = tuple(each.value for each in Role if each not in NO_PEOPLE)
+
+
+@page("/alerts", alerts.list_alerts)
+async def list_alerts(visit: Visit) -> Answer:
+    """List alerts, newest first; by default those that have not ended."""
+    asked = {"active": visit.request.query_params.get("active", "true")}
+    wanted = {name: value for name, value in asked.items() if value}
+    found, following = await visit.page(alerts.list_alerts, limit=_PAGE, **wanted, **visit.asked("cursor"))
+    silences = await visit.find(tuple[Silence, ...], alerts.list_alert_silences)
+    quiet = [each["alert_id"] for each in found if any(_covers(silence, each) for silence in silences)]
+    mine = readable(visit.person.principal)
+    return visit.show(
+        "alerts.html",
+        alerts=found,
+        next=following,
+        asked=asked,
+        silences=silences,
+        quiet=quiet,
+        may_silence=lambda kind: visit.may(alerts.silence_alerts) and may_read(mine, kind, ""),
+        durations=_DURATIONS_H,
+    )
+
+
+def _covers(silence: Silence, alert: Mapping[str, Any]) -> bool:
+    """Return whether a silence is about an alert."""
+    said = silence.subject_kind, silence.subject or alert["subject"], silence.kind or alert["kind"]
+    return said == (alert["subject_kind"], alert["subject"], alert["kind"])
+
+
+@action("/alerts/silence", alerts.silence_alerts)
+async def silence_alerts(visit: Visit) -> Answer:
+    """Announce no alerts of something for a while."""
+    visit.back = _ALERTS
+    form, hours = visit.form, visit.form.get("hours", "")
+    if hours not in _DURATIONS_H:
+        raise ApiError(400, "a silence needs a duration", f"hours: {', '.join(_DURATIONS_H)}")
+    note = form.get("note", "").strip()
+    if not note:
+        raise ApiError(400, "a silence needs a reason", "others rely on these announcements")
+    what = {name: form.get(name, "") for name in ("subject_kind", "subject", "kind")}
+    until_ms = visit.now_ms + int(hours) * 3_600_000
+    await visit.ask(alerts.silence_alerts, {**what, "until_ms": until_ms, "note": note})
+    return visit.see(
+        _ALERTS, "{kind}: {subject} is silenced.", kind=what["kind"].replace("_", " "), subject=what["subject"]
+    )
+
+
+@action("/alerts/silences/{silence_id}/end", alerts.end_alert_silence)
+async def end_alert_silence(visit: Visit) -> Answer:
+    """End a silence."""
+    visit.back = _ALERTS
+    await visit.ask(alerts.end_alert_silence, silence_id=visit.path["silence_id"])
+    return visit.see(_ALERTS, "The silence has ended: what is active is announced.")
+
+
+@action("/alerts/{alert_id}/acknowledge", alerts.acknowledge_alert)
+async def acknowledge_alert(visit: Visit) -> Answer:
+    """Note that an alert was seen."""
+    visit.back = _ALERTS
+    note = visit.form.get("note", "").strip()
+    found = await visit.ask(alerts.acknowledge_alert, {"note": note}, alert_id=visit.path["alert_id"])
+    about = {"kind": found["kind"].replace("_", " "), "subject": found["subject"]}
+    return visit.see(visit.back, "{kind}: {subject} is acknowledged.", **about)
+
+
+@page("/users", access.list_users)
+async def list_users(visit: Visit) -> Answer:
+    """List who may log in."""
+    found, following = await visit.page(access.list_users, limit=_PAGE, **visit.asked("cursor"))
+    return visit.show("users.html", users=found, next=following, roles=_ROLES, issued=None)
+
+
+@action("/users", access.add_user)
+async def add_user(visit: Visit) -> Answer:
+    """Let a person log in; show the issued password once."""
+    visit.back = _USERS
+    name = visit.form.get("name", "").strip().lower()
+    made = await visit.ask(access.add_user, {"name": name, **_role(visit)})
+    return await _issued(visit, made)
+
+
+def _role(visit: Visit) -> dict[str, object]:
+    """Return the role of a form, and the only sites that it is for."""
+    sites = [each.strip() for each in visit.form.get("sites", "").split(",") if each.strip()]
+    return {"role": visit.form.get("role", ""), "sites": sites or None}
+
+
+@action("/users/{name}/reset", access.reset_user)
+async def reset_user(visit: Visit) -> Answer:
+    """Issue another password."""
+    visit.back = _USERS
+    return await _issued(visit, await visit.ask(access.reset_user, name=visit.path["name"]))
+
+
+async def _issued(visit: Visit, made: dict[str, object]) -> Answer:
+    found, following = await visit.page(access.list_users, limit=_PAGE)
+    return visit.show("users.html", users=found, next=following, roles=_ROLES, issued=made)
+
+
+@action("/users/{name}/role", access.set_user_role)
+async def set_role(visit: Visit) -> Answer:
+    """Give a person another role."""
+    visit.back = _USERS
+    name, body = visit.path["name"], _role(visit)
+    await visit.ask(access.set_user_role, body, name=name)
+    sites = visit.form.get("sites", "").strip()
+    return visit.see(
+        _USERS,
+        "{name} is now {role} of {sites}." if sites else "{name} is now {role} of all sites.",
+        name=name,
+        role=body["role"],
+        sites=sites,
+    )
+
+
+@action("/users/{name}/remove", access.remove_user)
+async def remove_user(visit: Visit) -> Answer:
+    """Remove a person."""
+    visit.back = _USERS
+    await visit.ask(access.remove_user, name=visit.path["name"])
+    return visit.see(_USERS, "{name} is removed.", name=visit.path["name"])
+
+
+@page("/audit", access.list_audit)
+async def show_audit(visit: Visit) -> Answer:
+    """Show who changed what."""
+    asked = visit.asked("caller", "operation")
+    found, following = await visit.page(access.list_audit, limit=_PAGE, **asked, **visit.asked("cursor"))
+    return visit.show("audit.html", entries=found, next=following, asked=asked)
+
+
+@page("/health")
+async def show_health(visit: Visit) -> Answer:
+    """Show the state of the back end."""
+    running = await visit.ask(health.read_system) if visit.may(health.read_system) else None
+    return visit.show("health.html", health=await visit.ask(health.read_health), system=running)
+
+
+@action("/health/backup", health.make_backup)
+async def back_up(visit: Visit) -> Answer:
+    """Write a backup now."""
+    visit.back = f"{ROOT}/health"
+    made = await visit.ask(health.make_backup)
+    return visit.see(visit.back, "Backup: {file}", "{rows} rows, {octets} bytes.", **made)

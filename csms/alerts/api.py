@@ -1,0 +1,190 @@
+"""Alerts: what began, whether it has ended, who has seen it, and which are silenced (R125)."""
+
+from typing import Annotated
+
+import msgspec
+from sqlalchemy import Connection
+
+from csms.accounts.rules import Permission, Principal
+from csms.alerts import store as rows
+from csms.alerts.rules import Alert, Rule, RuleName, Silence, SubjectKind, may_read, readable, rules_of
+from csms.http.call import Call
+from csms.http.operations import Page, Reply, delete, get, post
+from csms.http.paging import newest_first
+from csms.http.parameters import Paged
+from csms.http.problems import ApiError, conflict, missing
+from v2g.units import LAST_MS
+
+
+class WhichAlerts(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Filter for alerts."""
+
+    active: Annotated[bool | None, msgspec.Meta(description="Only those that have not ended, or only others.")] = None
+    subject: Annotated[
+        str | None, msgspec.Meta(description="Only of this vehicle, station or other subject.", examples=["EV-1"])
+    ] = None
+    kind: Annotated[str | None, msgspec.Meta(description="Only of this kind.", examples=["station_offline"])] = None
+
+
+class OneAlert(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Path of an alert."""
+
+    alert_id: Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
+
+
+class Acknowledgement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the caller says about an alert."""
+
+    note: Annotated[str, msgspec.Meta(max_length=200)] = ""
+
+
+class NewSilence(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Alerts that are not announced until `until_ms`; "" is any `subject`, any `kind`."""
+
+    subject_kind: SubjectKind
+    subject: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    kind: Annotated[str, msgspec.Meta(pattern=r"^([a-z][a-z0-9_]{0,63})?\Z")] = ""
+    until_ms: Annotated[int, msgspec.Meta(ge=0, le=LAST_MS)]
+    note: Annotated[str, msgspec.Meta(max_length=200)] = ""
+
+
+class OneSilence(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Path of a silence."""
+
+    silence_id: Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
+
+
+class AlertRule(Rule, frozen=True, kw_only=True):
+    """A rule, with what the configuration changes: `value` begins to be an alert beyond `limit`, and ends at `clear`.
+
+    Where `clear` is above `limit`, beyond is below.
+    """
+
+    name: RuleName
+
+
+@get("/alerts", Permission.READ_ALERTS, for_sites=True)
+async def list_alerts(call: Call, parameters: WhichAlerts) -> Page[Alert]:
+    """List alerts about what the caller may read, newest first."""
+    subjects = readable(call.caller)
+
+    def fetch(connection: Connection, before: int | None, limit: int) -> list[dict[str, object]]:
+        return rows.listed(
+            connection,
+            subjects,
+            active=parameters.active,
+            subject=parameters.subject,
+            kind=parameters.kind,
+            before=before,
+            limit=limit,
+        )
+
+    return await newest_first(call, parameters, Alert, "alert_id", fetch)
+
+
+@get("/alerts/{alert_id}", Permission.READ_ALERTS, problems=(404,), for_sites=True)
+async def read_alert(call: Call, parameters: OneAlert) -> Alert:
+    """Return one alert."""
+    found = await call.run(_theirs, parameters.alert_id, call.caller)
+    if found is None:
+        raise missing("alert")
+    return found
+
+
+@post(
+    "/alerts/{alert_id}/acknowledge",
+    Permission.WRITE_ALERTS,
+    problems=(404,),
+    example={"note": "towed to workshop"},
+    for_sites=True,
+)
+async def acknowledge_alert(call: Call, parameters: OneAlert, body: Acknowledgement) -> Alert:
+    """Note that the caller has seen an alert: it is not escalated. It ends by itself."""
+
+    def read(connection: Connection) -> Alert | None:
+        return _theirs(connection, parameters.alert_id, call.caller)
+
+    def write(connection: Connection, before: Alert | None) -> None:
+        if before is None:
+            raise missing("alert")
+        rows.acknowledge(connection, parameters.alert_id, call.caller.name, body.note, call.now_ms)
+
+    _, after = await call.change(read, write)
+    assert after is not None
+    return after
+
+
+def _theirs(connection: Connection, alert_id: int, caller: Principal) -> Alert | None:
+    """Return an alert, None where the caller may not read it: its number says nothing."""
+    found = rows.find(connection, alert_id)
+    if found is None or not may_read(readable(caller), found.subject_kind, found.subject):
+        return None
+    return found
+
+
+@get("/alert-rules", Permission.READ_ALERTS, for_sites=True)
+async def list_alert_rules(call: Call) -> Page[AlertRule]:
+    """List the rules in force, by name."""
+    rules = rules_of(call.services.config.alerts.rules)
+    return Page(tuple(AlertRule(name=name, **msgspec.structs.asdict(rules[name])) for name in sorted(rules)))
+
+
+@get("/alert-silences", Permission.READ_ALERTS, for_sites=True)
+async def list_alert_silences(call: Call) -> Page[Silence]:
+    """List silences that are not over, of what the caller may read."""
+    who = readable(call.caller)
+    found = await call.run(rows.silences, call.now_ms)
+    return Page(tuple(each for each in found if may_read(who, each.subject_kind, each.subject)))
+
+
+_SILENCE = {"subject_kind": "station", "subject": "CS-1", "until_ms": 1_893_456_000_000, "note": "replaced on Monday"}
+
+
+@post("/alert-silences", Permission.WRITE_ALERTS, status=201, problems=(403, 409), example=_SILENCE, for_sites=True)
+async def silence_alerts(call: Call, body: NewSilence) -> Reply[Silence]:
+    """Announce no alerts of something for a while. They are listed all the same, and announced if they last longer.
+
+    The caller must be allowed to read all subjects of that kind: others rely on these announcements.
+    """
+    if not may_read(readable(call.caller), body.subject_kind, ""):
+        raise ApiError(403, f"only who may read alerts of every {body.subject_kind} may silence one")
+    if body.until_ms <= call.now_ms:
+        raise conflict("until_ms is in the past")
+    made = Silence(created_ms=call.now_ms, created_by=call.caller.name[:128], **msgspec.structs.asdict(body))
+    numbers: list[int] = []
+
+    def read(connection: Connection) -> Silence | None:
+        return rows.find_silence(connection, numbers[-1], call.now_ms) if numbers else None
+
+    def write(connection: Connection, _: Silence | None) -> None:
+        numbers.append(rows.add_silence(connection, made))
+
+    _, after = await call.change(read, write)
+    assert after is not None
+    return Reply(content=after, status=201, headers={"Location": f"/alert-silences/{after.silence_id}"})
+
+
+@get("/alert-silences/{silence_id}", Permission.READ_ALERTS, problems=(404,), for_sites=True)
+async def read_alert_silence(call: Call, parameters: OneSilence) -> Silence:
+    """Return one silence."""
+    found = await call.run(rows.find_silence, parameters.silence_id, call.now_ms)
+    if found is None or not may_read(readable(call.caller), found.subject_kind, found.subject):
+        raise missing("silence")
+    return found
+
+
+@delete("/alert-silences/{silence_id}", Permission.WRITE_ALERTS, problems=(404,), for_sites=True)
+async def end_alert_silence(call: Call, parameters: OneSilence) -> None:
+    """End a silence: what is active is announced."""
+
+    def read(connection: Connection) -> Silence | None:
+        found = rows.find_silence(connection, parameters.silence_id, call.now_ms)
+        return found if found is not None and may_read(readable(call.caller), found.subject_kind, "") else None
+
+    def write(connection: Connection, before: Silence | None) -> None:
+        if before is None:
+            raise missing("silence")
+        rows.end_silence(connection, parameters.silence_id)
+
+    await call.change(read, write)
+    call.backend.alerts.wake()

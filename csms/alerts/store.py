@@ -1,0 +1,374 @@
+"""Alerts: taken over from reports, listed, acknowledged, silenced and announced. Their evidence is sealed where it is a
+vehicle's."""
+
+from collections.abc import Callable, Collection, Iterable
+from functools import cache
+from typing import Any, Final, get_args
+
+import msgspec
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Select,
+    bindparam,
+    delete,
+    exists,
+    false,
+    func,
+    insert,
+    or_,
+    select,
+    text,
+    update,
+)
+
+from csms.alerts.rules import (
+    HOLD_MS,
+    MOST_LINES,
+    MOST_WAIT_MS,
+    Alert,
+    Announcement,
+    Evidence,
+    Mail,
+    Readable,
+    Report,
+    RuleName,
+    Silence,
+    SubjectKind,
+    follow,
+)
+from csms.alerts.rules import announcement as announcement_of
+from csms.alerts.tables import alert_mails, alert_silences, alerts
+from csms.alerts.tables import alert_mails as mails
+from csms.telemetry.seal import seal_of
+from csms.webhooks import store as webhooks
+from csms.webhooks.rules import next_attempt
+from v2g import typed_json
+from v2g.errors import RefusedError
+from v2g.events import Severity
+
+MOST_KINDS: Final = 100
+"""Kinds of alerts that one subject may have."""
+
+MOST_SILENCES: Final = 1000
+
+STEP: Final = 200
+"""Alerts announced in one transaction."""
+
+Key = tuple[str, str, str]
+Said = tuple[Announcement, Alert]
+
+
+class Announcing(msgspec.Struct, frozen=True):
+    """Where announcements go: deliveries (webhook, kind, body) to those of the webhooks that want one, and addresses.
+
+    `escalate_ms`: how long after its announcement an alert is announced again, each time.
+    """
+
+    escalate_ms: tuple[int, ...]
+    hooks: Callable[[Announcement, Alert, list[webhooks.Webhook]], Iterable[tuple[str, str, str]]] = lambda *_: ()
+    addresses: Callable[[Alert], Iterable[str]] = lambda _: ()
+    mails_after_ms: int = 0
+    """How long e-mails wait for others to the same address."""
+
+
+_decode = typed_json.decoder(Evidence).decode
+_encode: Final = msgspec.json.Encoder().encode
+
+# Another node may store the same beginning at the same time.
+_INSERT: Final = text(
+    "INSERT INTO alerts (subject_kind, subject, kind, severity, raised_ms, changed_ms, cleared_ms, count, announced,"
+    " announced_ms, escalations, escalated_ms, acknowledged_ms, acknowledged_by, note, evidence) VALUES (:subject_kind,"
+    " :subject, :kind, :severity, :raised_ms, :changed_ms, :cleared_ms, :count, :announced, :announced_ms,"
+    " :escalations, :escalated_ms, :acknowledged_ms, :acknowledged_by, :note, :evidence) ON CONFLICT DO NOTHING"
+)
+
+
+def take(connection: Connection, reports: Iterable[Report], now_ms: int) -> bool:
+    """Take over reports, those of a subject in order; return whether one changed something. Repetitions do not."""
+    changed = False
+    for report in sorted(reports, key=_key):  # nodes wait for each other in one order
+        while (done := _take(connection, report, now_ms)) is None:
+            pass
+        changed |= done
+    return changed
+
+
+def _take(connection: Connection, report: Report, now_ms: int) -> bool | None:
+    """Take over a report; return whether that changed something, None if another node has begun the alert meanwhile."""
+    key = _key(report)
+    row = connection.execute(select(alerts).where(_latest(key)).with_for_update()).one_or_none()
+    after = follow(None if row is None else _alert(connection, row), report, now_ms)
+    if after is None:
+        return False
+    values = _values(connection, after)
+    if after.alert_id:
+        connection.execute(update(alerts).where(alerts.c.id == after.alert_id).values(**values))
+        return True
+    if row is not None:
+        connection.execute(update(alerts).where(alerts.c.id == row.id).values(latest=False))
+    elif _kinds(connection, report) >= MOST_KINDS:
+        return False
+    return True if connection.execute(_INSERT, values).rowcount else None
+
+
+def _kinds(connection: Connection, report: Report) -> int:
+    there = (alerts.c.subject_kind == report.subject_kind) & (alerts.c.subject == report.subject) & alerts.c.latest
+    return connection.execute(select(func.count()).select_from(alerts).where(there)).scalar() or 0
+
+
+def listed(
+    connection: Connection,
+    subjects: Readable,
+    *,
+    active: bool | None,
+    subject: str | None,
+    kind: str | None = None,
+    before: int | None,
+    limit: int,
+) -> list[dict[str, Any]]:
+    """Return alerts that began, newest first by number, below `before`."""
+    wanted = select(alerts).where(
+        alerts.c.count > 0, or_(false(), *((alerts.c.subject_kind == each) & _among(only) for each, only in subjects))
+    )
+    if active is not None:
+        wanted = wanted.where(alerts.c.cleared_ms.is_(None) if active else alerts.c.cleared_ms.is_not(None))
+    if subject is not None:
+        wanted = wanted.where(alerts.c.subject == subject)
+    if kind is not None:
+        wanted = wanted.where(alerts.c.kind == kind)
+    if before is not None:
+        wanted = wanted.where(alerts.c.id < before)
+    rows = connection.execute(wanted.order_by(alerts.c.id.desc()).limit(limit)).all()
+    return [msgspec.structs.asdict(_alert(connection, row)) for row in rows]
+
+
+def _among(only: tuple[str, ...] | None) -> Any:
+    return alerts.c.subject.is_not(None) if only is None else alerts.c.subject.in_(only)
+
+
+def find(connection: Connection, alert_id: int) -> Alert | None:
+    """Return one alert that began."""
+    row = connection.execute(select(alerts).where(alerts.c.id == alert_id, alerts.c.count > 0)).one_or_none()
+    return None if row is None else _alert(connection, row)
+
+
+def active_by_rules(connection: Connection) -> dict[RuleName, set[str]]:
+    """Return the subjects that have an alert of a rule."""
+    found: dict[RuleName, set[str]] = {name: set() for name in get_args(RuleName)}
+    there = alerts.c.latest & alerts.c.cleared_ms.is_(None) & alerts.c.kind.in_(list(found))
+    for row in connection.execute(select(alerts.c.kind, alerts.c.subject).where(there)):
+        found[row.kind].add(row.subject)
+    return found
+
+
+def is_active(connection: Connection, kind: SubjectKind, subject: str, what: str) -> bool:
+    """Return whether a subject has an alert that has not ended."""
+    there = _latest((kind, subject, what)) & alerts.c.cleared_ms.is_(None)
+    return connection.execute(select(alerts.c.id).where(there)).first() is not None
+
+
+def counts(connection: Connection) -> dict[str, int]:
+    """Return how many alerts of each severity have not ended."""
+    query = select(alerts.c.severity, func.count()).where(alerts.c.latest, alerts.c.cleared_ms.is_(None))
+    found = dict.fromkeys(get_args(Severity), 0)
+    return found | {row[0]: row[1] for row in connection.execute(query.group_by(alerts.c.severity))}
+
+
+def acknowledge(connection: Connection, alert_id: int, by: str, note: str, now_ms: int) -> None:
+    """Store who has seen an alert."""
+    values = {"acknowledged_ms": now_ms, "acknowledged_by": by[:128], "note": note}
+    connection.execute(update(alerts).where(alerts.c.id == alert_id).values(**values))
+
+
+@cache
+def _due(escalate_ms: tuple[int, ...]) -> Select[Any]:
+    """Return the query for alerts that are to be announced at `now_ms`, made once: it is asked all the time."""
+    column, now_ms = alerts.c, bindparam("now_ms", type_=BigInteger)
+    unseen = (column.severity == "error") & column.acknowledged_ms.is_(None) & (column.announced == "raised")
+    escalation = or_(
+        false(),
+        *(
+            (column.escalations == number) & (column.announced_ms <= now_ms - after_ms)
+            for number, after_ms in enumerate(escalate_ms)
+        ),
+    )
+    silenced = exists().where(
+        alert_silences.c.until_ms > now_ms,
+        alert_silences.c.subject_kind == column.subject_kind,
+        alert_silences.c.subject.in_(["", column.subject]),
+        alert_silences.c.kind.in_(["", column.kind]),
+    )
+    due = or_(
+        column.cleared_ms.is_(None) & ~silenced & ((column.announced != "raised") | (unseen & escalation)),
+        column.cleared_ms.is_not(None) & (column.announced == "") & (column.count > 0),
+        (column.announced == "raised") & (column.cleared_ms <= now_ms - HOLD_MS),
+    )
+    wanted = select(alerts, silenced.label("silenced")).where(column.latest, due).order_by(column.id).limit(STEP)
+    return wanted.with_for_update(of=alerts, skip_locked=True)
+
+
+def announce(connection: Connection, now_ms: int, to: Announcing) -> list[Said]:
+    """Return what is to be announced now, each once, with its alert; what webhooks and addresses get is stored with it.
+
+    Empty: nothing is left to be announced now.
+    """
+    found: list[Said] = []
+    # A batch may have only silenced ones, which end without an announcement.
+    while not found and (rows := connection.execute(_due(to.escalate_ms), {"now_ms": now_ms}).all()):
+        for row in rows:
+            said = announcement_of(
+                _alert(connection, row), now_ms, escalate_ms=to.escalate_ms, silenced=bool(row.silenced)
+            )
+            if said is None:
+                continue
+            kind, after = said
+            connection.execute(update(alerts).where(alerts.c.id == row.id).values(**_values(connection, after)))
+            if kind is not None:
+                found.append((kind, after))
+    if found:
+        known = webhooks.list_all(connection)
+        webhooks.enqueue(connection, [each for said in found for each in to.hooks(*said, known)], now_ms)
+        _enqueue_mails(connection, found, to, now_ms)
+    return found
+
+
+def _enqueue_mails(connection: Connection, found: Iterable[Said], to: Announcing, now_ms: int) -> None:
+    mails: list[dict[str, Any]] = [
+        {
+            "alert_id": alert.alert_id,
+            "announcement": kind,
+            "address": address,
+            "created_ms": now_ms,
+            "due_ms": now_ms + to.mails_after_ms,
+            "attempts": 0,
+            "error": "",
+        }
+        for kind, alert in found
+        for address in to.addresses(alert)
+    ]
+    if mails:
+        connection.execute(insert(alert_mails), mails)
+
+
+def add_silence(connection: Connection, silence: Silence) -> int:
+    """Store a silence; return its number. Those that are over are deleted. Raises RefusedError: there are too many."""
+    connection.execute(delete(alert_silences).where(alert_silences.c.until_ms <= silence.created_ms))
+    if (connection.execute(select(func.count()).select_from(alert_silences)).scalar() or 0) >= MOST_SILENCES:
+        raise RefusedError(f"there are {MOST_SILENCES} silences", hint="end some of them", reason="too_many")
+    values = msgspec.structs.asdict(silence)
+    del values["silence_id"]
+    made = connection.execute(insert(alert_silences).values(**values)).inserted_primary_key
+    assert made is not None
+    return int(made[0])
+
+
+def silences(connection: Connection, now_ms: int) -> list[Silence]:
+    """Return the silences that are not over."""
+    wanted = select(alert_silences).where(alert_silences.c.until_ms > now_ms).order_by(alert_silences.c.id)
+    return [_silence(row) for row in connection.execute(wanted)]
+
+
+def find_silence(connection: Connection, silence_id: int, now_ms: int) -> Silence | None:
+    """Return a silence that is not over."""
+    here = (alert_silences.c.id == silence_id) & (alert_silences.c.until_ms > now_ms)
+    row = connection.execute(select(alert_silences).where(here)).one_or_none()
+    return None if row is None else _silence(row)
+
+
+def end_silence(connection: Connection, silence_id: int) -> None:
+    """Delete a silence."""
+    connection.execute(delete(alert_silences).where(alert_silences.c.id == silence_id))
+
+
+def _silence(row: Any) -> Silence:
+    names = Silence.__struct_fields__
+    return Silence(silence_id=row.id, **{name: getattr(row, name) for name in names if name != "silence_id"})
+
+
+def erase(connection: Connection, ev: str) -> None:
+    """Erase the alerts of a vehicle, and e-mails about them that wait."""
+    there = (alerts.c.subject_kind == "vehicle") & (alerts.c.subject == ev)
+    connection.execute(delete(alert_mails).where(alert_mails.c.alert_id.in_(select(alerts.c.id).where(there))))
+    connection.execute(delete(alerts).where(there))
+
+
+def _key(report: Report) -> Key:
+    return report.subject_kind, report.subject, report.kind
+
+
+def _latest(key: Key) -> Any:
+    column = alerts.c
+    return column.latest & (column.subject_kind == key[0]) & (column.subject == key[1]) & (column.kind == key[2])
+
+
+_EVIDENCE: Final = frozenset(Evidence.__struct_fields__)
+_COLUMNS: Final = tuple(name for name in Alert.__struct_fields__ if name not in _EVIDENCE | {"alert_id"})
+
+
+def _alert(connection: Connection, row: Any) -> Alert:
+    kind: SubjectKind = row.subject_kind
+    document = seal_of(connection).find(connection, row.evidence, "alert", kind, row.subject, row.kind)
+    evidence = Evidence() if document is None else _decode(document)
+    state = {name: getattr(row, name) for name in _COLUMNS}
+    return Alert(alert_id=row.id, **state, **msgspec.structs.asdict(evidence))
+
+
+def _values(connection: Connection, alert: Alert) -> dict[str, Any]:
+    document = _encode(Evidence(alert.value, alert.limit, alert.facts))
+    if alert.subject_kind == "vehicle":
+        document = seal_of(connection).seal(document, "alert", alert.subject_kind, alert.subject, alert.kind)
+    return {name: getattr(alert, name) for name in _COLUMNS} | {"evidence": document}
+
+
+LEASE_MS: Final = 120_000
+"""Lease of claimed e-mails, before another node tries: longer than a slow server can take by its timeouts."""
+
+
+def claim(connection: Connection, now_ms: int) -> list[Mail]:
+    """Claim for `LEASE_MS` what is to be sent to one address, oldest first; empty: nothing is due.
+
+    With the due ones go those to the same address that only wait for others: not yet claimed, and no attempt failed.
+    """
+    due = select(mails.c.address).where(mails.c.due_ms <= now_ms).order_by(mails.c.due_ms, mails.c.id).limit(1)
+    address = connection.execute(due).scalar()
+    if address is None:
+        return []
+    ready = or_(mails.c.due_ms <= now_ms, mails.c.due_ms <= mails.c.created_ms + MOST_WAIT_MS)
+    rows = connection.execute(
+        select(mails)
+        .where(mails.c.address == address, mails.c.due_ms.is_not(None), ready)
+        .order_by(mails.c.id)
+        .limit(MOST_LINES)
+        .with_for_update(skip_locked=True)
+    ).all()
+    found, gone = [], []
+    for row in rows:
+        alert = find(connection, row.alert_id)
+        if alert is None:  # erased, or deleted by age
+            gone.append(row.id)
+        else:
+            found.append(Mail(row.id, row.address, row.announcement, alert, row.attempts))
+    if gone:
+        connection.execute(update(mails).where(mails.c.id.in_(gone)).values(due_ms=None, error="no alert any more"))
+    if found:
+        ids = [each.mail_id for each in found]
+        connection.execute(update(mails).where(mails.c.id.in_(ids)).values(due_ms=now_ms + LEASE_MS))
+    return found
+
+
+def settle(connection: Connection, sent: Collection[Mail], error: str, now_ms: int) -> int:
+    """Store the result of an attempt (`error` "": sent); return how many are given up by it."""
+    given_up = 0
+    for each in sent:
+        attempts = each.attempts + 1
+        due_ms = next_attempt(attempts, now_ms) if error else None
+        given_up += bool(error) and due_ms is None
+        values = {"attempts": attempts, "error": error[:300], "due_ms": due_ms, "sent_ms": None if error else now_ms}
+        connection.execute(update(mails).where(mails.c.id == each.mail_id).values(**values))
+    return given_up
+
+
+def oldest(connection: Connection) -> int | None:
+    """Return when the oldest e-mail that waits was made (UTC ms)."""
+    return connection.execute(select(func.min(mails.c.created_ms)).where(mails.c.due_ms.is_not(None))).scalar()

@@ -1,0 +1,108 @@
+"""Alerts, silences and e-mails about them, and what is known of batteries."""
+
+from typing import Final
+
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, String, Table, text, true
+
+from csms.db.base import metadata, row_id
+
+alerts: Final = Table(
+    "alerts",
+    metadata,
+    Column("id", row_id, primary_key=True),
+    Column("subject_kind", String(16), nullable=False),
+    Column("subject", String(64), nullable=False),
+    Column("kind", String(64), nullable=False),
+    Column("severity", String(8), nullable=False),
+    Column("raised_ms", BigInteger, nullable=False),
+    Column("changed_ms", BigInteger, nullable=False),
+    Column("cleared_ms", BigInteger),
+    Column("count", Integer, nullable=False),
+    Column("announced", String(8), nullable=False),
+    Column("announced_ms", BigInteger),
+    Column("escalations", Integer, nullable=False, server_default="0"),
+    Column("escalated_ms", BigInteger),
+    Column("acknowledged_ms", BigInteger),
+    Column("acknowledged_by", String(128), nullable=False),
+    Column("note", String(200), nullable=False),
+    Column("evidence", LargeBinary, nullable=False),  # Evidence, as JSON; of vehicles sealed
+    Column("latest", Boolean, nullable=False, server_default=true()),  # the last one of its kind and subject
+    Index(
+        "ix_alerts_latest",
+        "subject_kind",
+        "subject",
+        "kind",
+        unique=True,
+        sqlite_where=text("latest"),  # partial in PostgreSQL, too, whose dialect is not loaded to say so here
+    ),
+    Index(None, "announced"),
+    Index(None, "cleared_ms"),
+)
+
+alert_silences: Final = Table(
+    "alert_silences",
+    metadata,
+    Column("id", row_id, primary_key=True),
+    Column("subject_kind", String(16), nullable=False),
+    Column("subject", String(64), nullable=False),  # "": any, as `kind`
+    Column("kind", String(64), nullable=False),
+    Column("until_ms", BigInteger, nullable=False),
+    Column("note", String(200), nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("created_by", String(128), nullable=False),
+    Index(None, "until_ms"),
+)
+
+alert_mails: Final = Table(
+    "alert_mails",
+    metadata,
+    Column("id", row_id, primary_key=True),
+    Column("alert_id", BigInteger, nullable=False),
+    Column("announcement", String(16), nullable=False),
+    Column("address", String(320), nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("due_ms", BigInteger),  # none: sent, or given up
+    Column("attempts", Integer, nullable=False),
+    Column("sent_ms", BigInteger),
+    Column("error", String(300), nullable=False),
+    Index(None, "due_ms"),
+)
+
+battery_states: Final = Table(
+    "battery_states",
+    metadata,
+    Column("ev", String(64), primary_key=True),
+    Column("boot", BigInteger, nullable=False),  # up to this record
+    Column("seq", BigInteger, nullable=False),
+    Column("document", LargeBinary, nullable=False),  # Battery, as JSON
+    Column("changes", BigInteger, nullable=False, server_default="0"),  # by checks, beside its records
+)
+
+battery_checks: Final = Table(
+    "battery_checks",
+    metadata,
+    Column("id", row_id, primary_key=True),
+    Column("ev", String(64), nullable=False),
+    Column("kind", String(16), nullable=False),  # reference, calibration
+    Column("at_ms", BigInteger, nullable=False),
+    Column("document", LargeBinary, nullable=False),  # BatteryCheck, as JSON, sealed
+    Index(None, "ev", "at_ms"),
+    Index(None, "at_ms"),
+)
+
+battery_reports: Final = Table(
+    "battery_reports",
+    metadata,
+    Column("month", String(7), primary_key=True),
+    Column("made_ms", BigInteger, nullable=False),
+    Column("document", LargeBinary, nullable=False),  # BatteryReport, as JSON
+)
+
+battery_estimates: Final = Table(
+    "battery_estimates",
+    metadata,
+    Column("ev", String(64), primary_key=True),
+    Column("at_ms", BigInteger, primary_key=True, autoincrement=False),  # begin of the interval
+    Column("document", LargeBinary, nullable=False),  # the last estimates in it by name, as JSON
+    Index(None, "at_ms"),
+)

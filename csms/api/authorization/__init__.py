@@ -1,1 +1,0 @@
-"""Authorization: tokens, local lists, contracts."""

@@ -1,1 +1,0 @@
-"""Tariffs, books, quarantine, mandates and payments."""

@@ -1,1 +1,0 @@
-"""Power: smart charging, sites, dispatch, the grid operator's signal."""

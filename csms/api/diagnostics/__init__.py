@@ -1,1 +1,0 @@
-"""Diagnostics: logs and monitors, events, webhooks, telemetry, health, metrics."""

@@ -1,1 +1,0 @@
-"""Access to this API, and the security of stations."""

@@ -1,1 +1,0 @@
-"""Stations: admission, device model, firmware, displays, reservations, commands and their outcomes."""

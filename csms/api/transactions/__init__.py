@@ -1,1 +1,0 @@
-"""Transactions, and their settlements."""

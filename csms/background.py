@@ -1,0 +1,117 @@
+"""Background work: tasks that run as long as the back end, and periodic ones.
+
+On several nodes each does all of it; every step claims its work in one transaction, so that none is done
+twice.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
+from typing import Final
+
+from csms.attestations import work as attestations
+from csms.dispatch import work as dispatch_course
+from csms.dispatch.work import Dispatch
+from csms.display import work as display
+from csms.firmware import campaigns
+from csms.fleets.work import Fleets
+from csms.grid.source import GRID_SIGNAL
+from csms.ocpp.base import Services
+from csms.payments import work as payments
+from csms.remote_control import work as availability
+from csms.reservations import work as reservations
+from csms.retention.work import run_retention
+from csms.sites.work import Balancer
+from csms.smart_charging.work import LimitCourse, SmartCharging
+from csms.stations.clocks import ClockKeeper
+from csms.tariffs.costs import CostAnnouncer
+from csms.tariffs.work import TariffService
+from csms.tokens.local_lists import LocalListKeeper
+from csms.transactions.work import TransactionWatch
+from v2g.errors import V2GError
+from v2g.io.runtime.supervision import Supervisor
+
+_log = logging.getLogger(__name__)
+
+_AGAIN_S: Final = 5.0
+
+
+async def _note_seen(services: Services) -> None:
+    await services.seen.flush()
+
+
+STEPS: Final[tuple[Callable[[Services], Awaitable[None]], ...]] = (
+    availability.send_due,
+    reservations.expire,
+    display.expire,
+    payments.expire,
+    campaigns.advance,
+    attestations.advance,
+    dispatch_course.note,
+    _note_seen,
+)
+"""Periodic steps: campaigns, attestation, due orders, the course of set-points, and expiry."""
+
+
+async def run_periodic(services: Services) -> None:
+    """Run each step once; a failing one does not prevent the others."""
+    for step in STEPS:
+        await _take(partial(step, services), step.__module__)
+
+
+@contextlib.asynccontextmanager
+async def background(services: Services) -> AsyncIterator[None]:
+    """Run all background work until the block ends."""
+    works: list[tuple[str, Callable[[], Awaitable[None]]]] = [
+        ("transactions", TransactionWatch(services).run),
+        ("costs", CostAnnouncer(services).run),
+        ("tariffs", TariffService(services).run),
+        ("balancing", Balancer(services).run),
+        ("smart charging", SmartCharging(services).run),
+        ("clocks", ClockKeeper(services).run),
+        ("dispatch", Dispatch(services).run),
+        ("fleets", Fleets(services).run),
+        ("limits", LimitCourse(services).run),
+        ("local lists", LocalListKeeper(services).run),
+        ("retention", partial(run_retention, services)),
+        ("prequalifications", services.permits.run),
+        ("grid signal", partial(_follow_grid_signal, services)),
+        ("station CA", services.station_ca.keep_renewed),
+        ("journals", partial(services.bookkeeper.run, services.leads)),
+    ]
+    supervisor = Supervisor(services.observe)
+    for name, work in works:
+        supervisor.keep(name, partial(_repeat, work))
+    for step in STEPS:  # not at once: stations need time to reconnect
+        supervisor.keep(step.__module__, partial(_repeat, partial(step, services), after_s=_AGAIN_S))
+    try:
+        yield
+    finally:
+        await supervisor.close()
+
+
+async def _repeat(work: Callable[[], Awaitable[None]], after_s: float = 0.0) -> None:
+    """Run a task, and again a little later after it failed."""
+    await asyncio.sleep(after_s)
+    while True:
+        await work()
+        await asyncio.sleep(_AGAIN_S)
+
+
+async def _take(work: Callable[[], Awaitable[None]], name: str) -> None:
+    try:
+        await work()
+    except V2GError as error:
+        _log.warning("%s: %s", name, error)
+    except Exception:  # noqa: BLE001 - one station's fault must not end the work for all
+        _log.exception("%s", name)
+
+
+async def _follow_grid_signal(services: Services) -> None:
+    """Load the signals that other nodes have stored."""
+    with services.feed.subscribe({GRID_SIGNAL}) as changes:
+        async for change in changes:
+            if change.node != services.feed.node:
+                await services.grid.take_newest()

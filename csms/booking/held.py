@@ -1,0 +1,297 @@
+"""Transactions that are held: their amounts are in no total until a person releases them.
+
+What is found out about a transaction that has ended is stored with the event or decision that ends it, so that no
+report ever has an amount that was not judged.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from decimal import Decimal
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import Connection, delete, func, insert, select, tuple_, update
+
+from csms.booking.plausibility import (
+    Conflict,
+    JudgedUsage,
+    RatedPower,
+    ReceivedEvent,
+    TransactionContext,
+    judge_usage,
+    rating_of,
+)
+from csms.device_model.tables import device_variables
+from csms.tariffs import plans
+from csms.transactions.rules import Dated, Transaction, missing
+from csms.transactions.signed_values import Judged
+from csms.transactions.tables import held_transactions, transaction_events, transaction_faults, transactions
+from v2g import typed_json
+from v2g.energy.price_plan import PricePlan
+from v2g.errors import RefusedError
+
+_NEIGHBOURS = 32
+"""So many transactions of a station are looked through for the one before at an EVSE."""
+
+_STATIONS = 500
+"""So many stations are named in a query."""
+
+Place = tuple[str, int | None]
+"""A station and its EVSE."""
+
+OPEN: Final = ("quarantined", "rejected")
+"""States of held transactions whose amounts are in no total."""
+
+_decode = typed_json.decoder(Transaction).decode
+_decode_samples = typed_json.decoder(tuple[Judged, ...]).decode
+
+
+class _Info(msgspec.Struct, frozen=True, rename="camel"):
+    charging_state: str | None = None
+
+
+class _Evse(msgspec.Struct, frozen=True):
+    id: int
+
+
+class _Usage(msgspec.Struct, frozen=True):
+    energy: float
+
+
+class _CostDetails(msgspec.Struct, frozen=True, rename="camel"):
+    total_usage: _Usage
+
+
+class _Document(msgspec.Struct, frozen=True, rename="camel"):
+    """What a stored event says beside its columns."""
+
+    transaction_info: _Info = _Info()
+    evse: _Evse | None = None
+    cost_details: _CostDetails | None = None
+
+
+def events_of(connection: Connection, station_id: str, transaction_id: str) -> list[ReceivedEvent]:
+    """Return the events of a transaction, by seqNo."""
+    there = transaction_events.c
+    rows = connection.execute(
+        select(transaction_events)
+        .where((there.station_id == station_id) & (there.transaction_id == transaction_id))
+        .order_by(there.seq_no)
+    )
+    found = []
+    for row in rows:
+        try:
+            document = typed_json.decode(row.document, _Document)
+        except msgspec.ValidationError:  # not of this form: nothing is known beside its columns
+            document = _Document()
+        state = document.transaction_info.charging_state
+        found.append(
+            ReceivedEvent(
+                seq_no=row.seq_no,
+                kind=row.kind,
+                at_ms=row.at_ms,
+                received_ms=row.received_ms,
+                offline=row.offline,
+                earliest_ms=row.earliest_ms,
+                charging=None if state is None else state == "Charging",
+                evse_id=None if document.evse is None else document.evse.id,
+                cost_wh=None if document.cost_details is None else document.cost_details.total_usage.energy,
+                samples=_decode_samples(row.samples),
+            )
+        )
+    return found
+
+
+def judged(connection: Connection, transaction: Transaction, end_ms: int) -> JudgedUsage:
+    """Return what a transaction used up to its end or, before that, `end_ms`."""
+    events = events_of(connection, transaction.station_id, transaction.transaction_id)
+    if transaction.ended_ms is None and not transaction.active and events:
+        end_ms = max(each.at_ms for each in events)
+    return judge_usage(transaction, events, end_ms, _context(connection, transaction, events))
+
+
+def review(connection: Connection, transaction: Transaction, now_ms: int) -> JudgedUsage:
+    """Judge a transaction that has ended, and note whether it is held.
+
+    What a person has decided stays as long as the findings do.
+    """
+    found = judged(connection, transaction, now_ms)
+    where = _is(transaction.station_id, transaction.transaction_id)
+    findings = found.findings
+    if {each.reason for each in findings} == {"unpriced"} and not _needs_energy(connection, transaction):
+        findings = ()  # what costs nothing by energy needs no reading
+    known = connection.execute(select(held_transactions).where(where)).first()
+    if not findings:
+        if known is not None:
+            connection.execute(delete(held_transactions).where(where))
+        return msgspec.structs.replace(found, findings=())
+    detail = found.detail
+    if known is None or known.detail != detail:
+        connection.execute(delete(held_transactions).where(where))
+        connection.execute(
+            insert(held_transactions).values(
+                station_id=transaction.station_id,
+                transaction_id=transaction.transaction_id,
+                state="quarantined",
+                reason=findings[0].reason,
+                detail=detail,
+                begin_ms=found.usage.start_ms,
+                end_ms=found.usage.end_ms,
+                import_mwh=found.import_mwh,
+                export_mwh=found.export_mwh,
+                since_ms=now_ms if known is None else known.since_ms,
+                decided_by="",
+                note="",
+            )
+        )
+    return found
+
+
+def _needs_energy(connection: Connection, transaction: Transaction) -> bool:
+    """Return whether a transaction cannot be priced without its energy."""
+    found = [plan for _, plan in plans.plans_of(connection, transaction)]
+    return any(plan.energy is not None or plan.export is not None for plan in found)
+
+
+def _by_time(found: Iterable[PricePlan]) -> bool:
+    """Return whether a price depends on when something happened."""
+    for plan in found:
+        if plan.charging_time is not None or plan.idle_time is not None:
+            return True
+        if any(charge is not None and len(charge.rates) > 1 for charge in (plan.energy, plan.export)):
+            return True
+    return False
+
+
+def _context(connection: Connection, transaction: Transaction, events: Sequence[ReceivedEvent]) -> TransactionContext:
+    station_id = transaction.station_id
+    place = station_id, transaction.evse_id
+    running = [plan for _, plan in plans.plans_of(connection, transaction)]
+    before, idle = _before(connection, transaction, min((each.received_ms for each in events), default=0))
+    fault = transaction_faults.c
+    conflicts = connection.execute(
+        select(fault.seq_no, fault.found_ms, fault.detail)
+        .where(
+            (fault.station_id == station_id)
+            & (fault.transaction_id == transaction.transaction_id)
+            & (fault.kind == "conflict")
+        )
+        .order_by(fault.id)
+    )
+    return TransactionContext(
+        rating=ratings(connection, [place])[place],
+        free_ms=None if before is None else before.ended_ms,
+        left_wh=(None, None)
+        if before is None
+        else (_left(before.import_start_wh, before.import_wh), _left(before.export_start_wh, before.export_wh)),
+        idle=idle,
+        conflicts=tuple(Conflict(*row) for row in conflicts),
+        gaps=tuple(missing(transaction, (each.seq_no for each in events))),
+        by_time=_by_time(running),
+    )
+
+
+def _left(first: Dated | None, last: Dated | None) -> str | None:
+    """Return a register at the end of a transaction; None without one, and of a meter that counted from 0."""
+    return last.value if first is not None and last is not None and Decimal(first.value) > 0 else None
+
+
+def _before(connection: Connection, transaction: Transaction, first_ms: int) -> tuple[Transaction | None, bool]:
+    """Return the last transaction at the same EVSE before this one was heard of that ended and is not held.
+
+    Also whether it was the very last one there.
+    """
+    there, held = transactions.c, held_transactions.c
+    rows = connection.execute(
+        select(there.document, held.state)
+        .outerjoin(
+            held_transactions, (held.station_id == there.station_id) & (held.transaction_id == there.transaction_id)
+        )
+        .where(
+            (there.station_id == transaction.station_id)
+            & (there.transaction_id != transaction.transaction_id)
+            & (there.heard_ms <= first_ms)
+        )
+        .order_by(there.started_ms.desc())
+        .limit(_NEIGHBOURS)
+    )
+    found = [(_decode(row.document), row.state) for row in rows]
+    here = [(each, state) for each, state in found if each.evse_id == transaction.evse_id]
+    sure = [each for each, state in here if state is None and each.ended_ms is not None]
+    last = max(sure, key=lambda each: each.ended_ms or 0, default=None)
+    return last, last is not None and last is here[0][0]
+
+
+def ratings(connection: Connection, places: Collection[Place]) -> dict[Place, RatedPower]:
+    """Return the ratings of EVSEs by the device models of their stations."""
+    names = sorted({station_id for station_id, _ in places})
+    column = device_variables.c
+    columns = column.station_id, column.component, column.variable, column.evse_id
+    model: dict[str, list[Any]] = {}
+    for start in range(0, len(names), _STATIONS):
+        query = select(*columns, column.value, column.max_limit, column.unit).where(
+            column.station_id.in_(names[start : start + _STATIONS])
+            & column.component.in_(("EVSE", "ChargingStation", "Connector"))
+            & column.variable.in_(("Power", "DischargePower", "ConnectorType"))
+            & (column.attribute == "Actual")
+        )
+        for row in connection.execute(query):
+            model.setdefault(row.station_id, []).append(row)
+    return {place: _rating(model.get(place[0], ()), place[1]) for place in places}
+
+
+def _rating(rows: Iterable[Any], evse_id: int | None) -> RatedPower:
+    """Return the rating of an EVSE by its station's device model."""
+    here = [row for row in rows if row.evse_id in (0, evse_id or 0)]
+    highest = {
+        row.variable: row.max_limit * (1000 if row.unit == "kW" else 1)
+        for row in sorted(here, key=lambda row: bool(row.evse_id))  # the EVSE's own counts
+        if row.component in ("EVSE", "ChargingStation") and row.max_limit is not None
+    }
+    kinds = [row.value for row in here if row.variable == "ConnectorType" and row.value and row.evse_id == evse_id]
+    return rating_of(highest.get("Power"), highest.get("DischargePower"), kinds)
+
+
+# -- what a person decides
+
+
+def find(connection: Connection, station_id: str, transaction_id: str) -> dict[str, Any] | None:
+    """Return what is decided about a held transaction, None for one that is not held."""
+    row = connection.execute(select(held_transactions).where(_is(station_id, transaction_id))).first()
+    return None if row is None else dict(row._mapping)
+
+
+def is_open(connection: Connection, station_id: str, transaction_id: str) -> bool:
+    """Return whether a transaction's amount must be in no total."""
+    found = find(connection, station_id, transaction_id)
+    return found is not None and found["state"] in OPEN
+
+
+def reasons(connection: Connection, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """Return why those of these transactions are held that are."""
+    there = held_transactions.c
+    here = tuple_(there.station_id, there.transaction_id).in_(keys) & there.state.in_(OPEN)
+    rows = connection.execute(select(there.station_id, there.transaction_id, there.reason).where(here))
+    return {(row[0], row[1]): row[2] for row in rows}
+
+
+def decide(
+    connection: Connection, station_id: str, transaction_id: str, state: str, by: str, note: str, now_ms: int
+) -> None:
+    """Note a person's decision. Raises RefusedError (`not_quarantined`) unless the transaction is held."""
+    found = find(connection, station_id, transaction_id)
+    if found is None or found["state"] != "quarantined":
+        now = "not held" if found is None else found["state"]
+        raise RefusedError(f"transaction {transaction_id} is {now}, not in quarantine", reason="not_quarantined")
+    values = {"state": state, "decided_by": by, "note": note, "decided_ms": now_ms}
+    connection.execute(update(held_transactions).where(_is(station_id, transaction_id)).values(**values))
+
+
+def count(connection: Connection) -> int:
+    """Return how many transactions are held."""
+    query = select(func.count()).select_from(held_transactions).where(held_transactions.c.state == "quarantined")
+    return connection.execute(query).scalar_one()
+
+
+def _is(station_id: str, transaction_id: str) -> Any:
+    there = held_transactions.c
+    return (there.station_id == station_id) & (there.transaction_id == transaction_id)

@@ -1,0 +1,446 @@
+"""Whether a session may be booked: its journal against what this back end itself has seen, sent and accepted.
+
+A station's word is not enough. A journal whose evidence has not arrived yet waits; one that contradicts the evidence is
+put into quarantine, until an operator decides.
+"""
+
+import functools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final
+
+import msgspec
+from msgspec import UNSET
+
+from csms.booking.plausibility import Finding as Finding
+from csms.booking.plausibility import RatedPower, judge_register
+from csms.booking.plausibility import Reason as Reason
+from csms.prequalifications.rules import Prequalification, permit
+from csms.tokens.rules import CONTRACT, normalise
+from v2g.energy.grid_signal import Tariff
+from v2g.energy.settlement.authorization import check_authorization
+from v2g.energy.settlement.canonical import canonical, sha256_hex
+from v2g.energy.settlement.journal import Entry
+from v2g.energy.settlement.proof import prove_discharge, signed_messages
+from v2g.energy.settlement.records import (
+    CommandAccepted,
+    ContractAuthorized,
+    LimitChanged,
+    MeterReading,
+    SessionStarted,
+    TariffSet,
+    TermsOffered,
+    WearPriced,
+)
+from v2g.energy.settlement.session_journal import readings_of
+from v2g.energy.settlement.settle import Settlement, offer_in
+from v2g.energy.signed import Party
+from v2g.errors import CertificateError, VerificationError
+from v2g.iso15118.signed_requests import read_authorization
+
+_REGISTER_MWH: Final = 10_000
+"""By so much a register of a meter value may differ from the journal's, mWh: the two are read at different moments."""
+
+_SLACK_MS: Final = 2_000
+"""By so much the time of a meter value may differ from the journal's, ms: a clock may be set by less than a second."""
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """Registers that a station reported by OCPP, mWh; None where it left one out."""
+
+    at_ms: int
+    import_mwh: int | None
+    export_mwh: int | None
+
+
+class SeenTransaction(msgspec.Struct, frozen=True, kw_only=True):
+    """A transaction as this back end saw it, with its `readings` in order of time.
+
+    `evse` is the EVSE's number by OCPP, `evse_id` its name by ISO 15118, None and empty if the station has not reported
+    them. `answer` is what this back end answered about its token, empty if it was not asked. `ended_ms` is None while
+    it goes on; `over`: no more of its events is expected.
+    """
+
+    transaction_id: str
+    started_ms: int
+    ended_ms: int | None
+    over: bool
+    evse: int | None
+    evse_id: str
+    id_token: str
+    token_type: str
+    answer: str
+    readings: tuple[Reading, ...]
+    rating: RatedPower = RatedPower()
+
+
+class PriceDelivery(msgspec.Struct, frozen=True):
+    """When a station was sent a tariff, and when it accepted another one (UTC ms); None: it may still hold it.
+
+    One that it has not acknowledged may have arrived, and so may not have: it then still holds the one before.
+    """
+
+    sent_ms: int
+    ended_ms: int | None
+
+
+class Certificates(msgspec.Struct, frozen=True):
+    """The certificates of a session's signers (DER), as its station delivered them.
+
+    `emaid` is that of the contract, empty unless its chain led to a root that this back end trusts. `charger_fault`
+    says why the charger's did not; it is empty if it did.
+    """
+
+    charger: bytes
+    contract: bytes
+    emaid: str
+    charger_fault: str = ""
+
+
+class Charger(msgspec.Struct, frozen=True):
+    """What this back end knows about the subject (RFC 4514) of a charger's certificate, beside a station's session.
+
+    `station_id` is whose charger it is, `known` the subject by which the session's station was known last; each is
+    empty if there is none.
+    """
+
+    subject: str
+    station_id: str
+    known: str
+
+    def fault(self, station_id: str) -> str:
+        """Return why it is not a station's, empty if it is, or may become it."""
+        if self.station_id:
+            return "" if self.station_id == station_id else f"charger {self.subject} is station {self.station_id}'s"
+        return f"charger {self.subject} is new, the station is known by {self.known}" if self.known else ""
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """All that this back end knows about a session of a station beside its journal.
+
+    `deliveries` are those of tariffs to its station, by their hash; `most_export_w` is the highest limit of the grid
+    signals that may have been in force during the session. `prequalifications` are the records of its station.
+    `charger` is None without a certificate that can be read. `booked` are the times of other booked sessions, by
+    transaction.
+    """
+
+    station_id: str
+    transactions: tuple[SeenTransaction, ...]
+    deliveries: Mapping[str, tuple[PriceDelivery, ...]]
+    most_export_w: int | None
+    prequalifications: tuple[Prequalification, ...]
+    certificates: Certificates | None
+    charger: Charger | None
+    booked: Mapping[str, tuple[tuple[int, int], ...]]
+
+
+class Rules(msgspec.Struct, frozen=True, kw_only=True):
+    """What the operator has agreed: the price of wear (micro-units a kWh), feed-in that no signed command covers, and
+    contracts for whose session no vehicle has signed, as in journals of earlier versions.
+
+    `margin_ms`: by so much a session may begin before its transaction, and end after it.
+    """
+
+    wear: int | None = None
+    unsigned_feed_in: bool = False
+    unsigned_contracts: bool = False
+    margin_ms: int = 60_000
+
+
+class BookingJudgement(msgspec.Struct, frozen=True):
+    """The transaction that the session belongs to, if one was found, and why it is not booked: None if it is."""
+
+    transaction_id: str
+    finding: Finding | None
+
+
+@functools.lru_cache(maxsize=8)
+def tariff_digest(tariff: Tariff) -> str:
+    """Return the hash by which a tariff in a journal is found among those sent: the same one to all stations."""
+    return sha256_hex(canonical(tariff))
+
+
+class _Case(msgspec.Struct, frozen=True):
+    entries: Sequence[Entry]
+    settlement: Settlement
+    evidence: Evidence
+    rules: Rules
+
+    @property
+    def started(self) -> SessionStarted:
+        first = self.entries[0].data
+        assert isinstance(first, SessionStarted), "checked by verify_lines"
+        return first
+
+    @property
+    def authorized(self) -> ContractAuthorized | None:
+        return next((each.data for each in self.entries if isinstance(each.data, ContractAuthorized)), None)
+
+
+def is_signed(entries: Iterable[Entry]) -> bool:
+    """Return whether a journal relies on signatures of its charger."""
+    return next(signed_messages(entries), None) is not None
+
+
+def judge(entries: Sequence[Entry], settlement: Settlement, evidence: Evidence, rules: Rules) -> BookingJudgement:
+    """Decide about the verified entries of a complete journal, and its settlement."""
+    case = _Case(entries, settlement, evidence, rules)
+    found = _of_transactions(case)
+    if found.finding is not None and not found.finding.missing:
+        return found
+    evse = next((each.evse for each in evidence.transactions if each.transaction_id == found.transaction_id), None)
+    wrong = next(_wrong(case, evse), None)
+    if wrong is None or (wrong.missing and found.finding is not None):
+        return found
+    return BookingJudgement(found.transaction_id, wrong)
+
+
+# -- the transaction
+
+
+def _of_transactions(case: _Case) -> BookingJudgement:
+    """Return what is wrong with the transaction that fits best: several EVSEs may have one at the same time."""
+    best: tuple[int, BookingJudgement] | None = None
+    for each in case.evidence.transactions:
+        findings = (check(case, each) for check in (_times, _evse, _token, _registers, _repeated))
+        failed = next(((place, one) for place, one in enumerate(findings) if one is not None), None)
+        if failed is None:
+            return BookingJudgement(each.transaction_id, None)
+        if best is None or failed[0] > best[0]:
+            best = failed[0], BookingJudgement(each.transaction_id, failed[1])
+    if best is not None:
+        return best[1]
+    begin_ms, end_ms = case.settlement.begin.utc_ms, case.settlement.end.utc_ms
+    detail = f"the station has reported no transaction between {begin_ms} and {end_ms}"
+    return BookingJudgement("", Finding("transaction", detail, missing=True))
+
+
+def _times(case: _Case, seen: SeenTransaction) -> Finding | None:
+    early_ms = seen.started_ms - case.settlement.begin.utc_ms
+    if early_ms > case.rules.margin_ms:
+        return Finding("times", f"it begins {early_ms} ms before transaction {seen.transaction_id}")
+    late_ms = 0 if seen.ended_ms is None else case.settlement.end.utc_ms - seen.ended_ms
+    if late_ms > case.rules.margin_ms:
+        return Finding("times", f"it ends {late_ms} ms after transaction {seen.transaction_id}")
+    return None
+
+
+def _evse(case: _Case, seen: SeenTransaction) -> Finding | None:
+    if seen.evse_id in ("", case.settlement.evse_id):
+        return None
+    return Finding("evse", f"EVSE {case.settlement.evse_id}, the transaction was at {seen.evse_id}")
+
+
+def _token(case: _Case, seen: SeenTransaction) -> Finding | None:
+    if case.authorized is None:
+        return None
+    emaid = normalise(CONTRACT, case.authorized.emaid)
+    paid = normalise(CONTRACT, seen.id_token) if seen.token_type == CONTRACT else ""
+    if paid != emaid:
+        return Finding("token", f"contract {emaid}, the transaction was paid by {paid or 'no contract'}")
+    if not seen.answer:
+        return Finding("authorization", f"this back end was not asked about contract {emaid}", missing=not seen.over)
+    if seen.answer != "Accepted":
+        return Finding("authorization", f"contract {emaid} was answered {seen.answer}")
+    return None
+
+
+def _repeated(case: _Case, seen: SeenTransaction) -> Finding | None:
+    for begin_ms, end_ms in case.evidence.booked.get(seen.transaction_id, ()):
+        if begin_ms < case.settlement.end.utc_ms and case.settlement.begin.utc_ms < end_ms:
+            return Finding("repeated", f"another session of transaction {seen.transaction_id} covers that time")
+    return None
+
+
+# -- the meter
+
+
+def _registers(case: _Case, seen: SeenTransaction) -> Finding | None:
+    """Compare the journal's registers with meter values: before the session, at each of them, and after it."""
+    rollover = case.started.rollover_mwh
+    jumped = any(
+        isinstance(each.data, MeterReading) and each.data.status is not UNSET and "time_jump" in each.data.status
+        for each in case.entries
+    )
+    readings = readings_of(case.entries)
+    imports = [(each.at_ms, each.import_mwh) for each in seen.readings if each.import_mwh is not None]
+    exports = [(each.at_ms, each.export_mwh) for each in seen.readings if each.export_mwh is not None]
+    for name, journal, values in (
+        ("import", [(each.utc_ms, each.import_mwh) for each in readings], imports),
+        ("export", [(each.utc_ms, each.export_mwh) for each in readings], exports),
+    ):
+        if not values and seen.readings and journal[-1][1] == journal[0][1]:
+            continue  # a register that the station does not report, and that has not moved
+        watts = seen.rating.import_w if name == "import" else seen.rating.export_w
+        impossible = judge_register(name, journal, watts)[1]
+        if impossible:
+            return Finding(impossible[0].reason, "; ".join(each.detail for each in impossible))
+        finding = _compare(
+            name, journal, values, over=seen.over, jumped=jumped, rollover_mwh=0 if rollover is UNSET else rollover
+        )
+        if finding is not None:
+            return finding
+    return None
+
+
+def _compare(
+    name: str,
+    journal: Sequence[tuple[int, int]],
+    values: Sequence[tuple[int, int]],
+    *,
+    over: bool,
+    jumped: bool,
+    rollover_mwh: int,
+) -> Finding | None:
+    """Compare one register: (UTC ms, mWh) of the journal and of meter values, both in order of time."""
+    (begin_ms, begin), (end_ms, end) = journal[0], journal[-1]
+    before = [value for at_ms, value in values if at_ms <= begin_ms + _SLACK_MS]
+    after = [value for at_ms, value in values if at_ms >= end_ms]
+    if not values or not (after or over):
+        detail = f"no meter value of the {name} register at the end of the session"
+        return Finding("registers", detail, missing=not over)
+    first, last = before[-1] if before else begin, after[0] if after else values[-1][1]
+    shift = _rolled(first, begin, rollover_mwh)
+    for what, of_journal, of_value in (("began", begin, first - shift), ("ended", end, last - shift)):
+        if abs(of_value - of_journal) > _REGISTER_MWH:
+            detail = f"the {name} register {what} at {of_journal} mWh, by the meter value at {of_value} mWh"
+            return Finding("registers", detail)
+    for at_ms, value in () if jumped else values:
+        if not begin_ms <= at_ms <= end_ms:
+            continue
+        low = max((each for at, each in journal if at <= at_ms - _SLACK_MS), default=begin)
+        high = min((each for at, each in journal if at >= at_ms + _SLACK_MS), default=end)
+        if not low - _REGISTER_MWH <= value - shift <= high + _REGISTER_MWH:
+            detail = f"the {name} register was {value - shift} mWh at {at_ms} by a meter value, not {low} to {high} mWh"
+            return Finding("registers", detail)
+    return None
+
+
+def _rolled(value: int, begin: int, rollover_mwh: int) -> int:
+    """Return by how much a meter's values are above a journal's: whole rollovers, which a journal does not count."""
+    return 0 if not rollover_mwh else round((value - begin) / rollover_mwh) * rollover_mwh
+
+
+# -- prices, limits, signatures
+
+
+def _wrong(case: _Case, evse: int | None) -> Iterator[Finding]:
+    """Yield what is wrong beside the transaction, which was at an EVSE; what is missing comes last."""
+    contracts = {each.data.emaid for each in case.entries if isinstance(each.data, ContractAuthorized)}
+    if len(contracts) > 1:
+        yield Finding("contract", f"{len(contracts)} contracts in one session")
+    yield from _wrong_prices(case)
+    yield from _wrong_limits(case, evse)
+    yield from _wrong_signatures(case)
+    yield from _wrong_authorization(case)
+
+
+def _wrong_prices(case: _Case) -> Iterator[Finding]:
+    tariff: Tariff | None = None
+    for number, entry in enumerate(case.entries, 1):
+        match entry.data:
+            case TariffSet():
+                tariff = entry.data.tariff
+                later = (each.utc_ms for each in case.entries[number:] if isinstance(each.data, TariffSet))
+                until_ms = next(later, case.settlement.end.utc_ms)
+                yield from _undelivered(case, number, tariff, (entry.utc_ms, until_ms))
+            case TermsOffered(payload=payload):
+                offer = offer_in(payload, f"entry {number}")  # it can be read: the session was settled
+                if (
+                    tariff is None
+                    or offer.currency != tariff.currency
+                    or not set(tariff.slots).issuperset(offer.prices)
+                ):
+                    yield Finding("terms", f"entry {number} offers other prices than those in force")
+            case WearPriced(price=price) if price != case.rules.wear:
+                yield Finding(
+                    "wear", f"entry {number} pays {price} millionths a kWh for wear, not {case.rules.wear or 0}"
+                )
+
+
+def _undelivered(case: _Case, number: int, tariff: Tariff, span: tuple[int, int]) -> Iterator[Finding]:
+    """Yield what is wrong with an entry whose tariff priced the session for `span` (UTC ms)."""
+    deliveries = case.evidence.deliveries.get(tariff_digest(tariff))
+    if not deliveries:
+        yield Finding("prices", f"entry {number} has prices that this back end has not sent to the station")
+        return
+    early_ms = min(each.sent_ms for each in deliveries) - span[0]
+    if early_ms > case.rules.margin_ms:
+        yield Finding("prices", f"entry {number} has prices that were sent {early_ms} ms later")
+    ends = [each.ended_ms for each in deliveries if each.ended_ms is not None]
+    if len(ends) == len(deliveries) and span[1] - max(ends) > case.rules.margin_ms:
+        detail = f"entry {number} has prices until {span[1]}, the station has accepted others at {max(ends)}"
+        yield Finding("superseded", detail)
+
+
+def _wrong_limits(case: _Case, evse: int | None) -> Iterator[Finding]:
+    sent_w, priced = case.evidence.most_export_w, False
+    for number, entry in enumerate(case.entries, 1):
+        match entry.data:
+            case TariffSet():
+                priced = True  # from here on the station has the back end's limits, too
+            case LimitChanged(max_discharge_w=watts) | CommandAccepted(effective_w=watts) if priced:
+                permitted_w = _permitted_w(case, evse, entry.utc_ms)
+                if sent_w is not None and watts > sent_w:
+                    yield Finding("limits", f"entry {number} allows {watts} W out of the vehicle, {sent_w} W were sent")
+                elif permitted_w is not None and watts > permitted_w:
+                    detail = f"entry {number} allows {watts} W out of the vehicle, prequalified are {permitted_w} W"
+                    yield Finding("limits", detail)
+
+
+def _permitted_w(case: _Case, evse: int | None, at_ms: int) -> int | None:
+    """Return the most that an EVSE might export by records, up to the margin before and after; None: unknown EVSE."""
+    margin_ms = case.rules.margin_ms
+    begun = [each for each in case.evidence.prequalifications if each.valid_from_ms <= at_ms + margin_ms]
+    if evse is None:
+        return None
+    moments = at_ms - margin_ms, at_ms, at_ms + margin_ms
+    return max(permit(begun, evse, moment, required=False).most_w for moment in moments)
+
+
+def _wrong_signatures(case: _Case) -> Iterator[Finding]:
+    authorized, held = case.authorized, case.evidence.certificates
+    signed = is_signed(case.entries)
+    export_mwh = case.settlement.end.export_mwh - case.settlement.begin.export_mwh
+    if export_mwh and not signed and not case.rules.unsigned_feed_in:
+        yield Finding("feed_in", f"{export_mwh} mWh were fed back without any signed command")
+    if held is None:
+        if authorized is not None or signed:
+            yield Finding("certificates", "the station has not delivered the session's certificates", missing=True)
+        return
+    if authorized is not None:
+        emaid = normalise(CONTRACT, authorized.emaid)
+        if sha256_hex(held.contract) != authorized.contract_certificate:
+            yield Finding("contract", "the contract certificate is not the one that the journal names")
+        elif held.emaid != emaid:
+            yield Finding("contract", f"no certificate of contract {emaid} under a trusted root")
+    if not signed:
+        return
+    if sha256_hex(held.charger) != case.started.charger_certificate:
+        yield Finding("certificates", "the charger's certificate is not the one that the journal names")
+    if held.charger_fault:
+        yield Finding("certificates", f"the charger's certificate: {held.charger_fault}")
+    try:
+        vehicle = None if authorized is None else Party.of(held.contract)
+        proof = prove_discharge(case.entries, charger=Party.of(held.charger), vehicle=vehicle)
+    except (VerificationError, CertificateError) as error:
+        yield Finding("signatures", str(error))
+        return
+    if export_mwh and not proof.covered and not case.rules.unsigned_feed_in:
+        yield Finding("feed_in", f"of {export_mwh} mWh some were fed back without signed commands")
+    known = case.evidence.charger
+    if known is not None and (fault := known.fault(case.evidence.station_id)):
+        yield Finding("charger", fault)
+
+
+def _wrong_authorization(case: _Case) -> Iterator[Finding]:
+    """Yield why it is not shown that the contract's vehicle was there for this very session."""
+    held = case.evidence.certificates
+    if held is None or case.authorized is None:
+        return
+    try:
+        found = check_authorization(case.entries, held.contract, read_authorization)
+    except VerificationError as error:
+        yield Finding("signatures", str(error))
+        return
+    if found == "unsigned" and not case.rules.unsigned_contracts:
+        yield Finding("unsigned", f"no vehicle of contract {case.authorized.emaid} signed for this session")

@@ -1,0 +1,208 @@
+"""Sums over transactions that ended: energy, time, and what they cost, of whichever source has the amount.
+
+Each transaction counts once. Where the session of a transaction is booked from its journal, energy and money are those
+of its posting; otherwise energy is that of its registers, and money its stored cost.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any, Final, Literal
+
+import msgspec
+from sqlalchemy import (
+    CTE,
+    ColumnElement,
+    Connection,
+    FromClause,
+    Integer,
+    Select,
+    Subquery,
+    and_,
+    case,
+    false,
+    func,
+    literal,
+    literal_column,
+    select,
+    true,
+)
+
+from csms.booking.held import OPEN
+from csms.books.tables import posting_entries, postings
+from csms.settlements.tables import journal_reviews
+from csms.smart_charging import store as charging
+from csms.tariffs.tables import transaction_costs, transaction_plans
+from csms.transactions.tables import held_transactions, transaction_totals
+from v2g.energy.settlement.bookkeeping import MILLIWATT_HOURS
+from v2g.units import LAST_MS
+
+Grouping = Literal["month", "day", "site", "station", "token", "tariff"]
+
+_LAST_DAY_MS: Final = LAST_MS - 86_400_000
+"""Stations' clocks may be wrong; no zone brings this time beyond the calendar."""
+
+_QUARTER_MS: Final = 900_000
+_MINUTE_MS: Final = 60_000
+
+_totals = transaction_totals.c
+
+
+class Sum(msgspec.Struct, kw_only=True):
+    """The transactions of a group in a currency; `group` is empty where they have none, `currency` without a price.
+
+    Energy in mWh, time from start to end in ms, money in micro-units. `preliminary`: how many have no final cost.
+    `held` and `unpriced` ones wait for a person: they count nowhere else.
+    """
+
+    group: str
+    currency: str
+    transactions: int = 0
+    held: int = 0
+    unpriced: int = 0
+    preliminary: int = 0
+    import_mwh: int = 0
+    export_mwh: int = 0
+    duration_ms: int = 0
+    net: int = 0
+    gross: int = 0
+
+
+def sums(
+    connection: Connection,
+    by: Grouping,
+    zone: tzinfo,
+    begin_ms: int | None = None,
+    end_ms: int | None = None,
+    only: frozenset[str] | None = None,
+) -> list[Sum]:
+    """Return the sums of transactions that ended in `[begin_ms, end_ms)` (UTC), in order of group and currency.
+
+    Days and months are of `zone`. A tariff is the plan at the start, else what the station reported. A transaction in
+    several currencies counts, with its energy, in the first of them; each has its money. Running ones are left out.
+    `only`: stations; None is all.
+    """
+    wanted: ColumnElement[bool] = true()
+    if begin_ms is not None:
+        wanted &= _totals.end_ms >= begin_ms
+    if end_ms is not None:
+        wanted &= _totals.end_ms < end_ms
+    if only is not None:
+        wanted &= _totals.station_id.in_(only)
+    columns, joined, name = _grouping(connection, by, zone)
+    found: dict[tuple[str, str], Sum] = {}
+    for row in connection.execute(_by_group(columns, joined, wanted)):
+        key = name(*row[: len(columns)]), row.currency or ""
+        of = found.setdefault(key, Sum(group=key[0], currency=key[1]))
+        for each in Sum.__struct_fields__[2:]:
+            setattr(of, each, getattr(of, each) + int(getattr(row, each)))
+    return [found[key] for key in sorted(found)]
+
+
+def _same(table: Any) -> ColumnElement[bool]:
+    """Return the condition that rows are of the same transaction as the totals."""
+    return and_(table.c.station_id == _totals.station_id, table.c.transaction_id == _totals.transaction_id)
+
+
+def _by_group(columns: tuple[ColumnElement[Any], ...], joined: FromClause, wanted: ColumnElement[bool]) -> Select[Any]:
+    """Return the query, in which a transaction has a row for each currency of its postings, and counts in the first."""
+    energy, money = _booked(wanted)
+    here, cost = (money.c.station_id, money.c.transaction_id), transaction_costs.c
+    first = select(*here, func.min(money.c.currency).label("currency")).group_by(*here).subquery()
+    once = money.c.currency.is_not_distinct_from(first.c.currency)
+
+    unposted = money.c.currency.is_(None)
+    waits = unposted & held_transactions.c.state.in_(OPEN)
+
+    def counted(value: ColumnElement[Any]) -> ColumnElement[Any]:
+        return func.sum(case((once & ~func.coalesce(waits, false()), value), else_=0))
+
+    def waiting(*, unpriced: bool) -> ColumnElement[Any]:
+        reason = (held_transactions.c.reason == "unpriced") == literal(unpriced)
+        return func.sum(case((waits & (held_transactions.c.state == "quarantined") & reason, 1), else_=0))
+
+    currency = func.coalesce(money.c.currency, cost.currency).label("currency")
+    source = joined.outerjoin(transaction_costs, _same(transaction_costs))
+    source = source.outerjoin(energy, _same(energy))
+    source = source.outerjoin(held_transactions, _same(held_transactions))
+    source = source.outerjoin(first, _same(first)).outerjoin(money, _same(money))
+    query = select(
+        *columns,
+        currency,
+        counted(literal(1)).label("transactions"),
+        waiting(unpriced=False).label("held"),
+        waiting(unpriced=True).label("unpriced"),
+        func.sum(case((unposted & cost.final.is_(False), 1), else_=0)).label("preliminary"),
+        counted(func.coalesce(energy.c.import_mwh, _totals.import_mwh)).label("import_mwh"),
+        counted(func.coalesce(energy.c.export_mwh, _totals.export_mwh)).label("export_mwh"),
+        counted(_totals.duration_ms).label("duration_ms"),
+        func.sum(func.coalesce(money.c.net, cost.excl_tax, 0)).label("net"),
+        func.sum(func.coalesce(money.c.gross, cost.incl_tax, 0)).label("gross"),
+    )
+    return query.select_from(source).where(wanted).group_by(*columns, currency)
+
+
+def _booked(wanted: ColumnElement[bool]) -> tuple[Subquery, CTE]:
+    """Return the energy (mWh), and net and gross by currency, of transactions that are posted, by their sessions;
+    reversed postings do not count."""
+    review = journal_reviews.c
+    of_session = and_(postings.c.station_id == review.station_id, postings.c.session_id == review.session_id)
+    sessions = (
+        select(_totals.station_id, _totals.transaction_id, postings.c.id, postings.c.import_mwh, postings.c.export_mwh)
+        .join(journal_reviews, _same(journal_reviews))
+        .join(postings, of_session)
+        .where(wanted, postings.c.reversed == 0, postings.c.reverses.is_(None))
+    ).cte("sessions")
+    here = sessions.c.station_id, sessions.c.transaction_id
+    taken, given = (func.sum(sessions.c[name]).label(name) for name in ("import_mwh", "export_mwh"))
+    energy = select(*here, taken, given).group_by(*here).subquery()
+    entry = posting_entries.c
+    gross = func.sum(case((entry.account == "driver", entry.amount), else_=0))
+    vat = func.sum(case((entry.account == "vat", -entry.amount), else_=0))
+    money = (
+        select(*here, entry.unit.label("currency"), (gross - vat).label("net"), gross.label("gross"))
+        .join(posting_entries, entry.posting_id == sessions.c.id)
+        .where(entry.unit != MILLIWATT_HOURS)
+        .group_by(*here, entry.unit)
+    )
+    return energy, money.cte("money")
+
+
+def _grouping(
+    connection: Connection, by: Grouping, zone: tzinfo
+) -> tuple[tuple[ColumnElement[Any], ...], FromClause, Callable[..., str]]:
+    """Return by which columns to group, of which tables, and what names a group of their values."""
+    table = transaction_totals
+    if by == "station":
+        return (_totals.station_id,), table, str
+    if by == "token":
+        return (_totals.token,), table, str
+    if by == "site":
+        sites = {
+            (place.station_id, place.evse_id): site.id
+            for site in charging.all_sites(connection)
+            for place in site.places
+        }
+        return (_totals.station_id, _totals.evse_id), table, lambda *place: sites.get(place, "")
+    if by == "tariff":
+        plan, one = transaction_plans.c, transaction_plans.alias().c
+        here = one.station_id, one.transaction_id
+        first = select(*here, func.min(one.id).label("id")).group_by(*here).subquery()
+        joined = table.outerjoin(first, _same(first)).outerjoin(transaction_plans, plan.id == first.c.id)
+        return (func.coalesce(plan.plan_id, _totals.tariff),), joined, str
+    form = "%Y-%m" if by == "month" else "%Y-%m-%d"
+    step_ms = _step_ms(zone)
+
+    def day(step: int) -> str:
+        return _local(step * step_ms, zone).strftime(form)
+
+    return (_totals.end_ms // literal_column(str(step_ms), Integer),), table, day
+
+
+def _step_ms(zone: tzinfo) -> int:
+    """Return a time that no day begins within: offsets of zones are quarters of an hour, unless given as minutes."""
+    offset = zone.utcoffset(None)
+    return _QUARTER_MS if not (offset or timedelta()) % timedelta(milliseconds=_QUARTER_MS) else _MINUTE_MS
+
+
+def _local(utc_ms: int, zone: tzinfo) -> datetime:
+    return datetime.fromtimestamp(min(max(0, utc_ms), _LAST_DAY_MS) / 1000, UTC).astimezone(zone)

@@ -1,0 +1,54 @@
+"""Books over sessions: postings of settlements, their entries, and accounting periods."""
+
+from typing import Final
+
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, String, Table, Text
+
+from csms.db.base import metadata, row_id
+
+periods: Final = Table(
+    "accounting_periods",
+    metadata,
+    Column("period", String(7), primary_key=True),
+    Column("closed_ms", BigInteger, nullable=False),
+    Column("postings", BigInteger, nullable=False),
+    Column("digest", String(128), nullable=False),
+    Column("seal", Text),
+)
+"""Closed periods; `seal` is the operator's signature of each, as JSON."""
+
+postings: Final = Table(
+    "postings",
+    metadata,
+    Column("id", row_id, primary_key=True),
+    Column("period", String(7), nullable=False),
+    Column("booked_ms", BigInteger, nullable=False),
+    Column("station_id", String(48), nullable=False),
+    Column("session_id", String(64), nullable=False),
+    Column("vehicle", String(255), nullable=False),
+    Column("reverses", row_id, ForeignKey("postings.id")),
+    Column("reversed", Integer, nullable=False),
+    Column("import_mwh", BigInteger, nullable=False),
+    Column("export_mwh", BigInteger, nullable=False),
+    Column("full_cycles", BigInteger),
+    Column("v2g_cycles", BigInteger),
+    Column("charging_ms", BigInteger, nullable=False),
+    Column("discharging_ms", BigInteger, nullable=False),
+    Column("idle_ms", BigInteger, nullable=False),
+    Column("document", Text, nullable=False),
+    Index(None, "station_id", "session_id"),
+    Index(None, "session_id"),
+    Index(None, "vehicle", "period"),
+    Index(None, "period"),
+)
+"""Postings in order; `reversed` is 1 where a later one cancels it."""
+
+posting_entries: Final = Table(
+    "posting_entries",
+    metadata,
+    Column("posting_id", row_id, ForeignKey("postings.id"), primary_key=True, autoincrement=False),
+    Column("account", String(16), primary_key=True),
+    Column("unit", String(3), primary_key=True),
+    Column("amount", BigInteger, nullable=False),
+)
+"""Amounts: mWh, or micro-units of a currency."""

@@ -1,0 +1,85 @@
+"""Verification of contract certificates: chain and revocation (C07)."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from csms.config import Trust
+from csms.contracts.rules import Verdict, assess, conclude, questions_about
+from csms.tokens.rules import Chain
+from csms.trust.certificate_status import CertificateStatus
+from v2g.io.runtime.clock import Clock
+from v2g.observe import Observe, Scalar
+from v2g.ocpp.messages.base import OCSPRequestData
+from v2g.pki.revocation import Evidence, Fail, RevocationPolicy, decide_revocation
+from v2g.pki.verify import VerifiedChain
+
+_MAX_SEEN: Final = 65_536
+"""Limit of serial numbers, and of contracts accepted with unknown status; about 150 bytes each."""
+
+_NOBODY: Final = "no source of revocation status: set trust.ocsp_responder, status_urls or crls"
+
+
+class ContractVerifier:
+    """Verifies contract certificates; one instance for the whole program."""
+
+    def __init__(
+        self, config: Trust, clock: Clock, status: CertificateStatus, observe: Callable[[Observe], None]
+    ) -> None:
+        self._clock = clock
+        self._status = status
+        self._observe = observe
+        self._accept_unknown = config.revocation_unknown == "accept"
+        self._seen: dict[tuple[bytes, int], bytes] = {}
+        self._unproven: set[tuple[bytes, int]] = set()
+        self.accepted_unknown = 0
+        """Certificates accepted since the start with unknown revocation status."""
+
+    async def judge(self, emaid: str, pem: str | None, hash_data: Sequence[OCSPRequestData]) -> Verdict:
+        """Return the verdict on a station's data for `emaid`. Never raises."""
+        at, anchors = self._clock.now(), self._status.anchors
+        verdict = assess(emaid, pem, hash_data, anchors, at, seen=self._seen)
+        if verdict.chain is not Chain.VALID:
+            return verdict
+        questions = verdict.questions
+        found = await asyncio.gather(*(self._status.ask(question) for question in questions))
+        answers = {question.request: answer for question, answer in zip(questions, found, strict=True)}
+        verdict = conclude(verdict, answers, anchors, at, accept_unknown=self._accept_unknown)
+        if verdict.unproven:
+            reason = verdict.unproven if self._status.may_ask(questions[0]) else f"{verdict.unproven}; {_NOBODY}"
+            if verdict.chain is not Chain.VALID:
+                return Verdict(verdict.chain, reason)
+            self._note_unknown((questions[0].issuer.subject.public_bytes(), questions[0].serial), emaid, reason)
+        if verdict.chain is Chain.VALID and verdict.path is not None:
+            if len(self._seen) >= _MAX_SEEN:
+                self._seen.clear()
+            self._seen.update(verdict.path.serials)
+        return verdict
+
+    async def check_revocation(self, path: VerifiedChain, owner: str) -> None:
+        """Check a chain of another use by the same lists, responders and policy. Raises RevocationError.
+
+        `owner` identifies its owner in events.
+        """
+        at, anchors = self._clock.now(), self._status.anchors
+        questions = questions_about(path, anchors)
+        answers = await asyncio.gather(*(self._status.ask(question) for question in questions))
+        given = {place: (answer,) for place, answer in enumerate(answers) if answer}
+        policy = RevocationPolicy(leaf=Fail.SOFT if self._accept_unknown else Fail.HARD)
+        found = decide_revocation(path, Evidence(ocsp=given, crls=anchors.crls), at=at, policy=policy)
+        found.require()
+        leaf = found.findings[0]
+        if leaf.reason is not None:
+            key = questions[0].issuer.subject.public_bytes(), questions[0].serial
+            self._note_unknown(key, owner, f"{leaf.reason}: {leaf.message}")
+
+    def _note_unknown(self, key: tuple[bytes, int], owner: str, reason: str) -> None:
+        """Report once for each certificate that it was accepted only because of `revocation_unknown`."""
+        if key in self._unproven:
+            return
+        if len(self._unproven) >= _MAX_SEEN:
+            self._unproven.clear()
+        self._unproven.add(key)
+        self.accepted_unknown += 1
+        data: dict[str, Scalar] = {"owner": owner, "serial": f"{key[1]:x}", "reason": reason[:200]}
+        self._observe(Observe("authorization", "revocation_unknown", data))

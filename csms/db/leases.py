@@ -1,0 +1,52 @@
+"""Which node does what only one may do at a time."""
+
+from collections.abc import Collection
+from typing import Final
+
+from sqlalchemy import BigInteger, Column, Connection, String, Table, delete, select, text
+
+from csms.db.base import metadata
+
+leases: Final = Table(
+    "leases",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("node", String(128), nullable=False),
+    Column("until_ms", BigInteger, nullable=False),
+)
+
+
+_TAKE: Final = text(
+    "INSERT INTO leases (name, node, until_ms) VALUES (:name, :node, :until_ms) "
+    "ON CONFLICT (name) DO UPDATE SET node = excluded.node, until_ms = excluded.until_ms "
+    "WHERE leases.node = excluded.node OR leases.until_ms <= :now_ms"
+)
+
+
+def take(connection: Connection, name: str, node: str, now_ms: int, until_ms: int) -> bool:
+    """Take or renew a lease; return False while another node has it."""
+    return name in take_all(connection, (name,), node, now_ms, until_ms)
+
+
+def take_all(connection: Connection, names: Collection[str], node: str, now_ms: int, until_ms: int) -> set[str]:
+    """Take or renew some leases; return those that the node has."""
+    if not names:
+        return set()
+    ordered = sorted(names)  # nodes wait for each other in one order
+    connection.execute(
+        _TAKE, [{"name": each, "node": node, "until_ms": until_ms, "now_ms": now_ms} for each in ordered]
+    )
+    return set(
+        connection.execute(select(leases.c.name).where(leases.c.name.in_(ordered), leases.c.node == node)).scalars()
+    )
+
+
+def give_up(connection: Connection, names: Collection[str], node: str) -> None:
+    """Let others take leases at once."""
+    connection.execute(delete(leases).where(leases.c.name.in_(sorted(names)), leases.c.node == node))
+
+
+def holders(connection: Connection, beginning: str, now_ms: int) -> set[str]:
+    """Return the nodes with a valid lease whose name begins so."""
+    here = leases.c.name.startswith(beginning, autoescape=True)
+    return set(connection.execute(select(leases.c.node).where(here, leases.c.until_ms > now_ms)).scalars())

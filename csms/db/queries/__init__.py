@@ -1,1 +1,0 @@
-"""SQL as functions that take a Connection: operations for `csms.db.store.Store.run`."""

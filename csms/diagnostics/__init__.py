@@ -1,0 +1,1 @@
+"""Block N: log files, monitors and their event streams, events of device models, customers' data at stations."""

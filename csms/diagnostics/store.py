@@ -1,0 +1,289 @@
+"""Monitors, device model events, event streams, display messages."""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import Connection, delete, insert, select, update
+
+from csms.db.paging import newest, page
+from csms.diagnostics.tables import device_events, display_messages, event_streams, monitors, stream_values
+from csms.stations.tables import connectors
+from v2g import typed_json
+from v2g.ocpp.messages.diagnostics import EventData
+from v2g.ocpp.messages.display import MessageInfo
+from v2g.ocpp.messages.event_streams import ConstantStreamData, NotifyPeriodicEventStream
+from v2g.ocpp.messages.monitoring import MonitoringData, SetMonitoringData
+from v2g.ocpp.times import parse_time
+
+# -- monitors
+
+
+def save_monitor(
+    connection: Connection, station_id: str, monitor_id: int, asked: SetMonitoringData, now_ms: int
+) -> None:
+    """Store a monitor that a station has accepted (N04)."""
+    _put_monitor(
+        connection, station_id, monitor_id, component=_text(asked.component), variable=_text(asked.variable),
+        kind=asked.type, value=asked.value, severity=asked.severity, in_transaction=asked.transaction,
+        source="CustomMonitor", updated_ms=now_ms,
+    )  # fmt: skip
+
+
+def save_reported(connection: Connection, station_id: str, reported: Iterable[MonitoringData], now_ms: int) -> None:
+    """Store monitors that a station reported (N02)."""
+    for data in reported:
+        for each in data.variable_monitoring:
+            _put_monitor(
+                connection, station_id, each.id, component=_text(data.component), variable=_text(data.variable),
+                kind=each.type, value=each.value, severity=each.severity, in_transaction=each.transaction,
+                source=each.event_notification_type or "", updated_ms=now_ms,
+            )  # fmt: skip
+
+
+def drop_monitors(connection: Connection, station_id: str, monitor_ids: Iterable[int]) -> None:
+    """Delete monitors (N06)."""
+    where = (monitors.c.station_id == station_id) & monitors.c.monitor_id.in_(tuple(monitor_ids))
+    connection.execute(delete(monitors).where(where))
+
+
+def drop_custom_monitors(connection: Connection, station_id: str) -> None:
+    """Delete monitors set by the CSMS: the station has restored its own (N03.FR.03, .04)."""
+    where = (monitors.c.station_id == station_id) & (monitors.c.source == "CustomMonitor")
+    connection.execute(delete(monitors).where(where))
+
+
+def list_monitors(connection: Connection, station_id: str) -> list[dict[str, Any]]:
+    """Return the monitors of a station, component and variable decoded."""
+    query = select(monitors).where(monitors.c.station_id == station_id).order_by(monitors.c.monitor_id)
+    return [
+        {**row._mapping, "component": msgspec.json.decode(row.component), "variable": msgspec.json.decode(row.variable)}
+        for row in connection.execute(query)
+    ]
+
+
+def _put_monitor(connection: Connection, station_id: str, monitor_id: int, **values: Any) -> None:
+    where = (monitors.c.station_id == station_id) & (monitors.c.monitor_id == monitor_id)
+    if connection.execute(update(monitors).where(where).values(**values)).rowcount == 0:
+        connection.execute(insert(monitors).values(station_id=station_id, monitor_id=monitor_id, **values))
+
+
+# -- events
+
+
+def add_events(connection: Connection, station_id: str, events: Iterable[EventData], now_ms: int) -> None:
+    """Store events of a device model; one without severity gets that of its monitor (N07)."""
+    severities = {
+        row.monitor_id: row.severity
+        for row in connection.execute(
+            select(monitors.c.monitor_id, monitors.c.severity).where(monitors.c.station_id == station_id)
+        )
+    }
+    connection.execute(
+        insert(device_events),
+        [
+            {
+                "station_id": station_id,
+                "event_id": event.event_id,
+                "at_ms": parse_time(event.timestamp),
+                "received_ms": now_ms,
+                "trigger": event.trigger,
+                "component": event.component.name,
+                "variable": event.variable.name,
+                "monitor_id": event.variable_monitoring_id,
+                "severity": event.severity
+                if event.severity is not None
+                else severities.get(event.variable_monitoring_id),
+                "cleared": bool(event.cleared),
+                "document": _text(event),
+            }
+            for event in events
+        ],
+    )
+
+
+_OPEN: Final = frozenset({"contactor_stuck_open", "contactor_dropped"})
+"""Technical codes of our chargers for contactors that do not conduct (`v2g.hardware.faults`)."""
+
+
+def uncontrolled(connection: Connection, station_id: str) -> frozenset[int]:
+    """Return the faulted EVSEs of a station whose contactor has a problem by the last event about it: what flows there
+    nobody limits, unless the problem is that it is open."""
+    column = connectors.c
+    here = (column.station_id == station_id) & (column.status == "Faulted")
+    faulted = set(connection.execute(select(column.evse_id).where(here)).scalars())
+    if not faulted:
+        return frozenset()
+    table = device_events.c
+    about = (table.station_id == station_id) & (table.component == "PowerContactor") & (table.variable == "Problem")
+    last: dict[int, EventData] = {}
+    for document in connection.execute(select(table.document).where(about).order_by(table.id)).scalars():
+        event = typed_json.decode(document, EventData)
+        if event.component.evse is not None:
+            last[event.component.evse.id] = event
+    problems = {
+        number for number, event in last.items() if event.actual_value == "true" and event.tech_code not in _OPEN
+    }
+    return frozenset(faulted & problems)
+
+
+def list_events(
+    connection: Connection, station_id: str | None = None, limit: int = 100, before: int | None = None
+) -> list[dict[str, Any]]:
+    """Return the newest events first, documents decoded: of those below the number `before`."""
+    query = newest(device_events, before, limit, station_id=station_id)
+    return [{**row._mapping, "document": msgspec.json.decode(row.document)} for row in connection.execute(query)]
+
+
+# -- event streams (2.1)
+
+
+def open_stream(connection: Connection, station_id: str, data: ConstantStreamData, now_ms: int) -> None:
+    """Store a stream, ending one of the same number (N11)."""
+    where = (event_streams.c.station_id == station_id) & (event_streams.c.stream_id == data.id)
+    values = {
+        "monitor_id": data.variable_monitoring_id, "interval_s": data.params.interval, "batch": data.params.values,
+        "opened_ms": now_ms, "closed_ms": None,
+    }  # fmt: skip
+    if connection.execute(update(event_streams).where(where).values(**values)).rowcount == 0:
+        connection.execute(insert(event_streams).values(station_id=station_id, stream_id=data.id, **values))
+
+
+def close_stream(connection: Connection, station_id: str, stream_id: int, now_ms: int) -> bool:
+    """Mark a stream as ended (N13). False: it was not open."""
+    where = (
+        (event_streams.c.station_id == station_id)
+        & (event_streams.c.stream_id == stream_id)
+        & event_streams.c.closed_ms.is_(None)
+    )
+    return connection.execute(update(event_streams).where(where).values(closed_ms=now_ms)).rowcount > 0
+
+
+def adjust_stream(
+    connection: Connection, station_id: str, stream_id: int, interval_s: int | None, batch: int | None
+) -> None:
+    """Store the new rate of a stream (N14)."""
+    where = (event_streams.c.station_id == station_id) & (event_streams.c.stream_id == stream_id)
+    connection.execute(update(event_streams).where(where).values(interval_s=interval_s, batch=batch))
+
+
+def add_stream_values(connection: Connection, station_id: str, message: NotifyPeriodicEventStream) -> int | None:
+    """Store readings of an open stream; return its monitor (N15.FR.03). None: no such stream, nothing stored."""
+    monitor_id: int | None = connection.execute(
+        select(event_streams.c.monitor_id).where(
+            (event_streams.c.station_id == station_id)
+            & (event_streams.c.stream_id == message.id)
+            & event_streams.c.closed_ms.is_(None)
+        )
+    ).scalar()
+    if monitor_id is None:
+        return None
+    base_ms = parse_time(message.basetime)
+    connection.execute(
+        insert(stream_values),
+        [
+            {
+                "station_id": station_id,
+                "stream_id": message.id,
+                "monitor_id": monitor_id,
+                "at_ms": base_ms + round(each.t * 1000),
+                "value": each.v,
+            }
+            for each in message.data
+        ],
+    )
+    return monitor_id
+
+
+def list_streams(connection: Connection, station_id: str) -> list[dict[str, Any]]:
+    """Return the streams of a station."""
+    query = select(event_streams).where(event_streams.c.station_id == station_id).order_by(event_streams.c.stream_id)
+    return [dict(row._mapping) for row in connection.execute(query)]
+
+
+def list_stream_values(
+    connection: Connection, station_id: str, stream_id: int, limit: int = 1000, after: tuple[int, int] | None = None
+) -> list[dict[str, Any]]:
+    """Return the newest readings of a stream first, those `after` a time and number."""
+    where = (stream_values.c.station_id == station_id) & (stream_values.c.stream_id == stream_id)
+    query = page(select(stream_values).where(where), (stream_values.c.at_ms, stream_values.c.id), after, limit)
+    return [dict(row._mapping) for row in connection.execute(query)]
+
+
+# -- messages on displays
+
+
+def next_message_id(connection: Connection, station_id: str) -> int:
+    """Return a message number not used before at the station."""
+    taken = connection.execute(
+        select(display_messages.c.message_id)
+        .where(display_messages.c.station_id == station_id)
+        .order_by(display_messages.c.message_id.desc())
+        .limit(1)
+    ).scalar()
+    return 1 if taken is None else taken + 1
+
+
+def save_message(connection: Connection, station_id: str, info: MessageInfo, state: str, now_ms: int) -> None:
+    """Store a message that a station shows, or rejected."""
+    where = (display_messages.c.station_id == station_id) & (display_messages.c.message_id == info.id)
+    values = {
+        "state": state, "transaction_id": info.transaction_id, "updated_ms": now_ms, "document": _text(info),
+        "ends_ms": parse_time(info.end_date_time) if info.end_date_time else None,
+    }  # fmt: skip
+    if connection.execute(update(display_messages).where(where).values(**values)).rowcount == 0:
+        connection.execute(insert(display_messages).values(station_id=station_id, message_id=info.id, **values))
+
+
+def end_message(connection: Connection, station_id: str, message_id: int, state: str, now_ms: int) -> bool:
+    """Mark a message as removed. False: it was not shown."""
+    where = (
+        (display_messages.c.station_id == station_id)
+        & (display_messages.c.message_id == message_id)
+        & (display_messages.c.state == "Accepted")
+    )
+    values = {"state": state, "updated_ms": now_ms}
+    return connection.execute(update(display_messages).where(where).values(**values)).rowcount > 0
+
+
+def end_messages_of(connection: Connection, station_id: str, transaction_id: str, now_ms: int) -> int:
+    """Remove a transaction's messages at its end (O02.FR.02). Return how many there were."""
+    where = (
+        (display_messages.c.station_id == station_id)
+        & (display_messages.c.transaction_id == transaction_id)
+        & (display_messages.c.state == "Accepted")
+    )
+    values = {"state": "Ended", "updated_ms": now_ms}
+    return connection.execute(update(display_messages).where(where).values(**values)).rowcount
+
+
+def expire_messages(connection: Connection, now_ms: int) -> int:
+    """Mark expired messages as removed, as stations do (O01.FR.06). Return how many."""
+    where = (display_messages.c.state == "Accepted") & (display_messages.c.ends_ms <= now_ms)
+    values = {"state": "Expired", "updated_ms": now_ms}
+    return connection.execute(update(display_messages).where(where).values(**values)).rowcount
+
+
+def keep_only_messages(connection: Connection, station_id: str, message_ids: Iterable[int], now_ms: int) -> None:
+    """After a complete report of messages: mark all others as removed."""
+    where = (
+        (display_messages.c.station_id == station_id)
+        & (display_messages.c.state == "Accepted")
+        & display_messages.c.message_id.not_in(tuple(message_ids))
+    )
+    connection.execute(update(display_messages).where(where).values(state="Gone", updated_ms=now_ms))
+
+
+def list_messages(connection: Connection, station_id: str, *, shown: bool = False) -> list[dict[str, Any]]:
+    """Return the messages of a station, documents decoded; `shown` only those displayed now."""
+    query = select(display_messages).where(display_messages.c.station_id == station_id)
+    if shown:
+        query = query.where(display_messages.c.state == "Accepted")
+    return [
+        {**row._mapping, "document": msgspec.json.decode(row.document)}
+        for row in connection.execute(query.order_by(display_messages.c.message_id))
+    ]
+
+
+def _text(value: msgspec.Struct) -> str:
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,197 @@
+"""Functional block N: log files, customer data at stations, monitors of variables and their event streams."""
+
+from collections.abc import Iterable, Sequence
+
+from csms.device_model.work import items_per_message
+from csms.ocpp.base import Services
+from csms.requests.work import Asked, ask, call
+from csms.tokens import local_lists
+from v2g.errors import RefusedError
+from v2g.ocpp.messages.authorization import IdToken
+from v2g.ocpp.messages.base import CertificateHashData, Message
+from v2g.ocpp.messages.diagnostics import (
+    CustomerInformationRequest,
+    CustomerInformationResponse,
+    GetLogRequest,
+    GetLogResponse,
+    LogParameters,
+    LogType,
+)
+from v2g.ocpp.messages.event_streams import (
+    AdjustPeriodicEventStreamRequest,
+    AdjustPeriodicEventStreamResponse,
+    PeriodicEventStreamParams,
+)
+from v2g.ocpp.messages.monitoring import (
+    ClearMonitoringResult,
+    ClearVariableMonitoringRequest,
+    ClearVariableMonitoringResponse,
+    GetMonitoringReportRequest,
+    GetMonitoringReportResponse,
+    MonitoringBase,
+    MonitoringCriterion,
+    SetMonitoringBaseRequest,
+    SetMonitoringBaseResponse,
+    SetMonitoringData,
+    SetMonitoringLevelRequest,
+    SetMonitoringLevelResponse,
+    SetMonitoringResult,
+    SetVariableMonitoringRequest,
+    SetVariableMonitoringResponse,
+)
+from v2g.ocpp.messages.provisioning import ComponentVariable
+from v2g.ocpp.times import format_time
+
+
+async def get_log(
+    services: Services,
+    station_id: str,
+    log_type: LogType,
+    remote_location: str,
+    *,
+    oldest_ms: int | None = None,
+    latest_ms: int | None = None,
+    retries: int | None = None,
+    retry_interval_s: int | None = None,
+) -> Asked[GetLogResponse]:
+    """Have a station upload a log (N01); LogStatusNotification reports the progress. Raises V2GError as
+    `ConnectionRegistry.call`."""
+    log = LogParameters(
+        remote_location=remote_location,
+        oldest_timestamp=None if oldest_ms is None else format_time(oldest_ms),
+        latest_timestamp=None if latest_ms is None else format_time(latest_ms),
+    )
+    return await ask(
+        services,
+        station_id,
+        lambda number: GetLogRequest(
+            log=log, log_type=log_type, request_id=number, retries=retries, retry_interval=retry_interval_s
+        ),
+        GetLogResponse,
+        follows=("Accepted", "AcceptedCanceled"),
+    )
+
+
+async def customer_information(
+    services: Services,
+    station_id: str,
+    *,
+    report: bool,
+    clear: bool,
+    id_token: IdToken | None = None,
+    certificate: CertificateHashData | None = None,
+    identifier: str | None = None,
+) -> Asked[CustomerInformationResponse]:
+    """Have a customer's data reported, cleared, or both (N09, N10); a report arrives in parts.
+
+    A cleared customer is also removed from the local authorization list (N10.FR.02). Raises RefusedError unless exactly
+    one of `id_token`, `certificate` and `identifier` is given, and V2GError as `ConnectionRegistry.call` does.
+    """
+    if sum(each is not None for each in (id_token, certificate, identifier)) != 1:  # N09.FR.04, N10.FR.08
+        raise RefusedError("give exactly one of token, certificate and identifier", reason="customer")
+
+    def make(number: int) -> CustomerInformationRequest:
+        return CustomerInformationRequest(
+            customer_certificate=certificate,
+            id_token=id_token,
+            request_id=number,
+            report=report,
+            clear=clear,
+            customer_identifier=identifier,
+        )
+
+    asked = await ask(services, station_id, make, CustomerInformationResponse, follows=("Accepted",))
+    await after_customer_information(services, station_id, make(asked.request_id), asked.response)
+    return asked
+
+
+async def after_customer_information(
+    services: Services, station_id: str, request: CustomerInformationRequest, answer: Message
+) -> None:
+    """Remove a customer whose data a station clears from its local authorization list, too (N10.FR.02)."""
+    if request.clear and request.id_token is not None and getattr(answer, "status", "") == "Accepted":
+        await local_lists.forget(services, station_id, request.id_token)
+
+
+MAX_ITEMS = 50
+"""Monitors in one message, when the station has not reported its ItemsPerMessage (N04.FR.09, N06.FR.04)."""
+
+
+async def set_monitors(
+    services: Services, station_id: str, wanted: Sequence[SetMonitoringData], limit: int | None = None
+) -> list[SetMonitoringResult]:
+    """Set monitors, `limit` in a message, or as many as the station supports (N04, N04.FR.09); return each result.
+
+    Raises RefusedError for a stream without rate (N11.FR.09), V2GError as `ConnectionRegistry.call` does.
+    """
+    check_streams(wanted)
+    limit = limit or await _limit(services, station_id, "SetVariableMonitoring", len(wanted))
+    results: list[SetMonitoringResult] = []
+    for begin in range(0, len(wanted), limit):
+        part = tuple(wanted[begin : begin + limit])
+        request = SetVariableMonitoringRequest(set_monitoring_data=part)
+        results += (await call(services, station_id, request, SetVariableMonitoringResponse)).set_monitoring_result
+    return results
+
+
+def check_streams(wanted: Iterable[SetMonitoringData]) -> None:
+    """Raise RefusedError (`stream_rate`) for a stream without rate (N11.FR.09)."""
+    for each in wanted:
+        stream = each.periodic_event_stream
+        if stream is not None and stream.interval is None and stream.values is None:
+            raise RefusedError("a stream needs an interval, a number of values, or both", reason="stream_rate")
+
+
+async def _limit(services: Services, station_id: str, action: str, items: int) -> int:
+    if items < 2:
+        return 1
+    return await items_per_message(services, station_id, "MonitoringCtrlr", action, MAX_ITEMS)
+
+
+async def clear_monitors(
+    services: Services, station_id: str, monitor_ids: Sequence[int], limit: int | None = None
+) -> list[ClearMonitoringResult]:
+    """Remove monitors, `limit` in a message, or as many as the station supports (N06, N06.FR.04)."""
+    limit = limit or await _limit(services, station_id, "ClearVariableMonitoring", len(monitor_ids))
+    results: list[ClearMonitoringResult] = []
+    for begin in range(0, len(monitor_ids), limit):
+        request = ClearVariableMonitoringRequest(id=tuple(monitor_ids[begin : begin + limit]))
+        results += (await call(services, station_id, request, ClearVariableMonitoringResponse)).clear_monitoring_result
+    return results
+
+
+async def set_base(services: Services, station_id: str, base: MonitoringBase) -> SetMonitoringBaseResponse:
+    """Set the monitoring base (N03); FactoryDefault and HardWiredOnly remove those of the CSMS."""
+    return await call(services, station_id, SetMonitoringBaseRequest(monitoring_base=base), SetMonitoringBaseResponse)
+
+
+async def set_level(services: Services, station_id: str, severity: int) -> SetMonitoringLevelResponse:
+    """Report only events of this severity (0 to 9) or more severe, which is a lower number (N05)."""
+    request = SetMonitoringLevelRequest(severity=severity)
+    return await call(services, station_id, request, SetMonitoringLevelResponse)
+
+
+async def report(
+    services: Services,
+    station_id: str,
+    criteria: Iterable[MonitoringCriterion] = (),
+    variables: Iterable[ComponentVariable] = (),
+) -> Asked[GetMonitoringReportResponse]:
+    """Have monitors reported: all, of kinds, of components and variables (N02); the report arrives in parts."""
+    return await ask(
+        services,
+        station_id,
+        lambda number: GetMonitoringReportRequest(
+            component_variable=tuple(variables), request_id=number, monitoring_criteria=tuple(criteria)
+        ),
+        GetMonitoringReportResponse,
+        follows=("Accepted",),
+    )
+
+
+async def adjust_stream(
+    services: Services, station_id: str, stream_id: int, params: PeriodicEventStreamParams
+) -> AdjustPeriodicEventStreamResponse:
+    """Have a stream send at another rate (N14, 2.1)."""
+    request = AdjustPeriodicEventStreamRequest(id=stream_id, params=params)
+    return await call(services, station_id, request, AdjustPeriodicEventStreamResponse)

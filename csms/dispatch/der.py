@@ -1,0 +1,63 @@
+"""Grid support at stations: DER controls set, reported and cleared (R04)."""
+
+from csms.dispatch.rules import control_fits
+from csms.ocpp.base import Services
+from csms.requests.work import Asked, ask, call
+from v2g.errors import RefusedError
+from v2g.ocpp.messages.der_control import (
+    ClearDERControlRequest,
+    ClearDERControlResponse,
+    GetDERControlRequest,
+    GetDERControlResponse,
+    SetDERControlRequest,
+    SetDERControlResponse,
+)
+from v2g.ocpp.messages.ev_charging import DERControl
+
+
+class DerService:
+    """Grid operators' settings at stations. Raises as `ConnectionRegistry.call`."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def set(self, station_id: str, control: SetDERControlRequest) -> SetDERControlResponse:
+        """Set a control. Raises RefusedError (`bad_control`)."""
+        check_control(control)
+        return await call(self._services, station_id, control, SetDERControlResponse)
+
+    async def get(
+        self,
+        station_id: str,
+        *,
+        is_default: bool | None = None,
+        control_type: DERControl | None = None,
+        control_id: str | None = None,
+    ) -> Asked[GetDERControlResponse]:
+        """Have a station report controls; they are stored as the reports arrive."""
+
+        def request(request_id: int) -> GetDERControlRequest:
+            return GetDERControlRequest(
+                request_id=request_id, is_default=is_default, control_type=control_type, control_id=control_id
+            )
+
+        return await ask(self._services, station_id, request, GetDERControlResponse, {"Accepted"})
+
+    async def clear(
+        self,
+        station_id: str,
+        *,
+        is_default: bool,
+        control_type: DERControl | None = None,
+        control_id: str | None = None,
+    ) -> ClearDERControlResponse:
+        """Clear one control, those of a type, or all default or all scheduled ones."""
+        request = ClearDERControlRequest(is_default=is_default, control_type=control_type, control_id=control_id)
+        return await call(self._services, station_id, request, ClearDERControlResponse)
+
+
+def check_control(control: SetDERControlRequest) -> None:
+    """Raise RefusedError (`bad_control`) for values that do not match the type of a control."""
+    if not control_fits(control):
+        reason = f"values do not match {control.control_type}"
+        raise RefusedError(f"control {control.control_id}: {reason}", reason="bad_control")

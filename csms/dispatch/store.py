@@ -1,0 +1,82 @@
+"""DER controls as stations hold them, and their alarms (block R)."""
+
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, delete, insert, select, update
+
+from csms.db.paging import newest
+from csms.smart_charging.tables import der_alarms, der_controls
+from v2g.ocpp.messages.der_control import NotifyDERAlarmRequest, SetDERControlRequest
+
+
+def save_control(
+    connection: Connection, station_id: str, control: SetDERControlRequest, now_ms: int, *, superseded: bool = False
+) -> None:
+    """Store a control that a station holds, replacing one of the same id."""
+    values = {
+        "control_type": control.control_type,
+        "is_default": control.is_default,
+        "superseded": superseded,
+        "updated_ms": now_ms,
+        "document": msgspec.json.encode(control).decode(),
+    }
+    key = (der_controls.c.station_id == station_id) & (der_controls.c.control_id == control.control_id)
+    if connection.execute(update(der_controls).where(key).values(**values)).rowcount == 0:
+        connection.execute(
+            insert(der_controls).values(station_id=station_id, control_id=control.control_id, started=False, **values)
+        )
+
+
+def supersede(connection: Connection, station_id: str, control_ids: tuple[str, ...], now_ms: int) -> None:
+    """Mark controls as superseded (R04.FR.03, FR.06)."""
+    key = (der_controls.c.station_id == station_id) & der_controls.c.control_id.in_(control_ids)
+    connection.execute(update(der_controls).where(key).values(superseded=True, updated_ms=now_ms))
+
+
+def start_stop(connection: Connection, station_id: str, control_id: str, now_ms: int, *, started: bool) -> None:
+    """Mark a scheduled control as started, or delete an ended one (R04.FR.10, FR.20, FR.22)."""
+    key = (der_controls.c.station_id == station_id) & (der_controls.c.control_id == control_id)
+    if started:
+        connection.execute(update(der_controls).where(key).values(started=True, updated_ms=now_ms))
+    else:
+        connection.execute(delete(der_controls).where(key))
+
+
+def clear_controls(
+    connection: Connection, station_id: str, *, is_default: bool, control_type: str | None, control_id: str | None
+) -> int:
+    """Delete cleared controls (R04.FR.44 to FR.46); return how many."""
+    columns = der_controls.c
+    wanted = {"control_type": control_type, "control_id": control_id}
+    key = [columns[name] == value for name, value in wanted.items() if value is not None]
+    where = (columns.station_id == station_id, columns.is_default.is_(is_default), *key)
+    return connection.execute(delete(der_controls).where(*where)).rowcount
+
+
+def controls(connection: Connection, station_id: str) -> list[dict[str, Any]]:
+    """Return a station's controls, by id."""
+    query = select(der_controls).where(der_controls.c.station_id == station_id).order_by(der_controls.c.control_id)
+    return [{**row._mapping, "document": msgspec.json.decode(row.document)} for row in connection.execute(query)]
+
+
+def add_alarm(connection: Connection, station_id: str, alarm: NotifyDERAlarmRequest, at_ms: int) -> None:
+    """Store an alarm, or its end (R05)."""
+    connection.execute(
+        insert(der_alarms).values(
+            station_id=station_id,
+            control_type=alarm.control_type,
+            fault=alarm.grid_event_fault or "",
+            ended=bool(alarm.alarm_ended),
+            at_ms=at_ms,
+            extra=alarm.extra_info or "",
+        )
+    )
+
+
+def alarms(
+    connection: Connection, station_id: str, *, limit: int = 100, before: int | None = None
+) -> list[dict[str, Any]]:
+    """Return a station's newest alarms, the newest first: of those below the number `before`."""
+    query = newest(der_alarms, before, limit, station_id=station_id)
+    return [dict(row._mapping) for row in connection.execute(query)]

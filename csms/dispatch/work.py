@@ -1,0 +1,451 @@
+"""Dispatch of bidirectional vehicles: set-points split over them, frequency signals, allowed modes (Q)."""
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from csms.cluster.concurrency import for_each
+from csms.cluster.feed import FeedEvent
+from csms.dispatch.rules import dispatch_profile, setpoint_update
+from csms.fleets import store as fleets
+from csms.fleets.rules import vehicle_id
+from csms.grid.rules import limits_at
+from csms.grid.source import GRID_SIGNAL
+from csms.ocpp.base import Services
+from csms.overview import store as overview
+from csms.requests.work import UNANSWERED, call, failure
+from csms.sites.rules import Known, Place, PowerRange, Site, bound, kept_shares
+from csms.sites.work import look_at
+from csms.smart_charging import store as charging
+from csms.smart_charging.charging_plans import share_profile
+from csms.smart_charging.rules import DISPATCH_PROFILE, Needs, Order
+from csms.smart_charging.work import SmartCharging
+from csms.transactions import store as transactions
+from v2g.energy.dispatch.split import Participant, split
+from v2g.errors import RefusedError, V2GError
+from v2g.observe import Scalar
+from v2g.ocpp.messages.base import EnergyTransferMode
+from v2g.ocpp.messages.bidirectional import (
+    AFRRSignalRequest,
+    AFRRSignalResponse,
+    NotifyAllowedEnergyTransferRequest,
+    NotifyAllowedEnergyTransferResponse,
+)
+from v2g.ocpp.messages.charging_profiles import ChargingProfile
+from v2g.ocpp.times import format_time
+
+_BOOTED: Final = "boot_accepted"
+_LOSSES: Final = frozenset({
+    _BOOTED, GRID_SIGNAL, "charging_profiles_gone", "station_connected", "transaction_closed", "transaction_ended",
+    "transaction_resumed",
+})  # fmt: skip
+"""Events after which a vehicle may no longer follow its set-point, or not as much of it."""
+
+_ATTEMPTS: Final = 3
+"""How often the part that was not accepted is split over the remaining vehicles."""
+
+
+class Dispatched(msgspec.Struct, frozen=True, kw_only=True):
+    """A vehicle's set-point: W, and whether its station accepted it (status, or why it could not be sent).
+
+    `refusal`: why it must not discharge; otherwise empty.
+    """
+
+    station_id: str
+    evse_id: int
+    transaction_id: str
+    setpoint_w: int
+    status: str
+    refusal: str
+
+
+class _Vehicle(msgspec.Struct, frozen=True):
+    station_id: str
+    transaction_id: str
+    needs: Needs
+
+    @property
+    def id(self) -> str:
+        return vehicle_id(self.station_id, self.transaction_id)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.station_id, self.transaction_id
+
+
+class Dispatch:
+    """Dispatches the vehicles of connected stations of 2.1 that have sent their needs."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._charging = SmartCharging(services)
+
+    async def set_point(
+        self,
+        setpoint_w: int,
+        stations: Collection[str] | None = None,
+        *,
+        frequency: bool = False,
+        pull_s: int | None = None,
+        until_ms: int | None = None,
+    ) -> list[Dispatched]:
+        """Split a set-point (W, positive into the vehicles) over the vehicles of some stations, or of all (Q04, Q07).
+
+        All set-points together stay within the limits of the grid signal, also of one that comes later.
+        On a balanced site no charger exceeds the nodes' limits in either direction, with the other loads.
+        A vehicle under central control already only gets the new value; `pull_s` is its station's request interval.
+        What a station rejects is split over the others, and a lost station's part is assumed to continue;
+        the same applies when one is lost later, until the set-point expires: after
+        `dispatch_duration_s`, or at `until_ms` if that is sooner.
+        """
+        services = self._services
+        end_ms = services.clock.utc_ms() + services.config.balancing.dispatch_duration_s * 1000
+        order = Order(
+            setpoint_w=setpoint_w,
+            stations=None if stations is None else frozenset(stations),
+            frequency=frequency,
+            pull_s=pull_s,
+            until_ms=end_ms if until_ms is None else min(end_ms, until_ms),
+        )
+        return await self._carry_out(order, keep_up=True, new=True)
+
+    async def follow(
+        self, parts: Mapping[str, int], *, keep_up: bool, fleet: str = "", planned_w: int = 0
+    ) -> list[Dispatched]:
+        """Send vehicles their own set-points (W, by `fleets.vehicle_id`), lowered to what a balanced site allows.
+
+        `fleet` and `planned_w`: whose plan it is, and what that says now (W).
+        `keep_up`: also to those that follow it already, which renews it; it ends after `dispatch_duration_s`.
+        """
+        services = self._services
+        order = Order(
+            setpoint_w=sum(parts.values()),
+            stations=frozenset(name.partition("/")[0] for name in parts),
+            frequency=False,
+            pull_s=None,
+            until_ms=services.clock.utc_ms() + services.config.balancing.dispatch_duration_s * 1000,
+            parts=parts,
+            fleet=fleet,
+            planned_w=planned_w,
+        )
+        return await self._carry_out(order, keep_up=keep_up, new=True)
+
+    async def run(self) -> None:
+        """Split set-points again when vehicles or stations are lost, for ever, also those from before a restart."""
+        services = self._services
+        await self.resume()
+        with services.feed.subscribe(_LOSSES) as losses:
+            while True:
+                events = await losses.batch(services.config.balancing.settle_s)
+                await self._forget_restarted(events)
+                stations = {each.station_id for each in events}
+                for order in services.orders.touched(stations, services.clock.utc_ms()):
+                    await self._carry_out(order, keep_up=False)
+
+    async def resume(self) -> None:
+        """Take over this node's set-points from before its start: they stay in force until they expire."""
+        for order in await self._services.store.read(charging.orders, self._services.feed.node):
+            self._services.orders.put(order)
+
+    async def _put(self, order: Order) -> None:
+        services = self._services
+        services.orders.put(order)
+        in_force = services.orders.touched((None,), services.clock.utc_ms())
+        await services.store.run(charging.save_orders, services.feed.node, in_force)
+
+    async def _forget_restarted(self, events: Sequence[FeedEvent]) -> None:
+        """Handle a restarted station: it has lost its dynamic profiles until they are set again."""
+        services = self._services
+        booted = {each.station_id for each in events if each.kind == _BOOTED and each.data.get("reason") != "Triggered"}
+        if not booted:
+            return
+        dispatched = await services.store.read(charging.dispatched_stations, services.clock.utc_ms())
+        for station_id in dispatched:
+            if station_id in booted and station_id in services.connections.connected_here():
+                await services.store.run(charging.forget_dispatch, station_id)
+
+    async def _carry_out(self, order: Order, *, keep_up: bool, new: bool = False) -> list[Dispatched]:
+        with self._services.precedence.command():
+            if new:
+                await self._put(order)
+            return await self._distribute(order, keep_up=keep_up)
+
+    async def _distribute(self, order: Order, *, keep_up: bool) -> list[Dispatched]:
+        """Split a set-point; `keep_up`: send it also to those that have it. The rejected part is split again."""
+        services = self._services
+        parts = order.parts
+        every = await self._vehicles(order.stations)
+        sharers = Counter(each.station_id for each in every)  # of a permit, also where they keep another set-point
+        vehicles = [each for each in every if parts is None or each.id in parts]
+        following = await services.store.read(charging.following, services.clock.utc_ms())
+        free = {each.id: each for each in vehicles}
+        reported: dict[str, Dispatched] = {}
+        unsure = services.orders.unsure
+        for _ in range(_ATTEMPTS):
+            ranges, at_sites = await self._within_sites(list(free.values()), sharers, parts)
+            if parts is not None:
+                shares = {name: able.most_w - able.most_out_w for name, able in ranges.items()}  # one of them is 0
+            else:
+                shares = self._split(order, ranges, following, free)
+            send = [
+                each
+                for each in free.values()
+                if (keep_up and each.id not in reported)
+                or each.key in unsure
+                or following.get(each.key) != shares[each.id]
+            ]
+            raises = [each for each in send if each.id in at_sites and shares[each.id] > following.get(each.key, 0)]
+            others = [each for each in send if each not in raises]
+            results = await self._send_all(others, shares, order)
+            failed = [name for name, result in results.items() if result.status != "Accepted"]
+            if not at_sites.intersection(failed):  # else it was not lowered: its power is not available to others
+                results |= await self._send_all(raises, shares, order)
+                failed = [name for name, result in results.items() if result.status != "Accepted"]
+            reported |= results
+            if not failed:
+                break
+            following = await services.store.read(charging.following, services.clock.utc_ms())
+            for name in failed:
+                del free[name]
+        return [reported[each.id] for each in vehicles if each.id in reported]
+
+    def _split(
+        self,
+        order: Order,
+        ranges: Mapping[str, PowerRange],
+        following: Mapping[tuple[str, str], int],
+        free: Collection[str],
+    ) -> dict[str, int]:
+        """Return each vehicle's part of a set-point, beside what others follow that cannot be changed now."""
+        elsewhere = [power for (station_id, _), power in following.items() if not order.concerns(station_id)]
+        setpoint_w = self.within_grid(order.setpoint_w, elsewhere)
+        unsure = self._services.orders.unsure
+        others = sum(
+            power
+            for (station_id, transaction_id), power in following.items()
+            if order.concerns(station_id)
+            and vehicle_id(station_id, transaction_id) not in free
+            and (station_id, transaction_id) not in unsure
+        )
+        participants = [
+            Participant(
+                id=name,
+                most_w=within.most_w,
+                most_out_w=within.most_out_w,
+                least_w=within.least_w,
+                least_out_w=within.least_out_w,
+            )
+            for name, within in ranges.items()
+        ]
+        return split(setpoint_w - others, participants)
+
+    def within_grid(self, setpoint_w: int, elsewhere: Iterable[int] = ()) -> int:
+        """Return a set-point (W) that is within the limits of the grid signal together with those that are followed
+        `elsewhere` in the same direction: others may end at any moment."""
+        signal = self._services.grid.current
+        if signal is None:
+            return setpoint_w
+        import_w, export_w = limits_at(signal, self._services.clock.utc_ms())
+        if setpoint_w > 0:
+            return max(0, min(setpoint_w, import_w - sum(each for each in elsewhere if each > 0)))
+        return min(0, max(setpoint_w, -export_w - sum(each for each in elsewhere if each < 0)))
+
+    async def afrr(self, signal: int, stations: Collection[str]) -> dict[str, str]:
+        """Forward a frequency restoration signal (Q08); return each station's status, or why it has none."""
+        services = self._services
+        request = AFRRSignalRequest(timestamp=format_time(services.clock.utc_ms()), signal=signal)
+
+        async def pass_on(station_id: str) -> tuple[str, str]:
+            try:
+                return station_id, (await call(services, station_id, request, AFRRSignalResponse)).status
+            except V2GError as error:
+                return station_id, str(error)
+
+        return dict(await for_each(sorted(stations), pass_on))
+
+    async def allow(self, station_id: str, transaction_id: str, modes: Sequence[EnergyTransferMode]) -> str:
+        """Set the allowed transfer modes of a transaction (Q02.FR.05); return the station's status."""
+        if not modes:
+            raise RefusedError("at least one energy transfer mode must be allowed", reason="no_mode")
+        request = NotifyAllowedEnergyTransferRequest(
+            transaction_id=transaction_id, allowed_energy_transfer=tuple(modes)
+        )
+        answer = await call(self._services, station_id, request, NotifyAllowedEnergyTransferResponse)
+        return answer.status
+
+    async def _vehicles(self, stations: Collection[str] | None) -> list[_Vehicle]:
+        services = self._services
+        running = await services.store.read(transactions.all_with_needs, stations)
+        return [
+            _Vehicle(station_id, transaction_id, needs)
+            for station_id, transaction_id, needs in running
+            if services.connections.version(station_id) == "2.1"  # None, unless it is connected
+        ]
+
+    async def _within_sites(
+        self, vehicles: Sequence[_Vehicle], sharers: Mapping[str, int], parts: Mapping[str, int] | None
+    ) -> tuple[dict[str, PowerRange], set[str]]:
+        """Return each vehicle's capability, within the limits of its balanced site, and those that have one.
+
+        `sharers`: how many vehicles each station has. `parts`: their plan, which no vehicle exceeds, so that a site is
+        shared by it.
+        """
+        services = self._services
+        able, at_sites = {}, set()
+        for each in vehicles:
+            most_w, most_out_w = each.needs.most_w, self._out(each, sharers[each.station_id])
+            if parts is not None:
+                most_w, most_out_w = min(most_w, max(0, parts[each.id])), min(most_out_w, max(0, -parts[each.id]))
+            able[each.id] = PowerRange(
+                most_w=most_w,
+                most_out_w=most_out_w,
+                least_w=each.needs.least_w,
+                least_out_w=each.needs.least_discharge_w,
+            )
+        at_place = {f"{each.station_id}/{each.needs.evse_id}": each for each in vehicles}
+        for site in await services.store.read(charging.all_sites):
+            here = [at_place[place.id] for place in site.places if place.id in at_place]
+            if not here:
+                continue
+            known, given = await look_at(services, site)
+            ranges = {f"{each.station_id}/{each.needs.evse_id}": able[each.id] for each in here}
+            allowed = bound(site, known, given, ranges, services.clock.utc_ms())
+            if parts is not None and any(allowed[name].most_w < ranges[name].most_w for name in ranges):
+                await self._lower_shares(site, known, given, ranges)
+                allowed = bound(site, known, given, ranges, services.clock.utc_ms())
+            able |= {at_place[name].id: within for name, within in allowed.items()}
+            at_sites |= {each.id for each in here}
+        return able, at_sites
+
+    async def _lower_shares(
+        self, site: Site, known: Mapping[str, Known], given: dict[str, int], ranges: Mapping[str, PowerRange]
+    ) -> None:
+        """Lower the shares of vehicles that draw less by their plan; update `given` where their stations accept."""
+        now_ms = self._services.clock.utc_ms()
+        kept = kept_shares(site, known, given, ranges, now_ms)
+
+        async def lower(place: Place) -> None:
+            transaction = known[place.id].transaction
+            if transaction is None:
+                return
+            about = (place.evse_id, kept[place.id], len(place.phases), now_ms, transaction.transaction_id)
+            limit = share_profile(*about, phase_to_use=known[place.id].phase_to_use)
+            with contextlib.suppress(V2GError):  # reported in the answer to the command
+                if await self._charging.share(place.station_id, place.evse_id, limit) == "Accepted":
+                    given[place.id] = kept[place.id]
+
+        await for_each([place for place in site.places if place.id in kept], lower)
+
+    def _out(self, vehicle: _Vehicle, sharers: int) -> int:
+        """Return the most power out of a vehicle; its station's prequalification is shared evenly."""
+        granted = self._services.permits.of(vehicle.station_id, vehicle.needs.evse_id)
+        able_w = vehicle.needs.most_discharge_w if vehicle.needs.bidirectional else 0
+        station_w = able_w if granted.station_w is None else granted.station_w // sharers
+        return min(able_w, station_w, able_w if granted.evse_w is None else granted.evse_w)
+
+    async def _send_all(
+        self, vehicles: Sequence[_Vehicle], shares: Mapping[str, int], order: Order
+    ) -> dict[str, Dispatched]:
+        """Send all set-points at once: a station that does not answer delays no other."""
+        results = await asyncio.gather(*(self._send(each, shares[each.id], order) for each in vehicles))
+        return {each.id: result for each, result in zip(vehicles, results, strict=True)}
+
+    async def _send(self, vehicle: _Vehicle, setpoint_w: int, order: Order) -> Dispatched:
+        """Send a vehicle its set-point; a rejected one does not count.
+
+        If the answer is lost, the site's limits assume that it was accepted, the set-point that it was not.
+        """
+        services, evse_id = self._services, vehicle.needs.evse_id
+        place = vehicle.station_id, DISPATCH_PROFILE + evse_id
+        held, before = await services.store.look_up(charging.held_profiles, place)
+        sure = True
+        try:
+            status = await self._set(vehicle, setpoint_w, order, held)
+        except V2GError as error:
+            status, sure = str(error), failure(error) != UNANSWERED
+        (services.orders.unsure.discard if sure else services.orders.unsure.add)(vehicle.key)
+        if status != "Accepted" and sure:
+            await services.store.run(charging.put_back, *place, before)
+        refusal = services.permits.of(vehicle.station_id, evse_id).reason
+        data: dict[str, Scalar] = {"evse": evse_id, "setpoint_w": setpoint_w, "status": status[:200]}
+        data |= {"refusal": refusal} if refusal else {}
+        services.report("ocpp", "dispatched", vehicle.station_id, data)
+        return Dispatched(
+            station_id=vehicle.station_id,
+            evse_id=evse_id,
+            transaction_id=vehicle.transaction_id,
+            setpoint_w=setpoint_w,
+            status=status,
+            refusal=refusal,
+        )
+
+    async def _set(self, vehicle: _Vehicle, setpoint_w: int, order: Order, held: ChargingProfile | None) -> str:
+        """Change the value of a transaction's dynamic profile, or set one; return the station's status."""
+        services, evse_id, now_ms = self._services, vehicle.needs.evse_id, self._services.clock.utc_ms()
+        station_id, profile_id = vehicle.station_id, DISPATCH_PROFILE + evse_id
+        values = setpoint_update(setpoint_w)
+        mode = "CentralFrequency" if order.frequency else "CentralSetpoint"
+        until_ms = services.permits.of(station_id, evse_id).until_ms if setpoint_w < 0 else None
+        end_ms = order.until_ms if until_ms is None else min(order.until_ms, until_ms)
+        duration_s = max(1, -(-(end_ms - now_ms) // 1000))
+        if (
+            held is not None
+            and held.transaction_id == vehicle.transaction_id
+            and held.charging_schedule[0].charging_schedule_period[0].operation_mode == mode
+            and held.charging_schedule[0].duration == duration_s
+            and (await self._charging.update_dynamic(station_id, profile_id, values)).status == "Accepted"
+        ):
+            return "Accepted"
+        profile = dispatch_profile(  # none, or lost by the station
+            evse_id,
+            setpoint_w,
+            mode,
+            now_ms,
+            vehicle.transaction_id,
+            duration_s=duration_s,
+            pull_interval_s=order.pull_s,
+        )
+        await services.store.gather(charging.save_dynamic, charging.Dynamic(station_id, profile_id, values, now_ms))
+        return (await self._charging.set_priced(station_id, evse_id, profile)).status
+
+
+_MINUTE_MS: Final = 60_000
+
+
+async def note(services: Services) -> None:
+    """Store this minute's points, unless they are stored, or no set-point is in force. Raises StoreError."""
+    now_ms, orders = services.clock.utc_ms(), services.orders
+    at_ms = now_ms // _MINUTE_MS * _MINUTE_MS
+    if at_ms == orders.noted_ms or not (in_force := orders.touched((None,), now_ms)):
+        return
+    orders.noted_ms = at_ms
+    followed = {
+        key: watts
+        for key, watts in (await services.store.read(charging.following, now_ms)).items()
+        if any(each.concerns(key[0]) for each in in_force)
+    }
+    running = await services.store.read(overview.powers, frozenset(station for station, _ in followed))
+    powers = {(each.station_id, each.transaction_id): each.watts for each in running}
+    point = charging.CoursePoint(
+        at_ms=at_ms,
+        asked_w=sum(each.setpoint_w for each in in_force),
+        accepted_w=sum(followed.values()),
+        delivered_w=round(sum(powers.get(key, 0) for key in followed)),
+        vehicles=len(followed),
+    )
+    await services.store.run(charging.note_course, services.feed.node, point)
+    for order in {each.fleet: each for each in in_force if each.fleet}.values():
+        of_fleet = [key for key in followed if vehicle_id(*key) in (order.parts or {})]
+        of_plan = fleets.FleetPoint(
+            at_ms=at_ms,
+            planned_w=order.planned_w,
+            asked_w=order.setpoint_w,
+            accepted_w=sum(followed[key] for key in of_fleet),
+            delivered_w=round(sum(powers.get(key, 0) for key in of_fleet)),
+            vehicles=len(of_fleet),
+        )
+        await services.store.run(fleets.note_course, order.fleet, of_plan)

@@ -1,0 +1,1 @@
+"""Messages on stations' displays (block O)."""

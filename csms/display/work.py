@@ -1,0 +1,72 @@
+"""Functional block O: messages on stations' displays."""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from csms.diagnostics import store as diagnostics
+from csms.ocpp.base import Services
+from csms.requests.work import Asked, ask, call
+from v2g.errors import RefusedError
+from v2g.ocpp.messages.display import (
+    ClearDisplayMessageRequest,
+    ClearDisplayMessageResponse,
+    GetDisplayMessagesRequest,
+    GetDisplayMessagesResponse,
+    MessageInfo,
+    MessagePriority,
+    MessageState,
+    SetDisplayMessageRequest,
+    SetDisplayMessageResponse,
+)
+from v2g.ocpp.times import parse_time
+
+
+class Shown(msgspec.Struct, frozen=True):
+    """The message's new number, and the station's answer."""
+
+    message_id: int
+    response: SetDisplayMessageResponse
+
+
+async def show(services: Services, station_id: str, info: MessageInfo, *, replaces: int | None = None) -> Shown:
+    """Show a message (O01), during a transaction when it names one (O02), or in place of another (O06).
+
+    The message gets its number here; `replaces` is that of the message to replace. Raises RefusedError for a
+    message that has ended already, V2GError as `ConnectionRegistry.call` does.
+    """
+    now_ms = services.clock.utc_ms()
+    if info.end_date_time is not None and parse_time(info.end_date_time) <= now_ms:
+        raise RefusedError("the message would have ended already", reason="over")
+    number = await services.store.run(diagnostics.next_message_id, station_id) if replaces is None else replaces
+    numbered = msgspec.structs.replace(info, id=number)
+    response = await call(services, station_id, SetDisplayMessageRequest(message=numbered), SetDisplayMessageResponse)
+    return Shown(number, response)
+
+
+async def clear(services: Services, station_id: str, message_id: int) -> ClearDisplayMessageResponse:
+    """Remove a message (O05)."""
+    return await call(services, station_id, ClearDisplayMessageRequest(id=message_id), ClearDisplayMessageResponse)
+
+
+async def report(
+    services: Services,
+    station_id: str,
+    *,
+    ids: Iterable[int] = (),
+    priority: MessagePriority | None = None,
+    state: MessageState | None = None,
+) -> Asked[GetDisplayMessagesResponse]:
+    """Have messages reported: all (O03) or some (O04); they arrive in parts."""
+    return await ask(
+        services,
+        station_id,
+        lambda number: GetDisplayMessagesRequest(id=tuple(ids), request_id=number, priority=priority, state=state),
+        GetDisplayMessagesResponse,
+        follows=("Accepted",),
+    )
+
+
+async def expire(services: Services) -> None:
+    """Mark expired messages."""
+    await services.store.run(diagnostics.expire_messages, services.clock.utc_ms())

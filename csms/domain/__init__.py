@@ -1,1 +1,0 @@
-"""Decisions of the back end, by what they are about: values in, values out. Pure."""

@@ -1,1 +1,0 @@
-"""A scripted back end, for tests of stations' behaviour."""

@@ -1,1 +1,0 @@
-"""State and faults of transactions."""

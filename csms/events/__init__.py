@@ -1,0 +1,1 @@
+"""The recent events of the feed, as server-sent events that resume after an interruption."""

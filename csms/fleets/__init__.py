@@ -1,0 +1,1 @@
+"""Vehicles that are planned together: plans, what they can do for the grid, and calls of it."""

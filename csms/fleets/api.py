@@ -1,0 +1,246 @@
+"""Fleets: vehicles that are planned together, what they can do for the grid, and calls of it."""
+
+import asyncio
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec.structs import asdict
+from sqlalchemy import Connection
+
+from csms.accounts.rules import Permission
+from csms.dispatch.work import Dispatched
+from csms.fleets import store as rows
+from csms.fleets.rules import Fleet, FleetCall, describe_call
+from csms.fleets.work import FLEET_CHANGED, Fleets
+from csms.http.call import Call
+from csms.http.money import Money, money_of
+from csms.http.operations import Page, delete, get, post, put
+from csms.http.paging import page_of
+from csms.http.parameters import Paged
+from csms.http.problems import ApiError, missing
+from v2g.energy.dispatch.earnings import Earnings, earnings
+from v2g.energy.dispatch.flexibility import Bid, FleetRange, bids, capabilities
+from v2g.energy.dispatch.plan import DispatchPlan, Method, VehiclePlan
+from v2g.energy.dispatch.planner import check_solver
+from v2g.energy.dispatch.report import chart, explain
+from v2g.units import UtcMs
+
+_EXAMPLE = {
+    "id": "depot",
+    "stations": ["CS-V2G-0001"],
+    "import_limit_w": 100_000,
+    "peak": {"from_minute": 1020, "until_minute": 1260, "import_limit_w": 40_000},
+    "zone": "Europe/Berlin",
+}
+
+
+class OneFleet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Path of a fleet."""
+
+    fleet_id: Annotated[str, msgspec.Meta(min_length=1, max_length=60, examples=["depot"])]
+
+
+class PlannedPowers(msgspec.Struct, frozen=True, kw_only=True):
+    """Powers of all vehicles between the edges of periods.
+
+    `grid_w`: at the grid connection, negative if fed in, if all vehicles draw what is planned. `curtailed_w`: of the
+    generation. `excess_w`: by which the site's own load exceeds its limit. `method`: `bounded` plans cost at most `gap`
+    more than the best possible one; `at_once` is the fall-back without optimisation.
+    """
+
+    edges_ms: tuple[int, ...]
+    vehicles: tuple[VehiclePlan, ...]
+    grid_w: tuple[int, ...]
+    curtailed_w: tuple[int, ...]
+    excess_w: tuple[int, ...]
+    method: Method
+    gap: Money
+
+
+class PlannedEarnings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a plan of `ms` earns, for the site with its own load.
+
+    `at_once`: cost if vehicles charge at once. `stored`: worth of the energy that batteries hold more (or less,
+    negative) than then. `net`: what the plan is better by, after wear.
+    """
+
+    ms: int
+    bought_wh: int
+    sold_wh: int
+    discharged_wh: int
+    bought: Money
+    sold: Money
+    wear: Money
+    at_once: Money
+    stored: Money
+    net: Money
+
+
+class ShownPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """A plan made now. `explanation`: in sentences; `chart`: an SVG picture. `call`: what vehicles answer before they
+    follow the plan."""
+
+    plan: PlannedPowers
+    call: FleetCall | None
+    explanation: tuple[str, ...]
+    earnings: PlannedEarnings
+    chart: str
+
+
+class OfferedBid(msgspec.Struct, frozen=True, kw_only=True):
+    """An offer for a period: whole blocks of power, and the price of a kWh at which a call neither gains nor loses.
+
+    Up: the least that the fleet must get. Down: the most that it would pay for the energy.
+    """
+
+    start_ms: int
+    end_ms: int
+    direction: Literal["up", "down"]
+    power_w: int
+    break_even_per_kwh: Money
+
+
+class Capability(msgspec.Struct, frozen=True, kw_only=True):
+    """What a fleet can do beside its plan, by period (the first is now), and bids for it."""
+
+    ranges: tuple[FleetRange, ...]
+    bids: tuple[OfferedBid, ...]
+
+
+class CourseOfFleet(OneFleet, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Path of a fleet, and from when on."""
+
+    from_ms: UtcMs
+
+
+class Called(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`power_w` less drawn than planned (more fed back), negative: more drawn; for a time."""
+
+    power_w: Annotated[int, msgspec.Meta(ge=-1_000_000_000, le=1_000_000_000)]
+    duration_s: Annotated[int, msgspec.Meta(ge=1, le=86_400)]
+
+
+@get("/fleets", Permission.READ_ENERGY, for_sites=True)
+async def list_fleets(call: Call, parameters: Paged) -> Page[Fleet]:
+    """List fleets, by id; for a role limited to sites those with stations there only."""
+    found = [each for each in await call.run(rows.every) if _is_seen(call, each)]
+    return page_of(call, found, parameters, lambda each: each.id)
+
+
+@get("/fleets/{fleet_id}", Permission.READ_ENERGY, problems=(404,), for_sites=True)
+async def read_fleet(call: Call, parameters: OneFleet) -> Fleet:
+    """Return one fleet."""
+    return await _fleet(call, parameters.fleet_id)
+
+
+@put("/fleets/{fleet_id}", Permission.WRITE_ENERGY, conditional=True, example=_EXAMPLE)
+async def put_fleet(call: Call, parameters: OneFleet, body: Fleet) -> Fleet:
+    """Store a fleet, replacing one of the same id; its vehicles follow the new plan. Needs the extra `planning`."""
+    if body.id != parameters.fleet_id:
+        raise ApiError(400, f"the body has fleet {body.id}, the path {parameters.fleet_id}")
+    check_solver()
+    await call.change(
+        lambda connection: rows.get(connection, body.id),
+        lambda connection, _before: rows.save(connection, body, call.now_ms),
+    )
+    call.services.feed.publish(FLEET_CHANGED, None, {"fleet": body.id})
+    return body
+
+
+@delete("/fleets/{fleet_id}", Permission.WRITE_ENERGY, problems=(404,), conditional=True)
+async def delete_fleet(call: Call, parameters: OneFleet) -> None:
+    """Delete a fleet; set-points of its vehicles expire."""
+
+    def write(connection: Connection, before: Fleet | None) -> None:
+        if before is None:
+            raise missing("fleet")
+        rows.remove(connection, parameters.fleet_id)
+
+    await call.change(lambda connection: rows.get(connection, parameters.fleet_id), write)
+    call.services.feed.publish(FLEET_CHANGED, None, {"fleet": parameters.fleet_id})
+
+
+@get("/fleets/{fleet_id}/plan", Permission.READ_ENERGY, problems=(404, 409), for_sites=True)
+async def read_plan(call: Call, parameters: OneFleet) -> ShownPlan:
+    """Return the plan by which a fleet charges and discharges from now on, and why."""
+    fleet = await _fleet(call, parameters.fleet_id)
+    found = await Fleets(call.services).plan(fleet)
+    problem, plan = found.problem, found.plan
+    earned = await asyncio.to_thread(earnings, problem, plan)
+    words = explain(problem, plan, earned, zone=fleet.tzinfo)
+    return ShownPlan(
+        plan=_powers(plan, call.services.config.grid.currency),
+        call=found.call,
+        explanation=words if found.call is None else (describe_call(found.call, fleet.tzinfo), *words),
+        earnings=_earnings(earned, call.services.config.grid.currency),
+        chart=chart(problem, plan, zone=fleet.tzinfo),
+    )
+
+
+@get("/fleets/{fleet_id}/course", Permission.READ_ENERGY, problems=(404,), for_sites=True)
+async def read_fleet_course(call: Call, parameters: CourseOfFleet) -> tuple[rows.FleetPoint, ...]:
+    """Return, by minute, what a fleet's plans said, and what was asked for, followed and delivered."""
+    fleet = await _fleet(call, parameters.fleet_id)
+    return tuple(await call.run(rows.course, fleet.id, parameters.from_ms))
+
+
+@get("/fleets/{fleet_id}/capability", Permission.READ_ENERGY, problems=(404, 409), for_sites=True)
+async def read_capability(call: Call, parameters: OneFleet) -> Capability:
+    """Return by how much a fleet can deviate from its plan, now and by quarter hour, and bids for it."""
+    fleet = await _fleet(call, parameters.fleet_id)
+    found = await Fleets(call.services).plan(fleet)
+    ranges = capabilities(found.problem, found.plan, headroom=fleet.headroom)
+    currency = call.services.config.grid.currency
+    return Capability(ranges=ranges, bids=tuple(_bid(each, currency) for each in bids(found.problem, ranges)))
+
+
+def _powers(plan: DispatchPlan, currency: str) -> PlannedPowers:
+    shown = asdict(plan)
+    return PlannedPowers(gap=money_of(shown.pop("gap_micro"), currency), **shown)
+
+
+def _earnings(found: Earnings, currency: str) -> PlannedEarnings:
+    return PlannedEarnings(
+        ms=found.ms,
+        bought_wh=found.bought_wh,
+        sold_wh=found.sold_wh,
+        discharged_wh=found.discharged_wh,
+        bought=money_of(found.bought_micro, currency),
+        sold=money_of(found.sold_micro, currency),
+        wear=money_of(found.wear_micro, currency),
+        at_once=money_of(found.at_once_micro, currency),
+        stored=money_of(found.stored_micro, currency),
+        net=money_of(found.net_micro, currency),
+    )
+
+
+def _bid(found: Bid, currency: str) -> OfferedBid:
+    shown = asdict(found)
+    return OfferedBid(break_even_per_kwh=money_of(shown.pop("break_even_micro_per_kwh"), currency), **shown)
+
+
+@post(
+    "/fleets/{fleet_id}/call",
+    Permission.WRITE_ENERGY,
+    problems=(404, 409),
+    example={"power_w": 20_000, "duration_s": 900},
+)
+async def call_fleet(call: Call, parameters: OneFleet, body: Called) -> tuple[Dispatched, ...]:
+    """Have a fleet draw less than planned, or more, for a time; the response lists each vehicle's set-point.
+
+    It must be within the fleet's range; an event reports afterwards how much was delivered.
+    """
+    fleet = await _fleet(call, parameters.fleet_id)
+    return tuple(await Fleets(call.services).call(fleet, body.power_w, body.duration_s))
+
+
+async def _fleet(call: Call, fleet_id: str) -> Fleet:
+    found = await call.run(rows.get, fleet_id)
+    if found is None or not _is_seen(call, found):
+        raise missing("fleet")
+    return found
+
+
+def _is_seen(call: Call, fleet: Fleet) -> bool:
+    """Return whether the caller's role extends to all stations of a fleet."""
+    return call.stations is None or (bool(fleet.stations) and call.stations.issuperset(fleet.stations or ()))

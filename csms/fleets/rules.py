@@ -1,0 +1,274 @@
+"""A fleet: vehicles at some stations that share one grid connection, planned together (R48 to R51, R55, R57).
+
+Energies of a vehicle are relative to what it may give away at most: ISO 15118-20 sends what it needs and what it can
+spare, not what is in its battery.
+"""
+
+import bisect
+import itertools
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, tzinfo
+from typing import Annotated, Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+from msgspec import Meta
+
+from csms.smart_charging.rules import Needs
+from csms.transactions.rules import Transaction, net_wh
+from v2g.energy.dispatch.earnings import wear_micro_per_kwh
+from v2g.energy.dispatch.flexibility import FleetRange, VehicleRange, activate
+from v2g.energy.dispatch.problem import (
+    HOUR_MS,
+    NO_CLIMATE,
+    Celsius,
+    Climate,
+    DispatchProblem,
+    Efficiency,
+    FleetVehicle,
+    PeakWindow,
+    Period,
+    make_periods,
+    shave_peak,
+)
+from v2g.energy.dispatch.transformer import Transformer
+from v2g.energy.grid_signal import QUARTER_MS, GridSignal, Tariff
+from v2g.energy.limits import MOST_W, Watts
+from v2g.errors import RefusedError
+from v2g.units import PositiveDecimals, UtcMs, micro_of
+
+StationIds = Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=48)], ...], Meta(max_length=10_000)]
+
+
+class Peak(PeakWindow, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A daily window of local time (minutes after midnight) in which less may be drawn, and vehicles give power back.
+
+    `discharge_elsewhere`: whether they may do so at other times, too.
+    """
+
+    import_limit_w: Watts
+    discharge_elsewhere: bool = False
+
+
+class Forecast(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is expected from `start_ms` (UTC) until the next one: load beside the vehicles, generation, temperature."""
+
+    start_ms: UtcMs
+    load_w: Watts | None = None
+    pv_w: Watts = 0
+    temperature_c: Celsius | None = None
+
+
+class Fleet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The vehicles at some stations, the limits of their grid connection, and what wear costs."""
+
+    id: Annotated[str, Meta(min_length=1, max_length=60, description="Its name.")]
+    stations: Annotated[StationIds | None, Meta(description="Its stations; null: all.")] = None
+    import_limit_w: Annotated[
+        Watts, Meta(description="Limit of the connection, W; the grid signal's applies, too.")
+    ] = MOST_W
+    export_limit_w: Annotated[Watts, Meta(description="The same for feed-in, W.")] = MOST_W
+    evse_w: Annotated[Watts, Meta(description="The most that each EVSE gives or takes, W.")] = MOST_W
+    load_w: Annotated[
+        Watts, Meta(description="What the connection draws beside the vehicles, W, where `forecast` does not say.")
+    ] = 0
+    forecast: Annotated[
+        tuple[Forecast, ...],
+        Meta(
+            max_length=3000,
+            description="From `start_ms` on, until the next: `load_w`, `pv_w` (generation), `temperature_c`.",
+        ),
+    ] = ()
+    transformer: Annotated[
+        Transformer | None, Meta(description="`rated_va`, `power_factor`: bounds the import, too.")
+    ] = None
+    raise_w: Annotated[
+        int, Meta(ge=1000, le=MOST_W, description="The most by which all set-points together rise every 2 s, W.")
+    ] = MOST_W
+    climate: Annotated[
+        Climate, Meta(description="Share of the power by temperature: `charge`, `discharge`; and what heat costs.")
+    ] = NO_CLIMATE
+    peak: Annotated[
+        Peak | None,
+        Meta(
+            description="Daily window (`from_minute`, `until_minute`) with a lower `import_limit_w`, in which vehicles "
+            "give power back; at other times only with `discharge_elsewhere`."
+        ),
+    ] = None
+    zone: Annotated[str, Meta(max_length=60, description="Time zone of the window.")] = "UTC"
+    horizon_h: Annotated[int, Meta(ge=1, le=72, description="How far plans reach, h, as far as prices are known.")] = 24
+    charge_efficiency: Annotated[Efficiency, Meta(description="From the grid to the battery.")] = 0.95
+    discharge_efficiency: Annotated[Efficiency, Meta(description="From the battery to the grid.")] = 0.95
+    battery_price_per_kwh: Annotated[
+        PositiveDecimals, Meta(description="Price of a kWh of capacity, for the cost of wear.")
+    ] = "100"
+    loss_percent: Annotated[float, Meta(ge=0, le=10, description="Capacity that 100 cycles cost, %.")] = 0.4
+    headroom: Annotated[
+        float, Meta(ge=0, lt=1, description="Share of what vehicles can do that is kept for departures and refusals.")
+    ] = 0.1
+    active: Annotated[bool, Meta(description="Vehicles follow the plan; otherwise it can only be read.")] = True
+
+    def __post_init__(self) -> None:
+        """Reject an unknown time zone."""
+        try:
+            ZoneInfo(self.zone)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError(f"unknown time zone {self.zone!r}") from None
+        if any(after.start_ms <= before.start_ms for before, after in itertools.pairwise(self.forecast)):
+            raise ValueError("starts of a forecast must rise")
+
+    @property
+    def tzinfo(self) -> tzinfo:
+        """Its time zone."""
+        return UTC if self.zone == "UTC" else ZoneInfo(self.zone)
+
+    def concerns(self, station_id: str) -> bool:
+        """Return whether a station belongs to it."""
+        return self.stations is None or station_id in self.stations
+
+
+class FleetCall(msgspec.Struct, frozen=True, kw_only=True):
+    """A call of the fleet's flexibility: `power_w` less into the vehicles (negative: more) than planned, for a time.
+
+    `planned_w`: each vehicle's plan when the call began, which it is measured against; `net_wh`: its energy then.
+    """
+
+    power_w: int
+    from_ms: int
+    until_ms: int
+    planned_w: dict[str, int]
+    net_wh: dict[str, int]
+
+
+def vehicle_id(station_id: str, transaction_id: str) -> str:
+    """Return the name of a vehicle in plans."""
+    return f"{station_id}/{transaction_id}"
+
+
+def fleet_vehicle(fleet: Fleet, transaction: Transaction, needs: Needs) -> FleetVehicle | None:
+    """Return a vehicle for a plan, None if it has not sent how much power it takes."""
+    if not needs.most_w:
+        return None
+    moved_wh = net_wh(transaction) - needs.net_wh
+    stored_wh = moved_wh * fleet.charge_efficiency if moved_wh > 0 else moved_wh / fleet.discharge_efficiency
+    spare_wh, wanted_wh = max(0, -needs.least_wh), max(0, needs.energy_wh, needs.least_wh)
+    capacity_wh = max(1, spare_wh + max(needs.most_wh, wanted_wh))
+    return FleetVehicle(
+        id=vehicle_id(transaction.station_id, transaction.transaction_id),
+        energy_wh=max(0, min(capacity_wh, spare_wh + round(stored_wh))),
+        capacity_wh=capacity_wh,
+        target_wh=spare_wh + wanted_wh,
+        charge_w=min(fleet.evse_w, needs.most_w),
+        discharge_w=min(fleet.evse_w, needs.most_discharge_w) if needs.bidirectional and spare_wh else 0,
+        charge_efficiency=fleet.charge_efficiency,
+        discharge_efficiency=fleet.discharge_efficiency,
+        wear_micro_per_kwh=wear_micro_per_kwh(micro_of(fleet.battery_price_per_kwh), loss_percent=fleet.loss_percent),
+        departure_ms=needs.departure_ms or None,
+        priority=needs.priority,
+    )
+
+
+def fleet_problem(
+    fleet: Fleet, vehicles: Iterable[tuple[Transaction, Needs]], signal: GridSignal | None, now_ms: int
+) -> DispatchProblem:
+    """Return what the fleet's plan is made from. Raises RefusedError (`no_price`) without prices for now."""
+    if signal is None:
+        raise RefusedError(f"fleet {fleet.id}: there is no grid signal, so no prices", reason="no_price")
+    found = tuple(each for each in (fleet_vehicle(fleet, *needs) for needs in vehicles) if each)
+    until_ms = now_ms + fleet.horizon_h * HOUR_MS
+    if found and all(each.departure_ms for each in found):  # nobody is there afterwards
+        last_ms = max(now_ms, *(each.departure_ms or 0 for each in found))
+        until_ms = min(until_ms, (last_ms // QUARTER_MS + 1) * QUARTER_MS)
+    return DispatchProblem(periods=_periods(fleet, signal, now_ms, until_ms), vehicles=found, climate=fleet.climate)
+
+
+def _periods(fleet: Fleet, signal: GridSignal, now_ms: int, until_ms: int) -> tuple[Period, ...]:
+    tariff = signal.tariff()
+    tariff.price_at(now_ms)
+    periods = make_periods(
+        tariff,
+        now_ms,
+        min(until_ms, _priced_until(tariff, now_ms)),
+        import_limit_w=min(fleet.import_limit_w, signal.site_import_limit_w),
+        export_limit_w=min(fleet.export_limit_w, signal.export_limit_w),
+    )
+    periods = tuple(_expected(fleet, each, signal.valid_until_ms) for each in periods)
+    if fleet.peak is None:
+        return periods
+    return shave_peak(
+        periods,
+        fleet.peak,
+        fleet.tzinfo,
+        import_limit_w=fleet.peak.import_limit_w,
+        discharge_elsewhere=fleet.peak.discharge_elsewhere,
+    )
+
+
+def _expected(fleet: Fleet, period: Period, valid_until_ms: int) -> Period:
+    """Return a period with the forecast for its start, the transformer's limit, and export only while it is allowed."""
+    index = bisect.bisect_right(fleet.forecast, period.start_ms, key=lambda each: each.start_ms)
+    expected = fleet.forecast[index - 1] if index else Forecast(start_ms=0)
+    load_w = fleet.load_w if expected.load_w is None else expected.load_w
+    import_limit_w = period.import_limit_w
+    if fleet.transformer is not None:
+        base_w = load_w - expected.pv_w
+        import_limit_w = min(import_limit_w, max(0, base_w + fleet.transformer.limit_w(base_w=base_w)))
+    valid = period.end_ms <= valid_until_ms
+    return msgspec.structs.replace(
+        period,
+        import_limit_w=import_limit_w,
+        export_limit_w=period.export_limit_w if valid else 0,
+        load_w=load_w,
+        pv_w=expected.pv_w,
+        temperature_c=expected.temperature_c,
+        discharge=valid,
+    )
+
+
+def _priced_until(tariff: Tariff, now_ms: int) -> int:
+    """Return the end of the prices that follow each other without a gap from now on."""
+    ahead = [slot for slot in tariff.slots if slot.end_ms > now_ms]
+    for before, after in itertools.pairwise(ahead):
+        if after.start_ms > before.end_ms:
+            return before.end_ms
+    return ahead[-1].end_ms
+
+
+def called(call: FleetCall, present: FleetRange) -> dict[str, int]:
+    """Return the set-points (W) by which vehicles answer a call, from what each can do now around its plan of then.
+
+    Others take over the part of a vehicle that has left.
+    """
+    ranges, gone = [], call.planned_w.keys() - {each.id for each in present.vehicles}
+    for each in present.vehicles:
+        planned_w = call.planned_w.get(each.id)
+        if planned_w is not None:
+            least_w, most_w = each.planned_w - each.up_w, each.planned_w + each.down_w
+            planned_w = max(least_w, min(most_w, planned_w))
+            ranges.append(
+                VehicleRange(id=each.id, planned_w=planned_w, up_w=planned_w - least_w, down_w=most_w - planned_w)
+            )
+    ranges += [VehicleRange(id=name, planned_w=call.planned_w[name]) for name in gone]
+    return activate(call.power_w, ranges, gone=gone)
+
+
+def describe_call(call: FleetCall, zone: tzinfo) -> str:
+    """Return a call as a sentence."""
+    until = datetime.fromtimestamp(call.until_ms / 1000, zone)
+    word = "less" if call.power_w >= 0 else "more"
+    return (
+        f"Called until {until:%H:%M}: vehicles draw {abs(call.power_w) / 1000:.1f} kW {word} than planned when the "
+        "call began, and follow the plan afterwards."
+    )
+
+
+def delivered_wh(call: FleetCall, net_now_wh: Mapping[str, int], now_ms: int) -> int:
+    """Return the energy by which a call was answered, Wh: planned less measured, of the vehicles that are known."""
+    hours: Final = (min(now_ms, call.until_ms) - call.from_ms) / HOUR_MS
+    return round(
+        sum(
+            call.planned_w[name] * hours - (net_now_wh[name] - before)
+            for name, before in call.net_wh.items()
+            if name in net_now_wh
+        )
+    )

@@ -1,0 +1,196 @@
+"""Plans fleets and lets their vehicles follow: a new plan whenever a vehicle, a price or a limit changes.
+
+One node at a time does it (`csms.db.leases`). Set-points end by themselves if they are not renewed.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+import msgspec
+
+from csms.dispatch.work import Dispatch, Dispatched
+from csms.fleets import store as rows
+from csms.fleets.rules import Fleet, FleetCall, called, delivered_wh, fleet_problem, vehicle_id
+from csms.grid.source import GRID_SIGNAL
+from csms.ocpp.base import Services
+from csms.smart_charging import store as charging
+from csms.smart_charging.rules import Needs
+from csms.transactions import store as transactions
+from v2g.energy.dispatch.flexibility import FleetRange, capabilities
+from v2g.energy.dispatch.plan import DispatchPlan, PlanFollower
+from v2g.energy.dispatch.planner import make_plan
+from v2g.energy.dispatch.problem import HOUR_MS, DispatchProblem
+from v2g.energy.dispatch.transformer import raise_steps
+from v2g.energy.limits import Limit
+from v2g.errors import RefusedError, V2GError
+
+FLEET_CHANGED: Final = "fleet_changed"
+_TRIGGERS: Final = frozenset({
+    FLEET_CHANGED, GRID_SIGNAL, "charging_needs", "priority_charging", "station_connected", "station_disconnected",
+    "transaction_closed", "transaction_ended", "transaction_resumed",
+})  # fmt: skip
+"""Events after which a plan may be out of date."""
+
+_LEASE: Final = "fleets"
+_RAISE: Final = 2
+"""Set-points that had to wait until others were lowered rise after so many times `settle_s`."""
+_MARGIN: Final = 50
+"""Discharging starts again this part (1/x) of a vehicle's energy above the least."""
+
+
+class FleetPlan(NamedTuple):
+    """A plan, what it was made from, and the fleet's call, over or not."""
+
+    problem: DispatchProblem
+    plan: DispatchPlan
+    called: FleetCall | None
+
+    @property
+    def call(self) -> FleetCall | None:
+        """The call that vehicles answer before they follow the plan."""
+        return self.called if self.called is not None and self.called.until_ms > self.problem.start_ms else None
+
+
+class Fleets:
+    """Makes plans from the present state."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._dispatch = Dispatch(services)
+        self._followers: dict[str, PlanFollower] = {}
+        self._unplanned: dict[str, str] = {}
+
+    async def plan(self, fleet: Fleet) -> FleetPlan:
+        """Return the plan for now. Raises RefusedError (`no_price`) without prices, ConfigError without SciPy."""
+        services, now_ms = self._services, self._services.clock.utc_ms()
+        connected = services.connections.connected()
+        stations = sorted(
+            each for each in connected if fleet.concerns(each) and services.connections.version(each) == "2.1"
+        )
+        vehicles = [
+            (transaction, self._permitted(transaction.station_id, needs))
+            for transaction, needs in await services.store.read(transactions.vehicles, stations)
+        ]
+        problem = fleet_problem(fleet, vehicles, services.grid.current, now_ms)
+        call = await services.store.read(rows.call, fleet.id)
+        return FleetPlan(problem, await asyncio.to_thread(make_plan, problem), call)
+
+    def _permitted(self, station_id: str, needs: Needs) -> Needs:
+        """Return needs with no more discharge than prequalification permits."""
+        most_w = self._services.permits.of(station_id, needs.evse_id).most_w
+        return msgspec.structs.replace(needs, most_discharge_w=min(needs.most_discharge_w, most_w))
+
+    async def call(self, fleet: Fleet, power_w: int, duration_s: int) -> list[Dispatched]:
+        """Have a fleet draw `power_w` less than planned (negative: more) for a time; return the vehicles' set-points.
+
+        It ends an earlier call. Raises RefusedError (`beyond_range`) if it could not do so now, headroom included.
+        """
+        services, now_ms = self._services, self._services.clock.utc_ms()
+        found = await self.plan(fleet)
+        now = capabilities(found.problem, found.plan, headroom=fleet.headroom)[0]
+        if not -now.down_w <= power_w <= now.up_w:
+            raise RefusedError(
+                f"fleet {fleet.id} can go {now.up_w} W up and {now.down_w} W down now, not {power_w} W",
+                reason="beyond_range",
+                hint=f"GET /fleets/{fleet.id}/capability shows its range",
+            )
+        if (before := found.called) is not None:
+            await self._end(fleet, msgspec.structs.replace(before, until_ms=min(before.until_ms, now_ms)))
+        planned = {each.id: each.planned_w for each in now.vehicles}
+        call = FleetCall(
+            power_w=power_w,
+            from_ms=now_ms,
+            until_ms=now_ms + duration_s * 1000,
+            planned_w=planned,
+            net_wh=await services.store.read(transactions.net_energy, planned, now_ms),
+        )
+        await services.store.run(rows.put_call, fleet.id, call)
+        self._services.announce("ocpp", "fleet_called", fleet=fleet.id, power_w=power_w, duration_s=duration_s)
+        return await self._answer(fleet, call, now, keep_up=True)
+
+    async def run(self) -> None:
+        """Keep every active fleet on its plan, for ever."""
+        services, config = self._services, self._services.config.balancing
+        renew_ms = 0
+        with services.feed.subscribe(_TRIGGERS) as triggers:
+            while True:
+                now_ms = services.clock.utc_ms()
+                refresh = now_ms >= renew_ms  # also while events never cease, or set-points would end
+                if refresh:
+                    renew_ms = now_ms + config.dispatch_duration_s * 500
+                wait_s = await self._follow_all(refresh=refresh)
+                await triggers.batch(config.settle_s, within_s=min(wait_s, self._left_s(renew_ms)))
+
+    def _left_s(self, until_ms: int) -> float:
+        """Return the time (s) until `until_ms` (UTC), negative if that is over."""
+        clock = self._services.clock
+        return clock.at(until_ms) - clock.monotonic()
+
+    async def _follow_all(self, *, refresh: bool) -> float:
+        """Bring all vehicles onto their plans; return how long (s) these last."""
+        services, interval_s = self._services, self._services.config.balancing.interval_s
+        active = [each for each in await services.store.read(rows.every) if each.active]
+        if not active or not await services.leads(_LEASE, interval_s):
+            return interval_s
+        before, self._followers = self._followers, {}  # of vehicles that have left, nothing stays
+        return min([interval_s, *[await self._follow(fleet, before, refresh=refresh) for fleet in active]])
+
+    async def _follow(self, fleet: Fleet, before: Mapping[str, PlanFollower], *, refresh: bool) -> float:
+        services = self._services
+        try:
+            found = await self.plan(fleet)
+        except V2GError as error:
+            if self._unplanned.get(fleet.id) != str(error):  # once, not at every attempt
+                self._unplanned[fleet.id] = str(error)
+                self._services.announce("ocpp", "fleet_not_planned", fleet=fleet.id, reason=str(error)[:200])
+            return services.config.balancing.interval_s
+        self._unplanned.pop(fleet.id, None)
+        end_ms = found.problem.periods[0].end_ms
+        if found.call is not None:
+            now = capabilities(found.problem, found.plan)[0]
+            await self._answer(fleet, found.call, now, keep_up=refresh)
+            return self._left_s(min(end_ms, found.call.until_ms))
+        if found.called is not None:
+            await self._end(fleet, found.called)
+        complete = await self._dispatch_plan(fleet, found, before, keep_up=refresh)
+        left_s = self._left_s(end_ms)
+        return left_s if complete else min(left_s, _RAISE * services.config.balancing.settle_s)
+
+    async def _dispatch_plan(
+        self, fleet: Fleet, found: FleetPlan, before: Mapping[str, PlanFollower], *, keep_up: bool
+    ) -> bool:
+        """Send the plan's set-points; return False if some may rise only later, when others have been lowered."""
+        parts, planned_w, now = {}, 0, found.problem.periods[0]
+        now_ms = now.start_ms  # the clock has gone on while the plan was made
+        for each, planned in zip(found.problem.vehicles, found.plan.vehicles, strict=True):
+            if now.presence(each):
+                planned_w += planned.power_w[0]
+                follower = self._followers[each.id] = before.get(each.id) or PlanFollower(
+                    reserve_wh=each.reserve_wh, margin_wh=each.capacity_wh // _MARGIN
+                )
+                limit = Limit(source="vehicle", charge_w=each.charge_w, discharge_w=each.discharge_w)
+                parts[each.id] = follower.setpoint_w(planned.power_w[0], each.energy_wh, limit, now_ms)
+        following = await self._services.store.read(charging.following, now_ms)
+        present = {vehicle_id(*key): power_w for key, power_w in following.items()}
+        steps = raise_steps(
+            now.import_limit_w - now.base_w,
+            {name: present[name] for name in parts if name in present},
+            parts,
+            step_w=fleet.raise_w,
+        )
+        await self._dispatch.follow(steps, keep_up=keep_up, fleet=fleet.id, planned_w=planned_w)
+        return steps == parts
+
+    async def _answer(self, fleet: Fleet, call: FleetCall, now: FleetRange, *, keep_up: bool) -> list[Dispatched]:
+        parts = called(call, now)
+        return await self._dispatch.follow(parts, keep_up=keep_up, fleet=fleet.id, planned_w=now.planned_w)
+
+    async def _end(self, fleet: Fleet, call: FleetCall) -> None:
+        """Report how much of a call was delivered, by the stations' meters."""
+        services = self._services
+        asked_wh = round(call.power_w * (call.until_ms - call.from_ms) / HOUR_MS)
+        energies = await services.store.read(transactions.net_energy, call.net_wh, services.clock.utc_ms())
+        had_wh = delivered_wh(call, energies, call.until_ms)
+        await services.store.run(rows.put_call, fleet.id, None)
+        self._services.announce("ocpp", "fleet_call_ended", fleet=fleet.id, asked_wh=asked_wh, delivered_wh=had_wh)

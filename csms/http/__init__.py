@@ -1,0 +1,6 @@
+"""The HTTPS API: TLS 1.3, bearer tokens or client certificates, denied unless `csms.accounts.rules` allows it.
+
+`operations` declares routes, `pipeline` handles every request, `server` listens; operations are in the `api` of each
+feature. Only `server` is imported when a back end starts: Litestar and the features' APIs come after it listens.
+What a role that is limited to sites sees: `site_limits.py`.
+"""

@@ -1,0 +1,126 @@
+"""All routes as one ASGI application. Importing it takes a third of a second, so this happens after start-up."""
+
+from collections import defaultdict
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+from litestar import Litestar, Response
+from litestar.config.cors import CORSConfig
+from litestar.handlers import HTTPRouteHandler
+from litestar.plugins import PluginProtocol
+from litestar.types import ASGIApp, AsyncAnyCallable, Receive, Scope, Send
+from litestar.utils.signature import ParsedSignature
+
+from csms.http.authenticator import Authenticator
+from csms.http.backend import Backend
+from csms.http.operations import Operation
+from csms.http.pipeline import (
+    Answer,
+    Authentication,
+    HttpRequest,
+    RequestPipeline,
+    measured,
+    operation_of,
+    permitted,
+    pipeline_of,
+    problem_response,
+)
+from csms.http.routes import OPERATIONS
+
+DOCS: Final = "/docs"
+OPTIONS: Final = "OPTIONS"
+
+
+class Application(Litestar):
+    """Litestar without the plugins that it would load."""
+
+    @staticmethod
+    def _get_default_plugins(plugins: list[PluginProtocol]) -> list[PluginProtocol]:
+        return plugins  # those for pydantic and attrs would import these packages (0.15 s)
+
+
+class Handler(HTTPRouteHandler):
+    """All routes of a path. Its function is that of other paths, too: Litestar would parse the signature for each."""
+
+    __slots__ = ()
+    _signatures: ClassVar[dict[AsyncAnyCallable, ParsedSignature]] = {}
+    _models: ClassVar[dict[AsyncAnyCallable, type[Any]]] = {}
+
+    @property
+    def parsed_fn_signature(self) -> ParsedSignature:
+        """The signature of the function."""
+        if self.fn not in self._signatures:
+            self._signatures[self.fn] = super().parsed_fn_signature
+        return self._signatures[self.fn]
+
+    @property
+    def signature_model(self) -> type[Any]:
+        """What a request's values for the function are read into."""
+        if self.fn not in self._models:
+            self._models[self.fn] = super().signature_model
+        return self._models[self.fn]
+
+
+def application(backend: Backend, authenticator: Authenticator) -> ASGIApp:
+    """Return the application. It answers undeclared operations with 404 or 405."""
+    pipeline, config = RequestPipeline(backend, authenticator), backend.services.config.api
+    routes = _routes(config.max_body_bytes, config.cors_origins)
+    pages = None if config.docs is None else _pages(config.docs)
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        if pages is not None and (scope["path"] + "/").startswith(f"{DOCS}/"):
+            await pages(scope, receive, send)
+            return
+        scope["state"]["pipeline"] = pipeline
+        await routes(scope, receive, send)
+
+    return answer
+
+
+@cache
+def _routes(max_body_bytes: int, cors_origins: tuple[str, ...]) -> Litestar:
+    """Return the ASGI router; the pipeline in the request's scope then answers."""
+    paths: defaultdict[str, dict[str, Operation]] = defaultdict(dict)
+    for each in OPERATIONS:
+        paths[each.path.replace("}", ":str}")][each.method] = each
+    return Application(
+        route_handlers=[_handler(path, operations) for path, operations in paths.items()],
+        middleware=[measured, Authentication],
+        guards=[permitted],
+        exception_handlers={Exception: problem_response},
+        cors_config=CORSConfig(allow_origins=list(cors_origins)) if cors_origins else None,
+        request_max_body_size=max_body_bytes,
+        openapi_config=None,
+        logging_config=None,
+    )
+
+
+def _pages(folder: Path) -> ASGIApp:
+    """Return the documentation: files for everyone, and nothing of the back end."""
+    from litestar.static_files import create_static_files_router
+
+    files = create_static_files_router(path=DOCS, directories=[folder], html_mode=True)
+    site = Application(route_handlers=[files], openapi_config=None, logging_config=None)
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == DOCS:  # links of pages are relative
+            await send({"type": "http.response.start", "status": 308, "headers": [(b"location", f"{DOCS}/".encode())]})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            return
+        await site(scope, receive, send)
+
+    return answer
+
+
+def _handler(path: str, operations: dict[str, Operation]) -> HTTPRouteHandler:
+    methods: list[Any] = [*operations, OPTIONS]  # else Litestar adds a handler of its own to each path
+    return Handler(path, http_method=methods, status_code=200, opt={"operations": operations})(_answer)
+
+
+async def _answer(request: HttpRequest) -> Answer:
+    operation = operation_of(request.scope)
+    if operation is None:
+        methods = sorted([*request.route_handler.opt["operations"], OPTIONS])
+        return Response(None, status_code=204, headers={"Allow": ", ".join(methods)}, media_type="text/plain")
+    return await pipeline_of(request).answer(operation, request)

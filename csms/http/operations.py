@@ -1,0 +1,184 @@
+"""Declaration of a route: method, path, permission, and a handler whose annotations are its interface.
+
+A handler is `async def name(call, parameters, body) -> answer`; all but `call` are optional. `parameters`
+is a Struct of path and query parameters, `body` the request body (`bytes`: undecoded), and the answer a
+Struct, a `Page` of them, None (204), or a `Reply` where the handler sets status and headers. From these come
+decoding, validation and the OpenAPI document. The docstring's first line is the summary, the rest the description.
+"""
+
+import inspect
+import typing
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from types import ModuleType
+from typing import Any, Final, Generic, Literal, TypeVar
+
+import msgspec
+
+from csms.accounts.rules import Permission
+
+T = TypeVar("T")
+Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
+
+
+class Page(msgspec.Struct, Generic[T], frozen=True):
+    """Part of a list: its `items`, and the cursor of the `next` page (None: last page).
+
+    The answer is the items as a JSON array; the header `Link` refers to the next page (RFC 8288).
+    """
+
+    items: tuple[T, ...]
+    next: str | None = None
+
+
+class Reply(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
+    """An answer with its own status or headers. `content` is a Struct, or bytes or a Download, sent unchanged."""
+
+    content: T
+    status: int = 200
+    headers: Mapping[str, str] = {}
+    media_type: str = "application/json"
+
+
+class Lazy(msgspec.Struct, frozen=True):
+    """A type that is imported only when it is documented."""
+
+    load: Callable[[], Any]
+
+
+class ArrayOf(msgspec.Struct, frozen=True):
+    """An array whose items each have one of these types: documents a body that the handler decodes itself."""
+
+    kinds: tuple[Any, ...]
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """A route. `problems` are error statuses beyond those of every route."""
+
+    method: Method
+    path: str
+    permission: Permission
+    tag: str
+    """The resource: by default the feature."""
+    handler: Callable[..., Awaitable[Any]]
+    parameters: type[msgspec.Struct] | None
+    body: Any
+    answer: Any
+    status: int
+    media_type: str
+    problems: tuple[int, ...]
+    audited: bool
+    conditional: bool
+    confidential: bool
+    streams: bool
+    large: bool
+    for_sites: bool
+    request_headers: tuple[str, ...]
+    takes: Any
+    body_required: bool
+    example: Any
+    about: str
+
+    @property
+    def name(self) -> str:
+        """The operationId: the handler's name."""
+        return self.handler.__name__
+
+    @property
+    def changes(self) -> bool:
+        """Whether the request may change something."""
+        return self.method != "GET"
+
+
+def operation(
+    method: Method,
+    path: str,
+    permission: Permission,
+    *,
+    status: int = 0,
+    media_type: str = "application/json",
+    problems: tuple[int, ...] = (),
+    audited: bool | None = None,
+    conditional: bool = False,
+    confidential: bool = False,
+    streams: bool = False,
+    large: bool = False,
+    for_sites: bool = False,
+    request_headers: tuple[str, ...] = (),
+    takes: object = None,
+    body_required: bool = True,
+    answer: object = None,
+    example: object = None,
+    about: str = "",
+    tag: str = "",
+) -> Callable[[Callable[..., Awaitable[object]]], Operation]:
+    """Declare a route. `takes` and `answer` document bodies that a handler reads or writes as bytes; `example` is one.
+
+    `audited`: whether the audit log records every request; by default all but GET.
+    `conditional`: the handler observes If-Match. `confidential`: request or answer hold secrets, never stored.
+    `streams`: the answer has no end. `large`: it may have megabytes, and is hashed in a thread.
+    `for_sites`: also for callers limited to sites, as nothing in it is of a station, or the handler observes
+    `call.stations`. `request_headers`: those it reads. `about` replaces the handler's docstring,
+    `tag` the feature's name as the resource.
+    """
+
+    def declare(handler: Callable[..., Awaitable[object]]) -> Operation:
+        hints = typing.get_type_hints(handler, include_extras=True)
+        returned = hints["return"]
+        names = list(inspect.signature(handler).parameters)
+        if names[0] != "call" or not set(names) <= {"call", "parameters", "body"}:
+            raise TypeError(f"{handler.__name__}{tuple(names)}: a handler takes call, parameters, body")
+        return Operation(
+            method=method,
+            path=path,
+            permission=permission,
+            tag=tag or _tag(handler.__module__),
+            handler=handler,
+            parameters=hints.get("parameters"),
+            body=hints.get("body"),
+            answer=answer or returned,
+            status=status or (204 if returned is type(None) else 200),
+            media_type=media_type,
+            problems=problems,
+            audited=method != "GET" if audited is None else audited,
+            conditional=conditional,
+            confidential=confidential,
+            streams=streams,
+            large=large,
+            for_sites=for_sites,
+            request_headers=request_headers,
+            takes=takes or hints.get("body"),
+            body_required=body_required,
+            example=example,
+            about=about,
+        )
+
+    return declare
+
+
+def _tag(module: str) -> str:
+    *_, feature, name = module.split(".")
+    return feature if name == "api" else name
+
+
+def declared(kind: type[T], module: ModuleType) -> tuple[T, ...]:
+    """Return what a module declares, operations or pages, in its order; not what it imports from others."""
+    values = vars(module).values()
+    own = (each for each in values if getattr(getattr(each, "handler", None), "__module__", "") == module.__name__)
+    return tuple(each for each in own if isinstance(each, kind))
+
+
+def to_station(
+    method: Method, path: str, permission: Permission, **more: Any
+) -> Callable[[Callable[..., Awaitable[object]]], Operation]:
+    """Declare a route below a station that asks it: the station may be unknown, refuse, fail or not answer."""
+    return operation(method, f"/stations/{{station_id}}{path}", permission, problems=STATION_PROBLEMS, **more)
+
+
+STATION_PROBLEMS: Final = (404, 501, 502, 504)
+
+get: Final = partial(operation, "GET")
+post: Final = partial(operation, "POST")
+put: Final = partial(operation, "PUT")
+patch: Final = partial(operation, "PATCH")
+delete: Final = partial(operation, "DELETE")

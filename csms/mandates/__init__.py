@@ -1,0 +1,1 @@
+"""Payment mandates: what sessions cost is debited from drivers' accounts by a payment provider, each posting once."""

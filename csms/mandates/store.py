@@ -1,0 +1,206 @@
+"""Payment mandates, and the debits of postings by them."""
+
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, select, update
+
+from csms.books.tables import postings
+from csms.mandates.rules import Debit, DebitAnswer, Mandate, MandateAnswer, debt_of
+from csms.mandates.tables import debits, mandates
+from v2g import typed_json
+from v2g.energy.settlement.bookkeeping import Posting
+from v2g.errors import RefusedError
+
+_BATCH = 500
+
+
+def add(
+    connection: Connection, *, vehicle: str, payer: str, currency: str, most_micro: int, now_ms: int, expires_ms: int
+) -> int:
+    """Store a mandate that is to be created; return its number. Raises RefusedError if the vehicle has one."""
+    live = (mandates.c.vehicle == vehicle) & (mandates.c.state != "ended")
+    found = connection.execute(select(mandates.c.id).where(live)).scalar()
+    if found is not None:
+        raise RefusedError(
+            f"vehicle {vehicle} has mandate {found}", reason="has_mandate", hint=f"end it: DELETE /mandates/{found}"
+        )
+    inserted = connection.execute(
+        insert(mandates).values(
+            vehicle=vehicle,
+            payer=payer,
+            currency=currency,
+            most_micro=most_micro,
+            created_ms=now_ms,
+            expires_ms=expires_ms,
+            state="requested",
+            reference="",
+            approval_url="",
+            reason="",
+        )
+    ).inserted_primary_key
+    assert inserted is not None
+    return int(inserted[0])
+
+
+def find(connection: Connection, number: int) -> Mandate | None:
+    """Return a mandate, or None."""
+    row = connection.execute(select(mandates).where(mandates.c.id == number)).first()
+    return None if row is None else Mandate(**row._mapping)
+
+
+def list_page(connection: Connection, after: int = 0, limit: int = 100) -> list[dict[str, Any]]:
+    """Return mandates with numbers `after` one, in order."""
+    query = select(mandates).where(mandates.c.id > after).order_by(mandates.c.id).limit(limit)
+    return [dict(row._mapping) for row in connection.execute(query)]
+
+
+def undecided(connection: Connection, after: int = 0) -> list[Mandate]:
+    """Return some mandates `after` a number that wait for the provider or the payer, in order."""
+    waiting = mandates.c.state.in_(("requested", "pending")) & (mandates.c.id > after)
+    return [
+        Mandate(**row._mapping)
+        for row in connection.execute(select(mandates).where(waiting).order_by(mandates.c.id).limit(_BATCH))
+    ]
+
+
+def save_answer(connection: Connection, number: int, answer: MandateAnswer) -> bool:
+    """Store a provider's answer. False: the mandate is in that state already, or has ended meanwhile."""
+    where = (mandates.c.id == number) & mandates.c.state.not_in((answer.state, "ended"))
+    values = {
+        "state": answer.state,
+        "reference": answer.reference,
+        "approval_url": answer.approval_url,
+        "reason": answer.reason,
+    }
+    return connection.execute(update(mandates).where(where).values(**values)).rowcount > 0
+
+
+def end(connection: Connection, number: int, reason: str) -> None:
+    """End a mandate: later postings are not debited by it. Debits that are due already remain so."""
+    where = (mandates.c.id == number) & (mandates.c.state != "ended")
+    connection.execute(update(mandates).where(where).values(state="ended", reason=reason))
+
+
+def end_expired(connection: Connection, now_ms: int) -> None:
+    """End mandates that have expired."""
+    where = (mandates.c.state != "ended") & (mandates.c.expires_ms <= now_ms)
+    connection.execute(update(mandates).where(where).values(state="ended", reason="expired"))
+
+
+def plan(connection: Connection, now_ms: int) -> list[Debit]:
+    """Store what follows from postings since the last time, before a provider is asked; return what failed at once.
+
+    A settlement booked since the creation of an active mandate of its vehicle is to be debited. The reversal of a
+    debited one is to be reversed, once that debit is decided: until then nobody knows whether there is one.
+    """
+    fresh = (
+        select(postings.c.id, postings.c.document, *(each.label(f"mandate_{each.name}") for each in mandates.c))
+        .join(mandates, (mandates.c.vehicle == postings.c.vehicle) & (mandates.c.state == "active"))
+        .outerjoin(debits, debits.c.posting_id == postings.c.id)
+        .where(
+            debits.c.posting_id.is_(None)
+            & postings.c.reverses.is_(None)
+            & (postings.c.reversed == 0)
+            & (postings.c.booked_ms >= mandates.c.created_ms)
+        )
+        .order_by(postings.c.id)
+        .limit(_BATCH)
+    )
+    failed = []
+    for row in {row.id: row for row in connection.execute(fresh)}.values():
+        mandate = Mandate(**{each.name: getattr(row, f"mandate_{each.name}") for each in mandates.c})
+        amount, state, reason = 0, "nothing", ""
+        try:
+            amount = debt_of(typed_json.decode(row.document, Posting), mandate)
+            state = "due" if amount else "nothing"
+        except RefusedError as error:
+            state, reason = "failed", str(error)
+        _plan(connection, row.id, mandate.id, amount, state, reason, now_ms)
+        if state == "failed":
+            failed.append(row.id)
+    first, mine = debits.alias(), debits.alias()
+    reversals = (
+        select(postings.c.id, first.c.mandate_id, first.c.amount_micro, first.c.state)
+        .join(first, first.c.posting_id == postings.c.reverses)
+        .outerjoin(mine, mine.c.posting_id == postings.c.id)
+        .where(mine.c.posting_id.is_(None) & (first.c.state != "due"))
+        .order_by(postings.c.id)
+        .limit(_BATCH)
+    )
+    for row in connection.execute(reversals).all():
+        amount, state = (-row.amount_micro, "due") if row.state == "done" else (0, "nothing")
+        _plan(connection, row.id, row.mandate_id, amount, state, "", now_ms)
+    return _debits(connection, debits.c.posting_id.in_(failed), _BATCH)
+
+
+def _plan(
+    connection: Connection, posting: int, mandate: int, amount_micro: int, state: str, reason: str, now_ms: int
+) -> None:
+    mine = connection.execute(
+        select(postings.c.station_id, postings.c.session_id).where(postings.c.id == posting)
+    ).one()
+    which = connection.execute(
+        select(func.count()).where(
+            (postings.c.station_id == mine.station_id)
+            & (postings.c.session_id == mine.session_id)
+            & (postings.c.id <= posting)
+        )
+    ).scalar()
+    connection.execute(
+        insert(debits).values(
+            posting_id=posting,
+            mandate_id=mandate,
+            key=f"{mine.station_id}/{mine.session_id}/{which}",
+            amount_micro=amount_micro,
+            state=state,
+            reference="",
+            reason=reason,
+            at_ms=now_ms,
+        )
+    )
+
+
+def due(connection: Connection, after: int = 0) -> list[tuple[Debit, str]]:
+    """Return some debits that are due, `after` a posting, in order; each with the reference that it needs.
+
+    That is the mandate's, for a reversal that of the debit.
+    """
+    first = debits.alias()
+    found = _debits(connection, (debits.c.state == "due") & (debits.c.posting_id > after), _BATCH)
+    references = (
+        select(debits.c.posting_id, func.coalesce(first.c.reference, mandates.c.reference))
+        .join(mandates, mandates.c.id == debits.c.mandate_id)
+        .join(postings, postings.c.id == debits.c.posting_id)
+        .outerjoin(first, first.c.posting_id == postings.c.reverses)
+        .where(debits.c.posting_id.in_([each.posting for each in found]))
+    )
+    of = {row[0]: row[1] for row in connection.execute(references)}
+    return [(each, of[each.posting]) for each in found]
+
+
+def list_debits(connection: Connection, mandate: int, after: int = 0, limit: int = 100) -> list[Debit]:
+    """Return the debits of a mandate with postings `after` one, in order."""
+    return _debits(connection, (debits.c.mandate_id == mandate) & (debits.c.posting_id > after), limit)
+
+
+def save_debit(connection: Connection, posting: int, answer: DebitAnswer, now_ms: int) -> bool:
+    """Store a provider's decision. False: it is decided already."""
+    where = (debits.c.posting_id == posting) & (debits.c.state == "due")
+    values = {"state": answer.state, "reference": answer.reference, "reason": answer.reason, "at_ms": now_ms}
+    return connection.execute(update(debits).where(where).values(**values)).rowcount > 0
+
+
+def _debits(connection: Connection, where: Any, limit: int) -> list[Debit]:
+    query = (
+        select(debits, postings.c.station_id, postings.c.session_id, mandates.c.currency)
+        .join(postings, postings.c.id == debits.c.posting_id)
+        .join(mandates, mandates.c.id == debits.c.mandate_id)
+        .where(where)
+        .order_by(debits.c.posting_id)
+        .limit(limit)
+    )
+    names = {"posting_id": "posting", "mandate_id": "mandate"}
+    return [
+        Debit(**{names.get(name, name): value for name, value in row._mapping.items()})
+        for row in connection.execute(query)
+    ]

@@ -1,0 +1,196 @@
+"""Debits what sessions cost by payment mandates: each posting once, also over crashes and lost answers."""
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
+from typing import Final, NoReturn, TypeVar
+from urllib.parse import quote
+
+import msgspec
+
+from csms.config import Mandates
+from csms.mandates import store as rows
+from csms.mandates.rules import Debit, DebitAnswer, Mandate, MandateAnswer, PaymentProvider
+from csms.ocpp.base import Services
+from v2g import typed_json
+from v2g.errors import CodecError, RefusedError, TransferError, TransportError
+from v2g.io.http.client import request
+from v2g.observe import Observe, Scalar
+from v2g.pki.keys import read_secret
+from v2g.text import printable
+from v2g.units import decimals_of, payable
+
+T = TypeVar("T")
+
+_LEASE: Final = "payment mandates"
+_MOST_PROBLEMS: Final = 5
+"""After so many requests without an answer the others wait for the next step, too."""
+
+
+class DebitCollector:
+    """Follows the postings. Should two nodes do so, the provider knows each request by its key.
+
+    What is due is stored first; then the provider is asked; then its decision is stored. After a crash between any two
+    of these the same request with the same key follows, which has no second effect.
+    """
+
+    def __init__(self, services: Services, provider: PaymentProvider) -> None:
+        self._services, self._provider = services, provider
+        self._problems: list[str] = []  # of this step
+        self._lost = False
+
+    async def step(self) -> None:
+        """Do all that is due now; what the provider leaves open stays due. Raises StoreError."""
+        store, now_ms, self._problems = self._services.store, self._services.clock.utc_ms(), []
+        await store.run(rows.end_expired, now_ms)
+        after = 0
+        while waiting := await store.read(rows.undecided, after):
+            for mandate in waiting:
+                await self._advance(mandate)
+            after = waiting[-1].id
+        for debit in await store.run(rows.plan, now_ms):
+            self._report(debit, debit.state, debit.reason)
+        after = 0
+        while due := await store.read(rows.due, after):
+            for debit, reference in due:
+                await self._debit(debit, reference)
+            after = due[-1][0].posting
+        if self._problems and not self._lost:
+            self._services.observe(Observe("payments", "provider_lost", {"reason": self._problems[0][:200]}))
+        elif self._lost and not self._problems:
+            self._services.observe(Observe("payments", "provider_back", {}))
+        self._lost = bool(self._problems)
+
+    async def _ask(self, request: Callable[[], Awaitable[T]]) -> T | None:
+        """Return a provider's answer, or None: it is to be asked again later. One problem must not stop all others."""
+        if len(self._problems) >= _MOST_PROBLEMS:
+            return None
+        try:
+            return await request()
+        except (TransportError, CodecError) as error:
+            self._problems.append(str(error))
+            return None
+
+    async def _advance(self, mandate: Mandate) -> None:
+        try:
+            if mandate.state == "requested":
+                answer = await self._ask(lambda: self._provider.create(mandate))
+            else:
+                answer = await self._ask(lambda: self._provider.find(mandate.reference))
+        except RefusedError as error:
+            answer = MandateAnswer(reference=mandate.reference, state="ended", reason=str(error))
+        if answer is not None and await self._services.store.run(rows.save_answer, mandate.id, answer):
+            self._services.announce(
+                "payments", "mandate_changed", mandate=mandate.id, state=answer.state, reason=answer.reason
+            )
+
+    async def _debit(self, debit: Debit, reference: str) -> None:
+        try:
+            if debit.amount_micro < 0:
+                answer = await self._ask(lambda: self._provider.reverse(debit.key, reference))
+            else:
+                answer = await self._ask(
+                    lambda: self._provider.debit(debit.key, reference, debit.amount_micro, debit.currency)
+                )
+        except RefusedError as error:
+            answer = DebitAnswer(reference="", state="failed", reason=str(error))
+        if answer is None or answer.state == "pending":
+            return
+        now_ms = self._services.clock.utc_ms()
+        if await self._services.store.run(rows.save_debit, debit.posting, answer, now_ms):
+            self._report(debit, answer.state, answer.reason)
+
+    def _report(self, debit: Debit, state: str, reason: str) -> None:
+        data: dict[str, Scalar] = {
+            "session_id": debit.session_id,
+            "mandate": debit.mandate,
+            "amount": decimals_of(debit.amount_micro, debit.currency),
+            "currency": debit.currency,
+            "reason": reason,
+        }
+        if state == "done":
+            self._services.report("payments", "debit_done", debit.station_id, data)
+        else:
+            self._services.report("payments", "debit_failed", debit.station_id, data)
+
+
+async def collect_debits(services: Services, config: Mandates) -> NoReturn:
+    """Debit by the configured provider, one node at a time, until cancelled. Raises KeyAccessError, StoreError."""
+    tls = ssl.create_default_context(cafile=None if config.root is None else str(config.root))
+    client = MandateClient(config.url, read_secret(config.secret_file).decode().strip(), tls)
+    collector = DebitCollector(services, client)
+    while True:
+        if await services.leads(_LEASE, config.poll_interval_s):
+            await collector.step()
+        await asyncio.sleep(config.poll_interval_s)
+
+
+_MAX_BYTES: Final = 65_536
+_ANSWER_S: Final = 20.0
+_REPEATED: Final = frozenset({401, 403, 408, 409, 425, 429})
+"""Statuses of a request that is to be repeated, beside those of server errors: it has not been decided."""
+
+
+class MandateClient:
+    """See PaymentProvider. `token` is a bearer token, `tls` has the roots. Redirects are not followed."""
+
+    def __init__(self, url: str, token: str, tls: ssl.SSLContext | None) -> None:
+        self._url, self._token, self._tls = url.rstrip("/"), token, tls
+
+    async def create(self, mandate: Mandate) -> MandateAnswer:
+        """See PaymentProvider."""
+        body = {
+            "payer": mandate.payer,
+            "currency": mandate.currency,
+            "most": _decimal(mandate.most_micro, mandate.currency),
+            "expires_ms": mandate.expires_ms,
+        }
+        return _answer(await self._request("POST", "/mandates", mandate.key, body), MandateAnswer)
+
+    async def find(self, reference: str) -> MandateAnswer:
+        """See PaymentProvider."""
+        return _answer(await self._request("GET", f"/mandates/{quote(reference, safe='')}"), MandateAnswer)
+
+    async def debit(self, key: str, mandate: str, amount_micro: int, currency: str) -> DebitAnswer:
+        """See PaymentProvider."""
+        body = {"amount": _decimal(amount_micro, currency), "currency": currency}
+        path = f"/mandates/{quote(mandate, safe='')}/debits"
+        return _answer(await self._request("POST", path, key, body), DebitAnswer)
+
+    async def reverse(self, key: str, debit: str) -> DebitAnswer:
+        """See PaymentProvider."""
+        return _answer(await self._request("POST", f"/debits/{quote(debit, safe='')}/reversals", key, {}), DebitAnswer)
+
+    async def _request(self, method: str, path: str, key: str = "", body: object = None) -> bytes:
+        headers = {"Authorization": f"Bearer {self._token}", "Accept": "application/json"}
+        content = None if body is None else msgspec.json.encode(body)
+        if content is not None:
+            headers |= {"Content-Type": "application/json", "Idempotency-Key": key}
+        url = f"{self._url}{path}"
+        try:
+            answer = await request(
+                method, url, most=_MAX_BYTES, timeout_s=_ANSWER_S, body=content, headers=headers, context=self._tls
+            )
+        except TransferError as error:
+            raise TransportError(f"payment provider {url}: {error}", hint="is it reachable?") from None
+        if answer.ok:
+            return answer.body
+        text = f"HTTP status {answer.status}: {printable(answer.body[:200].decode(errors='replace'))}"
+        if 400 <= answer.status < 500 and answer.status not in _REPEATED:
+            raise RefusedError(text, reason="provider_refused")
+        hint = "is the token in secret_file right?" if answer.status in (401, 403) else ""
+        raise TransportError(f"the payment provider answers {method} {url} with {text}", hint=hint)
+
+
+def _decimal(micro: int, currency: str) -> str:
+    """Return an amount with the currency's digits."""
+    return f"{payable(Decimal(micro).scaleb(-6), currency)}"
+
+
+def _answer(body: bytes, kind: type[T]) -> T:
+    try:
+        found = typed_json.decode(body, kind)
+    except msgspec.DecodeError as error:
+        raise CodecError(f"the payment provider's answer: {error}"[:300]) from None
+    return found

@@ -1,0 +1,1 @@
+"""Figures about everything: the first page, health checks, metrics, version and backup."""

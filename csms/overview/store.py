@@ -1,0 +1,94 @@
+"""Figures about all stations and all running transactions."""
+
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+import msgspec
+from sqlalchemy import ColumnElement, Connection, Table, func, select, true
+
+from csms.admission.tables import admissions
+from csms.booking import held
+from csms.stations.tables import connectors, stations
+from csms.transactions.rules import Dated
+from csms.transactions.tables import transactions
+from v2g import typed_json
+
+
+class StationFigures(NamedTuple):
+    """Stations known and undecided, connectors by status, and (at most 20) stations with a faulted one."""
+
+    known: int
+    undecided: int
+    connectors: dict[str, int]
+    faulted: tuple[str, ...]
+
+
+class RunningPower(msgspec.Struct, frozen=True):
+    """What the last events of a running transaction say: power, W, negative out of the vehicle, and charge, %."""
+
+    station_id: str
+    transaction_id: str
+    evse_id: int | None = None
+    power_w: Dated | None = None
+    soc: Dated | None = None
+
+    @property
+    def watts(self) -> Decimal:
+        """The power, 0 where it is unknown."""
+        return Decimal(0) if self.power_w is None else Decimal(self.power_w.value)
+
+
+_decode = typed_json.decoder(RunningPower).decode
+
+
+def stations_overview(connection: Connection, only: frozenset[str] | None = None) -> StationFigures:
+    """Return figures about all stations, or only these."""
+
+    def of(table: Table) -> ColumnElement[bool]:
+        return true() if only is None else table.c.station_id.in_(only)
+
+    known = connection.execute(select(func.count()).select_from(stations).where(of(stations))).scalar_one()
+    waiting = select(func.count()).select_from(admissions).where(admissions.c.boot == "", of(admissions))
+    status = connectors.c.status
+    by_status = select(status, func.count()).where(of(connectors)).group_by(status).order_by(status)
+    broken = select(connectors.c.station_id).where(status == "Faulted", of(connectors)).distinct()
+    return StationFigures(
+        known=known,
+        undecided=connection.execute(waiting).scalar_one(),
+        connectors={row.status: row[1] for row in connection.execute(by_status)},
+        faulted=tuple(connection.execute(broken.order_by(connectors.c.station_id).limit(20)).scalars()),
+    )
+
+
+def inventory(connection: Connection, only: frozenset[str] | None = None) -> list[dict[str, Any]]:
+    """Return how many stations there are of each vendor, model and firmware, most first; `only`: of these stations."""
+    number = func.count().label("number")
+    kind = stations.c.vendor, stations.c.model, stations.c.firmware
+    query = select(*kind, number).group_by(*kind).order_by(number.desc(), *kind)
+    if only is not None:
+        query = query.where(stations.c.station_id.in_(only))
+    return [dict(row._mapping) for row in connection.execute(query)]
+
+
+def flow_w(connection: Connection, since_ms: int = 0) -> int:
+    """Return the power of all running transactions by the last readings received since a time (UTC ms), W, negative out
+    of the vehicles."""
+    return round(sum(each.watts for each in powers(connection, since_ms=since_ms)))
+
+
+def powers(connection: Connection, only: frozenset[str] | None = None, since_ms: int = 0) -> list[RunningPower]:
+    """Return the last power of each running transaction heard since a time (UTC ms), or only of these stations.
+
+    More than its EVSE can have is unknown: one meter's error or lie changes no sum (R194).
+    """
+    running = transactions.c.ended_ms.is_(None) & transactions.c.active.is_(True)  # the first has an index
+    query = select(transactions.c.document).where(running, transactions.c.heard_ms >= since_ms)
+    decoded = map(_decode, connection.execute(query).scalars())
+    found = [each for each in decoded if only is None or each.station_id in only]
+    rated = held.ratings(connection, {(each.station_id, each.evse_id) for each in found if each.watts})
+    return [
+        each
+        if not each.watts or rated[each.station_id, each.evse_id].permits(each.watts)
+        else msgspec.structs.replace(each, power_w=None)
+        for each in found
+    ]

@@ -1,0 +1,184 @@
+"""Settled payments, web payments, battery swaps, vendor data."""
+
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, insert, select, update
+
+from csms.db.paging import newest, page
+from csms.payments.tables import battery_swaps, data_transfers, payment_settlements, qr_codes, web_payments
+from csms.transactions.events import find_last
+from v2g.ocpp.messages.battery_swap import BatterySwapRequest
+from v2g.ocpp.messages.data_transfer import DataTransferRequest
+from v2g.ocpp.messages.payment import NotifySettlementRequest
+from v2g.ocpp.messages.transactions import TransactionLimit
+from v2g.ocpp.times import parse_time
+from v2g.ocpp.web_payment import QrCode
+
+
+def add_settlement(connection: Connection, station_id: str, request: NotifySettlementRequest, now_ms: int) -> bool:
+    """Store a settlement, once. False: known already (stations repeat unanswered messages)."""
+    table, settled_ms = payment_settlements, parse_time(request.settlement_time)
+    where = (
+        (table.c.station_id == station_id) & (table.c.psp_ref == request.psp_ref) & (table.c.settled_ms == settled_ms)
+    )
+    if connection.execute(select(table.c.status).where(where)).first() is not None:
+        return False
+    connection.execute(
+        insert(table).values(
+            station_id=station_id,
+            psp_ref=request.psp_ref,
+            settled_ms=settled_ms,
+            transaction_id=request.transaction_id and find_last(connection, station_id, request.transaction_id),
+            status=request.status,
+            amount=str(request.settlement_amount),
+            receipt_id=request.receipt_id or "",
+            received_ms=now_ms,
+            document=msgspec.json.encode(request).decode(),
+        )
+    )
+    return True
+
+
+def list_settlements(
+    connection: Connection,
+    station_id: str | None = None,
+    limit: int = 100,
+    after: tuple[int, str, str, int] | None = None,
+) -> list[dict[str, Any]]:
+    """Return the newest settlements first, those `after` a time of arrival and key."""
+    columns = payment_settlements.c
+    falling = (columns.received_ms, columns.station_id, columns.psp_ref, columns.settled_ms)
+    query = page(select(payment_settlements), falling, after, limit)
+    if station_id is not None:
+        query = query.where(payment_settlements.c.station_id == station_id)
+    return [dict(row._mapping) for row in connection.execute(query)]
+
+
+def open_web_payment(
+    connection: Connection, station_id: str, evse_id: int, now_ms: int, expires_ms: int,
+    limit: TransactionLimit | None = None,
+) -> int:  # fmt: skip
+    """Store a payment that began for an EVSE, with the driver's choices; return its number."""
+    inserted = connection.execute(
+        insert(web_payments).values(
+            station_id=station_id,
+            evse_id=evse_id,
+            state="Started",
+            started_ms=now_ms,
+            expires_ms=expires_ms,
+            transaction_limit=msgspec.json.encode(limit).decode() if limit is not None else None,
+        )
+    ).inserted_primary_key
+    assert inserted is not None
+    number: int = inserted[0]
+    return number
+
+
+def save_web_payment(
+    connection: Connection, number: int, state: str, remote_start_id: int | None = None, *, was: str = "Started"
+) -> bool:
+    """Store the new state of a payment that `was` in a state. False: it is in another one."""
+    where = (web_payments.c.id == number) & (web_payments.c.state == was)
+    values = {"state": state, "remote_start_id": remote_start_id}
+    return connection.execute(update(web_payments).where(where).values(**values)).rowcount > 0
+
+
+def find_web_payment(connection: Connection, number: int) -> dict[str, Any] | None:
+    """Return a payment as columns, or None."""
+    row = connection.execute(select(web_payments).where(web_payments.c.id == number)).first()
+    return dict(row._mapping) if row else None
+
+
+def is_paying(connection: Connection, station_id: str, evse_id: int, now_ms: int) -> bool:
+    """Return whether a payment for an EVSE is pending."""
+    where = (
+        (web_payments.c.station_id == station_id)
+        & (web_payments.c.evse_id == evse_id)
+        & (web_payments.c.state == "Started")
+        & (web_payments.c.expires_ms > now_ms)
+    )
+    return connection.execute(select(web_payments.c.id).where(where)).first() is not None
+
+
+def save_qr_code(connection: Connection, station_id: str, code: QrCode) -> None:
+    """Store a station's QR code settings."""
+    values = msgspec.structs.asdict(code)
+    where = qr_codes.c.station_id == station_id
+    if connection.execute(update(qr_codes).where(where).values(**values)).rowcount == 0:
+        connection.execute(insert(qr_codes).values(station_id=station_id, **values))
+
+
+def qr_secrets(connection: Connection) -> dict[str, str]:
+    """Return the stored secrets of stations' QR codes, by station; static codes have none."""
+    rows = connection.execute(
+        select(qr_codes.c.station_id, qr_codes.c.shared_secret).where(qr_codes.c.shared_secret != "")
+    )
+    return {row.station_id: row.shared_secret for row in rows}
+
+
+def change_qr_secret(connection: Connection, station_id: str, sealed: str) -> None:
+    """Store the secret of a station's QR codes in another form."""
+    connection.execute(update(qr_codes).where(qr_codes.c.station_id == station_id).values(shared_secret=sealed))
+
+
+def find_qr_code(connection: Connection, station_id: str) -> QrCode | None:
+    """Return a station's QR code settings, or None."""
+    row = connection.execute(select(qr_codes).where(qr_codes.c.station_id == station_id)).first()
+    if row is None:
+        return None
+    return QrCode(template=row.template, shared_secret=row.shared_secret, validity_s=row.validity_s, length=row.length)
+
+
+def expire_web_payments(connection: Connection, now_ms: int) -> int:
+    """Mark payments that timed out; return how many."""
+    where = (web_payments.c.state == "Started") & (web_payments.c.expires_ms <= now_ms)
+    return connection.execute(update(web_payments).where(where).values(state="Expired")).rowcount
+
+
+def add_swap(connection: Connection, station_id: str, request: BatterySwapRequest, now_ms: int) -> None:
+    """Store an event of a swap (S01 to S03)."""
+    connection.execute(
+        insert(battery_swaps).values(
+            station_id=station_id,
+            request_id=request.request_id,
+            event=request.event_type,
+            token_type=request.id_token.type,
+            id_token=request.id_token.id_token,
+            received_ms=now_ms,
+            document=msgspec.json.encode(request).decode(),
+        )
+    )
+
+
+def list_swaps(
+    connection: Connection, station_id: str, request_id: int | None = None, after: int = 0, limit: int = 1000
+) -> list[dict[str, Any]]:
+    """Return the events of swaps at a station, oldest first, documents decoded: those with numbers `after` one."""
+    table = battery_swaps.c
+    query = select(battery_swaps).where((table.station_id == station_id) & (table.id > after))
+    query = query.order_by(table.id).limit(limit)
+    if request_id is not None:
+        query = query.where(table.request_id == request_id)
+    return [{**row._mapping, "document": msgspec.json.decode(row.document)} for row in connection.execute(query)]
+
+
+def add_transfer(connection: Connection, station_id: str, request: DataTransferRequest, now_ms: int) -> None:
+    """Store a vendor's data (P02)."""
+    connection.execute(
+        insert(data_transfers).values(
+            station_id=station_id,
+            vendor_id=request.vendor_id,
+            message_id=request.message_id or "",
+            received_ms=now_ms,
+            document=msgspec.json.encode(request.data).decode(),
+        )
+    )
+
+
+def list_transfers(
+    connection: Connection, station_id: str | None = None, limit: int = 100, before: int | None = None
+) -> list[dict[str, Any]]:
+    """Return the newest data of vendors first, decoded: of those below the number `before`."""
+    query = newest(data_transfers, before, limit, station_id=station_id)
+    return [{**row._mapping, "document": msgspec.json.decode(row.document)} for row in connection.execute(query)]

@@ -1,0 +1,189 @@
+"""Web payments and QR codes that lead to them (C25), and battery swaps (S02), all of 2.1."""
+
+import secrets
+from collections.abc import Sequence
+
+import msgspec
+
+from csms.booking import held
+from csms.db.store_key import qr_purpose
+from csms.device_model.work import set_variables
+from csms.ocpp.base import Services
+from csms.payments import store as payments
+from csms.payments import store as rows
+from csms.payments.rules import Scanned, check_own_template, decode, is_valid
+from csms.remote_control import work as remote_control
+from csms.remote_control.work import Started
+from csms.requests.work import Asked, ask, call
+from csms.tokens import store as tokens
+from csms.tokens.rules import Where, answer_known, normalise
+from csms.transactions.rules import Transaction
+from v2g import typed_json
+from v2g.errors import OcppError, RefusedError
+from v2g.ocpp.messages.authorization import IdToken
+from v2g.ocpp.messages.battery_swap import RequestBatterySwapRequest, RequestBatterySwapResponse
+from v2g.ocpp.messages.device_model import Component, Variable
+from v2g.ocpp.messages.payment import DIRECT_PAYMENT, NotifyWebPaymentStartedRequest, NotifyWebPaymentStartedResponse
+from v2g.ocpp.messages.provisioning import SetVariableData, SetVariableResult
+from v2g.ocpp.messages.transactions import TransactionLimit
+from v2g.ocpp.web_payment import VERSION, QrCode
+
+
+async def announce_due(services: Services, station_id: str, transaction: Transaction) -> None:
+    """Publish the end of a transaction paid for without a token, for the settlement with the provider; of one that is
+    held once it is released (R194).
+
+    C21.FR.05, C24.FR.10 and C25.FR.40; a webhook delivers it to the provider.
+    """
+    if transaction.token_type is None or transaction.token_type.value != DIRECT_PAYMENT:
+        return
+    if await services.store.read(held.is_open, station_id, transaction.transaction_id):
+        return
+    reference = transaction.id_token.value if transaction.id_token else ""
+    data = {"transaction": transaction.transaction_id, "psp_ref": reference}
+    services.report("ocpp", "payment_due", station_id, data)
+
+
+async def web_payment_started(
+    services: Services,
+    station_id: str,
+    evse_id: int,
+    timeout_s: int,
+    limit: TransactionLimit | None = None,
+    *,
+    answer_s: float | None = None,
+) -> int:
+    """Notify a station of a web payment for an EVSE (C25.FR.21); return the payment's number.
+
+    `limit` is the driver's choice for the transaction, `answer_s` how long to wait for the station's answer.
+    """
+    now_ms = services.clock.utc_ms()
+    request = NotifyWebPaymentStartedRequest(evse_id=evse_id, timeout=timeout_s)
+    await call(services, station_id, request, NotifyWebPaymentStartedResponse, timeout_s=answer_s)
+    expires_ms = now_ms + timeout_s * 1000
+    return await services.store.run(payments.open_web_payment, station_id, evse_id, now_ms, expires_ms, limit)
+
+
+async def web_payment_paid(
+    services: Services, number: int, psp_ref: str, limit: TransactionLimit | None = None
+) -> Started:
+    """Start the transaction of a payment (C25.FR.23): the payment's reference is the token, type DirectPayment.
+
+    Raises RefusedError for a completed or unknown payment, V2GError as `ConnectionRegistry.call` does.
+    """
+    payment = await services.store.run(payments.find_web_payment, number)
+    if payment is None or payment["state"] != "Started":
+        raise RefusedError(f"no pending payment {number}", reason="unknown_payment")
+    if limit is None and payment["transaction_limit"]:
+        limit = typed_json.decode(payment["transaction_limit"], TransactionLimit)
+    token = IdToken(id_token=psp_ref, type=DIRECT_PAYMENT)
+    save = payments.save_web_payment
+    if not await services.store.run(save, number, "Paid"):  # providers may report twice: one payment, one transaction
+        raise RefusedError(f"no pending payment {number}", reason="unknown_payment")
+    try:
+        started = await remote_control.start(
+            services, payment["station_id"], token, evse_id=payment["evse_id"], limit=limit
+        )
+    except (RefusedError, OcppError):  # the station has not begun; the request may be repeated
+        await services.store.run(save, number, "Started", was="Paid")
+        raise
+    state = "Paid" if started.response.status == "Accepted" else "Refused"
+    await services.store.run(save, number, state, started.remote_start_id, was="Paid")
+    return started
+
+
+async def expire(services: Services) -> None:
+    """End timed-out payments."""
+    await services.store.run(payments.expire_web_payments, services.clock.utc_ms())
+
+
+async def request_battery_swap(
+    services: Services, station_id: str, id_token: IdToken
+) -> Asked[RequestBatterySwapResponse]:
+    """Begin a swap for an authorized token (S02.FR.03); its events have the number returned.
+
+    Raises RefusedError for a token that is not accepted, V2GError as `ConnectionRegistry.call` does.
+    """
+    key = id_token.type, normalise(id_token.type, id_token.id_token)
+    now_ms = services.clock.utc_ms()
+    known = await services.store.read(tokens.look_up, *key, now_ms)
+    status = answer_known(known, Where(station_id, None, now_ms)).status
+    if status != "Accepted":
+        raise RefusedError(f"the token is {status}", reason="unauthorized")
+    return await ask(
+        services,
+        station_id,
+        lambda number: RequestBatterySwapRequest(id_token=id_token, request_id=number),
+        RequestBatterySwapResponse,
+        follows=("Accepted",),
+    )
+
+
+_COMPONENT = Component(name="WebPaymentsCtrlr")
+
+
+class Scan(msgspec.Struct, frozen=True, kw_only=True):
+    """A valid scanned code: the payment that has begun, and its target."""
+
+    payment_id: int
+    scanned: Scanned
+
+
+async def configure(
+    services: Services, station_id: str, template: str, *, validity_s: int = 30, length: int = 8
+) -> Sequence[SetVariableResult]:
+    """Have a station show QR codes with a new secret (C25.FR.01); stored when it accepted every variable.
+
+    Raises RefusedError for an invalid template, V2GError as `ConnectionRegistry.call` does.
+    """
+    check_own_template(template)
+    code = QrCode(template=template, shared_secret=secrets.token_urlsafe(32), validity_s=validity_s, length=length)
+    values = {
+        "URLTemplate": template, "TOTPVersion": VERSION, "ValidityTime": str(validity_s), "Length": str(length),
+        "SharedSecret": code.shared_secret, "Enabled": "true",
+    }  # fmt: skip
+    wanted = [
+        SetVariableData(attribute_value=value, component=_COMPONENT, variable=Variable(name=name))
+        for name, value in values.items()
+    ]
+    results = await set_variables(services, station_id, wanted)
+    if all(result.attribute_status in ("Accepted", "RebootRequired") for result in results):
+        sealed = services.store_key.seal(code.shared_secret, qr_purpose(station_id))
+        stored = msgspec.structs.replace(code, shared_secret=sealed)
+        await services.store.run(rows.save_qr_code, station_id, stored)
+    return results
+
+
+async def stick(services: Services, station_id: str, template: str) -> None:
+    """Register the addresses of a static code, as on a sticker, for a station (C25, second scenario).
+
+    They can be read and copied by anyone, so they identify the place and nothing else. They end the station's
+    dynamic codes. Raises RefusedError for an invalid template.
+    """
+    check_own_template(template, static=True)
+    await services.store.run(rows.save_qr_code, station_id, QrCode(template=template, shared_secret=""))
+
+
+async def scan(services: Services, station_id: str, url: str, timeout_s: int = 300) -> Scan:
+    """Begin the payment of an address scanned at a station, which must be one that the station shows now.
+
+    The station is notified of the payment (C25.FR.21). Raises RefusedError for an address that is wrong or old
+    (C25.FR.08), or when another payment for that EVSE is pending, StoreError when the key of the store was lost, and
+    V2GError as `ConnectionRegistry.call` does.
+    """
+    code = await services.store.run(rows.find_qr_code, station_id)
+    if code is None:
+        raise RefusedError(f"{station_id} has no QR codes", reason="no_codes")
+    if code.shared_secret:
+        secret = services.store_key.open(code.shared_secret, qr_purpose(station_id))
+        code = msgspec.structs.replace(code, shared_secret=secret)
+    scanned = decode(url, code.template)
+    now_ms = services.clock.utc_ms()
+    if scanned.station_id != station_id or not is_valid(scanned.totp, code, now_ms):
+        services.report("ocpp", "qr_code_refused", station_id, {"evse": scanned.evse_id})
+        raise RefusedError("the code has expired, or is of another station", reason="totp", hint="scan it again")
+    evse_id = scanned.evse_id or 1
+    if await services.store.run(rows.is_paying, station_id, evse_id, now_ms):
+        raise RefusedError(f"a payment for EVSE {evse_id} is already pending", reason="under_way")
+    number = await web_payment_started(services, station_id, evse_id, timeout_s, scanned.limit)
+    return Scan(payment_id=number, scanned=scanned)

@@ -1,0 +1,1 @@
+"""Orders to stations: transactions started and stopped, connectors unlocked, availability, triggered messages."""

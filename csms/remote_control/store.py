@@ -1,0 +1,255 @@
+"""Commands with a later outcome: remote starts, availability, reservations, local lists."""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import ColumnElement, Connection, insert, select, update
+
+from csms.db.bulk import insert_numbered
+from csms.remote_control.rules import OPEN, Order, covers, fulfilled
+from csms.remote_control.tables import availability_orders, local_lists, remote_starts, reservations
+from csms.reservations.rules import ACTIVE, Reservation
+from csms.stations.store import Status, save_connectors
+from csms.stations.tables import connectors
+from csms.transactions.tables import transactions
+from v2g.ocpp.messages.authorization import IdToken
+from v2g.ocpp.messages.availability import OperationalStatus
+from v2g.ocpp.messages.transactions import TransactionLimit
+
+# -- remote starts
+
+
+def open_start(
+    connection: Connection, station_id: str, evse_id: int | None, token: IdToken, limit: TransactionLimit | None,
+    now_ms: int, number: int | None = None,
+) -> int:  # fmt: skip
+    """Store a remote start, with its limit if any; return its remoteStartId: `number`, or the next one."""
+    values = {
+        "station_id": station_id, "evse_id": evse_id, "token_type": token.type, "id_token": token.id_token,
+        "requested_ms": now_ms,
+        "transaction_limit": msgspec.json.encode(limit).decode() if limit is not None else None,
+    }  # fmt: skip
+    return insert_numbered(connection, remote_starts, number, values)
+
+
+def save_start_answer(connection: Connection, remote_start_id: int, answer: str, transaction_id: str | None) -> None:
+    """Store the station's answer, and the transaction that it named, if any (F01.FR.13)."""
+    values: dict[str, Any] = {"answer": answer} | ({"transaction_id": transaction_id} if transaction_id else {})
+    connection.execute(update(remote_starts).where(remote_starts.c.remote_start_id == remote_start_id).values(**values))
+
+
+def match_start(
+    connection: Connection, station_id: str, remote_start_id: int, transaction_id: str, at_ms: int
+) -> dict[str, Any] | None:
+    """Link a transaction to the remote start that began it (F02.FR.05); return it. None: of another station."""
+    where = (remote_starts.c.remote_start_id == remote_start_id) & (remote_starts.c.station_id == station_id)
+    values = {"transaction_id": transaction_id, "started_ms": at_ms}
+    if connection.execute(update(remote_starts).where(where).values(**values)).rowcount == 0:
+        return None
+    return find_start(connection, remote_start_id)
+
+
+def find_start(connection: Connection, remote_start_id: int) -> dict[str, Any] | None:
+    """Return a remote start as columns, or None."""
+    row = connection.execute(select(remote_starts).where(remote_starts.c.remote_start_id == remote_start_id)).first()
+    return dict(row._mapping) if row else None
+
+
+def has_started(connection: Connection, station_id: str, token_type: str, id_token: str) -> bool:
+    """Return whether a remote start for that token is pending at the station."""
+    where = (
+        (remote_starts.c.station_id == station_id)
+        & (remote_starts.c.token_type == token_type)
+        & (remote_starts.c.id_token == id_token)
+    )
+    return connection.execute(select(remote_starts.c.remote_start_id).where(where).limit(1)).first() is not None
+
+
+def stations_of(connection: Connection, transaction_id: str) -> list[str]:
+    """Return the stations that have a transaction of that id which has not ended."""
+    return list(
+        connection.execute(
+            select(transactions.c.station_id).where(
+                (transactions.c.transaction_id == transaction_id) & transactions.c.active
+            )
+        ).scalars()
+    )
+
+
+# -- availability
+
+
+def open_order(
+    connection: Connection, station_id: str, evse_id: int, connector_id: int, wanted: OperationalStatus,
+    not_before_ms: int, now_ms: int,
+) -> Order:  # fmt: skip
+    """Store an order, replacing pending ones for the same target."""
+    same = (
+        (availability_orders.c.station_id == station_id)
+        & (availability_orders.c.evse_id == evse_id)
+        & (availability_orders.c.connector_id == connector_id)
+        & availability_orders.c.state.in_(OPEN)
+    )
+    connection.execute(update(availability_orders).where(same).values(state="Replaced", updated_ms=now_ms))
+    values: dict[str, Any] = {
+        "station_id": station_id, "evse_id": evse_id, "connector_id": connector_id, "wanted": wanted,
+        "not_before_ms": not_before_ms, "updated_ms": now_ms,
+    }  # fmt: skip
+    number = insert_numbered(connection, availability_orders, None, {"state": "Planned", **values})
+    return Order(order_id=number, **values)
+
+
+def save_order(connection: Connection, order_id: int, state: str, detail: str, now_ms: int) -> None:
+    """Store the state of an order."""
+    connection.execute(
+        update(availability_orders)
+        .where(availability_orders.c.order_id == order_id)
+        .values(state=state, detail=detail, updated_ms=now_ms)
+    )
+
+
+def list_orders(connection: Connection, station_id: str | None = None, *, only_open: bool = False) -> list[Order]:
+    """Return orders, oldest first."""
+    query = select(availability_orders).order_by(availability_orders.c.order_id)
+    if station_id is not None:
+        query = query.where(availability_orders.c.station_id == station_id)
+    if only_open:
+        query = query.where(availability_orders.c.state.in_(OPEN))
+    return [_read(row, Order) for row in connection.execute(query)]
+
+
+def is_order_due(connection: Connection, now_ms: int) -> bool:
+    """Return whether any planned order is due."""
+    due = (availability_orders.c.state == "Planned") & (availability_orders.c.not_before_ms <= now_ms)
+    return connection.execute(select(availability_orders.c.order_id).where(due).limit(1)).first() is not None
+
+
+def take_due_orders(connection: Connection, connected: Collection[str], now_ms: int) -> list[Order]:
+    """Claim the due planned orders of connected stations exclusively."""
+    due = (
+        (availability_orders.c.state == "Planned")
+        & (availability_orders.c.not_before_ms <= now_ms)
+        & availability_orders.c.station_id.in_(tuple(connected))
+    )
+    taken = update(availability_orders).where(due).values(state="Sent").returning(availability_orders)
+    return [_read(row, Order) for row in connection.execute(taken)]
+
+
+def fulfil_orders(connection: Connection, station_id: str, evse_id: int, connector_id: int, now_ms: int) -> list[Order]:
+    """After a connector's status changed: mark the fulfilled orders, and return them (G03.FR.01)."""
+    waiting = [
+        order
+        for order in list_orders(connection, station_id, only_open=True)
+        if order.state != "Planned" and covers(order, evse_id, connector_id)
+    ]
+    if not waiting:
+        return []
+    found = connection.execute(
+        select(connectors.c.evse_id, connectors.c.connector_id, connectors.c.status).where(
+            connectors.c.station_id == station_id
+        )
+    )
+    statuses = [(row.evse_id, row.connector_id, row.status) for row in found]
+    done = [order for order in waiting if fulfilled(order, statuses)]
+    for order in done:
+        save_order(connection, order.order_id, "Done", order.detail, now_ms)
+    return done
+
+
+def take_statuses(connection: Connection, reported: Sequence[tuple[Status, int]]) -> list[list[Order]]:
+    """Store connectors' status, each with its time (UTC ms); return the orders fulfilled by it."""
+    save_connectors(connection, [status for status, _ in reported])
+    open_here = availability_orders.c.state.in_(OPEN) & availability_orders.c.station_id.in_(
+        {status.station_id for status, _ in reported}
+    )
+    waiting = set(connection.execute(select(availability_orders.c.station_id).where(open_here)).scalars())
+    return [
+        fulfil_orders(connection, each.station_id, each.evse_id, each.connector_id, now_ms)
+        if each.station_id in waiting
+        else []
+        for each, now_ms in reported
+    ]
+
+
+# -- reservations
+
+
+def open_reservation(connection: Connection, /, number: int | None = None, **values: Any) -> Reservation:
+    """Store a reservation before it is requested; columns of `reservations`. Returns it with its number."""
+    values["since_ms"] = values.get("updated_ms", 0)
+    number = insert_numbered(connection, reservations, number, {"state": "Requested", **values})
+    return Reservation(reservation_id=number, **values)
+
+
+def replace_reservation(connection: Connection, /, reservation_id: int, **values: Any) -> Reservation:
+    """Replace the content of a reservation (H01.FR.02)."""
+    where = reservations.c.reservation_id == reservation_id
+    connection.execute(update(reservations).where(where).values(state="Requested", **values))
+    (changed,) = _reservations(connection, where)
+    return changed
+
+
+def save_reservation(
+    connection: Connection, station_id: str, reservation_id: int, state: str, now_ms: int,
+    transaction_id: str | None = None, *, only_active: bool = True,
+) -> bool:  # fmt: skip
+    """Store the state of a reservation. False: that station has no such active one."""
+    where = (reservations.c.reservation_id == reservation_id) & (reservations.c.station_id == station_id)
+    if only_active:
+        where &= reservations.c.state.in_(ACTIVE)
+    values = {"state": state, "updated_ms": now_ms} | ({"transaction_id": transaction_id} if transaction_id else {})
+    return connection.execute(update(reservations).where(where).values(**values)).rowcount > 0
+
+
+def reserved_since(connection: Connection, station_id: str, transaction_id: str) -> int | None:
+    """Return when the reservation of a transaction was made, None without one."""
+    where = (reservations.c.station_id == station_id) & (reservations.c.transaction_id == transaction_id)
+    found: int | None = connection.execute(select(reservations.c.since_ms).where(where).limit(1)).scalar()
+    return found
+
+
+def find_reservation(connection: Connection, reservation_id: int) -> Reservation | None:
+    """Return a reservation, or None."""
+    found = _reservations(connection, reservations.c.reservation_id == reservation_id)
+    return found[0] if found else None
+
+
+def list_reservations(
+    connection: Connection, station_id: str | None = None, *, only_active: bool = False
+) -> list[Reservation]:
+    """Return reservations, oldest first."""
+    where = [] if station_id is None else [reservations.c.station_id == station_id]
+    if only_active:
+        where.append(reservations.c.state.in_(ACTIVE))
+    return _reservations(connection, *where)
+
+
+def _reservations(connection: Connection, *where: ColumnElement[bool]) -> list[Reservation]:
+    query = select(reservations).where(*where).order_by(reservations.c.reservation_id)
+    return [_read(row, Reservation) for row in connection.execute(query)]
+
+
+# -- local lists
+
+
+def find_local_list(connection: Connection, station_id: str) -> dict[str, Any] | None:
+    """Return a station's expected list, as columns, or None when none was ever sent."""
+    row = connection.execute(select(local_lists).where(local_lists.c.station_id == station_id)).first()
+    return dict(row._mapping) if row else None
+
+
+def list_local_lists(connection: Connection) -> list[str]:
+    """Return the stations that received a list."""
+    return list(connection.execute(select(local_lists.c.station_id).where(local_lists.c.version > 0)).scalars())
+
+
+def save_local_list(connection: Connection, /, station_id: str, **values: Any) -> None:
+    """Store a station's list; columns of `local_lists`."""
+    where = local_lists.c.station_id == station_id
+    if connection.execute(update(local_lists).where(where).values(**values)).rowcount == 0:
+        connection.execute(insert(local_lists).values(station_id=station_id, **values))
+
+
+def _read(row: Any, type_: type[Any]) -> Any:
+    return type_(**row._mapping)

@@ -1,0 +1,208 @@
+"""Functional blocks F, G and P: remote start and stop, availability, triggered messages, vendors' data."""
+
+from typing import Any
+
+import msgspec
+
+from csms.ocpp.base import Services
+from csms.remote_control import store as commands
+from csms.remote_control.rules import Order, OrderState
+from csms.requests.work import call, detail_of, failure, for_each
+from csms.smart_charging.work import SmartCharging
+from v2g.errors import RefusedError, V2GError
+from v2g.ocpp.messages.authorization import IdToken
+from v2g.ocpp.messages.availability import ChangeAvailabilityRequest, ChangeAvailabilityResponse, OperationalStatus
+from v2g.ocpp.messages.base import EVSE
+from v2g.ocpp.messages.charging_profiles import ChargingProfile
+from v2g.ocpp.messages.data_transfer import VENDOR, DataTransferRequest, DataTransferResponse
+from v2g.ocpp.messages.remote_control import (
+    MessageTrigger,
+    RequestStartTransactionRequest,
+    RequestStartTransactionResponse,
+    RequestStopTransactionRequest,
+    RequestStopTransactionResponse,
+    TriggerMessageRequest,
+    TriggerMessageResponse,
+    UnlockConnectorRequest,
+    UnlockConnectorResponse,
+)
+from v2g.ocpp.messages.transactions import TransactionLimit
+
+
+class Started(msgspec.Struct, frozen=True):
+    """The remoteStartId, which the transaction's events name, and the station's answer."""
+
+    remote_start_id: int
+    response: RequestStartTransactionResponse
+
+
+async def start(
+    services: Services,
+    station_id: str,
+    id_token: IdToken,
+    *,
+    evse_id: int | None = None,
+    group_id_token: IdToken | None = None,
+    charging_profile: ChargingProfile | None = None,
+    limit: TransactionLimit | None = None,
+) -> Started:
+    """Request a transaction (F01, F02); `limit` is sent to the station when the transaction begins (F07, 2.1).
+
+    Raises RefusedError for an invalid profile, and V2GError as `ConnectionRegistry.call` does.
+    """
+    request = RequestStartTransactionRequest(
+        evse_id=evse_id,
+        group_id_token=group_id_token,
+        id_token=id_token,
+        remote_start_id=0,
+        charging_profile=charging_profile,
+    )
+    await SmartCharging(services).check_command(station_id, request)
+    run, now_ms = services.store.run, services.clock.utc_ms()
+    number = await run(commands.open_start, station_id, evse_id, id_token, limit, now_ms)
+    request = msgspec.structs.replace(request, remote_start_id=number)
+    return Started(number, await deliver_start(services, station_id, request))
+
+
+async def deliver_start(
+    services: Services, station_id: str, request: RequestStartTransactionRequest, timeout_s: float | None = None
+) -> RequestStartTransactionResponse:
+    """Send a stored remote start; store the answer. Raises V2GError as `ConnectionRegistry.call` does."""
+    run, number = services.store.run, request.remote_start_id
+    try:
+        response = await call(services, station_id, request, RequestStartTransactionResponse, timeout_s=timeout_s)
+    except V2GError as error:
+        await run(commands.save_start_answer, number, failure(error), None)
+        raise
+    await run(commands.save_start_answer, number, response.status, response.transaction_id)
+    return response
+
+
+async def stop(
+    services: Services, transaction_id: str, station_id: str | None = None
+) -> RequestStopTransactionResponse:
+    """Request a transaction's end (F03, F04); its station is known from its events unless given.
+
+    Raises RefusedError when no transaction of that id runs, or several do.
+    """
+    if station_id is None:
+        found = await services.store.run(commands.stations_of, transaction_id)
+        if len(found) != 1:
+            raise RefusedError(
+                f"several stations run transaction {transaction_id!r}"
+                if found
+                else f"no active transaction {transaction_id!r}",
+                reason="unknown_transaction" if not found else "ambiguous_transaction",
+                hint="specify the station" if found else "list them: v2g csms transactions --active",
+            )
+        (station_id,) = found
+    request = RequestStopTransactionRequest(transaction_id=transaction_id)
+    return await call(services, station_id, request, RequestStopTransactionResponse)
+
+
+async def unlock(services: Services, station_id: str, evse_id: int, connector_id: int) -> UnlockConnectorResponse:
+    """Unlock a connector (F05)."""
+    request = UnlockConnectorRequest(evse_id=evse_id, connector_id=connector_id)
+    return await call(services, station_id, request, UnlockConnectorResponse)
+
+
+async def trigger(
+    services: Services,
+    station_id: str,
+    message: MessageTrigger,
+    evse: EVSE | None = None,
+    custom_trigger: str | None = None,
+) -> TriggerMessageResponse:
+    """Trigger a message (F06). Raises RefusedError for a status without connector, a custom trigger without name."""
+    if message == "StatusNotification" and (evse is None or evse.connector_id is None):  # F06.FR.13
+        raise RefusedError(
+            "StatusNotification needs a connector", reason="no_connector", hint="specify EVSE and connector"
+        )
+    if (message == "CustomTrigger") != (custom_trigger is not None):
+        raise RefusedError("a name is required for CustomTrigger, and only for it", reason="custom_trigger")
+    request = TriggerMessageRequest(evse=evse, requested_message=message, custom_trigger=custom_trigger)
+    return await call(services, station_id, request, TriggerMessageResponse)
+
+
+async def transfer_data(
+    services: Services, station_id: str, vendor_id: str, message_id: str | None = None, data: Any = None
+) -> DataTransferResponse:
+    """Send a vendor's message; `data` is writable as JSON (P01).
+
+    Raises as `check_vendor` and `ConnectionRegistry.call`.
+    """
+    check_vendor(vendor_id)
+    request = DataTransferRequest(message_id=message_id, data=data, vendor_id=vendor_id)
+    return await call(services, station_id, request, DataTransferResponse)
+
+
+def check_vendor(vendor_id: str) -> None:
+    """Refuse messages in the back end's own name, which it keeps account of. Raises RefusedError (`own_messages`)."""
+    if vendor_id == VENDOR:
+        raise RefusedError(
+            f"{VENDOR} is the back end's own vendorId: it records what it sends in that name",
+            reason="own_messages",
+            hint="set grid signals by PUT /grid/signal, and ask for evidence by `v2g csms attestation`",
+        )
+
+
+async def change(
+    services: Services,
+    station_id: str,
+    wanted: OperationalStatus,
+    evse_id: int = 0,
+    connector_id: int = 0,
+    *,
+    at_ms: int | None = None,
+) -> Order:
+    """Order a station (`evse_id` 0), an EVSE or a connector in or out of service, now or at `at_ms` (G03, G04).
+
+    Returns the order with the station's answer: Accepted, Scheduled (after the running transaction) or Rejected; or
+    Planned before its time. It is Done once the connectors' status confirms it. Raises V2GError as
+    `ConnectionRegistry.call` does when it is for now; the order is then Failed.
+    """
+    now_ms = services.clock.utc_ms()
+    due_ms = now_ms if at_ms is None else at_ms
+    order = await services.store.run(commands.open_order, station_id, evse_id, connector_id, wanted, due_ms, now_ms)
+    return order if due_ms > now_ms else (await send(services, order))[0]
+
+
+async def send_due(services: Services) -> None:
+    """Send the due planned orders; those for disconnected stations wait until they are back."""
+    connected, now_ms = services.connections.connected(), services.clock.utc_ms()
+    if not await services.store.read(commands.is_order_due, now_ms):
+        return
+    due: dict[str, list[Order]] = {}
+    for order in await services.store.run(commands.take_due_orders, connected, now_ms):
+        due.setdefault(order.station_id, []).append(order)
+
+    async def send_all(station_id: str) -> None:
+        for order in due[station_id]:
+            try:
+                await send(services, order, again="Planned")
+            except V2GError as error:
+                services.report("ocpp", "availability_failed", station_id, {"reason": str(error)[:255]})
+
+    await for_each(due, send_all)
+
+
+async def send(
+    services: Services, order: Order, again: OrderState = "Failed", timeout_s: float | None = None
+) -> tuple[Order, ChangeAvailabilityResponse]:
+    """Send a stored order; `again` is its state if the station turns out to be disconnected.
+
+    Raises V2GError as `ConnectionRegistry.call` does.
+    """
+    request = ChangeAvailabilityRequest(evse=order.evse, operational_status=order.wanted)
+    try:
+        response = await call(services, order.station_id, request, ChangeAvailabilityResponse, timeout_s=timeout_s)
+    except V2GError as error:
+        await _save(services, order, again if isinstance(error, RefusedError) else "Failed", str(error))
+        raise
+    return await _save(services, order, response.status, detail_of(response)), response
+
+
+async def _save(services: Services, order: Order, state: OrderState, detail: str) -> Order:
+    now_ms = services.clock.utc_ms()
+    await services.store.run(commands.save_order, order.order_id, state, detail, now_ms)
+    return msgspec.structs.replace(order, state=state, updated_ms=now_ms, detail=detail)

@@ -1,0 +1,175 @@
+"""Requests to stations: every action that OCPP lets a CSMS call, and outcomes that come later."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Annotated, Any, Final
+
+import msgspec
+
+from csms.accounts.rules import Permission
+from csms.http.call import Call, encode
+from csms.http.operations import Lazy, Operation, Page, get, post
+from csms.http.paging import newest_first, shown
+from csms.http.parameters import Paged, RowNumber, StationId
+from csms.http.problems import ApiError, conflict, missing
+from csms.requests import raw as raw_commands
+from csms.requests import store as rows
+from csms.requests.rules import COMMANDS, permission_to_set
+from csms.stations import store as stations
+from v2g.errors import OcppError
+from v2g.ocpp.messages.provisioning import SetVariablesRequest
+from v2g.ocpp.routes import known, request_type, response_type
+from v2g.ocpp.versions import read_payload
+
+
+class StationRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A request with a requestId: the station's `answer`, its `progress`, and when it was completed (null: pending).
+
+    `answer` is `NotSent` or `Unanswered` where there is none. `request` is what was sent.
+    """
+
+    request_id: int
+    station_id: str
+    action: str
+    created_ms: int
+    updated_ms: int
+    answer: str
+    progress: str
+    detail: str
+    done_ms: int | None
+    request: Any
+
+
+class RequestWithParts(StationRequest, frozen=True, kw_only=True):
+    """A request, and its messages, in order."""
+
+    parts: tuple[Any, ...]
+
+
+class WhichRequests(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Filter for requests."""
+
+    station_id: Annotated[str | None, msgspec.Meta(description="Only to this station.")] = None
+    action: Annotated[str | None, msgspec.Meta(description="Only of this action.", examples=["GetLog"])] = None
+
+
+class OneRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Path of a request."""
+
+    request_id: RowNumber
+
+
+@get("/requests", Permission.READ_MAINTENANCE)
+async def list_requests(call: Call, parameters: WhichRequests) -> Page[StationRequest]:
+    """List requests with a later outcome, newest first."""
+    return await newest_first(
+        call,
+        parameters,
+        StationRequest,
+        "request_id",
+        lambda connection, before, limit: [
+            _row(each)
+            for each in rows.list_requests(connection, parameters.station_id, parameters.action, limit, before)
+        ],
+    )
+
+
+@get("/requests/{request_id}", Permission.READ_MAINTENANCE, problems=(404,))
+async def read_request(call: Call, parameters: OneRequest) -> RequestWithParts:
+    """Return a request and every message that the station sent for it."""
+    found = await call.run(rows.find, parameters.request_id)
+    if found is None:
+        raise missing("request")
+    parts = await call.run(rows.parts, parameters.request_id)
+    return shown({**_row(found), "parts": [msgspec.json.decode(each) for each in parts]}, RequestWithParts)
+
+
+def _row(row: dict[str, Any]) -> dict[str, Any]:
+    return {**row, "request": msgspec.json.decode(row["document"]) if row["document"] else None}
+
+
+class Command(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Path of a station, and the time-out."""
+
+    station_id: StationId
+    timeout_s: Annotated[float, msgspec.Meta(gt=0, le=120, description="How long to wait for the answer, s.")] = 30.0
+
+
+async def send(call: Call, station_id: str, action: str, body: bytes, timeout_s: float) -> bytes:
+    """Send a request to a station; return its response as JSON.
+
+    Raises ApiError for an unknown station or a payload that violates the action's schema, RefusedError and V2GError as
+    `raw_commands.send`.
+    """
+    version = call.services.connections.version(station_id)
+    if version is None:
+        if await call.run(stations.find, station_id) is None:
+            raise missing("station")
+        raise conflict(f"{station_id} is not connected", "try again when it is back", code="not_connected")
+    if action not in known(version):
+        raise conflict(f"{station_id} uses OCPP {version}, which has no {action}", code="version")
+    try:
+        request = read_payload(body or b"{}", request_type(action), version)
+    except OcppError as error:
+        raise ApiError(400, f"payload: {error}", f"see {action}Request in /openapi.json", code=error.answer) from None
+    if isinstance(request, SetVariablesRequest):
+        call.require(permission_to_set(request.set_variable_data))
+    return encode(await raw_commands.send(call.services, station_id, request, timeout_s))
+
+
+_TOKEN: Final = {"idToken": "04A1B2C3", "type": "ISO14443"}
+_EXAMPLES: Final[Mapping[str, Any]] = {
+    "GetLog": {"logType": "SecurityLog", "requestId": 1, "log": {"remoteLocation": "https://files.example/logs"}},
+    "RequestStartTransaction": {"idToken": _TOKEN, "remoteStartId": 1, "evseId": 1},
+    "ReserveNow": {"id": 1, "expiryDateTime": "2030-01-01T00:00:00Z", "idToken": _TOKEN, "evseId": 1},
+    "SetChargingProfile": {
+        "evseId": 1,
+        "chargingProfile": {
+            "id": 1,
+            "stackLevel": 0,
+            "chargingProfilePurpose": "TxDefaultProfile",
+            "chargingProfileKind": "Absolute",
+            "chargingSchedule": [
+                {
+                    "id": 1,
+                    "startSchedule": "2030-01-01T00:00:00Z",
+                    "chargingRateUnit": "W",
+                    "chargingSchedulePeriod": [{"startPeriod": 0, "limit": 11000.0}],
+                }
+            ],
+        },
+    },
+    "SetNetworkProfile": {
+        "configurationSlot": 1,
+        "connectionData": {
+            "ocppVersion": "OCPP20",
+            "ocppInterface": "Wired0",
+            "ocppTransport": "JSON",
+            "messageTimeout": 30,
+            "ocppCsmsUrl": "wss://csms.example/ocpp",
+            "securityProfile": 2,
+        },
+    },
+}
+"""Actions whose minimal payload is valid only in 2.1; the others' examples follow from their schemas."""
+
+
+def _command(action: str) -> Operation:
+    async def command(call: Call, parameters: Command, body: bytes) -> bytes:
+        return await send(call, parameters.station_id, action, body, parameters.timeout_s)
+
+    command.__name__ = f"command_{action}"
+    return post(
+        f"/stations/{{station_id}}/commands/{action}",
+        COMMANDS[action],
+        about=f"Send {action} to a station and return its response unchanged.",
+        problems=(404, 501, 502, 504),
+        takes=Lazy(partial(request_type, action)),
+        answer=Lazy(partial(response_type, action)),
+        body_required=False,
+        example=_EXAMPLES.get(action),
+        tag="commands",
+    )(command)
+
+
+OPERATIONS = tuple(map(_command, COMMANDS))

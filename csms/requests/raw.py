@@ -1,0 +1,126 @@
+"""Any OCPP request of an operator, as it is: nothing that the back end records of stations is bypassed.
+
+What a station accepts is recorded as for the requests that the back end makes itself (`station_records`). Requests with
+a number of their own are stored under that number. What would contradict the records is refused before it is sent.
+`csms.requests.rules.RECORDS` lists what which action changes.
+"""
+
+from typing import Final
+
+from csms.device_model import work as device_model
+from csms.diagnostics import work as diagnostics
+from csms.diagnostics.work import check_streams
+from csms.dispatch.der import check_control
+from csms.ocpp.base import Services
+from csms.payments import work as payments
+from csms.remote_control import store as commands
+from csms.remote_control import work as availability
+from csms.requests import store as requests
+from csms.requests.rules import check_own_variables
+from csms.requests.work import call, deliver
+from csms.reservations import work as reservations
+from csms.smart_charging.work import SmartCharging
+from csms.tariffs.work import TariffService
+from v2g.errors import RefusedError
+from v2g.ocpp.messages.availability import ChangeAvailabilityRequest
+from v2g.ocpp.messages.base import Message
+from v2g.ocpp.messages.data_transfer import DataTransferRequest
+from v2g.ocpp.messages.der_control import SetDERControlRequest
+from v2g.ocpp.messages.diagnostics import CustomerInformationRequest
+from v2g.ocpp.messages.local_list import SendLocalListRequest
+from v2g.ocpp.messages.monitoring import SetVariableMonitoringRequest
+from v2g.ocpp.messages.network_profile import SetNetworkProfileRequest
+from v2g.ocpp.messages.payment import NotifyWebPaymentStartedRequest, NotifyWebPaymentStartedResponse
+from v2g.ocpp.messages.provisioning import SetVariablesRequest
+from v2g.ocpp.messages.remote_control import RequestStartTransactionRequest
+from v2g.ocpp.messages.reservation import CancelReservationRequest, ReserveNowRequest
+from v2g.ocpp.messages.security import CertificateSignedRequest
+from v2g.ocpp.messages.smart_charging import UpdateDynamicScheduleRequest
+from v2g.ocpp.messages.tariff_cost import ChangeTransactionTariffRequest, ClearTariffsRequest, SetDefaultTariffRequest
+from v2g.ocpp.routes import action_of, response_type
+
+_GREATEST: Final = 1_000_000_000
+"""Greatest number that an operator may choose: the back end counts on from the greatest that there is."""
+
+
+async def send(services: Services, station_id: str, request: Message, timeout_s: float) -> Message:
+    """Send a request to a station; return its response.
+
+    Raises RefusedError for one that would contradict what the back end records, V2GError as `ConnectionRegistry.call`.
+    """
+    await _check(services, station_id, request)
+    match request:
+        case SetVariablesRequest():
+            return await device_model.send_variables(services, station_id, request, timeout_s)
+        case SetNetworkProfileRequest():
+            return await device_model.send_network_profile(services, station_id, request, timeout_s)
+        case ChangeAvailabilityRequest(evse=evse, operational_status=wanted):
+            place = (0, 0) if evse is None else (evse.id, evse.connector_id or 0)
+            now_ms = services.clock.utc_ms()
+            order = await services.store.run(commands.open_order, station_id, *place, wanted, now_ms, now_ms)
+            return (await availability.send(services, order, timeout_s=timeout_s))[1]
+        case RequestStartTransactionRequest(remote_start_id=number, id_token=token, evse_id=evse_id):
+            taken = await services.store.read(commands.find_start, number) is not None
+            _check_number("remoteStartId", number, taken=taken)
+            now_ms = services.clock.utc_ms()
+            await services.store.run(commands.open_start, station_id, evse_id, token, None, now_ms, number)
+            return await availability.deliver_start(services, station_id, request, timeout_s)
+        case ReserveNowRequest(id=number):
+            known = await services.store.read(commands.find_reservation, number)
+            replaces = number if known is not None and known.station_id == station_id else None
+            _check_number("id", number, taken=known is not None and replaces is None)
+            reservation = await reservations.store(services, station_id, request, replaces=replaces, number=number)
+            return await reservations.deliver(services, reservation, request, timeout_s)
+        case CancelReservationRequest(reservation_id=number):
+            known = await services.store.read(commands.find_reservation, number)
+            if known is not None and known.station_id == station_id:
+                return await reservations.cancel(services, number, timeout_s)
+        case UpdateDynamicScheduleRequest(charging_profile_id=number, schedule_update=values):
+            return await SmartCharging(services).update_dynamic(station_id, number, values, timeout_s)
+        case SetDefaultTariffRequest() | ClearTariffsRequest() | ChangeTransactionTariffRequest():
+            return await TariffService(services).send(station_id, request, timeout_s)
+        case CertificateSignedRequest():
+            return await services.station_ca.deliver(station_id, request, timeout_s)
+        case NotifyWebPaymentStartedRequest(evse_id=evse_id, timeout=open_s):
+            await payments.web_payment_started(services, station_id, evse_id, open_s, answer_s=timeout_s)
+            return NotifyWebPaymentStartedResponse()
+    kind, request_id = response_type(action_of(request)), getattr(request, "request_id", None)
+    if not isinstance(request_id, int):
+        return await call(services, station_id, request, kind, timeout_s=timeout_s)
+    _check_number("requestId", request_id, taken=await services.store.read(requests.find, request_id) is not None)
+    await services.store.run(requests.open_numbered, station_id, request_id, request, services.clock.utc_ms())
+    follows = ("Accepted", "AcceptedCanceled")
+    answer = await deliver(services, station_id, request_id, request, kind, follows, timeout_s=timeout_s)
+    if isinstance(request, CustomerInformationRequest):
+        await diagnostics.after_customer_information(services, station_id, request, answer)
+    return answer
+
+
+async def _check(services: Services, station_id: str, request: Message) -> None:
+    """Raise RefusedError for a request that breaks a rule of the requests that the back end makes itself."""
+    await SmartCharging(services).check_command(station_id, request)
+    match request:
+        case SetVariablesRequest(set_variable_data=data):
+            check_own_variables(data)
+            await device_model.check_variables(services, station_id, data)
+        case SetDERControlRequest():
+            check_control(request)
+        case SetVariableMonitoringRequest(set_monitoring_data=monitors):
+            check_streams(monitors)
+        case SendLocalListRequest(update_type="Differential"):
+            known = await services.store.read(commands.find_local_list, station_id)
+            if known is None or known["status"] != "Accepted":
+                raise RefusedError(
+                    "the back end does not know the station's local list, so it cannot record a change of it (D01)",
+                    reason="unknown_list",
+                    hint=f"send a Full one first: v2g csms request POST /stations/{station_id}/local-list/synchronise",
+                )
+        case DataTransferRequest(vendor_id=vendor_id):
+            availability.check_vendor(vendor_id)
+
+
+def _check_number(name: str, number: int, *, taken: bool) -> None:
+    """Refuse a number by which stations' events name a request, and that means another one. Raises RefusedError."""
+    if taken or not 0 < number <= _GREATEST:
+        fault = "is that of an earlier request" if taken else f"is not from 1 to {_GREATEST}"
+        raise RefusedError(f"{name} {number} {fault}", reason="number_taken", hint="choose a greater one" * taken)

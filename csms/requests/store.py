@@ -1,0 +1,160 @@
+"""Requests with a later outcome: their states, and the parts that stations sent."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+from sqlalchemy import Connection, insert, select, update
+
+from csms.cluster.frames import presentable
+from csms.db.bulk import insert_numbered, update_rows
+from csms.db.paging import newest
+from csms.requests.tables import request_parts, station_requests
+from v2g.ocpp.messages.base import Message
+from v2g.ocpp.routes import action_of
+
+
+def open_request(
+    connection: Connection, station_id: str, make: Callable[[int], Message], now_ms: int
+) -> tuple[int, Message]:
+    """Store a request, as `open_requests` does."""
+    return open_requests(connection, [NewRequest(station_id, make, now_ms)])[0]
+
+
+def open_numbered(connection: Connection, station_id: str, number: int, request: Message, now_ms: int) -> None:
+    """Store a request whose number its caller has chosen. Passwords in it are not stored."""
+    values = {
+        "station_id": station_id, "action": action_of(request), "created_ms": now_ms, "updated_ms": now_ms,
+        "document": presentable(msgspec.json.encode(request).decode()),
+    }  # fmt: skip
+    insert_numbered(connection, station_requests, number, values)
+
+
+class NewRequest(NamedTuple):
+    """A request to a station, built from its assigned number, and its time (UTC ms)."""
+
+    station_id: str
+    make: Callable[[int], Message]
+    at_ms: int
+
+
+def open_requests(connection: Connection, new: Sequence[NewRequest]) -> list[tuple[int, Message]]:
+    """Store requests and assign their numbers; return both of each. Passwords in them are not stored."""
+    rows = [
+        {
+            "station_id": each.station_id,
+            "action": "",
+            "created_ms": each.at_ms,
+            "updated_ms": each.at_ms,
+            "document": "",
+        }
+        for each in new
+    ]
+    inserted = insert(station_requests).returning(station_requests.c.request_id, sort_by_parameter_order=True)
+    numbers = connection.execute(inserted, rows).scalars().all()
+    opened = [(number, each.make(number)) for number, each in zip(numbers, new, strict=True)]
+    named = [
+        {
+            "request_id": number,
+            "action": action_of(request),
+            "document": presentable(msgspec.json.encode(request).decode()),
+        }
+        for number, request in opened
+    ]
+    update_rows(connection, station_requests, named)
+    return opened
+
+
+def save_answer(connection: Connection, request_id: int, answer: str, detail: str, now_ms: int, *, done: bool) -> None:
+    """Store the station's answer; `done` when nothing follows."""
+    _change(connection, request_id, answer=answer, detail=detail, updated_ms=now_ms, **_end(now_ms, done))
+
+
+def save_progress(
+    connection: Connection, station_id: str, action: str, request_id: int, progress: str, now_ms: int, *, done: bool
+) -> bool:
+    """Store the progress of a request. False: no such request of that station."""
+    if not _is(connection, station_id, action, request_id):
+        return False
+    _change(connection, request_id, progress=progress, updated_ms=now_ms, **_end(now_ms, done))
+    return True
+
+
+def supersede(connection: Connection, station_id: str, action: str, request_id: int, now_ms: int) -> None:
+    """Mark earlier requests of the kind as cancelled by this one."""
+    earlier = (
+        (station_requests.c.station_id == station_id)
+        & (station_requests.c.action == action)
+        & (station_requests.c.request_id < request_id)
+        & station_requests.c.done_ms.is_(None)
+    )
+    connection.execute(
+        update(station_requests).where(earlier).values(progress="AcceptedCanceled", updated_ms=now_ms, done_ms=now_ms)
+    )
+
+
+def save_part(
+    connection: Connection, station_id: str, action: str, request_id: int, seq_no: int, document: str, now_ms: int,
+    *, last: bool,
+) -> bool:  # fmt: skip
+    """Store a part of a report, once. False: no such request of that station."""
+    if not _is(connection, station_id, action, request_id):
+        return False
+    key = (request_parts.c.request_id == request_id) & (request_parts.c.seq_no == seq_no)
+    if connection.execute(select(request_parts.c.seq_no).where(key)).first() is None:
+        connection.execute(
+            insert(request_parts).values(request_id=request_id, seq_no=seq_no, received_ms=now_ms, document=document)
+        )
+    _change(connection, request_id, updated_ms=now_ms, **_end(now_ms, last))
+    return True
+
+
+def count_parts(connection: Connection, request_id: int) -> int:
+    """Return the number of parts: that of the next one, where the message has none itself."""
+    return len(parts(connection, request_id))
+
+
+def parts(connection: Connection, request_id: int) -> list[str]:
+    """Return the parts so far, in order."""
+    return list(
+        connection.execute(
+            select(request_parts.c.document)
+            .where(request_parts.c.request_id == request_id)
+            .order_by(request_parts.c.seq_no)
+        ).scalars()
+    )
+
+
+def find(connection: Connection, request_id: int) -> dict[str, Any] | None:
+    """Return a request as columns, or None."""
+    row = connection.execute(select(station_requests).where(station_requests.c.request_id == request_id)).first()
+    return dict(row._mapping) if row else None
+
+
+def list_requests(
+    connection: Connection,
+    station_id: str | None = None,
+    action: str | None = None,
+    limit: int = 100,
+    before: int | None = None,
+) -> list[dict[str, Any]]:
+    """Return the newest requests first, of a station and an action when these are given, below the number `before`."""
+    query = newest(station_requests, before, limit, key="request_id", station_id=station_id, action=action)
+    return [dict(row._mapping) for row in connection.execute(query)]
+
+
+def _is(connection: Connection, station_id: str, action: str, request_id: int) -> bool:
+    row = connection.execute(
+        select(station_requests.c.station_id, station_requests.c.action).where(
+            station_requests.c.request_id == request_id
+        )
+    ).first()
+    return row is not None and (row.station_id, row.action) == (station_id, action)
+
+
+def _end(now_ms: int, done: bool) -> dict[str, int]:
+    return {"done_ms": now_ms} if done else {}
+
+
+def _change(connection: Connection, request_id: int, **values: object) -> None:
+    connection.execute(update(station_requests).where(station_requests.c.request_id == request_id).values(**values))

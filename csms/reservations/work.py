@@ -1,0 +1,118 @@
+"""Functional block H: reservations of EVSEs."""
+
+import msgspec
+
+from csms.ocpp.base import Services
+from csms.remote_control import store as commands
+from csms.requests.work import call, failure
+from csms.reservations.rules import Reservation, ReservationState, check, is_over
+from v2g.errors import RefusedError, V2GError
+from v2g.ocpp.messages.authorization import IdToken
+from v2g.ocpp.messages.reservation import (
+    CancelReservationRequest,
+    CancelReservationResponse,
+    ReserveNowRequest,
+    ReserveNowResponse,
+)
+from v2g.ocpp.times import format_time, parse_time
+
+
+async def reserve(
+    services: Services,
+    station_id: str,
+    id_token: IdToken,
+    expires_ms: int,
+    *,
+    evse_id: int | None = None,
+    connector_type: str | None = None,
+    group_id_token: IdToken | None = None,
+    replaces: int | None = None,
+) -> Reservation:
+    """Reserve an EVSE, any EVSE with a type of connector, or any EVSE (H01 S1 to S3); return it with the answer.
+
+    `replaces`: the number of an active reservation that gets this content (H01.FR.02). Raises RefusedError for an
+    invalid one, and V2GError as `ConnectionRegistry.call` does.
+    """
+    request = ReserveNowRequest(
+        id=0,
+        expiry_date_time=format_time(expires_ms),
+        connector_type=connector_type,
+        id_token=id_token,
+        evse_id=evse_id,
+        group_id_token=group_id_token,
+    )
+    reservation = await store(services, station_id, request, replaces=replaces)
+    request = msgspec.structs.replace(request, id=reservation.reservation_id)
+    response = await deliver(services, reservation, request)
+    return msgspec.structs.replace(reservation, state=response.status, updated_ms=services.clock.utc_ms())
+
+
+async def store(
+    services: Services,
+    station_id: str,
+    request: ReserveNowRequest,
+    *,
+    replaces: int | None = None,
+    number: int | None = None,
+) -> Reservation:
+    """Store what a request reserves, under the next number or under `number`. Raises RefusedError as `reserve`."""
+    run, now_ms, expires_ms = services.store.run, services.clock.utc_ms(), parse_time(request.expiry_date_time)
+    id_token, group_id_token, evse_id = request.id_token, request.group_id_token, request.evse_id
+    active = await run(commands.list_reservations, station_id, only_active=True)
+    check(active, evse_id, expires_ms, now_ms, replaces)
+    if replaces is not None and all(each.reservation_id != replaces for each in active):
+        raise RefusedError(f"{station_id} has no active reservation {replaces}", reason="unknown_reservation")
+    values = {
+        "station_id": station_id, "evse_id": evse_id, "connector_type": request.connector_type,
+        "token_type": id_token.type,
+        "id_token": id_token.id_token, "group_type": group_id_token.type if group_id_token else None,
+        "group_token": group_id_token.id_token if group_id_token else None, "expires_ms": expires_ms,
+        "updated_ms": now_ms,
+    }  # fmt: skip
+    if replaces is None:
+        return await run(commands.open_reservation, number, **values)
+    return await run(commands.replace_reservation, replaces, **values)
+
+
+async def deliver(
+    services: Services, reservation: Reservation, request: ReserveNowRequest, timeout_s: float | None = None
+) -> ReserveNowResponse:
+    """Request a stored reservation; store the answer. Raises V2GError as `ConnectionRegistry.call` does."""
+    station_id = reservation.station_id
+    try:
+        response = await call(services, station_id, request, ReserveNowResponse, timeout_s=timeout_s)
+    except V2GError as error:
+        await _save(services, reservation, "Rejected" if failure(error) == "NotSent" else "Lost")
+        raise
+    await _save(services, reservation, response.status)
+    return response
+
+
+async def cancel(services: Services, reservation_id: int, timeout_s: float | None = None) -> CancelReservationResponse:
+    """Cancel a reservation (H02); one unknown to the station is Removed.
+
+    Raises RefusedError for no active reservation, and V2GError as `ConnectionRegistry.call` does.
+    """
+    reservation = await services.store.run(commands.find_reservation, reservation_id)
+    if reservation is None:
+        raise RefusedError(f"no reservation {reservation_id}", reason="unknown_reservation")
+    request = CancelReservationRequest(reservation_id=reservation_id)
+    response = await call(services, reservation.station_id, request, CancelReservationResponse, timeout_s=timeout_s)
+    await _save(services, reservation, "Cancelled" if response.status == "Accepted" else "Removed")
+    return response
+
+
+async def expire(services: Services) -> None:
+    """End expired reservations without a message of their station."""
+    now_ms = services.clock.utc_ms()
+    for each in await services.store.read(commands.list_reservations, only_active=True):
+        if is_over(each, now_ms):
+            await _save(services, each, "Expired")
+
+
+async def _save(services: Services, reservation: Reservation, state: ReservationState) -> Reservation:
+    """Store a reservation's state, unless the station has reported its end already."""
+    now_ms, number = services.clock.utc_ms(), reservation.reservation_id
+    if await services.store.run(commands.save_reservation, reservation.station_id, number, state, now_ms):
+        services.report("ocpp", "reservation", reservation.station_id, {"reservation": number, "state": state})
+    return msgspec.structs.replace(reservation, state=state, updated_ms=now_ms)

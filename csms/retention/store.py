@@ -1,0 +1,124 @@
+"""Retention: deletion of old rows in small steps, so that other operations do not wait long."""
+
+from collections.abc import Sequence
+from typing import Final, Literal
+
+from sqlalchemy import Column, ColumnElement, Connection, Table, delete, exists, select, tuple_
+
+from csms.accounts.tables import audit, idempotency_keys, webhook_deliveries
+from csms.admission.tables import connection_faults
+from csms.alerts.tables import alert_mails, alerts
+from csms.db.base import metadata
+from csms.diagnostics.tables import device_events, stream_values
+from csms.payments.tables import data_transfers
+from csms.requests.tables import request_parts, station_requests
+from csms.settlements.tables import offer_decisions, price_deliveries
+from csms.smart_charging.tables import der_alarms, dispatch_course, fleet_course
+from csms.station_security.tables import security_events
+from csms.telemetry.aggregates import AGGREGATES
+from csms.telemetry.tables import (
+    telemetry,
+    telemetry_aggregates,
+    telemetry_pending,
+    telemetry_quarantine,
+    telemetry_segments,
+)
+from csms.tokens.store import settle_uses
+from csms.transactions.tables import held_transactions, meter_values, transaction_events, transactions
+from csms.vehicles.store import within_run
+
+STEP: Final = 500
+"""Rows deleted in one step; of transactions a tenth as many, with all that belongs to them."""
+
+Kind = Literal["reports", "events", "transactions", "telemetry", "telemetry_aggregates", "audit"]
+
+_BY_TIME: Final[dict[Kind, tuple[tuple[Table, Column[int]], ...]]] = {
+    "reports": (
+        (data_transfers, data_transfers.c.received_ms),
+        (stream_values, stream_values.c.at_ms),
+        (webhook_deliveries, webhook_deliveries.c.delivered_ms),
+        (idempotency_keys, idempotency_keys.c.created_ms),
+    ),
+    "events": (
+        (device_events, device_events.c.received_ms),
+        (security_events, security_events.c.received_ms),
+        (der_alarms, der_alarms.c.at_ms),
+        (connection_faults, connection_faults.c.last_ms),
+        (alerts, alerts.c.cleared_ms),
+        (alert_mails, alert_mails.c.sent_ms),
+        (offer_decisions, offer_decisions.c.at_ms),
+        (dispatch_course, dispatch_course.c.at_ms),
+        (fleet_course, fleet_course.c.at_ms),
+    ),
+    "telemetry": ((telemetry_quarantine, telemetry_quarantine.c.received_ms),),
+    "telemetry_aggregates": (
+        (telemetry_aggregates, telemetry_aggregates.c.at_ms),
+        (telemetry_segments, telemetry_segments.c.at_ms),
+    ),
+    "audit": ((audit, audit.c.at_ms),),
+    "transactions": (),
+}
+
+
+def delete_old(connection: Connection, kind: Kind, before_ms: int) -> int:
+    """Delete some rows older than `before_ms` (UTC); return how many, 0 when none are left.
+
+    A transaction's age counts from its last message, and it goes once it is complete, with its events and meter values,
+    but not while it is held.
+    A telemetry record goes once its values are in the aggregates, also if a sink has not got it.
+    """
+    if kind == "transactions":
+        outside = _delete_rows(connection, meter_values, meter_values.c.at_ms < before_ms)
+        outside += _delete_rows(connection, price_deliveries, price_deliveries.c.ended_ms < before_ms)
+        return _delete_transactions(connection, before_ms) + outside
+    if kind == "reports":
+        deleted = _delete_rows(connection, request_parts, request_parts.c.received_ms < before_ms)
+        whole = ~exists().where(request_parts.c.request_id == station_requests.c.request_id)
+        deleted += _delete_rows(connection, station_requests, (station_requests.c.updated_ms < before_ms) & whole)
+        return deleted + sum(_delete_rows(connection, table, at < before_ms) for table, at in _BY_TIME[kind])
+    deleted = sum(_delete_rows(connection, table, at < before_ms) for table, at in _BY_TIME[kind])
+    if kind == "telemetry":
+        waits = exists().where(within_run(), telemetry_pending.c.sink == AGGREGATES)
+        deleted += _delete_rows(connection, telemetry, (telemetry.c.received_ms < before_ms) & ~waits)
+        of_sinks = telemetry_pending.c.sink != AGGREGATES  # also of those that are configured no more
+        deleted += _delete_rows(connection, telemetry_pending, of_sinks & (telemetry_pending.c.received_ms < before_ms))
+    return deleted
+
+
+def _delete_rows(connection: Connection, table: Table, old: ColumnElement[bool]) -> int:
+    key = list(table.primary_key.columns)
+    some = select(*key).where(old).limit(STEP)
+    chosen = key[0].in_(some) if len(key) == 1 else tuple_(*key).in_(some)
+    return connection.execute(delete(table).where(chosen)).rowcount
+
+
+def _delete_transactions(connection: Connection, before_ms: int) -> int:
+    held = held_transactions.c
+    undecided = exists().where(
+        (held.station_id == transactions.c.station_id)
+        & (held.transaction_id == transactions.c.transaction_id)
+        & (held.state == "quarantined")
+    )
+    over = transactions.c.active.is_(False) & (transactions.c.heard_ms < before_ms) & ~undecided
+    key = (transactions.c.station_id, transactions.c.transaction_id)
+    found = connection.execute(select(*key).where(over).limit(STEP // 10)).all()
+    if not found:
+        return 0
+    gone = [(row.station_id, row.transaction_id) for row in found]
+    settle_uses(connection, gone)
+    deleted = 0
+    for table in (*_belonging(), transactions):
+        columns = tuple_(table.c.station_id, table.c.transaction_id)
+        deleted += connection.execute(delete(table).where(columns.in_(gone))).rowcount
+    return deleted
+
+
+def _belonging() -> Sequence[Table]:
+    """Return the tables whose rows belong to one transaction: those that refer to it."""
+    referring = [
+        table
+        for table in metadata.sorted_tables
+        if any(constraint.referred_table is transactions for constraint in table.foreign_key_constraints)
+    ]
+    assert transaction_events in referring
+    return referring

@@ -1,0 +1,45 @@
+"""Deletes old data as configured, in small steps that let other operations of the store proceed."""
+
+import asyncio
+import logging
+from typing import Final
+
+import msgspec
+
+from csms.ocpp.base import Services
+from csms.retention import store as retention
+from v2g import typed_json
+from v2g.errors import StoreError
+
+_log = logging.getLogger(__name__)
+
+_PAUSE_S: Final = 0.05
+_INTERVAL_S: Final = 3600.0
+_DAY_MS: Final = 86_400_000
+
+
+async def let_go(services: Services, pause_s: float = _PAUSE_S) -> dict[str, int]:
+    """Delete all data that is old enough; return how many rows, by kind. Raises StoreError."""
+    deleted: dict[str, int] = {}
+    now_ms = services.clock.utc_ms()
+    for name, days in msgspec.structs.asdict(services.config.retention).items():
+        kind: retention.Kind = typed_json.convert(name.removesuffix("_days"), retention.Kind)
+        if days is None:
+            continue
+        while count := await services.store.run(retention.delete_old, kind, now_ms - days * _DAY_MS):
+            deleted[kind] = deleted.get(kind, 0) + count
+            await asyncio.sleep(pause_s)
+    return deleted
+
+
+async def run_retention(services: Services) -> None:
+    """Do that every hour, for ever."""
+    while True:
+        try:
+            deleted = await let_go(services)
+        except StoreError as error:
+            _log.warning("deletion of old data failed: %s", error)
+        else:
+            if deleted:
+                _log.info("deleted old data: %s", ", ".join(f"{n} {kind}" for kind, n in deleted.items()))
+        await asyncio.sleep(_INTERVAL_S)

@@ -1,1 +1,0 @@
-"""Tariffs, running costs and payments."""

@@ -1,1 +1,0 @@
-"""Charging profiles, balancing of sites, dispatch."""

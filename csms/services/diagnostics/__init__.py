@@ -1,1 +1,0 @@
-"""Logs and monitors of stations, event history, webhooks."""

@@ -1,1 +1,0 @@
-"""Certificates of stations, and their roots."""

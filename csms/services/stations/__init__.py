@@ -1,1 +1,0 @@
-"""Stations: admission, device model, firmware, remote control, clocks."""

@@ -1,1 +1,0 @@
-"""Abandoned transactions, and missing events."""

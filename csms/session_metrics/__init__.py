@@ -1,0 +1,1 @@
+"""How the parts of stations work, by figures of their sessions (R179)."""

@@ -1,0 +1,208 @@
+"""Copies of the stations' journals: in the common database, durable before they are acknowledged, settled once.
+
+Any node accepts any delivery. A node caches a journal in memory to verify the next delivery; the
+database shows whether the cache is current, for another node may have accepted one since.
+"""
+
+import asyncio
+import contextlib
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any, Final
+from weakref import WeakValueDictionary
+
+import msgspec
+
+from csms.booking.work import Bookkeeper
+from csms.books import store as books
+from csms.db.store import Store
+from csms.settlements import store as records
+from csms.settlements.checkpoints import check_checkpoints
+from csms.settlements.rules import Copy, decision_of, entries_of, read_certificates, read_delivery
+from csms.settlements.work import receipt_of
+from v2g.energy.settlement.canonical import parse_canonical
+from v2g.energy.settlement.operator import JournalReceipt
+from v2g.energy.settlement.records import CheckpointAnswered, CommandRejected, TermsDecided
+from v2g.energy.settlement.taxes import UNTAXED, Taxation
+from v2g.errors import CodecError, RefusedError, StoreError, V2GError, VerificationError
+from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.events import EventLog
+from v2g.io.storage.journal_file import JournalFile
+from v2g.observe import Observe, Scalar
+from v2g.pki.keys import SigningKey
+
+_MAX_KEPT: Final = 512
+"""Copies cached in memory, 32 bytes a line."""
+
+_ATTEMPTS: Final = 5
+"""Attempts when other nodes are quicker each time."""
+
+
+class Delivered(msgspec.Struct, frozen=True):
+    """State of a copy after a delivery: its number of `lines` and its `head` hash.
+
+    `receipt`: the operator's of the complete journal, None before, and of journals completed in earlier versions.
+    """
+
+    lines: int
+    head: str
+    receipt: JournalReceipt | None = None
+
+
+class JournalStore:
+    """Accepts deliveries, and passes complete journals on to be booked.
+
+    `key` signs receipts of complete journals, with the VAT of now. `directory`: where older versions stored copies,
+    <station>/<session>.jsonl; imported once.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        store: Store,
+        clock: Clock,
+        observe: EventLog,
+        bookkeeper: Bookkeeper,
+        key: SigningKey,
+        taxation: Taxation = UNTAXED,
+    ) -> None:
+        self._directory = directory
+        self._bookkeeper = bookkeeper
+        self._key, self._taxation = key, taxation
+        self._store = store
+        self._clock = clock
+        self._observe = observe
+        self._copies: OrderedDict[tuple[str, str], Copy] = OrderedDict()
+        self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+
+    async def deliver(self, station_id: str, data: Any) -> Delivered:
+        """Accept a delivery of the station `station_id`; on return all its lines are durable.
+
+        Raises CodecError, RefusedError and VerificationError for permanent rejections, StoreError for what may
+        succeed later.
+        """
+        delivery = read_delivery(data)
+        if delivery.station_id != station_id:
+            raise RefusedError(f"{station_id} delivers for {delivery.station_id}", reason="foreign")
+        session_id = delivery.session_id
+        lines = [line.removesuffix("\n").encode() for line in delivery.lines]
+        key = station_id, session_id
+        async with self._locks.setdefault(key, asyncio.Lock()):
+            try:
+                copy, fresh = await self._take(station_id, session_id, lines)
+            except (CodecError, RefusedError, VerificationError) as error:
+                await self._refuse(station_id, session_id, error)
+                raise
+            if fresh:
+                self._report("journal_appended", station_id, session_id, lines=copy.lines, added=len(fresh))
+                self._report_checkpoints(station_id, session_id, fresh)
+            if copy.ended:
+                await self._bookkeeper.consider(station_id, session_id)
+                if fresh:
+                    await check_checkpoints(self._store, self._observe, session_id)
+            return Delivered(copy.lines, copy.head, await self._receipt(copy, station_id, session_id))
+
+    async def take_certificates(self, station_id: str, data: Any) -> None:
+        """Accept the certificates of a session's signers. Raises CodecError, RefusedError and StoreError."""
+        delivered = read_certificates(data)
+        if delivered.station_id != station_id:
+            raise RefusedError(f"{station_id} delivers for {delivered.station_id}", reason="foreign")
+        await self._bookkeeper.take_certificates(station_id, delivered)
+
+    async def recover(self) -> None:
+        """After a start: import files of older versions, and settle complete copies without a settlement."""
+        for path in sorted(self._directory.glob("*/*.jsonl")):
+            await self._take_over(path)
+        for station_id, session_id in await self._store.run(records.unsettled):
+            await self._bookkeeper.consider(station_id, session_id)
+        for station_id, session_id in await self._store.run(books.unposted):  # settled by an older version
+            await self._bookkeeper.consider(station_id, session_id)
+
+    def _report_checkpoints(self, station_id: str, session_id: str, fresh: list[bytes]) -> None:
+        """Report the vehicle's answers to checkpoints in these new lines."""
+        for entry in entries_of(session_id, fresh, CheckpointAnswered):
+            if isinstance(said := entry.data, CheckpointAnswered):
+                place = station_id, session_id
+                self._report("checkpoint_answered", *place, number=said.number, status=said.status)
+
+    async def _take(self, station_id: str, session_id: str, lines: list[bytes]) -> tuple[Copy, list[bytes]]:
+        """Return the copy with the lines in it, and those that were new."""
+        copy = self._copies.pop((station_id, session_id), None)
+        for _ in range(_ATTEMPTS):
+            stored = copy is not None
+            if copy is None:
+                copy = await self._read(station_id, session_id)
+            before = copy.lines
+            try:
+                fresh = await asyncio.to_thread(copy.take, lines)
+            except (RefusedError, VerificationError):
+                if not stored:
+                    raise
+                copy = None  # by this node's cache; another node may have more
+                continue
+            row = records.JournalRow(
+                station_id=station_id, session_id=session_id, lines=copy.lines, head=copy.head, ended=copy.ended
+            )
+            now_ms = self._clock.utc_ms()
+            receipt = None
+            if fresh and copy.ended:
+                receipt = await asyncio.to_thread(receipt_of, row, now_ms, self._key, self._taxation)
+            entries = entries_of(session_id, fresh, TermsDecided, CommandRejected)
+            decisions = [each for entry in entries if (each := decision_of(entry)) is not None]
+            if not fresh or await self._store.run(
+                records.append_journal, row, before, fresh, now_ms, receipt, decisions
+            ):
+                self._keep((station_id, session_id), copy)
+                return copy, fresh
+            copy = None  # another node accepted a delivery since
+        raise StoreError("other nodes are storing lines of the same journal", hint="deliver again")
+
+    async def _receipt(self, copy: Copy, station_id: str, session_id: str) -> JournalReceipt | None:
+        stored = await self._store.read(records.journal_receipt, station_id, session_id) if copy.ended else None
+        return None if stored is None else parse_canonical(stored, JournalReceipt, where=session_id)
+
+    async def _read(self, station_id: str, session_id: str) -> Copy:
+        copy = Copy(station_id, session_id)
+        lines = await self._store.read(records.journal_lines, station_id, session_id)
+        if lines:
+            try:
+                await asyncio.to_thread(copy.take, [line.removesuffix(b"\n") for line in lines], stored=True)
+            except V2GError as error:
+                self._report("journal_damaged", station_id, session_id, reason=str(error)[:300])
+                raise
+        return copy
+
+    def _keep(self, key: tuple[str, str], copy: Copy) -> None:
+        self._copies[key] = copy
+        while len(self._copies) > _MAX_KEPT:
+            self._copies.popitem(last=False)
+
+    async def _take_over(self, path: Path) -> None:
+        """Import a file into the database and delete it; an invalid one stays, with an event."""
+        station_id, session_id = path.parent.name, path.stem
+        try:
+            lines = await asyncio.to_thread(_read_file, path)
+            if lines:
+                copy, fresh = await self._take(station_id, session_id, lines)
+                self._report("journal_taken_over", station_id, session_id, lines=copy.lines, added=len(fresh))
+            path.unlink()
+        except OSError as error:
+            self._report("journal_damaged", station_id, session_id, reason=f"{path}: {error.strerror}")
+        except V2GError as error:
+            self._report("journal_damaged", station_id, session_id, reason=str(error)[:300])
+        with contextlib.suppress(OSError):
+            path.parent.rmdir()
+
+    async def _refuse(self, station_id: str, session_id: str, error: V2GError) -> None:
+        reason = error.reason if isinstance(error, RefusedError) else type(error).__name__
+        await self._store.run(records.count_refusal, station_id, session_id, self._clock.utc_ms())
+        self._report("journal_refused", station_id, session_id, reason=reason, detail=str(error)[:300])
+
+    def _report(self, name: str, station_id: str, session_id: str, **data: Scalar) -> None:
+        self._observe(Observe("settlement", name, {"station": station_id, "session": session_id, **data}))
+
+
+def _read_file(path: Path) -> list[bytes]:
+    file = JournalFile.open(path)
+    file.close()
+    return file.recovered[:-1].split(b"\n") if file.recovered else []

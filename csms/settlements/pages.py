@@ -1,0 +1,104 @@
+"""Evidence of a session, checked here: the back end's copy of a journal, and bundles that others hand in."""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Final
+
+from litestar.datastructures import UploadFile
+
+from csms.console.visit import Visit, action, page
+from csms.http.pipeline import Answer
+from csms.http.problems import ApiError
+from csms.ocpp.base import Services
+from csms.settlements import api as settlements
+from v2g.energy.settlement.bundle import LISTED, verify_bundle
+from v2g.energy.settlement.checkpoints import read_copies
+from v2g.energy.settlement.journal import verify_lines
+from v2g.energy.settlement.report import Report
+from v2g.errors import VerificationError
+from v2g.pki.credentials import load_chain
+
+MAX_BUNDLE: Final = 16_000_000
+"""Octets of all files of an uploaded bundle; one of a day has some 2 MB."""
+
+_MOST_FILES: Final = len(LISTED) + 3
+
+
+@page("/settlements/{station_id}/{session_id}/verify", settlements.read_settlement)
+async def verify_copy(visit: Visit) -> Answer:
+    """Check the back end's copy of a journal now: its chain, and that the stored settlement follows from it."""
+    which = {"session_id": visit.path["session_id"], "station": visit.path["station_id"]}
+    found = await visit.ask(settlements.read_settlement, **which)
+    lines: list[str] = []
+    if visit.may(settlements.read_journal):
+        journal = await visit.ask(settlements.read_journal, **which)
+        try:
+            entries = await asyncio.to_thread(verify_lines, journal, name=which["session_id"])
+        except VerificationError as error:
+            lines.append(f"The chain is broken: {error}")
+        else:
+            lines.append(f"The chain of {len(entries)} entries is unbroken; its head is {entries[-1].hash}.")
+    same = "follows" if found["intact"] else "does not follow"
+    lines.append(f"The stored settlement {same} from the copy of the journal.")
+    return _shown(visit, found["session_id"], lines, verified=found["intact"])
+
+
+@page("/verify", settlements.list_settlements)
+async def ask_for_bundle(visit: Visit) -> Answer:
+    """Ask for a bundle."""
+    return _shown(visit, "", [])
+
+
+@action("/verify", settlements.list_settlements, most_octets=MAX_BUNDLE)
+async def verify_uploaded(visit: Visit) -> Answer:
+    """Verify a bundle with this back end's roots, its key, and the countersigned checkpoints that it has itself."""
+    files = {name.rpartition("/")[2]: content for name, content in visit.files.items()}
+    if not files:
+        raise ApiError(400, "no files", "choose all files of a bundle's folder")
+    services = visit.services
+    try:
+        report = await asyncio.to_thread(_verify, files, services, None)
+        session = report.settlement.session_id
+        copies = await _copies(visit, session)
+        if copies is not None:
+            report = await asyncio.to_thread(_verify, files, services, copies)
+    except VerificationError as error:
+        return _shown(visit, "", [f"{error.where}: {error}" if error.where else str(error)], verified=False)
+    missing = [] if report.complete else ["Incomplete: only charger and meter signed that the session ended there."]
+    return _shown(visit, session, [*report.lines(), *missing], verified=True)
+
+
+async def _copies(visit: Visit, session_id: str) -> bytes | None:
+    """Return the checkpoints that this back end has of a session; None without its journal, or of several stations."""
+    try:
+        found: bytes = await visit.ask(settlements.read_checkpoints, session_id=session_id)
+    except ApiError:
+        return None
+    return found
+
+
+def _verify(files: Mapping[str, bytes], services: Services, copies: bytes | None) -> Report:
+    # 0.03 s for messages that a back end may never see
+    from v2g.iso15118.signed_requests import read_authorization, read_confirmation
+
+    return verify_bundle(
+        files,
+        anchors=[der for root in services.config.trust.roots for der in load_chain(root)],
+        now=datetime.fromtimestamp(services.clock.utc_ms() / 1000, UTC),
+        confirmations=read_confirmation,
+        authorizations=read_authorization,
+        copies=None if copies is None else read_copies(copies, name="copy of the back end"),
+        operators=services.books_keys,
+    )
+
+
+def _shown(visit: Visit, session_id: str, lines: list[str], *, verified: bool | None = None) -> Answer:
+    return visit.show("verify.html", 200, found=session_id, lines=lines, verified=verified)
+
+
+async def read_files(uploaded: list[UploadFile]) -> dict[str, bytes]:
+    """Return uploaded files by name. Raises ApiError for too many."""
+    if len(uploaded) > _MOST_FILES:
+        raise ApiError(400, f"{len(uploaded)} files", f"a bundle has at most {_MOST_FILES}")
+    return {each.filename: await each.read() for each in uploaded if each.filename}

@@ -1,0 +1,244 @@
+"""Journal copies, settlements and grid signals."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy.dialects import sqlite
+
+from csms.booking.rules import tariff_digest
+from csms.db.paging import newest
+from csms.grid.rules import SiteLimits, SourceSignal, combine
+from csms.settlements.rules import Decision
+from csms.settlements.tables import grid_signals, grid_sources, journal_reviews, journals, offer_decisions, settlements
+from csms.settlements.tables import journal_lines as journal_lines_
+from csms.transactions.events import lock
+from v2g import typed_json
+from v2g.energy.grid_signal import GridSignal, parse_grid_signal
+
+_ALL_SOURCES: Final = "grid sources"
+"""Name of a lock; no station has it, as there is a blank in it."""
+
+_KEPT_SIGNALS: Final = 100
+"""Prices by the minute make a new grid signal each minute, of up to 1 MB: of older ones a hash and a limit stay."""
+
+
+_APPEND: Final = update(journals).where(  # made once: a station has a line each second
+    journals.c.station_id == bindparam("of_station"),
+    journals.c.session_id == bindparam("of_session"),
+    journals.c.lines == bindparam("before"),
+)
+
+
+class JournalRow(msgspec.Struct, frozen=True, kw_only=True):
+    """State of a journal copy: number of `lines`, the `head` hash, whether the session has `ended`."""
+
+    station_id: str
+    session_id: str
+    lines: int
+    head: str
+    ended: bool
+
+
+def append_journal(
+    connection: Connection,
+    row: JournalRow,
+    before: int,
+    added: Sequence[bytes],
+    now_ms: int,
+    receipt: bytes | None = None,
+    decisions: Sequence[Decision] = (),
+) -> bool:
+    """Append lines to a copy that has `before` of them, resulting in `row`; False when it has another number.
+
+    `receipt`: the operator's of the whole journal, when these lines complete it; `decisions`: those in these lines.
+
+    When nodes append at the same time, only the first succeeds.
+    """
+    place = {"station_id": row.station_id, "session_id": row.session_id}
+    if before == 0:
+        _begin_journal(connection, place, now_ms)
+    here = {"of_station": row.station_id, "of_session": row.session_id, "before": before}
+    columns: dict[str, Any] = {"lines": row.lines, "head": row.head, "ended": row.ended, "updated_ms": now_ms}
+    if receipt is not None:
+        columns["receipt"] = receipt.decode()
+    if connection.execute(_APPEND, here | columns).rowcount == 0:
+        return False
+    lines = [{**place, "sequence": before + number, "line": line} for number, line in enumerate(added)]
+    connection.execute(insert(journal_lines_), lines)
+    if decisions:
+        connection.execute(insert(offer_decisions), [{**place, **msgspec.structs.asdict(each)} for each in decisions])
+    return True
+
+
+def _begin_journal(connection: Connection, place: dict[str, str], now_ms: int) -> None:
+    make: Any = sqlite.insert
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects.postgresql import insert as make  # only for that database
+    columns = {"lines": 0, "head": "", "ended": False, "updated_ms": now_ms}
+    connection.execute(make(journals).values(**place, **columns).on_conflict_do_nothing())
+
+
+def journal_receipt(connection: Connection, station_id: str, session_id: str) -> bytes | None:
+    """Return the operator's receipt of a complete journal (JSON), None without one."""
+    key = (journals.c.station_id == station_id) & (journals.c.session_id == session_id)
+    found: str | None = connection.execute(select(journals.c.receipt).where(key)).scalar()
+    return None if found is None else found.encode()
+
+
+def journal_lines(connection: Connection, station_id: str, session_id: str) -> list[bytes]:
+    """Return the lines of a copy in their order, each with its line feed."""
+    there = journal_lines_.c
+    query = select(there.line).where((there.station_id == station_id) & (there.session_id == session_id))
+    return list(connection.execute(query.order_by(there.sequence)).scalars())
+
+
+def list_decisions(
+    connection: Connection, before: int | None, limit: int, *, accepted: bool | None = None
+) -> list[dict[str, Any]]:
+    """Return decisions about offers, newest first: at most `limit` of those with a lower number than `before`."""
+    query = newest(offer_decisions, before, limit, accepted=accepted)
+    return [dict(row._mapping) for row in connection.execute(query)]
+
+
+def count_decisions(connection: Connection, since_ms: int) -> list[dict[str, Any]]:
+    """Return how many decisions there were since a time, by kind and reason, the most frequent first."""
+    there, number = offer_decisions.c, func.count().label("number")
+    kinds = there.kind, there.accepted, there.reason
+    query = select(*kinds, number).where(there.at_ms >= since_ms).group_by(*kinds).order_by(number.desc(), *kinds)
+    return [dict(row._mapping) for row in connection.execute(query)]
+
+
+def find_journals(connection: Connection, session_id: str) -> list[dict[str, Any]]:
+    """Return the copies of a session's journal, one per station that uses the id, each with its head and `lines`."""
+    rows = connection.execute(select(journals).where(journals.c.session_id == session_id)).all()
+    return [{**row._mapping, "lines": journal_lines(connection, row.station_id, session_id)} for row in rows]
+
+
+def count_refusal(connection: Connection, station_id: str, session_id: str, now_ms: int) -> None:
+    """Count lines that were rejected for this copy."""
+    key = (journals.c.station_id == station_id) & (journals.c.session_id == session_id)
+    connection.execute(update(journals).where(key).values(refused=journals.c.refused + 1, updated_ms=now_ms))
+
+
+def save_settlement(
+    connection: Connection, station_id: str, session_id: str, head: str, document: bytes, now_ms: int
+) -> bool:
+    """Store a settlement; False when the one of this very journal exists already."""
+    key = (settlements.c.station_id == station_id) & (settlements.c.session_id == session_id)
+    known = connection.execute(select(settlements.c.journal_head).where(key)).scalar()
+    if known == head:
+        return False
+    columns = {"computed_ms": now_ms, "journal_head": head, "document": document.decode()}
+    if known is None:
+        connection.execute(insert(settlements).values(station_id=station_id, session_id=session_id, **columns))
+    else:
+        connection.execute(update(settlements).where(key).values(**columns))
+    return True
+
+
+def find_settlements(connection: Connection, session_id: str) -> list[dict[str, Any]]:
+    """Return the settlements of that session, one per station that uses the id."""
+    rows = connection.execute(select(settlements).where(settlements.c.session_id == session_id))
+    return [{**row._mapping, "document": msgspec.json.decode(row.document)} for row in rows]
+
+
+def list_settlements(
+    connection: Connection, after: tuple[str, str] | None, limit: int, station_id: str | None = None
+) -> list[dict[str, Any]]:
+    """Return settlements by station and session, documents decoded: at most `limit` of those past `after`."""
+    key = settlements.c.station_id, settlements.c.session_id
+    query = select(settlements).order_by(*key).limit(limit)
+    if station_id is not None:
+        query = query.where(settlements.c.station_id == station_id)
+    if after is not None:
+        query = query.where((key[0] > after[0]) | ((key[0] == after[0]) & (key[1] > after[1])))
+    return [{**row._mapping, "document": msgspec.json.decode(row.document)} for row in connection.execute(query)]
+
+
+def unsettled(connection: Connection) -> list[tuple[str, str]]:
+    """Return (station, session) of complete journal copies whose settlement is missing or outdated.
+
+    Those in quarantine, and rejected ones, are left out: an operator decides, or has decided.
+    """
+    rows = connection.execute(
+        select(journals.c.station_id, journals.c.session_id)
+        .outerjoin(
+            settlements,
+            (settlements.c.station_id == journals.c.station_id)
+            & (settlements.c.session_id == journals.c.session_id)
+            & (settlements.c.journal_head == journals.c.head),
+        )
+        .outerjoin(
+            journal_reviews,
+            (journal_reviews.c.station_id == journals.c.station_id)
+            & (journal_reviews.c.session_id == journals.c.session_id)
+            & journal_reviews.c.state.in_(("quarantined", "rejected")),
+        )
+        .where(journals.c.ended.is_(True) & settlements.c.session_id.is_(None) & journal_reviews.c.session_id.is_(None))
+    )
+    return [(row.station_id, row.session_id) for row in rows]
+
+
+def save_signal(connection: Connection, version: int, document: bytes, origin: str, now_ms: int) -> bool:
+    """Store a grid signal; False when one with that version or a higher one exists: another node was first."""
+    if connection.execute(select(grid_signals.c.version).where(grid_signals.c.version >= version).limit(1)).first():
+        return False
+    signal = parse_grid_signal(document)
+    connection.execute(
+        insert(grid_signals).values(
+            version=version,
+            received_ms=now_ms,
+            received_from=origin,
+            document=document.decode(),
+            tariff=tariff_digest(signal.tariff()),
+            export_limit_w=signal.export_limit_w,
+        )
+    )
+    old = (grid_signals.c.version < version - _KEPT_SIGNALS) & (grid_signals.c.document != "")
+    connection.execute(update(grid_signals).where(old).values(document=""))
+    return True
+
+
+def newest_signal(connection: Connection) -> bytes | None:
+    """Return the grid signal with the highest version, as JSON."""
+    document: str | None = connection.execute(
+        select(grid_signals.c.document)
+        .where(grid_signals.c.document != "")
+        .order_by(grid_signals.c.version.desc())
+        .limit(1)
+    ).scalar()
+    return None if document is None else document.encode()
+
+
+def source_signals(connection: Connection, site: SiteLimits) -> list[SourceSignal]:
+    """Return what each source of the configuration states, in its order."""
+    rows = connection.execute(select(grid_sources.c.document).where(grid_sources.c.source.in_(site.sources))).scalars()
+    found = [typed_json.decode(row, SourceSignal) for row in rows]
+    return sorted(found, key=lambda each: site.sources.index(each.source))
+
+
+def source_stated_ms(connection: Connection, source: str) -> int | None:
+    """Return when any node last stored what a source states (UTC ms); None: never."""
+    query = select(grid_sources.c.updated_ms).where(grid_sources.c.source == source)
+    found: int | None = connection.execute(query).scalar()
+    return found
+
+
+def save_source(connection: Connection, site: SiteLimits, stated: SourceSignal, now_ms: int) -> GridSignal | None:
+    """Store what a source states; return the grid signal that then follows from all sources, None if unchanged.
+
+    Sources that are no longer configured are removed.
+    """
+    lock(connection, (_ALL_SOURCES,))  # else two nodes could each miss what the other stores
+    key = grid_sources.c.source
+    connection.execute(delete(grid_sources).where((key == stated.source) | key.not_in(site.sources)))
+    document = msgspec.json.encode(stated).decode()
+    connection.execute(insert(grid_sources).values(source=stated.source, updated_ms=now_ms, document=document))
+    newest = newest_signal(connection)
+    current = None if newest is None else parse_grid_signal(newest)
+    signal = combine(site, source_signals(connection, site), current, now_ms)
+    if signal is None or not save_signal(connection, signal.version, signal.to_json(), stated.source, now_ms):
+        return None
+    return signal

@@ -1,0 +1,121 @@
+"""Journal copies, what is decided about them, settlements, grid signals and their delivery."""
+
+from typing import Final
+
+from sqlalchemy import BigInteger, Boolean, Column, Index, LargeBinary, String, Table, Text
+
+from csms.db.base import metadata, row_id, transaction_key
+
+journals: Final = Table(
+    "journals",
+    metadata,
+    Column("station_id", String(48), primary_key=True),
+    Column("session_id", String(64), primary_key=True),
+    Column("lines", BigInteger, nullable=False),
+    Column("head", String(128), nullable=False),
+    Column("ended", Boolean, nullable=False),
+    Column("updated_ms", BigInteger, nullable=False),
+    Column("refused", BigInteger, nullable=False, default=0, server_default="0"),
+    Column("receipt", Text),
+)
+
+journal_lines: Final = Table(
+    "journal_lines",
+    metadata,
+    Column("station_id", String(48), primary_key=True),
+    Column("session_id", String(64), primary_key=True),
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("line", LargeBinary, nullable=False),
+)
+
+journal_certificates: Final = Table(
+    "journal_certificates",
+    metadata,
+    Column("station_id", String(48), primary_key=True),
+    Column("session_id", String(64), primary_key=True),
+    Column("charger", LargeBinary, nullable=False),
+    Column("contract", LargeBinary, nullable=False),
+    Column("emaid", String(255), nullable=False),
+    Column("charger_fault", Text, nullable=False, default="", server_default=""),
+)
+"""The signers of sessions (DER); `emaid` is empty unless the contract's chain led to a trusted root, `charger_fault` if
+the charger's did."""
+
+journal_reviews: Final = Table(
+    "journal_reviews",
+    metadata,
+    Column("station_id", String(48), primary_key=True),
+    Column("session_id", String(64), primary_key=True),
+    Column("state", String(12), nullable=False),
+    Column("transaction_id", transaction_key, nullable=False),
+    Column("begin_ms", BigInteger, nullable=False),
+    Column("end_ms", BigInteger, nullable=False),
+    Column("reason", String(16), nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("since_ms", BigInteger, nullable=False),
+    Column("due_ms", BigInteger, nullable=False),
+    Column("decided_ms", BigInteger),
+    Column("decided_by", String(255), nullable=False, default="", server_default=""),
+    Column("note", Text, nullable=False, default="", server_default=""),
+    Index(None, "state"),
+    Index(None, "station_id", "transaction_id"),
+)
+"""What is decided about complete journals: see `csms.booking.store`."""
+
+offer_decisions: Final = Table(
+    "offer_decisions",
+    metadata,
+    Column("id", row_id, primary_key=True),
+    Column("station_id", String(48), nullable=False),
+    Column("session_id", String(64), nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("kind", String(8), nullable=False),
+    Column("accepted", Boolean, nullable=False),
+    Column("reason", String(40), nullable=False),
+    Column("detail", Text, nullable=False),
+    Index(None, "at_ms"),
+)
+"""What vehicles decided about offers, and which of their commands chargers refused, by journals as they arrive."""
+
+settlements: Final = Table(
+    "settlements",
+    metadata,
+    Column("station_id", String(48), primary_key=True),
+    Column("session_id", String(64), primary_key=True),
+    Column("computed_ms", BigInteger, nullable=False),
+    Column("journal_head", String(128), nullable=False),
+    Column("document", Text, nullable=False),
+)
+
+grid_sources: Final = Table(
+    "grid_sources",
+    metadata,
+    Column("source", String(64), primary_key=True),
+    Column("updated_ms", BigInteger, nullable=False),
+    Column("document", Text, nullable=False),
+)
+
+grid_signals: Final = Table(
+    "grid_signals",
+    metadata,
+    Column("version", BigInteger, primary_key=True, autoincrement=False),
+    Column("received_ms", BigInteger, nullable=False),
+    Column("received_from", String(64), nullable=False),
+    Column("document", Text, nullable=False),
+    Column("tariff", String(64), nullable=False, default="", server_default=""),
+    Column("export_limit_w", BigInteger, nullable=False, default=0, server_default="0"),
+    Index(None, "tariff"),
+)
+"""Of old ones only the hash of their tariff and their limit stay; their `document` is empty."""
+
+price_deliveries: Final = Table(
+    "price_deliveries",
+    metadata,
+    Column("station_id", String(48), primary_key=True),
+    Column("tariff", String(64), primary_key=True),
+    Column("sent_ms", BigInteger, primary_key=True, autoincrement=False),
+    Column("accepted_ms", BigInteger),
+    Column("ended_ms", BigInteger),
+    Index(None, "ended_ms"),
+)
+"""Prices by the hash of their tariff: first sent, accepted, and ended when their station accepted others (UTC)."""

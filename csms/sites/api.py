@@ -1,0 +1,144 @@
+"""Sites: fuses and the EVSEs behind them, among which the back end distributes power (load balancing)."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Annotated
+
+import msgspec
+from sqlalchemy import Connection
+
+from csms.accounts.rules import Permission
+from csms.booking import held
+from csms.http.backend import SITE_CHANGED
+from csms.http.call import Call
+from csms.http.operations import STATION_PROBLEMS, Page, delete, get, post, put
+from csms.http.paging import page_of
+from csms.http.parameters import OneStation, Paged
+from csms.http.problems import ApiError, missing
+from csms.sites.rules import Site
+from csms.sites.work import Balancer
+from csms.smart_charging import store as rows
+from csms.smart_charging.binding import EvseLimits, evse_limits
+from csms.smart_charging.charging_plans import Step
+from csms.smart_charging.work import SmartCharging
+
+SiteId = Annotated[str, msgspec.Meta(min_length=1, max_length=60, examples=["depot"])]
+_EXAMPLE = {
+    "id": "depot",
+    "nodes": [{"id": "main", "limits": [63_000, 63_000, 63_000]}],
+    "places": [{"station_id": "CS-V2G-0001", "evse_id": 1, "node": "main", "most_ma": 32_000}],
+}
+
+
+class OneSite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Path of a site."""
+
+    site_id: SiteId
+
+
+class WhichTime(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Path of a site, and a duration."""
+
+    site_id: SiteId
+    duration_s: Annotated[int, msgspec.Meta(ge=1, le=604_800)] = 86_400
+
+
+class Shares(msgspec.Struct, frozen=True, kw_only=True):
+    """What each EVSE (`station/evse`) may draw now, mA on each phase."""
+
+    shares_ma: dict[str, int]
+
+
+@get("/sites", Permission.READ_ENERGY)
+async def list_sites(call: Call, parameters: Paged) -> Page[Site]:
+    """List sites, by id."""
+    return page_of(call, await call.run(rows.all_sites), parameters, lambda each: each.id)
+
+
+@get("/sites/{site_id}", Permission.READ_ENERGY, problems=(404,))
+async def read_site(call: Call, parameters: OneSite) -> Site:
+    """Return one site."""
+    return await _site(call, parameters.site_id)
+
+
+@put("/sites/{site_id}", Permission.WRITE_ENERGY, conditional=True, example=_EXAMPLE)
+async def put_site(call: Call, parameters: OneSite, body: Site) -> Site:
+    """Store a site, replacing one of the same id; its power is distributed again."""
+    if body.id != parameters.site_id:
+        raise ApiError(400, f"the body has site {body.id}, the path {parameters.site_id}")
+    await call.change(
+        lambda connection: rows.site(connection, body.id),
+        lambda connection, _before: rows.save_site(connection, body, call.now_ms),
+    )
+    await call.services.connections.decided()
+    call.services.feed.publish(SITE_CHANGED, None, {"site": body.id})
+    return body
+
+
+@delete("/sites/{site_id}", Permission.WRITE_ENERGY, problems=(404,), conditional=True)
+async def delete_site(call: Call, parameters: OneSite) -> None:
+    """Delete a site: its EVSEs keep their last limits."""
+
+    def write(connection: Connection, before: Site | None) -> None:
+        if before is None:
+            raise missing("site")
+        rows.remove_site(connection, parameters.site_id)
+
+    await call.change(lambda connection: rows.site(connection, parameters.site_id), write)
+    await call.services.connections.decided()
+    call.services.feed.publish(SITE_CHANGED, None, {"site": parameters.site_id})
+
+
+@post("/sites/{site_id}/balance", Permission.WRITE_ENERGY, problems=(404,))
+async def balance_site(call: Call, parameters: OneSite) -> Shares:
+    """Balance a site now, and send the limits to its stations."""
+    site = await _site(call, parameters.site_id)
+    return Shares(shares_ma=await Balancer(call.services).balance(site))
+
+
+@get("/sites/{site_id}/composite-schedule", Permission.READ_ENERGY, problems=STATION_PROBLEMS)
+async def read_site_composite(call: Call, parameters: WhichTime) -> tuple[Step, ...]:
+    """Return the combined limit of a site's EVSEs over time (W)."""
+    return tuple(await SmartCharging(call.services).site_composite(parameters.site_id, parameters.duration_s))
+
+
+@get("/stations/{station_id}/evse-limits", Permission.READ_ENERGY)
+async def list_evse_limits(call: Call, parameters: OneStation) -> tuple[EvseLimits, ...]:
+    """List what limits the running transactions of a station, lowest first, and what dispatch asked of each."""
+    seen = await call.run(rows.look, parameters.station_id, call.now_ms)
+    return await _limits(call, {parameters.station_id: seen}, {})
+
+
+@get("/sites/{site_id}/evse-limits", Permission.READ_ENERGY, problems=(404,))
+async def list_site_limits(call: Call, parameters: OneSite) -> tuple[EvseLimits, ...]:
+    """List what limits the running transactions of a site, lowest first, and what dispatch asked of each."""
+    site = await _site(call, parameters.site_id)
+    phases = {(each.station_id, each.evse_id): len(each.phases) for each in site.places}
+    seen = await call.run(rows.look_all, sorted({each.station_id for each in site.places}), call.now_ms)
+    return tuple(each for each in await _limits(call, seen, phases) if (each.station_id, each.evse_id) in phases)
+
+
+async def _limits(
+    call: Call, seen: Mapping[str, rows.Seen], phases: Mapping[tuple[str, int], int]
+) -> tuple[EvseLimits, ...]:
+    """Return limits of transactions; power that an EVSE cannot have is unknown, as sums are made of it (R194)."""
+    listed = [
+        found
+        for station_id, one in seen.items()
+        for evse_id, known in sorted(one.known.items())
+        if (found := evse_limits(station_id, known, one.shares.get(evse_id), phases.get((station_id, evse_id), 3)))
+    ]
+    rated = await call.run(held.ratings, [(each.station_id, each.evse_id) for each in listed])
+    return tuple(
+        each
+        if rated[each.station_id, each.evse_id].permits(Decimal(each.power_w or 0))
+        else msgspec.structs.replace(each, power_w=None)
+        for each in listed
+    )
+
+
+async def _site(call: Call, site_id: str) -> Site:
+    found = await call.run(rows.site, site_id)
+    if found is None:
+        raise missing("site")
+    return found

@@ -1,0 +1,219 @@
+"""Keeps sites within their limits: rebalances after every change, lowering before it raises (K02)."""
+
+import contextlib
+from collections.abc import Collection
+from typing import Final
+
+import msgspec
+
+from csms.cluster.concurrency import for_each
+from csms.cluster.feed import Subscription
+from csms.ocpp.base import Services
+from csms.sites.rules import Known, Place, Site, chosen_phases, loads_of
+from csms.smart_charging import store as charging
+from csms.smart_charging.charging_plans import milliampere, share_profile, waiting_profile
+from csms.smart_charging.rules import WAITING_PROFILE
+from csms.smart_charging.work import SmartCharging
+from v2g.energy.balancing import Change, Overload, changes, overload, share
+from v2g.energy.conductors import LINE_NAMES
+from v2g.errors import TimeoutExpired, TransportError, V2GError
+from v2g.observe import Scalar
+
+_BOOTED: Final = "boot_accepted"
+_CHANGED: Final = "site_changed"
+_TRIGGERS: Final = frozenset({
+    _BOOTED, _CHANGED, "charging_limit", "charging_limit_cleared", "charging_needs", "connector_status", "dispatched",
+    "priority_charging",
+    "station_connected", "station_disconnected", "transaction_closed", "transaction_ended",
+    "transaction_started", "transaction_updated",
+})  # fmt: skip
+"""Events after which a site may have to be rebalanced."""
+
+
+class Balancer:
+    """Balances the sites whose first connected station is on this node. Stations' limits are in the store."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._charging = SmartCharging(services)
+        self._overloads: dict[str, Overload] = {}
+        self._led: set[str] = set()
+
+    async def run(self) -> None:
+        """Balance after every relevant event, and at every interval; for ever."""
+        while True:
+            kinds = _TRIGGERS if await self._services.store.read(charging.all_sites) else {_CHANGED}
+            with self._services.feed.subscribe(kinds) as triggers:
+                await self._run_until_changed(triggers)
+
+    async def _run_until_changed(self, triggers: Subscription) -> None:
+        """Balance until the sites change. Events within `settle_s` are handled together."""
+        config = self._services.config.balancing
+        for station_id in self._services.connections.connected():
+            await self.prepare(station_id, again=False)
+        await self.balance_all()
+        while True:
+            events = await triggers.batch(config.settle_s, within_s=config.interval_s)
+            if any(each.kind == _CHANGED for each in events):
+                return
+            booted = {each.station_id for each in events if each.kind == _BOOTED}
+            for station_id in self._services.connections.connected() & booted:
+                await self.prepare(station_id)
+            await self.balance_all({each.station_id for each in events})
+
+    async def balance_all(self, stations: Collection[str | None] = ()) -> None:
+        """Balance every site of this node, or only those of some stations (None: any)."""
+        for site in await self._services.store.read(charging.all_sites):
+            touched = not stations or None in stations or any(place.station_id in stations for place in site.places)
+            if not self._leads(site):
+                self._overloads.pop(site.id, None)
+                self._services.overloads.pop(site.id, None)
+                self._services.metrics.site_overloaded(site.id, 0)  # another node reports it
+            elif touched:
+                await self.balance(site)
+
+    async def prepare(self, station_id: str, *, again: bool = True) -> None:
+        """Send a station of a site its default limit for transactions without a share; not `again`: once."""
+        held = await self._services.store.read(charging.profile, station_id, WAITING_PROFILE)
+        for site in await self._services.store.read(charging.all_sites):
+            reported = held is not None and milliampere(held) == site.waiting_ma // 100 * 100 and not again
+            if not reported and any(place.station_id == station_id for place in site.places) and self._leads(site):
+                profile = waiting_profile(site.waiting_ma, self._services.clock.utc_ms())
+                accepted = False
+                with contextlib.suppress(V2GError):  # reported in the answer to the command
+                    accepted = (await self._charging.set_profile(station_id, 0, profile)).status == "Accepted"
+                if not accepted:  # its transactions may draw all that they can
+                    await self._services.store.run(charging.clear_profiles, station_id, profile_id=WAITING_PROFILE)
+
+    async def balance(self, site: Site) -> dict[str, int]:
+        """Balance a site and notify its stations; return the present limit of each EVSE (mA), as far as known.
+
+        What a station does not lower is taken from the others. An overload that then remains is reported.
+        """
+        known, given = await look_at(self._services, site)
+        places = {place.id: place for place in site.places}
+        kept: set[str] = set()
+        chosen: dict[str, int] = {}
+
+        async def send(change: Change) -> bool:
+            line = chosen.get(change.load)
+            return await self._send(places[change.load], known, change, given, None if line is None else line + 1)
+
+        while True:
+            chosen = chosen_phases(site, known)
+            loads = [
+                msgspec.structs.replace(load, fixed=given[load.id]) if load.id in kept else load
+                for load in loads_of(site, known, given, self._services.clock.utc_ms())
+            ]
+            free = [load.id for load in loads if load.fixed is None]
+            wanted = share(site.nodes, loads)
+            lower, raises = changes(
+                {name: given[name] for name in free},
+                {name: wanted[name] for name in free},
+                least_raise=site.least_raise_ma,
+            )
+            told = {change.load for change in (*lower, *raises)}
+            lower += [  # a phase that its station has not been told
+                Change(name, min(wanted[name], given[name]))
+                for name in free
+                if name in chosen and name not in told and known[name].phase_to_use != chosen[name] + 1
+            ]
+            taken = await for_each(lower, send)
+            for change, took in zip(lower, taken, strict=True):
+                name, line = change.load, chosen.get(change.load)
+                if took and line is not None:
+                    known[name] = msgspec.structs.replace(known[name], phase_to_use=line + 1)
+                elif line is not None and known[name].phase_to_use != line + 1:  # once more, without a phase
+                    known[name] = msgspec.structs.replace(known[name], selects_phase=False)
+                elif not took:
+                    kept.add(name)
+            if all(taken):
+                break
+        since, _ = await look_at(self._services, site) if raises else (known, given)
+        if all(since[name].dispatch_w == about.dispatch_w for name, about in known.items()):
+            await for_each(raises, send)  # else a vehicle was dispatched meanwhile; start again
+        drawn = {load.id: given[load.id] if load.fixed is None else load.fixed for load in loads}
+        self._report_overload(site.id, overload(site.nodes, loads, drawn))
+        return given
+
+    def _report_overload(self, site_id: str, found: Overload | None) -> None:
+        """Report that a site's stations may draw more than a fuse of it carries, and when they no longer may."""
+        services, before = self._services, self._overloads.pop(site_id, None)
+        if found is not None:
+            self._overloads[site_id] = found
+        excess_ma = 0 if found is None else found.excess_ma
+        services.metrics.site_overloaded(site_id, excess_ma)
+        services.overloads[site_id] = excess_ma / 1000
+        if found == before:
+            return
+        if found is None:
+            services.announce("ocpp", "site_overload_ended", site=site_id)
+        else:
+            phase, above = LINE_NAMES[found.phase], None if found.other is None else LINE_NAMES[found.other]
+            services.announce(
+                "ocpp", "site_overloaded", site=site_id, node=found.node, phase=phase, above=above, excess_ma=excess_ma
+            )
+
+    async def _send(
+        self, place: Place, known: dict[str, Known], change: Change, given: dict[str, int], phase: int | None
+    ) -> bool:
+        """Send an EVSE its share, on one phase (1 to 3) or on all; return whether it was accepted."""
+        transaction = known[place.id].transaction
+        assert transaction is not None
+        now_ms = self._services.clock.utc_ms()
+        about = (place.evse_id, change.limit, len(place.phases), now_ms, transaction.transaction_id)
+        profile = share_profile(*about, phase_to_use=phase)
+        try:
+            status = await self._charging.share(place.station_id, place.evse_id, profile)
+        except (TimeoutExpired, TransportError):
+            if change.limit > given[place.id]:  # it may have accepted it: assume so
+                save, evse = charging.save_profile, (place.station_id, place.evse_id)
+                await self._services.store.run(save, *evse, profile, charging.CSO, now_ms)
+                given[place.id] = change.limit
+            return False
+        except V2GError:
+            return False
+        data: dict[str, Scalar] = {"evse": place.evse_id, "limit_ma": change.limit, "status": status}
+        self._services.report("ocpp", "share", place.station_id, data)
+        if status != "Accepted":
+            return False
+        given[place.id] = change.limit
+        return True
+
+    def _leads(self, site: Site) -> bool:
+        """Return whether this node balances a site: its first connected station is here.
+
+        While none is connected anywhere, the last one goes on: what stations were given flows without a connection.
+        """
+        connections = self._services.connections
+        connected = connections.connected()
+        first = next((place.station_id for place in site.places if place.station_id in connected), None)
+        if first in connections.connected_here():
+            self._led.add(site.id)
+        elif first is not None:
+            self._led.discard(site.id)
+        return site.id in self._led
+
+
+async def look_at(services: Services, site: Site) -> tuple[dict[str, Known], dict[str, int]]:
+    """Return the state of a site's EVSEs, and the last limit (mA) of each with a transaction or a share.
+
+    Before its first share a transaction may draw `waiting_ma`, or all that its EVSE can where the station does not hold
+    that default.
+    """
+    connected = services.connections.connected()
+    known: dict[str, Known] = {}
+    given: dict[str, int] = {}
+    stations = sorted({place.station_id for place in site.places})
+    found = await services.store.read(charging.look_all, stations, services.clock.utc_ms())
+    for place in sorted(site.places, key=lambda place: place.station_id):
+        seen = found[place.station_id]
+        about = seen.known.get(place.evse_id, Known(external=seen.station))
+        known[place.id] = msgspec.structs.replace(
+            about, connected=place.station_id in connected, uncontrolled=place.evse_id in seen.uncontrolled
+        )
+        if place.evse_id in seen.shares:
+            given[place.id] = seen.shares[place.evse_id]
+        elif about.transaction is not None:
+            given[place.id] = min(place.most_ma, site.waiting_ma) if seen.waiting else place.most_ma
+    return known, given

@@ -1,0 +1,535 @@
+"""Charging profiles at stations, external limits, vehicles' plans, sites, templates, dynamic values."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import Connection, Row, Table, delete, func, insert, select, tuple_, update
+
+from csms.db.bulk import upsert_rows
+from csms.device_model.store import phases_of_evses
+from csms.diagnostics import store as diagnostics
+from csms.sites.rules import Known, Site, external_limit_w
+from csms.smart_charging.binding import Bound, LimitPoint, evse_limits
+from csms.smart_charging.charging_plans import ProfileTemplate, milliampere
+from csms.smart_charging.rules import DISPATCH_PROFILE, SHARE_PROFILE, WAITING_PROFILE, Order
+from csms.smart_charging.tables import (
+    charging_limits,
+    charging_profiles,
+    dispatch_course,
+    dispatch_orders,
+    dynamic_schedules,
+    ev_schedules,
+    limit_course,
+    profile_templates,
+    sites,
+)
+from csms.transactions import store as transactions
+from csms.transactions.events import find_last
+from csms.transactions.rules import Transaction, named_by_station, taken_wh
+from csms.transactions.tables import transactions as transactions_table
+from v2g import typed_json
+from v2g.ocpp.messages.charging_profiles import ChargingProfile
+from v2g.ocpp.messages.smart_charging import ChargingScheduleUpdate, NotifyChargingLimitRequest
+
+CSO = "CSO"
+"""The source of this back end's limits (ChargingLimitSource)."""
+
+_LONGEST_MS: Final = 86_400_000
+"""The longest validity of a dispatch set-point (`balancing.dispatch_duration_s`)."""
+
+DynamicRow = tuple[int, str]
+"""The start (UTC ms) and JSON of a dynamic profile's values."""
+
+
+def save_profile(
+    connection: Connection, station_id: str, evse_id: int, profile: ChargingProfile, source: str, now_ms: int,
+    remote_start_id: int | None = None,
+) -> None:  # fmt: skip
+    """Store a profile that a station holds, replacing one with its id, or with its purpose and level.
+
+    K01.FR.05 and FR.06: same id, or same stack level and purpose on the same EVSE (and transaction). One of a remote
+    start that has no transaction yet waits for `bind_profile`.
+    """
+    columns = charging_profiles.c
+    transaction_id = profile.transaction_id if remote_start_id is None else _pending(remote_start_id)
+    connection.execute(
+        delete(charging_profiles).where(
+            (columns.station_id == station_id)
+            & (columns.evse_id == evse_id)
+            & (columns.purpose == profile.charging_profile_purpose)
+            & (columns.stack_level == profile.stack_level)
+            & (columns.transaction_id.is_not_distinct_from(transaction_id))
+        )
+    )
+    values = {
+        "evse_id": evse_id,
+        "purpose": profile.charging_profile_purpose,
+        "stack_level": profile.stack_level,
+        "source": source,
+        "transaction_id": transaction_id,
+        "updated_ms": now_ms,
+        "document": msgspec.json.encode(named_by_station(profile)).decode(),
+    }
+    _put(connection, charging_profiles, {"station_id": station_id, "profile_id": profile.id}, values)
+
+
+def bind_profile(
+    connection: Connection, station_id: str, remote_start_id: int, evse_id: int, transaction_id: str
+) -> None:
+    """Give the profile of a remote start, if any, its transaction and EVSE."""
+    columns = charging_profiles.c
+    of_start = (columns.station_id == station_id) & (columns.transaction_id == _pending(remote_start_id))
+    if (row := connection.execute(select(charging_profiles).where(of_start)).first()) is not None:
+        held = msgspec.structs.replace(typed_json.decode(row.document, ChargingProfile), transaction_id=transaction_id)
+        save_profile(connection, station_id, evse_id, held, row.source, row.updated_ms)
+
+
+def _pending(remote_start_id: int) -> str:
+    """Return what stands for the transaction of a remote start that has not begun."""
+    return f"remote start {remote_start_id}"
+
+
+def _profile(row: Row[*tuple[Any, ...]]) -> ChargingProfile:
+    """Return a stored profile; its document has the id that the station uses for its transaction."""
+    found = typed_json.decode(row.document, ChargingProfile)
+    return msgspec.structs.replace(found, transaction_id=row.transaction_id) if found.transaction_id else found
+
+
+def clear_profiles(
+    connection: Connection,
+    station_id: str,
+    *,
+    profile_id: int | None = None,
+    evse_id: int | None = None,
+    purpose: str | None = None,
+    stack_level: int | None = None,
+) -> int:
+    """Delete the profiles that a ClearChargingProfile removed (K10.FR.03, FR.04); return how many."""
+    columns = charging_profiles.c
+    wanted = {"profile_id": profile_id, "evse_id": evse_id, "purpose": purpose, "stack_level": stack_level}
+    key = [columns[name] == value for name, value in wanted.items() if value is not None]
+    external = columns.purpose == "ChargingStationExternalConstraints"  # K10.FR.06: cannot be cleared
+    return connection.execute(
+        delete(charging_profiles).where(columns.station_id == station_id, *key, ~external)
+    ).rowcount
+
+
+def profiles(
+    connection: Connection, station_id: str, evse_id: int | None = None, transaction_id: str | None = None
+) -> list[tuple[int, str, ChargingProfile]]:
+    """Return (EVSE, source, profile) of a station, or of one EVSE or transaction."""
+    columns = charging_profiles.c
+    query = select(charging_profiles).where(columns.station_id == station_id).order_by(columns.profile_id)
+    if evse_id is not None:
+        query = query.where(columns.evse_id == evse_id)
+    if transaction_id is not None:
+        query = query.where(columns.transaction_id == transaction_id)
+    return [(row.evse_id, row.source, _profile(row)) for row in connection.execute(query)]
+
+
+def profile(connection: Connection, station_id: str, profile_id: int) -> ChargingProfile | None:
+    """Return a profile by its id."""
+    columns = charging_profiles.c
+    here = (columns.station_id == station_id) & (columns.profile_id == profile_id)
+    row = connection.execute(select(charging_profiles).where(here)).first()
+    return None if row is None else _profile(row)
+
+
+def save_reported(
+    connection: Connection, station_id: str, evse_id: int, source: str, reported: Iterable[ChargingProfile], now_ms: int
+) -> None:
+    """Store profiles that a station reported, of one EVSE and source."""
+    for each in reported:
+        if each.transaction_id is not None:
+            each = msgspec.structs.replace(each, transaction_id=find_last(connection, station_id, each.transaction_id))
+        save_profile(connection, station_id, evse_id, each, source, now_ms)
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """State of a station's EVSEs, the last limit of each (mA), and external limits (W) of the station by source.
+
+    `waiting`: whether it holds a default for transactions without a share; `uncontrolled`: EVSEs whose contactor does
+    not open.
+    """
+
+    known: dict[int, Known]
+    shares: dict[int, int]
+    station: dict[str, float]
+    waiting: bool
+    uncontrolled: frozenset[int] = frozenset()
+
+
+def look(connection: Connection, station_id: str, now_ms: int) -> Seen:
+    """Return the input of balancing: open transactions, vehicles' needs, external limits, accepted shares."""
+    external: dict[int, dict[str, float]] = {}
+    for evse_id, since_ms, request in limits(connection, station_id):
+        if (power_w := external_limit_w(request, since_ms, now_ms)) is not None:
+            external.setdefault(evse_id, {})[request.charging_limit.charging_limit_source] = power_w
+    needs_of = dict(transactions.with_needs(connection, station_id))
+    of_station = external.get(0, {})
+    known: dict[int, Known] = {}
+    for each in sorted(transactions.active(connection, station_id), key=lambda found: found.started_ms or 0):
+        if each.evse_id is not None:
+            here = external.get(each.evse_id, {})
+            its_needs = needs_of.get(each.transaction_id)
+            known[each.evse_id] = Known(
+                transaction=each,
+                needs=its_needs,
+                taken_wh=taken_wh(each),
+                external={
+                    source: min(found[source] for found in (of_station, here) if source in found)
+                    for source in of_station | here
+                },
+                priority=its_needs.priority if its_needs is not None else 0,
+                dispatch_w=_dispatched(connection, station_id, each, now_ms),
+            )
+    stored = profiles(connection, station_id)
+    shares = {
+        evse_id: milliampere(held)
+        for evse_id, _, held in stored
+        if held.id == SHARE_PROFILE + evse_id and evse_id > 0 and _is_of(held, known.get(evse_id))
+    }
+    for evse_id, _, held in stored:
+        if evse_id in known and evse_id in shares and held.id == SHARE_PROFILE + evse_id:
+            phase = held.charging_schedule[0].charging_schedule_period[0].phase_to_use
+            known[evse_id] = msgspec.structs.replace(known[evse_id], phase_to_use=phase)
+    for evse_id, (rotation, selects) in (phases_of_evses(connection, station_id, known) if known else {}).items():
+        known[evse_id] = msgspec.structs.replace(known[evse_id], rotation=rotation, selects_phase=selects)
+    waiting = any(held.id == WAITING_PROFILE for _, _, held in stored)
+    return Seen(known, shares, of_station, waiting, diagnostics.uncontrolled(connection, station_id))
+
+
+def look_all(connection: Connection, stations: Iterable[str], now_ms: int) -> dict[str, Seen]:
+    """Return the input of balancing for each station."""
+    return {each: look(connection, each, now_ms) for each in stations}
+
+
+def note_limits(
+    connection: Connection, stations: Collection[str], phases: Mapping[tuple[str, int], int], now_ms: int
+) -> list[str]:
+    """Store what limits the running transactions of some stations where it has changed. `phases`: of EVSEs, else 3.
+
+    Return the stations with limits that can change without a message: external ones with a schedule, and set-points.
+    """
+    running = transactions_table.c.active.is_(True) & transactions_table.c.station_id.in_(stations)
+    busy = connection.execute(select(transactions_table.c.station_id).where(running).distinct()).scalars().all()
+    timed = []
+    for station_id in busy:
+        seen = look(connection, station_id, now_ms)
+        if any(each.external or each.dispatch_w is not None for each in seen.known.values()):
+            timed.append(station_id)
+        for evse_id, known in seen.known.items():
+            share_ma = seen.shares.get(evse_id)
+            found = evse_limits(station_id, known, share_ma, phases.get((station_id, evse_id), 3))
+            if found is not None:
+                point = LimitPoint(at_ms=now_ms, setpoint_w=found.setpoint_w, bounds=found.bounds)
+                _note_limits(connection, station_id, found.transaction_id, point)
+    return timed
+
+
+def _note_limits(connection: Connection, station_id: str, transaction_id: str, point: LimitPoint) -> None:
+    there = limit_course.c
+    key = {"station_id": station_id, "transaction_id": transaction_id}
+    query = select(there.setpoint_w, there.bounds).where(
+        (there.station_id == station_id) & (there.transaction_id == transaction_id)
+    )
+    last = connection.execute(query.order_by(there.at_ms.desc()).limit(1)).first()
+    values = {"setpoint_w": point.setpoint_w, "bounds": msgspec.json.encode(point.bounds).decode()}
+    nothing = (None, "[]")
+    if tuple(values.values()) != (nothing if last is None else tuple(last)):
+        _put(connection, limit_course, key | {"at_ms": point.at_ms}, values)
+
+
+def limits_over_time(connection: Connection, station_id: str, transaction_id: str) -> list[LimitPoint]:
+    """Return what has limited a transaction, by time; each point holds until the next."""
+    there = limit_course.c
+    query = select(limit_course).where((there.station_id == station_id) & (there.transaction_id == transaction_id))
+    return [
+        LimitPoint(at_ms=row.at_ms, setpoint_w=row.setpoint_w, bounds=typed_json.decode(row.bounds, tuple[Bound, ...]))
+        for row in connection.execute(query.order_by(there.at_ms))
+    ]
+
+
+def _dispatched(connection: Connection, station_id: str, transaction: Transaction, now_ms: int) -> int | None:
+    """Return the set-point (W) that a transaction follows, None without a valid one."""
+    profile_id = DISPATCH_PROFILE + (transaction.evse_id or 0)
+    held = profile(connection, station_id, profile_id)
+    if held is None or held.transaction_id != transaction.transaction_id:
+        return None
+    return _setpoint(held, dynamic_row(connection, station_id, profile_id), now_ms)
+
+
+def _setpoint(held: ChargingProfile, values: DynamicRow | None, now_ms: int) -> int | None:
+    """Return the set-point (W) of a dynamic profile, None once it has expired."""
+    lasts_ms = (held.charging_schedule[0].duration or 0) * 1000
+    if values is None or values[0] + lasts_ms <= now_ms:
+        return None
+    return round(typed_json.decode(values[1], ChargingScheduleUpdate).setpoint or 0)
+
+
+def following(connection: Connection, now_ms: int) -> dict[tuple[str, str], int]:
+    """Return the set-points (W) in force, by station and transaction."""
+    dynamic, held, open_ = dynamic_schedules.c, charging_profiles.c, transactions_table.c
+    rows = connection.execute(
+        select(
+            held.station_id, held.transaction_id, held.document, dynamic.updated_ms, dynamic.document.label("dynamic")
+        )
+        .select_from(dynamic_schedules)
+        .join(charging_profiles, (held.station_id == dynamic.station_id) & (held.profile_id == dynamic.profile_id))
+        .join(
+            transactions_table,
+            (open_.station_id == held.station_id) & (open_.transaction_id == held.transaction_id) & open_.active,
+        )
+        .where(dynamic.updated_ms > now_ms - _LONGEST_MS, held.profile_id == DISPATCH_PROFILE + held.evse_id)
+    )
+    found: dict[tuple[str, str], int] = {}
+    for row in rows:
+        if (power := _setpoint(_profile(row), (row.updated_ms, row.dynamic), now_ms)) is not None:
+            found[row.station_id, row.transaction_id] = power
+    return found
+
+
+class CoursePoint(msgspec.Struct, frozen=True, kw_only=True):
+    """Set-points in a minute from `at_ms` (UTC) on, W, negative out of vehicles: asked for, what `vehicles` vehicles
+    follow of them, and the power of these."""
+
+    at_ms: int
+    asked_w: int
+    accepted_w: int
+    delivered_w: int
+    vehicles: int
+
+
+def note_course(connection: Connection, node: str, point: CoursePoint) -> None:
+    """Store a node's point, replacing one of the same minute."""
+    here = (dispatch_course.c.at_ms == point.at_ms) & (dispatch_course.c.node == node)
+    connection.execute(delete(dispatch_course).where(here))
+    connection.execute(insert(dispatch_course).values(node=node, **msgspec.structs.asdict(point)))
+
+
+def save_orders(connection: Connection, node: str, orders: Sequence[Order]) -> None:
+    """Store a node's set-points in force, replacing those before."""
+    _put(connection, dispatch_orders, {"node": node}, {"document": msgspec.json.encode(orders).decode()})
+
+
+def orders(connection: Connection, node: str) -> list[Order]:
+    """Return a node's set-points in force when they were stored."""
+    query = select(dispatch_orders.c.document).where(dispatch_orders.c.node == node)
+    document = connection.execute(query).scalar()
+    return [] if document is None else typed_json.decode(document, list[Order])
+
+
+def course(connection: Connection, from_ms: int) -> list[CoursePoint]:
+    """Return the points of all nodes together, from a time on."""
+    there = dispatch_course.c
+    sums = [func.sum(each).label(each.name) for each in (there.asked_w, there.accepted_w, there.delivered_w)]
+    query = select(there.at_ms, *sums, func.sum(there.vehicles).label("vehicles")).where(there.at_ms >= from_ms)
+    rows = connection.execute(query.group_by(there.at_ms).order_by(there.at_ms))
+    return [CoursePoint(**{name: int(value) for name, value in row._mapping.items()}) for row in rows]
+
+
+def dispatched_stations(connection: Connection, now_ms: int) -> list[str]:
+    """Return the stations that may have valid dynamic profiles."""
+    recent = dynamic_schedules.c.updated_ms > now_ms - _LONGEST_MS
+    return list(connection.execute(select(dynamic_schedules.c.station_id).where(recent).distinct()).scalars())
+
+
+def forget_dispatch(connection: Connection, station_id: str) -> None:
+    """Delete the dynamic profiles of dispatch: the station no longer has any."""
+    for evse_id, _, held in profiles(connection, station_id):
+        if held.id == DISPATCH_PROFILE + evse_id and held.charging_profile_kind == "Dynamic":
+            clear_profiles(connection, station_id, profile_id=held.id)
+            put_back(connection, station_id, held.id, None)
+
+
+def _is_of(held: ChargingProfile, about: Known | None) -> bool:
+    return (
+        about is not None
+        and about.transaction is not None
+        and (about.transaction.transaction_id == held.transaction_id)
+    )
+
+
+def save_limit(connection: Connection, station_id: str, request: NotifyChargingLimitRequest, now_ms: int) -> None:
+    """Store an external limit (K12)."""
+    key = {
+        "station_id": station_id,
+        "evse_id": request.evse_id or 0,
+        "source": request.charging_limit.charging_limit_source,
+    }
+    _put(connection, charging_limits, key, {"at_ms": now_ms, "document": msgspec.json.encode(request).decode()})
+
+
+def clear_limit(connection: Connection, station_id: str, evse_id: int, source: str) -> bool:
+    """Delete an external limit (K13); False when there was none."""
+    key = {"station_id": station_id, "evse_id": evse_id, "source": source}
+    return _delete(connection, charging_limits, key)
+
+
+def limits(connection: Connection, station_id: str) -> list[tuple[int, int, NotifyChargingLimitRequest]]:
+    """Return (EVSE, since UTC ms, limit) of a station."""
+    query = select(charging_limits).where(charging_limits.c.station_id == station_id)
+    return [
+        (row.evse_id, row.at_ms, typed_json.decode(row.document, NotifyChargingLimitRequest))
+        for row in connection.execute(query.order_by(charging_limits.c.evse_id, charging_limits.c.source))
+    ]
+
+
+def save_ev_schedule(
+    connection: Connection, station_id: str, evse_id: int, document: bytes, now_ms: int, *, within_limits: bool
+) -> None:
+    """Store a vehicle's plan, and whether it is allowed (K15.FR.11)."""
+    values = {"at_ms": now_ms, "within_limits": within_limits, "document": document.decode()}
+    _put(connection, ev_schedules, {"station_id": station_id, "evse_id": evse_id}, values)
+
+
+def ev_schedule(connection: Connection, station_id: str, evse_id: int) -> dict[str, Any] | None:
+    """Return the plan of the vehicle at an EVSE."""
+    columns = ev_schedules.c
+    row = connection.execute(
+        select(ev_schedules).where((columns.station_id == station_id) & (columns.evse_id == evse_id))
+    ).first()
+    return None if row is None else {**row._mapping, "document": msgspec.json.decode(row.document)}
+
+
+def save_template(connection: Connection, template: ProfileTemplate, now_ms: int) -> None:
+    """Store a template, replacing one of the same name."""
+    values = {"updated_ms": now_ms, "document": msgspec.json.encode(template).decode()}
+    _put(connection, profile_templates, {"name": template.name}, values)
+
+
+def template(connection: Connection, name: str) -> ProfileTemplate | None:
+    """Return a template by its name."""
+    document = connection.execute(select(profile_templates.c.document).where(profile_templates.c.name == name)).scalar()
+    return None if document is None else typed_json.decode(document, ProfileTemplate)
+
+
+def templates(connection: Connection) -> list[ProfileTemplate]:
+    """Return every template, by name."""
+    rows = connection.execute(select(profile_templates.c.document).order_by(profile_templates.c.name))
+    return [typed_json.decode(row.document, ProfileTemplate) for row in rows]
+
+
+def remove_template(connection: Connection, name: str) -> bool:
+    """Delete a template; False when it is unknown."""
+    return _delete(connection, profile_templates, {"name": name})
+
+
+def save_site(connection: Connection, site: Site, now_ms: int) -> None:
+    """Store a site, replacing one of the same id."""
+    values = {"updated_ms": now_ms, "document": msgspec.json.encode(site).decode()}
+    _put(connection, sites, {"site_id": site.id}, values)
+
+
+def site(connection: Connection, site_id: str) -> Site | None:
+    """Return a site by its id."""
+    document = connection.execute(select(sites.c.document).where(sites.c.site_id == site_id)).scalar()
+    return None if document is None else typed_json.decode(document, Site)
+
+
+def all_sites(connection: Connection) -> list[Site]:
+    """Return every site, by id."""
+    rows = connection.execute(select(sites.c.document).order_by(sites.c.site_id))
+    return [typed_json.decode(row.document, Site) for row in rows]
+
+
+def remove_site(connection: Connection, site_id: str) -> bool:
+    """Delete a site; False when it is unknown."""
+    return _delete(connection, sites, {"site_id": site_id})
+
+
+class Dynamic(msgspec.Struct, frozen=True):
+    """The values of a station's dynamic profile, from a time on (UTC)."""
+
+    station_id: str
+    profile_id: int
+    values: ChargingScheduleUpdate
+    updated_ms: int
+
+
+def save_dynamic(connection: Connection, items: Sequence[Dynamic]) -> list[None]:
+    """Store the values of dynamic profiles (K28)."""
+    rows = {
+        (each.station_id, each.profile_id): {
+            "station_id": each.station_id,
+            "profile_id": each.profile_id,
+            "updated_ms": each.updated_ms,
+            "document": msgspec.json.encode(each.values).decode(),
+        }
+        for each in items
+    }
+    upsert_rows(connection, dynamic_schedules, list(rows.values()))
+    return [None] * len(items)
+
+
+def dynamic(connection: Connection, station_id: str, profile_id: int) -> ChargingScheduleUpdate | None:
+    """Return the values of a dynamic profile."""
+    columns = dynamic_schedules.c
+    document = connection.execute(
+        select(columns.document).where((columns.station_id == station_id) & (columns.profile_id == profile_id))
+    ).scalar()
+    return None if document is None else typed_json.decode(document, ChargingScheduleUpdate)
+
+
+def dynamic_row(connection: Connection, station_id: str, profile_id: int) -> DynamicRow | None:
+    """Return a dynamic profile's values, to restore them."""
+    columns = dynamic_schedules.c
+    row = connection.execute(
+        select(dynamic_schedules).where((columns.station_id == station_id) & (columns.profile_id == profile_id))
+    ).first()
+    return None if row is None else (row.updated_ms, row.document)
+
+
+def held_profiles(
+    connection: Connection, places: Sequence[tuple[str, int]]
+) -> list[tuple[ChargingProfile | None, DynamicRow | None]]:
+    """Return each profile, by station and profile id, and its values if it is dynamic."""
+    columns, key = dynamic_schedules.c, list(places)
+    rows = connection.execute(select(dynamic_schedules).where(tuple_(columns.station_id, columns.profile_id).in_(key)))
+    values = {(row.station_id, row.profile_id): (row.updated_ms, row.document) for row in rows}
+    columns = charging_profiles.c
+    rows = connection.execute(select(charging_profiles).where(tuple_(columns.station_id, columns.profile_id).in_(key)))
+    found = {(row.station_id, row.profile_id): _profile(row) for row in rows}
+    return [(found.get(place), values.get(place)) for place in places]
+
+
+def put_back(connection: Connection, station_id: str, profile_id: int, before: DynamicRow | None) -> None:
+    """Restore the previous values of a dynamic profile; None: there were none."""
+    key = {"station_id": station_id, "profile_id": profile_id}
+    if before is None:
+        _delete(connection, dynamic_schedules, key)
+    else:
+        _put(connection, dynamic_schedules, key, {"updated_ms": before[0], "document": before[1]})
+
+
+def forget_unreported(
+    connection: Connection, station_id: str, evse_id: int | None, reported: Collection[int], before_ms: int
+) -> list[int]:
+    """Delete profiles of this back end that a station's complete report does not contain; return their ids.
+
+    `before_ms`: profiles set after the report was requested may be missing from it.
+    """
+    columns = charging_profiles.c
+    query = select(columns.profile_id).where(
+        (columns.station_id == station_id) & (columns.source == CSO) & (columns.updated_ms < before_ms)
+    )
+    if evse_id is not None:
+        query = query.where(columns.evse_id == evse_id)
+    gone = [each for each in connection.execute(query).scalars() if each not in reported]
+    for profile_id in gone:
+        clear_profiles(connection, station_id, profile_id=profile_id)
+        put_back(connection, station_id, profile_id, None)
+    return gone
+
+
+def _put(connection: Connection, table: Table, key: dict[str, Any], values: dict[str, Any]) -> None:
+    """Write a row, replacing one with the same key."""
+    where = [table.c[name] == value for name, value in key.items()]
+    if connection.execute(update(table).where(*where).values(**values)).rowcount == 0:
+        connection.execute(insert(table).values(**key, **values))
+
+
+def _delete(connection: Connection, table: Table, key: dict[str, Any]) -> bool:
+    where = [table.c[name] == value for name, value in key.items()]
+    return connection.execute(delete(table).where(*where)).rowcount > 0

@@ -1,0 +1,148 @@
+"""Smart charging: profiles at stations, external limits, sites, templates, dynamic schedules, DER controls."""
+
+from typing import Final
+
+from sqlalchemy import BigInteger, Boolean, Column, ForeignKeyConstraint, Index, Integer, String, Table, Text
+
+from csms.db.base import metadata, row_id, transaction_key
+
+charging_profiles: Final = Table(
+    "charging_profiles",
+    metadata,
+    Column("station_id", String(48), primary_key=True),
+    Column("profile_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("evse_id", Integer, nullable=False),
+    Column("purpose", String(40), nullable=False),
+    Column("stack_level", Integer, nullable=False),
+    Column("source", String(20), nullable=False),
+    Column("transaction_id", transaction_key),
+    Column("updated_ms", BigInteger, nullable=False),
+    Column("document", Text, nullable=False),
+)
+"""Profiles that stations hold: accepted or reported."""
+
+charging_limits: Final = Table(
+    "charging_limits",
+    metadata,
+    Column("station_id", String(48), primary_key=True),
+    Column("evse_id", Integer, primary_key=True, autoincrement=False),  # 0: the whole station
+    Column("source", String(20), primary_key=True),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("document", Text, nullable=False),
+)
+"""External limits (K12, K13)."""
+
+ev_schedules: Final = Table(
+    "ev_schedules",
+    metadata,
+    Column("station_id", String(48), primary_key=True),
+    Column("evse_id", Integer, primary_key=True, autoincrement=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("within_limits", Boolean, nullable=False),
+    Column("document", Text, nullable=False),
+)
+"""Vehicles' plans (K15, K17)."""
+
+profile_templates: Final = Table(
+    "profile_templates",
+    metadata,
+    Column("name", String(60), primary_key=True),
+    Column("updated_ms", BigInteger, nullable=False),
+    Column("document", Text, nullable=False),
+)
+
+sites: Final = Table(
+    "sites",
+    metadata,
+    Column("site_id", String(60), primary_key=True),
+    Column("updated_ms", BigInteger, nullable=False),
+    Column("document", Text, nullable=False),
+)
+
+fleets: Final = Table(
+    "fleets",
+    metadata,
+    Column("fleet_id", String(60), primary_key=True),
+    Column("updated_ms", BigInteger, nullable=False),
+    Column("document", Text, nullable=False),
+    Column("call", Text),
+)
+"""Fleets that are planned together, and the call of their flexibility in force."""
+
+dynamic_schedules: Final = Table(
+    "dynamic_schedules",
+    metadata,
+    Column("station_id", String(48), primary_key=True),
+    Column("profile_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("updated_ms", BigInteger, nullable=False),
+    Column("document", Text, nullable=False),
+)
+"""Present values of dynamic profiles (K28)."""
+
+dispatch_course: Final = Table(
+    "dispatch_course",
+    metadata,
+    Column("at_ms", BigInteger, primary_key=True, autoincrement=False),
+    Column("node", String(64), primary_key=True),
+    Column("asked_w", BigInteger, nullable=False),
+    Column("accepted_w", BigInteger, nullable=False),
+    Column("delivered_w", BigInteger, nullable=False),
+    Column("vehicles", Integer, nullable=False),
+)
+"""Minute by minute: set-points that a node was asked for, what vehicles follow of them, and their power."""
+
+fleet_course: Final = Table(
+    "fleet_course",
+    metadata,
+    Column("at_ms", BigInteger, primary_key=True, autoincrement=False),
+    Column("fleet_id", String(60), primary_key=True),
+    Column("planned_w", BigInteger, nullable=False),
+    Column("asked_w", BigInteger, nullable=False),
+    Column("accepted_w", BigInteger, nullable=False),
+    Column("delivered_w", BigInteger, nullable=False),
+    Column("vehicles", Integer, nullable=False),
+)
+"""Minute by minute: what the plan of a fleet said, and what vehicles did."""
+
+limit_course: Final = Table(
+    "limit_course",
+    metadata,
+    Column("station_id", String(48), primary_key=True),
+    Column("transaction_id", transaction_key, primary_key=True),
+    Column("at_ms", BigInteger, primary_key=True, autoincrement=False),
+    Column("setpoint_w", BigInteger),
+    Column("bounds", Text, nullable=False),
+    ForeignKeyConstraint(["station_id", "transaction_id"], ["transactions.station_id", "transactions.transaction_id"]),
+)
+"""What limits a transaction's power, at every change."""
+
+dispatch_orders: Final = Table(
+    "dispatch_orders", metadata, Column("node", String(64), primary_key=True), Column("document", Text, nullable=False)
+)
+"""Set-points in force of a node."""
+
+der_controls: Final = Table(
+    "der_controls",
+    metadata,
+    Column("station_id", String(48), primary_key=True),
+    Column("control_id", String(36), primary_key=True),
+    Column("control_type", String(32), nullable=False),
+    Column("is_default", Boolean, nullable=False),
+    Column("superseded", Boolean, nullable=False),
+    Column("started", Boolean, nullable=False),
+    Column("updated_ms", BigInteger, nullable=False),
+    Column("document", Text, nullable=False),
+)
+
+der_alarms: Final = Table(
+    "der_alarms",
+    metadata,
+    Column("id", row_id, primary_key=True),
+    Column("station_id", String(48), nullable=False),
+    Column("control_type", String(32), nullable=False),
+    Column("fault", String(24), nullable=False),
+    Column("ended", Boolean, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("extra", Text, nullable=False),
+    Index(None, "station_id", "at_ms"),
+)

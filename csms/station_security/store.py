@@ -1,0 +1,133 @@
+"""Security events (A04), certificates of the built-in authority (A02, A03), which station a charger is of."""
+
+from typing import Any
+
+from cryptography import x509
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from csms.booking.rules import Charger
+from csms.db.paging import page
+from csms.station_security.tables import chargers, security_events, station_certificates
+from csms.stations.tables import stations
+from v2g.energy.settlement.canonical import sha256_hex
+from v2g.errors import CertificateError
+from v2g.pki.certificates import chain_to_pem, common_name, load_certificate
+
+
+def add_event(
+    connection: Connection, station_id: str, source: str, kind: str, at_ms: int, received_ms: int, tech_info: str
+) -> int:
+    """Store a security event; return its number. `source` is `station` or `csms`."""
+    made = connection.execute(
+        insert(security_events).values(
+            station_id=station_id,
+            source=source,
+            type=kind,
+            at_ms=at_ms,
+            received_ms=received_ms,
+            tech_info=tech_info[:255],
+        )
+    )
+    number: int = made.inserted_primary_key[0]  # type: ignore[index]  # there is one
+    return number
+
+
+def count_event(connection: Connection, number: int, times: int, last_ms: int) -> None:
+    """Count repetitions of a security event."""
+    table = security_events
+    more = {"times": table.c.times + times, "last_ms": last_ms}
+    connection.execute(update(table).where(table.c.id == number).values(**more))
+
+
+def list_events(
+    connection: Connection, station_id: str | None = None, limit: int = 100, after: tuple[int, int] | None = None
+) -> list[dict[str, Any]]:
+    """Return security events, newest first; of one station, or of all; those `after` a time and number."""
+    query = page(select(security_events), (security_events.c.at_ms, security_events.c.id), after, limit)
+    if station_id is not None:
+        query = query.where(security_events.c.station_id == station_id)
+    return [dict(row._mapping) for row in connection.execute(query)]
+
+
+def add_certificate(connection: Connection, /, serial: str, **columns: Any) -> bool:
+    """Store a certificate that is about to be delivered; False when its serial number is that of another station's."""
+    known = connection.execute(
+        select(station_certificates.c.station_id).where(station_certificates.c.serial == serial)
+    ).scalar()
+    if known is None:
+        connection.execute(insert(station_certificates).values(serial=serial, **columns))
+    return known in (None, columns["station_id"])
+
+
+def set_certificate_status(connection: Connection, serial: str, status: str) -> None:
+    """Store the state of a certificate."""
+    connection.execute(
+        update(station_certificates).where(station_certificates.c.serial == serial).values(status=status)
+    )
+
+
+def due(connection: Connection, before_ms: int) -> list[tuple[str, str]]:
+    """Return station and kind of accepted certificates that expire before a time and have not been renewed."""
+    table = station_certificates
+    query = (
+        select(table.c.station_id, table.c.kind)
+        .where(table.c.status == "Accepted")
+        .group_by(table.c.station_id, table.c.kind)
+        .having(func.max(table.c.until_ms) < before_ms)
+        .order_by(table.c.station_id, table.c.kind)
+    )
+    return [(row.station_id, row.kind) for row in connection.execute(query)]
+
+
+def list_certificates(
+    connection: Connection, station_id: str | None = None, limit: int = 100, after: tuple[int, str] | None = None
+) -> list[dict[str, Any]]:
+    """Return issued certificates, newest first; those `after` a time and serial number."""
+    columns = station_certificates.c
+    query = page(select(station_certificates), (columns.issued_ms, columns.serial), after, limit)
+    if station_id is not None:
+        query = query.where(station_certificates.c.station_id == station_id)
+    return [dict(row._mapping) for row in connection.execute(query)]
+
+
+def known(connection: Connection, station_id: str, certificate: bytes) -> Charger | None:
+    """Return what is known about a charger (DER) beside a station's session; None if it cannot be read."""
+    try:
+        found = load_certificate(certificate)
+    except CertificateError:
+        return None
+    last = select(chargers.c.subject).where(chargers.c.station_id == station_id).order_by(chargers.c.since_ms.desc())
+    return Charger(
+        subject=found.subject.rfc4514_string(),
+        station_id=_station(connection, found, certificate),
+        known=connection.execute(last.limit(1)).scalar() or "",
+    )
+
+
+def take(connection: Connection, station_id: str, certificate: bytes, now_ms: int) -> None:
+    """Store that a charger (DER) is a station's, and of no other one."""
+    found = load_certificate(certificate)
+    digest, subject = _digest(found), found.subject.rfc4514_string()
+    connection.execute(delete(chargers).where(chargers.c.digest == digest))
+    row = {"digest": digest, "subject": subject, "station_id": station_id, "since_ms": now_ms}
+    connection.execute(insert(chargers).values(row))
+
+
+def _digest(certificate: x509.Certificate) -> str:
+    return sha256_hex(certificate.subject.public_bytes())
+
+
+def _station(connection: Connection, certificate: x509.Certificate, der: bytes) -> str:
+    """Return whose it is, empty if nobody knows: what was booked or released counts first."""
+    there = station_certificates.c
+    issued = select(there.station_id).where(
+        (there.serial == f"{certificate.serial_number:x}") & (there.pem == chain_to_pem((der,)))
+    )
+    for query in (
+        select(chargers.c.station_id).where(chargers.c.digest == _digest(certificate)),
+        issued,
+        select(stations.c.station_id).where(stations.c.station_id == common_name(certificate)),
+    ):
+        if found := connection.execute(query).scalar():
+            return str(found)
+    return ""

@@ -1,0 +1,94 @@
+"""Charging stations as the back end knows them."""
+
+from collections.abc import Collection
+from typing import Annotated, Any, Literal
+
+import msgspec
+from sqlalchemy import Connection
+
+from csms.accounts.rules import Permission
+from csms.http.call import Call
+from csms.http.operations import Page, get
+from csms.http.paging import pages, shown
+from csms.http.parameters import OneStation, Paged
+from csms.http.problems import missing
+from csms.stations import store as rows
+from v2g.ocpp.quirks import QuirkName, quirks_of
+
+
+class Connector(msgspec.Struct, frozen=True, kw_only=True):
+    """A connector and its last StatusNotification."""
+
+    evse_id: int
+    connector_id: int
+    status: str
+    changed_ms: int
+
+
+class Station(msgspec.Struct, frozen=True, kw_only=True):
+    """A charging station. Times are ms since 1970 in UTC; texts are empty before BootNotification."""
+
+    station_id: str
+    connected: bool
+    first_seen_ms: int
+    last_seen_ms: int
+    protocol: str
+    boot_status: str
+    boot_reason: str
+    booted_ms: int | None
+    vendor: str
+    model: str
+    serial_number: str
+    firmware: str
+    signal_version: int | None
+    quirks: tuple[QuirkName, ...]
+    """What is tolerated of it, by vendor, model and firmware."""
+    delay_after_boot_s: float
+    """How long after its boot it gets no requests, s."""
+    connectors: tuple[Connector, ...]
+
+
+class WhichStations(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Filter for stations."""
+
+    text: Annotated[str, msgspec.Meta(max_length=48, description="Only those with this text in their identity.")] = ""
+    connected: Annotated[bool | None, msgspec.Meta(description="Only those that are, or are not, connected.")] = None
+    status: Annotated[
+        Literal["Available", "Occupied", "Reserved", "Unavailable", "Faulted"] | None,
+        msgspec.Meta(description="Only those with a connector of this status."),
+    ] = None
+
+
+@get("/stations", Permission.READ_STATIONS)
+async def list_stations(call: Call, parameters: WhichStations) -> Page[Station]:
+    """List the stations that ever connected, by identity."""
+    connected = call.services.connections.connected()
+    wanted = rows.Filter(
+        text=parameters.text,
+        status=parameters.status,
+        connected=connected if parameters.connected else None,
+        others=connected if parameters.connected is False else frozenset(),
+    )
+
+    def fetch(connection: Connection, after: tuple[str, ...] | None, limit: int) -> list[dict[str, Any]]:
+        found = rows.list_page(connection, after[0] if after else "", limit, wanted)
+        return [_with_quirks(call, row, connected) for row in found]
+
+    return await pages(call, parameters, Station, tuple[str], ("station_id",), fetch)
+
+
+@get("/stations/{station_id}", Permission.READ_STATIONS, problems=(404,))
+async def read_station(call: Call, parameters: OneStation) -> Station:
+    """Return one station."""
+    row = await call.run(rows.find, parameters.station_id)
+    if row is None:
+        raise missing("station")
+    return shown(_with_quirks(call, row, call.services.connections.connected()), Station)
+
+
+def _with_quirks(call: Call, row: dict[str, Any], connected: Collection[str]) -> dict[str, Any]:
+    found = quirks_of(row["vendor"], row["model"], row["firmware"], call.services.config.ocpp.quirks)
+    return {
+        **row, "connected": row["station_id"] in connected, "quirks": found.tolerates,
+        "delay_after_boot_s": found.delay_after_boot_s,
+    }  # fmt: skip

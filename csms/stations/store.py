@@ -1,0 +1,197 @@
+"""Stations, their connectors, and what they report."""
+
+from collections.abc import Collection, Mapping, Sequence
+from itertools import islice
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import Column, Connection, bindparam, func, select, update
+
+from csms.db.bulk import insert_rows, update_rows, upsert_rows
+from csms.stations.tables import connectors, stations
+
+_DELIVERED_MS: Final = 900_000
+"""A station that stayed for so long has delivered what it kept while it was offline."""
+
+
+class Contact(NamedTuple):
+    """A station that has connected with a subprotocol, when (UTC ms)."""
+
+    station_id: str
+    protocol: str
+    at_ms: int
+
+
+class Boot(NamedTuple):
+    """A station's BootNotification, as columns, and the time (UTC ms) it arrived."""
+
+    station_id: str
+    facts: Mapping[str, Any]
+    at_ms: int
+
+
+class Status(NamedTuple):
+    """A connector's status, and since when (UTC ms, by the station's clock)."""
+
+    station_id: str
+    evse_id: int
+    connector_id: int
+    status: str
+    at_ms: int
+
+
+def touch(connection: Connection, station_id: str, protocol: str, now_ms: int) -> str:
+    """Mark a station as connected; return its previous boot status ("" for one that never booted)."""
+    return touch_all(connection, [Contact(station_id, protocol, now_ms)])[0]
+
+
+def touch_all(connection: Connection, contacts: Sequence[Contact]) -> list[str]:
+    """Mark stations as connected, as `touch` does: after a restart, all connect at once."""
+    column = stations.c
+    query = select(column.station_id, column.boot_status, column.last_seen_ms, column.connected_ms, column.away_ms)
+    wanted = query.where(column.station_id.in_({each.station_id for each in contacts}))
+    known = {row.station_id: row for row in connection.execute(wanted)}
+    new: list[dict[str, Any]] = []
+    again: list[dict[str, Any]] = []
+    for each in {each.station_id: each for each in contacts}.values():
+        values: dict[str, Any] = {"station_id": each.station_id, "protocol": each.protocol}
+        values |= {"last_seen_ms": each.at_ms, "connected_ms": each.at_ms}
+        row = known.get(each.station_id)
+        if row is None:
+            new.append({**values, "first_seen_ms": each.at_ms})
+        else:
+            stayed = row.away_ms is None or row.last_seen_ms - (row.connected_ms or 0) >= _DELIVERED_MS
+            again.append({**values, "away_ms": row.last_seen_ms if stayed else row.away_ms})
+    insert_rows(connection, stations, new)
+    update_rows(connection, stations, again)
+    return ["" if (row := known.get(each.station_id)) is None else row.boot_status for each in contacts]
+
+
+def makes(connection: Connection, station_ids: Sequence[str]) -> list[tuple[str, str, str]]:
+    """Return vendor, model and firmware of stations by their last boot, empty for unknown ones."""
+    columns = (stations.c.station_id, stations.c.vendor, stations.c.model, stations.c.firmware)
+    rows = connection.execute(select(*columns).where(stations.c.station_id.in_(set(station_ids))))
+    found = {row.station_id: (row.vendor, row.model, row.firmware) for row in rows}
+    return [found.get(each, ("", "", "")) for each in station_ids]
+
+
+def _column(connection: Connection, column: Column[str], given: Sequence[Contact | Boot]) -> dict[str, str]:
+    """Return the values of a column for the known ones of these stations."""
+    query = select(stations.c.station_id, column).where(stations.c.station_id.in_({each.station_id for each in given}))
+    return {row[0]: row[1] for row in connection.execute(query)}
+
+
+def save_seen(connection: Connection, seen: Mapping[str, int]) -> None:
+    """Store when stations last sent a message (UTC, ms)."""
+    here = stations.c.station_id == bindparam("known")
+    work = update(stations).where(here).values(last_seen_ms=bindparam("heard_ms"))
+    connection.execute(work, [{"known": station_id, "heard_ms": at_ms} for station_id, at_ms in sorted(seen.items())])
+
+
+def save_boots(connection: Connection, boots: Sequence[Boot]) -> list[bool]:
+    """Store BootNotifications; return whether the firmware of each has changed. Their facts have the same columns."""
+    before = _column(connection, stations.c.firmware, boots)
+    newest = {each.station_id: each for each in boots}.values()
+    rows = [
+        {"station_id": each.station_id, "last_seen_ms": each.at_ms, "booted_ms": each.at_ms, **each.facts}
+        for each in newest
+    ]
+    update_rows(connection, stations, rows)
+    return [before.get(each.station_id) != each.facts.get("firmware", before.get(each.station_id)) for each in boots]
+
+
+def save_signal_version(connection: Connection, station_id: str, version: int) -> None:
+    """Store the version of the grid signal that a station has accepted."""
+    connection.execute(update(stations).where(stations.c.station_id == station_id).values(signal_version=version))
+
+
+def signal_version(connection: Connection, station_id: str) -> int | None:
+    """Return the version of the last grid signal that a station has accepted; 0: a permit to export without one."""
+    return connection.execute(select(stations.c.signal_version).where(stations.c.station_id == station_id)).scalar()
+
+
+def save_connector(
+    connection: Connection, station_id: str, evse_id: int, connector_id: int, status: str, at_ms: int
+) -> None:
+    """Store a connector's status, unless a newer one is stored."""
+    save_connectors(connection, [Status(station_id, evse_id, connector_id, status, at_ms)])
+
+
+def save_connectors(connection: Connection, reported: Sequence[Status]) -> None:
+    """Store connectors' status, as `save_connector` does."""
+    query = select(*connectors.primary_key, connectors.c.changed_ms).where(
+        connectors.c.station_id.in_({each.station_id for each in reported})
+    )
+    changed_ms: dict[tuple[str, int, int], int] = {tuple(row[:3]): row[3] for row in connection.execute(query)}
+    newest: dict[tuple[str, int, int], dict[str, Any]] = {}
+    for each in reported:
+        key = each.station_id, each.evse_id, each.connector_id
+        if changed_ms.get(key, each.at_ms) <= each.at_ms:
+            changed_ms[key] = each.at_ms
+            newest[key] = dict(zip(_CONNECTOR, each, strict=True))
+    upsert_rows(connection, connectors, list(newest.values()))
+
+
+_CONNECTOR: Final = ("station_id", "evse_id", "connector_id", "status", "changed_ms")
+
+
+class Filter(NamedTuple):
+    """Filter for stations: with `text` in their identity, a connector of this `status`, among those `connected` (None:
+    any), and not among `others`."""
+
+    text: str = ""
+    status: str | None = None
+    connected: Collection[str] | None = None
+    others: Collection[str] = frozenset()
+
+
+_ALL: Final = Filter()
+
+
+def list_page(
+    connection: Connection, after: str = "", limit: int = 1000, wanted: Filter = _ALL
+) -> list[dict[str, Any]]:
+    """Return stations with their connectors, by identity: at most `limit` of those that come after `after`."""
+    names = select(stations.c.station_id).where(stations.c.station_id > after).order_by(stations.c.station_id)
+    if wanted.text:
+        names = names.where(stations.c.station_id.icontains(wanted.text, autoescape=True))
+    if wanted.status is not None:
+        there = select(connectors.c.station_id).where(connectors.c.status == wanted.status)
+        names = names.where(stations.c.station_id.in_(there))
+    if wanted.connected is None and not wanted.others:
+        names = names.limit(limit)
+    fitting = (
+        name
+        for name in connection.execute(names).scalars()
+        if name not in wanted.others and (wanted.connected is None or name in wanted.connected)
+    )
+    found = list(islice(fitting, limit))
+    rows = connection.execute(select(stations).where(stations.c.station_id.in_(found)).order_by(stations.c.station_id))
+    plugs = _plugs(connection, found)
+    return [{**row._mapping, "connectors": plugs.get(row.station_id, [])} for row in rows.all()]
+
+
+def find(connection: Connection, station_id: str) -> dict[str, Any] | None:
+    """Return a station with its connectors."""
+    row = connection.execute(select(stations).where(stations.c.station_id == station_id)).first()
+    if row is None:
+        return None
+    return {**row._mapping, "connectors": _plugs(connection, [station_id]).get(station_id, [])}
+
+
+def count_evses(connection: Connection, station_id: str) -> int:
+    """Return the number of EVSEs that a station has reported, at least 1."""
+    here = select(func.count(connectors.c.evse_id.distinct())).where(connectors.c.station_id == station_id)
+    reported: int = connection.execute(here).scalar_one()
+    return max(1, reported)
+
+
+def _plugs(connection: Connection, station_ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in connection.execute(
+        select(connectors)
+        .where(connectors.c.station_id.in_(station_ids))
+        .order_by(connectors.c.evse_id, connectors.c.connector_id)
+    ):
+        register = dict(row._mapping)
+        found.setdefault(register.pop("station_id"), []).append(register)
+    return found

@@ -1,0 +1,53 @@
+"""Charging stations and their connectors."""
+
+from typing import Final
+
+from sqlalchemy import BigInteger, Column, Float, ForeignKeyConstraint, Index, Integer, LargeBinary, String, Table
+
+from csms.db.base import metadata
+
+stations: Final = Table(
+    "stations",
+    metadata,
+    Column("station_id", String(48), primary_key=True),
+    Column("first_seen_ms", BigInteger, nullable=False),
+    Column("last_seen_ms", BigInteger, nullable=False),
+    Column("protocol", String(16), nullable=False),
+    Column("boot_status", String(16), nullable=False, default="", server_default=""),
+    Column("boot_reason", String(32), nullable=False, default="", server_default=""),
+    Column("booted_ms", BigInteger),
+    Column("connected_ms", BigInteger),
+    Column("away_ms", BigInteger),  # when it was last heard before it was offline
+    Column("vendor", String(50), nullable=False, default="", server_default=""),
+    Column("model", String(20), nullable=False, default="", server_default=""),
+    Column("serial_number", String(25), nullable=False, default="", server_default=""),
+    Column("firmware", String(50), nullable=False, default="", server_default=""),
+    Column("signal_version", BigInteger),
+)
+
+connectors: Final = Table(
+    "connectors",
+    metadata,
+    Column("station_id", String(48), primary_key=True),
+    Column("evse_id", Integer, primary_key=True, autoincrement=False),
+    Column("connector_id", Integer, primary_key=True, autoincrement=False),
+    Column("status", String(16), nullable=False),
+    Column("changed_ms", BigInteger, nullable=False),
+    ForeignKeyConstraint(["station_id"], ["stations.station_id"]),
+)
+
+session_metrics: Final = Table(
+    "session_metrics",
+    metadata,
+    Column("station_id", String(48), primary_key=True),
+    Column("kind", String(128), nullable=False),  # make, model and firmware
+    Column("changed_ms", BigInteger, nullable=False),
+    Column("document", LargeBinary, nullable=False),  # StationState, as JSON
+    Column("levels", LargeBinary, nullable=False),  # by figure, as JSON
+    Column("drift", Float, nullable=False),
+    Column("drift_by", LargeBinary, nullable=False),  # Judged, as JSON
+    Column("apart", Float, nullable=False),
+    Column("apart_by", LargeBinary, nullable=False),
+    Index(None, "kind", "changed_ms"),
+    ForeignKeyConstraint(["station_id"], ["stations.station_id"]),
+)

@@ -1,0 +1,55 @@
+"""Price plans, their assignments, and the cost of transactions."""
+
+from typing import Final
+
+from sqlalchemy import BigInteger, Boolean, Column, ForeignKeyConstraint, Index, Integer, String, Table, Text
+
+from csms.db.base import metadata, row_id, transaction_key
+
+price_plans: Final = Table(
+    "price_plans",
+    metadata,
+    Column("plan_id", String(60), primary_key=True),
+    Column("currency", String(3), nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("document", Text, nullable=False),
+)
+
+plan_assignments: Final = Table(
+    "plan_assignments",
+    metadata,
+    Column("station_id", String(48), primary_key=True),  # "": every station
+    Column("evse_id", Integer, primary_key=True, autoincrement=False),  # 0: every EVSE
+    Column("token_type", String(20), primary_key=True),  # "": every driver
+    Column("id_token", String(255), primary_key=True),  # normalised: see csms.tokens.rules
+    Column("plan_id", String(60), nullable=False),
+    Column("since_ms", BigInteger, nullable=False),
+    ForeignKeyConstraint(["plan_id"], ["price_plans.plan_id"]),
+)
+
+transaction_plans: Final = Table(
+    "transaction_plans",
+    metadata,
+    Column("id", row_id, primary_key=True),
+    Column("station_id", String(48), nullable=False),
+    Column("transaction_id", transaction_key, nullable=False),
+    Column("since_ms", BigInteger, nullable=False),
+    Column("plan_id", String(60), nullable=False),
+    ForeignKeyConstraint(["plan_id"], ["price_plans.plan_id"]),
+    Index(None, "station_id", "transaction_id"),
+)
+"""The plans of a transaction, each with its start."""
+
+transaction_costs: Final = Table(
+    "transaction_costs",
+    metadata,
+    Column("station_id", String(48), primary_key=True),
+    Column("transaction_id", transaction_key, primary_key=True),
+    Column("currency", String(3), nullable=False),
+    Column("excl_tax", BigInteger, nullable=False),  # micro-units
+    Column("incl_tax", BigInteger, nullable=False),
+    Column("final", Boolean, nullable=False),
+    Column("source", String(8), nullable=False),  # csms, or station when that calculated the cost
+    Column("updated_ms", BigInteger, nullable=False),
+    Column("document", Text, nullable=False),
+)

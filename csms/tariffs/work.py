@@ -1,0 +1,193 @@
+"""Tariffs at stations that calculate costs themselves: set, read, cleared, changed (2.1, I07 to I11)."""
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from typing import Final
+
+from csms.ocpp.base import Services
+from csms.smart_charging.work import SmartCharging
+from csms.tariffs import store as tariffs
+from csms.tariffs.costs import CostAnnouncer
+from csms.tariffs.store import Scope
+from csms.transactions import store as transactions
+from csms.transactions.rules import Transaction
+from v2g.energy.price_plan import PricePlan
+from v2g.errors import OcppError, RefusedError, V2GError
+from v2g.observe import Scalar
+from v2g.ocpp.messages.base import Message
+from v2g.ocpp.messages.tariff_cost import (
+    ChangeTransactionTariffRequest,
+    ChangeTransactionTariffResponse,
+    ClearTariffsRequest,
+    ClearTariffsResponse,
+    GetTariffsRequest,
+    GetTariffsResponse,
+    SetDefaultTariffRequest,
+    SetDefaultTariffResponse,
+)
+from v2g.translate.ocpp_tariffs import to_wire
+
+_NOT_THERE: Final = frozenset({"NotSupported", "NotImplemented"})
+"""Status where the back end calculates costs (I07.FR.01)."""
+
+
+class TariffService:
+    """Operators' actions on tariffs. Plans apply in the back end whether or not a station supports them."""
+
+    def __init__(self, services: Services, announcer: CostAnnouncer | None = None) -> None:
+        self._services = services
+        self._announcer = announcer or CostAnnouncer(services)
+
+    async def run(self) -> None:
+        """Send every station of 2.1 that boots here its default tariffs (I07), for ever."""
+        services = self._services
+        with services.feed.subscribe({"boot_accepted"}) as boots:
+            async with asyncio.TaskGroup() as group:
+                async for boot in boots:
+                    if boot.station_id in services.connections.connected_here():
+                        group.create_task(self.install_assigned(boot.station_id))
+
+    async def set_default(self, station_id: str, evse_id: int, plan_id: str) -> str:
+        """Assign a plan to a station (EVSE 0: all); return its status, `Central` where the back end calculates costs.
+
+        Raises RefusedError (`unknown_plan`), or as `ConnectionRegistry.call`: then the plan applies here alone.
+        """
+        services = self._services
+        scope = Scope(station_id=station_id, evse_id=evse_id)
+        await services.store.run(tariffs.assign, scope, plan_id, services.clock.utc_ms())
+        plan = await self._plan(plan_id)
+        return await self.install(station_id, evse_id, plan)
+
+    async def install(self, station_id: str, evse_id: int, plan: PricePlan) -> str:
+        """Send a station its default tariff; return its status, or `Central`. Raises as `ConnectionRegistry.call`."""
+        services = self._services
+        if services.connections.version(station_id) == "2.0.1":
+            return "Central"
+        try:
+            request = SetDefaultTariffRequest(evse_id=evse_id, tariff=to_wire(plan))
+            response = await services.connections.expect(station_id, request, SetDefaultTariffResponse)
+        except OcppError as error:
+            if error.answer not in _NOT_THERE:
+                raise
+            status = "Central"
+        except RefusedError as error:
+            if error.reason != "not_local":
+                raise
+            status = "Central"
+        else:
+            status = response.status
+        data: dict[str, Scalar] = {"tariff": plan.id, "evse": evse_id, "status": status}
+        services.report("ocpp", "default_tariff", station_id, data)
+        return status
+
+    async def install_assigned(self, station_id: str) -> None:
+        """Send a station that has booted its default tariffs; repeating one changes nothing."""
+        services = self._services
+        for scope, plan_id in await services.store.read(tariffs.assignments):
+            if scope.station_id in ("", station_id) and not scope.token_type:
+                try:
+                    if await self.install(station_id, scope.evse_id, await self._plan(plan_id)) == "Central":
+                        return
+                except V2GError as error:
+                    data = {"tariff": plan_id, "reason": str(error)[:200]}
+                    services.report("ocpp", "default_tariff_not_set", station_id, data)
+                    return
+
+    async def get(self, station_id: str, evse_id: int = 0) -> GetTariffsResponse:
+        """Get the tariffs of a station (I09)."""
+        request = GetTariffsRequest(evse_id=evse_id)
+        return await self._services.connections.expect(station_id, request, GetTariffsResponse)
+
+    async def clear(
+        self,
+        station_id: str,
+        evse_id: int | None = None,
+        tariff_ids: Sequence[str] = (),
+        timeout_s: float | None = None,
+    ) -> ClearTariffsResponse:
+        """Clear a station's default tariffs (I10), and their assignments here."""
+        services = self._services
+        request = ClearTariffsRequest(evse_id=evse_id, tariff_ids=tuple(tariff_ids))
+        response = await services.connections.expect(station_id, request, ClearTariffsResponse, timeout_s=timeout_s)
+        for scope, plan_id in await services.store.read(tariffs.assignments):
+            named = not tariff_ids or plan_id in tariff_ids
+            placed = evse_id is None or scope.evse_id == evse_id
+            if scope.station_id == station_id and not scope.token_type and named and placed:
+                await services.store.run(tariffs.unassign, scope)
+        return response
+
+    async def change_transaction(self, station_id: str, transaction_id: str, plan_id: str) -> str:
+        """Change the plan of a running transaction (I11); return the station's status, or `Central`.
+
+        Raises RefusedError (`unknown_plan`, `unknown_transaction`, `currency`), or as `ConnectionRegistry.call`.
+        """
+        services = self._services
+        plan = await self._plan(plan_id)
+        transaction = await self._running(station_id, transaction_id)
+        status = "Central"
+        if transaction.tariff_id is not None:  # the station calculates its cost
+            request = ChangeTransactionTariffRequest(tariff=to_wire(plan, driver=True), transaction_id=transaction_id)
+            response = await services.connections.expect(station_id, request, ChangeTransactionTariffResponse)
+            status = response.status
+        if status in ("Accepted", "Central"):
+            await self._changed(station_id, transaction, plan)
+        if status == "Central":
+            await self._announcer.announce(station_id, transaction_id)
+        return status
+
+    async def send(
+        self,
+        station_id: str,
+        request: SetDefaultTariffRequest | ClearTariffsRequest | ChangeTransactionTariffRequest,
+        timeout_s: float,
+    ) -> Message:
+        """Send an operator's request as it is; what the station accepts applies here, too.
+
+        Raises RefusedError (`unknown_plan`) for a tariff that no plan here has, `unknown_transaction`, or as
+        `ConnectionRegistry.call`.
+        """
+        services = self._services
+        if isinstance(request, ClearTariffsRequest):
+            return await self.clear(station_id, request.evse_id, request.tariff_ids, timeout_s)
+        driver = isinstance(request, ChangeTransactionTariffRequest)
+        plan = await services.store.read(tariffs.plan, request.tariff.tariff_id)
+        if plan is None or to_wire(plan, driver=driver) != request.tariff:
+            raise RefusedError(
+                f"no tariff {request.tariff.tariff_id} of the back end has these prices, so it would bill others",
+                reason="unknown_plan",
+                hint="store it and set it: v2g csms tariffs set",
+            )
+        if isinstance(request, SetDefaultTariffRequest):
+            answer = await services.connections.expect(
+                station_id, request, SetDefaultTariffResponse, timeout_s=timeout_s
+            )
+            if answer.status == "Accepted":
+                scope = Scope(station_id=station_id, evse_id=request.evse_id)
+                await services.store.run(tariffs.assign, scope, plan.id, services.clock.utc_ms())
+            return answer
+        transaction = await self._running(station_id, request.transaction_id)
+        changed = await services.connections.expect(
+            station_id, request, ChangeTransactionTariffResponse, timeout_s=timeout_s
+        )
+        if changed.status == "Accepted":
+            await self._changed(station_id, transaction, plan)
+        return changed
+
+    async def _running(self, station_id: str, transaction_id: str) -> Transaction:
+        found = await self._services.store.read(transactions.get, station_id, transaction_id)
+        if found is None or not found.active:
+            raise RefusedError(f"no running transaction {transaction_id}", reason="unknown_transaction")
+        return found
+
+    async def _changed(self, station_id: str, transaction: Transaction, plan: PricePlan) -> None:
+        services = self._services
+        await services.store.run(tariffs.change_plan, transaction, plan, services.clock.utc_ms())
+        with contextlib.suppress(V2GError):  # reported in the answer to the command
+            await SmartCharging(services).reprice(station_id, transaction.transaction_id)
+
+    async def _plan(self, plan_id: str) -> PricePlan:
+        found = await self._services.store.read(tariffs.plan, plan_id)
+        if found is None:
+            raise RefusedError(f"no plan {plan_id}", reason="unknown_plan")
+        return found

@@ -1,0 +1,156 @@
+"""Aggregates of telemetry: added to from new records, each once; sealed as these; read in pages."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import Connection, delete, insert, select, tuple_, update
+
+from csms.db.bulk import append_rows
+from csms.telemetry.aggregates import AGGREGATES, Aggregate, Aggregation, Boot, Interval, Sample, Segment
+from csms.telemetry.seal import seal_of
+from csms.telemetry.tables import telemetry, telemetry_aggregates, telemetry_pending, telemetry_segments
+from csms.transactions.events import lock
+from csms.vehicles.store import numbers_in, within_run
+from v2g import typed_json
+
+STEP: Final = 200
+"""Runs of consecutive records aggregated in one transaction, and rows of one statement."""
+
+MAX_RECORDS: Final = 2000
+"""Records aggregated in one transaction, about 0.1 s, for which new ones wait in SQLite; a single run is not split."""
+
+_COLUMNS: Final = "ev", "width_s", "at_ms", "sealed", "document"
+
+_encode = msgspec.json.Encoder().encode
+_segment = typed_json.decoder(Segment).decode
+_interval = typed_json.decoder(dict[str, Aggregate]).decode
+
+
+def aggregate_pending(connection: Connection) -> int:
+    """Add some new records to the aggregates, each once; return how many runs of them there were."""
+    there = telemetry_pending.c
+    query = select(there.id, there.first_seq, there.last_seq).where(there.sink == AGGREGATES).order_by(there.id)
+    ids, number = list[int](), 0
+    for run in connection.execute(query.limit(STEP).with_for_update(skip_locked=True)):
+        if number < MAX_RECORDS:
+            ids.append(run.id)
+            number += run.last_seq - run.first_seq + 1
+    if not ids:
+        return 0
+    key = telemetry.c.ev, telemetry.c.boot, telemetry.c.seq, telemetry.c.at_ms
+    records = select(*key, telemetry.c.document).join(telemetry_pending, within_run()).where(there.id.in_(ids))
+    of = there.ev, there.boot
+    query = select(*of).where(there.id.in_(ids)).distinct().order_by(*of)
+    boots = [(row.ev, row.boot) for row in connection.execute(query)]
+    lock(connection, {f"aggregates of {ev}" for ev, _ in boots})  # another node may have other runs of a vehicle
+    seal = seal_of(connection)
+    aggregation = Aggregation(_taken_segments(connection, boots))
+    for row in connection.execute(records.order_by(telemetry.c.ev, telemetry.c.boot, telemetry.c.seq)).all():
+        document = seal.find(connection, row.document, row.ev, row.boot, row.seq)
+        if document is not None:
+            aggregation.add(Sample(row.ev, row.boot, row.seq, row.at_ms, numbers_in(document)))
+    aggregation.finish()
+    _add_intervals(connection, aggregation.intervals)
+    segments = [
+        {
+            "ev": ev,
+            "boot": boot,
+            "first_seq": each.first_seq,
+            "at_ms": each.at_ms,
+            "document": seal.seal(_encode(each), "segment", ev, boot, each.first_seq),
+        }
+        for (ev, boot), found in aggregation.segments.items()
+        for each in found
+    ]
+    if segments:
+        connection.execute(insert(telemetry_segments), segments)
+    connection.execute(delete(telemetry_pending).where(there.id.in_(ids)))
+    return len(ids)
+
+
+def _taken_segments(connection: Connection, boots: Sequence[Boot]) -> dict[Boot, list[Segment]]:
+    """Take the segments of boots out of the database."""
+    table, found, seal = telemetry_segments.c, dict[Boot, list[Segment]](), seal_of(connection)
+    for start in range(0, len(boots), STEP):
+        here = tuple_(table.ev, table.boot).in_(boots[start : start + STEP])
+        order = table.ev, table.boot, table.first_seq
+        for row in connection.execute(select(telemetry_segments).where(here).order_by(*order)).all():
+            document = seal.find(connection, row.document, "segment", row.ev, row.boot, row.first_seq)
+            if document is not None:
+                found.setdefault((row.ev, row.boot), []).append(_segment(document))
+        connection.execute(delete(telemetry_segments).where(here))
+    return found
+
+
+def _add_intervals(connection: Connection, intervals: Mapping[Interval, dict[str, Aggregate]]) -> None:
+    """Add new values of intervals to those that are stored."""
+    table, places, seal = telemetry_aggregates.c, sorted(intervals), seal_of(connection)
+    for start in range(0, len(places), STEP):
+        some = places[start : start + STEP]
+        here = tuple_(table.ev, table.width_s, table.at_ms).in_(some)
+        for row in connection.execute(select(telemetry_aggregates).where(here)).all():
+            place = _key_of(row)
+            document, new = seal.find(connection, row.document, *_name(place)), intervals[place]
+            for signal, stored in _interval(document).items() if document is not None else ():
+                if signal in new:
+                    new[signal].merge(stored)
+                else:
+                    new[signal] = stored
+        connection.execute(delete(telemetry_aggregates).where(here))
+        rows = [(*place, seal.sealing, seal.seal(_encode(intervals[place]), *_name(place))) for place in some]
+        append_rows(connection, telemetry_aggregates, _COLUMNS, rows)
+
+
+def seal_plain(connection: Connection) -> int:
+    """Seal some aggregates that are plain, of an earlier version or configuration; return how many."""
+    seal = seal_of(connection)
+    if not seal.sealing:
+        return 0
+    plain = select(telemetry_aggregates).where(telemetry_aggregates.c.sealed.is_(False))
+    rows = connection.execute(plain.limit(STEP).with_for_update(skip_locked=True)).all()
+    for row in rows:
+        there = _key_of(row)
+        connection.execute(
+            update(telemetry_aggregates)
+            .where(tuple_(*telemetry_aggregates.primary_key) == there)
+            .values(sealed=True, document=seal.seal(row.document, *_name(there)))
+        )
+    return len(rows)
+
+
+def aggregates(
+    connection: Connection,
+    ev: str,
+    signal: str,
+    width_s: int,
+    span_ms: tuple[int, int],
+    limit: int,
+    after: Sequence[int] | None,
+) -> list[dict[str, Any]]:
+    """Return the aggregates of a signal whose intervals begin in a span of time, oldest first."""
+    table, seal, found = telemetry_aggregates.c, seal_of(connection), list[dict[str, Any]]()
+    begin_ms, end_ms = span_ms
+    if after is not None:
+        begin_ms = max(begin_ms, after[0] + 1)
+    while len(found) < limit:  # not every interval has every signal
+        here = (table.ev == ev) & (table.width_s == width_s) & (table.at_ms >= begin_ms) & (table.at_ms < end_ms)
+        rows = connection.execute(select(telemetry_aggregates).where(here).order_by(table.at_ms).limit(STEP)).all()
+        for row in rows:
+            each = _interval(seal.open(connection, row.document, *_name(_key_of(row)))).get(signal)
+            if each is not None:
+                counted = {"number": each.number, "last": each.last, "mean": each.mean, "held_s": each.held_ms / 1000}
+                found.append({"at_ms": row.at_ms, "minimum": each.minimum, "maximum": each.maximum} | counted)
+        if len(rows) < STEP:
+            break
+        begin_ms = rows[-1].at_ms + 1
+    return found[:limit]
+
+
+def _key_of(row: Any) -> Interval:
+    return row.ev, row.width_s, row.at_ms
+
+
+def _name(place: Interval) -> tuple[object, ...]:
+    """Return the name under which an interval is sealed."""
+    return "aggregates", *place

@@ -1,0 +1,148 @@
+"""Latest states of vehicles in Redis: joined there by a script, so that no node makes a value older (R173).
+
+One hash has each vehicle's state as JSON, one sorted set the rising position of its last change. Numbers that order
+readings are compared as numbers and kept as the text that arrived: Redis's JSON would round large ones. Values are
+sealed as in the database (`csms.telemetry.seal`), since Redis saves them on its disk; pseudonyms, names of signals,
+numbers and times are plain. A plain value of an earlier version gives way to its sealed form.
+"""
+
+import base64
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+from sqlalchemy import Connection
+
+from csms.db.store import Store
+from csms.telemetry.seal import TelemetrySeal, seal_of
+from csms.vehicles.rules import Reading, VehicleState
+from v2g import typed_json
+from v2g.errors import TransportError
+
+_JOIN: Final = """
+local function sealed(reading) return string.sub(reading[4], 1, 1) == 'A' end
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local last = redis.call('ZRANGE', KEYS[2], -1, -1, 'WITHSCORES')
+if last[2] and now <= tonumber(last[2]) then now = tonumber(last[2]) + 1 end
+for i = 1, #ARGV, 2 do
+  local known = redis.call('HGET', KEYS[1], ARGV[i])
+  local new = cjson.decode(ARGV[i + 1])
+  local changed = not known
+  if known then
+    known = cjson.decode(known)
+    for name, mine in pairs(new) do
+      local theirs = known[name]
+      local boot, seq = tonumber(mine[1]), tonumber(mine[2])
+      local newer = not theirs or boot > tonumber(theirs[1])
+      if not newer and boot == tonumber(theirs[1]) then
+        newer = seq > tonumber(theirs[2])
+        newer = newer or (seq == tonumber(theirs[2]) and sealed(mine) and not sealed(theirs))
+      end
+      if newer then
+        known[name] = mine
+        changed = true
+      end
+    end
+  else
+    known = new
+  end
+  if changed then
+    redis.call('HSET', KEYS[1], ARGV[i], cjson.encode(known))
+    redis.call('ZADD', KEYS[2], string.format('%.0f', now), ARGV[i])
+  end
+end
+"""
+
+_encode = msgspec.json.Encoder().encode
+_decode = typed_json.decoder(dict[str, tuple[str, str, str, str]]).decode
+_value = typed_json.decoder(float | str).decode
+
+_SEALED: Final = "A"
+"""First letter of a sealed value in base64, and of no value in JSON."""
+
+
+class RedisStates:
+    """States at the Redis server `url`, below `prefix`, sealed by keys that are in `store`."""
+
+    def __init__(self, url: str, store: Store, seal: TelemetrySeal, prefix: str = "v2g:latest") -> None:
+        self._store, self._seal = store, seal
+        self._redis: Any = Redis.from_url(url, socket_connect_timeout=5.0, socket_timeout=5.0)
+        self._keys = prefix, f"{prefix}:changed"
+
+    async def put(self, states: Sequence[VehicleState]) -> None:
+        """See StateExchange."""
+        if states:
+            arguments = [part for each in states for part in (each.ev, _document(each, self._seal))]
+            await self._do(self._redis.eval(_JOIN, 2, *self._keys, *arguments))
+
+    async def changed(self, since: str) -> tuple[list[VehicleState], str]:
+        """See StateExchange."""
+        try:
+            if not since:
+                found = await self._redis.hgetall(self._keys[0])
+                newest = await self._redis.zrange(self._keys[1], -1, -1, withscores=True)
+            else:
+                changes = await self._redis.zrangebyscore(self._keys[1], f"({since}", "+inf", withscores=True)
+                evs = [ev for ev, _at in changes]
+                documents = await self._redis.hmget(self._keys[0], evs) if evs else []
+                found = {ev: each for ev, each in zip(evs, documents, strict=True) if each is not None}
+                newest = changes[-1:]
+        except (RedisError, OSError) as error:
+            raise TransportError(f"Redis: {error}", hint="is it running?") from None
+        position = str(int(newest[0][1])) if newest else since
+        return await self._store.read(_opened, found) if found else [], position
+
+    async def erase(self, ev: str) -> None:
+        """See StateExchange."""
+        await self._do(self._redis.hdel(self._keys[0], ev))
+        await self._do(self._redis.zrem(self._keys[1], ev))
+
+    async def close(self) -> None:
+        """See StateExchange."""
+        await self._redis.aclose()
+
+    async def _do(self, command: Any) -> None:
+        try:
+            await command
+        except (RedisError, OSError) as error:
+            raise TransportError(f"Redis: {error}", hint="is it running?") from None
+
+
+def _document(state: VehicleState, seal: TelemetrySeal) -> bytes:
+    readings = state.readings.items()
+    return _encode(
+        {
+            name: (str(each.boot), str(each.seq), str(each.at_ms), _sealed(seal, state.ev, name, each))
+            for name, each in readings
+        }
+    )
+
+
+def _sealed(seal: TelemetrySeal, ev: str, name: str, reading: Reading) -> str:
+    value = _encode(reading.value)
+    if not seal.sealing:
+        return value.decode()
+    return base64.b64encode(seal.seal(value, "latest", ev, name, reading.boot, reading.seq)).decode()
+
+
+def _opened(connection: Connection, documents: Mapping[bytes, bytes]) -> list[VehicleState]:
+    states = (_state(connection, ev.decode(), document) for ev, document in documents.items())
+    return [each for each in states if each.readings]
+
+
+def _state(connection: Connection, ev: str, document: bytes) -> VehicleState:
+    """Return a state, without values that the store key does not open. Raises TransportError, StoreError."""
+    seal, readings = seal_of(connection), dict[str, Reading]()
+    try:
+        for name, (boot, seq, at_ms, text) in _decode(document).items():
+            value: bytes | None = text.encode()
+            if text.startswith(_SEALED):
+                value = seal.find(connection, base64.b64decode(text), "latest", ev, name, int(boot), int(seq))
+            if value is not None:
+                readings[name] = Reading(int(boot), int(seq), int(at_ms), _value(value))
+    except ValueError as error:  # msgspec's error is one, too
+        raise TransportError(f"Redis: the state of {ev!r} is not one: {error}") from None
+    return VehicleState(ev, readings)

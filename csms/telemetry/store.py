@@ -1,0 +1,642 @@
+"""Telemetry of vehicles: records stored once, undecodable ones in quarantine, and the progress of each boot.
+
+A new record is stored with its typed values, and a row in `telemetry_pending` for each sink that has not got it.
+"""
+
+import contextlib
+from collections.abc import Iterable, Sequence
+from functools import cache, partial
+from itertools import takewhile
+from typing import Any, Final
+
+import msgspec
+from msgspec import UNSET
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Select,
+    String,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    text,
+    tuple_,
+    update,
+)
+from sqlalchemy.exc import DBAPIError
+
+from csms.db.bulk import append_rows
+from csms.db.group_commit import LASTING
+from csms.db.paging import page
+from csms.telemetry.aggregates import AGGREGATES
+from csms.telemetry.rules import (
+    Boot,
+    Delivery,
+    Element,
+    Numbers,
+    Outcome,
+    Prepared,
+    Progress,
+    RecordKey,
+    Stored,
+    StoredRecord,
+    admit,
+    boot_of,
+    digest_of,
+    judge,
+    key_of,
+    mistimed,
+    prepare,
+    set_aside,
+    suspects,
+)
+from csms.telemetry.seal import TelemetrySeal, seal_of
+from csms.telemetry.tables import (
+    BITS,
+    VALUES,
+    telemetry,
+    telemetry_marks,
+    telemetry_pending,
+    telemetry_quarantine,
+    telemetry_sink_positions,
+    vehicle_checkpoints,
+)
+from csms.transactions.events import lock
+from csms.vehicles import store as vehicle_firmware
+from csms.vehicles.store import numbers_in, within_run
+from v2g import typed_json
+from v2g.energy.settlement.checkpoints import Copy, encode_copy
+from v2g.errors import CodecError
+from v2g.telemetry.delivery import Notice
+from v2g.telemetry.signals import decode_record
+from v2g.text import printable
+
+_CHUNK: Final = 250  # keys per query: SQLite allows 999 variables in old builds
+RELEASE_STEP: Final = 500
+"""Records in quarantine examined in one transaction."""
+
+_MAKE: Final = text(
+    "INSERT INTO telemetry_marks (ev, boot, boot_id, highest, contiguous, stored, duplicates, conflicts) "
+    "VALUES (:ev, :boot, :boot_id, 0, 0, 0, 0, 0) ON CONFLICT DO NOTHING"  # another node may be faster
+)
+
+_KEEP: Final = text(
+    "INSERT INTO vehicle_checkpoints (session_id, ev, number, received_ms, document) "
+    "VALUES (:session_id, :ev, :number, :received_ms, :document) ON CONFLICT DO NOTHING"
+)
+
+_BOOT: Final = telemetry_marks.c.ev, telemetry_marks.c.boot
+_LOCK: Final = (  # this and the next are made once: each delivery needs them
+    select(telemetry_marks)
+    .where(tuple_(*_BOOT).in_(bindparam("boots", expanding=True)))
+    .order_by(*_BOOT)
+    .with_for_update()
+)
+_SAVE: Final = update(telemetry_marks).where(_BOOT[0] == bindparam("of_ev"), _BOOT[1] == bindparam("of_boot"))
+
+_copy = typed_json.decoder(Copy).decode
+_json = msgspec.json.Encoder().encode
+_ranges = typed_json.decoder(list[tuple[int, int]]).decode
+
+
+_SIGNALS: Final = tuple(VALUES)
+_RECORD: Final = ("ev", "boot", "seq", "at_ms", "received_ms", "digest", "document", "context")
+_PLAIN_COLUMNS: Final = (*_RECORD, *VALUES.values())
+_SEALED_COLUMNS: Final = (*_RECORD, "present")
+_PENDING: Final = ("sink", "ev", "boot", "first_seq", "last_seq", "received_ms")
+
+
+class Arrival(msgspec.Struct, frozen=True):
+    """A delivery, its time of arrival (UTC), and the sinks that get its new records."""
+
+    delivery: Delivery
+    at_ms: int
+    sinks: tuple[str, ...] = (AGGREGATES,)
+
+
+class Released(msgspec.Struct, frozen=True):
+    """Result of a pass over the quarantine: the `fresh` records, and where to continue (None: there were no more)."""
+
+    fresh: tuple[Prepared, ...]
+    last: RecordKey | None
+
+
+def store(connection: Connection, arrivals: list[Arrival]) -> list[Outcome]:
+    """Store the new records of some deliveries."""
+    progress, highest = _progress(connection, arrivals)
+    keys = {key for each in arrivals for key in suspects(each.delivery, progress)}
+    stored = _stored(connection, sorted(keys))
+    outcomes = [judge(each.delivery, progress, stored, highest) for each in arrivals]
+    pairs = list(zip(arrivals, outcomes, strict=True))
+    for arrival, out in pairs:
+        _keep_checkpoints(connection, out.fresh, arrival.at_ms)
+    vehicle_firmware.keep(connection, (each.record for _, out in pairs for each in out.fresh))
+    _append(connection, [(each, a.at_ms) for a, out in pairs for each in out.fresh])
+    append_rows(connection, telemetry_pending, _PENDING, [row for a, out in pairs for row in _pending(out.fresh, a)])
+    seal = seal_of(connection)
+    quarantined = (
+        {
+            **dict(zip(("ev", "boot", "seq"), each.key, strict=True)),
+            "received_ms": arrival.at_ms,
+            "schema_version": each.name.schema,
+            "reason": each.reason,
+            "digest": b"" if seal.sealing else each.digest,
+            "document": seal.seal(each.sent, "quarantine", *each.key),
+        }
+        for arrival, out in pairs
+        for each in out.quarantine
+    )
+    found = list(quarantined)
+    if found:
+        connection.execute(insert(telemetry_quarantine), found)
+    _save(connection, {boot: each for boot, each in progress.items() if each.changed})
+    return outcomes
+
+
+def store_each(connection: Connection, arrival: Arrival) -> Outcome:
+    """As `store`, element by element: a record that the database rejects goes into quarantine.
+
+    One that it rejects there, too, is refused, and its number is missing for good: the gateway must not repeat what no
+    attempt can store.
+    """
+    outcome = Outcome()
+    for each in arrival.delivery.elements:
+        try:
+            outcome.add(_store_one(connection, each, arrival))
+        except LASTING as error:
+            ev, boot, seq = key = key_of(each)
+            outcome.refused.append((key, _reason(error)))
+            if seq:  # not that of a notice
+                with contextlib.suppress(*LASTING):
+                    given_up = _store_one(connection, Notice(ev, boot, ((seq, seq),)), arrival)
+                    outcome.add(msgspec.structs.replace(given_up, missing=[]))  # reported as refused
+    return outcome
+
+
+def _store_one(connection: Connection, element: Element, arrival: Arrival) -> Outcome:
+    """Store one element, or put it into quarantine. Raises one of `LASTING`."""
+    alone = msgspec.structs.replace(arrival, delivery=Delivery((element,), boot_ids=arrival.delivery.boot_ids))
+    try:
+        with connection.begin_nested():
+            return store(connection, [alone])[0]
+    except LASTING as error:
+        if not isinstance(element, Prepared):
+            raise
+        return _store_one(connection, set_aside(element, _reason(error)), arrival)
+
+
+def _reason(error: DBAPIError) -> str:
+    """Return why the database rejects something, without the lines that quote it."""
+    return printable(f"rejected by the database: {error.orig}".partition("\n")[0])[:200]
+
+
+def _keep_checkpoints(connection: Connection, fresh: Iterable[Prepared], at_ms: int) -> None:
+    """Store checkpoints by their session; the first of a vehicle and number stays."""
+    seal = seal_of(connection)
+    for each in fresh:
+        checkpoint = each.record.checkpoint
+        if checkpoint is UNSET:
+            continue
+        name = checkpoint.session_id, each.record.ev, checkpoint.number
+        row = {
+            "session_id": checkpoint.session_id,
+            "ev": each.record.ev,
+            "number": checkpoint.number,
+            "received_ms": at_ms,
+            "document": seal.seal(encode_copy(checkpoint), "checkpoint", *name),
+        }
+        connection.execute(_KEEP, row)
+
+
+def find_checkpoints(connection: Connection, session_id: str) -> list[tuple[str, Copy]]:
+    """Return the checkpoints that vehicles delivered of a session, each with the vehicle's pseudonym."""
+    there = vehicle_checkpoints.c
+    columns = there.ev, there.number, there.document
+    query = select(*columns).where(there.session_id == session_id).order_by(there.ev, there.number)
+    opened = partial(seal_of(connection).open, connection)
+    rows = connection.execute(query).all()
+    return [(row.ev, _copy(opened(row.document, "checkpoint", session_id, row.ev, row.number))) for row in rows]
+
+
+def _append(connection: Connection, items: Iterable[tuple[Prepared, int]]) -> None:
+    """Insert records, each with the time of its arrival."""
+    seal = seal_of(connection)
+    if seal.sealing:
+        append_rows(connection, telemetry, _SEALED_COLUMNS, [_sealed_row(seal, *each) for each in items])
+    else:
+        append_rows(connection, telemetry, _PLAIN_COLUMNS, [_plain_row(*each) for each in items])
+
+
+def _plain_row(item: Prepared, at_ms: int) -> tuple[Any, ...]:
+    record = item.record
+    values = map(record.signals.get, _SIGNALS)
+    return record.ev, record.boot, record.seq, record.utc_ms, at_ms, item.digest, item.body, record.context, *values
+
+
+def _sealed_row(seal: TelemetrySeal, item: Prepared, at_ms: int) -> tuple[Any, ...]:
+    """Return a row without digest: that of a record with few possible values would reveal them."""
+    record = item.record
+    document = seal.seal(item.body, *item.key)
+    present = sum(map(BITS.__getitem__, record.signals))
+    return record.ev, record.boot, record.seq, record.utc_ms, at_ms, b"", document, record.context, present
+
+
+def _pending(fresh: Sequence[Prepared], arrival: Arrival) -> Iterable[tuple[Any, ...]]:
+    """Return a row for each sink and run of consecutive numbers."""
+    runs: list[tuple[str, int, int, int]] = []
+    for ev, boot, seq in (each.key for each in fresh):
+        if runs and runs[-1][:2] == (ev, boot) and runs[-1][3] == seq - 1:
+            runs[-1] = ev, boot, runs[-1][2], seq
+        else:
+            runs.append((ev, boot, seq, seq))
+    return ((sink, *run, arrival.at_ms) for sink in arrival.sinks for run in runs)
+
+
+def _progress(connection: Connection, arrivals: Sequence[Arrival]) -> tuple[dict[Boot, Progress], dict[str, int]]:
+    """Return the progress of the boots of some deliveries, locked against other nodes until the commit, and the
+    highest boot of each vehicle that has new ones or somebody else's.
+
+    A boot without an id that is only queried is not created.
+    """
+    asked = {boot for each in arrivals for boot in each.delivery.boots | each.delivery.boot_ids.keys()}
+    progress = _locked(connection, asked)
+    named = ((boot, each.delivery.boot_ids.get(boot, "")) for each in arrivals for boot in each.delivery.boots)
+    raised = {boot[0] for boot, boot_id in named if boot_id != (progress[boot].boot_id if boot in progress else "")}
+    if raised:  # else two nodes could each begin a boot that is not the highest any more when it is stored
+        lock(connection, (f"boots of {ev}" for ev in raised))
+        progress |= _locked(connection, asked - progress.keys())  # one that another node has begun meanwhile
+    highest = _highest(connection, raised)
+    begun = {boot: progress[boot] for each in arrivals for boot in admit(each.delivery, progress, highest)}
+    without_id = {
+        boot_of(each)
+        for arrival in arrivals
+        for each in arrival.delivery.elements
+        if (not isinstance(each, Notice) or each.missing) and boot_of(each) not in arrival.delivery.boot_ids
+    }
+    new = begun | {boot: Progress() for boot in without_id - progress.keys()}
+    if new:
+        made = [{"ev": ev, "boot": boot, "boot_id": each.boot_id} for (ev, boot), each in sorted(new.items())]
+        connection.execute(_MAKE, made)
+        progress |= _locked(connection, new)
+    return {boot: Progress() for boot in asked} | progress, highest
+
+
+def _highest(connection: Connection, evs: Iterable[str]) -> dict[str, int]:
+    """Return the highest boot of vehicles that have one."""
+    of = telemetry_marks.c
+    found: dict[str, int] = {}
+    for some in _chunks(sorted(evs)):
+        query = select(of.ev, func.max(of.boot).label("boot")).where(of.ev.in_(some)).group_by(of.ev)
+        found |= {row.ev: row.boot for row in connection.execute(query)}
+    return found
+
+
+def _locked(connection: Connection, boots: Iterable[Boot]) -> dict[Boot, Progress]:
+    """Return the progress of known boots, locked against other nodes until the commit."""
+    progress: dict[Boot, Progress] = {}
+    for some in _chunks(sorted(boots)):
+        for row in connection.execute(_LOCK, {"boots": some}):
+            progress[row.ev, row.boot] = Progress(
+                Numbers(_ranges(row.arrived)),
+                Numbers(_ranges(row.gaps)),
+                stored=row.stored,
+                duplicates=row.duplicates,
+                conflicts=row.conflicts,
+                quarantined=row.quarantined,
+                lost=row.missing,
+                boot_id=row.boot_id,
+            )
+    return progress
+
+
+def _stored(connection: Connection, keys: Sequence[RecordKey]) -> dict[RecordKey, Stored]:
+    found: dict[RecordKey, Stored] = {}
+    for table in (telemetry, telemetry_quarantine):
+        key = tuple_(table.c.ev, table.c.boot, table.c.seq)
+        columns = table.c.ev, table.c.boot, table.c.seq, table.c.digest, table.c.document
+        quarantined = table is telemetry_quarantine
+        purpose = ("quarantine",) if quarantined else ()
+        for some in _chunks(keys):
+            for row in connection.execute(select(*columns).where(key.in_(some))).all():
+                here = row.ev, row.boot, row.seq
+                sealed = None if row.digest else seal_of(connection).find(connection, row.document, *purpose, *here)
+                digest = row.digest if sealed is None else digest_of(sealed)
+                found[here] = Stored(digest, quarantined=quarantined)
+    return found
+
+
+def _save(connection: Connection, progress: dict[Boot, Progress]) -> None:
+    if not progress:
+        return
+    connection.execute(
+        _SAVE,
+        [
+            {
+                "of_ev": ev,
+                "of_boot": boot,
+                "highest": each.arrived.highest,
+                "contiguous": each.arrived.contiguous,
+                "arrived": _json(each.arrived.ranges).decode(),
+                "gaps": _json(each.missing.ranges).decode(),
+                "stored": each.stored,
+                "duplicates": each.duplicates,
+                "conflicts": each.conflicts,
+                "quarantined": each.quarantined,
+                "missing": each.lost,
+            }
+            for (ev, boot), each in sorted(progress.items())
+        ],
+    )
+
+
+def _chunks(keys: Sequence[Any]) -> Iterable[Sequence[Any]]:
+    return (keys[start : start + _CHUNK] for start in range(0, len(keys), _CHUNK))
+
+
+def marks(connection: Connection, ev: str, limit: int, after: Sequence[int] | None) -> list[dict[str, Any]]:
+    """Return the progress of a vehicle's records, its latest boot first."""
+    names = "boot", "boot_id", "highest", "contiguous", "stored", "duplicates", "conflicts", "quarantined", "missing"
+    query = select(*(telemetry_marks.c[name] for name in names)).where(telemetry_marks.c.ev == ev)
+    return [dict(row._mapping) for row in connection.execute(page(query, (telemetry_marks.c.boot,), after, limit))]
+
+
+def vehicles(
+    connection: Connection, evs: Sequence[str] | None, limit: int, after: Sequence[str] | None
+) -> list[dict[str, Any]]:
+    """Return the state of each vehicle's records, by name; of some (`evs`), or of all."""
+    names = "stored", "duplicates", "conflicts", "quarantined", "missing"
+    ev = telemetry_marks.c.ev
+    query = select(
+        ev,
+        func.count().label("boots"),
+        func.max(telemetry_marks.c.boot).label("last_boot"),
+        *(func.sum(telemetry_marks.c[name]).label(name) for name in names),
+    )
+    if evs is not None:
+        query = query.where(ev.in_(evs))
+    if after is not None:
+        query = query.where(ev > after[0])
+    found = connection.execute(query.group_by(ev).order_by(ev).limit(limit))
+    return [{**row._mapping, **{name: int(row._mapping[name]) for name in names}} for row in found]
+
+
+def counts(connection: Connection) -> dict[str, int]:
+    """Return how many records are in quarantine, and how many boots wait for records before others (`gaps`)."""
+    of = telemetry_marks.c
+    return {
+        "quarantined": connection.execute(select(func.count()).select_from(telemetry_quarantine)).scalar_one(),
+        "gaps": connection.execute(select(func.count()).where(of.highest > of.contiguous)).scalar_one(),
+    }
+
+
+def quarantined(
+    connection: Connection, evs: Sequence[str] | None, limit: int, after: Sequence[Any] | None
+) -> list[dict[str, Any]]:
+    """Return records in quarantine, newest first, with their text; of some vehicles (`evs`), or of all."""
+    table = telemetry_quarantine.c
+    query = page(select(telemetry_quarantine), (table.received_ms, table.ev, table.boot, table.seq), after, limit)
+    if evs is not None:
+        query = query.where(table.ev.in_(evs))
+    rows = []
+    for row in connection.execute(query).all():
+        found = dict(row._mapping)
+        found.pop("digest")
+        found["document"] = _sent(connection, row).decode(errors="replace")
+        rows.append(found)
+    return rows
+
+
+def _sent(connection: Connection, row: Any) -> bytes:
+    """Return the text of a record in quarantine; empty if the store key that sealed it was lost."""
+    return seal_of(connection).find(connection, row.document, "quarantine", row.ev, row.boot, row.seq) or b""
+
+
+def release(
+    connection: Connection, after: RecordKey | None, at_ms: int, sinks: tuple[str, ...] = (AGGREGATES,)
+) -> Released:
+    """Store records that can be decoded now; examine some records after `after`, and return where to continue."""
+    key = telemetry_quarantine.c.ev, telemetry_quarantine.c.boot, telemetry_quarantine.c.seq
+    query = select(telemetry_quarantine).order_by(*key).limit(RELEASE_STEP).with_for_update()
+    if after is not None:
+        query = query.where(tuple_(*key) > tuple_(*after))
+    rows = connection.execute(query).all()
+    found = [_understood(_sent(connection, row), row.received_ms) for row in rows]
+    fresh = _move(connection, [each for each in found if each is not None], at_ms, sinks)
+    boots: dict[Boot, int] = {}
+    for item in fresh:
+        boots[item.key[:2]] = boots.get(item.key[:2], 0) + 1
+    for (ev, boot), count in sorted(boots.items()):
+        connection.execute(
+            update(telemetry_marks)
+            .where((telemetry_marks.c.ev == ev) & (telemetry_marks.c.boot == boot))
+            .values(stored=telemetry_marks.c.stored + count, quarantined=telemetry_marks.c.quarantined - count)
+        )
+    last = rows[-1] if rows else None  # fewer than a step are not the end: another node may have taken some meanwhile
+    return Released(tuple(fresh), None if last is None else (last.ev, last.boot, last.seq))
+
+
+def _move(connection: Connection, items: list[Prepared], at_ms: int, sinks: tuple[str, ...]) -> list[Prepared]:
+    """Move records out of quarantine; return which. One that the database rejects remains there."""
+    key = telemetry_quarantine.c.ev, telemetry_quarantine.c.boot, telemetry_quarantine.c.seq
+    try:
+        with connection.begin_nested():
+            for some in _chunks([item.key for item in items]):
+                connection.execute(delete(telemetry_quarantine).where(tuple_(*key).in_(some)))
+            _append(connection, [(item, at_ms) for item in items])
+            pending = list(_pending(items, Arrival(Delivery(()), at_ms, sinks)))
+            append_rows(connection, telemetry_pending, _PENDING, pending)
+            _keep_checkpoints(connection, items, at_ms)
+            vehicle_firmware.keep(connection, (each.record for each in items))
+    except LASTING:
+        return [item for each in items for item in _move(connection, [each], at_ms, sinks)] if len(items) > 1 else []
+    return items
+
+
+def _understood(document: bytes, received_ms: int) -> Prepared | None:
+    try:
+        found = prepare(decode_record(document))
+    except CodecError:
+        return None
+    return None if mistimed(found, received_ms) else found
+
+
+GAP_MS: Final = 60_000
+"""How long records wait for a gap before them."""
+
+MAX_RUNS: Final = 500
+MAX_RECORDS: Final = 5000
+"""Runs and records of one batch; a single run is never split, so there may be a run more."""
+
+
+_ADVANCE: Final = text(
+    "INSERT INTO telemetry_sink_positions (sink, ev, boot, seq) VALUES (:sink, :ev, :boot, :seq) "
+    "ON CONFLICT (sink, ev) DO UPDATE SET boot = excluded.boot, seq = excluded.seq "
+    "WHERE (excluded.boot, excluded.seq) > (telemetry_sink_positions.boot, telemetry_sink_positions.seq)"
+)
+
+_SOME: Final = 250  # rows that one statement names
+_VEHICLES: Final = 128  # in one statement: SQLite allows 999 variables in old builds
+
+
+def _ready() -> Select[Any]:
+    """Return the query for the runs that `sink` may get when those `before_ms` do not wait any longer.
+
+    Statements of this module are made once: a sink asks all the time, and to make them took longer than the database.
+    """
+    run, mark = telemetry_pending.c, telemetry_marks.c
+    sink, before_ms = bindparam("sink", type_=String), bindparam("before_ms", type_=BigInteger)
+    before, its = telemetry_pending.alias(), telemetry_marks.alias()
+    there = and_(before.c.sink == sink, before.c.ev == run.ev, before.c.boot < run.boot)
+    waits = exists().where(
+        there, before.c.received_ms > before_ms, its.c.ev == before.c.ev, its.c.boot == before.c.boot
+    )
+    behind_gap = waits.where(before.c.last_seq > its.c.contiguous)  # of an earlier boot
+    in_order = and_(run.last_seq <= mark.contiguous, ~behind_gap)
+    return (
+        select(telemetry_pending)
+        .outerjoin(telemetry_marks, and_(mark.ev == run.ev, mark.boot == run.boot))
+        .where(run.sink == sink, or_(run.boot == 0, in_order, run.received_ms <= before_ms))
+    )
+
+
+@cache
+def _through(number: int) -> Select[Any]:
+    """Return the query for those runs of `number` vehicles through (`boot0`, `seq0`) of `ev0` ...."""
+    run = telemetry_pending.c
+    ends = [
+        (
+            bindparam(f"ev{each}", type_=String),
+            bindparam(f"boot{each}", type_=BigInteger),
+            bindparam(f"seq{each}", type_=BigInteger),
+        )
+        for each in range(number)
+    ]
+    here = (and_(run.ev == ev, run.boot > 0, tuple_(run.boot, run.first_seq) <= tuple_(*end)) for ev, *end in ends)
+    return _ready().where(or_(*here)).order_by(run.ev, run.boot, run.first_seq).limit(MAX_RECORDS)
+
+
+_OLDEST: Final = _ready().order_by(telemetry_pending.c.id).limit(MAX_RUNS)
+_RECORDS: Final = (
+    select(
+        telemetry.c.ev, telemetry.c.boot, telemetry.c.seq, telemetry.c.at_ms, telemetry.c.context, telemetry.c.document
+    )
+    .join(telemetry_pending, within_run())
+    .where(telemetry_pending.c.id.in_(bindparam("runs", expanding=True)))
+)
+_POSITIONS: Final = select(telemetry_sink_positions).where(
+    telemetry_sink_positions.c.sink == bindparam("sink"),
+    telemetry_sink_positions.c.ev.in_(bindparam("evs", expanding=True)),
+)
+_FORGET: Final = delete(telemetry_sink_positions).where(
+    telemetry_sink_positions.c.sink == bindparam("sink"), telemetry_sink_positions.c.ev == bindparam("ev")
+)
+_DELIVERED: Final = delete(telemetry_pending).where(telemetry_pending.c.id.in_(bindparam("runs", expanding=True)))
+_BACKLOGS: Final = select(
+    telemetry_pending.c.sink,
+    func.sum(telemetry_pending.c.last_seq - telemetry_pending.c.first_seq + 1).label("records"),
+    func.min(telemetry_pending.c.received_ms).label("since"),
+).group_by(telemetry_pending.c.sink)
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """What a sink gets next: vehicles to erase, then records, by (ev, boot, seq). `runs`: the rows to delete then.
+
+    `lost` records were deleted for their age before the sink could get them.
+    """
+
+    runs: tuple[int, ...]
+    erased: tuple[str, ...] = ()
+    records: tuple[StoredRecord, ...] = ()
+    lost: int = 0
+
+
+def next_batch(connection: Connection, sink: str, now_ms: int) -> Batch | None:
+    """Return the oldest records that a sink has not got; None when there are none."""
+    ready = {"sink": sink, "before_ms": now_ms - GAP_MS}
+    found = connection.execute(_OLDEST, ready).all()
+    if not found:
+        return None
+    if found[0].boot == 0:  # whatever came before it was handed out before
+        return Batch(runs=(found[0].id,), erased=(found[0].ev,))
+    last: dict[str, tuple[int, int]] = {}
+    for each in _most(takewhile(lambda each: each.boot != 0, found)):
+        last[each.ev] = max((each.boot, each.last_seq), last.get(each.ev, (0, 0)))
+    through: list[Any] = []  # these, and what arrived later, but belongs before them
+    ends = list(last.items())
+    for start in range(0, len(ends), _VEHICLES):
+        some = ends[start : start + _VEHICLES]
+        some += some[-1:] * ((1 << (len(some) - 1).bit_length()) - len(some))  # few statements for all numbers
+        here: dict[str, Any] = {}
+        for number, (ev, (boot, seq)) in enumerate(some):
+            here |= {f"ev{number}": ev, f"boot{number}": boot, f"seq{number}": seq}
+        through += connection.execute(_through(len(some)), ready | here).all()
+    places = {ev: place for place, ev in enumerate(last)}  # the vehicle of the oldest run goes first
+    chosen = _most(sorted(through, key=lambda each: (places[each.ev], each.boot, each.first_seq)))
+    ids = tuple(sorted(each.id for each in chosen))
+    records = _marked(connection, sink, _records(connection, ids))
+    return Batch(ids, (), records, sum(map(_length, chosen)) - len(records))
+
+
+def _length(run: Any) -> int:
+    length: int = run.last_seq - run.first_seq + 1
+    return length
+
+
+def _most(runs: Iterable[Any]) -> list[Any]:
+    """Return the first runs, until they are `MAX_RUNS` or have `MAX_RECORDS`."""
+    chosen: list[Any] = []
+    number = 0
+    for each in runs:
+        if number >= MAX_RECORDS or len(chosen) == MAX_RUNS:
+            break
+        chosen.append(each)
+        number += _length(each)
+    return chosen
+
+
+def _records(connection: Connection, runs: Sequence[int]) -> tuple[StoredRecord, ...]:
+    found: dict[tuple[str, int, int], StoredRecord] = {}
+    seal = seal_of(connection)
+    for start in range(0, len(runs), _SOME):
+        for row in connection.execute(_RECORDS, {"runs": runs[start : start + _SOME]}).all():
+            document = seal.find(connection, row.document, row.ev, row.boot, row.seq)
+            if document is None:
+                continue
+            each = StoredRecord(row.ev, row.boot, row.seq, row.at_ms, row.context, numbers_in(document), document)
+            found[each.key] = each
+    return tuple(found[key] for key in sorted(found))
+
+
+def _marked(connection: Connection, sink: str, records: Sequence[StoredRecord]) -> tuple[StoredRecord, ...]:
+    """Return records with those marked as late that come after higher ones."""
+    reached: dict[str, tuple[int, int]] = {}
+    evs = sorted({each.ev for each in records})
+    for start in range(0, len(evs), _SOME):
+        rows = connection.execute(_POSITIONS, {"sink": sink, "evs": evs[start : start + _SOME]})
+        reached |= {row.ev: (row.boot, row.seq) for row in rows}
+    return tuple(
+        msgspec.structs.replace(each, late=True) if each.key[1:] < reached.get(each.ev, (0, 0)) else each
+        for each in records
+    )
+
+
+def backlogs(connection: Connection) -> dict[str, tuple[int, int]]:
+    """Return for each sink with waiting records how many there are, and when the oldest arrived (ms since 1970)."""
+    return {row.sink: (int(row.records), row.since) for row in connection.execute(_BACKLOGS)}
+
+
+def delivered(connection: Connection, sink: str, batch: Batch) -> None:
+    """Note that a sink has got a batch."""
+    for ev in batch.erased:
+        connection.execute(_FORGET, {"sink": sink, "ev": ev})
+    reached = {each.ev: each for each in batch.records}
+    if reached:
+        rows = [{"sink": sink, "ev": ev, "boot": each.boot, "seq": each.seq} for ev, each in reached.items()]
+        connection.execute(_ADVANCE, rows)
+    for start in range(0, len(batch.runs), _SOME):
+        connection.execute(_DELIVERED, {"runs": batch.runs[start : start + _SOME]})

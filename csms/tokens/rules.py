@@ -1,0 +1,352 @@
+"""Authorization of contracts and tokens for Authorize and TransactionEvent (use cases C01, C07, E02)."""
+
+import enum
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Final, Literal
+
+import msgspec
+
+from v2g import typed_json
+from v2g.errors import OcppError
+from v2g.ocpp.messages.authorization import IdToken
+from v2g.ocpp.messages.local_list import AuthorizationData, SendLocalListRequest, UpdateType
+from v2g.ocpp.routes import Version
+from v2g.ocpp.versions import write_payload
+from v2g.units import PositiveDecimals, UtcMs, micro_of
+
+CONTRACT: Final = "eMAID"
+"""The token type of plug and charge."""
+
+_EMAID_LENGTH: Final = 14  # country 2, provider 3, instance 9; a check digit may follow
+
+
+Period = Literal["day", "week", "month", "total"]
+
+
+class Place(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A station where a token may charge."""
+
+    station_id: str
+    """Identity of the station."""
+    evses: tuple[int, ...] = ()
+    """Its EVSEs to which that applies, by number; empty: all of them."""
+
+
+class Allowance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An allowance per period; once it is used up the status is NoCredit."""
+
+    period: Period
+    """The period, in UTC; weeks begin on Monday."""
+    energy_wh: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    """Energy; None is unlimited."""
+    cost: PositiveDecimals | None = None
+    """Cost with taxes; None is unlimited."""
+
+
+class Terms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Further terms of a token."""
+
+    group_id: Annotated[str, msgspec.Meta(max_length=36)] = ""
+    """Group whose members may stop each other's transactions (C09); empty: none."""
+    expires_ms: UtcMs | None = None
+    """Expiry, ms since 1970; none: never."""
+    cache_s: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)] | None = None
+    """How long a station may cache an answer; none: without limit."""
+    places: tuple[Place, ...] = ()
+    """Where charging is allowed; empty: everywhere."""
+    allowances: tuple[Allowance, ...] = ()
+    """Allowances."""
+    one_at_a_time: bool = False
+    """Whether a second transaction elsewhere is answered ConcurrentTx."""
+    priority: Annotated[int, msgspec.Meta(ge=-9, le=9)] | None = None
+    """Priority in smart charging for stations (chargingPriority); none sends none."""
+    language1: Annotated[str, msgspec.Meta(max_length=8)] = ""
+    """Language of messages to the driver (RFC 5646)."""
+    language2: Annotated[str, msgspec.Meta(max_length=8)] = ""
+    """The next best language (RFC 5646)."""
+    message: Annotated[str, msgspec.Meta(max_length=512)] = ""
+    """Message to the driver (C01)."""
+
+
+class Group(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A group of tokens: fleets, families."""
+
+    group_id: Annotated[str, msgspec.Meta(min_length=1, max_length=36)]
+    """Id of the group, as members name it in their terms."""
+    name: Annotated[str, msgspec.Meta(max_length=100)] = ""
+    """Display name."""
+    blocked: bool = False
+    """Blocks all its members."""
+    master_pass: bool = False
+    """Whether its members may stop every transaction, and charge nowhere (C16)."""
+    allowances: tuple[Allowance, ...] = ()
+    """Allowances of all members together."""
+
+
+class Token(msgspec.Struct, frozen=True):
+    """A known token: `status` is an OCPP AuthorizationStatusEnumType, `id_token` normalised."""
+
+    type: str
+    id_token: str
+    status: str
+    energy_transfer: tuple[str, ...] = ()
+    terms: Terms = Terms()
+
+
+class Used(msgspec.Struct, frozen=True):
+    """Usage of an allowance's period: Wh, and cost in micro-units."""
+
+    energy_wh: int = 0
+    cost: int = 0
+
+
+class Known(msgspec.Struct, frozen=True, kw_only=True):
+    """A token with everything that decides about it: its group, the usage of each allowance, and whether
+    it has another transaction."""
+
+    token: Token
+    group: Group | None = None
+    used: tuple[tuple[Allowance, Used], ...] = ()
+    elsewhere: bool = False
+
+    @property
+    def is_tracked(self) -> bool:
+        """Whether its transactions must be stored with it."""
+        return bool(self.used) or self.token.terms.one_at_a_time
+
+
+class Where(msgspec.Struct, frozen=True):
+    """A station, one of its EVSEs (None: not known yet), and a time."""
+
+    station_id: str
+    evse_id: int | None
+    at_ms: int
+
+
+class Chain(enum.Enum):
+    """Result of verifying the contract certificate of a token."""
+
+    VALID = "valid"
+    EXPIRED = "expired"
+    REVOKED = "revoked"
+    BROKEN = "broken"  # unknown root, bad signature or profile, other eMAID, unknown revocation status
+    ABSENT = "absent"  # neither certificate nor hash data
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """`status` for idTokenInfo, and `certificate_status`, None where no contract is involved.
+
+    `terms`: those of a known token. `evses`: the only allowed ones at this station. `remaining_wh`, `remaining_cost`
+    (micro-units): the rest of the tightest allowances; `until_ms`: how long a station may cache this.
+    """
+
+    status: str
+    certificate_status: str | None = None
+    energy_transfer: tuple[str, ...] = ()
+    terms: Terms = Terms()
+    evses: tuple[int, ...] = ()
+    remaining_wh: int | None = None
+    remaining_cost: int | None = None
+    until_ms: int | None = None
+
+
+_CERTIFICATE_ANSWERS: Final = {
+    Chain.EXPIRED: Answer("Expired", "CertificateExpired"),  # C07.FR.15
+    Chain.REVOKED: Answer("Invalid", "CertificateRevoked"),  # C07.FR.16
+    Chain.BROKEN: Answer("Invalid", "CertChainError"),  # C07.FR.17
+    Chain.ABSENT: Answer("Invalid", "NoCertificateAvailable"),
+}
+
+_CANCELLED: Final = frozenset({"Blocked", "Expired", "Invalid", "Unknown"})
+"""With these a valid certificate belongs to a cancelled contract (C07.FR.13)."""
+
+
+def normalise(token_type: str, id_token: str) -> str:
+    """Return the normalised form of a token.
+
+    An eMAID may be written with or without its hyphens and check digit and in any case (ISO 15118-20 Annex C); other
+    identifiers are compared without case, as OCPP's idToken is.
+    """
+    text = id_token.strip().upper()
+    if token_type != CONTRACT:
+        return text
+    emaid = text.replace("-", "")
+    return emaid[:_EMAID_LENGTH] if len(emaid) == _EMAID_LENGTH + 1 else emaid
+
+
+def answer_known(known: Known | None, where: Where, *, starts: bool = True) -> Answer:
+    """Return the answer for a token at a place; `starts` is false to stop a transaction only."""
+    if known is None:
+        return Answer("Unknown")
+    token, group = known.token, known.group
+    prepaid = any(allowance.cost is not None for allowance, _ in known.used)
+    until_ms = where.at_ms if prepaid else _remembered(token.terms, where.at_ms)  # C17.FR.01, C17.FR.02
+    status, evses = _status(known, where, starts=starts)
+    if status != "Accepted":
+        return Answer(status, terms=token.terms, until_ms=until_ms)
+    left = [each.energy_wh - used.energy_wh for each, used in known.used if each.energy_wh is not None]
+    money = [micro_of(each.cost) - used.cost for each, used in known.used if each.cost is not None]
+    return Answer(
+        status,
+        energy_transfer=() if group is not None and group.master_pass else token.energy_transfer,
+        terms=token.terms,
+        evses=evses,
+        remaining_wh=min(left, default=None),
+        remaining_cost=min(money, default=None),
+        until_ms=until_ms,
+    )
+
+
+def lasting(answer: Answer) -> Answer:
+    """Return an answer for a local list: it expires only with the token itself."""
+    return msgspec.structs.replace(answer, until_ms=answer.terms.expires_ms)
+
+
+def _status(known: Known, where: Where, *, starts: bool) -> tuple[str, tuple[int, ...]]:
+    token, group = known.token, known.group
+    terms = token.terms
+    if token.status != "Accepted":
+        return token.status, ()
+    if group is not None and group.blocked:
+        return "Blocked", ()
+    if terms.expires_ms is not None and terms.expires_ms <= where.at_ms:
+        return "Expired", ()
+    if group is not None and group.master_pass:
+        return ("Invalid" if starts and where.evse_id is not None else "Accepted"), ()  # C16: it may only stop
+    here = [place for place in terms.places if place.station_id == where.station_id]
+    if terms.places and not here:
+        return "NotAtThisLocation", ()
+    whole = not terms.places or any(not place.evses for place in here)
+    evses = () if whole else tuple(sorted({each for place in here for each in place.evses}))
+    if evses and where.evse_id is not None and where.evse_id not in evses:
+        return "NotAtThisLocation", ()
+    if not starts:
+        return "Accepted", evses
+    if known.elsewhere:
+        return "ConcurrentTx", ()
+    if any(_is_used_up(allowance, used) for allowance, used in known.used):
+        return "NoCredit", ()
+    return "Accepted", evses
+
+
+def _is_used_up(allowance: Allowance, used: Used) -> bool:
+    energy = allowance.energy_wh is not None and used.energy_wh >= allowance.energy_wh
+    return energy or (allowance.cost is not None and used.cost >= micro_of(allowance.cost))
+
+
+def _remembered(terms: Terms, at_ms: int) -> int | None:
+    ends = [end for end in (terms.expires_ms, _later(terms.cache_s, at_ms)) if end is not None]
+    return min(ends, default=None)
+
+
+def _later(seconds: int | None, at_ms: int) -> int | None:
+    return None if seconds is None else at_ms + seconds * 1000
+
+
+def period_start(period: Period, at_ms: int) -> int:
+    """Return the start of the period that contains a time, in ms since 1970 (0 for `total`)."""
+    if period == "total":
+        return 0
+    day = datetime.fromtimestamp(at_ms / 1000, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    if period == "week":
+        day -= timedelta(days=day.weekday())
+    elif period == "month":
+        day = day.replace(day=1)
+    return int(day.timestamp() * 1000)
+
+
+def answer_contract(chain: Chain, known: Known | None, where: Where) -> Answer:
+    """Return the answer for an eMAID, given its certificate chain and, when that is valid, its token."""
+    if chain is not Chain.VALID:
+        return _CERTIFICATE_ANSWERS[chain]
+    answer = answer_known(known, where)
+    certificate_status = "ContractCancelled" if answer.status in _CANCELLED else "Accepted"  # C07.FR.13, .14
+    return msgspec.structs.replace(answer, certificate_status=certificate_status)
+
+
+Key = tuple[str, str]
+"""Type and normalised identifier of a token: the unique key of list entries (D01.FR.06)."""
+
+Entries = Mapping[Key, AuthorizationData]
+
+MAX_ENTRIES: Final = 50
+"""Entries in one message, when the station has not reported its ItemsPerMessageSendLocalList (D01.FR.11)."""
+
+
+def key_of(token: IdToken) -> Key:
+    """Return a token's key in a list."""
+    return token.type, normalise(token.type, token.id_token)
+
+
+def entries_of(data: Iterable[AuthorizationData], version: Version) -> dict[Key, AuthorizationData]:
+    """Return entries by key, without those that a station of this version does not support (a longer identifier)."""
+    return {key_of(each.id_token): each for each in data if _fits(each, version)}
+
+
+def removal(key: Key) -> AuthorizationData:
+    """Return the entry that removes a token from the list (D01.FR.17)."""
+    return AuthorizationData(id_token=IdToken(type=key[0], id_token=key[1]))
+
+
+def difference(held: Entries, wanted: Entries) -> tuple[AuthorizationData, ...]:
+    """Return the changes from `held` to `wanted`: new and changed entries, then removals."""
+    changed = [entry for key, entry in wanted.items() if held.get(key) != entry]
+    return (*changed, *(removal(key) for key in held if key not in wanted))
+
+
+def apply(held: Entries, request: SendLocalListRequest) -> dict[Key, AuthorizationData]:
+    """Return the list after an accepted request (D01.FR.04, .15 to .17)."""
+    entries = {} if request.update_type == "Full" else dict(held)
+    for entry in request.local_authorization_list:
+        if entry.id_token_info is None:
+            entries.pop(key_of(entry.id_token), None)
+        else:
+            entries[key_of(entry.id_token)] = entry
+    return entries
+
+
+def full(entries: Iterable[AuthorizationData], version_number: int, limit: int) -> list[SendLocalListRequest]:
+    """Return the messages that replace a list: one Full, then Differential ones for the rest (D01.FR.15).
+
+    Their versions count up from `version_number`, since a station rejects one that it has (D01.FR.19).
+    """
+    return _requests(tuple(entries), version_number, limit, "Full") or [
+        SendLocalListRequest(version_number=max(version_number, 1), update_type="Full")  # D01.FR.04
+    ]
+
+
+def differential(entries: Iterable[AuthorizationData], version_number: int, limit: int) -> list[SendLocalListRequest]:
+    """Return the messages that change a list; none for no entries."""
+    return _requests(tuple(entries), version_number, limit, "Differential")
+
+
+def _requests(
+    entries: tuple[AuthorizationData, ...], version_number: int, limit: int, first: UpdateType
+) -> list[SendLocalListRequest]:
+    return [
+        SendLocalListRequest(
+            local_authorization_list=entries[begin : begin + limit],
+            version_number=max(version_number, 1) + number,  # D01.FR.18
+            update_type="Differential" if number else first,
+        )
+        for number, begin in enumerate(range(0, len(entries), limit))
+    ]
+
+
+def _fits(entry: AuthorizationData, version: Version) -> bool:
+    try:
+        write_payload(full((entry,), 1, 1)[0], version)
+    except OcppError:
+        return False
+    return True
+
+
+def read_entries(text: str) -> dict[Key, AuthorizationData]:
+    """Return entries from JSON text."""
+    return {key_of(each.id_token): each for each in typed_json.decode(text, tuple[AuthorizationData, ...])}
+
+
+def write_entries(entries: Entries) -> str:
+    """Return entries as JSON text."""
+    return msgspec.json.encode(tuple(entries.values())).decode()

@@ -1,0 +1,38 @@
+"""Tokens, groups, and the transactions of tokens."""
+
+from typing import Final
+
+from sqlalchemy import BigInteger, Column, Index, String, Table, Text
+
+from csms.db.base import metadata, transaction_key
+
+tokens: Final = Table(
+    "tokens",
+    metadata,
+    Column("token_type", String(20), primary_key=True),
+    Column("id_token", String(255), primary_key=True),  # normalised: see csms.tokens.rules
+    Column("status", String(20), nullable=False),
+    Column("energy_transfer", Text, nullable=False),
+    Column("terms", Text, nullable=False, default="{}", server_default="{}"),
+    Column("source", String(8), nullable=False, default="config", server_default="config"),  # or "api"
+)
+
+token_groups: Final = Table(
+    "token_groups", metadata, Column("group_id", String(36), primary_key=True), Column("document", Text, nullable=False)
+)
+
+token_uses: Final = Table(
+    "token_uses",
+    metadata,
+    Column("station_id", String(48), primary_key=True),
+    Column("transaction_id", transaction_key, primary_key=True),
+    Column("token_type", String(20), nullable=False),
+    Column("id_token", String(255), nullable=False),
+    Column("group_id", String(36), nullable=False),
+    Column("since_ms", BigInteger, nullable=False),
+    Column("energy_wh", BigInteger),  # set when the transaction is deleted
+    Column("cost", BigInteger),
+    Index(None, "token_type", "id_token", "since_ms"),
+    Index(None, "group_id", "since_ms"),
+)
+"""Only of tokens with `Token.is_tracked`."""

@@ -1,0 +1,355 @@
+"""Transaction events as they arrive, in batches: the busiest path to the database."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from typing import Any, Final, Literal
+
+import msgspec
+from sqlalchemy import Connection, delete, func, select
+
+from csms.booking.plausibility import earliest_ms
+from csms.db.bulk import insert_rows, update_rows
+from csms.smart_charging.tables import charging_profiles
+from csms.stations.tables import stations
+from csms.transactions import totals
+from csms.transactions.rules import (
+    Event,
+    Fault,
+    Sample,
+    Transaction,
+    faults_of,
+    id_at_station,
+    key_again,
+    merge,
+    readings,
+    starts_again,
+    watt_hours,
+)
+from csms.transactions.signed_values import Judged, judge_samples
+from csms.transactions.tables import meter_keys, meter_values, transaction_events, transaction_faults, transactions
+from v2g import typed_json
+
+Outcome = Literal["new", "duplicate", "conflict"]
+
+_decode = typed_json.decoder(Transaction).decode
+_decode_samples = typed_json.decoder(tuple[Judged, ...]).decode
+_encode = msgspec.json.Encoder().encode
+
+
+class Arrival(msgspec.Struct, frozen=True):
+    """A received event: its decoded content, the message as JSON, and the time of arrival (UTC)."""
+
+    event: Event
+    document: bytes
+    received_ms: int
+
+
+_Key = tuple[str, str]
+
+_KNOWN_SQLITE: Final = """
+WITH given (station_id, transaction_id) AS (VALUES {keys})
+SELECT t.station_id, t.transaction_id, t.document FROM given
+CROSS JOIN transactions t ON t.station_id = given.station_id AND t.transaction_id = given.transaction_id
+"""
+
+_KNOWN_POSTGRESQL: Final = """
+SELECT t.station_id, t.transaction_id, t.document
+FROM json_to_recordset(%s::json) AS given (station_id text, transaction_id text)
+JOIN transactions t ON t.station_id = given.station_id AND t.transaction_id = given.transaction_id
+"""
+
+_PORTIONS: Final = (1, 4, 16, 64)
+"""Keys in one query of SQLite, filled up with NULL: a few prepared statements serve batches of any size."""
+
+# Another node may receive events of the same transaction at the same time, just after its station has moved.
+_LOCK_POSTGRESQL: Final = """
+SELECT pg_advisory_xact_lock(key)
+FROM (SELECT DISTINCT hashtextextended(value, 7632) AS key FROM json_array_elements_text(%s::json) ORDER BY 1) AS keys
+"""
+
+
+def add_events(connection: Connection, arrivals: Sequence[Arrival]) -> list[tuple[Outcome, Transaction]]:
+    """Store events, each once; return for each its kind and its transaction after it (E01 to E13).
+
+    `conflict` is different content under an existing number: the first one counts, unless its station has booted and
+    begun another transaction with the same id, whose key has its begin, too.
+    """
+    lock(connection, {each.event.station_id for each in arrivals})
+    stored = _find_all(connection, {(each.event.station_id, each.event.transaction_id) for each in arrivals})
+    digests = _digests(connection, stored, arrivals)
+    known = dict(stored)
+    results: list[tuple[Outcome, Transaction]] = []
+    new: list[Arrival] = []
+    changed: dict[_Key, int] = {}
+    contradicted: dict[_Key, int] = {}
+    faults: list[dict[str, Any]] = []
+    for arrival in arrivals:
+        event = arrival.event
+        key = _key_of(event, known, digests)
+        before = known.get(key)
+        digest = digests.get((*key, event.seq_no))
+        if before is not None and digest != event.digest and _starts_again(connection, before, event, changed.get(key)):
+            next_key = key[0], key_again(event)
+            known[key] = msgspec.structs.replace(before, next_id=next_key[1])
+            changed.setdefault(key, arrival.received_ms)
+            _drop_profiles(connection, event)
+            key, before, digest = next_key, None, None
+        if key[1] != event.transaction_id:
+            event = msgspec.structs.replace(event, transaction_id=key[1])
+            arrival = msgspec.structs.replace(arrival, event=event)
+        if before is not None and digest is not None:
+            if digest != event.digest:
+                fault = Fault("conflict", event.seq_no, _content(event))
+                faults.append(_fault_row(event, fault, arrival.received_ms))
+                contradicted[key] = arrival.received_ms
+            results.append(("duplicate" if digest == event.digest else "conflict", before))
+            continue
+        merged = known[key] = merge(before, event)
+        digests[*key, event.seq_no] = event.digest
+        changed[key] = arrival.received_ms
+        faults += [_fault_row(event, fault, arrival.received_ms) for fault in faults_of(before, event)]
+        new.append(arrival)
+        results.append(("new", merged))
+    _save_transactions(connection, stored, [(known[key], heard_ms) for key, heard_ms in changed.items()])
+    for each in new:
+        if each.event.kind == "Ended":
+            _drop_profiles(connection, each.event)
+    signed: dict[_Key, Sequence[Sample]] = {}
+    bounds = _bounds(connection, new)
+    rows = [_event_row(connection, each, signed, bounds.get(each.event.station_id, _UNBOUNDED)) for each in new]
+    insert_rows(connection, transaction_events, rows)
+    insert_rows(connection, transaction_faults, faults)
+    for key, now_ms in (contradicted | changed).items():
+        before, after = stored.get(key), known[key]
+        if not after.active or (before is not None and not before.active):
+            totals.save(connection, [after], now_ms)
+    return results
+
+
+def _key_of(event: Event, known: Mapping[_Key, Transaction], digests: Mapping[tuple[str, str, int], str]) -> _Key:
+    """Return the key of an event's transaction: the last one with its id, unless it is known or older."""
+    key = event.station_id, event.transaction_id
+    while (found := known.get(key)) is not None and found.next_id is not None:
+        later = key[0], found.next_id
+        older = event.offline and event.at_ms < (known[later].started_ms or 0)
+        if older or digests.get((*key, event.seq_no)) == event.digest:
+            break
+        key = later
+    return key
+
+
+def _starts_again(connection: Connection, known: Transaction, event: Event, changed_ms: int | None) -> bool:
+    """Return whether an event begins another transaction; `changed_ms`: when this batch had one of the known one."""
+    if event.kind != "Started" or known.started_seq is None:
+        return False
+    there = transaction_events.c
+    of_it = (there.station_id == known.station_id) & (there.transaction_id == known.transaction_id)
+    heard_ms = changed_ms or connection.execute(select(func.max(there.received_ms)).where(of_it)).scalar_one()
+    booted = select(stations.c.booted_ms).where(stations.c.station_id == known.station_id)
+    return starts_again(known, event, heard_ms, connection.execute(booted).scalar())
+
+
+def _save_transactions(
+    connection: Connection, stored: Mapping[_Key, Transaction], changed: Iterable[tuple[Transaction, int]]
+) -> None:
+    """Write transactions; columns that most events leave unchanged are not written, which spares the indices."""
+    made: list[dict[str, Any]] = []
+    turned: list[dict[str, Any]] = []
+    ongoing: list[dict[str, Any]] = []
+    for after, heard_ms in changed:
+        row = {
+            "station_id": after.station_id,
+            "transaction_id": after.transaction_id,
+            "heard_ms": heard_ms,
+            "document": _encode(after).decode(),
+        }
+        before = stored.get((after.station_id, after.transaction_id))
+        if before is not None and _indexed(before) == _indexed(after):
+            ongoing.append(row)
+        else:
+            row["active"], row["started_ms"], row["ended_ms"] = _indexed(after)
+            (made if before is None else turned).append(row)
+    insert_rows(connection, transactions, made)
+    update_rows(connection, transactions, turned)
+    update_rows(connection, transactions, ongoing)
+
+
+def _indexed(transaction: Transaction) -> tuple[bool, int | None, int | None]:
+    return transaction.active, transaction.started_ms, transaction.ended_ms
+
+
+def _drop_profiles(connection: Connection, event: Event) -> None:
+    """Delete the profiles of an ended transaction, as its station does."""
+    held = charging_profiles.c
+    of_it = (held.station_id == event.station_id) & (held.transaction_id == event.transaction_id)
+    connection.execute(delete(charging_profiles).where(of_it))
+
+
+def add_event(connection: Connection, event: Event, document: bytes, received_ms: int) -> tuple[Outcome, Transaction]:
+    """Store one event, as `add_events` does."""
+    return add_events(connection, [Arrival(event, document, received_ms)])[0]
+
+
+def add_samples(connection: Connection, station_id: str, evse_id: int | None, samples: Sequence[Sample]) -> None:
+    """Store meter values outside transactions; signed ones are verified with the meter's key, if known."""
+    key = meter_key(connection, station_id, evse_id or 0) if any(each.signed for each in samples) else ""
+    place = {"station_id": station_id, "evse_id": evse_id}
+    rows = [{**place, **msgspec.structs.asdict(each)} for each in judge_samples(samples, key)]
+    insert_rows(connection, meter_values, rows)
+
+
+def meter_key(connection: Connection, station_id: str, evse_id: int) -> str:
+    """Return the public key of an EVSE's meter, or that of the whole station; "" for none."""
+    keys = {
+        row.evse_id: row.public_key
+        for row in connection.execute(select(meter_keys).where(meter_keys.c.station_id == station_id))
+    }
+    found: str = keys.get(evse_id) or keys.get(0, "")
+    return found
+
+
+def lock(connection: Connection, station_ids: Iterable[str]) -> None:
+    """Lock the transactions of these stations against other nodes until the commit (not needed with SQLite)."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(_LOCK_POSTGRESQL, (_encode(sorted(station_ids)).decode(),))
+
+
+def find_last(connection: Connection, station_id: str, transaction_id: str) -> str:
+    """Return the key of the last transaction for which a station has used an id."""
+    found = _find_all(connection, {(station_id, transaction_id)})
+    while (known := found.get((station_id, transaction_id))) is not None and known.next_id is not None:
+        transaction_id = known.next_id
+    return transaction_id
+
+
+def _find_all(connection: Connection, keys: set[_Key]) -> dict[_Key, Transaction]:
+    """Return the existing ones of these transactions, and later ones with the same id."""
+    found: dict[_Key, Transaction] = {}
+    while keys:
+        added = _find(connection, keys)
+        found |= added
+        keys = {(each.station_id, each.next_id) for each in added.values() if each.next_id is not None}
+    return found
+
+
+def _find(connection: Connection, keys: Iterable[_Key]) -> dict[_Key, Transaction]:
+    """Return the existing ones of these transactions."""
+    wanted = list(keys)
+    rows: list[Any] = []
+    if connection.dialect.name == "postgresql":
+        given = [{"station_id": station_id, "transaction_id": transaction_id} for station_id, transaction_id in wanted]
+        rows += connection.exec_driver_sql(_KNOWN_POSTGRESQL, (_encode(given).decode(),)).all()
+    else:
+        for start in range(0, len(wanted), _PORTIONS[-1]):
+            names: list[str | None] = [name for key in wanted[start : start + _PORTIONS[-1]] for name in key]
+            size = next(size for size in _PORTIONS if 2 * size >= len(names))
+            names += [None] * (2 * size - len(names))
+            rows += connection.exec_driver_sql(_known_in_sqlite(size), tuple(names)).all()
+    return {(station_id, transaction_id): _decode(document) for station_id, transaction_id, document in rows}
+
+
+@cache
+def _known_in_sqlite(size: int) -> str:
+    return _KNOWN_SQLITE.format(keys=", ".join(["(?, ?)"] * size))
+
+
+def _digests(
+    connection: Connection, known: Mapping[_Key, Transaction], arrivals: Iterable[Arrival]
+) -> dict[tuple[str, str, int], str]:
+    """Return the digests of the existing ones of these events; a transaction has none outside its numbers."""
+    there = transaction_events.c
+    found: dict[tuple[str, str, int], str] = {}
+    for event in (each.event for each in arrivals):
+        transaction_id: str | None = event.transaction_id
+        while transaction_id is not None and (of := known.get((event.station_id, transaction_id))) is not None:
+            key = event.station_id, transaction_id, event.seq_no
+            if of.first_seq <= event.seq_no <= of.last_seq:
+                here = (there.station_id == key[0]) & (there.transaction_id == key[1]) & (there.seq_no == key[2])
+                digest = connection.execute(select(there.digest).where(here)).scalar()
+                if digest is not None:
+                    found[key] = digest
+            transaction_id = of.next_id
+    return found
+
+
+_Bounds = tuple[int | None, ...]
+_UNBOUNDED: Final[_Bounds] = (None, None, None, None)
+
+
+def _bounds(connection: Connection, new: Iterable[Arrival]) -> dict[str, _Bounds]:
+    """Return what bounds the time of events of stations: last boot, when it was last heard before, first contact, and
+    since when it is connected."""
+    there = stations.c
+    wanted = {each.event.station_id for each in new}
+    query = select(there.station_id, there.booted_ms, there.away_ms, there.first_seen_ms, there.connected_ms)
+    rows = connection.execute(query.where(there.station_id.in_(wanted))) if wanted else ()
+    return {row[0]: tuple(row[1:]) for row in rows}
+
+
+def _content(event: Event) -> str:
+    """Return what a second event under a known number says, so that a person can judge what it is worth."""
+    imports, exports = readings(event.samples)
+    values = [f"{each.measurand} {watt_hours(each)} Wh" for each in (*imports[-1:], *exports[-1:])]
+    return ", ".join([f"{event.kind} ({event.trigger}) of {event.at_ms} ms", *values, f"SHA-256 {event.digest}"])
+
+
+def _event_row(
+    connection: Connection, arrival: Arrival, signed: dict[_Key, Sequence[Sample]], bounds: _Bounds
+) -> dict[str, Any]:
+    event = arrival.event
+    booted_ms, away_ms, known_ms, connected_ms = bounds
+    offline = event.offline and not (connected_ms is not None and connected_ms < event.at_ms)  # else only repeated
+    return {
+        "station_id": event.station_id,
+        "transaction_id": event.transaction_id,
+        "seq_no": event.seq_no,
+        "kind": event.kind,
+        "trigger": event.trigger,
+        "at_ms": event.at_ms,
+        "received_ms": arrival.received_ms,
+        "earliest_ms": earliest_ms(
+            arrival.received_ms, offline=offline, booted_ms=booted_ms, away_ms=away_ms, known_ms=known_ms
+        ),
+        "offline": event.offline,
+        "digest": event.digest,
+        "document": arrival.document.decode(),
+        "samples": _samples_of(connection, event, signed),
+    }
+
+
+def _samples_of(connection: Connection, event: Event, signed: dict[_Key, Sequence[Sample]]) -> str:
+    """Return an event's readings as JSON, signed ones with their verdict.
+
+    `signed` has the last signed readings of each transaction of this batch, which are not in the database yet.
+    """
+    samples: Sequence[Sample] = event.samples
+    if any(each.signed for each in samples):
+        key = event.station_id, event.transaction_id
+        before = signed[key] if key in signed else _last_signed(connection, event)
+        public = meter_key(connection, event.station_id, event.evse_id or 0)
+        samples = judge_samples(samples, public, transaction_id=id_at_station(event.transaction_id), before=before)
+        signed[key] = samples
+    return _encode(samples).decode()
+
+
+def _last_signed(connection: Connection, event: Event) -> Sequence[Sample]:
+    """Return the readings of the last event before this one that has signed ones, which the meter signed earlier."""
+    there = transaction_events.c
+    ours = (there.station_id == event.station_id) & (there.transaction_id == event.transaction_id)
+    earlier = ours & (there.seq_no < event.seq_no) & there.samples.contains('"verdict"')
+    found = connection.execute(select(there.samples).where(earlier).order_by(there.seq_no.desc()).limit(1)).scalar()
+    return read_samples(found) if found else ()
+
+
+def read_samples(document: str) -> tuple[Judged, ...]:
+    """Return the readings of a stored event."""
+    return _decode_samples(document)
+
+
+def _fault_row(event: Event, fault: Fault, now_ms: int) -> dict[str, Any]:
+    return {
+        "station_id": event.station_id,
+        "transaction_id": event.transaction_id,
+        "found_ms": now_ms,
+        **msgspec.structs.asdict(fault),
+    }

@@ -1,0 +1,226 @@
+"""Functional blocks E and J: transactions, meter values, and commands of operators that these complete."""
+
+import hashlib
+
+import msgspec
+
+from csms.booking import held
+from csms.device_model.store import list_variables
+from csms.diagnostics import store as diagnostics
+from csms.ocpp.base import HandlerContext, small
+from csms.payments import work as payments
+from csms.remote_control import store as commands
+from csms.smart_charging import store as charging
+from csms.smart_charging.station import take_needs
+from csms.stations import store as stations
+from csms.tariffs import store as tariffs
+from csms.tokens import store as tokens
+from csms.tokens.rules import Answer, answer_known
+from csms.tokens.station import token_info
+from csms.transactions import events
+from csms.transactions.events import Arrival, add_events
+from csms.transactions.rules import Event, Transaction, cost_nothing, limit_to_tell, samples_of
+from csms.transactions.store import limit_told, save_answer
+from v2g import typed_json
+from v2g.ocpp.messages.authorization import IdToken
+from v2g.ocpp.messages.metering import MeterValuesRequest, MeterValuesResponse
+from v2g.ocpp.messages.transactions import TransactionEventRequest, TransactionEventResponse, TransactionLimit
+from v2g.ocpp.times import parse_time
+from v2g.translate.details import bill_of
+from v2g.translate.ocpp_tariffs import money
+
+_READINGS = ("MeterValueClock", "MeterValuePeriodic")
+"""Triggers of events that only report meter values."""
+
+
+async def answer_transaction_event(
+    context: HandlerContext, request: TransactionEventRequest
+) -> TransactionEventResponse:
+    """Store an event, once; check the token that it names (E01 to E13)."""
+    services = context.services
+    document = msgspec.json.encode(request)
+    event = _event(context.station_id, request, document)
+    arrival = Arrival(event, document, services.clock.utc_ms())
+    store = services.store.gather_reports if event.trigger in _READINGS else services.store.gather
+    outcome, transaction = await store(add_events, arrival)
+    if outcome != "new":
+        name = "transaction_event_duplicate" if outcome == "duplicate" else "transaction_event_conflict"
+    elif event.kind == "Updated":
+        name = "transaction_updated"
+    else:
+        name = "transaction_started" if event.kind == "Started" else "transaction_ended"
+    context.observe(
+        "ocpp",
+        name,
+        transaction=transaction.transaction_id,
+        seq_no=event.seq_no,
+        trigger=event.trigger,
+        import_wh=transaction.import_wh.value if transaction.import_wh else None,
+        export_wh=transaction.export_wh.value if transaction.export_wh else None,
+    )
+    if outcome == "new" and event.kind != "Updated":
+        context.on_turnover()
+    if transaction.active and transaction.evse_id in context.early_needs:
+        needs = context.early_needs.pop(transaction.evse_id)
+        await take_needs(context, transaction.transaction_id, needs)
+    limit = await follow_transaction(context, request, event.at_ms, transaction) if outcome == "new" else None
+    if limit is None and transaction.wanted_limit is not None and not transaction.limit_told:
+        limit = await _limit(context, transaction, transaction.wanted_limit)
+    if event.trigger == "TxResumed":
+        context.observe("ocpp", "transaction_resumed", transaction=transaction.transaction_id)
+    total = await _total_cost(context, request, transaction, arrival.received_ms)
+    if not transaction.active:
+        services.bookkeeper.look_again(context.station_id)
+    if request.id_token is None:
+        return TransactionEventResponse(transaction_limit=limit, total_cost=total)
+    answer, begins = await _authorize(context, request.id_token, request, transaction)
+    if begins and limit is None and context.version == "2.1":
+        limit = _left(answer)
+    return TransactionEventResponse(id_token_info=token_info(answer), transaction_limit=limit, total_cost=total)
+
+
+async def _authorize(
+    context: HandlerContext, id_token: IdToken, request: TransactionEventRequest, transaction: Transaction
+) -> tuple[Answer, bool]:
+    """Return the token's status for an event; link token and transaction if necessary (C01, C09, C16).
+
+    Returns also whether they are linked for the first time.
+    """
+    starts = request.event_type != "Ended" and request.trigger_reason != "StopAuthorized"
+    known = await context.look_up(id_token, transaction.transaction_id)
+    where = context.where(transaction.evse_id)
+    answer = answer_known(known, where, starts=starts)
+    if starts:
+        await context.services.store.run(save_answer, context.station_id, transaction.transaction_id, answer.status)
+    if known is None or not known.is_tracked or not starts or answer.status != "Accepted":
+        return answer, False
+    key = context.station_id, transaction.transaction_id
+    return answer, await context.services.store.run(tokens.note_use, *key, known.token, where.at_ms)
+
+
+def _left(answer: Answer) -> TransactionLimit | None:
+    """Return the driver's remaining limit, once (C17.FR.03)."""
+    if answer.remaining_wh is None and answer.remaining_cost is None:
+        return None
+    cost = None if answer.remaining_cost is None else money(answer.remaining_cost)
+    return TransactionLimit(max_energy=answer.remaining_wh, max_cost=cost)
+
+
+async def _limit(context: HandlerContext, transaction: Transaction, wanted: str) -> TransactionLimit | None:
+    """Return an operator's limits, once (E16.FR.02)."""
+    if context.version != "2.1" or not transaction.active:
+        return None
+    reported = transaction.limit.value if transaction.limit is not None else None
+    mirrored = await context.services.store.read(list_variables, context.station_id, "TxCtrlr", "SupportedLimits")
+    names = next((each["value"] for each in mirrored if each["attribute"] == "Actual"), "") or ""
+    sent = limit_to_tell(
+        typed_json.decode(wanted, TransactionLimit),
+        typed_json.decode(reported, TransactionLimit) if reported is not None else None,
+        [name.strip() for name in names.split(",") if name.strip()],
+    )
+    await context.services.store.run(limit_told, context.station_id, transaction.transaction_id)
+    return sent
+
+
+async def _total_cost(
+    context: HandlerContext, request: TransactionEventRequest, transaction: Transaction, received_ms: int
+) -> float | None:
+    """Return the cost of an ended transaction (I03.FR.02), none while it is held; store a station's own cost (I12)."""
+    run, now_ms = context.services.store.run, context.services.clock.utc_ms()
+    key = (transaction.station_id, transaction.transaction_id)
+    why = None if transaction.active else await context.services.store.read(held.find, *key)
+    if why is not None and why["state"] in held.OPEN:
+        await run(tariffs.update_cost, *key, now_ms)
+        if why["since_ms"] == received_ms:
+            context.observe(
+                "settlement", "transaction_held", transaction=key[1], reason=why["reason"], detail=why["detail"]
+            )
+        return None
+    if request.cost_details is not None:
+        found = bill_of(request.cost_details)
+        document = msgspec.json.encode(request.cost_details).decode()
+        final = request.event_type == "Ended"
+        await run(tariffs.save_cost, *key, found, document, now_ms, final=final, source="station")
+        return money(found.incl_tax) if final else None
+    if transaction.active:
+        return None
+    if not await context.services.store.read(tariffs.any_assigned):
+        return 0.0 if cost_nothing(transaction) else None
+    bill = await run(tariffs.update_cost, *key, now_ms)
+    return None if bill is None else money(bill.incl_tax)  # I03.FR.04: 0 is sent as well
+
+
+def _event(station_id: str, request: TransactionEventRequest, document: bytes) -> Event:
+    info, evse, token = request.transaction_info, request.evse, request.id_token
+    return Event(
+        station_id=station_id,
+        transaction_id=info.transaction_id,
+        seq_no=small(request.seq_no),
+        kind=request.event_type,
+        at_ms=parse_time(request.timestamp),
+        trigger=request.trigger_reason,
+        digest=hashlib.sha256(_online(request, document)).hexdigest(),
+        offline=request.offline,
+        evse_id=small(evse.id) if evse is not None else None,
+        connector_id=small(evse.connector_id) if evse is not None and evse.connector_id is not None else None,
+        id_token=token.id_token if token is not None else None,
+        token_type=token.type if token is not None else None,
+        charging_state=info.charging_state,
+        operation_mode=info.operation_mode,
+        stopped_reason=info.stopped_reason,
+        tariff_id=info.tariff_id,
+        limit=msgspec.json.encode(info.transaction_limit).decode() if info.transaction_limit is not None else None,
+        samples=samples_of(request.meter_value),
+    )
+
+
+def _online(request: TransactionEventRequest, document: bytes) -> bytes:
+    """Return an event as a station that was never offline would send it."""
+    return msgspec.json.encode(msgspec.structs.replace(request, offline=False)) if request.offline else document
+
+
+async def answer_meter_values(context: HandlerContext, request: MeterValuesRequest) -> MeterValuesResponse:
+    """Store meter values outside a transaction (J01)."""
+    evse_id, samples = small(request.evse_id), samples_of(request.meter_value)
+    await context.services.store.report(events.add_samples, context.station_id, evse_id, samples)
+    context.observe("metering", "meter_values", evse=evse_id, samples=len(samples))
+    return MeterValuesResponse()
+
+
+async def follow_transaction(
+    context: HandlerContext, request: TransactionEventRequest, at_ms: int, transaction: Transaction
+) -> TransactionLimit | None:
+    """After an event was stored: link it to the remote start and the reservation that it names.
+
+    Returns the limit of the remote start, for the answer to its first event (F07.FR.02).
+    """
+    info, run, limit = request.transaction_info, context.services.store.run, None
+    transaction_id = transaction.transaction_id
+    if info.remote_start_id is not None:  # F01.FR.25, F02.FR.05
+        number = small(info.remote_start_id)
+        start = await run(commands.match_start, context.station_id, number, transaction_id, at_ms)
+        context.observe(
+            "ocpp", "remote_start_matched", remote_start=number, transaction=transaction_id, known=start is not None
+        )
+        if start is not None:
+            evse_id = transaction.evse_id or start["evse_id"] or 0
+            await run(charging.bind_profile, context.station_id, number, evse_id, transaction_id)
+        if start is not None and start["transaction_limit"] and request.event_type == "Started":
+            limit = typed_json.decode(start["transaction_limit"], TransactionLimit)
+    if request.reservation_id is not None:  # H03.FR.09: the reservation has its transaction
+        number, now_ms = small(request.reservation_id), context.services.clock.utc_ms()
+        used = await run(commands.save_reservation, context.station_id, number, "Used", now_ms, transaction_id)
+        context.observe("ocpp", "reservation", reservation=number, state="Used", known=used)
+    if request.event_type == "Ended":  # O02.FR.02: the station removes them
+        await run(diagnostics.end_messages_of, context.station_id, transaction_id, context.services.clock.utc_ms())
+        await payments.announce_due(context.services, context.station_id, transaction)
+    return limit if context.version == "2.1" else None
+
+
+async def take_status(context: HandlerContext, evse_id: int, connector_id: int, status: str, at_ms: int) -> None:
+    """Store a connector's status, which may fulfil availability orders."""
+    reported = stations.Status(context.station_id, evse_id, connector_id, status, at_ms)
+    done = await context.services.store.gather(commands.take_statuses, (reported, context.services.clock.utc_ms()))
+    context.observe("ocpp", "connector_status", evse=evse_id, connector=connector_id, status=status)
+    for order in done:
+        context.observe("ocpp", "availability_done", order=order.order_id, wanted=order.wanted)

@@ -1,0 +1,397 @@
+"""Transactions, their events and meter values."""
+
+from collections.abc import Collection, Iterable
+from typing import Any, Final, NamedTuple
+
+import msgspec
+from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, literal, select, tuple_, update
+
+from csms.booking import held
+from csms.db.bulk import insert_rows
+from csms.smart_charging.rules import Needs
+from csms.stations.tables import stations
+from csms.tariffs.tables import transaction_costs
+from csms.transactions import totals
+from csms.transactions.events import lock, read_samples
+from csms.transactions.rules import ClosedReason, Transaction, close, complete, lost, missing, net_wh
+from csms.transactions.signed_values import Judged
+from csms.transactions.tables import meter_keys, transaction_events, transaction_faults, transactions
+from v2g import typed_json
+from v2g.ocpp.messages.transactions import TransactionLimit
+
+_decode = typed_json.decoder(Transaction).decode
+
+_FEW: Final = 500
+"""So many stations are named in a query; of more, all are read."""
+
+
+def save_meter_key(connection: Connection, station_id: str, evse_id: int, public_key: str, now_ms: int) -> None:
+    """Store the trusted key of a meter (EVSE 0: the whole station), replacing an earlier one."""
+    key = (meter_keys.c.station_id == station_id) & (meter_keys.c.evse_id == evse_id)
+    connection.execute(delete(meter_keys).where(key))
+    connection.execute(
+        insert(meter_keys).values(station_id=station_id, evse_id=evse_id, public_key=public_key, noted_ms=now_ms)
+    )
+
+
+def get(connection: Connection, station_id: str, transaction_id: str) -> Transaction | None:
+    """Return a transaction, None if unknown."""
+    return _get(connection, station_id, transaction_id)
+
+
+def open_with_last_message(connection: Connection, station_id: str) -> list[tuple[Transaction, int]]:
+    """Return a station's open transactions, each with the time (UTC ms) of its last message."""
+    rows = connection.execute(
+        select(transactions.c.document, transactions.c.heard_ms).where(
+            (transactions.c.station_id == station_id) & transactions.c.active.is_(True)
+        )
+    )
+    return [(_decode(row.document), row.heard_ms) for row in rows]
+
+
+def with_last_message(connection: Connection, station_id: str, transaction_id: str) -> tuple[Transaction, int] | None:
+    """Return a transaction and the time (UTC ms) of its last message, None if unknown."""
+    row = connection.execute(
+        select(transactions.c.document, transactions.c.heard_ms).where(_is(station_id, transaction_id))
+    ).first()
+    return None if row is None else (_decode(row.document), row.heard_ms)
+
+
+def gaps(connection: Connection, station_id: str, transaction_id: str) -> list[tuple[int, int]]:
+    """Return the first and last seqNo of every gap in an ended transaction; nothing for an open one."""
+    found = _get(connection, station_id, transaction_id)
+    if found is None or found.ended_seq is None:
+        return []
+    there = transaction_events.c
+    numbers = connection.execute(
+        select(there.seq_no).where((there.station_id == station_id) & (there.transaction_id == transaction_id))
+    )
+    return missing(found, numbers.scalars())
+
+
+def note_lost(connection: Connection, station_id: str, transaction_id: str, now_ms: int) -> bool:
+    """Mark the missing events of an ended transaction as lost; False when there are none, or they are marked."""
+    there = transaction_faults.c
+    known = set(
+        connection.execute(
+            select(there.seq_no).where(
+                (there.station_id == station_id) & (there.transaction_id == transaction_id) & (there.kind == "lost")
+            )
+        ).scalars()
+    )
+    new = [each for each in lost(gaps(connection, station_id, transaction_id)) if each.seq_no not in known]
+    key = {"station_id": station_id, "transaction_id": transaction_id, "found_ms": now_ms}
+    insert_rows(connection, transaction_faults, [key | msgspec.structs.asdict(each) for each in new])
+    return bool(new)
+
+
+def booted_ms(connection: Connection, station_id: str) -> int | None:
+    """Return when a station last booted."""
+    found: int | None = connection.execute(
+        select(stations.c.booted_ms).where(stations.c.station_id == station_id)
+    ).scalar()
+    return found
+
+
+def stations_with_open(connection: Connection) -> list[str]:
+    """Return the stations that have open transactions."""
+    rows = connection.execute(select(transactions.c.station_id).where(transactions.c.active.is_(True)).distinct())
+    return [row.station_id for row in rows]
+
+
+def note_message(connection: Connection, station_id: str, transaction_id: str, now_ms: int) -> None:
+    """Store that a station confirmed that a transaction continues."""
+    connection.execute(update(transactions).where(_is(station_id, transaction_id)).values(heard_ms=now_ms))
+
+
+def close_lost(
+    connection: Connection, station_id: str, transaction_id: str, now_ms: int, reason: ClosedReason
+) -> Transaction | None:
+    """Close a transaction without an end event; return it, or None when it is not open."""
+    lock(connection, [station_id])
+    found = _get(connection, station_id, transaction_id)
+    if found is None or not found.active:
+        return None
+    closed = close(found, now_ms, reason)
+    _put(connection, closed, now_ms)
+    return closed
+
+
+def want_limit(connection: Connection, station_id: str, transaction_id: str, limit: TransactionLimit) -> bool:
+    """Store an operator's limit, for the answer to the next event; False when no such transaction is open."""
+    lock(connection, [station_id])
+    found = _get(connection, station_id, transaction_id)
+    if found is None or not found.active:
+        return False
+    wanted = msgspec.json.encode(limit).decode()
+    _put(connection, msgspec.structs.replace(found, wanted_limit=wanted, limit_told=False))
+    return True
+
+
+def during(connection: Connection, start_ms: int, end_ms: int) -> list[Transaction]:
+    """Return the transactions of all stations that were active at some time in `[start_ms, end_ms)`."""
+    there = transactions.c
+    query = select(there.document).where(
+        (there.started_ms < end_ms) & (there.ended_ms.is_(None) | (there.ended_ms >= start_ms))
+    )
+    return [_decode(document) for document in connection.execute(query).scalars()]
+
+
+def save_answer(connection: Connection, station_id: str, transaction_id: str, status: str) -> None:
+    """Store what was answered about a transaction's token; once it was accepted, that stays."""
+    accepted = transactions.c.answer == "Accepted"
+    connection.execute(update(transactions).where(_is(station_id, transaction_id) & ~accepted).values(answer=status))
+
+
+def limit_told(connection: Connection, station_id: str, transaction_id: str) -> None:
+    """Store that the operator's limit was sent to the station."""
+    lock(connection, [station_id])
+    found = _get(connection, station_id, transaction_id)
+    if found is not None:
+        _put(connection, msgspec.structs.replace(found, limit_told=True))
+
+
+def active(connection: Connection, station_id: str) -> list[Transaction]:
+    """Return a station's transactions that have not ended."""
+    rows = connection.execute(
+        select(transactions.c.document).where(
+            (transactions.c.station_id == station_id) & transactions.c.active.is_(True)
+        )
+    )
+    return [_decode(row.document) for row in rows]
+
+
+class Filter(msgspec.Struct, frozen=True, kw_only=True):
+    """Filter for transactions; None is any. Times are those of the start, UTC ms, the first inclusive."""
+
+    station_id: str | None = None
+    active: bool | None = None
+    since_ms: int | None = None
+    before_ms: int | None = None
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        """Return the conditions for a query."""
+        found: list[ColumnElement[bool]] = []
+        if self.station_id is not None:
+            found.append(transactions.c.station_id == self.station_id)
+        if self.active is not None:
+            found.append(transactions.c.active.is_(self.active))
+        if self.since_ms is not None:
+            found.append(transactions.c.started_ms >= self.since_ms)
+        if self.before_ms is not None:
+            found.append(transactions.c.started_ms < self.before_ms)
+        return found
+
+
+class Position(NamedTuple):
+    """End of a page: start of the last transaction (None: unknown), its station and its id."""
+
+    started_ms: int | None
+    station_id: str
+    transaction_id: str
+
+
+def list_page(
+    connection: Connection, wanted: Filter, after: Position | None = None, limit: int = 100
+) -> list[dict[str, Any]]:
+    """Return transactions, newest first, those with unknown start last: at most `limit` of those after `after`."""
+    key = transactions.c.station_id, transactions.c.transaction_id
+    started = transactions.c.started_ms
+    found: list[Any] = []
+    if after is None or after.started_ms is not None:
+        query = select(transactions.c.document).where(*wanted.conditions(), started.is_not(None))
+        if after is not None:
+            past = tuple_(*key) > tuple_(literal(after.station_id), literal(after.transaction_id))
+            query = query.where((started < after.started_ms) | ((started == after.started_ms) & past))
+        found += connection.execute(query.order_by(started.desc(), *key).limit(limit)).all()
+    if len(found) < limit:
+        query = select(transactions.c.document).where(*wanted.conditions(), started.is_(None))
+        if after is not None and after.started_ms is None:
+            query = query.where(tuple_(*key) > tuple_(literal(after.station_id), literal(after.transaction_id)))
+        found += connection.execute(query.order_by(*key).limit(limit - len(found))).all()
+    return _with_costs(connection, [_plain(_decode(row.document)) for row in found])
+
+
+def _with_costs(connection: Connection, documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Add each transaction's cost to its document, null without a price, and why it is held, null if it is not."""
+    wanted = [(each["station_id"], each["transaction_id"]) for each in documents]
+    table = transaction_costs.c
+    query = select(table.station_id, table.transaction_id, table.incl_tax, table.currency)
+    found = connection.execute(query.where(tuple_(table.station_id, table.transaction_id).in_(wanted))).all()
+    costs = {(row.station_id, row.transaction_id): (row.incl_tax, row.currency) for row in found}
+    reasons = held.reasons(connection, wanted)
+    for each, key in zip(documents, wanted, strict=True):
+        each["cost"], each["currency"] = costs.get(key, (None, None))
+        each["held"] = reasons.get(key)
+    return documents
+
+
+def _plain(transaction: Transaction) -> dict[str, Any]:
+    document: dict[str, Any] = msgspec.to_builtins(transaction)
+    for key, value in document.items():
+        if isinstance(value, dict):  # a Dated: its seqNo is internal
+            document[key] = value["value"]
+    document["active"] = transaction.active
+    return document
+
+
+def count_active(connection: Connection) -> int:
+    """Return how many transactions have not ended, of all stations."""
+    active_ones = select(func.count()).select_from(transactions).where(transactions.c.active.is_(True))
+    return connection.execute(active_ones).scalar_one()
+
+
+def count_sharers(connection: Connection, station_id: str) -> int:
+    """Return how many of a station's transactions share its power in both directions, at least 1."""
+    here = (transactions.c.station_id == station_id) & transactions.c.active.is_(True)
+    active_ones: int = connection.execute(select(func.count()).select_from(transactions).where(here)).scalar_one()
+    return max(1, active_ones)
+
+
+def save_needs(connection: Connection, station_id: str, transaction_id: str, needs: Needs) -> None:
+    """Store the needs that the vehicle of a transaction sent, with the energy that it has taken until now."""
+    found = get(connection, station_id, transaction_id)
+    if found is not None:
+        _put_needs(connection, station_id, transaction_id, msgspec.structs.replace(needs, net_wh=net_wh(found)))
+
+
+def _put_needs(connection: Connection, station_id: str, transaction_id: str, needs: Needs) -> None:
+    connection.execute(
+        update(transactions)
+        .where((transactions.c.station_id == station_id) & (transactions.c.transaction_id == transaction_id))
+        .values(needs=msgspec.json.encode(needs).decode())
+    )
+
+
+def save_priority(connection: Connection, station_id: str, transaction_id: str, priority: int) -> bool:
+    """Store the priority of a transaction; False if unknown (K22)."""
+    key = (transactions.c.station_id == station_id) & (transactions.c.transaction_id == transaction_id)
+    row = connection.execute(select(transactions.c.needs, transactions.c.document).where(key)).first()
+    if row is None:
+        return False
+    evse_id = _decode(row.document).evse_id or 0
+    needs = Needs(evse_id=evse_id, requested="") if row.needs is None else typed_json.decode(row.needs, Needs)
+    _put_needs(connection, station_id, transaction_id, msgspec.structs.replace(needs, priority=priority))
+    return True
+
+
+def with_needs(connection: Connection, station_id: str) -> list[tuple[str, Needs]]:
+    """Return (transactionId, needs) of a station's active transactions whose vehicle has sent its needs."""
+    rows = _with_needs(connection, {station_id}, transactions.c.transaction_id)
+    return [(row.transaction_id, typed_json.decode(row.needs, Needs)) for row in rows]
+
+
+def all_with_needs(connection: Connection, stations: Collection[str] | None = None) -> list[tuple[str, str, Needs]]:
+    """Return (station, transactionId, needs) of the active transactions whose vehicle has sent its needs, by station.
+
+    `stations`: only theirs.
+    """
+    rows = _with_needs(connection, stations, transactions.c.transaction_id)
+    return [(row.station_id, row.transaction_id, typed_json.decode(row.needs, Needs)) for row in rows]
+
+
+def vehicles(connection: Connection, stations: Collection[str]) -> list[tuple[Transaction, Needs]]:
+    """Return the active transactions at some stations whose vehicle has sent its needs, with these, by station."""
+    rows = _with_needs(connection, stations, transactions.c.document)
+    return [(_decode(row.document), typed_json.decode(row.needs, Needs)) for row in rows]
+
+
+def _with_needs(connection: Connection, stations: Collection[str] | None, column: ColumnElement[str]) -> list[Row[Any]]:
+    query = (
+        select(transactions.c.station_id, transactions.c.needs, column)
+        .where(transactions.c.active.is_(True) & transactions.c.needs.is_not(None))
+        .order_by(transactions.c.station_id, transactions.c.started_ms)
+    )
+    if stations is not None and len(stations) <= _FEW:
+        query = query.where(transactions.c.station_id.in_(stations))
+    return [row for row in connection.execute(query) if stations is None or row.station_id in stations]
+
+
+def net_energy(connection: Connection, names: Iterable[str], now_ms: int) -> dict[str, int]:
+    """Return what vehicles (`fleets.vehicle_id`) have taken so far less what they gave, Wh, also those that left.
+
+    A vehicle whose transaction's readings cannot be has none: they change no sum of a fleet.
+    """
+    found = {name: get(connection, *name.split("/", 1)) for name in names}
+    energies = {}
+    for name, each in found.items():
+        if each is not None and not (judged := held.judged(connection, each, now_ms)).findings:
+            energies[name] = (judged.import_mwh - judged.export_mwh) // 1000
+    return energies
+
+
+def find(connection: Connection, transaction_id: str) -> list[dict[str, Any]]:
+    """Return the transactions of that id, one per station that uses it, with events, gaps and meter values."""
+    rows = connection.execute(
+        select(transactions.c.document).where(transactions.c.transaction_id == transaction_id)
+    ).all()
+    return [_describe(connection, _decode(row.document)) for row in rows]
+
+
+def _describe(connection: Connection, transaction: Transaction) -> dict[str, Any]:
+    events = connection.execute(
+        select(transaction_events)
+        .where(
+            (transaction_events.c.station_id == transaction.station_id)
+            & (transaction_events.c.transaction_id == transaction.transaction_id)
+        )
+        .order_by(transaction_events.c.seq_no)
+    ).all()
+    numbers = [event.seq_no for event in events]
+    (document,) = _with_costs(connection, [_plain(transaction)])
+    document["complete"] = complete(transaction, numbers)
+    document["missing"] = missing(transaction, numbers)
+    shown = ("seq_no", "kind", "trigger", "at_ms", "received_ms", "offline")
+    document["faults"] = [
+        {"kind": row.kind, "seq_no": row.seq_no, "detail": row.detail}
+        for row in connection.execute(
+            select(transaction_faults)
+            .where(
+                (transaction_faults.c.station_id == transaction.station_id)
+                & (transaction_faults.c.transaction_id == transaction.transaction_id)
+            )
+            .order_by(transaction_faults.c.id)
+        )
+    ]
+    document["events"] = [{name: getattr(event, name) for name in shown} for event in events]
+    document["meter_values"] = [
+        _value(event.seq_no, sample) for event in events for sample in read_samples(event.samples)
+    ]
+    return document
+
+
+def _value(seq_no: int, sample: Judged) -> dict[str, Any]:
+    value: dict[str, Any] = {"seq_no": seq_no, **msgspec.structs.asdict(sample)}
+    signed, verdict = value.pop("signed"), value.pop("verdict")
+    if signed:
+        value["signed"] = msgspec.json.decode(signed)
+        value["verdict"] = verdict
+    return value
+
+
+def _is(station_id: str, transaction_id: str) -> ColumnElement[bool]:
+    return (transactions.c.station_id == station_id) & (transactions.c.transaction_id == transaction_id)
+
+
+def _get(connection: Connection, station_id: str, transaction_id: str) -> Transaction | None:
+    query = select(transactions.c.document).where(_is(station_id, transaction_id))
+    document: str | None = connection.execute(query).scalar()
+    return None if document is None else _decode(document)
+
+
+def _put(connection: Connection, transaction: Transaction, heard_ms: int | None = None) -> None:
+    """Update a transaction; without `heard_ms` no new message of it arrived."""
+    columns: dict[str, Any] = {
+        "active": transaction.active,
+        "started_ms": transaction.started_ms,
+        "ended_ms": transaction.ended_ms,
+        "document": msgspec.json.encode(transaction).decode(),
+    }
+    key = (transactions.c.station_id == transaction.station_id) & (
+        transactions.c.transaction_id == transaction.transaction_id
+    )
+    if heard_ms is not None:
+        columns["heard_ms"] = heard_ms
+    connection.execute(update(transactions).where(key).values(**columns))
+    if heard_ms is not None and not transaction.active:
+        totals.save(connection, [transaction], heard_ms)

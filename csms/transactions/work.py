@@ -1,0 +1,149 @@
+"""Detects abandoned transactions, and events that are lost for good (E14).
+
+A station is asked after its boot, when a transaction has had no message for long, and when one has ended
+with a gap; a forgotten transaction is closed when the next begins on its EVSE.
+"""
+
+import asyncio
+import contextlib
+from typing import Final
+
+from csms.booking import held
+from csms.cluster.concurrency import AT_ONCE, for_each
+from csms.cluster.feed import FeedEvent
+from csms.ocpp.base import Services
+from csms.tariffs import store as tariffs
+from csms.transactions import store as transactions
+from csms.transactions.rules import ClosedReason, Verdict, forgotten, judge_status, suspects
+from v2g.errors import RefusedError, V2GError
+from v2g.ocpp.messages.transactions import GetTransactionStatusRequest, GetTransactionStatusResponse, TransactionLimit
+
+_BOOTED: Final = "boot_accepted"
+_STARTED: Final = "transaction_started"
+_ENDED: Final = "transaction_ended"
+_MAX_GAPS: Final = 10_000
+
+
+class TransactionWatch:
+    """Checks the transactions of the stations that are connected to this node."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._gaps: dict[tuple[str, str], None] = {}
+        """Ended transactions, by station and id, whose missing events are queued at their stations."""
+
+    async def run(self) -> None:
+        """Check after every boot, start and end, and at every interval, for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._sweep_for_ever())
+            places = asyncio.Semaphore(AT_ONCE)
+            with self._services.feed.subscribe({_BOOTED, _STARTED, _ENDED}) as events:
+                async for event in events:
+                    if event.station_id in self._services.connections.connected_here():
+                        await places.acquire()
+                        tasks.create_task(self._follow(event, places))
+
+    async def _sweep_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(self._services.config.transactions.check_interval_s)
+            await self.sweep()
+
+    async def _follow(self, event: FeedEvent, places: asyncio.Semaphore) -> None:
+        try:
+            assert event.station_id is not None
+            if event.kind == _BOOTED:
+                await self.look(event.station_id)
+            elif event.kind == _STARTED:
+                await self.began(event.station_id, event.data["transaction"])
+            else:
+                await self.ended(event.station_id, event.data["transaction"])
+        finally:
+            places.release()
+
+    async def sweep(self) -> None:
+        """Check every connected station that has open transactions, or some with gaps."""
+        here = self._services.connections.connected_here()
+        stations = set(await self._services.store.read(transactions.stations_with_open))
+        stations |= {station_id for station_id, _ in self._gaps}
+        await for_each([each for each in sorted(stations) if each in here], self.look)
+
+    async def look(self, station_id: str) -> None:
+        """Ask a station about its suspect transactions, and about gaps that it was going to fill."""
+        services = self._services
+        found = await services.store.read(transactions.open_with_last_message, station_id)
+        over = {each for newer, heard_ms in found for each in forgotten(newer, heard_ms, found)}
+        for transaction_id in over:
+            await self.close(station_id, transaction_id, "next_began")
+        booted_ms = await services.store.read(transactions.booted_ms, station_id)
+        silent_ms = round(services.config.transactions.silent_after_s * 1000)
+        last_ms = {each.transaction_id: heard_ms for each, heard_ms in found}
+        still = [each for each, _ in found if each.transaction_id not in over]
+        doubtful = suspects(still, last_ms, services.clock.utc_ms(), booted_ms=booted_ms, silent_ms=silent_ms)
+        for transaction_id in doubtful:
+            with contextlib.suppress(V2GError):  # unreachable now: the next check asks again
+                await self.ask(station_id, transaction_id)
+        for transaction_id in [named for station, named in self._gaps if station == station_id]:
+            await self.ended(station_id, transaction_id)
+
+    async def began(self, station_id: str, transaction_id: str) -> None:
+        """Close the forgotten transactions on the EVSE on which this one has begun."""
+        newer = await self._services.store.read(transactions.with_last_message, station_id, transaction_id)
+        if newer is None:
+            return
+        found = await self._services.store.read(transactions.open_with_last_message, station_id)
+        for over in forgotten(*newer, found):
+            await self.close(station_id, over, "next_began")
+
+    async def ended(self, station_id: str, transaction_id: str) -> None:
+        """Ask a station about an ended transaction with a gap; store what is lost (E14)."""
+        services, key = self._services, (station_id, transaction_id)
+        if not await services.store.read(transactions.gaps, *key):
+            self._gaps.pop(key, None)
+            return
+        if len(self._gaps) < _MAX_GAPS:
+            self._gaps[key] = None
+        with contextlib.suppress(V2GError):  # unreachable now: the next check asks again
+            if await self.ask(*key) != "wait":
+                self._gaps.pop(key, None)
+                await services.store.run(transactions.note_lost, *key, services.clock.utc_ms())
+
+    async def ask(self, station_id: str, transaction_id: str) -> Verdict:
+        """Ask a station about a transaction, and close it when it is over. Raises V2GError: no answer."""
+        services = self._services
+        response = await services.connections.expect(
+            station_id, GetTransactionStatusRequest(transaction_id=transaction_id), GetTransactionStatusResponse
+        )
+        verdict = judge_status(ongoing=response.ongoing_indicator, messages_in_queue=response.messages_in_queue)
+        now_ms = services.clock.utc_ms()
+        if verdict == "ongoing":
+            await services.store.run(transactions.note_message, station_id, transaction_id, now_ms)
+        elif verdict == "over":
+            await self.close(station_id, transaction_id, "station_lost_it")
+        data = {"transaction": transaction_id, "verdict": verdict}
+        services.report("ocpp", "transaction_status", station_id, data)
+        return verdict
+
+    async def limit(self, station_id: str, transaction_id: str, wanted: TransactionLimit) -> None:
+        """Limit a transaction; its station receives the limits with the answer to its next event (E16).
+
+        Raises RefusedError: `unknown_transaction` for one that is not open, `no_limits` for a station of 2.0.1.
+        """
+        services = self._services
+        if services.connections.version(station_id) == "2.0.1":
+            raise RefusedError(f"{station_id} uses OCPP 2.0.1, which has no limits", reason="no_limits")
+        if not await services.store.run(transactions.want_limit, station_id, transaction_id, wanted):
+            raise RefusedError(f"no open transaction {transaction_id}", reason="unknown_transaction")
+
+    async def close(self, station_id: str, transaction_id: str, reason: ClosedReason) -> bool:
+        """Close a transaction with the data received so far, and calculate its cost; False when it is not open."""
+        services = self._services
+        now_ms = services.clock.utc_ms()
+        closed = await services.store.run(transactions.close_lost, station_id, transaction_id, now_ms, reason)
+        if closed is None:
+            return False
+        await services.store.run(tariffs.update_cost, station_id, transaction_id, now_ms)
+        if (why := await services.store.read(held.find, station_id, transaction_id)) is not None:
+            data = {"transaction": transaction_id, "reason": why["reason"], "detail": why["detail"]}
+            services.report("settlement", "transaction_held", station_id, data)
+        services.report("ocpp", "transaction_closed", station_id, {"transaction": transaction_id, "reason": reason})
+        return True

@@ -1,0 +1,1 @@
+"""Vehicles by their telemetry: latest states, values over time, routes, positions, exports, erasure."""

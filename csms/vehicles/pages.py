@@ -1,0 +1,220 @@
+"""Vehicles and their batteries, the map, campaigns of updates, and what is installed where."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+from csms.alerts import api as alerts
+from csms.batteries import api as batteries
+from csms.console.present import Line, chart
+from csms.console.visit import Visit, action, page, place
+from csms.firmware import api as firmware
+from csms.firmware.rules import CampaignPlan, Image
+from csms.http.operations import Operation
+from csms.http.pipeline import Answer
+from csms.http.problems import ApiError
+from csms.overview import api as overview
+from csms.sites import api as sites
+from csms.stations import api as stations
+from csms.vehicles import api as positions
+
+_PAGE = 50
+_SILENT_MS = 3_600_000
+_SHOWN = "battery.soc,battery.soh,charging.power"
+_MOST_ESTIMATES = 1000
+_MOST_ROWS = 100
+
+
+@page("/vehicles", positions.list_vehicles)
+async def list_vehicles(visit: Visit) -> Answer:
+    """List vehicles with their latest state; silent ones only, if asked."""
+    asked = visit.asked("text", "silent")
+    found = await visit.ask(positions.list_vehicles, signals=_seen(visit))
+    since = visit.now_ms - _SILENT_MS
+    if "silent" in asked:
+        found = [each for each in found if each["at_ms"] < since]
+    found = [each for each in found if asked.get("text", "").lower() in each["ev"].lower()]
+    first = visit.asked("cursor").get("cursor", "")
+    rows = [each for each in found if each["ev"] > first][: _PAGE + 1]
+    following = rows[_PAGE - 1]["ev"] if len(rows) > _PAGE else ""
+    return visit.show(
+        "vehicles.html", vehicles=rows[:_PAGE], next=following, asked=asked, since=since, total=len(found)
+    )
+
+
+def _seen(visit: Visit) -> str:
+    """Return the signals of the list that the person's role sees."""
+    return ",".join(positions.seen(visit.person.principal, _SHOWN.split(",")))
+
+
+@page("/vehicles/{ev}", positions.read_vehicle)
+async def one_vehicle(visit: Visit) -> Answer:
+    """Show a vehicle: latest values, its battery with forecast, alerts."""
+    name = visit.path["ev"]
+    found = await visit.ask(positions.read_vehicle, ev=name)
+    estimates, checks, raised = [], [], []
+    if visit.may(positions.list_battery_estimates):
+        from_ms = max(0, visit.now_ms - _MOST_ESTIMATES * 900_000)
+        span = {"ev": name, "from_ms": from_ms, "limit": _MOST_ESTIMATES}
+        estimates = await visit.ask(positions.list_battery_estimates, **span)
+        checks = await visit.ask(batteries.list_battery_checks, ev=name)
+    if visit.may(alerts.list_alerts):
+        raised = await visit.ask(alerts.list_alerts, subject=name, limit=20)
+    drawn = _battery(estimates)
+    return visit.show(
+        "vehicle.html",
+        found=found,
+        chart=drawn,
+        estimate=estimates[-1]["values"] if estimates else {},
+        estimates=estimates[::-1][:: -(-len(estimates) // _MOST_ROWS) or 1],
+        checks=checks[-10:],
+        alerts=raised,
+        since=visit.now_ms - _SILENT_MS,
+    )
+
+
+def _battery(estimates: list[dict[str, Any]]) -> dict[str, object] | None:
+    """Return the chart of a battery's state: charge, health, and the health that is expected in half a year."""
+    names = {"soc_percent": "Charge", "soh_percent": "Health", "soh_in_half_a_year_percent": "Health in half a year"}
+    known = {name: label for name, label in names.items() if any(name in each["values"] for each in estimates)}
+    if len(estimates) < 2 or not known:
+        return None
+    lines = [Line(label, "%", [each["values"].get(name) for each in estimates]) for name, label in known.items()]
+    return chart("Battery", [each["at_ms"] for each in estimates], lines)
+
+
+@page("/batteries", batteries.list_fleet_health)
+async def show_batteries(visit: Visit) -> Answer:
+    """Show the health of all batteries over 13 weeks, what is expected, and the weakest ones."""
+    found = [each for each in await visit.ask(batteries.list_fleet_health) if each["vehicles"]]
+    names = {
+        "highest_percent": "Highest",
+        "mean_percent": "Mean",
+        "lowest_percent": "Lowest",
+        "expected_percent": "Mean in half a year",
+    }
+    lines = [Line(label, "%", [each[name] for each in found]) for name, label in names.items()]
+    drawn = chart("Health", [each["at_ms"] for each in found], lines) if len(found) > 1 else None
+    return visit.show("batteries.html", found=found[-1] if found else None, points=found, chart=drawn)
+
+
+@page("/map", positions.stream_positions)
+async def show_map(visit: Visit) -> Answer:
+    """Show where vehicles and sites are; vehicles move as they report."""
+    found = [each async for each in visit.every(sites.list_sites)] if visit.may(sites.list_sites) else []
+    known = [each for each in found if each["latitude"] is not None and each["longitude"] is not None]
+    return visit.show(
+        "map.html", sites=known, points=[[each["id"], each["latitude"], each["longitude"]] for each in known]
+    )
+
+
+@page("/positions", positions.stream_positions)
+async def stream_positions(visit: Visit) -> Answer:
+    """Stream positions as the API does."""
+    return await visit.stream(positions.stream_positions, {})
+
+
+@page("/campaigns", firmware.list_campaigns)
+async def list_campaigns(visit: Visit) -> Answer:
+    """List campaigns, newest first."""
+    found, following = await visit.page(firmware.list_campaigns, limit=_PAGE, **visit.asked("cursor"))
+    return visit.show("campaigns.html", campaigns=found, next=following)
+
+
+@page("/campaigns/{campaign_id}", firmware.read_campaign)
+async def one_campaign(visit: Visit) -> Answer:
+    """Show a campaign's course: how far each cohort is, and the stations that failed."""
+    found = await visit.ask(firmware.read_campaign, campaign_id=visit.path["campaign_id"])
+    cohorts: dict[int, Counter[str]] = {}
+    for each in found["members"]:
+        cohorts.setdefault(each["cohort"], Counter())[each["state"]] += 1
+    states = [each for each in _STATES if any(each in counts for counts in cohorts.values())]
+    wrong = [each for each in found["members"] if each["back"] or each["state"] in ("Failed", "Absent")]
+    return visit.show(
+        "campaign.html",
+        found=found,
+        cohorts=sorted(cohorts.items()),
+        states=states,
+        wrong=wrong[:_PAGE],
+        wrongs=len(wrong),
+    )
+
+
+_STATES = ("Waiting", "Working", "Watched", "Installed", "Failed", "Reverted", "Excluded", "Absent")
+_ACTIONS: dict[str, Operation] = {
+    "exclude": firmware.exclude_from_campaign,
+    "pause": firmware.pause_campaign,
+    "resume": firmware.resume_campaign,
+    "rollback": firmware.roll_back_campaign,
+    "cancel": firmware.cancel_campaign,
+}
+
+
+@action("/campaigns/{campaign_id}/{what}", firmware.pause_campaign)
+async def change_campaign(visit: Visit) -> Answer:
+    """Pause, resume, take back or cancel a campaign, or leave out stations that have not begun."""
+    number, what = visit.path["campaign_id"], visit.path["what"]
+    visit.back = place("campaigns", number)
+    if what not in _ACTIONS:
+        raise ApiError(404, "there is no such action")
+    body = {"station_ids": _names(visit.form.get("stations", ""))} if what == "exclude" else None
+    found = await visit.ask(_ACTIONS[what], body, campaign_id=number)
+    return visit.see(visit.back, "{name}: {state}", name=found["name"], state=found["state"])
+
+
+def _names(text: str) -> list[str]:
+    """Return names that are separated by commas or blanks."""
+    return text.replace(",", " ").split()
+
+
+@page("/inventory", overview.read_inventory, instead=overview.read_vehicle_inventory)
+async def show_inventory(visit: Visit) -> Answer:
+    """Show what is installed on how many stations, in how many vehicles, and in which nodes of this back end, each to
+    those who may see it."""
+    kinds = (overview.read_inventory, overview.read_vehicle_inventory)
+    rows, parts = [await visit.ask(each) if visit.may(each) else None for each in kinds]
+    listed = overview.list_node_firmware
+    nodes = [each async for each in visit.every(listed)] if visit.may(listed) else []
+    return visit.show("inventory.html", rows=rows, parts=parts, nodes=nodes)
+
+
+_KIND = ("vendor", "model", "firmware")
+
+
+async def _of_kind(visit: Visit, kind: tuple[str, ...]) -> list[str]:
+    """Return the stations of a kind."""
+    found = visit.every(stations.list_stations)
+    return [each["station_id"] async for each in found if _kind(each) == kind]
+
+
+def _kind(station: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(station[name] for name in _KIND)
+
+
+@page("/campaigns/new", firmware.make_campaign)
+async def plan_campaign(visit: Visit) -> Answer:
+    """Ask for the image of a campaign for the stations of a kind."""
+    kind = tuple(visit.request.query_params.get(name, "") for name in _KIND)
+    plan = CampaignPlan(image=Image(location=" "))
+    about = dict(zip(_KIND, kind, strict=True))
+    installed = await visit.ask(overview.read_inventory)
+    count = sum(each["number"] for each in installed if _kind(each) == kind)
+    return visit.show("campaign_new.html", about=about, count=count, plan=plan)
+
+
+@action("/campaigns", firmware.make_campaign)
+async def begin_campaign(visit: Visit) -> Answer:
+    """Begin a campaign for the stations of a kind, in the usual cohorts."""
+    form, about = visit.form, {name: visit.form.get(name, "") for name in _KIND}
+    visit.back = f"{place('campaigns', 'new')}?{urlencode(about)}"
+    images = {name: {"location": form[name].strip()} for name in ("image", "rollback") if form.get(name, "").strip()}
+    plan = {**images, "window": form.get("window", "").strip() or None}
+    body = {
+        "name": form.get("name", "").strip(),
+        "plan": plan,
+        "station_ids": await _of_kind(visit, tuple(about.values())),
+    }
+    made = await visit.ask(firmware.make_campaign, body)
+    there = place("campaigns", made["campaign_id"])
+    return visit.see(there, "{name}: {state}", name=made["name"], state=made["state"])

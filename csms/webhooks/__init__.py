@@ -1,0 +1,1 @@
+"""Events posted to other systems over HTTPS, signed, until delivered."""

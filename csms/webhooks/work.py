@@ -1,0 +1,209 @@
+"""Calls webhooks: events are first written to the database's outbox, then delivered.
+
+Each webhook has its own courier, so that a slow or failing one does not delay the others.
+"""
+
+import asyncio
+import contextlib
+import errno
+import socket
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from typing import Final
+from urllib.parse import urlsplit
+
+import msgspec
+from sqlalchemy import Connection
+
+from csms.alerts.rules import ANNOUNCEMENTS
+from csms.cluster.feed import Feed, FeedEvent
+from csms.cluster.frames import hide_tokens
+from csms.db.store import Store
+from csms.db.store_key import StoreKey, purpose
+from csms.webhooks import store as rows
+from csms.webhooks.rules import ALLOW_HINT, Reach, check_url, signature
+from csms.webhooks.store import Due, Webhook
+from v2g.errors import ConfigError, StoreError, TransferError
+from v2g.io.http.client import Resolve, request
+from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.events import EventLog
+from v2g.io.runtime.supervision import spawn
+from v2g.observe import Observe
+
+_LOOK_S: Final = 5.0  # interval of checks for other nodes' changes
+_AT_ONCE: Final = 8  # concurrent calls of one webhook
+_KEPT_MS: Final = 30 * 24 * 3600 * 1000
+_encode: Final = msgspec.json.Encoder().encode
+
+
+def deliveries_of(event: FeedEvent, webhooks: Iterable[Webhook]) -> list[tuple[str, str, str]]:
+    """Return the deliveries of an event: (webhook, kind, body)."""
+    bodies: dict[bool, str] = {}
+    found = []
+    for webhook in webhooks:
+        if webhook.wants(event.kind, event.station_id):
+            shown = webhook.shows_tokens
+            if shown not in bodies:
+                hidden = event if shown else msgspec.structs.replace(event, data=hide_tokens(event.data))
+                bodies[shown] = _encode(hidden).decode()
+            found.append((webhook.webhook_id, event.kind, bodies[shown]))
+    return found
+
+
+class Webhooks:
+    """The webhooks of this back end; works while `run` does. Each node delivers its own events."""
+
+    def __init__(
+        self, store: Store, feed: Feed, clock: Clock, observe: EventLog, key: StoreKey, allowed: tuple[str, ...] = ()
+    ) -> None:
+        self.reach: Final = Reach(allowed)
+        self._store = store
+        self._feed = feed
+        self._clock = clock
+        self._observe = observe
+        self._key = key
+        self._known: tuple[Webhook, ...] = ()
+        self._fresh: list[tuple[str, str, str]] = []
+        self._wake = asyncio.Event()
+        self._couriers: dict[str, _Courier] = {}
+
+    def take(self, event: FeedEvent) -> None:
+        """Queue an event of this node for all matching webhooks; but for alerts, which are stored with deliveries."""
+        if len(self._fresh) >= rows.MAX_WAITING:
+            return
+        deliveries = deliveries_of(event, self._known)
+        if event.kind not in ANNOUNCEMENTS:
+            self._fresh += deliveries
+        if deliveries:
+            self._wake.set()
+
+    async def refresh(self) -> None:
+        """Read the webhooks again."""
+        self._known = tuple(await self._store.run(rows.list_all))
+        self._wake.set()
+
+    def seal(self, webhook_id: str, secret: str) -> str:
+        """Return a sealed secret of a webhook."""
+        return self._key.seal(secret, purpose(webhook_id))
+
+    async def run(self) -> None:
+        """Deliver until cancelled."""
+        try:
+            while True:
+                with contextlib.suppress(StoreError):
+                    await self.refresh()
+                    self._wake.clear()
+                    await self._work()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_LOOK_S):
+                        await self._wake.wait()
+        finally:
+            await self._dismiss(tuple(self._couriers))
+
+    async def _work(self) -> None:
+        """Write queued events to the outbox, then wake the couriers of webhooks with deliveries."""
+        now_ms = self._clock.utc_ms()
+        if fresh := self._fresh[:]:
+            await self._store.run(rows.enqueue, fresh, now_ms)
+            del self._fresh[: len(fresh)]  # not before: if the database fails they stay queued
+        await self._dismiss(self._couriers.keys() - {each.webhook_id for each in self._known})
+        if not self._known:
+            return
+        await self._store.run(rows.forget_old, now_ms - _KEPT_MS)
+        for webhook_id in await self._store.run(rows.with_due, self._clock.utc_ms()):
+            if webhook_id not in self._couriers:
+                self._couriers[webhook_id] = _Courier(self._deliver_all, webhook_id)
+            self._couriers[webhook_id].wake.set()
+
+    async def _dismiss(self, webhook_ids: Collection[str]) -> None:
+        for each in tuple(webhook_ids):
+            await self._couriers[each].close()
+            del self._couriers[each]  # not before: on cancellation it must still be closed
+
+    async def _deliver_all(self, webhook_id: str) -> None:
+        """Make every due delivery of a webhook."""
+        while due := await self._store.run(rows.claim, webhook_id, self._clock.utc_ms(), _AT_ONCE):
+            errors = await asyncio.gather(*(self._call(each) for each in due))
+            now_ms = self._clock.utc_ms()
+            for disabled in await self._store.run(_note, list(zip(due, errors, strict=True)), now_ms):
+                self._observe(Observe("ocpp", "webhook_disabled", {"webhook": disabled}))
+                self._feed.publish("webhook_disabled", None, {"webhook": disabled})
+
+    async def _call(self, due: Due) -> str:
+        """Make a delivery; return the error, or an empty text."""
+        try:
+            secret = self._key.open(due.webhook.sealed_secret, purpose(due.webhook.webhook_id))
+        except StoreError as error:
+            return f"{error}: {error.hint}"
+        body = due.body.encode()
+        message_id, now_s = f"msg_{due.id}", self._clock.utc_ms() // 1000
+        headers = {
+            "Content-Type": "application/json",
+            "webhook-id": message_id,
+            "webhook-timestamp": str(now_s),
+            "webhook-signature": signature(secret, message_id, now_s, body),
+        }
+        return await call_webhook(due.webhook.url, body, headers, self.reach)
+
+
+class _Courier:
+    """Delivers to one webhook whenever it is woken, until closed."""
+
+    def __init__(self, deliver: Callable[[str], Awaitable[None]], webhook_id: str) -> None:
+        self.wake = asyncio.Event()
+        self._deliver = deliver
+        self._webhook_id = webhook_id
+        self._task = spawn(self._run())
+
+    async def close(self) -> None:
+        """Stop; claimed deliveries are made after their lease, by any node."""
+        self._task.cancel()
+        await asyncio.wait((self._task,))  # unlike awaiting the task itself, it distinguishes whose cancellation it is
+
+    async def _run(self) -> None:
+        while True:
+            await self.wake.wait()
+            self.wake.clear()
+            with contextlib.suppress(StoreError):  # the next check wakes it again
+                await self._deliver(self._webhook_id)
+
+
+def _note(connection: Connection, results: list[tuple[Due, str]], now_ms: int) -> list[str]:
+    """Store the results of deliveries; return the webhooks disabled by them."""
+    disabled = []
+    for due, error in results:
+        if not error:
+            rows.delivered(connection, due, now_ms)
+        elif rows.failed(connection, due, error, now_ms):
+            disabled.append(due.webhook.webhook_id)
+    return disabled
+
+
+ANSWER_S: Final = 10.0
+"""Time-out of a receiver."""
+
+
+def addresses_of(host: str) -> list[str]:
+    """Return the addresses of a host by the system's resolver; blocking. Raises OSError."""
+    return [str(address[0]) for *_, address in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)]
+
+
+async def call_webhook(
+    url: str, body: bytes, headers: dict[str, str], reach: Reach, resolve: Resolve = addresses_of
+) -> str:
+    """Post; return the error, or an empty text. Redirects are not followed."""
+
+    def allowed(host: str) -> list[str]:
+        """Only these are connected to, whatever DNS answers later."""
+        found = [each for each in resolve(host) if reach.names(host) or reach.takes(each)]
+        if not found:
+            raise OSError(errno.EACCES, f"{host} is not a host of the internet; {ALLOW_HINT}")
+        return found
+
+    try:
+        check_url(url, reach)
+        answer = await request("POST", url, most=0, timeout_s=ANSWER_S, body=body, headers=headers, resolve=allowed)
+    except ConfigError as error:
+        return str(error)
+    except TransferError as error:
+        return f"{urlsplit(url).hostname}: {error}"
+    return "" if answer.ok else f"HTTP status {answer.status}"

@@ -1,0 +1,192 @@
+"""Alerts: one for what many reports say, whatever their order, and announced as readers need it."""
+
+import itertools
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from csms.accounts.rules import Principal, Role
+from csms.alerts.rules import (
+    ESCALATE_MS,
+    HOLD_MS,
+    Alert,
+    Evidence,
+    Report,
+    SubjectKind,
+    announcement,
+    escalation_due,
+    follow,
+    may_read,
+    readable,
+)
+from v2g.events import Severity
+
+NOW = 10**12
+
+
+def report(at_ms: int, *, raised: bool = True, severity: Severity = "warning", value: float = 1.0) -> Report:
+    return Report("vehicle", "EV-1", "over_temperature", severity, at_ms, raised, Evidence(value, 0.5))
+
+
+def after(*reports: Report, alert: Alert | None = None) -> Alert:
+    for each in reports:
+        alert = follow(alert, each, NOW) or alert
+    assert alert is not None
+    return alert
+
+
+def announced(alert: Alert, now_ms: int, *, silenced: bool = False) -> tuple[list[str | None], Alert]:
+    found: list[str | None] = []
+    while (said := announcement(alert, now_ms, silenced=silenced)) is not None:
+        found.append(said[0])
+        alert = said[1]
+    return found, alert
+
+
+@pytest.mark.requirement("R125")
+@given(st.lists(st.tuples(st.integers(0, 30), st.booleans()), min_size=1), st.data())
+def test_the_newest_report_counts_in_whatever_order_and_however_often_they_come(
+    reports: list[tuple[int, bool]], data: st.DataObject
+) -> None:
+    shuffled = data.draw(st.permutations(reports + reports))
+    alert = after(*(report(at_ms, raised=raised) for at_ms, raised in shuffled))
+    newest_ms, raised = max(reports)
+    assert (alert.active, alert.changed_ms) == (raised, newest_ms), "of the same time one that raises counts"
+    assert alert.cleared_ms is None or alert.cleared_ms <= newest_ms
+    assert alert.count <= sum(raised for _, raised in reports + reports)
+    for each in sorted(set(reports)):
+        assert follow(alert, report(each[0], raised=each[1]), NOW) is None, "a repetition changes nothing"
+
+
+@pytest.mark.requirement("R125")
+def test_an_alert_is_announced_once_when_it_begins_and_once_when_it_has_ended_for_a_while() -> None:
+    alert = after(report(1), report(2), report(3, value=7.0))
+    assert (alert.value, alert.raised_ms) == (7.0, 1)
+    said, alert = announced(alert, 10)
+    assert (said, alert.count, alert.announced_ms) == (["alert_raised"], 1, 10)
+    alert = after(report(1000, raised=False), alert=alert)
+    assert announced(alert, 999 + HOLD_MS)[0] == []
+    flapping = after(report(2000), alert=alert)
+    assert (flapping.count, flapping.raised_ms, announced(flapping, 10**6)[0]) == (2, 1, [])
+    said, ended = announced(alert, 1000 + HOLD_MS)
+    assert said == ["alert_cleared"]
+    assert announced(ended, NOW)[0] == []
+
+
+@pytest.mark.requirement("R125")
+def test_what_begins_after_the_announced_end_is_another_alert_with_nothing_of_the_first() -> None:
+    _, alert = announced(after(report(1)), 1)
+    seen = msgspec.structs.replace(alert, alert_id=7, acknowledged_ms=5, acknowledged_by="ops", note="on it")
+    _, ended = announced(after(report(10, raised=False), alert=seen), 10 + HOLD_MS)
+    assert (ended.alert_id, ended.note) == (7, "on it")
+    again = after(report(HOLD_MS * 2), alert=ended)
+    assert again == follow(None, report(HOLD_MS * 2), NOW)
+    assert (again.alert_id, again.count, again.acknowledged_ms) == (0, 1, None)
+
+
+@pytest.mark.requirement("R125")
+def test_one_that_begins_and_ends_unobserved_is_announced_too_but_an_end_alone_is_not() -> None:
+    alert = after(report(1), report(2, raised=False))
+    assert announced(alert, HOLD_MS + 2)[0] == ["alert_raised", "alert_cleared"]
+    only_ended = after(report(2, raised=False), report(1))
+    assert (only_ended.active, only_ended.count) == (False, 0)
+    assert announced(only_ended, NOW)[0] == []
+    begun = after(report(5), alert=only_ended)
+    assert (begun.raised_ms, begun.count, begun.value) == (5, 1, 1.0)
+
+
+@pytest.mark.requirement("R125")
+def test_an_error_without_acknowledgement_is_escalated_step_by_step_from_its_announcement_on() -> None:
+    _, warning = announced(after(report(1)), 1)
+    assert announced(warning, ESCALATE_MS[-1] + 1)[0] == []
+    late = 10_000_000
+    said, alert = announced(after(report(1, severity="error")), late)
+    assert said == ["alert_raised"], "a late report is not escalated at once"
+    assert announced(alert, late + ESCALATE_MS[0] - 1)[0] == []
+    said, alert = announced(alert, late + ESCALATE_MS[0])
+    assert (said, alert.escalations, alert.escalated_ms) == (["alert_escalated"], 1, late + ESCALATE_MS[0])
+    assert announced(alert, late + ESCALATE_MS[1] - 1)[0] == []
+    said, alert = announced(alert, late + ESCALATE_MS[1])
+    assert (said, alert.escalations) == (["alert_escalated"], 2)
+    assert announced(alert, late + 10 * ESCALATE_MS[1])[0] == []
+
+
+@pytest.mark.requirement("R125")
+def test_a_worse_report_is_announced_and_to_be_acknowledged_anew() -> None:
+    _, warning = announced(after(report(1)), 1)
+    seen = msgspec.structs.replace(warning, acknowledged_ms=2, acknowledged_by="ops", note="dull")
+    worse = after(report(3, severity="error"), alert=seen)
+    assert (worse.severity, worse.acknowledged_ms, worse.note, worse.count) == ("error", None, "", 1)
+    said, worse = announced(worse, ESCALATE_MS[1])
+    assert said == ["alert_raised"], "its time until escalation begins with that"
+    assert announced(worse, ESCALATE_MS[1] + ESCALATE_MS[0])[0] == ["alert_escalated"]
+    assert after(report(4), alert=worse).severity == "error", "a milder report of the same thing lowers nothing"
+
+
+@pytest.mark.requirement("R125")
+def test_a_silenced_alert_waits_with_announcement_and_escalation_and_is_not_lost() -> None:
+    alert = after(report(1, severity="error"))
+    assert announced(alert, 5, silenced=True)[0] == []
+    said, raised = announced(alert, 5)
+    assert said == ["alert_raised"]
+    assert announced(raised, NOW, silenced=True)[0] == []
+    over = after(report(6, raised=False), alert=alert)
+    said, silent = announced(over, 7, silenced=True)
+    assert (said, silent.announced) == ([None], "cleared")
+    assert announced(silent, NOW)[0] == []
+    ended = after(report(6, raised=False), alert=raised)
+    assert announced(ended, 6 + HOLD_MS, silenced=True)[0] == ["alert_cleared"], "its beginning was announced"
+
+
+@pytest.mark.requirement("R125")
+def test_an_acknowledged_error_is_not_escalated_and_one_that_was_not_announced_is_not() -> None:
+    alert = after(report(1, severity="error"))
+    assert (alert.value, alert.limit) == (1.0, 0.5)
+    assert escalation_due(alert, NOW, ESCALATE_MS) is False
+    _, raised = announced(alert, 1)
+    assert announced(raised, ESCALATE_MS[0] + 1)[0] == ["alert_escalated"]
+    seen = msgspec.structs.replace(raised, acknowledged_ms=2, acknowledged_by="ops")
+    assert announced(seen, NOW)[0] == []
+
+
+@pytest.mark.requirement("R125")
+def test_a_worse_report_of_the_same_time_counts_and_another_end_does_not_begin_anything() -> None:
+    worse = after(report(1), report(1, severity="error"))
+    assert (worse.severity, worse.count, worse.acknowledged_by, worse.note) == ("error", 1, "", "")
+    _, ended = announced(after(report(1), report(2, raised=False)), 2 + HOLD_MS)
+    ended = msgspec.structs.replace(ended, alert_id=7)
+    again = after(report(9, raised=False), alert=ended)
+    assert (again.alert_id, again.count, again.announced, again.cleared_ms) == (7, 1, "cleared", 2)
+
+
+def test_a_time_in_the_future_delays_nothing() -> None:
+    alert = after(report(NOW + 10**10))
+    assert alert.changed_ms == NOW
+    assert not msgspec.structs.replace(after(report(NOW + 1, raised=False), alert=after(report(NOW - 1)))).active
+    assert [each for each, _ in itertools.groupby(announced(alert, NOW)[0])] == ["alert_raised"]
+
+
+@pytest.mark.requirement("R113")
+@pytest.mark.parametrize(
+    ("role", "kinds"),
+    [
+        (Role.ADMIN, {"vehicle", "station", "site", "node", "queue", "settlement", "campaign", "grid"}),
+        (Role.OPERATOR, {"station", "site", "node", "queue", "settlement", "campaign", "grid"}),
+        (Role.BILLING, {"settlement"}),
+        (Role.MONITOR, set()),
+        (Role.INSURER, set()),
+    ],
+)
+def test_roles_read_alerts_about_what_they_may_read(role: Role, kinds: set[SubjectKind]) -> None:
+    who = readable(Principal("x", role))
+    assert {kind for kind, _ in who} == kinds
+    assert all(may_read(who, kind, "") for kind in kinds)
+
+
+def test_a_driver_reads_alerts_of_its_vehicles_alone() -> None:
+    who = readable(Principal("x", Role.DRIVER, evs=("EV-1",)))
+    assert may_read(who, "vehicle", "EV-1")
+    assert not any(may_read(who, "vehicle", each) for each in ("EV-2", ""))
+    assert not may_read(who, "station", "EV-1")

@@ -1,0 +1,397 @@
+"""Plausible times of transactions, one rule at a time."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from csms.booking.plausibility import (
+    Conflict,
+    Finding,
+    JudgedUsage,
+    RatedPower,
+    ReceivedEvent,
+    TransactionContext,
+    earliest_ms,
+    judge_usage,
+)
+from csms.transactions.rules import EXPORT_REGISTER, IMPORT_REGISTER, Event, Kind, Sample, merge
+from v2g.energy.settlement.costing import Usage
+
+pytestmark = pytest.mark.requirement("R194")
+
+START = 1_795_046_400_000
+MINUTE = 60_000
+HOUR = 3_600_000
+ABOUT = TransactionContext(rating=RatedPower(22_000, 22_000))
+
+
+def reading(at_ms: int, value: float | str, measurand: str = IMPORT_REGISTER, context: str = "") -> Sample:
+    return Sample(at_ms=at_ms, measurand=measurand, value=str(value), unit="Wh", context=context)
+
+
+def heard(seq_no: int, kind: Kind, at_ms: int, *samples: Sample, **more: Any) -> ReceivedEvent:
+    """Return an event that arrived at once, unless `received_ms` says when."""
+    return ReceivedEvent(
+        **{"seq_no": seq_no, "kind": kind, "at_ms": at_ms, "received_ms": at_ms, "samples": samples, **more}
+    )
+
+
+def begun(at_ms: int = START, value: float = 1000, seq_no: int = 0, **more: Any) -> ReceivedEvent:
+    return heard(seq_no, "Started", at_ms, reading(at_ms, value, context="Transaction.Begin"), **more)
+
+
+def ended(at_ms: int = START + HOUR, value: float = 1100, seq_no: int = 1, **more: Any) -> ReceivedEvent:
+    return heard(seq_no, "Ended", at_ms, reading(at_ms, value, context="Transaction.End"), **more)
+
+
+def judged(
+    *events: ReceivedEvent, about: TransactionContext = ABOUT, end_ms: int = START + HOUR, **more: Any
+) -> JudgedUsage:
+    """Return what is judged of a transaction that the back end has after these events."""
+    known = None
+    for each in events:
+        event = Event(
+            station_id="CS", transaction_id="t", seq_no=each.seq_no, kind=each.kind, at_ms=each.at_ms, trigger="",
+            digest="", offline=each.offline, evse_id=each.evse_id, id_token="A", token_type="ISO14443",
+            samples=each.samples,
+        )  # fmt: skip
+        known = merge(known, event)
+    assert known is not None
+    return judge_usage(msgspec.structs.replace(known, **more), events, end_ms, about)
+
+
+def knowing(**more: Any) -> TransactionContext:
+    return msgspec.structs.replace(ABOUT, **more)
+
+
+def details(found: JudgedUsage) -> list[tuple[str, str]]:
+    return [(each.reason, each.detail) for each in found.findings]
+
+
+def span(found: JudgedUsage) -> tuple[int, int]:
+    return found.usage.start_ms, found.usage.end_ms
+
+
+def times(found: JudgedUsage) -> list[int]:
+    return [each.utc_ms for each in found.usage.readings]
+
+
+# -- bounds
+
+
+def test_an_event_that_is_not_offline_is_at_most_two_minutes_old() -> None:
+    assert earliest_ms(START, offline=False, booted_ms=None, away_ms=None, known_ms=None) == START - 120_000
+
+
+def test_a_station_s_clock_is_right_to_a_minute() -> None:
+    assert earliest_ms(START, offline=False, booted_ms=START, away_ms=None, known_ms=None) == START - 60_000
+    assert earliest_ms(START, offline=True, booted_ms=None, away_ms=START - 1, known_ms=0) == START - 60_001
+    for by_ms, found in (
+        (60_000, []),
+        (60_001, [("clock", f"event 0 is of {START + 60_001} ms, it can be of 0 to {START + 60_000} ms")]),
+    ):
+        assert details(judged(begun(START + by_ms, received_ms=START), ended())) == found
+
+
+def test_without_a_bound_any_time_before_its_receipt_may_be() -> None:
+    for at_ms, start_ms in ((-5, 0), (0, 0), (1, 1)):
+        found = judged(begun(at_ms, offline=True, received_ms=HOUR), ended(HOUR))
+        assert (details(found), span(found)) == ([], (start_ms, HOUR))
+
+
+def test_only_a_begin_is_bounded_by_the_transaction_before() -> None:
+    about = knowing(free_ms=START + HOUR)
+    assert details(judged(heard(1, "Updated", START), about=about)) == []
+    assert details(judged(heard(1, "Started", START), about=about)) == [
+        ("clock", f"event 1 is of {START} ms, it can be of {START + HOUR - 60_000} to {START + 60_000} ms")
+    ]
+
+
+def test_an_offline_event_before_its_bound_is_of_its_bound() -> None:
+    late = {"offline": True, "received_ms": START + 2 * HOUR}
+    first = judged(begun(START - HOUR, earliest_ms=START, **late), ended())
+    assert (details(first), span(first)) == (
+        [("clock", f"event 0 is of {START - HOUR} ms, it can be of {START} to {START + 2 * HOUR + 60_000} ms")],
+        (START, START + HOUR),
+    )
+    last = judged(begun(), ended(START + MINUTE, earliest_ms=START + HOUR, **late))
+    assert span(last) == (START, START + HOUR)
+    assert not last.timed
+
+
+def test_an_offline_event_after_its_receipt_is_of_its_receipt() -> None:
+    found = judged(begun(), ended(START + 9 * HOUR, offline=True, earliest_ms=START, received_ms=START + HOUR))
+    assert (details(found), span(found)) == (
+        [("clock", f"event 1 is of {START + 9 * HOUR} ms, it can be of {START} to {START + HOUR + 60_000} ms")],
+        (START, START + HOUR),
+    )
+
+
+def test_an_event_of_another_day_is_of_its_receipt() -> None:
+    found = judged(begun(), ended(START - 24 * HOUR, earliest_ms=START + HOUR - 120_000, received_ms=START + HOUR))
+    assert (span(found), found.timed, times(found)) == ((START, START + HOUR), False, [START, START + HOUR])
+
+
+# -- readings
+
+
+def test_a_reading_within_a_minute_of_its_event_moves_with_it() -> None:
+    for by_ms, more in ((60_000, 0), (-60_000, 0), (60_001, 1), (-60_001, 1)):
+        wrong_ms = START - 24 * HOUR
+        update = heard(
+            1, "Updated", wrong_ms, reading(wrong_ms + by_ms, 1050), earliest_ms=START, received_ms=START + 10 * MINUTE
+        )
+        found = judged(begun(), update, ended(seq_no=2))
+        assert details(found)[1:] == more * [("clock", f"a reading in event 1 is of {wrong_ms + by_ms} ms")]
+        assert times(found) == [START, START + 10 * MINUTE + (0 if more else by_ms), START + HOUR]
+
+
+def test_a_reading_is_at_most_a_minute_after_its_event() -> None:
+    for by_ms, found in (
+        (60_000, []),
+        (60_001, [("clock", f"a reading in event 1 is of {START + 660_001} ms")]),
+        (9 * HOUR, [("clock", f"a reading in event 1 is of {START + 33_000_000} ms")]),
+    ):
+        at_ms = START + 10 * MINUTE
+        judgement = judged(begun(), heard(1, "Updated", at_ms, reading(at_ms + by_ms, 1050)), ended(seq_no=2))
+        assert details(judgement) == found
+        assert times(judgement) == [START, at_ms if found else at_ms + 60_000, START + HOUR]
+        assert judgement.timed is not bool(found)
+
+
+def test_a_reading_is_at_most_a_minute_before_its_transaction() -> None:
+    for at_ms, found in (
+        (START - 60_000, []),
+        (START - 60_001, [("clock", f"a reading in event 1 is of {START - 60_001} ms")]),
+    ):
+        at = START + 10 * MINUTE
+        assert details(judged(begun(), heard(1, "Updated", at, reading(at_ms, 1000)), ended(seq_no=2))) == found
+
+
+# -- offline
+
+
+def test_an_offline_event_that_nothing_bounds_has_no_price_by_time() -> None:
+    told = "its price depends on time, and only its station knows that of the offline events 0"
+    events = begun(START, offline=True, received_ms=START + 2 * HOUR), ended()
+    assert details(judged(*events, about=knowing(by_time=True))) == [("clock", told)]
+    assert details(judged(*events)) == []
+
+
+def test_an_offline_event_is_known_to_three_minutes() -> None:
+    for away_ms, held in ((180_000, False), (180_001, True)):
+        late = begun(START, offline=True, received_ms=START + HOUR, earliest_ms=START + MINUTE - away_ms)
+        update = heard(1, "Updated", START + MINUTE)
+        found = judged(late, update, ended(seq_no=2), about=knowing(by_time=True))
+        assert [each.reason for each in found.findings] == (["clock"] if held else [])
+
+
+def test_a_time_that_was_corrected_is_told_once() -> None:
+    late = begun(START, offline=True, received_ms=START + 2 * HOUR)
+    wrong = ended(START - 24 * HOUR, earliest_ms=START + HOUR, received_ms=START + HOUR)
+    assert details(judged(late, wrong, about=knowing(by_time=True))) == [
+        (
+            "clock",
+            f"event 1 is of {START - 24 * HOUR} ms, it can be of {START + HOUR} to {START + HOUR + 60_000} ms",
+        )
+    ]
+
+
+# -- begin and end
+
+
+def test_without_its_start_a_transaction_begins_with_its_first_event() -> None:
+    later = heard(2, "Updated", START + MINUTE, reading(START + MINUTE, 1010))
+    found = judged(heard(1, "Updated", START, reading(START, 1000)), later)
+    assert (details(found), span(found)) == ([], (START, START + HOUR)), "it goes on, and its start may still come"
+    found = judged(heard(1, "Updated", START, reading(START, 1000)), later, ended(seq_no=3))
+    assert (found.findings, span(found)) == (
+        (Finding("events", "its start has not arrived", missing=True),),
+        (START, START + HOUR),
+    )
+
+
+def test_a_transaction_begins_with_its_start_not_with_an_earlier_number() -> None:
+    found = judged(heard(0, "Updated", START - MINUTE), begun(seq_no=1), ended(seq_no=2))
+    assert (details(found), span(found)) == ([], (START, START + HOUR))
+
+
+def test_a_transaction_that_goes_on_ends_when_it_is_asked_for_but_not_before_it_began() -> None:
+    assert span(judged(begun(), end_ms=START + 5)) == (START, START + 5)
+    assert span(judged(begun(), end_ms=START - 5)) == (START, START)
+
+
+def test_a_transaction_lasts_at_most_366_days() -> None:
+    for by_ms, lasts_ms in (
+        (31_622_399_999, 31_622_399_999),
+        (31_622_400_000, 31_622_400_000),
+        (31_622_400_001, 31_622_400_000),
+        (99_999_999_999, 31_622_400_000),
+    ):
+        assert span(judged(begun(), ended(START + by_ms))) == (START, START + lasts_ms)
+
+
+def test_a_transaction_begins_at_most_in_the_year_3000() -> None:
+    for at_ms in (32_503_679_999_999, 32_503_680_000_000, 32_503_680_000_001, 99_999_999_999_999):
+        found = judged(begun(at_ms), ended(at_ms))
+        assert found.usage.start_ms == min(at_ms, 32_503_680_000_000)
+
+
+# -- events
+
+
+def test_what_arrived_since_its_id_was_used_again_does_not_count() -> None:
+    """Its end is the last of before, and the earliest start that came again counts."""
+    about = knowing(
+        conflicts=(
+            Conflict(0, START + 30 * MINUTE, "Started 8000 Wh"),
+            Conflict(0, START + 20 * MINUTE, "Started 9000 Wh"),
+            Conflict(1, START + 10 * MINUTE, "Updated 1040 Wh"),
+        )
+    )
+    first, second = (
+        heard(n, "Updated", at, reading(at, 1000 + n)) for n, at in ((1, START + 1), (2, START + 1_199_999))
+    )
+    third = heard(3, "Updated", START + 1_200_000, reading(START + 1_200_000, 1060))
+    found = judged(begun(), first, second, third, ended(seq_no=4), about=about)
+    assert details(found)[:3] == [
+        ("reused", "it began again with event 0: Started 8000 Wh"),
+        ("reused", "it began again with event 0: Started 9000 Wh"),
+        ("reused", "it has a second content of event 1: Updated 1040 Wh"),
+    ]
+    assert (span(found), found.import_mwh) == ((START, START + 1_199_999), 2000)
+
+
+def test_a_second_content_alone_ends_nothing() -> None:
+    found = judged(begun(), ended(), about=knowing(conflicts=(Conflict(1, START, "Ended 1200 Wh"),)))
+    assert details(found) == [("events", "it has a second content of event 1: Ended 1200 Wh")]
+    assert (span(found), found.import_mwh) == ((START, START + HOUR), 100_000)
+
+
+def test_events_after_the_end_without_readings_contradict_nothing() -> None:
+    assert details(judged(begun(), ended(), heard(2, "Updated", START + HOUR))) == []
+
+
+def test_gaps_are_evidence_that_may_still_arrive_and_count_when_it_has_ended() -> None:
+    about = knowing(by_time=True, gaps=((1, 2), (4, 4)))
+    told = "its price depends on time, and events are missing: 1 to 2, 4 to 4"
+    assert judged(begun(), ended(seq_no=5), about=about).findings == (Finding("events", told, missing=True),)
+    assert judged(begun(), about=about).findings == ()
+
+
+def test_eight_findings_of_one_kind_are_shown() -> None:
+    conflicts = tuple(Conflict(1, START, f"Ended {n} Wh") for n in range(9))
+    assert len(judged(begun(), ended(), about=knowing(conflicts=conflicts)).findings) == 8
+    wrong = [heard(n, "Updated", START + HOUR, received_ms=START) for n in range(1, 10)]
+    assert len(judged(begun(), *wrong).findings) == 8
+    for last, listed in ((9, "2, 3, 4, 5, 6, 7, 8, 9"), (10, "2, 3, 4, 5, 6, 7, 8, 9 and 1 more")):
+        after = [heard(n, "Updated", START + HOUR, reading(START + HOUR, 1100)) for n in range(2, last + 1)]
+        told = ("events", f"readings came after its end: events {listed}")
+        assert details(judged(begun(), ended(), *after)) == [told]
+
+
+# -- registers since the transaction before
+
+
+def test_an_evse_is_not_idle_unless_that_is_known() -> None:
+    about = TransactionContext(free_ms=START, left_wh=("900", None))
+    assert details(judged(begun(), ended(), about=about)) == []
+    assert details(judged(begun(), ended(), about=msgspec.structs.replace(about, idle=True))) == [
+        ("begin", "it begins at 1000 Wh, the import register of its EVSE stood at 900 Wh before it")
+    ]
+
+
+def test_without_a_transaction_before_nothing_is_known_of_between() -> None:
+    assert details(judged(begun(), ended(), about=knowing(left_wh=("900", None), idle=True))) == []
+
+
+def test_a_begin_before_the_end_before_it_is_as_at_that_time() -> None:
+    """Clocks may differ by a minute: no energy is less than none in between."""
+    for left_wh, found in (
+        ("999", []),
+        ("998.999", [("begin", "it begins at 1000 Wh, the import register of its EVSE stood at 998.999 Wh before it")]),
+    ):
+        about = knowing(left_wh=(left_wh, None), idle=True, free_ms=START + 60_000)
+        assert details(judged(begun(), ended(), about=about)) == found
+
+
+def test_a_reading_of_before_the_transaction_before_is_left_out() -> None:
+    update = heard(1, "Updated", START + MINUTE, reading(START + MINUTE, 1100))
+    found = judged(begun(), update, ended(value=1200, seq_no=2), about=knowing(left_wh=("1050", None)))
+    assert details(found) == [
+        ("rise", "it begins at 1000 Wh, the import register of its EVSE stood at 1050 Wh before it")
+    ]
+    assert (found.import_mwh, times(found)) == (100_000, [START + MINUTE, START + HOUR])
+
+
+def test_a_higher_begin_is_told_and_stays() -> None:
+    about = knowing(left_wh=("900", None), idle=True, free_ms=START)
+    assert judged(begun(), ended(), about=about).import_mwh == 100_000
+
+
+def test_a_register_that_falls_is_told_by_its_direction() -> None:
+    for measurand, name in ((IMPORT_REGISTER, "import"), (EXPORT_REGISTER, "export")):
+        first = reading(START, 1000, measurand, "Transaction.Begin")
+        last = reading(START + HOUR, 900, measurand, "Transaction.End")
+        found = judged(heard(0, "Started", START, first), heard(1, "Ended", START + HOUR, last))
+        assert ("fall", f"the {name} register falls from 1000 to 900 Wh, at {START + HOUR} ms") in details(found)
+
+
+# -- charging
+
+
+def test_charging_is_told_where_it_changes() -> None:
+    flows = (None, True, None, True, False, False, None, True, False)
+    events = [heard(n, "Updated", START + n, charging=flow) for n, flow in enumerate(flows)]
+    events[0] = begun()
+    assert judged(*events).usage.charging == (
+        (START + 1, True), (START + 4, False), (START + 7, True), (START + 8, False)
+    )  # fmt: skip
+
+
+def test_a_transaction_s_charging_is_within_it() -> None:
+    before = heard(0, "Updated", START - MINUTE, charging=True)
+    after = heard(3, "Updated", START + 2 * HOUR, charging=False)
+    found = judged(before, begun(seq_no=1), ended(seq_no=2), after)
+    assert found.usage.charging == ((START, True), (START + HOUR, False))
+
+
+# -- a station's own cost
+
+
+def test_a_station_s_cost_may_differ_by_ten_watt_hours() -> None:
+    told = "the station's cost is for 110.001 Wh, its register says 100 Wh"
+    for cost_wh, found in ((110.0, []), (90.0, []), (110.0005, [("cost", told)])):
+        assert details(judged(begun(), ended(cost_wh=cost_wh))) == found
+
+
+def test_a_station_s_cost_may_differ_by_one_percent() -> None:
+    for cost_wh, found in (
+        (2040.2, []),
+        (1999.8, []),
+        (2040.25, [("cost", "the station's cost is for 2040.25 Wh, its register says 2020 Wh")]),
+    ):
+        assert details(judged(begun(), ended(value=3020, cost_wh=cost_wh))) == found
+
+
+def test_the_last_cost_of_an_ended_transaction_counts() -> None:
+    for first, last, found in ((9.0, 100.0, []), (100.0, 9.0, ["cost"])):
+        judgement = judged(begun(cost_wh=first), ended(cost_wh=last))
+        assert [each.reason for each in judgement.findings] == found
+    update = heard(1, "Updated", START + MINUTE, reading(START + MINUTE, 1100), cost_wh=9.0)
+    assert details(judged(begun(), update)) == [], "it goes on"
+
+
+# -- what is said without more
+
+
+def test_a_usage_without_findings_is_exact_and_of_right_times() -> None:
+    found = JudgedUsage(usage=Usage(start_ms=0, end_ms=1))
+    assert (found.findings, found.timed, found.detail) == ((), True, "")
+    assert (found.import_mwh, found.export_mwh) == (0, 0), "nothing was read"
+    assert not Finding("clock", "").missing
+
+
+def test_an_evse_without_a_rating_is_of_400_kw() -> None:
+    assert RatedPower() == RatedPower(400_000, 400_000) == TransactionContext().rating

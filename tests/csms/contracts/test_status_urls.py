@@ -1,0 +1,45 @@
+"""Which responders and lists may be asked: URLs are compared as servers read them."""
+
+import pytest
+
+from csms.contracts.rules import may_ask
+
+ALLOWED = ("https://pki.example/ocsp/", "http://crl.example:8080/")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://pki.example/ocsp/",
+        "https://PKI.example:443/ocsp/a/b?c=d",
+        "https://pki.example/ocsp/%41",
+        "http://crl.example:8080/list.crl",
+    ],
+)
+def test_what_is_below_an_allowed_one_may_be_asked(url: str) -> None:
+    assert may_ask(url, ALLOWED)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "https://pki.example/",
+        "http://pki.example/ocsp/",
+        "https://pki.example:8443/ocsp/",
+        "https://pki.example/ocsp/../admin",
+        "https://pki.example/ocsp/%2e%2e/admin",
+        "https://pki.example/ocsp/%252e%252e/admin",
+        "https://pki.example/ocsp/..\\admin",
+        "https://pki.example/ocsp/./x",
+        "https://pki.example/ocsp/\n",
+        "https://user@pki.example/ocsp/",
+        "https://pki.example@evil.example/ocsp/",
+        "https://pki.example:port/ocsp/",
+        "https://[::1/ocsp/",
+        "ftp://pki.example/ocsp/",
+        "http://crl.example:8080.evil.example/",
+    ],
+)
+def test_what_only_looks_like_it_may_not(url: str) -> None:
+    assert not may_ask(url, ALLOWED)

@@ -1,0 +1,153 @@
+"""Charging profiles follow the signal and the vehicle's needs, and our own station agrees with each of them."""
+
+import msgspec
+import pytest
+
+from csms.admission.rules import Admission, admit, serial_number_fits
+from csms.dispatch.rules import dispatch_profile
+from csms.smart_charging.rules import Needs, answer_needs, needs_of, station_profiles, transaction_profile
+from tests.csms.support import grid_signal
+from v2g.ocpp.messages.ev_charging import NotifyEVChargingNeedsRequest
+from v2g.ocpp.messages.smart_charging import SetChargingProfileRequest
+from v2g.ocpp.routes import Version
+from v2g.ocpp.versions import write_payload
+from v2g_station.blocks.smart_charging.profile_rules import Abilities, refuse
+from v2g_station.blocks.smart_charging.profiles import Around, Installed, OpenTransaction, allowance
+
+SIGNAL = grid_signal(3)
+NOW = SIGNAL.issued_at_ms
+
+
+def accepted(requests: list[SetChargingProfileRequest], version: Version) -> list[Installed]:
+    """Install profiles as a station does; each must be fit for the wire and acceptable."""
+    running = OpenTransaction("t", 1, NOW)
+    installed: list[Installed] = []
+    for request in requests:
+        write_payload(request, version)
+        profile = request.charging_profile
+        assert (
+            refuse(
+                profile,
+                request.evse_id,
+                version=version,
+                able=Abilities(evses=2),
+                installed=installed,
+                transactions=[running],
+            )
+            is None
+        )
+        installed.append(Installed(request.evse_id, profile, version))
+    return installed
+
+
+@pytest.mark.parametrize(
+    ("requested", "after_ms", "charge", "discharge"),
+    [
+        ("DC_BPT", 0, 11_000, 5_000),
+        ("DC_BPT", 3_600_001, 11_000, 0),  # a signal that ran out permits no export
+        ("DC", 0, 11_000, 0),
+    ],
+)
+def test_a_2_1_station_ends_up_with_the_limits_of_the_signal(
+    requested: str, after_ms: int, charge: int, discharge: int
+) -> None:
+    needs = Needs(evse_id=1, requested=requested)
+    requests = [*station_profiles(SIGNAL, "2.1", NOW), transaction_profile(SIGNAL, "2.1", NOW, "t", needs)]
+    found = allowance(
+        accepted(requests, "2.1"), NOW + after_ms, Around(evse_id=1, transaction=OpenTransaction("t", 1, NOW))
+    )
+    assert (found.charge_w, found.discharge_w) == (charge, discharge)
+
+
+def test_a_set_point_takes_no_limit_of_export_away() -> None:
+    """A dispatched transaction's profile may say no limit (Q03.FR.02); that of the one below it still holds."""
+    transaction = OpenTransaction("t", 1, NOW)
+    around = Around(evse_id=1, transaction=transaction)
+    needs = Needs(evse_id=1, requested="DC_BPT")
+    default = station_profiles(SIGNAL, "2.1", NOW, evses=2)
+    own = transaction_profile(SIGNAL, "2.1", NOW, "t", needs, sharers=1)
+    wish = dispatch_profile(1, -9_000, "CentralSetpoint", NOW, "t", duration_s=60)
+    dispatched = SetChargingProfileRequest(evse_id=1, charging_profile=wish)
+    for requests, export_w in (([*default, own], 5_000), ([*default, own, dispatched], 5_000), (default, 2_500)):
+        assert allowance(accepted(requests, "2.1"), NOW, around).export_w == export_w
+    found = allowance(accepted([*default, own, dispatched], "2.1"), NOW, around)
+    assert (found.discharge_w, found.setpoint_w) == (None, -9_000)
+    assert allowance(accepted([dispatched], "2.1"), NOW, around).export_w is None
+
+
+def test_a_2_0_1_station_ends_up_with_the_limit_of_charge() -> None:
+    needs = Needs(evse_id=1, requested="DC")
+    requests = [*station_profiles(SIGNAL, "2.0.1", NOW), transaction_profile(SIGNAL, "2.0.1", NOW, "t", needs)]
+    found = allowance(accepted(requests, "2.0.1"), NOW, Around(evse_id=1, transaction=OpenTransaction("t", 1, NOW)))
+    assert (found.charge_w, found.discharge_w) == (11_000, None)
+
+
+def test_a_vehicle_that_takes_one_period_gets_one_and_falls_back_to_charging_only() -> None:
+    needs = Needs(evse_id=1, requested="DC_BPT", max_periods=1)
+    requests = [*station_profiles(SIGNAL, "2.1", NOW), transaction_profile(SIGNAL, "2.1", NOW, "t", needs)]
+    assert len(requests[-1].charging_profile.charging_schedule[0].charging_schedule_period) == 1
+    installed = accepted(requests, "2.1")
+    transaction = OpenTransaction("t", 1, NOW)
+    assert allowance(installed, NOW, Around(evse_id=1, transaction=transaction)).discharge_w == 5_000
+    assert allowance(installed, NOW + 3_700_000, Around(evse_id=1, transaction=transaction)).discharge_w == 0
+
+
+def test_a_newer_signal_replaces_the_profiles_of_the_older() -> None:
+    old, new = (station_profiles(grid_signal(v), "2.1", NOW) for v in (1, 2))
+    assert [each.charging_profile.id for each in old] == [each.charging_profile.id for each in new]
+
+
+def test_a_signal_that_has_run_out_already_allows_charging_only() -> None:
+    requests = station_profiles(SIGNAL, "2.1", SIGNAL.valid_until_ms)
+    found = allowance(accepted(requests, "2.1"), SIGNAL.valid_until_ms, Around(evse_id=1))
+    assert (found.charge_w, found.discharge_w) == (11_000, 0)
+
+
+@pytest.mark.parametrize(
+    ("requested", "allowed", "signal", "version", "status"),
+    [
+        ("DC_BPT", ("DC", "DC_BPT"), True, "2.1", "Accepted"),
+        ("DC_BPT", ("DC",), True, "2.1", "Rejected"),
+        ("DC_BPT", (), True, "2.1", "Accepted"),
+        ("DC", ("DC",), False, "2.1", "NoChargingProfile"),
+        ("DC", ("DC_BPT",), True, "2.0.1", "Accepted"),
+        ("DC", ("DC",), False, "2.0.1", "Rejected"),
+    ],
+)
+def test_needs_are_answered_by_contract_and_signal(
+    requested: str, allowed: tuple[str, ...], signal: bool, version: Version, status: str
+) -> None:
+    needs = Needs(evse_id=1, requested=requested)
+    assert answer_needs(needs, allowed, has_signal=signal, version=version) == status
+
+
+def test_only_stations_that_are_known_or_welcome_get_in() -> None:
+    found = admit("CS", {"CS": "Pending"}, "", "refuse")
+    assert found is not None
+    assert found.boot == "Pending"
+    assert admit("OTHER", {"CS": "Accepted"}, "", "refuse") is None
+    assert admit("OTHER", {}, "", "accept") == Admission("Accepted")
+    assert admit("OTHER", {}, "", "pending") == Admission("Pending")
+    assert admit("..", {}, "", "accept") is None
+
+
+def test_an_operators_decision_comes_before_the_configuration() -> None:
+    assert admit("CS", {"CS": "Accepted"}, "Refused", "accept") is None
+    assert admit("CS", {"CS": "Accepted"}, "Rejected", "accept") == Admission("Rejected")
+    assert admit("OTHER", {}, "Accepted", "refuse") == Admission("Accepted")
+
+
+def test_a_serial_number_is_the_certificates_or_left_out() -> None:
+    assert serial_number_fits(None, "CS")
+    assert serial_number_fits("CS", "CS")
+    assert not serial_number_fits("other", "CS")
+
+
+@pytest.mark.requirement("R192")
+def test_powers_of_single_conductors_are_added() -> None:
+    """ISO 15118-20 AC: beside values of L2 and L3 the one without suffix is that of L1."""
+    able = {"maxChargePower": 3680, "maxChargePower_L2": 3680, "maxChargePower_L3": 1000, "maxDischargePower": 2000}
+    needs = {"requestedEnergyTransfer": "AC_BPT", "v2xChargingParameters": able | {"maxDischargePower_L2": 2000}}
+    request = msgspec.convert({"evseId": 1, "chargingNeeds": needs}, NotifyEVChargingNeedsRequest)
+    found = needs_of(request)
+    assert (found.most_w, found.most_discharge_w) == (8_360, 4_000)

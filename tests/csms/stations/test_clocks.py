@@ -1,0 +1,75 @@
+"""What a station's clock is set to."""
+
+from typing import Any
+
+import pytest
+
+from csms.sites.rules import Site
+from csms.stations.rules import ClockSettings, Mirror, by_name, by_offset, data_of, is_set, mirror_of, transition
+from v2g.energy.balancing import Node
+from v2g.ocpp.times import format_time, parse_time
+
+BERLIN = ClockSettings(zone="Europe/Berlin", sources=("NTP", "Heartbeat"))
+OCTOBER = parse_time("2026-10-01T00:00:00Z")
+
+
+def row(variable: str, value: str | None, instance: str = "", **more: Any) -> dict[str, Any]:
+    names = {"variable": variable, "variable_instance": instance, "attribute": "Actual", "value": value}
+    return names | {"after_reboot": None, "values_list": ""} | more
+
+
+@pytest.mark.parametrize(
+    ("zone", "at", "offset", "change"),
+    [
+        ("Europe/Berlin", "2026-10-01T00:00:00Z", "+02:00", ("2026-10-25T01:00:00Z", "+01:00")),
+        ("Europe/Berlin", "2026-10-25T01:00:00Z", "+01:00", ("2027-03-28T01:00:00Z", "+02:00")),
+        ("America/St_Johns", "2026-07-01T00:00:00Z", "-02:30", ("2026-11-01T04:30:00Z", "-03:30")),
+        ("Australia/Lord_Howe", "2026-01-01T00:00:00Z", "+11:00", ("2026-04-04T15:00:00Z", "+10:30")),
+        ("Asia/Kathmandu", "2026-01-01T00:00:00Z", "+05:45", None),
+        ("UTC", "2026-01-01T00:00:00Z", "+00:00", None),
+    ],
+)
+def test_offsets_and_when_they_change(zone: str, at: str, offset: str, change: tuple[str, str] | None) -> None:
+    wanted = None if change is None else (parse_time(change[0]), change[1])
+    assert transition(zone, parse_time(at)) == (offset, wanted)
+
+
+def test_a_station_that_knows_zones_receives_the_name_once() -> None:
+    unread = mirror_of([])
+    assert by_name(BERLIN, unread) == {("TimeZone", ""): "Europe/Berlin", ("TimeSource", ""): "NTP,Heartbeat"}
+    reported = mirror_of(
+        [
+            row("TimeZone", "UTC", after_reboot="Europe/Berlin"),
+            row("TimeSource", "Heartbeat", values_list="Heartbeat, RealTimeClock"),
+            row("TimeSource", "x", attribute="Target"),
+        ]
+    )
+    assert by_name(BERLIN, reported) == {}, "what holds after a reboot is set; of its sources it has one that is wanted"
+    assert by_name(ClockSettings(zone="Asia/Kathmandu"), reported) == {("TimeZone", ""): "Asia/Kathmandu"}
+    assert by_name(ClockSettings(), reported) == {}
+
+
+def test_a_station_without_zones_receives_offsets() -> None:
+    mirror = mirror_of([row("DateTime", "2026-10-01T00:00:00Z"), row("TimeOffset", "+02:00")])
+    assert by_name(BERLIN, mirror) == {("TimeSource", ""): "NTP,Heartbeat"}
+    wanted = by_offset(BERLIN, mirror, OCTOBER)
+    assert wanted == {
+        ("TimeOffset", "NextTransition"): "+01:00",
+        ("NextTimeOffsetTransitionDateTime", ""): format_time(parse_time("2026-10-25T01:00:00Z")),
+    }
+    assert [each.variable.instance for each in data_of(wanted)] == ["NextTransition", None]
+    reported = Mirror(
+        {**mirror.values, **wanted, ("NextTimeOffsetTransitionDateTime", ""): "2026-10-25T02:00:00+01:00"}, ()
+    )
+    assert by_offset(BERLIN, reported, OCTOBER) == {}
+    after = by_offset(BERLIN, reported, parse_time("2026-10-26T00:00:00Z"))
+    assert after["TimeOffset", ""] == "+01:00"
+    assert after["TimeOffset", "NextTransition"] == "+02:00"
+    assert by_offset(ClockSettings(), reported, OCTOBER) == {}
+    assert not is_set(("NextTimeOffsetTransitionDateTime", ""), "2026-10-25T01:00:00Z", "never")
+
+
+@pytest.mark.parametrize("zone", ["Europe/Nowhere", "+01:00", "../etc/passwd"])
+def test_a_site_has_a_zone_that_there_is(zone: str) -> None:
+    with pytest.raises(ValueError, match="zone"):
+        Site(id="yard", nodes=(Node(id="main", limits=(1, 1, 1)),), zone=zone)

@@ -1,0 +1,201 @@
+"""A transaction is what its events say, in whatever order they come."""
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from csms.transactions.rules import (
+    Event,
+    Sample,
+    Transaction,
+    complete,
+    id_at_station,
+    key_again,
+    merge,
+    missing,
+    samples_of,
+    starts_again,
+    watt_hours,
+)
+from v2g.errors import OcppError
+from v2g.ocpp.messages.metering import MeterValue, SampledValue, UnitOfMeasure
+
+
+def samples(kind: str = "Import") -> st.SearchStrategy[Sample]:
+    return st.builds(
+        Sample,
+        at_ms=st.integers(0, 10**13),
+        measurand=st.sampled_from([f"Energy.Active.{kind}.Register", "Energy.Active.Export.Register", "SoC"]),
+        value=st.integers(0, 10**9).map(str),
+        unit=st.sampled_from(["Wh", "kWh", "Percent"]),
+        phase=st.sampled_from(["", "L1"]),
+    )
+
+
+events = st.lists(
+    st.builds(
+        Event,
+        station_id=st.just("CS"),
+        transaction_id=st.just("t"),
+        seq_no=st.integers(0, 30),
+        kind=st.sampled_from(["Started", "Updated", "Ended"]),
+        at_ms=st.integers(0, 10**13),
+        trigger=st.just("Trigger"),
+        digest=st.just(""),
+        evse_id=st.none() | st.integers(1, 2),
+        id_token=st.none() | st.sampled_from(["A", "B"]),
+        charging_state=st.none() | st.sampled_from(["Charging", "Idle"]),
+        stopped_reason=st.none() | st.sampled_from(["Local", "Remote"]),
+        samples=st.lists(samples(), max_size=3).map(tuple),
+    ),
+    min_size=1,
+    max_size=8,
+    unique_by=lambda event: event.seq_no,
+)
+
+
+def fold(found: list[Event]) -> Transaction:
+    transaction: Transaction | None = None
+    for event in found:
+        transaction = merge(transaction, event)
+    assert transaction is not None
+    return transaction
+
+
+@pytest.mark.requirement("R39")
+@given(events, st.randoms(use_true_random=False))
+def test_the_order_of_arrival_changes_nothing(found: list[Event], random: object) -> None:
+    shuffled = list(found)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    assert fold(found) == fold(shuffled)
+
+
+@given(st.sets(st.integers(0, 40), min_size=1))
+def test_what_is_missing_and_what_arrived_make_a_whole(numbers: set[int]) -> None:
+    transaction = Transaction(station_id="", transaction_id="", first_seq=min(numbers), last_seq=max(numbers))
+    gaps = {n for first, last in missing(transaction, numbers) for n in range(first, last + 1)}
+    assert gaps | numbers == set(range(min(numbers), max(numbers) + 1))
+    assert not gaps & numbers
+
+
+def event(seq_no: int, kind: str, **more: object) -> Event:
+    return Event(
+        station_id="CS", transaction_id="t", seq_no=seq_no, kind=kind, at_ms=seq_no, trigger="", digest="", **more
+    )  # type: ignore[arg-type]
+
+
+def test_a_transaction_is_complete_with_its_start_its_end_and_all_between() -> None:
+    whole = fold([event(4, "Started"), event(5, "Updated"), event(6, "Ended")])
+    assert complete(whole, [4, 5, 6])
+    assert not complete(whole, [4, 6])
+    assert not complete(fold([event(5, "Updated"), event(6, "Ended")]), [5, 6])
+    assert not whole.active
+
+
+def test_registers_count_from_the_first_reading_to_the_last() -> None:
+    def at(seq_no: int, kind: str, wh: int) -> Event:
+        sample = Sample(at_ms=seq_no, measurand="Energy.Active.Export.Register", value=str(wh), unit="Wh")
+        return event(seq_no, kind, samples=(sample,))
+
+    found = fold([at(2, "Ended", 300), at(0, "Started", 100), at(1, "Updated", 200)])
+    assert found.export_start_wh is not None
+    assert found.export_wh is not None
+    assert (found.export_start_wh.value, found.export_wh.value, found.import_wh) == ("100", "300", None)
+
+
+def test_a_clock_that_was_set_back_does_not_turn_a_transaction_round() -> None:
+    """What Ended says to be of its begin and its end is that, whatever the times say."""
+    reported = (("Transaction.Begin", 9000, "100"), ("Sample.Periodic", 9500, "150"), ("Transaction.End", 4000, "200"))
+    register = "Energy.Active.Import.Register"
+    values = [
+        Sample(at_ms=at, measurand=register, value=wh, unit="Wh", context=context) for context, at, wh in reported
+    ]
+    found = fold([event(0, "Started"), event(1, "Ended", samples=tuple(values))])
+    assert found.import_start_wh is not None
+    assert found.import_wh is not None
+    assert (found.import_start_wh.value, found.import_wh.value) == ("100", "200")
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "multiplier", "expected"),
+    [
+        (1.1, "kWh", 0, "1.1"),
+        (12, "Wh", 3, "12000"),
+        (12.5, "W", -3, "0.0125"),
+        (0.1, "Wh", 1, "1"),
+        (-0.0, "A", 0, "0"),
+    ],
+)
+def test_values_are_exact_decimals(value: float, unit: str, multiplier: int, expected: str) -> None:
+    about = UnitOfMeasure(unit=unit, multiplier=multiplier)
+    reading = MeterValue(
+        timestamp="2030-01-01T00:00:00Z", sampled_value=(SampledValue(value=value, unit_of_measure=about),)
+    )
+    assert samples_of([reading])[0].value == expected
+
+
+@pytest.mark.parametrize(("value", "multiplier"), [(1, 19), (1, -19), (1e300, 0), (1e-300, 0), (10.0**17, 2)])
+def test_numbers_that_no_meter_shows_are_refused(value: float, multiplier: int) -> None:
+    about = UnitOfMeasure(multiplier=multiplier)
+    reading = MeterValue(
+        timestamp="2030-01-01T00:00:00Z", sampled_value=(SampledValue(value=value, unit_of_measure=about),)
+    )
+    with pytest.raises(OcppError):
+        samples_of([reading])
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False), st.integers(-(10**9), 10**9))
+def test_any_number_is_a_sample_or_the_one_error(value: float, multiplier: int) -> None:
+    about = UnitOfMeasure(multiplier=multiplier)
+    reading = MeterValue(
+        timestamp="2030-01-01T00:00:00Z", sampled_value=(SampledValue(value=value, unit_of_measure=about),)
+    )
+    try:
+        found = samples_of([reading])[0].value
+    except OcppError:
+        return
+    assert Decimal(found) == Decimal(repr(value)).scaleb(multiplier)
+    assert len(found) <= 40
+
+
+def test_energy_in_other_units_is_no_register() -> None:
+    with pytest.raises(ValueError, match="Percent"):
+        watt_hours(Sample(at_ms=0, measurand="x", value="1", unit="Percent"))
+
+
+def _event(**values: object) -> Event:
+    base = {"station_id": "CS", "transaction_id": "t", "seq_no": 0, "kind": "Started", "at_ms": 50, "digest": ""}
+    return Event(**{"trigger": "", **base, **values})  # type: ignore[arg-type]
+
+
+@pytest.mark.requirement("R194")
+@pytest.mark.parametrize(
+    ("kind", "at_ms", "booted_ms", "again"),
+    [
+        ("Started", 101, 100, True),
+        ("Started", 101, 99, False),
+        ("Started", 101, None, False),
+        ("Started", 100, 100, False),
+        ("Updated", 101, 100, False),
+        ("Ended", 101, 100, False),
+    ],
+)
+def test_a_start_after_a_boot_begins_another_transaction(
+    kind: str, at_ms: int, booted_ms: int | None, again: bool
+) -> None:
+    """The last event of the one before was heard at 100 ms."""
+    assert starts_again(merge(None, _event()), _event(kind=kind, at_ms=at_ms), 100, booted_ms) is again
+    unstarted = merge(None, _event(seq_no=1, kind="Updated"))
+    assert not starts_again(unstarted, _event(kind=kind, at_ms=at_ms), 100, booted_ms), "it is the missing start"
+
+
+@pytest.mark.requirement("R194")
+@given(st.text("aZ09*-_=:+|@.~T", min_size=1, max_size=36), st.integers(0, 2**42))
+def test_a_second_transaction_s_key_tells_its_id_and_begin(own: str, at_ms: int) -> None:
+    key = key_again(_event(transaction_id=own, at_ms=at_ms))
+    assert key != own
+    assert len(key) <= 64
+    assert id_at_station(key) == own
+    assert id_at_station("tx~5") == "tx~5"
