@@ -231,12 +231,7 @@ def after(state: health.State, seconds: float = 10.0, current_a: float = 15.0) -
 @pytest.mark.requirement("R121")
 @pytest.mark.parametrize(
     ("percent", "deviation", "measured", "raised"),
-    [
-        (0.8, 0.02, 20, False),
-        (0.799, 0.02, 20, True),
-        (0.799, 0.0201, 20, False),
-        (0.799, 0.02, 19, False),
-    ],
+    [(0.8, 0.02, 20, False), (0.799, 0.02, 20, True), (0.799, 0.0201, 20, False), (0.799, 0.02, 19, False)],
 )
 def test_a_low_health_is_a_finding_once_it_is_certain(
     percent: float, deviation: float, measured: int, raised: bool

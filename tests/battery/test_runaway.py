@@ -21,9 +21,7 @@ SOUND = {
 
 
 def play(
-    *samples: tuple[float, dict[str, float]],
-    state: runaway.State | None = None,
-    settings: runaway.Settings = SETTINGS,
+    *samples: tuple[float, dict[str, float]], state: runaway.State | None = None, settings: runaway.Settings = SETTINGS
 ) -> tuple[runaway.State, list[Finding]]:
     """Return what follows from samples at times in s."""
     state, found = state or runaway.State(), list[Finding]()
@@ -279,11 +277,7 @@ def test_the_finding_comes_once_and_stays_until_it_is_reset_by_hand() -> None:
     both = {**HOT, **COLLAPSED}
     state, found = play((0.0, {}), *held(both, 0.1))
     assert len(found) == 1
-    state, found = play(
-        *((n, {}) for n in range(1, 500)),
-        *held(both, 500.0),
-        state=state,
-    )
+    state, found = play(*((n, {}) for n in range(1, 500)), *held(both, 500.0), state=state)
     assert not found
     assert state.latched_ms == 400
     state = msgspec.json.decode(msgspec.json.encode(state), type=runaway.State)  # also over a restart

@@ -266,10 +266,7 @@ class CompiledAgreement:
 
 
 class _Errors(ctypes.Structure):
-    _fields_ = [
-        *((each, c_int32) for each in ("first_ppm", "second_ppm", "least_w")),
-        ("late_us", c_int64),
-    ]
+    _fields_ = [*((each, c_int32) for each in ("first_ppm", "second_ppm", "least_w")), ("late_us", c_int64)]
 
 
 def disagreements(library: Path, steps: int, seed: int) -> tuple[str, int]:

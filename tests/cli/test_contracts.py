@@ -92,10 +92,7 @@ def test_what_cannot_be_delivered_is_shown(run: Run, pki: PkiTree, config: Path)
 
 @pytest.mark.parametrize(
     ("command", "arguments", "words"),
-    [
-        ("add", ("--pcid", "my car"), "PCID"),
-        ("remove", ("--pcid", PCID, "--emaid", "DEV2GC00000009"), "no contract"),
-    ],
+    [("add", ("--pcid", "my car"), "PCID"), ("remove", ("--pcid", PCID, "--emaid", "DEV2GC00000009"), "no contract")],
 )
 def test_mistakes_are_named(run: Run, pki: PkiTree, command: str, arguments: tuple[str, ...], words: str) -> None:
     if command == "add":

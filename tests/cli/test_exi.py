@@ -72,12 +72,7 @@ def test_octets_are_printed_in_every_notation(v2g: Run) -> None:
     assert v2g("exi", "encode", text, "--to", "base64").output.strip() == base64.b64encode(octets).decode()
     assert v2g("exi", "encode", text, "--to", "binary").output.encode("utf-8", "surrogateescape") == octets
     assert lines(v2g("exi", "encode", text, "--json").output) == [
-        {
-            "namespace": "urn:iso:std:iso:15118:-20:DC",
-            "fragment": False,
-            "message": "DC_ChargeLoopReq",
-            "exi_hex": LOOP,
-        }
+        {"namespace": "urn:iso:std:iso:15118:-20:DC", "fragment": False, "message": "DC_ChargeLoopReq", "exi_hex": LOOP}
     ]
 
 

@@ -134,8 +134,7 @@ def test_the_parts_are_shown_and_moved(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize(
-    ("words", "error"),
-    [(["brake"], "'brake' is not a part that moves"), (["fan", "--evse", "2"], "--evse 2")],
+    ("words", "error"), [(["brake"], "'brake' is not a part that moves"), (["fan", "--evse", "2"], "--evse 2")]
 )
 def test_a_part_that_is_not_there_is_not_moved(tmp_path: Path, words: list[str], error: str) -> None:
     code, _, errors = run("hardware", "exercise", *words, "--config", simulated(tmp_path))

@@ -31,8 +31,7 @@ def test_lines_publish_show_and_delete_events() -> None:
 
 
 @pytest.mark.parametrize(
-    "line",
-    ["dance", "event", "event {", "event 5", 'event {"priority": -1}', "delete nothing", f"event {'[' * 5000}"],
+    "line", ["dance", "event", "event {", "event 5", 'event {"priority": -1}', "delete nothing", f"event {'[' * 5000}"]
 )
 def test_a_line_that_is_no_command_says_so(line: str) -> None:
     """With what to do."""

@@ -190,10 +190,7 @@ FAULTS = {
         {'v2g_alerts_active{severity="error"}': "1x120"},
         {'v2g_alerts_active{severity="warning"}': "1x120"},
     ),
-    "V2gEmailsWait": (
-        {"v2g_alert_emails_waiting_seconds": "540+60x30"},
-        {"v2g_alert_emails_waiting_seconds": "30x30"},
-    ),
+    "V2gEmailsWait": ({"v2g_alert_emails_waiting_seconds": "540+60x30"}, {"v2g_alert_emails_waiting_seconds": "30x30"}),
     "V2gStationsLost": ({"v2g_stations_connected": "100x5 70x30"}, {"v2g_stations_connected": "100x5 85x30"}),
     "V2gJournalsQuarantined": ({"v2g_journals_quarantined": "1x30"}, {"v2g_journals_quarantined": "0x30"}),
     "V2gStoreBehind": ({"v2g_store_waiting": "2000x30"}, {"v2g_store_waiting": "900x30"}),

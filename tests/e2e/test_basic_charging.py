@@ -16,6 +16,7 @@ import pytest
 
 from pki_tools.tree import PkiTree
 from tests.emissions import fault
+from tests.secc_toml import identity
 from v2g.energy.settlement.bundle import verify_bundle
 from v2g.io.storage.journal_file import read_files
 from v2g.iso15118.d20.signed_requests import read_confirmation
@@ -95,15 +96,7 @@ medium = "medium"
 [sdp]
 port = 0
 without_tls = true
-[tls]
-chain = "{pki.path("secc/chain.pem")}"
-key = "{pki.path("secc/leaf.key")}"
-ocsp = "{pki.path("secc/ocsp.der")}"
-v2g_roots = ["{pki.path("v2g/root.pem")}"]
-oem_roots = ["{pki.path("oem/root.pem")}"]
-[meter]
-chain = "{pki.path("meter/chain.pem")}"
-key = "{pki.path("meter/leaf.key")}"
+{identity(pki, "v2g", "oem", ocsp=True)}
 [site]
 free = true
 [charger]

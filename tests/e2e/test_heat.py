@@ -16,6 +16,7 @@ import pytest_asyncio
 from pki_tools.tree import PkiTree
 from tests.emissions import fault
 from tests.processor import Thermal
+from tests.secc_toml import identity
 from v2g.io.simulation.ac_line import ChargerAcLine, VehicleAcLine
 from v2g.io.simulation.medium import Medium
 from v2g.io.simulation.medium_folder import FolderMedium
@@ -98,14 +99,7 @@ medium = "medium"
 [sdp]
 port = 0
 without_tls = true
-[tls]
-chain = "{pki.path("secc/chain.pem")}"
-key = "{pki.path("secc/leaf.key")}"
-ocsp = "{pki.path("secc/ocsp.der")}"
-v2g_roots = ["{pki.path("v2g/root.pem")}"]
-[meter]
-chain = "{pki.path("meter/chain.pem")}"
-key = "{pki.path("meter/leaf.key")}"
+{identity(pki, "v2g", ocsp=True)}
 [site]
 free = true
 [charger]

@@ -115,13 +115,7 @@ def _bodies(schema: Schema, name: QName, message: Any) -> list[Subject]:
 
     return [
         Subject(
-            schema,
-            name,
-            is_fragment=False,
-            label=event.qname.local,
-            declaration=event.type,
-            wrap=wrap,
-            header=header,
+            schema, name, is_fragment=False, label=event.qname.local, declaration=event.type, wrap=wrap, header=header
         )
         for event in _concrete(particle)
         if isinstance(event.type, type)

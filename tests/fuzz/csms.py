@@ -121,5 +121,5 @@ def hostile_station_seeds() -> list[bytes]:
 
 
 TARGETS: Final[dict[str, tuple[Callable[[bytes], None], Callable[[], list[bytes]]]]] = {
-    "hostile-station": (hostile_station, hostile_station_seeds),
+    "hostile-station": (hostile_station, hostile_station_seeds)
 }

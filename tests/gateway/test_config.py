@@ -55,10 +55,7 @@ WRONG = [
             (uplink.replace("{pki}/root.pem", "folder"), rf"{name}.ca: .*/folder: Is a directory"),
             (uplink.replace("{own}/chain.pem", "text"), rf"{name}.chain: .*/text: "),
             (uplink.replace("leaf.key", "gone.key"), rf"{name}.key: .*/gone.key: No such file"),
-            (
-                uplink.replace("{own}/leaf.key", "{own}/../server/leaf.key"),
-                rf"{name}.key: .*/leaf.key is no key of",
-            ),
+            (uplink.replace("{own}/leaf.key", "{own}/../server/leaf.key"), rf"{name}.key: .*/leaf.key is no key of"),
             (uplink.replace("{own}/leaf.key", "open.key"), rf"{name}.key: .*/open.key has mode 0644"),
             (re.sub("key = .*\n", "", uplink), rf"{name}.key: .*/chain.pem"),
         )

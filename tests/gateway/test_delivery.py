@@ -226,8 +226,7 @@ async def test_marks_of_another_outbox_delete_nothing(tmp_path: Path) -> None:
 @pytest.mark.requirement("R98", "R102")
 @pytest.mark.parametrize("low_rate", [False, True])
 async def test_records_go_on_after_an_outage_that_left_many_gaps_at_the_back_end(
-    tmp_path: Path,
-    low_rate: bool,
+    tmp_path: Path, low_rate: bool
 ) -> None:
     """An earlier connection brought every other one of 200 records; more come once the backlog is gone."""
     box = await Outbox.open(tmp_path / "o.db", EV, 1)

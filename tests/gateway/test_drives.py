@@ -116,11 +116,7 @@ async def test_a_drive_sampled_at_100_hz_has_the_records_of_each_mode_and_their_
 ) -> None:
     modes = list(MODES.items())
     frames = [
-        (
-            number * SECONDS + tick / 100,
-            CAR.frame_id,
-            car(wave(tick), power_w, mode.replace("fast", "charging")),
-        )
+        (number * SECONDS + tick / 100, CAR.frame_id, car(wave(tick), power_w, mode.replace("fast", "charging")))
         for number, (mode, (power_w, _)) in enumerate(modes)
         for tick in range(SECONDS * 100)
     ]

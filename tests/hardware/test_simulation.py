@@ -89,10 +89,7 @@ def test_heat_settles_and_a_fan_helps() -> None:
 
 def test_a_script_begins_and_ends_what_it_says() -> None:
     script = FaultScript(
-        (
-            FaultStep(fault="weld", when="closed", after_s=1.0),
-            FaultStep(fault="estop", after_s=2.0, for_s=1.0),
-        ),
+        (FaultStep(fault="weld", when="closed", after_s=1.0), FaultStep(fault="estop", after_s=2.0, for_s=1.0)),
         now=10.0,
     )
     assert script.changes(10.0) == []

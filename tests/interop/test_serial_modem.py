@@ -21,6 +21,7 @@ from pki_tools.tree import DEFAULTS, PkiTree
 from tests.interop.cable import inside, missing
 from tests.interop.programs import ended, named, ready, tail
 from tests.io.capture.pcapng import tshark
+from tests.secc_toml import identity
 from v2g.io.capture import recorder
 from v2g.slac.timing import FAST
 from v2g_cli.demo.processes import EventFile, Program
@@ -119,17 +120,7 @@ def _program(name: str, folder: Path, namespace: str, config: str) -> Program:
 def _charger(folder: Path, namespace: str, device: str, pki: PkiTree) -> Program:
     config = f"""data_dir = "secc"
 {_link("secc", device, "")}
-[tls]
-chain = "{pki.path("secc/chain.pem")}"
-key = "{pki.path("secc/leaf.key")}"
-ocsp = "{pki.path("secc/ocsp.der")}"
-v2g_roots = ["{pki.path("v2g/root.pem")}"]
-oem_roots = ["{pki.path("oem/root.pem")}"]
-mo_roots = ["{pki.path("mo/root.pem")}"]
-
-[meter]
-chain = "{pki.path("meter/chain.pem")}"
-key = "{pki.path("meter/leaf.key")}"
+{identity(pki, "v2g", "oem", "mo", ocsp=True)}
 
 [site]
 contracts = ["{DEFAULTS.emaid}"]

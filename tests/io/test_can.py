@@ -35,10 +35,7 @@ def collector() -> tuple[Got, Callable[[int, bytes, float], None]]:
 @pytest.mark.requirement("R62")
 @pytest.mark.parametrize(
     "config",
-    [
-        CanConfig(channel="test_can", fd=True),
-        CanConfig(interface="udp_multicast", channel="239.74.163.2", fd=True),
-    ],
+    [CanConfig(channel="test_can", fd=True), CanConfig(interface="udp_multicast", channel="239.74.163.2", fd=True)],
 )
 async def test_frames_of_8_and_64_bytes_arrive_in_order(config: CanConfig, until: Until) -> None:
     got, on_frame = collector()

@@ -13,11 +13,7 @@ from hypothesis import strategies as st
 
 from v2g.errors import OcppError, RefusedError, TimeoutExpired, TransportError
 from v2g.observe import Observe
-from v2g.ocpp.messages.availability import (
-    HeartbeatRequest,
-    HeartbeatResponse,
-    StatusNotificationRequest,
-)
+from v2g.ocpp.messages.availability import HeartbeatRequest, HeartbeatResponse, StatusNotificationRequest
 from v2g.ocpp.messages.bidirectional import AFRRSignalRequest
 from v2g.ocpp.messages.data_transfer import DataTransferRequest
 from v2g.ocpp.messages.event_streams import NotifyPeriodicEventStream, StreamDataElement

@@ -130,15 +130,9 @@ def test_prices_minute_by_minute_stay_the_same_within_an_hour() -> None:
 
 def test_equal_prices_that_follow_are_one_slot_and_gaps_stay_gaps() -> None:
     """Two hours at one price, nothing for an hour, another one."""
-    raw = (
-        raw_event("a", "PRICE", 0.1, 0.1),
-        raw_event("b", "PRICE", 0.2, start="2023-02-10T03:00:00Z"),
-    )
+    raw = (raw_event("a", "PRICE", 0.1, 0.1), raw_event("b", "PRICE", 0.2, start="2023-02-10T03:00:00Z"))
     found = at(START_MS, *raw)
-    assert [(s.start_ms - START_MS, s.duration_ms) for s in found.prices] == [
-        (0, 2 * HOUR_MS),
-        (3 * HOUR_MS, HOUR_MS),
-    ]
+    assert [(s.start_ms - START_MS, s.duration_ms) for s in found.prices] == [(0, 2 * HOUR_MS), (3 * HOUR_MS, HOUR_MS)]
 
 
 def test_prices_in_two_currencies_are_not_used() -> None:

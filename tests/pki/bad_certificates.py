@@ -13,21 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from tests.pki import forge_chains as chains
-from tests.pki.forge import (
-    CN,
-    DAY,
-    DC,
-    EVERY,
-    ISO,
-    NOW,
-    OPERATOR,
-    ORG,
-    Forge,
-    Made,
-    name,
-    subject_of,
-    usage,
-)
+from tests.pki.forge import CN, DAY, DC, EVERY, ISO, NOW, OPERATOR, ORG, Forge, Made, name, subject_of, usage
 from tests.together import Test, together
 from v2g.errors import CertificateReason
 from v2g.pki.profiles import Role

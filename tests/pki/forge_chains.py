@@ -154,13 +154,7 @@ def sub_first(forge: Forge) -> Made:
 # --- roots -----------------------------------------------------------------------------------------------------
 
 _STRANGERS = name((CN, "strangers"), (ORG, "Strangers"))
-_FAMILIES = {
-    Role.SECC: "MO",
-    Role.CPS: "OEM",
-    Role.VEHICLE: "MO",
-    Role.OEM_PROVISIONING: "MO",
-    Role.CONTRACT: "OEM",
-}
+_FAMILIES = {Role.SECC: "MO", Role.CPS: "OEM", Role.VEHICLE: "MO", Role.OEM_PROVISIONING: "MO", Role.CONTRACT: "OEM"}
 WITH_OTHER_FAMILY = tuple(_FAMILIES)
 
 

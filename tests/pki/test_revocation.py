@@ -81,15 +81,9 @@ FORGIVEN = {"expired", "missing", "refused"}
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    said=st.tuples(*[st.sampled_from(sorted(WORDS))] * 3),
-    policy=st.sampled_from(POLICIES),
-)
+@given(said=st.tuples(*[st.sampled_from(sorted(WORDS))] * 3), policy=st.sampled_from(POLICIES))
 def test_every_combination_is_decided_by_the_worst_that_the_policy_minds(
-    chain: VerifiedChain,
-    answers: dict[tuple[str, int], bytes],
-    said: tuple[str, ...],
-    policy: RevocationPolicy,
+    chain: VerifiedChain, answers: dict[tuple[str, int], bytes], said: tuple[str, ...], policy: RevocationPolicy
 ) -> None:
     evidence = Evidence(ocsp={place: (answers[word, place],) for place, word in enumerate(said)})
     decision = decided(chain, policy, evidence)

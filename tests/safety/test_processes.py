@@ -24,6 +24,7 @@ import pytest_asyncio
 from pki_tools.tree import PkiTree
 from tests.safety.launcher import HANG, SLOW, SLOW_CALL, SLOW_DISK, SLOW_DRIVER
 from tests.safety.outside import Outside, OutsideAc, OutsideDc, Record, Seen, Watcher
+from tests.secc_toml import identity
 from v2g.hardware.power_modules.bank import HOLDS_S
 from v2g.io.runtime.watchdog import HUNG_S
 from v2g.io.simulation.medium_folder import FolderMedium
@@ -228,16 +229,7 @@ medium = "medium"
 {SLAC}
 [sdp]
 port = {self._port}
-[tls]
-chain = "{pki.path("secc/chain.pem")}"
-key = "{pki.path("secc/leaf.key")}"
-ocsp = "{pki.path("secc/ocsp.der")}"
-v2g_roots = ["{pki.path("v2g/root.pem")}"]
-oem_roots = ["{pki.path("oem/root.pem")}"]
-mo_roots = ["{pki.path("mo/root.pem")}"]
-[meter]
-chain = "{pki.path("meter/chain.pem")}"
-key = "{pki.path("meter/leaf.key")}"
+{identity(pki, "v2g", "oem", "mo", ocsp=True)}
 [site]
 contracts = ["DEV2GC00000001"]
 [charger]

@@ -8,6 +8,7 @@ from pki_tools.tree import PkiTree
 from secc.app import assemble
 from secc.charger import Charger
 from secc.config import load_config
+from tests.secc_toml import identity
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
 from v2g.io.runtime.trace import open_trace
@@ -25,15 +26,7 @@ async def made(
     text = f"""data_dir = "data"
 {"" if keys is None else f'journal_keys = "{keys}"'}
 
-[tls]
-chain = "{pki.path("secc/chain.pem")}"
-key = "{pki.path("secc/leaf.key")}"
-v2g_roots = ["{pki.path("v2g/root.pem")}"]
-mo_roots = ["{pki.path("mo/root.pem")}"]
-
-[meter]
-chain = "{pki.path("meter/chain.pem")}"
-key = "{pki.path("meter/leaf.key")}"
+{identity(pki, "v2g", "mo")}
 
 {extra}"""
     clock = clock or Clock()

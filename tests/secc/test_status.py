@@ -14,6 +14,7 @@ from pki_tools.tree import PkiTree
 from secc.app import assemble
 from secc.config import ProgramConfig, load_config
 from secc.status import ChargerStatus, Line, StatusKeeper, summary
+from tests.secc_toml import identity
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
 from v2g.observe import Observe
@@ -45,13 +46,7 @@ CONFIG = load_config(TEXT + STATION, name="secc.toml")
 
 def configured(folder: Path, pki: PkiTree, extra: str = "") -> ProgramConfig:
     text = f"""data_dir = "data"
-[tls]
-chain = "{pki.path("secc/chain.pem")}"
-key = "{pki.path("secc/leaf.key")}"
-v2g_roots = ["{pki.path("v2g/root.pem")}"]
-[meter]
-chain = "{pki.path("meter/chain.pem")}"
-key = "{pki.path("meter/leaf.key")}"
+{identity(pki, "v2g")}
 [hardware]
 backend = "bench"
 {extra}"""

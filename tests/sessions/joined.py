@@ -200,12 +200,7 @@ class Joined:
             busy |= self._serve(self.secc, self.secc_actions, self.obey_charger, self.evcc, self.wire_to_evcc)
 
     def _serve(
-        self,
-        session: Session,
-        log: list[Any],
-        obey: Callable[[Command], Fact | None],
-        peer: Session,
-        wire: Tamper,
+        self, session: Session, log: list[Any], obey: Callable[[Command], Fact | None], peer: Session, wire: Tamper
     ) -> bool:
         actions = session.actions()
         facts: list[Fact] = []

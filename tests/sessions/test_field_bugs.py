@@ -272,10 +272,7 @@ def test_a_charger_out_of_luck_with_entropy_gives_no_session_id_of_zero(charger:
 def test_discharge_limits_of_either_sign_mean_the_same(charger: Make, sign: int) -> None:
     bench = charger().reach(State.DC_CHARGE_PARAMETER_DISCOVERY)
     mode = bench.ask("DC_ChargeParameterDiscoveryReq").dc_cpd_req_energy_transfer_mode
-    signed = {
-        "ev_maximum_discharge_power": number(sign * 12_000),
-        "ev_maximum_discharge_current": number(sign * 40),
-    }
+    signed = {"ev_maximum_discharge_power": number(sign * 12_000), "ev_maximum_discharge_current": number(sign * 40)}
     mode = replace(mode, **signed)
     bench.send(bench.ask("DC_ChargeParameterDiscoveryReq", dc_cpd_req_energy_transfer_mode=mode))
     bench.go("ScheduleExchangeReq", "DC_CableCheckReq", "DC_PreChargeReq", "PowerDeliveryReq")

@@ -30,7 +30,7 @@ from v2g.iso15118.engine.v2gtp import PayloadType, frame
 pytestmark = pytest.mark.requirement("R197")
 
 LISTED: Final = {
-    (ABB, "charger", "FAILED_SequenceError"): "V2G2-538: the experimental vehicle leaves out ContractAuthentication",
+    (ABB, "charger", "FAILED_SequenceError"): "V2G2-538: the experimental vehicle leaves out ContractAuthentication"
 }
 """Recording, role that replays it, and its end -> the source of the rule."""
 

@@ -187,10 +187,7 @@ def test_a_recorded_vehicle_is_served_by_our_charger(pki: PkiTree, file: Path) -
         if len(bench.responses) == count:
             bench.pass_time(0.5)
         assert len(bench.responses) == count + 1, (type(each.body).__name__, bench.reason)
-        assert not is_failed(bench.responses[-1]), (
-            bench.responses[-1],
-            bench.events("request_failed"),
-        )
+        assert not is_failed(bench.responses[-1]), (bench.responses[-1], bench.events("request_failed"))
     assert bench.reason in ("", "finished")
 
 

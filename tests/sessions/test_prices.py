@@ -64,9 +64,7 @@ def join(pki: PkiTree) -> Join:
     def make(*, energy: str = "DC", soc: float = 70.0, **options: Any) -> Joined:
         services = ServiceConfig(energy=(energy,), control_mode=("scheduled",))  # type: ignore[arg-type]
         vehicle = SessionConfig(
-            program=PLAN,
-            services=services,
-            needs=NeedsConfig(departure_after_s=2 * 3600, target_soc=75.0),
+            program=PLAN, services=services, needs=NeedsConfig(departure_after_s=2 * 3600, target_soc=75.0)
         )
         changes = options.pop("vehicle", {})
         options.setdefault("charger", SeccConfig())
@@ -265,9 +263,7 @@ def test_a_cheaper_slower_tuple_is_taken_when_there_is_time(join: Join) -> None:
     utc_ms = now()
     offers = (ScheduleOffer(), ScheduleOffer(power_percent=40, surcharge=Decimal("-0.05")))
     joined = join(
-        utc_ms=utc_ms,
-        tariff=tariff(utc_ms, [30] * 9),
-        charger=SeccConfig(schedules=ScheduleRules(offers=offers)),
+        utc_ms=utc_ms, tariff=tariff(utc_ms, [30] * 9), charger=SeccConfig(schedules=ScheduleRules(offers=offers))
     )
     joined.run()
     assert joined.evcc_reason == "finished"

@@ -106,12 +106,7 @@ class Conversations(RuleBasedStateMachine):
             pause=flags["pause"],
         )
         self.pair = Watched(
-            self.pki,
-            time.time_ns() // 1_000_000,
-            vehicle=vehicle,
-            charger=charger,
-            soc=soc,
-            tls="without" not in paid,
+            self.pki, time.time_ns() // 1_000_000, vehicle=vehicle, charger=charger, soc=soc, tls="without" not in paid
         )
         self.paid = paid
         self._wire()

@@ -6,15 +6,7 @@ from tests.slac.benches import EvBench, EvseBench
 from tests.slac.conftest import Line, Station
 from v2g.iec61851.pilot import PilotState
 from v2g.slac import mme
-from v2g.slac.actions import (
-    Failed,
-    LinkLost,
-    Matched,
-    OscillatorOff,
-    OscillatorOn,
-    RestartPilot,
-    TogglePilot,
-)
+from v2g.slac.actions import Failed, LinkLost, Matched, OscillatorOff, OscillatorOn, RestartPilot, TogglePilot
 from v2g.slac.ev import EvSlacConfig, EvState
 from v2g.slac.evse import EvseState
 from v2g.slac.timing import STANDARD, SlacTiming

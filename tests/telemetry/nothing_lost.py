@@ -139,12 +139,7 @@ class Field:
         for name in self._names:
             place = folder / name
             place.mkdir()
-            settings = {
-                "mqtt": source(broker, pki, name),
-                "store_url": store_url,
-                "store_key": key,
-                "node": name,
-            }
+            settings = {"mqtt": source(broker, pki, name), "store_url": store_url, "store_key": key, "node": name}
             written = write_config(place / "csms.yaml", make_config(place, pki, **settings, **more))
             self.nodes.append(Process("-m", "csms", "--config", str(written)))
         self.senders: list[Process | Lives] = []

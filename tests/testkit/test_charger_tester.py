@@ -16,6 +16,7 @@ from secc.app import assemble
 from secc.charger import Charger
 from secc.config import load_config
 from secc.session.ports import StopRequested
+from tests.secc_toml import identity
 from v2g.errors import TimeoutExpired
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
@@ -42,16 +43,7 @@ CASES = secc_cases(Family.DC)
 @contextlib.asynccontextmanager
 async def charger(folder: Path, pki: PkiTree, port: int) -> AsyncIterator[Charger]:
     text = f"""data_dir = "data"
-[tls]
-chain = "{pki.path("secc/chain.pem")}"
-key = "{pki.path("secc/leaf.key")}"
-ocsp = "{pki.path("secc/ocsp.der")}"
-v2g_roots = ["{pki.path("v2g/root.pem")}"]
-oem_roots = ["{pki.path("oem/root.pem")}"]
-mo_roots = ["{pki.path("mo/root.pem")}"]
-[meter]
-chain = "{pki.path("meter/chain.pem")}"
-key = "{pki.path("meter/leaf.key")}"
+{identity(pki, "v2g", "oem", "mo", ocsp=True)}
 [hardware]
 backend = "bench"
 [sdp]

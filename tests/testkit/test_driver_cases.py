@@ -52,8 +52,7 @@ def named(results: dict[str, Result], verdict: Verdict) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("kind", "bench", "passes"),
-    [("pilot", OPEN, 18), ("stage", OPEN, 12), ("stage", LOADED, 12), ("meter", OPEN, 7)],
+    ("kind", "bench", "passes"), [("pilot", OPEN, 18), ("stage", OPEN, 12), ("stage", LOADED, 12), ("meter", OPEN, 7)]
 )
 def test_simulated_drivers_pass(kind: Kind, bench: Bench, passes: int) -> None:
     results = outcome(kind, bench, **({"latch": True} if kind == "pilot" else {}))

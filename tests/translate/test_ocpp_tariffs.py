@@ -44,9 +44,7 @@ whens = st.builds(
 taxes = st.builds(Tax, kind=st.just("vat"), ppm=st.integers(0, 10**6), stack=st.integers(0, 2))
 rates = st.builds(Rate, price=st.integers(0, 10**9).map(decimals_of), when=whens)
 charges = st.builds(
-    Charge,
-    rates=st.lists(rates, min_size=1, max_size=3).map(tuple),
-    taxes=st.lists(taxes, max_size=2).map(tuple),
+    Charge, rates=st.lists(rates, min_size=1, max_size=3).map(tuple), taxes=st.lists(taxes, max_size=2).map(tuple)
 )
 plans = st.builds(
     PricePlan,

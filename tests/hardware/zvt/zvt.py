@@ -6,12 +6,7 @@ from collections.abc import Iterator
 from v2g.hardware.zvt import commands as zvt
 from v2g.hardware.zvt.commands import Command
 from v2g.hardware.zvt.terminal_sim import Card, SimulatedZvtTerminal
-from v2g.hardware.zvt.till import (
-    Ended,
-    Job,
-    Till,
-    TillConfig,
-)
+from v2g.hardware.zvt.till import Ended, Job, Till, TillConfig
 
 
 class Pair:

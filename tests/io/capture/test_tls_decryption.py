@@ -54,10 +54,7 @@ def test_openssl_writes_and_we_read(pki: PkiTree, tmp_path: Path, size: int, old
             each.set_ciphers("ECDHE-ECDSA-AES128-SHA256")
     client.keylog_filename = str(log)
     wires = [ssl.MemoryBIO() for _ in range(4)]
-    ends = (
-        client.wrap_bio(wires[0], wires[1]),
-        server.wrap_bio(wires[2], wires[3], server_side=True),
-    )
+    ends = (client.wrap_bio(wires[0], wires[1]), server.wrap_bio(wires[2], wires[3], server_side=True))
     sent: list[tuple[int, bytes]] = []
 
     def pump() -> None:

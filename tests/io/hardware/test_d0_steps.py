@@ -246,10 +246,7 @@ def test_the_limits_of_its_configuration() -> None:
 
 @pytest.mark.parametrize(
     ("settings", "said"),
-    [
-        ({"request": True}, 'needs protocol = "iec62056"'),
-        ({"swap": True, "export": False}, "needs export = true"),
-    ],
+    [({"request": True}, 'needs protocol = "iec62056"'), ({"swap": True, "export": False}, "needs export = true")],
 )
 def test_what_no_meter_is_like_is_refused(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(msgspec.ValidationError, match=said):

@@ -9,12 +9,7 @@ from pathlib import Path
 import pytest
 
 from v2g.errors import TransportError
-from v2g.io.hardware.emergency import (
-    OUTPUT,
-    Emergency,
-    GpioEmergencyOutput,
-    SimulatedEmergencyOutput,
-)
+from v2g.io.hardware.emergency import OUTPUT, Emergency, GpioEmergencyOutput, SimulatedEmergencyOutput
 from v2g.io.runtime.disk import DiskThread
 from v2g.io.storage.emergency_log import FILE, EmergencyLog, EmergencyRecord
 from v2g.observe import Observe

@@ -949,11 +949,7 @@ def test_the_hardware_behind_the_watchdog_gets_its_time() -> None:
             "the hardware behind the watchdog line does not let the contactor close",
             3.0,
         ),
-        (
-            lambda machine: setattr(machine, "guards", True),
-            "the hardware behind the watchdog line does not act",
-            3.0,
-        ),
+        (lambda machine: setattr(machine, "guards", True), "the hardware behind the watchdog line does not act", 3.0),
     ],
 )
 def test_what_is_wrong_is_said(harm: Callable[[Machine], object], said: str, took_s: float) -> None:

@@ -10,13 +10,7 @@ import pytest
 
 from v2g.errors import InstallError
 from v2g.io.ota.folder_installer import FolderInstaller
-from v2g.io.ota.installer import (
-    CommandInstaller,
-    CommandsConfig,
-    Installer,
-    RaucConfig,
-    RaucInstaller,
-)
+from v2g.io.ota.installer import CommandInstaller, CommandsConfig, Installer, RaucConfig, RaucInstaller
 from v2g.io.ota.opening import InstallerConfig, open_installer
 
 pytestmark = pytest.mark.requirement("R133", "R135")

@@ -43,11 +43,7 @@ def played(*, orderly: bool, signals: int, number: signal.Signals) -> tuple[int,
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize(
     ("orderly", "signals", "code", "reported"),
-    [
-        (True, 1, 7, ["asked", "ended"]),
-        (True, 2, 130, ["asked", "cut off"]),
-        (False, 1, 130, ["asked", "cut off"]),
-    ],
+    [(True, 1, 7, ["asked", "ended"]), (True, 2, 130, ["asked", "cut off"]), (False, 1, 130, ["asked", "cut off"])],
 )
 def test_the_first_signal_asks_and_the_second_cuts(
     number: signal.Signals, orderly: bool, signals: int, code: int, reported: list[str]

@@ -86,9 +86,7 @@ async def everything(box: Outbox) -> dict[Position, bytes]:
 @pytest.mark.parametrize("sealed", [False, True])
 @pytest.mark.parametrize("times", [60, pytest.param(MANY // 2, marks=pytest.mark.long)])
 async def test_whatever_the_disk_does_no_other_record_is_read_and_each_lost_one_is_known(
-    tmp_path: Path,
-    times: int,
-    sealed: bool,
+    tmp_path: Path, times: int, sealed: bool
 ) -> None:
     """Bits and parts of pages in the database and in its log, after kill -9; it opens, and takes records.
 

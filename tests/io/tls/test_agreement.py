@@ -248,10 +248,7 @@ async def test_a_client_that_takes_short_records_only_gets_short_ones(tree: PkiT
 @pytest.mark.usefixtures("backend")
 async def test_what_only_interop_takes_is_refused_by_the_standard(tree: PkiTree) -> None:
     async with serving(tree, echo) as server:
-        for change in (
-            {"ciphers": ("TLS_AES_128_GCM_SHA256",)},
-            {"groups": ("prime256v1", "secp384r1", "X25519")},
-        ):
+        for change in ({"ciphers": ("TLS_AES_128_GCM_SHA256",)}, {"groups": ("prime256v1", "secp384r1", "X25519")}):
             assert await refused(server, tree, profile=replace(ISO15118_20, **change)) == "handshake_refused"
             assert (await server.failure()).startswith("no_common_")
         await (await join(server, tree)).close()

@@ -39,11 +39,7 @@ class Desk:
         self._chain = [x509.load_der_x509_certificate(each) for each in self.credentials.chain]
         self._signer = Issuer(self._chain[1], load_private_key(pki.path("cpo/sub2.key")))
         self.stapler = Stapler(
-            anchors=pki.anchors("v2g"),
-            cache=cache,
-            observe=self.events.append,
-            ask=self._ask,
-            now=lambda: self.now,
+            anchors=pki.anchors("v2g"), cache=cache, observe=self.events.append, ask=self._ask, now=lambda: self.now
         )
 
     async def _ask(self, url: str, request: bytes) -> bytes:

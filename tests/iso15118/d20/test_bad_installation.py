@@ -19,11 +19,7 @@ from v2g.iso15118.d20.installation import (
     open_contract,
     verify_service,
 )
-from v2g.iso15118.d20.messages.certificates import (
-    CertificateChain,
-    ContractCertificateChain,
-    SubCertificates,
-)
+from v2g.iso15118.d20.messages.certificates import CertificateChain, ContractCertificateChain, SubCertificates
 from v2g.iso15118.d20.messages.common_types import MessageHeader
 from v2g.iso15118.d20.provisioning import ProvisioningService
 from v2g.iso15118.engine.contracts import Answer

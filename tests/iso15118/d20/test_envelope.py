@@ -16,15 +16,7 @@ from hypothesis import strategies as st
 from pki_tools.tree import PkiTree
 from tests.iso15118.d20.contracts import PCID, drawn, new_contract, new_key
 from v2g.errors import EnvelopeError
-from v2g.iso15118.d20.envelope import (
-    Envelope,
-    additional_data,
-    decrypt,
-    derive_key,
-    encrypt,
-    seal,
-    unseal,
-)
+from v2g.iso15118.d20.envelope import Envelope, additional_data, decrypt, derive_key, encrypt, seal, unseal
 from v2g.iso15118.d20.envelope_rules import EnvelopeRules
 from v2g.iso15118.d20.messages.certificates import EcdhCurve
 from v2g.pki.certificates import load_certificate

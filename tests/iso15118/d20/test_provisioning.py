@@ -62,10 +62,7 @@ def make_service(tree: PkiTree) -> ProvisioningService:
 
 
 def serve(
-    at: ProvisioningService,
-    request: CertificateInstallationReq,
-    contracts: tuple[Contract, ...],
-    utc_ms: int = UTC_MS,
+    at: ProvisioningService, request: CertificateInstallationReq, contracts: tuple[Contract, ...], utc_ms: int = UTC_MS
 ) -> Answer:
     asked = at.read(exi.encode(request), utc_ms)
     if isinstance(asked, Answer):
@@ -284,11 +281,7 @@ class TestVehicle:
 
     @pytest.mark.parametrize(
         ("fault", "reason"),
-        [
-            (Fault.EXPIRED, "expired"),
-            (Fault.NOT_YET_VALID, "not_yet_valid"),
-            (Fault.FOREIGN_ROOT, "unknown_root"),
-        ],
+        [(Fault.EXPIRED, "expired"), (Fault.NOT_YET_VALID, "not_yet_valid"), (Fault.FOREIGN_ROOT, "unknown_root")],
     )
     def test_a_service_with_a_bad_chain(self, tmp_path: Any, fault: Fault, reason: str) -> None:
         tree = make_pki(tmp_path, now=NOW, options=PkiOptions(cps=fault, key_kind=KeyKind.ED448))

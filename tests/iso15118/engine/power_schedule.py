@@ -2,10 +2,7 @@
 
 from hypothesis import strategies as st
 
-from v2g.iso15118.engine.power_schedule import (
-    DAY_S,
-    Step,
-)
+from v2g.iso15118.engine.power_schedule import DAY_S, Step
 
 POWERS = st.integers(0, 400_000)
 

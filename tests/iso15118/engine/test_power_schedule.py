@@ -5,16 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.iso15118.engine.power_schedule import steps
-from v2g.iso15118.engine.power_schedule import (
-    DAY_S,
-    PowerSchedule,
-    Step,
-    covering,
-    entries_for,
-    exceeds,
-    merged,
-    read,
-)
+from v2g.iso15118.engine.power_schedule import DAY_S, PowerSchedule, Step, covering, entries_for, exceeds, merged, read
 
 
 def moments(*schedules: PowerSchedule) -> list[int]:
@@ -65,8 +56,7 @@ def test_how_many_entries_a_vehicle_takes(named: int | None, expected: int) -> N
 
 
 ENTRIES = st.lists(
-    st.tuples(st.integers(0, 16_777_214), st.none() | st.integers(0, DAY_S), st.integers(-40_000, 400_000)),
-    max_size=20,
+    st.tuples(st.integers(0, 16_777_214), st.none() | st.integers(0, DAY_S), st.integers(-40_000, 400_000)), max_size=20
 )
 
 

@@ -60,19 +60,13 @@ def test_codes_have_their_place_where_the_published_list_has_them(name: str) -> 
 def test_every_code_of_2_has_a_name_in_din() -> None:
     lacking = {code.name for code in Code2} - {code.name for code in CodeDin}
     assert (
-        set(codes_din.NAMES_OF_2)
-        | {
-            "FAILED_CertificateNotAllowedAtThisEVSE",
-            "FAILED_CertificateRevoked",
-        }
-        == lacking
+        set(codes_din.NAMES_OF_2) | {"FAILED_CertificateNotAllowedAtThisEVSE", "FAILED_CertificateRevoked"} == lacking
     )
     assert set(codes_din.NAMES_OF_2.values()) <= {code.name for code in CodeDin}
 
 
 @together(
-    ("name", "code"),
-    sorted({(name, code.name) for name in RESPONSES_2 | RESPONSES_DIN for code in (*Code2, *CodeDin)}),
+    ("name", "code"), sorted({(name, code.name) for name in RESPONSES_2 | RESPONSES_DIN for code in (*Code2, *CodeDin)})
 )
 def test_every_code_of_every_response_has_a_consequence_by_its_kind(name: str, code: str) -> None:
     expected = (

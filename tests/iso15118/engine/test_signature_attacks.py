@@ -11,16 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.iso15118.engine.signing import (
-    ED448,
-    ELEMENTS,
-    P256,
-    P521,
-    replace,
-    resigned,
-    with_reference,
-    with_value,
-)
+from tests.iso15118.engine.signing import ED448, ELEMENTS, P256, P521, replace, resigned, with_reference, with_value
 from v2g import exi
 from v2g.errors import SignatureError
 from v2g.exi.declare import Element, Schema
@@ -372,10 +363,7 @@ class TestSeveralElements:
     def test_swapped_hashes_are_not(self, key: SoftwareKey) -> None:
         info = sign(self.BOTH, key).signed_info
         one, other = info.reference
-        crossed = (
-            replace(one, digest_value=other.digest_value),
-            replace(other, digest_value=one.digest_value),
-        )
+        crossed = (replace(one, digest_value=other.digest_value), replace(other, digest_value=one.digest_value))
         assert "hash" in refusal(resigned(replace(info, reference=crossed), key), self.BOTH, key)
 
     @KEYS

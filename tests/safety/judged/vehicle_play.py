@@ -952,10 +952,7 @@ _PILOT: Final[Chances] = {
     "charge": (8, lambda _: [("line", None), ("charge",), ("wait", 1.0)]),
     "again": (1, lambda _: [("again",)]),
     "mild": (10, lambda chance: [chance.choice(_OUTLIVED)]),
-    "done": (
-        2,
-        lambda chance: [chance.choice([*_SICK, ("driver", "stop"), ("unplug",), ("duty", None)])],
-    ),
+    "done": (2, lambda chance: [chance.choice([*_SICK, ("driver", "stop"), ("unplug",), ("duty", None)])]),
 }
 """What may happen to a vehicle that obeys the pilot alone."""
 

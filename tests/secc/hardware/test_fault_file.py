@@ -14,6 +14,7 @@ from tests.cli.conftest import Run, v2g  # noqa: F401 - a fixture
 from tests.later import later
 from tests.secc.bench_program import BENCH, made
 from tests.secc.hardware.faults import until
+from tests.secc_toml import identity
 from v2g.errors import StoreError
 from v2g.io.runtime.disk import DiskThread
 from v2g.observe import Observe
@@ -101,14 +102,7 @@ async def test_the_command_line_shows_and_clears_them(pki: PkiTree, tmp_path: Pa
         pass
     config = tmp_path / "secc.toml"
     text = f"""data_dir = "data"
-[tls]
-chain = "{pki.path("secc/chain.pem")}"
-key = "{pki.path("secc/leaf.key")}"
-v2g_roots = ["{pki.path("v2g/root.pem")}"]
-mo_roots = ["{pki.path("mo/root.pem")}"]
-[meter]
-chain = "{pki.path("meter/chain.pem")}"
-key = "{pki.path("meter/leaf.key")}"
+{identity(pki, "v2g", "mo")}
 {BENCH}"""
     config.write_text(text)
     config.chmod(0o600)

@@ -144,11 +144,7 @@ def test_a_request_that_cannot_be_read_is_refused_and_the_next_one_answered() ->
 
 @pytest.mark.parametrize(
     ("answer", "raised"),
-    [
-        ([3, "{id}", {}], None),
-        ([4, "{id}", "NotSupported", "\x1b[31mno", {}], CallError),
-        (None, Failed),
-    ],
+    [([3, "{id}", {}], None), ([4, "{id}", "NotSupported", "\x1b[31mno", {}], CallError), (None, Failed)],
 )
 def test_a_call_ends_with_the_answer_or_with_the_connection(answer: Any, raised: type[Exception] | None) -> None:
     async def run() -> None:

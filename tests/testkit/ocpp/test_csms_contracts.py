@@ -103,10 +103,7 @@ STATUS = (
             "C_50 C_52",
         ),
     ),
-    (
-        True,
-        Mutant("certificates are good", CALLRESULT, "Authorize", put("certificateStatus", "Accepted"), "C_51"),
-    ),
+    (True, Mutant("certificates are good", CALLRESULT, "Authorize", put("certificateStatus", "Accepted"), "C_51")),
     (True, Mutant("tokens are valid", CALLRESULT, "Authorize", token_status("Accepted"), "C_51")),
     (False, Mutant("a status is no answer", CALLRESULT, "GetCertificateStatus", put("ocspResult", "bm9uZQ=="), "M_24")),
     (False, Mutant("a status is not base64", CALLRESULT, "GetCertificateStatus", put("ocspResult", "?"), "M_24")),

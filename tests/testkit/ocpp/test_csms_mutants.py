@@ -89,27 +89,9 @@ MUTANTS = (
         "boot is answered by an error", CALLRESULT, "BootNotification", "InternalError", "B_01 B_02 B_30 V2G-B-01 B_31"
     ),
     Mutant("heartbeat has an old time", CALLRESULT, "Heartbeat", put("currentTime", LONG_AGO), "V2G-B-02 F_20"),
-    Mutant(
-        "heartbeat has no real time",
-        CALLRESULT,
-        "Heartbeat",
-        put("currentTime", "2026-13-01T00:00:00Z"),
-        "*",
-    ),
-    Mutant(
-        "heartbeat is not answered",
-        CALLRESULT,
-        "Heartbeat",
-        None,
-        "*",
-    ),
-    Mutant(
-        "heartbeat has no time",
-        CALLRESULT,
-        "Heartbeat",
-        drop("currentTime"),
-        "*",
-    ),
+    Mutant("heartbeat has no real time", CALLRESULT, "Heartbeat", put("currentTime", "2026-13-01T00:00:00Z"), "*"),
+    Mutant("heartbeat is not answered", CALLRESULT, "Heartbeat", None, "*"),
+    Mutant("heartbeat has no time", CALLRESULT, "Heartbeat", drop("currentTime"), "*"),
     Mutant("wrong error before acceptance", CALLERROR, "StatusNotification", "NotSupported", "B_30 V2G-B-01"),
     Mutant("no error before acceptance", CALLERROR, "StatusNotification", None, "B_30 V2G-B-01"),
     Mutant(
@@ -122,13 +104,7 @@ MUTANTS = (
     Mutant(
         "another variable is read", CALL, "GetVariables", put("getVariableData.0.variable.name", "Other"), "B_06 B_07"
     ),
-    Mutant(
-        "only one variable is read",
-        CALL,
-        "GetVariables",
-        shorten("getVariableData"),
-        "B_07 B_08",
-    ),
+    Mutant("only one variable is read", CALL, "GetVariables", shorten("getVariableData"), "B_07 B_08"),
     Mutant(
         "too many variables are read at once",
         CALL,
@@ -138,13 +114,7 @@ MUTANTS = (
     ),
     Mutant("another value is set", CALL, "SetVariables", put("setVariableData.0.attributeValue", "124"), "B_09 B_10"),
     Mutant("a target is set", CALL, "SetVariables", each("setVariableData", add(attributeType="Target")), "B_09 B_10"),
-    Mutant(
-        "only one variable is set",
-        CALL,
-        "SetVariables",
-        shorten("setVariableData"),
-        "B_10",
-    ),
+    Mutant("only one variable is set", CALL, "SetVariables", shorten("setVariableData"), "B_10"),
     Mutant("every report is the full one", CALL, "GetBaseReport", put("reportBase", "FullInventory"), "B_12 B_14"),
     Mutant("the number of a report is negative", CALL, "GetBaseReport", put("requestId", -1), "B_12 B_13 B_14"),
     Mutant("reports are not acknowledged", CALLRESULT, "NotifyReport", None, "B_12 B_13 B_14 B_18"),

@@ -324,9 +324,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant("lets everybody be of one group", believes("Authorize", _info(groupIdToken=GROUP)), {"C": (4,)}),
     Mutant(
-        "does not clear its cache",
-        ignores("ClearCache", {"status": "Accepted"}),
-        {"C": (26, 33, 37, 38, 42, 49, 54)},
+        "does not clear its cache", ignores("ClearCache", {"status": "Accepted"}), {"C": (26, 33, 37, 38, 42, 49, 54)}
     ),
     Mutant("clears a cache that is off", answers("ClearCache", status("Rejected", "Accepted")), {"C": (38,)}),
     Mutant("keeps tokens for ever", sets("LifeTime", "86400"), {"C": (46,)}),
@@ -469,12 +467,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("trusts every back end", unchanged, {"A": (5,)}, security_profile=2, tls=trusts),
     Mutant("speaks TLS 1.1", unchanged, {"A": (6,)}, security_profile=3, tls=aged),
     Mutant("offers one cipher suite", unchanged, {"A": (4,)}, security_profile=2, tls=poor),
-    Mutant(
-        "tells no security events",
-        tells("SecurityEventNotification", dropped),
-        {"A": (5, 14)},
-        security_profile=3,
-    ),
+    Mutant("tells no security events", tells("SecurityEventNotification", dropped), {"A": (5, 14)}, security_profile=3),
     Mutant(
         "takes every certificate for its own",
         answers("CertificateSigned", status("Rejected", "Accepted")),
@@ -508,9 +501,7 @@ MUTANTS: tuple[Mutant, ...] = (
         security_profile=2,
     ),
     Mutant(
-        "takes every order of network profiles",
-        answers("SetVariables", of_results(WRITTEN, _ordered)),
-        {"A": (20, 21)},
+        "takes every order of network profiles", answers("SetVariables", of_results(WRITTEN, _ordered)), {"A": (20, 21)}
     ),
     Mutant("does not show its new security", answers("GetVariables", of_results(RESULT, _insecure)), {"A": (19,)}),
     Mutant("stays with its network profile", sets("NetworkConfigurationPriority", "1"), {"B": (45, 46, 49)}),
@@ -572,11 +563,7 @@ MUTANTS: tuple[Mutant, ...] = (
         {"L": (8,)},
     ),
     Mutant("installs at once", hears("UpdateFirmware", _at_once), {"L": (2,)}),
-    Mutant(
-        "lets others begin before an update",
-        sets("AllowNewSessionsPendingFirmwareUpdate", "true"),
-        {"L": (15,)},
-    ),
+    Mutant("lets others begin before an update", sets("AllowNewSessionsPendingFirmwareUpdate", "true"), {"L": (15,)}),
     Mutant("does not name logs", answers("GetLog", lambda _, a: without("filename")(a)), {"N": (25, 26, 35)}),
     Mutant(
         "uploads without saying so",
@@ -601,9 +588,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant("does not delete roots", ignores("DeleteCertificate", {"status": "Accepted"}), {"M": (20, 22)}),
     Mutant(
-        "lists certificates of all kinds",
-        hears("GetInstalledCertificateIds", without("certificateType")),
-        {"M": (19,)},
+        "lists certificates of all kinds", hears("GetInstalledCertificateIds", without("certificateType")), {"M": (19,)}
     ),
     Mutant(
         "lists other serial numbers",
@@ -693,12 +678,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("charges without a lock", unchanged, {"G": (20,)}, station=_does("jam", "clear")),
     Mutant("stops one transaction only", unchanged, {"C": (47,)}, station=_does("choose-all", "choose")),
     Mutant("stops all transactions", unchanged, {"C": (48,)}, station=_does("choose", "choose-all")),
-    Mutant(
-        "knows no master pass",
-        of_event(stoppedReason=("MasterPass", "Local")),
-        {"C": (47, 48)},
-        station=OTHER,
-    ),
+    Mutant("knows no master pass", of_event(stoppedReason=("MasterPass", "Local")), {"C": (47, 48)}, station=OTHER),
     Mutant(
         "knows every vendor", answers("DataTransfer", lambda _, answer: answer | {"status": "Accepted"}), {"P": (1,)}
     ),
