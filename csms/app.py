@@ -89,9 +89,12 @@ class Csms:
 
 
 @contextlib.asynccontextmanager
-async def running(config: CsmsConfig, events: Path | None = None) -> AsyncIterator[Csms]:
-    """Open the store, resume pending work, listen; on exit finish current work. Raises V2GError."""
-    clock = Clock(config.clock)
+async def running(config: CsmsConfig, events: Path | None = None, clock: Clock | None = None) -> AsyncIterator[Csms]:
+    """Open the store, resume pending work, listen; on exit finish current work. Raises V2GError.
+
+    `clock`: another one than that of the configuration.
+    """
+    clock = clock or Clock(config.clock)
     observe = EventLog("csms", clock, events, files=config.log)
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(observe.close)

@@ -1,7 +1,8 @@
 """Journals that are not booked, and held transactions: what is wrong or missing, and an operator's decision."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -9,12 +10,14 @@ from msgspec.structs import asdict, replace
 from sqlalchemy import Connection
 
 from csms.accounts.rules import Permission
-from csms.booking import held
+from csms.booking import held, ledger
 from csms.booking import store as rows
+from csms.booking.facts import Fact, Source, evse_key
+from csms.booking.plausibility import wh
 from csms.http.call import Call
 from csms.http.operations import Page, get, post
 from csms.http.paging import pages, shown
-from csms.http.parameters import OfStation, Paged, StationId, one_of
+from csms.http.parameters import EvseId, OfStation, Paged, StationId, one_of
 from csms.http.problems import conflict
 from csms.payments import work as payments
 from csms.settlements.rules import SafeName, SessionCourse, course_of
@@ -22,8 +25,50 @@ from csms.tariffs import store as tariffs
 from csms.transactions import store as transactions
 from v2g import typed_json
 from v2g.errors import VerificationError
+from v2g.units import UtcMs
 
 _OPEN: Final[tuple[rows.State, ...]] = ("waiting", "quarantined")
+
+
+MilliwattHours = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+_EXAMPLE: Final = {"old_import_mwh": 5_005_000_000, "new_import_mwh": 0}
+
+
+class BookedSession(msgspec.Struct, frozen=True, kw_only=True):
+    """A booked session, or the exchange of a meter: where it was, when (UTC ms), and the first and last values of the
+    EVSE's registers, null without them."""
+
+    kind: Source
+    station_id: str
+    session_id: str
+    evse_id: int
+    begin_ms: int
+    end_ms: int
+    import_wh: tuple[str, str] | None
+    export_wh: tuple[str, str] | None
+
+
+class ShownContradiction(BookedSession, frozen=True, kw_only=True):
+    """A session that is booked, and the one that it contradicts; null where your role does not extend to that."""
+
+    contradicts: BookedSession | None
+
+
+class OneEvse(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Path of an EVSE."""
+
+    station_id: StationId
+    evse_id: EvseId
+
+
+class MeterExchange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The registers of the old meter when it was taken out, and of the new one; `at_ms`: when, else now."""
+
+    old_import_mwh: MilliwattHours
+    new_import_mwh: MilliwattHours
+    old_export_mwh: MilliwattHours | None = None
+    new_export_mwh: MilliwattHours | None = None
+    at_ms: UtcMs | None = None
 
 
 class ShownReview(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,8 +76,9 @@ class ShownReview(msgspec.Struct, frozen=True, kw_only=True):
 
     Or, by `kind`, a held transaction: `session_id` is its id, too, and it never waits.
 
-    `reason` and `detail` say what is wrong or missing. `transaction_id` is the OCPP transaction that fits best, empty
-    without one; `since_ms` when the journal was complete. `booked` ones had nothing wrong.
+    `reason` and `detail` say what is wrong or missing, `contradicts` with which session it cannot be.
+    `transaction_id` is the OCPP transaction that fits best, empty without one; `since_ms` when the journal was
+    complete. `booked` ones had nothing wrong.
     """
 
     kind: rows.Kind
@@ -49,6 +95,7 @@ class ShownReview(msgspec.Struct, frozen=True, kw_only=True):
     decided_ms: int | None
     decided_by: str
     note: str
+    contradicts: BookedSession | None = None
 
 
 class WhichReviews(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -77,14 +124,11 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 async def list_quarantine(call: Call, parameters: WhichReviews) -> Page[ShownReview]:
     """List journals that are not booked, and held transactions, by station and session."""
     states = _OPEN if parameters.state is None else (parameters.state,)
-    return await pages(
-        call,
-        parameters,
-        ShownReview,
-        tuple[str, str, str],
-        ("station_id", "session_id", "kind"),
-        lambda connection, after, limit: rows.list_page(connection, after, limit, states=states),
-    )
+
+    def read(connection: Connection, after: tuple[str, str, str] | None, limit: int) -> list[dict[str, Any]]:
+        return _with_contradicted(call, connection, rows.list_page(connection, after, limit, states=states))
+
+    return await pages(call, parameters, ShownReview, tuple[str, str, str], ("station_id", "session_id", "kind"), read)
 
 
 @get("/books/quarantine/{session_id}", Permission.READ_SETTLEMENTS, problems=(404, 409), tag="quarantine")
@@ -146,7 +190,7 @@ async def release_journal(call: Call, parameters: OneReview, body: Verdict) -> S
             return
         found = rows.require_quarantined(rows.get(connection, known.station_id, known.session_id), known.session_id)
         released = replace(found, state="released", decided_ms=now_ms, decided_by=call.caller.name, note=body.note)
-        rows.book(connection, released, posting, settled.document, now_ms, zone)
+        rows.book(connection, released, posting, settled.document, settled.facts, now_ms, zone)
 
     return await _decide(call, known, book, "journal_released")
 
@@ -194,16 +238,20 @@ async def _decide_transaction(
 
 
 async def _found(call: Call, parameters: OneReview) -> dict[str, Any]:
-    found = await call.run(rows.find, parameters.session_id)
-    return one_of(call, [asdict(each) for each in found], parameters.station, "session")
+    found = await call.run(partial(_find, call), parameters.session_id)
+    return one_of(call, found, parameters.station, "session")
+
+
+def _find(call: Call, connection: Connection, session_id: str) -> list[dict[str, Any]]:
+    return _with_contradicted(call, connection, [asdict(each) for each in rows.find(connection, session_id)])
 
 
 async def _decide(
     call: Call, known: rows.Review, write: Callable[[Connection, ShownReview | None], None], event: str
 ) -> ShownReview:
     def read(connection: Connection) -> ShownReview | None:
-        found = (each for each in rows.find(connection, known.session_id) if each.station_id == known.station_id)
-        return next((shown(asdict(each), ShownReview) for each in found), None)
+        found = (each for each in _find(call, connection, known.session_id) if each["station_id"] == known.station_id)
+        return next((shown(each, ShownReview) for each in found), None)
 
     before, after = await call.change(read, write)
     assert after is not None, "it was found"
@@ -211,3 +259,90 @@ async def _decide(
         data = {"session": known.session_id, "reason": after.reason, "by": call.caller.name, "note": after.note}
         call.services.report("settlement", event, known.station_id, data)
     return after
+
+
+@get("/books/contradictions", Permission.READ_SETTLEMENTS, tag="quarantine")
+async def list_contradictions(call: Call, parameters: Paged) -> Page[ShownContradiction]:
+    """List booked sessions that contradict others, by station and session: booked before there was a ledger."""
+
+    def read(connection: Connection, after: tuple[str, str, str] | None, limit: int) -> list[dict[str, Any]]:
+        found = ledger.booked_contradictions(connection, after, limit)
+        others = ledger.contradicted(connection, [_key(each) for each in found])
+        return [_session(each) | {"contradicts": _visible(call, others.get(_key(each)))} for each in found]
+
+    keys = ("station_id", "kind", "session_id")
+    return await pages(call, parameters, ShownContradiction, tuple[str, str, str], keys, read)
+
+
+@post(
+    "/stations/{station_id}/evses/{evse_id}/meter-exchanges",
+    Permission.CORRECT_SETTLEMENTS,
+    status=201,
+    problems=(409,),
+    example=_EXAMPLE,
+    tag="quarantine",
+)
+async def exchange_meter(call: Call, parameters: OneEvse, body: MeterExchange) -> BookedSession:
+    """Note that an EVSE's meter was exchanged: later registers count on from the new one's.
+
+    409 where booked sessions have other registers at that time.
+    """
+    old, new = body.old_export_mwh, body.new_export_mwh
+    at_ms = call.now_ms if body.at_ms is None else body.at_ms
+    fact = Fact(
+        kind="evse",
+        key=evse_key(parameters.station_id, parameters.evse_id),
+        station_id=parameters.station_id,
+        evse_id=parameters.evse_id,
+        source="exchange",
+        source_id=f"{parameters.evse_id}-{at_ms}",
+        transaction_id="",
+        from_ms=at_ms,
+        to_ms=at_ms,
+        imports=(body.old_import_mwh, body.new_import_mwh),
+        exports=None if old is None or new is None else (old, new),
+    )
+
+    if at_ms > call.now_ms:
+        raise conflict("that is in the future", "note it when it has happened", code="future")
+
+    def write(connection: Connection, _before: None) -> None:
+        if (found := ledger.exchange(connection, fact, call.now_ms)) is not None:
+            raise conflict(found.detail, "read the registers again, or look at that session", code="contradiction")
+
+    await call.change(lambda _connection: None, write)
+    return BookedSession(**_session(fact))
+
+
+def _visible(call: Call, other: Fact | None) -> dict[str, Any] | None:
+    """Return the session of a fact, None if the caller's role does not extend to it."""
+    return next((_session(each) for each in call.own([] if other is None else [other])), None)
+
+
+def _session(fact: Fact) -> dict[str, Any]:
+    """Return what `BookedSession` shows of an EVSE's fact."""
+    imports, exports = (None if each is None else (wh(each[0]), wh(each[1])) for each in (fact.imports, fact.exports))
+    return {
+        "kind": fact.source,
+        "station_id": fact.station_id,
+        "session_id": fact.source_id,
+        "evse_id": fact.evse_id,
+        "begin_ms": fact.from_ms,
+        "end_ms": fact.to_ms,
+        "import_wh": imports,
+        "export_wh": exports,
+    }
+
+
+def _with_contradicted(call: Call, connection: Connection, reviews: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Add the session that contradicts each of these reviews, if one does."""
+    others = ledger.contradicted(connection, [_of_review(each) for each in reviews])
+    return [each | {"contradicts": _visible(call, others.get(_of_review(each)))} for each in reviews]
+
+
+def _of_review(review: Mapping[str, Any]) -> ledger.Key:
+    return review["station_id"], review["kind"], review["session_id"]
+
+
+def _key(fact: Fact) -> ledger.Key:
+    return fact.station_id, fact.source, fact.source_id

@@ -5,14 +5,16 @@ report ever has an amount that was not judged.
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from decimal import Decimal
 from typing import Any, Final
 
 import msgspec
 from sqlalchemy import Connection, delete, func, insert, select, tuple_, update
 
+from csms.booking import ledger
+from csms.booking.facts import Fact, evse_key, of_session
 from csms.booking.plausibility import (
     Conflict,
+    Finding,
     JudgedUsage,
     RatedPower,
     ReceivedEvent,
@@ -22,15 +24,13 @@ from csms.booking.plausibility import (
 )
 from csms.device_model.tables import device_variables
 from csms.tariffs import plans
-from csms.transactions.rules import Dated, Transaction, missing
+from csms.tokens.rules import CONTRACT, normalise
+from csms.transactions.rules import Transaction, missing
 from csms.transactions.signed_values import Judged
 from csms.transactions.tables import held_transactions, transaction_events, transaction_faults, transactions
 from v2g import typed_json
 from v2g.energy.price_plan import PricePlan
 from v2g.errors import RefusedError
-
-_NEIGHBOURS = 32
-"""So many transactions of a station are looked through for the one before at an EVSE."""
 
 _STATIONS = 500
 """So many stations are named in a query."""
@@ -110,30 +110,36 @@ def judged(connection: Connection, transaction: Transaction, end_ms: int) -> Jud
 
 
 def review(connection: Connection, transaction: Transaction, now_ms: int) -> JudgedUsage:
-    """Judge a transaction that has ended, and note whether it is held.
+    """Judge a transaction that has ended, alone and beside all others, and note whether it is held.
 
     What a person has decided stays as long as the findings do.
     """
     found = judged(connection, transaction, now_ms)
-    where = _is(transaction.station_id, transaction.transaction_id)
+    place = transaction.station_id, transaction.transaction_id
     findings = found.findings
     if {each.reason for each in findings} == {"unpriced"} and not _needs_energy(connection, transaction):
         findings = ()  # what costs nothing by energy needs no reading
-    known = connection.execute(select(held_transactions).where(where)).first()
-    if not findings:
-        if known is not None:
-            connection.execute(delete(held_transactions).where(where))
-        return msgspec.structs.replace(found, findings=())
-    detail = found.detail
-    if known is None or known.detail != detail:
-        connection.execute(delete(held_transactions).where(where))
+    facts = _facts(transaction, found)
+    against = ledger.find_contradiction(connection, facts)
+    if against is not None:
+        findings = (*findings, Finding(against.reason, against.detail))
+    found = msgspec.structs.replace(found, findings=findings)
+    known = connection.execute(select(held_transactions).where(_is(*place))).first()
+    state: ledger.State = "booked"
+    if findings:
+        decided = known.state if known is not None and known.detail == found.detail else ""
+        state = "released" if decided == "released" else "withdrawn" if decided == "rejected" else "held"
+    ledger.put(connection, facts, state, now_ms, against)
+    if known is not None and known.detail != found.detail:
+        connection.execute(delete(held_transactions).where(_is(*place)))
+    if findings and (known is None or known.detail != found.detail):
         connection.execute(
             insert(held_transactions).values(
                 station_id=transaction.station_id,
                 transaction_id=transaction.transaction_id,
                 state="quarantined",
                 reason=findings[0].reason,
-                detail=detail,
+                detail=found.detail,
                 begin_ms=found.usage.start_ms,
                 end_ms=found.usage.end_ms,
                 import_mwh=found.import_mwh,
@@ -144,6 +150,32 @@ def review(connection: Connection, transaction: Transaction, now_ms: int) -> Jud
             )
         )
     return found
+
+
+def _facts(transaction: Transaction, found: JudgedUsage) -> tuple[Fact, ...]:
+    """Return what a transaction that has ended says about its EVSE and its contract."""
+    kind, token = transaction.token_type, transaction.id_token
+    is_contract = token is not None and kind is not None and kind.value == CONTRACT
+    evse = Fact(
+        kind="evse",
+        key=evse_key(transaction.station_id, transaction.evse_id or 0),
+        station_id=transaction.station_id,
+        evse_id=transaction.evse_id or 0,
+        source="transaction",
+        source_id=transaction.transaction_id,
+        transaction_id=transaction.transaction_id,
+        from_ms=found.usage.start_ms,
+        to_ms=found.usage.end_ms,
+        imports=found.imports,
+        exports=found.exports,
+    )
+    return of_session(evse, normalise(CONTRACT, token.value) if token is not None and is_contract else "")
+
+
+def counted(connection: Connection, transaction: Transaction, now_ms: int) -> JudgedUsage | None:
+    """Return what a transaction used so far, for sums; None if its readings cannot be, or while it is held."""
+    found = judged(connection, transaction, now_ms)
+    return None if found.findings or is_open(connection, transaction.station_id, transaction.transaction_id) else found
 
 
 def _needs_energy(connection: Connection, transaction: Transaction) -> bool:
@@ -166,7 +198,8 @@ def _context(connection: Connection, transaction: Transaction, events: Sequence[
     station_id = transaction.station_id
     place = station_id, transaction.evse_id
     running = [plan for _, plan in plans.plans_of(connection, transaction)]
-    before, idle = _before(connection, transaction, min((each.received_ms for each in events), default=0))
+    first_ms = min((each.received_ms for each in events), default=0)
+    before, idle = ledger.last_at(connection, *place, transaction.transaction_id, first_ms)
     fault = transaction_faults.c
     conflicts = connection.execute(
         select(fault.seq_no, fault.found_ms, fault.detail)
@@ -179,46 +212,32 @@ def _context(connection: Connection, transaction: Transaction, events: Sequence[
     )
     return TransactionContext(
         rating=ratings(connection, [place])[place],
-        free_ms=None if before is None else before.ended_ms,
-        left_wh=(None, None)
-        if before is None
-        else (_left(before.import_start_wh, before.import_wh), _left(before.export_start_wh, before.export_wh)),
-        idle=idle,
+        free_ms=None if before is None else before.to_ms,
+        left_mwh=(None, None) if before is None else (_left(before.imports), _left(before.exports)),
+        idle=idle and _is_alone(connection, transaction, first_ms),
         conflicts=tuple(Conflict(*row) for row in conflicts),
         gaps=tuple(missing(transaction, (each.seq_no for each in events))),
         by_time=_by_time(running),
     )
 
 
-def _left(first: Dated | None, last: Dated | None) -> str | None:
+def _left(register: tuple[int, int] | None) -> int | None:
     """Return a register at the end of a transaction; None without one, and of a meter that counted from 0."""
-    return last.value if first is not None and last is not None and Decimal(first.value) > 0 else None
+    return register[1] if register is not None and register[0] > 0 else None
 
 
-def _before(connection: Connection, transaction: Transaction, first_ms: int) -> tuple[Transaction | None, bool]:
-    """Return the last transaction at the same EVSE before this one was heard of that ended and is not held.
-
-    Also whether it was the very last one there.
-    """
-    there, held = transactions.c, held_transactions.c
+def _is_alone(connection: Connection, transaction: Transaction, first_ms: int) -> bool:
+    """Return whether no other transaction at its EVSE was going on when it was first heard of."""
+    there = transactions.c
     rows = connection.execute(
-        select(there.document, held.state)
-        .outerjoin(
-            held_transactions, (held.station_id == there.station_id) & (held.transaction_id == there.transaction_id)
-        )
-        .where(
+        select(there.document).where(
             (there.station_id == transaction.station_id)
+            & there.active.is_(True)
             & (there.transaction_id != transaction.transaction_id)
             & (there.heard_ms <= first_ms)
         )
-        .order_by(there.started_ms.desc())
-        .limit(_NEIGHBOURS)
-    )
-    found = [(_decode(row.document), row.state) for row in rows]
-    here = [(each, state) for each, state in found if each.evse_id == transaction.evse_id]
-    sure = [each for each, state in here if state is None and each.ended_ms is not None]
-    last = max(sure, key=lambda each: each.ended_ms or 0, default=None)
-    return last, last is not None and last is here[0][0]
+    ).scalars()
+    return all(_decode(each).evse_id != transaction.evse_id for each in rows)
 
 
 def ratings(connection: Connection, places: Collection[Place]) -> dict[Place, RatedPower]:
@@ -284,6 +303,8 @@ def decide(
         raise RefusedError(f"transaction {transaction_id} is {now}, not in quarantine", reason="not_quarantined")
     values = {"state": state, "decided_by": by, "note": note, "decided_ms": now_ms}
     connection.execute(update(held_transactions).where(_is(station_id, transaction_id)).values(**values))
+    stands: ledger.State = "released" if state == "released" else "withdrawn"
+    ledger.decide(connection, station_id, "transaction", transaction_id, stands)
 
 
 def count(connection: Connection) -> int:

@@ -54,6 +54,7 @@ Reason = Literal[
     "series",
     "events",
     "reused",
+    "elsewhere",
     "cost",
     "unpriced",
 ]
@@ -82,8 +83,10 @@ _RENEWED_MS: Final = 5_000
 """A register may be so old when it is read: meters renew it at least this often."""
 _PERCENT: Final = 110
 """An EVSE delivers at most this share of its rating: ratings are nominal, and meters have 2 % (EN 50470, class A)."""
-_LEAST_MWH: Final = 1_000
+LEAST_MWH: Final = 1_000
 """Two readings may be wrong by so much whatever their resolution: a register falls by less when it is rounded."""
+REGISTER_MWH: Final = 10_000
+"""By so much a register of a meter value may differ from a journal's: the two are read at different moments."""
 _COST_MWH: Final = 10_000
 """By so much, or 1 %, the energy of a station's own calculation may differ from its register."""
 _STANDBY_W: Final = 20
@@ -160,14 +163,14 @@ class Conflict(msgspec.Struct, frozen=True):
 class TransactionContext(msgspec.Struct, frozen=True, kw_only=True):
     """What this back end knows beside a transaction's events.
 
-    `free_ms`: when the last transaction before it at its EVSE that is not held ended; `left_wh`: the registers of
+    `free_ms`: when the last transaction before it at its EVSE that is not held ended; `left_mwh`: the registers of
     import and export then, None where that meter counts each transaction from 0; `idle`: no other one was there since.
     `by_time`: its price depends on times, so each event counts. `gaps`: ranges of numbers that have not arrived.
     """
 
     rating: RatedPower = RatedPower()
     free_ms: int | None = None
-    left_wh: tuple[str | None, str | None] = (None, None)
+    left_mwh: tuple[int | None, int | None] = (None, None)
     idle: bool = False
     conflicts: tuple[Conflict, ...] = ()
     gaps: tuple[tuple[int, int], ...] = ()
@@ -177,12 +180,15 @@ class TransactionContext(msgspec.Struct, frozen=True, kw_only=True):
 class JudgedUsage(msgspec.Struct, frozen=True, kw_only=True):
     """What a transaction used: exact without `findings`, else a proposal.
 
-    `timed`: no time in it was corrected; otherwise nothing may be priced by time.
+    `timed`: no time in it was corrected; otherwise nothing may be priced by time. `imports` and `exports`: what the
+    meter showed first and last, without readings that are left out (mWh); None without a register.
     """
 
     usage: Usage
     findings: tuple[Finding, ...] = ()
     timed: bool = True
+    imports: tuple[int, int] | None = None
+    exports: tuple[int, int] | None = None
 
     @property
     def import_mwh(self) -> int:
@@ -241,22 +247,25 @@ def judge_usage(
     if not transaction.active:
         findings += _of_ends(transaction, events, series, (start_ms, end_ms))
     points: list[list[Point]] = []
+    stood: list[tuple[int, int] | None] = []
     idle_ms = max(0, start_ms - about.free_ms) if about.idle and about.free_ms is not None else None
-    for name, samples, rating_w, left_wh in zip(
-        ("import", "export"), series, (about.rating.import_w, about.rating.export_w), about.left_wh, strict=True
+    for name, samples, rating_w, left_mwh in zip(
+        ("import", "export"), series, (about.rating.import_w, about.rating.export_w), about.left_mwh, strict=True
     ):
         found = [(each.at_ms, _mwh(each)) for each in samples]
         resolution_mwh = _resolution_mwh(samples)
         if (
-            left_wh is not None
+            left_mwh is not None
             and len(found) > 1
-            and (other := _other_than(name, found, left_wh, idle_ms, resolution_mwh))
+            and (other := _other_than(name, found, left_mwh, idle_ms, resolution_mwh))
         ):
             findings.append(other)
             if other.reason == "rise":
                 found = found[1:]
         clean, of_register = judge_register(name, found, rating_w, resolution_mwh)
         points.append(clean)
+        last = next((value for at, value in reversed(found) if at == clean[-1][0]), 0)
+        stood.append((clean[0][1], last) if clean else None)
         findings += of_register
     charging: list[tuple[int, bool]] = []
     for each in events:
@@ -268,12 +277,12 @@ def judge_usage(
         readings=_registers(points[0], points[1], (start_ms, end_ms)),
         charging=tuple(charging),
     )
-    judged = JudgedUsage(usage=usage, findings=tuple(findings), timed=not of_clock)
+    judged = JudgedUsage(usage=usage, findings=tuple(findings), timed=not of_clock, imports=stood[0], exports=stood[1])
     costs = [each.cost_wh for each in events if each.cost_wh is not None]
     if costs and not transaction.active:
         taken = judged.import_mwh
         if abs(costs[-1] * 1000 - taken) > max(_COST_MWH, taken // 100):
-            detail = f"the station's cost is for {costs[-1]:g} Wh, its register says {_wh(taken)} Wh"
+            detail = f"the station's cost is for {costs[-1]:g} Wh, its register says {wh(taken)} Wh"
             return msgspec.structs.replace(judged, findings=(*findings, Finding("cost", detail)))
     return judged
 
@@ -473,17 +482,17 @@ def _of_ends(
 
 
 def _other_than(
-    name: str, points: Sequence[Point], left_wh: str, idle_ms: int | None, resolution_mwh: int
+    name: str, points: Sequence[Point], left: int, idle_ms: int | None, resolution_mwh: int
 ) -> Finding | None:
-    """Return what is wrong with a first reading, of a meter that stood at `left_wh` when the transaction before ended.
+    """Return what is wrong with a first reading, of a meter that stood at `left` when the transaction before ended.
 
     A lower one is of before that; a higher one says that energy flowed in the `idle_ms` between, without a transaction.
     """
-    begin, left = points[0][1], _milli(Decimal(left_wh))
-    stood = f"it begins at {_wh(begin)} Wh, the {name} register of its EVSE stood at {_wh(left)} Wh before it"
-    if begin + _LEAST_MWH < left <= max(value for _, value in points):
+    begin = points[0][1]
+    stood = f"it begins at {wh(begin)} Wh, the {name} register of its EVSE stood at {wh(left)} Wh before it"
+    if begin + LEAST_MWH < left <= max(value for _, value in points):
         return Finding("rise", stood)
-    if idle_ms is not None and begin > left + _LEAST_MWH + resolution_mwh + _STANDBY_W * idle_ms // 3600:
+    if idle_ms is not None and begin > left + LEAST_MWH + resolution_mwh + _STANDBY_W * idle_ms // 3600:
         return Finding("begin", stood)
     return None
 
@@ -524,16 +533,16 @@ def judge_register(
         index += 1
     shown = findings[:_SHOWN]
     if left_out:
-        shown.append(Finding(shown[0].reason, f"left out: {_listed(f'{_wh(value)} Wh' for _, value in left_out)}"))
+        shown.append(Finding(shown[0].reason, f"left out: {_listed(f'{wh(value)} Wh' for _, value in left_out)}"))
     if kept[1:]:
-        bases = _listed(f"{_wh(run[0][1])} Wh" for run in kept[1:])
+        bases = _listed(f"{wh(run[0][1])} Wh" for run in kept[1:])
         shown.append(Finding(shown[0].reason, f"counted on from a new base: {bases}"))
     return _risen(kept), shown
 
 
 def _follows(run: Sequence[Point], point: Point, rating_w: int, resolution_mwh: int) -> bool:
     """Return whether a reading may follow a run of them: by the last step, and by all of them."""
-    least, most_w = _LEAST_MWH + resolution_mwh, rating_w * _PERCENT
+    least, most_w = LEAST_MWH + resolution_mwh, rating_w * _PERCENT
     return all(
         -least <= point[1] - value <= most_w * (max(0, point[0] - at_ms) + _RENEWED_MS) // (100 * 3600) + least
         for at_ms, value in (run[-1], run[0])
@@ -542,10 +551,10 @@ def _follows(run: Sequence[Point], point: Point, rating_w: int, resolution_mwh: 
 
 def _break(name: str, before: Point, after: Point, rating_w: int) -> Finding:
     if after[1] < before[1]:
-        detail = f"the {name} register falls from {_wh(before[1])} to {_wh(after[1])} Wh, at {after[0]} ms"
+        detail = f"the {name} register falls from {wh(before[1])} to {wh(after[1])} Wh, at {after[0]} ms"
         return Finding("fall", detail)
     seconds = max(0, after[0] - before[0]) / 1000
-    detail = f"the {name} register rises from {_wh(before[1])} to {_wh(after[1])} Wh in {seconds:g} s, at {after[0]} ms"
+    detail = f"the {name} register rises from {wh(before[1])} to {wh(after[1])} Wh in {seconds:g} s, at {after[0]} ms"
     return Finding("rise", f"{detail}: more than {rating_w} W")
 
 
@@ -582,14 +591,11 @@ def _resolution_mwh(samples: Iterable[Sample]) -> int:
 
 
 def _mwh(sample: Sample) -> int:
-    return _milli(watt_hours(sample))
+    return int(watt_hours(sample).scaleb(3))
 
 
-def _milli(watt_hours_: Decimal) -> int:
-    return int(watt_hours_.scaleb(3))
-
-
-def _wh(mwh: int) -> str:
+def wh(mwh: int) -> str:
+    """Return an energy as text, in Wh."""
     return plain(Decimal(mwh).scaleb(-3))
 
 

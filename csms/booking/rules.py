@@ -11,8 +11,8 @@ from typing import Final
 import msgspec
 from msgspec import UNSET
 
+from csms.booking.plausibility import REGISTER_MWH, RatedPower, judge_register
 from csms.booking.plausibility import Finding as Finding
-from csms.booking.plausibility import RatedPower, judge_register
 from csms.booking.plausibility import Reason as Reason
 from csms.prequalifications.rules import Prequalification, permit
 from csms.tokens.rules import CONTRACT, normalise
@@ -37,9 +37,6 @@ from v2g.energy.signed import Party
 from v2g.errors import CertificateError, VerificationError
 from v2g.iso15118.signed_requests import read_authorization
 
-_REGISTER_MWH: Final = 10_000
-"""By so much a register of a meter value may differ from the journal's, mWh: the two are read at different moments."""
-
 _SLACK_MS: Final = 2_000
 """By so much the time of a meter value may differ from the journal's, ms: a clock may be set by less than a second."""
 
@@ -56,8 +53,8 @@ class SeenTransaction(msgspec.Struct, frozen=True, kw_only=True):
     """A transaction as this back end saw it, with its `readings` in order of time.
 
     `evse` is the EVSE's number by OCPP, `evse_id` its name by ISO 15118, None and empty if the station has not reported
-    them. `answer` is what this back end answered about its token, empty if it was not asked. `ended_ms` is None while
-    it goes on; `over`: no more of its events is expected.
+    them. `answer` is what this back end answered about its token, empty if it was not asked. Times are those that its
+    events can be of by their receipt; `ended_ms` is None while it goes on; `over`: no more of its events is expected.
     """
 
     transaction_id: str
@@ -202,9 +199,12 @@ def _of_transactions(case: _Case) -> BookingJudgement:
     best: tuple[int, BookingJudgement] | None = None
     for each in case.evidence.transactions:
         findings = (check(case, each) for check in (_times, _evse, _token, _registers, _repeated))
+        failed: tuple[int, Finding | None] | None
         failed = next(((place, one) for place, one in enumerate(findings) if one is not None), None)
         if failed is None:
             return BookingJudgement(each.transaction_id, None)
+        if failed[1].reason == "repeated":  # with what it contradicts, the ledger says
+            failed = failed[0], None
         if best is None or failed[0] > best[0]:
             best = failed[0], BookingJudgement(each.transaction_id, failed[1])
     if best is not None:
@@ -232,7 +232,9 @@ def _evse(case: _Case, seen: SeenTransaction) -> Finding | None:
 
 def _token(case: _Case, seen: SeenTransaction) -> Finding | None:
     if case.authorized is None:
-        return None
+        if seen.token_type != CONTRACT:
+            return None
+        return Finding("contract", f"it names no contract, the transaction was paid by {seen.id_token}")
     emaid = normalise(CONTRACT, case.authorized.emaid)
     paid = normalise(CONTRACT, seen.id_token) if seen.token_type == CONTRACT else ""
     if paid != emaid:
@@ -301,7 +303,7 @@ def _compare(
     first, last = before[-1] if before else begin, after[0] if after else values[-1][1]
     shift = _rolled(first, begin, rollover_mwh)
     for what, of_journal, of_value in (("began", begin, first - shift), ("ended", end, last - shift)):
-        if abs(of_value - of_journal) > _REGISTER_MWH:
+        if abs(of_value - of_journal) > REGISTER_MWH:
             detail = f"the {name} register {what} at {of_journal} mWh, by the meter value at {of_value} mWh"
             return Finding("registers", detail)
     for at_ms, value in () if jumped else values:
@@ -309,7 +311,7 @@ def _compare(
             continue
         low = max((each for at, each in journal if at <= at_ms - _SLACK_MS), default=begin)
         high = min((each for at, each in journal if at >= at_ms + _SLACK_MS), default=end)
-        if not low - _REGISTER_MWH <= value - shift <= high + _REGISTER_MWH:
+        if not low - REGISTER_MWH <= value - shift <= high + REGISTER_MWH:
             detail = f"the {name} register was {value - shift} mWh at {at_ms} by a meter value, not {low} to {high} mWh"
             return Finding("registers", detail)
     return None

@@ -22,9 +22,11 @@ from sqlalchemy import (
     update,
 )
 
-from csms.booking import held
-from csms.booking.rules import Certificates, Evidence, Reading, SeenTransaction
+from csms.booking import held, ledger
+from csms.booking.facts import Contradiction, Fact, placed
+from csms.booking.rules import Certificates, Evidence, Finding, Reading, SeenTransaction
 from csms.books import store as books
+from csms.db.locks import lock
 from csms.device_model.tables import device_variables
 from csms.prequalifications import store as prequalifications
 from csms.settlements import store as records
@@ -34,7 +36,6 @@ from csms.stations.tables import connectors
 from csms.tariffs import store as price_deliveries
 from csms.tokens.rules import CONTRACT, normalise
 from csms.transactions import store as transactions
-from csms.transactions.events import lock
 from csms.transactions.rules import Transaction, missing, readings, watt_hours
 from csms.transactions.tables import held_transactions, transaction_events, transaction_totals
 from csms.transactions.tables import transactions as transactions_
@@ -207,30 +208,34 @@ def book(
     review: Review,
     posting: Posting,
     document: bytes,
+    facts: Sequence[Fact],
     now_ms: int,
     zone: tzinfo,
     *,
     signed: bool = False,
-) -> Literal["fresh", "known", "repeated", "charger", "decided"]:
-    """Store a settlement, post it, and note its review as booked or released.
+) -> Literal["fresh", "known", "decided"] | Finding:
+    """Store a settlement, post it, land its facts, and note its review as booked or released.
 
     A charger that has `signed` a session that is booked is its station's from then on, and so is one on which an
-    operator has decided by releasing. `repeated`: another session of its transaction was booked meanwhile; `charger`:
-    one by which the charger is another; `decided`: an operator has decided. Then nothing changes.
+    operator has decided by releasing. A finding says what contradicts it since it was judged; `decided`: an operator
+    has decided. Then it is not booked.
     """
     lock(connection, (review.station_id, _CHARGERS))
     known = get(connection, review.station_id, review.session_id)
     if known is not None and known.state in ("quarantined", "released", "rejected") and review.state == "booked":
         return "known" if known.state == "released" else "decided"
-    if review.state == "booked" and _overlaps(connection, review):
-        return "repeated"
+    facts = _placed(connection, review, facts)
+    if review.state == "booked" and (against := _contradiction(connection, review, facts)) is not None:
+        ledger.put(connection, facts, "held", now_ms, against)
+        return Finding(against.reason, against.detail)
     held = _certificates(connection, review.station_id, review.session_id)
     if held is not None and (signed or review.reason == "charger"):
         charger = chargers.known(connection, review.station_id, held.charger)
         if review.state == "booked" and charger is not None and charger.fault(review.station_id):
-            return "charger"
+            return Finding("charger", "a session that was booked meanwhile shows another charger")
         chargers.take(connection, review.station_id, held.charger, now_ms)
     _put(connection, review)
+    ledger.put(connection, facts, "booked" if review.state == "booked" else "released", now_ms)
     fresh = books.save_settled(connection, posting, document, now_ms, zone)
     return "fresh" if fresh else "known"
 
@@ -243,6 +248,7 @@ def reject(connection: Connection, station_id: str, session_id: str, by: str, no
         .where(_is(station_id, session_id))
         .values(state="rejected", decided_ms=now_ms, decided_by=by, note=note)
     )
+    ledger.decide(connection, station_id, "journal", session_id, "withdrawn")
 
 
 def require_quarantined(known: Review | None, session_id: str) -> Review:
@@ -253,9 +259,21 @@ def require_quarantined(known: Review | None, session_id: str) -> Review:
     return known
 
 
-def _overlaps(connection: Connection, review: Review) -> bool:
-    spans = _booked(connection, review.station_id, review.session_id, [review.transaction_id])
-    return any(begin < review.end_ms and review.begin_ms < end for begin, end in spans.get(review.transaction_id, ()))
+def _placed(connection: Connection, review: Review, facts: Sequence[Fact]) -> list[Fact]:
+    """Return a journal's facts at the EVSE of its transaction."""
+    found = transactions.get(connection, review.station_id, review.transaction_id)
+    evse_id = 0 if found is None else found.evse_id or 0
+    return placed(facts, review.station_id, review.session_id, review.transaction_id, evse_id)
+
+
+def _contradiction(connection: Connection, review: Review, facts: Sequence[Fact]) -> Contradiction | None:
+    """Return what contradicts a journal, or its transaction."""
+    found = ledger.find_contradiction(connection, facts)
+    key = review.station_id, "transaction", review.transaction_id
+    other = None if found else ledger.contradicted(connection, [key]).get(key)
+    if other is None:
+        return found
+    return Contradiction("repeated", f"transaction {review.transaction_id} contradicts {other.name}", other)
 
 
 def _put(connection: Connection, review: Review) -> None:
@@ -308,7 +326,7 @@ def evidence(
     held = _certificates(connection, station_id, session_id)
     return Evidence(
         station_id=station_id,
-        transactions=tuple(_seen(connection, each, answer) for each, answer in found),
+        transactions=tuple(_seen(connection, each, answer, span[1]) for each, answer in found),
         deliveries=price_deliveries.deliveries(connection, station_id, tariffs),
         most_export_w=_most_export_w(connection, tariffs, span[1] + margin_ms),
         prequalifications=tuple(prequalifications.records(connection, station_id)),
@@ -342,7 +360,7 @@ def _transactions(
     return [each for each in found if each[0].closed_ms is None or each[0].closed_ms >= begin_ms - margin_ms]
 
 
-def _seen(connection: Connection, found: Transaction, answer: str) -> SeenTransaction:
+def _seen(connection: Connection, found: Transaction, answer: str, end_ms: int) -> SeenTransaction:
     key = found.station_id, found.transaction_id
     there = transaction_events.c
     numbers = connection.execute(
@@ -355,10 +373,11 @@ def _seen(connection: Connection, found: Transaction, answer: str) -> SeenTransa
         for each in register:
             registers.setdefault(each.at_ms, [None, None])[way] = round(watt_hours(each) * 1000)
     place = found.station_id, found.evse_id
+    judged = held.judged(connection, found, end_ms).usage
     return SeenTransaction(
         transaction_id=found.transaction_id,
-        started_ms=found.started_ms or 0,
-        ended_ms=found.ended_ms,
+        started_ms=judged.start_ms,
+        ended_ms=None if found.ended_ms is None else judged.end_ms,
         over=over,
         evse=found.evse_id,
         evse_id=_evse_id(connection, found.station_id, found.evse_id),

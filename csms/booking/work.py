@@ -191,12 +191,10 @@ class Bookkeeper:
         booked = msgspec.structs.replace(review, state="booked", reason="", detail="", due_ms=now_ms)
         posting = msgspec.structs.replace(settled.posting, station_id=review.station_id, session_id=review.session_id)
         outcome = await self._store.run(
-            reviews.book, booked, posting, settled.document, now_ms, self._zone, signed=signed
+            reviews.book, booked, posting, settled.document, settled.facts, now_ms, self._zone, signed=signed
         )
-        if outcome == "repeated":
-            await self._put(review, Finding("repeated", "another session of its transaction covers that time"))
-        elif outcome == "charger":
-            await self._put(review, Finding("charger", "a session that was booked meanwhile shows another charger"))
+        if isinstance(outcome, Finding):
+            await self._put(review, outcome)
         elif outcome == "fresh":
             data: dict[str, Scalar] = {"session": review.session_id, "transaction": review.transaction_id}
             self._report("settlement", "settled", review.station_id, data | settled.summary)

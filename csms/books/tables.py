@@ -1,10 +1,10 @@
-"""Books over sessions: postings of settlements, their entries, and accounting periods."""
+"""Books over sessions: facts, postings of settlements, their entries, and accounting periods."""
 
 from typing import Final
 
 from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, String, Table, Text
 
-from csms.db.base import metadata, row_id
+from csms.db.base import metadata, row_id, transaction_key
 
 periods: Final = Table(
     "accounting_periods",
@@ -52,3 +52,28 @@ posting_entries: Final = Table(
     Column("amount", BigInteger, nullable=False),
 )
 """Amounts: mWh, or micro-units of a currency."""
+
+facts: Final = Table(
+    "facts",
+    metadata,
+    Column("station_id", String(48), primary_key=True),
+    Column("source", String(11), primary_key=True),
+    Column("source_id", String(64), primary_key=True),
+    Column("kind", String(8), primary_key=True),
+    Column("key", String(255), nullable=False),
+    Column("evse_id", Integer, nullable=False),
+    Column("transaction_id", transaction_key, nullable=False),
+    Column("state", String(9), nullable=False),
+    Column("from_ms", BigInteger, nullable=False),
+    Column("to_ms", BigInteger, nullable=False),
+    Column("imports_from", BigInteger),
+    Column("imports_to", BigInteger),
+    Column("exports_from", BigInteger),
+    Column("exports_to", BigInteger),
+    Column("landed_ms", BigInteger, nullable=False),
+    Column("against_station", String(48)),
+    Column("against_source", String(11)),
+    Column("against_id", String(64)),
+    Index(None, "kind", "key", "to_ms"),
+)
+"""Facts of sessions, registers in mWh (`csms.booking.facts`), and the one that contradicts what is held."""

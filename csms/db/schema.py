@@ -22,7 +22,7 @@ from csms.alerts.tables import (
     battery_states,
 )
 from csms.attestations.tables import attestations
-from csms.books.tables import periods, posting_entries, postings
+from csms.books.tables import facts, periods, posting_entries, postings
 from csms.db.base import metadata
 from csms.db.leases import leases
 from csms.device_model.tables import device_variables, network_profiles
@@ -120,6 +120,7 @@ __all__ = [
     "dynamic_schedules",
     "ev_schedules",
     "event_streams",
+    "facts",
     "fleet_course",
     "fleets",
     "grid_signals",

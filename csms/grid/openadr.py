@@ -223,6 +223,6 @@ def _kwh(connection: Connection, intervals: Sequence[tuple[int, int, int]], now_
     Transactions whose readings cannot be are left out.
     """
     start_ms, end_ms = min(start for _, start, _ in intervals), max(end for _, _, end in intervals)
-    judged = [held.judged(connection, each, now_ms) for each in transactions.during(connection, start_ms, end_ms)]
-    usages = [each.usage for each in judged if not each.findings]
+    judged = (held.counted(connection, each, now_ms) for each in transactions.during(connection, start_ms, end_ms))
+    usages = [each.usage for each in judged if each is not None]
     return [sum(energy_between(usage, start, end) for usage in usages) / 1e6 for _, start, end in intervals]

@@ -8,12 +8,12 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, select, upda
 from sqlalchemy.dialects import sqlite
 
 from csms.booking.rules import tariff_digest
+from csms.db.locks import lock
 from csms.db.paging import newest
 from csms.grid.rules import SiteLimits, SourceSignal, combine
 from csms.settlements.rules import Decision
 from csms.settlements.tables import grid_signals, grid_sources, journal_reviews, journals, offer_decisions, settlements
 from csms.settlements.tables import journal_lines as journal_lines_
-from csms.transactions.events import lock
 from v2g import typed_json
 from v2g.energy.grid_signal import GridSignal, parse_grid_signal
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import msgspec
 from msgspec import UNSET
 
+from csms.booking.facts import Fact, of_journal
 from csms.settlements.store import JournalRow
 from v2g import typed_json
 from v2g.energy.settlement.bookkeeping import Posting, posting_of
@@ -22,11 +23,12 @@ from v2g.pki.keys import SigningKey
 
 
 class Settled(msgspec.Struct, frozen=True):
-    """A settlement: its canonical JSON, its posting in the books, and figures for the timeline."""
+    """A settlement: its canonical JSON, its posting in the books, figures for the timeline, and its facts."""
 
     document: bytes
     posting: Posting
     summary: dict[str, Scalar]
+    facts: tuple[Fact, ...]
 
 
 def taxation_of(receipt: bytes | str | None, present: Taxation) -> Taxation:
@@ -60,7 +62,7 @@ def settled_of(entries: Sequence[Entry], settlement: Settlement, taxation: Taxat
     for total in priced or totals:  # one, unless the currency changed: the timeline then shows the last
         summary |= {"currency": total.currency, "balance": total.balance}
     taxes = taxes_of(entries, settlement, taxation)
-    return Settled(canonical(settlement), posting_of(settlement, taxes), summary)
+    return Settled(canonical(settlement), posting_of(settlement, taxes), summary, of_journal(entries, settlement))
 
 
 def receipt_of(row: JournalRow, now_ms: int, key: SigningKey, taxation: Taxation) -> bytes:

@@ -7,10 +7,10 @@ import msgspec
 from sqlalchemy import Connection, delete, insert, select, tuple_, update
 
 from csms.db.bulk import append_rows
+from csms.db.locks import lock
 from csms.telemetry.aggregates import AGGREGATES, Aggregate, Aggregation, Boot, Interval, Sample, Segment
 from csms.telemetry.seal import seal_of
 from csms.telemetry.tables import telemetry, telemetry_aggregates, telemetry_pending, telemetry_segments
-from csms.transactions.events import lock
 from csms.vehicles.store import numbers_in, within_run
 from v2g import typed_json
 

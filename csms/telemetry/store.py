@@ -32,6 +32,7 @@ from sqlalchemy.exc import DBAPIError
 
 from csms.db.bulk import append_rows
 from csms.db.group_commit import LASTING
+from csms.db.locks import lock
 from csms.db.paging import page
 from csms.telemetry.aggregates import AGGREGATES
 from csms.telemetry.rules import (
@@ -66,7 +67,6 @@ from csms.telemetry.tables import (
     telemetry_sink_positions,
     vehicle_checkpoints,
 )
-from csms.transactions.events import lock
 from csms.vehicles import store as vehicle_firmware
 from csms.vehicles.store import numbers_in, within_run
 from v2g import typed_json

@@ -59,6 +59,8 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbi
     """Allowances."""
     one_at_a_time: bool = False
     """Whether a second transaction elsewhere is answered ConcurrentTx."""
+    several_at_once: bool = False
+    """Whether a contract's sessions at several EVSEs at once are booked: without, the second one is held."""
     priority: Annotated[int, msgspec.Meta(ge=-9, le=9)] | None = None
     """Priority in smart charging for stations (chargingPriority); none sends none."""
     language1: Annotated[str, msgspec.Meta(max_length=8)] = ""

@@ -166,7 +166,7 @@ def _uses(connection: Connection, which: ColumnElement[bool], at_ms: int) -> dic
             cost = row.incl_tax or 0
             judged = held.judged(connection, reported, at_ms)
             key = row.station_id, row.transaction_id
-            released = not judged.findings or (not reported.active and not held.is_open(connection, *key))
+            released = not judged.findings if reported.active else not held.is_open(connection, *key)
             energy = Decimal(judged.import_mwh if released else 0) / 1000
         found[row.station_id, row.transaction_id] = Used(int(energy), cost)
     return found

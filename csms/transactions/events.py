@@ -9,6 +9,7 @@ from sqlalchemy import Connection, delete, func, select
 
 from csms.booking.plausibility import earliest_ms
 from csms.db.bulk import insert_rows, update_rows
+from csms.db.locks import lock
 from csms.smart_charging.tables import charging_profiles
 from csms.stations.tables import stations
 from csms.transactions import totals
@@ -61,12 +62,6 @@ JOIN transactions t ON t.station_id = given.station_id AND t.transaction_id = gi
 _PORTIONS: Final = (1, 4, 16, 64)
 """Keys in one query of SQLite, filled up with NULL: a few prepared statements serve batches of any size."""
 
-# Another node may receive events of the same transaction at the same time, just after its station has moved.
-_LOCK_POSTGRESQL: Final = """
-SELECT pg_advisory_xact_lock(key)
-FROM (SELECT DISTINCT hashtextextended(value, 7632) AS key FROM json_array_elements_text(%s::json) ORDER BY 1) AS keys
-"""
-
 
 def add_events(connection: Connection, arrivals: Sequence[Arrival]) -> list[tuple[Outcome, Transaction]]:
     """Store events, each once; return for each its kind and its transaction after it (E01 to E13).
@@ -74,7 +69,7 @@ def add_events(connection: Connection, arrivals: Sequence[Arrival]) -> list[tupl
     `conflict` is different content under an existing number: the first one counts, unless its station has booted and
     begun another transaction with the same id, whose key has its begin, too.
     """
-    lock(connection, {each.event.station_id for each in arrivals})
+    lock(connection, {each.event.station_id for each in arrivals})  # a station may just have moved between nodes
     stored = _find_all(connection, {(each.event.station_id, each.event.transaction_id) for each in arrivals})
     digests = _digests(connection, stored, arrivals)
     known = dict(stored)
@@ -206,12 +201,6 @@ def meter_key(connection: Connection, station_id: str, evse_id: int) -> str:
     }
     found: str = keys.get(evse_id) or keys.get(0, "")
     return found
-
-
-def lock(connection: Connection, station_ids: Iterable[str]) -> None:
-    """Lock the transactions of these stations against other nodes until the commit (not needed with SQLite)."""
-    if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql(_LOCK_POSTGRESQL, (_encode(sorted(station_ids)).decode(),))
 
 
 def find_last(connection: Connection, station_id: str, transaction_id: str) -> str:

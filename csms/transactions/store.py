@@ -8,11 +8,12 @@ from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, lit
 
 from csms.booking import held
 from csms.db.bulk import insert_rows
+from csms.db.locks import lock
 from csms.smart_charging.rules import Needs
 from csms.stations.tables import stations
 from csms.tariffs.tables import transaction_costs
 from csms.transactions import totals
-from csms.transactions.events import lock, read_samples
+from csms.transactions.events import read_samples
 from csms.transactions.rules import ClosedReason, Transaction, close, complete, lost, missing, net_wh
 from csms.transactions.signed_values import Judged
 from csms.transactions.tables import meter_keys, transaction_events, transaction_faults, transactions
@@ -315,7 +316,7 @@ def net_energy(connection: Connection, names: Iterable[str], now_ms: int) -> dic
     found = {name: get(connection, *name.split("/", 1)) for name in names}
     energies = {}
     for name, each in found.items():
-        if each is not None and not (judged := held.judged(connection, each, now_ms)).findings:
+        if each is not None and (judged := held.counted(connection, each, now_ms)) is not None:
             energies[name] = (judged.import_mwh - judged.export_mwh) // 1000
     return energies
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import msgspec
 from sqlalchemy import Connection, delete
 
-from csms.booking import held
+from csms.booking import held, ledger
 from csms.booking.plausibility import JudgedUsage
 from csms.db.bulk import upsert_rows
 from csms.tokens.rules import normalise
@@ -38,6 +38,7 @@ def save(connection: Connection, changed: Iterable[Transaction], now_ms: int) ->
     rows = []
     for each in changed:
         if each.active:
+            ledger.withdraw(connection, each.station_id, "transaction", each.transaction_id)
             for table in (transaction_totals, held_transactions):
                 columns = table.c
                 here = (columns.station_id == each.station_id) & (columns.transaction_id == each.transaction_id)

@@ -11,6 +11,7 @@ import pytest_asyncio
 from csms.app import running
 from csms.db.store import Store
 from pki_tools.tree import PkiTree
+from tests.csms.backend import TestClock
 from tests.csms.cluster.buses import Buses, local_buses, redis_buses, redis_server
 from tests.csms.compiled import sharing_engine
 from tests.csms.databases import Cluster, Databases, running_cluster
@@ -30,15 +31,19 @@ def compiled_once() -> Iterator[None]:
 
 @pytest.fixture
 def start(tmp_path: Path, pki: PkiTree, empty_database: Path) -> Start:
-    """Start a CSMS, with a database that is migrated already; keyword arguments go to `make_config`."""
+    """Start a CSMS, with a database that is migrated already; keyword arguments go to `make_config`.
+
+    `hand_ms`: its clock shows this time until the test sets another one.
+    """
 
     @contextlib.asynccontextmanager
-    async def begin(**changes: Any) -> AsyncIterator[Running]:
+    async def begin(hand_ms: int | None = None, **changes: Any) -> AsyncIterator[Running]:
         config = make_config(tmp_path, pki, **changes)
         provide(empty_database, config)
         events = tmp_path / "events.jsonl"
-        async with running(config, events) as csms:
-            yield Running(csms, config, events, pki)
+        hand = None if hand_ms is None else TestClock(hand_ms)
+        async with running(config, events, hand) as csms:
+            yield Running(csms, config, events, pki, hand)
 
     return begin
 

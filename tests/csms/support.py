@@ -8,7 +8,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import websockets
@@ -35,6 +35,9 @@ from pki_tools.tree import PkiTree
 from v2g.energy.grid_signal import GridSignal, SignalSlot
 from v2g.io.runtime.clock import Clock
 from v2g.observe import Observe
+
+if TYPE_CHECKING:
+    from tests.csms.backend import TestClock
 
 STATION = "CS-V2G-0001"
 EMAID = "DEV2GC00000001"
@@ -96,8 +99,11 @@ def provide(database: Path, config: CsmsConfig) -> None:
 class Running:
     """A CSMS and what a test wants of it."""
 
-    def __init__(self, csms: Csms, config: CsmsConfig, events: Path, pki: PkiTree) -> None:
+    def __init__(
+        self, csms: Csms, config: CsmsConfig, events: Path, pki: PkiTree, hand: "TestClock | None" = None
+    ) -> None:
         self.csms = csms
+        self.hand = hand
         self.config = config
         self.pki = pki
         self._events = events

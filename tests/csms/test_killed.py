@@ -178,7 +178,8 @@ class BookKeeper:
     def __init__(self, number: int, ports: list[int], sessions: int) -> None:
         name = f"CS-{number}"
         names = [f"{number:02x}{session:02x}" for session in range(sessions)]
-        self.books = {session: journal(session, name) for session in names}
+        emaid = f"DEV2GC{number:08}"
+        self.books = {session: journal(session, name, nth=nth, emaid=emaid) for nth, session in enumerate(names)}
         self.answered = 0
         self.name = name
         self._ports = ports

@@ -8,7 +8,7 @@ from itertools import product
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Column, Connection, insert, or_, select
+from sqlalchemy import Column, Connection, insert, or_, select, update
 
 from csms.db import schema as tables
 from csms.http.operations import Operation
@@ -152,7 +152,7 @@ async def _settle(ask: ApiClient, site: str) -> None:
     services, station = ask.backend.services, station_of(site)
     booked = values_of(site)["session_id"]
     for session in (booked, booked[:-2], _SHARED["session_id"]):
-        lines = journal(session, station)
+        lines = journal(session, station, emaid=f"DEV2GC{values_of(site)['mandate_id']:0>8}")
         if session == booked:
             await services.store.run(witness, lines, station, session)
         text = [line.decode().removesuffix("\n") for line in lines]
@@ -170,6 +170,9 @@ async def _order(ask: ApiClient, site: str) -> None:
 def _rest(connection: Connection, site: str) -> None:
     """Store what only time, or a peer, would make: a row in every table that says whose it is and has none yet."""
     number = int(values_of(site)["mandate_id"])
+    column = tables.facts.c
+    itself = {"against_station": column.station_id, "against_source": column.source, "against_id": column.source_id}
+    connection.execute(update(tables.facts).where(column.station_id == station_of(site)).values(**itself))
     given = {
         **values_of(site),
         "id": number,

@@ -98,6 +98,12 @@ add(app, "unbooked", "list_quarantine",
     about={"state": "Only waiting, quarantined, released or rejected ones."},
     text="List sessions whose journals are not booked, and held transactions: what waits for evidence or is in "
     "quarantine.")
+add(app, "contradictions", "list_contradictions",
+    "station: station_id, kind, session: session_id, evse: evse_id, begun: begin_ms, ended: end_ms",
+    text="List sessions that an earlier version booked although they contradict others: `--json` has both.")
+add(app, "exchange-meter", "exchange_meter", words={"station_id": "STATION", "evse_id": "EVSE"},
+    text="Note that an EVSE's meter was exchanged, with the registers of both.",
+    example="CS-1 1 --old-import-mwh 5005000000 --new-import-mwh 0")
 add(app, "release", "release_journal", about=_FOUND, example='0A1B2C3D4E5F6071 --note "confirmed by the driver"')
 add(app, "reject", "reject_journal", about=_FOUND, example='0A1B2C3D4E5F6071 --note "no vehicle was there"')
 add(books, "key", "read_books_key", example="--out operator.pem",

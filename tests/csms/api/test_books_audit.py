@@ -32,7 +32,7 @@ Change = Callable[[Connection], Any]
 async def kept(ask: ApiClient) -> ApiClient:
     """A back end with two sessions, of which the first was corrected."""
     await delivered_whole(ask, journal())
-    await delivered_whole(ask, journal(OTHER), OTHER)
+    await delivered_whole(ask, journal(OTHER, nth=1), OTHER)
     price = {"line": f"{T0}/import", "price_per_kwh": "0.25", "reason": "wrong tariff"}
     assert (await ask("POST", f"/settlements/{SESSION}/corrections", price, role=Role.BILLING)).status == 200
     return ask
@@ -113,9 +113,9 @@ def rewritten(lines: list[bytes]) -> Change:
 
 
 def corrected() -> list[bytes]:
-    lines = journal(OTHER)
-    change = LineCorrected(line=f"{T0}/import", price=1, reason="cheaper", by="nobody")
-    return [*lines, Journal.resume(b"".join(lines)).append(change, T0 + 2_000_000)]
+    lines = journal(OTHER, nth=1)
+    change = LineCorrected(line=f"{T0 + 3_600_000}/import", price=1, reason="cheaper", by="nobody")
+    return [*lines, Journal.resume(b"".join(lines)).append(change, T0 + 6_000_000)]
 
 
 CHANGES: dict[str, tuple[Change, str]] = {
@@ -145,11 +145,11 @@ CHANGES: dict[str, tuple[Change, str]] = {
         "the journal: journal:3: entry 3 found, 2 expected",
     ),
     "a journal, with all that follows from it": (
-        rewritten(journal(OTHER, price=1_000)),
+        rewritten(journal(OTHER, price=1_000, nth=1)),
         "the journal is not the one that was received",
     ),
     "a journal without its receipt": (
-        lambda c: (rewritten(journal(OTHER, price=1_000))(c), c.execute(update(journals).values(receipt=None))),
+        lambda c: (rewritten(journal(OTHER, price=1_000, nth=1))(c), c.execute(update(journals).values(receipt=None))),
         "the operator has signed no receipt of the journal",
     ),
     "another session's receipt": (
@@ -226,7 +226,9 @@ async def test_a_month_that_takes_too_long_to_recompute_is_not_said_to_be_intact
     kept: ApiClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each posting counts the lines of its session: the corrected one has three."""
-    lines = len((await kept("GET", f"/settlements/{SESSION}/journal")).body.splitlines()) * 3 + len(journal(OTHER))
+    lines = len((await kept("GET", f"/settlements/{SESSION}/journal")).body.splitlines()) * 3 + len(
+        journal(OTHER, nth=1)
+    )
     for most, intact in ((lines, True), (lines - 1, None)):
         monkeypatch.setattr("csms.books.api.RECOMPUTED_LINES", most)
         assert (await kept("GET", f"/books/periods/{MONTH}")).json["intact"] is intact

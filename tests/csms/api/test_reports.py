@@ -36,9 +36,9 @@ async def test_a_group_has_a_row_for_each_currency_and_they_come_in_pages(ask: A
     await delivered_whole(ask, journal(currency="JPY", price=30_100_000))
     yen = await ask("GET", f"{PATH}?by=site")
     assert [(each["group"], each["currency"], each["vat"]) for each in yen.json] == [(None, "JPY", "0")]
-    for number, currency in enumerate(("EUR", "JPY")):
+    for number, currency in enumerate(("EUR", "JPY"), 1):
         session = f"01020304050607{number:02}"
-        await delivered_whole(ask, journal(session, currency=currency), session)
+        await delivered_whole(ask, journal(session, currency=currency, nth=number), session)
     whole = (await ask("GET", f"{PATH}?by=station")).json
     assert [(each["currency"], each["transactions"]) for each in whole] == [("EUR", 1), ("JPY", 2)]
     first = await ask("GET", f"{PATH}?by=station&limit=1")

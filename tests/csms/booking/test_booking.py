@@ -285,15 +285,18 @@ def test_a_session_with_a_contract_is_not_of_a_transaction_without(honest: Story
         assert finding.detail == f"contract {EMAID}, the transaction was paid by no contract"
 
 
-def test_sessions_of_one_transaction_may_touch_but_not_overlap(honest: Story) -> None:
+def test_of_two_transactions_that_fit_that_counts_in_which_no_other_session_was(honest: Story) -> None:
+    """They may touch. Where there is no other, the ledger says what it contradicts."""
     first, last = honest.readings[0].utc_ms, honest.readings[-1].utc_ms
     for span, repeated in (
         ((first - 5, first), False), ((last, last + 5), False), ((first - 5, first + 1), True),
         ((last - 1, last + 5), True), ((first, last), True),
     ):  # fmt: skip
-        finding = judged(honest, evidence(honest, booked={"tx-1": (span,)})).finding
-        assert (finding and finding.reason) == ("repeated" if repeated else None)
-    assert judged(honest, evidence(honest, booked={"tx-9": ((first, last),)})).finding is None
+        twins = transaction(honest), transaction(honest, transaction_id="tx-2")
+        found = judged(honest, evidence(honest, *twins, booked={"tx-1": (span,)}))
+        assert (found.finding, found.transaction_id) == (None, "tx-2" if repeated else "tx-1")
+    both = dict.fromkeys(("tx-1", "tx-2"), ((first, last),))
+    assert judged(honest, evidence(honest, *twins, booked=both)).finding is None
 
 
 def test_limits_are_those_of_the_time_and_signals_may_come_a_minute_late(honest: Story) -> None:

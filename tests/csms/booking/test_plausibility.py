@@ -95,7 +95,7 @@ def reasons(found: JudgedUsage) -> list[str]:
 class Case(NamedTuple):
     """Events as they were heard, what its EVSE's registers (Wh) stood at before, and the energy that flowed, mWh."""
 
-    left_wh: tuple[str, str]
+    left_mwh: tuple[int, int]
     events: list[ReceivedEvent]
     import_mwh: int
     export_mwh: int
@@ -144,8 +144,8 @@ def truths(draw: st.DrawFn) -> Case:
             at_ms += seconds * 1000
             taken += int(share * RATED_W * seconds / 3.6)
             given_ += int(back * RATED_W * seconds / 3.6)
-    left_wh = str(begin[0] / 1000), str(begin[1] / 1000)
-    return Case(left_wh, events, taken - begin[0], given_ - begin[1], at_ms - began_ms)
+    left_mwh = begin[0], begin[1]
+    return Case(left_mwh, events, taken - begin[0], given_ - begin[1], at_ms - began_ms)
 
 
 def changed(event: ReceivedEvent, change: Callable[[Sample], Sample | None]) -> ReceivedEvent:
@@ -255,7 +255,7 @@ def check(name: str, case: Case) -> None:
     offline = case.events[0].offline
     for by_time in (False, True):
         about = msgspec.structs.replace(
-            ABOUT, gaps=tuple(gaps), by_time=by_time, left_wh=case.left_wh, free_ms=START - HOUR, idle=True
+            ABOUT, gaps=tuple(gaps), by_time=by_time, left_mwh=case.left_mwh, free_ms=START - HOUR, idle=True
         )
         found = judged(*case.events, about=about, **closed)
         if name in ("none", "late", "repeated", "phases swapped"):
@@ -509,37 +509,37 @@ def test_without_two_readings_it_is_unpriced_unless_nobody_charged() -> None:
 
 
 def test_a_stale_begin_is_left_out() -> None:
-    for left_wh, found in (
-        ("1050", ["rise"]), ("1150", ["rise"]), ("1200", ["rise"]), ("1201", []), ("9000", []), (None, []),
-        ("1001", []),
+    for left_mwh, found in (
+        (1_050_000, ["rise"]), (1_150_000, ["rise"]), (1_200_000, ["rise"]), (1_201_000, []), (9_000_000, []),
+        (None, []), (1_001_000, []),
     ):  # fmt: skip
-        about = msgspec.structs.replace(ABOUT, left_wh=(left_wh, None))
+        about = msgspec.structs.replace(ABOUT, left_mwh=(left_mwh, None))
         assert reasons(judged(*course(1000, 1100, 1200), about=about)) == found
 
 
 def test_a_single_reading_is_no_begin() -> None:
-    about = msgspec.structs.replace(ABOUT, left_wh=("10", None), free_ms=START, idle=True)
+    about = msgspec.structs.replace(ABOUT, left_mwh=(10_000, None), free_ms=START, idle=True)
     lone = heard(0, "Started", START), heard(1, "Ended", START + MINUTE, reading(START + MINUTE, 5000))
     assert reasons(judged(*lone, about=about)) == ["unpriced"]
 
 
 def test_a_begin_above_the_end_before_needs_another_transaction_between() -> None:
     """An hour of an EVSE without a vehicle takes 20 Wh at most, and 1 Wh is rounded."""
-    for left_wh, idle, found in (
-        ("979", True, []),
-        ("978.999", True, ["begin"]),
-        ("900", False, []),
-        ("1000", True, []),
+    for left_mwh, idle, found in (
+        (979_000, True, []),
+        (978_999, True, ["begin"]),
+        (900_000, False, []),
+        (1_000_000, True, []),
         (None, True, []),
     ):
-        about = msgspec.structs.replace(ABOUT, left_wh=(left_wh, None), free_ms=START - HOUR, idle=idle)
+        about = msgspec.structs.replace(ABOUT, left_mwh=(left_mwh, None), free_ms=START - HOUR, idle=idle)
         judgement = judged(*course(1000, 1100, 1200), about=about)
         assert (reasons(judgement), judgement.import_mwh) == (found, 200_000)
     begin = reading(START, 5, unit="kWh", context="Transaction.Begin")
     last = reading(START + MINUTE, 5, unit="kWh", context="Transaction.End")
     coarse = heard(0, "Started", START, begin), heard(1, "Ended", START + MINUTE, last)
-    for left_wh, found in (("4000", []), ("3900", ["begin"])):
-        about = msgspec.structs.replace(ABOUT, left_wh=(left_wh, None), free_ms=START, idle=True)
+    for left_mwh, found in ((4_000_000, []), (3_900_000, ["begin"])):
+        about = msgspec.structs.replace(ABOUT, left_mwh=(left_mwh, None), free_ms=START, idle=True)
         assert reasons(judged(*coarse, about=about)) == found, "its resolution is 1 kWh"
 
 

@@ -151,7 +151,7 @@ def test_energy_between_times_is_of_all_readings() -> None:
 
 def test_a_meter_that_has_counted_meanwhile_is_held_only_if_no_other_transaction_was_there() -> None:
     """Unless the context says so, one may have been."""
-    about = TransactionContext(rating=RatedPower(22_000, 22_000), free_ms=START - MINUTE, left_wh=("100", None))
+    about = TransactionContext(rating=RatedPower(22_000, 22_000), free_ms=START - MINUTE, left_mwh=(100_000, None))
     assert reasons(judged(*course(), about=about)) == []
     assert reasons(judged(*course(), about=msgspec.structs.replace(about, idle=True))) == ["begin"]
 

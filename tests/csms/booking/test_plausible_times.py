@@ -295,7 +295,7 @@ def test_eight_findings_of_one_kind_are_shown() -> None:
 
 
 def test_an_evse_is_not_idle_unless_that_is_known() -> None:
-    about = TransactionContext(free_ms=START, left_wh=("900", None))
+    about = TransactionContext(free_ms=START, left_mwh=(900_000, None))
     assert details(judged(begun(), ended(), about=about)) == []
     assert details(judged(begun(), ended(), about=msgspec.structs.replace(about, idle=True))) == [
         ("begin", "it begins at 1000 Wh, the import register of its EVSE stood at 900 Wh before it")
@@ -303,22 +303,22 @@ def test_an_evse_is_not_idle_unless_that_is_known() -> None:
 
 
 def test_without_a_transaction_before_nothing_is_known_of_between() -> None:
-    assert details(judged(begun(), ended(), about=knowing(left_wh=("900", None), idle=True))) == []
+    assert details(judged(begun(), ended(), about=knowing(left_mwh=(900_000, None), idle=True))) == []
 
 
 def test_a_begin_before_the_end_before_it_is_as_at_that_time() -> None:
     """Clocks may differ by a minute: no energy is less than none in between."""
-    for left_wh, found in (
-        ("999", []),
-        ("998.999", [("begin", "it begins at 1000 Wh, the import register of its EVSE stood at 998.999 Wh before it")]),
+    for left_mwh, found in (
+        (999_000, []),
+        (998_999, [("begin", "it begins at 1000 Wh, the import register of its EVSE stood at 998.999 Wh before it")]),
     ):
-        about = knowing(left_wh=(left_wh, None), idle=True, free_ms=START + 60_000)
+        about = knowing(left_mwh=(left_mwh, None), idle=True, free_ms=START + 60_000)
         assert details(judged(begun(), ended(), about=about)) == found
 
 
 def test_a_reading_of_before_the_transaction_before_is_left_out() -> None:
     update = heard(1, "Updated", START + MINUTE, reading(START + MINUTE, 1100))
-    found = judged(begun(), update, ended(value=1200, seq_no=2), about=knowing(left_wh=("1050", None)))
+    found = judged(begun(), update, ended(value=1200, seq_no=2), about=knowing(left_mwh=(1_050_000, None)))
     assert details(found) == [
         ("rise", "it begins at 1000 Wh, the import register of its EVSE stood at 1050 Wh before it")
     ]
@@ -326,7 +326,7 @@ def test_a_reading_of_before_the_transaction_before_is_left_out() -> None:
 
 
 def test_a_higher_begin_is_told_and_stays() -> None:
-    about = knowing(left_wh=("900", None), idle=True, free_ms=START)
+    about = knowing(left_mwh=(900_000, None), idle=True, free_ms=START)
     assert judged(begun(), ended(), about=about).import_mwh == 100_000
 
 

@@ -6,7 +6,8 @@ from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from csms.booking import store as reviews
-from csms.booking.rules import Certificates, Charger
+from csms.booking.facts import Fact
+from csms.booking.rules import Certificates, Charger, Finding
 from csms.booking.store import Review
 from csms.books import store as books
 from csms.db.store import Store
@@ -30,7 +31,12 @@ def book(connection: Connection, station: str, session: str, certificate: bytes,
         kind="settlement", station_id=station, session_id=session, journal_head=session, vehicle="", begin_ms=1,
         end_ms=2, entries=(), use=use,
     )  # fmt: skip
-    return reviews.book(connection, review, posting, b"{}", int(session), UTC, signed=signed)
+    fact = Fact(
+        kind="evse", key="", station_id=station, evse_id=0, source="journal", source_id=session, transaction_id="",
+        from_ms=1, to_ms=2,
+    )  # fmt: skip
+    found = reviews.book(connection, review, posting, b"{}", (fact,), int(session), UTC, signed=signed)
+    return found.reason if isinstance(found, Finding) else found
 
 
 def test_the_session_that_is_booked_first_says_whose_a_charger_is(store: Store, pki: PkiTree) -> None:

@@ -234,7 +234,8 @@ def test_a_booked_session_counts_once_with_what_the_books_have(store: Store) -> 
         )  # fmt: skip
 
     def work(connection: Connection) -> None:
-        put(connection, Done(currency="USD", net=9, vat=1, final=False), Done(currency="EUR", net=100, vat=19))
+        other = Done(currency="EUR", net=100, vat=19, evse=2)
+        put(connection, Done(currency="USD", net=9, vat=1, final=False), other)
         reviews.put(connection, review("01"))
         reviews.put(connection, review("02"))
         book(connection, posting("01"), posting("01", mwh=700, money=420), posting("02", mwh=5, money=-20))

@@ -534,3 +534,86 @@ async def test_fleets_leave_out_what_cannot_be(station: Station) -> None:
     name = f"{station.point.id}/{station.id}"
     run, now_ms = station.csms.services.store.run, station.csms.clock.utc_ms()
     assert await run(transactions.net_energy, [name], now_ms) == {}
+
+
+# -- beside other transactions (R195)
+
+
+async def _second(station: Station, *values: float, name: str = "tx-second", **more: Any) -> dict[str, Any]:
+    """Run another transaction; return why it is held."""
+    station.id, station.seq_no = name, -1
+    await station.runs(*values, **more)
+    return await station.review()
+
+
+@pytest.mark.requirement("R195")
+async def test_the_same_registers_two_hours_later_are_held_with_what_they_contradict(station: Station) -> None:
+    await station.runs(1_000_000, 1_001_000, 1_005_000)
+    station.csms.clock.advance(7200)
+    found = await _second(station, 1_000_000, 1_001_000, 1_004_900)
+    assert (found["reason"], found["import_mwh"]) == ("repeated", 4_900_000)
+    assert "that of transaction tx-field of CS-V2G-0001 1000000 to 1005000 Wh" in found["detail"]
+    async with serving(station.csms) as ask:
+        shown = (await ask("GET", "/books/quarantine/tx-second", role=Role.BILLING)).json
+    other = shown["contradicts"]
+    assert (other["kind"], other["station_id"], other["session_id"], other["evse_id"]) == (
+        "transaction", station.point.id, "tx-field", 1
+    )  # fmt: skip
+    assert (other["import_wh"], other["export_wh"]) == (["1000000", "1005000"], None)
+    assert await station.csms.services.store.run(tariffs.cost, station.point.id, "tx-second") is None
+
+
+@pytest.mark.requirement("R195")
+async def test_registers_count_on_from_what_a_person_releases(station: Station) -> None:
+    """An older meter was built in: released once, it is the EVSE's from then on."""
+    await station.runs(1_000_000, 1_001_000, 1_005_000)
+    assert (await _second(station, 700, 900, 1_700))["reason"] == "fall"
+    async with serving(station.csms) as ask:
+        note = {"note": "another meter"}
+        assert (await ask("POST", "/books/quarantine/tx-second/release", note, role=Role.BILLING)).status == 200
+    for name, begin in (("tx-third", 1_700), ("tx-fourth", 2_700)):
+        station.id, station.seq_no = name, -1
+        await station.runs(begin, begin + 500, begin + 1_000)
+        assert await station.csms.services.store.run(held.find, station.point.id, name) is None
+    assert (await _second(station, 1_700, 2_700, name="tx-fifth"))["reason"] == "repeated"
+
+
+@pytest.mark.requirement("R195")
+async def test_what_a_person_rejects_contradicts_nothing(station: Station) -> None:
+    await station.runs(1_000_000, 1_001_000, 1_002_000)
+    await _second(station, 1_001_000, 1_003_000, 1_004_000)
+    run = station.csms.services.store.run
+    await run(held.decide, station.point.id, "tx-second", "rejected", "an operator", "twice", 1)
+    station.id, station.seq_no = "tx-third", -1
+    await station.runs(1_002_000, 1_004_000)
+    assert await run(held.find, station.point.id, "tx-third") is None
+    await station.point.call("TransactionEvent", {**station.sent[-1], "seqNo": 0, "transactionInfo": {
+        "transactionId": "tx-second"}, "evse": {"id": 1}})  # fmt: skip
+    again = await run(held.find, station.point.id, "tx-second")
+    assert again is not None
+    assert again["state"] == "quarantined", "what it says now is something else"
+
+
+@pytest.mark.requirement("R195")
+async def test_a_contract_at_two_stations_at_once_is_held_at_the_second(station: Station) -> None:
+    paid = {"idToken": {"idToken": "DEAAAC12345678", "type": "eMAID"}}
+    other = Station(station.csms, await station.csms.booted("CS-V2G-0002"), "tx-second")
+    await station.event("Started", wh(0, "Transaction.Begin"), **paid)
+    await other.event("Started", wh(0, "Transaction.Begin"), **paid)
+    for _ in range(3):
+        await station.event("Updated", wh(500))
+    await station.event("Ended", wh(1_000, "Transaction.End"))
+    await other.event("Ended", wh(1_000, "Transaction.End"))
+    found = await other.review()
+    assert (found["reason"], "was at another EVSE from" in found["detail"]) == ("elsewhere", True)
+    assert await station.csms.services.store.run(held.find, station.point.id, station.id) is None
+
+
+@pytest.mark.requirement("R195")
+async def test_a_held_transaction_uses_no_allowance_and_is_in_no_fleet(station: Station) -> None:
+    await station.runs(1_000_000, 1_001_000, 1_005_000)
+    await _second(station, 1_000_000, 1_001_000, 1_004_900)
+    run = station.csms.services.store.run
+    (first,), (second,) = [await run(transactions.find, each) for each in ("tx-field", "tx-second")]
+    names = [f"{station.point.id}/{each['transaction_id']}" for each in (first, second)]
+    assert await run(transactions.net_energy, names, station.csms.clock.utc_ms()) == {names[0]: 5000}

@@ -14,8 +14,8 @@ SESSION = "0102030405060708"
 T0 = 1_900_000_800_000  # on a quarter hour
 
 
-def started(station: str = STATION, session: str = SESSION) -> SessionStarted:
-    """Return the first record of a journal."""
+def started(station: str = STATION, session: str = SESSION, nth: int = 0) -> SessionStarted:
+    """Return the first record of the `nth` journal of an EVSE."""
     return SessionStarted(
         station_id=station,
         evse_id="DE*V2G*E1",
@@ -23,8 +23,8 @@ def started(station: str = STATION, session: str = SESSION) -> SessionStarted:
         meter_serial="M",
         meter_certificate="00",
         charger_certificate="00",
-        import_mwh=1_000,
-        export_mwh=0,
+        import_mwh=1_000 + nth * 2_000_000,
+        export_mwh=nth * 1_000_000,
     )
 
 
@@ -34,18 +34,25 @@ def journal(
     price: int = 300_000,
     priced_ms: int = 7_200_000,
     currency: str = "EUR",
+    nth: int = 0,
+    emaid: str = "DEV2GC00000001",
 ) -> list[bytes]:
-    """Return the lines of a whole session: 2 kWh in, 1 kWh out, over two quarters of an hour."""
-    ledger = SessionJournal()
-    slot = PriceSlot(start_ms=T0, duration_ms=priced_ms, import_price=price, export_compensation=200_000)
-    lines = ledger.record(started(station, session), T0)
+    """Return the lines of a whole session: 2 kWh in, 1 kWh out, over two quarters of an hour.
+
+    The `nth` one begins an hour after the one before.
+    """
+    ledger, begin_ms = SessionJournal(), T0 + nth * 3_600_000
+    slot = PriceSlot(start_ms=begin_ms, duration_ms=priced_ms, import_price=price, export_compensation=200_000)
+    begin, end = (started(station, session, each) for each in (nth, nth + 1))
+    lines = ledger.record(begin, begin_ms)
     lines += ledger.record(
-        ContractAuthorized(emaid="DEV2GC00000001", contract_certificate=FINGERPRINT, authorized_by="csms"), T0
+        ContractAuthorized(emaid=emaid, contract_certificate=FINGERPRINT, authorized_by="csms"), begin_ms
     )
-    lines += ledger.record(TariffSet(tariff=Tariff(currency=currency, slots=(slot,), version=1, source="dso")), T0)
-    lines += ledger.record(MeterReading(import_mwh=2_001_000, export_mwh=0), T0 + 900_000)
-    lines += ledger.record(MeterReading(import_mwh=2_001_000, export_mwh=1_000_000), T0 + 1_500_000)
-    return lines + ledger.end("vehicle", T0 + 1_600_000, import_mwh=2_001_000, export_mwh=1_000_000)
+    tariff = Tariff(currency=currency, slots=(slot,), version=1, source="dso")
+    lines += ledger.record(TariffSet(tariff=tariff), begin_ms)
+    for export_mwh, at_ms in ((begin.export_mwh, 900_000), (end.export_mwh, 1_500_000)):
+        lines += ledger.record(MeterReading(import_mwh=end.import_mwh, export_mwh=export_mwh), begin_ms + at_ms)
+    return lines + ledger.end("vehicle", begin_ms + 1_600_000, import_mwh=end.import_mwh, export_mwh=end.export_mwh)
 
 
 def delivery(lines: list[bytes], session: str = SESSION, station: str = STATION) -> dict[str, Any]:

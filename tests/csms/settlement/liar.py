@@ -14,7 +14,7 @@ from csms.config import SettlementRules, TokenEntry
 from csms.db.store import open_store
 from csms.mandates.tables import debits
 from csms.settlements.tables import settlements
-from tests.csms.settlement.lies import EMAID, SESSION_ID, STATION, Story, signal_at
+from tests.csms.settlement.lies import EMAID, MINUTE_MS, SESSION_ID, STATION, Story, signal_at
 from tests.csms.support import Running
 from v2g.ocpp.times import format_time
 
@@ -22,10 +22,13 @@ SESSION = SESSION_ID.hex()
 
 
 class Station:
-    """A station's connection: its requests, in order. `taking` is what it answers to prices, None nothing."""
+    """A station's connection: its requests, in order. `taking` is what it answers to prices, None nothing.
 
-    def __init__(self, websocket: Any, taking: str | None = "Accepted", name: str = STATION) -> None:
-        self._websocket = websocket
+    The back end's clock is set by `csms` to what the station's shows, whenever that reports something.
+    """
+
+    def __init__(self, csms: Running, websocket: Any, taking: str | None = "Accepted", name: str = STATION) -> None:
+        self._csms, self._websocket = csms, websocket
         self._name = name
         self._number = 0
         self._taking = taking
@@ -71,13 +74,15 @@ class Station:
         report = {"requestId": 0, "generatedAt": format_time(0), "seqNo": 0}
         await self.request("NotifyReport", report | {"reportData": [{**variable, "variableAttribute": [attribute]}]})
 
-    async def transact(self, story: Story, transaction: str = "tx-1") -> None:
+    async def transact(self, story: Story, transaction: str = "tx-1", evse: int = 1) -> None:
         """Report the transaction of a story, with a few of its meter values."""
         last = len(story.readings) - 1
         chosen = [each for place, each in enumerate(story.readings) if place % 3 == 0 or place == last]
         for number, reading in enumerate(chosen):
             registers = [("Energy.Active.Import.Register", reading.import_mwh)]
             registers += [("Energy.Active.Export.Register", reading.export_mwh)] if story.exports else []
+            assert self._csms.hand is not None
+            self._csms.hand.now_ms = reading.utc_ms
             kind = "Started" if number == 0 else "Ended" if number == len(chosen) - 1 and story.ended else "Updated"
             at = format_time(reading.utc_ms)
             payload: dict[str, Any] = {
@@ -86,7 +91,7 @@ class Station:
                 "triggerReason": "MeterValuePeriodic",
                 "seqNo": number,
                 "transactionInfo": {"transactionId": transaction},
-                "evse": {"id": 1, "connectorId": 1},
+                "evse": {"id": evse, "connectorId": 1},
                 "meterValue": [
                     {
                         "timestamp": at,
@@ -136,11 +141,11 @@ def decided(
         store.close()
 
 
-def options(**changes: Any) -> dict[str, Any]:
-    """Return a configuration that waits for nothing."""
+def options(start_ms: int, **changes: Any) -> dict[str, Any]:
+    """Return a configuration that waits for nothing, a minute before a session."""
     names = (EMAID, "DEV2GC00000002", "DEV2GC00000003")
     tokens = tuple(TokenEntry(id_token=each, **(changes if each == EMAID else {})) for each in names)
-    return {"settlement": SettlementRules(wait_s=0.001), "tokens": tokens}
+    return {"settlement": SettlementRules(wait_s=0.001), "tokens": tokens, "hand_ms": start_ms - MINUTE_MS}
 
 
 async def play(csms: Running, story: Story, start_ms: int, taking: str | None = "Accepted") -> None:
@@ -148,18 +153,24 @@ async def play(csms: Running, story: Story, start_ms: int, taking: str | None = 
 
     `taking` is what it answers to other prices before the session, where these supersede the first ones.
     """
-    await csms.csms.grid.offer(signal_at(start_ms), "test")
+    if not story.late_signal_ms:
+        await csms.csms.grid.offer(signal_at(start_ms), "test")
     async with csms.connect() as websocket:
-        station = Station(websocket, taking)
+        station = Station(csms, websocket, taking)
         await station.boot()
-        await Station(websocket).take_prices()
+        if story.late_signal_ms:
+            await station.transact(story)
+            await csms.csms.grid.offer(signal_at(start_ms), "test")
+        await Station(csms, websocket).take_prices()
         await csms.event("grid_signal_pushed")
         if story.superseded:
             await csms.csms.grid.offer(signal_at(start_ms, version=8), "test")
             await station.take_prices()
         if story.evse_name:
             await station.name_evse(story.evse_name)
-        if story.reported:
+        if story.reported and not story.late_signal_ms:
             await station.transact(story)
         await station.deliver(story)
+    assert csms.hand is not None
+    csms.hand.advance(1)
     await csms.csms.bookkeeper.consider_waiting()

@@ -59,8 +59,10 @@ class Stations:
             feeds_back=discharge == "signed",
         )
         story, connection = delivered(made), self.connections[station]
-        await connection.transact(story, f"tx-{session.hex()}")
+        await connection.transact(story, f"tx-{session.hex()}", len(self.sessions))
         await connection.deliver(story, session.hex())
+        assert self.csms.hand is not None
+        self.csms.hand.advance(1)
         await self.csms.csms.bookkeeper.consider_waiting()
         return self.decided(station)
 
@@ -91,14 +93,14 @@ async def stations(start: Start, pki: PkiTree, tmp_path: Path) -> AsyncIterator[
     leaves = {STATION: "csms/station", OTHER: "csms/station-2"}
     entries = tuple(StationEntry(id=each) for each in leaves)
     start_ms = begin_after(0)
-    async with start(stations=entries, **options()) as csms, contextlib.AsyncExitStack() as stack:
+    async with start(stations=entries, **options(start_ms)) as csms, contextlib.AsyncExitStack() as stack:
         await csms.csms.grid.offer(signal_at(start_ms), "test")
         found = Stations(csms, pki, start_ms)
         for number, (name, leaf) in enumerate(leaves.items(), 1):
             websocket = await stack.enter_async_context(csms.connect(name, leaf=str(more.path(leaf))))
-            found.connections[name] = Station(websocket, name=name)
+            found.connections[name] = Station(csms, websocket, name=name)
             await found.connections[name].boot()
-            await Station(websocket).take_prices()
+            await Station(csms, websocket).take_prices()
             await csms.event("grid_signal_pushed", number)
         yield found
 

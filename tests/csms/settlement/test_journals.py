@@ -209,7 +209,7 @@ async def test_a_copy_that_was_tampered_with_is_reported_and_takes_nothing_more(
 
 
 async def test_sessions_of_one_station_do_not_disturb_each_other(csms: Running) -> None:
-    one, two = journal("aa01"), journal("aa02")
+    one, two = journal("aa01"), journal("aa02", nth=1)
     seen(csms, one, "aa01")
     seen(csms, two, "aa02")
     async with csms.connect() as websocket:

@@ -37,7 +37,13 @@ async def delivered_whole(ask: "ApiClient", lines: Sequence[bytes], session: str
 
 
 def witness(
-    connection: Connection, lines: Sequence[bytes], station: str, session: str, *, transaction: str = ""
+    connection: Connection,
+    lines: Sequence[bytes],
+    station: str,
+    session: str,
+    *,
+    transaction: str = "",
+    evse_id: int = 1,
 ) -> None:
     """Store the transaction, the signal and the certificates by which a journal may be booked."""
     entries = verify_lines(b"".join(lines))
@@ -53,6 +59,7 @@ def witness(
         station,
         transaction or f"tx-{session}",
         emaid=None if contract is None else contract.emaid,
+        evse_id=evse_id,
     )
 
 

@@ -1,0 +1,161 @@
+"""The ledger of facts: every booking lands on it in its own transaction, and what does not fit is held (R195)."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import ColumnElement, Connection, Row, delete, literal, select, tuple_, update
+
+from csms.booking.facts import STANDING, Contradiction, Fact, Source, contradictions, evse_key
+from csms.booking.facts import State as State
+from csms.books.tables import facts as facts_
+from csms.db.bulk import insert_rows
+from csms.db.locks import lock
+from csms.tokens.rules import CONTRACT, Terms
+from csms.tokens.tables import tokens
+from v2g import typed_json
+
+Key = tuple[str, str, str]
+"""Station, source and id of a session."""
+
+_BEFORE: Final = 4
+"""So many facts that ended before one are compared with it: a journal's and its transaction's, of two sessions."""
+_AFTER: Final = 8
+"""So many that ended after it began."""
+
+
+def find_contradiction(connection: Connection, facts: Sequence[Fact]) -> Contradiction | None:
+    """Return what contradicts a session's facts, None if they fit.
+
+    Until the commit no other node lands beside them, as its caller has locked the station.
+    """
+    if keys := [f"{each.kind} {each.key}" for each in facts if each.kind != "evse"]:
+        lock(connection, keys)
+    for fact in facts:
+        found = list(contradictions(fact, _beside(connection, fact)))
+        if found and not (fact.kind == "contract" and _may_be_anywhere(connection, fact.key)):
+            return min(found, key=lambda each: each.reason == "fall")  # which says less
+    return None
+
+
+def put(
+    connection: Connection, facts: Sequence[Fact], state: State, now_ms: int, against: Contradiction | None = None
+) -> None:
+    """Store a session's facts, replacing what it said before, with the one that contradicts them."""
+    withdraw(connection, facts[0].station_id, facts[0].source, facts[0].source_id)
+    other = None if against is None else against.other
+    rows = []
+    for each in facts:
+        values = msgspec.structs.asdict(each)
+        for name in ("imports", "exports"):
+            values[f"{name}_from"], values[f"{name}_to"] = values.pop(name) or (None, None)
+        values |= {
+            "state": state,
+            "landed_ms": now_ms,
+            "against_station": None if other is None else other.station_id,
+            "against_source": None if other is None else other.source,
+            "against_id": None if other is None else other.source_id,
+        }
+        rows.append(values)
+    insert_rows(connection, facts_, rows)
+
+
+def withdraw(connection: Connection, station_id: str, source: Source, source_id: str) -> None:
+    """Delete the facts of a session that goes on, or lands anew."""
+    connection.execute(delete(facts_).where(_is(station_id, source, source_id)))
+
+
+def exchange(connection: Connection, fact: Fact, now_ms: int) -> Contradiction | None:
+    """Store the exchange of a meter, unless something contradicts it: return that."""
+    lock(connection, [fact.station_id])
+    found = find_contradiction(connection, [fact])
+    if found is None:
+        put(connection, [fact], "booked", now_ms)
+    return found
+
+
+def decide(connection: Connection, station_id: str, source: Source, source_id: str, state: State) -> None:
+    """Note a person's decision about a session: its facts stand from now on, or never."""
+    connection.execute(update(facts_).where(_is(station_id, source, source_id)).values(state=state))
+
+
+def last_at(
+    connection: Connection, station_id: str, evse_id: int | None, transaction_id: str, first_ms: int
+) -> tuple[Fact | None, bool]:
+    """Return the last transaction's fact of an EVSE that stood at `first_ms`, when another one was first heard of.
+
+    Also whether no other transaction was there since.
+    """
+    there = facts_.c
+    rows = connection.execute(
+        select(facts_)
+        .where(
+            (there.kind == "evse")
+            & (there.key == evse_key(station_id, evse_id or 0))
+            & (there.source != "journal")
+            & ((there.source_id != transaction_id) | (there.source != "transaction"))
+            & (there.from_ms <= first_ms)
+        )
+        .order_by(there.to_ms.desc(), there.from_ms.desc())
+        .limit(_AFTER)
+    ).all()
+    place = next((at for at, row in enumerate(rows) if row.state in STANDING and row.landed_ms <= first_ms), None)
+    return (None, False) if place is None else (_fact(rows[place]), place == 0)
+
+
+def booked_contradictions(connection: Connection, after: Key | None, limit: int) -> list[Fact]:
+    """Return the EVSEs' facts of booked sessions that contradict others, past `after`: as a migration found them."""
+    there = facts_.c
+    key = there.station_id, there.source, there.source_id
+    query = select(facts_).where(there.against_id.is_not(None) & (there.kind == "evse") & there.state.in_(STANDING))
+    if after is not None:
+        query = query.where(tuple_(*key) > tuple_(*map(literal, after)))
+    return [_fact(row) for row in connection.execute(query.order_by(*key).limit(limit))]
+
+
+def contradicted(connection: Connection, keys: Sequence[Key]) -> dict[Key, Fact]:
+    """Return the EVSE's fact that contradicts each of these sessions, where one does."""
+    mine, other = facts_.alias(), facts_.alias()
+    here = tuple_(mine.c.station_id, mine.c.source, mine.c.source_id).in_(keys)
+    rows = connection.execute(
+        select(other, mine.c.station_id, mine.c.source, mine.c.source_id)
+        .join(
+            mine,
+            (mine.c.against_station == other.c.station_id)
+            & (mine.c.against_source == other.c.source)
+            & (mine.c.against_id == other.c.source_id),
+        )
+        .where(here & (mine.c.kind == "evse") & (other.c.kind == "evse"))
+    )
+    return {(row[-3], row[-2], row[-1]): _fact(row) for row in rows}
+
+
+def _beside(connection: Connection, fact: Fact) -> list[Fact]:
+    """Return the facts that stand and overlap a fact, or are next to it."""
+    there = facts_.c
+    its = (there.kind == fact.kind) & (there.key == fact.key) & there.state.in_(STANDING)
+    nearest = there.to_ms.desc(), there.from_ms.desc()
+    ended = select(facts_).where(its & (there.to_ms <= fact.from_ms)).order_by(*nearest).limit(_BEFORE)
+    rest = select(facts_).where(its & (there.to_ms > fact.from_ms)).order_by(there.to_ms).limit(_AFTER)
+    return [_fact(row) for query in (ended, rest) for row in connection.execute(query)]
+
+
+def _fact(row: Row[Any]) -> Fact:
+    spans: dict[str, Any] = {}
+    for name in ("imports", "exports"):
+        first, last = getattr(row, f"{name}_from"), getattr(row, f"{name}_to")
+        spans[name] = None if first is None else (first, last)
+    return Fact(**spans, **{name: getattr(row, name) for name in Fact.__struct_fields__ if name not in spans})
+
+
+def _may_be_anywhere(connection: Connection, contract: str) -> bool:
+    """Return whether the operator allows a contract at several places at once."""
+    there = tokens.c
+    query = select(there.terms).where((there.token_type == CONTRACT) & (there.id_token == contract))
+    terms = connection.execute(query).scalar()
+    return terms is not None and typed_json.decode(terms, Terms).several_at_once
+
+
+def _is(station_id: str, source: Source, source_id: str) -> ColumnElement[bool]:
+    there = facts_.c
+    return (there.station_id == station_id) & (there.source == source) & (there.source_id == source_id)
