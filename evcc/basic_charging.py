@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Literal
 
 from evcc.session.settings import BasicConfig
 from v2g.errors import TimeoutExpired, V2GError
@@ -38,7 +37,14 @@ class BasicFallback:
                 reason, error = _outcome(talk)
                 if error is None and reason in ("finished", "paused", "interrupted"):
                     return reason
-                await self._wait(nominal, error)
+                try:
+                    async with asyncio.timeout(self._config.wait_s):
+                        await asyncio.shield(nominal)
+                except TimeoutError:
+                    if error is not None:
+                        raise error from None
+                    hint = "does the charger fall back to nominal duty?"
+                    raise TimeoutExpired("wait for nominal duty", self._config.wait_s, hint=hint) from None
             talk.cancel()
             await asyncio.gather(talk, return_exceptions=True)
         finally:
@@ -49,16 +55,6 @@ class BasicFallback:
     def _read(self) -> None:
         if self._pilot.duty.meaning == "current":
             self._nominal.set()
-
-    async def _wait(self, nominal: "asyncio.Task[Literal[True]]", error: BaseException | None) -> None:
-        try:
-            async with asyncio.timeout(self._config.wait_s):
-                await asyncio.shield(nominal)
-        except TimeoutError:
-            if error is not None:
-                raise error from None
-            hint = "does the charger fall back to nominal duty?"
-            raise TimeoutExpired("wait for nominal duty", self._config.wait_s, hint=hint) from None
 
 
 def _outcome(talk: "asyncio.Task[str]") -> tuple[str, BaseException | None]:

@@ -76,14 +76,11 @@ def kept(config: CheckpointsConfig | None, keys: RecordKeys | None = None) -> It
     """Yield stored copies as lines of the event socket, for readers that were away. Raises StoreError."""
     if config is None or not config.file.exists():
         return
-    for line in _read(config.file, keys).splitlines(keepends=True):
-        yield line_of(line)
-
-
-def _read(path: Path, keys: RecordKeys | None) -> bytes:
-    """Return stored lines; one torn by a power cut was never countersigned."""
+    # stored lines; one torn by a power cut was never countersigned
+    path = config.file
     data = path.read_bytes()
-    return _opened(data[: data.rfind(b"\n") + 1], keys, path)
+    for line in _opened(data[: data.rfind(b"\n") + 1], keys, path).splitlines(keepends=True):
+        yield line_of(line)
 
 
 def _opened(whole: bytes, keys: RecordKeys | None, path: Path) -> bytes:

@@ -408,7 +408,13 @@ class Charger:
         """Listen on an interface for all EVSEs there: at one port for those that share their SDP port."""
         listeners = Listeners()
         try:
-            for shared in _by_port([each for each in self.controllers if interface in each.config.link.interfaces]):
+            # group the EVSEs of an interface by their SDP port; with port 0 each EVSE has its own
+            controllers = [each for each in self.controllers if interface in each.config.link.interfaces]
+            groups: dict[tuple[int, int], list[EvseController]] = {}
+            for controller in controllers:
+                port = controller.config.sdp.port
+                groups.setdefault((port, 0 if port else controller.number), []).append(controller)
+            for shared in list(groups.values()):
                 first = shared[0].config
                 await listeners.add(
                     listen(
@@ -485,15 +491,6 @@ def _energy_state(controller: EvseController) -> "EvseState":
         discharge_limit_w=min(discharge, *(limit.discharge_w for limit in controller.grid.limits)),
         setpoint_w=None if wish is None else wish.power_w,
     )
-
-
-def _by_port(controllers: Sequence[EvseController]) -> list[list[EvseController]]:
-    """Group the EVSEs of an interface by their SDP port; with port 0 each EVSE has its own."""
-    groups: dict[tuple[int, int], list[EvseController]] = {}
-    for controller in controllers:
-        port = controller.config.sdp.port
-        groups.setdefault((port, 0 if port else controller.number), []).append(controller)
-    return list(groups.values())
 
 
 def check_places(places: Sequence[ProgramConfig]) -> None:

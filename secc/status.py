@@ -334,7 +334,30 @@ class StatusKeeper:
             return
         index = self._numbers.get(str(event.data.get("evse_id")), None if self._many else 0)
         if index is not None:
-            self._evse(index, event)
+            evse, now, data = self._evses[index], self._clock.utc_ms(), event.data
+            said = {key: _text(value) for key, value in data.items()}
+            match event.stage, event.name:
+                case "link", _:
+                    evse = replace(evse, modem=_modem(evse.modem, event.name, said, now))
+                case "hardware", "board_found":
+                    found = {key: said.get(field, "") for key, field in _BOARD.items()}
+                    evse = replace(evse, board=replace(evse.board, state="answers", reason="", **found))
+                case "hardware", "board_lost":
+                    evse = replace(evse, board=replace(evse.board, state="lost", reason=said.get("why", "")))
+                case "safety", "lowered" | "opened":
+                    verdict: Literal["lowered", "opened"] = "lowered" if event.name == "lowered" else "opened"
+                    evse = replace(evse, safety=Safety(verdict, said.get("reason", ""), now))
+                case "settlement", "bundle_written":
+                    evse = replace(evse, meter=replace(evse.meter, signature="signed", reason=""))
+                case "settlement", "bundle_failed":
+                    evse = replace(evse, meter=replace(evse.meter, signature="failed", reason=said.get("error", "")))
+                case "tls", "refused":
+                    at = datetime.fromtimestamp(now / 1000, UTC)
+                    evse = replace(evse, refused=f"{said.get('reason', '')} ({at:%Y-%m-%d %H:%M:%S} UTC)")
+                case (("session" | "authorization" | "basic"), _):
+                    self._session(index, event.name, said, now)
+            self._evses[index] = evse
+            self.latest = replace(self.latest, evses=tuple(self._evses))
 
     def _csms(self, event: Observe) -> None:
         now, csms, data = self._clock.utc_ms(), self.latest.csms, event.data
@@ -371,32 +394,6 @@ class StatusKeeper:
             case _:
                 return
         self.latest = replace(self.latest, csms=csms)
-
-    def _evse(self, index: int, event: Observe) -> None:
-        evse, now, data = self._evses[index], self._clock.utc_ms(), event.data
-        said = {key: _text(value) for key, value in data.items()}
-        match event.stage, event.name:
-            case "link", _:
-                evse = replace(evse, modem=_modem(evse.modem, event.name, said, now))
-            case "hardware", "board_found":
-                found = {key: said.get(field, "") for key, field in _BOARD.items()}
-                evse = replace(evse, board=replace(evse.board, state="answers", reason="", **found))
-            case "hardware", "board_lost":
-                evse = replace(evse, board=replace(evse.board, state="lost", reason=said.get("why", "")))
-            case "safety", "lowered" | "opened":
-                verdict: Literal["lowered", "opened"] = "lowered" if event.name == "lowered" else "opened"
-                evse = replace(evse, safety=Safety(verdict, said.get("reason", ""), now))
-            case "settlement", "bundle_written":
-                evse = replace(evse, meter=replace(evse.meter, signature="signed", reason=""))
-            case "settlement", "bundle_failed":
-                evse = replace(evse, meter=replace(evse.meter, signature="failed", reason=said.get("error", "")))
-            case "tls", "refused":
-                at = datetime.fromtimestamp(now / 1000, UTC)
-                evse = replace(evse, refused=f"{said.get('reason', '')} ({at:%Y-%m-%d %H:%M:%S} UTC)")
-            case (("session" | "authorization" | "basic"), _):
-                self._session(index, event.name, said, now)
-        self._evses[index] = evse
-        self.latest = replace(self.latest, evses=tuple(self._evses))
 
     def _session(self, index: int, name: str, said: dict[str, str], now: int) -> None:
         sessions = self._sessions[index]

@@ -343,7 +343,20 @@ def locate(text: str, path: tuple[str, ...], name: str) -> int:
     if name.endswith(".toml"):
         lines = _toml_lines(text)
         return next((lines[path[:size]] for size in range(len(path), 0, -1) if path[:size] in lines), 1)
-    return _yaml_line(text, path)
+    import yaml
+
+    node, line = _yaml_nodes(text), 0
+    for key in path:
+        if isinstance(node, yaml.MappingNode):
+            found = next((pair for pair in node.value if pair[0].value == key), None)
+        elif isinstance(node, yaml.SequenceNode) and key.isdecimal() and int(key) < len(node.value):
+            found = (node.value[int(key)],) * 2
+        else:
+            found = None
+        if found is None:
+            break
+        line, node = found[0].start_mark.line, found[1]
+    return line + 1
 
 
 @lru_cache(maxsize=1)
@@ -359,23 +372,6 @@ def _yaml_nodes(text: str) -> object:
     import yaml
 
     return yaml.compose(text, Loader=yaml.SafeLoader)
-
-
-def _yaml_line(text: str, path: tuple[str, ...]) -> int:
-    import yaml
-
-    node, line = _yaml_nodes(text), 0
-    for key in path:
-        if isinstance(node, yaml.MappingNode):
-            found = next((pair for pair in node.value if pair[0].value == key), None)
-        elif isinstance(node, yaml.SequenceNode) and key.isdecimal() and int(key) < len(node.value):
-            found = (node.value[int(key)],) * 2
-        else:
-            found = None
-        if found is None:
-            break
-        line, node = found[0].start_mark.line, found[1]
-    return line + 1
 
 
 _SPACE: Final = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
@@ -424,11 +420,8 @@ class _TomlLines:
         """Return a header's path: within an array of tables it means its last one."""
         path: tuple[str, ...] = ()
         for part in key:
-            path = (*self._inside(path), part)
+            path = (*((*path, str(self._counts[path] - 1)) if path in self._counts else path), part)
         return path
-
-    def _inside(self, path: tuple[str, ...]) -> tuple[str, ...]:
-        return (*path, str(self._counts[path] - 1)) if path in self._counts else path
 
     def _key(self) -> tuple[str, ...]:
         parts = []

@@ -86,17 +86,13 @@ def obey(board: BoardSimulator, line: str) -> None:
         case ["cable", ohm] if ohm.isdigit():
             board.set(proximity_ohm=int(ohm))
         case ["temperature", sensor, value]:
-            board.set(temperatures=_temperatures(board, sensor, value))
+            try:
+                celsius = None if value == "off" else float(value)
+            except ValueError:
+                raise ConfigError(f"{value!r} is not a temperature", hint=HELP) from None
+            known = dict(board.firmware.inputs.temperatures)
+            if sensor not in known:
+                raise ConfigError(f"no such sensor: {sensor!r}", hint=f"one of {', '.join(known)}")
+            board.set(temperatures=tuple({**known, sensor: celsius}.items()))
         case _:
             raise ConfigError(f"unknown command {line.strip()!r}", hint=HELP)
-
-
-def _temperatures(board: BoardSimulator, sensor: str, value: str) -> tuple[tuple[str, object], ...]:
-    try:
-        celsius = None if value == "off" else float(value)
-    except ValueError:
-        raise ConfigError(f"{value!r} is not a temperature", hint=HELP) from None
-    known = dict(board.firmware.inputs.temperatures)
-    if sensor not in known:
-        raise ConfigError(f"no such sensor: {sensor!r}", hint=f"one of {', '.join(known)}")
-    return tuple({**known, sensor: celsius}.items())

@@ -59,7 +59,11 @@ def install(file: Path, folder: Path = DRIVERS, *, name: str = "") -> Dropped:
     try:
         if old.exists() and not folder.exists():  # an earlier run ended between the two renames below
             old.rename(folder)
-        _safe(folder)
+        # make a folder. Raises ConfigError if others than its owner may write there
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        for each in (folder.parent, folder):
+            if each.exists() and each.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+                raise ConfigError(f"{each} may be changed by others than its owner", hint=f"chmod go-w {each}")
         for left in (new, old):
             shutil.rmtree(left, ignore_errors=True)
         _copied(folder, new, without=found.name)
@@ -189,14 +193,6 @@ def _described(file: Path, files: dict[str, bytes]) -> Dropped:
     sections = re.findall(rf"^\[(?:{groups})\]$(.*?)(?=^\[|\Z)", entries, re.DOTALL | re.MULTILINE)
     drivers = re.findall(r"^\s*([^\s=#]+)\s*=", "".join(sections), re.MULTILINE)
     return Dropped(name, its_version, tuple(printable(each) for each in drivers))
-
-
-def _safe(folder: Path) -> None:
-    """Make a folder. Raises ConfigError if others than its owner may write there."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    for each in (folder.parent, folder):
-        if each.exists() and each.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            raise ConfigError(f"{each} may be changed by others than its owner", hint=f"chmod go-w {each}")
 
 
 def _copied(folder: Path, new: Path, *, without: str) -> None:

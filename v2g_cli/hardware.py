@@ -276,7 +276,25 @@ def _settings(driver: "Installed", config: Path | None, values: Sequence[str]) -
     if config is not None:
         if values:
             raise ConfigError("--config and --set", hint="use one of them")
-        return _configured(driver, config)
+        # a driver's configuration from a charger's. Raises ConfigError
+        from secc.hardware.drivers import settings_from
+        from secc.hardware.parts import settings_of
+
+        places = _places(config)
+        station = places[0].station
+        match driver.kind:
+            case "pilot" | "stage" | "meter" | "emergency" as kind:
+                for place in places:
+                    if getattr(place.hardware, kind) == driver.name:
+                        return settings_of(place.hardware, kind)
+                raise ConfigError(f"{config}: hardware.{kind} is not {driver.name!r}")
+            case "card_reader" if station is not None:
+                for reader in station.card_readers:
+                    if reader.driver == driver.name:
+                        return settings_from("card_reader", driver.name, reader.settings)
+            case "display" if station is not None and station.display.driver == driver.name:
+                return settings_from("display", driver.name, station.display.settings)
+        raise ConfigError(f"{config}: no {driver.kind} has the driver {driver.name!r}")
     tree: dict[str, Any] = {}
     for each in values:
         key, separator, text = each.partition("=")
@@ -294,28 +312,6 @@ def _settings(driver: "Installed", config: Path | None, values: Sequence[str]) -
         path, why, hint = flaws[0]
         raise ConfigError(f"{' '.join(filter(None, ('--set', '.'.join(path))))}: {why}", hint=hint)
     return found
-
-
-def _configured(driver: "Installed", config: Path) -> "msgspec.Struct":
-    """Return a driver's configuration from a charger's. Raises ConfigError."""
-    from secc.hardware.drivers import settings_from
-    from secc.hardware.parts import settings_of
-
-    places = _places(config)
-    station = places[0].station
-    match driver.kind:
-        case "pilot" | "stage" | "meter" | "emergency" as kind:
-            for place in places:
-                if getattr(place.hardware, kind) == driver.name:
-                    return settings_of(place.hardware, kind)
-            raise ConfigError(f"{config}: hardware.{kind} is not {driver.name!r}")
-        case "card_reader" if station is not None:
-            for reader in station.card_readers:
-                if reader.driver == driver.name:
-                    return settings_from("card_reader", driver.name, reader.settings)
-        case "display" if station is not None and station.display.driver == driver.name:
-            return settings_from("display", driver.name, station.display.settings)
-    raise ConfigError(f"{config}: no {driver.kind} has the driver {driver.name!r}")
 
 
 def _value(text: str) -> object:

@@ -130,7 +130,9 @@ def run_live(main: Callable[[Path, Path | None], int], config: Path, events: Pat
     terminal = sys.stdout.isatty()
     with TemporaryDirectory(prefix="v2g-live-") as folder, View(live=terminal) as view:
         path = events or Path(folder) / "events.jsonl"
-        new = _since_now(path)
+        new = EventFile(path)
+        for _ in new.read():  # events of an earlier run
+            pass
         over = threading.Event()
         shown = new_thread(target=_follow, args=(new, view, lambda: over.wait(_POLL_S)), name="live view", daemon=False)
         if terminal:
@@ -142,13 +144,6 @@ def run_live(main: Callable[[Path, Path | None], int], config: Path, events: Pat
         finally:
             over.set()
             shown.join()
-
-
-def _since_now(path: Path) -> EventFile:
-    events = EventFile(path)
-    for _ in events.read():  # events of an earlier run
-        pass
-    return events
 
 
 # -- the panel ----------------------------------------------------------------------------------------------------
@@ -164,21 +159,17 @@ def _panel(run: Run) -> Panel:
     title = Text(f"{'charger' if run.process == 'secc' else 'vehicle'} {run.evse}".rstrip(), "bold")
     title.append(f" session {run.session}" if run.session else "", "not bold")
     ended = f" ended: {run.outcome} " if run.outcome else f" {run.now:.1f} s "
-    return Panel(
-        Group(_stages(run), _figures(run), _parts(run), *_notices(run)),
-        title=title,
-        subtitle=Text(ended),
-        border_style="cyan" if not run.outcome else "green" if run.outcome in _GOOD else "red",
-    )
-
-
-def _stages(run: Run) -> Text:
     text = Text()
     for name in STAGES:
         here = name == run.stage and not run.outcome
         mark, style = ("▶", "bold yellow") if here else ("✓", "green") if name in run.done else ("·", "dim")
         text.append(f"{mark}{name} ", style)
-    return text
+    return Panel(
+        Group(text, _figures(run), _parts(run), *_notices(run)),
+        title=title,
+        subtitle=Text(ended),
+        border_style="cyan" if not run.outcome else "green" if run.outcome in _GOOD else "red",
+    )
 
 
 def _figures(run: Run) -> Table:

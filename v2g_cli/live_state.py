@@ -114,25 +114,22 @@ def _with_names(run: Run, event: Event, data: Mapping[str, object]) -> Run:
             signed = ", signed discharge" if data.get("signed_discharge") else ""
             return replace(run, service=f"{data.get('service')} {data.get('control_mode')}{signed}")
         case "schedule", "agreed" | "planned":
-            return replace(run, schedule=_schedule(run.schedule, data))
+            known = run.schedule
+            parts = {
+                "control_mode": "{}",
+                "tuple_id": "tuple {}",
+                "departure_s": "departure in {} s",
+                "energy_wh": "{} Wh",
+                "cost": "cost {}",
+            }
+            figure_names = [text.format(data[key]) for key, text in parts.items() if data.get(key) not in (None, "")]
+            return replace(run, schedule=", ".join(figure_names) or known)
         case ("loop", "response") | ("power", "limited"):
             reasons = (str(data.get(f"{way}_limited_by") or "").replace("_", " ") for way in ("charge", "discharge"))
             return replace(run, limited_by=(next(reasons), next(reasons)))
         case "offer", "offered" | "received":
             return replace(run, currency=str(data.get("currency", "")))
     return run
-
-
-def _schedule(known: str, data: Mapping[str, object]) -> str:
-    parts = {
-        "control_mode": "{}",
-        "tuple_id": "tuple {}",
-        "departure_s": "departure in {} s",
-        "energy_wh": "{} Wh",
-        "cost": "cost {}",
-    }
-    figure_names = [text.format(data[key]) for key, text in parts.items() if data.get(key) not in (None, "")]
-    return ", ".join(figure_names) or known
 
 
 def _words(event: Event) -> str:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, Final, NoReturn
+from typing import Annotated, Any, Final
 
 import typer
 from typer.core import TyperGroup
@@ -104,13 +104,6 @@ def _options(
 EventsFile = Annotated[Path | None, typer.Option("--events", help="File for one JSON line per event.")]
 
 
-def _become(program: str, config: Path, events: Path | None) -> NoReturn:
-    """Go on as the program itself, in this process, without the 12 MiB that commands import."""
-    isolation = "-I" if sys.flags.isolated else "-P"  # never from the current folder
-    options = ["--config", str(config), *([] if events is None else ["--events", str(events)])]
-    os.execv(sys.executable, [sys.executable, isolation, "-m", program, *options])  # noqa: S606 - itself
-
-
 def _shown_program(name: str, what: str, init: Callable[..., None]) -> None:
     """Add a sub-command that runs a program with a live view, or follows a running one; `init` configures it."""
 
@@ -147,7 +140,10 @@ def _shown_program(name: str, what: str, init: Callable[..., None]) -> None:
         if check:
             check_config(name, config)
         if not live:
-            _become(name, config, events)
+            # go on as the program itself, in this process, without the 12 MiB that commands import
+            isolation = "-I" if sys.flags.isolated else "-P"  # never from the current folder
+            options = ["--config", str(config), *([] if events is None else ["--events", str(events)])]
+            os.execv(sys.executable, [sys.executable, isolation, "-m", name, *options])  # noqa: S606 - itself
         raise typer.Exit(run_live(import_module(f"{name}.app").main, config, events))
 
     examples = f"Examples: `v2g {name} --config {name}.toml --live`, `v2g {name} --follow {name}.events.jsonl`"

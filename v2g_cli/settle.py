@@ -462,7 +462,10 @@ def export(
     elif form is Exported.JSON:
         write_out(to_json(settlement), out)
     elif facts is None:
-        write_out(_transparency_file(files), out)
+        from v2g.energy.settlement.ocmf import transparency_file
+
+        data_sets, key = _data_sets(files)
+        write_out(transparency_file(data_sets.values(), key).encode(), out)
     else:
         write_out(_charge_detail_records(files, entries, settlement, facts, credited), out)
 
@@ -565,13 +568,6 @@ def _data_sets(files: Mapping[str, bytes]) -> tuple[dict["Direction", str], byte
     meter = load_der_x509_certificate(chain_from_pem(files[METER_CHAIN])[0])
     key = meter.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return {direction: files[name].decode().partition("\n")[0] for direction, name in OCMF_FILES.items()}, key
-
-
-def _transparency_file(files: Mapping[str, bytes]) -> bytes:
-    from v2g.energy.settlement.ocmf import transparency_file
-
-    data_sets, key = _data_sets(files)
-    return transparency_file(data_sets.values(), key).encode()
 
 
 def _charge_detail_records(

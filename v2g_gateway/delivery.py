@@ -255,7 +255,15 @@ class Delivery:
         silent_since = now()
         while True:
             try:
-                if await self._something_to_do():
+                # wait for records; return whether there were none
+                self._news.clear()
+                waited = False
+                while not await self._outbox.waiting():
+                    waited = True
+                    self._empty.set()
+                    await self._news.wait()
+                    self._news.clear()
+                if waited:
                     silent_since = now()
                 try:
                     async with asyncio.timeout_at(None if patience_s == math.inf else silent_since + patience_s):
@@ -268,7 +276,12 @@ class Delivery:
                 self.working.set()
                 if not self._strangers:
                     await self._deliver(uplink, marks, backoff)
-                await self._renumber()
+                # give free numbers to boots whose numbers are not theirs at the back end. Nothing of them is there
+                if self._strangers:
+                    await self._outbox.renumber(self._strangers, max(self._strangers.values()))
+                for boot in sorted(self._strangers):
+                    facts = {"boot": boot, "number": self._outbox.name(boot).number}
+                    self._observe(Observe("telemetry", "boot_renumbered", dict(facts)))
             except TransportError as error:
                 self._report(str(error))
             if self.working.is_set():
@@ -291,17 +304,6 @@ class Delivery:
         elif not problem and self._problem:
             self._observe(Observe("telemetry", "resumed"))
         self._problem = problem
-
-    async def _something_to_do(self) -> bool:
-        """Wait for records; return whether there were none."""
-        self._news.clear()
-        waited = False
-        while not await self._outbox.waiting():
-            waited = True
-            self._empty.set()
-            await self._news.wait()
-            self._news.clear()
-        return waited
 
     async def _ready(self, uplink: Uplink) -> None:
         now = asyncio.get_running_loop().time
@@ -336,22 +338,6 @@ class Delivery:
             raise TransportError("the back end does not answer") from None
         self._timeout.took(now() - asked_at)
 
-    async def _renumber(self) -> None:
-        """Give free numbers to boots whose numbers are not theirs at the back end. Nothing of them is there."""
-        if self._strangers:
-            await self._outbox.renumber(self._strangers, max(self._strangers.values()))
-        for boot in sorted(self._strangers):
-            facts = {"boot": boot, "number": self._outbox.name(boot).number}
-            self._observe(Observe("telemetry", "boot_renumbered", dict(facts)))
-
-    async def _newest_old(self) -> Position:
-        """Return the last record that counts as old: as before a short interruption, else the newest."""
-        if len(await self._outbox.pending(self._old_through, _STILL_NEW + 1)) > _STILL_NEW:
-            self._old_through = END
-        if self._old_through == END:
-            self._old_through = await self._outbox.newest()
-        return self._old_through
-
     async def _ends(self, marks: dict[int, Mark]) -> list[Position]:
         """Return the last positions of earlier boots that the back end does not know of."""
         earlier = [each for each in await self._outbox.waiting() if each.boot < self._outbox.boot]
@@ -362,7 +348,12 @@ class Delivery:
     async def _deliver(self, uplink: Uplink, marks: dict[int, Mark], backoff: Backoff) -> None:
         """Send waiting and new records until some are lost. Raises TransportError: the connection failed, or there is
         no progress."""
-        old_through = await self._newest_old()
+        # the last record that counts as old: as before a short interruption, else the newest
+        if len(await self._outbox.pending(self._old_through, _STILL_NEW + 1)) > _STILL_NEW:
+            self._old_through = END
+        if self._old_through == END:
+            self._old_through = await self._outbox.newest()
+        old_through = self._old_through
         mark = marks.get(self._outbox.boot)
         in_order = mark is not None and len(mark.beyond) > _MOST_FRONTS and not uplink.low_rate
         if in_order:

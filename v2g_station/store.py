@@ -96,7 +96,14 @@ class StationStore:
             except sqlite3.DatabaseError as error:
                 if isinstance(error, sqlite3.OperationalError):
                     raise
-                self._set_aside(error)
+                # set an unreadable file aside for later analysis, and start with an empty one
+                self._db.close()
+                number = next(n for n in range(1, 10_000) if not self._path.with_suffix(f".broken-{n}").exists())
+                _log.error("%s is unreadable (%s) and was set aside as .broken-%d", self._path, error, number)
+                self._path.rename(self._path.with_suffix(f".broken-{number}"))
+                for suffix in ("-wal", "-shm"):
+                    self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+                self._path.touch(mode=0o600)
                 self._open()
         except (sqlite3.Error, OSError) as error:
             raise StoreError(f"{path}: {error}", hint="is another process using it?") from None
@@ -115,7 +122,16 @@ class StationStore:
             self._open()
             return
         if 0 < version < _VERSION:
-            self._keep_copy(version)
+            # keep the file as it is, for the older program, if this one does not stay
+            copy = self._copy(version)
+            part = copy.with_name(f"{copy.name}.part")
+            part.unlink(missing_ok=True)
+            part.touch(mode=0o600)
+            self._db.execute("VACUUM INTO ?", (str(part),))
+            with part.open("rb+") as file:
+                os.fsync(file.fileno())
+            part.replace(copy)
+            sync_directory(copy.parent)
         self._forget_copies()
         with self._change():
             self._prepare()
@@ -125,18 +141,6 @@ class StationStore:
     def _copy(self, version: int) -> Path:
         """Return where the file is kept as it was in an older format."""
         return self._path.with_name(f"{self._path.name}.format-{version}")
-
-    def _keep_copy(self, version: int) -> None:
-        """Keep the file as it is, for the older program, if this one does not stay."""
-        copy = self._copy(version)
-        part = copy.with_name(f"{copy.name}.part")
-        part.unlink(missing_ok=True)
-        part.touch(mode=0o600)
-        self._db.execute("VACUUM INTO ?", (str(part),))
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
-        part.replace(copy)
-        sync_directory(copy.parent)
 
     def _go_back(self, version: int) -> None:
         """Take the copy that a newer program has made: what that one stored since is set aside as `.newer`."""
@@ -153,16 +157,6 @@ class StationStore:
         for copy in self._path.parent.glob(f"{glob.escape(self._path.name)}.format-*"):
             if time.time() - copy.stat().st_mtime > _COPY_S:
                 copy.unlink(missing_ok=True)
-
-    def _set_aside(self, error: Exception) -> None:
-        """Set an unreadable file aside for later analysis, and start with an empty one."""
-        self._db.close()
-        number = next(n for n in range(1, 10_000) if not self._path.with_suffix(f".broken-{n}").exists())
-        _log.error("%s is unreadable (%s) and was set aside as .broken-%d", self._path, error, number)
-        self._path.rename(self._path.with_suffix(f".broken-{number}"))
-        for suffix in ("-wal", "-shm"):
-            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
-        self._path.touch(mode=0o600)
 
     def close(self) -> None:
         """Close the file."""

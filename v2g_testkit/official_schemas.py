@@ -71,26 +71,23 @@ class FrameJudge:
         A frame that cannot be judged, since it is nested too deeply, has a fault: nothing says that it is valid.
         """
         try:
-            return self._judge(text, from_station=from_station)
+            try:
+                frame = json.loads(text, parse_float=typed_json.number)
+            except ValueError:
+                return None
+            match frame:
+                case [int() as kind, str() as number, str() as action, dict() as payload] if kind in _CALLS:
+                    if kind == 2 and len(self._open) < _MOST_OPEN:
+                        self._open[from_station, number] = action
+                    return self._fault(f"{action}{_CALLS[kind]}", payload)
+                case [3, str() as number, dict() as payload]:
+                    action = self._open.pop((not from_station, number), "")
+                    return self._fault(f"{action}Response", payload) if action else None
+                case [4, str() as number, *_]:
+                    self._open.pop((not from_station, number), None)
+            return None
         except RecursionError:
             return "nested too deeply"
-
-    def _judge(self, text: str, *, from_station: bool) -> str | None:
-        try:
-            frame = json.loads(text, parse_float=typed_json.number)
-        except ValueError:
-            return None
-        match frame:
-            case [int() as kind, str() as number, str() as action, dict() as payload] if kind in _CALLS:
-                if kind == 2 and len(self._open) < _MOST_OPEN:
-                    self._open[from_station, number] = action
-                return self._fault(f"{action}{_CALLS[kind]}", payload)
-            case [3, str() as number, dict() as payload]:
-                action = self._open.pop((not from_station, number), "")
-                return self._fault(f"{action}Response", payload) if action else None
-            case [4, str() as number, *_]:
-                self._open.pop((not from_station, number), None)
-        return None
 
     def _fault(self, message: str, payload: dict[str, object]) -> str | None:
         validator = official_validator(message, self._version)

@@ -168,32 +168,29 @@ class Battery:
     def state(self) -> BatteryState:
         """The battery management system's present report."""
         if self._state is None:
-            self._state = self._reported()
+            c = self.config
+            charge_a, discharge_a = self._limits_a()
+            ocv = self._ocv.at(self._soc)
+            self._state = BatteryState(
+                at_ms=self._at_ms,
+                soc=round(self._soc, 4),
+                capacity_wh=c.capacity_wh,
+                energy_wh=round(self._wh_per_volt_percent * self._ocv.area(self._soc), 3),
+                voltage_mv=round(self._terminal_v() * 1000),
+                current_ma=round(self._current_a * 1000),
+                temperature_c=round(self._temperature, 3),
+                max_voltage_mv=round(c.max_voltage_v * 1000),
+                min_voltage_mv=round(c.min_voltage_v * 1000),
+                max_charge_ma=int(charge_a * 1000),
+                max_discharge_ma=int(discharge_a * 1000),
+                max_charge_w=min(c.max_charge_power_w, int(charge_a * (ocv + charge_a * c.resistance_ohm))),
+                max_discharge_w=min(
+                    c.max_discharge_power_w, int(discharge_a * (ocv - discharge_a * c.resistance_ohm) + 1e-6)
+                ),
+                charged_mwh=int(self._charged_wh * 1000),
+                discharged_mwh=int(self._discharged_wh * 1000),
+            )
         return self._state
-
-    def _reported(self) -> BatteryState:
-        c = self.config
-        charge_a, discharge_a = self._limits_a()
-        ocv = self._ocv.at(self._soc)
-        return BatteryState(
-            at_ms=self._at_ms,
-            soc=round(self._soc, 4),
-            capacity_wh=c.capacity_wh,
-            energy_wh=round(self._wh_per_volt_percent * self._ocv.area(self._soc), 3),
-            voltage_mv=round(self._terminal_v() * 1000),
-            current_ma=round(self._current_a * 1000),
-            temperature_c=round(self._temperature, 3),
-            max_voltage_mv=round(c.max_voltage_v * 1000),
-            min_voltage_mv=round(c.min_voltage_v * 1000),
-            max_charge_ma=int(charge_a * 1000),
-            max_discharge_ma=int(discharge_a * 1000),
-            max_charge_w=min(c.max_charge_power_w, int(charge_a * (ocv + charge_a * c.resistance_ohm))),
-            max_discharge_w=min(
-                c.max_discharge_power_w, int(discharge_a * (ocv - discharge_a * c.resistance_ohm) + 1e-6)
-            ),
-            charged_mwh=int(self._charged_wh * 1000),
-            discharged_mwh=int(self._discharged_wh * 1000),
-        )
 
 
 def _discharge_a(power_w: float, ocv: float, ohm: float) -> float:

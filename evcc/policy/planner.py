@@ -26,9 +26,15 @@ def make_plan(markets: Sequence[Market], storage: Storage) -> ChargePlan:
     work = MOST_WORK // (2 * sum(len(_caps(market)) for market in markets))
     for rank, market in enumerate(markets):
         for blocks in _candidates(market, storage, work):
-            plan = _plan(market, storage, blocks)
+            moved = sum(block.power_w * (block.end_ms - block.start_ms) for block in blocks)
+            plan = ChargePlan(
+                tuple_id=market.tuple_id,
+                blocks=blocks,
+                energy_wh=storage.energy_wh + moved // W_MS_PER_WH,
+                cost=total_cost(market, blocks),
+            )
             price = _relative(market, blocks) if plan.cost is None else plan.cost
-            key = (_shortfall(storage, plan), plan.cost is None, price, rank)
+            key = (max(0, storage.target_wh - plan.energy_wh), plan.cost is None, price, rank)
             if best is None or key < best[0]:
                 best = key, plan
     assert best is not None, "at least one market"
@@ -77,20 +83,6 @@ def _caps(market: Market) -> list[int]:
         for stack in market.charge.stacks:
             caps |= {int(rule.start_w) - 1 for rule in stack.rules[1:] if 1 < rule.start_w <= most}
     return sorted(caps, reverse=True)[:MOST_CAPS]
-
-
-def _plan(market: Market, storage: Storage, blocks: tuple[Block, ...]) -> ChargePlan:
-    moved = sum(block.power_w * (block.end_ms - block.start_ms) for block in blocks)
-    return ChargePlan(
-        tuple_id=market.tuple_id,
-        blocks=blocks,
-        energy_wh=storage.energy_wh + moved // W_MS_PER_WH,
-        cost=total_cost(market, blocks),
-    )
-
-
-def _shortfall(storage: Storage, plan: ChargePlan) -> int:
-    return max(0, storage.target_wh - plan.energy_wh)
 
 
 def _relative(market: Market, blocks: tuple[Block, ...]) -> Fraction:

@@ -35,14 +35,25 @@ class Store:
         self._charge = [self._charging(slot, cap_w, level) for slot, level in zip(self._slots, levels, strict=True)]
         self._give: list[list[Step]] = [[] for _ in self._slots]
         self._level = [storage.energy_wh * W_MS_PER_WH] * len(self._slots)
-        self._low = self._bounds()
+        # the minimum level after each slot: the minimum charge as soon as possible, the target at the end
+        minimum = min(self._storage.minimum_wh * W_MS_PER_WH, self._high)
+        reach, low = self._storage.energy_wh * W_MS_PER_WH, []
+        for steps in self._charge:
+            reach = min(self._high, reach + sum(step.room for step in steps))
+            low.append(min(minimum, reach))
+        if low:
+            low[-1] = min(goal_wh(self._market, self._storage) * W_MS_PER_WH, reach)
+        self._low = low
 
     def solve(self, work: int, *, give: bool) -> tuple[Block, ...]:
         """Return the profile: needs first, then profitable energy; with `give` also by discharging."""
         if give and self._market.available_wh is None:
             self._give = [self._giving(slot) for slot in self._slots]
         for index in range(len(self._level)):
-            self._fill(index)
+            # charge in the cheapest slots until the minimum level after a slot is reached
+            while self._level[index] < self._low[index]:
+                _, at = min((self._cost(i)[0], i) for i in range(index + 1) if self._cost(i)[1])
+                self._change(at, min(self._cost(at)[1], self._low[index] - self._level[index]))
         while work > 0 and self._improve():
             work -= len(self._level)
         return self._blocks()
@@ -69,17 +80,6 @@ class Store:
             return []
         gain = _mean(prices, slot, -slot.discharge_w)
         return [Step(gain - self._storage.wear, slot.discharge_w * slot.ms)]
-
-    def _bounds(self) -> list[int]:
-        """Return the minimum level after each slot: the minimum charge as soon as possible, the target at the end."""
-        minimum = min(self._storage.minimum_wh * W_MS_PER_WH, self._high)
-        reach, low = self._storage.energy_wh * W_MS_PER_WH, []
-        for steps in self._charge:
-            reach = min(self._high, reach + sum(step.room for step in steps))
-            low.append(min(minimum, reach))
-        if low:
-            low[-1] = min(goal_wh(self._market, self._storage) * W_MS_PER_WH, reach)
-        return low
 
     # -- moving energy
 
@@ -115,12 +115,6 @@ class Store:
                 next(step for step in self._give[index] if step.room > step.used).used -= energy
         for k in range(index, len(self._level)):
             self._level[k] += energy
-
-    def _fill(self, index: int) -> None:
-        """Charge in the cheapest slots until the minimum level after a slot is reached."""
-        while self._level[index] < self._low[index]:
-            _, at = min((self._cost(i)[0], i) for i in range(index + 1) if self._cost(i)[1])
-            self._change(at, min(self._cost(at)[1], self._low[index] - self._level[index]))
 
     def _improve(self) -> bool:
         """Make the most profitable move of energy between two slots; return whether there was one."""

@@ -181,7 +181,9 @@ class Books:
         self._meter.save(sync=False)
         self._metered = True
         status: list[MeterStatus] = [] if reading.answered else ["missing"]
-        if self._clock_jumped(reading.utc_ms):
+        # whether UTC has moved unlike time since the last reading
+        before, self._offset_ms = self._offset_ms, reading.utc_ms - self._clock.elapsed_ms()
+        if before is not None and abs(self._offset_ms - before) > CLOCK_STEP_MS * max(1.0, self._clock.scale):
             status.append("time_jump")
         shown = reading.shown or {"import_mwh": 0, "export_mwh": 0}
         record = MeterReading(**shown, reason=reason, power_w=power_w, soc=soc, status=tuple(status) or UNSET)
@@ -189,11 +191,6 @@ class Books:
         if found := self._session_journal.state.status:
             self._on_status(found, reason)
         return lines
-
-    def _clock_jumped(self, utc_ms: int) -> bool:
-        """Return whether UTC has moved unlike time since the last reading."""
-        before, self._offset_ms = self._offset_ms, utc_ms - self._clock.elapsed_ms()
-        return before is not None and abs(self._offset_ms - before) > CLOCK_STEP_MS * max(1.0, self._clock.scale)
 
     def close(self, reason: str) -> "asyncio.Future[Fact | None] | None":
         """Write the last reading, the last interval and `session_ended`; does nothing when not open."""

@@ -74,7 +74,16 @@ class Execution:
             case ports.TransactionStarted():
                 self._step(command)
             case ports.SetPilot() | ports.LowerPilot():
-                self._set_pilot(command)
+                pilot = self._pilot
+                assert pilot is not None
+                if isinstance(command, ports.LowerPilot):
+                    shown = pilot.duty_percent
+                    if shown is not None and command.duty_percent < shown:
+                        pilot.set_duty(command.duty_percent)
+                elif command.forced is not None:
+                    pilot.set_error(command.forced)
+                else:
+                    pilot.set_duty(command.duty_percent)
         saving = records.execute(command)
         if isinstance(command, ports.CloseBooks) and records.session_id:
             records.settling = self._later(records.settle(saving))
@@ -85,18 +94,6 @@ class Execution:
             self._later(self._end_transaction(command, records.settling))
             return outcome
         return outcome or self._report_to(command)
-
-    def _set_pilot(self, command: ports.SetPilot | ports.LowerPilot) -> None:
-        pilot = self._pilot
-        assert pilot is not None
-        if isinstance(command, ports.LowerPilot):
-            shown = pilot.duty_percent
-            if shown is not None and command.duty_percent < shown:
-                pilot.set_duty(command.duty_percent)
-        elif command.forced is not None:
-            pilot.set_error(command.forced)
-        else:
-            pilot.set_duty(command.duty_percent)
 
     # -- paused sessions
 

@@ -48,8 +48,19 @@ class Sessions(msgspec.Struct, frozen=True):
         those that the connection carries, at least one, `online` whether the back end is reachable.
         """
         self.grid.plugged(self._cable_ma)
+        trusted, endpoint = self.transport.trust, self.transport.endpoint
         connection = Connection(
-            self._trust(own),
+            Trust(
+                v2g_roots=trusted.of("V2GRootCertificate"),
+                mo_roots=trusted.of("MORootCertificate"),
+                key=own.key,
+                chain=own.chain,
+                interop=self.config.security_profile == "interop",
+                oem_roots=trusted.of("OEMRootCertificate"),
+                crosses=endpoint.crosses,
+                crls=tuple(endpoint.crls()),
+                price_key=self.owner.prices,
+            ),
             self._identity,
             os.urandom,
             vehicle_certificate=vehicle_certificate,
@@ -105,20 +116,6 @@ class Sessions(msgspec.Struct, frozen=True):
             response=self.grid.response,
             lines=self.lines(),
             time_scale=self.clock.scale,
-        )
-
-    def _trust(self, own: Credentials) -> Trust:
-        trusted, endpoint = self.transport.trust, self.transport.endpoint
-        return Trust(
-            v2g_roots=trusted.of("V2GRootCertificate"),
-            mo_roots=trusted.of("MORootCertificate"),
-            key=own.key,
-            chain=own.chain,
-            interop=self.config.security_profile == "interop",
-            oem_roots=trusted.of("OEMRootCertificate"),
-            crosses=endpoint.crosses,
-            crls=tuple(endpoint.crls()),
-            price_key=self.owner.prices,
         )
 
     @property

@@ -62,7 +62,8 @@ class AcdpEvse(DcEvse):
         if isinstance(command, ports.MoveDevice):
             self._down = command.to_vehicle
             self._insulation = "Invalid"
-            self._await_travel()
+            self._arrived()
+            self._under_way = self._loop.call_later(self._watch.device_s, self._too_late)
             self._move()
             return None
         return super().execute(command)
@@ -92,10 +93,6 @@ class AcdpEvse(DcEvse):
         self._move()
 
     # -- the device
-
-    def _await_travel(self) -> None:
-        self._arrived()
-        self._under_way = self._loop.call_later(self._watch.device_s, self._too_late)
 
     def _arrived(self) -> None:
         if self._under_way is not None:

@@ -72,22 +72,19 @@ class ForwardingMonitor(ChargerMonitor):
     def request(self, request: Request, now: float) -> None:
         """See ChargerMonitor."""
         if self._board is not None:
-            self._forward_request(request)
-        super().request(request, now)
-
-    def _forward_request(self, request: Request) -> None:
-        if request.bears is not None:
-            self._forward(inputs.Bears(**_output(request.bears)))
-        self._forward(
-            inputs.Request(
-                phase=None if request.phase is None else request.phase.value,
-                power_ms=_ms(request.power_s),
-                closed_ms=_ms(request.closed_s),
-                ready=request.ready,
-                target_mv=None if request.target_mv is None else _most(request.target_mv),
-                notice_ms=None if request.notice_s is None else _ms(request.notice_s),
+            if request.bears is not None:
+                self._forward(inputs.Bears(**_output(request.bears)))
+            self._forward(
+                inputs.Request(
+                    phase=None if request.phase is None else request.phase.value,
+                    power_ms=_ms(request.power_s),
+                    closed_ms=_ms(request.closed_s),
+                    ready=request.ready,
+                    target_mv=None if request.target_mv is None else _most(request.target_mv),
+                    notice_ms=None if request.notice_s is None else _ms(request.notice_s),
+                )
             )
-        )
+        super().request(request, now)
 
     def limit(self, source: str, now: float, **bounds: Any) -> None:
         """See ChargerMonitor."""

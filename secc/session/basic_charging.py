@@ -162,7 +162,13 @@ class BasicSession(BasicFallback):
             case "stop" if self._wanted:
                 self._open("EVSE")
             case "wake":
-                self._wake()
+                # wake a vehicle that stays in B at the nominal duty cycle once by F (A.5.3); then it counts as paused
+                if self._woken:
+                    self._update("SuspendedEV")
+                    return
+                self._woken = True
+                self._observe("basic", "woken")
+                self._play(WAYS["f"](self._times))
             case "ask":
                 self._command(ports.AuthorizeExternally(1))
             case "supply":
@@ -184,7 +190,14 @@ class BasicSession(BasicFallback):
             return
         match fact:
             case ports.PilotChanged(state=state):
-                self._take_pilot(state)
+                before, self._pilot = self._pilot, state
+                if state is PilotState.A:
+                    self._on_abort("unplugged")
+                elif state is PilotState.E:
+                    self._on_abort("pilot_lost")
+                elif state is not PilotState.F and state is not before:
+                    self._disarm("wake")
+                    self._follow()
             case ports.AuthorizationDecided(status=ports.AuthorizationStatus.ACCEPTED):
                 self._accept()
             case ports.AuthorizationDecided(status=status):
@@ -236,16 +249,6 @@ class BasicSession(BasicFallback):
 
     # -- the pilot ----------------------------------------------------------------------------------------------
 
-    def _take_pilot(self, state: PilotState) -> None:
-        before, self._pilot = self._pilot, state
-        if state is PilotState.A:
-            self._on_abort("unplugged")
-        elif state is PilotState.E:
-            self._on_abort("pilot_lost")
-        elif state is not PilotState.F and state is not before:
-            self._disarm("wake")
-            self._follow()
-
     @property
     def _ready(self) -> bool:
         return self._pilot is PilotState.C or (self._pilot is PilotState.D and self._ventilation)
@@ -289,7 +292,14 @@ class BasicSession(BasicFallback):
         if self._wanted and not self._ready:
             self._open("EV")
         elif self.duty is None:
-            self._hold()
+            # no energy is permitted: the oscillator is off, and the vehicle stops by itself or is disconnected
+            if self.phase is not Phase.HELD:
+                self.phase = Phase.HELD
+                self._disarm("wake")
+                if self._wanted:
+                    self._arm("stop", STOP_S)
+                    self._command(ports.SetAcOutput(0, 0))
+                self._update("SuspendedEVSE")
         elif not self._ready:
             self.phase = Phase.OFFERED
             if self._pilot is PilotState.D:
@@ -297,7 +307,13 @@ class BasicSession(BasicFallback):
             elif "wake" not in self._time.timers:
                 self._arm("wake", self._times.wake_after_s)
         elif not self._wanted:
-            self._close_contactor()
+            self._wanted, self.phase = True, Phase.CHARGING
+            self._disarm("stop", "wake")
+            self._allow()
+            if self._pilot is PilotState.D:
+                self._command(ports.Ventilate(on=True))
+            self._arm("close", self._times.contactor_close_s + CLOSE_GRACE_S)
+            self._command(ports.CloseContactors())
         else:
             self.phase = Phase.CHARGING
             self._disarm("stop")
@@ -334,35 +350,7 @@ class BasicSession(BasicFallback):
         reading = read_duty(OFF_DUTY if duty is None else duty)
         self._observe("basic", "duty", percent=duty, current_a=round(reading.max_current_a, 2))
 
-    def _hold(self) -> None:
-        """No energy is permitted: the oscillator is off, and the vehicle stops by itself or is disconnected."""
-        if self.phase is not Phase.HELD:
-            self.phase = Phase.HELD
-            self._disarm("wake")
-            if self._wanted:
-                self._arm("stop", STOP_S)
-                self._command(ports.SetAcOutput(0, 0))
-            self._update("SuspendedEVSE")
-
-    def _wake(self) -> None:
-        """Wake a vehicle that stays in B at the nominal duty cycle once by F (A.5.3); then it counts as paused."""
-        if self._woken:
-            self._update("SuspendedEV")
-            return
-        self._woken = True
-        self._observe("basic", "woken")
-        self._play(WAYS["f"](self._times))
-
     # -- the contactor ------------------------------------------------------------------------------------------
-
-    def _close_contactor(self) -> None:
-        self._wanted, self.phase = True, Phase.CHARGING
-        self._disarm("stop", "wake")
-        self._allow()
-        if self._pilot is PilotState.D:
-            self._command(ports.Ventilate(on=True))
-        self._arm("close", self._times.contactor_close_s + CLOSE_GRACE_S)
-        self._command(ports.CloseContactors())
 
     def _open(self, by: str) -> None:
         self._wanted = False

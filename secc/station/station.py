@@ -121,7 +121,7 @@ class Station:
                     password=password_of(config, os.environ),
                 ),
                 saved,
-                _moment(clock),
+                Moment(clock.monotonic(), clock.utc_ms()),
                 entropy=entropy,
                 read=self._read,
                 serves=charger.serves,
@@ -313,8 +313,9 @@ class Station:
         if reference in self._sessions.records:
             self.updated(reference, trigger=trigger, charging_state=charging_state, sample=sample)
             return self._sessions.records[reference].transaction_id
+        # 16 random bytes as a version 4 UUID, 36 characters (E01.FR.08)
         record = TransactionRecord(
-            transaction_id=_uuid(self._entropy(16)),
+            transaction_id=str(uuid.UUID(bytes=self._entropy(16), version=4)),
             reference=reference,
             evse_id=evse_id,
             connector_id=CONNECTOR,
@@ -429,12 +430,3 @@ class Station:
 
     def _lead(self, work: Callable[[ManagedSessions], None]) -> None:
         self._runner.step(lambda now: self._core.lead(work, now))
-
-
-def _uuid(random: bytes) -> str:
-    """Return 16 random bytes as a version 4 UUID, 36 characters (E01.FR.08)."""
-    return str(uuid.UUID(bytes=random, version=4))
-
-
-def _moment(clock: Clock) -> Moment:
-    return Moment(clock.monotonic(), clock.utc_ms())

@@ -106,7 +106,16 @@ def parse_feed(data: bytes, format_: FORMATS, markup: Markup, series: str = "") 
     if len(data) > most:
         raise CodecError(f"prices of {len(data)} bytes", hint=f"at most {most} bytes are accepted")
     if format_ == "grid-signal":
-        return _from_signal(data)
+        signal = parse_grid_signal(data, GridSignal if b'"site_import_limit_w"' in data else PriceSignal)
+        limits = signal if isinstance(signal, GridSignal) else None
+        return FeedData(
+            currency=signal.currency,
+            slots=signal.slots,
+            version=signal.version,
+            import_limit_w=limits.site_import_limit_w if limits else None,
+            export_limit_w=limits.export_limit_w if limits else None,
+            export_until_ms=limits.valid_until_ms if limits else None,
+        )
     match format_:
         case "energy-charts":
             currency, prices = _energy_charts(data)
@@ -135,19 +144,6 @@ def _micro(per_kwh: float) -> int:
     if not math.isfinite(micro) or abs(micro) > _MOST_PRICE:
         raise CodecError(f"a price of {per_kwh} per kWh is out of range")
     return round(micro)
-
-
-def _from_signal(data: bytes) -> FeedData:
-    signal = parse_grid_signal(data, GridSignal if b'"site_import_limit_w"' in data else PriceSignal)
-    limits = signal if isinstance(signal, GridSignal) else None
-    return FeedData(
-        currency=signal.currency,
-        slots=signal.slots,
-        version=signal.version,
-        import_limit_w=limits.site_import_limit_w if limits else None,
-        export_limit_w=limits.export_limit_w if limits else None,
-        export_until_ms=limits.valid_until_ms if limits else None,
-    )
 
 
 class _EnergyCharts(msgspec.Struct, frozen=True):
@@ -332,7 +328,7 @@ def _points(series: Node) -> Iterator[MarketPrice]:
             raise CodecError(f"publication document: the resolution {resolution[:20]!r} is not supported")
         if not 0 < end_ms - start_ms <= _LONGEST_MS:
             raise CodecError("publication document: a period does not end after its start")
-        points = [(_position(each), _amount(each)) for each in children(period, "Point")]
+        points = [(_position(each), _number(text_at(each, "price.amount"))) for each in children(period, "Point")]
         positions = [position for position, _ in points]
         if positions != sorted(set(positions)):
             raise CodecError("publication document: the positions of points do not ascend")
@@ -352,10 +348,6 @@ def _position(point: Node) -> int:
     if not (text.isascii() and text.isdigit()) or not 1 <= int(text[:9]) <= MOST_PRICES:
         raise CodecError(f"publication document: the position {text[:20]!r} is not a number from 1 on")
     return int(text[:9])
-
-
-def _amount(point: Node) -> float:
-    return _number(text_at(point, "price.amount"))
 
 
 def _number(text: str) -> float:

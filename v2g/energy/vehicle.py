@@ -178,7 +178,19 @@ class VehicleDischarge:
                     self._result = content
                 return ResultReceived(result=content, command=command, payload=payload)
             case DischargeCheckpoint() if self._energy is not None:
-                return self._on_checkpoint(content, self._energy(), payload, utc_ms, ended)
+                status = self._judge(content, self._energy())
+                receipt = CheckpointReceipt(
+                    session_id=self._session_id,
+                    number=content.number,
+                    checkpoint_hash=terms_hash(payload),
+                    signed_at_ms=utc_ms,
+                    status=status,
+                    ended=ended if content.final else None,
+                )
+                if status is ReceiptStatus.COUNTERSIGNED:
+                    self._checked = content
+                reply = sign_content(receipt, self._key, self._own.fingerprint)
+                return Checkpointed(checkpoint=content, status=status, payload=payload, reply=reply)
         raise RefusedError(f"{type(content).__name__} is not a charger's message", reason=ResultStatus.MALFORMED.value)
 
     def withdraw(self, reason: DecisionReason, utc_ms: int) -> bytes | None:
@@ -279,23 +291,6 @@ class VehicleDischarge:
         if self._energy is None:
             return None
         return 0 if self._countersigned is None else self._countersigned.number
-
-    def _on_checkpoint(
-        self, checkpoint: DischargeCheckpoint, own_mwh: tuple[int, int], payload: bytes, utc_ms: int, ended: bool | None
-    ) -> Checkpointed:
-        status = self._judge(checkpoint, own_mwh)
-        receipt = CheckpointReceipt(
-            session_id=self._session_id,
-            number=checkpoint.number,
-            checkpoint_hash=terms_hash(payload),
-            signed_at_ms=utc_ms,
-            status=status,
-            ended=ended if checkpoint.final else None,
-        )
-        if status is ReceiptStatus.COUNTERSIGNED:
-            self._checked = checkpoint
-        reply = sign_content(receipt, self._key, self._own.fingerprint)
-        return Checkpointed(checkpoint=checkpoint, status=status, payload=payload, reply=reply)
 
     def _judge(self, checkpoint: DischargeCheckpoint, own_mwh: tuple[int, int]) -> ReceiptStatus:
         """Compare a checkpoint with the last one, and with the vehicle's own energy in this part of the session."""

@@ -89,20 +89,15 @@ def unspeakable(element: object, path: str) -> tuple[str, str] | None:
 
 def _fields(element: Element) -> Iterator[tuple[str, object, int | None]]:
     """Yield the wire name and value of each field, and its maximum number of items."""
-    capacities = _capacities(element)
-    for field, name in zip(element.__struct_fields__, element.__struct_encode_fields__, strict=True):
-        yield name, getattr(element, field), capacities.get(field)
-
-
-def _capacities(element: Element) -> dict[str, int]:
-    found = {}
+    capacities = {}
     for particle in model_of(type(element)).particles:
         event = particle.events[0]
         if particle.repeated:
             capacity = _CAPACITY.get(schema_of(type(element)).uri, {}).get(event.qname.local)
             if capacity is not None:
-                found[event.field] = capacity
-    return found
+                capacities[event.field] = capacity
+    for field, name in zip(element.__struct_fields__, element.__struct_encode_fields__, strict=True):
+        yield name, getattr(element, field), capacities.get(field)
 
 
 def _first(found: Iterable[tuple[str, str] | None]) -> tuple[str, str] | None:

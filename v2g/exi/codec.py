@@ -100,7 +100,7 @@ def _encode(
         if roots.relaxed and name in roots.relaxed:
             acc = roots.relaxed[name].encode(acc, element)
         else:
-            acc = _encoder(type(element))(acc, element, out)
+            acc = _encoders().function((type(element), "e"))(acc, element, out)
         if fragment_end is not None:
             acc = acc << roots.width | fragment_end
         return bits.finish(acc, out)
@@ -247,7 +247,3 @@ def _decoders() -> _Library[_Decoder]:
 def _encoders() -> _Library[_Encoder]:
     names = ("Refusal", "MAX_INTEGER_BITS", "flush", "put_binary", "put_string", "put_varint")
     return _Library({"e": write_encoder}, {name: getattr(bits, name) for name in names})
-
-
-def _encoder(declaration: type[Element]) -> _Encoder:
-    return _encoders().function((declaration, "e"))

@@ -276,36 +276,33 @@ class _Decoder:
                 check = f"if {name} > {simple.high}: {self._out_of_range(name, simple)}"
                 self._fixed(simple.width, name, *shift, *([] if whole else [check]))
             case _:
-                self._integer(name, simple)
+                # read a variable-length integer, negative numbers as -(n + 1) after a sign bit (EXI 7.1.5, 7.1.6)
+                source = self.source
+                signed = simple.kind == "integer"
+                if signed:
+                    self._fixed(1, "s")
+                self._flush()
+                bounds = [abs(each) for each in (simple.low, simple.high) if each is not None]
+                known = simple.high is not None and (not signed or simple.low is not None)
+                if known and max(bounds) < _INLINE_VARINT:
+                    self._inline_varint(name)
+                else:
+                    bits = max(64, max(bounds).bit_length()) if known else MAX_INTEGER_BITS
+                    self._ensure(8)
+                    with source.block("if w >> n - 1 & 1:"):
+                        source.line(f"r.n = n; {name} = r.varint({bits}); n = r.n; w = r.w")
+                    with source.block("else:"):
+                        source.line(f"n -= 8; {name} = w >> n & 127")
+                    self.sure = 0
+                if signed:
+                    source.line(f"if s: {name} = -{name} - 1")
+                tests = [f"{name} < {simple.low}"] if simple.low and (signed or simple.low > 0) else []
+                tests += [f"{name} > {simple.high}"] if simple.high is not None else []
+                if tests:
+                    source.line(f"if {' or '.join(tests)}: {self._out_of_range(name, simple)}")
 
     def _out_of_range(self, name: str, simple: Simple) -> str:
         return f"r.outside(n, {name}, {simple.low}, {simple.high})"
-
-    def _integer(self, name: str, simple: Simple) -> None:
-        """Read a variable-length integer, negative numbers as -(n + 1) after a sign bit (EXI 7.1.5, 7.1.6)."""
-        source = self.source
-        signed = simple.kind == "integer"
-        if signed:
-            self._fixed(1, "s")
-        self._flush()
-        bounds = [abs(each) for each in (simple.low, simple.high) if each is not None]
-        known = simple.high is not None and (not signed or simple.low is not None)
-        if known and max(bounds) < _INLINE_VARINT:
-            self._inline_varint(name)
-        else:
-            bits = max(64, max(bounds).bit_length()) if known else MAX_INTEGER_BITS
-            self._ensure(8)
-            with source.block("if w >> n - 1 & 1:"):
-                source.line(f"r.n = n; {name} = r.varint({bits}); n = r.n; w = r.w")
-            with source.block("else:"):
-                source.line(f"n -= 8; {name} = w >> n & 127")
-            self.sure = 0
-        if signed:
-            source.line(f"if s: {name} = -{name} - 1")
-        tests = [f"{name} < {simple.low}"] if simple.low and (signed or simple.low > 0) else []
-        tests += [f"{name} > {simple.high}"] if simple.high is not None else []
-        if tests:
-            source.line(f"if {' or '.join(tests)}: {self._out_of_range(name, simple)}")
 
     def _inline_varint(self, name: str) -> None:
         source = self.source

@@ -35,7 +35,20 @@ class _Encoder:
                 return
             source.line(f"if o.__class__ is not {source.constant(model.type)}: raise Refusal")
             for index, particle in enumerate(model.particles):
-                self._particle(index, particle)
+                if particle.repeated:
+                    self._list(index, particle)
+                elif len({event.field for event in particle.events}) > 1:
+                    self._choice(index, particle)
+                elif particle.least:
+                    self.source.line(f"x = o.{particle.events[0].field}")
+                    self._present(index, particle, always=True)
+                    self.state = self.ordinals.state(index + 1)
+                else:
+                    self._make_dynamic()
+                    self.source.line(f"x = o.{particle.events[0].field}")
+                    with self.source.block("if x is not None:"):
+                        self._present(index, particle)
+                        self._enter(index + 1)
             self._code(self.ordinals.first[len(model.particles)])
             self._flush()
             source.line("return a")
@@ -48,22 +61,6 @@ class _Encoder:
             return
         base, count = self.state
         self._bits(count.bit_length(), str(ordinal - base) if ordinal != base else "")
-
-    def _particle(self, index: int, particle: Particle) -> None:
-        if particle.repeated:
-            self._list(index, particle)
-        elif len({event.field for event in particle.events}) > 1:
-            self._choice(index, particle)
-        elif particle.least:
-            self.source.line(f"x = o.{particle.events[0].field}")
-            self._present(index, particle, always=True)
-            self.state = self.ordinals.state(index + 1)
-        else:
-            self._make_dynamic()
-            self.source.line(f"x = o.{particle.events[0].field}")
-            with self.source.block("if x is not None:"):
-                self._present(index, particle)
-                self._enter(index + 1)
 
     def _make_dynamic(self) -> None:
         """Put the current state into `b` and `k`, because it depends on which fields are present."""

@@ -216,39 +216,36 @@ class _Walk:
             if production.event == "EE":
                 self._event(state, production.code)
                 return
-            self._occurrence(state, production, count)
+            # walk the content of an event
+            event = production.target
+            if event is None and production.event == "CH":
+                self._event(state, production.code)
+                self._value(_TEXT)
+            elif event is None:
+                with self._enter("*"):
+                    self._event(state, production.code)
+                    self._undeclared()
+            elif event.kind is Kind.TEXT:
+                self._event(state, production.code)
+                self._value(event.type)
+            else:
+                mark = "@" if event.kind is Kind.ATTRIBUTE else ""
+                with self._enter(mark + event.qname.local + (f"[{count}]" if production.repeats else "")):
+                    self._event(state, production.code)
+                    if event.type is None:
+                        raise Refusal("the head of a substitution group, which is abstract")
+                    if not isinstance(event.type, Simple):
+                        self._complex(event.type)
+                    elif event.kind is Kind.ATTRIBUTE:
+                        self._value(event.type)
+                    else:
+                        self._simple(event.qname.local, event.type)
             is_full = grammar.is_looped(production, count)
             self.reader.full |= is_full
             leave = is_full and self.reader.loose
             following = grammar.after(production, count, loose=leave)
             assert following is not None
             key = following
-
-    def _occurrence(self, state: State, production: Production, count: int) -> None:
-        """Walk the content of an event."""
-        event = production.target
-        if event is None and production.event == "CH":
-            self._event(state, production.code)
-            self._value(_TEXT)
-        elif event is None:
-            with self._enter("*"):
-                self._event(state, production.code)
-                self._undeclared()
-        elif event.kind is Kind.TEXT:
-            self._event(state, production.code)
-            self._value(event.type)
-        else:
-            mark = "@" if event.kind is Kind.ATTRIBUTE else ""
-            with self._enter(mark + event.qname.local + (f"[{count}]" if production.repeats else "")):
-                self._event(state, production.code)
-                if event.type is None:
-                    raise Refusal("the head of a substitution group, which is abstract")
-                if not isinstance(event.type, Simple):
-                    self._complex(event.type)
-                elif event.kind is Kind.ATTRIBUTE:
-                    self._value(event.type)
-                else:
-                    self._simple(event.qname.local, event.type)
 
     def _simple(self, name: str, simple: Simple) -> None:
         """Walk an element of a simple type after its start."""

@@ -184,7 +184,28 @@ def _read(value: object, declaration: type[Element], path: str) -> Element:
                 raise ExiEncodeError(f"{key} and another member of its substitution group", path=path)
             fields[event.field] = _read_value(left.pop(key), event, f"{path}/{key}")
     if model.content is not None:
-        fields[model.content_field] = _read_items(left.pop(_CONTENT, []), model, path)
+        items = left.pop(_CONTENT, [])
+        assert model.content is not None
+        if not isinstance(items, list):
+            raise ExiEncodeError(f"{_kind(items)} where an array is expected", path=f"{path}/{_CONTENT}")
+        declared = {qname_of(leaf).local: leaf for leaf in leaves(model.content.model)}
+        found: list[str | Element] = []
+        for index, item in enumerate(items):
+            if isinstance(item, str):
+                found.append(item)
+                continue
+            name, content = _only(item, f"{path}/{_CONTENT}[{index}]")
+            here = f"{path}/{name}[{index}]"
+            if name == _UNDECLARED:
+                try:
+                    found.append(typed_json.convert(content, AnyElement))
+                except msgspec.ValidationError as error:
+                    raise ExiEncodeError(str(error), path=here) from None
+            elif name in declared:
+                found.append(_read(content, declared[name], here))
+            else:
+                raise ExiEncodeError("is not declared here", path=here)
+        fields[model.content_field] = tuple(found)
     if left:
         raise ExiEncodeError("is not declared here", path=f"{path}/{next(iter(left))}")
     _check_presence(model, fields, path)
@@ -225,30 +246,6 @@ def _only(value: object, path: str) -> tuple[str, object]:
         raise ExiEncodeError("not text or an object with one key, the element's name", path=path)
     ((name, content),) = value.items()
     return name, content
-
-
-def _read_items(items: object, model: Model, path: str) -> tuple[object, ...]:
-    assert model.content is not None
-    if not isinstance(items, list):
-        raise ExiEncodeError(f"{_kind(items)} where an array is expected", path=f"{path}/{_CONTENT}")
-    declared = {qname_of(leaf).local: leaf for leaf in leaves(model.content.model)}
-    found: list[str | Element] = []
-    for index, item in enumerate(items):
-        if isinstance(item, str):
-            found.append(item)
-            continue
-        name, content = _only(item, f"{path}/{_CONTENT}[{index}]")
-        here = f"{path}/{name}[{index}]"
-        if name == _UNDECLARED:
-            try:
-                found.append(typed_json.convert(content, AnyElement))
-            except msgspec.ValidationError as error:
-                raise ExiEncodeError(str(error), path=here) from None
-        elif name in declared:
-            found.append(_read(content, declared[name], here))
-        else:
-            raise ExiEncodeError("is not declared here", path=here)
-    return tuple(found)
 
 
 def _read_value(value: Any, event: Event, path: str) -> object:

@@ -143,9 +143,20 @@ def model_of(declaration: type[Element]) -> Model:
             else:
                 children.append((_child(owner, name, wire[name], declared), declared.mark(Choice)))
     attributes.sort(key=lambda each: each.events[0].qname)
+    # merge neighbouring branches of a choice into one particle
+    joined: list[Particle] = []
+    last: Choice | None = None
+    for particle, choice in children:
+        if choice is not None and choice == last:
+            joined[-1] = msgspec.structs.replace(joined[-1], events=joined[-1].events + particle.events)
+        elif choice is not None:
+            joined.append(Particle(particle.events, least=1 if choice.required else 0))
+        else:
+            joined.append(particle)
+        last = choice
     return Model(
         type=declaration,
-        particles=(*attributes, *_with_choices(children)),
+        particles=(*attributes, *joined),
         content=content,
         content_field=content_field,
         abstract=bool(declaration.__dict__.get("abstract", False)),
@@ -183,21 +194,6 @@ def _substitutes(head: QName, name: str, item: _Declared) -> tuple[Event, ...]:
     for member in get_args(item.base):
         events[qname_of(member)] = Event(qname_of(member), name, Kind.ELEMENT, member)
     return tuple(events[each] for each in sorted(events))
-
-
-def _with_choices(children: list[tuple[Particle, Choice | None]]) -> list[Particle]:
-    """Merge neighbouring branches of a choice into one particle."""
-    joined: list[Particle] = []
-    last: Choice | None = None
-    for particle, choice in children:
-        if choice is not None and choice == last:
-            joined[-1] = msgspec.structs.replace(joined[-1], events=joined[-1].events + particle.events)
-        elif choice is not None:
-            joined.append(Particle(particle.events, least=1 if choice.required else 0))
-        else:
-            joined.append(particle)
-        last = choice
-    return joined
 
 
 def _take_apart(annotation: Any) -> _Declared:

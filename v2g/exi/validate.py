@@ -101,23 +101,19 @@ def _simple(simple: Simple, value: Any) -> str | None:
         expected = simple.members.__name__ if simple.members else simple.kind
         return f"{type(value).__name__} where {expected} is declared"
     if simple.kind in ("string", "binary"):
-        return _length(simple, value)
+        if len(value) < simple.shortest or (simple.longest is not None and len(value) > simple.longest):
+            what = "characters" if simple.kind == "string" else "octets"
+            most = "any number" if simple.longest is None else simple.longest
+            allowed = most if simple.shortest == simple.longest else f"{simple.shortest} to {most}"
+            return f"{len(value)} {what} where {allowed} are allowed"
+        if isinstance(value, str) and any(0xD800 <= ord(each) <= 0xDFFF for each in value):
+            return "half a surrogate pair"
+        return None
     if simple.kind in ("bits", "unsigned", "integer"):
         if (simple.low is not None and value < simple.low) or (simple.high is not None and value > simple.high):
             return f"{value} is outside the range from {simple.low} to {simple.high}"
         if abs(value) >> MAX_INTEGER_BITS:
             return f"an integer of more than {MAX_INTEGER_BITS} bits"
-    return None
-
-
-def _length(simple: Simple, value: str | bytes) -> str | None:
-    if len(value) < simple.shortest or (simple.longest is not None and len(value) > simple.longest):
-        what = "characters" if simple.kind == "string" else "octets"
-        most = "any number" if simple.longest is None else simple.longest
-        allowed = most if simple.shortest == simple.longest else f"{simple.shortest} to {most}"
-        return f"{len(value)} {what} where {allowed} are allowed"
-    if isinstance(value, str) and any(0xD800 <= ord(each) <= 0xDFFF for each in value):
-        return "half a surrogate pair"
     return None
 
 

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 from v2g.errors import ExiEncodeError
 from v2g.exi.declare import AnyAttribute, AnyElement, Element, Schema, schema_of
 from v2g.exi.grammar import root_name, root_type
-from v2g.exi.model import Event, Kind, Model, Particle, QName, Simple, leaves, model_of, qname_of
+from v2g.exi.model import Event, Kind, Particle, QName, Simple, leaves, model_of, qname_of
 
 __all__ = ["from_xml", "to_xml"]
 
@@ -156,7 +156,17 @@ def _element(node: ElementTree.Element, declaration: type[Element], path: str) -
             raise ExiEncodeError(f"attribute {key.local} is not declared", path=path)
         fields[event.field] = _value(event.type, value, f"{path}/@{key.local}")
     if model.content is not None:
-        fields[model.content_field] = tuple(_items(node, model, path))
+        # mixed content in document order
+        assert model.content is not None
+        declared = {qname_of(leaf): leaf for leaf in leaves(model.content.model)}
+        items: list[str | Element] = [node.text] if node.text and model.content.mixed else []
+        for child in node:
+            name = _qname(child.tag)
+            leaf = declared.get(name)
+            items.append(_any(child) if leaf is None else _element(child, leaf, f"{path}/{name.local}"))
+            if child.tail and model.content.mixed:
+                items.append(child.tail)
+        fields[model.content_field] = tuple(items)
     elif model.particles and model.particles[-1].events[0].kind is Kind.TEXT:
         event = model.particles[-1].events[0]
         fields[event.field] = _value(event.type, node.text or "", path)
@@ -187,20 +197,6 @@ def _children(
             raise ExiEncodeError("occurs more than once", path=here)
         else:
             fields[event.field] = value
-
-
-def _items(node: ElementTree.Element, model: Model, path: str) -> list[str | Element]:
-    """Return mixed content in document order."""
-    assert model.content is not None
-    declared = {qname_of(leaf): leaf for leaf in leaves(model.content.model)}
-    items: list[str | Element] = [node.text] if node.text and model.content.mixed else []
-    for child in node:
-        name = _qname(child.tag)
-        leaf = declared.get(name)
-        items.append(_any(child) if leaf is None else _element(child, leaf, f"{path}/{name.local}"))
-        if child.tail and model.content.mixed:
-            items.append(child.tail)
-    return items
 
 
 def _any(node: ElementTree.Element) -> AnyElement:

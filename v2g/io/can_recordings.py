@@ -63,7 +63,19 @@ def _by_python_can(path: Path, errors: list[V2GError]) -> Iterator[CanFrame]:
     log.addHandler(warned)
     try:
         with _opened(path) as file:
-            reader = _reader(path, file)
+            # python-can's reader of an open file: by name it would leave damaged ones open
+            import can  # 80 ms to import
+
+            readers: dict[str, Callable[[Any], Iterable[Any]]] = {
+                ".asc": partial(can.ASCReader, relative_timestamp=False),
+                ".blf": can.BLFReader,
+                ".csv": can.CSVReader,
+                ".mf4": can.MF4Reader,
+                ".trc": can.TRCReader,
+            }
+            if _suffix(path) not in readers:
+                raise ConfigError(f"{path}: not a known format", hint=f"use .log, {', '.join(readers)}")
+            reader = readers[_suffix(path)](file)
             for each in reader:
                 count += 1
                 if getattr(reader, "timestamps_format", None) == "relative":
@@ -94,22 +106,6 @@ def _opened(path: Path) -> Any:
         return path.open("rb") if binary else path.open(encoding="cp1252", errors="replace")
     except OSError as error:
         raise TransportError(f"{path}: {error.strerror}") from None
-
-
-def _reader(path: Path, file: Any) -> Iterable[Any]:
-    """Return python-can's reader of an open file: by name it would leave damaged ones open."""
-    import can  # 80 ms to import
-
-    readers: dict[str, Callable[[Any], Iterable[Any]]] = {
-        ".asc": partial(can.ASCReader, relative_timestamp=False),
-        ".blf": can.BLFReader,
-        ".csv": can.CSVReader,
-        ".mf4": can.MF4Reader,
-        ".trc": can.TRCReader,
-    }
-    if _suffix(path) not in readers:
-        raise ConfigError(f"{path}: not a known format", hint=f"use .log, {', '.join(readers)}")
-    return readers[_suffix(path)](file)
 
 
 def _suffix(path: Path) -> str:

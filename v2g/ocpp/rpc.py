@@ -295,7 +295,12 @@ class RpcPeer:
         if kind == CALL:
             action = _text(frame[2]) if len(frame) == 4 else None
             if identifier is None or action is None:
-                self._refuse_call(frame, identifier)
+                # answer an invalid CALL
+                if identifier is None:
+                    self._refuse(_NO_ID)
+                    return
+                reason = "action is not a string" if len(frame) == 4 else f"CALL has {len(frame)} elements instead of 4"
+                self._send_error(CALLERROR, identifier, OcppError(reason, answer="RpcFrameworkError"))
             else:  # its message type is 2.0
                 self._receive_call(identifier, action, frame[3], len(text))
         elif kind in (CALLRESULT, CALLERROR):
@@ -315,7 +320,13 @@ class RpcPeer:
             self._refuse(_NO_ID)
             return
         try:
-            request = self._read_call(identifier, action, payload)
+            if identifier in self._open or any(identifier == waiting[0] for waiting in self._queue):
+                raise OcppError("a request with this id is being handled", answer="RpcFrameworkError")
+            if action not in self._known:
+                raise OcppError(f"{action[:50]!r} is not an action of OCPP {self.version}", answer="NotImplemented")
+            if action not in self._handles or action in routes.UNCONFIRMED:
+                raise OcppError(f"{action} is not supported", answer="NotSupported")
+            request = self._read(payload, routes.request_type(action))
             self._take(identifier, action, request, size + _EACH)
         except OcppError as error:
             self._send_error(CALLERROR, identifier, error, action=action)
@@ -336,23 +347,6 @@ class RpcPeer:
         action = next((action for answered, action in self._answered if answered == identifier), "")
         code, description = ((_text(each) or "")[:255] for each in (*frame[2:4], *_NOTHING)[:2])
         self._observe("call_result_error", action=action, code=code[:50], reason=description)
-
-    def _refuse_call(self, frame: list[msgspec.Raw], identifier: str | None) -> None:
-        """Answer an invalid CALL."""
-        if identifier is None:
-            self._refuse(_NO_ID)
-            return
-        reason = "action is not a string" if len(frame) == 4 else f"CALL has {len(frame)} elements instead of 4"
-        self._send_error(CALLERROR, identifier, OcppError(reason, answer="RpcFrameworkError"))
-
-    def _read_call(self, identifier: str, action: str, payload: msgspec.Raw) -> Message:
-        if identifier in self._open or any(identifier == waiting[0] for waiting in self._queue):
-            raise OcppError("a request with this id is being handled", answer="RpcFrameworkError")
-        if action not in self._known:
-            raise OcppError(f"{action[:50]!r} is not an action of OCPP {self.version}", answer="NotImplemented")
-        if action not in self._handles or action in routes.UNCONFIRMED:
-            raise OcppError(f"{action} is not supported", answer="NotSupported")
-        return self._read(payload, routes.request_type(action))
 
     def _read(self, raw: msgspec.Raw, type_: type[Message]) -> Message:
         payload = without_nul(bytes(raw))

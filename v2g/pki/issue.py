@@ -85,7 +85,23 @@ def key_identifier(key: CertifiedKey, length: int = 20) -> bytes:
 def issue(request: Request, issuer: Issuer) -> x509.Certificate:
     """Return the signed certificate. Raises ValueError for a subject or time that X.509 cannot express."""
     profile = profile_of(request.role, request.generation)
-    name = _name(request.subject, profile)
+    # the subject in the order CN, O, C, DC; a DC required by the profile is added
+    subject = request.subject
+    domain = subject.domain
+    part = profile.subject.get(DOMAIN)
+    if domain is None and part is not None and part.presence is Presence.REQUIRED:
+        domain = part.value
+    values = (
+        (COMMON_NAME, subject.common_name),
+        (ORGANIZATION, subject.organization),
+        (COUNTRY, subject.country),
+        (DOMAIN, domain),
+    )
+    name = x509.Name(
+        x509.NameAttribute(x509.ObjectIdentifier(oid), value)
+        for oid, value in values
+        if value is not None and oid in profile.subject
+    )
     not_after = request.not_after or request.not_before + timedelta(days=profile.days)
     builder = (
         x509.CertificateBuilder()
@@ -123,25 +139,6 @@ def cross_certify(root: x509.Certificate, request: Request, issuer: Issuer) -> x
         value = own if isinstance(extension, x509.SubjectKeyIdentifier) else extension
         builder = builder.add_extension(value, critical=critical)
     return builder.sign(issuer.key, signature_hash(issuer.key))
-
-
-def _name(subject: Subject, profile: Profile) -> x509.Name:
-    """Return the subject in the order CN, O, C, DC; a DC required by the profile is added."""
-    domain = subject.domain
-    part = profile.subject.get(DOMAIN)
-    if domain is None and part is not None and part.presence is Presence.REQUIRED:
-        domain = part.value
-    values = (
-        (COMMON_NAME, subject.common_name),
-        (ORGANIZATION, subject.organization),
-        (COUNTRY, subject.country),
-        (DOMAIN, domain),
-    )
-    return x509.Name(
-        x509.NameAttribute(x509.ObjectIdentifier(oid), value)
-        for oid, value in values
-        if value is not None and oid in profile.subject
-    )
 
 
 def _extensions(request: Request, profile: Profile, issuer: Issuer) -> list[tuple[x509.ExtensionType, bool]]:

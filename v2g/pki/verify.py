@@ -138,21 +138,8 @@ def _judge(path: Path, sent: Sequence[x509.Certificate], rules: _Rules, seen: Se
     places = [sent.index(each) for each in path[1:-1] if each in sent]
     if not rules.interop and places != sorted(places):
         raise refusal(leaf, "was sent with CAs in the wrong order", "chain_out_of_order")
-    _check_validity(path, rules.at)
-    _check_serials((leaf, *sent), seen)
-    check_name_constraints(path)
-    _check_authorities(path, rules)
-    check_profile(leaf, rules.role, interop=rules.interop, generation=rules.generation)
-
-
-def _domains(certificate: x509.Certificate) -> frozenset[str]:
-    return frozenset(
-        str(attribute.value) for attribute in certificate.subject.get_attributes_for_oid(x509.NameOID.DOMAIN_COMPONENT)
-    )
-
-
-def _check_validity(path: Path, at: datetime) -> None:
-    """Check all dates of a path; an expired certificate takes precedence over one that is not valid yet."""
+    # check all dates of a path; an expired certificate takes precedence over one that is not valid yet
+    at = rules.at
     for certificate in path:
         if at > certificate.not_valid_after_utc:
             what = f"expired at {certificate.not_valid_after_utc:%Y-%m-%d %H:%M:%SZ}"
@@ -161,30 +148,9 @@ def _check_validity(path: Path, at: datetime) -> None:
         if at < certificate.not_valid_before_utc:
             what = f"becomes valid at {certificate.not_valid_before_utc:%Y-%m-%d %H:%M:%SZ}"
             raise refusal(certificate, what, "not_yet_valid", hint="check the clock of this machine")
-
-
-def _serials(certificates: Iterable[x509.Certificate]) -> dict[tuple[bytes, int], bytes]:
-    found = {}
-    for certificate in certificates:
-        authority = extension(certificate, x509.AuthorityKeyIdentifier)
-        key = authority.value.key_identifier if authority is not None else None
-        issuer = certificate.issuer.public_bytes() + (key or b"")
-        found[issuer, certificate.serial_number] = certificate.fingerprint(hashes.SHA256())
-    return found
-
-
-def _check_serials(certificates: Iterable[x509.Certificate], seen: Serials) -> None:
-    """Check that no issuer used a serial number twice (RFC 5280 4.1.2.2)."""
-    known = dict(seen)
-    for certificate in certificates:
-        for serial, fingerprint in _serials((certificate,)).items():
-            if known.setdefault(serial, fingerprint) != fingerprint:
-                what = f"has serial number {serial[1]:x}, like another certificate of its issuer"
-                raise refusal(certificate, what, "serial_reuse")
-
-
-def _check_authorities(path: Path, rules: _Rules) -> None:
-    """Check that every CA above the leaf may certify, with its path length (RFC 5280 6.1.4)."""
+    _check_serials((leaf, *sent), seen)
+    check_name_constraints(path)
+    # check that every CA above the leaf may certify, with its path length (RFC 5280 6.1.4)
     profile = rules.profile
     if profile.authority_required and len(path) < 3:
         raise refusal(path[0], "has no sub-CA above it, as required for a contract")
@@ -206,6 +172,33 @@ def _check_authorities(path: Path, rules: _Rules) -> None:
             check_basics(authority, profile_of(rules.authority(authority, place), rules.generation), interop=True)
         else:
             check_profile(authority, rules.authority(authority, place), generation=rules.generation)
+    check_profile(leaf, rules.role, interop=rules.interop, generation=rules.generation)
+
+
+def _domains(certificate: x509.Certificate) -> frozenset[str]:
+    return frozenset(
+        str(attribute.value) for attribute in certificate.subject.get_attributes_for_oid(x509.NameOID.DOMAIN_COMPONENT)
+    )
+
+
+def _serials(certificates: Iterable[x509.Certificate]) -> dict[tuple[bytes, int], bytes]:
+    found = {}
+    for certificate in certificates:
+        authority = extension(certificate, x509.AuthorityKeyIdentifier)
+        key = authority.value.key_identifier if authority is not None else None
+        issuer = certificate.issuer.public_bytes() + (key or b"")
+        found[issuer, certificate.serial_number] = certificate.fingerprint(hashes.SHA256())
+    return found
+
+
+def _check_serials(certificates: Iterable[x509.Certificate], seen: Serials) -> None:
+    """Check that no issuer used a serial number twice (RFC 5280 4.1.2.2)."""
+    known = dict(seen)
+    for certificate in certificates:
+        for serial, fingerprint in _serials((certificate,)).items():
+            if known.setdefault(serial, fingerprint) != fingerprint:
+                what = f"has serial number {serial[1]:x}, like another certificate of its issuer"
+                raise refusal(certificate, what, "serial_reuse")
 
 
 __all__ = ["NOTHING_SEEN", "Serials", "VerifiedChain", "check_profile", "verify_chain"]

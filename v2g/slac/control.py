@@ -192,15 +192,6 @@ class ModemControl:
         self._timers["restart"] = now + _RESTART_POLL_S
         self._send(mme.LOCAL_MODEM, traits.reset)
 
-    def _restarting(self, now: float) -> None:
-        version = TRAITS[self.vendor].version
-        assert version is not None
-        if now >= self._restarted_by:
-            self._silent(now)
-            return
-        self._timers["restart"] = now + _RESTART_POLL_S
-        self._send(mme.LOCAL_MODEM, version)
-
     def _silent(self, now: float) -> None:
         if self._wanted is not None:
             self._next(now)
@@ -256,12 +247,6 @@ class ModemControl:
         self._polls += 1
         self._timers["poll"] = now + self._gap_s
         self._gap_s = min(2 * self._gap_s, self._poll_s)
-        self._ask_for_link()
-        if self._misses >= _MISSES or now - self._received_at >= self._timing.link_status_response_s:
-            self._misses, self._received_at = 0, now
-            self._listener.on_link(False, now)  # noqa: FBT003
-
-    def _ask_for_link(self) -> None:
         match self._config.link_detection:
             case "network_info":
                 self._send(mme.LOCAL_MODEM, vendor.VsNwInfoReq())
@@ -273,6 +258,9 @@ class ModemControl:
                 traits = TRAITS.get(self.vendor)
                 question = traits.link if traits else _LINK_QUESTIONS[(self._polls - 1) % len(_LINK_QUESTIONS)]
                 self._send(mme.LOCAL_MODEM, question)
+        if self._misses >= _MISSES or now - self._received_at >= self._timing.link_status_response_s:
+            self._misses, self._received_at = 0, now
+            self._listener.on_link(False, now)  # noqa: FBT003
 
     # -- answers ----------------------------------------------------------------------------------------------
 
@@ -288,7 +276,13 @@ class ModemControl:
             self._timers.pop("detect", None)
         self._learn_version(message)
         if isinstance(message, vendor.VsSwVerCnf | lumissil.NscmGetVersionCnf):
-            self._version_answered(source, now)
+            if self._timers.pop("restart", None) is not None:
+                self._done(now)
+            elif self._config.link_detection == "count" and self._poll_s is not None:
+                self._received_at = now
+                self._answering.add(source)
+                if len(self._answering) > 1:
+                    self._listener.on_link(True, now)  # noqa: FBT003
         up = self._link_of(message)
         if up is not None and self._poll_s is not None:
             self._received_at = now
@@ -301,15 +295,6 @@ class ModemControl:
             return  # there the peer's modem answers, too
         self._version = version
         self._listener.on_version(*version)
-
-    def _version_answered(self, source: bytes, now: float) -> None:
-        if self._timers.pop("restart", None) is not None:
-            self._done(now)
-        elif self._config.link_detection == "count" and self._poll_s is not None:
-            self._received_at = now
-            self._answering.add(source)
-            if len(self._answering) > 1:
-                self._listener.on_link(True, now)  # noqa: FBT003
 
     def _link_of(self, message: Mme) -> bool | None:
         """Return the link status in an answer, or None when it is not an answer to our query."""
@@ -341,7 +326,13 @@ class ModemControl:
             case "reset":
                 self._reset(now) if self._wanted is None else self._next(now)
             case "restart":
-                self._restarting(now)
+                version = TRAITS[self.vendor].version
+                assert version is not None
+                if now >= self._restarted_by:
+                    self._silent(now)
+                    return
+                self._timers["restart"] = now + _RESTART_POLL_S
+                self._send(mme.LOCAL_MODEM, version)
             case "detect":
                 self._detect(now)
             case "poll":

@@ -125,7 +125,14 @@ class EvSlac(Host):
             case mme.CmValidateCnf() if self._validation is not None:
                 self._step(self._validation.on_confirmation(source, message, now), now)
             case mme.CmSlacMatchCnf():
-                self._on_confirmed(source, message, now)
+                if self.state is not EvState.CHOOSING or source != self._chosen or message.run_id != self._run_id:
+                    return
+                if message.evse_mac != self._chosen or message.pev_mac != self.mac:
+                    return
+                self._timers.pop("response", None)
+                self.state = EvState.KEYING
+                self._timers["join"] = now + self._timing.match_join_s
+                self._modem.set_key(message.nid, message.nmk, now)
             case mme.CmSlacParmReq() | mme.CmStartAttenCharInd() | mme.CmMnbcSoundInd():
                 self._others_at = now
 
@@ -233,16 +240,6 @@ class EvSlac(Host):
         self._tries += 1
         self._timers["response"] = now + self._timing.match_response_s
         self._send(self._chosen, mme.CmSlacMatchReq(pev_mac=self.mac, evse_mac=self._chosen, run_id=self._run_id))
-
-    def _on_confirmed(self, source: bytes, message: mme.CmSlacMatchCnf, now: float) -> None:
-        if self.state is not EvState.CHOOSING or source != self._chosen or message.run_id != self._run_id:
-            return
-        if message.evse_mac != self._chosen or message.pev_mac != self.mac:
-            return
-        self._timers.pop("response", None)
-        self.state = EvState.KEYING
-        self._timers["join"] = now + self._timing.match_join_s
-        self._modem.set_key(message.nid, message.nmk, now)
 
     # -- attempts ---------------------------------------------------------------------------------------------
 

@@ -77,7 +77,22 @@ class EvValidation:
         if source != self._asked or message.signal_type != 0:
             return _NOTHING
         if self.state is Asking.COUNT:
-            return self._on_count(message, now)
+            match message.result:
+                case mme.VALIDATE_READY if self._tries <= self._timing.match_retries:
+                    self._tries += 1  # it has not received step 2
+                    return Step(request=mme.CmValidateReq(timer=max(0, round(self._window_s * 10) - 1)))
+                case mme.VALIDATE_SUCCESS if message.toggle_num == self._toggles:
+                    self._won += 1
+                    if self._won < self._rounds:
+                        self._tries = self._pauses = 0
+                        return self._ask(now)
+                    self.found = self._asked
+                    return Step(verdict="validated", over=True)
+                case mme.VALIDATE_SUCCESS:
+                    return self._next(now, verdict="miscounted")
+                case mme.VALIDATE_FAILURE | mme.VALIDATE_NOT_READY:
+                    return self._next(now, verdict="failed")
+            return _NOTHING
         if self.state is not Asking.READY:
             return _NOTHING
         match message.result:
@@ -140,21 +155,3 @@ class EvValidation:
         self._tries += 1
         self.deadline = now + wait_s
         return Step(request=mme.CmValidateReq(timer=max(0, round(self._window_s * 10) - 1)))
-
-    def _on_count(self, message: mme.CmValidateCnf, now: float) -> Step:
-        match message.result:
-            case mme.VALIDATE_READY if self._tries <= self._timing.match_retries:
-                self._tries += 1  # it has not received step 2
-                return Step(request=mme.CmValidateReq(timer=max(0, round(self._window_s * 10) - 1)))
-            case mme.VALIDATE_SUCCESS if message.toggle_num == self._toggles:
-                self._won += 1
-                if self._won < self._rounds:
-                    self._tries = self._pauses = 0
-                    return self._ask(now)
-                self.found = self._asked
-                return Step(verdict="validated", over=True)
-            case mme.VALIDATE_SUCCESS:
-                return self._next(now, verdict="miscounted")
-            case mme.VALIDATE_FAILURE | mme.VALIDATE_NOT_READY:
-                return self._next(now, verdict="failed")
-        return _NOTHING

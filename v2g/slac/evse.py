@@ -243,30 +243,24 @@ class EvseSlac(Host):
                 self._apply(run, run.on_timer(now))
             self._arm(now)
         elif name == "slac_init":
-            self._vehicle_silent(now)
+            # wake the vehicle up to C_sequ_retry times, then report failure but keep listening: some start late
+            if self._restarts >= self._timing.sequence_retries:
+                self._actions.append(Failed("vehicle_silent"))
+                return
+            self._restarts += 1
+            self._actions.append(RestartPilot("vehicle_silent"))
+            restart_s = self._timing.step_x1_s + self._timing.step_ef_s
+            self._timers["slac_init"] = now + restart_s + self._timing.evse_slac_init_s
         elif name == "oscillator":
-            self._oscillator_on(now)
+            # resume after a pause. A vehicle that does not is asked to start over, as after a failure
+            self.state = EvseState.RESUMING
+            self._actions.append(OscillatorOn())
+            self._timers["resume"] = now + self._timing.conn_max_comm_s
+            self._modem.start_polling(self._timing.join_poll_s, now)
         elif name in ("join", "resume"):
             reason = "no_link" if name == "join" else "not_resumed"
             self._observe("link_failed", reason=reason)
             self._start_over(reason, now)
-
-    def _oscillator_on(self, now: float) -> None:
-        """Resume after a pause. A vehicle that does not is asked to start over, as after a failure."""
-        self.state = EvseState.RESUMING
-        self._actions.append(OscillatorOn())
-        self._timers["resume"] = now + self._timing.conn_max_comm_s
-        self._modem.start_polling(self._timing.join_poll_s, now)
-
-    def _vehicle_silent(self, now: float) -> None:
-        """Wake the vehicle up to C_sequ_retry times, then report failure but keep listening: some start late."""
-        if self._restarts >= self._timing.sequence_retries:
-            self._actions.append(Failed("vehicle_silent"))
-            return
-        self._restarts += 1
-        self._actions.append(RestartPilot("vehicle_silent"))
-        restart_s = self._timing.step_x1_s + self._timing.step_ef_s
-        self._timers["slac_init"] = now + restart_s + self._timing.evse_slac_init_s
 
     def _start_over(self, reason: str, now: float) -> None:
         self._reset()

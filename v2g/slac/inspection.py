@@ -125,18 +125,15 @@ class ModemInspector:
             case vendor.VsNwInfoCnf() if message.networks:
                 self._learn_network(message.networks[0])
             case vendor.VsRdModCnf():
-                self._learn_part(message)
+                try:
+                    offset, data = pib.part_of(message)
+                except FrameError as error:
+                    if str(error) not in self.report.problems:
+                        self._change(problems=(*self.report.problems, str(error)))
+                    return
+                self._parts[offset] = data
+                self._change(name=pib.user_name(self._parts), settings=pib.findings(self._parts, self._role))
 
     def _learn_network(self, network: vendor.Network) -> None:
         stations = (Neighbour(s.mac.hex(":"), s.bda.hex(":"), s.tx, s.rx) for s in network.stations)
         self._change(network=network.nid.hex(), neighbours=tuple(stations))
-
-    def _learn_part(self, message: vendor.VsRdModCnf) -> None:
-        try:
-            offset, data = pib.part_of(message)
-        except FrameError as error:
-            if str(error) not in self.report.problems:
-                self._change(problems=(*self.report.problems, str(error)))
-            return
-        self._parts[offset] = data
-        self._change(name=pib.user_name(self._parts), settings=pib.findings(self._parts, self._role))

@@ -98,7 +98,7 @@ class SimulatedModem:
 
     def from_host(self, frame: bytes) -> list[Delivery]:
         """Process a frame from the host: answer it, or send it on the line."""
-        message = _message(frame) if _for_modem(frame) else None
+        message = _message(frame) if (frame[:6] in (mme.LOCAL_MODEM, mme.BROADCAST)) else None
         if isinstance(message, mme.CmSetKeyReq):
             self.nid = message.nid
             return [self._to_host(mme.CmSetKeyCnf(result=int(self._oui == vendor.QUALCOMM))),
@@ -117,7 +117,8 @@ class SimulatedModem:
     def from_line(self, frame: bytes) -> list[Delivery]:
         """Process a frame from the line: deliver the host's frames, and measure sounds."""
         destination, source = frame[:6], frame[6:12]
-        if destination not in (self._host, self.mac) and not _to_many(destination):
+        # broadcast, or multicast as IPv6 uses it
+        if destination not in (self._host, self.mac) and not (bool(destination) and bool(destination[0] & 1)):
             return []
         message = _message(frame)
         if isinstance(message, vendor.SimBeaconInd):
@@ -127,7 +128,7 @@ class SimulatedModem:
                 self._peers[message.modem] = _Peer(message.host, message.nid)
             return [self._beacon(message.modem, ask=False)] if message.ask and self.nid is not None else []
         if isinstance(message, vendor.VsSwVerReq) and destination == mme.BROADCAST:
-            answer = self._answer(message) if self._is_member(source) else None
+            answer = self._answer(message) if any(peer.host == source for peer in self._members.values()) else None
             return [] if answer is None else [Delivery("line", self._frame(source, answer))]
         if destination == self.mac:
             return []
@@ -252,9 +253,6 @@ class SimulatedModem:
 
     # -- the other modems -------------------------------------------------------------------------------------
 
-    def _is_member(self, host: bytes) -> bool:
-        return any(peer.host == host for peer in self._members.values())
-
     def _seek(self) -> list[Delivery]:
         """Query the others of the network, or all; drop those that never answer."""
         for mac, peer in list(self._peers.items()):
@@ -313,13 +311,3 @@ def _message(frame: bytes) -> Mme | None:
         return mme.decode(frame).message
     except FrameError:
         return None
-
-
-def _to_many(destination: bytes) -> bool:
-    """Broadcast, or multicast as IPv6 uses it."""
-    return bool(destination) and bool(destination[0] & 1)
-
-
-def _for_modem(frame: bytes) -> bool:
-    """Real modems also obey commands that are broadcast by their own host."""
-    return frame[:6] in (mme.LOCAL_MODEM, mme.BROADCAST)

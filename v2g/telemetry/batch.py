@@ -155,15 +155,12 @@ class Batcher:
             return False
         change = abs(value - sent)
         if name in (LATITUDE, LONGITUDE):
-            change = self._way(name, value)
+            # the way from the position that was sent last to the one with a new coordinate, degrees of a circle
+            there = {each: self._state.get(each, 0.0) - self._sent.get(each, 0.0) for each in (LATITUDE, LONGITUDE)}
+            latitude = value if name == LATITUDE else self._state.get(LATITUDE, 0.0)
+            east = (there[LONGITUDE] + 180) % 360 - 180
+            change = math.hypot(there[LATITUDE], east * math.cos(math.radians(latitude)))
         return change > self._dead_bands[name] - SIGNALS[name].resolution / 2
-
-    def _way(self, name: str, value: float) -> float:
-        """Return the way from the position that was sent last to the one with a new coordinate, degrees of a circle."""
-        there = {each: self._state.get(each, 0.0) - self._sent.get(each, 0.0) for each in (LATITUDE, LONGITUDE)}
-        latitude = value if name == LATITUDE else self._state.get(LATITUDE, 0.0)
-        east = (there[LONGITUDE] + 180) % 360 - 180
-        return math.hypot(there[LATITUDE], east * math.cos(math.radians(latitude)))
 
     @property
     def _per_s(self) -> float:

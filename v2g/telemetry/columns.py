@@ -254,11 +254,6 @@ def _spread(runs: Sequence[tuple[int, T]], count: int) -> list[T]:
     return list(chain.from_iterable([value] * length for length, value in runs))
 
 
-def _figure(value: float, steps: int) -> Figure:
-    """Return a signal's value. Where the step is 1, only integers are counts: JSON distinguishes them from 1.0."""
-    return value if isinstance(value, int) or steps == 1 else _counted(value, steps)
-
-
 def _counted(value: float, steps: int) -> Figure:
     """Return a number as a count of steps, if that gives exactly this number again."""
     count = round(value * steps)
@@ -282,7 +277,8 @@ def _figures(values: Sequence[float], steps: int) -> tuple[Figure, ...]:
     """Return values as differences of counts; numbers that are no multiple of the step stand for themselves."""
     before, found = 0, list[Figure]()
     for each in values:
-        figure = _figure(each, steps)
+        # a signal's value. Where the step is 1, only integers are counts: JSON distinguishes them from 1.0
+        figure = each if isinstance(each, int) or steps == 1 else _counted(each, steps)
         if isinstance(figure, int):
             found.append(figure - before)
             before = figure

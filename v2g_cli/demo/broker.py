@@ -66,13 +66,6 @@ def find_mosquitto() -> str | None:
     return shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
 
 
-def _version(program: str) -> tuple[int, ...]:
-    """Return the broker's version, which it prints with its usage."""
-    usage = subprocess.run([program, "-h"], capture_output=True, text=True, check=False).stdout
-    found = re.search(r"version (\d+)\.(\d+)", usage)
-    return tuple(map(int, found.groups())) if found else ()
-
-
 @dataclass
 class Broker:
     """A running broker."""
@@ -122,7 +115,10 @@ def start_broker(
     )
     if crl is not None:
         listener += f"crlfile {crl}\n"
-    if _version(program) >= (2, 1):
+    # the broker's version, which it prints with its usage
+    usage = subprocess.run([program, "-h"], capture_output=True, text=True, check=False).stdout
+    found = re.search(r"version (\d+)\.(\d+)", usage)
+    if (tuple(map(int, found.groups())) if found else ()) >= (2, 1):
         listener += MQTT_5_ONLY
     config.write_text(listener + _REST.format(log=log, user=user))
     return launch(program, folder, port)

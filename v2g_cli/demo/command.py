@@ -102,34 +102,27 @@ def _finish(summary: "Summary", style: str) -> NoReturn:
 
 def _report(summary: "Summary", style: str) -> None:
     if style == "json":
-        print_json({"record": "summary", **_plain(summary)})
+        import msgspec
+
+        plain: dict[str, object] = msgspec.to_builtins(summary)
+        print_json({"record": "summary", **plain})
     else:
-        _show(summary, rich=style == "rich")
-
-
-def _plain(summary: "Summary") -> dict[str, object]:
-    import msgspec
-
-    plain: dict[str, object] = msgspec.to_builtins(summary)
-    return plain
-
-
-def _show(summary: "Summary", *, rich: bool) -> None:
-    if not rich:
+        rich = style == "rich"
+        if not rich:
+            for check in summary.checks:
+                say(f"{'ok  ' if check.passed else 'FAIL'} {check.name}: {check.evidence}")
+            for label, text in summary.facts:
+                say(f"{label}: {text}")
+            return
+        console = terminal()
+        checks = Table(show_header=False, box=None, padding=(0, 1))
         for check in summary.checks:
-            say(f"{'ok  ' if check.passed else 'FAIL'} {check.name}: {check.evidence}")
+            mark = Text("✓", "green") if check.passed else Text("✗", "red")
+            checks.add_row(mark, check.name, Text(check.evidence, "dim"))
+        facts = Table(show_header=False, box=None, padding=(0, 1))
         for label, text in summary.facts:
-            say(f"{label}: {text}")
-        return
-    console = terminal()
-    checks = Table(show_header=False, box=None, padding=(0, 1))
-    for check in summary.checks:
-        mark = Text("✓", "green") if check.passed else Text("✗", "red")
-        checks.add_row(mark, check.name, Text(check.evidence, "dim"))
-    facts = Table(show_header=False, box=None, padding=(0, 1))
-    for label, text in summary.facts:
-        facts.add_row(Text(label, "bold"), text)
-    console.print()
-    console.print(checks)
-    console.print()
-    console.print(facts)
+            facts.add_row(Text(label, "bold"), text)
+        console.print()
+        console.print(checks)
+        console.print()
+        console.print(facts)

@@ -70,7 +70,13 @@ class ConsoleDemo:
         """Open the console for a time, or until Ctrl-C. Raises V2GError when a program does not start."""
         password = secrets.token_urlsafe(9)
         self._folder.slow_down(SPEED)
-        self._add_person(password)
+        store = Store(address("", self._folder.path / "csms"))
+        now_ms, hashed = self._folder.utc_ms(), hash_password(password)
+        try:
+            store.do(users.add, NAME, Role.ADMIN, hashed, now_ms, "demo")
+            store.do(users.set_password, NAME, hashed, initial=False)
+        finally:
+            store.close()
         try:
             self._start_csms()
             self._operator.put_plan(_PLAN)
@@ -86,15 +92,6 @@ class ConsoleDemo:
         finally:
             for each in reversed(self._programs):
                 each.stop()
-
-    def _add_person(self, password: str) -> None:
-        store = Store(address("", self._folder.path / "csms"))
-        now_ms, hashed = self._folder.utc_ms(), hash_password(password)
-        try:
-            store.do(users.add, NAME, Role.ADMIN, hashed, now_ms, "demo")
-            store.do(users.set_password, NAME, hashed, initial=False)
-        finally:
-            store.close()
 
     def _start_csms(self) -> None:
         self._ports["ocpp"] = free_port()

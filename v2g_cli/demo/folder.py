@@ -147,7 +147,12 @@ class RunFolder:
             self.write("prices.json", self._prices())
         self.write("grid.json", self.signal(1, EXPORT_LIMIT_W).to_json().decode())
         if self.scenario.install:
-            self._fill_pool()
+            # move the vehicle's contract to the back end's pool
+            passphrase = secrets.token_urlsafe(24)
+            self.write("pool.secret", passphrase)
+            contract = PkiTree(self.path / self._own_tree).credentials("contract")
+            pool = ContractPool(self.path / "pool", passphrase.encode())
+            pool.add(PkiOptions().pcid, contract.chain, contract.private_key)
 
     def _prepare_neighbours(self) -> None:
         """Create credentials for more EVSEs and vehicles, and a powerline that pairs each with its own."""
@@ -168,14 +173,6 @@ class RunFolder:
         moved = (self.origin_utc_ms // 1000 - begin) // _DAY_S * _DAY_S
         document["unix_seconds"] = [each + moved for each in document["unix_seconds"]]
         return msgspec.json.encode(document).decode()
-
-    def _fill_pool(self) -> None:
-        """Move the vehicle's contract to the back end's pool."""
-        passphrase = secrets.token_urlsafe(24)
-        self.write("pool.secret", passphrase)
-        contract = PkiTree(self.path / self._own_tree).credentials("contract")
-        pool = ContractPool(self.path / "pool", passphrase.encode())
-        pool.add(PkiOptions().pcid, contract.chain, contract.private_key)
 
     @property
     def trees(self) -> tuple[str, ...]:

@@ -41,7 +41,13 @@ def summarise(conductor: Conductor) -> Summary:
     if scenario.prices:
         checks += summary_grid.trade_kept(run)
     if scenario.off_within_s is not None:
-        checks.append(_off_in_time(run, scenario.off_within_s))
+        # power is off soon enough after the fault, or after the vehicle has detected the lost connection
+        seconds = scenario.off_within_s
+        gone, off = run.first("evcc", "session", "failed"), run.first("secc", "power", "emergency_off")
+        struck = run.conductor.struck_at or (gone.t if gone is not None else None)
+        took = off.t - struck if off is not None and struck is not None else None
+        name = f"power off within {seconds:g} s"
+        checks.append(Check(name, took is not None and took <= seconds, "never" if took is None else f"{took:.2f} s"))
     return Summary(
         scenario=scenario.name,
         folder=str(conductor.folder.path),
@@ -295,15 +301,6 @@ def _refused(run: Run) -> Iterable[Check]:
     evcc = run.conductor.programs["evcc"]
     yield Check("the vehicle ended the session", (evcc.exit_code or 0) > 0, f"exit {evcc.exit_code}")
     yield from _transactions(run)
-
-
-def _off_in_time(run: Run, seconds: float) -> Check:
-    """Power is off soon enough after the fault, or after the vehicle has detected the lost connection."""
-    gone, off = run.first("evcc", "session", "failed"), run.first("secc", "power", "emergency_off")
-    struck = run.conductor.struck_at or (gone.t if gone is not None else None)
-    took = off.t - struck if off is not None and struck is not None else None
-    name = f"power off within {seconds:g} s"
-    return Check(name, took is not None and took <= seconds, "never" if took is None else f"{took:.2f} s")
 
 
 def _limit_obeyed(run: Run) -> Check:

@@ -35,25 +35,21 @@ def show(
     certificate does not match it. For a tree: days left, due renewals, revocations.
     """
     if file.is_dir():
-        _show_tree(file, everything=everything, json=json)
+        from pki_tools.index import load_index
+        from pki_tools.overview import overview
+
+        lines = overview(file, load_index(file), at=now(), everything=everything)
+        if json:
+            for line in lines:
+                print_json(line)
+        elif sys.stdout.isatty():
+            terminal().print(_drawn(str(file), lines))
+        else:
+            for line in lines:
+                name, *others = _words(line)
+                say_row("  " * line.depth + name, *others)
     else:
         _show_file(file, role, json=json)
-
-
-def _show_tree(directory: Path, *, everything: bool, json: bool) -> None:
-    from pki_tools.index import load_index
-    from pki_tools.overview import overview
-
-    lines = overview(directory, load_index(directory), at=now(), everything=everything)
-    if json:
-        for line in lines:
-            print_json(line)
-    elif sys.stdout.isatty():
-        terminal().print(_drawn(str(directory), lines))
-    else:
-        for line in lines:
-            name, *others = _words(line)
-            say_row("  " * line.depth + name, *others)
 
 
 def _words(line: "Line") -> tuple[str, ...]:

@@ -88,15 +88,12 @@ class CertificateFiles:
                 if (keys := self._keys(use)) is not None:
                     keys.retire(_public(own.chain))
         with contextlib.suppress(OSError, ValueError):
-            self._forget_status(by_use)
-
-    def _forget_status(self, by_use: Mapping[str, str]) -> None:
-        """Delete the OCSP responses for chains that have been replaced."""
-        chains = [each for pem in by_use.values() for each in x509.load_pem_x509_certificates(pem.encode())]
-        kept = {status_file(self._folder(), f"{each.serial_number:x}") for each in chains}
-        for file in self._folder().glob("*.ocsp"):
-            if file not in kept:
-                file.unlink()
+            # delete the OCSP responses for chains that have been replaced
+            chains = [each for pem in by_use.values() for each in x509.load_pem_x509_certificates(pem.encode())]
+            kept = {status_file(self._folder(), f"{each.serial_number:x}") for each in chains}
+            for file in self._folder().glob("*.ocsp"):
+                if file not in kept:
+                    file.unlink()
 
     def chains(self) -> dict[CertificateSigningUse, str]:
         """Return the chains in use, PEM; unreadable ones are left out."""
@@ -208,7 +205,7 @@ class CertificateFiles:
         # resolved at call time: tests interrupt save_secret like a kill
         return new_keys(
             own.key,
-            self._pending(use),
+            self._folder() / f"{use}.new.key",
             save=lambda path, data: save_secret(path, data),
             in_use=lambda: _public(own.chain),
         )
@@ -218,9 +215,6 @@ class CertificateFiles:
         keys = self._keys(use)
         public = x509.load_pem_x509_certificates(chain.encode())[0].public_key()
         return keys is not None and keys.waits(public)  # type: ignore[arg-type]
-
-    def _pending(self, use: str) -> Path:
-        return self._folder() / f"{use}.new.key"
 
     def _new_chain(self, use: str) -> Path:
         return self._folder() / f"{use}.new.pem"

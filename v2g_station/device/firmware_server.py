@@ -41,14 +41,11 @@ class _FirmwareHandler(Handler):
         else:
             self.server.serve(checksum, 1)
             try:
-                self._give(file)
+                with contextlib.suppress(OSError), file.open("rb") as body:
+                    self.send_response(200)
+                    self.send_header("Content-Type", "application/octet-stream")
+                    self.send_header("Content-Length", str(file.stat().st_size))
+                    self.end_headers()
+                    shutil.copyfileobj(body, self.wfile, 64 * 1024)
             finally:
                 self.server.serve(checksum, -1)
-
-    def _give(self, file: Path) -> None:
-        with contextlib.suppress(OSError), file.open("rb") as body:
-            self.send_response(200)
-            self.send_header("Content-Type", "application/octet-stream")
-            self.send_header("Content-Length", str(file.stat().st_size))
-            self.end_headers()
-            shutil.copyfileobj(body, self.wfile, 64 * 1024)

@@ -194,7 +194,20 @@ def station_variables(layout: Layout) -> tuple[Variable, ...]:
     for variable in _for_every_mode(catalog()):
         if variable.component == "PaymentCtrlr":
             if layout.terminal is not None and (layout.terminal.incremental or "Incremental" not in variable.name):
-                found.append(_of_terminal(variable, layout.terminal))
+                # a variable of PaymentCtrlr with the terminal's values
+                terminal = layout.terminal
+                announced = {
+                    "PaymentDetails": ",".join(terminal.details),
+                    "TerminalID": terminal.terminal_id,
+                    "PaymentServiceProvider": terminal.provider,
+                    "VendorName": terminal.vendor,
+                    "Model": terminal.model,
+                    "SerialNumber": terminal.serial_number,
+                    "FirmwareVersion": terminal.firmware,
+                }
+                default = announced.get(variable.name, variable.default)
+                values = default if variable.name == "PaymentDetails" else variable.values
+                found.append(msgspec.structs.replace(variable, default=default, values=values))
             continue
         if variable.optional and not {variable.component, f"{variable.component}.{variable.name}"} & wanted:
             continue
@@ -251,19 +264,3 @@ def _placed(variable: Variable, place: EVSE | None, layout: Layout) -> Variable:
         case ("Connector", "ConnectorType") if evse and place and place.connector_id:
             default = evse.connectors[place.connector_id - 1].connector_type
     return msgspec.structs.replace(variable, evse=place, default=default, high=high)
-
-
-def _of_terminal(variable: Variable, terminal: TerminalLayout) -> Variable:
-    """Return a variable of PaymentCtrlr with the terminal's values."""
-    announced = {
-        "PaymentDetails": ",".join(terminal.details),
-        "TerminalID": terminal.terminal_id,
-        "PaymentServiceProvider": terminal.provider,
-        "VendorName": terminal.vendor,
-        "Model": terminal.model,
-        "SerialNumber": terminal.serial_number,
-        "FirmwareVersion": terminal.firmware,
-    }
-    default = announced.get(variable.name, variable.default)
-    values = default if variable.name == "PaymentDetails" else variable.values
-    return msgspec.structs.replace(variable, default=default, values=values)

@@ -381,19 +381,16 @@ class SimulatedStation:
         gap_at = None if next_gap is None else self._clock.elapsed_ms() + next_gap
         while True:
             if gap_at is not None and self._clock.elapsed_ms() >= gap_at:
-                await self._be_offline()
+                # simulate a connection failure, which drivers do not notice
+                self._tally.events["offline_spells"] += 1
+                self.runner.step(self.runner.core.stop)
+                until = self._clock.elapsed_ms() + self.site.offline_for()
+                while self._clock.elapsed_ms() < until:
+                    await self._advance(until)
+                self.runner.step(self.runner.core.start)
                 next_gap = self.site.offline_in()
                 gap_at = None if next_gap is None else self._clock.elapsed_ms() + next_gap
             await self._advance(gap_at)
-
-    async def _be_offline(self) -> None:
-        """Simulate a connection failure, which drivers do not notice."""
-        self._tally.events["offline_spells"] += 1
-        self.runner.step(self.runner.core.stop)
-        until = self._clock.elapsed_ms() + self.site.offline_for()
-        while self._clock.elapsed_ms() < until:
-            await self._advance(until)
-        self.runner.step(self.runner.core.start)
 
     async def _advance(self, until: int | None) -> None:
         """Carry out what is due, then wait for the next step, at most until `until`."""

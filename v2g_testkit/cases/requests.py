@@ -186,10 +186,17 @@ class Requests:
         entry = sched.PowerScheduleEntry(duration=3600, power=number(1_000))
         scheduled = None
         if self.known.scheduled:
-            first = self._first_tuple()
+            answer = self.known.schedule
+            mode = answer.scheduled_se_res_control_mode if answer is not None else None
+            first = mode.schedule_tuple[0] if mode is not None else None
             if first is not None:
                 allowed = first.charging_schedule.power_schedule.power_schedule_entries.power_schedule_entry[0]
-                entry = _scaled(allowed, scale)
+                powers = {
+                    name: number(round(amount(power) * scale))
+                    for name in ("power", "power_l2", "power_l3")
+                    if (power := getattr(allowed, name)) is not None
+                }
+                entry = sched.PowerScheduleEntry(duration=3600, **powers)
             known = first.schedule_tuple_id if first is not None else 1
             banded = first is not None and first.charging_schedule.power_schedule.power_tolerance is not None
             scheduled = sched.Scheduled_EVPPTControlMode(
@@ -202,11 +209,6 @@ class Requests:
             dynamic_evppt_control_mode=None if scheduled is not None else sched.Dynamic_EVPPTControlMode(),
             ev_power_profile_entries=sched.EVPowerProfileEntryList(ev_power_profile_entry=(entry,)),
         )
-
-    def _first_tuple(self) -> sched.ScheduleTuple | None:
-        answer = self.known.schedule
-        mode = answer.scheduled_se_res_control_mode if answer is not None else None
-        return mode.schedule_tuple[0] if mode is not None else None
 
     def tuple_ids(self) -> tuple[int, ...]:
         """Return the ids of the offered schedules."""
@@ -427,12 +429,3 @@ def protocol(namespace: str, *, major: int = 1, minor: int = 0, schema: int = 1,
         schema_id=schema,
         priority=rank,
     )
-
-
-def _scaled(entry: sched.PowerScheduleEntry, scale: float) -> sched.PowerScheduleEntry:
-    powers = {
-        name: number(round(amount(power) * scale))
-        for name in ("power", "power_l2", "power_l3")
-        if (power := getattr(entry, name)) is not None
-    }
-    return sched.PowerScheduleEntry(duration=3600, **powers)

@@ -155,7 +155,18 @@ class ScriptedCharger(Session):
             self._fault(f"sends {name} before the response to its last request")
             return
         self._disarm("sequence")
-        self._note(message, name, session_id)
+        # check a request: its SessionID, its time, and the sequence
+        self._counts[name] = self._counts.get(name, 0) + 1
+        judged = self._stimulus_at is None or self._script.twist == "forgets"
+        if name != "SupportedAppProtocolReq" and judged:
+            new = name == "SessionSetupReq"
+            other = session_id != self._paused_id and any(session_id)
+            if other if new else session_id != self.session_id:
+                self.seen.facts.append(f"asks {name} with another SessionID")
+        self._look(message)
+        if self._answered_at is not None:
+            self.seen.times.append(("ChargeLoop" if self._looping else name, self._time.now - self._answered_at))
+        self._note_asked(message, name)
         if self.closed:
             return
         joined = self._joins(session_id) if name == "SessionSetupReq" else False
@@ -239,20 +250,6 @@ class ScriptedCharger(Session):
         self._trouble(reason)
 
     # -- requests of the vehicle --------------------------------------------------------------------------------
-
-    def _note(self, request: Element, name: str, session_id: bytes) -> None:
-        """Check a request: its SessionID, its time, and the sequence."""
-        self._counts[name] = self._counts.get(name, 0) + 1
-        judged = self._stimulus_at is None or self._script.twist == "forgets"
-        if name != "SupportedAppProtocolReq" and judged:
-            new = name == "SessionSetupReq"
-            other = session_id != self._paused_id and any(session_id)
-            if other if new else session_id != self.session_id:
-                self.seen.facts.append(f"asks {name} with another SessionID")
-        self._look(request)
-        if self._answered_at is not None:
-            self.seen.times.append(("ChargeLoop" if self._looping else name, self._time.now - self._answered_at))
-        self._note_asked(request, name)
 
     def _note_asked(self, request: Element, name: str) -> None:
         """Count requests, and record those after the modified answer."""

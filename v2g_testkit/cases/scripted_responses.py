@@ -34,22 +34,19 @@ class ScriptedResponses(ABC):
     def make(self, request: Element) -> Element:
         """Return the response to a request. Raises KeyError for an unsupported one."""
         if isinstance(request, app.SupportedAppProtocolReq):
-            return self._protocol(request)
+            own = [each for each in request.app_protocol if self._serves(each)]
+            self.agreed = bool(own)
+            if not own:
+                return app.SupportedAppProtocolRes(response_code=app.ResponseCode.Failed_NoNegotiation)
+            best = min(own, key=lambda each: each.priority)
+            return app.SupportedAppProtocolRes(
+                response_code=app.ResponseCode.OK_SuccessfulNegotiation, schema_id=best.schema_id
+            )
         name = type(request).__name__
         maker: Callable[[Element], Fields] | None = getattr(self, f"_{name}", None)
         if maker is None:
             raise KeyError(name)
         return self._response(name.removesuffix("Req") + "Res", maker(request))
-
-    def _protocol(self, request: app.SupportedAppProtocolReq) -> app.SupportedAppProtocolRes:
-        own = [each for each in request.app_protocol if self._serves(each)]
-        self.agreed = bool(own)
-        if not own:
-            return app.SupportedAppProtocolRes(response_code=app.ResponseCode.Failed_NoNegotiation)
-        best = min(own, key=lambda each: each.priority)
-        return app.SupportedAppProtocolRes(
-            response_code=app.ResponseCode.OK_SuccessfulNegotiation, schema_id=best.schema_id
-        )
 
     def _asked_before(self, name: str) -> bool:
         """Return whether a request came before, so that a vehicle must repeat it once."""

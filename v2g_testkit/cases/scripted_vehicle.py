@@ -332,7 +332,21 @@ class ScriptedVehicle(Session):
         again = self._repeated()
         if self.state is goal and again is None:
             if self._detour is None:
-                self._begin_probe()
+                self.seen.reached, self.seen.state = True, self.state.value
+                self._disarm("pace")
+                do = self._script.do
+                match do:
+                    case Nothing():
+                        self._rest()
+                    case Silence(seconds=seconds):
+                        self._probe_from(self._answered_at)
+                        self._arm("end", seconds)
+                    case Ask(request=name, change=change):
+                        self._put(name, change)
+                    case Beside():
+                        self._begin_beside(do)
+                    case Malformed(form=form):
+                        self._spoil({**FORMS, **HEADERS}[form])
             else:
                 self._leave(self._detour)
             return
@@ -487,23 +501,6 @@ class ScriptedVehicle(Session):
             self._notified_at = self._notified_at or self._time.now
 
     # -- at the goal --------------------------------------------------------------------------------------------
-
-    def _begin_probe(self) -> None:
-        self.seen.reached, self.seen.state = True, self.state.value
-        self._disarm("pace")
-        do = self._script.do
-        match do:
-            case Nothing():
-                self._rest()
-            case Silence(seconds=seconds):
-                self._probe_from(self._answered_at)
-                self._arm("end", seconds)
-            case Ask(request=name, change=change):
-                self._put(name, change)
-            case Beside():
-                self._begin_beside(do)
-            case Malformed(form=form):
-                self._spoil({**FORMS, **HEADERS}[form])
 
     def _begin_beside(self, do: Beside) -> None:
         """Begin the exchange on a side stream."""

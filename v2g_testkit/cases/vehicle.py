@@ -68,7 +68,13 @@ class ReferenceVehicle(ScriptedVehicle, Session20):
         elif payload_type in SIDE_CHARTS:
             self._answered_beside(message, session_id, payload_type)
         elif self._on_main:
-            self._answered_on_main(message)
+            self._on_main = False
+            self._known.hear(message)
+            fact = f"answers the main stream {code_of(message)}" if is_failed(message) else MEANWHILE
+            self.seen.facts += [fact] if fact not in self.seen.facts else []
+            if self._side is not None and not is_failed(message):
+                self._arm("loop beside", POLL_S)
+            self._go_on_beside()
         else:
             self._received(message, session_id)
 
@@ -178,15 +184,6 @@ class ReferenceVehicle(ScriptedVehicle, Session20):
             self._beside.pop(0)
         self._go_on_beside()
 
-    def _answered_on_main(self, message: Element) -> None:
-        self._on_main = False
-        self._known.hear(message)
-        fact = f"answers the main stream {code_of(message)}" if is_failed(message) else MEANWHILE
-        self.seen.facts += [fact] if fact not in self.seen.facts else []
-        if self._side is not None and not is_failed(message):
-            self._arm("loop beside", POLL_S)
-        self._go_on_beside()
-
     def _go_on_beside(self) -> None:
         """Make the next exchange once both streams are answered; after the last, continue the main stream."""
         if self._on_main or self._side is not None or self.seen.code.startswith("FAILED"):
@@ -225,7 +222,19 @@ class ReferenceVehicle(ScriptedVehicle, Session20):
     def _prepare(self, name: str) -> str:
         known, script = self._known, self._script
         if name == "AuthorizationReq":
-            return self._choose_payment()
+            setup, (pay, _, contract) = self._known.setup, self._script.pay.partition(" ")
+            if setup is None:
+                return ""
+            offered = [each.name for each in setup.authorization_services]
+            pay = pay or self._kit.pay or ("PnC" if "PnC" in offered and "good" in self._kit.contracts else "EIM")
+            if pay not in offered:
+                return f"the charger does not offer {pay}"
+            if pay == "PnC":
+                self._requests.payer = self._kit.contracts.get(contract or "good")
+                if self._requests.payer is None:
+                    return f"no contract {contract or 'good'!r} given"
+            self._requests.pay = pay
+            return ""
         if (
             name == "ServiceDetailReq"
             and known.discovery is not None
@@ -235,21 +244,6 @@ class ReferenceVehicle(ScriptedVehicle, Session20):
             return f"no energy service of {known.family.value}{way} is offered"
         if name == "ServiceSelectionReq" and known.detail is not None and not known.choose_set(script.scheduled):
             return f"no parameter set is {'Scheduled' if script.scheduled else 'Dynamic'}"
-        return ""
-
-    def _choose_payment(self) -> str:
-        setup, (pay, _, contract) = self._known.setup, self._script.pay.partition(" ")
-        if setup is None:
-            return ""
-        offered = [each.name for each in setup.authorization_services]
-        pay = pay or self._kit.pay or ("PnC" if "PnC" in offered and "good" in self._kit.contracts else "EIM")
-        if pay not in offered:
-            return f"the charger does not offer {pay}"
-        if pay == "PnC":
-            self._requests.payer = self._kit.contracts.get(contract or "good")
-            if self._requests.payer is None:
-                return f"no contract {contract or 'good'!r} given"
-        self._requests.pay = pay
         return ""
 
     def _make(self, name: str, asks: Asks = Asks.ANYTHING, says: Says = Says.ANYTHING) -> Element:
@@ -266,7 +260,16 @@ class ReferenceVehicle(ScriptedVehicle, Session20):
         known, name = self._known, type(message).__name__
         known.hear(message)
         if isinstance(message, cm.AuthorizationSetupRes):
-            self._note_setup(message)
+            # record facts about the authorization methods (V2G20-1219, -1220, -697)
+            mode = message.pnc_as_res_authorization_mode
+            if (cm.Authorization.PnC in message.authorization_services) != (mode is not None):
+                self.seen.facts.append("gives the authorization mode of a way that it does not offer")
+            if mode is not None:
+                if mode.gen_challenge in self._known.earlier_challenges:
+                    self.seen.facts.append("gives a challenge that it has given before")
+                if not any(mode.gen_challenge):
+                    self.seen.facts.append("gives a challenge of zeros")
+                self._known.earlier_challenges.append(mode.gen_challenge)
         if isinstance(message, cm.CertificateInstallationRes):
             self._note_contract(message)
         known.pre_charged = name == "DC_PreChargeRes"
@@ -287,15 +290,3 @@ class ReferenceVehicle(ScriptedVehicle, Session20):
             self.seen.facts.append(f"{UNUSABLE}: {error}")
         else:
             self.seen.facts.append(DELIVERS)
-
-    def _note_setup(self, setup: cm.AuthorizationSetupRes) -> None:
-        """Record facts about the authorization methods (V2G20-1219, -1220, -697)."""
-        mode = setup.pnc_as_res_authorization_mode
-        if (cm.Authorization.PnC in setup.authorization_services) != (mode is not None):
-            self.seen.facts.append("gives the authorization mode of a way that it does not offer")
-        if mode is not None:
-            if mode.gen_challenge in self._known.earlier_challenges:
-                self.seen.facts.append("gives a challenge that it has given before")
-            if not any(mode.gen_challenge):
-                self.seen.facts.append("gives a challenge of zeros")
-            self._known.earlier_challenges.append(mode.gen_challenge)

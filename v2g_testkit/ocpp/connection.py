@@ -289,33 +289,29 @@ def decoded(text: str) -> object:
 def malformed(text: str, version: str) -> str:
     """Return what is wrong with the form of a frame (OCPP-J 4.2), or nothing."""
     try:
-        return _malformed(text, version)
+        try:
+            frame = json.loads(text, parse_float=typed_json.number)
+        except ValueError:
+            return "not JSON"
+        if not isinstance(frame, list) or len(frame) < 2:
+            return "not a message of OCPP-J"
+        kind, identifier = frame[0], frame[1]
+        lengths = {CALL: 4, CALLRESULT: 3, CALLERROR: 5} | ({CALLRESULTERROR: 5, SEND: 4} if version == "2.1" else {})
+        if not isinstance(kind, int) or isinstance(kind, bool) or kind not in lengths:
+            return f"message type {_short(kind)} is not of OCPP {version}"
+        if len(frame) != lengths[kind]:
+            return f"{len(frame)} elements instead of {lengths[kind]}"
+        unknown = kind in (CALLERROR, CALLRESULTERROR) and identifier == "-1"
+        if not isinstance(identifier, str) or not (0 < len(identifier) <= MAX_ID or unknown):
+            return f"message id {_short(identifier)} is not of 1 to {MAX_ID} characters"
+        if kind in (CALLERROR, CALLRESULTERROR):
+            if not isinstance(frame[2], str) or frame[2] not in CODES:
+                return f"error code {_short(frame[2])} is not of OCPP-J"
+            if not isinstance(frame[3], str) or len(frame[3]) > 255 or not isinstance(frame[4], dict):
+                return "error description or details have the wrong form"
+        return ""
     except RecursionError:
         return "nested too deeply"
-
-
-def _malformed(text: str, version: str) -> str:
-    try:
-        frame = json.loads(text, parse_float=typed_json.number)
-    except ValueError:
-        return "not JSON"
-    if not isinstance(frame, list) or len(frame) < 2:
-        return "not a message of OCPP-J"
-    kind, identifier = frame[0], frame[1]
-    lengths = {CALL: 4, CALLRESULT: 3, CALLERROR: 5} | ({CALLRESULTERROR: 5, SEND: 4} if version == "2.1" else {})
-    if not isinstance(kind, int) or isinstance(kind, bool) or kind not in lengths:
-        return f"message type {_short(kind)} is not of OCPP {version}"
-    if len(frame) != lengths[kind]:
-        return f"{len(frame)} elements instead of {lengths[kind]}"
-    unknown = kind in (CALLERROR, CALLRESULTERROR) and identifier == "-1"
-    if not isinstance(identifier, str) or not (0 < len(identifier) <= MAX_ID or unknown):
-        return f"message id {_short(identifier)} is not of 1 to {MAX_ID} characters"
-    if kind in (CALLERROR, CALLRESULTERROR):
-        if not isinstance(frame[2], str) or frame[2] not in CODES:
-            return f"error code {_short(frame[2])} is not of OCPP-J"
-        if not isinstance(frame[3], str) or len(frame[3]) > 255 or not isinstance(frame[4], dict):
-            return "error description or details have the wrong form"
-    return ""
 
 
 def _short(value: object) -> str:

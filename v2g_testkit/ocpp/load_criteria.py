@@ -171,7 +171,16 @@ class LoadTester:
                 if phase not in self.load.done:
                     await self.load.run(phase)
             if criterion.judge is _frames:
-                await self._judge_sample()
+                judges: dict[str, FrameJudge] = {}
+                for place, each in enumerate(self.load.sample):
+                    judge = judges.setdefault(each.station, FrameJudge(self.load.version))
+                    fault = judge.judge(each.text, from_station=each.way == "sent") or ""
+                    if each.way == "received":
+                        fault = malformed(each.text, self.load.version) or fault
+                        self.load.sample[place] = msgspec.structs.replace(each, fault=fault)
+                    if place % 50 == 0:
+                        await asyncio.sleep(0)  # SIGTERM
+                self.frames = self.load.sample
             found = criterion.judge(self.load)
         except (Ended, TransportError) as end:
             verdict = end.verdict if isinstance(end, Ended) else Verdict.INCONCLUSIVE
@@ -182,15 +191,3 @@ class LoadTester:
     async def reboot(self) -> bool:
         """Nothing: a load goes on."""
         return False
-
-    async def _judge_sample(self) -> None:
-        judges: dict[str, FrameJudge] = {}
-        for place, each in enumerate(self.load.sample):
-            judge = judges.setdefault(each.station, FrameJudge(self.load.version))
-            fault = judge.judge(each.text, from_station=each.way == "sent") or ""
-            if each.way == "received":
-                fault = malformed(each.text, self.load.version) or fault
-                self.load.sample[place] = msgspec.structs.replace(each, fault=fault)
-            if place % 50 == 0:
-                await asyncio.sleep(0)  # SIGTERM
-        self.frames = self.load.sample

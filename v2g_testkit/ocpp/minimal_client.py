@@ -103,7 +103,19 @@ class MinimalClient(asyncio.Protocol):
         """Take frames apart."""
         data = self._buffer + data if self._buffer else data
         if not self._upgraded:
-            data = self._opened_by(data)
+            head, found, rest = data.partition(b"\r\n\r\n")
+            if not found:
+                self._buffer = head
+                if len(head) > _MOST_HEAD:
+                    self._end("the answer to the handshake is too long")
+            elif not head.startswith(b"HTTP/1.1 101"):
+                status = printable(head.split(b"\r\n", 1)[0][:100].decode(errors="replace"))
+                self._end(status.replace("HTTP/1.1", "HTTP status"))
+            else:
+                self._upgraded = True
+                if not self.opened.done():
+                    self.opened.set_result(None)
+            data = rest
             if not self._upgraded:
                 return
         while len(data) >= 2:
@@ -122,21 +134,6 @@ class MinimalClient(asyncio.Protocol):
             self._take(data[0], data[start : start + size])
             data = data[start + size :]
         self._buffer = data
-
-    def _opened_by(self, data: bytes) -> bytes:
-        head, found, rest = data.partition(b"\r\n\r\n")
-        if not found:
-            self._buffer = head
-            if len(head) > _MOST_HEAD:
-                self._end("the answer to the handshake is too long")
-        elif not head.startswith(b"HTTP/1.1 101"):
-            status = printable(head.split(b"\r\n", 1)[0][:100].decode(errors="replace"))
-            self._end(status.replace("HTTP/1.1", "HTTP status"))
-        else:
-            self._upgraded = True
-            if not self.opened.done():
-                self.opened.set_result(None)
-        return rest
 
     def _take(self, first: int, payload: bytes) -> None:
         opcode = first & 0x0F

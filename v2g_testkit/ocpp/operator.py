@@ -172,18 +172,15 @@ class V2gOperator:
     async def do(self, step: OperatorStep) -> None:
         """See Operator."""
         if step.action == WEB_PAYMENT:
-            await self._pay_on_the_web(step)
+            sent = step.payload
+            path = f"/stations/{quote(step.station, safe='')}/qr-scans"
+            answer = await _send(self._exchange, step, "POST", path, {"url": sent["url"]}, refusal=409)
+            if answer.ok:
+                number = typed_json.decode(answer.body, _Scan).payment_id
+                body = {"psp_ref": sent["pspRef"], "limit": sent["transactionLimit"]}
+                await _send(self._exchange, step, "POST", f"/web-payments/{number}/paid", body)
         else:
             await _send(self._exchange, step, *_operation(step))
-
-    async def _pay_on_the_web(self, step: OperatorStep) -> None:
-        sent = step.payload
-        path = f"/stations/{quote(step.station, safe='')}/qr-scans"
-        answer = await _send(self._exchange, step, "POST", path, {"url": sent["url"]}, refusal=409)
-        if answer.ok:
-            number = typed_json.decode(answer.body, _Scan).payment_id
-            body = {"psp_ref": sent["pspRef"], "limit": sent["transactionLimit"]}
-            await _send(self._exchange, step, "POST", f"/web-payments/{number}/paid", body)
 
 
 class _Scan(msgspec.Struct, frozen=True):

@@ -57,7 +57,17 @@ class Vocabulary2(DcRequests):
         departure = departure_s(context)
         parameter: parameters.EVChargeParameter
         if context.choice.phases:
-            parameter = _ac_parameter(context, departure)
+            assert context.choice is not None
+            on_board, phases = context.config.on_board_charger, context.choice.phases
+            most_ma = min(on_board.line_ma, line_current_ma(context.max_charge_w, NOMINAL_V, phases))
+            wanted_wh = max(0, energy_up_to(context.config.needs.target_soc, context))
+            parameter = parameters.AC_EVChargeParameter(
+                departure_time=departure,
+                e_amount=VALUES.energy(wanted_wh, Rounding.NEAREST),
+                ev_max_voltage=VALUES.voltage(NOMINAL_V * 1000, Rounding.NEAREST),
+                ev_max_current=VALUES.current(most_ma, Rounding.DOWN),
+                ev_min_current=VALUES.current(line_current_ma(on_board.min_charge_w, NOMINAL_V, phases), Rounding.UP),
+            )
         else:
             parameter = self.charge_parameter(context, departure_time=departure)
         return common.ChargeParameterDiscoveryReq(
@@ -116,20 +126,6 @@ class Vocabulary2(DcRequests):
 def tuple_id(plan: Plan | None) -> int:
     """Return the id of the agreed schedule; the first possible one where there is none."""
     return plan.schedule.tuple_id if plan is not None and plan.schedule is not None else 1
-
-
-def _ac_parameter(context: MessageContext, departure: int) -> parameters.AC_EVChargeParameter:
-    assert context.choice is not None
-    on_board, phases = context.config.on_board_charger, context.choice.phases
-    most_ma = min(on_board.line_ma, line_current_ma(context.max_charge_w, NOMINAL_V, phases))
-    wanted_wh = max(0, energy_up_to(context.config.needs.target_soc, context))
-    return parameters.AC_EVChargeParameter(
-        departure_time=departure,
-        e_amount=VALUES.energy(wanted_wh, Rounding.NEAREST),
-        ev_max_voltage=VALUES.voltage(NOMINAL_V * 1000, Rounding.NEAREST),
-        ev_max_current=VALUES.current(most_ma, Rounding.DOWN),
-        ev_min_current=VALUES.current(line_current_ma(on_board.min_charge_w, NOMINAL_V, phases), Rounding.UP),
-    )
 
 
 VOCABULARY: Final = Vocabulary2()

@@ -156,7 +156,19 @@ class Discharge:
         except RefusedError as error:
             return [seen("offer", "refused_message", reason=error.reason, error=str(error))]
         if isinstance(outcome, Checkpointed):
-            return self._checkpointed(outcome)
+            # store a checkpoint before it is countersigned; a refusal needs no storage
+            number = outcome.checkpoint.number
+            if outcome.status is not ReceiptStatus.COUNTERSIGNED:
+                return [self._receipt(outcome)]
+            self._storing[number] = outcome
+            return [
+                StoreCheckpoint(
+                    session_id=outcome.checkpoint.session_id,
+                    number=number,
+                    checkpoint=outcome.payload,
+                    receipt=outcome.reply,
+                )
+            ]
         if not isinstance(outcome, Answered):
             return [self._result_event(outcome.result.status, outcome.result.sequence, outcome.result.effective_w)]
         decision_ms = (self._stopwatch() - started) * 1000 if self._stopwatch else None
@@ -180,21 +192,6 @@ class Discharge:
     def checkpoint(self) -> DischargeCheckpoint | None:
         """The last checkpoint that was countersigned."""
         return None if self._vehicle is None else self._vehicle.countersigned
-
-    def _checkpointed(self, outcome: Checkpointed) -> list[Action]:
-        """Store a checkpoint before it is countersigned; a refusal needs no storage."""
-        number = outcome.checkpoint.number
-        if outcome.status is not ReceiptStatus.COUNTERSIGNED:
-            return [self._receipt(outcome)]
-        self._storing[number] = outcome
-        return [
-            StoreCheckpoint(
-                session_id=outcome.checkpoint.session_id,
-                number=number,
-                checkpoint=outcome.payload,
-                receipt=outcome.reply,
-            )
-        ]
 
     def stored(self, number: int, *, stored: bool) -> list[Observe]:
         """A checkpoint is durable, and its receipt may go, or it cannot be stored: then there is no receipt."""

@@ -38,7 +38,6 @@ from v2g.iso15118.d20.messages.dc import (
     DC_CableCheckRes,
     DC_ChargeParameterDiscoveryReq,
     DC_ChargeParameterDiscoveryRes,
-    DC_CPDResEnergyTransferMode,
     DC_PreChargeReq,
     DC_PreChargeRes,
 )
@@ -54,21 +53,12 @@ def on_parameters(
     mode = response.dc_cpd_res_energy_transfer_mode
     if isinstance(mode, BPT_DC_CPDResEnergyTransferMode) is not stage.choice.bpt:
         return fail(stage, "wrong_charge_parameters", received=type(mode).__name__)
-    limits = _evse_limits(mode)
-    exchanged = ask.exchange(stage.choice, limits, context)
-    if not limits.min_voltage_mv <= context.battery.voltage_mv <= limits.voltage_mv:
-        step = stop(stage, context, Ending("incompatible_voltage", failed=True))
-        return replace(step, observed=(*exchanged.observed, *step.observed))
-    return exchanged
-
-
-def _evse_limits(mode: DC_CPDResEnergyTransferMode) -> EvseLimits:
-    """Discharge limits count by magnitude: sources disagree on their sign."""
+    # discharge limits count by magnitude: sources disagree on their sign
     discharge_w = discharge_ma = 0
     if isinstance(mode, BPT_DC_CPDResEnergyTransferMode):
         discharge_w = abs(to_whole(mode.evse_maximum_discharge_power))
         discharge_ma = abs(to_milli(mode.evse_maximum_discharge_current))
-    return EvseLimits(
+    limits = EvseLimits(
         charge_w=max(0, to_whole(mode.evse_maximum_charge_power)),
         discharge_w=discharge_w,
         charge_ma=max(0, to_milli(mode.evse_maximum_charge_current)),
@@ -76,6 +66,11 @@ def _evse_limits(mode: DC_CPDResEnergyTransferMode) -> EvseLimits:
         voltage_mv=to_milli(mode.evse_maximum_voltage),
         min_voltage_mv=to_milli(mode.evse_minimum_voltage),
     )
+    exchanged = ask.exchange(stage.choice, limits, context)
+    if not limits.min_voltage_mv <= context.battery.voltage_mv <= limits.voltage_mv:
+        step = stop(stage, context, Ending("incompatible_voltage", failed=True))
+        return replace(step, observed=(*exchanged.observed, *step.observed))
+    return exchanged
 
 
 def on_schedule(

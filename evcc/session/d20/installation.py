@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from evcc.session.contracts import Contract, Provisioning, rejection, usable
+from evcc.session.contracts import Contract, rejection, usable
 from evcc.session.d20.payment import pay
 from evcc.session.d20.request_context import RequestContext
 from evcc.session.d20.requests import ask
@@ -25,7 +25,6 @@ from v2g.iso15118.d20.messages.common_messages import (
     CertificateInstallationRes,
 )
 from v2g.iso15118.d20.messages.common_types import Processing, ResponseCode
-from v2g.iso15118.engine.contracts import Contract as OpenedContract
 from v2g.observe import Observe
 from v2g.pki.keys import SoftwareKey
 
@@ -93,7 +92,21 @@ def on_installation(
         return Step(stage=waiting, wait=context.config.timing.poll_pause_s)
     assert context.provisioning is not None
     try:
-        opened = _open(response, context.provisioning, context.utc_ms)
+        # verify the service, then decrypt its contract. Raises TrustError
+        own = context.provisioning
+        at = datetime.fromtimestamp(context.utc_ms / 1000, UTC)
+        verify_service(response, own.v2g_roots, at=at, interop=own.interop, crls=own.crls, crosses=own.crosses)
+        opened = open_contract(
+            response.signed_installation_data,
+            own.key,
+            own.pcid,
+            roots=(*own.mo_roots, *own.v2g_roots) if own.mo_roots else (),
+            at=at,
+            interop=own.interop,
+            rules=own.rules,
+            crls=own.crls,
+            crosses=own.crosses,
+        )
     except TrustError as error:
         rejected = seen("installation", "rejected", reason=rejection(error), error=str(error))
         return _next(stage, response, context, rejected)
@@ -102,23 +115,6 @@ def on_installation(
     installed = seen("installation", "installed", emaid=opened.emaid, remaining=remaining)
     step = _next(stage, response, context.with_contract(new), installed)
     return msgspec.structs.replace(step, installed=StoreContract(opened.emaid, opened.chain, opened.key))
-
-
-def _open(response: CertificateInstallationRes, own: Provisioning, utc_ms: int) -> OpenedContract:
-    """Verify the service, then decrypt its contract. Raises TrustError."""
-    at = datetime.fromtimestamp(utc_ms / 1000, UTC)
-    verify_service(response, own.v2g_roots, at=at, interop=own.interop, crls=own.crls, crosses=own.crosses)
-    return open_contract(
-        response.signed_installation_data,
-        own.key,
-        own.pcid,
-        roots=(*own.mo_roots, *own.v2g_roots) if own.mo_roots else (),
-        at=at,
-        interop=own.interop,
-        rules=own.rules,
-        crls=own.crls,
-        crosses=own.crosses,
-    )
 
 
 def _next(
@@ -137,12 +133,8 @@ def _next(
 
 def _go_on(stage: Stage, context: RequestContext, *observed: Observe) -> Step:
     assert isinstance(stage, FetchingContracts)
-    step = ask.discover(context) if stage.renewal else _pay(stage, context)
+    step = ask.discover(context) if stage.renewal else pay(stage, stage.setup, context, fetched=True, used=stage.used)
     return _after(step, *observed)
-
-
-def _pay(stage: FetchingContracts, context: RequestContext) -> Step:
-    return pay(stage, stage.setup, context, fetched=True, used=stage.used)
 
 
 def _after(step: Step, *observed: Observe) -> Step:

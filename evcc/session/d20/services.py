@@ -97,7 +97,17 @@ def on_detail(stage: Detailing, request: ServiceDetailReq, response: ServiceDeta
 def _next(stage: Detailing, choice: Choice, context: RequestContext) -> Step:
     """Examine the next value-added service, or select everything."""
     if not stage.further:
-        return _select(choice, context)
+        energy = SelectedService(service_id=choice.service_id, parameter_set_id=choice.parameter_set_id)
+        pairs = choice.added
+        if choice.signed_set is not None:
+            pairs = ((context.config.services.signed_discharge_id, choice.signed_set), *pairs)
+        added = tuple(SelectedService(service_id=each, parameter_set_id=set_id) for each, set_id in pairs)
+        request = ServiceSelectionReq(
+            header=context.header(),
+            selected_energy_transfer_service=energy,
+            selected_vas_list=SelectedServiceList(selected_service=added) if added else None,
+        )
+        return Step(stage=Selecting(choice), request=request)
     asked, *further = stage.further
     return _detail(msgspec.structs.replace(stage, asked=asked, choice=choice, further=tuple(further)), context)
 
@@ -114,20 +124,6 @@ def _with_added(choice: Choice, service_id: int, sets: Iterable[ParameterSet], c
         if wanted is None or integers(each).get("IntendedService") == wanted:
             return msgspec.structs.replace(choice, added=(*choice.added, (service_id, each.parameter_set_id)))
     return choice
-
-
-def _select(choice: Choice, context: RequestContext) -> Step:
-    energy = SelectedService(service_id=choice.service_id, parameter_set_id=choice.parameter_set_id)
-    pairs = choice.added
-    if choice.signed_set is not None:
-        pairs = ((context.config.services.signed_discharge_id, choice.signed_set), *pairs)
-    added = tuple(SelectedService(service_id=each, parameter_set_id=set_id) for each, set_id in pairs)
-    request = ServiceSelectionReq(
-        header=context.header(),
-        selected_energy_transfer_service=energy,
-        selected_vas_list=SelectedServiceList(selected_service=added) if added else None,
-    )
-    return Step(stage=Selecting(choice), request=request)
 
 
 def on_selected(

@@ -392,9 +392,25 @@ class VehicleSession(Vehicle[Step, Ending], Session20):
                 self._actions.extend(self._discharge.stored(number, stored=stored))
                 self._send_replies()
             case ConsentChanged(given=given):
-                self._take_consent(given=given)
+                # note the owner's consent; a withdrawn one ends the present agreement
+                self._consents = given
+                self._observe("power", "consent_changed", given=given)
+                if not given and self._config.discharge.consent == "ask":
+                    self._actions.extend(self._discharge.withdraw(self._request_context()))
+                    for payload in self._discharge.outbox():
+                        self._send_discharge(payload)
             case DroveIn() | DeviceObserved():
-                self._take_place(fact)
+                # continue with the vehicle's position or observation, if the stage waits for it
+                stage = self.stage
+                if self._pending is not None:
+                    return
+                if isinstance(fact, DeviceObserved):
+                    if isinstance(stage, Pairing):
+                        self._apply(positioning.on_observed(stage, fact.device_id, self._request_context()))
+                elif isinstance(stage, CheckingIn):
+                    self._apply(parking.on_drove(stage, fact, self._request_context()))
+                elif isinstance(stage, FindingPlace):
+                    self._apply(positioning.on_drove(stage, fact, self._request_context()))
             case _:
                 super()._on_fact(fact)
 
@@ -402,19 +418,6 @@ class VehicleSession(Vehicle[Step, Ending], Session20):
         step = ON_FACT.get((type(self.stage), closed))
         if step is not None:
             self._apply(step(self.stage, self._request_context()))
-
-    def _take_place(self, fact: DroveIn | DeviceObserved) -> None:
-        """Continue with the vehicle's position or observation, if the stage waits for it."""
-        stage = self.stage
-        if self._pending is not None:
-            return
-        if isinstance(fact, DeviceObserved):
-            if isinstance(stage, Pairing):
-                self._apply(positioning.on_observed(stage, fact.device_id, self._request_context()))
-        elif isinstance(stage, CheckingIn):
-            self._apply(parking.on_drove(stage, fact, self._request_context()))
-        elif isinstance(stage, FindingPlace):
-            self._apply(positioning.on_drove(stage, fact, self._request_context()))
 
     def _ending(self, cause: str | StopRequested) -> Ending:
         if isinstance(cause, str):
@@ -433,15 +436,6 @@ class VehicleSession(Vehicle[Step, Ending], Session20):
             self._replan = True
             if isinstance(self.stage, Looping):
                 self._resume_pause(Step(stage=self.stage, wait=0.0))
-
-    def _take_consent(self, *, given: bool) -> None:
-        """Note the owner's consent; a withdrawn one ends the present agreement."""
-        self._consents = given
-        self._observe("power", "consent_changed", given=given)
-        if not given and self._config.discharge.consent == "ask":
-            self._actions.extend(self._discharge.withdraw(self._request_context()))
-            for payload in self._discharge.outbox():
-                self._send_discharge(payload)
 
     def _discharge_allowed_w(self) -> int:
         """Return what was signed, too: the charger does not pay for more."""

@@ -28,9 +28,26 @@ def begin(plan: Plan, context: RequestContext) -> Step:
         case Family.AC:  # V2G20-847: state C at most 250 ms after the request, V2G20-1617: not before
             return replace(ask.power_start(plan, context), then=(SetCpState(PilotState.C),))
         case Family.WPT:
-            return _align(plan, context)
+            # request a little power, and accept it: the power received shows the alignment
+            return Step(
+                stage=Aligning(plan, until=context.now + context.config.timing.place_s),
+                request=ask_wpt.align(context, aligned=False),
+                commands=(SetPowerLimits(context.max_charge_w, 0),),
+            )
         case Family.ACDP:
-            return _connect(plan, context)
+            # ask the charger to connect its device, and report the vehicle's state on the side stream
+            technical = EVTechnicalStatus(
+                ev_ready_to_charge=not context.battery.fault,
+                ev_immobilization_request=False,
+                ev_immobilized=True,
+                ev_soc=round(context.battery.soc),
+            )
+            status = ACDP_SystemStatusReq(header=context.header(), ev_technical_status=technical)
+            return Step(
+                stage=ConnectingDevice(plan),
+                request=ACDP_ConnectReq(header=context.header(), ev_electrical_charging_device_status=_STATE_B),
+                beside=((PayloadType.ACDP_SYSTEM_STATUS, status),),
+            )
         case _:
             return begin_cable_check(plan, context)
 
@@ -43,29 +60,4 @@ def begin_cable_check(plan: Plan, context: RequestContext) -> Step:
         stage=CableChecking(plan),
         request=DC_CableCheckReq(header=context.header()),
         commands=(SetCpState(PilotState.C),),
-    )
-
-
-def _align(plan: Plan, context: RequestContext) -> Step:
-    """Request a little power, and accept it: the power received shows the alignment."""
-    return Step(
-        stage=Aligning(plan, until=context.now + context.config.timing.place_s),
-        request=ask_wpt.align(context, aligned=False),
-        commands=(SetPowerLimits(context.max_charge_w, 0),),
-    )
-
-
-def _connect(plan: Plan, context: RequestContext) -> Step:
-    """Ask the charger to connect its device, and report the vehicle's state on the side stream."""
-    technical = EVTechnicalStatus(
-        ev_ready_to_charge=not context.battery.fault,
-        ev_immobilization_request=False,
-        ev_immobilized=True,
-        ev_soc=round(context.battery.soc),
-    )
-    status = ACDP_SystemStatusReq(header=context.header(), ev_technical_status=technical)
-    return Step(
-        stage=ConnectingDevice(plan),
-        request=ACDP_ConnectReq(header=context.header(), ev_electrical_charging_device_status=_STATE_B),
-        beside=((PayloadType.ACDP_SYSTEM_STATUS, status),),
     )

@@ -124,7 +124,9 @@ def _is_resumed(paused: Paused, context: RequestContext) -> bool:
 def service_discovery(request: ServiceDiscoveryReq, stage: Opened, context: RequestContext) -> Step:
     """Offer the charge service; a joined session only with its earlier kind of energy transfer [V2G2-741]."""
     modes = tuple(
-        mode for mode, service in transfer_modes(context.config, context.facts.allowed) if _fits(service, context)
+        mode
+        for mode, service in transfer_modes(context.config, context.facts.allowed)
+        if (context.joined is None or context.joined.service is service)
     )
     if not modes:
         raise refuse("FAILED", "the back end allows no energy service", reason="energy_transfer_rejected")
@@ -145,11 +147,6 @@ def service_discovery(request: ServiceDiscoveryReq, stage: Opened, context: Requ
     ids = frozenset(each.service.service_id for each in others)
     opened = replace(stage, installable=CONTRACT_SERVICE in ids)
     return Step(response, Discovered(opened, ids | {CHARGE_SERVICE}))
-
-
-def _fits(service: EnergyService, context: RequestContext) -> bool:
-    """Return whether a service is that of the joined session, if it is one."""
-    return context.joined is None or context.joined.service is service
 
 
 def service_detail(request: ServiceDetailReq, stage: Discovered, context: RequestContext) -> Step:

@@ -62,7 +62,19 @@ def authorization(request: AuthorizationReq, stage: Offered | Authorizing, conte
     if isinstance(stage, Authorizing):
         if _asked(request) != stage.asked:
             raise refuse(ResponseCode.FAILED_SequenceError, "the AuthorizationReq changed while a decision was pending")
-        return _pending(stage, context)
+        if stage.status is AuthorizationStatus.ACCEPTED:
+            return _accept(stage, context)
+        if stage.status is not None:
+            return _refuse(stage, context, stage.status)
+        timing, waited_s = context.config.timing, context.now - stage.since
+        if stage.contract is None and waited_s >= timing.secc_customer:
+            return _warn(stage.offered, context, ResponseCode.WARNING_EIMAuthorizationFailure, "nobody_came")
+        if stage.contract is not None and waited_s >= timing.ongoing_performance:  # before the vehicle gives up
+            return _refuse(stage, context, AuthorizationStatus.UNREACHABLE)
+        if not context.waited:
+            return Wait(stage, context.config.poll_hold_s)
+        processing = Processing.Ongoing if stage.contract else Processing.Ongoing_WaitingForCustomerInteraction
+        return Step(_response(context, ResponseCode.OK, processing), stage)
     if stage.refusals >= MOST_REFUSALS:
         raise refuse(ResponseCode.FAILED, "too many attempts were refused")
     chosen = request.selected_authorization_service
@@ -137,22 +149,6 @@ def _ask(request: AuthorizationReq, stage: Offered, context: RequestContext, con
         opening=opening,
     )
     return Wait(waiting, context.config.poll_hold_s, (asked, command))
-
-
-def _pending(stage: Authorizing, context: RequestContext) -> Step | Wait:
-    if stage.status is AuthorizationStatus.ACCEPTED:
-        return _accept(stage, context)
-    if stage.status is not None:
-        return _refuse(stage, context, stage.status)
-    timing, waited_s = context.config.timing, context.now - stage.since
-    if stage.contract is None and waited_s >= timing.secc_customer:
-        return _warn(stage.offered, context, ResponseCode.WARNING_EIMAuthorizationFailure, "nobody_came")
-    if stage.contract is not None and waited_s >= timing.ongoing_performance:  # before the vehicle gives up
-        return _refuse(stage, context, AuthorizationStatus.UNREACHABLE)
-    if not context.waited:
-        return Wait(stage, context.config.poll_hold_s)
-    processing = Processing.Ongoing if stage.contract else Processing.Ongoing_WaitingForCustomerInteraction
-    return Step(_response(context, ResponseCode.OK, processing), stage)
 
 
 def _accept(stage: Authorizing, context: RequestContext) -> Step:

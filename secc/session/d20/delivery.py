@@ -69,7 +69,12 @@ def power_delivery(request: PowerDeliveryReq, stage: PowerContext, context: Requ
             event = Observe("schedule", "renegotiation", {})
             return Step(_delivery_response(context), stage, (event,), followed="ScheduleRenegotiation")
         case ChargeProgress.Standby:
-            return _standby(stage, context)
+            # let the vehicle stay without energy, once it has reached the loop
+            if not context.config.standby or not isinstance(stage, Charging):
+                return Step(_delivery_response(context, ResponseCode.WARNING_StandbyNotAllowed), stage)
+            resting, commands = apply_output(replace(stage, standby=True), context)
+            updates = (*delivery.charging_state(stage, "suspend", "SuspendedEV"), Observe("power", "standby", {}))
+            return Step(_delivery_response(context), resting, (*commands, *updates))
 
 
 def welding_detection(request: DC_WeldingDetectionReq, stage: Stopped, context: RequestContext) -> Step:
@@ -146,15 +151,6 @@ def _go_on(stage: Charging, code: ResponseCode, context: RequestContext, *, rest
         return Step(_delivery_response(context, code), stage, commands)
     updates = (*delivery.charging_state(stage, "resume", "Charging"), Observe("power", "standby_left", {}))
     return Step(_delivery_response(context, code), stage, (*commands, *updates), followed="ExitStandby")
-
-
-def _standby(stage: PowerContext, context: RequestContext) -> Step:
-    """Let the vehicle stay without energy, once it has reached the loop."""
-    if not context.config.standby or not isinstance(stage, Charging):
-        return Step(_delivery_response(context, ResponseCode.WARNING_StandbyNotAllowed), stage)
-    resting, commands = apply_output(replace(stage, standby=True), context)
-    updates = (*delivery.charging_state(stage, "suspend", "SuspendedEV"), Observe("power", "standby", {}))
-    return Step(_delivery_response(context), resting, (*commands, *updates))
 
 
 def _cable_check_response(context: RequestContext, processing: str) -> DC_CableCheckRes:

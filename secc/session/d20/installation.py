@@ -39,7 +39,13 @@ def certificate_installation(
         if _asked(request) != stage.asked:
             why = "the CertificateInstallationReq changed while an answer was pending"
             raise refuse(ResponseCode.FAILED_SequenceError, why)
-        return _pending(stage, context)
+        if stage.outcome is not None:
+            return _deliver(stage, stage.outcome, context)
+        if context.now - stage.since >= context.config.timing.ongoing_performance:  # V2G20-2207, -2225
+            return _warn(stage.before, context, ResponseCode.WARNING_NoCertificateAvailable, "no_answer_in_time")
+        if not context.waited:
+            return Wait(stage, context.config.poll_hold_s)
+        return Step(refusal(context.header, ResponseCode.OK, processing=Processing.Ongoing), stage)
     if not stage.opened.installable:
         raise refuse(ResponseCode.FAILED_SequenceError, "the installation of certificates was not offered")
     if not context.facts.can_install:
@@ -83,16 +89,6 @@ def _check(request: CertificateInstallationReq, context: RequestContext) -> None
     except CertificateError as error:
         if error.reason not in FOR_OTHERS:
             raise
-
-
-def _pending(stage: Installing, context: RequestContext) -> Step | Wait:
-    if stage.outcome is not None:
-        return _deliver(stage, stage.outcome, context)
-    if context.now - stage.since >= context.config.timing.ongoing_performance:  # V2G20-2207, -2225
-        return _warn(stage.before, context, ResponseCode.WARNING_NoCertificateAvailable, "no_answer_in_time")
-    if not context.waited:
-        return Wait(stage, context.config.poll_hold_s)
-    return Step(refusal(context.header, ResponseCode.OK, processing=Processing.Ongoing), stage)
 
 
 def _deliver(stage: Installing, outcome: CertificateInstalled, context: RequestContext) -> Step:

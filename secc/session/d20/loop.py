@@ -16,7 +16,7 @@ from secc.session.d20.scheduling import receipts
 from secc.session.facts import SessionFacts
 from secc.session.ports import Reported, SetOutput
 from secc.session.power import apply_output, loop_event, power
-from secc.session.stages import Charging, Selected, Stage, Stopping, Vehicle, plausible_capacity
+from secc.session.stages import Charging, Stage, Stopping, Vehicle, plausible_capacity
 from v2g import exi
 from v2g.errors import SignatureError
 from v2g.exi.declare import Element
@@ -84,7 +84,29 @@ def charge_loop(request: DC_ChargeLoopReq, stage: Charging, context: RequestCont
     reported = Reported(to_milli(request.ev_present_voltage), vehicle.max_charge_ma, vehicle.max_discharge_ma)
     stage, meter_info = report_meter(request, stage, context)
     stage, receipt = report_costs(stage, meter_info, context)
-    response = replace(_response(output, meter_info, selected, context), receipt=receipt)
+    measured, power_w = context.facts.measured, power(context)
+    bound_w = output.charge_w if power_w >= 0 else output.discharge_w
+    response = replace(
+        DC_ChargeLoopRes(
+            header=context.header,
+            response_code=ResponseCode.OK,
+            evse_status=status(context),
+            meter_info=meter_info,
+            evse_present_current=milli(measured.current_ma),
+            evse_present_voltage=milli(measured.voltage_mv),
+            evse_power_limit_achieved=50 * abs(power_w) >= 49 * bound_w,
+            evse_current_limit_achieved=50 * abs(measured.current_ma) >= 49 * abs(output.current_ma),
+            evse_voltage_limit_achieved=measured.voltage_mv >= output.voltage_mv,
+            cl_res_control_mode=_mode(
+                (output.charge_w, output.discharge_w),
+                context.config.rating,
+                selected.control_mode,
+                bidirectional=selected.bidirectional,
+                sign=discharge_sign(context),
+            ),
+        ),
+        receipt=receipt,
+    )
     return Step(response, replace(stage, loops=stage.loops + 1), (*commands, reported, *loop_event(stage, context)))
 
 
@@ -239,31 +261,6 @@ def _counted(stage: Charging, context: RequestContext) -> receipts.Running | Non
     if meter is None or not isinstance(running, receipts.Running):
         return None
     return receipts.advance(running, utc_ms=meter.utc_ms, import_mwh=meter.import_mwh, export_mwh=meter.export_mwh)
-
-
-def _response(
-    output: SetOutput, meter_info: MeterInfo | None, selected: Selected, context: RequestContext
-) -> DC_ChargeLoopRes:
-    measured, power_w = context.facts.measured, power(context)
-    bound_w = output.charge_w if power_w >= 0 else output.discharge_w
-    return DC_ChargeLoopRes(
-        header=context.header,
-        response_code=ResponseCode.OK,
-        evse_status=status(context),
-        meter_info=meter_info,
-        evse_present_current=milli(measured.current_ma),
-        evse_present_voltage=milli(measured.voltage_mv),
-        evse_power_limit_achieved=50 * abs(power_w) >= 49 * bound_w,
-        evse_current_limit_achieved=50 * abs(measured.current_ma) >= 49 * abs(output.current_ma),
-        evse_voltage_limit_achieved=measured.voltage_mv >= output.voltage_mv,
-        cl_res_control_mode=_mode(
-            (output.charge_w, output.discharge_w),
-            context.config.rating,
-            selected.control_mode,
-            bidirectional=selected.bidirectional,
-            sign=discharge_sign(context),
-        ),
-    )
 
 
 @lru_cache(maxsize=512)  # most limits are equal to the previous ones

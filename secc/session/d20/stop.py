@@ -4,7 +4,7 @@ from secc.session.d20.request_context import RequestContext, Step, refuse
 from secc.session.d20.stages import authorized_of
 from secc.session.paused import Paused
 from secc.session.ports import EmergencyOff, RecordMeter, SaveSession, TransactionUpdated
-from secc.session.stages import Authorized, Finished, Selected, Stage, selected_of
+from secc.session.stages import Authorized, Finished, Stage, selected_of
 from v2g.iso15118.d20.messages.common_messages import ChargingSession, SessionStopReq, SessionStopRes
 from v2g.iso15118.d20.messages.common_types import ResponseCode
 from v2g.iso15118.engine.pause import binding
@@ -39,19 +39,8 @@ def _pause(stage: Stage, context: RequestContext, event: Observe) -> Step:
     selected = selected_of(stage)
     if context.stopping or not context.config.pause or selected is None or not context.connection.vehicle_certificate:
         raise refuse(ResponseCode.FAILED_PauseNotAllowed, "this session cannot be paused")
-    paused = _paused(selected, context)
-    session_id = paused.session_id.hex()
-    commands = (
-        SaveSession(paused),
-        TransactionUpdated(session_id, "ChargingStateChanged", "SuspendedEV", power_w=0, soc=None),
-        event,
-    )
-    return Step(_response(context), Finished(paused=paused), commands, followed="Pause")
-
-
-def _paused(selected: Selected, context: RequestContext) -> Paused:
     opened = selected.authorized.opened
-    return Paused(
+    paused = Paused(
         session_id=opened.session_id,
         vehicle=binding(opened.session_id, context.connection.vehicle_certificate),
         evcc_id=opened.evcc_id,
@@ -66,6 +55,13 @@ def _paused(selected: Selected, context: RequestContext) -> Paused:
         pricing=selected.pricing,
         allowed=context.facts.allowed,
     )
+    session_id = paused.session_id.hex()
+    commands = (
+        SaveSession(paused),
+        TransactionUpdated(session_id, "ChargingStateChanged", "SuspendedEV", power_w=0, soc=None),
+        event,
+    )
+    return Step(_response(context), Finished(paused=paused), commands, followed="Pause")
 
 
 def _renegotiate(stage: Stage, context: RequestContext, event: Observe) -> Step:

@@ -107,7 +107,13 @@ def pairing(request: WPT_PairingReq, stage: Selected, context: RequestContext) -
         seen = request.observed_id_code
         paired = seen == rating.device_id
         if seen is not None and not paired:
-            alternatives = _alternatives(seen, context)
+            # the address of the device below the vehicle, if it is a neighbour
+            found = tuple(
+                AlternativeSECC(ssid=each.ssid, ip_address=each.ip_address, port=each.port)
+                for each in context.config.wpt.neighbours
+                if each.device_id == seen
+            )
+            alternatives = AlternativeSECCList(alternative_secc=found) if found else None
     elif method == OBSERVED_BY_DEVICE:
         paired = context.facts.device.observed_id is not None
     else:
@@ -227,16 +233,6 @@ def _not_failed(result: WPT_EVResult) -> None:
 
 def _processing(*, finished: bool) -> Processing:
     return Processing.Finished if finished else Processing.Ongoing
-
-
-def _alternatives(device_id: int, context: RequestContext) -> AlternativeSECCList | None:
-    """Return the address of the device below the vehicle, if it is a neighbour."""
-    found = tuple(
-        AlternativeSECC(ssid=each.ssid, ip_address=each.ip_address, port=each.port)
-        for each in context.config.wpt.neighbours
-        if each.device_id == device_id
-    )
-    return AlternativeSECCList(alternative_secc=found) if found else None
 
 
 def _impossible(request: WPT_ChargeParameterDiscoveryReq, context: RequestContext) -> str:

@@ -153,7 +153,16 @@ class V2gMessageSession(ChargerSession, MessageSession):
 
     def _on_body(self, body: Element, header: Header | None) -> None:
         if isinstance(self._stage, Finished):
-            self._on_late_body(body)
+            # after a negative response a vehicle may still end the session; anything else closes the connection
+            if self._doomed and not self._failed and is_request(body):
+                self._close_doomed(body)
+            if not self._failed or not is_request(body):
+                return
+            if type(body).__name__ == "SessionStopReq":
+                self._send_body(self.messages.response("SessionStopRes"))
+            else:
+                self._refuse(body, "FAILED_SequenceError")
+            self._close(self._failed)
         elif not is_request(body):
             self._on_broken(CodecError(f"{type(body).__name__} is no request"))
         else:
@@ -165,18 +174,6 @@ class V2gMessageSession(ChargerSession, MessageSession):
         if header.session_id != self.session_id:
             self._tolerate(SESSION_ID_LENGTH)
         return True
-
-    def _on_late_body(self, body: Element) -> None:
-        """After a negative response a vehicle may still end the session; anything else closes the connection."""
-        if self._doomed and not self._failed and is_request(body):
-            self._close_doomed(body)
-        if not self._failed or not is_request(body):
-            return
-        if type(body).__name__ == "SessionStopReq":
-            self._send_body(self.messages.response("SessionStopRes"))
-        else:
-            self._refuse(body, "FAILED_SequenceError")
-        self._close(self._failed)
 
     def _on_step(self, request: Element, step: CommonStep, before: State) -> None:
         if before is State.SESSION_SETUP:

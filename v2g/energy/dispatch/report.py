@@ -35,7 +35,15 @@ def _sentences(
         (taken, "charge", "import_price", "importing costs"),
         (given, "discharge", "export_compensation", "feeding in earns"),
     ):
-        spans = _spans(powers)
+        # where values are above 0, as (first, after the last)
+        spans: list[tuple[int, int]] = []
+        for number, value in enumerate(powers):
+            if value <= 0:
+                continue
+            if spans and spans[-1][1] == number:
+                spans[-1] = spans[-1][0], number + 1
+            else:
+                spans.append((number, number + 1))
         if not spans:
             yield f"No vehicle is to {word}."
             continue
@@ -85,19 +93,6 @@ def _reasons(plan: DispatchPlan) -> Iterator[str]:
 def _names(names: Sequence[str]) -> str:
     named = ", ".join(names[:_MOST_NAMED])
     return f"{named} and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else named
-
-
-def _spans(values: Sequence[int]) -> list[tuple[int, int]]:
-    """Return where values are above 0, as (first, after the last)."""
-    found: list[tuple[int, int]] = []
-    for number, value in enumerate(values):
-        if value <= 0:
-            continue
-        if found and found[-1][1] == number:
-            found[-1] = found[-1][0], number + 1
-        else:
-            found.append((number, number + 1))
-    return found
 
 
 def chart(problem: DispatchProblem, plan: DispatchPlan, *, zone: tzinfo = UTC) -> str:

@@ -182,8 +182,33 @@ class BoardFirmware:
         self._read(now)
         if self._monitor is not None:
             self._monitor.tick(now)
-        self._move(now)
-        status = self._status()
+        may = self.controlled and not self.inputs.estop and self._filter.state.ready
+        commanded = self._allowed(now, wanted=self._set.contactor and may)
+        close = self.inputs.welded or (commanded and not self.inputs.dead)
+        lock = self._locked if self.inputs.jammed else self._set.latch
+        if close is self._closed and lock is self._locked:
+            self._moves_at = None
+        elif self._moves_at is None:
+            self._moves_at = now + _SETTLE_S
+        elif now >= self._moves_at:
+            self._closed, self._locked, self._moves_at = close, lock, None
+            if self._monitor is not None:
+                self._monitor.feedback(now, closed=close)
+        high, low = self._levels()
+        status = Status(
+            set=self._obeyed,
+            cp=self._filter.state.value,
+            high=high,
+            low=low,
+            duty=self._set.duty if self.controlled else OFF,
+            pp=self.inputs.proximity_ohm,
+            contactor=self._closed,
+            latch=self._locked,
+            estop=self.inputs.estop,
+            fan=self.inputs.fan_rpm * self._set.fan // 100,
+            told=self._told,
+            rule=self._monitor.reason if self._monitor is not None and self._commanded else "",
+        )
         if status != self._reported or now >= self._status_at:
             self._reported = status
             self._status_at = now + STATUS_S
@@ -211,20 +236,6 @@ class BoardFirmware:
         ohm, diode = self.inputs.resistance_ohm, self.inputs.diode
         return pilot_high_mv(ohm, diode=diode), None if duty is None else pilot_low_mv(ohm, diode=diode)
 
-    def _move(self, now: float) -> None:
-        may = self.controlled and not self.inputs.estop and self._filter.state.ready
-        commanded = self._allowed(now, wanted=self._set.contactor and may)
-        close = self.inputs.welded or (commanded and not self.inputs.dead)
-        lock = self._locked if self.inputs.jammed else self._set.latch
-        if close is self._closed and lock is self._locked:
-            self._moves_at = None
-        elif self._moves_at is None:
-            self._moves_at = now + _SETTLE_S
-        elif now >= self._moves_at:
-            self._closed, self._locked, self._moves_at = close, lock, None
-            if self._monitor is not None:
-                self._monitor.feedback(now, closed=close)
-
     def _allowed(self, now: float, *, wanted: bool) -> bool:
         """Return whether the contactor is to be closed, by the monitor where there is one."""
         if self._monitor is None:
@@ -234,23 +245,6 @@ class BoardFirmware:
             self._commanded = wanted
             self._monitor.switch(now, closed=wanted)
         return wanted and not self._monitor.reason
-
-    def _status(self) -> Status:
-        high, low = self._levels()
-        return Status(
-            set=self._obeyed,
-            cp=self._filter.state.value,
-            high=high,
-            low=low,
-            duty=self._set.duty if self.controlled else OFF,
-            pp=self.inputs.proximity_ohm,
-            contactor=self._closed,
-            latch=self._locked,
-            estop=self.inputs.estop,
-            fan=self.inputs.fan_rpm * self._set.fan // 100,
-            told=self._told,
-            rule=self._monitor.reason if self._monitor is not None and self._commanded else "",
-        )
 
     def _say(self, message: Hello | Status | Temperatures | Refused) -> None:
         self._seq = (self._seq + 1) % SEQUENCES

@@ -139,7 +139,10 @@ class BoardHost:
         if now < self._next:
             return
         if self.up:
-            self._repeat(now)
+            for n, (what, since, sent) in self._untaken.items():
+                if now - sent >= SET_S:
+                    self._untaken[n] = (what, since, now)
+                    self._out.append(encode(Line(self._count(), Tell(n, what))))
             self._send_set(now)
         else:
             self._out.append(encode(Line(0, Hello(version=VERSION))))
@@ -211,12 +214,6 @@ class BoardHost:
         self._wanted, self._told = Set(), 0
         self._unobeyed.clear()
         self._untaken.clear()
-
-    def _repeat(self, now: float) -> None:
-        for n, (what, since, sent) in self._untaken.items():
-            if now - sent >= SET_S:
-                self._untaken[n] = (what, since, now)
-                self._out.append(encode(Line(self._count(), Tell(n, what))))
 
     def _send_set(self, now: float) -> None:
         self._next = now + SET_S

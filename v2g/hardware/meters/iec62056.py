@@ -87,9 +87,17 @@ class ReadoutFramer:
             self._text.append(octet & 0x7F if self._parity else octet)
             readout = None
             if self._text[-2:-1] == b"\x03" and self._text[0] == _STX:
-                readout = self._block()
+                # the block that ends with its check: all octets after STX, and ETX, by exclusive or
+                check = 0
+                for each in self._text[1:]:
+                    check ^= each
+                readout = self._ended(bytes(self._text[1:-2]), fits=check == 0)
             elif self._text[-1] in (_STX, _SLASH):  # neither is part of a line (6.3, NOTE on reserved characters)
-                self._restart()
+                # begin with the last character; a block after an identification alone continues it
+                last = self._text.pop()
+                if not (last == _STX and self._text.count(b"\n") == 1):
+                    self._drop()
+                self._text[:] = bytes((last,))
             elif self._text[0] not in (_STX, _SLASH) or len(self._text) > MOST_TELEGRAM:
                 self._drop()
             elif self._text[-1] == _LF and self._text[0] == _SLASH:
@@ -101,20 +109,6 @@ class ReadoutFramer:
         if self._text and self._text[0] in (_STX, _SLASH):
             self.errors += 1
         self._text.clear()
-
-    def _restart(self) -> None:
-        """Begin with the last character; a block after an identification alone continues it."""
-        last = self._text.pop()
-        if not (last == _STX and self._text.count(b"\n") == 1):
-            self._drop()
-        self._text[:] = bytes((last,))
-
-    def _block(self) -> str | None:
-        """Return the block that ends with its check: all octets after STX, and ETX, by exclusive or."""
-        check = 0
-        for each in self._text[1:]:
-            check ^= each
-        return self._ended(bytes(self._text[1:-2]), fits=check == 0)
 
     def _line(self) -> str | None:
         """Return the readout if its last line has come: `!`, of DSMR 4 with a checksum."""

@@ -35,20 +35,17 @@ async def find_model(read: Read, models: Collection[int]) -> int:
             continue
         refused = None
         if marker == MARKER:
-            return await _in_chain(read, models, start + len(MARKER))
+            address = start + len(MARKER)
+            seen: list[int] = []
+            while len(seen) < MOST_MODELS and address < 0xFFFE:
+                model, length = await read(address, 2)
+                if model in models:
+                    return address
+                if model == END:
+                    break
+                seen.append(model)
+                address += 2 + length
+            raise FrameError(f"the meter has the SunSpec models {seen or 'none'}, but none of {sorted(models)}")
     if refused is not None:
         raise refused
     raise FrameError("the meter is no SunSpec device: no marker `SunS`")
-
-
-async def _in_chain(read: Read, models: Collection[int], address: int) -> int:
-    seen: list[int] = []
-    while len(seen) < MOST_MODELS and address < 0xFFFE:
-        model, length = await read(address, 2)
-        if model in models:
-            return address
-        if model == END:
-            break
-        seen.append(model)
-        address += 2 + length
-    raise FrameError(f"the meter has the SunSpec models {seen or 'none'}, but none of {sorted(models)}")

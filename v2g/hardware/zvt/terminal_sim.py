@@ -83,7 +83,13 @@ class SimulatedZvtTerminal:
         asked, self.asked, self.waits_for_card = self.asked, None, False
         if asked is None:
             return
-        shown = self._of_card(card)
+        pan = bytes.fromhex(f"EEEEEEEEEEEE{card.last4}")
+        shown = (
+            zvt.field(zvt.PAN, pan)
+            + zvt.field(zvt.EXPIRY, EXPIRY)
+            + zvt.field(zvt.CARD_NAME, card.name.encode("cp437", "replace") + b"\0")
+            + bytes([zvt.TLV, 4, 0x1F, 0x12, 1, 2])
+        )
         if asked.code == zvt.READ_CARD:
             self._say(Command(zvt.STATUS, zvt.field(zvt.RESULT, b"\0") + shown), Command(zvt.COMPLETION))
         elif not card.good:
@@ -117,19 +123,16 @@ class SimulatedZvtTerminal:
         elif self.asked is not None or self._outgoing:
             self._output.append(Command(zvt.NACK << 8 | 0x9C).encode())
         else:
-            self._do(command)
-
-    def _do(self, command: Command) -> None:
-        match command.code:
-            case zvt.READ_CARD | zvt.RESERVATION:
-                self._answer()
-                self.asked, self.waits_for_card = command, True
-                self._say(Command(zvt.INTERMEDIATE, b"\x0a"))
-            case zvt.PARTIAL_REVERSAL | zvt.RESERVATION_REVERSAL:
-                self._answer()
-                self._close(command)
-            case _:
-                self._output.append(Command(zvt.NACK << 8 | 0x83).encode())
+            match command.code:
+                case zvt.READ_CARD | zvt.RESERVATION:
+                    self._answer()
+                    self.asked, self.waits_for_card = command, True
+                    self._say(Command(zvt.INTERMEDIATE, b"\x0a"))
+                case zvt.PARTIAL_REVERSAL | zvt.RESERVATION_REVERSAL:
+                    self._answer()
+                    self._close(command)
+                case _:
+                    self._output.append(Command(zvt.NACK << 8 | 0x83).encode())
 
     def _close(self, command: Command) -> None:
         """Charge a reservation, or release it."""
@@ -162,15 +165,6 @@ class SimulatedZvtTerminal:
 
     def _fail(self, code: int) -> None:
         self._say(Command(zvt.STATUS, zvt.field(zvt.RESULT, bytes([code]))), _aborted(code))
-
-    def _of_card(self, card: Card) -> bytes:
-        pan = bytes.fromhex(f"EEEEEEEEEEEE{card.last4}")
-        return (
-            zvt.field(zvt.PAN, pan)
-            + zvt.field(zvt.EXPIRY, EXPIRY)
-            + zvt.field(zvt.CARD_NAME, card.name.encode("cp437", "replace") + b"\0")
-            + bytes([zvt.TLV, 4, 0x1F, 0x12, 1, 2])
-        )
 
     def _answer(self) -> None:
         self._output.append(Command(zvt.ACK).encode())

@@ -133,7 +133,27 @@ class Till:
         """Process bytes. Raises FrameError for invalid ZVT: close then."""
         self._buffer += data
         for command in zvt.cut(self._buffer):
-            self._received(command, now)
+            code = command.code
+            if code == zvt.ACK or code >> 8 == 0x80:
+                self._wait(now)
+            elif code >> 8 == zvt.NACK:
+                self._refused(code & 0xFF, now)
+            elif code in (zvt.STATUS, zvt.INTERMEDIATE, zvt.PRINT_LINE, zvt.PRINT_TEXT):
+                self._acknowledge()
+                self._wait(now)
+                if code == zvt.STATUS:
+                    self._status.update(zvt.fields(command.data))
+            elif code == zvt.COMPLETION:
+                self._acknowledge()
+                self._status.update({k: v for k, v in zvt.fields(command.data).items() if k not in self._status})
+                result = self._status.get(zvt.RESULT, b"\0")[0]
+                self._end(done=result == 0, code=result, now=now)
+            elif code == zvt.ABORTED:
+                self._acknowledge()
+                self._status.update(zvt.fields(command.data[1:]))
+                self._end(done=False, code=command.data[0] if command.data else None, now=now)
+            else:
+                self._output.append(Command(NOT_POSSIBLE).encode())
 
     def do(self, job: Job, now: float) -> None:
         """Queue a job; an equal one is not repeated."""
@@ -211,29 +231,6 @@ class Till:
         raise AssertionError(job)
 
     # -- messages of the terminal
-
-    def _received(self, command: Command, now: float) -> None:
-        code = command.code
-        if code == zvt.ACK or code >> 8 == 0x80:
-            self._wait(now)
-        elif code >> 8 == zvt.NACK:
-            self._refused(code & 0xFF, now)
-        elif code in (zvt.STATUS, zvt.INTERMEDIATE, zvt.PRINT_LINE, zvt.PRINT_TEXT):
-            self._acknowledge()
-            self._wait(now)
-            if code == zvt.STATUS:
-                self._status.update(zvt.fields(command.data))
-        elif code == zvt.COMPLETION:
-            self._acknowledge()
-            self._status.update({k: v for k, v in zvt.fields(command.data).items() if k not in self._status})
-            result = self._status.get(zvt.RESULT, b"\0")[0]
-            self._end(done=result == 0, code=result, now=now)
-        elif code == zvt.ABORTED:
-            self._acknowledge()
-            self._status.update(zvt.fields(command.data[1:]))
-            self._end(done=False, code=command.data[0] if command.data else None, now=now)
-        else:
-            self._output.append(Command(NOT_POSSIBLE).encode())
 
     def _acknowledge(self) -> None:
         self._output.append(Command(zvt.ACK).encode())

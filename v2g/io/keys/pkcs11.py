@@ -108,27 +108,24 @@ class Pkcs11Key:
             pin = read_pin(self.reference.pin)
             session = self._module.open(find_token(self._module, self.reference), pin=pin)
             try:
-                self._opened = self._look_up(session, pin)
+                match session.find({Attribute.CLASS: ObjectClass.PRIVATE_KEY, **_name(self.reference)}):
+                    case [key]:
+                        pass
+                    case []:
+                        hint = "add pin-source=...: without PIN a token hides private keys" if pin is None else ""
+                        raise KeyAccessError(f"{session.name} has no private key for {self}", hint=hint)
+                    case _:
+                        raise KeyAccessError(f"{session.name} has several private keys for {self}", hint="add id=")
+                if session.read(key, Attribute.SENSITIVE) != b"\1" or session.read(key, Attribute.EXTRACTABLE) != b"\0":
+                    raise KeyAccessError(
+                        f"{self} can be exported from its token", hint="create a non-extractable key: v2g pki key"
+                    )
+                each_time = session.read(key, Attribute.ALWAYS_AUTHENTICATE) == b"\1"
+                self._opened = _Opened(session, key, _public_half(session, key, self), pin if each_time else None)
             except BaseException:
                 session.close()
                 raise
         return self._opened
-
-    def _look_up(self, session: Session, pin: bytes | None) -> _Opened:
-        match session.find({Attribute.CLASS: ObjectClass.PRIVATE_KEY, **_name(self.reference)}):
-            case [key]:
-                pass
-            case []:
-                hint = "add pin-source=...: without PIN a token hides private keys" if pin is None else ""
-                raise KeyAccessError(f"{session.name} has no private key for {self}", hint=hint)
-            case _:
-                raise KeyAccessError(f"{session.name} has several private keys for {self}", hint="add id=")
-        if session.read(key, Attribute.SENSITIVE) != b"\1" or session.read(key, Attribute.EXTRACTABLE) != b"\0":
-            raise KeyAccessError(
-                f"{self} can be exported from its token", hint="create a non-extractable key: v2g pki key"
-            )
-        each_time = session.read(key, Attribute.ALWAYS_AUTHENTICATE) == b"\1"
-        return _Opened(session, key, _public_half(session, key, self), pin if each_time else None)
 
 
 def open_pkcs11(reference: KeyReference) -> Pkcs11Key:

@@ -131,28 +131,25 @@ class SdpServer:
                 datagram, sender = self._socket.recvfrom(_MAX_DATAGRAM)
             except OSError:
                 return
-            self._received(datagram, sender)
-
-    def _received(self, datagram: bytes, sender: tuple[str, int, int, int]) -> None:
-        try:
-            response = self._reply(datagram)
-        except FrameError:
-            response = None
-        if response is None:
-            self.ignored += 1
-        elif not self._limiter.allow(sender[0], self._loop.time()):
-            self.limited += 1
-            if self._loop.time() - self._flood_reported > FLOOD_S:
-                self._flood_reported = self._loop.time()
-                self._on_flood(sender[0])
-        else:
-            self.requests += 1
-            with contextlib.suppress(OSError):  # a lost answer is requested again
-                self._socket.sendto(response, sender)
+            try:
+                response = self._reply(datagram)
+            except FrameError:
+                response = None
+            if response is None:
+                self.ignored += 1
+            elif not self._limiter.allow(sender[0], self._loop.time()):
+                self.limited += 1
+                if self._loop.time() - self._flood_reported > FLOOD_S:
+                    self._flood_reported = self._loop.time()
+                    self._on_flood(sender[0])
+            else:
+                self.requests += 1
+                with contextlib.suppress(OSError):  # a lost answer is requested again
+                    self._socket.sendto(response, sender)
 
     def _reply(self, datagram: bytes) -> bytes | None:
         """Return the answer to a request of either form. Raises FrameError for an invalid one."""
-        if self._wireless is not None and _is(datagram, v2gtp.PayloadType.SDP_WIRELESS_REQ):
+        if self._wireless is not None and (datagram[2:4] == v2gtp.PayloadType.SDP_WIRELESS_REQ.to_bytes(2, "big")):
             placed = associate(sdp_wireless.decode_request(datagram), self._wireless)
             return None if placed is None else sdp_wireless.encode_response(placed)
         response = self._answer(sdp.decode_request(datagram))
@@ -318,10 +315,6 @@ _NOWHERE: Final = {
     Diagnosis.FINISHED_WITHOUT_EVSEID: "a charger answered without confirming the requested EVSE",
     Diagnosis.ERROR: "a charger answered that it has no compatible coupler",
 }
-
-
-def _is(datagram: bytes, payload_type: v2gtp.PayloadType) -> bool:
-    return datagram[2:4] == payload_type.to_bytes(2, "big")
 
 
 def _udp_socket() -> socket.socket:

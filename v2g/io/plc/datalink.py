@@ -84,7 +84,19 @@ class _DataLink:
             case Observe():
                 self._observe_to(action)
             case Matched():
-                self._up(action)
+                self.matched = action
+                self._observe(
+                    "matched",
+                    evse=action.evse_mac.hex(":"),
+                    pev=action.pev_mac.hex(":"),
+                    nid=action.nid.hex(),
+                    attenuation_db=action.attenuation_db,
+                )
+                for future in self._waiting:
+                    if not future.done():
+                        future.set_result(action)
+                for callback in self._on_ready:
+                    callback(action)
             case LinkLost():
                 self._down("link_lost")
             case Failed():
@@ -96,21 +108,6 @@ class _DataLink:
 
     def _move_pilot(self, action: PilotAction) -> None:
         raise NotImplementedError
-
-    def _up(self, matched: Matched) -> None:
-        self.matched = matched
-        self._observe(
-            "matched",
-            evse=matched.evse_mac.hex(":"),
-            pev=matched.pev_mac.hex(":"),
-            nid=matched.nid.hex(),
-            attenuation_db=matched.attenuation_db,
-        )
-        for future in self._waiting:
-            if not future.done():
-                future.set_result(matched)
-        for callback in self._on_ready:
-            callback(matched)
 
     def _down(self, reason: str, *, failed: bool = False) -> None:
         self.matched = None

@@ -63,7 +63,14 @@ class TapLink(WrappedLink):
             ) from None
         try:
             fcntl.ioctl(self._fd, _TUNSETIFF, _request(self._name, struct.pack("H", _TAP | _NO_HEADER)))
-            self._bring_up()
+            # set the interface's address and state, unless the administrator has done so
+            with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as any_:
+                address = struct.pack("H6s", _ETHER, self.mac)
+                if fcntl.ioctl(any_, _GET_MAC, _request(self._name))[16:24] != address:
+                    fcntl.ioctl(any_, _SET_MAC, _request(self._name, address))
+                (flags,) = struct.unpack_from("H", fcntl.ioctl(any_, _GET_FLAGS, _request(self._name)), 16)
+                if not flags & _UP:
+                    fcntl.ioctl(any_, _SET_FLAGS, _request(self._name, struct.pack("H", flags | _UP)))
         except OSError as error:
             os.close(self._fd)
             self._fd = -1
@@ -72,16 +79,6 @@ class TapLink(WrappedLink):
                 hint="grant CAP_NET_ADMIN, or create it before: ip tuntap add dev NAME mode tap user USER",
             ) from None
         self._loop.add_reader(self._fd, self._readable)
-
-    def _bring_up(self) -> None:
-        """Set the interface's address and state, unless the administrator has done so."""
-        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as any_:
-            address = struct.pack("H6s", _ETHER, self.mac)
-            if fcntl.ioctl(any_, _GET_MAC, _request(self._name))[16:24] != address:
-                fcntl.ioctl(any_, _SET_MAC, _request(self._name, address))
-            (flags,) = struct.unpack_from("H", fcntl.ioctl(any_, _GET_FLAGS, _request(self._name)), 16)
-            if not flags & _UP:
-                fcntl.ioctl(any_, _SET_FLAGS, _request(self._name, struct.pack("H", flags | _UP)))
 
     def _received(self, frame: bytes) -> None:
         if frame[12:14] == _HOMEPLUG:

@@ -82,7 +82,19 @@ class Runner:
         reader = child(self._read())
         try:
             self._feed(self._session.start)
-            await self._write()
+            try:
+                async with asyncio.timeout(None) as self._patience:
+                    while not self._over or self._out:
+                        await self._wake.wait()
+                        self._wake.clear()
+                        data = bytes(self._out)
+                        self._out.clear()
+                        if data:
+                            await self._say(data)
+            except TimeoutError:
+                self._observe(Observe("session", "link_lost", {"error": "the peer does not read"}))
+            finally:
+                self._patience = None
         except asyncio.CancelledError:
             self.abort("cancelled")
             raise
@@ -129,21 +141,6 @@ class Runner:
                 return
             self._feed(partial(self._session.receive, data) if data else self._session.receive_eof)
 
-    async def _write(self) -> None:
-        try:
-            async with asyncio.timeout(None) as self._patience:
-                while not self._over or self._out:
-                    await self._wake.wait()
-                    self._wake.clear()
-                    data = bytes(self._out)
-                    self._out.clear()
-                    if data:
-                        await self._say(data)
-        except TimeoutError:
-            self._observe(Observe("session", "link_lost", {"error": "the peer does not read"}))
-        finally:
-            self._patience = None
-
     async def _say(self, data: bytes) -> None:
         try:
             await self._stream.write(data)
@@ -171,30 +168,27 @@ class Runner:
         while self._steps:
             try:
                 self._steps.popleft()(self._clock.monotonic(), self._clock.utc_ms())
-                self._perform()
+                self._actions.extend(self._session.actions())
+                while self._actions and self._held is None:
+                    match action := self._actions.popleft():
+                        case Send():
+                            self._out += action.data
+                        case Observe():
+                            self._observe(action)
+                        case Command():
+                            self._carry_out(action, self._done)
+                        case Close():
+                            pass
+                if self._actions:
+                    self._overtake()
+                if len(self._out) > MAX_UNSENT and not self._session.closed:
+                    self._steps.append(partial(self._session.abort, "not_reading"))
+                if self._out or self._session.closed:
+                    self._end()
             except Exception as error:  # noqa: BLE001 - after any defect power must stop first
                 self._broke(error)
         self._stepping = False
         self._arm()
-
-    def _perform(self) -> None:
-        self._actions.extend(self._session.actions())
-        while self._actions and self._held is None:
-            match action := self._actions.popleft():
-                case Send():
-                    self._out += action.data
-                case Observe():
-                    self._observe(action)
-                case Command():
-                    self._carry_out(action, self._done)
-                case Close():
-                    pass
-        if self._actions:
-            self._overtake()
-        if len(self._out) > MAX_UNSENT and not self._session.closed:
-            self._steps.append(partial(self._session.abort, "not_reading"))
-        if self._out or self._session.closed:
-            self._end()
 
     def _overtake(self) -> None:
         """Execute actions that lower power at once, before waiting ones; superseded actions are dropped."""

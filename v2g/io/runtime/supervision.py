@@ -133,7 +133,9 @@ class Supervisor:
             try:
                 return await work()
             except (Exception, asyncio.CancelledError) as error:  # any failure restarts the task
-                if _is_cancelled():
+                # whether the running task itself is cancelled, not only something that it awaited
+                task = asyncio.current_task()
+                if task is not None and task.cancelling() > 0:
                     raise
                 if time() - began > LONGEST_PAUSE_S:
                     backoff.reset()
@@ -156,9 +158,3 @@ class Supervisor:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks, timeout=again_s)
-
-
-def _is_cancelled() -> bool:
-    """Return whether the running task itself is cancelled, not only something that it awaited."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

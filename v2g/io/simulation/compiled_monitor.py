@@ -173,13 +173,10 @@ class CompiledMonitor:
         verdicts: list[Verdict] = []
         each = _Verdict()
         while self._call("next", byref(each)):
-            reason = self._word(each)
+            word = cast(bytes, self._library.v2g_reason_word(each.reason)).decode("ascii")
+            reason = self._faults[each.fault] if word == "fault" else word
             verdicts.append(Open(reason) if each.open else Lower(reason, _said(each.output)))
         return verdicts
-
-    def _word(self, verdict: _Verdict) -> str:
-        word = cast(bytes, self._library.v2g_reason_word(verdict.reason)).decode("ascii")
-        return self._faults[verdict.fault] if word == "fault" else word
 
     def _call(self, name: str, *arguments: object) -> object:
         return getattr(self._library, f"v2g_monitor_{name}")(self._memory, *arguments)

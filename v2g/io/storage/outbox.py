@@ -221,7 +221,11 @@ class Outbox:
             database.execute("BEGIN IMMEDIATE")
             state = outbox_file.load(database, self._path, log) or outbox_file.create(database, "")
             self._check_owner(state)
-            self._check_key(database, state)
+            # check that the oldest record opens: keys may be deleted once no record needs them. Raises StoreError
+            query = f"SELECT {_STORED} FROM outbox ORDER BY boot, seq LIMIT 1"  # noqa: S608 - our own text
+            row = database.execute(query).fetchone()
+            if row is not None and row[5] and self._keys is not None and is_intact(self._ev, state, row):
+                self._require(row[5])
             state.owner = self._owner()
             outbox_file.save_state(database, state)
             database.execute("COMMIT")
@@ -242,13 +246,6 @@ class Outbox:
             raise StoreError(
                 f"{self._path} is the outbox of {text!r}, not of {self._ev!r}", hint="give each vehicle its own file"
             )
-
-    def _check_key(self, database: sqlite3.Connection, state: State) -> None:
-        """Check that the oldest record opens: keys may be deleted once no record needs them. Raises StoreError."""
-        query = f"SELECT {_STORED} FROM outbox ORDER BY boot, seq LIMIT 1"  # noqa: S608 - our own text
-        row = database.execute(query).fetchone()
-        if row is not None and row[5] and self._keys is not None and is_intact(self._ev, state, row):
-            self._require(row[5])
 
     def _owner(self) -> str:
         if self._keys is None:

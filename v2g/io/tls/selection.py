@@ -47,20 +47,7 @@ def select(hello: ClientHello, profiles: Sequence[TlsProfile], *, falls_back: bo
         older = replace(older, marks_downgrade=newer is not None)
     else:
         raise _unsupported(offered, [*known])
-    _check_suite(hello, older)
-    return older
-
-
-def _offered(hello: ClientHello) -> set[Version]:
-    return {VERSIONS[number] for number in hello.versions if number in VERSIONS}
-
-
-def _has_group(hello: ClientHello, profile: TlsProfile) -> bool:
-    return not hello.groups or any(GROUPS[each] in hello.groups for each in profile.groups)
-
-
-def _check_suite(hello: ClientHello, older: TlsProfile) -> None:
-    """Check that TLS 1.2 is possible. Raises TlsError."""
+    # check that TLS 1.2 is possible. Raises TlsError
     if not any(CIPHERS[each] in hello.ciphers for each in older.ciphers):
         if STATIC_ECDH in hello.ciphers:
             raise TlsError(
@@ -79,6 +66,15 @@ def _check_suite(hello: ClientHello, older: TlsProfile) -> None:
             reason="no_common_group",
             hint="ISO 15118-2 needs secp256r1",
         )
+    return older
+
+
+def _offered(hello: ClientHello) -> set[Version]:
+    return {VERSIONS[number] for number in hello.versions if number in VERSIONS}
+
+
+def _has_group(hello: ClientHello, profile: TlsProfile) -> bool:
+    return not hello.groups or any(GROUPS[each] in hello.groups for each in profile.groups)
 
 
 def _unsupported(offered: set[Version], served: Sequence[Version]) -> TlsError:

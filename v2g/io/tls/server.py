@@ -91,10 +91,6 @@ class TlsServer:
         self._tasks.discard(task)
         self._handshakes.pop(task, None)
 
-    async def _turn(self, address: str) -> None:
-        while wait_s := self._budget.take(address, asyncio.get_running_loop().time()):
-            await asyncio.sleep(wait_s)
-
     def _open(self, writer: asyncio.StreamWriter, first: bytes) -> Channel | None:
         """Return the channel by the client's first bytes; unusable own credentials cost this connection only."""
         try:
@@ -115,7 +111,8 @@ class TlsServer:
             nonlocal begun
             if first and not begun:
                 begun = True
-                await self._turn(address)
+                while wait_s := self._budget.take(address, asyncio.get_running_loop().time()):
+                    await asyncio.sleep(wait_s)
             return self._open(writer, first) if first else None
 
         try:

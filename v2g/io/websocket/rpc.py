@@ -149,19 +149,6 @@ class RpcConnection:
                             future.set_exception(error)
                     case Observe():
                         self._observe(action)
-        self._arm()
-
-    def _is_writing(self) -> bool:
-        return self._writing is not None and self._writing.locked()
-
-    def _send(self, text: str) -> None:
-        """Send immediately if nothing is queued and the peer can receive."""
-        if not self._out and not self._is_writing() and self.socket.send_now(text):
-            self._tap("sent", text)
-        else:
-            self._out.append(text)
-
-    def _arm(self) -> None:
         deadline = self._peer.deadline()
         if deadline == self._armed:
             return
@@ -172,6 +159,16 @@ class RpcConnection:
         if deadline is not None:
             delay = max(0.0, deadline - self._clock.monotonic())
             self._timer = asyncio.get_running_loop().call_later(delay, self._tick)
+
+    def _is_writing(self) -> bool:
+        return self._writing is not None and self._writing.locked()
+
+    def _send(self, text: str) -> None:
+        """Send immediately if nothing is queued and the peer can receive."""
+        if not self._out and not self._is_writing() and self.socket.send_now(text):
+            self._tap("sent", text)
+        else:
+            self._out.append(text)
 
     def _tick(self) -> None:
         self._armed = None

@@ -50,25 +50,21 @@ def decode_payload(
     without EXI.
     """
     if payload_type == PayloadType.SCHEDULE_RENEGOTIATION:
-        return _decode_parallel(payload, family, deviations)
+        # ScheduleExchange and PowerDelivery are of CommonMessages, charge parameters of the selected family
+        found: list[Deviation] = []
+        try:
+            message, padding = decode_padded(payload, COMMON_MESSAGES, found)
+        except CodecError:
+            return decode_padded(payload, _PARAMETERS[family], deviations)
+        if not type(message).__name__.startswith(("ScheduleExchange", "PowerDelivery")):
+            return decode_padded(payload, _PARAMETERS[family], deviations)
+        if deviations is not None:
+            deviations += found
+        return message, padding
     schema = SCHEMAS.get(payload_type)
     if schema is None:
         raise FrameError(f"V2GTP payload type {payload_type:#06x} carries no message")
     return decode_padded(payload, schema, deviations)
-
-
-def _decode_parallel(payload: bytes, family: Family, deviations: list[Deviation] | None) -> tuple[Element, int]:
-    # ScheduleExchange and PowerDelivery are of CommonMessages, charge parameters of the selected family
-    found: list[Deviation] = []
-    try:
-        message, padding = decode_padded(payload, COMMON_MESSAGES, found)
-    except CodecError:
-        return decode_padded(payload, _PARAMETERS[family], deviations)
-    if not type(message).__name__.startswith(("ScheduleExchange", "PowerDelivery")):
-        return decode_padded(payload, _PARAMETERS[family], deviations)
-    if deviations is not None:
-        deviations += found
-    return message, padding
 
 
 class Session20(Session):

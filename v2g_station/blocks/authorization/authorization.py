@@ -98,7 +98,7 @@ class Authorizer:
                 return
         if self._release_cable(candidates, fact.id_token):
             return
-        if running and not any(self._begins(evse) for evse in candidates):
+        if running and not any((evse.authorization is None) for evse in candidates):
             self._other_token(fact, running)
             return
         self._begin(fact, candidates)
@@ -120,9 +120,6 @@ class Authorizer:
             self._grant(evse, found.id_token, found.verdict)
         elif not self._k.model.flag("AuthCtrlr.Enabled") and self.usable(evse, NO_AUTHORIZATION, None)[0]:
             self._grant(evse, NO_AUTHORIZATION, Verdict(accepted=True, source="none"))  # C02: no identification needed
-
-    def _begins(self, evse: Evse) -> bool:
-        return evse.authorization is None
 
     def _release_cable(self, candidates: list[Evse], id_token: IdToken) -> bool:
         """Unlock a cable held for its owner (E05.FR.11, E09.FR.03, E10.FR.01)."""

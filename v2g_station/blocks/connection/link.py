@@ -176,15 +176,12 @@ class Link:
         """Handle a failed connection attempt; `tls` is the TLS error, as named by TlsError."""
         if tls and tls != self._tls_reported:  # A00.FR.316: reported once, however often it happens
             self._tls_reported = tls
-            self._tls_failed(tls)
+            # report an invalid certificate or TLS version of the CSMS (A00.FR.310, .316)
+            version = any(part in tls for part in ("version", "protocol"))
+            self._security_event("InvalidTLSVersion" if version else "InvalidCsmsCertificate", tls)
         self._k.note("csms_unreachable", reason=reason[:200], attempt=self._failures + 1)
         self._networks.failed()
         self._again()
-
-    def _tls_failed(self, problem: str) -> None:
-        """Report an invalid certificate or TLS version of the CSMS (A00.FR.310, .316)."""
-        version = any(part in problem for part in ("version", "protocol"))
-        self._security_event("InvalidTLSVersion" if version else "InvalidCsmsCertificate", problem)
 
     def closed(self, reason: str) -> None:
         """Handle a lost connection."""

@@ -158,12 +158,9 @@ class Payments:
             evse.authorization is None
             and evse.asking is None
             and self._web_payments.may_begin(evse)
-            and not self._is_paid_for(evse)
+            and not (evse.record is not None and bool(self._book.of(evse.record.transaction_id)))
             for evse in chosen
         )
-
-    def _is_paid_for(self, evse: Evse) -> bool:
-        return evse.record is not None and bool(self._book.of(evse.record.transaction_id))
 
     def _read(self, evse_id: int | None) -> Decimal | None:
         self._k.cancel(f"payment.card.{evse_id or 0}")

@@ -222,7 +222,9 @@ class CertificateStore:
         wanted = request.certificate_hash_data
         for key, item in list(self._all.items()):
             if _same(_hashes_of(item, wanted.hash_algorithm)[0], wanted):
-                if self._is_needed(item):
+                # whether the CSMS could not be verified without it (M04.FR.03)
+                secure = self._k.model.number("SecurityCtrlr.SecurityProfile") > 1
+                if secure and item.use == "CSMSRootCertificate" and len(self.of(item.use)) == 1:
                     return DeleteCertificateResponse(
                         status="Failed", status_info=status_info("NotEnabled", "the last one")
                     )
@@ -233,11 +235,6 @@ class CertificateStore:
         if self._is_own(wanted):
             return DeleteCertificateResponse(status="Failed", status_info=status_info("NotEnabled"))  # M04.FR.06
         return DeleteCertificateResponse(status="NotFound")
-
-    def _is_needed(self, item: Stored) -> bool:
-        """Return whether the CSMS could not be verified without it (M04.FR.03)."""
-        secure = self._k.model.number("SecurityCtrlr.SecurityProfile") > 1
-        return secure and item.use == "CSMSRootCertificate" and len(self.of(item.use)) == 1
 
     def _is_own(self, wanted: CertificateHashData) -> bool:
         chain = self.own("ChargingStationCertificate")

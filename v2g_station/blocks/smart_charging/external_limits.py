@@ -129,12 +129,21 @@ class ExternalLimits:
             return
         if fact.generation and self._k.version == "2.0.1":
             return  # 2.0.1 cannot express it
-        number = _number(fact)
+        # the id of an external system's profile: negative, one per source, place and kind (K11.FR.06)
+        slots = len(SOURCES) * 2
+        number = -1 - SOURCES.index(fact.source) - len(SOURCES) * fact.generation - slots * fact.evse_id
         if not fact.generation:
             self._restore(fact)
         if not fact.periods:
             self._now.pop(fact.evse_id, None)
-            self._end(fact, number)
+            # K13
+            if not any(item.profile.id == number for item in self._smart.installed):
+                return
+            self._reported.pop(number, None)
+            self._critical.pop(number, None)
+            self._smart.remove(number)
+            self._call(number, ClearedChargingLimitRequest(charging_limit_source=fact.source, evse_id=fact.evse_id))
+            self._report_transactions(fact.evse_id)
         elif not fact.generation and self._fill(fact):
             return
         elif fact.generation or not model.flag("SmartChargingCtrlr.ExternalConstraintsProfileDisallowed"):
@@ -182,16 +191,6 @@ class ExternalLimits:
             operation_mode=mode,
         )
 
-    def _end(self, fact: ExternalLimit, number: int) -> None:
-        """K13."""
-        if not any(item.profile.id == number for item in self._smart.installed):
-            return
-        self._reported.pop(number, None)
-        self._critical.pop(number, None)
-        self._smart.remove(number)
-        self._call(number, ClearedChargingLimitRequest(charging_limit_source=fact.source, evse_id=fact.evse_id))
-        self._report_transactions(fact.evse_id)
-
     # -- profiles of the CSMS that leave values to external systems
 
     def _fill(self, fact: ExternalLimit) -> bool:
@@ -213,7 +212,15 @@ class ExternalLimits:
     def _put_filled(self, item: Installed, wanted: ExternalPeriod) -> Installed:
         """Put values into a profile as set by the CSMS, replacing earlier ones."""
         left = self._left.setdefault(item.profile.id, item)
-        filled = self._filled(left, wanted)
+        # Q05.FR.01, .02, .05, .06
+        new = self._period(wanted)
+        schedule = left.profile.charging_schedule[0]
+        periods = tuple(_fill_in(period, new) for period in schedule.charging_schedule_period)
+        schedule = msgspec.structs.replace(schedule, charging_schedule_period=periods)
+        profile = msgspec.structs.replace(left.profile, charging_schedule=(schedule,))
+        if profile.charging_profile_kind == "Dynamic":
+            profile = msgspec.structs.replace(profile, dyn_update_time=format_time(self._k.utc_ms))
+        filled = msgspec.structs.replace(left, profile=profile)
         if filled != item:
             self._filling = True
             self._smart.put(filled)
@@ -232,17 +239,6 @@ class ExternalLimits:
                 self._reported.pop(number, None)
                 self._now.pop(fact.evse_id, None)
                 self._smart.put(left)
-
-    def _filled(self, item: Installed, wanted: ExternalPeriod) -> Installed:
-        """Q05.FR.01, .02, .05, .06."""
-        new = self._period(wanted)
-        schedule = item.profile.charging_schedule[0]
-        periods = tuple(_fill_in(period, new) for period in schedule.charging_schedule_period)
-        schedule = msgspec.structs.replace(schedule, charging_schedule_period=periods)
-        profile = msgspec.structs.replace(item.profile, charging_schedule=(schedule,))
-        if profile.charging_profile_kind == "Dynamic":
-            profile = msgspec.structs.replace(profile, dyn_update_time=format_time(self._k.utc_ms))
-        return msgspec.structs.replace(item, profile=profile)
 
     def _installed(self, item: Installed) -> None:
         """Fill a profile that is installed after the values."""
@@ -333,12 +329,6 @@ class ExternalLimits:
         for evse in self._evses.values():
             if evse.record is not None and evse_id in (0, evse.number):
                 self._sessions.update(evse, "ChargingRateChanged")
-
-
-def _number(fact: ExternalLimit) -> int:
-    """Return the id of an external system's profile: negative, one per source, place and kind (K11.FR.06)."""
-    slots = len(SOURCES) * 2
-    return -1 - SOURCES.index(fact.source) - len(SOURCES) * fact.generation - slots * fact.evse_id
 
 
 def _waits(item: Installed, wanted: ExternalPeriod) -> bool:

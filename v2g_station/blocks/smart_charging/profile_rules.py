@@ -293,11 +293,7 @@ def _refuse_mode(period: ChargingSchedulePeriod, able: Abilities) -> StatusInfo 
         return status_info("InvalidSchedule", "ChargingOnly needs a limit")
     if mode in ("CentralSetpoint", "CentralFrequency") and period.setpoint is None:
         return status_info("InvalidSchedule", f"{mode} needs a setpoint")
-    return _refuse_range(period)
-
-
-def _refuse_range(period: ChargingSchedulePeriod) -> StatusInfo | None:
-    """Reject a set-point outside its own limits (V2X.05, .06)."""
+    # reject a set-point outside its own limits (V2X.05, .06)
     for line in ("", "_l2", "_l3"):
         setpoint, most, least = (getattr(period, name + line) for name in ("setpoint", "limit", "discharge_limit"))
         if setpoint is not None and (

@@ -131,7 +131,9 @@ class ManagedSessions(Sessions):
                 for listener in self.on_bound:
                     listener(evse, bound)
         elif request.event_type == "Ended":
-            self._resume_energy(evse)
+            # lift the suspension for the next driver: the invalid identifier was another's
+            self._k.cancel(f"invalid.{evse.number}")
+            self._k.do(SuspendEnergy(evse_id=evse.number, suspended=False))
             for ended in self.on_ended:
                 ended(evse, record)
         elif request.meter_value:
@@ -429,11 +431,6 @@ class ManagedSessions(Sessions):
             return
         self._k.do(SuspendEnergy(evse_id=evse.number, suspended=True))
         self.progress(record.reference, "ChargingStateChanged", charging_state="SuspendedEVSE", sample=sample)
-
-    def _resume_energy(self, evse: Evse) -> None:
-        """Lift the suspension for the next driver: the invalid identifier was another's."""
-        self._k.cancel(f"invalid.{evse.number}")
-        self._k.do(SuspendEnergy(evse_id=evse.number, suspended=False))
 
     def end(
         self, evse: Evse, trigger: TriggerReason, *, reason: Reason | None = None, id_token: IdToken | None = None

@@ -74,7 +74,13 @@ class Sessions(TransactionEvents):
         if (evse.plugged is not None) == connected:
             return
         if not connected:
-            self._plugged_in(evse, connector)
+            self._k.cancel(f"tx.{evse.number}.connect")
+            if evse.record is not None and evse.record.connector_id != connector.number:
+                evse.record = msgspec.structs.replace(evse.record, connector_id=connector.number)
+            if evse.reason == "EVDisconnected":  # the transaction has outlasted it (E10)
+                evse.reason = None
+            if evse.authorization is not None:
+                self._let_flow(evse)
             self.changed(evse, before, "CablePluggedIn")
         else:
             self._pulled(evse, connector)
@@ -82,15 +88,6 @@ class Sessions(TransactionEvents):
             if evse.record is None:
                 evse.authorization = None
                 self.announce(evse)
-
-    def _plugged_in(self, evse: Evse, connector: Connector) -> None:
-        self._k.cancel(f"tx.{evse.number}.connect")
-        if evse.record is not None and evse.record.connector_id != connector.number:
-            evse.record = msgspec.structs.replace(evse.record, connector_id=connector.number)
-        if evse.reason == "EVDisconnected":  # the transaction has outlasted it (E10)
-            evse.reason = None
-        if evse.authorization is not None:
-            self._let_flow(evse)
 
     def _pulled(self, evse: Evse, connector: Connector) -> None:
         evse.power = "EVConnected"

@@ -183,16 +183,12 @@ def _demand(request: CurrentDemandReq, response: CurrentDemandRes, made: Message
         yield f"{volts:g} V at the output, {wanted[0]:g} V were requested"
     if exceeds(amperes, wanted[1]):
         yield f"{amperes:g} A flow, {wanted[1]:g} A were requested"
-    voltage = _limit(response, found, "evse_maximum_voltage_limit")
+    number = getattr(response, "evse_maximum_voltage_limit", None) or getattr(found, "evse_maximum_voltage_limit", None)
+    voltage = None if number is None else amount(number)
     if voltage is not None and voltage <= 0:
         yield f"a greatest voltage of {voltage:g} V"
     elif voltage is not None and volts > voltage * 1.05:
         yield f"{volts:g} V at the output, the limit is {voltage:g} V"
-
-
-def _limit(response: Element, parameters: Element | None, name: str) -> float | None:
-    number = getattr(response, name, None) or getattr(parameters, name, None)
-    return None if number is None else amount(number)
 
 
 _CHECKS: Final[Mapping[str, Callable[..., Iterator[str]]]] = MappingProxyType(

@@ -40,7 +40,18 @@ class MessageKnown:
         self.pre_charged = name == "PreChargeRes"
         match name:
             case "ServiceDiscoveryRes":
-                self._discover(response)
+                # store the offer, which the editions word differently
+                self.discovered = True
+                service = response.charge_service
+                tag = getattr(service, "service_tag", service)
+                self.charge_service = tag.service_id
+                options = getattr(response, "payment_option_list", None) or response.payment_options
+                self.payments = tuple(each.name for each in options.payment_option)
+                modes = getattr(service, "supported_energy_transfer_mode", None)
+                offered = modes.energy_transfer_mode if modes is not None else (service.energy_transfer_type,)
+                self.modes = tuple(each.value for each in offered)
+                services = response.service_list.service if response.service_list is not None else ()
+                self.added = tuple(getattr(each, "service_tag", each).service_id for each in services)
             case "SessionSetupRes" if isinstance(response.evse_id, str):
                 self.evse_id = response.evse_id
             case "PaymentDetailsRes":
@@ -52,20 +63,6 @@ class MessageKnown:
         if voltage is not None:
             self.voltage = millivolts(voltage) / 1000
         self.meter = getattr(response, "meter_info", None) or self.meter
-
-    def _discover(self, response: Any) -> None:
-        """Store the offer, which the editions word differently."""
-        self.discovered = True
-        service = response.charge_service
-        tag = getattr(service, "service_tag", service)
-        self.charge_service = tag.service_id
-        options = getattr(response, "payment_option_list", None) or response.payment_options
-        self.payments = tuple(each.name for each in options.payment_option)
-        modes = getattr(service, "supported_energy_transfer_mode", None)
-        offered = modes.energy_transfer_mode if modes is not None else (service.energy_transfer_type,)
-        self.modes = tuple(each.value for each in offered)
-        services = response.service_list.service if response.service_list is not None else ()
-        self.added = tuple(getattr(each, "service_tag", each).service_id for each in services)
 
     @property
     def mode(self) -> str | None:

@@ -229,19 +229,16 @@ class ContractResponses2(Responses2):
 
     def _AuthorizationReq(self, request: common_2.AuthorizationReq) -> Fields:
         if not self._signed:  # a repeated one needs no signature
-            self._verify(request)
+            # report a wrong challenge or signature [V2G2-475]
+            if request.gen_challenge != self.challenge:
+                self.facts.append("signs another challenge")
+            try:
+                if self._key is not None:
+                    signatures.verify(self.signature, request, self._key)
+            except SignatureError as error:
+                self.facts.append(f"its signature is wrong: {error}")
             self._signed = True
         return super()._AuthorizationReq(request)
-
-    def _verify(self, request: common_2.AuthorizationReq) -> None:
-        """Report a wrong challenge or signature [V2G2-475]."""
-        if request.gen_challenge != self.challenge:
-            self.facts.append("signs another challenge")
-        try:
-            if self._key is not None:
-                signatures.verify(self.signature, request, self._key)
-        except SignatureError as error:
-            self.facts.append(f"its signature is wrong: {error}")
 
 
 class ResponsesDin(MessageResponses):

@@ -337,7 +337,27 @@ def cases_of(words: Words, family: Family) -> Iterator[Case]:
             continue
         if words.edition == "din" and (not row.din or row.pay):
             continue
-        yield _case(row, words, family)
+        request = words.requests.get(row.message, row.message) + "Req"
+        do, expect, required = _done(row, request, words)
+        iso = published_id(row.scope, row.message, row.number)
+        din = words.edition == "din"
+        own = tuple(each for each in row.requirements if each.startswith("V2G-DC") == din)
+        script = Script(
+            goal=row.goal, do=do, expect=expect, pay=row.pay, detour=row.detour, pilot=row.pilot, resume=row.resume,
+            installs=row.installs,
+        )  # fmt: skip
+        yield Case(
+            id=f"SECC-{request[:-3]}-DIN-{_word(row)}" if din else iso,
+            published=(iso,),
+            title=row.title or _title(row, request),
+            required=required,
+            requirements=own or words.requirements[row.template] or (() if din else _allowed(row)),
+            open=row.open,
+            family=family,
+            quick=row.quick,
+            needs=_needs(row),
+            scripts=(*row.first, script),
+        )
 
 
 _NEEDS: Final[Mapping[str, str]] = MappingProxyType(
@@ -368,30 +388,6 @@ def _needs(row: Row) -> tuple[str, ...]:
     if row.goal in RENEGOTIATED or row.detour is _RENEGOTIATING:
         found.append("renegotiation")
     return tuple(found)
-
-
-def _case(row: Row, words: Words, family: Family) -> Case:
-    request = words.requests.get(row.message, row.message) + "Req"
-    do, expect, required = _done(row, request, words)
-    iso = published_id(row.scope, row.message, row.number)
-    din = words.edition == "din"
-    own = tuple(each for each in row.requirements if each.startswith("V2G-DC") == din)
-    script = Script(
-        goal=row.goal, do=do, expect=expect, pay=row.pay, detour=row.detour, pilot=row.pilot, resume=row.resume,
-        installs=row.installs,
-    )  # fmt: skip
-    return Case(
-        id=f"SECC-{request[:-3]}-DIN-{_word(row)}" if din else iso,
-        published=(iso,),
-        title=row.title or _title(row, request),
-        required=required,
-        requirements=own or words.requirements[row.template] or (() if din else _allowed(row)),
-        open=row.open,
-        family=family,
-        quick=row.quick,
-        needs=_needs(row),
-        scripts=(*row.first, script),
-    )
 
 
 def _done(row: Row, request: str, words: Words) -> tuple[Ask | Silence, Expect, str]:

@@ -108,21 +108,6 @@ class MessageVehicle(ScriptedVehicle, MessageSession):
             return f"no energy transfer mode of {known.family.value} is offered"
         return ""
 
-    def _choose_payment(self) -> None:
-        """Take the script's method of payment, if the charger offers it."""
-        offered, (pay, _, contract) = self._known.payments, self._script.pay.partition(" ")
-        pay = pay or self._kit.pay or ("EIM" if "ExternalPayment" in offered else "PnC")
-        if self._script.installs:
-            self._requests.beside = (CONTRACT_SERVICE,)
-        if set(self._requests.beside) - set(self._known.added):
-            self._not_here("the charger does not offer to install contracts")
-        elif _PAYMENTS[pay] not in offered:
-            self._not_here(f"the charger does not offer {_PAYMENTS[pay]}")
-        elif pay == "PnC":
-            self._requests.payer = self._kit.contracts.get(contract or "good")
-            if self._requests.payer is None:
-                self._not_here(f"no contract {contract or 'good'!r} given")
-
     # -- on the way ---------------------------------------------------------------------------------------------
 
     def _faults(self, request: Element, message: Element) -> list[str]:
@@ -132,7 +117,19 @@ class MessageVehicle(ScriptedVehicle, MessageSession):
     def _learn(self, request: Element, message: Element) -> None:
         self._known.hear(message)
         if type(message).__name__ == "ServiceDiscoveryRes":
-            self._choose_payment()
+            # take the script's method of payment, if the charger offers it
+            offered, (pay, _, contract) = self._known.payments, self._script.pay.partition(" ")
+            pay = pay or self._kit.pay or ("EIM" if "ExternalPayment" in offered else "PnC")
+            if self._script.installs:
+                self._requests.beside = (CONTRACT_SERVICE,)
+            if set(self._requests.beside) - set(self._known.added):
+                self._not_here("the charger does not offer to install contracts")
+            elif _PAYMENTS[pay] not in offered:
+                self._not_here(f"the charger does not offer {_PAYMENTS[pay]}")
+            elif pay == "PnC":
+                self._requests.payer = self._kit.contracts.get(contract or "good")
+                if self._requests.payer is None:
+                    self._not_here(f"no contract {contract or 'good'!r} given")
         self._note_meter(getattr(message, "meter_info", None))
 
     def _note_meter(self, info: object) -> None:
@@ -212,31 +209,28 @@ class Vehicle2(MessageVehicle, Session2):
     def _learn(self, request: Element, message: Element) -> None:
         super()._learn(request, message)
         if isinstance(message, CertificateInstallationRes | CertificateUpdateRes):
-            self._take_contract(request, message)
-
-    def _take_contract(self, request: Element, response: CertificateInstallationRes | CertificateUpdateRes) -> None:
-        """Pay with an issued contract from now on; record whether the vehicle can use it."""
-        payer = self._requests.payer
-        installs = type(request).__name__ == "CertificateInstallationReq"
-        own = self._kit.provisioning["good"] if installs else payer
-        issued = response.contract_signature_cert_chain
-        at = datetime.fromtimestamp(self._time.utc_ms / 1000, tz=UTC)
-        cps = response.sa_provisioning_certificate_chain
-        try:
-            roots = self._kit.roots
-            service = verify_chain(
-                cps.certificate, sub_cas(cps), roots, role=Role.CPS, at=at, generation=Generation.ISO15118_2
-            )
-            signatures.verify(self._signature, response, _key_of(service.leaf))
-            if own is None or not isinstance(own.key, SoftwareKey):
-                return  # keys in tokens are for signatures only
-            sealed = Envelope(response.dh_public_key.value, response.contract_signature_encrypted_private_key.value)
-            key = unseal(sealed, own.key, contract=_key_of(load_certificate(issued.certificate)))
-        except TrustError as error:
-            self.seen.facts.append(f"{WRONG}{UNUSABLE}: {error}")
-            return
-        self.seen.facts.append(DELIVERS)
-        self._requests.payer = Payer((issued.certificate, *sub_cas(issued)), SoftwareKey(key))
+            # pay with an issued contract from now on; record whether the vehicle can use it
+            payer = self._requests.payer
+            installs = type(request).__name__ == "CertificateInstallationReq"
+            own = self._kit.provisioning["good"] if installs else payer
+            issued = message.contract_signature_cert_chain
+            at = datetime.fromtimestamp(self._time.utc_ms / 1000, tz=UTC)
+            cps = message.sa_provisioning_certificate_chain
+            try:
+                roots = self._kit.roots
+                service = verify_chain(
+                    cps.certificate, sub_cas(cps), roots, role=Role.CPS, at=at, generation=Generation.ISO15118_2
+                )
+                signatures.verify(self._signature, message, _key_of(service.leaf))
+                if own is None or not isinstance(own.key, SoftwareKey):
+                    return  # keys in tokens are for signatures only
+                sealed = Envelope(message.dh_public_key.value, message.contract_signature_encrypted_private_key.value)
+                key = unseal(sealed, own.key, contract=_key_of(load_certificate(issued.certificate)))
+            except TrustError as error:
+                self.seen.facts.append(f"{WRONG}{UNUSABLE}: {error}")
+                return
+            self.seen.facts.append(DELIVERS)
+            self._requests.payer = Payer((issued.certificate, *sub_cas(issued)), SoftwareKey(key))
 
 
 def _key_of(certificate: Certificate) -> PublicKey:

@@ -104,24 +104,20 @@ def _stops(
         transaction = Transaction(t)
         with precondition():
             await t.booted()
-            await _reach(transaction, after)
+            if after == "authorized":
+                await transaction.authorized()
+            elif after == "suspended":
+                await transaction.suspended()
+            else:
+                await transaction.started()
+            if after in ("stop authorized", "post session"):
+                await transaction.stop_authorized()
+            if after == "post session":
+                await transaction.post_session()
         for kind, trigger, more in events:
             if more.get("stopped") == "EVDisconnected":
                 await t.connector("Available")
             await transaction.event(kind, trigger, **more)
-
-
-async def _reach(transaction: Transaction, state: str) -> None:
-    if state == "authorized":
-        await transaction.authorized()
-    elif state == "suspended":
-        await transaction.suspended()
-    else:
-        await transaction.started()
-    if state in ("stop authorized", "post session"):
-        await transaction.stop_authorized()
-    if state == "post session":
-        await transaction.post_session()
 
 
 _GONE: Final = ("Ended", "EVCommunicationLost", {"state": "Idle", "stopped": "EVDisconnected"})

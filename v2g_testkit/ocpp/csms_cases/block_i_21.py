@@ -33,15 +33,6 @@ async def _sets(t: CsmsTest, wanted: Payload, status: str = "Accepted", evse: in
     return _is(t, sent, wanted, "I07.FR.10")
 
 
-async def _changes(t: CsmsTest, transaction: Transaction, wanted: Payload, status: str) -> str:
-    """Have the back end change the tariff of a transaction; return its id. Raises Failed."""
-    t.answer("ChangeTransactionTariff", {"status": status})
-    sent = await t.asked(
-        "ChangeTransactionTariff", "I11.FR.06", free=("tariff",), transactionId=transaction.id, tariff=wanted
-    )
-    return _is(t, sent, wanted, "I11.FR.06")
-
-
 def _differ(t: CsmsTest, old: str, new: str) -> None:
     t.check(old != new, "I08.FR.08", f"gives tariffs of different contents the id {old}")
 
@@ -118,7 +109,13 @@ def _case_of_change(number: int, status: str, title: str) -> None:
     async def script(t: CsmsTest) -> None:
         """The back end sends the tariff for the transaction, with an id of its own, and continues."""
         transaction, old = await _calculated(t)
-        new = await _changes(t, transaction, _tariff(2, _DAY, _NIGHT), status)
+        # have the back end change the tariff of a transaction; return its id. Raises Failed
+        wanted = _tariff(2, _DAY, _NIGHT)
+        t.answer("ChangeTransactionTariff", {"status": status})
+        sent = await t.asked(
+            "ChangeTransactionTariff", "I11.FR.06", free=("tariff",), transactionId=transaction.id, tariff=wanted
+        )
+        new = _is(t, sent, wanted, "I11.FR.06")
         _differ(t, old, new)
         if status == "Accepted":
             await transaction.event("Updated", "TariffChanged", state="Charging", info={"tariffId": new})

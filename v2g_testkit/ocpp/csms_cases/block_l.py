@@ -29,7 +29,8 @@ async def _update(t: CsmsTest, status: str = "Accepted", **times: str) -> int:
     }
     sent = await t.asked("UpdateFirmware", "L01", free=("firmware",), requestId=t.next_id(), firmware=firmware)
     found: Payload = sent["firmware"]
-    t.check(_is_url(found["location"]), "L01", "location is no URL")
+    address = urlsplit(found["location"])
+    t.check(bool(address.scheme and address.netloc), "L01", "location is no URL")
     t.check(is_certificate(found.get("signingCertificate", "")), "L01.FR.11", "signingCertificate is none")
     t.check(bool(found.get("signature")), "L01.FR.09", "the firmware has no signature")
     for name, wanted in times.items():
@@ -37,11 +38,6 @@ async def _update(t: CsmsTest, status: str = "Accepted", **times: str) -> int:
         t.is_at(found[name], wanted, "L01")
     number: int = sent["requestId"]
     return number
-
-
-def _is_url(text: str) -> bool:
-    address = urlsplit(text)
-    return bool(address.scheme and address.netloc)
 
 
 async def _goes(t: CsmsTest, number: int, *statuses: str) -> None:

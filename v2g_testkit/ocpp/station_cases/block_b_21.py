@@ -235,13 +235,6 @@ async def password_of_controller(t: StationTest) -> None:
     t.check(t.opening.password == PASSWORD, "B09.FR.27", "connects with another password")
 
 
-async def _downgrades(t: StationTest, *, allowed: bool) -> None:
-    """Let the station take lower security profiles, or not. Raises NotApplicable."""
-    t.needs(t.opening.security_profile > 1, "its security profile is the lowest")
-    if allowed or (await t.get(*_DOWNGRADE))["attributeStatus"] == "Accepted":
-        await t.demand(*_DOWNGRADE, str(allowed).lower())
-
-
 def _case_of_downgrade(number: int, *, allowed: bool, by_variables: bool) -> None:
     requirement = {(True, False): "B09.FR.31", (True, True): "B09.FR.32",
                    (False, False): "B09.FR.04", (False, True): "B09.FR.35"}[allowed, by_variables]  # fmt: skip
@@ -255,7 +248,10 @@ def _case_of_downgrade(number: int, *, allowed: bool, by_variables: bool) -> Non
         requirements=(requirement,),
     )
     async def script(t: StationTest) -> None:
-        await _downgrades(t, allowed=allowed)
+        # let the station take lower security profiles, or not. Raises NotApplicable
+        t.needs(t.opening.security_profile > 1, "its security profile is the lowest")
+        if allowed or (await t.get(*_DOWNGRADE))["attributeStatus"] == "Accepted":
+            await t.demand(*_DOWNGRADE, str(allowed).lower())
         level = 1 if allowed else t.opening.security_profile - 1
         if by_variables:
             _by_variables(t)

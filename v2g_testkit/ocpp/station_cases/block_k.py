@@ -22,10 +22,6 @@ async def _unit(t: StationTest) -> str:
     return (await t.value("SmartChargingCtrlr", "RateUnit")).split(",")[0].strip()
 
 
-def _limit(unit: str, limit: float = _LIMIT) -> float:
-    return limit * 1000 if unit == "W" else limit
-
-
 async def _profile(
     t: StationTest,
     purpose: str = "TxDefaultProfile",
@@ -43,7 +39,8 @@ async def _profile(
         "id": t.next_id(),
         "chargingRateUnit": unit,
         "chargingSchedulePeriod": [
-            {"startPeriod": begin, "limit": _limit(unit, limit)} for begin, limit in periods or ((0, _LIMIT),)
+            {"startPeriod": begin, "limit": (limit * 1000 if unit == "W" else limit)}
+            for begin, limit in periods or ((0, _LIMIT),)
         ],
     }
     if kind != "Relative":

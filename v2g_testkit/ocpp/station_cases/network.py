@@ -20,7 +20,8 @@ async def offer(
     Raises NotApplicable without such a slot.
     """
     in_use = set((await t.value(*PRIORITY)).split(","))
-    slot = to or next((each for each in _slots(t) if each not in in_use), "")
+    # the slots of the station (B09.FR.05)
+    slot = to or next((each for each in (t.values_of(*PRIORITY) or list(_SLOTS)) if each not in in_use), "")
     t.needs(bool(slot), "all of its slots are in use")
     data = {
         "ocppVersion": "OCPP20",
@@ -31,11 +32,6 @@ async def offer(
         "ocppInterface": "Wired0",
     } | more
     return slot, await t.ask("SetNetworkProfile", configurationSlot=int(slot), connectionData=data)
-
-
-def _slots(t: StationTest) -> list[str]:
-    """Return the slots of the station (B09.FR.05)."""
-    return t.values_of(*PRIORITY) or list(_SLOTS)
 
 
 async def prefer_url(t: StationTest, url: str, level: int | None = None, *, only: bool = False) -> str:

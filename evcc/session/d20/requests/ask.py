@@ -57,11 +57,6 @@ _NAMESPACES: Final[Mapping[Family, Schema]] = MappingProxyType(
 )
 
 
-def _families(config: ServiceConfig) -> tuple[Family, ...]:
-    """Return the sets of messages for the vehicle's energy services, best first."""
-    return tuple(dict.fromkeys(ENERGY_TRANSFER[ServiceId[name]].family for name in config.energy))
-
-
 def protocols(config: ServiceConfig) -> tuple[AppProtocol, ...]:
     """Return what is offered for ISO 15118-20: one protocol for each set of messages of the vehicle (V2G20-167)."""
     return tuple(
@@ -72,7 +67,9 @@ def protocols(config: ServiceConfig) -> tuple[AppProtocol, ...]:
             schema_id=rank,
             priority=rank,
         )
-        for rank, family in enumerate(_families(config), start=1)
+        for rank, family in enumerate(
+            tuple(dict.fromkeys(ENERGY_TRANSFER[ServiceId[name]].family for name in config.energy)), start=1
+        )
     )
 
 

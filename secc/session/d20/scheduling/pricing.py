@@ -92,7 +92,20 @@ def price_schedule(context: RequestContext, wanted: Wanted) -> AbsolutePriceSche
         return None
     prices = _csms_prices(context)
     if prices is not None and (wanted.pricing == LEVELS or isinstance(prices, AbsolutePriceSchedule)):
-        return _converted(prices, context, wanted)
+        found: AbsolutePriceSchedule | PriceLevelSchedule | None
+        span = context.utc_ms // 1000, wanted.horizon_s, wanted.points
+        if wanted.pricing == LEVELS:
+            found = csms_prices.in_levels(prices, *span, export=wanted.export)
+            if found is None:
+                return _one_level(context, wanted)
+        else:
+            assert isinstance(prices, AbsolutePriceSchedule)
+            found = csms_prices.in_money(prices, *span, export=wanted.export, surcharge_micro=wanted.surcharge_micro)
+        return (
+            None
+            if found is None
+            else replace(found, price_schedule_id=wanted.schedule_id, id=_price_id(context, wanted))
+        )
     if not has_prices(context):
         return _one_level(context, wanted) if wanted.pricing == LEVELS else None
     return _absolute(context, wanted) if wanted.pricing == ABSOLUTE else _levels(context, wanted)
@@ -105,23 +118,6 @@ def _csms_prices(context: RequestContext) -> csms_prices.CsmsPrices | None:
         prices is not None and context.config.offer_prices and csms_prices.still_hold(prices, context.utc_ms // 1000)
     )
     return prices if fresh else None
-
-
-def _converted(
-    prices: csms_prices.CsmsPrices, context: RequestContext, wanted: Wanted
-) -> AbsolutePriceSchedule | PriceLevelSchedule | None:
-    found: AbsolutePriceSchedule | PriceLevelSchedule | None
-    span = context.utc_ms // 1000, wanted.horizon_s, wanted.points
-    if wanted.pricing == LEVELS:
-        found = csms_prices.in_levels(prices, *span, export=wanted.export)
-        if found is None:
-            return _one_level(context, wanted)
-    else:
-        assert isinstance(prices, AbsolutePriceSchedule)
-        found = csms_prices.in_money(prices, *span, export=wanted.export, surcharge_micro=wanted.surcharge_micro)
-    return (
-        None if found is None else replace(found, price_schedule_id=wanted.schedule_id, id=_price_id(context, wanted))
-    )
 
 
 def _price_id(context: RequestContext, wanted: Wanted) -> str | None:

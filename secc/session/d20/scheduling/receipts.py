@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from v2g.errors import RefusedError
 from v2g.iso15118.d20.messages.common_types import DetailedCost, DetailedTax, Receipt
 from v2g.iso15118.d20.messages.schedules import AbsolutePriceSchedule, PriceLevelSchedule
-from v2g.iso15118.d20.prices import ZERO, Account, Cost, Flow, Prices, add, amount, read_prices, settle
+from v2g.iso15118.d20.prices import ZERO, Account, Flow, Prices, add, amount, read_prices, settle
 
 STEP_MS: Final = 1000
 """Minimum duration of a piece of energy; its mean power counts for power ranges."""
@@ -82,7 +82,9 @@ def advance(running: Running, *, utc_ms: int, import_mwh: int, export_mwh: int) 
 
 def receipt(running: Running) -> Receipt | None:
     """Return the vehicle's debt so far, all schedules together; compensation counts as negative."""
-    costs = _costs(running)
+    # the cost of each direction
+    pairs = ((running.charge, running.charged), (running.discharge, running.discharged))
+    costs = tuple(settle(prices, account) for prices, account in pairs if prices is not None)
     if not costs:
         return None
     energy = sum((each.energy for each in costs), ZERO)
@@ -90,9 +92,12 @@ def receipt(running: Running) -> Receipt | None:
     for each in costs:
         for rule_id, due in each.taxes:
             taxes[rule_id] = taxes.get(rule_id, ZERO) + due
+    # the mean price of the energy, 0 without energy
+    kwh = (running.charged.energy_w_ms + running.discharged.energy_w_ms) / 3_600_000_000
+    own = running.charged.energy + running.discharged.energy
     return Receipt(
         time_anchor=running.utc_ms // 1000,
-        energy_costs=_line(energy, _per_kwh(running)),
+        energy_costs=_line(energy, own / kwh if kwh else ZERO),
         occupancy_costs=_optional(sum((each.parking for each in costs), ZERO)),
         additional_services_costs=_optional(sum((each.services for each in costs), ZERO)),
         overstay_costs=_optional(sum((each.overstay for each in costs), ZERO)),
@@ -100,19 +105,6 @@ def receipt(running: Running) -> Receipt | None:
             :10
         ],
     )
-
-
-def _costs(running: Running) -> tuple[Cost, ...]:
-    """Return the cost of each direction."""
-    pairs = ((running.charge, running.charged), (running.discharge, running.discharged))
-    return tuple(settle(prices, account) for prices, account in pairs if prices is not None)
-
-
-def _per_kwh(running: Running) -> Fraction:
-    """Return the mean price of the energy, 0 without energy."""
-    kwh = (running.charged.energy_w_ms + running.discharged.energy_w_ms) / 3_600_000_000
-    own = running.charged.energy + running.discharged.energy
-    return own / kwh if kwh else ZERO
 
 
 def _line(due: Fraction, per_unit: Fraction) -> DetailedCost:

@@ -46,7 +46,27 @@ def offered_tuples(request: Request, context: RequestContext) -> tuple[OfferedTu
         key = (powers, offer.surcharge)
         if powers is not None and key not in seen:
             seen.add(key)
-            found.append(_priced(len(found) + 1, offer, powers, request, context))
+            # a tuple with its prices; ids of price schedules are unique in a message
+            tuple_id = len(found) + 1
+            charge, discharge = powers
+            wanted = Wanted(
+                schedule_id=2 * tuple_id - 1,
+                pricing=request.parametrised.selected.pricing,
+                horizon_s=request.horizon_s,
+                points=request.points,
+                surcharge_micro=int(offer.surcharge * MICRO),
+            )
+            back = msgspec.structs.replace(wanted, schedule_id=2 * tuple_id, export=True)
+            found.append(
+                OfferedTuple(
+                    tuple_id=tuple_id,
+                    charge=charge,
+                    discharge=discharge,
+                    charge_prices=price_schedule(context, wanted),
+                    discharge_prices=price_schedule(context, back) if discharge else None,
+                    available_wh=context.config.schedules.available_energy_wh,
+                )
+            )
     return tuple(found)
 
 
@@ -128,29 +148,6 @@ def _cheapest(share: list[Span], request: Request, context: RequestContext) -> l
     if len(chosen) == len(pieces):
         return None  # all of the time is required
     return [Span(each.start_ms, each.end_ms, each.power_w if each.start_ms in chosen else 0) for _, each in pieces]
-
-
-def _priced(
-    tuple_id: int, offer: ScheduleOffer, powers: tuple[Spans, Spans], request: Request, context: RequestContext
-) -> OfferedTuple:
-    """Return a tuple with its prices; ids of price schedules are unique in a message."""
-    charge, discharge = powers
-    wanted = Wanted(
-        schedule_id=2 * tuple_id - 1,
-        pricing=request.parametrised.selected.pricing,
-        horizon_s=request.horizon_s,
-        points=request.points,
-        surcharge_micro=int(offer.surcharge * MICRO),
-    )
-    back = msgspec.structs.replace(wanted, schedule_id=2 * tuple_id, export=True)
-    return OfferedTuple(
-        tuple_id=tuple_id,
-        charge=charge,
-        discharge=discharge,
-        charge_prices=price_schedule(context, wanted),
-        discharge_prices=price_schedule(context, back) if discharge else None,
-        available_wh=context.config.schedules.available_energy_wh,
-    )
 
 
 def _wire(
