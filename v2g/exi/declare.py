@@ -59,6 +59,7 @@ __all__ = [
     "UnsignedInt",
     "UnsignedLong",
     "UnsignedShort",
+    "global_elements",
     "namespace_of",
     "schema_of",
 ]
@@ -248,6 +249,20 @@ class Schema(msgspec.Struct, frozen=True, eq=False):
         for schema in found:  # grows while it is walked
             found.extend(each for each in schema.imports if each not in found)
         return found
+
+
+def global_elements(module: str, *others: type[Element]) -> Mapping[str, type[Element]]:
+    """Return a module's classes that are global elements: messages (Req, Res), members of substitution groups, others.
+
+    To be called at the end of the module, with its `__name__`.
+    """
+    own = [each for each in vars(sys.modules[module]).values() if isinstance(each, type) and each.__module__ == module]
+    return {
+        each.__name__: each
+        for each in own
+        if issubclass(each, Element)
+        and (each in others or each.__struct_config__.tag is not None or each.__name__.endswith(("Req", "Res")))
+    }
 
 
 def schema_of(declaration: type) -> Schema:

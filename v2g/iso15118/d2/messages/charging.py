@@ -4,6 +4,7 @@ from typing import Final
 
 from msgspec import field
 
+from v2g.exi.declare import global_elements
 from v2g.iso15118.d2.messages.common import BodyElement
 from v2g.iso15118.d2.messages.data_types import SAID, EvseID, EVSEProcessing, MeterInfo, PhysicalValue, ResponseCode
 from v2g.iso15118.d2.messages.parameters import AC_EVSEStatus, DC_EVSEStatus, DC_EVStatus
@@ -106,18 +107,4 @@ class WeldingDetectionRes(BodyElement, frozen=True, kw_only=True, tag=True):
     evse_present_voltage: PhysicalValue
 
 
-ELEMENTS: Final = {
-    each.__name__: each
-    for each in (
-        ChargingStatusReq,
-        ChargingStatusRes,
-        CableCheckReq,
-        CableCheckRes,
-        PreChargeReq,
-        PreChargeRes,
-        CurrentDemandReq,
-        CurrentDemandRes,
-        WeldingDetectionReq,
-        WeldingDetectionRes,
-    )
-}
+ELEMENTS: Final = global_elements(__name__)

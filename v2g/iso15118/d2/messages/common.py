@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Final
 
 from msgspec import field
 
-from v2g.exi.declare import ATTRIBUTE, Element, Long, Ref, Short, UnsignedShort
+from v2g.exi.declare import ATTRIBUTE, Element, Long, Ref, Short, UnsignedShort, global_elements
 from v2g.iso15118.d2.messages.data_types import (
     EMAID,
     SAID,
@@ -253,33 +253,4 @@ class CertificateInstallationRes(BodyElement, frozen=True, kw_only=True, tag=Tru
     emaid: EMAID = field(name="eMAID")
 
 
-ELEMENTS: Final = {
-    each.__name__: each
-    for each in (
-        BodyElement,
-        SessionSetupReq,
-        SessionSetupRes,
-        ServiceDiscoveryReq,
-        ServiceDiscoveryRes,
-        ServiceDetailReq,
-        ServiceDetailRes,
-        PaymentServiceSelectionReq,
-        PaymentServiceSelectionRes,
-        PaymentDetailsReq,
-        PaymentDetailsRes,
-        AuthorizationReq,
-        AuthorizationRes,
-        ChargeParameterDiscoveryReq,
-        ChargeParameterDiscoveryRes,
-        PowerDeliveryReq,
-        PowerDeliveryRes,
-        MeteringReceiptReq,
-        MeteringReceiptRes,
-        SessionStopReq,
-        SessionStopRes,
-        CertificateUpdateReq,
-        CertificateUpdateRes,
-        CertificateInstallationReq,
-        CertificateInstallationRes,
-    )
-}
+ELEMENTS: Final = global_elements(__name__)

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Final, TypeAlias
 
 from msgspec import Meta, field
 
-from v2g.exi.declare import Element, UnsignedInt, UnsignedShort
+from v2g.exi.declare import Element, UnsignedInt, UnsignedShort, global_elements
 from v2g.iso15118.d2.messages.data_types import PercentValue, PhysicalValue
 from v2g.iso15118.d2.schemas import ISO2_DATA_TYPES
 
@@ -186,21 +186,4 @@ class ChargingProfile(Element, frozen=True, kw_only=True):
     profile_entry: Annotated[tuple[ProfileEntry, ...], Meta(min_length=1, max_length=24)]
 
 
-ELEMENTS: Final = {
-    each.__name__: each
-    for each in (
-        EVSEStatus,
-        AC_EVSEStatus,
-        EVStatus,
-        DC_EVSEStatus,
-        DC_EVStatus,
-        EVChargeParameter,
-        AC_EVChargeParameter,
-        DC_EVChargeParameter,
-        EVSEChargeParameter,
-        AC_EVSEChargeParameter,
-        DC_EVSEChargeParameter,
-        EVPowerDeliveryParameter,
-        DC_EVPowerDeliveryParameter,
-    )
-}
+ELEMENTS: Final = global_elements(__name__, EVStatus, DC_EVStatus)

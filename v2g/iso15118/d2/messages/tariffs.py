@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Final, TypeAlias
 
 from msgspec import Meta, field
 
-from v2g.exi.declare import ATTRIBUTE, Element, Ref, UnsignedByte, UnsignedInt
+from v2g.exi.declare import ATTRIBUTE, Element, Ref, UnsignedByte, UnsignedInt, global_elements
 from v2g.iso15118.d2.messages.data_types import SAID, PhysicalValue, UnitMultiplier
 from v2g.iso15118.d2.schemas import ISO2_DATA_TYPES
 
@@ -110,15 +110,4 @@ class SAScheduleList(SASchedules, frozen=True, kw_only=True, tag=True):
     sa_schedule_tuple: Annotated[tuple[SAScheduleTuple, ...], Meta(min_length=1, max_length=3)]
 
 
-ELEMENTS: Final = {
-    each.__name__: each
-    for each in (
-        SASchedules,
-        SAScheduleList,
-        Entry,
-        SalesTariffEntry,
-        PMaxScheduleEntry,
-        TimeInterval,
-        RelativeTimeInterval,
-    )
-}
+ELEMENTS: Final = global_elements(__name__, Entry, SalesTariffEntry, PMaxScheduleEntry)

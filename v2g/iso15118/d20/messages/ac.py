@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 from msgspec import field
 
-from v2g.exi.declare import Element, Ref
+from v2g.exi.declare import Element, Ref, global_elements
 from v2g.iso15118.d20.messages.common_types import (
     ChargeLoopReq,
     ChargeLoopRes,
@@ -213,24 +213,4 @@ class AC_ChargeLoopRes(ChargeLoopRes, frozen=True, kw_only=True):
     ]
 
 
-ELEMENTS: Final = {
-    each.__name__: each
-    for each in (
-        AC_ChargeParameterDiscoveryReq,
-        AC_ChargeParameterDiscoveryRes,
-        AC_ChargeLoopReq,
-        AC_ChargeLoopRes,
-        AC_CPDReqEnergyTransferMode,
-        AC_CPDResEnergyTransferMode,
-        BPT_AC_CPDReqEnergyTransferMode,
-        BPT_AC_CPDResEnergyTransferMode,
-        Scheduled_AC_CLReqControlMode,
-        Scheduled_AC_CLResControlMode,
-        BPT_Scheduled_AC_CLReqControlMode,
-        BPT_Scheduled_AC_CLResControlMode,
-        Dynamic_AC_CLReqControlMode,
-        Dynamic_AC_CLResControlMode,
-        BPT_Dynamic_AC_CLReqControlMode,
-        BPT_Dynamic_AC_CLResControlMode,
-    )
-}
+ELEMENTS: Final = global_elements(__name__)

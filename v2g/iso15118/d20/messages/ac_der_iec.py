@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar, Final
 
 from msgspec import Meta, field
 
-from v2g.exi.declare import Choice, Element, Ref, Schema, UnsignedByte, UnsignedInt, UnsignedShort
+from v2g.exi.declare import Choice, Element, Ref, Schema, UnsignedByte, UnsignedInt, UnsignedShort, global_elements
 from v2g.iso15118.d20.messages.ac import (
     AC_CPDReqEnergyTransferMode,
     AC_CPDResEnergyTransferMode,
@@ -399,19 +399,4 @@ class AC_ChargeLoopRes(ChargeLoopRes, frozen=True, kw_only=True):
     ]
 
 
-ELEMENTS: Final = {
-    each.__name__: each
-    for each in (
-        AC_ChargeParameterDiscoveryReq,
-        AC_ChargeParameterDiscoveryRes,
-        AC_ChargeLoopReq,
-        AC_ChargeLoopRes,
-        DER_AC_CPDReqEnergyTransferMode,
-        DER_AC_CPDResEnergyTransferMode,
-        DER_Dynamic_AC_CLReqControlMode,
-        DER_Dynamic_AC_CLResControlMode,
-        DER_Scheduled_AC_CLReqControlMode,
-        DER_Scheduled_AC_CLResControlMode,
-    )
-}
-"""The messages are in the namespace of AC, the others in that of this module."""
+ELEMENTS: Final = global_elements(__name__)

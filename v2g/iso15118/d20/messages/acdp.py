@@ -3,7 +3,7 @@
 from enum import Enum
 from typing import Final
 
-from v2g.exi.declare import Element, Short
+from v2g.exi.declare import Element, Short, global_elements
 from v2g.iso15118.d20.messages.common_types import PercentValue, Processing, RationalNumber, V2GRequest, V2GResponse
 from v2g.iso15118.d20.schemas import ACDP
 
@@ -135,16 +135,4 @@ class ACDP_SystemStatusRes(V2GResponse, frozen=True, kw_only=True):
     ev_association_status: bool
 
 
-ELEMENTS: Final = {
-    each.__name__: each
-    for each in (
-        ACDP_VehiclePositioningReq,
-        ACDP_VehiclePositioningRes,
-        ACDP_ConnectReq,
-        ACDP_ConnectRes,
-        ACDP_DisconnectReq,
-        ACDP_DisconnectRes,
-        ACDP_SystemStatusReq,
-        ACDP_SystemStatusRes,
-    )
-}
+ELEMENTS: Final = global_elements(__name__)

@@ -9,7 +9,18 @@ from typing import Annotated, Final, TypeAlias
 
 from msgspec import Meta, field
 
-from v2g.exi.declare import ATTRIBUTE, Byte, Choice, Element, Int, Short, UnsignedByte, UnsignedLong, UnsignedShort
+from v2g.exi.declare import (
+    ATTRIBUTE,
+    Byte,
+    Choice,
+    Element,
+    Int,
+    Short,
+    UnsignedByte,
+    UnsignedLong,
+    UnsignedShort,
+    global_elements,
+)
 from v2g.iso15118.d20.messages.certificates import (
     CertificateChain,
     ContractCertificateChain,
@@ -424,35 +435,4 @@ class VehicleCheckOutRes(V2GResponse, frozen=True, kw_only=True):
     evse_check_out_status: EvseCheckOutStatus
 
 
-ELEMENTS: Final = {
-    each.__name__: each
-    for each in (
-        SessionSetupReq,
-        SessionSetupRes,
-        AuthorizationSetupReq,
-        AuthorizationSetupRes,
-        AuthorizationReq,
-        AuthorizationRes,
-        ServiceDiscoveryReq,
-        ServiceDiscoveryRes,
-        ServiceDetailReq,
-        ServiceDetailRes,
-        ServiceSelectionReq,
-        ServiceSelectionRes,
-        ScheduleExchangeReq,
-        ScheduleExchangeRes,
-        PowerDeliveryReq,
-        PowerDeliveryRes,
-        MeteringConfirmationReq,
-        MeteringConfirmationRes,
-        SessionStopReq,
-        SessionStopRes,
-        CertificateInstallationReq,
-        CertificateInstallationRes,
-        VehicleCheckInReq,
-        VehicleCheckInRes,
-        VehicleCheckOutReq,
-        VehicleCheckOutRes,
-        SignedMeteringData,
-    )
-}
+ELEMENTS: Final = global_elements(__name__, SignedMeteringData)

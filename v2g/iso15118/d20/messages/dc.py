@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 from msgspec import field
 
-from v2g.exi.declare import Element, Ref
+from v2g.exi.declare import Element, Ref, global_elements
 from v2g.iso15118.d20.messages.common_types import (
     ChargeLoopReq,
     ChargeLoopRes,
@@ -233,30 +233,4 @@ class DC_WeldingDetectionRes(V2GResponse, frozen=True, kw_only=True):
     evse_present_voltage: RationalNumber
 
 
-ELEMENTS: Final = {
-    each.__name__: each
-    for each in (
-        DC_CPDReqEnergyTransferMode,
-        BPT_DC_CPDReqEnergyTransferMode,
-        DC_ChargeParameterDiscoveryReq,
-        DC_CPDResEnergyTransferMode,
-        BPT_DC_CPDResEnergyTransferMode,
-        DC_ChargeParameterDiscoveryRes,
-        DC_CableCheckReq,
-        DC_CableCheckRes,
-        DC_PreChargeReq,
-        DC_PreChargeRes,
-        Scheduled_DC_CLReqControlMode,
-        BPT_Scheduled_DC_CLReqControlMode,
-        Dynamic_DC_CLReqControlMode,
-        BPT_Dynamic_DC_CLReqControlMode,
-        DC_ChargeLoopReq,
-        Scheduled_DC_CLResControlMode,
-        BPT_Scheduled_DC_CLResControlMode,
-        Dynamic_DC_CLResControlMode,
-        BPT_Dynamic_DC_CLResControlMode,
-        DC_ChargeLoopRes,
-        DC_WeldingDetectionReq,
-        DC_WeldingDetectionRes,
-    )
-}
+ELEMENTS: Final = global_elements(__name__)

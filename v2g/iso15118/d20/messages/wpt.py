@@ -8,7 +8,7 @@ from typing import Annotated, Final, TypeAlias
 
 from msgspec import Meta, field
 
-from v2g.exi.declare import Element, UnsignedShort
+from v2g.exi.declare import Element, UnsignedShort, global_elements
 from v2g.iso15118.d20.messages.common_types import (
     ChargeLoopReq,
     ChargeLoopRes,
@@ -211,20 +211,4 @@ class WPT_ChargeLoopRes(ChargeLoopRes, frozen=True, kw_only=True):
     manufacturer_specific_data_container: Annotated[tuple[WPT_DataContainer, ...], Meta(max_length=16)] = ()
 
 
-ELEMENTS: Final = {
-    each.__name__: each
-    for each in (
-        WPT_FinePositioningSetupReq,
-        WPT_FinePositioningSetupRes,
-        WPT_FinePositioningReq,
-        WPT_FinePositioningRes,
-        WPT_PairingReq,
-        WPT_PairingRes,
-        WPT_ChargeParameterDiscoveryReq,
-        WPT_ChargeParameterDiscoveryRes,
-        WPT_AlignmentCheckReq,
-        WPT_AlignmentCheckRes,
-        WPT_ChargeLoopReq,
-        WPT_ChargeLoopRes,
-    )
-}
+ELEMENTS: Final = global_elements(__name__)

@@ -4,6 +4,7 @@ from typing import Final
 
 from msgspec import field
 
+from v2g.exi.declare import global_elements
 from v2g.iso15118.din.messages.base import BodyElement
 from v2g.iso15118.din.messages.data_types import SAID, EvseID, EVSEProcessing, MeterInfo, PhysicalValue, ResponseCode
 from v2g.iso15118.din.messages.parameters import AC_EVSEStatus, DC_EVSEStatus, DC_EVStatus
@@ -102,18 +103,4 @@ class WeldingDetectionRes(BodyElement, frozen=True, kw_only=True, tag=True):
     evse_present_voltage: PhysicalValue
 
 
-ELEMENTS: Final = {
-    each.__name__: each
-    for each in (
-        ChargingStatusReq,
-        ChargingStatusRes,
-        CableCheckReq,
-        CableCheckRes,
-        PreChargeReq,
-        PreChargeRes,
-        CurrentDemandReq,
-        CurrentDemandRes,
-        WeldingDetectionReq,
-        WeldingDetectionRes,
-    )
-}
+ELEMENTS: Final = global_elements(__name__)

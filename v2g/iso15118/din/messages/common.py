@@ -4,7 +4,7 @@ from typing import Annotated, Final
 
 from msgspec import field
 
-from v2g.exi.declare import ATTRIBUTE, Long, Ref, Short
+from v2g.exi.declare import ATTRIBUTE, Long, Ref, Short, global_elements
 from v2g.iso15118.din.messages.base import BodyElement
 from v2g.iso15118.din.messages.data_types import (
     SAID,
@@ -243,32 +243,4 @@ class CertificateInstallationRes(BodyElement, frozen=True, kw_only=True, tag=Tru
     id: Annotated[str, ATTRIBUTE] = field(name="Id")
 
 
-ELEMENTS: Final = {
-    each.__name__: each
-    for each in (
-        SessionSetupReq,
-        SessionSetupRes,
-        ServiceDiscoveryReq,
-        ServiceDiscoveryRes,
-        ServiceDetailReq,
-        ServiceDetailRes,
-        ServicePaymentSelectionReq,
-        ServicePaymentSelectionRes,
-        PaymentDetailsReq,
-        PaymentDetailsRes,
-        ContractAuthenticationReq,
-        ContractAuthenticationRes,
-        ChargeParameterDiscoveryReq,
-        ChargeParameterDiscoveryRes,
-        PowerDeliveryReq,
-        PowerDeliveryRes,
-        MeteringReceiptReq,
-        MeteringReceiptRes,
-        SessionStopReq,
-        SessionStopRes,
-        CertificateUpdateReq,
-        CertificateUpdateRes,
-        CertificateInstallationReq,
-        CertificateInstallationRes,
-    )
-}
+ELEMENTS: Final = global_elements(__name__)

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Final
 
 from msgspec import Meta, field
 
-from v2g.exi.declare import Element, UnsignedInt
+from v2g.exi.declare import Element, UnsignedInt, global_elements
 from v2g.iso15118.din.messages.data_types import SAID, PercentValue, PhysicalValue, PMax
 from v2g.iso15118.din.schemas import DIN_DATA_TYPES
 
@@ -189,21 +189,4 @@ class ChargingProfile(Element, frozen=True, kw_only=True):
     profile_entry: Annotated[tuple[ProfileEntry, ...], Meta(min_length=1)]
 
 
-ELEMENTS: Final = {
-    each.__name__: each
-    for each in (
-        EVSEStatus,
-        AC_EVSEStatus,
-        EVStatus,
-        DC_EVSEStatus,
-        DC_EVStatus,
-        EVChargeParameter,
-        AC_EVChargeParameter,
-        DC_EVChargeParameter,
-        EVSEChargeParameter,
-        AC_EVSEChargeParameter,
-        DC_EVSEChargeParameter,
-        EVPowerDeliveryParameter,
-        DC_EVPowerDeliveryParameter,
-    )
-}
+ELEMENTS: Final = global_elements(__name__, EVStatus, DC_EVStatus)
