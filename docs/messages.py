@@ -3,10 +3,9 @@
 import re
 from collections.abc import Iterable, Iterator
 from enum import Enum
-from importlib import import_module
 from typing import Any, Final
 
-from v2g.exi.declare import Content, Element, Schema, Wildcard, schema_of
+from v2g.exi.declare import Content, Element, Schema, Wildcard, is_shared, schema_of
 from v2g.exi.explain_states import describe
 from v2g.exi.grammar import document
 from v2g.exi.model import Event, Kind, Model, Particle, Simple, leaves, model_of
@@ -66,7 +65,7 @@ def messages(page: str) -> str:
     for title, kinds in (("Messages", roots), ("Types", [kind for kind in own if kind not in roots])):
         parts += [f"## {title}\n"] if kinds else []
         parts += [_type(kind, page) for kind in sorted(kinds, key=lambda kind: kind.__name__)]
-    enumerations = sorted({each for schema in shown for each in _enumerations(schema)}, key=lambda each: each.__name__)
+    enumerations = sorted({each for schema in shown for each in schema.enumerations()}, key=lambda each: each.__name__)
     parts += ["## Enumerations\n"] if enumerations else []
     parts += [_enumeration(each) for each in enumerations]
     return "\n".join(parts)
@@ -173,15 +172,6 @@ def _unit(event: Event, model: Model) -> str:
     return next((unit for pattern, unit in rules if re.search(pattern, local)), "")
 
 
-def _enumerations(schema: Schema) -> list[type[Enum]]:
-    return [
-        value
-        for module in schema.modules
-        for value in vars(import_module(module)).values()
-        if isinstance(value, type) and issubclass(value, Enum) and value.__module__ == module
-    ]
-
-
 def _enumeration(kind: type[Enum]) -> str:
     words = ", ".join(f"`{member.value}` ({number})" for number, member in enumerate(kind))
     return f"### `{kind.__name__}`\n\n{_doc(kind)}\n\n{words}\n"
@@ -189,6 +179,8 @@ def _enumeration(kind: type[Enum]) -> str:
 
 def _link(kind: type, page: str) -> str:
     """Return a link to where a type is described."""
+    if issubclass(kind, Enum) and is_shared(kind):  # shown with each edition
+        return f"[{kind.__name__}](#{kind.__name__.lower()})"
     schema = schema_of(kind)
     place = next((name for name, (_, shown) in PAGES.items() if schema in shown), None)
     assert place is not None, kind

@@ -60,6 +60,7 @@ __all__ = [
     "UnsignedLong",
     "UnsignedShort",
     "global_elements",
+    "is_shared",
     "namespace_of",
     "schema_of",
 ]
@@ -243,12 +244,27 @@ class Schema(msgspec.Struct, frozen=True, eq=False):
             ]
         return found
 
+    def enumerations(self) -> list[type[Enum]]:
+        """Return every enumeration that its modules declare, or share with those of other editions."""
+        kinds = [
+            (module, kind)
+            for module in self.modules
+            for kind in vars(import_module(module)).values()
+            if isinstance(kind, type) and issubclass(kind, Enum) and kind is not Enum
+        ]
+        return [kind for module, kind in kinds if kind.__module__ == module or is_shared(kind)]
+
     def closure(self) -> list["Schema"]:
         """Return this schema and everything that it imports, directly or indirectly, each once."""
         found: list[Schema] = [self]
         for schema in found:  # grows while it is walked
             found.extend(each for each in schema.imports if each not in found)
         return found
+
+
+def is_shared(kind: type[Enum]) -> bool:
+    """Return whether an enumeration is declared outside of any schema: editions share it."""
+    return not hasattr(sys.modules[kind.__module__], "SCHEMA")
 
 
 def global_elements(module: str, *others: type[Element]) -> Mapping[str, type[Element]]:

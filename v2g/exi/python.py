@@ -92,7 +92,9 @@ def from_python(text: str, schemas: Iterable[Schema]) -> Element:
         body = ast.parse(text.strip()).body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ExiEncodeError(f"not Python: {error}") from None
-    reader = _Reader({name: None for schema in schemas for each in schema.closure() for name in each.modules})
+    known = [each for schema in schemas for each in schema.closure()]
+    modules = [name for each in known for name in (*each.modules, *(kind.__module__ for kind in each.enumerations()))]
+    reader = _Reader(dict.fromkeys(modules))
     for statement in body[:-1]:
         reader.import_(statement)
     last = body[-1] if body else None

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import Enum
 
-from v2g.exi.declare import Element, schema_of
+from v2g.exi.declare import Element, is_shared, schema_of
 from v2g.exi.free import FreePlan
 from v2g.exi.model import Model, Particle
 
@@ -85,7 +86,8 @@ class Source:
         """Return a name for a constant that belongs to a class, or for the class itself."""
         owner = value if kind is None else kind
         assert isinstance(owner, type)
-        name = f"{'C' if kind is None else 'K'}_{schema_of(owner).prefix}_{owner.__name__}"
+        prefix = "shared" if issubclass(owner, Enum) and is_shared(owner) else schema_of(owner).prefix
+        name = f"{'C' if kind is None else 'K'}_{prefix}_{owner.__name__}"
         self.names[name] = value
         return name
 

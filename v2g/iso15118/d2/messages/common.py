@@ -28,11 +28,9 @@ from v2g.iso15118.d2.messages.data_types import (
     ResponseCode,
     SelectedServiceList,
     ServiceCategory,
-    ServiceID,
     ServiceList,
     ServiceParameterList,
     ServiceScope,
-    SessionID,
 )
 from v2g.iso15118.d2.messages.parameters import (
     AC_EVChargeParameter,
@@ -50,6 +48,7 @@ from v2g.iso15118.d2.messages.parameters import (
 )
 from v2g.iso15118.d2.messages.tariffs import SAScheduleList, SASchedules
 from v2g.iso15118.d2.schemas import ISO2_BODY
+from v2g.iso15118.engine.older_types import ServiceID, SessionID
 
 SCHEMA: Final = ISO2_BODY
 

@@ -5,30 +5,26 @@ from typing import Annotated, Final, TypeAlias
 
 from msgspec import Meta, field
 
-from v2g.exi.declare import ATTRIBUTE, HEX, TEXT, Byte, Choice, Element, Int, Long, Short, UnsignedLong, UnsignedShort
+from v2g.exi.declare import ATTRIBUTE, HEX, TEXT, Byte, Choice, Element, Int, Long, Short, UnsignedLong
 from v2g.iso15118.d2.schemas import ISO2_DATA_TYPES
+from v2g.iso15118.engine.older_types import FaultCode as FaultCode
+from v2g.iso15118.engine.older_types import FaultMsg, MeterID, MeterStatus, ServiceID, ServiceName, UnitMultiplier
+from v2g.iso15118.engine.older_types import PaymentOption as PaymentOption
+from v2g.iso15118.engine.older_types import ServiceCategory as ServiceCategory
 from v2g.iso15118.engine.xmldsig import X509IssuerSerial
 
 SCHEMA: Final = ISO2_DATA_TYPES
 
-PercentValue: TypeAlias = Annotated[int, Meta(ge=0, le=100)]
-FaultMsg: TypeAlias = Annotated[str, Meta(max_length=64)]
-ServiceName: TypeAlias = Annotated[str, Meta(max_length=32)]
 ServiceScope: TypeAlias = Annotated[str, Meta(max_length=64)]
-MeterStatus: TypeAlias = Short
 GenChallenge: TypeAlias = Annotated[bytes, Meta(min_length=16, max_length=16)]
 Certificate: TypeAlias = Annotated[bytes, Meta(max_length=800)]
 DhPublicKey: TypeAlias = Annotated[bytes, Meta(max_length=65)]
 PrivateKey: TypeAlias = Annotated[bytes, Meta(max_length=48)]
 SigMeterReading: TypeAlias = Annotated[bytes, Meta(max_length=64)]
-SessionID: TypeAlias = Annotated[bytes, Meta(max_length=8), HEX]
 EvccID: TypeAlias = Annotated[bytes, Meta(max_length=6), HEX]
 EvseID: TypeAlias = Annotated[str, Meta(min_length=7, max_length=37)]
-ServiceID: TypeAlias = UnsignedShort
 ContractID: TypeAlias = Annotated[str, Meta(min_length=14, max_length=15)]
-MeterID: TypeAlias = Annotated[str, Meta(max_length=32)]
 SAID: TypeAlias = Annotated[int, Meta(ge=1, le=255)]
-UnitMultiplier: TypeAlias = Annotated[int, Meta(ge=-3, le=3)]
 
 
 class EVSEProcessing(Enum):
@@ -54,15 +50,6 @@ class ChargingSession(Enum):
     Pause = "Pause"
 
 
-class ServiceCategory(Enum):
-    """Category of a service (serviceCategoryType)."""
-
-    EVCharging = "EVCharging"
-    Internet = "Internet"
-    ContractCertificate = "ContractCertificate"
-    OtherCustom = "OtherCustom"
-
-
 class EnergyTransferMode(Enum):
     """Current and connector (EnergyTransferModeType)."""
 
@@ -72,21 +59,6 @@ class EnergyTransferMode(Enum):
     DC_extended = "DC_extended"
     DC_combo_core = "DC_combo_core"
     DC_unique = "DC_unique"
-
-
-class PaymentOption(Enum):
-    """Payment option: contract or external (paymentOptionType)."""
-
-    Contract = "Contract"
-    ExternalPayment = "ExternalPayment"
-
-
-class FaultCode(Enum):
-    """Fault of a message (faultCodeType)."""
-
-    ParsingError = "ParsingError"
-    NoTLSRootCertificatAvailable = "NoTLSRootCertificatAvailable"
-    UnknownError = "UnknownError"
 
 
 class ResponseCode(Enum):

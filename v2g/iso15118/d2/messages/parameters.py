@@ -6,37 +6,16 @@ from typing import Annotated, ClassVar, Final, TypeAlias
 from msgspec import Meta, field
 
 from v2g.exi.declare import Element, UnsignedInt, UnsignedShort, global_elements
-from v2g.iso15118.d2.messages.data_types import PercentValue, PhysicalValue
+from v2g.iso15118.d2.messages.data_types import PhysicalValue
 from v2g.iso15118.d2.schemas import ISO2_DATA_TYPES
+from v2g.iso15118.engine.older_types import DC_EVErrorCode as DC_EVErrorCode
+from v2g.iso15118.engine.older_types import DC_EVSEStatusCode as DC_EVSEStatusCode
+from v2g.iso15118.engine.older_types import EVSENotification as EVSENotification
+from v2g.iso15118.engine.older_types import PercentValue
 
 SCHEMA: Final = ISO2_DATA_TYPES
 
 MaxNumPhases: TypeAlias = Annotated[int, Meta(ge=1, le=3)]
-
-
-class EVSENotification(Enum):
-    """The charger's request to the vehicle (EVSENotificationType)."""
-
-    None_ = "None"
-    StopCharging = "StopCharging"
-    ReNegotiation = "ReNegotiation"
-
-
-class DC_EVSEStatusCode(Enum):
-    """State of a DC charger (DC_EVSEStatusCodeType)."""
-
-    EVSE_NotReady = "EVSE_NotReady"
-    EVSE_Ready = "EVSE_Ready"
-    EVSE_Shutdown = "EVSE_Shutdown"
-    EVSE_UtilityInterruptEvent = "EVSE_UtilityInterruptEvent"
-    EVSE_IsolationMonitoringActive = "EVSE_IsolationMonitoringActive"
-    EVSE_EmergencyShutdown = "EVSE_EmergencyShutdown"
-    EVSE_Malfunction = "EVSE_Malfunction"
-    Reserved_8 = "Reserved_8"
-    Reserved_9 = "Reserved_9"
-    Reserved_A = "Reserved_A"
-    Reserved_B = "Reserved_B"
-    Reserved_C = "Reserved_C"
 
 
 class IsolationLevel(Enum):
@@ -47,23 +26,6 @@ class IsolationLevel(Enum):
     Warning = "Warning"
     Fault = "Fault"
     No_IMD = "No_IMD"
-
-
-class DC_EVErrorCode(Enum):
-    """Fault of the vehicle (DC_EVErrorCodeType)."""
-
-    NO_ERROR = "NO_ERROR"
-    FAILED_RESSTemperatureInhibit = "FAILED_RESSTemperatureInhibit"
-    FAILED_EVShiftPosition = "FAILED_EVShiftPosition"
-    FAILED_ChargerConnectorLockFault = "FAILED_ChargerConnectorLockFault"
-    FAILED_EVRESSMalfunction = "FAILED_EVRESSMalfunction"
-    FAILED_ChargingCurrentdifferential = "FAILED_ChargingCurrentdifferential"
-    FAILED_ChargingVoltageOutOfRange = "FAILED_ChargingVoltageOutOfRange"
-    Reserved_A = "Reserved_A"
-    Reserved_B = "Reserved_B"
-    Reserved_C = "Reserved_C"
-    FAILED_ChargingSystemIncompatibility = "FAILED_ChargingSystemIncompatibility"
-    NoData = "NoData"
 
 
 class EVSEStatus(Element, frozen=True, kw_only=True, tag=True):

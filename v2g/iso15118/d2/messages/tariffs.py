@@ -1,25 +1,16 @@
 """ISO 15118-2:2013 data types: power and prices over time."""
 
-from enum import Enum
-from typing import Annotated, ClassVar, Final, TypeAlias
+from typing import Annotated, ClassVar, Final
 
 from msgspec import Meta, field
 
 from v2g.exi.declare import ATTRIBUTE, Element, Ref, UnsignedByte, UnsignedInt, global_elements
-from v2g.iso15118.d2.messages.data_types import SAID, PhysicalValue, UnitMultiplier
+from v2g.iso15118.d2.messages.data_types import SAID, PhysicalValue
 from v2g.iso15118.d2.schemas import ISO2_DATA_TYPES
+from v2g.iso15118.engine.older_types import CostKind as CostKind
+from v2g.iso15118.engine.older_types import TariffDescription, UnitMultiplier
 
 SCHEMA: Final = ISO2_DATA_TYPES
-
-TariffDescription: TypeAlias = Annotated[str, Meta(max_length=32)]
-
-
-class CostKind(Enum):
-    """Kind of a cost (costKindType)."""
-
-    relativePricePercentage = "relativePricePercentage"
-    RenewableGenerationPercentage = "RenewableGenerationPercentage"
-    CarbonDioxideEmission = "CarbonDioxideEmission"
 
 
 class SASchedules(Element, frozen=True, kw_only=True, tag=True):

@@ -26,11 +26,9 @@ from v2g.iso15118.din.messages.data_types import (
     SelectedServiceList,
     ServiceCategory,
     ServiceCharge,
-    ServiceID,
     ServiceParameterList,
     ServiceScope,
     ServiceTagList,
-    SessionID,
 )
 from v2g.iso15118.din.messages.parameters import (
     AC_EVChargeParameter,
@@ -48,6 +46,7 @@ from v2g.iso15118.din.messages.parameters import (
 )
 from v2g.iso15118.din.messages.tariffs import SAScheduleList, SASchedules
 from v2g.iso15118.din.schemas import DIN_BODY
+from v2g.iso15118.engine.older_types import ServiceID, SessionID
 
 SCHEMA: Final = DIN_BODY
 

@@ -5,16 +5,16 @@ from typing import Annotated, Final, TypeAlias
 
 from msgspec import Meta, field
 
-from v2g.exi.declare import ATTRIBUTE, HEX, Byte, Choice, Element, Int, Long, Short, UnsignedShort
+from v2g.exi.declare import ATTRIBUTE, HEX, Byte, Choice, Element, Int, Long, Short
 from v2g.iso15118.din.schemas import DIN_DATA_TYPES
+from v2g.iso15118.engine.older_types import FaultCode as FaultCode
+from v2g.iso15118.engine.older_types import FaultMsg, MeterID, MeterStatus, ServiceID, ServiceName, UnitMultiplier
+from v2g.iso15118.engine.older_types import PaymentOption as PaymentOption
+from v2g.iso15118.engine.older_types import ServiceCategory as ServiceCategory
 
 SCHEMA: Final = DIN_DATA_TYPES
 
-MeterStatus: TypeAlias = Short
 PMax: TypeAlias = Short
-PercentValue: TypeAlias = Annotated[int, Meta(ge=0, le=100)]
-FaultMsg: TypeAlias = Annotated[str, Meta(max_length=64)]
-ServiceName: TypeAlias = Annotated[str, Meta(max_length=32)]
 ServiceScope: TypeAlias = Annotated[str, Meta(max_length=32)]
 GenChallenge: TypeAlias = str
 Certificate: TypeAlias = Annotated[bytes, Meta(max_length=1200)]
@@ -22,14 +22,10 @@ RootCertificateID: TypeAlias = Annotated[str, Meta(max_length=40)]
 DhParams: TypeAlias = Annotated[bytes, Meta(max_length=256)]
 PrivateKey: TypeAlias = Annotated[bytes, Meta(max_length=128)]
 SigMeterReading: TypeAlias = Annotated[bytes, Meta(max_length=32)]
-SessionID: TypeAlias = Annotated[bytes, Meta(max_length=8), HEX]
 EvccID: TypeAlias = Annotated[bytes, Meta(max_length=8), HEX]
 EvseID: TypeAlias = Annotated[bytes, Meta(max_length=32), HEX]
-ServiceID: TypeAlias = UnsignedShort
 ContractID: TypeAlias = Annotated[str, Meta(max_length=24)]
-MeterID: TypeAlias = Annotated[str, Meta(max_length=32)]
 SAID: TypeAlias = Short
-UnitMultiplier: TypeAlias = Annotated[int, Meta(ge=-3, le=3)]
 
 
 class ValueType(Enum):
@@ -48,15 +44,6 @@ class EVSEProcessing(Enum):
 
     Finished = "Finished"
     Ongoing = "Ongoing"
-
-
-class ServiceCategory(Enum):
-    """Category of a service (serviceCategoryType)."""
-
-    EVCharging = "EVCharging"
-    Internet = "Internet"
-    ContractCertificate = "ContractCertificate"
-    OtherCustom = "OtherCustom"
 
 
 class EVSESupportedEnergyTransferType(Enum):
@@ -83,21 +70,6 @@ class EVRequestedEnergyTransferType(Enum):
     DC_extended = "DC_extended"
     DC_combo_core = "DC_combo_core"
     DC_unique = "DC_unique"
-
-
-class PaymentOption(Enum):
-    """Payment option: contract or external (paymentOptionType)."""
-
-    Contract = "Contract"
-    ExternalPayment = "ExternalPayment"
-
-
-class FaultCode(Enum):
-    """Fault of a message (faultCodeType)."""
-
-    ParsingError = "ParsingError"
-    NoTLSRootCertificatAvailable = "NoTLSRootCertificatAvailable"
-    UnknownError = "UnknownError"
 
 
 class ResponseCode(Enum):

@@ -3,8 +3,9 @@
 from typing import Annotated, Final
 
 from v2g.exi.declare import Element, Ref
-from v2g.iso15118.din.messages.data_types import Notification, SessionID
+from v2g.iso15118.din.messages.data_types import Notification
 from v2g.iso15118.din.schemas import DIN_HEADER
+from v2g.iso15118.engine.older_types import SessionID
 from v2g.iso15118.engine.xmldsig import Signature
 
 SCHEMA: Final = DIN_HEADER

@@ -6,35 +6,14 @@ from typing import Annotated, ClassVar, Final
 from msgspec import Meta, field
 
 from v2g.exi.declare import Element, UnsignedInt, global_elements
-from v2g.iso15118.din.messages.data_types import SAID, PercentValue, PhysicalValue, PMax
+from v2g.iso15118.din.messages.data_types import SAID, PhysicalValue, PMax
 from v2g.iso15118.din.schemas import DIN_DATA_TYPES
+from v2g.iso15118.engine.older_types import DC_EVErrorCode as DC_EVErrorCode
+from v2g.iso15118.engine.older_types import DC_EVSEStatusCode as DC_EVSEStatusCode
+from v2g.iso15118.engine.older_types import EVSENotification as EVSENotification
+from v2g.iso15118.engine.older_types import PercentValue
 
 SCHEMA: Final = DIN_DATA_TYPES
-
-
-class EVSENotification(Enum):
-    """The charger's request to the vehicle (EVSENotificationType)."""
-
-    None_ = "None"
-    StopCharging = "StopCharging"
-    ReNegotiation = "ReNegotiation"
-
-
-class DC_EVSEStatusCode(Enum):
-    """State of a DC charger (DC_EVSEStatusCodeType)."""
-
-    EVSE_NotReady = "EVSE_NotReady"
-    EVSE_Ready = "EVSE_Ready"
-    EVSE_Shutdown = "EVSE_Shutdown"
-    EVSE_UtilityInterruptEvent = "EVSE_UtilityInterruptEvent"
-    EVSE_IsolationMonitoringActive = "EVSE_IsolationMonitoringActive"
-    EVSE_EmergencyShutdown = "EVSE_EmergencyShutdown"
-    EVSE_Malfunction = "EVSE_Malfunction"
-    Reserved_8 = "Reserved_8"
-    Reserved_9 = "Reserved_9"
-    Reserved_A = "Reserved_A"
-    Reserved_B = "Reserved_B"
-    Reserved_C = "Reserved_C"
 
 
 class IsolationLevel(Enum):
@@ -44,23 +23,6 @@ class IsolationLevel(Enum):
     Valid = "Valid"
     Warning = "Warning"
     Fault = "Fault"
-
-
-class DC_EVErrorCode(Enum):
-    """Fault of the vehicle (DC_EVErrorCodeType)."""
-
-    NO_ERROR = "NO_ERROR"
-    FAILED_RESSTemperatureInhibit = "FAILED_RESSTemperatureInhibit"
-    FAILED_EVShiftPosition = "FAILED_EVShiftPosition"
-    FAILED_ChargerConnectorLockFault = "FAILED_ChargerConnectorLockFault"
-    FAILED_EVRESSMalfunction = "FAILED_EVRESSMalfunction"
-    FAILED_ChargingCurrentdifferential = "FAILED_ChargingCurrentdifferential"
-    FAILED_ChargingVoltageOutOfRange = "FAILED_ChargingVoltageOutOfRange"
-    Reserved_A = "Reserved_A"
-    Reserved_B = "Reserved_B"
-    Reserved_C = "Reserved_C"
-    FAILED_ChargingSystemIncompatibility = "FAILED_ChargingSystemIncompatibility"
-    NoData = "NoData"
 
 
 class EVSEStatus(Element, frozen=True, kw_only=True, tag=True):

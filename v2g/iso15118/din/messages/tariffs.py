@@ -1,25 +1,16 @@
 """DIN 70121:2012 data types: power and prices over time."""
 
-from enum import Enum
-from typing import Annotated, ClassVar, Final, TypeAlias
+from typing import Annotated, ClassVar, Final
 
 from msgspec import Meta, field
 
 from v2g.exi.declare import ATTRIBUTE, Element, Ref, UnsignedByte, UnsignedInt, global_elements
-from v2g.iso15118.din.messages.data_types import SAID, PMax, UnitMultiplier
+from v2g.iso15118.din.messages.data_types import SAID, PMax
 from v2g.iso15118.din.schemas import DIN_DATA_TYPES
+from v2g.iso15118.engine.older_types import CostKind as CostKind
+from v2g.iso15118.engine.older_types import TariffDescription, UnitMultiplier
 
 SCHEMA: Final = DIN_DATA_TYPES
-
-TariffDescription: TypeAlias = Annotated[str, Meta(max_length=32)]
-
-
-class CostKind(Enum):
-    """Kind of a cost (costKindType)."""
-
-    relativePricePercentage = "relativePricePercentage"
-    RenewableGenerationPercentage = "RenewableGenerationPercentage"
-    CarbonDioxideEmission = "CarbonDioxideEmission"
 
 
 class SASchedules(Element, frozen=True, kw_only=True, tag=True):
