@@ -54,7 +54,7 @@ from v2g.io.runtime.program import allow_many_files, fast_loop, run
 from v2g.io.runtime.service_manager import notify
 from v2g.io.runtime.supervision import Supervisor, defects_reported
 from v2g.io.storage.growing_file import reopen_all
-from v2g.io.tls.renewal import Renewed, keep_renewed
+from v2g.io.tls.files import Renewed, keep_renewed
 from v2g.observe import Observe, Scalar
 from v2g.pki.keys import load_public_key, read_secret
 from v2g.units import micro_of

@@ -60,10 +60,7 @@ from v2g.io.runtime.runner import ByteStream, Runner
 from v2g.io.runtime.supervision import Supervisor, child, defects_reported
 from v2g.io.runtime.trace import open_trace
 from v2g.io.runtime.watchdog import Watchdog
-from v2g.io.simulation.ac_line import VehicleAcLine
-from v2g.io.simulation.coil_line import VehicleCoilLine
-from v2g.io.simulation.contact_line import VehicleContactLine
-from v2g.io.simulation.dc_line import VehicleDcLine
+from v2g.io.simulation.lines import VehicleAcLine, VehicleCoilLine, VehicleContactLine, VehicleDcLine
 from v2g.io.simulation.medium import Medium
 from v2g.io.simulation.medium_folder import FolderMedium
 from v2g.io.storage.emergency_log import FILE, EmergencyLog

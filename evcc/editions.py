@@ -11,9 +11,9 @@ from v2g.iso15118.select import EditionName
 
 _CLASSES: Final[Mapping[EditionName, tuple[str, str]]] = MappingProxyType(
     {
-        "20": ("evcc.session.d20.edition", "Iso20"),
-        "2": ("evcc.session.d2.edition", "Iso2"),
-        "din": ("evcc.session.din.edition", "Din"),
+        "20": ("evcc.session.d20.session", "Iso20"),
+        "2": ("evcc.session.d2.session", "Iso2"),
+        "din": ("evcc.session.din.session", "Din"),
     }
 )
 

@@ -26,7 +26,7 @@ from secc.retention import Retention
 from secc.session import ports
 from secc.session.energy_transfer import services_of
 from secc.station.device import Premises
-from secc.station.layout import evse_layout
+from secc.station.settings import evse_layout
 from secc.station.station import MeterSample, Station, StationConfig
 from v2g.energy.limits import SITE, GridResponse
 from v2g.errors import ConfigError

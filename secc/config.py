@@ -18,8 +18,7 @@ from secc.hardware.drivers import find
 from secc.hardware.parts import HardwareConfig, Kind, devices_of, hardware_flaws, switches_phases
 from secc.retention import RetentionConfig
 from secc.session.config import Amperes, EnergyService, SeccConfig
-from secc.station.config import StationConfig, station_flaws
-from secc.station.files import password_of, running_firmware
+from secc.station.config import StationConfig, password_of, running_firmware, station_flaws
 from v2g.config import Flaw, faults, parse_config
 from v2g.energy.conductors import LINES
 from v2g.energy.frequency_trace import load_trace

@@ -12,9 +12,9 @@ from v2g.iso15118.select import EditionName
 
 _CLASSES: Final[Mapping[EditionName, tuple[str, str]]] = MappingProxyType(
     {
-        "20": ("secc.session.d20.edition", "Iso20"),
-        "2": ("secc.session.d2.edition", "Iso2"),
-        "din": ("secc.session.din.edition", "Din"),
+        "20": ("secc.session.d20.session", "Iso20"),
+        "2": ("secc.session.d2.session", "Iso2"),
+        "din": ("secc.session.din.session", "Din"),
     }
 )
 

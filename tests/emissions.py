@@ -32,7 +32,7 @@ PROGRAMS: Final = {
     "v2g/io/storage/outbox.py": "gateway",
     "v2g/io/tls/crls.py": "csms evcc secc",
     "v2g/io/tls/identity.py": "secc",
-    "v2g/io/tls/renewal.py": "csms evcc gateway secc",
+    "v2g/io/tls/files.py": "csms evcc gateway secc",
     "v2g/io/tls/stapler.py": "secc",
     "v2g/io/tls/warnings.py": "evcc secc",
     "v2g/io/websocket/rpc.py": "csms secc",

@@ -43,7 +43,7 @@ NAMED: Final = {
 
 UNWRITTEN: Final = {
     "v2g/energy/dispatch/problem.py::FleetVehicle.arrival_ms": "the benchmark's vehicles come over the day",
-    "v2g/iso15118/engine/sdp_limit.py::SdpLimits": "tests judge by them what is answered",
+    "v2g/iso15118/engine/sdp.py::SdpLimits": "tests judge by them what is answered",
     "v2g/safety/vehicle.py::VehicleRating": "tests judge by it what the monitor does",
     "v2g_station/blocks/settings.py::StationSettings.max_events": "tests fill a smaller queue",
 }

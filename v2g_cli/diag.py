@@ -251,7 +251,7 @@ def tls(
     """
     import asyncio
 
-    from v2g_cli.diagnosis.tls import handshake
+    from v2g_cli.diagnosis.net import handshake
     from v2g_cli.output import print_json, say
 
     result = asyncio.run(handshake(host, port, config))

@@ -31,7 +31,7 @@ from v2g.io.runtime.supervision import Backoff, Supervisor, child
 from v2g.io.storage.emergency_log import EmergencyLog
 from v2g.io.storage.outbox import Outbox
 from v2g.io.storage.record_keys import RecordKeys
-from v2g.io.tls.renewal import POLL_S
+from v2g.io.tls.files import POLL_S
 from v2g.observe import Observe, Scalar
 from v2g.pki.keys import save_secret
 from v2g.telemetry.batch import Batcher

@@ -209,8 +209,7 @@ class HttpsUplink:
         self, config: HttpConfig, on_marks: OnMarks, *, low_rate: bool = False, observe: Observer = lambda _: None
     ) -> None:
         from v2g.io.http.client import HttpSession  # only a vehicle with this uplink pays for loading it
-        from v2g.io.tls.files import client_context
-        from v2g.io.tls.renewal import RenewedContext
+        from v2g.io.tls.files import RenewedContext, client_context
 
         self.low_rate, self._on_marks = low_rate, on_marks
         context = client_context(config.ca, config.chain, config.key)

@@ -41,7 +41,7 @@ from v2g_station.blocks.smart_charging.energy_transfer import EnergyTransfers
 from v2g_station.blocks.smart_charging.external_limits import ExternalLimits
 from v2g_station.blocks.smart_charging.frequency import FrequencyResponse
 from v2g_station.blocks.smart_charging.high_level import HighLevel
-from v2g_station.blocks.smart_charging.load_balancing import LoadBalancing
+from v2g_station.blocks.smart_charging.local_control import LoadBalancing
 from v2g_station.blocks.smart_charging.priority import PriorityCharging
 from v2g_station.blocks.smart_charging.profile_rules import MODES
 from v2g_station.blocks.smart_charging.smart_charging import SmartCharging

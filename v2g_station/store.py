@@ -23,8 +23,45 @@ from v2g.errors import SealedError, StoreError, VerificationError
 from v2g.io.storage.journal_file import sync_directory
 from v2g.io.storage.record_keys import RecordKeys
 from v2g.io.storage.sealed_lines import is_sealed, open_line, seal_line
-from v2g_station import store_migration
+from v2g_station.blocks.connection.outbox import Entry, Refused
 from v2g_station.kernel.kernel import Keep
+
+# -- Migrates a station's store from the first format, which had a table for each kind of document. Open transactions,
+# queued and rejected messages, profiles and availability are kept; variables set by the CSMS must be set again.
+
+_NOTES: Final = {"station.boot_id": "boot_id", "station.running": "running"}
+_OPERATIVE: Final = "station.operative."
+
+Row = tuple[str, str, bytes]
+"""Collection, key, body."""
+
+
+def migrated(db: sqlite3.Connection) -> Iterator[Row]:
+    """Yield the contents of the tables. The journal's table is the same in both formats. Raises sqlite3.Error."""
+    for reference, record in db.execute("SELECT reference, record FROM transactions"):
+        yield "managed", reference, record
+    for number, group, body, attempts in db.execute("SELECT id, transaction_id, body, attempts FROM events"):
+        entry = Entry(action="TransactionEvent", body=body, group=group, attempts=attempts)
+        yield "outbox", f"{number:012d}", msgspec.json.encode(entry)
+    for number, group, body, reason in db.execute("SELECT id, transaction_id, body, reason FROM refused"):
+        entry = Entry(action="TransactionEvent", body=body, group=group)
+        yield "refused", f"{number:012d}", msgspec.json.encode(Refused(entry=entry, reason=reason))
+    for (body,) in db.execute("SELECT body FROM profiles"):
+        identifier = msgspec.json.decode(body)["profile"]["id"]
+        yield "profiles", str(identifier), body
+    for key, value in db.execute("SELECT key, value FROM facts"):
+        if key in _NOTES:
+            yield "program", _NOTES[key], value.encode()
+        elif key.startswith(_OPERATIVE):
+            place = f"{key.removeprefix(_OPERATIVE)}.0"
+            yield "operative", place, msgspec.json.encode({"yes": value == "yes"})
+
+
+def drop(db: sqlite3.Connection) -> None:
+    """Remove the tables of the first format."""
+    for table in ("transactions", "events", "refused", "profiles", "facts"):
+        db.execute(f"DROP TABLE {table}")
+
 
 _log = logging.getLogger(__name__)
 
@@ -276,8 +313,8 @@ class StationStore:
         if version == 0:
             self._db.execute(_JOURNAL)
         else:
-            self._db.executemany("INSERT INTO kept VALUES (?, ?, ?)", list(store_migration.migrated(self._db)))
-            store_migration.drop(self._db)
+            self._db.executemany("INSERT INTO kept VALUES (?, ?, ?)", list(migrated(self._db)))
+            drop(self._db)
             _log.info("%s was migrated from format %d to %d", self._path, version, _VERSION)
         self._db.execute(f"PRAGMA user_version={_VERSION}")
 

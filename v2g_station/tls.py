@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from v2g.errors import KeyAccessError
 from v2g.io.runtime.file_watch import FileWatch
-from v2g.io.tls.renewal import RenewedContext, keep_renewed
+from v2g.io.tls.files import RenewedContext, keep_renewed
 from v2g.io.websocket.client import TlsFiles, client_context
 from v2g.observe import Observe
 from v2g_station.device.certificates import root_file

@@ -23,7 +23,7 @@ from v2g.iec61851.pilot import PilotState
 from v2g.io.hardware.driver import DriverContext, Kind
 from v2g.io.plc.pilot import SimulatedVehiclePilot
 from v2g.io.runtime.clock import Clock
-from v2g.io.simulation.dc_line import VehicleDcLine
+from v2g.io.simulation.lines import VehicleDcLine
 from v2g.io.simulation.medium import Room
 from v2g.io.simulation.power import Faults, SimulatedContactor, Simulation
 from v2g_testkit.cases.case import Result, Verdict

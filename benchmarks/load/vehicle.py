@@ -29,7 +29,7 @@ from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.disk import DiskThread
 from v2g.io.runtime.events import EventLog
 from v2g.io.runtime.program import read_config, start_log
-from v2g.io.simulation.dc_line import VehicleDcLine
+from v2g.io.simulation.lines import VehicleDcLine
 from v2g.io.simulation.medium_folder import FolderMedium
 from v2g.io.storage.growing_file import LogFiles
 from v2g.observe import Observe

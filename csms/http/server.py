@@ -12,8 +12,8 @@ from csms.http.authenticator import Authenticator
 from csms.http.backend import Backend
 from v2g.errors import ConfigError
 from v2g.io.runtime.supervision import Supervisor, child
+from v2g.io.tls.files import RenewedContext
 from v2g.io.tls.gate import Gate, Strangers
-from v2g.io.tls.renewal import RenewedContext
 from v2g.pki.keys import load_key
 
 if TYPE_CHECKING:

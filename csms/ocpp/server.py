@@ -18,8 +18,8 @@ from csms.ocpp.base import HandlerContext, Services
 from csms.stations import store as stations
 from v2g.errors import ConfigError, OcppError, RefusedError, TimeoutExpired, V2GError
 from v2g.io.runtime.supervision import spawn
+from v2g.io.tls.files import RenewedContext
 from v2g.io.tls.peer_chain import PeerJudge
-from v2g.io.tls.renewal import RenewedContext
 from v2g.io.websocket.client import OcppSocket, server_context
 from v2g.io.websocket.rpc import RpcConnection
 from v2g.io.websocket.server import OcppServer, serve, watch_handshakes

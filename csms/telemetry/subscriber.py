@@ -98,7 +98,7 @@ class TelemetrySubscriber:
             self._observe(Observe("telemetry", "broker_unreachable", {"reason": self._client.problem}))
 
     def poll(self) -> None:
-        """Connect again with a renewed certificate (`v2g.io.tls.renewal.Renewed`)."""
+        """Connect again with a renewed certificate (`v2g.io.tls.files.Renewed`)."""
         self._client.poll()
 
     async def close(self) -> None:

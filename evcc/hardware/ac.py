@@ -8,7 +8,7 @@ import msgspec
 from evcc.session.ports import PresentVoltage
 from evcc.session.settings import OnBoardChargerConfig
 from v2g.energy.conductors import Currents, spread
-from v2g.io.simulation.ac_line import ChargerAc, VehicleAcLine
+from v2g.io.simulation.lines import ChargerAc, VehicleAcLine
 
 EFFICIENCY: Final = 0.93
 """Efficiency in both directions."""

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from evcc.hardware.drive import Driving, PlaceConfig
 from evcc.session.ports import DeviceObserved, PresentVoltage
-from v2g.io.simulation.coil_line import ChargerCoil, VehicleCoil, VehicleCoilLine
+from v2g.io.simulation.lines import ChargerCoil, VehicleCoil, VehicleCoilLine
 
 
 class SecondaryDevice:

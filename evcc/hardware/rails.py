@@ -6,7 +6,7 @@ from evcc.hardware.drive import Driving, PlaceConfig
 from v2g.iec61851.duty import DutyReading
 from v2g.iec61851.pilot import PilotState
 from v2g.io.plc.pilot import SimulatedVehiclePilot
-from v2g.io.simulation.contact_line import ChargerContact, VehicleContact, VehicleContactLine
+from v2g.io.simulation.lines import ChargerContact, VehicleContact, VehicleContactLine
 
 
 class RailPilot:

@@ -34,7 +34,7 @@ from evcc.session.ports import (
 from v2g.iec61851.duty import DutyReading
 from v2g.iec61851.pilot import PilotState
 from v2g.io.runtime.clock import Clock
-from v2g.io.simulation.dc_line import ChargerDc, VehicleDc
+from v2g.io.simulation.lines import ChargerDc, VehicleDc
 from v2g.iso15118.engine.session import Command, Fact
 
 BREAKABLE_MA: Final = 5_000
@@ -97,7 +97,7 @@ class PilotPort(Protocol):
 
 
 class DcLine(Protocol):
-    """The vehicle's end of the DC line: `v2g.io.simulation.dc_line.VehicleDcLine`, or `BenchLine`."""
+    """The vehicle's end of the DC line: `v2g.io.simulation.lines.VehicleDcLine`, or `BenchLine`."""
 
     def on_change(self, callback: Callable[[ChargerDc | None], None]) -> None:
         """Call `callback` with the charger's output, None when it is gone."""

@@ -6,7 +6,7 @@ from evcc.session import ports
 from evcc.session.settings import BasicConfig, OnBoardChargerConfig, ProgramStep
 from v2g.iec61851.duty import DutyReading
 from v2g.iec61851.pilot import PilotState
-from v2g.iso15118.engine.basic_charging import BasicFallback
+from v2g.iso15118.engine.core import BasicFallback
 from v2g.iso15118.engine.session import Entropy, Fact
 
 FULL: Final = 100.0

@@ -10,7 +10,7 @@ from v2g import typed_json
 from v2g.hardware.energy_manager.commands import EnergyCommand
 from v2g_station.blocks.evse import Fact
 from v2g_station.blocks.smart_charging.external_limits import ExternalLimit, ExternalPeriod
-from v2g_station.blocks.smart_charging.load_balancing import UpstreamLoad
+from v2g_station.blocks.smart_charging.local_control import UpstreamLoad
 
 STATION: Final = 0
 

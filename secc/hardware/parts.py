@@ -51,11 +51,9 @@ from v2g.io.hardware.modbus import ModbusConfig
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.disk import DiskThread
 from v2g.io.runtime.watchdog import Watchdog
-from v2g.io.simulation.ac_line import ChargerAcLine
 from v2g.io.simulation.coil import SimulatedPrimary
-from v2g.io.simulation.coil_line import ChargerCoilLine
 from v2g.io.simulation.contact import SimulatedConnection
-from v2g.io.simulation.contact_line import ChargerContactLine
+from v2g.io.simulation.lines import ChargerAcLine, ChargerCoilLine, ChargerContactLine
 from v2g.io.simulation.medium import Medium
 from v2g.io.simulation.medium_folder import FolderMedium
 from v2g.io.simulation.power import Simulation

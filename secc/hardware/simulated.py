@@ -19,9 +19,8 @@ from v2g.hardware.interfaces import ChargerPilot, Contactor, PhaseSwitch
 from v2g.hardware.pantograph import PantographConfig
 from v2g.hardware.simulation import FaultStep, StageConfig
 from v2g.io.runtime.clock import Clock
-from v2g.io.simulation.ac_line import ChargerAcLine, VehicleAc
 from v2g.io.simulation.coil import CoilConfig
-from v2g.io.simulation.dc_line import VehicleDc
+from v2g.io.simulation.lines import ChargerAcLine, VehicleAc, VehicleDc
 from v2g.io.simulation.power import (
     DcLine,
     Faults,

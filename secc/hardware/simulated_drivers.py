@@ -9,7 +9,7 @@ from v2g.hardware.interfaces import BoardParts, StageParts
 from v2g.io.hardware.driver import Driver, DriverContext
 from v2g.io.hardware.emergency import OUTPUT, SimulatedEmergencyOutput
 from v2g.io.plc.pilot import SimulatedChargerPilot
-from v2g.io.simulation.dc_line import ChargerDcLine
+from v2g.io.simulation.lines import ChargerDcLine
 from v2g.io.simulation.power import (
     SimulatedCabinet,
     SimulatedContactor,

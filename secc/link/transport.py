@@ -1,18 +1,18 @@
 """The charger's end of TLS, by the configuration: chains and their OCSP answers, and trusted roots."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from secc.config import ChainConfig, ProgramConfig
-from secc.link.trust_files import TrustFiles
+from secc.config import ChainConfig, ProgramConfig, TlsConfig
 from secc.station.device import certificate_folder
-from v2g.errors import ConfigError, RevocationError
+from v2g.errors import ConfigError, RevocationError, V2GError
 from v2g.io.keys import load_credentials
 from v2g.io.network import plain_tcp
+from v2g.io.runtime.file_watch import FileWatch
 from v2g.io.tls.crls import CrlFiles
 from v2g.io.tls.endpoint import ISO15118_2, PROFILES, Endpoint, TlsProfile, utc_now
 from v2g.io.tls.identity import Answers, IdentityFiles, identities
@@ -26,7 +26,44 @@ from v2g.pki.certificates import load_certificate
 from v2g.pki.credentials import Credentials, load_chain
 from v2g.pki.ocsp import check_ocsp
 from v2g.pki.profiles import Role
-from v2g_station.device.certificates import status_file
+from v2g_station.device.certificates import root_file, status_file
+
+# -- Roots that the charger trusts for vehicles and contracts: configured, or changed by its CSMS
+
+
+class TrustFiles:
+    """Read again when the CSMS has changed them; if that fails the previous ones stay."""
+
+    def __init__(self, config: TlsConfig, folder: Path | None, observe: Callable[[Observe], None]) -> None:
+        """`folder` is where a station stores the roots of its CSMS. Raises V2GError."""
+        self._configured: Mapping[InstallCertificateUse, tuple[Path, ...]] = {
+            "V2GRootCertificate": config.v2g_roots,
+            "OEMRootCertificate": config.oem_roots,
+            "MORootCertificate": config.mo_roots,
+        }
+        self._files = {} if folder is None else {use: root_file(folder, use) for use in self._configured}
+        self._observe = observe
+        self._watched = FileWatch(tuple(self._files.values()))
+        self._known = self._read()
+
+    def of(self, *uses: InstallCertificateUse) -> tuple[bytes, ...]:
+        """Return the present roots (DER) for these uses."""
+        if self._watched.changed():
+            try:
+                self._known = self._read()
+            except V2GError as error:
+                self._observe(Observe("tls", "roots_kept", {"error": str(error)}))
+        return tuple(der for use in uses for der in self._known[use])
+
+    def _read(self) -> dict[InstallCertificateUse, tuple[bytes, ...]]:
+        return {use: self._roots(use, paths) for use, paths in self._configured.items()}
+
+    def _roots(self, use: InstallCertificateUse, paths: tuple[Path, ...]) -> tuple[bytes, ...]:
+        file = self._files.get(use)
+        if file is None or not file.exists():
+            return tuple(load_chain(path)[0] for path in paths)
+        return load_chain(file) if file.stat().st_size else ()
+
 
 VEHICLES: Final[tuple[InstallCertificateUse, ...]] = ("V2GRootCertificate", "OEMRootCertificate")
 """Roots for the certificates of vehicles."""

@@ -24,7 +24,7 @@ from v2g.iec61851.duty import LEAST_A, OFF_DUTY, offer, read_duty
 from v2g.iec61851.pilot import PilotState
 from v2g.iec61851.timing import PilotTiming
 from v2g.iso15118.d20.charts import Family
-from v2g.iso15118.engine.basic_charging import BasicFallback
+from v2g.iso15118.engine.core import BasicFallback
 from v2g.iso15118.engine.session import Entropy, Fact
 
 STOP_S: Final = 3.0

@@ -4,9 +4,11 @@ from collections.abc import Mapping
 
 from msgspec.structs import replace
 
-from secc.station.config import StationConfig
+from secc.config import ProgramConfig
+from secc.session.config import EnergyService
+from secc.station.config import StationConfig, running_firmware
 from secc.station.device import Premises
-from secc.station.files import running_firmware
+from v2g.hardware.interfaces import PhaseSwitch
 from v2g.ocpp.messages.ev_charging import DERControl
 from v2g.ocpp.messages.provisioning import BootReason
 from v2g.ocpp.messages.security import CertificateSigningUse
@@ -17,7 +19,7 @@ from v2g_station.blocks.der.reactive import REACTIVE
 from v2g_station.blocks.der.response import BY_FREQUENCY, BY_VOLTAGE
 from v2g_station.blocks.security.certificate_store import Stored
 from v2g_station.blocks.settings import Inverter, StationSettings
-from v2g_station.kernel.layout import EvseLayout, Layout
+from v2g_station.kernel.layout import ConnectorLayout, EvseLayout, Layout
 
 
 def settings_of(
@@ -109,4 +111,40 @@ def _inverter(config: StationConfig, premises: Premises) -> Inverter:
         sw_version=plate.sw_version or running_firmware(config),
         hw_version=plate.hw_version,
         max_var=premises.max_var,
+    )
+
+
+# -- An EVSE's layout for OCPP: its connector, its phases, and its power in both directions
+
+DIRECT = {"type1": "cCCS1", "type2": "cCCS2"}
+CABLE = {"type1": "cType1", "type2": "cType2"}
+
+
+def evse_layout(
+    config: ProgramConfig, *, rating: tuple[int, int], latch: bool, switch: PhaseSwitch | None = None
+) -> EvseLayout:
+    """Return the layout of one EVSE. `rating` is W of charging and of discharging; with alternating current a `latch`
+    of ours locks the driver's own cable in a socket, and a `switch` changes its phases."""
+    hardware, charger = config.hardware, config.charger
+    coding = hardware.plug or (hardware.board.proximity if hardware.board is not None else "type2")
+    match hardware.kind:
+        case "ac":
+            connector = ConnectorLayout(connector_type="sType2" if latch else CABLE[coding], fixed_cable=not latch)
+        case "wpt":
+            connector = ConnectorLayout(connector_type="wInductive")
+        case "acdp":
+            connector = ConnectorLayout(connector_type="Pan")
+        case "dc":
+            mega = any(service in (EnergyService.MCS, EnergyService.MCS_BPT) for service in charger.services)
+            connector = ConnectorLayout(connector_type="cMCS" if mega else DIRECT[coding])
+    alternating = hardware.kind == "ac"
+    return EvseLayout(
+        connectors=(connector,),
+        evse_id=charger.evse_id,
+        max_power_w=rating[0],
+        max_discharge_w=rating[1],
+        phases=charger.ac_rating.phases if alternating else 0,
+        switches_phases=switch is not None and alternating and charger.ac_rating.phases > 1,
+        selects_phase=switch is not None and switch.selects and alternating,
+        line_v=float(charger.ac_rating.nominal_voltage_v) if alternating else 230.0,
     )

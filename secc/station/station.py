@@ -14,10 +14,9 @@ from typing import Final
 
 import msgspec
 
-from secc.station.config import StationConfig
+from secc.station.config import StationConfig, password_of
 from secc.station.csms_requests import CsmsRequests
 from secc.station.device import Premises, certificate_folder, charger_machine, configured_roots
-from secc.station.files import password_of
 from secc.station.settings import settings_of
 from v2g.errors import StoreError
 from v2g.hardware.session_metrics import MESSAGE, MetricName, SessionMetrics

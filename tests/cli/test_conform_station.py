@@ -19,7 +19,7 @@ from websockets.exceptions import WebSocketException
 
 from pki_tools.tree import PkiTree
 from tests.cli.csms import run
-from v2g_cli.conform.comparison import drawn
+from v2g_cli.conform.command import drawn
 from v2g_cli.conform.frames_page import frames_page
 from v2g_cli.conform.running import describe
 from v2g_cli.demo.processes import free_port

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from v2g.errors import ConfigError, TransportError
-from v2g_cli.conform.targets import Target, targets_of
+from v2g_cli.conform.command import Target, targets_of
 from v2g_cli.main import app
 from v2g_testkit.cases.case import Case, Result, Verdict
 from v2g_testkit.vehicle_tester import VehicleBench

@@ -23,9 +23,8 @@ from tests.io.tls.support import other_pki, serving
 from v2g.io.network.tcp_info import Connection
 from v2g_cli.diag import spelled
 from v2g_cli.diagnosis.log import explain
-from v2g_cli.diagnosis.net import judge
+from v2g_cli.diagnosis.net import handshake, judge
 from v2g_cli.diagnosis.prereq import EXTRAS, Library, Machine, checks, fits
-from v2g_cli.diagnosis.tls import handshake
 
 __all__ = ["other_pki"]
 

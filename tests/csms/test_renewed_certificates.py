@@ -20,7 +20,7 @@ from pki_tools.renewal import Renewal, renew_certificate
 from pki_tools.revocation import refresh_crls, revoke_certificate
 from pki_tools.tree import PkiTree
 from tests.csms.support import EMAID, Running, make_config, provide
-from v2g.io.tls.renewal import keep_renewed
+from v2g.io.tls.files import keep_renewed
 
 
 @pytest_asyncio.fixture

@@ -17,7 +17,7 @@ from pki_tools.tree import PkiTree
 from tests.emissions import fault
 from tests.processor import Thermal
 from tests.secc_toml import identity
-from v2g.io.simulation.ac_line import ChargerAcLine, VehicleAcLine
+from v2g.io.simulation.lines import ChargerAcLine, VehicleAcLine
 from v2g.io.simulation.medium import Medium
 from v2g.io.simulation.medium_folder import FolderMedium
 

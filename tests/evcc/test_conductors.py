@@ -11,7 +11,7 @@ from evcc.session.ports import PresentVoltage
 from pki_tools.tree import PkiTree
 from tests.secc.stand import Stand, stand
 from v2g.energy.conductors import Currents, spread
-from v2g.io.simulation.ac_line import VehicleAcLine
+from v2g.io.simulation.lines import VehicleAcLine
 
 pytestmark = pytest.mark.requirement("R192")
 

@@ -5,13 +5,13 @@ import msgspec
 from v2g.errors import FrameError
 from v2g.io.capture import pcapng
 from v2g.io.capture.pcapng import MAX_BLOCK, Packet, Reader
-from v2g.io.capture.tcp_frames import Socket, TcpFrames
+from v2g.io.capture.tcp_recorder import Socket, TcpFrames
 from v2g.io.plc.recorded import without_keys
 from v2g.iso15118.d20 import sdp_wireless
 from v2g.iso15118.engine import sdp
 from v2g.slac import mme, uart
 from v2g.slac.watch import SlacWatch
-from v2g_cli.plc.ip import describe_ip
+from v2g_cli.plc.frames import describe_ip
 
 
 def capture(data: bytes) -> None:

@@ -6,8 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from v2g.iec61851.peaks import ONE_LEVEL_S, PeakWindow
-from v2g.iec61851.pilot import VEHICLE_OHM, PilotState, pilot_high_mv, pilot_low_mv, read_levels
+from v2g.iec61851.pilot import (
+    ONE_LEVEL_S,
+    VEHICLE_OHM,
+    PeakWindow,
+    PilotState,
+    pilot_high_mv,
+    pilot_low_mv,
+    read_levels,
+)
 
 
 def window(*, oscillates: bool) -> PeakWindow:

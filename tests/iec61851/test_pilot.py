@@ -8,15 +8,16 @@ from v2g.iec61851.duty import DUTY_RANGES, DutyReading, duty_for, offer, read_du
 from v2g.iec61851.pilot import (
     TOLERANCE_MV,
     VEHICLE_OHM,
+    BcbCounter,
     PilotFilter,
     PilotReading,
     PilotState,
     pilot_high_mv,
     pilot_low_mv,
     read_levels,
+    toggles,
 )
 from v2g.iec61851.proximity import CABLES, read_proximity
-from v2g.iec61851.toggles import BcbCounter, toggles
 
 pytestmark = pytest.mark.requirement("R24")
 

@@ -14,7 +14,7 @@ import pytest
 
 from tests.interop.cable import EVCC_INTERFACE, SECC_INTERFACE, Cable, inside
 from tests.interop.environments import environment
-from v2g.slac.keys import nid_of
+from v2g.slac.host import nid_of
 from v2g.slac.modem import AttenuationConfig
 
 pytestmark = [pytest.mark.interop, pytest.mark.long]

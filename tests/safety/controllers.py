@@ -35,7 +35,7 @@ from v2g.iec61851.proximity import SEATED_OHM
 from v2g.io.plc.pilot import SimulatedVehiclePilot, VehicleSignal
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.io.runtime.disk import DiskThread
-from v2g.io.simulation.ac_line import VehicleAcLine
+from v2g.io.simulation.lines import VehicleAcLine
 from v2g.io.simulation.medium import Medium, Room
 from v2g.iso15118.engine.session import Command, Fact
 from v2g.observe import Observe

@@ -25,9 +25,8 @@ from v2g.hardware.board.protocol import VERSION, Hello, Line, Reader, Status, en
 from v2g.hardware.power_modules.bank import ModulesConfig, load_database
 from v2g.hardware.simulation import Load
 from v2g.io.runtime.clock import Clock
-from v2g.io.simulation.ac_line import ChargerAcLine
 from v2g.io.simulation.board import BoardSimulator
-from v2g.io.simulation.dc_line import ChargerDcLine, VehicleDcLine
+from v2g.io.simulation.lines import ChargerAcLine, ChargerDcLine, VehicleDcLine
 from v2g.io.simulation.medium import Medium
 
 STEP_S = 0.005

@@ -4,8 +4,7 @@ every charger gives; and what it does there: a coil that sends, a device that co
 
 from typing import Any, Final, Literal
 
-from v2g.io.simulation.coil_line import ChargerCoil, ChargerCoilLine
-from v2g.io.simulation.contact_line import ChargerContact, ChargerContactLine
+from v2g.io.simulation.lines import ChargerCoil, ChargerCoilLine, ChargerContact, ChargerContactLine
 from v2g.io.simulation.medium import Medium
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages import acdp, wpt

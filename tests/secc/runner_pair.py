@@ -30,7 +30,7 @@ from v2g.io.plc.pilot import SimulatedChargerPilot, SimulatedVehiclePilot
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.io.runtime.disk import DiskThread
 from v2g.io.runtime.runner import Runner
-from v2g.io.simulation.dc_line import ChargerDcLine, VehicleDcLine
+from v2g.io.simulation.lines import ChargerDcLine, VehicleDcLine
 from v2g.io.simulation.medium_folder import FolderMedium
 from v2g.io.storage.journal_file import JournalFile
 from v2g.iso15118.engine.session import Command, Fact

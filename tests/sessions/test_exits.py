@@ -174,7 +174,7 @@ def test_no_loop_is_left_and_no_contactor_opens_under_load(pki: PkiTree, edition
 
 def test_a_charger_lets_no_vehicle_renegotiate_under_load(pki: PkiTree, monkeypatch: pytest.MonkeyPatch) -> None:
     """The vehicle asks for other parameters while current flows, and opens its contactor as soon as it may."""
-    monkeypatch.setattr("evcc.session.lowering.flows", lambda *_: False)
+    monkeypatch.setattr("evcc.session.steps.flows", lambda *_: False)
     joined = EDITIONS["2-dc"](pki, replace(VEHICLE, program=(ProgramStep(do="charge", energy_wh=500),)))
     joined.run(lambda: abs(joined.plant.flow()[1]) > 10_000)
     EXITS["the charger renegotiates"](joined)

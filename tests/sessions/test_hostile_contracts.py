@@ -23,11 +23,11 @@ from tests.sessions.joined import Tamper, counter
 from tests.sessions.joined_messages import ContractJoined
 from v2g import exi
 from v2g.iso15118.d2 import signatures
-from v2g.iso15118.d2.certificate_chains import chain_of
 from v2g.iso15118.d2.envelope import seal
 from v2g.iso15118.d2.messages import data_types as types
 from v2g.iso15118.d2.messages.message import V2G_Message
 from v2g.iso15118.d2.schemas import ISO2
+from v2g.iso15118.d2.signatures import chain_of
 from v2g.iso15118.engine.contracts import Contract as Issued
 from v2g.iso15118.engine.session import Send
 from v2g.iso15118.engine.v2g_message import body_of, decode_message

@@ -8,8 +8,7 @@ from itertools import count
 
 import pytest
 
-from v2g.iec61851.pilot import PilotState
-from v2g.iec61851.toggles import toggles
+from v2g.iec61851.pilot import PilotState, toggles
 from v2g.slac import mme
 from v2g.slac.actions import Action, OscillatorOn, RestartPilot, Send, TogglePilot
 from v2g.slac.ev import EvSlac, EvSlacConfig

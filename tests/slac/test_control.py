@@ -11,7 +11,7 @@ from v2g.slac.actions import Failed, LinkLost, Matched, RestartPilot
 from v2g.slac.control import ModemConfig, Vendor
 from v2g.slac.ev import EvSlacConfig, EvState
 from v2g.slac.evse import EvseSlacConfig, EvseState
-from v2g.slac.keys import nid_of
+from v2g.slac.host import nid_of
 from v2g.slac.layout import Mme
 from v2g.slac.modem import SimulatedModem
 from v2g.slac.timing import STANDARD

@@ -8,7 +8,7 @@ from tests.slac.benches import EV, EVSE, EVSE_MODEM, FLAT, QUALCOMM, RUN, EvseBe
 from v2g.slac import mme, vendor
 from v2g.slac.actions import Failed, Matched, RestartPilot
 from v2g.slac.evse import EvseSlacConfig, EvseState
-from v2g.slac.keys import nid_of
+from v2g.slac.host import nid_of
 from v2g.slac.timing import STANDARD
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from v2g.slac.keys import nid_of
+from v2g.slac.host import nid_of
 
 
 @pytest.mark.parametrize(

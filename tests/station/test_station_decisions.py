@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.ocpp.official import VERSIONS, validator
-from v2g.energy.energy_offer import AskedPrice, AskedPrices, EnergyOffer, OfferedPower
-from v2g.energy.needs import EvNeeds, Service
+from v2g.energy.needs import AskedPrice, AskedPrices, EnergyOffer, EvNeeds, OfferedPower, Service
 from v2g.ocpp.messages.base import OCSPRequestData
 from v2g.ocpp.messages.transactions import Reason, TriggerReason
 from v2g.ocpp.routes import Version

@@ -6,8 +6,7 @@ matching, and the one that selects this charger gets the key.
 
 from enum import Enum
 
-from v2g.iec61851.pilot import PilotState
-from v2g.iec61851.toggles import BcbCounter
+from v2g.iec61851.pilot import BcbCounter, PilotState
 from v2g.slac import mme, vendor
 from v2g.slac.actions import Failed, LinkLost, Matched, OscillatorOff, OscillatorOn, RestartPilot
 from v2g.slac.evse_run import EvseRun, Outcome, RunState, ValidationPolicy

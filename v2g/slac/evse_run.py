@@ -8,8 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from v2g.iec61851.pilot import PilotState
-from v2g.iec61851.toggles import BcbCounter
+from v2g.iec61851.pilot import BcbCounter, PilotState
 from v2g.slac import mme
 from v2g.slac.layout import Mme
 from v2g.slac.timing import MAX_VALIDATION_S, SlacTiming

@@ -1,7 +1,8 @@
 """Shared by both matching cores: the timers, the queue of actions, the own modem and the amplitude map."""
 
+import hashlib
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 
@@ -10,9 +11,33 @@ from v2g.observe import Observe, Scalar
 from v2g.slac import mme
 from v2g.slac.actions import Action, Send
 from v2g.slac.control import Listener, ModemConfig, ModemControl
-from v2g.slac.keys import NMK_SIZE, nid_of
 from v2g.slac.layout import Mme
 from v2g.slac.timing import STANDARD, SlacTiming
+
+# -- Network keys of HomePlug Green PHY
+
+NMK_SIZE: Final = 16
+"""Bytes of a network membership key. A charger generates one for every session."""
+
+NID_SIZE: Final = 7
+"""Bytes of a network identifier."""
+
+_ROUNDS = 5
+
+
+def nid_of(nmk: bytes) -> bytes:
+    """Return the network identifier of a 16-byte key, at security level 0 (simple connect).
+
+    Five rounds of SHA-256, of which 52 bits are used; the upper nibble of the last byte is the level. Raises ValueError
+    for a key of another length.
+    """
+    if len(nmk) != NMK_SIZE:
+        raise ValueError(f"a network membership key has {NMK_SIZE} bytes, not {len(nmk)}")
+    digest = nmk
+    for _ in range(_ROUNDS):
+        digest = hashlib.sha256(digest).digest()
+    return digest[:6] + bytes((digest[6] >> 4,))
+
 
 Entropy = Callable[[int], bytes]
 """Returns that many unpredictable bytes, for keys, run identifiers and sounds."""

@@ -1,16 +1,19 @@
 """`v2g conform`: tests a charger's SECC or a vehicle's EVCC of any vendor, case by case."""
 
 import asyncio
+import re
 import socket
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from html import escape
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Final, NoReturn
 
+import msgspec
 import typer
 from msgspec.structs import replace
 
-from v2g.errors import ConfigError, V2GError
+from v2g.errors import ConfigError, StoreError, V2GError
 from v2g.io.runtime.clock import Clock
 from v2g.io.tls.endpoint import ISO15118_2, PROFILES
 from v2g.iso15118.trace import Line
@@ -18,7 +21,6 @@ from v2g.iso15118.trace_read import entries
 from v2g.observe import Observe
 from v2g.pki.credentials import load_chain
 from v2g_cli.conform import report as conform_report
-from v2g_cli.conform.comparison import badge, diff
 from v2g_cli.conform.csms import csms
 from v2g_cli.conform.kit import (
     Means,
@@ -29,7 +31,7 @@ from v2g_cli.conform.kit import (
     means_of_tree,
     payers,
 )
-from v2g_cli.conform.options import Certificates, CheckFlag, Link, Reports, Selection, Vehicle
+from v2g_cli.conform.options import Certificates, CheckFlag, JsonFlag, Link, Reports, Selection, Vehicle
 from v2g_cli.conform.running import (
     Reporter,
     combined,
@@ -44,18 +46,142 @@ from v2g_cli.conform.running import (
     write_reports,
 )
 from v2g_cli.conform.station import station
-from v2g_cli.conform.targets import Target, targets_of
 from v2g_cli.option_groups import with_option_groups
-from v2g_cli.output import say
+from v2g_cli.output import print_json, print_table, say
 from v2g_cli.trace import html as trace_html
 from v2g_testkit import declaration_file
-from v2g_testkit.cases.case import Case, Result
+from v2g_testkit.cases.case import Case, Result, Verdict
 from v2g_testkit.cases.declaration import ChargerDeclaration
 from v2g_testkit.cases.editions import CHARGERS, VEHICLES, Edition
 from v2g_testkit.cases.known import Kit
-from v2g_testkit.cases.report import chosen
+from v2g_testkit.cases.report import chosen, totals
 from v2g_testkit.charger_tester import Bench, SeccTester, by_command, no_stimulus, stop_by_command
 from v2g_testkit.vehicle_tester import EvccTester, Starter, VehicleBench
+
+# -- `v2g conform diff`: compares two runs of cases. `v2g conform badge`: a picture of one run's result (SVG).
+
+RecordsFile = Annotated[Path, typer.Argument(help="Records of a run: the output of a test with --json.")]
+
+
+def diff(before: RecordsFile, after: RecordsFile, json: JsonFlag = False) -> None:
+    """Compare two runs, of the same device before and after a change, or of two devices.
+
+    Exit code 1 if a case fails that did not fail before.
+
+    Example: `v2g conform diff monday.jsonl friday.jsonl`
+    """
+    first, second = _by_case(read_results(before)), _by_case(read_results(after))
+    changes = [
+        (case, first.get(case), second.get(case))
+        for case in dict.fromkeys((*first, *second))
+        if _verdict(first.get(case)) != _verdict(second.get(case))
+    ]
+    if json:
+        for case, old, new in changes:
+            print_json({"case": case, "before": _verdict(old), "after": _verdict(new), "found": new and new.found})
+    elif changes:
+        rows = [(case, _verdict(old), _verdict(new), new.found if new else "") for case, old, new in changes]
+        print_table("Changes", ("Case", "Before", "After", "Found"), rows)
+    else:
+        say(f"no verdict changed, in {len(second)} cases")
+    worse = [case for case, _, new in changes if new is not None and new.verdict is Verdict.FAIL]
+    raise typer.Exit(1 if worse else 0)
+
+
+def badge(
+    records: RecordsFile,
+    file: Annotated[Path, typer.Argument(help="SVG file to write.")],
+    title: Annotated[str, typer.Option("--title", help="Left part of the badge.")] = "OCPP cases",
+) -> None:
+    """Write a badge with the result of a run: how many of the cases that apply passed.
+
+    Example: `v2g conform badge friday.jsonl badge.svg --title 'OCPP 2.0.1 Core'`
+    """
+    try:
+        file.write_text(drawn(title, read_results(records)), encoding="utf-8")
+    except OSError as error:
+        raise StoreError(f"{file}: {error.strerror}", hint="choose a file that this user may write") from None
+
+
+def drawn(title: str, results: Sequence[Result]) -> str:
+    """Return the badge: green if all that applies passed, red if something failed."""
+    counted = totals(results)
+    applied = sum(counted.values()) - counted[Verdict.NOT_APPLICABLE]
+    text = f"{counted[Verdict.PASS]} of {applied}"
+    colour = "#c0392b" if counted[Verdict.FAIL] else "#2e7d32" if counted[Verdict.PASS] == applied else "#b26a00"
+    left, right = 12 + 7 * len(title), 12 + 7 * len(text)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + right}" height="20" role="img" '
+        f'aria-label="{escape(title)}: {text}"><title>{escape(title)}: {text}</title>'
+        f'<rect width="{left}" height="20" fill="#444"/><rect x="{left}" width="{right}" height="20" fill="{colour}"/>'
+        '<g fill="#fff" font-family="Verdana,DejaVu Sans,sans-serif" font-size="11" text-anchor="middle">'
+        f'<text x="{left / 2:g}" y="14">{escape(title)}</text><text x="{left + right / 2:g}" y="14">{text}</text>'
+        "</g></svg>\n"
+    )
+
+
+def _by_case(results: Sequence[Result]) -> Mapping[str, Result]:
+    return {each.case: each for each in results}
+
+
+def _verdict(result: Result | None) -> str:
+    return "not run" if result is None else result.verdict.value
+
+
+# -- Devices that are tested at once: where each is, and where its reports go
+
+_TARGET: Final = re.compile(r"([A-Za-z0-9][\w.-]*)=([^\s:=]+)(?::(\d{1,5}))?")
+_FORM: Final = "NAME=INTERFACE or NAME=INTERFACE:PORT, names of letters, digits, . - _"
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """A device under test. `name` is empty if it is the only one."""
+
+    name: str = ""
+    interface: str
+    sdp_port: int
+
+    def named(self, command: str) -> str:
+        """Return a command with the device's name in the place of {target}."""
+        return command.replace("{target}", self.name)
+
+
+def targets_of(texts: Sequence[str], only: Target) -> tuple[Target, ...]:
+    """Return the devices of `--target`, or the `only` one without that option; its port is the default.
+
+    Raises ConfigError.
+    """
+    found = tuple(_target(each, only.sdp_port) for text in texts for each in _lines(text))
+    if len({each.name for each in found}) < len(found):
+        raise ConfigError("--target: a name is used twice", hint="a name of its own for each device")
+    if len({(each.interface, each.sdp_port) for each in found}) < len(found):
+        raise ConfigError("--target: two devices at one port of an interface", hint="NAME=INTERFACE:PORT")
+    if texts and not found:
+        raise ConfigError(f"--target {texts[0]}: no device", hint=_FORM)
+    return found or (only,)
+
+
+def _lines(text: str) -> Iterator[str]:
+    """Yield an option's value, or the lines of the file that it names, without comments."""
+    if not text.startswith("@"):
+        yield text
+        return
+    try:
+        lines = Path(text[1:]).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--target {text}: {error}", hint="a file with one device in each line") from None
+    for line in lines:
+        if written := line.partition("#")[0].strip():
+            yield written
+
+
+def _target(text: str, sdp_port: int) -> Target:
+    match = _TARGET.fullmatch(text)
+    port = int(match[3]) if match is not None and match[3] else sdp_port
+    if match is None or not 0 < port < 65536:
+        raise ConfigError(f"--target {text}: not a device", hint=_FORM)
+    return Target(name=match[1], interface=match[2], sdp_port=port)
+
 
 app = typer.Typer(no_args_is_help=True)
 app.command()(with_option_groups(station))

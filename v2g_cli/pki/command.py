@@ -1,5 +1,6 @@
 """`v2g pki`: a complete V2G public-key infrastructure, from root ceremony to OCSP responder."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -7,14 +8,121 @@ import msgspec
 import typer
 
 from v2g.errors import ConfigError
+from v2g.observe import Observe
 from v2g_cli.output import print_json, say
 from v2g_cli.pki import ceremony as pki_ceremony
-from v2g_cli.pki import export as pki_export
 from v2g_cli.pki import issue as pki_issue
 from v2g_cli.pki import keys as pki_keys
-from v2g_cli.pki import serve as pki_serve
 from v2g_cli.pki import show as pki_show
-from v2g_cli.pki.common import JsonFlag, generation_of, kind_of, now
+from v2g_cli.pki.common import JsonFlag, Tree, generation_of, kind_of, now, password, write_out
+
+# -- `v2g pki serve`: the OCSP responder and CRL server
+
+
+def serve(
+    directory: Tree,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port; 0 picks a free one.")] = 8088,
+    events: Annotated[Path | None, typer.Option(help="File for one JSON line per event.")] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Answer OCSP requests and serve CRLs for a tree, until SIGTERM; revocations take effect at once.
+
+    Example: `v2g pki serve certs/lab --port 8088`
+
+    Certificates contain its URL when they are made with `v2g pki make DIR --url http://HOST:8088`. Keys of authorities
+    that
+    have a delegated responder need not be in the folder.
+    """
+    from pki_tools.serve import serve as run_server
+    from v2g.io.runtime.clock import Clock
+    from v2g.io.runtime.events import EventLog
+    from v2g.io.runtime.program import run
+    from v2g.io.storage.growing_file import LogFiles
+
+    log = EventLog("pki", Clock(), events)
+
+    def observe(event: Observe) -> None:
+        log(event)
+        if json:
+            print_json({"stage": event.stage, "name": event.name, "data": event.data})
+        elif event.name == "ready":
+            shown = f"[{host}]" if ":" in host else host
+            say(f"ready: http://{shown}:{event.data['port']} serves {directory}")
+            sys.stdout.flush()
+
+    try:
+        code = run(
+            lambda: None,
+            lambda _: LogFiles(level="warning"),
+            lambda _: run_server(directory, host, port, observe=observe),
+        )
+    finally:
+        log.close()
+    raise typer.Exit(code)
+
+
+# -- `v2g pki export`: certificates and keys for other implementations
+
+FORMATS = ("pem", "der", "pkcs12", "josev")
+
+
+def export(
+    directory: Tree,
+    name: Annotated[str, typer.Argument(metavar="[NAME]", help="Name of a certificate; omit it for josev.")] = "",
+    format_: Annotated[str, typer.Option("--format", "-f", help=", ".join(FORMATS))] = "pem",
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="File, or folder for josev.")] = None,
+    password_env: Annotated[str, typer.Option(help="Environment variable with the password for keys.")] = "",
+    password_file: Annotated[Path | None, typer.Option(help="File of mode 0600 with the password for keys.")] = None,
+    vehicle: Annotated[str, typer.Option(help="josev: leaf certificate of its vehicle.")] = "vehicle",
+    contract: Annotated[str, typer.Option(help="josev: the contract of its vehicle.")] = "contract",
+    json: JsonFlag = False,
+) -> None:
+    """Export a chain as PEM, a certificate as DER, a key with its chain as PKCS #12, or a tree for Josev.
+
+    Examples: `v2g pki export certs/lab secc --out secc.pem`,
+    `v2g pki export certs/lab vehicle --format pkcs12 --out vehicle.p12 --password-env P12`,
+    `v2g pki export certs/p256 --format josev --out pki --password-env JOSEV`
+
+    Without a password option it is asked for at the terminal.
+    """
+    from pki_tools.export import LEAVES, export_der, export_josev, export_pem, export_pkcs12
+    from pki_tools.index import load_index
+
+    if format_ not in FORMATS:
+        raise ConfigError(f"unknown format {format_!r}", hint=f"known: {', '.join(FORMATS)}")
+    index = load_index(directory)
+    if format_ == "josev":
+        if out is None or name:
+            raise ConfigError(
+                "--format josev exports the whole tree to a folder",
+                hint="v2g pki export DIR --format josev --out FOLDER",
+            )
+        leaves = LEAVES | {"oemLeaf": vehicle, "contractLeaf": contract}
+        secret = password(password_env, password_file)
+        files = export_josev(directory, index, out, secret, leaves=leaves)
+        if json:
+            print_json({"folder": str(out), "files": files})
+        else:
+            say(f"{out}: {len(files)} files; start the peer with PKI_PATH={out.resolve()}/")
+        return
+    if not name:
+        raise ConfigError("no certificate given", hint=f"v2g pki show {directory} lists their names")
+    entry = index.find(name)
+    if format_ == "pkcs12":
+        if out is None:
+            raise ConfigError("a key is not written to standard output", hint="--out FILE")
+        data = export_pkcs12(directory, index, entry, password(password_env, password_file))
+        write_out(out, data, mode=0o600)
+    else:
+        write_out(out, export_pem(directory, index, entry) if format_ == "pem" else export_der(directory, entry))
+    if out is None:
+        return
+    if json:
+        print_json({"file": str(out), "format": format_, "name": name, "serial": entry.serial})
+    else:
+        say(f"{out}: {name} as {format_}")
+
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
 
@@ -94,6 +202,6 @@ app.command()(pki_issue.renew)
 app.command()(pki_issue.revoke)
 app.command()(pki_issue.staple)
 app.command()(pki_issue.crl)
-app.command()(pki_export.export)
-app.command()(pki_serve.serve)
+app.command()(export)
+app.command()(serve)
 app.add_typer(pki_ceremony.app, name="ceremony")

@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Protocol
 
 import msgspec
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from msgspec import Meta
 
 from v2g.energy.frequency_trace import load_grid_trace
+from v2g.energy.settlement.ocmf import Assignment, MeterIdentity, Reading, sign_readings
 from v2g.errors import KeyAccessError
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.io.runtime.supervision import spawn
@@ -24,6 +27,7 @@ from v2g.ocpp.messages.provisioning import BootReason
 from v2g.ocpp.messages.security import CertificateSigningUse
 from v2g.ocpp.routes import Version
 from v2g.ota.window import parse_window
+from v2g.pki.keys import SoftwareKey
 from v2g.text import numbered
 from v2g_station.blocks.connection.network import first_profile
 from v2g_station.blocks.evse import Contract, Fact, Restart
@@ -31,7 +35,7 @@ from v2g_station.blocks.payment.web_payment import ShowQrCode
 from v2g_station.blocks.security.certificate_store import Stored
 from v2g_station.blocks.settings import Inverter, StationSettings
 from v2g_station.blocks.smart_charging.smart_charging import SetPhases
-from v2g_station.blocks.transactions.transactions import MeterSample
+from v2g_station.blocks.transactions.transactions import MeterSample, SignedReading
 from v2g_station.device.certificates import seeds
 from v2g_station.device.firmware import UpdateConfig
 from v2g_station.kernel.kernel import Command, Connect, Keep, Moment
@@ -42,10 +46,38 @@ from v2g_station.simulator.contract import load_contract, validity
 from v2g_station.simulator.device import IN_MEMORY, SimulatedMachine
 from v2g_station.simulator.grid import SimulatedGrid
 from v2g_station.simulator.sessions import PlannedSession
-from v2g_station.simulator.signing_meter import SigningMeter
 from v2g_station.simulator.terminal import TERMINAL
 from v2g_station.station import ChargingStation
 from v2g_station.store import StationStore
+
+# -- A simulated meter that signs its readings as OCMF, with a key of its own until the program ends
+
+
+class SigningMeter:
+    """Signs samples. `serial` is its number, `evse_id` the EVSE that it measures."""
+
+    def __init__(self, serial: str, evse_id: int) -> None:
+        self._identity = MeterIdentity(meter_serial=serial)
+        self._assignment = Assignment(emaid=None, evse_id=str(evse_id))
+        secret = ec.generate_private_key(ec.SECP256R1())
+        self._key = SoftwareKey(secret)
+        self._public = secret.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        self._pages = 0
+
+    def signed(self, sample: MeterSample) -> tuple[SignedReading, ...]:
+        """Return the import register of a sample, signed."""
+        self._pages += 1
+        reading = Reading(sample.utc_ms, sample.import_mwh)
+        data = sign_readings(
+            "import",
+            [("C", reading)],
+            identity=self._identity,
+            assignment=self._assignment,
+            pagination=self._pages,
+            key=self._key,
+        )
+        return (SignedReading(register="import", data=data, public_key=self._public),)
+
 
 _log = logging.getLogger(__name__)
 

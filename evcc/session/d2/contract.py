@@ -7,9 +7,8 @@ from evcc.session.d2.stages import PresentingContract
 from evcc.session.steps import seen
 from evcc.session.v2g_message.context import MessageContext
 from evcc.session.v2g_message.stages import Authorizing, Step
-from v2g.iso15118.d2.certificate_chains import chain_of
 from v2g.iso15118.d2.messages.common import AuthorizationReq, PaymentDetailsReq, PaymentDetailsRes
-from v2g.iso15118.d2.signatures import sign
+from v2g.iso15118.d2.signatures import chain_of, sign
 from v2g.iso15118.engine.response_codes import Consequence, consequence
 
 SIGNED_ID: Final = "id1"

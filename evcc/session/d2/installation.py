@@ -22,7 +22,6 @@ from evcc.session.v2g_message.stop import stop
 from v2g.errors import CertificateError, EnvelopeError, TrustError
 from v2g.exi.declare import Element
 from v2g.iso15118.d2 import signatures
-from v2g.iso15118.d2.certificate_chains import chain_of, sub_cas
 from v2g.iso15118.d2.emaid import is_same_contract
 from v2g.iso15118.d2.envelope import Envelope, unseal
 from v2g.iso15118.d2.messages.common import (
@@ -34,7 +33,8 @@ from v2g.iso15118.d2.messages.common import (
 )
 from v2g.iso15118.d2.messages.data_types import CertificateChain, ListOfRootCertificateIDs, SelectedService
 from v2g.iso15118.d2.services import CONTRACT_SERVICE
-from v2g.iso15118.engine.certificate_ids import issuer_serial
+from v2g.iso15118.d2.signatures import chain_of, sub_cas
+from v2g.iso15118.engine.contracts import issuer_serial
 from v2g.observe import Observe
 from v2g.pki.certificates import emaid_of, load_certificate
 from v2g.pki.keys import AgreementKey, PrivateKey, PublicKey, SoftwareKey

@@ -4,7 +4,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from evcc.session import lowering, program
+from evcc.session import program, steps
 from evcc.session.d2.contract import SIGNED_ID
 from evcc.session.d2.stages import Confirming, Disconnecting, Lowering, Renegotiating
 from evcc.session.d2.vocabulary import VOCABULARY, tuple_id
@@ -110,7 +110,7 @@ def _waits_on(stage: Looping, context: MessageContext) -> bool:
 
 def renegotiate(stage: Looping, context: MessageContext) -> Step:
     """Leave the loop for other parameters; before that ask for 0, as at its end."""
-    lowered = Lowering(replace(stage, power_request=program.IDLE), lowering.until(context))
+    lowered = Lowering(replace(stage, power_request=program.IDLE), steps.until(context))
     return replace(ask_nothing(lowered, context), observed=(seen("schedule", "renegotiating"),))
 
 

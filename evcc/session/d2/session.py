@@ -4,8 +4,9 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from evcc.session.context import EvseLimits
 from evcc.session.contracts import Contract, Provisioning, ranked
-from evcc.session.d2 import contract, installation, loop, parameters, services
+from evcc.session.d2 import contract, installation, loop, services
 from evcc.session.d2.stages import (
     KINDS,
     Confirming,
@@ -17,25 +18,74 @@ from evcc.session.d2.stages import (
     Renegotiating,
 )
 from evcc.session.d2.vocabulary import VOCABULARY
+from evcc.session.edition import Connection
 from evcc.session.paused import PausedSession
-from evcc.session.ports import BatteryState, NeedsChanged, StopRequested
+from evcc.session.ports import BatteryState, NeedsChanged, SetCpState, StopRequested
 from evcc.session.settings import SessionConfig
-from evcc.session.steps import Stage
-from evcc.session.v2g_message import handlers, stages
+from evcc.session.steps import Stage, seen
+from evcc.session.v2g_message import energy, handlers, stages
 from evcc.session.v2g_message.context import MessageContext
 from evcc.session.v2g_message.handlers import Handlers, OnResponse
+from evcc.session.v2g_message.safety import V2gMessages
 from evcc.session.v2g_message.session import MessageVehicle
-from evcc.session.v2g_message.stages import Authorizing, Ending, Looping, Step
-from evcc.session.v2g_message.stop import repeat_nothing
+from evcc.session.v2g_message.stages import Authorizing, Ending, Looping, Parametrizing, Starting, Step, fail
+from evcc.session.v2g_message.status import wanted_end
+from evcc.session.v2g_message.stop import repeat_nothing, stop
 from v2g.exi.declare import Element
+from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d2.charts import Family
-from v2g.iso15118.d2.messages.common import SessionSetupReq
+from v2g.iso15118.d2.messages.common import ChargeParameterDiscoveryReq, ChargeParameterDiscoveryRes, SessionSetupReq
+from v2g.iso15118.d2.messages.data_types import EVSEProcessing
+from v2g.iso15118.d2.messages.parameters import AC_EVSEChargeParameter
 from v2g.iso15118.d2.schemas import ISO2
 from v2g.iso15118.d2.session import Session2
 from v2g.iso15118.d2.timing import MESSAGES
 from v2g.iso15118.engine.app_protocol import AppProtocol
+from v2g.iso15118.engine.physical_values import milliamperes, millivolts
 from v2g.iso15118.engine.session import Entropy
 from v2g.pki.keys import SoftwareKey
+from v2g.safety.output import UNBOUNDED
+
+# -- The charge parameters of ISO 15118-2: with alternating current energy begins at once after them
+
+
+def on_parameters(
+    stage: Parametrizing,
+    request: ChargeParameterDiscoveryReq,
+    response: ChargeParameterDiscoveryRes,
+    context: MessageContext,
+) -> Step:
+    """Wait for limits and schedule; then check the cable, or with alternating current start energy."""
+    if context.choice is None or not context.choice.phases:
+        return energy.on_parameters(stage, request, response, context)
+    parameter = response.evse_charge_parameter
+    if not isinstance(parameter, AC_EVSEChargeParameter):
+        return fail(stage, "wrong_charge_parameters", received=type(parameter).__name__)
+    ending = wanted_end(parameter.ac_evse_status)
+    if ending is not None:
+        return stop(stage, context, ending)
+    if response.evse_processing is not EVSEProcessing.Finished:
+        return Step(stage=replace(stage, polls=stage.polls + 1), wait=context.config.timing.poll_pause_s)
+    limits = EvseLimits(
+        charge_w=UNBOUNDED,
+        charge_ma=max(0, milliamperes(parameter.evse_max_current)),
+        voltage_mv=max(0, millivolts(parameter.evse_nominal_voltage)),
+    )
+    exchanged = seen(
+        "parameters",
+        "exchanged",
+        evse_charge_w=context.choice.phases * limits.charge_ma * limits.voltage_mv // 1_000_000,
+        ev_charge_w=context.max_charge_w,
+        soc=context.battery.soc,
+    )
+    plan, observed = context.vocabulary.agree(response, limits, context)
+    return Step(
+        stage=Starting(plan),
+        request=context.vocabulary.power_start(plan, context),
+        then=() if stage.again else (SetCpState(PilotState.C),),  # within 250 ms after the request [V2G2-847]
+        observed=(exchanged, *observed, energy.agreed_event(plan, context)),
+    )
+
 
 PROTOCOL: Final = AppProtocol(
     protocol_namespace=ISO2.uri, version_number_major=2, version_number_minor=0, schema_id=1, priority=1
@@ -69,7 +119,7 @@ class Vehicle2(MessageVehicle, Session2):
             stages.Selecting: services.on_selected,
             FetchingContract: installation.on_contract,
             PresentingContract: contract.on_details,
-            stages.Parametrizing: parameters.on_parameters,
+            stages.Parametrizing: on_parameters,
             stages.Looping: _by_current,
             stages.RampingDown: loop.on_ramping_down,
             Lowering: loop.on_lowering,
@@ -164,3 +214,38 @@ class Vehicle2(MessageVehicle, Session2):
         if reason == "paused" and self._choice is not None:
             self.paused = PausedSession(self.session_id, self._choice.mode.value, self._choice.contract, self._progress)
         super()._end(reason)
+
+
+# -- ISO 15118-2 as a vehicle offers it: see `evcc.session.edition.Edition`
+
+
+class Iso2:
+    """See Edition."""
+
+    def protocols(self, config: SessionConfig, *, tls: bool) -> tuple[AppProtocol, ...]:
+        """See Edition. A vehicle with a plug offers it; without TLS only external payment is left [V2G2-828]."""
+        plugged = any(each in ("DC", "DC_BPT", "AC", "AC_BPT") for each in config.services.energy)
+        payable = tls or config.authorization.allow_eim or config.authorization.prefer_eim
+        return (PROTOCOL,) if plugged and payable else ()
+
+    def session(
+        self, config: SessionConfig, connection: Connection, protocols: tuple[AppProtocol, ...], connected_for: float
+    ) -> Vehicle2:
+        """See Edition."""
+        resume = connection.resume
+        return Vehicle2(
+            config,
+            battery=connection.battery,
+            entropy=connection.entropy,
+            protocols=protocols,
+            connected_for=connected_for,
+            tls=bool(connection.secc_certificate),
+            contracts=connection.contracts,
+            provisioning=connection.provisioning,
+            price_signers=connection.price_signers,
+            resume=resume if isinstance(resume, PausedSession) else None,
+        )
+
+    def reader(self, config: SessionConfig) -> V2gMessages:
+        """See Edition."""
+        return V2gMessages(config, config.timers_2, ISO2)

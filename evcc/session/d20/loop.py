@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from evcc.policy import policy
 from evcc.policy.policy import NOT_BIDIRECTIONAL, Permit, Terms
-from evcc.session import lowering, program
+from evcc.session import program, steps
 from evcc.session.context import EvseLimits
 from evcc.session.d20 import dynamic_planner
 from evcc.session.d20.offers import entry_w
@@ -386,7 +386,7 @@ def renegotiate(stage: Looping, context: RequestContext) -> Step:
 
 def leave(stage: Looping, progress: ChargeProgress, context: RequestContext) -> Step:
     """Leave the loop for standby or a renegotiation; before that ask for 0, as at its end."""
-    return ask_nothing(Lowering(stage, lowering.until(context), progress), context)
+    return ask_nothing(Lowering(stage, steps.until(context), progress), context)
 
 
 def on_lowering(stage: Lowering, request: ChargeLoopReq, response: ChargeLoopRes, context: RequestContext) -> Step:

@@ -19,10 +19,10 @@ from evcc.session.d20.loop import renegotiate, wanted_end
 from evcc.session.d20.plausibility import judge
 from evcc.session.d20.quantities import to_milli
 from evcc.session.d20.renegotiation import ANSWERS, Turn, plan_anew
-from evcc.session.d20.request_context import RequestContext
+from evcc.session.d20.request_context import Plan, RequestContext
 from evcc.session.d20.requests import ask
 from evcc.session.d20.response_policy import Reaction, reaction
-from evcc.session.d20.side_streams import SideStreams
+from evcc.session.d20.safety import Iso20Messages
 from evcc.session.d20.stages import (
     KINDS,
     Authorizing,
@@ -36,6 +36,7 @@ from evcc.session.d20.stages import (
     Stopping,
 )
 from evcc.session.d20.stop import stop
+from evcc.session.edition import Connection
 from evcc.session.paused import Choice, Resume
 from evcc.session.ports import (
     BatteryState,
@@ -69,8 +70,68 @@ from v2g.iso15118.engine.app_protocol import AppProtocol
 from v2g.iso15118.engine.pause import binding
 from v2g.iso15118.engine.sequence import State
 from v2g.iso15118.engine.session import Entropy, Fact
+from v2g.iso15118.engine.session_time import SessionTime
 from v2g.iso15118.engine.v2gtp import PayloadType
 from v2g.pki.keys import SoftwareKey
+
+# -- The vehicle's side streams: one exchange at a time on each, with its own timer
+
+_BESIDE: Final = "beside:"
+_AGAIN: Final = "again:"
+
+
+class SideStreams:
+    """Pending requests of each stream, and the result of a renegotiation."""
+
+    def __init__(self, time: SessionTime, timing: Timing) -> None:
+        self._time, self._timing = time, timing
+        self._asked: dict[PayloadType, Element] = {}  # requests that wait for an answer, or for repetition
+        self._plan: Plan | None = None  # until the charger accepts it
+
+    @property
+    def busy(self) -> frozenset[PayloadType]:
+        """The streams with a pending answer."""
+        return frozenset(self._asked)
+
+    def ask(self, stream: PayloadType, request: Element) -> None:
+        """A request is sent on this stream: its answer is due."""
+        self._asked[stream] = request
+        self._time.arm(f"{_BESIDE}{stream}", self._timing.message_timeout(type(request).__name__))
+
+    def answered(self, stream: PayloadType) -> Element | None:
+        """An answer has arrived; return its request, None if there was none."""
+        self._time.disarm(f"{_BESIDE}{stream}")
+        return self._asked.pop(stream, None)
+
+    def take(self, turn: Turn, stream: PayloadType) -> Plan | None:
+        """Handle the result of an answer, except a request to be sent at once; return the plan that takes effect.
+
+        The charger has accepted the profile once no request is left: then the new plan is followed.
+        """
+        if turn.plan is not None or turn.unchanged:
+            self._plan = turn.plan
+        if turn.request is not None:
+            if turn.wait:
+                self._asked[stream] = turn.request
+                self._time.arm(f"{_AGAIN}{stream}", turn.wait)
+            return None
+        if stream is not PayloadType.SCHEDULE_RENEGOTIATION:
+            return None
+        new, self._plan = self._plan, None
+        return new
+
+    def expired(self, timer: str) -> tuple[PayloadType, Element, bool] | None:
+        """Return stream and request of a timer, and whether to repeat the request; None for other timers.
+
+        A request that is not to be repeated was not answered in time.
+        """
+        prefix, colon, number = timer.partition(":")
+        if not colon:
+            return None
+        stream = PayloadType(int(number))
+        request = self._asked.get(stream)
+        return None if request is None else (stream, request, prefix + colon == _AGAIN)
+
 
 _CHECKPOINT: Final = "checkpoint"
 
@@ -465,3 +526,38 @@ def _authorization_s(stage: Stage, timers: Timing) -> float | None:
     if isinstance(stage, Authorizing) and stage.customer:
         return timers.evcc_customer
     return timers.ongoing if getattr(stage, "polls", 0) else None
+
+
+# -- ISO 15118-20 as a vehicle offers it: see `evcc.session.edition.Edition`
+
+
+class Iso20:
+    """See Edition. Without TLS it is for laboratories, whose configuration decides about that."""
+
+    def protocols(self, config: SessionConfig, *, tls: bool) -> tuple[AppProtocol, ...]:
+        """See Edition."""
+        return ask.protocols(config.services)
+
+    def session(
+        self, config: SessionConfig, connection: Connection, protocols: tuple[AppProtocol, ...], connected_for: float
+    ) -> VehicleSession:
+        """See Edition."""
+        return VehicleSession(
+            config,
+            battery=connection.battery,
+            secc_certificate=connection.secc_certificate,
+            entropy=connection.entropy,
+            contracts=connection.contracts,
+            provisioning=connection.provisioning,
+            stopwatch=connection.stopwatch,
+            connected_for=connected_for,
+            resume=connection.resume if isinstance(connection.resume, Resume) else None,
+            price_signers=connection.price_signers,
+            own_policy=connection.own_policy,
+            discharged_before_mwh=connection.discharged_before_mwh,
+            protocols=protocols,
+        )
+
+    def reader(self, config: SessionConfig) -> Iso20Messages:
+        """See Edition."""
+        return Iso20Messages(config)

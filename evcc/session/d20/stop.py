@@ -4,7 +4,7 @@ from typing import TypeVar
 
 import msgspec
 
-from evcc.session import lowering
+from evcc.session import steps
 from evcc.session.d20.quantities import to_milli
 from evcc.session.d20.request_context import RequestContext
 from evcc.session.d20.requests import ask
@@ -51,7 +51,7 @@ def stop(stage: Stage, context: RequestContext, ending: Ending) -> Step:
     observed = (seen("stop", "stopping", cause=ending.cause, session=ending.mode.value),)
     looping = stage.looping if isinstance(stage, Lowering) else stage
     if isinstance(looping, Looping) and context.state in LOOPS:
-        lowered = RampingDown(looping, lowering.until(context, failed=ending.failed), ending)
+        lowered = RampingDown(looping, steps.until(context, failed=ending.failed), ending)
         return msgspec.structs.replace(ask_nothing(lowered, context), observed=observed)
     if context.state in PARALLEL:
         return _power_stop(looping, context, ending, observed)
@@ -105,7 +105,7 @@ def still_looping(stage: Leaving, response: ChargeLoopRes) -> Leaving:
 def still_flowing(stage: LeavingLoop[Looping], response: ChargeLoopRes, context: RequestContext) -> Step | None:
     """Return the pause before the next request for no power; None once the loop may be left."""
     reported_ma = to_milli(response.evse_present_current) if isinstance(response, DC_ChargeLoopRes) else 0
-    if not lowering.flows(context, reported_ma, stage.until):
+    if not steps.flows(context, reported_ma, stage.until):
         return None
     return Step(stage=stage, wait=context.config.timing.loop_pause_s)
 

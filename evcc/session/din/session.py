@@ -1,21 +1,87 @@
 """The vehicle's session of DIN 70121."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
-from evcc.session.din import services
 from evcc.session.din.vocabulary import VOCABULARY
+from evcc.session.edition import Connection
 from evcc.session.ports import BatteryState
 from evcc.session.settings import SessionConfig
+from evcc.session.steps import seen
 from evcc.session.v2g_message import handlers, stages
+from evcc.session.v2g_message.context import MessageContext
 from evcc.session.v2g_message.handlers import Handlers
+from evcc.session.v2g_message.safety import V2gMessages
 from evcc.session.v2g_message.session import MessageVehicle
+from evcc.session.v2g_message.stages import Choice, Discovering, Ending, Selecting, Step
+from evcc.session.v2g_message.stop import stop
 from v2g.exi.declare import Element
-from v2g.iso15118.din.messages.common import PowerDeliveryReq, SessionStopReq
+from v2g.iso15118.din.messages.common import (
+    PowerDeliveryReq,
+    ServiceDiscoveryReq,
+    ServiceDiscoveryRes,
+    ServicePaymentSelectionReq,
+    SessionStopReq,
+)
+from v2g.iso15118.din.messages.data_types import (
+    EVRequestedEnergyTransferType,
+    EVSESupportedEnergyTransferType,
+    PaymentOption,
+    SelectedService,
+    SelectedServiceList,
+)
 from v2g.iso15118.din.schemas import DIN
 from v2g.iso15118.din.session import SessionDin
 from v2g.iso15118.din.timing import MESSAGES
 from v2g.iso15118.engine.app_protocol import AppProtocol
+from v2g.iso15118.engine.quirks import SERVICE_ID
 from v2g.iso15118.engine.session import Entropy
+
+# -- The choice of payment and charge service in DIN 70121
+
+_USUAL_ID: Final = 1
+"""ServiceID of the charge service."""
+
+_OFFERS, _REQUESTS = EVSESupportedEnergyTransferType, EVRequestedEnergyTransferType
+
+MODES: Final[Mapping[EVSESupportedEnergyTransferType, EVRequestedEnergyTransferType]] = MappingProxyType(
+    {
+        _OFFERS.DC_core: _REQUESTS.DC_core,
+        _OFFERS.DC_extended: _REQUESTS.DC_extended,
+        _OFFERS.DC_combo_core: _REQUESTS.DC_combo_core,
+        _OFFERS.DC_dual: _REQUESTS.DC_extended,
+        _OFFERS.AC_core1p_DC_extended: _REQUESTS.DC_extended,
+        _OFFERS.AC_single_DC_core: _REQUESTS.DC_core,
+        _OFFERS.AC_single_phase_three_phase_core_DC_extended: _REQUESTS.DC_extended,
+        _OFFERS.AC_core3p_DC_extended: _REQUESTS.DC_extended,
+    }
+)
+"""Type on offer -> the vehicle's request; types without direct current are missing."""
+
+
+def on_services(
+    stage: Discovering, request: ServiceDiscoveryReq, response: ServiceDiscoveryRes, context: MessageContext
+) -> Step:
+    """Select the charge service and external payment [V2G-DC-252], or end the session without them."""
+    service = response.charge_service
+    mode = MODES.get(service.energy_transfer_type)
+    if mode is None:
+        return stop(stage, context, Ending("no_energy_service", failed=True))
+    if PaymentOption.ExternalPayment not in response.payment_options.payment_option:
+        return stop(stage, context, Ending("no_payment_option", failed=True))
+    service_id = service.service_tag.service_id
+    return Step(
+        stage=Selecting(),
+        request=ServicePaymentSelectionReq(
+            selected_payment_option=PaymentOption.ExternalPayment,
+            selected_service_list=SelectedServiceList(selected_service=(SelectedService(service_id=service_id),)),
+        ),
+        choice=Choice(service_id, mode),
+        observed=(seen("service", "selected", service_id=service_id, mode=mode.value),),
+        quirks=() if service_id == _USUAL_ID else (SERVICE_ID,),
+    )
+
 
 PROTOCOL: Final = AppProtocol(
     protocol_namespace=DIN.uri, version_number_major=2, version_number_minor=0, schema_id=1, priority=1
@@ -30,9 +96,7 @@ class DinVehicle(MessageVehicle, SessionDin):
 
     timing = MESSAGES
     vocabulary = VOCABULARY
-    handlers = Handlers(
-        {**handlers.ON_RESPONSE, stages.Discovering: services.on_services}, handlers.ON_WAKE, handlers.ON_FACT
-    )
+    handlers = Handlers({**handlers.ON_RESPONSE, stages.Discovering: on_services}, handlers.ON_WAKE, handlers.ON_FACT)
 
     paused: None = None
 
@@ -57,3 +121,31 @@ class DinVehicle(MessageVehicle, SessionDin):
         if isinstance(request, PowerDeliveryReq | SessionStopReq):
             self._disarm(_READY)
         super()._transmit(request)
+
+
+# -- DIN 70121 as a vehicle offers it: see `evcc.session.edition.Edition`
+
+
+class Din:
+    """See Edition. It has no TLS [V2G-DC-618]; its only payment is external."""
+
+    def protocols(self, config: SessionConfig, *, tls: bool) -> tuple[AppProtocol, ...]:
+        """See Edition. A vehicle for direct current by a plug offers it."""
+        direct = any(each in ("DC", "DC_BPT") for each in config.services.energy)
+        return (PROTOCOL,) if direct and not tls else ()
+
+    def session(
+        self, config: SessionConfig, connection: Connection, protocols: tuple[AppProtocol, ...], connected_for: float
+    ) -> DinVehicle:
+        """See Edition."""
+        return DinVehicle(
+            config,
+            battery=connection.battery,
+            entropy=connection.entropy,
+            protocols=protocols,
+            connected_for=connected_for,
+        )
+
+    def reader(self, config: SessionConfig) -> V2gMessages:
+        """See Edition."""
+        return V2gMessages(config, config.timers_din, DIN)

@@ -4,7 +4,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from evcc.session import lowering
+from evcc.session import steps
 from evcc.session.ports import SAFE, SAFE_MV, OpenContactor, SetCpState, SetPowerLimits
 from evcc.session.program import IDLE
 from evcc.session.steps import Ended, LeavingLoop, Stage, seen
@@ -50,7 +50,7 @@ def stop(stage: Stage, context: MessageContext, ending: Ending) -> Step:
     looping = stage if isinstance(stage, Looping) else getattr(stage, "looping", None)
     if isinstance(looping, Looping) and context.state in _LOOPS and not isinstance(stage, RampingDown):
         looping = replace(looping, power_request=IDLE)
-        until = lowering.until(context, failed=ending.failed)
+        until = steps.until(context, failed=ending.failed)
         return replace(ask_nothing(RampingDown(looping, until, ending), context), observed=observed)
     if context.state in context.vocabulary.delivering:
         return replace(_power_stop(context, ending), observed=observed)
@@ -87,7 +87,7 @@ def still_flowing(stage: LeavingLoop[Looping], response: Element, context: Messa
     """Return the pause before the next request for no power; None once the loop may be left."""
     current = getattr(response, "evse_present_current", None)
     reported_ma = 0 if current is None else milliamperes(current)
-    if not lowering.flows(context, reported_ma, stage.until):
+    if not steps.flows(context, reported_ma, stage.until):
         return None
     return Step(stage=stage, wait=context.config.timing.loop_pause_s)
 

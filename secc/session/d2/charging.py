@@ -24,10 +24,9 @@ from secc.session.stages import (
     Stage,
     Starting,
 )
-from secc.session.v2g_message import authorization, delivery, loop, parameters
+from secc.session.v2g_message import delivery, loop, parameters, setup
 from secc.session.v2g_message.profile import check_profile
-from secc.session.v2g_message.request_context import RequestContext, Step
-from secc.session.v2g_message.stages import Authorizing, Challenged, Paying
+from secc.session.v2g_message.request_context import Authorizing, Challenged, Paying, RequestContext, Step
 from secc.session.v2g_message.status import dc_evse_status
 from v2g.errors import SignatureError
 from v2g.exi.declare import Element
@@ -67,8 +66,8 @@ def authorize(
     assert isinstance(timing, Timing)
     if isinstance(stage, Authorizing) and stage.contract is not None:
         respond = partial(_authorization_response, context)
-        return authorization.external(stage, context, respond, ongoing="Ongoing", patience_s=context.ongoing_s)
-    return authorization.external(
+        return setup.external(stage, context, respond, ongoing="Ongoing", patience_s=context.ongoing_s)
+    return setup.external(
         stage,
         context,
         partial(_authorization_response, context),

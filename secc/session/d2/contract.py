@@ -13,15 +13,14 @@ from secc.session.books import journal_opening
 from secc.session.identity import Contract
 from secc.session.ports import AuthorizeContract
 from secc.session.request_context import Wait, refuse
-from secc.session.v2g_message.request_context import RequestContext, Step
-from secc.session.v2g_message.stages import Authorizing, Challenged, Presenting
+from secc.session.v2g_message.request_context import Authorizing, Challenged, Presenting, RequestContext, Step
 from v2g.energy.settlement.authorization import CHALLENGE_BYTES
 from v2g.errors import CertificateError, Iso15118Error, RevocationError, SignatureError
 from v2g.iso15118.d2 import signatures
-from v2g.iso15118.d2.certificate_chains import sub_cas
 from v2g.iso15118.d2.emaid import is_same_contract
 from v2g.iso15118.d2.messages.common import AuthorizationReq, PaymentDetailsReq
 from v2g.iso15118.d2.response_codes import code_of_chain
+from v2g.iso15118.d2.signatures import sub_cas
 from v2g.iso15118.engine.quirks import EMAID_FORM, SIGNATURE_FORM
 from v2g.observe import Observe
 from v2g.pki.certificates import load_certificate

@@ -12,7 +12,7 @@ from secc.session.installation import Installing, on_installed
 from secc.session.request_context import Handler, OnFact, awaited, handled
 from secc.session.stages import CableChecking, Stage
 from secc.session.v2g_message import delivery
-from secc.session.v2g_message.stages import Authorizing
+from secc.session.v2g_message.request_context import Authorizing
 from v2g.iso15118.d2.messages import charging as energy
 from v2g.iso15118.d2.messages import common
 from v2g.iso15118.engine import app_protocol as app

@@ -8,16 +8,15 @@ from secc.session.d2 import contract
 from secc.session.installation import FOR_OTHERS, Installing, forward
 from secc.session.ports import CertificateInstalled, InstallationStatus
 from secc.session.request_context import Wait, refuse
-from secc.session.v2g_message.request_context import RequestContext, Step
-from secc.session.v2g_message.stages import Presenting
+from secc.session.v2g_message.request_context import Presenting, RequestContext, Step
 from v2g.errors import CertificateError, CodecError, Iso15118Error, RevocationError, SignatureError
 from v2g.iso15118.d2 import signatures
-from v2g.iso15118.d2.certificate_chains import sub_cas
 from v2g.iso15118.d2.emaid import is_same_contract
 from v2g.iso15118.d2.messages.common import CertificateInstallationReq, CertificateUpdateReq
 from v2g.iso15118.d2.messages.message import V2G_Message
 from v2g.iso15118.d2.response_codes import USES
 from v2g.iso15118.d2.schemas import ISO2
+from v2g.iso15118.d2.signatures import sub_cas
 from v2g.iso15118.d2.timing import MESSAGES
 from v2g.iso15118.engine.sequence import code_of
 from v2g.iso15118.engine.v2g_message import body_of, decode_message, is_same_session

@@ -11,8 +11,7 @@ from v2g.iso15118.d2.messages import charging, common
 from v2g.iso15118.d2.messages import data_types as types
 from v2g.iso15118.d2.messages import parameters as limits
 from v2g.iso15118.d2.provisioning import NO_CONTRACT
-from v2g.iso15118.d2.quantities import VALUES
-from v2g.iso15118.d2.status import dc_evse_status
+from v2g.iso15118.d2.quantities import VALUES, dc_evse_status
 from v2g.iso15118.engine import evse_id as evse_ids
 from v2g.iso15118.engine.dc_status import Phase, status
 from v2g.iso15118.engine.physical_values import Rounding

@@ -1,17 +1,19 @@
 """The charge point's side of an ISO 15118-2 session."""
 
+from collections.abc import Callable
 from types import MappingProxyType
 from typing import ClassVar, Final
 
 from secc.session import ports
 from secc.session.config import Iso2Config, SeccConfig
-from secc.session.d2 import plans
+from secc.session.d2 import plans, setup
 from secc.session.d2.charging import is_unsigned
 from secc.session.d2.handlers import HANDLERS, ON_FACT
 from secc.session.d2.refusal import refusal
 from secc.session.delivery import charging_state
 from secc.session.stages import AfterPlan, Charging, Planned
 from secc.session.v2g_message.request_context import MessageSet
+from secc.session.v2g_message.safety import V2gMessageRequests
 from secc.session.v2g_message.session import V2gMessageSession
 from v2g.exi.declare import Element
 from v2g.iec61851.pilot import PilotState
@@ -19,15 +21,16 @@ from v2g.iso15118.d2 import charts
 from v2g.iso15118.d2.charts import STRICT, has_wrong_progress
 from v2g.iso15118.d2.messages import charging, common
 from v2g.iso15118.d2.messages.data_types import ChargeProgress, EVSEProcessing, ResponseCode
-from v2g.iso15118.d2.quantities import VALUES
+from v2g.iso15118.d2.quantities import VALUES, dc_evse_status
 from v2g.iso15118.d2.schedules import planned
 from v2g.iso15118.d2.session import Session2
-from v2g.iso15118.d2.status import dc_evse_status
 from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.engine.app_protocol import AppProtocol
 from v2g.iso15118.engine.power_schedule import PowerSchedule
 from v2g.iso15118.engine.quirks import RENEGOTIATION_IGNORED
 from v2g.iso15118.engine.sequence import Chart, State
 from v2g.iso15118.engine.v2g_message import Header
+from v2g.safety import Request
 
 MESSAGES: Final = MessageSet(
     protocol="ISO 15118-2",
@@ -125,3 +128,20 @@ class Iso2Session(V2gMessageSession, Session2):
             return
         self._perform((ports.EmergencyOff("renegotiation"), *charging_state(stage, "suspend", "EVConnected")))
         self._stage = stage.planned
+
+
+# -- ISO 15118-2 as served by a charger: see `secc.session.edition.Edition`
+
+
+class Iso2:
+    """See Edition."""
+
+    session = Iso2Session
+
+    def serves(self, protocol: AppProtocol, config: SeccConfig) -> bool:
+        """See Edition."""
+        return setup.serves(protocol, config)
+
+    def reader(self, config: SeccConfig, *, interop: bool) -> Callable[[Element, int], Request]:
+        """See Edition."""
+        return V2gMessageRequests(config, config.iso2.timing).read

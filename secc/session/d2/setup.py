@@ -13,8 +13,7 @@ from secc.session.ports import JoinSession
 from secc.session.request_context import refuse
 from secc.session.stages import Fresh, Opened
 from secc.session.v2g_message import setup
-from secc.session.v2g_message.request_context import RequestContext, Step
-from secc.session.v2g_message.stages import Discovered, Paying, Presenting
+from secc.session.v2g_message.request_context import Discovered, Paying, Presenting, RequestContext, Step
 from v2g.exi.declare import Element
 from v2g.iso15118.d2.messages.common import (
     PaymentServiceSelectionReq,

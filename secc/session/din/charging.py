@@ -10,10 +10,9 @@ from secc.session.offers import OfferedTuple
 from secc.session.request_context import Step as CommonStep
 from secc.session.request_context import Wait, refuse
 from secc.session.stages import AfterPlan, Authorized, Awaiting, Charging, Parametrised, Plan, Planned, Stage
-from secc.session.v2g_message import authorization, delivery, loop, parameters
+from secc.session.v2g_message import delivery, loop, parameters, setup
 from secc.session.v2g_message.profile import check_profile
-from secc.session.v2g_message.request_context import RequestContext, Step
-from secc.session.v2g_message.stages import Authorizing, Paying
+from secc.session.v2g_message.request_context import Authorizing, Paying, RequestContext, Step
 from secc.session.v2g_message.status import dc_evse_status
 from v2g.exi.declare import Element
 from v2g.iso15118.din import schedules
@@ -35,7 +34,7 @@ def contract_authentication(
 ) -> Step | Wait:
     """Ask for external identification. No value asks to wait for the customer: Ongoing ends before the vehicle's
     time-out."""
-    return authorization.external(
+    return setup.external(
         stage, context, partial(_authentication_response, context), ongoing="Ongoing", patience_s=context.ongoing_s
     )
 

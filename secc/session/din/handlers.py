@@ -11,7 +11,7 @@ from secc.session.din import charging, setup
 from secc.session.request_context import Handler, OnFact, awaited, handled
 from secc.session.stages import CableChecking, Stage
 from secc.session.v2g_message import delivery
-from secc.session.v2g_message.stages import Authorizing
+from secc.session.v2g_message.request_context import Authorizing
 from v2g.iso15118.din.messages import charging as energy
 from v2g.iso15118.din.messages import common
 from v2g.iso15118.engine import app_protocol as app

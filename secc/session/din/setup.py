@@ -6,8 +6,7 @@ from secc.session.config import SeccConfig
 from secc.session.request_context import refuse
 from secc.session.stages import Fresh, Opened
 from secc.session.v2g_message import setup
-from secc.session.v2g_message.request_context import RequestContext, Step
-from secc.session.v2g_message.stages import Discovered, Paying
+from secc.session.v2g_message.request_context import Discovered, Paying, RequestContext, Step
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages.common_messages import Authorization
 from v2g.iso15118.din.messages.common import ServiceDiscoveryReq, ServicePaymentSelectionReq, SessionSetupReq

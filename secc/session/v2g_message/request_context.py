@@ -6,8 +6,10 @@ from typing import Any
 
 import msgspec
 
-from secc.session import request_context
+from secc.session import request_context, stages
+from secc.session.identity import Contract
 from secc.session.paused import Paused
+from secc.session.stages import AfterSetup, JournalOpening, Opened
 from v2g.exi.declare import Element
 from v2g.iso15118.engine.dc_status import DcStatus, Stop
 from v2g.iso15118.engine.physical_values import Writer
@@ -78,3 +80,34 @@ class Step(request_context.Step, frozen=True):
 
     quirks: tuple[Quirk, ...] = ()
     signature: Signature | None = None
+
+
+# -- The stages of these editions before the charge parameters, beside those of all editions
+
+
+class Discovered(AfterSetup, frozen=True):
+    """Services were listed, with these ids."""
+
+    services: frozenset[int]
+
+
+class Paying(AfterSetup, frozen=True):
+    """Payment and services are selected."""
+
+
+class Presenting(AfterSetup, frozen=True):
+    """Payment by contract is selected; the vehicle presents it next."""
+
+
+class Challenged(AfterSetup, frozen=True):
+    """The contract's chain is valid; `challenge` waits to be signed, that of `opening` unless the journal is open."""
+
+    contract: Contract
+    challenge: bytes
+    opening: JournalOpening | None = None
+
+
+class Authorizing(stages.Authorizing, frozen=True, kw_only=True):
+    """An external decision is pending."""
+
+    opened: Opened

@@ -1,8 +1,12 @@
 """From the handshake to an open session."""
 
-from secc.session.ports import ForgetSession
-from secc.session.stages import Fresh, Opened
-from secc.session.v2g_message.request_context import RequestContext, Step
+from collections.abc import Callable
+
+from secc.session.ports import AuthorizationStatus, AuthorizeExternally, ForgetSession, TransactionStarted
+from secc.session.request_context import Wait, refuse
+from secc.session.stages import Authorized, Fresh, Opened
+from secc.session.v2g_message.request_context import Authorizing, Paying, RequestContext, Step
+from v2g.exi.declare import Element
 from v2g.iso15118.d2.schemas import ISO2
 from v2g.iso15118.din.schemas import DIN
 from v2g.iso15118.engine import app_protocol as app
@@ -10,7 +14,7 @@ from v2g.iso15118.engine import evcc_id as evcc_ids
 from v2g.iso15118.engine.quirks import PROTOCOL_ORDER, SCHEMA_ID_ZERO, Quirk
 from v2g.iso15118.engine.session import Entropy
 from v2g.iso15118.select import NAMESPACES
-from v2g.observe import Observe
+from v2g.observe import Observe, Scalar
 
 VERSION = (2, 0)
 """Major and minor version of the namespaces of both editions."""
@@ -76,3 +80,47 @@ def new_session_id(entropy: Entropy) -> bytes:
     while not any(session_id := entropy(8)):
         pass
     return session_id
+
+
+# -- Authorisation: the vehicle repeats its request until the back end has decided
+
+_ATTEMPT = 1
+
+
+def external(
+    stage: Paying | Authorizing,
+    context: RequestContext,
+    respond: Callable[[str], Element],
+    *,
+    ongoing: str,
+    patience_s: float,
+) -> Step | Wait:
+    """Ask for a decision, and answer `ongoing` until there is one, at most for `patience_s`.
+
+    `respond` returns the response with this EVSEProcessing.
+    """
+    if isinstance(stage, Paying) and context.joined is not None:
+        return Step(respond("Finished"), Authorized(opened=stage.opened, contract=context.joined.contract))
+    if isinstance(stage, Paying):
+        asked = Observe("authorization", "asked", {"method": "EIM"})
+        waiting = Authorizing(attempt=_ATTEMPT, since=context.now, contract=None, opened=stage.opened)
+        mac_address = stage.opened.mac_address if context.config.autocharge else ""
+        command = AuthorizeExternally(attempt=_ATTEMPT, mac_address=mac_address)
+        return Wait(waiting, context.config.poll_hold_s, (asked, command))
+    if stage.status is AuthorizationStatus.ACCEPTED:
+        opened, session_id = stage.opened, stage.opened.session_id.hex()
+        contract, emaid = stage.contract, stage.contract.emaid if stage.contract is not None else ""
+        who = {"method": "PnC", "emaid": emaid} if contract is not None else {"method": "EIM"}
+        data: dict[str, Scalar] = {"session_id": session_id, "evcc_id": opened.evcc_id, **who}
+        data["seconds"] = round(context.now - stage.since, 4)
+        started = TransactionStarted(session_id, emaid, evcc_id=opened.evcc_id, protocol=context.messages.protocol)
+        commands = (*(() if context.joined is not None else (started,)), Observe("authorization", "authorized", data))
+        authorized = Authorized(opened=opened, contract=contract, opening=stage.opening)
+    return Step(respond("Finished"), authorized, commands)
+    if stage.status is not None:
+        raise refuse("FAILED", f"the authorisation was refused: {stage.status.value}")
+    if context.now - stage.since >= patience_s:
+        raise refuse("FAILED", "there was no decision in time", reason="ongoing_timeout")
+    if not context.waited:
+        return Wait(stage, context.config.poll_hold_s)
+    return Step(respond(ongoing), stage)

@@ -28,7 +28,7 @@ from tests.telemetry.brokers import access, mosquitto, source
 from v2g.io.http.client import HttpSession
 from v2g.io.mqtt.client import MqttClient
 from v2g.io.storage.outbox import Entry, Outbox
-from v2g.io.tls.renewal import keep_renewed
+from v2g.io.tls.files import keep_renewed
 from v2g.observe import Observe
 from v2g.telemetry.columns import encode_compact
 from v2g.telemetry.delivery import TOPIC_PREFIX, Notice, encode_delivery, encode_notice

@@ -9,7 +9,7 @@ from evcc.hardware.ac import BenchAcLine, OnBoardCharger
 from evcc.session.ports import PresentVoltage
 from evcc.session.settings import OnBoardChargerConfig
 from v2g.energy.conductors import Currents
-from v2g.io.simulation.ac_line import ChargerAc
+from v2g.io.simulation.lines import ChargerAc
 
 
 class Outlet:

@@ -9,7 +9,7 @@ from evcc.hardware.coil import SecondaryDevice
 from evcc.hardware.drive import Driving, PlaceConfig
 from evcc.session.ports import DeviceObserved, DriveIn, PresentVoltage
 from tests.virtual_time import VirtualLoop
-from v2g.io.simulation.coil_line import ChargerCoil, VehicleCoil
+from v2g.io.simulation.lines import ChargerCoil, VehicleCoil
 
 
 class Line:

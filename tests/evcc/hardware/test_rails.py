@@ -10,7 +10,7 @@ from evcc.session.ports import DriveIn
 from tests.secc.hardware.bare import at
 from v2g.iec61851.duty import DutyReading
 from v2g.iec61851.pilot import PilotState
-from v2g.io.simulation.contact_line import ChargerContact, VehicleContact
+from v2g.io.simulation.lines import ChargerContact, VehicleContact
 
 
 class Pilot:

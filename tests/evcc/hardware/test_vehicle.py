@@ -26,7 +26,7 @@ from evcc.session.settings import OnBoardChargerConfig
 from v2g.energy.conductors import Currents
 from v2g.iec61851.pilot import PilotState
 from v2g.io.runtime.clock import Clock, ClockConfig
-from v2g.io.simulation.dc_line import ChargerDcLine, VehicleDcLine
+from v2g.io.simulation.lines import ChargerDcLine, VehicleDcLine
 from v2g.io.simulation.medium_folder import FolderMedium
 from v2g.iso15118.engine.session import Fact
 

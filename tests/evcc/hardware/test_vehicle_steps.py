@@ -16,9 +16,7 @@ from tests.secc.hardware.bare import at
 from v2g.iec61851.duty import DutyReading
 from v2g.iec61851.pilot import PilotState
 from v2g.io.runtime.clock import Clock, ClockConfig
-from v2g.io.simulation.ac_line import ChargerAc
-from v2g.io.simulation.coil_line import ChargerCoil, VehicleCoil
-from v2g.io.simulation.dc_line import ChargerDc, VehicleDc
+from v2g.io.simulation.lines import ChargerAc, ChargerCoil, ChargerDc, VehicleCoil, VehicleDc
 from v2g.iso15118.engine.session import Command, Fact
 
 MV = 370_000

@@ -5,12 +5,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from evcc.session.d2.edition import Iso2
-from evcc.session.d2.session import Vehicle2
-from evcc.session.d20.edition import Iso20
-from evcc.session.d20.session import VehicleSession
-from evcc.session.din.edition import Din
-from evcc.session.din.session import DinVehicle
+from evcc.session.d2.session import Iso2, Vehicle2
+from evcc.session.d20.session import Iso20, VehicleSession
+from evcc.session.din.session import Din, DinVehicle
 from evcc.session.edition import Connection, NegotiatedSession
 from evcc.session.ports import ContactorState, PresentVoltage, StopRequested
 from evcc.session.settings import AuthorizationConfig, ServiceConfig, SessionConfig

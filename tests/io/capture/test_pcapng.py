@@ -17,7 +17,7 @@ from v2g.io.capture import pcapng
 from v2g.io.capture import recorder as capture
 from v2g.io.capture.pcapng import Interface, Packet, Reader, Secrets
 from v2g.io.capture.recorder import RecordConfig, Recorder
-from v2g.io.capture.tcp_frames import MAX_SEGMENT, Socket, TcpFrames
+from v2g.io.capture.tcp_recorder import MAX_SEGMENT, Socket, TcpFrames
 
 FRAME = bytes.fromhex("ffffffffffff020000000001 88e1 01 6460 0000 0000") + bytes(range(8)) + bytes(31)
 CLIENT, SERVER = Socket("fe80::1%eth0", 50000), Socket("fe80::2", 61341)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from v2g.io.capture.pcapng import Interface, Packet
-from v2g.io.capture.tcp_frames import Socket, TcpFrames
+from v2g.io.capture.tcp_recorder import Socket, TcpFrames
 from v2g.io.capture.tcp_segments import ACK, MAX_HELD, SYN, Direction, Segment, segment_of
 
 CLIENT, SERVER = Socket("fe80::1", 50000), Socket("fe80::2", 61341)

@@ -13,8 +13,7 @@ import pytest
 from tests.io.hardware.linux_machine import CONTACT, KEYS, REFERENCE, RELAY, WATCHDOG, config_of
 from v2g.config import Table
 from v2g.errors import TransportError
-from v2g.iec61851.peaks import ONE_LEVEL_S
-from v2g.iec61851.pilot import PilotState
+from v2g.iec61851.pilot import ONE_LEVEL_S, PilotState
 from v2g.iec61851.proximity import Proximity
 from v2g.io.hardware.driver import DriverContext
 from v2g.io.hardware.linux_board import (

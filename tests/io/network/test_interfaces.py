@@ -18,8 +18,7 @@ from v2g.io.network.interface_supervisor import Presence
 from v2g.io.network.interfaces import InterfaceWatch, Usable, usable, wait_usable
 from v2g.io.network.sdp import LOOPBACK, SdpServer, discover, tls_answer
 from v2g.iso15118.engine import sdp
-from v2g.iso15118.engine.sdp import SdpRequest
-from v2g.iso15118.engine.sdp_limit import SdpLimits
+from v2g.iso15118.engine.sdp import SdpLimits, SdpRequest
 from v2g.observe import Observe
 
 _LOCALHOST = IPv6Address("::1")

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from v2g.errors import TransportError
-from v2g.io.simulation.dc_line import ChargerDc, ChargerDcLine, VehicleDc, VehicleDcLine
+from v2g.io.simulation.lines import ChargerDc, ChargerDcLine, VehicleDc, VehicleDcLine
 from v2g.io.simulation.medium import Channel, Medium
 from v2g.io.simulation.medium_folder import FolderMedium
 

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from v2g.io.tls import budget
-from v2g.io.tls.budget import HandshakeBudget
+from v2g.io.tls import server
+from v2g.io.tls.server import HandshakeBudget
 
 
 @given(st.lists(st.tuples(st.integers(0, 300), st.floats(0, 0.1)), max_size=300))
@@ -13,15 +13,15 @@ def test_what_strangers_begin_and_do_not_finish_is_bounded(begun: list[tuple[int
     for address, pause in begun:
         now += pause
         taken += not left.take(str(address), now)
-    assert taken <= budget.STRANGERS_BURST + now * budget.STRANGERS_PER_S + 1e-6
+    assert taken <= server.STRANGERS_BURST + now * server.STRANGERS_PER_S + 1e-6
 
 
 def test_one_address_has_its_own_limit_known_or_not_and_takes_nothing_beyond_it_from_others() -> None:
     left = HandshakeBudget()
-    assert sum(not left.take("a", 0.0) for _ in range(1000)) == budget.ADDRESS_BURST
-    assert sum(not left.take("b", 0.0) for _ in range(1000)) == budget.STRANGERS_BURST - budget.ADDRESS_BURST
-    assert left.take("c", 0.0) == 1 / budget.STRANGERS_PER_S
-    assert left.take("a", 0.0) == 1 / budget.ADDRESS_PER_S
+    assert sum(not left.take("a", 0.0) for _ in range(1000)) == server.ADDRESS_BURST
+    assert sum(not left.take("b", 0.0) for _ in range(1000)) == server.STRANGERS_BURST - server.ADDRESS_BURST
+    assert left.take("c", 0.0) == 1 / server.STRANGERS_PER_S
+    assert left.take("a", 0.0) == 1 / server.ADDRESS_PER_S
     assert left.take("a", 1.0) == 0.0
 
 
@@ -43,6 +43,6 @@ def test_a_known_address_does_not_wait_for_strangers_until_it_is_forgotten() -> 
         left.take(str(number), 0.0)
     assert left.take("another vehicle", 0.0) > 0
     assert left.take("vehicle", 0.0) == 0
-    for number in range(budget.KNOWN):
+    for number in range(server.KNOWN):
         left.finish(f"later {number}", trusted=True)
     assert not left.knows("vehicle")

@@ -17,10 +17,9 @@ from pki_tools.tree import PkiOptions, PkiTree, make_pki
 from tests.io.tls.support import Make, Serving, echo, evcc, join, secc, serving
 from v2g.errors import TlsError, TransportError
 from v2g.io.tls import server as tls_server
-from v2g.io.tls.budget import ADDRESS_BURST
 from v2g.io.tls.client import connect
 from v2g.io.tls.endpoint import ISO15118_20, Channel, open_channel
-from v2g.io.tls.server import serve
+from v2g.io.tls.server import ADDRESS_BURST, serve
 from v2g.io.tls.stream import TlsStream
 from v2g.iso15118.engine.sdp import TCP_PORTS
 from v2g.pki.profiles import KeyKind, Role

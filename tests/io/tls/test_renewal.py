@@ -10,7 +10,7 @@ from cryptography import x509
 
 from pki_tools.renewal import Renewal, renew_certificate
 from pki_tools.tree import PkiTree
-from v2g.io.tls.renewal import RenewedContext
+from v2g.io.tls.files import RenewedContext
 from v2g.io.websocket.client import TlsFiles, client_context, server_context
 from v2g.observe import Observe
 

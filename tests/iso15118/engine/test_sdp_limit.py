@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from v2g.iso15118.engine import sdp
-from v2g.iso15118.engine.sdp_limit import SOURCES, SdpLimiter, SdpLimits
+from v2g.iso15118.engine.sdp import SOURCES, SdpLimiter, SdpLimits
 
 
 def test_a_vehicle_that_asks_as_the_standard_says_gets_every_answer() -> None:

@@ -14,10 +14,8 @@ from msgspec.structs import replace
 from pki_tools.tree import PkiTree
 from secc.hardware.parts import Kind
 from secc.session.config import EnergyService, SeccConfig
-from secc.session.d2.edition import Iso2
-from secc.session.d2.session import Iso2Session
-from secc.session.din.edition import Din
-from secc.session.din.session import DinSession
+from secc.session.d2.session import Iso2, Iso2Session
+from secc.session.din.session import Din, DinSession
 from secc.session.edition import Edition
 from secc.session.session import ChargerSession
 from tests.safety.judged import play as player

@@ -39,7 +39,7 @@ from tests.safety.vehicle_places import Kind
 from v2g import exi
 from v2g.errors import V2GError
 from v2g.exi.declare import Schema
-from v2g.io.simulation.dc_line import VehicleDc
+from v2g.io.simulation.lines import VehicleDc
 from v2g.io.simulation.medium import Medium
 from v2g.iso15118.d2.schemas import ISO2
 from v2g.iso15118.din.schemas import DIN

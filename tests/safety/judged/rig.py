@@ -49,10 +49,14 @@ from v2g.io.plc.pilot import SimulatedVehiclePilot
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.io.runtime.runner import Outcome, Runner
 from v2g.io.runtime.watchdog import Watchdog
-from v2g.io.simulation.ac_line import VehicleAcLine
-from v2g.io.simulation.coil_line import VehicleCoil, VehicleCoilLine
-from v2g.io.simulation.contact_line import VehicleContact, VehicleContactLine
-from v2g.io.simulation.dc_line import VehicleDcLine
+from v2g.io.simulation.lines import (
+    VehicleAcLine,
+    VehicleCoil,
+    VehicleCoilLine,
+    VehicleContact,
+    VehicleContactLine,
+    VehicleDcLine,
+)
 from v2g.io.simulation.medium import Medium, Room
 from v2g.iso15118.d20.messages import common_messages as cm
 from v2g.iso15118.d20.messages.common_types import Processing

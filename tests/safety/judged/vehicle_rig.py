@@ -49,10 +49,16 @@ from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.io.runtime.null_stream import NullStream
 from v2g.io.runtime.runner import Runner
 from v2g.io.runtime.watchdog import Watchdog
-from v2g.io.simulation.ac_line import ChargerAc, ChargerAcLine, VehicleAcLine
-from v2g.io.simulation.coil_line import VehicleCoilLine
-from v2g.io.simulation.contact_line import VehicleContactLine
-from v2g.io.simulation.dc_line import ChargerDcLine, VehicleDc, VehicleDcLine
+from v2g.io.simulation.lines import (
+    ChargerAc,
+    ChargerAcLine,
+    ChargerDcLine,
+    VehicleAcLine,
+    VehicleCoilLine,
+    VehicleContactLine,
+    VehicleDc,
+    VehicleDcLine,
+)
 from v2g.io.simulation.medium import Medium, Room
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages.common_messages import ChargeProgress, PowerDeliveryReq

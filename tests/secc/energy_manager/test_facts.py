@@ -8,7 +8,7 @@ from tests.station.vehicles import charging, own
 from v2g.hardware.energy_manager.commands import EnergyCommand, Step
 from v2g_station.blocks.evse import Fact
 from v2g_station.blocks.smart_charging.external_limits import ExternalLimit
-from v2g_station.blocks.smart_charging.load_balancing import UpstreamLoad
+from v2g_station.blocks.smart_charging.local_control import UpstreamLoad
 from v2g_station.blocks.smart_charging.smart_charging import SetLimit
 from v2g_station.kernel.layout import EvseLayout
 

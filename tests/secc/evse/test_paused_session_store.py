@@ -36,7 +36,7 @@ from v2g.errors import StoreError
 from v2g.io.plc.pilot import SimulatedVehiclePilot
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.io.runtime.runner import Runner
-from v2g.io.simulation.dc_line import VehicleDcLine
+from v2g.io.simulation.lines import VehicleDcLine
 from v2g.io.simulation.medium_folder import FolderMedium
 from v2g.io.storage.journal_file import read_files
 from v2g.io.storage.record_keys import RecordKeys

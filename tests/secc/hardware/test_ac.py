@@ -18,7 +18,7 @@ from v2g.energy.conductors import Currents
 from v2g.iec61851.pilot import PilotState
 from v2g.io.plc.pilot import SimulatedVehiclePilot
 from v2g.io.runtime.clock import Clock
-from v2g.io.simulation.ac_line import VehicleAcLine
+from v2g.io.simulation.lines import VehicleAcLine
 from v2g.io.simulation.medium import Medium
 from v2g.io.simulation.medium_folder import FolderMedium
 from v2g.iso15118.engine.session import Fact

@@ -16,7 +16,7 @@ from secc.session.config import EvseRating
 from tests.secc.hardware.meter import full
 from v2g.hardware.simulation import StageConfig
 from v2g.io.runtime.clock import Clock, ClockConfig
-from v2g.io.simulation.dc_line import ChargerDc, ChargerDcLine, VehicleDcLine
+from v2g.io.simulation.lines import ChargerDc, ChargerDcLine, VehicleDcLine
 from v2g.io.simulation.medium_folder import FolderMedium
 from v2g.iso15118.engine.session import Fact
 

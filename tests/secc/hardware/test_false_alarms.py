@@ -23,7 +23,7 @@ from v2g.hardware.faults import Light
 from v2g.hardware.interfaces import Demand, OnFault, StageReport
 from v2g.hardware.simulation import StageConfig, ThermalModel
 from v2g.io.runtime.clock import Clock
-from v2g.io.simulation.dc_line import VehicleDc
+from v2g.io.simulation.lines import VehicleDc
 from v2g.io.simulation.power import Faults, SimulatedIsolation, SimulatedStage
 from v2g.iso15118.engine.session import Command, Fact
 

@@ -25,7 +25,7 @@ from v2g.hardware.simulation import FaultStep, StageConfig
 from v2g.iec61851.pilot import PilotState
 from v2g.io.plc.pilot import SimulatedChargerPilot, SimulatedVehiclePilot
 from v2g.io.runtime.clock import Clock
-from v2g.io.simulation.dc_line import ChargerDcLine, VehicleDcLine
+from v2g.io.simulation.lines import ChargerDcLine, VehicleDcLine
 from v2g.io.simulation.medium import Medium
 from v2g.io.simulation.medium_folder import FolderMedium
 from v2g.iso15118.engine.session import Fact

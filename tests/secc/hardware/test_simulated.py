@@ -16,8 +16,7 @@ from tests.secc.hardware.channel import RATING
 from v2g.energy.conductors import Currents
 from v2g.hardware.simulation import FaultStep, StageConfig
 from v2g.io.runtime.clock import Clock, ClockConfig
-from v2g.io.simulation.ac_line import ChargerAc, ChargerAcLine, VehicleAcLine
-from v2g.io.simulation.dc_line import ChargerDcLine, VehicleDcLine
+from v2g.io.simulation.lines import ChargerAc, ChargerAcLine, ChargerDcLine, VehicleAcLine, VehicleDcLine
 from v2g.io.simulation.medium import Room
 from v2g.iso15118.engine.session import Fact
 

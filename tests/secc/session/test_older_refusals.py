@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from secc.session.d2 import refusal as refusal_2
-from secc.session.din import refusal as refusal_din
+from secc.session.din import session as refusal_din
 from tests.together import together
 from v2g import exi
 from v2g.iso15118.d2.charts import CHARTS, Family

@@ -9,8 +9,7 @@ import pytest
 from secc.config import load_config
 from secc.station.config import StationConfig
 from secc.station.device import Premises
-from secc.station.layout import evse_layout
-from secc.station.settings import settings_of
+from secc.station.settings import evse_layout, settings_of
 from tests.secc.config import LEAST
 from tests.station.bench import Bench
 from v2g.errors import ConfigError

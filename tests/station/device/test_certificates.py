@@ -18,7 +18,7 @@ from cryptography.x509.oid import NameOID
 import v2g_station.device.certificates as module
 from pki_tools.tree import PkiTree
 from secc.config import TlsConfig
-from secc.link.trust_files import TrustFiles
+from secc.link.transport import TrustFiles
 from secc.station.device import Premises
 from tests.io.websocket.client_and_server import files
 from tests.secc.backend import backend

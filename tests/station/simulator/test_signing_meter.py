@@ -5,7 +5,7 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from v2g.energy.settlement.ocmf import signed_readings
 from v2g_station.blocks.transactions.transactions import MeterSample
-from v2g_station.simulator.signing_meter import SigningMeter
+from v2g_station.simulator.fleet import SigningMeter
 
 
 def test_each_reading_is_signed() -> None:

@@ -23,8 +23,18 @@ from v2g.errors import TransportError
 from v2g.hardware.faults import Light
 from v2g.hardware.interfaces import BoardParts, OnFault
 from v2g.hardware.pilot import ReportingPilot
-from v2g.iec61851.peaks import ONE_LEVEL_S, Levels, PeakWindow
-from v2g.iec61851.pilot import NOMINAL_MV, TOLERANCE_MV, PilotFault, PilotFilter, PilotState, near, read_levels
+from v2g.iec61851.pilot import (
+    NOMINAL_MV,
+    ONE_LEVEL_S,
+    TOLERANCE_MV,
+    Levels,
+    PeakWindow,
+    PilotFault,
+    PilotFilter,
+    PilotState,
+    near,
+    read_levels,
+)
 from v2g.iec61851.proximity import Coding, Proximity, read_proximity
 from v2g.io.hardware.driver import Driver, DriverContext
 from v2g.io.hardware.gpio import GpiodLines, GpioLine, Lines

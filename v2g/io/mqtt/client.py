@@ -27,8 +27,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from v2g.errors import TransportError, V2GError
 from v2g.io.mqtt.config import MqttConfig
 from v2g.io.runtime.supervision import Backoff, spawn
-from v2g.io.tls.files import client_context
-from v2g.io.tls.renewal import RenewedContext
+from v2g.io.tls.files import RenewedContext, client_context
 from v2g.observe import Observe
 
 _log = logging.getLogger(__name__)

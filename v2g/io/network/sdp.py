@@ -20,8 +20,7 @@ from v2g.iso15118.d20 import sdp_wireless
 from v2g.iso15118.d20.association import Behind, associate, belongs
 from v2g.iso15118.d20.sdp_wireless import Diagnosis, SdpWirelessRequest, SdpWirelessResponse
 from v2g.iso15118.engine import sdp, v2gtp
-from v2g.iso15118.engine.sdp import SdpRequest, SdpResponse, Security, Transport
-from v2g.iso15118.engine.sdp_limit import SdpLimiter, SdpLimits
+from v2g.iso15118.engine.sdp import SdpLimiter, SdpLimits, SdpRequest, SdpResponse, Security, Transport
 
 LOOPBACK: Final = "lo"
 FLOOD_S: Final = 10.0

@@ -8,24 +8,201 @@ What the configuration adds is a PlcLink around the next: backend, `Reconnecting
 `ImpairedLink`, `SimulatedModemLink`, `RecordedLink`, `TapLink`.
 """
 
+import asyncio
 import importlib
 from collections.abc import Callable
 from typing import Final, Literal
 
 import msgspec
 
-from v2g.errors import ConfigError
+from v2g.errors import ConfigError, TransportError
 from v2g.io.capture.recorder import Recorder
-from v2g.io.plc.impaired import ImpairedLink
-from v2g.io.plc.link import PlcConfig, PlcLink, own_mac
+from v2g.io.plc.impairment import DelayLine, Impairment, ImpairmentConfig
+from v2g.io.plc.link import OnFrame, OnPort, PlcConfig, PlcLink, own_mac, random_mac
 from v2g.io.plc.loopback import LoopbackLink, MeasuresAcross
-from v2g.io.plc.reconnecting import ReconnectingLink
 from v2g.io.plc.recorded import RecordedLink
-from v2g.io.plc.simulation import SimulatedModemLink
-from v2g.io.plc.tap import TapLink
+from v2g.io.plc.tap import TapLink, WrappedLink
 from v2g.io.simulation.medium import Medium
 from v2g.observe import Observe
-from v2g.slac.modem import Measures
+from v2g.slac.modem import Delivery, Measures, SimulatedModem
+
+# -- A port that is reopened after a loss: a USB modem unplugged, an interface deleted. Users of the port continue:
+# frames sent meanwhile are lost, and the port is reopened with growing pauses between the attempts.
+
+FIRST_PAUSE_S: Final = 0.05
+LONGEST_PAUSE_S: Final = 2.0
+"""Pauses between attempts to reopen the port: doubled each time up to the longest."""
+
+
+class ReconnectingLink:
+    """A PlcLink over one that is reopened."""
+
+    def __init__(
+        self, port: PlcLink, open_again: Callable[[], PlcLink], *, name: str, observe: Callable[[Observe], None]
+    ) -> None:
+        """Use `port` until it is lost, then the result of `open_again` once it raises no TransportError."""
+        self._open_again = open_again
+        self._name = name
+        self._observe = observe
+        self._callback: OnFrame | None = None
+        self._on_port: list[OnPort] = []
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._pause = FIRST_PAUSE_S
+        self._lost_at = 0.0
+        self._closed = False
+        self._mac = port.mac
+        self._port: PlcLink | None = None
+        self._use(port)
+
+    @property
+    def mac(self) -> bytes:
+        """The port's own address, from its first opening."""
+        return self._mac
+
+    def on_frame(self, callback: OnFrame) -> None:
+        """See PlcLink."""
+        self._callback = callback
+
+    def on_port(self, callback: OnPort) -> None:
+        """See PlcLink."""
+        self._on_port.append(callback)
+
+    def send(self, frame: bytes) -> None:
+        """See PlcLink. A frame for a lost port is dropped; nothing is raised."""
+        if self._port is None:
+            return
+        try:
+            self._port.send(frame)
+        except TransportError as error:
+            self._lost(str(error))
+
+    def close(self) -> None:
+        """See PlcLink."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._port is not None:
+            self._port.close()
+            self._port = None
+
+    def _use(self, port: PlcLink) -> None:
+        self._port = port
+        port.on_frame(self._received)
+        port.on_port(lambda present: None if present else self._lost("it is gone"))
+
+    def _received(self, frame: bytes) -> None:
+        if self._callback is not None:
+            self._callback(frame)
+
+    def _lost(self, why: str) -> None:
+        if self._port is None or self._closed:
+            return
+        self._port.close()
+        self._port = None
+        self._lost_at = self._loop.time()
+        self._observe(Observe("link", "port_lost", {"port": self._name, "error": why}))
+        self._pause = FIRST_PAUSE_S
+        self._timer = self._loop.call_later(self._pause, self._try)
+        self._notify(present=False)
+
+    def _try(self) -> None:
+        try:
+            port = self._open_again()
+        except TransportError:
+            self._pause = min(2 * self._pause, LONGEST_PAUSE_S)
+            self._timer = self._loop.call_later(self._pause, self._try)
+            return
+        self._use(port)
+        gone_s = round(self._loop.time() - self._lost_at, 3)
+        self._observe(Observe("link", "port_back", {"port": self._name, "gone_s": gone_s}))
+        self._notify(present=True)
+
+    def _notify(self, *, present: bool) -> None:
+        for callback in self._on_port:
+            callback(present)
+
+
+# -- Simulated impairment of any port: see v2g.io.plc.impairment
+
+
+class _Direction:
+    """Frames of one direction of a port; `arrive` is called for each that arrives."""
+
+    def __init__(self, config: ImpairmentConfig, direction: str, arrive: Callable[[bytes], None]) -> None:
+        self._impairment = Impairment(config, direction)
+        self._line = DelayLine()
+        self._arrive = arrive
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def put(self, frame: bytes) -> None:
+        for delay, arriving in self._impairment.arrivals(frame):
+            if delay:
+                self._line.put(self._loop.time() + delay, arriving)
+            else:
+                self._arrive(arriving)
+        self._arm()
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._line = DelayLine()
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        deadline = self._line.deadline
+        self._timer = None if deadline is None else self._loop.call_at(deadline, self._due, deadline)
+
+    def _due(self, deadline: float) -> None:
+        for frame in self._line.due(max(deadline, self._loop.time())):
+            self._arrive(frame)
+        self._arm()
+
+
+class ImpairedLink(WrappedLink):
+    """A PlcLink with simulated impairment."""
+
+    def __init__(self, link: PlcLink, config: ImpairmentConfig) -> None:
+        super().__init__(link)
+        self._out = _Direction(config, "sent", link.send)
+        self._in = _Direction(config, "received", self._pass_on)
+        link.on_frame(self._in.put)
+
+    def send(self, frame: bytes) -> None:
+        """See PlcLink."""
+        self._out.put(frame)
+
+    def close(self) -> None:
+        """See PlcLink. Frames in transit are lost."""
+        self._out.close()
+        self._in.close()
+        super().close()
+
+
+# -- A simulated modem for a port without one
+
+
+class SimulatedModemLink(WrappedLink):
+    """A PlcLink through a simulated modem; `measures` as for SimulatedModem."""
+
+    def __init__(self, line: PlcLink, measures: Measures | None) -> None:
+        super().__init__(line)
+        self.modem = SimulatedModem(host_mac=line.mac, mac=random_mac(), measures=measures)
+        line.on_frame(lambda frame: self._deliver(self.modem.from_line(frame)))
+
+    def send(self, frame: bytes) -> None:
+        """See PlcLink. The modem's own answers arrive before this returns."""
+        self._deliver(self.modem.from_host(frame))
+
+    def _deliver(self, deliveries: list[Delivery]) -> None:
+        for delivery in deliveries:
+            if delivery.to == "line":
+                self._link.send(delivery.frame)
+            else:
+                self._pass_on(delivery.frame)
+
 
 Open = Callable[[PlcConfig, Medium | None], PlcLink]
 

@@ -7,7 +7,7 @@ import msgspec
 from v2g.errors import FrameError
 from v2g.io.capture.recorder import Recorder
 from v2g.io.plc.link import PlcLink
-from v2g.io.plc.wrapped import WrappedLink
+from v2g.io.plc.tap import WrappedLink
 from v2g.slac import mme
 
 _IPV6, _TCP = b"\x86\xdd", b"\x06"

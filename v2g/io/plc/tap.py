@@ -15,9 +15,45 @@ from collections.abc import Callable
 from typing import Final
 
 from v2g.errors import ConfigError, TransportError
-from v2g.io.plc.link import ETHERTYPE, PlcLink
-from v2g.io.plc.wrapped import WrappedLink
+from v2g.io.plc.link import ETHERTYPE, OnFrame, OnPort, PlcLink
 from v2g.observe import Observe
+
+# -- Base of ports that wrap another one
+
+
+class WrappedLink:
+    """A PlcLink that forwards everything to the wrapped one; subclasses override parts."""
+
+    def __init__(self, link: PlcLink) -> None:
+        self._link = link
+        self._callback: OnFrame | None = None
+
+    @property
+    def mac(self) -> bytes:
+        """See PlcLink."""
+        return self._link.mac
+
+    def on_frame(self, callback: OnFrame) -> None:
+        """See PlcLink."""
+        self._callback = callback
+
+    def on_port(self, callback: OnPort) -> None:
+        """See PlcLink."""
+        self._link.on_port(callback)
+
+    def send(self, frame: bytes) -> None:
+        """See PlcLink."""
+        self._link.send(frame)
+
+    def close(self) -> None:
+        """See PlcLink."""
+        self._link.close()
+
+    def _pass_on(self, frame: bytes) -> None:
+        """Pass a frame to the callback."""
+        if self._callback is not None:
+            self._callback(frame)
+
 
 _DEVICE: Final = "/dev/net/tun"
 _TUNSETIFF, _TAP, _NO_HEADER = 0x400454CA, 0x0002, 0x1000  # linux/if_tun.h

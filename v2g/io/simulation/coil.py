@@ -11,7 +11,7 @@ from v2g.hardware import coils
 from v2g.hardware.coils import CoilPair, Place
 from v2g.hardware.interfaces import Contactor, OnFault, PrimaryReport
 from v2g.hardware.simulation import SimulatedFault
-from v2g.io.simulation.coil_line import ChargerCoil, ChargerCoilLine, VehicleCoil
+from v2g.io.simulation.lines import ChargerCoil, ChargerCoilLine, VehicleCoil
 from v2g.io.simulation.power import Faults
 from v2g.iso15118.d20.wpt_methods import OBSERVED_BY_DEVICE
 

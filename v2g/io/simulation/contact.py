@@ -6,7 +6,7 @@ from collections.abc import Callable
 from v2g.hardware.interfaces import ContactReport
 from v2g.hardware.pantograph import Pantograph, PantographConfig
 from v2g.io.runtime.clock import Clock
-from v2g.io.simulation.contact_line import ChargerContact, ChargerContactLine, VehicleContact
+from v2g.io.simulation.lines import ChargerContact, ChargerContactLine, VehicleContact
 from v2g.io.simulation.power import Faults
 
 STEP_S = 0.02

@@ -1,7 +1,7 @@
 """The simulated medium between chargers and vehicles: data sent on a channel reaches all others on it.
 
 Two kinds: separate processes are connected through a folder (v2g.io.simulation.medium_folder), stations of one process
-through a Room. Not modelled: noise, collisions and propagation time (v2g.io.plc.impaired adds
+through a Room. Not modelled: noise, collisions and propagation time (v2g.io.plc.opening adds
 them); datagrams between live peers arrive complete and in order.
 """
 

@@ -24,7 +24,7 @@ from v2g.hardware.simulation import (
     ThermalModel,
 )
 from v2g.io.runtime.clock import Clock
-from v2g.io.simulation.dc_line import VehicleDc
+from v2g.io.simulation.lines import VehicleDc
 from v2g.io.simulation.medium import Medium
 from v2g.io.storage.record_keys import RecordKeys
 
@@ -187,7 +187,7 @@ class SimulatedContactor:
 
 
 class DcLine(Protocol):
-    """The charger's end of the DC line: `v2g.io.simulation.dc_line.ChargerDcLine`, or a bench's load."""
+    """The charger's end of the DC line: `v2g.io.simulation.lines.ChargerDcLine`, or a bench's load."""
 
     @property
     def vehicle(self) -> VehicleDc | None:

@@ -14,7 +14,6 @@ import msgspec
 from v2g import exi
 from v2g.errors import CertificateError, CodecError, RevocationError, SignatureError, TrustError
 from v2g.iso15118.d2 import signatures
-from v2g.iso15118.d2.certificate_chains import chain_of, sub_cas
 from v2g.iso15118.d2.emaid import is_same_contract
 from v2g.iso15118.d2.envelope import Entropy, seal
 from v2g.iso15118.d2.messages.body import Body
@@ -36,6 +35,7 @@ from v2g.iso15118.d2.messages.header import MessageHeader
 from v2g.iso15118.d2.messages.message import V2G_Message
 from v2g.iso15118.d2.response_codes import code_of_chain
 from v2g.iso15118.d2.schemas import ISO2
+from v2g.iso15118.d2.signatures import chain_of, sub_cas
 from v2g.iso15118.engine.contracts import Answer, Contract, Service, pcid_of
 from v2g.iso15118.engine.v2g_message import body_of, decode_message
 from v2g.iso15118.engine.xmldsig import Signature

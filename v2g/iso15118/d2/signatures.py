@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from v2g.errors import SignatureError
+from v2g.errors import CodecError, SignatureError
 from v2g.exi.declare import Element
 from v2g.iso15118.d2.messages.common import (
     AuthorizationReq,
@@ -19,11 +19,13 @@ from v2g.iso15118.d2.messages.common import (
     ChargeParameterDiscoveryRes,
     MeteringReceiptReq,
 )
-from v2g.iso15118.d2.messages.data_types import CertificateChain
+from v2g.iso15118.d2.messages.data_types import CertificateChain, SubCertificates
+from v2g.iso15118.d2.messages.message import V2G_Message
 from v2g.iso15118.d2.messages.tariffs import SAScheduleList
 from v2g.iso15118.d2.schemas import ISO2
 from v2g.iso15118.engine import signature as signatures
 from v2g.iso15118.engine.signature import EDITION_2, Names, SignatureDeviation
+from v2g.iso15118.engine.v2g_message import decode_message
 from v2g.iso15118.engine.xmldsig import Signature
 from v2g.pki.keys import PublicKey, SigningKey
 
@@ -78,3 +80,34 @@ def verify(signature: Signature | None, body: Element, key: PublicKey) -> frozen
     if not elements:
         raise SignatureError(f"{type(body).__name__} has nothing to sign")
     return signatures.verify(signature, elements, key, schema=ISO2, names=NAMES, allowed=EDITION_2, tolerant=True)
+
+
+# -- Certificate chains of ISO 15118-2 as elements
+
+
+def chain_of(certificates: tuple[bytes, ...], element_id: str | None = None) -> CertificateChain:
+    """Return a chain (DER, leaf first, no root) as an element; `element_id` is for a signature."""
+    leaf, *above = certificates
+    subs = SubCertificates(certificate=tuple(above)) if above else None
+    return CertificateChain(certificate=leaf, sub_certificates=subs, id=element_id)
+
+
+def sub_cas(chain: CertificateChain) -> tuple[bytes, ...]:
+    """Return the sub-CAs in an element (DER), the leaf's issuer first."""
+    return chain.sub_certificates.certificate if chain.sub_certificates is not None else ()
+
+
+# -- Verification of a stored MeteringReceiptReq [V2G2-903]
+
+
+def read_receipt(payload: bytes, key: PublicKey) -> tuple[bytes, int, int]:
+    """Return session id, Wh charged and Wh discharged (0) of a request (EXI) signed by the other half of `key`.
+
+    Raises CodecError for any other message, SignatureError.
+    """
+    message, _ = decode_message(payload, ISO2, handshake=False)
+    request = message.body.body_element if isinstance(message, V2G_Message) else message
+    if not isinstance(message, V2G_Message) or not isinstance(request, MeteringReceiptReq):
+        raise CodecError(f"{type(request).__name__} instead of MeteringReceiptReq")
+    verify(message.header.signature, request, key)
+    return request.session_id, request.meter_info.meter_reading or 0, 0

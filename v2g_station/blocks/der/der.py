@@ -10,10 +10,12 @@ from typing import Any, Final
 
 import msgspec
 
+from v2g.energy.curves import value_at
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.der_control import (
     ClearDERControlRequest,
     ClearDERControlResponse,
+    DERCurve,
     DERCurveGet,
     EnterServiceGet,
     FixedPFGet,
@@ -337,3 +339,14 @@ def _report(part: list[Held], request_id: int, *, tbc: bool) -> ReportDERControl
         lists.setdefault(member, []).append(entry)
     found: dict[str, Any] = {name: tuple(entries) for name, entries in lists.items()}
     return ReportDERControlRequest(request_id=request_id, tbc=tbc, **found)
+
+
+# -- The curves of block R
+
+SETTLING_S: Final = 0.2
+"""Interval of following a response time, in grid time."""
+
+
+def curve_at(curve: DERCurve, x: float) -> float:
+    """Return the y of a curve: linear between its points, constant beyond them."""
+    return value_at([(point.x, point.y) for point in sorted(curve.curve_data, key=lambda point: point.x)], x)

@@ -14,8 +14,7 @@ import msgspec
 from v2g.energy.curves import ResponseLag
 from v2g.ocpp.messages.der_control import DERCurve, DERUnit, FixedPF, SetDERControlRequest
 from v2g.ocpp.messages.ev_charging import DERControl
-from v2g_station.blocks.der.curves import SETTLING_S, curve_at
-from v2g_station.blocks.der.der import ApplyControls, DerControls
+from v2g_station.blocks.der.der import SETTLING_S, ApplyControls, DerControls, curve_at
 from v2g_station.blocks.evse import Evse
 from v2g_station.blocks.smart_charging.frequency import GridFrequency
 from v2g_station.blocks.transactions.transactions import MeterSample

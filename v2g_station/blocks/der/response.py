@@ -11,8 +11,7 @@ from typing import Final
 from v2g.energy.curves import FrequencyCurve, HeldResponse, ResponseLag
 from v2g.ocpp.messages.der_control import FreqDroop, GridEventFault, SetDERControlRequest
 from v2g.ocpp.messages.ev_charging import DERControl
-from v2g_station.blocks.der.curves import SETTLING_S, curve_at
-from v2g_station.blocks.der.der import ApplyControls, DerControls, GridEvent
+from v2g_station.blocks.der.der import SETTLING_S, ApplyControls, DerControls, GridEvent, curve_at
 from v2g_station.blocks.der.trips import Acting, Trips
 from v2g_station.blocks.evse import Evse
 from v2g_station.blocks.smart_charging.frequency import GridFrequency

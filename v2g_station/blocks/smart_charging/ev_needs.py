@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal
 
-from v2g.energy.energy_offer import EnergyOffer
-from v2g.energy.needs import EvNeeds, Service
+from v2g.energy.needs import EnergyOffer, EvNeeds, Service
 from v2g.ocpp.messages.base import EnergyTransferMode
 from v2g.ocpp.messages.charging_profiles import ChargingSchedule, ChargingSchedulePeriod
 from v2g.ocpp.messages.ev_charging import (

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from v2g.errors import RefusedError
 from v2g.exi.declare import Element
-from v2g.iso15118.d2.certificate_chains import chain_of
+from v2g.iso15118.d2.signatures import chain_of
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.engine import app_protocol as app
 from v2g.iso15118.engine.session import NO_SESSION

@@ -9,13 +9,13 @@ from v2g.errors import RefusedError
 from v2g.exi.declare import Element, Schema
 from v2g.iso15118.d2 import schedules as schedules_2
 from v2g.iso15118.d2 import signatures
-from v2g.iso15118.d2.certificate_chains import chain_of
 from v2g.iso15118.d2.messages import charging as charging_2
 from v2g.iso15118.d2.messages import common as common_2
 from v2g.iso15118.d2.messages import data_types as types_2
 from v2g.iso15118.d2.messages import parameters as parameters_2
 from v2g.iso15118.d2.quantities import VALUES as VALUES_2
 from v2g.iso15118.d2.schemas import ISO2
+from v2g.iso15118.d2.signatures import chain_of
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.din import schedules as schedules_din
 from v2g.iso15118.din.messages import charging as charging_din
@@ -25,7 +25,7 @@ from v2g.iso15118.din.messages import parameters as parameters_din
 from v2g.iso15118.din.quantities import VALUES as VALUES_DIN
 from v2g.iso15118.din.schemas import DIN
 from v2g.iso15118.engine import app_protocol as app
-from v2g.iso15118.engine.certificate_ids import issuer_serial
+from v2g.iso15118.engine.contracts import issuer_serial
 from v2g.iso15118.engine.physical_values import Rounding, Writer
 from v2g.iso15118.engine.power_schedule import PowerSchedule
 from v2g.iso15118.engine.sequence import Asks

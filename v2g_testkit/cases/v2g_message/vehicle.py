@@ -11,7 +11,6 @@ from v2g import exi
 from v2g.errors import TrustError
 from v2g.exi.declare import Element
 from v2g.iso15118.d2 import signatures
-from v2g.iso15118.d2.certificate_chains import sub_cas
 from v2g.iso15118.d2.charts import LOOPS
 from v2g.iso15118.d2.charts import STRICT as STRICT_2
 from v2g.iso15118.d2.charts import Family as Family2
@@ -19,6 +18,7 @@ from v2g.iso15118.d2.envelope import Envelope, unseal
 from v2g.iso15118.d2.messages.common import CertificateInstallationRes, CertificateUpdateRes
 from v2g.iso15118.d2.services import CONTRACT_SERVICE
 from v2g.iso15118.d2.session import Session2
+from v2g.iso15118.d2.signatures import sub_cas
 from v2g.iso15118.d2.timing import MESSAGES as MESSAGES_2
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.din.charts import STRICT as STRICT_DIN

@@ -1,12 +1,20 @@
 """Functional block C, authorization: cases for back ends."""
 
-from collections.abc import Callable
-from typing import Final
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
-from v2g_testkit.ocpp.case import Block, Payload, precondition
+import msgspec
+
+from v2g.ocpp.messages.transactions import TransactionLimit
+from v2g.ocpp.times import parse_time
+from v2g.ocpp.web_payment import VERSION, QrCode, address
+from v2g_testkit.ocpp.case import Block, Inconclusive, NotApplicable, Payload, precondition
+from v2g_testkit.ocpp.csms_cases.block_i import calculating, details, same_cost
 from v2g_testkit.ocpp.csms_cases.transaction import Transaction
 from v2g_testkit.ocpp.csms_tester import CsmsTest
 from v2g_testkit.ocpp.declaration import CsmsDeclaration, Token
+from v2g_testkit.ocpp.operator import PAYMENT, WEB_PAYMENT
 
 C: Final[Block[CsmsTest]] = Block()
 
@@ -197,3 +205,289 @@ async def master_pass_starts_nothing(t: CsmsTest) -> None:
     answer = await Transaction(t, token=token).event("Started", "Authorized", token=token)
     status = answer["idTokenInfo"]["status"]
     t.check(status != "Accepted", "C16.FR.03", "accepts a transaction of the master pass")
+
+
+# -- Functional block C, prepaid accounts, payments at terminals and on the web: cases for back ends, all of OCPP 2.1
+
+C_21: Final[Block[CsmsTest]] = Block(versions=("2.1",), needs=("prepaid accounts",))
+
+_OF: Final[dict[str, Any]] = {"versions": ("2.1",)}
+_TERMINALS: Final[dict[str, Any]] = _OF | {"needs": ("payment terminals",)}
+_LIMIT: Final = {"maxCost": 20.0}
+
+
+@C_21.case("TC_C_103_CSMS", "Prepaid account with a balance", **_OF)
+async def prepaid(t: CsmsTest) -> None:
+    """The back end accepts the token, for now only, and limits the cost of its transaction, once."""
+    token = t.declared.prepaid_token
+    await t.ready()
+    await _prepaid(t, token, "Accepted", "C17.FR.01")
+    transaction = Transaction(t, token=token)
+    answer = await transaction.event("Started", "Authorized", token=token)
+    most = answer.get("transactionLimit", {}).get("maxCost", 0)
+    t.check(most > 0, "C17.FR.03", "answers the first event without the cost that is left")
+    await transaction.plugged()
+    answer = await transaction.event("Updated", "StopAuthorized", state="EVConnected", token=token)
+    t.check("transactionLimit" not in answer, "C17.FR.03", "limits the transaction twice")
+    await transaction.unplugged()
+
+
+@C_21.case("TC_C_104_CSMS", "Prepaid account without a balance", **_OF)
+async def no_credit(t: CsmsTest) -> None:
+    """The back end answers NoCredit, for now only."""
+    await t.ready()
+    await _prepaid(t, t.declared.no_credit_token, "NoCredit", "C17.FR.02")
+
+
+async def _prepaid(t: CsmsTest, token: Token, status: str, requirement: str) -> None:
+    info = await t.authorize(token)
+    t.check(info["status"] == status, requirement, f"answers {info['status']} instead of {status}")
+    t.check("cacheExpiryDateTime" in info, requirement, "answers without cacheExpiryDateTime: stations may cache it")
+    t.is_now(info["cacheExpiryDateTime"], requirement)
+
+
+@C_21.case("TC_C_108_CSMS", "VAT number", needs=("payment terminals",), **_OF)
+async def vat_number(t: CsmsTest) -> None:
+    """The back end answers with the number and the EVSE that it was asked about."""
+    await t.ready()
+    answer = await t.call("VatNumberValidation", vatNumber="NL123456789B01", evseId=1)
+    t.check(answer["vatNumber"] == "NL123456789B01", "C18.FR.09", f"answers about {answer['vatNumber']}")
+    t.check(answer.get("evseId") == 1, "C18.FR.10", f"answers with the EVSE {answer.get('evseId')}")
+
+
+# -- terminals of stations
+
+
+def _data(component: str, values: Mapping[str, str]) -> list[Payload]:
+    """Return the values of variables as SetVariables has them."""
+    return [
+        {"component": {"name": component}, "variable": {"name": name}, "attributeValue": value}
+        for name, value in values.items()
+    ]
+
+
+def _payment() -> Token:
+    """Return a new payment, as a token."""
+    return Token(uuid.uuid4().hex, "DirectPayment")
+
+
+async def _sets(t: CsmsTest, variable: str) -> None:
+    """Have the back end set a variable of the terminal. Raises Failed."""
+    await t.asked("SetVariables", "B05.FR.01", setVariableData=_data("PaymentCtrlr", {variable: "true"}))
+
+
+async def _paid(t: CsmsTest) -> Transaction:
+    """Begin a transaction that was paid for at the terminal of the station."""
+    payment = _payment()
+    transaction = Transaction(t, token=payment)
+    with precondition():
+        await transaction.authorize()
+        info = {"transactionLimit": _LIMIT}
+        transaction.accepted(await transaction.event("Started", "Authorized", token=payment, info=info))
+    return transaction
+
+
+async def _charged(t: CsmsTest, transaction: Transaction, **more: Any) -> Payload:
+    """Charge and leave; return the answer to the last event."""
+    await transaction.plugged()
+    await transaction.event("Updated", "ChargingStateChanged", state="Charging", context="Sample.Periodic")
+    transaction.wh += 5000
+    await t.connector("Available")
+    more = {"context": "Transaction.End", **more}
+    return await transaction.event("Ended", "EVCommunicationLost", state="Idle", stopped="EVDisconnected", **more)
+
+
+async def _settles(t: CsmsTest, transaction: Transaction, status: str, amount: float) -> Payload:
+    return await t.call(
+        "NotifySettlement",
+        pspRef=transaction.token.id,
+        transactionId=transaction.id,
+        status=status,
+        settlementAmount=amount,
+        settlementTime=t.now(),
+    )
+
+
+@C_21.case("TC_C_113_CSMS", "Payment is cancelled after the start", also=("C20.FR.05",), **_TERMINALS)
+async def cancelled(t: CsmsTest) -> None:
+    """The back end answers the last event with a cost of 0, and takes the report that nothing was settled."""
+    await t.ready()
+    transaction = await _paid(t)
+    answer = await transaction.event("Ended", "EVConnectTimeout", stopped="Timeout")
+    t.check(answer.get("totalCost") == 0, "C20.FR.03", f"answers with a cost of {answer.get('totalCost')}")
+    await _settles(t, transaction, "Canceled", 0.0)
+
+
+@C_21.case(
+    "TC_C_117_CSMS", "Payment that the back end settles", also=("C21.FR.05",), needs=("payment terminals", "costs")
+)
+async def settled_centrally(t: CsmsTest) -> None:
+    """The back end sets that it settles payments, and answers the last event with the cost that it settles."""
+    await t.ready()
+    await _sets(t, "SettlementByCSMS")
+    answer = await _charged(t, await _paid(t))
+    t.check("totalCost" in answer, "I03.FR.02", "answers the last event without totalCost")
+
+
+@C_21.case(
+    "TC_C_118_CSMS",
+    "Receipt of the back end for what the terminal has settled",
+    also=("C21.FR.02",),
+    needs=("payment terminals", "receipts"),
+)
+async def receipt(t: CsmsTest) -> None:
+    """The back end answers the report with the address of the receipt."""
+    await t.ready()
+    await _sets(t, "ReceiptByCSMS")
+    transaction = await _paid(t)
+    await _charged(t, transaction)
+    answer = await _settles(t, transaction, "Settled", 2.5)
+    t.check("receiptUrl" in answer, "C21.FR.03", "answers without receiptUrl")
+
+
+def _case_of_settlement(number: int, status: str, requirement: str) -> None:
+    @C_21.case(f"TC_C_{number}_CSMS", f"Settlement is {status.lower()}", requirements=(requirement,), **_TERMINALS)
+    async def script(t: CsmsTest) -> None:
+        """The back end takes the report."""
+        await t.ready()
+        transaction = await _paid(t)
+        await _charged(t, transaction)
+        await _settles(t, transaction, status, 2.5)
+
+
+_case_of_settlement(119, "Failed", "C22.FR.02")
+_case_of_settlement(120, "Rejected", "C22.FR.01")
+
+
+# -- terminals beside stations, and the web
+
+
+def _step(payment: Token, **more: Any) -> Payload:
+    return {"pspRef": payment.id, "transactionLimit": _LIMIT, **more}
+
+
+async def _begins(t: CsmsTest, sent: Payload, payment: Token, requirement: str) -> Transaction:
+    """Begin the transaction of a remote start. Raises Failed unless the back end limits it."""
+    transaction = Transaction(t, token=payment)
+    info = {"remoteStartId": sent["remoteStartId"]}
+    answer = await transaction.event("Started", "RemoteStart", token=payment, info=info)
+    most = answer.get("transactionLimit", {}).get("maxCost")
+    t.check(most == _LIMIT["maxCost"], requirement, f"limits the cost to {most} instead of {_LIMIT['maxCost']}")
+    return transaction
+
+
+async def _paid_beside(t: CsmsTest) -> Transaction:
+    """Begin a transaction that was paid for at a terminal beside the station. Raises Failed."""
+    payment = _payment()
+    by = PAYMENT, _step(payment, evseId=1)
+    sent = await t.asked("RequestStartTransaction", "C24.FR.01", by=by, idToken=payment.payload, evseId=1)
+    return await _begins(t, sent, payment, "C24.FR.02")
+
+
+@C_21.case(
+    "TC_C_125_CSMS",
+    "Terminal beside stations, costs calculated by the back end",
+    also=("C24.FR.01", "C24.FR.02"),
+    needs=("terminals beside stations", "costs"),
+)
+async def beside_central(t: CsmsTest) -> None:
+    """The back end starts a transaction by the payment, limits its cost, and answers the last event with it."""
+    await t.ready()
+    answer = await _charged(t, await _paid_beside(t))
+    t.check("totalCost" in answer, "I03.FR.02", "answers the last event without totalCost")
+
+
+@C_21.case(
+    "TC_C_126_CSMS",
+    "Terminal beside stations, costs calculated by the station",
+    also=("C24.FR.01", "C24.FR.02", "I03.FR.02"),
+    needs=("terminals beside stations", "tariffs"),
+)
+async def beside_local(t: CsmsTest) -> None:
+    """The back end starts a transaction by the payment, limits its cost, and tells the station's cost only."""
+    tariff = await calculating(t)
+    answer = await _charged(t, await _paid_beside(t), info={"tariffId": tariff}, costDetails=details(t, tariff, 2.0))
+    same_cost(t, answer, 2.0)
+
+
+_TEMPLATE: Final = "https://pay.example/{chargingstationid}/{evse}/{totp}/{version}"
+_WEB: Final[dict[str, Any]] = _OF | {"needs": ("payments on the web",)}
+
+
+async def _codes(t: CsmsTest) -> QrCode:
+    """Return how the station makes its QR codes, set by the back end. Raises Failed, NotApplicable, Inconclusive."""
+    await t.ready()
+    wanted = {
+        "URLTemplate": _TEMPLATE, "TOTPVersion": VERSION, "ValidityTime": "300", "Length": "8",
+        "SharedSecret": "chosen by the back end", "Enabled": "true",
+    }  # fmt: skip
+    await t.operate("SetVariables", setVariableData=_data("WebPaymentsCtrlr", wanted))
+    found = {name: t.value("WebPaymentsCtrlr", name) or "" for name in wanted}
+    for name in ("URLTemplate", "ValidityTime", "Length", "SharedSecret"):
+        if not found[name]:
+            raise Inconclusive(f"the back end does not set {name} of WebPaymentsCtrlr")
+    template, validity, length = found["URLTemplate"], found["ValidityTime"], found["Length"]
+    if "{roamingevseid}" in template:
+        raise NotApplicable("the addresses of its QR codes lead to another party")
+    for place in ("{chargingstationid}", "{totp}", "{version}"):
+        t.check(place in template, "C25.FR.50", f"sets the template {template} without {place}")
+    for number in (validity, length):
+        t.check(number.isdecimal() and int(number) > 0, "C25.FR.01", f"sets a ValidityTime or Length of {number}")
+    return QrCode(template=template, shared_secret=found["SharedSecret"], validity_s=int(validity), length=int(length))
+
+
+def _address(t: CsmsTest, code: QrCode, *, ago_s: int = 0, **places: str) -> str:
+    """Return the address in a QR code of EVSE 1, for a driver who wants 5 kWh."""
+    own = {"chargingstationid": t.declared.station.identity, "evse": "1"}
+    at_ms = parse_time(t.now()) - ago_s * 1000
+    return address(code, own | places, at_ms, TransactionLimit(max_energy=5000.0))
+
+
+async def _pays_at(t: CsmsTest, code: QrCode, *wrong: str) -> None:
+    """Open these addresses, then the right one, and pay. Raises Failed unless only the last begins a transaction."""
+    t.forget("RequestStartTransaction")
+    for url in wrong:
+        await t.operate(WEB_PAYMENT, **_step(_payment(), url=url))
+    payment = _payment()
+    await t.operate(WEB_PAYMENT, **_step(payment, url=_address(t, code)))
+    sent = await t.expect("RequestStartTransaction", "C25.FR.23")
+    if wrong:
+        t.check(sent["idToken"]["idToken"] == payment.id, "C25.FR.08", "starts a transaction for a wrong address")
+    t.check(sent["idToken"] == payment.payload, "C25.FR.23", f"starts with the token {sent['idToken']}")
+    if "{evse}" in code.template:
+        t.check(sent.get("evseId") == 1, "C25.FR.23", f"starts at EVSE {sent.get('evseId')} instead of 1")
+    await _charged(t, await _begins(t, sent, payment, "C25.FR.24"))
+
+
+@C_21.case(
+    "TC_C_131_CSMS",
+    "QR code",
+    also=("C25.FR.07", "C25.FR.09", "C25.FR.23", "C25.FR.24", "C25.FR.50", "C25.FR.59"),
+    **_WEB,
+)
+async def qr_code(t: CsmsTest) -> None:
+    """The back end sets how codes are made, and starts a transaction by the payment of a driver who scans one."""
+    await _pays_at(t, await _codes(t))
+
+
+@C_21.case("TC_C_132_CSMS", "QR code with wrong parameters", also=("C25.FR.09", "C25.FR.23"), **_WEB)
+async def wrong_parameters(t: CsmsTest) -> None:
+    """The back end starts no transaction by an address that names no station or EVSE."""
+    code = await _codes(t)
+    wrong = [_address(t, code, chargingstationid="CS-V2G-NONE")]
+    if "{evse}" in code.template:
+        wrong.append(_address(t, code, evse="one"))
+    await _pays_at(t, code, *wrong)
+
+
+@C_21.case(
+    "TC_C_133_CSMS",
+    "QR code with a wrong or old one-time password",
+    also=("C25.FR.07", "C25.FR.08", "C25.FR.23"),
+    **_WEB,
+)
+async def wrong_password(t: CsmsTest) -> None:
+    """The back end starts no transaction by such an address."""
+    code = await _codes(t)
+    other = msgspec.structs.replace(code, shared_secret=f"not {code.shared_secret}")
+    await _pays_at(t, code, _address(t, other), _address(t, code, ago_s=10 * code.validity_s))

@@ -6,16 +6,13 @@ from typing import Final
 from v2g_testkit.ocpp.case import OcppCase
 from v2g_testkit.ocpp.csms_cases.block_a import A
 from v2g_testkit.ocpp.csms_cases.block_b import B
-from v2g_testkit.ocpp.csms_cases.block_c import C
-from v2g_testkit.ocpp.csms_cases.block_c_21 import C_21
+from v2g_testkit.ocpp.csms_cases.block_c import C_21, C
 from v2g_testkit.ocpp.csms_cases.block_d import D
-from v2g_testkit.ocpp.csms_cases.block_e import E
-from v2g_testkit.ocpp.csms_cases.block_e_21 import E_21
+from v2g_testkit.ocpp.csms_cases.block_e import E_21, E
 from v2g_testkit.ocpp.csms_cases.block_f import F
 from v2g_testkit.ocpp.csms_cases.block_g import G
 from v2g_testkit.ocpp.csms_cases.block_h import H
-from v2g_testkit.ocpp.csms_cases.block_i import I
-from v2g_testkit.ocpp.csms_cases.block_i_21 import I_21
+from v2g_testkit.ocpp.csms_cases.block_i import I_21, I
 from v2g_testkit.ocpp.csms_cases.block_j import J
 from v2g_testkit.ocpp.csms_cases.block_k import K
 from v2g_testkit.ocpp.csms_cases.block_k_21 import K_21

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from secc.session import ports
 from secc.session.config import EnergyService
-from secc.session.d2.edition import Iso2
+from secc.session.d2.session import Iso2
 from secc.session.terms import ScheduleOffer, ScheduleRules
 from tests.exi.streams import bits
 from tests.secc.session.bench import make_tariff

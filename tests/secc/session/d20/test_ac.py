@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from secc.session import ports
 from secc.session.config import AcRating, ControlMode, EnergyService, ProfileRules, SeccConfig
-from secc.session.d20.handlers import HANDLERS
+from secc.session.d20.session import HANDLERS
 from tests.secc.session.bench import (
     AC,
     AC_BPT,

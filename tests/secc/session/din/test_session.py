@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from secc.session import ports
 from secc.session.config import EnergyService
-from secc.session.din.edition import Din
+from secc.session.din.session import Din
 from tests.secc.session.din.bench import CONFIG, DinBench, amperes, selected, volts, watts
 from tests.secc.session.din.conftest import MakeDin
 from tests.secc.session.message_bench import OTHER_MAKE

@@ -6,8 +6,8 @@ import pytest
 from msgspec.structs import replace
 
 from pki_tools.tree import PkiTree
-from secc.session.d2.edition import Iso2
-from secc.session.din.edition import Din
+from secc.session.d2.session import Iso2
+from secc.session.din.session import Din
 from tests.secc.session.d2.bench import CONFIG as CONFIG_2
 from tests.secc.session.d2.bench import Iso2Bench, amperes, watts
 from tests.secc.session.din.bench import CONFIG as CONFIG_DIN

@@ -13,8 +13,7 @@ from v2g_station.blocks.evse import Power
 from v2g_station.blocks.smart_charging.external_limits import ExternalLimit, ExternalPeriod
 from v2g_station.blocks.smart_charging.frequency import GridFrequency
 from v2g_station.blocks.smart_charging.high_level import Needs, VehicleKnown
-from v2g_station.blocks.smart_charging.load_balancing import UpstreamLoad
-from v2g_station.blocks.smart_charging.local_control import SetPower
+from v2g_station.blocks.smart_charging.local_control import SetPower, UpstreamLoad
 from v2g_station.blocks.smart_charging.smart_charging import SetLimit, Sleep, SleepRefused
 
 BOTH = msgspec.structs.replace(
