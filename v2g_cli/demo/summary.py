@@ -75,7 +75,10 @@ def _by_ending(run: Run) -> Iterable[Check]:
         case "whole":
             yield from _whole(run)
         case "charged":
-            yield from _charged(run)
+            yield from _happened(run, *_opening(run))
+            energy = run.energy_wh
+            yield Check("energy flowed into the vehicle only", energy[0] > 0 == energy[1], f"{energy[0]:.0f} Wh in")
+            yield from _ended_well(run)
         case "beside":
             yield from _beside(run)
         case "no_session":
@@ -147,13 +150,6 @@ def _opening(run: Run) -> Iterable[tuple[str, str, str, str]]:
     if not scenario.without_tls:
         yield (TLS[scenario.edition], "evcc", "tls", "connected")
     yield from (STARTED,) if scenario.remote_start else (AUTHORIZED, CONFIRMED)
-
-
-def _charged(run: Run) -> Iterable[Check]:
-    yield from _happened(run, *_opening(run))
-    energy = run.energy_wh
-    yield Check("energy flowed into the vehicle only", energy[0] > 0 == energy[1], f"{energy[0]:.0f} Wh in")
-    yield from _ended_well(run)
 
 
 def _beside(run: Run) -> Iterable[Check]:
@@ -229,11 +225,7 @@ def _ended_well(run: Run) -> Iterable[Check]:
     yield Check("the session ended gracefully", evcc.exit_code == 0, f"vehicle's exit code {evcc.exit_code}")
     yield from _transactions(run)
     yield from _settled(run)
-    yield from _telemetry(run)
-
-
-def _telemetry(run: Run) -> Iterable[Check]:
-    """A gateway that was killed has not confirmed all that is stored."""
+    # A gateway that was killed has not confirmed all that is stored
     stopped = run.last("gateway", "telemetry", "stopped")
     confirmed, waiting = (stopped.data["stored"], stopped.data["waiting"]) if stopped else (0, 0)
     stored = run.conductor.telemetry_stored

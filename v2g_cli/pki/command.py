@@ -168,7 +168,14 @@ def make(
     if host:
         options = msgspec.structs.replace(options, csms_hosts=tuple(host))
     if url:
-        options = msgspec.structs.replace(options, url=_address(url))
+        from urllib.parse import urlsplit
+
+        parts = urlsplit(url)
+        if parts.scheme != "http" or not parts.hostname or parts.query or parts.fragment:
+            raise ConfigError(
+                f"{url!r} is not an http:// URL of a responder", hint="such as http://127.0.0.1:8088, without TLS"
+            )
+        options = msgspec.structs.replace(options, url=url)
     try:
         tree = make_pki(directory, now=now(), options=options)
     except (OSError, ValueError) as error:
@@ -179,17 +186,6 @@ def make(
         return
     keys = sum(path.suffix == ".key" for path in files)
     say(f"{tree.directory}: {len(files) - keys} certificates, chains, lists and answers, {keys} private keys (0600)")
-
-
-def _address(url: str) -> str:
-    from urllib.parse import urlsplit
-
-    parts = urlsplit(url)
-    if parts.scheme != "http" or not parts.hostname or parts.query or parts.fragment:
-        raise ConfigError(
-            f"{url!r} is not an http:// URL of a responder", hint="such as http://127.0.0.1:8088, without TLS"
-        )
-    return url
 
 
 app.command()(pki_show.show)

@@ -14,7 +14,6 @@ from v2g_cli.output import print_json, print_table, say, say_row, terminal
 from v2g_cli.pki.common import JsonFlag, generation_of, now, role_of, when
 
 if TYPE_CHECKING:
-    from pki_tools.judge import Judgement
     from pki_tools.overview import Line
     from v2g.pki.revocation import Finding
 
@@ -158,7 +157,15 @@ def verify(
     except (CertificateError, RevocationError) as error:
         _print_refusal(file, wanted.value, error, json=json)
         raise typer.Exit(4) from None
-    _print_judgement(file, found, json=json)
+    revocation = [f"{each.source or 'no source'}: {each.reason or 'good'}" for each in found.findings]
+    if json:
+        ends = {"not_after": found.not_after, "revocation": revocation}
+        print_json({"file": str(file), "role": found.role.value, "verdict": "trusted", "path": found.path, **ends})
+        return
+    say(f"{file}: valid as {found.role.value} until {found.not_after:%Y-%m-%d}")
+    for place, subject in enumerate(found.path):
+        asked = f"  ({_revocation(found.findings[place])})" if place < len(found.findings) else "  (trusted)"
+        say(f"  {subject}{asked}")
 
 
 def _print_refusal(file: Path, role: str, error: CertificateError | RevocationError, *, json: bool) -> None:
@@ -173,15 +180,3 @@ def _print_refusal(file: Path, role: str, error: CertificateError | RevocationEr
 
 def _revocation(found: "Finding") -> str:
     return f"revocation, {found.source}: {found.reason or 'good'}" if found.source else "revocation not checked"
-
-
-def _print_judgement(file: Path, found: "Judgement", *, json: bool) -> None:
-    revocation = [f"{each.source or 'no source'}: {each.reason or 'good'}" for each in found.findings]
-    if json:
-        ends = {"not_after": found.not_after, "revocation": revocation}
-        print_json({"file": str(file), "role": found.role.value, "verdict": "trusted", "path": found.path, **ends})
-        return
-    say(f"{file}: valid as {found.role.value} until {found.not_after:%Y-%m-%d}")
-    for place, subject in enumerate(found.path):
-        asked = f"  ({_revocation(found.findings[place])})" if place < len(found.findings) else "  (trusted)"
-        say(f"  {subject}{asked}")

@@ -123,14 +123,6 @@ class Reader:
     def each(self, data: bytes) -> Iterator[Record]:
         """Yield the same records: those before an invalid one, too."""
         self._buffer += data
-        yield from self._records()
-
-    @property
-    def unfinished(self) -> int:
-        """Bytes of an incomplete block."""
-        return len(self._buffer)
-
-    def _records(self) -> Iterator[Record]:
         at = 0
         try:
             while len(self._buffer) - at >= 12:
@@ -148,6 +140,11 @@ class Reader:
                     yield record
         finally:
             del self._buffer[:at]
+
+    @property
+    def unfinished(self) -> int:
+        """Bytes of an incomplete block."""
+        return len(self._buffer)
 
     def _length(self, at: int) -> int:
         """Return the length of the block at `at`; a section header also sets the byte order."""
