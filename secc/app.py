@@ -15,9 +15,9 @@ from secc.editions import enabled
 from secc.evse.archive import Archive, Owner
 from secc.evse.controller import EvseController, Wires, Wrap
 from secc.evse.restarting import AGAIN, restart_device, start_anew
+from secc.hardware.assembly import Assembly
 from secc.hardware.check_log import CheckLog
 from secc.hardware.fault_file import FaultFile, FaultKeeper
-from secc.hardware.parts import Assembly
 from secc.link.transport import Transport, roots
 from secc.station.device import firmware_folder
 from secc.status import StatusKeeper

@@ -14,8 +14,8 @@ from cryptography.x509.oid import NameOID
 from msgspec import Meta
 
 from secc.attestation import AttestationConfig
+from secc.hardware.config import HardwareConfig, Kind, devices_of, hardware_flaws, switches_phases
 from secc.hardware.drivers import find
-from secc.hardware.parts import HardwareConfig, Kind, devices_of, hardware_flaws, switches_phases
 from secc.retention import RetentionConfig
 from secc.session.config import Amperes, EnergyService, SeccConfig
 from secc.station.config import StationConfig, password_of, running_firmware, station_flaws

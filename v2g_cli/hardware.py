@@ -132,10 +132,10 @@ def exercise(
 @contextlib.asynccontextmanager
 async def _maintenance(place: "ProgramConfig") -> AsyncIterator["Maintenance"]:
     """Open the parts of an EVSE. Raises ConfigError, TransportError, StoreError."""
+    from secc.hardware.assembly import Assembly
     from secc.hardware.fault_file import FaultFile
     from secc.hardware.heat import RUNAWAY
     from secc.hardware.maintenance import Maintenance
-    from secc.hardware.parts import Assembly
     from v2g.io.runtime.clock import Clock
     from v2g.io.runtime.watchdog import Watchdog
     from v2g.io.storage.emergency_log import FILE, EmergencyLog
@@ -277,8 +277,8 @@ def _settings(driver: "Installed", config: Path | None, values: Sequence[str]) -
         if values:
             raise ConfigError("--config and --set", hint="use one of them")
         # a driver's configuration from a charger's. Raises ConfigError
+        from secc.hardware.config import settings_of
         from secc.hardware.drivers import settings_from
-        from secc.hardware.parts import settings_of
 
         places = _places(config)
         station = places[0].station

@@ -11,7 +11,7 @@ from typing import Final, Literal, get_args
 
 import msgspec
 
-from secc.hardware.parts import BareParts
+from secc.hardware.assembly import BareParts
 from v2g.errors import RefusedError
 from v2g.hardware.faults import FAULTS, Light
 from v2g.hardware.interlock import TOUCH_MV

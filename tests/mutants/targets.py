@@ -117,8 +117,12 @@ TARGETS: Final[Mapping[str, Target]] = {
     "meter_remote": Target("secc/hardware/meter_remote.py", ("tests/secc/hardware/test_meter_remote.py",)),
     "maintenance": Target("secc/hardware/maintenance.py", ("tests/secc/hardware/test_maintenance_steps.py",)),
     "check_log": Target("secc/hardware/check_log.py", ("tests/secc/hardware/test_check_log.py",)),
+    "hardware_config": Target(
+        "secc/hardware/config.py",
+        ("tests/secc/hardware/test_assembly.py", "tests/secc/hardware/test_drivers.py"),
+    ),
     "parts": Target(
-        "secc/hardware/parts.py",
+        "secc/hardware/assembly.py",
         ("tests/secc/hardware/test_assembly.py", "tests/secc/hardware/test_maintenance.py"),
     ),
     "simulated": Target(

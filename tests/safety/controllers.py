@@ -21,8 +21,9 @@ from secc.config import MeterConfig, ProgramConfig, SiteConfig, TlsConfig
 from secc.editions import edition
 from secc.evse.archive import Archive, Owner
 from secc.evse.controller import EvseController, Wires
-from secc.hardware import parts
-from secc.hardware.parts import Assembly, HardwareConfig
+from secc.hardware import assembly as parts
+from secc.hardware.assembly import Assembly
+from secc.hardware.config import HardwareConfig
 from secc.hardware.simulated import SimulatedEvseConfig
 from secc.link.transport import Transport
 from secc.session import ports

@@ -12,7 +12,7 @@ import pytest
 from evcc.hardware.safety import SafetyChannel as VehicleChannel
 from evcc.session import ports as vehicle_ports
 from pki_tools.tree import PkiTree
-from secc.hardware.parts import Kind
+from secc.hardware.config import Kind
 from secc.hardware.safety import SafetyChannel
 from secc.session import ports
 from tests.safety.channels import RATING, FaultLog

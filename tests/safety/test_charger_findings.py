@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from pki_tools.tree import PkiTree
 from secc.hardware import ac, dc
-from secc.hardware.parts import Kind
+from secc.hardware.config import Kind
 from secc.session import delivery, ports, power
 from secc.session.d20 import ac as d20_ac
 from secc.session.d20 import loop, renegotiation, session, side_streams, wpt

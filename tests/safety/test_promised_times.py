@@ -13,7 +13,7 @@ from evcc.session.settings import ProgramStep, SessionConfig
 from pki_tools.tree import PkiTree
 from secc.energy_manager.facts import EnergyManagerWatch
 from secc.energy_manager.grid import Grid
-from secc.hardware.parts import Kind as ChargerKind
+from secc.hardware.config import Kind as ChargerKind
 from secc.hardware.simulated import SimulatedEvseConfig
 from secc.session.config import EnergyService, SeccConfig
 from tests.safety.controllers import controllers, program

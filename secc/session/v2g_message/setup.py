@@ -116,7 +116,7 @@ def external(
         started = TransactionStarted(session_id, emaid, evcc_id=opened.evcc_id, protocol=context.messages.protocol)
         commands = (*(() if context.joined is not None else (started,)), Observe("authorization", "authorized", data))
         authorized = Authorized(opened=opened, contract=contract, opening=stage.opening)
-    return Step(respond("Finished"), authorized, commands)
+        return Step(respond("Finished"), authorized, commands)
     if stage.status is not None:
         raise refuse("FAILED", f"the authorisation was refused: {stage.status.value}")
     if context.now - stage.since >= patience_s:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Final, Literal
 from msgspec.structs import replace
 
 from pki_tools.tree import PkiTree
-from secc.hardware.parts import Kind
+from secc.hardware.config import Kind
 from secc.session.config import EnergyService, SeccConfig
 from secc.session.d2.session import Iso2, Iso2Session
 from secc.session.din.session import Din, DinSession

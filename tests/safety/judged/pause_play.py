@@ -18,7 +18,8 @@ from pki_tools.tree import PkiTree
 from secc.editions import edition
 from secc.evse.controller import EvseController, Wires
 from secc.evse.ports import LinkDown, ServiceChanged, TransactionStopped
-from secc.hardware.parts import Assembled, HardwareConfig, Kind
+from secc.hardware.assembly import Assembled
+from secc.hardware.config import HardwareConfig, Kind
 from secc.session import ports
 from secc.session.config import EnergyService, SeccConfig
 from secc.session.edition import EditionSession, NegotiatedSession

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Final
 from msgspec.structs import replace
 
 from pki_tools.tree import PkiTree, make_pki
-from secc.hardware.parts import Kind
+from secc.hardware.config import Kind
 from secc.hardware.simulated import SimulatedEvseConfig
 from secc.session import ports
 from secc.session.config import ControlMode, EnergyService, SeccConfig

@@ -16,8 +16,9 @@ from evcc.hardware.ac import OnBoardCharger
 from evcc.session.ports import PresentVoltage
 from evcc.session.settings import OnBoardChargerConfig
 from pki_tools.tree import PkiTree
-from secc.hardware import parts as hardware_parts
-from secc.hardware.parts import Assembled, Assembly, HardwareConfig, Kind
+from secc.hardware import assembly as hardware_parts
+from secc.hardware.assembly import Assembled, Assembly
+from secc.hardware.config import HardwareConfig, Kind
 from secc.hardware.safety import SafetyChannel
 from secc.hardware.simulated import SimulatedEvseConfig
 from secc.session import ports

@@ -19,7 +19,7 @@ from typing import Any, Final, cast
 from pki_tools.tree import PkiTree, make_pki
 from secc.charger import Charger
 from secc.energy_manager.facts import EnergyManagerWatch
-from secc.hardware.parts import Kind
+from secc.hardware.config import Kind
 from secc.session.config import ControlMode, EnergyService, SeccConfig
 from tests import patient
 from tests.safety.controllers import UTC_MS, grid_signal

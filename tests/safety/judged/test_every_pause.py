@@ -14,7 +14,7 @@ from pki_tools.tree import PkiTree
 from secc.evse import core as evse
 from secc.evse.ports import TransactionStopped
 from secc.evse.states import Pause
-from secc.hardware.parts import Kind
+from secc.hardware.config import Kind
 from secc.session.d20 import delivery
 from tests.safety.judged.pause_play import AFTER, AWAY, ENDINGS, PausePlay, command, play, wander
 from tests.safety.judged.play import KINDS

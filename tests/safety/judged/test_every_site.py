@@ -12,8 +12,8 @@ from pki_tools.tree import PkiTree
 from secc.energy_manager import facts
 from secc.energy_manager.grid import Grid
 from secc.energy_manager.sharing import FeederShares
+from secc.hardware.config import Kind
 from secc.hardware.dc import DcEvse
-from secc.hardware.parts import Kind
 from tests.safety.judged.site_play import TIMEOUT_S, SiteJudge, command, play, wander
 from tests.safety.judged.steps import Step, judged
 from v2g.energy.discharge_gate import DischargeGate

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from docs.hazards import ROOT
 from pki_tools.tree import PkiTree
 from secc.hardware import ac, dc
-from secc.hardware.parts import Kind
+from secc.hardware.config import Kind
 from secc.session import power
 from secc.session.d20 import session, stop
 from tests.safety.judged.play import ALL_WAYS, KINDS, SAID, TOLD, command, play, wander

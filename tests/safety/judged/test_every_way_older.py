@@ -11,7 +11,7 @@ import pytest
 
 from pki_tools.tree import PkiTree
 from secc.hardware import ac, dc
-from secc.hardware.parts import Kind
+from secc.hardware.config import Kind
 from secc.session.d2 import ac as d2_ac
 from secc.session.d2 import charging
 from secc.session.stages import Charging

@@ -9,7 +9,8 @@ import pytest
 
 from evcc.hardware.ac import OnBoardCharger
 from evcc.session.settings import OnBoardChargerConfig
-from secc.hardware.parts import Assembled, Assembly, HardwareConfig
+from secc.hardware.assembly import Assembled, Assembly
+from secc.hardware.config import HardwareConfig
 from secc.hardware.simulated import SimulatedEvseConfig
 from secc.session import ports
 from secc.session.config import SeccConfig

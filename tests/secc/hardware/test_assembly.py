@@ -11,8 +11,9 @@ import msgspec
 import pytest
 
 from secc.config import ProgramConfig, look
+from secc.hardware.assembly import Assembled, Assembly
+from secc.hardware.config import HardwareConfig, Kind, settings_of
 from secc.hardware.evse import WatchConfig
-from secc.hardware.parts import Assembled, Assembly, HardwareConfig, Kind, settings_of
 from secc.hardware.simulated import SimulatedEvseConfig
 from secc.session import ports
 from secc.session.config import AcRating, EvseRating, SeccConfig, WptRating

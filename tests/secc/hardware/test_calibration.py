@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from secc.hardware.calibration import CalibratedStage
-from secc.hardware.parts import HardwareConfig
+from secc.hardware.config import HardwareConfig
 from secc.session.books import open_books
 from secc.session.config import SeccConfig
 from secc.session.facts import SessionFacts

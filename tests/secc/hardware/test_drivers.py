@@ -12,8 +12,8 @@ import pytest
 
 from secc.config import ProgramConfig, load_config, look
 from secc.hardware import simulated_drivers
+from secc.hardware.config import settings_of
 from secc.hardware.drivers import BUILT_IN, INTERFACES, find, installed, opened, side_opener
-from secc.hardware.parts import settings_of
 from tests.driver_packages import install
 from tests.secc.hardware.bare import run
 from tests.secc_toml import SECC

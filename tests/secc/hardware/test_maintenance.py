@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from secc.hardware.assembly import Assembly
+from secc.hardware.config import HardwareConfig
 from secc.hardware.maintenance import Maintenance, PartName
-from secc.hardware.parts import Assembly, HardwareConfig
 from secc.hardware.simulated import SimulatedEvseConfig
 from secc.session.config import SeccConfig
 from tests.virtual_time import VirtualLoop

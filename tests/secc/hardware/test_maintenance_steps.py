@@ -7,9 +7,9 @@ from typing import Any, Final
 import pytest
 from msgspec.structs import asdict
 
+from secc.hardware.assembly import BareParts
 from secc.hardware.maintenance import Maintenance, PartName
 from secc.hardware.meter import MeterReading
-from secc.hardware.parts import BareParts
 from tests.secc.hardware.bare import at
 from tests.secc.hardware.channel import Place, Stage
 from v2g.errors import RefusedError

@@ -9,7 +9,7 @@ import pytest
 
 from pki_tools.tree import PkiTree
 from secc.hardware import evse
-from secc.hardware.parts import Kind
+from secc.hardware.config import Kind
 from secc.hardware.simulated import SimulatedEvseConfig
 from tests.safety.judged.rig import Rig, rig
 from tests.virtual_time import VirtualLoop

@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from secc.hardware.parts import Assembled, Assembly, HardwareConfig
+from secc.hardware.assembly import Assembled, Assembly
+from secc.hardware.config import HardwareConfig
 from secc.session import ports
 from secc.session.config import SeccConfig
 from tests.io.hardware.can_modules import BATTERY, Modules

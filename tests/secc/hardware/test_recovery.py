@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from pki_tools.tree import PkiTree
-from secc.hardware import parts
+from secc.hardware import assembly as parts
 from secc.hardware.check_log import CheckLog, load_checks
+from secc.hardware.config import Kind
 from secc.hardware.evse import MOST_RETRIES
-from secc.hardware.parts import Kind
 from secc.hardware.simulated import SimulatedEvseConfig
 from secc.session import ports
 from tests.safety.controllers import Disk

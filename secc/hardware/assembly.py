@@ -3,30 +3,29 @@
 import contextlib
 import fcntl
 import os
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
-from msgspec import Meta
 
 from secc.hardware.ac import FOLLOW_S, AcEvse, Mains
 from secc.hardware.acdp import AcdpEvse
 from secc.hardware.calibration import CalibratedStage
 from secc.hardware.check_log import CheckLog
+from secc.hardware.config import HardwareConfig, Kind, settings_of
 from secc.hardware.dc import DcEvse
-from secc.hardware.drivers import BUILT_IN, POWER_KINDS, opened, read_settings
-from secc.hardware.evse import Evse, Parts, WatchConfig
+from secc.hardware.drivers import opened
+from secc.hardware.evse import Evse, Parts
 from secc.hardware.fault_file import FaultKeeper
 from secc.hardware.heat import RUNAWAY, HeatWatch
 from secc.hardware.meter import Meter, SimulatedMeter
 from secc.hardware.meter_remote import RemoteMeter
 from secc.hardware.safety import SafetyChannel
-from secc.hardware.simulated import BenchAcEvse, BenchEvse, SimulatedEvseConfig, SimulatedMains, make_faults
+from secc.hardware.simulated import BenchAcEvse, BenchEvse, SimulatedMains, make_faults
 from secc.hardware.wpt import INPUT_MV, WptEvse
 from secc.session.config import SeccConfig
-from v2g.config import Flaw, Table, without_flaw
 from v2g.errors import ConfigError, StoreError, TransportError
 from v2g.hardware.interfaces import (
     BoardMonitor,
@@ -42,12 +41,8 @@ from v2g.hardware.interfaces import (
     SelfTest,
     StageParts,
 )
-from v2g.hardware.power_modules.bank import ModulesConfig
-from v2g.iec61851.proximity import Coding
-from v2g.io.hardware.board import BoardConfig
 from v2g.io.hardware.driver import DriverContext, PowerKind
 from v2g.io.hardware.emergency import Emergency
-from v2g.io.hardware.modbus import ModbusConfig
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.disk import DiskThread
 from v2g.io.runtime.watchdog import Watchdog
@@ -65,128 +60,10 @@ from v2g.safety import ChargerRating
 
 Power = tuple[PowerStage, IsolationMonitor, SelfTest | None]
 
-Kind = Literal["dc", "ac", "wpt", "acdp"]
-
 _FAMILIES: Final[dict[Kind, Family]] = {"dc": Family.DC, "ac": Family.AC, "wpt": Family.WPT, "acdp": Family.ACDP}
 
 LOCK: Final = "hardware.lock"
 """File in an EVSE's folder that the program holds whose hardware it is."""
-
-DriverName = Annotated[str, Meta(min_length=1, max_length=64)]
-
-
-class HardwareConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The power electronics. Every part is simulated unless another driver is configured; simulated parts are
-    connected to the vehicle by `link.medium`. `v2g hardware list` lists the drivers."""
-
-    backend: Annotated[
-        Literal["simulated", "bench"],
-        Meta(description="simulated: the parts below; bench: no parts, a load at the output represents the vehicle"),
-    ] = "simulated"
-    kind: Annotated[
-        Kind,
-        Meta(
-            description="energy transfer to the vehicle: dc and ac by a plug, wpt wirelessly (a primary device "
-            "in the ground), acdp by an automatic connection device (direct current)"
-        ),
-    ] = "dc"
-    pilot: Annotated[
-        DriverName, Meta(description='control pilot, contactor, lock, lamp: "simulated", "board", or another driver')
-    ] = "simulated"
-    stage: Annotated[
-        DriverName,
-        Meta(
-            description='power stage and isolation monitor: "simulated", "can" (modules on CAN), "infypower", or '
-            "another driver"
-        ),
-    ] = "simulated"
-    plug: Annotated[
-        Coding | None,
-        Meta(
-            description="plug or socket, as the back end sees it: type1 (SAE J1772, CCS1) or type2 (IEC 62196, CCS2); "
-            "none: that of `board.proximity`, else type2"
-        ),
-    ] = None
-    meter: Annotated[DriverName, Meta(description='meter: "simulated", "modbus", or another driver')] = "simulated"
-    emergency: Annotated[
-        DriverName,
-        Meta(
-            description='emergency output, asserted at a thermal runaway until it is reset by hand: "simulated", '
-            '"gpio", or another driver'
-        ),
-    ] = "simulated"
-    drivers: Annotated[
-        dict[str, Table], Meta(description="other drivers by name, each with the keys that it knows")
-    ] = {}
-    simulated: Annotated[SimulatedEvseConfig, Meta(description="behaviour of the simulation")] = SimulatedEvseConfig()
-    board: Annotated[BoardConfig | None, Meta(description="control board")] = None
-    can: Annotated[ModulesConfig | None, Meta(description="power modules")] = None
-    modbus: Annotated[ModbusConfig | None, Meta(description="meter")] = None
-    watch: Annotated[WatchConfig, Meta(description="limits beyond which the hardware is at fault")] = WatchConfig()
-    voltmeter_offset_mv: Annotated[
-        int,
-        Meta(
-            ge=-10_000,
-            le=10_000,
-            description="what the output's voltmeter reads too little (below 0: too much) against a reference, mV; "
-            "recorded in every journal",
-        ),
-    ] = 0
-
-
-def hardware_flaws(config: HardwareConfig, path: tuple[str, ...]) -> Iterator[Flaw]:
-    """Yield drivers that are not installed, their invalid keys, and keys that a charger would not use."""
-    chosen: dict[PowerKind, str] = {kind: getattr(config, kind) for kind in POWER_KINDS}
-    bench = config.backend == "bench"
-    for kind, name in chosen.items():
-        if bench and name != "simulated":
-            yield (*path, kind), "is ignored by the bench", 'remove it, or remove backend = "bench"'
-        elif not bench:
-            for key, why, hint in _settings(config, kind)[1]:
-                yield (*path, *key), why, hint
-    for kind, name in ((kind, name) for kind in POWER_KINDS for each, name in BUILT_IN if each == kind):
-        if name != "simulated" and getattr(config, name, None) is not None:
-            if bench:
-                yield (*path, name), "is ignored by the bench", 'remove it, or remove backend = "bench"'
-            elif chosen[kind] != name:
-                yield (*path, name), f"is ignored while {kind} is {chosen[kind]!r}", f'{kind} = "{name}" uses it'
-    for name in config.drivers:
-        if bench or not any(each == name and not _has_own_table(kind, each) for kind, each in chosen.items()):
-            yield (*path, "drivers", name), "is ignored", f'{", ".join(POWER_KINDS)} = "{name}" would use it'
-
-
-def devices_of(config: HardwareConfig) -> list[tuple[PowerKind, str]]:
-    """Return the names of what only one EVSE can have, such as a serial port, each with the part that it is of."""
-    kinds = () if config.backend == "bench" else POWER_KINDS
-    return [(kind, each) for kind in kinds for each in getattr(_settings(config, kind)[0], "devices", ())]
-
-
-def switches_phases(config: HardwareConfig) -> bool:
-    """Return whether the configured board has a relay that connects L2 and L3."""
-    return config.backend != "bench" and getattr(_settings(config, "pilot")[0], "phase_relay", None) is not None
-
-
-def _has_own_table(kind: PowerKind, name: str) -> bool:
-    """Return whether a driver's configuration is `[hardware.NAME]`; otherwise it is `[hardware.drivers.NAME]`."""
-    return (kind, name) in BUILT_IN and name in HardwareConfig.__struct_fields__
-
-
-def _settings(config: HardwareConfig, kind: PowerKind) -> tuple[msgspec.Struct | None, list[Flaw]]:
-    """Return the configuration of a part's driver, None if it is invalid, and its errors."""
-    name = getattr(config, kind)
-    if _has_own_table(kind, name):
-        own: msgspec.Struct | None = getattr(config, name)
-        return own, [((name,), "is missing", f'{kind} = "{name}" needs it')] if own is None else []
-    try:
-        found, flaws = read_settings(kind, name, config.drivers.get(name))
-    except ConfigError as error:
-        return None, [((kind,), str(error), error.hint)]
-    return found, [(("drivers", name, *key), why, hint) for key, why, hint in flaws]
-
-
-def settings_of(config: HardwareConfig, kind: PowerKind) -> msgspec.Struct:
-    """Return the configuration of a part's driver. Raises ConfigError if it is missing or invalid."""
-    return without_flaw(_settings(config, kind), "hardware.")
 
 
 @dataclass
