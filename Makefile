@@ -131,7 +131,7 @@ battery-truth:    ## simulate the batteries of tests/vectors/battery anew, by Py
 STREAM := .cache/stream
 stream: $(VENV)/dev ## the detectors of batteries on Apache Flink, with files and with Kafka's protocol, in an environment of its own: task managers are killed; needs Java, 1 GB, four minutes
 	[ -x $(STREAM)/bin/python ] || $(PYTHON) -m venv $(STREAM)
-	$(STREAM)/bin/pip install -q --disable-pip-version-check -r v2g_stream/requirements.txt
+	$(STREAM)/bin/pip install -q --disable-pip-version-check -r deploy/stream/requirements.txt
 	[ -d $(STREAM)/kafka ] || $(STREAM)/bin/pip install -q --disable-pip-version-check --no-deps --require-hashes --target $(STREAM)/kafka -r tests/stream/kafka.txt
 	cp $(STREAM)/kafka/pyflink/lib/flink-connector-kafka.jar $(STREAM)/kafka/pyflink/lib/kafka-clients.jar $(STREAM)/lib/python3*/site-packages/pyflink/lib
 	$(BIN)/pytest -n 0 -rs -m long tests/stream $(ARGS)

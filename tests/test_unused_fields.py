@@ -13,7 +13,7 @@ import pytest
 ROOT: Final = Path(__file__).resolve().parents[1]
 
 PACKAGES: Final = (
-    "csms", "evcc", "pki_tools", "secc", "v2g", "v2g_cli", "v2g_gateway", "v2g_station", "v2g_stream", "v2g_testkit"
+    "csms", "evcc", "pki_tools", "secc", "v2g", "v2g_cli", "v2g_gateway", "v2g_station", "v2g_testkit"
 )  # fmt: skip
 
 STANDARDS: Final = (

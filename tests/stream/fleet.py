@@ -11,7 +11,6 @@ from csms.batteries.rules import Battery, advance
 from csms.telemetry.rules import StoredRecord
 from v2g.battery.detectors import Settings
 from v2g.telemetry.signals import SCHEMA_4, Record, encode_record
-from v2g_stream.keyed import record_of
 
 LATE_MS = 4000
 """How much later than others a record may come."""

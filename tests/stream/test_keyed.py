@@ -4,9 +4,9 @@ import random
 
 import pytest
 
+from deploy.stream.keyed import Stream, is_record, offered, passed, record_of
 from tests.stream.fleet import LATE_MS, embedded, fleet
 from v2g.battery.detectors import Settings
-from v2g_stream.keyed import Stream, is_record, offered, passed, record_of
 
 
 @pytest.mark.parametrize("seed", range(4))

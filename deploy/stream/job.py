@@ -1,7 +1,7 @@
 """The job: records of a file or of Kafka, by vehicle, through the detectors, to files or to Kafka, each once.
 
 It runs in an environment with `apache-flink`, where this project is only on the path:
-`flink run -py v2g_stream/job.py --input records.jsonl --output findings`
+`flink run -py deploy/stream/job.py --input records.jsonl --output findings`
 """
 
 import argparse
@@ -23,8 +23,8 @@ from pyflink.datastream import (
 from pyflink.datastream.connectors.file_system import FileSink, FileSource, RollingPolicy, StreamFormat
 from pyflink.datastream.state import ValueStateDescriptor
 
+from deploy.stream.keyed import Stream, due_ms, is_record, offered, passed, record_of
 from v2g.battery.detectors import Settings
-from v2g_stream.keyed import Stream, due_ms, is_record, offered, passed, record_of
 
 _decode = msgspec.json.Decoder(Stream).decode
 _encode = msgspec.json.Encoder().encode
