@@ -91,7 +91,7 @@ class Cluster:
     def submit(self, *arguments: str) -> str:
         """Submit the job; return its id."""
         done = subprocess.run(
-            [str(self._home / "bin" / "flink"), "run", "-d", "-py", str(ROOT / "deploy" / "stream" / "job.py"), *arguments],
+            [str(self._home / "bin" / "flink"), "run", "-d", "-py", str(ROOT / "deploy/stream/job.py"), *arguments],
             env=self._environment, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
