@@ -10,9 +10,9 @@ from v2g.observe import Observe
 from v2g.ocpp.messages.certificates import Get15118EVCertificateResponse
 from v2g_station.blocks.security.certificates import (
     UNREACHABLE,
+    ContractAnswer,
     ContractRequest,
-    InstallationOutcome,
-    installation_outcome,
+    contract_answer,
 )
 from v2g_station.runner import StationRunner
 
@@ -28,7 +28,7 @@ async def fetch_contract(
     patience: float,
     message_timeout: float,
     observe: Callable[[Observe], None],
-) -> InstallationOutcome:
+) -> ContractAnswer:
     """Return the CSMS's response within `patience` s; wait for the connection and retry where that may help.
 
     Failures of the CSMS or the network do not raise. If a response is lost, the CSMS answers the repeated request with
@@ -54,11 +54,11 @@ async def fetch_contract(
         except OcppError as error:
             note("contract_request_failed", attempt=attempt, code=error.answer, reason=str(error)[:200])
             if error.answer != "InternalError":
-                return InstallationOutcome(status="failed")
+                return ContractAnswer(status="failed")
         except V2GError as error:
             note("contract_request_failed", attempt=attempt, code=type(error).__name__, reason=str(error)[:200])
         else:
-            outcome = installation_outcome(answer)
+            outcome = contract_answer(answer)
             info = answer.status_info
             note("contract_answered", status=answer.status, reason=info.reason_code if info else "", attempt=attempt)
             return outcome

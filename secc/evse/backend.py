@@ -15,7 +15,6 @@ from v2g.iso15118.engine.session import Command, Fact
 from v2g.ocpp.messages.transactions import ChargingState, Reason, TriggerReason
 from v2g.pki.certificates import normalize_emaid
 from v2g_station.blocks.evse import PowerLimited, VehicleAddress
-from v2g_station.blocks.security.certificates import ContractRequest
 from v2g_station.blocks.transactions.transactions import MeterSample, SignedReading
 
 TRIGGERS: Final[dict[str, TriggerReason]] = {
@@ -99,8 +98,8 @@ class StationBackend:
                 return self._authorize(command)
             case ports.AuthorizeExternally(attempt=attempt, mac_address=mac_address):
                 return self._await_remote_start(attempt, mac_address)
-            case ports.InstallCertificate():
-                return self._install(command)
+            case ports.RequestContract():
+                return self._request_contract(command)
             case ports.TransactionStarted():
                 self._remote_start.clear()
                 self._station.started(
@@ -138,17 +137,8 @@ class StationBackend:
         outcome = await self._station.requests.authorize(command.emaid, command.chain, evse_id=self._evse_id)
         return _decided(command.attempt, ports.AuthorizationStatus(outcome.decision), outcome.energy_transfer)
 
-    async def _install(self, command: ports.InstallCertificate) -> Fact:
-        request = ContractRequest(
-            schema=command.schema,
-            exi=command.request_exi,
-            update=command.update,
-            maximum=command.maximum,
-            emaids=command.prioritized_emaids,
-        )
-        outcome = await self._station.requests.fetch_contract(request)
-        status = ports.InstallationStatus(outcome.status)
-        return ports.CertificateInstalled(command.attempt, status, outcome.exi, outcome.remaining)
+    async def _request_contract(self, command: ports.RequestContract) -> Fact:
+        return ports.ContractAnswered(command.attempt, await self._station.requests.fetch_contract(command.request))
 
     async def _await_remote_start(self, attempt: int, mac_address: str) -> Fact:
         if self._clock.monotonic() >= self._remote_until:

@@ -4,10 +4,11 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from secc.session.ports import CertificateInstalled, InstallCertificate
+from secc.session.ports import ContractAnswered, RequestContract
 from secc.session.request_context import RequestContext, Wait
 from secc.session.stages import AfterSetup, Stage
 from v2g.observe import Observe
+from v2g_station.blocks.security.certificates import ContractAnswer, ContractRequest
 
 FOR_OTHERS: Final = frozenset({"unknown_root", "wrong_root"})
 """Faults of a chain that the back end, which knows more vehicle makers and providers, decides on."""
@@ -22,7 +23,7 @@ class Installing(Stage, frozen=True):
     before: AfterSetup
     since: float
     asked: object = None
-    outcome: CertificateInstalled | None = None
+    outcome: ContractAnswer | None = None
 
 
 def is_offered(context: RequestContext) -> bool:
@@ -34,30 +35,19 @@ def forward(
     stage: AfterSetup,
     context: RequestContext,
     seconds: float,
-    *,
-    schema: str,
+    request: ContractRequest,
     asked: object = None,
-    update: bool = False,
-    maximum: int | None = None,
-    prioritized_emaids: tuple[str, ...] = (),
 ) -> Wait:
-    """Return the wait of `seconds` for the back end's answer to the present request; see InstallCertificate."""
+    """Return the wait of `seconds` for the back end's answer to this request."""
     opened = replace(stage.opened, fetches=stage.opened.fetches + 1)
-    command = InstallCertificate(
-        attempt=opened.fetches,
-        schema=schema,
-        request_exi=context.exi,
-        update=update,
-        maximum=maximum,
-        prioritized_emaids=prioritized_emaids,
-    )
+    command = RequestContract(opened.fetches, request)
     waiting = Installing(before=replace(stage, opened=opened), since=context.now, asked=asked)
-    event = Observe("installation", "asked", {"attempt": opened.fetches, "bytes": len(context.exi)})
+    event = Observe("installation", "asked", {"attempt": opened.fetches, "bytes": len(request.exi)})
     return Wait(waiting, seconds, (event, command))
 
 
-def on_installed(fact: CertificateInstalled, stage: Installing) -> Installing:
+def on_installed(fact: ContractAnswered, stage: Installing) -> Installing:
     """Return the stage with the back end's answer, unless it belongs to an earlier request."""
     if fact.attempt != stage.before.opened.fetches or stage.outcome is not None:
         return stage
-    return replace(stage, outcome=fact)
+    return replace(stage, outcome=fact.answer)

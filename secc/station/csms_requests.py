@@ -18,7 +18,7 @@ from v2g_station.blocks.authorization.contracts import (
     authorize_request,
     describe_chain,
 )
-from v2g_station.blocks.security.certificates import ContractRequest, InstallationOutcome
+from v2g_station.blocks.security.certificates import ContractAnswer, ContractRequest
 from v2g_station.blocks.smart_charging.ev_needs import needs_request
 from v2g_station.blocks.transactions.managed import ManagedSessions
 from v2g_station.contract_installation import fetch_contract
@@ -66,7 +66,7 @@ class CsmsRequests:
         self._note("authorized", decision=outcome.decision, status=outcome.status)
         return outcome
 
-    async def fetch_contract(self, request: ContractRequest) -> InstallationOutcome:
+    async def fetch_contract(self, request: ContractRequest) -> ContractAnswer:
         """Request a contract for a vehicle (M01). Failures of the CSMS or the network do not raise."""
         return await fetch_contract(
             request,

@@ -28,6 +28,7 @@ from v2g.iso15118.engine.contracts import Answer, Service
 from v2g.iso15118.engine.session import Command, Fact
 from v2g.iso15118.signed_requests import read_authorization, read_confirmation
 from v2g.pki.certificates import load_certificate
+from v2g_station.blocks.security.certificates import ContractAnswer
 
 CHARGER = SeccConfig(authorization=(Authorization.EIM,), services=(EnergyService.DC,))
 VEHICLE = SessionConfig(
@@ -142,14 +143,14 @@ class ContractJoined(MessageJoined):
         )
 
     def obey_charger(self, command: Command) -> Fact | None:
-        if not isinstance(command, se.InstallCertificate):
+        if not isinstance(command, se.RequestContract):
             return super().obey_charger(command)
         if not self.answers:
             return None
         self.installed.append(self.contract(command))
-        return se.CertificateInstalled(command.attempt, se.InstallationStatus.ANSWERED, self.installed[-1])
+        return se.ContractAnswered(command.attempt, ContractAnswer("answered", self.installed[-1]))
 
-    def contract(self, command: se.InstallCertificate) -> bytes:
+    def contract(self, command: se.RequestContract) -> bytes:
         """Return the answer of the provisioning service, to the very bytes that the vehicle sent."""
         service = ProvisioningService(
             Service(self.tree.chain("cps"), self.signer),
@@ -157,7 +158,7 @@ class ContractJoined(MessageJoined):
             mo_roots=self.tree.anchors("mo"),
             oem_sub_cas=self.tree.chain("provisioning")[1:],
         )
-        asked = service.read(command.request_exi, self.utc_ms)
+        asked = service.read(command.request.exi, self.utc_ms)
         if isinstance(asked, Answer):
             return asked.exi
         return service.answer(asked, self.contracts, self.utc_ms, counter(7), most_bytes=9000).exi

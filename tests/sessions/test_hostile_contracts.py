@@ -109,7 +109,7 @@ class Attacked(ContractJoined):
         self.recipient = tree.key("provisioning").public_key if own is None else own.key.public_key
         super().__init__("2-dc", tree, keeps=own is not None, contract=own, **options)
 
-    def contract(self, command: se.InstallCertificate) -> bytes:
+    def contract(self, command: se.RequestContract) -> bytes:
         message, _ = decode_message(super().contract(command), ISO2, handshake=False)
         return exi.encode(self.forge(self, message))
 
@@ -542,7 +542,7 @@ def test_a_request_for_a_contract_that_its_owner_has_not_signed_is_refused(
         joined.wire_to_secc = changed(name, lambda body: replace(body, id="id9"))
     joined.run()
     assert joined.refusal() == "FAILED_SignatureError"
-    assert not [each for each in joined.secc_actions if isinstance(each, se.InstallCertificate)]
+    assert not [each for each in joined.secc_actions if isinstance(each, se.RequestContract)]
 
 
 def _unsigned(data: bytes) -> bytes:

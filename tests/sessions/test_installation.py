@@ -25,6 +25,7 @@ from v2g.iso15118.d20.timing import Timing
 from v2g.iso15118.engine.contracts import Answer, Contract
 from v2g.iso15118.engine.session import Command, Fact, Send
 from v2g.pki.profiles import KeyKind
+from v2g_station.blocks.security.certificates import ContractAnswer, ContractStatus
 
 SHORT = SessionConfig(program=(ProgramStep(do="charge", energy_wh=50), ProgramStep(do="discharge", energy_wh=50)))
 OFFERING = SeccConfig(certificate_installation=True)
@@ -69,20 +70,20 @@ class Fetching(Joined):
         )
         self.contracts = tuple(contracts)
         self.delay = 0.0
-        self.answer: Callable[[Answer], tuple[se.InstallationStatus, bytes]] = lambda answer: (
-            se.InstallationStatus.ANSWERED,
+        self.answer: Callable[[Answer], tuple[ContractStatus, bytes]] = lambda answer: (
+            "answered",
             answer.exi,
         )
         self.due: list[tuple[float, Fact]] = []
         self.answers: list[Answer] = []
 
     def obey_charger(self, command: Command) -> Fact | None:
-        if not isinstance(command, se.InstallCertificate):
+        if not isinstance(command, se.RequestContract):
             return super().obey_charger(command)
-        asked = self.service.read(command.request_exi, self.utc_ms)
+        asked = self.service.read(command.request.exi, self.utc_ms)
         found = asked if isinstance(asked, Answer) else self.service.answer(asked, self.contracts, self.utc_ms, drawn())
         self.answers.append(found)
-        fact = se.CertificateInstalled(command.attempt, *self.answer(found))
+        fact = se.ContractAnswered(command.attempt, ContractAnswer(*self.answer(found)))
         if not self.delay:
             return fact
         self.due.append((self.now + self.delay, fact))
@@ -216,8 +217,8 @@ def test_every_refusal_of_the_service_reaches_the_vehicle_as_it_was_said(
     assert (joined.evcc_reason, joined.secc_reason) == ("no_authorization_possible", "finished")
 
 
-@pytest.mark.parametrize("status", [se.InstallationStatus.FAILED, se.InstallationStatus.UNREACHABLE])
-def test_without_a_back_end_the_vehicle_learns_so(pki: PkiTree, status: se.InstallationStatus) -> None:
+@pytest.mark.parametrize("status", ["failed", "unreachable"])
+def test_without_a_back_end_the_vehicle_learns_so(pki: PkiTree, status: ContractStatus) -> None:
     joined = Fetching(pki, (own_contract(pki),))
     joined.answer = lambda _: (status, b"")
     joined.run()
@@ -246,10 +247,10 @@ def test_a_service_with_a_bad_certificate_installs_nothing(tmp_path: Any, fault:
 def test_one_bit_flipped_between_service_and_vehicle_installs_nothing(pki: PkiTree, place: int) -> None:
     joined = Fetching(pki, (own_contract(pki),))
 
-    def flipped(answer: Answer) -> tuple[se.InstallationStatus, bytes]:
+    def flipped(answer: Answer) -> tuple[ContractStatus, bytes]:
         data = bytearray(answer.exi)
         data[place] ^= 1
-        return se.InstallationStatus.ANSWERED, bytes(data)
+        return "answered", bytes(data)
 
     joined.answer = flipped
     joined.run()

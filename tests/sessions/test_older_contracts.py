@@ -101,8 +101,8 @@ def test_a_contract_that_ends_soon_is_updated(pki_2: PkiTree) -> None:
     joined = ContractJoined("2-dc", pki_2, contract=ending_soon(pki_2))
     joined.run()
     assert (joined.evcc_reason, joined.secc_reason) == ("finished", "finished")
-    (command,) = [each for each in joined.secc_actions if isinstance(each, se.InstallCertificate)]
-    assert command.update
+    (command,) = [each for each in joined.secc_actions if isinstance(each, se.RequestContract)]
+    assert command.request.update
     (stored,) = [each for each in joined.evcc_actions if isinstance(each, ev.StoreContract)]
     (authorize,) = [each for each in joined.secc_actions if isinstance(each, se.AuthorizeContract)]
     assert authorize.chain == stored.chain == pki_2.chain("contract")

@@ -11,7 +11,7 @@ import pytest
 from tests.secc.backend import Backend
 from tests.secc.station.station import Fixture, csms
 from v2g.iso15118.d20.installation import SCHEMA_VERSION
-from v2g_station.blocks.security.certificates import UNREACHABLE, ContractRequest, InstallationOutcome
+from v2g_station.blocks.security.certificates import UNREACHABLE, ContractAnswer, ContractRequest
 
 __all__ = ["csms"]
 
@@ -35,7 +35,7 @@ async def test_request_and_response_pass_through_unchanged(csms: Backend, fixtur
     csms.answers[ACTION] = answered(remaining_contracts=2) if new else answered()
     async with fixture.running() as station:
         outcome = await station.requests.fetch_contract(REQUEST)
-    assert outcome == InstallationOutcome(status="answered", exi=RESPONSE, remaining=2 if new else None)
+    assert outcome == ContractAnswer(status="answered", exi=RESPONSE, remaining=2 if new else None)
     (asked,) = csms.all(ACTION)
     assert asked["action"] == "Install"
     assert asked["iso15118_schema_version"] == "urn:iso:std:iso:15118:-20:CommonMessages"
@@ -48,9 +48,9 @@ async def test_a_csms_that_fails_is_taken_at_its_word(csms: Backend, fixture: Fi
     """TC_M_27_CS."""
     csms.answers[ACTION] = {"status": "Failed", "exi_response": ""}
     async with fixture.running() as station:
-        assert await station.requests.fetch_contract(REQUEST) == InstallationOutcome(status="failed")
+        assert await station.requests.fetch_contract(REQUEST) == ContractAnswer(status="failed")
         csms.answers[ACTION] = answered(status="Failed")
-        assert await station.requests.fetch_contract(REQUEST) == InstallationOutcome(status="failed", exi=RESPONSE)
+        assert await station.requests.fetch_contract(REQUEST) == ContractAnswer(status="failed", exi=RESPONSE)
     assert len(csms.all(ACTION)) == 2
 
 

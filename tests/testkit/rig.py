@@ -30,6 +30,7 @@ from v2g.iso15118.d20.installation import SCHEMA_VERSION
 from v2g.iso15118.engine.contracts import Answer, Contract
 from v2g.iso15118.engine.session import Command, Fact, Session
 from v2g_cli.conform.kit import Means, means_of_tree, payers
+from v2g_station.blocks.security.certificates import ContractAnswer
 from v2g_testkit.cases.case import Case, Result, Seen, Verdict, judge
 from v2g_testkit.cases.declaration import ChargerDeclaration
 from v2g_testkit.cases.editions import CHARGERS, Edition
@@ -70,19 +71,19 @@ class BackEnd:
         self.pki, self.contracts = pki, (own_contract(pki),) if contracts is None else contracts
         self.seconds: float | None = 2.0
 
-    def answer(self, command: ports.InstallCertificate, utc_ms: int) -> ports.CertificateInstalled:
-        old = command.schema != SCHEMA_VERSION
+    def answer(self, command: ports.RequestContract, utc_ms: int) -> ports.ContractAnswered:
+        old = command.request.schema != SCHEMA_VERSION
         options: dict[str, Any] = {"oem_sub_cas": self.pki.chain("provisioning")[1:]} if old else {}
         issuer: Any = (provisioning_2 if old else provisioning_20).ProvisioningService(
             service(self.pki), oem_roots=self.pki.anchors("oem"), mo_roots=self.pki.anchors("mo"), **options
         )
-        asked = issuer.read(command.request_exi, utc_ms)
+        asked = issuer.read(command.request.exi, utc_ms)
         found = (
             asked
             if isinstance(asked, Answer)
             else issuer.answer(asked, self.contracts, utc_ms, drawn(), most_bytes=20_000)
         )
-        return ports.CertificateInstalled(command.attempt, ports.InstallationStatus.ANSWERED, found.exi)
+        return ports.ContractAnswered(command.attempt, ContractAnswer("answered", found.exi))
 
 
 class Rig:
@@ -229,7 +230,7 @@ class Connection(Meeting[ScriptedVehicle, ChargerSession]):
                 return ports.ContactorState(closed=closed)
             case ports.RecordMeter() | ports.CloseBooks():
                 return self._read()
-            case ports.InstallCertificate():
+            case ports.RequestContract():
                 if rig.back_end.seconds is not None:
                     self._post(rig.back_end.seconds, self.charger, rig.back_end.answer(command, rig.utc_ms))
             case ports.SaveSession(paused=paused):

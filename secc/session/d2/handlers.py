@@ -49,7 +49,7 @@ ON_FACT: Final[Mapping[type[Fact], tuple[type[Stage], OnFact]]] = MappingProxyTy
         [
             awaited(ports.AuthorizationDecided, Authorizing, on_decided),
             awaited(ports.CableCheckFinished, CableChecking, on_cable_check),
-            awaited(ports.CertificateInstalled, Installing, on_installed),
+            awaited(ports.ContractAnswered, Installing, on_installed),
         ]
     )
 )

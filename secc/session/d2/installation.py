@@ -6,7 +6,6 @@ within the time of the message.
 
 from secc.session.d2 import contract
 from secc.session.installation import FOR_OTHERS, Installing, forward
-from secc.session.ports import CertificateInstalled, InstallationStatus
 from secc.session.request_context import Wait, refuse
 from secc.session.v2g_message.request_context import Presenting, RequestContext, Step
 from v2g.errors import CertificateError, CodecError, Iso15118Error, RevocationError, SignatureError
@@ -23,6 +22,7 @@ from v2g.iso15118.engine.v2g_message import body_of, decode_message, is_same_ses
 from v2g.observe import Observe, Scalar
 from v2g.pki.certificates import emaid_of, load_certificate
 from v2g.pki.profiles import Role
+from v2g_station.blocks.security.certificates import ContractAnswer, ContractRequest
 
 Request = CertificateInstallationReq | CertificateUpdateReq
 
@@ -41,7 +41,8 @@ def certificate(request: Request, stage: Presenting | Installing, context: Reque
     if not context.facts.can_install:
         raise _nothing("no_back_end")
     _check(request, context)
-    return forward(stage, context, seconds, schema=ISO2.uri, update=isinstance(request, CertificateUpdateReq))
+    update = isinstance(request, CertificateUpdateReq)
+    return forward(stage, context, seconds, ContractRequest(schema=ISO2.uri, exi=context.exi, update=update))
 
 
 def _check(request: Request, context: RequestContext) -> None:
@@ -68,13 +69,13 @@ def _check(request: Request, context: RequestContext) -> None:
             raise contract.refused(error) from None
 
 
-def _deliver(request: Request, stage: Installing, outcome: CertificateInstalled, context: RequestContext) -> Step:
+def _deliver(request: Request, stage: Installing, outcome: ContractAnswer, context: RequestContext) -> Step:
     """Forward the back end's response unchanged if it belongs to this session; the vehicle checks the rest."""
     name = type(request).__name__.replace("Req", "Res")
-    if not outcome.response_exi:
-        raise _nothing(outcome.status.value)
+    if not outcome.exi:
+        raise _nothing(outcome.status)
     try:
-        message, _ = decode_message(outcome.response_exi, ISO2, handshake=False)
+        message, _ = decode_message(outcome.exi, ISO2, handshake=False)
     except CodecError as error:
         raise _nothing(f"undecodable answer: {error}") from None
     response = body_of(message)
@@ -86,15 +87,15 @@ def _deliver(request: Request, stage: Installing, outcome: CertificateInstalled,
     code = code_of(response)
     if not code.startswith("OK"):
         raise refuse(code if name in USES[code].responses else _NOTHING, f"the back end answered {code}")
-    if outcome.status is not InstallationStatus.ANSWERED:
-        raise _nothing(outcome.status.value)
+    if outcome.status != "answered":
+        raise _nothing(outcome.status)
     data: dict[str, Scalar] = {
         "code": code,
-        "bytes": len(outcome.response_exi),
+        "bytes": len(outcome.exi),
         "seconds": round(context.now - stage.since, 4),
     }
     answered = Observe("installation", "answered", data)
-    return Step(response, stage.before, (answered,), exi=outcome.response_exi)
+    return Step(response, stage.before, (answered,), exi=outcome.exi)
 
 
 _NOTHING = "FAILED_NoCertificateAvailable"

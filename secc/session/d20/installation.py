@@ -12,7 +12,6 @@ from msgspec.structs import replace
 from secc.session.d20.request_context import RequestContext, Step, refuse
 from secc.session.d20.stages import Offered
 from secc.session.installation import FOR_OTHERS, Installing, forward
-from secc.session.ports import CertificateInstalled, InstallationStatus
 from secc.session.request_context import Wait
 from secc.session.stages import AfterSetup, Authorized
 from v2g import exi
@@ -23,6 +22,7 @@ from v2g.iso15118.d20.messages.common_types import Processing, ResponseCode
 from v2g.iso15118.d20.provisioning import BY_REASON
 from v2g.iso15118.d20.schemas import COMMON_MESSAGES
 from v2g.observe import Observe
+from v2g_station.blocks.security.certificates import ContractAnswer, ContractRequest
 
 _MOST_REMAINING: Final = 255
 """Maximum of the field; larger numbers of a back end are ignored."""
@@ -56,15 +56,13 @@ def certificate_installation(
         code = BY_REASON.get(error.reason, ResponseCode.WARNING_CertificateValidationError)
         return _warn(stage, context, code, error.reason, str(error))
     prioritized = request.prioritized_emaids
-    return forward(
-        stage,
-        context,
-        context.config.poll_hold_s,
+    wanted = ContractRequest(
         schema=SCHEMA_VERSION,
-        asked=_asked(request),
+        exi=context.exi,
         maximum=request.maximum_contract_certificate_chains,
-        prioritized_emaids=prioritized.emaid if prioritized else (),
+        emaids=prioritized.emaid if prioritized else (),
     )
+    return forward(stage, context, context.config.poll_hold_s, wanted, _asked(request))
 
 
 def _check(request: CertificateInstallationReq, context: RequestContext) -> None:
@@ -91,23 +89,23 @@ def _check(request: CertificateInstallationReq, context: RequestContext) -> None
             raise
 
 
-def _deliver(stage: Installing, outcome: CertificateInstalled, context: RequestContext) -> Step:
+def _deliver(stage: Installing, outcome: ContractAnswer, context: RequestContext) -> Step:
     """Forward the back end's response unchanged if it belongs to this session; the vehicle checks the rest."""
     before = stage.before
     nothing = ResponseCode.WARNING_NoCertificateAvailable
-    if not outcome.response_exi:
-        return _warn(before, context, nothing, outcome.status.value)
+    if not outcome.exi:
+        return _warn(before, context, nothing, outcome.status)
     try:
-        response = exi.decode(outcome.response_exi, COMMON_MESSAGES)
+        response = exi.decode(outcome.exi, COMMON_MESSAGES)
     except CodecError as error:
         return _warn(before, context, nothing, "undecodable_answer", str(error))
     if not isinstance(response, CertificateInstallationRes):
         return _warn(before, context, nothing, "undecodable_answer", type(response).__name__)
     if response.header.session_id != context.header.session_id:
         return _warn(before, context, nothing, "answer_of_another_session")
-    if outcome.status is not InstallationStatus.ANSWERED and response.response_code.name.startswith("OK"):
-        return _warn(before, context, nothing, outcome.status.value)
-    encoded = outcome.response_exi
+    if outcome.status != "answered" and response.response_code.name.startswith("OK"):
+        return _warn(before, context, nothing, outcome.status)
+    encoded = outcome.exi
     remaining = outcome.remaining
     if (
         remaining is not None
@@ -121,7 +119,7 @@ def _deliver(stage: Installing, outcome: CertificateInstalled, context: RequestC
         {
             "code": response.response_code.name,
             "remaining": response.remaining_contract_certificate_chains,
-            "bytes": len(outcome.response_exi),
+            "bytes": len(outcome.exi),
             "seconds": round(context.now - stage.since, 4),
         },
     )

@@ -114,7 +114,7 @@ ON_FACT: Final[Mapping[type[Fact], tuple[type[Stage], OnFact]]] = MappingProxyTy
     dict(
         [
             awaited(ports.AuthorizationDecided, Authorizing, on_decided),
-            awaited(ports.CertificateInstalled, Installing, on_installed),
+            awaited(ports.ContractAnswered, Installing, on_installed),
             awaited(ports.CableCheckFinished, CableChecking, on_cable_check),
         ]
     )

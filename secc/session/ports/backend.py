@@ -9,6 +9,7 @@ from v2g.energy.needs import EvNeeds
 from v2g.energy.settlement.records import AnyRecord
 from v2g.iso15118.d20.messages.schedules import AbsolutePriceSchedule, PriceLevelSchedule
 from v2g.iso15118.engine.session import Command, Fact
+from v2g_station.blocks.security.certificates import ContractAnswer, ContractRequest
 
 
 class AuthorizeContract(Command, frozen=True):
@@ -32,19 +33,11 @@ class AuthorizeExternally(Command, frozen=True):
     mac_address: str = ""
 
 
-class InstallCertificate(Command, frozen=True):
-    """Ask the back end for a contract. Outcome: CertificateInstalled with the same `attempt`.
-
-    `schema` is the namespace of its messages, `request_exi` the CertificateInstallationReq as received, or in -2 for an
-    `update` the CertificateUpdateReq; `maximum` and `prioritized_emaids` are values in it, which -2 does not have.
-    """
+class RequestContract(Command, frozen=True):
+    """Ask the back end for a contract. Outcome: ContractAnswered with the same `attempt`."""
 
     attempt: int
-    schema: str
-    request_exi: bytes
-    update: bool = False
-    maximum: int | None = None
-    prioritized_emaids: tuple[str, ...] = ()
+    request: ContractRequest
 
 
 class Journal(Command, frozen=True):
@@ -188,26 +181,11 @@ class EnergyTransferAllowed(Fact, frozen=True):
     services: frozenset[int]
 
 
-class InstallationStatus(enum.Enum):
-    """Outcome of a request for a contract."""
-
-    ANSWERED = "answered"
-    FAILED = "failed"
-    UNREACHABLE = "unreachable"
-
-
-class CertificateInstalled(Fact, frozen=True):
-    """The answer to InstallCertificate.
-
-    `response_exi` is the CertificateInstallationRes or CertificateUpdateRes for the vehicle; with FAILED it may contain
-    a refusal, or nothing. `remaining` is the number of contracts still to come, if the back end sent it beside the
-    response.
-    """
+class ContractAnswered(Fact, frozen=True):
+    """The answer to RequestContract."""
 
     attempt: int
-    status: InstallationStatus
-    response_exi: bytes = b""
-    remaining: int | None = None
+    answer: ContractAnswer
 
 
 class ChargingNeedsAnswered(Fact, frozen=True):

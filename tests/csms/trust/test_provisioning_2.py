@@ -28,6 +28,7 @@ from v2g.iso15118.d2.schemas import ISO2
 from v2g.pki.certificates import load_certificate
 from v2g.pki.keys import SoftwareKey
 from v2g.pki.reference import KeyReference
+from v2g_station.blocks.security.certificates import ContractAnswer
 
 __all__ = ["pki_2", "pool"]
 
@@ -58,14 +59,13 @@ async def test_a_vehicle_charges_with_the_contract_that_the_back_end_gave_it(
     joined.answers = False
     joined.run(lambda: bool(commands(joined)))
     (command,) = commands(joined)
-    assert command.schema == SCHEMA_VERSION
+    assert command.request.schema == SCHEMA_VERSION
     async with booted(csms, version) as point:
-        action = "Update" if command.update else "Install"
-        answer = await ask(point, version, command.request_exi, schema=command.schema, action=action)
+        action = "Update" if command.request.update else "Install"
+        answer = await ask(point, version, command.request.exi, schema=command.request.schema, action=action)
     assert answer.status == "Accepted"
-    installed = se.CertificateInstalled(
-        command.attempt, se.InstallationStatus.ANSWERED, base64.b64decode(answer.exi_response)
-    )
+    found = ContractAnswer("answered", base64.b64decode(answer.exi_response))
+    installed = se.ContractAnswered(command.attempt, found)
     joined.secc.fact(installed, joined.now, joined.utc_ms)
     joined.settle()
     joined.run()
@@ -77,8 +77,8 @@ async def test_a_vehicle_charges_with_the_contract_that_the_back_end_gave_it(
     assert (event["emaid"], event["code"]) == ("DEV2GC00000001", "OK")
 
 
-def commands(joined: ContractJoined) -> list[se.InstallCertificate]:
-    return [each for each in joined.secc_actions if isinstance(each, se.InstallCertificate)]
+def commands(joined: ContractJoined) -> list[se.RequestContract]:
+    return [each for each in joined.secc_actions if isinstance(each, se.RequestContract)]
 
 
 async def test_one_service_serves_both_editions(

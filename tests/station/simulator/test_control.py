@@ -10,7 +10,7 @@ from cryptography import x509
 
 from tests.testkit.ocpp.rig import BEGIN_MS, contract_files
 from v2g_station.blocks.evse import AllowPower, Contract, Fact, Plug
-from v2g_station.blocks.security.certificates import ContractRequest, InstallationOutcome
+from v2g_station.blocks.security.certificates import ContractAnswer, ContractRequest
 from v2g_station.blocks.smart_charging.energy_transfer import AllowEnergyTransfer
 from v2g_station.blocks.smart_charging.high_level import ContractWanted, GiveContract, VehicleEnds, VehicleKnown
 from v2g_station.simulator.behaviour import OLDER_PROTOCOL, QUIET, WISH, Departing, Site
@@ -60,7 +60,7 @@ def test_a_vehicle_with_or_without_a_contract_comes_by_hand(kind: str, last: Fac
 def test_a_vehicle_presents_the_contract_that_it_has_got(status: Any) -> None:
     found = site()
     list(found.do("vehicle 1 install", 0))
-    facts = list(found.command(GiveContract(evse_id=1, outcome=InstallationOutcome(status=status)), 0))
+    facts = list(found.command(GiveContract(evse_id=1, outcome=ContractAnswer(status=status)), 0))
     assert [type(each) for each in facts] == ([Contract] if status == "answered" else [])
 
 

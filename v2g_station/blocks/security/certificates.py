@@ -9,9 +9,12 @@ import msgspec
 from v2g.ocpp.messages.certificates import Get15118EVCertificateRequest, Get15118EVCertificateResponse
 from v2g.ocpp.routes import Version
 
+ContractStatus = Literal["answered", "failed", "unreachable"]
+
 
 class ContractRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A vehicle's CertificateInstallationReq (EXI) of `schema`, or for an `update` its CertificateUpdateReq.
+    """A vehicle's CertificateInstallationReq (EXI, as received) of the namespace `schema`, or in -2 for an `update` its
+    CertificateUpdateReq.
 
     `maximum` and `emaids` repeat its content in -20.
     """
@@ -34,27 +37,28 @@ class ContractRequest(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-class InstallationOutcome(msgspec.Struct, frozen=True, kw_only=True):
-    """The CSMS's answer for a vehicle: `exi` is the CertificateInstallationRes, empty if missing.
+class ContractAnswer(msgspec.Struct, frozen=True):
+    """The CSMS's answer for a vehicle: `exi` is the CertificateInstallationRes or CertificateUpdateRes, empty if
+    missing; one that `failed` may still contain a refusal.
 
     `remaining` is the number of contracts still to come, None if not given (2.0.1).
     """
 
-    status: Literal["answered", "failed", "unreachable"]
+    status: ContractStatus
     exi: bytes = b""
     remaining: int | None = None
 
 
-UNREACHABLE: Final = InstallationOutcome(status="unreachable")
+UNREACHABLE: Final = ContractAnswer(status="unreachable")
 
 
-def installation_outcome(response: Get15118EVCertificateResponse) -> InstallationOutcome:
+def contract_answer(response: Get15118EVCertificateResponse) -> ContractAnswer:
     """Return the meaning of a response. A failed one may still contain a rejection for the vehicle."""
     failed = response.status != "Accepted"
     try:
         exi = base64.b64decode(response.exi_response, validate=True)
     except (binascii.Error, ValueError):
         exi = b""
-    return InstallationOutcome(
+    return ContractAnswer(
         status="failed" if failed or not exi else "answered", exi=exi, remaining=response.remaining_contracts
     )

@@ -16,7 +16,7 @@ from v2g.ocpp.times import format_time
 from v2g.ocpp.versions import without_21
 from v2g_station.blocks.connection.outbox import Outbox
 from v2g_station.blocks.evse import Evse, Fact
-from v2g_station.blocks.security.certificates import ContractRequest, InstallationOutcome, installation_outcome
+from v2g_station.blocks.security.certificates import ContractAnswer, ContractRequest, contract_answer
 from v2g_station.blocks.smart_charging.ev_needs import needs_request
 from v2g_station.blocks.smart_charging.profiles import Installed
 from v2g_station.blocks.smart_charging.smart_charging import SmartCharging
@@ -92,7 +92,7 @@ class GiveContract(Command, frozen=True, kw_only=True):
     """Pass the CSMS's answer on to the vehicle."""
 
     evse_id: int
-    outcome: InstallationOutcome
+    outcome: ContractAnswer
 
 
 class HighLevel:
@@ -239,18 +239,18 @@ class HighLevel:
     def contract(self, fact: ContractWanted) -> None:
         """M01, M02."""
 
-        def give(outcome: InstallationOutcome) -> None:
+        def give(outcome: ContractAnswer) -> None:
             self._k.do(GiveContract(evse_id=fact.evse_id, outcome=outcome))
 
         if not self._k.model.flag("ISO15118Ctrlr.ContractCertificateInstallationEnabled"):
-            give(InstallationOutcome(status="failed"))
+            give(ContractAnswer(status="failed"))
             return
 
         def answered(answer: Answer) -> None:
             if isinstance(answer, Get15118EVCertificateResponse):
-                give(installation_outcome(answer))
+                give(contract_answer(answer))
             else:
-                give(InstallationOutcome(status="failed" if self._k.online else "unreachable"))
+                give(ContractAnswer(status="failed" if self._k.online else "unreachable"))
 
         self._k.call(fact.request.message(self._k.version), answered)
 

@@ -21,6 +21,7 @@ from v2g.iso15118.d2.messages.message import V2G_Message
 from v2g.iso15118.d20.messages.common_messages import Authorization
 from v2g.iso15118.engine.sequence import State
 from v2g.pki.certificates import emaid_of, load_certificate
+from v2g_station.blocks.security.certificates import ContractAnswer
 
 BOTH = replace(CONFIG, authorization=(Authorization.PnC, Authorization.EIM))
 OFFERING = replace(BOTH, certificate_installation=True)
@@ -113,11 +114,11 @@ class SweptBench(ContractBench):
 
     def __init__(self, pki: PkiTree, *, alternating: bool = False) -> None:
         super().__init__(pki, OFFERING, alternating=alternating, can_install=True)
-        self.auto[ports.InstallCertificate] = self._installed
+        self.auto[ports.RequestContract] = self._installed
 
-    def _installed(self, command: ports.InstallCertificate) -> ports.CertificateInstalled:
+    def _installed(self, command: ports.RequestContract) -> ports.ContractAnswered:
         name = type(self.asked).__name__
-        return ports.CertificateInstalled(command.attempt, ports.InstallationStatus.ANSWERED, answer(self, name))
+        return ports.ContractAnswered(command.attempt, ContractAnswer("answered", answer(self, name)))
 
     @property
     def ways(self) -> Mapping[State, tuple[str, ...]]:

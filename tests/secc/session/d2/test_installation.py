@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from pki_tools.tree import PkiTree
 from secc.session import ports
-from secc.session.ports import CertificateInstalled, InstallationStatus
+from secc.session.ports import ContractAnswered
 from tests.io.tls.support import other_2, pki_2
 from tests.secc.session.d2.contract_bench import (
     BOTH,
@@ -24,6 +24,7 @@ from v2g.iso15118.d2.messages import data_types as types
 from v2g.iso15118.engine.sequence import State
 from v2g.iso15118.engine.session import Send
 from v2g.iso15118.engine.v2gtp import PayloadType, frame
+from v2g_station.blocks.security.certificates import ContractAnswer, ContractStatus
 
 __all__ = ["other_2", "pki_2"]
 
@@ -36,10 +37,8 @@ def bench(pki_2: PkiTree) -> ContractBench:  # the fixture above
     return ContractBench(pki_2, OFFERING, can_install=True)
 
 
-def installed(
-    bench: ContractBench, payload: bytes, status: InstallationStatus = InstallationStatus.ANSWERED, attempt: int = 1
-) -> None:
-    bench.fact(CertificateInstalled(attempt, status, payload))
+def installed(bench: ContractBench, payload: bytes, status: ContractStatus = "answered", attempt: int = 1) -> None:
+    bench.fact(ContractAnswered(attempt, ContractAnswer(status, payload)))
 
 
 def test_the_service_has_two_parameter_sets(bench: ContractBench) -> None:
@@ -75,7 +74,7 @@ def test_where_it_is_not_offered_it_is_out_of_order(pki_2: PkiTree, why: str) ->
         return
     bench.send(bench.ask("PaymentServiceSelectionReq", selected_payment_option=types.PaymentOption.Contract))
     assert code(bench.send(request(bench, INSTALL))) == "FAILED_SequenceError"
-    assert not bench.commands(ports.InstallCertificate)
+    assert not bench.commands(ports.RequestContract)
 
 
 @KINDS
@@ -83,10 +82,10 @@ def test_request_and_answer_pass_without_a_changed_byte(bench: ContractBench, na
     sent = request(bench.select(), name)
     message = exi.encode(bench.wrapped(bench.session.session_id, sent))
     bench.raw(frame(PayloadType.SAP, message))
-    (command,) = bench.commands(ports.InstallCertificate)
-    assert command.request_exi == message
-    assert (command.schema, command.update) == ("urn:iso:15118:2:2013:MsgDef", name == UPDATE)
-    assert command.maximum is None
+    (command,) = bench.commands(ports.RequestContract)
+    assert command.request.exi == message
+    assert (command.request.schema, command.request.update) == ("urn:iso:15118:2:2013:MsgDef", name == UPDATE)
+    assert command.request.maximum is None
     payload = answer(bench, name)
     bench.pass_time(4.0)
     installed(bench, payload)
@@ -134,7 +133,7 @@ def test_a_wrong_signature(bench: ContractBench, name: str, wrong: str) -> None:
         case "altered":
             bench.alters = True
     assert code(bench.send(request(bench, name))) == "FAILED_SignatureError"
-    assert not bench.commands(ports.InstallCertificate)
+    assert not bench.commands(ports.RequestContract)
 
 
 @KINDS
@@ -142,7 +141,7 @@ def test_the_signature_may_be_left_to_the_back_end(pki_2: PkiTree, name: str) ->
     bench = ContractBench(pki_2, replace(OFFERING, check_installation_request=False), can_install=True)
     bench.signs = False
     assert bench.select().send(request(bench, name)) is None
-    assert bench.commands(ports.InstallCertificate)
+    assert bench.commands(ports.RequestContract)
 
 
 @KINDS
@@ -156,7 +155,7 @@ def test_roots_that_the_charger_does_not_know_are_for_the_back_end(
 ) -> None:
     bench.key, bench.provisioning = other_2.key("contract"), other_2.key("provisioning")
     assert bench.select().send(request(bench, name, other_2)) is None
-    assert bench.commands(ports.InstallCertificate)
+    assert bench.commands(ports.RequestContract)
 
 
 def test_an_expired_contract_is_not_updated(bench: ContractBench) -> None:
@@ -178,14 +177,14 @@ def test_a_broken_certificate(bench: ContractBench) -> None:
 @pytest.mark.parametrize("wrong", ["session", "kind", "garbage", "empty", "failed", "unreachable"])
 def test_an_answer_that_is_none(bench: ContractBench, name: str, wrong: str) -> None:
     bench.post(request(bench.select(), name))
-    status = {"failed": InstallationStatus.FAILED, "unreachable": InstallationStatus.UNREACHABLE}
+    status = {"failed": "failed", "unreachable": "unreachable"}
     payload = {
         "session": lambda: answer(bench, name, session=b"somebody"),
         "kind": lambda: answer(bench, UPDATE if name == INSTALL else INSTALL),
         "garbage": lambda: b"\x80\x00\x00",
         "failed": lambda: answer(bench, name),
     }.get(wrong, bytes)()
-    installed(bench, payload, status.get(wrong, InstallationStatus.ANSWERED))
+    installed(bench, payload, status.get(wrong, "answered"))
     assert code(bench.responses[-1]) == NOTHING
     bench.pass_time(2.0)
     assert bench.reason == NOTHING
@@ -204,6 +203,6 @@ def test_an_answer_that_is_none(bench: ContractBench, name: str, wrong: str) -> 
 def test_a_refusal_of_the_back_end(bench: ContractBench, name: str, answered: str, forwarded: str | None) -> None:
     """V2G2-558; codes that have no place in the response are not passed on."""
     bench.post(request(bench.select(), name))
-    installed(bench, answer(bench, name, answered=answered), InstallationStatus.FAILED)
+    installed(bench, answer(bench, name, answered=answered), "failed")
     expected = forwarded or (answered if name == UPDATE else NOTHING)
     assert code(bench.responses[-1]) == expected

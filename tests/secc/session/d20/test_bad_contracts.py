@@ -94,9 +94,9 @@ def test_nobody_gets_contracts_for_a_bad_provisioning_certificate(pki: PkiTree, 
         return
     bench.post(bench.ask("CertificateInstallationReq"))
     if case.reason in {"unknown_root", "wrong_root"}:  # the back end knows more vehicle makers
-        assert bench.commands(ports.InstallCertificate)
+        assert bench.commands(ports.RequestContract)
         return
-    assert not bench.commands(ports.InstallCertificate)
+    assert not bench.commands(ports.RequestContract)
     response = bench.responses[-1]
     if case.name in _NO_SIGNATURE:
         assert response.response_code.name == "FAILED_SignatureError"

@@ -11,7 +11,7 @@ import pytest
 from pki_tools.tree import Fault, PkiOptions, PkiTree, make_pki
 from secc.session import ports
 from secc.session.config import SeccConfig
-from secc.session.ports import CertificateInstalled, InstallationStatus
+from secc.session.ports import ContractAnswered
 from tests.iso15118.d20.contracts import NOW, drawn, own_contract, service
 from tests.secc.session.bench import Bench
 from tests.secc.session.conftest import MakeBench
@@ -25,6 +25,7 @@ from v2g.iso15118.engine.sequence import State
 from v2g.iso15118.engine.session import Send
 from v2g.iso15118.engine.v2gtp import PayloadType
 from v2g.pki.profiles import KeyKind
+from v2g_station.blocks.security.certificates import ContractAnswer, ContractStatus
 
 OFFERING = SeccConfig(certificate_installation=True)
 NAME = "CertificateInstallationReq"
@@ -48,7 +49,7 @@ def answer(bench: Bench, *, remaining: int = 0, session: bytes | None = None, **
 
 
 def installed(bench: Bench, response: bytes, *, attempt: int = 1, remaining: int | None = None) -> None:
-    bench.fact(CertificateInstalled(attempt, InstallationStatus.ANSWERED, response, remaining))
+    bench.fact(ContractAnswered(attempt, ContractAnswer("answered", response, remaining)))
 
 
 def last(bench: Bench) -> tuple[str, str]:
@@ -67,9 +68,9 @@ def last_bytes(bench: Bench) -> bytes:
 def test_request_and_response_pass_through_without_a_changed_byte(asking: Bench) -> None:
     request = asking.ask(NAME)
     asking.post(request)
-    command = asking.commands(ports.InstallCertificate)[0]
-    assert command.request_exi == exi.encode(request)
-    assert (command.maximum, command.prioritized_emaids) == (3, ())
+    command = asking.commands(ports.RequestContract)[0]
+    assert command.request.exi == exi.encode(request)
+    assert (command.request.maximum, command.request.emaids) == (3, ())
     response = answer(asking)
     installed(asking, response)
     assert last_bytes(asking) == response
@@ -90,8 +91,8 @@ def test_what_the_schema_leaves_to_the_encoder_is_passed_on_as_it_came(asking: B
 def test_the_vehicles_wishes_are_sent_beside_the_request(asking: Bench) -> None:
     emaids = ("DEV2GC00000001", "FRXXXC00000002")
     asking.post(asking.ask(NAME, prioritized_emaids=EMAIDList(emaid=emaids), maximum_contract_certificate_chains=7))
-    command = asking.commands(ports.InstallCertificate)[0]
-    assert (command.maximum, command.prioritized_emaids) == (7, emaids)
+    command = asking.commands(ports.RequestContract)[0]
+    assert (command.request.maximum, command.request.emaids) == (7, emaids)
 
 
 def test_the_vehicle_polls_until_the_back_end_has_answered(asking: Bench) -> None:
@@ -104,7 +105,7 @@ def test_the_vehicle_polls_until_the_back_end_has_answered(asking: Bench) -> Non
         assert asking.session.state is State.CERTIFICATE_INSTALLATION
         later = replace(request, header=replace(request.header, time_stamp=request.header.time_stamp + seconds))
         asking.post(later)
-    assert len(asking.commands(ports.InstallCertificate)) == 1
+    assert len(asking.commands(ports.RequestContract)) == 1
     installed(asking, answer(asking))
     assert last(asking) == ("OK", "Finished")
 
@@ -142,7 +143,7 @@ def test_several_contracts_come_one_by_one(asking: Bench) -> None:
         assert last(asking) == ("OK", "Finished")
         expected = State.CERTIFICATE_INSTALLATION if remaining else State.AUTHORIZATION
         assert asking.session.state is expected
-    assert [each.attempt for each in asking.commands(ports.InstallCertificate)] == [1, 2, 3]
+    assert [each.attempt for each in asking.commands(ports.RequestContract)] == [1, 2, 3]
 
 
 def test_an_authorization_while_contracts_remain_is_out_of_order(asking: Bench) -> None:
@@ -184,7 +185,7 @@ def test_a_refusal_by_the_back_end_is_passed_on(asking: Bench, code: ResponseCod
     assert last_bytes(asking) == response
     assert asking.session.state is State.AUTHORIZATION
     asking.post(asking.ask(NAME))  # V2G20-2224
-    assert len(asking.commands(ports.InstallCertificate)) == 2
+    assert len(asking.commands(ports.RequestContract)) == 2
 
 
 def test_a_failure_by_the_back_end_ends_the_session(asking: Bench) -> None:
@@ -195,22 +196,22 @@ def test_a_failure_by_the_back_end_ends_the_session(asking: Bench) -> None:
     assert asking.reason == "FAILED_SignatureError"
 
 
-@pytest.mark.parametrize("status", [InstallationStatus.FAILED, InstallationStatus.UNREACHABLE])
-def test_a_back_end_that_fails_leaves_no_contract(asking: Bench, status: InstallationStatus) -> None:
+@pytest.mark.parametrize("status", ["failed", "unreachable"])
+def test_a_back_end_that_fails_leaves_no_contract(asking: Bench, status: ContractStatus) -> None:
     asking.post(asking.ask(NAME))
-    asking.fact(CertificateInstalled(1, status))
+    asking.fact(ContractAnswered(1, ContractAnswer(status)))
     assert last(asking) == ("WARNING_NoCertificateAvailable", "Finished")
-    assert asking.events("refused")[-1]["reason"] == status.value
+    assert asking.events("refused")[-1]["reason"] == status
 
 
 def test_a_failed_back_end_may_say_why_in_the_vehicles_words_and_nothing_else(asking: Bench) -> None:
     asking.post(asking.ask(NAME))
-    asking.fact(CertificateInstalled(1, InstallationStatus.FAILED, answer(asking)))
+    asking.fact(ContractAnswered(1, ContractAnswer("failed", answer(asking))))
     assert last(asking) == ("WARNING_NoCertificateAvailable", "Finished")
     asking.post(asking.ask(NAME))
     header = MessageHeader(session_id=asking.session.session_id, time_stamp=1)
     response = exi.encode(refusal(header, ResponseCode.WARNING_NoContractMatchingPCIDFound))
-    asking.fact(CertificateInstalled(2, InstallationStatus.FAILED, response))
+    asking.fact(ContractAnswered(2, ContractAnswer("failed", response)))
     assert last_bytes(asking) == response
 
 
@@ -233,7 +234,7 @@ def test_what_is_no_response_for_this_session_is_kept_from_the_vehicle(asking: B
 
 def test_an_answer_to_an_earlier_request_is_not_taken_for_this_one(asking: Bench) -> None:
     asking.post(asking.ask(NAME))
-    asking.fact(CertificateInstalled(1, InstallationStatus.FAILED))
+    asking.fact(ContractAnswered(1, ContractAnswer("failed")))
     asking.post(asking.ask(NAME))
     count = len(asking.responses)
     installed(asking, answer(asking), attempt=1)
@@ -248,7 +249,7 @@ def test_a_back_ends_ongoing_makes_the_vehicle_ask_again(asking: Bench) -> None:
     installed(asking, exi.encode(refusal(header, ResponseCode.OK, processing=Processing.Ongoing)))
     assert last(asking) == ("OK", "Ongoing")
     asking.post(asking.ask(NAME))
-    assert len(asking.commands(ports.InstallCertificate)) == 2
+    assert len(asking.commands(ports.RequestContract)) == 2
 
 
 class TestOffer:
@@ -271,7 +272,7 @@ class TestOffer:
     def test_a_back_end_that_went_meanwhile_has_nothing(self, asking: Bench) -> None:
         asking.fact(ports.InstallationAvailable(available=False))
         assert asking.go(NAME).response_code.name == "WARNING_NoCertificateAvailable"
-        assert not asking.commands(ports.InstallCertificate)
+        assert not asking.commands(ports.RequestContract)
 
 
 class TestRequest:
@@ -279,7 +280,7 @@ class TestRequest:
 
     def refused(self, bench: Bench, request: CertificateInstallationReq) -> str:
         response = bench.send(request)
-        assert not bench.commands(ports.InstallCertificate)
+        assert not bench.commands(ports.RequestContract)
         return str(response.response_code.name)
 
     def test_a_missing_signature_ends_the_session(self, asking: Bench) -> None:
@@ -296,7 +297,7 @@ class TestRequest:
         config = replace(OFFERING, check_installation_request=False)
         bench = make_bench(config, can_install=True).reach(State.AUTHORIZATION)
         bench.post(bench.ask(NAME, header=bench.header()))
-        assert bench.commands(ports.InstallCertificate)
+        assert bench.commands(ports.RequestContract)
 
     def test_bytes_in_place_of_a_certificate(self, asking: Bench) -> None:
         request = asking.ask(NAME)
@@ -327,7 +328,7 @@ class TestRequest:
         bench = make_bench(OFFERING, can_install=True).reach(State.AUTHORIZATION)
         bench.pki = foreign
         bench.post(bench.ask(NAME))
-        assert bench.commands(ports.InstallCertificate)
+        assert bench.commands(ports.RequestContract)
 
     def test_a_request_that_changes_while_it_is_answered_is_out_of_order(self, asking: Bench) -> None:
         asking.post(asking.ask(NAME))
@@ -365,7 +366,7 @@ def test_a_request_in_a_frame_of_the_handshake_is_taken_from_interop_peers(
     if not interop:
         assert bench.reason == "undecodable"
         return
-    assert bench.commands(ports.InstallCertificate)[0].request_exi == exi.encode(request)
+    assert bench.commands(ports.RequestContract)[0].request.exi == exi.encode(request)
     installed(bench, answer(bench))
     assert last(bench) == ("OK", "Finished")
     assert bench.payload_types[-1] == PayloadType.COMMON
@@ -379,7 +380,7 @@ def test_a_session_may_be_stopped_while_the_back_end_works(asking: Bench) -> Non
 
 def test_a_refused_vehicle_may_be_authorised_by_what_it_has(asking: Bench) -> None:
     asking.post(asking.ask(NAME))
-    asking.fact(CertificateInstalled(1, InstallationStatus.FAILED))
+    asking.fact(ContractAnswered(1, ContractAnswer("failed")))
     assert asking.go("AuthorizationReq").response_code.name == "OK"
     assert asking.session.state is State.SERVICE_DISCOVERY
 

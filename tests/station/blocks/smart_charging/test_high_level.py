@@ -6,7 +6,7 @@ from typing import Any
 from tests.station.bench import FIXED, Bench
 from tests.station.high_level import NEEDS, PLAN, offers
 from tests.station.profiles import put, transaction
-from v2g_station.blocks.security.certificates import ContractRequest, InstallationOutcome
+from v2g_station.blocks.security.certificates import ContractAnswer, ContractRequest
 from v2g_station.blocks.smart_charging.high_level import (
     ContractWanted,
     GiveContract,
@@ -68,7 +68,7 @@ def test_renegotiation_by_the_csms() -> None:
     found.expect("NotifyEVChargingSchedule")
 
 
-def contract(answer: Any, *, update: bool) -> InstallationOutcome:
+def contract(answer: Any, *, update: bool) -> ContractAnswer:
     """A vehicle wants a contract; return what it gets."""
     found = vehicle()
     found.answers["Get15118EVCertificate"] = answer
@@ -86,7 +86,7 @@ REFUSED = {"status": "Failed", "exiResponse": ""}
 
 
 def test_contract() -> None:
-    assert contract(GIVEN, update=False) == InstallationOutcome(status="answered", exi=b"contract")
+    assert contract(GIVEN, update=False) == ContractAnswer(status="answered", exi=b"contract")
 
 
 def test_contract_failed() -> None:
