@@ -9,6 +9,7 @@ import msgspec
 from benchmarks.battery import samples
 from csms.batteries.rules import Battery, advance
 from csms.telemetry.rules import StoredRecord
+from deploy.stream.keyed import record_of
 from v2g.battery.detectors import Settings
 from v2g.telemetry.signals import SCHEMA_4, Record, encode_record
 
