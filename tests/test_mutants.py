@@ -4,11 +4,10 @@ import ast
 from pathlib import Path
 from types import ModuleType
 
-import pytest
-
 from tests.mutants.__main__ import _swap
 from tests.mutants.operators import mutants
 from tests.mutants.targets import EQUIVALENT, TARGETS
+from tests.together import together
 
 SOURCE = r'''
 """About it."""
@@ -80,7 +79,7 @@ def test_what_a_decorator_keeps_is_changed_too() -> None:
         assert value == 8
 
 
-@pytest.mark.parametrize("name", TARGETS)
+@together("name", TARGETS)
 def test_what_is_listed_as_equivalent_exists(name: str) -> None:
     names = {each.name for each in mutants(Path(TARGETS[name].path).read_text())}
     assert set(EQUIVALENT.get(name, {})) <= names

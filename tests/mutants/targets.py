@@ -196,7 +196,7 @@ TARGETS: Final[Mapping[str, Target]] = {
     "sequential": Target("v2g/ota/sequential.py", ("tests/ota/test_sequential.py",)),
     "attestation_of_stations": Target(
         "csms/attestations/rules.py",
-        tuple(f"tests/csms/{each}/test_attestation.py" for each in ("domain/security", "ocpp")),
+        tuple(f"tests/csms/{each}/test_attestation.py" for each in ("attestations", "ocpp")),
     ),
     "campaigns": Target("csms/firmware/rules.py", ("tests/csms/firmware/test_campaigns.py",)),
     "taxes": Target("v2g/energy/settlement/taxes.py", ("tests/energy/settlement/test_taxes.py",)),

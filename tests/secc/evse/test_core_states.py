@@ -42,6 +42,7 @@ from tests.secc.evse.bench import (
     starving,
     unwanted,
 )
+from tests.together import together
 from v2g.slac.actions import FAILURES
 
 ENERGY: Final = SupplyChanged(charge=True, discharge=True)
@@ -126,8 +127,7 @@ def test_every_state_survives_every_fact_another_one_and_every_timer(state: str)
         assert bench.core.deadline() is None, (first, second)
 
 
-@pytest.mark.parametrize("state", STATES)
-@pytest.mark.parametrize("first", FACTS)
+@together(("state", "first"), itertools.product(STATES, FACTS), by=lambda case: case[0])
 def test_whoever_has_left_leaves_an_evse_for_the_next_one(state: str, first: str) -> None:
     bench = STATES[state]()
     over = state in ("reset", "shut down") or first.startswith(("reset True", "shut"))

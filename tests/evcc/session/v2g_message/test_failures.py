@@ -20,6 +20,7 @@ from tests.evcc.session.d2.charger import AC, DC, Bench2
 from tests.evcc.session.d2.contract import CONTRACT, OWN
 from tests.evcc.session.din.charger import DinBench
 from tests.evcc.session.message_bench import SHORT, MessageBench
+from tests.together import together
 from v2g import exi
 from v2g.iso15118.d2 import timing as d2_timing
 from v2g.iso15118.din import timing as din_timing
@@ -55,6 +56,10 @@ STRICT: Final = replace(
 )
 OVER = ("WeldingDetectionReq", "SessionStopReq")
 """Requests after which a failure changes nothing."""
+
+
+def edition_of(case: tuple[str, ...]) -> str:
+    return case[0]
 
 
 def stages(edition: str) -> list[str]:
@@ -122,7 +127,7 @@ def test_a_request_from_the_charger_ends_the_session(exchanges: Exchanges, editi
         bench.assert_safe("unexpected_message")
 
 
-@pytest.mark.parametrize(("edition", "stage"), EVERY)
+@together(("edition", "stage"), EVERY, by=edition_of)
 def test_a_response_without_a_request_ends_the_session(exchanges: Exchanges, edition: str, stage: str) -> None:
     bench = reach(edition, stage)
     response = exchanges[edition][stage][1]
@@ -148,8 +153,9 @@ def test_every_failure_code_ends_the_session_without_a_further_request(
         assert len(bench.requests) == before
 
 
-@pytest.mark.parametrize(("edition", "stage"), EVERY)
-@pytest.mark.parametrize("strict", [True, False])
+@together(
+    ("edition", "stage", "strict"), [(*each, strict) for each in EVERY for strict in (True, False)], by=edition_of
+)
 def test_a_silent_charger_is_left_when_the_messages_time_is_up(edition: str, stage: str, strict: bool) -> None:
     bench = reach(edition, stage, STRICT if strict else SHORT)
     timeout = BENCHES[edition][1][stage].timeout
@@ -161,7 +167,7 @@ def test_a_silent_charger_is_left_when_the_messages_time_is_up(edition: str, sta
     assert_over(bench, stage, "message_timeout")
 
 
-@pytest.mark.parametrize(("edition", "stage"), EVERY)
+@together(("edition", "stage"), EVERY, by=edition_of)
 def test_a_charger_that_vanishes_leaves_the_vehicle_safe(edition: str, stage: str) -> None:
     bench = reach(edition, stage)
     bench.session.receive_eof(bench.now, bench.utc_ms)
@@ -169,18 +175,18 @@ def test_a_charger_that_vanishes_leaves_the_vehicle_safe(edition: str, stage: st
     assert_over(bench, stage, "secc_vanished")
 
 
-@pytest.mark.parametrize(("edition", "stage"), EVERY)
 @pytest.mark.parametrize(
     ("fact", "reason"),
     [(PlugState(connected=False), "unplugged"), (HardwareFault("isolation_lost"), "isolation_lost")],
 )
+@together(("edition", "stage"), EVERY, by=edition_of)
 def test_an_unplugged_or_faulty_vehicle_stops_at_once(edition: str, stage: str, fact: Any, reason: str) -> None:
     bench = reach(edition, stage)
     bench.fact(fact)
     bench.assert_safe(reason)
 
 
-@pytest.mark.parametrize(("edition", "stage"), EVERY)
+@together(("edition", "stage"), EVERY, by=edition_of)
 def test_a_shell_that_breaks_down_leaves_the_vehicle_safe(edition: str, stage: str) -> None:
     bench = reach(edition, stage)
     bench.session.abort("internal_error", bench.now, bench.utc_ms)
@@ -188,8 +194,11 @@ def test_a_shell_that_breaks_down_leaves_the_vehicle_safe(edition: str, stage: s
     bench.assert_safe("internal_error")
 
 
-@pytest.mark.parametrize(("edition", "stage"), ESTABLISHED)
-@pytest.mark.parametrize("session_id", [b"12345678", bytes(8), b"", b"\0\x11"])
+@together(
+    ("edition", "stage", "session_id"),
+    [(*each, session_id) for each in ESTABLISHED for session_id in (b"12345678", bytes(8), b"", b"\0\x11")],
+    by=edition_of,
+)
 def test_an_answer_of_another_session_ends_this_one(edition: str, stage: str, session_id: bytes) -> None:
     bench = reach(edition, stage)
     bench.charger.session_id = session_id
@@ -358,7 +367,7 @@ def test_values_of_another_unit_end_the_session(dc: MessageBench) -> None:
     assert dc.names()[-4:] == ["CurrentDemandReq", "PowerDeliveryReq", "WeldingDetectionReq", "SessionStopReq"]
 
 
-@pytest.mark.parametrize(("edition", "stage"), EVERY)
+@together(("edition", "stage"), EVERY, by=edition_of)
 def test_nothing_has_an_effect_after_the_end(edition: str, stage: str) -> None:
     bench = reach(edition, stage)
     bench.session.abort("internal_error", bench.now, bench.utc_ms)
