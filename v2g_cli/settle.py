@@ -47,7 +47,7 @@ Roots = Annotated[
     list[Path] | None, typer.Option("--root", help="PEM file of a trusted root; default: the roots in the bundle.")
 ]
 INCOMPLETE = 10
-"""Exit code for a bundle that is verified, but whose end nobody beside the charger signed."""
+"""Exit code for a bundle that is verified, but whose end nobody beside the charger signed, or that has no copy."""
 
 _ANY_REACTION_S = 3600.0
 """For showing, which does not verify against it."""
@@ -210,6 +210,7 @@ class Required(Enum):
     SIGNED = "signed"
     CHECKPOINTS = "checkpoints"
     AUTHORIZATION = "authorization"
+    OPERATOR = "operator"
 
 
 @app.command()
@@ -222,7 +223,8 @@ def verify(
         typer.Option(
             "--require",
             help="signed: reject energy fed back without signed commands. checkpoints: also reject energy that the "
-            "vehicle has not countersigned. authorization: reject a session that no contract's vehicle has signed for.",
+            "vehicle has not countersigned. authorization: reject a session that no contract's vehicle has signed for. "
+            "operator: reject prices, and an end, that the operator (--operator) has not signed.",
         ),
     ] = None,
     checkpoints: CheckpointCopies = None,
@@ -240,7 +242,7 @@ def verify(
 
     Exit code 9 if any check fails; the message names file and line, and what can be read of a broken journal is shown.
     10 if nobody but charger and meter signed that the
-    journal goes to the session's end, as the first line says.
+    journal goes to the session's end, as the first line says, or if --checkpoints has no copy of this session.
     """
     from v2g.energy.settlement.bundle import JOURNAL, Demand, verify_bundle
     from v2g.energy.settlement.checkpoints import read_copies
@@ -270,20 +272,20 @@ def verify(
         report = msgspec.structs.replace(report, addendum=read_addendum(entries, operators=operators, name=name))
     read_twice = _read_independently(files) if independent else None
     if json:
-        found = {"directory": str(directory), "verified": True, "complete": report.complete}
-        print_json({**found, "report": report, "independent": read_twice})
+        found = {"directory": str(directory), "verified": report.copies != 0, "complete": report.complete}
+        print_json({**found, "verdict": report.verdict, "report": report, "independent": read_twice})
         _exit_incomplete(report)
         return
     for line in report.lines():
         say(line)
     if independent:
         say(f"{read_twice} signed messages read alike by asn1tools, by the published module V2GDischarge.asn")
-    say(f"{directory}: verified" + ("" if report.complete else ", but incomplete"))
+    say(f"{directory}: {report.verdict}")
     _exit_incomplete(report)
 
 
 def _exit_incomplete(report: "Report") -> None:
-    if not report.complete:
+    if report.verdict != "verified":
         raise typer.Exit(INCOMPLETE)
 
 

@@ -4,7 +4,6 @@ A station's word is not enough. A journal whose evidence has not arrived yet wai
 put into quarantine, until an operator decides.
 """
 
-import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
@@ -16,9 +15,8 @@ from csms.booking.plausibility import Finding as Finding
 from csms.booking.plausibility import Reason as Reason
 from csms.prequalifications.rules import Prequalification, permit
 from csms.tokens.rules import CONTRACT, normalise
-from v2g.energy.grid_signal import Tariff
 from v2g.energy.settlement.authorization import check_authorization
-from v2g.energy.settlement.canonical import canonical, sha256_hex
+from v2g.energy.settlement.canonical import sha256_hex
 from v2g.energy.settlement.journal import Entry
 from v2g.energy.settlement.proof import prove_discharge, signed_messages
 from v2g.energy.settlement.records import (
@@ -28,11 +26,11 @@ from v2g.energy.settlement.records import (
     MeterReading,
     SessionStarted,
     TariffSet,
-    TermsOffered,
     WearPriced,
 )
 from v2g.energy.settlement.session_journal import readings_of
-from v2g.energy.settlement.settle import Settlement, offer_in
+from v2g.energy.settlement.settle import Settlement
+from v2g.energy.settlement.signed_prices import other_terms, tariff_digest
 from v2g.energy.signed import Party
 from v2g.errors import CertificateError, VerificationError
 from v2g.iso15118.signed_requests import read_authorization
@@ -148,12 +146,6 @@ class BookingJudgement(msgspec.Struct, frozen=True):
 
     transaction_id: str
     finding: Finding | None
-
-
-@functools.lru_cache(maxsize=8)
-def tariff_digest(tariff: Tariff) -> str:
-    """Return the hash by which a tariff in a journal is found among those sent: the same one to all stations."""
-    return sha256_hex(canonical(tariff))
 
 
 class _Case(msgspec.Struct, frozen=True):
@@ -330,46 +322,40 @@ def _wrong(case: _Case, evse: int | None) -> Iterator[Finding]:
     contracts = {each.data.emaid for each in case.entries if isinstance(each.data, ContractAuthorized)}
     if len(contracts) > 1:
         yield Finding("contract", f"{len(contracts)} contracts in one session")
-    yield from _wrong_prices(case)
+    yield from wrong_prices(case.entries, case.evidence.deliveries, case.rules, case.settlement.end.utc_ms)
     yield from _wrong_limits(case, evse)
     yield from _wrong_signatures(case)
     yield from _wrong_authorization(case)
 
 
-def _wrong_prices(case: _Case) -> Iterator[Finding]:
-    tariff: Tariff | None = None
-    for number, entry in enumerate(case.entries, 1):
+def wrong_prices(
+    entries: Sequence[Entry], deliveries: Mapping[str, tuple[PriceDelivery, ...]], rules: Rules, end_ms: int
+) -> Iterator[Finding]:
+    """Yield which prices of a session that ended then (UTC ms) are not the operator's."""
+    for number, entry in enumerate(entries, 1):
         match entry.data:
-            case TariffSet():
-                tariff = entry.data.tariff
-                later = (each.utc_ms for each in case.entries[number:] if isinstance(each.data, TariffSet))
-                until_ms = next(later, case.settlement.end.utc_ms)
-                yield from _undelivered(case, number, tariff, (entry.utc_ms, until_ms))
-            case TermsOffered(payload=payload):
-                offer = offer_in(payload, f"entry {number}")  # it can be read: the session was settled
-                if (
-                    tariff is None
-                    or offer.currency != tariff.currency
-                    or not set(tariff.slots).issuperset(offer.prices)
-                ):
-                    yield Finding("terms", f"entry {number} offers other prices than those in force")
-            case WearPriced(price=price) if price != case.rules.wear:
-                yield Finding(
-                    "wear", f"entry {number} pays {price} millionths a kWh for wear, not {case.rules.wear or 0}"
-                )
+            case TariffSet(tariff=tariff):
+                later = (each.utc_ms for each in entries[number:] if isinstance(each.data, TariffSet))
+                span = entry.utc_ms, next(later, end_ms)
+                yield from _undelivered(number, deliveries.get(tariff_digest(tariff)), rules.margin_ms, span)
+            case WearPriced(price=price) if price != rules.wear:
+                yield Finding("wear", f"entry {number} pays {price} millionths a kWh for wear, not {rules.wear or 0}")
+    for number in other_terms(entries, name="journal"):  # which can be read: the session was settled
+        yield Finding("terms", f"entry {number} offers other prices than those in force")
 
 
-def _undelivered(case: _Case, number: int, tariff: Tariff, span: tuple[int, int]) -> Iterator[Finding]:
+def _undelivered(
+    number: int, deliveries: Sequence[PriceDelivery] | None, margin_ms: int, span: tuple[int, int]
+) -> Iterator[Finding]:
     """Yield what is wrong with an entry whose tariff priced the session for `span` (UTC ms)."""
-    deliveries = case.evidence.deliveries.get(tariff_digest(tariff))
     if not deliveries:
         yield Finding("prices", f"entry {number} has prices that this back end has not sent to the station")
         return
     early_ms = min(each.sent_ms for each in deliveries) - span[0]
-    if early_ms > case.rules.margin_ms:
+    if early_ms > margin_ms:
         yield Finding("prices", f"entry {number} has prices that were sent {early_ms} ms later")
     ends = [each.ended_ms for each in deliveries if each.ended_ms is not None]
-    if len(ends) == len(deliveries) and span[1] - max(ends) > case.rules.margin_ms:
+    if len(ends) == len(deliveries) and span[1] - max(ends) > margin_ms:
         detail = f"entry {number} has prices until {span[1]}, the station has accepted others at {max(ends)}"
         yield Finding("superseded", detail)
 

@@ -10,10 +10,11 @@ from datetime import UTC, tzinfo
 from typing import Final, NoReturn, Protocol
 
 import msgspec
+from msgspec import UNSET, UnsetType
 from sqlalchemy import Connection
 
 from csms.booking import store as reviews
-from csms.booking.rules import BookingJudgement, Certificates, Finding, Rules, is_signed, judge, tariff_digest
+from csms.booking.rules import BookingJudgement, Certificates, Finding, Rules, is_signed, judge, wrong_prices
 from csms.booking.store import Review
 from csms.books import store as books
 from csms.contracts.rules import Anchors, assess, charger_fault
@@ -21,12 +22,14 @@ from csms.db.store import Store
 from csms.settlements import store as records
 from csms.settlements.rules import DeliveredCertificates
 from csms.settlements.work import Settled, settled_of, taxation_of
+from csms.tariffs import store as price_deliveries
 from csms.tokens.rules import CONTRACT, Chain, normalise
 from v2g.energy.settlement.journal import Entry, verify_lines
 from v2g.energy.settlement.records import TariffSet
 from v2g.energy.settlement.settle import Settlement, settle
+from v2g.energy.settlement.signed_prices import SignedPrices, prices_in, tariff_digest
 from v2g.energy.settlement.taxes import UNTAXED, Taxation
-from v2g.errors import CertificateError, V2GError
+from v2g.errors import CertificateError, V2GError, VerificationError
 from v2g.io.runtime.clock import Clock
 from v2g.observe import Scalar
 from v2g.pki.certificates import chain_to_pem, common_name, load_certificate
@@ -172,6 +175,17 @@ class Bookkeeper:
         """Return a journal's lines, and its VAT."""
         receipt = records.journal_receipt(connection, station_id, session_id)
         return records.journal_lines(connection, station_id, session_id), taxation_of(receipt, self._taxation)
+
+    async def own_prices(self, station_id: str, lines: Sequence[bytes]) -> SignedPrices | UnsetType:
+        """Return the prices of a complete journal, for the operator to sign; UNSET if some are not its own."""
+        try:
+            entries = await asyncio.to_thread(verify_lines, b"".join(lines))
+            prices = prices_in(entries)
+            deliveries = await self._store.read(price_deliveries.deliveries, station_id, set(prices.tariffs))
+            wrong = next(wrong_prices(entries, deliveries, self._rules, entries[-1].utc_ms), None)
+        except VerificationError:  # an offer that cannot be read
+            return UNSET
+        return prices if wrong is None else UNSET
 
     async def _judge(
         self, station_id: str, session_id: str, entries: Sequence[Entry], settlement: Settlement

@@ -146,7 +146,9 @@ class JournalStore:
             now_ms = self._clock.utc_ms()
             receipt = None
             if fresh and copy.ended:
-                receipt = await asyncio.to_thread(receipt_of, row, now_ms, self._key, self._taxation)
+                whole = [*await self._store.read(records.journal_lines, station_id, session_id), *fresh]
+                prices = await self._bookkeeper.own_prices(station_id, whole)
+                receipt = await asyncio.to_thread(receipt_of, row, now_ms, self._key, self._taxation, prices)
             entries = entries_of(session_id, fresh, TermsDecided, CommandRejected)
             decisions = [each for entry in entries if (each := decision_of(entry)) is not None]
             if not fresh or await self._store.run(

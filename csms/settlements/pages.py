@@ -88,7 +88,7 @@ def _verify(files: Mapping[str, bytes], services: Services, copies: bytes | None
         now=datetime.fromtimestamp(services.clock.utc_ms() / 1000, UTC),
         confirmations=read_confirmation,
         authorizations=read_authorization,
-        copies=None if copies is None else read_copies(copies, name="copy of the back end"),
+        copies=read_copies(copies, name="copy of the back end") if copies else None,
         operators=services.books_keys,
     )
 

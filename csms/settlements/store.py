@@ -7,7 +7,6 @@ import msgspec
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 from sqlalchemy.dialects import sqlite
 
-from csms.booking.rules import tariff_digest
 from csms.db.locks import lock
 from csms.db.paging import newest
 from csms.grid.rules import SiteLimits, SourceSignal, combine
@@ -16,6 +15,7 @@ from csms.settlements.tables import grid_signals, grid_sources, journal_reviews,
 from csms.settlements.tables import journal_lines as journal_lines_
 from v2g import typed_json
 from v2g.energy.grid_signal import GridSignal, parse_grid_signal
+from v2g.energy.settlement.signed_prices import tariff_digest
 
 _ALL_SOURCES: Final = "grid sources"
 """Name of a lock; no station has it, as there is a blank in it."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from csms.booking.facts import Fact, of_journal
 from csms.settlements.store import JournalRow
@@ -16,6 +16,7 @@ from v2g.energy.settlement.operator import JournalReceipt, JournalReceived, seal
 from v2g.energy.settlement.pricing import NO_CURRENCY
 from v2g.energy.settlement.records import Addition, Correction
 from v2g.energy.settlement.settle import Settlement, settle
+from v2g.energy.settlement.signed_prices import SignedPrices
 from v2g.energy.settlement.taxes import UNTAXED, Taxation, taxes_of
 from v2g.errors import RefusedError, VerificationError
 from v2g.observe import Scalar
@@ -65,8 +66,10 @@ def settled_of(entries: Sequence[Entry], settlement: Settlement, taxation: Taxat
     return Settled(canonical(settlement), posting_of(settlement, taxes), summary, of_journal(entries, settlement))
 
 
-def receipt_of(row: JournalRow, now_ms: int, key: SigningKey, taxation: Taxation) -> bytes:
-    """Return the operator's receipt of a complete journal, with its VAT; the station puts it into the bundle."""
+def receipt_of(
+    row: JournalRow, now_ms: int, key: SigningKey, taxation: Taxation, prices: SignedPrices | UnsetType = UNSET
+) -> bytes:
+    """Return the operator's receipt of a complete journal, with VAT and prices; its station adds it to the bundle."""
     received = JournalReceived(
         station_id=row.station_id,
         session_id=row.session_id,
@@ -74,6 +77,7 @@ def receipt_of(row: JournalRow, now_ms: int, key: SigningKey, taxation: Taxation
         head=row.head,
         utc_ms=now_ms,
         taxation=taxation.at(row.station_id),
+        prices=prices,
     )
     return canonical(JournalReceipt(received=received, seal=seal(received, key)))
 

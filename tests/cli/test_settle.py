@@ -29,6 +29,7 @@ from v2g.energy.settlement.corrections import sign_corrections
 from v2g.energy.settlement.journal import Journal, verify_lines
 from v2g.energy.settlement.operator import JournalReceipt, JournalReceived, seal
 from v2g.energy.settlement.records import LineCorrected, SessionStarted, TariffSet
+from v2g.energy.settlement.signed_prices import prices_in
 from v2g.energy.settlement.taxes import Taxation, VatRate
 from v2g.errors import RevocationError
 from v2g.io.storage.journal_file import read_files, write_files
@@ -352,6 +353,25 @@ def test_a_bundle_whose_end_nobody_signed_has_an_exit_code_of_its_own(v2g: Run, 
     assert v2g("settle", "verify", str(whole)).code == 10
     found = v2g("settle", "verify", str(whole), "--operator", str(pem))
     assert (found.code, found.output.startswith("Complete: the operator signed")) == (0, True)
+
+
+@pytest.mark.requirement("R32", "R33")
+def test_demands_are_met_or_named(v2g: Run, bundle: Path, tmp_path: Path) -> None:
+    whole, pem = receipted(bundle, tmp_path, prices=prices_in(verify_lines((bundle / "journal.jsonl").read_bytes())))
+    verify = ("settle", "verify", str(whole), "--operator", str(pem))
+    found = v2g(*verify, "--require", "operator", "--require", "signed")
+    assert (found.code, "The prices are the operator's, signed" in found.output) == (0, True)
+    unsigned = v2g(*verify, "--require", "authorization")
+    assert (unsigned.code, "no vehicle signed for this session" in unsigned.errors) == (9, True)
+    assert "Authorisation unsigned" in found.output
+    bare = v2g("settle", "verify", str(bundle), "--operator", str(pem), "--require", "operator")
+    assert (bare.code, "the operator's receipt is missing" in bare.errors) == (9, True)
+    empty = tmp_path / "none.jsonl"
+    empty.write_text("")
+    none = v2g(*verify, "--checkpoints", str(empty))
+    assert (none.code, none.output.splitlines()[-1]) == (10, f"{whole}: no copy of this session")
+    told = json.loads(v2g(*verify, "--checkpoints", str(empty), "--json").output)
+    assert (told["verified"], told["complete"], told["verdict"]) == (False, True, "no copy of this session")
 
 
 @pytest.mark.requirement("R32", "R33")

@@ -272,6 +272,9 @@ TARGETS: Final[Mapping[str, Target]] = {
     "authorization": Target(
         "v2g/energy/settlement/authorization.py", ("tests/energy/settlement/test_authorization.py",)
     ),
+    "signed_prices": Target(
+        "v2g/energy/settlement/signed_prices.py", ("tests/energy/settlement/test_signed_prices.py",)
+    ),
     "confirmation": Target("v2g/energy/settlement/confirmation.py", ("tests/energy/settlement/test_confirmation.py",)),
     "canonical": Target("v2g/energy/settlement/canonical.py", ("tests/energy/settlement/test_canonical.py",)),
     "records": Target(

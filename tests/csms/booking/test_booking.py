@@ -20,7 +20,6 @@ from csms.booking.rules import (
     Rules,
     SeenTransaction,
     judge,
-    tariff_digest,
 )
 from csms.contracts.rules import Anchors, charger_fault
 from csms.prequalifications.rules import Prequalification
@@ -54,6 +53,7 @@ from v2g.energy.settlement.records import (
 )
 from v2g.energy.settlement.session_journal import SessionJournal, readings_of
 from v2g.energy.settlement.settle import settle
+from v2g.energy.settlement.signed_prices import tariff_digest
 from v2g.errors import VerificationError
 from v2g.pki.credentials import load_chain
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from msgspec import UNSET
 from sqlalchemy import select, update
 
 from csms.booking.rules import Rules
@@ -29,6 +30,7 @@ from v2g.energy.settlement.journal import verify_lines
 from v2g.energy.settlement.operator import JournalReceipt, check_seal, is_of
 from v2g.energy.settlement.records import LineCorrected
 from v2g.energy.settlement.session_journal import SessionJournal
+from v2g.energy.settlement.signed_prices import prices_in
 from v2g.errors import CodecError, RefusedError, VerificationError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
@@ -36,6 +38,17 @@ from v2g.observe import Observe
 from v2g.pki.keys import SoftwareKey, load_key
 
 KEY = SoftwareKey(ec.generate_private_key(ec.SECP256R1()))
+
+
+@pytest.mark.requirement("R32", "R33")
+async def test_the_receipt_signs_the_prices_that_were_sent(csms: Running) -> None:
+    lines = journal()
+    seen(csms, lines)
+    async with csms.connect() as websocket:
+        await booted(websocket)
+        answer = (await transfer(websocket, delivery(lines)))["data"]["receipt"]
+    receipt = typed_json.convert(answer, JournalReceipt).received
+    assert receipt.prices == prices_in(verify_lines(b"".join(lines)))
 
 
 @pytest.mark.requirement("R32", "R33")
@@ -51,6 +64,7 @@ async def test_the_operator_signs_a_receipt_of_a_complete_journal_and_returns_it
     found = receipt.received
     assert (found.station_id, found.session_id) == (STATION, SESSION)
     assert (found.entries, found.head) == (len(entries), entries[-1].hash)
+    assert found.prices is UNSET  # this back end has not sent them
     check_seal(found, receipt.seal, where="answer")
     assert is_of(receipt.seal, [load_key(csms.config.data_dir / "books.key").public_key])
 

@@ -8,7 +8,7 @@ import msgspec
 from sqlalchemy import Connection, insert, select
 
 from csms.booking import store as reviews
-from csms.booking.rules import Certificates, tariff_digest
+from csms.booking.rules import Certificates
 from csms.settlements.tables import grid_signals
 from csms.stations.store import touch
 from csms.tariffs import store as price_deliveries
@@ -19,6 +19,7 @@ from v2g.energy.settlement.intervals import Registers
 from v2g.energy.settlement.journal import Entry, verify_lines
 from v2g.energy.settlement.records import ContractAuthorized, TariffSet
 from v2g.energy.settlement.session_journal import readings_of
+from v2g.energy.settlement.signed_prices import tariff_digest
 
 if TYPE_CHECKING:
     from tests.csms.api.support import ApiClient

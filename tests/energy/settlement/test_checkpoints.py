@@ -243,7 +243,40 @@ def test_a_copy_of_another_number_or_session_is_not_confused(finished: Session) 
     with pytest.raises(VerificationError, match="the line differs from its checkpoint"):
         verify_bundle(finished.bundle(), copies=places([msgspec.structs.replace(first, number=2)]))
     other = msgspec.structs.replace(first, session_id="ff" * 8)
-    assert verify_bundle(finished.bundle(), copies=places([other])).copies == 0
+    report = verify_bundle(finished.bundle(), copies=places([other]))
+    assert (report.copies, report.verdict) == (0, "no copy of this session")
+    assert "Another party's copies: no copy of this session" in report.lines()
+    assert verify_bundle(finished.bundle(), copies=[]).verdict == "no copy of this session"
+    complete = verify_bundle(finished.bundle(), copies=places(finished.copies))
+    assert complete.verdict == ("verified" if complete.complete else "verified, but incomplete")
+
+
+def elsewhere(session: Session, **changed: Any) -> Copy:
+    """Return a copy of a checkpoint that the same charger issued in another session."""
+    content = msgspec.structs.replace(contents(session, CheckpointIssued)[0], session_id=b"\xff" * 8, **changed)
+    checkpoint = sign_content(content, session.charger.key, Party.of(session.charger.leaf).fingerprint)
+    return msgspec.structs.replace(session.copies[0], session_id="ff" * 8, checkpoint=checkpoint)
+
+
+def test_a_session_that_is_told_again_under_another_id_is_noticed_by_a_copy(finished: Session) -> None:
+    """Charger, meter and contract may sign it anew: the copy has the same registers."""
+    with pytest.raises(VerificationError, match="copies:1: session ffffffffffffffff had these registers already"):
+        verify_bundle(finished.bundle(), copies=places([elsewhere(finished), *finished.copies]))
+
+
+def test_another_session_of_the_charger_is_not_the_same_one(finished: Session) -> None:
+    """One without energy, one that began or went elsewhere, and one of another charger say nothing of this one."""
+    first = contents(finished, CheckpointIssued)[0]
+    more = msgspec.structs.replace(first.now, import_mwh=first.now.import_mwh + 1)
+    foreign = sign_content(first, finished.contract.key, Party.of(finished.contract.leaf).fingerprint)
+    others = (
+        elsewhere(finished, now=first.begin),
+        elsewhere(finished, begin=msgspec.structs.replace(first.begin, import_mwh=1)),
+        elsewhere(finished, now=more),
+        msgspec.structs.replace(elsewhere(finished), checkpoint=foreign),
+        msgspec.structs.replace(elsewhere(finished), checkpoint=finished.copies[0].receipt),
+    )
+    assert verify_bundle(finished.bundle(), copies=places(others)).copies == 0
 
 
 @pytest.mark.long

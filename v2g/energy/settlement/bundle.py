@@ -25,7 +25,7 @@ import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
-from msgspec import Meta
+from msgspec import UNSET, Meta
 
 from v2g.energy.settlement import ocmf, signed_meter
 from v2g.energy.settlement.authorization import ReadAuthorization, check_authorization
@@ -39,6 +39,7 @@ from v2g.energy.settlement.proof import prove_discharge
 from v2g.energy.settlement.records import MOST_REACTION_MS, Addition, ContractAuthorized, ServiceChanged, SessionStarted
 from v2g.energy.settlement.report import UNSIGNED, Received, Report
 from v2g.energy.settlement.settle import Settlement, settle
+from v2g.energy.settlement.signed_prices import check_prices
 from v2g.energy.signed import Party
 from v2g.errors import CertificateError, CodecError, SignatureError, VerificationError
 from v2g.pki.certificates import chain_from_pem, chain_to_pem, common_name, key_kind, load_certificate, normalize_emaid
@@ -58,9 +59,10 @@ SIGNATURE: Final = "manifest.sig"
 RECEIPT: Final = "receipt.json"
 """The back end's receipt, which comes when the bundle is sealed: it has the operator's own signature."""
 
-Demand = Literal["signed", "checkpoints", "authorization"]
+Demand = Literal["signed", "checkpoints", "authorization", "operator"]
 """What a reader requires: no energy fed back by the plain standard, where the charger's own statement is the only
-evidence; that the vehicle countersigned all energy; that its contract's key signed for this very session.
+evidence; that the vehicle countersigned all energy; that its contract's key signed for this very session; that the
+operator has this whole journal, and signed its prices.
 """
 
 LISTED: Final = (JOURNAL, SETTLEMENT, *OCMF_FILES.values(), CHARGER_CHAIN, CONTRACT_CHAIN, METER_CHAIN, ROOTS)
@@ -197,6 +199,13 @@ def verify_bundle(
         raise VerificationError(f"no vehicle signed for this session: {UNSIGNED[authorization]}", where=JOURNAL)
     copied = None if copies is None else check_copies(entries, copies, charger=signer, vehicle=vehicle)
     receipt = _check_receipt(files, entries, started)
+    received = None
+    if receipt is not None:
+        about = receipt.received
+        known, priced = is_of(receipt.seal, operators), about.prices is not UNSET
+        received = Received(receipt.seal.key_id, known, about.taxation, priced)
+    if "operator" in require:
+        _check_operator(received)
     confirmed = None
     if confirmations is not None:
         confirmed = check_confirmations(entries, vehicle.public_key if vehicle else None, confirmations, name=JOURNAL)
@@ -208,9 +217,7 @@ def verify_bundle(
         settlement=settlement,
         discharge=proof,
         version=signed_meter.version_of(entries),
-        received=None
-        if receipt is None
-        else Received(receipt.seal.key_id, is_of(receipt.seal, operators), receipt.received.taxation),
+        received=received,
         authorization=authorization,
         copies=copied,
         confirmations=None if confirmed is None else confirmed.count,
@@ -288,7 +295,20 @@ def _check_receipt(
             f"the back end has a journal of {found.entries} entries that ends otherwise", where=RECEIPT
         )
     check_seal(found, receipt.seal, where=RECEIPT)
+    if found.prices is not UNSET:
+        check_prices(entries, found.prices, name=JOURNAL)
     return receipt
+
+
+def _check_operator(received: Received | None) -> None:
+    """Reject a journal whose end and prices the reader's operator has not signed."""
+    if received is None:
+        raise VerificationError("the operator's receipt is missing", where=RECEIPT)
+    if not received.known:
+        hint = "--operator FILE, the operator's public key"
+        raise VerificationError(f"signed by a key that was not given: {received.key}", where=RECEIPT, hint=hint)
+    if not received.priced:
+        raise VerificationError("the operator has not signed the prices", where=RECEIPT)
 
 
 def _chain(files: Mapping[str, bytes], name: str) -> tuple[bytes, ...]:

@@ -222,8 +222,8 @@ def check_copies(
 ) -> int:
     """Return how many copies of this session's checkpoints a verified journal has, too; those of others do not count.
 
-    Raises VerificationError, with the place of the copy, for one that the journal lacks or contradicts. A receipt may
-    be missing there: the connection may have ended before it arrived.
+    Raises VerificationError, with the place of the copy, for one that the journal lacks or contradicts, and for one of
+    another session with these registers. A receipt may be missing: the connection may have ended before it arrived.
     """
     started = entries[0].data
     assert isinstance(started, SessionStarted), "checked by verify_lines"
@@ -231,6 +231,8 @@ def check_copies(
     count = 0
     for where, copy in copies:
         if copy.session_id != started.session_id:
+            if _is_repeated(copy, entries, charger):
+                raise VerificationError(f"session {copy.session_id} had these registers already", where=where)
             continue
         checkpoint = _open_checkpoint(copy.checkpoint, charger, where)
         receipt = _open_receipt(copy.receipt, vehicle, where)
@@ -244,3 +246,15 @@ def check_copies(
             raise VerificationError(f"the journal has another checkpoint {copy.number}", where=where)
         count += 1
     return count
+
+
+def _is_repeated(copy: Copy, entries: Sequence[Entry], charger: Party) -> bool:
+    """Return whether the same charger had energy between the same registers in the session of a copy."""
+    try:
+        checkpoint = open_signed(copy.checkpoint, charger)
+    except RefusedError:
+        return False
+    if not isinstance(checkpoint, DischargeCheckpoint) or checkpoint.session_id.hex() != copy.session_id:
+        return False
+    registers = list(_registers(entries))
+    return checkpoint.begin == registers[0] != checkpoint.now and checkpoint.now in registers

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives import serialization
 from msgspec import UNSET, Meta, UnsetType
 
 from v2g.energy.settlement.canonical import canonical, sha256_hex
+from v2g.energy.settlement.signed_prices import SignedPrices
 from v2g.energy.settlement.taxes import Taxation
 from v2g.errors import SignatureError, VerificationError
 from v2g.pki.keys import PublicKey, SigningKey, verify_signature
@@ -35,7 +36,7 @@ class JournalReceived(_Statement, frozen=True, kw_only=True, tag="journal_receiv
     """The back end has the complete journal of a session that has ended: `entries` of them, the last with this hash.
 
     `taxation` is the VAT at its station, as the operator's configuration had it then: the session is booked with it.
-    Receipts of earlier versions lack it.
+    `prices` are those of the journal, if all are the operator's own. Receipts of earlier versions lack both.
     """
 
     station_id: str
@@ -44,6 +45,7 @@ class JournalReceived(_Statement, frozen=True, kw_only=True, tag="journal_receiv
     head: str
     utc_ms: int
     taxation: Taxation | UnsetType = UNSET
+    prices: SignedPrices | UnsetType = UNSET
 
 
 class PeriodClosed(_Statement, frozen=True, kw_only=True, tag="period_closed"):

@@ -19,12 +19,14 @@ from v2g.energy.settlement.taxes import Taxation
 class Received(msgspec.Struct, frozen=True):
     """The back end's receipt of the whole journal: the key (SHA-256) that signed it; whether the reader knows it.
 
-    `taxation` is the VAT with which the session was booked, missing in receipts of earlier versions.
+    `taxation` is the VAT with which the session was booked, missing in receipts of earlier versions. `priced`: that key
+    also signed its prices.
     """
 
     key: str
     known: bool
     taxation: Taxation | UnsetType = UNSET
+    priced: bool = False
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +66,13 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         """Whether somebody beside charger and meter signed that the journal goes to the session's end."""
         received = self.received is not None and self.received.known
         return self.settlement.state == "closed" and (self.discharge.checkpoints.ended or received)
+
+    @property
+    def verdict(self) -> str:
+        """What a verified bundle is: "verified", or what it lacks."""
+        if self.copies == 0:
+            return "no copy of this session"
+        return "verified" if self.complete else "verified, but incomplete"
 
     def lines(self) -> list[str]:
         """Return the report, one sentence per line."""
@@ -208,7 +217,8 @@ def _checkpoint_sentences(report: Report) -> Iterator[str]:
     elif proved.version == 0 and report.confirmations is not None:
         yield "The vehicle signed nothing about energy: registers and journal are statements of charger and meter alone"
     if report.copies is not None:
-        yield f"Another party's copies: {report.copies} checkpoints of this session, all in the journal"
+        found = f"{report.copies} checkpoints of this session, all in the journal" if report.copies else report.verdict
+        yield f"Another party's copies: {found}"
 
 
 def _discharge(report: Report) -> Iterator[str]:
@@ -259,6 +269,9 @@ def _sentences(report: Report) -> list[str]:
     ]
     if report.addendum is not None:
         lines += _changed(report.addendum)
+    if report.received is not None and report.received.known:
+        whose = "the operator's, signed" if report.received.priced else "the charger's statement"
+        lines.append(f"The prices are {whose}")
     if report.interop:
         lines.append("Certificates were verified by the interoperability profile (secp256r1, SHA-256), not that of -20")
     lines += [f"Expired since: {name}" for name in report.expired]
