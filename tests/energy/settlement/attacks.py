@@ -1,14 +1,16 @@
-"""Forged bundles: each alteration, by the holder of each set of keys, judged in each mode of `v2g settle verify`.
+"""Forged bundles: each alteration, by the holders of each set of keys, judged in each mode of `v2g settle verify`.
 
 An attacker has all public files, and tries everything here that these keys allow; what is kept is what deceives a mode
 most. `python -m tests.energy.settlement.attacks` writes the result into docs/explanation/settlement-and-trust.md.
 """
 
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from enum import IntEnum
 from functools import partial
+from itertools import combinations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -19,7 +21,7 @@ from msgspec.structs import replace
 
 from pki_tools.tree import PkiOptions, PkiTree, make_pki
 from tests.energy.settlement.conftest import SESSION_ID, Session
-from v2g.energy.grid_signal import QUARTER_MS
+from v2g.energy.grid_signal import QUARTER_MS, Tariff
 from v2g.energy.settlement.bundle import (
     JOURNAL,
     MANIFEST,
@@ -36,6 +38,7 @@ from v2g.energy.settlement.journal import Journal, verify_lines
 from v2g.energy.settlement.operator import JournalReceipt, JournalReceived, seal
 from v2g.energy.settlement.records import (
     AnyRecord,
+    AuthorizationSigned,
     CheckpointAnswered,
     CheckpointIssued,
     CommandAccepted,
@@ -45,6 +48,7 @@ from v2g.energy.settlement.records import (
     LineCorrected,
     MeteringConfirmed,
     MeterReading,
+    ServiceChanged,
     SessionEnded,
     SessionStarted,
     TariffSet,
@@ -54,7 +58,9 @@ from v2g.energy.settlement.records import (
 )
 from v2g.energy.settlement.session_journal import SessionJournal
 from v2g.energy.settlement.settle import settle
+from v2g.energy.settlement.signed_prices import prices_in
 from v2g.errors import V2GError, VerificationError
+from v2g.iso15118.signed_requests import read_authorization
 from v2g.pki.keys import PublicKey, SoftwareKey
 from v2g.pki.profiles import KeyKind
 
@@ -63,12 +69,12 @@ Records = list[tuple[AnyRecord, int]]
 
 Files = dict[str, bytes]
 
-SEALING: Final = ("charger", "charger and meter")
-POWERLESS: Final = ("vehicle", "contract", "operator's database")
-"""Sets that make no other bundle than nobody's: the vehicle's key (TLS) signs nothing in one, the contract's only what
-is bound to the charger's messages and journal; who writes in the operator's database has not its key.
+KEYS: Final = ("charger", "meter", "contract", "operator")
+"""Whose keys may be in one hand. The vehicle's (TLS) signs nothing in a bundle; who writes in the operator's database
+has not its key.
 """
-KEY_SETS: Final = ("none", *SEALING, *POWERLESS)
+Keys = frozenset[str]
+KEY_SETS: Final = tuple(frozenset(each) for size in range(len(KEYS) + 1) for each in combinations(KEYS, size))
 
 
 class Outcome(IntEnum):
@@ -79,7 +85,18 @@ class Outcome(IntEnum):
     UNNOTICED = 2
 
 
-MODES: Final = ("alone", "--root", "--require signed", "--require checkpoints", "--checkpoints", "--operator")
+MODES: Final[Mapping[str, str]] = {
+    "alone": "nothing changed since it was sealed",
+    "--root": "the certificates are of your roots",
+    "--require signed": "the vehicle signed terms and commands of what was fed back",
+    "--require checkpoints": "the vehicle signed journal and registers",
+    "--require authorization": "the contract's key signed for this session",
+    "--operator": "the operator's back end got this journal, if the vehicle has not signed the end",
+    "--require operator": "it did, and the operator signed its prices",
+    "--checkpoints": "it is what the vehicle, or the back end, has countersigned copies of",
+    "all of these": "all of that",
+}
+"""Mode -> what a bundle that passes proves; each but the first has `--root`, from `--operator` on also that."""
 
 _VEHICLE: Final = (
     TermsOffered,
@@ -93,18 +110,44 @@ _VEHICLE: Final = (
 _CHECKPOINTS: Final = (CheckpointIssued, CheckpointAnswered)
 
 
-class Scene:
-    """A finished session, its bundle, and what honest parties keep of it."""
+class Signing(Session):
+    """A session for which the vehicle signs, by this id."""
 
-    def __init__(self, pki: PkiTree, start_ms: int, *, signed: bool, every: int = 1, share: int = 1) -> None:
+    signs = True
+
+    def __init__(self, pki: PkiTree, start_ms: int, session_id: bytes, *, checkpoints: bool) -> None:
+        self.session_id = session_id
+        super().__init__(pki, start_ms, checkpoints=checkpoints)
+
+
+class Scene:
+    """A finished session, its bundle, and what honest parties keep of it; `dearer` and `more_mwh` are lies of all who
+    sign.
+    """
+
+    def __init__(
+        self,
+        pki: PkiTree,
+        start_ms: int,
+        *,
+        signed: bool,
+        every: int = 1,
+        share: int = 1,
+        session_id: bytes = SESSION_ID,
+        dearer: bool = False,
+        more_mwh: int = 0,
+    ) -> None:
         self._every, self._refused = every, 0
         self.share = share
-        self.session = session = Session(pki, start_ms, checkpoints=signed)
+        self.session = session = Signing(pki, start_ms, session_id, checkpoints=signed)
         self.signed = signed
-        self.operator, self.stranger = (SoftwareKey(ec.generate_private_key(ec.SECP256R1())) for _ in range(2))
+        self.operator, self.stranger = _KEYS
+        if dearer:
+            session.tariff = _thirty(session.tariff)
         session.start("signed" if signed else "standard")
         session.read(reason="begin")
         session.flow(11_000, 780_000, 60_000)
+        session.import_mwh += more_mwh
         self._quarter()
         if signed:
             session.offer()
@@ -120,8 +163,7 @@ class Scene:
         session.end()
         self.files = session.bundle()
         self.copies = list(session.copies)
-        if not signed:
-            self.files = self.receipted(self.files, self.operator)
+        self.files = self.receipted(self.files, self.operator, priced=True)
 
     def _quarter(self) -> None:
         """A quarter hour is over: the meter is read, and the vehicle signs what it can sign."""
@@ -132,24 +174,44 @@ class Scene:
             session.checkpoint()
         else:
             session.read(reason="confirmation")
-            session.record(MeteringConfirmed(payload=b"%d" % (session.import_mwh - session.begin[0])))
+            charged = session.import_mwh - session.begin[0]
+            session.record(MeteringConfirmed(payload=f"{session.session_id.hex()} {charged}".encode()))
 
     @property
     def records(self) -> Records:
         """The honest journal."""
         return [(each.data, each.utc_ms) for each in verify_lines(self.files[JOURNAL])]
 
-    def receipted(self, files: Files, key: SoftwareKey) -> Files:
-        """The files with a receipt of their journal, signed with this key."""
+    def anew(self, **lies: Any) -> "Scene":
+        """The session as charger, meter and contract together may sign it."""
+        honest: dict[str, Any] = {"start_ms": self.session.start_ms, "signed": self.signed}
+        return Scene(self.session.pki, **{**honest, **lies})
+
+    def receipted(self, files: Files, key: SoftwareKey, *, priced: bool = False) -> Files:
+        """The files with a receipt of their journal, perhaps of its prices, signed with this key."""
         entries = verify_lines(files[JOURNAL])
+        session_id = json.loads(files[JOURNAL].split(b"\n")[0])["data"]["session_id"]
         received = JournalReceived(
             station_id="CS-V2G-0001",
-            session_id=SESSION_ID.hex(),
+            session_id=session_id,
             entries=len(entries),
             head=entries[-1].hash,
             utc_ms=self.session.now,
+            prices=prices_in(entries) if priced else UNSET,
         )
         return {**files, RECEIPT: canonical(JournalReceipt(received=received, seal=seal(received, key)))}
+
+    def sealed(self, journal: bytes, data_sets: Mapping[str, bytes]) -> Files:
+        """The bundle that the charger makes of a journal and data sets of the meter."""
+        session = self.session
+        return write_bundle(
+            journal,
+            ocmf_import=data_sets[OCMF_FILES["import"]].decode(),
+            ocmf_export=data_sets[OCMF_FILES["export"]].decode(),
+            chains=session.chains(),
+            key=session.charger.key,
+            created_ms=session.now,
+        )
 
     def judged(self, files: Mapping[str, bytes]) -> dict[str, Outcome]:
         """What each mode says of these files.
@@ -160,40 +222,61 @@ class Scene:
             self._refused += 1
             if self._refused % self._every:
                 return dict.fromkeys(MODES, Outcome.REFUSED)
-        anchors = self.session.pki.anchors("v2g", "mo")
+        anchors = {"anchors": self.session.pki.anchors("v2g", "mo")}
+        operators = {"operators": [self.operator.public_key], **anchors}
         modes: dict[str, dict[str, Any]] = {
             "alone": {},
-            "--root": {"anchors": anchors},
-            "--require signed": {"require": {"signed"}},
-            "--require checkpoints": {"require": {"signed", "checkpoints"}},
-            "--checkpoints": {"copies": [("copies:1", each) for each in self.copies]},
-            "--operator": {"operators": [self.operator.public_key]},
+            "--root": anchors,
+            "--require signed": {"require": {"signed"}, **anchors},
+            "--require checkpoints": {"require": {"signed", "checkpoints"}, **anchors},
+            "--require authorization": {"require": {"authorization"}, **anchors},
+            "--operator": operators,
+            "--require operator": {"require": {"operator"}, **operators},
+            "--checkpoints": {"copies": [("copies:1", each) for each in self.copies], **operators},
         }
+        demands = {"signed", "checkpoints", "authorization", "operator"}
+        modes["all of these"] = {**modes["--checkpoints"], "require": demands}
         return {mode: _judged(files, **modes[mode]) for mode in MODES}
 
 
 def _judged(files: Mapping[str, bytes], **mode: Any) -> Outcome:
     try:
-        report = verify_bundle(files, confirmations=_confirmed, **mode)
+        report = verify_bundle(files, confirmations=_confirmed, authorizations=read_authorization, **mode)
     except VerificationError:
         return Outcome.REFUSED
-    return Outcome.UNNOTICED if report.complete else Outcome.INCOMPLETE
+    return Outcome.UNNOTICED if report.verdict == "verified" else Outcome.INCOMPLETE
 
 
 def _confirmed(payload: bytes, _key: PublicKey) -> tuple[bytes, int, int]:
     """A vehicle's signature that always holds: attackers here repeat or drop it, none makes one."""
-    return SESSION_ID, int(payload) // 1000, 0
+    session_id, charged = payload.split()
+    return bytes.fromhex(session_id.decode()), int(charged) // 1000, 0
+
+
+_KEYS: Final = tuple(SoftwareKey(ec.generate_private_key(ec.SECP256R1())) for _ in range(2))
+"""The operator's, and a stranger's."""
 
 
 # -- what is altered
 
 
-def _dearer(records: Records) -> Records:
-    def slots(record: TariffSet) -> TariffSet:
-        dearer = tuple(replace(each, import_price=each.import_price + 1_000_000) for each in record.tariff.slots)
-        return replace(record, tariff=replace(record.tariff, slots=dearer))
+def _thirty(tariff: Tariff) -> Tariff:
+    """30 EUR a kWh."""
+    return replace(tariff, slots=tuple(replace(each, import_price=30_000_000) for each in tariff.slots))
 
-    return [(slots(record) if isinstance(record, TariffSet) else record, at) for record, at in records]
+
+def _dearer(records: Records) -> Records:
+    return [
+        (replace(record, tariff=_thirty(record.tariff)) if isinstance(record, TariffSet) else record, at)
+        for record, at in records
+    ]
+
+
+def _renamed(records: Records) -> Records:
+    return [
+        (replace(record, session_id=OTHER_ID.hex()) if isinstance(record, SessionStarted) else record, at)
+        for record, at in records
+    ]
 
 
 def _corrected(records: Records, line: str) -> Records:
@@ -281,6 +364,15 @@ def _older(records: Records) -> Records:
 
 Alteration = Callable[[Records], Records]
 
+OTHER_ID: Final = bytes.fromhex("8899aabbccddeeff")
+
+ANEW: Final[Mapping[str, dict[str, Any]]] = {
+    "a price": {"dearer": True},
+    "more energy taken": {"more_mwh": 2_000_000},
+    "told again under another session id": {"session_id": OTHER_ID},
+}
+"""Alterations that whoever holds the contract's key, too, signs from the beginning."""
+
 
 def alterations(scene: Scene) -> dict[str, Alteration]:
     """Return what may be altered in a journal; of that every nth (`share`)."""
@@ -297,6 +389,7 @@ def alterations(scene: Scene) -> dict[str, Alteration]:
         "one checkpoint dropped": _one_less,
         "another contract": _other_contract,
         "a fact without energy (battery)": _other_vehicle,
+        "told again under another session id": _renamed,
         "relabelled as version 1, data sets dropped": _older,
         "the meter's data sets dropped": lambda records: records,
     }
@@ -321,11 +414,14 @@ def rebuilt(records: Iterable[tuple[AnyRecord, int]]) -> bytes:
 
 
 def _stripped(records: Records) -> Records:
-    """Without anything that the vehicle signed, as a session of the plain standard."""
-    return [
-        (replace(record, discharge="standard") if isinstance(record, SessionStarted) else record, at)
-        for record, at in _without(records, *_VEHICLE)
-    ]
+    """Without anything that the vehicle signed, as a session of the plain standard at a charger of version 2."""
+
+    def plain(record: AnyRecord) -> AnyRecord:
+        if isinstance(record, ServiceChanged):
+            return replace(record, discharge="standard")
+        return replace(record, bundle=2) if isinstance(record, SessionStarted) and record.bundle == 3 else record
+
+    return [(plain(record), at) for record, at in _without(records, *_VEHICLE, AuthorizationSigned)]
 
 
 def _journals(records: Records, altered: Alteration) -> Iterator[bytes]:
@@ -343,36 +439,47 @@ def _journals(records: Records, altered: Alteration) -> Iterator[bytes]:
             continue
 
 
-def forgeries(scene: Scene, keys: str, altered: Alteration) -> Iterator[Files]:
-    """Yield what the holder of these keys can make of an alteration."""
-    session = scene.session
-    genuine = {direction: scene.files[name].decode() for direction, name in OCMF_FILES.items()}
-    brief = {direction: text.split("\n")[0] for direction, text in genuine.items()}
+def forgeries(scene: Scene, keys: Keys, what: str, altered: Alteration) -> Iterator[Files]:
+    """Yield what takes all of these keys to make of an alteration, beside what fewer of them make."""
+    operator = "operator" in keys
+    if "contract" in keys:
+        if "charger" in keys and what in ANEW:
+            made = scene.anew(**ANEW[what])
+            genuine = {name: scene.files[name] for name in OCMF_FILES.values()}
+            files = made.files if "meter" in keys else made.sealed(made.files[JOURNAL], genuine)
+            yield from _receipts(scene, files, operator=operator)
+        return
+    if "meter" in keys and "charger" not in keys:
+        return
+    honest = {name: scene.files[name] for name in OCMF_FILES.values()}
     for journal in _journals(scene.records, altered):
-        if not keys.startswith("charger"):
+        if not keys:
             yield {**scene.files, JOURNAL: journal, SETTLEMENT: canonical(settle(verify_lines(journal)))}
             yield {**scene.files, JOURNAL: journal}
+        if "charger" not in keys:
             continue
-        metered = [genuine, brief]
-        if keys == "charger and meter":
-            session.lines = [journal]
-            signed = session.signed()
-            metered += [signed, {direction: text.split("\n")[0] for direction, text in signed.items()}]
-        for data_sets in metered:
-            files = write_bundle(
-                journal,
-                ocmf_import=data_sets["import"],
-                ocmf_export=data_sets["export"],
-                chains=session.chains(),
-                key=session.charger.key,
-                created_ms=session.now,
-            )
-            if files[JOURNAL] == scene.files[JOURNAL] and data_sets is genuine:
+        if "meter" in keys:
+            scene.session.lines = [journal]
+            signed = {OCMF_FILES[each]: text.encode() for each, text in scene.session.signed().items()}
+        else:
+            signed = honest
+        for data_sets in (signed, {name: data.split(b"\n")[0] for name, data in signed.items()}):
+            files = scene.sealed(journal, data_sets)
+            if files[JOURNAL] == scene.files[JOURNAL] and data_sets is honest:
                 continue  # nothing is altered
-            yield files
-            yield scene.receipted(files, scene.stranger)
-            if RECEIPT in scene.files:
-                yield {**files, RECEIPT: scene.files[RECEIPT]}
+            yield from _receipts(scene, files, operator=operator)
+
+
+def _receipts(scene: Scene, files: Files, *, operator: bool) -> Iterator[Files]:
+    """Yield a bundle without a receipt, with that of the honest journal, and a stranger's; and with what the operator
+    signs for any journal that a charger delivers: its prices only if it had sent them, or if its key is there.
+    """
+    own = prices_in(verify_lines(files[JOURNAL])) == prices_in(verify_lines(scene.files[JOURNAL]))
+    yield scene.receipted(files, scene.operator, priced=own or operator)
+    if not operator:
+        yield {name: data for name, data in files.items() if name != RECEIPT}
+        yield scene.receipted(files, scene.stranger, priced=True)
+        yield {**files, RECEIPT: scene.files[RECEIPT]}
 
 
 def best(scene: Scene, found: Iterable[Mapping[str, bytes]]) -> dict[str, Outcome]:
@@ -386,24 +493,32 @@ def best(scene: Scene, found: Iterable[Mapping[str, bytes]]) -> dict[str, Outcom
     return outcome
 
 
+INVENTED: Final = "a session invented, with roots of its own"
+
+
 def _says(files: Mapping[str, bytes]) -> tuple[bytes, ...]:
     """What a reader learns from a bundle, without signatures: those differ each time."""
     signed = (line.split(b"|")[1:2] for name in OCMF_FILES.values() for line in files[name].split(b"\n"))
     return files[JOURNAL], files[SETTLEMENT], *(part for parts in signed for part in parts)
 
 
-def results(scene: Scene, stranger: Scene) -> dict[str, dict[str, dict[str, Outcome]]]:
+def results(scene: Scene, stranger: Scene) -> dict[str, dict[Keys, dict[str, Outcome]]]:
     """Return alteration -> set of keys -> mode -> outcome; `stranger` has a family of certificates of its own."""
-    found: dict[str, dict[str, dict[str, Outcome]]] = {}
+    found: dict[str, dict[Keys, dict[str, Outcome]]] = {}
     for what, altered in alterations(scene).items():
         if what == "one checkpoint dropped" and not scene.signed:
             continue
-        found[what] = {keys: best(scene, forgeries(scene, keys, altered)) for keys in ("none", *SEALING)}
-        found[what] |= dict.fromkeys(POWERLESS, found[what]["none"])
+        alone = {keys: best(scene, forgeries(scene, keys, what, altered)) for keys in KEY_SETS}
+        found[what] = {keys: _most(made for fewer, made in alone.items() if fewer <= keys) for keys in KEY_SETS}
     found["a byte of a file"] = dict.fromkeys(KEY_SETS, best(scene, _bytes(scene)))
     invented = best(scene, [stranger.files, stranger.receipted(stranger.files, stranger.stranger)])
-    found["a session invented, with roots of its own"] = dict.fromkeys(KEY_SETS, invented)
+    found[INVENTED] = dict.fromkeys(KEY_SETS, invented)
     return found
+
+
+def _most(made: Iterable[Mapping[str, Outcome]]) -> dict[str, Outcome]:
+    all_of_them = list(made)
+    return {mode: max(each[mode] for each in all_of_them) for mode in MODES}
 
 
 def _bytes(scene: Scene) -> Iterator[Files]:
@@ -438,21 +553,48 @@ _WORDS: Final = {
 }
 
 
-def cell(found: Mapping[str, Outcome]) -> str:
-    """Return what holds: without an option, and where options change it."""
-    alone = found["alone"]
-    words = [_WORDS[alone]]
-    for outcome in Outcome:
-        modes = [f"`{mode}`" for mode, each in found.items() if each is outcome and outcome is not alone]
-        if modes:
-            words.append(f"{_WORDS[outcome]} with {', '.join(modes)}")
-    return "; ".join(words)
+HANDS: Final[Mapping[str, Keys]] = {
+    "any without charger's or meter's": frozenset({"charger", "contract", "operator"}),
+    "charger, meter": frozenset({"charger", "meter"}),
+    "charger, meter, contract": frozenset({"charger", "meter", "contract"}),
+    "charger, meter, operator": frozenset({"charger", "meter", "operator"}),
+    "all four": frozenset(KEYS),
+}
+"""Sets of keys with different results."""
+
+_KINDS: Final[Mapping[str, str]] = {
+    "a price": "price",
+    "energy moved to another quarter hour": "energy",
+    "more energy taken": "energy",
+    "more energy fed back": "energy",
+    "the time": "time",
+    "told again under another session id": "session",
+    "all after the first quarter hour dropped": "end",
+}
+"""Alteration -> what of the session is false then; of all others: other entries."""
 
 
-def table(found: Mapping[str, Mapping[str, Mapping[str, Outcome]]]) -> str:
-    """Return the results as a table: a row for each alteration, a column for each power to sign."""
-    lines = [("altered", "by whom the charger's key is not known", *(f"with the key of {each}" for each in SEALING))]
-    lines += [(what, *(cell(by_keys[keys]) for keys in ("none", *SEALING))) for what, by_keys in found.items()]
+def cell(found: Mapping[str, Mapping[Keys, Mapping[str, Outcome]]], mode: str, keys: Keys) -> str:
+    """Return what these keys make of a session's price, energy, and so on; a session of other roots aside."""
+    worst: dict[str, Outcome] = {}
+    for what, by_keys in found.items():
+        if what != INVENTED:
+            kind = _KINDS.get(what, "others")
+            worst[kind] = max(worst.get(kind, Outcome.REFUSED), by_keys[keys][mode])
+    made = {each: [kind for kind, outcome in worst.items() if outcome is each] for each in reversed(Outcome)}
+    if max(worst.values()) is Outcome.REFUSED:
+        return _WORDS[Outcome.REFUSED]
+    if min(worst.values()) is max(worst.values()):
+        return f"{_WORDS[min(worst.values())]}: all"
+    return "; ".join(f"{_WORDS[each]}: {', '.join(made[each])}" for each in made if each and made[each])
+
+
+def table(found: Mapping[str, Mapping[Keys, Mapping[str, Outcome]]]) -> str:
+    """Return the results as a table: a row for each mode, a column for each hand."""
+    lines = [("mode", "proves", *HANDS)]
+    for mode, proves in MODES.items():
+        name = f"`{mode}`" if mode.startswith("-") else mode
+        lines.append((name, proves, *(cell(found, mode, each) for each in HANDS.values())))
     text = ["| " + " | ".join(line) + " |" for line in lines]
     return "\n".join([text[0], "|" + "---|" * len(lines[0]), *text[1:]]) + "\n"
 

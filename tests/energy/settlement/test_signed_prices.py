@@ -107,6 +107,8 @@ def test_charger_meter_and_contract_together_do_not_price_a_session(session: Ses
 def test_each_price_counts(session: Session, other: dict[str, Any]) -> None:
     entries, signed = verify_lines(session.journal), prices_of(session)
     check_prices(entries, signed)
+    with pytest.raises(VerificationError, match=r"^journal\.jsonl: the operator"):
+        check_prices(entries, replace(signed, **other))
     with pytest.raises(VerificationError, match="J: the operator signed other prices"):
         check_prices(entries, replace(signed, **other), name="J")
 
