@@ -84,6 +84,14 @@ def test_only_the_operators_key_prices_a_session_for_who_requires_its_signature(
             assert modes["--require operator"] is Outcome.REFUSED or "operator" in keys, keys
 
 
+def test_the_operators_key_adds_only_what_the_operator_signs(runs: dict[str, tuple[Scene, Results]]) -> None:
+    for _, found in runs.values():
+        for what, keys, modes in tried(found):
+            without = found[what][keys - {"operator"}]
+            differ = {mode for mode, outcome in modes.items() if outcome is not without[mode]}
+            assert differ <= {"--require operator"}, (what, keys)
+
+
 def test_what_the_vehicle_kept_refutes_each_set_of_keys(runs: dict[str, tuple[Scene, Results]]) -> None:
     (signed, found), _ = runs.values()
     assert signed.copies
@@ -104,7 +112,7 @@ def test_the_page_hides_nothing(runs: dict[str, tuple[Scene, Results]]) -> None:
     for title, (_, found) in runs.items():
         _, _, below = PAGE.read_text().partition(f"**{title}**\n\n")
         rows = below.partition("\n\n")[0].splitlines()[2:]
-        for mode, row in zip(MODES, rows, strict=True):
+        for mode, row in zip([*MODES][1:], rows, strict=True):
             for keys, said in zip(HANDS.values(), row.split(" | ")[2:], strict=True):
                 most = max(each[keys][mode] for what, each in found.items() if what != INVENTED)
                 assert most is Outcome.REFUSED or "refused" not in said, (mode, keys)
