@@ -5,18 +5,18 @@ reader. The codec decides whether a stream is valid: its error ends the
 explanation, and the rest is shown as unread, so that the steps always add up to the stream.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Any, Final, Literal
+from enum import Enum
+from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
 from v2g.errors import ExiDecodeError
-from v2g.exi.bits import Deviation, Refusal
+from v2g.exi.bits import MAX_INTEGER_BITS, Deviation, Reader, Refusal, TolerantReader
 from v2g.exi.cbexigen import Dialect, swapped
 from v2g.exi.codec import HEADER, decode, decode_fragment
 from v2g.exi.declare import Element, Schema
-from v2g.exi.explain_reader import Piece, Recorder
 from v2g.exi.explain_states import (
     Production,
     State,
@@ -27,13 +27,140 @@ from v2g.exi.explain_states import (
     simple_states,
     text_of,
 )
-from v2g.exi.explain_values import read_value, show_length, show_value
 from v2g.exi.free import read_any
 from v2g.exi.grammar import document, fragment
 from v2g.exi.model import Kind, Simple
 from v2g.exi.relaxed import RelaxedPlan
 
-__all__ = ["Explanation", "Step", "StepKind", "explain"]
+__all__ = ["Explanation", "Piece", "Recorder", "Step", "StepKind", "explain"]
+
+# -- A recording variant of the codec's reader of bits
+
+_T = TypeVar("_T")
+
+
+class Piece(msgspec.Struct):
+    """Bits read in one step."""
+
+    start: int
+    width: int
+    kind: Literal["bits", "number", "octets", "characters"]
+    value: Any = None
+    note: str = ""
+
+
+class Recorder(TolerantReader):
+    """The codec's reader, recording what is read at which position."""
+
+    def __init__(self, data: bytes, schema: Schema, *, loose: bool) -> None:
+        super().__init__(data, schema, loose=loose)
+        self._inside = False
+        self._pieces: list[Piece] = []
+
+    def _deviates(self, kind: Literal["number", "length", "enumeration"], value: int, allowed: str) -> None:
+        """The codec names what is beyond the schema, with its path."""
+
+    def drain(self) -> list[Piece]:
+        """Return the bits read since the last call."""
+        pieces, self._pieces = self._pieces, []
+        return pieces
+
+    def note(self, what: str) -> None:
+        """Record the meaning of the last bits."""
+        for piece in reversed(self._pieces):
+            if piece.note:
+                break
+            piece.note = what
+
+    def take(self, width: int) -> int:
+        return self._record("bits", lambda: super(Recorder, self).take(width))
+
+    def varint(self, bits: int = 64) -> int:
+        return self._record("number", lambda: super(Recorder, self).varint(bits))
+
+    def octets(self, size: int) -> bytes:
+        return self._record("octets", lambda: super(Recorder, self).octets(size))
+
+    def characters(self, size: int) -> str:
+        return self._record("characters", lambda: super(Recorder, self).characters(size))
+
+    def _record(self, kind: Literal["bits", "number", "octets", "characters"], read: Callable[[], _T]) -> _T:
+        """Read and record, unless it is part of a larger value."""
+        if self._inside:
+            return read()
+        self._inside = True
+        piece = Piece(self.position, 0, kind)
+        try:
+            value = read()
+            piece.value = value
+            return value
+        finally:
+            self._inside = False
+            piece.width = self.position - piece.start
+            self._pieces.append(piece)
+
+
+# -- Values of explained streams: read as in the codec, and described
+
+_LONGEST_SHOWN: Final = 120
+"""Maximum number of characters shown of a value."""
+
+
+def read_value(reader: Reader, simple: Simple) -> object:
+    """Read a value like the codec."""
+    match simple.kind:
+        case "string":
+            return reader.string(simple.shortest, simple.longest)
+        case "binary":
+            return reader.binary(simple.shortest, simple.longest)
+        case "boolean":
+            return reader.take(1) == 1
+        case "enumeration":
+            assert simple.members is not None
+            index, members = reader.take(simple.width), tuple(simple.members)
+            return members[index] if index < len(members) else reader.unlisted(reader.n, index, members)
+        case "bits":
+            value = reader.take(simple.width) + (simple.low or 0)
+        case _:
+            sign = simple.kind == "integer" and reader.take(1)
+            bounds = [abs(each) for each in (simple.low, simple.high) if each is not None]
+            known = simple.high is not None and (simple.kind == "unsigned" or simple.low is not None)
+            value = reader.varint(max(64, max(bounds).bit_length()) if known else MAX_INTEGER_BITS)
+            value = ~value if sign else value
+    if (simple.low is not None and value < simple.low) or (simple.high is not None and value > simple.high):
+        reader.outside(reader.n, value, simple.low, simple.high)
+    return value
+
+
+def show_length(value: int | None, simple: Simple) -> str:
+    if value is None:
+        return "length"
+    if simple.kind == "binary":
+        return f"{value} octet{'' if value == 1 else 's'} follow"
+    size = value - 2
+    return f"{size} character{'' if size == 1 else 's'} follow (written as {value})" if size >= 0 else f"{value}"
+
+
+def show_value(read: object, simple: Simple, value: object) -> str:
+    """Return the meaning of a value, given the part that was read."""
+    if read is None:
+        return "ends too early"
+    if value is None:
+        return f"{read}"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Enum):
+        return f"{value.value} (number {read})"
+    if isinstance(value, bytes):
+        return _cut(value.hex())
+    if isinstance(value, str):
+        return _cut(f'"{value}"')
+    return f"{value}" if value == read or simple.kind != "bits" else f"{value} (written as {read})"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 1]}…"
+
 
 StepKind = Literal["header", "event", "length", "value", "padding", "unread"]
 

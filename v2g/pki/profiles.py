@@ -5,12 +5,19 @@ Issued certificates therefore always verify.
 
 from typing import Final
 
+from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
+
 from v2g.pki.profile import (
+    CERTIFY,
     COMMON_NAME,
     COUNTRY,
     DOMAIN,
+    LEAF_EXTRA,
     MAX_INTERMEDIATES,
+    OPTIONAL,
     ORGANIZATION,
+    REQUIRED,
+    SIGN,
     STAPLE_DAYS,
     UNIT,
     Generation,
@@ -22,7 +29,6 @@ from v2g.pki.profile import (
     Usage,
 )
 from v2g.pki.profiles_iso15118 import ISO15118_2, ISO15118_20, MAX_CERTIFICATE_BYTES
-from v2g.pki.profiles_operator import OPERATOR
 
 __all__ = [
     "COMMON_NAME",
@@ -30,6 +36,7 @@ __all__ = [
     "DOMAIN",
     "MAX_CERTIFICATE_BYTES",
     "MAX_INTERMEDIATES",
+    "OPERATOR",
     "ORGANIZATION",
     "PROFILES",
     "PROFILES_2",
@@ -45,6 +52,64 @@ __all__ = [
     "generation_of",
     "profile_of",
 ]
+
+# -- Profiles of the operator's own PKI, outside ISO 15118: OCPP, broker, HTTP API. Keys are elliptic. One exception:
+# gateways in the field have RSA keys of 4096 bit, made with `openssl req -new -newkey rsa:4096`, for their identity
+# at the broker; no other role allows those.
+
+_KEYS: Final = frozenset({KeyKind.SECP521R1, KeyKind.SECP384R1, KeyKind.SECP256R1, KeyKind.ED448})
+_RFC_5280: Final = _KEYS | {KeyKind.RSA, KeyKind.RSA_2048}
+"""Station keys allowed by RFC 5280 and OCPP (A00.FR.506, .507): security of at least 112 bit."""
+
+_HASHES: Final = frozenset({"sha256", "sha384", "sha512"})
+_MAX_BYTES: Final = 8 * 1024
+_SUBJECT: Final = {COMMON_NAME: REQUIRED, ORGANIZATION: REQUIRED, UNIT: OPTIONAL, COUNTRY: OPTIONAL}
+
+
+def _authority(days: int, path_length: int) -> Profile:
+    return Profile(
+        subject=_SUBJECT,
+        other_parts=True,
+        usages=CERTIFY,
+        ca=True,
+        path_length=path_length,
+        exact_path_length=False,
+        days=days,
+        key_kinds=_KEYS,
+        interop_kinds=_RFC_5280,
+        hashes=_HASHES,
+        max_bytes=_MAX_BYTES,
+    )
+
+
+def _leaf(
+    extended_usage: ObjectIdentifier | None, *, required: bool = False, kinds: frozenset[KeyKind] = _KEYS
+) -> Profile:
+    return Profile(
+        subject=_SUBJECT,
+        usages=SIGN,
+        allowed_usages=LEAF_EXTRA,
+        extended_usage=extended_usage.dotted_string if extended_usage else None,
+        extended_usage_required=required,
+        days=2 * 365,
+        key_kinds=kinds,
+        interop_kinds=_RFC_5280,
+        hashes=_HASHES,
+        max_bytes=_MAX_BYTES,
+        authorities=(Role.CSMS_SUB,),
+    )
+
+
+OPERATOR: Final[dict[Role, Profile]] = {
+    Role.CSMS_ROOT: _authority(20 * 365, 1),
+    Role.CSMS_SUB: _authority(10 * 365, 0),
+    Role.CSMS_SERVER: _leaf(ExtendedKeyUsageOID.SERVER_AUTH),
+    Role.STATION: _leaf(None),  # OCPP 2.0.1 A00.FR.514 advises against extended key usage here
+    Role.GATEWAY: _leaf(ExtendedKeyUsageOID.CLIENT_AUTH, kinds=_KEYS | {KeyKind.RSA}),
+    Role.API_CLIENT: _leaf(ExtendedKeyUsageOID.CLIENT_AUTH),
+    Role.BROKER: _leaf(ExtendedKeyUsageOID.SERVER_AUTH),
+}
+
 
 PROFILES: Final[dict[Role, Profile]] = ISO15118_20 | OPERATOR
 """By ISO 15118-20."""
