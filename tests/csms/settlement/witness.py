@@ -95,8 +95,12 @@ def report(
     answer: str = "Accepted",
     ended: bool = True,
     evse_id: int = 1,
+    ahead_ms: int = 0,
 ) -> None:
-    """Store a transaction's events with these registers, and what was answered about its token."""
+    """Store a transaction's events with these registers, and what was answered about its token.
+
+    `ahead_ms`: by so much the station's clock is ahead.
+    """
     last = len(readings) - 1
     arrivals = []
     for number, reading in enumerate(readings):
@@ -118,7 +122,7 @@ def report(
             ),
         )
         document = msgspec.json.encode({"eventType": kind, "transactionInfo": {"transactionId": transaction}})
-        arrivals.append(Arrival(event, document, reading.utc_ms))
+        arrivals.append(Arrival(event, document, reading.utc_ms - ahead_ms))
     touch(connection, station, "ocpp2.1", readings[0].utc_ms)
     add_events(connection, arrivals)
     if emaid is not None:
