@@ -20,13 +20,11 @@ from litestar.plugins.jinja import JinjaTemplateEngine
 from litestar.template import TemplateConfig
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from csms.accounts import pages as account
 from csms.accounts.work import Users, UserSession
-from csms.booking import pages as money
 from csms.console import reference
 from csms.console.present import environment
 from csms.console.visit import COOKIE, MAX_FORM, NOT_ALLOWED, ROOT, Route, Visit, has_token, same_origin
-from csms.grid import pages as energy
+from csms.features import modules
 from csms.http.application import Application, Handler
 from csms.http.application import application as api_application
 from csms.http.authenticator import Authenticator
@@ -35,22 +33,11 @@ from csms.http.operations import declared
 from csms.http.pipeline import Answer, HttpRequest, RequestPipeline
 from csms.http.problems import ApiError, describe
 from csms.http.site_limits import refusal
-from csms.overview import pages as overview
-from csms.settlements import pages as bundles
-from csms.stations import pages as stations
-from csms.tokens import pages as tokens
-from csms.transactions import pages as sessions
-from csms.vehicles import pages as vehicles
+from csms.settlements.pages import read_files
 from v2g.look import LOOK
 from v2g.observe import Observe, Scalar
 
-ROUTES: Final = tuple(
-    each
-    for module in (
-        account, overview, stations, sessions, bundles, energy, vehicles, tokens, money, reference,
-    )
-    for each in declared(Route, module)
-)  # fmt: skip
+ROUTES: Final = tuple(each for module in (*modules("pages"), reference) for each in declared(Route, module))
 """All pages and actions."""
 
 HEADERS: Final = {
@@ -220,9 +207,7 @@ async def _form(request: HttpRequest) -> tuple[dict[str, str], dict[str, bytes]]
     """Return the fields of a form, each once, and its files."""
     found = await request.form()
     fields = {name: value for name, value in found.items() if isinstance(value, str) and "\0" not in value}
-    return fields, await bundles.read_files(
-        [each for each in found.getall("files", []) if isinstance(each, UploadFile)]
-    )
+    return fields, await read_files([each for each in found.getall("files", []) if isinstance(each, UploadFile)])
 
 
 @cache

@@ -4,6 +4,7 @@ import asyncio
 import base64
 
 from csms.ocpp.base import HandlerContext
+from csms.ocpp.handlers import answers
 from v2g.errors import CertificateError, RevocationError
 from v2g.ocpp.messages.base import StatusInfo
 from v2g.ocpp.messages.certificates import (
@@ -25,6 +26,7 @@ _AGAIN_MS = 3_600_000
 """When to ask again about a status without a date."""
 
 
+@answers
 async def answer_get_15118_ev_certificate(
     context: HandlerContext, request: Get15118EVCertificateRequest
 ) -> Get15118EVCertificateResponse:
@@ -36,6 +38,7 @@ async def answer_get_15118_ev_certificate(
     return await provisioning.answer(request, context.version)
 
 
+@answers
 async def answer_certificate_status(
     context: HandlerContext, request: GetCertificateStatusRequest
 ) -> GetCertificateStatusResponse:
@@ -55,6 +58,7 @@ def _no_status(reason: str, detail: str) -> GetCertificateStatusResponse:
     return GetCertificateStatusResponse(status="Failed", status_info=info)
 
 
+@answers
 async def answer_certificate_chain_status(
     context: HandlerContext, request: GetCertificateChainStatusRequest
 ) -> GetCertificateChainStatusResponse:

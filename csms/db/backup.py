@@ -20,9 +20,9 @@ import msgspec
 from sqlalchemy import Boolean, Connection, LargeBinary, Table, column, insert, select, table, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from csms.db.base import metadata
 from csms.db.bulk import count_on
 from csms.db.group_commit import as_store_error
+from csms.db.schema import metadata
 from csms.db.sqlite import READS
 from csms.db.store import HEAD, add_columns, migrate, open_engine, revision_of
 from v2g import typed_json

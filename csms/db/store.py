@@ -23,8 +23,8 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from csms.db.base import metadata
 from csms.db.group_commit import GroupCommit, as_store_error
+from csms.db.schema import metadata
 from csms.db.sqlite import READS, Checkpoints, sqlite_engine
 from csms.telemetry.tables import VALUES, telemetry
 from v2g.errors import ConfigError, StoreError

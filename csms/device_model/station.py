@@ -6,11 +6,13 @@ from sqlalchemy import Connection
 from csms.device_model import store as device_model
 from csms.device_model.rules import noticed, reported
 from csms.ocpp.base import HandlerContext, check_places, small
+from csms.ocpp.handlers import answers
 from csms.requests import store as requests
 from v2g.ocpp.messages.diagnostics import NotifyEventRequest
 from v2g.ocpp.messages.provisioning import NotifyReportRequest, NotifyReportResponse
 
 
+@answers
 async def answer_report(context: HandlerContext, request: NotifyReportRequest) -> NotifyReportResponse:
     """Store a part of a report in the mirror, and with its request (B07.FR.10, B08)."""
     number, now_ms = small(request.request_id), context.services.clock.utc_ms()

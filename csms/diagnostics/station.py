@@ -8,11 +8,11 @@ from sqlalchemy import Connection
 from csms.device_model.station import follow_events
 from csms.diagnostics import store as diagnostics
 from csms.ocpp.base import HandlerContext, check_places, small
+from csms.ocpp.handlers import answers, takes
 from csms.remote_control.rules import statuses_of
 from csms.requests import store as requests
 from csms.transactions.station import take_status
 from v2g.errors import OcppError
-from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.diagnostics import (
     LogStatusNotificationRequest,
     LogStatusNotificationResponse,
@@ -35,6 +35,7 @@ _UPLOADED: Final = frozenset(
 )
 
 
+@answers
 async def answer_log_status(
     context: HandlerContext, request: LogStatusNotificationRequest
 ) -> LogStatusNotificationResponse:
@@ -47,6 +48,7 @@ async def answer_log_status(
     return LogStatusNotificationResponse()
 
 
+@answers
 async def answer_event(context: HandlerContext, request: NotifyEventRequest) -> NotifyEventResponse:
     """Store events of the device model, and publish them (N07.FR.03, N08.FR.02)."""
     for event in request.event_data:
@@ -75,6 +77,7 @@ async def answer_event(context: HandlerContext, request: NotifyEventRequest) -> 
     return NotifyEventResponse()
 
 
+@answers
 async def answer_monitoring_report(
     context: HandlerContext, request: NotifyMonitoringReportRequest
 ) -> NotifyMonitoringReportResponse:
@@ -99,6 +102,7 @@ def _keep_monitors(
     diagnostics.save_reported(connection, station_id, request.monitor, now_ms)
 
 
+@answers
 async def answer_customer_information(
     context: HandlerContext, request: NotifyCustomerInformationRequest
 ) -> NotifyCustomerInformationResponse:
@@ -117,6 +121,7 @@ _LONGEST_S: Final = 1e10
 _BEHIND: Final = 3  # consecutive messages with a growing backlog
 
 
+@answers
 async def answer_open_stream(
     context: HandlerContext, request: OpenPeriodicEventStreamRequest
 ) -> OpenPeriodicEventStreamResponse:
@@ -129,6 +134,7 @@ async def answer_open_stream(
     return OpenPeriodicEventStreamResponse(status="Accepted")
 
 
+@answers
 async def answer_close_stream(
     context: HandlerContext, request: ClosePeriodicEventStreamRequest
 ) -> ClosePeriodicEventStreamResponse:
@@ -141,9 +147,9 @@ async def answer_close_stream(
     return ClosePeriodicEventStreamResponse()
 
 
-async def take(context: HandlerContext, message: Message) -> None:
+@takes
+async def take(context: HandlerContext, message: NotifyPeriodicEventStream) -> None:
     """Store the readings of an open stream (N15.FR.03)."""
-    assert isinstance(message, NotifyPeriodicEventStream)
     small(message.id)
     if any(abs(each.t) > _LONGEST_S for each in message.data):
         raise OcppError("implausible time of a reading", answer="PropertyConstraintViolation")

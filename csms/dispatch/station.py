@@ -5,6 +5,7 @@ import msgspec
 from csms.dispatch import store as der
 from csms.dispatch.rules import reported
 from csms.ocpp.base import HandlerContext, small
+from csms.ocpp.handlers import answers
 from csms.requests import store as requests
 from v2g.ocpp.messages.der_control import (
     NotifyDERAlarmRequest,
@@ -17,6 +18,7 @@ from v2g.ocpp.messages.der_control import (
 from v2g.ocpp.times import parse_time
 
 
+@answers
 async def answer_der_report(context: HandlerContext, request: ReportDERControlRequest) -> ReportDERControlResponse:
     """Store the controls of a report (R04.FR.31, FR.32)."""
     run, now_ms = context.services.store.run, context.services.clock.utc_ms()
@@ -31,6 +33,7 @@ async def answer_der_report(context: HandlerContext, request: ReportDERControlRe
     return ReportDERControlResponse()
 
 
+@answers
 async def answer_der_alarm(context: HandlerContext, request: NotifyDERAlarmRequest) -> NotifyDERAlarmResponse:
     """Store an alarm (R05)."""
     at_ms = parse_time(request.timestamp)
@@ -45,6 +48,7 @@ async def answer_der_alarm(context: HandlerContext, request: NotifyDERAlarmReque
     return NotifyDERAlarmResponse()
 
 
+@answers
 async def answer_der_start_stop(
     context: HandlerContext, request: NotifyDERStartStopRequest
 ) -> NotifyDERStartStopResponse:

@@ -5,6 +5,7 @@ from sqlalchemy import Connection
 
 from csms.diagnostics import store as diagnostics
 from csms.ocpp.base import HandlerContext, small
+from csms.ocpp.handlers import answers
 from csms.requests import store as requests
 from v2g import typed_json
 from v2g.ocpp.messages.display import (
@@ -14,6 +15,7 @@ from v2g.ocpp.messages.display import (
 )
 
 
+@answers
 async def answer_display_messages(
     context: HandlerContext, request: NotifyDisplayMessagesRequest
 ) -> NotifyDisplayMessagesResponse:

@@ -7,6 +7,7 @@ from sqlalchemy import Connection
 from csms.firmware import store as campaigns
 from csms.firmware.rules import Member, hear
 from csms.ocpp.base import HandlerContext, small
+from csms.ocpp.handlers import answers
 from csms.requests import store as requests
 from v2g.ocpp.messages.firmware import (
     FirmwareStatusNotificationRequest,
@@ -21,6 +22,7 @@ _UPDATED: Final = frozenset(
 _PUBLISHED: Final = frozenset({"Published", "DownloadFailed", "InvalidChecksum", "PublishFailed"})
 
 
+@answers
 async def answer_firmware_status(
     context: HandlerContext, request: FirmwareStatusNotificationRequest
 ) -> FirmwareStatusNotificationResponse:
@@ -46,6 +48,7 @@ def _note(connection: Connection, station_id: str, request_id: int, status: str,
     return after
 
 
+@answers
 async def answer_publish_status(
     context: HandlerContext, request: PublishFirmwareStatusNotificationRequest
 ) -> PublishFirmwareStatusNotificationResponse:

@@ -13,8 +13,9 @@ from csms.admission.rules import Admission, Boot, SecurityProfile, follows, seri
 from csms.config import FurtherListener
 from csms.device_model.work import mirror_after_boot
 from csms.grid.signal_delivery import Pusher
-from csms.ocpp.answers import HANDLES, QUICK, answer, take_unanswered
+from csms.ocpp.answers import HANDLES, answer, take_unanswered
 from csms.ocpp.base import HandlerContext, Services
+from csms.ocpp.handlers import QUICK
 from csms.stations import store as stations
 from v2g.errors import ConfigError, OcppError, RefusedError, TimeoutExpired, V2GError
 from v2g.io.runtime.supervision import spawn

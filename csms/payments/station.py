@@ -3,11 +3,13 @@
 import hashlib
 
 from csms.ocpp.base import HandlerContext, Services, small
+from csms.ocpp.handlers import answers
 from csms.payments import store as payments
 from v2g.ocpp.messages.battery_swap import BatterySwapRequest, BatterySwapResponse
 from v2g.ocpp.messages.payment import NotifySettlementRequest, NotifySettlementResponse
 
 
+@answers
 async def answer_settlement(context: HandlerContext, request: NotifySettlementRequest) -> NotifySettlementResponse:
     """Store a settlement, once (C20.FR.05, C21.FR.02, C22.FR.01, .02); answer with the receipt's URL if made here."""
     now_ms = context.services.clock.utc_ms()
@@ -29,6 +31,7 @@ async def answer_settlement(context: HandlerContext, request: NotifySettlementRe
     return NotifySettlementResponse(receipt_id=receipt_id, receipt_url=template.replace("{receipt_id}", receipt_id))
 
 
+@answers
 async def answer_battery_swap(context: HandlerContext, request: BatterySwapRequest) -> BatterySwapResponse:
     """Store an event of a swap; it cannot be rejected (S01.FR.06, S03)."""
     await note_swap(context.services, context.station_id, request)

@@ -3,6 +3,7 @@
 import msgspec
 
 from csms.ocpp.base import HandlerContext, report_attestation, small
+from csms.ocpp.handlers import answers, answers_at_once
 from csms.payments import store as payments
 from csms.session_metrics import store as session_metrics
 from csms.transactions.station import take_status
@@ -19,6 +20,7 @@ from v2g.ocpp.messages.data_transfer import VENDOR, DataTransferRequest, DataTra
 from v2g.ocpp.times import format_time, parse_time
 
 
+@answers_at_once
 def answer_heartbeat(context: HandlerContext, _request: HeartbeatRequest) -> HeartbeatResponse:
     """Answer with the time (G02)."""
     now_ms = context.services.clock.utc_ms()
@@ -26,6 +28,7 @@ def answer_heartbeat(context: HandlerContext, _request: HeartbeatRequest) -> Hea
     return HeartbeatResponse(current_time=format_time(now_ms))
 
 
+@answers
 async def answer_status_notification(
     context: HandlerContext, request: StatusNotificationRequest
 ) -> StatusNotificationResponse:
@@ -35,6 +38,7 @@ async def answer_status_notification(
     return StatusNotificationResponse()
 
 
+@answers
 async def answer_data_transfer(context: HandlerContext, request: DataTransferRequest) -> DataTransferResponse:
     """Handle journal entries, and data of known vendors; anything else is unknown (P02.FR.06, .07)."""
     if request.vendor_id != VENDOR:

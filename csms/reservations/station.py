@@ -1,10 +1,12 @@
 """Functional block H: reservations that ended without a transaction."""
 
 from csms.ocpp.base import HandlerContext, small
+from csms.ocpp.handlers import answers
 from csms.remote_control import store as commands
 from v2g.ocpp.messages.reservation import ReservationStatusUpdateRequest, ReservationStatusUpdateResponse
 
 
+@answers
 async def answer_reservation_status(
     context: HandlerContext, request: ReservationStatusUpdateRequest
 ) -> ReservationStatusUpdateResponse:

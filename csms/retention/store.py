@@ -8,7 +8,7 @@ from sqlalchemy import Column, ColumnElement, Connection, Table, delete, exists,
 from csms.accounts.tables import audit, idempotency_keys, webhook_deliveries
 from csms.admission.tables import connection_faults
 from csms.alerts.tables import alert_mails, alerts
-from csms.db.base import metadata
+from csms.db.schema import metadata
 from csms.diagnostics.tables import device_events, stream_values
 from csms.payments.tables import data_transfers
 from csms.requests.tables import request_parts, station_requests

@@ -3,6 +3,7 @@
 import msgspec
 
 from csms.ocpp.base import HandlerContext, small
+from csms.ocpp.handlers import answers
 from csms.requests import store as requests
 from csms.sites.rules import external_limit_w
 from csms.smart_charging import store as charging
@@ -37,6 +38,7 @@ from v2g.ocpp.messages.smart_charging import (
 from v2g.ocpp.times import parse_time
 
 
+@answers
 async def answer_charging_needs(
     context: HandlerContext, request: NotifyEVChargingNeedsRequest
 ) -> NotifyEVChargingNeedsResponse:
@@ -77,6 +79,7 @@ async def take_needs(context: HandlerContext, transaction_id: str, needs: Needs)
     context.on_needs(transaction_id, needs)
 
 
+@answers
 async def answer_ev_schedule(
     context: HandlerContext, request: NotifyEVChargingScheduleRequest
 ) -> NotifyEVChargingScheduleResponse:
@@ -102,6 +105,7 @@ async def answer_ev_schedule(
     return NotifyEVChargingScheduleResponse(status="Rejected", status_info=info)
 
 
+@answers
 async def answer_charging_limit(
     context: HandlerContext, request: NotifyChargingLimitRequest
 ) -> NotifyChargingLimitResponse:
@@ -120,6 +124,7 @@ async def answer_charging_limit(
     return NotifyChargingLimitResponse()
 
 
+@answers
 async def answer_cleared_limit(
     context: HandlerContext, request: ClearedChargingLimitRequest
 ) -> ClearedChargingLimitResponse:
@@ -130,6 +135,7 @@ async def answer_cleared_limit(
     return ClearedChargingLimitResponse()
 
 
+@answers
 async def answer_profile_report(
     context: HandlerContext, request: ReportChargingProfilesRequest
 ) -> ReportChargingProfilesResponse:
@@ -151,6 +157,7 @@ async def answer_profile_report(
     return ReportChargingProfilesResponse()
 
 
+@answers
 async def answer_pull(
     context: HandlerContext, request: PullDynamicScheduleUpdateRequest
 ) -> PullDynamicScheduleUpdateResponse:
@@ -162,6 +169,7 @@ async def answer_pull(
     return PullDynamicScheduleUpdateResponse(status="Accepted", schedule_update=values)
 
 
+@answers
 async def answer_priority(
     context: HandlerContext, request: NotifyPriorityChargingRequest
 ) -> NotifyPriorityChargingResponse:

@@ -1,6 +1,7 @@
 """Functional block A: security events, and certificate requests of stations."""
 
 from csms.ocpp.base import HandlerContext
+from csms.ocpp.handlers import answers
 from csms.station_security import store as security
 from v2g.ocpp.messages.security import (
     SecurityEventNotificationRequest,
@@ -11,6 +12,7 @@ from v2g.ocpp.messages.security import (
 from v2g.ocpp.times import parse_time
 
 
+@answers
 async def answer_security_event(
     context: HandlerContext, request: SecurityEventNotificationRequest
 ) -> SecurityEventNotificationResponse:
@@ -22,6 +24,7 @@ async def answer_security_event(
     return SecurityEventNotificationResponse()
 
 
+@answers
 async def answer_sign_certificate(context: HandlerContext, request: SignCertificateRequest) -> SignCertificateResponse:
     """Answer whether a certificate will follow; it is sent after this answer (A02, A03)."""
     return context.services.station_ca.answer(context.station_id, request)

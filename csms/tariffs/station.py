@@ -1,6 +1,7 @@
 """Functional block I, and related payment cases: drivers' tariffs, VAT numbers."""
 
 from csms.ocpp.base import HandlerContext
+from csms.ocpp.handlers import answers
 from csms.tariffs import store as tariffs
 from csms.tariffs.rules import vat_number_fits
 from csms.tariffs.store import Scope
@@ -25,6 +26,7 @@ async def driver_tariff(context: HandlerContext, token: IdToken) -> Tariff | Non
         return None  # then the back end calculates the cost
 
 
+@answers
 async def answer_vat_number_validation(
     context: HandlerContext, request: VatNumberValidationRequest
 ) -> VatNumberValidationResponse:

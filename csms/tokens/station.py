@@ -1,6 +1,7 @@
 """Functional block C: authorization."""
 
 from csms.ocpp.base import HandlerContext
+from csms.ocpp.handlers import answers
 from csms.tariffs.station import driver_tariff
 from csms.tokens.rules import CONTRACT, Answer, Chain, answer_contract, answer_known
 from v2g.ocpp.messages.authorization import AuthorizeRequest, AuthorizeResponse, IdToken, IdTokenInfo
@@ -8,6 +9,7 @@ from v2g.ocpp.messages.base import ENERGY_TRANSFER, EnergyTransferMode, MessageC
 from v2g.ocpp.times import format_time
 
 
+@answers
 async def answer_authorize(context: HandlerContext, request: AuthorizeRequest) -> AuthorizeResponse:
     """Authorize a contract or token (C01, C07)."""
     token = request.id_token

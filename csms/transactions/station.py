@@ -8,6 +8,7 @@ from csms.booking import held
 from csms.device_model.store import list_variables
 from csms.diagnostics import store as diagnostics
 from csms.ocpp.base import HandlerContext, small
+from csms.ocpp.handlers import answers
 from csms.payments import work as payments
 from csms.remote_control import store as commands
 from csms.smart_charging import store as charging
@@ -33,6 +34,7 @@ _READINGS = ("MeterValueClock", "MeterValuePeriodic")
 """Triggers of events that only report meter values."""
 
 
+@answers
 async def answer_transaction_event(
     context: HandlerContext, request: TransactionEventRequest
 ) -> TransactionEventResponse:
@@ -179,6 +181,7 @@ def _online(request: TransactionEventRequest, document: bytes) -> bytes:
     return msgspec.json.encode(msgspec.structs.replace(request, offline=False)) if request.offline else document
 
 
+@answers
 async def answer_meter_values(context: HandlerContext, request: MeterValuesRequest) -> MeterValuesResponse:
     """Store meter values outside a transaction (J01)."""
     evse_id, samples = small(request.evse_id), samples_of(request.meter_value)

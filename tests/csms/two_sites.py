@@ -10,7 +10,8 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Column, Connection, insert, or_, select, update
 
-from csms.db import schema as tables
+from csms.books.tables import facts, postings
+from csms.db.schema import metadata
 from csms.http.operations import Operation
 from csms.http.routes import OPERATIONS, interface
 from csms.ocpp.answers import HANDLES
@@ -170,9 +171,9 @@ async def _order(ask: ApiClient, site: str) -> None:
 def _rest(connection: Connection, site: str) -> None:
     """Store what only time, or a peer, would make: a row in every table that says whose it is and has none yet."""
     number = int(values_of(site)["mandate_id"])
-    column = tables.facts.c
+    column = facts.c
     itself = {"against_station": column.station_id, "against_source": column.source, "against_id": column.source_id}
-    connection.execute(update(tables.facts).where(column.station_id == station_of(site)).values(**itself))
+    connection.execute(update(facts).where(column.station_id == station_of(site)).values(**itself))
     given = {
         **values_of(site),
         "id": number,
@@ -187,9 +188,9 @@ def _rest(connection: Connection, site: str) -> None:
         "currency": "EUR",
         "enabled": False,
     }
-    posted = select(tables.postings.c.id).where(tables.postings.c.station_id == station_of(site))
+    posted = select(postings.c.id).where(postings.c.station_id == station_of(site))
     given["posting_id"] = connection.execute(posted).scalars().first()
-    for table in tables.metadata.sorted_tables:
+    for table in metadata.sorted_tables:
         whose = next((name for name in OWNERS if name in table.c), None)
         if table.name not in _ALWAYS and (whose is None or _has(connection, table.c[whose], values_of(site)[whose])):
             continue
@@ -219,7 +220,7 @@ def _default(column: Column[Any], site: str) -> object:
 def rows_of(connection: Connection, site: str) -> dict[str, list[Any]]:
     """Return all rows that say they are of a site, by table; fails for a table that says whose it is and has none."""
     found = {}
-    for table in tables.metadata.sorted_tables:
+    for table in metadata.sorted_tables:
         owners = [name for name in OWNERS if name in table.c]
         if owners and table.name not in ("users",):
             mine = or_(*(table.c[name] == values_of(site)[name] for name in owners))

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from csms.db.base import metadata
+from csms.db.schema import metadata
 
 connection = context.config.attributes["connection"]
 context.configure(connection=connection, target_metadata=metadata, render_as_batch=True)

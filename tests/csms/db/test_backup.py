@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Connection, insert, select
 
 from csms.db.backup import backup, restore
-from csms.db.base import metadata
+from csms.db.schema import metadata
 from csms.db.store import Store
 from csms.payments.tables import data_transfers
 from csms.stations import store as stations

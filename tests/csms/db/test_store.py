@@ -12,7 +12,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, event, func, insert, select, text
 
-from csms.db.base import metadata
+from csms.db.schema import metadata
 from csms.db.store import HEAD, MIGRATIONS, OLDEST, READABLE_BY, Store, migrate, open_engine, open_sqlite, shut_out
 from csms.settlements import store as records
 from csms.stations import store as stations
