@@ -47,16 +47,7 @@ class BasicVehicle(BasicFallback):
     def _on_fact(self, fact: Fact) -> None:
         match fact:
             case ports.DutyRead(reading=reading):
-                # follow a new duty cycle: a reduction at once, within the permitted 5 s; off, and B soon after
-                self._duty = reading
-                self._observe("basic", "duty", meaning=reading.meaning, current_a=round(reading.max_current_a, 2))
-                if reading.meaning == "current":
-                    self._disarm("ready", "gone")
-                elif "gone" not in self._time.timers:
-                    self._draw(0)
-                    self._arm("ready", self._config.timers.obey_off_s / 2)
-                    self._arm("gone", self._config.wait_s)  # F and X1 pass; a charger that has failed stays silent
-                self._follow()
+                self._take_duty(reading)
             case ports.PresentVoltage(voltage_mv=voltage_mv):
                 self._voltage_mv, self._lines = voltage_mv, fact.lines_of(self._on_board.phases)
                 self._follow()
@@ -82,6 +73,18 @@ class BasicVehicle(BasicFallback):
         self._close(reason)
 
     # -- inside -------------------------------------------------------------------------------------------------
+
+    def _take_duty(self, reading: DutyReading) -> None:
+        """Follow a new duty cycle: a reduction at once, within the permitted 5 s; off, and B soon after."""
+        self._duty = reading
+        self._observe("basic", "duty", meaning=reading.meaning, current_a=round(reading.max_current_a, 2))
+        if reading.meaning == "current":
+            self._disarm("ready", "gone")
+        elif "gone" not in self._time.timers:
+            self._draw(0)
+            self._arm("ready", self._config.timers.obey_off_s / 2)
+            self._arm("gone", self._config.wait_s)  # F and X1 pass; a charger that has failed stays silent
+        self._follow()
 
     def _follow(self) -> None:
         """Show whether energy is needed, and draw up to the permitted current; a battery with a fault needs none."""

@@ -162,23 +162,9 @@ class Vehicle(Session, Generic[StepT, EndingT]):
         match fact:
             case BatteryState():
                 self._watch.take_battery(fact, self._time.now)
-                # stop if more leaves the vehicle than was agreed, beyond measurement error and reaction time
-                watch, config, now = self._watch, self._config.discharge, self._time.now
-                allowed_w = self._discharge_allowed_w()
-                gate = watch.inlet if self._is_ac() else watch.battery
-                leaving_w = -gate.voltage_mv * gate.current_ma // 1_000_000
-                tolerance_w, seconds = config.overdraw_tolerance_w, config.overdraw_tolerance_s
-                if watch.overdrawn(leaving_w, allowed_w, tolerance_w, seconds=seconds, now=now):
-                    self._fail("more_discharged_than_agreed", leaving_w=leaving_w, allowed_w=allowed_w)
+                self._check_overdraw()
                 self._look()
-                # A battery with a fault is not connected; a connected one is disconnected normally
-                fault = self._watch.battery.fault
-                if not fault or self._closed:
-                    return
-                if isinstance(self.stage, self.kinds.closing):
-                    self._fail(fault)
-                else:
-                    self._request_end(self._ending(fault))
+                self._check_battery()
             case PresentVoltage():
                 self._watch.take_inlet(fact, self._time.now)
                 self._look()
@@ -259,19 +245,22 @@ class Vehicle(Session, Generic[StepT, EndingT]):
     def _enter(self, stage: Stage) -> None:
         """Enter the next stage."""
         if stage.chain or self.stage.chain:
-            # run the timer of a chain of stages; those that poll count from the first Ongoing
-            seconds = self._chains(stage)
-            length = seconds.get(stage.chain)
-            same_customer = getattr(stage, "customer", False) is getattr(self.stage, "customer", False)
-            for chain in seconds:
-                if chain != stage.chain or length is None or not same_customer:
-                    self._disarm(chain)
-            if length is not None and stage.chain not in self._time.timers:
-                self._arm(stage.chain, length)
+            self._time_chain(stage)
         if self.kinds.is_powered(stage) and not self.kinds.is_powered(self.stage):
             self._watch.begin(self._time.now)
             self._arm(_WATCH, LOOK_S)
         self.stage = stage
+
+    def _time_chain(self, stage: Stage) -> None:
+        """Run the timer of a chain of stages; those that poll count from the first Ongoing."""
+        seconds = self._chains(stage)
+        length = seconds.get(stage.chain)
+        same_customer = getattr(stage, "customer", False) is getattr(self.stage, "customer", False)
+        for chain in seconds:
+            if chain != stage.chain or length is None or not same_customer:
+                self._disarm(chain)
+        if length is not None and stage.chain not in self._time.timers:
+            self._arm(stage.chain, length)
 
     def _proceed(self, step: Step) -> None:
         """End the session, send the request of a step, or wait; its stage is entered, its commands are given."""
@@ -363,6 +352,26 @@ class Vehicle(Session, Generic[StepT, EndingT]):
             self._observe("power", "no_energy", limited_by="vehicle" if own else "charger", advice=advice)
         if seconds >= config.timing.no_energy_s:
             self._request_end(self._ending(StopRequested("no_energy", pause=True)))
+
+    def _check_battery(self) -> None:
+        """A battery with a fault is not connected; a connected one is disconnected normally."""
+        fault = self._watch.battery.fault
+        if not fault or self._closed:
+            return
+        if isinstance(self.stage, self.kinds.closing):
+            self._fail(fault)
+        else:
+            self._request_end(self._ending(fault))
+
+    def _check_overdraw(self) -> None:
+        """Stop if more leaves the vehicle than was agreed, beyond measurement error and reaction time."""
+        watch, config, now = self._watch, self._config.discharge, self._time.now
+        allowed_w = self._discharge_allowed_w()
+        gate = watch.inlet if self._is_ac() else watch.battery
+        leaving_w = -gate.voltage_mv * gate.current_ma // 1_000_000
+        tolerance_w, seconds = config.overdraw_tolerance_w, config.overdraw_tolerance_s
+        if watch.overdrawn(leaving_w, allowed_w, tolerance_w, seconds=seconds, now=now):
+            self._fail("more_discharged_than_agreed", leaving_w=leaving_w, allowed_w=allowed_w)
 
     def _discharge_allowed_w(self) -> int:
         """Return the power that may leave the vehicle, W."""

@@ -353,18 +353,21 @@ class ChargerSession(Session):
             self._await_turn()
             self._look_supply()
         self._on_answered(request, before)
-        # limit how long voltage, or a field, is present for a vehicle that does not begin to charge
-        if self._bounds_voltage:
-            if "pre_charge" not in self._time.timers:
-                self._arm("pre_charge", self._timing.secc_pre_charge)
-        elif not isinstance(self._stage, Starting):
-            self._disarm("pre_charge")
+        self._bound_voltage()
         self._pacing.expect(request, self.state)
 
     @property
     def _linger_s(self) -> float:
         """How long the vehicle may take to close after the end of the session, s."""
         return self._timing.close
+
+    def _bound_voltage(self) -> None:
+        """Limit how long voltage, or a field, is present for a vehicle that does not begin to charge."""
+        if self._bounds_voltage:
+            if "pre_charge" not in self._time.timers:
+                self._arm("pre_charge", self._timing.secc_pre_charge)
+        elif not isinstance(self._stage, Starting):
+            self._disarm("pre_charge")
 
     def _fail(self, request: Element, code: str, why: str, reason: str = "", *, stream: int | None = None) -> None:
         """Stop power, answer with `code` in the request's own response type (V2G20-736), and end."""
@@ -391,27 +394,13 @@ class ChargerSession(Session):
         match fact:
             case ports.Measured():
                 self._turning()
-                most_mv = self._vehicle.max_voltage_mv if self._vehicle and self._kind in _DIRECT else 0
-                if self._guard.over_voltage(self._facts.measured.voltage_mv, most_mv):
-                    self._on_fault("over_voltage")
+                self._watch_voltage()
             case ports.PausedSessionChanged(paused=paused):
                 self._paused = paused if isinstance(self._stage, Fresh) else self._paused
             case ports.ChargingNeedsAnswered():
                 self._needs_answered(fact)
             case ports.ContactorState():
-                wrong = self._guard.contactor(fact, self._use)
-                if isinstance(self._stage, Starting | Stopping):
-                    self._stage = delivery.on_contactor(fact, self._stage)
-                elif isinstance(self._stage, Charging) and self._stage.closing:
-                    if fact.closed:  # not before: an opening by the interlock takes back what is permitted
-                        self._stage = replace(self._stage, held=False, closing=False)
-                        self._perform(self._follow())
-                elif wrong.startswith("pilot_"):  # the pilot's own fact follows
-                    state = PilotState(wrong.removeprefix("pilot_"))
-                    self._facts = replace(self._facts, pilot=state)
-                    self._take_pilot(state)
-                elif wrong:
-                    self._on_fault(wrong)
+                self._take_contactor(fact)
             case ports.PilotChanged():
                 self._take_pilot(fact.state)
             case ports.HardwareFault():
@@ -486,6 +475,26 @@ class ChargerSession(Session):
             case Charging(held=held, closing=closing):
                 return Use.CLOSING if closing else Use.HELD if held else Use.CHARGING
         return Use.NONE
+
+    def _take_contactor(self, fact: ports.ContactorState) -> None:
+        wrong = self._guard.contactor(fact, self._use)
+        if isinstance(self._stage, Starting | Stopping):
+            self._stage = delivery.on_contactor(fact, self._stage)
+        elif isinstance(self._stage, Charging) and self._stage.closing:
+            if fact.closed:  # not before: an opening by the interlock takes back what is permitted
+                self._stage = replace(self._stage, held=False, closing=False)
+                self._perform(self._follow())
+        elif wrong.startswith("pilot_"):  # the pilot's own fact follows
+            state = PilotState(wrong.removeprefix("pilot_"))
+            self._facts = replace(self._facts, pilot=state)
+            self._take_pilot(state)
+        elif wrong:
+            self._on_fault(wrong)
+
+    def _watch_voltage(self) -> None:
+        most_mv = self._vehicle.max_voltage_mv if self._vehicle and self._kind in _DIRECT else 0
+        if self._guard.over_voltage(self._facts.measured.voltage_mv, most_mv):
+            self._on_fault("over_voltage")
 
     def _take_pilot(self, state: PilotState) -> None:
         if not self._follows_pilot:

@@ -80,12 +80,7 @@ def on_place(
 ) -> Step:
     """Drive on until both sides confirm the position."""
     if isinstance(response, ACDP_VehiclePositioningRes):
-        # drive by the deviation that the charger reports, until it confirms that contact is possible
-        if response.evse_processing is Processing.Finished and response.ev_in_charge_position:
-            return replace(in_place(stage.choice, context), observed=(seen("place", "found"),))
-        if stage.in_place:
-            return _await_confirmation(stage, context)
-        return Step(stage=stage, commands=(DriveIn(response.ev_relative_x_deviation),))
+        return _on_below(stage, response, context)
     if isinstance(response, WPT_FinePositioningSetupRes):
         return _agree(stage, response, context)
     if stage.in_place and response.evse_processing is Processing.Finished:
@@ -201,14 +196,18 @@ def on_alignment(
     A charger whose coil carries no current has not tried yet: the message timeouts cover that.
     """
     if stage.aligned and response.evse_processing is Processing.Finished:
-        # the check is over: from here on the power must not exceed the loop's request, which may be 0
-        return replace(ask.power_start(stage.plan, context), commands=(SetPowerLimits(0, 0),))
+        return _start(stage, context)
     sent = to_whole(response.power_transmitted) if response.power_transmitted is not None else 0
     excited = response.supply_device_current is not None and to_whole(response.supply_device_current) > 0
     if (excited or sent > 0) and context.now >= stage.until:
         return stop(stage, context, Ending("misaligned", failed=True))
     arrives = sent > 0 and ask_wpt.received_w(context) * _ARRIVES >= sent
     return Step(stage=replace(stage, aligned=arrives), wait=context.config.timing.poll_pause_s)
+
+
+def _start(stage: Aligning, context: RequestContext) -> Step:
+    """The check is over: from here on the power must not exceed the loop's request, which may be 0."""
+    return replace(ask.power_start(stage.plan, context), commands=(SetPowerLimits(0, 0),))
 
 
 def repeat_alignment(stage: Aligning, request: WPT_AlignmentCheckReq, context: RequestContext) -> Step:
@@ -242,6 +241,15 @@ def on_loop(stage: Looping, request: WPT_ChargeLoopReq, response: WPT_ChargeLoop
 
 def _below(context: RequestContext, *, moving: bool) -> ACDP_VehiclePositioningReq:
     return ACDP_VehiclePositioningReq(header=context.header(), ev_mobility_status=moving, ev_positioning_support=True)
+
+
+def _on_below(stage: FindingPlace, response: ACDP_VehiclePositioningRes, context: RequestContext) -> Step:
+    """Drive by the deviation that the charger reports, until it confirms that contact is possible."""
+    if response.evse_processing is Processing.Finished and response.ev_in_charge_position:
+        return replace(in_place(stage.choice, context), observed=(seen("place", "found"),))
+    if stage.in_place:
+        return _await_confirmation(stage, context)
+    return Step(stage=stage, commands=(DriveIn(response.ev_relative_x_deviation),))
 
 
 def on_connection(
