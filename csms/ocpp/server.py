@@ -436,5 +436,6 @@ class StationServer:
     async def _apply_decisions(self, station_ids: Collection[str], credentials: bool) -> None:
         """Apply operators' decisions, made on any node, to stations that are connected here."""
         self._services.admissions.decided()
-        sessions = [each for each in self._sessions if each.station_id in station_ids]
+        decided = frozenset(station_ids)
+        sessions = [each for each in self._sessions if each.station_id in decided]
         await asyncio.gather(*(each.apply_decision(credentials=credentials) for each in sessions))

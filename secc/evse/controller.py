@@ -300,9 +300,8 @@ class EvseController:
         elif self.core.busy:
             self._early.append(call)
 
-    def _journal_line(self, session_id: str, line: str) -> None:
-        if self.station is not None:
-            self.station.journal(session_id, line)
+    def _journal_line(self, session_id: str, line: str) -> asyncio.Future[None] | None:
+        return None if self.station is None else self.station.journal(session_id, line)
 
     def _lines(self) -> int:
         switch = self.hardware.phase_switch

@@ -22,8 +22,8 @@ from v2g_station.store import Signers
 class RecordKeeping(msgspec.Struct, frozen=True):
     """What all records of an EVSE are kept with.
 
-    `on_line` gets the session id and each line of a journal, for the copy at the CSMS; `disk` writes journals,
-    `bundles` settles them.
+    `on_line` gets the session id and each line of a journal, for the copy at the CSMS, and returns what is done once
+    that is queued on the disk; `disk` writes journals, `bundles` settles them.
     """
 
     archive: Archive
@@ -32,7 +32,7 @@ class RecordKeeping(msgspec.Struct, frozen=True):
     disk: DiskThread
     bundles: DiskThread
     observe: Callable[[Observe], None]
-    on_line: Callable[[str, str], None]
+    on_line: Callable[[str, str], "asyncio.Future[None] | None"]
     flowed_mwh: Callable[[], tuple[int, int]]
 
 
@@ -42,6 +42,7 @@ class SessionRecords:
     def __init__(self, keeping: RecordKeeping, own: Credentials) -> None:
         self._keeping, self._own = keeping, own
         self._contract: tuple[bytes, ...] = ()
+        self._copied: asyncio.Future[None] | None = None
         self.session_id = ""
         """Of the journal; empty before it begins."""
         self.settling: asyncio.Task[None] | None = None
@@ -51,7 +52,7 @@ class SessionRecords:
             meter=keeping.meter,
             clock=keeping.clock,
             disk=keeping.disk,
-            on_line=lambda line: keeping.on_line(self.session_id, line.decode()),
+            on_line=lambda line: self._copy(line.decode()),
             on_status=self._reading_status,
             flowed_mwh=keeping.flowed_mwh,
         )
@@ -64,8 +65,11 @@ class SessionRecords:
             case ports.Journal(record=SessionStarted(session_id=session_id)):
                 self.session_id = session_id
                 signers = Signers(self._own.chain, self._contract)
-                self._keeping.on_line(session_id, signers.line())
+                self._copy(signers.line())
         return self.books.execute(command)
+
+    def _copy(self, line: str) -> None:
+        self._copied = self._keeping.on_line(self.session_id, line)
 
     def resume(self, earlier: "SessionRecords") -> "asyncio.Future[Fact | None]":
         """Continue the open session of `earlier`, and read the meter: nothing has flowed since."""
@@ -102,6 +106,8 @@ class SessionRecords:
         try:
             if closed is not None:
                 await closed
+            if self._copied is not None:  # before the journal goes, by which a start would queue its lines again
+                await asyncio.wait([self._copied])
             if archive.may_leave_loop(self._own):
                 work = lambda: made.append(archive.make_bundle(self.session_id, self._own))  # noqa: E731
                 await self._keeping.bundles.do(work, list)

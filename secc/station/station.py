@@ -7,6 +7,7 @@ reachable.
 
 import asyncio
 import os
+import threading
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
@@ -358,26 +359,35 @@ class Station:
             )
         )
 
-    def journal(self, session_id: str, line: str) -> None:
+    def journal(self, session_id: str, line: str) -> Saving | None:
         """Queue a line of the settlement journal for the CSMS; it must already be in the journal's own file.
 
-        Or, before the first one, the line of the session's signers.
+        Or, before the first one, the line of the session's signers. Return what is done once it is on the disk.
         """
         if self._config.journal_copies == "never":
-            return
-        self._disk.do(partial(self._store.add_line, session_id, line), self._uploader.queued).add_done_callback(
-            self._on_copied
-        )
+            return None
+        saving = self._disk.do(partial(self._store.add_line, session_id, line), self._uploader.queued)
+        saving.add_done_callback(self._on_copied)
+        return saving
 
     def restate_journal(self, session_id: str, lines: Iterable[str]) -> None:
         """Queue a whole journal after a restart: which lines were queued before a kill is unknown.
 
-        The CSMS stores each line once, however often it is sent.
+        The CSMS stores each line once, however often it is sent. On return they are queued: the journal's own file,
+        by which a start after another kill would do so, may be removed.
         """
         if self._config.journal_copies == "never":
             return
-        queue = partial(self._store.replace_lines, session_id, tuple(lines))
+        tried = threading.Event()
+
+        def queue() -> None:
+            try:
+                self._store.replace_lines(session_id, tuple(lines))
+            finally:
+                tried.set()
+
         self._disk.do(queue, self._uploader.queued).add_done_callback(self._on_copied)
+        tried.wait()
 
     async def journals_taken(self) -> dict[str, int]:
         """Return how many lines of each session's journal the CSMS has accepted, from its first one without a gap."""

@@ -149,7 +149,9 @@ class KilledSite(Site):
                 continue
             seen.append((event.stage, event.name))
             match event.name:
-                case "certificate_roots" | "session_started" | "session_ended":  # of a new life
+                case "session_started" | "session_ended":
+                    authorised = False
+                case "checked" if event.data["check"] == "self_test":  # a new life
                     authorised = False
                 case "authorized" if event.stage == "authorization":
                     authorised = True

@@ -392,6 +392,7 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "not fits or not await self._uses_code(user, code)": "no password fits the hash of nobody",
         "Users._require: not fits or user is None or (not await self._proves(user, proof)) -> "
         "not fits or not await self._proves(user, proof)": "no password fits the hash of nobody",
+        "Users.add_passkey: 'passkey' -> 'passkey?'": "a page shows the words of a refusal, whatever its kind",
         "Users._proves: return False -> return None": _TRUTH,
         "Users._uses_code: return False -> return None": _TRUTH,
         "_verify: return False -> return None": _TRUTH,

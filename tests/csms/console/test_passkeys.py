@@ -108,19 +108,37 @@ async def test_a_passkey_replaces_password_and_code(ask: ApiClient) -> None:
     assert not is_in(late)
 
 
+async def test_whose_pages_a_passkey_is_for_is_said_by_the_configuration(ask: ApiClient) -> None:
+    """Not by the header Host, which a page of anybody's name may send here."""
+    ada, authenticator = await employ(ask, "ada", Role.OPERATOR), Authenticator()
+    await add(ada, authenticator)
+    await ada.get("/console/account")
+    for host in (HOST, "evil.test"):
+        asked = (await Person(ask).send("/console/login/passkey/options", host=host)).json
+        assert asked["rpId"] == HOST
+        asked = (await ada.send("/console/account/passkeys/options", host=host)).json
+        assert asked["rp"]["id"] == HOST
+    misled = Person(ask)
+    await log_in(misled, Authenticator("https://evil.test"))
+    assert not is_in(misled)
+
+
 async def test_a_change_is_proved_by_one_of_ones_own_passkeys(ask: ApiClient) -> None:
     ada, bob = await employ(ask, "ada", Role.OPERATOR), await employ(ask, "bob", Role.ADMIN)
     own, others = Authenticator(), Authenticator(name="passkey-of-bob")
     assert (await add(ada, own)).status == 303
-    assert (await add(bob, others)).status == 303
+    assert (await add(bob, others, label=f" {'y' * 70}")).status == 303
+    shown = text_of(await bob.get("/console/account"))
+    assert "y" * 60 in shown
+    assert "y" * 61 not in shown
     remove = f"/console/account/passkeys/{text(own.id)}/remove"
     await ada.send(remove, await prove(ada, others))
     assert "password, code or passkey is wrong" in text_of(await ada.get("/console/account"))
     assert (await add(ada, own, **await prove(ada, own))).status == 303
     assert "known already" in text_of(await ada.get("/console/account"))
     for _ in range(12):
-        await log_in(ada, own)
-        assert is_in(ada)
+        await log_in(again := Person(ask), own)
+        assert is_in(again)
     await ada.send(remove, await prove(ada, own))
     assert "The passkey is removed" in text_of(await ada.get("/console/account"))
 

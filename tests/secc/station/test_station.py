@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -791,6 +792,19 @@ async def test_it_is_known_which_journals_the_csms_has_from_their_first_line_on(
         assert await station.journals_taken() == {"whole": 121, "refused": 0}
         await station.forget_taken(["whole"])
         assert await station.journals_taken() == {"refused": 0}
+
+
+async def test_a_journal_is_queued_before_its_own_file_may_go(tmp_path: Path) -> None:
+    """A kill right after a start must not lose what the start before has left: nothing else runs in between."""
+    async with Fixture(tmp_path, 1).running() as station:
+        station.restate_journal("whole", journal_lines(0, 1, 2))
+        copied = [shutil.copy(each, tmp_path / f"killed{each.suffix}") for each in tmp_path.glob("station.db*")]
+    assert copied
+    store = StationStore(tmp_path / "killed.db")
+    queued = store.next_lines(50, 48_000)
+    store.close()
+    assert queued is not None
+    assert (queued.session_id, list(queued.lines)) == ("whole", journal_lines(0, 1, 2))
 
 
 async def test_a_csms_that_knows_no_journals_has_none(tmp_path: Path, csms: Backend) -> None:

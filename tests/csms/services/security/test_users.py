@@ -7,7 +7,7 @@ import pytest
 from csms.accounts import store as rows
 from csms.accounts import work as module
 from csms.accounts.openid import Person
-from csms.accounts.rules import Role
+from csms.accounts.rules import IDLE_MS, Role
 from csms.accounts.store import StoredPasskey
 from csms.accounts.work import Proof, Throttled, Users, UserSession, hash_password, new_password
 from csms.config import OpenIdRole
@@ -143,6 +143,28 @@ async def test_five_codes_are_tried_and_then_one_in_five_minutes(accounts: Accou
     assert await accounts.log_in(code=accounts.code(factor), peer="192.0.2.11")
 
 
+async def test_the_fifth_wrong_code_is_the_last_and_a_code_works_once(accounts: Accounts) -> None:
+    await accounts.employ()
+    factor = await accounts.factor()
+    code = accounts.code(factor)
+    assert await accounts.log_in(code=code)
+    await refused(accounts.log_in(code=code), "login")
+    accounts.now_s += 300
+    for number in range(5):
+        await refused(accounts.log_in(code="000000", peer=f"192.0.2.{number}"), "login")
+    await refused(accounts.log_in(code=accounts.code(factor)), "login")
+
+
+async def test_a_session_lasts_while_it_is_used(accounts: Accounts) -> None:
+    await accounts.employ()
+    cookie = await accounts.log_in()
+    for _ in range(4):
+        accounts.csms.clock.advance(IDLE_MS / 2000)
+        assert await accounts.users.session(cookie) is not None
+    accounts.csms.clock.advance(IDLE_MS / 1000 + 1)
+    assert await accounts.users.session(cookie) is None
+
+
 async def test_a_person_of_the_provider_has_its_role_and_pays_nothing(
     accounts: Accounts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,6 +201,7 @@ async def test_each_change_needs_the_password_and_ends_other_sessions(accounts: 
     secret, _ = module.new_factor("ada", "depot")
     factor = pyotp.TOTP(secret)
     await refused(users.set_factor(session, Proof("wrong"), secret, accounts.code(factor)), "proof")
+    await refused(users.set_factor(session, Proof(other), "AAAAAAAA", "000000"), "factor")
     await refused(users.set_factor(session, Proof(other), secret, "000000"), "code")
     session = await accounts.session(await users.set_factor(session, Proof(other), secret, accounts.code(factor)))
     assert (await users.session(elsewhere), accounts.changes) == (None, 2)
