@@ -386,6 +386,8 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "module: 1000 -> 1001": "a limit as good as the next",
         "new_password: 10 -> 11": "random enough, or more so",
         "Users._begin: 32 -> 33": "random enough, or more so",
+        "Proof: '' -> '?'": "without a second factor no code is looked at, and with one neither fits",
+        "Proof: '' -> '?' #3": "a cookie is looked at where something is signed",
         "Users._once: 'passkey' -> 'passkey?'": "any name of the purpose claims",
         "Users._once: '' -> '?'": "any name of the purpose claims",
         "Users.log_in: not fits or user is None or (not await self._uses_code(user, code)) -> "
