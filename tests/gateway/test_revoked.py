@@ -110,6 +110,7 @@ async def test_programs_end_the_connection_of_a_revoked_gateway_while_others_go_
         return sum(each["records"] for each in reported("telemetry_stored"))
 
     async with asyncio.timeout(120), contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(csms.stop)
         locals_, gateways, connections = {}, {}, {}
         for name, files in certificates.items():
             (folder := tmp_path / name).mkdir()
@@ -143,7 +144,6 @@ async def test_programs_end_the_connection_of_a_revoked_gateway_while_others_go_
         for _ in range(2):
             assert [await asked(name) for name in names] == [(401, "close"), (200, None)]
         assert stored() == 3, "one of EV-2"
-    await csms.stop()
 
 
 async def test_the_back_end_refuses_the_next_request_of_a_revoked_gateway(
