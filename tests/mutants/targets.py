@@ -171,6 +171,7 @@ TARGETS: Final[Mapping[str, Target]] = {
     "power": Target("secc/session/power.py", ("tests/secc/session/test_power.py",)),
     "turnaround": Target("secc/session/turnaround.py", ("tests/secc/session/test_turnaround.py",)),
     "bookkeeping": Target("v2g/energy/settlement/bookkeeping.py", ("tests/energy/settlement/test_bookkeeping.py",)),
+    "facts": Target("csms/booking/facts.py", ("tests/csms/booking/test_facts.py",)),
     "booking": Target("csms/booking/rules.py", ("tests/csms/booking/test_booking.py",)),
     "audit": Target("csms/books/audit.py", ("tests/csms/settlement/test_audit.py",)),
     "mandates": Target("csms/mandates/rules.py", ("tests/csms/mandates/test_mandates.py",)),
@@ -367,6 +368,9 @@ _SPARED: Final = "what is not found is encoded again, and comes to the same"
 _PROTOCOL: Final = "whoever implements it has defaults of its own"
 
 EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
+    "facts": {
+        "of_journal: 0 -> 1 #2": "the time of the first reading is not asked of what a meter shows",
+    },
     "plausible_amounts": {
         "_unsure: continue -> pass": "an event that is not offline is its own earliest and latest time",
         "_of_events: reused and conflict.seq_no == transaction.started_seq -> conflict.seq_no == "

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from csms.booking.facts import (
+    STANDING,
     Contradiction,
     Fact,
     contradictions,
@@ -103,7 +104,11 @@ def test_registers_never_fall_from_one_to_the_next(way: str) -> None:
         assert both_ways(first, second) == [[reason] if reason else []] * 2
     other_meter = msgspec.structs.replace(after(imports=None), **{way: (20 * KWH, 100 * KWH)})
     assert both_ways(first, other_meter) == [["fall"], ["fall"]]
-    assert way.removesuffix("s") in next(contradictions(first, [other_meter])).detail
+    stood = f"the {way.removesuffix('s')} register is"
+    (found,) = contradictions(first, [other_meter])
+    assert found.detail == f"{stood} 100000 to 105000 Wh, later that of transaction tx-2 of CS-1 20000 to 100000 Wh"
+    (found,) = contradictions(other_meter, [first])
+    assert found.detail == f"{stood} 20000 to 100000 Wh, that of transaction tx-1 of CS-1 100000 to 105000 Wh"
     above = msgspec.structs.replace(other_meter, **{way: (20 * KWH, 100 * KWH + 1)})
     assert both_ways(first, above) == [["repeated"], ["repeated"]]
 
@@ -155,6 +160,7 @@ def test_a_contract_and_a_vehicle_are_at_one_place_at_a_time(kind: str) -> None:
             assert both_ways(here, there) == [found, found]
     same_place = msgspec.structs.replace(here, source_id="tx-2", transaction_id="tx-2", imports=(1, 2))
     assert both_ways(msgspec.structs.replace(here, imports=(2, 3)), same_place) == [[], []], "its EVSE says that"
+    assert reasons(here, msgspec.structs.replace(here, station_id="CS-2")) == ["elsewhere"], "stations share names"
     (found,) = contradictions(here, [msgspec.structs.replace(same_place, evse_id=2)])
     assert found.detail == f"its {kind} was at another EVSE from {NOON} to {NOON + HOUR} ms"
 
@@ -187,6 +193,11 @@ def test_each_of_several_neighbours_counts() -> None:
     assert reasons(after(), *before) == ["fall"]
     later = after(imports=None), after("bb", source="journal", from_ms=NOON + 5 * HOUR, imports=(1, 2))
     assert reasons(fact(), *later) == ["fall"]
+
+
+def test_what_others_must_fit() -> None:
+    assert STANDING == ("booked", "released")
+    assert fact().state == "booked"
 
 
 def test_the_facts_of_a_session() -> None:

@@ -617,3 +617,20 @@ async def test_a_held_transaction_uses_no_allowance_and_is_in_no_fleet(station: 
     (first,), (second,) = [await run(transactions.find, each) for each in ("tx-field", "tx-second")]
     names = [f"{station.point.id}/{each['transaction_id']}" for each in (first, second)]
     assert await run(transactions.net_energy, names, station.csms.clock.utc_ms()) == {names[0]: 5000}
+
+
+@pytest.mark.requirement("R195")
+async def test_registers_count_on_from_an_exchanged_meter(station: Station) -> None:
+    await station.runs(1_000_000, 1_001_000, 1_005_000)
+    path = f"/stations/{station.point.id}/evses/1/meter-exchanges"
+    station.csms.clock.advance(60)
+    async with serving(station.csms) as ask:
+        for old, status in ((1_004_000_000, 409), (1_005_000_000, 201)):
+            body = {"old_import_mwh": old, "new_import_mwh": 700_000}
+            answer = await ask("POST", path, body, role=Role.BILLING)
+            assert answer.status == status, answer.json
+        assert (answer.json["kind"], answer.json["import_wh"]) == ("exchange", ["1005000", "700"])
+        assert (await ask("GET", "/books/contradictions", role=Role.BILLING)).json == []
+    station.id, station.seq_no = "tx-second", -1
+    await station.runs(700, 900, 1_700)
+    assert await station.csms.services.store.run(held.find, station.point.id, "tx-second") is None
