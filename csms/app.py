@@ -27,6 +27,7 @@ from csms.config import CsmsConfig, parse
 from csms.contracts.verifier import ContractVerifier
 from csms.db.store import Store, open_store
 from csms.db.store_key import StoreKey, open_store_key
+from csms.grid.shares import GridShares
 from csms.grid.source import GRID_SIGNAL, GridSource
 from csms.http.backend import make_backend
 from csms.http.server import Api
@@ -309,6 +310,7 @@ async def open_services(
         observe=observe,
         grid=grid,
         permits=permits,
+        shares=GridShares(store, clock, observe, feed, connections, grid, config.balancing.settle_s),
         contracts=contracts,
         journals=journals,
         bookkeeper=bookkeeper,

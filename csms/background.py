@@ -78,6 +78,7 @@ async def background(services: Services) -> AsyncIterator[None]:
         ("retention", partial(run_retention, services)),
         ("prequalifications", services.permits.run),
         ("grid signal", partial(_follow_grid_signal, services)),
+        ("grid shares", services.shares.run),
         ("station CA", services.station_ca.keep_renewed),
         ("journals", partial(services.bookkeeper.run, services.leads)),
     ]

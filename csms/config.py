@@ -22,7 +22,7 @@ from csms.telemetry.aggregates import AGGREGATES
 from csms.tokens.rules import Group, Terms
 from v2g.battery.detectors import Settings
 from v2g.config import Flaw, faults, parse_config
-from v2g.energy.grid_signal import parse_grid_signal
+from v2g.energy.grid_signal import ALL, ConnectionPoint, parse_grid_signal
 from v2g.energy.price_feeds import Markup, parse_feed
 from v2g.energy.settlement.taxes import Taxation, VatRate
 from v2g.errors import ConfigError
@@ -532,6 +532,9 @@ class Grid(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """Import limit of the site, W, where no source sets a lower one; required with sources."""
     export_limit_w: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] = 0
     """Export limit of the site, W, where no source sets a lower one."""
+    connection_point: ConnectionPoint = ALL
+    """Where these limits, and limits and set-points of sources, hold: `{ site = "depot" }`, also with `feeder`, or an
+    EVSE by `station_id` and `evse_id`; by default all stations together."""
     retry_interval_s: Seconds = 30.0
     """After this time a station that did not accept a signal is sent it again."""
     scada: Scada | None = None
@@ -567,6 +570,7 @@ class Grid(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
             currency=self.currency or "EUR",  # required with sources, by `look`
             import_limit_w=self.import_limit_w or 0,
             export_limit_w=self.export_limit_w,
+            connection_point=self.connection_point,
             sources=tuple(sources),
         )
 

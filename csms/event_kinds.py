@@ -9,6 +9,7 @@ _FEED_ONLY: Final = (
     "attestation_changed",
     "feed_lost",
     "fleet_changed",
+    "grid_shares",
     "grid_signal",
     "ocpp_frame",
     "prequalification_changed",

@@ -228,6 +228,7 @@ RuleName = Literal[
     "over_temperature",
     "fuse_overloaded",
     "grid_limit_exceeded",
+    "limit_not_obeyed",
     "queue_ages",
     "node_gone",
     "station_drifts",
@@ -291,8 +292,12 @@ RULES: Final[Mapping[RuleName, Rule]] = {
         subject_kind="site", value="amperes above the worst fuse's share", limit=0, clear=0, severity="error"
     ),
     "grid_limit_exceeded": Rule(
-        subject_kind="grid", value="watts that all vehicles draw, or feed back, beyond the limit of the grid signal",
+        subject_kind="grid", value="watts that vehicles draw, or feed back, beyond a limit at its connection point",
         limit=0, clear=0, severity="error",
+    ),
+    "limit_not_obeyed": Rule(
+        subject_kind="station", value="watts that it draws, or feeds back, beyond its share of a limit", limit=0,
+        clear=0, severity="error",
     ),
     "queue_ages": Rule(subject_kind="queue", value="seconds that its oldest entry waits", limit=900, clear=300),
     "node_gone": Rule(

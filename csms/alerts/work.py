@@ -39,9 +39,8 @@ from csms.cluster.feed import Feed, FeedEvent
 from csms.config import AlertEmail, AlertsConfig, CsmsConfig
 from csms.db import leases
 from csms.db.store import Store
-from csms.grid.rules import excess_w
+from csms.grid import store as grid_shares
 from csms.ocpp.base import Services
-from csms.overview.store import flow_w
 from csms.webhooks.store import Webhook
 from csms.webhooks.work import deliveries_of
 from v2g.errors import ConfigError, StoreError, V2GError
@@ -191,8 +190,6 @@ def _context(config: AlertEmail) -> ssl.SSLContext:
 
 _LEASE: Final = "alert rules"
 _DAY_MS: Final = 86_400_000
-_FOLLOWED_MS: Final = 3000
-"""So long after a new limit, readings may be of the time before."""
 
 
 class AlertWatch:
@@ -246,21 +243,29 @@ class AlertWatch:
         return found + reports(name, rules[name], (), of_nodes, now_ms)
 
     async def _beyond_grid(self, now_ms: int) -> list[Observed]:
-        """Return by how much vehicles draw and feed back more than the grid signal permits, by what their stations have
-        reported since it came."""
-        signal = self._services.grid.current
-        if signal is None:
-            return []
-        begins_ms = signal.issued_at_ms if now_ms < signal.valid_until_ms else signal.valid_until_ms
-        flow = await self._services.store.read(flow_w, begins_ms + _FOLLOWED_MS)
-        facts = {"flow_w": float(flow)}
-        return [Observed(direction, watts, facts) for direction, watts in excess_w(signal, flow, now_ms).items()]
+        """Return by how much vehicles draw and feed back more than each limit in force permits, by what their stations
+        have reported since it came."""
+        signal, worst = self._services.grid.current, dict[str, Observed]()
+        limits = () if signal is None else signal.limits_at(now_ms)
+        followed_ms = self._services.shares.followed_ms
+        for begins_ms in {max(each.from_ms, signal.issued_at_ms) for each in limits if signal is not None}:
+            some = [each for each in limits if signal and max(each.from_ms, signal.issued_at_ms) == begins_ms]
+            states = await self._services.store.read(grid_shares.states_of, some, begins_ms + followed_ms, followed_ms)
+            for each in states:
+                excess_w = max(0, -each.left_w)
+                if each.subject not in worst or worst[each.subject].value < excess_w:
+                    worst[each.subject] = Observed(each.subject, excess_w, {"flow_w": float(each.flow_w)})
+        return list(worst.values())
 
     async def _here(self, active: dict[RuleName, set[str]], now_ms: int) -> list[Report]:
         rules, overloads = self._rules, dict(self._services.overloads)
         sites = [Observed(site, amperes) for site, amperes in sorted(overloads.items())]
         name: RuleName = "fuse_overloaded"
         found = reports(name, rules[name], sites, active[name] & overloads.keys(), now_ms)
+        name, beyond = "limit_not_obeyed", self._services.shares.beyond
+        stations = [Observed(station, power_w) for station, power_w in sorted(beyond.items())]
+        here = self._services.connections.connected_here()
+        found += reports(name, rules[name], stations, active[name] & (here | beyond.keys()), now_ms)
         name = "node_certificate_expires"
         until_ms = await asyncio.to_thread(_first_to_expire, self._files)
         if until_ms is not None:

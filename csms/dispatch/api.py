@@ -16,6 +16,7 @@ from csms.http.parameters import AtStation, OneStation, Paged, StationId
 from csms.requests.work import Asked
 from csms.settlements import store as records
 from csms.smart_charging import store as charging
+from v2g.energy.grid_signal import ALL, ConnectionPoint
 from v2g.ocpp.messages.base import EnergyTransferMode
 from v2g.ocpp.messages.der_control import (
     ClearDERControlResponse,
@@ -36,10 +37,12 @@ class SetPoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Total set-point of vehicles, W; negative: feed back. `stations` null: those of all stations.
 
     `frequency`: by central frequency control. `pull_s`: interval at which stations request new values.
+    `connection_point`: only vehicles behind it.
     """
 
     setpoint_w: Annotated[int, msgspec.Meta(ge=-1_000_000_000, le=1_000_000_000)]
     stations: Stations | None = None
+    connection_point: ConnectionPoint = ALL
     frequency: bool = False
     pull_s: Annotated[int, msgspec.Meta(ge=1, le=86_400)] | None = None
 
@@ -148,7 +151,11 @@ class DecisionCount(msgspec.Struct, frozen=True, kw_only=True):
 async def dispatch_setpoint(call: Call, body: SetPoint) -> tuple[Dispatched, ...]:
     """Split a set-point over the connected vehicles (Q04, Q07); the response lists each vehicle's share."""
     reported = await Dispatch(call.services).set_point(
-        body.setpoint_w, body.stations, frequency=body.frequency, pull_s=body.pull_s
+        body.setpoint_w,
+        body.stations,
+        frequency=body.frequency,
+        pull_s=body.pull_s,
+        connection_point=body.connection_point,
     )
     return tuple(reported)
 

@@ -13,7 +13,8 @@ from csms.cluster.feed import FeedEvent
 from csms.dispatch.rules import dispatch_profile, setpoint_update
 from csms.fleets import store as fleets
 from csms.fleets.rules import vehicle_id
-from csms.grid.rules import limits_at
+from csms.grid.limits import chains, least_w, unbound
+from csms.grid.shares import GRID_SHARES
 from csms.grid.source import GRID_SIGNAL
 from csms.ocpp.base import Services
 from csms.overview import store as overview
@@ -26,6 +27,7 @@ from csms.smart_charging.rules import DISPATCH_PROFILE, Needs, Order
 from csms.smart_charging.work import SmartCharging
 from csms.transactions import store as transactions
 from v2g.energy.dispatch.split import Participant, split
+from v2g.energy.grid_signal import ALL, ConnectionPoint, GridLimit
 from v2g.errors import RefusedError, V2GError
 from v2g.observe import Scalar
 from v2g.ocpp.messages.base import EnergyTransferMode
@@ -40,8 +42,8 @@ from v2g.ocpp.times import format_time
 
 _BOOTED: Final = "boot_accepted"
 _LOSSES: Final = frozenset({
-    _BOOTED, GRID_SIGNAL, "charging_profiles_gone", "station_connected", "transaction_closed", "transaction_ended",
-    "transaction_resumed",
+    _BOOTED, GRID_SHARES, GRID_SIGNAL, "charging_profiles_gone", "station_connected", "transaction_closed",
+    "transaction_ended", "transaction_resumed",
 })  # fmt: skip
 """Events after which a vehicle may no longer follow its set-point, or not as much of it."""
 
@@ -73,6 +75,10 @@ class _Vehicle(msgspec.Struct, frozen=True):
         return vehicle_id(self.station_id, self.transaction_id)
 
     @property
+    def evse(self) -> str:
+        return f"{self.station_id}/{self.needs.evse_id}"
+
+    @property
     def key(self) -> tuple[str, str]:
         return self.station_id, self.transaction_id
 
@@ -92,9 +98,11 @@ class Dispatch:
         frequency: bool = False,
         pull_s: int | None = None,
         until_ms: int | None = None,
+        connection_point: ConnectionPoint = ALL,
     ) -> list[Dispatched]:
         """Split a set-point (W, positive into the vehicles) over the vehicles of some stations, or of all (Q04, Q07).
 
+        `connection_point`: only over those behind it; raises RefusedError (`unbound`) for one that no site has.
         All set-points together stay within the limits of the grid signal, also of one that comes later.
         On a balanced site no charger exceeds the nodes' limits in either direction, with the other loads.
         A vehicle under central control already only gets the new value; `pull_s` is its station's request interval.
@@ -103,6 +111,17 @@ class Dispatch:
         `dispatch_duration_s`, or at `until_ms` if that is sooner.
         """
         services = self._services
+        evses = None
+        if connection_point != ALL:
+            sites = await services.store.read(charging.all_sites)
+            about = (GridLimit(connection_point=connection_point, direction="import", limit_w=0),)
+            if refusal := unbound(about, sites):
+                raise RefusedError(
+                    refusal.replace("limit", "set-point"), reason="unbound", hint="PUT /sites/SITE adds it"
+                )
+            behind = [evse for evse, points in chains(sites).items() if connection_point in points]
+            stations = {name for name, _ in behind if stations is None or name in stations}
+            evses = frozenset(f"{name}/{evse_id}" for name, evse_id in behind)
         end_ms = services.clock.utc_ms() + services.config.balancing.dispatch_duration_s * 1000
         order = Order(
             setpoint_w=setpoint_w,
@@ -110,6 +129,8 @@ class Dispatch:
             frequency=frequency,
             pull_s=pull_s,
             until_ms=end_ms if until_ms is None else min(end_ms, until_ms),
+            connection_point=connection_point,
+            evses=evses,
         )
         return await self._carry_out(order, keep_up=True, new=True)
 
@@ -180,7 +201,12 @@ class Dispatch:
         parts = order.parts
         every = await self._vehicles(order.stations)
         sharers = Counter(each.station_id for each in every)  # of a permit, also where they keep another set-point
-        vehicles = [each for each in every if parts is None or each.id in parts]
+        vehicles = [
+            each
+            for each in every
+            if (parts is None or each.id in parts) and (order.evses is None or each.evse in order.evses)
+        ]
+        at_others = {each.key for each in every if order.evses is not None and each.evse not in order.evses}
         following = await services.store.read(charging.following, services.clock.utc_ms())
         free = {each.id: each for each in vehicles}
         reported: dict[str, Dispatched] = {}
@@ -190,7 +216,7 @@ class Dispatch:
             if parts is not None:
                 shares = {name: able.most_w - able.most_out_w for name, able in ranges.items()}  # one of them is 0
             else:
-                shares = self._split(order, ranges, following, free)
+                shares = self._split(order, ranges, following, free, at_others)
             send = [
                 each
                 for each in free.values()
@@ -219,15 +245,17 @@ class Dispatch:
         ranges: Mapping[str, PowerRange],
         following: Mapping[tuple[str, str], int],
         free: Collection[str],
+        at_others: Collection[tuple[str, str]],
     ) -> dict[str, int]:
         """Return each vehicle's part of a set-point, beside what others follow that cannot be changed now."""
-        elsewhere = [power for (station_id, _), power in following.items() if not order.concerns(station_id)]
+        elsewhere = [power for key, power in following.items() if not order.concerns(key[0]) or key in at_others]
         setpoint_w = self.within_grid(order.setpoint_w, elsewhere)
         unsure = self._services.orders.unsure
         others = sum(
             power
             for (station_id, transaction_id), power in following.items()
             if order.concerns(station_id)
+            and (station_id, transaction_id) not in at_others
             and vehicle_id(station_id, transaction_id) not in free
             and (station_id, transaction_id) not in unsure
         )
@@ -244,15 +272,16 @@ class Dispatch:
         return split(setpoint_w - others, participants)
 
     def within_grid(self, setpoint_w: int, elsewhere: Iterable[int] = ()) -> int:
-        """Return a set-point (W) that is within the limits of the grid signal together with those that are followed
+        """Return a set-point (W) that is within the grid's limits of all stations together with those that are followed
         `elsewhere` in the same direction: others may end at any moment."""
         signal = self._services.grid.current
         if signal is None:
             return setpoint_w
-        import_w, export_w = limits_at(signal, self._services.clock.utc_ms())
+        limits = signal.limits_at(self._services.clock.utc_ms())
         if setpoint_w > 0:
+            import_w = least_w(limits, "import")
             return max(0, min(setpoint_w, import_w - sum(each for each in elsewhere if each > 0)))
-        return min(0, max(setpoint_w, -export_w - sum(each for each in elsewhere if each < 0)))
+        return min(0, max(setpoint_w, -least_w(limits, "export") - sum(each for each in elsewhere if each < 0)))
 
     async def afrr(self, signal: int, stations: Collection[str]) -> dict[str, str]:
         """Forward a frequency restoration signal (Q08); return each station's status, or why it has none."""
@@ -306,13 +335,14 @@ class Dispatch:
                 least_w=each.needs.least_w,
                 least_out_w=each.needs.least_discharge_w,
             )
-        at_place = {f"{each.station_id}/{each.needs.evse_id}": each for each in vehicles}
+        at_place = {each.evse: each for each in vehicles}
         for site in await services.store.read(charging.all_sites):
             here = [at_place[place.id] for place in site.places if place.id in at_place]
             if not here:
                 continue
+            site = await services.shares.limited(site)
             known, given = await look_at(services, site)
-            ranges = {f"{each.station_id}/{each.needs.evse_id}": able[each.id] for each in here}
+            ranges = {each.evse: able[each.id] for each in here}
             allowed = bound(site, known, given, ranges, services.clock.utc_ms())
             if parts is not None and any(allowed[name].most_w < ranges[name].most_w for name in ranges):
                 await self._lower_shares(site, known, given, ranges)

@@ -3,12 +3,15 @@
 import msgspec
 
 from csms.accounts.rules import Permission
+from csms.grid.limits import LimitState, chains
 from csms.grid.rules import SITE, SourceSignal
+from csms.grid.store import states_of
 from csms.http.call import Call
 from csms.http.operations import get, put
 from csms.http.problems import ApiError
+from csms.smart_charging.store import all_sites
 from v2g import typed_json
-from v2g.energy.grid_signal import GridSignal, TypedGridSignal, parse_grid_signal
+from v2g.energy.grid_signal import ALL, GridSignal, TypedGridSignal, parse_grid_signal
 
 
 class InForce(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +62,23 @@ def _check_times(body: bytes) -> None:
         typed_json.decode(body, TypedGridSignal)
     except msgspec.ValidationError as error:
         raise ApiError(400, f"grid signal: {error}", "times are ms since 1970, up to the year 9999") from None
+
+
+@get("/grid/limits", Permission.READ_GRID, for_sites=True)
+async def list_grid_limits(call: Call) -> tuple[LimitState, ...]:
+    """List the limits in force at their connection points, and what flows there, the one with least left first.
+
+    A role that is limited to sites sees those before its own EVSEs only.
+    """
+    signal = call.services.grid.current
+    limits = () if signal is None else signal.limits_at(call.now_ms)
+    if call.stations is not None:
+        behind = chains(await call.run(all_sites))
+        others = {point for evse, points in behind.items() if evse[0] not in call.stations for point in (*points, ALL)}
+        limits = tuple(each for each in limits if each.connection_point not in others | {ALL})
+    return tuple(
+        sorted(await call.run(states_of, limits, 0, call.services.shares.followed_ms), key=lambda each: each.left_w)
+    )
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):

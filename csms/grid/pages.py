@@ -11,7 +11,6 @@ from csms.dispatch import api as dispatch
 from csms.fleets import api as fleets
 from csms.fleets.store import FleetPoint
 from csms.grid import api as grid
-from csms.grid.rules import excess_w
 from csms.http.pipeline import Answer
 from csms.http.problems import ApiError
 from csms.overview import api as overview
@@ -58,7 +57,7 @@ async def show_v2g(visit: Visit) -> Answer:
         "v2g.html",
         sources=sources,
         signal=signal,
-        beyond=_beyond(signal, totals, visit.now_ms),
+        limits=await visit.ask(grid.list_grid_limits),
         prices=_prices(signal),
         totals=totals,
         back=[] if totals is None else totals["most_back"],
@@ -76,13 +75,6 @@ async def show_v2g(visit: Visit) -> Answer:
         decided=decided,
         since_ms=since_ms,
     )
-
-
-def _beyond(signal: TypedGridSignal | None, totals: Mapping[str, Any] | None, now_ms: int) -> dict[str, int]:
-    """Return by how much (W) vehicles draw and feed back more than the grid signal permits."""
-    if signal is None or totals is None:
-        return {"import": 0, "export": 0}
-    return excess_w(signal, totals["import_w"] - totals["export_w"], now_ms)
 
 
 def _course(
@@ -140,7 +132,13 @@ async def one_site(visit: Visit) -> Answer:
     limits = {
         (each["station_id"], each["evse_id"]): each for each in await visit.ask(sites.list_site_limits, site_id=name)
     }
-    return visit.show("site.html", site=found, limits=limits, nodes=_loads(found, limits))
+    held = await visit.ask(grid.list_grid_limits) if visit.may(grid.list_grid_limits) else []
+    points = {f"site {name}"}.union(
+        (f"feeder {name}/{each['id']}" for each in found["nodes"]),
+        (f"EVSE {each['station_id']}/{each['evse_id']}" for each in found["places"]),
+    )
+    here = [each for each in held if each["connection_point"] in points]
+    return visit.show("site.html", site=found, limits=limits, nodes=_loads(found, limits), grid_limits=here)
 
 
 def _loads(site: dict[str, Any], limits: dict[tuple[str, int], dict[str, Any]]) -> list[dict[str, Any]]:

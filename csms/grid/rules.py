@@ -10,7 +10,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from v2g.energy.grid_signal import GridSignal, SignalSlot, TypedGridSignal
+from v2g.energy.grid_signal import ALL, ConnectionPoint, GridSignal, SignalSlot
 from v2g.energy.limits import Watts
 from v2g.units import decimals_of
 
@@ -41,17 +41,6 @@ class SourceSignal(msgspec.Struct, frozen=True, kw_only=True):
     emergency_until_ms: int = 0
 
 
-def limits_at(signal: GridSignal | TypedGridSignal, now_ms: int) -> tuple[int, int]:
-    """Return the limits (W) of a signal at a time (UTC ms): import, and export, which ends with the signal."""
-    return signal.site_import_limit_w, signal.export_limit_w if now_ms < signal.valid_until_ms else 0
-
-
-def excess_w(signal: GridSignal | TypedGridSignal, flow_w: int, now_ms: int) -> dict[str, int]:
-    """Return by how much (W) a flow, positive into the vehicles, is beyond each limit of a signal; at least 0."""
-    import_w, export_w = limits_at(signal, now_ms)
-    return {"import": max(0, flow_w - import_w), "export": max(0, -flow_w - export_w)}
-
-
 class PriceBounds(msgspec.Struct, frozen=True, kw_only=True):
     """The lowest and highest price that is accepted, micro-units per kWh."""
 
@@ -75,11 +64,13 @@ WIDE: Final = PriceBounds(least=-20_000_000, most=20_000_000)
 
 
 class SiteLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """The site's own limits (W) and currency, and its sources; the first one's prices come first."""
+    """The site's own limits (W) and currency, its connection point, and its sources; the first one's prices come
+    first."""
 
     currency: str
     import_limit_w: int
     export_limit_w: int
+    connection_point: ConnectionPoint = ALL
     sources: tuple[str, ...]
 
 
@@ -127,6 +118,7 @@ def combine(
             [site.export_limit_w, *(each.export_limit_w for each in ordered if each.export_limit_w is not None)]
         ),
         valid_until_ms=valid_until_ms,
+        connection_point=site.connection_point,
     )
     return None if current is not None and _goes_on(current, following, now_ms) else following
 

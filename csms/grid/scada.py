@@ -8,7 +8,8 @@ import asyncio
 from typing import Final
 
 from csms.config import SCADA, Scada
-from csms.grid.rules import SourceSignal, limits_at
+from csms.grid.limits import least_w
+from csms.grid.rules import SourceSignal
 from csms.grid.setpoints import SetpointFollower
 from csms.ocpp.base import Services
 from csms.overview.store import flow_w
@@ -132,7 +133,9 @@ class ScadaRegisters:
             return
         self._shown_ms = now_ms
         signal = self._services.grid.current
-        import_w, export_w = (0, 0) if signal is None else limits_at(signal, now_ms)
+        limits = () if signal is None else signal.limits_at(now_ms)
+        point = self._services.config.grid.connection_point
+        import_w, export_w = (least_w(limits, each, point) if limits else 0 for each in ("import", "export"))
         state = EvseState(
             evse=0,
             status="",

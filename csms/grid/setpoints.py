@@ -2,7 +2,7 @@
 
 from csms.dispatch.work import Dispatch
 from csms.ocpp.base import Services
-from v2g.errors import StoreError
+from v2g.errors import RefusedError, StoreError
 from v2g.observe import Observe, Scalar
 
 _AGAIN_MS = 1000
@@ -25,7 +25,8 @@ class SetpointFollower:
         if setpoint_w is None:
             self._setpoint = None
             return until_ms
-        keep_up_ms = self._services.config.balancing.dispatch_duration_s * 500
+        config = self._services.config
+        point, keep_up_ms = config.grid.connection_point, config.balancing.dispatch_duration_s * 500
         try:
             blocked_ms = await self._blocked_until(now_ms)
             if blocked_ms > now_ms:
@@ -33,14 +34,15 @@ class SetpointFollower:
                 return min(blocked_ms, now_ms + keep_up_ms)
             wanted = self._dispatch.within_grid(setpoint_w), until_ms
             if wanted != self._setpoint or now_ms >= self._dispatched_ms + keep_up_ms:
-                results = await self._dispatch.set_point(wanted[0], until_ms=until_ms)
+                results = await self._dispatch.set_point(wanted[0], until_ms=until_ms, connection_point=point)
                 if wanted != self._setpoint:
                     taken = sum(each.status == "Accepted" for each in results)
                     data: dict[str, Scalar] = {"source": self._source, "setpoint_w": wanted[0], "vehicles": taken}
+                    data["connection_point"] = str(point)
                     self._services.observe(Observe("ocpp", "setpoint_dispatched", data))
                     self._services.feed.publish("setpoint_dispatched", None, data)
                 self._setpoint, self._dispatched_ms = wanted, now_ms
-        except StoreError as error:
+        except (RefusedError, StoreError) as error:  # also of a connection point that no site has
             self._services.observe(Observe("ocpp", "setpoint_not_dispatched", {"reason": str(error)[:200]}))
             return now_ms + _AGAIN_MS
         return self._dispatched_ms + keep_up_ms

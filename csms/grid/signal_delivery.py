@@ -12,6 +12,7 @@ from typing import Final, Protocol, TypeVar
 
 import msgspec
 
+from csms.grid.store import Share
 from csms.ocpp.base import Services
 from csms.prequalifications.rules import OPEN, ExportPermit, bare_signal, permitted
 from csms.smart_charging import store as charging
@@ -65,7 +66,9 @@ class Pusher:
         "_of_evse",
         "_pause",
         "_permit",
+        "_sent",
         "_services",
+        "_share",
         "_sharers",
         "_station_id",
         "_task",
@@ -81,7 +84,11 @@ class Pusher:
         self._task: asyncio.Task[None] | None = None
         self._pause: asyncio.Future[None] | None = None
         self._needs: dict[str, Needs] = {}
-        self._delivered: tuple[int, ExportPermit] | None = None
+        self._delivered: tuple[int, ExportPermit, Share] | None = None
+        self._share = Share()
+        """What the station may draw and feed back of the limits that it shares with others."""
+        self._sent: dict[tuple[int, str | None], tuple[object, ...]] = {}
+        """The limits in each profile that the station has accepted."""
         self._permit = OPEN
         self._of_evse: dict[int, ExportPermit] = {}
         """What each EVSE may export, as of the permit."""
@@ -93,11 +100,13 @@ class Pusher:
         """Start sending requests to the station."""
         if not self._begun:
             self._begun = True
+            self._services.shares.follow(self._station_id, self.wake)
             self.wake()
 
     async def close(self) -> None:
         """Stop: the connection has ended."""
         self._begun = False
+        self._services.shares.leave(self._station_id, self.wake)
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -158,6 +167,7 @@ class Pusher:
         """Return whether the station has everything."""
         while True:
             granted = await self._granted()
+            self._share = await self._services.shares.of(self._station_id)
             current = self._services.grid.current
             bare = bare_signal(self._services.clock.utc_ms())
             signal = bare if current is None and await self._carries_permit() else current
@@ -170,7 +180,7 @@ class Pusher:
                     del self._needs[transaction_id]
             elif signal is None:
                 return True
-            elif self._delivered == (signal.version, granted):
+            elif self._delivered == (signal.version, granted, self._share):
                 if not self._turnover:
                     return True
                 if not await self._send_parts(signal):
@@ -201,13 +211,22 @@ class Pusher:
         self._permit = granted
         return granted
 
+    def _shared(self, signal: GridSignal) -> GridSignal:
+        """Return a signal with the station's share of its limits."""
+        import_w, export_w = self._share
+        return msgspec.structs.replace(signal, site_import_limit_w=import_w, export_limit_w=export_w)
+
     async def _send_signal(self, signal: GridSignal, granted: ExportPermit) -> bool:
-        """Send everything that follows from a signal; False when a newer one or new needs arrived, or it failed."""
-        now_ms = self._services.clock.utc_ms()
+        """Send everything that follows from a signal; False when a newer one or new needs arrived, or it failed.
+
+        Where only the station's share has changed, profiles whose limits stay are left out.
+        """
+        now_ms, share = self._services.clock.utc_ms(), self._share
         version = self._caller.version
         read = self._services.store.read
         evses = await read(stations.count_evses, self._station_id)
-        requests = station_profiles(permitted(signal, granted, evses), version, now_ms, evses=evses)
+        only_share = self._delivered is not None and self._delivered[:2] == (signal.version, granted)
+        requests = station_profiles(permitted(self._shared(signal), granted, evses), version, now_ms, evses=evses)
         sharers = await read(transactions.count_sharers, self._station_id)
         for transaction_id, needs in await read(transactions.with_needs, self._station_id):
             if request := await self._transaction_profile(signal, transaction_id, needs, sharers):
@@ -217,7 +236,10 @@ class Pusher:
             if self._is_outdated(signal):
                 return False
             if not self._has(_PROFILES):
+                taken = False
                 break
+            if only_share and self._sent.get(_key(request)) == _limits(request):
+                continue
             settled = await self._send_profile(signal.version, request)
             if settled is None:
                 return False
@@ -226,11 +248,17 @@ class Pusher:
             return False
         if self._is_outdated(signal):
             return False
-        if not await self._send_prices(permitted(signal, granted, 1)):
+        if (not only_share or version == "2.0.1") and not await self._send_prices(
+            permitted(self._shared(signal), granted, 1)
+        ):
             return False
-        self._delivered, self._sharers = (signal.version, granted), sharers
-        await self._services.store.run(stations.save_signal_version, self._station_id, signal.version)
-        self._report("grid_signal_pushed", version=signal.version, profiles=len(requests), all_taken=taken)
+        self._delivered, self._sharers = (signal.version, granted, share), sharers
+        if taken:
+            await self._services.shares.accepted(self._station_id, share)
+            self._report("grid_share", import_w=share.import_w, export_w=share.export_w)
+        if not only_share:
+            await self._services.store.run(stations.save_signal_version, self._station_id, signal.version)
+            self._report("grid_signal_pushed", version=signal.version, profiles=len(requests), all_taken=taken)
         return True
 
     async def _send_parts(self, signal: GridSignal) -> bool:
@@ -260,7 +288,7 @@ class Pusher:
         granted = self._of_evse.get(needs.evse_id, self._permit)
         request = None
         if signal is not None:
-            bounded = permitted(signal, granted, sharers)
+            bounded = permitted(self._shared(signal), granted, sharers)
             request = transaction_profile(bounded, version, now_ms, transaction_id, needs, sharers=sharers)
         if request is not None:
             return await self._priced(request)
@@ -324,6 +352,8 @@ class Pusher:
             status=status,
             reason=detail,
         )
+        if status == "Accepted":
+            self._sent[_key(request)] = _limits(request)
         return status == "Accepted"
 
     async def _send_prices(self, signal: GridSignal) -> bool:
@@ -366,3 +396,12 @@ class Pusher:
 
     def _report(self, name: str, **data: Scalar) -> None:
         self._services.report("ocpp", name, self._station_id, data)
+
+
+def _key(request: SetChargingProfileRequest) -> tuple[int, str | None]:
+    return request.charging_profile.id, request.charging_profile.transaction_id
+
+
+def _limits(request: SetChargingProfileRequest) -> tuple[object, ...]:
+    periods = request.charging_profile.charging_schedule[0].charging_schedule_period
+    return tuple((each.limit, each.discharge_limit, each.operation_mode) for each in periods)

@@ -5,14 +5,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from csms.db.store import Store
+from csms.grid.limits import unbound
 from csms.grid.rules import WIDE, Governing, PriceBounds, SiteLimits, SourceSignal, governing
 from csms.settlements import store as records
-from v2g.energy.grid_signal import MAX_SIGNAL_BYTES, GridSignal, has_integer_prices, parse_grid_signal
+from csms.smart_charging import store as charging
+from v2g.energy.grid_signal import ALL, MAX_SIGNAL_BYTES, GridLimit, GridSignal, has_integer_prices, parse_grid_signal
+from v2g.energy.limits import MOST_W
 from v2g.errors import CodecError, RefusedError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
-from v2g.observe import Observe
+from v2g.observe import Observe, Scalar
 
 GRID_SIGNAL: Final = "grid_signal"
 """Kind of the feed's event that announces a new signal to other nodes."""
@@ -41,6 +46,8 @@ class GridSource:
         self._site = site
         self._file_state: tuple[int, int, int] | None = None
         self._file_problem = ""
+        self._unbound = False
+        self._ambiguous: list[str] = []
         self._lock = asyncio.Lock()
         self.current: GridSignal | None = None
         self.on_change: Callable[[GridSignal], None] = lambda _signal: None
@@ -50,6 +57,7 @@ class GridSource:
         document = await self._store.run(records.newest_signal)
         if document is not None:
             self.current = parse_grid_signal(document)
+            await self._name_ambiguous(self.current)
         await self.read_file()
 
     async def take_newest(self) -> None:
@@ -94,7 +102,8 @@ class GridSource:
 
     async def offer(self, signal: GridSignal, origin: str) -> None:
         """Store a signal and put it in force. Raises RefusedError: `old_version` unless its version is higher,
-        `price_out_of_bounds`, or `other_sources` where it is made from the sources of the configuration."""
+        `price_out_of_bounds`, `unbound` where a limit has no connection point here, or `other_sources` where it is made
+        from the sources of the configuration."""
         if self._site is not None:
             names = ", ".join(self._site.sources)
             raise RefusedError(
@@ -104,6 +113,12 @@ class GridSource:
             )
         if refusal := self.bounds.refusal(signal.slots):
             raise RefusedError(f"grid signal: {refusal}", reason="price_out_of_bounds", hint="are prices per kWh?")
+        if refusal := unbound(signal.every_limit, await self._store.read(charging.all_sites)):
+            raise RefusedError(
+                f"grid signal: {refusal}",
+                reason="unbound",
+                hint="add the site with its feeders and EVSEs (PUT /sites/SITE), or leave out connection_point",
+            )
         async with self._lock:
             if self.current is not None and signal.version <= self.current.version:
                 raise RefusedError(
@@ -118,6 +133,7 @@ class GridSource:
         if not saved:
             await self.take_newest()  # another node has it, or a newer one
             return
+        await self._name_ambiguous(signal)
         self._announce(signal, origin, Governing(import_source=origin, export_source=origin))
 
     async def state(self, stated: SourceSignal) -> int:
@@ -126,9 +142,16 @@ class GridSource:
         Raises StoreError.
         """
         assert self._site is not None
+        site = self._site
+        points = (GridLimit(connection_point=site.connection_point, direction="import", limit_w=0),)
+        if refusal := unbound(points, await self._store.read(charging.all_sites)):
+            site = msgspec.structs.replace(site, connection_point=ALL)  # the strictest meaning, until there is one
+            if not self._unbound:
+                self._observe(Observe("ocpp", "grid_limit_unbound", {"reason": f"grid.connection_point: {refusal}"}))
+        self._unbound = bool(refusal)
         async with self._lock:
             now_ms = self._clock.utc_ms()
-            signal = await self._store.run(records.save_source, self._site, stated, now_ms)
+            signal = await self._store.run(records.save_source, site, stated, now_ms)
             if signal is not None:
                 self.current = signal
         if signal is None:
@@ -144,6 +167,15 @@ class GridSource:
     async def governing(self) -> Governing | None:
         """Return the sources whose limits are the lowest; None without sources. Raises StoreError."""
         return None if self._site is None else governing(self._site, await self.stated(), self._clock.utc_ms())
+
+    async def _name_ambiguous(self, signal: GridSignal) -> None:
+        """Report limits that name no connection point where there are sites: they hold over all stations together."""
+        sites = [site.id for site in await self._store.read(charging.all_sites)]
+        ambiguous = sites if signal.connection_point == ALL and signal.site_import_limit_w < MOST_W else []
+        if ambiguous and ambiguous != self._ambiguous:
+            data: dict[str, Scalar] = {"version": signal.version, "sites": ", ".join(sites)[:200]}
+            self._observe(Observe("ocpp", "grid_limit_ambiguous", data))
+        self._ambiguous = ambiguous
 
     def _announce(self, signal: GridSignal, origin: str, by: Governing) -> None:
         self._observe(

@@ -18,6 +18,7 @@ from csms.contracts.verifier import ContractVerifier
 from csms.db import leases
 from csms.db.store import Store
 from csms.db.store_key import StoreKey
+from csms.grid.shares import GridShares
 from csms.grid.source import GridSource
 from csms.metrics import Metrics
 from csms.prequalifications.work import ExportPermits
@@ -60,6 +61,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     observe: EventLog
     grid: GridSource
     permits: ExportPermits
+    shares: GridShares
     contracts: ContractVerifier
     journals: JournalStore
     bookkeeper: Bookkeeper

@@ -16,7 +16,8 @@ from csms.alerts import sources as alert_sources
 from csms.alerts import store as alert_mails
 from csms.booking import store as reviews
 from csms.db.store import HEAD, address
-from csms.grid.rules import limits_at
+from csms.grid.limits import LimitState
+from csms.grid.store import states_of
 from csms.http.call import Call
 from csms.http.operations import Page, Reply, get, post
 from csms.http.paging import pages, shown
@@ -31,6 +32,7 @@ from csms.transactions import store as transactions
 from csms.transactions.rules import plain
 from csms.vehicles import store as vehicle_firmware
 from csms.vehicles.rules import Part
+from v2g.energy.grid_signal import ALL
 from v2g.io.metrics import gauge
 from v2g.version import VERSION
 
@@ -276,12 +278,35 @@ async def read_metrics(call: Call) -> Reply[bytes]:
 
 
 async def _grid(call: Call) -> list[Metric]:
-    signal, flow = call.services.grid.current, await call.run(flow_w)
-    found = [gauge("v2g_grid_flow_watts", "Power into all vehicles by their last readings, below 0 out.", flow)]
-    if signal is not None:
-        limits = dict(zip(("import", "export"), limits_at(signal, call.now_ms), strict=True))
-        found.append(gauge("v2g_grid_limit_watts", "Limits of the grid signal in force.", limits, "direction"))
-    return found
+    signal, all_w = call.services.grid.current, await call.run(flow_w)
+    limits = () if signal is None else signal.limits_at(call.now_ms)
+    states = sorted(
+        await call.run(states_of, limits, 0, call.services.shares.followed_ms), key=lambda each: -each.left_w
+    )
+    tightest: dict[tuple[str, str], LimitState] = {(each.connection_point, each.direction): each for each in states}
+    flows = {str(ALL): all_w} | {each.connection_point: each.flow_w for each in tightest.values()}
+    return [
+        gauge(
+            "v2g_grid_flow_watts",
+            "Power into the vehicles behind a connection point by their last readings, below 0 out.",
+            flows,
+            "connection_point",
+        ),
+        gauge(
+            "v2g_grid_limit_watts",
+            "Limits of the grid signal in force.",
+            {place: each.limit_w for place, each in tightest.items() if each.limit_w is not None},
+            "connection_point",
+            "direction",
+        ),
+        gauge(
+            "v2g_grid_left_watts",
+            "Limits less the flow in their direction: below 0 they are exceeded.",
+            {place: each.left_w for place, each in tightest.items()},
+            "connection_point",
+            "direction",
+        ),
+    ]
 
 
 async def _telemetry(call: Call) -> list[Metric]:

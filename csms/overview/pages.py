@@ -10,6 +10,7 @@ from csms.booking import api as quarantine
 from csms.books import api as reports
 from csms.console.visit import Visit, page
 from csms.events import api as events
+from csms.grid import api as grid
 from csms.grid.pages import signal_in_force
 from csms.http.pipeline import Answer
 from csms.overview import api as overview
@@ -46,6 +47,7 @@ async def show_overview(visit: Visit) -> Answer:
         taken_kwh=taken,
         fed_back_kwh=fed_back,
         signal=signal,
+        limits=await visit.ask(grid.list_grid_limits) if signal is not None else [],
         price=_slot_now(signal, visit.now_ms),
         **shown,
     )

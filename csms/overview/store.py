@@ -1,7 +1,7 @@
 """Figures about all stations and all running transactions."""
 
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Table, func, select, true
@@ -12,6 +12,9 @@ from csms.stations.tables import connectors, stations
 from csms.transactions.rules import Dated
 from csms.transactions.tables import transactions
 from v2g import typed_json
+
+_FEW: Final = 100
+"""So many stations are named in a query."""
 
 
 class StationFigures(NamedTuple):
@@ -24,13 +27,17 @@ class StationFigures(NamedTuple):
 
 
 class RunningPower(msgspec.Struct, frozen=True):
-    """What the last events of a running transaction say: power, W, negative out of the vehicle, and charge, %."""
+    """What the last events of a running transaction say: power, W, negative out of the vehicle, charge, %, its state,
+    and the EVSE's phases in use; the last was received at `heard_ms` (UTC)."""
 
     station_id: str
     transaction_id: str
     evse_id: int | None = None
     power_w: Dated | None = None
     soc: Dated | None = None
+    charging_state: Dated | None = None
+    lines: str = ""
+    heard_ms: int = 0
 
     @property
     def watts(self) -> Decimal:
@@ -82,8 +89,12 @@ def powers(connection: Connection, only: frozenset[str] | None = None, since_ms:
     More than its EVSE can have is unknown: one meter's error or lie changes no sum (R194).
     """
     running = transactions.c.ended_ms.is_(None) & transactions.c.active.is_(True)  # the first has an index
-    query = select(transactions.c.document).where(running, transactions.c.heard_ms >= since_ms)
-    decoded = map(_decode, connection.execute(query).scalars())
+    query = select(transactions.c.document, transactions.c.heard_ms).where(running, transactions.c.heard_ms >= since_ms)
+    if only is not None and len(only) <= _FEW:
+        query = query.where(transactions.c.station_id.in_(only))
+    decoded = (
+        msgspec.structs.replace(_decode(row.document), heard_ms=row.heard_ms) for row in connection.execute(query)
+    )
     found = [each for each in decoded if only is None or each.station_id in only]
     rated = held.ratings(connection, {(each.station_id, each.evse_id) for each in found if each.watts})
     return [

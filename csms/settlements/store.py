@@ -14,7 +14,8 @@ from csms.settlements.rules import Decision
 from csms.settlements.tables import grid_signals, grid_sources, journal_reviews, journals, offer_decisions, settlements
 from csms.settlements.tables import journal_lines as journal_lines_
 from v2g import typed_json
-from v2g.energy.grid_signal import GridSignal, parse_grid_signal
+from v2g.energy.grid_signal import ALL, GridSignal, parse_grid_signal
+from v2g.energy.limits import MOST_W
 from v2g.energy.settlement.signed_prices import tariff_digest
 
 _ALL_SOURCES: Final = "grid sources"
@@ -193,7 +194,7 @@ def save_signal(connection: Connection, version: int, document: bytes, origin: s
             received_from=origin,
             document=document.decode(),
             tariff=tariff_digest(signal.tariff()),
-            export_limit_w=signal.export_limit_w,
+            export_limit_w=signal.export_limit_w if signal.connection_point == ALL else MOST_W,  # for all sessions
         )
     )
     old = (grid_signals.c.version < version - _KEPT_SIGNALS) & (grid_signals.c.document != "")

@@ -108,6 +108,22 @@ grid_signals: Final = Table(
 )
 """Of old ones only the hash of their tariff and their limit stay; their `document` is empty."""
 
+grid_shares: Final = Table(
+    "grid_shares",
+    metadata,
+    Column("station_id", String(48), primary_key=True),
+    Column("node", String(130), primary_key=True),
+    Column("site", String(60), nullable=False),
+    Column("import_w", BigInteger, nullable=False),
+    Column("export_w", BigInteger, nullable=False),
+    Column("held_import_w", BigInteger),
+    Column("held_export_w", BigInteger),
+    Column("since_ms", BigInteger, nullable=False),
+    Column("shared", String(64), nullable=False),
+)
+"""What each station is to draw and feed back at most, by its EVSEs at a node of the tree of connection points, what it
+has last accepted, since when, and by which limits: their hash."""
+
 price_deliveries: Final = Table(
     "price_deliveries",
     metadata,

@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from csms.accounts.rules import Permission
 from csms.booking import held
+from csms.grid.limits import unbound
 from csms.http.backend import SITE_CHANGED
 from csms.http.call import Call
 from csms.http.operations import STATION_PROBLEMS, Page, delete, get, post, put
@@ -21,6 +22,7 @@ from csms.smart_charging import store as rows
 from csms.smart_charging.binding import EvseLimits, evse_limits
 from csms.smart_charging.charging_plans import Step
 from csms.smart_charging.work import SmartCharging
+from v2g.energy.grid_signal import GridSignal
 
 SiteId = Annotated[str, msgspec.Meta(min_length=1, max_length=60, examples=["depot"])]
 _EXAMPLE = {
@@ -61,32 +63,43 @@ async def read_site(call: Call, parameters: OneSite) -> Site:
     return await _site(call, parameters.site_id)
 
 
-@put("/sites/{site_id}", Permission.WRITE_ENERGY, conditional=True, example=_EXAMPLE)
+@put("/sites/{site_id}", Permission.WRITE_ENERGY, problems=(409,), conditional=True, example=_EXAMPLE)
 async def put_site(call: Call, parameters: OneSite, body: Site) -> Site:
     """Store a site, replacing one of the same id; its power is distributed again."""
     if body.id != parameters.site_id:
         raise ApiError(400, f"the body has site {body.id}, the path {parameters.site_id}")
-    await call.change(
-        lambda connection: rows.site(connection, body.id),
-        lambda connection, _before: rows.save_site(connection, body, call.now_ms),
-    )
+    signal = call.services.grid.current
+
+    def write(connection: Connection, _before: Site | None) -> None:
+        rows.save_site(connection, body, call.now_ms)
+        _check_bound(connection, signal)
+
+    await call.change(lambda connection: rows.site(connection, body.id), write)
     await call.services.connections.decided()
     call.services.feed.publish(SITE_CHANGED, None, {"site": body.id})
     return body
 
 
-@delete("/sites/{site_id}", Permission.WRITE_ENERGY, problems=(404,), conditional=True)
+@delete("/sites/{site_id}", Permission.WRITE_ENERGY, problems=(404, 409), conditional=True)
 async def delete_site(call: Call, parameters: OneSite) -> None:
     """Delete a site: its EVSEs keep their last limits."""
+    signal = call.services.grid.current
 
     def write(connection: Connection, before: Site | None) -> None:
         if before is None:
             raise missing("site")
         rows.remove_site(connection, parameters.site_id)
+        _check_bound(connection, signal)
 
     await call.change(lambda connection: rows.site(connection, parameters.site_id), write)
     await call.services.connections.decided()
     call.services.feed.publish(SITE_CHANGED, None, {"site": parameters.site_id})
+
+
+def _check_bound(connection: Connection, signal: GridSignal | None) -> None:
+    """Refuse a change after which a limit of the grid in force has no connection point. Raises ApiError."""
+    if signal is not None and (refusal := unbound(signal.every_limit, rows.all_sites(connection))):
+        raise ApiError(409, refusal, "send a grid signal without it first")
 
 
 @post("/sites/{site_id}/balance", Permission.WRITE_ENERGY, problems=(404,))

@@ -21,10 +21,13 @@ from v2g.ocpp.times import parse_time
 _MOST_W: Final = 1e9
 """More than any vehicle or site has: higher limits count as none."""
 
+_SLACK_MA: Final = 500
+"""So much more than its limit an EVSE may draw on each phase without being named, beside a tenth of it."""
+
 _PHASES_OF_MODE: Final = {"AC_single_phase": 1, "AC_two_phase": 2}
 """How many phases, the first of the EVSE's own, a vehicle uses by its energy transfer mode (EnergyTransferModeEnum)."""
 
-_WANTING: Final = frozenset({"Charging", "SuspendedEVSE", "EVConnected", ""})
+WANTING: Final = frozenset({"Charging", "SuspendedEVSE", "EVConnected", ""})
 """Charging states of vehicles that would take energy; one that has paused keeps its least current."""
 
 
@@ -109,6 +112,8 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     """Whether its station can choose the phase of a vehicle that uses one (ACPhaseSwitchingSupported)."""
     uncontrolled: bool = False
     """Whether its station reports that its contactor does not open: it draws what it may, whatever it is told."""
+    drawn_w: int = 0
+    """Its power into the vehicle by a reading since its share was accepted."""
     phase_to_use: int | None = None
     """The EVSE's own phase (1 to 3) in the profile of its share."""
 
@@ -122,6 +127,7 @@ def loads_of(site: Site, known: Mapping[str, Known], given: Mapping[str, int], n
     """Return the loads of a site. `given`: the last limit of each EVSE (mA), as accepted by its station.
 
     An unreachable station continues with its last limit, and an uncontrolled EVSE with its last one or all that it can.
+    One that does not obey its limit draws what it draws.
     An EVSE without a transaction may draw `waiting_ma`.
     A dispatched vehicle draws its set-point, and keeps its limit for afterwards.
     """
@@ -133,6 +139,8 @@ def loads_of(site: Site, known: Mapping[str, Known], given: Mapping[str, int], n
         if not about.connected or (transaction is not None and about.dispatch_w is not None):
             dispatched = current_of(max(0, about.dispatch_w or 0), place)
             loads.append(_load(place, fixed=max(dispatched, given.get(place.id, site.waiting_ma))))
+        elif beyond_w(place, about, given):
+            loads.append(_load(place, fixed=_drawn_ma(place, about)))
         elif about.uncontrolled:
             loads.append(_load(place, fixed=given.get(place.id, place.most_ma)))
         elif transaction is None:
@@ -144,6 +152,18 @@ def loads_of(site: Site, known: Mapping[str, Known], given: Mapping[str, int], n
             running = bool(given.get(place.id))
             loads.append(_vehicle(place, about, transaction, phases, running=running, now_ms=now_ms))
     return loads
+
+
+def beyond_w(place: Place, about: Known, given: Mapping[str, int]) -> int:
+    """Return by how much (W) an EVSE draws more than its limit; 0 within what voltage and meters may differ."""
+    drawn_ma, limit_ma = _drawn_ma(place, about), given.get(place.id)
+    if limit_ma is None or about.dispatch_w is not None or drawn_ma <= limit_ma * 11 // 10 + _SLACK_MA:
+        return 0
+    return (drawn_ma - limit_ma) * about.drawn_w // drawn_ma
+
+
+def _drawn_ma(place: Place, about: Known) -> int:
+    return _milliampere(about.drawn_w, len(lines_in_use(len(place.phases), about)))
 
 
 def _load(place: Place, *, fixed: int) -> Load:
@@ -205,7 +225,7 @@ def _vehicle(
     if about.external_w is not None:
         most = min(most, _milliampere(about.external_w, len(place.phases)))  # K01.FR.50: spread over the EVSE's phases
     state = transaction.charging_state.value if transaction.charging_state else ""
-    if state not in _WANTING:  # it draws nothing now: its least current lets it resume
+    if state not in WANTING:  # it draws nothing now: its least current lets it resume
         most, needed = min(most, least), 0
     return Load(
         id=place.id,

@@ -8,8 +8,10 @@ import msgspec
 
 from csms.cluster.concurrency import for_each
 from csms.cluster.feed import Subscription
+from csms.grid.shares import GRID_SHARES
+from csms.grid.source import GRID_SIGNAL
 from csms.ocpp.base import Services
-from csms.sites.rules import Known, Place, Site, chosen_phases, loads_of
+from csms.sites.rules import Known, Place, Site, beyond_w, chosen_phases, loads_of
 from csms.smart_charging import store as charging
 from csms.smart_charging.charging_plans import milliampere, share_profile, waiting_profile
 from csms.smart_charging.rules import WAITING_PROFILE
@@ -22,10 +24,9 @@ from v2g.observe import Scalar
 _BOOTED: Final = "boot_accepted"
 _CHANGED: Final = "site_changed"
 _TRIGGERS: Final = frozenset({
-    _BOOTED, _CHANGED, "charging_limit", "charging_limit_cleared", "charging_needs", "connector_status", "dispatched",
-    "priority_charging",
-    "station_connected", "station_disconnected", "transaction_closed", "transaction_ended",
-    "transaction_started", "transaction_updated",
+    _BOOTED, _CHANGED, GRID_SHARES, GRID_SIGNAL, "charging_limit", "charging_limit_cleared", "charging_needs",
+    "connector_status", "dispatched", "priority_charging", "station_connected", "station_disconnected",
+    "transaction_closed", "transaction_ended", "transaction_started", "transaction_updated",
 })  # fmt: skip
 """Events after which a site may have to be rebalanced."""
 
@@ -68,6 +69,7 @@ class Balancer:
             if not self._leads(site):
                 self._overloads.pop(site.id, None)
                 self._services.overloads.pop(site.id, None)
+                self._services.shares.name({}, site.id)
                 self._services.metrics.site_overloaded(site.id, 0)  # another node reports it
             elif touched:
                 await self.balance(site)
@@ -90,7 +92,12 @@ class Balancer:
 
         What a station does not lower is taken from the others. An overload that then remains is reported.
         """
+        site = await self._services.shares.limited(site)
         known, given = await look_at(self._services, site)
+        self._services.shares.name(
+            {each.station_id: beyond for each in site.places if (beyond := beyond_w(each, known[each.id], given))},
+            site.id,
+        )
         places = {place.id: place for place in site.places}
         kept: set[str] = set()
         chosen: dict[str, int] = {}
@@ -133,7 +140,10 @@ class Balancer:
         if all(since[name].dispatch_w == about.dispatch_w for name, about in known.items()):
             await for_each(raises, send)  # else a vehicle was dispatched meanwhile; start again
         drawn = {load.id: given[load.id] if load.fixed is None else load.fixed for load in loads}
-        self._report_overload(site.id, overload(site.nodes, loads, drawn))
+        found = overload(site.nodes, loads, drawn)
+        self._report_overload(site.id, found)
+        if found is None:
+            await self._services.shares.site_within(site)
         return given
 
     def _report_overload(self, site_id: str, found: Overload | None) -> None:

@@ -25,6 +25,9 @@ from v2g.ocpp.times import format_time, parse_time
 
 VOLTAGE: Final = 230
 
+FOLLOWED_MS: Final = 3_000
+"""So long after a limit or a share was sent, readings may be of the time before."""
+
 _TOLERANCE_W: Final = 1.0
 _CLOCK_SLACK_MS: Final = 60_000
 

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from v2g.energy.grid_signal import GridSignal
+from v2g.energy.grid_signal import ALL, ConnectionPoint, GridSignal
 from v2g.energy.limits import MOST_W
 from v2g.energy.price_plan import PricePlan, Use
 from v2g.errors import RefusedError
@@ -446,6 +446,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
     `until_ms`: when it expires without renewal (UTC). `parts`: each vehicle's own set-point, by its name in plans; then
     nothing is split, and vehicles without one get none. `fleet`: whose plan they follow, `planned_w`: what it says.
+    `evses`: those behind its connection point, as `STATION/EVSE`; None for all of its stations.
     """
 
     setpoint_w: int
@@ -456,6 +457,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     parts: Mapping[str, int] | None = None
     fleet: str = ""
     planned_w: int = 0
+    connection_point: ConnectionPoint = ALL
+    evses: frozenset[str] | None = None
 
     def concerns(self, station_id: str) -> bool:
         """Return whether it applies to a station."""
@@ -484,6 +487,8 @@ class Orders:
 
 
 def _meet(one: Order, other: Order) -> bool:
+    if one.evses is not None and other.evses is not None:
+        return bool(one.evses & other.evses)
     return one.stations is None or other.stations is None or bool(one.stations & other.stations)
 
 

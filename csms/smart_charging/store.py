@@ -9,9 +9,10 @@ from sqlalchemy import Connection, Row, Table, delete, func, insert, select, tup
 from csms.db.bulk import upsert_rows
 from csms.device_model.store import phases_of_evses
 from csms.diagnostics import store as diagnostics
+from csms.overview import store as overview
 from csms.sites.rules import Known, Site, external_limit_w
 from csms.smart_charging.binding import Bound, LimitPoint, evse_limits
-from csms.smart_charging.charging_plans import ProfileTemplate, milliampere
+from csms.smart_charging.charging_plans import FOLLOWED_MS, ProfileTemplate, milliampere
 from csms.smart_charging.rules import DISPATCH_PROFILE, SHARE_PROFILE, WAITING_PROFILE, Order
 from csms.smart_charging.tables import (
     charging_limits,
@@ -196,8 +197,24 @@ def look(connection: Connection, station_id: str, now_ms: int) -> Seen:
             known[evse_id] = msgspec.structs.replace(known[evse_id], phase_to_use=phase)
     for evse_id, (rotation, selects) in (phases_of_evses(connection, station_id, known) if known else {}).items():
         known[evse_id] = msgspec.structs.replace(known[evse_id], rotation=rotation, selects_phase=selects)
+    for evse_id, drawn_w in (_drawn(connection, station_id) if shares else {}).items():
+        if evse_id in known:
+            known[evse_id] = msgspec.structs.replace(known[evse_id], drawn_w=drawn_w)
     waiting = any(held.id == WAITING_PROFILE for _, _, held in stored)
     return Seen(known, shares, of_station, waiting, diagnostics.uncontrolled(connection, station_id))
+
+
+def _drawn(connection: Connection, station_id: str) -> dict[int, int]:
+    """Return the power (W) into the vehicles of EVSEs by readings since their shares were accepted."""
+    there = charging_profiles.c
+    query = select(there.transaction_id, there.evse_id, there.updated_ms)
+    of_share = (there.station_id == station_id) & (there.profile_id == SHARE_PROFILE + there.evse_id)
+    shares = {row.transaction_id: row for row in connection.execute(query.where(of_share))}
+    return {
+        share.evse_id: max(0, round(each.watts))
+        for each in overview.powers(connection, frozenset({station_id}))
+        if (share := shares.get(each.transaction_id)) and each.heard_ms >= share.updated_ms + FOLLOWED_MS
+    }
 
 
 def look_all(connection: Connection, stations: Iterable[str], now_ms: int) -> dict[str, Seen]:

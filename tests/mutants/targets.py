@@ -37,6 +37,7 @@ TARGETS: Final[Mapping[str, Target]] = {
             "tests/csms/booking/test_plausible_times.py",
         ),
     ),
+    "grid_limits": Target("csms/grid/limits.py", ("tests/csms/grid/test_limits.py",)),
     "split": Target("v2g/energy/dispatch/split.py", ("tests/energy/dispatch/test_split.py",)),
     "twin": Target("v2g/battery/twin.py", ("tests/battery/test_twin.py",)),
     "detectors": Target("v2g/battery/detectors.py", ("tests/battery/test_detectors.py",)),

@@ -8,15 +8,16 @@ import itertools
 import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta, tzinfo
-from typing import Annotated, Any, Final, TypeVar, overload
+from typing import Annotated, Any, Final, Literal, TypeVar, overload
 
 import msgspec
 from msgspec import Meta
+from msgspec.structs import replace
 
 from v2g import typed_json
 from v2g.asn1.discharge import MicroPerKwh, PriceSlot
 from v2g.errors import CodecError, RefusedError
-from v2g.units import Currency, Decimals, UtcMs, micro_of
+from v2g.units import LAST_MS, Currency, Decimals, UtcMs, micro_of
 
 QUARTER_MS: Final = 15 * 60 * 1000
 """ms in a quarter of an hour: the settlement interval."""
@@ -26,8 +27,12 @@ _DECIMALS: Final = re.compile(r"-?[0-9]{1,13}(\.[0-9]{1,6})?\Z", re.ASCII)
 """Decimal text, as in `v2g.units.Decimals`."""
 
 __all__ = [
+    "ALL",
     "QUARTER_MS",
+    "ConnectionPoint",
+    "Direction",
     "ExportSignal",
+    "GridLimit",
     "GridSignal",
     "PriceSignal",
     "PriceSlot",
@@ -44,6 +49,7 @@ __all__ = [
 
 
 S = TypeVar("S", bound="PriceSignal")
+PhaseCurrent = Annotated[int, Meta(ge=0, le=10_000_000)]
 
 
 class Tariff(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,10 +148,85 @@ class ExportSignal(PriceSignal, frozen=True, kw_only=True, forbid_unknown_fields
     valid_until_ms: Annotated[int, Meta(ge=0, le=2**53 - 1)]
 
 
-class GridSignal(ExportSignal, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The grid operator's signal, as JSON: prices, and the site's maximum import and feed-in."""
+class ConnectionPoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Where a limit holds: a site, a feeder of it, or an EVSE; empty: all stations of the back end."""
+
+    site: Annotated[str, Meta(max_length=60, description="A site.")] = ""
+    feeder: Annotated[str, Meta(max_length=60, description="A node of that site: a fuse, cable or transformer.")] = ""
+    station_id: Annotated[str, Meta(max_length=48, description="The station of an EVSE.")] = ""
+    evse_id: Annotated[int, Meta(ge=0, le=10_000, description="The number of an EVSE at its station.")] = 0
+
+    def __post_init__(self) -> None:
+        """Reject what names no point or two."""
+        if bool(self.station_id) is not bool(self.evse_id) or (self.station_id and (self.site or self.feeder)):
+            raise ValueError("a connection point is a site, a feeder of a site, or an EVSE by station_id and evse_id")
+        if self.feeder and not self.site:
+            raise ValueError("a feeder needs its site")
+
+    def __str__(self) -> str:
+        """Return its name, as alerts, metrics and pages have it."""
+        if self.station_id:
+            return f"EVSE {self.station_id}/{self.evse_id}"
+        return (f"feeder {self.site}/{self.feeder}" if self.feeder else f"site {self.site}") if self.site else "all"
+
+
+ALL: Final = ConnectionPoint()
+"""All stations of the back end together."""
+
+Direction = Literal["import", "export"]
+
+
+class GridLimit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A limit of what all stations behind a connection point draw or feed back together, from one time until another.
+
+    Either `limit_w`, of all phases together, or `phases_ma`.
+    """
+
+    connection_point: ConnectionPoint = ALL
+    direction: Direction
+    limit_w: Annotated[int, Meta(ge=0, le=10_000_000, description="Of all phases together, W.")] | None = None
+    phases_ma: Annotated[
+        tuple[PhaseCurrent, PhaseCurrent, PhaseCurrent] | None, Meta(description="Of L1, L2 and L3, mA.")
+    ] = None
+    from_ms: Annotated[UtcMs, Meta(description="When it begins.")] = 0
+    until_ms: Annotated[UtcMs, Meta(description="When it ends.")] = LAST_MS
+    source: Annotated[str, Meta(max_length=64, description="Who set it; empty: the source of the signal.")] = ""
+
+    def __post_init__(self) -> None:
+        """Reject two limits in one, none, and one that never holds."""
+        if (self.limit_w is None) is (self.phases_ma is None):
+            raise ValueError("a limit has either limit_w or phases_ma")
+        if self.until_ms <= self.from_ms:
+            raise ValueError("until_ms of a limit must be after from_ms")
+
+
+class GridSignal(ExportSignal, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The grid operator's signal, as JSON: prices, and limits of import and export at connection points.
+
+    `site_import_limit_w` and `export_limit_w` hold at `connection_point`: where it is left out, over all stations.
+    """
 
     site_import_limit_w: Annotated[int, Meta(ge=0, le=10_000_000)]
+    connection_point: ConnectionPoint = ALL
+    limits: Annotated[tuple[GridLimit, ...], Meta(max_length=1000)] = ()
+
+    @property
+    def every_limit(self) -> tuple[GridLimit, ...]:
+        """All limits with their connection point and source; export ends with the signal, import does not."""
+        import_ = GridLimit(
+            connection_point=self.connection_point,
+            direction="import",
+            limit_w=self.site_import_limit_w,
+            source=self.source,
+        )
+        export = replace(import_, direction="export", limit_w=self.export_limit_w, until_ms=self.valid_until_ms)
+        ended = replace(import_, direction="export", limit_w=0, from_ms=min(self.valid_until_ms, LAST_MS - 1))
+        named = (replace(each, source=each.source or self.source) for each in self.limits)
+        return import_, export, ended, *named
+
+    def limits_at(self, utc_ms: int) -> tuple[GridLimit, ...]:
+        """Return the limits in force at a time."""
+        return tuple(each for each in self.every_limit if each.from_ms <= utc_ms < each.until_ms)
 
     def part(self, kind: type[S]) -> S:
         """Return the fields that a kind of signal has."""
@@ -172,6 +253,8 @@ class TypedGridSignal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     export_limit_w: Annotated[int, Meta(ge=0, le=10_000_000)]
     valid_until_ms: UtcMs
     site_import_limit_w: Annotated[int, Meta(ge=0, le=10_000_000)]
+    connection_point: ConnectionPoint = ALL
+    limits: Annotated[tuple[GridLimit, ...], Meta(max_length=1000)] = ()
 
 
 class TypedPriceSlot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

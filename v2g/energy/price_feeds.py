@@ -24,7 +24,7 @@ import msgspec
 from msgspec import Meta
 
 from v2g import typed_json
-from v2g.energy.grid_signal import MAX_SIGNAL_BYTES, GridSignal, PriceSignal, SignalSlot, parse_grid_signal
+from v2g.energy.grid_signal import ALL, MAX_SIGNAL_BYTES, GridSignal, PriceSignal, SignalSlot, parse_grid_signal
 from v2g.errors import CodecError
 from v2g.xml_text import Node, children, local_name, read_xml, text_at
 
@@ -108,6 +108,9 @@ def parse_feed(data: bytes, format_: FORMATS, markup: Markup, series: str = "") 
     if format_ == "grid-signal":
         signal = parse_grid_signal(data, GridSignal if b'"site_import_limit_w"' in data else PriceSignal)
         limits = signal if isinstance(signal, GridSignal) else None
+        if limits is not None and (limits.limits or limits.connection_point != ALL):
+            hint = "grid.connection_point says it for all"
+            raise CodecError("grid signal: a feed names no connection points", hint=hint)
         return FeedData(
             currency=signal.currency,
             slots=signal.slots,

@@ -5,13 +5,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-Values = float | Mapping[str, float]
-"""A value, or values by label."""
+Values = float | Mapping[str, float] | Mapping[tuple[str, str], float]
+"""A value, or values by label or labels."""
 
 
-def gauge(name: str, about: str, values: Values, label: str = "") -> Metric:
-    """Return a metric with its present value, or one for each value of a `label`."""
-    return _filled(GaugeMetricFamily(name, about, labels=[label] if label else []), values)
+def gauge(name: str, about: str, values: Values, *labels: str) -> Metric:
+    """Return a metric with its present value, or one for each value of its `labels`."""
+    return _filled(GaugeMetricFamily(name, about, labels=labels), values)
 
 
 def counter(name: str, about: str, values: Values, label: str = "") -> Metric:
@@ -20,8 +20,8 @@ def counter(name: str, about: str, values: Values, label: str = "") -> Metric:
 
 
 def _filled(metric: GaugeMetricFamily | CounterMetricFamily, values: Values) -> Metric:
-    for value, number in values.items() if isinstance(values, Mapping) else [("", values)]:
-        metric.add_metric([value] if isinstance(values, Mapping) else [], number)
+    for value, number in values.items() if isinstance(values, Mapping) else [((), values)]:
+        metric.add_metric([value] if isinstance(value, str) else [*value], number)
     return metric
 
 

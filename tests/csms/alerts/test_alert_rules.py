@@ -34,6 +34,7 @@ def test_rules_are_those_that_operators_were_promised() -> None:
         "battery_unchecked": ("vehicle", month, month, "warning"),
         "campaign_halted": ("campaign", 0, 0, "error"),
         "grid_limit_exceeded": ("grid", 0, 0, "error"),
+        "limit_not_obeyed": ("station", 0, 0, "error"),
         "update_failed": ("campaign", 0, 0, "warning"),
     }
     assert all(each.enabled for each in RULES.values())

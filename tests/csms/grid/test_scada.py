@@ -136,7 +136,8 @@ async def test_a_set_point_is_dispatched_within_the_limits_and_ends_with_the_hea
         await one.step(31)
         now_ms = one.backend.clock.utc_ms()
         await other.follow(7_000, now_ms + 3_600_000, now_ms)
-        assert one.named("setpoint_dispatched")[-1] == {"source": "openadr:V", "setpoint_w": 7_000, "vehicles": 0}
+        last = {"source": "openadr:V", "setpoint_w": 7_000, "vehicles": 0, "connection_point": "all"}
+        assert one.named("setpoint_dispatched")[-1] == last
 
 
 async def test_limits_in_force_can_be_read(site: Start) -> None:

@@ -1,0 +1,187 @@
+"""Shares of the grid's limits that stations have: decided in one transaction, so that two nodes never share twice."""
+
+import hashlib
+from collections.abc import Collection, Sequence
+from typing import Final, NamedTuple
+
+import msgspec
+from sqlalchemy import Connection, delete, func, select, update
+
+from csms.admission.tables import admissions
+from csms.booking import held
+from csms.db.bulk import upsert_rows
+from csms.grid.limits import EvseUse, LimitState, PointPower, StationShare, share_stations, states
+from csms.overview import store as overview
+from csms.settlements.tables import grid_shares
+from csms.sites.rules import WANTING, Site
+from csms.smart_charging import store as charging
+from csms.smart_charging.charging_plans import FOLLOWED_MS, VOLTAGE
+from csms.stations.tables import stations
+from csms.transactions import store as transactions
+from csms.transactions.events import lock
+from v2g.energy.conductors import LINES, line_power_w
+from v2g.energy.grid_signal import GridLimit
+from v2g.energy.limits import MOST_W
+
+GONE_MS: Final = 900_000
+"""A station without connection and transaction keeps its share so long."""
+
+_LOCK: Final = "grid shares"
+"""Name of a lock; no station has it, as there is a blank in it."""
+
+
+class Share(NamedTuple):
+    """What a station may draw and feed back, W."""
+
+    import_w: int = MOST_W
+    export_w: int = MOST_W
+
+
+def share_of(connection: Connection, station_id: str, limits: Sequence[GridLimit]) -> Share | None:
+    """Return a station's share; None if it has none by these limits yet.
+
+    At a site it may draw what the whole site may: its balancer holds that.
+    """
+    own = connection.execute(select(grid_shares).where(grid_shares.c.station_id == station_id)).all()
+    shared = _hash(limits, charging.all_sites(connection))
+    if not own or any(row.shared != shared for row in own):
+        return None
+    parts = parts_of(connection)
+    import_w = sum(row.import_w for row in own if not row.site)
+    import_w += sum(parts[site] for site in {row.site for row in own if row.site})
+    return Share(min(MOST_W, import_w), min(row.export_w for row in own))
+
+
+def parts_of(connection: Connection) -> dict[str, int]:
+    """Return how much each site may draw, W."""
+    there = grid_shares.c
+    query = select(there.site, func.sum(there.import_w)).where(there.site != "").group_by(there.site)
+    return {site: int(power_w) for site, power_w in connection.execute(query)}
+
+
+def accept(connection: Connection, station_id: str, share: Share, now_ms: int) -> None:
+    """Note that a station has accepted a share; at sites only that of export, as their balancer holds the other."""
+    there = grid_shares.c
+    here = there.station_id == station_id
+    connection.execute(update(grid_shares).where(here).values(held_export_w=share.export_w, since_ms=now_ms))
+    connection.execute(update(grid_shares).where(here, there.site == "").values(held_import_w=share.import_w))
+
+
+def accept_site(connection: Connection, site: str, now_ms: int) -> bool:
+    """Note that the EVSEs of a site are within its part; return whether that is new."""
+    there = grid_shares.c
+    here = (there.site == site) & there.held_import_w.is_distinct_from(there.import_w)
+    values = {"held_import_w": there.import_w, "since_ms": now_ms}
+    return connection.execute(update(grid_shares).where(here).values(values)).rowcount > 0
+
+
+def states_of(
+    connection: Connection, limits: Sequence[GridLimit], since_ms: int = 0, followed_ms: int = FOLLOWED_MS
+) -> list[LimitState]:
+    """Return limits with what flows at their connection points by readings received since a time (UTC ms).
+
+    A reading of before its station accepted less counts as that.
+    """
+    query = select(grid_shares).where(grid_shares.c.site == "")
+    left = {row.station_id: [row.held_import_w, row.held_export_w, row.since_ms] for row in connection.execute(query)}
+    powers = []
+    for each in overview.powers(connection, since_ms=since_ms):
+        power_w, share = round(each.watts), left.get(each.station_id)
+        if share is not None and each.heard_ms < share[2] + followed_ms:
+            way = 0 if power_w >= 0 else 1
+            if share[way] is not None:
+                counted_w = min(abs(power_w), share[way])
+                share[way] -= counted_w
+                power_w = counted_w if power_w >= 0 else -counted_w
+        powers.append(PointPower(each.station_id, each.evse_id, power_w, each.lines))
+    return states(limits, charging.all_sites(connection), powers)
+
+
+def forget(connection: Connection) -> None:
+    """Delete all shares: nothing is limited."""
+    connection.execute(delete(grid_shares))
+
+
+def share_all(
+    connection: Connection,
+    limits: Sequence[GridLimit],
+    connected: Collection[str],
+    now_ms: int,
+    followed_ms: int = FOLLOWED_MS,
+) -> tuple[set[str], dict[str, int]]:
+    """Share limits over all stations; return those whose share has changed, and by how much (W) some exceed theirs."""
+    lock(connection, (_LOCK,))
+    sites = charging.all_sites(connection)
+    shared = _hash(limits, sites)
+    refused = select(admissions.c.station_id).where(admissions.c.boot == "Rejected")
+    connection.execute(delete(grid_shares).where(grid_shares.c.station_id.in_(refused)))
+    use = _use(connection, now_ms)
+    gone = _gone(connection, {*connected, *(each.station_id for each in use)}, now_ms)
+    connection.execute(update(grid_shares).where(grid_shares.c.station_id.in_(gone)).values(shared=""))
+    rows = connection.execute(select(grid_shares).where(grid_shares.c.station_id.not_in(gone))).all()
+    known = {
+        (row.station_id, row.node): StationShare(
+            **{name: getattr(row, name) for name in StationShare.__struct_fields__}
+        )
+        for row in rows
+    }
+    anew = any(row.shared != shared for row in rows)
+    found, beyond = share_stations(limits, sites, known.values(), use, connected, followed_ms, anew=anew, gone=gone)
+    changed, sites_changed = set(), set()
+    for each in found:
+        before = known.pop((each.station_id, each.node), None)
+        if before is None or (each.import_w, each.export_w) != (before.import_w, before.export_w):
+            changed.add(each.station_id)
+            sites_changed.add(each.site)
+    for station_id, node in known:
+        there = grid_shares.c
+        connection.execute(delete(grid_shares).where(there.station_id == station_id, there.node == node))
+    if anew or changed or known:
+        upsert_rows(connection, grid_shares, [{**msgspec.structs.asdict(each), "shared": shared} for each in found])
+    return changed | {each.station_id for each in found if each.site and each.site in sites_changed}, beyond
+
+
+def _gone(connection: Connection, here: Collection[str], now_ms: int) -> list[str]:
+    """Return stations that were last seen so long ago that others get their shares; they count again once they are
+    back."""
+    seen = stations.c.last_seen_ms < now_ms - GONE_MS
+    query = select(stations.c.station_id).join(grid_shares, grid_shares.c.station_id == stations.c.station_id)
+    return [each for each in connection.execute(query.where(seen).distinct()).scalars() if each not in here]
+
+
+def _use(connection: Connection, now_ms: int) -> list[EvseUse]:
+    """Return what running transactions draw, and what their vehicles can use: at most what their EVSEs can."""
+    running = overview.powers(connection)
+    needs = {(each[0], each[1]): each[2] for each in transactions.all_with_needs(connection)}
+    asked = charging.following(connection, now_ms)
+    rated = held.ratings(connection, {(each.station_id, each.evse_id) for each in running})
+    found = []
+    for each in running:
+        key = each.station_id, each.transaction_id
+        can, rating = needs.get(key), rated[each.station_id, each.evse_id]
+        import_w, export_w = rating.import_w, 0
+        if can is not None:
+            of_current_w = line_power_w(can.most_ma, VOLTAGE, len(LINES))
+            import_w = min([import_w, *(power_w for power_w in (can.most_w, of_current_w) if power_w)])
+            export_w = min(rating.export_w, can.most_discharge_w if can.bidirectional else 0)
+        if each.charging_state is not None and each.charging_state.value not in WANTING:
+            import_w = 0  # it draws nothing now
+        found.append(
+            EvseUse(
+                station_id=each.station_id,
+                evse_id=each.evse_id or 0,
+                power_w=round(each.watts),
+                heard_ms=each.heard_ms,
+                import_w=import_w,
+                export_w=export_w,
+                setpoint_w=asked.get(key),
+            )
+        )
+    return found
+
+
+def _hash(limits: Sequence[GridLimit], sites: Sequence[Site]) -> str:
+    """Return what changes when the tree of connection points or its limits do, not with their validity."""
+    bounds = sorted((str(each.connection_point), each.direction, each.limit_w, each.phases_ma) for each in limits)
+    places = [(site.id, site.nodes, [(place.id, place.node) for place in site.places]) for site in sites]
+    return hashlib.sha256(msgspec.json.encode((bounds, places))).hexdigest()

@@ -1,0 +1,410 @@
+"""Limits at connection points: whatever the tree, they hold together, are shared fairly, and lowered before raised."""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from csms.grid.limits import (
+    AHEAD_MS,
+    Bearer,
+    EvseUse,
+    PointPower,
+    StationShare,
+    chains,
+    least_w,
+    limited,
+    share_out,
+    share_stations,
+    states,
+    to_share,
+    tree,
+    unbound,
+)
+from csms.sites.rules import Place, Site
+from csms.smart_charging.charging_plans import FOLLOWED_MS
+from tests.csms.support import grid_signal
+from v2g.energy.balancing import Node
+from v2g.energy.grid_signal import ALL, ConnectionPoint, Direction, GridLimit
+from v2g.energy.limits import MOST_MA, MOST_W
+from v2g.units import LAST_MS
+
+YARD, ROW = ConnectionPoint(site="yard"), ConnectionPoint(site="yard", feeder="row")
+MAIN, EVSE = ConnectionPoint(site="yard", feeder="main"), ConnectionPoint(station_id="A", evse_id=1)
+
+
+def places(*homes: str, first: str = "A", phases: tuple[str, ...] = ("L1", "L2", "L3")) -> tuple[Place, ...]:
+    """A station of one EVSE at each of these nodes: A, B and so on."""
+    names = (chr(ord(first) + number) for number in range(len(homes)))
+    return tuple(
+        Place(station_id=name, evse_id=1, node=home, most_ma=32_000, phases=phases)  # type: ignore[arg-type]
+        for name, home in zip(names, homes, strict=True)
+    )
+
+
+def yard(*homes: str, main_ma: int = 100_000, row_ma: int = 63_000) -> Site:
+    nodes = (Node(id="main", limits=(main_ma,) * 3), Node(id="row", parent="main", limits=(row_ma,) * 3))
+    return Site(id="yard", nodes=nodes, places=places(*homes or ("row", "row", "main")))
+
+
+def limit(limit_w: int | None, at: ConnectionPoint = ALL, direction: Direction = "import", **more: object) -> GridLimit:
+    return GridLimit(connection_point=at, direction=direction, limit_w=limit_w, **more)  # type: ignore[arg-type]
+
+
+# -- where a limit holds
+
+
+def test_a_point_has_a_name_and_is_one_of_a_site_a_feeder_or_an_evse() -> None:
+    assert [str(each) for each in (ALL, YARD, ROW, EVSE)] == ["all", "site yard", "feeder yard/row", "EVSE A/1"]
+    for wrong in (
+        {"feeder": "row"},
+        {"station_id": "A"},
+        {"evse_id": 1},
+        {"site": "yard", "station_id": "A", "evse_id": 1},
+    ):
+        with pytest.raises(ValueError, match=r"connection point|needs its site"):
+            ConnectionPoint(**wrong)
+
+
+def test_a_limit_has_one_value_and_a_time() -> None:
+    for wrong in ({}, {"limit_w": 1, "phases_ma": (1, 1, 1)}, {"limit_w": 1, "from_ms": 5, "until_ms": 5}):
+        with pytest.raises(ValueError, match="limit"):
+            GridLimit(direction="import", **wrong)
+
+
+def test_todays_signal_has_limits_of_all_stations_and_ends_export_with_itself() -> None:
+    signal = grid_signal(1, source="dso")
+    end_ms = signal.valid_until_ms
+    for now_ms, export_w in ((end_ms - 1, 5_000), (end_ms, 0)):
+        found = signal.limits_at(now_ms)
+        assert {(each.connection_point, each.direction, each.limit_w, each.source) for each in found} == {
+            (ALL, "import", 11_000, "dso"),
+            (ALL, "export", export_w, "dso"),
+        }
+    assert [each.limit_w for each in to_share(signal, end_ms + 1)] == [11_000, 5_000]  # profiles have the end
+
+
+def test_a_limit_is_shared_a_little_before_it_begins_and_until_it_ends() -> None:
+    named = limit(1_000, YARD, from_ms=1_000_000, until_ms=2_000_000)
+    signal = grid_signal(1, limits=(named,), connection_point=ROW)
+    named = msgspec.structs.replace(named, source="dso")
+    for now_ms, there in ((999_999 - AHEAD_MS, 0), (1_000_000 - AHEAD_MS, 1), (1_999_999, 1), (2_000_000, 0)):
+        assert to_share(signal, now_ms).count(msgspec.structs.replace(named, source="")) == there
+    assert [named in signal.limits_at(at_ms) for at_ms in (999_999, 1_000_000, 1_999_999, 2_000_000)] == [
+        False, True, True, False,
+    ]  # fmt: skip
+    assert signal.limits_at(1_000_000)[0].connection_point == ROW
+
+
+def test_the_lowest_limit_of_a_point_and_direction_counts() -> None:
+    limits = [limit(5), limit(4, direction="export"), limit(3, YARD), limit(6), limit(None, phases_ma=(1, 1, 1))]
+    assert (least_w(limits, "import"), least_w(limits, "export"), least_w(limits, "import", YARD)) == (5, 4, 3)
+    assert least_w(limits, "export", YARD) == MOST_W
+
+
+@pytest.mark.parametrize("at", [ALL, YARD, ROW, EVSE])
+def test_a_limit_is_bound_where_a_site_has_its_point(at: ConnectionPoint) -> None:
+    assert unbound([limit(1, at)], [yard()]) == ""
+    assert unbound([limit(1, at)], []) == ("" if at == ALL else f"a limit is unbound: no site has {at}")
+
+
+def test_a_limit_by_phase_needs_a_site() -> None:
+    by_phase = limit(None, phases_ma=(1, 2, 3))
+    assert "unbound without a site" in unbound([by_phase], [yard()])
+    assert unbound([msgspec.structs.replace(by_phase, connection_point=YARD)], [yard()]) == ""
+
+
+def test_an_evse_has_its_points_from_all_stations_down_to_itself() -> None:
+    assert chains([yard()])["A", 1] == [ALL, YARD, MAIN, ROW, EVSE]
+
+
+# -- within a site
+
+
+def test_limits_lower_what_nodes_carry_each_way_and_evses_get_a_node() -> None:
+    by_phase = limit(None, ROW, phases_ma=(10_000, 20_000, 90_000))
+    found = limited(yard(), [limit(6_900, YARD), limit(3_450, YARD, "export"), by_phase, limit(690, EVSE), limit(5)])
+    nodes = {each.id: each for each in found.nodes}
+    assert nodes["site yard"] == Node(id="site yard", limits=(10_000,) * 3, feed_back=(5_000,) * 3)
+    assert (nodes["main"].parent, nodes["main"].limits) == ("site yard", (100_000,) * 3)
+    assert (nodes["row"].limits, nodes["row"].feed_back) == ((10_000, 20_000, 63_000), (63_000,) * 3)
+    assert (nodes["EVSE A/1"].parent, nodes["EVSE A/1"].limits) == ("row", (1_000,) * 3)
+    assert nodes["EVSE A/1"].feed_back == (MOST_MA,) * 3
+    assert [each.node for each in found.places] == ["EVSE A/1", "row", "main"]
+
+
+def test_a_site_without_limits_stays_and_its_part_is_one() -> None:
+    assert limited(yard(), [limit(5), limit(5, ConnectionPoint(site="other"))], MOST_W) is not None
+    assert limited(yard(), [limit(5)], MOST_W) == yard()
+    assert limited(yard(), [], 6_900).nodes[0].limits == (10_000,) * 3
+
+
+# -- over all stations
+
+
+def carried(limits: Sequence[GridLimit], direction: Direction = "import") -> dict[str, int]:
+    return {each.id: each.limits[0] for each in tree(limits, [yard()], direction)}
+
+
+def test_the_tree_carries_the_least_of_fuses_and_limits_in_each_direction() -> None:
+    limits = [limit(50_000), limit(9_000, YARD, "export"), limit(700, EVSE, "export"), limit(8_000, ROW)]
+    found = carried(limits)
+    assert (found["all"], found["feeder yard/row"], found["feeder yard/main"]) == (50_000, 8_000, 69_000)
+    found = carried(limits, "export")
+    assert (found["site yard"], found["feeder yard/row"], found["EVSE A/1"]) == (9_000, 43_470, 700)
+    assert found["all"] > 1000 * MOST_W < carried([limit(MOST_W)])["all"]
+
+
+def test_of_phases_all_are_for_import_and_the_weakest_for_export() -> None:
+    by_phase = limit(None, ROW, phases_ma=(10_000, 20_000, 30_000))
+    assert carried([by_phase])["feeder yard/row"] == 13_800
+    assert carried([msgspec.structs.replace(by_phase, direction="export")], "export")["feeder yard/row"] == 6_900
+
+
+ROOT = (Node(id="all", limits=(60_000,) * 3),)
+
+
+def bearer(name: str, needed: int = 0, **more: int | bool | None) -> Bearer:
+    return Bearer(id=name, node="all", needed=needed, **more)  # type: ignore[arg-type]
+
+
+def shares(*bearers: Bearer, anew: bool = False) -> list[int]:
+    return list(share_out(ROOT, bearers, anew=anew).values())
+
+
+def test_vehicles_come_first_and_the_rest_is_even() -> None:
+    """A single station has the whole limit, as ever."""
+    assert shares(bearer("a")) == [60_000]
+    assert shares(bearer("a", 50_000), bearer("b"), bearer("c")) == [50_000, 5_000, 5_000]
+    assert shares(*(bearer(name, 50_000) for name in "abc")) == [20_000] * 3
+
+
+def test_set_points_come_before_other_needs_while_they_fit_together() -> None:
+    other = bearer("b", 50_000)
+    assert shares(bearer("a", 40_000, asked=40_000), other) == [40_000, 20_000]
+    assert shares(bearer("a", 70_000, asked=70_000), other) == [30_000, 30_000]
+
+
+def test_nobody_rises_before_others_have_accepted_less() -> None:
+    was = {"granted": 60_000, "held": 60_000}
+    assert shares(bearer("a", 50_000, **was), bearer("b", 50_000)) == [30_000, 0]
+    assert shares(bearer("a", 50_000, granted=30_000, held=60_000), bearer("b", 50_000, granted=0)) == [30_000, 0]
+    assert shares(bearer("a", 50_000, granted=30_000, held=30_000), bearer("b", 50_000, granted=0)) == [30_000] * 2
+
+
+def test_a_raise_that_was_sent_counts_before_it_is_accepted() -> None:
+    assert shares(bearer("a", 0, granted=50_000, held=0), bearer("b", 50_000)) == [10_000, 10_000]
+
+
+def test_nothing_changes_while_all_have_what_they_need_but_for_new_limits() -> None:
+    of_a, of_b = {"granted": 40_000, "held": 40_000}, {"granted": 16_000, "held": 16_000}
+    both = bearer("a", 11_000, **of_a), bearer("b", 11_000, **of_b)
+    assert shares(*both) == [40_000, 16_000]
+    assert shares(*both, anew=True) == [30_000, 20_000]
+    assert shares(both[0], bearer("b", 11_000, granted=14_000, held=14_000)) == [30_000, 20_000]  # not half of its due
+
+
+def test_what_a_station_draws_beyond_its_share_is_taken_from_the_others() -> None:
+    two = {"granted": 30_000, "held": 30_000}
+    thief = bearer("a", 50_000, drawn=45_000, **two)
+    assert thief.beyond == 15_000
+    assert shares(thief, bearer("b", 50_000, **two)) == [30_000, 15_000]
+
+
+def test_a_meter_may_be_a_little_wrong() -> None:
+    for drawn, beyond in ((30_700, 0), (30_701, 701)):
+        assert bearer("a", granted=30_000, held=30_000, drawn=drawn).beyond == beyond
+
+
+def test_a_station_that_has_accepted_nothing_yet_keeps_what_it_draws_as_far_as_that_is_fair() -> None:
+    assert shares(bearer("a", 50_000, drawn=10_000), bearer("b", 60_000)) == [10_000, 50_000]
+    assert shares(bearer("a", 50_000, drawn=50_000), bearer("b", 60_000)) == [30_000, 10_000]
+
+
+def test_an_unreachable_station_keeps_what_it_may_have() -> None:
+    away = bearer("a", reachable=False, granted=20_000, held=35_000)
+    assert shares(away, bearer("b", 60_000)) == [20_000, 25_000]
+
+
+# -- stations
+
+
+def accept(share: StationShare, now_ms: int) -> StationShare:
+    return msgspec.structs.replace(share, held_import_w=share.import_w, held_export_w=share.export_w, since_ms=now_ms)
+
+
+def test_a_sites_stations_are_beyond_only_together_in_import_and_each_in_export() -> None:
+    """Its balancer moves power between them."""
+    sites, limits = [yard("row", "row")], [limit(20_000), limit(20_000, direction="export")]
+    found, _ = share_stations(limits, sites, [], [], {"A", "B"}, anew=True)
+    held = [accept(each, 0) for each in found]
+    assert [(each.node, each.site, each.import_w) for each in held] == [("feeder yard/row", "yard", 10_000)] * 2
+
+    def beyond(first_w: int, second_w: int, heard_ms: int = FOLLOWED_MS) -> Mapping[str, int]:
+        use = [
+            EvseUse(station_id=name, evse_id=1, power_w=power_w, heard_ms=heard_ms)
+            for name, power_w in (("A", first_w), ("B", second_w))
+        ]
+        return share_stations(limits, sites, held, use, {"A", "B"}, anew=False)[1]
+
+    assert beyond(19_000, 1_000) == {}
+    assert beyond(19_000, 5_000) == {"A": 9_000}
+    assert beyond(-19_000, -1_000) == {"A": 9_000}
+    assert beyond(19_000, 5_000, FOLLOWED_MS - 1) == {}
+
+
+def test_a_set_point_is_what_a_vehicle_needs_in_its_direction_only() -> None:
+    use = [
+        EvseUse(station_id="A", evse_id=1, import_w=50_000, export_w=9_000, setpoint_w=-4_000),
+        EvseUse(station_id="B", evse_id=1, import_w=50_000, export_w=9_000),
+        EvseUse(station_id="C", evse_id=1, import_w=50_000, export_w=9_000, setpoint_w=7_000),
+    ]
+    limits = [limit(40_000), limit(10_000, direction="export")]
+    found, _ = share_stations(limits, [], [], use, set("ABC"), anew=True)
+    assert [(each.import_w, each.export_w) for each in found] == [(0, 4_000), (33_000, 6_000), (7_000, 0)]
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> tuple[list[Site], list[GridLimit], list[str]]:
+    """Sites with trees of feeders, stations within and without, and limits at any points."""
+    sites, names, watts = [], iter("ABCDEFGHIJKLMNOP"), st.integers(0, 60_000)
+    for number in range(draw(st.integers(0, 2))):
+        nodes = [Node(id="n0", limits=(draw(st.sampled_from([40_000, 100_000])),) * 3)]
+        for at in range(1, draw(st.integers(1, 4))):
+            parent = f"n{draw(st.integers(0, at - 1))}"
+            nodes.append(Node(id=f"n{at}", parent=parent, limits=(draw(st.sampled_from([20_000, 63_000])),) * 3))
+        homes = draw(st.lists(st.sampled_from([each.id for each in nodes]), min_size=1, max_size=4))
+        stands = tuple(Place(station_id=next(names), evse_id=1, node=home, most_ma=32_000) for home in homes)
+        sites.append(Site(id=f"s{number}", nodes=tuple(nodes), places=stands))
+    alone = [next(names) for _ in range(draw(st.integers(0 if sites else 1, 4)))]
+    points = sorted({point for each in chains(sites).values() for point in each} | {ALL}, key=str)
+    found = [limit(draw(watts), draw(st.sampled_from(points)), draw(st.sampled_from(["import", "export"])))
+             for _ in range(draw(st.integers(0, 4)))]  # fmt: skip
+    stations = [place.station_id for site in sites for place in site.places] + alone
+    return sites, [limit(draw(watts)), limit(draw(watts), direction="export"), *found], stations
+
+
+def paths(nodes: Sequence[Node]) -> dict[str, list[str]]:
+    parents = {each.id: each.parent for each in nodes}
+    found = {}
+    for name in parents:
+        path, at = [name], parents[name]
+        while at is not None:
+            path.append(at)
+            at = parents[at]
+        found[name] = path
+    return found
+
+
+def loads(shares: Sequence[StationShare], values: Mapping[str, int], nodes: Sequence[Node]) -> dict[str, int]:
+    above, total = paths(nodes), {each.id: 0 for each in nodes}
+    for each in shares:
+        for name in above[each.node]:
+            total[name] += values[each.station_id]
+    return total
+
+
+@pytest.mark.requirement("R193")
+@given(worlds(), st.data())
+def test_sums_are_within_every_limit_fair_and_lowered_before_raised(
+    world: tuple[list[Site], list[GridLimit], list[str]], data: st.DataObject
+) -> None:
+    """Stations accept in any order, or not, or are away for a while; needs and limits change in between."""
+    sites, limits, names = world
+    watts = st.integers(0, 50_000)
+    shares: list[StationShare] = []
+    now_ms, anew = 0, True
+    for turn in range(8):
+        now_ms += 10_000
+        if turn == 4:  # the limits of the same points change
+            limits = [msgspec.structs.replace(each, limit_w=data.draw(watts)) for each in limits]
+            anew = True
+        if turn in (0, 2, 4):
+            needs = {name: (data.draw(watts), data.draw(watts)) for name in names}
+        calm = turn >= 5
+        use = [EvseUse(station_id=name, evse_id=1, import_w=needs[name][0], export_w=needs[name][1]) for name in names]
+        here = set(names) if calm else set(data.draw(st.lists(st.sampled_from(names), min_size=1)))
+        old = {each.station_id: each for each in shares}
+        shares, _ = share_stations(limits, sites, shares, use, here, anew=anew)
+        anew = False
+        assert {each.station_id for each in shares} == set(names)
+        for direction in ("import", "export"):
+            nodes = tree(limits, sites, direction)
+
+            def may(each: StationShare | None, direction: str = direction) -> int:
+                held = None if each is None else getattr(each, f"held_{direction}_w")
+                return max(0 if each is None else getattr(each, f"{direction}_w"), held or 0)
+
+            before = loads(shares, {name: may(old.get(name)) for name in names}, nodes)
+            after = loads(shares, {each.station_id: may(each) for each in shares}, nodes)
+            for node in nodes:
+                assert after[node.id] <= max(node.limits[0], before[node.id]), (node.id, direction)
+        shares = [
+            accept(each, now_ms) if each.station_id in here and (calm or data.draw(st.booleans())) else each
+            for each in shares
+        ]
+    for direction, number in (("import", 0), ("export", 1)):
+        nodes = tree(limits, sites, direction)  # type: ignore[arg-type]
+        given_w = {each.station_id: getattr(each, f"{direction}_w") for each in shares}
+        total, above = loads(shares, given_w, nodes), paths(nodes)
+        carried_w = {each.id: each.limits[0] for each in nodes}
+        assert all(total[name] <= carried_w[name] for name in carried_w)
+        for each in shares:
+            if given_w[each.station_id] < needs[each.station_id][number]:  # then a full node has none with more
+                assert any(
+                    total[name] == carried_w[name]
+                    and all(
+                        given_w[beside.station_id] <= given_w[each.station_id] + 1
+                        for beside in shares
+                        if name in above[beside.node]
+                    )
+                    for name in above[each.node]
+                ), (each, direction)
+
+
+# -- what flows
+
+
+def test_what_flows_is_summed_at_every_point_before_an_evse() -> None:
+    limits = [
+        limit(10_000),
+        limit(5_000, ROW),
+        limit(2_000, EVSE, "export"),
+        limit(9_000, YARD, until_ms=7, source="x"),
+    ]
+    powers = [
+        PointPower("A", 1, 3_000),
+        PointPower("B", 1, 4_000),
+        PointPower("C", 1, -1_000),
+        PointPower("Z", 1, 2_000),
+    ]
+    found = states(limits, [yard()], powers)
+    assert [(each.flow_w, each.left_w) for each in found] == [
+        (8_000, 2_000),
+        (7_000, -2_000),
+        (3_000, 5_000),
+        (6_000, 3_000),
+    ]
+    assert [each.subject for each in found] == [
+        "import",
+        "feeder yard/row import",
+        "EVSE A/1 export",
+        "site yard import",
+    ]
+    assert (found[3].until_ms, found[3].source, found[0].until_ms) == (7, "x", LAST_MS)
+
+
+def test_by_phase_the_worst_one_counts_and_each_is_the_sites_own() -> None:
+    site = Site(id="yard", nodes=yard().nodes, places=places("row", phases=("L2", "L3", "L1")))
+    by_phase = limit(None, ROW, phases_ma=(10_000, 10_000, 10_000))
+    (found,) = states([by_phase], [site], [PointPower("A", 1, 2_300, "1")])
+    assert (found.left_w, found.phases_ma) == (0, (10_000,) * 3)
+    first = msgspec.structs.replace(by_phase, phases_ma=(1_000, 10_000, 20_000))
+    (found,) = states([first], [site], [PointPower("A", 1, 2_300, "1"), PointPower("A", None, 9_000)])
+    assert found.left_w == 0  # all on L2
+    (found,) = states([first], [site], [PointPower("A", 1, 6_900)])
+    assert found.left_w == -9_000 * 230 // 1000
+    (found,) = states([msgspec.structs.replace(first, direction="export")], [site], [PointPower("A", 1, -6_900)])
+    assert found.left_w == -9_000 * 230 // 1000

@@ -1,0 +1,269 @@
+"""Stations share the grid's limits by what their vehicles need, in what order, and who does not obey (R193)."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from csms.alerts import store as alerts
+from csms.alerts.work import AlertWatch
+from csms.cluster.bus import LocalBus, LocalHub
+from csms.config import StationEntry
+from csms.dispatch.work import Dispatch
+from csms.grid import store as grid_shares
+from csms.grid.store import GONE_MS
+from csms.http.backend import make_backend
+from csms.sites.rules import Place, Site
+from csms.sites.work import Balancer
+from csms.smart_charging import store as charging
+from csms.smart_charging.rules import SHARE_PROFILE, SITE_PROFILE
+from pki_tools.tree import PkiTree
+from tests.csms.backend import Backend, running_backend
+from tests.csms.charging import Charging
+from tests.csms.scripted_station import Payload, ScriptedStation
+from tests.csms.services.charging.support import (
+    ACCEPTED,
+    HOUR_MS,
+    NAMES,
+    REJECTED,
+    TOKENS,
+    booted,
+    limit_ma,
+    next_hour,
+    offer,
+    running,
+    settled,
+    vehicle,
+)
+from tests.csms.support import make_config
+from v2g.energy.balancing import Node
+from v2g.energy.grid_signal import ConnectionPoint, GridLimit
+from v2g.errors import RefusedError
+
+PRICE = (300_000, 200_000)
+YARD = ConnectionPoint(site="yard")
+
+
+@contextlib.asynccontextmanager
+async def sharing(*nodes: Backend) -> AsyncIterator[None]:
+    """Let nodes share limits, and send them to their stations."""
+    async with contextlib.AsyncExitStack() as stack:
+        for csms in nodes:
+            csms.services.grid.on_change = lambda _, csms=csms: csms.server.signal_changed()  # type: ignore[misc]
+            await stack.enter_async_context(running(csms.services.shares))
+        yield
+
+
+async def limit(csms: Backend, import_w: int, version: int = 1, **more: Any) -> None:
+    await offer(csms, PRICE, version=version, site_import_limit_w=import_w, **more)
+    await at_peace()
+
+
+async def at_peace() -> None:
+    """Let stations be lowered, then others raised."""
+    for _ in range(8):
+        await settled()
+
+
+def most_w(station: ScriptedStation) -> float:
+    """What a station may draw by the last profile that it accepted."""
+    found = [each["chargingProfile"] for each in station.payloads("SetChargingProfile")]
+    own = [each for each in found if each["id"] == SITE_PROFILE]
+    return float(own[-1]["chargingSchedule"][0]["chargingSchedulePeriod"][0]["limit"])
+
+
+async def draws(charge: Charging, power_w: int) -> None:
+    name = "Power.Active.Import" if power_w >= 0 else "Power.Active.Export"
+    sample = {"value": abs(power_w), "measurand": name, "unitOfMeasure": {"unit": "W"}}
+    values = [{"timestamp": charge.now(), "sampledValue": [sample]}]
+    await charge.event("Updated", "MeterValuePeriodic", state="Charging", extra={"meterValue": values})
+
+
+@pytest.mark.requirement("R193")
+async def test_all_stations_together_stay_within_a_limit_and_those_with_vehicles_get_more(csms: Backend) -> None:
+    stations = [await booted(csms, NAMES[0]), await booted(csms, NAMES[1], "2.0.1"), await booted(csms, NAMES[2])]
+    async with sharing(csms):
+        await limit(csms, 60_000)
+        assert [most_w(each) for each in stations] == [20_000] * 3
+        charge = await vehicle(csms, stations[0], maxChargePower=50_000.0)
+        await at_peace()
+        assert [most_w(each) for each in stations] == [50_000, 5_000, 5_000]
+        await charge.unplugged()
+        await limit(csms, 30_000, 2)
+        assert [most_w(each) for each in stations] == [10_000, 5_000, 5_000], "half of what is fair is enough"
+
+
+async def test_none_is_raised_before_others_have_accepted_less(csms: Backend) -> None:
+    first, second = [await booted(csms, name) for name in NAMES[:2]]
+    sums: list[float] = []
+    accepted = {first.id: 0.0, second.id: 0.0}
+
+    def answer(station: ScriptedStation) -> Any:
+        def take(request: Payload) -> Payload:
+            if (profile := request["chargingProfile"])["id"] == SITE_PROFILE:
+                power_w = profile["chargingSchedule"][0]["chargingSchedulePeriod"][0]["limit"]
+                accepted[station.id] = power_w
+                sums.append(sum(accepted.values()))
+            return ACCEPTED
+
+        return take
+
+    for each in (first, second):
+        each.answers["SetChargingProfile"] = answer(each)
+    async with sharing(csms):
+        await limit(csms, 60_000)
+        for station in (first, second):
+            charge = await vehicle(csms, station, maxChargePower=55_000.0)
+            await at_peace()
+            assert accepted[station.id] == 55_000
+            await charge.unplugged()
+            await at_peace()
+    assert len(sums) > 4
+    assert max(sums) <= 60_000
+
+
+@pytest.mark.requirement("R193")
+async def test_what_one_that_does_not_obey_draws_is_taken_from_the_others_and_it_is_named(csms: Backend) -> None:
+    stations = [await booted(csms, name) for name in NAMES[:3]]
+    stations[0].answers["SetChargingProfile"] = REJECTED
+    charges = [await vehicle(csms, each, maxChargePower=50_000.0) for each in stations]
+    watch = AlertWatch(csms.services, make_backend(csms.services).alerts)
+
+    async def active(name: Any) -> set[str]:
+        return (await csms.services.store.read(alerts.active_by_rules))[name]
+
+    async with sharing(csms):
+        await limit(csms, 60_000)
+        await draws(charges[1], 19_000)
+        await draws(charges[0], 40_000)
+        csms.clock.advance(5)
+        await at_peace()
+        assert [most_w(each) for each in stations[1:]] == [10_000] * 2
+        await draws(charges[2], 10_200)
+        csms.clock.advance(5)
+        await watch.look()
+        assert await active("grid_limit_exceeded") == {"import"}, "40 + 10 + 10.2 kW, at the second look at most"
+        assert await active("limit_not_obeyed") == set(), "it has accepted nothing that it could break"
+        stations[0].answers["SetChargingProfile"] = ACCEPTED
+        await limit(csms, 59_000, 2)
+        for charge in charges[1:]:
+            await draws(charge, 9_000)
+        await draws(charges[0], 40_000)
+        csms.clock.advance(5)
+        await at_peace()
+        await watch.look()
+        assert await active("limit_not_obeyed") == {NAMES[0]}
+        assert {each.data["station"] for each in csms.events.named("limit_not_obeyed")} == {NAMES[0]}
+        assert sum(most_w(each) for each in stations[1:]) + 40_000 <= 59_000
+        await draws(charges[0], 10_000)
+        await at_peace()
+        await watch.look()
+        assert await active("limit_not_obeyed") == set()
+
+
+def yard(row_ma: int = 63_000) -> Site:
+    nodes = (Node(id="main", limits=(200_000,) * 3), Node(id="row", parent="main", limits=(row_ma,) * 3))
+    homes = ("row", "row", "main")
+    places = tuple(
+        Place(station_id=name, evse_id=1, node=home, most_ma=32_000, least_ma=0)
+        for name, home in zip(NAMES, homes, strict=False)
+    )
+    return Site(id="yard", nodes=nodes, places=places)
+
+
+def shares_ma(station: ScriptedStation) -> int:
+    found = [each["chargingProfile"] for each in station.payloads("SetChargingProfile")]
+    return [limit_ma(each) for each in found if each["id"] == SHARE_PROFILE + 1][-1]
+
+
+@pytest.mark.requirement("R193")
+async def test_limits_of_site_feeder_and_evse_hold_over_the_stations_behind_them(csms: Backend) -> None:
+    """Those of the site in W, that of the feeder by phase, and a set-point only behind its point."""
+    await csms.services.store.run(charging.save_site, yard(), 0)
+    stations = [await booted(csms, name) for name in NAMES[:3]]
+    charges = [await vehicle(csms, each, maxChargePower=22_000.0) for each in stations]
+    row = ConnectionPoint(site="yard", feeder="row")
+    evse = ConnectionPoint(station_id=NAMES[0], evse_id=1)
+    limits = (
+        GridLimit(connection_point=row, direction="import", phases_ma=(20_000, 24_000, 24_000)),
+        GridLimit(connection_point=evse, direction="import", limit_w=4_830),
+        GridLimit(connection_point=evse, direction="export", limit_w=1_000),
+    )
+    async with sharing(csms), running(Balancer(csms.services)):
+        await limit(csms, 27_600, connection_point=YARD, limits=limits)
+        for each in charges:
+            await draws(each, 3_000)
+        await limit(csms, 27_600, 2, connection_point=YARD, limits=limits)
+        assert [shares_ma(each) for each in stations] == [7_000, 13_000, 20_000]
+        results = await Dispatch(csms.services).set_point(-9_000, connection_point=evse)
+        assert [(each.station_id, each.setpoint_w) for each in results] == [(NAMES[0], -999)]
+        with pytest.raises(RefusedError, match="no site has feeder yard/attic"):
+            await Dispatch(csms.services).set_point(1, connection_point=ConnectionPoint(site="yard", feeder="attic"))
+
+
+async def test_a_limit_without_its_connection_point_is_refused_and_an_ambiguous_one_is_named(csms: Backend) -> None:
+    with pytest.raises(RefusedError, match="unbound: no site has site yard"):
+        await offer(csms, PRICE, connection_point=YARD)
+    await offer(csms, PRICE)
+    assert not csms.events.named("grid_limit_ambiguous"), "without sites all stations are meant"
+    await csms.services.store.run(charging.save_site, yard(), 0)
+    await offer(csms, PRICE, version=2)
+    await offer(csms, PRICE, version=3)
+    assert [each.data for each in csms.events.named("grid_limit_ambiguous")] == [{"version": 2, "sites": "yard"}]
+    await offer(csms, PRICE, version=4, connection_point=YARD)
+    assert (await csms.services.grid.stated(), csms.services.grid.current.version) == ([], 4)  # type: ignore[union-attr]
+
+
+async def test_a_station_that_is_away_keeps_its_share_for_a_while(csms: Backend) -> None:
+    first, second = [await booted(csms, name) for name in NAMES[:2]]
+    async with sharing(csms):
+        await limit(csms, 60_000)
+        await csms.leave(first)
+        await vehicle(csms, second, maxChargePower=50_000.0)
+        await at_peace()
+        assert most_w(second) == 30_000
+        csms.clock.advance(GONE_MS / 1000 + 60)
+        await at_peace()
+        assert most_w(second) == 60_000, "the other is not there"
+        first = await booted(csms, NAMES[0])
+        await at_peace()
+        assert (most_w(first), most_w(second)) == (10_000, 50_000)
+
+
+async def test_without_limits_there_are_no_shares(csms: Backend) -> None:
+    await booted(csms, NAMES[0])
+    async with sharing(csms):
+        await limit(csms, 60_000)
+        await limit(csms, 10_000_000, 2, export_limit_w=10_000_000)
+    assert await csms.services.store.read(grid_shares.parts_of) == {}
+    assert (await csms.services.shares.of(NAMES[0])) == (10_000_000, 10_000_000)
+
+
+@pytest.mark.requirement("R193")
+async def test_two_nodes_share_one_limit(tmp_path: Path, pki: PkiTree, empty_database: Path) -> None:
+    hub, key = LocalHub(), tmp_path / "store.key"
+    key.write_text("ab" * 32)
+    key.chmod(0o600)
+    async with contextlib.AsyncExitStack() as stack:
+        nodes = []
+        for name in ("a", "b"):
+            config = make_config(
+                tmp_path, pki, tokens=TOKENS, stations=tuple(StationEntry(id=each) for each in NAMES), node=name,
+                store_key=key, store_url=f"sqlite:///{tmp_path}/shared.sqlite", data_dir=tmp_path / name,
+            )  # fmt: skip
+            nodes.append(await stack.enter_async_context(
+                running_backend(config, empty_database, HOUR_MS * 500_000, LocalBus(name, hub))
+            ))  # fmt: skip
+            next_hour(nodes[-1].clock)
+        here, there = nodes
+        stations = [await booted(here, NAMES[0]), await booted(there, NAMES[1]), await booted(there, NAMES[2])]
+        async with sharing(*nodes):
+            await limit(here, 60_000)
+            await there.services.grid.take_newest()
+            await at_peace()
+            assert [most_w(each) for each in stations] == [20_000] * 3
+            await vehicle(there, stations[2], maxChargePower=50_000.0)
+            await at_peace()
+            assert [most_w(each) for each in stations] == [5_000, 5_000, 50_000]
