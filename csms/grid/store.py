@@ -10,6 +10,7 @@ from sqlalchemy import Connection, delete, func, select, update
 from csms.admission.tables import admissions
 from csms.booking import held
 from csms.db.bulk import upsert_rows
+from csms.db.locks import lock
 from csms.grid.limits import EvseUse, LimitState, PointPower, StationShare, share_stations, states
 from csms.overview import store as overview
 from csms.settlements.tables import grid_shares
@@ -18,7 +19,6 @@ from csms.smart_charging import store as charging
 from csms.smart_charging.charging_plans import FOLLOWED_MS, VOLTAGE
 from csms.stations.tables import stations
 from csms.transactions import store as transactions
-from csms.transactions.events import lock
 from v2g.energy.conductors import LINES, line_power_w
 from v2g.energy.grid_signal import GridLimit
 from v2g.energy.limits import MOST_W
