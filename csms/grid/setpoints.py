@@ -37,8 +37,12 @@ class SetpointFollower:
                 results = await self._dispatch.set_point(wanted[0], until_ms=until_ms, connection_point=point)
                 if wanted != self._setpoint:
                     taken = sum(each.status == "Accepted" for each in results)
-                    data: dict[str, Scalar] = {"source": self._source, "setpoint_w": wanted[0], "vehicles": taken}
-                    data["connection_point"] = str(point)
+                    data: dict[str, Scalar] = {
+                        "source": self._source,
+                        "connection_point": str(point),
+                        "setpoint_w": wanted[0],
+                        "vehicles": taken,
+                    }
                     self._services.observe(Observe("ocpp", "setpoint_dispatched", data))
                     self._services.feed.publish("setpoint_dispatched", None, data)
                 self._setpoint, self._dispatched_ms = wanted, now_ms
