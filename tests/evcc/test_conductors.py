@@ -1,6 +1,7 @@
 """A whole vehicle at a whole charger with alternating current: no conductor carries more than inlet, cable and charger
 allow, and what does is switched off by the vehicle."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from pki_tools.tree import PkiTree
 from tests.secc.stand import Stand, stand
 from v2g.energy.conductors import Currents, spread
 from v2g.io.simulation.lines import VehicleAcLine
+from v2g_station.blocks.smart_charging.profiles import Allowance
 
 pytestmark = pytest.mark.requirement("R192")
 
@@ -86,6 +88,51 @@ async def test_each_conductor_is_within_the_least_of_charger_and_inlet(
         assert not any(rest)
     assert max(each.l1 for each in seen) > least_ma * 0.9
     assert (min(each.l1 for each in seen) < -1_000) is (service == "AC_BPT")
+
+
+LIMITS: dict[str, tuple[dict[str, int], int]] = {
+    "charger": ({"most_a": 10}, 10),
+    "inlet": ({"rated_a": 13}, 13),
+    "site": ({"site_a": 16}, 16),
+    "profile": ({"profile_a": 8}, 8),
+    "cable": ({"cable_ohm": 1_500}, 13),
+}
+
+
+@pytest.mark.parametrize(
+    ("way", "limit"),
+    [*(("ISO 15118-2", each) for each in LIMITS if each != "cable"), *(("IEC 61851-1", each) for each in LIMITS)],
+)
+@pytest.mark.parametrize("phases", [1, 2, 3])
+async def test_vehicles_without_iso_15118_20_too(
+    pki: PkiTree, tmp_path: Path, caplog: pytest.LogCaptureFixture, phases: int, way: str, limit: str
+) -> None:
+    """By the rating of the charger, of the inlet, of the cable, the site's connection and a profile."""
+    caplog.set_level("INFO")
+    limits, least_a = LIMITS[limit]
+    about = {"most_a": 32, "rated_a": 32, "site_a": 63, "profile_a": 63, "cable_ohm": 100, **limits}
+    wish = VEHICLE.format(service="AC", mode="scheduled", phases=phases, watts=phases * 7_360, rated_a=about["rated_a"])
+    charger, site_w = CHARGER.format(most_a=about["most_a"]), about["site_a"] * 230 * 3
+    head, site = "", "free = true\n"
+    if way == "IEC 61851-1":
+        wish, charger = f"{wish}[basic]\n", f"{charger}[charger.basic]\n"
+    else:
+        head = 'editions = ["2"]\n'
+        wish += "[sdp]\nwithout_tls = true\n[authorization]\nprefer_eim = true\n"
+        charger = charger.replace(
+            "[charger]", '[sdp]\nwithout_tls = true\n[charger]\neditions = ["20", "2"]\nauthorization = ["EIM"]'
+        )
+    async with stand(tmp_path, pki, charger, wish, head=head, site_w=site_w, site=site) as both:
+        seen, profile_a = carried(both), about["profile_a"]
+        profile = Allowance(charge_w=profile_a * 690, charge_a=profile_a)
+        both.controller.grid_changed(both.controller.grid.profiles(profile))
+        basic = partial(both.run_basic, about["cable_ohm"])
+        assert await {"IEC 61851-1": basic, "ISO 15118-2": partial(both.run, tls=False)}[way]() == "finished"
+    assert spoken(caplog) == []
+    for used, rest in ((each[:phases], each[phases:]) for each in seen):
+        assert all(0 <= ma <= least_a * 1000 for ma in used)
+        assert not any(rest)
+    assert all(max(each[line] for each in seen) > least_a * 900 for line in range(phases))
 
 
 @pytest.mark.parametrize("service", ["AC", "AC_BPT"])

@@ -67,12 +67,13 @@ class Stand:
             while not holds():
                 await asyncio.sleep(0.001)
 
-    async def run(self, wrap: Wrap = lambda stream, _key: stream) -> str:
+    async def run(self, wrap: Wrap = lambda stream, _key: stream, *, tls: bool = True) -> str:
         """Drive in, run one session, through `wrap` at the vehicle; return how the vehicle found that it ended."""
         mine, theirs = Pipe.pair()
         for end, role in ((mine, "vehicle"), (theirs, "secc")):
             end.peer_leaf, end.own, end.address = self._pki.chain(role)[0], self.controller.owner.chargers[0], ""  # type: ignore[attr-defined]
-            end.version = "TLSv1.3"
+            end.version = "TLSv1.3" if tls else "none"
+            end.peer_leaf = end.peer_leaf if tls else b""
             end.peer_name = end.cipher = end.group = ""  # type: ignore[attr-defined]
         self.vehicle.wires.pilot.plug()
         async with asyncio.timeout(20):
@@ -81,6 +82,19 @@ class Stand:
                 self.vehicle._session(theirs, 0.0, wrap),  # type: ignore[arg-type]
             )
             await self.controller.settled()
+        return reason
+
+    async def run_basic(self, cable_ohm: int) -> str:
+        """Plug in, and charge by the duty cycle alone (IEC 61851-1); return how the vehicle found that it ended."""
+        basic, pilot = self.vehicle.config.basic, self.vehicle.wires.pilot
+        pilot.plug(proximity_ohm=cable_ohm)
+        await self.until(lambda: pilot.duty.meaning == "current")
+        assert basic is not None
+        async with asyncio.timeout(20):
+            reason = await self.vehicle._charge_by_duty(basic, pilot)
+        pilot.unplug()
+        await self.until(lambda: not self.controller.busy)
+        await self.controller.settled()
         return reason
 
     def energy_wh(self) -> tuple[float, float, float, float]:
@@ -131,11 +145,12 @@ async def stand(
     policy: str = "minimum_soc = 20",
     battery: str = "[battery]\nsoc = 40.0\n",
     site_w: int = 22_000,
+    site: str = "",
     tables: str = "",
     scale: float = 100.0,
 ) -> AsyncIterator[Stand]:
     """Return both, with these tables in their configuration; of the vehicle's `head` comes first, and its policy of
-    discharge is `policy`.
+    discharge is `policy`. `site` is part of the charger's.
     """
     clock_text = f"[clock]\nscale = {scale}\n"
     pipe = f'[link]\nmedium = "{folder}/medium"\n'
@@ -158,7 +173,9 @@ clock_skew_ms = 60000
     config = load_vehicle(text, name=str(folder / "evcc.toml"))
     clock = Clock(config.clock)
     (folder / "grid.json").write_bytes(signal(clock.utc_ms(), site_w).to_json())
-    async with made(folder, pki, pipe + SITE.format(most_w=site_w) + secc + signed + tables, clock=clock) as charger:
+    async with made(
+        folder, pki, pipe + SITE.format(most_w=site_w) + site + secc + signed + tables, clock=clock
+    ) as charger:
         for controller in charger.controllers:
             controller.connect_wires()
         async with assemble_vehicle(config, clock, EventLog("evcc", clock)) as vehicle:
