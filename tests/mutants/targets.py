@@ -169,6 +169,7 @@ TARGETS: Final[Mapping[str, Target]] = {
     "board": Target("v2g/io/hardware/board.py", ("tests/io/hardware/test_board.py",)),
     "modules": Target("v2g/io/hardware/modules.py", ("tests/io/hardware/test_modules.py",)),
     "gate": Target("v2g/energy/discharge_gate.py", ("tests/energy/test_gate.py",)),
+    "sharing": Target("secc/energy_manager/sharing.py", ("tests/secc/energy_manager/test_sharing.py",)),
     "power": Target("secc/session/power.py", ("tests/secc/session/test_power.py",)),
     "turnaround": Target("secc/session/turnaround.py", ("tests/secc/session/test_turnaround.py",)),
     "bookkeeping": Target("v2g/energy/settlement/bookkeeping.py", ("tests/energy/settlement/test_bookkeeping.py",)),
@@ -313,6 +314,8 @@ TARGETS: Final[Mapping[str, Target]] = {
 }
 
 _SAME = "writes the same"
+_ROOM = "the most of what is fixed, or asks for room, is not read"
+_NUMBER = "any other number tells it from earlier commands"
 _TIMER = "names one timer, in one place"
 _ENTERED = "of no weight in IDLE, and set anew when another phase is entered"
 _UNMEASURED = "a thousandth, of what no sensor has reported yet"
@@ -424,10 +427,37 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "_judge: known and judged.verdict == 'invalid' -> judged.verdict == 'invalid'": "the same judgement twice",
         "_fits: 0 -> 1 #2": "no number is left here",
     },
+    "sharing": {
+        "module: 0 -> 1": "1 mA is no current that any vehicle takes",
+        "_power: 0 -> 1": "all of one sharing came at the same time, or say when",
+        "_power: 0 -> 1 #2": "all three limits of power are the same",
+        "_power: 0 -> 1 #3": "shares are whole watts: less than one is none",
+        "_Way.settle: 3 -> 4": "a fourth limit is read by nobody",
+        "_Way.settle: 3 -> 4 #2": "a fourth limit is read by nobody",
+        "_Way._fair: 0 -> 1": "no share is of 1 mA",
+        "_Way._room: 0 -> 1": _ROOM,
+        "_Way._room: 0 -> 1 #2": _ROOM,
+        "_Way._room: load.fixed or 0 -> load.fixed": "what flows is always fixed, which its type does not say",
+        "_Way._flowing: 0.0 -> 1.0": "the time of nothing is not read",
+        "_Way._flowing: 0 -> 1 #2": "1 W is no power of any vehicle",
+        "_Way._flowing: 0 -> 1 #3": "1 mA is no error of a measurement",
+        "_Way._flowing: 0 -> 1 #4": _ROOM,
+        "_Way._flowing: 0 -> 1 #5": _ROOM,
+        "_Way._flowing: 0 -> 1 #6": _ROOM,
+        "_Way._most: self._sign > 0 -> self._sign >= 0": "there are two directions",
+        "_Way._least: 0 -> 1": "shares are whole milliamperes: less than one is none",
+    },
     "vehicle_parts": {
         "DcLine.publish: 0 -> 1": _PROTOCOL,
         "DcLine.publish: 0 -> 1 #2": _PROTOCOL,
         "SimulatedVehicle._publish: 1 -> 2": "a watt at 2 mV, too, is more than a battery takes",
+        "SimulatedVehicle.__init__: 0 -> 1": _NUMBER,
+        "SimulatedVehicle.execute: 1 -> 2": _NUMBER,
+        "SimulatedVehicle.execute: self._moves += 1 -> pass": "two that close do the same",
+        "SimulatedVehicle.execute: 1 -> 2 #2": _NUMBER,
+        "SimulatedVehicle.execute: 1 -> 0 #2": "two that close do the same",
+        "SimulatedVehicle.cut: 1 -> 2": _NUMBER,
+        "SimulatedVehicle.close: 1 -> 2": _NUMBER,
     },
     "on_board_charger": {"OnBoardCharger.battery_ma: watts > 0 -> watts >= 0": "of no power both are none"},
     "evcc_20_safety": {"_stream: 0 -> 1": "no side stream has that number either"},

@@ -357,6 +357,16 @@ async def test_a_contactor_takes_its_time_in_both_directions(stand: Stand) -> No
     assert await stand.took(stand.start(ports.OpenContactor()), OPEN) == pytest.approx(0.2, abs=0.01)
 
 
+@at(Stand, contactor_delay_s=0.2)
+async def test_a_contactor_that_is_closing_stays_open_at_the_end(stand: Stand) -> None:
+    stand.output(MV, 0)
+    closing = asyncio.ensure_future(stand.start(ports.CloseContactor()))
+    await asyncio.sleep(0.1)
+    await stand.vehicle.close()
+    assert await closing == OPEN
+    assert not stand.vehicle.contactor_closed
+
+
 @pytest.mark.parametrize(("current_ma", "takes_s"), [(5_000, 0), (-5_000, 0), (5_001, 1), (-5_001, 1), (100_000, 1)])
 @at(Stand)
 async def test_a_contactor_waits_a_second_for_a_current_above_5_amperes(

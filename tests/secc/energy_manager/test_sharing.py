@@ -218,6 +218,66 @@ def test_a_rating_in_watts_bounds_a_share_of_amperes() -> None:
     assert (found[1].charge_w, found[1].charge_ma) == (4_000, 32_000)
 
 
+def watts(shares: dict[int, Limit]) -> dict[int, int]:
+    return {number: each.charge_w for number, each in sorted(shares.items())}
+
+
+def test_power_of_the_feeder_is_shared_like_a_conductor() -> None:
+    """5 kW where each conductor carries 32 A: who comes waits for the power of those on other conductors, too."""
+    shares, site = FeederShares(VOLTS), replace(feeder(), charge_w=5_000)
+    assert watts(shares.settle(site, {1: evse(0)}, 0.0)) == {1: 5_000}
+    both = {1: evse(0), 2: evse(1, closed=False)}
+    assert watts(shares.settle(site, both, 1.0)) == {1: 2_500, 2: 0}
+    assert watts(shares.settle(site, both, 1.0 + HELD_S)) == {1: 2_500, 2: 2_500}
+    for drawn_w, left_w in ((2_960, 2_500), (2_961, 2_039)):  # 2 A of 230 V beyond its share are no error of a meter
+        late = {1: evse(0, power_w=drawn_w), 3: evse(1)}
+        again = FeederShares(VOLTS)
+        settled(again, site, both)
+        assert watts(again.settle(site, late, 2 * HELD_S))[3] == left_w
+
+
+def test_a_share_is_raised_by_half_an_ampere_or_more() -> None:
+    def direct(**more: Any) -> FeederEvse:
+        limit = effective_limits((Limit(source=EVSE, charge_w=80_000, discharge_w=0),), 0)
+        return FeederEvse(most=limit, lines=LINES, closed=True, direct=True, **{"served": True, "power_w": 0, **more})
+
+    for more_w, share_w in ((114, 50_000), (115, 50_115)):
+        shares, site = FeederShares(VOLTS), Limit(source=SITE, charge_w=60_000, discharge_w=0)
+        assert watts(shares.settle(site, {1: direct(served=False, power_w=10_000), 2: direct()}, 0.0)) == {2: 50_000}
+        drawn = {1: direct(served=False, power_w=10_000 - more_w), 2: direct()}
+        assert watts(shares.settle(site, drawn, 1.0)) == {2: share_w}
+
+
+def test_nothing_is_held_for_a_vehicle_that_has_left() -> None:
+    shares = FeederShares(VOLTS)
+    shares.settle(feeder(), {1: evse(0)}, 0.0)
+    shares.settle(feeder(), {1: evse(0), 2: evse(0, closed=False)}, 1.0)
+    shares.settle(feeder(), {2: evse(0, most=most(16_000))}, 2.0)
+    found = shares.settle(feeder(), {1: evse(0, most=most(6_000), closed=False), 2: evse(0)}, 3.0)
+    assert amperes(found)[2] == 26
+
+
+def test_who_charges_goes_on_where_there_is_enough_for_one() -> None:
+    shares = FeederShares(VOLTS)
+    assert settled(shares, feeder(10_000), {1: evse(0, most=most(0)), 2: evse(0)}) == {1: 0, 2: 10}
+    assert amperes(shares.settle(feeder(10_000), {1: evse(0), 2: evse(0)}, 100.0)) == {1: 0, 2: 10}
+
+
+def test_a_cable_for_less_than_6_amperes_is_used() -> None:
+    assert settled(FeederShares(VOLTS), feeder(), {1: evse(0, most=most(5_000)), 2: evse(0)}) == {1: 5, 2: 27}
+
+
+def test_a_current_follows_from_the_power_where_no_other_is_known() -> None:
+    bare = effective_limits((Limit(source=EVSE, charge_w=3_681, discharge_w=0),), 0)
+    found = FeederShares(VOLTS).settle(feeder(), {1: evse(0, most=bare)}, 0.0)[1]
+    assert (found.charge_w, found.charge_ma) == (3_681, 16_005)
+    found = FeederShares(VOLTS).settle(feeder(), {1: evse(0, 1, 2, most=most(2_000), direct=True)}, 0.0)[1]
+    assert (found.charge_w, found.charge_ma) == (1_380, 2_000)
+    narrow = most(32_000).over(3, VOLTS).at_most("rating", charge_w=1_380)
+    found = FeederShares(VOLTS).settle(feeder(), {1: evse(0, 1, 2, most=narrow, direct=True)}, 0.0)[1]
+    assert (found.charge_w, found.charge_ma) == (1_380, 2_000), "what direct current takes of a conductor"
+
+
 class Play:
     """Vehicles that draw, in each direction, anything up to what they were told within the time to follow."""
 
