@@ -428,7 +428,6 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "_fits: 0 -> 1 #2": "no number is left here",
     },
     "sharing": {
-        "module: 0 -> 1": "1 mA is no current that any vehicle takes",
         "_power: 0 -> 1": "all of one sharing came at the same time, or say when",
         "_power: 0 -> 1 #2": "all three limits of power are the same",
         "_power: 0 -> 1 #3": "shares are whole watts: less than one is none",

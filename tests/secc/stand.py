@@ -18,6 +18,7 @@ from secc.charger import Charger
 from tests.secc.bench_program import made
 from tests.secc.runner_pair import Pipe
 from v2g.energy.grid_signal import GridSignal, SignalSlot
+from v2g.io.plc.pilot import SimulatedVehiclePilot
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
 from v2g.observe import Observe
@@ -87,9 +88,10 @@ class Stand:
     async def run_basic(self, cable_ohm: int) -> str:
         """Plug in, and charge by the duty cycle alone (IEC 61851-1); return how the vehicle found that it ended."""
         basic, pilot = self.vehicle.config.basic, self.vehicle.wires.pilot
+        assert isinstance(pilot, SimulatedVehiclePilot)
+        assert basic is not None
         pilot.plug(proximity_ohm=cable_ohm)
         await self.until(lambda: pilot.duty.meaning == "current")
-        assert basic is not None
         async with asyncio.timeout(20):
             reason = await self.vehicle._charge_by_duty(basic, pilot)
         pilot.unplug()
