@@ -93,7 +93,7 @@ class EnergyManagerWatch:
             facts.append(
                 ExternalLimit(source=self._source, evse_id=evse_id, limit_w=word.generation_w, generation=True)
             )
-        if word.load_w is not None:
+        if word.load_w is not None or before.load_w is not None:
             facts.append(UpstreamLoad(power_w=word.load_w))
         return facts
 

@@ -478,7 +478,6 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     "vehicle_channel": {
         "module: 'Answer' -> 'Answer?'": "a name for people",
         "SafetyChannel.__init__: 1 -> 2": "no time of a battery is negative",
-        "SafetyChannel.__init__: 0 -> 1": "1 mV is no watt",
         "SafetyChannel.__init__: emergency is not None and emergency.cause -> emergency is not None": (
             "without a cause it isolates nothing"
         ),

@@ -496,7 +496,7 @@ async def test_the_duty_cycle_bounds_each_phase_at_the_inlets_voltage(place: Pla
         (ports.PresentVoltage(230_000, 48_000, 3, Currents(16_000, 16_000, 16_000)), False),
         (ports.PresentVoltage(230_000, 20_000, 3, Currents(20_000, 0, 0)), True),
         (ports.PresentVoltage(230_000, 48_000, 3), False),
-        (ports.PresentVoltage(230_000, 48_000), True),
+        (ports.PresentVoltage(230_000, 24_000), True),
     ],
 )
 @at(Place)
@@ -552,6 +552,26 @@ async def test_a_duty_cycle_before_the_first_report_permits_nothing_yet(place: P
     place.hardware.commands.clear()
     channel.execute(ports.SetAcPower(6_000))
     assert place.hardware.commands[-1] == ports.SetAcPower(0)
+    await channel.close()
+
+
+@pytest.mark.parametrize("ended", [False, True])
+@at(Place)
+async def test_the_pilot_means_nothing_without_a_session(place: Place, *, ended: bool) -> None:
+    channel = SafetyChannel(place.hardware, VehicleRating(), place.clock, place.events.append)
+    place.hardware.report(ports.PresentVoltage(400_000, 0, 1))
+    place.report()
+    if ended:
+        channel.signal(of(16), phases=1)
+        channel.part()
+    channel.fact(ports.DutyRead(of(16)))
+    channel.execute(SHOW)
+    channel.execute(ports.SetAcPower(1))
+    assert place.hardware.commands[-1] == ports.SetAcPower(0)
+    channel.signal(of(16), phases=1)
+    channel.execute(SHOW)
+    channel.execute(ports.SetAcPower(1))
+    assert place.hardware.commands[-1] == ports.SetAcPower(1)
     await channel.close()
 
 

@@ -1,5 +1,6 @@
 """Power that the station controls by local measurements (Q08, Q09)."""
 
+import math
 from collections.abc import Callable, Collection, Mapping
 from typing import ClassVar
 
@@ -74,9 +75,10 @@ class LocalControl:
 
 
 class UpstreamLoad(Fact, frozen=True, kw_only=True):
-    """The meter reading at the grid connection, W; positive is drawn from the grid. It includes the vehicles."""
+    """The meter reading at the grid connection, W; positive is drawn from the grid. It includes the vehicles. None
+    while it is unknown."""
 
-    power_w: float
+    power_w: float | None
 
 
 class LoadBalancing(LocalControl):
@@ -95,11 +97,20 @@ class LoadBalancing(LocalControl):
         self._read = read
 
     def measured(self, fact: UpstreamLoad) -> None:
-        """Q09.FR.03, .04: split the power beyond the threshold over the vehicles."""
+        """Q09.FR.03, .04: split the power beyond the threshold over the vehicles.
+
+        One whose power is unknown gets no more by it; none feeds back while the load is unknown.
+        """
         followers = [evse for evse in self._evses.values() if self.period(evse) is not None]
+        if fact.power_w is None:
+            for evse in followers:
+                self.want(evse, max(0.0, self._base(evse)))
+            return
         delta = self._delta(fact.power_w + sum(map(self._to_come, followers)))
         for evse in followers:
-            self.want(evse, self._base(evse) + delta / len(followers))
+            base = self._base(evse)
+            most = math.inf if self._flowing(evse) is not None else max(0.0, base)
+            self.want(evse, min(most, base + delta / len(followers)))
 
     def follow(self, evse: Evse) -> None:
         """Stay within changed limits (Q09.FR.05)."""

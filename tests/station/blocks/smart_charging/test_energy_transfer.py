@@ -200,6 +200,17 @@ def test_the_load_of_a_building_stays_between_its_thresholds() -> None:
     found.drop()
     building.follow()
     assert building.draws(15_000) == -4000, "nobody else is needed"
+    building.follow()
+    found.fact(UpstreamLoad(power_w=None))
+    assert powers(found)[-1] == 0, "no power goes out for a load that is unknown"
+    building.follow()
+    assert building.draws(15_000) == -4000
+    found.power_w = None
+    found.fact(UpstreamLoad(power_w=-20_000))
+    assert powers(found)[-1] == 0, "more than nothing waits until it is known what flows"
+    found.fact(UpstreamLoad(power_w=20_000))
+    assert powers(found)[-1] == -8000, "less does not"
+    building.follow()
     found.back()
     found.ask("ClearChargingProfile", chargingProfileId=1)
     assert powers(found)[-1] is None
