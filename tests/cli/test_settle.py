@@ -355,8 +355,21 @@ def test_a_bundle_whose_end_nobody_signed_has_an_exit_code_of_its_own(v2g: Run, 
     assert (found.code, found.output.startswith("Complete: the operator signed")) == (0, True)
 
 
+class OtherVehicle(Session):
+    """A session of another vehicle at the same outlet."""
+
+    session_id = bytes.fromhex("8899aabbccddeeff")
+    leaf, emaid, evcc_id = "contract-2", "DEV2GC00000002", "WMIV2GENGINE0000002X"
+
+
 @pytest.mark.requirement("R32", "R33")
-def test_demands_are_met_or_named(v2g: Run, bundle: Path, tmp_path: Path) -> None:
+def test_demands_are_met_or_named(
+    v2g: Run,
+    bundle: Path,
+    pki: PkiTree,
+    start_ms: int,  # noqa: F811
+    tmp_path: Path,
+) -> None:
     whole, pem = receipted(bundle, tmp_path, prices=prices_in(verify_lines((bundle / "journal.jsonl").read_bytes())))
     verify = ("settle", "verify", str(whole), "--operator", str(pem))
     found = v2g(*verify, "--require", "operator", "--require", "signed")
@@ -366,11 +379,16 @@ def test_demands_are_met_or_named(v2g: Run, bundle: Path, tmp_path: Path) -> Non
     assert "Authorisation unsigned" in found.output
     bare = v2g("settle", "verify", str(bundle), "--operator", str(pem), "--require", "operator")
     assert (bare.code, "the operator's receipt is missing" in bare.errors) == (9, True)
-    empty = tmp_path / "none.jsonl"
-    empty.write_text("")
-    none = v2g(*verify, "--checkpoints", str(empty))
-    assert (none.code, none.output.splitlines()[-1]) == (10, f"{whole}: no copy of this session")
-    told = json.loads(v2g(*verify, "--checkpoints", str(empty), "--json").output)
+    other = OtherVehicle(pki, start_ms, checkpoints=True)
+    other.start()
+    other.flow(7_000, 60_000)
+    other.checkpoint()
+    for number, copies in enumerate(([], other.copies)):
+        kept = tmp_path / f"copies-{number}.jsonl"
+        kept.write_bytes(b"".join(map(encode_copy, copies)))
+        none = v2g(*verify, "--checkpoints", str(kept))
+        assert (none.code, none.output.splitlines()[-1]) == (10, f"{whole}: no copy of this session")
+    told = json.loads(v2g(*verify, "--checkpoints", str(kept), "--json").output)
     assert (told["verified"], told["complete"], told["verdict"]) == (False, True, "no copy of this session")
 
 
@@ -421,13 +439,6 @@ def test_a_back_ends_corrections_continue_a_bundle(v2g: Run, bundle: Path, tmp_p
     assert v2g(*ocpi, "--corrections", str(tmp_path / "none")).code == 2
 
 
-class OtherVehicle(Session):
-    """A session of another vehicle at the same outlet."""
-
-    session_id = bytes.fromhex("8899aabbccddeeff")
-    leaf, emaid, evcc_id = "contract-2", "DEV2GC00000002", "WMIV2GENGINE0000002X"
-
-
 @pytest.mark.long
 @pytest.mark.requirement("R27", "R32")
 def test_what_is_swapped_between_bundles_of_two_vehicles_is_refused_and_named(
@@ -444,8 +455,9 @@ def test_what_is_swapped_between_bundles_of_two_vehicles_is_refused_and_named(
         done = v2g("settle", "verify", str(folder), *words)
         return done.code, done.output + done.errors
 
-    sessions = [kind(pki, start_ms, checkpoints=True) for kind in (Session, OtherVehicle)]
+    sessions = [Session(pki, start_ms, checkpoints=True), OtherVehicle(pki, start_ms, checkpoints=True)]
     for each in sessions:
+        each.begin = (each.import_mwh, each.export_mwh) = (sessions[0].import_mwh, sessions[0].export_mwh)
         each.start()
         each.flow(11_000, 60_000)
         each.offer()
@@ -473,9 +485,10 @@ def test_what_is_swapped_between_bundles_of_two_vehicles_is_refused_and_named(
         code, said = verified(resealed(sessions[0], files, **swapped))
         assert (code, named in said) == (9, True), said
     for bundle_of, copies_of in ((files, 0), (files, 1), (others, 1)):
-        _, said = verified(bundle_of, "--checkpoints", str(kept[copies_of]))
+        code, said = verified(bundle_of, "--checkpoints", str(kept[copies_of]))
         own = (bundle_of is files) == (copies_of == 0)
-        assert ("copies: 1 checkpoints of this session" in said) is own, said
+        assert (code, "copies: 1 checkpoints of this session" in said) == (0 if own else 10, own), said
+        assert said.splitlines()[-1].endswith(": verified" if own else ": no copy of this session")
 
 
 @pytest.mark.long
