@@ -603,6 +603,9 @@ async def test_a_session_in_quarantine_is_listed_released_and_rejected(cli: Cli)
     assert await cli.records("unbooked") == []
     assert [each["note"] for each in await cli.records("unbooked", "--state", "rejected")] == ["not seen"]
     assert [each["session_id"] for each in await cli.records("costs")] == [SESSION]
+    seen(cli.csms, journal(), "ab")
+    (row,) = (await cli("unbooked"))[1].splitlines()
+    assert row.split("\t")[2:6] == ["tx-ab", "quarantined", "repeated", f"tx-{SESSION}"]
 
 
 @pytest.mark.long

@@ -94,7 +94,8 @@ add(app, "journal", "read_journal", words={"session_id": "SESSION"},
     text="Export the back end's copy of a session journal, exactly as the charger sent it.",
     example="0A1B2C3D4E5F6071 --out journal.jsonl")
 add(app, "unbooked", "list_quarantine",
-    "station: station_id, kind, session: session_id, state, reason, since: since_ms, detail", title="Not booked",
+    "station: station_id, kind, session: session_id, state, reason, contradicts: contradicts.session_id, "
+    "since: since_ms, detail", title="Not booked",
     about={"state": "Only waiting, quarantined, released or rejected ones."},
     text="List sessions whose journals are not booked, and held transactions: what waits for evidence or is in "
     "quarantine.")

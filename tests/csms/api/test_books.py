@@ -1,11 +1,14 @@
 """The books over the API: what a delivered journal posts, in decimal text, and the closing of periods."""
 
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 import pytest
+from sqlalchemy import Connection, Row, select
 
 from csms.accounts.rules import Role
+from csms.books.tables import facts
 from csms.settlements import store as records
 from tests.csms.api.support import ApiClient, serving
 from tests.csms.fixtures import Start
@@ -25,11 +28,17 @@ async def delivered(ask: ApiClient) -> str:
     return period_of(settle(verify_lines(b"".join(journal()))).end.utc_ms)
 
 
-@pytest.mark.requirement("R32", "R33")
+@pytest.mark.requirement("R32", "R33", "R195")
 async def test_books_and_receipt_are_with_vat_and_so_is_what_a_correction_comes_to(backend: Start) -> None:
-    """2 kWh at 0.30 less 1 kWh at 0.20: 19 % of 0.60 is 0.11, of 0.70 it is 0.13."""
+    """2 kWh at 0.30 less 1 kWh at 0.20: 19 % of 0.60 is 0.11, of 0.70 it is 0.13. No fact of the session changes."""
+
+    def landed(connection: Connection) -> list[Row[Any]]:
+        return list(connection.execute(select(facts).order_by(facts.c.source, facts.c.kind)))
+
     async with backend(vat=(VatRate(percent="19"),)) as csms, serving(csms) as ask:
         await delivered(ask)
+        before = await csms.services.store.read(landed)
+        assert {each.source for each in before} == {"journal", "transaction"}
         (posted,) = (await ask("GET", f"/settlements/{SESSION}/postings", role=Role.BILLING)).json
         amounts = {each["account"]: each["amount"] for each in posted["amounts"] if each["unit"] == "EUR"}
         assert amounts == {"driver": "0.51", "purchases": "0.2", "sales": "-0.6", "vat": "-0.11"}
@@ -41,6 +50,7 @@ async def test_books_and_receipt_are_with_vat_and_so_is_what_a_correction_comes_
         for _ in range(2):
             corrected = await ask("POST", f"/settlements/{SESSION}/corrections", body, role=Role.BILLING)
             assert corrected.json["owed"] == [{"amount": "0.63", "currency": "EUR"}]
+        assert await csms.services.store.read(landed) == before
 
 
 @pytest.mark.requirement("R32", "R33")

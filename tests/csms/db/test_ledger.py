@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 from collections.abc import Iterator
-from datetime import UTC
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
@@ -13,6 +14,8 @@ from sqlalchemy import Connection, select
 from csms.booking import held, ledger
 from csms.booking import store as reviews
 from csms.booking.facts import Fact, State, of_session
+from csms.books import reports
+from csms.books import store as books
 from csms.books.tables import facts
 from csms.db.store import Store, migrate
 from csms.settlements import store as records
@@ -194,7 +197,7 @@ def test_a_migration_lands_what_is_booked_and_lists_what_contradicts(owner_url: 
             connection.exec_driver_sql("DROP TABLE facts")
             connection.exec_driver_sql("DELETE FROM held_transactions WHERE transaction_id = 'again'")
             connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0063'")
-        migrate(store.engine)
+        migrate(store.engine, "0064")
         found = store.do(lambda connection: list(map(tuple, connection.execute(query))))
         twice = [tuple("booked" if each == "held" and "again" in row else each for each in row) for row in landed]
         assert found == twice
@@ -224,16 +227,17 @@ def _books(connection: Connection) -> None:
 def _book(connection: Connection, lines: list[bytes], session: str, evse_id: int = 1) -> str:
     """Store a journal with its transaction, and book it; return what became of it."""
     witness(connection, lines, STATION, session, evse_id=evse_id)
+    return _book_again(connection, lines, session)
+
+
+def _book_again(connection: Connection, lines: list[bytes], session: str) -> str:
     made = settle_journal(b"".join(lines), session)
-    review = reviews.Review(
-        station_id=STATION, session_id=session, state="booked", transaction_id=f"tx-{session}",
-        begin_ms=made.posting.begin_ms, end_ms=made.posting.end_ms, reason="", detail="", since_ms=1, due_ms=1,
-    )  # fmt: skip
+    review = _review(session, "booked", made.posting.begin_ms, made.posting.end_ms)
     posting = msgspec.structs.replace(made.posting, station_id=STATION, session_id=session)
     row = JournalRow(
         station_id=STATION, session_id=session, lines=len(lines), head=made.posting.journal_head, ended=True
     )
-    assert records.append_journal(connection, row, 0, lines, 1)
+    records.append_journal(connection, row, 0, lines, 1)
     found = reviews.book(connection, review, posting, made.document, made.facts, 1, UTC)
     return found if isinstance(found, str) else found.reason
 
@@ -250,5 +254,81 @@ def test_a_journal_lands_with_its_transaction_as_one_session(store: Store) -> No
         keys = [(STATION, "journal", session) for session in ("aa", "ab", "ac", "ad", "ae")]
         found = ledger.contradicted(connection, keys)
         assert {key[2]: other.transaction_id for key, other in found.items()} == {"ab": "tx-aa", "ac": "tx-aa"}
+
+    store.do(work)
+
+
+def _review(session: str, state: reviews.State, begin_ms: int, end_ms: int) -> reviews.Review:
+    return reviews.Review(
+        station_id=STATION, session_id=session, state=state, transaction_id=f"tx-{session}",
+        begin_ms=begin_ms, end_ms=end_ms, reason="", detail="", since_ms=1, due_ms=1,
+    )  # fmt: skip
+
+
+def test_a_rejected_journal_withdraws(store: Store) -> None:
+    def work(connection: Connection) -> None:
+        query = select(facts.c.state).where((facts.c.source == "journal") & (facts.c.source_id == "ab")).distinct()
+        assert _book(connection, journal("aa"), "aa") == "fresh"
+        assert _book(connection, journal("ab"), "ab") == "repeated"
+        assert connection.execute(query).scalars().all() == ["held"]
+        assert reviews.put(connection, _review("ab", "quarantined", NOON, NOON))
+        reviews.reject(connection, STATION, "ab", "somebody", "not seen", 1)
+        assert _book_again(connection, journal("ab"), "ab") == "decided"
+        assert connection.execute(query).scalars().all() == ["withdrawn"]
+
+    store.do(work)
+
+
+@pytest.mark.parametrize(("change", "day"), [("2026-10-25T01:00Z", "2026-10-25"), ("2027-03-28T01:00Z", "2027-03-28")])
+def test_when_clocks_change_sessions_follow_one_another_and_days_are_local(store: Store, change: str, day: str) -> None:
+    """Five in a row, one over the change: four end on that day, which has 25 hours or 23, and one with it."""
+    berlin, change_ms = ZoneInfo("Europe/Berlin"), _ms(datetime.fromisoformat(change))
+    begin = datetime.fromisoformat(day).replace(tzinfo=berlin)
+    midnights = [_ms(begin), _ms(begin + timedelta(days=1))]
+    assert (midnights[1] - midnights[0]) // HOUR in (23, 25)
+    minute = 60_000
+    spans = [
+        (midnights[0] - 30 * minute, midnights[0]),
+        (change_ms - 30 * minute, change_ms + 30 * minute),
+        (change_ms + 30 * minute, change_ms + 60 * minute),
+        (midnights[1] - 30 * minute, midnights[1] - 1_000),
+        (midnights[1] - 1_000, midnights[1]),
+    ]
+
+    def work(connection: Connection) -> None:
+        for nth, (from_ms, to_ms) in enumerate(spans):
+            registers = [
+                Registers(at_ms, 5_000_000 + 1_000 * (nth + last), 0) for last, at_ms in enumerate((from_ms, to_ms))
+            ]
+            report(connection, registers, "CS-1", f"tx-{nth}", emaid=EMAID)
+        assert [held.find(connection, "CS-1", f"tx-{nth}") for nth in range(5)] == [None] * 5
+        assert why(connection, at(0, key="CS-1/1", from_ms=spans[2][0], to_ms=spans[2][1])) == ("repeated", "tx-2")
+        found = reports.sums(connection, "day", berlin)
+        assert [(each.transactions, each.import_mwh) for each in found] == [(4, 4_000), (1, 1_000)]
+        assert found[0].group == day
+        of_day = reports.sums(connection, "station", berlin, midnights[0], midnights[1])
+        assert [(each.transactions, each.import_mwh) for each in of_day] == [(4, 4_000)]
+
+    store.do(work)
+
+
+def _ms(at: datetime) -> int:
+    return int(at.timestamp() * 1000)
+
+
+def test_a_tariff_in_another_currency_is_booked_apart(store: Store) -> None:
+    """At the same meter and of the same contract: 0.40 of each, in no sum together."""
+
+    def work(connection: Connection) -> None:
+        for nth, (session, currency) in enumerate((("aa", "EUR"), ("ab", "CHF"), ("ac", "EUR"))):
+            assert _book(connection, journal(session, nth=nth, currency=currency), session) == "fresh"
+        owed = {each.unit: each.amount for each in books.sums(connection).entries if each.account == "driver"}
+        assert owed == {"EUR": 800_000, "CHF": 400_000}
+        (cost,) = books.costs(connection, "vehicle", None, 9)
+        assert cost.owed == owed
+        found = reports.sums(connection, "station", UTC)
+        assert {each.currency: (each.transactions, each.gross, each.import_mwh) for each in found} == {
+            "EUR": (2, 800_000, 4_000_000), "CHF": (1, 400_000, 2_000_000),
+        }  # fmt: skip
 
     store.do(work)
