@@ -46,7 +46,7 @@ def test_firmware_that_no_back_end_accepts_is_gone_in_time(site: Site, confirm_s
     """From the start of the new firmware to that of the old one; the back end learns of it when it is back."""
     with site.config.open("a") as file:
         file.write(UPDATE + confirm_s)
-    site.install()
+    site.install(killed=True)
     site.csms.stop(patience=5)
     site.secc.start()
     began = time.monotonic()

@@ -5,6 +5,7 @@ The image is the charger's program, which `deploy/trial.py` starts as a boot loa
 """
 
 import random
+import signal
 import socket
 import sys
 import time
@@ -92,7 +93,7 @@ class KilledSite(Site):
             now = time.monotonic()
             assert now - ordered < 120, self.logs()
             if kills_s and now > ordered + kills_s[0]:
-                self.secc.stop(patience=0)
+                self.secc.stop(signal.SIGKILL)
                 kills_s.pop(0)
             if self.secc.poll() is not None:
                 self.boot()

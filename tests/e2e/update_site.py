@@ -1,5 +1,6 @@
 """A charger that is updated, and its back end: both as programs, slots as folders."""
 
+import signal
 import socket
 import time
 from collections.abc import Callable
@@ -66,18 +67,25 @@ class Site:
         path = self.folder.path / "slots" / name
         return path.read_text() if path.exists() else ""
 
-    def install(self) -> None:
-        """Start both programs, and update the charger; it has restarted into the new slot, which is on trial."""
+    def install(self, *, killed: bool = False) -> None:
+        """Start both programs, and update the charger; it has restarted into the new slot, which is on trial. `killed`:
+        with -9 while the image is written, and started again."""
         self.csms.start()
         self.until(lambda: self.named("csms", "ready"))
         self.secc.start()
         self.until(lambda: self.named("secc", "csms_online"))
-        image = self.folder.path / "maker" / "new.img"
-        image.write_bytes(b"2.0\n")
-        body = {"image": self.maker.offer(f"{self.web.url}/new.img", b"2.0\n"), "retries": 0}
+        image = b"2.0\n" + bytes(16_000_000 if killed else 0)
+        (self.folder.path / "maker" / "new.img").write_bytes(image)
+        body = {"image": self.maker.offer(f"{self.web.url}/new.img", image), "retries": 0}
         self.until(lambda: self.asked(body))
+        if killed:
+            self.until(lambda: self.named("secc", "phase"))
+            self.secc.stop(signal.SIGKILL)
+            assert not self.slot("once")
+            self.secc.start()
         self.until(lambda: self.secc.poll() is not None)
         assert (self.slot("runs"), self.slot("once")) == ("a", "b")
+        assert (self.folder.path / "slots" / "b" / "image").read_bytes() == image
 
     def asked(self, body: object) -> bool:
         """Ask for the update, once the station can be asked."""

@@ -531,7 +531,6 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     "trusted_releases": {
         "module: 256 -> 257": "a limit as good as the next",
         "module: False -> True": "where images are is said by the back end's URL",
-        "module: 'latest_time' -> 'latest_time?'": "any name of the file keeps the time",
         "TrustedReleases._latest_time: (kept := min(now, stated)) > seen -> (kept := min(now, stated)) >= seen": _SAME,
         "_read: 1 -> 2": "one octet too many, or two",
         "TrustedReleases.__init__: '/' -> '/?'": "addresses of repositories have no query",
