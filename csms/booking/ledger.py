@@ -1,15 +1,16 @@
 """The ledger of facts: every booking lands on it in its own transaction, and what does not fit is held (R195)."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Row, delete, literal, select, tuple_, update
+from sqlalchemy import Connection, Row, literal, select, tuple_, update
 
 from csms.booking.facts import STANDING, Contradiction, Fact, Source, contradictions, evse_key
 from csms.booking.facts import State as State
 from csms.books.tables import facts as facts_
-from csms.db.bulk import insert_rows
+from csms.db.bulk import MARKS, delete_rows, insert_rows
 from csms.db.locks import lock
 from csms.tokens.rules import CONTRACT, Terms
 from csms.tokens.tables import tokens
@@ -22,6 +23,12 @@ _BEFORE: Final = 4
 """So many facts that ended before one are compared with it: a journal's and its transaction's, of two sessions."""
 _AFTER: Final = 8
 """So many that ended after it began."""
+_LAST: Final = f"""
+SELECT * FROM facts
+WHERE kind = 'evse' AND "key" = {{value}} AND source <> 'journal'
+    AND (source_id <> {{value}} OR source <> 'transaction') AND from_ms <= {{value}}
+ORDER BY to_ms DESC, from_ms DESC LIMIT {_AFTER}
+"""  # noqa: S608 - our own
 
 
 def find_contradiction(connection: Connection, facts: Sequence[Fact]) -> Contradiction | None:
@@ -31,8 +38,9 @@ def find_contradiction(connection: Connection, facts: Sequence[Fact]) -> Contrad
     """
     if keys := [f"{each.kind} {each.key}" for each in facts if each.kind != "evse"]:
         lock(connection, keys)
+    beside = _beside(connection, facts)
     for fact in facts:
-        found = list(contradictions(fact, _beside(connection, fact)))
+        found = list(contradictions(fact, beside[fact.kind]))
         if found and not (fact.kind == "contract" and _may_be_anywhere(connection, fact.key)):
             return min(found, key=lambda each: each.reason == "fall")  # which says less
     return None
@@ -62,7 +70,7 @@ def put(
 
 def withdraw(connection: Connection, station_id: str, source: Source, source_id: str) -> None:
     """Delete the facts of a session that goes on, or lands anew."""
-    connection.execute(delete(facts_).where(_is(station_id, source, source_id)))
+    delete_rows(connection, facts_, station_id=station_id, source=source, source_id=source_id)
 
 
 def exchange(connection: Connection, fact: Fact, now_ms: int) -> Contradiction | None:
@@ -76,7 +84,9 @@ def exchange(connection: Connection, fact: Fact, now_ms: int) -> Contradiction |
 
 def decide(connection: Connection, station_id: str, source: Source, source_id: str, state: State) -> None:
     """Note a person's decision about a session: its facts stand from now on, or never."""
-    connection.execute(update(facts_).where(_is(station_id, source, source_id)).values(state=state))
+    there = facts_.c
+    its = (there.station_id == station_id) & (there.source == source) & (there.source_id == source_id)
+    connection.execute(update(facts_).where(its).values(state=state))
 
 
 def last_at(
@@ -86,19 +96,8 @@ def last_at(
 
     Also whether no other transaction was there since.
     """
-    there = facts_.c
-    rows = connection.execute(
-        select(facts_)
-        .where(
-            (there.kind == "evse")
-            & (there.key == evse_key(station_id, evse_id or 0))
-            & (there.source != "journal")
-            & ((there.source_id != transaction_id) | (there.source != "transaction"))
-            & (there.from_ms <= first_ms)
-        )
-        .order_by(there.to_ms.desc(), there.from_ms.desc())
-        .limit(_AFTER)
-    ).all()
+    values = evse_key(station_id, evse_id or 0), transaction_id, first_ms
+    rows = connection.exec_driver_sql(_LAST.format(value=MARKS[connection.dialect.name]), values).all()
     place = next((at for at, row in enumerate(rows) if row.state in STANDING and row.landed_ms <= first_ms), None)
     return (None, False) if place is None else (_fact(rows[place]), place == 0)
 
@@ -130,14 +129,23 @@ def contradicted(connection: Connection, keys: Sequence[Key]) -> dict[Key, Fact]
     return {(row[-3], row[-2], row[-1]): _fact(row) for row in rows}
 
 
-def _beside(connection: Connection, fact: Fact) -> list[Fact]:
-    """Return the facts that stand and overlap a fact, or are next to it."""
-    there = facts_.c
-    its = (there.kind == fact.kind) & (there.key == fact.key) & there.state.in_(STANDING)
-    nearest = there.to_ms.desc(), there.from_ms.desc()
-    ended = select(facts_).where(its & (there.to_ms <= fact.from_ms)).order_by(*nearest).limit(_BEFORE)
-    rest = select(facts_).where(its & (there.to_ms > fact.from_ms)).order_by(there.to_ms).limit(_AFTER)
-    return [_fact(row) for query in (ended, rest) for row in connection.execute(query)]
+def _beside(connection: Connection, facts: Sequence[Fact]) -> dict[str, list[Fact]]:
+    """Return by kind the facts that stand and overlap one of a session's, or are next to it."""
+    statement = _neighbours(len(facts), MARKS[connection.dialect.name])
+    values = [value for each in facts for value in (each.kind, each.key, each.from_ms) * 2]
+    found: dict[str, list[Fact]] = {each.kind: [] for each in facts}
+    for row in connection.exec_driver_sql(statement, tuple(values)):
+        found[row.kind].append(_fact(row))
+    return found
+
+
+@cache
+def _neighbours(count: int, value: str) -> str:
+    """Return the query of `_beside`: SQLAlchemy would take longer to build it than the database to answer."""
+    its = f'SELECT * FROM facts WHERE kind = {value} AND "key" = {value} AND state IN {STANDING}'  # noqa: S608 - our own
+    ended = f"{its} AND to_ms <= {value} ORDER BY to_ms DESC, from_ms DESC LIMIT {_BEFORE}"
+    rest = f"{its} AND to_ms > {value} ORDER BY to_ms LIMIT {_AFTER}"
+    return " UNION ALL ".join(f"SELECT * FROM ({each}) AS found" for each in (ended, rest) * count)  # noqa: S608
 
 
 def _fact(row: Row[Any]) -> Fact:
@@ -154,8 +162,3 @@ def _may_be_anywhere(connection: Connection, contract: str) -> bool:
     query = select(there.terms).where((there.token_type == CONTRACT) & (there.id_token == contract))
     terms = connection.execute(query).scalar()
     return terms is not None and typed_json.decode(terms, Terms).several_at_once
-
-
-def _is(station_id: str, source: Source, source_id: str) -> ColumnElement[bool]:
-    there = facts_.c
-    return (there.station_id == station_id) & (there.source == source) & (there.source_id == source_id)

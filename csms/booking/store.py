@@ -12,7 +12,6 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Select,
-    delete,
     func,
     insert,
     literal,
@@ -26,6 +25,7 @@ from csms.booking import held, ledger
 from csms.booking.facts import Contradiction, Fact, placed
 from csms.booking.rules import Certificates, Evidence, Finding, Reading, SeenTransaction
 from csms.books import store as books
+from csms.db.bulk import delete_rows
 from csms.db.locks import lock
 from csms.device_model.tables import device_variables
 from csms.prequalifications import store as prequalifications
@@ -277,7 +277,7 @@ def _contradiction(connection: Connection, review: Review, facts: Sequence[Fact]
 
 
 def _put(connection: Connection, review: Review) -> None:
-    connection.execute(delete(journal_reviews).where(_is(review.station_id, review.session_id)))
+    delete_rows(connection, journal_reviews, station_id=review.station_id, session_id=review.session_id)
     values = msgspec.structs.asdict(review)
     del values["kind"]
     connection.execute(insert(journal_reviews).values(**values))
@@ -295,8 +295,7 @@ def save_certificates(connection: Connection, station_id: str, session_id: str, 
     known = get(connection, station_id, session_id)
     if known is not None and known.state != "waiting":
         return
-    where = (journal_certificates.c.station_id == station_id) & (journal_certificates.c.session_id == session_id)
-    connection.execute(delete(journal_certificates).where(where))
+    delete_rows(connection, journal_certificates, station_id=station_id, session_id=session_id)
     connection.execute(
         insert(journal_certificates).values(
             station_id=station_id,

@@ -7,11 +7,14 @@ are generated once for each table from its declaration.
 import importlib
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from sqlalchemy import Connection, Dialect, Table, insert
 from sqlalchemy.exc import DBAPIError
+
+MARKS: Final = {"sqlite": "?", "postgresql": "%s"}
+"""Each driver's mark of a value."""
 
 Rows = Sequence[Mapping[str, Any]]
 """Rows with the same columns; values are numbers, text, booleans and None."""
@@ -95,6 +98,18 @@ def update_rows(connection: Connection, table: Table, rows: Rows) -> None:
     else:
         order = (*(name for name in columns if name not in key), *key)
         connection.exec_driver_sql(statement, [tuple([row[name] for name in order]) for row in rows])
+
+
+def delete_rows(connection: Connection, table: Table, **values: str | int) -> None:
+    """Delete the rows with these values in the columns of these names."""
+    connection.exec_driver_sql(_delete(table, tuple(values), connection.dialect.name), tuple(values.values()))
+
+
+@cache
+def _delete(table: Table, columns: tuple[str, ...], dialect: str) -> str:
+    quote = _dialect(dialect).identifier_preparer.quote
+    here = " AND ".join(f"{quote(name)} = {MARKS[dialect]}" for name in columns)
+    return f"DELETE FROM {quote(table.name)} WHERE {here}"  # noqa: S608 - our names
 
 
 def upsert_rows(connection: Connection, table: Table, rows: Rows, merge: Mapping[str, str] | None = None) -> None:

@@ -6,6 +6,7 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Connection, delete, insert, select, update
 
+from csms.db.bulk import delete_rows
 from csms.db.paging import newest, page
 from csms.diagnostics.tables import device_events, display_messages, event_streams, monitors, stream_values
 from csms.stations.tables import connectors
@@ -49,8 +50,7 @@ def drop_monitors(connection: Connection, station_id: str, monitor_ids: Iterable
 
 def drop_custom_monitors(connection: Connection, station_id: str) -> None:
     """Delete monitors set by the CSMS: the station has restored its own (N03.FR.03, .04)."""
-    where = (monitors.c.station_id == station_id) & (monitors.c.source == "CustomMonitor")
-    connection.execute(delete(monitors).where(where))
+    delete_rows(connection, monitors, station_id=station_id, source="CustomMonitor")
 
 
 def list_monitors(connection: Connection, station_id: str) -> list[dict[str, Any]]:

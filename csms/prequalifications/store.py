@@ -1,9 +1,9 @@
 """Prequalification records."""
 
 import msgspec
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, select
 
-from csms.db.bulk import upsert_rows
+from csms.db.bulk import delete_rows, upsert_rows
 from csms.prequalifications.rules import Prequalification
 from csms.prequalifications.tables import prequalifications
 
@@ -28,6 +28,4 @@ def put(connection: Connection, one: Prequalification) -> None:
 
 def remove(connection: Connection, station_id: str, certificate: str) -> None:
     """Delete a record."""
-    there = prequalifications.c
-    key = (there.station_id == station_id) & (there.certificate == certificate)
-    connection.execute(delete(prequalifications).where(key))
+    delete_rows(connection, prequalifications, station_id=station_id, certificate=certificate)

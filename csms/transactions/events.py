@@ -5,10 +5,10 @@ from functools import cache
 from typing import Any, Final, Literal
 
 import msgspec
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import Connection, func, select
 
 from csms.booking.plausibility import earliest_ms
-from csms.db.bulk import insert_rows, update_rows
+from csms.db.bulk import delete_rows, insert_rows, update_rows
 from csms.db.locks import lock
 from csms.smart_charging.tables import charging_profiles
 from csms.stations.tables import stations
@@ -175,9 +175,8 @@ def _indexed(transaction: Transaction) -> tuple[bool, int | None, int | None]:
 
 def _drop_profiles(connection: Connection, event: Event) -> None:
     """Delete the profiles of an ended transaction, as its station does."""
-    held = charging_profiles.c
-    of_it = (held.station_id == event.station_id) & (held.transaction_id == event.transaction_id)
-    connection.execute(delete(charging_profiles).where(of_it))
+    key = {"station_id": event.station_id, "transaction_id": event.transaction_id}
+    delete_rows(connection, charging_profiles, **key)
 
 
 def add_event(connection: Connection, event: Event, document: bytes, received_ms: int) -> tuple[Outcome, Transaction]:

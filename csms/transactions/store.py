@@ -4,10 +4,10 @@ from collections.abc import Collection, Iterable
 from typing import Any, Final, NamedTuple
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, literal, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Row, func, literal, select, tuple_, update
 
 from csms.booking import held
-from csms.db.bulk import insert_rows
+from csms.db.bulk import insert_rows, upsert_rows
 from csms.db.locks import lock
 from csms.smart_charging.rules import Needs
 from csms.stations.tables import stations
@@ -28,11 +28,8 @@ _FEW: Final = 500
 
 def save_meter_key(connection: Connection, station_id: str, evse_id: int, public_key: str, now_ms: int) -> None:
     """Store the trusted key of a meter (EVSE 0: the whole station), replacing an earlier one."""
-    key = (meter_keys.c.station_id == station_id) & (meter_keys.c.evse_id == evse_id)
-    connection.execute(delete(meter_keys).where(key))
-    connection.execute(
-        insert(meter_keys).values(station_id=station_id, evse_id=evse_id, public_key=public_key, noted_ms=now_ms)
-    )
+    row = {"station_id": station_id, "evse_id": evse_id, "public_key": public_key, "noted_ms": now_ms}
+    upsert_rows(connection, meter_keys, [row])
 
 
 def get(connection: Connection, station_id: str, transaction_id: str) -> Transaction | None:

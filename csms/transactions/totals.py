@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 
 import msgspec
-from sqlalchemy import Connection, delete
+from sqlalchemy import Connection
 
 from csms.booking import held, ledger
 from csms.booking.plausibility import JudgedUsage
-from csms.db.bulk import upsert_rows
+from csms.db.bulk import delete_rows, upsert_rows
 from csms.tokens.rules import normalise
 from csms.transactions.rules import Transaction
 from csms.transactions.tables import held_transactions, transaction_totals
@@ -40,9 +40,7 @@ def save(connection: Connection, changed: Iterable[Transaction], now_ms: int) ->
         if each.active:
             ledger.withdraw(connection, each.station_id, "transaction", each.transaction_id)
             for table in (transaction_totals, held_transactions):
-                columns = table.c
-                here = (columns.station_id == each.station_id) & (columns.transaction_id == each.transaction_id)
-                connection.execute(delete(table).where(here))
+                delete_rows(connection, table, station_id=each.station_id, transaction_id=each.transaction_id)
         else:
             rows.append(msgspec.structs.asdict(_totals(each, held.review(connection, each, now_ms))))
     if rows:
