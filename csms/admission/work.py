@@ -140,25 +140,27 @@ class StationAdmissions:
                 await self._note(shown, faults.no_version(shown.offered, self._config.ocpp.subprotocols))
                 return None
             if fault is None:
-                await self._forgive(shown)
+                # delete the faults of a station that has connected, from where it had failed before, on any node
+                place = shown.identity or "", shown.address
+                for key in [key for key in self._counted if key[:2] == place]:
+                    del self._counted[key]
+                if await self._store.look_up(rows.any_faults, place):
+                    await self._store.run(rows.forget_faults, *place)
                 return None
             await self._note(shown, fault)
             if profile != 3 and fault.kind in faults.SECRET:
-                return self._refuse_stranger(shown)
+                # answer all faults alike: the reason is for the operator only
+                wait_s = self._throttled(shown)
+                if shown.credentials is not None:
+                    now, caller = self._clock.monotonic(), caller_at(shown.address)
+                    self._wrong.take(caller, now)
+                    self._wrong_of_one.take(f"{shown.identity} {caller}", now)
+                if wait_s:
+                    return Refusal(429, "too many wrong passwords", math.ceil(wait_s))
+                return Refusal(401, "not admitted: the operator of the back end can see why")
             return Refusal(fault.status, f"{fault.detail}: {fault.hint}")
 
         return welcome
-
-    def _refuse_stranger(self, shown: Handshake) -> Refusal:
-        """Answer all faults alike: the reason is for the operator only."""
-        wait_s = self._throttled(shown)
-        if shown.credentials is not None:
-            now, caller = self._clock.monotonic(), caller_at(shown.address)
-            self._wrong.take(caller, now)
-            self._wrong_of_one.take(f"{shown.identity} {caller}", now)
-        if wait_s:
-            return Refusal(429, "too many wrong passwords", math.ceil(wait_s))
-        return Refusal(401, "not admitted: the operator of the back end can see why")
 
     def _throttled(self, shown: Handshake) -> float:
         """Return how long (s) no password is checked from this address, or from there for this identity."""
@@ -244,7 +246,9 @@ class StationAdmissions:
         return self._judge_organization(shown)
 
     def _judge_organization(self, shown: Handshake) -> Fault | None:
-        wanted, organization = self._config.ocpp.organization, _organization(shown.transport)
+        certificate = shown.transport.get_extra_info("peercert") or {}
+        names = [value for group in certificate.get("subject", ()) for key, value in group if key == "organizationName"]
+        wanted, organization = self._config.ocpp.organization, (names[0] if len(names) == 1 else "")
         if wanted and organization != wanted:
             return faults.other_organization(organization, wanted)
         return None
@@ -350,14 +354,6 @@ class StationAdmissions:
             self._counted.clear()
         await self._store.run(rows.save_faults, [_count(identity, address, fault, 1, now_ms, now_ms)])
         self._counted[key] = _count(identity, address, fault, 0, now_ms, now_ms)
-
-    async def _forgive(self, shown: Handshake) -> None:
-        """Delete the faults of a station that has connected, from where it had failed before, on any node."""
-        place = shown.identity or "", shown.address
-        for key in [key for key in self._counted if key[:2] == place]:
-            del self._counted[key]
-        if await self._store.look_up(rows.any_faults, place):
-            await self._store.run(rows.forget_faults, *place)
 
     async def _flush(self, *keys: tuple[str, str, str]) -> None:
         waiting = [self._counted[key] for key in keys if key in self._counted and self._counted[key].times]
@@ -577,9 +573,3 @@ def _count(identity: str, address: str, fault: Fault, times: int, first_ms: int,
     return FaultCount(
         station_id=identity, address=address, fault=fault, times=times, first_ms=first_ms, last_ms=last_ms
     )
-
-
-def _organization(transport: asyncio.BaseTransport) -> str:
-    certificate = transport.get_extra_info("peercert") or {}
-    names = [value for group in certificate.get("subject", ()) for key, value in group if key == "organizationName"]
-    return names[0] if len(names) == 1 else ""

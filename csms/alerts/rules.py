@@ -115,7 +115,18 @@ def follow(alert: Alert | None, report: Report, now_ms: int) -> Alert | None:
     if alert is not None and (at_ms, report.raised) < (alert.changed_ms, alert.active):
         return None
     if alert is None or (report.raised and alert.announced == "cleared"):
-        return _first(report, at_ms)
+        # a new alert; one whose end arrives before its beginning is kept, and not announced
+        return Alert(
+            subject_kind=report.subject_kind,
+            subject=report.subject,
+            kind=report.kind,
+            severity=report.severity,
+            raised_ms=at_ms,
+            changed_ms=at_ms,
+            cleared_ms=None if report.raised else at_ms,
+            count=int(report.raised),
+            **(msgspec.structs.asdict(report.evidence) if report.raised else {}),
+        )
     if not report.raised:
         if not alert.active:
             return None if at_ms == alert.changed_ms else msgspec.structs.replace(alert, changed_ms=at_ms)
@@ -137,21 +148,6 @@ def follow(alert: Alert | None, report: Report, now_ms: int) -> Alert | None:
         after, severity=report.severity, announced="", escalations=0, escalated_ms=None,
         acknowledged_ms=None, acknowledged_by="", note="",
     )  # fmt: skip
-
-
-def _first(report: Report, at_ms: int) -> Alert:
-    """Return a new alert; one whose end arrives before its beginning is kept, and not announced."""
-    return Alert(
-        subject_kind=report.subject_kind,
-        subject=report.subject,
-        kind=report.kind,
-        severity=report.severity,
-        raised_ms=at_ms,
-        changed_ms=at_ms,
-        cleared_ms=None if report.raised else at_ms,
-        count=int(report.raised),
-        **(msgspec.structs.asdict(report.evidence) if report.raised else {}),
-    )
 
 
 def announcement(

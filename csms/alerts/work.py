@@ -200,7 +200,12 @@ class AlertWatch:
         self._every_s: Final = services.config.alerts.poll_interval_s
         self._rules: Final = rules_of(services.config.alerts.rules)
         self._node: Final = node_name(services.config)
-        self._files: Final = _certificates(services.config)
+        # the files of certificates by which this node shows who it is
+        config = services.config
+        ocpp = config.ocpp
+        self._files: Final = tuple(
+            {each for each in (config.api.certificate, ocpp.certificate, ocpp.rsa_certificate) if each is not None}
+        )
 
     async def run(self) -> NoReturn:
         """Look until cancelled. Raises StoreError."""
@@ -277,14 +282,6 @@ class AlertWatch:
 def node_name(config: CsmsConfig) -> str:
     """Return this node's name, the same at every start."""
     return (config.node or socket.gethostname())[:56]
-
-
-def _certificates(config: CsmsConfig) -> tuple[Path, ...]:
-    """Return the files of certificates by which this node shows who it is."""
-    ocpp = config.ocpp
-    return tuple(
-        {each for each in (config.api.certificate, ocpp.certificate, ocpp.rsa_certificate) if each is not None}
-    )
 
 
 def _first_to_expire(files: Iterable[Path]) -> int | None:

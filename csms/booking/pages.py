@@ -66,7 +66,15 @@ async def new_tariff(visit: Visit) -> Answer:
     values = {"currency": "EUR", "zone": visit.zone_name, "vat": "19", "import_kwh": "30", "charging_min": "60"}
     like = visit.asked("like").get("like")
     if like:
-        values |= _values(await visit.find(PricePlan, tariffs.read_tariff, plan_id=like))
+        # the fields of a form from a plan, without its conditions
+        plan = await visit.find(PricePlan, tariffs.read_tariff, plan_id=like)
+        found = {"currency": plan.currency, "zone": plan.zone, "description": plan.description}
+        for name in _PRICES:
+            if (charge := plan.charge(name)) is not None:
+                found[name] = charge.rates[-1].price
+                if charge.taxes:
+                    found["vat"] = f"{Decimal(charge.taxes[0].ppm) / 10_000:f}".rstrip("0").rstrip(".")
+        values |= found
     return _editor(visit, values)
 
 
@@ -74,38 +82,24 @@ def _editor(visit: Visit, values: Mapping[str, str], status: int = 200, **shown:
     return visit.show("tariff.html", status, values=values, **{"cost": None, "problem": None, **shown})
 
 
-def _values(plan: PricePlan) -> dict[str, str]:
-    """Return the fields of a form from a plan, without its conditions."""
-    found = {"currency": plan.currency, "zone": plan.zone, "description": plan.description}
-    for name in _PRICES:
-        if (charge := plan.charge(name)) is not None:
-            found[name] = charge.rates[-1].price
-            if charge.taxes:
-                found["vat"] = f"{Decimal(charge.taxes[0].ppm) / 10_000:f}".rstrip("0").rstrip(".")
-    return found
-
-
 @action("/tariffs", tariffs.make_tariff)
 async def make_tariff(visit: Visit) -> Answer:
     """Show what an example costs by these prices, or store them as a plan and let it apply."""
     form = visit.form
     try:
-        return await _made(visit, form, _plan(form))
+        plan = _plan(form)
+        if form.get("do") != "store":
+            wh = {f"{way}_wh": int(_number(form, f"{way}_kwh") * 1000) for way in ("import", "export")}
+            minutes = {name: int(_number(form, name)) for name in ("charging_min", "idle_min")}
+            minutes["charging_min"] = max(1, minutes["charging_min"])
+            cost = await visit.ask(tariffs.price_example, {"plan": plan, **wh, **minutes})
+            return _editor(visit, dict(form), cost=cost)
+        await visit.ask(tariffs.make_tariff, plan)
+        if form.get("everywhere"):
+            await visit.ask(tariffs.assign_tariff, {"plan_id": plan["id"]})
+        return visit.see(f"{ROOT}/tariffs", "Tariff {plan} is stored.", plan=plan["id"])
     except ApiError as error:  # what was typed stays
         return _editor(visit, dict(form), error.status, problem=error)
-
-
-async def _made(visit: Visit, form: Mapping[str, str], plan: dict[str, object]) -> Answer:
-    if form.get("do") != "store":
-        wh = {f"{way}_wh": int(_number(form, f"{way}_kwh") * 1000) for way in ("import", "export")}
-        minutes = {name: int(_number(form, name)) for name in ("charging_min", "idle_min")}
-        minutes["charging_min"] = max(1, minutes["charging_min"])
-        cost = await visit.ask(tariffs.price_example, {"plan": plan, **wh, **minutes})
-        return _editor(visit, dict(form), cost=cost)
-    await visit.ask(tariffs.make_tariff, plan)
-    if form.get("everywhere"):
-        await visit.ask(tariffs.assign_tariff, {"plan_id": plan["id"]})
-    return visit.see(f"{ROOT}/tariffs", "Tariff {plan} is stored.", plan=plan["id"])
 
 
 @action("/tariffs/assign", tariffs.assign_tariff)

@@ -224,7 +224,10 @@ def book(
     known = get(connection, review.station_id, review.session_id)
     if known is not None and known.state in ("quarantined", "released", "rejected") and review.state == "booked":
         return "known" if known.state == "released" else "decided"
-    facts = _placed(connection, review, facts)
+    # a journal's facts at the EVSE of its transaction
+    found = transactions.get(connection, review.station_id, review.transaction_id)
+    evse_id = 0 if found is None else found.evse_id or 0
+    facts = placed(facts, review.station_id, review.session_id, review.transaction_id, evse_id)
     if review.state == "booked" and (against := _contradiction(connection, review, facts)) is not None:
         ledger.put(connection, facts, "held", now_ms, against)
         return Finding(against.reason, against.detail)
@@ -257,13 +260,6 @@ def require_quarantined(known: Review | None, session_id: str) -> Review:
         state = "not complete" if known is None else known.state
         raise RefusedError(f"session {session_id} is {state}, not in quarantine", reason="not_quarantined")
     return known
-
-
-def _placed(connection: Connection, review: Review, facts: Sequence[Fact]) -> list[Fact]:
-    """Return a journal's facts at the EVSE of its transaction."""
-    found = transactions.get(connection, review.station_id, review.transaction_id)
-    evse_id = 0 if found is None else found.evse_id or 0
-    return placed(facts, review.station_id, review.session_id, review.transaction_id, evse_id)
 
 
 def _contradiction(connection: Connection, review: Review, facts: Sequence[Fact]) -> Contradiction | None:

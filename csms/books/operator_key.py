@@ -35,15 +35,11 @@ def open_books_key(reference: KeyReference | None, data_dir: Path) -> SigningKey
     if reference is None:
         place = data_dir / FILE
         if not place.exists():
-            _make(place)
+            place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            pem = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+            save_secret(place, pem)
         reference = KeyReference.of(place)
     key = open_key(reference)
     return key if isinstance(key, SoftwareKey) else OneThreadKey(key)
-
-
-def _make(place: Path) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    pem = ec.generate_private_key(ec.SECP256R1()).private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    save_secret(place, pem)

@@ -190,18 +190,14 @@ def _grouping(
         joined = table.outerjoin(first, _same(first)).outerjoin(transaction_plans, plan.id == first.c.id)
         return (func.coalesce(plan.plan_id, _totals.tariff),), joined, str
     form = "%Y-%m" if by == "month" else "%Y-%m-%d"
-    step_ms = _step_ms(zone)
+    # a time that no day begins within: offsets of zones are quarters of an hour, unless given as minutes
+    offset = zone.utcoffset(None)
+    step_ms = _QUARTER_MS if not (offset or timedelta()) % timedelta(milliseconds=_QUARTER_MS) else _MINUTE_MS
 
     def day(step: int) -> str:
         return _local(step * step_ms, zone).strftime(form)
 
     return (_totals.end_ms // literal_column(str(step_ms), Integer),), table, day
-
-
-def _step_ms(zone: tzinfo) -> int:
-    """Return a time that no day begins within: offsets of zones are quarters of an hour, unless given as minutes."""
-    offset = zone.utcoffset(None)
-    return _QUARTER_MS if not (offset or timedelta()) % timedelta(milliseconds=_QUARTER_MS) else _MINUTE_MS
 
 
 def _local(utc_ms: int, zone: tzinfo) -> datetime:

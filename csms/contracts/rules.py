@@ -86,7 +86,17 @@ def assess(
     if pem is not None:
         return _assess_chain(emaid, pem, anchors, at, seen)
     if hash_data:
-        return _assess_hashes(hash_data, anchors)
+        # check a chain that the station verified itself (TC_C_50): known issuers, no revocation
+        questions = []
+        for data in hash_data:
+            try:
+                question = question_about(data, anchors)
+            except CertificateError as error:
+                return Verdict(Chain.BROKEN, str(error))
+            if _is_revoked(question.serial, question.issuer, anchors):
+                return Verdict(Chain.REVOKED, f"revoked: certificate {data.serial_number}")
+            questions.append(question)
+        return Verdict(Chain.VALID, questions=tuple(questions))
     return Verdict(Chain.ABSENT, "no certificate was sent")
 
 
@@ -206,21 +216,8 @@ def questions_about(path: VerifiedChain, anchors: Anchors) -> tuple[Question, ..
 
 def check_answer(question: Question, answer: bytes, at: datetime) -> None:
     """Check that a responder's answer confirms the certificate. Raises RevocationError."""
-    check_ocsp(answer, _named(question.serial), question.issuer, at)
-
-
-def _assess_hashes(hash_data: Sequence[OCSPRequestData], anchors: Anchors) -> Verdict:
-    """Check a chain that the station verified itself (TC_C_50): known issuers, no revocation."""
-    questions = []
-    for data in hash_data:
-        try:
-            question = question_about(data, anchors)
-        except CertificateError as error:
-            return Verdict(Chain.BROKEN, str(error))
-        if _is_revoked(question.serial, question.issuer, anchors):
-            return Verdict(Chain.REVOKED, f"revoked: certificate {data.serial_number}")
-        questions.append(question)
-    return Verdict(Chain.VALID, questions=tuple(questions))
+    # stands in for a certificate of which only the serial number is known, which is all that OCSP needs
+    check_ocsp(answer, cast(x509.Certificate, _Named(question.serial)), question.issuer, at)
 
 
 def question_about(data: OCSPRequestData | CertificateHashData, anchors: Anchors) -> Question:
@@ -269,11 +266,6 @@ def _is_revoked(serial: int, issuer: x509.Certificate, anchors: Anchors) -> bool
 
 class _Named(msgspec.Struct, frozen=True):
     serial_number: int
-
-
-def _named(serial: int) -> x509.Certificate:
-    """Stands in for a certificate of which only the serial number is known, which is all that OCSP needs."""
-    return cast(x509.Certificate, _Named(serial))
 
 
 def _der(request: ocsp.OCSPRequest) -> bytes:

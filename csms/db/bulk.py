@@ -32,7 +32,18 @@ def append_rows(
     if not rows:
         return
     if connection.dialect.name == "postgresql":
-        _copy(connection, table, columns, rows)
+        from psycopg import Error  # only with PostgreSQL
+
+        driver: Any = connection.connection.driver_connection
+        try:
+            with driver.cursor() as cursor, cursor.copy(_copy_statement(table, columns)) as copy:
+                copy.set_types(
+                    [table.c[name].type.compile(_dialect("postgresql")).partition("(")[0].lower() for name in columns]
+                )
+                for row in rows:
+                    copy.write_row(row)
+        except Error as error:  # SQLAlchemy does not see it
+            raise DBAPIError.instance(f"COPY {table.name}", None, error, Error) from error
     else:
         connection.exec_driver_sql(_statement(table, columns, "sqlite", upsert=False), list(rows))
 
@@ -59,24 +70,6 @@ def count_on(connection: Connection, table: Table) -> None:
     counter = f"pg_get_serial_sequence('{table.name}', '{key.name}')"
     last = f"SELECT setval({counter}, highest) FROM ({highest}) AS rows WHERE highest IS NOT NULL"  # noqa: S608
     connection.exec_driver_sql(last)
-
-
-def _copy(connection: Connection, table: Table, columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> None:
-    from psycopg import Error  # only with PostgreSQL
-
-    driver: Any = connection.connection.driver_connection
-    try:
-        with driver.cursor() as cursor, cursor.copy(_copy_statement(table, columns)) as copy:
-            copy.set_types([_type(table, name) for name in columns])
-            for row in rows:
-                copy.write_row(row)
-    except Error as error:  # SQLAlchemy does not see it
-        raise DBAPIError.instance(f"COPY {table.name}", None, error, Error) from error
-
-
-def _type(table: Table, column: str) -> str:
-    """Return the name of a column's type as psycopg's registry has it."""
-    return table.c[column].type.compile(_dialect("postgresql")).partition("(")[0].lower()
 
 
 @cache

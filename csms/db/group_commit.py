@@ -125,7 +125,13 @@ class GroupCommit:
             if not group:
                 return
             self._commit(group)
-            _settle(group)
+            # set all results, each in its own event loop
+            for loop in {job.loop for job in group}:
+                jobs = [job for job in group if job.loop is loop]
+                try:
+                    loop.call_soon_threadsafe(_settle_here, jobs)
+                except RuntimeError:
+                    _log.warning("%d stored operations have no waiting caller any more", len(jobs))
 
     def _commit(self, group: list[_Job]) -> None:
         """Run all in one transaction; if one fails, run all again, each with its own savepoint."""
@@ -183,16 +189,6 @@ def as_store_error(error: Exception) -> Exception:
         refusal = StoreError(f"database error: {error}", hint="is it running, is the disk full, or is a file damaged?")
     refusal.__cause__ = error
     return refusal
-
-
-def _settle(group: list[_Job]) -> None:
-    """Set all results, each in its own event loop."""
-    for loop in {job.loop for job in group}:
-        jobs = [job for job in group if job.loop is loop]
-        try:
-            loop.call_soon_threadsafe(_settle_here, jobs)
-        except RuntimeError:
-            _log.warning("%d stored operations have no waiting caller any more", len(jobs))
 
 
 def _settle_here(jobs: list[_Job]) -> None:

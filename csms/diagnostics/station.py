@@ -155,7 +155,12 @@ async def take(context: HandlerContext, message: NotifyPeriodicEventStream) -> N
         raise OcppError("implausible time of a reading", answer="PropertyConstraintViolation")
     monitor = await context.services.store.report(diagnostics.add_stream_values, context.station_id, message)
     if monitor is not None:
-        _watch_pending(context, message)
+        # report when a station falls behind with a stream, so that the operator can adjust it (N15.FR.05)
+        before, grown = context.pending.get(message.id, (0, 0))
+        grown = grown + 1 if message.pending > before else 0
+        context.pending[message.id] = message.pending, grown
+        if grown >= _BEHIND:
+            context.observe("ocpp", "event_stream_behind", stream=message.id, pending=message.pending)
     context.observe(
         "ocpp",
         "event_stream",
@@ -166,12 +171,3 @@ async def take(context: HandlerContext, message: NotifyPeriodicEventStream) -> N
         pending=message.pending,
         known=monitor is not None,
     )
-
-
-def _watch_pending(context: HandlerContext, message: NotifyPeriodicEventStream) -> None:
-    """Report when a station falls behind with a stream, so that the operator can adjust it (N15.FR.05)."""
-    before, grown = context.pending.get(message.id, (0, 0))
-    grown = grown + 1 if message.pending > before else 0
-    context.pending[message.id] = message.pending, grown
-    if grown >= _BEHIND:
-        context.observe("ocpp", "event_stream_behind", stream=message.id, pending=message.pending)

@@ -20,7 +20,7 @@ from csms.http.parameters import Paged
 from csms.http.problems import ApiError, missing
 from v2g.energy.dispatch.earnings import Earnings, earnings
 from v2g.energy.dispatch.flexibility import Bid, FleetRange, bids, capabilities
-from v2g.energy.dispatch.plan import DispatchPlan, Method, VehiclePlan
+from v2g.energy.dispatch.plan import Method, VehiclePlan
 from v2g.energy.dispatch.planner import check_solver
 from v2g.energy.dispatch.report import chart, explain
 from v2g.units import UtcMs
@@ -168,8 +168,10 @@ async def read_plan(call: Call, parameters: OneFleet) -> ShownPlan:
     problem, plan = found.problem, found.plan
     earned = await asyncio.to_thread(earnings, problem, plan)
     words = explain(problem, plan, earned, zone=fleet.tzinfo)
+    currency = call.services.config.grid.currency
+    shown = asdict(plan)
     return ShownPlan(
-        plan=_powers(plan, call.services.config.grid.currency),
+        plan=PlannedPowers(gap=money_of(shown.pop("gap_micro"), currency), **shown),
         call=found.call,
         explanation=words if found.call is None else (describe_call(found.call, fleet.tzinfo), *words),
         earnings=_earnings(earned, call.services.config.grid.currency),
@@ -192,11 +194,6 @@ async def read_capability(call: Call, parameters: OneFleet) -> Capability:
     ranges = capabilities(found.problem, found.plan, headroom=fleet.headroom)
     currency = call.services.config.grid.currency
     return Capability(ranges=ranges, bids=tuple(_bid(each, currency) for each in bids(found.problem, ranges)))
-
-
-def _powers(plan: DispatchPlan, currency: str) -> PlannedPowers:
-    shown = asdict(plan)
-    return PlannedPowers(gap=money_of(shown.pop("gap_micro"), currency), **shown)
 
 
 def _earnings(found: Earnings, currency: str) -> PlannedEarnings:

@@ -50,18 +50,14 @@ async def put_grid_signal(call: Call, body: bytes) -> InForce:
     Its version must be higher than that of the signal in force; repeating the same signal is harmless.
     """
     signal = parse_grid_signal(body)
-    _check_times(body)
-    if signal != call.services.grid.current:  # a repeated delivery succeeds like the first
-        await call.services.grid.offer(signal, f"http:{call.caller.name}"[:64])
-    return InForce(version=signal.version)
-
-
-def _check_times(body: bytes) -> None:
-    """Refuse times after the year 9999, which signals of former versions may have. Raises ApiError."""
+    # refuse times after the year 9999, which signals of former versions may have. Raises ApiError
     try:
         typed_json.decode(body, TypedGridSignal)
     except msgspec.ValidationError as error:
         raise ApiError(400, f"grid signal: {error}", "times are ms since 1970, up to the year 9999") from None
+    if signal != call.services.grid.current:  # a repeated delivery succeeds like the first
+        await call.services.grid.offer(signal, f"http:{call.caller.name}"[:64])
+    return InForce(version=signal.version)
 
 
 @get("/grid/limits", Permission.READ_GRID, for_sites=True)

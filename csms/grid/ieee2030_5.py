@@ -177,7 +177,16 @@ class DerClient:
         stated = self._stated(found, answered_ms)
         await self._services.grid.state(stated)
         again_ms = await self._setpoints.follow(stated.setpoint_w, stated.setpoint_until_ms, now_ms)
-        await self._respond()
+        # send the responses; those that fail are tried again at the next step
+        try:
+            async with time_out(self._poll_s):
+                while self._unsent and not self._loss:
+                    control, status, at_s = self._unsent[0]
+                    body = response_xml(mrid=control.mrid, status=status, lfdi=self._lfdi, at_s=at_s)
+                    await self._server.post(control.reply_to, body)
+                    del self._unsent[0]
+        except (TransportError, CodecError) as error:
+            self._unsendable = str(error)
         self._report_problems()
         return min(found.until_s * 1000, again_ms)
 
@@ -207,18 +216,6 @@ class DerClient:
                 self._services.announce("ocpp", "ieee2030_5_event", event=mrid, state=state.name.lower())
                 self._unsent += [(controls[mrid], each, at_s) for each in responses(controls[mrid], before, state)]
         self._states = dict(found.states)
-
-    async def _respond(self) -> None:
-        """Send the responses; those that fail are tried again at the next step."""
-        try:
-            async with time_out(self._poll_s):
-                while self._unsent and not self._loss:
-                    control, status, at_s = self._unsent[0]
-                    body = response_xml(mrid=control.mrid, status=status, lfdi=self._lfdi, at_s=at_s)
-                    await self._server.post(control.reply_to, body)
-                    del self._unsent[0]
-        except (TransportError, CodecError) as error:
-            self._unsendable = str(error)
 
     def _problems(self) -> list[str]:
         return list(filter(None, (*self._unreadable, self._skewed, self._unsendable)))

@@ -148,7 +148,12 @@ class Ven:
             horizon_ms=self._config.price_horizon_s * 1000,
             ven_name=self._config.ven_name,
         )
-        self._tell_problems(found)
+        # report each problem once, until it is solved
+        wrong = (self._unpriced(found),)
+        problems = frozenset(filter(None, (*self._unreadable, *self._unreported, *found.problems, *wrong)))
+        for problem in sorted(problems - self._reported):
+            self._services.announce("ocpp", "openadr_problem", reason=problem[:200])
+        self._reported = problems
         alerts = frozenset(found.alerts)
         for alert in sorted(alerts - self._alerts, key=lambda each: (each.type, each.event_id)):
             self._services.announce(
@@ -178,14 +183,6 @@ class Ven:
         if found.currency not in (None, self._currency):
             return f"prices in {found.currency} are not used: grid.currency is {self._currency}"
         return self._services.grid.bounds.refusal(_slots(found))
-
-    def _tell_problems(self, found: Demands) -> None:
-        """Report each problem once, until it is solved."""
-        wrong = (self._unpriced(found),)
-        problems = frozenset(filter(None, (*self._unreadable, *self._unreported, *found.problems, *wrong)))
-        for problem in sorted(problems - self._reported):
-            self._services.announce("ocpp", "openadr_problem", reason=problem[:200])
-        self._reported = problems
 
 
 def _slots(found: Demands) -> tuple[SignalSlot, ...]:

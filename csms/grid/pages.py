@@ -187,16 +187,13 @@ async def one_fleet(visit: Visit) -> Answer:
         plan=plan,
         chart=None if plan is None else _planned_chart(plan["plan"]),
         happens=happens,
-        planned={} if plan is None else {name: powers[0] for name, powers in _planned(plan)},
+        planned={}
+        if plan is None
+        else {name: powers[0] for name, powers in [(each["id"], each["power_w"]) for each in plan["plan"]["vehicles"]]},
         past=_course(past, "The plan of the last day, and what happened", _PAST),
         points=past[-_MOST_BACK:],
         more=max(0, len(stations) - _MOST_SHOWN),
     )
-
-
-def _planned(plan: dict[str, Any]) -> list[tuple[str, list[int]]]:
-    """Return the planned powers (W) of each vehicle, by period."""
-    return [(each["id"], each["power_w"]) for each in plan["plan"]["vehicles"]]
 
 
 def _planned_chart(plan: dict[str, Any]) -> dict[str, object] | None:

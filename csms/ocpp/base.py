@@ -135,7 +135,12 @@ class HandlerContext:
     async def look_up(self, token: IdToken, transaction_id: str | None = None) -> Known | None:
         """Return a token with everything that decides about it; `transaction_id`: the transaction that it is for."""
         if token.type == DIRECT_PAYMENT:
-            return await self._paid(token)
+            # a payer: at the station's terminal if it has one (C18.FR.05), or on the web, from the CSMS
+            services = self.services
+            paid = services.config.payments.terminals or await services.store.read(
+                commands.has_started, self.station_id, token.type, token.id_token
+            )
+            return Known(token=Token(token.type, token.id_token, "Accepted")) if paid else None
         about = None if transaction_id is None else (self.station_id, transaction_id)
         key = token.type, normalise(token.type, token.id_token)
         return await self.services.store.read(tokens.look_up, *key, self.services.clock.utc_ms(), about)
@@ -143,14 +148,6 @@ class HandlerContext:
     async def key_of(self, transaction_id: str) -> str:
         """Return the key of the last transaction for which this station has used an id."""
         return await self.services.store.read(find_last, self.station_id, transaction_id)
-
-    async def _paid(self, token: IdToken) -> Known | None:
-        """Return a payer: at the station's terminal if it has one (C18.FR.05), or on the web, from the CSMS."""
-        services = self.services
-        paid = services.config.payments.terminals or await services.store.read(
-            commands.has_started, self.station_id, token.type, token.id_token
-        )
-        return Known(token=Token(token.type, token.id_token, "Accepted")) if paid else None
 
     def where(self, evse_id: int | None = None) -> Where:
         """Return this station or one of its EVSEs, now."""

@@ -26,7 +26,12 @@ class Scanned(msgspec.Struct, frozen=True, kw_only=True):
 def decode(url: str, template: str) -> Scanned:
     """Return a decoded address (C25.FR.09). Raises RefusedError for one that does not match the template."""
     bare, _, query = url.partition("#")[0].partition("?")
-    match = _pattern(template).fullmatch(bare.removesuffix("/"))
+    parts = re.split(r"\{(\w+)\}", template.removesuffix("/"))
+    text = "".join(
+        (f"(?P<{part}>[^/?#]+)" if part in PLACES else "[^/?#]*") if number % 2 else re.escape(part)
+        for number, part in enumerate(parts)
+    )
+    match = re.compile(text).fullmatch(bare.removesuffix("/"))
     if match is None:
         raise RefusedError("the address does not match the station's template", reason="address")
     found = {name: unquote(value) for name, value in match.groupdict().items()}
@@ -64,15 +69,6 @@ def is_valid(given: str, code: QrCode, at_ms: int) -> bool:
         return True
     near = (totp(code, at_ms, intervals=each) for each in (-1, 0, 1))
     return sum(hmac.compare_digest(given.encode(), each.encode()) for each in near) > 0
-
-
-def _pattern(template: str) -> re.Pattern[str]:
-    parts = re.split(r"\{(\w+)\}", template.removesuffix("/"))
-    text = "".join(
-        (f"(?P<{part}>[^/?#]+)" if part in PLACES else "[^/?#]*") if number % 2 else re.escape(part)
-        for number, part in enumerate(parts)
-    )
-    return re.compile(text)
 
 
 def _limit(query: dict[str, list[str]]) -> TransactionLimit | None:

@@ -46,7 +46,21 @@ async def answer_data_transfer(context: HandlerContext, request: DataTransferReq
     if request.message_id == MESSAGE:
         return await _take_metrics(context, request)
     if request.message_id == "AttestationEvidence":
-        return await _attest(context, request.data)
+        # examine evidence that the station was asked for (R148)
+        data = request.data
+        services = context.services
+        if services.attester is None:
+            return DataTransferResponse(status="UnknownMessageId")
+        found = await services.attester.take(services.store, context.station_id, data, services.clock.utc_ms())
+        if isinstance(found, str):
+            context.observe("ocpp", "attestation_refused", reason=found)
+            return DataTransferResponse(status="Rejected", status_info=StatusInfo(reason_code=found))
+        before, after = found
+        report_attestation(services, before, after)
+        if after.state == "Whole":
+            return DataTransferResponse(status="Accepted")
+        info = StatusInfo(reason_code="NotWhole", additional_info="; ".join(after.reasons)[:500])
+        return DataTransferResponse(status="Rejected", status_info=info)
     if request.message_id not in ("JournalEntries", "JournalCertificates"):
         return DataTransferResponse(status="UnknownMessageId")
     journals = context.services.journals
@@ -75,23 +89,6 @@ async def _take_metrics(context: HandlerContext, request: DataTransferRequest) -
         known = {name: metrics.values.get(name) for name in METRICS}
         context.observe("ocpp", "session_metrics", evse=metrics.evse_id, session_id=metrics.session_id, **known)
     return DataTransferResponse(status="Accepted")
-
-
-async def _attest(context: HandlerContext, data: object) -> DataTransferResponse:
-    """Examine evidence that the station was asked for (R148)."""
-    services = context.services
-    if services.attester is None:
-        return DataTransferResponse(status="UnknownMessageId")
-    found = await services.attester.take(services.store, context.station_id, data, services.clock.utc_ms())
-    if isinstance(found, str):
-        context.observe("ocpp", "attestation_refused", reason=found)
-        return DataTransferResponse(status="Rejected", status_info=StatusInfo(reason_code=found))
-    before, after = found
-    report_attestation(services, before, after)
-    if after.state == "Whole":
-        return DataTransferResponse(status="Accepted")
-    info = StatusInfo(reason_code="NotWhole", additional_info="; ".join(after.reasons)[:500])
-    return DataTransferResponse(status="Rejected", status_info=info)
 
 
 async def _keep(context: HandlerContext, request: DataTransferRequest) -> DataTransferResponse:

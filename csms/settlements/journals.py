@@ -91,11 +91,17 @@ class JournalStore:
             try:
                 copy, fresh = await self._take(station_id, session_id, lines)
             except (CodecError, RefusedError, VerificationError) as error:
-                await self._refuse(station_id, session_id, error)
+                reason = error.reason if isinstance(error, RefusedError) else type(error).__name__
+                await self._store.run(records.count_refusal, station_id, session_id, self._clock.utc_ms())
+                self._report("journal_refused", station_id, session_id, reason=reason, detail=str(error)[:300])
                 raise
             if fresh:
                 self._report("journal_appended", station_id, session_id, lines=copy.lines, added=len(fresh))
-                self._report_checkpoints(station_id, session_id, fresh)
+                # report the vehicle's answers to checkpoints in these new lines
+                for entry in entries_of(session_id, fresh, CheckpointAnswered):
+                    if isinstance(said := entry.data, CheckpointAnswered):
+                        place = station_id, session_id
+                        self._report("checkpoint_answered", *place, number=said.number, status=said.status)
             if copy.ended:
                 await self._bookkeeper.consider(station_id, session_id)
                 if fresh:
@@ -117,13 +123,6 @@ class JournalStore:
             await self._bookkeeper.consider(station_id, session_id)
         for station_id, session_id in await self._store.run(books.unposted):  # settled by an older version
             await self._bookkeeper.consider(station_id, session_id)
-
-    def _report_checkpoints(self, station_id: str, session_id: str, fresh: list[bytes]) -> None:
-        """Report the vehicle's answers to checkpoints in these new lines."""
-        for entry in entries_of(session_id, fresh, CheckpointAnswered):
-            if isinstance(said := entry.data, CheckpointAnswered):
-                place = station_id, session_id
-                self._report("checkpoint_answered", *place, number=said.number, status=said.status)
 
     async def _take(self, station_id: str, session_id: str, lines: list[bytes]) -> tuple[Copy, list[bytes]]:
         """Return the copy with the lines in it, and those that were new."""
@@ -154,7 +153,9 @@ class JournalStore:
             if not fresh or await self._store.run(
                 records.append_journal, row, before, fresh, now_ms, receipt, decisions
             ):
-                self._keep((station_id, session_id), copy)
+                self._copies[(station_id, session_id)] = copy
+                while len(self._copies) > _MAX_KEPT:
+                    self._copies.popitem(last=False)
                 return copy, fresh
             copy = None  # another node accepted a delivery since
         raise StoreError("other nodes are storing lines of the same journal", hint="deliver again")
@@ -174,11 +175,6 @@ class JournalStore:
                 raise
         return copy
 
-    def _keep(self, key: tuple[str, str], copy: Copy) -> None:
-        self._copies[key] = copy
-        while len(self._copies) > _MAX_KEPT:
-            self._copies.popitem(last=False)
-
     async def _take_over(self, path: Path) -> None:
         """Import a file into the database and delete it; an invalid one stays, with an event."""
         station_id, session_id = path.parent.name, path.stem
@@ -194,11 +190,6 @@ class JournalStore:
             self._report("journal_damaged", station_id, session_id, reason=str(error)[:300])
         with contextlib.suppress(OSError):
             path.parent.rmdir()
-
-    async def _refuse(self, station_id: str, session_id: str, error: V2GError) -> None:
-        reason = error.reason if isinstance(error, RefusedError) else type(error).__name__
-        await self._store.run(records.count_refusal, station_id, session_id, self._clock.utc_ms())
-        self._report("journal_refused", station_id, session_id, reason=reason, detail=str(error)[:300])
 
     def _report(self, name: str, station_id: str, session_id: str, **data: Scalar) -> None:
         self._observe(Observe("settlement", name, {"station": station_id, "session": session_id, **data}))

@@ -241,21 +241,18 @@ def note_limits(
             found = evse_limits(station_id, known, share_ma, phases.get((station_id, evse_id), 3))
             if found is not None:
                 point = LimitPoint(at_ms=now_ms, setpoint_w=found.setpoint_w, bounds=found.bounds)
-                _note_limits(connection, station_id, found.transaction_id, point)
+                transaction_id = found.transaction_id
+                there = limit_course.c
+                key = {"station_id": station_id, "transaction_id": transaction_id}
+                query = select(there.setpoint_w, there.bounds).where(
+                    (there.station_id == station_id) & (there.transaction_id == transaction_id)
+                )
+                last = connection.execute(query.order_by(there.at_ms.desc()).limit(1)).first()
+                values = {"setpoint_w": point.setpoint_w, "bounds": msgspec.json.encode(point.bounds).decode()}
+                nothing = (None, "[]")
+                if tuple(values.values()) != (nothing if last is None else tuple(last)):
+                    _put(connection, limit_course, key | {"at_ms": point.at_ms}, values)
     return timed
-
-
-def _note_limits(connection: Connection, station_id: str, transaction_id: str, point: LimitPoint) -> None:
-    there = limit_course.c
-    key = {"station_id": station_id, "transaction_id": transaction_id}
-    query = select(there.setpoint_w, there.bounds).where(
-        (there.station_id == station_id) & (there.transaction_id == transaction_id)
-    )
-    last = connection.execute(query.order_by(there.at_ms.desc()).limit(1)).first()
-    values = {"setpoint_w": point.setpoint_w, "bounds": msgspec.json.encode(point.bounds).decode()}
-    nothing = (None, "[]")
-    if tuple(values.values()) != (nothing if last is None else tuple(last)):
-        _put(connection, limit_course, key | {"at_ms": point.at_ms}, values)
 
 
 def limits_over_time(connection: Connection, station_id: str, transaction_id: str) -> list[LimitPoint]:

@@ -133,7 +133,14 @@ class StationCa:
 
         async def work() -> None:
             certificate = await asyncio.to_thread(sign, asked, authority, serial, at)
-            await self._deliver(station_id, request, delivered(certificate, authority))
+            # deliver what a station has asked for; the outcome is reported
+            signed = CertificateSignedRequest(
+                certificate_chain=delivered(certificate, authority),
+                certificate_type=request.certificate_type,  # A02.FR.14
+                request_id=request.request_id,
+            )
+            with contextlib.suppress(V2GError):
+                await self.deliver(station_id, signed)
 
         task = spawn(work())
         self._under_way[station_id, kind or ""] = task
@@ -157,16 +164,6 @@ class StationCa:
         if found is None:
             raise RefusedError("no such authority is configured", reason="NotConfigured")
         return found
-
-    async def _deliver(self, station_id: str, request: SignCertificateRequest, chain: str) -> None:
-        """Deliver what a station has asked for; the outcome is reported."""
-        signed = CertificateSignedRequest(
-            certificate_chain=chain,
-            certificate_type=request.certificate_type,  # A02.FR.14
-            request_id=request.request_id,
-        )
-        with contextlib.suppress(V2GError):
-            await self.deliver(station_id, signed)
 
     async def deliver(
         self, station_id: str, signed: CertificateSignedRequest, timeout_s: float | None = None

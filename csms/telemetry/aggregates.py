@@ -126,7 +126,11 @@ class Aggregation:
             else:
                 self._hold(boot, name, before, sample.at_ms)
             segment.ends[name] = each
-            self._count(boot, name, each)
+            ev, number = boot
+            for width_ms in (width_s * 1000 for width_s in WIDTHS_S):
+                found = self._value(ev, name, width_ms, each.at_ms, number, each)
+                found.total += each.value
+                found.number += 1
 
     def finish(self) -> None:
         """Join segments that follow one another."""
@@ -149,13 +153,6 @@ class Aggregation:
                 first.begins[name] = at_ms
         first.ends |= second.ends
         first.last_seq = second.last_seq
-
-    def _count(self, boot: Boot, name: str, each: Held) -> None:
-        ev, number = boot
-        for width_ms in (width_s * 1000 for width_s in WIDTHS_S):
-            found = self._value(ev, name, width_ms, each.at_ms, number, each)
-            found.total += each.value
-            found.number += 1
 
     def _hold(self, boot: Boot, name: str, each: Held, until_ms: int) -> None:
         ev, number = boot

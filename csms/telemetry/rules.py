@@ -539,8 +539,4 @@ def _escape(name: str) -> str:
 
 def owner(ev: str, workers: Collection[str]) -> str:
     """Return the worker that handles a vehicle. `workers` are names, at least one."""
-    return max(workers, key=lambda worker: _score(worker, ev))
-
-
-def _score(worker: str, ev: str) -> bytes:
-    return blake2b(ev.encode(), digest_size=8, key=worker.encode()[:64]).digest()
+    return max(workers, key=lambda worker: blake2b(ev.encode(), digest_size=8, key=worker.encode()[:64]).digest())

@@ -270,7 +270,12 @@ def _progress(connection: Connection, arrivals: Sequence[Arrival]) -> tuple[dict
     if raised:  # else two nodes could each begin a boot that is not the highest any more when it is stored
         lock(connection, (f"boots of {ev}" for ev in raised))
         progress |= _locked(connection, asked - progress.keys())  # one that another node has begun meanwhile
-    highest = _highest(connection, raised)
+    # the highest boot of vehicles that have one
+    of = telemetry_marks.c
+    highest: dict[str, int] = {}
+    for some in _chunks(sorted(raised)):
+        query = select(of.ev, func.max(of.boot).label("boot")).where(of.ev.in_(some)).group_by(of.ev)
+        highest |= {row.ev: row.boot for row in connection.execute(query)}
     begun = {boot: progress[boot] for each in arrivals for boot in admit(each.delivery, progress, highest)}
     without_id = {
         boot_of(each)
@@ -284,16 +289,6 @@ def _progress(connection: Connection, arrivals: Sequence[Arrival]) -> tuple[dict
         connection.execute(_MAKE, made)
         progress |= _locked(connection, new)
     return {boot: Progress() for boot in asked} | progress, highest
-
-
-def _highest(connection: Connection, evs: Iterable[str]) -> dict[str, int]:
-    """Return the highest boot of vehicles that have one."""
-    of = telemetry_marks.c
-    found: dict[str, int] = {}
-    for some in _chunks(sorted(evs)):
-        query = select(of.ev, func.max(of.boot).label("boot")).where(of.ev.in_(some)).group_by(of.ev)
-        found |= {row.ev: row.boot for row in connection.execute(query)}
-    return found
 
 
 def _locked(connection: Connection, boots: Iterable[Boot]) -> dict[Boot, Progress]:

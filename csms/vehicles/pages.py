@@ -30,7 +30,9 @@ _MOST_ROWS = 100
 async def list_vehicles(visit: Visit) -> Answer:
     """List vehicles with their latest state; silent ones only, if asked."""
     asked = visit.asked("text", "silent")
-    found = await visit.ask(positions.list_vehicles, signals=_seen(visit))
+    found = await visit.ask(
+        positions.list_vehicles, signals=",".join(positions.seen(visit.person.principal, _SHOWN.split(",")))
+    )
     since = visit.now_ms - _SILENT_MS
     if "silent" in asked:
         found = [each for each in found if each["at_ms"] < since]
@@ -41,11 +43,6 @@ async def list_vehicles(visit: Visit) -> Answer:
     return visit.show(
         "vehicles.html", vehicles=rows[:_PAGE], next=following, asked=asked, since=since, total=len(found)
     )
-
-
-def _seen(visit: Visit) -> str:
-    """Return the signals of the list that the person's role sees."""
-    return ",".join(positions.seen(visit.person.principal, _SHOWN.split(",")))
 
 
 @page("/vehicles/{ev}", positions.read_vehicle)
@@ -158,14 +155,9 @@ async def change_campaign(visit: Visit) -> Answer:
     visit.back = place("campaigns", number)
     if what not in _ACTIONS:
         raise ApiError(404, "there is no such action")
-    body = {"station_ids": _names(visit.form.get("stations", ""))} if what == "exclude" else None
+    body = {"station_ids": visit.form.get("stations", "").replace(",", " ").split()} if what == "exclude" else None
     found = await visit.ask(_ACTIONS[what], body, campaign_id=number)
     return visit.see(visit.back, "{name}: {state}", name=found["name"], state=found["state"])
-
-
-def _names(text: str) -> list[str]:
-    """Return names that are separated by commas or blanks."""
-    return text.replace(",", " ").split()
 
 
 @page("/inventory", overview.read_inventory, instead=overview.read_vehicle_inventory)

@@ -174,20 +174,17 @@ def save_states(connection: Connection, states: Iterable[VehicleState]) -> None:
     if new:
         seal = seal_of(connection)
         rows = [(ev, new[ev].at_ms, seal.seal(encode_state(new[ev]), "state", ev)) for ev in evs]
-        connection.exec_driver_sql(_put_state(connection.dialect.name), rows)
+        values = "%s, %s, %s" if connection.dialect.name == "postgresql" else "?, ?, ?"
+        connection.exec_driver_sql(
+            f"INSERT INTO telemetry_states (ev, at_ms, document) VALUES ({values}) "  # noqa: S608 - our own text
+            "ON CONFLICT (ev) DO UPDATE SET at_ms = excluded.at_ms, document = excluded.document",
+            rows,
+        )
 
 
 def _state(connection: Connection, row: Any) -> VehicleState | None:
     document = seal_of(connection).find(connection, row.document, "state", row.ev)
     return None if document is None else decode_state(document)
-
-
-def _put_state(dialect: str) -> str:
-    values = "%s, %s, %s" if dialect == "postgresql" else "?, ?, ?"
-    return (
-        f"INSERT INTO telemetry_states (ev, at_ms, document) VALUES ({values}) "  # noqa: S608 - our own text
-        "ON CONFLICT (ev) DO UPDATE SET at_ms = excluded.at_ms, document = excluded.document"
-    )
 
 
 def states(connection: Connection) -> list[VehicleState]:

@@ -82,15 +82,11 @@ def check_url(url: str, reach: Reach) -> None:
     here = host in ("localhost", "127.0.0.1", "::1")
     if parts.scheme != "https" and not (parts.scheme == "http" and here):
         raise ConfigError("a webhook needs https", hint="http is for this machine only")
-    if not reach.names(host) and (host == "localhost" or _is_address(host)):
+    # whether a host is an address, in any form that resolvers accept: 127.1 and 0x7f000001 are two
+    if not reach.names(host) and (host == "localhost" or (":" in host or host.rpartition(".")[2][:1].isdigit())):
         address = "127.0.0.1" if host == "localhost" else host
         if not reach.takes(address):
             raise ConfigError(f"{host} is not a host of the internet", hint=ALLOW_HINT)
-
-
-def _is_address(host: str) -> bool:
-    """Return whether a host is an address, in any form that resolvers accept: 127.1 and 0x7f000001 are two."""
-    return ":" in host or host.rpartition(".")[2][:1].isdigit()
 
 
 def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
