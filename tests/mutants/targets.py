@@ -936,6 +936,8 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "or checkpoint is None -> (receipt.session_id, receipt.checkpoint_hash) != (self._session_id, hash_)": (
             "no receipt has an empty hash"
         ),
+        "_is_repeated: return False -> return None": _TRUTH,
+        "_is_repeated: return False -> return None #2": _TRUTH,
         "_registers: now = MeterRegisters(import_mwh=0, export_mwh=0) -> pass": _STARTED,
         "_registers: 0 -> 1": _STARTED,
         "_registers: 0 -> 1 #2": _STARTED,

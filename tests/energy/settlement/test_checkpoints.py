@@ -16,7 +16,7 @@ from v2g.asn1.published import check_signed
 from v2g.energy.discharge import JournalHead, Rejected
 from v2g.energy.settlement.bundle import MANIFEST, SIGNATURE, Seal, verify_bundle
 from v2g.energy.settlement.canonical import canonical
-from v2g.energy.settlement.checkpoints import MAX_COPY_BYTES, Copy, copies_of, encode_copy, read_copies
+from v2g.energy.settlement.checkpoints import MAX_COPY_BYTES, Copy, check_copies, copies_of, encode_copy, read_copies
 from v2g.energy.settlement.journal import verify_lines
 from v2g.energy.settlement.proof import prove_discharge, signed_messages
 from v2g.energy.settlement.records import (
@@ -269,12 +269,15 @@ def test_another_session_of_the_charger_is_not_the_same_one(finished: Session) -
     first = contents(finished, CheckpointIssued)[0]
     more = msgspec.structs.replace(first.now, import_mwh=first.now.import_mwh + 1)
     foreign = sign_content(first, finished.contract.key, Party.of(finished.contract.leaf).fingerprint)
+    offer = msgspec.structs.replace(contents(finished, TermsOffered)[0], session_id=b"\xff" * 8)
+    offered = sign_content(offer, finished.charger.key, Party.of(finished.charger.leaf).fingerprint)
     others = (
         elsewhere(finished, now=first.begin),
         elsewhere(finished, begin=msgspec.structs.replace(first.begin, import_mwh=1)),
         elsewhere(finished, now=more),
         msgspec.structs.replace(elsewhere(finished), checkpoint=foreign),
         msgspec.structs.replace(elsewhere(finished), checkpoint=finished.copies[0].receipt),
+        msgspec.structs.replace(elsewhere(finished), checkpoint=offered),
     )
     assert verify_bundle(finished.bundle(), copies=places(others)).copies == 0
 
@@ -620,6 +623,9 @@ def test_energy_counts_from_the_first_entry_to_the_last(talking: Session, pki: P
     ).checkpoints
     assert (altered.import_mwh, altered.after_import_mwh) == (signed_mwh, signed_mwh)
     assert signed_mwh > 0
+    parties = {"charger": Party.of(session.charger.leaf), "vehicle": Party.of(session.contract.leaf)}
+    with pytest.raises(VerificationError, match="had these registers already"):
+        check_copies(verify_lines(session.journal), places([elsewhere(session)]), **parties)
 
 
 def test_a_longest_line_of_copies_is_read(finished: Session) -> None:
