@@ -458,13 +458,14 @@ async def note(services: Services) -> None:
         for key, watts in (await services.store.read(charging.following, now_ms)).items()
         if any(each.concerns(key[0]) for each in in_force)
     }
-    running = await services.store.read(overview.powers, frozenset(station for station, _ in followed))
+    stations = frozenset(station for station, _ in followed)
+    running = await services.store.read(overview.powers, stations, now_ms - overview.FRESH_MS)
     powers = {(each.station_id, each.transaction_id): each.watts for each in running}
     point = charging.CoursePoint(
         at_ms=at_ms,
         asked_w=sum(each.setpoint_w for each in in_force),
         accepted_w=sum(followed.values()),
-        delivered_w=round(sum(powers.get(key, 0) for key in followed)),
+        delivered_w=overview.flow_of([powers.get(key) for key in followed]).watts,
         vehicles=len(followed),
     )
     await services.store.run(charging.note_course, services.feed.node, point)
@@ -475,7 +476,7 @@ async def note(services: Services) -> None:
             planned_w=order.planned_w,
             asked_w=order.setpoint_w,
             accepted_w=sum(followed[key] for key in of_fleet),
-            delivered_w=round(sum(powers.get(key, 0) for key in of_fleet)),
+            delivered_w=overview.flow_of([powers.get(key) for key in of_fleet]).watts,
             vehicles=len(of_fleet),
         )
         await services.store.run(fleets.note_course, order.fleet, of_plan)

@@ -46,13 +46,14 @@ def call(connection: Connection, fleet_id: str) -> FleetCall | None:
 
 class FleetPoint(msgspec.Struct, frozen=True, kw_only=True):
     """A fleet in a minute from `at_ms` (UTC) on, W, negative out of vehicles: what its plan said, what was asked for
-    (less while set-points rise step by step, and by a call), what `vehicles` vehicles follow, and their power."""
+    (less while set-points rise step by step, and by a call), what `vehicles` vehicles follow, and their power, None if
+    that of one is unknown."""
 
     at_ms: int
     planned_w: int
     asked_w: int
     accepted_w: int
-    delivered_w: int
+    delivered_w: int | None
     vehicles: int
 
 

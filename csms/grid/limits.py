@@ -4,6 +4,7 @@ Power (W) is shared over the tree of all stations, sites, feeders and EVSEs. Wit
 by phase over the same tree, which these limits lower. Stations outside sites share what holds over all.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
@@ -401,16 +402,18 @@ def _bearer(
 
 
 class PointPower(msgspec.Struct, frozen=True):
-    """The power of an EVSE's vehicle, W, negative out of it, and the phases in use, as "13" for L1 and L3."""
+    """The power of an EVSE's vehicle, W, negative out of it, None: unknown; and the phases in use, as "13" for L1 and
+    L3."""
 
     station_id: str
     evse_id: int | None
-    power_w: int
+    power_w: int | None
     lines: str = ""
 
 
 class LimitState(msgspec.Struct, frozen=True, kw_only=True):
-    """A limit in force, and what flows there: W, positive into vehicles, by the last readings.
+    """A limit in force, and what flows there: W, positive into vehicles, by the last readings; that of `unknown` more
+    vehicles is unknown.
 
     `left_w`: the limit less the flow in its direction, of the worst phase where it is one by phase; below 0 it is
     exceeded. `connection_point`: `all`, `site SITE`, `feeder SITE/FEEDER` or `EVSE STATION/EVSE`.
@@ -424,6 +427,7 @@ class LimitState(msgspec.Struct, frozen=True, kw_only=True):
     until_ms: int
     source: str
     flow_w: int
+    unknown: int
     left_w: int
 
     @property
@@ -438,9 +442,13 @@ def states(limits: Iterable[GridLimit], sites: Sequence[Site], powers: Iterable[
     before = chains(sites)
     phases = {(place.station_id, place.evse_id): place.phases for site in sites for place in site.places}
     flows: dict[ConnectionPoint, int] = {}
+    unknown = Counter[ConnectionPoint]()
     currents: dict[ConnectionPoint, list[int]] = {}
     for each in powers:
         evse = each.station_id, each.evse_id or 0
+        if each.power_w is None:
+            unknown.update(before.get(evse, (ALL,)))
+            continue
         own = tuple(int(name[1]) - 1 for name in phases.get(evse, LINE_NAMES))
         used = [own[int(line) - 1] for line in each.lines if int(line) <= len(own)] or own
         drawn = spread(round(each.power_w * 1000 / VOLTAGE), used)
@@ -469,6 +477,7 @@ def states(limits: Iterable[GridLimit], sites: Sequence[Site], powers: Iterable[
                 until_ms=limit.until_ms,
                 source=limit.source,
                 flow_w=flow_w,
+                unknown=unknown[limit.connection_point],
                 left_w=left_w,
             )
         )

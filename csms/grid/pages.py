@@ -83,7 +83,10 @@ def _course(
     """Return the chart of set-points by minute: what was asked for, and what vehicles followed and delivered of it."""
     if len(points) < 2:
         return None
-    drawn = [Line(label, "kW", [getattr(each, name) / 1000 for each in points]) for name, label in labels.items()]
+    drawn = [
+        Line(label, "kW", [None if (watts := getattr(each, name)) is None else watts / 1000 for each in points])
+        for name, label in labels.items()
+    ]
     return chart(title, [each.at_ms for each in points], drawn)
 
 
@@ -142,14 +145,15 @@ async def one_site(visit: Visit) -> Answer:
 
 
 def _loads(site: dict[str, Any], limits: dict[tuple[str, int], dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return a site's nodes with the power (W) of the transactions at or below each."""
+    """Return a site's nodes with the power (W) of the transactions at or below each, None where one is unknown."""
     parents = {each["id"]: each["parent"] for each in site["nodes"]}
-    total = dict.fromkeys(parents, 0.0)
+    total: dict[str, float | None] = dict.fromkeys(parents, 0.0)
     for place in site["places"]:
         found = limits.get((place["station_id"], place["evse_id"]))
-        node = place["node"]
+        node, watts = place["node"], 0 if found is None else found["power_w"]
         while node is not None:
-            total[node] += float((found or {}).get("power_w") or 0)
+            before = total[node]
+            total[node] = None if before is None or watts is None else before + float(watts)
             node = parents[node]
     return [{**each, "power_w": total[each["id"]]} for each in site["nodes"]]
 

@@ -12,7 +12,7 @@ from csms.grid.limits import least_w
 from csms.grid.rules import SourceSignal
 from csms.grid.setpoints import SetpointFollower
 from csms.ocpp.base import Services
-from csms.overview.store import flow_w
+from csms.overview.store import FRESH_MS, flow
 from csms.settlements import store as records
 from csms.smart_charging.charging_plans import VOLTAGE
 from v2g.energy.conductors import LINES
@@ -133,13 +133,14 @@ class ScadaRegisters:
             return
         self._shown_ms = now_ms
         signal = self._services.grid.current
+        flowing = await self._services.store.read(flow, now_ms - FRESH_MS)
         limits = () if signal is None else signal.limits_at(now_ms)
         point = self._services.config.grid.connection_point
         import_w, export_w = (least_w(limits, each, point) if limits else 0 for each in ("import", "export"))
         state = EvseState(
             evse=0,
             status="",
-            power_w=await self._services.store.read(flow_w),
+            power_w=flowing.watts,
             charge_limit_w=import_w,
             discharge_limit_w=export_w,
         )

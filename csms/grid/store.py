@@ -86,8 +86,8 @@ def states_of(
     left = {row.station_id: [row.held_import_w, row.held_export_w, row.since_ms] for row in connection.execute(query)}
     powers = []
     for each in overview.powers(connection, since_ms=since_ms):
-        power_w, share = round(each.watts), left.get(each.station_id)
-        if share is not None and each.heard_ms < share[2] + followed_ms:
+        power_w, share = None if (watts := each.watts) is None else round(watts), left.get(each.station_id)
+        if power_w is not None and share is not None and each.heard_ms < share[2] + followed_ms:
             way = 0 if power_w >= 0 else 1
             if share[way] is not None:
                 counted_w = min(abs(power_w), share[way])
@@ -170,7 +170,7 @@ def _use(connection: Connection, now_ms: int) -> list[EvseUse]:
             EvseUse(
                 station_id=each.station_id,
                 evse_id=each.evse_id or 0,
-                power_w=round(each.watts),
+                power_w=round(each.watts or 0),
                 heard_ms=each.heard_ms,
                 import_w=import_w,
                 export_w=export_w,

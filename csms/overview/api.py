@@ -25,7 +25,7 @@ from csms.http.parameters import Paged
 from csms.http.problems import conflict
 from csms.nodes import store as nodes
 from csms.overview import store as rows
-from csms.overview.store import flow_w
+from csms.overview.store import Flow, flow
 from csms.telemetry import store as telemetry
 from csms.telemetry.aggregates import AGGREGATES
 from csms.transactions import store as transactions
@@ -60,9 +60,11 @@ class FeedingBack(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TransactionsOverview(msgspec.Struct, frozen=True, kw_only=True):
-    """Running transactions: how many, how many of them feed back, and power (W) into and out of vehicles."""
+    """Running transactions: how many, how many have an unknown power, how many feed back, and the power (W) of all
+    others into and out of vehicles."""
 
     active: int
+    unknown: int
     feeding_back: int
     import_w: int
     export_w: int
@@ -173,10 +175,12 @@ def _evs(call: Call) -> Sequence[str] | None:
 async def read_transactions_overview(call: Call) -> TransactionsOverview:
     """Return what all running transactions do, by the last power of each."""
     running = await call.run(rows.powers, call.stations)
-    powers = [each.watts for each in running]
-    back = sorted((each for each in running if each.watts < 0), key=lambda each: each.watts)[:_MOST_BACK]
+    known = [(each, watts) for each in running if (watts := each.watts) is not None]
+    powers = [watts for _, watts in known]
+    back = sorted((each for each in known if each[1] < 0), key=lambda each: each[1])[:_MOST_BACK]
     return TransactionsOverview(
-        active=len(powers),
+        active=len(running),
+        unknown=len(running) - len(known),
         feeding_back=sum(power < 0 for power in powers),
         import_w=round(sum(power for power in powers if power > 0)),
         export_w=round(-sum(power for power in powers if power < 0)),
@@ -184,10 +188,10 @@ async def read_transactions_overview(call: Call) -> TransactionsOverview:
             FeedingBack(
                 station_id=each.station_id,
                 transaction_id=each.transaction_id,
-                power_w=plain(each.watts),
+                power_w=plain(watts),
                 soc=None if each.soc is None else each.soc.value,
             )
-            for each in back
+            for each, watts in back
         ),
     )
 
@@ -278,18 +282,25 @@ async def read_metrics(call: Call) -> Reply[bytes]:
 
 
 async def _grid(call: Call) -> list[Metric]:
-    signal, all_w = call.services.grid.current, await call.run(flow_w)
+    signal, everywhere = call.services.grid.current, await call.run(flow)
     limits = () if signal is None else signal.limits_at(call.now_ms)
     states = sorted(
         await call.run(states_of, limits, 0, call.services.shares.followed_ms), key=lambda each: -each.left_w
     )
     tightest: dict[tuple[str, str], LimitState] = {(each.connection_point, each.direction): each for each in states}
-    flows = {str(ALL): all_w} | {each.connection_point: each.flow_w for each in tightest.values()}
+    flows = {each.connection_point: Flow(each.flow_w, each.unknown) for each in tightest.values()}
+    flows = {str(ALL): everywhere} | flows
     return [
         gauge(
             "v2g_grid_flow_watts",
             "Power into the vehicles behind a connection point by their last readings, below 0 out.",
-            flows,
+            {point: each.known_w for point, each in flows.items()},
+            "connection_point",
+        ),
+        gauge(
+            "v2g_grid_flow_unknown",
+            "Vehicles whose power is unknown, beside v2g_grid_flow_watts.",
+            {point: each.unknown for point, each in flows.items()},
             "connection_point",
         ),
         gauge(

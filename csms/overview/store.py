@@ -1,5 +1,6 @@
 """Figures about all stations and all running transactions."""
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
@@ -9,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Table, func, select, true
 from csms.admission.tables import admissions
 from csms.booking import held
 from csms.stations.tables import connectors, stations
-from csms.transactions.rules import Dated
+from csms.transactions.rules import Dated, flowing_w
 from csms.transactions.tables import transactions
 from v2g import typed_json
 
@@ -26,6 +27,11 @@ class StationFigures(NamedTuple):
     faulted: tuple[str, ...]
 
 
+FRESH_MS: Final = 900_000
+"""A power that was reported longer ago is unknown where it is to be that of now: stations send one each 15 min or more
+often."""
+
+
 class RunningPower(msgspec.Struct, frozen=True):
     """What the last events of a running transaction say: power, W, negative out of the vehicle, charge, %, its state,
     and the EVSE's phases in use; the last was received at `heard_ms` (UTC)."""
@@ -40,9 +46,31 @@ class RunningPower(msgspec.Struct, frozen=True):
     heard_ms: int = 0
 
     @property
-    def watts(self) -> Decimal:
-        """The power, 0 where it is unknown."""
-        return Decimal(0) if self.power_w is None else Decimal(self.power_w.value)
+    def watts(self) -> Decimal | None:
+        """The power, None where it is unknown."""
+        return flowing_w(self.power_w, self.charging_state)
+
+    @property
+    def rests(self) -> bool:
+        """Whether no energy flows by its state, which is newer than its power."""
+        return flowing_w(None, self.charging_state) == self.watts == 0
+
+    def without_power(self) -> "RunningPower":
+        """Return it with an unknown power."""
+        return msgspec.structs.replace(self, power_w=None, charging_state=None)
+
+
+class Flow(NamedTuple):
+    """The power of all running transactions, W, negative out of the vehicles: the sum of those whose power is known,
+    and how many others there are."""
+
+    known_w: int
+    unknown: int
+
+    @property
+    def watts(self) -> int | None:
+        """The power; None where a part of it is unknown."""
+        return None if self.unknown else self.known_w
 
 
 _decode = typed_json.decoder(RunningPower).decode
@@ -77,29 +105,37 @@ def inventory(connection: Connection, only: frozenset[str] | None = None) -> lis
     return [dict(row._mapping) for row in connection.execute(query)]
 
 
-def flow_w(connection: Connection, since_ms: int = 0) -> int:
-    """Return the power of all running transactions by the last readings received since a time (UTC ms), W, negative out
-    of the vehicles."""
-    return round(sum(each.watts for each in powers(connection, since_ms=since_ms)))
+def flow(connection: Connection, since_ms: int = 0) -> Flow:
+    """Return the power of all running transactions by the last readings received since a time (UTC ms)."""
+    return flow_of([each.watts for each in powers(connection, since_ms=since_ms)])
+
+
+def flow_of(powers: Sequence[Decimal | None]) -> Flow:
+    """Return the sum of powers, W, None for an unknown one."""
+    known = [each for each in powers if each is not None]
+    return Flow(round(sum(known)), len(powers) - len(known))
 
 
 def powers(connection: Connection, only: frozenset[str] | None = None, since_ms: int = 0) -> list[RunningPower]:
-    """Return the last power of each running transaction heard since a time (UTC ms), or only of these stations.
+    """Return the last power of each running transaction, or only of these stations.
 
-    More than its EVSE can have is unknown: one meter's error or lie changes no sum (R194).
+    That of one not heard since a time (UTC ms) is unknown, as is more than its EVSE can have: one meter's error or lie
+    changes no sum (R194).
     """
     running = transactions.c.ended_ms.is_(None) & transactions.c.active.is_(True)  # the first has an index
-    query = select(transactions.c.document, transactions.c.heard_ms).where(running, transactions.c.heard_ms >= since_ms)
+    query = select(transactions.c.document, transactions.c.heard_ms).where(running)
     if only is not None and len(only) <= _FEW:
         query = query.where(transactions.c.station_id.in_(only))
     decoded = (
         msgspec.structs.replace(_decode(row.document), heard_ms=row.heard_ms) for row in connection.execute(query)
     )
-    found = [each for each in decoded if only is None or each.station_id in only]
+    found = [
+        each if each.heard_ms >= since_ms or each.rests else each.without_power()
+        for each in decoded
+        if only is None or each.station_id in only
+    ]
     rated = held.ratings(connection, {(each.station_id, each.evse_id) for each in found if each.watts})
     return [
-        each
-        if not each.watts or rated[each.station_id, each.evse_id].permits(each.watts)
-        else msgspec.structs.replace(each, power_w=None)
+        each if not each.watts or rated[each.station_id, each.evse_id].permits(each.watts) else each.without_power()
         for each in found
     ]

@@ -1,12 +1,12 @@
 """What limits the power of each running transaction, and what it was asked for and does. Pure."""
 
-from decimal import Decimal
 from typing import Literal
 
 import msgspec
 
 from csms.sites.rules import Known, lines_in_use
 from csms.smart_charging.charging_plans import VOLTAGE
+from csms.transactions.rules import flowing_w
 
 BoundName = Literal["share", "external", "vehicle", "set_point"]
 
@@ -56,11 +56,12 @@ def evse_limits(station_id: str, known: Known, share_ma: int | None, phases: int
         bounds += [Bound("vehicle", min(filter(None, most)))] if any(most) else []
     if known.dispatch_w is not None and known.dispatch_w >= 0:
         bounds.append(Bound("set_point", known.dispatch_w))
+    flows_w = flowing_w(transaction.power_w, transaction.charging_state)
     return EvseLimits(
         station_id=station_id,
         evse_id=transaction.evse_id,
         transaction_id=transaction.transaction_id,
-        power_w=None if transaction.power_w is None else str(Decimal(transaction.power_w.value)),
+        power_w=None if flows_w is None else str(flows_w),
         setpoint_w=known.dispatch_w,
         bounds=tuple(sorted(bounds, key=lambda each: each.power_w)),
     )

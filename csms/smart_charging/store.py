@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, Row, Table, delete, func, insert, select, tuple_, update
+from sqlalchemy import Connection, Row, Table, case, delete, func, insert, select, tuple_, update
 
 from csms.db.bulk import upsert_rows
 from csms.device_model.store import phases_of_evses
@@ -211,9 +211,11 @@ def _drawn(connection: Connection, station_id: str) -> dict[int, int]:
     of_share = (there.station_id == station_id) & (there.profile_id == SHARE_PROFILE + there.evse_id)
     shares = {row.transaction_id: row for row in connection.execute(query.where(of_share))}
     return {
-        share.evse_id: max(0, round(each.watts))
+        share.evse_id: max(0, round(watts))
         for each in overview.powers(connection, frozenset({station_id}))
-        if (share := shares.get(each.transaction_id)) and each.heard_ms >= share.updated_ms + FOLLOWED_MS
+        if (share := shares.get(each.transaction_id))
+        and each.heard_ms >= share.updated_ms + FOLLOWED_MS
+        and (watts := each.watts) is not None
     }
 
 
@@ -306,12 +308,12 @@ def following(connection: Connection, now_ms: int) -> dict[tuple[str, str], int]
 
 class CoursePoint(msgspec.Struct, frozen=True, kw_only=True):
     """Set-points in a minute from `at_ms` (UTC) on, W, negative out of vehicles: asked for, what `vehicles` vehicles
-    follow of them, and the power of these."""
+    follow of them, and the power of these, None where that of one is unknown."""
 
     at_ms: int
     asked_w: int
     accepted_w: int
-    delivered_w: int
+    delivered_w: int | None
     vehicles: int
 
 
@@ -337,10 +339,12 @@ def orders(connection: Connection, node: str) -> list[Order]:
 def course(connection: Connection, from_ms: int) -> list[CoursePoint]:
     """Return the points of all nodes together, from a time on."""
     there = dispatch_course.c
-    sums = [func.sum(each).label(each.name) for each in (there.asked_w, there.accepted_w, there.delivered_w)]
-    query = select(there.at_ms, *sums, func.sum(there.vehicles).label("vehicles")).where(there.at_ms >= from_ms)
+    sums = [func.sum(each).label(each.name) for each in (there.asked_w, there.accepted_w, there.vehicles)]
+    known = func.count(there.delivered_w) == func.count()
+    delivered = case((known, func.sum(there.delivered_w))).label("delivered_w")
+    query = select(there.at_ms, *sums, delivered).where(there.at_ms >= from_ms)
     rows = connection.execute(query.group_by(there.at_ms).order_by(there.at_ms))
-    return [CoursePoint(**{name: int(value) for name, value in row._mapping.items()}) for row in rows]
+    return [CoursePoint(**{name: value and int(value) for name, value in row._mapping.items()}) for row in rows]
 
 
 def dispatched_stations(connection: Connection, now_ms: int) -> list[str]:

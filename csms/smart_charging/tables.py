@@ -86,7 +86,7 @@ dispatch_course: Final = Table(
     Column("node", String(64), primary_key=True),
     Column("asked_w", BigInteger, nullable=False),
     Column("accepted_w", BigInteger, nullable=False),
-    Column("delivered_w", BigInteger, nullable=False),
+    Column("delivered_w", BigInteger),
     Column("vehicles", Integer, nullable=False),
 )
 """Minute by minute: set-points that a node was asked for, what vehicles follow of them, and their power."""
@@ -99,7 +99,7 @@ fleet_course: Final = Table(
     Column("planned_w", BigInteger, nullable=False),
     Column("asked_w", BigInteger, nullable=False),
     Column("accepted_w", BigInteger, nullable=False),
-    Column("delivered_w", BigInteger, nullable=False),
+    Column("delivered_w", BigInteger),
     Column("vehicles", Integer, nullable=False),
 )
 """Minute by minute: what the plan of a fleet said, and what vehicles did."""

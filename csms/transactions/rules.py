@@ -87,6 +87,16 @@ class Dated(msgspec.Struct, frozen=True):
     value: str
 
 
+def flowing_w(power_w: Dated | None, charging_state: Dated | None) -> Decimal | None:
+    """Return the power of a running transaction, W: of its last reading, 0 since a state in which no energy flows, None
+    where it is unknown."""
+    if power_w is not None and (charging_state is None or charging_state.seq_no <= power_w.seq_no):
+        return Decimal(power_w.value)
+    if charging_state is not None and charging_state.value != "Charging":
+        return Decimal(0)
+    return None if power_w is None else Decimal(power_w.value)
+
+
 ClosedReason = Literal["station_lost_it", "operator", "next_began"]
 
 

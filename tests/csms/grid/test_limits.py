@@ -379,13 +379,15 @@ def test_what_flows_is_summed_at_every_point_before_an_evse() -> None:
         PointPower("B", 1, 4_000),
         PointPower("C", 1, -1_000),
         PointPower("Z", 1, 2_000),
+        PointPower("Z", 2, None),
+        PointPower("A", 1, None),
     ]
     found = states(limits, [yard()], powers)
-    assert [(each.flow_w, each.left_w) for each in found] == [
-        (8_000, 2_000),
-        (7_000, -2_000),
-        (3_000, 5_000),
-        (6_000, 3_000),
+    assert [(each.flow_w, each.unknown, each.left_w) for each in found] == [
+        (8_000, 2, 2_000),
+        (7_000, 1, -2_000),
+        (3_000, 1, 5_000),
+        (6_000, 1, 3_000),
     ]
     assert [each.subject for each in found] == [
         "import",

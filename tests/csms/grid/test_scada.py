@@ -8,16 +8,19 @@ from typing import Any
 import pytest
 from pymodbus.client import AsyncModbusTcpClient
 
-from csms.config import Scada
+from csms.config import Scada, StationEntry
 from csms.grid.scada import ScadaRegisters
 from csms.grid.setpoints import SetpointFollower
+from csms.overview.store import FRESH_MS
 from pki_tools.tree import PkiTree
 from tests.csms.backend import Backend, running_backend
+from tests.csms.charging import Charging
 from tests.csms.grid.site import GridSite
 from tests.csms.support import make_config
 from v2g.hardware.energy_manager.registers import NOTHING
 
 NOW_MS = 1_795_161_600_000
+STATIONS = ("CS-V2G-0001", "CS-V2G-0002")
 
 
 class Site(GridSite):
@@ -49,7 +52,7 @@ def site(tmp_path: Path, pki: PkiTree, empty_database: Path) -> Start:
     async def begin(**changes: Any) -> AsyncIterator[Site]:
         config = Scada(**({"port": 0, "dead_man_s": 30.0, "safe_import_w": 10_000} | changes))
         grid = {"scada": config, "currency": "EUR", "import_limit_w": 100_000, "export_limit_w": 40_000}
-        whole = make_config(tmp_path, pki, grid=grid)
+        whole = make_config(tmp_path, pki, grid=grid, stations=tuple(StationEntry(id=each) for each in STATIONS))
         async with running_backend(whole, empty_database, NOW_MS) as backend:
             registers = ScadaRegisters(backend.services, config)
             await registers.link.open()
@@ -151,6 +154,39 @@ async def test_limits_in_force_can_be_read(site: Start) -> None:
         assert (shown[0], shown[1], shown[19]) == (1, 1, 30)
         assert number(shown[2:4], kinds.INT32) == 0
         assert (number(shown[12:14], kinds.UINT32), number(shown[14:16], kinds.UINT32)) == (60_000, 40_000)
+
+
+async def test_an_unknown_power_of_one_vehicle_makes_the_sum_unknown(site: Start) -> None:
+    """A vehicle that charges has none before its first reading, and none for long after its last one."""
+    async with site() as one:
+
+        async def shown() -> int | None:
+            await one.step(6)
+            words = (await one.client.read_input_registers(2, count=2)).registers
+            watts = one.client.convert_from_registers(words, one.client.DATATYPE.INT32)
+            return None if watts == NOTHING["i"] else watts
+
+        charges = [Charging(one.backend, await one.backend.booted(name)) for name in STATIONS]
+        for each in charges:
+            await each.event("Started", "CablePluggedIn", state="EVConnected")
+        assert await shown() == 0, "no energy flows by their state"
+        await charges[0].event("Updated", "ChargingStateChanged", state="Charging", extra=power(charges[0], 6_000))
+        assert await shown() == 6_000
+        await charges[1].event("Updated", "ChargingStateChanged", state="Charging")
+        assert await shown() is None
+        await charges[1].event("Updated", "MeterValuePeriodic", extra=power(charges[1], 1_500))
+        assert await shown() == 7_500
+        for _ in range(FRESH_MS // 60_000):
+            await charges[1].event("Updated", "MeterValuePeriodic", extra=power(charges[1], 1_000))
+        assert await shown() is None, "the first one's is of long ago"
+        await charges[0].event("Updated", "ChargingStateChanged", state="SuspendedEV")
+        assert await shown() == 1_000
+
+
+def power(charge: Charging, watts: int) -> dict[str, Any]:
+    """What an event has measured."""
+    sampled = [{"value": watts, "measurand": "Power.Active.Import"}]
+    return {"meterValue": [{"timestamp": charge.now(), "sampledValue": sampled}]}
 
 
 async def test_what_is_out_of_range_is_refused(site: Start) -> None:

@@ -81,14 +81,14 @@ async def test_power_of_all_transactions_of_a_set_point_and_of_a_site(csms: Back
     """The overview, what SCADA reads (the same sum), the course of dispatch, and the nodes of a site."""
     await both_charge(csms, lie)
     run = csms.services.store.run
-    assert sum(each.watts for each in await run(overview.powers)) == 6000
+    assert await run(overview.flow) == (6000, 1)
     only_liar = await run(overview.powers, frozenset({LIAR}))
     assert [(each.station_id, each.power_w) for each in only_liar] == [(LIAR, None)]
     places = [{"station_id": each, "evse_id": 1, "node": "main", "most_ma": 32_000} for each in (HONEST, LIAR)]
     site = {"id": "depot", "nodes": [{"id": "main", "limits": [99_000] * 3}], "places": places}
     async with serving(csms) as ask:
         found = (await ask("GET", "/overview/transactions")).json
-        assert (found["active"], found["import_w"], found["export_w"]) == (2, 6000, 0)
+        assert (found["active"], found["unknown"], found["import_w"], found["export_w"]) == (2, 1, 6000, 0)
         assert found["feeding_back"] == 0
         assert (await ask("PUT", "/sites/depot", site)).status in (200, 201, 204)
         found = (await ask("GET", "/sites/depot/evse-limits")).json
@@ -100,7 +100,7 @@ async def test_power_of_all_transactions_of_a_set_point_and_of_a_site(csms: Back
 @pytest.mark.parametrize("watts", [440_000, -440_000])
 async def test_power_that_an_evse_can_have_counts(csms: Backend, watts: float) -> None:
     await both_charge(csms, watts)
-    assert sum(each.watts for each in await csms.services.store.run(overview.powers)) == 6000 + watts
+    assert await csms.services.store.run(overview.flow) == (6000 + watts, 0)
 
 
 @pytest.mark.parametrize("lie", [1e12, 900_000])

@@ -8,6 +8,7 @@ from csms.dispatch.work import Dispatch
 from csms.fleets import store as fleets
 from csms.fleets.rules import Fleet
 from csms.fleets.work import Fleets
+from csms.overview.store import FRESH_MS
 from csms.retention import store as retention
 from csms.smart_charging import store as charging
 from csms.smart_charging.rules import Orders
@@ -50,9 +51,13 @@ async def test_each_minute_has_what_was_asked_followed_and_delivered(csms: Backe
     assert await course(csms) == [expected], "once a minute"
     await dispatch_course.note(csms.services)
     assert [each.at_ms - begun_ms for each in await course(csms)] == [0, 60_000]
+    csms.clock.now_ms = begun_ms + FRESH_MS + 60_000
+    await Dispatch(csms.services).set_point(-12_000)
+    await dispatch_course.note(csms.services)
+    assert (await course(csms))[-1].delivered_w is None, "no reading for so long"
     csms.clock.advance(csms.services.config.balancing.dispatch_duration_s)
     await dispatch_course.note(csms.services)
-    assert len(await course(csms)) == 2, "it has ended"
+    assert len(await course(csms)) == 3, "it has ended"
 
 
 async def test_what_was_asked_for_is_known_after_a_restart(csms: Backend) -> None:
@@ -66,7 +71,7 @@ async def test_what_was_asked_for_is_known_after_a_restart(csms: Backend) -> Non
     (point,) = await course(csms)
     assert (point.asked_w, point.accepted_w, point.vehicles) == (-5_000, -5_000, 1)
     (order,) = restarted.orders.touched((None,), csms.clock.utc_ms())
-    assert order.stations == {NAMES[0]}
+    assert order.stations == frozenset({NAMES[0]})
     await charge.event("Ended", "EVCommunicationLost")
     csms.clock.advance(csms.services.config.balancing.dispatch_duration_s)
     assert restarted.orders.touched((None,), csms.clock.utc_ms()) == [], "it has expired"
@@ -79,7 +84,7 @@ async def test_what_a_fleets_plan_said_is_kept_beside_what_became_of_it(csms: Ba
     other = await vehicle(csms, await booted(csms, NAMES[2]))
     next_hour(csms.clock)
     await offer(csms, (100_000, 50_000), (600_000, 500_000))
-    fleet = Fleet(id="depot", stations=frozenset(NAMES[:2]), import_limit_w=60_000, export_limit_w=60_000)
+    fleet = Fleet(id="depot", stations=tuple(NAMES[:2]), import_limit_w=60_000, export_limit_w=60_000)
     await csms.services.store.run(fleets.save, fleet, csms.clock.utc_ms())
     planner = Fleets(csms.services)
     planned_w = sum(each.power_w[0] for each in (await planner.plan(fleet)).plan.vehicles)
@@ -109,5 +114,9 @@ async def test_nodes_add_up_and_old_points_go(csms: Backend) -> None:
             await run(charging.note_course, node, point)
     both = CoursePoint(at_ms=120_000, asked_w=-10_000, accepted_w=-8_000, delivered_w=-6_000, vehicles=4)
     assert (await course(csms))[1] == both
+    unknown = msgspec.structs.replace(point, delivered_w=None)
+    await run(charging.note_course, "c", unknown)
+    expected = msgspec.structs.replace(both, asked_w=-15_000, accepted_w=-12_000, delivered_w=None, vehicles=6)
+    assert (await course(csms))[1] == expected, "an unknown part makes the sum unknown"
     assert await run(retention.delete_old, "events", 120_000) == 2
-    assert await course(csms) == [both]
+    assert await course(csms) == [expected]

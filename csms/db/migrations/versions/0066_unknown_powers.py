@@ -1,0 +1,19 @@
+"""The power of vehicles that follow a set-point may be unknown.
+
+Revision 0066.
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0066"
+down_revision = "0065"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Let the columns be empty."""
+    for table in ("dispatch_course", "fleet_course"):
+        with op.batch_alter_table(table) as batch:
+            batch.alter_column("delivered_w", existing_type=sa.BigInteger(), nullable=True)
