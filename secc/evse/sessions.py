@@ -82,7 +82,7 @@ class Sessions(msgspec.Struct, frozen=True):
             SessionFacts(
                 tariff=grid.tariff,
                 meter=self._reading(),
-                pilot=self.pilot.state if self.pilot is not None and self.config.link.slac is not None else None,
+                pilot=None if self.pilot is None else self.pilot.state,
                 response=grid.response,
                 can_install=online,
                 lines=self.lines(),

@@ -18,6 +18,7 @@ from secc.charger import Charger
 from tests.secc.bench_program import made
 from tests.secc.runner_pair import Pipe
 from v2g.energy.grid_signal import GridSignal, SignalSlot
+from v2g.iec61851.pilot import PilotState
 from v2g.io.plc.pilot import SimulatedVehiclePilot
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
@@ -73,10 +74,13 @@ class Stand:
         mine, theirs = Pipe.pair()
         for end, role in ((mine, "vehicle"), (theirs, "secc")):
             end.peer_leaf, end.own, end.address = self._pki.chain(role)[0], self.controller.owner.chargers[0], ""  # type: ignore[attr-defined]
-            end.version = "TLSv1.3" if tls else "none"
-            end.peer_leaf = end.peer_leaf if tls else b""
+            end.version = "TLSv1.3" if tls else "none"  # type: ignore[attr-defined]
+            end.peer_leaf = end.peer_leaf if tls else b""  # type: ignore[attr-defined]
             end.peer_name = end.cipher = end.group = ""  # type: ignore[attr-defined]
         self.vehicle.wires.pilot.plug()
+        wires = self.controller.wires
+        if wires is not None and self.controller.config.hardware.kind in ("ac", "dc"):
+            await self.until(lambda: wires.pilot.state is PilotState.B)
         async with asyncio.timeout(20):
             _, (reason, _) = await asyncio.gather(
                 self.controller.vehicle(mine, lambda stream: stream),  # type: ignore[arg-type]
