@@ -174,6 +174,7 @@ TARGETS: Final[Mapping[str, Target]] = {
     "turnaround": Target("secc/session/turnaround.py", ("tests/secc/session/test_turnaround.py",)),
     "bookkeeping": Target("v2g/energy/settlement/bookkeeping.py", ("tests/energy/settlement/test_bookkeeping.py",)),
     "facts": Target("csms/booking/facts.py", ("tests/csms/booking/test_facts.py",)),
+    "ledger": Target("csms/booking/ledger.py", ("tests/csms/db/test_ledger.py",)),
     "booking": Target("csms/booking/rules.py", ("tests/csms/booking/test_booking.py",)),
     "audit": Target("csms/books/audit.py", ("tests/csms/settlement/test_audit.py",)),
     "mandates": Target("csms/mandates/rules.py", ("tests/csms/mandates/test_mandates.py",)),
@@ -975,6 +976,10 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     "tariff_cost": {
         "TariffCost.event_answered: not isinstance(request, TransactionEventRequest) or not isinstance(answer, "
         "TransactionEventResponse) -> not isinstance(answer, TransactionEventResponse)": _PAIR,
+    },
+    "ledger": {
+        "module: 4 -> 5": "one more is compared than has to be",
+        "module: 8 -> 9": "one more is compared than has to be",
     },
     "booking": {
         "_wrong_signatures: known is not None and (fault := known.fault(case.evidence.station_id)) "

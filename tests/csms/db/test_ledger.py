@@ -163,6 +163,28 @@ def test_the_last_one_at_an_evse(store: Store) -> None:
     store.do(work)
 
 
+def test_an_exchange_lands_unless_something_contradicts_it(store: Store) -> None:
+    """With its station locked against other nodes; registers count on from the new meter's."""
+
+    def work(connection: Connection) -> None:
+        land(connection, at(1))
+        (exchange,) = at(2, source="exchange", source_id="1-2", transaction_id="", imports=(10_000_000, 0))
+        wrong = msgspec.structs.replace(exchange, imports=(9_000_000, 0))
+        found = ledger.exchange(connection, wrong, NOON)
+        assert found is not None
+        assert found.other == at(1)[0]
+        if connection.dialect.name == "postgresql":
+            locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"
+            assert connection.exec_driver_sql(locks).scalar() == 1
+        assert ledger.exchange(connection, exchange, NOON) is None
+        assert connection.execute(select(facts.c.state).where(facts.c.source == "exchange")).scalars().all() == [
+            "booked"
+        ]
+        assert why(connection, at(3, imports=(0, 5_000_000))) is None
+
+    store.do(work)
+
+
 @pytest.fixture
 def nodes(store_url: str) -> Iterator[list[Store]]:
     """Two nodes on one database."""
