@@ -93,9 +93,10 @@ def update_rows(connection: Connection, table: Table, rows: Rows) -> None:
         connection.exec_driver_sql(statement, [tuple([row[name] for name in order]) for row in rows])
 
 
-def delete_rows(connection: Connection, table: Table, **values: str | int) -> None:
-    """Delete the rows with these values in the columns of these names."""
-    connection.exec_driver_sql(_delete(table, tuple(values), connection.dialect.name), tuple(values.values()))
+def delete_rows(connection: Connection, table: Table, **values: str | int) -> bool:
+    """Delete the rows with these values in the columns of these names; return whether there were any."""
+    statement = _delete(table, tuple(values), connection.dialect.name)
+    return connection.exec_driver_sql(statement, tuple(values.values())).rowcount > 0
 
 
 @cache

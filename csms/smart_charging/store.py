@@ -4,9 +4,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, Row, Table, case, delete, func, insert, select, tuple_, update
+from sqlalchemy import Connection, Row, case, delete, func, select, tuple_
 
-from csms.db.bulk import upsert_rows
+from csms.db.bulk import delete_rows, upsert_rows
 from csms.device_model.store import phases_of_evses
 from csms.diagnostics import store as diagnostics
 from csms.overview import store as overview
@@ -72,7 +72,7 @@ def save_profile(
         "updated_ms": now_ms,
         "document": msgspec.json.encode(named_by_station(profile)).decode(),
     }
-    _put(connection, charging_profiles, {"station_id": station_id, "profile_id": profile.id}, values)
+    upsert_rows(connection, charging_profiles, [{"station_id": station_id, "profile_id": profile.id} | values])
 
 
 def bind_profile(
@@ -253,7 +253,7 @@ def note_limits(
                 values = {"setpoint_w": point.setpoint_w, "bounds": msgspec.json.encode(point.bounds).decode()}
                 nothing = (None, "[]")
                 if tuple(values.values()) != (nothing if last is None else tuple(last)):
-                    _put(connection, limit_course, key | {"at_ms": point.at_ms}, values)
+                    upsert_rows(connection, limit_course, [key | {"at_ms": point.at_ms} | values])
     return timed
 
 
@@ -319,14 +319,12 @@ class CoursePoint(msgspec.Struct, frozen=True, kw_only=True):
 
 def note_course(connection: Connection, node: str, point: CoursePoint) -> None:
     """Store a node's point, replacing one of the same minute."""
-    here = (dispatch_course.c.at_ms == point.at_ms) & (dispatch_course.c.node == node)
-    connection.execute(delete(dispatch_course).where(here))
-    connection.execute(insert(dispatch_course).values(node=node, **msgspec.structs.asdict(point)))
+    upsert_rows(connection, dispatch_course, [{"node": node} | msgspec.structs.asdict(point)])
 
 
 def save_orders(connection: Connection, node: str, orders: Sequence[Order]) -> None:
     """Store a node's set-points in force, replacing those before."""
-    _put(connection, dispatch_orders, {"node": node}, {"document": msgspec.json.encode(orders).decode()})
+    upsert_rows(connection, dispatch_orders, [{"node": node, "document": msgspec.json.encode(orders).decode()}])
 
 
 def orders(connection: Connection, node: str) -> list[Order]:
@@ -376,13 +374,13 @@ def save_limit(connection: Connection, station_id: str, request: NotifyChargingL
         "evse_id": request.evse_id or 0,
         "source": request.charging_limit.charging_limit_source,
     }
-    _put(connection, charging_limits, key, {"at_ms": now_ms, "document": msgspec.json.encode(request).decode()})
+    row = key | {"at_ms": now_ms, "document": msgspec.json.encode(request).decode()}
+    upsert_rows(connection, charging_limits, [row])
 
 
 def clear_limit(connection: Connection, station_id: str, evse_id: int, source: str) -> bool:
     """Delete an external limit (K13); False when there was none."""
-    key = {"station_id": station_id, "evse_id": evse_id, "source": source}
-    return _delete(connection, charging_limits, key)
+    return delete_rows(connection, charging_limits, station_id=station_id, evse_id=evse_id, source=source)
 
 
 def limits(connection: Connection, station_id: str) -> list[tuple[int, int, NotifyChargingLimitRequest]]:
@@ -399,7 +397,7 @@ def save_ev_schedule(
 ) -> None:
     """Store a vehicle's plan, and whether it is allowed (K15.FR.11)."""
     values = {"at_ms": now_ms, "within_limits": within_limits, "document": document.decode()}
-    _put(connection, ev_schedules, {"station_id": station_id, "evse_id": evse_id}, values)
+    upsert_rows(connection, ev_schedules, [{"station_id": station_id, "evse_id": evse_id} | values])
 
 
 def ev_schedule(connection: Connection, station_id: str, evse_id: int) -> dict[str, Any] | None:
@@ -414,7 +412,7 @@ def ev_schedule(connection: Connection, station_id: str, evse_id: int) -> dict[s
 def save_template(connection: Connection, template: ProfileTemplate, now_ms: int) -> None:
     """Store a template, replacing one of the same name."""
     values = {"updated_ms": now_ms, "document": msgspec.json.encode(template).decode()}
-    _put(connection, profile_templates, {"name": template.name}, values)
+    upsert_rows(connection, profile_templates, [{"name": template.name} | values])
 
 
 def template(connection: Connection, name: str) -> ProfileTemplate | None:
@@ -431,13 +429,13 @@ def templates(connection: Connection) -> list[ProfileTemplate]:
 
 def remove_template(connection: Connection, name: str) -> bool:
     """Delete a template; False when it is unknown."""
-    return _delete(connection, profile_templates, {"name": name})
+    return delete_rows(connection, profile_templates, name=name)
 
 
 def save_site(connection: Connection, site: Site, now_ms: int) -> None:
     """Store a site, replacing one of the same id."""
     values = {"updated_ms": now_ms, "document": msgspec.json.encode(site).decode()}
-    _put(connection, sites, {"site_id": site.id}, values)
+    upsert_rows(connection, sites, [{"site_id": site.id} | values])
 
 
 def site(connection: Connection, site_id: str) -> Site | None:
@@ -454,7 +452,7 @@ def all_sites(connection: Connection) -> list[Site]:
 
 def remove_site(connection: Connection, site_id: str) -> bool:
     """Delete a site; False when it is unknown."""
-    return _delete(connection, sites, {"site_id": site_id})
+    return delete_rows(connection, sites, site_id=site_id)
 
 
 class Dynamic(msgspec.Struct, frozen=True):
@@ -514,11 +512,11 @@ def held_profiles(
 
 def put_back(connection: Connection, station_id: str, profile_id: int, before: DynamicRow | None) -> None:
     """Restore the previous values of a dynamic profile; None: there were none."""
-    key = {"station_id": station_id, "profile_id": profile_id}
+    key: dict[str, Any] = {"station_id": station_id, "profile_id": profile_id}
     if before is None:
-        _delete(connection, dynamic_schedules, key)
+        delete_rows(connection, dynamic_schedules, **key)
     else:
-        _put(connection, dynamic_schedules, key, {"updated_ms": before[0], "document": before[1]})
+        upsert_rows(connection, dynamic_schedules, [key | {"updated_ms": before[0], "document": before[1]}])
 
 
 def forget_unreported(
@@ -539,15 +537,3 @@ def forget_unreported(
         clear_profiles(connection, station_id, profile_id=profile_id)
         put_back(connection, station_id, profile_id, None)
     return gone
-
-
-def _put(connection: Connection, table: Table, key: dict[str, Any], values: dict[str, Any]) -> None:
-    """Write a row, replacing one with the same key."""
-    where = [table.c[name] == value for name, value in key.items()]
-    if connection.execute(update(table).where(*where).values(**values)).rowcount == 0:
-        connection.execute(insert(table).values(**key, **values))
-
-
-def _delete(connection: Connection, table: Table, key: dict[str, Any]) -> bool:
-    where = [table.c[name] == value for name, value in key.items()]
-    return connection.execute(delete(table).where(*where)).rowcount > 0

@@ -114,7 +114,7 @@ limit_course: Final = Table(
     Column("bounds", Text, nullable=False),
     ForeignKeyConstraint(["station_id", "transaction_id"], ["transactions.station_id", "transactions.transaction_id"]),
 )
-"""What limits a transaction's power, at every change."""
+"""What limits a transaction's power, noted seconds after each change; profiles that operators set are not in it."""
 
 dispatch_orders: Final = Table(
     "dispatch_orders", metadata, Column("node", String(64), primary_key=True), Column("document", Text, nullable=False)

@@ -60,6 +60,7 @@ async def test_a_booked_session_keeps_its_vat_when_rates_change(backend: Start) 
         async with serving(csms) as ask:
             await delivered(ask)
             signed = await csms.services.store.read(records.journal_receipt, "CS-V2G-0001", SESSION)
+            assert signed is not None
             assert b'"rates":[{"feed_in":false,"from_day":null,"percent":"19","stations":[],"tariffs":[]}]' in signed
             config = csms.services.config
             config = msgspec.structs.replace(config, vat=(VatRate(percent="25"),))
