@@ -393,7 +393,6 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "module: 2 -> 3": "a limit as good as the next",
         "module: 64 -> 65": "a limit as good as the next",
         "module: 1000 -> 1001": "a limit as good as the next",
-        "new_password: 10 -> 11": "random enough, or more so",
         "Users._begin: 32 -> 33": "random enough, or more so",
         "Proof: '' -> '?'": "without a second factor no code is looked at, and with one neither fits",
         "Proof: '' -> '?' #3": "a cookie is looked at where something is signed",
