@@ -138,6 +138,7 @@ def evse_layout(
             mega = any(service in (EnergyService.MCS, EnergyService.MCS_BPT) for service in charger.services)
             connector = ConnectorLayout(connector_type="cMCS" if mega else DIRECT[coding])
     alternating = hardware.kind == "ac"
+    rotation = "".join("RST"[int(line[1]) - 1] for line in charger.ac_rating.feeder_phases)
     return EvseLayout(
         connectors=(connector,),
         evse_id=charger.evse_id,
@@ -147,4 +148,5 @@ def evse_layout(
         switches_phases=switch is not None and alternating and charger.ac_rating.phases > 1,
         selects_phase=switch is not None and switch.selects and alternating,
         line_v=float(charger.ac_rating.nominal_voltage_v) if alternating else 230.0,
+        phase_rotation=rotation if alternating and len(rotation) == 3 and rotation != "RST" else "",
     )

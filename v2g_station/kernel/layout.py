@@ -253,6 +253,8 @@ class EvseLayout(msgspec.Struct, frozen=True, kw_only=True):
     max_discharge_w: int = 0
     phases: int = 0
     line_v: float = 230.0
+    phase_rotation: str = ""
+    """The feeder's phases (R, S, T) of its own L1, L2 and L3, such as STR; empty if not known (PhaseRotation)."""
     switches_phases: bool = False
     """Whether it changes from three phases to one and back while a vehicle is connected (Phases3to1)."""
     selects_phase: bool = False
@@ -414,7 +416,11 @@ def station_variables(layout: Layout) -> tuple[Variable, ...]:
             continue
         places: Iterable[EVSE | None] = (None,)
         if {variable.component, f"{variable.component}.{variable.name}"} & _PER_EVSE:
-            places = [EVSE(id=number) for number in range(1, len(layout.evses) + 1)]
+            places = [
+                EVSE(id=number)
+                for number, evse in enumerate(layout.evses, 1)
+                if evse.phase_rotation or variable.name != "PhaseRotation"
+            ]
         elif variable.component in _PER_CONNECTOR:
             places = [
                 EVSE(id=number, connector_id=connector)
@@ -455,6 +461,8 @@ def _placed(variable: Variable, place: EVSE | None, layout: Layout) -> Variable:
             default = str(any(each.selects_phase for each in layout.evses)).lower()
         case (_, "SupplyPhases") if evse:
             default = str(evse.phases)
+        case ("EVSE", "PhaseRotation") if evse:
+            default = evse.phase_rotation
         case ("EVSE", "Power") if evse:
             high = evse.max_power_w
         case ("EVSE", "DischargePower") if evse:

@@ -140,6 +140,7 @@ Available boolean r true - - -
 EvseId string r - - - -
 Power decimal r 0 W 0.. -
 SupplyPhases integer r 3 - - -
+PhaseRotation OptionList r - - RST,RTS,SRT,STR,TRS,TSR -
 ISO15118EvseId string rw ZZ00000 - 7..37 -
 DischargePower decimal r 0 W 0.. 21
 DCInputPhaseControl boolean r false - - 21
