@@ -481,6 +481,8 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "SafetyChannel.__init__: emergency is not None and emergency.cause -> emergency is not None": (
             "without a cause it isolates nothing"
         ),
+        "SafetyChannel.__init__: False -> True": "without a session its monitor takes no duty cycle",
+        "SafetyChannel.part: False -> True": "without a session its monitor takes no duty cycle",
         "SafetyChannel._take_duty: 0 -> 1": "1 mA is no watt",
         "SafetyChannel._tick: now - self._checked_at >= CHECK_S -> now - self._checked_at > CHECK_S": "a tenth later",
         "SafetyChannel._order: task.add_done_callback(self._tasks.discard) -> pass": "a task that has ended is idle",
