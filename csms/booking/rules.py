@@ -33,7 +33,6 @@ from v2g.energy.settlement.settle import Settlement
 from v2g.energy.settlement.signed_prices import other_terms, tariff_digest
 from v2g.energy.signed import Party
 from v2g.errors import CertificateError, VerificationError
-from v2g.iso15118.signed_requests import read_authorization
 
 _SLACK_MS: Final = 2_000
 """By so much the time of a meter value may differ from the journal's, ms: a clock may be set by less than a second."""
@@ -425,6 +424,8 @@ def _wrong_authorization(case: _Case) -> Iterator[Finding]:
     held = case.evidence.certificates
     if held is None or case.authorized is None:
         return
+    from v2g.iso15118.signed_requests import read_authorization  # on demand: messages of ISO 15118
+
     try:
         found = check_authorization(case.entries, held.contract, read_authorization)
     except VerificationError as error:
