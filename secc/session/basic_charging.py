@@ -296,10 +296,13 @@ class BasicSession(BasicFallback):
             if self.phase is not Phase.HELD:
                 self.phase = Phase.HELD
                 self._disarm("wake")
-                if self._wanted:
-                    self._arm("stop", STOP_S)
-                    self._command(ports.SetAcOutput(0, 0))
-                self._update("SuspendedEVSE")
+                if self._wanted and not self._connected:
+                    self._open("EVSE")  # while it closes nobody draws who needed time to stop
+                else:
+                    if self._wanted:
+                        self._arm("stop", STOP_S)
+                        self._command(ports.SetAcOutput(0, 0))
+                    self._update("SuspendedEVSE")
         elif not self._ready:
             self.phase = Phase.OFFERED
             if self._pilot is PilotState.D:

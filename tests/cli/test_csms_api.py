@@ -42,6 +42,14 @@ def _commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[
         yield from _commands(command.get_command(context, name), (*path, name))
 
 
+def test_no_two_commands_have_a_name() -> None:
+    """The second would take the place of the first without a word."""
+    groups = [app, *(each.typer_instance for each in app.registered_groups if each.typer_instance is not None)]
+    for group in groups:
+        names = [each.name or getattr(each.callback, "__name__", "") for each in group.registered_commands]
+        assert len(names) == len(set(names)), names
+
+
 def test_every_command_has_help_an_example_and_options_of_different_names() -> None:
     found = dict(_commands(get_command(app)))
     assert {name.replace("_", "-") for name in operations()} == {path[1] for path in found if path[0] == "api"}

@@ -179,7 +179,7 @@ add(session_metrics, "list", "list_session_metrics",
     text="List the stations with the figure that has moved most since their first sessions; with `--json` all "
     "figures.")
 add(session_metrics, "reset", "reset_session_metrics", about=_FOUND)
-add(app, "limits", "list_grid_limits",
+add(app, "grid-limits", "list_grid_limits",
     "at: connection_point, direction, limit W: limit_w, flow W: flow_w, left W: left_w, source",
     title="Limits of the grid")
 add(app, "fleets", "list_fleets", "id, import W: import_limit_w, export W: export_limit_w, active", title="fleets")

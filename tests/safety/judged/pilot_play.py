@@ -117,6 +117,7 @@ class PilotPlay:
 
     def do_plug(self, ohm: int | None = CABLE_OHM, diode: bool = True) -> None:
         if self.found.car.state is None:
+            self.do_share(1)  # the charger shares anew when a session begins, and this is its only EVSE
             self.found.car.plug(proximity_ohm=ohm, diode=diode)
             self.judge.wire(PilotState.B, sound=ohm is not None)
             self.judge.limit_a("cable", CABLES_A.get(ohm, 0.0))

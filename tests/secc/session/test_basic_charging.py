@@ -99,6 +99,22 @@ def test_a_lower_limit_is_a_lower_duty_and_none_at_all_is_x1() -> None:
     assert desk.session.phase is Phase.CHARGING
 
 
+def test_a_contactor_that_is_still_closing_opens_at_once_when_nothing_is_permitted() -> None:
+    """Nobody draws who needs the 3 s to stop (IEC 61851-1): else each rise that is taken back would let 3 s flow."""
+    desk = Desk()
+    desk.fact(ACCEPTED)
+    desk.run(10)
+    desk.pilot(C)
+    assert desk.of(ports.CloseContactors)
+    asked = desk.fact(ports.LimitChanged(Limit(source=SITE, charge_w=0, discharge_w=0)))
+    assert ports.OpenContactors() in asked
+    assert (desk.session.duty, desk.session.phase) == (None, Phase.HELD)
+    desk.fact(ports.ContactorState(closed=False))
+    desk.fact(ports.LimitChanged(Limit(source=SITE, charge_w=11_040, discharge_w=0, version=1)))
+    desk.run(5)
+    assert len(desk.of(ports.CloseContactors)) == 2, "and closes again when something is"
+
+
 @pytest.mark.parametrize(
     ("response", "most_a"),
     [
