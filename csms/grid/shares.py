@@ -51,6 +51,8 @@ class GridShares:
         self._followers: dict[str, Callable[[], None]] = {}
         self._beyond: dict[str, dict[str, int]] = {}
         """By site, "" for all, the stations that do not obey, and by how much, W."""
+        self._kept = True
+        """Whether shares may be stored, by this node or before it started."""
 
     def follow(self, station_id: str, wake: Callable[[], None]) -> None:
         """Call `wake` whenever the share of a station has changed."""
@@ -87,9 +89,12 @@ class GridShares:
         """Share the limits in force; have stations sent what has changed, and name those that do not obey."""
         limits = self._limits()
         if not limits:
-            await self._store.run(grid_shares.forget)
+            if self._kept:
+                self._kept = False
+                await self._store.run(grid_shares.forget)
             self.name({})
             return
+        self._kept = True
         now_ms, connected = self._clock.utc_ms(), self._connections.connected()
         changed, beyond = await self._store.run(grid_shares.share_all, limits, connected, now_ms, self.followed_ms)
         here = self._connections.connected_here()
