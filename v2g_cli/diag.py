@@ -1,5 +1,6 @@
 """`v2g diag` and `v2g-diag`: diagnosis of links, logs and the machine."""
 
+import contextlib
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -288,6 +289,58 @@ def prereq(json: JsonFlag = False) -> None:
                 say(f"{each.name}: {each.hint}")
     if not all(each.met for each in found if each.required):
         raise typer.Exit(1)
+
+
+@app.command()
+def bundle(
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="Further events, traces and logs, beside those in configurations.")
+    ] = None,
+    config: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[PROGRAM=]FILE",
+            help="Configuration of a program on this machine (secc, evcc, csms, telemetry); PROGRAM where the file has "
+            "another name. Default: those in /etc/v2g-engine.",
+        ),
+    ] = None,
+    health: Annotated[
+        list[str] | None, typer.Option(metavar="URL", help="Health check or status page of a running program.")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="New ZIP archive.")] = Path("v2g-report.zip"),
+) -> None:
+    """Write an archive for a report of a fault: versions, configuration, checks, last events and logs, health.
+
+    Secrets, VINs, tokens, positions, names and addresses are left out: any word that does not occur in the programs'
+    own sources is a placeholder, the same one wherever it recurs. Look into it before you attach it.
+
+    Examples: `v2g diag bundle`, `v2g diag bundle --config secc.toml --config csms=backend.yaml --out report.zip`,
+    `v2g diag bundle --health http://localhost:8090/health runs/TIME/*.log`
+    """
+    import asyncio
+    import os
+
+    from v2g.config import nearest
+    from v2g.io.runtime.program import config_path
+    from v2g_cli.config_keys import PROGRAMS
+    from v2g_cli.diagnosis.support_bundle import Scrubber, answer_of, own_words, write
+    from v2g_cli.output import open_new, say
+
+    chosen: list[tuple[str, Path]] = []
+    for each in config or ():
+        program, separator, file = each.partition("=")
+        program, file = (program, file) if separator else (Path(each).stem, each)
+        if program not in PROGRAMS:
+            raise ConfigError(f"{each}: which program is it for?", hint=nearest(program, PROGRAMS) or f"secc={each}")
+        chosen.append((program, Path(file)))
+    if config is None:
+        for program in PROGRAMS:
+            with contextlib.suppress(ConfigError):  # not on this machine
+                chosen.append((program, config_path(None, program)))
+    answers = {f"health-{number}.json": asyncio.run(answer_of(url)) for number, url in enumerate(health or (), 1)}
+    with os.fdopen(open_new(out, hint="name another file by --out"), "wb") as archive:
+        members = write(archive, chosen, files or (), answers, Scrubber(own_words()))
+    say(f"{out}: {', '.join(members)}")
 
 
 def _verdict(*, met: bool, required: bool) -> str:

@@ -12,6 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+import zipfile
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -129,6 +130,22 @@ class TestWholeRun:
         assert failed(whole) == []
         assert whole.code == 0
         assert no_traceback(Path(whole.summary["folder"]))
+
+    def test_a_report_of_it_has_its_events_and_neither_contract_nor_vehicle(self, whole: Run, tmp_path: Path) -> None:
+        folder = Path(whole.summary["folder"])
+        configs = [f"--config={folder / name}.toml" for name in ("secc", "evcc", "csms")]
+        files = [str(each) for pattern in ("*.log", "*.jsonl") for each in folder.glob(pattern)]
+        out = tmp_path / "report.zip"
+        v2g = (sys.executable, "-m", "v2g_cli", "diag", "bundle")
+        subprocess.run([*v2g, *files, *configs, f"--out={out}"], check=True, timeout=60, capture_output=True)
+        with zipfile.ZipFile(out) as archive:
+            members = {each: archive.read(each).decode() for each in archive.namelist()}
+        kept = [json.loads(line)["name"] for line in members["secc.events.jsonl"].splitlines()]
+        assert kept == [each["name"] for each in whole.events if each["process"] == "secc"]
+        contracts = {each["emaid"] for each in whole.named("csms", "authorization", "authorize")}
+        sessions = {each["session"] for each in whole.named("csms", "settlement", "settled")}
+        assert contracts
+        assert [each for each in contracts | sessions if each in "".join(members.values())] == []
 
     @pytest.mark.requirement("R1")
     def test_the_session_is_authorised_by_contract_alone(self, whole: Run) -> None:
