@@ -1,5 +1,6 @@
-"""Plays a list of steps to a charge point without messages on its rig, before the judge of `pilot_rule`.
-See `play`; this one's command is `python -m tests.safety.judged.pilot_play KIND '[[...], ...]'`.
+"""Plays a list of steps to a charge point without messages on its rig, before the judge of `pilot_rule`. Others may be
+at the same feeder, with vehicles of their own. See `play`; this one's command is
+`python -m tests.safety.judged.pilot_play KIND '[[...], ...]'`.
 """
 
 import asyncio
@@ -9,26 +10,33 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import zip_longest
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal, cast
 
 from msgspec.structs import replace
 
 from pki_tools.tree import PkiTree, make_pki
-from secc.evse.ports import LinkDown, ServiceChanged, TransactionStopped
+from secc.charger import SHARE_S, Charger
+from secc.config import EvseConfig
+from secc.evse.ports import LinkDown
 from secc.hardware.evse import WatchConfig
 from secc.session import ports
 from tests import patient
-from tests.safety.controllers import CABLE_OHM, CAR_W, OnRig, controllers, grid_signal, program
+from tests.safety.controllers import CABLE_OHM, CAR_W, Desk, OnRig, controllers, grid_signal, program
 from tests.safety.judged.pilot_rule import PilotJudge
 from tests.safety.judged.play import DIPS, LOOK_S, SENSED_S, swing
 from tests.safety.judged.steps import Chances, Step, reported, script, walk
 from tests.virtual_time import VirtualLoop
-from v2g.energy.limits import SITE, GridResponse, Limit
 from v2g.iec61851.pilot import PilotState
 from v2g.slac.evse import EvseSlacConfig
 from v2g.slac.timing import FAST
+from v2g_station.blocks.availability import Serve
+from v2g_station.blocks.data_transfer import GridSignalReceived
+from v2g_station.blocks.der.response import Respond
 from v2g_station.blocks.smart_charging.profiles import Allowance
+from v2g_station.blocks.smart_charging.smart_charging import SetLimit
+from v2g_station.blocks.transactions.managed import RemoteStopRequested, SuspendEnergy
 
 Kind = Literal["bare", "ventilated", "matching"]
 KINDS: Final[tuple[Kind, ...]] = ("bare", "ventilated", "matching")
@@ -61,11 +69,17 @@ UNSOUND: Final = ("fault", "report", "break", "draw", "in_turns", "swing")
 
 
 class PilotPlay:
-    """One EVSE whose judge observes everything."""
+    """One EVSE whose judge observes everything, and those beside it at its feeder."""
 
-    def __init__(self, found: OnRig, kind: Kind) -> None:
-        self.found, self.kind = found, kind
-        self.judge = PilotJudge(ventilation=kind == "ventilated", most_w=CAR_W)
+    def __init__(self, every: tuple[OnRig, ...], kind: Kind) -> None:
+        self.found, *self._neighbours = every
+        self.kind = kind
+        first = self.found.controller
+        self._charger = Charger(
+            first.config, first.clock, cast(Any, lambda _: None), first.transport,
+            tuple(each.controller for each in every),
+        )  # fmt: skip
+        self.judge = PilotJudge(ventilation=kind == "ventilated", most_w=CAR_W, evses=len(every))
         self.energy_ws = 0.0
         """What has flowed into vehicles, Ws."""
         self._loop = asyncio.get_running_loop()
@@ -73,17 +87,25 @@ class PilotPlay:
         self.looking = self._loop.create_task(self._look())
 
     async def _look(self) -> None:
-        car, faults = self.found.car, self.found.faults
+        car, faults, shared_at = self.found.car, self.found.faults, 0.0
         while True:
-            stuck = "weld" in faults or "stuck_closed" in faults
+            stuck, now = "weld" in faults or "stuck_closed" in faults, self._loop.time()
             self.judge.measured(
-                self._loop.time(),
+                now,
                 closed=car.live,
                 power_w=car.power_w,
                 shown_w=car.shown_w,
                 line_ma=car.line_ma,
                 stuck=stuck,
             )
+            if self._neighbours:
+                cars = [car, *(each.car for each in self._neighbours)]
+                lines = zip_longest(*(each.line_ma for each in cars), fillvalue=0)
+                powers_w = sum(each.power_w for each in cars)
+                self.judge.shared(now, power_w=powers_w, line_ma=tuple(map(sum, lines)), stuck=stuck)
+            if self._neighbours and now >= shared_at + SHARE_S - 1e-6:
+                self._charger.share()
+                shared_at = now
             self.energy_ws += car.power_w * LOOK_S
             await asyncio.sleep(LOOK_S)
 
@@ -117,7 +139,6 @@ class PilotPlay:
 
     def do_plug(self, ohm: int | None = CABLE_OHM, diode: bool = True) -> None:
         if self.found.car.state is None:
-            self.do_share(1)  # the charger shares anew when a session begins, and this is its only EVSE
             self.found.car.plug(proximity_ohm=ohm, diode=diode)
             self.judge.wire(PilotState.B, sound=ohm is not None)
             self.judge.limit_a("cable", CABLES_A.get(ohm, 0.0))
@@ -173,7 +194,7 @@ class PilotPlay:
     def do_stop(self, reason: str) -> None:
         """The back end stops the transaction that runs."""
         reference = self.found.desk.reference
-        self.found.controller.fact(TransactionStopped(reference, reason))
+        self._charger.carry_out(RemoteStopRequested(reference=reference, cause=reason))
         if reference:
             self.judge.stop()
 
@@ -189,18 +210,20 @@ class PilotPlay:
             self.found.controller.fact(LinkDown(reason))
 
     def do_serve(self, operative: bool) -> None:
-        self.found.controller.fact(ServiceChanged(operative))
+        self._charger.carry_out(Serve(evse_id=1, operative=operative))
 
     def do_profile(self, charge_w: float | None, setpoint_w: float | None = None) -> None:
-        controller = self.found.controller
-        controller.grid_changed(controller.grid.profiles(Allowance(charge_w=charge_w, setpoint_w=setpoint_w)))
+        self._profile(Allowance(charge_w=charge_w, setpoint_w=setpoint_w))
         self.judge.limit("profile", charge_w)
 
     def do_line(self, amperes: float | None) -> None:
         """A profile in A, of each conductor."""
-        controller = self.found.controller
-        controller.grid_changed(controller.grid.profiles(Allowance(charge_a=amperes)))
+        self._profile(Allowance(charge_a=amperes))
         self.judge.limit_a("profile", float("inf") if amperes is None else amperes)
+
+    def _profile(self, allowance: Allowance) -> None:
+        self._version += 1
+        self._charger.carry_out(SetLimit(evse_id=1, allowance=allowance, version=self._version))
 
     async def do_swing(self, low_w: int, high_s: float, low_s: float, times: int, draws_w: int | None = None) -> None:
         """Let a profile go up and down again and again, and the vehicle follow it, or draw the same all the while."""
@@ -215,24 +238,30 @@ class PilotPlay:
         """The grid operator lets the site draw so much."""
         self._version += 1
         signal = grid_signal(self._version, charge_w=watts, discharge_w=0)
-        self.found.controller.grid_changed(self.found.controller.grid.signal(signal))
+        self._charger.carry_out(GridSignalReceived(signal=signal))
         self.judge.limit("operator", watts)
 
     def do_share(self, sharers: int) -> None:
-        """So many vehicles are at a site of 22 kW."""
-        share = Limit(source=SITE, charge_w=CAR_W // sharers, discharge_w=0)
-        self.found.controller.grid_changed(self.found.controller.grid.share(share))
-        self.judge.limit("site", CAR_W // sharers)
+        """So many vehicles are at the feeder, of 22 kW, this one or its place included."""
+        for number, each in enumerate(self._neighbours, 2):
+            if number > sharers:
+                each.car.unplug()
+            elif each.car.state is None:
+                each.desk = each.controller.backend = Desk(says=ports.AuthorizationStatus.ACCEPTED)
+                each.car.plug()
+                each.car.show(PilotState.C)
 
     def do_suspend(self, suspended: bool) -> None:
         """The identifier has turned out to be invalid, or is valid again (E05)."""
-        self.found.controller.grid_changed(self.found.controller.grid.suspend(suspended))
+        self._charger.carry_out(SuspendEnergy(evse_id=1, suspended=suspended))
         self.judge.limit("authorization", 0 if suspended else None)
 
     def do_response(self, ceiling_w: int | None, delta_w: int = 0, trip: bool = False) -> None:
         """Frequency and voltage bound power (R04)."""
-        response = GridResponse(delta_w, 0 if ceiling_w == 0 else None, ceiling_w, trip=trip)
-        self.found.controller.tell(*self.found.controller.grid.respond(response))
+        floor_w = 0 if ceiling_w == 0 else None
+        self._charger.carry_out(
+            Respond(evse_id=1, delta_w=delta_w, floor_w=floor_w, ceiling_w=ceiling_w, ramp_percent=0.0, trip=trip)
+        )
         self.judge.trip(active=trip)
         self.judge.limit("response", None if ceiling_w is None else max(0, ceiling_w))
 
@@ -308,7 +337,7 @@ TOLD: Final[tuple[Step, ...]] = (
     ("serve", False), ("serve", True),
     *(("profile", watts) for watts in (None, 0, 3_000, 5_000, 11_000)), ("profile", None, 2_000),
     ("signal", 0), ("signal", 9_000), ("signal", 50_000),
-    ("share", 1), ("share", 2), ("share", 6),
+    ("share", 1), ("share", 2), ("share", 3),
     ("suspend", True), ("suspend", False),
     ("response", 0), ("response", 0, 0, True), ("response", 6_000), ("response", None), ("response", None, -9_000),
     ("disk", 0.0), ("disk", 4.0), ("disk", 20.0),
@@ -338,8 +367,11 @@ async def perform(
     elif kind == "matching":
         config = replace(config, link=replace(config.link, slac=EvseSlacConfig(timing=SOON)))
     phases = steps[0][1] if steps and steps[0][0] == "phases" else 3
-    async with controllers(pki, folder, config, guarded=guarded, phases=phases) as (found,):
-        played = PilotPlay(found, kind)
+    if (evses := max((step[1] for step in steps if step[0] == "share"), default=1)) > 1:
+        links = {f"DEV2GE0000{n}": replace(config.link, name=f"secc-{n}") for n in range(1, evses + 1)}
+        config = replace(config, evses=tuple(EvseConfig(evse_id=name, link=link) for name, link in links.items()))
+    async with controllers(pki, folder, config, guarded=guarded, phases=phases) as every:
+        played = PilotPlay(every, kind)
         try:
             for step in steps:
                 await played.do(step)
@@ -349,7 +381,7 @@ async def perform(
         finally:
             played.looking.cancel()
         if not any(verb in UNSOUND for verb, *_ in steps):
-            played.judge.wrong += [f"the safety monitor spoke: {each}" for each in found.named("safety")]
+            played.judge.wrong += [f"the safety monitor spoke: {each}" for each in every[0].named("safety")]
         return played.judge.wrong, played.energy_ws
 
 

@@ -28,6 +28,8 @@ INTERVAL_S: Final = 5.0 + GRACE_S
 """Until a smaller current is shown: duty cycles follow each other after 5 s at the earliest."""
 FOLLOW_S: Final = 5.0 + 1.0 + GRACE_S + LOOK_S
 """How long a vehicle may draw more than is shown, or give back, before it is cut off."""
+SHARED_S: Final = INTERVAL_S + FOLLOW_S
+"""Until what flows at the feeder is what it bears: a smaller current is shown, and followed."""
 IN_TURNS_S: Final = 2.0
 """How long in 20 s together a vehicle may draw more than was shown in the time to follow, or give back: half a second
 and a look before it is cut off, the contactor, and once more after it."""
@@ -43,8 +45,9 @@ MARGIN_A: Final = 1.3 + 1.6
 class PilotJudge:
     """One EVSE's, of 22 kW. Called for things as they happen; `measured` as often as one likes."""
 
-    def __init__(self, *, ventilation: bool, most_w: int) -> None:
-        self._ventilation, self._most_w = ventilation, most_w
+    def __init__(self, *, ventilation: bool, most_w: int, evses: int = 1) -> None:
+        """`most_w` is what the EVSE and its feeder bear, at which so many are."""
+        self._ventilation, self._most_w, self._evses = ventilation, most_w, evses
         self._since, self._in_turns, self._lately = Since(), InTurns(), Lately()
         self._windows = {"drawn": Windows(FOLLOW_S), "drawn in a conductor": Windows(FOLLOW_S)}
         self._shows: PilotState | None = None
@@ -148,6 +151,17 @@ class PilotJudge:
         )
         lit = shown_w > 0 and not allowed
         self._blame(over("lit", lit, GRACE_S, now), f"{shown_w:.0f} W shown, nothing is allowed")
+
+    def shared(self, now: float, *, power_w: int, line_ma: tuple[int, ...], stuck: bool) -> None:
+        """So much flows into all vehicles at the feeder, all in all and in each conductor; `stuck`: one cannot be cut
+        off."""
+        most_w, flow_a = min(self._most_w, self._limits.get("operator", self._most_w)), max(line_ma, default=0) / 1000
+        for what, flow, most, margin in (
+            ("W flow at the feeder", power_w, most_w, 0.05 * most_w + MARGIN_W * self._evses),
+            ("A flow in a conductor of the feeder", flow_a, most_w / PHASE_V / 3, MARGIN_A * self._evses),
+        ):
+            beyond = not stuck and flow > most + margin
+            self._blame(self._since.over(what, beyond, SHARED_S, now), f"{flow:.0f} {what}, {most:.0f} allowed")
 
     def _blame(self, wrong: bool, sentence: str) -> None:
         if wrong and sentence not in self.wrong:

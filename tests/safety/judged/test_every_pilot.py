@@ -13,6 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 from pki_tools.tree import PkiTree
+from secc.energy_manager.sharing import FeederShares
 from secc.evse import core as evse
 from secc.evse.ports import Present, SessionEnded
 from secc.hardware import ac
@@ -132,6 +133,10 @@ def overlooks_the_pilot(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(basic.BasicSession, "_ready", property(lambda self: self._pilot.connected))
 
 
+def shares_nothing(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(FeederShares, "settle", lambda self, feeder, evses, now: {})
+
+
 HARMS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], Sequence[Step], str]] = {
     "a stop is not heard": (ignores_stops, (("stop", "deauthorized"), ("wait", 8.0)), "nothing is allowed"),
     "a limit is not followed": (ignores_limits, (("profile", 7_000), ("wait", 8.0)), "7000 allowed"),
@@ -144,6 +149,11 @@ HARMS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], Sequence[Step], str
         lets_vehicles_draw,
         (("profile", 7_000), ("wait", 6.0), ("in_turns", 22_000, 4.5, 0.3, 4)),
         "in turns: 21999 W flow",
+    ),
+    "each draws what the feeder bears": (
+        shares_nothing,
+        (("share", 2), ("wait", 25.0)),
+        "W flow at the feeder, 22000 allowed",
     ),
     "B does not open": (overlooks_the_pilot, (("pilot", "B"), ("wait", 1.0)), "the wire shows PilotState.B"),
 }
