@@ -1,5 +1,6 @@
 """Which charging profiles a station accepts (K01, K28, Q01 to Q10), and which ones a request selects (K09, K10)."""
 
+import itertools
 from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
@@ -99,7 +100,7 @@ def refuse(
         or _refuse_phases(profile, evse_id, version, able)
         or next(filter(None, (_refuse_schedule(profile, s, evse_id, able) for s in profile.charging_schedule)), None)
         or (_refuse_modes(profile, able) if version == "2.1" else None)
-        or _refuse_duplicate(profile, evse_id, installed)
+        or _refuse_beside(profile, evse_id, installed)
     )
 
 
@@ -146,9 +147,8 @@ def _refuse_unsupported(profile: ChargingProfile) -> StatusInfo | None:
             return status_info("InvalidSchedule", "randomizedDelay is for Tx(Default)Profiles (K01.FR.95)")
         if purpose == "PriorityCharging" and schedule.duration is not None:
             return status_info("InvalidSchedule", "PriorityCharging has no duration (K01.FR.70)")
-        for period in schedule.charging_schedule_period:
-            if period.evse_sleep and period.operation_mode != "Idle":
-                return status_info("InvalidSchedule", "only an idle EVSE may sleep (K01.FR.126)")
+    if any(period.evse_sleep and period.operation_mode != "Idle" for period in _periods(profile)):
+        return status_info("InvalidSchedule", "only an idle EVSE may sleep (K01.FR.126)")
     return None
 
 
@@ -175,28 +175,23 @@ def refuse_lines(profile: ChargingProfile, evse_id: int, able: Abilities) -> Sta
     """Return why values for L2 and L3 are not acceptable, or None: they are for vehicles that have sent powers of these
     conductors (ISO 15118-20), and beside the value of L1 (K01.FR.142 to .146, V2X.06 to .10)."""
     charging, discharging = able.lines.get(evse_id, (1, 1))
-    for schedule in profile.charging_schedule:
-        for period in schedule.charging_schedule_period:
-            for name in _OF_LINES:
-                if getattr(period, name + "_l3") is not None:
-                    needed = 3
-                elif getattr(period, name + "_l2") is not None:
-                    needed = 2
-                else:
-                    continue
-                why = ""
-                if profile.charging_profile_purpose != "TxProfile":
-                    why = "values for L2 and L3 are for a TxProfile (K01.FR.144, V2X.10)"
-                elif name == "setpoint_reactive":
-                    why = "reactive power of single conductors is not supported"
-                elif getattr(period, name) is None:
-                    why = "L2 and L3 need the value of L1 beside them (K01.FR.146, V2X.07)"
-                elif needed > (charging if name == "limit" else discharging):
-                    why = f"the vehicle has not sent a power of L{needed} (K01.FR.144, V2X.10)"
-                elif needed > (period.number_phases or needed):
-                    why = f"numberPhases {period.number_phases} has no L{needed}"
-                if why:
-                    return status_info("PhaseConflict", why)
+    for period, name in itertools.product(_periods(profile), _OF_LINES):
+        needed = 3 if getattr(period, name + "_l3") is not None else 2
+        if getattr(period, f"{name}_l{needed}") is None:
+            continue
+        if profile.charging_profile_purpose != "TxProfile":
+            why = "values for L2 and L3 are for a TxProfile (K01.FR.144, V2X.10)"
+        elif name == "setpoint_reactive":
+            why = "reactive power of single conductors is not supported"
+        elif getattr(period, name) is None:
+            why = "L2 and L3 need the value of L1 beside them (K01.FR.146, V2X.07)"
+        elif needed > (charging if name == "limit" else discharging):
+            why = f"the vehicle has not sent a power of L{needed} (K01.FR.144, V2X.10)"
+        elif needed > (period.number_phases or needed):
+            why = f"numberPhases {period.number_phases} has no L{needed}"
+        else:
+            continue
+        return status_info("PhaseConflict", why)
     return None
 
 
@@ -208,23 +203,22 @@ def _refuse_phases(profile: ChargingProfile, evse_id: int, version: Version, abl
     places = [evse_id] if evse_id else list(range(1, able.evses + 1))
     alternating = {each: able.phases.get(each, 3) for each in places if each not in able.direct_current}
     fixed = {each: count for each, count in alternating.items() if each not in able.switches_phases}
-    for schedule in profile.charging_schedule:
-        for period in schedule.charging_schedule_period:
-            count, chosen = period.number_phases, period.phase_to_use
-            if count is None and not chosen:
-                continue
-            if not alternating:
-                if version == "2.1":
-                    return status_info("NoPhaseForDC", "direct current has no phases (K01.FR.44)")
-                continue
-            if chosen and count != 1:
-                return status_info("InvalidSchedule", "phaseToUse needs numberPhases = 1 (K01.FR.19)")
-            if count == 0 or (count == 2 and any(each == 3 for each in alternating.values())):
-                return status_info("InvalidSchedule", f"numberPhases {count} is not supported (K01.FR.43)")
-            if count is not None and any(each > count for each in fixed.values()):
-                return status_info("InvalidSchedule", "the number of phases cannot be switched here (K01.FR.43)")
-            if chosen and chosen != 1 and (fixed or not able.selects_phase):
-                return status_info("InvalidSchedule", "the phase cannot be chosen here (K01.FR.20, K01.FR.48)")
+    for period in _periods(profile):
+        count, chosen = period.number_phases, period.phase_to_use
+        if count is None and not chosen:
+            continue
+        if not alternating:
+            if version == "2.1":
+                return status_info("NoPhaseForDC", "direct current has no phases (K01.FR.44)")
+            continue
+        if chosen and count != 1:
+            return status_info("InvalidSchedule", "phaseToUse needs numberPhases = 1 (K01.FR.19)")
+        if count == 0 or (count == 2 and any(each == 3 for each in alternating.values())):
+            return status_info("InvalidSchedule", f"numberPhases {count} is not supported (K01.FR.43)")
+        if count is not None and any(each > count for each in fixed.values()):
+            return status_info("InvalidSchedule", "the number of phases cannot be switched here (K01.FR.43)")
+        if chosen and chosen != 1 and (fixed or not able.selects_phase):
+            return status_info("InvalidSchedule", "the phase cannot be chosen here (K01.FR.20, K01.FR.48)")
     return None
 
 
@@ -303,24 +297,29 @@ def _refuse_mode(period: ChargingSchedulePeriod, able: Abilities) -> StatusInfo 
     return None
 
 
-def _refuse_duplicate(profile: ChargingProfile, evse_id: int, installed: list[Installed]) -> StatusInfo | None:
-    """Reject a second profile of the same purpose, level and place (K01.FR.06, .39, .52, .53)."""
-    others = [item for item in installed if item.profile.id != profile.id and item.source == "CSO"]
-    if len(others) >= MAX_PROFILES:
+def _refuse_beside(profile: ChargingProfile, evse_id: int, installed: list[Installed]) -> StatusInfo | None:
+    """Reject a second profile of the same purpose, level and place (K01.FR.06, .39, .52, .53), and another phaseToUse
+    than that of one that applies at the same time, in whatever period (K01.FR.141)."""
+    others = [item for item in installed if item.profile.id != profile.id]
+    if sum(item.source == "CSO" for item in others) >= MAX_PROFILES:
         return status_info("TooManyElements", f"at most {MAX_PROFILES} profiles")
-    for other in others:
-        same_place = other.evse_id == evse_id or 0 in (other.evse_id, evse_id)
-        if (
-            same_place
-            and not other.ended
-            and other.profile.charging_profile_purpose == profile.charging_profile_purpose
-            and other.profile.stack_level == profile.stack_level
-            and other.profile.transaction_id == profile.transaction_id
-            and _overlap(window(other.profile), window(profile))
-        ):
-            return status_info("DuplicateProfile", f"profile {other.profile.id} has this purpose and stack level")
+    purpose, (since, until) = profile.charging_profile_purpose, window(profile)
+    phases = {period.phase_to_use or 0 for period in _periods(profile)} - {0}
+    for item in others:
+        other, (begin, end) = item.profile, window(item.profile)
+        apart = item.evse_id != evse_id and 0 not in (item.evse_id, evse_id)
+        if apart or item.ended or begin >= until or since >= end:
+            continue
+        same = other.charging_profile_purpose == purpose and item.source == "CSO"
+        if same and (other.stack_level, other.transaction_id) == (profile.stack_level, profile.transaction_id):
+            return status_info("DuplicateProfile", f"profile {other.id} has this purpose and stack level")
+        leading = {"TxProfile", "TxDefaultProfile", "PriorityCharging"}  # one of them applies, with a station's limits
+        instead = same or {other.charging_profile_purpose, purpose} <= leading
+        used = {period.phase_to_use or 0 for period in _periods(other)} - {0}
+        if not instead and phases and used and len(phases | used) > 1:
+            return status_info("PhaseConflict", f"profile {other.id} has another phaseToUse (K01.FR.141)")
     return None
 
 
-def _overlap(one: tuple[float, float], two: tuple[float, float]) -> bool:
-    return one[0] < two[1] and two[0] < one[1]
+def _periods(profile: ChargingProfile) -> list[ChargingSchedulePeriod]:
+    return [period for schedule in profile.charging_schedule for period in schedule.charging_schedule_period]

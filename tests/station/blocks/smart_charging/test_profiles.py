@@ -628,6 +628,42 @@ def test_a_number_of_phases_is_refused_where_it_cannot_be_kept(
         assert other.reason_code == "InvalidSchedule"
 
 
+@pytest.mark.parametrize(
+    ("other", "chosen", "changes", "code"),
+    [
+        ("TxProfile", 3, {}, "PhaseConflict"),
+        ("TxDefaultProfile", 3, {}, "PhaseConflict"),
+        ("TxProfile", 1, {}, ""),
+        ("TxProfile", None, {}, ""),
+        ("ChargingStationMaxProfile", 3, {"stack_level": 1}, ""),  # of one purpose the highest level counts alone
+        ("TxProfile", 3, {"valid_to": format_time(NOON)}, ""),
+    ],
+)
+def test_another_phase_than_that_of_a_profile_in_force_beside_it_is_refused(
+    other: str, chosen: int | None, changes: dict[str, Any], code: str
+) -> None:
+    """K01.FR.141."""
+    able = Abilities(evses=2, switches_phases=[1, 2], selects_phase=True)
+    one = profile(period(number_phases=1, phase_to_use=1), id=9, purpose="ChargingStationMaxProfile",
+                  valid_from=format_time(NOON))  # fmt: skip
+    number = None if chosen is None else 1
+    transaction_id = TRANSACTION.transaction_id if other == "TxProfile" else None
+    two = profile(period(number_phases=number, phase_to_use=chosen), purpose=other,
+                  transaction_id=transaction_id, **changes)  # fmt: skip
+    places = (0, 0 if other == "ChargingStationMaxProfile" else 1)
+    for new, place, known in ((two, places[1], installed(one, places[0])), (one, places[0], installed(two, places[1]))):
+        refused = refuse(new, place, version="2.1", able=able, installed=(known,), transactions=(TRANSACTION,))
+        assert (refused.reason_code if refused else "") == code
+
+
+def test_purposes_that_replace_each_other_may_choose_different_phases() -> None:
+    able = Abilities(evses=1, switches_phases=[1], selects_phase=True)
+    default = profile(period(number_phases=1, phase_to_use=1), id=9)
+    own = profile(period(number_phases=1, phase_to_use=3), purpose="TxProfile", transaction_id="tx-1")
+    known = (installed(default),)
+    assert refuse(own, 1, version="2.1", able=able, installed=known, transactions=(TRANSACTION,)) is None
+
+
 def test_a_limit_beyond_a_state_of_charge_caps_limit_and_set_point() -> None:
     """K01.FR.100."""
     found = profile(period(0, None, operation_mode="CentralSetpoint", setpoint=9000))
