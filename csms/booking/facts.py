@@ -19,9 +19,11 @@ from v2g.energy.settlement.settle import Settlement
 
 Kind = Literal["evse", "contract", "vehicle"]
 Source = Literal["transaction", "journal", "exchange"]
-State = Literal["booked", "held", "released", "withdrawn"]
+State = Literal["booked", "proven", "disputed", "held", "released", "withdrawn"]
+"""`proven`: booked, and its vehicle has signed for it. `disputed`: held because only other stations contradict it, and
+no vehicle has signed for either."""
 
-STANDING: Final[tuple[State, ...]] = ("booked", "released")
+STANDING: Final[tuple[State, ...]] = ("booked", "proven", "disputed", "released")
 """States of facts that others must fit."""
 
 Span = tuple[int, int]
@@ -61,6 +63,12 @@ class Contradiction(msgspec.Struct, frozen=True):
     reason: Reason
     detail: str
     other: Fact
+
+
+def held_by(against: Contradiction) -> State:
+    """Return what a session is that cannot be beside another one."""
+    decided = against.reason != "elsewhere" or against.other.state in ("proven", "released")
+    return "held" if decided else "disputed"
 
 
 def evse_key(station_id: str, evse_id: int) -> str:
@@ -119,8 +127,13 @@ def placed(facts: Iterable[Fact], station_id: str, session_id: str, transaction_
 
 
 def contradictions(fact: Fact, others: Iterable[Fact]) -> Iterator[Contradiction]:
-    """Yield what contradicts a fact among those of the same kind and key that stand, overlapping or next to it."""
+    """Yield what contradicts a fact among those of the same kind and key that stand, overlapping or next to it.
+
+    Where a vehicle has signed that it was here, only another signature or a person's word says that it was elsewhere.
+    """
+    others = list(others)
     apart = [each for each in others if not _is_same_session(fact, each)]
+    proven = [each for each in (fact, *others) if each.state == "proven" and _is_same_session(fact, each)]
     for each in apart:
         overlap_ms = min(fact.to_ms, each.to_ms) - max(fact.from_ms, each.from_ms)
         if fact.kind == "evse":
@@ -128,6 +141,11 @@ def contradictions(fact: Fact, others: Iterable[Fact]) -> Iterator[Contradiction
                 detail = f"{each.name} was at its EVSE from {each.from_ms} to {each.to_ms} ms"
                 yield Contradiction("repeated", detail, each)
         elif overlap_ms > 2 * CLOCK_MS and (each.station_id, each.evse_id) != (fact.station_id, fact.evse_id):
+            from_ms, to_ms = max(fact.from_ms, each.from_ms) + CLOCK_MS, min(fact.to_ms, each.to_ms) - CLOCK_MS
+            if each.state in ("booked", "disputed") and any(
+                one.from_ms <= from_ms and to_ms <= one.to_ms for one in proven
+            ):
+                continue
             detail = f"its {fact.kind} was at another EVSE from {each.from_ms} to {each.to_ms} ms"
             yield Contradiction("elsewhere", detail, each)
     if fact.kind == "evse":

@@ -11,7 +11,7 @@ import msgspec
 from sqlalchemy import Connection, delete, func, insert, select, tuple_, update
 
 from csms.booking import ledger
-from csms.booking.facts import Fact, evse_key, of_session
+from csms.booking.facts import Fact, evse_key, held_by, of_session
 from csms.booking.plausibility import (
     Conflict,
     Finding,
@@ -22,8 +22,10 @@ from csms.booking.plausibility import (
     judge_usage,
     rating_of,
 )
+from csms.db.bulk import delete_rows
 from csms.device_model.tables import device_variables
 from csms.tariffs import plans
+from csms.tariffs.tables import transaction_costs
 from csms.tokens.rules import CONTRACT, normalise
 from csms.transactions.rules import Transaction, missing
 from csms.transactions.signed_values import Judged
@@ -129,6 +131,8 @@ def review(connection: Connection, transaction: Transaction, now_ms: int) -> Jud
     if findings:
         decided = known.state if known is not None and known.detail == found.detail else ""
         state = "released" if decided == "released" else "withdrawn" if decided == "rejected" else "held"
+        if state == "held" and against is not None and len(findings) == 1:
+            state = held_by(against)
     ledger.put(connection, facts, state, now_ms, against)
     if known is not None and known.detail != found.detail:
         connection.execute(delete(held_transactions).where(_is(*place)))
@@ -170,6 +174,17 @@ def _facts(transaction: Transaction, found: JudgedUsage) -> tuple[Fact, ...]:
         exports=found.exports,
     )
     return of_session(evse, normalise(CONTRACT, token.value) if token is not None and is_contract else "")
+
+
+def doubted(connection: Connection, key: ledger.Key) -> list[Transaction]:
+    """Return the transactions that a session contradicts, to be judged again; they have no cost meanwhile."""
+    found: list[Transaction] = []
+    for station_id, transaction_id in ledger.doubt(connection, key):
+        place = {"station_id": station_id, "transaction_id": transaction_id}
+        document = connection.execute(select(transactions.c.document).filter_by(**place)).scalar_one()
+        found.append(_decode(document))
+        delete_rows(connection, transaction_costs, **place)
+    return found
 
 
 def counted(connection: Connection, transaction: Transaction, now_ms: int) -> JudgedUsage | None:

@@ -7,8 +7,9 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Connection, Row, literal, select, tuple_, update
 
-from csms.booking.facts import STANDING, Contradiction, Fact, Source, contradictions, evse_key
+from csms.booking.facts import STANDING, Contradiction, Fact, Source, contradictions, evse_key, held_by
 from csms.booking.facts import State as State
+from csms.booking.plausibility import CLOCK_MS
 from csms.books.tables import facts as facts_
 from csms.db.bulk import MARKS, delete_rows, insert_rows
 from csms.db.locks import lock
@@ -19,6 +20,7 @@ from v2g import typed_json
 Key = tuple[str, str, str]
 """Station, source and id of a session."""
 
+_BOOKED: Final = ("booked", "proven", "released")
 _BEFORE: Final = 4
 """So many facts that ended before one are compared with it: a journal's and its transaction's, of two sessions."""
 _AFTER: Final = 8
@@ -42,7 +44,7 @@ def find_contradiction(connection: Connection, facts: Sequence[Fact]) -> Contrad
     for fact in facts:
         found = list(contradictions(fact, beside[fact.kind]))
         if found and not (fact.kind == "contract" and _may_be_anywhere(connection, fact.key)):
-            return min(found, key=lambda each: each.reason == "fall")  # which says less
+            return min(found, key=lambda each: (each.reason == "fall", held_by(each) == "disputed"))  # which say less
     return None
 
 
@@ -87,6 +89,11 @@ def decide(connection: Connection, station_id: str, source: Source, source_id: s
     there = facts_.c
     its = (there.station_id == station_id) & (there.source == source) & (there.source_id == source_id)
     connection.execute(update(facts_).where(its).values(state=state))
+    if state == "withdrawn":  # and marks nothing any more
+        by_it = (
+            (there.against_station == station_id) & (there.against_source == source) & (there.against_id == source_id)
+        )
+        connection.execute(update(facts_).where(by_it & there.state.in_(_BOOKED)).values(against_id=None))
 
 
 def last_at(
@@ -102,11 +109,51 @@ def last_at(
     return (None, False) if place is None else (_fact(rows[place]), place == 0)
 
 
+def doubt(connection: Connection, key: Key) -> list[tuple[str, str]]:
+    """Return station and id of the transactions whose contract or vehicle was at a session's EVSE meanwhile.
+
+    These are to be judged again, of a session for which no vehicle has signed only those that are booked; a posted journal whose vehicle has not signed is marked.
+    """
+    mine, other = facts_.alias(), facts_.alias()
+    rows = connection.execute(
+        select(other)
+        .join(mine, (mine.c.kind == other.c.kind) & (mine.c.key == other.c.key))
+        .where(
+            (mine.c.station_id == key[0])
+            & (mine.c.source == key[1])
+            & (mine.c.source_id == key[2])
+            & (other.c.kind != "evse")
+            & (
+                ((mine.c.state == "proven") & other.c.state.in_(("booked", "disputed")))
+                | ((mine.c.state == "disputed") & (other.c.state == "booked"))
+            )
+            & ((other.c.station_id != mine.c.station_id) | (other.c.evse_id != mine.c.evse_id))
+            & (other.c.from_ms < mine.c.to_ms - 2 * CLOCK_MS)
+            & (other.c.to_ms > mine.c.from_ms + 2 * CLOCK_MS)
+        )
+    ).all()
+    found = [
+        each for row in rows if not ((each := _fact(row)).kind == "contract" and _may_be_anywhere(connection, each.key))
+    ]
+    for each in found:
+        mark(connection, each, key)
+    return [(each.station_id, each.source_id) for each in found if each.source == "transaction"]
+
+
+def mark(connection: Connection, booked: Fact, key: Key) -> None:
+    """Note for a person that a session contradicts a journal that stays booked."""
+    there, marks = facts_.c, zip(("against_station", "against_source", "against_id"), key, strict=True)
+    if booked.source == "journal":
+        its = (there.station_id == booked.station_id) & (there.source == "journal")
+        connection.execute(update(facts_).where(its & (there.source_id == booked.source_id)).values(**dict(marks)))
+
+
 def booked_contradictions(connection: Connection, after: Key | None, limit: int) -> list[Fact]:
-    """Return the EVSEs' facts of booked sessions that contradict others, past `after`: as a migration found them."""
+    """Return the EVSEs' facts of booked sessions that contradict others, past `after`: found after they were booked."""
     there = facts_.c
     key = there.station_id, there.source, there.source_id
-    query = select(facts_).where(there.against_id.is_not(None) & (there.kind == "evse") & there.state.in_(STANDING))
+    booked = (there.kind == "evse") & there.state.in_(_BOOKED)
+    query = select(facts_).where(there.against_id.is_not(None) & booked)
     if after is not None:
         query = query.where(tuple_(*key) > tuple_(*map(literal, after)))
     return [_fact(row) for row in connection.execute(query.order_by(*key).limit(limit))]

@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 from csms.booking import held, ledger
-from csms.booking.facts import Contradiction, Fact, placed
+from csms.booking.facts import Contradiction, Fact, held_by, placed
 from csms.booking.rules import Certificates, Evidence, Finding, Reading, SeenTransaction
 from csms.books import store as books
 from csms.db.bulk import delete_rows
@@ -36,6 +36,7 @@ from csms.stations.tables import connectors
 from csms.tariffs import store as price_deliveries
 from csms.tokens.rules import CONTRACT, normalise
 from csms.transactions import store as transactions
+from csms.transactions import totals
 from csms.transactions.rules import Transaction, missing, readings, watt_hours
 from csms.transactions.tables import held_transactions, transaction_events, transaction_totals
 from csms.transactions.tables import transactions as transactions_
@@ -213,12 +214,13 @@ def book(
     zone: tzinfo,
     *,
     signed: bool = False,
+    proven: bool = False,
 ) -> Literal["fresh", "known", "decided"] | Finding:
     """Store a settlement, post it, land its facts, and note its review as booked or released.
 
     A charger that has `signed` a session that is booked is its station's from then on, and so is one on which an
-    operator has decided by releasing. A finding says what contradicts it since it was judged; `decided`: an operator
-    has decided. Then it is not booked.
+    operator has decided by releasing. `proven`: its vehicle has signed for it. A finding says what contradicts it since
+    it was judged; `decided`: an operator has decided. Then it is not booked.
     """
     lock(connection, (review.station_id, _CHARGERS))
     known = get(connection, review.station_id, review.session_id)
@@ -227,18 +229,26 @@ def book(
     # a journal's facts at the EVSE of its transaction
     found = transactions.get(connection, review.station_id, review.transaction_id)
     evse_id = 0 if found is None else found.evse_id or 0
+    key = review.station_id, "journal", review.session_id
+    state: ledger.State = "released" if review.state != "booked" else "proven" if proven else "booked"
     facts = placed(facts, review.station_id, review.session_id, review.transaction_id, evse_id)
-    if review.state == "booked" and (against := _contradiction(connection, review, facts)) is not None:
-        ledger.put(connection, facts, "held", now_ms, against)
+    facts = [msgspec.structs.replace(each, state=state) for each in facts]
+    if review.state == "booked" and (against := _contradiction(connection, found, facts, now_ms)) is not None:
+        ledger.put(connection, facts, held_by(against), now_ms, against)
+        if proven:
+            ledger.mark(connection, against.other, key)
+        totals.save(connection, held.doubted(connection, key), now_ms)
         return Finding(against.reason, against.detail)
-    held = _certificates(connection, review.station_id, review.session_id)
-    if held is not None and (signed or review.reason == "charger"):
-        charger = chargers.known(connection, review.station_id, held.charger)
+    signers = _certificates(connection, review.station_id, review.session_id)
+    if signers is not None and (signed or review.reason == "charger"):
+        charger = chargers.known(connection, review.station_id, signers.charger)
         if review.state == "booked" and charger is not None and charger.fault(review.station_id):
             return Finding("charger", "a session that was booked meanwhile shows another charger")
-        chargers.take(connection, review.station_id, held.charger, now_ms)
+        chargers.take(connection, review.station_id, signers.charger, now_ms)
     _put(connection, review)
-    ledger.put(connection, facts, "booked" if review.state == "booked" else "released", now_ms)
+    ledger.put(connection, facts, state, now_ms)
+    if proven:
+        totals.save(connection, held.doubted(connection, key), now_ms)
     fresh = books.save_settled(connection, posting, document, now_ms, zone)
     return "fresh" if fresh else "known"
 
@@ -262,14 +272,23 @@ def require_quarantined(known: Review | None, session_id: str) -> Review:
     return known
 
 
-def _contradiction(connection: Connection, review: Review, facts: Sequence[Fact]) -> Contradiction | None:
-    """Return what contradicts a journal, or its transaction."""
-    found = ledger.find_contradiction(connection, facts)
-    key = review.station_id, "transaction", review.transaction_id
-    other = None if found else ledger.contradicted(connection, [key]).get(key)
-    if other is None:
+def _contradiction(
+    connection: Connection, transaction: Transaction | None, facts: Sequence[Fact], now_ms: int
+) -> Contradiction | None:
+    """Return what contradicts a journal, or its transaction: that is judged again if its vehicle has signed."""
+    if (found := ledger.find_contradiction(connection, facts)) is not None:
         return found
-    return Contradiction("repeated", f"transaction {review.transaction_id} contradicts {other.name}", other)
+    key = facts[0].station_id, "transaction", facts[0].transaction_id
+    other = ledger.contradicted(connection, [key]).get(key)
+    if other is not None and transaction is not None and facts[0].state == "proven":
+        ledger.put(connection, facts, "proven", now_ms)
+        totals.save(connection, [transaction], now_ms)
+        other = ledger.contradicted(connection, [key]).get(key)
+        if other is None:
+            price_deliveries.release_cost(connection, key[0], key[2], now_ms)
+    if other is None:
+        return None
+    return Contradiction("repeated", f"transaction {key[2]} contradicts {other.name}", other)
 
 
 def _put(connection: Connection, review: Review) -> None:

@@ -25,7 +25,7 @@ from csms.settlements.work import Settled, settled_of, taxation_of
 from csms.tariffs import store as price_deliveries
 from csms.tokens.rules import CONTRACT, Chain, normalise
 from v2g.energy.settlement.journal import Entry, verify_lines
-from v2g.energy.settlement.records import TariffSet
+from v2g.energy.settlement.records import AuthorizationSigned, TariffSet
 from v2g.energy.settlement.settle import Settlement, settle
 from v2g.energy.settlement.signed_prices import SignedPrices, prices_in, tariff_digest
 from v2g.energy.settlement.taxes import UNTAXED, Taxation
@@ -158,7 +158,8 @@ class Bookkeeper:
         found = await self._judge(station_id, session_id, entries, settlement)
         review = msgspec.structs.replace(review, transaction_id=found.transaction_id)
         if found.finding is None:
-            await self._book(review, settled, signed=is_signed(entries))
+            proven = any(isinstance(each.data, AuthorizationSigned) for each in entries)  # and was checked
+            await self._book(review, settled, signed=is_signed(entries), proven=proven)
         else:
             await self._put(review, found.finding)
 
@@ -200,12 +201,20 @@ class Bookkeeper:
         )
         return await asyncio.to_thread(judge, entries, settlement, evidence, self._rules)
 
-    async def _book(self, review: Review, settled: Settled, *, signed: bool) -> None:
+    async def _book(self, review: Review, settled: Settled, *, signed: bool, proven: bool) -> None:
         now_ms = self._clock.utc_ms()
         booked = msgspec.structs.replace(review, state="booked", reason="", detail="", due_ms=now_ms)
         posting = msgspec.structs.replace(settled.posting, station_id=review.station_id, session_id=review.session_id)
         outcome = await self._store.run(
-            reviews.book, booked, posting, settled.document, settled.facts, now_ms, self._zone, signed=signed
+            reviews.book,
+            booked,
+            posting,
+            settled.document,
+            settled.facts,
+            now_ms,
+            self._zone,
+            signed=signed,
+            proven=proven,
         )
         if isinstance(outcome, Finding):
             await self._put(review, outcome)

@@ -35,16 +35,20 @@ def save(connection: Connection, changed: Iterable[Transaction], now_ms: int) ->
 
     Their events are stored before. Those that are held have totals, which no report adds up before they are released.
     """
-    rows = []
-    for each in changed:
+    rows: dict[tuple[str, str], dict[str, object]] = {}
+    queue = list(changed)
+    for each in queue:
         if each.active:
             ledger.withdraw(connection, each.station_id, "transaction", each.transaction_id)
             for table in (transaction_totals, held_transactions):
                 delete_rows(connection, table, station_id=each.station_id, transaction_id=each.transaction_id)
         else:
-            rows.append(msgspec.structs.asdict(_totals(each, held.review(connection, each, now_ms))))
+            judged = held.review(connection, each, now_ms)
+            rows[each.station_id, each.transaction_id] = msgspec.structs.asdict(_totals(each, judged))
+            if any(found.reason == "elsewhere" for found in judged.findings):
+                queue += held.doubted(connection, (each.station_id, "transaction", each.transaction_id))
     if rows:
-        upsert_rows(connection, transaction_totals, rows)
+        upsert_rows(connection, transaction_totals, list(rows.values()))
 
 
 def _totals(found: Transaction, judged: JudgedUsage) -> Totals:

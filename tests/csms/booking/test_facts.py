@@ -11,6 +11,7 @@ from csms.booking.facts import (
     Fact,
     contradictions,
     evse_key,
+    held_by,
     of_journal,
     of_session,
     placed,
@@ -165,6 +166,39 @@ def test_a_contract_and_a_vehicle_are_at_one_place_at_a_time(kind: str) -> None:
     assert found.detail == f"its {kind} was at another EVSE from {NOON} to {NOON + HOUR} ms"
 
 
+@pytest.mark.parametrize(
+    ("state", "found", "held"),
+    [
+        ("booked", [], None),
+        ("disputed", [], None),
+        ("proven", ["elsewhere"], "held"),
+        ("released", ["elsewhere"], "held"),
+    ],
+)
+def test_where_a_vehicle_has_signed_it_was(state: Any, found: list[str], held: str | None) -> None:
+    """Unless it signed elsewhere, too, or a person says so; of a transaction only while its journal lasts."""
+    signed = fact("aa", kind="contract", key="DEV2GC1", imports=None, source="journal", transaction_id="tx-1")
+    signed = msgspec.structs.replace(signed, state="proven")
+    there = msgspec.structs.replace(
+        signed, station_id="CS-2", source="transaction", source_id="tx-2", transaction_id="tx-2", state=state
+    )
+    assert reasons(signed, there) == found
+    its = msgspec.structs.replace(signed, source="transaction", source_id="tx-1", state="booked")
+    assert reasons(its, there) == ["elsewhere"]
+    assert reasons(its, there, signed) == found
+    for before_ms, after_ms, beyond in (
+        (MINUTE, MINUTE, found),
+        (MINUTE + 1, 0, ["elsewhere"]),
+        (0, MINUTE + 1, ["elsewhere"]),
+    ):
+        times = {"from_ms": NOON - before_ms, "to_ms": NOON + HOUR + after_ms}
+        longer = [msgspec.structs.replace(each, **times) for each in (its, there)]
+        assert reasons(longer[0], longer[1], signed) == beyond
+    assert [held_by(each) for each in contradictions(signed, [there])] == ([held] if held else [])
+    against = list(contradictions(there, [signed, its]))
+    assert [held_by(each) for each in against] == ["held", "disputed"] if state != "proven" else ["held", "held"]
+
+
 def test_an_exchanged_meter_counts_from_where_it_begins() -> None:
     exchange = fact("1", NOON + HOUR, 0, source="exchange", transaction_id="", imports=(105 * KWH, 7 * KWH))
     second = after(imports=(7 * KWH, 9 * KWH))
@@ -196,7 +230,7 @@ def test_each_of_several_neighbours_counts() -> None:
 
 
 def test_what_others_must_fit() -> None:
-    assert STANDING == ("booked", "released")
+    assert STANDING == ("booked", "proven", "disputed", "released")
     assert fact().state == "booked"
 
 

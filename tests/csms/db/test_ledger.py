@@ -24,7 +24,7 @@ from csms.settlements.work import settle_journal
 from csms.tokens import store as tokens
 from csms.tokens.rules import Terms, Token
 from csms.transactions import store as transactions
-from tests.csms.settlement.journals import journal
+from tests.csms.settlement.journals import T0, journal
 from tests.csms.settlement.witness import report, witness
 from tests.csms.support import STATION
 from v2g.energy.settlement.intervals import Registers
@@ -192,8 +192,8 @@ def nodes(store_url: str) -> Iterator[list[Store]]:
         yield [stack.enter_context(contextlib.closing(Store(store_url))) for _ in range(2)]
 
 
-async def test_of_two_sessions_at_once_on_two_nodes_one_is_held(nodes: list[Store]) -> None:
-    """One contract at two stations: whichever node is first."""
+async def test_of_two_sessions_at_once_on_two_nodes_both_are_held(nodes: list[Store]) -> None:
+    """One contract at two stations, whichever node is first: no vehicle has signed."""
     for nth in range(8):
         readings = [
             Registers(NOON + nth * HOUR + minute * 60_000, nth * 3_000_000 + minute * 100_000, 0) for minute in (0, 30)
@@ -202,7 +202,7 @@ async def test_of_two_sessions_at_once_on_two_nodes_one_is_held(nodes: list[Stor
         works = (node.run(report, readings, f"CS-{number}", name, emaid=EMAID) for number, node in enumerate(nodes))
         await asyncio.gather(*works)
         found = [await nodes[0].read(held.find, f"CS-{number}", name) for number in range(2)]
-        assert sorted(each["reason"] for each in found if each is not None) == ["elsewhere"], nth
+        assert [each["reason"] for each in found if each is not None] == ["elsewhere"] * 2, nth
         assert await nodes[0].read(transactions.count_active) == 0
 
 
@@ -246,21 +246,31 @@ def _books(connection: Connection) -> None:
             held.decide(connection, STATION, name, state, "somebody", "seen", 1)
 
 
-def _book(connection: Connection, lines: list[bytes], session: str, evse_id: int = 1) -> str:
+def _book(
+    connection: Connection,
+    lines: list[bytes],
+    session: str,
+    evse_id: int = 1,
+    *,
+    station: str = STATION,
+    proven: bool = False,
+) -> str:
     """Store a journal with its transaction, and book it; return what became of it."""
-    witness(connection, lines, STATION, session, evse_id=evse_id)
-    return _book_again(connection, lines, session)
+    witness(connection, lines, station, session, evse_id=evse_id)
+    return _book_again(connection, lines, session, station=station, proven=proven)
 
 
-def _book_again(connection: Connection, lines: list[bytes], session: str) -> str:
+def _book_again(
+    connection: Connection, lines: list[bytes], session: str, *, station: str = STATION, proven: bool = False
+) -> str:
     made = settle_journal(b"".join(lines), session)
-    review = _review(session, "booked", made.posting.begin_ms, made.posting.end_ms)
-    posting = msgspec.structs.replace(made.posting, station_id=STATION, session_id=session)
+    review = _review(session, "booked", made.posting.begin_ms, made.posting.end_ms, station)
+    posting = msgspec.structs.replace(made.posting, station_id=station, session_id=session)
     row = JournalRow(
-        station_id=STATION, session_id=session, lines=len(lines), head=made.posting.journal_head, ended=True
+        station_id=station, session_id=session, lines=len(lines), head=made.posting.journal_head, ended=True
     )
     records.append_journal(connection, row, 0, lines, 1)
-    found = reviews.book(connection, review, posting, made.document, made.facts, 1, UTC)
+    found = reviews.book(connection, review, posting, made.document, made.facts, 1, UTC, proven=proven)
     return found if isinstance(found, str) else found.reason
 
 
@@ -275,14 +285,66 @@ def test_a_journal_lands_with_its_transaction_as_one_session(store: Store) -> No
         assert _book(connection, journal("ae", nth=1), "ae") == "fresh"
         keys = [(STATION, "journal", session) for session in ("aa", "ab", "ac", "ad", "ae")]
         found = ledger.contradicted(connection, keys)
-        assert {key[2]: other.transaction_id for key, other in found.items()} == {"ab": "tx-aa", "ac": "tx-aa"}
+        others = {key[2]: other.transaction_id for key, other in found.items()}
+        assert others == {"ab": "tx-aa", "ac": "tx-aa", "aa": "tx-ac"}
 
     store.do(work)
 
 
-def _review(session: str, state: reviews.State, begin_ms: int, end_ms: int) -> reviews.Review:
+@pytest.mark.parametrize("first", ["lie", "truth"])
+def test_a_session_is_booked_where_the_vehicle_has_signed(store: Store, first: str) -> None:
+    """Whoever lands first; then its transaction is in sums, and what contradicts it is not."""
+    there = Registers(T0 - HOUR, 1_000_000, 0), Registers(T0 + HOUR, 9_000_000, 0)
+
+    def work(connection: Connection) -> None:
+        if first == "lie":
+            report(connection, there, "CS-9", "lie", emaid=EMAID)
+            witness(connection, journal("aa"), STATION, "aa")
+            for place in (("CS-9", "lie"), (STATION, "tx-aa")):
+                assert (held.find(connection, *place) or {})["reason"] == "elsewhere"
+            assert [each.transactions for each in reports.sums(connection, "station", UTC)] == [0, 0]
+            assert _book_again(connection, journal("aa"), "aa", proven=True) == "fresh"
+        else:
+            assert _book(connection, journal("aa"), "aa", proven=True) == "fresh"
+            report(connection, there, "CS-9", "lie", emaid=EMAID)
+        assert held.find(connection, STATION, "tx-aa") is None
+        assert (held.find(connection, "CS-9", "lie") or {})["state"] == "quarantined"
+        found = {each.group: (each.transactions, each.import_mwh) for each in reports.sums(connection, "station", UTC)}
+        assert found == {STATION: (1, 2_000_000), "CS-9": (0, 0)}
+        key = "CS-9", "transaction", "lie"
+        assert ledger.contradicted(connection, [key])[key].station_id == STATION
+        states = connection.execute(select(facts.c.source, facts.c.state).distinct()).all()
+        assert sorted(map(tuple, states)) == [("journal", "proven"), ("transaction", "booked"), ("transaction", "held")]
+        assert ledger.booked_contradictions(connection, None, 10) == []
+
+    store.do(work)
+
+
+def test_a_contract_that_signs_at_two_places_at_once_is_left_to_a_person(store: Store) -> None:
+    """What is booked stays, marked; so does a journal for which no vehicle has signed."""
+
+    def work(connection: Connection) -> None:
+        assert _book(connection, journal("aa"), "aa", proven=True) == "fresh"
+        assert _book(connection, journal("bb", "CS-9"), "bb", station="CS-9", proven=True) == "elsewhere"
+        (marked,) = ledger.booked_contradictions(connection, None, 10)
+        assert (marked.station_id, marked.source_id, marked.state) == (STATION, "aa", "proven")
+        other = "DEV2GC00000002"
+        assert _book(connection, journal("cc", nth=1, emaid=other), "cc") == "fresh"
+        signed = journal("dd", "CS-9", nth=1, emaid=other)
+        assert _book(connection, signed, "dd", station="CS-9", proven=True) == "fresh"
+        marks = [each.source_id for each in ledger.booked_contradictions(connection, None, 10)]
+        assert marks == ["aa", "cc"]
+        assert reviews.put(connection, _review("bb", "quarantined", NOON, NOON, "CS-9"))
+        reviews.reject(connection, "CS-9", "bb", "somebody", "not seen", 1)
+        assert [each.source_id for each in ledger.booked_contradictions(connection, None, 10)] == ["cc"]
+        assert (held.find(connection, STATION, "tx-cc") or {})["reason"] == "elsewhere"
+
+    store.do(work)
+
+
+def _review(session: str, state: reviews.State, begin_ms: int, end_ms: int, station: str = STATION) -> reviews.Review:
     return reviews.Review(
-        station_id=STATION, session_id=session, state=state, transaction_id=f"tx-{session}",
+        station_id=station, session_id=session, state=state, transaction_id=f"tx-{session}",
         begin_ms=begin_ms, end_ms=end_ms, reason="", detail="", since_ms=1, due_ms=1,
     )  # fmt: skip
 
