@@ -263,7 +263,7 @@ async def _decide(
 
 @get("/books/contradictions", Permission.READ_SETTLEMENTS, tag="quarantine")
 async def list_contradictions(call: Call, parameters: Paged) -> Page[ShownContradiction]:
-    """List booked sessions that contradict others, by station and session: booked before there was a ledger."""
+    """List booked sessions that others contradict, by station and session: found after they were booked."""
 
     def read(connection: Connection, after: tuple[str, str, str] | None, limit: int) -> list[dict[str, Any]]:
         found = ledger.booked_contradictions(connection, after, limit)

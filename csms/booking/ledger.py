@@ -112,7 +112,8 @@ def last_at(
 def doubt(connection: Connection, key: Key) -> list[tuple[str, str]]:
     """Return station and id of the transactions whose contract or vehicle was at a session's EVSE meanwhile.
 
-    These are to be judged again, of a session for which no vehicle has signed only those that are booked; a posted journal whose vehicle has not signed is marked.
+    These are to be judged again; beside a session for which no vehicle has signed only those that are booked. A journal
+    for which no vehicle has signed stays booked, marked.
     """
     mine, other = facts_.alias(), facts_.alias()
     rows = connection.execute(

@@ -189,7 +189,8 @@ class Session:
     async def apply_decision(self, *, credentials: bool = False) -> None:
         """Apply an operator's decision: take nothing more from the station, or have it boot again (F06, B02).
 
-        On return it is in force, also for a boot that is being answered. See `StationAdmissions.standing`.
+        On return it is in force, also for a boot that is being answered; one whose answer is still on its way ends the
+        connection. See `StationAdmissions.standing`.
         """
         self._decisions += 1
         held, why = self._admission, "refused"
@@ -203,11 +204,13 @@ class Session:
         if admission is None:
             self._admitted_at = -math.inf
             self._accepted, self._answered = False, "Rejected"
-            self._applying = spawn(self._connection.close(why))
+            if not self._connection.socket.drop_unread():
+                self._applying = spawn(self._connection.close(why))
         elif admission != held:
             self._admission = admission
             self._accepted = self._accepted and admission.boot == "Accepted"
-            self._applying = spawn(self._trigger_boot())
+            if not self._connection.socket.drop_unread():
+                self._applying = spawn(self._trigger_boot())
 
     async def _trigger_boot(self) -> None:
         try:

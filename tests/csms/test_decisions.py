@@ -5,7 +5,10 @@ Each test acts on the connection as soon as the other node has answered, without
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import json
+import socket
+import struct
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -23,6 +26,7 @@ from tests.csms.backend import BOOT, Backend, running_backend
 from tests.csms.charging import TOKENS, VALID, Charging
 from tests.csms.scripted_station import Refused
 from tests.csms.support import STATION, make_config
+from v2g.io.websocket.server import serve
 
 
 class Nodes(NamedTuple):
@@ -78,6 +82,71 @@ async def test_a_boot_that_is_being_answered_follows_the_decision(nodes: Nodes, 
                 await asyncio.sleep(0)
         assert station.payloads("TriggerMessage") == [{"requestedMessage": "BootNotification"}]
     assert (await station.call("BootNotification", BOOT))["status"] == "Pending"
+
+
+class RawStation:
+    """A station's TCP connection with the smallest buffers, which reads when it is told to."""
+
+    def __init__(self, port: int) -> None:
+        self._socket = socket.socket()
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+        self._socket.settimeout(0)
+        self._port = port
+
+    async def connect(self) -> None:
+        """Do the opening handshake."""
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(self._socket, ("127.0.0.1", self._port))
+        head = f"GET /ocpp/{STATION} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        head += "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n"
+        await loop.sock_sendall(self._socket, f"{head}Sec-WebSocket-Protocol: ocpp2.0.1\r\n\r\n".encode())
+        answer = b""
+        while not answer.endswith(b"\r\n\r\n"):
+            answer += await loop.sock_recv(self._socket, 1)
+        assert answer.startswith(b"HTTP/1.1 101")
+
+    async def ask(self, identifier: str, action: str, payload: Mapping[str, object]) -> None:
+        """Send a request, and do not read the answer."""
+        text = json.dumps([2, identifier, action, payload]).encode()
+        head = struct.pack("!BBH", 0x81, 0x80 | 126, len(text)) + bytes(4)  # masked by zeros
+        await asyncio.get_running_loop().sock_sendall(self._socket, head + text)
+
+    async def read(self) -> bytes:
+        """Return all that comes until the connection ends."""
+        found = b""
+        with contextlib.suppress(ConnectionError):
+            while part := await asyncio.get_running_loop().sock_recv(self._socket, 4096):
+                found += part
+        return found
+
+    def close(self) -> None:
+        """End."""
+        self._socket.close()
+
+
+@pytest.mark.parametrize("decision", ["Pending", "Refused"])
+async def test_an_answer_that_a_station_has_not_taken_yet_does_not_come_after_a_decision(
+    nodes: Nodes, decision: str
+) -> None:
+    """Its connection is full of answers that it does not read; the last one accepts its boot."""
+    await nodes.asked("PUT", f"/admissions/{STATION}", {"decision": "Accepted"})
+    server = await serve("127.0.0.1", 0, lambda socket: nodes.has.server.serve(socket, 3), context=None)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(server.close)
+        station = stack.enter_context(contextlib.closing(RawStation(server.port)))
+        await station.connect()
+        for number in range(100):
+            await station.ask(f"early-{number}", "Heartbeat", {})
+        await station.ask("boot", "BootNotification", BOOT)
+        while not nodes.has.events.named("boot_accepted"):
+            await asyncio.sleep(0)
+        assert (await nodes.asked("PUT", f"/admissions/{STATION}", {"decision": decision})).status == 200
+        async with asyncio.timeout(5):
+            taken = await station.read()
+        assert b"early-0" in taken
+        assert b"Accepted" not in taken
+        while nodes.has.services.connections.connected():
+            await asyncio.sleep(0)
 
 
 @pytest.mark.parametrize("steps", range(6))

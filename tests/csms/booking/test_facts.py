@@ -162,8 +162,8 @@ def test_a_contract_and_a_vehicle_are_at_one_place_at_a_time(kind: str) -> None:
     same_place = msgspec.structs.replace(here, source_id="tx-2", transaction_id="tx-2", imports=(1, 2))
     assert both_ways(msgspec.structs.replace(here, imports=(2, 3)), same_place) == [[], []], "its EVSE says that"
     assert reasons(here, msgspec.structs.replace(here, station_id="CS-2")) == ["elsewhere"], "stations share names"
-    (found,) = contradictions(here, [msgspec.structs.replace(same_place, evse_id=2)])
-    assert found.detail == f"its {kind} was at another EVSE from {NOON} to {NOON + HOUR} ms"
+    (shown,) = contradictions(here, [msgspec.structs.replace(same_place, evse_id=2)])
+    assert shown.detail == f"its {kind} was at another EVSE from {NOON} to {NOON + HOUR} ms"
 
 
 @pytest.mark.parametrize(

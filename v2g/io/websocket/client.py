@@ -6,10 +6,14 @@ one version of OCPP; `v2g.io.websocket.rpc` runs calls on it. The websockets lib
 
 import asyncio
 import base64
+import fcntl
+import socket
 import ssl
+import struct
+import termios
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import quote
 
 import msgspec
@@ -190,6 +194,16 @@ class OcppSocket:
         if self._direct is not None:
             self._direct.read_one()
         return frame if isinstance(frame, str) else ""
+
+    def drop_unread(self) -> bool:
+        """End the connection at once, without what the peer's TCP has not acknowledged; False if that is nothing."""
+        transport: Any = self.transport
+        tcp = None if transport is None or transport.is_closing() else transport.get_extra_info("socket")
+        if tcp is None or not any(fcntl.ioctl(tcp.fileno(), termios.TIOCOUTQ, bytes(4))):
+            return False
+        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        transport.abort()
+        return True
 
     async def close(self, reason: str = "", *, code: int = 1000) -> None:
         """Close gracefully; idempotent. `reason` has at most 123 bytes."""
