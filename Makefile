@@ -22,6 +22,7 @@ check: $(VENV)/dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@$(BIN)/python -m tests.verify --stale
 
 packages: $(VENV)/dev
 	@$(BIN)/python -m tests.packages
@@ -67,18 +68,8 @@ browser: $(VENV)/dev ## the console in Debian's Chromium, with pictures of its p
 interop: $(VENV)/dev ## every EXI message type and the independent ISO 15118 peer, at length
 	$(call pytest,-n 2 -m "interop" $(ARGS))
 
-verify: export V2G_EXAMPLES = 100
-verify: export V2G_WORLDS = 300
-verify: export V2G_KILLS = 100
-verify: test      ## everything, in short where it takes long, before a release
-	$(call pytest,-n 2 -m "interop" --share 5)
-	$(call pytest,-n 4 -m "long and not interop and not hours" --share 48)
-	$(MAKE) --no-print-directory chaos CHAOS_SECONDS=120
-	$(MAKE) --no-print-directory first-day
-	$(MAKE) --no-print-directory stream
-	$(BIN)/python -m tests.mutants --share 20
-	$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=5
-	$(BIN)/python -m benchmarks --quick
+verify: $(VENV)/dev ## everything, in parts of 20 minutes, the one that passed longest ago first: PART=NAME, MINUTES=60; ARGS=--list
+	$(BIN)/python -m tests.verify $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS) $(PART)
 
 SIGNED = $(if $(SIGNING_KEY),--key $(SIGNING_KEY)) --number $(or $(MANIFEST_NUMBER),0)
 

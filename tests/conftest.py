@@ -44,21 +44,22 @@ LONGEST = 80
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let long runs be cut short."""
     parser.addoption("--share", type=int, default=1, metavar="N", help="of tests with more than 4 cases run every Nth")
+    parser.addoption("--turn", type=int, default=0, metavar="K", help="with --share: begin with the Kth case")
     parser.addoption("--repeated", action="store_true", help="say in the end which tests were run once more")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave most cases of a test marked `some` to `make long`, and keep a share of all: `make verify` has an hour."""
+    """Leave most cases of a test marked `some` to `make long`, and keep a share of all, as `make verify` asks."""
     cases = Counter(item.nodeid.partition("[")[0] for item in items)
     seen: Counter[str] = Counter()
-    share = config.getoption("--share")
+    share, turn = config.getoption("--share"), config.getoption("--turn")
     kept, left = [], []
     for item in items:
         name = item.nodeid.partition("[")[0]
         some = item.get_closest_marker("some")
         if some and seen[name] * some.args[0] % cases[name] >= some.args[0]:
             item.add_marker(pytest.mark.long)
-        (left if cases[name] > FEW and seen[name] % share else kept).append(item)
+        (left if cases[name] > FEW and (seen[name] - turn) % share else kept).append(item)
         seen[name] += 1
     if left:
         items[:] = kept

@@ -298,10 +298,11 @@ def _preload(target: Target) -> None:
             del sys.modules[each]
 
 
-def try_out(name: str, *, at_once: int, only: str = "", share: int = 1) -> bool:
-    """Try all mutants of a module; return whether none survives that is not known to be equivalent."""
+def try_out(name: str, *, at_once: int, only: str = "", share: int = 1, turn: int = 0) -> bool:
+    """Try all mutants of a module, or every Nth of them (`share`); return whether none survives that is not known to be
+    equivalent."""
     target = TARGETS[name]
-    found = [each for each in mutants(Path(target.path).read_text()) if only in each.name][::share]
+    found = [each for each in mutants(Path(target.path).read_text()) if only in each.name][turn % share :: share]
     known = EQUIVALENT.get(name, {}).keys() & {each.name for each in found}
     began = time.monotonic()
     pool = Pool(at_once, name, len(found))
@@ -336,18 +337,19 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("-j", "--jobs", type=int, default=os.cpu_count() or 1, help="how many at once")
     parser.add_argument("--only", default="", help="only mutants with this in their name")
     parser.add_argument("--share", type=int, default=1, metavar="N", help="only every Nth mutant")
+    parser.add_argument("--turn", type=int, default=0, metavar="K", help="with --share: begin with the Kth mutant")
     options = parser.parse_args(arguments)
     unknown = [each for each in options.module if each not in TARGETS]
     if unknown:
         parser.error(f"no such module: {', '.join(unknown)}")
-    sound = True
+    sound, tried = True, {"only": options.only, "share": options.share, "turn": options.turn}
     for name in options.module or TARGETS:  # each in a process of its own, in which nothing is imported yet
         sys.stdout.flush()
         pid = os.fork()
         if pid == 0:
             code = 1
             try:
-                code = 0 if try_out(name, at_once=options.jobs, only=options.only, share=options.share) else 1
+                code = 0 if try_out(name, at_once=options.jobs, **tried) else 1
                 sys.stdout.flush()
             except BaseException:
                 traceback.print_exc()

@@ -1,0 +1,1 @@
+"""`make verify`: everything that is tested, in parts."""

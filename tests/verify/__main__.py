@@ -1,0 +1,196 @@
+"""`make verify`: everything, in parts of at most 20 minutes on two idle cores: `python -m tests.verify --list`.
+
+A part runs commands. Where there is too much for 20 minutes, a part takes every Nth case, and others with each pass
+(`--turn`), so that N passes take all. What passed, and on which commit, is in `passed.json`, which is
+committed: a part that passed longest ago comes first.
+"""
+
+import argparse
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from tests.repeats import REPEATABLE
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+LEDGER: Final = ROOT / "tests" / "verify" / "passed.json"
+STALE: Final = 100
+"""Commits after which a part should run again."""
+
+_LONG: Final = "long and not interop and not hours"
+_PYTEST: Final = ".venv/bin/pytest --dist loadgroup"
+_ALONE: Final = ("-n", "0", "--last-failed", "--last-failed-no-failures", "none", "--maxfail", "2", "--repeated")
+ENVIRONMENT: Final = {"V2G_EXAMPLES": "100", "V2G_WORLDS": "300", "V2G_KILLS": "100", "CHAOS_SECONDS": "120"}
+
+
+class Part(msgspec.Struct, frozen=True):
+    """Commands that pass or fail together. `{turn}` is the number of the pass, modulo `turns`."""
+
+    about: str
+    commands: tuple[str, ...]
+    turns: int = 1
+    folders: tuple[str, ...] = ()
+    """What `_long` runs of it, for the test that nothing is left out."""
+
+
+def _long(about: str, turns: int, *folders: str) -> Part:
+    """Return a part of tests marked `long`."""
+    share = f" --share {turns} --turn {{turn}}" if turns > 1 else ""
+    command = f'{_PYTEST} -n 4 -m "{_LONG}"{share} {" ".join(folders)}'
+    return Part(about, (command,), turns, folders)
+
+
+PARTS: Final[Mapping[str, Part]] = {
+    "test": Part("what runs for every change", ("make test",)),
+    "walks": _long("judged walks of charger and vehicle", 24, "tests/safety"),
+    "lab": _long("the conformance lab, and devices with faults", 6, "tests/testkit"),
+    "sessions": _long(
+        "sessions of all editions, state by message", 6, "tests/evcc", "tests/iec61851", "tests/iso15118", "tests/secc",
+        "tests/sessions", "tests/slac",
+    ),
+    "back-end": _long("the back end on all databases, with kills", 4, "tests/csms"),
+    "programs": _long("programs that are killed, and the demo's scenarios", 4, "tests/e2e"),
+    "commands": _long(
+        "commands, documents, gateway, telemetry, batteries", 2, "tests/battery", "tests/benchmarks", "tests/cli",
+        "tests/docs", "tests/gateway", "tests/telemetry",
+    ),
+    "protocols": _long(
+        "codecs, links, keys, stations", 4, "tests/asn1", "tests/energy", "tests/exi", "tests/fuzz", "tests/hardware",
+        "tests/ieee2030_5", "tests/interop", "tests/io", "tests/mutants", "tests/ocpp", "tests/openadr", "tests/ota",
+        "tests/pki", "tests/pki_tools", "tests/station", "tests/translate", "tests/test_*.py",
+    ),
+    "interop": Part(
+        "every EXI message type, and independent peers",
+        (f'{_PYTEST} -n 2 -m "interop" --share 5 --turn {{turn}}',),
+        5,
+    ),
+    "machines": Part(
+        "packages, services, control board, console in a browser",
+        (f'{_PYTEST} -n 2 -m "{_LONG}" tests/deploy tests/board tests/browser', "make first-day"),
+        folders=("tests/deploy", "tests/board", "tests/browser"),
+    ),
+    "mutants": Part(
+        "changes that a test must notice", (".venv/bin/python -m tests.mutants --share 40 --turn {turn}",), 40
+    ),
+    "faults": Part(
+        "bad networks, broken input, detectors on Flink", ("make chaos", "make fuzz FUZZ_SECONDS=5", "make stream")
+    ),
+    "figures": Part("benchmarks in short, reaction times", (".venv/bin/python -m benchmarks --quick",)),
+}  # fmt: skip
+
+
+class Pass(msgspec.Struct, frozen=True):
+    """The last time that a part passed: on a commit, at a time (ISO 8601), in minutes; `number` counts all passes."""
+
+    commit: str
+    at: str
+    minutes: float
+    number: int
+
+
+def read() -> dict[str, Pass]:
+    """Return the last pass of each part that has passed."""
+    return msgspec.json.decode(LEDGER.read_bytes(), type=dict[str, Pass]) if LEDGER.exists() else {}
+
+
+def note(name: str, minutes: float) -> None:
+    """Note that a part has passed on this commit."""
+    passed = read()
+    number = passed[name].number + 1 if name in passed else 1
+    at = datetime.now(UTC).isoformat(timespec="minutes")
+    passed[name] = Pass(_git("rev-parse", "--short=12", "HEAD"), at, round(minutes, 1), number)
+    LEDGER.write_bytes(msgspec.json.format(msgspec.json.encode(dict(sorted(passed.items()))), indent=2) + b"\n")
+
+
+def commits_since(commit: str) -> int | None:
+    """Return how many commits came after one; None if this history does not have it."""
+    count = _git("rev-list", "--count", f"{commit}..HEAD")
+    return int(count) if count else None
+
+
+def ages(passed: Mapping[str, Pass]) -> dict[str, int | None]:
+    """Return how many commits ago each part passed, the oldest first; None for never, or nobody knows."""
+    found = {name: commits_since(passed[name].commit) if name in passed else None for name in PARTS}
+    return dict(sorted(found.items(), key=lambda each: (each[1] is not None, -(each[1] or 0))))
+
+
+def stale(found: Mapping[str, int | None]) -> list[str]:
+    """Return a line for each part that should run again."""
+    return [
+        f"make verify PART={name}: {'it never passed' if age is None else f'it passed {age} commits ago'}"
+        for name, age in found.items()
+        if age is None or age > STALE
+    ]
+
+
+def run(name: str) -> bool:
+    """Run a part; return whether it passed, which is noted then."""
+    part, began = PARTS[name], time.monotonic()
+    passed = read()
+    turn = (passed[name].number if name in passed else 0) % part.turns
+    for command in part.commands:
+        words = shlex.split(command.format(turn=turn))
+        code = _run(words)
+        if code == REPEATABLE:  # nothing failed but tests of programs, which the machine may have delayed
+            code = _run([*words, *_ALONE])
+        if code:
+            print(f"{name}: failed, exit code {code}", flush=True)
+            return False
+    minutes = (time.monotonic() - began) / 60
+    print(f"{name}: passed in {minutes:.1f} minutes", flush=True)
+    note(name, minutes)
+    return True
+
+
+def _run(words: Sequence[str]) -> int:
+    print(shlex.join(words), flush=True)
+    return subprocess.run(words, cwd=ROOT, env=os.environ | ENVIRONMENT, check=False).returncode
+
+
+def _git(*words: str) -> str:
+    return subprocess.run(("git", *words), cwd=ROOT, capture_output=True, check=False, text=True).stdout.strip()
+
+
+def main(arguments: Sequence[str]) -> int:
+    """See the module. Exit code 1 if a part failed."""
+    parser = argparse.ArgumentParser(prog="python -m tests.verify", description="Everything, in parts.")
+    parser.add_argument("part", nargs="*", metavar="PART", help=f"one of {', '.join(PARTS)}; all without")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no part after so many minutes")
+    parser.add_argument("--list", action="store_true", help="list the parts, and when each passed")
+    parser.add_argument("--stale", action="store_true", help="name parts that passed too long ago, and run none")
+    options = parser.parse_args(arguments)
+    if unknown := sorted(set(options.part) - set(PARTS)):
+        parser.error(f"no such part: {', '.join(unknown)}")
+    passed, began = read(), time.monotonic()
+    found = ages(passed)
+    if options.stale:
+        print("\n".join(stale(found)))
+        return 0
+    if options.list:
+        for name, part in PARTS.items():
+            last = passed.get(name)
+            when = (
+                f"{last.at}, {last.commit}, {last.minutes} min, pass {last.number} of {part.turns}" if last else "never"
+            )
+            print(f"{name:10} {part.about}: {when}")
+        return 0
+    failed = []
+    for name in options.part or found:
+        if (time.monotonic() - began) / 60 >= options.minutes:
+            print(f"{name}: not begun, {options.minutes:g} minutes are over")
+        elif not run(name):
+            failed.append(name)
+    print(f"failed: {', '.join(failed)}" if failed else "all that ran passed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
