@@ -6,6 +6,7 @@ by phase over the same tree, which these limits lower. Stations outside sites sh
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -261,12 +262,14 @@ def _load(
 
 
 class EvseUse(msgspec.Struct, frozen=True, kw_only=True):
-    """A running transaction: its power (W, negative out of the vehicle), when that was received (UTC ms), what its
-    vehicle can use in each direction, and its set-point."""
+    """A running transaction: its power (W, negative out of the vehicle; None: unknown), when that was received (UTC
+    ms), what its vehicle can use in each direction, the most that its EVSE can (`rated_w`: into it and out), and its
+    set-point."""
 
     station_id: str
     evse_id: int
-    power_w: int = 0
+    power_w: int | None = 0
+    rated_w: tuple[int, int] = (0, 0)
     heard_ms: int = 0
     import_w: int = 0
     export_w: int = 0
@@ -276,7 +279,7 @@ class EvseUse(msgspec.Struct, frozen=True, kw_only=True):
 class StationShare(msgspec.Struct, frozen=True, kw_only=True):
     """What a station's EVSEs at one node, of a site if any, are to draw and feed back at most, W.
 
-    `held_import_w`, `held_export_w`: what it last accepted, at `since_ms` (UTC); None: nothing yet.
+    `held_import_w`, `held_export_w`: what it last accepted, at `since_ms` (UTC); None: nothing yet, since it has one.
     """
 
     station_id: str
@@ -299,9 +302,12 @@ def share_stations(
     *,
     anew: bool,
     gone: Collection[str] = (),
+    suspects: Mapping[str, int] = MappingProxyType({}),
+    now_ms: int = 0,
 ) -> tuple[list[StationShare], dict[str, int]]:
     """Return the shares of all stations that are connected, run a transaction, or had a share; and by how much (W)
-    stations are beyond what they may have. `anew`: limits or sites have changed. `gone`: stations that have none."""
+    stations are beyond what they may have. `anew`: limits or sites have changed. `gone`: stations that have none.
+    `suspects`: those that were beyond, and by how much: they are until a reading says otherwise."""
     before = chains(sites)
     trees: dict[Direction, list[Node]] = {
         "import": tree(limits, sites, "import"),
@@ -314,49 +320,50 @@ def share_stations(
         node = next(str(each) for each in reversed(points) if str(each) in names)
         return station_id, node, points[1].site if points[1:] else ""
 
-    homes = {home(*evse) for evse in before if evse[0] not in gone} | {
+    homes = {home(*known_evse) for known_evse in before if known_evse[0] not in gone} | {
         home(each.station_id, each.evse_id) for each in use
     }
     had = {(each.station_id, each.node): each for each in known}
     without = {*connected, *(station_id for station_id, _ in had)} - {station_id for station_id, *_ in homes}
     homes |= {(station_id, _ROOT, "") for station_id in without}
     here: dict[tuple[str, str], list[EvseUse]] = {}
-    for each in use:
-        here.setdefault(home(each.station_id, each.evse_id)[:2], []).append(each)
+    for evse in use:
+        here.setdefault(home(evse.station_id, evse.evse_id)[:2], []).append(evse)
+    shares = [
+        msgspec.structs.replace(
+            had.get((station, node)) or StationShare(station_id=station, node=node, since_ms=now_ms), site=site
+        )
+        for station, node, site in sorted(homes)
+    ]
     granted: dict[Direction, dict[str, int]] = {}
     beyond: dict[str, int] = {}
     for direction, nodes in trees.items():
         bearers = [
             _bearer(
-                had.get((station, node)),
-                station,
-                node,
-                here.get((station, node), ()),
+                each,
+                here.get((each.station_id, each.node), ()),
                 direction,
-                connected,
+                suspects.get(each.station_id, 0),
                 followed_ms,
+                now_ms,
+                new=(each.station_id, each.node) not in had,
+                reachable=each.station_id in connected,
             )
-            for station, node, _ in sorted(homes)
+            for each in shares
         ]
         if direction == "import":  # within a site its balancer moves power between stations
-            obeying = _sites_within(bearers, [site for _, _, site in sorted(homes)])
+            obeying = _sites_within(bearers, [each.site for each in shares])
             bearers = [
-                msgspec.structs.replace(each, drawn=0) if site in obeying else each
-                for each, (_, _, site) in zip(bearers, sorted(homes), strict=True)
+                msgspec.structs.replace(bearer, drawn=0) if each.site in obeying else bearer
+                for bearer, each in zip(bearers, shares, strict=True)
             ]
         granted[direction] = share_out(nodes, bearers, anew=anew)
-        for bearer in bearers:
+        for bearer, each in zip(bearers, shares, strict=True):
             if bearer.beyond and bearer.held is not None:
-                station = bearer.id.partition("\0")[0]
-                beyond[station] = max(beyond.get(station, 0), bearer.beyond)
+                beyond[each.station_id] = max(beyond.get(each.station_id, 0), bearer.beyond)
     return [
-        msgspec.structs.replace(
-            had.get((station, node)) or StationShare(station_id=station, node=node),
-            site=site,
-            import_w=granted["import"][f"{station}\0{node}"],
-            export_w=granted["export"][f"{station}\0{node}"],
-        )
-        for station, node, site in sorted(homes)
+        msgspec.structs.replace(each, import_w=import_w, export_w=export_w)
+        for each, import_w, export_w in zip(shares, granted["import"].values(), granted["export"].values(), strict=True)
     ], beyond
 
 
@@ -370,31 +377,47 @@ def _sites_within(bearers: Iterable[Bearer], sites: Iterable[str]) -> set[str]:
 
 
 def _bearer(
-    share: StationShare | None,
-    station: str,
-    node: str,
-    use: Iterable[EvseUse],
+    share: StationShare,
+    use: Sequence[EvseUse],
     direction: Direction,
-    connected: Collection[str],
+    excess_w: int,
     followed_ms: int,
+    now_ms: int,
+    *,
+    new: bool,
+    reachable: bool,
 ) -> Bearer:
+    """Return a station's part in one direction.
+
+    An unknown power is what was permitted, or all that the EVSE can where nothing was accepted in time.
+    """
     inward = direction == "import"
-    held = None if share is None else share.held_import_w if inward else share.held_export_w
-    since_ms = 0 if share is None or held is None else share.since_ms + followed_ms
-    sign = 1 if inward else -1
+    sign, way = (1, 0) if inward else (-1, 1)
+    held = share.held_import_w if inward else share.held_export_w
+    granted = share.import_w if inward else share.export_w
+    drawn, unknown = 0, []
+    for each in use:
+        if each.power_w is None:
+            unknown.append(each.rated_w[way])
+        elif held is None or excess_w or each.heard_ms >= share.since_ms + followed_ms:
+            drawn += max(0, sign * each.power_w)
+    if unknown and held is not None:
+        drawn = max(drawn, max(granted, held) + excess_w)
+    elif unknown and now_ms >= share.since_ms + followed_ms:
+        drawn += sum(unknown)
     asked = [sign * each.setpoint_w for each in use if each.setpoint_w is not None]
     return Bearer(
-        id=f"{station}\0{node}",
-        node=node,
-        granted=None if share is None else share.import_w if inward else share.export_w,
+        id=f"{share.station_id}\0{share.node}",
+        node=share.node,
+        granted=None if new else granted,
         held=held,
-        drawn=sum(max(0, sign * each.power_w) for each in use if each.heard_ms >= since_ms),
+        drawn=drawn,
         needed=sum(
             (each.import_w if inward else each.export_w) if each.setpoint_w is None else max(0, sign * each.setpoint_w)
             for each in use
         ),
         asked=sum(max(0, each) for each in asked),
-        reachable=station in connected,
+        reachable=reachable,
     )
 
 

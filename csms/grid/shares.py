@@ -1,5 +1,6 @@
 """Shares the limits of the grid signal over all stations behind their connection points, on all nodes together."""
 
+import asyncio
 from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
@@ -51,6 +52,11 @@ class GridShares:
         self._followers: dict[str, Callable[[], None]] = {}
         self._beyond: dict[str, dict[str, int]] = {}
         """By site, "" for all, the stations that do not obey, and by how much, W."""
+        self._suspects: dict[str, int] = {}
+        """All stations that did not obey when this node shared last."""
+        self._by: tuple[list[GridLimit], str] = ([], "")
+        """The limits that this node has shared last, and the hash by which shares of them are known."""
+        self._sharing = asyncio.Lock()
         self._kept = True
         """Whether shares may be stored, by this node or before it started."""
 
@@ -79,11 +85,16 @@ class GridShares:
         limits = self._limits()
         if not limits:
             return Share() if signal is None else Share(signal.site_import_limit_w, signal.export_limit_w)
-        found = await self._store.read(grid_shares.share_of, station_id, limits)
-        if found is None:
-            await self.share()
-            found = await self._store.read(grid_shares.share_of, station_id, limits)
+        if (found := await self._found(station_id, limits)) is None:
+            async with self._sharing:  # many stations may come at once
+                if (found := await self._found(station_id, limits)) is None:
+                    await self.share()
+                    found = await self._found(station_id, limits)
         return found or Share(0, 0)
+
+    async def _found(self, station_id: str, limits: list[GridLimit]) -> Share | None:
+        by, shared = self._by
+        return await self._store.read(grid_shares.share_of, station_id, shared) if by == limits else None
 
     async def share(self) -> None:
         """Share the limits in force; have stations sent what has changed, and name those that do not obey."""
@@ -96,9 +107,11 @@ class GridShares:
             return
         self._kept = True
         now_ms, connected = self._clock.utc_ms(), self._connections.connected()
-        changed, beyond = await self._store.run(grid_shares.share_all, limits, connected, now_ms, self.followed_ms)
+        about = limits, connected, now_ms, self.followed_ms, self._suspects
+        changed, self._suspects, shared = await self._store.run(grid_shares.share_all, *about)
+        self._by = limits, shared
         here = self._connections.connected_here()
-        self.name({name: power_w for name, power_w in beyond.items() if name in here})
+        self.name({name: power_w for name, power_w in self._suspects.items() if name in here})
         if changed:
             self._wake(changed)
             self._feed.publish(GRID_SHARES, None, {"stations": sorted(changed)})

@@ -1,7 +1,8 @@
 """Shares of the grid's limits that stations have: decided in one transaction, so that two nodes never share twice."""
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 import msgspec
@@ -37,18 +38,18 @@ class Share(NamedTuple):
     export_w: int = MOST_W
 
 
-def share_of(connection: Connection, station_id: str, limits: Sequence[GridLimit]) -> Share | None:
-    """Return a station's share; None if it has none by these limits yet.
+def share_of(connection: Connection, station_id: str, shared: str) -> Share | None:
+    """Return a station's share; None if it has none by these limits, of which `share_all` returned the hash.
 
     At a site it may draw what the whole site may: its balancer holds that.
     """
     own = connection.execute(select(grid_shares).where(grid_shares.c.station_id == station_id)).all()
-    shared = _hash(limits, charging.all_sites(connection))
     if not own or any(row.shared != shared for row in own):
         return None
-    parts = parts_of(connection)
     import_w = sum(row.import_w for row in own if not row.site)
-    import_w += sum(parts[site] for site in {row.site for row in own if row.site})
+    if at_sites := {row.site for row in own if row.site}:
+        parts = parts_of(connection)
+        import_w += sum(parts[site] for site in at_sites)
     return Share(min(MOST_W, import_w), min(row.export_w for row in own))
 
 
@@ -108,8 +109,13 @@ def share_all(
     connected: Collection[str],
     now_ms: int,
     followed_ms: int = FOLLOWED_MS,
-) -> tuple[set[str], dict[str, int]]:
-    """Share limits over all stations; return those whose share has changed, and by how much (W) some exceed theirs."""
+    suspects: Mapping[str, int] = MappingProxyType({}),
+) -> tuple[set[str], dict[str, int], str]:
+    """Share limits over all stations; return those whose share has changed, by how much (W) some exceed theirs, and a
+    hash of the limits and their tree.
+
+    `suspects`: those that did so before.
+    """
     lock(connection, (_LOCK,))
     sites = charging.all_sites(connection)
     shared = _hash(limits, sites)
@@ -126,7 +132,10 @@ def share_all(
         for row in rows
     }
     anew = any(row.shared != shared for row in rows)
-    found, beyond = share_stations(limits, sites, known.values(), use, connected, followed_ms, anew=anew, gone=gone)
+    found, beyond = share_stations(
+        limits, sites, known.values(), use, connected, followed_ms, anew=anew, gone=gone, suspects=suspects,
+        now_ms=now_ms,
+    )  # fmt: skip
     changed, sites_changed = set(), set()
     for each in found:
         before = known.pop((each.station_id, each.node), None)
@@ -138,7 +147,7 @@ def share_all(
         connection.execute(delete(grid_shares).where(there.station_id == station_id, there.node == node))
     if anew or changed or known:
         upsert_rows(connection, grid_shares, [{**msgspec.structs.asdict(each), "shared": shared} for each in found])
-    return changed | {each.station_id for each in found if each.site and each.site in sites_changed}, beyond
+    return changed | {each.station_id for each in found if each.site and each.site in sites_changed}, beyond, shared
 
 
 def _gone(connection: Connection, here: Collection[str], now_ms: int) -> list[str]:
@@ -170,7 +179,8 @@ def _use(connection: Connection, now_ms: int) -> list[EvseUse]:
             EvseUse(
                 station_id=each.station_id,
                 evse_id=each.evse_id or 0,
-                power_w=round(each.watts or 0),
+                power_w=None if (watts := each.watts) is None else round(watts),
+                rated_w=(rating.import_w, rating.export_w if can is not None and can.bidirectional else 0),
                 heard_ms=each.heard_ms,
                 import_w=import_w,
                 export_w=export_w,

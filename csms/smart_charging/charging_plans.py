@@ -12,7 +12,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from csms.smart_charging.rules import SHARE_LEVEL, SHARE_PROFILE, WAITING_PROFILE
+from csms.smart_charging.rules import SHARE_LEVEL, SHARE_PROFILE, WAITING_PROFILE, limit_start_ms
 from v2g.ocpp.messages.charging_profiles import (
     ChargingProfile,
     ChargingProfilePurpose,
@@ -29,7 +29,6 @@ FOLLOWED_MS: Final = 3_000
 """So long after a limit or a share was sent, readings may be of the time before."""
 
 _TOLERANCE_W: Final = 1.0
-_CLOCK_SLACK_MS: Final = 60_000
 
 
 class TemplatePeriod(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -142,7 +141,7 @@ def _flat(
     limit = float(Decimal(milliampere // 100).scaleb(-1))  # OCPP's limits have one decimal
     schedule = ChargingSchedule(
         id=profile_id,
-        start_schedule=format_time(max(0, now_ms - _CLOCK_SLACK_MS)),
+        start_schedule=format_time(limit_start_ms(now_ms)),
         charging_rate_unit="A",
         charging_schedule_period=(
             ChargingSchedulePeriod(

@@ -23,11 +23,14 @@ from v2g.ocpp.routes import Version
 from v2g.ocpp.times import format_time, parse_time
 from v2g.translate.price_schedules import Asked, absolute_prices, price_levels, sales_tariff
 
-_CLOCK_SLACK_MS: Final = 60_000
-"""Tolerance for stations' clocks: schedules begin that long ago, so that they are in force on arrival."""
-
 _HOUR_MS: Final = 3_600_000
 _DAY_MS: Final = 24 * _HOUR_MS
+
+CLOCK_SLACK_MS: Final = 60_000
+"""Tolerance for stations' clocks: schedules begin that long ago, so that they are in force on arrival. So do prices."""
+
+LIMIT_SLACK_MS: Final = _DAY_MS
+"""The same for limits without prices: one replaces another, and until it begins by its station's clock none holds."""
 
 BIDIRECTIONAL: Final = frozenset({"AC_BPT", "AC_BPT_DER", "DC_BPT", "DC_ACDP_BPT"})
 """Energy transfer modes in which energy may flow back."""
@@ -160,7 +163,8 @@ def station_profiles(
         site = _profile(signal, SITE_PROFILE, "ChargingStationMaxProfile", periods, now_ms)
         requests.append(SetChargingProfileRequest(evse_id=0, charging_profile=site))
     if version == "2.1":
-        default = _profile(signal, DEFAULT_PROFILE, "TxDefaultProfile", _two_way(signal, now_ms, evses), now_ms)
+        periods = _two_way(signal, now_ms, limit_start_ms(now_ms), evses)
+        default = _profile(signal, DEFAULT_PROFILE, "TxDefaultProfile", periods, now_ms)
         requests.append(SetChargingProfileRequest(evse_id=0, charging_profile=default))
     return requests
 
@@ -246,7 +250,7 @@ def transaction_profile(
     the feed-back limit.
     """
     two_way = needs.bidirectional and version == "2.1"
-    periods = _two_way(signal, now_ms, sharers) if two_way else _charging_only(signal)
+    periods = _two_way(signal, now_ms, _start_ms(now_ms), sharers) if two_way else _charging_only(signal)
     if not periods:
         return None
     duration = None
@@ -263,8 +267,8 @@ def _charging_only(signal: GridSignal) -> tuple[ChargingSchedulePeriod, ...]:
     return () if limit is None else (ChargingSchedulePeriod(start_period=0, limit=limit),)
 
 
-def _two_way(signal: GridSignal, now_ms: int, parts: int) -> tuple[ChargingSchedulePeriod, ...]:
-    seconds_left = (signal.valid_until_ms - _start_ms(now_ms)) // 1000
+def _two_way(signal: GridSignal, now_ms: int, start_ms: int, parts: int) -> tuple[ChargingSchedulePeriod, ...]:
+    seconds_left = (signal.valid_until_ms - start_ms) // 1000
     limit = _import_limit(signal)
     if limit is None:  # ChargingOnly needs one
         after = ChargingSchedulePeriod(start_period=0, discharge_limit=0.0, operation_mode="ExternalSetpoint")
@@ -289,7 +293,12 @@ def _import_limit(signal: GridSignal) -> float | None:
 
 
 def _start_ms(now_ms: int) -> int:
-    return max(0, now_ms - _CLOCK_SLACK_MS) // 1000 * 1000
+    return max(0, now_ms - CLOCK_SLACK_MS) // 1000 * 1000
+
+
+def limit_start_ms(now_ms: int) -> int:
+    """Return when a schedule of limits without prices begins, so that any station's clock is past it (UTC)."""
+    return max(0, now_ms - LIMIT_SLACK_MS) // 1000 * 1000
 
 
 def _profile(
@@ -303,7 +312,7 @@ def _profile(
 ) -> ChargingProfile:
     schedule = ChargingSchedule(
         id=signal.version & 0x7FFFFFFF,
-        start_schedule=format_time(_start_ms(now_ms)),
+        start_schedule=format_time(limit_start_ms(now_ms) if transaction_id is None else _start_ms(now_ms)),
         duration=duration,
         charging_rate_unit="W",
         charging_schedule_period=periods,

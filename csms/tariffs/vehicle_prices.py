@@ -8,14 +8,14 @@ from sqlalchemy import Connection
 
 from csms.device_model.store import list_variables
 from csms.ocpp.base import Services
-from csms.smart_charging.rules import Needs, add_prices, add_sales_tariff, asked_of
+from csms.smart_charging.rules import CLOCK_SLACK_MS, Needs, add_prices, add_sales_tariff, asked_of
 from csms.tariffs import store as tariffs
 from csms.transactions import store as transactions
 from csms.transactions.rules import Transaction, taken_wh
 from v2g.energy.price_plan import PricePlan
 from v2g.ocpp.messages.charging_profiles import ChargingProfile
 from v2g.ocpp.routes import Version
-from v2g.ocpp.times import parse_time
+from v2g.ocpp.times import format_time, parse_time
 
 LEAST_ENTRIES: Final = 12
 """Supported by every station in a price schedule (ISO15118Ctrlr.MaxPriceElements may allow more)."""
@@ -40,8 +40,14 @@ async def with_prices(
     known = await services.store.look_up(_look_at_all, (station_id, profile.transaction_id, now_ms))
     if known is None:
         return profile
-    start = profile.charging_schedule[0].start_schedule
-    begin_ms = (now_ms if start is None else parse_time(start)) // 1000 * 1000
+    schedule = profile.charging_schedule[0]
+    begin_ms = now_ms // 1000 * 1000
+    if schedule.start_schedule is not None and schedule.charging_schedule_period[1:]:
+        begin_ms = parse_time(schedule.start_schedule) // 1000 * 1000
+    elif schedule.start_schedule is not None:  # long ago for a limit: prices begin with the schedule
+        begin_ms = max(parse_time(schedule.start_schedule), now_ms - CLOCK_SLACK_MS) // 1000 * 1000
+        schedule = msgspec.structs.replace(schedule, start_schedule=format_time(begin_ms))
+        profile = msgspec.structs.replace(profile, charging_schedule=(schedule,))
     started_ms = known.transaction.started_ms or begin_ms
     asked = asked_of(known.needs, begin_ms, started_ms, taken_wh(known.transaction), known.entries)
     if version != "2.1" or not known.needs.edition_20:

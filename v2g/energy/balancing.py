@@ -11,8 +11,9 @@ that has less or as much.
 """
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from heapq import heappop, heappush
 from typing import Annotated
 
 import msgspec
@@ -20,6 +21,9 @@ from msgspec import Meta
 
 MilliAmpere = Annotated[int, Meta(ge=0, le=10_000_000)]
 PHASES = (0, 1, 2)
+
+Place = tuple[str, int, int | None]
+"""A phase of a node, or its unbalance above another one."""
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -67,38 +71,32 @@ class Limits:
     """Remaining current on every phase of every node, and the path of each load."""
 
     def __init__(self, nodes: Sequence[Node], loads: Sequence[Load]) -> None:
-        self.left: dict[tuple[str, int, int | None], int] = {
-            (node.id, phase, None): node.limits[phase] for node in nodes for phase in PHASES
-        }
+        self.left: dict[Place, int] = {(node.id, phase, None): node.limits[phase] for node in nodes for phase in PHASES}
         self.left |= {
             (node.id, phase, other): node.unbalance
             for node in nodes
             if node.unbalance is not None
             for phase, other in itertools.permutations(PHASES, 2)
         }
-        parents = {node.id: node.parent for node in nodes}
-        self._through = {
-            load.id: [
-                place
-                for node in _up(parents, load.node)
-                for phase in load.phases
-                for other in (None, *PHASES)
-                if other not in load.phases and (place := (node, phase, other)) in self.left
-            ]
-            for load in loads
-        }
+        self._parents = {node.id: node.parent for node in nodes}
+        self._ways: dict[tuple[str, tuple[int, ...]], list[Place]] = {}
+        self.through = {load.id: self._way(load.node, load.phases) for load in loads}
 
-    def room(self, loads: Iterable[str]) -> int:
-        """Return by how much each of some loads can be raised together."""
-        counts: dict[tuple[str, int, int | None], int] = {}
-        for load in loads:
-            for place in self._through[load]:
-                counts[place] = counts.get(place, 0) + 1
-        return max(0, min((self.left[place] // count for place, count in counts.items()), default=0))
+    def _way(self, node: str, phases: tuple[int, ...]) -> list[Place]:
+        """Return the places on the way of a load, the same for all at its node and phases."""
+        if (found := self._ways.get((node, phases))) is None:
+            every = itertools.product(_up(self._parents, node), phases, (None, *PHASES))
+            found = [place for place in every if place[2] not in phases and place in self.left]
+            self._ways[node, phases] = found
+        return found
+
+    def room(self, load: str) -> int:
+        """Return by how much a load can be raised."""
+        return max(0, min(self.left[place] for place in self.through[load]))
 
     def draw(self, load: str, amount: int) -> None:
         """Subtract a load's current."""
-        for place in self._through[load]:
+        for place in self.through[load]:
             self.left[place] -= amount
 
 
@@ -122,7 +120,7 @@ def share(nodes: Sequence[Node], loads: Sequence[Load]) -> dict[str, int]:
     free = [load for load in loads if load.fixed is None]
     admitted = []
     for load in sorted(free, key=lambda each: (not each.running, -each.priority, -each.needed, each.since_ms, each.id)):
-        fits = load.most >= load.least and limits.room([load.id]) >= load.least
+        fits = load.most >= load.least and limits.room(load.id) >= load.least
         given[load.id] = load.least if fits else 0
         if fits:
             limits.draw(load.id, load.least)
@@ -137,25 +135,72 @@ def share(nodes: Sequence[Node], loads: Sequence[Load]) -> dict[str, int]:
 
 
 def _fill(given: dict[str, int], limits: Limits, loads: Sequence[str], targets: Mapping[str, int]) -> None:
-    """Raise loads towards their targets, the lowest first and equals together, as far as possible."""
-    open_ = [load for load in loads if given[load] < targets[load]]
-    while open_:
-        level = min(given[load] for load in open_)
-        lowest = [load for load in open_ if given[load] == level]
-        above = [given[load] for load in open_ if given[load] > level]
-        step = min([*(targets[load] for load in lowest), *above]) - level
-        step = min(step, limits.room(lowest))
-        for load in lowest:
-            if step:
-                raised = step
-            elif limits.room([load]):  # fewer mA left than loads: the last mA go one by one
-                raised = 1
+    """Raise loads towards their targets, the lowest first and equals together, as far as possible.
+
+    One level rises from event to event: a load stands there, has its target, or a place on its way is full. Each event
+    costs as much as a load's way is long, so that thousands of loads can share.
+    """
+    order = {load: at for at, load in enumerate(loads)}
+    waiting = sorted((load for load in loads if given[load] < targets[load]), key=lambda load: -given[load])
+    level, number = 0, itertools.count()
+    rising: dict[Place, set[str]] = {}
+    settled: dict[Place, int] = {}  # up to which level what rises is subtracted
+    reached: list[tuple[int, str]] = []
+    full: list[tuple[int, int, Place]] = []
+    fills: dict[Place, int] = {}  # when, or before: loads have stopped since
+
+    def settle(place: Place) -> int:
+        limits.left[place] -= len(rising[place]) * (level - settled[place])
+        settled[place] = level
+        return limits.left[place]
+
+    def foresee(place: Place) -> None:
+        fills[place] = level + max(0, limits.left[place] // len(rising[place]))
+        heappush(full, (fills[place], next(number), place))
+
+    def stop(load: str) -> None:
+        given[load] = level
+        for place in limits.through[load]:
+            settle(place)
+            rising[place].discard(load)
+
+    while waiting or reached:
+        level = min(
+            [*(given[load] for load in waiting[-1:]), *(at for at, _ in reached[:1]), *(at for at, *_ in full[:1])]
+        )
+        while reached and reached[0][0] == level:
+            if (load := heappop(reached)[1]) in rising[limits.through[load][0]]:
+                stop(load)
+        joined = set()
+        while waiting and given[waiting[-1]] == level:
+            heappush(reached, (targets[load := waiting.pop()], load))
+            for place in limits.through[load]:
+                settled.setdefault(place, level)
+                rising.setdefault(place, set())
+                settle(place)
+                rising[place].add(load)
+                joined.add(place)
+        for place in joined:
+            foresee(place)
+        spare = {}
+        while full and full[0][0] == level:
+            place = heappop(full)[2]
+            if fills[place] == level and rising[place] and place not in spare:
+                if settle(place) < len(rising[place]):
+                    spare[place] = limits.left[place]
+                else:
+                    foresee(place)
+        # fewer mA left than loads: the last mA go one by one
+        for load in sorted({load for place in spare for load in rising[place]}, key=order.__getitem__):
+            tight = [place for place in limits.through[load] if place in spare]
+            if min(spare[place] for place in tight) > 0:
+                for place in tight:
+                    spare[place] -= 1
             else:
-                raised = 0
-                open_.remove(load)
-            given[load] += raised
-            limits.draw(load, raised)
-        open_ = [load for load in open_ if given[load] < targets[load]]
+                stop(load)
+        for place in spare:
+            if rising[place]:
+                foresee(place)
 
 
 def check_tree(nodes: Sequence[Node]) -> None:

@@ -1,6 +1,7 @@
 """Limits at connection points: whatever the tree, they hold together, are shared fairly, and lowered before raised."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 import pytest
@@ -253,6 +254,39 @@ def test_a_sites_stations_are_beyond_only_together_in_import_and_each_in_export(
     assert beyond(19_000, 5_000) == {"A": 9_000}
     assert beyond(-19_000, -1_000) == {"A": 9_000}
     assert beyond(19_000, 5_000, FOLLOWED_MS - 1) == {}
+
+
+def judged(use: EvseUse, *, held: bool = True, suspects: Mapping[str, int] | None = None, now_ms: int = 10_000) -> Any:
+    """The shares, import and export, of A with this use and of B, and who is beyond: A has 30 of 60 kW, sent at 5 s."""
+    of_a = StationShare(station_id="A", node="all", import_w=30_000, export_w=3_000, since_ms=5_000)
+    of_b = msgspec.structs.replace(accept(of_a, 5_000), station_id="B", held_import_w=30_000, held_export_w=3_000)
+    known = [accept(of_a, 5_000) if held else of_a, of_b]
+    limits = [limit(60_000), limit(6_000, direction="export")]
+    found, beyond = share_stations(
+        limits, [], known, [use], {"A", "B"}, anew=False, suspects=suspects or {}, now_ms=now_ms
+    )
+    return [(each.import_w, each.export_w) for each in found], beyond
+
+
+@pytest.mark.requirement("R193")
+def test_an_unknown_power_is_what_was_permitted_else_all_that_the_evse_can() -> None:
+    unknown = EvseUse(station_id="A", evse_id=1, power_w=None, rated_w=(50_000, 5_000), import_w=30_000)
+    calm = [(30_000, 3_000)] * 2, {}
+    assert judged(unknown) == calm
+    before = 5_000 + FOLLOWED_MS - 1
+    assert judged(unknown, held=False, now_ms=before) == calm, "it had no time to accept"
+    assert judged(unknown, held=False, now_ms=before + 1) == ([(30_000, 3_000), (10_000, 1_000)], {})
+    assert judged(unknown, suspects={"A": 9_000}) == ([(30_000, 3_000), (21_000, 0)], {"A": 9_000}), "nor obeys it now"
+
+
+@pytest.mark.requirement("R193")
+def test_one_that_did_not_obey_does_not_until_a_reading_says_otherwise() -> None:
+    """What it has accepted since does not make it obey; for any other one a reading of before says nothing."""
+    before = EvseUse(station_id="A", evse_id=1, power_w=45_000, heard_ms=5_000, import_w=30_000)
+    assert judged(before)[1] == {}
+    assert judged(before, suspects={"A": 1}) == ([(30_000, 3_000), (15_000, 3_000)], {"A": 15_000})
+    obeys = msgspec.structs.replace(before, power_w=29_000)
+    assert judged(obeys, suspects={"A": 1})[1] == {}
 
 
 def test_a_set_point_is_what_a_vehicle_needs_in_its_direction_only() -> None:

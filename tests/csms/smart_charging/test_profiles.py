@@ -5,11 +5,20 @@ import pytest
 
 from csms.admission.rules import Admission, admit, serial_number_fits
 from csms.dispatch.rules import dispatch_profile
-from csms.smart_charging.rules import Needs, answer_needs, needs_of, station_profiles, transaction_profile
+from csms.smart_charging.charging_plans import share_profile, waiting_profile
+from csms.smart_charging.rules import (
+    Needs,
+    answer_needs,
+    limit_start_ms,
+    needs_of,
+    station_profiles,
+    transaction_profile,
+)
 from tests.csms.support import grid_signal
 from v2g.ocpp.messages.ev_charging import NotifyEVChargingNeedsRequest
 from v2g.ocpp.messages.smart_charging import SetChargingProfileRequest
 from v2g.ocpp.routes import Version
+from v2g.ocpp.times import format_time
 from v2g.ocpp.versions import write_payload
 from v2g_station.blocks.smart_charging.profile_rules import Abilities, refuse
 from v2g_station.blocks.smart_charging.profiles import Around, Installed, OpenTransaction, allowance
@@ -38,6 +47,19 @@ def accepted(requests: list[SetChargingProfileRequest], version: Version) -> lis
         )
         installed.append(Installed(request.evse_id, profile, version))
     return installed
+
+
+@pytest.mark.requirement("R193")
+@pytest.mark.parametrize("behind_h", [0, 1, 23])
+def test_limits_hold_at_once_at_a_station_whose_clock_is_hours_behind(behind_h: int) -> None:
+    """Where one began later by that clock than the one that it replaces, none would hold until then."""
+    needs = Needs(evse_id=1, requested="DC_BPT")
+    requests = [*station_profiles(SIGNAL, "2.1", NOW), transaction_profile(SIGNAL, "2.1", NOW, "t", needs)]
+    running = Around(evse_id=1, transaction=OpenTransaction("t", 1, NOW))
+    found = allowance(accepted(requests, "2.1"), NOW - behind_h * 3_600_000, running)
+    assert (found.charge_w, found.discharge_w) == (11_000, 5_000)
+    starts = [waiting_profile(6_000, NOW), share_profile(1, 16_000, 3, NOW, "t")]
+    assert {each.charging_schedule[0].start_schedule for each in starts} == {format_time(limit_start_ms(NOW))}
 
 
 @pytest.mark.parametrize(
