@@ -158,8 +158,8 @@ class _Way:
         limits = Limits(nodes, [*others, mine, _power("power", 0)])
         for load in others:
             limits.draw(load.id, load.fixed or 0)
-        line_ma = limits.room(["lines"]) if len(nodes) > 1 else MOST_MA
-        return _Amount(min(limits.room(["power"]), line_power_w(line_ma, self._volts, len(mine.phases))), line_ma)
+        line_ma = limits.room("lines") if len(nodes) > 1 else MOST_MA
+        return _Amount(min(limits.room("power"), line_power_w(line_ma, self._volts, len(mine.phases))), line_ma)
 
     def _flowing(self, nodes: Sequence[Node], number: int, evse: FeederEvse) -> list[Load]:
         """Return what may flow: the same in all lines in use, what is measured beyond that, and the power."""

@@ -102,6 +102,14 @@ def test_what_is_judged_charges_vehicles(pki: PkiTree, tmp_path: Path, kind: Kin
     assert performed(pki, tmp_path, kind, (*STATES["charging"], ("wait", 60.0))) == pytest.approx(402, abs=5)
 
 
+def test_another_vehicle_at_the_feeder_takes_its_half(pki: PkiTree, tmp_path: Path) -> None:
+    alone, shared = (
+        performed(pki, tmp_path, "bare", (*STATES["charging"], ("share", sharers), ("wait", 120.0)))
+        for sharers in (1, 2)
+    )
+    assert shared == pytest.approx(alone / 2, rel=0.1)
+
+
 # -- the judge sees what is wrong -------------------------------------------------------------------------------------
 
 
