@@ -252,10 +252,12 @@ class AlertWatch:
         have reported since it came."""
         signal, worst = self._services.grid.current, dict[str, Observed]()
         limits = () if signal is None else signal.limits_at(now_ms)
-        followed_ms = self._services.shares.followed_ms
+        followed_ms, suspects = self._services.shares.judges
         for begins_ms in {max(each.from_ms, signal.issued_at_ms) for each in limits if signal is not None}:
             some = [each for each in limits if signal and max(each.from_ms, signal.issued_at_ms) == begins_ms]
-            states = await self._services.store.read(grid_shares.states_of, some, begins_ms + followed_ms, followed_ms)
+            states = await self._services.store.read(
+                grid_shares.states_of, some, begins_ms + followed_ms, followed_ms, suspects
+            )
             for each in states:
                 excess_w = max(0, -each.left_w)
                 if each.subject not in worst or worst[each.subject].value < excess_w:

@@ -340,7 +340,7 @@ class Dispatch:
             here = [at_place[place.id] for place in site.places if place.id in at_place]
             if not here:
                 continue
-            site = await services.shares.limited(site)
+            site, _ = await services.shares.limited(site)
             known, given = await look_at(services, site)
             ranges = {each.evse: able[each.id] for each in here}
             allowed = bound(site, known, given, ranges, services.clock.utc_ms())

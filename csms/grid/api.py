@@ -73,7 +73,7 @@ async def list_grid_limits(call: Call) -> tuple[LimitState, ...]:
         others = {point for evse, points in behind.items() if evse[0] not in call.stations for point in (*points, ALL)}
         limits = tuple(each for each in limits if each.connection_point not in others | {ALL})
     return tuple(
-        sorted(await call.run(states_of, limits, 0, call.services.shares.followed_ms), key=lambda each: each.left_w)
+        sorted(await call.run(states_of, limits, 0, *call.services.shares.judges), key=lambda each: each.left_w)
     )
 
 

@@ -196,7 +196,7 @@ def share_out(nodes: Sequence[Node], bearers: Sequence[Bearer], *, anew: bool) -
     if beyond:  # their own share is as if they obeyed
         fair = _wanted(nodes, bearers, {name: may for name, may in fixed.items() if name not in beyond})
         wanted |= {
-            each.id: min(each.drawn if each.held is None else each.may, fair[each.id])
+            each.id: min(each.drawn if each.granted is None else each.may, fair[each.id])
             for each in bearers
             if each.id in beyond
         }

@@ -52,8 +52,8 @@ class GridShares:
         self._followers: dict[str, Callable[[], None]] = {}
         self._beyond: dict[str, dict[str, int]] = {}
         """By site, "" for all, the stations that do not obey, and by how much, W."""
-        self._suspects: dict[str, int] = {}
-        """All stations that did not obey when this node shared last."""
+        self.suspects: Mapping[str, int] = {}
+        """All stations that did not obey when this node shared last, and by how much, W."""
         self._by: tuple[list[GridLimit], str] = ([], "")
         """The limits that this node has shared last, and the hash by which shares of them are known."""
         self._sharing = asyncio.Lock()
@@ -107,11 +107,11 @@ class GridShares:
             return
         self._kept = True
         now_ms, connected = self._clock.utc_ms(), self._connections.connected()
-        about = limits, connected, now_ms, self.followed_ms, self._suspects
-        changed, self._suspects, shared = await self._store.run(grid_shares.share_all, *about)
+        about = limits, connected, now_ms, self.followed_ms, self.suspects
+        changed, self.suspects, shared = await self._store.run(grid_shares.share_all, *about)
         self._by = limits, shared
         here = self._connections.connected_here()
-        self.name({name: power_w for name, power_w in self._suspects.items() if name in here})
+        self.name({name: power_w for name, power_w in self.suspects.items() if name in here})
         if changed:
             self._wake(changed)
             self._feed.publish(GRID_SHARES, None, {"stations": sorted(changed)})
@@ -120,6 +120,11 @@ class GridShares:
     def followed_ms(self) -> int:
         """So long after a limit was sent, readings may be of the time before."""
         return round(FOLLOWED_MS * self._clock.scale)
+
+    @property
+    def judges(self) -> tuple[int, Collection[str]]:
+        """How readings are judged: how long a station may take to follow, ms, and those that do not."""
+        return self.followed_ms, frozenset(self.suspects)
 
     @property
     def beyond(self) -> dict[str, int]:
@@ -137,24 +142,24 @@ class GridShares:
             self._feed.publish("limit_not_obeyed", station_id, data)
         self._beyond[site] = dict(beyond)
 
-    async def accepted(self, station_id: str, share: Share) -> None:
-        """Note that a station has accepted its share: what it gave back is soon for others."""
-        await self._store.run(grid_shares.accept, station_id, share, self._clock.utc_ms())
+    async def accepted(self, station_id: str, import_w: int | None, export_w: int | None) -> None:
+        """Note what a station has accepted of its share, None: not that. What it gave back is soon for others."""
+        await self._store.run(grid_shares.accept, station_id, import_w, export_w, self._clock.utc_ms())
 
-    async def site_within(self, site: Site) -> None:
-        """Note that what a site's EVSEs may draw is within its part."""
-        if self._limits():
-            new = await self._store.run(grid_shares.accept_site, site.id, self._clock.utc_ms())
+    async def site_within(self, site_id: str, part_w: int | None) -> None:
+        """Note that what a site's EVSEs may draw is within a part, as `limited` returned it."""
+        if part_w is not None and self._limits():
+            new = await self._store.run(grid_shares.accept_site, site_id, part_w, self._clock.utc_ms())
             if new:
-                self._feed.publish(_ACCEPTED, None, {"site": site.id})
+                self._feed.publish(_ACCEPTED, None, {"site": site_id})
 
-    async def limited(self, site: Site) -> Site:
-        """Return a site with the limits in force in its tree."""
+    async def limited(self, site: Site) -> tuple[Site, int | None]:
+        """Return a site with the limits in force in its tree, and its part of what all stations may draw, W."""
         limits = self._limits()
         if not limits:
-            return site
+            return site, None
         part_w = (await self._store.read(grid_shares.parts_of)).get(site.id)
-        return limited(site, limits, part_w)
+        return limited(site, limits, part_w), part_w
 
     def _limits(self) -> list[GridLimit]:
         """Return the limits to share; none where nothing is bounded."""

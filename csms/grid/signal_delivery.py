@@ -8,6 +8,7 @@ they must not feed back, and vehicles that sent their needs their prices; nothin
 """
 
 import asyncio
+import contextlib
 from typing import Final, Protocol, TypeVar
 
 import msgspec
@@ -16,7 +17,14 @@ from csms.grid.store import Share
 from csms.ocpp.base import Services
 from csms.prequalifications.rules import OPEN, ExportPermit, bare_signal, permitted
 from csms.smart_charging import store as charging
-from csms.smart_charging.rules import Needs, is_of_signal, open_profile, station_profiles, transaction_profile
+from csms.smart_charging.rules import (
+    SITE_PROFILE,
+    Needs,
+    is_of_signal,
+    open_profile,
+    station_profiles,
+    transaction_profile,
+)
 from csms.smart_charging.work import SmartCharging
 from csms.stations import store as stations
 from csms.tariffs import store as price_deliveries
@@ -36,6 +44,8 @@ M = TypeVar("M", bound=Message)
 
 _PROFILES: Final = "SetChargingProfile"
 _DATA: Final = "DataTransfer"
+_LIMITED_S: Final = 3.0
+"""An authorisation waits at most so long for its station's first limits."""
 _ABSENT: Final = frozenset({"NotImplemented", "NotSupported"})
 """CALLERRORs of a station that does not have what was requested (K01.FR.29)."""
 
@@ -61,6 +71,7 @@ class Pusher:
         "_begun",
         "_caller",
         "_delivered",
+        "_limited",
         "_needs",
         "_news",
         "_of_evse",
@@ -85,6 +96,7 @@ class Pusher:
         self._pause: asyncio.Future[None] | None = None
         self._needs: dict[str, Needs] = {}
         self._delivered: tuple[int, ExportPermit, Share] | None = None
+        self._limited = asyncio.Event()
         self._share = Share()
         """What the station may draw and feed back of the limits that it shares with others."""
         self._sent: dict[tuple[int, str | None], tuple[object, ...]] = {}
@@ -129,6 +141,12 @@ class Pusher:
         self._needs[transaction_id] = needs
         self.wake()
 
+    async def limit_first(self) -> None:
+        """Wait, but not for long, until the station has its limits for the first time: power is permitted next."""
+        if self._task is not None and not self._limited.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._limited.wait(), _LIMITED_S)
+
     def share_anew(self) -> None:
         """A transaction has begun or ended: the parts of the export limit may change."""
         if self._caller.version == "2.1" and self._delivered is not None:
@@ -141,7 +159,8 @@ class Pusher:
             done = False
             while self._news or not done:
                 self._news = False
-                done = await self._try()
+                if done := await self._try():
+                    self._limited.set()
                 if not done and not self._news:
                     await self._wait(self._services.config.grid.retry_interval_s)
         finally:
@@ -231,19 +250,17 @@ class Pusher:
         for transaction_id, needs in await read(transactions.with_needs, self._station_id):
             if request := await self._transaction_profile(signal, transaction_id, needs, sharers):
                 requests.append(request)
-        taken = True
+        taken = {True: True, False: True}
+        """Whether it accepts what bounds its import, and its export."""
         for request in requests:
             if self._is_outdated(signal):
                 return False
-            if not self._has(_PROFILES):
-                taken = False
-                break
             if only_share and self._sent.get(_key(request)) == _limits(request):
                 continue
-            settled = await self._send_profile(signal.version, request)
+            settled = self._has(_PROFILES) and await self._send_profile(signal.version, request)
             if settled is None:
                 return False
-            taken = settled and taken
+            taken[request.charging_profile.id == SITE_PROFILE] &= settled
         if not await self._clear_others({each.charging_profile.id for each in requests}):
             return False
         if self._is_outdated(signal):
@@ -253,12 +270,15 @@ class Pusher:
         ):
             return False
         self._delivered, self._sharers = (signal.version, granted, share), sharers
-        if taken:
-            await self._services.shares.accepted(self._station_id, share)
-            self._report("grid_share", import_w=share.import_w, export_w=share.export_w)
+        held_w = share.import_w if taken[True] else None, share.export_w if all(taken.values()) else None
+        if any(each is not None for each in held_w):
+            await self._services.shares.accepted(self._station_id, *held_w)
+            self._report("grid_share", import_w=held_w[0], export_w=held_w[1])
         if not only_share:
             await self._services.store.run(stations.save_signal_version, self._station_id, signal.version)
-            self._report("grid_signal_pushed", version=signal.version, profiles=len(requests), all_taken=taken)
+            self._report(
+                "grid_signal_pushed", version=signal.version, profiles=len(requests), all_taken=all(taken.values())
+            )
         return True
 
     async def _send_parts(self, signal: GridSignal) -> bool:

@@ -60,35 +60,43 @@ def parts_of(connection: Connection) -> dict[str, int]:
     return {site: int(power_w) for site, power_w in connection.execute(query)}
 
 
-def accept(connection: Connection, station_id: str, share: Share, now_ms: int) -> None:
-    """Note that a station has accepted a share; at sites only that of export, as their balancer holds the other."""
+def accept(connection: Connection, station_id: str, import_w: int | None, export_w: int | None, now_ms: int) -> None:
+    """Note what a station has accepted of its share, None: not that; at sites only that of export, as their balancer
+    holds the other."""
     there = grid_shares.c
     here = there.station_id == station_id
-    connection.execute(update(grid_shares).where(here).values(held_export_w=share.export_w, since_ms=now_ms))
-    connection.execute(update(grid_shares).where(here, there.site == "").values(held_import_w=share.import_w))
+    if export_w is not None:
+        connection.execute(update(grid_shares).where(here).values(held_export_w=export_w, since_ms=now_ms))
+    if import_w is not None:
+        here &= there.site == ""
+        connection.execute(update(grid_shares).where(here).values(held_import_w=import_w, since_ms=now_ms))
 
 
-def accept_site(connection: Connection, site: str, now_ms: int) -> bool:
-    """Note that the EVSEs of a site are within its part; return whether that is new."""
+def accept_site(connection: Connection, site: str, part_w: int, now_ms: int) -> bool:
+    """Note that the EVSEs of a site are within a part; return whether that is new, and the part still its own."""
     there = grid_shares.c
+    if parts_of(connection).get(site) != part_w:
+        return False
     here = (there.site == site) & there.held_import_w.is_distinct_from(there.import_w)
     values = {"held_import_w": there.import_w, "since_ms": now_ms}
     return connection.execute(update(grid_shares).where(here).values(values)).rowcount > 0
 
 
 def states_of(
-    connection: Connection, limits: Sequence[GridLimit], since_ms: int = 0, followed_ms: int = FOLLOWED_MS
-) -> list[LimitState]:
+    connection: Connection, limits: Sequence[GridLimit], since_ms: int = 0, followed_ms: int = FOLLOWED_MS,
+    suspects: Collection[str] = (),
+) -> list[LimitState]:  # fmt: skip
     """Return limits with what flows at their connection points by readings received since a time (UTC ms).
 
-    A reading of before its station accepted less counts as that.
+    A reading of before its station accepted less counts as that, unless it is one of `suspects`, which do not obey.
     """
     query = select(grid_shares).where(grid_shares.c.site == "")
     left = {row.station_id: [row.held_import_w, row.held_export_w, row.since_ms] for row in connection.execute(query)}
     powers = []
     for each in overview.powers(connection, since_ms=since_ms):
         power_w, share = None if (watts := each.watts) is None else round(watts), left.get(each.station_id)
-        if power_w is not None and share is not None and each.heard_ms < share[2] + followed_ms:
+        followed = share is None or each.heard_ms >= share[2] + followed_ms or each.station_id in suspects
+        if power_w is not None and share is not None and not followed:
             way = 0 if power_w >= 0 else 1
             if share[way] is not None:
                 counted_w = min(abs(power_w), share[way])

@@ -25,6 +25,7 @@ from v2g.io.websocket.client import OcppSocket, server_context
 from v2g.io.websocket.rpc import RpcConnection
 from v2g.io.websocket.server import OcppServer, serve, watch_handshakes
 from v2g.observe import Observe, Scalar
+from v2g.ocpp.messages.authorization import AuthorizeRequest
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.provisioning import BootNotificationRequest, BootNotificationResponse
 from v2g.ocpp.messages.remote_control import (
@@ -244,7 +245,10 @@ class Session:
         clock = self._services.clock
         begun = clock.monotonic()
         try:
-            return await answer(self._context, action, request)
+            answered = await answer(self._context, action, request)
+            if isinstance(request, AuthorizeRequest):
+                await self._pusher.limit_first()
+            return answered
         finally:
             self._services.metrics.request_received(action, clock.monotonic() - begun)
 

@@ -284,9 +284,7 @@ async def read_metrics(call: Call) -> Reply[bytes]:
 async def _grid(call: Call) -> list[Metric]:
     signal, everywhere = call.services.grid.current, await call.run(flow)
     limits = () if signal is None else signal.limits_at(call.now_ms)
-    states = sorted(
-        await call.run(states_of, limits, 0, call.services.shares.followed_ms), key=lambda each: -each.left_w
-    )
+    states = sorted(await call.run(states_of, limits, 0, *call.services.shares.judges), key=lambda each: -each.left_w)
     tightest: dict[tuple[str, str], LimitState] = {(each.connection_point, each.direction): each for each in states}
     flows = {each.connection_point: Flow(each.flow_w, each.unknown) for each in tightest.values()}
     flows = {str(ALL): everywhere} | flows

@@ -92,7 +92,7 @@ class Balancer:
 
         What a station does not lower is taken from the others. An overload that then remains is reported.
         """
-        site = await self._services.shares.limited(site)
+        site, part_w = await self._services.shares.limited(site)
         known, given = await look_at(self._services, site)
         self._services.shares.name(
             {each.station_id: beyond for each in site.places if (beyond := beyond_w(each, known[each.id], given))},
@@ -143,7 +143,7 @@ class Balancer:
         found = overload(site.nodes, loads, drawn)
         self._report_overload(site.id, found)
         if found is None:
-            await self._services.shares.site_within(site)
+            await self._services.shares.site_within(site.id, part_w)
         return given
 
     def _report_overload(self, site_id: str, found: Overload | None) -> None:

@@ -268,7 +268,7 @@ def _charging_only(signal: GridSignal) -> tuple[ChargingSchedulePeriod, ...]:
 
 
 def _two_way(signal: GridSignal, now_ms: int, start_ms: int, parts: int) -> tuple[ChargingSchedulePeriod, ...]:
-    seconds_left = (signal.valid_until_ms - start_ms) // 1000
+    seconds_left = min((signal.valid_until_ms - start_ms) // 1000, 2**31 - 1)
     limit = _import_limit(signal)
     if limit is None:  # ChargingOnly needs one
         after = ChargingSchedulePeriod(start_period=0, discharge_limit=0.0, operation_mode="ExternalSetpoint")

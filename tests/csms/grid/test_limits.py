@@ -224,6 +224,12 @@ def test_a_station_that_has_accepted_nothing_yet_keeps_what_it_draws_as_far_as_t
     assert shares(bearer("a", 50_000, drawn=50_000), bearer("b", 60_000)) == [30_000, 10_000]
 
 
+def test_one_that_was_lowered_does_not_rise_while_it_draws_too_much() -> None:
+    """It has accepted nothing yet: its reading is of before, or it does not obey."""
+    lowered = bearer("a", 50_000, granted=25_000, drawn=33_000)
+    assert shares(lowered, bearer("b", 50_000, granted=30_000, held=30_000)) == [25_000, 27_000]
+
+
 def test_an_unreachable_station_keeps_what_it_may_have() -> None:
     away = bearer("a", reachable=False, granted=20_000, held=35_000)
     assert shares(away, bearer("b", 60_000)) == [20_000, 25_000]

@@ -20,7 +20,7 @@ from csms.sites.work import Balancer
 from csms.smart_charging import store as charging
 from csms.smart_charging.rules import SHARE_PROFILE, SITE_PROFILE
 from pki_tools.tree import PkiTree
-from tests.csms.backend import Backend, running_backend
+from tests.csms.backend import BOOT, Backend, running_backend
 from tests.csms.charging import Charging
 from tests.csms.scripted_station import Payload, ScriptedStation
 from tests.csms.services.charging.support import (
@@ -161,6 +161,40 @@ async def test_what_one_that_does_not_obey_draws_is_taken_from_the_others_and_it
         await at_peace()
         await watch.look()
         assert await active("limit_not_obeyed") == set()
+
+
+@pytest.mark.requirement("R193")
+async def test_a_station_that_boots_has_its_limits_before_a_driver_is_authorised(csms: Backend) -> None:
+    token = {"idToken": {"idToken": TOKENS[0].id_token, "type": TOKENS[0].type}}
+    async with sharing(csms):
+        await limit(csms, 60_000)
+        station = await csms.join(NAMES[0], "2.1")
+        station.answers |= {"SetChargingProfile": ACCEPTED, "DataTransfer": ACCEPTED}
+        await station.call("BootNotification", BOOT)
+        assert (await station.call("Authorize", token))["idTokenInfo"]["status"] == "Accepted"
+        assert [each.data["import_w"] for each in csms.events.named("grid_share")] == [60_000]
+
+
+@pytest.mark.requirement("R193")
+async def test_one_that_refuses_what_bounds_export_has_accepted_its_import(csms: Backend) -> None:
+    """As stations of OCPP 2.1 that only charge: they have to obey, and others rise only after they accept less."""
+    stations = [await booted(csms, name) for name in NAMES[:2]]
+
+    def answer(request: Payload) -> Payload:
+        only_charges = request["chargingProfile"]["chargingProfilePurpose"] == "ChargingStationMaxProfile"
+        return ACCEPTED if only_charges else REJECTED
+
+    stations[0].answers["SetChargingProfile"] = answer
+    async with sharing(csms):
+        await limit(csms, 60_000, valid_until_ms=253_402_300_799_000)  # as late as it can be
+        data = [each.data for each in csms.events.named("grid_share") if each.data["station"] == NAMES[0]]
+        assert data[-1] == {"station": NAMES[0], "import_w": 30_000, "export_w": None}
+        charges = [await vehicle(csms, each, maxChargePower=50_000.0) for each in stations]
+        await draws(charges[0], 40_000)
+        csms.clock.advance(5)
+        await at_peace()
+        assert csms.services.shares.beyond == {NAMES[0]: 10_000}
+        assert [most_w(each) for each in stations] == [30_000, 20_000]
 
 
 def yard(row_ma: int = 63_000) -> Site:
