@@ -38,7 +38,7 @@ from v2g.energy.conductors import LINE_NAMES, LINES, Currents
 from v2g.energy.grid_signal import parse_grid_signal
 from v2g.energy.limits import EVSE, Limit
 from v2g.energy.settlement.ocmf import signed_meter_data
-from v2g.errors import ConfigError
+from v2g.errors import ConfigError, V2GError
 from v2g.hardware.interfaces import ChargerPilot
 from v2g.io.capture.recorder import Recorder
 from v2g.io.plc.datalink import ChargerLink
@@ -204,7 +204,7 @@ class EvseController:
                 self._for_session(lambda runner: runner.abort(reason))
             case evse.BeginBasic(way=way):
                 self._basic = child(self._charge_basic(way), name="basic charging")
-                self._basic.add_done_callback(_error)  # a journal that could not be written: see the runner
+                self._basic.add_done_callback(_basic_ended)
             case evse.MoveLink(to=move, reason=reason) if self._link is not None:
                 getattr(self._link, move)(*((reason,) if reason else ()))
             case evse.SetDuty(percent=percent) if self.wires is not None:
@@ -550,6 +550,7 @@ class EvseController:
             runner.abort("books_failed")
 
 
-def _error(future: "asyncio.Future[Any]") -> BaseException | None:
-    """Return what a future has raised, if anything."""
-    return None if future.cancelled() else future.exception()
+def _basic_ended(task: "asyncio.Task[None]") -> None:
+    """Pass a defect to the event loop's handler; a journal that could not be written was reported by the runner."""
+    if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, V2GError):
+        raise error

@@ -26,7 +26,7 @@ from tests import patient
 from tests.safety.controllers import CABLE_OHM, CAR_W, Desk, OnRig, controllers, grid_signal, program
 from tests.safety.judged.pilot_rule import PilotJudge
 from tests.safety.judged.play import DIPS, LOOK_S, SENSED_S, swing
-from tests.safety.judged.steps import Chances, Step, reported, script, walk
+from tests.safety.judged.steps import Chances, Step, goes_on, reported, script, walk
 from tests.virtual_time import VirtualLoop
 from v2g.iec61851.pilot import PilotState
 from v2g.slac.evse import EvseSlacConfig
@@ -84,7 +84,11 @@ class PilotPlay:
         """What has flowed into vehicles, Ws."""
         self._loop = asyncio.get_running_loop()
         self._version = 0
+        self._loop.set_exception_handler(self._broke_down)
         self.looking = self._loop.create_task(self._look())
+
+    def _broke_down(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        self.judge.wrong.append(f"it broke down: {context.get('exception')!r}")
 
     async def _look(self) -> None:
         car, faults, shared_at = self.found.car, self.found.faults, 0.0
@@ -114,6 +118,7 @@ class PilotPlay:
         verb, *rest = step
         waits = getattr(self, f"do_{verb}")(*rest)
         await (asyncio.sleep(0.01) if waits is None else waits)
+        goes_on(self.looking)
         assert not self.judge.wrong, self.judge.wrong
 
     # -- time, and books

@@ -22,7 +22,7 @@ from secc.session.config import ControlMode, EnergyService, SeccConfig
 from tests import patient
 from tests.safety.judged.rig import BATTERY_MV, Rig, rig
 from tests.safety.judged.rule import Judge
-from tests.safety.judged.steps import Chances, Step, reported, script, walk
+from tests.safety.judged.steps import Chances, Step, goes_on, reported, script, walk
 from tests.secc.session.bench import AC_WAYS, ACDP_WAYS, REQUESTS, WAYS, WPT_WAYS, number
 from tests.virtual_time import VirtualLoop
 from v2g.asn1.discharge import signed_content
@@ -164,6 +164,7 @@ class Play(Rig):
         """Do a step; one that has no meaning here does nothing."""
         verb, *rest = step
         await getattr(self, f"do_{verb}")(*rest)
+        goes_on(self.looking)
         assert not self.judge.wrong, self.judge.wrong
 
     async def do_to(self, state: str) -> None:

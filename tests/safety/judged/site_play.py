@@ -27,7 +27,7 @@ from tests.safety.judged.pause_play import SITE_W, PausePlay
 from tests.safety.judged.play import BESIDE, IN_TURNS, LOOK_S, PHASES, swing
 from tests.safety.judged.rig import BATTERY_MV, rig
 from tests.safety.judged.rule import FOLLOW_S, IN_TURNS_S, LOWERED_S, PHASE_V, POWER_S
-from tests.safety.judged.steps import Chances, InTurns, Lately, Since, Step, Windows, reported, script, walk
+from tests.safety.judged.steps import Chances, InTurns, Lately, Since, Step, Windows, goes_on, reported, script, walk
 from tests.station.bench import Bench
 from tests.virtual_time import VirtualLoop
 from v2g.energy.limits import OPERATOR, SITE, Limit
@@ -191,6 +191,7 @@ class Site:
                 for task in going:
                     task.cancel()
                 await asyncio.gather(*going, return_exceptions=True)
+        goes_on(self.looking)
         assert not self.judge.wrong, self.judge.wrong
 
     def do_manager(

@@ -3,6 +3,7 @@ made smaller, and run again. What those who play them share: making a list small
 more, random walks, and how long something has been wrong.
 """
 
+import asyncio
 import json
 import random
 import sys
@@ -122,6 +123,12 @@ class Windows:
             if area > most:
                 return f"{area:.0f} too much in {length_s:g} s, {most:.0f} promised"
         return ""
+
+
+def goes_on(looking: "asyncio.Task[None]") -> None:
+    """Raise what has ended a judge's look, which would else see nothing more."""
+    if looking.done():
+        looking.result()
 
 
 def smaller(fails: Callable[[Sequence[Step]], bool], steps: Sequence[Step], *, tries: int = 300) -> list[Step]:

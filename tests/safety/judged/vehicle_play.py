@@ -28,7 +28,7 @@ from evcc.session.settings import (
 from tests import patient
 from tests.evcc.session.bench import Counter, Identities
 from tests.safety.judged.play import swing
-from tests.safety.judged.steps import Chances, Step, reported, script, walk
+from tests.safety.judged.steps import Chances, Step, goes_on, reported, script, walk
 from tests.safety.judged.vehicle_rig import (
     ANSWER_S,
     LOOPS,
@@ -632,6 +632,7 @@ class Play(VehicleRig):
         """Do a step; one that has no meaning here does nothing."""
         verb, *rest = step
         await getattr(self, f"do_{verb}")(*rest)
+        goes_on(self.looking)
         assert not self.judge.wrong, self.judge.wrong
 
     async def do_wait(self, seconds: float) -> None:

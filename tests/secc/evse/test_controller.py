@@ -92,3 +92,24 @@ def test_a_session_whose_end_cannot_be_reported_leaves_a_free_evse(pki: PkiTree,
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         runner.run(played())
+
+
+def test_a_session_without_messages_that_cannot_begin_is_a_defect(pki: PkiTree, tmp_path: Path) -> None:
+    defects: list[object] = []
+
+    def break_down() -> None:
+        if not defects:
+            raise ArithmeticError("no share")
+
+    async def played() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _loop, context: defects.append(context["exception"]))
+        async with controllers(pki, tmp_path, program(pki, tmp_path)) as (rig,):
+            rig.controller.on_busy.append(break_down)
+            rig.car.plug()
+            await asyncio.sleep(1)
+            assert not rig.controller.hardware.contactors_closed
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(played())
+    assert [str(each) for each in defects] == ["no share"]
