@@ -16,7 +16,6 @@ from secc.config import ProgramConfig
 from secc.energy_manager.grid_frequency import GridWatch
 from secc.energy_manager.sharing import FeederShares
 from secc.evse.controller import EvseController, Wrap
-from secc.evse.ports import ServiceChanged, ServicesAllowed, TransactionStopped
 from secc.evse.restarting import Restarting
 from secc.hardware.meter_remote import RemoteMeter
 from secc.link.listening import Listeners, Stream, listen
@@ -24,11 +23,10 @@ from secc.link.pairing import address_mac, pair
 from secc.link.transport import Transport
 from secc.retention import Retention
 from secc.session import ports
-from secc.session.energy_transfer import services_of
 from secc.station.device import Premises
 from secc.station.settings import evse_layout
 from secc.station.station import MeterSample, Station, StationConfig
-from v2g.energy.limits import SITE, GridResponse
+from v2g.energy.limits import SITE
 from v2g.errors import ConfigError
 from v2g.io.capture.recorder import RecordConfig, Recorder
 from v2g.io.network.interface_supervisor import Presence
@@ -41,20 +39,10 @@ from v2g.io.runtime.supervision import Supervisor, child, spawn
 from v2g.iso15118.engine.session import Fact
 from v2g.observe import Observe, Scalar
 from v2g.pki.credentials import Credentials
-from v2g_station.blocks.availability import Serve
 from v2g_station.blocks.data_transfer import AttestationRequested, GridSignalReceived
-from v2g_station.blocks.der.reactive import React
-from v2g_station.blocks.der.response import Respond
 from v2g_station.blocks.evse import Restart, SecurityEvent
 from v2g_station.blocks.smart_charging.energy_transfer import AllowEnergyTransfer
-from v2g_station.blocks.smart_charging.local_control import SetPower
-from v2g_station.blocks.smart_charging.smart_charging import AnnouncePrices, ProfileTaken, SetLimit, SetPhases
-from v2g_station.blocks.transactions.managed import (
-    RemoteStartExpired,
-    RemoteStartRequested,
-    RemoteStopRequested,
-    SuspendEnergy,
-)
+from v2g_station.blocks.transactions.managed import RemoteStopRequested
 from v2g_station.device.certificates import Own
 from v2g_station.device.logs import LogSources
 from v2g_station.kernel.kernel import Command
@@ -282,36 +270,6 @@ class Charger:
     def carry_out(self, command: Command) -> bool:
         """Start executing a command of the CSMS, or of a station control, for the EVSEs; return False for others."""
         match command:
-            case SetLimit(evse_id=evse_id, allowance=allowance):
-                controller = self._at(evse_id)
-                controller.grid_changed(controller.grid.profiles(allowance))
-            case AnnouncePrices(evse_id=evse_id, prices=prices):
-                controller = self._at(evse_id)
-                controller.tell(*controller.grid.prices(prices))
-            case SetPhases(evse_id=evse_id, lines=lines):
-                self._at(evse_id).change_phases(lines)
-            case ProfileTaken(evse_id=evse_id):
-                self._at(evse_id).tell(ports.ProfileSet())
-            case SetPower(evse_id=evse_id, power_w=power_w):
-                controller = self._at(evse_id)
-                controller.tell(*controller.grid.local(power_w))
-            case Respond(evse_id=evse_id):
-                controller = self._at(evse_id)
-                response = GridResponse(
-                    command.delta_w, command.floor_w, command.ceiling_w, command.ramp_percent, command.trip
-                )
-                controller.tell(*controller.grid.respond(response))
-            case React(evse_id=evse_id, var=var):
-                self._at(evse_id).hardware.react(var)
-            case SuspendEnergy(evse_id=evse_id, suspended=suspended):
-                controller = self._at(evse_id)
-                controller.grid_changed(controller.grid.suspend(suspended))
-            case Serve(evse_id=evse_id, operative=operative):
-                self._at(evse_id).fact(ServiceChanged(operative))
-            case RemoteStartRequested(evse_id=evse_id, energy_transfer=modes):
-                self._at(evse_id).backend.remote_start(modes)
-            case RemoteStartExpired(evse_id=evse_id):
-                self._at(evse_id).backend.forget_start()
             case GridSignalReceived(signal=signal):
                 changes = [(controller, controller.grid.signal(signal)) for controller in self.controllers]
                 for controller, facts in (*(self._settled() if self._sharing else ()), *changes):
@@ -320,17 +278,14 @@ class Charger:
                 self._nonce = nonce
                 if self._attesting is None or self._attesting.done():
                     self._attesting = spawn(self._attest(), name="attestation")
-            case AllowEnergyTransfer(reference=reference, modes=modes):
+            case AllowEnergyTransfer() | RemoteStopRequested():
                 for controller in self.controllers:
-                    controller.fact(ServicesAllowed(reference, services_of(modes)))
-            case RemoteStopRequested(reference=reference, cause=cause):
-                for controller in self.controllers:
-                    controller.fact(TransactionStopped(reference, cause))
-            case Restart(at_once=at_once, keep=keep):
+                    controller.fact(command)
+            case Restart():
                 assert self.station is not None
-                self.restarting.ask(at_once=at_once, keep=keep, expect=self.station.restarting)
+                self.restarting.ask(command, self.station.restarting)
             case _:
-                return False
+                return self._at(getattr(command, "evse_id", 0)).carry_out(command)
         return True
 
     async def _attest(self) -> None:

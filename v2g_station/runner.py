@@ -12,10 +12,10 @@ from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.disk import DiskThread
 from v2g.io.runtime.supervision import spawn
 from v2g.io.websocket.client import OcppSocket, connect
+from v2g.iso15118.engine.session import Fact
 from v2g.observe import Observe
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.routes import Version
-from v2g_station.blocks.evse import Fact
 from v2g_station.kernel.kernel import Action, Command, Connect, Disconnect, Keep, Moment, Send
 from v2g_station.station import ChargingStation
 

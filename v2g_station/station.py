@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from v2g.errors import OcppError
+from v2g.iso15118.engine.session import Fact
 from v2g.ocpp.messages.availability import ConnectorStatus
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.provisioning import BootReason
@@ -22,7 +23,6 @@ from v2g_station.blocks.evse import (
     Bay,
     Contract,
     Evse,
-    Fact,
     Fault,
     LockFailure,
     Plug,

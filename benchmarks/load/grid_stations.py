@@ -14,8 +14,8 @@ from pathlib import Path
 import msgspec
 
 from v2g.io.runtime.program import keep_responsive
-from v2g_station.blocks.evse import Fact
-from v2g_station.blocks.smart_charging.smart_charging import SetLimit
+from v2g.iso15118.engine.session import Fact
+from v2g_station.blocks.smart_charging.profiles import ProfileLimits
 from v2g_station.kernel.kernel import Command
 from v2g_station.simulator.behaviour import Behaviour, Site
 from v2g_station.simulator.fleet import Fleet, Simulator
@@ -56,8 +56,8 @@ class Watched:
 
     def __call__(self, command: Command, now_ms: int) -> Iterator[Fact]:
         """Carry out a command, as the site does."""
-        if isinstance(command, SetLimit) and command.allowance.setpoint_w is not None:
-            self._arrivals.append(Arrival(self._number, round(command.allowance.setpoint_w), time.monotonic()))
+        if isinstance(command, ProfileLimits) and command.setpoint_w is not None:
+            self._arrivals.append(Arrival(self._number, round(command.setpoint_w), time.monotonic()))
         return self._command(command, now_ms)
 
 

@@ -8,7 +8,7 @@ import msgspec
 
 from v2g import typed_json
 from v2g.hardware.energy_manager.commands import EnergyCommand
-from v2g_station.blocks.evse import Fact
+from v2g.iso15118.engine.session import Fact
 from v2g_station.blocks.smart_charging.external_limits import ExternalLimit, ExternalPeriod
 from v2g_station.blocks.smart_charging.local_control import UpstreamLoad
 

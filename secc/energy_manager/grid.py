@@ -28,7 +28,8 @@ from v2g.energy.limits import (
 )
 from v2g.iso15118.engine.session import Fact
 from v2g.translate.csms_prices import CsmsPrices
-from v2g_station.blocks.smart_charging.profiles import Allowance, Later
+from v2g_station.blocks.smart_charging.profiles import ProfileLimits
+from v2g_station.blocks.smart_charging.smart_charging import AnnouncePrices
 
 UNLIMITED_W: Final = 10_000_000
 FREQUENCY: Final = "frequency"
@@ -60,7 +61,7 @@ class Grid:
         self._charge_w, self._discharge_w = charge_w, discharge_w
         self._outlet, self._charge_ma, self._discharge_ma = outlet, charge_ma, discharge_ma
         self._signal: PriceSignal | None = None
-        self._profiles = Allowance()
+        self._profiles = ProfileLimits()
         self._site_version = 0
         self._share: Limit | None = None
         self.foreseen: tuple[Limit, ...] = ()
@@ -107,7 +108,7 @@ class Grid:
     def interrupt(self, *, rest: bool, disconnect: bool = False) -> Sequence[Fact]:
         """Let no power flow, or disconnect mains, or end both; return the facts for a running session."""
         self._resting, self._disconnected = rest, disconnect
-        return ports.LimitChanged(self._rest()), ports.GridResponseChanged(self.response)
+        return ports.GridChanged((self._rest(),)), ports.GridResponseChanged(self.response)
 
     def _rest(self) -> Limit:
         return _gate(PHASES, closed=self._resting)
@@ -139,7 +140,7 @@ class Grid:
     def derate(self, charge_w: int, discharge_w: int) -> Sequence[Fact]:
         """Parts are too warm or too cold for more than this (R128); return the facts for a running session."""
         self._derated = Limit(source=TEMPERATURE, charge_w=charge_w, discharge_w=discharge_w)
-        return (ports.LimitChanged(self._derated),)
+        return (ports.GridChanged((self._derated,)),)
 
     def nothing_allowed(self, *, bidirectional: bool = True) -> bool:
         """Return whether site and operator permit no energy, in either direction or into the vehicle."""
@@ -185,7 +186,7 @@ class Grid:
         if replace(self._now(), version=before.version) == before:
             return ()
         self._site_version += 1
-        return (*self._foresee(), ports.LimitChanged(self._now()))
+        return (*self._foresee(), ports.GridChanged((self._now(),)))
 
     def signal(self, signal: PriceSignal) -> Sequence[Fact]:
         """Set a grid signal with its limits; return the facts for a running session."""
@@ -200,23 +201,23 @@ class Grid:
         if suspended is self._suspended:
             return ()
         self._suspended = suspended
-        return (ports.LimitChanged(self._authorization()),)
+        return (ports.GridChanged((self._authorization(),)),)
 
     def _authorization(self) -> Limit:
         return _gate(AUTHORIZATION, closed=self._suspended)
 
-    def profiles(self, allowance: Allowance) -> Sequence[Fact]:
+    def profiles(self, limits: ProfileLimits) -> Sequence[Fact]:
         """Set the present limits of charging profiles; return the facts for a running session."""
-        self._profiles = allowance
+        self._profiles = limits
         self._site_version += 1
-        wish = allowance.setpoint_w
+        wish = limits.setpoint_w
         self._wish = None if wish is None else Setpoint(power_w=round(wish), source=CSMS, version=self._site_version)
-        return (*self._foresee(), ports.LimitChanged(self._now()), ports.SetpointChanged(self.setpoint))
+        return (*self._foresee(), ports.GridChanged((self._now(),)), ports.SetpointChanged(self.setpoint))
 
-    def prices(self, csms_prices: CsmsPrices | None) -> Sequence[Fact]:
+    def prices(self, announced: AnnouncePrices) -> Sequence[Fact]:
         """Set the prices in charging profiles; return the facts for a running session."""
-        self.csms_prices = csms_prices
-        return (ports.CsmsPricesChanged(csms_prices),)
+        self.csms_prices = announced.prices
+        return (announced,)
 
     def _foresee(self) -> Sequence[Fact]:
         """Compute future limits; return the facts for a running session."""
@@ -233,7 +234,7 @@ class Grid:
     def _now(self) -> Limit:
         return self._site(self._profiles, self._share)
 
-    def _site(self, profiles: Allowance | Later, share: Limit | None, from_ms: int = 0) -> Limit:
+    def _site(self, profiles: ProfileLimits, share: Limit | None, from_ms: int = 0) -> Limit:
         """Return the site's limit with that of charging profiles, and of a share of it, from a time on."""
         site, until_ms = self.connection(), None
         back_w = None

@@ -16,8 +16,8 @@ from v2g.hardware.energy_manager.commands import (
 )
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.supervision import Supervisor
+from v2g.iso15118.engine.session import Fact
 from v2g.observe import Observe
-from v2g_station.blocks.evse import Fact
 
 
 def _mqtt(config: EnergyManagerConfig, evses: int, take: Take, refused: Refused) -> EnergyManagerLink:

@@ -14,7 +14,11 @@ from v2g.io.runtime.clock import Clock
 from v2g.iso15118.engine.session import Command, Fact
 from v2g.ocpp.messages.transactions import ChargingState, Reason, TriggerReason
 from v2g.pki.certificates import normalize_emaid
+from v2g_station.blocks.authorization.contracts import AuthorizationStatus
 from v2g_station.blocks.evse import PowerLimited, VehicleAddress
+from v2g_station.blocks.smart_charging.ev_needs import plan_schedule
+from v2g_station.blocks.smart_charging.high_level import Plan
+from v2g_station.blocks.transactions.managed import RemoteStartExpired, RemoteStartRequested
 from v2g_station.blocks.transactions.transactions import MeterSample, SignedReading
 
 TRIGGERS: Final[dict[str, TriggerReason]] = {
@@ -42,18 +46,13 @@ Outcome = Coroutine[Any, Any, Fact | None] | asyncio.Future[None] | None
 
 
 class Backend(Protocol):
-    """Executes the commands of `secc.session.ports` for the back end; others are ignored."""
-
-    def remote_start(self, modes: Sequence[str] = ()) -> None:
-        """The back end requests a transaction, with these energy transfer modes only; empty for any."""
-
-    def forget_start(self) -> None:
-        """The request has expired."""
+    """Executes the commands of `secc.session.ports` for the back end, and those of the station about remote starts;
+    others are ignored."""
 
     def vehicle_left(self) -> None:
         """A session has ended: what was granted to its vehicle and not used is withdrawn."""
 
-    def execute(self, command: Command) -> Outcome:
+    def execute(self, command: Command | Fact) -> Outcome:
         """Queue durably, or request: see each command for its result."""
 
 
@@ -74,26 +73,20 @@ class StationBackend:
         self._remote_until = 0.0
         self._remote_modes: Sequence[str] = ()
 
-    def remote_start(self, modes: Sequence[str] = ()) -> None:
-        """See Backend (F02): a vehicle waiting for external identification may continue.
-
-        Or the next vehicle, until EVConnectionTimeOut.
-        """
-        self._remote_modes = modes
-        self._remote_until = self._clock.monotonic() + CONNECTION_S
-        self._remote_start.set()
-
-    def forget_start(self) -> None:
-        """Discard the last remote start: the next vehicle is another one."""
-        self._remote_start.clear()
-
     def vehicle_left(self) -> None:
         """See Backend."""
         self._station.fact(VehicleAddress(evse_id=self._evse_id))
 
-    def execute(self, command: Command) -> Outcome:
+    def execute(self, command: Command | Fact) -> Outcome:
         """See Backend."""
         match command:
+            case RemoteStartRequested(energy_transfer=modes):
+                # F02: a vehicle waiting for external identification may continue, or the next until EVConnectionTimeOut
+                self._remote_modes = modes
+                self._remote_until = self._clock.monotonic() + CONNECTION_S
+                self._remote_start.set()
+            case RemoteStartExpired():
+                self._remote_start.clear()  # the next vehicle is another one
             case ports.AuthorizeContract():
                 return self._authorize(command)
             case ports.AuthorizeExternally(attempt=attempt, mac_address=mac_address):
@@ -128,14 +121,15 @@ class StationBackend:
             case ports.ReportChargingNeeds():
                 return self._needs(command)
             case ports.ReportChargingPlan(steps=steps, duration_s=duration_s, dynamic=dynamic):
-                self._station.charging_plan(steps, duration_s, dynamic=dynamic, evse_id=self._evse_id)
+                plan = Plan(evse_id=self._evse_id, schedule=plan_schedule(steps, duration_s), dynamic=dynamic)
+                self._station.fact(plan)
             case ports.ReportLimits(charge_limited_by=charge, discharge_limited_by=discharge):
                 self._station.fact(PowerLimited(evse_id=self._evse_id, charge=charge, discharge=discharge))
         return None
 
     async def _authorize(self, command: ports.AuthorizeContract) -> Fact:
         outcome = await self._station.requests.authorize(command.emaid, command.chain, evse_id=self._evse_id)
-        return _decided(command.attempt, ports.AuthorizationStatus(outcome.decision), outcome.energy_transfer)
+        return _decided(command.attempt, outcome.decision, outcome.energy_transfer)
 
     async def _request_contract(self, command: ports.RequestContract) -> Fact:
         return ports.ContractAnswered(command.attempt, await self._station.requests.fetch_contract(command.request))
@@ -147,7 +141,7 @@ class StationBackend:
             self._station.fact(VehicleAddress(evse_id=self._evse_id, mac_address=mac_address))
         await self._remote_start.wait()
         self._remote_start.clear()
-        return _decided(attempt, ports.AuthorizationStatus.ACCEPTED, self._remote_modes)
+        return _decided(attempt, AuthorizationStatus.ACCEPTED, self._remote_modes)
 
     def _ended(self, command: ports.TransactionEnded) -> None:
         self._station.fact(PowerLimited(evse_id=self._evse_id))
@@ -181,16 +175,10 @@ class NoBackend:
         self._contracts = {normalize_emaid(emaid) for emaid in contracts}
         self._free = free
 
-    def remote_start(self, modes: Sequence[str] = ()) -> None:
-        """Not possible without a back end."""
-
-    def forget_start(self) -> None:
-        """Not possible without a back end."""
-
     def vehicle_left(self) -> None:
         """Nothing is granted to vehicles."""
 
-    def execute(self, command: Command) -> Outcome:
+    def execute(self, command: Command | Fact) -> Outcome:
         """See Backend."""
         match command:
             case ports.AuthorizeContract(attempt=attempt, emaid=emaid):
@@ -200,10 +188,10 @@ class NoBackend:
         return None
 
     async def _decide(self, attempt: int, *, allowed: bool) -> Fact:
-        status = ports.AuthorizationStatus.ACCEPTED if allowed else ports.AuthorizationStatus.UNKNOWN
+        status = AuthorizationStatus.ACCEPTED if allowed else AuthorizationStatus.UNKNOWN
         return ports.AuthorizationDecided(attempt, status)
 
 
-def _decided(attempt: int, status: ports.AuthorizationStatus, modes: Sequence[str]) -> Fact:
+def _decided(attempt: int, status: AuthorizationStatus, modes: Sequence[str]) -> Fact:
     services = services_of(modes) if modes else None  # empty: any
     return ports.AuthorizationDecided(attempt, status, services)

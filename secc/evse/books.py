@@ -12,7 +12,6 @@ from typing import Final, Protocol
 import msgspec
 from msgspec import UNSET
 
-from secc.hardware import meter as hardware
 from secc.hardware.meter import Meter
 from secc.session import ports
 from v2g.energy.grid_signal import QUARTER_MS
@@ -167,7 +166,7 @@ class Books:
     ) -> "asyncio.Future[Fact | None]":
         """Read the meter, write the reading and the completed intervals, and return it as a fact."""
         reading = self._meter.read(self._clock.utc_ms())
-        fact = reading.fact(self._meter, reason)
+        fact = msgspec.structs.replace(reading, reason=reason)
         if not self.is_open:
             return self._disk.do(_nothing, lambda: fact)
         lines = self._read(reason, reading, power_w, soc)
@@ -175,7 +174,7 @@ class Books:
         return self._append(lines, self._meter, lambda: known)
 
     def _read(
-        self, reason: str, reading: hardware.MeterReading, power_w: int | None = None, soc: int | None = None
+        self, reason: str, reading: ports.MeterRead, power_w: int | None = None, soc: int | None = None
     ) -> list[bytes]:
         """Return the lines of a reading: a good one, or one that is marked."""
         self._meter.save(sync=False)

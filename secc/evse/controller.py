@@ -58,7 +58,15 @@ from v2g.iso15118.select import EditionName, carried
 from v2g.observe import Observe
 from v2g.ocpp.messages.availability import ConnectorStatus
 from v2g.pki.credentials import Credentials
+from v2g_station.blocks.availability import Serve
+from v2g_station.blocks.der.reactive import React
+from v2g_station.blocks.der.response import Respond
+from v2g_station.blocks.smart_charging.local_control import SetPower
+from v2g_station.blocks.smart_charging.profiles import ProfileLimits
+from v2g_station.blocks.smart_charging.smart_charging import AnnouncePrices, ProfileTaken, SetPhases
+from v2g_station.blocks.transactions.managed import RemoteStartExpired, RemoteStartRequested, SuspendEnergy
 from v2g_station.blocks.transactions.transactions import MeterSample, SignedReading
+from v2g_station.kernel.kernel import Command as StationCommand
 
 Wrap = Callable[[ByteStream], ByteStream]
 """Wraps the connection of a session; tests and scenarios use it to inject faults."""
@@ -261,6 +269,33 @@ class EvseController:
             SignedReading(register=direction, data=signed_meter_data(text))
             for direction, text in self.archive.signed(session_id).items()
         )
+
+    def carry_out(self, command: StationCommand) -> bool:
+        """Begin to carry out a command of the station to this EVSE; return False for one that is not the charger's."""
+        match command:
+            case ProfileLimits():
+                self.grid_changed(self.grid.profiles(command))
+            case SuspendEnergy(suspended=suspended):
+                self.grid_changed(self.grid.suspend(suspended))
+            case AnnouncePrices():
+                self.tell(*self.grid.prices(command))
+            case SetPower(power_w=power_w):
+                self.tell(*self.grid.local(power_w))
+            case Respond(response=response):
+                self.tell(*self.grid.respond(response))
+            case React(var=var):
+                self.hardware.react(var)
+            case SetPhases(lines=lines):
+                self.change_phases(lines)
+            case ProfileTaken():
+                self.tell(command)
+            case Serve():
+                self.fact(command)
+            case RemoteStartRequested() | RemoteStartExpired():
+                self.backend.execute(command)
+            case _:
+                return False
+        return True
 
     def grid_changed(self, facts: Sequence[Fact]) -> None:
         """Limits have changed; a vehicle is asked to pause if there is no energy for long."""

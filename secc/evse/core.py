@@ -24,9 +24,6 @@ from secc.evse.ports import (
     PausedFound,
     PausedStored,
     Present,
-    ResetRequested,
-    ServiceChanged,
-    ServicesAllowed,
     SessionEnded,
     SessionStarted,
     SetDuty,
@@ -36,13 +33,13 @@ from secc.evse.ports import (
     StorePaused,
     SupplyChanged,
     Tell,
-    TransactionStopped,
 )
 from secc.evse.states import CHARTS, Availability, Pause, Service
 from secc.session import ports
 from secc.session.basic_charging import Way
 from secc.session.books import STOPPED_REASONS
 from secc.session.config import BasicConfig
+from secc.session.energy_transfer import services_of
 from secc.session.paused import Paused
 from v2g.hardware.faults import FAULTS
 from v2g.iec61851.duty import HLC_DUTY
@@ -51,6 +48,10 @@ from v2g.iso15118.engine.session import Command, Fact
 from v2g.observe import Observe
 from v2g.ocpp.messages.availability import ConnectorStatus
 from v2g.slac.actions import FAILURES
+from v2g_station.blocks.availability import Serve
+from v2g_station.blocks.evse import Restart
+from v2g_station.blocks.smart_charging.energy_transfer import AllowEnergyTransfer
+from v2g_station.blocks.transactions.managed import RemoteStopRequested
 
 RESET: Final = "reset"
 """Reason of sessions ended by a Reset of type Immediate."""
@@ -171,7 +172,7 @@ class EvseCore:
                     self._arm("silence", self._settings.basic.timing.conversation_s)
             case LinkDown(reason=reason):
                 self._link_down(reason)
-            case ServiceChanged(operative=operative):
+            case Serve(operative=operative):
                 self.in_service = operative
                 if operative:
                     self._consider()
@@ -184,9 +185,9 @@ class EvseCore:
                 self._session_ended(reason)
             case ports.TransactionStarted(session_id=session_id):
                 self._reference = session_id
-            case TransactionStopped(reference=reference, reason=reason):
-                self._stop(reference, reason)
-            case ResetRequested():
+            case RemoteStopRequested(reference=reference, cause=cause):
+                self._stop(reference, cause)
+            case Restart():
                 self._reset(fact)
             case ShutDown():
                 self._leaving = True
@@ -258,7 +259,7 @@ class EvseCore:
             self._tell(ports.StopRequested(reason))
             self._ending = (reason, stopped)
 
-    def _reset(self, fact: ResetRequested) -> None:
+    def _reset(self, fact: Restart) -> None:
         if not fact.at_once:
             return
         self._leaving = True
@@ -351,8 +352,8 @@ class EvseCore:
                     self._forget(*self._ending)
             case PausedStored(session_id=session_id, error=error) if self._paused_as(session_id.hex()):
                 self._stored(error)
-            case ServicesAllowed(reference=reference, services=services):
-                self._allow(reference, services)
+            case AllowEnergyTransfer(reference=reference, modes=modes):
+                self._allow(reference, services_of(modes))
             case ports.JoinSession() if self.kept is not None:
                 self._reference = self.kept.session_id.hex()
                 self._actions.append(JoinPaused(self.kept.session_id))

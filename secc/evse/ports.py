@@ -1,5 +1,6 @@
-"""Facts for the core of an EVSE, and its actions. Facts are also `secc.session.ports.PilotChanged`, and those commands
-of the running session that are about its pause or its transaction."""
+"""Facts for the core of an EVSE, and its actions. Facts are also `secc.session.ports.PilotChanged`, those commands of
+the running session that are about its pause or its transaction, and the station's Serve, RemoteStopRequested,
+AllowEnergyTransfer and Restart."""
 
 from typing import Literal
 
@@ -58,12 +59,6 @@ class LinkDown(Fact, frozen=True):
     reason: str
 
 
-class ServiceChanged(Fact, frozen=True):
-    """The back end takes the EVSE in or out of service (G03)."""
-
-    operative: bool
-
-
 class SupplyChanged(Fact, frozen=True):
     """Whether site and operator permit energy into and out of the vehicle now, and otherwise in how many (simulated)
     seconds, if known. `bidirectional` is whether the running session may feed back; None without messages."""
@@ -89,27 +84,6 @@ class PausedStored(Fact, frozen=True):
 
     session_id: bytes
     error: str = ""
-
-
-class TransactionStopped(Fact, frozen=True):
-    """The back end stops this transaction, running or paused."""
-
-    reference: str
-    reason: str
-
-
-class ServicesAllowed(Fact, frozen=True):
-    """The back end allows these energy services in this transaction (Q02)."""
-
-    reference: str
-    services: frozenset[int]
-
-
-class ResetRequested(Fact, frozen=True):
-    """The program restarts when no vehicle is served (B11, B12), with `keep` without ending a paused session (B13)."""
-
-    at_once: bool
-    keep: bool
 
 
 class ShutDown(Fact, frozen=True):

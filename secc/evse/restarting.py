@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from secc.evse.controller import EvseController
-from secc.evse.ports import ResetRequested
 from v2g.io.runtime.supervision import spawn
 from v2g.observe import Observe
+from v2g_station.blocks.evse import Restart
 
 COMMAND_S: Final = 60.0
 """Time limit of the command that restarts the device."""
@@ -29,12 +29,12 @@ class Restarting:
         self._waiting: asyncio.Task[None] | None = None
         self._keep = False
 
-    def ask(self, *, at_once: bool, keep: bool, expect: Callable[[], None]) -> None:
+    def ask(self, command: Restart, expect: Callable[[], None]) -> None:
         """Restart as soon as no vehicle is served; `at_once` ends sessions. With `keep` paused ones stay open (B13)."""
-        self._observe(Observe("ocpp", "reset", {"at_once": at_once, "keep": keep}))
-        self._keep = keep
+        self._observe(Observe("ocpp", "reset", {"at_once": command.at_once, "keep": command.keep}))
+        self._keep = command.keep
         for controller in self._controllers:
-            controller.fact(ResetRequested(at_once=at_once, keep=keep))
+            controller.fact(command)
         if self._waiting is None:
             self._waiting = spawn(self._wait(expect), name="reset")
 

@@ -129,7 +129,7 @@ class Sessions(msgspec.Struct, frozen=True):
         )
 
     def _reading(self) -> ports.MeterRead:
-        return self.meter.read(self.clock.utc_ms()).fact(self.meter)
+        return self.meter.read(self.clock.utc_ms())
 
     @property
     def _cable_ma(self) -> int | None:

@@ -658,7 +658,7 @@ class Evse(abc.ABC):
 
     def _reading(self) -> ports.MeterRead:
         meter = self._parts.meter
-        return meter.read(self._clock.utc_ms()).fact(meter)
+        return meter.read(self._clock.utc_ms())
 
     async def _report_forever(self) -> None:
         """Run a monitor as long as the program. A failure is a fault, and it is restarted."""

@@ -33,43 +33,6 @@ _SEALED_BYTES: Final = 160
 """Size of a sealed slot, filled with spaces."""
 
 
-class MeterReading(msgspec.Struct, frozen=True):
-    """Both registers (mWh) at a time (ms of UTC). Import is energy into the vehicle, export energy out of it.
-
-    They continue over a rollover, while the meter shows `rolled_import_mwh` and `rolled_export_mwh` less. If the meter
-    has not `answered`, they are old.
-    """
-
-    utc_ms: int
-    import_mwh: int
-    export_mwh: int
-    rolled_import_mwh: int = 0
-    rolled_export_mwh: int = 0
-    answered: bool = True
-
-    def fact(self, meter: "Meter", reason: str = "") -> MeterRead:
-        """Return it as a session gets it from this meter."""
-        return MeterRead(
-            self.utc_ms,
-            self.import_mwh,
-            self.export_mwh,
-            meter.serial,
-            reason=reason,
-            rolled=(self.rolled_import_mwh, self.rolled_export_mwh),
-            rollover_mwh=meter.rollover_mwh,
-        )
-
-    @property
-    def shown(self) -> dict[str, int]:
-        """What the meter shows as `import_mwh` and `export_mwh`; nothing if it has not answered."""
-        if not self.answered:
-            return {}
-        return {
-            "import_mwh": self.import_mwh - self.rolled_import_mwh,
-            "export_mwh": self.export_mwh - self.rolled_export_mwh,
-        }
-
-
 class Meter(Protocol):
     """Interface of a meter."""
 
@@ -81,7 +44,7 @@ class Meter(Protocol):
     def rollover_mwh(self) -> int | None:
         """Where its registers start again at 0; None if they do not."""
 
-    def read(self, utc_ms: int) -> MeterReading:
+    def read(self, utc_ms: int) -> MeterRead:
         """Return the registers now."""
 
     @property
@@ -134,7 +97,7 @@ class SimulatedMeter:
         self._counter, self._generation = EnergyCounter(), 0
         self._voltage_mv = self._current_ma = 0
         self._faults: Faults | None = None
-        self._frozen: MeterReading | None = None
+        self._frozen: MeterRead | None = None
         self._offset_mwh = 0
         self._on_fault: list[OnFault] = []
         self._on_change: list[Callable[[], None]] = []
@@ -158,27 +121,25 @@ class SimulatedMeter:
             current_ma = (current_ma if voltage_mv else 0) + int(wrong_w * 1_000_000 / (voltage_mv or ANY_MV))
         self._counter.flow(now_ms, voltage_mv or (ANY_MV if wrong_w else 0), current_ma)
 
-    def read(self, utc_ms: int) -> MeterReading:
+    def read(self, utc_ms: int) -> MeterRead:
         """Return the present registers, stamped with `utc_ms`."""
         self._counter.advance(self._now_ms())
         if self._frozen is not None:
             return msgspec.structs.replace(self._frozen, utc_ms=utc_ms, answered=not self.lost)
         import_mwh, export_mwh = self._counter.mwh
         import_mwh = max(0, import_mwh + self._offset_mwh)
-        return MeterReading(
-            utc_ms, import_mwh, export_mwh, self._rolled(import_mwh), self._rolled(export_mwh), answered=not self.lost
-        )
-
-    def _rolled(self, register_mwh: int) -> int:
-        return 0 if self.rollover_mwh is None else register_mwh - register_mwh % self.rollover_mwh
+        rolled = (0, 0)
+        if (rollover_mwh := self.rollover_mwh) is not None:
+            rolled = import_mwh - import_mwh % rollover_mwh, export_mwh - export_mwh % rollover_mwh
+        return MeterRead(utc_ms, import_mwh, export_mwh, rolled, rollover_mwh, answered=not self.lost)
 
     @property
     def values(self) -> MeterValues:
         """See EnergyMeter."""
         shown = self.read(0)
         return MeterValues(
-            shown.import_mwh - shown.rolled_import_mwh,
-            shown.export_mwh - shown.rolled_export_mwh,
+            shown.import_mwh - shown.rolled[0],
+            shown.export_mwh - shown.rolled[1],
             self._counter.voltage_mv,
             self._counter.power_w,
         )

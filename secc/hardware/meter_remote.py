@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Final
 
-from secc.hardware.meter import MeterReading
 from secc.session import ports
 from v2g.energy.conductors import Currents
 from v2g.energy.settlement.registers import MARGIN_MWH
@@ -27,7 +26,7 @@ class RemoteMeter:
         """See Meter."""
         return self._meter.rollover_mwh
 
-    def read(self, utc_ms: int) -> MeterReading:
+    def read(self, utc_ms: int) -> ports.MeterRead:
         """See Meter."""
         values = self._meter.values
         return self._registers.reading(utc_ms, values, answered=not self._meter.lost)
@@ -99,7 +98,7 @@ class _Rollover:
         self._last: MeterValues | None = None
         self._rolled = [0, 0]
 
-    def reading(self, utc_ms: int, values: MeterValues, *, answered: bool) -> MeterReading:
+    def reading(self, utc_ms: int, values: MeterValues, *, answered: bool) -> ports.MeterRead:
         """Return the reading of these values; a register that falls otherwise falls here, too."""
         last, self._last = self._last, values
         if last is not None and self._rollover_mwh is not None:
@@ -108,9 +107,8 @@ class _Rollover:
                 if now[index] < before and now[index] + self._rollover_mwh - before <= MARGIN_MWH:
                     self._rolled[index] += self._rollover_mwh
         first, second = self._rolled
-        return MeterReading(
-            utc_ms, values.import_mwh + first, values.export_mwh + second, first, second, answered=answered
-        )
+        registers = values.import_mwh + first, values.export_mwh + second
+        return ports.MeterRead(utc_ms, *registers, (first, second), self._rollover_mwh, answered=answered)
 
 
 class MeterMains:

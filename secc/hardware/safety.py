@@ -344,8 +344,6 @@ class SafetyChannel:
     def fact(self, fact: Fact) -> None:
         """A fact for the session."""
         match fact:
-            case ports.LimitChanged(limit=limit):
-                self._take_limit(limit)
             case ports.GridChanged(limits=limits):
                 for limit in limits:
                     self._take_limit(limit)

@@ -26,6 +26,7 @@ from v2g.iec61851.timing import PilotTiming
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.engine.core import BasicFallback
 from v2g.iso15118.engine.session import Entropy, Fact
+from v2g_station.blocks.authorization.contracts import AuthorizationStatus
 
 STOP_S: Final = 3.0
 """How long a vehicle may still draw current after the oscillator went off (IEC 61851-1), before the contactor opens."""
@@ -198,7 +199,7 @@ class BasicSession(BasicFallback):
                 elif state is not PilotState.F and state is not before:
                     self._disarm("wake")
                     self._follow()
-            case ports.AuthorizationDecided(status=ports.AuthorizationStatus.ACCEPTED):
+            case ports.AuthorizationDecided(status=AuthorizationStatus.ACCEPTED):
                 self._accept()
             case ports.AuthorizationDecided(status=status):
                 self._observe("authorization", "refused", reason=status.value)
@@ -208,9 +209,6 @@ class BasicSession(BasicFallback):
             case ports.GridChanged(limits=limits, tariff=tariff):
                 self._limits.update(limits)
                 self._take_tariff(tariff)
-                self._follow()
-            case ports.LimitChanged(limit=limit):
-                self._limits.update((limit,))
                 self._follow()
             case ports.GridResponseChanged(response=response):
                 self._response = response

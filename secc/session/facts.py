@@ -9,6 +9,7 @@ from v2g.energy.limits import NO_RESPONSE, GridResponse
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d20.messages.schedules import AbsolutePriceSchedule, PriceLevelSchedule
 from v2g.iso15118.engine.session import Fact
+from v2g_station.blocks.smart_charging.smart_charging import AnnouncePrices
 
 
 class SessionFacts(Struct, frozen=True):
@@ -60,6 +61,6 @@ class SessionFacts(Struct, frozen=True):
                 return replace(self, response=response)
             case ports.PhasesChanged(lines=lines):
                 return replace(self, lines=lines)
-            case ports.CsmsPricesChanged(prices=prices):
+            case AnnouncePrices(prices=prices):
                 return replace(self, csms_prices=prices)
         return self

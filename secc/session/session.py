@@ -57,6 +57,8 @@ from v2g.iso15118.engine import sequence
 from v2g.iso15118.engine.sequence import Chart, State
 from v2g.iso15118.engine.session import NO_SESSION, Command, Fact, OnMessage, Session, ignored
 from v2g.observe import Observe
+from v2g_station.blocks.authorization.contracts import AuthorizationStatus
+from v2g_station.blocks.smart_charging.smart_charging import AnnouncePrices, ProfileTaken
 
 _HOLDING: Final = frozenset({PilotState.B, PilotState.C, PilotState.D})
 _DIRECT: Final = (Family.DC, Family.ACDP)
@@ -417,9 +419,7 @@ class ChargerSession(Session):
 
     def _take_demand(self, fact: Fact) -> None:
         """Carry out what CSMS, grid or operator demand."""
-        if isinstance(fact, ports.GridChanged | ports.LimitChanged | ports.ProfileSet) and isinstance(
-            self._stage, Awaiting
-        ):
+        if isinstance(fact, ports.GridChanged | ProfileTaken) and isinstance(self._stage, Awaiting):
             self._stage = replace(self._stage, status=needs.PROFILE_SET)  # the awaited limits or profile
         match fact:
             case ports.GridChanged():
@@ -427,9 +427,7 @@ class ChargerSession(Session):
             case ports.LimitsForeseen():
                 self._limits.foresee(fact.limits)
                 self._replan()
-            case ports.LimitChanged():
-                self._take_grid((fact.limit,))
-            case ports.CsmsPricesChanged():
+            case AnnouncePrices():
                 self._replan()
             case ports.SetpointChanged():
                 self._limits.take_setpoint(fact.setpoint, self._time)
@@ -439,12 +437,10 @@ class ChargerSession(Session):
                 self._hold()
             case ports.PhasesChanged():
                 self._replan()
-            case ports.TariffChanged():
-                self._take_grid(tariff=fact.tariff)
             case ports.StopRequested():
                 if isinstance(self._stage, Authorizing):
                     # a pending decision becomes a refusal (V2G20-2230)
-                    refused = self._stage.status or ports.AuthorizationStatus.REFUSED
+                    refused = self._stage.status or AuthorizationStatus.REFUSED
                     self._stage = replace(self._stage, status=refused)
                 self._terminate(fact.reason)
             case ports.RenegotiationRequested():

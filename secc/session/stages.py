@@ -9,12 +9,13 @@ from secc.session.config import ControlMode, EnergyService
 from secc.session.identity import Contract
 from secc.session.offers import OfferedTuple
 from secc.session.paused import Paused
-from secc.session.ports import AuthorizationStatus, Output
+from secc.session.ports import Output
 from v2g.energy.limits import EffectiveLimits
 from v2g.energy.settlement.authorization import challenge_of
 from v2g.energy.settlement.records import SessionStarted
 from v2g.iso15118.d20.charts import Family
 from v2g.safety.flow import Flow
+from v2g_station.blocks.authorization.contracts import AuthorizationStatus
 
 
 class Stage(msgspec.Struct, frozen=True):

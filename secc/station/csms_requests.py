@@ -13,6 +13,7 @@ from v2g.ocpp.messages.authorization import AuthorizeResponse, IdToken
 from v2g.ocpp.messages.data_transfer import VENDOR, DataTransferRequest, DataTransferResponse
 from v2g.ocpp.messages.ev_charging import NotifyEVChargingNeedsResponse
 from v2g_station.blocks.authorization.contracts import (
+    AuthorizationStatus,
     AuthorizeOutcome,
     authorize_outcome,
     authorize_request,
@@ -47,9 +48,9 @@ class CsmsRequests:
         of service, the outcome is `refused`.
         """
         token = IdToken(id_token=emaid, type="eMAID")
-        unreachable = AuthorizeOutcome(decision="unreachable")
+        unreachable = AuthorizeOutcome(decision=AuthorizationStatus.UNREACHABLE)
         if self._config.accept_offline and self._may_use(evse_id, token, None):
-            unreachable = AuthorizeOutcome(decision="accepted")
+            unreachable = AuthorizeOutcome(decision=AuthorizationStatus.ACCEPTED)
         if not self._runner.online.is_set():
             return unreachable
         pem, hashes = describe_chain(chain_der)
@@ -61,8 +62,10 @@ class CsmsRequests:
             return unreachable
         outcome = authorize_outcome(answer, self._runner.version)
         group = answer.id_token_info.group_id_token
-        if outcome.decision == "accepted" and not self._may_use(evse_id, token, group.id_token if group else None):
-            outcome = replace(outcome, decision="refused")
+        if outcome.decision is AuthorizationStatus.ACCEPTED and not self._may_use(
+            evse_id, token, group.id_token if group else None
+        ):
+            outcome = replace(outcome, decision=AuthorizationStatus.REFUSED)
         self._note("authorized", decision=outcome.decision, status=outcome.status)
         return outcome
 

@@ -13,11 +13,11 @@ from secc.station.config import StationConfig
 from v2g.io.hardware.driver import DriverContext
 from v2g.io.ota.opening import open_installer
 from v2g.io.runtime.clock import Clock
+from v2g.iso15118.engine.session import Fact
 from v2g.observe import Observe
 from v2g.ocpp.messages.certificates import InstallCertificateUse
 from v2g.ocpp.messages.security import CertificateSigningUse
 from v2g.pki.reference import KeyReference
-from v2g_station.blocks.evse import Fact
 from v2g_station.blocks.security.certificate_store import Stored
 from v2g_station.device.card_readers import CardReaders, Reader
 from v2g_station.device.certificates import CertificateFiles, Own, seeds

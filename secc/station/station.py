@@ -25,16 +25,16 @@ from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.disk import DiskThread
 from v2g.io.runtime.supervision import Supervisor, spawn
 from v2g.io.storage.record_keys import RecordKeys
+from v2g.iso15118.engine.session import Fact
 from v2g.observe import Observe, Scalar
 from v2g.ocpp.messages.availability import ConnectorStatus
 from v2g.ocpp.messages.data_transfer import VENDOR, DataTransferRequest
 from v2g.ocpp.messages.provisioning import BootReason
 from v2g.ocpp.messages.transactions import ChargingState, Reason, TriggerReason
 from v2g_station.blocks.authorization.contracts import AuthorizeOutcome
-from v2g_station.blocks.evse import Fact, Lock, LockFailure, Unlocked
+from v2g_station.blocks.evse import Lock, LockFailure, Unlocked
 from v2g_station.blocks.security.certificate_store import RootsChanged, stored_chains
-from v2g_station.blocks.smart_charging.ev_needs import plan_schedule
-from v2g_station.blocks.smart_charging.high_level import Plan, VehicleKnown
+from v2g_station.blocks.smart_charging.high_level import VehicleKnown
 from v2g_station.blocks.transactions.managed import ManagedSessions
 from v2g_station.blocks.transactions.transactions import MeterSample, SignedReading, TransactionRecord, public_key_text
 from v2g_station.charger_port import ChargerPort
@@ -408,12 +408,6 @@ class Station:
         return record.transaction_id if record else None
 
     # -- notices
-
-    def charging_plan(
-        self, steps: Sequence[tuple[int, int]], duration_s: int, *, dynamic: bool, evse_id: int = 1
-    ) -> None:
-        """Report the vehicle's plan (K16.FR.05, K18.FR.10, K19.FR.10): W from a second on, discharging below 0."""
-        self.fact(Plan(evse_id=evse_id, schedule=plan_schedule(steps, duration_s), dynamic=dynamic))
 
     def fact(self, fact: Fact) -> None:
         """Pass an external fact to the station: its consequences happen before this returns."""

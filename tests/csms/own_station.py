@@ -23,8 +23,8 @@ from v2g.io.websocket.client import TlsFiles
 from v2g.iso15118.d20.prices import fraction
 from v2g.ocpp.routes import Version
 from v2g_station.blocks.data_transfer import GridSignalReceived
-from v2g_station.blocks.smart_charging.profiles import Allowance
-from v2g_station.blocks.smart_charging.smart_charging import AnnouncePrices, SetLimit
+from v2g_station.blocks.smart_charging.profiles import ProfileLimits
+from v2g_station.blocks.smart_charging.smart_charging import AnnouncePrices
 from v2g_station.kernel.kernel import Command
 
 NEEDS = EvNeeds(
@@ -43,7 +43,7 @@ class Charger(NoCharger):
     station: Station
 
     def __init__(self) -> None:
-        self.limits: list[Allowance] = []
+        self.limits: list[ProfileLimits] = []
         self.signals: list[PriceSignal] = []
         self.prices: list[Any] = []
         self.changed = asyncio.Event()
@@ -51,8 +51,8 @@ class Charger(NoCharger):
     def carry_out(self, command: Command) -> bool:
         """Take down limits, prices and signals."""
         match command:
-            case SetLimit(allowance=allowance):
-                self.limits.append(allowance)
+            case ProfileLimits() as limits:
+                self.limits.append(limits)
             case AnnouncePrices(prices=prices):
                 self.prices.append(prices)
             case GridSignalReceived(signal=signal):

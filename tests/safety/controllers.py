@@ -42,6 +42,7 @@ from v2g.iso15118.engine.session import Command, Fact
 from v2g.observe import Observe
 from v2g.pki.credentials import Credentials
 from v2g.pki.reference import KeyReference
+from v2g_station.blocks.authorization.contracts import AuthorizationStatus
 
 Result = TypeVar("Result")
 
@@ -109,18 +110,12 @@ class Shelf(Archive):
 class Desk:
     """The back end: somebody identifies when the test wants it. See secc.evse.backend.Backend."""
 
-    def __init__(self, *, says: ports.AuthorizationStatus | None = None) -> None:
+    def __init__(self, *, says: AuthorizationStatus | None = None) -> None:
         """`says` is answered to everybody at once."""
         self._says = says
         self.reference = ""
         """Of the transaction that runs."""
-        self._asked: asyncio.Future[ports.AuthorizationStatus] | None = None
-
-    def remote_start(self, modes: Sequence[str] = ()) -> None:
-        """See Backend."""
-
-    def forget_start(self) -> None:
-        """See Backend."""
+        self._asked: asyncio.Future[AuthorizationStatus] | None = None
 
     def vehicle_left(self) -> None:
         """See Backend."""
@@ -142,7 +137,7 @@ class Desk:
         self._asked = asyncio.get_running_loop().create_future()
         return ports.AuthorizationDecided(attempt, await self._asked)
 
-    def answer(self, status: ports.AuthorizationStatus) -> bool:
+    def answer(self, status: AuthorizationStatus) -> bool:
         """Answer who waits for it; return whether somebody did."""
         if self._asked is None or self._asked.done():
             return False

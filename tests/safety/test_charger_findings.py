@@ -221,7 +221,7 @@ async def _what_waits_for_the_disk_brings_no_voltage_after_an_emergency_off(foun
     found.car.pilot.set_state(PilotState.C)
     await asyncio.sleep(0.1)
     found.disk_s = 4.0
-    found.tell(ports.LimitChanged(replace(LIMITS, discharge_w=9_000)))
+    found.tell(ports.GridChanged((replace(LIMITS, discharge_w=9_000),)))
     found.post_bytes(found.ask("DC_CableCheckReq"))
     await asyncio.sleep(0.5)
     found.runner.abort("link_lost")
@@ -229,7 +229,7 @@ async def _what_waits_for_the_disk_brings_no_voltage_after_an_emergency_off(foun
 
 
 def lowering_waits(patch: pytest.MonkeyPatch) -> None:
-    from secc.session.ports.hardware import Driving
+    from secc.session.ports import Driving
 
     patch.setattr(Driving, "overtakes", None)
 
@@ -238,10 +238,10 @@ def lowering_waits(patch: pytest.MonkeyPatch) -> None:
 async def _a_lower_limit_does_not_wait_for_the_disk(found: Rig) -> None:
     await found.charge()
     found.disk_s = 9.0
-    found.tell(ports.LimitChanged(replace(LIMITS, discharge_w=9_000)))
-    found.tell(ports.TariffChanged(replace(found.tariff, version=2)))
+    found.tell(ports.GridChanged((replace(LIMITS, discharge_w=9_000),)))
+    found.tell(ports.GridChanged((), replace(found.tariff, version=2)))
     await asyncio.sleep(0.1)
-    found.tell(ports.LimitChanged(replace(LIMITS, charge_w=0, discharge_w=0, version=3)))
+    found.tell(ports.GridChanged((replace(LIMITS, charge_w=0, discharge_w=0, version=3),)))
     await found.off(0.5, live=True)
 
 
@@ -256,7 +256,7 @@ def flow_is_not_compared(patch: pytest.MonkeyPatch) -> None:
 async def _more_power_than_the_limit(found: Rig) -> None:
     await found.charge()
     runaway(found, 60_000)
-    found.tell(ports.LimitChanged(replace(LIMITS, charge_w=1_000)))
+    found.tell(ports.GridChanged((replace(LIMITS, charge_w=1_000),)))
     await found.off(1.6, looping=True)
 
 
@@ -297,7 +297,7 @@ def aligns_without_limits(patch: pytest.MonkeyPatch) -> None:
 
 @case(aligns_without_limits, "wpt")
 async def _alignment_obeys_the_limits(found: Rig) -> None:
-    found.tell(ports.LimitChanged(replace(LIMITS, charge_w=0)))
+    found.tell(ports.GridChanged((replace(LIMITS, charge_w=0),)))
     await found.to(State.WPT_ALIGNMENT_CHECK)
     await found.say("WPT_AlignmentCheckReq", target_coil_current=number(75))
     await found.stays_off(2.0, live=True)
@@ -370,7 +370,7 @@ async def _a_vehicle_that_draws_at_a_limit_of_nothing_is_cut_off_whatever_its_di
     await found.charge()
     assert found.car.ac is not None
     line, model = found.car.ac, type(found.car.ac)
-    found.tell(ports.LimitChanged(replace(LIMITS, charge_w=0, discharge_w=0)))
+    found.tell(ports.GridChanged((replace(LIMITS, charge_w=0, discharge_w=0),)))
     drive = model.drive
     found.patch.setattr(model, "drive", lambda self, watts: None)  # it obeys nobody
     await in_turns(found, lambda: drive(line, 22_000), lambda: drive(line, 0), 4.5, 0.3)
@@ -590,7 +590,7 @@ def limits_are_ignored(patch: pytest.MonkeyPatch) -> None:
 @case(limits_are_ignored, "dc", "wpt")
 async def _a_limit_of_nothing_is_obeyed(found: Rig) -> None:
     await found.charge()
-    found.tell(ports.LimitChanged(replace(LIMITS, charge_w=0, discharge_w=0)))
+    found.tell(ports.GridChanged((replace(LIMITS, charge_w=0, discharge_w=0),)))
     await found.off(0.5, live=True)
 
 
@@ -622,7 +622,7 @@ async def _a_vehicle_that_asks_for_less_while_an_offer_is_on_its_way_gives_no_mo
     await found.go_on(1.0)
     assert found.car.power_w < -8_000
     assert found.discharge is not None
-    found.tell(ports.TariffChanged(replace(found.tariff, version=found.tariff.version + 1)))
+    found.tell(ports.GridChanged((), replace(found.tariff, version=found.tariff.version + 1)))
     command = found.discharge.command(4_000, found.utc_ms)
     found.pipe.incoming.put_nowait(frame(PayloadType.SIGNED_DISCHARGE, command))
     await found.go_on(1.0)

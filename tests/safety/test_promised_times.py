@@ -32,8 +32,7 @@ from v2g.hardware.energy_manager.commands import EnergyCommand
 from v2g.iso15118.d20.messages.common_types import RationalNumber
 from v2g.iso15118.d20.timing import Timing
 from v2g.safety.flow import ALTERNATING, DIRECT, LINE
-from v2g_station.blocks.smart_charging.profiles import Allowance
-from v2g_station.blocks.smart_charging.smart_charging import SetLimit
+from v2g_station.blocks.smart_charging.profiles import ProfileLimits
 
 PROMISED = read_promised()
 WAYS = ("20 dc", "20 ac", "20 wpt", "20 acdp", "2 dc", "2 ac", "din dc", "basic ac")
@@ -128,7 +127,7 @@ LITTLE, MUCH = 1.05, 6.0
 """What flows too much, in margins: an excess of one lasts longest, one of four and more is the shortest."""
 
 
-def managed(watts: int) -> list[Allowance]:
+def managed(watts: int) -> list[ProfileLimits]:
     """Return what a charging station tells its EVSE when an energy manager permits no more than this."""
     station = Bench("2.1", evses=(FIXED,), managed=True)
     watch = EnergyManagerWatch("EMS", evses=1, timeout_s=60.0, fallback=EnergyCommand(limit_w=0))
@@ -137,7 +136,7 @@ def managed(watts: int) -> list[Allowance]:
     before = len(station.commands)
     for fact in watch.take(0, EnergyCommand(limit_w=watts), 0.0):
         station.fact(fact)
-    return [each.allowance for each in station.commands[before:] if isinstance(each, SetLimit)]
+    return [each for each in station.commands[before:] if isinstance(each, ProfileLimits)]
 
 
 def measure_charger(
@@ -190,7 +189,7 @@ def measure_charger(
                     await self.do_fault("estop")
                 case "site or charging profiles permit less":
                     self.most_w = LOWER_W
-                    self.tell(*self.grid.profiles(Allowance(charge_w=LOWER_W)))
+                    self.tell(*self.grid.profiles(ProfileLimits(charge_w=LOWER_W)))
                 case "an energy manager permits less":
                     self.most_w = LOWER_W
                     for allowance in managed(LOWER_W):
@@ -202,7 +201,7 @@ def measure_charger(
                     self.faults.set("over_temperature", active=True, value=WARM_C)
                 case "a vehicle does not follow a lower limit":
                     self.astray(11_000)
-                    self.tell(*self.grid.profiles(Allowance(charge_w=LOWER_W)))
+                    self.tell(*self.grid.profiles(ProfileLimits(charge_w=LOWER_W)))
                 case _:
                     if what.startswith("one conductor"):
                         await self.do_line("operator", LINE_A * 1000, 0)

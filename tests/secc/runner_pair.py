@@ -35,6 +35,7 @@ from v2g.io.simulation.medium_folder import FolderMedium
 from v2g.io.storage.journal_file import JournalFile
 from v2g.iso15118.engine.session import Command, Fact
 from v2g.observe import Observe
+from v2g_station.blocks.authorization.contracts import AuthorizationStatus
 
 
 class Pipe:
@@ -77,7 +78,7 @@ class RunnerPair:
         self.commands: list[Command] = []
         self.lines: list[bytes] = []
         self.on_event: Callable[[str, Observe], None] = lambda side, event: None
-        self.authorize = ports.AuthorizationStatus.ACCEPTED
+        self.authorize = AuthorizationStatus.ACCEPTED
         self.started = asyncio.Event()
 
     def observe(self, side: str) -> Callable[[Observe], None]:
@@ -137,7 +138,7 @@ class RunnerPair:
                 Limit(source=OPERATOR, charge_w=40_000, discharge_w=10_000, version=1),
             ),
             tariff=tariff(now),
-            meter=ports.MeterRead(now, reading.import_mwh, reading.export_mwh, "METER-0001"),
+            meter=ports.MeterRead(now, reading.import_mwh, reading.export_mwh),
             pilot=pilot.state,
             time_scale=self.clock.scale,
         )

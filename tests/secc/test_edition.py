@@ -135,7 +135,7 @@ async def test_what_happened_before_the_handshake_is_known_to_the_edition_that_i
     async with charger(tmp_path, pki) as (controller, _), connected(controller, pki) as vehicle:
         while not controller.busy:
             await asyncio.sleep(0)
-        controller.tell(ports.LimitChanged(Limit(source=SITE, charge_w=5_000, discharge_w=0, version=9)))
+        controller.tell(ports.GridChanged((Limit(source=SITE, charge_w=5_000, discharge_w=0, version=9),)))
         await vehicle.ask(offer(three.SCHEMA.uri), pieces=5)
         await vehicle.ask(three.HelloReq(name="WMI3"))
         assert (await vehicle.ask(three.EnergyReq(watts=11_000))).watts == 5_000

@@ -28,7 +28,8 @@ from v2g_station.blocks.smart_charging.ev_needs import plan_schedule
 from v2g_station.blocks.smart_charging.external_limits import ExternalLimit
 from v2g_station.blocks.smart_charging.high_level import Needs, OfferSchedules, Plan, RenegotiateServices
 from v2g_station.blocks.smart_charging.local_control import SetPower
-from v2g_station.blocks.smart_charging.smart_charging import AnnouncePrices, ProfileTaken, SetLimit
+from v2g_station.blocks.smart_charging.profiles import ProfileLimits
+from v2g_station.blocks.smart_charging.smart_charging import AnnouncePrices, ProfileTaken
 from v2g_station.kernel.layout import EvseLayout
 
 Make = Callable[..., Bench]
@@ -77,14 +78,14 @@ class Charger:
         for command in wanted:
             facts: Any = ()
             match command:
-                case SetLimit(allowance=allowance):
-                    facts = list(self.grid.profiles(allowance))
+                case ProfileLimits() as limits:
+                    facts = list(self.grid.profiles(limits))
                     if self.session.session.scheduled:
                         facts.append(ports.RenegotiationRequested())
-                case AnnouncePrices(prices=prices):
-                    facts = self.grid.prices(prices)
+                case AnnouncePrices():
+                    facts = self.grid.prices(command)
                 case ProfileTaken():
-                    facts = (ports.ProfileSet(),)
+                    facts = (command,)
                 case SetPower(power_w=power_w):
                     facts = self.grid.local(power_w)
                 case AllowEnergyTransfer(modes=modes):

@@ -15,6 +15,7 @@ from v2g.energy.settlement.journal import verify_lines
 from v2g.energy.settlement.proof import prove_discharge
 from v2g.energy.signed import Party
 from v2g.observe import Observe
+from v2g_station.blocks.authorization.contracts import AuthorizationStatus
 
 SIGNED = DischargeConfig(command_validity_ms=300_000, command_renew_ms=150_000)
 BOTH_WAYS = (ProgramStep(do="charge", energy_wh=700), ProgramStep(do="discharge", energy_wh=700))
@@ -57,7 +58,7 @@ async def test_a_lowered_export_limit_lowers_power_in_the_run(runners: RunnerPai
     def lower(side: str, event: Observe) -> None:
         if side == "secc" and event.data.get("direction") == "discharging" and not runners.named("limit_changed"):
             limit = Limit(source=OPERATOR, charge_w=40_000, discharge_w=4_000, version=2)
-            asyncio.get_running_loop().call_soon(runners.secc.fact, ports.LimitChanged(limit))
+            asyncio.get_running_loop().call_soon(runners.secc.fact, ports.GridChanged((limit,)))
 
     runners.on_event = lower
     assert await runners.run() == ("finished", "finished")
@@ -89,7 +90,7 @@ async def test_every_service_and_control_mode_charges(
 
 
 async def test_a_refused_contract_moves_no_energy(runners: RunnerPair) -> None:
-    runners.authorize = ports.AuthorizationStatus.REFUSED
+    runners.authorize = AuthorizationStatus.REFUSED
     secc, evcc = await runners.run()
     assert secc != "finished" or evcc != "finished"
     assert runners.named("refused")[0]["code"] == "WARNING_GeneralPnCAuthorizationError"

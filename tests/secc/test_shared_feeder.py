@@ -14,11 +14,11 @@ from secc.charger import Charger
 from secc.config import EvseConfig, SiteConfig
 from secc.energy_manager.sharing import HELD_S
 from secc.evse.ports import ShutDown
-from secc.session import ports
 from secc.session.config import AcRating
 from tests.safety.controllers import OnRig, controllers, program
 from tests.virtual_time import VirtualLoop
 from v2g.iec61851.pilot import PilotState
+from v2g_station.blocks.authorization.contracts import AuthorizationStatus
 
 pytestmark = [pytest.mark.requirement("R57"), pytest.mark.requirement("R192")]
 
@@ -59,7 +59,7 @@ class Feeder:
         found = self.found[number - 1]
         found.car.plug()
         await self.wait(8.0)
-        found.desk.answer(ports.AuthorizationStatus.ACCEPTED)
+        found.desk.answer(AuthorizationStatus.ACCEPTED)
         await self.wait(1.0)
         found.car.show(PilotState.C)
         await self.wait(6.0)

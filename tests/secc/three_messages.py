@@ -125,8 +125,8 @@ class ThreeMessages(Session):
 
     def _on_fact(self, fact: Fact) -> None:
         self.facts = self.facts.updated(fact)
-        if isinstance(fact, ports.LimitChanged):
-            self._limits.update((fact.limit,))
+        if isinstance(fact, ports.GridChanged):
+            self._limits.update(fact.limits)
         if isinstance(fact, ports.AuthorizationDecided) and self._waiting is not None:
             hello, self._waiting = self._waiting, None
             self._begin(hello)

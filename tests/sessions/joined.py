@@ -31,6 +31,7 @@ from v2g.energy.settlement.session_journal import SessionJournal
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.engine.session import Close, Command, Fact, Send, Session
 from v2g.observe import Observe
+from v2g_station.blocks.authorization.contracts import AuthorizationStatus
 
 STEP_S = 0.05
 """How often the plant is measured, in seconds of the protocol's clock."""
@@ -115,7 +116,7 @@ class Joined:
         scale: float = 20.0,
         contract: Contract | None = None,
         contracts: tuple[Contract, ...] = (),
-        authorized: se.AuthorizationStatus = se.AuthorizationStatus.ACCEPTED,
+        authorized: AuthorizationStatus = AuthorizationStatus.ACCEPTED,
         before: "Joined | None" = None,
         **options: Any,
     ) -> None:
@@ -188,7 +189,7 @@ class Joined:
 
     def _reading(self) -> se.MeterRead:
         plant = self.plant
-        return se.MeterRead(self.utc_ms, int(plant.import_mwh), int(plant.export_mwh), "METER-0001")
+        return se.MeterRead(self.utc_ms, int(plant.import_mwh), int(plant.export_mwh))
 
     # -- shells -------------------------------------------------------------------------------------------------
 

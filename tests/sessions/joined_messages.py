@@ -65,7 +65,7 @@ class MessageJoined(Joined):
     def limit(self, charge_w: int) -> None:
         """Change the site's limit."""
         limit = Limit(source=SITE, charge_w=charge_w, discharge_w=0, version=2)
-        self.secc.fact(se.LimitChanged(limit), self.now, self.utc_ms)
+        self.secc.fact(se.GridChanged((limit,)), self.now, self.utc_ms)
         self.settle()
 
     def assert_safe(self) -> None:

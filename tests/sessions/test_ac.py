@@ -78,7 +78,7 @@ def test_the_vehicle_follows_a_falling_limit_with_its_next_loop(join: Join) -> N
     joined = join(vehicle=vehicle("AC"), charger=charger)
     joined.run(until=lambda: joined.plant.ac_w is not None and joined.plant.ac_w > 10_000)
     joined.secc.fact(
-        se.LimitChanged(Limit(source=SITE, charge_w=4_200, discharge_w=0, version=9)), joined.now, joined.utc_ms
+        se.GridChanged((Limit(source=SITE, charge_w=4_200, discharge_w=0, version=9),)), joined.now, joined.utc_ms
     )
     changed = joined.now
     joined.run(until=lambda: joined.plant.ac_w == 4_200)

@@ -13,7 +13,6 @@ from evcc.session.settings import AuthorizationConfig, InstallationConfig, Progr
 from pki_tools.tree import Fault, PkiOptions, PkiTree, make_pki
 from secc.session import ports as se
 from secc.session.config import SeccConfig
-from secc.session.ports import AuthorizationStatus
 from tests.iso15118.d20.contracts import new_contract
 from tests.sessions.joined import Joined
 from v2g.energy.settlement.authorization import check_authorization
@@ -22,6 +21,7 @@ from v2g.iso15118.d20.messages.common_messages import Authorization
 from v2g.iso15118.engine.session import Command, Fact
 from v2g.iso15118.signed_requests import read_authorization
 from v2g.pki.keys import SoftwareKey
+from v2g_station.blocks.authorization.contracts import AuthorizationStatus
 
 CHARGE = (ProgramStep(do="charge", energy_wh=50),)
 BOTH = SeccConfig(authorization=(Authorization.PnC, Authorization.EIM))

@@ -13,6 +13,7 @@ from tests.sessions.joined_messages import CHARGER, VEHICLE, MessageJoined, utc_
 from tests.station.bench import FIXED, Bench
 from tests.station.blocks.transactions.managed_resumption import begin
 from v2g.iso15118.engine.session import Command, Fact
+from v2g_station.blocks.authorization.contracts import AuthorizationStatus
 from v2g_station.blocks.evse import VehicleAddress
 from v2g_station.blocks.transactions.managed import RemoteStartRequested
 
@@ -53,7 +54,7 @@ class AutochargeJoined(MessageJoined):
     def _decided(self) -> Fact | None:
         if self.waiting is None or not any(isinstance(each, RemoteStartRequested) for each in self.station.commands):
             return None
-        return se.AuthorizationDecided(self.waiting.attempt, se.AuthorizationStatus.ACCEPTED)
+        return se.AuthorizationDecided(self.waiting.attempt, AuthorizationStatus.ACCEPTED)
 
 
 @pytest.fixture(params=["din", "2-dc", "2-ac"])

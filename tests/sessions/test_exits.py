@@ -133,7 +133,7 @@ def charger(fact: Fact) -> Callable[[Joined], None]:
 
 
 def renegotiating(joined: Joined) -> None:
-    charger(se.LimitChanged(Limit(source=SITE, charge_w=21_000, discharge_w=0, version=2)))(joined)
+    charger(se.GridChanged((Limit(source=SITE, charge_w=21_000, discharge_w=0, version=2),)))(joined)
     charger(se.RenegotiationRequested())(joined)
 
 

@@ -32,6 +32,7 @@ from v2g.iso15118.d20.messages.schedules import PowerSchedule, PowerScheduleEntr
 from v2g.iso15118.engine.sequence import State
 from v2g.iso15118.engine.session import Send
 from v2g.iso15118.engine.v2gtp import frame
+from v2g_station.blocks.authorization.contracts import AuthorizationStatus
 
 replace = msgspec.structs.replace
 EVERYTHING = tuple(EnergyService)
@@ -90,7 +91,7 @@ def test_a_limit_of_zero_never_becomes_discharge_nor_full_power(charger: Make, s
     bench = charger(service).reach(state)
     before = len(bench.actions)
     if how == "limit":
-        bench.fact(se.LimitChanged(Limit(source=SITE, charge_w=0, discharge_w=15_000, version=7)))
+        bench.fact(se.GridChanged((Limit(source=SITE, charge_w=0, discharge_w=15_000, version=7),)))
     else:
         bench.fact(se.SetpointChanged(Setpoint(power_w=0, source="csms")))
     bench.go(name)
@@ -104,7 +105,7 @@ def test_a_limit_of_zero_never_becomes_discharge_nor_full_power(charger: Make, s
 
 def test_a_limit_of_zero_stops_a_signed_discharge_and_nothing_else_starts(charger: Make) -> None:
     bench = charger(config=SeccConfig(), signed=True).reach(State.DC_CHARGE_LOOP)
-    bench.fact(se.LimitChanged(Limit(source=OPERATOR, charge_w=0, discharge_w=0, version=9)))
+    bench.fact(se.GridChanged((Limit(source=OPERATOR, charge_w=0, discharge_w=0, version=9),)))
     assert (outputs(bench)[-1].charge_w, outputs(bench)[-1].discharge_w) == (0, 0)
 
 
@@ -229,7 +230,7 @@ def test_a_stop_during_the_cable_check_is_no_fault(charger: Make) -> None:
 def test_a_decided_refusal_is_final_at_once_and_polling_on_ends(charger: Make) -> None:
     """V2G20-2219, -2230: vehicles of the -2 generation are kept polling by Ongoing; here the answer is Finished."""
     bench = charger(config=replace(UNSIGNED, authorization=(Authorization.EIM,))).reach(State.AUTHORIZATION)
-    bench.auto[se.AuthorizeExternally] = lambda c: se.AuthorizationDecided(c.attempt, se.AuthorizationStatus.REFUSED)
+    bench.auto[se.AuthorizeExternally] = lambda c: se.AuthorizationDecided(c.attempt, AuthorizationStatus.REFUSED)
     polls = 0
     while not bench.reason:
         assert bench.go("AuthorizationReq").evse_processing is Processing.Finished
@@ -467,13 +468,13 @@ def test_a_session_that_ends_while_the_contactor_moves_has_no_late_contactor_err
 @pytest.mark.parametrize("service", [DC, DC_BPT])
 def test_charge_parameters_have_the_rating_and_no_loop_has_more(charger: Make, service: int) -> None:
     bench = charger(service)
-    bench.fact(se.LimitChanged(Limit(source=SITE, charge_w=1_000, discharge_w=0, version=5)))
+    bench.fact(se.GridChanged((Limit(source=SITE, charge_w=1_000, discharge_w=0, version=5),)))
     bench.reach(State.SCHEDULE_EXCHANGE)
     reported = bench.responses[-1].dc_cpd_res_energy_transfer_mode
     assert value(reported.evse_maximum_charge_power) == bench.config.rating.max_charge_power_w
     bench.go("ScheduleExchangeReq", "DC_CableCheckReq", "DC_PreChargeReq", "PowerDeliveryReq", "DC_ChargeLoopReq")
     assert value(bench.responses[-1].cl_res_control_mode.evse_maximum_charge_power) == 1_000
-    bench.fact(se.LimitChanged(Limit(source=SITE, charge_w=9_000_000, discharge_w=0, version=6)))
+    bench.fact(se.GridChanged((Limit(source=SITE, charge_w=9_000_000, discharge_w=0, version=6),)))
     bench.go("DC_ChargeLoopReq")
     mode = bench.responses[-1].cl_res_control_mode
     assert value(mode.evse_maximum_charge_power) <= value(reported.evse_maximum_charge_power)  # V2G20-2654

@@ -163,7 +163,7 @@ def test_new_prices_make_a_new_plan(join: Join) -> None:
     joined.run(lambda: bool(joined.vehicle_saw("power", "started")))
     assert joined.imported_mwh() == 0
     fresh = tariff(joined.utc_ms, [40, 5, 40, 40, 10, 40, 40, 40, 40], version=2)
-    joined.secc.fact(se.TariffChanged(fresh), joined.now, joined.utc_ms)
+    joined.secc.fact(se.GridChanged((), fresh), joined.now, joined.utc_ms)
     joined.settle()
     joined.run()
     assert len(joined.vehicle_saw("schedule", "planned")) >= 2

@@ -24,7 +24,6 @@ from evcc.session.settings import (
 from pki_tools.tree import PkiTree
 from secc.session import ports as se
 from secc.session.config import ControlMode, EnergyService, ParkingSpace, SeccConfig, SignedDischarge
-from secc.session.ports import AuthorizationStatus
 from tests.sessions.joined import make_tariff
 from tests.sessions.watched import Watched
 from v2g.energy.limits import OPERATOR, SITE, Setpoint
@@ -33,6 +32,7 @@ from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages.common_messages import Authorization
 from v2g.iso15118.engine.session import Command, Fact
+from v2g_station.blocks.authorization.contracts import AuthorizationStatus
 
 STEPS = st.one_of(
     st.builds(ProgramStep, do=st.just("charge"), energy_wh=st.integers(1, 80), for_s=st.just(300)),
@@ -205,7 +205,7 @@ class Conversations(RuleBasedStateMachine):
         assert self.pair is not None
         self.version += 1
         tariff = make_tariff(self.pair.utc_ms, compensation=compensation, version=self.version)
-        self.pair.charger_hears(se.TariffChanged(tariff))
+        self.pair.charger_hears(se.GridChanged((), tariff))
 
     @precondition(lambda self: self.live and self.victim is None)
     @rule(

@@ -26,6 +26,7 @@ from v2g.energy.settlement.records import VehicleDescribed
 from v2g.iso15118.d20.messages.common_messages import Authorization
 from v2g.iso15118.engine.session import Send
 from v2g.iso15118.engine.v2gtp import HEADER_SIZE, PayloadType
+from v2g_station.blocks.authorization.contracts import AuthorizationStatus
 
 CHARGE = ProgramStep(do="charge", energy_wh=200)
 DISCHARGE = ProgramStep(do="discharge", energy_wh=300)
@@ -104,7 +105,7 @@ def test_a_lower_export_limit_lowers_the_power_within_two_loops(join: Join) -> N
         joined.advance()
     assert -joined.plant.flow()[1] * joined.plant.flow()[0] // 10**6 == pytest.approx(8_000, rel=0.01)
     limit = Limit(source=OPERATOR, charge_w=22_000, discharge_w=3_000, version=2)
-    joined.secc.fact(se.LimitChanged(limit), joined.now, joined.utc_ms)
+    joined.secc.fact(se.GridChanged((limit,)), joined.now, joined.utc_ms)
     joined.settle()
     for _ in range(8):
         joined.advance()
@@ -129,7 +130,7 @@ def test_new_prices_are_offered_anew(join: Join) -> None:
     joined = join(vehicle=SessionConfig(program=(ProgramStep(do="discharge", for_s=300),)))
     joined.run(lambda: joined.plant.flow()[1] < 0)
     tariff = make_tariff(joined.utc_ms, compensation=50_000, version=2)
-    joined.secc.fact(se.TariffChanged(tariff), joined.now, joined.utc_ms)
+    joined.secc.fact(se.GridChanged((), tariff), joined.now, joined.utc_ms)
     joined.settle()
     assert joined.vehicle_saw("offer", "decided")[-1]["reason"] == "compensation_too_low"
     for _ in range(30):
@@ -166,7 +167,7 @@ def test_external_identification(join: Join) -> None:
     assert joined.vehicle_saw("authorization", "granted")[0]["service"] == "EIM"
 
 
-@pytest.mark.parametrize("status", [s for s in se.AuthorizationStatus if s is not se.AuthorizationStatus.ACCEPTED])
+@pytest.mark.parametrize("status", [s for s in AuthorizationStatus if s is not AuthorizationStatus.ACCEPTED])
 def test_a_refused_contract_gets_no_energy_and_the_vehicle_knows_why(join: Join, status: Any) -> None:
     joined = join(authorized=status)
     joined.run()

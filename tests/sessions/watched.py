@@ -155,7 +155,7 @@ class Watched(Joined):
         """Let a source change its mind; obeyed at once."""
         self.told_limits[source] = (charge_w, discharge_w)
         limit = Limit(source=source, charge_w=charge_w, discharge_w=discharge_w, version=version)
-        self.charger_hears(se.LimitChanged(limit))
+        self.charger_hears(se.GridChanged((limit,)))
 
     def charger_hears(self, fact: Fact) -> None:
         """Tell the charger a fact; a pilot that the vehicle did not move is an emergency: open at once."""

@@ -10,12 +10,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tests.ocpp.official import validator
+from v2g.iso15118.engine.session import Fact
 from v2g.observe import Observe
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.provisioning import BootReason
 from v2g.ocpp.routes import Version
 from v2g_station.blocks.connection.network import first_profile
-from v2g_station.blocks.evse import AllowPower, Bay, Fact, Indicate, Lock, Plug, Power, Restart, Token
+from v2g_station.blocks.evse import AllowPower, Bay, Indicate, Lock, Plug, Power, Restart, Token
 from v2g_station.blocks.settings import StationSettings
 from v2g_station.blocks.transactions.transactions import MeterSample
 from v2g_station.kernel.kernel import Action, Command, Connect, Disconnect, Keep, Moment, Send

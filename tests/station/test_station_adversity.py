@@ -13,7 +13,7 @@ from tests.station.bench import SOCKET, Bench, Refused, at
 from tests.station.profiles import limit, put
 from tests.station.tariffs import assigned, station, tariff
 from v2g_station.blocks.connection.outbox import Entry
-from v2g_station.blocks.smart_charging.smart_charging import SetLimit
+from v2g_station.blocks.smart_charging.profiles import ProfileLimits
 
 STEPS = (
     "plug", "unplug", "present", "flow", "suspend", "drop", "back", "wait", "long", "power", "update", "silent",
@@ -251,7 +251,7 @@ def test_profiles_follow_a_clock_that_is_set(hours: int) -> None:
     assert found.ask("SetChargingProfile", evseId=1, chargingProfile=profile)["status"] == "Accepted"
     found.utc_ms += hours * 3_600_000
     found.wait(1)
-    limits = [command.allowance.charge_w for command in found.commands if isinstance(command, SetLimit)]
+    limits = [command.charge_w for command in found.commands if isinstance(command, ProfileLimits)]
     assert limits[-1] == (5000 if hours > 0 else None)
 
 

@@ -30,6 +30,7 @@ from v2g.iso15118.d20.installation import SCHEMA_VERSION
 from v2g.iso15118.engine.contracts import Answer, Contract
 from v2g.iso15118.engine.session import Command, Fact, Session
 from v2g_cli.conform.kit import Means, means_of_tree, payers
+from v2g_station.blocks.authorization.contracts import AuthorizationStatus
 from v2g_station.blocks.security.certificates import ContractAnswer
 from v2g_testkit.cases.case import Case, Result, Seen, Verdict, judge
 from v2g_testkit.cases.declaration import ChargerDeclaration
@@ -159,7 +160,7 @@ class Rig:
                 Limit(source=SITE, charge_w=40_000, discharge_w=15_000),
                 Limit(source=OPERATOR, charge_w=40_000, discharge_w=10_000, version=1),
             ),
-            meter=ports.MeterRead(self.utc_ms, 5_000_000, 2_000_000, "METER-0001"),
+            meter=ports.MeterRead(self.utc_ms, 5_000_000, 2_000_000),
             pilot=PilotState.B,
             vehicle_certificate=certificate,
             paused=self.paused,
@@ -191,7 +192,7 @@ class Connection(Meeting[ScriptedVehicle, ChargerSession]):
 
     def _read(self) -> Fact:
         self._draw(self._watts)
-        return ports.MeterRead(self.rig.utc_ms, 5_000_000 + round(self._counted_mwh), 2_000_000, "METER-0001")
+        return ports.MeterRead(self.rig.utc_ms, 5_000_000 + round(self._counted_mwh), 2_000_000)
 
     def _measure(self) -> None:
         self.charger.fact(self._read(), self.rig.now, self.rig.utc_ms)
@@ -208,7 +209,7 @@ class Connection(Meeting[ScriptedVehicle, ChargerSession]):
         rig = self.rig
         match command:
             case ports.AuthorizeContract() | ports.AuthorizeExternally():
-                return ports.AuthorizationDecided(command.attempt, ports.AuthorizationStatus.ACCEPTED)
+                return ports.AuthorizationDecided(command.attempt, AuthorizationStatus.ACCEPTED)
             case ports.StartCableCheck():
                 self._post(CABLE_CHECK_S, self.charger, ports.CableCheckFinished(passed=True))
             case ports.StartPreCharge(voltage_mv=voltage_mv):

@@ -4,6 +4,7 @@ from typing import Literal
 
 import msgspec
 
+from v2g.iso15118.engine.session import Fact
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.base import OCSPRequestData, OperationMode
 from v2g.ocpp.messages.metering import MeterValue
@@ -12,10 +13,6 @@ from v2g_station.blocks.transactions.transactions import TransactionRecord
 from v2g_station.kernel.kernel import Command
 
 PowerState = Literal["EVConnected", "Charging", "SuspendedEV", "SuspendedEVSE"]
-
-
-class Fact(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of facts that the hardware reports."""
 
 
 class Plug(Fact, frozen=True, kw_only=True):

@@ -15,6 +15,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
 
+from v2g.iso15118.engine.session import Fact
 from v2g.ocpp.messages.base import EVSE, Message
 from v2g.ocpp.messages.firmware import (
     FirmwareStatus,
@@ -26,7 +27,6 @@ from v2g.ocpp.times import parse_time
 from v2g.ota.window import Window
 from v2g_station.blocks.availability import Close
 from v2g_station.blocks.connection.outbox import Outbox
-from v2g_station.blocks.evse import Fact
 from v2g_station.blocks.security.certificate_store import CertificateStore, parse_chain
 from v2g_station.kernel.kernel import Command, Handler, Kernel, status_info
 from v2g_station.kernel.local_time import local_time

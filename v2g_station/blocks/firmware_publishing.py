@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from v2g.iso15118.engine.session import Fact
 from v2g.ocpp.messages.base import EVSE, Message
 from v2g.ocpp.messages.firmware import (
     PublishFirmwareRequest,
@@ -19,7 +20,6 @@ from v2g.ocpp.messages.firmware import (
     UnpublishFirmwareResponse,
 )
 from v2g_station.blocks.connection.outbox import Outbox
-from v2g_station.blocks.evse import Fact
 from v2g_station.blocks.firmware import SCHEMES
 from v2g_station.kernel.kernel import Command, Handler, Kernel, status_info
 

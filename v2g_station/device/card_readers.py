@@ -11,10 +11,11 @@ from v2g.hardware.interfaces import CardReader, CardType
 from v2g.io.hardware.driver import OnFailure, OpenSide, keep_open
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.supervision import spawn
+from v2g.iso15118.engine.session import Fact
 from v2g.observe import Observe, Scalar
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.text import printable
-from v2g_station.blocks.evse import Fact, Token
+from v2g_station.blocks.evse import Token
 
 REPEAT_S: Final = 0.5
 """A reader that reports the same card again sooner repeats itself: the second one would end what the first began."""

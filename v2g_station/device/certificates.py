@@ -21,12 +21,12 @@ from cryptography.x509.oid import NameOID
 
 from v2g.errors import V2GError
 from v2g.io.runtime.disk import DiskThread
+from v2g.iso15118.engine.session import Fact
 from v2g.observe import Observe
 from v2g.ocpp.messages.certificates import InstallCertificateUse
 from v2g.ocpp.messages.security import CertificateSigningUse
 from v2g.pki.keys import PrivateKey, PublicKey, save_secret
 from v2g.pki.reference import KeyReference
-from v2g_station.blocks.evse import Fact
 from v2g_station.blocks.security.certificate_status import KeepStatus
 from v2g_station.blocks.security.certificate_store import RootsChanged, Stored
 from v2g_station.blocks.security.signing import CertificateTaken, MakeRequest, RequestMade, UseCertificate

@@ -25,12 +25,12 @@ from v2g.io.ota.opening import InstallerConfig
 from v2g.io.ota.releases import Releases
 from v2g.io.runtime.supervision import spawn
 from v2g.io.storage.journal_file import sync_directory
+from v2g.iso15118.engine.session import Fact
 from v2g.observe import Observe
 from v2g.ocpp.messages.firmware import FirmwareStatus
 from v2g.ota.release import RepositoryConfig
 from v2g.ota.window import parse_window
 from v2g.pki.keys import save_secret
-from v2g_station.blocks.evse import Fact
 from v2g_station.blocks.firmware import Activate, CancelFirmware, ConfirmInstall, Download, FirmwareProgress, Install
 
 MIB: Final = 1024 * 1024

@@ -19,8 +19,8 @@ from msgspec import Meta
 from v2g.errors import TransferError
 from v2g.io.http.cancel import Cancel
 from v2g.io.runtime.supervision import new_thread, spawn
+from v2g.iso15118.engine.session import Fact
 from v2g.ocpp.messages.firmware import PublishFirmwareStatus
-from v2g_station.blocks.evse import Fact
 from v2g_station.blocks.firmware_publishing import Fetched, Publish, PublishProgress, Unpublish
 
 if TYPE_CHECKING:

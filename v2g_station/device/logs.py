@@ -23,10 +23,10 @@ from v2g.errors import OcppError, TransferError, TransferFailure
 from v2g.io.http.cancel import Cancel
 from v2g.io.runtime.supervision import spawn
 from v2g.io.storage.growing_file import MIB, generations
+from v2g.iso15118.engine.session import Fact
 from v2g.ocpp.messages.diagnostics import UploadLogStatus
 from v2g.ocpp.times import parse_time
 from v2g_station.blocks.diagnostics.diagnostics import LogProgress, UploadLog
-from v2g_station.blocks.evse import Fact
 
 _STATUS: Final[Mapping[TransferFailure, UploadLogStatus]] = {
     "denied": "PermissionDenied",

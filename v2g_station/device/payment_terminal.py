@@ -9,8 +9,8 @@ from v2g.hardware.zvt.till import Ended, Job, ReadCard, Register, Reserve
 from v2g.io.hardware.zvt_terminal import ZvtTerminal
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.supervision import spawn
+from v2g.iso15118.engine.session import Fact
 from v2g.observe import Observe
-from v2g_station.blocks.evse import Fact
 from v2g_station.device.terminal_config import TerminalConfig
 from v2g_station.device.terminal_translation import TerminalTranslator
 from v2g_station.kernel.kernel import Command

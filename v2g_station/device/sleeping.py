@@ -9,8 +9,8 @@ import msgspec
 from msgspec import Meta
 
 from v2g.io.runtime.supervision import spawn
+from v2g.iso15118.engine.session import Fact
 from v2g.observe import Observe
-from v2g_station.blocks.evse import Fact
 from v2g_station.blocks.smart_charging.smart_charging import Sleep, SleepRefused
 
 EVSE: Final = "{evse}"

@@ -14,7 +14,7 @@ from typing import Final
 from v2g.errors import FrameError
 from v2g.hardware.zvt import commands as zvt
 from v2g.hardware.zvt.till import Ended, Job, ReadCard, Register, Release, Reserve, Settle
-from v2g_station.blocks.evse import Fact
+from v2g.iso15118.engine.session import Fact
 from v2g_station.blocks.payment.terminal import (
     AuthorizationIncreased,
     AuthorizeCard,

@@ -13,6 +13,7 @@ import msgspec
 
 from v2g import typed_json
 from v2g.errors import OcppError, TimeoutExpired, TransportError, V2GError
+from v2g.iso15118.engine.session import Fact
 from v2g.observe import Observe, Scalar, defect
 from v2g.ocpp.messages.base import Message, StatusInfo
 from v2g.ocpp.routes import Version
@@ -70,8 +71,8 @@ class Disconnect(msgspec.Struct, frozen=True):
     """Close the connection."""
 
 
-class Command(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of commands to the hardware."""
+class Command(Fact, frozen=True, kw_only=True):
+    """Base of commands to the hardware, which are facts for the charger's own cores."""
 
 
 Action = Keep | Send | Connect | Disconnect | Command | Observe

@@ -15,13 +15,13 @@ from msgspec import Meta
 from v2g import typed_json
 from v2g.energy.conductors import LINES
 from v2g.energy.needs import EvNeeds, Service
+from v2g.iso15118.engine.session import Fact
 from v2g.ocpp.messages.authorization import IdToken, IdTokenType
 from v2g_station.blocks.der.reactive import React
 from v2g_station.blocks.der.response import Respond
 from v2g_station.blocks.evse import (
     AllowPower,
     Contract,
-    Fact,
     Fault,
     Lock,
     LockFailure,
@@ -51,8 +51,8 @@ from v2g_station.blocks.smart_charging.high_level import (
     VehicleKnown,
 )
 from v2g_station.blocks.smart_charging.local_control import SetPower
-from v2g_station.blocks.smart_charging.profiles import Allowance
-from v2g_station.blocks.smart_charging.smart_charging import SetLimit, SetPhases
+from v2g_station.blocks.smart_charging.profiles import ProfileLimits
+from v2g_station.blocks.smart_charging.smart_charging import SetPhases
 from v2g_station.blocks.transactions.resumption import Restarted
 from v2g_station.blocks.transactions.transactions import MeterSample
 from v2g_station.kernel.kernel import Command
@@ -192,7 +192,7 @@ class Bay(msgspec.Struct, kw_only=True):
     import_mwh: int = 0
     export_mwh: int = 0
     allowed: bool = False
-    allowance: Allowance = Allowance()
+    allowance: ProfileLimits = ProfileLimits()
     phases: int = 0
     """Line conductors of the EVSE; 0: direct current."""
     lines: tuple[int, ...] = ()
@@ -398,10 +398,10 @@ class Site:
                 if modes and bay.services[1] not in modes:
                     bay.service = bay.services[0]
                 yield from self._allow(bay, now_ms, allowed=allowed)
-            case SetLimit(evse_id=evse_id, allowance=allowance):
+            case ProfileLimits(evse_id=evse_id):
                 bay = self.bays[evse_id]
                 self._meter(bay, now_ms)
-                bay.allowance = allowance
+                bay.allowance = command
                 yield from self._flowing(bay, now_ms)
             case SetPhases(evse_id=evse_id, lines=lines):
                 yield from self._switch(self.bays[evse_id], lines, now_ms)
@@ -459,8 +459,8 @@ class Site:
         match command:
             case SetPower(power_w=power_w):
                 bay.grid.local_w = power_w
-            case Respond():
-                bay.grid.respond(command, bay.power_w)
+            case Respond(response=response):
+                bay.grid.respond(response, bay.power_w)
                 if self._measures_ms == NEVER_MS:  # power that rises by a gradient is measured as it rises
                     self._measures_ms = now_ms + 1
         yield from self._flowing(bay, now_ms)

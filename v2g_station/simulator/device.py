@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Final
 
 from v2g.errors import InstallError
+from v2g.iso15118.engine.session import Fact
 from v2g.observe import Observe
 from v2g.ocpp.messages.security import CertificateSigningUse
 from v2g.pki.reference import KeyReference
-from v2g_station.blocks.evse import Fact
 from v2g_station.blocks.security.certificate_store import RootsChanged, Stored
 from v2g_station.blocks.security.signing import UseCertificate
 from v2g_station.blocks.settings import MOST_VERSION

@@ -21,6 +21,7 @@ from v2g.energy.settlement.ocmf import Assignment, MeterIdentity, Reading, sign_
 from v2g.errors import KeyAccessError
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.io.runtime.supervision import spawn
+from v2g.iso15118.engine.session import Fact
 from v2g.observe import Observe
 from v2g.ocpp.messages.certificates import InstallCertificateUse
 from v2g.ocpp.messages.provisioning import BootReason
@@ -30,7 +31,7 @@ from v2g.ota.window import parse_window
 from v2g.pki.keys import SoftwareKey
 from v2g.text import numbered
 from v2g_station.blocks.connection.network import first_profile
-from v2g_station.blocks.evse import Contract, Fact, Restart
+from v2g_station.blocks.evse import Contract, Restart
 from v2g_station.blocks.payment.web_payment import ShowQrCode
 from v2g_station.blocks.security.certificate_store import Stored
 from v2g_station.blocks.settings import Inverter, StationSettings

@@ -15,7 +15,7 @@ from v2g.energy.frequency_trace import GridTrace
 from v2g.energy.limits import GridResponse
 from v2g.ocpp.messages.ev_charging import DERControl
 from v2g_station.blocks.der.reactive import REACTIVE
-from v2g_station.blocks.der.response import BY_FREQUENCY, BY_VOLTAGE, Respond
+from v2g_station.blocks.der.response import BY_FREQUENCY, BY_VOLTAGE
 from v2g_station.blocks.smart_charging.frequency import GridFrequency
 
 NEVER_MS: Final = 2**62
@@ -103,9 +103,9 @@ class GridControl(msgspec.Struct, kw_only=True):
     reach_w: tuple[float, float] | None = None
     """How far power into the vehicle, and out of it, has risen by the gradient."""
 
-    def respond(self, respond: Respond, flows_w: int) -> None:
+    def respond(self, response: GridResponse, flows_w: int) -> None:
         """Apply DER controls from now on; `flows_w` is the power until now."""
-        self.response = GridResponse(respond.delta_w, respond.floor_w, respond.ceiling_w, respond.ramp_percent)
+        self.response = response
         self.rise(flows_w, 0)
 
     def rise(self, flows_w: int, passed_ms: int) -> None:

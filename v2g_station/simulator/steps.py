@@ -6,8 +6,8 @@ Pure.
 import math
 from collections.abc import Iterator, Sequence
 
+from v2g.iso15118.engine.session import Fact
 from v2g.ocpp.messages.transactions import TransactionLimit
-from v2g_station.blocks.evse import Fact
 from v2g_station.blocks.payment.terminal import CardPresented, VatEntered
 from v2g_station.blocks.payment.web_payment import WebPaymentRequested
 from v2g_station.blocks.smart_charging.external_limits import ExternalLimit, ExternalPeriod

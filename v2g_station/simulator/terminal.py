@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from v2g_station.blocks.evse import Fact
+from v2g.iso15118.engine.session import Fact
 from v2g_station.blocks.payment.terminal import (
     AuthorizationIncreased,
     AuthorizeCard,

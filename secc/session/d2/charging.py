@@ -250,7 +250,7 @@ def _meter_info(context: RequestContext) -> MeterInfo | None:
     if meter is None or meter.import_mwh < context.facts.meter_begin[0]:
         return None
     return MeterInfo(
-        meter_id=meter.meter_id[:32],
+        meter_id=context.connection.identity.meter_serial[:32],
         meter_reading=(meter.import_mwh - context.facts.meter_begin[0]) // 1000,
         sig_meter_reading=meter.signature,
         t_meter=meter.utc_ms // 1000,

@@ -16,7 +16,7 @@ from secc.session.authorization import EXPIRES_SOON
 from secc.session.d20.request_context import RequestContext, Step, refuse
 from secc.session.d20.stages import Authorizing, Offered
 from secc.session.identity import Contract
-from secc.session.ports import AuthorizationStatus, AuthorizeContract, AuthorizeExternally, TransactionStarted
+from secc.session.ports import AuthorizeContract, AuthorizeExternally, TransactionStarted
 from secc.session.request_context import Wait
 from secc.session.stages import Authorized
 from v2g.errors import CertificateError, RevocationError, SignatureError
@@ -35,6 +35,7 @@ from v2g.pki.certificates import load_certificate
 from v2g.pki.profiles import Role
 from v2g.pki.revocation import refuse_revoked
 from v2g.pki.verify import VerifiedChain, verify_chain
+from v2g_station.blocks.authorization.contracts import AuthorizationStatus
 
 MOST_REFUSALS: Final = 16
 """Refusals after which the session ends: some vehicles continue to poll after a refusal."""

@@ -215,7 +215,7 @@ def report_meter(request: ChargeLoopReq, stage: Charging, context: RequestContex
     charged_wh, exported_wh = energy_wh
     bidirectional = stage.selected.bidirectional or exported_wh > 0
     info = MeterInfo(
-        meter_id=meter.meter_id,
+        meter_id=context.connection.identity.meter_serial,
         charged_energy_reading_wh=charged_wh,
         bpt_discharged_energy_reading_wh=exported_wh if bidirectional else None,
         meter_signature=meter.signature,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from secc.session.ports import AuthorizationStatus, AuthorizeExternally, ForgetSession, TransactionStarted
+from secc.session.ports import AuthorizeExternally, ForgetSession, TransactionStarted
 from secc.session.request_context import Wait, refuse
 from secc.session.stages import Authorized, Fresh, Opened
 from secc.session.v2g_message.request_context import Authorizing, Paying, RequestContext, Step
@@ -15,6 +15,7 @@ from v2g.iso15118.engine.quirks import PROTOCOL_ORDER, SCHEMA_ID_ZERO, Quirk
 from v2g.iso15118.engine.session import Entropy
 from v2g.iso15118.select import NAMESPACES
 from v2g.observe import Observe, Scalar
+from v2g_station.blocks.authorization.contracts import AuthorizationStatus
 
 VERSION = (2, 0)
 """Major and minor version of the namespaces of both editions."""

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from pki_tools.tree import PkiTree
 from secc.editions import edition
 from secc.evse.controller import EvseController, Wires
-from secc.evse.ports import LinkDown, ServiceChanged, TransactionStopped
+from secc.evse.ports import LinkDown
 from secc.hardware.assembly import Assembled
 from secc.hardware.config import HardwareConfig, Kind
 from secc.session import ports
@@ -34,7 +34,10 @@ from v2g.iec61851.pilot import PilotState
 from v2g.io.runtime.clock import Clock
 from v2g.iso15118.d20.messages import common_messages as cm
 from v2g.slac.evse import EvseSlacConfig
-from v2g_station.blocks.smart_charging.profiles import Allowance
+from v2g_station.blocks.authorization.contracts import AuthorizationStatus
+from v2g_station.blocks.availability import Serve
+from v2g_station.blocks.smart_charging.profiles import ProfileLimits
+from v2g_station.blocks.transactions.managed import RemoteStopRequested
 
 SERVICES: Final[Mapping[Kind, tuple[EnergyService, ...]]] = {
     "dc": (EnergyService.DC, EnergyService.DC_BPT),
@@ -84,7 +87,7 @@ class PausePlay(Play):
         if kind in ("dc", "ac"):
             place = replace(place, link=replace(place.link, slac=EvseSlacConfig()))
         place = replace(place, site=replace(place.site, charge_w=SITE_W, discharge_w=SITE_W))
-        self.disk, self.desk = Disk(), Desk(says=ports.AuthorizationStatus.ACCEPTED)
+        self.disk, self.desk = Disk(), Desk(says=AuthorizationStatus.ACCEPTED)
         self.controller = EvseController(
             number, place, clock, lambda event: self.observe(event), transport, owner,
             Shelf(folder, owner, clock=clock, observe=self.all_events.append), made.meter, made.evse, made.safety,
@@ -150,7 +153,7 @@ class PausePlay(Play):
     def _profile(self) -> None:
         charge_w, discharge_w = self._allowed[SITE]
         charge_a, discharge_a = (None if ma is None else ma / 1000 for ma in self._line_ma)
-        allowance = Allowance(
+        allowance = ProfileLimits(
             charge_w=charge_w,
             discharge_w=discharge_w,
             setpoint_w=self._wish,
@@ -195,10 +198,10 @@ class PausePlay(Play):
         kept, reference = self.controller.paused, self.desk.reference
         if kept is not None:
             self._forgotten()
-            self.controller.fact(TransactionStopped(kept.session_id.hex(), reason))
+            self.controller.fact(RemoteStopRequested(reference=kept.session_id.hex(), cause=reason))
         elif reference and self.controller.busy:
             self.judge.stop(self.now)
-            self.controller.fact(TransactionStopped(reference, reason))
+            self.controller.fact(RemoteStopRequested(reference=reference, cause=reason))
 
     async def do_end(self, reason: str = "reset") -> None:
         """Everything is to end: what runs, and what has paused."""
@@ -207,7 +210,7 @@ class PausePlay(Play):
         self._forgotten()
         kept = self.controller.paused
         for reference in {self.desk.reference, "" if kept is None else kept.session_id.hex()} - {""}:
-            self.controller.fact(TransactionStopped(reference, reason))
+            self.controller.fact(RemoteStopRequested(reference=reference, cause=reason))
         self.controller.tell(ports.StopRequested(reason))
 
     async def do_suspend(self, suspended: bool) -> None:
@@ -217,7 +220,7 @@ class PausePlay(Play):
         self.controller.grid_changed(self.controller.grid.suspend(suspended))
 
     async def do_serve(self, operative: bool) -> None:
-        self.controller.fact(ServiceChanged(operative))
+        self.controller.fact(Serve(evse_id=1, operative=operative))
 
     async def do_disk(self, seconds: float) -> None:
         self.disk.seconds = seconds

@@ -28,14 +28,15 @@ from tests.safety.judged.pilot_rule import PilotJudge
 from tests.safety.judged.play import DIPS, LOOK_S, SENSED_S, swing
 from tests.safety.judged.steps import Chances, Step, goes_on, reported, script, walk
 from tests.virtual_time import VirtualLoop
+from v2g.energy.limits import GridResponse
 from v2g.iec61851.pilot import PilotState
 from v2g.slac.evse import EvseSlacConfig
 from v2g.slac.timing import FAST
+from v2g_station.blocks.authorization.contracts import AuthorizationStatus
 from v2g_station.blocks.availability import Serve
 from v2g_station.blocks.data_transfer import GridSignalReceived
 from v2g_station.blocks.der.response import Respond
-from v2g_station.blocks.smart_charging.profiles import Allowance
-from v2g_station.blocks.smart_charging.smart_charging import SetLimit
+from v2g_station.blocks.smart_charging.profiles import ProfileLimits
 from v2g_station.blocks.transactions.managed import RemoteStopRequested, SuspendEnergy
 
 Kind = Literal["bare", "ventilated", "matching"]
@@ -193,7 +194,7 @@ class PilotPlay:
     # -- back end and grid
 
     def do_identify(self, word: str = "accepted") -> None:
-        if self.found.desk.answer(ports.AuthorizationStatus(word)) and word == "accepted":
+        if self.found.desk.answer(AuthorizationStatus(word)) and word == "accepted":
             self.judge.authorised()
 
     def do_stop(self, reason: str) -> None:
@@ -218,17 +219,13 @@ class PilotPlay:
         self._charger.carry_out(Serve(evse_id=1, operative=operative))
 
     def do_profile(self, charge_w: float | None, setpoint_w: float | None = None) -> None:
-        self._profile(Allowance(charge_w=charge_w, setpoint_w=setpoint_w))
+        self._charger.carry_out(ProfileLimits(evse_id=1, charge_w=charge_w, setpoint_w=setpoint_w))
         self.judge.limit("profile", charge_w)
 
     def do_line(self, amperes: float | None) -> None:
         """A profile in A, of each conductor."""
-        self._profile(Allowance(charge_a=amperes))
+        self._charger.carry_out(ProfileLimits(evse_id=1, charge_a=amperes))
         self.judge.limit_a("profile", float("inf") if amperes is None else amperes)
-
-    def _profile(self, allowance: Allowance) -> None:
-        self._version += 1
-        self._charger.carry_out(SetLimit(evse_id=1, allowance=allowance, version=self._version))
 
     async def do_swing(self, low_w: int, high_s: float, low_s: float, times: int, draws_w: int | None = None) -> None:
         """Let a profile go up and down again and again, and the vehicle follow it, or draw the same all the while."""
@@ -252,7 +249,7 @@ class PilotPlay:
             if number > sharers:
                 each.car.unplug()
             elif each.car.state is None:
-                each.desk = each.controller.backend = Desk(says=ports.AuthorizationStatus.ACCEPTED)
+                each.desk = each.controller.backend = Desk(says=AuthorizationStatus.ACCEPTED)
                 each.car.plug()
                 each.car.show(PilotState.C)
 
@@ -264,9 +261,8 @@ class PilotPlay:
     def do_response(self, ceiling_w: int | None, delta_w: int = 0, trip: bool = False) -> None:
         """Frequency and voltage bound power (R04)."""
         floor_w = 0 if ceiling_w == 0 else None
-        self._charger.carry_out(
-            Respond(evse_id=1, delta_w=delta_w, floor_w=floor_w, ceiling_w=ceiling_w, ramp_percent=0.0, trip=trip)
-        )
+        response = GridResponse(delta_w=delta_w, floor_w=floor_w, ceiling_w=ceiling_w, trip=trip)
+        self._charger.carry_out(Respond(evse_id=1, response=response))
         self.judge.trip(active=trip)
         self.judge.limit("response", None if ceiling_w is None else max(0, ceiling_w))
 

@@ -141,9 +141,10 @@ class Play(Rig):
         match fact:
             case ports.StopRequested():
                 self.judge.stop(self.now)
-            case ports.LimitChanged(limit=limit):
-                self.judge.limit(limit)
-                self.limits = (*(each for each in self.limits if each.source != limit.source), limit)
+            case ports.GridChanged(limits=limits):
+                for limit in limits:
+                    self.judge.limit(limit)
+                    self.limits = (*(each for each in self.limits if each.source != limit.source), limit)
             case ports.GridResponseChanged(response=response):
                 self.response = response  # the next session begins with it, too
                 self.judge.grid(response.ceiling_w, response.floor_w, trip=response.trip)
@@ -283,7 +284,7 @@ class Play(Rig):
 
     async def do_limit(self, source: str, charge_w: int, discharge_w: int) -> None:
         limit = Limit(source=source, charge_w=charge_w, discharge_w=discharge_w, version=self._version())
-        self.tell(ports.LimitChanged(limit))
+        self.tell(ports.GridChanged((limit,)))
 
     def _version(self) -> int:
         self._versions = getattr(self, "_versions", 1) + 1
@@ -292,7 +293,7 @@ class Play(Rig):
     async def do_line(self, source: str, charge_ma: int | None, discharge_ma: int | None) -> None:
         """A limit in A of each conductor, with all the power that conductors allow."""
         most = Limit(source=source, charge_w=40_000, discharge_w=10_000, version=self._version())
-        self.tell(ports.LimitChanged(replace(most, charge_ma=charge_ma, discharge_ma=discharge_ma)))
+        self.tell(ports.GridChanged((replace(most, charge_ma=charge_ma, discharge_ma=discharge_ma),)))
 
     async def do_phases(self, drawn: int, says: int) -> None:
         """The first step only: the phases of the vehicle, with which it is made, and what it says of them."""
@@ -331,7 +332,7 @@ class Play(Rig):
 
     async def do_tariff(self) -> None:
         self.tariff = replace(self.tariff, version=self._version())
-        self.tell(ports.TariffChanged(self.tariff))
+        self.tell(ports.GridChanged((), self.tariff))
 
     async def do_fact(self, name: str) -> None:
         self.tell(SIMPLE[name]())

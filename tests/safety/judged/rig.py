@@ -66,6 +66,7 @@ from v2g.iso15118.engine.sequence import State
 from v2g.iso15118.engine.session import Command, Fact
 from v2g.iso15118.engine.v2gtp import Framer, PayloadType, frame
 from v2g.observe import Observe
+from v2g_station.blocks.authorization.contracts import AuthorizationStatus
 
 BATTERY_MV = 400_000
 Phases = Literal[1, 2, 3]
@@ -224,7 +225,7 @@ class Rig(Bench):
             limits=self.limits,
             response=self.response,
             tariff=self.tariff,
-            meter=ports.MeterRead(self.utc_ms, self.import_mwh, self.export_mwh, "METER-0001"),
+            meter=ports.MeterRead(self.utc_ms, self.import_mwh, self.export_mwh),
             pilot=self.pilot.state if self.pilot is not None else None,
             vehicle_certificate=b"a certificate",
             paused=paused,
@@ -269,9 +270,9 @@ class Rig(Bench):
             case ports.Journal() | ports.CloseBooks():
                 return self._written(None)
             case ports.RecordMeter():
-                return self._written(ports.MeterRead(self.utc_ms, self.import_mwh, self.export_mwh, "METER-0001"))
+                return self._written(ports.MeterRead(self.utc_ms, self.import_mwh, self.export_mwh))
             case ports.AuthorizeContract() | ports.AuthorizeExternally():
-                return _outcome(ports.AuthorizationDecided(command.attempt, ports.AuthorizationStatus.ACCEPTED))
+                return _outcome(ports.AuthorizationDecided(command.attempt, AuthorizationStatus.ACCEPTED))
         outcome: Outcome | None = self.evse.execute(command)
         return outcome
 

@@ -33,7 +33,7 @@ from tests.virtual_time import VirtualLoop
 from v2g.energy.limits import OPERATOR, SITE, Limit
 from v2g.hardware.energy_manager.commands import EnergyCommand
 from v2g_station.blocks.data_transfer import GridSignalReceived
-from v2g_station.blocks.smart_charging.smart_charging import SetLimit
+from v2g_station.blocks.smart_charging.profiles import ProfileLimits
 from v2g_station.blocks.transactions.transactions import TransactionRecord
 from v2g_station.kernel.layout import ConnectorLayout, EvseLayout
 
@@ -135,9 +135,9 @@ class Site:
         """Pass limits on to the EVSEs, as the charger does."""
         fresh, self._done = self._station.commands[self._done :], len(self._station.commands)
         for command in fresh:
-            if isinstance(command, SetLimit):
+            if isinstance(command, ProfileLimits):
                 controller = self.plays[command.evse_id - 1].controller
-                controller.grid_changed(controller.grid.profiles(command.allowance))
+                controller.grid_changed(controller.grid.profiles(command))
 
     async def _look(self) -> None:
         ticked = self.loop.time()

@@ -12,13 +12,13 @@ import pytest
 
 from pki_tools.tree import PkiTree
 from secc.evse import core as evse
-from secc.evse.ports import TransactionStopped
 from secc.evse.states import Pause
 from secc.hardware.config import Kind
 from secc.session.d20 import delivery
 from tests.safety.judged.pause_play import AFTER, AWAY, ENDINGS, PausePlay, command, play, wander
 from tests.safety.judged.play import KINDS
 from tests.safety.judged.steps import Step, judged
+from v2g_station.blocks.transactions.managed import RemoteStopRequested
 
 LOOPS: dict[Kind, str] = {
     "dc": "dc_charge_loop",
@@ -108,7 +108,7 @@ def test_what_is_judged_joins_and_gets_power(
 
 def keeps_who_is_to_stop(patch: pytest.MonkeyPatch) -> None:
     def fact(self: evse.EvseCore, fact: object, *when: object) -> None:
-        if not (isinstance(fact, TransactionStopped) and self.pause is Pause.SAVING):
+        if not (isinstance(fact, RemoteStopRequested) and self.pause is Pause.SAVING):
             known(self, fact, *when)  # type: ignore[arg-type]
 
     known = evse.EvseCore.fact

@@ -125,7 +125,7 @@ def is_deaf(patch: pytest.MonkeyPatch, *facts: type) -> None:
 
 
 def ignores_limits(patch: pytest.MonkeyPatch) -> None:
-    is_deaf(patch, ports.LimitChanged, ports.GridChanged)
+    is_deaf(patch, ports.GridChanged)
 
 
 def ignores_stops(patch: pytest.MonkeyPatch) -> None:

@@ -6,10 +6,10 @@ from secc.energy_manager.facts import STATION, EnergyManagerWatch
 from tests.station.bench import Bench
 from tests.station.vehicles import charging, own
 from v2g.hardware.energy_manager.commands import EnergyCommand, Step
-from v2g_station.blocks.evse import Fact
+from v2g.iso15118.engine.session import Fact
 from v2g_station.blocks.smart_charging.external_limits import ExternalLimit
 from v2g_station.blocks.smart_charging.local_control import UpstreamLoad
-from v2g_station.blocks.smart_charging.smart_charging import SetLimit
+from v2g_station.blocks.smart_charging.profiles import ProfileLimits
 from v2g_station.kernel.layout import EvseLayout
 
 FALLBACK = EnergyCommand(limit_w=4_200, discharge_w=0)
@@ -36,7 +36,7 @@ class Site:
 
     @property
     def allowed(self) -> tuple[float | None, float | None, float | None]:
-        reported = [each for each in self.station.commands if isinstance(each, SetLimit)][-1].allowance
+        reported = [each for each in self.station.commands if isinstance(each, ProfileLimits)][-1]
         return reported.charge_w, reported.discharge_w, reported.setpoint_w
 
 
@@ -207,7 +207,7 @@ def test_currents_bound_each_conductor_of_an_outlet() -> None:
     site = Site(charging(evses=(EvseLayout(phases=3, max_power_w=22_000),)))
 
     def each_a() -> tuple[float | None, float | None]:
-        found = [each for each in site.station.commands if isinstance(each, SetLimit)][-1].allowance
+        found = [each for each in site.station.commands if isinstance(each, ProfileLimits)][-1]
         return found.charge_a, found.discharge_a
 
     site.say(EnergyCommand(limit_ma=16_000, discharge_ma=10_000))

@@ -10,8 +10,7 @@ from tests.station.profiles import put
 from v2g.energy.grid_signal import ExportSignal, PriceSignal
 from v2g.energy.limits import AUTHORIZATION, CABLE, OPERATOR, SITE, Limit, LimitBook
 from v2g_station.blocks.evse import Power
-from v2g_station.blocks.smart_charging.profiles import Allowance, Later
-from v2g_station.blocks.smart_charging.smart_charging import SetLimit
+from v2g_station.blocks.smart_charging.profiles import ProfileLimits
 
 
 def watts(grid: Grid, utc_ms: int = 0) -> dict[str, tuple[int, int]]:
@@ -42,8 +41,8 @@ def test_who_may_have_no_more_energy_is_held_until_he_goes() -> None:
     for suspended, charge_w in ((True, 0), (False, 100_000), (True, 0)):
         (fact,) = grid.suspend(suspended)
         assert grid.suspend(suspended) == ()
-        assert isinstance(fact, ports.LimitChanged)
-        assert book.update(fact.limit)
+        assert isinstance(fact, ports.GridChanged)
+        assert book.update(fact.limits[0])
         assert book.effective(0).charge_w == charge_w
         assert grid.nothing_allowed() is suspended
 
@@ -69,7 +68,7 @@ def test_an_older_signal_changes_nothing() -> None:
 
 def test_in_2_0_1_the_signal_says_what_may_flow_back_and_profiles_what_may_be_drawn() -> None:
     grid = Grid(charge_w=100_000, discharge_w=0)
-    grid.profiles(Allowance(charge_w=60_000.0))
+    grid.profiles(ProfileLimits(charge_w=60_000.0))
     grid.signal(signal(1, 20_000).part(ExportSignal))
     assert watts(grid) == {SITE: (60_000, 100_000), OPERATOR: (100_000, 20_000)}
     assert watts(grid, 3_600_000)[OPERATOR] == (100_000, 0)
@@ -77,13 +76,13 @@ def test_in_2_0_1_the_signal_says_what_may_flow_back_and_profiles_what_may_be_dr
 
 def test_in_2_1_profiles_bound_both_directions_and_the_signal_brings_prices() -> None:
     grid, book = Grid(charge_w=100_000, discharge_w=0), LimitBook()
-    later = (Later(3_600_000, 60_000.0, 0.0),)
+    later = (ProfileLimits(from_ms=3_600_000, charge_w=60_000.0, discharge_w=0.0),)
     for limit in grid.limits:
         book.update(limit)
     assert book.effective(0).discharge_w == 0
-    allowed = Allowance(charge_w=60_000.0, discharge_w=20_000.0, export_w=20_000.0, later=later)
-    (changed,) = (fact for fact in grid.profiles(allowed) if isinstance(fact, ports.LimitChanged))
-    assert book.update(changed.limit), "one change of limits is one fact"
+    allowed = ProfileLimits(charge_w=60_000.0, discharge_w=20_000.0, export_w=20_000.0, later=later)
+    (changed,) = (fact for fact in grid.profiles(allowed) if isinstance(fact, ports.GridChanged))
+    assert book.update(changed.limits[0]), "one change of limits is one fact"
     assert (book.effective(0).charge_w, book.effective(0).discharge_w) == (60_000, 20_000)
     assert watts(grid, 3_600_000)[SITE] == (60_000, 0), "where the profile ends nobody vouches for export"
     (fact,) = grid.signal(signal(7, 1, 1).part(PriceSignal))
@@ -96,21 +95,21 @@ def test_in_2_1_profiles_bound_both_directions_and_the_signal_brings_prices() ->
 def test_a_set_point_without_a_limit_leaves_what_may_flow_back() -> None:
     """Q03.FR.02."""
     grid = Grid(charge_w=100_000, discharge_w=0)
-    grid.profiles(Allowance(setpoint_w=-40_000.0, export_w=20_000.0))
+    grid.profiles(ProfileLimits(setpoint_w=-40_000.0, export_w=20_000.0))
     assert watts(grid)[SITE] == (100_000, 20_000)
-    grid.profiles(Allowance(setpoint_w=-40_000.0))
+    grid.profiles(ProfileLimits(setpoint_w=-40_000.0))
     assert watts(grid)[SITE] == (100_000, 0), "nobody permits it any more"
 
 
 def test_charging_profiles_bound_the_site_and_give_it_back() -> None:
     grid = Grid(charge_w=100_000, discharge_w=0)
     grid.signal(signal(1, 20_000))
-    facts = grid.profiles(Allowance(charge_w=11_000.9, discharge_w=5_000.0, setpoint_w=-4_000.0))
+    facts = grid.profiles(ProfileLimits(charge_w=11_000.9, discharge_w=5_000.0, setpoint_w=-4_000.0))
     assert watts(grid)[SITE] == (11_000, 5_000)
     assert facts[1] == ports.SetpointChanged(grid.setpoint)
     assert grid.setpoint is not None
     assert grid.setpoint.power_w == -4_000
-    grid.profiles(Allowance())
+    grid.profiles(ProfileLimits())
     assert watts(grid)[SITE] == (60_000, 100_000)
     assert grid.setpoint is None
 
@@ -125,8 +124,8 @@ def test_a_share_bounds_the_site_until_the_vehicle_is_alone_again() -> None:
         (None, (40_000, 100_000)),  # what it may feed back is the operator's limit
     ):
         (fact,) = grid.share(share)
-        assert isinstance(fact, ports.LimitChanged)
-        assert book.update(fact.limit)
+        assert isinstance(fact, ports.GridChanged)
+        assert book.update(fact.limits[0])
         assert watts(grid)[SITE] == expected
         assert grid.share(share) == ()
 
@@ -139,9 +138,9 @@ def test_the_site_states_the_current_of_a_conductor_or_its_power_does() -> None:
     assert grid.connection().discharge_ma == 0
     grid.signal(signal(1, 0, 6_900))
     assert grid.connection().charge_ma == 10_000
-    grid.profiles(Allowance(charge_w=4_140.0))
+    grid.profiles(ProfileLimits(charge_w=4_140.0))
     assert (grid.limits[0].charge_w, grid.limits[0].charge_ma) == (4_140, 6_000)
-    grid.profiles(Allowance(charge_a=13.0, charge_w=8_970.0))
+    grid.profiles(ProfileLimits(charge_a=13.0, charge_w=8_970.0))
     grid.share(Limit(source=SITE, charge_w=2_990, discharge_w=0, charge_ma=8_000, discharge_ma=0))
     assert (grid.limits[0].charge_w, grid.limits[0].charge_ma) == (2_990, 8_000)
     assert Grid(charge_w=7_360, discharge_w=0, outlet=(230, 1)).connection().charge_ma == 32_000
@@ -150,23 +149,31 @@ def test_the_site_states_the_current_of_a_conductor_or_its_power_does() -> None:
 def test_every_change_of_the_site_is_a_newer_version() -> None:
     """A limit book takes no older version, so a limit that is lifted must be newer than the one that bound."""
     grid, book = Grid(charge_w=100_000, discharge_w=0), LimitBook()
-    for allowance in (Allowance(charge_w=7_000), Allowance(charge_w=3_000), Allowance()):
+    for allowance in (ProfileLimits(charge_w=7_000), ProfileLimits(charge_w=3_000), ProfileLimits()):
         (changed, _) = grid.profiles(allowance)
-        assert isinstance(changed, ports.LimitChanged)
-        assert book.update(changed.limit)
+        assert isinstance(changed, ports.GridChanged)
+        assert book.update(changed.limits[0])
     assert book.effective(0).charge_w == 100_000
 
 
 def test_what_charging_profiles_will_allow_later_makes_limits_ahead() -> None:
     grid = Grid(charge_w=100_000, discharge_w=0)
-    facts = grid.profiles(Allowance(charge_w=50_000, later=(Later(1_000, 7_000.5, None), Later(2_000, None, 0))))
+    facts = grid.profiles(
+        ProfileLimits(
+            charge_w=50_000,
+            later=(
+                ProfileLimits(from_ms=1_000, charge_w=7_000.5, discharge_w=None),
+                ProfileLimits(from_ms=2_000, charge_w=None, discharge_w=0),
+            ),
+        )
+    )
     assert facts[0] == ports.LimitsForeseen(grid.foreseen)
     assert [(each.valid_from_ms, each.charge_w) for each in grid.foreseen] == [(1_000, 7_000), (2_000, 100_000)]
     reported = grid.signal(signal(1, 20_000))
     assert reported[0] == ports.LimitsForeseen(grid.foreseen)
     assert [each.charge_w for each in grid.foreseen] == [7_000, 60_000]
     assert not any(isinstance(fact, ports.LimitsForeseen) for fact in grid.profiles(grid._profiles))
-    assert grid.profiles(Allowance())[0] == ports.LimitsForeseen(())
+    assert grid.profiles(ProfileLimits())[0] == ports.LimitsForeseen(())
 
 
 @pytest.mark.requirement("R192")
@@ -175,9 +182,15 @@ def test_what_charging_profiles_will_allow_later_makes_limits_ahead() -> None:
 def test_a_profile_and_a_balanced_site_bound_each_conductor(site_w: int, amperes: int, lines_used: int) -> None:
     """A profile of 16 A on three phases, at a site of 3 x 6 A or of more."""
     grid = Grid(charge_w=site_w, discharge_w=0, outlet=(230, 3))
-    *_, told, _ = grid.profiles(Allowance(charge_w=11_040, charge_a=16, later=(Later(9, 5_520, None, charge_a=8),)))
-    assert isinstance(told, ports.LimitChanged)
-    assert told.limit.charge_ma == amperes
+    *_, told, _ = grid.profiles(
+        ProfileLimits(
+            charge_w=11_040,
+            charge_a=16,
+            later=(ProfileLimits(from_ms=9, charge_w=5_520, discharge_w=None, charge_a=8),),
+        )
+    )
+    assert isinstance(told, ports.GridChanged)
+    assert told.limits[0].charge_ma == amperes
     assert [each.charge_ma for each in grid.foreseen] == [min(8_000, amperes)]
     most = LimitBook(grid.limits).effective(0).over(lines_used, 230)
     assert most.charge_w == amperes * 230 * lines_used // 1000
@@ -199,7 +212,7 @@ def test_a_profile_of_the_back_end_bounds_each_conductor_whatever_the_vehicle_us
     periods = [{"startPeriod": start, "limit": limit / part} for start, part in ((0, 1), (7_200, 2))]
     periods = [each | ({} if phases is None else {"numberPhases": phases}) for each in periods]
     assert put(found, unit=unit, periods=periods) == "Accepted"
-    (allowance, *_) = [each.allowance for each in reversed(found.commands) if isinstance(each, SetLimit)]
+    (allowance, *_) = [each for each in reversed(found.commands) if isinstance(each, ProfileLimits)]
     grid = Grid(charge_w=100_000, discharge_w=0, outlet=(230, 3))
     grid.profiles(allowance)
     most = LimitBook(grid.limits).effective(0).over(lines_used, 230)

@@ -18,7 +18,6 @@ from secc.evse.ports import (
     PausedFound,
     PausedStored,
     Present,
-    ServiceChanged,
     SessionEnded,
     SessionStarted,
     ShutDown,
@@ -26,7 +25,6 @@ from secc.evse.ports import (
     StorePaused,
     SupplyChanged,
     Tell,
-    TransactionStopped,
 )
 from secc.evse.states import Pause, Service
 from secc.session import ports
@@ -35,6 +33,9 @@ from secc.session.paused import Paused
 from v2g.hardware.faults import FAULTS
 from v2g.iec61851.pilot import PilotState
 from v2g.observe import Observe
+from v2g_station.blocks.availability import Serve
+from v2g_station.blocks.smart_charging.energy_transfer import AllowEnergyTransfer
+from v2g_station.blocks.transactions.managed import RemoteStopRequested
 
 ID: Final = (1).to_bytes(8)
 """Of the first session."""
@@ -54,6 +55,11 @@ def paused(number: int = 1, service: EnergyService = EnergyService.DC) -> Paused
         signed_discharge=False,
         meter_begin=(0, 0),
     )
+
+
+def allow(reference: str = ID.hex()) -> AllowEnergyTransfer:
+    """Allow charging with alternating current, service 1, in a transaction."""
+    return AllowEnergyTransfer(evse_id=1, transaction_id="", reference=reference, modes=("AC_three_phase",))
 
 
 class EvseBench:
@@ -230,7 +236,7 @@ def saving(settings: EvseSettings = SETTINGS) -> EvseBench:
 def unwanted() -> EvseBench:
     """Return the same, after the back end has stopped it."""
     bench = saving()
-    bench.fact(TransactionStopped(ID.hex(), "deauthorized"))
+    bench.fact(RemoteStopRequested(reference=ID.hex(), cause="deauthorized"))
     return bench
 
 
@@ -264,7 +270,7 @@ def at_fault() -> EvseBench:
 
 def out_of_service() -> EvseBench:
     bench = plugged()
-    bench.fact(ServiceChanged(operative=False))
+    bench.fact(Serve(evse_id=1, operative=False))
     return bench
 
 

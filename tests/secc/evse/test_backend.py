@@ -1,9 +1,10 @@
 """The core's wishes of a back end, carried out by a station or without one."""
 
 import asyncio
-from typing import Any
+from typing import Any, Final
 
 import pytest
+from msgspec.structs import replace
 
 from secc.evse.backend import CONNECTION_S, NoBackend, StationBackend
 from secc.hardware.meter import SimulatedMeter
@@ -12,10 +13,11 @@ from secc.session.books import SessionBooks
 from secc.session.config import EnergyService
 from v2g.energy.needs import EvNeeds
 from v2g.io.runtime.clock import Clock
+from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.transactions import TriggerReason
-from v2g_station.blocks.authorization.contracts import AuthorizeOutcome, Decision
+from v2g_station.blocks.authorization.contracts import AuthorizationStatus, AuthorizeOutcome
 from v2g_station.blocks.evse import PowerLimited
-from v2g_station.blocks.transactions.managed import LIMITS
+from v2g_station.blocks.transactions.managed import LIMITS, RemoteStartExpired, RemoteStartRequested
 from v2g_station.blocks.transactions.transactions import SignedReading
 
 NEEDS = EvNeeds(
@@ -25,10 +27,13 @@ NEEDS = EvNeeds(
 )  # fmt: skip
 
 
+START: Final = RemoteStartRequested(evse_id=1, remote_start_id=1, id_token=IdToken(id_token="T", type="ISO14443"))
+
+
 class Recorder:
     """Stands where the station stands, and writes down what it is told."""
 
-    def __init__(self, decision: Decision = "accepted", *modes: str) -> None:
+    def __init__(self, decision: AuthorizationStatus = AuthorizationStatus.ACCEPTED, *modes: str) -> None:
         self.calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
         self._decision, self._modes = decision, modes
 
@@ -61,9 +66,9 @@ def station_backend(recorder: Recorder) -> StationBackend:
     return StationBackend(recorder, 1, meter, Clock(), lambda _session: signed)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("status", list(ports.AuthorizationStatus))
-async def test_every_answer_of_the_back_end_reaches_the_core(status: ports.AuthorizationStatus) -> None:
-    backend = station_backend(Recorder(status.value))  # type: ignore[arg-type]
+@pytest.mark.parametrize("status", list(AuthorizationStatus))
+async def test_every_answer_of_the_back_end_reaches_the_core(status: AuthorizationStatus) -> None:
+    backend = station_backend(Recorder(status))
     asked = backend.execute(ports.AuthorizeContract(attempt=3, emaid="E", chain=(b"c",)))
     assert asked is not None
     assert await asked == ports.AuthorizationDecided(3, status)
@@ -71,7 +76,7 @@ async def test_every_answer_of_the_back_end_reaches_the_core(status: ports.Autho
 
 async def test_the_energy_services_that_an_authorization_allows_reach_the_core() -> None:
     """Q01.FR.01; without a list all are (Q01.FR.08)."""
-    backend = station_backend(Recorder("accepted", "DC", "AC_three_phase"))
+    backend = station_backend(Recorder(AuthorizationStatus.ACCEPTED, "DC", "AC_three_phase"))
     asked = backend.execute(ports.AuthorizeContract(attempt=1, emaid="E", chain=(b"c",)))
     assert asked is not None
     decided = await asked
@@ -79,9 +84,9 @@ async def test_the_energy_services_that_an_authorization_allows_reach_the_core()
     assert decided.services == {EnergyService.AC, EnergyService.DC, EnergyService.MCS}
     asked = backend.execute(ports.AuthorizeExternally(attempt=2))
     assert asked is not None
-    backend.remote_start(("DC",))
+    backend.execute(replace(START, energy_transfer=("DC",)))
     services = frozenset({int(EnergyService.DC), int(EnergyService.MCS)})
-    assert await asked == ports.AuthorizationDecided(2, ports.AuthorizationStatus.ACCEPTED, services)
+    assert await asked == ports.AuthorizationDecided(2, AuthorizationStatus.ACCEPTED, services)
 
 
 async def test_a_transaction_is_reported_with_meter_values_and_at_its_end_with_signed_ones() -> None:
@@ -131,8 +136,8 @@ async def test_external_identification_waits_for_the_back_ends_start() -> None:
     waiting = asyncio.ensure_future(asked)
     await asyncio.sleep(0)
     assert not waiting.done()
-    backend.remote_start()
-    assert await waiting == ports.AuthorizationDecided(1, ports.AuthorizationStatus.ACCEPTED)
+    backend.execute(START)
+    assert await waiting == ports.AuthorizationDecided(1, AuthorizationStatus.ACCEPTED)
 
 
 class Hands(Clock):
@@ -157,19 +162,19 @@ def test_the_station_learns_the_vehicle_and_its_edition(protocol: str) -> None:
 async def test_a_remote_start_is_for_the_vehicle_that_comes_in_time_and_for_no_other(begun: str) -> None:
     backend = station_backend(Recorder())
     backend._clock = clock = Hands()
-    backend.remote_start()
+    backend.execute(START)
     if begun == "by somebody else":
         backend.execute(ports.TransactionStarted("s", "E"))
     elif begun == "given up":
-        backend.forget_start()
+        backend.execute(RemoteStartExpired(evse_id=1))
     clock.now = CONNECTION_S + 1 if begun == "too late" else CONNECTION_S - 1
     asked = backend.execute(ports.AuthorizeExternally(attempt=1))
     assert asked is not None
     waiting = asyncio.ensure_future(asked)
     await asyncio.sleep(0)
     assert waiting.done() is (begun == "in time")
-    backend.remote_start()
-    assert await waiting == ports.AuthorizationDecided(1, ports.AuthorizationStatus.ACCEPTED)
+    backend.execute(START)
+    assert await waiting == ports.AuthorizationDecided(1, AuthorizationStatus.ACCEPTED)
 
 
 @pytest.mark.parametrize(("emaid", "accepted"), [("DE-V2G-C00000001", True), ("DEV2GC00000002", False)])
@@ -177,14 +182,14 @@ async def test_without_a_back_end_listed_contracts_may_charge_and_nobody_else(em
     asked = NoBackend(("dev2gc00000001",), free=False).execute(ports.AuthorizeContract(1, emaid, ()))
     assert asked is not None
     decided = await asked
-    assert (decided.status is ports.AuthorizationStatus.ACCEPTED) is accepted  # type: ignore[union-attr]
+    assert (decided.status is AuthorizationStatus.ACCEPTED) is accepted  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("free", [True, False])
 async def test_without_a_back_end_external_identification_is_free_or_refused(free: bool) -> None:
     asked = NoBackend((), free=free).execute(ports.AuthorizeExternally(1))
     assert asked is not None
-    assert ((await asked).status is ports.AuthorizationStatus.ACCEPTED) is free  # type: ignore[union-attr]
+    assert ((await asked).status is AuthorizationStatus.ACCEPTED) is free  # type: ignore[union-attr]
 
 
 def test_what_is_not_for_a_back_end_is_left_alone() -> None:

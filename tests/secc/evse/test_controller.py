@@ -6,20 +6,21 @@ from pathlib import Path
 import pytest
 
 from pki_tools.tree import PkiTree
-from secc.evse.ports import LinkDown, ServiceChanged
+from secc.evse.ports import LinkDown
 from tests.safety.controllers import Desk, OnRig, controllers, program
 from tests.virtual_time import VirtualLoop
 from v2g.io.runtime.runner import LINGER
 from v2g.observe import Observe
+from v2g_station.blocks.availability import Serve
 
 
 async def _begun(rig: OnRig) -> None:
     """Let basic charging begin, of which only the decision has been made."""
-    rig.controller.fact(ServiceChanged(operative=False))
+    rig.controller.fact(Serve(evse_id=1, operative=False))
     rig.car.plug()
     await asyncio.sleep(1)
     assert not rig.controller.busy
-    rig.controller.fact(ServiceChanged(operative=True))
+    rig.controller.fact(Serve(evse_id=1, operative=True))
     assert rig.controller.busy
 
 
@@ -57,12 +58,12 @@ def test_a_failed_action_keeps_no_other_one_from_being_executed(pki: PkiTree, tm
 
     async def played() -> None:
         async with controllers(pki, tmp_path, program(pki, tmp_path)) as (rig,):
-            rig.controller.fact(ServiceChanged(operative=False))
+            rig.controller.fact(Serve(evse_id=1, operative=False))
             rig.car.plug()
             await asyncio.sleep(1)
             rig.controller.observe = refuse
             with pytest.raises(OSError, match="no log"):
-                rig.controller.fact(ServiceChanged(operative=True))
+                rig.controller.fact(Serve(evse_id=1, operative=True))
             await asyncio.sleep(1)
             assert rig.controller.session is not None
             rig.car.unplug()

@@ -18,9 +18,6 @@ from secc.evse.ports import (
     MoveLink,
     PausedFound,
     PausedStored,
-    ResetRequested,
-    ServiceChanged,
-    ServicesAllowed,
     SessionStarted,
     SetDuty,
     ShowStatus,
@@ -29,7 +26,6 @@ from secc.evse.ports import (
     StorePaused,
     SupplyChanged,
     Tell,
-    TransactionStopped,
 )
 from secc.evse.states import Pause
 from secc.session import ports
@@ -39,6 +35,7 @@ from tests.secc.evse.bench import (
     NOTHING,
     SETTINGS,
     EvseBench,
+    allow,
     basic,
     kept,
     kinds,
@@ -54,6 +51,9 @@ from tests.secc.evse.bench import (
 )
 from v2g.iec61851.pilot import PilotState
 from v2g.iec61851.timing import PilotTiming
+from v2g_station.blocks.availability import Serve
+from v2g_station.blocks.evse import Restart
+from v2g_station.blocks.transactions.managed import RemoteStopRequested
 
 ENERGY: Final = SupplyChanged(charge=True, discharge=True)
 CLOSED: Final = Tell(ports.PausedSessionChanged(None))
@@ -81,9 +81,9 @@ def test_out_of_service_only_a_paused_vehicle_may_connect() -> None:
     bench = out_of_service()
     assert bench.core.refusal == "out_of_service"
     bench = kept()
-    bench.fact(ServiceChanged(operative=False))
+    bench.fact(Serve(evse_id=1, operative=False))
     assert bench.core.refusal == ""
-    bench.fact(TransactionStopped(ID.hex(), "remote"))
+    bench.fact(RemoteStopRequested(reference=ID.hex(), cause="remote"))
     assert bench.core.refusal == "out_of_service"
     assert bench.held
 
@@ -96,7 +96,7 @@ ENDS: Final = (
     ("paused", lambda bench: bench.pilot("A"), ["terminate"]),
     ("paused", lambda bench: bench.fault("diode_shorted"), ["terminate"]),
     ("paused", lambda bench: bench.fault("emergency_stop"), ["terminate", "hold"]),
-    ("sequence_timeout", lambda bench: bench.fact(ServiceChanged(operative=False)), ["terminate", "hold"]),
+    ("sequence_timeout", lambda bench: bench.fact(Serve(evse_id=1, operative=False)), ["terminate", "hold"]),
 )
 
 
@@ -173,18 +173,18 @@ def test_f_is_shown_while_nobody_can_be_served_and_only_then() -> None:
     assert bench.fault("over_voltage") == [ShowStatus()]
     assert bench.fault("emergency_stop", active=False) == [ShowStatus(), MoveLink("release")]
     assert bench.fault("diode_shorted") == [ShowStatus()], "its end is seen at the pilot"
-    assert bench.fact(ServiceChanged(operative=False)) == [MoveLink("hold")]
-    assert bench.fact(ServiceChanged(operative=True)) == [MoveLink("release")]
+    assert bench.fact(Serve(evse_id=1, operative=False)) == [MoveLink("hold")]
+    assert bench.fact(Serve(evse_id=1, operative=True)) == [MoveLink("release")]
     bench = served()
-    assert bench.fact(ServiceChanged(operative=False)) == []
+    assert bench.fact(Serve(evse_id=1, operative=False)) == []
     bench = EvseBench(started=False)
-    assert bench.fact(ServiceChanged(operative=False)) == []
+    assert bench.fact(Serve(evse_id=1, operative=False)) == []
     assert bench.fact(Started(link=True)) == [MoveLink("hold")]
 
 
 def test_a_charge_point_that_was_taken_out_of_service_in_a_basic_session_shows_f_after_it() -> None:
     bench = basic()
-    assert bench.fact(ServiceChanged(operative=False)) == []
+    assert bench.fact(Serve(evse_id=1, operative=False)) == []
     bench.pilot("A")
     assert bench.end("unplugged") == [ShowStatus(), MoveLink("hold")]
 
@@ -244,7 +244,7 @@ def test_a_matched_vehicle_that_stays_silent_is_charged_without_messages() -> No
     [
         lambda bench: bench.pilot("A") and bench.pilot("B"),
         lambda bench: bench.fact(LinkDown("link_lost")),
-        lambda bench: bench.fact(ServiceChanged(operative=False), ServiceChanged(operative=True)),
+        lambda bench: bench.fact(Serve(evse_id=1, operative=False), Serve(evse_id=1, operative=True)),
         lambda bench: bench.connect() and bench.end("finished"),
         lambda bench: bench.fact(ShutDown()),
     ],
@@ -320,10 +320,10 @@ def test_nobody_is_charged_without_messages_where_something_forbids_it(forbids: 
             assert not bench.running
             bench.fault("emergency_stop", active=False)
         case "service":
-            bench.fact(ServiceChanged(operative=False))
+            bench.fact(Serve(evse_id=1, operative=False))
             bench.pilot("B")
             assert not bench.running
-            bench.fact(ServiceChanged(operative=True))
+            bench.fact(Serve(evse_id=1, operative=True))
         case "plug":
             bench.pilot("B", seated=False)
             assert not bench.running
@@ -334,7 +334,7 @@ def test_nobody_is_charged_without_messages_where_something_forbids_it(forbids: 
 def test_a_new_transaction_never_begins_out_of_service_although_a_vehicle_has_paused() -> None:
     """That one may resume its own."""
     bench = kept()
-    bench.fact(ServiceChanged(operative=False))
+    bench.fact(Serve(evse_id=1, operative=False))
     assert bench.fact(LinkDown("not_resumed")) == []
     assert bench.core.pause is Pause.KEPT
 
@@ -375,18 +375,21 @@ def test_a_session_that_pauses_is_kept_once_it_is_stored_and_resumed_once() -> N
     assert bench.fact(ports.JoinSession(ID.hex())) == [JoinPaused(ID)]
     assert bench.core.paused is None
     assert bench.fact(ports.JoinSession(ID.hex())) == []
-    assert bench.fact(TransactionStopped(ID.hex(), "remote")) == [Tell(ports.StopRequested("remote"))]
+    assert bench.fact(RemoteStopRequested(reference=ID.hex(), cause="remote")) == [Tell(ports.StopRequested("remote"))]
 
 
 @pytest.mark.parametrize(("reason", "stopped"), [("remote", "Remote"), ("energy_limit", "EnergyLimitReached")])
 def test_the_back_end_stops_a_paused_session(reason: str, stopped: str) -> None:
     bench = kept()
-    assert bench.fact(TransactionStopped("another", reason)) == []
-    assert EvseBench().fact(TransactionStopped(ID.hex(), reason)) == []
-    assert served().fact(TransactionStopped("another", reason)) == []
-    assert bench.fact(TransactionStopped(ID.hex(), reason)) == [ForgetPaused(), ClosePaused(ID, reason, stopped)]
+    assert bench.fact(RemoteStopRequested(reference="another", cause=reason)) == []
+    assert EvseBench().fact(RemoteStopRequested(reference=ID.hex(), cause=reason)) == []
+    assert served().fact(RemoteStopRequested(reference="another", cause=reason)) == []
+    assert bench.fact(RemoteStopRequested(reference=ID.hex(), cause=reason)) == [
+        ForgetPaused(),
+        ClosePaused(ID, reason, stopped),
+    ]
     bench = returned()
-    actions = bench.fact(TransactionStopped(ID.hex(), reason))
+    actions = bench.fact(RemoteStopRequested(reference=ID.hex(), cause=reason))
     assert actions == [ForgetPaused(), CLOSED, ClosePaused(ID, reason, stopped)], "who comes back is told"
     assert bench.fact(ports.JoinSession(ID.hex())) == []
 
@@ -395,19 +398,19 @@ def test_a_transaction_is_over_with_its_session() -> None:
     bench = served()
     bench.end("finished")
     bench.connect()
-    assert bench.fact(TransactionStopped(ID.hex(), "remote")) == []
+    assert bench.fact(RemoteStopRequested(reference=ID.hex(), cause="remote")) == []
 
 
 def test_an_unknown_reason_of_the_back_end_is_remote() -> None:
-    assert kept().fact(TransactionStopped(ID.hex(), "whim"))[-1] == ClosePaused(ID, "whim", "Remote")
+    assert kept().fact(RemoteStopRequested(reference=ID.hex(), cause="whim"))[-1] == ClosePaused(ID, "whim", "Remote")
 
 
 def test_a_stop_while_the_pause_is_on_its_way_to_the_disk_is_not_lost() -> None:
     bench = saving()
     stop = Tell(ports.StopRequested("deauthorized"))
-    assert bench.fact(TransactionStopped(ID.hex(), "deauthorized")) == [stop, ForgetPaused()]
+    assert bench.fact(RemoteStopRequested(reference=ID.hex(), cause="deauthorized")) == [stop, ForgetPaused()]
     assert bench.core.pause is Pause.UNWANTED
-    bench.fact(TransactionStopped(ID.hex(), "remote"))
+    bench.fact(RemoteStopRequested(reference=ID.hex(), cause="remote"))
     assert bench.stored() == [ForgetPaused(), CLOSED, ClosePaused(ID, "deauthorized", "DeAuthorized")]
     assert bench.core.pause is Pause.NONE
 
@@ -415,7 +418,7 @@ def test_a_stop_while_the_pause_is_on_its_way_to_the_disk_is_not_lost() -> None:
 def test_a_stop_before_the_pause_is_executed_is_not_lost() -> None:
     """The session has already decided to pause; its command waits for the disk."""
     bench = served()
-    bench.fact(TransactionStopped(ID.hex(), "deauthorized"))
+    bench.fact(RemoteStopRequested(reference=ID.hex(), cause="deauthorized"))
     assert bench.save() == [StorePaused(paused()), ForgetPaused()]
     assert bench.stored()[-1] == ClosePaused(ID, "deauthorized", "DeAuthorized")
     bench.end("paused")
@@ -428,20 +431,24 @@ def test_a_stop_before_the_pause_is_executed_is_not_lost() -> None:
 
 def test_a_stop_after_the_session_has_ended_still_reaches_a_pause_on_its_way_to_the_disk() -> None:
     bench = late()
-    assert bench.fact(TransactionStopped(ID.hex(), "remote")) == [ForgetPaused()]
+    assert bench.fact(RemoteStopRequested(reference=ID.hex(), cause="remote")) == [ForgetPaused()]
     assert bench.stored() == [ForgetPaused(), ClosePaused(ID, "remote", "Remote")]
 
 
 def test_of_a_kept_session_whose_runner_still_ends_only_the_pause_is_stopped() -> None:
     bench = saving()
     bench.stored()
-    assert told(bench.fact(TransactionStopped(ID.hex(), "remote"))) == [ports.PausedSessionChanged(None)]
+    assert told(bench.fact(RemoteStopRequested(reference=ID.hex(), cause="remote"))) == [
+        ports.PausedSessionChanged(None)
+    ]
 
 
 def test_a_stop_of_the_running_transaction_leaves_another_ones_pause() -> None:
     bench = returned()
     bench.transaction(2)
-    assert bench.fact(TransactionStopped((2).to_bytes(8).hex(), "remote")) == [Tell(ports.StopRequested("remote"))]
+    assert bench.fact(RemoteStopRequested(reference=(2).to_bytes(8).hex(), cause="remote")) == [
+        Tell(ports.StopRequested("remote"))
+    ]
     assert bench.core.kept == paused()
 
 
@@ -485,7 +492,7 @@ def test_a_second_pause_ends_the_first_and_keeps_its_own_file() -> None:
 
 def test_a_second_pause_leaves_the_reason_why_the_first_was_stopped() -> None:
     bench = late()
-    bench.fact(TransactionStopped(ID.hex(), "deauthorized"))
+    bench.fact(RemoteStopRequested(reference=ID.hex(), cause="deauthorized"))
     bench.connect()
     bench.transaction(2)
     assert ClosePaused(ID, "deauthorized", "DeAuthorized", delete=False) in bench.save(2)
@@ -526,17 +533,17 @@ def test_a_vehicle_that_left_while_the_charger_was_down_is_not_waited_for() -> N
     assert bench.wait(5) == []
     assert bench.core.kept == paused()
     bench = EvseBench(started=False)
-    bench.fact(PausedFound(paused()), ServiceChanged(operative=False), Started(link=True))
+    bench.fact(PausedFound(paused()), Serve(evse_id=1, operative=False), Started(link=True))
     assert bench.wait(5)[-1] == MoveLink("hold")
     bench = EvseBench(started=False)
-    bench.fact(PausedFound(paused()), Started(link=True), TransactionStopped(ID.hex(), "remote"))
+    bench.fact(PausedFound(paused()), Started(link=True), RemoteStopRequested(reference=ID.hex(), cause="remote"))
     assert bench.core.deadline() is None
 
 
 def test_timers_that_are_due_at_once_expire_in_their_order_and_only_if_they_still_run() -> None:
     bench = starving()
     bench.wait(50)
-    bench.fact(ResetRequested(at_once=True, keep=False))
+    bench.fact(Restart(evse_id=None, at_once=True, keep=False))
     assert bench.core.deadline() == bench.now + 10
     bench.core.tick(bench.now + 100, bench.present)
     assert bench.core.actions() == [Tell(ports.PauseRequested()), AbortSession("reset")]
@@ -558,27 +565,27 @@ def test_without_wires_nobody_is_seen_to_leave() -> None:
 
 
 def test_a_paused_vehicle_may_use_what_the_back_end_allows_when_it_resumes() -> None:
-    allowed = replace(paused(), allowed=frozenset({2}))
-    fact = ServicesAllowed(ID.hex(), frozenset({2}))
+    allowed = replace(paused(), allowed=frozenset({1}))
+    fact = allow()
     assert kept().fact(fact) == [StorePaused(allowed)]
     bench = returned()
     assert bench.fact(fact) == [Tell(ports.PausedSessionChanged(allowed)), StorePaused(allowed)]
     assert bench.stored("disk full") == []
     assert [each.name for each in bench.events] == ["not_kept"]
     assert bench.core.kept == allowed
-    assert served().fact(fact) == [Tell(ports.EnergyTransferAllowed(frozenset({2})))]
-    assert returned().fact(ServicesAllowed("another", frozenset({2}))) == []
-    assert unwanted().fact(ServicesAllowed("another", frozenset())) == []
+    assert served().fact(fact) == [Tell(ports.EnergyTransferAllowed(frozenset({1})))]
+    assert returned().fact(allow("another")) == []
+    assert unwanted().fact(allow("another")) == []
 
 
 def test_what_is_allowed_while_the_pause_is_on_its_way_to_the_disk_is_not_lost() -> None:
-    allowed = replace(paused(), allowed=frozenset({2}))
+    allowed = replace(paused(), allowed=frozenset({1}))
     bench = saving()
-    assert bench.fact(ServicesAllowed(ID.hex(), frozenset({2}))) == [StorePaused(allowed)]
+    assert bench.fact(allow()) == [StorePaused(allowed)]
     bench.stored()
     bench.stored()
     assert bench.core.kept == allowed
-    assert StorePaused(allowed) not in unwanted().fact(ServicesAllowed(ID.hex(), frozenset({2})))
+    assert StorePaused(allowed) not in unwanted().fact(allow())
 
 
 # -- vehicles without energy ------------------------------------------------------------------------------------------
@@ -689,13 +696,13 @@ def test_energy_that_comes_back_while_the_vehicle_pauses_wakes_it_up_when_it_has
 
 def test_a_reset_at_once_ends_sessions_and_cuts_off_who_goes_on() -> None:
     bench = served()
-    assert bench.fact(ResetRequested(at_once=True, keep=False)) == [Tell(ports.StopRequested("reset"))]
+    assert bench.fact(Restart(evse_id=None, at_once=True, keep=False)) == [Tell(ports.StopRequested("reset"))]
     assert bench.wait(14.9) == []
     assert bench.wait(0.1) == [AbortSession("reset")]
     bench.end("reset")
     assert bench.core.refusal == "out_of_service"
     bench = kept()
-    assert bench.fact(ResetRequested(at_once=True, keep=False)) == [
+    assert bench.fact(Restart(evse_id=None, at_once=True, keep=False)) == [
         ForgetPaused(),
         ClosePaused(ID, "reset", "ImmediateReset"),
     ]
@@ -705,19 +712,19 @@ def test_a_reset_at_once_ends_sessions_and_cuts_off_who_goes_on() -> None:
 def test_a_repeated_reset_postpones_nothing() -> None:
     bench = served()
     for _ in range(2):
-        bench.fact(ResetRequested(at_once=True, keep=True))
+        bench.fact(Restart(evse_id=None, at_once=True, keep=True))
         bench.wait(7)
-    bench.fact(ResetRequested(at_once=True, keep=True))
+    bench.fact(Restart(evse_id=None, at_once=True, keep=True))
     assert bench.wait(1) == [AbortSession("reset")]
 
 
 def test_a_reset_that_keeps_transactions_leaves_the_pause() -> None:
     bench = kept()
-    assert bench.fact(ResetRequested(at_once=True, keep=True)) == []
+    assert bench.fact(Restart(evse_id=None, at_once=True, keep=True)) == []
     assert bench.core.kept == paused()
     assert bench.core.refusal == "out_of_service", "it would be cut off again"
     bench = served()
-    assert bench.fact(ResetRequested(at_once=True, keep=True)) == [Tell(ports.StopRequested("reset"))]
+    assert bench.fact(Restart(evse_id=None, at_once=True, keep=True)) == [Tell(ports.StopRequested("reset"))]
     bench.save()
     bench.stored()
     assert bench.core.kept == paused(), "nothing has to end that pauses by itself"
@@ -725,7 +732,7 @@ def test_a_reset_that_keeps_transactions_leaves_the_pause() -> None:
 
 def test_a_pause_during_a_reset_at_once_ends() -> None:
     bench = served()
-    bench.fact(ResetRequested(at_once=True, keep=False))
+    bench.fact(Restart(evse_id=None, at_once=True, keep=False))
     bench.save()
     assert bench.stored()[-1] == ClosePaused(ID, "reset", "ImmediateReset")
 
@@ -733,7 +740,7 @@ def test_a_pause_during_a_reset_at_once_ends() -> None:
 def test_a_reset_that_waits_changes_nothing() -> None:
     for bench in (served(), kept()):
         before = bench.core.refusal
-        assert bench.fact(ResetRequested(at_once=False, keep=False)) == []
+        assert bench.fact(Restart(evse_id=None, at_once=False, keep=False)) == []
         assert (bench.core.deadline(), bench.core.refusal) == (None, before)
 
 

@@ -15,20 +15,19 @@ from secc.evse.ports import (
     LinkUp,
     MatchingStarted,
     PausedFound,
-    ResetRequested,
-    ServiceChanged,
-    ServicesAllowed,
     ShutDown,
     Started,
     SupplyChanged,
-    TransactionStopped,
 )
 from secc.evse.states import Availability, Pause, Service
 from secc.session import ports
 from secc.session.config import BasicConfig
-from tests.secc.evse.bench import SETTINGS, EvseBench, paused
+from tests.secc.evse.bench import SETTINGS, EvseBench, allow, paused
 from v2g.hardware.faults import FAULTS
 from v2g.slac.actions import FAILURES
+from v2g_station.blocks.availability import Serve
+from v2g_station.blocks.evse import Restart
+from v2g_station.blocks.transactions.managed import RemoteStopRequested
 
 FAULT = st.sampled_from(["emergency_stop", "diode_shorted", "plug_not_seated", "contactor_welded", "modem_lost"])
 
@@ -141,17 +140,17 @@ class TwoVehicles(RuleBasedStateMachine):
 
     @rule(operative=st.booleans())
     def serve(self, operative: bool) -> None:
-        self.step(self.bench.fact(ServiceChanged(operative=operative)))
+        self.step(self.bench.fact(Serve(evse_id=1, operative=operative)))
 
     @rule(number=st.integers(1, 6), reason=st.sampled_from(["remote", "deauthorized"]))
     def stop(self, number: int, reason: str) -> None:
         session_id = paused(number).session_id
-        self.step(self.bench.fact(TransactionStopped(session_id.hex(), reason)))
+        self.step(self.bench.fact(RemoteStopRequested(reference=session_id.hex(), cause=reason)))
         assert self.core.kept is None or self.core.kept.session_id != session_id
 
     @rule(number=st.integers(1, 6))
     def allow(self, number: int) -> None:
-        self.step(self.bench.fact(ServicesAllowed(paused(number).session_id.hex(), frozenset({2}))))
+        self.step(self.bench.fact(allow(paused(number).session_id.hex())))
 
     @rule(charge=st.booleans(), discharge=st.booleans(), again_in_s=st.sampled_from([None, 10.0, 10_000.0]))
     def supply(self, charge: bool, discharge: bool, again_in_s: float | None) -> None:
@@ -165,7 +164,7 @@ class TwoVehicles(RuleBasedStateMachine):
     def reset(self, at_once: bool, keep: bool, chance: int) -> None:
         if chance:
             return
-        self.step(self.bench.fact(ResetRequested(at_once=at_once, keep=keep)))
+        self.step(self.bench.fact(Restart(evse_id=None, at_once=at_once, keep=keep)))
         if at_once and self.core.busy:
             self.step(self.bench.wait(15.0))
             assert self.bench.aborted

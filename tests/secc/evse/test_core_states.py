@@ -14,13 +14,9 @@ from secc.evse.ports import (
     MatchingStarted,
     PausedFound,
     PausedStored,
-    ResetRequested,
-    ServiceChanged,
-    ServicesAllowed,
     ShutDown,
     Started,
     SupplyChanged,
-    TransactionStopped,
 )
 from secc.evse.states import CHARTS, Availability, Pause, Service
 from secc.session import ports
@@ -29,6 +25,7 @@ from tests.secc.evse.bench import (
     NOTHING,
     SETTINGS,
     EvseBench,
+    allow,
     at_fault,
     basic,
     kept,
@@ -44,6 +41,9 @@ from tests.secc.evse.bench import (
 )
 from tests.together import together
 from v2g.slac.actions import FAILURES
+from v2g_station.blocks.availability import Serve
+from v2g_station.blocks.evse import Restart
+from v2g_station.blocks.transactions.managed import RemoteStopRequested
 
 ENERGY: Final = SupplyChanged(charge=True, discharge=True)
 ENERGY: Final = SupplyChanged(charge=True, discharge=True)
@@ -66,7 +66,7 @@ STATES: Final[dict[str, Callable[[], EvseBench]]] = {
     "at fault": at_fault,
     "out of service": out_of_service,
     "starving": starving,
-    "reset": lambda: _after(served(), ResetRequested(at_once=True, keep=False)),
+    "reset": lambda: _after(served(), Restart(evse_id=None, at_once=True, keep=False)),
     "shut down": lambda: _after(served(), ShutDown()),
 }
 
@@ -81,8 +81,8 @@ FACTS: Final[dict[str, Callable[[EvseBench], object]]] = {
     "matching": lambda bench: bench.fact(MatchingStarted()),
     "matched": lambda bench: bench.fact(LinkUp()),
     **{f"down {each}": lambda bench, each=each: bench.fact(LinkDown(each)) for each in ("link_lost", *FAILURES)},  # type: ignore[misc]
-    "out of service": lambda bench: bench.fact(ServiceChanged(operative=False)),
-    "in service": lambda bench: bench.fact(ServiceChanged(operative=True)),
+    "out of service": lambda bench: bench.fact(Serve(evse_id=1, operative=False)),
+    "in service": lambda bench: bench.fact(Serve(evse_id=1, operative=True)),
     "nothing allowed": lambda bench: bench.fact(NOTHING),
     "nothing for long": lambda bench: bench.fact(replace(NOTHING, again_in_s=3600)),
     "energy": lambda bench: bench.fact(ENERGY),
@@ -95,12 +95,12 @@ FACTS: Final[dict[str, Callable[[EvseBench], object]]] = {
     "stored another": lambda bench: bench.fact(PausedStored(bytes(8))),
     "joins": lambda bench: bench.core.busy and bench.fact(ports.JoinSession(ID.hex())),
     "does not join": lambda bench: bench.core.busy and bench.fact(ports.ForgetSession(ID.hex(), "x", "Other")),
-    "stopped": lambda bench: bench.fact(TransactionStopped(ID.hex(), "remote")),
-    "another stopped": lambda bench: bench.fact(TransactionStopped("00", "remote")),
-    "allowed": lambda bench: bench.fact(ServicesAllowed(ID.hex(), frozenset({2}))),
+    "stopped": lambda bench: bench.fact(RemoteStopRequested(reference=ID.hex(), cause="remote")),
+    "another stopped": lambda bench: bench.fact(RemoteStopRequested(reference="00", cause="remote")),
+    "allowed": lambda bench: bench.fact(allow()),
     **{
         f"reset {at_once} {keep}": lambda bench, at_once=at_once, keep=keep: bench.fact(  # type: ignore[misc]
-            ResetRequested(at_once=at_once, keep=keep)
+            Restart(evse_id=None, at_once=at_once, keep=keep)
         )
         for at_once, keep in itertools.product((False, True), repeat=2)
     },
@@ -139,7 +139,7 @@ def test_whoever_has_left_leaves_an_evse_for_the_next_one(state: str, first: str
         bench.stored()
     for code in bench.present.faults:
         bench.fault(code, active=False)
-    bench.fact(ServiceChanged(operative=True), Started(link=True))
+    bench.fact(Serve(evse_id=1, operative=True), Started(link=True))
     assert (bench.core.service, bench.core.pause) == (Service.FREE, Pause.NONE)
     assert bench.core.availability is Availability.AVAILABLE
     assert bench.core.refusal == ("out_of_service" if over else "")

@@ -22,7 +22,6 @@ from evcc.session.settings import DischargeConfig, ProgramStep, ServiceConfig, S
 from pki_tools.tree import DEFAULTS, PkiTree
 from secc.evse.controller import EvseController
 from secc.evse.paused_session_store import FILE, PausedSessionFile
-from secc.evse.ports import TransactionStopped
 from secc.session.config import ControlMode, EnergyService
 from secc.session.paused import Paused
 from tests.later import later
@@ -42,7 +41,8 @@ from v2g.io.storage.journal_file import read_files
 from v2g.io.storage.record_keys import RecordKeys
 from v2g.iso15118.d20.signed_requests import read_confirmation
 from v2g.observe import Observe
-from v2g_station.blocks.smart_charging.profiles import Allowance, Later
+from v2g_station.blocks.smart_charging.profiles import ProfileLimits
+from v2g_station.blocks.transactions.managed import RemoteStopRequested
 
 SCALE = 600.0
 SITE = f'[site]\ncontracts = ["{DEFAULTS.emaid}"]\n[clock]\nscale = {SCALE}\n'
@@ -190,9 +190,9 @@ async def test_another_vehicle_ends_the_pause_of_the_one_before(tmp_path: Path, 
 async def test_the_back_end_ends_a_session_that_pauses(tmp_path: Path, pki: PkiTree) -> None:
     async with outlet_of(tmp_path, pki) as (controller, seen):
         _, resume = await talk(controller, pki)
-        controller.fact(TransactionStopped("another session", "remote"))
+        controller.fact(RemoteStopRequested(reference="another session", cause="remote"))
         assert reasons(seen) == []
-        controller.fact(TransactionStopped(session_of(resume), "remote"))
+        controller.fact(RemoteStopRequested(reference=session_of(resume), cause="remote"))
         await controller.settled()
         assert reasons(seen) == ["remote"]
     assert bill(tmp_path, pki).settlement.reason == "remote"
@@ -302,12 +302,12 @@ async def test_a_site_that_allows_nothing_for_long_asks_for_a_pause(tmp_path: Pa
     async with outlet_of(tmp_path, pki, site("pause_after_s = 1"), "") as (controller, seen):
         talking = asyncio.create_task(talk(controller, pki))
         await until(lambda: "direction" in [event.name for event in seen])
-        controller.grid_changed(controller.grid.profiles(Allowance(charge_w=0, discharge_w=0)))
+        controller.grid_changed(controller.grid.profiles(ProfileLimits(charge_w=0, discharge_w=0)))
         reason, resume = await talking
         assert reason == "paused"
         notices = [event.data["notification"] for event in seen if event.name == "notice"]
         assert "Pause" in notices
-        controller.grid_changed(controller.grid.profiles(Allowance()))
+        controller.grid_changed(controller.grid.profiles(ProfileLimits()))
         reason, _ = await talk(controller, pki, resume=resume)
         assert reason in ("paused", "finished")
 
@@ -319,8 +319,10 @@ async def test_a_profile_that_allows_nothing_for_long_asks_for_a_pause_at_once(t
         await until(lambda: "direction" in [event.name for event in seen])
 
         def foretell(minutes: int) -> None:
-            later = (Later(controller.clock.utc_ms() + minutes * 60_000, None, None),)
-            controller.grid_changed(controller.grid.profiles(Allowance(charge_w=0, discharge_w=0, later=later)))
+            later = (
+                ProfileLimits(from_ms=controller.clock.utc_ms() + minutes * 60_000, charge_w=None, discharge_w=None),
+            )
+            controller.grid_changed(controller.grid.profiles(ProfileLimits(charge_w=0, discharge_w=0, later=later)))
 
         def asked() -> bool:
             return "Pause" in [event.data["notification"] for event in seen if event.name == "notice"]

@@ -9,8 +9,8 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 
 from secc.hardware.evse import Evse, Parts
-from secc.hardware.meter import MeterReading
 from secc.session import ports
+from secc.session.ports import MeterRead
 from tests.secc.hardware.channel import Switch
 from tests.virtual_time import VirtualLoop
 from v2g.hardware.interfaces import MeterValues, OnFault
@@ -61,8 +61,8 @@ class Meter:
     serial, power_w, read_at, rollover_mwh = "M", 0, 0.0, None
     import_mwh = export_mwh = saved = 0
 
-    def read(self, utc_ms: int) -> MeterReading:
-        return MeterReading(utc_ms, self.import_mwh, self.export_mwh)
+    def read(self, utc_ms: int) -> MeterRead:
+        return MeterRead(utc_ms, self.import_mwh, self.export_mwh)
 
     async def refresh(self) -> None:
         """They are always new."""

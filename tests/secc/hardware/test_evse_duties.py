@@ -7,8 +7,8 @@ import msgspec
 import pytest
 
 from secc.hardware.evse import WatchConfig
-from secc.hardware.meter import MeterReading
 from secc.session import ports
+from secc.session.ports import MeterRead
 from tests.secc.hardware.bare import at
 from tests.secc.hardware.plain import Place, Service, made
 from v2g.errors import StoreError
@@ -27,7 +27,7 @@ SAVED = ports.SaveSession(None)  # type: ignore[arg-type]
 @at(made)
 async def test_a_new_listener_receives_the_present_values_and_what_stops_energy(place: Place) -> None:
     place.evse.subscribe(place.facts.append)
-    reading = ports.MeterRead(0, 0, 0, "M")
+    reading = ports.MeterRead(0, 0, 0)
     assert place.facts == [ports.Measured(0, 0), reading]
     place.evse.fault("fan_failed", active=True)
     place.evse.fault("stage_tripped", active=True)
@@ -505,7 +505,7 @@ async def test_each_report_measures_reads_and_saves(place: Place) -> None:
     place.evse.present = ports.Measured(400_000, 5_000)
     place.meter.import_mwh, place.meter.export_mwh = 2, 1
     await asyncio.sleep(0.6)
-    assert place.facts == [ports.Measured(400_000, 5_000), ports.MeterRead(500, 2, 1, "M")]
+    assert place.facts == [ports.Measured(400_000, 5_000), ports.MeterRead(500, 2, 1)]
     assert (place.evse.looked, saved) == (1, [False])
     await asyncio.sleep(0.5)
     assert place.evse.looked == 2
@@ -749,7 +749,7 @@ async def test_its_end_voids_what_is_under_way(place: Place) -> None:
 @at(Place)
 async def test_a_reading_has_the_meters_serial_and_its_time(place: Place) -> None:
     place.meter.serial = "7"
-    place.meter.read = lambda utc_ms: MeterReading(utc_ms + 5, 2, 1)  # type: ignore[method-assign]
+    place.meter.read = lambda utc_ms: MeterRead(utc_ms + 5, 2, 1)  # type: ignore[method-assign]
     place.make()
     place.evse.subscribe(place.facts.append)
-    assert place.facts[-1] == ports.MeterRead(5, 2, 1, "7")
+    assert place.facts[-1] == ports.MeterRead(5, 2, 1)

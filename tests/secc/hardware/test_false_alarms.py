@@ -15,9 +15,10 @@ import pytest
 
 from secc.hardware.dc import DcEvse
 from secc.hardware.evse import Parts, WatchConfig
-from secc.hardware.meter import MeterReading, SimulatedMeter
+from secc.hardware.meter import SimulatedMeter
 from secc.hardware.simulated import BenchLine
 from secc.session import ports
+from secc.session.ports import MeterRead
 from tests.virtual_time import VirtualLoop
 from v2g.hardware.faults import Light
 from v2g.hardware.interfaces import Demand, OnFault, StageReport
@@ -156,15 +157,15 @@ class CoarseMeter:
 
     def __init__(self, exact: SimulatedMeter, chance: random.Random, clock: Clock) -> None:
         self._exact, self._clock, self._step = exact, clock, chance.choice([1_000, 10_000])
-        self._read_at, self._last = -1.0, MeterReading(0, 0, 0)
+        self._read_at, self._last = -1.0, MeterRead(0, 0, 0)
 
-    def read(self, utc_ms: int) -> MeterReading:
+    def read(self, utc_ms: int) -> MeterRead:
         now = self._clock.monotonic()
         if now - self._read_at >= 1:
             found, step = self._exact.read(utc_ms), self._step
             self._read_at = now
-            self._last = MeterReading(0, found.import_mwh // step * step, found.export_mwh // step * step)
-        return MeterReading(utc_ms, self._last.import_mwh, self._last.export_mwh)
+            self._last = MeterRead(0, found.import_mwh // step * step, found.export_mwh // step * step)
+        return MeterRead(utc_ms, self._last.import_mwh, self._last.export_mwh)
 
     async def refresh(self) -> None:
         await asyncio.sleep(0.1)

@@ -9,7 +9,7 @@ from msgspec.structs import asdict
 
 from secc.hardware.assembly import BareParts
 from secc.hardware.maintenance import Maintenance, PartName
-from secc.hardware.meter import MeterReading
+from secc.session.ports import MeterRead
 from tests.secc.hardware.bare import at
 from tests.secc.hardware.channel import Place, Stage
 from v2g.errors import RefusedError
@@ -38,8 +38,8 @@ class Meter:
     def __init__(self) -> None:
         self.faults: list[OnFault] = []
 
-    def read(self, utc_ms: int) -> MeterReading:
-        return MeterReading(utc_ms, 7_000, 3_000, answered=self.answered)
+    def read(self, utc_ms: int) -> MeterRead:
+        return MeterRead(utc_ms, 7_000, 3_000, answered=self.answered)
 
     def on_fault(self, callback: OnFault) -> None:
         self.faults.append(callback)

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secc.hardware.meter import MeterReading, SimulatedMeter
+from secc.hardware.meter import SimulatedMeter
+from secc.session.ports import MeterRead
 from tests.sealing import Keys, new_keys
 from tests.secc.hardware.meter import full
 from v2g.errors import SealedError, StoreError
@@ -37,9 +38,9 @@ def test_an_hour_of_ten_kilowatts_is_ten_kilowatt_hours_each_way() -> None:
     meter.flow(0, 400_000, 25_000)
     meter.flow(HOUR, 400_000, -25_000)
     dial.ms = HOUR
-    assert meter.read(7) == MeterReading(7, 10_000_000, 0)
+    assert meter.read(7) == MeterRead(7, 10_000_000, 0)
     dial.ms = 2 * HOUR
-    assert meter.read(8) == MeterReading(8, 10_000_000, 10_000_000)
+    assert meter.read(8) == MeterRead(8, 10_000_000, 10_000_000)
 
 
 Flow = st.tuples(st.integers(0, 100_000), st.integers(0, 1_000_000), st.integers(-300_000, 300_000))
@@ -50,7 +51,7 @@ def test_however_often_it_is_read_nothing_is_lost_and_nothing_falls(flows: list[
     dial = Dial()
     often, seldom = SimulatedMeter("A", now_ms=dial), SimulatedMeter("B", now_ms=dial)
     now = exact_import = exact_export = 0
-    before = MeterReading(0, 0, 0)
+    before = MeterRead(0, 0, 0)
     for milliseconds, voltage, current in flows:
         often.flow(now, voltage, current)
         seldom.flow(now, voltage, current)
@@ -65,7 +66,7 @@ def test_however_often_it_is_read_nothing_is_lost_and_nothing_falls(flows: list[
         exact_import += max(0, energy)
         exact_export += max(0, -energy)
     dial.ms = now
-    assert often.read(now) == seldom.read(now) == MeterReading(now, exact_import // PER_MWH, exact_export // PER_MWH)
+    assert often.read(now) == seldom.read(now) == MeterRead(now, exact_import // PER_MWH, exact_export // PER_MWH)
 
 
 def test_a_clock_that_is_set_forward_is_no_energy() -> None:
@@ -95,14 +96,14 @@ def test_registers_and_what_is_not_yet_a_whole_mwh_survive(tmp_path: Path, keys:
     meter = SimulatedMeter("M", path, now_ms=dial, keys=keys)
     meter.flow(0, 60_000, 30_000)  # half a mWh in a ms
     dial.ms = HOUR + 1
-    assert meter.read(0) == MeterReading(0, HOUR // 2, 0)
+    assert meter.read(0) == MeterRead(0, HOUR // 2, 0)
     meter.save(sync=False)  # killed here: nothing is closed
     dial = Dial()
     again = SimulatedMeter("M", path, now_ms=dial, keys=keys)
-    assert again.read(0) == MeterReading(0, HOUR // 2, 0)
+    assert again.read(0) == MeterRead(0, HOUR // 2, 0)
     again.flow(0, 60_000, 30_000)
     dial.ms = 1
-    assert again.read(0) == MeterReading(0, HOUR // 2 + 1, 0)
+    assert again.read(0) == MeterRead(0, HOUR // 2 + 1, 0)
     again.close()
     again.close()
     meter.close()
@@ -230,7 +231,7 @@ def test_after_a_rollover_registers_go_on_and_the_meter_shows_less() -> None:
     meter.flow(HOUR, 400_000, -50_000)
     dial.ms = 2 * HOUR
     reading = meter.read(5)
-    assert reading == MeterReading(5, 10_000_000, 20_000_000, 8_000_000, 20_000_000)
+    assert reading == MeterRead(5, 10_000_000, 20_000_000, (8_000_000, 20_000_000), 4_000_000)
     assert reading.shown == {"import_mwh": 2_000_000, "export_mwh": 0}
     assert meter.values == MeterValues(2_000_000, 0, 400_000, -20_000)
     assert meter.has_voltage
@@ -255,7 +256,7 @@ class Wrong:
         self.meter.on_fault(lambda word, active: self.reported.append((word, active)))
         self.meter.obey(self.faults)
 
-    def hour(self) -> MeterReading:
+    def hour(self) -> MeterRead:
         """Return what it reads an hour later."""
         self.dial.ms += HOUR
         return self.meter.read(self.dial.ms)
@@ -288,15 +289,15 @@ async def test_a_register_jumps_for_as_long_as_the_fault_is_there(fault: str, si
     wrong.meter.flow(0, 400_000, 25_000)
     wrong.hour()
     wrong.faults.set(fault, value=2.5)  # type: ignore[arg-type]
-    assert wrong.meter.read(0) == MeterReading(0, 10_000_000 + sign * 2_500, 0)
+    assert wrong.meter.read(0) == MeterRead(0, 10_000_000 + sign * 2_500, 0)
     wrong.faults.set(fault, active=False)  # type: ignore[arg-type]
-    assert wrong.meter.read(0) == MeterReading(0, 10_000_000, 0)
+    assert wrong.meter.read(0) == MeterRead(0, 10_000_000, 0)
 
 
 async def test_no_register_is_below_0() -> None:
     wrong = Wrong()
     wrong.faults.set("meter_backward", value=1.0)
-    assert wrong.meter.read(0) == MeterReading(0, 0, 0)
+    assert wrong.meter.read(0) == MeterRead(0, 0, 0)
 
 
 async def test_a_stuck_meter_answers_with_what_it_had_whatever_else_fails() -> None:
@@ -305,16 +306,16 @@ async def test_a_stuck_meter_answers_with_what_it_had_whatever_else_fails() -> N
     wrong.faults.set("meter_jump", value=1.0)
     wrong.hour()
     wrong.faults.set("meter_stuck")
-    assert wrong.hour() == MeterReading(2 * HOUR, 10_001_000, 0)
+    assert wrong.hour() == MeterRead(2 * HOUR, 10_001_000, 0)
     wrong.faults.set("meter_jump", value=9.0)
-    assert wrong.hour() == MeterReading(3 * HOUR, 10_001_000, 0)
+    assert wrong.hour() == MeterRead(3 * HOUR, 10_001_000, 0)
     assert wrong.meter.power_w == 10_000
     wrong.faults.set("meter_silent")
-    assert wrong.hour() == MeterReading(4 * HOUR, 10_001_000, 0, answered=False)
+    assert wrong.hour() == MeterRead(4 * HOUR, 10_001_000, 0, answered=False)
     wrong.faults.set("meter_silent", active=False)
     wrong.faults.set("meter_jump", active=False)
     wrong.faults.set("meter_stuck", active=False)
-    assert wrong.hour() == MeterReading(5 * HOUR, 50_000_000, 0)
+    assert wrong.hour() == MeterRead(5 * HOUR, 50_000_000, 0)
 
 
 async def test_a_silent_meter_says_nothing_and_is_lost_until_it_answers() -> None:
@@ -325,9 +326,9 @@ async def test_a_silent_meter_says_nothing_and_is_lost_until_it_answers() -> Non
     assert wrong.meter.lost
     assert wrong.meter.power_w is None
     reading = wrong.hour()
-    assert reading == MeterReading(HOUR, 0, 0, answered=False)
+    assert reading == MeterRead(HOUR, 0, 0, answered=False)
     assert reading.shown == {}
     wrong.faults.set("meter_silent", active=False)
     assert not wrong.meter.lost
-    assert wrong.meter.read(0) == MeterReading(0, 10_000_000, 0)
+    assert wrong.meter.read(0) == MeterRead(0, 10_000_000, 0)
     assert wrong.reported == [("meter_lost", True), ("meter_lost", False)]

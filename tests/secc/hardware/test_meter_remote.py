@@ -5,9 +5,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from secc.hardware.meter import MeterReading
 from secc.hardware.meter_remote import MeterMains, RemoteMeter
 from secc.session import ports
+from secc.session.ports import MeterRead
 from tests.secc.hardware.bare import LineMeter, run
 from v2g.energy.conductors import Currents
 from v2g.hardware.interfaces import OnFault
@@ -28,7 +28,7 @@ class Place:
 def test_a_reading_is_what_the_meter_shows() -> None:
     place = Place()
     place.line.show(import_mwh=7, export_mwh=5)
-    assert place.meter.read(9) == MeterReading(9, 7, 5)
+    assert place.meter.read(9) == MeterRead(9, 7, 5)
     assert (place.meter.serial, place.meter.rollover_mwh) == ("S", ROLLOVER)
 
 
@@ -37,7 +37,7 @@ def test_a_silent_meter_has_not_answered_and_has_no_power() -> None:
     place.line.show(import_mwh=7, power_w=5_000)
     assert place.meter.power_w == 5_000
     place.line.lost = True
-    assert place.meter.read(9) == MeterReading(9, 7, 0, answered=False)
+    assert place.meter.read(9) == MeterRead(9, 7, 0, answered=False)
     assert place.meter.power_w is None
 
 
@@ -104,7 +104,7 @@ def test_a_register_goes_on_over_its_rollover(register: str, before: int, after:
     place.line.show(**{register: before})
     place.meter.read(1)
     place.line.show(**{register: after})
-    reading = MeterReading(2, 0, 0)
+    reading = MeterRead(2, 0, 0)
     moved = {register: after + rolled * ROLLOVER, f"rolled_{register}": rolled * ROLLOVER}
     assert place.meter.read(2) == msgspec.structs.replace(reading, **moved)
     assert place.meter.read(2) == msgspec.structs.replace(reading, **moved)
@@ -124,7 +124,7 @@ def test_each_rollover_counts() -> None:
     for mwh in (ROLLOVER - 1, 0, ROLLOVER - 1, 1):
         place.line.show(import_mwh=mwh)
         reading = place.meter.read(0)
-    assert (reading.import_mwh, reading.rolled_import_mwh) == (2 * ROLLOVER + 1, 2 * ROLLOVER)
+    assert (reading.import_mwh, reading.rolled[0]) == (2 * ROLLOVER + 1, 2 * ROLLOVER)
 
 
 def test_a_meter_without_rollover_falls() -> None:
@@ -132,7 +132,7 @@ def test_a_meter_without_rollover_falls() -> None:
     place.line.show(import_mwh=ROLLOVER - 1)
     place.meter.read(0)
     place.line.show(import_mwh=0)
-    assert place.meter.read(0) == MeterReading(0, 0, 0)
+    assert place.meter.read(0) == MeterRead(0, 0, 0)
 
 
 @pytest.mark.parametrize(

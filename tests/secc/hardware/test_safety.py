@@ -85,7 +85,7 @@ async def test_the_response_to_the_grid_bounds_what_is_fed_back(
 
 @at(Place)
 async def test_limits_stop_and_the_end_of_a_transaction_reach_the_monitor(place: Place) -> None:
-    place.channel.fact(ports.LimitChanged(limit=Limit(source="site", charge_w=5_000, discharge_w=0)))
+    place.channel.fact(ports.GridChanged((Limit(source="site", charge_w=5_000, discharge_w=0),)))
     assert place.passes().charge_w == 5_000
     limits = (
         Limit(source="site", charge_w=9_000, discharge_w=0),
@@ -158,7 +158,7 @@ async def test_a_driver_that_failed_before_forbids_energy(place: Place) -> None:
 @at(Place)
 async def test_what_was_lowered_is_an_event_with_its_powers(place: Place) -> None:
     place.passes()
-    place.channel.fact(ports.LimitChanged(limit=Limit(source="site", charge_w=5_000, discharge_w=0)))
+    place.channel.fact(ports.GridChanged((Limit(source="site", charge_w=5_000, discharge_w=0),)))
     await asyncio.sleep(0.5)
     lowered = [each.data for each in place.events if (each.stage, each.name) == ("safety", "lowered")]
     assert lowered[-1] == {"reason": "limit", "charge_w": 5_000, "discharge_w": 0}
@@ -208,7 +208,7 @@ async def test_a_stage_drives_what_is_permitted_of_its_direction(place: Place, d
     switch, stage = Switch(), Stage()
     place.channel.contactor(switch).set(closed=True)
     wrapped = place.channel.stage(stage)
-    place.channel.fact(ports.LimitChanged(limit=Limit(source="site", charge_w=5_000, discharge_w=3_000)))
+    place.channel.fact(ports.GridChanged((Limit(source="site", charge_w=5_000, discharge_w=3_000),)))
     wrapped.drive(demand)
     assert stage.driven[-1] == passed
     place.evse.fault("isolation_low", active=True)

@@ -203,7 +203,7 @@ def test_a_refused_command_lowers_what_was_signed_if_it_is_the_vehicles_newest(s
 def test_a_limit_holds_from_its_time_to_its_time() -> None:
     def reported(until_ms: int | None) -> list[Input]:
         limit = Limit(source="site", charge_w=5_000, discharge_w=3_000, valid_from_ms=2_000, valid_until_ms=until_ms)
-        return reaches(lambda channel: channel.fact(ports.LimitChanged(limit)))
+        return reaches(lambda channel: channel.fact(ports.GridChanged((limit,))))
 
     expected = inputs.Limit(source="site", charge_w=5_000, discharge_w=3_000, from_ms=2_000, until_ms=9_000)
     assert reported(9_000) == [expected]

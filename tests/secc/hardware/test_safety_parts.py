@@ -22,7 +22,7 @@ from v2g.safety.agreement import Errors
 
 
 def limited(place: Place, charge_w: int, discharge_w: int = 0) -> None:
-    place.channel.fact(ports.LimitChanged(Limit(source="site", charge_w=charge_w, discharge_w=discharge_w)))
+    place.channel.fact(ports.GridChanged((Limit(source="site", charge_w=charge_w, discharge_w=discharge_w),)))
 
 
 def drives(place: Place) -> list[inputs.Drive]:

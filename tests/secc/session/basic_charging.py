@@ -8,9 +8,10 @@ from secc.session.config import AcRating, BasicConfig, NoEnergy, SeccConfig
 from secc.session.identity import Identity
 from v2g.iec61851.pilot import PilotState
 from v2g.observe import Observe
+from v2g_station.blocks.authorization.contracts import AuthorizationStatus
 
 A, B, C, D, E, F = PilotState
-ACCEPTED = ports.AuthorizationDecided(1, ports.AuthorizationStatus.ACCEPTED)
+ACCEPTED = ports.AuthorizationDecided(1, AuthorizationStatus.ACCEPTED)
 STANDARD_WAIT = NoEnergy()
 
 
@@ -32,7 +33,7 @@ class Desk:
             entropy=bytes,
             pilot=B,
             way=way,
-            meter=ports.MeterRead(0, 1_000, 0, "M"),
+            meter=ports.MeterRead(0, 1_000, 0),
             **changes,
         )
         self.session.start(0.0, 0)

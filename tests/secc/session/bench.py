@@ -41,6 +41,7 @@ from v2g.iso15118.engine import signature
 from v2g.iso15118.engine.sequence import State
 from v2g.iso15118.engine.session import NO_SESSION, Fact
 from v2g.iso15118.engine.v2gtp import PayloadType, frame
+from v2g_station.blocks.authorization.contracts import AuthorizationStatus
 
 DC_NAMESPACE = "urn:iso:std:iso:15118:-20:DC"
 AC_NAMESPACE = "urn:iso:std:iso:15118:-20:AC"
@@ -97,7 +98,7 @@ class Bench(Shell):
             ),
             "tariff": self.tariff,
             "entropy": counter(),
-            "meter": ports.MeterRead(utc_ms, 5_000_000, 2_000_000, "METER-0001"),
+            "meter": ports.MeterRead(utc_ms, 5_000_000, 2_000_000),
         }
         self.session = charger_session(
             self.config,
@@ -115,9 +116,7 @@ class Bench(Shell):
             **{**settings, **options},
         )
         self.auto |= {
-            ports.AuthorizeContract: lambda c: ports.AuthorizationDecided(
-                c.attempt, ports.AuthorizationStatus.ACCEPTED
-            ),
+            ports.AuthorizeContract: lambda c: ports.AuthorizationDecided(c.attempt, AuthorizationStatus.ACCEPTED),
             ports.StartPositioning: lambda c: self.device(in_place=True),
             ports.CheckAlignment: lambda c: self.device(
                 aligned=True, coil_ma=c.current_ma, alignment_w=c.current_ma * 3 // 1000

@@ -44,7 +44,7 @@ class MessageBench(Shell):
                 Limit(source=OPERATOR, charge_w=40_000, discharge_w=0, version=1),
             ),
             "entropy": counter(),
-            "meter": ports.MeterRead(utc_ms, 5_000_000, 2_000_000, "METER-0001"),
+            "meter": ports.MeterRead(utc_ms, 5_000_000, 2_000_000),
             "tls": False,
         }
         self.session = charger_session(

@@ -8,6 +8,7 @@ from secc.session import ports
 from v2g.iso15118.engine.session import Close, Command, Fact, Send
 from v2g.iso15118.engine.v2gtp import Framer
 from v2g.observe import Observe
+from v2g_station.blocks.authorization.contracts import AuthorizationStatus
 
 
 def counter(start: int = 1) -> Callable[[int], bytes]:
@@ -29,15 +30,13 @@ class Shell:
         self.reason = ""
         self.framer = Framer()
         self.auto: dict[type, Callable[[Any], Fact | None]] = {
-            ports.AuthorizeExternally: lambda c: ports.AuthorizationDecided(
-                c.attempt, ports.AuthorizationStatus.ACCEPTED
-            ),
+            ports.AuthorizeExternally: lambda c: ports.AuthorizationDecided(c.attempt, AuthorizationStatus.ACCEPTED),
             ports.StartCableCheck: lambda c: ports.CableCheckFinished(passed=True),
             ports.StartPreCharge: lambda c: ports.Measured(c.voltage_mv, 0),
             ports.CloseContactors: lambda c: ports.ContactorState(closed=True),
             ports.OpenContactors: lambda c: ports.ContactorState(closed=False),
             ports.SetOutput: self._measure,
-            ports.RecordMeter: lambda c: ports.MeterRead(self.utc_ms, self.import_mwh, self.export_mwh, "METER-0001"),
+            ports.RecordMeter: lambda c: ports.MeterRead(self.utc_ms, self.import_mwh, self.export_mwh),
         }
 
     def start(self) -> None:

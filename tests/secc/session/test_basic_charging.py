@@ -17,10 +17,11 @@ from v2g.iec61851.duty import read_duty
 from v2g.iec61851.pilot import PilotState
 from v2g.iec61851.timing import STANDARD
 from v2g.iso15118.engine.session import Close
+from v2g_station.blocks.authorization.contracts import AuthorizationStatus
 
 pytestmark = pytest.mark.requirement("R24")
 
-REFUSED = ports.AuthorizationDecided(1, ports.AuthorizationStatus.UNKNOWN)
+REFUSED = ports.AuthorizationDecided(1, AuthorizationStatus.UNKNOWN)
 
 
 def test_from_identification_to_the_closed_books() -> None:
@@ -77,13 +78,13 @@ def test_a_lower_limit_is_a_lower_duty_and_none_at_all_is_x1() -> None:
     desk = Desk()
     desk.charging()
     desk.run(10)
-    desk.fact(ports.LimitChanged(Limit(source=SITE, charge_w=11_040, discharge_w=0)))
+    desk.fact(ports.GridChanged((Limit(source=SITE, charge_w=11_040, discharge_w=0),)))
     assert read_duty(desk.session.duty or 0).max_current_a == pytest.approx(16, abs=0.1)
-    desk.fact(ports.LimitChanged(Limit(source=SITE, charge_w=4_140, discharge_w=0, version=1)))
+    desk.fact(ports.GridChanged((Limit(source=SITE, charge_w=4_140, discharge_w=0, version=1),)))
     assert read_duty(desk.session.duty or 0).max_current_a == pytest.approx(16, abs=0.1)  # not every 5 s more than once
     desk.run(5)
     assert read_duty(desk.session.duty or 0).max_current_a == pytest.approx(6, abs=0.1)
-    desk.fact(ports.LimitChanged(Limit(source=SITE, charge_w=4_000, discharge_w=0, version=2)))
+    desk.fact(ports.GridChanged((Limit(source=SITE, charge_w=4_000, discharge_w=0, version=2),)))
     assert desk.session.duty is None  # at once: off is no duty cycle
     assert desk.session.phase is Phase.HELD
     assert ports.OpenContactors() not in desk.commands
@@ -92,7 +93,7 @@ def test_a_lower_limit_is_a_lower_duty_and_none_at_all_is_x1() -> None:
     desk.run(0.2)
     assert ports.OpenContactors() in desk.commands  # the vehicle went on drawing
     desk.fact(ports.ContactorState(closed=False))
-    desk.fact(ports.LimitChanged(Limit(source=SITE, charge_w=11_040, discharge_w=0, version=3)))
+    desk.fact(ports.GridChanged((Limit(source=SITE, charge_w=11_040, discharge_w=0, version=3),)))
     desk.run(2.5)
     assert len(desk.of(ports.CloseContactors)) == 2
     desk.fact(ports.ContactorState(closed=True))
@@ -106,11 +107,11 @@ def test_a_contactor_that_is_still_closing_opens_at_once_when_nothing_is_permitt
     desk.run(10)
     desk.pilot(C)
     assert desk.of(ports.CloseContactors)
-    asked = desk.fact(ports.LimitChanged(Limit(source=SITE, charge_w=0, discharge_w=0)))
+    asked = desk.fact(ports.GridChanged((Limit(source=SITE, charge_w=0, discharge_w=0),)))
     assert ports.OpenContactors() in asked
     assert (desk.session.duty, desk.session.phase) == (None, Phase.HELD)
     desk.fact(ports.ContactorState(closed=False))
-    desk.fact(ports.LimitChanged(Limit(source=SITE, charge_w=11_040, discharge_w=0, version=1)))
+    desk.fact(ports.GridChanged((Limit(source=SITE, charge_w=11_040, discharge_w=0, version=1),)))
     desk.run(5)
     assert len(desk.of(ports.CloseContactors)) == 2, "and closes again when something is"
 
@@ -300,7 +301,7 @@ Fact = st.one_of(
     st.sampled_from(PilotState).map(ports.PilotChanged),
     st.sampled_from((ACCEPTED, REFUSED)),
     st.builds(
-        lambda watts, version: ports.LimitChanged(Limit(source=SITE, charge_w=watts, discharge_w=0, version=version)),
+        lambda watts, version: ports.GridChanged((Limit(source=SITE, charge_w=watts, discharge_w=0, version=version),)),
         st.integers(0, 30_000),
         st.integers(0, 5),
     ),

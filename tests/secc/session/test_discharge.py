@@ -38,9 +38,9 @@ def newest(bench: Bench) -> object:
     return signed_content(bench.signed_frames[-1])
 
 
-def operator(watts: int, version: int = 2, until_ms: int | None = None) -> ports.LimitChanged:
-    return ports.LimitChanged(
-        Limit(source=OPERATOR, charge_w=40_000, discharge_w=watts, version=version, valid_until_ms=until_ms)
+def operator(watts: int, version: int = 2, until_ms: int | None = None) -> ports.GridChanged:
+    return ports.GridChanged(
+        (Limit(source=OPERATOR, charge_w=40_000, discharge_w=watts, version=version, valid_until_ms=until_ms),)
     )
 
 
@@ -85,11 +85,11 @@ def test_without_the_service_there_is_no_offer_and_commands_mean_nothing(
 def test_without_a_price_there_is_no_offer_until_one_is_known(make_bench: MakeBench, tariff: str | None) -> None:
     bench = make_bench(tariff=None)
     if tariff:
-        bench.fact(ports.TariffChanged(make_tariff(bench.utc_ms - 86_400_000, version=1)))
+        bench.fact(ports.GridChanged((), make_tariff(bench.utc_ms - 86_400_000, version=1)))
     bench.reach(State.DC_CHARGE_LOOP)
     assert not bench.signed_frames
     assert bench.events("not_possible")[0]["reason"] == ("no_price" if tariff else "no_tariff")
-    bench.fact(ports.TariffChanged(make_tariff(bench.utc_ms, version=2)))
+    bench.fact(ports.GridChanged((), make_tariff(bench.utc_ms, version=2)))
     assert isinstance(newest(bench), DischargeOffer)
 
 
@@ -141,7 +141,7 @@ def test_one_change_of_the_grid_is_one_offer_in_however_many_parts_it_comes(agre
     agreed.command(8_000)
     offers = len(agreed.signed_frames)
     site = Limit(source=SITE, charge_w=40_000, discharge_w=5_000, version=2)
-    agreed.fact(ports.LimitChanged(site))
+    agreed.fact(ports.GridChanged((site,)))
     assert output(agreed).discharge_w == 5_000  # obeyed at once
     for _ in range(5):
         agreed.pass_time(0.1)
@@ -300,7 +300,7 @@ def test_a_back_end_that_wants_no_discharge_is_obeyed(agreed: Bench) -> None:
 
 def test_a_new_tariff_is_written_down_and_offered(agreed: Bench) -> None:
     offers = len(agreed.signed_frames)
-    agreed.fact(ports.TariffChanged(make_tariff(agreed.utc_ms, version=7)))
+    agreed.fact(ports.GridChanged((), make_tariff(agreed.utc_ms, version=7)))
     assert agreed.records()[-2:] == ["TariffSet", "TermsOffered"]
     assert len(agreed.signed_frames) == offers + 1
 

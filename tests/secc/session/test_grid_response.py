@@ -25,7 +25,6 @@ from tests.station.local_control import local
 from v2g.energy.curves import FrequencyCurve
 from v2g.energy.feeder import Feeder, FeederNode
 from v2g.energy.frequency_trace import FrequencyTrace, load_trace
-from v2g.energy.limits import GridResponse
 from v2g.hardware.interfaces import OFF, Demand
 from v2g.hardware.simulation import Load, StageConfig, StageModel
 from v2g.iec61851.pilot import PilotState
@@ -110,9 +109,8 @@ class Charger:
             match command:
                 case SetPower(power_w=power_w):
                     facts = self.grid.local(power_w)
-                case Respond():
-                    response = (command.delta_w, command.floor_w, command.ceiling_w, command.ramp_percent)
-                    facts = self.grid.respond(GridResponse(*response))
+                case Respond(response=response):
+                    facts = self.grid.respond(response)
                 case _:
                     continue
             for fact in facts:
@@ -379,9 +377,9 @@ def test_a_droop_bends_the_power_that_would_flow(make_bench: Make, service: int,
 
 
 def _wish(power_w: int) -> Any:
-    from v2g_station.blocks.smart_charging.profiles import Allowance
+    from v2g_station.blocks.smart_charging.profiles import ProfileLimits
 
-    return Allowance(setpoint_w=power_w)
+    return ProfileLimits(setpoint_w=power_w)
 
 
 @pytest.mark.parametrize("service", [AC_BPT, DC_BPT], ids=["AC_BPT", "DC_BPT"])
@@ -462,7 +460,7 @@ def curve(station: StationBench, control: str, points: list[tuple[float, float]]
 
 def responses(station: StationBench) -> list[tuple[int, int | None]]:
     """What the station has wanted of the power."""
-    return [(each.delta_w, each.floor_w) for each in station.commands if isinstance(each, Respond)]
+    return [(each.response.delta_w, each.response.floor_w) for each in station.commands if isinstance(each, Respond)]
 
 
 @pytest.mark.requirement("R46")

@@ -23,8 +23,8 @@ from v2g.iso15118.engine.sequence import State
 pytestmark = pytest.mark.requirement("R15", "R24")
 
 SHORT: Final = NoEnergy(vehicle_s=60, charger_s=90)
-NOTHING: Final = ports.LimitChanged(Limit(source=SITE, charge_w=0, discharge_w=0, version=7))
-AGAIN: Final = ports.LimitChanged(Limit(source=SITE, charge_w=20_000, discharge_w=0, version=8))
+NOTHING: Final = ports.GridChanged((Limit(source=SITE, charge_w=0, discharge_w=0, version=7),))
+AGAIN: Final = ports.GridChanged((Limit(source=SITE, charge_w=20_000, discharge_w=0, version=8),))
 EVERY: Final = ("din", "2-dc", "2-ac", "20-dc", "20-ac")
 
 
@@ -155,7 +155,7 @@ def test_a_set_point_of_nothing_is_an_order(pki: PkiTree) -> None:
 def test_a_full_bidirectional_vehicle_waits_for_a_discharge(pki: PkiTree) -> None:
     """It permits discharge, which nobody has signed: the charger's side withholds energy."""
     charging = Charging("20-bpt", pki)
-    charging.bench.fact(ports.LimitChanged(Limit(source=OPERATOR, charge_w=40_000, discharge_w=20_000, version=5)))
+    charging.bench.fact(ports.GridChanged((Limit(source=OPERATOR, charge_w=40_000, discharge_w=20_000, version=5),)))
     charging.loop(80, **wants_nothing(charging))
     assert charging.named == ["signature"]
     assert not charging.asked_to_end

@@ -23,7 +23,7 @@ from tests.secc.session.d20.ac import UNSIGNED
 from v2g.energy.limits import GridResponse
 from v2g.iso15118.d20.messages.common_types import ResponseCode
 from v2g.iso15118.engine.sequence import State
-from v2g_station.blocks.smart_charging.profiles import Allowance
+from v2g_station.blocks.smart_charging.profiles import ProfileLimits
 
 RATED_W: Final = 30_000
 SITE_W: Final = 25_000
@@ -110,7 +110,7 @@ class Race:
 
     def profiles(self, them: tuple[float | None, float | None, float | None]) -> None:
         self.known = self.known._replace(profiles=them)
-        self.facts(self.grid.profiles(Allowance(charge_w=them[0], discharge_w=them[1], setpoint_w=them[2])))
+        self.facts(self.grid.profiles(ProfileLimits(charge_w=them[0], discharge_w=them[1], setpoint_w=them[2])))
 
     def authorization(self) -> Iterator[Callable[[], None]]:
         if self.random.random() < 0.1:

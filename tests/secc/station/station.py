@@ -15,7 +15,7 @@ from tests.secc.backend import Backend, backend
 from tests.station.no_charger import NoCharger
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.observe import Observe
-from v2g_station.blocks.smart_charging.smart_charging import SetLimit
+from v2g_station.blocks.smart_charging.profiles import ProfileLimits
 from v2g_station.kernel.kernel import Command
 
 C = TypeVar("C", bound=Command)
@@ -124,9 +124,9 @@ class Fixture:
                 await self.news.wait()
 
     @property
-    def limits(self) -> list[SetLimit]:
+    def limits(self) -> list[ProfileLimits]:
         """The limits that the charger was given."""
-        return self.charger.all(SetLimit)
+        return self.charger.all(ProfileLimits)
 
     def names(self) -> list[str]:
         """The names of what was observed."""

@@ -11,7 +11,7 @@ from secc.session import ports
 from secc.session.energy_transfer import services_of
 from tests.secc.backend import Backend, backend
 from tests.secc.station.station import Fixture, Recorder
-from v2g_station.blocks.authorization.contracts import CHARGING_ONLY
+from v2g_station.blocks.authorization.contracts import CHARGING_ONLY, AuthorizationStatus
 from v2g_station.blocks.transactions.managed import RemoteStartExpired, RemoteStartRequested
 from v2g_station.kernel.kernel import Command
 
@@ -25,10 +25,8 @@ class Charger(Recorder):
 
     def carry_out(self, command: Command) -> bool:
         match command:
-            case RemoteStartRequested(energy_transfer=modes):
-                self.backend.remote_start(modes)
-            case RemoteStartExpired():
-                self.backend.forget_start()
+            case RemoteStartRequested() | RemoteStartExpired():
+                self.backend.execute(command)
         return super().carry_out(command)
 
 
@@ -52,7 +50,7 @@ async def test_an_address_is_authorized_and_pays_or_a_card_is_awaited(tmp_path: 
                 answer = await csms.ask("RequestStartTransaction", id_token=token, remote_start_id=9, evse_id=1)
                 assert answer.status == "Accepted"
             services = services_of(CHARGING_ONLY) if known else None  # its answer has no list
-            assert await waiting == ports.AuthorizationDecided(1, ports.AuthorizationStatus.ACCEPTED, services)
+            assert await waiting == ports.AuthorizationDecided(1, AuthorizationStatus.ACCEPTED, services)
             at.execute(ports.TransactionStarted("s", "", evcc_id=MAC))
             event = await started(csms)
             at.vehicle_left()

@@ -17,7 +17,6 @@ from secc.charger import Charger
 from secc.evse import core as evse
 from secc.evse import restarting
 from secc.evse.controller import EvseController
-from secc.evse.ports import ResetRequested
 from secc.evse.restarting import AGAIN, restart_device
 from tests.secc.backend import Backend, backend
 from tests.secc.bench_program import BENCH, made
@@ -25,6 +24,7 @@ from tests.secc.charger import SilentVehicle
 from tests.secc.station.commands import STATION
 from tests.secc.station.station import Fixture
 from v2g.observe import Observe
+from v2g_station.blocks.evse import Restart
 
 
 @pytest.fixture
@@ -115,17 +115,17 @@ async def test_a_reset_at_once_cuts_a_vehicle_off_that_does_not_stop(
 
 async def test_a_reset_that_keeps_transactions_leaves_open_what_rests() -> None:
     """B13: a session that its vehicle has paused is not waited for."""
-    facts: list[ResetRequested] = []
+    facts: list[Restart] = []
 
     async def settled() -> None:
         pass
 
     controller: Any = SimpleNamespace(busy=False, paused=object(), fact=facts.append, settled=settled)
     waiting = restarting.Restarting([controller], lambda _: None)
-    waiting.ask(at_once=True, keep=True, expect=lambda: None)
+    waiting.ask(Restart(evse_id=None, at_once=True, keep=True), lambda: None)
     async with asyncio.timeout(60):
         await waiting.due.wait()
-    assert facts == [ResetRequested(at_once=True, keep=True)]
+    assert facts == [Restart(evse_id=None, at_once=True, keep=True)]
 
 
 async def test_one_evse_is_not_reset_alone(tmp_path: Path, pki: PkiTree, csms: Backend) -> None:

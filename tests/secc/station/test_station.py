@@ -27,7 +27,9 @@ from v2g_station.blocks.cost.local_cost import ShowCost
 from v2g_station.blocks.data_transfer import GridSignalReceived
 from v2g_station.blocks.evse import Restart
 from v2g_station.blocks.smart_charging.energy_transfer import AllowEnergyTransfer
+from v2g_station.blocks.smart_charging.ev_needs import plan_schedule
 from v2g_station.blocks.smart_charging.frequency import GridFrequency
+from v2g_station.blocks.smart_charging.high_level import Plan
 from v2g_station.blocks.smart_charging.local_control import SetPower
 from v2g_station.blocks.transactions.managed import RemoteStartRequested, RemoteStopRequested
 from v2g_station.device.logs import LogSources
@@ -375,8 +377,8 @@ async def test_who_the_vehicle_is_and_what_it_plans_is_reported(tmp_path: Path, 
     async with fixture.running() as station:
         await station.online.wait()
         station.started("s-1", "DEV2GC00000001", evcc_id="WMIV1234567890ABCDEX")
-        station.charging_plan([(0, 9000), (1800, -4000)], 3600, dynamic=False)
-        station.charging_plan([(0, 9000)], 3600, dynamic=True)
+        station.fact(Plan(evse_id=1, schedule=plan_schedule([(0, 9000), (1800, -4000)], 3600)))
+        station.fact(Plan(evse_id=1, schedule=plan_schedule([(0, 9000)], 3600), dynamic=True))
         station.started("s-2", "")
         await csms.wait("TransactionEvent", 2)
         await csms.wait("NotifyEVChargingSchedule")
@@ -420,7 +422,7 @@ async def test_a_limit_that_cannot_be_kept_is_obeyed_all_the_same(
         )
         assert answer.status == "Accepted"
         await fixture.until(lambda: bool(fixture.limits))
-        assert fixture.limits[0].allowance.charge_w == 5_000
+        assert fixture.limits[0].charge_w == 5_000
         assert "not_kept" in [each.name for each in fixture.events]
 
 
@@ -460,7 +462,7 @@ async def test_charging_profiles_become_limits_and_survive_a_restart(tmp_path: P
         )
         assert answer.status == "Accepted"
         await fixture.until(lambda: bool(fixture.limits))
-        assert fixture.limits[0].allowance.charge_w == 50_000
+        assert fixture.limits[0].charge_w == 50_000
         transaction = station.started("a", "EMAID1")
         mode = {"operation_mode": "ExternalSetpoint", "discharge_limit": -7000.0}
         two_way = mode if csms.versions == ["ocpp2.1"] else {}
@@ -470,9 +472,8 @@ async def test_charging_profiles_become_limits_and_survive_a_restart(tmp_path: P
         )  # fmt: skip
         assert answer.status == "Accepted"
         await fixture.until(lambda: len(fixture.limits) == 2)
-        assert fixture.limits[1].allowance.charge_w == 30_000
-        assert fixture.limits[1].allowance.discharge_w == (7000 if two_way else None)
-        assert [each.version for each in fixture.limits] == [1, 2]
+        assert fixture.limits[1].charge_w == 30_000
+        assert fixture.limits[1].discharge_w == (7000 if two_way else None)
         answer = await csms.ask("GetChargingProfiles", request_id=5, charging_profile={"stack_level": 0})
         assert answer.status == "Accepted"
         reports = [await csms.wait("ReportChargingProfiles", n) for n in (1, 2)]
@@ -480,14 +481,14 @@ async def test_charging_profiles_become_limits_and_survive_a_restart(tmp_path: P
         answer = await csms.ask("GetCompositeSchedule", duration=600, evse_id=1)
         assert answer.schedule["charging_schedule_period"][0]["limit"] == 30_000
         station.ended("a", trigger="EVDeparted", reason="EVDisconnected")
-        assert fixture.limits[2].allowance.charge_w == 50_000, "the TxProfile went with its transaction"
+        assert fixture.limits[2].charge_w == 50_000, "the TxProfile went with its transaction"
     again = Fixture(tmp_path, csms.port)
     async with again.running() as station:
         await station.online.wait()
-        assert again.limits[0].allowance.charge_w == 50_000
+        assert again.limits[0].charge_w == 50_000
         assert (await csms.ask("ClearChargingProfile", charging_profile_id=1)).status == "Accepted"
         await again.until(lambda: len(again.limits) == 2)
-        assert again.limits[1].allowance.charge_w is None
+        assert again.limits[1].charge_w is None
         assert (await csms.ask("ClearChargingProfile", charging_profile_id=1)).status == "Unknown"
 
 
@@ -504,7 +505,7 @@ async def test_a_schedule_changes_limits_in_simulated_time(tmp_path: Path, csms:
         assert (await csms.ask("SetChargingProfile", evse_id=1, charging_profile=schedule)).status == "Accepted"
         station.started("a", "EMAID1")
         await fixture.until(lambda: len(fixture.limits) >= 2)
-        assert [each.allowance.charge_w for each in fixture.limits] == [9000, 4000]
+        assert [each.charge_w for each in fixture.limits] == [9000, 4000]
         assert fixture.clock.utc_ms() - start >= 300_000
 
 

@@ -19,8 +19,9 @@ from v2g.errors import TransportError
 from v2g.hardware.interfaces import CardReader, CardType
 from v2g.io.hardware.driver import OnFailure
 from v2g.io.runtime.clock import Clock, ClockConfig
+from v2g.iso15118.engine.session import Fact
 from v2g.observe import Observe, Scalar
-from v2g_station.blocks.evse import Fact, Token
+from v2g_station.blocks.evse import Token
 from v2g_station.blocks.transactions.managed import RemoteStartRequested, RemoteStopRequested
 from v2g_station.device.card_readers import CardReaders, Reader
 

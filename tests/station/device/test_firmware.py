@@ -17,7 +17,7 @@ from tests.station.device.file_server import FileServer, file_server
 from tests.station.updates import IMAGE, update
 from v2g.errors import InstallError
 from v2g.io.ota.folder_installer import FolderInstaller
-from v2g_station.blocks.evse import Fact
+from v2g.iso15118.engine.session import Fact
 from v2g_station.blocks.firmware import Activate, CancelFirmware, ConfirmInstall, Download, Install
 from v2g_station.device.firmware import Firmware, State, UpdateConfig
 

@@ -14,7 +14,7 @@ import pytest_asyncio
 from tests.station.device.file_server import FileServer, file_server
 from v2g.io.http.cancel import Cancel
 from v2g.io.http.files import download
-from v2g_station.blocks.evse import Fact
+from v2g.iso15118.engine.session import Fact
 from v2g_station.blocks.firmware_publishing import Publish, PublishProgress, Unpublish
 from v2g_station.device.firmware_publisher import PublishConfig, Publisher
 

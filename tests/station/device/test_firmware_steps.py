@@ -15,9 +15,9 @@ import pytest_asyncio
 from tests.io.ota.maker import HARDWARE, Maker
 from tests.station.device.file_server import FileServer, file_server
 from v2g.errors import InstallError
+from v2g.iso15118.engine.session import Fact
 from v2g.observe import Observe
 from v2g.ota.release import RepositoryConfig
-from v2g_station.blocks.evse import Fact
 from v2g_station.blocks.firmware import (
     Activate,
     CancelFirmware,

@@ -12,8 +12,8 @@ import pytest
 from tests.station.bench import Bench
 from tests.station.device.file_server import FileServer, file_server
 from tests.station.device.logs import unpacked
+from v2g.iso15118.engine.session import Fact
 from v2g_station.blocks.diagnostics.diagnostics import LogProgress, UploadLog
-from v2g_station.blocks.evse import Fact
 from v2g_station.device.logs import LogsConfig, LogSources, LogUploads, collect
 
 DAY = 86_400_000

@@ -16,9 +16,9 @@ from tests.station.device.certificates import text
 from v2g.io.keys import load_credentials
 from v2g.io.keys.pkcs11 import numbered
 from v2g.io.keys.stores import open_key
+from v2g.iso15118.engine.session import Fact
 from v2g.pki.keys import Algorithm, verify_signature
 from v2g.pki.reference import KeyReference
-from v2g_station.blocks.evse import Fact
 from v2g_station.blocks.security.signing import MakeRequest, RequestMade, UseCertificate
 from v2g_station.device.certificates import CertificateFiles, Own
 

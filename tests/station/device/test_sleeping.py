@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from v2g_station.blocks.evse import Fact
+from v2g.iso15118.engine.session import Fact
 from v2g_station.blocks.smart_charging.smart_charging import Sleep, SleepRefused
 from v2g_station.device.sleeping import SleepConfig, Sleeping
 

@@ -13,7 +13,7 @@ from tests.station.blocks.transactions.managed_resumption import begin
 from v2g.hardware.zvt import commands as zvt
 from v2g.hardware.zvt.terminal_sim import Card
 from v2g.hardware.zvt.till import Ended, Job, ReadCard, Release, Reserve, Settle
-from v2g_station.blocks.evse import Fact
+from v2g.iso15118.engine.session import Fact
 from v2g_station.blocks.payment.terminal import (
     AuthorizationIncreased,
     AuthorizeCard,

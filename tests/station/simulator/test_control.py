@@ -9,7 +9,8 @@ import pytest
 from cryptography import x509
 
 from tests.testkit.ocpp.rig import BEGIN_MS, contract_files
-from v2g_station.blocks.evse import AllowPower, Contract, Fact, Plug
+from v2g.iso15118.engine.session import Fact
+from v2g_station.blocks.evse import AllowPower, Contract, Plug
 from v2g_station.blocks.security.certificates import ContractAnswer, ContractRequest
 from v2g_station.blocks.smart_charging.energy_transfer import AllowEnergyTransfer
 from v2g_station.blocks.smart_charging.high_level import ContractWanted, GiveContract, VehicleEnds, VehicleKnown

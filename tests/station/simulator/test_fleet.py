@@ -16,7 +16,8 @@ from tests.secc.backend import Backend, backend
 from tests.secc.served import Served
 from tests.station.bench import FIXED, Bench
 from v2g.errors import StoreError
-from v2g_station.blocks.evse import AllowPower, Bay, Fact, Plug, Power, Restart, Token
+from v2g.iso15118.engine.session import Fact
+from v2g_station.blocks.evse import AllowPower, Bay, Plug, Power, Restart, Token
 from v2g_station.blocks.smart_charging.frequency import GridFrequency
 from v2g_station.blocks.transactions.resumption import Restarted
 from v2g_station.kernel.kernel import Action, Moment
@@ -132,8 +133,7 @@ def test_drivers_come_and_go_by_the_same_chance_each_time() -> None:
 
 
 def test_a_limit_slows_a_vehicle_down() -> None:
-    from v2g_station.blocks.smart_charging.profiles import Allowance
-    from v2g_station.blocks.smart_charging.smart_charging import SetLimit
+    from v2g_station.blocks.smart_charging.profiles import ProfileLimits
 
     site = Site(EAGER, (50_000,), 0, random.Random(3).random)
     now = site.due()
@@ -141,14 +141,14 @@ def test_a_limit_slows_a_vehicle_down() -> None:
         now = site.due()
     list(site.command(AllowPower(evse_id=1, allowed=True), now))
     before = site.read(1, now)
-    (fact,) = site.command(SetLimit(evse_id=1, allowance=Allowance(charge_w=3600), version=1), now)
+    (fact,) = site.command(ProfileLimits(evse_id=1, charge_w=3600), now)
     assert isinstance(fact, Power)
     after = site.read(1, now + 10_000)
     assert before is not None
     assert after is not None
     assert after.power_w == 3600
     assert after.import_mwh - before.import_mwh == 10_000
-    (fact,) = site.command(SetLimit(evse_id=1, allowance=Allowance(charge_w=0), version=2), now)
+    (fact,) = site.command(ProfileLimits(evse_id=1, charge_w=0), now)
     assert fact == Power(evse_id=1, state="SuspendedEVSE")
 
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from v2g_station.blocks.evse import AllowPower, Power
-from v2g_station.blocks.smart_charging.profiles import Allowance
-from v2g_station.blocks.smart_charging.smart_charging import SetLimit, SetPhases
+from v2g_station.blocks.smart_charging.profiles import ProfileLimits
+from v2g_station.blocks.smart_charging.smart_charging import SetPhases
 from v2g_station.simulator.behaviour import QUIET, Behaviour, Departing, Site
 
 PAUSE_MS = 10_000
@@ -78,8 +78,8 @@ apart = st.none() | st.tuples(*[st.floats(0, 32)] * 3)
 def test_no_conductor_carries_more_than_it_may_nor_anything_in_a_pause(steps: list[tuple[int, Any, bool]]) -> None:
     site, now_ms, opened_ms = charging("vehicle 1 dynamic"), 0, -PAUSE_MS
     used: tuple[int, ...] = (0, 1, 2)
-    allowance = Allowance()
-    for version, (pause_ms, change, discharging) in enumerate(steps):
+    allowance = ProfileLimits()
+    for pause_ms, change, discharging in steps:
         now_ms += pause_ms
         list(site.advance(now_ms))
         if change in ((0,), (1,), (2,), (0, 1, 2)):
@@ -87,8 +87,8 @@ def test_no_conductor_carries_more_than_it_may_nor_anything_in_a_pause(steps: li
             list(site.command(SetPhases(evse_id=1, lines=change), now_ms))
         else:
             both = {"charge_lines_a": change, "discharge_lines_a": change} if change else {}
-            allowance = Allowance(**both, setpoint_w=-9_000 if discharging else None)
-            list(site.command(SetLimit(evse_id=1, allowance=allowance, version=version), now_ms))
+            allowance = ProfileLimits(evse_id=1, **both, setpoint_w=-9_000 if discharging else None)
+            list(site.command(allowance, now_ms))
         for line, carried in enumerate(amperes(site, now_ms)):
             if now_ms - opened_ms < PAUSE_MS or line not in used:
                 assert carried == 0

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from v2g.errors import ConfigError
-from v2g_station.blocks.evse import AllowPower, Fact, Fault, Plug, Power, Token
+from v2g.iso15118.engine.session import Fact
+from v2g_station.blocks.evse import AllowPower, Fault, Plug, Power, Token
 from v2g_station.simulator.behaviour import QUIET, Site
 from v2g_station.simulator.fleet import LEAD_S, Fleet
 from v2g_station.simulator.grid import NEVER_MS

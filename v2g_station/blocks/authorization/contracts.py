@@ -1,9 +1,10 @@
 """Authorization of contract certificates (functional block C)."""
 
+import enum
 import itertools
 import logging
 from collections.abc import Sequence
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 
@@ -14,18 +15,27 @@ from v2g.ocpp.routes import Version
 
 _log = logging.getLogger(__name__)
 
-Decision = Literal[
-    "accepted", "certificate_expired", "certificate_revoked", "certificate_invalid", "unknown", "refused", "unreachable"
-]
 
-_CERTIFICATE: Final[dict[str, Decision]] = {
-    "CertificateExpired": "certificate_expired",
-    "CertificateRevoked": "certificate_revoked",
-    "SignatureError": "certificate_invalid",
-    "NoCertificateAvailable": "certificate_invalid",
-    "CertChainError": "certificate_invalid",
+class AuthorizationStatus(enum.StrEnum):
+    """The CSMS's decision on a contract or a card."""
+
+    ACCEPTED = "accepted"
+    CERTIFICATE_EXPIRED = "certificate_expired"
+    CERTIFICATE_REVOKED = "certificate_revoked"
+    CERTIFICATE_INVALID = "certificate_invalid"
+    UNKNOWN = "unknown"
+    REFUSED = "refused"
+    UNREACHABLE = "unreachable"
+
+
+_CERTIFICATE: Final[dict[str, AuthorizationStatus]] = {
+    "CertificateExpired": AuthorizationStatus.CERTIFICATE_EXPIRED,
+    "CertificateRevoked": AuthorizationStatus.CERTIFICATE_REVOKED,
+    "SignatureError": AuthorizationStatus.CERTIFICATE_INVALID,
+    "NoCertificateAvailable": AuthorizationStatus.CERTIFICATE_INVALID,
+    "CertChainError": AuthorizationStatus.CERTIFICATE_INVALID,
 }
-
+_TOKEN: Final = {"Accepted": AuthorizationStatus.ACCEPTED, "Unknown": AuthorizationStatus.UNKNOWN}
 
 CHARGING_ONLY: Final = ("AC_single_phase", "AC_two_phase", "AC_three_phase", "DC", "DC_ACDP", "WPT")
 """Energy transfer modes without discharge."""
@@ -37,7 +47,7 @@ class AuthorizeOutcome(msgspec.Struct, frozen=True, kw_only=True):
     `energy_transfer` lists the modes it allows (2.1), empty for any.
     """
 
-    decision: Decision
+    decision: AuthorizationStatus
     status: str = ""
     certificate_status: str = ""
     energy_transfer: tuple[str, ...] = ()
@@ -66,11 +76,11 @@ def allowed_energy_transfer(response: AuthorizeResponse, version: Version) -> tu
 def authorize_outcome(response: AuthorizeResponse, version: Version) -> AuthorizeOutcome:
     """Return the meaning of a response. Charging needs the identifier and, if checked, the certificate accepted."""
     status, certificate = response.id_token_info.status, response.certificate_status or ""
-    decision: Decision = "accepted" if status == "Accepted" else "unknown" if status == "Unknown" else "refused"
+    decision = _TOKEN.get(status, AuthorizationStatus.REFUSED)
     if certificate in _CERTIFICATE:
         decision = _CERTIFICATE[certificate]
-    elif certificate == "ContractCancelled" and decision == "accepted":
-        decision = "refused"
+    elif certificate == "ContractCancelled" and decision is AuthorizationStatus.ACCEPTED:
+        decision = AuthorizationStatus.REFUSED
     return AuthorizeOutcome(
         decision=decision,
         status=status,

@@ -12,6 +12,7 @@ import msgspec
 
 from v2g.energy.price_plan import PricePlan
 from v2g.errors import OcppError, RefusedError
+from v2g.iso15118.engine.session import Fact
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.tariff_cost import (
@@ -24,7 +25,7 @@ from v2g.ocpp.messages.transactions import TransactionEventRequest
 from v2g.translate.ocpp_tariffs import money
 from v2g_station.blocks.cost.priced import Priced, Terms, priced_from_now
 from v2g_station.blocks.cost.tariffs import NOT_ENABLED, PROBLEM, ShowTariff, Tariffs, description
-from v2g_station.blocks.evse import Evse, Fact
+from v2g_station.blocks.evse import Evse
 from v2g_station.blocks.transactions.sessions import Sessions
 from v2g_station.blocks.transactions.transactions import MeterSample, TransactionRecord
 from v2g_station.kernel.kernel import Command, Handler, Kernel, Moment

@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from v2g.energy.curves import value_at
+from v2g.iso15118.engine.session import Fact
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.der_control import (
     ClearDERControlRequest,
@@ -37,7 +38,6 @@ from v2g.ocpp.times import format_time, parse_time
 from v2g_station.blocks.connection.outbox import Outbox
 from v2g_station.blocks.der.ride_through import points_of
 from v2g_station.blocks.der.trips import CURVES
-from v2g_station.blocks.evse import Fact
 from v2g_station.blocks.settings import Inverter
 from v2g_station.kernel.kernel import Command, Handler, Kernel, status_info
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from v2g.energy.curves import FrequencyCurve, HeldResponse, ResponseLag
+from v2g.energy.limits import NO_RESPONSE, GridResponse
 from v2g.ocpp.messages.der_control import FreqDroop, GridEventFault, SetDERControlRequest
 from v2g.ocpp.messages.ev_charging import DERControl
 from v2g_station.blocks.der.der import SETTLING_S, ApplyControls, DerControls, GridEvent, curve_at
@@ -55,16 +56,10 @@ _FAULTS: Final[Mapping[tuple[str, bool], GridEventFault]] = {
 
 
 class Respond(Command, frozen=True, kw_only=True):
-    """Shift the power at an EVSE by `delta_w`, then limit it to `floor_w` (below 0: the most that may leave the
-    vehicle; above 0: the least that must enter it) and `ceiling_w` (the most that may enter it). None means no
-    limit. Power rises by at most `ramp_percent` of the rated power per second; 0 is at once. `trip`: disconnect."""
+    """Change the power at an EVSE."""
 
     evse_id: int
-    delta_w: int = 0
-    floor_w: int | None = None
-    ceiling_w: int | None = None
-    ramp_percent: float = 0.0
-    trip: bool = False
+    response: GridResponse
 
 
 def droop_w(droop: FreqDroop, hz: float, *, nominal_hz: float, rated_w: float) -> float:
@@ -103,7 +98,7 @@ class DerResponse:
         self._nominal_hz, self._nominal_v = nominal_hz, nominal_v
         self._controls: tuple[SetDERControlRequest, ...] = ()
         self._grid: GridFrequency | None = None
-        self._reported: dict[int, Respond] = {}
+        self._reported: dict[int, GridResponse] = {}
         self._acting: Acting | None = None
         self._own, self._led = None if own is None else HeldResponse(own), led
         self._volt_watt = ResponseLag(100.0)
@@ -156,10 +151,10 @@ class DerResponse:
         if again is not None:
             self._k.after("der.own", (again - self._now) / self._k.scale, self._follow)
         for number in self._evses:
-            respond = self._of(number)
-            if respond != self._reported.get(number, Respond(evse_id=number)):
-                self._reported[number] = respond
-                self._k.do(respond)
+            response = self._of(number)
+            if response != self._reported.get(number, NO_RESPONSE):
+                self._reported[number] = response
+                self._k.do(Respond(evse_id=number, response=response))
         if not self._volt_watt.settled:
             self._k.after("der.volt_watt", SETTLING_S / self._k.scale, self._follow)
         for listener in self.on_follow:
@@ -170,15 +165,15 @@ class DerResponse:
         if due is not None:
             self._k.after("der.trips", (due - self._now) / self._k.scale, self._tick)
 
-    def _of(self, number: int) -> Respond:
+    def _of(self, number: int) -> GridResponse:
         layout = self._k.layout.evses[number - 1]
         key = f"DCDERCtrlr#{number}.Enabled"
         floors = [0.0] if self._grid is not None and not self._grid.measured else []
         if self._k.model.has(key) and not self._k.model.flag(key):
-            return Respond(evse_id=number, floor_w=0 if floors else None)
+            return GridResponse(floor_w=0 if floors else None)
         rated_w, share = layout.max_discharge_w, self._trips.services[number].share(self._now)
         if share == 0.0:
-            return Respond(evse_id=number, floor_w=0, ceiling_w=0, trip=self._trips.tripped)
+            return GridResponse(floor_w=0, ceiling_w=0, trip=self._trips.tripped)
         delta, ramp = self._own_shift(number), 0.0
         for control in self._controls:
             if control.freq_droop is not None and self._grid is not None:
@@ -190,8 +185,7 @@ class DerResponse:
                 floors.append(-percent / 100 * rated_w)
         if share < 1.0:
             floors.append(-share * rated_w)
-        return Respond(
-            evse_id=number,
+        return GridResponse(
             delta_w=round(delta),
             floor_w=round(max(floors)) if floors else None,
             ceiling_w=int(share * layout.max_power_w) if share < 1.0 else None,

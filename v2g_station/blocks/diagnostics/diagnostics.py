@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 
 from v2g.hardware.faults import FAULTS
+from v2g.iso15118.engine.session import Fact
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.base import EVSE, Message
 from v2g.ocpp.messages.device_model import Component, Variable
@@ -28,7 +29,7 @@ from v2g_station.blocks.authorization.cache import Cache
 from v2g_station.blocks.authorization.local_list import LocalList
 from v2g_station.blocks.connection.outbox import Outbox
 from v2g_station.blocks.diagnostics.monitoring import Monitors
-from v2g_station.blocks.evse import Evse, Fact, Fault
+from v2g_station.blocks.evse import Evse, Fault
 from v2g_station.kernel.kernel import Command, Handler, Kernel, status_info
 
 SCHEMES: Final = ("http://", "https://")

@@ -10,8 +10,8 @@ from typing import Literal
 
 import msgspec
 
+from v2g.iso15118.engine.session import Fact
 from v2g.ocpp.messages.payment import Address
-from v2g_station.blocks.evse import Fact
 from v2g_station.kernel.kernel import Command
 
 # -- facts

@@ -5,13 +5,14 @@ from functools import partial
 from typing import Final
 
 from v2g.errors import RefusedError
+from v2g.iso15118.engine.session import Fact
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.base import Message, StatusInfo
 from v2g.ocpp.messages.payment import DIRECT_PAYMENT, NotifyWebPaymentStartedRequest, NotifyWebPaymentStartedResponse
 from v2g.ocpp.messages.transactions import TransactionLimit
 from v2g.ocpp.web_payment import LIMITS, QrCode, address, check_template
 from v2g_station.blocks.availability import Availability
-from v2g_station.blocks.evse import Evse, Fact, Indicate
+from v2g_station.blocks.evse import Evse, Indicate
 from v2g_station.blocks.reservation import Reservations
 from v2g_station.blocks.transactions.sessions import NO_AUTHORIZATION, Sessions
 from v2g_station.kernel.kernel import Command, Handler, Kernel, status_info

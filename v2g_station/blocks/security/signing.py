@@ -7,6 +7,7 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from v2g.iso15118.engine.session import Fact
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.certificates import GetCertificateIdUse
 from v2g.ocpp.messages.security import (
@@ -16,7 +17,6 @@ from v2g.ocpp.messages.security import (
     SignCertificateRequest,
     SignCertificateResponse,
 )
-from v2g_station.blocks.evse import Fact
 from v2g_station.blocks.security.certificate_store import CertificateStore, is_current, is_issued_by, parse_chain
 from v2g_station.kernel.kernel import Answer, Command, Handler, Kernel, status_info
 

@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Meta
 
 from v2g.errors import TransportError
+from v2g.iso15118.engine.session import Fact
 from v2g.ocpp.messages.base import EVSE, Message, OperationMode
 from v2g.ocpp.messages.charging_profiles import (
     ChargingProfile,
@@ -16,7 +17,7 @@ from v2g.ocpp.messages.charging_profiles import (
 )
 from v2g.ocpp.messages.smart_charging import ChargingLimit, ClearedChargingLimitRequest, NotifyChargingLimitRequest
 from v2g.ocpp.times import format_time
-from v2g_station.blocks.evse import Evse, Fact
+from v2g_station.blocks.evse import Evse
 from v2g_station.blocks.smart_charging.profile_times import period_at
 from v2g_station.blocks.smart_charging.profiles import Installed
 from v2g_station.blocks.smart_charging.smart_charging import SmartCharging

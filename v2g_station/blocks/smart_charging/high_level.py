@@ -5,6 +5,7 @@ from functools import partial
 from typing import Final, Literal
 
 from v2g.energy.needs import EvNeeds, Service
+from v2g.iso15118.engine.session import Fact
 from v2g.ocpp.messages.certificates import Get15118EVCertificateResponse
 from v2g.ocpp.messages.charging_profiles import ChargingSchedule
 from v2g.ocpp.messages.ev_charging import (
@@ -15,7 +16,7 @@ from v2g.ocpp.messages.ev_charging import (
 from v2g.ocpp.times import format_time
 from v2g.ocpp.versions import without_21
 from v2g_station.blocks.connection.outbox import Outbox
-from v2g_station.blocks.evse import Evse, Fact
+from v2g_station.blocks.evse import Evse
 from v2g_station.blocks.security.certificates import ContractAnswer, ContractRequest, contract_answer
 from v2g_station.blocks.smart_charging.ev_needs import needs_request
 from v2g_station.blocks.smart_charging.profiles import Installed

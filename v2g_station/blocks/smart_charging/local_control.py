@@ -4,9 +4,10 @@ import math
 from collections.abc import Callable, Collection, Mapping
 from typing import ClassVar
 
+from v2g.iso15118.engine.session import Fact
 from v2g.ocpp.messages.base import OperationMode
 from v2g.ocpp.messages.charging_profiles import ChargingSchedulePeriod
-from v2g_station.blocks.evse import Evse, Fact
+from v2g_station.blocks.evse import Evse
 from v2g_station.blocks.smart_charging.smart_charging import SmartCharging
 from v2g_station.blocks.transactions.transactions import MeterSample
 from v2g_station.kernel.kernel import Command, Kernel

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from v2g.iso15118.engine.session import Fact
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.smart_charging import (
     NotifyPriorityChargingRequest,
@@ -9,7 +10,7 @@ from v2g.ocpp.messages.smart_charging import (
     UsePriorityChargingResponse,
 )
 from v2g_station.blocks.connection.outbox import Outbox
-from v2g_station.blocks.evse import Evse, Fact, Indicate
+from v2g_station.blocks.evse import Evse, Indicate
 from v2g_station.blocks.smart_charging import profiles
 from v2g_station.blocks.smart_charging.smart_charging import SmartCharging
 from v2g_station.blocks.transactions.sessions import Sessions

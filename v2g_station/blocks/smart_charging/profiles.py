@@ -28,30 +28,21 @@ from v2g_station.blocks.smart_charging.profile_times import (
     offline_end,
     period_at,
 )
+from v2g_station.kernel.kernel import Command
 
 MAX_PERIODS: Final = 1024
 DAY_MS: Final = 86_400_000
 __all__ = [
-    "Allowance", "Around", "Installed", "Later", "OpenTransaction", "allowance", "composite", "foreseen", "offline_end",
+    "Around", "Installed", "OpenTransaction", "ProfileLimits", "composite", "foreseen", "limits_at", "offline_end",
 ]  # fmt: skip
 
 
-class Later(msgspec.Struct, frozen=True):
-    """The limits and set-point of profiles from a later time on, as in Allowance."""
+class ProfileLimits(Command, frozen=True, kw_only=True):
+    """What profiles allow on an EVSE: W of charging and discharging (both positive, None for no limit), a set-point
+    (signed W) and the mode. `until_ms` is when this may change without a new profile, None for never. The charger obeys
+    the latest ones."""
 
-    from_ms: int
-    charge_w: float | None
-    discharge_w: float | None
-    setpoint_w: float | None = None
-    export_w: float | None = None
-    charge_a: float | None = None
-    discharge_a: float | None = None
-
-
-class Allowance(msgspec.Struct, frozen=True, kw_only=True):
-    """What profiles allow: W of charging and discharging (both positive, None for no limit), a set-point (signed W) and
-    the mode. `until_ms` is when this may change without a new profile, None for never."""
-
+    evse_id: int = 0
     charge_w: float | None = None
     discharge_w: float | None = None
     setpoint_w: float | None = None
@@ -62,8 +53,9 @@ class Allowance(msgspec.Struct, frozen=True, kw_only=True):
     """The power that the CSMS allows to be discharged, W, by the first profile with a discharge limit, even if another
     one leads by a set-point, which may have none (Q03.FR.02); None if no profile has one."""
     until_ms: int | None = None
-    later: tuple[Later, ...] = ()
-    """Future values, as far as requested."""
+    from_ms: int = 0
+    later: tuple["ProfileLimits", ...] = ()
+    """Limits and set-points from later times on, as far as requested."""
     charge_a: float | None = None
     """With alternating current: the charging current of each line conductor, A; None for no limit."""
     discharge_a: float | None = None
@@ -83,7 +75,7 @@ _LEADING: Final[tuple[ChargingProfilePurpose, ...]] = ("TxProfile", "TxDefaultPr
 Found = tuple[ChargingSchedulePeriod, Installed]
 
 
-def allowance(installed: Iterable[Installed], utc_ms: int, around: Around) -> Allowance:
+def limits_at(installed: Iterable[Installed], utc_ms: int, around: Around) -> ProfileLimits:
     """Return what all profiles together allow on an EVSE at a time (K08.FR.04, .08)."""
     installed = list(installed)
     leader = _leader(installed, utc_ms, around)
@@ -103,7 +95,7 @@ def allowance(installed: Iterable[Installed], utc_ms: int, around: Around) -> Al
     phases = [each.number_phases for each in chosen if each.number_phases is not None]
     leading_setpoint = _setpoint_source(own, external, around)
     changes = (edge for item in installed for edge in edges(item, utc_ms, around))
-    return Allowance(
+    return ProfileLimits(
         charge_w=charge_w,
         discharge_w=discharge_w,
         setpoint_w=_within(leading_setpoint.setpoint_w, charge_w, discharge_w),
@@ -131,16 +123,16 @@ def _least_lines(limits: Iterable[tuple[tuple[float, ...], float | None]]) -> tu
     return tuple(min(each) for each in zip(*found, strict=True))
 
 
-def foreseen(installed: Iterable[Installed], utc_ms: int, around: Around) -> Allowance:
+def foreseen(installed: Iterable[Installed], utc_ms: int, around: Around) -> ProfileLimits:
     """Return what all profiles together allow on an EVSE at a time and over the following day."""
     installed = list(installed)
-    now = last = found = allowance(installed, utc_ms, around)
-    later: list[Later] = []
+    now = last = found = limits_at(installed, utc_ms, around)
+    later: list[ProfileLimits] = []
     while found.until_ms is not None and found.until_ms < utc_ms + DAY_MS and len(later) < MAX_PERIODS:
         since = found.until_ms
-        found = allowance(installed, since, around)
+        found = limits_at(installed, since, around)
         if _values(found) != _values(last):
-            later.append(Later(since, *_values(found)))
+            later.append(msgspec.structs.replace(ProfileLimits(from_ms=since), **_values(found)))
             last = found
     return msgspec.structs.replace(now, later=tuple(later))
 
@@ -162,7 +154,7 @@ def composite(
     at, end = utc_ms, utc_ms + duration_s * 1000
     per_unit = 1.0 if unit == "W" else around.volts * (around.lines or around.phases)
     while len(periods) < MAX_PERIODS:
-        now = allowance(installed, at, around)
+        now = limits_at(installed, at, around)
         period = _composed(now, (at - utc_ms) // 1000, max_w, per_unit, version, around)
         if periods and periods[-1].start_period == period.start_period:
             periods.pop()  # two changes within one second, the resolution of the schedule: the last one applies
@@ -181,7 +173,7 @@ def composite(
 
 
 def _composed(
-    now: Allowance, start_s: int, max_w: int, per_unit: float, version: Version, around: Around
+    now: ProfileLimits, start_s: int, max_w: int, per_unit: float, version: Version, around: Around
 ) -> ChargingSchedulePeriod:
     """Return a period of a composite schedule, with limits of each conductor where profiles have them (K08.FR.09)."""
     if per_unit == 1.0:
@@ -278,7 +270,7 @@ def _concerns(item: Installed, purpose: ChargingProfilePurpose, around: Around) 
 
 def _shared(
     installed: list[Installed], purpose: ChargingProfilePurpose, utc_ms: int, around: Around
-) -> list[Allowance]:
+) -> list[ProfileLimits]:
     """Return what the profiles in force of a purpose allow, those of an EVSE first: a part of it for those of the whole
     station. Each external system counts separately, for an EVSE and for the station."""
     by_source: dict[tuple[str, int], list[Installed]] = {}
@@ -295,7 +287,7 @@ def _shared(
     return found
 
 
-def _part(whole: Allowance, sharers: int) -> Allowance:
+def _part(whole: ProfileLimits, sharers: int) -> ProfileLimits:
     """Return an equal share."""
 
     shared = ("charge_w", "discharge_w", "setpoint_w", "charge_a", "discharge_a")
@@ -303,7 +295,7 @@ def _part(whole: Allowance, sharers: int) -> Allowance:
     return msgspec.structs.replace(whole, **values)
 
 
-def _without(installed: list[Installed], utc_ms: int, around: Around) -> Allowance:
+def _without(installed: list[Installed], utc_ms: int, around: Around) -> ProfileLimits:
     """Return what is allowed without a leading profile: everything, but only charging once a bidirectional profile has
     ended without another to fall back to (Q11)."""
     over = (
@@ -312,7 +304,7 @@ def _without(installed: list[Installed], utc_ms: int, around: Around) -> Allowan
         for item in installed
         if _concerns(item, purpose, around) and _goes_both_ways(item) and is_over(item, utc_ms, around)
     )
-    return Allowance(discharge_w=0, operation_mode="ChargingOnly") if any(over) else Allowance()
+    return ProfileLimits(discharge_w=0, operation_mode="ChargingOnly") if any(over) else ProfileLimits()
 
 
 def _goes_both_ways(item: Installed) -> bool:
@@ -320,7 +312,7 @@ def _goes_both_ways(item: Installed) -> bool:
     return item.version == "2.1" and any((p.operation_mode or "ChargingOnly") != "ChargingOnly" for p in periods)
 
 
-def _setpoint_source(own: Allowance, external: list[Allowance], around: Around) -> Allowance:
+def _setpoint_source(own: ProfileLimits, external: list[ProfileLimits], around: Around) -> ProfileLimits:
     """Return the profile whose set-point applies if several have one (Q06.FR.20 to .22)."""
     others = [each for each in external if each.setpoint_w is not None]
     if own.operation_mode == "Idle" or not others:
@@ -328,13 +320,13 @@ def _setpoint_source(own: Allowance, external: list[Allowance], around: Around) 
     return own if around.csms_first and own.setpoint_w is not None else others[0]
 
 
-def _limits(found: Found, around: Around) -> Allowance:
+def _limits(found: Found, around: Around) -> ProfileLimits:
     """Return what a period allows. OCPP 2.0.1 has no discharging; in 2.1 a missing mode means ChargingOnly."""
     period, item = found
     mode = period.operation_mode or ("ChargingOnly" if item.version == "2.1" else None)
     if mode == "Idle":
         asleep = bool(period.evse_sleep)
-        return Allowance(
+        return ProfileLimits(
             charge_w=0, discharge_w=0, setpoint_w=0, operation_mode=mode, asleep=asleep, charge_a=0, discharge_a=0
         )
     charges = (period.limit, period.limit_l2, period.limit_l3)
@@ -352,7 +344,7 @@ def _limits(found: Found, around: Around) -> Allowance:
     external = purpose == "ChargingStationExternalConstraints"
     if mode == "ChargingOnly" and not external and purpose not in ("ChargingStationMaxProfile", "LocalGeneration"):
         out = _Bound(0.0, 0.0 if around.lines else None)
-    allowed = Allowance(
+    allowed = ProfileLimits(
         charge_w=limits.watts,
         discharge_w=out.watts,
         charge_a=limits.line_a,
@@ -430,7 +422,7 @@ def _export(installed: list[Installed], utc_ms: int, around: Around) -> float | 
     return None
 
 
-def _values(found: Allowance) -> tuple[float | None, ...]:
-    return (
-        found.charge_w, found.discharge_w, found.setpoint_w, found.export_w, found.charge_a, found.discharge_a,
-    )  # fmt: skip
+def _values(limits: ProfileLimits) -> dict[str, float | None]:
+    """Return what is planned ahead of limits."""
+    names = ("charge_w", "discharge_w", "setpoint_w", "export_w", "charge_a", "discharge_a")
+    return {name: getattr(limits, name) for name in names}

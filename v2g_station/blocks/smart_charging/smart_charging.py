@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from v2g.iso15118.engine.session import Fact
 from v2g.ocpp.messages.base import Message, OperationMode, StatusInfo
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedulePeriod
 from v2g.ocpp.messages.smart_charging import (
@@ -21,10 +22,10 @@ from v2g.ocpp.messages.smart_charging import (
 )
 from v2g.ocpp.times import format_time
 from v2g.translate.csms_prices import CsmsPrices
-from v2g_station.blocks.evse import Evse, Fact
+from v2g_station.blocks.evse import Evse
 from v2g_station.blocks.smart_charging import profile_rules, profiles
 from v2g_station.blocks.smart_charging.profile_context import ProfileContext
-from v2g_station.blocks.smart_charging.profiles import Allowance, Installed, OpenTransaction
+from v2g_station.blocks.smart_charging.profiles import Installed, OpenTransaction, ProfileLimits
 from v2g_station.blocks.transactions.sessions import Sessions
 from v2g_station.blocks.transactions.transactions import TransactionRecord
 from v2g_station.kernel.kernel import Command, Handler, Kernel, status_info
@@ -34,14 +35,6 @@ _BALANCING: Final = tuple(
     f"V2XChargingCtrlr.LocalLoadBalancing[{name}]"
     for name in ("UpperThreshold", "LowerThreshold", "UpperOffset", "LowerOffset")
 )
-
-
-class SetLimit(Command, frozen=True, kw_only=True):
-    """The limits of charging profiles on an EVSE have changed; `version` counts up."""
-
-    evse_id: int
-    allowance: Allowance
-    version: int
 
 
 class AnnouncePrices(Command, frozen=True, kw_only=True):
@@ -92,14 +85,13 @@ class SmartCharging:
         self._installed = tuple(kernel.stored("profiles", Installed).values())
         self._remote_profiles: dict[int, ChargingProfile] = {}
         """Profiles of remote starts, until the transaction starts."""
-        self._limits: dict[int, Allowance] = {}
+        self._limits: dict[int, ProfileLimits] = {}
         self._until_ms: dict[int, int | None] = {}
         """When the limits of each EVSE change next."""
         self._sharers = 1
         self._lines: dict[int, tuple[int, ...]] = {}
         """The line conductors that an EVSE was told to use, where it can switch them."""
         self._prices: dict[int, CsmsPrices] = {}
-        self._version = 0
         self.where = ProfileContext(kernel, evses, self.limits_changed)
         self.modes = modes
         kernel.put("V2XChargingCtrlr.SupportedOperationModes", ",".join(modes))
@@ -196,9 +188,9 @@ class SmartCharging:
         around = self.where.at(evse.number, sharers=1)
         return profiles.leading(self._applying(evse.number), self._k.utc_ms, around)
 
-    def limits_of(self, evse: Evse) -> Allowance:
+    def limits_of(self, evse: Evse) -> ProfileLimits:
         """Return the last evaluated limits of an EVSE."""
-        return self._limits.get(evse.number, Allowance())
+        return self._limits.get(evse.number, ProfileLimits(evse_id=evse.number))
 
     def _set(self, request: SetChargingProfileRequest) -> Message:
         """K01."""
@@ -268,7 +260,7 @@ class SmartCharging:
 
     def _starting(self, evse: Evse) -> None:
         """Start the transaction in the operation mode of its profiles, None without one."""
-        found = profiles.allowance(self._installed, self._k.utc_ms, self.where.at(evse.number))
+        found = profiles.limits_at(self._installed, self._k.utc_ms, self.where.at(evse.number))
         if evse.record is not None:
             evse.record = msgspec.structs.replace(evse.record, operation_mode=found.operation_mode)
 
@@ -348,14 +340,13 @@ class SmartCharging:
             evse, applying = self._evses[number], self._applying(number)
             around = self.where.at(number, sharers=sharers)
             self._announce_prices(number, profiles.prices(applying, self._k.utc_ms, around))
-            found = profiles.foreseen(applying, self._k.utc_ms, around)
+            found = msgspec.structs.replace(profiles.foreseen(applying, self._k.utc_ms, around), evse_id=number)
             self._until_ms[number] = found.until_ms
-            before = self._limits.get(number, Allowance())
+            before = self._limits.get(number, ProfileLimits(evse_id=number))
             if msgspec.structs.replace(found, until_ms=None) != msgspec.structs.replace(before, until_ms=None):
                 self._limits[number] = found
-                self._version += 1
                 self._k.note("limits", evse_id=number, charge_w=found.charge_w, discharge_w=found.discharge_w)
-                self._k.do(SetLimit(evse_id=number, allowance=found, version=self._version))
+                self._k.do(found)
             evse.profile_w = found.setpoint_w
             self._switch(number, found)
             self._enter(evse, found)
@@ -366,7 +357,7 @@ class SmartCharging:
         if until:
             self._k.at_utc("limits", min(until), self.limits_changed)
 
-    def _switch(self, number: int, found: Allowance) -> None:
+    def _switch(self, number: int, found: ProfileLimits) -> None:
         """Have the charger use another number of phases, or another one; all of them again without a profile that says
         less."""
         layout = self._k.layout.evses[number - 1]
@@ -388,7 +379,7 @@ class SmartCharging:
             self._prices[number] = found
         self._k.do(AnnouncePrices(evse_id=number, prices=found))
 
-    def _enter(self, evse: Evse, found: Allowance) -> None:
+    def _enter(self, evse: Evse, found: ProfileLimits) -> None:
         """Report to the CSMS that a transaction continues in another operation mode (K01.FR.110)."""
         record = evse.record
         if record is None:

@@ -9,9 +9,10 @@ from typing import Final
 
 import msgspec
 
+from v2g.iso15118.engine.session import Fact
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.transactions import ChargingState, Reason, TriggerReason
-from v2g_station.blocks.evse import AllowPower, Authorization, Connector, Evse, Fact, Plug
+from v2g_station.blocks.evse import AllowPower, Authorization, Connector, Evse, Plug
 from v2g_station.blocks.transactions import transactions
 from v2g_station.blocks.transactions.managed import HARDWARE_S, MAY_CHARGE_ON
 from v2g_station.blocks.transactions.sessions import Sessions

@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from v2g.iso15118.engine.session import Fact
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.transactions import (
     Reason,
@@ -15,7 +16,7 @@ from v2g.ocpp.messages.transactions import (
 )
 from v2g_station.blocks.cost.local_cost import LocalCosts
 from v2g_station.blocks.cost.tariff_cost import TariffCost
-from v2g_station.blocks.evse import AllowPower, Evse, Fact
+from v2g_station.blocks.evse import AllowPower, Evse
 from v2g_station.blocks.transactions.sessions import Sessions
 from v2g_station.blocks.transactions.transactions import MeterSample, TransactionRecord
 from v2g_station.kernel.kernel import Answer, Kernel

@@ -21,6 +21,7 @@ from v2g.iso15118.d2.messages.message import V2G_Message
 from v2g.iso15118.d20.messages.common_messages import Authorization
 from v2g.iso15118.engine.sequence import State
 from v2g.pki.certificates import emaid_of, load_certificate
+from v2g_station.blocks.authorization.contracts import AuthorizationStatus
 from v2g_station.blocks.security.certificates import ContractAnswer
 
 BOTH = replace(CONFIG, authorization=(Authorization.PnC, Authorization.EIM))
@@ -52,7 +53,7 @@ class ContractBench(Iso2Bench):
         self.signs, self.alters = True, False
         super().__init__(pki, time.time_ns() // 1_000_000, config, **{"tls": True, **options})
         self.auto[ports.AuthorizeContract] = lambda c: ports.AuthorizationDecided(
-            c.attempt, ports.AuthorizationStatus.ACCEPTED
+            c.attempt, AuthorizationStatus.ACCEPTED
         )
 
     def wrapped(self, session_id: bytes, body: Any) -> V2G_Message:
@@ -141,7 +142,7 @@ class SweptBench(ContractBench):
                 contract = types.PaymentOption.Contract
                 response = self.send(self.ask("PaymentServiceSelectionReq", selected_payment_option=contract))
             elif name == "require a receipt":
-                self.fact(ports.MeterRead(self.utc_ms, self.import_mwh + 9_000, self.export_mwh, "METER-0001"))
+                self.fact(ports.MeterRead(self.utc_ms, self.import_mwh + 9_000, self.export_mwh))
                 self.fact(ports.MeteringConfirmationRequested())
             else:
                 response = super().go(name)

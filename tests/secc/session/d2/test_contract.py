@@ -22,6 +22,7 @@ from v2g.iso15118.engine.sequence import State
 from v2g.observe import Observe
 from v2g.pki.certificates import emaid_of, load_certificate
 from v2g.pki.crl import Revoked, load_crl, make_crl
+from v2g_station.blocks.authorization.contracts import AuthorizationStatus
 
 pytestmark = pytest.mark.requirement("R1", "R15")
 
@@ -59,7 +60,7 @@ def test_a_contract_charges(bench: ContractBench) -> None:
 
 @pytest.mark.parametrize("payment", ["Contract", "ExternalPayment"])
 def test_a_contract_gets_no_prices_since_its_operator_has_not_signed_them(bench: ContractBench, payment: str) -> None:
-    bench.fact(ports.TariffChanged(make_tariff(bench.utc_ms)))
+    bench.fact(ports.GridChanged((), make_tariff(bench.utc_ms)))
     if payment == "Contract":
         bench.authorize(bench.select().present().gen_challenge)
     else:
@@ -76,13 +77,13 @@ def test_the_decision_is_polled(bench: ContractBench) -> None:
     bench.pass_time(0.5)
     assert bench.responses[-1].evse_processing.value == "Ongoing"
     bench.post(bench.ask("AuthorizationReq"))
-    bench.fact(ports.AuthorizationDecided(1, ports.AuthorizationStatus.ACCEPTED))
+    bench.fact(ports.AuthorizationDecided(1, AuthorizationStatus.ACCEPTED))
     assert bench.responses[-1].evse_processing.value == "Finished"
     assert len(bench.commands(ports.AuthorizeContract)) == 1
 
 
-@pytest.mark.parametrize("status", [each for each in ports.AuthorizationStatus if each.value != "accepted"])
-def test_a_refused_contract_does_not_charge(bench: ContractBench, status: ports.AuthorizationStatus) -> None:
+@pytest.mark.parametrize("status", [each for each in AuthorizationStatus if each.value != "accepted"])
+def test_a_refused_contract_does_not_charge(bench: ContractBench, status: AuthorizationStatus) -> None:
     bench.auto[ports.AuthorizeContract] = lambda c: ports.AuthorizationDecided(c.attempt, status)
     challenge = bench.select().present().gen_challenge
     assert code(bench.authorize(challenge)) == "FAILED"

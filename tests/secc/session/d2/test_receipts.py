@@ -39,7 +39,7 @@ def loop(bench: ContractBench) -> Any:
 
 def metered(bench: ContractBench, import_mwh: int) -> None:
     bench.import_mwh = import_mwh
-    bench.fact(ports.MeterRead(bench.utc_ms, import_mwh, 2_000_000, "METER-0001"))
+    bench.fact(ports.MeterRead(bench.utc_ms, import_mwh, 2_000_000))
 
 
 def asked(bench: ContractBench, import_mwh: int = 6_234_000) -> MeterInfo:
@@ -105,7 +105,7 @@ def test_a_receipt_that_does_not_come_ends_nothing(bench: ContractBench) -> None
 
 def test_a_receipt_of_an_earlier_loop_counts_while_it_is_required(bench: ContractBench) -> None:
     info = asked(bench)
-    bench.fact(ports.MeterRead(bench.utc_ms, 6_500_000, 2_000_000, "METER-0001"))
+    bench.fact(ports.MeterRead(bench.utc_ms, 6_500_000, 2_000_000))
     assert loop(bench).receipt_required
     assert code(receipt(bench, info)) == "OK"
 

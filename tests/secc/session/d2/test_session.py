@@ -28,6 +28,7 @@ from v2g.iso15118.d20.messages.schedules import PriceLevelSchedule, PriceLevelSc
 from v2g.iso15118.engine.sequence import State
 from v2g.iso15118.engine.v2g_message import body_of, decode_message
 from v2g.iso15118.engine.v2gtp import PayloadType, frame
+from v2g_station.blocks.smart_charging.smart_charging import AnnouncePrices
 
 pytestmark = pytest.mark.requirement("R15")
 
@@ -94,7 +95,7 @@ def test_a_session_of_alternating_current(ac: Iso2Bench) -> None:
     assert status.evse_max_current == amperes(16), "the vehicle's own"
     assert status.receipt_required is False
     assert output(ac, ports.SetAcOutput).charge_w == 11_040
-    ac.fact(ports.LimitChanged(Limit(source=SITE, charge_w=6_900, discharge_w=0, version=2)))
+    ac.fact(ports.GridChanged((Limit(source=SITE, charge_w=6_900, discharge_w=0, version=2),)))
     assert output(ac, ports.SetAcOutput).charge_w == 6_900
     assert ac.go("ChargingStatusReq").evse_max_current == amperes(10)
     assert code(ac.stop()) == "OK"
@@ -264,7 +265,7 @@ def test_without_a_departure_a_schedule_covers_a_day(dc: Iso2Bench) -> None:
 def test_the_operators_offers_are_tuples_and_prices_levels(make_iso2: MakeIso2) -> None:
     offers = (ScheduleOffer(), ScheduleOffer(power_percent=50), ScheduleOffer(cheapest=True))
     bench = make_iso2(replace(CONFIG, schedules=ScheduleRules(offers=offers)))
-    bench.fact(ports.TariffChanged(make_tariff(bench.utc_ms)))
+    bench.fact(ports.GridChanged((), make_tariff(bench.utc_ms)))
     bench.reach(State.CHARGE_PARAMETER_DISCOVERY)
     response = bench.send(bench.ask("ChargeParameterDiscoveryReq", max_entries_sa_schedule_tuple=12))
     offered = power_schedules(response.sa_schedules)
@@ -298,10 +299,10 @@ def test_levels_that_the_csms_sent_come_before_the_tariff_while_they_hold(
     make_iso2: MakeIso2, anchor_s: int, holds: bool
 ) -> None:
     bench = make_iso2()
-    bench.fact(ports.TariffChanged(make_tariff(bench.utc_ms)))
+    bench.fact(ports.GridChanged((), make_tariff(bench.utc_ms)))
     bench.reach(State.CHARGE_PARAMETER_DISCOVERY)
     sent = levels(bench.utc_ms // 1000 + anchor_s, (1800, 2), (3600, 0), (7200, 4))
-    bench.fact(ports.CsmsPricesChanged(sent))
+    bench.fact(AnnouncePrices(evse_id=1, prices=sent))
     (offered,) = bench.go("ChargeParameterDiscoveryReq").sa_schedules.sa_schedule_tuple
     entries = offered.sales_tariff.sales_tariff_entry
     found = [(each.time_interval.start, each.e_price_level) for each in entries]
@@ -316,11 +317,11 @@ def test_levels_that_the_csms_sent_come_before_the_tariff_while_they_hold(
 def test_other_levels_ask_for_a_renegotiation(make_iso2: MakeIso2) -> None:
     bench = make_iso2()
     begin_s = bench.utc_ms // 1000
-    bench.fact(ports.CsmsPricesChanged(levels(begin_s, (86_400, 1))))
+    bench.fact(AnnouncePrices(evse_id=1, prices=levels(begin_s, (86_400, 1))))
     bench.reach(State.DC_CHARGE_LOOP)
-    bench.fact(ports.CsmsPricesChanged(levels(begin_s - 5, (86_405, 1))))
+    bench.fact(AnnouncePrices(evse_id=1, prices=levels(begin_s - 5, (86_405, 1))))
     assert notification(bench) == "None"
-    bench.fact(ports.CsmsPricesChanged(levels(begin_s, (3600, 1), (82_800, 2))))
+    bench.fact(AnnouncePrices(evse_id=1, prices=levels(begin_s, (3600, 1), (82_800, 2))))
     assert notification(bench) == "ReNegotiation"
 
 
@@ -347,10 +348,10 @@ def test_a_profile_is_within_the_schedule(make_iso2: MakeIso2, strict: bool, pow
 
 
 def test_a_raised_limit_holds_for_a_vehicle_that_ignores_renegotiation(dc: Iso2Bench) -> None:
-    dc.fact(ports.LimitChanged(Limit(source=OPERATOR, charge_w=5_000, discharge_w=0, version=2)))
+    dc.fact(ports.GridChanged((Limit(source=OPERATOR, charge_w=5_000, discharge_w=0, version=2),)))
     dc.reach(State.DC_CHARGE_LOOP)
     assert output(dc).charge_w == 5_000
-    dc.fact(ports.LimitChanged(Limit(source=OPERATOR, charge_w=15_000, discharge_w=0, version=3)))
+    dc.fact(ports.GridChanged((Limit(source=OPERATOR, charge_w=15_000, discharge_w=0, version=3),)))
     assert output(dc).charge_w == 15_000
 
 
@@ -359,7 +360,7 @@ def test_a_raised_limit_holds_for_a_vehicle_that_ignores_renegotiation(dc: Iso2B
 
 def limit(bench: Iso2Bench, charge_w: int, version: int) -> None:
     """Change the site's limit, as an energy manager does."""
-    bench.fact(ports.LimitChanged(Limit(source=SITE, charge_w=charge_w, discharge_w=0, version=version)))
+    bench.fact(ports.GridChanged((Limit(source=SITE, charge_w=charge_w, discharge_w=0, version=version),)))
     bench.fact(ports.RenegotiationRequested())
 
 
@@ -401,7 +402,7 @@ def test_what_changes_no_schedule_asks_for_nothing(make_iso2: MakeIso2, subtests
             assert notification(bench) == "None"
             limit(bench, 15_000, 3)
             assert notification(bench) == "None"
-            bench.fact(ports.CsmsPricesChanged(None))
+            bench.fact(AnnouncePrices(evse_id=1, prices=None))
             assert notification(bench) == "None"
             limit(bench, 14_999, 4)
             assert notification(bench) == "ReNegotiation"
@@ -411,11 +412,11 @@ def test_prices_ask_only_vehicles_that_got_some(make_iso2: MakeIso2, subtests: p
     for priced in (False, True):
         with subtests.test(priced=priced):
             bench = make_iso2(replace(CONFIG, offer_prices=priced))
-            bench.fact(ports.TariffChanged(make_tariff(bench.utc_ms)))
+            bench.fact(ports.GridChanged((), make_tariff(bench.utc_ms)))
             bench.reach(State.DC_CHARGE_LOOP)
             tariff = make_tariff(bench.utc_ms, version=2)
             slots = tuple(replace(each, import_price=each.import_price + 1) for each in tariff.slots)
-            bench.fact(ports.TariffChanged(replace(tariff, slots=slots)))
+            bench.fact(ports.GridChanged((), replace(tariff, slots=slots)))
             assert notification(bench) == ("ReNegotiation" if priced else "None")
 
 
@@ -443,7 +444,7 @@ def test_direct_current_is_renegotiated_with_closed_contactors(dc: Iso2Bench) ->
     dc.reach(State.SCHEDULE_RENEGOTIATION)
     closings = len(dc.commands(ports.CloseContactors))
     assert output(dc).current_ma == 0, "the vehicle may open its contactor"
-    dc.fact(ports.LimitChanged(Limit(source=SITE, charge_w=8_000, discharge_w=0, version=2)))
+    dc.fact(ports.GridChanged((Limit(source=SITE, charge_w=8_000, discharge_w=0, version=2),)))
     assert output(dc).current_ma == 0
     parameters = dc.send(
         dc.ask("ChargeParameterDiscoveryReq", ev_charge_parameter=dc.parameters(ev_maximum_power_limit=watts(7_000)))
@@ -530,7 +531,7 @@ def test_a_paused_session_is_joined_by_its_id(make_iso2: MakeIso2, alternating: 
     assert not first.commands(ports.CloseBooks)
     second = make_iso2(alternating=alternating, paused=saved.paused)
     tariff = make_tariff(second.utc_ms)
-    second.fact(ports.TariffChanged(tariff))
+    second.fact(ports.GridChanged((), tariff))
     second.go("SupportedAppProtocolReq")
     joined = second.send(second.ask("SessionSetupReq"), session_id=saved.paused.session_id)
     assert code(joined) == "OK_OldSessionJoined"
@@ -639,7 +640,7 @@ def test_power_of_alternating_current_is_that_of_its_phases(ac: Iso2Bench, mode:
     known = ac.session.vehicle
     assert known is not None
     assert (known.max_charge_w, known.max_voltage_mv, known.min_voltage_mv) == (charge_w, 230_000, 230_000)
-    ac.fact(ports.LimitChanged(Limit(source=SITE, charge_w=2_300, discharge_w=0, version=7)))
+    ac.fact(ports.GridChanged((Limit(source=SITE, charge_w=2_300, discharge_w=0, version=7),)))
     ac.go("PowerDeliveryReq")
     assert shown_a(ac.go("ChargingStatusReq").evse_max_current) == pytest.approx(2_300 / 690, abs=0.01)
 
@@ -664,7 +665,7 @@ def test_a_vehicle_on_one_phase_gets_the_current_of_one_conductor(
 ) -> None:
     """EVSEMaxCurrent is per phase, and the schedule that of the selected phases."""
     if limit is not None:
-        ac.fact(ports.LimitChanged(limit))
+        ac.fact(ports.GridChanged((limit,)))
     response = alternating(ac, "single", ev_max_current=amperes(80))
     assert shown_a(response.evse_charge_parameter.evse_max_current) == most_a
     (entry,) = response.sa_schedules.sa_schedule_tuple[0].p_max_schedule.p_max_schedule_entry

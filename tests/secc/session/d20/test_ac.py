@@ -167,11 +167,11 @@ def test_dynamic_targets_keep_to_every_limit(make_bench: Make) -> None:
     bench = on_ac(make_bench).reach(State.AC_CHARGE_LOOP)
     mode = bench.responses[-1].cl_res_control_mode
     assert target(mode) == 10_800  # the vehicle's three times 3.6 kW
-    bench.fact(ports.LimitChanged(Limit(source=SITE, charge_w=6_000, discharge_w=15_000, version=2)))
+    bench.fact(ports.GridChanged((Limit(source=SITE, charge_w=6_000, discharge_w=15_000, version=2),)))
     assert target(bench.go("AC_ChargeLoopReq").cl_res_control_mode) == 6_000
     bench.fact(ports.SetpointChanged(Setpoint(power_w=-5_000, source="csms")))
     assert target(bench.go("AC_ChargeLoopReq").cl_res_control_mode) == -4_998  # three equal shares of 5 kW
-    bench.fact(ports.LimitChanged(Limit(source=OPERATOR, charge_w=40_000, discharge_w=0, version=2)))
+    bench.fact(ports.GridChanged((Limit(source=OPERATOR, charge_w=40_000, discharge_w=0, version=2),)))
     assert target(bench.go("AC_ChargeLoopReq").cl_res_control_mode) == 0
 
 
@@ -185,7 +185,7 @@ def test_a_schedule_is_left_to_the_vehicle_until_a_limit_falls_below_what_it_dra
     bench = on_ac(make_bench, scheduled=True).reach(State.AC_CHARGE_LOOP)
     draw(bench, 9_000)
     assert bench.go("AC_ChargeLoopReq").cl_res_control_mode.evse_target_active_power is None
-    bench.fact(ports.LimitChanged(Limit(source=SITE, charge_w=6_000, discharge_w=15_000, version=2)))
+    bench.fact(ports.GridChanged((Limit(source=SITE, charge_w=6_000, discharge_w=15_000, version=2),)))
     assert target(bench.go("AC_ChargeLoopReq").cl_res_control_mode) == 6_000
 
 
@@ -337,7 +337,7 @@ def test_every_message_in_every_state(make_bench: Make, state: State, name: str)
 def test_an_ac_vehicle_that_takes_more_than_allowed_is_warned_and_then_left(make_bench: Make) -> None:
     """V2G20-1864; what counts is what the meter sees, not what the vehicle says."""
     bench = on_ac(make_bench, profile=ProfileRules(margin_w=300, warn_s=1.0, fail_s=3.0)).reach(State.AC_CHARGE_LOOP)
-    bench.fact(ports.LimitChanged(Limit(source=SITE, charge_w=6_000, discharge_w=15_000, version=2)))
+    bench.fact(ports.GridChanged((Limit(source=SITE, charge_w=6_000, discharge_w=15_000, version=2),)))
     draw(bench, 6_250)
     assert bench.go("AC_ChargeLoopReq").response_code.name == "OK"
     draw(bench, 6_500)

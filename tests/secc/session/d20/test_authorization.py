@@ -10,7 +10,6 @@ from pki_tools.tree import Fault, PkiOptions, PkiTree, make_pki
 from secc.session import ports
 from secc.session.config import SeccConfig
 from secc.session.d20.authorization import MOST_REFUSALS
-from secc.session.ports import AuthorizationStatus
 from tests.pki.chains import issuer_of
 from tests.secc.session.bench import Bench
 from tests.secc.session.conftest import MakeBench
@@ -25,6 +24,7 @@ from v2g.pki.certificates import load_certificate
 from v2g.pki.credentials import load_chain
 from v2g.pki.crl import Revoked, load_crl, make_crl
 from v2g.pki.profiles import KeyKind
+from v2g_station.blocks.authorization.contracts import AuthorizationStatus
 
 replace = msgspec.structs.replace
 EIM = SeccConfig(authorization=(Authorization.EIM,))

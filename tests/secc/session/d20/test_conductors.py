@@ -79,10 +79,10 @@ def test_each_conductor_is_within_every_limit(
         SeccConfig(services=services, control_modes=modes, signed_discharge=UNSIGNED), pilot=PilotState.C
     )
     bench.selection, bench.scheduled = (service, 0, False), scheduled
-    bench.fact(ports.LimitChanged(Limit(source=OPERATOR, charge_w=50_000, discharge_w=50_000, version=1)))
-    bench.fact(ports.LimitChanged(Limit(source=SITE, charge_w=50_000, discharge_w=50_000, version=1)))
+    bench.fact(ports.GridChanged((Limit(source=OPERATOR, charge_w=50_000, discharge_w=50_000, version=1),)))
+    bench.fact(ports.GridChanged((Limit(source=SITE, charge_w=50_000, discharge_w=50_000, version=1),)))
     if bounded is not None:
-        bench.fact(ports.LimitChanged(bounded))
+        bench.fact(ports.GridChanged((bounded,)))
     bench.reach(State.AC_CHARGE_PARAMETER_DISCOVERY)
     request = bench.ask(
         "AC_ChargeParameterDiscoveryReq", ac_cpd_req_energy_transfer_mode=parameters(lines, bpt=service == AC_BPT)
@@ -128,7 +128,7 @@ def of_two(make_bench: Make, limit: Limit | None) -> Bench:
     bench = make_bench(config, pilot=PilotState.C)
     bench.selection, bench.scheduled = (AC, 0, False), False
     if limit is not None:
-        bench.fact(ports.LimitChanged(limit))
+        bench.fact(ports.GridChanged((limit,)))
     bench.reach(State.AC_CHARGE_PARAMETER_DISCOVERY)
     mode = ac.AC_CPDReqEnergyTransferMode(**UNEQUAL, **powers("ev_minimum_charge_power", 0, 2))
     bench.send(bench.ask("AC_ChargeParameterDiscoveryReq", ac_cpd_req_energy_transfer_mode=mode))

@@ -11,6 +11,7 @@ from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.engine.app_protocol import SupportedAppProtocolReq
 from v2g.iso15118.engine.sequence import State, accepts
 from v2g.iso15118.engine.session import Close, Send
+from v2g_station.blocks.authorization.contracts import AuthorizationStatus
 
 LIVE = [state for state in WAYS if state is not State.ENDED]
 POWERED = [state for state in LIVE if "DC_CableCheckReq" in WAYS[state] or "cable_check_ongoing" in WAYS[state]]
@@ -116,11 +117,11 @@ def test_facts_that_come_at_any_time_do_no_harm(bench: Bench, state: State) -> N
     bench.reach(state)
     facts = (
         ports.Measured(400_000, 0),
-        ports.AuthorizationDecided(1, ports.AuthorizationStatus.REFUSED),
+        ports.AuthorizationDecided(1, AuthorizationStatus.REFUSED),
         ports.CableCheckFinished(passed=True),
         ports.ContactorState(closed=True),
         ports.PilotChanged(PilotState.C),
-        ports.TariffChanged(bench.tariff),
+        ports.GridChanged((), bench.tariff),
         ports.SetpointChanged(None),
         ports.MeteringConfirmationRequested(),
         ports.RenegotiationRequested(),

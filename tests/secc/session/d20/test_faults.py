@@ -228,7 +228,7 @@ def test_after_a_fault_nothing_starts_power_again(bench: Bench) -> None:
     bench.reach(State.DC_CHARGE_LOOP)
     bench.fact(ports.HardwareFault("emergency_stop"))
     before = len(bench.actions)
-    for fact in (ports.ContactorState(closed=True), ports.SetpointChanged(None), ports.TariffChanged(bench.tariff)):
+    for fact in (ports.ContactorState(closed=True), ports.SetpointChanged(None), ports.GridChanged((), bench.tariff)):
         bench.fact(fact)
     bench.raw(b"\x01\xfe\x80\x02\x00\x00\x00\x01\x80")
     assert bench.reason == "emergency_stop"

@@ -41,8 +41,8 @@ def output(bench: Bench) -> ports.SetOutput:
     return bench.commands(ports.SetOutput)[-1]  # type: ignore[no-any-return]
 
 
-def site(watts: int, discharge: int = 15_000, version: int = 1) -> ports.LimitChanged:
-    return ports.LimitChanged(Limit(source=SITE, charge_w=watts, discharge_w=discharge, version=version))
+def site(watts: int, discharge: int = 15_000, version: int = 1) -> ports.GridChanged:
+    return ports.GridChanged((Limit(source=SITE, charge_w=watts, discharge_w=discharge, version=version),))
 
 
 @pytest.fixture
@@ -251,7 +251,7 @@ def test_whatever_changes_no_limit_is_ever_exceeded(
     known = {SITE: (40_000, 15_000), OPERATOR: (40_000, 10_000), "ev": vehicle}
     for version, (source, charge, discharge) in enumerate(limits, 2):
         known[source] = (charge, discharge)
-        bench.fact(ports.LimitChanged(Limit(source=source, charge_w=charge, discharge_w=discharge, version=version)))
+        bench.fact(ports.GridChanged((Limit(source=source, charge_w=charge, discharge_w=discharge, version=version),)))
         now = output(bench)
         assert now.charge_w <= min(each[0] for each in known.values())
         assert now.discharge_w <= min(each[1] for each in known.values())
@@ -265,7 +265,7 @@ def test_the_meter_is_sent_first_on_request_and_for_this_session_only(looping: B
     assert (first.meter_id, first.charged_energy_reading_wh, first.bpt_discharged_energy_reading_wh) == (
         "METER-0001", 0, 0)  # fmt: skip
     assert looping.go("DC_ChargeLoopReq").meter_info is None
-    looping.fact(ports.MeterRead(looping.utc_ms, 6_234_999, 2_500_000, "METER-0001", b"signature"))
+    looping.fact(ports.MeterRead(looping.utc_ms, 6_234_999, 2_500_000, signature=b"signature"))
     info = looping.send(looping.ask("DC_ChargeLoopReq", meter_info_requested=True)).meter_info  # V2G20-1081
     assert (info.charged_energy_reading_wh, info.bpt_discharged_energy_reading_wh) == (1_234, 500)
     assert info.meter_signature == b"signature"
@@ -282,17 +282,17 @@ def test_a_meter_that_was_never_read_reports_nothing(make_bench: MakeBench) -> N
 @pytest.mark.parametrize("registers", [(4_999_999, 2_000_000), (5_000_000, 1_999_999)], ids=["import", "export"])
 def test_a_meter_that_goes_back_ends_no_session(looping: Bench, registers: tuple[int, int]) -> None:
     """It was changed, or set back: its reading of this session is unknown."""
-    looping.fact(ports.MeterRead(looping.utc_ms, *registers, "METER-0001", b"signature"))
+    looping.fact(ports.MeterRead(looping.utc_ms, *registers, signature=b"signature"))
     response = looping.send(looping.ask("DC_ChargeLoopReq", meter_info_requested=True))
     assert (response.response_code.name, response.meter_info) == ("OK", None)
-    looping.fact(ports.MeterRead(looping.utc_ms, 5_000_000, 2_000_000, "METER-0001", b"signature"))
+    looping.fact(ports.MeterRead(looping.utc_ms, 5_000_000, 2_000_000, signature=b"signature"))
     info = looping.send(looping.ask("DC_ChargeLoopReq", meter_info_requested=True)).meter_info
     assert (info.charged_energy_reading_wh, info.bpt_discharged_energy_reading_wh) == (0, 0)
 
 
 def test_the_first_reading_is_where_the_session_begins(make_bench: MakeBench) -> None:
     bench = make_bench(meter=None)
-    bench.fact(ports.MeterRead(bench.utc_ms, 4_000_000, 2_000_000, "METER-0001"))
+    bench.fact(ports.MeterRead(bench.utc_ms, 4_000_000, 2_000_000))
     bench.reach(State.DC_CHARGE_LOOP)
     info = bench.send(bench.ask("DC_ChargeLoopReq", meter_info_requested=True)).meter_info
     assert info.charged_energy_reading_wh == 1_000
@@ -323,7 +323,7 @@ def test_a_reading_that_the_vehicle_signed_goes_into_the_books(confirming: Bench
 def test_a_reading_of_a_few_loops_ago_may_still_be_confirmed(confirming: Bench) -> None:
     request = confirming.ask("MeteringConfirmationReq")
     for energy in range(5):
-        confirming.fact(ports.MeterRead(confirming.utc_ms, 6_000_000 + energy * 1_000, 2_000_000, "METER-0001"))
+        confirming.fact(ports.MeterRead(confirming.utc_ms, 6_000_000 + energy * 1_000, 2_000_000))
         confirming.go("DC_ChargeLoopReq")
     assert confirming.send(request, PayloadType.METERING_CONFIRMATION).response_code.name == "OK"
 
@@ -340,7 +340,7 @@ def test_the_same_reading_again_is_answered_and_does_not_fill_the_books(confirmi
 def test_after_a_newer_reading_an_older_one_is_not_confirmed_any_more(confirming: Bench) -> None:
     """Nor can two of them in turn fill the books."""
     older = confirming.ask("MeteringConfirmationReq")
-    confirming.fact(ports.MeterRead(confirming.utc_ms, 6_000_000, 2_000_000, "METER-0001"))
+    confirming.fact(ports.MeterRead(confirming.utc_ms, 6_000_000, 2_000_000))
     confirming.go("DC_ChargeLoopReq")
     newer = confirming.ask("MeteringConfirmationReq")
     assert confirming.send(older).response_code.name == "OK"

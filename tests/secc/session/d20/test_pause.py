@@ -90,7 +90,7 @@ def test_the_same_vehicle_goes_on_at_the_charge_parameters(paused: Bench, make_b
 
 
 def test_readings_of_a_joined_session_count_from_its_beginning(paused: Bench, make_bench: Make) -> None:
-    bench, _ = back(make_bench, kept(paused), meter=ports.MeterRead(1, 6_000_000, 2_500_000, "METER-0001"))
+    bench, _ = back(make_bench, kept(paused), meter=ports.MeterRead(1, 6_000_000, 2_500_000))
     bench.import_mwh, bench.export_mwh = 6_000_000, 2_500_000
     bench.go("DC_ChargeParameterDiscoveryReq", "ScheduleExchangeReq", "DC_CableCheckReq", "DC_PreChargeReq")
     info = bench.go("PowerDeliveryReq", "DC_ChargeLoopReq").meter_info
@@ -145,7 +145,7 @@ def test_a_pause_that_cannot_be_kept_is_refused(make_bench: Make, state: State, 
 
 def test_a_vehicle_that_does_not_sign_is_asked_to_pause_all_the_same(make_bench: Make) -> None:
     bench = make_bench(vehicle_certificate=VEHICLE).reach(State.DC_CHARGE_LOOP)
-    bench.fact(ports.MeterRead(bench.utc_ms, 5_900_000, 2_000_000, "METER-0001"))
+    bench.fact(ports.MeterRead(bench.utc_ms, 5_900_000, 2_000_000))
     bench.fact(ports.PauseRequested())
     began, notices = bench.now, []
     while bench.now < began + 6:
@@ -159,7 +159,7 @@ def test_a_vehicle_that_does_not_sign_is_asked_to_pause_all_the_same(make_bench:
 def test_a_meter_that_went_back_delays_no_pause(make_bench: Make) -> None:
     """No message can name its reading, so there is nothing to sign."""
     bench = make_bench(vehicle_certificate=VEHICLE).reach(State.DC_CHARGE_LOOP)
-    bench.fact(ports.MeterRead(bench.utc_ms, 4_999_999, 2_000_000, "METER-0001"))
+    bench.fact(ports.MeterRead(bench.utc_ms, 4_999_999, 2_000_000))
     bench.fact(ports.PauseRequested())
     assert bench.go("DC_ChargeLoopReq").evse_status.evse_notification is EvseNotification.Pause
 
@@ -167,7 +167,7 @@ def test_a_meter_that_went_back_delays_no_pause(make_bench: Make) -> None:
 def test_a_reading_that_is_asked_for_again_still_goes_before_the_pause(make_bench: Make) -> None:
     """A quarter hour that ends just then asks for a signature, too."""
     bench = make_bench(vehicle_certificate=VEHICLE).reach(State.DC_CHARGE_LOOP)
-    bench.fact(ports.MeterRead(bench.utc_ms, 5_900_000, 2_000_000, "METER-0001"))
+    bench.fact(ports.MeterRead(bench.utc_ms, 5_900_000, 2_000_000))
     bench.fact(ports.PauseRequested())
     bench.fact(ports.MeteringConfirmationRequested())
     reported = bench.go("DC_ChargeLoopReq").evse_status.evse_notification

@@ -35,6 +35,7 @@ from v2g.iso15118.d20.messages import schedules as sched
 from v2g.iso15118.d20.messages.common_types import RationalNumber
 from v2g.iso15118.d20.prices import Flow, cost, fraction, read_prices
 from v2g.iso15118.engine.sequence import State
+from v2g_station.blocks.smart_charging.smart_charging import ProfileTaken
 
 replace = msgspec.structs.replace
 SCHEDULED = SeccConfig(control_modes=(ControlMode.SCHEDULED,))
@@ -84,7 +85,7 @@ def test_every_vehicle_may_choose_and_ids_are_unique(make_bench: MakeBench) -> N
 
 def test_the_cheapest_time_that_suffices_is_one_tuple(make_bench: MakeBench) -> None:
     bench = scheduled(make_bench)
-    bench.session.fact(ports.TariffChanged(flat(bench.utc_ms, 40, 10, 40, 20, 40)), bench.now, bench.utc_ms)
+    bench.session.fact(ports.GridChanged((), flat(bench.utc_ms, 40, 10, 40, 20, 40)), bench.now, bench.utc_ms)
     left = 3600 - bench.utc_ms // 1000 % 3600
     _, cheap, *_ = exchange(bench, departure_time=left + 3 * 3600, ev_target_energy_request=number(30_000))
     # 20 kWh in the hour at 10 cents, the rest in the one at 20
@@ -96,7 +97,7 @@ def test_limits_that_are_known_ahead_make_entries(make_bench: MakeBench) -> None
     bench = scheduled(make_bench)
     begin = bench.utc_ms // 1000 * 1000
     until = Limit(source=OPERATOR, charge_w=40_000, discharge_w=10_000, version=2, valid_until_ms=begin + HOUR)
-    bench.fact(ports.LimitChanged(until))
+    bench.fact(ports.GridChanged((until,)))
     bench.fact(
         ports.LimitsForeseen(
             (Limit(source=SITE, charge_w=5_000, discharge_w=9_000, version=1, valid_from_ms=begin + HOUR // 2),)
@@ -158,7 +159,7 @@ def test_everything_that_the_operator_asks_for_is_in_the_prices(make_bench: Make
         services=(AddedService(name="wash", fee=Decimal("9.90")),),
     )
     bench = scheduled(make_bench, SeccConfig(control_modes=(ControlMode.SCHEDULED,), prices=terms))
-    bench.session.fact(ports.TariffChanged(flat(bench.utc_ms, 30, 30, 30, 30)), bench.now, bench.utc_ms)
+    bench.session.fact(ports.GridChanged((), flat(bench.utc_ms, 30, 30, 30, 30)), bench.now, bench.utc_ms)
     first, *_ = exchange(bench)
     schedule = first.charging_schedule.absolute_price_schedule
     assert schedule is not None
@@ -185,7 +186,7 @@ def test_levels_rank_the_prices(make_bench: MakeBench) -> None:
         control_modes=(ControlMode.SCHEDULED,), prices=PriceTerms(forms=("levels", "absolute"), levels=3)
     )
     bench = scheduled(make_bench, config)
-    bench.session.fact(ports.TariffChanged(flat(bench.utc_ms, 40, 10, 20, 30, 50, 60)), bench.now, bench.utc_ms)
+    bench.session.fact(ports.GridChanged((), flat(bench.utc_ms, 40, 10, 20, 30, 50, 60)), bench.now, bench.utc_ms)
     first, *_ = exchange(bench, departure_time=6 * 3600 - bench.utc_ms // 1000 % 3600)
     levels = first.charging_schedule.price_level_schedule
     assert levels is not None
@@ -307,20 +308,20 @@ def test_new_prices_ask_a_vehicle_under_a_schedule_to_choose_again(make_bench: M
     bench = scheduled(make_bench)
     bench.go("ScheduleExchangeReq", "DC_CableCheckReq", "DC_PreChargeReq", "PowerDeliveryReq")
     assert bench.go("DC_ChargeLoopReq").evse_status is None
-    bench.fact(ports.TariffChanged(flat(bench.utc_ms, 10, 10)))
+    bench.fact(ports.GridChanged((), flat(bench.utc_ms, 10, 10)))
     assert bench.go("DC_ChargeLoopReq").evse_status.evse_notification.value == "ScheduleRenegotiation"
 
 
 def test_a_running_bill_stands_beside_the_meter_from_time_to_time(make_bench: MakeBench) -> None:
     config = SeccConfig(control_modes=(ControlMode.SCHEDULED,), prices=PriceTerms(receipt_every_s=5))
     bench = scheduled(make_bench, config)
-    bench.session.fact(ports.TariffChanged(flat(bench.utc_ms, 30, 30, 30, 30)), bench.now, bench.utc_ms)
+    bench.session.fact(ports.GridChanged((), flat(bench.utc_ms, 30, 30, 30, 30)), bench.now, bench.utc_ms)
     bench.go("ScheduleExchangeReq", "DC_CableCheckReq", "DC_PreChargeReq", "PowerDeliveryReq")
     reported = []
     for _ in range(12):
         bench.pass_time(1.0)
         bench.import_mwh += 1_000
-        bench.fact(ports.MeterRead(bench.utc_ms, bench.import_mwh, bench.export_mwh, "METER-0001"))
+        bench.fact(ports.MeterRead(bench.utc_ms, bench.import_mwh, bench.export_mwh))
         reported.append(bench.send(bench.ask("DC_ChargeLoopReq", meter_info_requested=True)))
     receipts = [each.receipt for each in reported if each.receipt is not None]
     assert len(receipts) == 3  # at once, and every five seconds
@@ -424,7 +425,7 @@ def test_a_back_end_that_answers_at_once_costs_no_poll(make_bench: MakeBench) ->
     before = len(bench.responses)
     bench.post(bench.ask("ScheduleExchangeReq"))
     assert len(bench.responses) == before, "its profile is about to come"
-    bench.fact(ports.ProfileSet())
+    bench.fact(ProfileTaken(evse_id=1))
     assert bench.responses[-1].evse_processing.value == "Finished"
     assert len(bench.commands(ports.ReportChargingNeeds)) == 1
 

@@ -66,7 +66,7 @@ def test_megawatts_are_dc_with_a_connector_and_numbers_of_their_own(make_bench: 
 def test_a_wireless_session_sends_what_the_vehicle_asks_within_all_limits(make_bench: Make) -> None:
     bench = of(make_bench, WPT).reach(State.WPT_CHARGE_LOOP)
     assert bench.commands(ports.SetWptOutput)[-1] == ports.SetWptOutput(charge_w=7_000, power_w=6_000)
-    bench.fact(ports.LimitChanged(Limit(source=SITE, charge_w=3_000, discharge_w=0, version=2)))
+    bench.fact(ports.GridChanged((Limit(source=SITE, charge_w=3_000, discharge_w=0, version=2),)))
     assert bench.commands(ports.SetWptOutput)[-1] == ports.SetWptOutput(charge_w=3_000, power_w=3_000)
     response = bench.go("WPT_ChargeLoopReq")
     assert (response.evpc_power_request, response.sd_power_input) == (number(3_000), number(3_000))
@@ -298,7 +298,7 @@ def test_a_vehicle_that_wants_nothing_is_no_interruption_by_the_utility(make_ben
     bench = of(make_bench, ACDP).reach(State.DC_CHARGE_LOOP)
     bench.send(bench.ask("DC_ChargeLoopReq", cl_req_control_mode=bench.loop_mode(ev_maximum_charge_power=number(0))))
     for site_w in (10_000, 0):
-        bench.fact(ports.LimitChanged(Limit(source=SITE, charge_w=site_w, discharge_w=0)))
+        bench.fact(ports.GridChanged((Limit(source=SITE, charge_w=site_w, discharge_w=0),)))
         response = bench.send(bench.ask("ACDP_SystemStatusReq"), PayloadType.ACDP_SYSTEM_STATUS)
         assert response.evse_utility_interrupt_event is (site_w == 0)
 

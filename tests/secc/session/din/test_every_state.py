@@ -13,6 +13,7 @@ from v2g.iso15118.engine.app_protocol import SupportedAppProtocolReq
 from v2g.iso15118.engine.sequence import State, accepts
 from v2g.iso15118.engine.session import Close, Send
 from v2g.iso15118.engine.v2gtp import PayloadType, frame
+from v2g_station.blocks.authorization.contracts import AuthorizationStatus
 
 pytestmark = pytest.mark.requirement("R15")
 
@@ -166,7 +167,7 @@ def test_facts_that_come_at_any_time_do_no_harm(din: DinBench, state: State) -> 
     din.reach(state)
     facts = (
         ports.Measured(400_000, 0),
-        ports.AuthorizationDecided(1, ports.AuthorizationStatus.REFUSED),
+        ports.AuthorizationDecided(1, AuthorizationStatus.REFUSED),
         ports.CableCheckFinished(passed=True),
         ports.PilotChanged(PilotState.C),
         ports.SetpointChanged(None),

@@ -22,6 +22,8 @@ from v2g.iso15118.din.schemas import DIN
 from v2g.iso15118.engine.sequence import State
 from v2g.iso15118.engine.v2gtp import PayloadType, frame
 from v2g.iso15118.engine.vehicle_quirks import VehicleQuirks
+from v2g_station.blocks.authorization.contracts import AuthorizationStatus
+from v2g_station.blocks.smart_charging.smart_charging import ProfileTaken
 
 pytestmark = pytest.mark.requirement("R15")
 
@@ -107,7 +109,7 @@ def test_the_back_end_gets_the_vehicles_needs(make_din: MakeDin) -> None:
     assert din.session.state is State.CHARGE_PARAMETER_DISCOVERY
     din.post(din.ask("ChargeParameterDiscoveryReq"))
     din.fact(ports.ChargingNeedsAnswered("Accepted"))
-    din.fact(ports.ProfileSet())
+    din.fact(ProfileTaken(evse_id=1))
     assert din.responses[-1].evse_processing.value == "Finished"
     assert len(din.commands(ports.ReportChargingNeeds)) == 1
     assert din.records().count("SessionStarted") == 1
@@ -147,11 +149,11 @@ def test_authorisation_is_polled_and_must_come_in_time(din: DinBench) -> None:
     assert din.reason == "ongoing_timeout"
 
 
-@pytest.mark.parametrize("how", list(ports.AuthorizationStatus))
-def test_the_decision_is_the_answer(din: DinBench, how: ports.AuthorizationStatus) -> None:
+@pytest.mark.parametrize("how", list(AuthorizationStatus))
+def test_the_decision_is_the_answer(din: DinBench, how: AuthorizationStatus) -> None:
     din.auto[ports.AuthorizeExternally] = lambda c: ports.AuthorizationDecided(c.attempt, how)
     din.reach(State.AUTHORIZATION)
-    accepted = how is ports.AuthorizationStatus.ACCEPTED
+    accepted = how is AuthorizationStatus.ACCEPTED
     assert code(din.go("ContractAuthenticationReq")) == ("OK" if accepted else "FAILED")
     assert len(din.commands(ports.TransactionStarted)) == accepted
 
@@ -169,7 +171,7 @@ def test_an_answer_to_an_earlier_question_does_not_authorise(din: DinBench) -> N
     del din.auto[ports.AuthorizeExternally]
     din.reach(State.AUTHORIZATION)
     din.post(din.ask("ContractAuthenticationReq"))
-    din.fact(ports.AuthorizationDecided(7, ports.AuthorizationStatus.ACCEPTED))
+    din.fact(ports.AuthorizationDecided(7, AuthorizationStatus.ACCEPTED))
     assert len(din.responses) == 4
 
 
@@ -403,7 +405,7 @@ def profile(power_w: int, tuple_id: int = 1) -> limits.ChargingProfile:
 
 
 def test_the_vehicle_may_plan_its_power(din: DinBench) -> None:
-    din.fact(ports.LimitChanged(Limit(source=OPERATOR, charge_w=10_000, discharge_w=0, version=2)))
+    din.fact(ports.GridChanged((Limit(source=OPERATOR, charge_w=10_000, discharge_w=0, version=2),)))
     din.reach(State.DC_PRE_CHARGE_ONGOING)
     assert code(din.send(din.ask("PowerDeliveryReq", charging_profile=profile(10_000)))) == "OK"
     assert not din.quirks()
@@ -416,7 +418,7 @@ def test_the_vehicle_may_plan_its_power(din: DinBench) -> None:
 def test_a_profile_above_the_schedule(make_din: MakeDin, strict: bool) -> None:
     din = make_din(replace(CONFIG, din=replace(CONFIG.din, strict=strict)))
     din.evcc_id = OTHER_MAKE
-    din.fact(ports.LimitChanged(Limit(source=OPERATOR, charge_w=10_000, discharge_w=0, version=2)))
+    din.fact(ports.GridChanged((Limit(source=OPERATOR, charge_w=10_000, discharge_w=0, version=2),)))
     din.reach(State.DC_PRE_CHARGE_ONGOING)
     response = din.send(din.ask("PowerDeliveryReq", charging_profile=profile(10_001)))
     assert code(response) == ("FAILED_ChargingProfileInvalid" if strict else "OK")
@@ -441,14 +443,14 @@ def output(din: DinBench) -> ports.SetOutput:
 def test_a_lower_limit_reaches_the_hardware_before_the_journal_and_the_vehicle(din: DinBench) -> None:
     din.reach(State.DC_CHARGE_LOOP)
     before = len(din.actions)
-    din.fact(ports.LimitChanged(Limit(source=SITE, charge_w=3_000, discharge_w=0, version=2)))
+    din.fact(ports.GridChanged((Limit(source=SITE, charge_w=3_000, discharge_w=0, version=2),)))
     assert output(din).charge_w == 3_000
     assert isinstance(din.actions[before], ports.SetOutput)
     response = din.go("CurrentDemandReq")
     assert response.evse_maximum_power_limit == watts(3_000)
     assert response.evse_power_limit_achieved
     assert status(response) == ("EVSE_Ready", "Valid", "None"), "limits need no renegotiation"
-    din.fact(ports.LimitChanged(Limit(source=SITE, charge_w=30_000, discharge_w=0, version=3)))
+    din.fact(ports.GridChanged((Limit(source=SITE, charge_w=30_000, discharge_w=0, version=3),)))
     assert output(din).charge_w == 20_000, "raised again, up to the vehicle's limit"
 
 

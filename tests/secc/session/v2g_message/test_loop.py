@@ -59,7 +59,7 @@ def test_a_limit_is_achieved_from_98_percent_of_current_and_power_on(
 def test_the_maxima_are_those_of_the_rating_and_of_the_present_limit(
     bench: MessageBench, charge_w: int, told_w: int
 ) -> None:
-    bench.fact(ports.LimitChanged(Limit(source=SITE, charge_w=charge_w, discharge_w=0, version=7)))
+    bench.fact(ports.GridChanged((Limit(source=SITE, charge_w=charge_w, discharge_w=0, version=7),)))
     found, rating = loop(bench), bench.config.rating
     assert millivolts(found.evse_maximum_voltage_limit) == rating.max_voltage_v * 1000
     assert milliamperes(found.evse_maximum_current_limit) == rating.max_charge_current_a * 1000
@@ -133,7 +133,7 @@ def test_what_the_status_asks_for(pki: PkiTree, alternating: bool, fact: str | N
     bench = Iso2Bench(pki, time.time_ns() // 1_000_000, alternating=alternating)
     bench.reach(State.AC_CHARGE_LOOP if alternating else State.DC_CHARGE_LOOP)
     if fact == "again":
-        bench.fact(ports.LimitChanged(Limit(source=SITE, charge_w=5_000, discharge_w=0, version=7)))
+        bench.fact(ports.GridChanged((Limit(source=SITE, charge_w=5_000, discharge_w=0, version=7),)))
         bench.fact(ports.RenegotiationRequested())
     elif fact == "stop":
         bench.fact(ports.StopRequested("remote"))

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.station.bench import Bench, Payload
+from v2g.energy.limits import GridResponse
 from v2g_station.blocks.der.reactive import REACTIVE, React
 from v2g_station.blocks.der.response import BY_FREQUENCY, BY_VOLTAGE, Respond
 from v2g_station.blocks.settings import Inverter
@@ -15,9 +16,9 @@ from v2g_station.kernel.layout import EvseLayout
 
 RATED_W, DRAWN_W, MAX_VAR = 10_000, 22_000, 4_400
 V2X = EvseLayout(max_power_w=DRAWN_W, max_discharge_w=RATED_W)
-CEASED = Respond(evse_id=1, floor_w=0, ceiling_w=0)
-TRIPPED = Respond(evse_id=1, floor_w=0, ceiling_w=0, trip=True)
-NORMAL = Respond(evse_id=1)
+CEASED = GridResponse(floor_w=0, ceiling_w=0)
+TRIPPED = GridResponse(floor_w=0, ceiling_w=0, trip=True)
+NORMAL = GridResponse()
 WELL = {"highVoltage": 105.0, "lowVoltage": 95.0, "highFreq": 50.1, "lowFreq": 49.9}
 
 
@@ -48,8 +49,8 @@ class Der(Bench):
         self.fact(GridFrequency(hz=hz, volt=230.0 * percent / 100))
 
     @property
-    def response(self) -> Respond:
-        return next((c for c in reversed(self.commands) if isinstance(c, Respond)), NORMAL)
+    def response(self) -> GridResponse:
+        return next((c.response for c in reversed(self.commands) if isinstance(c, Respond)), NORMAL)
 
     @property
     def var(self) -> int:
@@ -217,7 +218,7 @@ def test_one_alarm_passes_from_control_to_control() -> None:
 def test_gradients_are_passed_on_and_a_disabled_inverter_follows_nothing() -> None:
     found = Der()
     found.put("Gradients", "gradient", gradient=5.0, softGradient=1.0)
-    assert found.response == Respond(evse_id=1, ramp_percent=5.0)
+    assert found.response == GridResponse(ramp_percent=5.0)
     found.put("LimitMaxDischarge", "limitMaxDischarge", pctMaxDischargePower=30.0)
     assert found.response.floor_w == -3_000
     place = {"component": {"name": "DCDERCtrlr", "evse": {"id": 1}}, "variable": {"name": "Enabled"}}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod, LimitAtSoC
 from v2g.ocpp.times import format_time, parse_time
 from v2g_station.blocks.smart_charging.profile_times import delay_s
-from v2g_station.blocks.smart_charging.profiles import Around, Installed, OpenTransaction, allowance, composite
+from v2g_station.blocks.smart_charging.profiles import Around, Installed, OpenTransaction, composite, limits_at
 from v2g_station.kernel.local_time import LocalTime
 
 NOW = 1_780_000_200_000
@@ -331,11 +331,11 @@ def same(one: float | None, two: float | None) -> bool:
 @given(st.lists(installed_21(), max_size=5, unique_by=LEVELS), AROUND)
 def test_every_moment_of_21_is_as_the_standard_says(profiles: list[Installed], around: Around) -> None:
     """And between two moments of which something is said nothing changes."""
-    now = allowance(profiles, NOW, around)
+    now = limits_at(profiles, NOW, around)
     for second in range(0, HORIZON, 15):
         at = NOW + second * 1000
         while now.until_ms is not None and now.until_ms <= at:
-            now = allowance(profiles, now.until_ms, around)
+            now = limits_at(profiles, now.until_ms, around)
         said = (now.charge_w, now.discharge_w, now.setpoint_w)
         wanted = reference_21(profiles, at, around)
         assert all(same(one, two) for one, two in zip(said, wanted, strict=True)), (second, said, wanted)

@@ -14,7 +14,8 @@ from v2g_station.blocks.smart_charging.external_limits import ExternalLimit, Ext
 from v2g_station.blocks.smart_charging.frequency import GridFrequency
 from v2g_station.blocks.smart_charging.high_level import Needs, VehicleKnown
 from v2g_station.blocks.smart_charging.local_control import SetPower, UpstreamLoad
-from v2g_station.blocks.smart_charging.smart_charging import SetLimit, Sleep, SleepRefused
+from v2g_station.blocks.smart_charging.profiles import ProfileLimits
+from v2g_station.blocks.smart_charging.smart_charging import Sleep, SleepRefused
 
 BOTH = msgspec.structs.replace(
     NEEDS, service="DC_BPT", control_mode="dynamic", max_discharge_w=10_000, available=("DC_BPT", "DC")
@@ -32,8 +33,8 @@ def vehicle(**more: Any) -> Bench:
 
 def wish(found: Bench) -> float | None:
     """The last set point of the hardware."""
-    reported = [each for each in found.commands if isinstance(each, SetLimit)]
-    return reported[-1].allowance.setpoint_w
+    reported = [each for each in found.commands if isinstance(each, ProfileLimits)]
+    return reported[-1].setpoint_w
 
 
 def entered(found: Bench, mode: str) -> dict[str, Any]:

@@ -22,14 +22,13 @@ from v2g_station.blocks.smart_charging.profile_rules import (
 )
 from v2g_station.blocks.smart_charging.profile_times import delay_s
 from v2g_station.blocks.smart_charging.profiles import (
-    Allowance,
     Around,
     Installed,
-    Later,
     OpenTransaction,
-    allowance,
+    ProfileLimits,
     composite,
     foreseen,
+    limits_at,
 )
 from v2g_station.kernel.local_time import LocalTime
 
@@ -75,9 +74,11 @@ def installed(found: ChargingProfile, evse_id: int = 1, version: Version = "2.0.
     return Installed(evse_id, found, version)
 
 
-def at(utc_ms: int, *items: Installed, transaction: OpenTransaction | None = TRANSACTION, **around: Any) -> Allowance:
+def at(
+    utc_ms: int, *items: Installed, transaction: OpenTransaction | None = TRANSACTION, **around: Any
+) -> ProfileLimits:
     """What is allowed on EVSE 1."""
-    return allowance(items, utc_ms, Around(evse_id=1, transaction=transaction, **around))
+    return limits_at(items, utc_ms, Around(evse_id=1, transaction=transaction, **around))
 
 
 def reason(
@@ -198,10 +199,10 @@ def test_a_profile_replaces_the_one_with_its_id() -> None:
 
 def test_periods_follow_each_other_until_the_schedule_ends() -> None:
     item = installed(profile(period(0, 9), period(3600, 5), duration=7200))
-    assert at(NOON - 1, item) == Allowance(until_ms=NOON)
-    assert at(NOON, item) == Allowance(charge_w=9, until_ms=NOON + HOUR)
-    assert at(NOON + HOUR, item) == Allowance(charge_w=5, until_ms=NOON + 2 * HOUR)
-    assert at(NOON + 2 * HOUR, item) == Allowance()
+    assert at(NOON - 1, item) == ProfileLimits(until_ms=NOON)
+    assert at(NOON, item) == ProfileLimits(charge_w=9, until_ms=NOON + HOUR)
+    assert at(NOON + HOUR, item) == ProfileLimits(charge_w=5, until_ms=NOON + 2 * HOUR)
+    assert at(NOON + 2 * HOUR, item) == ProfileLimits()
 
 
 def test_a_profile_holds_while_it_is_valid() -> None:
@@ -210,7 +211,7 @@ def test_a_profile_holds_while_it_is_valid() -> None:
     assert at(NOON, item).charge_w is None
     assert at(NOON, item).until_ms == NOON + HOUR
     assert at(NOON + HOUR, item).charge_w == 10_000
-    assert at(NOON + 2 * HOUR, item) == Allowance()
+    assert at(NOON + 2 * HOUR, item) == ProfileLimits()
 
 
 def test_a_recurring_profile_begins_again() -> None:
@@ -218,7 +219,7 @@ def test_a_recurring_profile_begins_again() -> None:
     later = NOON + 5 * 24 * HOUR
     assert at(later, item).charge_w == 9
     assert at(later + HOUR, item).charge_w == 5
-    assert at(later + 3 * HOUR, item) == Allowance(until_ms=later + 24 * HOUR)
+    assert at(later + 3 * HOUR, item) == ProfileLimits(until_ms=later + 24 * HOUR)
     weekly = installed(profile(kind="Recurring", recurrency_kind="Weekly", duration=60))
     assert at(NOON + 7 * 24 * HOUR, weekly).charge_w == 10_000
     assert at(NOON + 24 * HOUR, weekly).charge_w is None
@@ -235,8 +236,8 @@ def test_a_recurring_profile_does_not_hold_before_it_starts() -> None:
 
 def test_a_relative_profile_begins_with_the_transaction() -> None:
     item = installed(profile(period(0, 9), period(60, 5), kind="Relative", start=None))
-    assert at(NOON, item, transaction=None) == Allowance()
-    assert at(NOON + 59_999, item) == Allowance(charge_w=9, until_ms=NOON + 60_000)
+    assert at(NOON, item, transaction=None) == ProfileLimits()
+    assert at(NOON + 59_999, item) == ProfileLimits(charge_w=9, until_ms=NOON + 60_000)
     assert at(NOON + 60_000, item).charge_w == 5
 
 
@@ -256,7 +257,7 @@ def test_the_higher_level_wins_and_a_txprofile_stands_in_for_the_default() -> No
 
 
 def test_a_schedule_of_21_says_what_may_be_discharged() -> None:
-    def one(found: ChargingSchedulePeriod, version: Version = "2.1", **changes: Any) -> Allowance:
+    def one(found: ChargingSchedulePeriod, version: Version = "2.1", **changes: Any) -> ProfileLimits:
         return at(NOON, installed(profile(found, **changes), version=version))
 
     assert one(period(0, 9)).discharge_w == 0, "no mode means ChargingOnly"
@@ -391,7 +392,7 @@ def test_a_profile_holds_offline_for_as_long_as_it_says() -> None:
     """K01.FR.101 to .103, Q11."""
     item = installed(profile(period(0, 9), max_offline_duration=60, stack_level=1), version="2.1")
     below = installed(profile(period(0, 5), id=2), version="2.1")
-    assert at(NOON + 59_999, item, below, offline_since_ms=NOON) == Allowance(
+    assert at(NOON + 59_999, item, below, offline_since_ms=NOON) == ProfileLimits(
         charge_w=9, discharge_w=0, operation_mode="ChargingOnly", until_ms=NOON + 60_000
     )
     assert at(NOON + 60_000, item, below, offline_since_ms=NOON).charge_w == 5
@@ -743,7 +744,10 @@ def test_what_profiles_will_allow_later_is_foreseen_for_a_day() -> None:
     begin = parse_time(first) if first else NOON
     found = foreseen([steps], begin, Around(evse_id=1, transaction=TRANSACTION))
     assert found.charge_w == 10_000
-    assert found.later[:2] == (Later(begin + 1_800_000, 4_000, None), Later(begin + 7_200_000, 8_000, None))
+    assert found.later[:2] == (
+        ProfileLimits(from_ms=begin + 1_800_000, charge_w=4_000, discharge_w=None),
+        ProfileLimits(from_ms=begin + 7_200_000, charge_w=8_000, discharge_w=None),
+    )
     for each in found.later:
-        there = allowance([steps], each.from_ms, Around(evse_id=1, transaction=TRANSACTION))
+        there = limits_at([steps], each.from_ms, Around(evse_id=1, transaction=TRANSACTION))
         assert (each.charge_w, each.discharge_w) == (there.charge_w, there.discharge_w)

@@ -13,8 +13,8 @@ from tests.station.profiles import limit, profile, put
 from v2g.energy.needs import EvNeeds
 from v2g_station.blocks.evse import Power
 from v2g_station.blocks.smart_charging.high_level import Needs
-from v2g_station.blocks.smart_charging.profiles import allowance
-from v2g_station.blocks.smart_charging.smart_charging import SetLimit, SetPhases
+from v2g_station.blocks.smart_charging.profiles import ProfileLimits, limits_at
+from v2g_station.blocks.smart_charging.smart_charging import SetPhases
 from v2g_station.kernel.layout import Layout
 
 
@@ -147,7 +147,7 @@ def test_each_evse_always_has_what_all_profiles_together_allow(steps: list[tuple
                 put(found, evse_id, purpose=purpose, number=number, limit=limit_w, schedule=lasts, **more)
         smart = found.station.smart_charging
         for number in (1, 2, 3):
-            expected = allowance(smart.installed, found.utc_ms, smart.where.at(number))
+            expected = limits_at(smart.installed, found.utc_ms, smart.where.at(number))
             assert limit(found, number) == expected.charge_w, (step, number)
 
 
@@ -218,7 +218,7 @@ def test_limits_of_single_conductors_follow_the_needs_of_the_vehicle_and_updates
     assert status("SetChargingProfile", evseId=1, chargingProfile=wanted) == "Accepted"
     changed = {"limit": 12.0, "limit_L2": 4.0}
     assert status("UpdateDynamicSchedule", chargingProfileId=5, scheduleUpdate=changed) == "Accepted"
-    limits = [each.allowance.charge_lines_a for each in found.commands if isinstance(each, SetLimit)]
+    limits = [each.charge_lines_a for each in found.commands if isinstance(each, ProfileLimits)]
     assert limits[-2:] == [(16, 10, 6), (12, 4, 6)]
     wrong = {"dischargeLimit": -5.0, "dischargeLimit_L2": -5.0}
     assert status("UpdateDynamicSchedule", chargingProfileId=5, scheduleUpdate=wrong) == "RejectedPhaseConflict"
@@ -241,7 +241,7 @@ def test_a_charger_that_cannot_switch_refuses_fewer_phases_than_it_would_use() -
     assert phased(found, 3) == "Accepted"
     assert switched(found) == []
     assert composite(found, chargingRateUnit="A") == [(0, 16.0)]
-    allowed = [each.allowance for each in found.commands if isinstance(each, SetLimit)][-1]
+    allowed = [each for each in found.commands if isinstance(each, ProfileLimits)][-1]
     assert (allowed.charge_a, allowed.charge_w) == (16, 11_040)
     found.fact(Power(evse_id=1, state="Charging", phases=1))  # the vehicle uses one anyway
     assert phased(found, 1) == "Accepted"
