@@ -28,7 +28,7 @@ class Place:
 def test_a_reading_is_what_the_meter_shows() -> None:
     place = Place()
     place.line.show(import_mwh=7, export_mwh=5)
-    assert place.meter.read(9) == MeterRead(9, 7, 5)
+    assert place.meter.read(9) == MeterRead(9, 7, 5, rollover_mwh=ROLLOVER)
     assert (place.meter.serial, place.meter.rollover_mwh) == ("S", ROLLOVER)
 
 
@@ -37,7 +37,7 @@ def test_a_silent_meter_has_not_answered_and_has_no_power() -> None:
     place.line.show(import_mwh=7, power_w=5_000)
     assert place.meter.power_w == 5_000
     place.line.lost = True
-    assert place.meter.read(9) == MeterRead(9, 7, 0, answered=False)
+    assert place.meter.read(9) == MeterRead(9, 7, 0, rollover_mwh=ROLLOVER, answered=False)
     assert place.meter.power_w is None
 
 
@@ -104,8 +104,9 @@ def test_a_register_goes_on_over_its_rollover(register: str, before: int, after:
     place.line.show(**{register: before})
     place.meter.read(1)
     place.line.show(**{register: after})
-    reading = MeterRead(2, 0, 0)
-    moved = {register: after + rolled * ROLLOVER, f"rolled_{register}": rolled * ROLLOVER}
+    by = (rolled * ROLLOVER, 0) if register == "import_mwh" else (0, rolled * ROLLOVER)
+    reading = MeterRead(2, 0, 0, rolled=by, rollover_mwh=ROLLOVER)
+    moved = {register: after + rolled * ROLLOVER}
     assert place.meter.read(2) == msgspec.structs.replace(reading, **moved)
     assert place.meter.read(2) == msgspec.structs.replace(reading, **moved)
 
