@@ -20,8 +20,7 @@ from v2g_station.blocks.der.reactive import DerReactive
 from v2g_station.blocks.der.response import DerResponse
 from v2g_station.blocks.diagnostics.data_collector import DataCollector
 from v2g_station.blocks.diagnostics.diagnostics import Diagnostics
-from v2g_station.blocks.diagnostics.monitor import factory_monitors
-from v2g_station.blocks.diagnostics.monitoring import Monitors
+from v2g_station.blocks.diagnostics.monitoring import Monitors, factory_monitors
 from v2g_station.blocks.display import Display
 from v2g_station.blocks.evse import Connector, Evse
 from v2g_station.blocks.firmware import FirmwareUpdates

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import ssl
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, TypeVar
 
 from v2g.errors import StoreError, TimeoutExpired, TlsError, TransportError, V2GError
@@ -16,8 +16,33 @@ from v2g.iso15118.engine.session import Fact
 from v2g.observe import Observe
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.routes import Version
+from v2g_station.blocks.transactions.transactions import MeterSample
 from v2g_station.kernel.kernel import Action, Command, Connect, Disconnect, Keep, Moment, Send
 from v2g_station.station import ChargingStation
+
+
+class ChargerPort(Protocol):
+    """What a station needs from its charger. All calls are made in the event loop."""
+
+    @property
+    def able(self) -> frozenset[str]:
+        """The members of `StationSettings.able` that the charger adds: `remote_start`, `reset`, `attestation`."""
+
+    def carry_out(self, command: Command) -> bool:
+        """Begin to carry out a command; return False for one that is not the charger's."""
+
+    async def unlock(self, evse_id: int) -> bool:
+        """Try to release the plug; return whether it is free."""
+
+    def online(self, reachable: bool) -> None:
+        """Report that the CSMS has accepted this station, or is no longer reachable."""
+
+    def meter(self, evse_id: int) -> MeterSample | None:
+        """Return the current meter sample of an EVSE."""
+
+    def serves(self, evse_id: int, modes: Sequence[str]) -> bool:
+        """Return whether an EVSE has a service for any of these energy transfer modes."""
+
 
 M = TypeVar("M", bound=Message)
 

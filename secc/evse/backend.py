@@ -8,7 +8,7 @@ import msgspec
 
 from secc.hardware.meter import Meter
 from secc.session import ports
-from secc.session.energy_transfer import services_of
+from secc.session.config import services_of
 from secc.station.station import Station
 from v2g.io.runtime.clock import Clock
 from v2g.iso15118.engine.session import Command, Fact

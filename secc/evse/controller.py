@@ -30,9 +30,9 @@ from secc.link.pairing import Plug
 from secc.link.transport import Transport
 from secc.session import ports
 from secc.session.basic_charging import Way
+from secc.session.config import services_of
 from secc.session.edition import Edition, NegotiatedSession
-from secc.session.energy_transfer import services_of
-from secc.session.paused import Paused
+from secc.session.ports import Paused
 from secc.station.station import Station
 from v2g.energy.conductors import LINE_NAMES, LINES, Currents
 from v2g.energy.grid_signal import parse_grid_signal

@@ -38,9 +38,8 @@ from secc.evse.states import CHARTS, Availability, Pause, Service
 from secc.session import ports
 from secc.session.basic_charging import Way
 from secc.session.books import STOPPED_REASONS
-from secc.session.config import BasicConfig
-from secc.session.energy_transfer import services_of
-from secc.session.paused import Paused
+from secc.session.config import BasicConfig, services_of
+from secc.session.ports import Paused
 from v2g.hardware.faults import FAULTS
 from v2g.iec61851.duty import HLC_DUTY
 from v2g.iec61851.pilot import PilotState

@@ -12,7 +12,7 @@ from secc.evse.session_records import RecordKeeping, SessionRecords
 from secc.hardware.evse import EvseHardware
 from secc.hardware.safety import SafetyChannel
 from secc.session import ports
-from secc.session.paused import Paused
+from secc.session.ports import Paused
 from v2g.errors import StoreError, V2GError
 from v2g.hardware.interfaces import ChargerPilot
 from v2g.io.runtime.runner import Outcome

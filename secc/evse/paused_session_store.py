@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from secc.session.paused import Paused
+from secc.session.ports import Paused
 from v2g import typed_json
 from v2g.errors import StoreError
 from v2g.io.storage.journal_file import remove_file, write_files

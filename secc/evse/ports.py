@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from secc.session.basic_charging import Way
-from secc.session.paused import Paused
+from secc.session.ports import Paused
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.engine.session import Fact
 from v2g.observe import Observe

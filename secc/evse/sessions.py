@@ -17,7 +17,7 @@ from secc.session.edition import Edition, EditionSession, NegotiatedSession
 from secc.session.facts import SessionFacts
 from secc.session.identity import Connection, Identity, Trust
 from secc.session.limits import SessionLimits
-from secc.session.paused import Paused
+from secc.session.ports import Paused
 from v2g.hardware.interfaces import ChargerPilot
 from v2g.io.runtime.clock import Clock
 from v2g.pki.credentials import Credentials

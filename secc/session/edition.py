@@ -11,7 +11,7 @@ from secc.session.config import SeccConfig
 from secc.session.facts import SessionFacts
 from secc.session.identity import Connection
 from secc.session.limits import SessionLimits
-from secc.session.paused import Paused
+from secc.session.ports import Paused
 from v2g.exi.declare import Element
 from v2g.iso15118.engine.app_protocol import AppProtocol, SupportedAppProtocolReq
 from v2g.iso15118.engine.core import Conversation

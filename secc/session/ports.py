@@ -6,7 +6,8 @@ power W, energy mWh, times ms of UTC; all integers.
 
 import msgspec
 
-from secc.session.paused import Paused
+from secc.session.config import ControlMode, EnergyService
+from secc.session.identity import Contract
 from v2g.energy.conductors import Currents
 from v2g.energy.discharge import JournalHead
 from v2g.energy.grid_signal import Tariff
@@ -17,6 +18,29 @@ from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.engine.session import Command, Fact
 from v2g_station.blocks.authorization.contracts import AuthorizationStatus
 from v2g_station.blocks.security.certificates import ContractAnswer, ContractRequest
+
+
+class Paused(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Stored state of a paused session, also over a restart.
+
+    `vehicle` is the binding to the vehicle's certificate; `meter_begin` the registers at the session's beginning.
+    """
+
+    session_id: bytes
+    vehicle: bytes
+    evcc_id: str
+    contract: Contract | None
+    service: EnergyService
+    control_mode: ControlMode
+    signed_discharge: bool
+    meter_begin: tuple[int, int]
+    added: frozenset[int] = frozenset()
+    needs_by_secc: bool = False
+    pricing: int = 0
+    checkpoints: bool = False
+    allowed: frozenset[int] | None = None
+    """Ids of the energy services that the back end allows; None: no restriction."""
+
 
 # -- Back end and journal
 

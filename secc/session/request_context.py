@@ -13,7 +13,7 @@ from secc.session.config import SeccConfig
 from secc.session.facts import SessionFacts
 from secc.session.identity import Connection
 from secc.session.notices import Notice
-from secc.session.paused import Paused
+from secc.session.ports import Paused
 from secc.session.stages import Stage
 from v2g.energy.limits import EffectiveLimits, Limit, Setpoint
 from v2g.errors import Iso15118Error

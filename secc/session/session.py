@@ -23,7 +23,7 @@ from secc.session.limits import SessionLimits
 from secc.session.needs import ReportedNeeds
 from secc.session.notices import NOTICE_S, Notices
 from secc.session.pacing import Pace, Pacing
-from secc.session.paused import Paused
+from secc.session.ports import Paused
 from secc.session.power import DIRECTION_CHANGE, apply_output, direction
 from secc.session.request_context import ChargerTiming, CommonContext, Handler, OnFact, RequestContext, Step
 from secc.session.stages import (

@@ -1,5 +1,6 @@
 """The stages of a session of any edition: each is a frozen record of what is known in that phase."""
 
+from datetime import timedelta
 from typing import Any, Final
 
 import msgspec
@@ -8,8 +9,7 @@ from msgspec.structs import replace
 from secc.session.config import ControlMode, EnergyService
 from secc.session.identity import Contract
 from secc.session.offers import OfferedTuple
-from secc.session.paused import Paused
-from secc.session.ports import Output
+from secc.session.ports import AuthorizationDecided, Output, Paused
 from v2g.energy.limits import EffectiveLimits
 from v2g.energy.settlement.authorization import challenge_of
 from v2g.energy.settlement.records import SessionStarted
@@ -343,3 +343,14 @@ class Finished(Stage, frozen=True):
     """Only closing is left. `paused` is the stored state of a session that continues later."""
 
     paused: Paused | None = None
+
+
+EXPIRES_SOON: Final = timedelta(days=14)  # V2G20-2218
+"""A contract that ends within this is accepted with a hint."""
+
+
+def on_decided(fact: AuthorizationDecided, stage: Authorizing) -> Authorizing:
+    """Return the stage with the CSMS's answer, unless it belongs to an earlier attempt."""
+    if fact.attempt != stage.attempt or stage.status is not None:
+        return stage
+    return replace(stage, status=fact.status)

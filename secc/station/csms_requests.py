@@ -1,6 +1,8 @@
 """A charger's requests to its CSMS while a vehicle waits: authorization, contract installation, charging needs."""
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -10,6 +12,7 @@ from v2g.errors import OcppError, V2GError
 from v2g.io.runtime.clock import Clock
 from v2g.observe import Observe, Scalar
 from v2g.ocpp.messages.authorization import AuthorizeResponse, IdToken
+from v2g.ocpp.messages.certificates import Get15118EVCertificateResponse
 from v2g.ocpp.messages.data_transfer import VENDOR, DataTransferRequest, DataTransferResponse
 from v2g.ocpp.messages.ev_charging import NotifyEVChargingNeedsResponse
 from v2g_station.blocks.authorization.contracts import (
@@ -19,11 +22,13 @@ from v2g_station.blocks.authorization.contracts import (
     authorize_request,
     describe_chain,
 )
-from v2g_station.blocks.security.certificates import ContractAnswer, ContractRequest
+from v2g_station.blocks.security.certificates import UNREACHABLE, ContractAnswer, ContractRequest, contract_answer
 from v2g_station.blocks.smart_charging.ev_needs import needs_request
 from v2g_station.blocks.transactions.managed import ManagedSessions
-from v2g_station.contract_installation import fetch_contract
 from v2g_station.runner import StationRunner
+
+RETRY_S: Final = 0.5
+"""Real seconds between two attempts to fetch a contract."""
 
 
 class CsmsRequests:
@@ -70,15 +75,37 @@ class CsmsRequests:
         return outcome
 
     async def fetch_contract(self, request: ContractRequest) -> ContractAnswer:
-        """Request a contract for a vehicle (M01). Failures of the CSMS or the network do not raise."""
-        return await fetch_contract(
-            request,
-            self._runner,
-            self._clock,
-            patience=self._config.installation_timeout,
-            message_timeout=self._config.message_timeout,
-            observe=self._observe,
-        )
+        """Request a contract for a vehicle (M01) until its time is over; wait for the connection, and retry where that
+        may help.
+
+        Failures of the CSMS or the network do not raise. If a response is lost, the CSMS answers the repeated request
+        with the next contract (M01.FR.07); the vehicle gets the lost one with its next request.
+        """
+        clock, runner, longest_s = self._clock, self._runner, self._config.message_timeout
+        deadline = clock.monotonic() + self._config.installation_timeout
+        attempt = 0
+        while (rest := deadline - clock.monotonic()) > 0:
+            attempt += 1
+            try:
+                async with asyncio.timeout(rest):
+                    await runner.online.wait()
+                rest = max(0.1, deadline - clock.monotonic())
+                message = request.message(runner.version)
+                answer = await runner.call(message, Get15118EVCertificateResponse, timeout=min(rest, longest_s))
+            except TimeoutError:
+                break
+            except V2GError as error:
+                code = error.answer if isinstance(error, OcppError) else type(error).__name__
+                self._note("contract_request_failed", attempt=attempt, code=code, reason=str(error)[:200])
+                if isinstance(error, OcppError) and code != "InternalError":
+                    return ContractAnswer(status="failed")
+            else:
+                info = answer.status_info
+                reason = info.reason_code if info else ""
+                self._note("contract_answered", status=answer.status, reason=reason, attempt=attempt)
+                return contract_answer(answer)
+            await asyncio.sleep(min(RETRY_S, max(0.0, deadline - clock.monotonic())))
+        return UNREACHABLE
 
     async def attest(self, evidence: Mapping[str, object]) -> None:
         """Send evidence that the charger is whole (R148), or why there is none. Failures do not raise: the CSMS asks

@@ -37,10 +37,9 @@ from v2g_station.blocks.security.certificate_store import RootsChanged, stored_c
 from v2g_station.blocks.smart_charging.high_level import VehicleKnown
 from v2g_station.blocks.transactions.managed import ManagedSessions
 from v2g_station.blocks.transactions.transactions import MeterSample, SignedReading, TransactionRecord, public_key_text
-from v2g_station.charger_port import ChargerPort
 from v2g_station.journal_uploader import STRANGER, JournalUploader
 from v2g_station.kernel.kernel import Command, Moment
-from v2g_station.runner import Saving, StationRunner
+from v2g_station.runner import ChargerPort, Saving, StationRunner
 from v2g_station.station import ChargingStation
 from v2g_station.store import StationStore
 from v2g_station.tls import CsmsTls

@@ -292,14 +292,6 @@ TARGETS: Final[Mapping[str, Target]] = {
         "secc/session/v2g_message/loop.py",
         ("tests/secc/session/v2g_message/test_loop.py", "tests/secc/session/din/test_session.py"),
     ),
-    "secc_2_profile": Target(
-        "secc/session/v2g_message/profile.py",
-        ("tests/secc/session/v2g_message/test_loop.py", "tests/secc/session/d2/test_session.py"),
-    ),
-    "secc_2_status": Target(
-        "secc/session/v2g_message/status.py",
-        ("tests/secc/session/v2g_message/test_loop.py", "tests/secc/session/d2/test_receipts.py"),
-    ),
     "secc_2_contract": Target(
         "secc/session/d2/contract.py",
         ("tests/secc/session/d2/test_contract.py", "tests/secc/session/d2/test_installation.py"),
@@ -307,7 +299,13 @@ TARGETS: Final[Mapping[str, Target]] = {
     "secc_2_ac": Target("secc/session/d2/ac.py", ("tests/secc/session/d2/test_session.py",)),
     "secc_2_delivery": Target(
         "secc/session/v2g_message/delivery.py",
-        ("tests/secc/session/v2g_message/test_delivery.py", "tests/secc/session/din/test_session.py"),
+        (
+            "tests/secc/session/v2g_message/test_delivery.py",
+            "tests/secc/session/v2g_message/test_loop.py",
+            "tests/secc/session/din/test_session.py",
+            "tests/secc/session/d2/test_session.py",
+            "tests/secc/session/d2/test_receipts.py",
+        ),
     ),
     "evcc_2_contract": Target("evcc/session/d2/contract.py", ("tests/evcc/session/d2/test_contract.py",)),
     "evcc_20_safety": Target("evcc/session/d20/safety.py", ("tests/evcc/session/d20/test_safety.py",)),

@@ -11,8 +11,7 @@ import pytest
 
 from secc.energy_manager.grid import Grid
 from secc.session import ports
-from secc.session.config import ControlMode, EnergyService, SeccConfig, SignedDischarge
-from secc.session.energy_transfer import services_of
+from secc.session.config import ControlMode, EnergyService, SeccConfig, SignedDischarge, services_of
 from secc.session.needs import PROFILE_SET
 from secc.session.terms import PriceTerms
 from tests.secc.session.bench import Bench, number

@@ -15,7 +15,7 @@ from secc.session.config import SeccConfig
 from secc.session.facts import SessionFacts
 from secc.session.identity import Connection
 from secc.session.limits import SessionLimits
-from secc.session.paused import Paused
+from secc.session.ports import Paused
 from secc.session.stages import Authorized, Opened
 from v2g.errors import CodecError
 from v2g.exi.declare import Element, Schema, UnsignedInt

@@ -19,7 +19,7 @@ from pki_tools.tree import PkiTree
 from secc.session import ports as se
 from secc.session.config import SeccConfig
 from secc.session.identity import Identity, Trust
-from secc.session.paused import Paused
+from secc.session.ports import Paused
 from tests.charger_session import charger_session
 from tests.trees import known
 from v2g.asn1.discharge import PriceSlot

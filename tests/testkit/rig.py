@@ -15,7 +15,7 @@ from secc.session import ports
 from secc.session.config import SeccConfig
 from secc.session.d20.session import SeccSession
 from secc.session.identity import Identity, Trust
-from secc.session.paused import Paused
+from secc.session.ports import Paused
 from secc.session.session import ChargerSession
 from tests.charger_session import charger_session
 from tests.iso15118.d20.contracts import drawn, own_contract, service

@@ -25,9 +25,14 @@ from secc.session.stages import (
     Starting,
 )
 from secc.session.v2g_message import delivery, loop, parameters, setup
-from secc.session.v2g_message.profile import check_profile
-from secc.session.v2g_message.request_context import Authorizing, Challenged, Paying, RequestContext, Step
-from secc.session.v2g_message.status import dc_evse_status
+from secc.session.v2g_message.delivery import check_profile, dc_evse_status
+from secc.session.v2g_message.request_context import (
+    Authorizing,
+    Challenged,
+    Paying,
+    RequestContext,
+    Step,
+)
 from v2g.errors import SignatureError
 from v2g.exi.declare import Element
 from v2g.iso15118.d2 import schedules, signatures

@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 
 from msgspec.structs import replace
 
-from secc.session.authorization import EXPIRES_SOON
 from secc.session.books import journal_opening
 from secc.session.identity import Contract
 from secc.session.ports import AuthorizeContract
 from secc.session.request_context import Wait, refuse
+from secc.session.stages import EXPIRES_SOON
 from secc.session.v2g_message.request_context import Authorizing, Challenged, Presenting, RequestContext, Step
 from v2g.energy.settlement.authorization import CHALLENGE_BYTES
 from v2g.errors import CertificateError, Iso15118Error, RevocationError, SignatureError

@@ -5,12 +5,11 @@ from types import MappingProxyType
 from typing import Final
 
 from secc.session import ports
-from secc.session.authorization import on_decided
 from secc.session.d2 import charging, contract, installation, setup, stop
 from secc.session.delivery import on_cable_check
 from secc.session.installation import Installing, on_installed
 from secc.session.request_context import Handler, OnFact, awaited, handled
-from secc.session.stages import CableChecking, Stage
+from secc.session.stages import CableChecking, Stage, on_decided
 from secc.session.v2g_message import delivery
 from secc.session.v2g_message.request_context import Authorizing
 from v2g.iso15118.d2.messages import charging as energy

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from secc.session.refusal import negative_response
+from secc.session.v2g_message.session import negative_response
 from v2g.exi.declare import Element
 from v2g.iso15118.d2.charts import Family
 from v2g.iso15118.d2.messages import charging, common

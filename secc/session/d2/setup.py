@@ -5,11 +5,9 @@ from typing import Final
 from msgspec.structs import replace
 
 from secc.session.books import resume_books
-from secc.session.config import EnergyService, SeccConfig
+from secc.session.config import EnergyService, SeccConfig, offered
 from secc.session.d2 import services
-from secc.session.energy_transfer import offered
-from secc.session.paused import Paused
-from secc.session.ports import JoinSession
+from secc.session.ports import JoinSession, Paused
 from secc.session.request_context import refuse
 from secc.session.stages import Fresh, Opened
 from secc.session.v2g_message import setup

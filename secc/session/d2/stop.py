@@ -1,7 +1,6 @@
 """The end of an ISO 15118-2 session, or its pause."""
 
-from secc.session.paused import Paused
-from secc.session.ports import SaveSession, TransactionUpdated
+from secc.session.ports import Paused, SaveSession, TransactionUpdated
 from secc.session.request_context import Wait
 from secc.session.stages import Finished, Stage, Stopped
 from secc.session.v2g_message import delivery

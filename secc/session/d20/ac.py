@@ -10,7 +10,7 @@ from secc.session.config import ControlMode
 from secc.session.d20.loop import displayed, needed, report_costs, report_meter, status
 from secc.session.d20.parameters import discharge_sign, limits_event
 from secc.session.d20.quantities import to_w, watts
-from secc.session.d20.request_context import RequestContext, Step, refuse
+from secc.session.d20.stages import RequestContext, Step, refuse
 from secc.session.ports import SetAcOutput
 from secc.session.power import apply_output, loop_event, overdraw, power
 from secc.session.stages import Charging, Parametrised, Selected, Vehicle

@@ -7,8 +7,7 @@ from typing import Final, TypeVar
 
 from msgspec.structs import replace
 
-from secc.session.d20.request_context import RequestContext, Step, refuse
-from secc.session.d20.stages import Connecting, Disconnecting
+from secc.session.d20.stages import Connecting, Disconnecting, RequestContext, Step, refuse
 from secc.session.ports import Device, MoveDevice, StartPositioning
 from secc.session.request_context import Wait
 from secc.session.stages import Planned, Selected, Stage, Stopped

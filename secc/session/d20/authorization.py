@@ -12,13 +12,11 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from secc.session.authorization import EXPIRES_SOON
-from secc.session.d20.request_context import RequestContext, Step, refuse
-from secc.session.d20.stages import Authorizing, Offered
+from secc.session.d20.stages import Authorizing, Offered, RequestContext, Step, refuse
 from secc.session.identity import Contract
 from secc.session.ports import AuthorizeContract, AuthorizeExternally, TransactionStarted
 from secc.session.request_context import Wait
-from secc.session.stages import Authorized
+from secc.session.stages import EXPIRES_SOON, Authorized
 from v2g.errors import CertificateError, RevocationError, SignatureError
 from v2g.iso15118.d20.messages.common_messages import (
     Authorization,

@@ -8,8 +8,8 @@ from secc.session import delivery
 from secc.session.config import EvseRating
 from secc.session.d20.loop import account
 from secc.session.d20.quantities import milli, to_milli
-from secc.session.d20.request_context import RequestContext, Step, refuse
-from secc.session.d20.scheduling.profile import choose_tuple
+from secc.session.d20.scheduling.schedules import choose_tuple
+from secc.session.d20.stages import RequestContext, Step, refuse
 from secc.session.delivery import READY
 from secc.session.ports import CheckAlignment
 from secc.session.power import apply_output

@@ -9,8 +9,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from secc.session.d20.request_context import RequestContext, Step, refuse
-from secc.session.d20.stages import Offered
+from secc.session.d20.stages import Offered, RequestContext, Step, refuse
 from secc.session.installation import FOR_OTHERS, Installing, forward
 from secc.session.request_context import Wait
 from secc.session.stages import AfterSetup, Authorized

@@ -11,8 +11,8 @@ from secc.session import metering
 from secc.session.config import ControlMode, EvseRating
 from secc.session.d20.parameters import discharge_sign
 from secc.session.d20.quantities import milli, to_milli, to_w, watts
-from secc.session.d20.request_context import RequestContext, Step, refuse
 from secc.session.d20.scheduling import receipts
+from secc.session.d20.stages import RequestContext, Step, refuse
 from secc.session.facts import SessionFacts
 from secc.session.ports import Reported, SetOutput
 from secc.session.power import apply_output, loop_event, power

@@ -4,7 +4,7 @@ from msgspec.structs import replace
 
 from secc.session.config import EvseRating
 from secc.session.d20.quantities import to_milli, to_w, watts
-from secc.session.d20.request_context import RequestContext, Step, refuse
+from secc.session.d20.stages import RequestContext, Step, refuse
 from secc.session.stages import Parametrised, Selected, Vehicle
 from v2g.iso15118.d20.messages.common_types import ResponseCode
 from v2g.iso15118.d20.messages.dc import (

@@ -8,7 +8,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from secc.session.d20.request_context import RequestContext, Step, refuse
+from secc.session.d20.stages import RequestContext, Step, refuse
 from secc.session.stages import Stage, selected_of
 from v2g.iso15118.d20.messages.common_messages import (
     EvCheckInStatus,

@@ -12,9 +12,9 @@ from msgspec.structs import replace
 from secc.session.d20 import ac, parameters, wpt
 from secc.session.d20.loop import account
 from secc.session.d20.refusal import refusal
-from secc.session.d20.request_context import RequestContext, Step, refuse
 from secc.session.d20.scheduling import exchange
-from secc.session.d20.scheduling.profile import choose_tuple
+from secc.session.d20.scheduling.schedules import choose_tuple
+from secc.session.d20.stages import RequestContext, Step, refuse
 from secc.session.power import apply_output
 from secc.session.request_context import Wait
 from secc.session.stages import Awaiting, Charging, Parametrised, Planned, Stopping

@@ -5,11 +5,9 @@ from typing import Final
 from msgspec.structs import replace
 
 from secc.session.books import change_services, discharge_rule, open_books
-from secc.session.config import ControlMode, EnergyService, SeccConfig
-from secc.session.d20.request_context import RequestContext, Step, refuse
+from secc.session.config import ControlMode, EnergyService, SeccConfig, offered
 from secc.session.d20.scheduling.pricing import pricings
-from secc.session.d20.stages import Discovered, Variant
-from secc.session.energy_transfer import offered
+from secc.session.d20.stages import Discovered, RequestContext, Step, Variant, refuse
 from secc.session.ports import Journal
 from secc.session.stages import Authorized, Selected
 from v2g.iso15118.d20.charts import Family

@@ -9,9 +9,8 @@ from typing import ClassVar, Final
 
 from msgspec.structs import replace
 
-from secc.session import energy_transfer, needs, ports
-from secc.session.authorization import on_decided
-from secc.session.config import EnergyService, SeccConfig
+from secc.session import needs, ports
+from secc.session.config import EnergyService, SeccConfig, offered
 from secc.session.d20 import (
     ac,
     acdp,
@@ -29,11 +28,10 @@ from secc.session.d20 import (
 )
 from secc.session.d20.loop import is_unsigned
 from secc.session.d20.refusal import brings_power, fault_code, is_request, refusal
-from secc.session.d20.request_context import Parking, RequestContext, Step
 from secc.session.d20.safety import Iso20Requests
 from secc.session.d20.scheduling import exchange
 from secc.session.d20.side_streams import SideStreams
-from secc.session.d20.stages import Authorizing, Discovered, Fresh
+from secc.session.d20.stages import Authorizing, Discovered, Fresh, Parking, RequestContext, Step
 from secc.session.delivery import on_cable_check
 from secc.session.discharge import SignedDischarge
 from secc.session.facts import SessionFacts
@@ -42,11 +40,11 @@ from secc.session.installation import Installing, on_installed
 from secc.session.limits import SessionLimits
 from secc.session.notices import NOTICES
 from secc.session.pacing import Pace
-from secc.session.paused import Paused
+from secc.session.ports import Paused
 from secc.session.request_context import Handler, OnFact, awaited, handled
 from secc.session.request_context import Step as CommonStep
 from secc.session.session import ChargerSession
-from secc.session.stages import CableChecking, Charging, Finished, Planned, Stage, Stopped, Stopping
+from secc.session.stages import CableChecking, Charging, Finished, Planned, Stage, Stopped, Stopping, on_decided
 from v2g.asn1.discharge import DischargeLimits
 from v2g.energy.discharge import JournalHead
 from v2g.errors import CodecError, Iso15118Error
@@ -323,7 +321,7 @@ class SeccSession(ChargerSession, Session20):
         super()._needs_answered(fact)
 
     def _offered(self, allowed: frozenset[int] | None) -> tuple[EnergyService, ...]:
-        return energy_transfer.offered(self._config.offers(self.family), allowed)
+        return offered(self._config.offers(self.family), allowed)
 
     def _take_device(self, before: ports.Device, device: ports.Device) -> None:
         """Follow the primary or connection device; a fault of it stops power at once."""

@@ -9,11 +9,9 @@ from msgspec.structs import replace
 
 from secc.session.books import discharge_rule, journal_opening, resume_books
 from secc.session.config import SeccConfig
-from secc.session.d20.request_context import RequestContext, Step, refuse
-from secc.session.d20.stages import Fresh, Offered, selected_again
+from secc.session.d20.stages import Fresh, Offered, RequestContext, Step, refuse, selected_again
 from secc.session.installation import is_offered
-from secc.session.paused import Paused
-from secc.session.ports import ForgetSession, JoinSession
+from secc.session.ports import ForgetSession, JoinSession, Paused
 from secc.session.stages import Opened
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages.common_messages import (

@@ -1,9 +1,7 @@
 """The end of a session, or of its first part."""
 
-from secc.session.d20.request_context import RequestContext, Step, refuse
-from secc.session.d20.stages import authorized_of
-from secc.session.paused import Paused
-from secc.session.ports import EmergencyOff, RecordMeter, SaveSession, TransactionUpdated
+from secc.session.d20.stages import RequestContext, Step, authorized_of, refuse
+from secc.session.ports import EmergencyOff, Paused, RecordMeter, SaveSession, TransactionUpdated
 from secc.session.stages import Authorized, Finished, Stage, selected_of
 from v2g.iso15118.d20.messages.common_messages import ChargingSession, SessionStopReq, SessionStopRes
 from v2g.iso15118.d20.messages.common_types import ResponseCode

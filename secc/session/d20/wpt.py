@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from secc.session.d20.loop import displayed, report_costs, report_meter, status
 from secc.session.d20.parameters import limits_event
 from secc.session.d20.quantities import milli, to_milli, to_w, watts
-from secc.session.d20.request_context import RequestContext, Step, refuse
+from secc.session.d20.stages import RequestContext, Step, refuse
 from secc.session.ports import CheckAlignment, RecordMeter, SetWptOutput, StartPairing, StartPositioning
 from secc.session.power import apply_output, loop_event, power
 from secc.session.request_context import Wait

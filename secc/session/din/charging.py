@@ -11,9 +11,8 @@ from secc.session.request_context import Step as CommonStep
 from secc.session.request_context import Wait, refuse
 from secc.session.stages import AfterPlan, Authorized, Awaiting, Charging, Parametrised, Plan, Planned, Stage
 from secc.session.v2g_message import delivery, loop, parameters, setup
-from secc.session.v2g_message.profile import check_profile
+from secc.session.v2g_message.delivery import check_profile, dc_evse_status
 from secc.session.v2g_message.request_context import Authorizing, Paying, RequestContext, Step
-from secc.session.v2g_message.status import dc_evse_status
 from v2g.exi.declare import Element
 from v2g.iso15118.din import schedules
 from v2g.iso15118.din.messages.charging import CurrentDemandReq

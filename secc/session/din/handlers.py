@@ -5,11 +5,10 @@ from types import MappingProxyType
 from typing import Final
 
 from secc.session import ports
-from secc.session.authorization import on_decided
 from secc.session.delivery import on_cable_check
 from secc.session.din import charging, setup
 from secc.session.request_context import Handler, OnFact, awaited, handled
-from secc.session.stages import CableChecking, Stage
+from secc.session.stages import CableChecking, Stage, on_decided
 from secc.session.v2g_message import delivery
 from secc.session.v2g_message.request_context import Authorizing
 from v2g.iso15118.din.messages import charging as energy

@@ -7,10 +7,9 @@ from typing import ClassVar, Final
 from secc.session.config import DinConfig, SeccConfig
 from secc.session.din import setup
 from secc.session.din.handlers import HANDLERS, ON_FACT
-from secc.session.refusal import negative_response
 from secc.session.v2g_message.request_context import MessageSet
 from secc.session.v2g_message.safety import V2gMessageRequests
-from secc.session.v2g_message.session import V2gMessageSession
+from secc.session.v2g_message.session import V2gMessageSession, negative_response
 from v2g.exi.declare import Element
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.din.charts import STRICT

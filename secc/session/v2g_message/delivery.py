@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from secc.session import delivery
 from secc.session.delivery import READY
@@ -22,17 +22,36 @@ from secc.session.stages import (
     Stopped,
 )
 from secc.session.v2g_message.request_context import RequestContext, Step
-from secc.session.v2g_message.status import dc_evse_status
 from v2g.exi.declare import Element
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.engine import dc_status
 from v2g.iso15118.engine.dc_status import Phase
 from v2g.iso15118.engine.physical_values import Rounding, millivolts
-from v2g.iso15118.engine.quirks import PRE_CHARGE_TARGET_CHANGES, PRE_CHARGE_TARGET_OUT_OF_RANGE, Quirk
+from v2g.iso15118.engine.power_schedule import PowerSchedule, exceeds
+from v2g.iso15118.engine.quirks import (
+    CHARGING_PROFILE,
+    PRE_CHARGE_TARGET_CHANGES,
+    PRE_CHARGE_TARGET_OUT_OF_RANGE,
+    Quirk,
+)
 from v2g.observe import Observe
 
 if TYPE_CHECKING:  # declarations of the edition that is spoken only
     from v2g.iso15118.v2g_message import CableCheckReq, PreChargeReq, SessionStopReq, WeldingDetectionReq
+
+
+def check_profile(planned: PowerSchedule | None, allowed: PowerSchedule, context: RequestContext) -> tuple[Quirk, ...]:
+    """Return the quirks of a plan: vehicles in the field send none, or one above PMax [V2G2-224], [V2G2-761].
+
+    Raises Iso15118Error for one above, if the charger is strict.
+    """
+    if planned is not None and exceeds(planned, allowed) is None:
+        return ()
+    if planned is not None and context.strict:
+        raise refuse("FAILED_ChargingProfileInvalid", "the charging profile is above PMax")
+    return (CHARGING_PROFILE,)
+
 
 NO_ERROR: Final = "NO_ERROR"
 
@@ -146,3 +165,9 @@ def pre_charge_response(context: RequestContext) -> Element:
         dc_evse_status=dc_evse_status(Phase.PRE_CHARGE, context),
         evse_present_voltage=context.messages.values.voltage(context.facts.measured.voltage_mv, Rounding.NEAREST),
     )
+
+
+def dc_evse_status(phase: Phase, context: RequestContext) -> Any:
+    """Return the edition's DC_EVSEStatus, with the present notification."""
+    status = dc_status.status(phase, stop=context.stop, renegotiate=context.renegotiate)
+    return context.messages.dc_status(status, max_delay_s=context.delay_s)

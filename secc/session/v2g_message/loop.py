@@ -7,9 +7,8 @@ from msgspec.structs import replace
 from secc.session.ports import SetOutput
 from secc.session.power import apply_output, loop_event, power
 from secc.session.stages import Charging, Vehicle
-from secc.session.v2g_message.delivery import NO_ERROR
+from secc.session.v2g_message.delivery import NO_ERROR, dc_evse_status
 from secc.session.v2g_message.request_context import RequestContext, Step
-from secc.session.v2g_message.status import dc_evse_status
 from v2g.iso15118.engine.dc_status import Phase
 from v2g.iso15118.engine.physical_values import Rounding, milliamperes, millivolts, percent, watts
 from v2g.iso15118.engine.quirks import TARGET_CURRENT_OUT_OF_RANGE, TARGET_VOLTAGE_ZERO

@@ -8,7 +8,7 @@ import msgspec
 
 from secc.session import request_context, stages
 from secc.session.identity import Contract
-from secc.session.paused import Paused
+from secc.session.ports import Paused
 from secc.session.stages import AfterSetup, JournalOpening, Opened
 from v2g.exi.declare import Element
 from v2g.iso15118.engine.dc_status import DcStatus, Stop

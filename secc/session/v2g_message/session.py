@@ -1,8 +1,11 @@
 """The charger's session in ISO 15118-2 and DIN 70121: headers, quirks, failures and status codes that they share."""
 
 from abc import abstractmethod
+from collections.abc import Mapping
+from enum import Enum
 from typing import ClassVar, Final
 
+import msgspec
 from msgspec import structs
 
 from secc.session import ports
@@ -11,7 +14,7 @@ from secc.session.facts import SessionFacts
 from secc.session.identity import Connection
 from secc.session.limits import SessionLimits
 from secc.session.pacing import Pace
-from secc.session.paused import Paused
+from secc.session.ports import Paused
 from secc.session.request_context import Step as CommonStep
 from secc.session.session import CONTACTOR, ChargerSession
 from secc.session.stages import Charging, Finished, Opened
@@ -20,6 +23,7 @@ from v2g.errors import CodecError
 from v2g.exi.declare import Element
 from v2g.iso15118.d2.timing import Timing as Timing2
 from v2g.iso15118.din.timing import Timing as TimingDin
+from v2g.iso15118.engine import app_protocol as app
 from v2g.iso15118.engine import dc_status, sequence
 from v2g.iso15118.engine.app_protocol import SupportedAppProtocolReq, SupportedAppProtocolRes
 from v2g.iso15118.engine.dc_status import Phase, Stop
@@ -29,6 +33,27 @@ from v2g.iso15118.engine.sequence import Chart, State
 from v2g.iso15118.engine.session import OnMessage, ignored
 from v2g.iso15118.engine.v2g_message import Header, MessageSession, body_of, is_request, is_same_session
 from v2g.iso15118.engine.vehicle_quirks import tolerates
+
+
+def negative_response(
+    request: Element,
+    code: str,
+    *,
+    codes: type[Enum],
+    elements: Mapping[str, type[Element]],
+    values: Mapping[str, object],
+) -> Element:
+    """Return the negative response to `request`; `code` is a value of the edition's `codes`.
+
+    `elements` are the edition's messages by name, `values` those of every mandatory field besides ResponseCode and
+    ServiceID. The handshake has one negative response, whatever the code.
+    """
+    if isinstance(request, app.SupportedAppProtocolReq):
+        return app.SupportedAppProtocolRes(response_code=app.ResponseCode.Failed_NoNegotiation)
+    response = elements[type(request).__name__.removesuffix("Req") + "Res"]
+    known = {**values, "response_code": codes(code), "service_id": getattr(request, "service_id", 0)}
+    return response(**{field.name: known[field.name] for field in msgspec.structs.fields(response) if field.required})
+
 
 _CLOSED_AT_ONCE: Final = frozenset({"FAILED_SequenceError", "FAILED_UnknownSession"})
 """Codes after which TCP is closed directly; after any other one a vehicle may still end the session."""

@@ -29,7 +29,7 @@ from secc.evse.ports import (
 from secc.evse.states import Pause, Service
 from secc.session import ports
 from secc.session.config import BasicConfig, ControlMode, EnergyService
-from secc.session.paused import Paused
+from secc.session.ports import Paused
 from v2g.hardware.faults import FAULTS
 from v2g.iec61851.pilot import PilotState
 from v2g.observe import Observe

@@ -23,7 +23,7 @@ from pki_tools.tree import DEFAULTS, PkiTree
 from secc.evse.controller import EvseController
 from secc.evse.paused_session_store import FILE, PausedSessionFile
 from secc.session.config import ControlMode, EnergyService
-from secc.session.paused import Paused
+from secc.session.ports import Paused
 from tests.later import later
 from tests.sealing import new_keys
 from tests.secc.bench_program import BENCH, made

@@ -16,7 +16,7 @@ from secc.session.config import (
     WptRating,
 )
 from secc.session.d20.loop import needed
-from secc.session.d20.request_context import RequestContext
+from secc.session.d20.stages import RequestContext
 from secc.session.facts import SessionFacts
 from secc.session.notices import Notice
 from secc.session.offers import OfferedTuple, Span

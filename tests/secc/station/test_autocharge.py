@@ -8,7 +8,7 @@ import pytest
 from secc.evse.backend import StationBackend
 from secc.hardware.meter import SimulatedMeter
 from secc.session import ports
-from secc.session.energy_transfer import services_of
+from secc.session.config import services_of
 from tests.secc.backend import Backend, backend
 from tests.secc.station.station import Fixture, Recorder
 from v2g_station.blocks.authorization.contracts import CHARGING_ONLY, AuthorizationStatus

@@ -24,7 +24,7 @@ from v2g.ocpp.times import format_time
 from v2g.translate.csms_prices import CsmsPrices
 from v2g_station.blocks.evse import Evse
 from v2g_station.blocks.smart_charging import profile_rules, profiles
-from v2g_station.blocks.smart_charging.profile_context import ProfileContext
+from v2g_station.blocks.smart_charging.profile_times import ProfileContext
 from v2g_station.blocks.smart_charging.profiles import Installed, OpenTransaction, ProfileLimits
 from v2g_station.blocks.transactions.sessions import Sessions
 from v2g_station.blocks.transactions.transactions import TransactionRecord

@@ -4,12 +4,11 @@ from typing import cast
 
 from msgspec.structs import replace
 
-from secc.session.config import ControlMode
+from secc.session.config import ControlMode, offered
 from secc.session.d20.quantities import scaled, to_w
-from secc.session.d20.request_context import RequestContext, Step, refuse
 from secc.session.d20.scheduling.pricing import Wanted, horizon, price_schedule
 from secc.session.d20.scheduling.schedules import Request, entry_powers, offered_tuples, schedule_tuple
-from secc.session.energy_transfer import offered
+from secc.session.d20.stages import RequestContext, Step, refuse
 from secc.session.needs import back_end_plans
 from secc.session.ports import ReportChargingNeeds, ReportChargingPlan
 from secc.session.request_context import Wait

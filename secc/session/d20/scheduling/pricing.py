@@ -11,8 +11,8 @@ from msgspec.structs import replace
 
 from secc.session.config import ControlMode
 from secc.session.d20.quantities import watts
-from secc.session.d20.request_context import RequestContext
 from secc.session.d20.scheduling import csms_prices
+from secc.session.d20.stages import RequestContext
 from secc.session.terms import OverstayTerms, PriceTerms
 from v2g.asn1.discharge import PriceSlot
 from v2g.iso15118.d20.messages.common_types import RationalNumber

@@ -8,7 +8,7 @@ import pytest
 
 from secc.session import ports
 from secc.session.config import ControlMode, EnergyService, SeccConfig
-from secc.session.paused import Paused
+from secc.session.ports import Paused
 from tests.secc.session.bench import AC, AC_BPT, DC, Bench
 from v2g.energy.limits import Setpoint
 from v2g.energy.settlement.records import ServiceChanged

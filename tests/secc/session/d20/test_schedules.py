@@ -261,7 +261,7 @@ def test_a_profile_that_begins_later_is_checked_from_there(make_bench: MakeBench
 def test_a_profile_passes_exactly_when_no_second_of_it_is_above_the_schedule(
     schedule: list[tuple[int, int]], wanted: list[tuple[int, int]], shift: int
 ) -> None:
-    from secc.session.d20.scheduling.profile import _check
+    from secc.session.d20.scheduling.schedules import _check
     from secc.session.offers import OfferedTuple
     from v2g.errors import Iso15118Error
 
