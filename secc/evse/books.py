@@ -15,16 +15,7 @@ from msgspec import UNSET
 from secc.hardware.meter import Meter
 from secc.session import ports
 from v2g.energy.grid_signal import QUARTER_MS
-from v2g.energy.settlement.records import (
-    AnyRecord,
-    EnergyUnmetered,
-    MeteringConfirmed,
-    MeterReading,
-    MeterStatus,
-    SessionStarted,
-    TariffSet,
-    TermsDecided,
-)
+from v2g.energy.settlement import records
 from v2g.energy.settlement.session_journal import CLOCK_STEP_MS, SessionJournal
 from v2g.errors import StoreError
 from v2g.hardware.meters.plausibility import unmetered_mwh
@@ -37,10 +28,10 @@ CLOSED_S: Final = 0.2
 NEWS_S: Final = 1.0
 """Longest sleep before a new tariff is noticed, real seconds."""
 
-_READ_BEFORE: Final[dict[type[AnyRecord], str]] = {
-    TariffSet: "price",
-    TermsDecided: "price",
-    MeteringConfirmed: "confirmation",
+_READ_BEFORE: Final[dict[type[records.AnyRecord], str]] = {
+    records.TariffSet: "price",
+    records.TermsDecided: "price",
+    records.MeteringConfirmed: "confirmation",
 }
 """Reason of the reading before an entry: before other prices, and before a reading that the vehicle confirmed, so that
 the registers are not less after a crash."""
@@ -97,7 +88,7 @@ class Books:
         clock: Clock,
         disk: DiskThread,
         on_line: Callable[[bytes], None],
-        on_status: Callable[[Sequence[MeterStatus], str], None] = lambda status, reason: None,
+        on_status: Callable[[Sequence[records.MeterStatus], str], None] = lambda status, reason: None,
         flowed_mwh: Callable[[], tuple[int, int]] = lambda: (0, 0),
     ) -> None:
         self._open_file = open_file
@@ -148,9 +139,9 @@ class Books:
                 return self.close(reason)
         return None
 
-    def write(self, record: AnyRecord, utc_ms: int | None = None) -> "asyncio.Future[Fact | None]":
+    def write(self, record: records.AnyRecord, utc_ms: int | None = None) -> "asyncio.Future[Fact | None]":
         """Write an entry, of this time or of now; `session_started` opens the file."""
-        if isinstance(record, SessionStarted):
+        if isinstance(record, records.SessionStarted):
             self._journal = _Journal(partial(self._open_file, record.session_id))
             self._began = self._measurements()
         reason = _READ_BEFORE.get(type(record))
@@ -179,13 +170,13 @@ class Books:
         """Return the lines of a reading: a good one, or one that is marked."""
         self._meter.save(sync=False)
         self._metered = True
-        status: list[MeterStatus] = [] if reading.answered else ["missing"]
+        status: list[records.MeterStatus] = [] if reading.answered else ["missing"]
         # whether UTC has moved unlike time since the last reading
         before, self._offset_ms = self._offset_ms, reading.utc_ms - self._clock.elapsed_ms()
         if before is not None and abs(self._offset_ms - before) > CLOCK_STEP_MS * max(1.0, self._clock.scale):
             status.append("time_jump")
         shown = reading.shown or {"import_mwh": 0, "export_mwh": 0}
-        record = MeterReading(**shown, reason=reason, power_w=power_w, soc=soc, status=tuple(status) or UNSET)
+        record = records.MeterReading(**shown, reason=reason, power_w=power_w, soc=soc, status=tuple(status) or UNSET)
         lines = self._session_journal.record(record, reading.utc_ms)
         if found := self._session_journal.state.status:
             self._on_status(found, reason)
@@ -219,7 +210,7 @@ class Books:
         if not any(missing):
             return []
         self._began = flowed, metered
-        record = EnergyUnmetered(import_mwh=missing[0], export_mwh=missing[1])
+        record = records.EnergyUnmetered(import_mwh=missing[0], export_mwh=missing[1])
         return self._session_journal.record(record, utc_ms)
 
     async def close_intervals(self, on_interval: Callable[[ports.MeterRead], None]) -> None:

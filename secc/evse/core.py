@@ -9,31 +9,7 @@ from typing import Final, Literal
 import msgspec
 from msgspec.structs import replace
 
-from secc.evse.ports import (
-    AbortSession,
-    Action,
-    BeginBasic,
-    ClosePaused,
-    FaultChanged,
-    ForgetPaused,
-    JoinPaused,
-    LinkDown,
-    LinkUp,
-    MatchingStarted,
-    MoveLink,
-    PausedFound,
-    PausedStored,
-    Present,
-    SessionEnded,
-    SessionStarted,
-    SetDuty,
-    ShowStatus,
-    ShutDown,
-    Started,
-    StorePaused,
-    SupplyChanged,
-    Tell,
-)
+from secc.evse import ports as evse
 from secc.evse.states import CHARTS, Availability, Pause, Service
 from secc.session import ports
 from secc.session.basic_charging import Way
@@ -84,14 +60,14 @@ class EvseCore:
         self.paused: Paused | None = None
         self.in_service = True
         """Whether new vehicles may use this EVSE; a running or paused session continues."""
-        self._now, self._present = 0.0, Present()
-        self._actions: list[Action] = []
+        self._now, self._present = 0.0, evse.Present()
+        self._actions: list[evse.Action] = []
         self._timers: dict[str, float] = {}
         self._started = self._link = self._leaving = False
         self._reference: str | None = None  # of the running transaction
         self._ending: tuple[str, str] | None = None  # why the running session is to end, for this program and for OCPP
         self._unwanted = ("", "")  # the same of the session that is being saved
-        self._supply = SupplyChanged(charge=True, discharge=True)
+        self._supply = evse.SupplyChanged(charge=True, discharge=True)
         self._pause_requested = False
         self._matching = False  # the vehicle has begun to match
         self._failed = 0  # sessions of this vehicle
@@ -99,13 +75,13 @@ class EvseCore:
 
     # -- for the shell ------------------------------------------------------------------------------------------
 
-    def fact(self, fact: Fact | Command, now: float, present: Present) -> None:
+    def fact(self, fact: Fact | Command, now: float, present: evse.Present) -> None:
         """Handle a fact, or a command of the running session that is about its pause or its transaction."""
         self._now, self._present = now, present
         self._on_fact(fact)
         self._show_availability()
 
-    def tick(self, now: float, present: Present) -> None:
+    def tick(self, now: float, present: evse.Present) -> None:
         """Let due timers expire; harmless when there are none."""
         self._now, self._present = now, present
         for name, at in sorted(self._timers.items(), key=lambda each: each[1]):
@@ -118,7 +94,7 @@ class EvseCore:
         """Return when `tick` must be called, in the clock of `now`, or None."""
         return min(self._timers.values(), default=None)
 
-    def actions(self) -> list[Action]:
+    def actions(self) -> list[evse.Action]:
         """Return the actions since the last call, in order."""
         actions, self._actions = self._actions, []
         return actions
@@ -145,7 +121,7 @@ class EvseCore:
             return "occupied"
         return "" if self.open and not self._leaving else "out_of_service"
 
-    def status(self, present: Present) -> ConnectorStatus | None:
+    def status(self, present: evse.Present) -> ConnectorStatus | None:
         """Return the connector's state; None if unknown."""
         if _at_fault(present):
             return "Faulted"
@@ -160,27 +136,27 @@ class EvseCore:
         match fact:
             case ports.PilotChanged(state=state):
                 self._pilot_changed(state)
-            case FaultChanged(code=code, active=active):
+            case evse.FaultChanged(code=code, active=active):
                 self._fault_changed(code, active=active)
-            case Started(link=link):
+            case evse.Started(link=link):
                 self._start(link=link)
-            case MatchingStarted():
+            case evse.MatchingStarted():
                 self._matching = True
-            case LinkUp():
+            case evse.LinkUp():
                 if self._settings.basic is not None and not self.busy:
                     self._arm("silence", self._settings.basic.timing.conversation_s)
-            case LinkDown(reason=reason):
+            case evse.LinkDown(reason=reason):
                 self._link_down(reason)
             case Serve(operative=operative):
                 self.in_service = operative
                 if operative:
                     self._consider()
-            case SupplyChanged():
+            case evse.SupplyChanged():
                 self._supply = fact
                 self._watch_supply()
-            case SessionStarted():
+            case evse.SessionStarted():
                 self._begin_session()
-            case SessionEnded(reason=reason):
+            case evse.SessionEnded(reason=reason):
                 self._session_ended(reason)
             case ports.TransactionStarted(session_id=session_id):
                 self._reference = session_id
@@ -188,7 +164,7 @@ class EvseCore:
                 self._stop(reference, cause)
             case Restart():
                 self._reset(fact)
-            case ShutDown():
+            case evse.ShutDown():
                 self._leaving = True
                 self._timers.clear()
                 self._abort("shut_down")
@@ -210,7 +186,7 @@ class EvseCore:
     def _start(self, *, link: bool) -> None:
         self._started, self._link = True, link
         if not link and self._settings.basic is None:
-            self._actions.append(SetDuty(HLC_DUTY))  # without matching nothing else requests digital communication
+            self._actions.append(evse.SetDuty(HLC_DUTY))  # without matching nothing else requests digital communication
         if self.pause is Pause.KEPT:
             self._arm("seen", SEEN_S)
         self._consider()
@@ -221,7 +197,7 @@ class EvseCore:
             self._forget_absent()
             self._matching, self._failed, self._left = False, 0, True
             self._disarm("silence")
-        self._actions.append(ShowStatus())
+        self._actions.append(evse.ShowStatus())
         self._consider()
 
     def _fault_changed(self, code: str, *, active: bool) -> None:
@@ -232,7 +208,7 @@ class EvseCore:
             "fault_began" if active else "fault_ended",
             {"fault": code, "component": fault.component, "stops": fault.stops},
         )
-        self._actions.append(ShowStatus())
+        self._actions.append(evse.ShowStatus())
         if not active:
             self._consider()
 
@@ -282,7 +258,7 @@ class EvseCore:
         self._go("service", event)
         self._pause_requested, self._ending = False, None
         self._disarm("silence")
-        self._actions.append(ShowStatus())
+        self._actions.append(evse.ShowStatus())
 
     def _session_ended(self, reason: str) -> None:
         """Prepare the data link and the pilot for the next attempt, or charge without messages."""
@@ -290,7 +266,7 @@ class EvseCore:
         self._go("service", "session ends")
         self._reference = None
         self._disarm("supply")
-        self._actions.append(ShowStatus())
+        self._actions.append(evse.ShowStatus())
         if before is Service.BASIC and self._left:
             self._consider()  # the next vehicle, which may have come while the last journal was being closed
         if before is not Service.SESSION:
@@ -299,13 +275,13 @@ class EvseCore:
         if not self._link or self._failed_too_often(reason):
             return
         if reason == "finished" or not self._plugged or _at_fault(self._present) or not self.open:
-            self._actions.append(MoveLink("terminate"))
+            self._actions.append(evse.MoveLink("terminate"))
         elif reason == "paused":
-            self._actions.append(MoveLink("pause"))
+            self._actions.append(evse.MoveLink("pause"))
             if self._pause_requested and not self._starved:
-                self._actions.append(MoveLink("wake_up"))  # energy came back while the vehicle was pausing
+                self._actions.append(evse.MoveLink("wake_up"))  # energy came back while the vehicle was pausing
         else:
-            self._actions.append(MoveLink("restart", reason))
+            self._actions.append(evse.MoveLink("restart", reason))
 
     # -- basic charging: when a vehicle never matched, stopped responding, or failed repeatedly -----------------
 
@@ -330,32 +306,32 @@ class EvseCore:
             return False
         self._left = False
         if self._link:
-            self._actions.append(MoveLink("hand_over"))
+            self._actions.append(evse.MoveLink("hand_over"))
         self._observe("basic", "fallback", {"reason": reason, "way": way})
         self._forget("not_resumed", "Other")  # who has paused cannot be recognised without messages
         self._serve("ISO 15118 is not possible")
-        self._actions.append(BeginBasic(way))
+        self._actions.append(evse.BeginBasic(way))
         return True
 
     # -- the paused session -------------------------------------------------------------------------------------
 
     def _on_pause(self, fact: Fact | Command) -> None:
         match fact:
-            case PausedFound(paused=paused):
+            case evse.PausedFound(paused=paused):
                 self._replace_paused(paused, "found at start")
                 self._observe("session", "kept", {"session_id": paused.session_id.hex()})
             case ports.SaveSession(paused=paused):
                 self._replace_paused(paused, "vehicle pauses")
-                self._actions.append(StorePaused(paused))
+                self._actions.append(evse.StorePaused(paused))
                 if self._ending is not None:
                     self._forget(*self._ending)
-            case PausedStored(session_id=session_id, error=error) if self._paused_as(session_id.hex()):
+            case evse.PausedStored(session_id=session_id, error=error) if self._paused_as(session_id.hex()):
                 self._stored(error)
             case AllowEnergyTransfer(reference=reference, modes=modes):
                 self._allow(reference, services_of(modes))
             case ports.JoinSession() if self.kept is not None:
                 self._reference = self.kept.session_id.hex()
-                self._actions.append(JoinPaused(self.kept.session_id))
+                self._actions.append(evse.JoinPaused(self.kept.session_id))
                 self._go("pause", "vehicle resumes")
             case ports.ForgetSession(reason=reason, stopped_reason=stopped):
                 self._forget(reason, stopped)
@@ -388,7 +364,7 @@ class EvseCore:
             self.paused = replace(paused, allowed=services)
             if self.kept is not None:
                 self._tell(ports.PausedSessionChanged(self.kept))
-            self._actions.append(StorePaused(self.paused))
+            self._actions.append(evse.StorePaused(self.paused))
         elif self._reference == reference:
             self._tell(ports.EnergyTransferAllowed(services))
 
@@ -401,7 +377,7 @@ class EvseCore:
         """Close the session of a paused vehicle that will not return, as soon as it is stored. `stopped` is OCPP's."""
         if self.pause is Pause.SAVING:
             self._unwanted = (reason, stopped)
-            self._actions.append(ForgetPaused())
+            self._actions.append(evse.ForgetPaused())
         elif self.pause is Pause.KEPT:
             self._close_paused(reason, stopped)
         self._go("pause", "cannot return")
@@ -409,9 +385,9 @@ class EvseCore:
     def _close_paused(self, reason: str, stopped: str, *, delete: bool = True) -> None:
         assert self.paused is not None
         self._disarm("seen")
-        self._actions.append(ForgetPaused())
+        self._actions.append(evse.ForgetPaused())
         self._tell(ports.PausedSessionChanged(None))
-        self._actions.append(ClosePaused(self.paused.session_id, reason, stopped, delete))
+        self._actions.append(evse.ClosePaused(self.paused.session_id, reason, stopped, delete))
 
     # -- vehicles without energy --------------------------------------------------------------------------------
 
@@ -431,7 +407,7 @@ class EvseCore:
         if not self._starved:
             self._disarm("supply")
             if self.kept is not None:
-                self._actions.append(MoveLink("wake_up"))
+                self._actions.append(evse.MoveLink("wake_up"))
             return
         if self.service is not Service.SESSION:
             return
@@ -461,7 +437,7 @@ class EvseCore:
         if unavailable is not (self.availability is Availability.UNAVAILABLE):
             self._go("availability", "fault, or out of service" if unavailable else "available again")
             self._disarm("silence")  # afterwards the vehicle matches again
-            self._actions.append(MoveLink("hold" if unavailable else "release"))
+            self._actions.append(evse.MoveLink("hold" if unavailable else "release"))
 
     def _go(self, chart: Literal["service", "pause", "availability"], event: str) -> None:
         """Follow a chart."""
@@ -472,11 +448,11 @@ class EvseCore:
 
     def _tell(self, fact: Fact) -> None:
         if self.busy:
-            self._actions.append(Tell(fact))
+            self._actions.append(evse.Tell(fact))
 
     def _abort(self, reason: str) -> None:
         if self.busy:
-            self._actions.append(AbortSession(reason))
+            self._actions.append(evse.AbortSession(reason))
 
     def _observe(self, stage: str, name: str, data: dict[str, str | bool]) -> None:
         self._actions.append(Observe(stage, name, {**data}))
@@ -489,6 +465,6 @@ class EvseCore:
             self._timers.pop(name, None)
 
 
-def _at_fault(present: Present) -> bool:
+def _at_fault(present: evse.Present) -> bool:
     """Return whether the hardware forbids energy."""
     return any(FAULTS[code].stops for code in present.faults)

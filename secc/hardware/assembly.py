@@ -27,20 +27,7 @@ from secc.hardware.simulated import BenchAcEvse, BenchEvse, SimulatedMains, make
 from secc.hardware.wpt import INPUT_MV, WptEvse
 from secc.session.config import SeccConfig
 from v2g.errors import ConfigError, StoreError, TransportError
-from v2g.hardware.interfaces import (
-    BoardMonitor,
-    BoardParts,
-    Cabinet,
-    ChargerPilot,
-    Contactor,
-    EmergencyOutput,
-    EnergyMeter,
-    IsolationMonitor,
-    PhaseSwitch,
-    PowerStage,
-    SelfTest,
-    StageParts,
-)
+from v2g.hardware import interfaces
 from v2g.io.hardware.driver import DriverContext, PowerKind
 from v2g.io.hardware.emergency import Emergency
 from v2g.io.runtime.clock import Clock
@@ -58,7 +45,7 @@ from v2g.iso15118.d20.charts import Family
 from v2g.observe import Observe
 from v2g.safety import ChargerRating
 
-Power = tuple[PowerStage, IsolationMonitor, SelfTest | None]
+Power = tuple[interfaces.PowerStage, interfaces.IsolationMonitor, interfaces.SelfTest | None]
 
 _FAMILIES: Final[dict[Kind, Family]] = {"dc": Family.DC, "ac": Family.AC, "wpt": Family.WPT, "acdp": Family.ACDP}
 
@@ -74,7 +61,7 @@ class Assembled:
     evse: Evse
     meter: Meter
     safety: SafetyChannel
-    pilot: ChargerPilot | None = None
+    pilot: interfaces.ChargerPilot | None = None
     medium: Medium | None = None
 
 
@@ -84,9 +71,9 @@ class BareParts:
     None without direct current."""
 
     safety: SafetyChannel
-    board: BoardParts
+    board: interfaces.BoardParts
     meter: Meter
-    stage: StageParts | None = None
+    stage: interfaces.StageParts | None = None
 
 
 @dataclass
@@ -138,7 +125,7 @@ class Assembly:
         stage = None
         if self.config.kind in ("dc", "acdp"):
             power, isolation, _ = await self._power(board.contactor, meter)
-            stage = StageParts(power, isolation)
+            stage = interfaces.StageParts(power, isolation)
         return BareParts(safety, board, meter, stage)
 
     def _begin(self) -> SafetyChannel:
@@ -189,7 +176,7 @@ class Assembly:
         self._evse = evse = await EVSES[config.kind](self, parts)
         return Assembled(evse, meter, safety, board.pilot, self._simulation.medium)
 
-    async def _open_parts(self) -> tuple[Meter, BoardParts]:
+    async def _open_parts(self) -> tuple[Meter, interfaces.BoardParts]:
         """Open what all kinds have."""
         config, safety = self.config, self._safety
         self._faults = make_faults(config.simulated, self.clock)
@@ -211,20 +198,20 @@ class Assembly:
         meter: Meter = (
             measuring
             if isinstance(measuring, SimulatedMeter)
-            else RemoteMeter(self.meter_serial, safety.guard(measuring, EnergyMeter), self.clock.monotonic)
+            else RemoteMeter(self.meter_serial, safety.guard(measuring, interfaces.EnergyMeter), self.clock.monotonic)
         )
-        board: BoardParts = await self._open("pilot")
+        board: interfaces.BoardParts = await self._open("pilot")
         if board.pilot is None and self._simulation.plug:
             raise ConfigError(f"the driver {config.pilot!r} has no control pilot", hint="a plug needs one")
-        pilot = None if board.pilot is None else safety.guard(board.pilot, ChargerPilot)
+        pilot = None if board.pilot is None else safety.guard(board.pilot, interfaces.ChargerPilot)
         if pilot is not None:
             safety.pilot(pilot)
         if board.monitor is not None:
-            safety.forward_to(safety.guard(board.monitor, BoardMonitor))
-        contactor = safety.contactor(safety.guard(board.contactor, Contactor))
-        phases = None if board.phases is None else safety.guard(board.phases, PhaseSwitch)
-        cabinet = safety.guard(board.cabinet, Cabinet)
-        return meter, BoardParts(pilot, contactor, cabinet, board.self_test, phases=phases)
+            safety.forward_to(safety.guard(board.monitor, interfaces.BoardMonitor))
+        contactor = safety.contactor(safety.guard(board.contactor, interfaces.Contactor))
+        phases = None if board.phases is None else safety.guard(board.phases, interfaces.PhaseSwitch)
+        cabinet = safety.guard(board.cabinet, interfaces.Cabinet)
+        return meter, interfaces.BoardParts(pilot, contactor, cabinet, board.self_test, phases=phases)
 
     async def _emergency(self) -> Emergency:
         """Open the emergency output with its record. Raises StoreError for an unreadable one."""
@@ -233,10 +220,10 @@ class Assembly:
         disk = self.disk
         if disk is None:
             self.stack.push_async_callback((disk := DiskThread()).close)
-        output = self._safety.guard(await self._open("emergency"), EmergencyOutput)
+        output = self._safety.guard(await self._open("emergency"), interfaces.EmergencyOutput)
         return Emergency(output, log, disk, utc_ms=self.clock.utc_ms, observe=self.observe)
 
-    async def _open(self, kind: PowerKind, contactor: Contactor | None = None) -> Any:
+    async def _open(self, kind: PowerKind, contactor: interfaces.Contactor | None = None) -> Any:
         """Open a part with its driver. Raises ConfigError or TransportError."""
         settings = settings_of(self.config, kind)
         context = DriverContext(
@@ -316,11 +303,11 @@ class Assembly:
         """Return the common settings of all kinds: the report interval, and the meter's maximum rate."""
         return {"report_s": self.config.simulated.report_s, "most_w": max(powers_w)}
 
-    async def _power(self, contactor: Contactor, meter: Meter) -> Power:
+    async def _power(self, contactor: interfaces.Contactor, meter: Meter) -> Power:
         """Return the direct-current stage, metered if the meter is simulated."""
-        made: StageParts = await self._open("stage", contactor)
-        stage = self._safety.guard(made.stage, PowerStage)
-        isolation = self._safety.guard(made.isolation, IsolationMonitor)
+        made: interfaces.StageParts = await self._open("stage", contactor)
+        stage = self._safety.guard(made.stage, interfaces.PowerStage)
+        isolation = self._safety.guard(made.isolation, interfaces.IsolationMonitor)
         if isinstance(meter, SimulatedMeter):
             stage.on_report(lambda each: meter.flow(self.clock.elapsed_ms(), each.voltage_mv, each.current_ma))
         self._compare(lambda: stage.present.power_w, meter, *self._dc_rating)

@@ -7,7 +7,7 @@ be of the declared types, within their ranges. The charger gets the last valid v
 import asyncio
 import enum
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache, partial
 from types import MappingProxyType, NoneType
 from typing import Any, Final, TypeVar, cast, get_args, get_type_hints
@@ -154,9 +154,7 @@ class _Guard:
         except Exception as error:  # noqa: BLE001
             self._failed(f"{self._interface.__name__}.{name}: {_said(error)}")
 
-    def _on_report(
-        self, name: str, declared: tuple[_Value, ...], callback: Callable[..., None], *reported: Any
-    ) -> None:
+    def _on_report(self, name: str, declared: tuple[_Value, ...], callback: Any, *reported: Any) -> None:
         """Pass on what a driver reports."""
         try:
             values = [self._valid(value, each) for value, each in zip(reported, declared, strict=True)]

@@ -5,7 +5,7 @@ A handler gets a request, the stage of the session (`secc.session.stages`) and t
 """
 
 from collections.abc import Callable
-from typing import Protocol, TypedDict, TypeVar
+from typing import Any, Protocol, TypedDict, TypeVar
 
 import msgspec
 
@@ -140,10 +140,10 @@ StageT = TypeVar("StageT", bound=Stage)
 ContextT = TypeVar("ContextT", bound=RequestContext)
 FactT = TypeVar("FactT", bound=Fact)
 
-Handler = Callable[..., Step | Wait]
+Handler = Callable[[Any, Any, Any], Step | Wait]
 """(request, stage, the edition's RequestContext) -> result. The chart lets no request in at another stage."""
 
-OnFact = Callable[..., Stage]
+OnFact = Callable[[Any, Any], Stage]
 """(fact, stage) -> stage."""
 
 

@@ -13,7 +13,7 @@ from typing import ClassVar, Final
 
 from msgspec.structs import replace
 
-from secc.session import delivery, needs, ports
+from secc.session import delivery, needs, ports, stages
 from secc.session.books import SessionBooks
 from secc.session.config import ControlMode, SeccConfig
 from secc.session.facts import SessionFacts
@@ -26,22 +26,6 @@ from secc.session.pacing import Pace, Pacing
 from secc.session.ports import Paused
 from secc.session.power import DIRECTION_CHANGE, apply_output, direction
 from secc.session.request_context import ChargerTiming, CommonContext, Handler, OnFact, RequestContext, Step
-from secc.session.stages import (
-    Authorizing,
-    Awaiting,
-    Charging,
-    Finished,
-    Fresh,
-    Opened,
-    PreCharging,
-    Selected,
-    Stage,
-    Starting,
-    Stopping,
-    Vehicle,
-    parametrised_of,
-    selected_of,
-)
 from secc.session.supply import Supply, withheld_by
 from secc.session.turnaround import Turnaround
 from v2g.asn1.discharge import DischargeLimits
@@ -88,7 +72,7 @@ class ChargerSession(Session):
     handlers: ClassVar[Mapping[str, Handler]]
     """Name of the request -> its handler. A request of the chart without handler is out of order."""
 
-    on_facts: ClassVar[Mapping[type[Fact], tuple[type[Stage], OnFact]]]
+    on_facts: ClassVar[Mapping[type[Fact], tuple[type[stages.Stage], OnFact]]]
     """Facts that a stage waits for, and their handlers."""
 
     parameters: ClassVar[frozenset[str]]
@@ -120,8 +104,8 @@ class ChargerSession(Session):
         self._supply = Supply(self._time, config.no_energy)
         self._driving: ports.Output | None = None
         """The output that `_turnaround` knows of."""
-        self._stage: Stage = Fresh()
-        self._vehicle: Vehicle | None = None
+        self._stage: stages.Stage = stages.Fresh()
+        self._vehicle: stages.Vehicle | None = None
         self._needs = ReportedNeeds()
         self._pending: Element | None = None
         """The request that waits for a fact."""
@@ -141,12 +125,12 @@ class ChargerSession(Session):
         return self._facts
 
     @property
-    def stage(self) -> Stage:
+    def stage(self) -> stages.Stage:
         """The progress of the session, with its data (`secc.session.stages`)."""
         return self._stage
 
     @property
-    def vehicle(self) -> Vehicle | None:
+    def vehicle(self) -> stages.Vehicle | None:
         """The vehicle's latest limits and state of charge."""
         return self._vehicle
 
@@ -224,7 +208,7 @@ class ChargerSession(Session):
     @property
     def _bounds_voltage(self) -> bool:
         """Whether voltage is present for a vehicle that has not begun to charge."""
-        return isinstance(self._stage, PreCharging) and bool(self._stage.target_mv)
+        return isinstance(self._stage, stages.PreCharging) and bool(self._stage.target_mv)
 
     @property
     def _follows_pilot(self) -> bool:
@@ -328,9 +312,9 @@ class ChargerSession(Session):
         before, self.state = self.state, sequence.advance(self.state, request, step.response, self._chart)
         self._on_step(request, step, before)
         if before is State.SESSION_SETUP:
-            assert isinstance(step.stage, Opened | Selected)
+            assert isinstance(step.stage, stages.Opened | stages.Selected)
             self.session_id = step.stage.session_id
-        if self.state is State.PAUSED and not (isinstance(step.stage, Finished) and step.stage.paused):
+        if self.state is State.PAUSED and not (isinstance(step.stage, stages.Finished) and step.stage.paused):
             self.state = State.ENDED  # nothing was stored that could be joined
         if self.state is State.PAUSED:
             self._keep()
@@ -344,7 +328,7 @@ class ChargerSession(Session):
 
     def _after(self, request: Element, before: State) -> None:
         """Carry out the effects of an answered request, and start the timers of the next one."""
-        if isinstance(self._stage, Finished):
+        if isinstance(self._stage, stages.Finished):
             self._time.timers.clear()
             self._arm("close", self._linger_s)  # V2G20-1633, -1643: the vehicle closes first
             return
@@ -368,7 +352,7 @@ class ChargerSession(Session):
         if self._bounds_voltage:
             if "pre_charge" not in self._time.timers:
                 self._arm("pre_charge", self._timing.secc_pre_charge)
-        elif not isinstance(self._stage, Starting):
+        elif not isinstance(self._stage, stages.Starting):
             self._disarm("pre_charge")
 
     def _fail(self, request: Element, code: str, why: str, reason: str = "", *, stream: int | None = None) -> None:
@@ -381,7 +365,7 @@ class ChargerSession(Session):
     # -- facts --------------------------------------------------------------------------------------------------
 
     def _on_fact(self, fact: Fact) -> None:
-        if isinstance(self._stage, Finished):
+        if isinstance(self._stage, stages.Finished):
             return
         before, self._facts = self._facts, self._facts.updated(fact)
         awaited = self.on_facts.get(type(fact))
@@ -398,7 +382,7 @@ class ChargerSession(Session):
                 self._turning()
                 self._watch_voltage()
             case ports.PausedSessionChanged(paused=paused):
-                self._paused = paused if isinstance(self._stage, Fresh) else self._paused
+                self._paused = paused if isinstance(self._stage, stages.Fresh) else self._paused
             case ports.ChargingNeedsAnswered():
                 self._needs_answered(fact)
             case ports.ContactorState():
@@ -412,14 +396,14 @@ class ChargerSession(Session):
 
     def _needs_answered(self, fact: ports.ChargingNeedsAnswered) -> None:
         """Plan by the back end's answer. A rejection ends the session (Q01.FR.06)."""
-        if isinstance(self._stage, Awaiting):
+        if isinstance(self._stage, stages.Awaiting):
             self._stage = needs.on_needs_answered(fact, self._stage)
         elif fact.status == needs.REJECTED and self._selected() is not None:
             self._terminate("energy_transfer_rejected")
 
     def _take_demand(self, fact: Fact) -> None:
         """Carry out what CSMS, grid or operator demand."""
-        if isinstance(fact, ports.GridChanged | ProfileTaken) and isinstance(self._stage, Awaiting):
+        if isinstance(fact, ports.GridChanged | ProfileTaken) and isinstance(self._stage, stages.Awaiting):
             self._stage = replace(self._stage, status=needs.PROFILE_SET)  # the awaited limits or profile
         match fact:
             case ports.GridChanged():
@@ -438,7 +422,7 @@ class ChargerSession(Session):
             case ports.PhasesChanged():
                 self._replan()
             case ports.StopRequested():
-                if isinstance(self._stage, Authorizing):
+                if isinstance(self._stage, stages.Authorizing):
                     # a pending decision becomes a refusal (V2G20-2230)
                     refused = self._stage.status or AuthorizationStatus.REFUSED
                     self._stage = replace(self._stage, status=refused)
@@ -446,7 +430,7 @@ class ChargerSession(Session):
             case ports.RenegotiationRequested():
                 self._notify("ScheduleRenegotiation")
             case ports.MeteringConfirmationRequested():
-                if self._config.metering_confirmation and isinstance(self._stage, Charging) and self._contract():
+                if self._config.metering_confirmation and isinstance(self._stage, stages.Charging) and self._contract():
                     self._notify("MeteringConfirmation")
 
     def _terminate(self, reason: str) -> None:
@@ -464,19 +448,19 @@ class ChargerSession(Session):
     @property
     def _use(self) -> Use:
         match self._stage:
-            case Starting():
+            case stages.Starting():
                 return Use.CLOSING
-            case Stopping():
+            case stages.Stopping():
                 return Use.OPENING
-            case Charging(held=held, closing=closing):
+            case stages.Charging(held=held, closing=closing):
                 return Use.CLOSING if closing else Use.HELD if held else Use.CHARGING
         return Use.NONE
 
     def _take_contactor(self, fact: ports.ContactorState) -> None:
         wrong = self._guard.contactor(fact, self._use)
-        if isinstance(self._stage, Starting | Stopping):
+        if isinstance(self._stage, stages.Starting | stages.Stopping):
             self._stage = delivery.on_contactor(fact, self._stage)
-        elif isinstance(self._stage, Charging) and self._stage.closing:
+        elif isinstance(self._stage, stages.Charging) and self._stage.closing:
             if fact.closed:  # not before: an opening by the interlock takes back what is permitted
                 self._stage = replace(self._stage, held=False, closing=False)
                 self._perform(self._follow())
@@ -495,7 +479,7 @@ class ChargerSession(Session):
     def _take_pilot(self, state: PilotState) -> None:
         if not self._follows_pilot:
             return
-        if self._kind is Family.AC and isinstance(self._stage, Charging) and state in _HOLDING:
+        if self._kind is Family.AC and isinstance(self._stage, stages.Charging) and state in _HOLDING:
             self._hold()
         elif reason := self._guard.pilot(state, self._use):
             self._on_abort(reason)
@@ -504,10 +488,14 @@ class ChargerSession(Session):
         """Open for an AC vehicle that interrupts by its pilot, and where the grid demands it: the loop continues
         without energy."""
         stage, tripped = self._stage, self._facts.response.trip
-        if self._kind is Family.AC and isinstance(stage, Starting) and tripped:
+        if self._kind is Family.AC and isinstance(stage, stages.Starting) and tripped:
             self._perform((ports.OpenContactors(),))
         held = tripped or self._facts.pilot is PilotState.B
-        if self._kind is not Family.AC or not isinstance(stage, Charging) or held is (stage.held and not stage.closing):
+        if (
+            self._kind is not Family.AC
+            or not isinstance(stage, stages.Charging)
+            or held is (stage.held and not stage.closing)
+        ):
             return
         self._stage = replace(stage, held=True, closing=not held)
         self._perform((*self._follow(), ports.OpenContactors() if held else ports.CloseContactors()))
@@ -525,7 +513,7 @@ class ChargerSession(Session):
             self._fail(self._pending, code, known.sentence if known else fault, fault)
             return
         self._settle(fault)
-        self._stage, self._doomed = Finished(), fault
+        self._stage, self._doomed = stages.Finished(), fault
         self._time.timers.clear()
         self._arm("close", self._timing.close)
 
@@ -544,8 +532,8 @@ class ChargerSession(Session):
             self._needs.ask_again()
         self._observe("loop", "notice", notification=notification)
 
-    def _selected(self) -> Selected | None:
-        return selected_of(self._stage)
+    def _selected(self) -> stages.Selected | None:
+        return stages.selected_of(self._stage)
 
     def _contract(self) -> Contract | None:
         selected = self._selected()
@@ -558,7 +546,7 @@ class ChargerSession(Session):
         for command in commands:
             match command:
                 case ports.ReportChargingNeeds(needs=known):
-                    if not self._needs.report(known, charging=isinstance(self._stage, Charging)):
+                    if not self._needs.report(known, charging=isinstance(self._stage, stages.Charging)):
                         continue
                 case ports.JoinSession():
                     assert self._paused is not None
@@ -597,7 +585,7 @@ class ChargerSession(Session):
     def _end(self, reason: str) -> None:
         """Settle and close at once."""
         self._settle(reason)
-        self._stage = Finished()
+        self._stage = stages.Finished()
         self._close(self._doomed or reason)
 
     def _on_timer(self, name: str) -> None:
@@ -616,7 +604,7 @@ class ChargerSession(Session):
                 self._on_fault("over_voltage")
             case "terminate":
                 self._on_abort(self._stop_reason)
-            case "silence" if isinstance(self._stage, Charging):
+            case "silence" if isinstance(self._stage, stages.Charging):
                 self._stage = replace(self._stage, alive=False)
                 self._observe("power", "loop_silent", state=self.state.value)
                 self._perform(self._follow())
@@ -636,10 +624,10 @@ class ChargerSession(Session):
     def _on_broken(self, error: CodecError) -> None:
         self._stop_power("undecodable")
         self._observe("session", "undecodable", error=str(error), state=self.state.value)
-        self._end(self._finished if isinstance(self._stage, Finished) else "undecodable")
+        self._end(self._finished if isinstance(self._stage, stages.Finished) else "undecodable")
 
     def _on_eof(self) -> None:
-        if isinstance(self._stage, Finished):
+        if isinstance(self._stage, stages.Finished):
             self._close(self._finished)
         else:
             self._on_abort("connection_lost")
@@ -656,7 +644,7 @@ class ChargerSession(Session):
     # -- limits and output --------------------------------------------------------------------------------------
 
     def _take_vehicle_limits(self) -> None:
-        parametrised = parametrised_of(self._stage)
+        parametrised = stages.parametrised_of(self._stage)
         assert parametrised is not None
         if parametrised.vehicle is self._vehicle:
             return
@@ -692,7 +680,7 @@ class ChargerSession(Session):
     def _follow(self) -> tuple[Command | Observe, ...]:
         """Return the commands for the present limits, set points and signatures."""
         stage = self._stage
-        if not isinstance(stage, Charging) or stage.output is None:
+        if not isinstance(stage, stages.Charging) or stage.output is None:
             return ()
         self._stage, commands = apply_output(stage, self._request_context(waited=False))
         self._await_turn()
@@ -700,7 +688,7 @@ class ChargerSession(Session):
 
     def _turning(self) -> int:
         """Note how power flows now; return the direction that has to wait."""
-        output = self._stage.output if isinstance(self._stage, Charging) else None
+        output = self._stage.output if isinstance(self._stage, stages.Charging) else None
         if output is not self._driving:
             self._driving = output
             self._turnaround.drive(0 if output is None else direction(output))
@@ -709,7 +697,7 @@ class ChargerSession(Session):
 
     def _await_turn(self) -> None:
         """Look again after the dead time, if the output waits for it."""
-        limits = self._stage.limits if isinstance(self._stage, Charging) else None
+        limits = self._stage.limits if isinstance(self._stage, stages.Charging) else None
         if limits is not None and DIRECTION_CHANGE in (limits.charge_source, limits.discharge_source):
             self._turning()
             self._turnaround.arm()
@@ -718,7 +706,7 @@ class ChargerSession(Session):
         """Report a loop without energy, whichever side's limit is 0, and end it in the configured time. A set point of
         0 W is an order."""
         stage, waits = self._stage, self._stopping or self._limits.setpoint_at(self._time.utc_ms) is not None
-        counted = stage if isinstance(stage, Charging) and not waits else None
+        counted = stage if isinstance(stage, stages.Charging) and not waits else None
         event = self._supply.look("" if counted is None else withheld_by(counted, self._facts.measured))
         self._perform(() if event is None else (event,))
         if self._supply.over:
@@ -742,5 +730,5 @@ class ChargerSession(Session):
 
     def _replan(self) -> None:
         """Ask a vehicle that follows a schedule for a new choice, since the offered ones have changed."""
-        if isinstance(self._stage, Charging) and self._stage.chosen is not None:
+        if isinstance(self._stage, stages.Charging) and self._stage.chosen is not None:
             self._notify("ScheduleRenegotiation")

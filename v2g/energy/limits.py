@@ -278,8 +278,8 @@ def choose_setpoint(setpoints: Iterable[Setpoint], utc_ms: int) -> Setpoint | No
 
 
 class GridResponse(msgspec.Struct, frozen=True):
-    """Required change of power for the grid: a shift by `delta_w`, limited to `floor_w` (below 0: the most that may leave
-    the vehicle; above 0: the least that must enter it) and `ceiling_w` (the most that may enter it; None means no
+    """Required change of power for the grid: a shift by `delta_w`, limited to `floor_w` (below 0: the most that may
+    leave the vehicle; above 0: the least that must enter it) and `ceiling_w` (the most that may enter it; None means no
     limit), rising by at most `ramp_percent` of the rating per second (0: at once). `trip`: the grid's time for that is
     over; mains are disconnected, and no vehicle is asked."""
 

@@ -5,19 +5,8 @@ from functools import partial
 from typing import Final
 
 from v2g.errors import OcppError
+from v2g.ocpp.messages import display as ocpp
 from v2g.ocpp.messages.base import Message
-from v2g.ocpp.messages.display import (
-    ClearDisplayMessageRequest,
-    ClearDisplayMessageResponse,
-    DisplayMessageStatus,
-    GetDisplayMessagesRequest,
-    GetDisplayMessagesResponse,
-    MessageInfo,
-    MessageState,
-    NotifyDisplayMessagesRequest,
-    SetDisplayMessageRequest,
-    SetDisplayMessageResponse,
-)
 from v2g.ocpp.times import parse_time
 from v2g_station.blocks.availability import Availability
 from v2g_station.blocks.evse import Evse
@@ -33,7 +22,7 @@ _RANK: Final[Mapping[str, int]] = {"AlwaysFront": 0, "InFront": 1, "NormalCycle"
 class Show(Command, frozen=True, kw_only=True):
     """Display these messages: one, or several of the same priority in turn; if empty, the station's own screen."""
 
-    messages: tuple[MessageInfo, ...]
+    messages: tuple[ocpp.MessageInfo, ...]
 
 
 class Display:
@@ -50,8 +39,8 @@ class Display:
     ) -> None:
         self._k = kernel
         self._evses = evses
-        self._all = {info.id: info for info in kernel.stored("display", MessageInfo).values()}
-        self._shown: tuple[MessageInfo, ...] = ()
+        self._all = {info.id: info for info in kernel.stored("display", ocpp.MessageInfo).values()}
+        self._shown: tuple[ocpp.MessageInfo, ...] = ()
         self._availability, self._managed = availability, managed
         sessions.on_change.append(lambda _: self._changed())
         sessions.on_ended.append(self._transaction_ended)
@@ -65,12 +54,12 @@ class Display:
 
     # -- the CSMS
 
-    def _set(self, request: SetDisplayMessageRequest) -> Message:
+    def _set(self, request: ocpp.SetDisplayMessageRequest) -> Message:
         """O01, O02, O06."""
         info = request.message
         status = self._refuse(info)
         if status != "Accepted":
-            return SetDisplayMessageResponse(status=status)
+            return ocpp.SetDisplayMessageResponse(status=status)
         if info.priority == "AlwaysFront":  # O01.FR.12: only one can always be in front
             for other in [m.id for m in self._all.values() if m.priority == "AlwaysFront" and m.id != info.id]:
                 self._drop(other)
@@ -78,9 +67,9 @@ class Display:
         self._k.keep("display", str(info.id), info)
         self._measure()
         self._changed()
-        return SetDisplayMessageResponse(status="Accepted")
+        return ocpp.SetDisplayMessageResponse(status="Accepted")
 
-    def _refuse(self, info: MessageInfo) -> DisplayMessageStatus:
+    def _refuse(self, info: ocpp.MessageInfo) -> ocpp.DisplayMessageStatus:
         model = self._k.model
         for text in (info.start_date_time, info.end_date_time):
             if text is not None:
@@ -100,7 +89,7 @@ class Display:
     def _runs(self, transaction_id: str) -> bool:
         return any(e.record is not None and e.record.transaction_id == transaction_id for e in self._evses.values())
 
-    def _get(self, request: GetDisplayMessagesRequest) -> Message:
+    def _get(self, request: ocpp.GetDisplayMessagesRequest) -> Message:
         """O03, O04."""
         found = [
             info
@@ -110,22 +99,22 @@ class Display:
             and request.state in (None, info.state)
         ]
         if not found:
-            return GetDisplayMessagesResponse(status="Unknown")
+            return ocpp.GetDisplayMessagesResponse(status="Unknown")
         parts = [found[i : i + PER_MESSAGE] for i in range(0, len(found), PER_MESSAGE)]
         for number, part in enumerate(parts):
-            report = NotifyDisplayMessagesRequest(
+            report = ocpp.NotifyDisplayMessagesRequest(
                 request_id=request.request_id, message_info=tuple(part), tbc=number + 1 < len(parts)
             )
             self._k.after(f"display.{request.request_id}.{number:03d}", 0, partial(self._k.call, report))
-        return GetDisplayMessagesResponse(status="Accepted")
+        return ocpp.GetDisplayMessagesResponse(status="Accepted")
 
-    def _clear(self, request: ClearDisplayMessageRequest) -> Message:
+    def _clear(self, request: ocpp.ClearDisplayMessageRequest) -> Message:
         """O05."""
         if request.id not in self._all:
-            return ClearDisplayMessageResponse(status="Unknown")
+            return ocpp.ClearDisplayMessageResponse(status="Unknown")
         self._drop(request.id)
         self._changed()
-        return ClearDisplayMessageResponse(status="Accepted")
+        return ocpp.ClearDisplayMessageResponse(status="Accepted")
 
     # -- the current message
 
@@ -137,7 +126,7 @@ class Display:
     def refresh(self) -> None:
         """Choose the messages to display now, remove expired ones, and schedule the next change."""
         edges = [self._k.utc_ms + 86_400_000]
-        showing: list[MessageInfo] = []
+        showing: list[ocpp.MessageInfo] = []
         state = self._state()
         for info in list(self._all.values()):
             begin, end = _window(info)
@@ -161,7 +150,7 @@ class Display:
         if self._all:
             self._k.at_utc("display", min(edges), self.refresh)
 
-    def _state(self) -> MessageState:
+    def _state(self) -> ocpp.MessageState:
         """Return the station's state for the choice of messages."""
         states = {self._availability.evse_status(evse) for evse in self._evses.values()}
         if any(self._charges(evse) for evse in self._evses.values()):
@@ -189,7 +178,7 @@ class Display:
         self._k.put("DisplayMessageCtrlr.DisplayMessages", str(len(self._all)))
 
 
-def _window(info: MessageInfo) -> tuple[int | None, int | None]:
+def _window(info: ocpp.MessageInfo) -> tuple[int | None, int | None]:
     """Return the start and end of a message's display, ms since 1970."""
     try:
         begin = parse_time(info.start_date_time) if info.start_date_time else None

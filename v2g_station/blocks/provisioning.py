@@ -4,21 +4,8 @@ from collections.abc import Mapping
 from typing import Literal
 
 from v2g.errors import OcppError
+from v2g.ocpp.messages import provisioning as ocpp
 from v2g.ocpp.messages.base import Message
-from v2g.ocpp.messages.provisioning import (
-    GetBaseReportRequest,
-    GetBaseReportResponse,
-    GetReportRequest,
-    GetReportResponse,
-    GetVariablesRequest,
-    GetVariablesResponse,
-    NotifyReportRequest,
-    ReportData,
-    ResetRequest,
-    ResetResponse,
-    SetVariablesRequest,
-    SetVariablesResponse,
-)
 from v2g.ocpp.times import format_time
 from v2g_station.blocks.availability import Close
 from v2g_station.blocks.connection.outbox import Outbox
@@ -70,52 +57,52 @@ class Provisioning:
 
     # -- variables
 
-    def _get(self, request: GetVariablesRequest) -> Message:
+    def _get(self, request: ocpp.GetVariablesRequest) -> Message:
         """B06."""
         wanted = request.get_variable_data
         _limit(len(wanted))
         model, version = self._k.model, self._k.version
-        return GetVariablesResponse(get_variable_result=tuple(model.get(item, version) for item in wanted))
+        return ocpp.GetVariablesResponse(get_variable_result=tuple(model.get(item, version) for item in wanted))
 
-    def _set(self, request: SetVariablesRequest) -> Message:
+    def _set(self, request: ocpp.SetVariablesRequest) -> Message:
         """B05."""
         wanted = request.set_variable_data
         _limit(len(wanted))
         model, version = self._k.model, self._k.version
-        return SetVariablesResponse(set_variable_result=tuple(model.set(item, version) for item in wanted))
+        return ocpp.SetVariablesResponse(set_variable_result=tuple(model.set(item, version) for item in wanted))
 
     # -- reports
 
-    def _base_report(self, request: GetBaseReportRequest) -> Message:
+    def _base_report(self, request: ocpp.GetBaseReportRequest) -> Message:
         """B07."""
         data = self._k.model.report(request.report_base, self._k.version)
         if not data:
-            return GetBaseReportResponse(status="EmptyResultSet")
+            return ocpp.GetBaseReportResponse(status="EmptyResultSet")
         self._send_report(request.request_id, data)
-        return GetBaseReportResponse(status="Accepted")
+        return ocpp.GetBaseReportResponse(status="Accepted")
 
-    def _report(self, request: GetReportRequest) -> Message:
+    def _report(self, request: ocpp.GetReportRequest) -> Message:
         """B08."""
         wanted = [(item.component, item.variable) for item in request.component_variable]
         _limit(len(wanted))
         data = self._k.model.select(wanted, request.component_criteria, self._k.version)
         if not data:
-            return GetReportResponse(status="EmptyResultSet")  # B08.FR.15
+            return ocpp.GetReportResponse(status="EmptyResultSet")  # B08.FR.15
         self._send_report(request.request_id, data)
-        return GetReportResponse(status="Accepted")
+        return ocpp.GetReportResponse(status="Accepted")
 
-    def _send_report(self, request_id: int, data: tuple[ReportData, ...]) -> None:
+    def _send_report(self, request_id: int, data: tuple[ocpp.ReportData, ...]) -> None:
         parts = [data[i : i + ITEMS_PER_MESSAGE] for i in range(0, len(data), ITEMS_PER_MESSAGE)]
         now = format_time(self._k.utc_ms)
         requests = [
-            NotifyReportRequest(
+            ocpp.NotifyReportRequest(
                 request_id=request_id, generated_at=now, report_data=part, seq_no=i, tbc=i + 1 < len(parts)
             )
             for i, part in enumerate(parts)
         ]
         self._k.after(f"report.{request_id}", 0, lambda: self._send_parts(requests))
 
-    def _send_parts(self, requests: list[NotifyReportRequest]) -> None:
+    def _send_parts(self, requests: list[ocpp.NotifyReportRequest]) -> None:
         """Send a report, part by part; while Pending too, as the CSMS has asked for it (B02.FR.02)."""
         if not requests:
             return
@@ -128,17 +115,17 @@ class Provisioning:
 
     # -- restarts
 
-    def _reset(self, request: ResetRequest) -> Message:
+    def _reset(self, request: ocpp.ResetRequest) -> Message:
         """B11, B12, B13."""
         if not self._can_reset:
-            return ResetResponse(status="Rejected", status_info=status_info("NotEnabled"))  # B11.FR.06
+            return ocpp.ResetResponse(status="Rejected", status_info=status_info("NotEnabled"))  # B11.FR.06
         if request.type == "ImmediateAndResume" and not self._resumption.possible:  # B13.FR.01
-            return ResetResponse(status="Rejected", status_info=status_info("UnsupportedParam"))
+            return ocpp.ResetResponse(status="Rejected", status_info=status_info("UnsupportedParam"))
         evse_id = request.evse_id or None
         if evse_id is not None and evse_id not in self._evses:
-            return ResetResponse(status="Rejected", status_info=status_info("UnknownEvse"))
+            return ocpp.ResetResponse(status="Rejected", status_info=status_info("UnknownEvse"))
         if evse_id is not None and not self._k.model.flag(f"EVSE#{evse_id}.AllowReset"):
-            return ResetResponse(status="Rejected", status_info=status_info("NotEnabled"))  # B11.FR.09, B12.FR.09
+            return ocpp.ResetResponse(status="Rejected", status_info=status_info("NotEnabled"))  # B11.FR.09, B12.FR.09
         busy = [evse for evse in self._concerned(evse_id) if evse.record is not None]
         self._sessions.keeping = bool(busy) and request.type == "ImmediateAndResume"
         if self._managed:
@@ -146,13 +133,13 @@ class Provisioning:
             self._close(closed=True)
             self._k.after("reset.begin", 0, lambda: self._leave(evse_id, at_once=at_once))
             self._scheduled = bool(busy) and not at_once
-            return ResetResponse(status="Scheduled" if self._scheduled else "Accepted")
+            return ocpp.ResetResponse(status="Scheduled" if self._scheduled else "Accepted")
         self.resetting = evse_id
         self._scheduled = bool(busy) and request.type == "OnIdle"
         if self._scheduled:
-            return ResetResponse(status="Scheduled")  # B12.FR.01
+            return ocpp.ResetResponse(status="Scheduled")  # B12.FR.01
         self._k.after("reset.begin", 0, lambda: (self._hold_all if self._sessions.keeping else self._end_all)(evse_id))
-        return ResetResponse(status="Accepted")
+        return ocpp.ResetResponse(status="Accepted")
 
     def _leave(self, evse_id: int | None, *, at_once: bool) -> None:
         """Restart a charger that manages transactions; it ends or interrupts them itself."""

@@ -15,19 +15,7 @@ from v2g.errors import FrameError
 from v2g.hardware.zvt import commands as zvt
 from v2g.hardware.zvt.till import Ended, Job, ReadCard, Register, Release, Reserve, Settle
 from v2g.iso15118.engine.session import Fact
-from v2g_station.blocks.payment.terminal import (
-    AuthorizationIncreased,
-    AuthorizeCard,
-    CancelPayment,
-    CardAuthorized,
-    CardPresented,
-    CardRefused,
-    IncreaseAuthorization,
-    PaymentReleased,
-    PaymentSettled,
-    SettlePayment,
-    TerminalState,
-)
+from v2g_station.blocks.payment import terminal
 from v2g_station.kernel.kernel import Command
 
 DETAILS: Final = (
@@ -61,19 +49,19 @@ class TerminalTranslator:
     def job(self, command: Command) -> Job | Fact | None:
         """Return the terminal's job, or the immediate result; None for other commands."""
         match command:
-            case AuthorizeCard():
+            case terminal.AuthorizeCard():
                 self._asking = command.evse_id, command.card
                 return Reserve(self._units(command.amount))
-            case IncreaseAuthorization(psp_ref=psp_ref):
-                return AuthorizationIncreased(psp_ref=psp_ref, approved=False)  # not possible in ZVT
-            case SettlePayment(psp_ref=psp_ref, amount=amount):
+            case terminal.IncreaseAuthorization(psp_ref=psp_ref):
+                return terminal.AuthorizationIncreased(psp_ref=psp_ref, approved=False)  # not possible in ZVT
+            case terminal.SettlePayment(psp_ref=psp_ref, amount=amount):
                 if (found := _REFERENCE.fullmatch(psp_ref)) is None:
-                    return PaymentSettled(psp_ref=psp_ref, status="Failed", info="unknown payment")
+                    return terminal.PaymentSettled(psp_ref=psp_ref, status="Failed", info="unknown payment")
                 reserved = int(found[3])
                 return self._end(Settle(found[2], reserved, min(reserved, self._units(amount))), psp_ref)
-            case CancelPayment(psp_ref=psp_ref):
+            case terminal.CancelPayment(psp_ref=psp_ref):
                 if (found := _REFERENCE.fullmatch(psp_ref)) is None:
-                    return PaymentReleased(psp_ref=psp_ref, done=False)
+                    return terminal.PaymentReleased(psp_ref=psp_ref, done=False)
                 return self._end(Release(found[2]), psp_ref)
         return None
 
@@ -86,25 +74,25 @@ class TerminalTranslator:
         job = ended.job
         match job:
             case Register():
-                yield TerminalState(connected=ended.done, problem=not ended.done)
+                yield terminal.TerminalState(connected=ended.done, problem=not ended.done)
             case ReadCard() if ended.done:
-                yield CardPresented(evse_id=self._evse_id, card=self._card(ended.fields))
+                yield terminal.CardPresented(evse_id=self._evse_id, card=self._card(ended.fields))
             case Reserve():
                 yield self._reserved(job, ended, utc_ms)
             case Settle() if job in self._ending:
                 yield self._settled(self._ending.pop(job), job, ended)
             case Release() if job in self._ending:
-                yield PaymentReleased(psp_ref=self._ending.pop(job), done=ended.done)
+                yield terminal.PaymentReleased(psp_ref=self._ending.pop(job), done=ended.done)
 
     def _reserved(self, job: Reserve, ended: Ended, utc_ms: int) -> Fact:
         evse_id, card = self._asking or (self._evse_id, "")
         self._asking = None
         receipt = ended.fields.get(zvt.RECEIPT, b"")
         if not ended.done or not receipt:
-            return CardRefused(evse_id=evse_id, reason=_reason(ended))
+            return terminal.CardRefused(evse_id=evse_id, reason=_reason(ended))
         tid = ended.fields.get(zvt.TERMINAL_ID, bytes(4)).hex()
         tid = tid if tid.isdecimal() else "0" * 8
-        return CardAuthorized(
+        return terminal.CardAuthorized(
             evse_id=evse_id,
             psp_ref=f"{tid}-{receipt.hex().upper()}-{job.amount}-{utc_ms}",
             card=card,
@@ -114,11 +102,13 @@ class TerminalTranslator:
     def _settled(self, psp_ref: str, job: Settle, ended: Ended) -> Fact:
         if not ended.done:
             refused = ended.code is not None
-            return PaymentSettled(psp_ref=psp_ref, status="Rejected" if refused else "Failed", info=_reason(ended))
+            return terminal.PaymentSettled(
+                psp_ref=psp_ref, status="Rejected" if refused else "Failed", info=_reason(ended)
+            )
         info = ""
         if job.amount == job.reserved:
             info = "the full reserved amount"
-        return PaymentSettled(psp_ref=psp_ref, status="Settled", info=info, receipt_id=job.receipt)
+        return terminal.PaymentSettled(psp_ref=psp_ref, status="Settled", info=info, receipt_id=job.receipt)
 
     def _card(self, fields: dict[int, bytes]) -> str:
         """Return a hash that identifies a card while this program runs; empty if nothing identifies it."""

@@ -12,28 +12,17 @@ from typing import Final
 import msgspec
 
 from v2g.errors import OcppError
+from v2g.ocpp.messages import provisioning as ocpp
 from v2g.ocpp.messages.base import StatusInfo
 from v2g.ocpp.messages.device_model import Component
 from v2g.ocpp.messages.device_model import Variable as VariableName
-from v2g.ocpp.messages.provisioning import (
-    AttributeType,
-    GetVariableData,
-    GetVariableResult,
-    ReportBase,
-    ReportData,
-    SetVariableData,
-    SetVariableResult,
-    SetVariableStatus,
-    VariableAttribute,
-    VariableCharacteristics,
-)
 from v2g.ocpp.routes import Version
 from v2g.ocpp.times import parse_time
 from v2g_station.kernel.layout import Variable, key_of
 
 ITEMS_PER_MESSAGE: Final = 50
 
-Check = Callable[[str], StatusInfo | SetVariableStatus | None]
+Check = Callable[[str], StatusInfo | ocpp.SetVariableStatus | None]
 """Checks a value set by the CSMS: None to accept it, else the reason, or `RebootRequired`."""
 
 
@@ -64,7 +53,7 @@ class DeviceModel:
         """Checks of values set by the CSMS, by lower-case key."""
         self.after: dict[str, Callable[[str], None]] = {}
         """Called after the CSMS has set a value, by lower-case key."""
-        self.component_checks: dict[str, Callable[[Variable, str], StatusInfo | SetVariableStatus | None]] = {}
+        self.component_checks: dict[str, Callable[[Variable, str], StatusInfo | ocpp.SetVariableStatus | None]] = {}
         """Checks of all values of a component set by the CSMS, by component name."""
         self.component_after: dict[str, Callable[[Variable], None]] = {}
         """Called after the CSMS has set any value of a component, by component name."""
@@ -134,18 +123,18 @@ class DeviceModel:
 
     # -- for the CSMS
 
-    def get(self, wanted: GetVariableData, version: Version) -> GetVariableResult:
+    def get(self, wanted: ocpp.GetVariableData, version: Version) -> ocpp.GetVariableResult:
         """Read one variable (B06)."""
         found = self.find(wanted.component, wanted.variable, version)
         attribute = wanted.attribute_type or "Actual"
-        result = GetVariableResult(
+        result = ocpp.GetVariableResult(
             attribute_status="Accepted",
             attribute_type=attribute,  # B06.FR.11
             component=wanted.component,
             variable=wanted.variable,
         )
         if isinstance(found, str):
-            status: SetVariableStatus = "UnknownComponent" if found == "component" else "UnknownVariable"
+            status: ocpp.SetVariableStatus = "UnknownComponent" if found == "component" else "UnknownVariable"
             return msgspec.structs.replace(result, attribute_status=status)
         if attribute not in found.attributes:
             return msgspec.structs.replace(result, attribute_status="NotSupportedAttributeType")
@@ -153,11 +142,11 @@ class DeviceModel:
             return msgspec.structs.replace(result, attribute_status="Rejected")  # B06.FR.09
         return msgspec.structs.replace(result, attribute_value=self._attribute(found, attribute))
 
-    def set(self, wanted: SetVariableData, version: Version) -> SetVariableResult:
+    def set(self, wanted: ocpp.SetVariableData, version: Version) -> ocpp.SetVariableResult:
         """Write one variable, if allowed (B05)."""
         found = self.find(wanted.component, wanted.variable, version)
         attribute = wanted.attribute_type or "Actual"
-        verdict: StatusInfo | SetVariableStatus | None
+        verdict: StatusInfo | ocpp.SetVariableStatus | None
         if isinstance(found, str):
             verdict = "UnknownComponent" if found == "component" else "UnknownVariable"
         elif attribute not in found.attributes:
@@ -169,8 +158,8 @@ class DeviceModel:
             verdict = verdict or self._check(found, wanted.attribute_value)
             if verdict is None or verdict == "RebootRequired":
                 self._write(found, attribute, wanted.attribute_value)
-        status: SetVariableStatus = "Rejected" if isinstance(verdict, StatusInfo) else verdict or "Accepted"
-        return SetVariableResult(
+        status: ocpp.SetVariableStatus = "Rejected" if isinstance(verdict, StatusInfo) else verdict or "Accepted"
+        return ocpp.SetVariableResult(
             attribute_status=status,
             attribute_status_info=verdict if isinstance(verdict, StatusInfo) else None,
             attribute_type=attribute,  # B05.FR.12
@@ -178,13 +167,13 @@ class DeviceModel:
             variable=wanted.variable,
         )
 
-    def _check(self, variable: Variable, value: str) -> StatusInfo | SetVariableStatus | None:
+    def _check(self, variable: Variable, value: str) -> StatusInfo | ocpp.SetVariableStatus | None:
         if (check := self.checks.get(variable.key.lower())) is not None:
             return check(value)
         component_check = self.component_checks.get(variable.component)
         return component_check(variable, value) if component_check is not None else None
 
-    def report(self, base: ReportBase, version: Version) -> tuple[ReportData, ...]:
+    def report(self, base: ocpp.ReportBase, version: Version) -> tuple[ocpp.ReportData, ...]:
         """Return a base report: everything, what is configurable, or what concerns availability (B07)."""
         chosen = self.variables(version)
         if base == "ConfigurationInventory":
@@ -195,7 +184,7 @@ class DeviceModel:
 
     def select(
         self, wanted: Iterable[tuple[Component, VariableName | None]], criteria: Iterable[str], version: Version
-    ) -> tuple[ReportData, ...]:
+    ) -> tuple[ocpp.ReportData, ...]:
         """Return the report of named components and variables, of components that meet any criterion (B08)."""
         return tuple(self._report(v) for v in self.chosen(wanted, version) if self._meets(v, criteria))
 
@@ -217,11 +206,11 @@ class DeviceModel:
         key = key_of(variable.component, criterion, variable.component_instance, evse=variable.evse)
         return self.text(key) == "true" if self.has(key) else criterion != "Problem"
 
-    def _attribute(self, variable: Variable, attribute: AttributeType) -> str:
+    def _attribute(self, variable: Variable, attribute: ocpp.AttributeType) -> str:
         value = self.text(variable.key) if attribute == "Actual" else self._values.get(_slot(variable, attribute), "")
         return value[:2500]
 
-    def _write(self, variable: Variable, attribute: AttributeType, value: str) -> None:
+    def _write(self, variable: Variable, attribute: ocpp.AttributeType, value: str) -> None:
         key = variable.key if attribute == "Actual" else _slot(variable, attribute)
         old = self.text(variable.key)
         self._values[key.lower()] = value
@@ -236,12 +225,12 @@ class DeviceModel:
         elif attribute == "Target":
             self.changed(variable, old, old)
 
-    def _report(self, variable: Variable) -> ReportData:
-        return ReportData(
+    def _report(self, variable: Variable) -> ocpp.ReportData:
+        return ocpp.ReportData(
             component=component_of(variable),
             variable=VariableName(name=variable.name, instance=variable.instance),
             variable_attribute=tuple(
-                VariableAttribute(
+                ocpp.VariableAttribute(
                     type=attribute,
                     value=None if variable.mutability == "WriteOnly" else self._attribute(variable, attribute),
                     mutability=variable.mutability,
@@ -249,7 +238,7 @@ class DeviceModel:
                 )
                 for attribute in variable.attributes
             ),
-            variable_characteristics=VariableCharacteristics(
+            variable_characteristics=ocpp.VariableCharacteristics(
                 unit=variable.unit,
                 data_type=variable.data_type,
                 min_limit=variable.low,
@@ -265,7 +254,7 @@ def component_of(variable: Variable) -> Component:
     return Component(name=variable.component, instance=variable.component_instance, evse=variable.evse)
 
 
-def _slot(variable: Variable, attribute: AttributeType) -> str:
+def _slot(variable: Variable, attribute: ocpp.AttributeType) -> str:
     return f"{variable.key}@{attribute}".lower()
 
 

@@ -7,7 +7,7 @@ lost.
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Final, Literal, NamedTuple, Protocol, TypeVar
+from typing import Any, Final, Literal, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -79,7 +79,7 @@ Action = Keep | Send | Connect | Disconnect | Command | Observe
 
 Answer = Message | V2GError
 Then = Callable[[Answer], None]
-Handler = Callable[..., Message]
+Handler = Callable[[Any], Message]
 """Answers one action; the table of a block defines the request type."""
 
 

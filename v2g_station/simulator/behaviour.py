@@ -36,20 +36,10 @@ from v2g_station.blocks.evse import (
 from v2g_station.blocks.evse import Bay as ParkingBay
 from v2g_station.blocks.payment.terminal import CardPresented
 from v2g_station.blocks.security.certificates import ContractRequest
+from v2g_station.blocks.smart_charging import high_level
 from v2g_station.blocks.smart_charging.energy_transfer import AllowEnergyTransfer
 from v2g_station.blocks.smart_charging.ev_needs import plan_schedule
 from v2g_station.blocks.smart_charging.frequency import GridFrequency
-from v2g_station.blocks.smart_charging.high_level import (
-    ContractWanted,
-    GiveContract,
-    Needs,
-    OfferSchedules,
-    Plan,
-    Renegotiate,
-    RenegotiateServices,
-    VehicleEnds,
-    VehicleKnown,
-)
 from v2g_station.blocks.smart_charging.local_control import SetPower
 from v2g_station.blocks.smart_charging.profiles import ProfileLimits
 from v2g_station.blocks.smart_charging.smart_charging import SetPhases
@@ -278,10 +268,10 @@ class Departing(Fact, frozen=True, kw_only=True):
     needs: EvNeeds
     in_ms: int
 
-    def dated(self, utc_ms: int) -> Needs:
+    def dated(self, utc_ms: int) -> high_level.Needs:
         """Return the fact for the station at a time of day."""
         needs = msgspec.structs.replace(self.needs, departure_ms=utc_ms + self.in_ms)
-        return Needs(evse_id=self.evse_id, needs=needs)
+        return high_level.Needs(evse_id=self.evse_id, needs=needs)
 
 
 def needs_of(bay: Bay) -> EvNeeds:
@@ -409,13 +399,13 @@ class Site:
                 yield from self._follow(self.bays[evse_id], command, now_ms)
             case React(evse_id=evse_id, var=var):
                 self.bays[evse_id].grid.var = var
-            case OfferSchedules(evse_id=evse_id):
+            case high_level.OfferSchedules(evse_id=evse_id):
                 yield from self._plan(self.bays[evse_id])
-            case Renegotiate(evse_id=evse_id):
+            case high_level.Renegotiate(evse_id=evse_id):
                 yield from self._needs(self.bays[evse_id], now_ms)
-            case GiveContract(evse_id=evse_id, outcome=outcome) if outcome.status == "answered":
+            case high_level.GiveContract(evse_id=evse_id, outcome=outcome) if outcome.status == "answered":
                 yield from self._identifies(self.bays[evse_id])
-            case RenegotiateServices(evse_id=evse_id):
+            case high_level.RenegotiateServices(evse_id=evse_id):
                 bay = self.bays[evse_id]
                 yield from self._select(bay, bay.services[0], now_ms)
             case AllowEnergyTransfer(evse_id=evse_id, modes=modes):
@@ -514,7 +504,7 @@ class Site:
         if bay.battery is not None and bay.control == "scheduled":
             limit_w = bay.allowance.charge_w
             watts = int(bay.vehicle_w if limit_w is None else min(bay.vehicle_w, limit_w))
-            yield Plan(evse_id=bay.number, schedule=plan_schedule(((0, watts),), 3600))
+            yield high_level.Plan(evse_id=bay.number, schedule=plan_schedule(((0, watts),), 3600))
 
     def _flowing(self, bay: Bay, now_ms: int) -> Iterator[Fact]:
         if bay.phase != "charging" or not bay.allowed:
@@ -554,7 +544,7 @@ class Site:
                 bay.leaves_ms += HOUR_MS
                 yield from self._needs(bay, now_ms)
             case "end", [] if bay.allowed and bay.phase != "free":
-                yield VehicleEnds(evse_id=bay.number)
+                yield high_level.VehicleEnds(evse_id=bay.number)
             case (("unplug" | "pull"), []):
                 self._meter(bay, now_ms)
                 yield from self._leave(bay, now_ms, cable=action == "pull")
@@ -607,7 +597,7 @@ class Site:
         bay.older = not both_ways
         bay.service = bay.services[kind != "iso-2"]
         bay.control = "scheduled" if kind in ("scheduled", "iso-2") else "dynamic"
-        yield VehicleKnown(
+        yield high_level.VehicleKnown(
             evse_id=bay.number, evccid=EVCCID, protocol=PROTOCOL + bay.services[0] if both_ways else OLDER_PROTOCOL
         )
         yield from self._plug(bay, now_ms)
@@ -615,7 +605,7 @@ class Site:
             yield from self._identifies(bay)
         elif kind in ("install", "update"):
             wish = ContractRequest(schema=OLDER_PROTOCOL, exi=WISH, update=kind == "update")
-            yield ContractWanted(evse_id=bay.number, request=wish)
+            yield high_level.ContractWanted(evse_id=bay.number, request=wish)
 
     def _identifies(self, bay: Bay) -> Iterator[Fact]:
         """Let a vehicle that came by hand present its contract."""

@@ -11,17 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from v2g.iso15118.engine.session import Fact
-from v2g_station.blocks.payment.terminal import (
-    AuthorizationIncreased,
-    AuthorizeCard,
-    CancelPayment,
-    CardAuthorized,
-    CardRefused,
-    IncreaseAuthorization,
-    PaymentReleased,
-    PaymentSettled,
-    SettlePayment,
-)
+from v2g_station.blocks.payment import terminal
 from v2g_station.kernel.kernel import Command
 from v2g_station.kernel.layout import TerminalLayout
 
@@ -78,47 +68,50 @@ class SimulatedTerminal:
 
     def command(self, command: Command) -> Iterator[Fact]:
         """Carry out a command; yield the facts that follow."""
-        if not isinstance(command, AuthorizeCard | IncreaseAuthorization | SettlePayment | CancelPayment):
+        if not isinstance(
+            command,
+            terminal.AuthorizeCard | terminal.IncreaseAuthorization | terminal.SettlePayment | terminal.CancelPayment,
+        ):
             return
         if self._happens(self.faults.silent):
             return
         reached = not self._happens(self.faults.unreachable)
         match command:
-            case AuthorizeCard():
+            case terminal.AuthorizeCard():
                 yield self._authorize(command, reached=reached)
-            case IncreaseAuthorization(psp_ref=psp_ref, amount=amount):
+            case terminal.IncreaseAuthorization(psp_ref=psp_ref, amount=amount):
                 fine = reached and psp_ref in self.reserved and not self._happens(self.faults.declined)
                 if fine:
                     self.reserved[psp_ref].amount = amount
-                yield AuthorizationIncreased(psp_ref=psp_ref, approved=fine)
-            case SettlePayment():
+                yield terminal.AuthorizationIncreased(psp_ref=psp_ref, approved=fine)
+            case terminal.SettlePayment():
                 yield self._settle(command, reached=reached)
-            case CancelPayment(psp_ref=psp_ref):
+            case terminal.CancelPayment(psp_ref=psp_ref):
                 if reached and psp_ref in self.reserved:
                     self.reserved[psp_ref].state = "released"
-                yield PaymentReleased(psp_ref=psp_ref, done=reached)
+                yield terminal.PaymentReleased(psp_ref=psp_ref, done=reached)
 
-    def _authorize(self, command: AuthorizeCard, *, reached: bool) -> Fact:
+    def _authorize(self, command: terminal.AuthorizeCard, *, reached: bool) -> Fact:
         if not reached or self._happens(self.faults.declined):
-            return CardRefused(evse_id=command.evse_id, reason="declined" if reached else "no answer")
+            return terminal.CardRefused(evse_id=command.evse_id, reason="declined" if reached else "no answer")
         psp_ref = f"{self._name}-{len(self.reserved) + 1:06d}"
         self.reserved[psp_ref] = Reservation(amount=command.amount)
-        return CardAuthorized(evse_id=command.evse_id, psp_ref=psp_ref, card=command.card, details=DETAILS)
+        return terminal.CardAuthorized(evse_id=command.evse_id, psp_ref=psp_ref, card=command.card, details=DETAILS)
 
-    def _settle(self, command: SettlePayment, *, reached: bool) -> Fact:
+    def _settle(self, command: terminal.SettlePayment, *, reached: bool) -> Fact:
         found = self.reserved.get(command.psp_ref)
         if found is None:
-            return PaymentSettled(psp_ref=command.psp_ref, status="Failed", info="unknown payment")
+            return terminal.PaymentSettled(psp_ref=command.psp_ref, status="Failed", info="unknown payment")
         if found.state == "reserved":
             if not reached:
-                return PaymentSettled(psp_ref=command.psp_ref, status="Failed", info="no answer")
+                return terminal.PaymentSettled(psp_ref=command.psp_ref, status="Failed", info="no answer")
             found.rejected = found.rejected or self._happens(self.faults.rejected)
             if found.rejected:  # for good: a command that was repeated gets the same answer
-                return PaymentSettled(psp_ref=command.psp_ref, status="Rejected", info="declined")
+                return terminal.PaymentSettled(psp_ref=command.psp_ref, status="Rejected", info="declined")
             found.state, found.taken = "taken", command.amount
         receipt = f"R-{command.psp_ref}"
         url = f"https://receipts.example/{receipt}"
-        return PaymentSettled(psp_ref=command.psp_ref, status="Settled", receipt_id=receipt, receipt_url=url)
+        return terminal.PaymentSettled(psp_ref=command.psp_ref, status="Settled", receipt_id=receipt, receipt_url=url)
 
     def _happens(self, share: float) -> bool:
         return share > 0 and self._chance() < share

@@ -4,26 +4,13 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from secc.session import metering
+from secc.session import metering, stages
 from secc.session.d2 import ac, contract, plans
 from secc.session.d2.setup import transfer_modes
 from secc.session.offers import OfferedTuple
 from secc.session.power import apply_output
 from secc.session.request_context import Step as CommonStep
 from secc.session.request_context import Wait, refuse
-from secc.session.stages import (
-    AfterPlan,
-    Authorized,
-    Awaiting,
-    CableChecking,
-    Charging,
-    Parametrised,
-    Plan,
-    Planned,
-    PreCharging,
-    Stage,
-    Starting,
-)
 from secc.session.v2g_message import delivery, loop, parameters, setup
 from secc.session.v2g_message.delivery import check_profile, dc_evse_status
 from secc.session.v2g_message.request_context import (
@@ -82,13 +69,19 @@ def authorize(
 
 
 def charge_parameter_discovery(
-    request: ChargeParameterDiscoveryReq, stage: Authorized | Awaiting | Charging, context: RequestContext
+    request: ChargeParameterDiscoveryReq,
+    stage: stages.Authorized | stages.Awaiting | stages.Charging,
+    context: RequestContext,
 ) -> Step | Wait:
     """Store the vehicle's limits, and send the charger's with schedules; also in a renegotiation."""
     mode, parameter = request.requested_energy_transfer_mode, request.ev_charge_parameter
     service = dict(transfer_modes(context.config, context.facts.allowed)).get(mode)
     known = (
-        stage.selected.service if isinstance(stage, Charging) else context.joined.service if context.joined else None
+        stage.selected.service
+        if isinstance(stage, stages.Charging)
+        else context.joined.service
+        if context.joined
+        else None
     )
     if service is None or known not in (None, service):  # [V2G2-476]
         raise refuse("FAILED_WrongEnergyTransferMode", f"{mode.value} was not offered")
@@ -103,11 +96,11 @@ def charge_parameter_discovery(
         needs = parameters.dc_needs(parameter, vehicle, departure_ms)
     else:  # [V2G2-477]
         raise refuse("FAILED_WrongChargeParameter", f"{type(parameter).__name__} with {mode.value}")
-    if isinstance(stage, Charging):  # its earlier cable check holds
+    if isinstance(stage, stages.Charging):  # its earlier cable check holds
         vehicle = vehicle.bounded(stage.parametrised.able, raises=True)
     selected = parameters.selected(parameters.authorized_of(stage), service, context)
     return parameters.discover(
-        Parametrised(selected=selected, vehicle=vehicle, rated=vehicle),
+        stages.Parametrised(selected=selected, vehicle=vehicle, rated=vehicle),
         stage,
         context,
         needs,
@@ -118,37 +111,39 @@ def charge_parameter_discovery(
 
 
 def cable_check(
-    request: CableCheckReq, stage: Planned | CableChecking | Charging, context: RequestContext
+    request: CableCheckReq, stage: stages.Planned | stages.CableChecking | stages.Charging, context: RequestContext
 ) -> CommonStep | Wait:
     """Test the insulation; during a renegotiation the battery is connected, and the earlier result holds."""
-    if isinstance(stage, Charging):
+    if isinstance(stage, stages.Charging):
         return Step(delivery.cable_check_response(context, "Finished"), stage, quirks=(RENEGOTIATION_IGNORED,))
     return delivery.cable_check(request, stage, context)
 
 
-def pre_charge(request: PreChargeReq, stage: PreCharging | Charging, context: RequestContext) -> CommonStep | Wait:
+def pre_charge(
+    request: PreChargeReq, stage: stages.PreCharging | stages.Charging, context: RequestContext
+) -> CommonStep | Wait:
     """Bring the output to the vehicle's voltage; during a renegotiation it is there."""
-    if isinstance(stage, Charging):
+    if isinstance(stage, stages.Charging):
         return Step(delivery.pre_charge_response(context), stage)
     return delivery.pre_charge(request, stage, context)
 
 
-def power_delivery(request: PowerDeliveryReq, stage: Stage, context: RequestContext) -> CommonStep | Wait:
+def power_delivery(request: PowerDeliveryReq, stage: stages.Stage, context: RequestContext) -> CommonStep | Wait:
     """Start, stop or renegotiate the transfer of energy."""
     if request.charge_progress is ChargeProgress.Stop:
         parameter = request.ev_power_delivery_parameter
         known = parameter.dc_ev_status if isinstance(parameter, DC_EVPowerDeliveryParameter) else None
         error = delivery.NO_ERROR if known is None else known.ev_error_code.value
         return delivery.stop(stage, context, error, partial(_power_response, Phase.STOPPED, context))
-    assert isinstance(stage, Planned | AfterPlan), "the chart allows only a stop before"
+    assert isinstance(stage, stages.Planned | stages.AfterPlan), "the chart allows only a stop before"
     starts = request.charge_progress is ChargeProgress.Start
     return _start(request, stage, context) if starts else _renegotiate(stage, context)
 
 
-def _renegotiate(stage: Planned | AfterPlan, context: RequestContext) -> CommonStep | Wait:
+def _renegotiate(stage: stages.Planned | stages.AfterPlan, context: RequestContext) -> CommonStep | Wait:
     """Accept new parameters once no direct current flows, since the vehicle may then open its contactor."""
     commands: tuple[Command | Observe, ...] = ()
-    if isinstance(stage, Charging) and context.family is Family.DC:
+    if isinstance(stage, stages.Charging) and context.family is Family.DC:
         stage, commands = apply_output(replace(stage, asked_ma=0), context)
         if abs(context.facts.measured.current_ma) > NO_CURRENT_MA and not context.waited:
             return Wait(stage, context.timing.contactor, commands)
@@ -156,23 +151,25 @@ def _renegotiate(stage: Planned | AfterPlan, context: RequestContext) -> CommonS
     return Step(_power_response(Phase.ENERGY, context), stage, (*commands, event), followed="ScheduleRenegotiation")
 
 
-def _start(request: PowerDeliveryReq, stage: Planned | AfterPlan, context: RequestContext) -> CommonStep | Wait:
-    planned = stage if isinstance(stage, Planned) else stage.planned
+def _start(
+    request: PowerDeliveryReq, stage: stages.Planned | stages.AfterPlan, context: RequestContext
+) -> CommonStep | Wait:
+    planned = stage if isinstance(stage, stages.Planned) else stage.planned
     chosen, quirks = _chosen(request, planned, context)
     respond = partial(_power_response, Phase.ENERGY, context)
-    if isinstance(stage, Charging):  # after a renegotiation; the contactors are closed
+    if isinstance(stage, stages.Charging):  # after a renegotiation; the contactors are closed
         renewed, commands = apply_output(replace(stage, chosen=chosen), context)
         return Step(respond(), renewed, commands, quirks=quirks)
-    if isinstance(stage, Planned):
+    if isinstance(stage, stages.Planned):
         wait = ac.close(stage, context)
         if wait is not None:
             return wait
-        stage = Starting(planned=stage, since=context.now)
+        stage = stages.Starting(planned=stage, since=context.now)
     return delivery.start(chosen, stage, context, respond, quirks=quirks)
 
 
 def _chosen(
-    request: PowerDeliveryReq, planned: Planned, context: RequestContext
+    request: PowerDeliveryReq, planned: stages.Planned, context: RequestContext
 ) -> tuple[OfferedTuple, tuple[Quirk, ...]]:
     """Return the tuple that bounds the power, and the quirks of the vehicle's choice [V2G2-479]."""
     tuple_id = request.sa_schedule_tuple_id
@@ -185,19 +182,19 @@ def _chosen(
     return bounding, quirks
 
 
-def current_demand(request: CurrentDemandReq, stage: Charging, context: RequestContext) -> Step:
+def current_demand(request: CurrentDemandReq, stage: stages.Charging, context: RequestContext) -> Step:
     """Follow the vehicle's targets within all limits, and report the present output and the meter."""
     stage, fields = loop_fields(stage, context)
     return loop.current_demand(request, stage, context, **fields)
 
 
-def charging_status(request: ChargingStatusReq, stage: Charging, context: RequestContext) -> Step:
+def charging_status(request: ChargingStatusReq, stage: stages.Charging, context: RequestContext) -> Step:
     """Report the present maximum current and the meter."""
     stage, fields = loop_fields(stage, context)
     return ac.charging_status(request, stage, context, **fields)
 
 
-def loop_fields(stage: Charging, context: RequestContext) -> tuple[Charging, dict[str, object]]:
+def loop_fields(stage: stages.Charging, context: RequestContext) -> tuple[stages.Charging, dict[str, object]]:
     """Return the fields that the responses of both charge loops have: EVSE, schedule and meter.
 
     A receipt is required of contracts [V2G2-691], once an interval and together with the demand to stop, after which no
@@ -217,7 +214,7 @@ def loop_fields(stage: Charging, context: RequestContext) -> tuple[Charging, dic
     return metering.remember(stage, reading) if required else stage, fields
 
 
-def metering_receipt(request: MeteringReceiptReq, stage: Charging, context: RequestContext) -> Step:
+def metering_receipt(request: MeteringReceiptReq, stage: stages.Charging, context: RequestContext) -> Step:
     """Handle the vehicle's signature of a reading that was sent in this session [V2G2-903], [V2G2-904]."""
     contract = stage.selected.contract
     assert contract is not None, "the chart allows receipts only where one was required"
@@ -240,10 +237,10 @@ def metering_receipt(request: MeteringReceiptReq, stage: Charging, context: Requ
     return Step(response, confirmed, commands, followed="MeteringConfirmation", quirks=quirks)
 
 
-def is_unsigned(stage: Stage, context: RequestContext) -> bool:
+def is_unsigned(stage: stages.Stage, context: RequestContext) -> bool:
     """Return whether energy has flowed for which there is no receipt yet."""
     reading = _meter_info(context)
-    if not isinstance(stage, Charging) or reading is None:
+    if not isinstance(stage, stages.Charging) or reading is None:
         return False
     signed = stage.confirmed.meter_reading if isinstance(stage.confirmed, MeterInfo) else 0
     return reading.meter_reading != signed
@@ -275,7 +272,7 @@ def _status(phase: Phase, context: RequestContext) -> Element:
 
 
 def _discovery_response(
-    request: ChargeParameterDiscoveryReq, context: RequestContext, processing: str, plan: Plan
+    request: ChargeParameterDiscoveryReq, context: RequestContext, processing: str, plan: stages.Plan
 ) -> Element:
     """Return the limits, and with Finished the schedules [V2G2-905]."""
     finished = processing == "Finished"

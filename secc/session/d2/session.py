@@ -38,7 +38,7 @@ MESSAGES: Final = MessageSet(
     codes=ResponseCode,
     processing=EVSEProcessing,
     values=VALUES,
-    status=dc_evse_status,
+    dc_status=dc_evse_status,
     voltage_error="FAILED_PowerDeliveryNotApplied",
 )
 

@@ -16,52 +16,35 @@ from secc.session.power import apply_output, loop_event, overdraw, power
 from secc.session.stages import Charging, Parametrised, Selected, Vehicle
 from v2g.energy.conductors import fill, line_current_ma, line_power_w
 from v2g.exi.declare import Element
-from v2g.iso15118.d20.messages.ac import (
-    AC_ChargeLoopReq,
-    AC_ChargeLoopRes,
-    AC_ChargeParameterDiscoveryReq,
-    AC_ChargeParameterDiscoveryRes,
-    AC_CPDReqEnergyTransferMode,
-    AC_CPDResEnergyTransferMode,
-    BPT_AC_CPDReqEnergyTransferMode,
-    BPT_AC_CPDResEnergyTransferMode,
-    BPT_Dynamic_AC_CLReqControlMode,
-    BPT_Dynamic_AC_CLResControlMode,
-    BPT_Scheduled_AC_CLReqControlMode,
-    BPT_Scheduled_AC_CLResControlMode,
-    Dynamic_AC_CLReqControlMode,
-    Dynamic_AC_CLResControlMode,
-    Scheduled_AC_CLReqControlMode,
-    Scheduled_AC_CLResControlMode,
-)
+from v2g.iso15118.d20.messages import ac as iso
 from v2g.iso15118.d20.messages.common_types import MeterInfo, RationalNumber, ResponseCode
 from v2g.iso15118.d20.quantities import PHASES, each_phase
 
-RequestMode = Dynamic_AC_CLReqControlMode | Scheduled_AC_CLReqControlMode
-ResponseMode = Dynamic_AC_CLResControlMode | Scheduled_AC_CLResControlMode
+RequestMode = iso.Dynamic_AC_CLReqControlMode | iso.Scheduled_AC_CLReqControlMode
+ResponseMode = iso.Dynamic_AC_CLResControlMode | iso.Scheduled_AC_CLResControlMode
 
 _MODES: Final[Mapping[tuple[ControlMode, bool], tuple[type[RequestMode], type[ResponseMode]]]] = MappingProxyType(
     {
-        (ControlMode.DYNAMIC, True): (BPT_Dynamic_AC_CLReqControlMode, BPT_Dynamic_AC_CLResControlMode),
-        (ControlMode.DYNAMIC, False): (Dynamic_AC_CLReqControlMode, Dynamic_AC_CLResControlMode),
-        (ControlMode.SCHEDULED, True): (BPT_Scheduled_AC_CLReqControlMode, BPT_Scheduled_AC_CLResControlMode),
-        (ControlMode.SCHEDULED, False): (Scheduled_AC_CLReqControlMode, Scheduled_AC_CLResControlMode),
+        (ControlMode.DYNAMIC, True): (iso.BPT_Dynamic_AC_CLReqControlMode, iso.BPT_Dynamic_AC_CLResControlMode),
+        (ControlMode.DYNAMIC, False): (iso.Dynamic_AC_CLReqControlMode, iso.Dynamic_AC_CLResControlMode),
+        (ControlMode.SCHEDULED, True): (iso.BPT_Scheduled_AC_CLReqControlMode, iso.BPT_Scheduled_AC_CLResControlMode),
+        (ControlMode.SCHEDULED, False): (iso.Scheduled_AC_CLReqControlMode, iso.Scheduled_AC_CLResControlMode),
     }
 )
 """(control mode, both directions) -> control modes of request and response in the loop (V2G20-1600)."""
 
 
 def charge_parameter_discovery(
-    request: AC_ChargeParameterDiscoveryReq, stage: Selected, context: RequestContext
+    request: iso.AC_ChargeParameterDiscoveryReq, stage: Selected, context: RequestContext
 ) -> Step:
     """Store the vehicle's limits and send the charger's rating, which bounds every later limit (V2G20-2654)."""
     mode = request.ac_cpd_req_energy_transfer_mode
-    if isinstance(mode, BPT_AC_CPDReqEnergyTransferMode) != stage.bidirectional:
+    if isinstance(mode, iso.BPT_AC_CPDReqEnergyTransferMode) != stage.bidirectional:
         raise refuse(ResponseCode.FAILED_WrongChargeParameter, "the parameters do not match the selected service")
     if why := _impossible(mode):  # V2G20-1619
         raise refuse(ResponseCode.FAILED_WrongChargeParameter, why)
     vehicle = _vehicle(mode, context)
-    response = AC_ChargeParameterDiscoveryRes(
+    response = iso.AC_ChargeParameterDiscoveryRes(
         header=context.header,
         response_code=ResponseCode.OK,
         ac_cpd_res_energy_transfer_mode=rating_mode(context, vehicle.phases, bidirectional=stage.bidirectional),
@@ -72,7 +55,7 @@ def charge_parameter_discovery(
 
 def rating_mode(
     context: RequestContext, lines: int, *, bidirectional: bool
-) -> AC_CPDResEnergyTransferMode | BPT_AC_CPDResEnergyTransferMode:
+) -> iso.AC_CPDResEnergyTransferMode | iso.BPT_AC_CPDResEnergyTransferMode:
     """Return the charge point's rating as the schema requires it, for each of the phases that the vehicle uses."""
     rating = context.config.ac_rating
 
@@ -88,16 +71,16 @@ def rating_mode(
         "evse_power_ramp_limitation": None if rating.ramp_w_s is None else watts(rating.ramp_w_s),
     }
     if not bidirectional:
-        return AC_CPDResEnergyTransferMode(**fields)
+        return iso.AC_CPDResEnergyTransferMode(**fields)
     sign, discharge_w = discharge_sign(context), most(rating.max_discharge_power_w, rating.discharge_ma)
-    return BPT_AC_CPDResEnergyTransferMode(
+    return iso.BPT_AC_CPDResEnergyTransferMode(
         **fields,
         **each_phase("evse_maximum_discharge_power", sign * discharge_w, lines),
         **each_phase("evse_minimum_discharge_power", sign * min(discharge_w, rating.min_discharge_power_w), lines),
     )
 
 
-def charge_loop(request: AC_ChargeLoopReq, stage: Charging, context: RequestContext) -> Step:
+def charge_loop(request: iso.AC_ChargeLoopReq, stage: Charging, context: RequestContext) -> Step:
     """Store the vehicle's limits and measured power, and send the target power."""
     selected = stage.selected
     mode = request.cl_req_control_mode
@@ -135,7 +118,7 @@ def _response(
     answered: type[ResponseMode],
     meter_info: MeterInfo | None,
     context: RequestContext,
-) -> AC_ChargeLoopRes:
+) -> iso.AC_ChargeLoopRes:
     """Return the present targets: binding in dynamic mode, under a schedule only if power must be cut. A vehicle whose
     conductors differ gets for each no more than it has stated for that one."""
     fields: dict[str, Any] = _present(output.lines, context)
@@ -151,7 +134,7 @@ def _response(
             bounds = [min(each, line_power_w(most_ma, volts, 1)) for each in own_w]
             parts, sign = fill(abs(target), bounds), 1 if target > 0 else -1
             fields |= {name + phase: watts(sign * part) for phase, part in zip(PHASES, parts, strict=False)}
-    return AC_ChargeLoopRes(
+    return iso.AC_ChargeLoopRes(
         header=context.header,
         response_code=ResponseCode.OK,
         evse_status=status(context),
@@ -180,7 +163,7 @@ def _updated(stage: Charging, mode: RequestMode, battery: dict[str, int], contex
         changes["max_charge_w"] = max(0, total(mode, "ev_maximum_charge_power"))
         changes["max_charge_ma"] = strongest_ma(mode, "ev_maximum_charge_power", context)
         changes["line_charge_w"] = _each(mode, "ev_maximum_charge_power")
-    if isinstance(mode, BPT_Dynamic_AC_CLReqControlMode | BPT_Scheduled_AC_CLReqControlMode) and (
+    if isinstance(mode, iso.BPT_Dynamic_AC_CLReqControlMode | iso.BPT_Scheduled_AC_CLReqControlMode) and (
         mode.ev_maximum_discharge_power is not None
     ):
         # sources disagree on the sign of discharge limits: the magnitude counts
@@ -195,13 +178,13 @@ def _updated(stage: Charging, mode: RequestMode, battery: dict[str, int], contex
     return replace(stage, planned=planned)
 
 
-def _vehicle(mode: AC_CPDReqEnergyTransferMode, context: RequestContext) -> Vehicle:
+def _vehicle(mode: iso.AC_CPDReqEnergyTransferMode, context: RequestContext) -> Vehicle:
     """Return the vehicle's limits; its phases are those that it gives powers of, its currents are those of
     the one with the highest power."""
     rating, charge_w = context.config.ac_rating, total(mode, "ev_maximum_charge_power")
     given = 3 if mode.ev_maximum_charge_power_l3 is not None else 1 + (mode.ev_maximum_charge_power_l2 is not None)
     phases, voltage = min(given, rating.phases), rating.nominal_voltage_v
-    bidirectional = isinstance(mode, BPT_AC_CPDReqEnergyTransferMode)
+    bidirectional = isinstance(mode, iso.BPT_AC_CPDReqEnergyTransferMode)
     return Vehicle(
         max_charge_w=charge_w,
         max_charge_ma=strongest_ma(mode, "ev_maximum_charge_power", context),
@@ -217,7 +200,7 @@ def _vehicle(mode: AC_CPDReqEnergyTransferMode, context: RequestContext) -> Vehi
     )
 
 
-def _impossible(mode: AC_CPDReqEnergyTransferMode) -> str:
+def _impossible(mode: iso.AC_CPDReqEnergyTransferMode) -> str:
     """Return the contradiction in these limits, or empty."""
     for phase in PHASES:
         most, least = _value(mode, "ev_maximum_charge_power" + phase), _value(mode, "ev_minimum_charge_power" + phase)

@@ -11,29 +11,18 @@ from secc.session.d20.stages import Connecting, Disconnecting, RequestContext, S
 from secc.session.ports import Device, MoveDevice, StartPositioning
 from secc.session.request_context import Wait
 from secc.session.stages import Planned, Selected, Stage, Stopped
-from v2g.iso15118.d20.messages.acdp import (
-    ACDP_ConnectReq,
-    ACDP_ConnectRes,
-    ACDP_DisconnectReq,
-    ACDP_DisconnectRes,
-    ACDP_SystemStatusReq,
-    ACDP_SystemStatusRes,
-    ACDP_VehiclePositioningReq,
-    ACDP_VehiclePositioningRes,
-    ElectricalChargingDeviceStatus,
-    ErrorCode,
-    IsolationStatus,
-    MechanicalChargingDeviceStatus,
-)
+from v2g.iso15118.d20.messages import acdp as iso
 from v2g.iso15118.d20.messages.common_types import Processing, ResponseCode
 from v2g.observe import Observe
 
 _METHOD: Final = "acdp"
 
-Moved = TypeVar("Moved", ACDP_ConnectRes, ACDP_DisconnectRes)
+Moved = TypeVar("Moved", iso.ACDP_ConnectRes, iso.ACDP_DisconnectRes)
 
 
-def vehicle_positioning(request: ACDP_VehiclePositioningReq, stage: Selected, context: RequestContext) -> Step | Wait:
+def vehicle_positioning(
+    request: iso.ACDP_VehiclePositioningReq, stage: Selected, context: RequestContext
+) -> Step | Wait:
     """Send the vehicle's distance from its place; finished once it is there."""
     acdp, device = context.config.acdp, context.facts.device
     within = abs(device.x_cm) <= acdp.window_x and abs(device.y_cm) <= acdp.window_y
@@ -42,7 +31,7 @@ def vehicle_positioning(request: ACDP_VehiclePositioningReq, stage: Selected, co
         begun = stage.methods[0] == _METHOD
         commands = () if begun else (StartPositioning(_METHOD),)
         return Wait(replace(stage, methods=(_METHOD, "", "")), context.config.poll_hold_s, commands)
-    response = ACDP_VehiclePositioningRes(
+    response = iso.ACDP_VehiclePositioningRes(
         header=context.header,
         response_code=ResponseCode.OK,
         evse_processing=Processing.Finished if there else Processing.Ongoing,
@@ -57,7 +46,7 @@ def vehicle_positioning(request: ACDP_VehiclePositioningReq, stage: Selected, co
     return Step(response, stage, (event,))
 
 
-def connect(request: ACDP_ConnectReq, stage: Planned | Connecting, context: RequestContext) -> Step | Wait:
+def connect(request: iso.ACDP_ConnectReq, stage: Planned | Connecting, context: RequestContext) -> Step | Wait:
     """Move the device to the vehicle; finished once it is there and all contacts have closed."""
     if isinstance(stage, Planned):
         moving = Connecting(planned=stage, since=context.now)
@@ -71,12 +60,12 @@ def connect(request: ACDP_ConnectReq, stage: Planned | Connecting, context: Requ
             )
         if not context.waited:
             return Wait(stage, context.config.poll_hold_s)
-        return Step(_connection(ACDP_ConnectRes, Processing.Ongoing, context), stage)
+        return Step(_connection(iso.ACDP_ConnectRes, Processing.Ongoing, context), stage)
     done = Observe("acdp", "connected", {"seconds": round(context.now - stage.since, 4)})
-    return Step(_connection(ACDP_ConnectRes, Processing.Finished, context), stage.planned, (done,))
+    return Step(_connection(iso.ACDP_ConnectRes, Processing.Finished, context), stage.planned, (done,))
 
 
-def disconnect(request: ACDP_DisconnectReq, stage: Stopped | Disconnecting, context: RequestContext) -> Step | Wait:
+def disconnect(request: iso.ACDP_DisconnectReq, stage: Stopped | Disconnecting, context: RequestContext) -> Step | Wait:
     """Move the device home, unconditionally once there is no voltage."""
     if isinstance(stage, Stopped):
         moving = Disconnecting(planned=stage.planned, since=context.now)
@@ -86,24 +75,24 @@ def disconnect(request: ACDP_DisconnectReq, stage: Stopped | Disconnecting, cont
             raise refuse(ResponseCode.FAILED_AssociationError, "the device did not return home", reason="device_stuck")
         if not context.waited:
             return Wait(stage, context.config.poll_hold_s)
-        return Step(_connection(ACDP_DisconnectRes, Processing.Ongoing, context), stage)
+        return Step(_connection(iso.ACDP_DisconnectRes, Processing.Ongoing, context), stage)
     done = Observe("acdp", "disconnected", {"seconds": round(context.now - stage.since, 4)})
-    response = _connection(ACDP_DisconnectRes, Processing.Finished, context)
+    response = _connection(iso.ACDP_DisconnectRes, Processing.Finished, context)
     return Step(response, Stopped(planned=stage.planned), (done,))
 
 
-def system_status(request: ACDP_SystemStatusReq, stage: Stage, context: RequestContext) -> Step:
+def system_status(request: iso.ACDP_SystemStatusReq, stage: Stage, context: RequestContext) -> Step:
     """Exchange states in parallel; a vehicle that is not ready, or reports an emergency, gets no power."""
     vehicle_status = request.ev_technical_status
-    if vehicle_status.ev_error_code is ErrorCode.FAILED_EmergencyEvent:
+    if vehicle_status.ev_error_code is iso.ErrorCode.FAILED_EmergencyEvent:
         raise refuse(ResponseCode.FAILED, "the vehicle reports an emergency")
     device = context.facts.device
-    response = ACDP_SystemStatusRes(
+    response = iso.ACDP_SystemStatusRes(
         header=context.header,
         response_code=ResponseCode.OK,
-        evse_mechanical_charging_device_status=MechanicalChargingDeviceStatus(device.mechanical),
+        evse_mechanical_charging_device_status=iso.MechanicalChargingDeviceStatus(device.mechanical),
         evse_ready_to_charge=not device.trouble,
-        evse_isolation_status=IsolationStatus(device.insulation),
+        evse_isolation_status=iso.IsolationStatus(device.insulation),
         evse_disabled=bool(device.trouble),
         evse_utility_interrupt_event=context.station.charge_w == 0,
         evse_emergency_shutdown=False,
@@ -122,16 +111,16 @@ def _connection(response: type[Moved], processing: Processing, context: RequestC
         response_code=ResponseCode.OK,
         evse_processing=processing,
         evse_electrical_charging_device_status=_electrical(context.facts.device, context),
-        evse_mechanical_charging_device_status=MechanicalChargingDeviceStatus(context.facts.device.mechanical),
+        evse_mechanical_charging_device_status=iso.MechanicalChargingDeviceStatus(context.facts.device.mechanical),
     )
 
 
-def _electrical(device: Device, context: RequestContext) -> ElectricalChargingDeviceStatus:
+def _electrical(device: Device, context: RequestContext) -> iso.ElectricalChargingDeviceStatus:
     """Return the state of the control pilot behind the contacts: A open, B closed, C ready."""
     if not device.connected:
-        return ElectricalChargingDeviceStatus.State_A
+        return iso.ElectricalChargingDeviceStatus.State_A
     pilot = context.facts.pilot.name if context.facts.pilot is not None and context.facts.pilot.name in "BCD" else "B"
-    return ElectricalChargingDeviceStatus[f"State_{pilot}"]
+    return iso.ElectricalChargingDeviceStatus[f"State_{pilot}"]
 
 
 def _short(value: int) -> int:

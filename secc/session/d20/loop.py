@@ -20,6 +20,7 @@ from secc.session.stages import Charging, Stage, Stopping, Vehicle, plausible_ca
 from v2g import exi
 from v2g.errors import SignatureError
 from v2g.exi.declare import Element
+from v2g.iso15118.d20.messages import dc
 from v2g.iso15118.d20.messages.common_messages import MeteringConfirmationReq, MeteringConfirmationRes
 from v2g.iso15118.d20.messages.common_types import (
     ChargeLoopReq,
@@ -30,47 +31,35 @@ from v2g.iso15118.d20.messages.common_types import (
     Receipt,
     ResponseCode,
 )
-from v2g.iso15118.d20.messages.dc import (
-    BPT_Dynamic_DC_CLReqControlMode,
-    BPT_Dynamic_DC_CLResControlMode,
-    BPT_Scheduled_DC_CLReqControlMode,
-    BPT_Scheduled_DC_CLResControlMode,
-    DC_ChargeLoopReq,
-    DC_ChargeLoopRes,
-    Dynamic_DC_CLReqControlMode,
-    Dynamic_DC_CLResControlMode,
-    Scheduled_DC_CLReqControlMode,
-    Scheduled_DC_CLResControlMode,
-)
 from v2g.iso15118.d20.schemas import COMMON_MESSAGES
 from v2g.iso15118.engine import signature
 from v2g.pki.certificates import load_certificate
 
 RequestMode = (
-    BPT_Dynamic_DC_CLReqControlMode
-    | BPT_Scheduled_DC_CLReqControlMode
-    | Dynamic_DC_CLReqControlMode
-    | Scheduled_DC_CLReqControlMode
+    dc.BPT_Dynamic_DC_CLReqControlMode
+    | dc.BPT_Scheduled_DC_CLReqControlMode
+    | dc.Dynamic_DC_CLReqControlMode
+    | dc.Scheduled_DC_CLReqControlMode
 )
 ResponseMode = (
-    BPT_Dynamic_DC_CLResControlMode
-    | BPT_Scheduled_DC_CLResControlMode
-    | Dynamic_DC_CLResControlMode
-    | Scheduled_DC_CLResControlMode
+    dc.BPT_Dynamic_DC_CLResControlMode
+    | dc.BPT_Scheduled_DC_CLResControlMode
+    | dc.Dynamic_DC_CLResControlMode
+    | dc.Scheduled_DC_CLResControlMode
 )
 
 _MODES: Final[Mapping[tuple[ControlMode, bool], type[RequestMode]]] = MappingProxyType(
     {
-        (ControlMode.DYNAMIC, True): BPT_Dynamic_DC_CLReqControlMode,
-        (ControlMode.DYNAMIC, False): Dynamic_DC_CLReqControlMode,
-        (ControlMode.SCHEDULED, True): BPT_Scheduled_DC_CLReqControlMode,
-        (ControlMode.SCHEDULED, False): Scheduled_DC_CLReqControlMode,
+        (ControlMode.DYNAMIC, True): dc.BPT_Dynamic_DC_CLReqControlMode,
+        (ControlMode.DYNAMIC, False): dc.Dynamic_DC_CLReqControlMode,
+        (ControlMode.SCHEDULED, True): dc.BPT_Scheduled_DC_CLReqControlMode,
+        (ControlMode.SCHEDULED, False): dc.Scheduled_DC_CLReqControlMode,
     }
 )
 """(control mode, both directions) -> control mode of requests in the loop."""
 
 
-def charge_loop(request: DC_ChargeLoopReq, stage: Charging, context: RequestContext) -> Step:
+def charge_loop(request: dc.DC_ChargeLoopReq, stage: Charging, context: RequestContext) -> Step:
     """Store the vehicle's limits or targets, set the output, and report the present power (V2G20-2183 to -2188)."""
     selected = stage.selected
     mode = request.cl_req_control_mode
@@ -87,7 +76,7 @@ def charge_loop(request: DC_ChargeLoopReq, stage: Charging, context: RequestCont
     measured, power_w = context.facts.measured, power(context)
     bound_w = output.charge_w if power_w >= 0 else output.discharge_w
     response = replace(
-        DC_ChargeLoopRes(
+        dc.DC_ChargeLoopRes(
             header=context.header,
             response_code=ResponseCode.OK,
             evse_status=status(context),
@@ -163,7 +152,7 @@ def _updated(stage: Charging, mode: RequestMode, battery: dict[str, int], contex
         )
         parametrised = replace(parametrised, vehicle=vehicle, derived_from=(mode, battery))
         stage = replace(stage, planned=replace(stage.planned, parametrised=parametrised))
-    if isinstance(mode, Scheduled_DC_CLReqControlMode):
+    if isinstance(mode, dc.Scheduled_DC_CLReqControlMode):
         asked_mv = to_milli(mode.ev_target_voltage)
         asked_mv = max(0, asked_mv) if asked_mv else stage.asked_mv  # only the current may be given (V2G20-2183)
         return replace(stage, asked_ma=to_milli(mode.ev_target_current), asked_mv=asked_mv)
@@ -178,7 +167,7 @@ def _limits(known: Vehicle, mode: RequestMode, battery: dict[str, int]) -> Vehic
         ("min_voltage_mv", mode.ev_minimum_voltage, to_milli),
     )
     changes: dict[str, object] = {name: max(0, read(number)) for name, number, read in given if number is not None}
-    if isinstance(mode, BPT_Dynamic_DC_CLReqControlMode | BPT_Scheduled_DC_CLReqControlMode):
+    if isinstance(mode, dc.BPT_Dynamic_DC_CLReqControlMode | dc.BPT_Scheduled_DC_CLReqControlMode):
         # sources disagree on the sign of discharge limits: the magnitude counts
         if mode.ev_maximum_discharge_power is not None:
             changes["max_discharge_w"] = abs(to_w(mode.ev_maximum_discharge_power))
@@ -278,14 +267,14 @@ def _mode(
     }
     dynamic = control_mode is ControlMode.DYNAMIC
     if not bidirectional:
-        return Dynamic_DC_CLResControlMode(**limits) if dynamic else Scheduled_DC_CLResControlMode(**limits)
+        return dc.Dynamic_DC_CLResControlMode(**limits) if dynamic else dc.Scheduled_DC_CLResControlMode(**limits)
     limits |= {
         "evse_maximum_discharge_power": watts(sign * discharge_w),
         "evse_minimum_discharge_power": watts(sign * min(rating.min_discharge_power_w, discharge_w)),
         "evse_maximum_discharge_current": watts(sign * rating.max_discharge_current_a),
         "evse_minimum_voltage": watts(rating.min_voltage_v),
     }
-    return BPT_Dynamic_DC_CLResControlMode(**limits) if dynamic else BPT_Scheduled_DC_CLResControlMode(**limits)
+    return dc.BPT_Dynamic_DC_CLResControlMode(**limits) if dynamic else dc.BPT_Scheduled_DC_CLResControlMode(**limits)
 
 
 def status(context: RequestContext) -> EVSEStatus | None:

@@ -5,7 +5,7 @@ The result takes effect with the vehicle's PowerDeliveryReq, all of it at once.
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from msgspec.structs import replace
 
@@ -17,7 +17,7 @@ from secc.session.d20.scheduling.schedules import choose_tuple
 from secc.session.d20.stages import RequestContext, Step, refuse
 from secc.session.power import apply_output
 from secc.session.request_context import Wait
-from secc.session.stages import Awaiting, Charging, Parametrised, Planned, Stopping
+from secc.session.stages import Awaiting, Charging, Parametrised, Planned, Selected, Stopping
 from v2g.errors import Iso15118Error
 from v2g.exi.declare import Element
 from v2g.iso15118.d20.charts import Family
@@ -26,7 +26,7 @@ from v2g.iso15118.d20.messages.common_types import Processing, ResponseCode
 from v2g.iso15118.engine.session import Command
 from v2g.observe import Observe
 
-_BY_FAMILY: Final[Mapping[Family, Callable[..., Step]]] = MappingProxyType(
+_BY_FAMILY: Final[Mapping[Family, Callable[[Any, Selected, RequestContext], Step]]] = MappingProxyType(
     {
         Family.AC: ac.charge_parameter_discovery,
         Family.DC: parameters.charge_parameter_discovery,
@@ -41,8 +41,7 @@ def charge_parameters(request: Element, stage: Charging | Stopping, context: Req
     if isinstance(stage, Stopping):
         return _too_late(request, stage, context)
     selected = stage.selected
-    discover = _BY_FAMILY[selected.family]
-    step: Step = discover(request, selected, context)
+    step = _BY_FAMILY[selected.family](request, selected, context)
     return replace(step, stage=replace(stage, beside=step.stage))
 
 

@@ -11,19 +11,7 @@ from secc.session.d20.stages import Discovered, RequestContext, Step, Variant, r
 from secc.session.ports import Journal
 from secc.session.stages import Authorized, Selected
 from v2g.iso15118.d20.charts import Family
-from v2g.iso15118.d20.messages.common_messages import (
-    Parameter,
-    ParameterSet,
-    Service,
-    ServiceDetailReq,
-    ServiceDetailRes,
-    ServiceDiscoveryReq,
-    ServiceDiscoveryRes,
-    ServiceList,
-    ServiceParameterList,
-    ServiceSelectionReq,
-    ServiceSelectionRes,
-)
+from v2g.iso15118.d20.messages import common_messages as iso
 from v2g.iso15118.d20.messages.common_types import ResponseCode
 from v2g.iso15118.d20.services import ENERGY_TRANSFER, ServiceId
 from v2g.iso15118.engine.v2gtp import PayloadType
@@ -43,7 +31,9 @@ _SINGLE_PHASE: Final = 1
 _ISLANDING: Final = {"active": 1, "passive": 2}
 
 
-def service_discovery(request: ServiceDiscoveryReq, stage: Authorized | Discovered, context: RequestContext) -> Step:
+def service_discovery(
+    request: iso.ServiceDiscoveryReq, stage: Authorized | Discovered, context: RequestContext
+) -> Step:
     """List energy services and, for vehicles that can use it, signed discharge."""
     authorized = stage.authorized if isinstance(stage, Discovered) else stage
     config = context.config
@@ -58,37 +48,37 @@ def service_discovery(request: ServiceDiscoveryReq, stage: Authorized | Discover
         why = "the back end allows no energy service of this charger"
         raise refuse(ResponseCode.FAILED, why, reason="energy_transfer_not_allowed")
     services = {int(each) for each in energy} | {each.service_id for each in added}
-    response = ServiceDiscoveryRes(
+    response = iso.ServiceDiscoveryRes(
         header=context.header,
         response_code=ResponseCode.OK,
         service_renegotiation_supported=config.service_renegotiation,
-        energy_transfer_service_list=ServiceList(
-            service=tuple(Service(service_id=int(each), free_service=False) for each in energy)
+        energy_transfer_service_list=iso.ServiceList(
+            service=tuple(iso.Service(service_id=int(each), free_service=False) for each in energy)
         ),
-        vas_list=ServiceList(service=added) if added else None,
+        vas_list=iso.ServiceList(service=added) if added else None,
     )
     event = Observe("service", "offered", {"services": " ".join(map(str, sorted(services)))})
     return Step(response, Discovered(authorized=authorized, services=frozenset(services)), (event,))
 
 
-def service_detail(request: ServiceDetailReq, stage: Discovered, context: RequestContext) -> Step:
+def service_detail(request: iso.ServiceDetailReq, stage: Discovered, context: RequestContext) -> Step:
     """Return the parameter sets of a listed service."""
     service_id = request.service_id
     if service_id not in stage.services:  # V2G20-425, -464
         raise refuse(ResponseCode.FAILED_ServiceIDInvalid, f"service {service_id} was not offered")
     shown = stage.variants or variants(context)  # they stay unchanged even if the tariff changes meanwhile
     sets = parameter_sets(service_id, shown, context)
-    response = ServiceDetailRes(
+    response = iso.ServiceDetailRes(
         header=context.header,
         response_code=ResponseCode.OK,
         service_id=service_id,
-        service_parameter_list=ServiceParameterList(parameter_set=sets),
+        service_parameter_list=iso.ServiceParameterList(parameter_set=sets),
     )
     seen = stage.details | {(service_id, each.parameter_set_id) for each in sets}
     return Step(response, replace(stage, details=seen, variants=shown))
 
 
-def service_selection(request: ServiceSelectionReq, stage: Discovered, context: RequestContext) -> Step:
+def service_selection(request: iso.ServiceSelectionReq, stage: Discovered, context: RequestContext) -> Step:
     """Accept the selection if each of its services was detailed with that parameter set (V2G20-433, -467)."""
     config = context.config
     energy = request.selected_energy_transfer_service
@@ -130,7 +120,7 @@ def service_selection(request: ServiceSelectionReq, stage: Discovered, context: 
             "signed_discharge": selected.signed_discharge,
         },
     )
-    response = ServiceSelectionRes(header=context.header, response_code=ResponseCode.OK)
+    response = iso.ServiceSelectionRes(header=context.header, response_code=ResponseCode.OK)
     return Step(response, selected, (*_entries(selected, context), event))
 
 
@@ -142,13 +132,15 @@ def _entries(selected: Selected, context: RequestContext) -> tuple[Journal, ...]
     return open_books(context, selected.authorized, selected.service.name, discharge, wear=context.config.prices.wear)
 
 
-def parameter_sets(service_id: int, shown: tuple[Variant, ...], context: RequestContext) -> tuple[ParameterSet, ...]:
+def parameter_sets(
+    service_id: int, shown: tuple[Variant, ...], context: RequestContext
+) -> tuple[iso.ParameterSet, ...]:
     """Return the parameter sets of a service, those of energy in the given variants."""
     config = context.config
     if service_id == config.signed_discharge.service_id:
         known = SIGNED_DISCHARGE_VERSIONS if config.signed_discharge.checkpoints else SIGNED_DISCHARGE_VERSIONS[:1]
         return tuple(
-            ParameterSet(
+            iso.ParameterSet(
                 parameter_set_id=index,
                 parameter=_integers(Version=version, PayloadType=int(PayloadType.SIGNED_DISCHARGE)),
             )
@@ -157,7 +149,9 @@ def parameter_sets(service_id: int, shown: tuple[Variant, ...], context: Request
     if service_id in (ServiceId.INTERNET, ServiceId.PARKING_STATUS):
         return internet_sets(config) if service_id == ServiceId.INTERNET else parking_sets(config)
     return tuple(
-        ParameterSet(parameter_set_id=index, parameter=_energy_parameters(EnergyService(service_id), variant, context))
+        iso.ParameterSet(
+            parameter_set_id=index, parameter=_energy_parameters(EnergyService(service_id), variant, context)
+        )
         for index, variant in enumerate(shown)
     )
 
@@ -175,7 +169,7 @@ def variants(context: RequestContext) -> tuple[Variant, ...]:
     )
 
 
-def _energy_parameters(service: EnergyService, variant: Variant, context: RequestContext) -> tuple[Parameter, ...]:
+def _energy_parameters(service: EnergyService, variant: Variant, context: RequestContext) -> tuple[iso.Parameter, ...]:
     """Tables 205 to 207: connector, modes and pricing, and additions for energy in both directions."""
     config = context.config
     connector = _connector(service, config)
@@ -204,11 +198,11 @@ def _connector(service: EnergyService, config: SeccConfig) -> int | None:
     return config.mcs_connector if service in (EnergyService.MCS, EnergyService.MCS_BPT) else config.connector
 
 
-def _integers(**values: int) -> tuple[Parameter, ...]:
-    return tuple(Parameter(name=name, int_value=value) for name, value in values.items())
+def _integers(**values: int) -> tuple[iso.Parameter, ...]:
+    return tuple(iso.Parameter(name=name, int_value=value) for name, value in values.items())
 
 
-def value_added(context: RequestContext, authorized: Authorized) -> tuple[Service, ...]:
+def value_added(context: RequestContext, authorized: Authorized) -> tuple[iso.Service, ...]:
     """Return the services offered beside energy: signed discharge, Internet, ParkingStatus (Table 204)."""
     config = context.config
     found = []
@@ -218,28 +212,31 @@ def value_added(context: RequestContext, authorized: Authorized) -> tuple[Servic
         found.append(ServiceId.INTERNET)
     if config.parking is not None and (config.parking.check_in or config.parking.check_out):
         found.append(ServiceId.PARKING_STATUS)
-    return tuple(Service(service_id=int(each), free_service=True) for each in found)
+    return tuple(iso.Service(service_id=int(each), free_service=True) for each in found)
 
 
-def internet_sets(config: SeccConfig) -> tuple[ParameterSet, ...]:
+def internet_sets(config: SeccConfig) -> tuple[iso.ParameterSet, ...]:
     """Return one set for each permitted protocol; their numbers are the standard's."""
     return tuple(
-        ParameterSet(
+        iso.ParameterSet(
             parameter_set_id=number,
-            parameter=(Parameter(name="Protocol", finite_string=protocol), Parameter(name="Port", int_value=port)),
+            parameter=(
+                iso.Parameter(name="Protocol", finite_string=protocol),
+                iso.Parameter(name="Port", int_value=port),
+            ),
         )
         for number, protocol, port in config.internet_protocols()
     )
 
 
-def parking_sets(config: SeccConfig) -> tuple[ParameterSet, ...]:
+def parking_sets(config: SeccConfig) -> tuple[iso.ParameterSet, ...]:
     """Return check-in and check-out, with the driver's or machine's position."""
     parking = config.parking
     assert parking is not None
     kind = (1 if parking.automatic else 3) + (0 if parking.inside else 1)
     intended = [number for number, wanted in ((1, parking.check_in), (2, parking.check_out)) if wanted]
     return tuple(
-        ParameterSet(parameter_set_id=each, parameter=_integers(IntendedService=each, ParkingStatusType=kind))
+        iso.ParameterSet(parameter_set_id=each, parameter=_integers(IntendedService=each, ParkingStatusType=kind))
         for each in intended
     )
 

@@ -14,16 +14,7 @@ from secc.session.installation import is_offered
 from secc.session.ports import ForgetSession, JoinSession, Paused
 from secc.session.stages import Opened
 from v2g.iso15118.d20.charts import Family
-from v2g.iso15118.d20.messages.common_messages import (
-    Authorization,
-    AuthorizationSetupReq,
-    AuthorizationSetupRes,
-    EIM_ASResAuthorizationMode,
-    PnC_ASResAuthorizationMode,
-    SessionSetupReq,
-    SessionSetupRes,
-    SupportedProvidersList,
-)
+from v2g.iso15118.d20.messages import common_messages as iso
 from v2g.iso15118.d20.messages.common_types import MessageHeader, ResponseCode
 from v2g.iso15118.d20.schemas import AC, ACDP, DC, WPT
 from v2g.iso15118.engine import app_protocol as app
@@ -70,7 +61,7 @@ def supported_app_protocol(request: app.SupportedAppProtocolReq, stage: Fresh, c
     return Step(response, Fresh(family=family), (offered, picked))
 
 
-def session_setup(request: SessionSetupReq, stage: Fresh, context: RequestContext) -> Step:
+def session_setup(request: iso.SessionSetupReq, stage: Fresh, context: RequestContext) -> Step:
     """Open a session, or join the paused one of this vehicle; any other old id gets a new session (V2G20-2626)."""
     paused = context.paused
     if paused is not None and request.header.session_id == paused.session_id and _is_same_vehicle(paused, context):
@@ -86,7 +77,7 @@ def session_setup(request: SessionSetupReq, stage: Fresh, context: RequestContex
         "evcc_id": request.evcc_id,
         "resumed": request.header.session_id != NO_SESSION,
     }
-    response = SessionSetupRes(
+    response = iso.SessionSetupRes(
         header=MessageHeader(session_id=session_id, time_stamp=context.header.time_stamp),
         response_code=ResponseCode.OK_NewSessionEstablished,
         evse_id=context.config.evse_id,
@@ -101,12 +92,12 @@ def _is_same_vehicle(paused: Paused, context: RequestContext) -> bool:
     return known and paused.service in context.config.offers(context.family)
 
 
-def _join(paused: Paused, request: SessionSetupReq, context: RequestContext) -> Step:
+def _join(paused: Paused, request: iso.SessionSetupReq, context: RequestContext) -> Step:
     """Continue the paused session: services are selected and the authorization is valid (V2G20-1032, -1844)."""
     session_id = paused.session_id.hex()
     selected = selected_again(paused)
     data: dict[str, Scalar] = {"session_id": session_id, "evse_id": context.config.evse_id, "evcc_id": request.evcc_id}
-    response = SessionSetupRes(
+    response = iso.SessionSetupRes(
         header=MessageHeader(session_id=paused.session_id, time_stamp=context.header.time_stamp),
         response_code=ResponseCode.OK_OldSessionJoined,
         evse_id=context.config.evse_id,
@@ -123,22 +114,22 @@ def new_session_id(entropy: Entropy) -> bytes:
     return session_id
 
 
-def authorization_setup(request: AuthorizationSetupReq, stage: Opened, context: RequestContext) -> Step:
+def authorization_setup(request: iso.AuthorizationSetupReq, stage: Opened, context: RequestContext) -> Step:
     """Offer Plug & Charge, external means or both; with a challenge if Plug & Charge is among them."""
     services = context.authorization
     if not services:
         raise refuse(ResponseCode.FAILED, "Plug & Charge requires TLS, and no other method is offered")
-    pnc = Authorization.PnC in services
+    pnc = iso.Authorization.PnC in services
     opening = journal_opening(context, stage.session_id) if pnc else None  # V2G20-2608: its challenge is used once
     installable = is_offered(context)
-    response = AuthorizationSetupRes(
+    response = iso.AuthorizationSetupRes(
         header=context.header,
         response_code=ResponseCode.OK,
         authorization_services=services,
         certificate_installation_service=installable,
         # V2G20-1219, -1220: the mode of Plug & Charge whenever it is offered, otherwise that of external means
         pnc_as_res_authorization_mode=None if opening is None else _challenge_mode(opening.challenge, context.config),
-        eim_as_res_authorization_mode=None if pnc else EIM_ASResAuthorizationMode(),
+        eim_as_res_authorization_mode=None if pnc else iso.EIM_ASResAuthorizationMode(),
     )
     offered = Observe(
         "authorization",
@@ -148,9 +139,9 @@ def authorization_setup(request: AuthorizationSetupReq, stage: Opened, context: 
     return Step(response, Offered(opened=replace(stage, installable=installable), opening=opening), (offered,))
 
 
-def _challenge_mode(challenge: bytes, config: SeccConfig) -> PnC_ASResAuthorizationMode:
+def _challenge_mode(challenge: bytes, config: SeccConfig) -> iso.PnC_ASResAuthorizationMode:
     providers = config.supported_providers
-    return PnC_ASResAuthorizationMode(
+    return iso.PnC_ASResAuthorizationMode(
         gen_challenge=challenge,
-        supported_providers=SupportedProvidersList(provider_id=providers) if providers else None,
+        supported_providers=iso.SupportedProvidersList(provider_id=providers) if providers else None,
     )

@@ -16,25 +16,8 @@ from secc.session.ports import CheckAlignment, RecordMeter, SetWptOutput, StartP
 from secc.session.power import apply_output, loop_event, power
 from secc.session.request_context import Wait
 from secc.session.stages import Charging, Parametrised, Planned, Selected, Vehicle
+from v2g.iso15118.d20.messages import wpt as iso
 from v2g.iso15118.d20.messages.common_types import Processing, ResponseCode
-from v2g.iso15118.d20.messages.wpt import (
-    WPT_AlignmentCheckReq,
-    WPT_AlignmentCheckRes,
-    WPT_ChargeLoopReq,
-    WPT_ChargeLoopRes,
-    WPT_ChargeParameterDiscoveryReq,
-    WPT_ChargeParameterDiscoveryRes,
-    WPT_EVPCChargeDiagnostics,
-    WPT_EVResult,
-    WPT_FinePositioningReq,
-    WPT_FinePositioningRes,
-    WPT_FinePositioningSetupReq,
-    WPT_FinePositioningSetupRes,
-    WPT_PairingReq,
-    WPT_PairingRes,
-    WPT_PowerClass,
-    WPT_SPCChargeDiagnostics,
-)
 from v2g.iso15118.d20.messages.wpt_positioning import AlternativeSECC, AlternativeSECCList
 from v2g.iso15118.d20.wpt_methods import (
     BY_PERSON,
@@ -59,7 +42,7 @@ TROUBLES: Final = MappingProxyType(
 """Fault of the primary device, as sent to vehicles -> reason code for ending a session if it persists."""
 
 
-def fine_positioning_setup(request: WPT_FinePositioningSetupReq, stage: Selected, context: RequestContext) -> Step:
+def fine_positioning_setup(request: iso.WPT_FinePositioningSetupReq, stage: Selected, context: RequestContext) -> Step:
     """Agree on methods: the first of the charger's that the vehicle supports as well."""
     rating = context.config.wpt
     ours = method_lists(rating.positioning, rating.pairing, rating.alignment)
@@ -71,7 +54,7 @@ def fine_positioning_setup(request: WPT_FinePositioningSetupReq, stage: Selected
     agreed = agree(ours, theirs)
     if agreed.missing:
         raise refuse(ResponseCode.FAILED_AssociationError, f"no method of {agreed.missing} in common")
-    response = WPT_FinePositioningSetupRes(
+    response = iso.WPT_FinePositioningSetupRes(
         header=context.header,
         response_code=ResponseCode.OK,
         primary_device_fine_positioning_method_list=ours.positioning,
@@ -85,12 +68,12 @@ def fine_positioning_setup(request: WPT_FinePositioningSetupReq, stage: Selected
     return Step(response, selected, (event, StartPositioning(methods[0])))
 
 
-def fine_positioning(request: WPT_FinePositioningReq, stage: Selected, context: RequestContext) -> Step:
+def fine_positioning(request: iso.WPT_FinePositioningReq, stage: Selected, context: RequestContext) -> Step:
     """Finished once the vehicle is above the device."""
     _not_failed(request.ev_result_code)
     manual = stage.methods[0] == BY_PERSON
     there = context.facts.device.in_place or (manual and request.ev_processing is Processing.Finished)
-    response = WPT_FinePositioningRes(
+    response = iso.WPT_FinePositioningRes(
         header=context.header, response_code=ResponseCode.OK, evse_processing=_processing(finished=there)
     )
     both = there and request.ev_processing is Processing.Finished
@@ -98,7 +81,7 @@ def fine_positioning(request: WPT_FinePositioningReq, stage: Selected, context: 
     return Step(response, stage, commands)
 
 
-def pairing(request: WPT_PairingReq, stage: Selected, context: RequestContext) -> Step:
+def pairing(request: iso.WPT_PairingReq, stage: Selected, context: RequestContext) -> Step:
     """Verify that vehicle and device belong together; a vehicle above another device gets that one's address."""
     _not_failed(request.ev_result_code)
     rating, method = context.config.wpt, stage.methods[1]
@@ -118,7 +101,7 @@ def pairing(request: WPT_PairingReq, stage: Selected, context: RequestContext) -
         paired = context.facts.device.observed_id is not None
     else:
         paired = context.facts.device.confirmed
-    response = WPT_PairingRes(
+    response = iso.WPT_PairingRes(
         header=context.header,
         response_code=ResponseCode.OK,
         evse_processing=_processing(finished=paired),
@@ -130,7 +113,7 @@ def pairing(request: WPT_PairingReq, stage: Selected, context: RequestContext) -
 
 
 def charge_parameter_discovery(
-    request: WPT_ChargeParameterDiscoveryReq, stage: Selected, context: RequestContext
+    request: iso.WPT_ChargeParameterDiscoveryReq, stage: Selected, context: RequestContext
 ) -> Step:
     """Store the limits of the vehicle's device and send those of ours."""
     rating = context.config.wpt
@@ -142,10 +125,10 @@ def charge_parameter_discovery(
         max_voltage_mv=0,
         min_voltage_mv=0,
     )
-    response = WPT_ChargeParameterDiscoveryRes(
+    response = iso.WPT_ChargeParameterDiscoveryRes(
         header=context.header,
         response_code=ResponseCode.OK,
-        pd_input_power_class=WPT_PowerClass(rating.power_class),
+        pd_input_power_class=iso.WPT_PowerClass(rating.power_class),
         sd_min_output_power=watts(rating.min_power_w),
         sd_max_output_power=watts(rating.max_power_w),
         sd_max_ground_clearance_support=rating.max_clearance_mm,
@@ -157,7 +140,7 @@ def charge_parameter_discovery(
     return Step(response, parametrised, (limits_event(stage, vehicle, context),))
 
 
-def alignment_check(request: WPT_AlignmentCheckReq, stage: Planned, context: RequestContext) -> Step | Wait:
+def alignment_check(request: iso.WPT_AlignmentCheckReq, stage: Planned, context: RequestContext) -> Step | Wait:
     """Send a little power and report it, until both sides know whether it is received."""
     _not_failed(request.ev_result_code)
     rating, device = context.config.wpt, context.facts.device
@@ -170,7 +153,7 @@ def alignment_check(request: WPT_AlignmentCheckReq, stage: Planned, context: Req
             return Wait(stage, context.config.poll_hold_s, commands)
     if device.aligned is False and request.ev_processing is Processing.Finished:
         raise refuse(ResponseCode.FAILED_AssociationError, "the vehicle is not aligned", reason="misaligned")
-    response = WPT_AlignmentCheckRes(
+    response = iso.WPT_AlignmentCheckRes(
         header=context.header,
         response_code=ResponseCode.OK,
         evse_processing=_processing(finished=bool(device.aligned)),
@@ -196,9 +179,9 @@ def aligned(stage: Planned, context: RequestContext) -> tuple[Planned, tuple[Com
     return stage, (check,) if context.powered else (begin, check)
 
 
-def charge_loop(request: WPT_ChargeLoopReq, stage: Charging, context: RequestContext) -> Step:
+def charge_loop(request: iso.WPT_ChargeLoopReq, stage: Charging, context: RequestContext) -> Step:
     """Send the requested power, within all limits; a fault of either device stops power with a warning."""
-    ill = request.evpc_charge_diagnostics is not WPT_EVPCChargeDiagnostics.EVPCNoIssue
+    ill = request.evpc_charge_diagnostics is not iso.WPT_EVPCChargeDiagnostics.EVPCNoIssue
     asked_w = 0 if ill else max(0, to_w(request.evpc_power_request))
     stage = replace(stage, asked_w=asked_w, alive=True)
     vehicle = replace(stage.vehicle, **displayed(request))
@@ -211,7 +194,7 @@ def charge_loop(request: WPT_ChargeLoopReq, stage: Charging, context: RequestCon
     stage, meter_info = report_meter(request, stage, context)
     stage, receipt = report_costs(stage, meter_info, context)
     trouble = context.facts.device.trouble
-    response = WPT_ChargeLoopRes(
+    response = iso.WPT_ChargeLoopRes(
         header=context.header,
         response_code=ResponseCode.WARNING_WPT if trouble or ill else ResponseCode.OK,
         evse_status=status(context),
@@ -221,13 +204,13 @@ def charge_loop(request: WPT_ChargeLoopReq, stage: Charging, context: RequestCon
         sd_power_input=watts(power(context)),
         spc_max_output_power_limit=watts(output.charge_w),
         spc_min_output_power_limit=watts(min(context.config.wpt.min_power_w, output.charge_w)),
-        spc_charge_diagnostics=WPT_SPCChargeDiagnostics(trouble or "SPCNoIssue"),
+        spc_charge_diagnostics=iso.WPT_SPCChargeDiagnostics(trouble or "SPCNoIssue"),
     )
     return Step(response, replace(stage, loops=stage.loops + 1), (*commands, *loop_event(stage, context)))
 
 
-def _not_failed(result: WPT_EVResult) -> None:
-    if result is WPT_EVResult.EVResultFailed:
+def _not_failed(result: iso.WPT_EVResult) -> None:
+    if result is iso.WPT_EVResult.EVResultFailed:
         raise refuse(ResponseCode.FAILED_AssociationError, "the vehicle reports a failure")
 
 
@@ -235,7 +218,7 @@ def _processing(*, finished: bool) -> Processing:
     return Processing.Finished if finished else Processing.Ongoing
 
 
-def _impossible(request: WPT_ChargeParameterDiscoveryReq, context: RequestContext) -> str:
+def _impossible(request: iso.WPT_ChargeParameterDiscoveryReq, context: RequestContext) -> str:
     """Return the incompatibility of these devices, or empty."""
     rating = context.config.wpt
     if to_w(request.evpc_max_receivable_power) < 0:

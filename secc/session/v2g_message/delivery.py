@@ -4,23 +4,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from secc.session import delivery
+from secc.session import delivery, stages
 from secc.session.delivery import READY
 from secc.session.offers import OfferedTuple
 from secc.session.ports import Reported
 from secc.session.request_context import Step as CommonStep
 from secc.session.request_context import Wait, refuse
-from secc.session.stages import (
-    AfterPlan,
-    CableChecking,
-    Charging,
-    Finished,
-    Planned,
-    PreCharging,
-    Stage,
-    Starting,
-    Stopped,
-)
 from secc.session.v2g_message.request_context import RequestContext, Step
 from v2g.exi.declare import Element
 from v2g.iec61851.pilot import PilotState
@@ -56,12 +45,14 @@ def check_profile(planned: PowerSchedule | None, allowed: PowerSchedule, context
 NO_ERROR: Final = "NO_ERROR"
 
 
-def cable_check(request: "CableCheckReq", stage: Planned | CableChecking, context: RequestContext) -> CommonStep | Wait:
+def cable_check(
+    request: "CableCheckReq", stage: stages.Planned | stages.CableChecking, context: RequestContext
+) -> CommonStep | Wait:
     """Test the insulation; polled until the result is available. The pilot has to be in C or D (V2G-DC-547)."""
     return delivery.cable_check(stage, context, partial(cable_check_response, context), pilot_s=context.pilot_s)
 
 
-def pre_charge(request: "PreChargeReq", stage: PreCharging, context: RequestContext) -> CommonStep | Wait:
+def pre_charge(request: "PreChargeReq", stage: stages.PreCharging, context: RequestContext) -> CommonStep | Wait:
     """Bring the output to the vehicle's voltage; each answer reports the present one at once."""
     wanted_mv = millivolts(request.ev_target_voltage)
     target_mv = max(0, min(wanted_mv, context.config.rating.max_voltage_v * 1000))
@@ -75,35 +66,35 @@ def pre_charge(request: "PreChargeReq", stage: PreCharging, context: RequestCont
 
 def start(
     chosen: OfferedTuple,
-    stage: Planned | AfterPlan,
+    stage: stages.Planned | stages.AfterPlan,
     context: RequestContext,
     respond: Callable[[], Element],
     *,
     quirks: tuple[Quirk, ...] = (),
 ) -> Step | Wait:
     """Close the contactors at the voltage of the pre-charge, and begin the charge loop by the chosen schedule."""
-    if isinstance(stage, Starting):
+    if isinstance(stage, stages.Starting):
         wait = delivery.await_closed(stage, context)
         if wait is not None:
             return wait
         held = delivery.tripped(context)
-        charging = Charging(planned=stage.planned, chosen=chosen, asked_mv=stage.asked_mv, held=held)
+        charging = stages.Charging(planned=stage.planned, chosen=chosen, asked_mv=stage.asked_mv, held=held)
         battery = Reported(stage.asked_mv, stage.vehicle.max_charge_ma, 0)
         return Step(respond(), charging, (*delivery.started(stage, context), battery), quirks=quirks)
-    assert isinstance(stage, PreCharging), "the chart allows a start after the pre-charge only"
+    assert isinstance(stage, stages.PreCharging), "the chart allows a start after the pre-charge only"
     wait = delivery.await_match(stage, context, code=context.messages.voltage_error)
     if wait is not None:
         return wait
     return delivery.close_contactors(stage.planned, context, asked_mv=stage.target_mv)
 
 
-def stop(stage: Stage, context: RequestContext, error: str, respond: Callable[[], Element]) -> CommonStep | Wait:
+def stop(stage: stages.Stage, context: RequestContext, error: str, respond: Callable[[], Element]) -> CommonStep | Wait:
     """Bring the output to zero and open the contactors; an EVErrorCode changes nothing.
 
     A vehicle that stops before the charge parameters has nothing to switch off.
     """
     outcome: CommonStep | Wait = CommonStep(respond(), stage)
-    if isinstance(stage, Planned | AfterPlan):
+    if isinstance(stage, stages.Planned | stages.AfterPlan):
         outcome = delivery.stop(stage, context, respond)
     if error == NO_ERROR or not isinstance(outcome, CommonStep):
         return outcome
@@ -111,7 +102,7 @@ def stop(stage: Stage, context: RequestContext, error: str, respond: Callable[[]
     return Step(outcome.response, outcome.stage, (*outcome.commands, event), followed=outcome.followed)
 
 
-def welding_detection(request: "WeldingDetectionReq", stage: Stage, context: RequestContext) -> Step | Wait:
+def welding_detection(request: "WeldingDetectionReq", stage: stages.Stage, context: RequestContext) -> Step | Wait:
     """Report the residual voltage at the output, with the pilot in B (V2G-DC-556)."""
     if wait := _await_b(stage, context):
         return wait
@@ -124,15 +115,15 @@ def welding_detection(request: "WeldingDetectionReq", stage: Stage, context: Req
     return Step(response, stage, (Observe("stop", "welding_detection", {"voltage_mv": voltage_mv}),))
 
 
-def session_stop(request: "SessionStopReq", stage: Stage, context: RequestContext) -> Step | Wait:
+def session_stop(request: "SessionStopReq", stage: stages.Stage, context: RequestContext) -> Step | Wait:
     """End the session, from any stage; after direct current has flowed only with the pilot in B."""
-    if isinstance(stage, Stopped) and context.family is Family.DC and (wait := _await_b(stage, context)):
+    if isinstance(stage, stages.Stopped) and context.family is Family.DC and (wait := _await_b(stage, context)):
         return wait
     event = Observe("stop", "session_stop", {"session": "Terminate"})
-    return Step(context.messages.response("SessionStopRes"), Finished(), (event,))
+    return Step(context.messages.response("SessionStopRes"), stages.Finished(), (event,))
 
 
-def _await_b(stage: Stage, context: RequestContext) -> Wait | None:
+def _await_b(stage: stages.Stage, context: RequestContext) -> Wait | None:
     """Return a wait for the pilot to leave C and D; late, refuse."""
     if context.facts.pilot is None or context.facts.pilot not in READY:
         return None
@@ -170,4 +161,4 @@ def pre_charge_response(context: RequestContext) -> Element:
 def dc_evse_status(phase: Phase, context: RequestContext) -> Any:
     """Return the edition's DC_EVSEStatus, with the present notification."""
     status = dc_status.status(phase, stop=context.stop, renegotiate=context.renegotiate)
-    return context.messages.dc_status(status, max_delay_s=context.delay_s)
+    return context.messages.dc_status(status, context.delay_s)

@@ -5,23 +5,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
+from secc.session import stages
 from secc.session.books import open_books
 from secc.session.config import ControlMode, EnergyService
 from secc.session.needs import back_end_plans
 from secc.session.offers import OfferedTuple, Span, Spans, allowed_over
 from secc.session.ports import ReportChargingNeeds
 from secc.session.request_context import Wait, refuse
-from secc.session.stages import (
-    Authorized,
-    Awaiting,
-    Charging,
-    Parametrised,
-    Plan,
-    Planned,
-    Selected,
-    Vehicle,
-    plausible_capacity,
-)
 from secc.session.v2g_message.request_context import RequestContext, Step
 from v2g.energy.limits import VEHICLE
 from v2g.energy.needs import EvNeeds
@@ -39,7 +29,7 @@ if TYPE_CHECKING:  # declarations of the edition that is spoken only
 _OPTIONAL: Final = ("ev_maximum_power_limit", "ev_energy_capacity", "ev_energy_request", "full_soc", "bulk_soc")
 
 
-def dc_vehicle(parameter: "DC_EVChargeParameter", context: RequestContext) -> tuple[Vehicle, tuple[Quirk, ...]]:
+def dc_vehicle(parameter: "DC_EVChargeParameter", context: RequestContext) -> tuple[stages.Vehicle, tuple[Quirk, ...]]:
     """Return the limits in a DC_EVChargeParameter; a missing power is that of voltage and current.
 
     Raises Iso15118Error for impossible ones.
@@ -54,19 +44,19 @@ def dc_vehicle(parameter: "DC_EVChargeParameter", context: RequestContext) -> tu
         raise refuse("FAILED_WrongChargeParameter", "a limit is negative")
     if voltage_mv < context.config.rating.min_voltage_v * 1000:
         raise refuse("FAILED_WrongChargeParameter", "the vehicle's voltage is below the charger's")
-    vehicle = Vehicle(
+    vehicle = stages.Vehicle(
         max_charge_w=power_w,
         max_charge_ma=current_ma,
         max_voltage_mv=voltage_mv,
         min_voltage_mv=0,
         soc=percent(parameter.dc_ev_status.ev_ress_soc),
-        capacity_wh=None if capacity is None else plausible_capacity(watt_hours(capacity, Rounding.NEAREST)),
+        capacity_wh=None if capacity is None else stages.plausible_capacity(watt_hours(capacity, Rounding.NEAREST)),
     )
     missing = any(getattr(parameter, name) is None for name in _OPTIONAL)
     return vehicle, (MISSING_FIELDS,) if missing else ()
 
 
-def dc_needs(parameter: "DC_EVChargeParameter", vehicle: Vehicle, departure_ms: int | None = None) -> EvNeeds:
+def dc_needs(parameter: "DC_EVChargeParameter", vehicle: stages.Vehicle, departure_ms: int | None = None) -> EvNeeds:
     """Return the vehicle's needs for the back end."""
     wanted = parameter.ev_energy_request
     return EvNeeds(
@@ -84,26 +74,28 @@ def dc_needs(parameter: "DC_EVChargeParameter", vehicle: Vehicle, departure_ms: 
     )
 
 
-def selected(authorized: Authorized, service: EnergyService, context: RequestContext) -> Selected:
+def selected(authorized: stages.Authorized, service: EnergyService, context: RequestContext) -> stages.Selected:
     """Return the selection of an energy service. Raises Iso15118Error if the back end does not allow it."""
     allowed = context.facts.allowed
     if allowed is not None and int(service) not in allowed:
         raise refuse("FAILED", f"the back end does not allow {service.name}", reason="energy_transfer_rejected")
-    return Selected(authorized=authorized, service=service, control_mode=ControlMode.SCHEDULED, signed_discharge=False)
+    return stages.Selected(
+        authorized=authorized, service=service, control_mode=ControlMode.SCHEDULED, signed_discharge=False
+    )
 
 
-def authorized_of(stage: Authorized | Awaiting | Charging) -> Authorized:
+def authorized_of(stage: stages.Authorized | stages.Awaiting | stages.Charging) -> stages.Authorized:
     """Return the authorisation."""
-    return stage if isinstance(stage, Authorized) else stage.parametrised.selected.authorized
+    return stage if isinstance(stage, stages.Authorized) else stage.parametrised.selected.authorized
 
 
 def discover(
-    parametrised: Parametrised,
-    stage: Authorized | Awaiting | Charging,
+    parametrised: stages.Parametrised,
+    stage: stages.Authorized | stages.Awaiting | stages.Charging,
     context: RequestContext,
     needs: EvNeeds,
-    plan: Plan,
-    respond: Callable[[str, Plan], Element],
+    plan: stages.Plan,
+    respond: Callable[[str, stages.Plan], Element],
     *,
     quirks: tuple[Quirk, ...] = (),
 ) -> Step | Wait:
@@ -122,7 +114,7 @@ def discover(
             capacity_wh=parametrised.vehicle.capacity_wh,
         )
     begin = (*opening, limits_event(parametrised.vehicle, context), ReportChargingNeeds(needs))
-    if isinstance(stage, Awaiting):
+    if isinstance(stage, stages.Awaiting):
         waiting, begin = replace(stage, parametrised=parametrised), ()
         pending = back_end_plans(waiting, context)
         if isinstance(pending, Wait):
@@ -130,13 +122,13 @@ def discover(
         if pending:
             return Step(respond("Ongoing", plan), waiting, quirks=quirks)
     elif (
-        isinstance(stage, Authorized)
+        isinstance(stage, stages.Authorized)
         and context.connection.can_plan
         and context.config.schedules.patience_s
         and not context.waited
     ):
-        return Wait(Awaiting(parametrised, since=context.now), context.config.poll_hold_s, begin)
-    planned = Planned(parametrised=parametrised, plan=plan)
+        return Wait(stages.Awaiting(parametrised, since=context.now), context.config.poll_hold_s, begin)
+    planned = stages.Planned(parametrised=parametrised, plan=plan)
     event = Observe(
         "schedule",
         "planned",
@@ -150,7 +142,7 @@ def discover(
             "departure_ms": plan.departure_ms,
         },
     )
-    renewed = replace(stage, planned=planned) if isinstance(stage, Charging) else planned
+    renewed = replace(stage, planned=planned) if isinstance(stage, stages.Charging) else planned
     response = respond("Finished", plan)
     return Step(response, renewed, (*begin, event), quirks=quirks, followed="ScheduleRenegotiation")
 
@@ -193,7 +185,7 @@ def dc_limits(context: RequestContext) -> dict[str, Any]:
     }
 
 
-def limits_event(vehicle: Vehicle, context: RequestContext) -> Observe:
+def limits_event(vehicle: stages.Vehicle, context: RequestContext) -> Observe:
     """Return the event with both sides' limits."""
     charge_w, _ = context.config.power_rating(context.family)
     return Observe(

@@ -22,23 +22,19 @@ class MessageSet(msgspec.Struct, frozen=True, kw_only=True):
 
     protocol: str
     """Its name, such as "ISO 15118-2"."""
-    responses: Mapping[str, Callable[..., Element]]
+    responses: Mapping[str, type[Element]]
     """Its messages by name."""
     codes: type[Enum]
     processing: type[Enum]
     values: Writer[Element]
-    status: Callable[..., Any]
-    """Makes DC_EVSEStatus of a DcStatus and `max_delay_s`."""
+    dc_status: Callable[[DcStatus, int], Any]
+    """Makes DC_EVSEStatus with this NotificationMaxDelay, s."""
     voltage_error: str
     """Code for a start although the output has not the requested voltage."""
 
     def response(self, name: str, code: str = "OK", /, **fields: object) -> Element:
         """Return a response."""
-        return self.responses[name](response_code=self.codes(code), **fields)
-
-    def dc_status(self, status: DcStatus, *, max_delay_s: int) -> Any:
-        """Return DC_EVSEStatus with NotificationMaxDelay in s."""
-        return self.status(status, max_delay_s=max_delay_s)
+        return self.responses[name](**{"response_code": self.codes(code), **fields})
 
 
 class RequestContext(request_context.RequestContext, frozen=True, kw_only=True):

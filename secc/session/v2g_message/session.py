@@ -243,7 +243,7 @@ class V2gMessageSession(ChargerSession, MessageSession):
             return
         reason = self._doomed or (self._stop_reason if self._stopping else "")
         stop = _STOPS.get(reason, Stop.MALFUNCTION) if self._doomed else self._stop
-        status = self.messages.dc_status(dc_status.status(Phase.STOPPED, isolation="Invalid", stop=stop), max_delay_s=0)
+        status = self.messages.dc_status(dc_status.status(Phase.STOPPED, isolation="Invalid", stop=stop), 0)
         kind = type(status)
         fields = [each for each in ("dc_evse_status", "evse_status") if isinstance(getattr(response, each, None), kind)]
         self._send_body(structs.replace(response, **dict.fromkeys(fields, status)))

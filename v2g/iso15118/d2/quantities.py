@@ -19,7 +19,7 @@ VALUES: Final = Writer(_make)
 # -- DC_EVSEStatus of ISO 15118-2 from `engine.dc_status`
 
 
-def dc_evse_status(status: DcStatus, *, max_delay_s: int = 0) -> DC_EVSEStatus:
+def dc_evse_status(status: DcStatus, max_delay_s: int = 0) -> DC_EVSEStatus:
     """Return the status with NotificationMaxDelay in s (0: at once)."""
     return DC_EVSEStatus(
         notification_max_delay=max_delay_s,

@@ -11,20 +11,9 @@ import msgspec
 from v2g.energy.price_plan import PricePlan
 from v2g.energy.settlement.pieces import zone_of
 from v2g.errors import OcppError, RefusedError
+from v2g.ocpp.messages import tariff_cost as ocpp
 from v2g.ocpp.messages.authorization import AuthorizeRequest, AuthorizeResponse, IdToken
 from v2g.ocpp.messages.base import Message, StatusInfo
-from v2g.ocpp.messages.tariff_cost import (
-    ClearTariffsRequest,
-    ClearTariffsResponse,
-    ClearTariffsResult,
-    GetTariffsRequest,
-    GetTariffsResponse,
-    SetDefaultTariffRequest,
-    SetDefaultTariffResponse,
-    Tariff,
-    TariffAssignment,
-    TariffSetStatus,
-)
 from v2g.ocpp.times import parse_time
 from v2g.translate.ocpp_tariffs import elements, has_conditions
 from v2g.translate.station_tariffs import plan_of
@@ -56,7 +45,7 @@ class Default(msgspec.Struct, frozen=True, kw_only=True):
 
     number: int
     evse_ids: tuple[int, ...]
-    tariff: Tariff
+    tariff: ocpp.Tariff
 
     @property
     def from_ms(self) -> int | None:
@@ -107,7 +96,7 @@ class Tariffs:
         flag = self._k.model.flag
         return flag(f"{_CONTROLLER}.Enabled[Tariff]") and flag(f"{_CONTROLLER}.Enabled[Cost]")
 
-    def default(self, evse_id: int) -> Tariff | None:
+    def default(self, evse_id: int) -> ocpp.Tariff | None:
         """Return the default tariff in force at an EVSE."""
         self._settle()
         here = [d for d in self._defaults.values() if evse_id in d.evse_ids and d.holds(self._k.utc_ms)]
@@ -120,7 +109,7 @@ class Tariffs:
             found = known.driver
         return found
 
-    def plan(self, tariff: Tariff) -> PricePlan:
+    def plan(self, tariff: ocpp.Tariff) -> PricePlan:
         """Return a tariff as a price plan, in local time (I07.FR.17). Raises RefusedError."""
         model = self._k.model
         zone = model.text("ClockCtrlr.TimeZone") or model.text("ClockCtrlr.TimeOffset") or "UTC"
@@ -207,7 +196,7 @@ class Tariffs:
 
     # -- checks of tariffs
 
-    def refuse(self, tariff: Tariff) -> tuple[TariffSetStatus, StatusInfo | None]:
+    def refuse(self, tariff: ocpp.Tariff) -> tuple[ocpp.TariffSetStatus, StatusInfo | None]:
         """Return Accepted, or why a tariff cannot be used (I07.FR.02, .03, .05)."""
         model = self._k.model
         if elements(tariff) > model.number(f"{_CONTROLLER}.MaxElements[Tariff]"):
@@ -230,12 +219,12 @@ class Tariffs:
 
     # -- default tariffs
 
-    def _set_default(self, request: SetDefaultTariffRequest) -> Message:
+    def _set_default(self, request: ocpp.SetDefaultTariffRequest) -> Message:
         """I07."""
         self._require_enabled()
         tariff = request.tariff
         if request.evse_id and request.evse_id not in self._evses:
-            return SetDefaultTariffResponse(status="Rejected", status_info=status_info("UnknownEvse"))
+            return ocpp.SetDefaultTariffResponse(status="Rejected", status_info=status_info("UnknownEvse"))
         status, info = self.refuse(tariff)
         if status == "Accepted" and tariff.tariff_id in self._defaults:
             status = "DuplicateTariffId"
@@ -243,9 +232,9 @@ class Tariffs:
             status, info = "Rejected", status_info("OutOfMemory")
         if status == "Accepted":
             self._install(tariff, (request.evse_id,) if request.evse_id else tuple(self._evses))
-        return SetDefaultTariffResponse(status=status, status_info=info)
+        return ocpp.SetDefaultTariffResponse(status=status, status_info=info)
 
-    def _install(self, tariff: Tariff, evse_ids: tuple[int, ...]) -> None:
+    def _install(self, tariff: ocpp.Tariff, evse_ids: tuple[int, ...]) -> None:
         number = max((each.number for each in self._defaults.values()), default=0) + 1
         new = Default(number=number, evse_ids=evse_ids, tariff=tariff)
         if new.from_ms is None:  # I07.FR.22
@@ -282,7 +271,7 @@ class Tariffs:
         if coming:
             self._k.at_utc("tariffs", min(coming), self._settle)
 
-    def _show(self, evse_id: int, tariff: Tariff | None) -> None:
+    def _show(self, evse_id: int, tariff: ocpp.Tariff | None) -> None:
         """Display the default tariff of an EVSE when it changes."""
         name = "" if tariff is None else tariff.tariff_id
         if self._shown.get(evse_id, "") != name:
@@ -290,7 +279,7 @@ class Tariffs:
             text = "" if tariff is None else description(tariff)
             self._k.do(ShowTariff(evse_id=evse_id, tariff_id=name, text=text))
 
-    def _clear(self, request: ClearTariffsRequest) -> Message:
+    def _clear(self, request: ocpp.ClearTariffsRequest) -> Message:
         """I10: default tariffs only."""
         self._require_enabled()
         evse_ids = (request.evse_id,) if request.evse_id else tuple(self._evses)
@@ -303,9 +292,9 @@ class Tariffs:
         for each in meant:
             self._withdraw(each, evse_ids)
         self._settle()
-        results = tuple(ClearTariffsResult(status="Accepted", tariff_id=each.tariff.tariff_id) for each in meant)
-        return ClearTariffsResponse(
-            clear_tariffs_result=results or (ClearTariffsResult(status="NoTariff"),)  # I10.FR.06
+        results = tuple(ocpp.ClearTariffsResult(status="Accepted", tariff_id=each.tariff.tariff_id) for each in meant)
+        return ocpp.ClearTariffsResponse(
+            clear_tariffs_result=results or (ocpp.ClearTariffsResult(status="NoTariff"),)  # I10.FR.06
         )
 
     # -- queries
@@ -313,14 +302,14 @@ class Tariffs:
     def _terms(self) -> Iterator[Terms]:
         return (each.terms for each in self._priced.values())
 
-    def _get(self, request: GetTariffsRequest) -> Message:
+    def _get(self, request: ocpp.GetTariffsRequest) -> Message:
         """I09."""
         self._require_enabled()
         if request.evse_id and request.evse_id not in self._evses:
-            return GetTariffsResponse(status="Rejected", status_info=status_info("UnknownEvse"))
+            return ocpp.GetTariffsResponse(status="Rejected", status_info=status_info("UnknownEvse"))
         self._settle()
         found = [
-            TariffAssignment(
+            ocpp.TariffAssignment(
                 tariff_id=each.tariff.tariff_id,
                 tariff_kind="DefaultTariff",
                 valid_from=each.tariff.valid_from,
@@ -329,9 +318,9 @@ class Tariffs:
             for each in self._defaults.values()
         ] + self._own()
         found = [each for each in found if not request.evse_id or request.evse_id in each.evse_ids]
-        return GetTariffsResponse(status="Accepted" if found else "NoTariff", tariff_assignments=tuple(found))
+        return ocpp.GetTariffsResponse(status="Accepted" if found else "NoTariff", tariff_assignments=tuple(found))
 
-    def _own(self) -> list[TariffAssignment]:
+    def _own(self) -> list[ocpp.TariffAssignment]:
         """Return drivers' tariffs, with their drivers and the EVSEs where they charge (I09.FR.05, .06)."""
         tokens: dict[str, dict[str, None]] = {}
         places: dict[str, dict[int, None]] = {}
@@ -343,7 +332,7 @@ class Tariffs:
                 tokens.setdefault(terms.plan.id, {})[terms.id_token.id_token] = None
                 places.setdefault(terms.plan.id, {})[terms.evse_id] = None
         return [
-            TariffAssignment(
+            ocpp.TariffAssignment(
                 tariff_id=name,
                 tariff_kind="DriverTariff",
                 evse_ids=tuple(places.get(name, ())),
@@ -353,7 +342,7 @@ class Tariffs:
         ]
 
 
-def description(tariff: Tariff, language: str | None = None) -> str:
+def description(tariff: ocpp.Tariff, language: str | None = None) -> str:
     """Return a tariff's description in the given language if available, else the first one."""
     texts = tariff.description
     mine = [each for each in texts if language and each.language and each.language[:2] == language[:2]]

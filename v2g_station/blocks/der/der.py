@@ -12,27 +12,8 @@ import msgspec
 
 from v2g.energy.curves import value_at
 from v2g.iso15118.engine.session import Fact
+from v2g.ocpp.messages import der_control as ocpp
 from v2g.ocpp.messages.base import Message
-from v2g.ocpp.messages.der_control import (
-    ClearDERControlRequest,
-    ClearDERControlResponse,
-    DERCurve,
-    DERCurveGet,
-    EnterServiceGet,
-    FixedPFGet,
-    FixedVarGet,
-    FreqDroopGet,
-    GetDERControlRequest,
-    GetDERControlResponse,
-    GradientGet,
-    GridEventFault,
-    LimitMaxDischargeGet,
-    NotifyDERAlarmRequest,
-    NotifyDERStartStopRequest,
-    ReportDERControlRequest,
-    SetDERControlRequest,
-    SetDERControlResponse,
-)
 from v2g.ocpp.messages.ev_charging import DERControl
 from v2g.ocpp.times import format_time, parse_time
 from v2g_station.blocks.connection.outbox import Outbox
@@ -58,21 +39,21 @@ MEMBERS: Final[dict[str, str]] = {
 class ApplyControls(Command, frozen=True, kw_only=True):
     """Exactly these controls are in force now, at most one of each type."""
 
-    controls: tuple[SetDERControlRequest, ...]
+    controls: tuple[ocpp.SetDERControlRequest, ...]
 
 
 class GridEvent(Fact, frozen=True, kw_only=True):
     """A control begins or ceases to act because of the grid."""
 
     control_type: DERControl
-    fault: GridEventFault | None = None
+    fault: ocpp.GridEventFault | None = None
     ended: bool = False
 
 
 class Held(msgspec.Struct, frozen=True, kw_only=True):
     """A control as set by the CSMS. Times in ms; `start` and `end` are None for a default one."""
 
-    request: SetDERControlRequest
+    request: ocpp.SetDERControlRequest
     start: int | None = None
     end: int | None = None
     superseded: bool = False
@@ -143,15 +124,15 @@ class DerControls:
 
     # -- the CSMS
 
-    def _set(self, request: SetDERControlRequest) -> Message:
+    def _set(self, request: ocpp.SetDERControlRequest) -> Message:
         """R04.FR.01 to .08."""
         if request.control_type not in self._supported:
-            return SetDERControlResponse(status="NotSupported")
+            return ocpp.SetDERControlResponse(status="NotSupported")
         new, why = Held(request=request), _wrong(request)
         if why:
-            return SetDERControlResponse(status="Rejected", status_info=status_info("InvalidValue", why))
+            return ocpp.SetDERControlResponse(status="Rejected", status_info=status_info("InvalidValue", why))
         if request.control_id not in self._all and len(self._all) >= MAX_CONTROLS:
-            return SetDERControlResponse(status="Rejected", status_info=status_info("TooManyElements"))
+            return ocpp.SetDERControlResponse(status="Rejected", status_info=status_info("TooManyElements"))
         start = getattr(new.body, "start_time", None)
         if start is not None:
             begin = parse_time(start)
@@ -162,7 +143,7 @@ class DerControls:
         if worse:  # R04.FR.08
             superseded.append(request.control_id)
         self._k.after("der", 0, self.refresh)
-        return SetDERControlResponse(status="Accepted", superseded_ids=tuple(superseded))
+        return ocpp.SetDERControlResponse(status="Accepted", superseded_ids=tuple(superseded))
 
     def _supersede(self, new: Held) -> list[str]:
         """Mark controls outranked by the new one as superseded; return their ids."""
@@ -195,31 +176,31 @@ class DerControls:
             and control_id in (None, held.request.control_id)
         ]
 
-    def _get(self, request: GetDERControlRequest) -> Message:
+    def _get(self, request: ocpp.GetDERControlRequest) -> Message:
         """R04.FR.30 to .36."""
         if request.control_type is not None and request.control_type not in self._supported:
-            return GetDERControlResponse(status="NotSupported")
+            return ocpp.GetDERControlResponse(status="NotSupported")
         found = self._matching(default=request.is_default, type_=request.control_type, control_id=request.control_id)
         if not found:
-            return GetDERControlResponse(status="NotFound")
+            return ocpp.GetDERControlResponse(status="NotFound")
         parts = [found[i : i + PER_MESSAGE] for i in range(0, len(found), PER_MESSAGE)]
         for number, part in enumerate(parts):
             report = _report(part, request.request_id, tbc=number + 1 < len(parts))
             self._k.after(f"der.{request.request_id}.{number:03d}", 0, partial(self._k.call, report))
-        return GetDERControlResponse(status="Accepted")
+        return ocpp.GetDERControlResponse(status="Accepted")
 
-    def _clear(self, request: ClearDERControlRequest) -> Message:
+    def _clear(self, request: ocpp.ClearDERControlRequest) -> Message:
         """R04.FR.41 to .45."""
         if request.control_type is not None and request.control_type not in self._supported:
-            return ClearDERControlResponse(status="NotSupported")
+            return ocpp.ClearDERControlResponse(status="NotSupported")
         found = self._matching(default=request.is_default, type_=request.control_type, control_id=request.control_id)
         named = request.control_type is not None or request.control_id is not None
         if not found and named:
-            return ClearDERControlResponse(status="NotFound")
+            return ocpp.ClearDERControlResponse(status="NotFound")
         for held in found:
             self._drop(held)
         self._k.after("der", 0, self.refresh)
-        return ClearDERControlResponse(status="Accepted")
+        return ocpp.ClearDERControlResponse(status="Accepted")
 
     # -- what is in force
 
@@ -262,7 +243,7 @@ class DerControls:
 
     def _report(self, held: Held, *, started: bool, superseded: Iterable[str] = ()) -> None:
         self._outbox.add(
-            NotifyDERStartStopRequest(
+            ocpp.NotifyDERStartStopRequest(
                 control_id=held.request.control_id,
                 started=started,
                 timestamp=format_time(self._k.utc_ms),
@@ -273,7 +254,7 @@ class DerControls:
     def grid_event(self, fact: GridEvent) -> None:
         """Report that a control acts because of the grid (R02)."""
         self._outbox.add(
-            NotifyDERAlarmRequest(
+            ocpp.NotifyDERAlarmRequest(
                 control_type=fact.control_type,
                 grid_event_fault=fact.fault,
                 alarm_ended=fact.ended or None,
@@ -293,7 +274,7 @@ class DerControls:
 _BODIES: Final = (*MEMBERS.values(), "curve")
 
 
-def _wrong(request: SetDERControlRequest) -> str:
+def _wrong(request: ocpp.SetDERControlRequest) -> str:
     """Return the error in a control, empty if none (R04.FR.13, .15, .17)."""
     member = MEMBERS.get(request.control_type, "curve")
     if [each for each in _BODIES if getattr(request, each) is not None] != [member]:
@@ -309,7 +290,7 @@ def _wrong(request: SetDERControlRequest) -> str:
     return ""
 
 
-def _report(part: list[Held], request_id: int, *, tbc: bool) -> ReportDERControlRequest:
+def _report(part: list[Held], request_id: int, *, tbc: bool) -> ocpp.ReportDERControlRequest:
     """Return controls as a report: each kind in its own list."""
     lists: dict[str, list[object]] = {}
     for held in part:
@@ -323,22 +304,22 @@ def _report(part: list[Held], request_id: int, *, tbc: bool) -> ReportDERControl
         entry: object
         match member:
             case "enter_service":
-                entry = EnterServiceGet(enter_service=body, id=request.control_id)
+                entry = ocpp.EnterServiceGet(enter_service=body, id=request.control_id)
             case "gradient":
-                entry = GradientGet(gradient=body, id=request.control_id)
+                entry = ocpp.GradientGet(gradient=body, id=request.control_id)
             case "fixed_pf_absorb" | "fixed_pf_inject":
-                entry = FixedPFGet(fixed_pf=body, **place)
+                entry = ocpp.FixedPFGet(fixed_pf=body, **place)
             case "fixed_var":
-                entry = FixedVarGet(fixed_var=body, **place)
+                entry = ocpp.FixedVarGet(fixed_var=body, **place)
             case "freq_droop":
-                entry = FreqDroopGet(freq_droop=body, **place)
+                entry = ocpp.FreqDroopGet(freq_droop=body, **place)
             case "limit_max_discharge":
-                entry = LimitMaxDischargeGet(limit_max_discharge=body, **place)
+                entry = ocpp.LimitMaxDischargeGet(limit_max_discharge=body, **place)
             case _:
-                entry = DERCurveGet(curve=body, curve_type=request.control_type, **place)
+                entry = ocpp.DERCurveGet(curve=body, curve_type=request.control_type, **place)
         lists.setdefault(member, []).append(entry)
     found: dict[str, Any] = {name: tuple(entries) for name, entries in lists.items()}
-    return ReportDERControlRequest(request_id=request_id, tbc=tbc, **found)
+    return ocpp.ReportDERControlRequest(request_id=request_id, tbc=tbc, **found)
 
 
 # -- The curves of block R
@@ -347,6 +328,6 @@ SETTLING_S: Final = 0.2
 """Interval of following a response time, in grid time."""
 
 
-def curve_at(curve: DERCurve, x: float) -> float:
+def curve_at(curve: ocpp.DERCurve, x: float) -> float:
     """Return the y of a curve: linear between its points, constant beyond them."""
     return value_at([(point.x, point.y) for point in sorted(curve.curve_data, key=lambda point: point.x)], x)

@@ -7,21 +7,10 @@ import msgspec
 
 from v2g.hardware.faults import FAULTS
 from v2g.iso15118.engine.session import Fact
+from v2g.ocpp.messages import diagnostics as ocpp
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.base import EVSE, Message
 from v2g.ocpp.messages.device_model import Component, Variable
-from v2g.ocpp.messages.diagnostics import (
-    CustomerInformationRequest,
-    CustomerInformationResponse,
-    EventData,
-    GetLogRequest,
-    GetLogResponse,
-    LogStatusNotificationRequest,
-    LogType,
-    NotifyCustomerInformationRequest,
-    NotifyEventRequest,
-    UploadLogStatus,
-)
 from v2g.ocpp.messages.provisioning import ReportData
 from v2g.ocpp.messages.security import SecurityEventNotificationRequest
 from v2g.ocpp.times import format_time, parse_time
@@ -49,7 +38,7 @@ class UploadLog(Command, frozen=True, kw_only=True):
     `retries` is None if the CSMS leaves them to the station."""
 
     request_id: int
-    log_type: LogType
+    log_type: ocpp.LogType
     url: str
     filename: str
     oldest: str | None
@@ -70,7 +59,7 @@ class LogProgress(Fact, frozen=True, kw_only=True):
     """The progress of an upload; `Uploaded` and failures end it."""
 
     request_id: int
-    status: UploadLogStatus
+    status: ocpp.UploadLogStatus
     redirected: bool = False
     """Whether it failed because the server redirected it."""
 
@@ -136,14 +125,14 @@ class Diagnostics:
 
     # -- logs
 
-    def _get_log(self, request: GetLogRequest) -> Message:
+    def _get_log(self, request: ocpp.GetLogRequest) -> Message:
         """N01."""
         url = request.log.remote_location
         if not url.startswith(SCHEMES):
-            return GetLogResponse(status="Rejected", status_info=status_info("InvalidURL"))
+            return ocpp.GetLogResponse(status="Rejected", status_info=status_info("InvalidURL"))
         lines = self._lines(request)
         if lines is None:
-            return GetLogResponse(status="Rejected", status_info=status_info("NotEnabled"))  # N01.FR.05
+            return ocpp.GetLogResponse(status="Rejected", status_info=status_info("NotEnabled"))  # N01.FR.05
         cancelled = self._uploading
         if cancelled is not None:
             self._k.do(CancelUpload(request_id=cancelled))
@@ -166,9 +155,11 @@ class Diagnostics:
             variables=self._k.model.report("FullInventory", self._k.version) if diagnostics else (),
         )
         self._k.after("log.start", 0, lambda: self._k.do(command))
-        return GetLogResponse(status="AcceptedCanceled" if cancelled is not None else "Accepted", filename=filename)
+        return ocpp.GetLogResponse(
+            status="AcceptedCanceled" if cancelled is not None else "Accepted", filename=filename
+        )
 
-    def _lines(self, request: GetLogRequest) -> tuple[str, ...] | None:
+    def _lines(self, request: ocpp.GetLogRequest) -> tuple[str, ...] | None:
         """Return the lines of the log, None if it does not exist."""
         oldest, latest = request.log.oldest_timestamp, request.log.latest_timestamp
         if request.log_type == "DataCollectorLog":
@@ -194,9 +185,9 @@ class Diagnostics:
         """Report the upload status at the CSMS's request (F06.FR.14, .15)."""
         self._report("Idle" if self._uploading is None else "Uploading", self._uploading)
 
-    def _report(self, status: UploadLogStatus, request_id: int | None, *, redirected: bool = False) -> None:
+    def _report(self, status: ocpp.UploadLogStatus, request_id: int | None, *, redirected: bool = False) -> None:
         why = status_info("RedirectNotAllowed") if redirected else None  # N01.FR.30
-        message = LogStatusNotificationRequest(status=status, request_id=request_id, status_info=why)
+        message = ocpp.LogStatusNotificationRequest(status=status, request_id=request_id, status_info=why)
         if status in ("Idle", "Uploading"):
             self._k.call(message, always=True)
         else:
@@ -209,7 +200,7 @@ class Diagnostics:
         place = None
         if fact.evse_id:
             place = EVSE(id=fact.evse_id, connector_id=fact.connector_id)
-        event = EventData(
+        event = ocpp.EventData(
             event_id=self._monitors.next_event(),
             timestamp=format_time(self._k.utc_ms),
             trigger="Alerting" if fact.stops else "Delta",
@@ -225,11 +216,11 @@ class Diagnostics:
 
     # -- customers
 
-    def _customer(self, request: CustomerInformationRequest) -> Message:
+    def _customer(self, request: ocpp.CustomerInformationRequest) -> Message:
         """N09, N10."""
         named = [request.customer_certificate, request.id_token, request.customer_identifier]
         if sum(name is not None for name in named) != 1 or not (request.report or request.clear):
-            return CustomerInformationResponse(status="Invalid", status_info=status_info("InvalidValue"))
+            return ocpp.CustomerInformationResponse(status="Invalid", status_info=status_info("InvalidValue"))
         data = self._stored_data(request.id_token) if request.id_token is not None else []
         if request.clear and request.id_token is not None:
             self._cache.forget(request.id_token)
@@ -237,7 +228,7 @@ class Diagnostics:
             text = "\n".join(data) if request.report else ""
             parts = [text[i : i + 512] for i in range(0, len(text), 512)] or [""]
             self._k.after("customer", 0, lambda: self._send_customer(request.request_id, parts))
-        return CustomerInformationResponse(status="Accepted")
+        return ocpp.CustomerInformationResponse(status="Accepted")
 
     def _stored_data(self, id_token: IdToken) -> list[str]:
         """Return the data stored about an identifier, as readable text."""
@@ -256,7 +247,7 @@ class Diagnostics:
     def _send_customer(self, request_id: int, parts: list[str]) -> None:
         for number, part in enumerate(parts):
             self._k.call(
-                NotifyCustomerInformationRequest(
+                ocpp.NotifyCustomerInformationRequest(
                     data=part,
                     tbc=number + 1 < len(parts),
                     seq_no=number,
@@ -269,10 +260,10 @@ class Diagnostics:
 # -- Reports hardware faults to the CSMS as device model events (N07)
 
 
-def problem_event(evse_id: int, problem: str, event_id: int, utc_ms: int, *, active: bool) -> NotifyEventRequest:
+def problem_event(evse_id: int, problem: str, event_id: int, utc_ms: int, *, active: bool) -> ocpp.NotifyEventRequest:
     """Return the event for the start or end of a fault: `Problem` of the component, our name as its technical code."""
     fault, now = FAULTS[problem], format_time(utc_ms)
-    event = EventData(
+    event = ocpp.EventData(
         event_id=event_id,
         timestamp=now,
         trigger="Alerting" if fault.stops else "Delta",
@@ -284,4 +275,4 @@ def problem_event(evse_id: int, problem: str, event_id: int, utc_ms: int, *, act
         event_notification_type="HardWiredNotification",
         variable=Variable(name="Problem"),
     )
-    return NotifyEventRequest(generated_at=now, seq_no=0, event_data=(event,))
+    return ocpp.NotifyEventRequest(generated_at=now, seq_no=0, event_data=(event,))

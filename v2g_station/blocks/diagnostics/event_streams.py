@@ -11,20 +11,8 @@ from typing import Final
 
 import msgspec
 
+from v2g.ocpp.messages import event_streams as ocpp
 from v2g.ocpp.messages.base import Message
-from v2g.ocpp.messages.event_streams import (
-    AdjustPeriodicEventStreamRequest,
-    AdjustPeriodicEventStreamResponse,
-    ClosePeriodicEventStreamRequest,
-    ConstantStreamData,
-    GetPeriodicEventStreamRequest,
-    GetPeriodicEventStreamResponse,
-    NotifyPeriodicEventStream,
-    OpenPeriodicEventStreamRequest,
-    OpenPeriodicEventStreamResponse,
-    PeriodicEventStreamParams,
-    StreamDataElement,
-)
 from v2g.ocpp.times import format_time
 from v2g_station.kernel.kernel import Answer, Handler, Kernel, status_info
 
@@ -36,7 +24,7 @@ VALUES_PER_MESSAGE: Final = 100
 
 
 class _Stream(msgspec.Struct, kw_only=True):
-    params: PeriodicEventStreamParams
+    params: ocpp.PeriodicEventStreamParams
     open: bool = False
     asked: bool = False
     """Whether the CSMS's answer to the opening is pending."""
@@ -46,7 +34,7 @@ class _Stream(msgspec.Struct, kw_only=True):
 class EventStreams:
     """The streams of one station. `adjusted` stores parameters changed by the CSMS."""
 
-    def __init__(self, kernel: Kernel, adjusted: Callable[[int, PeriodicEventStreamParams], None]) -> None:
+    def __init__(self, kernel: Kernel, adjusted: Callable[[int, ocpp.PeriodicEventStreamParams], None]) -> None:
         self._k = kernel
         self._streams: dict[int, _Stream] = {}
         self._adjusted = adjusted
@@ -57,7 +45,7 @@ class EventStreams:
 
     # -- for monitors
 
-    def assign(self, monitor_id: int, params: PeriodicEventStreamParams | None) -> None:
+    def assign(self, monitor_id: int, params: ocpp.PeriodicEventStreamParams | None) -> None:
         """Set or remove the stream of a monitor (N11.FR.01, N13.FR.06)."""
         if monitor_id in self._streams:
             self.close(monitor_id)
@@ -73,7 +61,9 @@ class EventStreams:
         if stream.open:
             self._flush(monitor_id, whole=True)
             self._k.after(
-                f"stream.close.{monitor_id}", 0, lambda: self._k.call(ClosePeriodicEventStreamRequest(id=monitor_id))
+                f"stream.close.{monitor_id}",
+                0,
+                lambda: self._k.call(ocpp.ClosePeriodicEventStreamRequest(id=monitor_id)),
             )
         del self._streams[monitor_id]
         self._k.cancel(f"stream.{monitor_id}")
@@ -111,21 +101,21 @@ class EventStreams:
         if stream is None or stream.open or stream.asked or used >= most:
             return
         stream.asked = True
-        data = ConstantStreamData(id=monitor_id, params=stream.params, variable_monitoring_id=monitor_id)
+        data = ocpp.ConstantStreamData(id=monitor_id, params=stream.params, variable_monitoring_id=monitor_id)
         self._k.call(
-            OpenPeriodicEventStreamRequest(constant_stream_data=data), partial(self._opened, stream, monitor_id)
+            ocpp.OpenPeriodicEventStreamRequest(constant_stream_data=data), partial(self._opened, stream, monitor_id)
         )
 
     def _opened(self, stream: _Stream, monitor_id: int, answer: Answer) -> None:
         """Use the stream if the CSMS accepts it (N11.FR.06, .07)."""
         stream.asked = False
-        if not isinstance(answer, OpenPeriodicEventStreamResponse) or answer.status != "Accepted":
+        if not isinstance(answer, ocpp.OpenPeriodicEventStreamResponse) or answer.status != "Accepted":
             return
         if self._streams.get(monitor_id) is stream:
             stream.open = True
             self._plan(monitor_id)
         elif monitor_id not in self._streams:  # no longer needed
-            self._k.call(ClosePeriodicEventStreamRequest(id=monitor_id))
+            self._k.call(ocpp.ClosePeriodicEventStreamRequest(id=monitor_id))
 
     # -- sending
 
@@ -148,11 +138,11 @@ class EventStreams:
             part = [stream.values.popleft() for _ in range(min(most, len(stream.values)))]
             base = part[0][0]
             self._k.notify(
-                NotifyPeriodicEventStream(
+                ocpp.NotifyPeriodicEventStream(
                     id=monitor_id,
                     basetime=format_time(base),
                     pending=len(stream.values),
-                    data=tuple(StreamDataElement(t=(at - base) / 1000, v=text) for at, text in part),
+                    data=tuple(ocpp.StreamDataElement(t=(at - base) / 1000, v=text) for at, text in part),
                 )
             )
             if not whole and len(stream.values) < most:
@@ -160,31 +150,31 @@ class EventStreams:
 
     # -- the CSMS
 
-    def _adjust(self, request: AdjustPeriodicEventStreamRequest) -> Message:
+    def _adjust(self, request: ocpp.AdjustPeriodicEventStreamRequest) -> Message:
         """N14."""
         stream, params = self._streams.get(request.id), request.params
         if stream is None:
-            return AdjustPeriodicEventStreamResponse(status="Rejected", status_info=status_info("NotFound"))
+            return ocpp.AdjustPeriodicEventStreamResponse(status="Rejected", status_info=status_info("NotFound"))
         if not usable(params):
-            return AdjustPeriodicEventStreamResponse(status="Rejected", status_info=status_info("InvalidValue"))
+            return ocpp.AdjustPeriodicEventStreamResponse(status="Rejected", status_info=status_info("InvalidValue"))
         stream.params = params
         self._adjusted(request.id, params)
         if stream.open:
             self._plan(request.id)
-        return AdjustPeriodicEventStreamResponse(status="Accepted")
+        return ocpp.AdjustPeriodicEventStreamResponse(status="Accepted")
 
-    def _get(self, _: GetPeriodicEventStreamRequest) -> Message:
+    def _get(self, _: ocpp.GetPeriodicEventStreamRequest) -> Message:
         """N12."""
-        return GetPeriodicEventStreamResponse(
+        return ocpp.GetPeriodicEventStreamResponse(
             constant_stream_data=tuple(
-                ConstantStreamData(id=number, params=stream.params, variable_monitoring_id=number)
+                ocpp.ConstantStreamData(id=number, params=stream.params, variable_monitoring_id=number)
                 for number, stream in self._streams.items()
                 if stream.open
             )
         )
 
 
-def usable(params: PeriodicEventStreamParams) -> bool:
+def usable(params: ocpp.PeriodicEventStreamParams) -> bool:
     """Return whether a stream with these parameters ever sends anything (N11.FR.09), within the queue's limit."""
     values = params.values or 0
     return bool(params.interval or values) and values <= MAX_WAITING

@@ -6,33 +6,12 @@ from typing import Final
 import msgspec
 
 from v2g.errors import OcppError
+from v2g.ocpp.messages import monitoring as ocpp
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.device_model import Component
 from v2g.ocpp.messages.device_model import Variable as VariableName
 from v2g.ocpp.messages.diagnostics import EventData, EventNotification, EventTrigger, NotifyEventRequest
 from v2g.ocpp.messages.event_streams import PeriodicEventStreamParams
-from v2g.ocpp.messages.monitoring import (
-    ClearMonitoringResult,
-    ClearMonitoringStatus,
-    ClearVariableMonitoringRequest,
-    ClearVariableMonitoringResponse,
-    GetMonitoringReportRequest,
-    GetMonitoringReportResponse,
-    Monitor,
-    MonitoringBase,
-    MonitoringData,
-    NotifyMonitoringReportRequest,
-    SetMonitoringBaseRequest,
-    SetMonitoringBaseResponse,
-    SetMonitoringData,
-    SetMonitoringLevelRequest,
-    SetMonitoringLevelResponse,
-    SetMonitoringResult,
-    SetMonitoringStatus,
-    SetVariableMonitoringRequest,
-    SetVariableMonitoringResponse,
-    VariableMonitoring,
-)
 from v2g.ocpp.times import format_time
 from v2g_station.blocks.connection.outbox import Outbox
 from v2g_station.blocks.diagnostics.event_streams import EventStreams, usable
@@ -49,7 +28,7 @@ class Monitoring(msgspec.Struct, frozen=True, kw_only=True):
 
     id: int
     key: str
-    type: Monitor
+    type: ocpp.Monitor
     value: float
     severity: int
     kind: EventNotification = "CustomMonitor"
@@ -129,7 +108,7 @@ class Monitors:
         self._factory = {each.id: each for each in factory}
         stored = kernel.stored("monitors", Monitoring)
         texts = kernel.stored_text("monitoring")
-        self._base: MonitoringBase = next((b for b in _BASES if b == texts.get("base")), "All")
+        self._base: ocpp.MonitoringBase = next((b for b in _BASES if b == texts.get("base")), "All")
         self._level = int(texts.get("level", "9"))
         start = dict(self._factory) if self._base != "HardWiredOnly" else {}
         self._all = start | {each.id: each for each in stored.values() if kernel.model.has(each.key)}
@@ -156,15 +135,15 @@ class Monitors:
 
     # -- the CSMS
 
-    def _set(self, request: SetVariableMonitoringRequest) -> Message:
+    def _set(self, request: ocpp.SetVariableMonitoringRequest) -> Message:
         """N04."""
         if len(request.set_monitoring_data) > ITEMS_PER_MESSAGE:
             raise OcppError("too many monitors in one request", answer="OccurrenceConstraintViolation")
-        return SetVariableMonitoringResponse(
+        return ocpp.SetVariableMonitoringResponse(
             set_monitoring_result=tuple(self._set_one(wanted) for wanted in request.set_monitoring_data)
         )
 
-    def _set_one(self, wanted: SetMonitoringData) -> SetMonitoringResult:
+    def _set_one(self, wanted: ocpp.SetMonitoringData) -> ocpp.SetMonitoringResult:
         variable = self._k.model.find(wanted.component, wanted.variable, self._k.version)
         status, why = self._refuse(wanted, variable)
         identifier: int | None = None
@@ -181,7 +160,7 @@ class Monitors:
             self.streams.assign(identifier, monitor.stream)
             self._plan(monitor)
             self._k.after(f"monitor.poll.{identifier}", 0, partial(self._poll, identifier))  # N07.FR.11
-        return SetMonitoringResult(
+        return ocpp.SetMonitoringResult(
             id=identifier,
             status=status,
             status_info=status_info(why) if why else None,
@@ -191,7 +170,7 @@ class Monitors:
             severity=wanted.severity,
         )
 
-    def _refuse(self, wanted: SetMonitoringData, variable: Variable | str) -> tuple[SetMonitoringStatus, str]:
+    def _refuse(self, wanted: ocpp.SetMonitoringData, variable: Variable | str) -> tuple[ocpp.SetMonitoringStatus, str]:
         """Return whether a monitor can be set, or why not."""
         if isinstance(variable, str):
             return ("UnknownComponent" if variable == "component" else "UnknownVariable"), ""
@@ -222,22 +201,22 @@ class Monitors:
                 return "Duplicate", ""  # N04.FR.10
         return "Accepted", ""
 
-    def _clear(self, request: ClearVariableMonitoringRequest) -> Message:
+    def _clear(self, request: ocpp.ClearVariableMonitoringRequest) -> Message:
         """N06."""
         results = []
         for identifier in request.id:
             monitor = self._all.get(identifier)
-            status: ClearMonitoringStatus = "Accepted"
+            status: ocpp.ClearMonitoringStatus = "Accepted"
             if monitor is None:
                 status = "NotFound"
             elif monitor.kind == "HardWiredMonitor":
                 status = "Rejected"
             else:
                 self._drop(identifier)
-            results.append(ClearMonitoringResult(status=status, id=identifier))
-        return ClearVariableMonitoringResponse(clear_monitoring_result=tuple(results))
+            results.append(ocpp.ClearMonitoringResult(status=status, id=identifier))
+        return ocpp.ClearVariableMonitoringResponse(clear_monitoring_result=tuple(results))
 
-    def _set_base(self, request: SetMonitoringBaseRequest) -> Message:
+    def _set_base(self, request: ocpp.SetMonitoringBaseRequest) -> Message:
         """N03."""
         self._base = request.monitoring_base
         self._k.keep_text("monitoring", "base", self._base)
@@ -249,31 +228,31 @@ class Monitors:
                 self._all.setdefault(identifier, monitor)
                 self._plan(self._all[identifier])
         self._show()
-        return SetMonitoringBaseResponse(status="Accepted")
+        return ocpp.SetMonitoringBaseResponse(status="Accepted")
 
-    def _set_level(self, request: SetMonitoringLevelRequest) -> Message:
+    def _set_level(self, request: ocpp.SetMonitoringLevelRequest) -> Message:
         """N05."""
         if not 0 <= request.severity <= 9:
-            return SetMonitoringLevelResponse(status="Rejected")
+            return ocpp.SetMonitoringLevelResponse(status="Rejected")
         self._level = request.severity
         self._k.keep_text("monitoring", "level", str(request.severity))
         self._show()
-        return SetMonitoringLevelResponse(status="Accepted")
+        return ocpp.SetMonitoringLevelResponse(status="Accepted")
 
-    def _report(self, request: GetMonitoringReportRequest) -> Message:
+    def _report(self, request: ocpp.GetMonitoringReportRequest) -> Message:
         """N02."""
         wanted = [(item.component, item.variable) for item in request.component_variable]
         keys = {variable.key for variable in self._k.model.chosen(wanted, self._k.version)}
         types = {kind for criterion in request.monitoring_criteria for kind in _CRITERIA[criterion]}
         found = [m for m in self._all.values() if m.key in keys and (not types or m.type in types)]
         if not found:
-            return GetMonitoringReportResponse(status="EmptyResultSet")
+            return ocpp.GetMonitoringReportResponse(status="EmptyResultSet")
         data = tuple(
             self._described(key, [m for m in found if m.key == key]) for key in dict.fromkeys(m.key for m in found)
         )
         parts = [data[i : i + ITEMS_PER_MESSAGE] for i in range(0, len(data), ITEMS_PER_MESSAGE)]
         for number, part in enumerate(parts):
-            report = NotifyMonitoringReportRequest(
+            report = ocpp.NotifyMonitoringReportRequest(
                 request_id=request.request_id,
                 monitor=part,
                 tbc=number + 1 < len(parts),
@@ -281,16 +260,16 @@ class Monitors:
                 generated_at=format_time(self._k.utc_ms),
             )
             self._k.after(f"monitors.{request.request_id}.{number:03d}", 0, partial(self._k.call, report, always=True))
-        return GetMonitoringReportResponse(status="Accepted")
+        return ocpp.GetMonitoringReportResponse(status="Accepted")
 
-    def _described(self, key: str, monitors: list[Monitoring]) -> MonitoringData:
+    def _described(self, key: str, monitors: list[Monitoring]) -> ocpp.MonitoringData:
         component, name = names_of(self._variable(monitors[0]))
         new = self._k.version == "2.1"
-        return MonitoringData(
+        return ocpp.MonitoringData(
             component=component,
             variable=name,
             variable_monitoring=tuple(
-                VariableMonitoring(
+                ocpp.VariableMonitoring(
                     id=m.id, transaction=m.transaction, value=m.value, type=m.type, severity=m.severity,
                     event_notification_type=m.kind if new else None,
                 )
@@ -425,4 +404,4 @@ class Monitors:
             self._k.put(f"MonitoringCtrlr.{name}", str(self._level))
 
 
-_BASES: Final[tuple[MonitoringBase, ...]] = ("All", "FactoryDefault", "HardWiredOnly")
+_BASES: Final[tuple[ocpp.MonitoringBase, ...]] = ("All", "FactoryDefault", "HardWiredOnly")

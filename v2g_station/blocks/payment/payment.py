@@ -18,20 +18,8 @@ from v2g_station.blocks.authorization.authorization import Authorizer, Verdict
 from v2g_station.blocks.connection.outbox import Outbox
 from v2g_station.blocks.cost.local_cost import LocalCosts
 from v2g_station.blocks.evse import Evse, Indicate
+from v2g_station.blocks.payment import terminal
 from v2g_station.blocks.payment.settlement import ANSWER_S, Payment, Settlements
-from v2g_station.blocks.payment.terminal import (
-    AuthorizationIncreased,
-    AuthorizeCard,
-    CardAuthorized,
-    CardPresented,
-    CardRefused,
-    IncreaseAuthorization,
-    PaymentReleased,
-    PaymentSettled,
-    PaymentStopped,
-    TerminalState,
-    VatEntered,
-)
 from v2g_station.blocks.payment.web_payment import WebPayments
 from v2g_station.blocks.transactions.sessions import Sessions
 from v2g_station.blocks.transactions.transaction_limits import TransactionLimits
@@ -96,32 +84,32 @@ class Payments:
     def take(self, fact: object) -> bool:
         """Handle a fact if it is the terminal's; return whether it was."""
         match fact:
-            case CardPresented():
+            case terminal.CardPresented():
                 self._presented(fact)
-            case CardAuthorized():
+            case terminal.CardAuthorized():
                 self._authorized(fact)
-            case CardRefused():
+            case terminal.CardRefused():
                 self._read(fact.evse_id)
                 self._show(fact.evse_id, "rejected")
-            case AuthorizationIncreased():
+            case terminal.AuthorizationIncreased():
                 self._increased(fact)
-            case PaymentStopped():
+            case terminal.PaymentStopped():
                 if (payment := self._book.all.get(fact.psp_ref)) is not None:
                     self._stop(payment)
-            case PaymentSettled():
+            case terminal.PaymentSettled():
                 self._book.settled(fact)
-            case PaymentReleased():
+            case terminal.PaymentReleased():
                 self._book.released(fact)
-            case VatEntered():
+            case terminal.VatEntered():
                 self._vat_entered(fact)
-            case TerminalState():
+            case terminal.TerminalState():
                 self._k.put("PaymentCtrlr.Connected", str(fact.connected).lower())
                 self._k.put("PaymentCtrlr.Problem", str(fact.problem).lower())
             case _:
                 return False
         return True
 
-    def _presented(self, fact: CardPresented) -> None:
+    def _presented(self, fact: terminal.CardPresented) -> None:
         """Request the card's authorization, unless the card ends its own transaction (C18.FR.01, .02)."""
         mine = [p for p in self._book.all.values() if fact.card and p.card == fact.card and _open(p)]
         running = next((p for p in mine if fact.evse_id in (None, p.evse_id)), None)
@@ -136,7 +124,7 @@ class Payments:
         amount = self._number("AuthorizationAmount") or Decimal(0)
         self._reading[fact.evse_id or 0] = amount
         self._k.after(f"payment.card.{fact.evse_id or 0}", ANSWER_S, partial(self._unread, fact.evse_id))
-        self._k.do(AuthorizeCard(evse_id=fact.evse_id, card=fact.card, amount=amount))
+        self._k.do(terminal.AuthorizeCard(evse_id=fact.evse_id, card=fact.card, amount=amount))
 
     def _stop(self, payment: Payment) -> None:
         """End the charging, or the wait for the CSMS, at the driver's request (C19, C20)."""
@@ -170,7 +158,7 @@ class Payments:
         self._read(evse_id)
         self._show(evse_id, "rejected")
 
-    def _authorized(self, fact: CardAuthorized) -> None:
+    def _authorized(self, fact: terminal.CardAuthorized) -> None:
         """Authorize the driver once the money is reserved, or ask the CSMS (C18.FR.03, .04)."""
         if fact.psp_ref in self._book.all:
             return
@@ -208,7 +196,7 @@ class Payments:
         self._authorizer.admit(payment.evse_id, payment.id_token, verdict._replace(limit=limit))
         self._follow()
 
-    def _increased(self, fact: AuthorizationIncreased) -> None:
+    def _increased(self, fact: terminal.AuthorizationIncreased) -> None:
         """Raise the cost limit of the transaction with the reserved amount (C23.FR.02)."""
         payment, amount = self._book.all.get(fact.psp_ref), self._increases.pop(fact.psp_ref, None)
         self._k.cancel(f"payment.more.{fact.psp_ref}")
@@ -247,7 +235,7 @@ class Payments:
             self._increases.pop(psp_ref, None)
             return
         self._k.after(f"payment.more.{psp_ref}", ANSWER_S, partial(self._unanswered, psp_ref))
-        self._k.do(IncreaseAuthorization(psp_ref=psp_ref, amount=amount))
+        self._k.do(terminal.IncreaseAuthorization(psp_ref=psp_ref, amount=amount))
 
     def _unanswered(self, psp_ref: str) -> None:
         self._increases.pop(psp_ref, None)
@@ -302,7 +290,7 @@ class Payments:
 
     # -- VAT numbers
 
-    def _vat_entered(self, fact: VatEntered) -> None:
+    def _vat_entered(self, fact: terminal.VatEntered) -> None:
         """Have a VAT number validated before it appears on a receipt (C18.FR.08)."""
         number = fact.number.strip()
         if not self._enabled or fact.evse_id not in self._evses or not 0 < len(number) <= 20:

@@ -13,22 +13,12 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.x509 import ocsp
 
 from v2g import typed_json
+from v2g.ocpp.messages import certificates as ocpp
 from v2g.ocpp.messages.base import CertificateHashData, HashAlgorithm, Message, StatusInfo
-from v2g.ocpp.messages.certificates import (
-    CertificateHashDataChain,
-    DeleteCertificateRequest,
-    DeleteCertificateResponse,
-    GetCertificateIdUse,
-    GetInstalledCertificateIdsRequest,
-    GetInstalledCertificateIdsResponse,
-    InstallCertificateRequest,
-    InstallCertificateResponse,
-    InstallCertificateUse,
-)
 from v2g.ocpp.messages.security import CertificateSigningUse
 from v2g_station.kernel.kernel import Command, Handler, Kernel, SavedDocuments, status_info
 
-ROOTS: Final[tuple[InstallCertificateUse, ...]] = (
+ROOTS: Final[tuple[ocpp.InstallCertificateUse, ...]] = (
     "CSMSRootCertificate",
     "V2GRootCertificate",
     "MORootCertificate",
@@ -44,7 +34,7 @@ _HASHES: Final[Mapping[str, hashes.HashAlgorithm]] = MappingProxyType(
 class Stored(msgspec.Struct, frozen=True, kw_only=True):
     """A certificate, or a chain leaf first, PEM, with its use."""
 
-    use: GetCertificateIdUse
+    use: ocpp.GetCertificateIdUse
     pem: str
 
 
@@ -55,7 +45,7 @@ class _Own(msgspec.Struct, frozen=True, kw_only=True):
 class RootsChanged(Command, frozen=True, kw_only=True):
     """The roots of a kind have changed to these, PEM."""
 
-    use: InstallCertificateUse
+    use: ocpp.InstallCertificateUse
     pem: tuple[str, ...]
 
 
@@ -148,7 +138,7 @@ class CertificateStore:
             if use in self._uses or self.of(use):
                 self._report(use)
 
-    def of(self, use: GetCertificateIdUse) -> list[x509.Certificate]:
+    def of(self, use: ocpp.GetCertificateIdUse) -> list[x509.Certificate]:
         """Return the certificates of a kind, leaves first."""
         return [each for item in self._all.values() if item.use == use for each in parse_chain(item.pem)]
 
@@ -161,7 +151,7 @@ class CertificateStore:
             for certificate in parse_chain(item.pem)[:1]
         )
 
-    def trusted(self, chain: list[x509.Certificate], use: GetCertificateIdUse) -> bool:
+    def trusted(self, chain: list[x509.Certificate], use: ocpp.GetCertificateIdUse) -> bool:
         """Return whether a chain, leaf first, leads to a root of a kind, with all certificates currently valid."""
         if not chain or not all(is_current(each, self._k.utc_ms) for each in chain):
             return False
@@ -186,17 +176,17 @@ class CertificateStore:
 
     # -- the CSMS
 
-    def _install(self, request: InstallCertificateRequest) -> Message:
+    def _install(self, request: ocpp.InstallCertificateRequest) -> Message:
         """M05."""
         chain = parse_chain(request.certificate)
         refused = self._refuse(chain, request.certificate_type)
         if refused is not None:
-            return InstallCertificateResponse(status="Rejected", status_info=refused)
+            return ocpp.InstallCertificateResponse(status="Rejected", status_info=refused)
         self._keep(Stored(use=request.certificate_type, pem=request.certificate))
         self._report(request.certificate_type)
-        return InstallCertificateResponse(status="Accepted")
+        return ocpp.InstallCertificateResponse(status="Accepted")
 
-    def _refuse(self, chain: list[x509.Certificate], use: InstallCertificateUse) -> StatusInfo | None:
+    def _refuse(self, chain: list[x509.Certificate], use: ocpp.InstallCertificateUse) -> StatusInfo | None:
         """Return why a root is rejected, or None."""
         if len(chain) != 1:
             return status_info("InvalidCertificate", "one certificate in PEM is expected")
@@ -217,7 +207,7 @@ class CertificateStore:
                 return status_info("InvalidCertificate", "not signed by the root before it")  # M05.FR.10, .11
         return None
 
-    def _delete(self, request: DeleteCertificateRequest) -> Message:
+    def _delete(self, request: ocpp.DeleteCertificateRequest) -> Message:
         """M04."""
         wanted = request.certificate_hash_data
         for key, item in list(self._all.items()):
@@ -225,16 +215,16 @@ class CertificateStore:
                 # whether the CSMS could not be verified without it (M04.FR.03)
                 secure = self._k.model.number("SecurityCtrlr.SecurityProfile") > 1
                 if secure and item.use == "CSMSRootCertificate" and len(self.of(item.use)) == 1:
-                    return DeleteCertificateResponse(
+                    return ocpp.DeleteCertificateResponse(
                         status="Failed", status_info=status_info("NotEnabled", "the last one")
                     )
                 self._forget(key)
                 if item.use != "V2GCertificateChain":
                     self._report(item.use)
-                return DeleteCertificateResponse(status="Accepted")
+                return ocpp.DeleteCertificateResponse(status="Accepted")
         if self._is_own(wanted):
-            return DeleteCertificateResponse(status="Failed", status_info=status_info("NotEnabled"))  # M04.FR.06
-        return DeleteCertificateResponse(status="NotFound")
+            return ocpp.DeleteCertificateResponse(status="Failed", status_info=status_info("NotEnabled"))  # M04.FR.06
+        return ocpp.DeleteCertificateResponse(status="NotFound")
 
     def _is_own(self, wanted: CertificateHashData) -> bool:
         chain = self.own("ChargingStationCertificate")
@@ -244,7 +234,7 @@ class CertificateStore:
         issuer = next(above, None)
         return _same(hash_data(chain[0], issuer, wanted.hash_algorithm), wanted)
 
-    def _list(self, request: GetInstalledCertificateIdsRequest) -> Message:
+    def _list(self, request: ocpp.GetInstalledCertificateIdsRequest) -> Message:
         """M03."""
         wanted = request.certificate_type
         found = []
@@ -253,15 +243,15 @@ class CertificateStore:
             if listed and (not wanted or item.use in wanted):
                 names = _hashes_of(item, "SHA256")
                 found.append(
-                    CertificateHashDataChain(
+                    ocpp.CertificateHashDataChain(
                         certificate_type=item.use,
                         certificate_hash_data=names[0],
                         child_certificate_hash_data=tuple(names[1:5]),
                     )
                 )
         if not found:
-            return GetInstalledCertificateIdsResponse(status="NotFound")
-        return GetInstalledCertificateIdsResponse(status="Accepted", certificate_hash_data_chain=tuple(found))
+            return ocpp.GetInstalledCertificateIdsResponse(status="NotFound")
+        return ocpp.GetInstalledCertificateIdsResponse(status="Accepted", certificate_hash_data_chain=tuple(found))
 
     # -- storage
 
@@ -283,7 +273,7 @@ class CertificateStore:
         self._k.forget("certificates", key)
         self._measure()
 
-    def _report(self, use: InstallCertificateUse) -> None:
+    def _report(self, use: ocpp.InstallCertificateUse) -> None:
         self._k.do(RootsChanged(use=use, pem=tuple(item.pem for item in self._all.values() if item.use == use)))
 
     def _measure(self) -> None:

@@ -4,37 +4,25 @@ from collections.abc import Sequence
 from typing import Literal
 
 from v2g.energy.needs import EnergyOffer, EvNeeds, Service
+from v2g.ocpp.messages import ev_charging as ocpp
 from v2g.ocpp.messages.base import EnergyTransferMode
 from v2g.ocpp.messages.charging_profiles import ChargingSchedule, ChargingSchedulePeriod
-from v2g.ocpp.messages.ev_charging import (
-    ACChargingParameters,
-    ChargingNeeds,
-    DCChargingParameters,
-    EVAbsolutePriceSchedule,
-    EVAbsolutePriceScheduleEntry,
-    EVEnergyOffer,
-    EVPowerSchedule,
-    EVPowerScheduleEntry,
-    EVPriceRule,
-    NotifyEVChargingNeedsRequest,
-    V2XChargingParameters,
-)
 from v2g.ocpp.routes import Version
 from v2g.ocpp.times import format_time
 from v2g.units import MICRO
 
 
-def needs_request(evse_id: int, needs: EvNeeds, utc_ms: int, version: Version) -> NotifyEVChargingNeedsRequest:
+def needs_request(evse_id: int, needs: EvNeeds, utc_ms: int, version: Version) -> ocpp.NotifyEVChargingNeedsRequest:
     """Return a vehicle's needs as an OCPP request (K15). OCPP 2.0.1 has no discharging and only plain AC and DC: other
     modes are sent as those."""
     departure = None if needs.departure_ms is None else format_time(needs.departure_ms // 1000 * 1000)
     if version == "2.0.1" or needs.older:  # K15.FR.06
         ac = needs.service in ("AC", "AC_BPT")
-        return NotifyEVChargingNeedsRequest(
+        return ocpp.NotifyEVChargingNeedsRequest(
             evse_id=evse_id,
             max_schedule_tuples=needs.max_points,
             timestamp=None if version == "2.0.1" else format_time(utc_ms),
-            charging_needs=ChargingNeeds(
+            charging_needs=ocpp.ChargingNeeds(
                 requested_energy_transfer=_phases(needs) if ac else "DC",
                 departure_time=departure,
                 ac_charging_parameters=_ac_parameters(needs) if ac else None,
@@ -45,18 +33,18 @@ def needs_request(evse_id: int, needs: EvNeeds, utc_ms: int, version: Version) -
     discharge: tuple[int | None, ...] = (None, None, None)
     if both_ways := needs.service.endswith("BPT"):
         discharge = _lines(needs.max_discharge_w, needs.line_discharge_w)
-    return NotifyEVChargingNeedsRequest(
+    return ocpp.NotifyEVChargingNeedsRequest(
         evse_id=evse_id,
         max_schedule_tuples=needs.max_points,
         timestamp=format_time(utc_ms),
-        charging_needs=ChargingNeeds(
+        charging_needs=ocpp.ChargingNeeds(
             requested_energy_transfer=_transfer(needs.service, needs),
             available_energy_transfer=tuple(dict.fromkeys(_transfer(each, needs) for each in needs.available)),
             departure_time=departure,
             control_mode="DynamicControl" if needs.control_mode == "dynamic" else "ScheduledControl",
             mobility_needs_mode="EVCC_SECC" if needs.needs_by_secc else "EVCC",
             ev_energy_offer=None if needs.offer is None else _offer(needs.offer),
-            v2x_charging_parameters=V2XChargingParameters(
+            v2x_charging_parameters=ocpp.V2XChargingParameters(
                 min_charge_power=needs.min_charge_w or None,
                 max_charge_power=charge[0],
                 max_charge_power_l2=charge[1],
@@ -98,24 +86,24 @@ def plan_schedule(steps: Sequence[tuple[int, int]], duration_s: int) -> Charging
     )
 
 
-def _offer(offer: EnergyOffer) -> EVEnergyOffer:
+def _offer(offer: EnergyOffer) -> ocpp.EVEnergyOffer:
     """Return an offer as an OCPP 2.1 type: discharging power is negative."""
-    return EVEnergyOffer(
-        ev_power_schedule=EVPowerSchedule(
+    return ocpp.EVEnergyOffer(
+        ev_power_schedule=ocpp.EVPowerSchedule(
             time_anchor=format_time(offer.power_from_s * 1000),
             ev_power_schedule_entries=tuple(
-                EVPowerScheduleEntry(duration=each.duration_s, power=-each.power_w) for each in offer.powers
+                ocpp.EVPowerScheduleEntry(duration=each.duration_s, power=-each.power_w) for each in offer.powers
             ),
         ),
-        ev_absolute_price_schedule=EVAbsolutePriceSchedule(
+        ev_absolute_price_schedule=ocpp.EVAbsolutePriceSchedule(
             time_anchor=format_time(offer.price_from_s * 1000),
             currency=offer.currency,
             price_algorithm=offer.algorithm,
             ev_absolute_price_schedule_entries=tuple(
-                EVAbsolutePriceScheduleEntry(
+                ocpp.EVAbsolutePriceScheduleEntry(
                     duration=each.duration_s,
                     ev_price_rule=tuple(
-                        EVPriceRule(energy_fee=rule.micro_per_kwh / MICRO, power_range_start=rule.from_w)
+                        ocpp.EVPriceRule(energy_fee=rule.micro_per_kwh / MICRO, power_range_start=rule.from_w)
                         for rule in each.rules
                     ),
                 )
@@ -144,8 +132,8 @@ def _phases(needs: EvNeeds) -> Literal["AC_single_phase", "AC_three_phase"]:
     return "AC_three_phase" if needs.max_charge_w > 1.5 * one_w else "AC_single_phase"
 
 
-def _ac_parameters(needs: EvNeeds) -> ACChargingParameters:
-    return ACChargingParameters(
+def _ac_parameters(needs: EvNeeds) -> ocpp.ACChargingParameters:
+    return ocpp.ACChargingParameters(
         energy_amount=needs.target_energy_wh or 0,
         ev_min_current=0,
         ev_max_current=needs.max_current_ma // 1000,
@@ -153,8 +141,8 @@ def _ac_parameters(needs: EvNeeds) -> ACChargingParameters:
     )
 
 
-def _dc_parameters(needs: EvNeeds) -> DCChargingParameters:
-    return DCChargingParameters(
+def _dc_parameters(needs: EvNeeds) -> ocpp.DCChargingParameters:
+    return ocpp.DCChargingParameters(
         ev_max_current=needs.max_current_ma // 1000,
         ev_max_voltage=needs.max_voltage_mv // 1000,
         ev_max_power=needs.max_charge_w,

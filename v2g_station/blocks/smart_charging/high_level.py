@@ -1,6 +1,6 @@
 """What a vehicle sends over ISO 15118: needs, plans, contract requests, its end (E15, K15 to K17, M01, M02)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Final, Literal
 
@@ -257,15 +257,19 @@ class HighLevel:
 
     def take(self, fact: Fact) -> bool:
         """Handle a fact if it comes from a vehicle's communication; return whether it was."""
-        table: Mapping[type[Fact], Callable[..., None]] = {
-            VehicleKnown: self.vehicle,
-            Needs: self.needs,
-            Plan: self.plan,
-            ContractWanted: self.contract,
-            VehicleEnds: self.ends,
-        }
-        work = table.get(type(fact))
-        if work is None or getattr(fact, "evse_id", 1) not in self._evses:
+        if getattr(fact, "evse_id", 1) not in self._evses:
             return False
-        work(fact)
+        match fact:
+            case VehicleKnown():
+                self.vehicle(fact)
+            case Needs():
+                self.needs(fact)
+            case Plan():
+                self.plan(fact)
+            case ContractWanted():
+                self.contract(fact)
+            case VehicleEnds():
+                self.ends(fact)
+            case _:
+                return False
         return True

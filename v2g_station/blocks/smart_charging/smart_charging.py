@@ -7,19 +7,9 @@ from typing import Final
 import msgspec
 
 from v2g.iso15118.engine.session import Fact
+from v2g.ocpp.messages import smart_charging as ocpp
 from v2g.ocpp.messages.base import Message, OperationMode, StatusInfo
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedulePeriod
-from v2g.ocpp.messages.smart_charging import (
-    ClearChargingProfileRequest,
-    ClearChargingProfileResponse,
-    GetChargingProfilesRequest,
-    GetChargingProfilesResponse,
-    GetCompositeScheduleRequest,
-    GetCompositeScheduleResponse,
-    ReportChargingProfilesRequest,
-    SetChargingProfileRequest,
-    SetChargingProfileResponse,
-)
 from v2g.ocpp.times import format_time
 from v2g.translate.csms_prices import CsmsPrices
 from v2g_station.blocks.evse import Evse
@@ -192,34 +182,34 @@ class SmartCharging:
         """Return the last evaluated limits of an EVSE."""
         return self._limits.get(evse.number, ProfileLimits(evse_id=evse.number))
 
-    def _set(self, request: SetChargingProfileRequest) -> Message:
+    def _set(self, request: ocpp.SetChargingProfileRequest) -> Message:
         """K01."""
         if not self._k.model.flag("SmartChargingCtrlr.Enabled"):
-            return SetChargingProfileResponse(status="Rejected", status_info=status_info("NotEnabled"))
+            return ocpp.SetChargingProfileResponse(status="Rejected", status_info=status_info("NotEnabled"))
         refused = self.refuse(request.charging_profile, request.evse_id)
         if refused is not None:
-            return SetChargingProfileResponse(status="Rejected", status_info=refused)
+            return ocpp.SetChargingProfileResponse(status="Rejected", status_info=refused)
         self.install(request.charging_profile, request.evse_id)
-        return SetChargingProfileResponse(status="Accepted")
+        return ocpp.SetChargingProfileResponse(status="Accepted")
 
-    def _clear(self, request: ClearChargingProfileRequest) -> Message:
+    def _clear(self, request: ocpp.ClearChargingProfileRequest) -> Message:
         """K10."""
         profile_id, criteria = request.charging_profile_id, request.charging_profile_criteria
         installed = tuple(i for i in self._installed if not profile_rules.matches_clearing(i, profile_id, criteria))
         if len(installed) == len(self._installed):
-            return ClearChargingProfileResponse(status="Unknown")
+            return ocpp.ClearChargingProfileResponse(status="Unknown")
         self._keep(installed)
-        return ClearChargingProfileResponse(status="Accepted")
+        return ocpp.ClearChargingProfileResponse(status="Accepted")
 
-    def _get(self, request: GetChargingProfilesRequest) -> Message:
+    def _get(self, request: ocpp.GetChargingProfilesRequest) -> Message:
         """K09: ReportChargingProfiles for each EVSE that has some, by source."""
         wanted = request.charging_profile
         found = [item for item in self._installed if profile_rules.matches_report(item, request.evse_id, wanted)]
         if not found:
-            return GetChargingProfilesResponse(status="NoProfiles")
+            return ocpp.GetChargingProfilesResponse(status="NoProfiles")
         places = sorted({(item.evse_id, item.source) for item in found})
         for number, (evse_id, source) in enumerate(places):
-            report = ReportChargingProfilesRequest(
+            report = ocpp.ReportChargingProfilesRequest(
                 request_id=request.request_id,
                 charging_limit_source=source,
                 charging_profile=tuple(
@@ -229,17 +219,17 @@ class SmartCharging:
                 evse_id=evse_id,
             )
             self._k.after(f"profiles.{request.request_id}.{number:03d}", 0, partial(self._k.call, report))
-        return GetChargingProfilesResponse(status="Accepted")
+        return ocpp.GetChargingProfilesResponse(status="Accepted")
 
-    def _composite(self, request: GetCompositeScheduleRequest) -> Message:
+    def _composite(self, request: ocpp.GetCompositeScheduleRequest) -> Message:
         """K08."""
         if request.evse_id not in self._evses and request.evse_id != 0:
-            return GetCompositeScheduleResponse(status="Rejected", status_info=status_info("UnknownEvse"))
+            return ocpp.GetCompositeScheduleResponse(status="Rejected", status_info=status_info("UnknownEvse"))
         direct = not any(each.phases for each in self._layouts(request.evse_id))
         unit = request.charging_rate_unit or "W"
         if unit not in self.where.units or (unit == "A" and direct):  # K08.FR.07
             info = status_info("UnsupportedRateUnit", f"{unit} is not supported here")
-            return GetCompositeScheduleResponse(status="Rejected", status_info=info)
+            return ocpp.GetCompositeScheduleResponse(status="Rejected", status_info=info)
         now = self._k.utc_ms // 1000 * 1000
         schedule = profiles.composite(
             self._installed,
@@ -250,7 +240,7 @@ class SmartCharging:
             version=self._k.version,
             unit=unit,
         )
-        return GetCompositeScheduleResponse(status="Accepted", schedule=schedule)
+        return ocpp.GetCompositeScheduleResponse(status="Accepted", schedule=schedule)
 
     def _layouts(self, evse_id: int) -> tuple[EvseLayout, ...]:
         layouts = self._k.layout.evses

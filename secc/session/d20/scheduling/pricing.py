@@ -15,22 +15,8 @@ from secc.session.d20.scheduling import csms_prices
 from secc.session.d20.stages import RequestContext
 from secc.session.terms import OverstayTerms, PriceTerms
 from v2g.asn1.discharge import PriceSlot
+from v2g.iso15118.d20.messages import schedules as iso
 from v2g.iso15118.d20.messages.common_types import RationalNumber
-from v2g.iso15118.d20.messages.schedules import (
-    AbsolutePriceSchedule,
-    AdditionalService,
-    AdditionalServiceList,
-    OverstayRule,
-    OverstayRuleList,
-    PriceLevelSchedule,
-    PriceLevelScheduleEntry,
-    PriceLevelScheduleEntryList,
-    PriceRule,
-    PriceRuleStack,
-    PriceRuleStackList,
-    TaxRule,
-    TaxRuleList,
-)
 from v2g.iso15118.d20.price_rules import PRICE_ALGORITHM
 from v2g.iso15118.d20.prices import amount
 from v2g.units import MICRO
@@ -83,7 +69,9 @@ def pricings(mode: ControlMode, context: RequestContext) -> tuple[int, ...]:
     return (LEVELS if mode is ControlMode.SCHEDULED else NONE,)
 
 
-def price_schedule(context: RequestContext, wanted: Wanted) -> AbsolutePriceSchedule | PriceLevelSchedule | None:
+def price_schedule(
+    context: RequestContext, wanted: Wanted
+) -> iso.AbsolutePriceSchedule | iso.PriceLevelSchedule | None:
     """Return prices or levels from now on, or None without prices.
 
     The back end's prices have precedence over the tariff; levels cannot be converted to prices.
@@ -91,15 +79,15 @@ def price_schedule(context: RequestContext, wanted: Wanted) -> AbsolutePriceSche
     if wanted.pricing == NONE:
         return None
     prices = _csms_prices(context)
-    if prices is not None and (wanted.pricing == LEVELS or isinstance(prices, AbsolutePriceSchedule)):
-        found: AbsolutePriceSchedule | PriceLevelSchedule | None
+    if prices is not None and (wanted.pricing == LEVELS or isinstance(prices, iso.AbsolutePriceSchedule)):
+        found: iso.AbsolutePriceSchedule | iso.PriceLevelSchedule | None
         span = context.utc_ms // 1000, wanted.horizon_s, wanted.points
         if wanted.pricing == LEVELS:
             found = csms_prices.in_levels(prices, *span, export=wanted.export)
             if found is None:
                 return _one_level(context, wanted)
         else:
-            assert isinstance(prices, AbsolutePriceSchedule)
+            assert isinstance(prices, iso.AbsolutePriceSchedule)
             found = csms_prices.in_money(prices, *span, export=wanted.export, surcharge_micro=wanted.surcharge_micro)
         return (
             None
@@ -135,16 +123,16 @@ def _slots(context: RequestContext, wanted: Wanted) -> Iterator[tuple[int, Price
         yield slot.end_ms // 1000 - max(slot.start_ms // 1000, now_s), slot
 
 
-def _absolute(context: RequestContext, wanted: Wanted) -> AbsolutePriceSchedule:
+def _absolute(context: RequestContext, wanted: Wanted) -> iso.AbsolutePriceSchedule:
     """Return the tariff with fees and taxes. Only energy is compensated for discharge."""
     terms = context.config.prices
     assert context.facts.tariff is not None
     stacks = tuple(
-        PriceRuleStack(duration=seconds, price_rule=tuple(_rules(terms, slot, wanted)))
+        iso.PriceRuleStack(duration=seconds, price_rule=tuple(_rules(terms, slot, wanted)))
         for seconds, slot in _slots(context, wanted)
     )
     charging = not wanted.export
-    return AbsolutePriceSchedule(
+    return iso.AbsolutePriceSchedule(
         time_anchor=context.utc_ms // 1000,
         price_schedule_id=wanted.schedule_id,
         price_schedule_description=terms.description or None,
@@ -154,24 +142,24 @@ def _absolute(context: RequestContext, wanted: Wanted) -> AbsolutePriceSchedule:
         minimum_cost=_money(terms.minimum_cost) if charging else None,
         maximum_cost=_money(terms.maximum_cost) if charging else None,
         tax_rules=_taxes(terms) if charging else None,
-        price_rule_stacks=PriceRuleStackList(price_rule_stack=stacks),
+        price_rule_stacks=iso.PriceRuleStackList(price_rule_stack=stacks),
         overstay_rules=_overstay(terms.overstay) if charging and terms.overstay is not None else None,
         additional_selected_services=_services(terms) if charging else None,
         id=_price_id(context, wanted),
     )
 
 
-def _rules(terms: PriceTerms, slot: PriceSlot, wanted: Wanted) -> Iterator[PriceRule]:
+def _rules(terms: PriceTerms, slot: PriceSlot, wanted: Wanted) -> Iterator[iso.PriceRule]:
     """Yield the rules of one slot, one for each power range; rounding to 16 bits is in the payer's favour."""
     if wanted.export:
         compensation = Fraction(slot.export_compensation, MICRO)
-        yield PriceRule(energy_fee=_negated(amount(-compensation)), power_range_start=watts(0))
+        yield iso.PriceRule(energy_fee=_negated(amount(-compensation)), power_range_start=watts(0))
         return
     parking = _money(terms.parking_fee)
     surcharges = ((0, Decimal(0)), *((each.from_w, each.surcharge) for each in terms.power_ranges))
     for from_w, surcharge in surcharges:
         fee = Fraction(slot.import_price + wanted.surcharge_micro, MICRO) + Fraction(surcharge)
-        yield PriceRule(
+        yield iso.PriceRule(
             energy_fee=amount(fee),
             parking_fee=parking,
             parking_fee_period=terms.parking_period_s if parking is not None else None,
@@ -181,9 +169,9 @@ def _rules(terms: PriceTerms, slot: PriceSlot, wanted: Wanted) -> Iterator[Price
         )
 
 
-def _taxes(terms: PriceTerms) -> TaxRuleList | None:
+def _taxes(terms: PriceTerms) -> iso.TaxRuleList | None:
     rules = tuple(
-        TaxRule(
+        iso.TaxRule(
             tax_rule_id=number,
             tax_rule_name=tax.name,
             tax_rate=amount(Fraction(tax.rate)),
@@ -195,15 +183,15 @@ def _taxes(terms: PriceTerms) -> TaxRuleList | None:
         )
         for number, tax in enumerate(terms.taxes, start=1)
     )
-    return TaxRuleList(tax_rule=rules) if rules else None
+    return iso.TaxRuleList(tax_rule=rules) if rules else None
 
 
-def _overstay(terms: OverstayTerms) -> OverstayRuleList:
-    return OverstayRuleList(
+def _overstay(terms: OverstayTerms) -> iso.OverstayRuleList:
+    return iso.OverstayRuleList(
         overstay_time_threshold=terms.after_s,
         overstay_power_threshold=None if terms.below_w is None else watts(terms.below_w),
         overstay_rule=tuple(
-            OverstayRule(
+            iso.OverstayRule(
                 overstay_rule_description=each.description or None,
                 start_time=each.from_s,
                 overstay_fee=amount(Fraction(each.fee)),
@@ -214,11 +202,11 @@ def _overstay(terms: OverstayTerms) -> OverstayRuleList:
     )
 
 
-def _services(terms: PriceTerms) -> AdditionalServiceList | None:
+def _services(terms: PriceTerms) -> iso.AdditionalServiceList | None:
     services = tuple(
-        AdditionalService(service_name=each.name, service_fee=amount(Fraction(each.fee))) for each in terms.services
+        iso.AdditionalService(service_name=each.name, service_fee=amount(Fraction(each.fee))) for each in terms.services
     )
-    return AdditionalServiceList(additional_service=services) if services else None
+    return iso.AdditionalServiceList(additional_service=services) if services else None
 
 
 def _money(value: Decimal | None) -> RationalNumber | None:
@@ -232,31 +220,33 @@ def _negated(number: RationalNumber) -> RationalNumber:
     return RationalNumber(exponent=number.exponent, value=-number.value)
 
 
-def _levels(context: RequestContext, wanted: Wanted) -> PriceLevelSchedule:
+def _levels(context: RequestContext, wanted: Wanted) -> iso.PriceLevelSchedule:
     """Divide the prices of the horizon into levels by rank: 0 is the lowest price."""
     slots = list(_slots(context, wanted))
     prices = [slot.export_compensation if wanted.export else slot.import_price for _, slot in slots]
     ranks = sorted(set(prices))
     count = min(context.config.prices.levels, len(ranks))
     entries = tuple(
-        PriceLevelScheduleEntry(duration=seconds, price_level=(bisect_right(ranks, price) - 1) * count // len(ranks))
+        iso.PriceLevelScheduleEntry(
+            duration=seconds, price_level=(bisect_right(ranks, price) - 1) * count // len(ranks)
+        )
         for (seconds, _), price in zip(slots, prices, strict=True)
     )
     return _level_schedule(context, wanted, count, entries)
 
 
-def _one_level(context: RequestContext, wanted: Wanted) -> PriceLevelSchedule:
-    entry = PriceLevelScheduleEntry(duration=wanted.horizon_s, price_level=0)
+def _one_level(context: RequestContext, wanted: Wanted) -> iso.PriceLevelSchedule:
+    entry = iso.PriceLevelScheduleEntry(duration=wanted.horizon_s, price_level=0)
     return _level_schedule(context, wanted, 1, (entry,))
 
 
 def _level_schedule(
-    context: RequestContext, wanted: Wanted, count: int, entries: tuple[PriceLevelScheduleEntry, ...]
-) -> PriceLevelSchedule:
-    return PriceLevelSchedule(
+    context: RequestContext, wanted: Wanted, count: int, entries: tuple[iso.PriceLevelScheduleEntry, ...]
+) -> iso.PriceLevelSchedule:
+    return iso.PriceLevelSchedule(
         time_anchor=context.utc_ms // 1000,
         price_schedule_id=wanted.schedule_id,
         number_of_price_levels=count,
-        price_level_schedule_entries=PriceLevelScheduleEntryList(price_level_schedule_entry=entries),
+        price_level_schedule_entries=iso.PriceLevelScheduleEntryList(price_level_schedule_entry=entries),
         id=_price_id(context, wanted),
     )
