@@ -1,5 +1,5 @@
 """An OCPP charging station, usable without a charger.
 
 Layers: `simulator`; `device`, `runner`, `station`, `assembly`; `blocks`; `kernel`.
-What a station needs of its charger: `charger_port.py`; what it answers its back end: `blocks`.
+What a station needs of its charger: `ChargerPort` in `runner.py`; what it answers its back end: `blocks`.
 """

@@ -143,7 +143,7 @@ FactT = TypeVar("FactT", bound=Fact)
 Handler = Callable[[Any, Any, Any], Step | Wait]
 """(request, stage, the edition's RequestContext) -> result. The chart lets no request in at another stage."""
 
-OnFact = Callable[[Any, Any], Stage]
+OnFact = Callable[..., Stage]
 """(fact, stage) -> stage."""
 
 

@@ -3,9 +3,9 @@
 The result takes effect with the vehicle's PowerDeliveryReq, all of it at once.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -16,8 +16,8 @@ from secc.session.d20.scheduling import exchange
 from secc.session.d20.scheduling.schedules import choose_tuple
 from secc.session.d20.stages import RequestContext, Step, refuse
 from secc.session.power import apply_output
-from secc.session.request_context import Wait
-from secc.session.stages import Awaiting, Charging, Parametrised, Planned, Selected, Stopping
+from secc.session.request_context import Handler, Wait
+from secc.session.stages import Awaiting, Charging, Parametrised, Planned, Stopping
 from v2g.errors import Iso15118Error
 from v2g.exi.declare import Element
 from v2g.iso15118.d20.charts import Family
@@ -26,7 +26,7 @@ from v2g.iso15118.d20.messages.common_types import Processing, ResponseCode
 from v2g.iso15118.engine.session import Command
 from v2g.observe import Observe
 
-_BY_FAMILY: Final[Mapping[Family, Callable[[Any, Selected, RequestContext], Step]]] = MappingProxyType(
+_BY_FAMILY: Final[Mapping[Family, Handler]] = MappingProxyType(
     {
         Family.AC: ac.charge_parameter_discovery,
         Family.DC: parameters.charge_parameter_discovery,
@@ -42,6 +42,7 @@ def charge_parameters(request: Element, stage: Charging | Stopping, context: Req
         return _too_late(request, stage, context)
     selected = stage.selected
     step = _BY_FAMILY[selected.family](request, selected, context)
+    assert isinstance(step, Step)
     return replace(step, stage=replace(stage, beside=step.stage))
 
 
