@@ -13,12 +13,12 @@ from typing import Final
 import msgspec
 
 from benchmarks.figures import Figure, median, microseconds
+from csms.batteries.work import BatterySink
 from csms.db.store import open_sqlite
 from csms.db.store_key import load_store_key
 from csms.telemetry import store as rows
 from csms.telemetry.rules import StoredRecord, read_delivery
 from csms.telemetry.seal import open_seal
-from csms.telemetry.sinks.battery import BatterySink
 from v2g.battery import detectors, health
 from v2g.battery.cell import CELLS, CURVES, Pack
 from v2g.battery.sample import Sample

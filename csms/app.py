@@ -15,14 +15,13 @@ from csms.admission.work import StationAdmissions
 from csms.alerts.work import AlertMails, AlertWatch
 from csms.attestations.attester import Attester
 from csms.background import background
-from csms.batteries.work import make_reports
+from csms.batteries.work import BATTERIES, BatterySink, make_reports
 from csms.booking.rules import Rules
 from csms.booking.work import Bookkeeper
 from csms.books.operator_key import open_books_key
 from csms.cluster.bus import Bus, LocalBus
 from csms.cluster.connections import ConnectionRegistry
-from csms.cluster.feed import Feed
-from csms.cluster.frame_log import FrameLog
+from csms.cluster.feed import Feed, FrameLog
 from csms.config import CsmsConfig, parse
 from csms.contracts.verifier import ContractVerifier
 from csms.db.store import Store, open_store
@@ -39,7 +38,6 @@ from csms.station_security.authority import StationCa
 from csms.stations.last_seen import LastSeen
 from csms.telemetry.seal import open_seal
 from csms.telemetry.sinks import Sink, open_sink
-from csms.telemetry.sinks.battery import BATTERIES, BatterySink
 from csms.telemetry.sinks.feeder import Feeder
 from csms.telemetry.workers import IngestWorkers, count, worker_settings
 from csms.tokens import store as tokens

@@ -26,8 +26,7 @@ from csms.retention.work import run_retention
 from csms.sites.work import Balancer
 from csms.smart_charging.work import LimitCourse, SmartCharging
 from csms.stations.clocks import ClockKeeper
-from csms.tariffs.costs import CostAnnouncer
-from csms.tariffs.work import TariffService
+from csms.tariffs.work import CostAnnouncer, TariffService
 from csms.tokens.local_lists import LocalListKeeper
 from csms.transactions.work import TransactionWatch
 from v2g.errors import V2GError
@@ -58,7 +57,13 @@ STEPS: Final[tuple[Callable[[Services], Awaitable[None]], ...]] = (
 async def run_periodic(services: Services) -> None:
     """Run each step once; a failing one does not prevent the others."""
     for step in STEPS:
-        await _take(partial(step, services), step.__module__)
+        work = partial(step, services)
+        try:
+            await work()
+        except V2GError as error:
+            _log.warning("%s: %s", step.__module__, error)
+        except Exception:  # noqa: BLE001 - one station's fault must not end the work for all
+            _log.exception("%s", step.__module__)
 
 
 @contextlib.asynccontextmanager
@@ -99,15 +104,6 @@ async def _repeat(work: Callable[[], Awaitable[None]], after_s: float = 0.0) -> 
     while True:
         await work()
         await asyncio.sleep(_AGAIN_S)
-
-
-async def _take(work: Callable[[], Awaitable[None]], name: str) -> None:
-    try:
-        await work()
-    except V2GError as error:
-        _log.warning("%s: %s", name, error)
-    except Exception:  # noqa: BLE001 - one station's fault must not end the work for all
-        _log.exception("%s", name)
 
 
 async def _follow_grid_signal(services: Services) -> None:

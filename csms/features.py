@@ -9,8 +9,9 @@ from types import ModuleType
 import csms
 
 
-def modules(name: str) -> Iterator[ModuleType]:
-    """Import and yield the module of this name of each feature that has one, in the order of the features' names."""
+def modules(*names: str) -> Iterator[ModuleType]:
+    """Import and yield the module of each feature that has the first of these names, in the order of the features."""
     for feature in iter_modules(csms.__path__, "csms."):
-        if feature.ispkg and find_spec(f"{feature.name}.{name}"):
-            yield import_module(f"{feature.name}.{name}")
+        found = (each for name in names if find_spec(each := f"{feature.name}.{name}"))
+        if feature.ispkg and (module := next(found, None)):
+            yield import_module(module)

@@ -8,8 +8,7 @@ from typing import Any
 
 import msgspec
 
-from csms.http.examples import smallest
-from csms.http.openapi import described, document, problems_of
+from csms.http.openapi import described, document, problems_of, smallest
 from csms.http.operations import Operation
 from csms.http.routes import OPERATIONS
 from csms.requests import api as commands

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from csms.cluster.feed import LOST
-from csms.cluster.frame_log import WANTED
-from csms.event_kinds import KINDS
+from csms.cluster.feed import LOST, WANTED
+from csms.events.work import KINDS
 from tests.emissions import Emission, emissions, kinds, other_files
 from v2g.events import EVENTS, REPORTS, STAGES
 from v2g.telemetry.local_events import DROPPED

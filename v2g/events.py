@@ -3,7 +3,7 @@
 A program reports one as `Observe(stage, name, data)` (`v2g.observe`). From its declaration come the level in the log,
 the reference page, the metric of the charger's warnings, what may leave a vehicle as telemetry
 (`v2g.telemetry.local_events`), the lines of the gateway's error log, and the kinds of the back end's feed
-(`csms.event_kinds`). A test compares the declarations with every place that reports an event.
+(`csms.events.work`). A test compares the declarations with every place that reports an event.
 """
 
 from collections.abc import Mapping

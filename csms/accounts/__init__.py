@@ -1,5 +1,5 @@
 """People and programs that may use API and console: permissions, roles, logins, tokens, the audit log.
 
-Every request asks it for its caller (`csms.http.authenticator`); accounts come from the configuration, the console
+Every request asks it for its caller (`csms.http.pipeline`); accounts come from the configuration, the console
 and an OpenID provider.
 """

@@ -14,8 +14,7 @@ from csms.accounts.rules import Permission, Role, check_role, evs_of, permission
 from csms.http.backend import ACCESS_CHANGED
 from csms.http.call import Call
 from csms.http.operations import Page, Reply, delete, get, post, put
-from csms.http.paging import newest_first, pages, shown
-from csms.http.parameters import PRINTED, OnlySites, Paged
+from csms.http.parameters import PRINTED, OnlySites, Paged, newest_first, pages, shown
 from csms.http.problems import ApiError, conflict, missing
 from v2g.units import UtcMs
 

@@ -9,8 +9,7 @@ from csms.admission import store as rows
 from csms.admission.rules import MAX_LENGTH, MAX_PASSWORDS, MIN_LENGTH
 from csms.http.call import Call
 from csms.http.operations import STATION_PROBLEMS, Page, delete, get, post, put
-from csms.http.paging import pages
-from csms.http.parameters import OfAnyStation, OneStation, Paged, StationId
+from csms.http.parameters import OfAnyStation, OneStation, Paged, StationId, pages
 from csms.http.problems import ApiError, missing
 
 SecurityProfile = Literal[1, 2, 3]

@@ -10,8 +10,7 @@ from csms.alerts import store as rows
 from csms.alerts.rules import Alert, Rule, RuleName, Silence, SubjectKind, may_read, readable, rules_of
 from csms.http.call import Call
 from csms.http.operations import Page, Reply, delete, get, post
-from csms.http.paging import newest_first
-from csms.http.parameters import Paged
+from csms.http.parameters import Paged, newest_first
 from csms.http.problems import ApiError, conflict, missing
 from v2g.units import LAST_MS
 

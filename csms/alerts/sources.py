@@ -6,18 +6,18 @@ from typing import Any, Final, Literal, NamedTuple
 from sqlalchemy import Connection, func, select, union_all
 
 from csms.accounts.tables import webhook_deliveries
-from csms.admission.tables import admissions
+from csms.admission.store import admissions
 from csms.alerts import store as alert_mails
 from csms.alerts.rules import Observed, Rule, RuleName
 from csms.alerts.tables import battery_checks
-from csms.attestations.tables import attestations
+from csms.attestations.store import attestations
 from csms.db.leases import leases
-from csms.device_model.tables import device_variables
-from csms.firmware.tables import campaign_members, campaigns
+from csms.device_model.store import device_variables
+from csms.firmware.store import campaign_members, campaigns
 from csms.session_metrics import store as session_metrics
 from csms.settlements.tables import journal_reviews
 from csms.smart_charging.tables import sites
-from csms.station_security.tables import station_certificates
+from csms.station_security.store import station_certificates
 from csms.stations.tables import connectors, stations
 from csms.telemetry import store as telemetry_pending
 from csms.telemetry.tables import telemetry_states

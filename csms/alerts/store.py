@@ -129,7 +129,15 @@ def listed(
 ) -> list[dict[str, Any]]:
     """Return alerts that began, newest first by number, below `before`."""
     wanted = select(alerts).where(
-        alerts.c.count > 0, or_(false(), *((alerts.c.subject_kind == each) & _among(only) for each, only in subjects))
+        alerts.c.count > 0,
+        or_(
+            false(),
+            *(
+                (alerts.c.subject_kind == each)
+                & (alerts.c.subject.is_not(None) if only is None else alerts.c.subject.in_(only))
+                for each, only in subjects
+            ),
+        ),
     )
     if active is not None:
         wanted = wanted.where(alerts.c.cleared_ms.is_(None) if active else alerts.c.cleared_ms.is_not(None))
@@ -141,10 +149,6 @@ def listed(
         wanted = wanted.where(alerts.c.id < before)
     rows = connection.execute(wanted.order_by(alerts.c.id.desc()).limit(limit)).all()
     return [msgspec.structs.asdict(_alert(connection, row)) for row in rows]
-
-
-def _among(only: tuple[str, ...] | None) -> Any:
-    return alerts.c.subject.is_not(None) if only is None else alerts.c.subject.in_(only)
 
 
 def find(connection: Connection, alert_id: int) -> Alert | None:

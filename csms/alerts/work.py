@@ -85,16 +85,15 @@ class Alerts:
             self._wake.clear()
             while said := await self._store.run(rows.announce, self._clock.utc_ms(), self._to):
                 for kind, alert in said:
-                    self._announce(kind, alert)
+                    cleared = "alert_cleared"
+                    name = (
+                        cleared if kind == cleared else "alert_raised" if kind == "alert_raised" else "alert_escalated"
+                    )
+                    self._observe(Observe("alerts", name, event_of(alert)))
+                    self._feed.publish(name, station_of(alert), event_of(alert))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(POLL_S):
                     await self._wake.wait()
-
-    def _announce(self, kind: Announcement, alert: Alert) -> None:
-        cleared = "alert_cleared"
-        name = cleared if kind == cleared else "alert_raised" if kind == "alert_raised" else "alert_escalated"
-        self._observe(Observe("alerts", name, event_of(alert)))
-        self._feed.publish(name, station_of(alert), event_of(alert))
 
     def _deliveries(self, kind: Announcement, alert: Alert, webhooks: list[Webhook]) -> list[tuple[str, str, str]]:
         event = FeedEvent(kind, station_of(alert), event_of(alert), self._clock.utc_ms(), self._feed.node)

@@ -10,8 +10,7 @@ from csms.attestations import store as rows
 from csms.attestations.rules import Attested, State
 from csms.http.call import Call
 from csms.http.operations import Page, delete, get, post, put
-from csms.http.paging import page_of
-from csms.http.parameters import OneStation, Paged
+from csms.http.parameters import OneStation, Paged, page_of
 from csms.http.problems import ApiError, missing
 from v2g.errors import KeyAccessError
 from v2g.pki.keys import parse_public_key

@@ -1,14 +1,27 @@
-"""Attestation of stations."""
+"""Attestation of stations: keys of their TPMs, and what they have proved last."""
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, Row, delete, select, update
+from sqlalchemy import BigInteger, Column, Connection, Row, String, Table, Text, delete, select, update
 
 from csms.attestations.rules import Attested
-from csms.attestations.tables import attestations
+from csms.db.base import metadata
 from csms.db.bulk import upsert_rows
 from v2g import typed_json
+
+attestations: Final = Table(
+    "attestations",
+    metadata,
+    Column("station_id", String(48), primary_key=True),
+    Column("tpm_key", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("reasons", Text, nullable=False),
+    Column("nonce", String(64), nullable=False),
+    Column("asked_ms", BigInteger, nullable=False),
+    Column("verified_ms", BigInteger, nullable=False),
+    Column("changed_ms", BigInteger, nullable=False),
+)
 
 
 def every(connection: Connection) -> list[Attested]:

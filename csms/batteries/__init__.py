@@ -1,4 +1,4 @@
 """States and ageing of batteries, from telemetry: references of capacities (R124), calibration of twins (R169).
 
-Fed by the sink `csms.telemetry.sinks.battery`; read by API, console and monthly reports.
+Fed by the sink `csms.batteries.work`; read by API, console and monthly reports.
 """

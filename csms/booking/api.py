@@ -16,8 +16,7 @@ from csms.booking.facts import Fact, Source, evse_key
 from csms.booking.plausibility import wh
 from csms.http.call import Call
 from csms.http.operations import Page, get, post
-from csms.http.paging import pages, shown
-from csms.http.parameters import EvseId, OfStation, Paged, StationId, one_of
+from csms.http.parameters import EvseId, OfStation, Paged, StationId, one_of, pages, shown
 from csms.http.problems import conflict
 from csms.payments import work as payments
 from csms.settlements.rules import SafeName, SessionCourse, course_of

@@ -23,7 +23,7 @@ from csms.booking.plausibility import (
     rating_of,
 )
 from csms.db.bulk import delete_rows
-from csms.device_model.tables import device_variables
+from csms.device_model.store import device_variables
 from csms.tariffs import plans
 from csms.tariffs.tables import transaction_costs
 from csms.tokens.rules import CONTRACT, normalise

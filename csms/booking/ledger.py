@@ -12,7 +12,7 @@ from csms.booking.facts import State as State
 from csms.booking.plausibility import CLOCK_MS
 from csms.books.tables import facts as facts_
 from csms.db.bulk import MARKS, delete_rows, insert_rows
-from csms.db.locks import lock
+from csms.db.leases import lock
 from csms.tokens.rules import CONTRACT, Terms
 from csms.tokens.tables import tokens
 from v2g import typed_json

@@ -26,8 +26,8 @@ from csms.booking.facts import Contradiction, Fact, held_by, placed
 from csms.booking.rules import Certificates, Evidence, Finding, Reading, SeenTransaction
 from csms.books import store as books
 from csms.db.bulk import delete_rows
-from csms.db.locks import lock
-from csms.device_model.tables import device_variables
+from csms.db.leases import lock
+from csms.device_model.store import device_variables
 from csms.prequalifications import store as prequalifications
 from csms.settlements import store as records
 from csms.settlements.tables import grid_signals, journal_certificates, journal_lines, journal_reviews, journals

@@ -20,10 +20,8 @@ from csms.books import reports as report_rows
 from csms.books import store as rows
 from csms.books.audit import audit_periods, audit_session
 from csms.http.call import Call
-from csms.http.money import Money, money_of
 from csms.http.operations import Page, Reply, get, post
-from csms.http.paging import page_of, pages
-from csms.http.parameters import OfStation, Paged
+from csms.http.parameters import Money, OfStation, Paged, money_of, page_of, pages
 from csms.http.problems import ApiError, missing
 from csms.transactions.rules import plain
 from v2g import typed_json

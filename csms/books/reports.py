@@ -195,10 +195,10 @@ def _grouping(
     step_ms = _QUARTER_MS if not (offset or timedelta()) % timedelta(milliseconds=_QUARTER_MS) else _MINUTE_MS
 
     def day(step: int) -> str:
-        return _local(step * step_ms, zone).strftime(form)
+        return (
+            datetime.fromtimestamp(min(max(0, step * step_ms), _LAST_DAY_MS) / 1000, UTC)
+            .astimezone(zone)
+            .strftime(form)
+        )
 
     return (_totals.end_ms // literal_column(str(step_ms), Integer),), table, day
-
-
-def _local(utc_ms: int, zone: tzinfo) -> datetime:
-    return datetime.fromtimestamp(min(max(0, utc_ms), _LAST_DAY_MS) / 1000, UTC).astimezone(zone)

@@ -1,9 +1,9 @@
-"""Power commands go first: reports wait while one is on its way, and few of them are under way at once."""
+"""Power commands go first: reports wait while one is on its way, and a slow station does not delay the others."""
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
-from typing import Final
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from typing import Final, TypeVar
 
 LONGEST_S: Final = 2.0
 """How long commands keep reports waiting: one to a station that does not answer takes longer."""
@@ -63,3 +63,21 @@ class Precedence:
         if self._commands and left_s > 0:
             return left_s
         return None if self._under_way and self._under_way + records > self._most else 0
+
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+AT_ONCE: Final = 100
+"""Limit of stations handled at once."""
+
+
+async def for_each(items: Iterable[T], work: Callable[[T], Awaitable[R]]) -> list[R]:
+    """Run `work` for every item, many at a time; return the results in the items' order. Raises what `work` raises."""
+    places = asyncio.Semaphore(AT_ONCE)
+
+    async def one(item: T) -> R:
+        async with places:
+            return await work(item)
+
+    return list(await asyncio.gather(*map(one, items)))

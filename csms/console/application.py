@@ -20,17 +20,16 @@ from litestar.plugins.jinja import JinjaTemplateEngine
 from litestar.template import TemplateConfig
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from csms.accounts.work import Users, UserSession
+from csms.accounts.work import Users
 from csms.console import reference
 from csms.console.present import environment
 from csms.console.visit import COOKIE, MAX_FORM, NOT_ALLOWED, ROOT, Route, Visit, has_token, same_origin
 from csms.features import modules
 from csms.http.application import Application, Handler
 from csms.http.application import application as api_application
-from csms.http.authenticator import Authenticator
 from csms.http.backend import Backend
 from csms.http.operations import declared
-from csms.http.pipeline import Answer, HttpRequest, RequestPipeline
+from csms.http.pipeline import Answer, Authenticator, HttpRequest, RequestPipeline
 from csms.http.problems import ApiError, describe
 from csms.http.site_limits import refusal
 from csms.settlements.pages import read_files
@@ -142,7 +141,11 @@ class _Console:
 
     async def answer(self, route: Route, request: HttpRequest) -> Answer:
         """Answer a request for a page or action; what fails becomes a page."""
-        session = await self._session(request)
+        cookie = request.cookies.get(COOKIE)
+        session = None if cookie is None else await self._users.session(cookie)
+        transport = request.scope["state"].get("transport")
+        if session is not None and transport is not None:
+            request.scope["state"]["leave"](transport)  # no longer counted as unauthenticated
         visit = Visit(self._pipeline, self._users, request, session, {})
         try:
             self._pipeline.throttle(None if session is None else session.principal, visit.peer)
@@ -151,7 +154,13 @@ class _Console:
                     raise ApiError(403, "this form was not sent by a page of the console", "open the page again")
                 if not route.public and session is None:
                     return visit.see(f"{ROOT}/login")
-                visit.form, visit.files = await _form(request)
+                # the fields of a form, each once, and its files
+                found = await request.form()
+                fields = {name: value for name, value in found.items() if isinstance(value, str) and "\0" not in value}
+                visit.form, visit.files = (
+                    fields,
+                    await read_files([each for each in found.getall("files", []) if isinstance(each, UploadFile)]),
+                )
             if not route.public:
                 if session is None:
                     there = request.scope["raw_path"].decode() + (f"?{request.url.query}" if request.url.query else "")
@@ -173,14 +182,6 @@ class _Console:
         except Exception as error:  # noqa: BLE001  each becomes a page
             return self._problem(visit, error)
 
-    async def _session(self, request: HttpRequest) -> UserSession | None:
-        cookie = request.cookies.get(COOKIE)
-        session = None if cookie is None else await self._users.session(cookie)
-        transport = request.scope["state"].get("transport")
-        if session is not None and transport is not None:
-            request.scope["state"]["leave"](transport)  # no longer counted as unauthenticated
-        return session
-
     def _problem(self, visit: Visit, error: Exception) -> Answer:
         problem = ApiError(error.status_code, error.detail) if isinstance(error, HTTPException) else describe(error)
         if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -201,13 +202,6 @@ def _guarded(answer: Answer) -> Answer:
     for name, value in HEADERS.items():
         answer.headers.setdefault(name, value)
     return answer
-
-
-async def _form(request: HttpRequest) -> tuple[dict[str, str], dict[str, bytes]]:
-    """Return the fields of a form, each once, and its files."""
-    found = await request.form()
-    fields = {name: value for name, value in found.items() if isinstance(value, str) and "\0" not in value}
-    return fields, await read_files([each for each in found.getall("files", []) if isinstance(each, UploadFile)])
 
 
 @cache

@@ -22,8 +22,7 @@ from csms.accounts.work import Users, UserSession
 from csms.cluster.frames import without_tokens
 from csms.console.languages import language_of
 from csms.http.call import AuditContext, Call, encode
-from csms.http.download import Download
-from csms.http.operations import Method, Operation, Page, Reply
+from csms.http.operations import Download, Method, Operation, Page, Reply
 from csms.http.pipeline import Answer, HttpRequest, RequestPipeline, audit, audited, may_see_tokens
 from csms.http.problems import ApiError, describe, details
 from csms.http.site_limits import carry_out, may_ask, refusal

@@ -9,8 +9,7 @@ from csms.accounts.rules import Permission
 from csms.contracts.pool import ContractPool, Entry
 from csms.http.call import Call
 from csms.http.operations import Page, Reply, delete, get, post
-from csms.http.paging import page_of
-from csms.http.parameters import Paged
+from csms.http.parameters import Paged, page_of
 from csms.http.problems import ApiError, conflict, missing
 from csms.tokens import store as tokens
 from csms.tokens.rules import CONTRACT, normalise

@@ -10,7 +10,7 @@ from typing import Final, Protocol, TypeVar
 from csms.config import Provisioning, Trust
 from csms.contracts.pool import open_pool
 from csms.contracts.verifier import ContractVerifier
-from csms.trust.roots import load_roots
+from csms.trust.certificate_status import load_roots
 from v2g.errors import CodecError, RevocationError
 from v2g.io.keys import load_credentials
 from v2g.io.runtime.clock import Clock

@@ -92,7 +92,14 @@ def backup(url: str, target: Path) -> int:
             descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             with os.fdopen(descriptor, "wb") as file:
                 with gzip.GzipFile(fileobj=file, mode="wb", mtime=0) as packed:
-                    rows = _write(connection, packed)
+                    digest, rows = hashlib.sha256(), 0
+                    for line in _lines(connection):
+                        if isinstance(line, Rows):
+                            rows += len(line.rows)
+                        encoded = _encode(line) + b"\n"
+                        digest.update(encoded)
+                        packed.write(encoded)
+                    packed.write(_encode(End(rows, digest.hexdigest())) + b"\n")
                 file.flush()
                 os.fsync(file.fileno())
         partial.replace(target)
@@ -120,7 +127,13 @@ def restore(url: str, source: Path) -> int:
             file.seek(0)
             migrate(engine, header.revision)
             with engine.begin() as connection:
-                _refuse_full(connection)
+                for each in metadata.sorted_tables:
+                    if _has_rows(connection, each):
+                        raise RefusedError(
+                            f"the database is not empty: {each.name} has rows",
+                            reason="not_empty",
+                            hint="restore into a new one",
+                        )
                 rows = _read(connection, file)
         migrate(engine)
     except SQLAlchemyError as error:
@@ -131,18 +144,6 @@ def restore(url: str, source: Path) -> int:
         raise StoreError(f"{source}: {error.strerror}", hint="give a file made by v2g csms backup") from error
     finally:
         engine.dispose()
-    return rows
-
-
-def _write(connection: Connection, file: gzip.GzipFile) -> int:
-    digest, rows = hashlib.sha256(), 0
-    for line in _lines(connection):
-        if isinstance(line, Rows):
-            rows += len(line.rows)
-        encoded = _encode(line) + b"\n"
-        digest.update(encoded)
-        file.write(encoded)
-    file.write(_encode(End(rows, digest.hexdigest())) + b"\n")
     return rows
 
 
@@ -199,39 +200,27 @@ def _read(connection: Connection, file: gzip.GzipFile) -> int:
             case Rows():
                 if current is None:
                     raise CodecError("the backup is damaged: rows before a table")
-                _insert(connection, current, line.rows)
+                # insert rows by the backup's columns, which may be those of an older version
+                target = table(current.name, *(column(name) for name in current.columns))
+                binary = [place for place, name in enumerate(current.columns) if name in current.binary]
+                boolean = [place for place, name in enumerate(current.columns) if name in current.boolean]
+                values = []
+                for row in line.rows:
+                    content = list(row)
+                    if len(content) != len(current.columns):
+                        raise CodecError("the backup is damaged: a row does not match its table's columns")
+                    for place in binary:
+                        content[place] = base64.b64decode(content[place]) if content[place] is not None else None
+                    for place in boolean:
+                        content[place] = bool(content[place]) if content[place] is not None else None
+                    if connection.dialect.name == "postgresql":  # which has no U+0000
+                        content = [each.replace("\0", "\ufffd") if isinstance(each, str) else each for each in content]
+                    values.append(dict(zip(current.columns, content, strict=True)))
+                if values:
+                    connection.execute(insert(target), values)
                 rows += len(line.rows)
         digest.update(encoded)
     raise CodecError("the backup is truncated")
-
-
-def _insert(connection: Connection, start: TableStart, rows: tuple[tuple[Any, ...], ...]) -> None:
-    """Insert rows by the backup's columns, which may be those of an older version."""
-    target = table(start.name, *(column(name) for name in start.columns))
-    binary = [place for place, name in enumerate(start.columns) if name in start.binary]
-    boolean = [place for place, name in enumerate(start.columns) if name in start.boolean]
-    values = []
-    for row in rows:
-        content = list(row)
-        if len(content) != len(start.columns):
-            raise CodecError("the backup is damaged: a row does not match its table's columns")
-        for place in binary:
-            content[place] = base64.b64decode(content[place]) if content[place] is not None else None
-        for place in boolean:
-            content[place] = bool(content[place]) if content[place] is not None else None
-        if connection.dialect.name == "postgresql":  # which has no U+0000
-            content = [each.replace("\0", "\ufffd") if isinstance(each, str) else each for each in content]
-        values.append(dict(zip(start.columns, content, strict=True)))
-    if values:
-        connection.execute(insert(target), values)
-
-
-def _refuse_full(connection: Connection) -> None:
-    for each in metadata.sorted_tables:
-        if _has_rows(connection, each):
-            raise RefusedError(
-                f"the database is not empty: {each.name} has rows", reason="not_empty", hint="restore into a new one"
-            )
 
 
 def _has_rows(connection: Connection, each: Table) -> bool:

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine
@@ -144,7 +144,8 @@ class GroupCommit:
                 return
             except Exception as error:  # noqa: BLE001 - goes to the caller
                 if worked or attempt is _one_by_one:  # a failed commit may still have taken effect
-                    _fail(group, error)
+                    for job in group:
+                        job.error = as_store_error(error)
                     return
 
 
@@ -172,11 +173,6 @@ def _one_by_one(connection: Connection, group: list[_Job]) -> None:
             if connection.invalidated or not connection.in_transaction():
                 raise
             job.error = as_store_error(error)
-
-
-def _fail(group: Iterable[_Job], error: Exception) -> None:
-    for job in group:
-        job.error = as_store_error(error)
 
 
 def as_store_error(error: Exception) -> Exception:

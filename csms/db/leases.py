@@ -1,8 +1,9 @@
-"""Which node does what only one may do at a time."""
+"""Locks between the nodes of a back end until the commit, and leases of what only one may do at a time."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Final
 
+import msgspec
 from sqlalchemy import BigInteger, Column, Connection, String, Table, delete, select, text
 
 from csms.db.base import metadata
@@ -50,3 +51,16 @@ def holders(connection: Connection, beginning: str, now_ms: int) -> set[str]:
     """Return the nodes with a valid lease whose name begins so."""
     here = leases.c.name.startswith(beginning, autoescape=True)
     return set(connection.execute(select(leases.c.node).where(here, leases.c.until_ms > now_ms)).scalars())
+
+
+# In order: two nodes that lock several each do not wait for one another.
+_LOCK_POSTGRESQL: Final = """
+SELECT pg_advisory_xact_lock(key)
+FROM (SELECT DISTINCT hashtextextended(value, 7632) AS key FROM json_array_elements_text(%s::json) ORDER BY 1) AS keys
+"""
+
+
+def lock(connection: Connection, names: Iterable[str]) -> None:
+    """Lock what is named, such as the transactions of stations, against other nodes (not needed with SQLite)."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(_LOCK_POSTGRESQL, (msgspec.json.encode(sorted(names)).decode(),))

@@ -1,4 +1,7 @@
-"""The database schema: the tables of all features. Migrations bring existing databases here; a test compares both."""
+"""The database schema: the tables of all features, in `tables` or, where there are few, in `store`.
+
+Migrations bring existing databases here; a test compares both.
+"""
 
 from typing import Final
 
@@ -7,7 +10,7 @@ from sqlalchemy import MetaData
 from csms.db import base, leases
 from csms.features import modules
 
-TABLES: Final = (leases, *modules("tables"))
+TABLES: Final = (leases, *modules("tables", "store"))
 """The modules that declare tables."""
 
 metadata: Final[MetaData] = base.metadata

@@ -24,7 +24,6 @@ from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from csms.db.group_commit import GroupCommit, as_store_error
-from csms.db.schema import metadata
 from csms.db.sqlite import READS, Checkpoints, sqlite_engine
 from csms.telemetry.tables import VALUES, telemetry
 from v2g.errors import ConfigError, StoreError
@@ -282,6 +281,8 @@ def migrate(engine: Engine, revision: str = HEAD) -> None:
 
 def _create(engine: Engine) -> bool:
     """Make all tables of the newest revision in a database that has none of them; return whether it had none."""
+    from csms.db.schema import metadata  # here: it loads what features store, by this module
+
     with engine.begin() as connection:  # of SQLite this takes the lock: another program may have been faster
         _lock(connection)
         if revision_of(connection) is not None:

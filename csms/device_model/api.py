@@ -11,8 +11,7 @@ from csms.device_model import work as device_model
 from csms.device_model.rules import Key
 from csms.http.call import Call
 from csms.http.operations import Page, get, to_station
-from csms.http.paging import page_of, shown
-from csms.http.parameters import EvseId, Number, OneStation, Paged, StationId
+from csms.http.parameters import EvseId, Number, OneStation, Paged, StationId, page_of, shown
 from csms.requests.rules import check_own_variables, permission_to_set
 from csms.requests.work import Asked
 from v2g.ocpp.messages.network_profile import NetworkConnectionProfile, SetNetworkProfileResponse

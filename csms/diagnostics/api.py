@@ -10,8 +10,18 @@ from csms.diagnostics import store as rows
 from csms.diagnostics import work as diagnostics
 from csms.http.call import Call
 from csms.http.operations import Page, get, to_station
-from csms.http.paging import newest_first, page_of, pages, shown
-from csms.http.parameters import AtStation, Number, OfAnyStation, OneStation, Paged, StationId
+from csms.http.parameters import (
+    AtStation,
+    Number,
+    OfAnyStation,
+    OneStation,
+    Paged,
+    StationId,
+    newest_first,
+    page_of,
+    pages,
+    shown,
+)
 from csms.requests.work import Asked
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.base import CertificateHashData

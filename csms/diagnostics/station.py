@@ -5,7 +5,7 @@ from typing import Final
 import msgspec
 from sqlalchemy import Connection
 
-from csms.device_model.station import follow_events
+from csms.device_model.work import follow_events
 from csms.diagnostics import store as diagnostics
 from csms.ocpp.base import HandlerContext, check_places, small
 from csms.ocpp.handlers import answers, takes

@@ -1,14 +1,29 @@
-"""Monitors, device model events, event streams, display messages."""
+"""Monitors as stations hold them, events of device models, event streams, and messages on displays."""
 
 from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Connection,
+    Float,
+    Index,
+    Integer,
+    String,
+    Table,
+    Text,
+    delete,
+    insert,
+    select,
+    update,
+)
 
+from csms.db.base import metadata, row_id, transaction_key
 from csms.db.bulk import delete_rows
 from csms.db.paging import newest, page
-from csms.diagnostics.tables import device_events, display_messages, event_streams, monitors, stream_values
 from csms.stations.tables import connectors
 from v2g import typed_json
 from v2g.ocpp.messages.diagnostics import EventData
@@ -16,6 +31,76 @@ from v2g.ocpp.messages.display import MessageInfo
 from v2g.ocpp.messages.event_streams import ConstantStreamData, NotifyPeriodicEventStream
 from v2g.ocpp.messages.monitoring import MonitoringData, SetMonitoringData
 from v2g.ocpp.times import parse_time
+
+monitors: Final = Table(
+    "monitors",
+    metadata,
+    Column("station_id", String(48), primary_key=True),
+    Column("monitor_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("component", Text, nullable=False),
+    Column("variable", Text, nullable=False),
+    Column("kind", String(24), nullable=False),
+    Column("value", Float),
+    Column("severity", Integer, nullable=False),
+    Column("in_transaction", Boolean, nullable=False),
+    Column("source", String(24), nullable=False, default="", server_default=""),
+    Column("updated_ms", BigInteger, nullable=False),
+)
+
+device_events: Final = Table(
+    "device_events",
+    metadata,
+    Column("id", row_id, primary_key=True),
+    Column("station_id", String(48), nullable=False),
+    Column("event_id", BigInteger, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("received_ms", BigInteger, nullable=False),
+    Column("trigger", String(16), nullable=False),
+    Column("component", String(50), nullable=False),
+    Column("variable", String(50), nullable=False),
+    Column("monitor_id", BigInteger),
+    Column("severity", Integer),
+    Column("cleared", Boolean, nullable=False),
+    Column("document", Text, nullable=False),
+    Index(None, "station_id", "at_ms"),
+)
+
+event_streams: Final = Table(
+    "event_streams",
+    metadata,
+    Column("station_id", String(48), primary_key=True),
+    Column("stream_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("monitor_id", BigInteger, nullable=False),
+    Column("interval_s", Integer),
+    Column("batch", Integer),
+    Column("opened_ms", BigInteger, nullable=False),
+    Column("closed_ms", BigInteger),
+)
+
+stream_values: Final = Table(
+    "stream_values",
+    metadata,
+    Column("id", row_id, primary_key=True),
+    Column("station_id", String(48), nullable=False),
+    Column("stream_id", BigInteger, nullable=False),
+    Column("monitor_id", BigInteger),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("value", Text, nullable=False),
+    Index(None, "station_id", "stream_id", "at_ms"),
+)
+
+display_messages: Final = Table(
+    "display_messages",
+    metadata,
+    Column("station_id", String(48), primary_key=True),
+    Column("message_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("state", String(16), nullable=False),
+    Column("transaction_id", transaction_key),
+    Column("ends_ms", BigInteger),
+    Column("updated_ms", BigInteger, nullable=False),
+    Column("document", Text, nullable=False),
+)
+
 
 # -- monitors
 

@@ -11,8 +11,7 @@ from csms.dispatch.der import DerService
 from csms.dispatch.work import Dispatch, Dispatched
 from csms.http.call import Call
 from csms.http.operations import Page, get, post, to_station
-from csms.http.paging import newest_first, shown
-from csms.http.parameters import AtStation, OneStation, Paged, StationId
+from csms.http.parameters import AtStation, OneStation, Paged, StationId, newest_first, shown
 from csms.requests.work import Asked
 from csms.settlements import store as records
 from csms.smart_charging import store as charging

@@ -1,4 +1,4 @@
-"""Dispatch of bidirectional vehicles: set-points split over them, frequency signals, allowed modes (Q)."""
+"""Dispatch of bidirectional vehicles: set-points split over them, frequency signals, allowed modes (Q); reports (R)."""
 
 import asyncio
 import contextlib
@@ -8,16 +8,19 @@ from typing import Final
 
 import msgspec
 
-from csms.cluster.concurrency import for_each
 from csms.cluster.feed import FeedEvent
-from csms.dispatch.rules import dispatch_profile, setpoint_update
+from csms.cluster.precedence import for_each
+from csms.dispatch import store as der
+from csms.dispatch.rules import dispatch_profile, reported, setpoint_update
 from csms.fleets import store as fleets
 from csms.fleets.rules import vehicle_id
 from csms.grid.limits import chains, least_w, unbound
 from csms.grid.shares import GRID_SHARES
 from csms.grid.source import GRID_SIGNAL
-from csms.ocpp.base import Services
+from csms.ocpp.base import HandlerContext, Services, small
+from csms.ocpp.handlers import answers
 from csms.overview import store as overview
+from csms.requests import store as requests
 from csms.requests.work import UNANSWERED, call, failure
 from csms.sites.rules import Known, Place, PowerRange, Site, bound, kept_shares
 from csms.sites.work import look_at
@@ -38,7 +41,15 @@ from v2g.ocpp.messages.bidirectional import (
     NotifyAllowedEnergyTransferResponse,
 )
 from v2g.ocpp.messages.charging_profiles import ChargingProfile
-from v2g.ocpp.times import format_time
+from v2g.ocpp.messages.der_control import (
+    NotifyDERAlarmRequest,
+    NotifyDERAlarmResponse,
+    NotifyDERStartStopRequest,
+    NotifyDERStartStopResponse,
+    ReportDERControlRequest,
+    ReportDERControlResponse,
+)
+from v2g.ocpp.times import format_time, parse_time
 
 _BOOTED: Final = "boot_accepted"
 _LOSSES: Final = frozenset({
@@ -172,12 +183,6 @@ class Dispatch:
         for order in await self._services.store.read(charging.orders, self._services.feed.node):
             self._services.orders.put(order)
 
-    async def _put(self, order: Order) -> None:
-        services = self._services
-        services.orders.put(order)
-        in_force = services.orders.touched((None,), services.clock.utc_ms())
-        await services.store.run(charging.save_orders, services.feed.node, in_force)
-
     async def _forget_restarted(self, events: Sequence[FeedEvent]) -> None:
         """Handle a restarted station: it has lost its dynamic profiles until they are set again."""
         services = self._services
@@ -192,7 +197,10 @@ class Dispatch:
     async def _carry_out(self, order: Order, *, keep_up: bool, new: bool = False) -> list[Dispatched]:
         with self._services.precedence.command():
             if new:
-                await self._put(order)
+                services = self._services
+                services.orders.put(order)
+                in_force = services.orders.touched((None,), services.clock.utc_ms())
+                await services.store.run(charging.save_orders, services.feed.node, in_force)
             return await self._distribute(order, keep_up=keep_up)
 
     async def _distribute(self, order: Order, *, keep_up: bool) -> list[Dispatched]:
@@ -480,3 +488,45 @@ async def note(services: Services) -> None:
             vehicles=len(of_fleet),
         )
         await services.store.run(fleets.note_course, order.fleet, of_plan)
+
+
+@answers
+async def answer_der_report(context: HandlerContext, request: ReportDERControlRequest) -> ReportDERControlResponse:
+    """Store the controls of a report (R04.FR.31, FR.32)."""
+    run, now_ms = context.services.store.run, context.services.clock.utc_ms()
+    for control, superseded in reported(request):
+        await run(der.save_control, context.station_id, control, now_ms, superseded=superseded)
+    request_id = small(request.request_id)
+    part = await run(requests.count_parts, request_id)
+    document = msgspec.json.encode(request).decode()
+    about = (context.station_id, "GetDERControl", request_id, part, document, now_ms)
+    await run(requests.save_part, *about, last=not request.tbc)
+    context.observe("ocpp", "der_report", request=request_id, tbc=request.tbc)
+    return ReportDERControlResponse()
+
+
+@answers
+async def answer_der_alarm(context: HandlerContext, request: NotifyDERAlarmRequest) -> NotifyDERAlarmResponse:
+    """Store an alarm (R05)."""
+    at_ms = parse_time(request.timestamp)
+    await context.services.store.run(der.add_alarm, context.station_id, request, at_ms)
+    context.observe(
+        "ocpp",
+        "der_alarm",
+        control=request.control_type,
+        fault=request.grid_event_fault,
+        ended=bool(request.alarm_ended),
+    )
+    return NotifyDERAlarmResponse()
+
+
+@answers
+async def answer_der_start_stop(
+    context: HandlerContext, request: NotifyDERStartStopRequest
+) -> NotifyDERStartStopResponse:
+    """Store the start or end of a scheduled control (R04.FR.20 to FR.22)."""
+    run, now_ms = context.services.store.run, context.services.clock.utc_ms()
+    await run(der.start_stop, context.station_id, request.control_id, now_ms, started=request.started)
+    await run(der.supersede, context.station_id, request.superseded_ids, now_ms)
+    context.observe("ocpp", "der_start_stop", control=request.control_id, started=request.started)
+    return NotifyDERStartStopResponse()

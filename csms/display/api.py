@@ -10,8 +10,7 @@ from csms.display import work as display
 from csms.display.work import Shown
 from csms.http.call import Call
 from csms.http.operations import Page, get, to_station
-from csms.http.paging import page_of, shown
-from csms.http.parameters import Number, OneStation, Paged, StationId
+from csms.http.parameters import Number, OneStation, Paged, StationId, page_of, shown
 from csms.requests.work import Asked
 from v2g.ocpp.messages.display import ClearDisplayMessageResponse, GetDisplayMessagesResponse, MessageInfo
 

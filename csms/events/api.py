@@ -8,11 +8,9 @@ import msgspec
 from litestar.response import Stream
 
 from csms.accounts.rules import Permission, allowed
-from csms.cluster.feed import LOST, FeedEvent
-from csms.cluster.frame_log import FRAME
+from csms.cluster.feed import FRAME, LOST, FeedEvent
 from csms.cluster.frames import hide_tokens, without_tokens
-from csms.event_kinds import KINDS
-from csms.events.work import History
+from csms.events.work import KINDS, History
 from csms.http.call import Call, encode
 from csms.http.operations import get
 from csms.http.problems import ApiError

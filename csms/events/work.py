@@ -1,4 +1,4 @@
-"""Recent events of the feed, numbered: the source of event streams, which can resume after an interruption."""
+"""Every kind of event in the feed, and recent ones, numbered: the source of event streams, which can resume."""
 
 import asyncio
 import secrets
@@ -8,8 +8,28 @@ from typing import Final
 
 import msgspec
 
-from csms.cluster.feed import LOST, Feed, FeedEvent
-from csms.cluster.frame_log import FRAME, WANTED, FrameLog
+from csms.cluster.feed import FRAME, LOST, WANTED, Feed, FeedEvent, FrameLog
+from v2g.events import reported_by
+
+_FEED_ONLY: Final = (
+    "access_changed",
+    "attestation_changed",
+    "feed_lost",
+    "fleet_changed",
+    "grid_shares",
+    "grid_signal",
+    "ocpp_frame",
+    "prequalification_changed",
+    "site_changed",
+    "token_group_put",
+    "token_put",
+    "token_removed",
+    "token_status",
+)
+"""Changes by requests over HTTP, and frames: in the feed, not in the program's own events."""
+
+KINDS: Final = tuple(sorted((*_FEED_ONLY, *(each.key[1] for each in reported_by("csms") if each.feed))))
+
 
 MAX_KEPT: Final = 5000
 """Number of retained events. Readers share them: one that falls further behind has lost some."""

@@ -14,8 +14,7 @@ from csms.firmware.rules import CampaignPlan, CampaignState, Image, Member
 from csms.firmware.store import Campaign
 from csms.http.call import Call
 from csms.http.operations import Page, Reply, get, post, to_station
-from csms.http.paging import page_of
-from csms.http.parameters import Number, OneStation, Paged, RowNumber
+from csms.http.parameters import Number, OneStation, Paged, RowNumber, page_of
 from csms.http.problems import missing
 from csms.requests.work import Asked
 from v2g.ocpp.messages.firmware import PublishFirmwareResponse, UnpublishFirmwareResponse, UpdateFirmwareResponse

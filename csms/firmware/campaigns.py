@@ -41,7 +41,7 @@ from v2g.errors import OcppError, RefusedError, V2GError
 from v2g.observe import Observe
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.firmware import UpdateFirmwareResponse
-from v2g.ota.window import Window, offset_of, parse_window
+from v2g.ota.window import offset_of, parse_window
 
 
 async def create(services: Services, name: str, plan: CampaignPlan, station_ids: Iterable[str]) -> Campaign:
@@ -181,18 +181,15 @@ async def advance(services: Services) -> None:
             _report(services, campaign, found.state, found.reason)
         await asyncio.gather(*(_attempt(services, campaign, station_id) for station_id in found.start))
         if emergency:
-            await _postpone(services, campaign, until_ms, default)
-
-
-async def _postpone(services: Services, campaign: Campaign, until_ms: int, zone: str) -> None:
-    """Ask stations that have scheduled the installation to do it after an emergency of the grid, in their window."""
-    for member in await services.store.read(campaigns.members, campaign.campaign_id):
-        if postponable(member, until_ms):
-            taken = await services.store.run(
-                _take_again, campaign, member.station_id, until_ms, zone, services.clock.utc_ms()
-            )
-            if taken is not None:
-                await _send(services, member.station_id, *taken)
+            # ask stations that have scheduled the installation to do it after an emergency of the grid,
+            # in their window
+            for member in await services.store.read(campaigns.members, campaign.campaign_id):
+                if postponable(member, until_ms):
+                    taken = await services.store.run(
+                        _take_again, campaign, member.station_id, until_ms, default, services.clock.utc_ms()
+                    )
+                    if taken is not None:
+                        await _send(services, member.station_id, *taken)
 
 
 def _take_again(
@@ -286,7 +283,9 @@ def _held(connection: Connection, hours: str | None, members: list[Member], scen
     if hours is not None:
         window = parse_window(hours)
         zones = _zones(connection)
-        shut = {zone for zone in {scene.zone, *zones.values()} if not _is_open(window, zone, scene.now_ms)}
+        shut = {
+            zone for zone in {scene.zone, *zones.values()} if not window.is_open(scene.now_ms, offset_of(zone_of(zone)))
+        }
         new = [each.station_id for each in members if not each.back]
         held |= {name for name in new if zones.get(name, scene.zone) in shut}
     return held
@@ -296,10 +295,6 @@ def _zones(connection: Connection) -> dict[str, str]:
     """Return the time zones of stations whose site has one."""
     sites = charging.all_sites(connection)
     return {place.station_id: site.zone for site in sites if site.zone for place in site.places}
-
-
-def _is_open(window: Window, zone: str, now_ms: int) -> bool:
-    return window.is_open(now_ms, offset_of(zone_of(zone)))
 
 
 def _note(

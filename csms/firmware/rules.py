@@ -52,7 +52,7 @@ _REFUSED: Final = frozenset({"Rejected", "InvalidCertificate", "RevokedCertifica
 _HOPELESS: Final = frozenset({"InvalidSignature", "InvalidCertificate", "RevokedCertificate"})
 """Statuses after which a retry is pointless."""
 
-Fraction = Annotated[float, msgspec.Meta(gt=0, le=1)]
+Fraction = Annotated[float, msgspec.Meta(gt=0.0, le=1.0)]
 
 
 class Image(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -86,7 +86,7 @@ class CampaignPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     window: Annotated[str, msgspec.Meta(max_length=11, examples=["22:00-06:00"])] | None = "22:00-06:00"
     watch_s: Annotated[int, msgspec.Meta(ge=0, le=604_800)] = 900
     test: SequentialTest = SequentialTest()
-    max_failure_rate: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0
+    max_failure_rate: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)] = 1.0
     min_settled: Annotated[int, msgspec.Meta(ge=1)] = 1
     parallel: Annotated[int, msgspec.Meta(ge=1)] = 50
     retries: Annotated[int, msgspec.Meta(ge=0, le=10)] = 1

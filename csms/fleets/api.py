@@ -13,10 +13,8 @@ from csms.fleets import store as rows
 from csms.fleets.rules import Fleet, FleetCall, describe_call
 from csms.fleets.work import FLEET_CHANGED, Fleets
 from csms.http.call import Call
-from csms.http.money import Money, money_of
 from csms.http.operations import Page, delete, get, post, put
-from csms.http.paging import page_of
-from csms.http.parameters import Paged
+from csms.http.parameters import Money, Paged, money_of, page_of
 from csms.http.problems import ApiError, missing
 from v2g.energy.dispatch.earnings import Earnings, earnings
 from v2g.energy.dispatch.flexibility import Bid, FleetRange, bids, capabilities

@@ -8,10 +8,10 @@ from typing import Final, NamedTuple
 import msgspec
 from sqlalchemy import Connection, delete, func, select, update
 
-from csms.admission.tables import admissions
+from csms.admission.store import admissions
 from csms.booking import held
 from csms.db.bulk import upsert_rows
-from csms.db.locks import lock
+from csms.db.leases import lock
 from csms.grid.limits import EvseUse, LimitState, PointPower, StationShare, share_stations, states
 from csms.overview import store as overview
 from csms.settlements.tables import grid_shares

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from csms.alerts.work import Alerts
+from csms.batteries.work import BATTERIES
 from csms.cluster.feed import FeedEvent, Subscription
 from csms.events.work import History
 from csms.ocpp.base import Services
 from csms.telemetry.ingest import Ingest
 from csms.telemetry.latest import LatestStates, StateExchange
-from csms.telemetry.sinks.battery import BATTERIES
 from csms.telemetry.workers import IngestWorkers
 from csms.webhooks.work import Webhooks
 
@@ -135,8 +135,10 @@ def _subscriber(services: Services, ingest: Ingest) -> "TelemetrySubscriber | No
     config = services.config
     if config.mqtt is None:
         return None
-    from csms.telemetry.slots import VehicleSlots
-    from csms.telemetry.subscriber import TelemetrySubscriber  # on demand: imports an MQTT client
+    from csms.telemetry.subscriber import (
+        TelemetrySubscriber,  # on demand: imports an MQTT client
+        VehicleSlots,
+    )
 
     place = hashlib.sha256(str(config.data_dir.resolve()).encode()).hexdigest()[:8]
     client_id = f"csms-{services.feed.node}-{place}"  # unique, and the same at every start

@@ -4,12 +4,18 @@ A handler is `async def name(call, parameters, body) -> answer`; all but `call` 
 is a Struct of path and query parameters, `body` the request body (`bytes`: undecoded), and the answer a
 Struct, a `Page` of them, None (204), or a `Reply` where the handler sets status and headers. From these come
 decoding, validation and the OpenAPI document. The docstring's first line is the summary, the rest the description.
+
+Answers too large for memory: files on disk, sent as fast as the client reads them.
 """
 
+import asyncio
+import hashlib
 import inspect
+import os
 import typing
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from functools import partial
+from io import BufferedRandom
 from types import ModuleType
 from typing import Any, Final, Generic, Literal, TypeVar
 
@@ -182,3 +188,36 @@ post: Final = partial(operation, "POST")
 put: Final = partial(operation, "PUT")
 patch: Final = partial(operation, "PATCH")
 delete: Final = partial(operation, "DELETE")
+
+
+PIECE: Final = 256 * 1024
+"""Octets of a file that are in memory at a time."""
+
+
+class Download:
+    """A finished file, which is closed once it is sent; `on_closed` is called then, once."""
+
+    def __init__(self, file: BufferedRandom, on_closed: Callable[[], None]) -> None:
+        """Reads the file: call it in a thread."""
+        file.seek(0)
+        self._file, self._on_closed = file, on_closed
+        self.tag = f'"{hashlib.file_digest(file, "sha256").hexdigest()[:32]}"'
+        """Strong entity tag."""
+        self.size = file.tell()
+        """Octets."""
+
+    async def pieces(self, first: int, last: int) -> AsyncIterator[bytes]:
+        """Return the octets from `first` to `last`, each piece once the client has read most of those before."""
+        try:
+            while first <= last:
+                piece = await asyncio.to_thread(os.pread, self._file.fileno(), min(PIECE, last + 1 - first), first)
+                first += len(piece)
+                yield piece
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Delete the file. Also when the client has gone before the first piece."""
+        if not self._file.closed:
+            self._file.close()
+            self._on_closed()

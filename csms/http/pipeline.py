@@ -1,4 +1,7 @@
-"""The request pipeline: authentication, permission, throttling, decoding, idempotency, audit, answers."""
+"""The request pipeline: authentication, permission, throttling, decoding, idempotency, audit, answers.
+
+A caller has a bearer token of the configuration or the store, or a client certificate.
+"""
 
 import asyncio
 import contextlib
@@ -22,20 +25,61 @@ from litestar.response import Stream
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from csms.accounts import store as access
-from csms.accounts.rules import Permission, Principal, allowed
+from csms.accounts.rules import Permission, Principal, allowed, bearer_digest, find_bearer, find_certificate
 from csms.cluster.frames import presentable, without_tokens
-from csms.http.authenticator import Authenticator
+from csms.config import ApiListener
 from csms.http.backend import Backend
 from csms.http.call import AuditContext, Call, encode, etag, matches, part
-from csms.http.download import Download
-from csms.http.operations import Operation, Page, Reply
+from csms.http.operations import Download, Operation, Page, Reply
 from csms.http.problems import MEDIA_TYPE, ApiError, conflict, describe, encoded
 from csms.http.site_limits import carry_out, may_ask, refusal
+from csms.ocpp.base import Services
 from csms.requests.rules import unknown_action
+from csms.trust.certificate_status import RevocationLists
 from v2g import typed_json
+from v2g.errors import CertificateError, RevocationError
+from v2g.io.tls.peer_chain import PeerJudge
 from v2g.observe import Observe, Scalar
 from v2g.ocpp.versions import without_nul
+from v2g.pki.profiles import Role as CertificateRole
 from v2g.rates import Buckets, caller_at
+
+
+class Authenticator:
+    """Authenticates requests. The constructor raises ConfigError for unreadable roots and revocation lists."""
+
+    def __init__(self, config: ApiListener, services: Services) -> None:
+        self._config = config
+        self._services = services
+        self.crls: Final = RevocationLists(config.crls, services.clock, services.observe, key="api.crls")
+        self._judge = PeerJudge(config.client_roots, CertificateRole.API_CLIENT, services.clock, crls=self.crls.current)
+
+    async def identify(self, authorization: bytes | None, transport: asyncio.BaseTransport | None) -> Principal | None:
+        """Return the principal of this Authorization header or of the connection's certificate; None: unknown."""
+        if authorization is not None:  # a wrong token is rejected even with a valid certificate
+            digest = bearer_digest(authorization)
+            if digest is None:
+                return None
+            configured = find_bearer(digest, ((t.name, t.role, t.sha256, t.evs) for t in self._config.tokens))
+            if configured is not None:
+                return configured
+            now_ms = self._services.clock.utc_ms()
+            return await self._services.store.read(access.find_principal, digest, now_ms)
+        if transport is None or not transport.get_extra_info("peercert"):
+            return None
+        try:
+            name = self._judge.judge(transport).subject_cn
+        except (CertificateError, RevocationError) as error:
+            address: Any = transport.get_extra_info("peername")
+            data: dict[str, Scalar] = {
+                "peer": str(address[0]) if address else "",
+                "reason": error.reason,
+                "detail": str(error),
+            }
+            self._services.observe(Observe("ocpp", "http_client_refused", data))
+            return None
+        return find_certificate(name, ((c.common_name, c.role, c.evs) for c in self._config.clients))
+
 
 _MAX_AUDITED: Final = 8192
 _NUL: Final = "U+0000 is not allowed: not every database can store it"
@@ -140,7 +184,19 @@ class RequestPipeline:
         fingerprint = hashlib.sha256(asked).hexdigest()
         stored = await call.run(access.claim_key, caller, key, fingerprint, call.now_ms)
         if stored is not None:
-            return _again(stored, fingerprint)
+            # answer a repeated idempotency key
+            if stored.fingerprint != fingerprint:
+                raise conflict("this Idempotency-Key was used for another request", "use a new key", code="key_reused")
+            if stored.status is None:
+                hint = "wait; if the request was interrupted, check its effect and use a new key"
+                raise conflict("the request with this Idempotency-Key has no answer yet", hint, code="key_in_use")
+            headers = {**stored.headers, "Idempotent-Replayed": "true"}
+            media_type = headers.pop("content-type", "")
+            if stored.status not in (204, 304) and not stored.body:
+                raise conflict("the answer held a secret and was not stored", "use a new key", code="answer_not_kept")
+            return Response(
+                stored.body, status_code=stored.status, headers=headers, media_type=media_type or "application/json"
+            )
         try:
             answer = await self._work(operation, call, request, body)
         except BaseException:
@@ -212,22 +268,6 @@ def measured(app: ASGIApp) -> ASGIApp:
     return measure
 
 
-def _again(stored: access.StoredAnswer, fingerprint: str) -> Answer:
-    """Answer a repeated idempotency key."""
-    if stored.fingerprint != fingerprint:
-        raise conflict("this Idempotency-Key was used for another request", "use a new key", code="key_reused")
-    if stored.status is None:
-        hint = "wait; if the request was interrupted, check its effect and use a new key"
-        raise conflict("the request with this Idempotency-Key has no answer yet", hint, code="key_in_use")
-    headers = {**stored.headers, "Idempotent-Replayed": "true"}
-    media_type = headers.pop("content-type", "")
-    if stored.status not in (204, 304) and not stored.body:
-        raise conflict("the answer held a secret and was not stored", "use a new key", code="answer_not_kept")
-    return Response(
-        stored.body, status_code=stored.status, headers=headers, media_type=media_type or "application/json"
-    )
-
-
 def audited(body: bytes) -> str | None:
     """Return a body for the audit log: JSON without secrets; of anything else, or a long body, only the size."""
     if not body:
@@ -281,7 +321,17 @@ def _response(operation: Operation, request: HttpRequest, found: Any, principal:
     if status == 204:
         return Response(b"", status_code=204, headers=headers)
     if isinstance(found, Download):
-        return _download(found, request, media_type, headers)
+        # answer with a file, of which only a piece is in memory; without waiting for its reader
+        with contextlib.ExitStack() as unless_sent:
+            unless_sent.callback(found.close)
+            first, last, status = _wanted(request, found.tag, found.size, headers)
+            if status == 304:
+                return Response(b"", status_code=status, headers=headers)
+            unless_sent.pop_all()
+        headers["Content-Length"] = str(last + 1 - first)
+        at_end = BackgroundTask(found.close)  # a client that leaves does not end the iterator
+        pieces = found.pieces(first, last)
+        return Stream(pieces, status_code=status, media_type=media_type, headers=headers, background=at_end)
     body = found if isinstance(found, bytes) else encode(found)
     if media_type == "application/json" and not may_see_tokens(operation, principal):
         body = without_tokens(body.decode()).encode()
@@ -291,20 +341,6 @@ def _response(operation: Operation, request: HttpRequest, found: Any, principal:
             return Response(b"", status_code=status, headers=headers)
         body = body[first : last + 1] if status == 206 else body
     return Response(body, status_code=status, media_type=media_type, headers=headers)
-
-
-def _download(file: Download, request: HttpRequest, media_type: str, headers: dict[str, str]) -> Answer:
-    """Answer with a file, of which only a piece is in memory; without waiting for its reader."""
-    with contextlib.ExitStack() as unless_sent:
-        unless_sent.callback(file.close)
-        first, last, status = _wanted(request, file.tag, file.size, headers)
-        if status == 304:
-            return Response(b"", status_code=status, headers=headers)
-        unless_sent.pop_all()
-    headers["Content-Length"] = str(last + 1 - first)
-    at_end = BackgroundTask(file.close)  # a client that leaves does not end the iterator
-    pieces = file.pieces(first, last)
-    return Stream(pieces, status_code=status, media_type=media_type, headers=headers, background=at_end)
 
 
 def _wanted(request: HttpRequest, tag: str, size: int, headers: dict[str, str]) -> tuple[int, int, int]:

@@ -8,10 +8,8 @@ from sqlalchemy import Connection
 
 from csms.accounts.rules import Permission
 from csms.http.call import Call
-from csms.http.money import Money, money_of
 from csms.http.operations import Page, Reply, delete, get, post
-from csms.http.paging import pages, shown
-from csms.http.parameters import Paged, RowNumber
+from csms.http.parameters import Money, Paged, RowNumber, money_of, pages, shown
 from csms.http.problems import ApiError, missing
 from csms.mandates import store as rows
 from v2g.units import UtcMs, currency_digits, micro_of, payable_micro

@@ -3,11 +3,24 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, or_, select
+from sqlalchemy import BigInteger, Column, Connection, Integer, String, Table, delete, or_, select
 
 from csms.db import leases
+from csms.db.base import metadata
 from csms.db.bulk import upsert_rows
-from csms.nodes.tables import node_firmware
+
+node_firmware: Final = Table(
+    "node_firmware",
+    metadata,
+    Column("node", String(64), primary_key=True),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("hardware", String(64), nullable=False),
+    Column("version", String(64), nullable=False),
+    Column("number", Integer, nullable=False),  # 0: that with which it came
+    Column("failed", Integer),
+    Column("trying", Integer),  # not settled yet
+)
+
 
 _LEASE: Final = "update of nodes"
 

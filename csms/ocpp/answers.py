@@ -1,4 +1,4 @@
-"""All handlers, once the `station` modules of the features are imported."""
+"""All handlers, once the `station` modules of the features are imported; a feature of few has them in `work`."""
 
 from typing import Final
 
@@ -7,7 +7,7 @@ from csms.ocpp.base import HandlerContext
 from csms.ocpp.handlers import ANSWERS, QUICK, TAKES
 from v2g.ocpp.messages.base import Message
 
-STATIONS: Final = tuple(modules("station"))
+STATIONS: Final = tuple(modules("station", "work"))
 """The modules with handlers."""
 
 HANDLES: Final = frozenset({"BootNotification", *ANSWERS, *QUICK, *TAKES})

@@ -10,8 +10,7 @@ from csms.attestations.attester import Attester
 from csms.attestations.rules import Attested
 from csms.booking.work import Bookkeeper
 from csms.cluster.connections import ConnectionRegistry
-from csms.cluster.feed import Feed
-from csms.cluster.frame_log import FrameLog
+from csms.cluster.feed import Feed, FrameLog
 from csms.cluster.precedence import Precedence
 from csms.config import CsmsConfig
 from csms.contracts.verifier import ContractVerifier

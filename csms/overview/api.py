@@ -20,8 +20,7 @@ from csms.grid.limits import LimitState
 from csms.grid.store import states_of
 from csms.http.call import Call
 from csms.http.operations import Page, Reply, get, post
-from csms.http.paging import pages, shown
-from csms.http.parameters import Paged
+from csms.http.parameters import Paged, pages, shown
 from csms.http.problems import conflict
 from csms.nodes import store as nodes
 from csms.overview import store as rows

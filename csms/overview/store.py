@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Table, func, select, true
 
-from csms.admission.tables import admissions
+from csms.admission.store import admissions
 from csms.booking import held
 from csms.stations.tables import connectors, stations
 from csms.transactions.rules import Dated, flowing_w

@@ -8,13 +8,11 @@ from sqlalchemy import Connection
 from csms.accounts.rules import Permission
 from csms.http.call import Call
 from csms.http.operations import STATION_PROBLEMS, Page, get, post, to_station
-from csms.http.paging import newest_first, pages
-from csms.http.parameters import EvseId, OfAnyStation, OneStation, Paged, RowNumber, StationId
+from csms.http.parameters import EvseId, OfAnyStation, OneStation, Paged, RowNumber, StationId, newest_first, pages
 from csms.http.problems import ApiError, missing
 from csms.payments import store as rows
 from csms.payments import work as payments
-from csms.payments.station import note_swap
-from csms.payments.work import Scan
+from csms.payments.work import Scan, note_swap
 from csms.remote_control.work import Started
 from csms.requests.work import Asked
 from v2g.errors import OcppError

@@ -8,8 +8,7 @@ from sqlalchemy import Connection
 from csms.accounts.rules import Permission
 from csms.http.call import Call
 from csms.http.operations import Page, delete, get, put
-from csms.http.paging import page_of
-from csms.http.parameters import OfAnyStation, OneStation
+from csms.http.parameters import OfAnyStation, OneStation, page_of
 from csms.http.problems import ApiError, missing
 from csms.prequalifications import store as rows
 from csms.prequalifications.rules import Certificate, EvseId, Prequalification

@@ -1,11 +1,25 @@
-"""Prequalification records."""
+"""Prequalification by grid operators."""
+
+from typing import Final
 
 import msgspec
-from sqlalchemy import Connection, select
+from sqlalchemy import BigInteger, Column, Connection, Integer, String, Table, select
 
+from csms.db.base import metadata
 from csms.db.bulk import delete_rows, upsert_rows
 from csms.prequalifications.rules import Prequalification
-from csms.prequalifications.tables import prequalifications
+
+prequalifications: Final = Table(
+    "prequalifications",
+    metadata,
+    Column("station_id", String(48), primary_key=True),
+    Column("certificate", String(64), primary_key=True),
+    Column("evse_id", Integer, nullable=False),  # 0: the whole station
+    Column("operator", String(100), nullable=False),
+    Column("valid_from_ms", BigInteger, nullable=False),
+    Column("valid_until_ms", BigInteger, nullable=False),
+    Column("most_export_w", BigInteger, nullable=False),
+)
 
 
 def records(connection: Connection, station_id: str | None = None) -> list[Prequalification]:

@@ -8,8 +8,7 @@ from msgspec.structs import asdict
 from csms.accounts.rules import Permission
 from csms.http.call import Call
 from csms.http.operations import STATION_PROBLEMS, Page, get, post, to_station
-from csms.http.paging import page_of
-from csms.http.parameters import EvseId, Number, OfStation, OneStation, Paged, StationId
+from csms.http.parameters import EvseId, Number, OfStation, OneStation, Paged, StationId, page_of
 from csms.remote_control import store as rows
 from csms.remote_control import work as availability
 from csms.remote_control.rules import Order

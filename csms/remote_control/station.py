@@ -42,9 +42,26 @@ async def answer_status_notification(
 async def answer_data_transfer(context: HandlerContext, request: DataTransferRequest) -> DataTransferResponse:
     """Handle journal entries, and data of known vendors; anything else is unknown (P02.FR.06, .07)."""
     if request.vendor_id != VENDOR:
-        return await _keep(context, request)
+        vendors = {vendor.vendor_id: vendor.message_ids for vendor in context.services.config.vendors}
+        if request.vendor_id not in vendors:
+            return DataTransferResponse(status="UnknownVendorId")
+        allowed = vendors[request.vendor_id]
+        if allowed and request.message_id not in allowed:
+            return DataTransferResponse(status="UnknownMessageId")
+        now_ms = context.services.clock.utc_ms()
+        await context.services.store.run(payments.add_transfer, context.station_id, request, now_ms)
+        context.observe("ocpp", "data_transfer", vendor=request.vendor_id, message=request.message_id)
+        return DataTransferResponse(status="Accepted")
     if request.message_id == MESSAGE:
-        return await _take_metrics(context, request)
+        try:
+            metrics = read_session_metrics(request.data)
+        except CodecError as error:
+            return _refusal("InvalidMetrics", error)
+        now_ms = context.services.clock.utc_ms()
+        if await context.services.store.run(session_metrics.take, context.station_id, metrics, now_ms):
+            known = {name: metrics.values.get(name) for name in METRICS}
+            context.observe("ocpp", "session_metrics", evse=metrics.evse_id, session_id=metrics.session_id, **known)
+        return DataTransferResponse(status="Accepted")
     if request.message_id == "AttestationEvidence":
         # examine evidence that the station was asked for (R148)
         data = request.data
@@ -77,31 +94,6 @@ async def answer_data_transfer(context: HandlerContext, request: DataTransferReq
         return _refusal("JournalRefused", error)
     receipt = {} if result.receipt is None else {"receipt": msgspec.to_builtins(result.receipt)}
     return DataTransferResponse(status="Accepted", data={"lines": result.lines, "head": result.head, **receipt})
-
-
-async def _take_metrics(context: HandlerContext, request: DataTransferRequest) -> DataTransferResponse:
-    try:
-        metrics = read_session_metrics(request.data)
-    except CodecError as error:
-        return _refusal("InvalidMetrics", error)
-    now_ms = context.services.clock.utc_ms()
-    if await context.services.store.run(session_metrics.take, context.station_id, metrics, now_ms):
-        known = {name: metrics.values.get(name) for name in METRICS}
-        context.observe("ocpp", "session_metrics", evse=metrics.evse_id, session_id=metrics.session_id, **known)
-    return DataTransferResponse(status="Accepted")
-
-
-async def _keep(context: HandlerContext, request: DataTransferRequest) -> DataTransferResponse:
-    vendors = {vendor.vendor_id: vendor.message_ids for vendor in context.services.config.vendors}
-    if request.vendor_id not in vendors:
-        return DataTransferResponse(status="UnknownVendorId")
-    allowed = vendors[request.vendor_id]
-    if allowed and request.message_id not in allowed:
-        return DataTransferResponse(status="UnknownMessageId")
-    now_ms = context.services.clock.utc_ms()
-    await context.services.store.run(payments.add_transfer, context.station_id, request, now_ms)
-    context.observe("ocpp", "data_transfer", vendor=request.vendor_id, message=request.message_id)
-    return DataTransferResponse(status="Accepted")
 
 
 def _refusal(code: str, error: V2GError) -> DataTransferResponse:

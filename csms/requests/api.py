@@ -9,8 +9,7 @@ import msgspec
 from csms.accounts.rules import Permission
 from csms.http.call import Call, encode
 from csms.http.operations import Lazy, Operation, Page, get, post
-from csms.http.paging import newest_first, shown
-from csms.http.parameters import Paged, RowNumber, StationId
+from csms.http.parameters import Paged, RowNumber, StationId, newest_first, shown
 from csms.http.problems import ApiError, conflict, missing
 from csms.requests import raw as raw_commands
 from csms.requests import store as rows

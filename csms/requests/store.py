@@ -1,17 +1,57 @@
-"""Requests with a later outcome: their states, and the parts that stations sent."""
+"""Requests to stations with a later outcome, by their `requestId`: their states, and the parts received."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    String,
+    Table,
+    Text,
+    insert,
+    select,
+    update,
+)
 
 from csms.cluster.frames import presentable
+from csms.db.base import metadata, row_id
 from csms.db.bulk import insert_numbered, update_rows
 from csms.db.paging import newest
-from csms.requests.tables import request_parts, station_requests
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.routes import action_of
+
+station_requests: Final = Table(
+    "station_requests",
+    metadata,
+    Column("request_id", row_id, primary_key=True),
+    Column("station_id", String(48), nullable=False),
+    Column("action", String(40), nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("updated_ms", BigInteger, nullable=False),
+    Column("answer", String(40), nullable=False, default="", server_default=""),
+    Column("progress", String(40), nullable=False, default="", server_default=""),
+    Column("detail", Text, nullable=False, default="", server_default=""),
+    Column("done_ms", BigInteger),
+    Column("document", Text, nullable=False),
+    Index(None, "station_id", "action"),
+    sqlite_autoincrement=True,
+)
+
+request_parts: Final = Table(
+    "request_parts",
+    metadata,
+    Column("request_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("seq_no", Integer, primary_key=True, autoincrement=False),
+    Column("received_ms", BigInteger, nullable=False),
+    Column("document", Text, nullable=False),
+    ForeignKeyConstraint(["request_id"], ["station_requests.request_id"]),
+)
 
 
 def open_request(

@@ -7,8 +7,7 @@ import msgspec
 from csms.accounts.rules import Permission
 from csms.http.call import Call
 from csms.http.operations import STATION_PROBLEMS, Page, delete, get, to_station
-from csms.http.paging import page_of
-from csms.http.parameters import EvseId, OneStation, Paged, RowNumber
+from csms.http.parameters import EvseId, OneStation, Paged, RowNumber, page_of
 from csms.http.problems import missing
 from csms.remote_control import store as rows
 from csms.reservations import work as service

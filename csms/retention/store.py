@@ -6,15 +6,15 @@ from typing import Final, Literal
 from sqlalchemy import Column, ColumnElement, Connection, Table, delete, exists, select, tuple_
 
 from csms.accounts.tables import audit, idempotency_keys, webhook_deliveries
-from csms.admission.tables import connection_faults
+from csms.admission.store import connection_faults
 from csms.alerts.tables import alert_mails, alerts
-from csms.db.schema import metadata
-from csms.diagnostics.tables import device_events, stream_values
-from csms.payments.tables import data_transfers
-from csms.requests.tables import request_parts, station_requests
+from csms.db.base import metadata
+from csms.diagnostics.store import device_events, stream_values
+from csms.payments.store import data_transfers
+from csms.requests.store import request_parts, station_requests
 from csms.settlements.tables import offer_decisions, price_deliveries
 from csms.smart_charging.tables import der_alarms, dispatch_course, fleet_course
-from csms.station_security.tables import security_events
+from csms.station_security.store import security_events
 from csms.telemetry.aggregates import AGGREGATES
 from csms.telemetry.tables import (
     telemetry,

@@ -6,8 +6,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import msgspec
 
-from csms.script.match import check_conditions
-from csms.script.payloads import fill, response_payload
+from csms.script.payloads import check_conditions, fill, response_payload
 from v2g.config import locate, nearest, parse_config
 from v2g.errors import ConfigError, OcppError
 from v2g.ocpp.messages.base import Message

@@ -9,8 +9,7 @@ from typing import Final, Literal
 from msgspec.structs import replace
 
 from csms.script.declared import Script
-from csms.script.report import Check, Report, report, settled
-from csms.script.station import CloseNow, Line, ScriptedLine, SendText
+from csms.script.station import Check, CloseNow, Line, Report, ScriptedLine, SendText, report, settled
 from v2g.errors import TransportError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.supervision import child

@@ -8,8 +8,7 @@ from sqlalchemy import Connection
 from csms.accounts.rules import Permission
 from csms.http.call import Call
 from csms.http.operations import Page, get, post
-from csms.http.paging import pages, shown
-from csms.http.parameters import OneStation, Paged
+from csms.http.parameters import OneStation, Paged, pages, shown
 from csms.http.problems import missing
 from csms.session_metrics import store as rows
 from csms.session_metrics.rules import SessionFigure

@@ -87,7 +87,9 @@ def taken(state: StationState, metrics: SessionMetrics) -> StationState | None:
     for name, metric in METRICS.items():
         if (value := metrics.values.get(name)) is not None:
             place = f"{name} {metrics.evse_id}"
-            tracks[place] = _after(tracks.get(place, Track()), metric, _scaled(metric, value))
+            tracks[place] = _after(
+                tracks.get(place, Track()), metric, math.log(max(_SECONDS, value)) if metric.ratio else value
+            )
     return StationState(tracks, (*state.last, key)[-_REMEMBERED:])
 
 
@@ -97,7 +99,7 @@ def _after(track: Track, metric: Metric, value: float) -> Track:
         off = value - track.reference
         reference = track.reference + off / sessions
         return Track(sessions, reference, track.squares + off * (value - reference), reference)
-    shift = (value - track.reference) / _deviation(track, metric)
+    shift = (value - track.reference) / max(metric.least, math.sqrt(track.squares / (REFERENCE - 1)))
     shift = max(-_CLIP, min(_CLIP, shift))
     return msgspec.structs.replace(
         track,
@@ -106,10 +108,6 @@ def _after(track: Track, metric: Metric, value: float) -> Track:
         above=min(_MOST, advance(track.above, shift, _SLACK)),
         below=min(_MOST, advance(track.below, -shift, _SLACK)),
     )
-
-
-def _deviation(track: Track, metric: Metric) -> float:
-    return max(metric.least, math.sqrt(track.squares / (REFERENCE - 1)))
 
 
 def drift(state: StationState) -> Judged:
@@ -170,10 +168,6 @@ def apart(state: StationState, others: Sequence[Mapping[str, float]]) -> Judged:
 
 def _name(place: str) -> MetricName | None:
     return next((name for name in METRICS if place.startswith(f"{name} ")), None)
-
-
-def _scaled(metric: Metric, value: float) -> float:
-    return math.log(max(_SECONDS, value)) if metric.ratio else value
 
 
 def _facts(place: str, recent: float, **compared: float) -> dict[str, float]:

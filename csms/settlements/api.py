@@ -12,10 +12,8 @@ from csms.booking import store as reviews
 from csms.books import store as books
 from csms.books.audit import same_document
 from csms.http.call import Call, encode
-from csms.http.money import Money, money_of
 from csms.http.operations import Page, Reply, get, post
-from csms.http.paging import pages
-from csms.http.parameters import OfAnyStation, OfStation, one_of
+from csms.http.parameters import Money, OfAnyStation, OfStation, money_of, one_of, pages
 from csms.http.problems import ApiError, conflict
 from csms.settlements import store as rows
 from csms.settlements.work import correct_journal, is_repeated, taxation_of

@@ -7,7 +7,7 @@ import msgspec
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 from sqlalchemy.dialects import sqlite
 
-from csms.db.locks import lock
+from csms.db.leases import lock
 from csms.db.paging import newest
 from csms.grid.rules import SiteLimits, SourceSignal, combine
 from csms.settlements.rules import Decision

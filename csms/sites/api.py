@@ -13,8 +13,7 @@ from csms.grid.limits import unbound
 from csms.http.backend import SITE_CHANGED
 from csms.http.call import Call
 from csms.http.operations import STATION_PROBLEMS, Page, delete, get, post, put
-from csms.http.paging import page_of
-from csms.http.parameters import OneStation, Paged
+from csms.http.parameters import OneStation, Paged, page_of
 from csms.http.problems import ApiError, missing
 from csms.sites.rules import Site
 from csms.sites.work import Balancer

@@ -283,7 +283,13 @@ def bound(
     """
     places = {place.id: place for place in site.places if place.id in ranges}
     inward = share(site.nodes, _inward(site, known, given, ranges, now_ms))
-    outward = share([_backwards(node) for node in site.nodes], _outward(site, known, ranges))
+    outward = share(
+        [
+            msgspec.structs.replace(node, limits=node.limits if node.feed_back is None else node.feed_back)
+            for node in site.nodes
+        ],
+        _outward(site, known, ranges),
+    )
     return {
         name: msgspec.structs.replace(
             ranges[name],
@@ -339,10 +345,6 @@ def _outward(site: Site, known: Mapping[str, Known], ranges: Mapping[str, PowerR
 
 def _free(place: Place, least: int, most: int) -> Load:
     return Load(id=place.id, node=place.node, phases=phases_of(place), least=least, most=most, running=True)
-
-
-def _backwards(node: Node) -> Node:
-    return msgspec.structs.replace(node, limits=node.limits if node.feed_back is None else node.feed_back)
 
 
 def _watts(milliampere: int, most_w: int, place: Place) -> int:

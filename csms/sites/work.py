@@ -6,8 +6,8 @@ from typing import Final
 
 import msgspec
 
-from csms.cluster.concurrency import for_each
 from csms.cluster.feed import Subscription
+from csms.cluster.precedence import for_each
 from csms.grid.shares import GRID_SHARES
 from csms.grid.source import GRID_SIGNAL
 from csms.ocpp.base import Services

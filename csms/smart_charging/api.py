@@ -9,8 +9,7 @@ from sqlalchemy import Connection
 from csms.accounts.rules import Permission
 from csms.http.call import Call
 from csms.http.operations import Page, delete, get, put, to_station
-from csms.http.paging import page_of
-from csms.http.parameters import Number, OneStation, Paged, StationId
+from csms.http.parameters import Number, OneStation, Paged, StationId, page_of
 from csms.http.problems import missing
 from csms.requests.work import Asked
 from csms.smart_charging import store as rows

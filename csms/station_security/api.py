@@ -7,8 +7,7 @@ import msgspec
 from csms.accounts.rules import Permission
 from csms.http.call import Call
 from csms.http.operations import Page, get, to_station
-from csms.http.paging import pages
-from csms.http.parameters import OfAnyStation, OneStation, StationId
+from csms.http.parameters import OfAnyStation, OneStation, StationId, pages
 from csms.station_security import store as rows
 from csms.station_security import work as certificates
 from v2g.ocpp.messages.base import CertificateHashData

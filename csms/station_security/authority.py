@@ -114,7 +114,13 @@ class StationCa:
         """Return whether a request can be signed; if so the certificate is sent afterwards (A02.FR.11, A02.FR.12)."""
         kind = request.certificate_type
         try:
-            authority = self._authority(kind)
+            # the authority: for the CSMS, or for vehicles; for both the latter if there is one
+            # (A02.FR.13)
+            authority = self._station if kind == "ChargingStationCertificate" else self._v2g
+            if authority is None and kind is None:
+                authority = self._station
+            if authority is None:
+                raise RefusedError("no such authority is configured", reason="NotConfigured")
             wanted = request.hash_root_certificate
             if wanted is not None and not is_root_of(wanted, authority, self._roots):
                 raise RefusedError("no authority under that root", reason="UnknownRoot")
@@ -155,15 +161,6 @@ class StationCa:
         """Stop delivering."""
         for task in list(self._under_way.values()):
             task.cancel()
-
-    def _authority(self, kind: CertificateSigningUse | None) -> Authority:
-        """Return the authority: for the CSMS, or for vehicles; for both the latter if there is one (A02.FR.13)."""
-        found = self._station if kind == "ChargingStationCertificate" else self._v2g
-        if found is None and kind is None:
-            found = self._station
-        if found is None:
-            raise RefusedError("no such authority is configured", reason="NotConfigured")
-        return found
 
     async def deliver(
         self, station_id: str, signed: CertificateSignedRequest, timeout_s: float | None = None

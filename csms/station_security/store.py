@@ -1,17 +1,57 @@
 """Security events (A04), certificates of the built-in authority (A02, A03), which station a charger is of."""
 
-from typing import Any
+from typing import Any, Final
 
 from cryptography import x509
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import BigInteger, Column, Connection, Index, String, Table, Text, delete, func, insert, select, update
 
 from csms.booking.rules import Charger
+from csms.db.base import metadata, row_id
 from csms.db.paging import page
-from csms.station_security.tables import chargers, security_events, station_certificates
 from csms.stations.tables import stations
 from v2g.energy.settlement.canonical import sha256_hex
 from v2g.errors import CertificateError
 from v2g.pki.certificates import chain_to_pem, common_name, load_certificate
+
+security_events: Final = Table(
+    "security_events",
+    metadata,
+    Column("id", row_id, primary_key=True),
+    Column("station_id", String(48), nullable=False),
+    Column("source", String(8), nullable=False),  # "station", or "csms" for events of the back end
+    Column("type", String(50), nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("received_ms", BigInteger, nullable=False),
+    Column("tech_info", String(255), nullable=False, default="", server_default=""),
+    Column("times", BigInteger, nullable=False, default=1, server_default="1"),
+    Column("last_ms", BigInteger),  # of the last repetition
+    Index(None, "station_id", "at_ms"),
+)
+
+station_certificates: Final = Table(
+    "station_certificates",
+    metadata,
+    Column("serial", String(40), primary_key=True),  # hex
+    Column("station_id", String(48), nullable=False),
+    Column("kind", String(32), nullable=False),  # CertificateSigningUseEnumType
+    Column("subject", String(255), nullable=False),
+    Column("issued_ms", BigInteger, nullable=False),
+    Column("until_ms", BigInteger, nullable=False),
+    Column("status", String(16), nullable=False),  # Issued, Accepted, Rejected, Failed, Used
+    Column("pem", Text, nullable=False),
+    Index(None, "station_id", "issued_ms"),
+)
+
+chargers: Final = Table(
+    "chargers",
+    metadata,
+    Column("digest", String(64), primary_key=True),  # SHA-256 of the subject (DER), hex
+    Column("subject", Text, nullable=False),
+    Column("station_id", String(48), nullable=False),
+    Column("since_ms", BigInteger, nullable=False),
+    Index(None, "station_id", "since_ms"),
+)
+"""Chargers by the subject of their certificates: each is of one station."""
 
 
 def add_event(

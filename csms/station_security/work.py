@@ -1,9 +1,11 @@
-"""Functional block M from the operator's side: stations' trusted roots."""
+"""Functional blocks A and M: security events and certificate requests of stations, and their trusted roots."""
 
 from collections.abc import Sequence
 
-from csms.ocpp.base import Services
+from csms.ocpp.base import HandlerContext, Services
+from csms.ocpp.handlers import answers
 from csms.requests.work import call
+from csms.station_security import store as security
 from v2g.errors import CertificateError, RefusedError
 from v2g.ocpp.messages.base import CertificateHashData
 from v2g.ocpp.messages.certificates import (
@@ -17,6 +19,13 @@ from v2g.ocpp.messages.certificates import (
     InstallCertificateResponse,
     InstallCertificateUse,
 )
+from v2g.ocpp.messages.security import (
+    SecurityEventNotificationRequest,
+    SecurityEventNotificationResponse,
+    SignCertificateRequest,
+    SignCertificateResponse,
+)
+from v2g.ocpp.times import parse_time
 from v2g.pki.certificates import chain_from_pem, load_certificate
 
 
@@ -50,3 +59,21 @@ async def delete(services: Services, station_id: str, which: CertificateHashData
     return await call(
         services, station_id, DeleteCertificateRequest(certificate_hash_data=which), DeleteCertificateResponse
     )
+
+
+@answers
+async def answer_security_event(
+    context: HandlerContext, request: SecurityEventNotificationRequest
+) -> SecurityEventNotificationResponse:
+    """Store a security event, and publish it (A04.FR.03)."""
+    services, info = context.services, request.tech_info or ""
+    at_ms, now_ms = parse_time(request.timestamp), services.clock.utc_ms()
+    await services.store.run(security.add_event, context.station_id, "station", request.type, at_ms, now_ms, info)
+    context.observe("ocpp", "security_event", type=request.type, tech_info=info, source="station")
+    return SecurityEventNotificationResponse()
+
+
+@answers
+async def answer_sign_certificate(context: HandlerContext, request: SignCertificateRequest) -> SignCertificateResponse:
+    """Answer whether a certificate will follow; it is sent after this answer (A02, A03)."""
+    return context.services.station_ca.answer(context.station_id, request)

@@ -9,8 +9,7 @@ from sqlalchemy import Connection
 from csms.accounts.rules import Permission
 from csms.http.call import Call
 from csms.http.operations import Page, get
-from csms.http.paging import pages, shown
-from csms.http.parameters import OneStation, Paged
+from csms.http.parameters import OneStation, Paged, pages, shown
 from csms.http.problems import missing
 from csms.stations import store as rows
 from v2g.ocpp.quirks import QuirkName, quirks_of

@@ -8,8 +8,7 @@ from sqlalchemy import Connection
 from csms.accounts.rules import Permission
 from csms.http.call import Call
 from csms.http.operations import Page, Reply, delete, get, post, put, to_station
-from csms.http.paging import page_of
-from csms.http.parameters import Number, OneStation, Paged
+from csms.http.parameters import Number, OneStation, Paged, page_of
 from csms.http.problems import ApiError, missing
 from csms.tariffs import store as rows
 from csms.tariffs.store import Scope

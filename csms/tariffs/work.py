@@ -1,32 +1,105 @@
-"""Tariffs at stations that calculate costs themselves: set, read, cleared, changed (2.1, I07 to I11)."""
+"""Tariffs at stations that calculate costs themselves (2.1, I07 to I11), drivers' tariffs, VAT numbers, running costs.
+
+Running costs of transactions are sent to stations at an interval and when prices change (I02, I03).
+"""
 
 import asyncio
 import contextlib
 from collections.abc import Sequence
 from typing import Final
 
-from csms.ocpp.base import Services
+from csms.cluster.precedence import for_each
+from csms.ocpp.base import HandlerContext, Services
+from csms.ocpp.handlers import answers
 from csms.smart_charging.work import SmartCharging
 from csms.tariffs import store as tariffs
-from csms.tariffs.costs import CostAnnouncer
+from csms.tariffs.rules import vat_number_fits
 from csms.tariffs.store import Scope
+from csms.tokens.rules import normalise
 from csms.transactions import store as transactions
 from csms.transactions.rules import Transaction
 from v2g.energy.price_plan import PricePlan
 from v2g.errors import OcppError, RefusedError, V2GError
 from v2g.observe import Scalar
-from v2g.ocpp.messages.base import Message
+from v2g.ocpp.messages.authorization import IdToken
+from v2g.ocpp.messages.base import Message, StatusInfo
+from v2g.ocpp.messages.payment import VatNumberValidationRequest, VatNumberValidationResponse
 from v2g.ocpp.messages.tariff_cost import (
     ChangeTransactionTariffRequest,
     ChangeTransactionTariffResponse,
     ClearTariffsRequest,
     ClearTariffsResponse,
+    CostUpdatedRequest,
     GetTariffsRequest,
     GetTariffsResponse,
     SetDefaultTariffRequest,
     SetDefaultTariffResponse,
+    Tariff,
 )
-from v2g.translate.ocpp_tariffs import to_wire
+from v2g.translate.ocpp_tariffs import money, to_wire
+from v2g.units import decimals_of
+
+
+class CostAnnouncer:
+    """Sends the running cost of the transactions of stations that are connected to this node."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._announced: dict[tuple[str, str], int] = {}
+
+    async def run(self) -> None:
+        """Send costs at every interval, for ever."""
+        while True:
+            await asyncio.sleep(self._services.config.tariffs.running_cost_interval_s)
+            await self.tell_all()
+
+    async def tell_all(self) -> None:
+        """Send every cost that has changed since it was sent."""
+        services = self._services
+        if not await services.store.read(tariffs.any_assigned):
+            return
+        here = services.connections.connected_here()
+        stations = [each for each in await services.store.read(transactions.stations_with_open) if each in here]
+        running = {key for keys in await for_each(stations, self._tell_station) for key in keys}
+        self._announced = {key: announced for key, announced in self._announced.items() if key in running}
+
+    async def _tell_station(self, station_id: str) -> list[tuple[str, str]]:
+        """Send a station the costs of its transactions; return their ids."""
+        keys = [
+            (station_id, each.transaction_id)
+            for each in await self._services.store.read(transactions.active, station_id)
+        ]
+        for key in keys:
+            await self.announce(*key)
+        return keys
+
+    async def announce(self, station_id: str, transaction_id: str) -> bool:
+        """Send one transaction's cost; False without a price or change, where it would be held, or when the station
+        did not accept it."""
+        services = self._services
+        key = (station_id, transaction_id)
+        known = await services.store.read(tariffs.cost, station_id, transaction_id)
+        if known is not None and known["source"] == "station":
+            return False  # the station calculates its cost
+        now_ms = services.clock.utc_ms()
+        found = await services.store.read(tariffs.work_out, station_id, transaction_id, now_ms)
+        if found is None or found.held or self._announced.get(key) == found.bill.incl_tax:
+            return False
+        bill = found.bill
+        await services.store.run(tariffs.keep_cost, found, now_ms)
+        request = CostUpdatedRequest(total_cost=money(bill.incl_tax), transaction_id=transaction_id)
+        try:
+            await services.connections.call(station_id, request)  # I02.FR.01
+        except V2GError as error:
+            data = {"transaction": transaction_id, "reason": str(error)[:200]}
+            services.report("ocpp", "cost_update_failed", station_id, data)
+            return False
+        self._announced[key] = bill.incl_tax
+        cost = decimals_of(bill.incl_tax, bill.currency)
+        announced: dict[str, Scalar] = {"transaction": transaction_id, "cost": cost, "currency": bill.currency}
+        services.report("ocpp", "cost_updated", station_id, announced)
+        return True
+
 
 _NOT_THERE: Final = frozenset({"NotSupported", "NotImplemented"})
 """Status where the back end calculates costs (I07.FR.01)."""
@@ -191,3 +264,30 @@ class TariffService:
         if found is None:
             raise RefusedError(f"no plan {plan_id}", reason="unknown_plan")
         return found
+
+
+async def driver_tariff(context: HandlerContext, token: IdToken) -> Tariff | None:
+    """Return a driver's own tariff, for a station of 2.1 (I08.FR.01); None when there is none."""
+    if context.version != "2.1":
+        return None
+    scope = Scope(station_id=context.station_id, token_type=token.type, id_token=normalise(token.type, token.id_token))
+    plan = await context.services.store.read(tariffs.find_driver_plan, scope)
+    try:
+        return None if plan is None else to_wire(plan, driver=True)
+    except RefusedError:
+        return None  # then the back end calculates the cost
+
+
+@answers
+async def answer_vat_number_validation(
+    context: HandlerContext, request: VatNumberValidationRequest
+) -> VatNumberValidationResponse:
+    """Answer whether a VAT number has its country's form (C18.FR.09, FR.10)."""
+    fits = vat_number_fits(request.vat_number)
+    context.observe("ocpp", "vat_number", fits=fits, evse=request.evse_id)
+    return VatNumberValidationResponse(
+        vat_number=request.vat_number,
+        evse_id=request.evse_id,
+        status="Accepted" if fits else "Rejected",
+        status_info=None if fits else StatusInfo(reason_code="InvalidValue"),
+    )

@@ -7,7 +7,7 @@ import msgspec
 from sqlalchemy import Connection, delete, insert, select, tuple_, update
 
 from csms.db.bulk import append_rows
-from csms.db.locks import lock
+from csms.db.leases import lock
 from csms.telemetry.aggregates import AGGREGATES, Aggregate, Aggregation, Boot, Interval, Sample, Segment
 from csms.telemetry.seal import seal_of
 from csms.telemetry.tables import telemetry, telemetry_aggregates, telemetry_pending, telemetry_segments

@@ -139,20 +139,19 @@ class Aggregation:
             joined: list[Segment] = []
             for each in segments:
                 if joined and joined[-1].last_seq + 1 == each.first_seq:
-                    self._join(boot, joined[-1], each)
+                    # append a segment to the one before it: the last values there hold until the
+                    # first ones here
+                    first = joined[-1]
+                    for name, at_ms in each.begins.items():
+                        if (held := first.ends.get(name)) is not None:
+                            self._hold(boot, name, held, at_ms)
+                        else:
+                            first.begins[name] = at_ms
+                    first.ends |= each.ends
+                    first.last_seq = each.last_seq
                 else:
                     joined.append(each)
             segments[:] = joined
-
-    def _join(self, boot: Boot, first: Segment, second: Segment) -> None:
-        """Append a segment to the one before it: the last values there hold until the first ones here."""
-        for name, at_ms in second.begins.items():
-            if (held := first.ends.get(name)) is not None:
-                self._hold(boot, name, held, at_ms)
-            else:
-                first.begins[name] = at_ms
-        first.ends |= second.ends
-        first.last_seq = second.last_seq
 
     def _hold(self, boot: Boot, name: str, each: Held, until_ms: int) -> None:
         ev, number = boot

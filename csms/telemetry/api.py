@@ -7,8 +7,7 @@ import msgspec
 from csms.accounts.rules import Permission, may_handle
 from csms.http.call import Call
 from csms.http.operations import ArrayOf, Page, get, post
-from csms.http.paging import page_of, pages
-from csms.http.parameters import Paged
+from csms.http.parameters import Paged, page_of, pages
 from csms.http.problems import ApiError
 from csms.telemetry import seal as seal_keys
 from csms.telemetry import store as rows

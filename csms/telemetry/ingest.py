@@ -22,9 +22,8 @@ from csms.telemetry import store as rows
 from csms.telemetry.aggregate_store import aggregate_pending, seal_plain
 from csms.telemetry.aggregates import AGGREGATES
 from csms.telemetry.latest import LatestStates
-from csms.telemetry.reception import Reception, keep, receive
 from csms.telemetry.rules import Delivery, Outcome, Prepared, RecordKey, boot_of
-from csms.telemetry.workers import IngestWorkers
+from csms.telemetry.workers import IngestWorkers, Reception, keep, receive
 from csms.vehicles import store as values
 from v2g.errors import StoreError, TransportError
 from v2g.io.runtime.clock import Clock
@@ -209,7 +208,11 @@ class Ingest:
         """
         stored = [each.record for each in (*fresh, *repeated)]
         self._latest.update(stored)
-        self._report_stored([each.body for each in fresh])
+        bodies = [each.body for each in fresh]
+        if bodies:
+            self._stored.add("stored", len(bodies), self._observe_stored)
+            for listener in self._listeners:
+                listener(bodies)
         await self._check(stored)
         if found := found_in(stored):  # now, not when all records before them are there
             await self._alerts.take(found)
@@ -305,12 +308,6 @@ class Ingest:
         """Report everything accumulated."""
         self._alarms.close()
         self._stored.close()
-
-    def _report_stored(self, bodies: Sequence[bytes]) -> None:
-        if bodies:
-            self._stored.add("stored", len(bodies), self._observe_stored)
-            for listener in self._listeners:
-                listener(bodies)
 
     def _observe_stored(self, records: int) -> None:
         self._observe(Observe("telemetry", "telemetry_stored", {"records": records}))

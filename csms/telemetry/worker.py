@@ -8,10 +8,9 @@ from pathlib import Path
 from csms.db.store import Store
 from csms.db.store_key import load_store_key
 from csms.telemetry import store as rows
-from csms.telemetry.reception import keep, receive
 from csms.telemetry.rules import Delivery, Outcome
 from csms.telemetry.seal import open_seal
-from csms.telemetry.workers import Done, Job, Settings, frame, read_frame
+from csms.telemetry.workers import Done, Job, Settings, frame, keep, read_frame, receive
 from v2g import typed_json
 from v2g.errors import StoreError
 from v2g.io.runtime.clock import Clock

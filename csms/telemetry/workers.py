@@ -3,6 +3,8 @@
 A vehicle's deliveries go to one worker as long as it lives (R171). When a worker ends, the others take over its
 vehicles, and what it had not answered is given to them: records are stored once all the same. Workers share no lock:
 the database locks the rows of one boot.
+
+Reception of a delivery: read, checked against its sender, and stored; in this process or in a worker.
 """
 
 import asyncio
@@ -10,18 +12,60 @@ import logging
 import os
 import struct
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final
 
 import msgspec
+from msgspec import structs
 
 from csms.config import CsmsConfig
-from csms.telemetry.reception import Reception
-from csms.telemetry.rules import owner
+from csms.db.store import Store
+from csms.telemetry import store as rows
+from csms.telemetry.rules import Delivery, Outcome, owner, read_delivery, timely
 from v2g import typed_json
-from v2g.errors import StoreError
+from v2g.errors import CodecError, StoreError, UnstorableError
 from v2g.io.runtime.supervision import Backoff, Supervisor
+from v2g.text import printable
+
+
+class Reception(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a delivery. `outcome` is None where nothing was stored, since it is `malformed` or names a
+    `foreign` vehicle. `refused`: index and reason of elements without a key. `asks`: the gateway expects an answer."""
+
+    outcome: Outcome | None = None
+    malformed: str = ""
+    foreign: str = ""
+    refused: tuple[tuple[int, str], ...] = ()
+    elements: int = 0
+    asks: bool = False
+
+
+async def keep(store: Store, arrival: rows.Arrival) -> Outcome:
+    """Store a delivery; what is mistimed or the database rejects goes into quarantine, or is refused. Raises
+    StoreError."""
+    arrival = structs.replace(arrival, delivery=timely(arrival.delivery, arrival.at_ms))
+    try:
+        return await store.gather_reports(rows.store, arrival)
+    except UnstorableError:  # would come back with every attempt
+        return await store.report(rows.store_each, arrival)
+
+
+async def receive(payload: bytes, ev: str, store: Callable[[Delivery], Awaitable[Outcome]]) -> Reception:
+    """Store a vehicle's delivery. Raises StoreError."""
+    try:
+        delivery = read_delivery(payload)
+    except CodecError as error:
+        return Reception(malformed=printable(str(error))[:200])
+    foreign = min({whose for whose, _ in delivery.boots} - {ev}, default="")
+    return Reception(
+        outcome=None if foreign else await store(delivery),
+        foreign=foreign,
+        refused=delivery.refused,
+        elements=len(delivery.elements),
+        asks=delivery.asks,
+    )
+
 
 _log = logging.getLogger(__name__)
 

@@ -9,8 +9,7 @@ from sqlalchemy import Connection
 from csms.accounts.rules import Permission
 from csms.http.call import Call
 from csms.http.operations import Page, delete, get, post, put, to_station
-from csms.http.paging import page_of, read_cursor, write_cursor
-from csms.http.parameters import PRINTED, OneStation, Paged, check_printed
+from csms.http.parameters import PRINTED, OneStation, Paged, check_printed, page_of, read_cursor, write_cursor
 from csms.http.problems import missing
 from csms.remote_control import store as commands
 from csms.tokens import local_lists

@@ -23,7 +23,7 @@ from csms.tokens.rules import (
     read_entries,
     removal,
 )
-from csms.tokens.station import token_info
+from csms.tokens.work import token_info
 from v2g.errors import V2GError
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.local_list import (

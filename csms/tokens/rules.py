@@ -238,12 +238,12 @@ def _is_used_up(allowance: Allowance, used: Used) -> bool:
 
 
 def _remembered(terms: Terms, at_ms: int) -> int | None:
-    ends = [end for end in (terms.expires_ms, _later(terms.cache_s, at_ms)) if end is not None]
+    ends = [
+        end
+        for end in (terms.expires_ms, None if terms.cache_s is None else at_ms + terms.cache_s * 1000)
+        if end is not None
+    ]
     return min(ends, default=None)
-
-
-def _later(seconds: int | None, at_ms: int) -> int | None:
-    return None if seconds is None else at_ms + seconds * 1000
 
 
 def period_start(period: Period, at_ms: int) -> int:

@@ -9,10 +9,8 @@ from msgspec.structs import asdict
 from csms.accounts.rules import Permission
 from csms.booking import held
 from csms.http.call import Call
-from csms.http.money import Money, money_of
 from csms.http.operations import STATION_PROBLEMS, Page, get, post, put
-from csms.http.paging import pages, shown
-from csms.http.parameters import Number, OfStation, OneStation, Paged, one_of
+from csms.http.parameters import Money, Number, OfStation, OneStation, Paged, money_of, one_of, pages, shown
 from csms.http.problems import conflict, missing
 from csms.settlements.rules import PriceStep
 from csms.smart_charging import store as charging

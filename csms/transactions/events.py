@@ -9,7 +9,7 @@ from sqlalchemy import Connection, func, select
 
 from csms.booking.plausibility import earliest_ms
 from csms.db.bulk import delete_rows, insert_rows, update_rows
-from csms.db.locks import lock
+from csms.db.leases import lock
 from csms.smart_charging.tables import charging_profiles
 from csms.stations.tables import stations
 from csms.transactions import totals
@@ -214,26 +214,24 @@ def _find_all(connection: Connection, keys: set[_Key]) -> dict[_Key, Transaction
     """Return the existing ones of these transactions, and later ones with the same id."""
     found: dict[_Key, Transaction] = {}
     while keys:
-        added = _find(connection, keys)
+        # the existing ones of these transactions
+        wanted = list(keys)
+        rows: list[Any] = []
+        if connection.dialect.name == "postgresql":
+            given = [
+                {"station_id": station_id, "transaction_id": transaction_id} for station_id, transaction_id in wanted
+            ]
+            rows += connection.exec_driver_sql(_KNOWN_POSTGRESQL, (_encode(given).decode(),)).all()
+        else:
+            for start in range(0, len(wanted), _PORTIONS[-1]):
+                names: list[str | None] = [name for key in wanted[start : start + _PORTIONS[-1]] for name in key]
+                size = next(size for size in _PORTIONS if 2 * size >= len(names))
+                names += [None] * (2 * size - len(names))
+                rows += connection.exec_driver_sql(_known_in_sqlite(size), tuple(names)).all()
+        added = {(station_id, transaction_id): _decode(document) for station_id, transaction_id, document in rows}
         found |= added
         keys = {(each.station_id, each.next_id) for each in added.values() if each.next_id is not None}
     return found
-
-
-def _find(connection: Connection, keys: Iterable[_Key]) -> dict[_Key, Transaction]:
-    """Return the existing ones of these transactions."""
-    wanted = list(keys)
-    rows: list[Any] = []
-    if connection.dialect.name == "postgresql":
-        given = [{"station_id": station_id, "transaction_id": transaction_id} for station_id, transaction_id in wanted]
-        rows += connection.exec_driver_sql(_KNOWN_POSTGRESQL, (_encode(given).decode(),)).all()
-    else:
-        for start in range(0, len(wanted), _PORTIONS[-1]):
-            names: list[str | None] = [name for key in wanted[start : start + _PORTIONS[-1]] for name in key]
-            size = next(size for size in _PORTIONS if 2 * size >= len(names))
-            names += [None] * (2 * size - len(names))
-            rows += connection.exec_driver_sql(_known_in_sqlite(size), tuple(names)).all()
-    return {(station_id, transaction_id): _decode(document) for station_id, transaction_id, document in rows}
 
 
 @cache

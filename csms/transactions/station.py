@@ -17,7 +17,7 @@ from csms.stations import store as stations
 from csms.tariffs import store as tariffs
 from csms.tokens import store as tokens
 from csms.tokens.rules import Answer, answer_known
-from csms.tokens.station import token_info
+from csms.tokens.work import token_info
 from csms.transactions import events
 from csms.transactions.events import Arrival, add_events
 from csms.transactions.rules import Event, Transaction, cost_nothing, limit_to_tell, samples_of
@@ -154,6 +154,7 @@ async def _total_cost(
 
 def _event(station_id: str, request: TransactionEventRequest, document: bytes) -> Event:
     info, evse, token = request.transaction_info, request.evse, request.id_token
+    # an event as a station that was never offline would send it
     return Event(
         station_id=station_id,
         transaction_id=info.transaction_id,
@@ -161,7 +162,9 @@ def _event(station_id: str, request: TransactionEventRequest, document: bytes) -
         kind=request.event_type,
         at_ms=parse_time(request.timestamp),
         trigger=request.trigger_reason,
-        digest=hashlib.sha256(_online(request, document)).hexdigest(),
+        digest=hashlib.sha256(
+            msgspec.json.encode(msgspec.structs.replace(request, offline=False)) if request.offline else document
+        ).hexdigest(),
         offline=request.offline,
         evse_id=small(evse.id) if evse is not None else None,
         connector_id=small(evse.connector_id) if evse is not None and evse.connector_id is not None else None,
@@ -174,11 +177,6 @@ def _event(station_id: str, request: TransactionEventRequest, document: bytes) -
         limit=msgspec.json.encode(info.transaction_limit).decode() if info.transaction_limit is not None else None,
         samples=samples_of(request.meter_value),
     )
-
-
-def _online(request: TransactionEventRequest, document: bytes) -> bytes:
-    """Return an event as a station that was never offline would send it."""
-    return msgspec.json.encode(msgspec.structs.replace(request, offline=False)) if request.offline else document
 
 
 @answers

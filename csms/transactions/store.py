@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, Row, func, literal, select, tu
 
 from csms.booking import held
 from csms.db.bulk import insert_rows, upsert_rows
-from csms.db.locks import lock
+from csms.db.leases import lock
 from csms.smart_charging.rules import Needs
 from csms.stations.tables import stations
 from csms.tariffs.tables import transaction_costs

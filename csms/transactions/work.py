@@ -9,8 +9,8 @@ import contextlib
 from typing import Final
 
 from csms.booking import held
-from csms.cluster.concurrency import AT_ONCE, for_each
 from csms.cluster.feed import FeedEvent
+from csms.cluster.precedence import AT_ONCE, for_each
 from csms.ocpp.base import Services
 from csms.tariffs import store as tariffs
 from csms.transactions import store as transactions

@@ -18,10 +18,8 @@ from csms.accounts.rules import Permission, Principal, may_handle, sees
 from csms.batteries import store as batteries
 from csms.events.api import ALIVE, ALIVE_S, EVENT_STREAM, stream_of
 from csms.http.call import Call, encode
-from csms.http.download import Download
-from csms.http.operations import Page, Reply, delete, get
-from csms.http.paging import pages
-from csms.http.parameters import Paged
+from csms.http.operations import Download, Page, Reply, delete, get
+from csms.http.parameters import Paged, pages
 from csms.http.problems import ApiError, missing
 from csms.telemetry import aggregate_store as telemetry_aggregates
 from csms.telemetry.aggregates import UNAGGREGATED, WIDTHS_S
@@ -414,30 +412,26 @@ async def export_vehicle_values(call: Call, parameters: WhichExport) -> Reply[Do
         try:
             async with exports.making:
                 file = unless_sent.enter_context(await asyncio.to_thread(tempfile.TemporaryFile))
-                media_type = await _export(call, parameters, signals, file)
+                # write the values to a file; return its media type
+                export = await asyncio.to_thread(open_export, parameters.format, signals, file)
+                number, after, span = 0, None, (parameters.from_ms, parameters.to_ms)
+                while found := await call.run(rows.values, parameters.ev, signals, span, EXPORT_PAGE, after):
+                    number += len(found)
+                    if number > MAX_EXPORT:
+                        raise ApiError(400, f"more than {MAX_EXPORT} records", "choose a shorter span of time")
+                    await asyncio.to_thread(export.add, found)
+                    if len(found) < EXPORT_PAGE:
+                        break
+                    last = found[-1]
+                    after = last["at_ms"], last["boot"], last["seq"]
+                    span = last["at_ms"], parameters.to_ms  # by the index: what is exported is not read again
+                await asyncio.to_thread(export.finish)
+                media_type = export.media_type
                 download = await asyncio.to_thread(Download, file, done)
         except OSError as error:
             raise StoreError(f"the export cannot be written: {error}") from error
         unless_sent.pop_all()
     return Reply(content=download, media_type=media_type)
-
-
-async def _export(call: Call, which: WhichExport, signals: Sequence[str], file: BufferedRandom) -> str:
-    """Write the values to a file; return its media type."""
-    export = await asyncio.to_thread(open_export, which.format, signals, file)
-    number, after, span = 0, None, (which.from_ms, which.to_ms)
-    while found := await call.run(rows.values, which.ev, signals, span, EXPORT_PAGE, after):
-        number += len(found)
-        if number > MAX_EXPORT:
-            raise ApiError(400, f"more than {MAX_EXPORT} records", "choose a shorter span of time")
-        await asyncio.to_thread(export.add, found)
-        if len(found) < EXPORT_PAGE:
-            break
-        last = found[-1]
-        after = last["at_ms"], last["boot"], last["seq"]
-        span = last["at_ms"], which.to_ms  # by the index: what is exported is not read again
-    await asyncio.to_thread(export.finish)
-    return export.media_type
 
 
 @delete("/vehicles/{ev}/telemetry", Permission.ERASE_TELEMETRY)

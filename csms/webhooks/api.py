@@ -11,8 +11,7 @@ from csms.accounts.rules import Permission, allowed
 from csms.events.api import check_kinds
 from csms.http.call import Call
 from csms.http.operations import Page, Reply, delete, get, patch, post
-from csms.http.paging import page_of, read_cursor, shown, write_cursor
-from csms.http.parameters import Paged
+from csms.http.parameters import Paged, page_of, read_cursor, shown, write_cursor
 from csms.http.problems import conflict, missing
 from csms.webhooks import store as rows
 from csms.webhooks.rules import check_url, make_secret

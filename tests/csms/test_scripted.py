@@ -13,9 +13,8 @@ from ocpp.v201 import ChargePoint, call, call_result
 from websockets.typing import Subprotocol
 
 from csms.script.declared import read_script
-from csms.script.report import Report
 from csms.script.run import ScriptedBackEnd
-from csms.script.station import Line
+from csms.script.station import Line, Report
 from pki_tools.tree import PkiTree
 from v2g.errors import KeyAccessError, TransportError
 

@@ -9,9 +9,8 @@ from msgspec.structs import replace
 from rich.text import Text
 
 from csms.script.declared import Script, read_script
-from csms.script.report import Check, Report
 from csms.script.run import ScriptedBackEnd
-from csms.script.station import Line
+from csms.script.station import Check, Line, Report
 from v2g.errors import ConfigError
 from v2g.io.websocket.client import OcppSocket
 from v2g.text import printable

@@ -42,6 +42,6 @@ def open_sink(config: TelemetrySink, telemetry: TelemetryConfig) -> Sink:
 
             return InfluxSink(config)
         case _:
-            from csms.telemetry.sinks.database import DatabaseSink
+            from csms.telemetry.sinks.influx import DatabaseSink
 
             return DatabaseSink(config.url)

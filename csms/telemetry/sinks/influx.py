@@ -1,18 +1,22 @@
 """Sink: InfluxDB 2 and what speaks its line protocol (VictoriaMetrics, Telegraf), by HTTP.
 
 A repeated record has the same series and time, so it replaces itself.
+
+Sink: a SQLite or PostgreSQL database of values (`csms.telemetry.series`).
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import msgspec
 
 from csms.config import TelemetrySink
 from csms.telemetry.rules import StoredRecord, line_of
+from csms.telemetry.series import SeriesDatabase
 from v2g.errors import TransferError, TransportError, UnstorableError
 from v2g.io.http.client import request
 from v2g.pki.keys import read_secret
@@ -67,3 +71,32 @@ class InfluxSink:
             if answer.status in _LASTING:
                 raise UnstorableError(reason, hint="see the bucket's schema and retention")
             raise TransportError(reason, hint="see org, bucket and token")
+
+
+CLOSE_S: Final = 2.0
+"""How long closing waits for a batch under way, before it is broken off."""
+
+
+class DatabaseSink:
+    """The database at `url`, with a thread of its own: one that is slow must not hold what others need."""
+
+    def __init__(self, url: str) -> None:
+        self._database = SeriesDatabase(url)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="database-sink")
+
+    async def write(self, records: Sequence[StoredRecord]) -> None:
+        """See Sink."""
+        await self._do(self._database.write, records)
+
+    async def erase(self, ev: str) -> None:
+        """See Sink."""
+        await self._do(self._database.erase, ev)
+
+    async def close(self) -> None:
+        """See Sink. Callers of what is broken off get StoreError, and repeat it."""
+        self._database.hurry(CLOSE_S)
+        await self._do(self._database.close)
+        self._thread.shutdown()
+
+    async def _do(self, work: Callable[..., None], *arguments: Any) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)

@@ -11,10 +11,9 @@ import msgspec
 import pytest
 
 from csms.accounts.rules import ALLOWED, Permission, Role
-from csms.http.examples import smallest
-from csms.http.openapi import document
+from csms.http.openapi import document, smallest
 from csms.http.operations import Operation
-from csms.http.paging import write_cursor
+from csms.http.parameters import write_cursor
 from csms.http.routes import OPERATIONS
 from csms.tokens.api import OneToken
 from tests.csms.api.support import ApiClient, serving

@@ -6,8 +6,7 @@ from typing import Any
 
 from csms.accounts.rules import Role
 from csms.cluster.bus import LocalBus
-from csms.cluster.feed import LOST, Feed, FeedEvent
-from csms.cluster.frame_log import FrameLog
+from csms.cluster.feed import LOST, Feed, FeedEvent, FrameLog
 from csms.events.work import History
 from tests.csms.api.support import ApiClient
 from tests.csms.api.watch import Watch

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csms.http.money import Money, money_of
+from csms.http.parameters import Money, money_of
 from v2g.units import decimals_of, micro_of
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from csms.accounts.rules import Role
-from csms.http import download
+from csms.http import operations as download
 from csms.telemetry import aggregate_store as telemetry_aggregates
 from csms.vehicles import api as vehicles
 from csms.vehicles import store as rows

@@ -9,13 +9,13 @@ from sqlalchemy import insert
 from csms.alerts import sources as alert_sources
 from csms.alerts import store as alert_mails
 from csms.alerts.rules import HOLD_MS, RULES, Evidence, Mail, Report, Silence, SubjectKind, reports
-from csms.attestations.tables import attestations
+from csms.attestations.store import attestations
 from csms.db import leases
 from csms.db.store import Store
-from csms.device_model.tables import device_variables
-from csms.firmware.tables import campaign_members, campaigns
+from csms.device_model.store import device_variables
+from csms.firmware.store import campaign_members, campaigns
 from csms.settlements.tables import journal_reviews
-from csms.station_security.tables import station_certificates
+from csms.station_security.store import station_certificates
 from csms.stations.tables import connectors, session_metrics, stations
 from csms.telemetry.tables import telemetry_states
 from csms.webhooks.rules import BACK_OFF_S

@@ -429,7 +429,7 @@ async def test_the_rating_that_a_station_reports_bounds_its_energy(station: Stat
 
 
 async def test_a_running_cost_that_cannot_be_is_not_announced(station: Station) -> None:
-    from csms.tariffs.costs import CostAnnouncer
+    from csms.tariffs.work import CostAnnouncer
 
     station.point.answers["CostUpdated"] = {}
     await station.event("Started", wh(0, "Transaction.Begin"), state="Charging")

@@ -9,9 +9,8 @@ import pytest_asyncio
 
 from csms.reservations import work as reservations
 from csms.tariffs import store as tariffs
-from csms.tariffs.costs import CostAnnouncer
 from csms.tariffs.store import Scope
-from csms.tariffs.work import TariffService
+from csms.tariffs.work import CostAnnouncer, TariffService
 from csms.tokens.rules import normalise
 from tests.csms.backend import Backend
 from tests.csms.charging import TOKENS, VALID, Charging

@@ -11,7 +11,7 @@ from csms.background import background
 from csms.smart_charging.charging_plans import share_profile
 from csms.smart_charging.work import SmartCharging
 from csms.tariffs import store as tariffs
-from csms.tariffs.costs import CostAnnouncer
+from csms.tariffs.work import CostAnnouncer
 from csms.transactions import store as transactions
 from csms.transactions.work import TransactionWatch
 from tests.csms.backend import BOOT, Backend

@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csms.script.declared import Script, read_script
-from csms.script.report import Report, report, settled
-from csms.script.station import CloseNow, Line, ScriptedLine, SendText
+from csms.script.station import CloseNow, Line, Report, ScriptedLine, SendText, report, settled
 from v2g.ocpp.routes import Version
 
 BOOT = {"reason": "PowerUp", "chargingStation": {"model": "M", "vendorName": "V"}}

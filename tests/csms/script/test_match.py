@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from csms.script.match import check_conditions, matches, unmet
+from csms.script.payloads import check_conditions, matches, unmet
 
 EVENT = {
     "eventType": "Started",

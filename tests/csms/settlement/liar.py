@@ -12,7 +12,7 @@ from csms.booking.store import Review
 from csms.books.tables import postings
 from csms.config import SettlementRules, TokenEntry
 from csms.db.store import open_store
-from csms.mandates.tables import debits
+from csms.mandates.store import debits
 from csms.settlements.tables import settlements
 from tests.csms.settlement.lies import EMAID, MINUTE_MS, SESSION_ID, STATION, Story, signal_at
 from tests.csms.support import Running

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from csms.alerts import store as alerts
 from csms.batteries import store as batteries
 from csms.batteries.rules import Advanced, Battery, advance
+from csms.batteries.work import BATTERIES, BatterySink
 from csms.db.store import Store
 from csms.metrics import Metrics
 from csms.telemetry import store as pending
 from csms.telemetry.rules import StoredRecord
-from csms.telemetry.sinks.battery import BATTERIES, BatterySink
 from csms.telemetry.sinks.feeder import Feeder
 from csms.vehicles import store as values
 from tests.csms.db.telemetry_values import made, put

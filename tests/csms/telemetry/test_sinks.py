@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select, text
 
 import csms.telemetry.series
-import csms.telemetry.sinks.database
+import csms.telemetry.sinks.influx
 from csms.config import TelemetryConfig, TelemetrySink
 from csms.db.bulk import append_rows
 from csms.db.store import Store, open_engine
@@ -401,7 +401,7 @@ async def test_silent_servers_hold_no_other_sink_and_not_the_end_of_the_program(
     kind: str, lake: Store, secret: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """There are more of them than threads that all share."""
-    monkeypatch.setattr(csms.telemetry.sinks.database, "CLOSE_S", 0.1)
+    monkeypatch.setattr(csms.telemetry.sinks.influx, "CLOSE_S", 0.1)
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2))
     put(lake, [made(seq, seq, {"battery.soc": 1.0}) for seq in range(1, 6)], sinks=SINKS)
     if kind == "kafka":

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pytest
 
 from csms.db.store import Store
-from csms.telemetry.slots import LEASE_S, RENEW_S, SKEW_S, SLOTS, VehicleSlots
+from csms.telemetry.subscriber import LEASE_S, RENEW_S, SKEW_S, SLOTS, VehicleSlots
 from v2g.io.runtime.clock import Clock
 from v2g.telemetry.delivery import slot_of
 
