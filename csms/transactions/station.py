@@ -90,6 +90,10 @@ async def _authorize(
     """
     starts = request.event_type != "Ended" and request.trigger_reason != "StopAuthorized"
     known = await context.look_up(id_token, transaction.transaction_id)
+    if (
+        known is not None and request.offline
+    ):  # it is not of now: the ledger says whether the contract was elsewhere then
+        known = msgspec.structs.replace(known, elsewhere=False)
     where = context.where(transaction.evse_id)
     answer = answer_known(known, where, starts=starts)
     if starts:

@@ -9,8 +9,12 @@ import multiprocessing
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from csms.app import open_services
+from csms.background import background
 from csms.config import ApiListener, CsmsConfig, OcppListener, SettlementRules, Trust
 from csms.ocpp.server import StationServer
 from v2g.io.runtime.clock import Clock
@@ -36,28 +40,31 @@ def config_of(folder: Path, store_url: str, root: Path, bus_url: str = "") -> Cs
     )
 
 
-async def _serve(folder: Path, store_url: str, root: Path, bus_url: str, port: int, started: Connection) -> None:
-    clock = Clock()
+async def _serve(config: CsmsConfig, port: int, started: Connection) -> None:
+    clock = Clock(config.clock)
     async with contextlib.AsyncExitStack() as stack:
-        config = config_of(folder, store_url, root, bus_url)
         services = await open_services(config, clock, EventLog("csms", clock), stack)
+        await stack.enter_async_context(background(services))
         server = await serve("127.0.0.1", port, StationServer(services).serve, context=None)
         started.send(server.port)
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.Event().wait()
 
 
-def _main(folder: Path, store_url: str, root: Path, bus_url: str, port: int, started: Connection) -> None:
-    asyncio.run(_serve(folder, store_url, root, bus_url, port, started))
+def _main(config: CsmsConfig, port: int, started: Connection) -> None:
+    asyncio.run(_serve(config, port, started))
 
 
 class BackendProcess:
-    """A back end that runs until it is killed."""
+    """A back end that runs until it is killed; `changes` are to `config_of`."""
 
-    def __init__(self, folder: Path, store_url: str, root: Path, bus_url: str = "", port: int = 0) -> None:
+    def __init__(
+        self, folder: Path, store_url: str, root: Path, bus_url: str = "", port: int = 0, **changes: Any
+    ) -> None:
         self.store_url = store_url
+        config = msgspec.structs.replace(config_of(folder, store_url, root, bus_url), **changes)
         here, there = _FORKS.Pipe()
-        self._process = _FORKS.Process(target=_main, args=(folder, store_url, root, bus_url, port, there), daemon=True)
+        self._process = _FORKS.Process(target=_main, args=(config, port, there), daemon=True)
         self._process.start()
         there.close()
         assert here.poll(600), "the back end does not start"

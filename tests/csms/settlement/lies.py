@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any, Final
 
 import msgspec
@@ -98,7 +99,7 @@ class LyingSession(Session):
         self.tariff = shown
 
 
-def charger_named(pki: PkiTree, common_name: str) -> Credentials:
+def charger_named(pki: PkiTree, common_name: str, not_before: datetime | None = None) -> Credentials:
     """Return a new key of a charger, and its chain to the trusted root."""
     chain = pki.chain("secc")
     authority, like = load_certificate(chain[1]), load_certificate(chain[0])
@@ -108,7 +109,7 @@ def charger_named(pki: PkiTree, common_name: str) -> Credentials:
         subject=Subject(common_name=common_name, organization="V2G Engine Operator", country="DE", domain="CPO"),
         public_key=key.public_key(),
         serial=x509.random_serial_number(),
-        not_before=like.not_valid_before_utc,
+        not_before=not_before or like.not_valid_before_utc,
         ocsp_url="http://ocsp.example",
         crl_url="http://crl.example",
     )

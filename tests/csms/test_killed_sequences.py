@@ -1,0 +1,264 @@
+"""A liar that plays sequences, over two nodes that are killed with -9: what is booked is what truth delivered.
+
+Stations repeat what was not answered, at whichever node answers. Nothing is booked that a truth-teller did not deliver,
+nothing true is refused, and what is held names what it contradicts.
+"""
+
+import asyncio
+import base64
+import contextlib
+import json
+import random
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import UTC
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import websockets
+from websockets.typing import Subprotocol
+
+from csms.booking import held, ledger
+from csms.booking import store as reviews
+from csms.booking.facts import Fact, evse_key
+from csms.books import reports
+from csms.books import store as books
+from csms.config import SettlementRules, Trust
+from csms.db.store import Store
+from csms.settlements import store as records
+from csms.settlements.work import correct_journal, settle_journal
+from csms.stations.store import touch
+from csms.tokens import store as tokens
+from csms.tokens.rules import Terms, Token
+from pki_tools.tree import PkiTree
+from tests.csms.days import LIES, Days, Told, World
+from tests.csms.db.books import KEY
+from tests.csms.killable import BackendProcess, no_survivors
+from tests.csms.settlement.journals import booted, delivery
+from tests.csms.settlement.witness import send
+from v2g.energy.settlement.bookkeeping import Posting
+from v2g.energy.settlement.journal import Entry
+from v2g.energy.settlement.records import LineCorrected, TariffSet
+from v2g.io.runtime.clock import ClockConfig
+from v2g.ocpp.times import format_time
+from v2g.pki.keys import save_secret
+
+pytestmark = pytest.mark.requirement("R195")
+
+ALONE = ("power", "ahead", "swap")
+"""Lies that show by themselves."""
+ROOTS = "mo/root.pem", "v2g/root.pem"
+Message = tuple[str, dict[str, Any]]
+
+
+@pytest.fixture(autouse=True)
+def _no_survivors() -> Iterator[None]:
+    with no_survivors():
+        yield
+
+
+def transaction_of(told: Told) -> Iterator[Message]:
+    """Yield the events of a session's transaction, as of a station that was offline."""
+    last = len(told.readings) - 1
+    chosen = [each for place, each in enumerate(told.readings) if place % 2 == 0 or place == last]
+    for number, reading in enumerate(chosen):
+        at = format_time(reading.utc_ms)
+        registers = (("Import", reading.import_mwh), ("Export", reading.export_mwh))
+        values = [{"value": mwh / 1000, "measurand": f"Energy.Active.{way}.Register"} for way, mwh in registers]
+        payload: dict[str, Any] = {
+            "eventType": "Started" if number == 0 else "Ended" if number == len(chosen) - 1 else "Updated",
+            "timestamp": at,
+            "triggerReason": "MeterValuePeriodic",
+            "seqNo": number,
+            "offline": True,
+            "transactionInfo": {"transactionId": told.name},
+            "evse": {"id": told.evse, "connectorId": 1},
+            "meterValue": [{"timestamp": at, "sampledValue": values}],
+        }
+        if number == 0:
+            payload["idToken"] = {"idToken": told.contract, "type": "eMAID"}
+        yield "TransactionEvent", payload
+
+
+def journal_of(told: Told, pieces: int) -> Iterator[Message]:
+    """Yield the certificates of a session's journal, and its lines in pieces."""
+    assert told.story is not None
+    named = {"stationId": told.station, "sessionId": told.session}
+    chains = {"charger": told.story.charger, "contract": told.story.contract}
+    coded = {name: [base64.b64encode(each).decode() for each in chain] for name, chain in chains.items()}
+    yield _transfer("JournalCertificates", named | coded)
+    for begin in range(0, len(told.story.lines), pieces):
+        lines = list(told.story.lines[begin : begin + pieces])
+        yield _transfer("JournalEntries", delivery(lines, told.session, told.station))
+
+
+def _transfer(message: str, data: dict[str, Any]) -> Message:
+    return "DataTransfer", {"vendorId": "org.v2g-engine", "messageId": message, "data": data}
+
+
+class TellingStation:
+    """A station that tells its sessions in order; it repeats what was not answered, at any node."""
+
+    def __init__(self, name: str, told: Sequence[Told], ports: Sequence[int], chance: random.Random) -> None:
+        self.name = name
+        self.answered = 0
+        self._ports, self._chance = ports, chance
+        self._messages: list[Message] = []
+        for each in told:
+            parts = [list(transaction_of(each))] if each.reported else []
+            parts += [list(journal_of(each, chance.choice((3, 1_000))))] if each.story is not None else []
+            if chance.random() < 0.3:
+                parts.reverse()
+            self._messages += [message for part in parts for message in part]
+
+    async def run(self) -> None:
+        """Tell all."""
+        while self.answered < len(self._messages):
+            url = f"ws://127.0.0.1:{self._chance.choice(self._ports)}/ocpp/{self.name}"
+            with contextlib.suppress(OSError, websockets.WebSocketException):
+                async with websockets.connect(url, subprotocols=[Subprotocol("ocpp2.1")], close_timeout=0.1) as socket:
+                    await booted(socket)
+                    for number in range(self.answered, len(self._messages)):
+                        await self._ask(socket, str(number), *self._messages[number])
+                        self.answered += 1
+            await asyncio.sleep(0.002)
+
+    async def _ask(self, socket: Any, identifier: str, action: str, payload: dict[str, Any]) -> None:
+        await socket.send(json.dumps([2, identifier, action, payload]))
+        while (answer := json.loads(await socket.recv()))[:2] != [3, identifier]:
+            assert answer[0] == 2, (action, payload, answer)
+        assert action != "DataTransfer" or answer[2]["status"] == "Accepted", (payload, answer)
+
+
+def prepare(store: Store, world: World) -> None:
+    """Let the back end know stations, contracts, prices that it has sent, and exchanges of meters that were noted."""
+    for station in world.told:
+        store.do(touch, station, "ocpp2.1", world.begin_ms)
+        for at_ms, tariff in world.prices:
+            entry = Entry(sequence=0, utc_ms=at_ms, previous="", data=TariffSet(tariff=tariff), hash="")
+            store.do(send, station, entry, 11_000)
+    for number, contract in enumerate(sorted({each.contract for each in world.all()})):
+        store.do(tokens.put, Token("eMAID", contract, "Accepted", terms=Terms(one_at_a_time=number % 2 == 0)))
+    for each in world.exchanges:
+        fact = Fact(
+            kind="evse", key=evse_key(each.station, each.evse), station_id=each.station, evse_id=each.evse,
+            source="exchange", source_id=f"{each.evse}-{each.at_ms}", transaction_id="",
+            from_ms=each.at_ms, to_ms=each.at_ms, imports=(each.old_mwh, each.new_mwh),
+        )  # fmt: skip
+        assert store.do(ledger.exchange, fact, each.at_ms) is None
+
+
+def check(store: Store, world: World) -> Counter[str]:
+    """Compare what is booked with what was delivered; return how many sessions of each kind there were."""
+    claimed = {each.truth for each in world.all() if each.kind == "elsewhere"}
+    true_mwh, owed = Counter[str](), Counter[str]()
+    for told in world.all():
+        disputed = told.name in claimed and told.story is None
+        if told.reported:
+            found = store.do(held.find, told.station, told.name)
+            key = told.station, "transaction", told.name
+            other = store.do(ledger.contradicted, [key]).get(key)
+            if not told.kind and not disputed:
+                assert found is None, (told, found)
+                true_mwh[told.station] += told.import_mwh
+            else:
+                assert found is not None, told
+                assert found["state"] == "quarantined"
+                assert found["detail"]
+                assert found["reason"] in (LIES[told.kind][0] if told.kind else {"elsewhere"}), (told, found)
+                names = {each.name for each in world.all() if told.truth in (each.name, each.truth) or disputed}
+                if told.kind not in ALONE and (told.kind, found["reason"]) != ("overlap", "clock"):
+                    assert other is not None, (told, found)
+                    assert other.source_id in names or other.transaction_id in names, (told, other)
+        if told.story is not None:
+            review = store.do(reviews.get, told.station, told.session)
+            assert review is not None, told
+            posted = store.do(books.of_session, told.station, told.session)
+            if told.kind:
+                assert review.state == "quarantined", (told.kind, review)
+                assert review.reason in LIES[told.kind][1], (told, review)
+                assert review.detail
+                assert posted == []
+            else:
+                assert review.state == "booked", (told, review)
+                ((_, _, posting),) = posted
+                right = settle_journal(b"".join(told.story.lines), told.session).posting
+                assert sorted(posting.entries, key=repr) == sorted(right.entries, key=repr)
+                owed.update(_owed(posting))
+    counted = Counter[str]()
+    for each in store.do(reports.sums, "station", UTC):
+        counted[each.group] += each.import_mwh
+    assert +counted == true_mwh
+    booked = {each.unit: each.amount for each in store.do(books.sums).entries if each.account == "driver"}
+    assert booked == dict(owed)
+    assert store.do(ledger.booked_contradictions, None, 10) == []
+    return Counter(told.kind or "true" for told in world.all())
+
+
+def _owed(posting: Posting) -> dict[str, int]:
+    found = Counter[str]()
+    for each in posting.entries:
+        if each.account == "driver":
+            found[each.unit] += each.amount
+    return dict(found)
+
+
+def correct(store: Store, told: Told, now_ms: int) -> int:
+    """Correct a price of a booked session, as its operator would; return by how much that changes what is owed."""
+    lines = store.do(records.journal_lines, told.station, told.session)
+    document = json.loads(settle_journal(b"".join(lines), told.session).document)
+    line = document["lines"][0]["id"]
+    record = LineCorrected(line=line, price=1_000, reason="agreed", by="operator")
+    made = correct_journal(told.station, told.session, lines, record, now_ms, KEY)
+    before = _total(store)
+    store.do(
+        books.save_corrected, made.row, made.before, made.lines, made.settled.posting, made.settled.document, now_ms,
+        UTC, made.receipt,
+    )  # fmt: skip
+    return _total(store) - before
+
+
+def _total(store: Store) -> int:
+    return sum(each.amount for each in store.do(books.sums).entries if each.account == "driver")
+
+
+@pytest.mark.parametrize(
+    ("seed", "count", "kills"),
+    [(1, 8, 2), *(pytest.param(each, 40, 12, marks=pytest.mark.long) for each in range(2, 42))],
+)
+async def test_what_is_booked_is_what_happened_though_nodes_are_killed(
+    postgresql_databases: Any, redis_url: str, tmp_path: Path, pki: PkiTree, seed: int, count: int, kills: int
+) -> None:
+    chance, store_url = random.Random(seed), postgresql_databases.create()
+    world = Days(pki, seed, count).world
+    save_secret(tmp_path / "store.key", b"7" * 64)
+    clock = ClockConfig(origin_monotonic=time.monotonic(), origin_utc_ms=world.end_ms)
+    start = partial(
+        BackendProcess, store_url=store_url, root=pki.path("mo/root.pem"), bus_url=redis_url, clock=clock,
+        settlement=SettlementRules(unsigned_feed_in=True), trust=Trust(roots=tuple(map(pki.path, ROOTS))),
+    )  # fmt: skip
+    with contextlib.closing(Store(store_url)) as store:
+        prepare(store, world)
+        nodes = [await asyncio.to_thread(start, tmp_path / str(number)) for number in range(2)]
+        ports = [each.port for each in nodes]
+        stations = [
+            TellingStation(name, told, ports, random.Random(f"{seed} {name}")) for name, told in world.told.items()
+        ]
+        running = [asyncio.create_task(each.run()) for each in stations]
+        for _ in range(kills):
+            before = sum(each.answered for each in stations)
+            while sum(each.answered for each in stations) < before + 10 and not all(each.done() for each in running):
+                await asyncio.sleep(0.001)
+            await asyncio.sleep(chance.uniform(0, 0.03))
+            victim = chance.randrange(2)
+            nodes[victim].kill()
+            nodes[victim] = await asyncio.to_thread(start, tmp_path / str(victim), port=ports[victim])
+        await asyncio.gather(*running)
+        async with asyncio.timeout(60):
+            while store.do(reviews.waiting):
+                await asyncio.sleep(0.01)
+        kinds = check(store, world)
+        assert kinds["true"] == count
