@@ -123,6 +123,10 @@ def review(connection: Connection, transaction: Transaction, now_ms: int) -> Jud
         findings = ()  # what costs nothing by energy needs no reading
     facts = _facts(transaction, found)
     against = ledger.find_contradiction(connection, facts)
+    began_ms, ended_ms = transaction.started_ms, transaction.ended_ms
+    if against is None and not found.timed and began_ms is not None and ended_ms is not None:
+        as_told = {"from_ms": began_ms, "to_ms": ended_ms, "imports": None, "exports": None}
+        against = ledger.find_contradiction(connection, [msgspec.structs.replace(each, **as_told) for each in facts])
     if against is not None:
         findings = (*findings, Finding(against.reason, against.detail))
     found = msgspec.structs.replace(found, findings=findings)
@@ -214,7 +218,8 @@ def _context(connection: Connection, transaction: Transaction, events: Sequence[
     place = station_id, transaction.evse_id
     running = [plan for _, plan in plans.plans_of(connection, transaction)]
     first_ms = min((each.received_ms for each in events), default=0)
-    before, idle = ledger.last_at(connection, *place, transaction.transaction_id, first_ms)
+    begin_ms = min((each.at_ms for each in events), default=0)
+    before, idle = ledger.last_at(connection, *place, transaction.transaction_id, first_ms, begin_ms)
     fault = transaction_faults.c
     conflicts = connection.execute(
         select(fault.seq_no, fault.found_ms, fault.detail)

@@ -29,6 +29,7 @@ _LAST: Final = f"""
 SELECT * FROM facts
 WHERE kind = 'evse' AND "key" = {{value}} AND source <> 'journal'
     AND (source_id <> {{value}} OR source <> 'transaction') AND from_ms <= {{value}}
+    AND (from_ms <= {{value}} OR source <> 'exchange')
 ORDER BY to_ms DESC, from_ms DESC LIMIT {_AFTER}
 """  # noqa: S608 - our own
 
@@ -97,13 +98,14 @@ def decide(connection: Connection, station_id: str, source: Source, source_id: s
 
 
 def last_at(
-    connection: Connection, station_id: str, evse_id: int | None, transaction_id: str, first_ms: int
+    connection: Connection, station_id: str, evse_id: int | None, transaction_id: str, first_ms: int, begin_ms: int
 ) -> tuple[Fact | None, bool]:
     """Return the last transaction's fact of an EVSE that stood at `first_ms`, when another one was first heard of.
 
-    Also whether no other transaction was there since.
+    Or a meter's exchange, if the other one says that it began (`begin_ms`) after that. Also whether no other
+    transaction was there since.
     """
-    values = evse_key(station_id, evse_id or 0), transaction_id, first_ms
+    values = evse_key(station_id, evse_id or 0), transaction_id, first_ms, begin_ms
     rows = connection.exec_driver_sql(_LAST.format(value=MARKS[connection.dialect.name]), values).all()
     place = next((at for at, row in enumerate(rows) if row.state in STANDING and row.landed_ms <= first_ms), None)
     return (None, False) if place is None else (_fact(rows[place]), place == 0)

@@ -34,6 +34,8 @@ from v2g.energy.settlement.signed_prices import other_terms, tariff_digest
 from v2g.energy.signed import Party
 from v2g.errors import CertificateError, VerificationError
 
+_OF_ANOTHER: Final[tuple[Reason, ...]] = ("times", "evse", "token", "contract")
+"""Where a journal does not fit the transaction of another EVSE; at one whose name is known only the first two."""
 _SLACK_MS: Final = 2_000
 """By so much the time of a meter value may differ from the journal's, ms: a clock may be set by less than a second."""
 
@@ -175,8 +177,8 @@ def judge(entries: Sequence[Entry], settlement: Settlement, evidence: Evidence, 
     found = _of_transactions(case)
     if found.finding is not None and not found.finding.missing:
         return found
-    evse = next((each.evse for each in evidence.transactions if each.transaction_id == found.transaction_id), None)
-    wrong = next(_wrong(case, evse), None)
+    its = (each.evse for each in evidence.transactions if each.transaction_id == found.transaction_id)
+    wrong = next(_wrong(case, next(its, None) if found.finding is None else None), None)
     if wrong is None or (wrong.missing and found.finding is not None):
         return found
     return BookingJudgement(found.transaction_id, wrong)
@@ -196,6 +198,8 @@ def _of_transactions(case: _Case) -> BookingJudgement:
             return BookingJudgement(each.transaction_id, None)
         if failed[1].reason == "repeated":  # with what it contradicts, the ledger says
             failed = failed[0], None
+        elif failed[1].reason in _OF_ANOTHER[: 2 if each.evse_id else 4]:  # its own may not have arrived
+            failed = failed[0], msgspec.structs.replace(failed[1], missing=True)
         if best is None or failed[0] > best[0]:
             best = failed[0], BookingJudgement(each.transaction_id, failed[1])
     if best is not None:

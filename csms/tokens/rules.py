@@ -58,9 +58,10 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbi
     allowances: tuple[Allowance, ...] = ()
     """Allowances."""
     one_at_a_time: bool = False
-    """Whether a second transaction elsewhere is answered ConcurrentTx."""
+    """Whether a second transaction elsewhere is answered ConcurrentTx, unless it was offline."""
     several_at_once: bool = False
-    """Whether a contract's sessions at several EVSEs at once are booked: without, the second one is held."""
+    """Whether a contract's sessions at several EVSEs at once are booked: without, those are held that no vehicle has
+    signed."""
     priority: Annotated[int, msgspec.Meta(ge=-9, le=9)] | None = None
     """Priority in smart charging for stations (chargingPriority); none sends none."""
     language1: Annotated[str, msgspec.Meta(max_length=8)] = ""

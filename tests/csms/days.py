@@ -1,7 +1,7 @@
 """Days of sessions by several stations, true ones and lies of every kind, with the signed journals of some."""
 
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -47,7 +47,7 @@ LIES: Final[dict[str, tuple[frozenset[Reason], frozenset[Reason]]]] = {
     "overlap": (_TWICE, _MOVED | {"repeated"}),
     "omits": (frozenset(), frozenset({"contract"})),
     "falls": (_TWICE | {"fall"}, _MOVED),
-    "swap": (frozenset({"begin"}), _MOVED),
+    "swap": (frozenset({"begin", "fall"}), _MOVED),
     "currency": (frozenset(), frozenset({"superseded", "prices"})),
 }
 """Why the transaction of each kind of lie is held, and its journal; none: it is true."""
@@ -64,8 +64,8 @@ class Told:
     station: str
     evse: int
     contract: str
-    readings: tuple[Registers, ...]
-    story: Story | None = None
+    readings: tuple[Registers, ...] = field(repr=False)
+    story: Story | None = field(default=None, repr=False)
     session: str = ""
     kind: str = ""
     truth: str = ""

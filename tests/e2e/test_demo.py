@@ -3,6 +3,7 @@
 Each run judges itself by what happened; these tests look at the verdict, and again at the evidence.
 """
 
+import contextlib
 import itertools
 import json
 import os
@@ -67,6 +68,14 @@ def run(scenario: str, folder: Path) -> Run:
     done = subprocess.run(command(scenario, folder), capture_output=True, text=True, timeout=120)
     assert not done.stderr, done.stderr
     return read(done.returncode, done.stdout)
+
+
+def booked_as(done: Run) -> set[str]:
+    """Return how journals stand in the back end's ledger of facts."""
+    with contextlib.closing(
+        sqlite3.connect(f"file:{done.summary['folder']}/csms/csms.sqlite3?mode=ro", uri=True)
+    ) as store:
+        return {state for (state,) in store.execute("SELECT state FROM facts WHERE source = 'journal'")}
 
 
 def failed(done: Run) -> list[str]:
@@ -238,6 +247,9 @@ class TestWholeRun:
         (charger,) = whole.named("secc", "tls", "accepted")
         assert charger["peer"] == "WMIV2GENGINE0000001X"
 
+    def test_the_back_end_checked_that_the_vehicle_signed_for_the_session(self, whole: Run) -> None:
+        assert booked_as(whole) == {"proven"}
+
     def test_the_back_end_saw_the_connector_taken_and_given_back(self, whole: Run) -> None:
         """G01."""
         states = [each["status"] for each in whole.named("csms", "ocpp", "connector_status")]
@@ -353,6 +365,7 @@ class TestPlugAndChargeOf2:
             ((settlement,),) = store.execute("SELECT document FROM settlements").fetchall()
         finally:
             store.close()
+        assert booked_as(older) == {"proven"}
         said = json.loads(transaction)
         assert (said["token_type"]["value"], said["id_token"]["value"]) == ("eMAID", self.emaid)
         assert (state, vehicle, json.loads(settlement)["emaid"]) == ("booked", self.emaid, self.emaid)

@@ -139,8 +139,10 @@ def test_the_last_one_at_an_evse(store: Store) -> None:
     """By what was known when the next one was first heard of."""
 
     def work(connection: Connection) -> None:
-        def last(first_ms: int, evse_id: int = 1, mine: str = "mine") -> tuple[str | None, bool]:
-            found, alone = ledger.last_at(connection, "CS-1", evse_id, mine, first_ms)
+        def last(
+            first_ms: int, evse_id: int = 1, mine: str = "mine", begin_ms: int = NOON + 9 * HOUR
+        ) -> tuple[str | None, bool]:
+            found, alone = ledger.last_at(connection, "CS-1", evse_id, mine, first_ms, begin_ms)
             return (None if found is None else found.source_id), alone
 
         assert last(NOON) == (None, False)
@@ -159,6 +161,8 @@ def test_the_last_one_at_an_evse(store: Store) -> None:
         exchange = at(4, source="exchange", source_id="tx-4", to_ms=NOON + 8 * HOUR)
         land(connection, exchange)
         assert last(NOON + 9 * HOUR, mine="tx-4") == ("tx-4", True)
+        assert last(NOON + 9 * HOUR, begin_ms=NOON + 8 * HOUR) == ("tx-4", True)
+        assert last(NOON + 9 * HOUR, begin_ms=NOON + 8 * HOUR - 1) == ("tx-3", True), "it came late, with the old meter"
 
     store.do(work)
 

@@ -162,6 +162,10 @@ async def test_one_at_a_time_and_blocks_take_effect_at_once(backend: Start) -> N
         again = await charging.event("Updated", "Authorized", token=VALID)
         assert again["idTokenInfo"]["status"] == "Accepted"
         assert (await authorize(other, VALID))["status"] == "ConcurrentTx"
+        earlier = Charging(csms, other)
+        answer = await earlier.event("Started", "Authorized", token=VALID, offline=True)
+        assert answer["idTokenInfo"]["status"] == "Accepted", "it says nothing of now"
+        await earlier.unplugged()
         await charging.unplugged()
         assert (await authorize(other, VALID))["status"] == "Accepted"
         assert await service.set_status(csms.services, VALID["type"], VALID["idToken"], "Blocked")
