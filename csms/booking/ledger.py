@@ -29,7 +29,7 @@ _LAST: Final = f"""
 SELECT * FROM facts
 WHERE kind = 'evse' AND "key" = {{value}} AND source <> 'journal'
     AND (source_id <> {{value}} OR source <> 'transaction') AND from_ms <= {{value}}
-    AND (from_ms <= {{value}} OR source <> 'exchange')
+    AND (from_ms <= {{value}} OR source <> 'exchange' AND state IN {STANDING})
 ORDER BY to_ms DESC, from_ms DESC LIMIT {_AFTER}
 """  # noqa: S608 - our own
 
@@ -103,7 +103,7 @@ def last_at(
     """Return the last transaction's fact of an EVSE that stood at `first_ms`, when another one was first heard of.
 
     Or a meter's exchange, if the other one says that it began (`begin_ms`) after that. Also whether no other
-    transaction was there since.
+    transaction was there since: of those that do not stand only what began before it.
     """
     values = evse_key(station_id, evse_id or 0), transaction_id, first_ms, begin_ms
     rows = connection.exec_driver_sql(_LAST.format(value=MARKS[connection.dialect.name]), values).all()

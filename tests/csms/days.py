@@ -205,7 +205,7 @@ class Days:
         if kind:
             lie = self._lie(kind, true, self._registers[place])
             self._tell(lie)
-            if (lie.station, lie.evse) == place and lie.readings[0].utc_ms >= last.utc_ms and kind != "ahead":
+            if (lie.station, lie.evse) == place and lie.readings[-1].utc_ms > last.utc_ms and kind != "ahead":
                 self._free[place] = lie.readings[-1].utc_ms + HOUR  # no vehicle was there meanwhile
 
     def _session(

@@ -156,6 +156,7 @@ def test_the_last_one_at_an_evse(store: Store) -> None:
         assert last(NOON + 4 * HOUR - 1) == ("tx-1", True), "it was not there yet"
         land(connection, at(3), state="held")
         assert last(NOON + 9 * HOUR) == ("tx-2", False)
+        assert last(NOON + 9 * HOUR, begin_ms=NOON + 6 * HOUR - 1) == ("tx-2", True), "that was not before it"
         ledger.decide(connection, "CS-1", "transaction", "tx-3", "released")
         assert last(NOON + 9 * HOUR) == ("tx-3", True)
         exchange = at(4, source="exchange", source_id="tx-4", to_ms=NOON + 8 * HOUR)
