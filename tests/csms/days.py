@@ -45,10 +45,10 @@ LIES: Final[dict[str, tuple[frozenset[Reason], frozenset[Reason]]]] = {
     "power": (frozenset({"rise"}), frozenset({"rise"})),
     "ahead": (frozenset({"clock"}), _MOVED),
     "overlap": (_TWICE, _MOVED | {"repeated"}),
-    "omits": (frozenset(), frozenset({"contract"})),
+    "omits": (frozenset(), frozenset({"contract", "times"})),
     "falls": (_TWICE | {"fall"}, _MOVED),
     "swap": (frozenset({"begin", "fall"}), _MOVED),
-    "currency": (frozenset(), frozenset({"superseded", "prices"})),
+    "currency": (frozenset(), frozenset({"superseded", "prices", "times", "registers"})),
 }
 """Why the transaction of each kind of lie is held, and its journal; none: it is true."""
 
