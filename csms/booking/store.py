@@ -288,7 +288,7 @@ def _contradiction(
             price_deliveries.release_cost(connection, key[0], key[2], now_ms)
     if other is None:
         return None
-    return Contradiction("repeated", f"transaction {key[2]} contradicts {other.name}", other)
+    return Contradiction("repeated", f"transaction {key[2]} contradicts another one", other)
 
 
 def _put(connection: Connection, review: Review) -> None:

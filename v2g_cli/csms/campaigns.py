@@ -344,8 +344,10 @@ def inventory(
         for each in found:
             print_json({name: getattr(each, name) for name in columns})
     elif csv:
+        from v2g.energy.settlement.rows import csv_text  # on demand
+
         for row in [tuple(columns), *table]:
-            say(",".join(map(_quoted, row)))
+            say(csv_text(row).removesuffix("\r\n"))
     elif table:
         print_table("Inventory", tuple(columns), table)
     for name, rows in lists.items():
@@ -416,9 +418,3 @@ def _advisories(path: Path) -> "Database":
 
 def _cell(value: object) -> str:
     return " ".join(value) if isinstance(value, tuple) else "" if value is None else str(value)
-
-
-def _quoted(text: str) -> str:
-    """Return a cell of CSV (RFC 4180); text that a spreadsheet would read as a formula is marked as text."""
-    safe = f"'{text}" if text[:1] in "=+-@\t\r" and text else text
-    return f'"{safe.replace(chr(34), chr(34) * 2)}"' if any(each in safe for each in ',"\n\r') else safe

@@ -29,7 +29,7 @@ def test_every_line_is_a_row_and_amounts_add_up_to_the_balance(finished: Session
     assert rows[0]["start"] == iso_time(settlement.begin.utc_ms)
 
 
-@pytest.mark.parametrize("name", ["=1+1", "+49", "-x", "@sum", 'a"b,\nc'])
+@pytest.mark.parametrize("name", ["=1+1", "+49", "-x", "@sum", "\uff1d1", 'a"b,\nc'])
 def test_no_text_from_elsewhere_is_a_formula(finished: Session, name: str) -> None:
     settlement = replace(settle(verify_lines(finished.journal)), station_id=name)
     row = next(csv.DictReader(io.StringIO(to_csv(settlement), newline="")))
