@@ -348,7 +348,7 @@ def wander(kind: Kind, seed: int, count: int) -> list[Step]:
     steps: list[Step] = []
     for step in player.wander(kind, seed, count):
         steps.append(step)
-        if chance.random() > 0.08:
+        if chance.random() > 0.08 or step[0] == "phases":  # "to" may follow, which leads there from the beginning only
             continue
         if chance.random() < 0.7:
             steps += [("charge",), ("loop", 0.5)]
