@@ -30,7 +30,7 @@ from csms.telemetry import store as rows
 from csms.telemetry.latest import LatestStates
 from csms.telemetry.rules import read_delivery
 from csms.telemetry.seal import open_seal
-from csms.telemetry.workers import IngestWorkers, Settings
+from csms.telemetry.workers import IngestWorkers, WorkerSettings
 from csms.vehicles import store as values
 from csms.vehicles.rules import VehicleState, encode_state, readings_of
 from pki_tools.tree import PkiTree, make_pki
@@ -163,7 +163,7 @@ async def _workers(place: Path, cluster: Cluster, number: int) -> list[Figure]:
         store = Store(cluster.url(cluster.create()))
         supervisor = Supervisor(lambda _event: None)
         url = store.engine.url.render_as_string(hide_password=False)
-        pool = IngestWorkers(Settings(url, "", str(place), sealed=True, key_days=30), workers, supervisor)
+        pool = IngestWorkers(WorkerSettings(url, "", str(place), sealed=True, key_days=30), workers, supervisor)
         pool.start()
         evs = [f"EV-{each}" for each in range(40)]
         await asyncio.gather(*(pool.receive(f"W-{each}", deliveries(f"W-{each}", 1)[0], 0, ()) for each in range(20)))

@@ -38,7 +38,7 @@ from csms.station_security.authority import StationCa
 from csms.stations.last_seen import LastSeen
 from csms.telemetry.seal import open_seal
 from csms.telemetry.sinks import Sink, open_sink
-from csms.telemetry.sinks.feeder import Feeder
+from csms.telemetry.sinks.feeder import SinkFeeder
 from csms.telemetry.workers import IngestWorkers, count, worker_settings
 from csms.tokens import store as tokens
 from csms.tokens.rules import Token, normalise
@@ -180,7 +180,7 @@ async def running(config: CsmsConfig, events: Path | None = None, clock: Clock |
         sinks: list[tuple[str, Sink]] = [(BATTERIES, batteries), *configured]
         for name, sink in sinks:
             stack.push_async_callback(sink.close)
-            feeder = Feeder(name, sink, services.store, clock, observe, services.leads, services.metrics)
+            feeder = SinkFeeder(name, sink, services.store, clock, observe, services.leads, services.metrics)
             backend.ingest.subscribe(feeder.wake)
             stack.push_async_callback(supervisor.close)  # before the sink is closed
             supervisor.keep(f"telemetry sink {name}", feeder.run)

@@ -22,7 +22,7 @@ _ISSUER: Final = "v2g-engine"
 _MOST: Final = 20_000
 
 
-class Pending(msgspec.Struct, frozen=True):
+class PendingCeremony(msgspec.Struct, frozen=True):
     """A ceremony under way: of a person with this name, or a login (""); `adds` a passkey, or is signed by one."""
 
     challenge: str
@@ -68,7 +68,7 @@ class Passkeys:
         )
         return web.options_to_json(options), self._sealed(options.challenge, name, adds=True)
 
-    def finish_adding(self, pending: Pending, answer: str) -> Passkey:
+    def finish_adding(self, pending: PendingCeremony, answer: str) -> Passkey:
         """Return the passkey that an authenticator has made. Raises RefusedError (`passkey`)."""
         found = self._verified(self._web().verify_registration_response, pending, answer)
         return Passkey(_text(found.credential_id), _text(found.credential_public_key), found.sign_count)
@@ -83,7 +83,7 @@ class Passkeys:
         )
         return web.options_to_json(options), self._sealed(options.challenge, name, adds=False)
 
-    def finish_signing(self, pending: Pending, answer: str, known: Passkey) -> int:
+    def finish_signing(self, pending: PendingCeremony, answer: str, known: Passkey) -> int:
         """Return the counter of a passkey that has signed. Raises RefusedError (`passkey`)."""
         web = self._web()
         found = self._verified(
@@ -95,17 +95,17 @@ class Passkeys:
         )
         return int(found.new_sign_count)
 
-    def pending(self, cookie: str, name: str, *, adds: bool) -> Pending:
+    def pending(self, cookie: str, name: str, *, adds: bool) -> PendingCeremony:
         """Return the ceremony of a cookie. Raises RefusedError (`passkey`) unless it is of this kind and not over."""
         try:
-            pending = typed_json.decode(self._store_key.open(cookie, _PURPOSE), Pending)
+            pending = typed_json.decode(self._store_key.open(cookie, _PURPOSE), PendingCeremony)
         except (StoreError, msgspec.DecodeError, ValueError):
             raise refused("this was not begun in this browser") from None
         if (pending.name, pending.adds) != (name, adds) or self._utc_ms() > pending.until_ms:
             raise refused("this was begun too long ago")
         return pending
 
-    def _verified(self, verify: Callable[..., Any], pending: Pending, answer: str, **more: object) -> Any:
+    def _verified(self, verify: Callable[..., Any], pending: PendingCeremony, answer: str, **more: object) -> Any:
         """Return what the library finds. User verification is required: without, a passkey is one factor, not two."""
         try:
             return verify(
@@ -120,7 +120,7 @@ class Passkeys:
             raise refused("this passkey is not accepted", str(error)[:100]) from None
 
     def _sealed(self, challenge: bytes, name: str, *, adds: bool) -> str:
-        pending = Pending(_text(challenge), name, adds, self._utc_ms() + CEREMONY_MS)
+        pending = PendingCeremony(_text(challenge), name, adds, self._utc_ms() + CEREMONY_MS)
         return self._store_key.seal(msgspec.json.encode(pending).decode(), _PURPOSE)
 
     def _web(self) -> Any:

@@ -16,7 +16,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 from csms.accounts import store as access
 from csms.accounts.openid import OpenIdProvider
-from csms.accounts.passkeys import Passkey, Passkeys, Pending, credential_id, refused
+from csms.accounts.passkeys import Passkey, Passkeys, PendingCeremony, credential_id, refused
 from csms.accounts.rules import STEP_S, Principal, check_factor, check_password, principal_of, steps_at
 from csms.ocpp.base import Services
 from v2g.errors import RefusedError
@@ -193,7 +193,7 @@ class Users:
         await store.run(access.count_passkey, known.credential_id, count)
         return known.name
 
-    async def _once(self, cookie: str, name: str, *, adds: bool) -> Pending:
+    async def _once(self, cookie: str, name: str, *, adds: bool) -> PendingCeremony:
         """Return the ceremony of a cookie, which no node has finished. Raises RefusedError (`passkey`)."""
         pending = self.passkeys.pending(cookie, name, adds=adds)
         used = await self._services.store.run(

@@ -92,7 +92,7 @@ class FaultCount(msgspec.Struct, frozen=True, kw_only=True):
     last_ms: int
 
 
-class Visit(msgspec.Struct, frozen=True, kw_only=True):
+class ConnectionAttempt(msgspec.Struct, frozen=True, kw_only=True):
     """An undecided station, as it tried to connect."""
 
     station_id: str
@@ -124,7 +124,7 @@ def find_all(connection: Connection, station_ids: Sequence[str]) -> list[Known |
     return [found.get(station_id) for station_id in station_ids]
 
 
-def note_attempt(connection: Connection, visit: Visit, now_ms: int) -> bool:
+def note_attempt(connection: Connection, visit: ConnectionAttempt, now_ms: int) -> bool:
     """Store a connection attempt; True when the station is new. The oldest undecided ones are deleted."""
     facts: dict[str, Any] = {
         "last_seen_ms": now_ms,

@@ -27,7 +27,7 @@ from csms.admission.rules import (
     new_password,
     password_fits,
 )
-from csms.admission.store import FaultCount, Visit
+from csms.admission.store import ConnectionAttempt, FaultCount
 from csms.cluster.connections import ConnectionRegistry
 from csms.cluster.feed import Feed
 from csms.config import CsmsConfig
@@ -328,7 +328,7 @@ class StationAdmissions:
     # -- faults
 
     async def _visit(self, shown: Handshake, identity: str, profile: SecurityProfile) -> None:
-        visit = Visit(
+        visit = ConnectionAttempt(
             station_id=identity, address=shown.address, offered=", ".join(shown.offered), security_profile=profile
         )
         if await self._store.run(rows.note_attempt, visit, self._clock.utc_ms()):

@@ -28,7 +28,7 @@ from csms.tariffs import plans
 from csms.tariffs.tables import transaction_costs
 from csms.tokens.rules import CONTRACT, normalise
 from csms.transactions.rules import Transaction, missing
-from csms.transactions.signed_values import Judged
+from csms.transactions.signed_values import JudgedSamples
 from csms.transactions.tables import held_transactions, transaction_events, transaction_faults, transactions
 from v2g import typed_json
 from v2g.energy.price_plan import PricePlan
@@ -44,7 +44,7 @@ OPEN: Final = ("quarantined", "rejected")
 """States of held transactions whose amounts are in no total."""
 
 _decode = typed_json.decoder(Transaction).decode
-_decode_samples = typed_json.decoder(tuple[Judged, ...]).decode
+_decode_samples = typed_json.decoder(tuple[JudgedSamples, ...]).decode
 
 
 class _Info(msgspec.Struct, frozen=True, rename="camel"):

@@ -23,7 +23,7 @@ from csms.settlements import store as records
 from csms.settlements.rules import DeliveredCertificates
 from csms.settlements.work import Settled, settled_of, taxation_of
 from csms.tariffs import store as price_deliveries
-from csms.tokens.rules import CONTRACT, Chain, normalise
+from csms.tokens.rules import CONTRACT, ChainVerdict, normalise
 from v2g.energy.settlement.journal import Entry, verify_lines
 from v2g.energy.settlement.records import AuthorizationSigned, TariffSet
 from v2g.energy.settlement.settle import Settlement, settle
@@ -116,7 +116,7 @@ class Bookkeeper:
                 pass
             else:
                 found = assess(named, pem, (), anchors, now)
-                emaid = named if found.chain is Chain.VALID else ""
+                emaid = named if found.chain is ChainVerdict.VALID else ""
         fault = charger_fault(delivered.charger, anchors, now)[:_FINDING_LENGTH]
         return Certificates(delivered.charger[0], delivered.contract[0] if delivered.contract else b"", emaid, fault)
 

@@ -107,7 +107,7 @@ _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(_Letter).decode
 
 
-class Seal:
+class BusSeal:
     """Authenticates messages between nodes by HMAC-SHA-256, per purpose: access to Redis does not give the key."""
 
     def __init__(self, key: bytes) -> None:
@@ -150,7 +150,7 @@ class RedisBus(Bus):
         beat_s: float = 1.0,
     ) -> None:
         super().__init__(node)
-        self._seal = Seal(key)
+        self._seal = BusSeal(key)
         self._skipped = skipped
         self._answered: OrderedDict[str, None] = OrderedDict()
         self._redis: Any = Redis.from_url(url, socket_connect_timeout=5.0, socket_timeout=5.0)

@@ -25,7 +25,7 @@ from csms.console import reference
 from csms.console.present import environment
 from csms.console.visit import COOKIE, MAX_FORM, NOT_ALLOWED, ROOT, Route, Visit, has_token, same_origin
 from csms.features import modules
-from csms.http.application import Application, Handler
+from csms.http.application import Application, RouteHandler
 from csms.http.application import application as api_application
 from csms.http.backend import Backend
 from csms.http.operations import declared
@@ -85,7 +85,7 @@ def _routes(zone: tzinfo) -> Application:
     return Application(
         route_handlers=[
             *map(_route, ROUTES),
-            Handler(f"{ROOT}/static/{{name:str}}", http_method="GET", status_code=200)(_static),
+            RouteHandler(f"{ROOT}/static/{{name:str}}", http_method="GET", status_code=200)(_static),
         ],
         exception_handlers={Exception: _failed},
         template_config=TemplateConfig(instance=JinjaTemplateEngine.from_environment(templates)),
@@ -97,7 +97,7 @@ def _routes(zone: tzinfo) -> Application:
 
 def _route(route: Route) -> HTTPRouteHandler:
     path = ROOT + route.path.replace("}", ":str}")
-    return Handler(
+    return RouteHandler(
         path,
         http_method=[route.method],
         status_code=200,

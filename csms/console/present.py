@@ -200,7 +200,7 @@ def duration(ms: int | None) -> str:
     return f"{minutes // 60}\u00a0h\u00a0{minutes % 60:02}" if minutes >= 60 else f"{minutes}\u00a0min"
 
 
-class Line:
+class ChartLine:
     """A line of a chart: `values` at the chart's times, None for none. `steps`: each holds until the next. `of`: a name
     beside the label, which is not translated."""
 
@@ -210,7 +210,7 @@ class Line:
         self.label, self.unit, self.values, self.steps, self.of = label, unit, values, steps, of
 
 
-def chart(title: str, times_ms: Sequence[int], lines: Sequence[Line]) -> dict[str, object]:
+def chart(title: str, times_ms: Sequence[int], lines: Sequence[ChartLine]) -> dict[str, object]:
     """Return a chart, as the page's script reads it: at most two units, times in s since 1970."""
     return {
         "title": title,

@@ -45,7 +45,7 @@ _MAX_NOTICE: Final = 1500
 _LOCAL: Final = re.compile(r"(?!.*/\.\.)/console(/[\w.~%*=+|@:,-]+)*/?(\?[\w.~%*=+|@:,&-]*)?", re.ASCII)
 
 
-class Notice(msgspec.Struct, frozen=True, array_like=True):
+class PageNotice(msgspec.Struct, frozen=True, array_like=True):
     """What became of an action, shown on the next page. `values`: of fields in braces, if there are any."""
 
     text: str
@@ -233,10 +233,10 @@ class Visit:
             page.cookies.append(_cookie(_NOTICE, "", 0))
         return page
 
-    def _notice(self) -> Notice | None:
+    def _notice(self) -> PageNotice | None:
         try:
             octets = base64.b64decode(self.request.cookies.get(_NOTICE, ""), altchars=b"-_", validate=True)
-            return typed_json.decode(octets, Notice) if octets else None
+            return typed_json.decode(octets, PageNotice) if octets else None
         except (binascii.Error, ValueError):  # msgspec's error is a ValueError
             return None
 
@@ -248,7 +248,7 @@ class Visit:
         cookies = []
         if text:
             given = {name: str(value)[: _MAX_NOTICE // 6] for name, value in values.items()}
-            octets = encode(Notice(text[: _MAX_NOTICE // 3], hint[: _MAX_NOTICE // 3], failed, given))
+            octets = encode(PageNotice(text[: _MAX_NOTICE // 3], hint[: _MAX_NOTICE // 3], failed, given))
             cookies.append(_cookie(_NOTICE, base64.urlsafe_b64encode(octets).decode(), 60))
         return Response(b"", status_code=303, headers={"Location": path}, cookies=cookies)
 

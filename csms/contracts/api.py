@@ -6,7 +6,7 @@ from typing import Annotated
 import msgspec
 
 from csms.accounts.rules import Permission
-from csms.contracts.pool import ContractPool, Entry
+from csms.contracts.pool import ContractPool, PoolEntry
 from csms.http.call import Call
 from csms.http.operations import Page, Reply, delete, get, post
 from csms.http.parameters import Paged, page_of
@@ -114,7 +114,7 @@ def _entries(pool: ContractPool) -> tuple[PooledContract, ...]:
     return tuple(_shown(each) for each in pool.entries())
 
 
-def _shown(entry: Entry) -> PooledContract:
+def _shown(entry: PoolEntry) -> PooledContract:
     until = entry.not_after
     return PooledContract(
         pcid=entry.pcid,

@@ -23,7 +23,7 @@ from v2g.pki.reference import KeyReference
 from v2g.pki.verify import check_profile
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
+class PoolEntry(msgspec.Struct, frozen=True, kw_only=True):
     """A contract in the pool. `problem` says why it cannot be delivered, or is empty."""
 
     pcid: str
@@ -66,7 +66,7 @@ class ContractPool:
                 contracts.append(Contract(credentials.chain, credentials.private_key))
         return tuple(contracts), tuple(problems)
 
-    def add(self, pcid: str, chain: tuple[bytes, ...], key: PrivateKey, *, interop: bool = False) -> Entry:
+    def add(self, pcid: str, chain: tuple[bytes, ...], key: PrivateKey, *, interop: bool = False) -> PoolEntry:
         """Add a contract to the pool; another one of the same EMAID stays until it is removed.
 
         Raises CertificateError for an invalid contract or PCID, KeyAccessError for a key that does not match the
@@ -87,18 +87,18 @@ class ContractPool:
             save_bundle(path, chain, key, self._passphrase)
         except OSError as error:
             raise StoreError(f"{path}: {error.strerror}", hint="provisioning.pool must be writable") from None
-        return Entry(pcid=folder.name, emaid=emaid, file=path, not_after=leaf.not_valid_after_utc)
+        return PoolEntry(pcid=folder.name, emaid=emaid, file=path, not_after=leaf.not_valid_after_utc)
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self) -> Iterator[PoolEntry]:
         """Yield everything in the pool."""
         for path in sorted(self._folder.glob("*/*.pem")):
             pcid, emaid = path.parent.name, path.name.partition("-")[0]
             try:
                 leaf = load_certificate(load_bundle(path, self._passphrase).leaf)
             except V2GError as error:
-                yield Entry(pcid=pcid, emaid=emaid, file=path, problem=str(error))
+                yield PoolEntry(pcid=pcid, emaid=emaid, file=path, problem=str(error))
             else:
-                yield Entry(pcid=pcid, emaid=emaid, file=path, not_after=leaf.not_valid_after_utc)
+                yield PoolEntry(pcid=pcid, emaid=emaid, file=path, not_after=leaf.not_valid_after_utc)
 
     def remove(self, pcid: str, emaid: str) -> int:
         """Remove a contract from the pool; return how many certificates it had there."""

@@ -15,7 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509 import ocsp
 
-from csms.tokens.rules import Chain, normalise
+from csms.tokens.rules import ChainVerdict, normalise
 from v2g.errors import CertificateError, RevocationError
 from v2g.ocpp.messages.base import CertificateHashData, OCSPRequestData
 from v2g.pki.certificates import chain_from_pem, key_kind, load_certificate
@@ -63,7 +63,7 @@ class Verdict(msgspec.Struct, frozen=True):
     `unproven`: why the leaf's revocation status is unknown; empty if known.
     """
 
-    chain: Chain
+    chain: ChainVerdict
     reason: str = ""
     questions: tuple[Question, ...] = ()
     path: VerifiedChain | None = None
@@ -92,12 +92,12 @@ def assess(
             try:
                 question = question_about(data, anchors)
             except CertificateError as error:
-                return Verdict(Chain.BROKEN, str(error))
+                return Verdict(ChainVerdict.BROKEN, str(error))
             if _is_revoked(question.serial, question.issuer, anchors):
-                return Verdict(Chain.REVOKED, f"revoked: certificate {data.serial_number}")
+                return Verdict(ChainVerdict.REVOKED, f"revoked: certificate {data.serial_number}")
             questions.append(question)
-        return Verdict(Chain.VALID, questions=tuple(questions))
-    return Verdict(Chain.ABSENT, "no certificate was sent")
+        return Verdict(ChainVerdict.VALID, questions=tuple(questions))
+    return Verdict(ChainVerdict.ABSENT, "no certificate was sent")
 
 
 def conclude(
@@ -108,7 +108,7 @@ def conclude(
     A leaf whose revocation status is unknown is VALID with `accept_unknown`, else BROKEN
     (C07.FR.17). For CAs only a revocation counts, since few responders cover them.
     """
-    if verdict.chain is not Chain.VALID:
+    if verdict.chain is not ChainVerdict.VALID:
         return verdict
     unproven = ""
     if verdict.path is not None:
@@ -121,7 +121,7 @@ def conclude(
         leaf, *authorities = decide_revocation(verdict.path, evidence, at=at, policy=RevocationPolicy()).findings
         for finding in (leaf, *authorities):
             if finding.reason == "revoked":
-                return Verdict(Chain.REVOKED, f"revoked: {finding.message}")
+                return Verdict(ChainVerdict.REVOKED, f"revoked: {finding.message}")
         if leaf.reason is not None:
             unproven = f"{leaf.reason}: {leaf.message}"
     for place, question in enumerate(verdict.questions if verdict.path is None else ()):
@@ -129,11 +129,11 @@ def conclude(
             check_answer(question, answers.get(question.request) or b"", at)
         except RevocationError as error:
             if error.reason == "revoked":
-                return Verdict(Chain.REVOKED, f"revoked: {error}")
+                return Verdict(ChainVerdict.REVOKED, f"revoked: {error}")
             if place == 0 and not _is_cleared(question, anchors, at):
                 unproven = f"{error.reason}: {error}"
     if unproven and not accept_unknown:
-        return Verdict(Chain.BROKEN, unproven, unproven=unproven)
+        return Verdict(ChainVerdict.BROKEN, unproven, unproven=unproven)
     return msgspec.structs.replace(verdict, unproven=unproven) if unproven else verdict
 
 
@@ -165,14 +165,16 @@ def _assess_chain(emaid: str, pem: str, anchors: Anchors, at: datetime, seen: Se
         )
         named = normalise("eMAID", verified.emaid)
     except CertificateError as error:
-        return Verdict(Chain.EXPIRED if error.reason == "expired" else Chain.BROKEN, f"{error.reason}: {error}")
+        return Verdict(
+            ChainVerdict.EXPIRED if error.reason == "expired" else ChainVerdict.BROKEN, f"{error.reason}: {error}"
+        )
     if named != normalise("eMAID", emaid):
-        return Verdict(Chain.BROKEN, f"the certificate is for {named}")
+        return Verdict(ChainVerdict.BROKEN, f"the certificate is for {named}")
     try:
         questions = questions_about(verified, anchors)
     except RevocationError as error:
-        return Verdict(Chain.REVOKED, f"revoked: {error}")
-    return Verdict(Chain.VALID, questions=questions, path=verified)
+        return Verdict(ChainVerdict.REVOKED, f"revoked: {error}")
+    return Verdict(ChainVerdict.VALID, questions=questions, path=verified)
 
 
 def charger_fault(chain: Sequence[bytes], anchors: Anchors, at: datetime) -> str:
@@ -277,7 +279,7 @@ Status = Literal["Good", "Revoked", "Unknown", "Failed"]
 _REASONS: Final[dict[str, Status]] = {"revoked": "Revoked", "unknown": "Unknown"}
 
 
-class Finding(msgspec.Struct, frozen=True):
+class StatusFinding(msgspec.Struct, frozen=True):
     """Status of a certificate from a responder or list, and its validity (None: not stated)."""
 
     status: Status
@@ -286,28 +288,28 @@ class Finding(msgspec.Struct, frozen=True):
 
 _PORTS: Final = {"http": 80, "https": 443}
 
-FAILED: Final = Finding("Failed")
+FAILED: Final = StatusFinding("Failed")
 
 
-def read_answer(answer: bytes, question: Question, at: datetime) -> Finding:
+def read_answer(answer: bytes, question: Question, at: datetime) -> StatusFinding:
     """Return the status in a responder's answer; Failed for an untrusted one."""
     try:
         check_answer(question, answer, at)
     except RevocationError as error:
         status = _REASONS.get(error.reason, "Failed")
-        return Finding(status, None if status == "Failed" else _until(answer))
-    return Finding("Good", _until(answer))
+        return StatusFinding(status, None if status == "Failed" else _until(answer))
+    return StatusFinding("Good", _until(answer))
 
 
-def read_list(data: bytes, question: Question, at: datetime) -> Finding:
+def read_list(data: bytes, question: Question, at: datetime) -> StatusFinding:
     """Return the status in a revocation list; Failed for an untrusted one."""
     try:
         found = load_crl(data)
         until = found.crl.next_update_utc
         check_serial(found, question.serial, question.issuer, at)
     except RevocationError as error:
-        return Finding("Revoked", until) if error.reason == "revoked" else FAILED
-    return Finding("Good", until)
+        return StatusFinding("Revoked", until) if error.reason == "revoked" else FAILED
+    return StatusFinding("Good", until)
 
 
 def may_ask(url: str, allowed: Sequence[str]) -> bool:

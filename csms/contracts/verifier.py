@@ -6,7 +6,7 @@ from typing import Final
 
 from csms.config import Trust
 from csms.contracts.rules import Verdict, assess, conclude, questions_about
-from csms.tokens.rules import Chain
+from csms.tokens.rules import ChainVerdict
 from csms.trust.certificate_status import CertificateStatus
 from v2g.io.runtime.clock import Clock
 from v2g.observe import Observe, Scalar
@@ -39,7 +39,7 @@ class ContractVerifier:
         """Return the verdict on a station's data for `emaid`. Never raises."""
         at, anchors = self._clock.now(), self._status.anchors
         verdict = assess(emaid, pem, hash_data, anchors, at, seen=self._seen)
-        if verdict.chain is not Chain.VALID:
+        if verdict.chain is not ChainVerdict.VALID:
             return verdict
         questions = verdict.questions
         found = await asyncio.gather(*(self._status.ask(question) for question in questions))
@@ -47,10 +47,10 @@ class ContractVerifier:
         verdict = conclude(verdict, answers, anchors, at, accept_unknown=self._accept_unknown)
         if verdict.unproven:
             reason = verdict.unproven if self._status.may_ask(questions[0]) else f"{verdict.unproven}; {_NOBODY}"
-            if verdict.chain is not Chain.VALID:
+            if verdict.chain is not ChainVerdict.VALID:
                 return Verdict(verdict.chain, reason)
             self._note_unknown((questions[0].issuer.subject.public_bytes(), questions[0].serial), emaid, reason)
-        if verdict.chain is Chain.VALID and verdict.path is not None:
+        if verdict.chain is ChainVerdict.VALID and verdict.path is not None:
             if len(self._seen) >= _MAX_SEEN:
                 self._seen.clear()
             self._seen.update(verdict.path.serials)

@@ -33,7 +33,7 @@ _CHUNK: Final = 500
 _MAX_LINE: Final = 64 * 2**20
 
 
-class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="header"):
+class BackupHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="header"):
     """First line: the format, and the revision of the schema."""
 
     format: str
@@ -62,7 +62,7 @@ class End(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="end"):
     sha256: str
 
 
-Line = Header | TableStart | Rows | End
+Line = BackupHeader | TableStart | Rows | End
 
 _encode = msgspec.json.Encoder().encode
 
@@ -122,7 +122,7 @@ def restore(url: str, source: Path) -> int:
     try:
         with gzip.open(source) as file:
             header = _line(file.readline(_MAX_LINE))
-            if not isinstance(header, Header) or header.format != _FORMAT:
+            if not isinstance(header, BackupHeader) or header.format != _FORMAT:
                 raise CodecError(f"{source}: not a backup of this program")
             file.seek(0)
             migrate(engine, header.revision)
@@ -147,8 +147,8 @@ def restore(url: str, source: Path) -> int:
     return rows
 
 
-def _lines(connection: Connection) -> Iterator[Header | TableStart | Rows]:
-    yield Header(_FORMAT, HEAD)
+def _lines(connection: Connection) -> Iterator[BackupHeader | TableStart | Rows]:
+    yield BackupHeader(_FORMAT, HEAD)
     for each in metadata.sorted_tables:
         binary = tuple(str(c.name) for c in each.columns if isinstance(c.type, LargeBinary))
         boolean = tuple(str(c.name) for c in each.columns if isinstance(c.type, Boolean))

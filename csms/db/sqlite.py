@@ -44,7 +44,7 @@ def sqlite_engine(address: URL, pool_size: int) -> Engine:
     return engine
 
 
-class Checkpoints:
+class WalCheckpoints:
     """Checkpoints the log, beside the writer, until `close`."""
 
     def __init__(self, engine: Engine) -> None:

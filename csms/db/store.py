@@ -24,7 +24,7 @@ from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from csms.db.group_commit import GroupCommit, as_store_error
-from csms.db.sqlite import READS, Checkpoints, sqlite_engine
+from csms.db.sqlite import READS, WalCheckpoints, sqlite_engine
 from csms.telemetry.tables import VALUES, telemetry
 from v2g.errors import ConfigError, StoreError
 from v2g.io.storage.journal_file import sync_directory
@@ -75,7 +75,7 @@ class Store:
             raise
         self._reading = self.engine.execution_options(**{READS: True})
         self._readers = ThreadPoolExecutor(max_workers=_READERS, thread_name_prefix="store-reader")
-        self._checkpoints = Checkpoints(self.engine) if self.engine.dialect.name == "sqlite" else None
+        self._checkpoints = WalCheckpoints(self.engine) if self.engine.dialect.name == "sqlite" else None
         self._writer = GroupCommit(self.engine)
         self._looker = GroupCommit(self._reading)
 

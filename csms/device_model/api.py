@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from csms.accounts.rules import Permission
 from csms.device_model import store as rows
 from csms.device_model import work as device_model
-from csms.device_model.rules import Key
+from csms.device_model.rules import VariableKey
 from csms.http.call import Call
 from csms.http.operations import Page, get, to_station
 from csms.http.parameters import EvseId, Number, OneStation, Paged, StationId, page_of, shown
@@ -29,7 +29,7 @@ from v2g.ocpp.messages.provisioning import (
 _HEARTBEAT = {"component": {"name": "OCPPCommCtrlr"}, "variable": {"name": "HeartbeatInterval"}}
 
 
-class DeviceVariable(Key, frozen=True, kw_only=True):
+class DeviceVariable(VariableKey, frozen=True, kw_only=True):
     """An attribute of a variable as last reported; `after_reboot`: its value after the next boot."""
 
     value: str | None

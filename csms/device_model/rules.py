@@ -27,7 +27,7 @@ class Limit(msgspec.Struct, frozen=True):
     octets: int | None = None
 
 
-class Key(msgspec.Struct, frozen=True):
+class VariableKey(msgspec.Struct, frozen=True):
     """One attribute of one variable; 0 and "" stand for none."""
 
     component: str
@@ -39,10 +39,10 @@ class Key(msgspec.Struct, frozen=True):
     attribute: str
 
 
-def key_of(component: Component, variable: Variable, attribute: str | None) -> Key:
+def key_of(component: Component, variable: Variable, attribute: str | None) -> VariableKey:
     """Return the key in a message; an omitted attribute is Actual."""
     evse = component.evse
-    return Key(
+    return VariableKey(
         component.name,
         component.instance or "",
         evse.id if evse is not None else 0,
@@ -120,7 +120,7 @@ def without_secrets(value: object) -> object:
 
 def check_distinct(data: Iterable[SetVariableData]) -> None:
     """Raise RefusedError (`duplicate`) when one variable is to be set twice (B05.FR.13)."""
-    seen = set[Key]()
+    seen = set[VariableKey]()
     for each in data:
         key = key_of(each.component, each.variable, each.attribute_type)
         if key in seen:

@@ -12,8 +12,8 @@ from csms.firmware.rules import (
     ABSENT_AFTER_S,
     CampaignPlan,
     CampaignState,
+    CampaignStep,
     Member,
-    Step,
     assign,
     begin,
     check,
@@ -222,7 +222,7 @@ class _Scene(NamedTuple):
     zone: str
 
 
-def _decide(connection: Connection, campaign: Campaign, scene: _Scene) -> tuple[Step, list[tuple[Member, int]]]:
+def _decide(connection: Connection, campaign: Campaign, scene: _Scene) -> tuple[CampaignStep, list[tuple[Member, int]]]:
     """Return the next step, and the members that have changed, with the time of their last change.
 
     Read-only, beside the writer, since there are many members.
@@ -260,7 +260,7 @@ def _decide(connection: Connection, campaign: Campaign, scene: _Scene) -> tuple[
         finished = campaign.state == "Finished"
         found = step(plan, members, free, now_ms, held=held, absent=absent, finished=finished)
     if campaign.state == "Paused" and found.state == "Running":
-        return Step("Paused", campaign.reason), changed
+        return CampaignStep("Paused", campaign.reason), changed
     if found.state == {"Finished": "Running", "Halted": "RollingBack"}.get(campaign.state):  # one came back online
         found = found._replace(state=campaign.state, reason=campaign.reason)
     return found, changed
@@ -298,7 +298,7 @@ def _zones(connection: Connection) -> dict[str, str]:
 
 
 def _note(
-    connection: Connection, campaign: Campaign, found: Step, changed: list[tuple[Member, int]], now_ms: int
+    connection: Connection, campaign: Campaign, found: CampaignStep, changed: list[tuple[Member, int]], now_ms: int
 ) -> bool:
     """Store what was decided; return whether that changed the campaign's state."""
     for member, seen_ms in changed:

@@ -130,7 +130,7 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
         return self.back or self.state == "Failed"
 
 
-class Health(NamedTuple):
+class StationHealth(NamedTuple):
     """What is known of a station since its installation. `heard_ms` (UTC): until when it was connected, or the back end
     was not."""
 
@@ -139,7 +139,7 @@ class Health(NamedTuple):
     heard_ms: int
 
 
-class Step(NamedTuple):
+class CampaignStep(NamedTuple):
     """The next step: the campaign's `state` with the `reason`, and the stations whose attempt begins."""
 
     state: CampaignState
@@ -179,7 +179,7 @@ def step(
     held: Collection[str] = frozenset(),
     absent: Collection[str] = frozenset(),
     finished: bool = False,
-) -> Step:
+) -> CampaignStep:
     """Return what a running campaign does next, or one that has `finished` without those that were offline.
 
     `held`: stations that must not be disturbed now, unless forced. `absent`: stations that are offline.
@@ -194,7 +194,7 @@ def step(
     if plan.test.stops(failed, settled + under_way) or (
         settled >= plan.min_settled and failed > plan.max_failure_rate * settled
     ):
-        return Step("Halted" if plan.rollback is None else "RollingBack", _failures(members, settled))
+        return CampaignStep("Halted" if plan.rollback is None else "RollingBack", _failures(members, settled))
     start = []
     open_ = _open(plan, members, absent, now_ms)
     begun = sum(each.begun_ms > max(0, now_ms - DAY_MS) for each in members)
@@ -206,9 +206,9 @@ def step(
             new -= not each.begun_ms
             start.append(each.station_id)
     if any(_awaited(each, absent) for each in members):
-        return Step("Running", "", tuple(start[: _free(plan, members)]))
+        return CampaignStep("Running", "", tuple(start[: _free(plan, members)]))
     reason = f"{installed} of {len(members)} stations installed it"
-    return Step("Finished", ", ".join((reason, *([_failures(members)] if failed else ()), *_missing(members))))
+    return CampaignStep("Finished", ", ".join((reason, *([_failures(members)] if failed else ()), *_missing(members))))
 
 
 def step_back(
@@ -220,16 +220,16 @@ def step_back(
     held: Collection[str] = frozenset(),
     absent: Collection[str] = frozenset(),
     reason: str = "",
-) -> Step:
+) -> CampaignStep:
     """Return what a campaign does next that takes its stations back; `reason`: why it does so."""
     reason = reason.partition("; ")[0]
     back = [each for each in members if each.back]
     ready = [each.station_id for each in _ready(back, connected, held, now_ms)]
     if any(_awaited(each, absent) for each in back) or any(each.state == "Working" for each in members):
-        return Step("RollingBack", reason, tuple(ready[: _free(plan, members)]))
+        return CampaignStep("RollingBack", reason, tuple(ready[: _free(plan, members)]))
     reverted = sum(each.state == "Reverted" for each in back)
     course = ", ".join((f"{reverted} of {len(back)} stations went back", *_missing(back)))
-    return Step("Halted", f"{reason}; {course}".removeprefix("; "))
+    return CampaignStep("Halted", f"{reason}; {course}".removeprefix("; "))
 
 
 def _awaited(member: Member, absent: Collection[str]) -> bool:
@@ -342,7 +342,7 @@ def hear(plan: CampaignPlan, member: Member, status: str, now_ms: int) -> Member
     return _fail(plan, reported, now_ms, hopeless=status in _HOPELESS)
 
 
-def judge(plan: CampaignPlan, member: Member, health: Health, now_ms: int) -> Member:
+def judge(plan: CampaignPlan, member: Member, health: StationHealth, now_ms: int) -> Member:
     """Return a watched member as failed or well, or unchanged while that is open (R137).
 
     One that is away at the end of its watch has failed when nothing was heard of it for as long as a watch.

@@ -29,8 +29,8 @@ from csms.firmware.rules import (
     SCHEDULED,
     CampaignPlan,
     CampaignState,
-    Health,
     Member,
+    StationHealth,
 )
 from csms.stations.tables import stations
 from csms.transactions.rules import Dated
@@ -170,12 +170,12 @@ def change_waiting(connection: Connection, campaign_id: int, station_id: str, va
 _MANY: Final = 500
 
 
-def health(connection: Connection, since_ms: Mapping[str, int]) -> dict[str, Health]:
+def health(connection: Connection, since_ms: Mapping[str, int]) -> dict[str, StationHealth]:
     """Return what stations have reported since a time of each (UTC ms): boots, and how sessions ended.
 
     Sessions have failed when more ended by a fault than otherwise.
     """
-    found: dict[str, Health] = {}
+    found: dict[str, StationHealth] = {}
     names = sorted(since_ms)
     for first in range(0, len(names), _MANY):
         some = names[first : first + _MANY]
@@ -192,7 +192,7 @@ def health(connection: Connection, since_ms: Mapping[str, int]) -> dict[str, Hea
                 ended[row.station_id] = ended.get(row.station_id, 0) + (1 if failed else -1)
         for row in connection.execute(select(stations).where(stations.c.station_id.in_(some))):
             crashed = (row.booted_ms or 0) > since_ms[row.station_id] and row.boot_reason not in REQUESTED_BOOTS
-            found[row.station_id] = Health(crashed, ended.get(row.station_id, 0) > 0, row.last_seen_ms)
+            found[row.station_id] = StationHealth(crashed, ended.get(row.station_id, 0) > 0, row.last_seen_ms)
     return found
 
 

@@ -5,7 +5,7 @@ from http import HTTPStatus
 from typing import Any
 
 from csms.books import api as books
-from csms.console.present import Line, chart, price
+from csms.console.present import ChartLine, chart, price
 from csms.console.visit import ROOT, Visit, action, page
 from csms.dispatch import api as dispatch
 from csms.fleets import api as fleets
@@ -84,7 +84,7 @@ def _course(
     if len(points) < 2:
         return None
     drawn = [
-        Line(label, "kW", [None if (watts := getattr(each, name)) is None else watts / 1000 for each in points])
+        ChartLine(label, "kW", [None if (watts := getattr(each, name)) is None else watts / 1000 for each in points])
         for name, label in labels.items()
     ]
     return chart(title, [each.at_ms for each in points], drawn)
@@ -115,7 +115,7 @@ def _prices(signal: TypedGridSignal | None) -> dict[str, object] | None:
         )
     )
     times = [*(slot.start_ms for slot in slots), slots[-1].start_ms + 1000 * slots[-1].duration_s]
-    drawn = [Line("Import", unit, imports, steps=True), Line("Feeding back", unit, exports, steps=True)]
+    drawn = [ChartLine("Import", unit, imports, steps=True), ChartLine("Feeding back", unit, exports, steps=True)]
     return chart("Prices of the grid signal", times, drawn)
 
 
@@ -208,8 +208,8 @@ def _planned_chart(plan: dict[str, Any]) -> dict[str, object] | None:
     sums = [sum(each["power_w"][at] for each in vehicles) / 1000 for at in range(len(edges) - 1)]
     grid = [power / 1000 for power in plan["grid_w"]]
     drawn = [
-        Line("Vehicles", "kW", [*sums, sums[-1]], steps=True),
-        Line("Grid connection", "kW", [*grid, grid[-1]], steps=True),
+        ChartLine("Vehicles", "kW", [*sums, sums[-1]], steps=True),
+        ChartLine("Grid connection", "kW", [*grid, grid[-1]], steps=True),
     ]
     return chart("The plan", edges, drawn)
 

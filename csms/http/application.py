@@ -40,7 +40,7 @@ class Application(Litestar):
         return plugins  # those for pydantic and attrs would import these packages (0.15 s)
 
 
-class Handler(HTTPRouteHandler):
+class RouteHandler(HTTPRouteHandler):
     """All routes of a path. Its function is that of other paths, too: Litestar would parse the signature for each."""
 
     __slots__ = ()
@@ -115,7 +115,7 @@ def _pages(folder: Path) -> ASGIApp:
 
 def _handler(path: str, operations: dict[str, Operation]) -> HTTPRouteHandler:
     methods: list[Any] = [*operations, OPTIONS]  # else Litestar adds a handler of its own to each path
-    return Handler(path, http_method=methods, status_code=200, opt={"operations": operations})(_answer)
+    return RouteHandler(path, http_method=methods, status_code=200, opt={"operations": operations})(_answer)
 
 
 async def _answer(request: HttpRequest) -> Answer:

@@ -17,7 +17,7 @@ from csms.ocpp.base import Services
 from csms.telemetry.ingest import Ingest
 from csms.telemetry.latest import LatestStates, StateExchange
 from csms.telemetry.workers import IngestWorkers
-from csms.webhooks.work import Webhooks
+from csms.webhooks.work import WebhookDeliveries
 
 if TYPE_CHECKING:  # loaded only if configured
     from csms.telemetry.subscriber import TelemetrySubscriber
@@ -75,7 +75,7 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
     ingest: Ingest
     latest: LatestStates
     history: History
-    webhooks: Webhooks
+    webhooks: WebhookDeliveries
     alerts: Alerts
     subscriber: "TelemetrySubscriber | None" = None
     streams: Streams = msgspec.field(default_factory=Streams)
@@ -85,7 +85,7 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
 
 def make_backend(services: Services, workers: IngestWorkers | None = None) -> Backend:
     """Return the back end for the API. Its history and webhooks work once they run. `workers` store telemetry."""
-    webhooks = Webhooks(
+    webhooks = WebhookDeliveries(
         services.store,
         services.feed,
         services.clock,

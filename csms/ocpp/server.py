@@ -50,7 +50,7 @@ _ASKED_AT_ONCE: Final = 100
 _QUIET_S = 2.0  # a reconnected station may send nothing for a while
 
 
-class Session:
+class StationSession:
     """One connection of one station, from handshake to end; registered as its connection."""
 
     __slots__ = (
@@ -117,7 +117,7 @@ class Session:
         """Serve the station until the connection ends."""
         version = self._connection.version
         now_ms = self._services.clock.utc_ms()
-        contact = stations.Contact(self.station_id, f"ocpp{version}", now_ms)
+        contact = stations.StationContact(self.station_id, f"ocpp{version}", now_ms)
         known = await self._services.store.gather(stations.touch_all, contact)
         self._accepted = known == "Accepted" == self._admission.boot and self._answered is None
         self._quirks = quirks_of(*await self._services.store.look_up(stations.makes, self.station_id), self._own_quirks)
@@ -311,7 +311,9 @@ class Session:
             "serial_number": station.serial_number or "",
             "firmware": station.firmware_version or "",
         }
-        return await self._services.store.gather(stations.save_boots, stations.Boot(self.station_id, facts, now_ms))
+        return await self._services.store.gather(
+            stations.save_boots, stations.StationBoot(self.station_id, facts, now_ms)
+        )
 
     @property
     def _own_quirks(self) -> tuple[StationQuirks, ...]:
@@ -349,7 +351,7 @@ class StationServer:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._sessions: dict[Session, None] = {}
+        self._sessions: dict[StationSession, None] = {}
         self._servers: list[OcppServer] = []
         services.connections.apply = self._apply_decisions
         self.renewed: list[RenewedContext] = []
@@ -428,7 +430,7 @@ class StationServer:
         if admission is None:  # decided since the handshake
             await socket.close("not admitted", code=1008)
             return
-        session = Session(self._services, socket, admission, profile)
+        session = StationSession(self._services, socket, admission, profile)
         connections = self._services.connections
         older = connections.register(socket.identity, session)
         self._sessions[session] = None

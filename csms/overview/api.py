@@ -24,7 +24,7 @@ from csms.http.parameters import Paged, pages, shown
 from csms.http.problems import conflict
 from csms.nodes import store as nodes
 from csms.overview import store as rows
-from csms.overview.store import Flow, flow
+from csms.overview.store import PowerFlow, flow
 from csms.telemetry import store as telemetry
 from csms.telemetry.aggregates import AGGREGATES
 from csms.transactions import store as transactions
@@ -285,7 +285,7 @@ async def _grid(call: Call) -> list[Metric]:
     limits = () if signal is None else signal.limits_at(call.now_ms)
     states = sorted(await call.run(states_of, limits, 0, *call.services.shares.judges), key=lambda each: -each.left_w)
     tightest: dict[tuple[str, str], LimitState] = {(each.connection_point, each.direction): each for each in states}
-    flows = {each.connection_point: Flow(each.flow_w, each.unknown) for each in tightest.values()}
+    flows = {each.connection_point: PowerFlow(each.flow_w, each.unknown) for each in tightest.values()}
     flows = {str(ALL): everywhere} | flows
     return [
         gauge(

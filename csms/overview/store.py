@@ -60,7 +60,7 @@ class RunningPower(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, power_w=None, charging_state=None)
 
 
-class Flow(NamedTuple):
+class PowerFlow(NamedTuple):
     """The power of all running transactions, W, negative out of the vehicles: the sum of those whose power is known,
     and how many others there are."""
 
@@ -105,15 +105,15 @@ def inventory(connection: Connection, only: frozenset[str] | None = None) -> lis
     return [dict(row._mapping) for row in connection.execute(query)]
 
 
-def flow(connection: Connection, since_ms: int = 0) -> Flow:
+def flow(connection: Connection, since_ms: int = 0) -> PowerFlow:
     """Return the power of all running transactions by the last readings received since a time (UTC ms)."""
     return flow_of([each.watts for each in powers(connection, since_ms=since_ms)])
 
 
-def flow_of(powers: Sequence[Decimal | None]) -> Flow:
+def flow_of(powers: Sequence[Decimal | None]) -> PowerFlow:
     """Return the sum of powers, W, None for an unknown one."""
     known = [each for each in powers if each is not None]
-    return Flow(round(sum(known)), len(powers) - len(known))
+    return PowerFlow(round(sum(known)), len(powers) - len(known))
 
 
 def powers(connection: Connection, only: frozenset[str] | None = None, since_ms: int = 0) -> list[RunningPower]:

@@ -23,7 +23,7 @@ from csms.db.base import metadata, row_id, transaction_key
 from csms.db.bulk import insert_numbered
 from csms.remote_control.rules import OPEN, Order, covers, fulfilled
 from csms.reservations.rules import ACTIVE, Reservation
-from csms.stations.store import Status, save_connectors
+from csms.stations.store import ConnectorStatus, save_connectors
 from csms.stations.tables import connectors
 from csms.transactions.tables import transactions
 from v2g.ocpp.messages.authorization import IdToken
@@ -233,7 +233,7 @@ def fulfil_orders(connection: Connection, station_id: str, evse_id: int, connect
     return done
 
 
-def take_statuses(connection: Connection, reported: Sequence[tuple[Status, int]]) -> list[list[Order]]:
+def take_statuses(connection: Connection, reported: Sequence[tuple[ConnectorStatus, int]]) -> list[list[Order]]:
     """Store connectors' status, each with its time (UTC ms); return the orders fulfilled by it."""
     save_connectors(connection, [status for status, _ in reported])
     open_here = availability_orders.c.state.in_(OPEN) & availability_orders.c.station_id.in_(

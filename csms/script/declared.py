@@ -24,7 +24,7 @@ Damage = Literal[
 ]
 
 
-class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class ScriptedAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Answer to a station's request: the first matching one in the file that is not used up counts.
 
     `action` of the request (`*`: any) and conditions on its payload (`when`). `times`: how often, then the next one
@@ -88,7 +88,7 @@ class Expectation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     within_s: Seconds | None = None
 
 
-class Script(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class StationScript(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The whole file.
 
     Stations connect to `ws://host:port/<path>/<identity>`; with `certificate` and `key` (PEM) to `wss:`, with
@@ -109,7 +109,7 @@ class Script(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     duration_s: Seconds | None = None
     call_timeout_s: Seconds = 30.0
     strict: bool = True
-    answers: tuple[Answer, ...] = ()
+    answers: tuple[ScriptedAnswer, ...] = ()
     calls: tuple[Call, ...] = ()
     expect: tuple[Expectation, ...] = ()
 
@@ -127,9 +127,9 @@ class _Wrong(NamedTuple):
     hint: str = ""
 
 
-def read_script(text: str, name: str) -> Script:
+def read_script(text: str, name: str) -> StationScript:
     """Return a script; the suffix of `name` selects TOML or YAML. Raises ConfigError with the line."""
-    script = parse_config(text, Script, name=name)
+    script = parse_config(text, StationScript, name=name)
     for wrong in _problems(script):
         place = ".".join(wrong.where)
         raise ConfigError(f"{name}:{locate(text, wrong.where, name)}: {place}: {wrong.what}", hint=wrong.hint)
@@ -141,7 +141,7 @@ def call_name(call: Call, number: int) -> str:
     return call.name or f"{call.action or 'frame'} ({number + 1})"
 
 
-def _problems(script: Script) -> Iterator[_Wrong]:
+def _problems(script: StationScript) -> Iterator[_Wrong]:
     if not script.subprotocols:
         yield _Wrong(("subprotocols",), "empty", '["ocpp2.1", "ocpp2.0.1"] offers both')
     if (script.certificate is None) != (script.key is None):
@@ -161,7 +161,7 @@ def _problems(script: Script) -> Iterator[_Wrong]:
             yield _Wrong((*where, "at_most"), f"{expected.at_most} is less than at_least ({expected.at_least})")
 
 
-def _answer_problems(answer: Answer, where: tuple[str, ...], versions: tuple[Version, ...]) -> Iterator[_Wrong]:
+def _answer_problems(answer: ScriptedAnswer, where: tuple[str, ...], versions: tuple[Version, ...]) -> Iterator[_Wrong]:
     if answer.action != ANY:
         yield from _action_problems(answer.action, (*where, "action"), versions)
     yield from _condition_problems(answer.when, (*where, "when"))
@@ -180,7 +180,7 @@ def _answer_problems(answer: Answer, where: tuple[str, ...], versions: tuple[Ver
             yield from _payload_problems(payload, type_, version, (*where, "payload"))
 
 
-def answer_payload(answer: Answer, action: str, request: dict[str, object], utc_ms: int) -> dict[str, object]:
+def answer_payload(answer: ScriptedAnswer, action: str, request: dict[str, object], utc_ms: int) -> dict[str, object]:
     """Return the payload of an answer to a request."""
     if answer.do == "answer":
         return answer.payload

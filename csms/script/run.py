@@ -8,8 +8,8 @@ from typing import Final, Literal
 
 from msgspec.structs import replace
 
-from csms.script.declared import Script
-from csms.script.station import Check, CloseNow, Line, Report, ScriptedLine, SendText, report, settled
+from csms.script.declared import StationScript
+from csms.script.station import CloseNow, Line, ScriptCheck, ScriptedLine, ScriptReport, SendText, report, settled
 from v2g.errors import TransportError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.supervision import child
@@ -30,7 +30,7 @@ class ScriptedBackEnd:
 
     def __init__(
         self,
-        script: Script,
+        script: StationScript,
         tell: Tell,
         ready: Callable[[int], None] = lambda _port: None,
         on_frame: OnFrame = lambda _socket, _way, _text: None,
@@ -43,9 +43,9 @@ class ScriptedBackEnd:
         self._begin = self._clock.monotonic()
         self._lines: dict[str, ScriptedLine] = {}
         self._over = asyncio.Event()
-        self._failures: list[Check] = []
+        self._failures: list[ScriptCheck] = []
 
-    async def run(self) -> Report:
+    async def run(self) -> ScriptReport:
         """Serve until the script is over; return its report. Raises TransportError, KeyAccessError."""
         script = self._script
         context = None
@@ -80,7 +80,7 @@ class ScriptedBackEnd:
         """End it now."""
         self._over.set()
 
-    def report(self) -> Report:
+    def report(self) -> ScriptReport:
         """Return the present report."""
         found = report(self._script, self._lines.values(), self._clock.monotonic())
         return replace(found, checks=(*found.checks, *self._failures))
@@ -115,7 +115,7 @@ class ScriptedBackEnd:
         except Exception as error:  # noqa: BLE001 - a run whose judge has failed must not pass
             _log.exception("%s", socket.identity)
             what = f"{type(error).__name__}: {error}"[:200]
-            self._failures.append(Check(socket.identity, "the test tool works", ok=False, detail=what))
+            self._failures.append(ScriptCheck(socket.identity, "the test tool works", ok=False, detail=what))
         finally:
             coming.cancel()
             if line.disconnected(connection, self._clock.monotonic()):

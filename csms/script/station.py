@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from csms.cluster.frames import presentable
-from csms.script.declared import ANY, Answer, Call, Expectation, Script, answer_payload, call_name
+from csms.script.declared import ANY, Call, Expectation, ScriptedAnswer, StationScript, answer_payload, call_name
 from csms.script.payloads import matches, response_payload, unmet
 from v2g import typed_json
 from v2g.errors import OcppError
@@ -70,7 +70,7 @@ class _Open(NamedTuple):
     expires: float
 
 
-class Watch:
+class ExpectationWatch:
     """Progress of an expectation."""
 
     def __init__(self, expected: Expectation) -> None:
@@ -104,13 +104,13 @@ class Watch:
 class ScriptedLine:
     """The back end's side of one station, over all its connections. `entropy(n)` returns n random bytes for ids."""
 
-    def __init__(self, script: Script, station_id: str, entropy: Callable[[int], bytes]) -> None:
+    def __init__(self, script: StationScript, station_id: str, entropy: Callable[[int], bytes]) -> None:
         self.station_id: Final = station_id
         self.version: Version = script.versions[0]
         self.requests: Final[Counter[str]] = Counter()
         self.problems: Final[list[str]] = []
         self.calls: Final = [CallState(call, call_name(call, number)) for number, call in enumerate(script.calls)]
-        self.watches: Final = [Watch(expected) for expected in script.expect]
+        self.watches: Final = [ExpectationWatch(expected) for expected in script.expect]
         self._script = script
         self._entropy = entropy
         self._uses = [0] * len(script.answers)
@@ -237,7 +237,7 @@ class ScriptedLine:
             if self._script.default == "not_supported":
                 self._error(identifier, "NotSupported", "by the script", now, 0.0)
                 return 0.0
-            answer = Answer(action=ANY, do=self._script.default)
+            answer = ScriptedAnswer(action=ANY, do=self._script.default)
         match answer.do:
             case "silent":
                 self._log(".", f"{action} is not answered")
@@ -252,7 +252,7 @@ class ScriptedLine:
                 self._send(now + answer.delay_s, f"{action} {short(content)}", [CALLRESULT, identifier, content])
         return answer.delay_s
 
-    def _chosen(self, action: str, payload: dict[str, object]) -> Answer | None:
+    def _chosen(self, action: str, payload: dict[str, object]) -> ScriptedAnswer | None:
         for number, answer in enumerate(self._script.answers):
             used_up = answer.times is not None and self._uses[number] >= answer.times
             if not used_up and answer.action in (action, ANY) and matches(answer.when, payload):
@@ -260,12 +260,14 @@ class ScriptedLine:
                 return answer
         return None
 
-    def _content(self, answer: Answer, action: str, payload: dict[str, object]) -> dict[str, object]:
+    def _content(self, answer: ScriptedAnswer, action: str, payload: dict[str, object]) -> dict[str, object]:
         if answer.do == "reject" and response_payload(action, payload, good=False, utc_ms=self._utc_ms) is None:
             return response_payload(action, payload, good=True, utc_ms=self._utc_ms) or {}  # cannot reject: `default`
         return answer_payload(answer, action, payload, self._utc_ms)
 
-    def _damage(self, identifier: str, action: str, payload: dict[str, object], answer: Answer, now: float) -> None:
+    def _damage(
+        self, identifier: str, action: str, payload: dict[str, object], answer: ScriptedAnswer, now: float
+    ) -> None:
         content = response_payload(action, payload, good=True, utc_ms=self._utc_ms) or {}
         frame: list[object] = [CALLRESULT, identifier, content]
         text = ""
@@ -405,7 +407,7 @@ def short(payload: object) -> str:
     return text if len(text) <= _WIDTH else text[: _WIDTH - 3] + "..."
 
 
-class Check(msgspec.Struct, frozen=True):
+class ScriptCheck(msgspec.Struct, frozen=True):
     """One check, and its result."""
 
     station: str
@@ -414,10 +416,10 @@ class Check(msgspec.Struct, frozen=True):
     detail: str = ""
 
 
-class Report(msgspec.Struct, frozen=True):
+class ScriptReport(msgspec.Struct, frozen=True):
     """A run: its checks, and how many requests of each action each station sent."""
 
-    checks: tuple[Check, ...]
+    checks: tuple[ScriptCheck, ...]
     requests: dict[str, dict[str, int]]
 
     @property
@@ -426,16 +428,16 @@ class Report(msgspec.Struct, frozen=True):
         return all(check.ok for check in self.checks)
 
 
-def report(script: Script, lines: Iterable[ScriptedLine], now: float) -> Report:
+def report(script: StationScript, lines: Iterable[ScriptedLine], now: float) -> ScriptReport:
     """Return the report if the run ends now."""
     lines = list(lines)
     checks = [check for line in lines for check in _checks(script, line, now)]
     if not lines:
-        checks = [Check("", "a station connects", ok=False, detail="none did")]
-    return Report(tuple(checks), {line.station_id: dict(sorted(line.requests.items())) for line in lines})
+        checks = [ScriptCheck("", "a station connects", ok=False, detail="none did")]
+    return ScriptReport(tuple(checks), {line.station_id: dict(sorted(line.requests.items())) for line in lines})
 
 
-def settled(script: Script, lines: Iterable[ScriptedLine], now: float) -> bool:
+def settled(script: StationScript, lines: Iterable[ScriptedLine], now: float) -> bool:
     """Return whether the report is final, apart from further errors.
 
     A script without calls and expectations is never final; one with `at_most` only at the end of its
@@ -452,7 +454,7 @@ def settled(script: Script, lines: Iterable[ScriptedLine], now: float) -> bool:
     )
 
 
-def _checks(script: Script, line: ScriptedLine, now: float) -> Iterator[Check]:
+def _checks(script: StationScript, line: ScriptedLine, now: float) -> Iterator[ScriptCheck]:
     for state in line.calls:
         yield _call(line.station_id, state)
     for watch in line.watches:
@@ -460,25 +462,25 @@ def _checks(script: Script, line: ScriptedLine, now: float) -> Iterator[Check]:
     if script.strict:
         detail = "; ".join(line.problems[:5])
         more = f"; and {len(line.problems) - 5} more" if len(line.problems) > 5 else ""
-        yield Check(
+        yield ScriptCheck(
             line.station_id, "frames conform to OCPP-J and the schemas", ok=not line.problems, detail=detail + more
         )
 
 
-def _call(station: str, state: CallState) -> Check:
+def _call(station: str, state: CallState) -> ScriptCheck:
     if not state.done and not state.problems:
         detail = "never sent" if state.sent == 0 else f"answered {state.answered} of {state.call.times} times"
-        return Check(station, state.name, ok=False, detail=detail)
-    return Check(station, state.name, ok=not state.problems, detail="; ".join(state.problems))
+        return ScriptCheck(station, state.name, ok=False, detail=detail)
+    return ScriptCheck(station, state.name, ok=not state.problems, detail="; ".join(state.problems))
 
 
-def _expectation(station: str, watch: Watch, now: float) -> Check:
+def _expectation(station: str, watch: ExpectationWatch, now: float) -> ScriptCheck:
     expected = watch.expected
     name = expected.name or expected.action
     if watch.met(now):
-        return Check(station, name, ok=True, detail=f"{watch.count} times")
+        return ScriptCheck(station, name, ok=True, detail=f"{watch.count} times")
     if watch.since is None:
-        return Check(station, name, ok=False, detail=f"{expected.after} was never sent")
+        return ScriptCheck(station, name, ok=False, detail=f"{expected.after} was never sent")
     wanted = f"at least {expected.at_least}"
     if expected.at_most is not None:
         wanted += f", at most {expected.at_most}"
@@ -486,4 +488,4 @@ def _expectation(station: str, watch: Watch, now: float) -> Check:
         wanted += f" within {expected.within_s:g} s"
     late = watch.reached is not None and watch.failed(now) and watch.count <= (expected.at_most or watch.count)
     after = f", after {watch.reached - watch.since:.1f} s" if late and watch.reached is not None else ""
-    return Check(station, name, ok=False, detail=f"{watch.count} times{after}; expected {wanted}")
+    return ScriptCheck(station, name, ok=False, detail=f"{watch.count} times{after}; expected {wanted}")

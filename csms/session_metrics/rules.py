@@ -39,7 +39,7 @@ _REMEMBERED: Final = 16
 _SECONDS: Final = 1e-3
 
 
-class Track(msgspec.Struct, frozen=True):
+class FigureTrack(msgspec.Struct, frozen=True):
     """One figure at one EVSE; of ratios its logarithm. `above` and `below` are the sums."""
 
     sessions: int = 0
@@ -50,14 +50,14 @@ class Track(msgspec.Struct, frozen=True):
     below: float = 0.0
 
 
-class StationState(msgspec.Struct, frozen=True):
+class StationTracks(msgspec.Struct, frozen=True):
     """Tracks by figure and EVSE, `contactor_close_s 1`; the last sessions, by EVSE, id and time."""
 
-    tracks: dict[str, Track] = {}
+    tracks: dict[str, FigureTrack] = {}
     last: tuple[str, ...] = ()
 
 
-class Judged(msgspec.Struct, frozen=True):
+class JudgedStation(msgspec.Struct, frozen=True):
     """How far a station is from before or from its kind, in standard deviations, and by which figure that is most."""
 
     value: float = 0.0
@@ -78,7 +78,7 @@ class SessionFigure(msgspec.Struct, frozen=True, kw_only=True):
     moved: float
 
 
-def taken(state: StationState, metrics: SessionMetrics) -> StationState | None:
+def taken(state: StationTracks, metrics: SessionMetrics) -> StationTracks | None:
     """Return the state after a session; None if that session is in it already."""
     key = f"{metrics.evse_id} {metrics.session_id} {metrics.at_ms}"
     if key in state.last:
@@ -88,17 +88,17 @@ def taken(state: StationState, metrics: SessionMetrics) -> StationState | None:
         if (value := metrics.values.get(name)) is not None:
             place = f"{name} {metrics.evse_id}"
             tracks[place] = _after(
-                tracks.get(place, Track()), metric, math.log(max(_SECONDS, value)) if metric.ratio else value
+                tracks.get(place, FigureTrack()), metric, math.log(max(_SECONDS, value)) if metric.ratio else value
             )
-    return StationState(tracks, (*state.last, key)[-_REMEMBERED:])
+    return StationTracks(tracks, (*state.last, key)[-_REMEMBERED:])
 
 
-def _after(track: Track, metric: Metric, value: float) -> Track:
+def _after(track: FigureTrack, metric: Metric, value: float) -> FigureTrack:
     sessions = track.sessions + 1
     if sessions <= REFERENCE:  # Welford's mean and sum of squares
         off = value - track.reference
         reference = track.reference + off / sessions
-        return Track(sessions, reference, track.squares + off * (value - reference), reference)
+        return FigureTrack(sessions, reference, track.squares + off * (value - reference), reference)
     shift = (value - track.reference) / max(metric.least, math.sqrt(track.squares / (REFERENCE - 1)))
     shift = max(-_CLIP, min(_CLIP, shift))
     return msgspec.structs.replace(
@@ -110,16 +110,16 @@ def _after(track: Track, metric: Metric, value: float) -> Track:
     )
 
 
-def drift(state: StationState) -> Judged:
+def drift(state: StationTracks) -> JudgedStation:
     """Return the largest sum of a station, with its figure's level before and now."""
-    return max((_drift(*each) for each in state.tracks.items()), key=lambda each: each.value, default=Judged())
+    return max((_drift(*each) for each in state.tracks.items()), key=lambda each: each.value, default=JudgedStation())
 
 
-def _drift(place: str, track: Track) -> Judged:
-    return Judged(max(track.above, track.below), _facts(place, track.recent, before=track.reference))
+def _drift(place: str, track: FigureTrack) -> JudgedStation:
+    return JudgedStation(max(track.above, track.below), _facts(place, track.recent, before=track.reference))
 
 
-def figures(state: StationState) -> tuple[SessionFigure, ...]:
+def figures(state: StationTracks) -> tuple[SessionFigure, ...]:
     """Return what is known of a station, by EVSE and figure."""
     found = [
         SessionFigure(
@@ -136,12 +136,12 @@ def figures(state: StationState) -> tuple[SessionFigure, ...]:
     return tuple(sorted(found, key=lambda each: (each.evse_id, each.figure)))
 
 
-def restarted(state: StationState) -> StationState:
+def restarted(state: StationTracks) -> StationTracks:
     """Return the state whose next sessions are the reference, such as after a repair; old ones still count as known."""
-    return StationState(last=state.last)
+    return StationTracks(last=state.last)
 
 
-def levels(state: StationState) -> dict[str, float]:
+def levels(state: StationTracks) -> dict[str, float]:
     """Return the recent level of each figure, over all EVSEs of which enough is known; of ratios the logarithm."""
     found: dict[str, list[float]] = {}
     for place, track in state.tracks.items():
@@ -150,9 +150,9 @@ def levels(state: StationState) -> dict[str, float]:
     return {name: sum(each) / len(each) for name, each in found.items()}
 
 
-def apart(state: StationState, others: Sequence[Mapping[str, float]]) -> Judged:
+def apart(state: StationTracks, others: Sequence[Mapping[str, float]]) -> JudgedStation:
     """Return how far the figure that differs most is from the `levels` of other stations of the same kind."""
-    worst = Judged()
+    worst = JudgedStation()
     for place, track in state.tracks.items():
         name = _name(place)
         known = [] if name is None else [each[name] for each in others if name in each]
@@ -162,7 +162,7 @@ def apart(state: StationState, others: Sequence[Mapping[str, float]]) -> Judged:
         wide = max(1.4826 * median(abs(each - middle) for each in known), 2 * METRICS[name].least)
         far = abs(track.recent - middle) / wide
         if far > worst.value:
-            worst = Judged(far, _facts(place, track.recent, kind=middle))
+            worst = JudgedStation(far, _facts(place, track.recent, kind=middle))
     return worst
 
 

@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 import msgspec
 from sqlalchemy import Connection, Row, insert, select, update
 
-from csms.session_metrics.rules import Judged, StationState, apart, drift, figures, levels, restarted, taken
+from csms.session_metrics.rules import JudgedStation, StationTracks, apart, drift, figures, levels, restarted, taken
 from csms.stations.tables import session_metrics, stations
 from v2g import typed_json
 from v2g.hardware.session_metrics import SessionMetrics
@@ -15,9 +15,9 @@ _OTHERS: Final = 200
 """Stations of a kind with which one is compared: those with the latest sessions."""
 
 _encode: Final = msgspec.json.Encoder().encode
-_state = typed_json.decoder(StationState).decode
+_state = typed_json.decoder(StationTracks).decode
 _levels = typed_json.decoder(dict[str, float]).decode
-_judged = typed_json.decoder(Judged).decode
+_judged = typed_json.decoder(JudgedStation).decode
 
 
 def take(connection: Connection, station_id: str, metrics: SessionMetrics, now_ms: int) -> bool:
@@ -26,7 +26,7 @@ def take(connection: Connection, station_id: str, metrics: SessionMetrics, now_m
     row = connection.execute(select(session_metrics).where(column.station_id == station_id).with_for_update()).first()
     query = select(made.vendor, made.model, made.firmware).where(made.station_id == station_id)
     kind = "\n".join(connection.execute(query).one_or_none() or ())
-    before = StationState() if row is None or row.kind != kind else _state(row.document)
+    before = StationTracks() if row is None or row.kind != kind else _state(row.document)
     state = taken(before, metrics)
     if state is None:
         return False
@@ -40,7 +40,7 @@ def take(connection: Connection, station_id: str, metrics: SessionMetrics, now_m
     return True
 
 
-def _judgement(state: StationState, differs: Judged, now_ms: int) -> dict[str, Any]:
+def _judgement(state: StationTracks, differs: JudgedStation, now_ms: int) -> dict[str, Any]:
     moved = drift(state)
     return {
         "changed_ms": now_ms,
@@ -58,7 +58,7 @@ def reset(connection: Connection, station_id: str, now_ms: int) -> None:
     here = session_metrics.c.station_id == station_id
     document = connection.execute(select(session_metrics.c.document).where(here).with_for_update()).scalar()
     if document is not None:
-        values = _judgement(restarted(_state(document)), Judged(), now_ms)
+        values = _judgement(restarted(_state(document)), JudgedStation(), now_ms)
         connection.execute(update(session_metrics).where(here).values(**values))
 
 
@@ -83,7 +83,7 @@ def _known(row: Row[Any]) -> dict[str, Any]:
 
 def beyond(
     connection: Connection, what: Literal["drift", "apart"], limit: float, most: int
-) -> Sequence[tuple[str, Judged]]:
+) -> Sequence[tuple[str, JudgedStation]]:
     """Return the stations whose `drift` or `apart` is beyond a limit."""
     column: Any = session_metrics.c
     query = select(column.station_id, column[f"{what}_by"]).where(column[what] > limit).order_by(column.station_id)

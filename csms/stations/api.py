@@ -62,7 +62,7 @@ class WhichStations(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True
 async def list_stations(call: Call, parameters: WhichStations) -> Page[Station]:
     """List the stations that ever connected, by identity."""
     connected = call.services.connections.connected()
-    wanted = rows.Filter(
+    wanted = rows.StationFilter(
         text=parameters.text,
         status=parameters.status,
         connected=connected if parameters.connected else None,

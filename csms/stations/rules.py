@@ -32,14 +32,14 @@ class ClockSettings(msgspec.Struct, frozen=True, kw_only=True):
     sources: tuple[str, ...] = ()
 
 
-class Mirror(msgspec.Struct, frozen=True):
+class ClockMirror(msgspec.Struct, frozen=True):
     """State of a station's clock: values, and its available sources (empty: not reported)."""
 
     values: Values
     sources: tuple[str, ...]
 
 
-def mirror_of(rows: Iterable[Mapping[str, Any]]) -> Mirror:
+def mirror_of(rows: Iterable[Mapping[str, Any]]) -> ClockMirror:
     """Return the state from the mirrored variables of ClockCtrlr; values for after a reboot count as set."""
     values: dict[tuple[str, str], str] = {}
     sources: tuple[str, ...] = ()
@@ -49,10 +49,10 @@ def mirror_of(rows: Iterable[Mapping[str, Any]]) -> Mirror:
             values[key] = row["after_reboot"] if row["after_reboot"] is not None else row["value"] or ""
             if key == ("TimeSource", ""):
                 sources = tuple(filter(None, (row["values_list"] or "").replace(" ", "").split(",")))
-    return Mirror(values, sources)
+    return ClockMirror(values, sources)
 
 
-def by_name(settings: ClockSettings, mirror: Mirror) -> dict[tuple[str, str], str]:
+def by_name(settings: ClockSettings, mirror: ClockMirror) -> dict[tuple[str, str], str]:
     """Return the settings for a station that may support time zones; none for one that does not."""
     found: dict[tuple[str, str], str] = {}
     if settings.zone and (not mirror.values or ("TimeZone", "") in mirror.values):
@@ -63,7 +63,7 @@ def by_name(settings: ClockSettings, mirror: Mirror) -> dict[tuple[str, str], st
     return _other(found, mirror)
 
 
-def by_offset(settings: ClockSettings, mirror: Mirror, now_ms: int) -> dict[tuple[str, str], str]:
+def by_offset(settings: ClockSettings, mirror: ClockMirror, now_ms: int) -> dict[tuple[str, str], str]:
     """Return the settings for a station that supports offsets only."""
     if not settings.zone:
         return {}
@@ -121,7 +121,7 @@ def data_of(values: Mapping[tuple[str, str], str]) -> Sequence[SetVariableData]:
     ]
 
 
-def _other(wanted: dict[tuple[str, str], str], mirror: Mirror) -> dict[tuple[str, str], str]:
+def _other(wanted: dict[tuple[str, str], str], mirror: ClockMirror) -> dict[tuple[str, str], str]:
     return {key: value for key, value in wanted.items() if not is_set(key, value, mirror.values.get(key))}
 
 

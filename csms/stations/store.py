@@ -13,7 +13,7 @@ _DELIVERED_MS: Final = 900_000
 """A station that stayed for so long has delivered what it kept while it was offline."""
 
 
-class Contact(NamedTuple):
+class StationContact(NamedTuple):
     """A station that has connected with a subprotocol, when (UTC ms)."""
 
     station_id: str
@@ -21,7 +21,7 @@ class Contact(NamedTuple):
     at_ms: int
 
 
-class Boot(NamedTuple):
+class StationBoot(NamedTuple):
     """A station's BootNotification, as columns, and the time (UTC ms) it arrived."""
 
     station_id: str
@@ -29,7 +29,7 @@ class Boot(NamedTuple):
     at_ms: int
 
 
-class Status(NamedTuple):
+class ConnectorStatus(NamedTuple):
     """A connector's status, and since when (UTC ms, by the station's clock)."""
 
     station_id: str
@@ -41,10 +41,10 @@ class Status(NamedTuple):
 
 def touch(connection: Connection, station_id: str, protocol: str, now_ms: int) -> str:
     """Mark a station as connected; return its previous boot status ("" for one that never booted)."""
-    return touch_all(connection, [Contact(station_id, protocol, now_ms)])[0]
+    return touch_all(connection, [StationContact(station_id, protocol, now_ms)])[0]
 
 
-def touch_all(connection: Connection, contacts: Sequence[Contact]) -> list[str]:
+def touch_all(connection: Connection, contacts: Sequence[StationContact]) -> list[str]:
     """Mark stations as connected, as `touch` does: after a restart, all connect at once."""
     column = stations.c
     query = select(column.station_id, column.boot_status, column.last_seen_ms, column.connected_ms, column.away_ms)
@@ -74,7 +74,9 @@ def makes(connection: Connection, station_ids: Sequence[str]) -> list[tuple[str,
     return [found.get(each, ("", "", "")) for each in station_ids]
 
 
-def _column(connection: Connection, column: Column[str], given: Sequence[Contact | Boot]) -> dict[str, str]:
+def _column(
+    connection: Connection, column: Column[str], given: Sequence[StationContact | StationBoot]
+) -> dict[str, str]:
     """Return the values of a column for the known ones of these stations."""
     query = select(stations.c.station_id, column).where(stations.c.station_id.in_({each.station_id for each in given}))
     return {row[0]: row[1] for row in connection.execute(query)}
@@ -87,7 +89,7 @@ def save_seen(connection: Connection, seen: Mapping[str, int]) -> None:
     connection.execute(work, [{"known": station_id, "heard_ms": at_ms} for station_id, at_ms in sorted(seen.items())])
 
 
-def save_boots(connection: Connection, boots: Sequence[Boot]) -> list[bool]:
+def save_boots(connection: Connection, boots: Sequence[StationBoot]) -> list[bool]:
     """Store BootNotifications; return whether the firmware of each has changed. Their facts have the same columns."""
     before = _column(connection, stations.c.firmware, boots)
     newest = {each.station_id: each for each in boots}.values()
@@ -113,10 +115,10 @@ def save_connector(
     connection: Connection, station_id: str, evse_id: int, connector_id: int, status: str, at_ms: int
 ) -> None:
     """Store a connector's status, unless a newer one is stored."""
-    save_connectors(connection, [Status(station_id, evse_id, connector_id, status, at_ms)])
+    save_connectors(connection, [ConnectorStatus(station_id, evse_id, connector_id, status, at_ms)])
 
 
-def save_connectors(connection: Connection, reported: Sequence[Status]) -> None:
+def save_connectors(connection: Connection, reported: Sequence[ConnectorStatus]) -> None:
     """Store connectors' status, as `save_connector` does."""
     query = select(*connectors.primary_key, connectors.c.changed_ms).where(
         connectors.c.station_id.in_({each.station_id for each in reported})
@@ -134,7 +136,7 @@ def save_connectors(connection: Connection, reported: Sequence[Status]) -> None:
 _CONNECTOR: Final = ("station_id", "evse_id", "connector_id", "status", "changed_ms")
 
 
-class Filter(NamedTuple):
+class StationFilter(NamedTuple):
     """Filter for stations: with `text` in their identity, a connector of this `status`, among those `connected` (None:
     any), and not among `others`."""
 
@@ -144,11 +146,11 @@ class Filter(NamedTuple):
     others: Collection[str] = frozenset()
 
 
-_ALL: Final = Filter()
+_ALL: Final = StationFilter()
 
 
 def list_page(
-    connection: Connection, after: str = "", limit: int = 1000, wanted: Filter = _ALL
+    connection: Connection, after: str = "", limit: int = 1000, wanted: StationFilter = _ALL
 ) -> list[dict[str, Any]]:
     """Return stations with their connectors, by identity: at most `limit` of those that come after `after`."""
     names = select(stations.c.station_id).where(stations.c.station_id > after).order_by(stations.c.station_id)

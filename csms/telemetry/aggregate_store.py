@@ -8,7 +8,7 @@ from sqlalchemy import Connection, delete, insert, select, tuple_, update
 
 from csms.db.bulk import append_rows
 from csms.db.leases import lock
-from csms.telemetry.aggregates import AGGREGATES, Aggregate, Aggregation, Boot, Interval, Sample, Segment
+from csms.telemetry.aggregates import AGGREGATES, Aggregate, Aggregation, Boot, BootSegment, Interval, SignalNumbers
 from csms.telemetry.seal import seal_of
 from csms.telemetry.tables import telemetry, telemetry_aggregates, telemetry_pending, telemetry_segments
 from csms.vehicles.store import numbers_in, within_run
@@ -23,7 +23,7 @@ MAX_RECORDS: Final = 2000
 _COLUMNS: Final = "ev", "width_s", "at_ms", "sealed", "document"
 
 _encode = msgspec.json.Encoder().encode
-_segment = typed_json.decoder(Segment).decode
+_segment = typed_json.decoder(BootSegment).decode
 _interval = typed_json.decoder(dict[str, Aggregate]).decode
 
 
@@ -49,7 +49,7 @@ def aggregate_pending(connection: Connection) -> int:
     for row in connection.execute(records.order_by(telemetry.c.ev, telemetry.c.boot, telemetry.c.seq)).all():
         document = seal.find(connection, row.document, row.ev, row.boot, row.seq)
         if document is not None:
-            aggregation.add(Sample(row.ev, row.boot, row.seq, row.at_ms, numbers_in(document)))
+            aggregation.add(SignalNumbers(row.ev, row.boot, row.seq, row.at_ms, numbers_in(document)))
     aggregation.finish()
     _add_intervals(connection, aggregation.intervals)
     segments = [
@@ -69,9 +69,9 @@ def aggregate_pending(connection: Connection) -> int:
     return len(ids)
 
 
-def _taken_segments(connection: Connection, boots: Sequence[Boot]) -> dict[Boot, list[Segment]]:
+def _taken_segments(connection: Connection, boots: Sequence[Boot]) -> dict[Boot, list[BootSegment]]:
     """Take the segments of boots out of the database."""
-    table, found, seal = telemetry_segments.c, dict[Boot, list[Segment]](), seal_of(connection)
+    table, found, seal = telemetry_segments.c, dict[Boot, list[BootSegment]](), seal_of(connection)
     for start in range(0, len(boots), STEP):
         here = tuple_(table.ev, table.boot).in_(boots[start : start + STEP])
         order = table.ev, table.boot, table.first_seq

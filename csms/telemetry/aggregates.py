@@ -4,8 +4,8 @@ A value holds until the next one of its signal, as long as no record between the
 and everything with each keyframe. So a mean weighs each value with the time that it held, and a gap has no weight.
 
 Parts are merged in any order, and each record counts once, when it is aggregated: later deletion of records changes
-nothing, and late records are added (R106). For that, each run of numbers without a gap has a `Segment`. Positions have
-no aggregates: they stay no longer than raw records.
+nothing, and late records are added (R106). For that, each run of numbers without a gap has a `BootSegment`. Positions
+have no aggregates: they stay no longer than raw records.
 """
 
 from collections.abc import Mapping, Sequence
@@ -67,7 +67,7 @@ class Aggregate(msgspec.Struct, array_like=True):
             self.last, (self.last_ms, self.last_boot, self.last_seq) = value, at
 
 
-class Sample(msgspec.Struct, frozen=True):
+class SignalNumbers(msgspec.Struct, frozen=True):
     """The numbers of one record, by signal."""
 
     ev: str
@@ -77,7 +77,7 @@ class Sample(msgspec.Struct, frozen=True):
     values: Mapping[str, float]
 
 
-class Held(msgspec.Struct, frozen=True, array_like=True):
+class HeldSignal(msgspec.Struct, frozen=True, array_like=True):
     """A value, and when it was measured in which record."""
 
     value: float
@@ -85,14 +85,14 @@ class Held(msgspec.Struct, frozen=True, array_like=True):
     seq: int
 
 
-class Segment(msgspec.Struct):
+class BootSegment(msgspec.Struct):
     """Records of a boot without a gap, all aggregated: when each signal has its first value (`begins`), and its last
     one (`ends`), which holds until the value that follows."""
 
     first_seq: int
     last_seq: int
     begins: dict[str, int]
-    ends: dict[str, Held]
+    ends: dict[str, HeldSignal]
 
     @property
     def at_ms(self) -> int:
@@ -104,23 +104,23 @@ class Aggregation:
     """Aggregates records: `intervals` are what to add to those that are known, by signal; `segments` replace those
     given."""
 
-    def __init__(self, segments: Mapping[Boot, Sequence[Segment]]) -> None:
+    def __init__(self, segments: Mapping[Boot, Sequence[BootSegment]]) -> None:
         """`segments` of the boots of the records, as they are known."""
         self.intervals: dict[Interval, dict[str, Aggregate]] = {}
         self.segments = {boot: list(each) for boot, each in segments.items()}
 
-    def add(self, sample: Sample) -> None:
+    def add(self, sample: SignalNumbers) -> None:
         """Add a record that is not yet aggregated; cheapest in their order."""
         boot = sample.ev, sample.boot
         of = self.segments.setdefault(boot, [])
         if not of or of[-1].last_seq + 1 != sample.seq:
-            of.append(Segment(sample.seq, sample.seq, {}, {}))
+            of.append(BootSegment(sample.seq, sample.seq, {}, {}))
         segment = of[-1]
         segment.last_seq = sample.seq
         for name, value in sample.values.items():
             if name in UNAGGREGATED:
                 continue
-            each = Held(value, sample.at_ms, sample.seq)
+            each = HeldSignal(value, sample.at_ms, sample.seq)
             if (before := segment.ends.get(name)) is None:
                 segment.begins[name] = sample.at_ms
             else:
@@ -136,7 +136,7 @@ class Aggregation:
         """Join segments that follow one another."""
         for boot, segments in self.segments.items():
             segments.sort(key=lambda each: each.first_seq)
-            joined: list[Segment] = []
+            joined: list[BootSegment] = []
             for each in segments:
                 if joined and joined[-1].last_seq + 1 == each.first_seq:
                     # append a segment to the one before it: the last values there hold until the
@@ -153,7 +153,7 @@ class Aggregation:
                     joined.append(each)
             segments[:] = joined
 
-    def _hold(self, boot: Boot, name: str, each: Held, until_ms: int) -> None:
+    def _hold(self, boot: Boot, name: str, each: HeldSignal, until_ms: int) -> None:
         ev, number = boot
         if until_ms - each.at_ms > LONGEST_HOLD_MS:
             return
@@ -166,7 +166,7 @@ class Aggregation:
                 found.held_ms += end_ms - at_ms
                 at_ms = end_ms
 
-    def _value(self, ev: str, name: str, width_ms: int, at_ms: int, boot: int, each: Held) -> Aggregate:
+    def _value(self, ev: str, name: str, width_ms: int, at_ms: int, boot: int, each: HeldSignal) -> Aggregate:
         """Return the aggregate of a time at which a value holds, with its extremes and last value."""
         interval = self.intervals.setdefault((ev, width_ms // 1000, at_ms - at_ms % width_ms), {})
         value, at = each.value, (at_ms, boot, each.seq)

@@ -22,8 +22,8 @@ from csms.telemetry import store as rows
 from csms.telemetry.aggregate_store import aggregate_pending, seal_plain
 from csms.telemetry.aggregates import AGGREGATES
 from csms.telemetry.latest import LatestStates
-from csms.telemetry.rules import Delivery, Outcome, Prepared, RecordKey, boot_of
-from csms.telemetry.workers import IngestWorkers, Reception, keep, receive
+from csms.telemetry.rules import Delivery, DeliveryOutcome, Prepared, RecordKey, boot_of
+from csms.telemetry.workers import DeliveryReception, IngestWorkers, keep, receive
 from csms.vehicles import store as values
 from v2g.errors import StoreError, TransportError
 from v2g.io.runtime.clock import Clock
@@ -53,7 +53,7 @@ OnStored = Callable[[Sequence[bytes]], None]
 """Called with newly stored records, as canonical JSON."""
 
 
-class Tally:
+class ReportLimiter:
     """Rate limiter of reports: the first at once, then at most one in `every_s`, with the accumulated count."""
 
     def __init__(self, every_s: float) -> None:
@@ -118,7 +118,7 @@ class Ingest:
         self._alerts = alerts
         self._sinks = (AGGREGATES, *sinks)
         self._workers = workers
-        self._alarms, self._stored = Tally(ALARM_S), Tally(STORED_S)
+        self._alarms, self._stored = ReportLimiter(ALARM_S), ReportLimiter(STORED_S)
         self._listeners: list[OnStored] = []
         self._checked: dict[RecordKey, None] = {}
 
@@ -126,7 +126,7 @@ class Ingest:
         """Call `listener` with every record stored here from now on."""
         self._listeners.append(listener)
 
-    async def receive(self, ev: str, payload: bytes) -> Reception:
+    async def receive(self, ev: str, payload: bytes) -> DeliveryReception:
         """Store a vehicle's delivery, behind power commands. Raises StoreError: nothing is stored, as far as known."""
         begun = self._clock.monotonic()
         if self._workers is None:
@@ -143,25 +143,25 @@ class Ingest:
             await self._report(reception.outcome, begun)
         return reception
 
-    async def store(self, delivery: Delivery) -> Outcome:
+    async def store(self, delivery: Delivery) -> DeliveryOutcome:
         """As `receive`, for a delivery that was read and checked, perhaps of several vehicles. Raises StoreError."""
         begun = self._clock.monotonic()
         outcome = await (self._keep(delivery) if self._workers is None else self._share_out(delivery))
         await self._report(outcome, begun)
         return outcome
 
-    async def _keep(self, delivery: Delivery) -> Outcome:
+    async def _keep(self, delivery: Delivery) -> DeliveryOutcome:
         async with self._precedence.report(len(delivery.elements)):
             return await keep(self._store, rows.Arrival(delivery, self._clock.utc_ms(), self._sinks))
 
-    async def _let_work(self, ev: str, payload: bytes, records: int) -> Reception:
+    async def _let_work(self, ev: str, payload: bytes, records: int) -> DeliveryReception:
         assert self._workers is not None
         async with self._precedence.report(max(1, records)):
             return await self._workers.receive(ev, payload, self._clock.utc_ms(), self._sinks)
 
-    async def _share_out(self, delivery: Delivery) -> Outcome:
+    async def _share_out(self, delivery: Delivery) -> DeliveryOutcome:
         """Give each vehicle's part to its worker."""
-        outcome = Outcome()
+        outcome = DeliveryOutcome()
         for ev in sorted({ev for ev, _ in delivery.boots}):
             part = [each for each in delivery.elements if boot_of(each)[0] == ev]
             payload = encode_delivery(encode_notice(e) if isinstance(e, Notice) else e.sent for e in part)
@@ -170,7 +170,7 @@ class Ingest:
             outcome.add(done)
         return outcome
 
-    async def _report(self, outcome: Outcome, begun: float) -> None:
+    async def _report(self, outcome: DeliveryOutcome, begun: float) -> None:
         """Count a delivery that came at `begun` (s, monotonic), report problems, and do what follows from records."""
         self._count(outcome, begun)
         for ev, boot, _ in outcome.conflicts[:1]:
@@ -190,7 +190,7 @@ class Ingest:
             self.refuse(ev, reason, len(outcome.refused))
         await self._follow(outcome.fresh, outcome.repeated)
 
-    def _count(self, outcome: Outcome, begun: float) -> None:
+    def _count(self, outcome: DeliveryOutcome, begun: float) -> None:
         metrics, now_ms = self._metrics, self._clock.utc_ms()
         metrics.delivery_stored(self._clock.monotonic() - begun)
         metrics.records_judged("stored", len(outcome.fresh))

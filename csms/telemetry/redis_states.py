@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from csms.db.store import Store
 from csms.telemetry.seal import TelemetrySeal, seal_of
-from csms.vehicles.rules import Reading, VehicleState
+from csms.vehicles.rules import StateReading, VehicleState
 from v2g import typed_json
 from v2g.errors import TransportError
 
@@ -121,7 +121,7 @@ def _document(state: VehicleState, seal: TelemetrySeal) -> bytes:
     )
 
 
-def _sealed(seal: TelemetrySeal, ev: str, name: str, reading: Reading) -> str:
+def _sealed(seal: TelemetrySeal, ev: str, name: str, reading: StateReading) -> str:
     value = _encode(reading.value)
     if not seal.sealing:
         return value.decode()
@@ -135,14 +135,14 @@ def _opened(connection: Connection, documents: Mapping[bytes, bytes]) -> list[Ve
 
 def _state(connection: Connection, ev: str, document: bytes) -> VehicleState:
     """Return a state, without values that the store key does not open. Raises TransportError, StoreError."""
-    seal, readings = seal_of(connection), dict[str, Reading]()
+    seal, readings = seal_of(connection), dict[str, StateReading]()
     try:
         for name, (boot, seq, at_ms, text) in _decode(document).items():
             value: bytes | None = text.encode()
             if text.startswith(_SEALED):
                 value = seal.find(connection, base64.b64decode(text), "latest", ev, name, int(boot), int(seq))
             if value is not None:
-                readings[name] = Reading(int(boot), int(seq), int(at_ms), _value(value))
+                readings[name] = StateReading(int(boot), int(seq), int(at_ms), _value(value))
     except ValueError as error:  # msgspec's error is one, too
         raise TransportError(f"Redis: the state of {ev!r} is not one: {error}") from None
     return VehicleState(ev, readings)

@@ -266,7 +266,7 @@ class Numbers:
         return len(self._firsts) >= MAX_RANGES and number - 1 in self and number + 1 in self
 
 
-class Progress:
+class BootProgress:
     """Progress of the records of one boot, which belongs to the gateway's start with this `boot_id`.
 
     `arrived` holds numbers that are stored, in quarantine, or missing for good: `lost` counts the latter, `missing`
@@ -329,7 +329,7 @@ class Progress:
         return found
 
 
-class Stored(msgspec.Struct, frozen=True):
+class StoredContent(msgspec.Struct, frozen=True):
     """Stored content of a key: its SHA-256, and whether it is in quarantine."""
 
     digest: bytes
@@ -357,7 +357,7 @@ class HighWater(msgspec.Struct, frozen=True):
         return Mark(self.boot, self.contiguous, self.highest, self.beyond, self.boot_id, self.next_boot)
 
 
-class Outcome(msgspec.Struct):
+class DeliveryOutcome(msgspec.Struct):
     """Result of a delivery: records that are `fresh`, for `quarantine`, and `duplicates`.
 
     `conflicts` are keys with different stored content, `missing` (ev, boot, first, last) newly reported as lost by the
@@ -379,7 +379,7 @@ class Outcome(msgspec.Struct):
     strangers: list[tuple[Boot, int]] = []
     marks: tuple[HighWater, ...] = ()
 
-    def add(self, later: "Outcome") -> None:
+    def add(self, later: "DeliveryOutcome") -> None:
         """Add the outcome of another part of the delivery, stored after this one."""
         self.duplicates += later.duplicates
         for name in ("fresh", "quarantine", "conflicts", "missing", "deferred", "refused", "repeated", "strangers"):
@@ -388,7 +388,7 @@ class Outcome(msgspec.Struct):
         self.marks = tuple(marks[boot] for boot in sorted(marks))
 
 
-def suspects(delivery: Delivery, progress: Mapping[Boot, Progress]) -> list[RecordKey]:
+def suspects(delivery: Delivery, progress: Mapping[Boot, BootProgress]) -> list[RecordKey]:
     """Return the keys of a delivery that may be stored already."""
     return [
         each.key
@@ -397,7 +397,7 @@ def suspects(delivery: Delivery, progress: Mapping[Boot, Progress]) -> list[Reco
     ]
 
 
-def admit(delivery: Delivery, progress: dict[Boot, Progress], highest: dict[str, int]) -> list[Boot]:
+def admit(delivery: Delivery, progress: dict[Boot, BootProgress], highest: dict[str, int]) -> list[Boot]:
     """Begin the new boots of a delivery that have an id, in `progress` and `highest`; return them.
 
     A boot belongs to whom it was first. A new one has to be higher than all of the vehicle, so that its records follow
@@ -411,23 +411,23 @@ def admit(delivery: Delivery, progress: dict[Boot, Progress], highest: dict[str,
         taken = any(progress[boot].boot_id != boot_id for boot, boot_id in boots.items() if boot in progress)
         if new and not taken and new[0][1] > highest.get(ev, 0):
             begun += new
-            progress |= {boot: Progress(boot_id=boots[boot]) for boot in new}
+            progress |= {boot: BootProgress(boot_id=boots[boot]) for boot in new}
             highest[ev] = new[-1][1]
     return begun
 
 
 def judge(
     delivery: Delivery,
-    progress: Mapping[Boot, Progress],
-    stored: dict[RecordKey, Stored],
+    progress: Mapping[Boot, BootProgress],
+    stored: dict[RecordKey, StoredContent],
     highest: Mapping[str, int] | None = None,
-) -> Outcome:
+) -> DeliveryOutcome:
     """Classify a delivery, and update `progress` and `stored`. The first content of a key counts.
 
     `stored`: stored contents of the keys from `suspects`; a missing one has been deleted for
     its age. `highest`: the highest boot of each vehicle that sends a boot of another.
     """
-    outcome = Outcome()
+    outcome = DeliveryOutcome()
     foreign = {
         boot: HighWater(*boot, 0, 0, boot_id=boot_id, next_boot=(highest or {}).get(boot[0], boot[1]) + 1)
         for boot in delivery.boots
@@ -459,23 +459,23 @@ def judge(
         elif isinstance(each, Prepared):
             outcome.fresh.append(each)
             here.stored += 1
-            stored[each.key] = Stored(each.digest, quarantined=False)
+            stored[each.key] = StoredContent(each.digest, quarantined=False)
         else:
             outcome.quarantine.append(each)
             here.quarantined += 1
-            stored[each.key] = Stored(each.digest, quarantined=True)
+            stored[each.key] = StoredContent(each.digest, quarantined=True)
     outcome.marks = tuple(foreign.get(boot) or high_water(*boot, progress[boot]) for boot in sorted(delivery.boots))
     return outcome
 
 
-def _is_same(element: Prepared | Unreadable, known: Stored) -> bool:
+def _is_same(element: Prepared | Unreadable, known: StoredContent) -> bool:
     """Compare with the stored content; quarantine holds the original text, since it could not be decoded."""
     if isinstance(element, Prepared) and known.quarantined:
         return hashlib.sha256(element.sent).digest() == known.digest
     return element.digest == known.digest and isinstance(element, Unreadable) == known.quarantined
 
 
-def high_water(ev: str, boot: int, progress: Progress) -> HighWater:
+def high_water(ev: str, boot: int, progress: BootProgress) -> HighWater:
     """Return the acknowledgement of a boot."""
     arrived = progress.arrived
     beyond = arrived.ranges[1:] if arrived.contiguous else arrived.ranges

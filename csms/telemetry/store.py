@@ -37,14 +37,14 @@ from csms.db.paging import page
 from csms.telemetry.aggregates import AGGREGATES
 from csms.telemetry.rules import (
     Boot,
+    BootProgress,
     Delivery,
+    DeliveryOutcome,
     Element,
     Numbers,
-    Outcome,
     Prepared,
-    Progress,
     RecordKey,
-    Stored,
+    StoredContent,
     StoredRecord,
     admit,
     boot_of,
@@ -126,7 +126,7 @@ class Released(msgspec.Struct, frozen=True):
     last: RecordKey | None
 
 
-def store(connection: Connection, arrivals: list[Arrival]) -> list[Outcome]:
+def store(connection: Connection, arrivals: list[Arrival]) -> list[DeliveryOutcome]:
     """Store the new records of some deliveries."""
     progress, highest = _progress(connection, arrivals)
     keys = {key for each in arrivals for key in suspects(each.delivery, progress)}
@@ -158,13 +158,13 @@ def store(connection: Connection, arrivals: list[Arrival]) -> list[Outcome]:
     return outcomes
 
 
-def store_each(connection: Connection, arrival: Arrival) -> Outcome:
+def store_each(connection: Connection, arrival: Arrival) -> DeliveryOutcome:
     """As `store`, element by element: a record that the database rejects goes into quarantine.
 
     One that it rejects there, too, is refused, and its number is missing for good: the gateway must not repeat what no
     attempt can store.
     """
-    outcome = Outcome()
+    outcome = DeliveryOutcome()
     for each in arrival.delivery.elements:
         try:
             outcome.add(_store_one(connection, each, arrival))
@@ -178,7 +178,7 @@ def store_each(connection: Connection, arrival: Arrival) -> Outcome:
     return outcome
 
 
-def _store_one(connection: Connection, element: Element, arrival: Arrival) -> Outcome:
+def _store_one(connection: Connection, element: Element, arrival: Arrival) -> DeliveryOutcome:
     """Store one element, or put it into quarantine. Raises one of `LASTING`."""
     alone = msgspec.structs.replace(arrival, delivery=Delivery((element,), boot_ids=arrival.delivery.boot_ids))
     try:
@@ -257,7 +257,7 @@ def _pending(fresh: Sequence[Prepared], arrival: Arrival) -> Iterable[tuple[Any,
     return ((sink, *run, arrival.at_ms) for sink in arrival.sinks for run in runs)
 
 
-def _progress(connection: Connection, arrivals: Sequence[Arrival]) -> tuple[dict[Boot, Progress], dict[str, int]]:
+def _progress(connection: Connection, arrivals: Sequence[Arrival]) -> tuple[dict[Boot, BootProgress], dict[str, int]]:
     """Return the progress of the boots of some deliveries, locked against other nodes until the commit, and the
     highest boot of each vehicle that has new ones or somebody else's.
 
@@ -283,20 +283,20 @@ def _progress(connection: Connection, arrivals: Sequence[Arrival]) -> tuple[dict
         for each in arrival.delivery.elements
         if (not isinstance(each, Notice) or each.missing) and boot_of(each) not in arrival.delivery.boot_ids
     }
-    new = begun | {boot: Progress() for boot in without_id - progress.keys()}
+    new = begun | {boot: BootProgress() for boot in without_id - progress.keys()}
     if new:
         made = [{"ev": ev, "boot": boot, "boot_id": each.boot_id} for (ev, boot), each in sorted(new.items())]
         connection.execute(_MAKE, made)
         progress |= _locked(connection, new)
-    return {boot: Progress() for boot in asked} | progress, highest
+    return {boot: BootProgress() for boot in asked} | progress, highest
 
 
-def _locked(connection: Connection, boots: Iterable[Boot]) -> dict[Boot, Progress]:
+def _locked(connection: Connection, boots: Iterable[Boot]) -> dict[Boot, BootProgress]:
     """Return the progress of known boots, locked against other nodes until the commit."""
-    progress: dict[Boot, Progress] = {}
+    progress: dict[Boot, BootProgress] = {}
     for some in _chunks(sorted(boots)):
         for row in connection.execute(_LOCK, {"boots": some}):
-            progress[row.ev, row.boot] = Progress(
+            progress[row.ev, row.boot] = BootProgress(
                 Numbers(_ranges(row.arrived)),
                 Numbers(_ranges(row.gaps)),
                 stored=row.stored,
@@ -309,8 +309,8 @@ def _locked(connection: Connection, boots: Iterable[Boot]) -> dict[Boot, Progres
     return progress
 
 
-def _stored(connection: Connection, keys: Sequence[RecordKey]) -> dict[RecordKey, Stored]:
-    found: dict[RecordKey, Stored] = {}
+def _stored(connection: Connection, keys: Sequence[RecordKey]) -> dict[RecordKey, StoredContent]:
+    found: dict[RecordKey, StoredContent] = {}
     for table in (telemetry, telemetry_quarantine):
         key = tuple_(table.c.ev, table.c.boot, table.c.seq)
         columns = table.c.ev, table.c.boot, table.c.seq, table.c.digest, table.c.document
@@ -321,11 +321,11 @@ def _stored(connection: Connection, keys: Sequence[RecordKey]) -> dict[RecordKey
                 here = row.ev, row.boot, row.seq
                 sealed = None if row.digest else seal_of(connection).find(connection, row.document, *purpose, *here)
                 digest = row.digest if sealed is None else digest_of(sealed)
-                found[here] = Stored(digest, quarantined=quarantined)
+                found[here] = StoredContent(digest, quarantined=quarantined)
     return found
 
 
-def _save(connection: Connection, progress: dict[Boot, Progress]) -> None:
+def _save(connection: Connection, progress: dict[Boot, BootProgress]) -> None:
     if not progress:
         return
     connection.execute(

@@ -8,16 +8,16 @@ from pathlib import Path
 from csms.db.store import Store
 from csms.db.store_key import load_store_key
 from csms.telemetry import store as rows
-from csms.telemetry.rules import Delivery, Outcome
+from csms.telemetry.rules import Delivery, DeliveryOutcome
 from csms.telemetry.seal import open_seal
-from csms.telemetry.workers import Done, Job, Settings, frame, keep, read_frame, receive
+from csms.telemetry.workers import Done, IngestJob, WorkerSettings, frame, keep, read_frame, receive
 from v2g import typed_json
 from v2g.errors import StoreError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.supervision import Supervisor, spawn
 
-_job = typed_json.packed(Job)
-_settings = typed_json.packed(Settings)
+_job = typed_json.packed(IngestJob)
+_settings = typed_json.packed(WorkerSettings)
 
 
 async def _serve() -> None:
@@ -46,8 +46,8 @@ async def _serve() -> None:
         store.close()
 
 
-async def _do(job: Job, store: Store, writer: asyncio.StreamWriter) -> None:
-    async def keep_here(delivery: Delivery) -> Outcome:
+async def _do(job: IngestJob, store: Store, writer: asyncio.StreamWriter) -> None:
+    async def keep_here(delivery: Delivery) -> DeliveryOutcome:
         return await keep(store, rows.Arrival(delivery, job.at_ms, job.sinks))
 
     try:

@@ -4,7 +4,7 @@ A vehicle's deliveries go to one worker as long as it lives (R171). When a worke
 vehicles, and what it had not answered is given to them: records are stored once all the same. Workers share no lock:
 the database locks the rows of one boot.
 
-Reception of a delivery: read, checked against its sender, and stored; in this process or in a worker.
+DeliveryReception of a delivery: read, checked against its sender, and stored; in this process or in a worker.
 """
 
 import asyncio
@@ -22,18 +22,18 @@ from msgspec import structs
 from csms.config import CsmsConfig
 from csms.db.store import Store
 from csms.telemetry import store as rows
-from csms.telemetry.rules import Delivery, Outcome, owner, read_delivery, timely
+from csms.telemetry.rules import Delivery, DeliveryOutcome, owner, read_delivery, timely
 from v2g import typed_json
 from v2g.errors import CodecError, StoreError, UnstorableError
 from v2g.io.runtime.supervision import Backoff, Supervisor
 from v2g.text import printable
 
 
-class Reception(msgspec.Struct, frozen=True, kw_only=True):
+class DeliveryReception(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a delivery. `outcome` is None where nothing was stored, since it is `malformed` or names a
     `foreign` vehicle. `refused`: index and reason of elements without a key. `asks`: the gateway expects an answer."""
 
-    outcome: Outcome | None = None
+    outcome: DeliveryOutcome | None = None
     malformed: str = ""
     foreign: str = ""
     refused: tuple[tuple[int, str], ...] = ()
@@ -41,7 +41,7 @@ class Reception(msgspec.Struct, frozen=True, kw_only=True):
     asks: bool = False
 
 
-async def keep(store: Store, arrival: rows.Arrival) -> Outcome:
+async def keep(store: Store, arrival: rows.Arrival) -> DeliveryOutcome:
     """Store a delivery; what is mistimed or the database rejects goes into quarantine, or is refused. Raises
     StoreError."""
     arrival = structs.replace(arrival, delivery=timely(arrival.delivery, arrival.at_ms))
@@ -51,14 +51,16 @@ async def keep(store: Store, arrival: rows.Arrival) -> Outcome:
         return await store.report(rows.store_each, arrival)
 
 
-async def receive(payload: bytes, ev: str, store: Callable[[Delivery], Awaitable[Outcome]]) -> Reception:
+async def receive(
+    payload: bytes, ev: str, store: Callable[[Delivery], Awaitable[DeliveryOutcome]]
+) -> DeliveryReception:
     """Store a vehicle's delivery. Raises StoreError."""
     try:
         delivery = read_delivery(payload)
     except CodecError as error:
-        return Reception(malformed=printable(str(error))[:200])
+        return DeliveryReception(malformed=printable(str(error))[:200])
     foreign = min({whose for whose, _ in delivery.boots} - {ev}, default="")
-    return Reception(
+    return DeliveryReception(
         outcome=None if foreign else await store(delivery),
         foreign=foreign,
         refused=delivery.refused,
@@ -74,7 +76,7 @@ _END_S: Final = 10.0
 MAX_FRAME: Final = 64 * 2**20
 
 
-class Settings(msgspec.Struct, frozen=True):
+class WorkerSettings(msgspec.Struct, frozen=True):
     """First message to a worker: the database, the file of its `store_key` (empty: the one in `data_dir`), and how
     telemetry is sealed."""
 
@@ -85,13 +87,15 @@ class Settings(msgspec.Struct, frozen=True):
     key_days: int
 
 
-def worker_settings(config: CsmsConfig) -> Settings:
+def worker_settings(config: CsmsConfig) -> WorkerSettings:
     """Return what a worker of this back end needs to know."""
     key = "" if config.store_key is None else str(config.store_key)
-    return Settings(config.store_url, key, str(config.data_dir), config.telemetry.sealed, config.telemetry.key_days)
+    return WorkerSettings(
+        config.store_url, key, str(config.data_dir), config.telemetry.sealed, config.telemetry.key_days
+    )
 
 
-class Job(msgspec.Struct, frozen=True):
+class IngestJob(msgspec.Struct, frozen=True):
     """A vehicle's delivery, its number, time of arrival (UTC) and the sinks that get its records."""
 
     number: int
@@ -105,7 +109,7 @@ class Done(msgspec.Struct, frozen=True):
     """Result of a job; without a reception the `error`: of the database, or of the program (`failed`)."""
 
     number: int
-    reception: Reception | None
+    reception: DeliveryReception | None
     error: str = ""
     failed: bool = False
 
@@ -144,7 +148,7 @@ class _Worker:
         assert process.stdout is not None
         self.process = process
         self.input, self.output = process.stdin, process.stdout
-        self.jobs: dict[int, tuple[Job, asyncio.Future[Reception]]] = {}
+        self.jobs: dict[int, tuple[IngestJob, asyncio.Future[DeliveryReception]]] = {}
 
 
 async def _end(worker: _Worker) -> None:
@@ -161,12 +165,12 @@ async def _end(worker: _Worker) -> None:
 class IngestWorkers:
     """Runs workers from `start` to `close`."""
 
-    def __init__(self, settings: Settings, workers: int, supervisor: Supervisor) -> None:
+    def __init__(self, settings: WorkerSettings, workers: int, supervisor: Supervisor) -> None:
         """`workers`: how many, at least 1."""
         self._settings, self._number = settings, workers
         self._supervisor = supervisor
         self._workers: dict[str, _Worker] = {}
-        self._waiting: list[tuple[Job, asyncio.Future[Reception]]] = []
+        self._waiting: list[tuple[IngestJob, asyncio.Future[DeliveryReception]]] = []
         self._last = 0
         self._closed = False
 
@@ -180,11 +184,11 @@ class IngestWorkers:
         for number in range(self._number):
             self._supervisor.keep(f"ingest worker {number}", partial(self._keep, f"worker-{number}"))
 
-    async def receive(self, ev: str, payload: bytes, at_ms: int, sinks: Sequence[str]) -> Reception:
+    async def receive(self, ev: str, payload: bytes, at_ms: int, sinks: Sequence[str]) -> DeliveryReception:
         """Have a vehicle's delivery stored. Raises StoreError."""
         self._last += 1
-        done: asyncio.Future[Reception] = asyncio.get_running_loop().create_future()
-        self._give(Job(self._last, ev, payload, at_ms, tuple(sinks)), done)
+        done: asyncio.Future[DeliveryReception] = asyncio.get_running_loop().create_future()
+        self._give(IngestJob(self._last, ev, payload, at_ms, tuple(sinks)), done)
         try:
             return await done
         except asyncio.CancelledError:  # without workers nothing else would let go of the delivery
@@ -196,7 +200,7 @@ class IngestWorkers:
         self._closed = True
         await asyncio.gather(*(_end(each) for each in list(self._workers.values())))
 
-    def _give(self, job: Job, done: asyncio.Future[Reception]) -> None:
+    def _give(self, job: IngestJob, done: asyncio.Future[DeliveryReception]) -> None:
         if done.done():  # its caller has been cancelled
             return
         if not self._workers:

@@ -260,5 +260,5 @@ async def clear_local_list(call: Call, parameters: OneStation) -> SentList:
     return _sent(await local_lists.clear(call.services, parameters.station_id))
 
 
-def _sent(found: local_lists.LocalList) -> SentList:
+def _sent(found: local_lists.ListAfterUpdate) -> SentList:
     return SentList(version=found.version_number, entries=found.entries, status=found.status)

@@ -36,7 +36,7 @@ from v2g.ocpp.messages.local_list import (
 )
 
 
-class LocalList(NamedTuple):
+class ListAfterUpdate(NamedTuple):
     """A station's list after an update: its version, number of entries, and the last answer."""
 
     version_number: int
@@ -50,7 +50,7 @@ async def version_of(services: Services, station_id: str) -> int:
     return response.version_number
 
 
-async def replace(services: Services, station_id: str, limit: int | None = None) -> LocalList:
+async def replace(services: Services, station_id: str, limit: int | None = None) -> ListAfterUpdate:
     """Send the complete list (D01.FR.15), `limit` entries a message or as many as the station supports."""
     wanted = await _wanted(services, station_id)
     version = max(await version_of(services, station_id), await _known_version(services, station_id)) + 1
@@ -58,7 +58,7 @@ async def replace(services: Services, station_id: str, limit: int | None = None)
     return await _send(services, station_id, full(wanted.values(), version, limit))
 
 
-async def clear(services: Services, station_id: str) -> LocalList:
+async def clear(services: Services, station_id: str) -> ListAfterUpdate:
     """Empty a station's list (D01.FR.04)."""
     version = max(await version_of(services, station_id), await _known_version(services, station_id)) + 1
     return await _send(services, station_id, full((), version, 1))
@@ -70,7 +70,7 @@ async def change(
     put: Iterable[AuthorizationData] = (),
     remove: Iterable[Key] = (),
     limit: int | None = None,
-) -> LocalList:
+) -> ListAfterUpdate:
     """Add, change and remove entries (D01.FR.16, .17). A station that rejects gets the complete list (D01.FR.03)."""
     entries = (*put, *map(removal, remove))
     version = await version_of(services, station_id)
@@ -79,7 +79,7 @@ async def change(
     return result if result.status == "Accepted" else await replace(services, station_id, limit)
 
 
-async def synchronise(services: Services, station_id: str, limit: int | None = None) -> LocalList:
+async def synchronise(services: Services, station_id: str, limit: int | None = None) -> ListAfterUpdate:
     """Synchronise a station's list: by differences, or completely when the station has another version."""
     known = await services.store.run(commands.find_local_list, station_id)
     if known is None or known["status"] != "Accepted" or await version_of(services, station_id) != known["version"]:
@@ -87,19 +87,19 @@ async def synchronise(services: Services, station_id: str, limit: int | None = N
     held, wanted = read_entries(known["entries"]), await _wanted(services, station_id)
     changes = difference(held, wanted)
     if not changes:
-        return LocalList(known["version"], len(held), "Accepted")
+        return ListAfterUpdate(known["version"], len(held), "Accepted")
     limit = limit or await _limit(services, station_id, len(changes))
     result = await _send(services, station_id, differential(changes, known["version"] + 1, limit))
     return result if result.status == "Accepted" else await replace(services, station_id, limit)
 
 
-async def forget(services: Services, station_id: str, token: IdToken) -> LocalList | None:
+async def forget(services: Services, station_id: str, token: IdToken) -> ListAfterUpdate | None:
     """Remove a customer from a station's list, if listed (N10.FR.02)."""
     keys = entries_of([AuthorizationData(id_token=token)], "2.1").keys() & (await _held(services, station_id)).keys()
     return await change(services, station_id, remove=keys) if keys else None
 
 
-async def _send(services: Services, station_id: str, requests: Sequence[SendLocalListRequest]) -> LocalList:
+async def _send(services: Services, station_id: str, requests: Sequence[SendLocalListRequest]) -> ListAfterUpdate:
     """Send messages in turn, until one is not accepted; the list is recorded after each."""
     status: SendLocalListStatus = "Accepted"
     for request in requests:
@@ -107,7 +107,7 @@ async def _send(services: Services, station_id: str, requests: Sequence[SendLoca
         if status != "Accepted":
             break
     held = await _held(services, station_id)
-    return LocalList(await _known_version(services, station_id), len(held), status)
+    return ListAfterUpdate(await _known_version(services, station_id), len(held), status)
 
 
 async def _limit(services: Services, station_id: str, entries: int) -> int:

@@ -127,7 +127,7 @@ class Where(msgspec.Struct, frozen=True):
     at_ms: int
 
 
-class Chain(enum.Enum):
+class ChainVerdict(enum.Enum):
     """Result of verifying the contract certificate of a token."""
 
     VALID = "valid"
@@ -137,7 +137,7 @@ class Chain(enum.Enum):
     ABSENT = "absent"  # neither certificate nor hash data
 
 
-class Answer(msgspec.Struct, frozen=True):
+class TokenAnswer(msgspec.Struct, frozen=True):
     """`status` for idTokenInfo, and `certificate_status`, None where no contract is involved.
 
     `terms`: those of a known token. `evses`: the only allowed ones at this station. `remaining_wh`, `remaining_cost`
@@ -155,10 +155,10 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 _CERTIFICATE_ANSWERS: Final = {
-    Chain.EXPIRED: Answer("Expired", "CertificateExpired"),  # C07.FR.15
-    Chain.REVOKED: Answer("Invalid", "CertificateRevoked"),  # C07.FR.16
-    Chain.BROKEN: Answer("Invalid", "CertChainError"),  # C07.FR.17
-    Chain.ABSENT: Answer("Invalid", "NoCertificateAvailable"),
+    ChainVerdict.EXPIRED: TokenAnswer("Expired", "CertificateExpired"),  # C07.FR.15
+    ChainVerdict.REVOKED: TokenAnswer("Invalid", "CertificateRevoked"),  # C07.FR.16
+    ChainVerdict.BROKEN: TokenAnswer("Invalid", "CertChainError"),  # C07.FR.17
+    ChainVerdict.ABSENT: TokenAnswer("Invalid", "NoCertificateAvailable"),
 }
 
 _CANCELLED: Final = frozenset({"Blocked", "Expired", "Invalid", "Unknown"})
@@ -178,19 +178,19 @@ def normalise(token_type: str, id_token: str) -> str:
     return emaid[:_EMAID_LENGTH] if len(emaid) == _EMAID_LENGTH + 1 else emaid
 
 
-def answer_known(known: Known | None, where: Where, *, starts: bool = True) -> Answer:
+def answer_known(known: Known | None, where: Where, *, starts: bool = True) -> TokenAnswer:
     """Return the answer for a token at a place; `starts` is false to stop a transaction only."""
     if known is None:
-        return Answer("Unknown")
+        return TokenAnswer("Unknown")
     token, group = known.token, known.group
     prepaid = any(allowance.cost is not None for allowance, _ in known.used)
     until_ms = where.at_ms if prepaid else _remembered(token.terms, where.at_ms)  # C17.FR.01, C17.FR.02
     status, evses = _status(known, where, starts=starts)
     if status != "Accepted":
-        return Answer(status, terms=token.terms, until_ms=until_ms)
+        return TokenAnswer(status, terms=token.terms, until_ms=until_ms)
     left = [each.energy_wh - used.energy_wh for each, used in known.used if each.energy_wh is not None]
     money = [micro_of(each.cost) - used.cost for each, used in known.used if each.cost is not None]
-    return Answer(
+    return TokenAnswer(
         status,
         energy_transfer=() if group is not None and group.master_pass else token.energy_transfer,
         terms=token.terms,
@@ -201,7 +201,7 @@ def answer_known(known: Known | None, where: Where, *, starts: bool = True) -> A
     )
 
 
-def lasting(answer: Answer) -> Answer:
+def lasting(answer: TokenAnswer) -> TokenAnswer:
     """Return an answer for a local list: it expires only with the token itself."""
     return msgspec.structs.replace(answer, until_ms=answer.terms.expires_ms)
 
@@ -259,9 +259,9 @@ def period_start(period: Period, at_ms: int) -> int:
     return int(day.timestamp() * 1000)
 
 
-def answer_contract(chain: Chain, known: Known | None, where: Where) -> Answer:
+def answer_contract(chain: ChainVerdict, known: Known | None, where: Where) -> TokenAnswer:
     """Return the answer for an eMAID, given its certificate chain and, when that is valid, its token."""
-    if chain is not Chain.VALID:
+    if chain is not ChainVerdict.VALID:
         return _CERTIFICATE_ANSWERS[chain]
     answer = answer_known(known, where)
     certificate_status = "ContractCancelled" if answer.status in _CANCELLED else "Accepted"  # C07.FR.13, .14

@@ -5,7 +5,16 @@ from csms.ocpp.handlers import answers
 from csms.requests.work import call
 from csms.tariffs.work import driver_tariff
 from csms.tokens import store as tokens
-from csms.tokens.rules import CONTRACT, Answer, Chain, Group, Token, answer_contract, answer_known, normalise
+from csms.tokens.rules import (
+    CONTRACT,
+    ChainVerdict,
+    Group,
+    Token,
+    TokenAnswer,
+    answer_contract,
+    answer_known,
+    normalise,
+)
 from v2g.errors import V2GError
 from v2g.ocpp.messages.authorization import (
     AuthorizeRequest,
@@ -83,7 +92,7 @@ async def answer_authorize(context: HandlerContext, request: AuthorizeRequest) -
             token.id_token, request.certificate, request.iso15118_certificate_hash_data
         )
         reason = verdict.reason
-        known = await context.look_up(token) if verdict.chain is Chain.VALID else None
+        known = await context.look_up(token) if verdict.chain is ChainVerdict.VALID else None
         answer = answer_contract(verdict.chain, known, context.where())
     else:
         answer = answer_known(await context.look_up(token), context.where())
@@ -104,13 +113,13 @@ async def answer_authorize(context: HandlerContext, request: AuthorizeRequest) -
     )
 
 
-def _energy_transfer(answer: Answer) -> tuple[EnergyTransferMode, ...]:
+def _energy_transfer(answer: TokenAnswer) -> tuple[EnergyTransferMode, ...]:
     """Return the modes that an accepted token allows: without a list it would charge only (Q01.FR.01)."""
     modes = answer.energy_transfer or ENERGY_TRANSFER
     return modes if answer.status == "Accepted" else ()  # type: ignore[return-value]  # core.authorize speaks OCPP
 
 
-def token_info(answer: Answer) -> IdTokenInfo:
+def token_info(answer: TokenAnswer) -> IdTokenInfo:
     """Return the IdTokenInfo of an answer (C01, C09, C12)."""
     terms, until_ms = answer.terms, answer.until_ms
     return IdTokenInfo(

@@ -19,7 +19,7 @@ from csms.tariffs import store as tariffs
 from csms.tariffs.work import TariffService
 from csms.transactions import store as rows
 from csms.transactions.events import meter_key
-from csms.transactions.store import Filter, Position
+from csms.transactions.store import Position, TransactionFilter
 from csms.transactions.work import TransactionWatch
 from v2g.energy.meter_records.keys import read_key
 from v2g.ocpp.messages.transactions import TransactionLimit
@@ -198,7 +198,7 @@ class PlanStatus(msgspec.Struct, frozen=True, kw_only=True):
 @get("/transactions", Permission.READ_TRANSACTIONS)
 async def list_transactions(call: Call, parameters: WhichTransactions) -> Page[Transaction]:
     """List transactions, newest first."""
-    wanted = Filter(
+    wanted = TransactionFilter(
         station_id=parameters.station_id,
         active=parameters.active,
         since_ms=parameters.since_ms,

@@ -15,7 +15,7 @@ from csms.stations.tables import stations
 from csms.transactions import totals
 from csms.transactions.rules import (
     Event,
-    Fault,
+    EventFault,
     Sample,
     Transaction,
     faults_of,
@@ -26,18 +26,18 @@ from csms.transactions.rules import (
     starts_again,
     watt_hours,
 )
-from csms.transactions.signed_values import Judged, judge_samples
+from csms.transactions.signed_values import JudgedSamples, judge_samples
 from csms.transactions.tables import meter_keys, meter_values, transaction_events, transaction_faults, transactions
 from v2g import typed_json
 
 Outcome = Literal["new", "duplicate", "conflict"]
 
 _decode = typed_json.decoder(Transaction).decode
-_decode_samples = typed_json.decoder(tuple[Judged, ...]).decode
+_decode_samples = typed_json.decoder(tuple[JudgedSamples, ...]).decode
 _encode = msgspec.json.Encoder().encode
 
 
-class Arrival(msgspec.Struct, frozen=True):
+class EventArrival(msgspec.Struct, frozen=True):
     """A received event: its decoded content, the message as JSON, and the time of arrival (UTC)."""
 
     event: Event
@@ -63,7 +63,7 @@ _PORTIONS: Final = (1, 4, 16, 64)
 """Keys in one query of SQLite, filled up with NULL: a few prepared statements serve batches of any size."""
 
 
-def add_events(connection: Connection, arrivals: Sequence[Arrival]) -> list[tuple[Outcome, Transaction]]:
+def add_events(connection: Connection, arrivals: Sequence[EventArrival]) -> list[tuple[Outcome, Transaction]]:
     """Store events, each once; return for each its kind and its transaction after it (E01 to E13).
 
     `conflict` is different content under an existing number: the first one counts, unless its station has booted and
@@ -74,7 +74,7 @@ def add_events(connection: Connection, arrivals: Sequence[Arrival]) -> list[tupl
     digests = _digests(connection, stored, arrivals)
     known = dict(stored)
     results: list[tuple[Outcome, Transaction]] = []
-    new: list[Arrival] = []
+    new: list[EventArrival] = []
     changed: dict[_Key, int] = {}
     contradicted: dict[_Key, int] = {}
     faults: list[dict[str, Any]] = []
@@ -94,7 +94,7 @@ def add_events(connection: Connection, arrivals: Sequence[Arrival]) -> list[tupl
             arrival = msgspec.structs.replace(arrival, event=event)
         if before is not None and digest is not None:
             if digest != event.digest:
-                fault = Fault("conflict", event.seq_no, _content(event))
+                fault = EventFault("conflict", event.seq_no, _content(event))
                 faults.append(_fault_row(event, fault, arrival.received_ms))
                 contradicted[key] = arrival.received_ms
             results.append(("duplicate" if digest == event.digest else "conflict", before))
@@ -181,7 +181,7 @@ def _drop_profiles(connection: Connection, event: Event) -> None:
 
 def add_event(connection: Connection, event: Event, document: bytes, received_ms: int) -> tuple[Outcome, Transaction]:
     """Store one event, as `add_events` does."""
-    return add_events(connection, [Arrival(event, document, received_ms)])[0]
+    return add_events(connection, [EventArrival(event, document, received_ms)])[0]
 
 
 def add_samples(connection: Connection, station_id: str, evse_id: int | None, samples: Sequence[Sample]) -> None:
@@ -240,7 +240,7 @@ def _known_in_sqlite(size: int) -> str:
 
 
 def _digests(
-    connection: Connection, known: Mapping[_Key, Transaction], arrivals: Iterable[Arrival]
+    connection: Connection, known: Mapping[_Key, Transaction], arrivals: Iterable[EventArrival]
 ) -> dict[tuple[str, str, int], str]:
     """Return the digests of the existing ones of these events; a transaction has none outside its numbers."""
     there = transaction_events.c
@@ -262,7 +262,7 @@ _Bounds = tuple[int | None, ...]
 _UNBOUNDED: Final[_Bounds] = (None, None, None, None)
 
 
-def _bounds(connection: Connection, new: Iterable[Arrival]) -> dict[str, _Bounds]:
+def _bounds(connection: Connection, new: Iterable[EventArrival]) -> dict[str, _Bounds]:
     """Return what bounds the time of events of stations: last boot, when it was last heard before, first contact, and
     since when it is connected."""
     there = stations.c
@@ -280,7 +280,7 @@ def _content(event: Event) -> str:
 
 
 def _event_row(
-    connection: Connection, arrival: Arrival, signed: dict[_Key, Sequence[Sample]], bounds: _Bounds
+    connection: Connection, arrival: EventArrival, signed: dict[_Key, Sequence[Sample]], bounds: _Bounds
 ) -> dict[str, Any]:
     event = arrival.event
     booted_ms, away_ms, known_ms, connected_ms = bounds
@@ -327,12 +327,12 @@ def _last_signed(connection: Connection, event: Event) -> Sequence[Sample]:
     return read_samples(found) if found else ()
 
 
-def read_samples(document: str) -> tuple[Judged, ...]:
+def read_samples(document: str) -> tuple[JudgedSamples, ...]:
     """Return the readings of a stored event."""
     return _decode_samples(document)
 
 
-def _fault_row(event: Event, fault: Fault, now_ms: int) -> dict[str, Any]:
+def _fault_row(event: Event, fault: EventFault, now_ms: int) -> dict[str, Any]:
     return {
         "station_id": event.station_id,
         "transaction_id": event.transaction_id,

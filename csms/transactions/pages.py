@@ -9,7 +9,7 @@ from litestar import Response
 from msgspec.structs import replace
 
 from csms.booking import api as quarantine
-from csms.console.present import BOUNDS, STEPS, Line, chart
+from csms.console.present import BOUNDS, STEPS, ChartLine, chart
 from csms.console.visit import Visit, action, page, place
 from csms.http.pipeline import Answer
 from csms.http.problems import ApiError
@@ -150,7 +150,7 @@ def _chart(values: list[dict[str, Any]], limits: list[tuple[int, Mapping[str, An
         "soc": ("State of charge", "%"),
     }
     drawn = [
-        Line(*labels[name], [line.get(at) for at in times], steps=name == "discharge")
+        ChartLine(*labels[name], [line.get(at) for at in times], steps=name == "discharge")
         for name, line in lines.items()
         if line
     ]
@@ -165,12 +165,12 @@ def _charging(points: Sequence[LimitPoint], until_ms: int) -> dict[str, object] 
     by_name = [{(each.name, each.source): each.power_w / 1000 for each in point.bounds} for point in held]
     names = {name: None for found in by_name for name in found if name != ("set_point", "")}
     drawn = [
-        Line(BOUNDS[name], "kW", [found.get((name, source)) for found in by_name], steps=True, of=source)
+        ChartLine(BOUNDS[name], "kW", [found.get((name, source)) for found in by_name], steps=True, of=source)
         for name, source in names
     ]
     if any(each.setpoint_w is not None for each in points):
         powers = [None if each.setpoint_w is None else each.setpoint_w / 1000 for each in held]
-        drawn.append(Line(BOUNDS["set_point"], "kW", powers, steps=True))
+        drawn.append(ChartLine(BOUNDS["set_point"], "kW", powers, steps=True))
     times = [*(each.at_ms for each in points), max(until_ms, points[-1].at_ms)]
     return chart("Limits of power, by source", times, drawn)
 
@@ -189,13 +189,13 @@ def _terms(course: SessionCourse, until_ms: int) -> dict[str, object] | None:
         rows.append((facts, step))
     if limits:
         drawn = [
-            Line(label, "kW", [None if by is None else -by[name] / 1000 for by, _ in rows], steps=True)
+            ChartLine(label, "kW", [None if by is None else -by[name] / 1000 for by, _ in rows], steps=True)
             for name, label in _AT_MOST.items()
         ]
     if course.prices:
         unit = f"{course.prices[-1].currency}/kWh"
         drawn += [
-            Line(label, unit, [None if of is None else getattr(of, name) / 1e6 for _, of in rows], steps=True)
+            ChartLine(label, unit, [None if of is None else getattr(of, name) / 1e6 for _, of in rows], steps=True)
             for name, label in (("import_price", "Price of charging"), ("export_price", "Price of feeding back"))
             if name == "import_price" or any(each.export_price for each in course.prices)
         ]

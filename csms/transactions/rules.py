@@ -394,7 +394,7 @@ FaultKind = Literal[
 ]
 
 
-class Fault(msgspec.Struct, frozen=True):
+class EventFault(msgspec.Struct, frozen=True):
     """An inconsistency: kind, seqNo, and a description."""
 
     kind: FaultKind
@@ -402,40 +402,40 @@ class Fault(msgspec.Struct, frozen=True):
     detail: str
 
 
-def faults_of(known: Transaction | None, event: Event) -> list[Fault]:
+def faults_of(known: Transaction | None, event: Event) -> list[EventFault]:
     """Return the faults of a new event, given what had arrived before it."""
     imports, exports = ([watt_hours(each) for each in register] for register in readings(event.samples))
     found = _falls_within(event, IMPORT_REGISTER, imports) + _falls_within(event, EXPORT_REGISTER, exports)
     if known is None:
         return found
     if event.seq_no < known.last_seq:
-        found.append(Fault("late", event.seq_no, f"after {known.last_seq}"))
+        found.append(EventFault("late", event.seq_no, f"after {known.last_seq}"))
     if known.ended_seq is not None and event.seq_no > known.ended_seq:
-        found.append(Fault("after_end", event.seq_no, f"the end was {known.ended_seq}"))
+        found.append(EventFault("after_end", event.seq_no, f"the end was {known.ended_seq}"))
     if event.kind == "Started" and known.started_seq is not None:
-        found.append(Fault("started_twice", event.seq_no, f"first with {known.started_seq}"))
+        found.append(EventFault("started_twice", event.seq_no, f"first with {known.started_seq}"))
     if event.kind == "Ended" and known.ended_seq is not None:
-        found.append(Fault("ended_twice", event.seq_no, f"first with {known.ended_seq}"))
+        found.append(EventFault("ended_twice", event.seq_no, f"first with {known.ended_seq}"))
     found += _clock_faults(known, event)
     found += _register_faults(event, IMPORT_REGISTER, imports, (known.import_start_wh, known.import_wh))
     found += _register_faults(event, EXPORT_REGISTER, exports, (known.export_start_wh, known.export_wh))
     return found
 
 
-def _clock_faults(known: Transaction, event: Event) -> list[Fault]:
+def _clock_faults(known: Transaction, event: Event) -> list[EventFault]:
     started, ended = known.started_ms, known.ended_ms
     after_start = known.started_seq is not None and event.seq_no > known.started_seq
     if started is not None and after_start and event.at_ms < started:
-        return [Fault("clock_backwards", event.seq_no, f"{started - event.at_ms} ms before the start")]
+        return [EventFault("clock_backwards", event.seq_no, f"{started - event.at_ms} ms before the start")]
     before_end = known.ended_seq is not None and event.seq_no < known.ended_seq
     if ended is not None and before_end and event.at_ms > ended:
-        return [Fault("clock_backwards", event.seq_no, f"{event.at_ms - ended} ms after the end")]
+        return [EventFault("clock_backwards", event.seq_no, f"{event.at_ms - ended} ms after the end")]
     return []
 
 
 def _register_faults(
     event: Event, measurand: str, values: list[Decimal], known: tuple[Dated | None, Dated | None]
-) -> list[Fault]:
+) -> list[EventFault]:
     """Compare with the earliest and latest known reading; one fault is enough.
 
     An event may repeat older readings, as Ended does with the first one: its newest must not be less
@@ -452,13 +452,13 @@ def _register_faults(
         before, after = (there, value) if limit.seq_no < event.seq_no else (value, there)
         if after < before:
             text = f"{measurand} {value} Wh beside {limit.value} Wh of {limit.seq_no}"
-            return [Fault("register_decreased", event.seq_no, text)]
+            return [EventFault("register_decreased", event.seq_no, text)]
     return []
 
 
-def _falls_within(event: Event, measurand: str, values: list[Decimal]) -> list[Fault]:
+def _falls_within(event: Event, measurand: str, values: list[Decimal]) -> list[EventFault]:
     return [
-        Fault("register_decreased", event.seq_no, f"{measurand} falls from {before} to {after} Wh in one event")
+        EventFault("register_decreased", event.seq_no, f"{measurand} falls from {before} to {after} Wh in one event")
         for before, after in pairwise(values)
         if after < before
     ]
@@ -521,9 +521,9 @@ def forgotten(newer: Transaction, heard_ms: int, open_transactions: Sequence[tup
     ]
 
 
-def lost(gaps: Sequence[tuple[int, int]]) -> list[Fault]:
+def lost(gaps: Sequence[tuple[int, int]]) -> list[EventFault]:
     """Return the faults of an ended transaction whose station has no queued messages, by its gaps."""
-    return [Fault("lost", first, f"{first} to {last} will not come") for first, last in gaps]
+    return [EventFault("lost", first, f"{first} to {last} will not come") for first, last in gaps]
 
 
 _NAMES: Final = {

@@ -53,7 +53,7 @@ MISMATCH: Final = (
 _DIRECTIONS: Final[dict[str, Direction]] = {IMPORT_REGISTER: "import", EXPORT_REGISTER: "export"}
 
 
-class Judged(Sample, frozen=True, kw_only=True, omit_defaults=True):
+class JudgedSamples(Sample, frozen=True, kw_only=True, omit_defaults=True):
     """A sample and the verdict on its signature."""
 
     verdict: Verdict = ""
@@ -61,7 +61,7 @@ class Judged(Sample, frozen=True, kw_only=True, omit_defaults=True):
 
 def judge_samples(
     samples: Iterable[Sample], key: str, *, transaction_id: str = "", before: Sequence[Sample] = ()
-) -> list[Judged]:
+) -> list[JudgedSamples]:
     """Return each sample with its verdict. `key`: the meter's, as OCPP's `publicKey`; "" if unknown.
 
     `before` are the last signed samples of the same transaction: pages of one meter never go back within it.
@@ -76,14 +76,14 @@ def judge_samples(
             if verdict == "valid" and judged.record is not None:
                 verdict = _fits(each, judged.record, last, transaction_id)
                 last = judged.record if verdict == "valid" else last
-        found.append(Judged(**asdict(each), verdict=verdict))
+        found.append(JudgedSamples(**asdict(each), verdict=verdict))
     return found
 
 
 def _last(samples: Sequence[Sample]) -> Record | None:
     """Return the last record of samples that can be read."""
     for each in reversed(samples):
-        if each.signed and (not isinstance(each, Judged) or each.verdict == "valid"):
+        if each.signed and (not isinstance(each, JudgedSamples) or each.verdict == "valid"):
             signed = typed_json.decode(each.signed, SignedMeterValue)
             with suppress(CodecError):
                 return judge.read_record(signed.signed_meter_data.encode())

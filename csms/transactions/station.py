@@ -16,10 +16,10 @@ from csms.smart_charging.station import take_needs
 from csms.stations import store as stations
 from csms.tariffs import store as tariffs
 from csms.tokens import store as tokens
-from csms.tokens.rules import Answer, answer_known
+from csms.tokens.rules import TokenAnswer, answer_known
 from csms.tokens.work import token_info
 from csms.transactions import events
-from csms.transactions.events import Arrival, add_events
+from csms.transactions.events import EventArrival, add_events
 from csms.transactions.rules import Event, Transaction, cost_nothing, limit_to_tell, samples_of
 from csms.transactions.store import limit_told, save_answer
 from v2g import typed_json
@@ -42,7 +42,7 @@ async def answer_transaction_event(
     services = context.services
     document = msgspec.json.encode(request)
     event = _event(context.station_id, request, document)
-    arrival = Arrival(event, document, services.clock.utc_ms())
+    arrival = EventArrival(event, document, services.clock.utc_ms())
     store = services.store.gather_reports if event.trigger in _READINGS else services.store.gather
     outcome, transaction = await store(add_events, arrival)
     if outcome != "new":
@@ -83,7 +83,7 @@ async def answer_transaction_event(
 
 async def _authorize(
     context: HandlerContext, id_token: IdToken, request: TransactionEventRequest, transaction: Transaction
-) -> tuple[Answer, bool]:
+) -> tuple[TokenAnswer, bool]:
     """Return the token's status for an event; link token and transaction if necessary (C01, C09, C16).
 
     Returns also whether they are linked for the first time.
@@ -104,7 +104,7 @@ async def _authorize(
     return answer, await context.services.store.run(tokens.note_use, *key, known.token, where.at_ms)
 
 
-def _left(answer: Answer) -> TransactionLimit | None:
+def _left(answer: TokenAnswer) -> TransactionLimit | None:
     """Return the driver's remaining limit, once (C17.FR.03)."""
     if answer.remaining_wh is None and answer.remaining_cost is None:
         return None
@@ -224,7 +224,7 @@ async def follow_transaction(
 
 async def take_status(context: HandlerContext, evse_id: int, connector_id: int, status: str, at_ms: int) -> None:
     """Store a connector's status, which may fulfil availability orders."""
-    reported = stations.Status(context.station_id, evse_id, connector_id, status, at_ms)
+    reported = stations.ConnectorStatus(context.station_id, evse_id, connector_id, status, at_ms)
     done = await context.services.store.gather(commands.take_statuses, (reported, context.services.clock.utc_ms()))
     context.observe("ocpp", "connector_status", evse=evse_id, connector=connector_id, status=status)
     for order in done:

@@ -15,7 +15,7 @@ from csms.tariffs.tables import transaction_costs
 from csms.transactions import totals
 from csms.transactions.events import read_samples
 from csms.transactions.rules import ClosedReason, Transaction, close, complete, lost, missing, net_wh
-from csms.transactions.signed_values import Judged
+from csms.transactions.signed_values import JudgedSamples
 from csms.transactions.tables import meter_keys, transaction_events, transaction_faults, transactions
 from v2g import typed_json
 from v2g.ocpp.messages.transactions import TransactionLimit
@@ -159,7 +159,7 @@ def active(connection: Connection, station_id: str) -> list[Transaction]:
     return [_decode(row.document) for row in rows]
 
 
-class Filter(msgspec.Struct, frozen=True, kw_only=True):
+class TransactionFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Filter for transactions; None is any. Times are those of the start, UTC ms, the first inclusive."""
 
     station_id: str | None = None
@@ -190,7 +190,7 @@ class Position(NamedTuple):
 
 
 def list_page(
-    connection: Connection, wanted: Filter, after: Position | None = None, limit: int = 100
+    connection: Connection, wanted: TransactionFilter, after: Position | None = None, limit: int = 100
 ) -> list[dict[str, Any]]:
     """Return transactions, newest first, those with unknown start last: at most `limit` of those after `after`."""
     key = transactions.c.station_id, transactions.c.transaction_id
@@ -358,7 +358,7 @@ def _describe(connection: Connection, transaction: Transaction) -> dict[str, Any
     return document
 
 
-def _value(seq_no: int, sample: Judged) -> dict[str, Any]:
+def _value(seq_no: int, sample: JudgedSamples) -> dict[str, Any]:
     value: dict[str, Any] = {"seq_no": seq_no, **msgspec.structs.asdict(sample)}
     signed, verdict = value.pop("signed"), value.pop("verdict")
     if signed:

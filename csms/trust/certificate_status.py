@@ -14,7 +14,16 @@ import msgspec
 from cryptography import x509
 
 from csms.config import Trust
-from csms.contracts.rules import FAILED, Anchors, Finding, Question, may_ask, question_about, read_answer, read_list
+from csms.contracts.rules import (
+    FAILED,
+    Anchors,
+    Question,
+    StatusFinding,
+    may_ask,
+    question_about,
+    read_answer,
+    read_list,
+)
 from v2g.errors import CertificateError, ConfigError, RevocationError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.supervision import child
@@ -158,7 +167,7 @@ class CertificateStatus:
                 return body
         raise RevocationError("no allowed responder answers", reason="refused")
 
-    async def find(self, data: CertificateHashData, source: str, urls: Sequence[str]) -> Finding:
+    async def find(self, data: CertificateHashData, source: str, urls: Sequence[str]) -> StatusFinding:
         """Return the status from the first trusted source of a certificate (M07)."""
         try:
             question = question_about(data, self.anchors)
@@ -183,8 +192,8 @@ class CertificateStatus:
         return [*first, *named][:_MAX_PLACES]
 
     async def _get(
-        self, url: str, question: bytes, judge: Callable[..., Finding], *, also_failed: bool = False
-    ) -> tuple[bytes, Finding]:
+        self, url: str, question: bytes, judge: Callable[..., StatusFinding], *, also_failed: bool = False
+    ) -> tuple[bytes, StatusFinding]:
         """Return an answer and its status; one that is still trusted is cached for an hour at most.
 
         `also_failed`: accept an untrusted one, if it is not older than a minute. Concurrent callers share

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from csms.alerts import api as alerts
 from csms.batteries import api as batteries
-from csms.console.present import Line, chart
+from csms.console.present import ChartLine, chart
 from csms.console.visit import Visit, action, page, place
 from csms.firmware import api as firmware
 from csms.firmware.rules import CampaignPlan, Image
@@ -77,7 +77,7 @@ def _battery(estimates: list[dict[str, Any]]) -> dict[str, object] | None:
     known = {name: label for name, label in names.items() if any(name in each["values"] for each in estimates)}
     if len(estimates) < 2 or not known:
         return None
-    lines = [Line(label, "%", [each["values"].get(name) for each in estimates]) for name, label in known.items()]
+    lines = [ChartLine(label, "%", [each["values"].get(name) for each in estimates]) for name, label in known.items()]
     return chart("Battery", [each["at_ms"] for each in estimates], lines)
 
 
@@ -91,7 +91,7 @@ async def show_batteries(visit: Visit) -> Answer:
         "lowest_percent": "Lowest",
         "expected_percent": "Mean in half a year",
     }
-    lines = [Line(label, "%", [each[name] for each in found]) for name, label in names.items()]
+    lines = [ChartLine(label, "%", [each[name] for each in found]) for name, label in names.items()]
     drawn = chart("Health", [each["at_ms"] for each in found], lines) if len(found) > 1 else None
     return visit.show("batteries.html", found=found[-1] if found else None, points=found, chart=drawn)
 

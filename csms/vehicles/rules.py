@@ -21,7 +21,7 @@ KEYFRAME: Final = "keyframe"
 """The newest record with all signals that may leave the vehicle, beside the signals."""
 
 
-class Reading(msgspec.Struct, frozen=True, array_like=True):
+class StateReading(msgspec.Struct, frozen=True, array_like=True):
     """A value (a number, or the driving mode as text), and (boot, seq) and time (UTC) of its record."""
 
     boot: int
@@ -39,7 +39,7 @@ class VehicleState(msgspec.Struct, frozen=True):
     """The latest reading of each signal, by name, of `context`, and of `keyframe`."""
 
     ev: str
-    readings: dict[str, Reading]
+    readings: dict[str, StateReading]
 
     @property
     def at_ms(self) -> int:
@@ -51,23 +51,23 @@ class VehicleState(msgspec.Struct, frozen=True):
         """(boot, seq) of the newest record."""
         return max((each.position for each in self.readings.values()), default=(0, 0))
 
-    def present(self, name: str) -> Reading | None:
+    def present(self, name: str) -> StateReading | None:
         """Return a signal's reading, unless a newer record with all signals lacks it: the vehicle sends it no more."""
         found, whole = self.readings.get(name), self.readings.get(KEYFRAME)
         return None if found is None or (whole is not None and found.position < whole.position) else found
 
 
-def readings_of(record: Record) -> dict[str, Reading]:
+def readings_of(record: Record) -> dict[str, StateReading]:
     """Return what a record says."""
     boot, seq, at_ms = record.boot, record.seq, record.utc_ms
-    found = {name: Reading(boot, seq, at_ms, value) for name, value in record.signals.items()}
-    found[CONTEXT] = Reading(boot, seq, at_ms, record.context)
+    found = {name: StateReading(boot, seq, at_ms, value) for name, value in record.signals.items()}
+    found[CONTEXT] = StateReading(boot, seq, at_ms, record.context)
     if record.keyframe:
-        found[KEYFRAME] = Reading(boot, seq, at_ms, 1.0)
+        found[KEYFRAME] = StateReading(boot, seq, at_ms, 1.0)
     return found
 
 
-def take(readings: dict[str, Reading], others: Mapping[str, Reading]) -> bool:
+def take(readings: dict[str, StateReading], others: Mapping[str, StateReading]) -> bool:
     """Take over newer readings; return whether there were any."""
     changed = False
     for name, each in others.items():
@@ -106,7 +106,7 @@ _PARTS: Final[dict[str, Part]] = {"gateway": "gateway", "evcc": "vehicle"}
 """Program -> the part that it is."""
 
 
-class Installed(msgspec.Struct, frozen=True, kw_only=True):
+class InstalledFirmware(msgspec.Struct, frozen=True, kw_only=True):
     """Firmware of a part: the kind of `hardware`, name (`version`) and `number` of its release, "" and 0 for that with
     which it came; `failed` is the number of the newest release above it that did not work there."""
 
@@ -116,7 +116,7 @@ class Installed(msgspec.Struct, frozen=True, kw_only=True):
     failed: Number | None
 
 
-class PartFirmware(Installed, frozen=True, kw_only=True):
+class PartFirmware(InstalledFirmware, frozen=True, kw_only=True):
     """Firmware of a vehicle's part, said at `at_ms` (UTC) by the record (boot, seq)."""
 
     ev: str
@@ -137,7 +137,7 @@ def installed_in(records: Iterable[Record]) -> list[PartFirmware]:
         bounded = reported(event.program, stage, name, event.utc_ms, event.data)
         assert bounded is not None
         try:
-            said = typed_json.convert(bounded.data, Installed)
+            said = typed_json.convert(bounded.data, InstalledFirmware)
         except msgspec.ValidationError:
             continue
         found.append(

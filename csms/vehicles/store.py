@@ -7,7 +7,7 @@ import msgspec
 from sqlalchemy import Column, ColumnElement, Connection, and_, delete, func, insert, or_, select, text, tuple_
 
 from csms.batteries import store as batteries
-from csms.telemetry.aggregates import Segment
+from csms.telemetry.aggregates import BootSegment
 from csms.telemetry.seal import seal_of
 from csms.telemetry.tables import (
     BITS,
@@ -35,7 +35,7 @@ Place = tuple[int, int, int]
 """(at_ms, boot, seq): the position of a record in a range."""
 
 _encode = msgspec.json.Encoder().encode
-_decode = typed_json.decoder(Segment).decode
+_decode = typed_json.decoder(BootSegment).decode
 
 
 class _Signals(msgspec.Struct, frozen=True):

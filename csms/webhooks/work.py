@@ -49,7 +49,7 @@ def deliveries_of(event: FeedEvent, webhooks: Iterable[Webhook]) -> list[tuple[s
     return found
 
 
-class Webhooks:
+class WebhookDeliveries:
     """The webhooks of this back end; works while `run` does. Each node delivers its own events."""
 
     def __init__(

@@ -17,7 +17,7 @@ from playwright.async_api import Browser, Dialog, FilePayload, Page, expect
 from csms.accounts import store as users
 from csms.accounts.rules import Role
 from csms.accounts.work import hash_password
-from csms.admission.store import Visit, note_attempt
+from csms.admission.store import ConnectionAttempt, note_attempt
 from csms.alerts.work import AlertWatch
 from csms.background import run_periodic
 from csms.fleets import store as fleets
@@ -152,7 +152,7 @@ async def test_an_operator_logs_in_with_a_second_factor(tab: Tab, csms: Backend)
 @pytest.mark.e2e
 async def test_an_operator_admits_a_station_and_watches_and_stops_a_session(tab: Tab, csms: Backend) -> None:
     await employed(tab)
-    visit = Visit(station_id="CS-NEW", address="192.0.2.9", offered="ocpp2.1", security_profile=2)
+    visit = ConnectionAttempt(station_id="CS-NEW", address="192.0.2.9", offered="ocpp2.1", security_profile=2)
     await csms.services.store.run(note_attempt, visit, csms.clock.utc_ms())
     csms.services.feed.publish("unknown_station", "CS-NEW", {})
     await expect(tab.page.get_by_role("heading", name="Wait for admission")).to_be_visible()

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from csms.accounts.rules import Role
 from csms.db.store import open_store
 from csms.stations.store import touch
-from csms.transactions.events import Arrival, add_events
+from csms.transactions.events import EventArrival, add_events
 from csms.transactions.rules import IMPORT_REGISTER, Event, Sample
 from tests.cli.csms import Cli, boot, cli
 from tests.csms.conftest import start
@@ -33,7 +33,7 @@ def ordinary(connection: Connection) -> None:
             station_id="CS-2", transaction_id="t", seq_no=number, kind=kind, at_ms=at_ms, trigger="",  # type: ignore[arg-type]
             digest=kind, tariff_id=FORMULA, samples=(sample,),
         )  # fmt: skip
-        add_events(connection, [Arrival(event, b'{"transactionInfo":{}}', at_ms)])
+        add_events(connection, [EventArrival(event, b'{"transactionInfo":{}}', at_ms)])
 
 
 @pytest.mark.requirement("R33")

@@ -18,7 +18,7 @@ import pytest
 
 from csms.config import check_config as check_csms
 from csms.config import load_config as load_csms
-from csms.tokens.rules import Chain
+from csms.tokens.rules import ChainVerdict
 from evcc.config import check_config as check_evcc
 from secc.config import StatusPageConfig, notes
 from secc.config import check_config as check_secc
@@ -89,7 +89,7 @@ async def test_the_back_end_accepts_contracts_of_each_edition(v2g: Run, tmp_path
     assert v2g("csms", "init", str(tmp_path)).code == 0
     judge = contract_judge(load_csms(tmp_path / "csms.toml").trust)
     chain = (tmp_path / "pki" / tree / "contract/chain.pem").read_text()
-    assert (await judge.judge("DEV2GC00000001", chain, ())).chain is Chain.VALID
+    assert (await judge.judge("DEV2GC00000001", chain, ())).chain is ChainVerdict.VALID
 
 
 def test_a_charger_gets_a_status_page_with_a_token_of_its_own(v2g: Run, tmp_path: Path) -> None:

@@ -294,7 +294,7 @@ async def test_strangers_make_room_for_strangers_and_for_nobody_else(
         await admissions.set_password("KNOWN", PASSWORD)
         await admissions.allow_profile("CONFIGURED", 2)
         for number in range(5):
-            visit = rows.Visit(station_id=f"S{number}", address="192.0.2.1", offered="", security_profile=3)
+            visit = rows.ConnectionAttempt(station_id=f"S{number}", address="192.0.2.1", offered="", security_profile=3)
             await store.run(rows.note_attempt, visit, number)
         assert [each["station_id"] for each in await admissions.entries(undecided=True)] == ["S4", "S3"]
         assert {each["station_id"] for each in await admissions.entries(undecided=False)} == {"KNOWN", "CONFIGURED"}

@@ -14,7 +14,7 @@ from websockets.typing import Subprotocol
 
 from csms.script.declared import read_script
 from csms.script.run import ScriptedBackEnd
-from csms.script.station import Line, Report
+from csms.script.station import Line, ScriptReport
 from pki_tools.tree import PkiTree
 from v2g.errors import KeyAccessError, TransportError
 
@@ -32,7 +32,9 @@ class Station(ChargePoint):
 class Run:
     """A back end that runs, and what it reported."""
 
-    def __init__(self, back_end: ScriptedBackEnd, task: "asyncio.Task[Report]", port: int, log: list[str]) -> None:
+    def __init__(
+        self, back_end: ScriptedBackEnd, task: "asyncio.Task[ScriptReport]", port: int, log: list[str]
+    ) -> None:
         self.back_end = back_end
         self.task = task
         self.port = port
@@ -51,7 +53,7 @@ class Run:
                 reading.cancel()
                 await asyncio.gather(reading, return_exceptions=True)
 
-    async def report(self) -> Report:
+    async def report(self) -> ScriptReport:
         """Wait for its end."""
         async with asyncio.timeout(5):
             return await self.task

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, Final
 
-from csms.script.declared import Script, read_script
+from csms.script.declared import StationScript, read_script
 from csms.script.station import ScriptedLine
 from tests.ocpp.official import actions, maximal, message_names, schema
 from tests.station.bench import SOCKET, START_MS, Bench
@@ -138,7 +138,7 @@ def hostile_csms_seeds() -> list[bytes]:
 
 
 @cache
-def _script() -> Script:
+def _script() -> StationScript:
     return read_script("port: 0\nstrict: true\nexpect: [{action: Heartbeat}]", "script.yaml")
 
 

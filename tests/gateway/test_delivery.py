@@ -12,7 +12,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from csms.telemetry.rules import Boot, Outcome, Progress, RecordKey, Stored, admit, judge, read_delivery, suspects
+from csms.telemetry.rules import (
+    Boot,
+    BootProgress,
+    DeliveryOutcome,
+    RecordKey,
+    StoredContent,
+    admit,
+    judge,
+    read_delivery,
+    suspects,
+)
 from csms.telemetry.rules import Delivery as Judged
 from v2g.errors import TransportError
 from v2g.io.storage.outbox import Entry, Outbox
@@ -39,10 +49,10 @@ class BackEnd:
 
     def __init__(self, *, parallel: int = 4, low_rate: bool = False, fails: float = 0.0, seed: int = 0) -> None:
         self.parallel, self.low_rate = parallel, low_rate
-        self.progress: dict[Boot, Progress] = {}
+        self.progress: dict[Boot, BootProgress] = {}
         self.highest: dict[str, int] = {}
         self.claims: set[tuple[int, str]] = set()
-        self.stored: dict[RecordKey, Stored] = {}
+        self.stored: dict[RecordKey, StoredContent] = {}
         self.order: list[RecordKey] = []
         self.duplicates = 0
         self.delivery: Delivery | None = None
@@ -92,11 +102,11 @@ class BackEnd:
         assert self.delivery is not None
         self.delivery.on_marks([mark.mark for mark in outcome.marks])
 
-    def judge(self, found: Judged) -> Outcome:
+    def judge(self, found: Judged) -> DeliveryOutcome:
         """Judge a delivery, as the database's queries do."""
         admit(found, self.progress, self.highest)
         self.claims |= {(boot, boot_id) for (_, boot), boot_id in found.boot_ids.items()}
-        seen = {boot: Progress() for boot in found.boots} | self.progress
+        seen = {boot: BootProgress() for boot in found.boots} | self.progress
         known = {key: self.stored[key] for key in suspects(found, seen) if key in self.stored}
         outcome = judge(found, seen, known, self.highest)
         self.stored |= known

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from csms.script.declared import Script, read_script
+from csms.script.declared import StationScript, read_script
 from csms.script.run import ScriptedBackEnd
 from tests.interop.npm import installed
 from v2g.io.runtime.clock import Clock
@@ -122,7 +122,7 @@ FALSE_FINDINGS = {
 async def test_its_suites_find_nothing_that_the_specification_demands(
     ocpp: list[str], suite: str, tmp_path: Path
 ) -> None:
-    script: Script = read_script('{port: 0, subprotocols: ["ocpp2.0.1"]}', "script.yaml")
+    script: StationScript = read_script('{port: 0, subprotocols: ["ocpp2.0.1"]}', "script.yaml")
     port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     back_end = ScriptedBackEnd(script, lambda *_: None, port.set_result)
     running = asyncio.create_task(back_end.run())

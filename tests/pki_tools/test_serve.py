@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509 import ocsp
 
 from csms.config import Trust
-from csms.tokens.rules import Chain
+from csms.tokens.rules import ChainVerdict
 from pki_tools import serve
 from pki_tools.responder import MALFORMED, Responder
 from pki_tools.revocation import revoke_certificate
@@ -222,16 +222,16 @@ async def test_the_back_end_that_asks_it_refuses_a_contract_once_it_is_revoked(s
     )
     pem = tree.path("contract/chain.pem").read_text()
 
-    async def judged() -> Chain:
+    async def judged() -> ChainVerdict:
         return (await contract_judge(trust).judge("DEV2GC00000001", pem, ())).chain
 
-    assert await judged() is Chain.VALID
+    assert await judged() is ChainVerdict.VALID
     revoke_certificate(tree.directory, name="contract", reason="key_compromise", at=NOW)
-    assert await judged() is Chain.REVOKED
+    assert await judged() is ChainVerdict.REVOKED
     revoke_certificate(tree.directory, name="mo/sub1", reason="ca_compromise", at=NOW)
     pem = tree.path("contract-2/chain.pem").read_text()
     verdict = await contract_judge(trust).judge("DEV2GC00000002", pem, ())
-    assert verdict.chain is Chain.REVOKED
+    assert verdict.chain is ChainVerdict.REVOKED
 
 
 # -- as a process

@@ -8,9 +8,9 @@ from typing import Literal
 from msgspec.structs import replace
 from rich.text import Text
 
-from csms.script.declared import Script, read_script
+from csms.script.declared import StationScript, read_script
 from csms.script.run import ScriptedBackEnd
-from csms.script.station import Check, Line, Report
+from csms.script.station import Line, ScriptCheck, ScriptReport
 from v2g.errors import ConfigError
 from v2g.io.websocket.client import OcppSocket
 from v2g.text import printable
@@ -40,7 +40,7 @@ def run_script(path: Path, *, official: bool, as_json: bool) -> int:
     return 0 if outcome.ok else 1
 
 
-async def _run(script: Script, *, official: bool) -> Report:
+async def _run(script: StationScript, *, official: bool) -> ScriptReport:
     console = terminal(err=True, soft_wrap=True)
 
     def report(at_s: float, station: str, line: Line) -> None:
@@ -83,13 +83,13 @@ class _Judged:
         if fault:
             faults.append(f"{'station' if way == 'in' else 'script'}: {printable(fault)}")
 
-    def checks(self) -> list[Check]:
+    def checks(self) -> list[ScriptCheck]:
         """Return a check for each station that connected."""
         name = "frames are valid by the official schemas"
-        return [Check(each, name, ok=not all_, detail="; ".join(all_[:5])) for each, all_ in self._faults.items()]
+        return [ScriptCheck(each, name, ok=not all_, detail="; ".join(all_[:5])) for each, all_ in self._faults.items()]
 
 
-def _print(outcome: Report) -> None:
+def _print(outcome: ScriptReport) -> None:
     rows = [("ok" if each.ok else "FAILED", each.station, each.what, each.detail) for each in outcome.checks]
     print_table("Checks", ("", "station", "what", "detail"), rows)
     counts = [

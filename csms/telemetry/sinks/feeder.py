@@ -25,7 +25,7 @@ MOST_REJECTED: Final = 10
 """A sink that rejects so many records and takes none of their batch has another problem than a record."""
 
 
-class Feeder:
+class SinkFeeder:
     """Feeds one sink. `leads` says whether this node feeds it now; one does at a time, so that order is kept."""
 
     def __init__(

@@ -37,7 +37,7 @@ _LASTING: Final = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_R
 """Errors by which brokers reject a message: another attempt fails in the same way."""
 
 
-class Message(msgspec.Struct, frozen=True):
+class KafkaMessage(msgspec.Struct, frozen=True):
     """A message about a vehicle; without a value a tombstone. `at_ms` is its time (UTC), 0: now."""
 
     ev: str
@@ -46,7 +46,7 @@ class Message(msgspec.Struct, frozen=True):
     at_ms: int = 0
 
 
-def _message(record: StoredRecord) -> Message:
+def _message(record: StoredRecord) -> KafkaMessage:
     headers = {
         "boot": str(record.boot),
         "seq": str(record.seq),
@@ -54,7 +54,7 @@ def _message(record: StoredRecord) -> Message:
         "late": str(int(record.late)),
         "lateness_bound_ms": str(GAP_MS),
     }
-    return Message(record.ev, record.document, headers, record.at_ms)
+    return KafkaMessage(record.ev, record.document, headers, record.at_ms)
 
 
 class KafkaSink:
@@ -95,13 +95,13 @@ class KafkaSink:
 
     async def erase(self, ev: str) -> None:
         """Send a tombstone: a compacted topic forgets the vehicle, others after their retention."""
-        await self._do([Message(ev)])
+        await self._do([KafkaMessage(ev)])
 
     async def close(self) -> None:
         """See Sink. A batch under way is waited for, then broken off: its caller gets TransportError and repeats it."""
         await asyncio.to_thread(self._close)
 
-    async def _do(self, messages: Sequence[Message]) -> None:
+    async def _do(self, messages: Sequence[KafkaMessage]) -> None:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._send, messages)
 
     def _close(self) -> None:
@@ -114,14 +114,14 @@ class KafkaSink:
         finally:
             self._sending.release()
 
-    def _send(self, messages: Sequence[Message]) -> None:
+    def _send(self, messages: Sequence[KafkaMessage]) -> None:
         """Produce messages and wait for all. Raises TransportError, UnstorableError."""
         with self._sending:
             if self._closed.is_set():
                 raise TransportError("Kafka: the sink is closed")
             self._produce(messages)
 
-    def _produce(self, messages: Sequence[Message]) -> None:
+    def _produce(self, messages: Sequence[KafkaMessage]) -> None:
         failed: list[KafkaError] = []
         arrived = 0
 
@@ -152,7 +152,7 @@ class KafkaSink:
             raise UnstorableError(f"Kafka: {lasting}", hint="see message.max.bytes, and max.message.bytes of the topic")
         raise TransportError(f"Kafka: {reason}", hint="are enough brokers running?")
 
-    def _offer(self, message: Message, report: Any) -> bool:
+    def _offer(self, message: KafkaMessage, report: Any) -> bool:
         """Queue a message; False when the queue is full."""
         now_ms = time.time_ns() // 1_000_000  # brokers reject times in the future, which a vehicle's clock may have
         try:

@@ -8,7 +8,7 @@ from html import escape
 import pytest
 
 from csms.accounts.rules import NO_PEOPLE, Role, allowed, principal_of
-from csms.admission.store import Visit, note_attempt
+from csms.admission.store import ConnectionAttempt, note_attempt
 from csms.alerts.rules import Evidence, Report
 from csms.console.application import HEADERS, ROUTES
 from csms.http.backend import make_backend
@@ -132,7 +132,7 @@ async def test_text_of_stations_is_shown_and_never_obeyed(ask: ApiClient) -> Non
 
 
 async def test_a_station_that_waits_is_admitted(ask: ApiClient) -> None:
-    visit = Visit(station_id="CS-NEW", address="192.0.2.9", offered="ocpp2.1", security_profile=2)
+    visit = ConnectionAttempt(station_id="CS-NEW", address="192.0.2.9", offered="ocpp2.1", security_profile=2)
     await ask.backend.services.store.run(note_attempt, visit, ask.backend.clock.utc_ms())
     ada = await employ(ask, "ada", Role.INSTALLER)
     for page in ("/console", "/console/stations", "/console/stations/CS-NEW"):

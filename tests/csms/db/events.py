@@ -8,14 +8,14 @@ from sqlalchemy import Connection, insert, select
 
 from csms.payments.store import data_transfers
 from csms.transactions import store as transactions
-from csms.transactions.events import Arrival
+from csms.transactions.events import EventArrival
 from csms.transactions.rules import IMPORT_REGISTER, Event, Sample
 from csms.transactions.tables import transaction_events, transaction_faults
 
 TABLES = (transaction_events, transaction_faults)
 
 
-def arrival(station_id: str, transaction_id: str, seq_no: int, kind: str = "Updated", wh: int = 0) -> Arrival:
+def arrival(station_id: str, transaction_id: str, seq_no: int, kind: str = "Updated", wh: int = 0) -> EventArrival:
     document = msgspec.json.encode([station_id, transaction_id, seq_no, kind, wh])
     event = Event(
         station_id=station_id,
@@ -27,7 +27,7 @@ def arrival(station_id: str, transaction_id: str, seq_no: int, kind: str = "Upda
         digest=hashlib.sha256(document).hexdigest(),
         samples=(Sample(at_ms=1_000 * seq_no, measurand=IMPORT_REGISTER, value=str(wh), unit="Wh"),),
     )
-    return Arrival(event, document, 5_000)
+    return EventArrival(event, document, 5_000)
 
 
 def add_document(connection: Connection, document: str, at_ms: int) -> None:

@@ -4,7 +4,7 @@ from sqlalchemy import Connection, select
 
 from csms.db.store import Store
 from csms.telemetry import store as rows
-from csms.telemetry.rules import Outcome, read_delivery
+from csms.telemetry.rules import DeliveryOutcome, read_delivery
 from csms.telemetry.tables import telemetry
 from v2g.telemetry.delivery import encode_delivery
 from v2g.telemetry.signals import Record, encode_record
@@ -14,7 +14,7 @@ def record(seq: int, soc: float = 50.0, ev: str = "EV-1", boot: int = 1) -> byte
     return encode_record(Record(ev, boot, seq, 1000 + seq, "charging", False, {"battery.soc": soc}))  # noqa: FBT003
 
 
-def take(store: Store, *elements: bytes, at_ms: int = 7) -> Outcome:
+def take(store: Store, *elements: bytes, at_ms: int = 7) -> DeliveryOutcome:
     return store.do(rows.store, [rows.Arrival(read_delivery(encode_delivery(elements)), at_ms)])[0]
 
 

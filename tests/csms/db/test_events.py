@@ -13,7 +13,7 @@ from csms.db.store import Store
 from csms.stations import store as stations
 from csms.tokens.tables import tokens
 from csms.transactions import store as transactions
-from csms.transactions.events import Arrival, add_event, add_events
+from csms.transactions.events import EventArrival, add_event, add_events
 from csms.transactions.tables import transaction_events
 from tests.csms.databases import Databases
 from tests.csms.db.events import arrival, stored
@@ -45,7 +45,7 @@ def shared(request: pytest.FixtureRequest) -> Any:
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(ARRIVALS)
-def test_many_events_at_once_come_to_the_same_as_each_alone(shared: Store, arrivals: list[Arrival]) -> None:
+def test_many_events_at_once_come_to_the_same_as_each_alone(shared: Store, arrivals: list[EventArrival]) -> None:
     found = []
     for together in (True, False):
         with shared.engine.connect() as connection:

@@ -17,7 +17,7 @@ from csms.smart_charging import store as charging
 from csms.stations import store as stations
 from csms.tariffs import store as tariffs
 from csms.transactions import store as transactions
-from csms.transactions.events import Arrival, add_events
+from csms.transactions.events import EventArrival, add_events
 from csms.transactions.rules import EXPORT_REGISTER, IMPORT_REGISTER, Event, Sample
 from tests.csms.db.books import DAY, NOV, book, posting
 from v2g.energy.balancing import Node
@@ -67,7 +67,7 @@ def put(connection: Connection, *done: Done, tariff: str | None = None) -> None:
                     for measurand, begin, wh in registers
                 ),
             )  # fmt: skip
-            add_events(connection, [Arrival(event, b'{"transactionInfo":{}}', at_ms)])
+            add_events(connection, [EventArrival(event, b'{"transactionInfo":{}}', at_ms)])
         if each.currency:
             bill = Bill(currency=each.currency, excl_tax=each.net, incl_tax=each.net + each.vat)
             key = each.station, name
@@ -167,7 +167,7 @@ def test_one_that_continues_after_it_was_closed_is_left_out_until_it_ends(store:
                 station_id="CS", transaction_id="t0", seq_no=number, kind=kind, at_ms=at_ms, trigger="",  # type: ignore[arg-type]
                 digest=f"{number}", samples=(sample,),
             )  # fmt: skip
-            add_events(connection, [Arrival(event, b'{"transactionInfo":{}}', at_ms)])
+            add_events(connection, [EventArrival(event, b'{"transactionInfo":{}}', at_ms)])
             found = [
                 (each.held, each.duration_ms, each.import_mwh) for each in reports.sums(connection, "station", UTC)
             ]

@@ -13,7 +13,7 @@ from csms.station_security import store as security
 from csms.stations import store as stations
 from csms.tokens import store as tokens
 from csms.tokens.rules import Allowance, Group, Place, Terms, Token, Used
-from csms.transactions.events import Arrival, add_events
+from csms.transactions.events import EventArrival, add_events
 from csms.transactions.rules import Event, Kind, Sample
 from v2g.ocpp.messages.base import EVSE
 from v2g.ocpp.messages.device_model import Component, Variable
@@ -23,7 +23,7 @@ CS = "CS-1"
 
 
 def test_listeners(store: Store) -> None:
-    visit = doors.Visit(station_id=CS, address="192.0.2.1", offered="ocpp1.6", security_profile=3)
+    visit = doors.ConnectionAttempt(station_id=CS, address="192.0.2.1", offered="ocpp1.6", security_profile=3)
     assert store.do(doors.note_attempt, visit, 1)
     assert not store.do(doors.note_attempt, visit, 2)
     store.do(doors.decide, CS, "Pending", "anna", 3)
@@ -96,14 +96,14 @@ def test_security(store: Store) -> None:
     store.close()
 
 
-def event(seq_no: int, kind: Kind, wh: str) -> Arrival:
+def event(seq_no: int, kind: Kind, wh: str) -> EventArrival:
     """An event of one transaction with the import register."""
     sample = Sample(at_ms=seq_no, measurand="Energy.Active.Import.Register", value=wh, unit="Wh")
     notified = Event(
         station_id=CS, transaction_id="t", seq_no=seq_no, kind=kind, at_ms=seq_no, trigger="Authorized",
         digest=f"{seq_no}", samples=(sample,),
     )  # fmt: skip
-    return Arrival(notified, b"{}", seq_no)
+    return EventArrival(notified, b"{}", seq_no)
 
 
 def test_tokens_and_what_they_have_used(store: Store) -> None:

@@ -261,7 +261,7 @@ async def test_connections_that_the_server_has_closed_are_replaced(
         ours = f"datname = '{database}' AND pid <> pg_backend_pid()"
         cluster.sql(database, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {ours}")
 
-    contact = stations.Contact("CS-1", "ocpp2.1", 1)
+    contact = stations.StationContact("CS-1", "ocpp2.1", 1)
     try:
         await opened.gather(stations.touch_all, contact)
         close_all()

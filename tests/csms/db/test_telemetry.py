@@ -13,7 +13,7 @@ from csms.db.store import Store
 from csms.retention import store as retention
 from csms.telemetry import aggregate_store as telemetry_aggregates
 from csms.telemetry import store as rows
-from csms.telemetry.rules import Outcome, read_delivery
+from csms.telemetry.rules import DeliveryOutcome, read_delivery
 from csms.telemetry.tables import telemetry, telemetry_marks, telemetry_quarantine
 from csms.vehicles import store as telemetry_values
 from tests.csms.databases import Databases
@@ -287,10 +287,10 @@ def test_two_nodes_that_store_records_of_one_vehicle_at_a_time_store_each_once(s
         node.close()
 
 
-def meanwhile(databases: Databases, *elements: bytes) -> Outcome:
+def meanwhile(databases: Databases, *elements: bytes) -> DeliveryOutcome:
     """Store a delivery at one node while another has not committed the first record of boot 10; return its outcome."""
     nodes = [Store(url) for url in [databases.create()] * 3]
-    outcomes: list[Outcome] = []
+    outcomes: list[DeliveryOutcome] = []
     second = threading.Thread(target=lambda: outcomes.append(take(nodes[1], *elements)))
     with nodes[0].engine.begin() as connection:
         arrival = rows.Arrival(read_delivery(encode_delivery(under(ONE, 10, 1))), 7)

@@ -19,10 +19,10 @@ from csms.firmware.rules import (
     SETTLED,
     CampaignPlan,
     CampaignState,
-    Health,
+    CampaignStep,
     Image,
     Member,
-    Step,
+    StationHealth,
     assign,
     begin,
     check,
@@ -146,15 +146,15 @@ def members_of(*states: str, **more: object) -> list[Member]:
 
 def test_one_that_is_not_settled_holds_up_the_next_cohort() -> None:
     members = members_of("Installed 0", "Working 0", "Waiting 1")
-    assert step(PLAN, members, EVERYBODY, 10**9) == Step("Running", "", ())
+    assert step(PLAN, members, EVERYBODY, 10**9) == CampaignStep("Running", "", ())
 
 
 def test_the_last_that_was_settled_counts_for_the_soak() -> None:
     plan = msgspec.structs.replace(PLAN, soak_s=600)
     early, late, waiting = members_of("Installed 0", "Installed 0", "Waiting 1")
     members = [early, msgspec.structs.replace(late, updated_ms=5000), waiting]
-    assert step(plan, members, EVERYBODY, 604_999) == Step("Running", "", ())
-    assert step(plan, members, EVERYBODY, 605_000) == Step("Running", "", (waiting.station_id,))
+    assert step(plan, members, EVERYBODY, 604_999) == CampaignStep("Running", "", ())
+    assert step(plan, members, EVERYBODY, 605_000) == CampaignStep("Running", "", (waiting.station_id,))
 
 
 def test_a_cohort_without_stations_is_passed_over() -> None:
@@ -171,10 +171,10 @@ def test_a_campaign_halts_only_when_enough_are_settled_and_too_many_of_them_fail
     plan = msgspec.structs.replace(PLAN, cohorts=(1.0,), min_settled=2, max_failure_rate=0.5)
     assert step(plan, members_of("Failed 0", "Working 0", "Working 0"), EVERYBODY, 0).state == "Running"
     assert step(plan, members_of("Failed 0", "Installed 0", "Working 0"), EVERYBODY, 0).state == "Running"
-    assert step(plan, members_of("Failed 0", "Failed 0", "Working 0"), EVERYBODY, 0) == Step(
+    assert step(plan, members_of("Failed 0", "Failed 0", "Working 0"), EVERYBODY, 0) == CampaignStep(
         "Halted", "2 of 2 stations failed"
     )
-    assert step(plan, members_of("Failed 0", "Installed 0"), EVERYBODY, 0) == Step(
+    assert step(plan, members_of("Failed 0", "Installed 0"), EVERYBODY, 0) == CampaignStep(
         "Finished", "1 of 2 stations installed it, 1 failed"
     )
 
@@ -352,7 +352,7 @@ def test_who_is_held_waits_unless_forced_and_who_is_forced_comes_first() -> None
 
 def test_who_is_excluded_counts_as_neither() -> None:
     members = members_of("Excluded 0", "Installed 0", "Excluded 1")
-    assert step(PLAN, members, EVERYBODY, 0) == Step("Finished", "1 of 3 stations installed it")
+    assert step(PLAN, members, EVERYBODY, 0) == CampaignStep("Finished", "1 of 3 stations installed it")
     assert step(PLAN, members_of("Excluded 0", "Waiting 1"), EVERYBODY, 10**9).start == ("CS-001",)
 
 
@@ -360,16 +360,16 @@ def test_who_is_excluded_counts_as_neither() -> None:
 def test_the_sequential_test_halts_or_takes_back() -> None:
     plan = CampaignPlan(image=IMAGE, cohorts=(1.0,))
     bad = members_of("Failed 0", "Failed 0", "Waiting 0")
-    assert step(plan, bad, EVERYBODY, 0) == Step("Halted", "2 of 2 stations failed")
+    assert step(plan, bad, EVERYBODY, 0) == CampaignStep("Halted", "2 of 2 stations failed")
     plan = msgspec.structs.replace(plan, rollback=IMAGE)
-    assert step(plan, bad, EVERYBODY, 0) == Step("RollingBack", "2 of 2 stations failed")
+    assert step(plan, bad, EVERYBODY, 0) == CampaignStep("RollingBack", "2 of 2 stations failed")
     assert step(plan, members_of("Failed 0", "Watched 0", "Working 0"), EVERYBODY, 0).state == "Running"
 
 
 # -- watched after the installation
 
 WATCHED = msgspec.structs.replace(PLAN, watch_s=900)
-WELL = Health(crashed=False, sessions_failed=False, heard_ms=0)
+WELL = StationHealth(crashed=False, sessions_failed=False, heard_ms=0)
 
 
 def watched(at_ms: int = 1000) -> Member:
@@ -387,20 +387,20 @@ def test_a_station_is_watched_before_it_counts_as_updated() -> None:
     well = judge(WATCHED, member, WELL._replace(heard_ms=end), end)
     assert (well.state, well.status, well.updated_ms) == ("Installed", "Installed", end)
     other = Member(station_id="CS", cohort=0)
-    assert judge(WATCHED, other, Health(crashed=True, sessions_failed=True, heard_ms=0), 10**9) is other
+    assert judge(WATCHED, other, StationHealth(crashed=True, sessions_failed=True, heard_ms=0), 10**9) is other
 
 
 @pytest.mark.requirement("R137")
 @pytest.mark.parametrize(
     ("health", "now_ms", "status"),
     [
-        (Health(crashed=True, sessions_failed=True, heard_ms=2000), 2000, "Crashed"),
-        (Health(crashed=False, sessions_failed=True, heard_ms=2000), 2000, "SessionsFailed"),
-        (Health(crashed=False, sessions_failed=False, heard_ms=1000), 901_000, "Silent"),
-        (Health(crashed=False, sessions_failed=False, heard_ms=500_000), 1_400_000, "Silent"),
+        (StationHealth(crashed=True, sessions_failed=True, heard_ms=2000), 2000, "Crashed"),
+        (StationHealth(crashed=False, sessions_failed=True, heard_ms=2000), 2000, "SessionsFailed"),
+        (StationHealth(crashed=False, sessions_failed=False, heard_ms=1000), 901_000, "Silent"),
+        (StationHealth(crashed=False, sessions_failed=False, heard_ms=500_000), 1_400_000, "Silent"),
     ],
 )
-def test_what_is_a_failure_after_the_installation(health: Health, now_ms: int, status: str) -> None:
+def test_what_is_a_failure_after_the_installation(health: StationHealth, now_ms: int, status: str) -> None:
     failed = judge(WATCHED, watched(), health, now_ms)
     assert (failed.state, failed.status, failed.updated_ms) == ("Failed", status, now_ms)
     if status == "Silent":  # a moment earlier it may still come back
@@ -446,9 +446,9 @@ def test_stations_go_back_and_the_campaign_halts_when_all_have() -> None:
         ]
     ]
     found = step_back(BACK, members, EVERYBODY, 0, held={"CS-001"}, reason="why")
-    assert found == Step("RollingBack", "why", ("CS-000", "CS-002"))
+    assert found == CampaignStep("RollingBack", "why", ("CS-000", "CS-002"))
     working = [begin(members[0], 1, 0), members[1], begin(members[2], 2, 0), members[3]]
-    assert step_back(BACK, working, EVERYBODY, 0, reason="why") == Step("RollingBack", "why")
+    assert step_back(BACK, working, EVERYBODY, 0, reason="why") == CampaignStep("RollingBack", "why")
     done = [
         hear(BACK, working[0], "Installed", 1),
         msgspec.structs.replace(members[1], state="Failed"),
@@ -456,8 +456,8 @@ def test_stations_go_back_and_the_campaign_halts_when_all_have() -> None:
         members[3],
     ]
     assert [each.state for each in done] == ["Reverted", "Failed", "Reverted", "Waiting"]
-    assert step_back(BACK, done, EVERYBODY, 0, reason="why") == Step("Halted", "why; 2 of 3 stations went back")
-    assert step_back(BACK, done[3:], EVERYBODY, 0) == Step("Halted", "0 of 0 stations went back")
+    assert step_back(BACK, done, EVERYBODY, 0, reason="why") == CampaignStep("Halted", "why; 2 of 3 stations went back")
+    assert step_back(BACK, done[3:], EVERYBODY, 0) == CampaignStep("Halted", "0 of 0 stations went back")
     late = [*done, *members_of("Working 1")]  # it may still install the new one
     assert step_back(BACK, late, EVERYBODY, 0).state == "RollingBack"
 
@@ -478,7 +478,9 @@ def test_words_of_ocpp_and_of_campaigns_exist() -> None:
 
 def test_one_failure_halts_a_plan_that_tolerates_none() -> None:
     plan = msgspec.structs.replace(PLAN, cohorts=(1.0,), min_settled=1, max_failure_rate=0.0)
-    assert step(plan, members_of("Failed 0", "Working 0"), EVERYBODY, 0) == Step("Halted", "1 of 1 stations failed")
+    assert step(plan, members_of("Failed 0", "Working 0"), EVERYBODY, 0) == CampaignStep(
+        "Halted", "1 of 1 stations failed"
+    )
 
 
 def test_the_limit_a_day_holds_from_the_first_ms_and_when_more_have_begun() -> None:
@@ -605,14 +607,14 @@ def test_an_offline_station_holds_up_nothing_and_is_updated_when_it_connects() -
     done = [each if each.station_id == first else replace(each, state="Installed") for each in members]
     assert step(PLAN, done, there, 10**9).state == "Running"
     found = step(PLAN, done, there, 10**9, absent={first})
-    assert found == Step("Finished", "19 of 20 stations installed it, 1 offline")
+    assert found == CampaignStep("Finished", "19 of 20 stations installed it, 1 offline")
     assert step(PLAN, done, EVERYBODY, 10**9).start == (first,)
     plan = replace(PLAN, cohorts=(0.05, 0.1, 1.0))
     late = [replace(each, state="Installed" if each.cohort > 1 else "Waiting") for each in assign(IDS, plan, "1")]
     assert len(step(plan, late, EVERYBODY, 10**9).start) == 1
     assert len(step(plan, late, EVERYBODY, 10**9, finished=True).start) == 2, "all cohorts have had their turn"
     lost = [replace(each, state="Absent") if each.station_id == first else each for each in done]
-    assert step(PLAN, lost, EVERYBODY, 10**9) == Step(
+    assert step(PLAN, lost, EVERYBODY, 10**9) == CampaignStep(
         "Finished", "19 of 20 stations installed it, 1 did not connect in time"
     )
 
@@ -625,7 +627,7 @@ def test_offline_stations_never_widen_a_cohort(absent: set[str], number: int) ->
     found = step(PLAN, members, EVERYBODY - absent, 0, absent=absent)
     assert len(found.start) == min(2, len(EVERYBODY - absent))
     if len(absent) == len(IDS):
-        assert found == Step("Finished", "0 of 20 stations installed it, 20 offline")
+        assert found == CampaignStep("Finished", "0 of 20 stations installed it, 20 offline")
     begun = [replace(each, state="Working", begun_ms=1) if each.station_id in found.start else each for each in members]
     for again in (EVERYBODY, EVERYBODY - absent):
         more = step(PLAN, begun, again, 2, absent=IDS if not again else absent - again).start
@@ -650,11 +652,11 @@ def test_an_offline_station_is_expected_for_so_long_and_no_longer() -> None:
 def test_a_dead_station_does_not_keep_a_rollback_from_its_end() -> None:
     members = [turn_back(each) for each in members_of("Installed 0", "Installed 0", installed_ms=5)]
     members[0] = replace(members[0], state="Reverted")
-    assert step_back(BACK, members, EVERYBODY - {IDS[1]}, 0, reason="why") == Step("RollingBack", "why")
+    assert step_back(BACK, members, EVERYBODY - {IDS[1]}, 0, reason="why") == CampaignStep("RollingBack", "why")
     found = step_back(BACK, members, EVERYBODY - {IDS[1]}, 0, absent={IDS[1]}, reason="why")
-    assert found == Step("Halted", "why; 1 of 2 stations went back, 1 offline")
+    assert found == CampaignStep("Halted", "why; 1 of 2 stations went back, 1 offline")
     again = step_back(BACK, members, EVERYBODY, 0, reason=found.reason)
-    assert again == Step("RollingBack", "why", (IDS[1],)), "it goes back when it connects"
+    assert again == CampaignStep("RollingBack", "why", (IDS[1],)), "it goes back when it connects"
     done = [members[0], hear(BACK, begin(members[1], 1, 0), "Installed", 1)]
     assert step_back(BACK, done, EVERYBODY, 0, reason=found.reason).reason == "why; 2 of 2 stations went back"
 
@@ -663,16 +665,16 @@ def test_a_dead_station_does_not_keep_a_rollback_from_its_end() -> None:
 def test_each_station_that_failed_goes_back_though_the_campaign_goes_on_and_keeps_its_reason() -> None:
     plan = replace(BACK, watch_s=10, test=PLAN.test, max_failure_rate=1.0, cohorts=(1.0,), parallel=50)
     members = [replace(each, state="Watched", begun_ms=1, installed_ms=5) for each in assign(IDS, plan, "1")]
-    crashed = judge(plan, members[0], Health(crashed=True, sessions_failed=False, heard_ms=6), 6)
+    crashed = judge(plan, members[0], StationHealth(crashed=True, sessions_failed=False, heard_ms=6), 6)
     assert (crashed.state, crashed.trouble) == ("Failed", "Crashed")
     back = turn_back(crashed)
     going = [back, *(replace(each, state="Installed") for each in members[1:])]
     found = step(plan, going, EVERYBODY, 7)
-    assert found == Step("Running", "", (back.station_id,))
+    assert found == CampaignStep("Running", "", (back.station_id,))
     assert step(plan, going, EVERYBODY, 7, held={back.station_id}).start == (), "not in the middle of a session"
     reverted = hear(plan, begin(back, 2, 8), "Installed", 9)
     assert (reverted.state, reverted.trouble) == ("Reverted", "Crashed")
-    assert step(plan, [reverted, *going[1:]], EVERYBODY, 10) == Step(
+    assert step(plan, [reverted, *going[1:]], EVERYBODY, 10) == CampaignStep(
         "Finished", "19 of 20 stations installed it, 1 failed (Crashed 1)"
     )
 
@@ -682,7 +684,7 @@ def test_stations_that_went_back_still_count_as_failures() -> None:
     plan = replace(BACK, max_failure_rate=1.0, cohorts=(1.0,))
     went = members_of("Reverted 0", "Waiting 0", "Reverted 0", begun_ms=1, back=True, trouble="Crashed")
     found = step(plan, [*went, *members_of("Installed 0", "Installed 0")], EVERYBODY, 2)
-    assert found == Step("RollingBack", "3 of 5 stations failed (Crashed 3)")
+    assert found == CampaignStep("RollingBack", "3 of 5 stations failed (Crashed 3)")
 
 
 @pytest.mark.requirement("R137")

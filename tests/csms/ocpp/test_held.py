@@ -229,7 +229,7 @@ async def _boots_and_runs(station: Station, *values: float, **more: Any) -> str:
     await station.point.call("BootNotification", BOOT)
     station.seq_no = -1
     await station.runs(*values, **more)
-    newest, *_ = await station.csms.services.store.run(transactions.list_page, transactions.Filter())
+    newest, *_ = await station.csms.services.store.run(transactions.list_page, transactions.TransactionFilter())
     return str(newest["transaction_id"])
 
 

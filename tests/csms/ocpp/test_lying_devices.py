@@ -15,8 +15,8 @@ from csms.booking.plausibility import energy_between
 from csms.books import reports
 from csms.config import TokenEntry
 from csms.overview import store as overview
-from csms.session_metrics.rules import StationState, apart, levels, taken
-from csms.telemetry.aggregates import Aggregation, Sample
+from csms.session_metrics.rules import StationTracks, apart, levels, taken
+from csms.telemetry.aggregates import Aggregation, SignalNumbers
 from csms.tokens import store as tokens
 from csms.tokens.rules import Allowance, Terms
 from csms.transactions import store as transactions
@@ -135,8 +135,8 @@ def test_health_of_a_fleet(honest: list[float], lie: float) -> None:
 def test_stations_of_a_kind(lie: float) -> None:
     """Each is compared with the median of the others."""
 
-    def state(close_s: float) -> StationState:
-        found = StationState()
+    def state(close_s: float) -> StationTracks:
+        found = StationTracks()
         for number in range(12):
             values: Any = {"contactor_close_s": close_s}
             found = (
@@ -155,9 +155,9 @@ def test_aggregates_of_telemetry_are_of_one_vehicle(values: list[int], lie: floa
     def aggregated(*, liar: bool) -> Mapping[Any, Any]:
         found = Aggregation({})
         for number, value in enumerate(values):
-            found.add(Sample("EV1", 1, number, number * 1000, {"battery.energy.charged": float(value)}))
+            found.add(SignalNumbers("EV1", 1, number, number * 1000, {"battery.energy.charged": float(value)}))
             if liar:
-                found.add(Sample("LIAR", 1, number, number * 1000, {"battery.energy.charged": lie}))
+                found.add(SignalNumbers("LIAR", 1, number, number * 1000, {"battery.energy.charged": lie}))
         found.finish()
         return {key: each for key, each in found.intervals.items() if key[0] == "EV1"}
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csms.script.declared import Script, read_script
-from csms.script.station import CloseNow, Line, Report, ScriptedLine, SendText, report, settled
+from csms.script.declared import StationScript, read_script
+from csms.script.station import CloseNow, Line, ScriptedLine, ScriptReport, SendText, report, settled
 from v2g.ocpp.routes import Version
 
 BOOT = {"reason": "PowerUp", "chargingStation": {"model": "M", "vendorName": "V"}}
@@ -21,7 +21,7 @@ class Meeting:
     """A station meets a script."""
 
     def __init__(self, text: str, version: Version = "2.0.1") -> None:
-        self.script: Script = read_script(text, "script.yaml")
+        self.script: StationScript = read_script(text, "script.yaml")
         numbers = itertools.count(1)
         self.line = ScriptedLine(self.script, "CS", lambda n: next(numbers).to_bytes(n, "big"))
         self.now = 100.0
@@ -67,7 +67,7 @@ class Meeting:
         self.say([2, f"cs-{self.now}", action, payload or {}])
         return json.loads(self.sent.pop(before)) if len(self.sent) > before else None
 
-    def ended(self) -> Report:
+    def ended(self) -> ScriptReport:
         """Return the report as of now."""
         return report(self.script, [self.line], self.now)
 

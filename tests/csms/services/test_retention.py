@@ -8,17 +8,17 @@ from csms.retention import store as retention
 from csms.stations import store as stations
 from csms.telemetry.aggregate_store import aggregate_pending
 from csms.transactions import store as transactions
-from csms.transactions.events import Arrival, add_events
+from csms.transactions.events import EventArrival, add_events
 from tests.csms.db.events import add_document, arrival, stored
 from tests.csms.db.telemetry import kept, record, take
 
 
-def aged(transaction_id: str, heard_ms: int, kind: str) -> Arrival:
+def aged(transaction_id: str, heard_ms: int, kind: str) -> EventArrival:
     made = arrival("CS-1", transaction_id, 0, "Started")
     return (
-        Arrival(made.event, made.document, heard_ms)
+        EventArrival(made.event, made.document, heard_ms)
         if kind == "Started"
-        else Arrival(arrival("CS-1", transaction_id, 1, kind).event, made.document, heard_ms)
+        else EventArrival(arrival("CS-1", transaction_id, 1, kind).event, made.document, heard_ms)
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import pytest
 
 from csms.alerts.rules import RULES, RuleName
-from csms.session_metrics.rules import REFERENCE, StationState, apart, drift, figures, levels, restarted, taken
+from csms.session_metrics.rules import REFERENCE, StationTracks, apart, drift, figures, levels, restarted, taken
 from v2g.hardware.session_metrics import METRICS, MetricName, SessionMetrics, read_session_metrics
 
 SOUND: Mapping[MetricName, tuple[float, float]] = {
@@ -26,7 +26,7 @@ class Park:
 
     def __init__(self, stations: int, seed: int) -> None:
         self.random = random.Random(seed)
-        self.states = [StationState() for _ in range(stations)]
+        self.states = [StationTracks() for _ in range(stations)]
         self.own = [
             {name: self.random.gauss(0, wide / 2) for name, (_, wide) in SOUND.items()} for _ in range(stations)
         ]
@@ -128,21 +128,21 @@ def test_a_single_odd_session_is_no_drift() -> None:
 
 def test_a_session_that_is_delivered_again_changes_nothing() -> None:
     metrics = SessionMetrics(session_id="A", evse_id=1, at_ms=5, values={"contactor_open_s": 0.1})
-    once = taken(StationState(), metrics)
+    once = taken(StationTracks(), metrics)
     assert once is not None
     assert taken(once, metrics) is None
 
 
 def test_figures_of_other_versions_are_ignored() -> None:
     given = {"sessionId": "A", "evseId": 2, "atMs": 1, "values": {"wear": 1.0, "efficiency": 0.9}, "more": 1}
-    state = taken(StationState(), read_session_metrics(given))
+    state = taken(StationTracks(), read_session_metrics(given))
     assert state is not None
     assert list(state.tracks) == ["efficiency 2"]
 
 
-def after(*values: dict[str, float], state: StationState | None = None, evse: int = 1) -> StationState:
+def after(*values: dict[str, float], state: StationTracks | None = None, evse: int = 1) -> StationTracks:
     """Return the state after sessions with these figures."""
-    state = state or StationState()
+    state = state or StationTracks()
     for number, each in enumerate(values, 1):
         metrics = SessionMetrics(session_id=f"S{number}", evse_id=evse, at_ms=number, values=each)
         state = taken(state, metrics) or state
@@ -168,7 +168,7 @@ def test_the_first_30_sessions_are_the_reference_and_what_deviates_adds_up() -> 
     assert drift(state).value == pytest.approx(4 - slack), "one session counts at most 4"
     state = after(*swings, *[{"pre_charge_gap_v": 90.0}] * 30)
     assert drift(state).value == 20.0
-    assert drift(StationState()).value == 0.0
+    assert drift(StationTracks()).value == 0.0
     even = after(*[{"pre_charge_gap_v": 2.0}] * 30, {"pre_charge_gap_v": 3.0})
     assert even.tracks[GAP].above == pytest.approx(1 / 0.5 - slack), "a scatter below the least counts as the least"
 
@@ -188,14 +188,14 @@ def test_figures_are_shown_by_evse_and_are_forgotten_but_not_their_sessions() ->
         (2, "efficiency"), (12, "contactor_open_s"), (12, "efficiency"),
     ]  # fmt: skip
     assert (found[0].first, found[0].sessions, found[0].moved > 2) == (pytest.approx(0.9), 32, True)
-    falls = after({"efficiency": 0.8}, state=StationState({"efficiency 2": state.tracks["efficiency 2"]}), evse=2)
+    falls = after({"efficiency": 0.8}, state=StationTracks({"efficiency 2": state.tracks["efficiency 2"]}), evse=2)
     assert figures(falls)[0].moved > 2
-    assert figures(StationState({"unknown 1": state.tracks["efficiency 2"]})) == ()
-    assert restarted(state) == StationState(last=state.last)
+    assert figures(StationTracks({"unknown 1": state.tracks["efficiency 2"]})) == ()
+    assert restarted(state) == StationTracks(last=state.last)
     assert len(state.last) == 16
     drifted = drift(state).facts
     assert (drifted["evse"], drifted["efficiency_before"]) == (2.0, pytest.approx(0.9))
-    assert drift(StationState({"unknown 1": state.tracks["efficiency 2"]})).facts == {}
+    assert drift(StationTracks({"unknown 1": state.tracks["efficiency 2"]})).facts == {}
 
 
 def test_levels_are_means_over_evses_from_10_sessions_on() -> None:
@@ -214,4 +214,4 @@ def test_a_station_is_compared_with_10_others_by_their_median_deviation() -> Non
     assert apart(state, alike).value == pytest.approx(6 / (2 * 0.5)), "a scatter below the least counts as the least"
     assert apart(after(*[{"pre_charge_gap_v": 8.0}] * 9), alike).value == 0.0
     assert apart(state, alike[:9]).value == 0.0
-    assert apart(StationState({"unknown 1": state.tracks[GAP]}), alike).value == 0.0
+    assert apart(StationTracks({"unknown 1": state.tracks[GAP]}), alike).value == 0.0

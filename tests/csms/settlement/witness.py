@@ -13,7 +13,7 @@ from csms.settlements.tables import grid_signals
 from csms.stations.store import touch
 from csms.tariffs import store as price_deliveries
 from csms.transactions import store as transactions
-from csms.transactions.events import Arrival, add_events
+from csms.transactions.events import EventArrival, add_events
 from csms.transactions.rules import EXPORT_REGISTER, IMPORT_REGISTER, Event, Kind, Sample
 from v2g.energy.settlement.intervals import Registers
 from v2g.energy.settlement.journal import Entry, verify_lines
@@ -122,7 +122,7 @@ def report(
             ),
         )
         document = msgspec.json.encode({"eventType": kind, "transactionInfo": {"transactionId": transaction}})
-        arrivals.append(Arrival(event, document, reading.utc_ms - ahead_ms))
+        arrivals.append(EventArrival(event, document, reading.utc_ms - ahead_ms))
     touch(connection, station, "ocpp2.1", readings[0].utc_ms)
     add_events(connection, arrivals)
     if emaid is not None:

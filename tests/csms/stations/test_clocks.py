@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from csms.sites.rules import Site
-from csms.stations.rules import ClockSettings, Mirror, by_name, by_offset, data_of, is_set, mirror_of, transition
+from csms.stations.rules import ClockMirror, ClockSettings, by_name, by_offset, data_of, is_set, mirror_of, transition
 from v2g.energy.balancing import Node
 from v2g.ocpp.times import format_time, parse_time
 
@@ -58,7 +58,7 @@ def test_a_station_without_zones_receives_offsets() -> None:
         ("NextTimeOffsetTransitionDateTime", ""): format_time(parse_time("2026-10-25T01:00:00Z")),
     }
     assert [each.variable.instance for each in data_of(wanted)] == ["NextTransition", None]
-    reported = Mirror(
+    reported = ClockMirror(
         {**mirror.values, **wanted, ("NextTimeOffsetTransitionDateTime", ""): "2026-10-25T02:00:00+01:00"}, ()
     )
     assert by_offset(BERLIN, reported, OCTOBER) == {}

@@ -16,7 +16,7 @@ from csms.db.store import Store
 from csms.metrics import Metrics
 from csms.telemetry import store as pending
 from csms.telemetry.rules import StoredRecord
-from csms.telemetry.sinks.feeder import Feeder
+from csms.telemetry.sinks.feeder import SinkFeeder
 from csms.vehicles import store as values
 from tests.csms.db.telemetry_values import made, put
 from v2g.battery import detectors
@@ -39,9 +39,9 @@ def sink_of(store: Store, woken: list[int] | None = None) -> BatterySink:
     return BatterySink(store, Clock(), detectors.Settings(), lambda: (woken or []).append(1))
 
 
-def feeder(store: Store, sink: BatterySink | None = None, metrics: Metrics | None = None) -> Feeder:
+def feeder(store: Store, sink: BatterySink | None = None, metrics: Metrics | None = None) -> SinkFeeder:
     events: list[Observe] = []
-    return Feeder(BATTERIES, sink or sink_of(store), store, Clock(), events.append, leads, metrics or Metrics())
+    return SinkFeeder(BATTERIES, sink or sink_of(store), store, Clock(), events.append, leads, metrics or Metrics())
 
 
 def shown(store: Store, ev: str = "EV-1") -> list[tuple[Any, ...]]:

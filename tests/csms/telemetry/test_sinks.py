@@ -25,7 +25,7 @@ from csms.telemetry import store as pending
 from csms.telemetry.rules import StoredRecord, class_of, line_of
 from csms.telemetry.series import series, view
 from csms.telemetry.sinks import Sink, influx, open_sink
-from csms.telemetry.sinks.feeder import Feeder
+from csms.telemetry.sinks.feeder import SinkFeeder
 from csms.telemetry.tables import VALUES, telemetry_pending
 from csms.vehicles import store as values
 from tests.csms.databases import Cluster
@@ -156,8 +156,8 @@ async def leads(_work: str, _every_s: float) -> bool:
     return True
 
 
-def feeder(sink: Sink, store: Store, events: list[Observe] | None = None) -> Feeder:
-    return Feeder("lake", sink, store, Clock(), ([] if events is None else events).append, leads, Metrics())
+def feeder(sink: Sink, store: Store, events: list[Observe] | None = None) -> SinkFeeder:
+    return SinkFeeder("lake", sink, store, Clock(), ([] if events is None else events).append, leads, Metrics())
 
 
 @pytest.fixture
@@ -357,7 +357,7 @@ async def test_a_server_that_attacks_is_a_failed_sink_with_a_reason_and_the_othe
         slow = asyncio.create_task(feeder(opened(f"{url}/?org=fleet&bucket=cars", secret), lake, events).run())
         try:
             file = opened(f"sqlite:///{tmp_path}/lake.sqlite3", secret)
-            while await Feeder("aggregates", file, lake, Clock(), events.append, leads, Metrics()).feed():
+            while await SinkFeeder("aggregates", file, lake, Clock(), events.append, leads, Metrics()).feed():
                 pass
             await file.close()
             while not events:

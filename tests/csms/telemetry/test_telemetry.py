@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from csms.telemetry.rules import (
     MAX_RANGES,
     Boot,
+    BootProgress,
     Delivery,
     Numbers,
     Prepared,
-    Progress,
     RecordKey,
-    Stored,
+    StoredContent,
     Unreadable,
     judge,
     prepare,
@@ -67,8 +67,8 @@ class Memory:
     """What a back end keeps, in memory."""
 
     def __init__(self) -> None:
-        self.progress: dict[Boot, Progress] = {}
-        self.stored: dict[RecordKey, Stored] = {}
+        self.progress: dict[Boot, BootProgress] = {}
+        self.stored: dict[RecordKey, StoredContent] = {}
         self.fresh: list[Prepared] = []
         self.quarantine: list[Unreadable] = []
 
@@ -76,7 +76,7 @@ class Memory:
         delivery = read_delivery(encode_delivery(elements))
         assert delivery.refused == ()
         for boot in delivery.boots:
-            self.progress.setdefault(boot, Progress())
+            self.progress.setdefault(boot, BootProgress())
         kept = {key: self.stored[key] for key in suspects(delivery, self.progress) if key in self.stored}
         outcome = judge(delivery, self.progress, kept)
         self.stored |= kept

@@ -27,7 +27,7 @@ from csms.telemetry.ingest import Ingest
 from csms.telemetry.latest import LatestStates
 from csms.telemetry.rules import owner, read_delivery
 from csms.telemetry.tables import telemetry
-from csms.telemetry.workers import IngestWorkers, Settings, count
+from csms.telemetry.workers import IngestWorkers, WorkerSettings, count
 from pki_tools.tree import PkiTree
 from tests.csms.api_support import T0
 from tests.csms.databases import Databases
@@ -130,7 +130,7 @@ async def ingesting(postgresql_databases: Databases, tmp_path: Path) -> AsyncIte
     store, clock = Store(url), Clock()
     observe = EventLog("csms", clock, tmp_path / "events.jsonl")
     supervisor = Supervisor(observe)
-    workers = IngestWorkers(Settings(url, "", str(tmp_path), sealed=True, key_days=30), 2, supervisor)
+    workers = IngestWorkers(WorkerSettings(url, "", str(tmp_path), sealed=True, key_days=30), 2, supervisor)
     feed = Feed(LocalBus("node"), clock.utc_ms)
     latest = LatestStates(store, Clock())
     workers.start()
@@ -180,7 +180,9 @@ async def test_a_killed_worker_loses_nothing_and_its_vehicles_move(ingesting: In
 async def test_without_workers_a_delivery_is_held_only_as_long_as_its_sender_waits(tmp_path: Path) -> None:
     supervisor = Supervisor(lambda _: None)
     workers = IngestWorkers(
-        Settings("postgresql://nobody@127.0.0.1:1/none", "", str(tmp_path), sealed=True, key_days=30), 1, supervisor
+        WorkerSettings("postgresql://nobody@127.0.0.1:1/none", "", str(tmp_path), sealed=True, key_days=30),
+        1,
+        supervisor,
     )
     workers.start()
     payload = delivery("EV-1", 1, 50)

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from msgspec.structs import replace
 
 from csms.transactions.rules import EXPORT_REGISTER, IMPORT_REGISTER, Sample
-from csms.transactions.signed_values import Judged, judge_samples
+from csms.transactions.signed_values import JudgedSamples, judge_samples
 from tests.energy.meter_records.signed_records import FOLDER, KEY, OCMF, READING, der_of, record
 
 METER = der_of(KEY.public_key()).hex()
@@ -108,7 +108,9 @@ def test_pages_of_a_transaction_do_not_go_back_and_stay_with_meter_and_user() ->
     assert verdict(sample(page(10, 6000, MS="OTHER"), "6000"), before=before) == "other_meter"
     assert verdict(sample(page(10, 6000, ID="04BB"), "6000"), before=before) == "other_tx"
     assert verdict(sample(page(10, 6000), "6000"), before=before) == "valid"
-    wrong = [Judged(**{**{name: getattr(second, name) for name in second.__struct_fields__}, "verdict": "mismatch"})]
+    wrong = [
+        JudgedSamples(**{**{name: getattr(second, name) for name in second.__struct_fields__}, "verdict": "mismatch"})
+    ]
     assert verdict(first, before=wrong) == "valid"  # what is wrong itself orders nothing
     unsigned = Sample(at_ms=0, measurand=IMPORT_REGISTER, value="1", unit="Wh")
     assert [each.verdict for each in judge_samples([unsigned, first], METER, before=[unsigned])] == ["", "valid"]
@@ -127,7 +129,7 @@ def test_what_else_decides_the_verdict_on_a_sample() -> None:
     assert verdict(sample(unnamed, "4000", measurand="Energy.Active.Net")) == "mismatch"
     assert verdict(sample(page(1, 300), "0.301", unit="kWh")) == "mismatch"  # a Wh is not less than the last digit
     assert verdict(sample(page(1, 300), "0.30", unit="kWh")) == "valid"
-    assert Judged(at_ms=0, measurand=IMPORT_REGISTER, value="1", unit="Wh").verdict == ""
+    assert JudgedSamples(at_ms=0, measurand=IMPORT_REGISTER, value="1", unit="Wh").verdict == ""
 
 
 def test_what_is_before_is_the_last_reading_that_can_be_read() -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from csms.contracts.rules import Anchors, assess
-from csms.tokens.rules import Chain, Where, answer_contract
+from csms.tokens.rules import ChainVerdict, Where, answer_contract
 from tests.pki.bad_certificates import Case, cases_for
 from tests.pki.forge import NOW, Forge, Made
 from tests.pki.forge_chains import pem
@@ -23,7 +23,7 @@ def test_a_bad_contract_is_refused_and_the_reason_is_reported(case: Case, role: 
     made = case.make(Forge(role))
     verdict = assess(EMAID, sent(made), (), Anchors(roots=made.anchors), NOW)
     assert verdict.reason.startswith(f"{case.reason}: ")
-    assert verdict.chain is (Chain.EXPIRED if case.reason == "expired" else Chain.BROKEN)
+    assert verdict.chain is (ChainVerdict.EXPIRED if case.reason == "expired" else ChainVerdict.BROKEN)
     wanted = ("Expired", "CertificateExpired") if case.reason == "expired" else ("Invalid", "CertChainError")
     answer = answer_contract(verdict.chain, None, Where("CS", None, 0))
     assert (answer.status, answer.certificate_status) == wanted
@@ -43,6 +43,6 @@ def test_a_number_that_another_contract_had_is_refused() -> None:
     )
     anchors = Anchors(roots=made.anchors)
     first = verify_chain(made.chain[0], made.chain[1:], made.anchors, role=Role.CONTRACT, at=NOW)
-    assert assess(EMAID, sent(made), (), anchors, NOW, seen=first.serials).chain is Chain.VALID
+    assert assess(EMAID, sent(made), (), anchors, NOW, seen=first.serials).chain is ChainVerdict.VALID
     verdict = assess(EMAID, sent(forge.shown(twin)), (), anchors, NOW, seen=first.serials)
     assert verdict.reason.startswith("serial_reuse: ")

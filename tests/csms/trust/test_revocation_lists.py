@@ -8,7 +8,7 @@ from cryptography import x509
 
 from csms.config import Trust
 from csms.contracts.verifier import ContractVerifier
-from csms.tokens.rules import Chain
+from csms.tokens.rules import ChainVerdict
 from csms.trust.certificate_status import CertificateStatus
 from pki_tools.tree import PkiTree
 from v2g.io.runtime.clock import Clock
@@ -62,7 +62,7 @@ class Bench:
         self.status = CertificateStatus(config, self.clock, self.reported.append)
         self._judge = ContractVerifier(config, self.clock, self.status, self.reported.append)
 
-    async def judge(self) -> Chain:
+    async def judge(self) -> ChainVerdict:
         """Return the verdict on the contract."""
         pem = self._pki.path("contract/chain.pem").read_text()
         return (await self._judge.judge(EMAID, pem, ())).chain
@@ -83,11 +83,11 @@ def bench(pki: PkiTree, tmp_path: Path) -> Bench:
 async def test_a_renewed_list_counts_at_once(bench: Bench) -> None:
     bench.write(made=NOW - WEEK - timedelta(hours=1))
     bench.begin()
-    assert await bench.judge() is Chain.BROKEN, "the list has expired"
+    assert await bench.judge() is ChainVerdict.BROKEN, "the list has expired"
     bench.write(made=NOW - timedelta(minutes=2))
-    assert await bench.judge() is Chain.VALID
+    assert await bench.judge() is ChainVerdict.VALID
     bench.write(bench.leaf, made=NOW - timedelta(minutes=1))
-    assert await bench.judge() is Chain.REVOKED
+    assert await bench.judge() is ChainVerdict.REVOKED
     assert bench.names() == ["crls_renewed", "crls_renewed"]
 
 
@@ -95,17 +95,17 @@ async def test_a_list_that_is_broken_gone_or_older_does_not_count(bench: Bench) 
     bench.write(bench.leaf)
     bench.begin()
     bench.write(made=NOW - timedelta(minutes=1))
-    assert await bench.judge() is Chain.REVOKED
+    assert await bench.judge() is ChainVerdict.REVOKED
     (kept,) = bench.reported
     assert (kept.data["file"], "older" in str(kept.data["error"])) == (str(bench.path), True)
     bench.replace(b"no list")
-    assert await bench.judge() is Chain.REVOKED
+    assert await bench.judge() is ChainVerdict.REVOKED
     bench.path.unlink()
     for _ in range(2):
-        assert await bench.judge() is Chain.REVOKED
+        assert await bench.judge() is ChainVerdict.REVOKED
     assert bench.names() == ["crls_kept"] * 3
     bench.write(made=NOW + timedelta(minutes=1))
-    assert await bench.judge() is Chain.VALID
+    assert await bench.judge() is ChainVerdict.VALID
     assert bench.names() == ["crls_renewed"]
 
 
@@ -114,11 +114,11 @@ async def test_what_a_former_key_has_signed_is_judged_by_its_list_on(bench: Benc
     bench.write(bench.leaf)
     bench.begin()
     bench.replace(pki.path("cpo/sub2.crl").read_bytes())
-    assert await bench.judge() is Chain.REVOKED
+    assert await bench.judge() is ChainVerdict.REVOKED
     assert bench.names() == ["crls_renewed"]
     assert len(bench.status.crls.current()) == 2
     bench.write(made=NOW + timedelta(minutes=1))
-    assert await bench.judge() is Chain.VALID
+    assert await bench.judge() is ChainVerdict.VALID
     assert len(bench.status.crls.current()) == 2
 
 
