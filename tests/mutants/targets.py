@@ -227,7 +227,16 @@ TARGETS: Final[Mapping[str, Target]] = {
         "v2g/energy/settlement/bundle.py",
         tuple(
             f"tests/energy/settlement/test_{each}.py"
-            for each in ("bundle", "older_contract", "checkpoints", "signed_meter", "completeness", "corrections")
+            for each in (
+                "bundle",
+                "older_contract",
+                "checkpoints",
+                "signed_meter",
+                "completeness",
+                "corrections",
+                "authorization",
+                "signed_prices",
+            )
         ),
     ),
     "journal": Target(
