@@ -9,7 +9,7 @@ from v2g.ocpp import rpc
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.routes import Version
 from v2g_station.blocks.transactions import transactions
-from v2g_station.blocks.transactions.transactions import MeterSample, SignedReading, TransactionRecord
+from v2g_station.blocks.transactions.transactions import MeterSample, SignedRegister, TransactionRecord
 
 ABOUT = "read and write a TransactionEvent, validated"
 
@@ -27,7 +27,7 @@ def event() -> Message:
         export_mwh=3_802_000,
         power_w=-9_994,
         soc=75,
-        signed=(SignedReading(register="import", data=data), SignedReading(register="export", data=data)),
+        signed=(SignedRegister(register="import", data=data), SignedRegister(register="export", data=data)),
     )
     record = TransactionRecord(
         transaction_id="1bcead42-6f11-f0b6",

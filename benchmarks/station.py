@@ -96,11 +96,11 @@ async def _child(port: int, count: int, seconds: float) -> dict[str, float]:
 
 async def _fleet(port: int, count: int, seconds: float) -> dict[str, float]:
     from v2g_station.simulator.behaviour import Behaviour
-    from v2g_station.simulator.fleet import Fleet, Simulator
+    from v2g_station.simulator.fleet import Simulator, StationFleet
 
     quiet = Behaviour(arrivals_per_hour=0, offline_per_day=0)
     simulator = Simulator(
-        Fleet(url=f"ws://127.0.0.1:{port}/ocpp", count=max(1, count), behaviour=quiet, ramp_per_s=200)
+        StationFleet(url=f"ws://127.0.0.1:{port}/ocpp", count=max(1, count), behaviour=quiet, ramp_per_s=200)
     )
     if count == 0:
         return {"rss": _rss(), "cpu_s": 0.0, "wall_s": 1.0}
@@ -126,13 +126,13 @@ async def _queue(port: int, events: int) -> tuple[float, float]:
     import os
     import tempfile
 
-    from secc.station.station import MeterSample, Station, StationConfig
+    from secc.station.station import ChargerStation, MeterSample, StationConfig
     from tests.station.no_charger import NoCharger
     from v2g.io.runtime.clock import Clock
 
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
         config = StationConfig(url=f"ws://127.0.0.1:{port}/ocpp", identity="BENCH", store=Path(folder) / "s.sqlite3")
-        station = Station(config, clock=Clock(), entropy=os.urandom, observe=lambda _: None, charger=NoCharger())
+        station = ChargerStation(config, clock=Clock(), entropy=os.urandom, observe=lambda _: None, charger=NoCharger())
         station.started("a", "EMAID1")
         for number in range(events):
             sample = MeterSample(utc_ms=number, import_mwh=number, export_mwh=0, power_w=11_000)

@@ -12,13 +12,13 @@ from msgspec.structs import replace
 from secc.charger import Charger, check_places
 from secc.config import ProgramConfig, load_config
 from secc.editions import enabled
-from secc.evse.archive import Archive, Owner
-from secc.evse.controller import EvseController, Wires, Wrap
+from secc.evse.archive import Archive, ChargerOwner
+from secc.evse.controller import EvseController, EvseWires, Wrap
 from secc.evse.restarting import AGAIN, restart_device, start_anew
 from secc.hardware.assembly import Assembly
 from secc.hardware.check_log import CheckLog
 from secc.hardware.fault_file import FaultFile, FaultKeeper
-from secc.link.transport import Transport, roots
+from secc.link.transport import VehicleTransport, roots
 from secc.station.device import firmware_folder
 from secc.status import StatusKeeper
 from v2g.errors import ConfigError
@@ -78,7 +78,7 @@ async def assemble(config: ProgramConfig, clock: Clock, observe: EventLog) -> As
     async with contextlib.AsyncExitStack() as stack:
         status = StatusKeeper(config, clock)
         observe.on_event.append(status.saw)
-        transport, bundles = Transport(config, observe), DiskThread()
+        transport, bundles = VehicleTransport(config, observe), DiskThread()
         disks = disk_threads(len(config.places))
         watchdog = Watchdog(hung_s=config.places[0].hardware.watch.hung_s)
         stack.callback(watchdog.close)
@@ -127,7 +127,7 @@ async def _controller(
     config: ProgramConfig,
     clock: Clock,
     log: EventLog,
-    transport: Transport,
+    transport: VehicleTransport,
     threads: tuple[DiskThread, DiskThread],
     watchdog: Watchdog,
     stack: contextlib.AsyncExitStack,
@@ -138,7 +138,7 @@ async def _controller(
         log(replace(event, data={"evse_id": config.charger.evse_id, **event.data}))
 
     observed = log if config.data_dir == transport.config.data_dir else observe
-    owner = Owner(
+    owner = ChargerOwner(
         chargers=transport.credentials,
         meter=load_credentials(config.meter.chain, config.meter.key),
         roots=roots(*config.tls.v2g_roots, *config.tls.mo_roots),
@@ -171,7 +171,7 @@ async def _controller(
         disk=threads[0],
         log=CheckLog(config.data_dir, threads[0], utc_ms=clock.utc_ms, observe=observed),
     ).untested()
-    wires = Wires(made.pilot, made.medium) if made.pilot is not None else None
+    wires = EvseWires(made.pilot, made.medium) if made.pilot is not None else None
     traced = log.tracer("" if observed is log else config.charger.evse_id)
     return EvseController(
         number,

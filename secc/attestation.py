@@ -47,7 +47,7 @@ class QuoteConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     ] = tuple(range(8))
 
 
-class AttestationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class SelfAttestationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Comparison of the program's files with their signed manifest, at each start and ever after."""
 
     public_key: Annotated[Path, Meta(description="public key, or certificate, of the manifest's signer, PEM")]
@@ -75,7 +75,7 @@ class SelfAttestation:
 
     def __init__(
         self,
-        config: AttestationConfig,
+        config: SelfAttestationConfig,
         folder: Path,
         *,
         observe: Callable[[Observe], None],

@@ -20,12 +20,12 @@ from secc.evse.restarting import Restarting
 from secc.hardware.meter_remote import RemoteMeter
 from secc.link.listening import Listeners, Stream, listen
 from secc.link.pairing import address_mac, pair
-from secc.link.transport import Transport
-from secc.retention import Retention
+from secc.link.transport import VehicleTransport
+from secc.retention import BundleRetention
 from secc.session import ports
 from secc.station.device import Premises
 from secc.station.settings import evse_layout
-from secc.station.station import MeterSample, Station, StationConfig
+from secc.station.station import ChargerStation, MeterSample, StationConfig
 from v2g.energy.limits import SITE
 from v2g.errors import ConfigError
 from v2g.io.capture.recorder import RecordConfig, Recorder
@@ -40,12 +40,12 @@ from v2g.iso15118.engine.session import Fact
 from v2g.observe import Observe, Scalar
 from v2g.pki.credentials import Credentials
 from v2g_station.blocks.data_transfer import AttestationRequested, GridSignalReceived
-from v2g_station.blocks.evse import Restart, SecurityEvent
+from v2g_station.blocks.evse import Restart, SecurityEventFound
 from v2g_station.blocks.smart_charging.energy_transfer import AllowEnergyTransfer
 from v2g_station.blocks.transactions.managed import RemoteStopRequested
 from v2g_station.device.certificates import Own
 from v2g_station.device.logs import LogSources
-from v2g_station.kernel.kernel import Command
+from v2g_station.kernel.kernel import StationCommand
 
 if TYPE_CHECKING:
     from secc.energy_manager.managers import EnergyManager
@@ -65,11 +65,11 @@ class Charger:
     config: ProgramConfig
     clock: Clock
     observe: EventLog
-    transport: Transport
+    transport: VehicleTransport
     controllers: tuple[EvseController, ...]
 
     def __post_init__(self) -> None:
-        self.station: Station | None = None
+        self.station: ChargerStation | None = None
         self.restarting = Restarting(self.controllers, self.observe)
         self.attestation = None
         if self.config.attestation is not None:
@@ -126,7 +126,7 @@ class Charger:
     def connect_station(self) -> Callable[[], Coroutine[object, object, None]]:
         """Start the charging station, close what a killed process left open; return what shuts it down gracefully."""
         assert self.config.station is not None
-        self.station = station = Station(
+        self.station = station = ChargerStation(
             _of_evses(self.config.station, len(self.controllers)),
             clock=self.clock,
             entropy=os.urandom,
@@ -232,10 +232,10 @@ class Charger:
             },
         )
 
-    def retention(self) -> Retention:
+    def retention(self) -> BundleRetention:
         """Return the retention of old bundles; without a back end none has been delivered."""
         first, station = self.controllers[0], self.station
-        return Retention(
+        return BundleRetention(
             self.config.retention,
             [controller.archive.settlements for controller in self.controllers],
             first.bundles,
@@ -250,7 +250,7 @@ class Charger:
         for controller in self.controllers:
             controller.hardware.fault("program_changed", active=True)
         if self.station is not None:
-            self.station.fact(SecurityEvent(type="InvalidFirmwareSignature", info=why))
+            self.station.fact(SecurityEventFound(type="InvalidFirmwareSignature", info=why))
 
     def recover(self) -> None:
         """Settle what a killed process left open, and continue paused sessions."""
@@ -267,7 +267,7 @@ class Charger:
         quotes = self.config.attestation is not None and self.config.attestation.quote is not None
         return frozenset({"remote_start", "reset", *(("attestation",) if quotes else ())})
 
-    def carry_out(self, command: Command) -> bool:
+    def carry_out(self, command: StationCommand) -> bool:
         """Start executing a command of the CSMS, or of a station control, for the EVSEs; return False for others."""
         match command:
             case GridSignalReceived(signal=signal):

@@ -13,7 +13,7 @@ import msgspec
 from cryptography.x509.oid import NameOID
 from msgspec import Meta
 
-from secc.attestation import AttestationConfig
+from secc.attestation import SelfAttestationConfig
 from secc.hardware.config import HardwareConfig, Kind, devices_of, hardware_flaws, switches_phases
 from secc.hardware.drivers import find
 from secc.retention import RetentionConfig
@@ -303,7 +303,7 @@ class ProgramConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         StatusPageConfig | None, Meta(description="status page for commissioning; none: no page")
     ] = None
     attestation: Annotated[
-        AttestationConfig | None,
+        SelfAttestationConfig | None,
         Meta(description="comparison of the program's files with a signed manifest; none: they are not compared"),
     ] = None
     retention: Annotated[RetentionConfig, Meta(description="how long data of ended sessions is stored")] = (

@@ -3,14 +3,14 @@
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from secc.status import ChargerStatus, Evse
+from secc.status import ChargerStatus, EvseShown
 from v2g.events import reported_by
 from v2g.io.metrics import counter, exposition, gauge
 
-Read = Callable[[Evse], float]
+Read = Callable[[EvseShown], float]
 
 
-def _opened_s(evse: Evse) -> float:
+def _opened_s(evse: EvseShown) -> float:
     return evse.safety.at_ms / 1000 if evse.safety.verdict == "opened" else 0.0
 
 

@@ -96,7 +96,7 @@ Forget = Callable[[Sequence[str]], Awaitable[None]]
 """Called with sessions whose delivery state is no longer needed."""
 
 
-class Retention:
+class BundleRetention:
     """Removes bundles of all EVSEs; `folders` contain them, perhaps sealed with `keys`."""
 
     def __init__(

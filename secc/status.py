@@ -43,7 +43,7 @@ _METER_MS: Final = 60_000
 Tone = Literal["good", "busy", "bad", "plain"]
 
 
-class Csms(msgspec.Struct, frozen=True):
+class CsmsShown(msgspec.Struct, frozen=True):
     """The connection to the back end."""
 
     state: Literal["none", "connecting", "registering", "connected", "disconnected"] = "none"
@@ -93,7 +93,7 @@ class Pilot(msgspec.Struct, frozen=True):
     """Why the state is E."""
 
 
-class Modem(msgspec.Struct, frozen=True):
+class ModemShown(msgspec.Struct, frozen=True):
     """The powerline modem and its matching (SLAC)."""
 
     port: str = ""
@@ -112,7 +112,7 @@ class Modem(msgspec.Struct, frozen=True):
     """Why the last matching failed or the link went down."""
 
 
-class Stage(msgspec.Struct, frozen=True):
+class StageShown(msgspec.Struct, frozen=True):
     """Power electronics."""
 
     source: str = "simulated"
@@ -131,7 +131,7 @@ class Stage(msgspec.Struct, frozen=True):
     """Most power into the vehicle, and out of it."""
 
 
-class Meter(msgspec.Struct, frozen=True):
+class MeterShown(msgspec.Struct, frozen=True):
     """The meter, and what it signs with."""
 
     source: str = "simulated"
@@ -154,7 +154,7 @@ class Meter(msgspec.Struct, frozen=True):
     """Why the last session was not signed."""
 
 
-class Fault(msgspec.Struct, frozen=True):
+class FaultShown(msgspec.Struct, frozen=True):
     """An active fault."""
 
     code: str
@@ -167,7 +167,7 @@ class Fault(msgspec.Struct, frozen=True):
     """`cleared`, `unplugged`, `tested`, or `serviced` or `reset` (latched, across restarts)."""
 
 
-class Interlock(msgspec.Struct, frozen=True):
+class InterlockShown(msgspec.Struct, frozen=True):
     """The contactor, and what keeps it open."""
 
     contactor: Literal["open", "closed"] = "open"
@@ -175,7 +175,7 @@ class Interlock(msgspec.Struct, frozen=True):
     """Why it must not close: a fault, `not_authorised`, `pilot_A` and so on; empty: nothing forbids it."""
     light: str = ""
     """Signal of the lamp."""
-    faults: tuple[Fault, ...] = ()
+    faults: tuple[FaultShown, ...] = ()
 
 
 class Safety(msgspec.Struct, frozen=True):
@@ -188,7 +188,7 @@ class Safety(msgspec.Struct, frozen=True):
     """When, ms of UTC."""
 
 
-class Session(msgspec.Struct, frozen=True):
+class SessionShown(msgspec.Struct, frozen=True):
     """One session with a vehicle."""
 
     session_id: str
@@ -208,7 +208,7 @@ class Session(msgspec.Struct, frozen=True):
     """Why it ended."""
 
 
-class Evse(msgspec.Struct, frozen=True):
+class EvseShown(msgspec.Struct, frozen=True):
     """One EVSE."""
 
     number: int
@@ -220,14 +220,14 @@ class Evse(msgspec.Struct, frozen=True):
     board: Board = Board()
     pilot: Pilot | None = None
     """null: a bench, or a device without one."""
-    modem: Modem = Modem()
-    stage: Stage = Stage()
-    meter: Meter = Meter()
-    interlock: Interlock = Interlock()
+    modem: ModemShown = ModemShown()
+    stage: StageShown = StageShown()
+    meter: MeterShown = MeterShown()
+    interlock: InterlockShown = InterlockShown()
     safety: Safety = Safety()
     refused: str = ""
     """Why the last vehicle was refused before a session began."""
-    sessions: tuple[Session, ...] = ()
+    sessions: tuple[SessionShown, ...] = ()
     """The last ones, newest first."""
 
 
@@ -244,13 +244,13 @@ class ChargerStatus(msgspec.Struct, frozen=True):
     """Exceptions that no code expected, since the start: events `defect`, `station_defect` and `task_failed`."""
     events: Mapping[str, int] = {}
     """Events of severity warning and error since the start: stage and name, and how often."""
-    csms: Csms = Csms()
+    csms: CsmsShown = CsmsShown()
     frequency_lost: bool = False
     """The configured source of the grid's frequency does not measure it, and no power leaves vehicles."""
-    evses: tuple[Evse, ...] = ()
+    evses: tuple[EvseShown, ...] = ()
 
 
-class Line(NamedTuple):
+class LineShown(NamedTuple):
     """What is said of one part, and how it looks."""
 
     text: str
@@ -264,16 +264,16 @@ class StatusKeeper:
         self._clock, self._many = clock, len(config.places) > 1
         self._numbers = {place.charger.evse_id: place_number for place_number, place in enumerate(config.places)}
         now = clock.utc_ms()
-        csms = Csms()
+        csms = CsmsShown()
         if config.station is not None:
             url = printable(redacted(config.station.url))
-            csms = Csms("connecting", now, url=url, identity=config.station.identity)
+            csms = CsmsShown("connecting", now, url=url, identity=config.station.identity)
         places = enumerate(config.places, 1)
         evses = tuple(_configured(number, place) for number, place in places)
         self.latest = ChargerStatus(now, now, VERSION, csms=csms, evses=evses)
         """The last picture."""
         self._evses = list(evses)
-        self._sessions: list[deque[Session]] = [deque(maxlen=SESSIONS) for _ in evses]
+        self._sessions: list[deque[SessionShown]] = [deque(maxlen=SESSIONS) for _ in evses]
         self._edition = [""] * len(evses)
         self._registers: list[tuple[int, int]] = [(0, 0)] * len(evses)
         self._reported: list[tuple[int, dict[str, Scalar]]] = [(0, {})] * len(evses)
@@ -407,7 +407,7 @@ class StatusKeeper:
                     sessions[0] = replace(sessions[0], ended_ms=0, reason="")
                     return
                 self._registers[index] = _registers(self.latest.evses[index].meter)
-                sessions.appendleft(Session(session_id, now, edition))
+                sessions.appendleft(SessionShown(session_id, now, edition))
             case "session_ended" | "session_paused" if sessions:
                 reason = said.get("reason", "paused" if name == "session_paused" else "")
                 sessions[0] = replace(sessions[0], ended_ms=now, reason=reason)
@@ -419,7 +419,7 @@ class StatusKeeper:
 
     # -- from the parts
 
-    def _seen(self, index: int, controller: "EvseController", now: int) -> Evse:
+    def _seen(self, index: int, controller: "EvseController", now: int) -> EvseShown:
         """Return an EVSE as it is now."""
         evse, hardware = self._evses[index], controller.hardware
         reading, present = controller.meter.read(now), hardware.present
@@ -453,12 +453,12 @@ class StatusKeeper:
                 rating_w=controller.rating,
             ),
             meter=meter,
-            interlock=Interlock(
+            interlock=InterlockShown(
                 "closed" if hardware.contactors_closed else "open",
                 hardware.blocked,
                 hardware.light,
                 tuple(
-                    Fault(word, FAULTS[word].sentence, FAULTS[word].stops, FAULTS[word].until)
+                    FaultShown(word, FAULTS[word].sentence, FAULTS[word].stops, FAULTS[word].until)
                     for word in hardware.faults
                 ),
             ),
@@ -466,7 +466,7 @@ class StatusKeeper:
         )
         return evse
 
-    def _count(self, index: int, meter: Meter) -> None:
+    def _count(self, index: int, meter: MeterShown) -> None:
         """Add up the energy of the running session, and once more after its end."""
         sessions, began = self._sessions[index], self._registers[index]
         if sessions and (not sessions[0].ended_ms or sessions[0].ended_ms >= self.latest.utc_ms):
@@ -482,30 +482,30 @@ _FIGURES: Final = frozenset({"power", "meter"})
 """Parts whose words change with every reading."""
 
 
-def _registers(meter: Meter) -> tuple[int, int]:
+def _registers(meter: MeterShown) -> tuple[int, int]:
     return meter.import_mwh, meter.export_mwh
 
 
-def _configured(number: int, place: ProgramConfig) -> Evse:
+def _configured(number: int, place: ProgramConfig) -> EvseShown:
     """Return what a configuration says of an EVSE."""
     hardware, link = place.hardware, place.link
     board = hardware.board.device if hardware.pilot == "board" and hardware.board is not None else hardware.pilot
     bench = hardware.backend == "bench"
-    modem = Modem()
+    modem = ModemShown()
     if link.slac is not None:
         where = link.plc.interface or link.plc.device
-        modem = Modem(port=f"{link.plc.backend} {where}".strip(), state="starting")
-    return Evse(
+        modem = ModemShown(port=f"{link.plc.backend} {where}".strip(), state="starting")
+    return EvseShown(
         number,
         place.charger.evse_id,
         board=Board("none" if bench else board),
         modem=modem,
-        stage=Stage("bench" if bench else hardware.stage, hardware.kind),
-        meter=Meter("simulated" if bench else hardware.meter),
+        stage=StageShown("bench" if bench else hardware.stage, hardware.kind),
+        meter=MeterShown("simulated" if bench else hardware.meter),
     )
 
 
-def _modem(modem: Modem, name: str, said: dict[str, str], now: int) -> Modem:
+def _modem(modem: ModemShown, name: str, said: dict[str, str], now: int) -> ModemShown:
     match name:
         case "modem_found":
             return replace(modem, chip=said.get("chip") or modem.chip, firmware=said.get("firmware", ""))
@@ -535,7 +535,7 @@ def _is_number(text: str) -> bool:
     return text.replace(".", "", 1).isdecimal()
 
 
-def _certified(meter: Meter, leaf: bytes) -> Meter:
+def _certified(meter: MeterShown, leaf: bytes) -> MeterShown:
     try:
         return replace(meter, certificate_until=f"{load_certificate(leaf).not_valid_after_utc:%Y-%m-%d}")
     except V2GError as error:
@@ -550,16 +550,16 @@ def _text(value: object) -> str:
 # -- in words ---------------------------------------------------------------------------------------------------------
 
 
-def summary(status: ChargerStatus, evse: Evse) -> dict[str, Line]:
+def summary(status: ChargerStatus, evse: EvseShown) -> dict[str, LineShown]:
     """Return a line for each part of an EVSE and for the CSMS, in the order of commissioning."""
     return {name: say(status, evse) for name, say in SUMMARY.items()}
 
 
-_STATES: Final[dict[str, Line]] = {
-    "Available": Line("available", "good"),
-    "Occupied": Line("occupied", "busy"),
-    "Faulted": Line("faulted", "bad"),
-    "Unavailable": Line("not available", "bad"),
+_STATES: Final[dict[str, LineShown]] = {
+    "Available": LineShown("available", "good"),
+    "Occupied": LineShown("occupied", "busy"),
+    "Faulted": LineShown("faulted", "bad"),
+    "Unavailable": LineShown("not available", "bad"),
 }
 _PILOT: Final = {
     "A": "no vehicle", "B": "vehicle connected", "C": "vehicle ready", "D": "vehicle ready, needs ventilation",
@@ -567,34 +567,34 @@ _PILOT: Final = {
 }  # fmt: skip
 
 
-def _state(_: ChargerStatus, evse: Evse) -> Line:
-    return _STATES.get(evse.state, Line(evse.state))
+def _state(_: ChargerStatus, evse: EvseShown) -> LineShown:
+    return _STATES.get(evse.state, LineShown(evse.state))
 
 
-def _board(_: ChargerStatus, evse: Evse) -> Line:
+def _board(_: ChargerStatus, evse: EvseShown) -> LineShown:
     board = evse.board
     if board.state == "lost":
-        return Line(f"{board.source}: lost: {board.reason}", "bad")
+        return LineShown(f"{board.source}: lost: {board.reason}", "bad")
     if not board.name:  # simulated, or a driver that reports none
-        return Line(board.source)
+        return LineShown(board.source)
     known = (board.name, board.serial and f"serial {board.serial}", board.firmware and f"firmware {board.firmware}")
-    return Line(f"{board.source}: {', '.join(filter(None, known))}", "good")
+    return LineShown(f"{board.source}: {', '.join(filter(None, known))}", "good")
 
 
-def _pilot(_: ChargerStatus, evse: Evse) -> Line:
+def _pilot(_: ChargerStatus, evse: EvseShown) -> LineShown:
     pilot = evse.pilot
     if pilot is None:
-        return Line("none")
+        return LineShown("none")
     duty = "oscillator off" if pilot.duty_percent is None else f"duty {pilot.duty_percent:g} %"
     parts = [f"{pilot.state}: {_PILOT.get(pilot.state, '')}", duty, f"plug {pilot.proximity.replace('_', ' ')}"]
     bad = pilot.state in ("E", "F")
-    return Line(", ".join((*parts, pilot.fault) if pilot.fault else parts), "bad" if bad else "plain")
+    return LineShown(", ".join((*parts, pilot.fault) if pilot.fault else parts), "bad" if bad else "plain")
 
 
-def _modem_line(_: ChargerStatus, evse: Evse) -> Line:
+def _modem_line(_: ChargerStatus, evse: EvseShown) -> LineShown:
     modem = evse.modem
     if not modem.port:
-        return Line("none: no matching (SLAC)")
+        return LineShown("none: no matching (SLAC)")
     parts = [f"{modem.port}: {_MODEM[modem.state]}"]
     if modem.chip or modem.firmware:
         parts.append(f"{modem.chip} firmware {modem.firmware}".strip())
@@ -603,7 +603,7 @@ def _modem_line(_: ChargerStatus, evse: Evse) -> Line:
     if modem.reason and modem.state != "matched":
         parts.append(f"last failure: {modem.reason}")
     tones: dict[str, Tone] = {"ready": "good", "matched": "good", "matching": "busy", "lost": "bad"}
-    return Line(", ".join(parts), tones.get(modem.state, "plain"))
+    return LineShown(", ".join(parts), tones.get(modem.state, "plain"))
 
 
 _MODEM: Final = {
@@ -612,7 +612,7 @@ _MODEM: Final = {
 }  # fmt: skip
 
 
-def _power(status: ChargerStatus, evse: Evse) -> Line:
+def _power(status: ChargerStatus, evse: EvseShown) -> LineShown:
     stage = evse.stage
     measured = f"{stage.voltage_mv / 1000:.1f} V, {stage.current_ma / 1000:.1f} A, {stage.power_w / 1000:.2f} kW"
     if stage.line_ma:
@@ -620,18 +620,22 @@ def _power(status: ChargerStatus, evse: Evse) -> Line:
         measured += f" ({', '.join(f'{name} {each / 1000:.1f} A' for name, each in lines)})"
     charge, discharge = (each / 1000 for each in stage.rating_w)
     text = f"{stage.source} ({stage.kind}): {measured}; at most {charge:g} kW in, {discharge:g} kW out"
-    return Line(f"{text}; now none out: the grid's frequency is lost", "bad") if status.frequency_lost else Line(text)
+    return (
+        LineShown(f"{text}; now none out: the grid's frequency is lost", "bad")
+        if status.frequency_lost
+        else LineShown(text)
+    )
 
 
-def _meter(_: ChargerStatus, evse: Evse) -> Line:
+def _meter(_: ChargerStatus, evse: EvseShown) -> LineShown:
     meter = evse.meter
     registers = f"{meter.import_mwh / 1e6:.3f} kWh in, {meter.export_mwh / 1e6:.3f} kWh out"
     if not meter.answers:
-        return Line(f"{meter.source} {meter.serial}: does not answer; last {registers}", "bad")
-    return Line(f"{meter.source} {meter.serial}: {registers}", "good")
+        return LineShown(f"{meter.source} {meter.serial}: does not answer; last {registers}", "bad")
+    return LineShown(f"{meter.source} {meter.serial}: {registers}", "good")
 
 
-def _signature(_: ChargerStatus, evse: Evse) -> Line:
+def _signature(_: ChargerStatus, evse: EvseShown) -> LineShown:
     meter = evse.meter
     words = {
         "none": "no session signed since the start",
@@ -640,21 +644,21 @@ def _signature(_: ChargerStatus, evse: Evse) -> Line:
         "expired": "the certificate has expired",
     }
     tone: Tone = {"signed": "good", "failed": "bad", "expired": "bad"}.get(meter.signature, "plain")  # type: ignore[assignment]
-    return Line(f"{words[meter.signature]}; certificate until {meter.certificate_until or 'unknown'}", tone)
+    return LineShown(f"{words[meter.signature]}; certificate until {meter.certificate_until or 'unknown'}", tone)
 
 
-def _interlock(_: ChargerStatus, evse: Evse) -> Line:
+def _interlock(_: ChargerStatus, evse: EvseShown) -> LineShown:
     lock = evse.interlock
     why = f", may not close: {lock.blocked.replace('_', ' ')}" if lock.blocked and lock.contactor == "open" else ""
-    return Line(f"contactor {lock.contactor}{why}", "busy" if lock.contactor == "closed" else "plain")
+    return LineShown(f"contactor {lock.contactor}{why}", "busy" if lock.contactor == "closed" else "plain")
 
 
-def _faults(_: ChargerStatus, evse: Evse) -> Line:
+def _faults(_: ChargerStatus, evse: EvseShown) -> LineShown:
     faults = evse.interlock.faults
     if not faults:
-        return Line("none", "good")
+        return LineShown("none", "good")
     words = "; ".join(f"{each.code}: {each.text}" + _UNTIL.get(each.until, "") for each in faults)
-    return Line(words, "bad")
+    return LineShown(words, "bad")
 
 
 _UNTIL: Final = {
@@ -664,33 +668,33 @@ _UNTIL: Final = {
 }
 
 
-def _safety(_: ChargerStatus, evse: Evse) -> Line:
+def _safety(_: ChargerStatus, evse: EvseShown) -> LineShown:
     safety = evse.safety
     if safety.verdict == "none":
-        return Line("watches, nothing lowered or opened", "good")
+        return LineShown("watches, nothing lowered or opened", "good")
     at = datetime.fromtimestamp(safety.at_ms / 1000, UTC)
     tone: Tone = "bad" if safety.verdict == "opened" else "plain"
-    return Line(f"last {safety.verdict} by rule {safety.reason}, {at:%Y-%m-%d %H:%M:%S} UTC", tone)
+    return LineShown(f"last {safety.verdict} by rule {safety.reason}, {at:%Y-%m-%d %H:%M:%S} UTC", tone)
 
 
-def _csms(status: ChargerStatus, _: Evse) -> Line:
+def _csms(status: ChargerStatus, _: EvseShown) -> LineShown:
     csms = status.csms
     if csms.state == "none":
-        return Line("none configured")
+        return LineShown("none configured")
     since = f"{datetime.fromtimestamp(csms.since_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
     match csms.state:
         case "connected":
             line = f"connected to {csms.url} as {csms.identity}, OCPP {csms.version}, since {since}"
-            return Line(f"{line}, but it does not answer", "bad") if csms.silent else Line(line, "good")
+            return LineShown(f"{line}, but it does not answer", "bad") if csms.silent else LineShown(line, "good")
         case "registering":
-            return Line(f"connected since {since}, not accepted yet: {csms.reason or 'no answer'}", "busy")
+            return LineShown(f"connected since {since}, not accepted yet: {csms.reason or 'no answer'}", "busy")
         case "connecting":
-            return Line(f"connecting to {csms.url}", "busy")
+            return LineShown(f"connecting to {csms.url}", "busy")
     tries = f", {csms.attempts} failed attempts" if csms.attempts > 1 else ""
-    return Line(f"not connected since {since}{tries}: {csms.reason or 'unknown'}", "bad")
+    return LineShown(f"not connected since {since}{tries}: {csms.reason or 'unknown'}", "bad")
 
 
-SUMMARY: Final[dict[str, Callable[[ChargerStatus, Evse], Line]]] = {
+SUMMARY: Final[dict[str, Callable[[ChargerStatus, EvseShown], LineShown]]] = {
     "state": _state,
     "board": _board,
     "pilot": _pilot,

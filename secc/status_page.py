@@ -19,7 +19,7 @@ from typing import Final
 import msgspec
 
 from secc.config import SHORTEST_TOKEN, StatusPageConfig
-from secc.status import ChargerStatus, Evse, Line, Session, summary
+from secc.status import ChargerStatus, EvseShown, LineShown, SessionShown, summary
 from v2g.errors import ConfigError, TransportError
 from v2g.io.http.server import BoundedServer, Handler
 from v2g.io.runtime.supervision import new_thread
@@ -188,7 +188,7 @@ def page(status: ChargerStatus) -> str:
     return document(title, "\n".join(["<main>", head, *parts, "</main>"]), style=_STYLE, reload_s=RELOAD_S)
 
 
-def _evse(status: ChargerStatus, evse: Evse) -> str:
+def _evse(status: ChargerStatus, evse: EvseShown) -> str:
     lines = {name: line for name, line in summary(status, evse).items() if name not in _SHARED}
     refused = f"<p>Last vehicle refused: {escape(evse.refused)}</p>" if evse.refused else ""
     return (
@@ -197,7 +197,7 @@ def _evse(status: ChargerStatus, evse: Evse) -> str:
     )
 
 
-def _list(lines: dict[str, Line]) -> str:
+def _list(lines: dict[str, LineShown]) -> str:
     return (
         '<dl class="pairs">'
         + "".join(
@@ -207,7 +207,7 @@ def _list(lines: dict[str, Line]) -> str:
     )
 
 
-def _sessions(sessions: tuple[Session, ...]) -> str:
+def _sessions(sessions: tuple[SessionShown, ...]) -> str:
     if not sessions:
         return "<p>None since the program started.</p>"
     heads = "".join(f'<th scope="col">{name}</th>' for name in _COLUMNS)

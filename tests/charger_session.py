@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from secc.session.config import SeccConfig
 from secc.session.d20.session import SeccSession
 from secc.session.facts import SessionFacts
-from secc.session.identity import Connection, Identity, Trust
+from secc.session.identity import Connection, Identity, SessionTrust
 from secc.session.limits import SessionLimits
 from secc.session.session import ChargerSession
 from v2g.energy.limits import Limit
@@ -21,7 +21,7 @@ LIMITS = frozenset({"setpoint", "foreseen"})
 def charger_session(
     config: SeccConfig,
     *,
-    trust: Trust,
+    trust: SessionTrust,
     identity: Identity,
     entropy: Entropy,
     limits: Iterable[Limit] = (),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import msgspec
 
     from secc.config import ProgramConfig
-    from secc.hardware.drivers import Installed
+    from secc.hardware.drivers import InstalledDriver
     from secc.hardware.fault_file import FaultFile, LatchedFault
     from secc.hardware.maintenance import Maintenance
     from v2g.observe import Observe
@@ -247,7 +247,7 @@ def run_test(
     raise typer.Exit(exit_code(results))
 
 
-def _driver(name: str, kind: str) -> "Installed":
+def _driver(name: str, kind: str) -> "InstalledDriver":
     """Return the only driver of this name, and kind if given. Raises ConfigError."""
     from secc.hardware.drivers import KINDS, find, installed
 
@@ -268,7 +268,7 @@ def _driver(name: str, kind: str) -> "Installed":
     return usable[0]
 
 
-def _settings(driver: "Installed", config: Path | None, values: Sequence[str]) -> "msgspec.Struct":
+def _settings(driver: "InstalledDriver", config: Path | None, values: Sequence[str]) -> "msgspec.Struct":
     """Return a driver's configuration: from a charger's, or from keys and values. Raises ConfigError."""
     from v2g.config import Table
 
@@ -323,7 +323,7 @@ def _value(text: str) -> object:
 
 
 async def _run(
-    driver: "Installed",
+    driver: "InstalledDriver",
     settings: "msgspec.Struct",
     bench: "Bench",
     cases: "Sequence[DriverCase]",

@@ -26,7 +26,7 @@ from v2g_cli.secret_options import seen_by_others
 if TYPE_CHECKING:  # slow to load: other commands do without
     from v2g_station.device.firmware import UpdateConfig
     from v2g_station.simulator.behaviour import Behaviour
-    from v2g_station.simulator.fleet import Fleet, Simulator
+    from v2g_station.simulator.fleet import Simulator, StationFleet
 
 ROWS = 20
 """Stations shown in the table."""
@@ -183,9 +183,9 @@ async def _run(
     simulator: "Simulator", duration: float | None, look: Callable[["Simulator"], None], control: int | None
 ) -> None:
     """Run until the time is over, SIGINT or SIGTERM."""
-    from v2g_station.simulator.control import Control
+    from v2g_station.simulator.control import StationControl
 
-    steps = Control({each.identity: each for each in simulator.stations})
+    steps = StationControl({each.identity: each for each in simulator.stations})
     if control is not None:
         try:
             port = await steps.listen(control)
@@ -267,12 +267,12 @@ def _context(ca: Path | None, certificate: Path | None = None, key: Path | None 
     return context
 
 
-def _fleet(fields: dict[str, object]) -> "Fleet":
+def _fleet(fields: dict[str, object]) -> "StationFleet":
     from v2g.io.websocket.server import IDENTITY
-    from v2g_station.simulator.fleet import Fleet
+    from v2g_station.simulator.fleet import StationFleet
 
     try:
-        fleet = typed_json.convert(fields, Fleet)
+        fleet = typed_json.convert(fields, StationFleet)
     except msgspec.ValidationError as error:
         raise ConfigError(f"station: {error}", hint="v2g station --help") from None
     try:

@@ -6,14 +6,14 @@ from functools import partial
 from v2g.ocpp.messages.base import OperationMode
 from v2g_station.blocks.authorization.authorization import Authorizer
 from v2g_station.blocks.authorization.cache import Cache
-from v2g_station.blocks.authorization.local_list import LocalList
+from v2g_station.blocks.authorization.local_list import LocalAuthorizationList
 from v2g_station.blocks.availability import Availability
 from v2g_station.blocks.connection.network import NetworkProfiles
-from v2g_station.blocks.connection.outbox import Outbox
+from v2g_station.blocks.connection.outbox import CsmsOutbox
 from v2g_station.blocks.cost.local_cost import LocalCosts
 from v2g_station.blocks.cost.priced import stored_prices
 from v2g_station.blocks.cost.tariff_cost import TariffCost
-from v2g_station.blocks.cost.tariffs import Tariffs
+from v2g_station.blocks.cost.tariffs import StationTariffs
 from v2g_station.blocks.data_transfer import DataTransfer
 from v2g_station.blocks.der.der import DerControls
 from v2g_station.blocks.der.reactive import DerReactive
@@ -21,17 +21,17 @@ from v2g_station.blocks.der.response import DerResponse
 from v2g_station.blocks.diagnostics.data_collector import DataCollector
 from v2g_station.blocks.diagnostics.diagnostics import Diagnostics
 from v2g_station.blocks.diagnostics.monitoring import Monitors, factory_monitors
-from v2g_station.blocks.display import Display
-from v2g_station.blocks.evse import Connector, Evse
+from v2g_station.blocks.display import DisplayMessages
+from v2g_station.blocks.evse import Evse, EvseConnector
 from v2g_station.blocks.firmware import FirmwareUpdates
 from v2g_station.blocks.firmware_publishing import Publishing
-from v2g_station.blocks.payment.payment import Payments
+from v2g_station.blocks.payment.payment import CardPayments
 from v2g_station.blocks.payment.web_payment import WebPayments
-from v2g_station.blocks.provisioning import Provisioning
+from v2g_station.blocks.provisioning import StationProvisioning
 from v2g_station.blocks.remote_control import RemoteControl
 from v2g_station.blocks.reservation import Reservations
 from v2g_station.blocks.reservation_book import ReservationBook
-from v2g_station.blocks.security.certificate_status import CertificateStatus
+from v2g_station.blocks.security.certificate_status import CertificateStatuses
 from v2g_station.blocks.security.certificate_store import CertificateStore
 from v2g_station.blocks.security.signing import Signing
 from v2g_station.blocks.settings import NEEDS, StationSettings, with_der
@@ -43,11 +43,11 @@ from v2g_station.blocks.smart_charging.high_level import HighLevel
 from v2g_station.blocks.smart_charging.local_control import LoadBalancing
 from v2g_station.blocks.smart_charging.priority import PriorityCharging
 from v2g_station.blocks.smart_charging.profile_rules import MODES
-from v2g_station.blocks.smart_charging.smart_charging import SmartCharging
+from v2g_station.blocks.smart_charging.smart_charging import ChargingProfiles
 from v2g_station.blocks.transactions.managed import ManagedSessions
 from v2g_station.blocks.transactions.metering import Metering
 from v2g_station.blocks.transactions.resumption import Resumption
-from v2g_station.blocks.transactions.sessions import Sessions
+from v2g_station.blocks.transactions.sessions import EvseSessions
 from v2g_station.blocks.transactions.transaction_limits import TransactionLimits
 from v2g_station.blocks.transactions.transactions import MeterSample
 from v2g_station.blocks.triggers import Triggers
@@ -76,32 +76,32 @@ class Blocks:
             number: Evse(
                 number=number,
                 connectors=[
-                    Connector(number=position, fixed_cable=connector.fixed_cable, station_end=connector.fixed_cable)
+                    EvseConnector(number=position, fixed_cable=connector.fixed_cable, station_end=connector.fixed_cable)
                     for position, connector in enumerate(evse.connectors, 1)
                 ],
             )
             for number, evse in enumerate(settings.layout.evses, 1)
         }
         managed, able = settings.managed, settings.able
-        self.outbox = outbox = Outbox(kernel, limit=settings.max_events)
-        self.sessions = sessions = (ManagedSessions if managed else Sessions)(kernel, outbox, evses, read)
+        self.outbox = outbox = CsmsOutbox(kernel, limit=settings.max_events)
+        self.sessions = sessions = (ManagedSessions if managed else EvseSessions)(kernel, outbox, evses, read)
         self.resumption = Resumption(kernel, evses, sessions)
         book = ReservationBook(kernel, evses)
         self.availability = availability = Availability(kernel, evses, book)
         self.reservations = Reservations(kernel, evses, book, availability, outbox)
         self.web_payments = WebPayments(kernel, evses, sessions, availability, self.reservations, managed=managed)
         self.cache = Cache(kernel)
-        self.local_list = LocalList(kernel)
+        self.local_list = LocalAuthorizationList(kernel)
         self.authorizer = Authorizer(
             kernel, evses, sessions, self.cache, self.local_list, self.reservations, self.web_payments
         )
         local: dict[str, OperationMode] = {"frequency": FrequencyResponse.mode, "load": LoadBalancing.mode}
         modes = (*MODES, *(mode for ability, mode in local.items() if ability in able))
-        self.smart_charging = smart = SmartCharging(kernel, evses, sessions, modes)
+        self.smart_charging = smart = ChargingProfiles(kernel, evses, sessions, modes)
         self.frequency = FrequencyResponse(kernel, evses, smart)
         self.load_balancing = LoadBalancing(kernel, evses, smart, read)
         close = partial(availability.close, "reset")
-        self.provisioning = Provisioning(
+        self.provisioning = StationProvisioning(
             kernel, evses, sessions, self.resumption, outbox, close, managed=managed, can_reset="reset" in able
         )
         self.metering = Metering(kernel, evses, sessions, outbox, read)
@@ -109,7 +109,7 @@ class Blocks:
         self.data_transfer = DataTransfer(kernel, attests="attestation" in able)
         self.monitors = Monitors(kernel, outbox, factory=factory_monitors(kernel.model))
         priced = stored_prices(kernel)
-        self.tariffs = Tariffs(kernel, evses, self.cache, self.monitors, priced)
+        self.tariffs = StationTariffs(kernel, evses, self.cache, self.monitors, priced)
         reserved = self.reservations.made_ms
         self.local_costs = LocalCosts(
             kernel, evses, sessions, self.tariffs, priced, read, reserved=reserved, managed=managed
@@ -122,7 +122,7 @@ class Blocks:
         security_event = self.diagnostics.security_event
         self.certificates = CertificateStore(kernel, settings.roots, settings.chains)
         self.signing = Signing(kernel, self.certificates, security_event)
-        self.certificate_status = CertificateStatus(kernel, self.certificates)
+        self.certificate_status = CertificateStatuses(kernel, self.certificates)
         self.networks = NetworkProfiles(
             kernel, settings.network, settings.identity, certificates=self.certificates, security_event=security_event
         )
@@ -138,7 +138,7 @@ class Blocks:
             security_event=security_event,
         )
         self.publishing = Publishing(kernel, outbox)
-        self.display = Display(kernel, evses, sessions, availability, managed=managed)
+        self.display = DisplayMessages(kernel, evses, sessions, availability, managed=managed)
         hertz, volt, inverter = settings.nominal_hz, settings.nominal_v, settings.inverter
         self.der = DerControls(kernel, outbox, settings.der_controls, inverter=inverter, nominal_v=volt)
         self.der_response = DerResponse(
@@ -185,7 +185,7 @@ class Blocks:
             self.publishing,
             able=able,
         )
-        self.payments = Payments(
+        self.payments = CardPayments(
             kernel, evses, sessions, self.authorizer, self.web_payments, limits, self.local_costs, outbox
         )
         self.table = self._gather()

@@ -17,8 +17,8 @@ from v2g.observe import Observe
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.routes import Version
 from v2g_station.blocks.transactions.transactions import MeterSample
-from v2g_station.kernel.kernel import Action, Command, Connect, Disconnect, Keep, Moment, Send
-from v2g_station.station import ChargingStation
+from v2g_station.kernel.kernel import Action, Connect, Disconnect, Keep, Moment, SendFrame, StationCommand
+from v2g_station.station import StationCore
 
 
 class ChargerPort(Protocol):
@@ -28,7 +28,7 @@ class ChargerPort(Protocol):
     def able(self) -> frozenset[str]:
         """The members of `StationSettings.able` that the charger adds: `remote_start`, `reset`, `attestation`."""
 
-    def carry_out(self, command: Command) -> bool:
+    def carry_out(self, command: StationCommand) -> bool:
         """Begin to carry out a command; return False for one that is not the charger's."""
 
     async def unlock(self, evse_id: int) -> bool:
@@ -53,7 +53,7 @@ SAVED_FIRST = frozenset({"outbox", "transactions", "managed"})
 """Collections that must be saved before anything is sent."""
 
 
-class Memory(Protocol):
+class StationMemory(Protocol):
     """Durable storage of a station."""
 
     def keep(self, changes: Iterable[Keep]) -> None:
@@ -74,11 +74,11 @@ class StationRunner:
 
     def __init__(
         self,
-        core: ChargingStation,
-        memory: Memory,
+        core: StationCore,
+        memory: StationMemory,
         *,
         clock: Clock,
-        command: Callable[[Command], None],
+        command: Callable[[StationCommand], None],
         observe: Callable[[Observe], None],
         context: Callable[[Connect], ssl.SSLContext | None] = lambda _: None,
         changed: Callable[[], None] = lambda: None,
@@ -164,7 +164,7 @@ class StationRunner:
                 problem = error if _is_saved_first(changes) else None
         for action in actions:
             match action:
-                case Send(text=text):
+                case SendFrame(text=text):
                     self._tap("sent", text)
                     self._outgoing.append((text, saving))
                     self._flush.set()
@@ -172,7 +172,7 @@ class StationRunner:
                     self._open(action)
                 case Disconnect():
                     self._drop()
-                case Command():
+                case StationCommand():
                     try:
                         self._command(action)  # a full disk does not justify exceeding a limit
                     except Exception as error:  # noqa: BLE001 - what follows it must still happen

@@ -15,23 +15,23 @@ from v2g.ocpp.messages.transactions import Reason
 from v2g.ocpp.routes import Version, action_of
 from v2g.ocpp.times import format_time
 from v2g_station.assembly import Blocks
-from v2g_station.blocks.connection.link import Link
+from v2g_station.blocks.connection.link import CsmsLink
 from v2g_station.blocks.cost.local_cost import TariffRefused
 from v2g_station.blocks.der.der import GridEvent
 from v2g_station.blocks.diagnostics.diagnostics import LogProgress, problem_event
 from v2g_station.blocks.evse import (
     Bay,
-    Contract,
+    ContractPresented,
     Evse,
     Fault,
     LockFailure,
+    MeterSigns,
     Plug,
     Power,
     PowerLimited,
-    SecurityEvent,
-    Signature,
+    SecurityEventFound,
     StopButton,
-    Token,
+    TokenPresented,
     Unlocked,
     VehicleAddress,
 )
@@ -57,14 +57,14 @@ from v2g_station.kernel.kernel import Action, Answer, Moment, SavedDocuments
 def takers(blocks: Blocks) -> dict[type[Fact], Callable[[Any], None]]:
     """Return the handlers of facts that concern one block alone."""
     return {
-        Token: blocks.authorizer.token,
-        Contract: blocks.authorizer.contract,
+        TokenPresented: blocks.authorizer.token,
+        ContractPresented: blocks.authorizer.contract,
         VehicleAddress: blocks.authorizer.vehicle,
         StopButton: blocks.authorizer.stop_button,
         Power: blocks.sessions.power,
         PowerLimited: blocks.sessions.limited,
         Bay: blocks.sessions.bay,
-        Signature: blocks.sessions.signature,
+        MeterSigns: blocks.sessions.signature,
         ExternalLimit: blocks.external_limits.take,
         GridEvent: blocks.der.grid_event,
         TariffRefused: blocks.local_costs.refused,
@@ -79,13 +79,13 @@ def takers(blocks: Blocks) -> dict[type[Fact], Callable[[Any], None]]:
         PublishProgress: blocks.publishing.progress,
         Fetched: blocks.publishing.fetched,
         LogProgress: blocks.diagnostics.progress,
-        SecurityEvent: lambda fact: blocks.diagnostics.security_event(fact.type, fact.info),
+        SecurityEventFound: lambda fact: blocks.diagnostics.security_event(fact.type, fact.info),
         Restarted: blocks.resumption.restarted,
         Unlocked: blocks.remote_control.unlocked,
     }
 
 
-class ChargingStation(Blocks):
+class StationCore(Blocks):
     """One station. `read` and `serves` are those of `Blocks`."""
 
     def __init__(
@@ -100,7 +100,7 @@ class ChargingStation(Blocks):
     ) -> None:
         super().__init__(settings, saved, moment, entropy=entropy, read=read, serves=serves)
         kernel = self.kernel
-        self.link = Link(
+        self.link = CsmsLink(
             kernel,
             self.networks,
             versions=settings.versions,

@@ -23,7 +23,7 @@ from v2g.errors import SealedError, StoreError, VerificationError
 from v2g.io.storage.journal_file import sync_directory
 from v2g.io.storage.record_keys import RecordKeys
 from v2g.io.storage.sealed_lines import is_sealed, open_line, seal_line
-from v2g_station.blocks.connection.outbox import Entry, Refused
+from v2g_station.blocks.connection.outbox import OutboxEntry, RefusedMessage
 from v2g_station.kernel.kernel import Keep
 
 # -- Migrates a station's store from the first format, which had a table for each kind of document. Open transactions,
@@ -41,11 +41,11 @@ def migrated(db: sqlite3.Connection) -> Iterator[Row]:
     for reference, record in db.execute("SELECT reference, record FROM transactions"):
         yield "managed", reference, record
     for number, group, body, attempts in db.execute("SELECT id, transaction_id, body, attempts FROM events"):
-        entry = Entry(action="TransactionEvent", body=body, group=group, attempts=attempts)
+        entry = OutboxEntry(action="TransactionEvent", body=body, group=group, attempts=attempts)
         yield "outbox", f"{number:012d}", msgspec.json.encode(entry)
     for number, group, body, reason in db.execute("SELECT id, transaction_id, body, reason FROM refused"):
-        entry = Entry(action="TransactionEvent", body=body, group=group)
-        yield "refused", f"{number:012d}", msgspec.json.encode(Refused(entry=entry, reason=reason))
+        entry = OutboxEntry(action="TransactionEvent", body=body, group=group)
+        yield "refused", f"{number:012d}", msgspec.json.encode(RefusedMessage(entry=entry, reason=reason))
     for (body,) in db.execute("SELECT body FROM profiles"):
         identifier = msgspec.json.decode(body)["profile"]["id"]
         yield "profiles", str(identifier), body
@@ -91,7 +91,7 @@ class _Line(msgspec.Struct):
     sequence: int
 
 
-class Signers(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class JournalSigners(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The chains (DER, leaf first) of those that sign a session's messages; `contract` is empty without one."""
 
     charger: tuple[bytes, ...]
@@ -111,7 +111,7 @@ class QueuedLines(msgspec.Struct, frozen=True):
     last_id: int
     session_id: str
     lines: tuple[str, ...]
-    signers: Signers | None = None
+    signers: JournalSigners | None = None
 
 
 class StationStore:
@@ -342,10 +342,10 @@ class StationStore:
             raise StoreError(f"{self._path}: {error}") from None
 
 
-def _signers(line: str) -> Signers | None:
+def _signers(line: str) -> JournalSigners | None:
     """Return the certificates in a queued line, None for a line of a journal."""
     try:
-        return typed_json.decode(line.encode(), Signers) if line.startswith('{"charger":') else None
+        return typed_json.decode(line.encode(), JournalSigners) if line.startswith('{"charger":') else None
     except msgspec.MsgspecError:
         return None
 

@@ -18,7 +18,7 @@ from v2g.hardware.interfaces import Demand  # noqa: E402
 from v2g.io.runtime.program import arguments  # noqa: E402
 from v2g.io.simulation.power import SimulatedStage  # noqa: E402
 from v2g_station.kernel.kernel import Action, Moment  # noqa: E402
-from v2g_station.station import ChargingStation  # noqa: E402
+from v2g_station.station import StationCore  # noqa: E402
 
 
 class Times(msgspec.Struct, kw_only=True):
@@ -32,9 +32,9 @@ TIMES = Times()
 
 
 def _watch() -> None:
-    receive, drive = ChargingStation.receive, SimulatedStage.drive
+    receive, drive = StationCore.receive, SimulatedStage.drive
 
-    def received(station: ChargingStation, text: str, now: Moment) -> list[Action]:
+    def received(station: StationCore, text: str, now: Moment) -> list[Action]:
         if text.startswith("[2,"):
             TIMES.received[text.split('"', 2)[1]] = time.monotonic()
         return receive(station, text, now)
@@ -43,7 +43,7 @@ def _watch() -> None:
         drive(stage, demand)
         TIMES.driven.append((time.monotonic(), demand.power_w))
 
-    replaced: Any = ChargingStation
+    replaced: Any = StationCore
     replaced.receive = received
     replaced = SimulatedStage
     replaced.drive = driven

@@ -16,9 +16,9 @@ import msgspec
 from v2g.io.runtime.program import keep_responsive
 from v2g.iso15118.engine.session import Fact
 from v2g_station.blocks.smart_charging.profiles import ProfileLimits
-from v2g_station.kernel.kernel import Command
-from v2g_station.simulator.behaviour import Behaviour, Site
-from v2g_station.simulator.fleet import Fleet, Simulator
+from v2g_station.kernel.kernel import StationCommand
+from v2g_station.simulator.behaviour import Behaviour, SimulatedSite
+from v2g_station.simulator.fleet import Simulator, StationFleet
 
 POWER_W = 11_000
 TOKENS = 10
@@ -37,7 +37,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 def identities(count: int) -> tuple[str, ...]:
     """Return the identities of so many stations."""
-    return Fleet(url="", count=count).identities
+    return StationFleet(url="", count=count).identities
 
 
 class Arrival(msgspec.Struct, frozen=True, array_like=True):
@@ -51,10 +51,10 @@ class Arrival(msgspec.Struct, frozen=True, array_like=True):
 class Watched:
     """A station's hardware that notes when a command arrives at it."""
 
-    def __init__(self, number: int, site: Site, arrivals: list[Arrival]) -> None:
+    def __init__(self, number: int, site: SimulatedSite, arrivals: list[Arrival]) -> None:
         self._number, self._command, self._arrivals = number, site.command, arrivals
 
-    def __call__(self, command: Command, now_ms: int) -> Iterator[Fact]:
+    def __call__(self, command: StationCommand, now_ms: int) -> Iterator[Fact]:
         """Carry out a command, as the site does."""
         if isinstance(command, ProfileLimits) and command.setpoint_w is not None:
             self._arrivals.append(Arrival(self._number, round(command.setpoint_w), time.monotonic()))
@@ -75,7 +75,7 @@ async def main() -> None:
         offline_per_day=0,
         faults_per_day=0,
     )
-    fleet = Fleet(
+    fleet = StationFleet(
         url=plan.url,
         count=plan.count,
         evses=1,

@@ -37,7 +37,7 @@ CSMS: Final = "csms"
 """Source of the set point in charging profiles."""
 
 
-class Grid:
+class SiteGrid:
     """The present state. `charge_w` is the site's maximum draw, `discharge_w` its maximum feed-back without a signal.
 
     Each limit has one carrier. Charging profiles of the back end limit the site: chargers share one

@@ -31,7 +31,7 @@ from v2g.pki.certificates import chain_from_pem, chain_to_pem, common_name, load
 from v2g.pki.credentials import Credentials
 from v2g.pki.keys import LeafKey, SoftwareKey
 from v2g.version import VERSION
-from v2g_station.store import Signers
+from v2g_station.store import JournalSigners
 
 CONTRACT_SUFFIX: Final = ".contract.pem"
 RECEIPT_SUFFIX: Final = ".receipt.json"
@@ -48,7 +48,7 @@ END_REASONS: Final[Mapping[str, EndReason]] = MappingProxyType(
 """Reason of a session's end -> OCMF's (table 7); anything else is an abort by an error."""
 
 
-class Owner(msgspec.Struct, frozen=True):
+class ChargerOwner(msgspec.Struct, frozen=True):
     """Signers: the charger's credentials seal bundles, the meter's sign readings. `roots` (DER) are included.
 
     Of several `chargers`, the one that the session's vehicle was shown signs.
@@ -73,7 +73,7 @@ class Archive:
     def __init__(
         self,
         directory: Path,
-        owner: Owner,
+        owner: ChargerOwner,
         *,
         clock: Clock,
         observe: Callable[[Observe], None],
@@ -223,7 +223,10 @@ class Archive:
         """Return what the back end gets of a journal: its signers and its lines."""
         journal = open_lines(path.read_bytes(), self.keys, path.name)
         charger = self._charger(verify_lines(journal, name=path.name))
-        return [Signers(charger.chain, self._contract(path.stem)).line(), *journal.decode().splitlines(keepends=True)]
+        return [
+            JournalSigners(charger.chain, self._contract(path.stem)).line(),
+            *journal.decode().splitlines(keepends=True),
+        ]
 
     def _contract_file(self, session_id: str) -> Path:
         return self._journals / f"{session_id}{CONTRACT_SUFFIX}"

@@ -9,7 +9,7 @@ import msgspec
 from secc.hardware.meter import Meter
 from secc.session import ports
 from secc.session.config import services_of
-from secc.station.station import Station
+from secc.station.station import ChargerStation
 from v2g.io.runtime.clock import Clock
 from v2g.iso15118.engine.session import Command, Fact
 from v2g.ocpp.messages.transactions import ChargingState, Reason, TriggerReason
@@ -17,9 +17,9 @@ from v2g.pki.certificates import normalize_emaid
 from v2g_station.blocks.authorization.contracts import AuthorizationStatus
 from v2g_station.blocks.evse import PowerLimited, VehicleAddress
 from v2g_station.blocks.smart_charging.ev_needs import plan_schedule
-from v2g_station.blocks.smart_charging.high_level import Plan
+from v2g_station.blocks.smart_charging.high_level import PlanReported
 from v2g_station.blocks.transactions.managed import RemoteStartExpired, RemoteStartRequested
-from v2g_station.blocks.transactions.transactions import MeterSample, SignedReading
+from v2g_station.blocks.transactions.transactions import MeterSample, SignedRegister
 
 TRIGGERS: Final[dict[str, TriggerReason]] = {
     "Local": "StopAuthorized",
@@ -45,7 +45,7 @@ Outcome = Coroutine[Any, Any, Fact | None] | asyncio.Future[None] | None
 """A pending answer or stored record: nothing may follow without it."""
 
 
-class Backend(Protocol):
+class EvseBackend(Protocol):
     """Executes the commands of `secc.session.ports` for the back end, and those of the station about remote starts;
     others are ignored."""
 
@@ -61,11 +61,11 @@ class StationBackend:
 
     def __init__(
         self,
-        station: Station,
+        station: ChargerStation,
         evse_id: int,
         meter: Meter,
         clock: Clock,
-        signed: Callable[[str], tuple[SignedReading, ...]],
+        signed: Callable[[str], tuple[SignedRegister, ...]],
     ) -> None:
         self._station, self._meter, self._clock, self._signed = station, meter, clock, signed
         self._evse_id = evse_id
@@ -121,7 +121,7 @@ class StationBackend:
             case ports.ReportChargingNeeds():
                 return self._needs(command)
             case ports.ReportChargingPlan(steps=steps, duration_s=duration_s, dynamic=dynamic):
-                plan = Plan(evse_id=self._evse_id, schedule=plan_schedule(steps, duration_s), dynamic=dynamic)
+                plan = PlanReported(evse_id=self._evse_id, schedule=plan_schedule(steps, duration_s), dynamic=dynamic)
                 self._station.fact(plan)
             case ports.ReportLimits(charge_limited_by=charge, discharge_limited_by=discharge):
                 self._station.fact(PowerLimited(evse_id=self._evse_id, charge=charge, discharge=discharge))

@@ -10,11 +10,11 @@ from typing import Any
 import msgspec
 
 from secc.config import ProgramConfig
-from secc.energy_manager.grid import Grid
+from secc.energy_manager.grid import SiteGrid
 from secc.energy_manager.sharing import FeederEvse
 from secc.evse import ports as evse
-from secc.evse.archive import Archive, Owner
-from secc.evse.backend import Backend, NoBackend, StationBackend
+from secc.evse.archive import Archive, ChargerOwner
+from secc.evse.backend import EvseBackend, NoBackend, StationBackend
 from secc.evse.core import EvseCore, EvseSettings
 from secc.evse.execution import Execution
 from secc.evse.paused_session_store import PausedSessionFile
@@ -26,14 +26,14 @@ from secc.hardware.meter import Meter
 from secc.hardware.safety import SafetyChannel
 from secc.link.listening import Stream
 from secc.link.modem_watch import ModemWatch
-from secc.link.pairing import Plug
-from secc.link.transport import Transport
+from secc.link.pairing import MatchedPlug
+from secc.link.transport import VehicleTransport
 from secc.session import ports
 from secc.session.basic_charging import Way
 from secc.session.config import services_of
 from secc.session.edition import Edition, NegotiatedSession
 from secc.session.ports import Paused
-from secc.station.station import Station
+from secc.station.station import ChargerStation
 from v2g.energy.conductors import LINE_NAMES, LINES, Currents
 from v2g.energy.grid_signal import parse_grid_signal
 from v2g.energy.limits import EVSE, Limit
@@ -65,14 +65,14 @@ from v2g_station.blocks.smart_charging.local_control import SetPower
 from v2g_station.blocks.smart_charging.profiles import ProfileLimits
 from v2g_station.blocks.smart_charging.smart_charging import AnnouncePrices, ProfileTaken, SetPhases
 from v2g_station.blocks.transactions.managed import RemoteStartExpired, RemoteStartRequested, SuspendEnergy
-from v2g_station.blocks.transactions.transactions import MeterSample, SignedReading
-from v2g_station.kernel.kernel import Command as StationCommand
+from v2g_station.blocks.transactions.transactions import MeterSample, SignedRegister
+from v2g_station.kernel.kernel import StationCommand as StationCommand
 
 Wrap = Callable[[ByteStream], ByteStream]
 """Wraps the connection of a session; tests and scenarios use it to inject faults."""
 
 
-class Wires(msgspec.Struct, frozen=True):
+class EvseWires(msgspec.Struct, frozen=True):
     """The EVSE's connections to a vehicle besides the network; `medium` has the simulated wires."""
 
     pilot: ChargerPilot
@@ -94,14 +94,14 @@ class EvseController:
     config: ProgramConfig
     clock: Clock
     observe: Callable[[Observe], None]
-    transport: Transport
-    owner: Owner
+    transport: VehicleTransport
+    owner: ChargerOwner
     archive: Archive
     meter: Meter
     hardware: EvseHardware
     safety: SafetyChannel
     """The safety channel, which can remove power."""
-    wires: Wires | None
+    wires: EvseWires | None
     disk: DiskThread
     """Writes the journals."""
     bundles: DiskThread
@@ -116,7 +116,7 @@ class EvseController:
         config, site = self.config, self.config.site
         rating = config.charger.ac_rating
         outlet = (rating.nominal_voltage_v, rating.phases) if config.hardware.kind == "ac" else None
-        self.grid = Grid(
+        self.grid = SiteGrid(
             charge_w=site.charge_w,
             discharge_w=site.discharge_w,
             outlet=outlet,
@@ -125,8 +125,8 @@ class EvseController:
         )
         if site.signal_file is not None:
             self.grid.signal(parse_grid_signal(_read(site.signal_file)))
-        self.station: Station | None = None
-        self.backend: Backend = NoBackend(site.contracts, free=site.free)
+        self.station: ChargerStation | None = None
+        self.backend: EvseBackend = NoBackend(site.contracts, free=site.free)
         self.on_busy: list[Callable[[], None]] = []
         """Called when a session begins and when it has ended."""
         self.core = EvseCore(
@@ -206,7 +206,7 @@ class EvseController:
 
     def _execute(self, action: evse.Action) -> "asyncio.Future[Any] | None":
         match action:
-            case evse.Tell(fact=fact):
+            case evse.TellSession(fact=fact):
                 self.tell(fact)
             case evse.AbortSession(reason=reason):
                 self._for_session(lambda runner: runner.abort(reason))
@@ -233,7 +233,7 @@ class EvseController:
 
     # -- the back end and the site
 
-    def connect(self, station: Station) -> None:
+    def connect(self, station: ChargerStation) -> None:
         """Join a charging station."""
         self.station = station
         self.backend = StationBackend(station, self.number, self.meter, self.clock, self._signed)
@@ -264,9 +264,9 @@ class EvseController:
         lost = self.config.hardware.kind == "ac" and "meter_lost" in self.hardware.faults
         return None if lost else self.hardware.present
 
-    def _signed(self, session_id: str) -> tuple[SignedReading, ...]:
+    def _signed(self, session_id: str) -> tuple[SignedRegister, ...]:
         return tuple(
-            SignedReading(register=direction, data=signed_meter_data(text))
+            SignedRegister(register=direction, data=signed_meter_data(text))
             for direction, text in self.archive.signed(session_id).items()
         )
 
@@ -398,7 +398,7 @@ class EvseController:
             self._link = ChargerLink(self._port, wires.pilot, slac, observe=self._observe_link)
             self._link.on_down(lambda reason: self.fact(evse.LinkDown(reason)))
             self._link.on_ready(lambda _: self.fact(evse.LinkUp()))
-        self.fact(evse.Started(link=self._link is not None))
+        self.fact(evse.ServiceBegun(link=self._link is not None))
         wires.pilot.on_state(lambda state: self.fact(ports.PilotChanged(state)))
 
     def _observe_link(self, event: Observe) -> None:
@@ -410,7 +410,7 @@ class EvseController:
     def _fault_changed(self, word: str, active: bool) -> None:
         if self.station is not None:
             self.station.problem(self.number, word, active=active)
-        self.fact(evse.FaultChanged(word, active))
+        self.fact(evse.EvseFault(word, active))
 
     def _derated(self, percent: int) -> None:
         charge_w, discharge_w = (each * percent // 100 for each in self.rating)
@@ -498,10 +498,10 @@ class EvseController:
         )
 
     @property
-    def plug(self) -> Plug:
+    def plug(self) -> MatchedPlug:
         """Identifies vehicles on a shared interface, if it can."""
         matched = self._link.matched if self._link is not None else None
-        return Plug(self.number, matched.pev_mac if matched is not None else None, self.busy)
+        return MatchedPlug(self.number, matched.pev_mac if matched is not None else None, self.busy)
 
     # -- the vehicle
 
@@ -531,7 +531,7 @@ class EvseController:
             )
 
         wrapped = wrap(stream)
-        self.fact(evse.SessionStarted())
+        self.fact(evse.VehicleConnected())
         await self._serve(own, session, wrapped)
 
     async def _charge_basic(self, way: Way) -> None:
@@ -564,7 +564,7 @@ class EvseController:
             self._runner = self._session = None
             run_all((*closing, self.backend.vehicle_left))  # whatever fails, the session has ended
             self._early.clear()
-            self.fact(evse.SessionEnded(reason))
+            self.fact(evse.VehicleServed(reason))
             self._tell_busy()
             await asyncio.gather(*waited, return_exceptions=True)
 

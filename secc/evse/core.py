@@ -10,11 +10,11 @@ import msgspec
 from msgspec.structs import replace
 
 from secc.evse import ports as evse
-from secc.evse.states import CHARTS, Availability, Pause, Service
+from secc.evse.states import CHARTS, EvseService, LinkAvailability, Pause
 from secc.session import ports
 from secc.session.basic_charging import Way
 from secc.session.books import STOPPED_REASONS
-from secc.session.config import BasicConfig, services_of
+from secc.session.config import BasicChargingConfig, services_of
 from secc.session.ports import Paused
 from v2g.hardware.faults import FAULTS
 from v2g.iec61851.duty import HLC_DUTY
@@ -44,7 +44,7 @@ ORDERLY: Final = frozenset({"finished", "paused", "unplugged", "shut_down", "can
 class EvseSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What the core needs of the configuration. `plug` is whether vehicles have one (not at a connection device)."""
 
-    basic: BasicConfig | None = None
+    basic: BasicChargingConfig | None = None
     plug: bool
     pause_after_s: float | None = None
     pause_for_s: float | None = None
@@ -56,7 +56,7 @@ class EvseCore:
 
     def __init__(self, settings: EvseSettings) -> None:
         self._settings = settings
-        self.service, self.pause, self.availability = Service.FREE, Pause.NONE, Availability.AVAILABLE
+        self.service, self.pause, self.availability = EvseService.FREE, Pause.NONE, LinkAvailability.AVAILABLE
         self.paused: Paused | None = None
         self.in_service = True
         """Whether new vehicles may use this EVSE; a running or paused session continues."""
@@ -102,7 +102,7 @@ class EvseCore:
     @property
     def busy(self) -> bool:
         """Whether a vehicle is being served."""
-        return self.service is not Service.FREE
+        return self.service is not EvseService.FREE
 
     @property
     def open(self) -> bool:
@@ -136,9 +136,9 @@ class EvseCore:
         match fact:
             case ports.PilotChanged(state=state):
                 self._pilot_changed(state)
-            case evse.FaultChanged(code=code, active=active):
+            case evse.EvseFault(code=code, active=active):
                 self._fault_changed(code, active=active)
-            case evse.Started(link=link):
+            case evse.ServiceBegun(link=link):
                 self._start(link=link)
             case evse.MatchingStarted():
                 self._matching = True
@@ -154,9 +154,9 @@ class EvseCore:
             case evse.SupplyChanged():
                 self._supply = fact
                 self._watch_supply()
-            case evse.SessionStarted():
+            case evse.VehicleConnected():
                 self._begin_session()
-            case evse.SessionEnded(reason=reason):
+            case evse.VehicleServed(reason=reason):
                 self._session_ended(reason)
             case ports.TransactionStarted(session_id=session_id):
                 self._reference = session_id
@@ -267,9 +267,9 @@ class EvseCore:
         self._reference = None
         self._disarm("supply")
         self._actions.append(evse.ShowStatus())
-        if before is Service.BASIC and self._left:
+        if before is EvseService.BASIC and self._left:
             self._consider()  # the next vehicle, which may have come while the last journal was being closed
-        if before is not Service.SESSION:
+        if before is not EvseService.SESSION:
             return
         self._forget_absent()
         if not self._link or self._failed_too_often(reason):
@@ -409,7 +409,7 @@ class EvseCore:
             if self.kept is not None:
                 self._actions.append(evse.MoveLink("wake_up"))
             return
-        if self.service is not Service.SESSION:
+        if self.service is not EvseService.SESSION:
             return
         patience = self._patience_s()
         if patience is not None:
@@ -434,7 +434,7 @@ class EvseCore:
         if not self._link or self.busy:
             return  # a running session ends on its own
         unavailable = not self.open or any(FAULTS[code].shown_by_f for code in self._present.faults)
-        if unavailable is not (self.availability is Availability.UNAVAILABLE):
+        if unavailable is not (self.availability is LinkAvailability.UNAVAILABLE):
             self._go("availability", "fault, or out of service" if unavailable else "available again")
             self._disarm("silence")  # afterwards the vehicle matches again
             self._actions.append(evse.MoveLink("hold" if unavailable else "release"))
@@ -448,7 +448,7 @@ class EvseCore:
 
     def _tell(self, fact: Fact) -> None:
         if self.busy:
-            self._actions.append(evse.Tell(fact))
+            self._actions.append(evse.TellSession(fact))
 
     def _abort(self, reason: str) -> None:
         if self.busy:

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from secc.energy_manager.grid import Grid
+from secc.energy_manager.grid import SiteGrid
 from secc.hardware.ac import FOLLOW_S
 from secc.hardware.evse import EvseHardware
 from secc.session import ports
@@ -34,7 +34,7 @@ class PhaseChange:
         self,
         switch: PhaseSwitch,
         hardware: EvseHardware,
-        grid: Grid,
+        grid: SiteGrid,
         tell: Callable[[Sequence[Fact]], None],
         observe: Callable[[Observe], None],
         *,

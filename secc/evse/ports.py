@@ -26,7 +26,7 @@ class Present(msgspec.Struct, frozen=True):
         return self.pilot is not None and self.pilot.connected
 
 
-class Started(Fact, frozen=True):
+class ServiceBegun(Fact, frozen=True):
     """Vehicles may come from now on; `link` is whether there is a data link (SLAC)."""
 
     link: bool
@@ -38,7 +38,7 @@ class PausedFound(Fact, frozen=True):
     paused: Paused
 
 
-class FaultChanged(Fact, frozen=True):
+class EvseFault(Fact, frozen=True):
     """A fault of `v2g.hardware.faults` began or ended."""
 
     code: str
@@ -69,11 +69,11 @@ class SupplyChanged(Fact, frozen=True):
     bidirectional: bool | None = None
 
 
-class SessionStarted(Fact, frozen=True):
+class VehicleConnected(Fact, frozen=True):
     """A vehicle has connected, which `refusal` permits."""
 
 
-class SessionEnded(Fact, frozen=True):
+class VehicleServed(Fact, frozen=True):
     """The running session has ended, of either kind; nothing of it drives the hardware any more."""
 
     reason: str
@@ -90,7 +90,7 @@ class ShutDown(Fact, frozen=True):
     """The program ends."""
 
 
-class Tell(msgspec.Struct, frozen=True):
+class TellSession(msgspec.Struct, frozen=True):
     """Pass this fact to the running session."""
 
     fact: Fact
@@ -154,7 +154,7 @@ class ShowStatus(msgspec.Struct, frozen=True):
 
 
 Action = (
-    Tell
+    TellSession
     | AbortSession
     | BeginBasic
     | MoveLink

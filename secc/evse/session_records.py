@@ -16,7 +16,7 @@ from v2g.io.runtime.disk import DiskThread
 from v2g.iso15118.engine.session import Command, Fact
 from v2g.observe import Observe
 from v2g.pki.credentials import Credentials
-from v2g_station.store import Signers
+from v2g_station.store import JournalSigners
 
 
 class RecordKeeping(msgspec.Struct, frozen=True):
@@ -64,7 +64,7 @@ class SessionRecords:
                 self._contract = chain
             case ports.Journal(record=SessionStarted(session_id=session_id)):
                 self.session_id = session_id
-                signers = Signers(self._own.chain, self._contract)
+                signers = JournalSigners(self._own.chain, self._contract)
                 self._copy(signers.line())
         return self.books.execute(command)
 

@@ -6,16 +6,16 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from secc.config import ProgramConfig
-from secc.energy_manager.grid import Grid
-from secc.evse.archive import Owner
+from secc.energy_manager.grid import SiteGrid
+from secc.evse.archive import ChargerOwner
 from secc.hardware.meter import Meter
 from secc.hardware.safety import SafetyChannel
-from secc.link.transport import Transport
+from secc.link.transport import VehicleTransport
 from secc.session import ports
 from secc.session.basic_charging import BasicSession, Way
 from secc.session.edition import Edition, EditionSession, NegotiatedSession
 from secc.session.facts import SessionFacts
-from secc.session.identity import Connection, Identity, Trust
+from secc.session.identity import Connection, Identity, SessionTrust
 from secc.session.limits import SessionLimits
 from secc.session.ports import Paused
 from v2g.hardware.interfaces import ChargerPilot
@@ -28,10 +28,10 @@ class Sessions(msgspec.Struct, frozen=True):
     `lines` how many line conductors of an AC outlet are in use."""
 
     config: ProgramConfig
-    grid: Grid
+    grid: SiteGrid
     clock: Clock
-    transport: Transport
-    owner: Owner
+    transport: VehicleTransport
+    owner: ChargerOwner
     meter: Meter
     safety: SafetyChannel
     pilot: ChargerPilot | None
@@ -50,7 +50,7 @@ class Sessions(msgspec.Struct, frozen=True):
         self.grid.plugged(self._cable_ma)
         trusted, endpoint = self.transport.trust, self.transport.endpoint
         connection = Connection(
-            Trust(
+            SessionTrust(
                 v2g_roots=trusted.of("V2GRootCertificate"),
                 mo_roots=trusted.of("MORootCertificate"),
                 key=own.key,

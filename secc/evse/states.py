@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Final
 
 
-class Service(Enum):
+class EvseService(Enum):
     """Who is served."""
 
     FREE = "no vehicle is served"
@@ -23,7 +23,7 @@ class Pause(Enum):
     KEPT = "session is kept"  # its vehicle may resume it
 
 
-class Availability(Enum):
+class LinkAvailability(Enum):
     """What the data link shows to vehicles."""
 
     AVAILABLE = "available"
@@ -36,9 +36,9 @@ Chart = Mapping[Enum, Mapping[str, Enum]]
 CHARTS: Final[Mapping[str, Chart]] = MappingProxyType(
     {
         "service": {
-            Service.FREE: {"vehicle connects": Service.SESSION, "ISO 15118 is not possible": Service.BASIC},
-            Service.SESSION: {"session ends": Service.FREE},
-            Service.BASIC: {"session ends": Service.FREE},
+            EvseService.FREE: {"vehicle connects": EvseService.SESSION, "ISO 15118 is not possible": EvseService.BASIC},
+            EvseService.SESSION: {"session ends": EvseService.FREE},
+            EvseService.BASIC: {"session ends": EvseService.FREE},
         },
         "pause": {
             Pause.NONE: {"vehicle pauses": Pause.SAVING, "found at start": Pause.KEPT},
@@ -47,8 +47,8 @@ CHARTS: Final[Mapping[str, Chart]] = MappingProxyType(
             Pause.KEPT: {"vehicle resumes": Pause.NONE, "cannot return": Pause.NONE},
         },
         "availability": {
-            Availability.AVAILABLE: {"fault, or out of service": Availability.UNAVAILABLE},
-            Availability.UNAVAILABLE: {"available again": Availability.AVAILABLE},
+            LinkAvailability.AVAILABLE: {"fault, or out of service": LinkAvailability.UNAVAILABLE},
+            LinkAvailability.UNAVAILABLE: {"available again": LinkAvailability.AVAILABLE},
         },
     }
 )

@@ -60,7 +60,7 @@ CLOSE_S: Final = 5.0
 
 
 @dataclass(frozen=True)
-class Installed(Offer[Driver]):
+class InstalledDriver(Offer[Driver]):
     """A driver that a configuration may name."""
 
     @property
@@ -80,9 +80,9 @@ def find(kind: Kind, name: str) -> Driver:
     return choose("driver", name, named, lambda: (each.name for each in installed() if each.kind == kind))
 
 
-def installed() -> list[Installed]:
+def installed() -> list[InstalledDriver]:
     """Return all drivers, ours first. Those that cannot be used have an `error`."""
-    found = [Installed(name, OURS, VERSION, _ours(kind, name)) for kind, name in BUILT_IN]
+    found = [InstalledDriver(name, OURS, VERSION, _ours(kind, name)) for kind, name in BUILT_IN]
     for each in _offers():
         if (each.kind, each.name) in BUILT_IN:
             each = replace(each, part=None, error=f"has a name of {OURS}: never used")
@@ -150,9 +150,9 @@ def _ours(kind: Kind, name: str) -> Driver:
     return driver
 
 
-def _offers(name: str | None = None) -> Iterator[Installed]:
+def _offers(name: str | None = None) -> Iterator[InstalledDriver]:
     for each in offers(GROUP, Driver, "a driver", name=name):
-        found = Installed(**vars(each))
+        found = InstalledDriver(**vars(each))
         if found.part is not None and found.kind not in KINDS:
             found = replace(found, part=None, error=f"is not a driver of a known kind: {found.kind!r}")
         yield found

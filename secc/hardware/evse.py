@@ -351,7 +351,7 @@ class Evse(abc.ABC):
                     self._off()
                 finally:  # the contactor opens even if a part fails here
                     self._tell_interlock(lambda now: self._interlock.ask(now, close=False))
-            case ports.Lower(output=output):
+            case ports.LowerOutput(output=output):
                 self._lower(output)
             case ports.Ventilate(on=on):
                 self._ventilating = on

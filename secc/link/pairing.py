@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 
 
-class Plug(msgspec.Struct, frozen=True):
+class MatchedPlug(msgspec.Struct, frozen=True):
     """State of one EVSE: the MAC address of the matched vehicle, None without one; whether it is
     already connected."""
 
@@ -24,7 +24,7 @@ class Plug(msgspec.Struct, frozen=True):
 Refusal = Literal["no_evse", "ambiguous_evse", "occupied"]
 
 
-def pair(plugs: Sequence[Plug], mac: bytes | None) -> int | Refusal:
+def pair(plugs: Sequence[MatchedPlug], mac: bytes | None) -> int | Refusal:
     """Return the number of the EVSE of a new connection from `mac`, or why it has none."""
     if len(plugs) == 1:
         return plugs[0].number

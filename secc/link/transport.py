@@ -74,7 +74,7 @@ def roots(*files: Path) -> tuple[bytes, ...]:
     return tuple(load_chain(path)[0] for path in files)
 
 
-class Transport:
+class VehicleTransport:
     """Chains, roots and OCSP answers of one charger."""
 
     def __init__(self, config: ProgramConfig, observe: Callable[[Observe], None]) -> None:

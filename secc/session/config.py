@@ -181,7 +181,7 @@ class AcRating(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         )
 
 
-class Neighbour(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class NeighbourDevice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Another charger that a vehicle may mean instead, and its address."""
 
     device_id: Annotated[int, Meta(ge=1, le=2**32 - 1)]
@@ -199,7 +199,7 @@ class WptRating(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     device_id: Annotated[int, Meta(ge=1, le=2**32 - 1)] = 1
     """Id of this device that vehicles observe when they pair with it."""
-    neighbours: Annotated[tuple[Neighbour, ...], Meta(max_length=8)] = ()
+    neighbours: Annotated[tuple[NeighbourDevice, ...], Meta(max_length=8)] = ()
     power_class: Literal["MF-WPT1", "MF-WPT2", "MF-WPT3", "MF-WPT4"] = "MF-WPT3"
     """Class of the input power (PDInputPowerClass)."""
     max_power_w: Watts = 11_000
@@ -287,7 +287,7 @@ class ParkingSpace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Position of the charging device, in the space's own measure (cm from its entrance)."""
 
 
-class SignedDischarge(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class SignedDischargeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The value-added service by which a vehicle signs each discharge."""
 
     offered: bool = True
@@ -313,7 +313,7 @@ class NoEnergy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     before."""
 
 
-class BasicConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class BasicChargingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Charging by the duty cycle of the control pilot alone (IEC 61851-1), for vehicles that cannot match or
     communicate. Phases, voltage and power are those of `ac_rating`."""
 
@@ -384,7 +384,7 @@ class SeccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     vehicle_quirks: Annotated[tuple[VehicleQuirks, ...], Meta(max_length=100)] = ()
     """Vehicles by the beginning of their EVCCID, and which quirks of theirs are tolerated (ISO 15118-2 and DIN 70121),
     in place of what is known of their make, and of `strict`."""
-    basic: BasicConfig | None = None
+    basic: BasicChargingConfig | None = None
     """AC only: charge a vehicle that does not match, or whose session fails, by the nominal duty cycle; none: off."""
     authorization: Annotated[tuple[Authorization, ...], Meta(min_length=1, max_length=2)] = (Authorization.PnC,)
     """Authorisation methods in the order of the offer: PnC (contract) and EIM (card, app, terminal)."""
@@ -417,7 +417,7 @@ class SeccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The primary device of the service WPT."""
     acdp: AcdpDevice = AcdpDevice()
     """The connection device of the services DC_ACDP and DC_ACDP_BPT; `rating` is that of its output."""
-    signed_discharge: SignedDischarge = SignedDischarge()
+    signed_discharge: SignedDischargeConfig = SignedDischargeConfig()
     offer_prices: bool = True
     """Send price schedules in ScheduleExchangeRes (V2G20-2176) when a tariff is known."""
     prices: PriceTerms = PriceTerms()

@@ -3,7 +3,7 @@
 from typing import Final
 
 from secc.session.config import SeccConfig
-from secc.session.identity import Contract, Trust
+from secc.session.identity import Contract, SessionTrust
 from secc.session.ports import Journal
 from v2g.asn1.discharge import DischargeLimits
 from v2g.energy.discharge import Accepted, Decided, DischargeGate, JournalHead, Receipted, Rejected
@@ -36,7 +36,7 @@ class SignedDischarge:
     def __init__(
         self,
         config: SeccConfig,
-        trust: Trust,
+        trust: SessionTrust,
         entropy: Entropy,
         time: SessionTime,
         *,

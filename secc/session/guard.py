@@ -16,7 +16,7 @@ OVER_VOLTAGE_S: Final = 0.4
 _NOT_READY: Final = frozenset({PilotState.A, PilotState.B, PilotState.E, PilotState.F})
 
 
-class Use(enum.Enum):
+class OutputUse(enum.Enum):
     """Use of the output, by the progress of the session."""
 
     NONE = "none"
@@ -43,26 +43,26 @@ class OutputGuard:
             case ports.EmergencyOff():
                 self.powered = False
 
-    def contactor(self, fact: ports.ContactorState, use: Use) -> str:
+    def contactor(self, fact: ports.ContactorState, use: OutputUse) -> str:
         """Handle the auxiliary contact's state; return the fault, or empty.
 
         A contactor that the pilot has opened has the pilot's state as fault: `pilot_b`.
         """
         match use:
-            case Use.CLOSING:
+            case OutputUse.CLOSING:
                 return ""
-            case Use.OPENING:
+            case OutputUse.OPENING:
                 self.powered = self.powered and fact.closed  # in other uses open contacts may be about to close
                 return ""
-            case Use.CHARGING if not fact.closed:
+            case OutputUse.CHARGING if not fact.closed:
                 return fact.why or "contactor_dropped"
-        return "contactor_welded" if fact.closed and (not self.powered or use is Use.HELD) else ""
+        return "contactor_welded" if fact.closed and (not self.powered or use is OutputUse.HELD) else ""
 
-    def pilot(self, state: PilotState, use: Use) -> str:
+    def pilot(self, state: PilotState, use: OutputUse) -> str:
         """Return the reason for ending the session by this state of the pilot, or empty."""
         if state is PilotState.A:
             return "unplugged"
-        if self.powered and state in _NOT_READY and use is not Use.OPENING:
+        if self.powered and state in _NOT_READY and use is not OutputUse.OPENING:
             return "pilot_lost"  # the vehicle left C or D while energy may flow
         return ""
 

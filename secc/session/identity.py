@@ -7,7 +7,7 @@ from v2g.pki.crl import RevocationList
 from v2g.pki.keys import SigningKey
 
 
-class Trust(msgspec.Struct, frozen=True):
+class SessionTrust(msgspec.Struct, frozen=True):
     """The charger's trust anchors and its own identity: `key` and `chain` of its TLS leaf. DER, `chain` leaf first.
 
     `crosses` are stored cross certificates, over which chains may lead to the roots. `interop` also accepts the
@@ -39,7 +39,7 @@ class Identity(msgspec.Struct, frozen=True):
 class Connection(msgspec.Struct, frozen=True):
     """Properties of a connection."""
 
-    trust: Trust
+    trust: SessionTrust
     identity: Identity
     entropy: Entropy
     vehicle_certificate: bytes = b""

@@ -21,7 +21,7 @@ SIGNING_S: Final = 5.0
 """How long a pause waits for the vehicle's signature of the meter reading."""
 
 
-class Notice(msgspec.Struct, frozen=True):
+class VehicleNotice(msgspec.Struct, frozen=True):
     """A notification in EVSEStatus, by its wire name; `until` is the vehicle's deadline."""
 
     notification: str
@@ -34,7 +34,7 @@ class Notices:
     """Requests that the vehicle has not followed yet, by their wire name."""
 
     def __init__(self) -> None:
-        self._open: dict[str, Notice] = {}
+        self._open: dict[str, VehicleNotice] = {}
 
     def __contains__(self, notification: str) -> bool:
         return notification in self._open
@@ -42,7 +42,7 @@ class Notices:
     def ask(self, notification: str, now: float) -> None:
         """Request from now on, or continue a request."""
         before = self._open.get(notification)
-        self._open[notification] = Notice(notification, now + NOTICE_S, before.ahead_until if before else 0.0)
+        self._open[notification] = VehicleNotice(notification, now + NOTICE_S, before.ahead_until if before else 0.0)
 
     def sign_first(self, now: float) -> None:
         """Let the open request for a signature precede a pause: a paused vehicle signs nothing."""
@@ -62,7 +62,7 @@ class Notices:
         """The vehicle has followed this request; an empty name has no effect."""
         self._open.pop(notification, None)
 
-    def current(self, now: float) -> Notice | None:
+    def current(self, now: float) -> VehicleNotice | None:
         """Return the most urgent request."""
         for name in NOTICES if self._open else ():
             notice = self._open.get(name)

@@ -9,7 +9,7 @@ from v2g.energy.limits import Limit, limits_over
 from v2g.iso15118.d20.messages.schedules import AbsolutePriceSchedule, PriceLevelSchedule
 
 
-class Span(msgspec.Struct, frozen=True):
+class PowerSpan(msgspec.Struct, frozen=True):
     """Power in W, never negative, during `[start_ms, end_ms)` of UTC."""
 
     start_ms: int
@@ -17,7 +17,7 @@ class Span(msgspec.Struct, frozen=True):
     power_w: int
 
 
-Spans = tuple[Span, ...]
+Spans = tuple[PowerSpan, ...]
 """Consecutive spans without gaps."""
 
 
@@ -59,7 +59,7 @@ def allowed_over(
     discharge_w: int = 0,
     lines: int = 0,
     volts: int = 0,
-) -> tuple[list[Span], list[Span]]:
+) -> tuple[list[PowerSpan], list[PowerSpan]]:
     """Return power of charge and of discharge over so many s: by the limits, as far as known, and these maxima; with
     alternating current, of so many `lines` at V between one and the neutral."""
     now = utc_ms // 1000 * 1000
@@ -69,27 +69,27 @@ def allowed_over(
         begin, until = start // 1000 * 1000, end // 1000 * 1000
         if until > begin:
             allowed = allowed.over(lines, volts) if lines else allowed
-            charge.append(Span(begin, until, max(0, min(charge_w, allowed.charge_w))))
-            discharge.append(Span(begin, until, max(0, min(discharge_w, allowed.discharge_w))))
+            charge.append(PowerSpan(begin, until, max(0, min(charge_w, allowed.charge_w))))
+            discharge.append(PowerSpan(begin, until, max(0, min(discharge_w, allowed.discharge_w))))
     return charge, discharge
 
 
-def merged(spans: Iterable[Span], *, at_most: int) -> Spans:
+def merged(spans: Iterable[PowerSpan], *, at_most: int) -> Spans:
     """Return spans with equal neighbours joined, at most so many: beyond that, pairs take the lower power."""
     found = list(_joined(spans))
     while len(found) > at_most:
         pairs = [found[index : index + 2] for index in range(0, len(found), 2)]
         found = list(
-            _joined(Span(pair[0].start_ms, pair[-1].end_ms, min(each.power_w for each in pair)) for pair in pairs)
+            _joined(PowerSpan(pair[0].start_ms, pair[-1].end_ms, min(each.power_w for each in pair)) for pair in pairs)
         )
     return tuple(found)
 
 
-def _joined(spans: Iterable[Span]) -> Iterator[Span]:
-    last: Span | None = None
+def _joined(spans: Iterable[PowerSpan]) -> Iterator[PowerSpan]:
+    last: PowerSpan | None = None
     for span in spans:
         if last is not None and last.power_w == span.power_w and last.end_ms == span.start_ms:
-            last = Span(last.start_ms, span.end_ms, span.power_w)
+            last = PowerSpan(last.start_ms, span.end_ms, span.power_w)
             continue
         if last is not None:
             yield last

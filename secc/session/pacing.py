@@ -15,7 +15,7 @@ MEASURING_S: Final = 0.05
 """Allowance for our own clock and event loop in measured times, s."""
 
 
-class Pace(msgspec.Struct, frozen=True, kw_only=True):
+class RequestPace(msgspec.Struct, frozen=True, kw_only=True):
     """The times of an edition, s; those of messages by the name of the request."""
 
     messages: Mapping[str, MessageTiming]
@@ -38,7 +38,7 @@ class Pacing:
     finished).
     """
 
-    def __init__(self, time: SessionTime, timing: ChargerTiming, pace: Pace) -> None:
+    def __init__(self, time: SessionTime, timing: ChargerTiming, pace: RequestPace) -> None:
         self._time, self._timing, self._pace = time, timing, pace
         self._asked_at = 0.0
         self._ongoing_since: float | None = None

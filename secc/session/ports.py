@@ -292,18 +292,18 @@ class Energising(Command, frozen=True):
     """Base of commands that apply voltage or current to the output: none is carried out after an EmergencyOff."""
 
 
-class Driving(Energising, frozen=True):
+class DrivesPower(Energising, frozen=True):
     """Base of commands that drive power. A reduction takes effect also while the journal is being written."""
 
     @property
     def overtakes(self) -> Command:
         """A reduction does not wait for the journal; an increase does."""
         assert isinstance(self, Output)
-        return Lower(self)
+        return LowerOutput(self)
 
     def supersedes(self, earlier: Command) -> bool:
         """An earlier output that still waits for the journal is dropped."""
-        return isinstance(earlier, Driving)
+        return isinstance(earlier, DrivesPower)
 
 
 class StartCableCheck(Energising, frozen=True):
@@ -318,7 +318,7 @@ class StartPreCharge(Energising, frozen=True):
     voltage_mv: int
 
 
-class SetOutput(Driving, frozen=True):
+class SetOutput(DrivesPower, frozen=True):
     """Drive `current_ma` (signed) into the vehicle. Done at once: effective immediately.
 
     The hardware never exceeds `voltage_mv`, nor `charge_w` into the vehicle, nor `discharge_w` out of it.
@@ -330,7 +330,7 @@ class SetOutput(Driving, frozen=True):
     discharge_w: int
 
 
-class SetAcOutput(Driving, frozen=True):
+class SetAcOutput(DrivesPower, frozen=True):
     """Let the vehicle draw or feed back this power. Done at once, as far as a charge point can.
 
     With alternating current the vehicle's own charger controls the power; the charge point sends the target in its
@@ -348,7 +348,7 @@ class SetAcOutput(Driving, frozen=True):
     lines: int = 0
 
 
-class SetWptOutput(Driving, frozen=True):
+class SetWptOutput(DrivesPower, frozen=True):
     """Send this power through the primary device, at most `charge_w`. Done at once."""
 
     charge_w: int
@@ -364,7 +364,7 @@ Output = SetOutput | SetAcOutput | SetWptOutput
 """Commands that drive power, by the kind of current."""
 
 
-class Lower(Command, frozen=True):
+class LowerOutput(Command, frozen=True):
     """Limit the output to `output` as far as that is less than the present one; nothing rises. Done at once."""
 
     output: Output
@@ -383,7 +383,7 @@ class StartPairing(Command, frozen=True):
     device_id: int
 
 
-class CheckAlignment(Driving, frozen=True):
+class CheckAlignment(DrivesPower, frozen=True):
     """Drive the primary device's coil with this current to check the vehicle's alignment, sending at most
     `power_w`; 0 switches the field off."""
 
@@ -393,7 +393,7 @@ class CheckAlignment(Driving, frozen=True):
     @property
     def overtakes(self) -> Command:
         """A reduction does not wait for the journal."""
-        return Lower(SetWptOutput(charge_w=self.power_w, power_w=self.power_w))
+        return LowerOutput(SetWptOutput(charge_w=self.power_w, power_w=self.power_w))
 
 
 class MoveDevice(Command, frozen=True):

@@ -12,7 +12,7 @@ import msgspec
 from secc.session.config import SeccConfig
 from secc.session.facts import SessionFacts
 from secc.session.identity import Connection
-from secc.session.notices import Notice
+from secc.session.notices import VehicleNotice
 from secc.session.ports import Paused
 from secc.session.stages import Stage
 from v2g.energy.limits import EffectiveLimits, Limit, Setpoint
@@ -65,7 +65,7 @@ class CommonContext(TypedDict):
     limits: tuple[Limit, ...]
     setpoint: Setpoint | None
     turning: int
-    notice: Notice | None
+    notice: VehicleNotice | None
     paused: Paused | None
     powered: bool
     books_open: bool
@@ -96,7 +96,7 @@ class RequestContext(msgspec.Struct, frozen=True, kw_only=True):
     """Discharge (W) that the vehicle has signed at present."""
     turning: int
     """The direction (1 charge, -1 discharge) that has to wait because power has just flowed in the other one; or 0."""
-    notice: Notice | None
+    notice: VehicleNotice | None
     paused: Paused | None
     """The stored state of a paused session, if any."""
     powered: bool

@@ -17,12 +17,12 @@ from secc.session import delivery, needs, ports, stages
 from secc.session.books import SessionBooks
 from secc.session.config import ControlMode, SeccConfig
 from secc.session.facts import SessionFacts
-from secc.session.guard import OutputGuard, Use
+from secc.session.guard import OutputGuard, OutputUse
 from secc.session.identity import Connection, Contract
 from secc.session.limits import SessionLimits
 from secc.session.needs import ReportedNeeds
 from secc.session.notices import NOTICE_S, Notices
-from secc.session.pacing import Pace, Pacing
+from secc.session.pacing import Pacing, RequestPace
 from secc.session.ports import Paused
 from secc.session.power import DIRECTION_CHANGE, apply_output, direction
 from secc.session.request_context import ChargerTiming, CommonContext, Handler, OnFact, RequestContext, Step
@@ -89,7 +89,7 @@ class ChargerSession(Session):
         facts: SessionFacts,
         *,
         timing: ChargerTiming,
-        pace: Pace,
+        pace: RequestPace,
         paused: Paused | None = None,
         time_scale: float = 1.0,
         on_message: OnMessage = ignored,
@@ -446,15 +446,15 @@ class ChargerSession(Session):
         self._perform(self._follow())
 
     @property
-    def _use(self) -> Use:
+    def _use(self) -> OutputUse:
         match self._stage:
             case stages.Starting():
-                return Use.CLOSING
+                return OutputUse.CLOSING
             case stages.Stopping():
-                return Use.OPENING
+                return OutputUse.OPENING
             case stages.Charging(held=held, closing=closing):
-                return Use.CLOSING if closing else Use.HELD if held else Use.CHARGING
-        return Use.NONE
+                return OutputUse.CLOSING if closing else OutputUse.HELD if held else OutputUse.CHARGING
+        return OutputUse.NONE
 
     def _take_contactor(self, fact: ports.ContactorState) -> None:
         wrong = self._guard.contactor(fact, self._use)

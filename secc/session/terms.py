@@ -15,7 +15,7 @@ MOST_WEAR: Final = 1_000_000
 """Largest price of wear, per kWh: as much as a journal takes."""
 
 
-class PowerRange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class OfferedRange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A surcharge per kWh above a power."""
 
     from_w: Annotated[int, Meta(ge=1, le=10_000_000)]
@@ -92,7 +92,7 @@ class PriceTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Number of price levels into which the tariff is divided."""
     algorithm: Literal["1-Power", "2-PeakPower", "3-StackedEnergy"] = "1-Power"
     """Rule for counting power ranges."""
-    power_ranges: Annotated[tuple[PowerRange, ...], Meta(max_length=7)] = ()
+    power_ranges: Annotated[tuple[OfferedRange, ...], Meta(max_length=7)] = ()
     description: Annotated[str, Meta(max_length=160)] = ""
     """Description of the schedule for vehicles; not sent if empty."""
     language: Annotated[str, Meta(pattern=r"^[a-z]{3}\Z")] = "eng"

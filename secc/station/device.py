@@ -18,12 +18,12 @@ from v2g.observe import Observe
 from v2g.ocpp.messages.certificates import InstallCertificateUse
 from v2g.ocpp.messages.security import CertificateSigningUse
 from v2g.pki.reference import KeyReference
-from v2g_station.blocks.security.certificate_store import Stored
-from v2g_station.device.card_readers import CardReaders, Reader
+from v2g_station.blocks.security.certificate_store import StoredCertificate
+from v2g_station.device.card_readers import CardReaders, OpenedReader
 from v2g_station.device.certificates import CertificateFiles, Own, seeds
-from v2g_station.device.device import Machine, web_context
-from v2g_station.device.display import Display
-from v2g_station.device.firmware import Firmware
+from v2g_station.device.device import StationMachine, web_context
+from v2g_station.device.display import StationDisplay
+from v2g_station.device.firmware import FirmwareDevice
 from v2g_station.device.firmware_publisher import Publisher
 from v2g_station.device.logs import LogSources, LogUploads
 from v2g_station.device.sleeping import Sleeping
@@ -67,7 +67,7 @@ def charger_machine(
     observe: Callable[[Observe], None],
     boot_id: str,
     roots: Callable[[], tuple[Path, ...]],
-) -> Machine:
+) -> StationMachine:
     """Return the machine for this configuration; `roots` returns the files with the roots of the CSMS."""
     home = config.store.parent
     context = web_context(roots)
@@ -79,9 +79,9 @@ def charger_machine(
     certificates = CertificateFiles(
         folder_maker(certificate_folder(config)), lambda: own, notify=notify, observe=observe
     )
-    firmware: Firmware | None = None
+    firmware: FirmwareDevice | None = None
     if config.update is not None:
-        firmware = Firmware(
+        firmware = FirmwareDevice(
             config.update,
             folder_maker(config.update.folder or firmware_folder(config.store)),
             open_installer(config.update, restart=lambda: os.kill(os.getpid(), signal.SIGTERM)),
@@ -105,22 +105,22 @@ def charger_machine(
     if config.display.driver is not None:
         panel = side_opener("display", config.display.driver, config.display.settings, drivers)
     readers = [
-        Reader(each.driver, each.evse, side_opener("card_reader", each.driver, each.settings, drivers))
+        OpenedReader(each.driver, each.evse, side_opener("card_reader", each.driver, each.settings, drivers))
         for each in config.card_readers
     ]
-    return Machine(
+    return StationMachine(
         logs=logs,
         firmware=firmware,
         publisher=publisher,
         certificates=certificates,
-        display=Display(config.display, observe, panel=panel),
+        display=StationDisplay(config.display, observe, panel=panel),
         sleeping=Sleeping(config.sleep, config.evses, notify, observe) if config.sleep is not None else None,
         terminal=terminal,
         readers=CardReaders(readers, clock, notify=notify, observe=observe) if readers else None,
     )
 
 
-def configured_roots(config: StationConfig, premises: Premises) -> tuple[Stored, ...]:
+def configured_roots(config: StationConfig, premises: Premises) -> tuple[StoredCertificate, ...]:
     """Return all roots of the configuration. Raises V2GError."""
     files = dict(premises.roots)
     if config.tls is not None:

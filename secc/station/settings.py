@@ -17,9 +17,9 @@ from v2g_station.blocks.connection.network import first_profile
 from v2g_station.blocks.der.reactive import BY_VOLTAGE as VAR_BY_VOLTAGE
 from v2g_station.blocks.der.reactive import REACTIVE
 from v2g_station.blocks.der.response import BY_FREQUENCY, BY_VOLTAGE
-from v2g_station.blocks.security.certificate_store import Stored
+from v2g_station.blocks.security.certificate_store import StoredCertificate
 from v2g_station.blocks.settings import Inverter, StationSettings
-from v2g_station.kernel.layout import ConnectorLayout, EvseLayout, Layout
+from v2g_station.kernel.layout import ConnectorLayout, EvseLayout, StationLayout
 
 
 def settings_of(
@@ -30,7 +30,7 @@ def settings_of(
     scale: float,
     able: frozenset[str],
     premises: Premises,
-    roots: tuple[Stored, ...],
+    roots: tuple[StoredCertificate, ...],
     chains: Mapping[CertificateSigningUse, str],
     password: str = "",
 ) -> StationSettings:
@@ -55,7 +55,7 @@ def settings_of(
         network=first_profile(
             config.url, security_profile=config.security_profile, message_timeout=config.message_timeout
         ),
-        layout=Layout(
+        layout=StationLayout(
             evses=evses,
             vendor=config.vendor,
             model=config.model,

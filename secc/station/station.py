@@ -36,15 +36,15 @@ from v2g_station.blocks.evse import Lock, LockFailure, Unlocked
 from v2g_station.blocks.security.certificate_store import RootsChanged, stored_chains
 from v2g_station.blocks.smart_charging.high_level import VehicleKnown
 from v2g_station.blocks.transactions.managed import ManagedSessions
-from v2g_station.blocks.transactions.transactions import MeterSample, SignedReading, TransactionRecord, public_key_text
+from v2g_station.blocks.transactions.transactions import MeterSample, SignedRegister, TransactionRecord, public_key_text
 from v2g_station.journal_uploader import STRANGER, JournalUploader
-from v2g_station.kernel.kernel import Command, Moment
+from v2g_station.kernel.kernel import Moment, StationCommand
 from v2g_station.runner import ChargerPort, Saving, StationRunner
-from v2g_station.station import ChargingStation
+from v2g_station.station import StationCore
 from v2g_station.store import StationStore
 from v2g_station.tls import CsmsTls
 
-__all__ = ["AuthorizeOutcome", "MeterSample", "SignedReading", "Station", "StationConfig"]
+__all__ = ["AuthorizeOutcome", "ChargerStation", "MeterSample", "SignedRegister", "StationConfig"]
 
 PREMISES: Final = Premises()
 
@@ -52,7 +52,7 @@ CONNECTOR: Final = 1
 """Every EVSE has one connector."""
 
 
-class Station:
+class ChargerStation:
     """One charging station. `run` must be running to deliver anything; everything else may come before."""
 
     def __init__(
@@ -92,7 +92,7 @@ class Station:
         if same_boot:
             reason = "ApplicationReset" if notes.get("running") == b"yes" else "LocalReset"
         self._unlockings: set[asyncio.Task[None]] = set()
-        self._early: list[Command] | None = []
+        self._early: list[StationCommand] | None = []
         """Commands to carry out once there is an event loop."""
         self._machine = charger_machine(
             config,
@@ -107,7 +107,7 @@ class Station:
         assert self._machine.certificates is not None
         self._machine.certificates.settle(stored_chains(saved))
         self._runner = StationRunner(
-            ChargingStation(
+            StationCore(
                 settings_of(
                     config,
                     reason,
@@ -264,7 +264,7 @@ class Station:
     def _read(self, evse_id: int) -> MeterSample | None:
         return self._charger.meter(evse_id) if evse_id else None
 
-    def _carry_out(self, command: Command) -> None:
+    def _carry_out(self, command: StationCommand) -> None:
         """Have the charger or the machine carry out a command, once there is an event loop."""
         if isinstance(command, Lock) and not command.locked:
             task = spawn(self._unlock(command), name="unlock")

@@ -19,7 +19,7 @@ from tests.csms.support import make_config
 from tests.secc.backend import Backend, backend
 from tests.station.profiles import profile
 from v2g_cli.station import contexts_of
-from v2g_station.simulator.fleet import Fleet, Simulator
+from v2g_station.simulator.fleet import Simulator, StationFleet
 
 NOBODY = "ws://127.0.0.1:1/ocpp"
 WRONG = (
@@ -70,7 +70,7 @@ async def test_a_station_comes_in_with_its_certificate(tmp_path: Path, pki: PkiT
     async with running(make_config(tmp_path, pki)) as csms:
         url = f"wss://127.0.0.1:{csms.ports['ocpp']}/ocpp"
         files = (str(pki.path("csms/station/chain.pem")), str(pki.path("csms/station/leaf.key")))
-        fleet = Fleet(url=url, prefix="CS-V2G-000", certificate=files[0])
+        fleet = StationFleet(url=url, prefix="CS-V2G-000", certificate=files[0])
         simulator = Simulator(fleet, contexts_of(url, fleet.identities, pki.path("csms/root.pem"), *files))
         going = asyncio.create_task(simulator.run(None))
         async with asyncio.timeout(60):

@@ -11,21 +11,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from v2g_station.blocks.evse import Fact
-from v2g_station.blocks.smart_charging.smart_charging import SetLimit
-from v2g_station.kernel.kernel import Command
-from v2g_station.simulator.behaviour import Behaviour, Site
-from v2g_station.simulator.fleet import Fleet, SimulatedStation, Simulator
+from v2g.iso15118.engine.session import Fact
+from v2g_station.blocks.smart_charging.profiles import ProfileLimits
+from v2g_station.kernel.kernel import StationCommand
+from v2g_station.simulator.behaviour import Behaviour, SimulatedSite
+from v2g_station.simulator.fleet import SimulatedStation, Simulator, StationFleet
 
 EVERY_S = 0.1
 
 
-def ignore_limits(site: Site) -> None:
+def ignore_limits(site: SimulatedSite) -> None:
     """Let the hardware of a station ignore what limits its power."""
     obeying = site.command
 
-    def carry_out(command: Command, now_ms: int) -> Iterator[Fact]:
-        return iter(()) if isinstance(command, SetLimit) else obeying(command, now_ms)
+    def carry_out(command: StationCommand, now_ms: int) -> Iterator[Fact]:
+        return iter(()) if isinstance(command, ProfileLimits) else obeying(command, now_ms)
 
     site.command = carry_out  # type: ignore[method-assign]
 
@@ -55,7 +55,7 @@ async def main(given: dict[str, Any]) -> None:
         offline_minutes=(1.0, 2.0),
     )  # fmt: skip
     simulator = Simulator(
-        Fleet(
+        StationFleet(
             url=given["url"],
             count=given["count"],
             prefix=given["prefix"],

@@ -11,7 +11,7 @@ from typing import Any
 from csms.db.store import open_store
 from csms.tariffs import store as tariffs
 from pki_tools.tree import PkiTree
-from secc.station.station import MeterSample, Station, StationConfig
+from secc.station.station import ChargerStation, MeterSample, StationConfig
 from tests.csms.settlement.journals import SESSION, journal, seen
 from tests.csms.support import EMAID, STATION, Running, grid_signal
 from tests.station.no_charger import NoCharger
@@ -25,7 +25,7 @@ from v2g.ocpp.routes import Version
 from v2g_station.blocks.data_transfer import GridSignalReceived
 from v2g_station.blocks.smart_charging.profiles import ProfileLimits
 from v2g_station.blocks.smart_charging.smart_charging import AnnouncePrices
-from v2g_station.kernel.kernel import Command
+from v2g_station.kernel.kernel import StationCommand
 
 NEEDS = EvNeeds(
     service="DC_BPT",
@@ -40,7 +40,7 @@ NEEDS = EvNeeds(
 class Charger(NoCharger):
     """What the charger around the station would notice."""
 
-    station: Station
+    station: ChargerStation
 
     def __init__(self) -> None:
         self.limits: list[ProfileLimits] = []
@@ -48,7 +48,7 @@ class Charger(NoCharger):
         self.prices: list[Any] = []
         self.changed = asyncio.Event()
 
-    def carry_out(self, command: Command) -> bool:
+    def carry_out(self, command: StationCommand) -> bool:
         """Take down limits, prices and signals."""
         match command:
             case ProfileLimits() as limits:
@@ -91,7 +91,7 @@ async def charger(
         retry_random_range=0.05,
     )
     found = Charger()
-    station = Station(config, clock=Clock(), entropy=os.urandom, observe=lambda _event: None, charger=found)
+    station = ChargerStation(config, clock=Clock(), entropy=os.urandom, observe=lambda _event: None, charger=found)
     found.station = station
     task = asyncio.create_task(station.run())
     try:

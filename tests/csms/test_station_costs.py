@@ -19,7 +19,7 @@ from v2g.energy.settlement.costing import with_taxes
 from v2g.ocpp.messages.tariff_cost import CostDetails
 from v2g.translate.details import bill_of
 from v2g_station.simulator.behaviour import Behaviour
-from v2g_station.simulator.fleet import Fleet, Simulator
+from v2g_station.simulator.fleet import Simulator, StationFleet
 
 __all__ = ["backend"]
 
@@ -54,7 +54,7 @@ async def test_a_station_asks_what_the_plan_says(backend: Start, own: bool) -> N
         if own:
             await run(tariffs.assign, Scope(token_type="ISO14443", id_token="CA4D0000"), OWN.id, 0)
         password = await csms.services.admissions.set_password(CS)
-        fleet = Fleet(
+        fleet = StationFleet(
             url=f"ws://127.0.0.1:{port}/ocpp", prefix="CS-V2G-000", evses=1, password=password, versions=("2.1",),
             speed=_SPEED, behaviour=behaviour,
         )  # fmt: skip

@@ -7,7 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from csms.metrics import Metrics
 from docs.metrics import metrics
 from secc.metrics import metrics as charger_metrics
-from secc.status import ChargerStatus, Evse
+from secc.status import ChargerStatus, EvseShown
 
 
 def named(program: str) -> set[str]:
@@ -20,7 +20,7 @@ def exported(text: bytes) -> set[str]:
 
 def test_the_table_of_a_charger_is_what_it_exports() -> None:
     assert named("secc") == exported(
-        charger_metrics(ChargerStatus(2_000, 1_000, evses=(Evse(1, "DE*1", "Available"),)))
+        charger_metrics(ChargerStatus(2_000, 1_000, evses=(EvseShown(1, "DE*1", "Available"),)))
     )
 
 

@@ -13,7 +13,7 @@ from pki_tools.tree import PkiTree
 from tests.secc.stand import Stand, stand
 from v2g.energy.conductors import Currents, spread
 from v2g.io.simulation.lines import VehicleAcLine
-from v2g_station.blocks.smart_charging.profiles import Allowance
+from v2g_station.blocks.smart_charging.profiles import ProfileLimits
 
 pytestmark = pytest.mark.requirement("R192")
 
@@ -124,7 +124,7 @@ async def test_vehicles_without_iso_15118_20_too(
         )
     async with stand(tmp_path, pki, charger, wish, head=head, site_w=site_w, site=site) as both:
         seen, profile_a = carried(both), about["profile_a"]
-        profile = Allowance(charge_w=profile_a * 690, charge_a=profile_a)
+        profile = ProfileLimits(charge_w=profile_a * 690, charge_a=profile_a)
         both.controller.grid_changed(both.controller.grid.profiles(profile))
         basic = partial(both.run_basic, about["cable_ohm"])
         assert await {"IEC 61851-1": basic, "ISO 15118-2": partial(both.run, tls=False)}[way]() == "finished"

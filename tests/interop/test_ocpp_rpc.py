@@ -17,7 +17,7 @@ from v2g.ocpp.messages.device_model import Component, Variable
 from v2g.ocpp.messages.provisioning import GetVariableData
 from v2g.ocpp.routes import Version
 from v2g_station.simulator.behaviour import Behaviour
-from v2g_station.simulator.fleet import Fleet, Simulator
+from v2g_station.simulator.fleet import Simulator, StationFleet
 
 __all__ = ["backend"]
 
@@ -204,7 +204,7 @@ async def test_a_strict_csms_of_another_make_finds_nothing_wrong(folder: Path, v
     try:
         async with asyncio.timeout(60):
             port = json.loads(await csms.stdout.readline())["port"]
-            fleet = Fleet(
+            fleet = StationFleet(
                 url=f"ws://127.0.0.1:{port}/ocpp", versions=(version,), speed=600.0, seed=1, behaviour=behaviour
             )
             simulator = Simulator(fleet)

@@ -503,8 +503,8 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "firmware": {
         "module: '.image.' -> '.image.?'": "the rest of the name is random, and as a pattern it finds the same files",
-        "Firmware._begin: 'firmware' -> 'firmware?'": _TASK,
-        "Firmware._download: True -> False": "nothing else removes what a kill has left",
+        "FirmwareDevice._begin: 'firmware' -> 'firmware?'": _TASK,
+        "FirmwareDevice._download: True -> False": "nothing else removes what a kill has left",
     },
     "firmware_updates": {
         "module: 60000 -> 60001": _LOOKS,
@@ -704,11 +704,11 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "-> not self.closed and self._output_mv < TOUCH_MV": "nobody is told to close who is not permitted",
     },
     "guard": {
-        "Use: 'none' -> 'none?'": _WORD,
-        "Use: 'closing' -> 'closing?'": _WORD,
-        "Use: 'charging' -> 'charging?'": _WORD,
-        "Use: 'held' -> 'held?'": _WORD,
-        "Use: 'opening' -> 'opening?'": _WORD,
+        "OutputUse: 'none' -> 'none?'": _WORD,
+        "OutputUse: 'closing' -> 'closing?'": _WORD,
+        "OutputUse: 'charging' -> 'charging?'": _WORD,
+        "OutputUse: 'held' -> 'held?'": _WORD,
+        "OutputUse: 'opening' -> 'opening?'": _WORD,
     },
     "safety_channel": {
         "module: 'Said' -> 'Said?'": _NAMED,
@@ -996,13 +996,13 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     "tariffs": {
         "Default.rank: self.from_ms or 0 -> self.from_ms": _NUMBERED,
         "Default.rank: 0 -> 1": _NUMBERED,
-        "Tariffs.offer: found is None or (evse.record is not None and evse.record.transaction_id in self._priced) "
-        "-> evse.record is not None and evse.record.transaction_id in self._priced": "it follows an authorization",
-        "Tariffs.authorized: not isinstance(request, AuthorizeRequest) or not isinstance(answer, AuthorizeResponse) "
-        "-> not isinstance(answer, AuthorizeResponse)": _PAIR,
-        "Tariffs._install: 0 -> 1": _NUMBERED,
-        "Tariffs._install: 1 -> 2": _NUMBERED,
-        "Tariffs._settle: 'tariffs' -> 'tariffs?'": _TIMER,
+        "StationTariffs.offer: found is None or (evse.record is not None and evse.record.transaction_id in self._priced"
+        ") -> evse.record is not None and evse.record.transaction_id in self._priced": "it follows an authorization",
+        "StationTariffs.authorized: not isinstance(request, AuthorizeRequest) or not isinstance(answer, "
+        "AuthorizeResponse) -> not isinstance(answer, AuthorizeResponse)": _PAIR,
+        "StationTariffs._install: 0 -> 1": _NUMBERED,
+        "StationTariffs._install: 1 -> 2": _NUMBERED,
+        "StationTariffs._settle: 'tariffs' -> 'tariffs?'": _TIMER,
     },
     "local_cost": {
         "LocalCosts._switch: evse is None or evse.record is None -> evse is None and evse.record is None": _FOUND,

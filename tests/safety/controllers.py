@@ -19,15 +19,15 @@ from evcc.session.settings import OnBoardChargerConfig
 from pki_tools.tree import PkiTree
 from secc.config import MeterConfig, ProgramConfig, SiteConfig, TlsConfig
 from secc.editions import edition
-from secc.evse.archive import Archive, Owner
-from secc.evse.controller import EvseController, Wires
+from secc.evse.archive import Archive, ChargerOwner
+from secc.evse.controller import EvseController, EvseWires
 from secc.hardware import assembly as parts
 from secc.hardware.assembly import Assembly
 from secc.hardware.config import HardwareConfig
 from secc.hardware.simulated import SimulatedEvseConfig
-from secc.link.transport import Transport
+from secc.link.transport import VehicleTransport
 from secc.session import ports
-from secc.session.config import BasicConfig, EnergyService, SeccConfig
+from secc.session.config import BasicChargingConfig, EnergyService, SeccConfig
 from tests.safety.judged.rig import LIVE_MV, Blind
 from tests.trees import known
 from v2g.energy.grid_signal import GridSignal, SignalSlot
@@ -238,23 +238,23 @@ class OnRig:
 
 
 @functools.cache
-def _transport(directory: Path) -> Transport:
-    return Transport(program(PkiTree(directory), directory), lambda _: None)
+def _transport(directory: Path) -> VehicleTransport:
+    return VehicleTransport(program(PkiTree(directory), directory), lambda _: None)
 
 
-def credentials(pki: PkiTree) -> tuple[Transport, Owner]:
+def credentials(pki: PkiTree) -> tuple[VehicleTransport, ChargerOwner]:
     """Return what a charger shows, whom it believes, and what it signs with."""
     pki = known(pki)
     transport = _transport(pki.directory)
     meter = Credentials(pki.chain("meter"), pki.key("meter"))
-    return transport, Owner(transport.credentials, meter, pki.anchors("v2g"))
+    return transport, ChargerOwner(transport.credentials, meter, pki.anchors("v2g"))
 
 
 def program(pki: PkiTree, folder: Path, **changes: Any) -> ProgramConfig:
     """Return the configuration of a charge point for alternating current that charges by the pilot, too."""
     config = ProgramConfig(
         data_dir=folder,
-        charger=SeccConfig(basic=BasicConfig(), services=(EnergyService.AC,)),
+        charger=SeccConfig(basic=BasicChargingConfig(), services=(EnergyService.AC,)),
         tls=TlsConfig(
             chain=pki.path("secc/chain.pem"),
             key=_key(pki, "secc/leaf.key"),
@@ -309,8 +309,8 @@ async def _one(
     number: int,
     config: ProgramConfig,
     clock: Clock,
-    transport: Transport,
-    owner: Owner,
+    transport: VehicleTransport,
+    owner: ChargerOwner,
     stack: contextlib.AsyncExitStack,
     rooms: dict[str, Room],
     phases: Literal[1, 2, 3],
@@ -335,7 +335,7 @@ async def _one(
     archive = Shelf(config.data_dir, owner, clock=clock, observe=events.append)
     controller = EvseController(
         number, config, clock, events.append, transport, owner, archive, made.meter, made.evse, made.safety,
-        Wires(made.pilot, made.medium), disk, disk, editions={"20": edition("20")},
+        EvseWires(made.pilot, made.medium), disk, disk, editions={"20": edition("20")},
     )  # fmt: skip
     desk = Desk()
     controller.backend = desk

@@ -229,9 +229,9 @@ async def _what_waits_for_the_disk_brings_no_voltage_after_an_emergency_off(foun
 
 
 def lowering_waits(patch: pytest.MonkeyPatch) -> None:
-    from secc.session.ports import Driving
+    from secc.session.ports import DrivesPower
 
-    patch.setattr(Driving, "overtakes", None)
+    patch.setattr(DrivesPower, "overtakes", None)
 
 
 @case(lowering_waits, "dc", "wpt")

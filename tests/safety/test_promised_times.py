@@ -12,7 +12,7 @@ from evcc.policy.battery import BatteryConfig
 from evcc.session.settings import ProgramStep, SessionConfig
 from pki_tools.tree import PkiTree
 from secc.energy_manager.facts import EnergyManagerWatch
-from secc.energy_manager.grid import Grid
+from secc.energy_manager.grid import SiteGrid
 from secc.hardware.config import Kind as ChargerKind
 from secc.hardware.simulated import SimulatedEvseConfig
 from secc.session.config import EnergyService, SeccConfig
@@ -156,7 +156,7 @@ def measure_charger(
             self.most_w, self.draws_w, self.low = 0, 0, ""
             self.rated_w, _ = self.config.power_rating(SERVICES[kind][0].family)
             outlet = (PHASE_V, 3) if kind == "ac" else None
-            self.grid = Grid(charge_w=40_000, discharge_w=0, outlet=outlet)
+            self.grid = SiteGrid(charge_w=40_000, discharge_w=0, outlet=outlet)
             self.evse.on_derating(self.derated)
 
         def derated(self, percent: int) -> None:

@@ -11,7 +11,7 @@ import sys
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from secc.station.station import MeterSample, Station, StationConfig
+from secc.station.station import ChargerStation, MeterSample, StationConfig
 from tests.station.no_charger import NoCharger
 from v2g.io.runtime.clock import Clock
 
@@ -22,17 +22,17 @@ def notify(line: str) -> None:
     sys.stdout.flush()
 
 
-def make(store: Path, port: int) -> Station:
+def make(store: Path, port: int) -> ChargerStation:
     """Return a station that has ended what was open."""
     config = StationConfig(url=f"ws://127.0.0.1:{port}/ocpp", identity="CS-V2G-0001", store=store, retry_minimum=0.01)
-    station = Station(
+    station = ChargerStation(
         config, clock=Clock(), entropy=os.urandom, observe=lambda _: None, charger=NoCharger(), boot_id="boot-1"
     )
     station.recover()
     return station
 
 
-async def kept(station: Station) -> None:
+async def kept(station: ChargerStation) -> None:
     """Return when what was just reported is on the disk."""
     assert station.saving is not None
     await station.saving

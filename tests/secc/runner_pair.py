@@ -19,8 +19,8 @@ from secc.evse.books import Books
 from secc.hardware.meter import SimulatedMeter
 from secc.hardware.simulated import SimulatedEvse, SimulatedEvseConfig
 from secc.session import ports
-from secc.session.config import EvseRating, SeccConfig, SignedDischarge
-from secc.session.identity import Identity, Trust
+from secc.session.config import EvseRating, SeccConfig, SignedDischargeConfig
+from secc.session.identity import Identity, SessionTrust
 from tests.charger_session import charger_session
 from v2g.asn1.discharge import PriceSlot
 from v2g.energy.discharge import DischargeConfig
@@ -70,7 +70,7 @@ class RunnerPair:
         self.pki, self.directory = pki, directory
         self.clock = Clock(ClockConfig(scale=scale))
         terms = DischargeConfig(max_command_validity_ms=600_000)
-        self.secc_config = SeccConfig(reaction_ms=60_000, signed_discharge=SignedDischarge(terms=terms))
+        self.secc_config = SeccConfig(reaction_ms=60_000, signed_discharge=SignedDischargeConfig(terms=terms))
         self.evcc_config = SessionConfig()
         self.evse_config = SimulatedEvseConfig()
         self.battery = BatteryConfig()
@@ -130,7 +130,9 @@ class RunnerPair:
         reading = self.meter.read(now)
         session = charger_session(
             self.secc_config,
-            trust=Trust(self.pki.anchors("v2g"), self.pki.anchors("mo"), self.pki.key("secc"), self.pki.chain("secc")),
+            trust=SessionTrust(
+                self.pki.anchors("v2g"), self.pki.anchors("mo"), self.pki.key("secc"), self.pki.chain("secc")
+            ),
             identity=Identity("CS-1", "METER-0001", self.pki.chain("meter")[0]),
             entropy=os.urandom,
             limits=(

@@ -7,7 +7,7 @@ from tests.station.bench import Bench
 from tests.station.profiles import transaction
 from v2g_station.blocks.transactions.transactions import MeterSample
 from v2g_station.kernel.layout import ConnectorLayout, EvseLayout
-from v2g_station.simulator.behaviour import Behaviour, Departing, Site
+from v2g_station.simulator.behaviour import Behaviour, Departing, SimulatedSite
 from v2g_station.simulator.grid import SimulatedGrid
 
 POWER_W = 50_000
@@ -16,7 +16,7 @@ POWER_W = 50_000
 class Served(Bench):
     """One EVSE of direct current, of 50 kW in both directions."""
 
-    site: Site | None = None
+    site: SimulatedSite | None = None
 
     def __init__(self, behaviour: Behaviour, *, grid: SimulatedGrid | None = None, **more: Any) -> None:
         layout = EvseLayout(connectors=(ConnectorLayout(),), max_power_w=POWER_W, max_discharge_w=POWER_W)
@@ -26,7 +26,7 @@ class Served(Bench):
             "idTokenInfo": {"status": "Accepted"}, "allowedEnergyTransfer": ["DC", "DC_BPT"]
         }  # fmt: skip
         chance = random.Random(5).random
-        self.site = Site(behaviour, (POWER_W,), self.utc_ms, chance, grid=grid)
+        self.site = SimulatedSite(behaviour, (POWER_W,), self.utc_ms, chance, grid=grid)
         for fact in list(self.site.started(self.utc_ms)):
             self.fact(fact)
 

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from msgspec.structs import replace
 
 from pki_tools.tree import PkiTree
-from secc.attestation import FILE, AttestationConfig, SelfAttestation
+from secc.attestation import FILE, SelfAttestation, SelfAttestationConfig
 from secc.charger import Charger
 from secc.hardware.fault_file import FaultFile
 from secc.session import ports
@@ -31,16 +31,16 @@ def program(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def config(program: Path) -> AttestationConfig:
+def config(program: Path) -> SelfAttestationConfig:
     """Its attestation, at full speed."""
     key = program.parent / "signer.pem"
     form = serialization.PublicFormat.SubjectPublicKeyInfo
     key.write_bytes(KEY.public_key.public_bytes(serialization.Encoding.PEM, form))
-    return AttestationConfig(manifest=sign(program), public_key=key, kib_per_s=1_048_576)
+    return SelfAttestationConfig(manifest=sign(program), public_key=key, kib_per_s=1_048_576)
 
 
 @contextlib.asynccontextmanager
-async def serving(folder: Path, pki: PkiTree, config: AttestationConfig, more: str = "") -> AsyncIterator[Charger]:
+async def serving(folder: Path, pki: PkiTree, config: SelfAttestationConfig, more: str = "") -> AsyncIterator[Charger]:
     """Run a charger that serves vehicles."""
     table = f'[attestation]\nmanifest = "{config.manifest}"\npublic_key = "{config.public_key}"\nkib_per_s = 1048576\n'
     async with made(folder, pki, "[sdp]\nport = 0\n" + BENCH + more + table) as charger:
@@ -65,7 +65,7 @@ async def test_a_flipped_bit_is_reported_to_the_operator(
     pki: PkiTree,
     tmp_path: Path,
     program: Path,
-    config: AttestationConfig,
+    config: SelfAttestationConfig,
 ) -> None:
     async with backend() as csms, serving(tmp_path, pki, config, STATION.format(port=csms.port)) as charger:
         assert charger.station is not None
@@ -86,7 +86,7 @@ async def test_it_stays_locked_until_it_is_serviced(
     pki: PkiTree,
     tmp_path: Path,
     program: Path,
-    config: AttestationConfig,
+    config: SelfAttestationConfig,
 ) -> None:
     async with serving(tmp_path, pki, config) as charger:
         (program / "package/more.py").touch()
@@ -111,7 +111,7 @@ async def test_what_differs_at_the_start_is_found_before_any_vehicle_is_served(
     pki: PkiTree,
     tmp_path: Path,
     program: Path,
-    config: AttestationConfig,
+    config: SelfAttestationConfig,
 ) -> None:
     sign(program, key=SoftwareKey(ec.generate_private_key(ec.SECP256R1())))
     async with made(tmp_path, pki, BENCH) as charger:
@@ -129,7 +129,7 @@ async def test_what_differs_at_the_start_is_found_before_any_vehicle_is_served(
 async def test_an_older_release_is_refused_across_restarts(
     tmp_path: Path,
     program: Path,
-    config: AttestationConfig,
+    config: SelfAttestationConfig,
 ) -> None:
     async def compared(version: int) -> list[str]:
         sign(program, version=version)
@@ -152,7 +152,7 @@ async def test_an_older_release_is_refused_across_restarts(
 async def test_it_reads_no_more_than_it_may_and_ends_at_once(
     tmp_path: Path,
     program: Path,
-    config: AttestationConfig,
+    config: SelfAttestationConfig,
 ) -> None:
     (program / "package/large").write_bytes(bytes(20_000_000))  # five minutes
     sign(program)

@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from secc.energy_manager.grid import Grid
+from secc.energy_manager.grid import SiteGrid
 from secc.session import ports
-from secc.session.config import ControlMode, EnergyService, SeccConfig, SignedDischarge, services_of
+from secc.session.config import ControlMode, EnergyService, SeccConfig, SignedDischargeConfig, services_of
 from secc.session.needs import PROFILE_SET
 from secc.session.terms import PriceTerms
 from tests.secc.session.bench import Bench, number
@@ -25,7 +25,12 @@ from v2g.ocpp.times import format_time
 from v2g_station.blocks.smart_charging.energy_transfer import AllowEnergyTransfer
 from v2g_station.blocks.smart_charging.ev_needs import plan_schedule
 from v2g_station.blocks.smart_charging.external_limits import ExternalLimit
-from v2g_station.blocks.smart_charging.high_level import Needs, OfferSchedules, Plan, RenegotiateServices
+from v2g_station.blocks.smart_charging.high_level import (
+    NeedsReported,
+    OfferSchedules,
+    PlanReported,
+    RenegotiateServices,
+)
 from v2g_station.blocks.smart_charging.local_control import SetPower
 from v2g_station.blocks.smart_charging.profiles import ProfileLimits
 from v2g_station.blocks.smart_charging.smart_charging import AnnouncePrices, ProfileTaken
@@ -33,7 +38,7 @@ from v2g_station.kernel.layout import EvseLayout
 
 Make = Callable[..., Bench]
 V2X = EvseLayout(max_power_w=20_000, max_discharge_w=10_000)
-UNSIGNED = SignedDischarge(offered=False, required=False)
+UNSIGNED = SignedDischargeConfig(offered=False, required=False)
 DC, DC_BPT = 2, 6
 
 
@@ -45,7 +50,7 @@ class Charger:
         self.station = StationBench("2.1", evses=(V2X,), variables=variables)
         self.station.plug()
         self.station.present()
-        self.grid = Grid(charge_w=20_000, discharge_w=10_000)
+        self.grid = SiteGrid(charge_w=20_000, discharge_w=10_000)
         config = SeccConfig(
             services=(EnergyService.DC_BPT, EnergyService.DC),
             control_modes=(mode,),
@@ -63,13 +68,13 @@ class Charger:
 
     def _needs(self, command: ports.ReportChargingNeeds) -> Any:
         self.answer = None
-        self.station.fact(Needs(evse_id=1, needs=command.needs))
+        self.station.fact(NeedsReported(evse_id=1, needs=command.needs))
         self.carry_out()
         return self.answer
 
     def _plan(self, command: ports.ReportChargingPlan) -> None:
         schedule = plan_schedule(command.steps, command.duration_s)
-        self.station.fact(Plan(evse_id=1, schedule=schedule, dynamic=command.dynamic))
+        self.station.fact(PlanReported(evse_id=1, schedule=schedule, dynamic=command.dynamic))
 
     def carry_out(self) -> None:
         """What the station wants gets to the session, as `Charger` and `EvseController` pass it on."""

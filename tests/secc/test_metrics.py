@@ -3,7 +3,18 @@
 from prometheus_client.parser import text_string_to_metric_families
 
 from secc.metrics import metrics
-from secc.status import Board, ChargerStatus, Csms, Evse, Fault, Interlock, Meter, Modem, Safety, Stage
+from secc.status import (
+    Board,
+    ChargerStatus,
+    CsmsShown,
+    EvseShown,
+    FaultShown,
+    InterlockShown,
+    MeterShown,
+    ModemShown,
+    Safety,
+    StageShown,
+)
 
 
 def read(status: ChargerStatus) -> dict[tuple[str, str], float]:
@@ -17,31 +28,31 @@ def read(status: ChargerStatus) -> dict[tuple[str, str], float]:
     }
 
 
-def fault(*, stops: bool) -> Fault:
-    return Fault("power_not_obeyed", "", stops=stops, until="cleared")
+def fault(*, stops: bool) -> FaultShown:
+    return FaultShown("power_not_obeyed", "", stops=stops, until="cleared")
 
 
 def test_every_figure_of_the_picture_is_there_by_evse() -> None:
-    charging = Evse(
+    charging = EvseShown(
         1,
         "DE*ABC*E1",
         "Occupied",
-        stage=Stage(voltage_mv=400_500, current_ma=-25_000, power_w=-10_012),
-        meter=Meter(answers=True, import_mwh=16_576_000, export_mwh=3_334_500, signature="signed"),
-        interlock=Interlock("closed"),
-        modem=Modem(state="matched"),
+        stage=StageShown(voltage_mv=400_500, current_ma=-25_000, power_w=-10_012),
+        meter=MeterShown(answers=True, import_mwh=16_576_000, export_mwh=3_334_500, signature="signed"),
+        interlock=InterlockShown("closed"),
+        modem=ModemShown(state="matched"),
     )
-    broken = Evse(
+    broken = EvseShown(
         2,
         "DE*ABC*E2",
         "Faulted",
         board=Board(state="lost"),
-        meter=Meter(answers=False, signature="expired"),
-        modem=Modem(state="lost"),
-        interlock=Interlock(faults=(fault(stops=True), fault(stops=False))),
+        meter=MeterShown(answers=False, signature="expired"),
+        modem=ModemShown(state="lost"),
+        interlock=InterlockShown(faults=(fault(stops=True), fault(stops=False))),
         safety=Safety("opened", "power", 1_795_342_011_335),
     )
-    connected = Csms("connected", attempts=0)
+    connected = CsmsShown("connected", attempts=0)
     found = read(ChargerStatus(2_000, 1_000, defects=3, csms=connected, evses=(charging, broken)))
     whole = {"updated_seconds": 2, "started_seconds": 1, "defects_total": 3, "csms_answers": 1, "csms_attempts": 0}
     assert {name: found.pop((name, "")) for name in whole} == whole
@@ -77,11 +88,16 @@ def test_warnings_and_errors_are_counted_from_nought() -> None:
 
 
 def test_a_back_end_that_is_silent_or_not_there_does_not_answer() -> None:
-    for csms in (Csms("connected", silent=True), Csms("registering"), Csms("none"), Csms("disconnected", attempts=7)):
+    for csms in (
+        CsmsShown("connected", silent=True),
+        CsmsShown("registering"),
+        CsmsShown("none"),
+        CsmsShown("disconnected", attempts=7),
+    ):
         found = read(ChargerStatus(0, csms=csms))
         assert (found["csms_answers", ""], found["csms_attempts", ""]) == (0, csms.attempts)
 
 
 def test_a_last_verdict_that_only_lowered_is_no_opening() -> None:
-    evse = Evse(1, "DE*ABC*E1", safety=Safety("lowered", "power", 5_000))
+    evse = EvseShown(1, "DE*ABC*E1", safety=Safety("lowered", "power", 5_000))
     assert read(ChargerStatus(0, evses=(evse,)))["safety_opened_seconds", "1"] == 0

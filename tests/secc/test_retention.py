@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from secc.retention import Bundle, Retention, RetentionConfig, choose
+from secc.retention import Bundle, BundleRetention, RetentionConfig, choose
 from tests.sealing import Keys
 from tests.virtual_time import VirtualLoop
 from v2g.energy.settlement.bundle import Manifest
@@ -67,7 +67,7 @@ class Shelf:
         self.events: list[Observe] = []
         self.lines: dict[str, int] = {}
         self.disk = DiskThread()
-        self.retention = Retention(
+        self.retention = BundleRetention(
             RetentionConfig(**settings),
             self.folders,
             self.disk,
@@ -188,7 +188,7 @@ def test_it_looks_again_and_again_and_no_disk_is_touched_by_the_loop(
             rounds.append(asyncio.get_running_loop().time())
             return await taken()
 
-        retention = Retention(
+        retention = BundleRetention(
             RetentionConfig(delivered_days=1), shelf.folders, shelf.disk, shelf.events.append,
             taken=counted, forget=shelf.forget,
         )  # fmt: skip

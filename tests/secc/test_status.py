@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pki_tools.tree import PkiTree
 from secc.app import assemble
 from secc.config import ProgramConfig, load_config
-from secc.status import ChargerStatus, Line, StatusKeeper, summary
+from secc.status import ChargerStatus, LineShown, StatusKeeper, summary
 from tests.secc_toml import identity
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
@@ -139,7 +139,7 @@ def test_each_evse_shows_its_own_matching() -> None:
     config = load_config(f'{TEXT}[link]\nmedium = "m"\n[link.slac]\n{evses}', name="secc.toml")
     keeper = StatusKeeper(config, Clock())
 
-    def modem(name: str, **data: Any) -> Line:
+    def modem(name: str, **data: Any) -> LineShown:
         keeper.saw(Observe("link", name, {"evse_id": ids[1], **data}))
         first, second = keeper.latest.evses
         assert summary(keeper.latest, first)["modem"].text == "loopback: no network key yet"

@@ -21,7 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from pki_tools.tree import PkiTree
 from secc.config import StatusPageConfig
-from secc.status import Board, ChargerStatus, Csms, Evse, Modem, Session
+from secc.status import Board, ChargerStatus, CsmsShown, EvseShown, ModemShown, SessionShown
 from secc.status_page import HEADERS, MOST_CLIENTS, StatusPage, page
 from v2g.errors import ConfigError, KeyAccessError, TransportError
 from v2g.observe import Observe
@@ -31,8 +31,10 @@ BEARER = {"Authorization": f"Bearer {TOKEN}"}
 EVIL = "</style><script>alert('x')</script>\"'&"
 STATUS = ChargerStatus(
     1_795_342_011_335,
-    csms=Csms("disconnected", reason=EVIL),
-    evses=(Evse(1, EVIL, board=Board(EVIL, name=EVIL), sessions=(Session(EVIL, 1, EVIL, EVIL, reason=EVIL),)),),
+    csms=CsmsShown("disconnected", reason=EVIL),
+    evses=(
+        EvseShown(1, EVIL, board=Board(EVIL, name=EVIL), sessions=(SessionShown(EVIL, 1, EVIL, EVIL, reason=EVIL),)),
+    ),
 )
 
 
@@ -140,10 +142,10 @@ class Elements(HTMLParser):
 @given(st.text(max_size=60) | st.sampled_from([EVIL, "<img src=//evil onerror=x>", "&lt;", "]]>"]))
 def test_text_of_others_stays_text(text: str) -> None:
     evse = replace(
-        STATUS.evses[0], evse_id=text, refused=text, modem=Modem(text, "lost", text, text, reason=text),
-        sessions=(Session(text, 1, text, text, reason=text),),
+        STATUS.evses[0], evse_id=text, refused=text, modem=ModemShown(text, "lost", text, text, reason=text),
+        sessions=(SessionShown(text, 1, text, text, reason=text),),
     )  # fmt: skip
-    shown = Elements(page(replace(STATUS, csms=Csms("disconnected", 1, text, 2, text, text, text), evses=(evse,))))
+    shown = Elements(page(replace(STATUS, csms=CsmsShown("disconnected", 1, text, 2, text, text, text), evses=(evse,))))
     clean = Elements(page(STATUS))
     assert shown.names == clean.names
     assert shown.attributes == clean.attributes

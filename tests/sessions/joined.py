@@ -18,7 +18,7 @@ from evcc.session.settings import SessionConfig
 from pki_tools.tree import PkiTree
 from secc.session import ports as se
 from secc.session.config import SeccConfig
-from secc.session.identity import Identity, Trust
+from secc.session.identity import Identity, SessionTrust
 from secc.session.ports import Paused
 from tests.charger_session import charger_session
 from tests.trees import known
@@ -139,7 +139,7 @@ class Joined:
         )
         self.secc = charger_session(
             self.charger_config,
-            trust=Trust(
+            trust=SessionTrust(
                 pki.anchors("v2g"),
                 pki.anchors("mo"),
                 pki.key("secc"),

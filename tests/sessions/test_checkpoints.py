@@ -8,7 +8,7 @@ import pytest
 from evcc.session.settings import DischargeConfig, ProgramStep, ServiceConfig, SessionConfig
 from pki_tools.tree import PkiTree
 from secc.session import ports as se
-from secc.session.config import SeccConfig, SignedDischarge
+from secc.session.config import SeccConfig, SignedDischargeConfig
 from tests.sessions.joined import Joined
 from v2g.asn1.discharge import CheckpointReceipt, DischargeCheckpoint, signed_content
 from v2g.energy.limits import Setpoint
@@ -36,7 +36,7 @@ CHARGE = ProgramStep(do="charge", energy_wh=200)
 DISCHARGE = ProgramStep(do="discharge", energy_wh=300)
 VEHICLE = SessionConfig(program=(CHARGE, DISCHARGE))
 OLD_VEHICLE = SessionConfig(program=(CHARGE, DISCHARGE), services=ServiceConfig(checkpoints=False))
-OLD_CHARGER = SeccConfig(signed_discharge=SignedDischarge(checkpoints=False))
+OLD_CHARGER = SeccConfig(signed_discharge=SignedDischargeConfig(checkpoints=False))
 
 
 def make(pki: PkiTree, **options: Any) -> Joined:
@@ -123,7 +123,7 @@ def test_a_vehicle_without_the_service_leaves_its_confirmed_readings(pki: PkiTre
         services=ServiceConfig(signed_discharge=False),
         discharge=DischargeConfig(require_signed=False),
     )
-    joined = make(pki, vehicle=vehicle, charger=SeccConfig(signed_discharge=SignedDischarge(required=False)))
+    joined = make(pki, vehicle=vehicle, charger=SeccConfig(signed_discharge=SignedDischargeConfig(required=False)))
     joined.run(lambda: joined.imported_mwh() > 200_000)
     joined.secc.fact(se.SetpointChanged(Setpoint(power_w=-8_000, source="csms")), joined.now, joined.utc_ms)
     joined.run(lambda: joined.exported_mwh() > 100_000)

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from evcc.session.settings import OnBoardChargerConfig, ProgramStep, ServiceConfig, SessionConfig
 from pki_tools.tree import PkiTree
-from secc.energy_manager.grid import Grid
+from secc.energy_manager.grid import SiteGrid
 from secc.session import ports
 from secc.session.config import EnergyService, SeccConfig
 from tests.sessions.joined import AC_MV, Joined
@@ -102,7 +102,7 @@ def test_a_vehicle_of_iso_15118_2_goes_on_with_the_phases_that_are_left(pki: Pki
     def drawn(most_w: int) -> bool:
         return joined.plant.evse_closed and most_w - 700 < (joined.plant.ac_w or 0) <= most_w
 
-    grid, powers = Grid(charge_w=50_000, discharge_w=0), {1: 7_360, 3: 22_000}
+    grid, powers = SiteGrid(charge_w=50_000, discharge_w=0), {1: 7_360, 3: 22_000}
     joined.run(until=lambda: drawn(powers[before]))
     after = 4 - before
     fact(*grid.interrupt(rest=True))

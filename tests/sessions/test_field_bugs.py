@@ -17,7 +17,7 @@ from evcc.session.d20.loop import power_at
 from evcc.session.settings import AuthorizationConfig, ProgramStep, ServiceConfig, SessionConfig
 from pki_tools.tree import PkiTree
 from secc.session import ports as se
-from secc.session.config import AcRating, ControlMode, EnergyService, SeccConfig, SignedDischarge
+from secc.session.config import AcRating, ControlMode, EnergyService, SeccConfig, SignedDischargeConfig
 from tests.secc.session.bench import AC, AC_BPT, ACDP, DC, DC_BPT, WAYS, WPT, Bench, number
 from tests.secc.session.shell import counter
 from tests.sessions.joined import Joined
@@ -37,7 +37,7 @@ from v2g_station.blocks.authorization.contracts import AuthorizationStatus
 replace = msgspec.structs.replace
 EVERYTHING = tuple(EnergyService)
 UNSIGNED = SeccConfig(
-    services=EVERYTHING, signed_discharge=SignedDischarge(required=False), authorization=(Authorization.EIM,)
+    services=EVERYTHING, signed_discharge=SignedDischargeConfig(required=False), authorization=(Authorization.EIM,)
 )
 LIVE = [state for state in WAYS if state is not State.ENDED]
 Make = Callable[..., Bench]

@@ -8,7 +8,7 @@ import pytest
 from csms.grid.rules import SiteLimits, SourceSignal, combine
 from evcc.session.settings import ProgramStep, SessionConfig
 from pki_tools.tree import PkiTree
-from secc.energy_manager.grid import Grid
+from secc.energy_manager.grid import SiteGrid
 from tests.sessions.joined import Joined
 from tests.station.bench import Bench as StationBench
 from v2g.energy.grid_signal import GridSignal, PriceSignal, SignalSlot
@@ -47,7 +47,7 @@ class Metered(Joined):
 @pytest.mark.requirement("R7")
 def test_a_changed_minute_price_reaches_the_vehicle_and_prices_each_minute(pki: PkiTree) -> None:
     begin_ms = time.time_ns() // 1_000_000 // HOUR_MS * HOUR_MS
-    station, grid = StationBench("2.1"), Grid(charge_w=20_000, discharge_w=8_000)
+    station, grid = StationBench("2.1"), SiteGrid(charge_w=20_000, discharge_w=8_000)
 
     def push(signal: GridSignal) -> list[Fact]:
         """Bring a signal to the charger's sessions, as `csms.grid.signal_delivery` and `Charger` do."""

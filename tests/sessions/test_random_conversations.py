@@ -23,7 +23,7 @@ from evcc.session.settings import (
 )
 from pki_tools.tree import PkiTree
 from secc.session import ports as se
-from secc.session.config import ControlMode, EnergyService, ParkingSpace, SeccConfig, SignedDischarge
+from secc.session.config import ControlMode, EnergyService, ParkingSpace, SeccConfig, SignedDischargeConfig
 from tests.sessions.joined import make_tariff
 from tests.sessions.watched import Watched
 from v2g.energy.limits import OPERATOR, SITE, Setpoint
@@ -100,7 +100,7 @@ class Conversations(RuleBasedStateMachine):
             services=tuple(EnergyService),
             control_modes=(ControlMode.DYNAMIC, ControlMode.SCHEDULED),
             authorization=ways,
-            signed_discharge=SignedDischarge(required=signed),
+            signed_discharge=SignedDischargeConfig(required=signed),
             parking=ParkingSpace() if flags["parking"] else None,
             standby=flags["standby"],
             pause=flags["pause"],

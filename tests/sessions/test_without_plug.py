@@ -11,7 +11,7 @@ from evcc.session import ports as ev
 from evcc.session.settings import ProgramStep, ServiceConfig, SessionConfig, WirelessConfig
 from pki_tools.tree import PkiTree
 from secc.session import ports as se
-from secc.session.config import EnergyService, Neighbour, SeccConfig, WptRating
+from secc.session.config import EnergyService, NeighbourDevice, SeccConfig, WptRating
 from tests.sessions.joined import AIR, Joined
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.wpt_methods import OBSERVED_BY_VEHICLE
@@ -81,7 +81,7 @@ def test_states_of_device_and_vehicle_are_exchanged_beside(join: Join) -> None:
 
 
 def test_a_vehicle_above_another_chargers_coil_goes_there(join: Join) -> None:
-    rating = WptRating(device_id=9, neighbours=(Neighbour(device_id=1, ssid="bay-1"),))
+    rating = WptRating(device_id=9, neighbours=(NeighbourDevice(device_id=1, ssid="bay-1"),))
     joined = join("WPT", config=SeccConfig(services=(EnergyService.WPT,), wpt=rating))
     joined.run()
     assert joined.evcc_reason == "other_charger"

@@ -16,12 +16,12 @@ from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.provisioning import BootReason
 from v2g.ocpp.routes import Version
 from v2g_station.blocks.connection.network import first_profile
-from v2g_station.blocks.evse import AllowPower, Bay, Indicate, Lock, Plug, Power, Restart, Token
+from v2g_station.blocks.evse import AllowPower, Bay, Indicate, Lock, Plug, Power, Restart, TokenPresented
 from v2g_station.blocks.settings import StationSettings
 from v2g_station.blocks.transactions.transactions import MeterSample
-from v2g_station.kernel.kernel import Action, Command, Connect, Disconnect, Keep, Moment, Send
-from v2g_station.kernel.layout import ConnectorLayout, EvseLayout, Layout, TerminalLayout
-from v2g_station.station import ChargingStation
+from v2g_station.kernel.kernel import Action, Connect, Disconnect, Keep, Moment, SendFrame, StationCommand
+from v2g_station.kernel.layout import ConnectorLayout, EvseLayout, StationLayout, TerminalLayout
+from v2g_station.station import StationCore
 
 CALL, CALLRESULT, CALLERROR, SEND = 2, 3, 4, 6
 START_MS = 1_780_000_200_000
@@ -68,13 +68,13 @@ class Bench:
         **settings: Any,
     ) -> None:
         self.version: Version = version
-        self.layout = Layout(evses=evses, serial_number="CS-1", optional=optional, terminal=terminal)
+        self.layout = StationLayout(evses=evses, serial_number="CS-1", optional=optional, terminal=terminal)
         self.settings = settings
         self.now, self.utc_ms = 1000.0, START_MS
         self.saved: dict[str, dict[str, bytes]] = {}
         self.log: list[tuple[str, Payload]] = []
         self.unread: deque[tuple[str, Payload]] = deque()
-        self.commands: list[Command] = []
+        self.commands: list[StationCommand] = []
         self.connects: list[Connect] = []
         self.observed: list[Observe] = []
         self.writes = 0
@@ -105,7 +105,7 @@ class Bench:
 
     # -- power
 
-    def _make(self, reason: BootReason, *, same_boot: bool) -> ChargingStation:
+    def _make(self, reason: BootReason, *, same_boot: bool) -> StationCore:
         settings = {
             "identity": "CS-1",
             "network": first_profile("ws://csms.example/ocpp", security_profile=1, message_timeout=30),
@@ -115,7 +115,7 @@ class Bench:
             "same_boot": same_boot,
             **self.settings,
         }
-        return ChargingStation(
+        return StationCore(
             StationSettings(**settings),
             {collection: dict(entries) for collection, entries in self.saved.items()},
             self.moment,
@@ -281,11 +281,11 @@ class Bench:
 
     def read(self, evse_id: int) -> MeterSample | None:
         """Return what a meter shows; None from one that does not answer."""
-        from v2g_station.blocks.transactions.transactions import SignedReading
+        from v2g_station.blocks.transactions.transactions import SignedRegister
 
         if not self.metered:
             return None
-        signed = (SignedReading(register="import", data='OCMF|{"RD":[]}|{"SD":"00"}', public_key=b"\x30\x59"),)
+        signed = (SignedRegister(register="import", data='OCMF|{"RD":[]}|{"SD":"00"}', public_key=b"\x30\x59"),)
         return MeterSample(
             utc_ms=self.utc_ms,
             import_mwh=self.meter_mwh[evse_id],
@@ -312,7 +312,7 @@ class Bench:
 
     def present(self, token: str = "TAG-1", evse_id: int | None = 1, *, kind: str = "ISO14443", **more: Any) -> None:
         """Present a card."""
-        self.fact(Token(id_token=IdToken(id_token=token, type=kind), evse_id=evse_id, **more))
+        self.fact(TokenPresented(id_token=IdToken(id_token=token, type=kind), evse_id=evse_id, **more))
 
     def flow(self, state: Any = "Charging", evse_id: int = 1, wh: int = 0) -> None:
         """Let energy flow or cease."""
@@ -363,7 +363,7 @@ class Bench:
         self.writes += any(action.durable for action in kept)
         for action in actions:
             match action:
-                case Send(text=text):
+                case SendFrame(text=text):
                     if self.connected:
                         self._receive(text)
                 case Connect():
@@ -374,7 +374,7 @@ class Bench:
                     self.commands.append(action)
                     self._restart()
                     return
-                case Command():
+                case StationCommand():
                     self.commands.append(action)
                 case Observe():
                     self.observed.append(action)

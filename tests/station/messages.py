@@ -3,7 +3,7 @@
 from typing import Any
 
 from tests.station.bench import Bench
-from v2g_station.blocks.display import Show
+from v2g_station.blocks.display import ShowMessages
 
 
 def message(number: int = 1, **more: Any) -> dict[str, Any]:
@@ -20,5 +20,5 @@ def put(found: Bench, number: int = 1, **more: Any) -> str:
 
 def shown(found: Bench) -> list[int]:
     """What the display shows now."""
-    orders = [each for each in found.commands if isinstance(each, Show)]
+    orders = [each for each in found.commands if isinstance(each, ShowMessages)]
     return [info.id for info in orders[-1].messages] if orders else []

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from v2g_station.blocks.transactions.transactions import MeterSample
-from v2g_station.kernel.kernel import Command
+from v2g_station.kernel.kernel import StationCommand
 
 
 class NoCharger:
@@ -11,7 +11,7 @@ class NoCharger:
 
     able: frozenset[str] = frozenset()
 
-    def carry_out(self, command: Command) -> bool:
+    def carry_out(self, command: StationCommand) -> bool:
         """Leave every command to the station."""
         return False
 

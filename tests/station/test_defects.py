@@ -13,7 +13,7 @@ from v2g.io.websocket.client import OcppSocket, connect
 from v2g.ocpp.messages.availability import HeartbeatRequest
 from v2g_station.blocks.evse import Fault
 from v2g_station.simulator.behaviour import Behaviour
-from v2g_station.simulator.fleet import Fleet, Simulator
+from v2g_station.simulator.fleet import Simulator, StationFleet
 
 MONITOR: dict[str, Any] = {
     "type": "PeriodicClockAligned",
@@ -26,7 +26,7 @@ MONITOR: dict[str, Any] = {
 async def with_station(csms: Backend, work: Callable[[Simulator], Any]) -> None:
     """Connect one simulated station over a websocket, and do something with it."""
     quiet = Behaviour(arrivals_per_hour=0, offline_per_day=0)
-    simulator = Simulator(Fleet(url=f"ws://127.0.0.1:{csms.port}/ocpp", behaviour=quiet))
+    simulator = Simulator(StationFleet(url=f"ws://127.0.0.1:{csms.port}/ocpp", behaviour=quiet))
     running = asyncio.create_task(simulator.run(None))
     try:
         await csms.wait("BootNotification")

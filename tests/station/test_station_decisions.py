@@ -20,7 +20,7 @@ from v2g_station.blocks.authorization.contracts import authorize_request
 from v2g_station.blocks.connection.link import BackOff
 from v2g_station.blocks.smart_charging.ev_needs import needs_request
 from v2g_station.blocks.transactions import transactions
-from v2g_station.blocks.transactions.transactions import MeterSample, SignedReading, TransactionRecord
+from v2g_station.blocks.transactions.transactions import MeterSample, SignedRegister, TransactionRecord
 
 NOW = 1_780_000_000_000
 
@@ -83,7 +83,7 @@ samples = st.none() | st.builds(
     export_mwh=st.integers(0, 2**53),
     power_w=st.none() | st.integers(-(10**6), 10**6),
     soc=st.none() | st.integers(0, 100),
-    signed=st.just(()) | st.just((SignedReading(register="import", data="OCMF|{}|{}", public_key=b"key"),)),
+    signed=st.just(()) | st.just((SignedRegister(register="import", data="OCMF|{}|{}", public_key=b"key"),)),
 )
 
 
@@ -145,7 +145,7 @@ def test_a_meter_that_signs_begin_and_end_apart_sends_both_at_the_end() -> None:
         id_token_type="eMAID",
     )  # fmt: skip
     one, two = (
-        MeterSample(utc_ms=NOW, import_mwh=n, export_mwh=0, signed=(SignedReading(register="import", data=str(n)),))
+        MeterSample(utc_ms=NOW, import_mwh=n, export_mwh=0, signed=(SignedRegister(register="import", data=str(n)),))
         for n in (1, 2)
     )
     _, request = transactions.end(

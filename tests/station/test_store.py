@@ -7,14 +7,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from secc.station.station import Station, StationConfig
+from secc.station.station import ChargerStation, StationConfig
 from tests.sealing import new_keys
 from tests.station.no_charger import NoCharger
 from v2g.errors import StoreError
 from v2g.io.runtime.clock import Clock
 from v2g.io.storage.record_keys import RecordKeys
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
-from v2g_station.blocks.smart_charging.profiles import Installed
+from v2g_station.blocks.smart_charging.profiles import InstalledProfile
 from v2g_station.blocks.transactions import transactions
 from v2g_station.blocks.transactions.transactions import TransactionRecord
 from v2g_station.kernel.kernel import Keep
@@ -60,7 +60,7 @@ def old_file(path: Path) -> None:
             db.execute("INSERT INTO events VALUES (?, 't-1', ?, 0)", (number, event(request)))
         db.execute("INSERT INTO refused VALUES (3, 't-0', ?, 'InternalError')", (event(started),))
         db.execute("INSERT INTO journal (session_id, line) VALUES ('s-1', 'line')")
-        db.execute("INSERT INTO profiles VALUES (1, ?)", (event(Installed(1, PROFILE, "2.0.1")),))
+        db.execute("INSERT INTO profiles VALUES (1, ?)", (event(InstalledProfile(1, PROFILE, "2.0.1")),))
         db.execute("INSERT INTO facts VALUES ('station.boot_id', 'boot-1')")
         db.execute("INSERT INTO facts VALUES ('station.operative.1', 'no')")
     db.close()
@@ -70,7 +70,7 @@ async def test_a_memory_of_the_first_format_goes_on(tmp_path: Path) -> None:
     path = tmp_path / "station.db"
     old_file(path)
     for _ in range(2):  # it is done once
-        station = Station(
+        station = ChargerStation(
             StationConfig(url="ws://127.0.0.1:1/", identity="CS", store=path),
             clock=Clock(), entropy=lambda n: bytes(n), observe=lambda _: None, charger=NoCharger(), boot_id="boot-1",
         )  # fmt: skip

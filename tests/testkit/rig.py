@@ -14,7 +14,7 @@ from pki_tools.tree import PkiTree
 from secc.session import ports
 from secc.session.config import SeccConfig
 from secc.session.d20.session import SeccSession
-from secc.session.identity import Identity, Trust
+from secc.session.identity import Identity, SessionTrust
 from secc.session.ports import Paused
 from secc.session.session import ChargerSession
 from tests.charger_session import charger_session
@@ -151,7 +151,7 @@ class Rig:
         return charger_session(
             self.config,
             kind=self.kind,
-            trust=Trust(
+            trust=SessionTrust(
                 pki.anchors("v2g"), pki.anchors("mo"), pki.key("secc"), pki.chain("secc"), oem_roots=pki.anchors("oem")
             ),
             identity=Identity("CS-1", "METER-0001", pki.chain("meter")[0]),
@@ -221,7 +221,7 @@ class Connection(Meeting[ScriptedVehicle, ChargerSession]):
                 return ports.Measured(volts, milliamps)
             case ports.SetAcOutput(charge_w=charge_w, power_w=power_w):
                 self._draw(max(0, charge_w if power_w is None else min(charge_w, power_w)))
-            case ports.Lower(output=output):
+            case ports.LowerOutput(output=output):
                 return self._obey_charger(output)
             case ports.CloseContactors() | ports.OpenContactors() | ports.EmergencyOff():
                 closed = isinstance(command, ports.CloseContactors)

@@ -13,14 +13,14 @@ from v2g.ocpp.messages.availability import (
 )
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.times import format_time
-from v2g_station.blocks.evse import Connector, Evse, Fault, LockFailure
+from v2g_station.blocks.evse import Evse, EvseConnector, Fault, LockFailure
 from v2g_station.blocks.reservation_book import ReservationBook
-from v2g_station.kernel.kernel import Answer, Command, Handler, Kernel, is_refused, status_info
+from v2g_station.kernel.kernel import Answer, Handler, Kernel, StationCommand, is_refused, status_info
 
 Place = tuple[int, int]
 
 
-class Close(Protocol):
+class CloseStation(Protocol):
     """Closes a station to new users, or opens it again."""
 
     def __call__(self, *, closed: bool) -> None:
@@ -31,7 +31,7 @@ class _Operative(msgspec.Struct, frozen=True):
     yes: bool
 
 
-class Serve(Command, frozen=True, kw_only=True):
+class Serve(StationCommand, frozen=True, kw_only=True):
     """Take an EVSE in or out of service, for the CSMS or because firmware is about to be installed.
 
     A running transaction continues to its end. Every EVSE starts in service.
@@ -82,7 +82,7 @@ class Availability:
         """Return whether a connector and the levels above it are in service; survives restarts (G03.FR.08)."""
         return not {"0.0", f"{evse_id}.0", f"{evse_id}.{connector_id}"} & self._inoperative
 
-    def status(self, evse: Evse, connector: Connector) -> ConnectorStatus:
+    def status(self, evse: Evse, connector: EvseConnector) -> ConnectorStatus:
         """Return a connector's state."""
         if (out := self._out(evse, connector)) is not None:
             return out if self._shown.get((evse.number, connector.number)) != "Faulted" else "Faulted"
@@ -93,7 +93,7 @@ class Availability:
             return "Occupied"
         return "Reserved" if reserved else "Available"
 
-    def _out(self, evse: Evse, connector: Connector) -> ConnectorStatus | None:
+    def _out(self, evse: Evse, connector: EvseConnector) -> ConnectorStatus | None:
         """Return the state that makes a connector unusable, or None."""
         if self.station_faults or evse.faults or connector.faults:
             return "Faulted"

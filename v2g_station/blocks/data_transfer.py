@@ -8,13 +8,13 @@ from v2g.energy.grid_signal import ExportSignal, PriceSignal, parse_grid_signal
 from v2g.errors import CodecError
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.data_transfer import VENDOR, DataTransferRequest, DataTransferResponse
-from v2g_station.kernel.kernel import Command, Handler, Kernel, status_info
+from v2g_station.kernel.kernel import Handler, Kernel, StationCommand, status_info
 
 """vendorId of this project's DataTransfer messages: `GridSignal` and `AttestationRequest` to the station,
 `JournalEntries` and `AttestationEvidence` from it."""
 
 
-class GridSignalReceived(Command, frozen=True, kw_only=True):
+class GridSignalReceived(StationCommand, frozen=True, kw_only=True):
     """A grid signal forwarded by the CSMS: prices, and in OCPP 2.0.1 also limits of the feed-in.
 
     All other limits come as charging profiles.
@@ -23,7 +23,7 @@ class GridSignalReceived(Command, frozen=True, kw_only=True):
     signal: PriceSignal
 
 
-class AttestationRequested(Command, frozen=True, kw_only=True):
+class AttestationRequested(StationCommand, frozen=True, kw_only=True):
     """The CSMS asks for evidence that the charger is whole, for its random number (R148)."""
 
     nonce: bytes

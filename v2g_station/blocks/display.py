@@ -10,29 +10,29 @@ from v2g.ocpp.messages.base import Message
 from v2g.ocpp.times import parse_time
 from v2g_station.blocks.availability import Availability
 from v2g_station.blocks.evse import Evse
-from v2g_station.blocks.transactions.sessions import Sessions
+from v2g_station.blocks.transactions.sessions import EvseSessions
 from v2g_station.blocks.transactions.transactions import TransactionRecord
-from v2g_station.kernel.kernel import Command, Handler, Kernel
+from v2g_station.kernel.kernel import Handler, Kernel, StationCommand
 
 MAX_MESSAGES: Final = 50
 PER_MESSAGE: Final = 20
 _RANK: Final[Mapping[str, int]] = {"AlwaysFront": 0, "InFront": 1, "NormalCycle": 2}
 
 
-class Show(Command, frozen=True, kw_only=True):
+class ShowMessages(StationCommand, frozen=True, kw_only=True):
     """Display these messages: one, or several of the same priority in turn; if empty, the station's own screen."""
 
     messages: tuple[ocpp.MessageInfo, ...]
 
 
-class Display:
+class DisplayMessages:
     """The messages of one station."""
 
     def __init__(
         self,
         kernel: Kernel,
         evses: Mapping[int, Evse],
-        sessions: Sessions,
+        sessions: EvseSessions,
         availability: Availability,
         *,
         managed: bool = False,
@@ -145,7 +145,7 @@ class Display:
         chosen = readable or chosen  # O01.FR.08: in the driver's language if available
         if chosen != self._shown:
             self._shown = chosen
-            self._k.do(Show(messages=chosen))
+            self._k.do(ShowMessages(messages=chosen))
         self._k.cancel("display")
         if self._all:
             self._k.at_utc("display", min(edges), self.refresh)

@@ -10,7 +10,7 @@ from v2g.ocpp.messages.base import OCSPRequestData, OperationMode
 from v2g.ocpp.messages.metering import MeterValue
 from v2g.ocpp.messages.transactions import ChargingState, Reason, TransactionLimit
 from v2g_station.blocks.transactions.transactions import TransactionRecord
-from v2g_station.kernel.kernel import Command
+from v2g_station.kernel.kernel import StationCommand
 
 PowerState = Literal["EVConnected", "Charging", "SuspendedEV", "SuspendedEVSE"]
 
@@ -31,7 +31,7 @@ class Bay(Fact, frozen=True, kw_only=True):
     occupied: bool
 
 
-class Token(Fact, frozen=True, kw_only=True):
+class TokenPresented(Fact, frozen=True, kw_only=True):
     """A presented identifier. Without `evse_id` the reader serves all EVSEs. `prompt_all` for a master pass: end these
     transactions, all of them if it is empty and there is no way to choose (C16)."""
 
@@ -47,7 +47,7 @@ class VehicleAddress(Fact, frozen=True, kw_only=True):
     mac_address: str = ""
 
 
-class Contract(Fact, frozen=True, kw_only=True):
+class ContractPresented(Fact, frozen=True, kw_only=True):
     """A vehicle's contract (C07). `chain_pem` is leaf first; `hashes` are those for OCSP (C07.FR.02)."""
 
     evse_id: int
@@ -80,7 +80,7 @@ class PowerLimited(Fact, frozen=True, kw_only=True):
     discharge: str = ""
 
 
-class Signature(Fact, frozen=True, kw_only=True):
+class MeterSigns(Fact, frozen=True, kw_only=True):
     """The meter provides signed readings, or no longer."""
 
     evse_id: int
@@ -99,7 +99,7 @@ class Fault(Fact, frozen=True, kw_only=True):
     info: str = ""
 
 
-class SecurityEvent(Fact, frozen=True, kw_only=True):
+class SecurityEventFound(Fact, frozen=True, kw_only=True):
     """What the charger itself has found; `type` is one of OCPP's list of security events (part 2, appendix 1)."""
 
     type: str
@@ -124,7 +124,7 @@ class Unlocked(Fact, frozen=True, kw_only=True):
 # -- commands
 
 
-class AllowPower(Command, frozen=True, kw_only=True):
+class AllowPower(StationCommand, frozen=True, kw_only=True):
     """Allow or forbid the energy flow."""
 
     evse_id: int
@@ -133,7 +133,7 @@ class AllowPower(Command, frozen=True, kw_only=True):
     """See Authorization; empty also for no change."""
 
 
-class Lock(Command, frozen=True, kw_only=True):
+class Lock(StationCommand, frozen=True, kw_only=True):
     """Lock or unlock a connector; `Unlocked` or `LockFailure` follows an unlocking."""
 
     evse_id: int
@@ -141,7 +141,7 @@ class Lock(Command, frozen=True, kw_only=True):
     locked: bool
 
 
-class Restart(Command, frozen=True, kw_only=True):
+class Restart(StationCommand, frozen=True, kw_only=True):
     """Restart the station, or one EVSE. If the charger manages transactions, `at_once` ends them first, and with `keep`
     they wait for their vehicles afterwards (B13)."""
 
@@ -150,7 +150,7 @@ class Restart(Command, frozen=True, kw_only=True):
     keep: bool = False
 
 
-class Indicate(Command, frozen=True, kw_only=True):
+class Indicate(StationCommand, frozen=True, kw_only=True):
     """Indicate the result of a request to the driver."""
 
     evse_id: int | None
@@ -181,7 +181,7 @@ class Authorization(msgspec.Struct, frozen=True, kw_only=True):
     """Limits of the transaction due to its payment (C18.FR.06, C25.FR.04 to .06)."""
 
 
-class Connector(msgspec.Struct, kw_only=True):
+class EvseConnector(msgspec.Struct, kw_only=True):
     """One connector."""
 
     number: int
@@ -206,7 +206,7 @@ class Evse(msgspec.Struct, kw_only=True):
     """One EVSE and its current use."""
 
     number: int
-    connectors: list[Connector]
+    connectors: list[EvseConnector]
     bay: bool = False
     authorization: Authorization | None = None
     owner: IdToken | None = None
@@ -248,12 +248,12 @@ class Evse(msgspec.Struct, kw_only=True):
     asking: IdToken | None = None
     last_state: ChargingState | None = None
 
-    def connector(self, number: int) -> Connector | None:
+    def connector(self, number: int) -> EvseConnector | None:
         """Return a connector by its number."""
         return next((each for each in self.connectors if each.number == number), None)
 
     @property
-    def plugged(self) -> Connector | None:
+    def plugged(self) -> EvseConnector | None:
         """The connector that a vehicle is connected to."""
         return next((each for each in self.connectors if each.connected), None)
 

@@ -25,10 +25,10 @@ from v2g.ocpp.messages.firmware import (
 )
 from v2g.ocpp.times import parse_time
 from v2g.ota.window import Window
-from v2g_station.blocks.availability import Close
-from v2g_station.blocks.connection.outbox import Outbox
+from v2g_station.blocks.availability import CloseStation
+from v2g_station.blocks.connection.outbox import CsmsOutbox
 from v2g_station.blocks.security.certificate_store import CertificateStore, parse_chain
-from v2g_station.kernel.kernel import Command, Handler, Kernel, status_info
+from v2g_station.kernel.kernel import Handler, Kernel, StationCommand, status_info
 from v2g_station.kernel.local_time import local_time
 
 SCHEMES: Final = ("http://", "https://")
@@ -42,7 +42,7 @@ _CHECK_MS: Final = 60_000
 _NUMBERS: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})*")
 
 
-class Download(Command, frozen=True, kw_only=True):
+class DownloadFirmware(StationCommand, frozen=True, kw_only=True):
     """Download firmware into the inactive slot; `FirmwareProgress` follows."""
 
     request_id: int
@@ -51,26 +51,26 @@ class Download(Command, frozen=True, kw_only=True):
     retry_interval_s: int
 
 
-class Install(Command, frozen=True, kw_only=True):
+class Install(StationCommand, frozen=True, kw_only=True):
     """Write the download, which has this SHA-256, into the inactive slot; `InstallRebooting` follows."""
 
     request_id: int
     digest: bytes
 
 
-class Activate(Command, frozen=True, kw_only=True):
+class Activate(StationCommand, frozen=True, kw_only=True):
     """Restart into the written slot."""
 
     request_id: int
 
 
-class ConfirmInstall(Command, frozen=True, kw_only=True):
+class ConfirmInstall(StationCommand, frozen=True, kw_only=True):
     """The station has started during an update: `Installed`, or the actual state, follows."""
 
     request_id: int
 
 
-class CancelFirmware(Command, frozen=True, kw_only=True):
+class CancelFirmware(StationCommand, frozen=True, kw_only=True):
     """Cancel the update; the active slot stays."""
 
     request_id: int
@@ -85,7 +85,7 @@ class FirmwareProgress(Fact, frozen=True, kw_only=True):
     reason: str = ""
 
 
-class Job(msgspec.Struct, frozen=True, kw_only=True):
+class FirmwareJob(msgspec.Struct, frozen=True, kw_only=True):
     """An update in progress."""
 
     request_id: int
@@ -114,19 +114,19 @@ class FirmwareUpdates:
         self,
         kernel: Kernel,
         store: CertificateStore,
-        outbox: Outbox,
+        outbox: CsmsOutbox,
         *,
         version: str,
         busy: Callable[[], bool],
         promised: Callable[[], bool],
         window: Window | None,
-        close: Close,
+        close: CloseStation,
         security_event: Callable[[str, str], None],
     ) -> None:
         self._k = kernel
         self._store = store
-        stored = kernel.stored("firmware", Job)
-        self._job: Job | None = stored.get("job")
+        stored = kernel.stored("firmware", FirmwareJob)
+        self._job: FirmwareJob | None = stored.get("job")
         self._written = False
         """Whether the other slot is ready to start."""
         self._outbox, self._version = outbox, version
@@ -169,7 +169,7 @@ class FirmwareUpdates:
             self._k.do(CancelFirmware(request_id=cancelled.request_id))  # L01.FR.24
         retrieve = parse_time(firmware.retrieve_date_time)
         self._keep(
-            Job(
+            FirmwareJob(
                 request_id=request.request_id,
                 url=firmware.location,
                 status="DownloadScheduled",
@@ -233,7 +233,7 @@ class FirmwareUpdates:
         if job is not None:
             self._set("Downloading")
             self._k.do(
-                Download(
+                DownloadFirmware(
                     request_id=job.request_id, url=job.url, retries=job.retries, retry_interval_s=job.retry_interval_s
                 )
             )
@@ -267,7 +267,7 @@ class FirmwareUpdates:
         # L01.FR.06: wait until no transaction runs; meanwhile a reservation may end, and so may the window
         self._k.at_utc("firmware", max(install_ms, self._k.utc_ms + _CHECK_MS), self._schedule_install)
 
-    def _installs_from(self, job: Job) -> int:
+    def _installs_from(self, job: FirmwareJob) -> int:
         """Return from when on an update may be installed (UTC, ms)."""
         if job.install_ms or self._window is None:
             return job.install_ms
@@ -291,7 +291,7 @@ class FirmwareUpdates:
         else:
             self._keep(msgspec.structs.replace(job, status=status))
 
-    def _keep(self, job: Job) -> None:
+    def _keep(self, job: FirmwareJob) -> None:
         self._job = job
         self._k.keep("firmware", "job", job)
 

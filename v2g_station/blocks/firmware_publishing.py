@@ -19,9 +19,9 @@ from v2g.ocpp.messages.firmware import (
     UnpublishFirmwareRequest,
     UnpublishFirmwareResponse,
 )
-from v2g_station.blocks.connection.outbox import Outbox
+from v2g_station.blocks.connection.outbox import CsmsOutbox
 from v2g_station.blocks.firmware import SCHEMES
-from v2g_station.kernel.kernel import Command, Handler, Kernel, status_info
+from v2g_station.kernel.kernel import Handler, Kernel, StationCommand, status_info
 
 COLLECTION: Final = "published"
 MOST: Final = 4
@@ -31,7 +31,7 @@ _CHECKSUM: Final = re.compile(r"[0-9a-fA-F]{32}")
 _FAILED: Final = frozenset({"DownloadFailed", "InvalidChecksum", "PublishFailed"})
 
 
-class Publish(Command, frozen=True, kw_only=True):
+class Publish(StationCommand, frozen=True, kw_only=True):
     """Fetch a file if necessary, check it, and publish it; `PublishProgress` follows."""
 
     request_id: int
@@ -41,7 +41,7 @@ class Publish(Command, frozen=True, kw_only=True):
     retry_interval_s: int
 
 
-class Unpublish(Command, frozen=True, kw_only=True):
+class Unpublish(StationCommand, frozen=True, kw_only=True):
     """Stop publishing a file, and delete it."""
 
     checksum: str
@@ -76,7 +76,7 @@ class Publication(msgspec.Struct, frozen=True, kw_only=True):
 class Publishing:
     """Handles publication requests of the CSMS."""
 
-    def __init__(self, kernel: Kernel, outbox: Outbox) -> None:
+    def __init__(self, kernel: Kernel, outbox: CsmsOutbox) -> None:
         self._k = kernel
         self._outbox = outbox
         self._files = {each.checksum: each for each in kernel.stored(COLLECTION, Publication).values()}

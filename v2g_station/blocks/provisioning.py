@@ -7,11 +7,11 @@ from v2g.errors import OcppError
 from v2g.ocpp.messages import provisioning as ocpp
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.times import format_time
-from v2g_station.blocks.availability import Close
-from v2g_station.blocks.connection.outbox import Outbox
+from v2g_station.blocks.availability import CloseStation
+from v2g_station.blocks.connection.outbox import CsmsOutbox
 from v2g_station.blocks.evse import Evse, Restart
 from v2g_station.blocks.transactions.resumption import Resumption
-from v2g_station.blocks.transactions.sessions import Sessions
+from v2g_station.blocks.transactions.sessions import EvseSessions
 from v2g_station.kernel.device_model import ITEMS_PER_MESSAGE
 from v2g_station.kernel.kernel import Answer, Handler, Kernel, status_info
 
@@ -19,17 +19,17 @@ RESET_PATIENCE = 30.0
 """Seconds that a restart waits for the delivery of the last transaction events (B12.FR.05)."""
 
 
-class Provisioning:
+class StationProvisioning:
     """Variables, reports and restarts of one station."""
 
     def __init__(
         self,
         kernel: Kernel,
         evses: Mapping[int, Evse],
-        sessions: Sessions,
+        sessions: EvseSessions,
         resumption: Resumption,
-        outbox: Outbox,
-        close: Close,
+        outbox: CsmsOutbox,
+        close: CloseStation,
         *,
         managed: bool = False,
         can_reset: bool = True,

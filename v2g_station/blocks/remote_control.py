@@ -12,11 +12,11 @@ from v2g.ocpp.messages.remote_control import (
     UnlockConnectorRequest,
     UnlockConnectorResponse,
 )
-from v2g_station.blocks.authorization.authorization import Authorizer, Verdict
+from v2g_station.blocks.authorization.authorization import Authorizer, TokenVerdict
 from v2g_station.blocks.evse import Authorization, Evse, Lock, LockFailure, Unlocked
 from v2g_station.blocks.payment.web_payment import WebPayments
-from v2g_station.blocks.smart_charging.smart_charging import SmartCharging
-from v2g_station.blocks.transactions.sessions import Sessions
+from v2g_station.blocks.smart_charging.smart_charging import ChargingProfiles
+from v2g_station.blocks.transactions.sessions import EvseSessions
 from v2g_station.kernel.kernel import Deferred, Handler, Kernel, status_info
 
 UNLOCK_TIMEOUT: Final = 10.0
@@ -32,9 +32,9 @@ class RemoteControl:
         self,
         kernel: Kernel,
         evses: Mapping[int, Evse],
-        sessions: Sessions,
+        sessions: EvseSessions,
         authorizer: Authorizer,
-        smart_charging: SmartCharging,
+        smart_charging: ChargingProfiles,
         web_payments: WebPayments,
         *,
         managed: bool = False,
@@ -107,7 +107,7 @@ class RemoteControl:
         if not self._is_free(evse):
             return
 
-        def decided(verdict: Verdict) -> None:
+        def decided(verdict: TokenVerdict) -> None:
             verdict = verdict._replace(group=verdict.group or found.group)
             if not (self._is_free(evse) and self._authorizer.permits(evse, found.id_token, verdict)):
                 self._k.note("remote_start_refused", evse_id=evse.number)
@@ -129,7 +129,7 @@ class RemoteControl:
         if self._k.model.flag("AuthCtrlr.AuthorizeRemoteStart") and found.id_token.type not in _VALID:
             self._authorizer.judge(found.id_token, decided)  # F01.FR.01
         else:
-            decided(Verdict(accepted=True))  # F01.FR.02
+            decided(TokenVerdict(accepted=True))  # F01.FR.02
 
     def _stop(self, request: RequestStopTransactionRequest) -> Message:
         """F03."""

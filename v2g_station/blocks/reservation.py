@@ -15,7 +15,7 @@ from v2g.ocpp.messages.reservation import (
 )
 from v2g.ocpp.times import parse_time
 from v2g_station.blocks.availability import Availability
-from v2g_station.blocks.connection.outbox import Outbox
+from v2g_station.blocks.connection.outbox import CsmsOutbox
 from v2g_station.blocks.evse import Evse
 from v2g_station.blocks.reservation_book import Reservation, ReservationBook
 from v2g_station.kernel.kernel import Handler, Kernel, status_info
@@ -30,7 +30,7 @@ class Reservations:
         evses: Mapping[int, Evse],
         book: ReservationBook,
         availability: Availability,
-        outbox: Outbox,
+        outbox: CsmsOutbox,
     ) -> None:
         self._k = kernel
         self._evses = evses

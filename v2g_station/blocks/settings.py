@@ -14,8 +14,8 @@ from v2g.ocpp.messages.security import CertificateSigningUse
 from v2g.ocpp.routes import Version
 from v2g.ota.window import Window
 from v2g_station.blocks.connection.outbox import MAX_EVENTS
-from v2g_station.blocks.security.certificate_store import Stored
-from v2g_station.kernel.layout import Layout
+from v2g_station.blocks.security.certificate_store import StoredCertificate
+from v2g_station.kernel.layout import StationLayout
 
 
 class Inverter(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,7 +40,7 @@ class StationSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     identity: str
     network: NetworkConnectionProfile
-    layout: Layout = Layout()
+    layout: StationLayout = StationLayout()
     versions: tuple[Version, ...] = ("2.1", "2.0.1")
     boot_reason: BootReason = "PowerUp"
     same_boot: bool = False
@@ -70,7 +70,7 @@ class StationSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     inverter: Inverter = Inverter()
 
-    roots: tuple[Stored, ...] = ()
+    roots: tuple[StoredCertificate, ...] = ()
     """Roots delivered or configured with the charger."""
 
     chains: Mapping[CertificateSigningUse, str] = msgspec.field(default_factory=dict)
@@ -90,7 +90,7 @@ class StationSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Values of variables until the CSMS sets them."""
 
 
-def with_der(settings: StationSettings) -> Layout:
+def with_der(settings: StationSettings) -> StationLayout:
     """Return the layout with the controllers of inverters that support DER controls (R01.FR.01, R03.FR.03)."""
     layout = settings.layout
     if not settings.der_controls or "der" not in settings.able:

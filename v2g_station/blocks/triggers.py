@@ -15,7 +15,7 @@ from v2g_station.blocks.security.signing import Signing
 from v2g_station.blocks.settings import TRIGGERS
 from v2g_station.blocks.smart_charging.external_limits import ExternalLimits
 from v2g_station.blocks.transactions.metering import Metering
-from v2g_station.blocks.transactions.sessions import Sessions
+from v2g_station.blocks.transactions.sessions import EvseSessions
 from v2g_station.kernel.kernel import Handler, Kernel, status_info
 
 _PER_EVSE: Final = frozenset({"MeterValues", "StatusNotification", "TransactionEvent", "NotifyChargingLimit"})
@@ -28,7 +28,7 @@ class Triggers:
         self,
         kernel: Kernel,
         evses: Mapping[int, Evse],
-        sessions: Sessions,
+        sessions: EvseSessions,
         availability: Availability,
         metering: Metering,
         external_limits: ExternalLimits,

@@ -15,13 +15,13 @@ from v2g.iso15118.engine.session import Fact
 from v2g.observe import Observe, Scalar
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.text import printable
-from v2g_station.blocks.evse import Token
+from v2g_station.blocks.evse import TokenPresented
 
 REPEAT_S: Final = 0.5
 """A reader that reports the same card again sooner repeats itself: the second one would end what the first began."""
 
 
-class Reader(msgspec.Struct, frozen=True):
+class OpenedReader(msgspec.Struct, frozen=True):
     """A reader: its driver, its EVSE (0: all), and how to open it."""
 
     driver: str
@@ -34,7 +34,7 @@ class CardReaders:
 
     def __init__(
         self,
-        readers: Sequence[Reader],
+        readers: Sequence[OpenedReader],
         clock: Clock,
         *,
         notify: Callable[[Fact], None],
@@ -74,7 +74,7 @@ class CardReaders:
         if before is not None and before[0] == uid and now - before[1] < REPEAT_S:
             return
         token = IdToken(id_token=uid, type=type_)
-        fact = Token(id_token=token, evse_id=self._readers[number - 1].evse or None)
+        fact = TokenPresented(id_token=token, evse_id=self._readers[number - 1].evse or None)
         asyncio.get_running_loop().call_soon(self._notify, fact)
 
     def _note(self, name: str, number: int, **more: Scalar) -> None:

@@ -28,7 +28,7 @@ from v2g.ocpp.messages.security import CertificateSigningUse
 from v2g.pki.keys import PrivateKey, PublicKey, save_secret
 from v2g.pki.reference import KeyReference
 from v2g_station.blocks.security.certificate_status import KeepStatus
-from v2g_station.blocks.security.certificate_store import RootsChanged, Stored
+from v2g_station.blocks.security.certificate_store import RootsChanged, StoredCertificate
 from v2g_station.blocks.security.signing import CertificateTaken, MakeRequest, RequestMade, UseCertificate
 from v2g_station.device.own_keys import NewKeys, new_keys
 
@@ -223,7 +223,7 @@ class CertificateFiles:
         self._observe(Observe("ocpp", name, {**data}))
 
 
-def seeds(files: Mapping[InstallCertificateUse, tuple[Path, ...]]) -> tuple[Stored, ...]:
+def seeds(files: Mapping[InstallCertificateUse, tuple[Path, ...]]) -> tuple[StoredCertificate, ...]:
     """Return the roots of the configuration, one by one. Raises V2GError for files without any."""
     from v2g.pki.credentials import load_chain
 
@@ -232,7 +232,7 @@ def seeds(files: Mapping[InstallCertificateUse, tuple[Path, ...]]) -> tuple[Stor
         for path in paths:
             for der in load_chain(path):
                 pem = x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM).decode()
-                found.append(Stored(use=use, pem=pem))
+                found.append(StoredCertificate(use=use, pem=pem))
     return tuple(found)
 
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from v2g_station.blocks.diagnostics.diagnostics import CancelUpload, UploadLog
-from v2g_station.blocks.display import Show
+from v2g_station.blocks.display import ShowMessages
 from v2g_station.blocks.evse import Indicate
-from v2g_station.blocks.firmware import Activate, CancelFirmware, ConfirmInstall, Download, Install
+from v2g_station.blocks.firmware import Activate, CancelFirmware, ConfirmInstall, DownloadFirmware, Install
 from v2g_station.blocks.firmware_publishing import Publish, Unpublish
 from v2g_station.blocks.payment.terminal import ShowReceipt
 from v2g_station.blocks.payment.web_payment import ShowQrCode
@@ -19,26 +19,26 @@ from v2g_station.blocks.security.certificate_store import RootsChanged
 from v2g_station.blocks.security.signing import MakeRequest, UseCertificate
 from v2g_station.blocks.smart_charging.smart_charging import Sleep
 from v2g_station.device.certificates import CertificateFiles
-from v2g_station.device.display import Display
-from v2g_station.device.firmware import Firmware
+from v2g_station.device.display import StationDisplay
+from v2g_station.device.firmware import FirmwareDevice
 from v2g_station.device.firmware_publisher import Publisher
 from v2g_station.device.logs import LogUploads
 from v2g_station.device.sleeping import Sleeping
-from v2g_station.kernel.kernel import Command
+from v2g_station.kernel.kernel import StationCommand
 
 if TYPE_CHECKING:
     from v2g_station.device.card_readers import CardReaders
     from v2g_station.device.payment_terminal import PaymentTerminal
 
 
-class Machine(msgspec.Struct):
+class StationMachine(msgspec.Struct):
     """The available parts. A station must not be `able` to do what needs a missing part."""
 
     logs: LogUploads | None = None
-    firmware: Firmware | None = None
+    firmware: FirmwareDevice | None = None
     publisher: Publisher | None = None
     certificates: CertificateFiles | None = None
-    display: Display | None = None
+    display: StationDisplay | None = None
     sleeping: Sleeping | None = None
     terminal: "PaymentTerminal | None" = None
     readers: "CardReaders | None" = None
@@ -70,14 +70,16 @@ class Machine(msgspec.Struct):
         if self.sleeping is not None:
             self.sleeping.start()
 
-    def carry_out(self, command: Command) -> bool:
+    def carry_out(self, command: StationCommand) -> bool:
         """Begin to carry out a command; return False for one that is not this machine's."""
         match command:
             case UploadLog() if self.logs is not None:
                 self.logs.start(command)
             case CancelUpload() if self.logs is not None:
                 self.logs.cancel(command.request_id)
-            case Download() | Install() | Activate() | ConfirmInstall() | CancelFirmware() if self.firmware is not None:
+            case DownloadFirmware() | Install() | Activate() | ConfirmInstall() | CancelFirmware() if (
+                self.firmware is not None
+            ):
                 self.firmware.command(command)
             case Publish() | Unpublish() if self.publisher is not None:
                 self.publisher.command(command)
@@ -91,7 +93,7 @@ class Machine(msgspec.Struct):
                 self.certificates.keep_status(command)
             case Sleep() if self.sleeping is not None:
                 self.sleeping.want(command)
-            case Show() if self.display is not None:
+            case ShowMessages() if self.display is not None:
                 self.display.show(command)
             case ShowQrCode() if self.display is not None:
                 self.display.code(command)

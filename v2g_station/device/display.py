@@ -24,7 +24,7 @@ from v2g.io.runtime.supervision import spawn
 from v2g.observe import Observe
 from v2g.ocpp.messages.display import MessageInfo
 from v2g.text import printable
-from v2g_station.blocks.display import Show
+from v2g_station.blocks.display import ShowMessages
 from v2g_station.blocks.payment.web_payment import ShowQrCode
 
 COMMAND_S: Final = 10.0
@@ -80,7 +80,7 @@ class _Newest:
                 self._failed(str(error))
 
 
-class Display:
+class StationDisplay:
     """Displays messages; `observe` gets each one that is displayed next. `panel` opens the display of a driver."""
 
     def __init__(
@@ -105,7 +105,7 @@ class Display:
             run = keep_open(partial(self._opened, self._open_panel), self._use_panel, self._panel_lost)
             self._keeping = spawn(run, name="display driver")
 
-    def show(self, command: Show) -> None:
+    def show(self, command: ShowMessages) -> None:
         """Display these in turn; if empty, the charger's own screen."""
         if self._turn is not None:
             self._turn.cancel()

@@ -31,7 +31,14 @@ from v2g.ocpp.messages.firmware import FirmwareStatus
 from v2g.ota.release import RepositoryConfig
 from v2g.ota.window import parse_window
 from v2g.pki.keys import save_secret
-from v2g_station.blocks.firmware import Activate, CancelFirmware, ConfirmInstall, Download, FirmwareProgress, Install
+from v2g_station.blocks.firmware import (
+    Activate,
+    CancelFirmware,
+    ConfirmInstall,
+    DownloadFirmware,
+    FirmwareProgress,
+    Install,
+)
 
 MIB: Final = 1024 * 1024
 PART: Final = ".image."
@@ -71,7 +78,7 @@ class UpdateConfig(InstallerConfig, frozen=True, forbid_unknown_fields=True, kw_
         parse_window(self.window)
 
 
-class State(msgspec.Struct, frozen=True, kw_only=True):
+class FirmwareState(msgspec.Struct, frozen=True, kw_only=True):
     """The state of an update. `old` is the slot that was running before, `tries` how often this phase was entered,
     `boot_id` identifies the machine's boot at that time, `back` are the commands for `deploy/trial.py`."""
 
@@ -83,7 +90,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     back: tuple[Argv, ...] = ()
 
 
-class Firmware:
+class FirmwareDevice:
     """Carries out the commands of `v2g_station.blocks.firmware`. `notify` takes progress, `accepted` returns an event
     set while the CSMS has accepted this station."""
 
@@ -114,10 +121,10 @@ class Firmware:
         if self._running is None and not (self._folder() / "update.json").exists():
             self._begin(self._keep)
 
-    def command(self, command: Download | Install | Activate | ConfirmInstall | CancelFirmware) -> None:
+    def command(self, command: DownloadFirmware | Install | Activate | ConfirmInstall | CancelFirmware) -> None:
         """Start to carry out a command."""
         match command:
-            case Download():
+            case DownloadFirmware():
                 cancel = Cancel()
                 self._begin(lambda: self._download(command, cancel), cancel)
             case Install():
@@ -164,7 +171,7 @@ class Firmware:
 
     # -- download
 
-    async def _download(self, command: Download, cancel: Cancel) -> None:
+    async def _download(self, command: DownloadFirmware, cancel: Cancel) -> None:
         image = self._folder() / "image"
         if self._first:
             self._first = False
@@ -267,7 +274,7 @@ class Firmware:
         except (InstallError, OSError) as error:
             self._note("step_failed", error=str(error)[:200])
 
-    async def _try(self, state: State) -> None:
+    async def _try(self, state: FirmwareState) -> None:
         """Confirm the running new firmware once the CSMS has accepted the station."""
         tries = _tries(state, "trial")
         if tries > MOST_TRIES:
@@ -289,7 +296,7 @@ class Firmware:
         else:
             self._end("Installed")
 
-    async def _roll_back(self, state: State) -> None:
+    async def _roll_back(self, state: FirmwareState) -> None:
         tries = _tries(state, "rolling_back")
         if tries > MOST_TRIES:
             raise InstallError("the old firmware cannot be started")
@@ -298,10 +305,10 @@ class Firmware:
 
     # -- state and reports
 
-    def _load(self, request_id: int) -> State | None:
+    def _load(self, request_id: int) -> FirmwareState | None:
         """Return the state of this update; None if unreadable or another one's."""
         try:
-            state = typed_json.decode((self._folder() / "update.json").read_bytes(), State)
+            state = typed_json.decode((self._folder() / "update.json").read_bytes(), FirmwareState)
         except (OSError, msgspec.DecodeError):
             return None
         return state if state.request_id == request_id else None
@@ -309,7 +316,9 @@ class Firmware:
     def _save(self, request_id: int, phase: Phase, old: str, tries: int, back: tuple[Argv, ...] = ()) -> None:
         """Store the state; `back` is the way back that the old firmware has left, if it has."""
         back = back or self._installer.back()
-        state = State(request_id=request_id, phase=phase, old=old, tries=tries, boot_id=self._boot_id, back=back)
+        state = FirmwareState(
+            request_id=request_id, phase=phase, old=old, tries=tries, boot_id=self._boot_id, back=back
+        )
         save_secret(self._folder() / "update.json", msgspec.json.encode(state))
         self._note("phase", phase=phase, tries=tries)
 
@@ -327,7 +336,7 @@ class Firmware:
         self._observe(Observe("firmware", name, data))
 
 
-def _tries(state: State | None, *phases: Phase) -> int:
+def _tries(state: FirmwareState | None, *phases: Phase) -> int:
     """Return how often one of these phases has been entered, with this time."""
     return state.tries + 1 if state is not None and state.phase in phases else 1
 

@@ -62,7 +62,7 @@ class LogSources(msgspec.Struct, frozen=True):
     recent: Callable[[], Iterable[bytes]] = tuple
 
 
-class Window:
+class LogWindow:
     """The requested period; unbounded at a missing end."""
 
     def __init__(self, oldest: str | None, latest: str | None) -> None:
@@ -115,7 +115,7 @@ def collect(command: UploadLog, sources: LogSources, config: LogsConfig, into: I
     if command.log_type != "DiagnosticsLog":
         into.write(security)
         return
-    window, room = Window(command.oldest, command.latest), config.most_mib * MIB
+    window, room = LogWindow(command.oldest, command.latest), config.most_mib * MIB
     # the archive's timestamps are those of its content: the same logs make the same archive
     with (
         gzip.GzipFile(fileobj=into, mode="wb", mtime=0) as packed,
@@ -132,7 +132,7 @@ def collect(command: UploadLog, sources: LogSources, config: LogsConfig, into: I
                 add(name, taken)
 
 
-def _members(sources: LogSources, window: Window, *, journals: bool) -> Iterator[tuple[str, Iterable[bytes]]]:
+def _members(sources: LogSources, window: LogWindow, *, journals: bool) -> Iterator[tuple[str, Iterable[bytes]]]:
     """Yield the possible content of an archive, the most relevant first: name and lines, the newest first."""
     events = sources.events
     if events is None:

@@ -13,7 +13,7 @@ from v2g.iso15118.engine.session import Fact
 from v2g.observe import Observe
 from v2g_station.device.terminal_config import TerminalConfig
 from v2g_station.device.terminal_translation import TerminalTranslator
-from v2g_station.kernel.kernel import Command
+from v2g_station.kernel.kernel import StationCommand
 
 READ_REST_S: Final = 1.0
 """Maximum time for which a declined card is not read again."""
@@ -50,7 +50,7 @@ class PaymentTerminal:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    def carry_out(self, command: Command) -> bool:
+    def carry_out(self, command: StationCommand) -> bool:
         """Begin to carry out a command; return False for one that is not a terminal's."""
         found = self._translator.job(command)
         if found is None:

@@ -16,7 +16,7 @@ from v2g.hardware.zvt import commands as zvt
 from v2g.hardware.zvt.till import Ended, Job, ReadCard, Register, Release, Reserve, Settle
 from v2g.iso15118.engine.session import Fact
 from v2g_station.blocks.payment import terminal
-from v2g_station.kernel.kernel import Command
+from v2g_station.kernel.kernel import StationCommand
 
 DETAILS: Final = (
     "SessionRef", "PaymentBrand", "ReadingMethod", "CardBin", "CardLast4Digits", "CardExpiryDate",
@@ -46,7 +46,7 @@ class TerminalTranslator:
         self._ending: dict[Job, str] = {}
         """References of payments being settled or released."""
 
-    def job(self, command: Command) -> Job | Fact | None:
+    def job(self, command: StationCommand) -> Job | Fact | None:
         """Return the terminal's job, or the immediate result; None for other commands."""
         match command:
             case terminal.AuthorizeCard():

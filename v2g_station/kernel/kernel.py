@@ -19,7 +19,7 @@ from v2g.ocpp.messages.base import Message, StatusInfo
 from v2g.ocpp.routes import Version
 from v2g.text import redacted
 from v2g_station.kernel.device_model import DeviceModel
-from v2g_station.kernel.layout import Layout, Variable, station_variables
+from v2g_station.kernel.layout import StationLayout, Variable, station_variables
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -45,7 +45,7 @@ class Keep(msgspec.Struct, frozen=True):
     durable: bool = True
 
 
-class Send(msgspec.Struct, frozen=True):
+class SendFrame(msgspec.Struct, frozen=True):
     """Send this text frame to the CSMS."""
 
     text: str
@@ -71,11 +71,11 @@ class Disconnect(msgspec.Struct, frozen=True):
     """Close the connection."""
 
 
-class Command(Fact, frozen=True, kw_only=True):
+class StationCommand(Fact, frozen=True, kw_only=True):
     """Base of commands to the hardware, which are facts for the charger's own cores."""
 
 
-Action = Keep | Send | Connect | Disconnect | Command | Observe
+Action = Keep | SendFrame | Connect | Disconnect | StationCommand | Observe
 
 Answer = Message | V2GError
 Then = Callable[[Answer], None]
@@ -102,7 +102,7 @@ class Moment(NamedTuple):
     utc_ms: int
 
 
-class Connection(Protocol):
+class CsmsConnection(Protocol):
     """The connection to the CSMS."""
 
     def call(self, request: Message, then: Then | None = None, *, always: bool = False) -> None:
@@ -131,7 +131,7 @@ class Kernel:
 
     def __init__(
         self,
-        layout: Layout,
+        layout: StationLayout,
         saved: SavedDocuments,
         moment: Moment,
         entropy: Callable[[int], bytes],
@@ -156,7 +156,7 @@ class Kernel:
         """How many exceptions `contain` has caught."""
         self._reported: dict[str, float] = {}
         self._watchers: list[Callable[[Variable, str, str], None]] = []
-        self._connection: Connection | None = None
+        self._connection: CsmsConnection | None = None
         stored = dict(values) | {key: body.decode() for key, body in saved.get("variables", {}).items()}
         self.model: Final = DeviceModel(
             station_variables(layout),
@@ -273,12 +273,12 @@ class Kernel:
 
     # -- the CSMS
 
-    def use(self, connection: Connection) -> None:
+    def use(self, connection: CsmsConnection) -> None:
         """Set the connection to the CSMS."""
         self._connection = connection
 
     @property
-    def connection(self) -> Connection:
+    def connection(self) -> CsmsConnection:
         """The connection to the CSMS, once the blocks are assembled."""
         assert self._connection is not None
         return self._connection
@@ -293,7 +293,7 @@ class Kernel:
 
     # -- commands and observation
 
-    def do(self, command: Command | Connect | Disconnect | Send) -> None:
+    def do(self, command: StationCommand | Connect | Disconnect | SendFrame) -> None:
         """Add an action."""
         self.actions.append(command)
 

@@ -275,7 +275,7 @@ class TerminalLayout(msgspec.Struct, frozen=True, kw_only=True):
     firmware: str = ""
 
 
-class Layout(msgspec.Struct, frozen=True, kw_only=True):
+class StationLayout(msgspec.Struct, frozen=True, kw_only=True):
     """What a station consists of. `optional` names further standard components or variables (`CustomizationCtrlr`,
     `ElectricalFeed.ACVoltage`) that it has; values are set with `DeviceModel.put`."""
 
@@ -385,7 +385,7 @@ def _declared(component: str, line: str) -> Variable:
 
 
 @cache
-def station_variables(layout: Layout) -> tuple[Variable, ...]:
+def station_variables(layout: StationLayout) -> tuple[Variable, ...]:
     """Return the variables of a station, each at its place, with values from the layout."""
     found: list[Variable] = []
     wanted = frozenset(layout.optional)
@@ -444,7 +444,7 @@ def _for_every_mode(variables: Iterable[Variable]) -> Iterable[Variable]:
             yield variable
 
 
-def _placed(variable: Variable, place: EVSE | None, layout: Layout) -> Variable:
+def _placed(variable: Variable, place: EVSE | None, layout: StationLayout) -> Variable:
     """Return a variable at its place with its own bounds and default."""
     default, high = variable.default, variable.high
     evse = layout.evses[place.id - 1] if place else None

@@ -21,16 +21,16 @@ from v2g_station.blocks.der.reactive import React
 from v2g_station.blocks.der.response import Respond
 from v2g_station.blocks.evse import (
     AllowPower,
-    Contract,
+    ContractPresented,
     Fault,
     Lock,
     LockFailure,
+    MeterSigns,
     Plug,
     Power,
     Restart,
-    Signature,
     StopButton,
-    Token,
+    TokenPresented,
     Unlocked,
 )
 from v2g_station.blocks.evse import Bay as ParkingBay
@@ -45,7 +45,7 @@ from v2g_station.blocks.smart_charging.profiles import ProfileLimits
 from v2g_station.blocks.smart_charging.smart_charging import SetPhases
 from v2g_station.blocks.transactions.resumption import Restarted
 from v2g_station.blocks.transactions.transactions import MeterSample
-from v2g_station.kernel.kernel import Command
+from v2g_station.kernel.kernel import StationCommand
 from v2g_station.simulator import steps
 from v2g_station.simulator.grid import NEVER_MS, GridControl, GridPlan, SimulatedGrid
 from v2g_station.simulator.sessions import PlannedSession
@@ -142,7 +142,7 @@ QUIET: Final = Behaviour(arrivals_per_hour=0, offline_per_day=0, faults_per_day=
 """Nobody comes, nothing fails: for steps by hand (`Site.do`)."""
 
 
-class Battery(msgspec.Struct, kw_only=True):
+class SimulatedBattery(msgspec.Struct, kw_only=True):
     """The battery of a bidirectional vehicle, mWh."""
 
     capacity_mwh: int
@@ -170,7 +170,7 @@ class Battery(msgspec.Struct, kw_only=True):
 Phase = Literal["free", "identified", "plugged", "charging", "full", "ended", "faulted"]
 
 
-class Bay(msgspec.Struct, kw_only=True):
+class SimulatedBay(msgspec.Struct, kw_only=True):
     """One simulated EVSE and the vehicle at it."""
 
     number: int
@@ -201,7 +201,7 @@ class Bay(msgspec.Struct, kw_only=True):
     jammed: bool = False
     """Whether its lock fails."""
     metered_ms: int = 0
-    battery: Battery | None = None
+    battery: SimulatedBattery | None = None
     """Of a vehicle that sends its needs."""
     older: bool = False
     """Whether the vehicle uses ISO 15118-2, and only charges."""
@@ -268,13 +268,13 @@ class Departing(Fact, frozen=True, kw_only=True):
     needs: EvNeeds
     in_ms: int
 
-    def dated(self, utc_ms: int) -> high_level.Needs:
+    def dated(self, utc_ms: int) -> high_level.NeedsReported:
         """Return the fact for the station at a time of day."""
         needs = msgspec.structs.replace(self.needs, departure_ms=utc_ms + self.in_ms)
-        return high_level.Needs(evse_id=self.evse_id, needs=needs)
+        return high_level.NeedsReported(evse_id=self.evse_id, needs=needs)
 
 
-def needs_of(bay: Bay) -> EvNeeds:
+def needs_of(bay: SimulatedBay) -> EvNeeds:
     """Return the needs of a vehicle with a battery, without its departure."""
     assert bay.battery is not None
     watts, volts, charge_only = min(bay.max_w, bay.vehicle_w), LINE_VOLTS if bay.phases else VOLTS, bay.services[:1]
@@ -299,7 +299,7 @@ def needs_of(bay: Bay) -> EvNeeds:
     )
 
 
-class Site:
+class SimulatedSite:
     """Everything at one station. `powers` are the maximum of each EVSE (W); `name` is the terminal's."""
 
     def __init__(
@@ -311,7 +311,7 @@ class Site:
         name: str = "sim",
         grid: SimulatedGrid | None = None,
         planned: Sequence[PlannedSession] | None = None,
-        contract: Contract | None = None,
+        contract: ContractPresented | None = None,
     ) -> None:
         """Create it; with `planned` only these vehicles come, the first one of the file now. `contract` is that of
         vehicles that come by hand, at any EVSE."""
@@ -326,7 +326,7 @@ class Site:
             }
         self.terminal = SimulatedTerminal(chance, behaviour.terminal, name=name)
         self.bays = {
-            number: Bay(
+            number: SimulatedBay(
                 number=number,
                 max_w=power,
                 due_ms=self._comes_ms(number, now_ms),
@@ -380,7 +380,7 @@ class Site:
         if (bay := self.bays.get(evse_id)) is not None:
             bay.import_mwh, bay.export_mwh = import_mwh, export_mwh
 
-    def command(self, command: Command, now_ms: int) -> Iterator[Fact]:
+    def command(self, command: StationCommand, now_ms: int) -> Iterator[Fact]:
         """Carry out a command to the hardware; yield the facts that follow at once."""
         match command:
             case AllowPower(evse_id=evse_id, allowed=allowed, energy_transfer=modes):
@@ -425,13 +425,13 @@ class Site:
         for bay in self.bays.values():
             yield from self._cable(bay)
 
-    def _cable(self, bay: Bay) -> Iterator[Fact]:
+    def _cable(self, bay: SimulatedBay) -> Iterator[Fact]:
         """Yield the state of the cable of an EVSE, and whether its meter signs."""
         station = bay.cable or not self.behaviour.detachable_cables
         vehicle = bay.phase in ("plugged", "charging", "full", "ended")
         yield Plug(evse_id=bay.number, station=station, vehicle=vehicle)
         if self.behaviour.signed_readings:
-            yield Signature(evse_id=bay.number, available=vehicle)
+            yield MeterSigns(evse_id=bay.number, available=vehicle)
 
     def started(self, now_ms: int) -> Iterator[Fact]:
         """Yield what hardware reports to a station that has started without a state."""
@@ -443,7 +443,7 @@ class Site:
         if self.grid is not None:
             yield self.grid.at(now_ms, self._place)
 
-    def _follow(self, bay: Bay, command: SetPower | Respond, now_ms: int) -> Iterator[Fact]:
+    def _follow(self, bay: SimulatedBay, command: SetPower | Respond, now_ms: int) -> Iterator[Fact]:
         """Set the power of an EVSE as commanded for the grid."""
         self._meter(bay, now_ms)
         match command:
@@ -455,7 +455,7 @@ class Site:
                     self._measures_ms = now_ms + 1
         yield from self._flowing(bay, now_ms)
 
-    def _switch(self, bay: Bay, lines: tuple[int, ...], now_ms: int) -> Iterator[Fact]:
+    def _switch(self, bay: SimulatedBay, lines: tuple[int, ...], now_ms: int) -> Iterator[Fact]:
         """Use other line conductors: under a vehicle after a pause without mains, in which the last request counts."""
         self._meter(bay, now_ms)
         if bay.phase not in ("plugged", "charging", "full", "ended"):
@@ -464,7 +464,7 @@ class Site:
             bay.next_lines, bay.switches_ms = lines, now_ms + PHASE_PAUSE_MS
             yield from self._flowing(bay, now_ms)
 
-    def _allow(self, bay: Bay, now_ms: int, *, allowed: bool) -> Iterator[Fact]:
+    def _allow(self, bay: SimulatedBay, now_ms: int, *, allowed: bool) -> Iterator[Fact]:
         self._meter(bay, now_ms)
         allowed = allowed and not bay.jammed
         bay.allowed = allowed
@@ -481,32 +481,32 @@ class Site:
             yield Power(evse_id=bay.number, state="EVConnected")
 
     @staticmethod
-    def _fill(bay: Bay) -> Iterator[Fact]:
+    def _fill(bay: SimulatedBay) -> Iterator[Fact]:
         """Let a vehicle that is charging take no more."""
         if bay.phase == "charging":
             bay.phase, bay.due_ms = "full", NEVER_MS
             yield Power(evse_id=bay.number, state="SuspendedEV")
 
-    def _needs(self, bay: Bay, now_ms: int) -> Iterator[Fact]:
+    def _needs(self, bay: SimulatedBay, now_ms: int) -> Iterator[Fact]:
         """Yield the needs of a bidirectional vehicle."""
         if bay.battery is not None:
             yield Departing(evse_id=bay.number, needs=needs_of(bay), in_ms=max(0, bay.leaves_ms - now_ms))
 
-    def _select(self, bay: Bay, service: Service, now_ms: int) -> Iterator[Fact]:
+    def _select(self, bay: SimulatedBay, service: Service, now_ms: int) -> Iterator[Fact]:
         """Let a bidirectional vehicle select an energy service, and yield its needs."""
         if bay.battery is not None and not bay.older and bay.service != service:
             bay.service = service
             yield from self._needs(bay, now_ms)
 
     @staticmethod
-    def _plan(bay: Bay) -> Iterator[Fact]:
+    def _plan(bay: SimulatedBay) -> Iterator[Fact]:
         """Yield the plan of a vehicle in scheduled mode: to charge as fast as it may."""
         if bay.battery is not None and bay.control == "scheduled":
             limit_w = bay.allowance.charge_w
             watts = int(bay.vehicle_w if limit_w is None else min(bay.vehicle_w, limit_w))
-            yield high_level.Plan(evse_id=bay.number, schedule=plan_schedule(((0, watts),), 3600))
+            yield high_level.PlanReported(evse_id=bay.number, schedule=plan_schedule(((0, watts),), 3600))
 
-    def _flowing(self, bay: Bay, now_ms: int) -> Iterator[Fact]:
+    def _flowing(self, bay: SimulatedBay, now_ms: int) -> Iterator[Fact]:
         if bay.phase != "charging" or not bay.allowed:
             return
         power = bay.power_w
@@ -557,7 +557,7 @@ class Site:
             case (("present" | "choose" | "choose-all"), [token, *kind]) if len(kind) <= 1:
                 identifier = typed_json.convert({"idToken": token, "type": (*kind, "ISO14443")[0]}, IdToken)
                 chosen_evses = (bay.number,) if action == "choose" else ()
-                yield Token(id_token=identifier, evse_id=bay.number, chosen=chosen_evses)
+                yield TokenPresented(id_token=identifier, evse_id=bay.number, chosen=chosen_evses)
             case "stop", []:
                 yield StopButton(evse_id=bay.number)
             case "jam", [] if self.behaviour.detachable_cables:
@@ -574,7 +574,7 @@ class Site:
             case _:
                 yield from steps.reported(action, bay.number, rest)
 
-    def _drive_in(self, bay: Bay, kind: str, now_ms: int) -> Iterator[Fact]:
+    def _drive_in(self, bay: SimulatedBay, kind: str, now_ms: int) -> Iterator[Fact]:
         """Let a vehicle of ISO 15118 come by hand.
 
         Of -20, and bidirectional: `dynamic` or `scheduled`. Of -2: `iso-2`, with a `contract`, or without one, which it
@@ -593,7 +593,10 @@ class Site:
         self._bring(bay)
         if both_ways or kind == "iso-2":
             capacity = int(self.behaviour.battery_kwh[1] * 1_000_000)
-            bay.battery, bay.leaves_ms = Battery(capacity_mwh=capacity, energy_mwh=capacity // 2), now_ms + STAY_MS
+            bay.battery, bay.leaves_ms = (
+                SimulatedBattery(capacity_mwh=capacity, energy_mwh=capacity // 2),
+                now_ms + STAY_MS,
+            )
         bay.older = not both_ways
         bay.service = bay.services[kind != "iso-2"]
         bay.control = "scheduled" if kind in ("scheduled", "iso-2") else "dynamic"
@@ -607,12 +610,12 @@ class Site:
             wish = ContractRequest(schema=OLDER_PROTOCOL, exi=WISH, update=kind == "update")
             yield high_level.ContractWanted(evse_id=bay.number, request=wish)
 
-    def _identifies(self, bay: Bay) -> Iterator[Fact]:
+    def _identifies(self, bay: SimulatedBay) -> Iterator[Fact]:
         """Let a vehicle that came by hand present its contract."""
         if bay.by_hand and bay.phase == "plugged" and self._contract is not None:
             yield msgspec.structs.replace(self._contract, evse_id=bay.number)
 
-    def _bring(self, bay: Bay) -> None:
+    def _bring(self, bay: SimulatedBay) -> None:
         """Let a vehicle come by hand."""
         bay.by_hand, bay.battery, bay.older, bay.contract = True, None, False, False
         bay.wanted_mwh = int(self.behaviour.energy_kwh[1] * 1_000_000)
@@ -645,7 +648,7 @@ class Site:
             self._meter(bay, now_ms)
             yield from self._flowing(bay, now_ms)
 
-    def _next(self, bay: Bay, now_ms: int) -> Iterator[Fact]:
+    def _next(self, bay: SimulatedBay, now_ms: int) -> Iterator[Fact]:
         self._meter(bay, now_ms)
         match bay.phase:
             case "plugged" | "full" | "ended" if bay.by_hand:
@@ -682,7 +685,7 @@ class Site:
                 bay.phase, bay.due_ms = "free", self._comes_ms(bay.number, now_ms)
                 yield Fault(evse_id=bay.number, word="simulated", active=False)
 
-    def _come(self, bay: Bay, session: PlannedSession) -> Iterator[Fact]:
+    def _come(self, bay: SimulatedBay, session: PlannedSession) -> Iterator[Fact]:
         """Let a planned session begin: the driver plugs in, and presents the token."""
         bay.leaves_ms = self._began_ms + session.ends_ms
         if session.fault:
@@ -698,7 +701,7 @@ class Site:
         if bay.token:
             yield self._identify(bay)
 
-    def _arrive(self, bay: Bay, now_ms: int) -> Iterator[Fact]:
+    def _arrive(self, bay: SimulatedBay, now_ms: int) -> Iterator[Fact]:
         faults = self.behaviour.faults_per_day / 24 / max(self.behaviour.arrivals_per_hour, 0.01)
         if self._chance() < faults:
             bay.phase, bay.due_ms = "faulted", now_ms + self._minutes(self.behaviour.fault_minutes)
@@ -713,7 +716,7 @@ class Site:
         bay.battery, bay.older = None, False
         if self.behaviour.bidirectional > 0 and self._chance() < self.behaviour.bidirectional:
             capacity = int(self._between(self.behaviour.battery_kwh) * 1_000_000)
-            bay.battery = Battery(capacity_mwh=capacity, energy_mwh=int(capacity * self._between((0.3, 0.7))))
+            bay.battery = SimulatedBattery(capacity_mwh=capacity, energy_mwh=int(capacity * self._between((0.3, 0.7))))
             bay.leaves_ms = now_ms + int(self._between(self.behaviour.stay_hours) * HOUR_MS)
             bay.wanted_mwh = bay.battery.rest_mwh(1)
         bay.pays = (
@@ -725,31 +728,31 @@ class Site:
         else:
             yield from self._plug(bay, now_ms)
             yield (
-                Contract(evse_id=bay.number, emaid=f"DEV2GC{number:08d}", locally_valid=True)
+                ContractPresented(evse_id=bay.number, emaid=f"DEV2GC{number:08d}", locally_valid=True)
                 if bay.contract
                 else (self._identify(bay))
             )
 
-    def _plug(self, bay: Bay, now_ms: int) -> Iterator[Fact]:
+    def _plug(self, bay: SimulatedBay, now_ms: int) -> Iterator[Fact]:
         bay.phase, bay.due_ms, bay.cable = "plugged", now_ms + 180_000, True
         yield from self._cable(bay)
         if bay.allowed:
             yield from self._allow(bay, now_ms, allowed=True)
 
-    def _leave(self, bay: Bay, now_ms: int, *, cable: bool = False) -> Iterator[Fact]:
+    def _leave(self, bay: SimulatedBay, now_ms: int, *, cable: bool = False) -> Iterator[Fact]:
         """Let a vehicle leave, or only unplug its end of the `cable`."""
         bay.phase, bay.due_ms, bay.contract, bay.by_hand = "free", self._comes_ms(bay.number, now_ms), False, False
         bay.planned, bay.token_type, bay.cable = False, None, cable
         yield from self._cable(bay)
 
-    def _identify(self, bay: Bay) -> Fact:
+    def _identify(self, bay: SimulatedBay) -> Fact:
         if bay.pays:
             return CardPresented(evse_id=bay.number, card=bay.token)
-        return Token(
+        return TokenPresented(
             id_token=IdToken(id_token=bay.token, type=bay.token_type or self.behaviour.token_type), evse_id=bay.number
         )
 
-    def _meter(self, bay: Bay, now_ms: int) -> None:
+    def _meter(self, bay: SimulatedBay, now_ms: int) -> None:
         power, passed_ms = bay.power_w, max(0, now_ms - bay.metered_ms)
         energy = abs(power) * passed_ms // 3600
         bay.metered_ms = now_ms

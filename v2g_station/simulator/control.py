@@ -16,7 +16,7 @@ from v2g_station.simulator.fleet import SimulatedStation
 MOST_LINE: Final = 200
 
 
-class Control:
+class StationControl:
     """Listens for steps. `stations` by identity."""
 
     def __init__(self, stations: Mapping[str, SimulatedStation]) -> None:

@@ -15,16 +15,16 @@ from v2g.iso15118.engine.session import Fact
 from v2g.observe import Observe
 from v2g.ocpp.messages.security import CertificateSigningUse
 from v2g.pki.reference import KeyReference
-from v2g_station.blocks.security.certificate_store import RootsChanged, Stored
+from v2g_station.blocks.security.certificate_store import RootsChanged, StoredCertificate
 from v2g_station.blocks.security.signing import UseCertificate
 from v2g_station.blocks.settings import MOST_VERSION
 from v2g_station.device.certificates import CertificateFiles, Own, root_file
-from v2g_station.device.device import Machine, web_context
-from v2g_station.device.display import Display, DisplayConfig
-from v2g_station.device.firmware import Firmware, UpdateConfig
+from v2g_station.device.device import StationMachine, web_context
+from v2g_station.device.display import DisplayConfig, StationDisplay
+from v2g_station.device.firmware import FirmwareDevice, UpdateConfig
 from v2g_station.device.firmware_publisher import PublishConfig, Publisher
 from v2g_station.device.logs import LogsConfig, LogSources, LogUploads
-from v2g_station.kernel.kernel import Command
+from v2g_station.kernel.kernel import StationCommand
 
 USES: Final[tuple[CertificateSigningUse, ...]] = ("ChargingStationCertificate", "V2GCertificate")
 
@@ -131,7 +131,7 @@ class SimulatedMachine:
         restart: Callable[[], None],
         observe: Callable[[Observe], None],
         ca: Path | None = None,
-        roots: tuple[Stored, ...] = (),
+        roots: tuple[StoredCertificate, ...] = (),
         update: UpdateConfig = IN_MEMORY,
     ) -> None:
         """`ca`: root of file servers; `roots`: delivered with the station; `update`: what it installs, and when."""
@@ -160,17 +160,17 @@ class SimulatedMachine:
         self._changed = store is not None
         """Whether the CSMS may have changed roots or certificates."""
 
-        self.parts = Machine(
+        self.parts = StationMachine(
             logs=LogUploads(LogsConfig(most_mib=1), folder, LogSources(), notify=notify, context=context),
-            firmware=Firmware(
+            firmware=FirmwareDevice(
                 update, folder, self.installer, notify=notify, accepted=accepted, context=context, observe=observe
             ),
             publisher=Publisher(PublishConfig(address="127.0.0.1", port=0), folder, notify=notify, context=context),
             certificates=CertificateFiles(folder, own, notify=notify, observe=observe),
-            display=Display(DisplayConfig(), observe),
+            display=StationDisplay(DisplayConfig(), observe),
         )
 
-    def carry_out(self, command: Command) -> None:
+    def carry_out(self, command: StationCommand) -> None:
         """Begin to carry out a command. Files that a whole fleet would begin with are not written."""
         if isinstance(command, RootsChanged) and not self._changed:
             if command.pem == tuple(each.pem for each in self._roots if each.use == command.use):

@@ -31,24 +31,24 @@ from v2g.ota.window import parse_window
 from v2g.pki.keys import SoftwareKey
 from v2g.text import numbered
 from v2g_station.blocks.connection.network import first_profile
-from v2g_station.blocks.evse import Contract, Restart
+from v2g_station.blocks.evse import ContractPresented, Restart
 from v2g_station.blocks.payment.web_payment import ShowQrCode
-from v2g_station.blocks.security.certificate_store import Stored
+from v2g_station.blocks.security.certificate_store import StoredCertificate
 from v2g_station.blocks.settings import Inverter, StationSettings
 from v2g_station.blocks.smart_charging.smart_charging import SetPhases
-from v2g_station.blocks.transactions.transactions import MeterSample, SignedReading
+from v2g_station.blocks.transactions.transactions import MeterSample, SignedRegister
 from v2g_station.device.certificates import seeds
 from v2g_station.device.firmware import UpdateConfig
-from v2g_station.kernel.kernel import Command, Connect, Keep, Moment
-from v2g_station.kernel.layout import ConnectorLayout, EvseLayout, Layout
-from v2g_station.runner import Memory, StationRunner
-from v2g_station.simulator.behaviour import LINE_VOLTS, Behaviour, Departing, Site
+from v2g_station.kernel.kernel import Connect, Keep, Moment, StationCommand
+from v2g_station.kernel.layout import ConnectorLayout, EvseLayout, StationLayout
+from v2g_station.runner import StationMemory, StationRunner
+from v2g_station.simulator.behaviour import LINE_VOLTS, Behaviour, Departing, SimulatedSite
 from v2g_station.simulator.contract import load_contract, validity
 from v2g_station.simulator.device import IN_MEMORY, SimulatedMachine
 from v2g_station.simulator.grid import SimulatedGrid
 from v2g_station.simulator.sessions import PlannedSession
 from v2g_station.simulator.terminal import TERMINAL
-from v2g_station.station import ChargingStation
+from v2g_station.station import StationCore
 from v2g_station.store import StationStore
 
 # -- A simulated meter that signs its readings as OCMF, with a key of its own until the program ends
@@ -65,7 +65,7 @@ class SigningMeter:
         self._public = secret.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         self._pages = 0
 
-    def signed(self, sample: MeterSample) -> tuple[SignedReading, ...]:
+    def signed(self, sample: MeterSample) -> tuple[SignedRegister, ...]:
         """Return the import register of a sample, signed."""
         self._pages += 1
         reading = Reading(sample.utc_ms, sample.import_mwh)
@@ -77,7 +77,7 @@ class SigningMeter:
             pagination=self._pages,
             key=self._key,
         )
-        return (SignedReading(register="import", data=data, public_key=self._public),)
+        return (SignedRegister(register="import", data=data, public_key=self._public),)
 
 
 _log = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ MOST_STATIONS: Final = 20
 """Number of stations whose displays are in the report."""
 
 
-class Fleet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class StationFleet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which stations are simulated, and against what. `speed` is simulated seconds per second."""
 
     url: str
@@ -149,7 +149,7 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return (self.lead_ms + max(ends)) / 1000 / self.speed + LEAD_S if ends else None
 
 
-class LongMemory(Memory, Protocol):
+class LongMemory(StationMemory, Protocol):
     """A store that survives restarts of its station."""
 
     def saved(self) -> dict[str, dict[str, bytes]]:
@@ -189,7 +189,7 @@ class Forgetful:
 class MeterMemory:
     """A store that restores meters: their registers are stored with every change."""
 
-    def __init__(self, memory: LongMemory, site: Site) -> None:
+    def __init__(self, memory: LongMemory, site: SimulatedSite) -> None:
         self._memory = memory
         self._site = site
         self._reported: dict[int, bytes] = {}
@@ -204,7 +204,7 @@ class MeterMemory:
         self._reported = shown
 
 
-class Tally(msgspec.Struct, kw_only=True):
+class FleetTally(msgspec.Struct, kw_only=True):
     """The counts of all stations; `sent` and `received` count frames."""
 
     sent: int = 0
@@ -225,13 +225,13 @@ class SimulatedStation:
     def __init__(
         self,
         identity: str,
-        fleet: Fleet,
-        tally: Tally,
+        fleet: StationFleet,
+        tally: FleetTally,
         clock: Clock,
         context: ssl.SSLContext | None,
         memory: LongMemory | None = None,
         grid: SimulatedGrid | None = None,
-        contract: Contract | None = None,
+        contract: ContractPresented | None = None,
     ) -> None:
         self.identity = identity
         self._fleet = fleet
@@ -245,14 +245,18 @@ class SimulatedStation:
         name = f"{identity}{clock.utc_ms()}"
         planned = fleet.sessions[identity] if fleet.sessions else None
         begins_ms = clock.elapsed_ms() + (fleet.lead_ms if planned is not None else 0)
-        self.site = Site(fleet.behaviour, powers, begins_ms, self._random.random, name, grid, planned, contract)
+        self.site = SimulatedSite(
+            fleet.behaviour, powers, begins_ms, self._random.random, name, grid, planned, contract
+        )
         numbers = self.site.bays if fleet.behaviour.signed_readings else ()
         self._signing = {number: SigningMeter(f"{identity}-{number}", number) for number in numbers}
         self._memory: LongMemory = memory or (
             Forgetful() if fleet.store is None else StationStore(fleet.store / f"{identity}.sqlite3")
         )
-        self._meter_memory: Memory = self._memory if fleet.store is None else MeterMemory(self._memory, self.site)
-        self._layout = Layout(
+        self._meter_memory: StationMemory = (
+            self._memory if fleet.store is None else MeterMemory(self._memory, self.site)
+        )
+        self._layout = StationLayout(
             evses=(
                 EvseLayout(
                     connectors=(_connector(fleet.behaviour),),
@@ -274,7 +278,7 @@ class SimulatedStation:
         self._handling = False
         self._restart: asyncio.Event = asyncio.Event()
         self._boot_reason: BootReason = "RemoteReset"
-        self._roots: tuple[Stored, ...] = ()
+        self._roots: tuple[StoredCertificate, ...] = ()
         roots: dict[InstallCertificateUse, tuple[Path, ...]] = {
             "ManufacturerRootCertificate": fleet.update.manufacturer_roots
         }
@@ -330,7 +334,7 @@ class SimulatedStation:
             update_window=parse_window(fleet.update.window),
             values={} if password is None else {"SecurityCtrlr.BasicAuthPassword": password},
         )
-        core = ChargingStation(
+        core = StationCore(
             settings,
             self._memory.saved(),
             Moment(self._clock.monotonic(), self._clock.utc_ms()),
@@ -441,7 +445,7 @@ class SimulatedStation:
         match fact:
             case Departing():
                 fact = fact.dated(self._clock.utc_ms())
-            case Contract() if fact.chain_pem:
+            case ContractPresented() if fact.chain_pem:
                 store = self.runner.core.certificates
                 roots = [*store.of("MORootCertificate"), *store.of("V2GRootCertificate")]
                 fact = msgspec.structs.replace(fact, locally_valid=validity(fact, roots, self._clock.utc_ms()))
@@ -467,7 +471,7 @@ class SimulatedStation:
         for fact in list(self.site.do(line, self._clock.elapsed_ms())):
             self._notify(fact)
 
-    def _command(self, command: Command) -> None:
+    def _command(self, command: StationCommand) -> None:
         for fact in self.site.command(command, self._clock.elapsed_ms()):
             asyncio.get_running_loop().call_soon(self._notify, fact)
         if isinstance(command, SetPhases):
@@ -518,7 +522,7 @@ def _connector(behaviour: Behaviour) -> ConnectorLayout:
     return ConnectorLayout(connector_type="cType2" if fixed else "sType2", fixed_cable=fixed)
 
 
-def _inverter(layout: Layout, max_var: int) -> Inverter:
+def _inverter(layout: StationLayout, max_var: int) -> Inverter:
     """Return the nameplate of the station's own inverters."""
     return Inverter(
         manufacturer=layout.vendor,
@@ -534,7 +538,7 @@ class Simulator:
 
     def __init__(
         self,
-        fleet: Fleet,
+        fleet: StationFleet,
         contexts: Callable[[str], ssl.SSLContext | None] = lambda _: None,
         clock: Clock | None = None,
     ) -> None:
@@ -545,7 +549,7 @@ class Simulator:
         an unusable contract.
         """
         self.fleet = fleet
-        self.tally = Tally()
+        self.tally = FleetTally()
         self._ended: dict[str, Any] | None = None
         self._clock = clock or Clock(ClockConfig(scale=fleet.speed))
         plan = fleet.behaviour.grid

@@ -21,7 +21,7 @@ MOST_STATIONS: Final = 10_000
 _HINT: Final = "columns: station,evse,plugged_in,plugged_out,energy_kwh,max_kw,token"
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True):
+class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
     """A row of the file. Times without an offset are UTC."""
 
     station: Annotated[str, Meta(pattern=r"^[A-Za-z0-9*_=+|@-][A-Za-z0-9*_=+|@.-]{0,47}\Z")]
@@ -53,7 +53,7 @@ class PlannedSession(msgspec.Struct, frozen=True, kw_only=True):
 
 def read_sessions(path: Path) -> dict[str, tuple[PlannedSession, ...]]:
     """Return the sessions of each station, in the order of time. Raises ConfigError with the line of a fault."""
-    rows: list[tuple[int, Row]] = []
+    rows: list[tuple[int, SessionRow]] = []
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             records = _json_lines(file) if path.suffix == ".jsonl" else _csv(file)
@@ -70,7 +70,7 @@ def read_sessions(path: Path) -> dict[str, tuple[PlannedSession, ...]]:
     return _planned(path, rows)
 
 
-def _planned(path: Path, rows: list[tuple[int, Row]]) -> dict[str, tuple[PlannedSession, ...]]:
+def _planned(path: Path, rows: list[tuple[int, SessionRow]]) -> dict[str, tuple[PlannedSession, ...]]:
     rows.sort(key=lambda each: each[1].plugged_in)
     first = rows[0][1].plugged_in
     found: dict[str, list[PlannedSession]] = {}
@@ -113,10 +113,12 @@ def _json_lines(file: Any) -> Iterator[tuple[int, Any]]:
             yield line, text
 
 
-def _row(path: Path, line: int, record: Any) -> Row:
+def _row(path: Path, line: int, record: Any) -> SessionRow:
     try:
         row = (
-            typed_json.decode(record, Row) if isinstance(record, str) else typed_json.convert(record, Row, strict=False)
+            typed_json.decode(record, SessionRow)
+            if isinstance(record, str)
+            else typed_json.convert(record, SessionRow, strict=False)
         )
     except msgspec.DecodeError as error:
         raise ConfigError(f"{path}:{line}: {error}", hint=_HINT) from None

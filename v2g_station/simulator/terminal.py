@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from v2g.iso15118.engine.session import Fact
 from v2g_station.blocks.payment import terminal
-from v2g_station.kernel.kernel import Command
+from v2g_station.kernel.kernel import StationCommand
 from v2g_station.kernel.layout import TerminalLayout
 
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -48,7 +48,7 @@ class TerminalFaults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Share of commands that the terminal never answers."""
 
 
-class Reservation(msgspec.Struct, kw_only=True):
+class CardReservation(msgspec.Struct, kw_only=True):
     """The provider's record of a payment; `rejected`: it refused to settle it."""
 
     amount: Decimal
@@ -64,9 +64,9 @@ class SimulatedTerminal:
         self._chance = chance
         self.faults = faults
         self._name = name
-        self.reserved: dict[str, Reservation] = {}
+        self.reserved: dict[str, CardReservation] = {}
 
-    def command(self, command: Command) -> Iterator[Fact]:
+    def command(self, command: StationCommand) -> Iterator[Fact]:
         """Carry out a command; yield the facts that follow."""
         if not isinstance(
             command,
@@ -95,7 +95,7 @@ class SimulatedTerminal:
         if not reached or self._happens(self.faults.declined):
             return terminal.CardRefused(evse_id=command.evse_id, reason="declined" if reached else "no answer")
         psp_ref = f"{self._name}-{len(self.reserved) + 1:06d}"
-        self.reserved[psp_ref] = Reservation(amount=command.amount)
+        self.reserved[psp_ref] = CardReservation(amount=command.amount)
         return terminal.CardAuthorized(evse_id=command.evse_id, psp_ref=psp_ref, card=command.card, details=DETAILS)
 
     def _settle(self, command: terminal.SettlePayment, *, reached: bool) -> Fact:

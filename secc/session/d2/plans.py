@@ -8,7 +8,7 @@ that of ISO 15118-20: vehicles with a contract get no prices, others those that 
 from typing import Final
 
 from secc.session.identity import Contract
-from secc.session.offers import OfferedTuple, Span, Spans, merged
+from secc.session.offers import OfferedTuple, PowerSpan, Spans, merged
 from secc.session.stages import Plan, Planned
 from secc.session.v2g_message.parameters import allowed_power, schedule_of
 from secc.session.v2g_message.request_context import RequestContext
@@ -40,7 +40,7 @@ def plan(
     found: list[OfferedTuple] = []
     for number, offer in enumerate(context.config.schedules.offers, 1):
         share = merged(
-            (Span(each.start_ms, each.end_ms, each.power_w * offer.power_percent // 100) for each in charge),
+            (PowerSpan(each.start_ms, each.end_ms, each.power_w * offer.power_percent // 100) for each in charge),
             at_most=len(charge),
         )
         if not offer.cheapest and all(share != each.charge for each in found):
@@ -75,7 +75,7 @@ def _rest(offered: Plan, begin_ms: int, end_ms: int) -> tuple[dict[int, Spans], 
     powers = {
         each.tuple_id: merged(
             (
-                Span(max(begin_ms, span.start_ms), span.end_ms, span.power_w)
+                PowerSpan(max(begin_ms, span.start_ms), span.end_ms, span.power_w)
                 for span in each.charge
                 if span.end_ms > begin_ms
             ),

@@ -23,7 +23,7 @@ from v2g.iso15118.d2.messages.data_types import (
 from v2g.iso15118.d2.services import CONTRACT_SERVICE, INTERNET_SERVICE
 
 
-class Offer(msgspec.Struct, frozen=True):
+class ServiceOffer(msgspec.Struct, frozen=True):
     """A service with its parameter sets, of which a vehicle selects one."""
 
     service: Service
@@ -39,7 +39,7 @@ class Offer(msgspec.Struct, frozen=True):
         return parameter_set is None or parameter_set in {each.parameter_set_id for each in self.sets}
 
 
-_CONTRACT: Final = Offer(
+_CONTRACT: Final = ServiceOffer(
     Service(
         service_id=CONTRACT_SERVICE,
         service_name="Certificate",
@@ -53,7 +53,7 @@ _CONTRACT: Final = Offer(
 )
 
 
-def offered(request: ServiceDiscoveryReq, context: RequestContext, *, by_contract: bool) -> tuple[Offer, ...]:
+def offered(request: ServiceDiscoveryReq, context: RequestContext, *, by_contract: bool) -> tuple[ServiceOffer, ...]:
     """Return the services for a ServiceDiscoveryRes, as its request filters them by category and scope.
 
     `by_contract` is whether contracts may pay. A joined session is offered no other service than before [V2G2-741].
@@ -86,12 +86,12 @@ def wrong_sets(selected: Iterable[SelectedService], config: SeccConfig) -> tuple
     )
 
 
-def _known(config: SeccConfig) -> Mapping[int, Offer]:
+def _known(config: SeccConfig) -> Mapping[int, ServiceOffer]:
     internet = (_internet(config),) if config.internet else ()
     return {each.service.service_id: each for each in (_CONTRACT, *internet, *map(_own, config.iso2.services))}
 
 
-def _internet(config: SeccConfig) -> Offer:
+def _internet(config: SeccConfig) -> ServiceOffer:
     """Return one set for each permitted protocol; their numbers are the standard's."""
     sets = tuple(
         ParameterSet(
@@ -106,10 +106,10 @@ def _internet(config: SeccConfig) -> Offer:
         service_category=ServiceCategory.Internet,
         free_service=True,
     )
-    return Offer(service, sets)
+    return ServiceOffer(service, sets)
 
 
-def _own(config: Iso2Service) -> Offer:
+def _own(config: Iso2Service) -> ServiceOffer:
     service = Service(
         service_id=config.service_id,
         service_name=config.name or None,
@@ -123,7 +123,7 @@ def _own(config: Iso2Service) -> Offer:
         )
         for number, values in enumerate(config.parameter_sets, 1)
     )
-    return Offer(service, tuple(sets))
+    return ServiceOffer(service, tuple(sets))
 
 
 def _parameter(name: str, value: bool | int | str) -> Parameter:

@@ -39,7 +39,7 @@ from secc.session.identity import Connection
 from secc.session.installation import Installing, on_installed
 from secc.session.limits import SessionLimits
 from secc.session.notices import NOTICES
-from secc.session.pacing import Pace
+from secc.session.pacing import RequestPace
 from secc.session.ports import Paused
 from secc.session.request_context import Handler, OnFact, awaited, handled
 from secc.session.request_context import Step as CommonStep
@@ -461,9 +461,9 @@ class SeccSession(ChargerSession, Session20):
             self._renew_offer()
 
 
-def _pace(timing: Timing) -> Pace:
+def _pace(timing: Timing) -> RequestPace:
     silence_s = timing.secc_sequence_loop + timing.secc_loop_tolerance  # V2G20-1502
-    return Pace(
+    return RequestPace(
         messages=MESSAGES,
         loops=dict.fromkeys(("AC_ChargeLoopReq", "DC_ChargeLoopReq", "WPT_ChargeLoopReq"), silence_s),
         loop_sequence=silence_s,  # V2G20-441

@@ -9,7 +9,7 @@ from secc.session import stages
 from secc.session.books import open_books
 from secc.session.config import ControlMode, EnergyService
 from secc.session.needs import back_end_plans
-from secc.session.offers import OfferedTuple, Span, Spans, allowed_over
+from secc.session.offers import OfferedTuple, PowerSpan, Spans, allowed_over
 from secc.session.ports import ReportChargingNeeds
 from secc.session.request_context import Wait, refuse
 from secc.session.v2g_message.request_context import RequestContext, Step
@@ -162,7 +162,7 @@ def allowed_power(context: RequestContext, horizon_s: int = DAY_S, *, lines: int
 def unbounded(tuple_id: int, context: RequestContext) -> OfferedTuple:
     """Return a tuple that bounds nothing: a schedule must not outlive the limits that it was made of."""
     rating_w, _ = context.config.power_rating(context.family)
-    return OfferedTuple(tuple_id=tuple_id, charge=(Span(context.utc_ms, context.utc_ms, rating_w),))
+    return OfferedTuple(tuple_id=tuple_id, charge=(PowerSpan(context.utc_ms, context.utc_ms, rating_w),))
 
 
 def schedule_of(spans: Spans, most_entries: int) -> PowerSchedule:

@@ -13,7 +13,7 @@ from secc.session.config import DinConfig, Iso2Config, SeccConfig
 from secc.session.facts import SessionFacts
 from secc.session.identity import Connection
 from secc.session.limits import SessionLimits
-from secc.session.pacing import Pace
+from secc.session.pacing import RequestPace
 from secc.session.ports import Paused
 from secc.session.request_context import Step as CommonStep
 from secc.session.session import CONTACTOR, ChargerSession
@@ -271,8 +271,8 @@ class V2gMessageSession(ChargerSession, MessageSession):
         return name in _ENERGISING or (name == "PowerDeliveryReq" and self._starts(request))
 
 
-def _pace(timing: Timing2 | TimingDin) -> Pace:
-    return Pace(
+def _pace(timing: Timing2 | TimingDin) -> RequestPace:
+    return RequestPace(
         messages=timing.messages,
         loops={"CurrentDemandReq": timing.secc_loop_silence, "ChargingStatusReq": timing.secc_sequence},
         loop_sequence=timing.secc_sequence,

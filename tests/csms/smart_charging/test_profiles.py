@@ -21,16 +21,16 @@ from v2g.ocpp.routes import Version
 from v2g.ocpp.times import format_time
 from v2g.ocpp.versions import write_payload
 from v2g_station.blocks.smart_charging.profile_rules import Abilities, refuse
-from v2g_station.blocks.smart_charging.profiles import Around, Installed, OpenTransaction, allowance
+from v2g_station.blocks.smart_charging.profiles import InstalledProfile, OpenTransaction, ProfileSituation, limits_at
 
 SIGNAL = grid_signal(3)
 NOW = SIGNAL.issued_at_ms
 
 
-def accepted(requests: list[SetChargingProfileRequest], version: Version) -> list[Installed]:
+def accepted(requests: list[SetChargingProfileRequest], version: Version) -> list[InstalledProfile]:
     """Install profiles as a station does; each must be fit for the wire and acceptable."""
     running = OpenTransaction("t", 1, NOW)
-    installed: list[Installed] = []
+    installed: list[InstalledProfile] = []
     for request in requests:
         write_payload(request, version)
         profile = request.charging_profile
@@ -45,7 +45,7 @@ def accepted(requests: list[SetChargingProfileRequest], version: Version) -> lis
             )
             is None
         )
-        installed.append(Installed(request.evse_id, profile, version))
+        installed.append(InstalledProfile(request.evse_id, profile, version))
     return installed
 
 
@@ -55,8 +55,8 @@ def test_limits_hold_at_once_at_a_station_whose_clock_is_hours_behind(behind_h: 
     """Where one began later by that clock than the one that it replaces, none would hold until then."""
     needs = Needs(evse_id=1, requested="DC_BPT")
     requests = [*station_profiles(SIGNAL, "2.1", NOW), transaction_profile(SIGNAL, "2.1", NOW, "t", needs)]
-    running = Around(evse_id=1, transaction=OpenTransaction("t", 1, NOW))
-    found = allowance(accepted(requests, "2.1"), NOW - behind_h * 3_600_000, running)
+    running = ProfileSituation(evse_id=1, transaction=OpenTransaction("t", 1, NOW))
+    found = limits_at(accepted(requests, "2.1"), NOW - behind_h * 3_600_000, running)
     assert (found.charge_w, found.discharge_w) == (11_000, 5_000)
     starts = [waiting_profile(6_000, NOW), share_profile(1, 16_000, 3, NOW, "t")]
     assert {each.charging_schedule[0].start_schedule for each in starts} == {format_time(limit_start_ms(NOW))}
@@ -75,8 +75,8 @@ def test_a_2_1_station_ends_up_with_the_limits_of_the_signal(
 ) -> None:
     needs = Needs(evse_id=1, requested=requested)
     requests = [*station_profiles(SIGNAL, "2.1", NOW), transaction_profile(SIGNAL, "2.1", NOW, "t", needs)]
-    found = allowance(
-        accepted(requests, "2.1"), NOW + after_ms, Around(evse_id=1, transaction=OpenTransaction("t", 1, NOW))
+    found = limits_at(
+        accepted(requests, "2.1"), NOW + after_ms, ProfileSituation(evse_id=1, transaction=OpenTransaction("t", 1, NOW))
     )
     assert (found.charge_w, found.discharge_w) == (charge, discharge)
 
@@ -84,23 +84,25 @@ def test_a_2_1_station_ends_up_with_the_limits_of_the_signal(
 def test_a_set_point_takes_no_limit_of_export_away() -> None:
     """A dispatched transaction's profile may say no limit (Q03.FR.02); that of the one below it still holds."""
     transaction = OpenTransaction("t", 1, NOW)
-    around = Around(evse_id=1, transaction=transaction)
+    around = ProfileSituation(evse_id=1, transaction=transaction)
     needs = Needs(evse_id=1, requested="DC_BPT")
     default = station_profiles(SIGNAL, "2.1", NOW, evses=2)
     own = transaction_profile(SIGNAL, "2.1", NOW, "t", needs, sharers=1)
     wish = dispatch_profile(1, -9_000, "CentralSetpoint", NOW, "t", duration_s=60)
     dispatched = SetChargingProfileRequest(evse_id=1, charging_profile=wish)
     for requests, export_w in (([*default, own], 5_000), ([*default, own, dispatched], 5_000), (default, 2_500)):
-        assert allowance(accepted(requests, "2.1"), NOW, around).export_w == export_w
-    found = allowance(accepted([*default, own, dispatched], "2.1"), NOW, around)
+        assert limits_at(accepted(requests, "2.1"), NOW, around).export_w == export_w
+    found = limits_at(accepted([*default, own, dispatched], "2.1"), NOW, around)
     assert (found.discharge_w, found.setpoint_w) == (None, -9_000)
-    assert allowance(accepted([dispatched], "2.1"), NOW, around).export_w is None
+    assert limits_at(accepted([dispatched], "2.1"), NOW, around).export_w is None
 
 
 def test_a_2_0_1_station_ends_up_with_the_limit_of_charge() -> None:
     needs = Needs(evse_id=1, requested="DC")
     requests = [*station_profiles(SIGNAL, "2.0.1", NOW), transaction_profile(SIGNAL, "2.0.1", NOW, "t", needs)]
-    found = allowance(accepted(requests, "2.0.1"), NOW, Around(evse_id=1, transaction=OpenTransaction("t", 1, NOW)))
+    found = limits_at(
+        accepted(requests, "2.0.1"), NOW, ProfileSituation(evse_id=1, transaction=OpenTransaction("t", 1, NOW))
+    )
     assert (found.charge_w, found.discharge_w) == (11_000, None)
 
 
@@ -110,8 +112,8 @@ def test_a_vehicle_that_takes_one_period_gets_one_and_falls_back_to_charging_onl
     assert len(requests[-1].charging_profile.charging_schedule[0].charging_schedule_period) == 1
     installed = accepted(requests, "2.1")
     transaction = OpenTransaction("t", 1, NOW)
-    assert allowance(installed, NOW, Around(evse_id=1, transaction=transaction)).discharge_w == 5_000
-    assert allowance(installed, NOW + 3_700_000, Around(evse_id=1, transaction=transaction)).discharge_w == 0
+    assert limits_at(installed, NOW, ProfileSituation(evse_id=1, transaction=transaction)).discharge_w == 5_000
+    assert limits_at(installed, NOW + 3_700_000, ProfileSituation(evse_id=1, transaction=transaction)).discharge_w == 0
 
 
 def test_a_newer_signal_replaces_the_profiles_of_the_older() -> None:
@@ -121,7 +123,7 @@ def test_a_newer_signal_replaces_the_profiles_of_the_older() -> None:
 
 def test_a_signal_that_has_run_out_already_allows_charging_only() -> None:
     requests = station_profiles(SIGNAL, "2.1", SIGNAL.valid_until_ms)
-    found = allowance(accepted(requests, "2.1"), SIGNAL.valid_until_ms, Around(evse_id=1))
+    found = limits_at(accepted(requests, "2.1"), SIGNAL.valid_until_ms, ProfileSituation(evse_id=1))
     assert (found.charge_w, found.discharge_w) == (11_000, 0)
 
 

@@ -35,9 +35,9 @@ from v2g.ocpp.routes import Version
 from v2g.ocpp.times import parse_time
 from v2g_station import runner
 from v2g_station.blocks.evse import AllowPower
-from v2g_station.kernel.kernel import Command, Keep
+from v2g_station.kernel.kernel import Keep, StationCommand
 from v2g_station.simulator.behaviour import Behaviour
-from v2g_station.simulator.fleet import REBOOT_S, Fleet, SimulatedStation, Tally
+from v2g_station.simulator.fleet import REBOOT_S, FleetTally, SimulatedStation, StationFleet
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -107,9 +107,15 @@ class MortalStation(SimulatedStation):
     """
 
     def __init__(
-        self, identity: str, fleet: Fleet, clock: Clock, path: Path, network: Network, variables: Mapping[str, str]
+        self,
+        identity: str,
+        fleet: StationFleet,
+        clock: Clock,
+        path: Path,
+        network: Network,
+        variables: Mapping[str, str],
     ) -> None:
-        self.tally = Tally()
+        self.tally = FleetTally()
         self.noted: list[Noted] = []
         self.jumped = False
         """Whether its clock has been set."""
@@ -132,7 +138,7 @@ class MortalStation(SimulatedStation):
                 list(self.site.command(AllowPower(evse_id=number, allowed=False), self._elapsed()))
         self._died.set()
 
-    def _command(self, command: Command) -> None:
+    def _command(self, command: StationCommand) -> None:
         if not self.memory.dead:
             super()._command(command)
 
@@ -283,7 +289,7 @@ async def world(folder: Path, config: CsmsConfig, setting: Setting) -> AsyncIter
         back_end.store.do(tariffs.add_plan, _PLAN, setting.utc_ms)
         back_end.store.do(tariffs.assign, tariffs.Scope(), _PLAN.id, setting.utc_ms)
         behaviour, versions = setting.behaviour, (setting.version,)
-        fleet = Fleet(url="ws://csms/ocpp", behaviour=behaviour, seed=setting.seed, versions=versions)
+        fleet = StationFleet(url="ws://csms/ocpp", behaviour=behaviour, seed=setting.seed, versions=versions)
         station = MortalStation("CS-1", fleet, clock, folder / "station.sqlite3", network, setting.variables)
         running = asyncio.create_task(station.run())
         try:

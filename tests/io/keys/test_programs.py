@@ -6,7 +6,7 @@ from evcc.app import tls_endpoint
 from evcc.config import load_config as load_evcc
 from pki_tools.tree import PkiTree
 from secc.config import load_config as load_secc
-from secc.link.transport import Transport
+from secc.link.transport import VehicleTransport
 from tests.io.keys.stores import SoftHsm, Store, refer
 from tests.io.keys.stores_support import certified
 from tests.io.tls.support import shake
@@ -65,7 +65,7 @@ def test_a_vehicle_with_its_key_in_a_token_charges_at_a_charger(token: Store, pk
     config = load_evcc(text, name=str(token.folder / "evcc.toml"))
     vehicle = tls_endpoint(config, seen.append)
     plain = SECC.format(chain=pki.path("secc/chain.pem"), key=pki.path("secc/leaf.key"), pki=pki.directory)
-    charger = Transport(load_secc(plain, name=str(token.folder / "secc.toml")), seen.append)
+    charger = VehicleTransport(load_secc(plain, name=str(token.folder / "secc.toml")), seen.append)
     ends = open_channel(vehicle), open_channel(charger.endpoint)
     assert [isinstance(each, NativeChannel) for each in ends] == [True, False]
     shake(*ends)
@@ -78,7 +78,7 @@ def test_a_vehicle_with_its_key_in_a_token_charges_at_a_charger(token: Store, pk
 def test_a_charger_with_its_key_in_a_token_serves_a_vehicle(hsm: SoftHsm, pki: PkiTree) -> None:
     chain, key = stored(hsm, pki, Role.SECC, "DEV2GS0000000000000000000000000000000077", "cpo")
     text = SECC.format(chain=chain, key=key, pki=pki.directory)
-    transport = Transport(load_secc(text, name=str(hsm.folder / "secc.toml")), lambda _: None)
+    transport = VehicleTransport(load_secc(text, name=str(hsm.folder / "secc.toml")), lambda _: None)
     config = load_evcc(
         EVCC.format(chain=pki.path("vehicle/chain.pem"), key=pki.path("vehicle/leaf.key"), pki=pki.directory),
         name=str(hsm.folder / "evcc.toml"),

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from pki_tools.tree import PkiTree
 from secc.editions import edition
-from secc.evse.controller import EvseController, Wires
+from secc.evse.controller import EvseController, EvseWires
 from secc.evse.ports import LinkDown
 from secc.hardware.assembly import Assembled
 from secc.hardware.config import HardwareConfig, Kind
@@ -91,7 +91,8 @@ class PausePlay(Play):
         self.controller = EvseController(
             number, place, clock, lambda event: self.observe(event), transport, owner,
             Shelf(folder, owner, clock=clock, observe=self.all_events.append), made.meter, made.evse, made.safety,
-            Wires(made.pilot) if made.pilot is not None else None, self.disk, self.disk, editions={"20": edition("20")},
+            EvseWires(made.pilot) if made.pilot is not None else None, self.disk, self.disk,
+            editions={"20": edition("20")},
         )  # fmt: skip
         self.controller.backend = self.desk
         self.controller.connect_wires()

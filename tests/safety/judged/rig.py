@@ -25,7 +25,7 @@ from secc.session import ports
 from secc.session.config import EnergyService, SeccConfig
 from secc.session.d20.safety import Iso20Requests
 from secc.session.d20.session import SeccSession
-from secc.session.identity import Identity, Trust
+from secc.session.identity import Identity, SessionTrust
 from secc.session.session import ChargerSession
 from tests.charger_session import charger_session
 from tests.secc.session.bench import (
@@ -219,7 +219,7 @@ class Rig(Bench):
         pki = self.pki
         self.session = charger_session(
             self.config,
-            trust=Trust(pki.anchors("v2g"), pki.anchors("mo"), pki.key("secc"), pki.chain("secc")),
+            trust=SessionTrust(pki.anchors("v2g"), pki.anchors("mo"), pki.key("secc"), pki.chain("secc")),
             identity=Identity("CS-1", "METER-0001", pki.chain("meter")[0]),
             entropy=self.entropy,
             limits=self.limits,

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from pki_tools.tree import PkiTree
 from secc.energy_manager.sharing import FeederShares
 from secc.evse import core as evse
-from secc.evse.ports import Present, SessionEnded
+from secc.evse.ports import Present, VehicleServed
 from secc.hardware import ac
 from secc.hardware.safety import SafetyChannel
 from secc.session import basic_charging as basic
@@ -216,7 +216,7 @@ def forgets_who_waits(patch: pytest.MonkeyPatch) -> None:
     known = evse.EvseCore.fact
 
     def fact(self: evse.EvseCore, fact: Any, now: float, present: Present) -> None:
-        ended = isinstance(fact, SessionEnded)
+        ended = isinstance(fact, VehicleServed)
         known(self, fact, now, replace(present, seated=False) if ended else present)
 
     patch.setattr(evse.EvseCore, "fact", fact)

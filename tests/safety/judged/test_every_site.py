@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from pki_tools.tree import PkiTree
 from secc.energy_manager import facts
-from secc.energy_manager.grid import Grid
+from secc.energy_manager.grid import SiteGrid
 from secc.energy_manager.sharing import FeederShares
 from secc.hardware.config import Kind
 from secc.hardware.dc import DcEvse
@@ -96,8 +96,8 @@ def flow_is_not_compared(patch: pytest.MonkeyPatch) -> None:
 
 
 def vouches_for_ever(patch: pytest.MonkeyPatch) -> None:
-    known = Grid._operator
-    patch.setattr(Grid, "_operator", lambda self: replace(known(self), valid_until_ms=None))
+    known = SiteGrid._operator
+    patch.setattr(SiteGrid, "_operator", lambda self: replace(known(self), valid_until_ms=None))
 
 
 UNSURE = "what is no longer vouched for is fed back"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from secc.energy_manager.grid import Grid
+from secc.energy_manager.grid import SiteGrid
 from secc.session import ports
 from tests.secc.energy_manager.grid import signal
 from tests.station.charging import charging
@@ -13,7 +13,7 @@ from v2g_station.blocks.evse import Power
 from v2g_station.blocks.smart_charging.profiles import ProfileLimits
 
 
-def watts(grid: Grid, utc_ms: int = 0) -> dict[str, tuple[int, int]]:
+def watts(grid: SiteGrid, utc_ms: int = 0) -> dict[str, tuple[int, int]]:
     bounds = {limit.source: (limit.charge_w, limit.discharge_at(utc_ms)) for limit in grid.limits}
     assert min(bounds.pop(AUTHORIZATION)) >= 100_000
     assert min(bounds.pop(CABLE)) >= 100_000
@@ -21,11 +21,11 @@ def watts(grid: Grid, utc_ms: int = 0) -> dict[str, tuple[int, int]]:
 
 
 def test_without_a_word_nothing_may_be_fed_back() -> None:
-    assert watts(Grid(charge_w=100_000, discharge_w=0)) == {SITE: (100_000, 0), OPERATOR: (100_000, 100_000)}
+    assert watts(SiteGrid(charge_w=100_000, discharge_w=0)) == {SITE: (100_000, 0), OPERATOR: (100_000, 100_000)}
 
 
 def test_a_signal_gives_limits_and_prices_in_one_fact() -> None:
-    grid = Grid(charge_w=100_000, discharge_w=0)
+    grid = SiteGrid(charge_w=100_000, discharge_w=0)
     (fact,) = grid.signal(signal(1, 20_000))
     assert isinstance(fact, ports.GridChanged)
     assert fact.tariff is grid.tariff
@@ -35,7 +35,7 @@ def test_a_signal_gives_limits_and_prices_in_one_fact() -> None:
 
 def test_who_may_have_no_more_energy_is_held_until_he_goes() -> None:
     """E05: what an invalid identifier gets is none of the site's limits."""
-    grid, book = Grid(charge_w=100_000, discharge_w=5_000), LimitBook()
+    grid, book = SiteGrid(charge_w=100_000, discharge_w=5_000), LimitBook()
     for limit in grid.limits:
         book.update(limit)
     for suspended, charge_w in ((True, 0), (False, 100_000), (True, 0)):
@@ -48,7 +48,7 @@ def test_who_may_have_no_more_energy_is_held_until_he_goes() -> None:
 
 
 def test_a_cable_bounds_what_flows_as_long_as_it_is_plugged() -> None:
-    grid = Grid(charge_w=100_000, discharge_w=50_000)
+    grid = SiteGrid(charge_w=100_000, discharge_w=50_000)
     for cable_ma, most in ((13_000, ((13_000, CABLE), (13_000, CABLE))), (None, (None, None))):
         grid.plugged(cable_ma)
         book = LimitBook()
@@ -60,14 +60,14 @@ def test_a_cable_bounds_what_flows_as_long_as_it_is_plugged() -> None:
 
 
 def test_an_older_signal_changes_nothing() -> None:
-    grid = Grid(charge_w=100_000, discharge_w=0)
+    grid = SiteGrid(charge_w=100_000, discharge_w=0)
     grid.signal(signal(5, 20_000))
     assert grid.signal(signal(4, 90_000)) == ()
     assert watts(grid)[OPERATOR] == (60_000, 20_000)
 
 
 def test_in_2_0_1_the_signal_says_what_may_flow_back_and_profiles_what_may_be_drawn() -> None:
-    grid = Grid(charge_w=100_000, discharge_w=0)
+    grid = SiteGrid(charge_w=100_000, discharge_w=0)
     grid.profiles(ProfileLimits(charge_w=60_000.0))
     grid.signal(signal(1, 20_000).part(ExportSignal))
     assert watts(grid) == {SITE: (60_000, 100_000), OPERATOR: (100_000, 20_000)}
@@ -75,7 +75,7 @@ def test_in_2_0_1_the_signal_says_what_may_flow_back_and_profiles_what_may_be_dr
 
 
 def test_in_2_1_profiles_bound_both_directions_and_the_signal_brings_prices() -> None:
-    grid, book = Grid(charge_w=100_000, discharge_w=0), LimitBook()
+    grid, book = SiteGrid(charge_w=100_000, discharge_w=0), LimitBook()
     later = (ProfileLimits(from_ms=3_600_000, charge_w=60_000.0, discharge_w=0.0),)
     for limit in grid.limits:
         book.update(limit)
@@ -94,7 +94,7 @@ def test_in_2_1_profiles_bound_both_directions_and_the_signal_brings_prices() ->
 
 def test_a_set_point_without_a_limit_leaves_what_may_flow_back() -> None:
     """Q03.FR.02."""
-    grid = Grid(charge_w=100_000, discharge_w=0)
+    grid = SiteGrid(charge_w=100_000, discharge_w=0)
     grid.profiles(ProfileLimits(setpoint_w=-40_000.0, export_w=20_000.0))
     assert watts(grid)[SITE] == (100_000, 20_000)
     grid.profiles(ProfileLimits(setpoint_w=-40_000.0))
@@ -102,7 +102,7 @@ def test_a_set_point_without_a_limit_leaves_what_may_flow_back() -> None:
 
 
 def test_charging_profiles_bound_the_site_and_give_it_back() -> None:
-    grid = Grid(charge_w=100_000, discharge_w=0)
+    grid = SiteGrid(charge_w=100_000, discharge_w=0)
     grid.signal(signal(1, 20_000))
     facts = grid.profiles(ProfileLimits(charge_w=11_000.9, discharge_w=5_000.0, setpoint_w=-4_000.0))
     assert watts(grid)[SITE] == (11_000, 5_000)
@@ -115,7 +115,7 @@ def test_charging_profiles_bound_the_site_and_give_it_back() -> None:
 
 
 def test_a_share_bounds_the_site_until_the_vehicle_is_alone_again() -> None:
-    grid, book = Grid(charge_w=100_000, discharge_w=0), LimitBook()
+    grid, book = SiteGrid(charge_w=100_000, discharge_w=0), LimitBook()
     grid.signal(signal(1, 20_000, 40_000))
     assert (grid.connection().charge_w, grid.connection().discharge_w) == (40_000, 20_000)
     for share, expected in (
@@ -132,7 +132,7 @@ def test_a_share_bounds_the_site_until_the_vehicle_is_alone_again() -> None:
 
 @pytest.mark.requirement("R192")
 def test_the_site_states_the_current_of_a_conductor_or_its_power_does() -> None:
-    grid = Grid(charge_w=22_080, discharge_w=0, outlet=(230, 3), charge_ma=20_000)
+    grid = SiteGrid(charge_w=22_080, discharge_w=0, outlet=(230, 3), charge_ma=20_000)
     assert grid.connection().charge_ma == 20_000
     assert grid.connection(1).charge_ma == 20_000
     assert grid.connection().discharge_ma == 0
@@ -143,12 +143,12 @@ def test_the_site_states_the_current_of_a_conductor_or_its_power_does() -> None:
     grid.profiles(ProfileLimits(charge_a=13.0, charge_w=8_970.0))
     grid.share(Limit(source=SITE, charge_w=2_990, discharge_w=0, charge_ma=8_000, discharge_ma=0))
     assert (grid.limits[0].charge_w, grid.limits[0].charge_ma) == (2_990, 8_000)
-    assert Grid(charge_w=7_360, discharge_w=0, outlet=(230, 1)).connection().charge_ma == 32_000
+    assert SiteGrid(charge_w=7_360, discharge_w=0, outlet=(230, 1)).connection().charge_ma == 32_000
 
 
 def test_every_change_of_the_site_is_a_newer_version() -> None:
     """A limit book takes no older version, so a limit that is lifted must be newer than the one that bound."""
-    grid, book = Grid(charge_w=100_000, discharge_w=0), LimitBook()
+    grid, book = SiteGrid(charge_w=100_000, discharge_w=0), LimitBook()
     for allowance in (ProfileLimits(charge_w=7_000), ProfileLimits(charge_w=3_000), ProfileLimits()):
         (changed, _) = grid.profiles(allowance)
         assert isinstance(changed, ports.GridChanged)
@@ -157,7 +157,7 @@ def test_every_change_of_the_site_is_a_newer_version() -> None:
 
 
 def test_what_charging_profiles_will_allow_later_makes_limits_ahead() -> None:
-    grid = Grid(charge_w=100_000, discharge_w=0)
+    grid = SiteGrid(charge_w=100_000, discharge_w=0)
     facts = grid.profiles(
         ProfileLimits(
             charge_w=50_000,
@@ -181,7 +181,7 @@ def test_what_charging_profiles_will_allow_later_makes_limits_ahead() -> None:
 @pytest.mark.parametrize("lines_used", [1, 3])
 def test_a_profile_and_a_balanced_site_bound_each_conductor(site_w: int, amperes: int, lines_used: int) -> None:
     """A profile of 16 A on three phases, at a site of 3 x 6 A or of more."""
-    grid = Grid(charge_w=site_w, discharge_w=0, outlet=(230, 3))
+    grid = SiteGrid(charge_w=site_w, discharge_w=0, outlet=(230, 3))
     *_, told, _ = grid.profiles(
         ProfileLimits(
             charge_w=11_040,
@@ -194,7 +194,7 @@ def test_a_profile_and_a_balanced_site_bound_each_conductor(site_w: int, amperes
     assert [each.charge_ma for each in grid.foreseen] == [min(8_000, amperes)]
     most = LimitBook(grid.limits).effective(0).over(lines_used, 230)
     assert most.charge_w == amperes * 230 * lines_used // 1000
-    plain = Grid(charge_w=site_w, discharge_w=0)
+    plain = SiteGrid(charge_w=site_w, discharge_w=0)
     assert plain.limits[0].charge_ma is None
 
 
@@ -213,7 +213,7 @@ def test_a_profile_of_the_back_end_bounds_each_conductor_whatever_the_vehicle_us
     periods = [each | ({} if phases is None else {"numberPhases": phases}) for each in periods]
     assert put(found, unit=unit, periods=periods) == "Accepted"
     (allowance, *_) = [each for each in reversed(found.commands) if isinstance(each, ProfileLimits)]
-    grid = Grid(charge_w=100_000, discharge_w=0, outlet=(230, 3))
+    grid = SiteGrid(charge_w=100_000, discharge_w=0, outlet=(230, 3))
     grid.profiles(allowance)
     most = LimitBook(grid.limits).effective(0).over(lines_used, 230)
     assert most.charge_line == (16_000, SITE)

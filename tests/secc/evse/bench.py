@@ -11,24 +11,24 @@ from secc.evse.ports import (
     Action,
     BeginBasic,
     ClosePaused,
-    FaultChanged,
+    EvseFault,
     JoinPaused,
     LinkDown,
     MoveLink,
     PausedFound,
     PausedStored,
     Present,
-    SessionEnded,
-    SessionStarted,
+    ServiceBegun,
     ShutDown,
-    Started,
     StorePaused,
     SupplyChanged,
-    Tell,
+    TellSession,
+    VehicleConnected,
+    VehicleServed,
 )
-from secc.evse.states import Pause, Service
+from secc.evse.states import EvseService, Pause
 from secc.session import ports
-from secc.session.config import BasicConfig, ControlMode, EnergyService
+from secc.session.config import BasicChargingConfig, ControlMode, EnergyService
 from secc.session.ports import Paused
 from v2g.hardware.faults import FAULTS
 from v2g.iec61851.pilot import PilotState
@@ -40,7 +40,7 @@ from v2g_station.blocks.transactions.managed import RemoteStopRequested
 ID: Final = (1).to_bytes(8)
 """Of the first session."""
 NOTHING: Final = SupplyChanged(charge=False, discharge=False)
-SETTINGS: Final = EvseSettings(basic=BasicConfig(), plug=True, pause_after_s=60, pause_for_s=600)
+SETTINGS: Final = EvseSettings(basic=BasicChargingConfig(), plug=True, pause_after_s=60, pause_for_s=600)
 
 
 def paused(number: int = 1, service: EnergyService = EnergyService.DC) -> Paused:
@@ -78,7 +78,7 @@ class EvseBench:
         self.open: set[bytes] = set()
         """Journals of sessions that have paused."""
         if started:
-            self.fact(Started(link=link))
+            self.fact(ServiceBegun(link=link))
 
     # -- input
 
@@ -88,7 +88,7 @@ class EvseBench:
         for fact in facts:
             if isinstance(fact, PausedFound):
                 self.open.add(fact.paused.session_id)
-            self.started = (self.started or isinstance(fact, Started)) and not isinstance(fact, ShutDown)
+            self.started = (self.started or isinstance(fact, ServiceBegun)) and not isinstance(fact, ShutDown)
             self.core.fact(fact, self.now, self.present)
             self._perform()
         return self.actions
@@ -117,11 +117,11 @@ class EvseBench:
         """Let a fault begin or end."""
         faults = tuple(each for each in self.present.faults if each != code)
         self.present = replace(self.present, faults=(*faults, code) if active else faults)
-        return self.fact(FaultChanged(code, active))
+        return self.fact(EvseFault(code, active))
 
     def connect(self) -> list[Action]:
         """Let a vehicle with messages connect, if it may."""
-        return [] if self.core.refusal else self.fact(SessionStarted())
+        return [] if self.core.refusal else self.fact(VehicleConnected())
 
     def transaction(self, number: int) -> list[Action]:
         """Let the running session begin its transaction."""
@@ -139,7 +139,7 @@ class EvseBench:
     def end(self, reason: str) -> list[Action]:
         """Let the running session end."""
         self.running, self.aborted = "", False
-        return self.fact(SessionEnded(reason))
+        return self.fact(VehicleServed(reason))
 
     def pause(self, number: int = 1, service: EnergyService = EnergyService.DC) -> list[Action]:
         """Let a vehicle charge, and pause."""
@@ -161,7 +161,7 @@ class EvseBench:
     def _one(self, action: Action) -> None:
         (self.events if isinstance(action, Observe) else self.actions).append(action)  # type: ignore[arg-type]
         match action:
-            case Tell():
+            case TellSession():
                 assert self.core.busy
             case AbortSession():
                 assert self.core.busy
@@ -186,10 +186,10 @@ class EvseBench:
 
     def _judge(self) -> None:
         core = self.core
-        if core.service is Service.SESSION:
+        if core.service is EvseService.SESSION:
             self.running = "session"
         assert bool(self.running) is core.busy
-        assert (core.service is Service.BASIC) is (self.running == "basic")
+        assert (core.service is EvseService.BASIC) is (self.running == "basic")
         assert (core.pause is Pause.NONE) is (core.paused is None)
         assert self.open == (set() if core.paused is None else {core.paused.session_id})
         if self.started and not core.busy and self.present.pilot is PilotState.A:

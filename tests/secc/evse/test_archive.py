@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pki_tools.tree import PkiTree
-from secc.evse.archive import Archive, Owner
+from secc.evse.archive import Archive, ChargerOwner
 from secc.hardware.meter import SimulatedMeter
 from tests.sealing import Keys, new_keys
 from v2g.energy.grid_signal import QUARTER_MS
@@ -34,7 +34,7 @@ from v2g.io.storage.record_keys import RecordKeys
 from v2g.io.storage.sealed_lines import open_lines
 from v2g.observe import Observe
 from v2g.pki.keys import SoftwareKey
-from v2g_station.store import Signers
+from v2g_station.store import JournalSigners
 
 SESSION = "0011223344556677"
 
@@ -45,7 +45,7 @@ class Desk:
     def __init__(self, folder: Path, pki: PkiTree, keys: Keys = None, current: Literal["AC", "DC"] = "DC") -> None:
         self.folder, self.pki, self.keys, self.events = folder, pki, keys, list[Observe]()
         self.clock = Clock(ClockConfig(scale=1000))
-        self.owner = Owner(
+        self.owner = ChargerOwner(
             chargers=(pki.credentials("secc"),),
             meter=pki.credentials("meter"),
             roots=pki.anchors("v2g", "mo"),
@@ -192,7 +192,7 @@ def test_what_a_killed_process_left_is_closed_with_the_meters_registers_and_sent
     assert desk.archive.recover(desk.meter, told.__setitem__) == [SESSION]
     desk.verify()
     signers, *lines = told[SESSION]
-    assert signers == Signers(desk.pki.chain("secc"), desk.pki.chain("contract")).line()
+    assert signers == JournalSigners(desk.pki.chain("secc"), desk.pki.chain("contract")).line()
     entries = verify_lines("".join(lines).encode())
     assert entries[-1].data.reason == "aborted"  # type: ignore[union-attr]
     assert desk.meter.read(desk.clock.utc_ms()).import_mwh >= entries[-1].data.import_mwh > 0  # type: ignore[union-attr]
@@ -318,7 +318,7 @@ class Power:
         return self.now
 
     def _start(self) -> tuple[Archive, SimulatedMeter]:
-        owner = Owner(
+        owner = ChargerOwner(
             chargers=(self.pki.credentials("secc"),),
             meter=self.pki.credentials("meter"),
             roots=self.pki.anchors("v2g", "mo"),

@@ -18,7 +18,7 @@ from v2g.ocpp.messages.transactions import TriggerReason
 from v2g_station.blocks.authorization.contracts import AuthorizationStatus, AuthorizeOutcome
 from v2g_station.blocks.evse import PowerLimited
 from v2g_station.blocks.transactions.managed import LIMITS, RemoteStartExpired, RemoteStartRequested
-from v2g_station.blocks.transactions.transactions import SignedReading
+from v2g_station.blocks.transactions.transactions import SignedRegister
 
 NEEDS = EvNeeds(
     service="DC_BPT", control_mode="dynamic", departure_ms=1, max_charge_w=50_000, max_discharge_w=10_000,
@@ -62,7 +62,7 @@ class Recorder:
 def station_backend(recorder: Recorder) -> StationBackend:
     meter = SimulatedMeter("M", now_ms=Clock().utc_ms)
     meter.flow(0, 400_000, 100_000)
-    signed = (SignedReading(register="import", data="b2NtZg=="),)
+    signed = (SignedRegister(register="import", data="b2NtZg=="),)
     return StationBackend(recorder, 1, meter, Clock(), lambda _session: signed)  # type: ignore[arg-type]
 
 

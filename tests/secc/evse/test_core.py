@@ -9,7 +9,7 @@ from secc.evse.ports import (
     AbortSession,
     BeginBasic,
     ClosePaused,
-    FaultChanged,
+    EvseFault,
     ForgetPaused,
     JoinPaused,
     LinkDown,
@@ -18,18 +18,18 @@ from secc.evse.ports import (
     MoveLink,
     PausedFound,
     PausedStored,
-    SessionStarted,
+    ServiceBegun,
     SetDuty,
     ShowStatus,
     ShutDown,
-    Started,
     StorePaused,
     SupplyChanged,
-    Tell,
+    TellSession,
+    VehicleConnected,
 )
 from secc.evse.states import Pause
 from secc.session import ports
-from secc.session.config import BasicConfig, EnergyService
+from secc.session.config import BasicChargingConfig, EnergyService
 from tests.secc.evse.bench import (
     ID,
     NOTHING,
@@ -56,12 +56,12 @@ from v2g_station.blocks.evse import Restart
 from v2g_station.blocks.transactions.managed import RemoteStopRequested
 
 ENERGY: Final = SupplyChanged(charge=True, discharge=True)
-CLOSED: Final = Tell(ports.PausedSessionChanged(None))
+CLOSED: Final = TellSession(ports.PausedSessionChanged(None))
 
 
 def told(actions: list[Any]) -> list[Any]:
     """Return the facts for the session."""
-    return [each.fact for each in actions if isinstance(each, Tell)]
+    return [each.fact for each in actions if isinstance(each, TellSession)]
 
 
 # -- sessions, and the data link --------------------------------------------------------------------------------------
@@ -72,7 +72,7 @@ def test_one_vehicle_at_a_time_is_served() -> None:
     assert bench.core.refusal == ""
     assert bench.connect() == [ShowStatus()]
     assert bench.core.refusal == "occupied"
-    assert bench.fact(SessionStarted()) == []
+    assert bench.fact(VehicleConnected()) == []
     bench.end("finished")
     assert bench.core.refusal == ""
 
@@ -136,7 +136,7 @@ def test_a_link_that_goes_down_ends_the_session_in_the_same_step() -> None:
 
 
 def test_a_pilot_is_the_business_of_the_session_that_runs() -> None:
-    assert Tell(ports.PilotChanged(PilotState.C)) in served().pilot("C")
+    assert TellSession(ports.PilotChanged(PilotState.C)) in served().pilot("C")
     assert EvseBench().pilot("B") == [ShowStatus()]
 
 
@@ -179,7 +179,7 @@ def test_f_is_shown_while_nobody_can_be_served_and_only_then() -> None:
     assert bench.fact(Serve(evse_id=1, operative=False)) == []
     bench = EvseBench(started=False)
     assert bench.fact(Serve(evse_id=1, operative=False)) == []
-    assert bench.fact(Started(link=True)) == [MoveLink("hold")]
+    assert bench.fact(ServiceBegun(link=True)) == [MoveLink("hold")]
 
 
 def test_a_charge_point_that_was_taken_out_of_service_in_a_basic_session_shows_f_after_it() -> None:
@@ -191,20 +191,20 @@ def test_a_charge_point_that_was_taken_out_of_service_in_a_basic_session_shows_f
 
 def test_faults_are_recorded() -> None:
     bench = EvseBench()
-    bench.fact(FaultChanged("modem_lost", active=True))
+    bench.fact(EvseFault("modem_lost", active=True))
     (began,) = bench.events
     assert (began.stage, began.name) == ("hardware", "fault_began")
     assert began.data == {"fault": "modem_lost", "component": "ISO15118Ctrlr", "stops": False}
-    bench.fact(FaultChanged("modem_lost", active=False))
+    bench.fact(EvseFault("modem_lost", active=False))
     assert [each.name for each in bench.events] == ["fault_ended"]
 
 
 def test_without_matching_and_basic_charging_the_duty_cycle_asks_for_messages() -> None:
     bench = EvseBench(replace(SETTINGS, basic=None), started=False)
-    assert bench.fact(Started(link=False)) == [SetDuty(5.0)]
-    for link, config in ((True, None), (True, BasicConfig()), (False, BasicConfig())):
+    assert bench.fact(ServiceBegun(link=False)) == [SetDuty(5.0)]
+    for link, config in ((True, None), (True, BasicChargingConfig()), (False, BasicChargingConfig())):
         bench = EvseBench(replace(SETTINGS, basic=config), started=False)
-        assert bench.fact(Started(link=link)) == []
+        assert bench.fact(ServiceBegun(link=link)) == []
 
 
 # -- basic charging ---------------------------------------------------------------------------------------------------
@@ -266,7 +266,7 @@ def test_a_link_that_is_reported_after_the_connection_starts_no_silence() -> Non
 
 
 def test_after_failed_sessions_the_vehicle_is_charged_without_messages() -> None:
-    bench = plugged(replace(SETTINGS, basic=BasicConfig(conversations=2)))
+    bench = plugged(replace(SETTINGS, basic=BasicChargingConfig(conversations=2)))
     bench.connect()
     assert kinds(bench.end("sequence_timeout")) == ["ShowStatus", "restart"]
     bench.connect()
@@ -282,7 +282,7 @@ def test_an_orderly_end_is_no_failure(reason: str) -> None:
 
 
 def test_another_vehicle_starts_counting_anew() -> None:
-    bench = plugged(replace(SETTINGS, basic=BasicConfig(conversations=2)))
+    bench = plugged(replace(SETTINGS, basic=BasicChargingConfig(conversations=2)))
     bench.connect()
     bench.end("broke_down")
     bench.pilot("A")
@@ -292,7 +292,7 @@ def test_another_vehicle_starts_counting_anew() -> None:
 
 
 def test_a_vehicle_that_has_left_has_not_failed() -> None:
-    bench = served(replace(SETTINGS, basic=BasicConfig(conversations=2)))
+    bench = served(replace(SETTINGS, basic=BasicChargingConfig(conversations=2)))
     bench.pilot("A")
     assert kinds(bench.end("broke_down")) == ["ShowStatus", "terminate"]
     bench.pilot("B")
@@ -307,7 +307,7 @@ def test_without_a_link_whoever_is_plugged_in_is_charged_at_once() -> None:
     bench = EvseBench(started=False)
     bench.pilot("C")
     assert not bench.running
-    assert bench.fact(Started(link=False))[-1] == BeginBasic("at_once")
+    assert bench.fact(ServiceBegun(link=False))[-1] == BeginBasic("at_once")
 
 
 @pytest.mark.parametrize("forbids", ["fault", "service", "plug"])
@@ -375,7 +375,9 @@ def test_a_session_that_pauses_is_kept_once_it_is_stored_and_resumed_once() -> N
     assert bench.fact(ports.JoinSession(ID.hex())) == [JoinPaused(ID)]
     assert bench.core.paused is None
     assert bench.fact(ports.JoinSession(ID.hex())) == []
-    assert bench.fact(RemoteStopRequested(reference=ID.hex(), cause="remote")) == [Tell(ports.StopRequested("remote"))]
+    assert bench.fact(RemoteStopRequested(reference=ID.hex(), cause="remote")) == [
+        TellSession(ports.StopRequested("remote"))
+    ]
 
 
 @pytest.mark.parametrize(("reason", "stopped"), [("remote", "Remote"), ("energy_limit", "EnergyLimitReached")])
@@ -407,7 +409,7 @@ def test_an_unknown_reason_of_the_back_end_is_remote() -> None:
 
 def test_a_stop_while_the_pause_is_on_its_way_to_the_disk_is_not_lost() -> None:
     bench = saving()
-    stop = Tell(ports.StopRequested("deauthorized"))
+    stop = TellSession(ports.StopRequested("deauthorized"))
     assert bench.fact(RemoteStopRequested(reference=ID.hex(), cause="deauthorized")) == [stop, ForgetPaused()]
     assert bench.core.pause is Pause.UNWANTED
     bench.fact(RemoteStopRequested(reference=ID.hex(), cause="remote"))
@@ -447,7 +449,7 @@ def test_a_stop_of_the_running_transaction_leaves_another_ones_pause() -> None:
     bench = returned()
     bench.transaction(2)
     assert bench.fact(RemoteStopRequested(reference=(2).to_bytes(8).hex(), cause="remote")) == [
-        Tell(ports.StopRequested("remote"))
+        TellSession(ports.StopRequested("remote"))
     ]
     assert bench.core.kept == paused()
 
@@ -524,19 +526,19 @@ def test_a_vehicle_that_left_while_the_charger_was_down_is_not_waited_for() -> N
     assert [(each.stage, each.name, each.data) for each in bench.events] == [
         ("session", "kept", {"session_id": ID.hex()})
     ]
-    bench.fact(Started(link=True))
+    bench.fact(ServiceBegun(link=True))
     assert bench.wait(4.9) == []
     assert bench.wait(0.1) == [ForgetPaused(), ClosePaused(ID, "unplugged", "EVDisconnected")]
     bench = EvseBench(started=False)
-    bench.fact(PausedFound(paused()), Started(link=True))
+    bench.fact(PausedFound(paused()), ServiceBegun(link=True))
     bench.pilot("B")
     assert bench.wait(5) == []
     assert bench.core.kept == paused()
     bench = EvseBench(started=False)
-    bench.fact(PausedFound(paused()), Serve(evse_id=1, operative=False), Started(link=True))
+    bench.fact(PausedFound(paused()), Serve(evse_id=1, operative=False), ServiceBegun(link=True))
     assert bench.wait(5)[-1] == MoveLink("hold")
     bench = EvseBench(started=False)
-    bench.fact(PausedFound(paused()), Started(link=True), RemoteStopRequested(reference=ID.hex(), cause="remote"))
+    bench.fact(PausedFound(paused()), ServiceBegun(link=True), RemoteStopRequested(reference=ID.hex(), cause="remote"))
     assert bench.core.deadline() is None
 
 
@@ -546,11 +548,11 @@ def test_timers_that_are_due_at_once_expire_in_their_order_and_only_if_they_stil
     bench.fact(Restart(evse_id=None, at_once=True, keep=False))
     assert bench.core.deadline() == bench.now + 10
     bench.core.tick(bench.now + 100, bench.present)
-    assert bench.core.actions() == [Tell(ports.PauseRequested()), AbortSession("reset")]
-    fast = BasicConfig(timing=PilotTiming(conversation_s=2.0))
+    assert bench.core.actions() == [TellSession(ports.PauseRequested()), AbortSession("reset")]
+    fast = BasicChargingConfig(timing=PilotTiming(conversation_s=2.0))
     bench = EvseBench(replace(SETTINGS, basic=fast), started=False)
     bench.pilot("B")
-    bench.fact(PausedFound(paused()), Started(link=True), LinkUp())
+    bench.fact(PausedFound(paused()), ServiceBegun(link=True), LinkUp())
     bench.core.tick(bench.now + 100, bench.present)
     assert bench.core.actions()[-1] == BeginBasic("x1")
     assert bench.core.deadline() is None
@@ -569,11 +571,11 @@ def test_a_paused_vehicle_may_use_what_the_back_end_allows_when_it_resumes() -> 
     fact = allow()
     assert kept().fact(fact) == [StorePaused(allowed)]
     bench = returned()
-    assert bench.fact(fact) == [Tell(ports.PausedSessionChanged(allowed)), StorePaused(allowed)]
+    assert bench.fact(fact) == [TellSession(ports.PausedSessionChanged(allowed)), StorePaused(allowed)]
     assert bench.stored("disk full") == []
     assert [each.name for each in bench.events] == ["not_kept"]
     assert bench.core.kept == allowed
-    assert served().fact(fact) == [Tell(ports.EnergyTransferAllowed(frozenset({1})))]
+    assert served().fact(fact) == [TellSession(ports.EnergyTransferAllowed(frozenset({1})))]
     assert returned().fact(allow("another")) == []
     assert unwanted().fact(allow("another")) == []
 
@@ -596,7 +598,7 @@ def test_a_vehicle_that_waits_too_long_for_energy_is_asked_to_pause() -> None:
     assert bench.wait(30) == []
     bench.fact(NOTHING)  # once more: it has waited all the time
     assert bench.wait(29.9) == []
-    assert bench.wait(0.1) == [Tell(ports.PauseRequested())]
+    assert bench.wait(0.1) == [TellSession(ports.PauseRequested())]
     assert bench.wait(1000) == []
 
 
@@ -616,7 +618,7 @@ def test_a_site_may_ask_only_for_what_is_foreseen_or_never() -> None:
     bench.fact(replace(NOTHING, again_in_s=599))
     assert bench.core.deadline() is None
     bench.fact(replace(NOTHING, again_in_s=600))
-    assert bench.wait(0) == [Tell(ports.PauseRequested())]
+    assert bench.wait(0) == [TellSession(ports.PauseRequested())]
     bench = served(replace(SETTINGS, pause_for_s=None))
     bench.fact(replace(NOTHING, again_in_s=10_000))
     assert bench.core.deadline() == bench.now + 60
@@ -696,7 +698,7 @@ def test_energy_that_comes_back_while_the_vehicle_pauses_wakes_it_up_when_it_has
 
 def test_a_reset_at_once_ends_sessions_and_cuts_off_who_goes_on() -> None:
     bench = served()
-    assert bench.fact(Restart(evse_id=None, at_once=True, keep=False)) == [Tell(ports.StopRequested("reset"))]
+    assert bench.fact(Restart(evse_id=None, at_once=True, keep=False)) == [TellSession(ports.StopRequested("reset"))]
     assert bench.wait(14.9) == []
     assert bench.wait(0.1) == [AbortSession("reset")]
     bench.end("reset")
@@ -724,7 +726,7 @@ def test_a_reset_that_keeps_transactions_leaves_the_pause() -> None:
     assert bench.core.kept == paused()
     assert bench.core.refusal == "out_of_service", "it would be cut off again"
     bench = served()
-    assert bench.fact(Restart(evse_id=None, at_once=True, keep=True)) == [Tell(ports.StopRequested("reset"))]
+    assert bench.fact(Restart(evse_id=None, at_once=True, keep=True)) == [TellSession(ports.StopRequested("reset"))]
     bench.save()
     bench.stored()
     assert bench.core.kept == paused(), "nothing has to end that pauses by itself"

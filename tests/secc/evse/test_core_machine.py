@@ -15,13 +15,13 @@ from secc.evse.ports import (
     LinkUp,
     MatchingStarted,
     PausedFound,
+    ServiceBegun,
     ShutDown,
-    Started,
     SupplyChanged,
 )
-from secc.evse.states import Availability, Pause, Service
+from secc.evse.states import EvseService, LinkAvailability, Pause
 from secc.session import ports
-from secc.session.config import BasicConfig
+from secc.session.config import BasicChargingConfig
 from tests.secc.evse.bench import SETTINGS, EvseBench, allow, paused
 from v2g.hardware.faults import FAULTS
 from v2g.slac.actions import FAILURES
@@ -37,10 +37,10 @@ class TwoVehicles(RuleBasedStateMachine):
 
     @initialize(
         link=st.booleans(),
-        basic=st.sampled_from([None, BasicConfig(), BasicConfig(conversations=2)]),
+        basic=st.sampled_from([None, BasicChargingConfig(), BasicChargingConfig(conversations=2)]),
         found=st.booleans(),
     )
-    def begin(self, link: bool, basic: BasicConfig | None, found: bool) -> None:
+    def begin(self, link: bool, basic: BasicChargingConfig | None, found: bool) -> None:
         self.bench = EvseBench(replace(SETTINGS, basic=basic), link=link, started=False)
         self.core = self.bench.core
         self.number, self.ended = 0, set[bytes]()
@@ -51,7 +51,7 @@ class TwoVehicles(RuleBasedStateMachine):
             self.number = 1
             self.owner[paused(1).session_id] = 1
             self.step(self.bench.fact(PausedFound(paused(1))))
-        self.step(self.bench.fact(Started(link=link)))
+        self.step(self.bench.fact(ServiceBegun(link=link)))
 
     def step(self, actions: list[Any]) -> None:
         """Note what has become of sessions."""
@@ -95,7 +95,7 @@ class TwoVehicles(RuleBasedStateMachine):
     def connect(self, joins: bool) -> None:
         refusal, kept = self.core.refusal, self.core.kept
         self.step(self.bench.connect())
-        assert bool(refusal) is (self.core.service is not Service.SESSION or refusal == "occupied")
+        assert bool(refusal) is (self.core.service is not EvseService.SESSION or refusal == "occupied")
         if refusal or kept is None:
             return
         if joins and self.owner[kept.session_id] == self.vehicle:
@@ -114,7 +114,7 @@ class TwoVehicles(RuleBasedStateMachine):
         self.step(self.bench.transaction(self.number))
 
     @rule()
-    @precondition(lambda self: self.core.service is Service.SESSION and self.session > 0 and not self.core.paused)
+    @precondition(lambda self: self.core.service is EvseService.SESSION and self.session > 0 and not self.core.paused)
     def pause(self) -> None:
         self.step(self.bench.save(self.session))
         self.session = -1  # it says no more
@@ -187,7 +187,7 @@ class TwoVehicles(RuleBasedStateMachine):
         if self.core.busy or not self.bench.started:
             return
         shown = any(FAULTS[each].shown_by_f for each in self.bench.present.faults) or not self.core.open
-        unavailable = self.core.availability is Availability.UNAVAILABLE
+        unavailable = self.core.availability is LinkAvailability.UNAVAILABLE
         assert unavailable is self.bench.held
         assert unavailable is shown or not self.bench.linked
 
@@ -200,7 +200,7 @@ class TwoVehicles(RuleBasedStateMachine):
             self.step(self.bench.end("unplugged"))
         while self.bench.saving:
             self.step(self.bench.stored())
-        assert (self.core.service, self.core.pause) == (Service.FREE, Pause.NONE)
+        assert (self.core.service, self.core.pause) == (EvseService.FREE, Pause.NONE)
         self.step(self.bench.wait(100.0))
         assert self.core.deadline() is None
 

@@ -8,17 +8,17 @@ import pytest
 from msgspec.structs import replace
 
 from secc.evse.ports import (
-    FaultChanged,
+    EvseFault,
     LinkDown,
     LinkUp,
     MatchingStarted,
     PausedFound,
     PausedStored,
+    ServiceBegun,
     ShutDown,
-    Started,
     SupplyChanged,
 )
-from secc.evse.states import CHARTS, Availability, Pause, Service
+from secc.evse.states import CHARTS, EvseService, LinkAvailability, Pause
 from secc.session import ports
 from tests.secc.evse.bench import (
     ID,
@@ -77,7 +77,7 @@ FACTS: Final[dict[str, Callable[[EvseBench], object]]] = {
     "fault": lambda bench: bench.fault("emergency_stop"),
     "fault over": lambda bench: bench.fault("emergency_stop", active=False),
     "fault of the vehicle": lambda bench: bench.fault("diode_shorted"),
-    "modem lost": lambda bench: bench.fact(FaultChanged("modem_lost", active=True)),
+    "modem lost": lambda bench: bench.fact(EvseFault("modem_lost", active=True)),
     "matching": lambda bench: bench.fact(MatchingStarted()),
     "matched": lambda bench: bench.fact(LinkUp()),
     **{f"down {each}": lambda bench, each=each: bench.fact(LinkDown(each)) for each in ("link_lost", *FAILURES)},  # type: ignore[misc]
@@ -89,7 +89,7 @@ FACTS: Final[dict[str, Callable[[EvseBench], object]]] = {
     "connects": lambda bench: bench.connect(),
     "ends": lambda bench: bench.running and bench.end("finished"),
     "breaks": lambda bench: bench.running and bench.end("broke_down"),
-    "pauses": lambda bench: bench.core.service is Service.SESSION and bench.save(2),
+    "pauses": lambda bench: bench.core.service is EvseService.SESSION and bench.save(2),
     "stored": lambda bench: bench.saving and bench.stored(),
     "not stored": lambda bench: bench.saving and bench.stored("full"),
     "stored another": lambda bench: bench.fact(PausedStored(bytes(8))),
@@ -139,9 +139,9 @@ def test_whoever_has_left_leaves_an_evse_for_the_next_one(state: str, first: str
         bench.stored()
     for code in bench.present.faults:
         bench.fault(code, active=False)
-    bench.fact(Serve(evse_id=1, operative=True), Started(link=True))
-    assert (bench.core.service, bench.core.pause) == (Service.FREE, Pause.NONE)
-    assert bench.core.availability is Availability.AVAILABLE
+    bench.fact(Serve(evse_id=1, operative=True), ServiceBegun(link=True))
+    assert (bench.core.service, bench.core.pause) == (EvseService.FREE, Pause.NONE)
+    assert bench.core.availability is LinkAvailability.AVAILABLE
     assert bench.core.refusal == ("out_of_service" if over else "")
     bench.wait(100.0)
     bench.pilot("B")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pki_tools.tree import PkiTree
-from secc.energy_manager.grid import Grid
+from secc.energy_manager.grid import SiteGrid
 from secc.evse.phases import PhaseChange
 from secc.session import ports
 from tests.secc.stand import Stand, stand
@@ -98,7 +98,7 @@ def test_changes_wait_for_the_interval_and_the_last_request_counts() -> None:
     relays, seen = Relays(), list[Observe]()
 
     async def scene() -> None:
-        grid = Grid(charge_w=22_000, discharge_w=0)
+        grid = SiteGrid(charge_w=22_000, discharge_w=0)
         changes = PhaseChange(
             relays, relays, grid, lambda _: None, seen.append, pause_s=10.0, interval_s=300.0  # type: ignore[arg-type]
         )  # fmt: skip

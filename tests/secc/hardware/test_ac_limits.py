@@ -71,10 +71,10 @@ def output(charge_w: int, discharge_w: int) -> ports.SetAcOutput:
 @at(Place, Place.connect)
 async def test_what_is_permitted_is_asked_for_lowered_and_ended(place: Place) -> None:
     assert place.evse.execute(output(22_000, 22_000)) is None
-    place.evse.execute(ports.Lower(output(20_000, 5_000)))
-    place.evse.execute(ports.Lower(output(9_000, 6_000)))
+    place.evse.execute(ports.LowerOutput(output(20_000, 5_000)))
+    place.evse.execute(ports.LowerOutput(output(9_000, 6_000)))
     place.evse.execute(ports.EmergencyOff("test"))
-    place.evse.execute(ports.Lower(output(9_000, 6_000)))
+    place.evse.execute(ports.LowerOutput(output(9_000, 6_000)))
     assert list(dict.fromkeys(place.asked)) == [(22_000, 22_000), (11_000, 5_000), (9_000, 5_000), (0, 0)]
 
 
@@ -159,7 +159,9 @@ async def test_a_vehicle_that_exceeds_its_limit_is_disconnected_after_its_time(
     assert not place.evse.contactors_closed
 
 
-@pytest.mark.parametrize("lower", [output(1_000, 0), ports.Lower(output(1_000, 0)), ports.SetAcOutput(1_000, 9_000)])
+@pytest.mark.parametrize(
+    "lower", [output(1_000, 0), ports.LowerOutput(output(1_000, 0)), ports.SetAcOutput(1_000, 9_000)]
+)
 @at(Place, Place.connect)
 async def test_a_vehicle_has_5_s_to_follow_and_nothing_need_be_reported(place: Place, lower: Any) -> None:
     place.evse.execute(output(11_000, 0))

@@ -91,7 +91,7 @@ async def test_a_limit_lowers_each_part_of_a_demand_and_raises_none(
     place: Place, before: tuple[int, int, int, int], limit: tuple[int, int, int, int], after: Demand
 ) -> None:
     place.evse.execute(ports.SetOutput(*before))
-    place.evse.execute(ports.Lower(ports.SetOutput(*limit)))
+    place.evse.execute(ports.LowerOutput(ports.SetOutput(*limit)))
     assert place.stage.driven[-1] == after
 
 

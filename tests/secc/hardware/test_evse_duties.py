@@ -145,7 +145,7 @@ async def test_an_emergency_off_opens_although_a_part_cannot_be_switched_off(pla
 @at(made)
 async def test_limits_are_passed_on_and_other_commands_are_not_its_own(place: Place) -> None:
     limit = ports.SetOutput(1, 2, 3, 4)
-    place.evse.execute(ports.Lower(limit))
+    place.evse.execute(ports.LowerOutput(limit))
     assert place.evse.execute(ports.AuthorizeExternally(1)) is None
     assert place.evse.limits == [limit]
 

@@ -79,8 +79,8 @@ class Place(Bare):
         assert self.evse.execute(ports.SetWptOutput(charge_w=power_w, power_w=power_w)) is None
 
 
-def lower(power_w: int) -> ports.Lower:
-    return ports.Lower(ports.SetWptOutput(charge_w=9_000, power_w=power_w))
+def lower(power_w: int) -> ports.LowerOutput:
+    return ports.LowerOutput(ports.SetWptOutput(charge_w=9_000, power_w=power_w))
 
 
 @at(Place)

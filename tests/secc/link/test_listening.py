@@ -10,7 +10,7 @@ import pytest
 
 from pki_tools.tree import PkiTree
 from secc.link.listening import Listening, Stream, listen
-from secc.link.transport import Transport
+from secc.link.transport import VehicleTransport
 from tests.io.tls.support import evcc, only_2, pki_2
 from tests.secc.link.transport import config
 from v2g.errors import ConfigError, TlsError
@@ -73,7 +73,7 @@ async def charger(
     top = f"charger = {{ editions = {editions} }}\nsdp = {{ port = 0, without_tls = {str(plain).lower()} }}\n"
     found = Charger()
     made = config(folder, tree, f'ocsp = "{tree.path("secc/ocsp.der")}"\n{more}', top)
-    transport = Transport(made, found.observe)
+    transport = VehicleTransport(made, found.observe)
     found.listening = await listen(
         "lo",
         LOCALHOST,

@@ -10,19 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secc.link.pairing import Plug, address_mac, pair
+from secc.link.pairing import MatchedPlug, address_mac, pair
 from tests.interop.cable import EVCC_INTERFACE, SECC_INTERFACE, cable, inside, missing
 from v2g.io.network.neighbours import mac_of
 
 ONE, TWO, THREE = (bytes.fromhex(f"02000000000{n}") for n in (1, 2, 3))
 macs = st.sampled_from([None, ONE, TWO, THREE])
 plugs = st.lists(st.tuples(macs, st.booleans()), min_size=2, max_size=4).map(
-    lambda found: [Plug(number, mac, busy) for number, (mac, busy) in enumerate(found, 1)]
+    lambda found: [MatchedPlug(number, mac, busy) for number, (mac, busy) in enumerate(found, 1)]
 )
 
 
 def test_the_only_evse_of_a_listener_needs_no_address() -> None:
-    assert pair([Plug(3, None, busy=True)], None) == 3  # which refuses a second vehicle by itself
+    assert pair([MatchedPlug(3, None, busy=True)], None) == 3  # which refuses a second vehicle by itself
 
 
 @pytest.mark.parametrize(
@@ -39,11 +39,11 @@ def test_the_only_evse_of_a_listener_needs_no_address() -> None:
     ],
 )
 def test_who_is_served_where(there: list[tuple[bytes | None, bool]], mac: bytes | None, found: int | str) -> None:
-    assert pair([Plug(number, *each) for number, each in enumerate(there, 1)], mac) == found
+    assert pair([MatchedPlug(number, *each) for number, each in enumerate(there, 1)], mac) == found
 
 
 @given(plugs, macs)
-def test_a_vehicle_never_gets_an_evse_that_has_matched_another_one(there: list[Plug], mac: bytes | None) -> None:
+def test_a_vehicle_never_gets_an_evse_that_has_matched_another_one(there: list[MatchedPlug], mac: bytes | None) -> None:
     found = pair(there, mac)
     if isinstance(found, int):
         plug = there[found - 1]
@@ -55,7 +55,7 @@ def test_a_vehicle_never_gets_an_evse_that_has_matched_another_one(there: list[P
 
 
 @given(plugs, macs)
-def test_the_order_of_evses_decides_nothing(there: list[Plug], mac: bytes | None) -> None:
+def test_the_order_of_evses_decides_nothing(there: list[MatchedPlug], mac: bytes | None) -> None:
     assert len({pair(order, mac) for order in itertools.islice(itertools.permutations(there), 6)}) == 1
 
 

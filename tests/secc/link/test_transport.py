@@ -11,7 +11,7 @@ import pytest
 
 from pki_tools.serve import Server
 from pki_tools.tree import PkiOptions, PkiTree, make_pki
-from secc.link.transport import Transport
+from secc.link.transport import VehicleTransport
 from tests.io.tls.support import ed448_pki
 from tests.secc.link.transport import config
 from v2g.errors import ConfigError, TlsError
@@ -39,7 +39,7 @@ async def test_a_vehicle_is_believed_over_a_cross_certificate_that_the_charger_h
     for more, believed in ((text, True), ("", False)):
         plain = config(tmp_path, pki, f'ocsp = "{pki.path("secc/ocsp.der")}"\n{more}')
         alone = msgspec.structs.replace(plain, tls=msgspec.structs.replace(plain.tls, oem_roots=()))
-        endpoint = Transport(alone, lambda _: None).endpoint
+        endpoint = VehicleTransport(alone, lambda _: None).endpoint
         server = await serve("::1", 0, hang_up, endpoint, on_failure=failures.append)
         try:
             stream = await connect("::1", server.port, vehicle(pki))
@@ -75,7 +75,7 @@ chain = "{ed448_pki.path("secc/chain.pem")}"
 key = "{ed448_pki.path("secc/leaf.key")}"
 ocsp = "{ed448_pki.path("secc/ocsp.der")}"
 """
-    transport = Transport(config(tmp_path, pki, second), lambda _: None)
+    transport = VehicleTransport(config(tmp_path, pki, second), lambda _: None)
     assert [each.leaf for each in transport.credentials] == [each.chain("secc")[0] for each in (pki, ed448_pki)]
     server = await serve("::1", 0, hang_up, transport.endpoint)
     try:
@@ -104,7 +104,7 @@ async def test_the_stapler_gets_its_answers_from_the_responder_that_the_certific
     options = PkiOptions(url=f"http://127.0.0.1:{port}")
     tree = make_pki(tmp_path / "pki", now=datetime.now(UTC) - timedelta(hours=1), options=options)
     events: list[Observe] = []
-    transport = Transport(config(tmp_path / "data", tree, "stapler = {}"), events.append)
+    transport = VehicleTransport(config(tmp_path / "data", tree, "stapler = {}"), events.append)
     responder = Server(tree.directory, observe=lambda _: None)
     await responder.start("127.0.0.1", port)
     running = asyncio.create_task(transport.run())
@@ -138,7 +138,7 @@ async def test_answers_of_the_back_end_are_stapled_while_a_vehicle_would_take_th
     pki: PkiTree, tmp_path: Path
 ) -> None:
     """OCPP M06: the station leaves them in its folder."""
-    transport = Transport(config(tmp_path, pki, STATION.format(folder=tmp_path)), lambda _: None)
+    transport = VehicleTransport(config(tmp_path, pki, STATION.format(folder=tmp_path)), lambda _: None)
     (chain,) = transport.credentials
     file = status_file(tmp_path, f"{load_certificate(chain.leaf).serial_number:x}")
 
@@ -166,7 +166,7 @@ async def test_answers_of_the_back_end_are_stapled_while_a_vehicle_would_take_th
 def test_files_and_a_stapler_exclude_each_other(pki: PkiTree, tmp_path: Path) -> None:
     more = f'ocsp = "{pki.path("secc/ocsp.der")}"\nstapler = {{}}'
     with pytest.raises(ConfigError, match="exclude each other"):
-        Transport(config(tmp_path, pki, more), lambda _: None)
+        VehicleTransport(config(tmp_path, pki, more), lambda _: None)
 
 
 def test_a_chain_that_the_profile_forbids_is_found_at_the_start_and_interop_is_loud(
@@ -174,26 +174,26 @@ def test_a_chain_that_the_profile_forbids_is_found_at_the_start_and_interop_is_l
 ) -> None:
     small = make_pki(tmp_path / "pki", now=datetime.now(UTC), options=PkiOptions(key_kind=KeyKind.SECP256R1))
     with pytest.raises(TlsError, match="secp256r1, which iso15118-20 does not allow"):
-        Transport(config(tmp_path, small), lambda _: None)
+        VehicleTransport(config(tmp_path, small), lambda _: None)
     events: list[Observe] = []
-    Transport(config(tmp_path, small, top='security_profile = "interop"'), events.append)
+    VehicleTransport(config(tmp_path, small, top='security_profile = "interop"'), events.append)
     assert [(each.stage, each.name) for each in events] == [("tls", "weakened")]
     assert "security_profile is interop" in caplog.text
 
 
 def test_a_vehicle_without_a_group_of_20_gets_tls_12_unless_that_is_forbidden(pki: PkiTree, tmp_path: Path) -> None:
     """See docs/explanation/transports.md; `tests/io/tls/test_versions.py` has the handshakes."""
-    assert Transport(config(tmp_path, pki), lambda _: None).endpoint.falls_back
-    assert not Transport(config(tmp_path, pki, "falls_back = false"), lambda _: None).endpoint.falls_back
+    assert VehicleTransport(config(tmp_path, pki), lambda _: None).endpoint.falls_back
+    assert not VehicleTransport(config(tmp_path, pki, "falls_back = false"), lambda _: None).endpoint.falls_back
 
 
 def test_a_key_log_is_opened_only_when_asked_for(pki: PkiTree, tmp_path: Path) -> None:
-    assert Transport(config(tmp_path, pki), lambda _: None).endpoint.key_log is None
+    assert VehicleTransport(config(tmp_path, pki), lambda _: None).endpoint.key_log is None
     more = f'key_log = "{tmp_path / "keys"}"'
-    assert Transport(config(tmp_path, pki, more), lambda _: None).endpoint.key_log is not None
+    assert VehicleTransport(config(tmp_path, pki, more), lambda _: None).endpoint.key_log is not None
     assert (tmp_path / "keys").stat().st_mode & 0o777 == 0o600
 
 
 def test_revocation_lists_that_cannot_be_read_are_found_at_the_start(pki: PkiTree, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"tls\.crls"):
-        Transport(config(tmp_path, pki, f'crls = ["{tmp_path / "none.crl"}"]'), lambda _: None)
+        VehicleTransport(config(tmp_path, pki, f'crls = ["{tmp_path / "none.crl"}"]'), lambda _: None)

@@ -4,7 +4,7 @@ from typing import Any
 
 from secc.session import ports
 from secc.session.basic_charging import BasicSession, Phase, Way
-from secc.session.config import AcRating, BasicConfig, NoEnergy, SeccConfig
+from secc.session.config import AcRating, BasicChargingConfig, NoEnergy, SeccConfig
 from secc.session.identity import Identity
 from v2g.iec61851.pilot import PilotState
 from v2g.observe import Observe
@@ -22,7 +22,7 @@ class Desk:
         self.now = 0.0
         self.commands: list[Any] = []
         config = SeccConfig(
-            basic=BasicConfig(max_current_a=32),
+            basic=BasicChargingConfig(max_current_a=32),
             ac_rating=AcRating(phases=3, nominal_voltage_v=230),
             no_energy=no_energy,
         )

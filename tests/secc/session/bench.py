@@ -11,7 +11,7 @@ import msgspec
 from pki_tools.tree import PkiTree
 from secc.session import ports
 from secc.session.config import SeccConfig
-from secc.session.identity import Identity, Trust
+from secc.session.identity import Identity, SessionTrust
 from tests.charger_session import charger_session
 from tests.secc.session.shell import Shell, counter
 from tests.trees import known
@@ -102,7 +102,7 @@ class Bench(Shell):
         }
         self.session = charger_session(
             self.config,
-            trust=Trust(
+            trust=SessionTrust(
                 pki.anchors("v2g"),
                 pki.anchors("mo"),
                 pki.key("secc"),

@@ -8,7 +8,7 @@ import msgspec
 from pki_tools.tree import PkiTree
 from secc.session import ports
 from secc.session.config import SeccConfig
-from secc.session.identity import Identity, Trust
+from secc.session.identity import Identity, SessionTrust
 from secc.session.v2g_message.session import V2gMessageSession
 from tests.charger_session import charger_session
 from tests.secc.session.shell import Shell, counter
@@ -49,7 +49,7 @@ class MessageBench(Shell):
         }
         self.session = charger_session(
             config,
-            trust=Trust(
+            trust=SessionTrust(
                 *(pki.anchors("v2g"), pki.anchors("mo"), pki.key("secc"), pki.chain("secc")),
                 crls=options.pop("crls", ()),
             ),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secc.energy_manager.grid import Grid
+from secc.energy_manager.grid import SiteGrid
 from secc.session import ports
 from secc.session.basic_charging import STOP_S, Phase, Way
 from tests.secc.session.basic_charging import ACCEPTED, A, B, C, D, Desk, F
@@ -377,7 +377,7 @@ def test_no_sequence_closes_the_contactor_where_it_must_not_be(
 
 @pytest.mark.requirement("R192")
 def test_the_outlet_changes_its_phases_while_the_contactor_is_open() -> None:
-    desk, grid = Desk(), Grid(charge_w=50_000, discharge_w=0)
+    desk, grid = Desk(), SiteGrid(charge_w=50_000, discharge_w=0)
     desk.charging()
     assert desk.of(ports.SetAcOutput)[-1].charge_w == pytest.approx(22_000, abs=200)
     for fact in grid.interrupt(rest=True):

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from secc.session import ports
-from secc.session.config import ControlMode, SeccConfig, SignedDischarge
+from secc.session.config import ControlMode, SeccConfig, SignedDischargeConfig
 from secc.session.discharge import MAX_REJECTIONS
 from tests.secc.session.bench import Bench, make_tariff, number
 from tests.secc.session.conftest import MakeBench
@@ -307,7 +307,7 @@ def test_a_new_tariff_is_written_down_and_offered(agreed: Bench) -> None:
 
 def test_an_offer_is_renewed_before_it_ends(make_bench: MakeBench) -> None:
     terms = DischargeConfig(offer_validity_ms=20_000)
-    bench = make_bench(SeccConfig(signed_discharge=SignedDischarge(terms=terms))).reach(State.DC_CHARGE_LOOP)
+    bench = make_bench(SeccConfig(signed_discharge=SignedDischargeConfig(terms=terms))).reach(State.DC_CHARGE_LOOP)
     bench.decide()
     for _ in range(5):
         bench.pass_time(3.5)

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from secc.energy_manager.grid import Grid
+from secc.energy_manager.grid import SiteGrid
 from secc.session import ports
 from secc.session.config import ControlMode, EnergyService, SeccConfig
 from tests.secc.session.bench import AC_BPT, DC_BPT, Bench
@@ -80,7 +80,7 @@ class Charger:
         services = (EnergyService.AC_BPT,) if service == AC_BPT else (EnergyService.DC_BPT,)
         config = SeccConfig(services=services, control_modes=(ControlMode.DYNAMIC,), signed_discharge=UNSIGNED)
         self.station, self.service = station, service
-        self.grid = Grid(charge_w=20_000, discharge_w=RATED_W)
+        self.grid = SiteGrid(charge_w=20_000, discharge_w=RATED_W)
         self.session = make(
             config,
             pilot=PilotState.C if service == AC_BPT else None,

@@ -3,7 +3,7 @@
 import pytest
 
 from secc.session import ports
-from secc.session.guard import OutputGuard, Use
+from secc.session.guard import OutputGuard, OutputUse
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.engine.session_time import SessionTime
 
@@ -31,27 +31,29 @@ def test_voltage_may_be_there_from_the_first_command_that_asks_for_it_to_the_eme
 @pytest.mark.parametrize(
     ("use", "closed", "why", "wrong"),
     [
-        (Use.CLOSING, True, "", ""),
-        (Use.CLOSING, False, "", ""),
-        (Use.CHARGING, True, "", ""),
-        (Use.CHARGING, False, "", "contactor_dropped"),
-        (Use.CHARGING, False, "pilot_b", "pilot_b"),
-        (Use.HELD, False, "", ""),
-        (Use.HELD, True, "", "contactor_welded"),
-        (Use.OPENING, True, "", ""),
-        (Use.OPENING, False, "", ""),
+        (OutputUse.CLOSING, True, "", ""),
+        (OutputUse.CLOSING, False, "", ""),
+        (OutputUse.CHARGING, True, "", ""),
+        (OutputUse.CHARGING, False, "", "contactor_dropped"),
+        (OutputUse.CHARGING, False, "pilot_b", "pilot_b"),
+        (OutputUse.HELD, False, "", ""),
+        (OutputUse.HELD, True, "", "contactor_welded"),
+        (OutputUse.OPENING, True, "", ""),
+        (OutputUse.OPENING, False, "", ""),
     ],
 )
-def test_a_contactor_that_is_not_where_it_should_be_is_a_fault(use: Use, closed: bool, why: str, wrong: str) -> None:
+def test_a_contactor_that_is_not_where_it_should_be_is_a_fault(
+    use: OutputUse, closed: bool, why: str, wrong: str
+) -> None:
     guard, _ = powered()
     assert guard.contactor(ports.ContactorState(closed=closed, why=why), use) == wrong
-    assert guard.powered is (use is not Use.OPENING or closed)
+    assert guard.powered is (use is not OutputUse.OPENING or closed)
 
 
 def test_a_contactor_that_closes_without_a_command_is_welded() -> None:
     guard = OutputGuard(SessionTime())
-    assert guard.contactor(ports.ContactorState(closed=True), Use.NONE) == "contactor_welded"
-    guard.contactor(ports.ContactorState(closed=True), Use.OPENING)
+    assert guard.contactor(ports.ContactorState(closed=True), OutputUse.NONE) == "contactor_welded"
+    guard.contactor(ports.ContactorState(closed=True), OutputUse.OPENING)
     assert not guard.powered
 
 
@@ -59,10 +61,10 @@ def test_a_contactor_that_closes_without_a_command_is_welded() -> None:
 def test_power_needs_a_pilot_in_c_or_d(state: PilotState) -> None:
     guard, _ = powered()
     ends = "unplugged" if state is PilotState.A else "" if state in (PilotState.C, PilotState.D) else "pilot_lost"
-    assert guard.pilot(state, Use.CHARGING) == ends
+    assert guard.pilot(state, OutputUse.CHARGING) == ends
     unpowered = "unplugged" if state is PilotState.A else ""
-    assert guard.pilot(state, Use.OPENING) == unpowered
-    assert OutputGuard(SessionTime()).pilot(state, Use.CHARGING) == unpowered
+    assert guard.pilot(state, OutputUse.OPENING) == unpowered
+    assert OutputGuard(SessionTime()).pilot(state, OutputUse.CHARGING) == unpowered
 
 
 def test_a_tenth_too_much_voltage_is_cut_at_once_and_a_little_too_much_after_400_ms() -> None:

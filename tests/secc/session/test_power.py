@@ -12,14 +12,14 @@ from secc.session.config import (
     EvseRating,
     ProfileRules,
     SeccConfig,
-    SignedDischarge,
+    SignedDischargeConfig,
     WptRating,
 )
 from secc.session.d20.loop import needed
 from secc.session.d20.stages import RequestContext
 from secc.session.facts import SessionFacts
-from secc.session.notices import Notice
-from secc.session.offers import OfferedTuple, Span
+from secc.session.notices import VehicleNotice
+from secc.session.offers import OfferedTuple, PowerSpan
 from secc.session.ports import Device, Measured, RecordMeter, ReportLimits, SetAcOutput, SetOutput, SetWptOutput
 from secc.session.power import apply_output, choose_output, direction, loop_event, overdraw, permitted
 from secc.session.stages import Authorized, Charging, Opened, Parametrised, Plan, Planned, Selected, Vehicle
@@ -49,7 +49,7 @@ VEHICLE = Vehicle(
     max_discharge_ma=45_000,
 )
 NOW = 1_800_000_000_000
-CHOSEN = OfferedTuple(1, (Span(NOW, NOW + 9_000, 17_000),), (Span(NOW, NOW + 9_000, 8_500),))
+CHOSEN = OfferedTuple(1, (PowerSpan(NOW, NOW + 9_000, 17_000),), (PowerSpan(NOW, NOW + 9_000, 8_500),))
 LINES: dict[str, Any] = {"charge_line": (32_000, "evse"), "discharge_line": (16_000, "cable")}
 SERVICES = {"dc": EnergyService.DC_BPT, "ac": EnergyService.AC_BPT, "wpt": EnergyService.WPT}
 
@@ -235,7 +235,7 @@ def test_what_was_signed_for_is_no_more_than_the_schedule() -> None:
 
 
 def test_without_signatures_a_wish_decides_where_none_is_required() -> None:
-    config = msgspec.structs.replace(CONFIG, signed_discharge=SignedDischarge(required=False))
+    config = msgspec.structs.replace(CONFIG, signed_discharge=SignedDischargeConfig(required=False))
     free = {"signed": False, "config": config}
     assert Case(**free).powers == (18_000, 0)
     assert Case(**free, setpoint_w=-4_000).powers == (0, 4_000)
@@ -499,7 +499,7 @@ def test_the_most_restrictive_bound_is_named(kind: str, changes: dict[str, Any],
 def test_what_else_limits_power_is_named() -> None:
     free = {
         "signed": False,
-        "config": msgspec.structs.replace(CONFIG, signed_discharge=SignedDischarge(required=False)),
+        "config": msgspec.structs.replace(CONFIG, signed_discharge=SignedDischargeConfig(required=False)),
     }
     assert Case(**free).reasons == ("vehicle", "no_setpoint")
     assert Case(service=EnergyService.DC).reasons == ("vehicle", "service")
@@ -667,8 +667,8 @@ def test_the_time_of_the_output_is_kept_while_power_rises_by_a_gradient(percent:
     assert stage.output_ms == ms
 
 
-@pytest.mark.parametrize("notice", [None, Notice("StopCharging", 10.0)])
-def test_the_event_of_a_loop_shows_what_flows_and_what_limits_it(notice: Notice | None) -> None:
+@pytest.mark.parametrize("notice", [None, VehicleNotice("StopCharging", 10.0)])
+def test_the_event_of_a_loop_shows_what_flows_and_what_limits_it(notice: VehicleNotice | None) -> None:
     case = Case("ac", limits=limits(), notice=notice, measured=Measured(230_000, 20_000), vehicle=vehicle(soc=55))
     assert loop_event(case.stage, case.context) == (
         Observe(

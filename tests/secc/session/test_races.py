@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 import pytest
 from msgspec.structs import replace
 
-from secc.energy_manager.grid import Grid
+from secc.energy_manager.grid import SiteGrid
 from secc.session import ports
 from secc.session.config import ControlMode, EnergyService, EvseRating, SeccConfig
 from tests.secc.energy_manager.grid import signal
@@ -76,7 +76,7 @@ class Race:
 
     def __init__(self, make_bench: MakeBench, seed: int) -> None:
         self.random, self.known, self.seen = random.Random(seed), Known(), 0
-        self.grid = Grid(charge_w=SITE_W, discharge_w=0)
+        self.grid = SiteGrid(charge_w=SITE_W, discharge_w=0)
         self.grid.signal(signal(1, 0, SITE_W))
         self.bench: Bench = make_bench(CONFIG, limits=self.grid.limits, tariff=None, direction_change_s=DEAD_S)
         self.bench.selection = (int(EnergyService.DC_BPT), 0, False)

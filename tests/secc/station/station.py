@@ -10,15 +10,15 @@ from typing import Any, TypeVar
 import pytest
 
 from secc.station.device import Premises
-from secc.station.station import MeterSample, Station, StationConfig
+from secc.station.station import ChargerStation, MeterSample, StationConfig
 from tests.secc.backend import Backend, backend
 from tests.station.no_charger import NoCharger
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.observe import Observe
 from v2g_station.blocks.smart_charging.profiles import ProfileLimits
-from v2g_station.kernel.kernel import Command
+from v2g_station.kernel.kernel import StationCommand
 
-C = TypeVar("C", bound=Command)
+C = TypeVar("C", bound=StationCommand)
 IDENTITY = "CS-V2G-0001"
 
 
@@ -28,12 +28,12 @@ class Recorder(NoCharger):
     able = frozenset({"remote_start", "reset"})
 
     def __init__(self) -> None:
-        self.commands: list[Command] = []
+        self.commands: list[StationCommand] = []
         self.reachable: list[bool] = []
         self.unlockings: list[int] = []
         self.sample: MeterSample | None = None
 
-    def carry_out(self, command: Command) -> bool:
+    def carry_out(self, command: StationCommand) -> bool:
         """Take a command down."""
         self.commands.append(command)
         return False
@@ -82,7 +82,7 @@ class Fixture:
             }
         )
         self.clock = clock = Clock(ClockConfig(scale=scale))
-        self.station = Station(
+        self.station = ChargerStation(
             config,
             clock=clock,
             entropy=os.urandom,
@@ -93,7 +93,7 @@ class Fixture:
         )
 
     @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[Station]:
+    async def running(self) -> AsyncIterator[ChargerStation]:
         """Run the station."""
         task = asyncio.create_task(self.station.run())
         try:

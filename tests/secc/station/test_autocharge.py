@@ -13,7 +13,7 @@ from tests.secc.backend import Backend, backend
 from tests.secc.station.station import Fixture, Recorder
 from v2g_station.blocks.authorization.contracts import CHARGING_ONLY, AuthorizationStatus
 from v2g_station.blocks.transactions.managed import RemoteStartExpired, RemoteStartRequested
-from v2g_station.kernel.kernel import Command
+from v2g_station.kernel.kernel import StationCommand
 
 MAC = "0465650064C3"
 
@@ -23,7 +23,7 @@ class Charger(Recorder):
 
     backend: StationBackend
 
-    def carry_out(self, command: Command) -> bool:
+    def carry_out(self, command: StationCommand) -> bool:
         match command:
             case RemoteStartRequested() | RemoteStartExpired():
                 self.backend.execute(command)

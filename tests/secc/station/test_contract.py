@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509 import ocsp
 
 from pki_tools.tree import PkiTree
-from secc.station.station import MeterSample, SignedReading, Station, StationConfig
+from secc.station.station import ChargerStation, MeterSample, SignedRegister, StationConfig
 from tests.secc.backend import Backend, backend
 from tests.station.no_charger import NoCharger
 from v2g.io.runtime.clock import Clock
@@ -35,7 +35,7 @@ async def csms(pki: PkiTree) -> AsyncIterator[Backend]:
 
 
 @contextlib.asynccontextmanager
-async def station(pki: PkiTree, path: Path, port: int, **changes: Any) -> AsyncIterator[Station]:
+async def station(pki: PkiTree, path: Path, port: int, **changes: Any) -> AsyncIterator[ChargerStation]:
     """Run a station with its certificate."""
     tls = TlsFiles(
         ca=pki.path("csms/root.pem"),
@@ -45,7 +45,7 @@ async def station(pki: PkiTree, path: Path, port: int, **changes: Any) -> AsyncI
     config = StationConfig(
         url=f"wss://localhost:{port}/ocpp", identity="CS-V2G-0001", store=path / "s.db", tls=tls, **changes
     )
-    found = Station(config, clock=Clock(), entropy=os.urandom, observe=lambda _: None, charger=NoCharger())
+    found = ChargerStation(config, clock=Clock(), entropy=os.urandom, observe=lambda _: None, charger=NoCharger())
     run = asyncio.create_task(found.run())
     try:
         async with asyncio.timeout(10):
@@ -130,7 +130,7 @@ async def test_signed_readings_travel_with_the_end(pki: PkiTree, tmp_path: Path,
     key = x509.load_pem_x509_certificates(pki.path("meter/chain.pem").read_bytes())[0].public_key()
     spki = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     container = 'OCMF|{"FV":"1.0"}|{"SD":"00"}'
-    signed = tuple(SignedReading(register=r, data=container, public_key=spki) for r in ("import", "export"))
+    signed = tuple(SignedRegister(register=r, data=container, public_key=spki) for r in ("import", "export"))
     async with station(pki, tmp_path, csms.port, versions=(version,)) as found:
         found.started("a", EMAID, sample=MeterSample(utc_ms=1, import_mwh=1, export_mwh=2))
         last = MeterSample(utc_ms=2, import_mwh=5, export_mwh=7, signed=signed)

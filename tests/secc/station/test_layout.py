@@ -16,7 +16,7 @@ from v2g.errors import ConfigError
 from v2g_station.blocks.der.reactive import REACTIVE
 from v2g_station.blocks.der.response import BY_FREQUENCY, BY_VOLTAGE
 from v2g_station.blocks.settings import StationSettings
-from v2g_station.kernel.layout import EvseLayout, Layout, station_variables
+from v2g_station.kernel.layout import EvseLayout, StationLayout, station_variables
 
 
 def settings(premises: Premises, **config: Any) -> StationSettings:
@@ -58,7 +58,7 @@ def test_the_feeders_conductors_of_an_outlet_are_its_phase_rotation_if_they_are_
     places = ["", rating.format('["L2", "L3", "L1"]'), rating.format('["L1", "L3", "L2"]')]
     read = [load_config(LEAST + each, name="secc.toml").places[0] for each in places]
     evses = tuple(evse_layout(each, rating=(11_000, 0), latch=True) for each in read)
-    found = station_variables(Layout(evses=evses))
+    found = station_variables(StationLayout(evses=evses))
     assert {each.evse.id: each.default for each in found if each.name == "PhaseRotation" and each.evse} == {
         2: "STR",
         3: "RTS",

@@ -29,7 +29,7 @@ from v2g_station.blocks.evse import Restart
 from v2g_station.blocks.smart_charging.energy_transfer import AllowEnergyTransfer
 from v2g_station.blocks.smart_charging.ev_needs import plan_schedule
 from v2g_station.blocks.smart_charging.frequency import GridFrequency
-from v2g_station.blocks.smart_charging.high_level import Plan
+from v2g_station.blocks.smart_charging.high_level import PlanReported
 from v2g_station.blocks.smart_charging.local_control import SetPower
 from v2g_station.blocks.transactions.managed import RemoteStartRequested, RemoteStopRequested
 from v2g_station.device.logs import LogSources
@@ -377,8 +377,8 @@ async def test_who_the_vehicle_is_and_what_it_plans_is_reported(tmp_path: Path, 
     async with fixture.running() as station:
         await station.online.wait()
         station.started("s-1", "DEV2GC00000001", evcc_id="WMIV1234567890ABCDEX")
-        station.fact(Plan(evse_id=1, schedule=plan_schedule([(0, 9000), (1800, -4000)], 3600)))
-        station.fact(Plan(evse_id=1, schedule=plan_schedule([(0, 9000)], 3600), dynamic=True))
+        station.fact(PlanReported(evse_id=1, schedule=plan_schedule([(0, 9000), (1800, -4000)], 3600)))
+        station.fact(PlanReported(evse_id=1, schedule=plan_schedule([(0, 9000)], 3600), dynamic=True))
         station.started("s-2", "")
         await csms.wait("TransactionEvent", 2)
         await csms.wait("NotifyEVChargingSchedule")

@@ -14,7 +14,14 @@ from tests.station.bench import Bench, at
 from tests.station.certificates import ROOT, Authority, install, pem
 from tests.station.updates import CERTIFICATE, IMAGE, NAME, SIGNATURE, update
 from v2g.ota.window import parse_window
-from v2g_station.blocks.firmware import Activate, CancelFirmware, ConfirmInstall, Download, FirmwareProgress, Install
+from v2g_station.blocks.firmware import (
+    Activate,
+    CancelFirmware,
+    ConfirmInstall,
+    DownloadFirmware,
+    FirmwareProgress,
+    Install,
+)
 
 DIGEST = hashlib.sha256(IMAGE).digest()
 
@@ -34,7 +41,7 @@ def wanted(found: Bench) -> dict[str, Any]:
 
 def fetched(found: Bench, digest: bytes = DIGEST) -> None:
     """The image is there."""
-    assert any(isinstance(each, Download) for each in found.commands)
+    assert any(isinstance(each, DownloadFirmware) for each in found.commands)
     found.fact(FirmwareProgress(status="Downloaded", digest=digest))
 
 
@@ -127,7 +134,7 @@ def test_a_download_waits_for_its_time() -> None:
 def test_an_image_may_come_without_tls() -> None:
     found = Bench()
     assert update(found, location="http://csms.example/fw.bin") == "Accepted"
-    assert [each.url for each in found.commands if isinstance(each, Download)] == ["http://csms.example/fw.bin"]
+    assert [each.url for each in found.commands if isinstance(each, DownloadFirmware)] == ["http://csms.example/fw.bin"]
 
 
 def test_a_download_whose_time_has_come_does_not_wait() -> None:
@@ -207,7 +214,7 @@ def test_what_cannot_be_verified_is_not_downloaded(wrong: dict[str, Any], status
     if not reason:
         found.expect("SecurityEventNotification", type="InvalidFirmwareSigningCertificate")
     found.wait(3600)
-    assert not any(isinstance(each, Download) for each in found.commands)
+    assert not any(isinstance(each, DownloadFirmware) for each in found.commands)
 
 
 @pytest.mark.requirement("R141")
@@ -256,7 +263,7 @@ def test_an_update_that_has_ended_is_forgotten_and_evses_open_again(status: Any)
     found.expect("FirmwareStatusNotification", status="Idle")
     found.commands.clear()
     found.power_loss()
-    assert not any(isinstance(each, Download | Install | Activate | ConfirmInstall) for each in found.commands)
+    assert not any(isinstance(each, DownloadFirmware | Install | Activate | ConfirmInstall) for each in found.commands)
     assert update(found, 3) == "Accepted"
 
 
@@ -306,8 +313,8 @@ def test_what_an_earlier_version_has_kept_of_an_update_is_enough(version: str, s
     for status in ("InstallScheduled", "InstallRebooting"):
         found.saved["firmware"] = {"job": json.dumps(kept | {"status": status}).encode()}
         found.power_loss()
-    assert [each for each in found.commands if isinstance(each, Download | ConfirmInstall)] == [
-        Download(request_id=7, url="https://csms.example/fw.bin", retries=None, retry_interval_s=60),
+    assert [each for each in found.commands if isinstance(each, DownloadFirmware | ConfirmInstall)] == [
+        DownloadFirmware(request_id=7, url="https://csms.example/fw.bin", retries=None, retry_interval_s=60),
         ConfirmInstall(request_id=7),
     ]
     found.fact(FirmwareProgress(status="Installed"))
@@ -317,7 +324,7 @@ def test_what_an_earlier_version_has_kept_of_an_update_is_enough(version: str, s
 def test_a_power_loss_while_it_is_downloaded_begins_that_anew() -> None:
     found = Bench()
     update(found)
-    wanted = Download(request_id=1, url="https://csms.example/fw.bin", retries=None, retry_interval_s=60)
+    wanted = DownloadFirmware(request_id=1, url="https://csms.example/fw.bin", retries=None, retry_interval_s=60)
     assert wanted in found.commands
     trigger(found)
     found.expect("FirmwareStatusNotification", status="Downloading", requestId=1)

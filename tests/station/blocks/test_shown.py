@@ -9,7 +9,7 @@ import pytest
 from tests.station.bench import FIXED, SOCKET, Bench, at
 from tests.station.messages import message
 from v2g.ocpp.messages.transactions import TransactionLimit
-from v2g_station.blocks.display import Show
+from v2g_station.blocks.display import ShowMessages
 from v2g_station.blocks.evse import Fault, StopButton
 from v2g_station.blocks.payment.web_payment import ShowQrCode, WebPaymentRequested
 
@@ -70,7 +70,7 @@ class Walk:
 
     def shown(self) -> list[object]:
         """Everything that was shown so far."""
-        return [each for each in self.found.commands if isinstance(each, Show | ShowQrCode)]
+        return [each for each in self.found.commands if isinstance(each, ShowMessages | ShowQrCode)]
 
 
 @pytest.mark.parametrize("seed", range(16))

@@ -21,9 +21,9 @@ from v2g.io.hardware.driver import OnFailure
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.iso15118.engine.session import Fact
 from v2g.observe import Observe, Scalar
-from v2g_station.blocks.evse import Token
+from v2g_station.blocks.evse import TokenPresented
 from v2g_station.blocks.transactions.managed import RemoteStartRequested, RemoteStopRequested
-from v2g_station.device.card_readers import CardReaders, Reader
+from v2g_station.device.card_readers import CardReaders, OpenedReader
 
 
 async def test_a_card_starts_and_ends_a_session_also_after_the_reader_was_unplugged(
@@ -98,13 +98,13 @@ class Hands:
     """A station's readers, on a clock of the test."""
 
     def __init__(self) -> None:
-        self.hand, self.tokens, self.events = Hand(), list[Token](), list[tuple[str, Scalar]]()
+        self.hand, self.tokens, self.events = Hand(), list[TokenPresented](), list[tuple[str, Scalar]]()
         clock = Clock(ClockConfig(origin_monotonic=asyncio.get_running_loop().time(), origin_utc_ms=0))
-        reader = Reader("acme", 2, self.hand.open)
+        reader = OpenedReader("acme", 2, self.hand.open)
         self._readers = CardReaders([reader], clock, notify=self._take, observe=self._note)
 
     def _take(self, fact: Fact) -> None:
-        assert isinstance(fact, Token)
+        assert isinstance(fact, TokenPresented)
         self.tokens.append(fact)
 
     def _note(self, event: Observe) -> None:

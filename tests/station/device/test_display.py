@@ -21,9 +21,9 @@ from v2g.io.hardware.driver import OnFailure
 from v2g.observe import Observe
 from v2g.ocpp.messages.base import MessageContent
 from v2g.ocpp.messages.display import MessageInfo
-from v2g_station.blocks.display import Show
+from v2g_station.blocks.display import ShowMessages
 from v2g_station.blocks.payment.web_payment import ShowQrCode
-from v2g_station.device.display import Display, DisplayConfig
+from v2g_station.device.display import DisplayConfig, StationDisplay
 
 
 def message(number: int, text: str = "") -> MessageInfo:
@@ -44,17 +44,17 @@ async def test_messages_take_turns_and_none_is_the_chargers_own_picture(tmp_path
         reported.append(event)
         news.set()
 
-    display = Display(DisplayConfig(file=file, turn_s=0.001), observe)
-    display.show(Show(messages=(message(1), message(2))))
+    display = StationDisplay(DisplayConfig(file=file, turn_s=0.001), observe)
+    display.show(ShowMessages(messages=(message(1), message(2))))
     assert shown(file)["content"] == "text 1"
     async with asyncio.timeout(30):
         while len(reported) < 3:
             news.clear()
             await news.wait()
     assert [event.data["id"] for event in reported[:3]] == [1, 2, 1]
-    display.show(Show(messages=(message(3),)))
+    display.show(ShowMessages(messages=(message(3),)))
     assert (shown(file)["id"], shown(file)["format"], shown(file)["extra"]) == (3, "UTF8", [])
-    display.show(Show(messages=()))
+    display.show(ShowMessages(messages=()))
     assert shown(file) == {}
     assert reported[-1].name == "cleared"
     await display.close()
@@ -64,15 +64,15 @@ async def test_a_display_may_be_a_command_that_gets_the_message_and_no_shell(tmp
     reported: list[Observe] = []
     code = "import sys, pathlib; pathlib.Path(sys.argv[1]).write_text(sys.stdin.read())"
     file = tmp_path / "shown"
-    display = Display(DisplayConfig(command=(sys.executable, "-c", code, str(file))), reported.append)
-    display.show(Show(messages=(message(1, "$(reboot)"),)))
+    display = StationDisplay(DisplayConfig(command=(sys.executable, "-c", code, str(file))), reported.append)
+    display.show(ShowMessages(messages=(message(1, "$(reboot)"),)))
     async with asyncio.timeout(30):
         while not file.exists() or not file.read_text():
             await asyncio.sleep(0.001)
     assert shown(file)["content"] == "$(reboot)"
     await display.close()
-    broken = Display(DisplayConfig(command=("false",)), reported.append)
-    broken.show(Show(messages=(message(1),)))
+    broken = StationDisplay(DisplayConfig(command=("false",)), reported.append)
+    broken.show(ShowMessages(messages=(message(1),)))
     async with asyncio.timeout(30):
         while reported[-1].name != "failed":
             await asyncio.sleep(0.001)
@@ -108,13 +108,13 @@ def run(scenario: Coroutine[Any, Any, None]) -> None:
 def test_a_slow_display_of_a_driver_gets_the_newest_next() -> None:
     async def scenario() -> None:
         panel = Panel()
-        display = Display(DisplayConfig(driver="acme"), lambda _: None, panel=panel.open)
-        display.show(Show(messages=(message(1),)))
+        display = StationDisplay(DisplayConfig(driver="acme"), lambda _: None, panel=panel.open)
+        display.show(ShowMessages(messages=(message(1),)))
         display.start()
         await asyncio.sleep(0.1)
         panel.at_work.clear()
         for number in (2, 3, 4):
-            display.show(Show(messages=(message(number),)))
+            display.show(ShowMessages(messages=(message(number),)))
             await asyncio.sleep(0.1)
         panel.at_work.set()
         await asyncio.sleep(0.1)
@@ -129,9 +129,9 @@ def test_a_display_that_fails_is_opened_again_and_reported_once(hangs: bool) -> 
     async def scenario() -> None:
         reported: list[Observe] = []
         panel = Panel()
-        display = Display(DisplayConfig(driver="acme"), reported.append, panel=panel.open)
+        display = StationDisplay(DisplayConfig(driver="acme"), reported.append, panel=panel.open)
         display.start()
-        display.show(Show(messages=(message(1),)))
+        display.show(ShowMessages(messages=(message(1),)))
         if hangs:
             panel.at_work.clear()
         else:
@@ -145,13 +145,13 @@ def test_a_display_that_fails_is_opened_again_and_reported_once(hangs: bool) -> 
         panel.at_work.set()
         await asyncio.sleep(30)
         del panel.shown[:]
-        display.show(Show(messages=(message(2),)))
+        display.show(ShowMessages(messages=(message(2),)))
         await asyncio.sleep(0.1)
         assert panel.shown == ["text 2"]
         panel.fails = ZeroDivisionError("\x1b[31m")
         await asyncio.sleep(30)
         assert sum(each.name == "failed" for each in reported) == 1, "it has not drawn since"
-        display.show(Show(messages=(message(3),)))
+        display.show(ShowMessages(messages=(message(3),)))
         await asyncio.sleep(30)
         assert sum(each.name == "failed" for each in reported) == 2, "a second loss, after it has worked"
         await display.close()
@@ -161,7 +161,9 @@ def test_a_display_that_fails_is_opened_again_and_reported_once(hangs: bool) -> 
 
 async def test_a_file_that_cannot_be_written_is_reported_and_no_more(tmp_path: Path) -> None:
     reported: list[Observe] = []
-    Display(DisplayConfig(file=tmp_path / "none" / "display.json"), reported.append).show(Show(messages=(message(1),)))
+    StationDisplay(DisplayConfig(file=tmp_path / "none" / "display.json"), reported.append).show(
+        ShowMessages(messages=(message(1),))
+    )
     assert [event.name for event in reported] == ["shown", "failed"]
 
 
@@ -191,7 +193,7 @@ def test_another_text_under_the_same_number_is_shown() -> None:
 
     put("one")
     put("two")
-    texts = [each.messages[0].message.content for each in found.commands if isinstance(each, Show)]
+    texts = [each.messages[0].message.content for each in found.commands if isinstance(each, ShowMessages)]
     assert texts == ["one", "two"]
 
 
@@ -199,12 +201,12 @@ async def test_qr_codes_and_what_became_of_a_wish_stand_beside_the_message(tmp_p
     """C25.FR.01: a code stands there until it is another one, or none."""
     file = tmp_path / "display.json"
     reported: list[Observe] = []
-    display = Display(DisplayConfig(file=file, draws_qr_codes=True), reported.append)
+    display = StationDisplay(DisplayConfig(file=file, draws_qr_codes=True), reported.append)
     assert display.draws_codes
     display.code(ShowQrCode(evse_id=2, url="https://pay/2"))
     display.code(ShowQrCode(evse_id=1, url="https://pay/1", quality="High"))
     display.code(ShowQrCode(evse_id=1, url="https://pay/1b", quality="High"))
-    display.show(Show(messages=(message(3),)))
+    display.show(ShowMessages(messages=(message(3),)))
     display.notice(2, "web_payment", "")
     assert shown(file)["content"] == "text 3"
     assert shown(file)["notice"] == {"evse": 2, "word": "web_payment", "text": ""}

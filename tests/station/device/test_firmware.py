@@ -18,10 +18,10 @@ from tests.station.updates import IMAGE, update
 from v2g.errors import InstallError
 from v2g.io.ota.folder_installer import FolderInstaller
 from v2g.iso15118.engine.session import Fact
-from v2g_station.blocks.firmware import Activate, CancelFirmware, ConfirmInstall, Download, Install
-from v2g_station.device.firmware import Firmware, State, UpdateConfig
+from v2g_station.blocks.firmware import Activate, CancelFirmware, ConfirmInstall, DownloadFirmware, Install
+from v2g_station.device.firmware import FirmwareDevice, FirmwareState, UpdateConfig
 
-WORK = (Download, Install, Activate, ConfirmInstall, CancelFirmware)
+WORK = (DownloadFirmware, Install, Activate, ConfirmInstall, CancelFirmware)
 FINAL = {"Installed", "InstallationFailed", "InstallVerificationFailed", "DownloadFailed", "InvalidSignature"}
 
 
@@ -86,13 +86,13 @@ class Device:
         if next(self.points) == self.kill_at:
             raise Killed
 
-    def _start(self) -> Firmware:
+    def _start(self) -> FirmwareDevice:
         self.boots += 1
         self.slots.boot()
         accepted = asyncio.Event()
         if self.accepts:
             accepted.set()
-        made = Firmware(
+        made = FirmwareDevice(
             UpdateConfig(slots=self.folder / "slots", confirm_s=0.001 if not self.accepts else 300.0),
             lambda: self.folder,
             self.slots,
@@ -237,7 +237,7 @@ async def test_firmware_that_cannot_be_confirmed_is_rolled_back(server: FileServ
 async def test_an_image_that_was_changed_after_its_check_is_not_installed(server: FileServer, tmp_path: Path) -> None:
     found = Device(tmp_path, server)
     found.want(install_s=3600)
-    (wanted,) = [each for each in found.bench.commands if isinstance(each, Download)]
+    (wanted,) = [each for each in found.bench.commands if isinstance(each, DownloadFirmware)]
     found.bench.commands.clear()
     found.firmware.command(wanted)
     await found.firmware.finished()
@@ -252,7 +252,7 @@ async def test_an_image_that_is_not_there_is_asked_for_again(server: FileServer,
     server.judge = lambda *_: 503
     update(found.bench, location=f"{server.url}/fw.bin")
     found.bench.commands.clear()
-    found.firmware.command(Download(request_id=1, url=f"{server.url}/fw.bin", retries=2, retry_interval_s=9))
+    found.firmware.command(DownloadFirmware(request_id=1, url=f"{server.url}/fw.bin", retries=2, retry_interval_s=9))
     await found.firmware.finished()
     assert server.asked == 3
     assert found.waits == [9, 9]
@@ -328,7 +328,7 @@ async def test_a_power_cut_at_any_write_leaves_a_whole_slot(
         permanent = (starts.folder / starts.boot() / "image").read_bytes()  # the trial is once
         assert permanent in ((b"old", IMAGE) if accepts else (b"old",)), (number, sorted(state))
         if "update.json" in state:
-            assert msgspec.json.decode(state["update.json"], type=State).request_id == 1
+            assert msgspec.json.decode(state["update.json"], type=FirmwareState).request_id == 1
     assert permanent == (IMAGE if accepts else b"old")
 
 
@@ -369,7 +369,7 @@ async def test_what_runs_is_confirmed_at_each_start_but_on_trial(server: FileSer
     await found.firmware.finished()
     assert (tmp_path / "slots" / "active").read_text() == "a"
     (tmp_path / "slots" / "runs").write_text("b")
-    (tmp_path / "update.json").write_bytes(msgspec.json.encode(State(request_id=1, phase="trial", old="a")))
+    (tmp_path / "update.json").write_bytes(msgspec.json.encode(FirmwareState(request_id=1, phase="trial", old="a")))
     found.firmware.start()
     await found.firmware.finished()
     assert (tmp_path / "slots" / "active").read_text() == "a"

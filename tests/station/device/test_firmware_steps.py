@@ -22,11 +22,11 @@ from v2g_station.blocks.firmware import (
     Activate,
     CancelFirmware,
     ConfirmInstall,
-    Download,
+    DownloadFirmware,
     FirmwareProgress,
     Install,
 )
-from v2g_station.device.firmware import Firmware, UpdateConfig
+from v2g_station.device.firmware import FirmwareDevice, UpdateConfig
 
 pytestmark = pytest.mark.requirement("R133", "R135")
 
@@ -57,12 +57,14 @@ class Charger:
         self.events: list[tuple[str, dict[str, Any]]] = []
         self.contexts = 0
 
-    def start(self, *, state: dict[str, Any] | None = None, boot_id: str | None = None, **changes: Any) -> Firmware:
+    def start(
+        self, *, state: dict[str, Any] | None = None, boot_id: str | None = None, **changes: Any
+    ) -> FirmwareDevice:
         """Start the program, with the state that the one before has left."""
         if state is not None:
             self.state.write_text(msgspec.json.encode(state).decode())
         more = {} if boot_id is None else {"boot_id": boot_id}
-        return Firmware(
+        return FirmwareDevice(
             UpdateConfig(**{"slots": self.folder} | changes),
             lambda: self.folder,
             self,
@@ -74,7 +76,7 @@ class Charger:
             **more,
         )
 
-    async def do(self, firmware: Firmware, command: Any) -> list[str]:
+    async def do(self, firmware: FirmwareDevice, command: Any) -> list[str]:
         """Carry out a command; return what it did."""
         self.log.clear()
         firmware.command(command)
@@ -168,8 +170,8 @@ def stored(phase: str, **more: Any) -> dict[str, Any]:
     return {"request_id": 7, "phase": phase, "old": "a"} | more
 
 
-def download(url: str, retries: int | None = 0) -> Download:
-    return Download(request_id=7, url=url, retries=retries, retry_interval_s=9)
+def download(url: str, retries: int | None = 0) -> DownloadFirmware:
+    return DownloadFirmware(request_id=7, url=url, retries=retries, retry_interval_s=9)
 
 
 INSTALL: Final = Install(request_id=7, digest=DIGEST)

@@ -16,14 +16,14 @@ from v2g_station.kernel.layout import (
     PHYSICAL_COMPONENTS,
     ConnectorLayout,
     EvseLayout,
-    Layout,
+    StationLayout,
     Variable,
     catalog,
     generic,
     station_variables,
 )
 
-LAYOUT = Layout(
+LAYOUT = StationLayout(
     evses=(EvseLayout(connectors=(ConnectorLayout(), ConnectorLayout(connector_type="cType2"))), EvseLayout())
 )
 VARIABLES = station_variables(LAYOUT)
@@ -131,7 +131,7 @@ def test_the_catalog_knows_both_versions_whole() -> None:
 
 
 def test_a_layout_brings_its_own_hardware() -> None:
-    layout = Layout(optional=("CustomizationCtrlr", "ElectricalFeed.ACVoltage", "TemperatureSensor.Temperature"))
+    layout = StationLayout(optional=("CustomizationCtrlr", "ElectricalFeed.ACVoltage", "TemperatureSensor.Temperature"))
     keys = {variable.key for variable in station_variables(layout)}
     assert {"ElectricalFeed.ACVoltage", "TemperatureSensor.Temperature"} <= keys
     assert any(key.startswith("CustomizationCtrlr") for key in keys)
@@ -229,7 +229,7 @@ def test_whatever_text_is_written_the_model_stays_readable(value: str) -> None:
 
 def test_other_attributes_than_actual_are_told_apart() -> None:
     place = EVSE(id=1)
-    layout = Layout(optional=("ConnectedEV",))
+    layout = StationLayout(optional=("ConnectedEV",))
     found = DeviceModel(station_variables(layout))
     component, name = Component(name="ConnectedEV", evse=place), Name(name="EnergyImport")
     wanted = GetVariableData(component=component, variable=name, attribute_type="Target")

@@ -10,19 +10,19 @@ from cryptography import x509
 
 from tests.testkit.ocpp.rig import BEGIN_MS, contract_files
 from v2g.iso15118.engine.session import Fact
-from v2g_station.blocks.evse import AllowPower, Contract, Plug
+from v2g_station.blocks.evse import AllowPower, ContractPresented, Plug
 from v2g_station.blocks.security.certificates import ContractAnswer, ContractRequest
 from v2g_station.blocks.smart_charging.energy_transfer import AllowEnergyTransfer
 from v2g_station.blocks.smart_charging.high_level import ContractWanted, GiveContract, VehicleEnds, VehicleKnown
-from v2g_station.simulator.behaviour import OLDER_PROTOCOL, QUIET, WISH, Departing, Site
+from v2g_station.simulator.behaviour import OLDER_PROTOCOL, QUIET, WISH, Departing, SimulatedSite
 from v2g_station.simulator.contract import load_contract, validity
-from v2g_station.simulator.control import Control
+from v2g_station.simulator.control import StationControl
 from v2g_station.simulator.device import crash_of
 
 
 async def test_a_client_that_stays_connected_does_not_keep_the_program_running() -> None:
     """From Python 3.12 on, `wait_closed` waits for every connection."""
-    control = Control({})
+    control = StationControl({})
     reader, writer = await asyncio.open_connection("127.0.0.1", await control.listen(0))
     writer.write(b"plug 1\n")
     assert await reader.readline() == b"error no station plug\n"
@@ -32,19 +32,19 @@ async def test_a_client_that_stays_connected_does_not_keep_the_program_running()
     writer.close()
 
 
-CONTRACT = Contract(evse_id=0, emaid="DEV2GC00000001", chain_pem="CHAIN")
+CONTRACT = ContractPresented(evse_id=0, emaid="DEV2GC00000001", chain_pem="CHAIN")
 
 
-def site(*, contract: Contract | None = CONTRACT, bidirectional: float = 1.0) -> Site:
+def site(*, contract: ContractPresented | None = CONTRACT, bidirectional: float = 1.0) -> SimulatedSite:
     """A site with one EVSE, to which vehicles come by hand."""
     behaviour = msgspec.structs.replace(QUIET, bidirectional=bidirectional)
-    return Site(behaviour, (50_000,), 0, lambda: 0.5, contract=contract)
+    return SimulatedSite(behaviour, (50_000,), 0, lambda: 0.5, contract=contract)
 
 
 @pytest.mark.parametrize(
     ("kind", "last"),
     [
-        ("contract", Contract(evse_id=1, emaid="DEV2GC00000001", chain_pem="CHAIN")),
+        ("contract", ContractPresented(evse_id=1, emaid="DEV2GC00000001", chain_pem="CHAIN")),
         ("install", ContractWanted(evse_id=1, request=ContractRequest(schema=OLDER_PROTOCOL, exi=WISH))),
         ("update", ContractWanted(evse_id=1, request=ContractRequest(schema=OLDER_PROTOCOL, exi=WISH, update=True))),
     ],
@@ -62,7 +62,7 @@ def test_a_vehicle_presents_the_contract_that_it_has_got(status: Any) -> None:
     found = site()
     list(found.do("vehicle 1 install", 0))
     facts = list(found.command(GiveContract(evse_id=1, outcome=ContractAnswer(status=status)), 0))
-    assert [type(each) for each in facts] == ([Contract] if status == "answered" else [])
+    assert [type(each) for each in facts] == ([ContractPresented] if status == "answered" else [])
 
 
 def test_a_vehicle_of_iso_15118_2_charges_one_way_by_a_schedule_and_ends() -> None:

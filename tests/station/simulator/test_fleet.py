@@ -17,12 +17,12 @@ from tests.secc.served import Served
 from tests.station.bench import FIXED, Bench
 from v2g.errors import StoreError
 from v2g.iso15118.engine.session import Fact
-from v2g_station.blocks.evse import AllowPower, Bay, Plug, Power, Restart, Token
+from v2g_station.blocks.evse import AllowPower, Bay, Plug, Power, Restart, TokenPresented
 from v2g_station.blocks.smart_charging.frequency import GridFrequency
 from v2g_station.blocks.transactions.resumption import Restarted
 from v2g_station.kernel.kernel import Action, Moment
-from v2g_station.simulator.behaviour import QUIET, Behaviour, Site
-from v2g_station.simulator.fleet import Fleet, Simulator
+from v2g_station.simulator.behaviour import QUIET, Behaviour, SimulatedSite
+from v2g_station.simulator.fleet import Simulator, StationFleet
 from v2g_station.simulator.grid import GridPlan, SimulatedGrid
 from v2g_station.simulator.terminal import TERMINAL, TerminalFaults
 
@@ -35,7 +35,7 @@ EAGER = Behaviour(
 
 async def run(csms: Backend, transactions: int, **more: Any) -> Simulator:
     """Run a fleet until all have booted and the CSMS knows of so many transactions, and of the end of one."""
-    fleet = Fleet(
+    fleet = StationFleet(
         url=f"ws://127.0.0.1:{csms.port}/ocpp", speed=600.0, ramp_per_s=200, behaviour=EAGER, **({"count": 5} | more)
     )
     simulator = Simulator(fleet)
@@ -117,13 +117,13 @@ async def test_a_fleet_charges_and_reports_everything_in_order(version: Any) -> 
 def test_drivers_come_and_go_by_the_same_chance_each_time() -> None:
     def story(seed: int) -> list[str]:
         chance = random.Random(seed).random
-        site = Site(EAGER, (50_000,), 0, chance)
+        site = SimulatedSite(EAGER, (50_000,), 0, chance)
         reported: list[str] = []
         for _ in range(30):
             now = site.due()
             for fact in list(site.advance(now)):
                 reported.append(type(fact).__name__)
-                if isinstance(fact, Token | Plug):
+                if isinstance(fact, TokenPresented | Plug):
                     reported += [type(each).__name__ for each in site.command(AllowPower(evse_id=1, allowed=True), now)]
         return reported
 
@@ -135,7 +135,7 @@ def test_drivers_come_and_go_by_the_same_chance_each_time() -> None:
 def test_a_limit_slows_a_vehicle_down() -> None:
     from v2g_station.blocks.smart_charging.profiles import ProfileLimits
 
-    site = Site(EAGER, (50_000,), 0, random.Random(3).random)
+    site = SimulatedSite(EAGER, (50_000,), 0, random.Random(3).random)
     now = site.due()
     while not any(isinstance(fact, Plug) for fact in list(site.advance(now))):
         now = site.due()
@@ -153,7 +153,7 @@ def test_a_limit_slows_a_vehicle_down() -> None:
 
 
 def test_a_vehicle_that_is_still_there_charges_on_after_a_restart() -> None:
-    site = Site(EAGER, (50_000, 50_000), 0, random.Random(3).random)
+    site = SimulatedSite(EAGER, (50_000, 50_000), 0, random.Random(3).random)
     now = site.due()
     while not any(isinstance(fact, Plug) and fact.evse_id == 1 for fact in list(site.advance(now))):
         now = site.due()
@@ -168,7 +168,7 @@ def test_drivers_pay_at_the_terminal() -> None:
     found = Bench("2.1", evses=(FIXED,), terminal=TERMINAL)
     found.answers["TransactionEvent"] = lambda event: {"totalCost": 3.0} if event["eventType"] == "Ended" else {}
     behaviour = msgspec.structs.replace(EAGER, card_payments=1.0, plug_and_charge=0.0, terminal=TerminalFaults())
-    site = Site(behaviour, (50_000,), found.utc_ms, random.Random(4).random)
+    site = SimulatedSite(behaviour, (50_000,), found.utc_ms, random.Random(4).random)
     done = 0
     for _ in range(40):
         found.wait(max(0.0, (site.due() - found.utc_ms) / 1000))
@@ -185,7 +185,7 @@ def test_drivers_pay_at_the_terminal() -> None:
 
 async def test_a_simulated_station_restarts_and_reports_itself() -> None:
     async with backend() as csms:
-        fleet = Fleet(
+        fleet = StationFleet(
             url=f"ws://127.0.0.1:{csms.port}/ocpp", behaviour=Behaviour(arrivals_per_hour=0, offline_per_day=0)
         )
         simulator = Simulator(fleet)
@@ -203,7 +203,7 @@ async def test_a_simulated_station_restarts_and_reports_itself() -> None:
 
 
 async def test_a_fact_whose_step_raises_does_not_hold_up_the_next_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    station = Simulator(Fleet(url="ws://127.0.0.1:9/ocpp", behaviour=EAGER)).stations[0]
+    station = Simulator(StationFleet(url="ws://127.0.0.1:9/ocpp", behaviour=EAGER)).stations[0]
     core = station.runner.core
     handle, handled = core.handle, []
 
@@ -222,7 +222,7 @@ async def test_a_fact_whose_step_raises_does_not_hold_up_the_next_ones(monkeypat
 
 
 def test_a_frequency_by_hand_is_a_number() -> None:
-    site = Site(QUIET, (50_000,), 0, random.Random(1).random, grid=SimulatedGrid(GridPlan()))
+    site = SimulatedSite(QUIET, (50_000,), 0, random.Random(1).random, grid=SimulatedGrid(GridPlan()))
     assert list(site.do("frequency 1 49.8", 0)) == [GridFrequency(hz=49.8, volt=230.0)]
     for wrong in ("nan", "inf", "fast"):
         with pytest.raises(ValueError, match=wrong):
@@ -232,7 +232,7 @@ def test_a_frequency_by_hand_is_a_number() -> None:
 async def test_a_simulated_station_shows_codes_for_payment() -> None:
     values = {"URLTemplate": "https://pay.example/{chargingstationid}/{evse}/{totp}/{version}", "Enabled": "true"}
     async with backend() as csms:
-        fleet = Fleet(
+        fleet = StationFleet(
             url=f"ws://127.0.0.1:{csms.port}/ocpp", behaviour=Behaviour(arrivals_per_hour=0, offline_per_day=0)
         )
         simulator = Simulator(fleet)
@@ -272,7 +272,7 @@ def test_a_vehicle_gives_energy_back_as_the_csms_wishes() -> None:
 
 
 async def test_a_simulated_station_reports_the_version_of_the_firmware_that_runs(tmp_path: Path) -> None:
-    station = Simulator(Fleet(url="ws://127.0.0.1:9/ocpp", behaviour=EAGER)).stations[0]
+    station = Simulator(StationFleet(url="ws://127.0.0.1:9/ocpp", behaviour=EAGER)).stations[0]
     installer = station._machine.installer
 
     def reported() -> str:

@@ -18,7 +18,7 @@ from v2g.errors import CodecError
 from v2g_station.blocks.settings import Inverter
 from v2g_station.blocks.smart_charging.frequency import GridFrequency
 from v2g_station.simulator.behaviour import Behaviour
-from v2g_station.simulator.fleet import Fleet, Simulator
+from v2g_station.simulator.fleet import Simulator, StationFleet
 from v2g_station.simulator.grid import GridPlan, SimulatedGrid
 
 BEHAVIOUR = Behaviour(
@@ -127,7 +127,7 @@ def test_both_ways_to_write_a_trace_say_the_same() -> None:
 async def test_a_fleet_plays_the_file_that_its_behaviour_names(tmp_path: Path) -> None:
     (tmp_path / "grid.csv").write_text("0,49.8,231")
     behaviour = msgspec.toml.decode(f'[grid]\ntrace = "{tmp_path}/grid.csv"', type=Behaviour)
-    (station,) = Simulator(Fleet(url="ws://127.0.0.1:9/ocpp", behaviour=behaviour)).stations
+    (station,) = Simulator(StationFleet(url="ws://127.0.0.1:9/ocpp", behaviour=behaviour)).stations
     assert station.site.grid is not None
     assert station.site.grid.at(0) == GridFrequency(hz=49.8, volt=231.0)
     await station.close()

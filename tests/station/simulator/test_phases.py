@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from v2g_station.blocks.evse import AllowPower, Power
 from v2g_station.blocks.smart_charging.profiles import ProfileLimits
 from v2g_station.blocks.smart_charging.smart_charging import SetPhases
-from v2g_station.simulator.behaviour import QUIET, Behaviour, Departing, Site
+from v2g_station.simulator.behaviour import QUIET, Behaviour, Departing, SimulatedSite
 
 PAUSE_MS = 10_000
 THREE = msgspec.structs.replace(
@@ -18,15 +18,15 @@ THREE = msgspec.structs.replace(
 )
 
 
-def charging(vehicle: str = "plug 1") -> Site:
+def charging(vehicle: str = "plug 1") -> SimulatedSite:
     """A site whose vehicle charges since 0 ms."""
-    site = Site(THREE, (22_080,), 0, lambda: 0.5)
+    site = SimulatedSite(THREE, (22_080,), 0, lambda: 0.5)
     facts = [*site.do(vehicle, 0), *site.command(AllowPower(evse_id=1, allowed=True), 0)]
     assert Power(evse_id=1, state="Charging", phases=3) in facts
     return site
 
 
-def amperes(site: Site, now_ms: int) -> list[float]:
+def amperes(site: SimulatedSite, now_ms: int) -> list[float]:
     """Return the currents of L1 to L3."""
     sample = site.read(1, now_ms)
     assert sample is not None
@@ -49,7 +49,7 @@ def test_the_last_request_counts_and_the_vehicle_has_no_mains_meanwhile() -> Non
 
 
 def test_a_free_evse_changes_at_once() -> None:
-    site = Site(THREE, (22_080,), 0, lambda: 0.5)
+    site = SimulatedSite(THREE, (22_080,), 0, lambda: 0.5)
     assert list(site.command(SetPhases(evse_id=1, lines=(0,)), 0)) == []
     facts = [*site.do("plug 1", 1), *site.command(AllowPower(evse_id=1, allowed=True), 1)]
     assert Power(evse_id=1, state="Charging", phases=1) in facts

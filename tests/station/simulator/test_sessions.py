@@ -6,9 +6,9 @@ import pytest
 
 from v2g.errors import ConfigError
 from v2g.iso15118.engine.session import Fact
-from v2g_station.blocks.evse import AllowPower, Fault, Plug, Power, Token
-from v2g_station.simulator.behaviour import QUIET, Site
-from v2g_station.simulator.fleet import LEAD_S, Fleet
+from v2g_station.blocks.evse import AllowPower, Fault, Plug, Power, TokenPresented
+from v2g_station.simulator.behaviour import QUIET, SimulatedSite
+from v2g_station.simulator.fleet import LEAD_S, StationFleet
 from v2g_station.simulator.grid import NEVER_MS
 from v2g_station.simulator.sessions import PlannedSession, read_sessions
 
@@ -64,13 +64,13 @@ def session(starts_ms: int, ends_ms: int, **changes: object) -> PlannedSession:
     return PlannedSession(starts_ms=starts_ms, ends_ms=ends_ms, **{"fault": False, **usual, **changes})  # type: ignore[arg-type]
 
 
-def passed(site: Site, until_ms: int, *, allowed: bool = True) -> list[tuple[int, Fact]]:
+def passed(site: SimulatedSite, until_ms: int, *, allowed: bool = True) -> list[tuple[int, Fact]]:
     """Let time pass; a presented token is accepted, or not."""
     found: list[tuple[int, Fact]] = []
     while (now := site.due()) <= until_ms:
         facts = list(site.advance(now))
         for each in list(facts):
-            if isinstance(each, Token) and allowed and each.evse_id is not None:
+            if isinstance(each, TokenPresented) and allowed and each.evse_id is not None:
                 facts += site.command(AllowPower(evse_id=each.evse_id, allowed=True), now)
             if isinstance(each, Plug) and not each.vehicle:
                 facts += site.command(AllowPower(evse_id=each.evse_id, allowed=False), now)
@@ -80,7 +80,7 @@ def passed(site: Site, until_ms: int, *, allowed: bool = True) -> list[tuple[int
 
 def test_vehicles_come_charge_and_leave_as_planned() -> None:
     plan = (session(0, 60 * MINUTE), session(90 * MINUTE, 96 * MINUTE, energy_mwh=30_000_000, max_w=11_000))
-    site = Site(QUIET, (50_000,), 1_000, lambda: 0.5, planned=plan)
+    site = SimulatedSite(QUIET, (50_000,), 1_000, lambda: 0.5, planned=plan)
     facts = passed(site, 200 * MINUTE)
     plugs = [(at - 1_000, each.vehicle) for at, each in facts if isinstance(each, Plug)]
     assert plugs == [(0, True), (60 * MINUTE, False), (90 * MINUTE, True), (96 * MINUTE, False)]
@@ -93,21 +93,23 @@ def test_vehicles_come_charge_and_leave_as_planned() -> None:
 
 
 def test_a_vehicle_whose_token_is_refused_stays_and_is_counted() -> None:
-    site = Site(QUIET, (50_000,), 0, lambda: 0.5, planned=(session(0, MINUTE), session(MINUTE, 2 * MINUTE, token="")))
+    site = SimulatedSite(
+        QUIET, (50_000,), 0, lambda: 0.5, planned=(session(0, MINUTE), session(MINUTE, 2 * MINUTE, token=""))
+    )
     plugs = [at for at, each in passed(site, 10 * MINUTE, allowed=False) if isinstance(each, Plug)]
     assert plugs == [0, MINUTE, MINUTE, 2 * MINUTE]
     assert (site.sessions, site.refused) == (2, 1), "nobody was refused where nobody identified"
 
 
 def test_an_evse_is_faulted_as_planned() -> None:
-    site = Site(QUIET, (50_000, 50_000), 0, lambda: 0.5, planned=(session(0, MINUTE, evse=2, fault=True),))
+    site = SimulatedSite(QUIET, (50_000, 50_000), 0, lambda: 0.5, planned=(session(0, MINUTE, evse=2, fault=True),))
     facts = [(at, each.evse_id, each.active) for at, each in passed(site, 10 * MINUTE) if isinstance(each, Fault)]
     assert facts == [(0, 2, True), (MINUTE, 2, False)]
     assert site.sessions == 0
 
 
 def test_a_fleet_has_the_stations_of_its_sessions() -> None:
-    fleet = Fleet(url="ws://x", sessions={"B": (session(0, MINUTE),), "C": (session(0, 9 * MINUTE),)}, speed=60)
+    fleet = StationFleet(url="ws://x", sessions={"B": (session(0, MINUTE),), "C": (session(0, 9 * MINUTE),)}, speed=60)
     assert fleet.identities == ("B", "C")
     assert fleet.planned_s == pytest.approx(2 * LEAD_S + 2 / fleet.ramp_per_s + 9)
-    assert Fleet(url="ws://x").planned_s is None
+    assert StationFleet(url="ws://x").planned_s is None

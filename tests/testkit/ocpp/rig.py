@@ -27,8 +27,8 @@ from v2g.pki.issue import Issuer, Request, Subject, issue
 from v2g.pki.keys import private_pem, save_secret
 from v2g.pki.profiles import Generation, Role
 from v2g_station.simulator.behaviour import QUIET, Behaviour, TerminalFaults
-from v2g_station.simulator.control import Control
-from v2g_station.simulator.fleet import Fleet, Simulator
+from v2g_station.simulator.control import StationControl
+from v2g_station.simulator.fleet import Simulator, StationFleet
 from v2g_station.simulator.grid import GridPlan
 from v2g_testkit.ocpp.case import Inconclusive, NotApplicable, OcppCase
 from v2g_testkit.ocpp.certificates import Authority
@@ -138,7 +138,7 @@ BEGIN_MS = (int(time.time() * 1000) // _DAY_MS - 1) * _DAY_MS + 73_800_000
 class DirectDriver:
     """Carries out steps at a simulated station."""
 
-    def __init__(self, control: Control) -> None:
+    def __init__(self, control: StationControl) -> None:
         self._control = control
 
     async def do(self, step: Step) -> None:
@@ -205,7 +205,7 @@ async def station_under_test(
     `tls` changes the station's TLS context, of security profiles 2 and 3, `steps` what is done at it.
     """
     clock = Clock(ClockConfig(origin_monotonic=asyncio.get_running_loop().time(), origin_utc_ms=BEGIN_MS))
-    holder: list[Control] = []
+    holder: list[StationControl] = []
 
     class Late:
         async def do(self, step: Step) -> None:
@@ -238,7 +238,7 @@ async def station_under_test(
             "127.0.0.1", 0, handle, tester.admit, path="/ocpp", versions=(version,), context=server
         )
         await tester.listener.open()
-        fleet = Fleet(
+        fleet = StationFleet(
             url=f"{'wss' if server else 'ws'}://127.0.0.1:{tester.listener.port}/ocpp",
             versions=(version,),
             behaviour=behaviour,
@@ -248,7 +248,7 @@ async def station_under_test(
             contract=chain,
         )
         simulator = Simulator(fleet, lambda _: station, clock=clock)
-        holder.append(Control({each.identity: each for each in simulator.stations}))
+        holder.append(StationControl({each.identity: each for each in simulator.stations}))
         running = asyncio.create_task(simulator.run(None))
         try:
             await tester.find(60)

@@ -6,19 +6,27 @@ from typing import Final, Literal, NamedTuple
 from v2g.ocpp.messages.authorization import AuthorizeRequest, AuthorizeResponse, IdToken
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.transactions import TransactionEventRequest, TransactionEventResponse, TransactionLimit
-from v2g_station.blocks.authorization.cache import Cache, Known
+from v2g_station.blocks.authorization.cache import Cache, CachedToken
 from v2g_station.blocks.authorization.contracts import allowed_energy_transfer, authorize_request
-from v2g_station.blocks.authorization.local_list import LocalList
-from v2g_station.blocks.evse import Authorization, Contract, Evse, Indicate, StopButton, Token, VehicleAddress
+from v2g_station.blocks.authorization.local_list import LocalAuthorizationList
+from v2g_station.blocks.evse import (
+    Authorization,
+    ContractPresented,
+    Evse,
+    Indicate,
+    StopButton,
+    TokenPresented,
+    VehicleAddress,
+)
 from v2g_station.blocks.payment.web_payment import WebPayments
 from v2g_station.blocks.reservation import Reservations
-from v2g_station.blocks.transactions.sessions import NO_AUTHORIZATION, Sessions
+from v2g_station.blocks.transactions.sessions import NO_AUTHORIZATION, EvseSessions
 from v2g_station.kernel.kernel import Answer, Kernel
 
 Source = Literal["csms", "cache", "list", "offline", "remote", "terminal", "none"]
 
 
-class Verdict(NamedTuple):
+class TokenVerdict(NamedTuple):
     """The result of checking an identifier."""
 
     accepted: bool
@@ -35,17 +43,17 @@ class _Floating(NamedTuple):
     """An identifier that is accepted, and waits for a plug."""
 
     id_token: IdToken
-    verdict: Verdict
+    verdict: TokenVerdict
 
 
-def _local(known: Known, source: Source) -> Verdict:
+def _local(known: CachedToken, source: Source) -> TokenVerdict:
     """Return the result of the local list or the cache."""
     accepted = known.status == "Accepted"
     modes = known.energy_transfer
-    return Verdict(accepted, known.group, source, known.evse_ids, known.language, energy_transfer=modes)
+    return TokenVerdict(accepted, known.group, source, known.evse_ids, known.language, energy_transfer=modes)
 
 
-REFUSED = Verdict(accepted=False)
+REFUSED = TokenVerdict(accepted=False)
 
 _ADDRESS: Final = "MacAddress"
 """Type of the identifier that a vehicle announces by itself."""
@@ -58,9 +66,9 @@ class Authorizer:
         self,
         kernel: Kernel,
         evses: Mapping[int, Evse],
-        sessions: Sessions,
+        sessions: EvseSessions,
         cache: Cache,
-        local_list: LocalList,
+        local_list: LocalAuthorizationList,
         reservations: Reservations,
         web_payments: WebPayments,
     ) -> None:
@@ -84,7 +92,7 @@ class Authorizer:
 
     # -- identification
 
-    def token(self, fact: Token) -> None:
+    def token(self, fact: TokenPresented) -> None:
         """Handle a presented identifier: it ends the transaction it started, or starts one."""
         if fact.evse_id is not None:
             chosen = self._evses.get(fact.evse_id)
@@ -119,7 +127,9 @@ class Authorizer:
             self._k.cancel("authorization.floating")
             self._grant(evse, found.id_token, found.verdict)
         elif not self._k.model.flag("AuthCtrlr.Enabled") and self.usable(evse, NO_AUTHORIZATION, None)[0]:
-            self._grant(evse, NO_AUTHORIZATION, Verdict(accepted=True, source="none"))  # C02: no identification needed
+            self._grant(
+                evse, NO_AUTHORIZATION, TokenVerdict(accepted=True, source="none")
+            )  # C02: no identification needed
 
     def _release_cable(self, candidates: list[Evse], id_token: IdToken) -> bool:
         """Unlock a cable held for its owner (E05.FR.11, E09.FR.03, E10.FR.01)."""
@@ -133,7 +143,7 @@ class Authorizer:
     def _stop(self, evse: Evse, id_token: IdToken) -> None:
         self._sessions.end_authorization(evse, "StopAuthorized", "Local", id_token)
 
-    def _other_token(self, fact: Token, running: list[Evse]) -> None:
+    def _other_token(self, fact: TokenPresented, running: list[Evse]) -> None:
         """Handle another identifier during a transaction: of the same group, a master pass, or neither (C09, C16)."""
         known = self._known(fact.id_token)
         if known is not None and known.status == "Accepted" and known.group is not None:
@@ -155,7 +165,7 @@ class Authorizer:
 
         self._k.call(AuthorizeRequest(id_token=fact.id_token), answered)  # C09.FR.05
 
-    def _end_by_group(self, fact: Token, running: list[Evse], group: str) -> None:
+    def _end_by_group(self, fact: TokenPresented, running: list[Evse], group: str) -> None:
         if group == self._master():
             self._master_pass(fact)
             return
@@ -165,7 +175,7 @@ class Authorizer:
                 return
         self._show(fact.evse_id, "rejected")
 
-    def _master_pass(self, fact: Token) -> None:
+    def _master_pass(self, fact: TokenPresented) -> None:
         """End transactions for the holder of the master pass (C16)."""
         for evse in list(self._evses.values()):
             if evse.authorization is not None and (not fact.chosen or evse.number in fact.chosen):
@@ -176,7 +186,7 @@ class Authorizer:
 
     # -- start
 
-    def _begin(self, fact: Token, candidates: list[Evse]) -> None:
+    def _begin(self, fact: TokenPresented, candidates: list[Evse]) -> None:
         evse = self._place(candidates) if fact.evse_id is None else candidates[0] if candidates else None
         if evse is None and not any(each.free for each in candidates):
             self._show(fact.evse_id, "no_evse")
@@ -186,7 +196,7 @@ class Authorizer:
                 return
             evse.asking = fact.id_token
 
-        def decided(verdict: Verdict) -> None:
+        def decided(verdict: TokenVerdict) -> None:
             if evse is not None:
                 evse.asking = None
                 self._decide(evse, fact.id_token, verdict)
@@ -203,7 +213,7 @@ class Authorizer:
             return waiting[0]
         return open_[0] if len(open_) == 1 else None
 
-    def _float(self, id_token: IdToken, verdict: Verdict) -> None:
+    def _float(self, id_token: IdToken, verdict: TokenVerdict) -> None:
         """Remember an authorization until its driver plugs in somewhere."""
         if not verdict.accepted or verdict.group == self._master():
             self._show(None, "rejected")
@@ -222,23 +232,23 @@ class Authorizer:
         self._wait_for(None)
         self._show(None, "timeout")
 
-    def _decide(self, evse: Evse, id_token: IdToken, verdict: Verdict) -> None:
+    def _decide(self, evse: Evse, id_token: IdToken, verdict: TokenVerdict) -> None:
         if verdict.accepted and verdict.group == self._master():
-            self._master_pass(Token(id_token=id_token, evse_id=None))  # C12.FR.09, C16.FR.03
+            self._master_pass(TokenPresented(id_token=id_token, evse_id=None))  # C12.FR.09, C16.FR.03
             return
         if self.permits(evse, id_token, verdict):
             self._grant(evse, id_token, verdict)
         else:
             self._show(evse.number, "rejected")
 
-    def permits(self, evse: Evse, id_token: IdToken, verdict: Verdict) -> bool:
+    def permits(self, evse: Evse, id_token: IdToken, verdict: TokenVerdict) -> bool:
         """Return whether an identifier with this verdict may start at an EVSE now (C16.FR.03: no master pass)."""
         allowed, _ = self.usable(evse, id_token, verdict.group)
         here = not verdict.evse_ids or evse.number in verdict.evse_ids
         fine = verdict.accepted and verdict.group != self._master()
         return fine and here and allowed and evse.authorization is None
 
-    def _grant(self, evse: Evse, id_token: IdToken, verdict: Verdict) -> None:
+    def _grant(self, evse: Evse, id_token: IdToken, verdict: TokenVerdict) -> None:
         _, reservation = self.usable(evse, id_token, verdict.group)
         found = Authorization(
             id_token=id_token,
@@ -256,7 +266,7 @@ class Authorizer:
 
     # -- payments
 
-    def admit(self, evse_id: int | None, id_token: IdToken, verdict: Verdict) -> None:
+    def admit(self, evse_id: int | None, id_token: IdToken, verdict: TokenVerdict) -> None:
         """Apply an authorization decided elsewhere; without an EVSE it waits for a plug."""
         evse = self._evses.get(evse_id) if evse_id is not None else self._place(list(self._evses.values()))
         if evse is not None:
@@ -284,11 +294,11 @@ class Authorizer:
 
     # -- checks
 
-    def _known(self, id_token: IdToken) -> Known | None:
+    def _known(self, id_token: IdToken) -> CachedToken | None:
         """Return what is known locally; the list comes before the cache (C13.FR.01, C14.FR.01)."""
         return self._list.find(id_token) or self._cache.find(id_token)
 
-    def judge(self, id_token: IdToken, then: Callable[[Verdict], None]) -> None:
+    def judge(self, id_token: IdToken, then: Callable[[TokenVerdict], None]) -> None:
         """Check whether an identifier may charge."""
         model = self._k.model
         if self._k.registration != "Accepted" and not model.flag("TxCtrlr.TxBeforeAcceptedEnabled"):
@@ -315,7 +325,10 @@ class Authorizer:
         self.ask(id_token, then, lambda: self._offline(id_token, found, source))
 
     def ask(
-        self, id_token: IdToken, then: Callable[[Verdict], None], away: Callable[[], Verdict] = lambda: REFUSED
+        self,
+        id_token: IdToken,
+        then: Callable[[TokenVerdict], None],
+        away: Callable[[], TokenVerdict] = lambda: REFUSED,
     ) -> None:
         """Ask the CSMS whether an identifier may charge (C01, C18.FR.04); `away` decides when it is unreachable."""
 
@@ -328,7 +341,9 @@ class Authorizer:
                 message = info.personal_message.content if info.personal_message else ""
                 fine = info.status == "Accepted"
                 then(
-                    Verdict(fine, group, "csms", info.evse_id, info.language1, message=message, energy_transfer=allowed)
+                    TokenVerdict(
+                        fine, group, "csms", info.evse_id, info.language1, message=message, energy_transfer=allowed
+                    )
                 )
             elif not isinstance(answer, Message) and not self._k.online:
                 then(away())
@@ -337,14 +352,14 @@ class Authorizer:
 
         self._k.call(AuthorizeRequest(id_token=id_token), answered)
 
-    def _offline(self, id_token: IdToken, found: Known | None, source: Source) -> Verdict:
+    def _offline(self, id_token: IdToken, found: CachedToken | None, source: Source) -> TokenVerdict:
         """Decide without the CSMS (C13, C15)."""
         model = self._k.model
         if found is not None and model.flag("AuthCtrlr.LocalAuthorizeOffline"):
             return _local(found, source)
         unknown = found is None and model.flag("AuthCtrlr.OfflineTxForUnknownIdEnabled")
         presented = id_token.type not in ("NoAuthorization", _ADDRESS)  # every vehicle has an address
-        return Verdict(accepted=unknown and presented, source="offline")  # C15.FR.08
+        return TokenVerdict(accepted=unknown and presented, source="offline")  # C15.FR.08
 
     # -- the vehicle's own identifiers
 
@@ -365,7 +380,7 @@ class Authorizer:
         self._vehicles[evse.number] = fact
         token = IdToken(id_token=fact.mac_address, type=_ADDRESS)
 
-        def decided(verdict: Verdict) -> None:
+        def decided(verdict: TokenVerdict) -> None:
             if self._vehicles.get(evse.number) is not fact:
                 return
             del self._vehicles[evse.number]
@@ -374,7 +389,7 @@ class Authorizer:
 
         self.judge(token, decided)
 
-    def contract(self, fact: Contract) -> None:
+    def contract(self, fact: ContractPresented) -> None:
         """Authorize a vehicle's contract (C07)."""
         evse = self._evses[fact.evse_id]
         model = self._k.model
@@ -401,7 +416,7 @@ class Authorizer:
                 self._cache.learn(token, answer.id_token_info, authorized=True, energy_transfer=allowed)
                 fine = answer.id_token_info.status == "Accepted" and answer.certificate_status in (None, "Accepted")
                 group = answer.id_token_info.group_id_token
-                verdict = Verdict(fine, group.id_token if group else None, energy_transfer=allowed)
+                verdict = TokenVerdict(fine, group.id_token if group else None, energy_transfer=allowed)
             self._decide(evse, token, verdict)
 
         self._k.call(request, answered)

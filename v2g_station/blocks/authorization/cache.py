@@ -38,7 +38,7 @@ _ONCE: Final = frozenset({"NoAuthorization", DIRECT_PAYMENT})
 """Types of identifiers that are used only once."""
 
 
-class Known(msgspec.Struct, frozen=True, kw_only=True):
+class CachedToken(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of an identifier. `expires_ms` is given by the CSMS, None for AuthCacheCtrlr.LifeTime."""
 
     status: AuthorizationStatus
@@ -59,7 +59,7 @@ def name_of(id_token: IdToken) -> str:
     return hashlib.sha256(f"{id_token.type}\0{id_token.id_token.lower()}".encode()).hexdigest()[:40]
 
 
-def known(info: IdTokenInfo, utc_ms: int) -> Known:
+def known(info: IdTokenInfo, utc_ms: int) -> CachedToken:
     """Return the content of an IdTokenInfo."""
     expires = None
     if info.cache_expiry_date_time is not None:
@@ -67,7 +67,7 @@ def known(info: IdTokenInfo, utc_ms: int) -> Known:
             expires = parse_time(info.cache_expiry_date_time)
         except OcppError:
             expires = utc_ms  # an invalid time allows nothing
-    return Known(
+    return CachedToken(
         status=info.status,
         group=info.group_id_token.id_token if info.group_id_token else None,
         expires_ms=expires,
@@ -83,7 +83,7 @@ class Cache:
 
     def __init__(self, kernel: Kernel) -> None:
         self._k = kernel
-        self._entries = kernel.stored("cache", Known)
+        self._entries = kernel.stored("cache", CachedToken)
         self.drivers: dict[str, DriverTariff] = {}
         """The tariffs received with authorizations, by key; `Tariffs` takes and removes them."""
         self.answers: dict[str, Handler] = {"ClearCache": self._clear}
@@ -94,7 +94,7 @@ class Cache:
         """Whether the cache is used (C10.FR.11)."""
         return self._k.model.flag("AuthCacheCtrlr.Enabled")
 
-    def find(self, id_token: IdToken) -> Known | None:
+    def find(self, id_token: IdToken) -> CachedToken | None:
         """Return what is known of an identifier; expired entries are removed (C10.FR.08, .10, .13)."""
         if not self.enabled:
             return None
@@ -145,7 +145,7 @@ class Cache:
         """Return the entry to remove: unusable ones first, then by policy (C10.FR.07)."""
         policy = self._k.model.text("AuthCacheCtrlr.Policy")
 
-        def rank(item: tuple[str, Known]) -> tuple[bool, int]:
+        def rank(item: tuple[str, CachedToken]) -> tuple[bool, int]:
             entry = item[1]
             age = {"LFU": entry.uses, "FIFO": entry.stored_ms}.get(policy, entry.used_ms)
             return entry.status == "Accepted", age

@@ -14,7 +14,7 @@ from v2g.ocpp.messages.local_list import (
     SendLocalListRequest,
     SendLocalListResponse,
 )
-from v2g_station.blocks.authorization.cache import Known, known, name_of
+from v2g_station.blocks.authorization.cache import CachedToken, known, name_of
 from v2g_station.kernel.kernel import Handler, Kernel, status_info
 
 MAX_ENTRIES: Final = 1000
@@ -26,12 +26,12 @@ class _Version(msgspec.Struct, frozen=True):
     number: int
 
 
-class LocalList:
+class LocalAuthorizationList:
     """The list of one station."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._k = kernel
-        self._entries = kernel.stored("local_list", Known)
+        self._entries = kernel.stored("local_list", CachedToken)
         stored = kernel.stored(_VERSION, _Version)
         self.version = stored["list"].number if "list" in stored else 0
         self.answers: dict[str, Handler] = {"SendLocalList": self._send, "GetLocalListVersion": self._get_version}
@@ -42,7 +42,7 @@ class LocalList:
         """Whether the list is used (D01.FR.13)."""
         return self._k.model.flag("LocalAuthListCtrlr.Enabled")
 
-    def find(self, id_token: IdToken) -> Known | None:
+    def find(self, id_token: IdToken) -> CachedToken | None:
         """Return an identifier's entry, None if it has expired (C14.FR.05)."""
         found = self._entries.get(name_of(id_token)) if self.enabled else None
         if found is not None and found.expires_ms is not None and self._k.utc_ms >= found.expires_ms:

@@ -24,7 +24,7 @@ from v2g.ocpp.routes import Version, action_of
 from v2g.ocpp.rpc import Answered, Called, Failed, RpcPeer
 from v2g.ocpp.rpc import Send as RpcSend
 from v2g.ocpp.times import parse_time
-from v2g_station.kernel.kernel import Answer, Connect, Deferred, Disconnect, Kernel, Send, Then
+from v2g_station.kernel.kernel import Answer, Connect, Deferred, Disconnect, Kernel, SendFrame, Then
 
 BOOT_WAIT: Final = 30.0
 """Seconds between boot notifications if the CSMS leaves the interval to the station (B02.FR.07, B03.FR.05)."""
@@ -76,7 +76,7 @@ class Networks(Protocol):
         """Handle acceptance by the CSMS over the current profile."""
 
 
-class Link:
+class CsmsLink:
     """The Connection of one station. `amend` sees every answer first and returns the answer to apply."""
 
     def __init__(
@@ -372,7 +372,7 @@ class Link:
             for action in actions:
                 match action:
                     case RpcSend(text=text):
-                        self._k.do(Send(text))
+                        self._k.do(SendFrame(text))
                     case Called():
                         self._serve(peer, action)
                     case Answered(id=identifier, request=request, response=response):
@@ -414,7 +414,7 @@ class Link:
         peer.answer(called.id, answer)
         for action in peer.actions():
             if isinstance(action, RpcSend):
-                self._k.do(Send(action.text))
+                self._k.do(SendFrame(action.text))
             elif isinstance(action, Observe):
                 self._k.actions.append(action)
 

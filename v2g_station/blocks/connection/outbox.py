@@ -30,7 +30,7 @@ OTHER_ATTEMPTS: Final = 3
 Kind = Literal["event", "other"]
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
+class OutboxEntry(msgspec.Struct, frozen=True, kw_only=True):
     """A queued message. `group` is its transaction; `spare` marks a reading, which may be dropped, `updated` an event
     that neither begins nor ends a transaction."""
 
@@ -42,21 +42,21 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int = 0
 
 
-class Refused(msgspec.Struct, frozen=True, kw_only=True):
+class RefusedMessage(msgspec.Struct, frozen=True, kw_only=True):
     """An undeliverable message, and the CSMS's last answer."""
 
-    entry: Entry
+    entry: OutboxEntry
     reason: str
 
 
-class Outbox:
+class CsmsOutbox:
     """The queue. `on_answer` gets the CSMS's answer to each message."""
 
     def __init__(self, kernel: Kernel, *, limit: int = MAX_EVENTS) -> None:
         self._k = kernel
         self._limit = limit
-        self._entries: dict[str, Entry] = dict(sorted(kernel.stored("outbox", Entry).items()))
-        self._refused = list(kernel.stored("refused", Refused))
+        self._entries: dict[str, OutboxEntry] = dict(sorted(kernel.stored("outbox", OutboxEntry).items()))
+        self._refused = list(kernel.stored("refused", RefusedMessage))
         self._next = int(max((*self._entries, *self._refused), default="0")) + 1  # keys are never reused
         self._old = max(self._entries, default="")
         """The last key queued before or during an outage."""
@@ -83,7 +83,7 @@ class Outbox:
         self._next += 1
         body = msgspec.json.encode(request)
         updated = isinstance(request, TransactionEventRequest) and request.event_type == "Updated"
-        entry = Entry(action=action_of(request), body=body, group=group, spare=spare, updated=updated)
+        entry = OutboxEntry(action=action_of(request), body=body, group=group, spare=spare, updated=updated)
         self._entries[key] = entry
         self._k.keep("outbox", key, entry)
         if len(self._entries) > self._limit:
@@ -114,7 +114,7 @@ class Outbox:
         self._rested()
         self._old = max(self._entries, default=self._old)
 
-    def _read(self, entry: Entry, *, offline: bool) -> Message | None:
+    def _read(self, entry: OutboxEntry, *, offline: bool) -> Message | None:
         """Return a message as defined by the negotiated version."""
         try:
             request = typed_json.decode_kept(entry.body, request_type(entry.action))
@@ -165,11 +165,11 @@ class Outbox:
     def _rested(self) -> None:
         self._resting = False
 
-    def _set_aside(self, key: str, entry: Entry, reason: str) -> None:
+    def _set_aside(self, key: str, entry: OutboxEntry, reason: str) -> None:
         """Stop delivering a transaction event; it stays on disk for manual settlement."""
         if entry.action == "TransactionEvent":
             self._refused.append(key)
-            self._k.keep("refused", key, Refused(entry=entry, reason=reason[:500]))
+            self._k.keep("refused", key, RefusedMessage(entry=entry, reason=reason[:500]))
             while len(self._refused) > MAX_REFUSED:
                 self._k.forget("refused", self._refused.pop(0), durable=False)
         self._drop(key)

@@ -23,12 +23,12 @@ from v2g.ocpp.messages.tariff_cost import (
 )
 from v2g.ocpp.messages.transactions import TransactionEventRequest
 from v2g.translate.ocpp_tariffs import money
-from v2g_station.blocks.cost.priced import Priced, Terms, priced_from_now
-from v2g_station.blocks.cost.tariffs import NOT_ENABLED, PROBLEM, ShowTariff, Tariffs, description
+from v2g_station.blocks.cost.priced import Priced, PricedTerms, priced_from_now
+from v2g_station.blocks.cost.tariffs import NOT_ENABLED, PROBLEM, ShowTariff, StationTariffs, description
 from v2g_station.blocks.evse import Evse
-from v2g_station.blocks.transactions.sessions import Sessions
+from v2g_station.blocks.transactions.sessions import EvseSessions
 from v2g_station.blocks.transactions.transactions import MeterSample, TransactionRecord
-from v2g_station.kernel.kernel import Command, Handler, Kernel, Moment
+from v2g_station.kernel.kernel import Handler, Kernel, Moment, StationCommand
 
 POLL_S: Final = 5.0
 """Poll interval of meters if the CSMS asks for the shortest (I12.FR.32)."""
@@ -37,7 +37,7 @@ _SLACK_S: Final = 0.05
 """Lets another event that is due at the same time carry the running cost (I12.FR.03)."""
 
 
-class ShowCost(Command, frozen=True, kw_only=True):
+class ShowCost(StationCommand, frozen=True, kw_only=True):
     """Display the running or final cost of a driver's transaction. `total` is in the tariff's currency."""
 
     evse_id: int | None
@@ -61,8 +61,8 @@ class LocalCosts:
         self,
         kernel: Kernel,
         evses: Mapping[int, Evse],
-        sessions: Sessions,
-        tariffs: Tariffs,
+        sessions: EvseSessions,
+        tariffs: StationTariffs,
         priced: dict[str, Priced],
         read: Callable[[int], MeterSample | None],
         *,
@@ -171,7 +171,7 @@ class LocalCosts:
         plans = ((self._k.utc_ms, plan),)
         found = priced_from_now(
             record,
-            Terms(evse_id=evse.number, id_token=id_token, own=own, plans=plans, evse_kind=kind),
+            PricedTerms(evse_id=evse.number, id_token=id_token, own=own, plans=plans, evse_kind=kind),
             self._moment,
             sample,
             self._amperes(evse, sample),

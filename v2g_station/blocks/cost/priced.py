@@ -21,7 +21,7 @@ NO_READING: Final = "the meter could not be read"
 _replace = msgspec.structs.replace
 
 
-class Terms(msgspec.Struct, frozen=True, kw_only=True):
+class PricedTerms(msgspec.Struct, frozen=True, kw_only=True):
     """The pricing terms of a transaction: plans by start (UTC ms), and the inputs of their conditions.
 
     `own` means that the tariff is not a default one.
@@ -53,7 +53,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
         return next((each.additional_id_token for each in self.id_token.additional_info if each.type == what), None)
 
 
-class State(msgspec.Struct, frozen=True, kw_only=True):
+class PricedState(msgspec.Struct, frozen=True, kw_only=True):
     """How far a transaction is priced, and its state since then."""
 
     tally: Tally
@@ -71,7 +71,9 @@ class Priced:
     `scale` is seconds of UTC per second of the monotonic clock.
     """
 
-    def __init__(self, name: str, terms: Terms, state: State, *, scale: float, moment: Moment | None = None) -> None:
+    def __init__(
+        self, name: str, terms: PricedTerms, state: PricedState, *, scale: float, moment: Moment | None = None
+    ) -> None:
         self.name: Final = name
         self.terms = terms
         self.state = state
@@ -175,17 +177,17 @@ class Priced:
 
 def stored_prices(kernel: Kernel) -> dict[str, Priced]:
     """Return the transactions that were priced when the program last stopped, by their id."""
-    states = kernel.stored("costs", State)
+    states = kernel.stored("costs", PricedState)
     return {
         name: Priced(name, terms, _replace(states[name], charging=False), scale=kernel.scale)
-        for name, terms in kernel.stored("terms", Terms).items()
+        for name, terms in kernel.stored("terms", PricedTerms).items()
         if name in states
     }
 
 
 def priced_from_now(
     record: TransactionRecord,
-    terms: Terms,
+    terms: PricedTerms,
     moment: Moment,
     sample: MeterSample | None,
     current_a: int,
@@ -203,7 +205,7 @@ def priced_from_now(
     tally = open_tally(terms.plans, usage, fees=fees)
     here = Registers(moment.utc_ms, sample.import_mwh if sample else 0, sample.export_mwh if sample else 0)
     progress = _replace(tally.progress, last=here, first_mwh=here.import_mwh)
-    state = State(
+    state = PricedState(
         tally=_replace(tally, progress=progress),
         charging=record.charging_state == "Charging",
         metered=sample is not None,

@@ -7,14 +7,14 @@ from v2g.ocpp.messages.tariff_cost import CostUpdatedRequest, CostUpdatedRespons
 from v2g.ocpp.messages.transactions import TransactionEventRequest, TransactionEventResponse
 from v2g_station.blocks.cost.local_cost import LocalCosts, ShowCost
 from v2g_station.blocks.evse import Evse
-from v2g_station.blocks.transactions.sessions import Sessions
+from v2g_station.blocks.transactions.sessions import EvseSessions
 from v2g_station.kernel.kernel import Answer, Handler, Kernel
 
 
 class TariffCost:
     """Costs of one station. Locally calculated ones take precedence over the CSMS's (E16.FR.16)."""
 
-    def __init__(self, kernel: Kernel, sessions: Sessions, local_costs: LocalCosts) -> None:
+    def __init__(self, kernel: Kernel, sessions: EvseSessions, local_costs: LocalCosts) -> None:
         self._k = kernel
         self._sessions = sessions
         self.on_cost: list[Callable[[Evse, float], None]] = []

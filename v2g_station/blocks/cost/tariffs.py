@@ -18,10 +18,10 @@ from v2g.ocpp.times import parse_time
 from v2g.translate.ocpp_tariffs import elements, has_conditions
 from v2g.translate.station_tariffs import plan_of
 from v2g_station.blocks.authorization.cache import Cache, DriverTariff, name_of
-from v2g_station.blocks.cost.priced import Priced, Terms
+from v2g_station.blocks.cost.priced import Priced, PricedTerms
 from v2g_station.blocks.diagnostics.monitoring import Monitors
 from v2g_station.blocks.evse import Evse
-from v2g_station.kernel.kernel import Answer, Command, Handler, Kernel, status_info
+from v2g_station.kernel.kernel import Answer, Handler, Kernel, StationCommand, status_info
 
 MAX_DEFAULTS: Final = 100
 MAX_DRIVERS: Final = 100
@@ -31,7 +31,7 @@ PROBLEM: Final = f"{_CONTROLLER}.Problem"
 NOT_ENABLED: Final = "tariffs are not enabled: TariffCostCtrlr.Enabled"
 
 
-class ShowTariff(Command, frozen=True, kw_only=True):
+class ShowTariff(StationCommand, frozen=True, kw_only=True):
     """Display a tariff at an EVSE: its default, or that of its current driver (I07.FR.14). `text` is for people.
     Without `tariff_id` only the text is displayed, or nothing if it is empty."""
 
@@ -62,7 +62,7 @@ class Default(msgspec.Struct, frozen=True, kw_only=True):
         return self.from_ms is not None, self.from_ms or 0, self.number
 
 
-class Tariffs:
+class StationTariffs:
     """The tariffs of one station. `priced` are the transactions that use one of them, by id."""
 
     def __init__(
@@ -299,7 +299,7 @@ class Tariffs:
 
     # -- queries
 
-    def _terms(self) -> Iterator[Terms]:
+    def _terms(self) -> Iterator[PricedTerms]:
         return (each.terms for each in self._priced.values())
 
     def _get(self, request: ocpp.GetTariffsRequest) -> Message:

@@ -16,11 +16,11 @@ from v2g.ocpp.messages import der_control as ocpp
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.ev_charging import DERControl
 from v2g.ocpp.times import format_time, parse_time
-from v2g_station.blocks.connection.outbox import Outbox
+from v2g_station.blocks.connection.outbox import CsmsOutbox
 from v2g_station.blocks.der.ride_through import points_of
 from v2g_station.blocks.der.trips import CURVES
 from v2g_station.blocks.settings import Inverter
-from v2g_station.kernel.kernel import Command, Handler, Kernel, status_info
+from v2g_station.kernel.kernel import Handler, Kernel, StationCommand, status_info
 
 PER_MESSAGE: Final = 20
 MAX_CONTROLS: Final = 100
@@ -36,7 +36,7 @@ MEMBERS: Final[dict[str, str]] = {
 """Control type -> the member that contains it; all others are curves."""
 
 
-class ApplyControls(Command, frozen=True, kw_only=True):
+class ApplyControls(StationCommand, frozen=True, kw_only=True):
     """Exactly these controls are in force now, at most one of each type."""
 
     controls: tuple[ocpp.SetDERControlRequest, ...]
@@ -50,7 +50,7 @@ class GridEvent(Fact, frozen=True, kw_only=True):
     ended: bool = False
 
 
-class Held(msgspec.Struct, frozen=True, kw_only=True):
+class KeptControl(msgspec.Struct, frozen=True, kw_only=True):
     """A control as set by the CSMS. Times in ms; `start` and `end` are None for a default one."""
 
     request: ocpp.SetDERControlRequest
@@ -74,12 +74,18 @@ class DerControls:
     """The controls of one station, which supports these types."""
 
     def __init__(
-        self, kernel: Kernel, outbox: Outbox, supported: tuple[DERControl, ...], *, inverter: Inverter, nominal_v: float
+        self,
+        kernel: Kernel,
+        outbox: CsmsOutbox,
+        supported: tuple[DERControl, ...],
+        *,
+        inverter: Inverter,
+        nominal_v: float,
     ) -> None:
         self._k = kernel
         self._outbox = outbox
         self._supported = supported
-        self._all = {held.request.control_id: held for held in kernel.stored("der", Held).values()}
+        self._all = {held.request.control_id: held for held in kernel.stored("der", KeptControl).values()}
         self._applied: tuple[str, ...] = ()
         self.on_applied: list[Callable[[ApplyControls], None]] = []
         self._describe(inverter, nominal_v)
@@ -128,7 +134,7 @@ class DerControls:
         """R04.FR.01 to .08."""
         if request.control_type not in self._supported:
             return ocpp.SetDERControlResponse(status="NotSupported")
-        new, why = Held(request=request), _wrong(request)
+        new, why = KeptControl(request=request), _wrong(request)
         if why:
             return ocpp.SetDERControlResponse(status="Rejected", status_info=status_info("InvalidValue", why))
         if request.control_id not in self._all and len(self._all) >= MAX_CONTROLS:
@@ -145,7 +151,7 @@ class DerControls:
         self._k.after("der", 0, self.refresh)
         return ocpp.SetDERControlResponse(status="Accepted", superseded_ids=tuple(superseded))
 
-    def _supersede(self, new: Held) -> list[str]:
+    def _supersede(self, new: KeptControl) -> list[str]:
         """Mark controls outranked by the new one as superseded; return their ids."""
         coming = new.start is not None and new.start > self._k.utc_ms
         beaten = [
@@ -158,7 +164,7 @@ class DerControls:
             self._keep(msgspec.structs.replace(old, superseded=True))
         return [old.request.control_id for old in beaten]
 
-    def _is_rival(self, old: Held, new: Held) -> bool:
+    def _is_rival(self, old: KeptControl, new: KeptControl) -> bool:
         """Return whether two controls compete: same type, both default, or scheduled for the same time."""
         one, two = old.request, new.request
         if one.control_id == two.control_id or one.control_type != two.control_type or one.is_default != two.is_default:
@@ -167,7 +173,7 @@ class DerControls:
             return True
         return old.start < new.end and new.start < old.end
 
-    def _matching(self, *, default: bool | None, type_: str | None, control_id: str | None) -> list[Held]:
+    def _matching(self, *, default: bool | None, type_: str | None, control_id: str | None) -> list[KeptControl]:
         return [
             held
             for held in self._all.values()
@@ -231,9 +237,9 @@ class DerControls:
         if edges:
             self._k.at_utc("der", min(edges), self.refresh)
 
-    def _in_force(self) -> list[Held]:
+    def _in_force(self) -> list[KeptControl]:
         """Return one control of each type: the active scheduled one, else the default (R04.FR.09, .11)."""
-        best: dict[str, Held] = {}
+        best: dict[str, KeptControl] = {}
         can = self._supported
         ready = [held for held in self._all.values() if not held.superseded and held.request.control_type in can]
         for held in sorted(ready, key=lambda held: (held.start is None, held.priority)):
@@ -241,7 +247,7 @@ class DerControls:
                 best.setdefault(held.request.control_type, held)
         return [best[type_] for type_ in sorted(best)]
 
-    def _report(self, held: Held, *, started: bool, superseded: Iterable[str] = ()) -> None:
+    def _report(self, held: KeptControl, *, started: bool, superseded: Iterable[str] = ()) -> None:
         self._outbox.add(
             ocpp.NotifyDERStartStopRequest(
                 control_id=held.request.control_id,
@@ -262,11 +268,11 @@ class DerControls:
             )
         )
 
-    def _keep(self, held: Held) -> None:
+    def _keep(self, held: KeptControl) -> None:
         self._all[held.request.control_id] = held
         self._k.keep("der", held.request.control_id, held)
 
-    def _drop(self, held: Held) -> None:
+    def _drop(self, held: KeptControl) -> None:
         del self._all[held.request.control_id]
         self._k.forget("der", held.request.control_id)
 
@@ -290,7 +296,7 @@ def _wrong(request: ocpp.SetDERControlRequest) -> str:
     return ""
 
 
-def _report(part: list[Held], request_id: int, *, tbc: bool) -> ocpp.ReportDERControlRequest:
+def _report(part: list[KeptControl], request_id: int, *, tbc: bool) -> ocpp.ReportDERControlRequest:
     """Return controls as a report: each kind in its own list."""
     lists: dict[str, list[object]] = {}
     for held in part:

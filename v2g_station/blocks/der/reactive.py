@@ -18,7 +18,7 @@ from v2g_station.blocks.der.der import SETTLING_S, ApplyControls, DerControls, c
 from v2g_station.blocks.evse import Evse
 from v2g_station.blocks.smart_charging.frequency import GridFrequency
 from v2g_station.blocks.transactions.transactions import MeterSample
-from v2g_station.kernel.kernel import Command, Kernel
+from v2g_station.kernel.kernel import Kernel, StationCommand
 
 REACTIVE: Final[tuple[DERControl, ...]] = ("FixedPFAbsorb", "FixedPFInject", "FixedVar", "VoltVar", "WattPF", "WattVar")
 """Controls of the reactive power."""
@@ -32,7 +32,7 @@ V_REF_S: Final = 300.0
 """Default time constant of the reference of a VoltVar curve (IEEE 1547-2018, 5.3.3)."""
 
 
-class React(Command, frozen=True, kw_only=True):
+class React(StationCommand, frozen=True, kw_only=True):
     """Set the reactive power of an EVSE's inverter; injected is positive."""
 
     evse_id: int

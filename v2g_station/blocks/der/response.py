@@ -16,7 +16,7 @@ from v2g_station.blocks.der.der import SETTLING_S, ApplyControls, DerControls, G
 from v2g_station.blocks.der.trips import Acting, Trips
 from v2g_station.blocks.evse import Evse
 from v2g_station.blocks.smart_charging.frequency import GridFrequency
-from v2g_station.kernel.kernel import Command, Kernel
+from v2g_station.kernel.kernel import Kernel, StationCommand
 
 BY_FREQUENCY: Final[tuple[DERControl, ...]] = (
     "EnterService",
@@ -55,7 +55,7 @@ _FAULTS: Final[Mapping[tuple[str, bool], GridEventFault]] = {
 }
 
 
-class Respond(Command, frozen=True, kw_only=True):
+class Respond(StationCommand, frozen=True, kw_only=True):
     """Change the power at an EVSE."""
 
     evse_id: int

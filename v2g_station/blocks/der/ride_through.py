@@ -46,7 +46,7 @@ def seconds_at(points: Iterable[Point], value: float, *, high: bool) -> float | 
     return min(beyond)
 
 
-class Watch:
+class CurveWatch:
     """One curve, and since when each level of it has been exceeded."""
 
     def __init__(self, points: tuple[Point, ...], *, high: bool) -> None:
@@ -109,7 +109,7 @@ class TenMinutes:
         return self._sum / len(self._means)
 
 
-class Return(msgspec.Struct, frozen=True, kw_only=True):
+class ReturnToService(msgspec.Struct, frozen=True, kw_only=True):
     """When operation resumes after a cessation: with the grid within these bounds for a time; power then returns within
     `ramp_s`. Frequencies in Hz, voltages in percent; None means no bound."""
 
@@ -136,7 +136,7 @@ STEP_S: Final = 0.5
 """Interval at which returning power is raised."""
 
 
-class Service:
+class GridService:
     """Whether one EVSE is in service, and the part of its rated power that it may use while returning."""
 
     def __init__(self) -> None:
@@ -150,7 +150,7 @@ class Service:
         """Cease to energize."""
         self.out, self._good_since, self._entered = True, None, None
 
-    def tick(self, rule: Return, *, good: bool, now: float, random: Callable[[], float]) -> None:
+    def tick(self, rule: ReturnToService, *, good: bool, now: float, random: Callable[[], float]) -> None:
         """Continue, or return by `rule`; `good`: nothing prevents it, `random()` is from 0 to 1."""
         if self._entered is not None and now >= self._entered + self._ramp_s:
             self._entered = None

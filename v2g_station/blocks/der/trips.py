@@ -13,10 +13,10 @@ import msgspec
 
 from v2g.ocpp.messages.der_control import EnterService, GridEventFault, SetDERControlRequest
 from v2g.ocpp.messages.ev_charging import DERControl
-from v2g_station.blocks.der.ride_through import Return, Service, TenMinutes, Watch, points_of
+from v2g_station.blocks.der.ride_through import CurveWatch, GridService, ReturnToService, TenMinutes, points_of
 
 
-class Curve(msgspec.Struct, frozen=True, kw_only=True):
+class TripCurve(msgspec.Struct, frozen=True, kw_only=True):
     """The quantity that a kind of curve monitors, the side, and whether EnterService applies afterwards (`trips`)."""
 
     of: str
@@ -26,17 +26,17 @@ class Curve(msgspec.Struct, frozen=True, kw_only=True):
     yields_to: DERControl | None = None
 
 
-CURVES: Final[Mapping[DERControl, Curve]] = MappingProxyType(
+CURVES: Final[Mapping[DERControl, TripCurve]] = MappingProxyType(
     {
-        "HFMustTrip": Curve(of="hz", high=True, trips=True, fault="OverFrequency"),
-        "HFMayTrip": Curve(of="hz", high=True, trips=True, fault="OverFrequency", yields_to="HFMustTrip"),
-        "LFMustTrip": Curve(of="hz", high=False, trips=True, fault="UnderFrequency"),
-        "HVMustTrip": Curve(of="v", high=True, trips=True, fault="OverVoltage"),
-        "HVMayTrip": Curve(of="v", high=True, trips=True, fault="OverVoltage", yields_to="HVMustTrip"),
-        "HVMomCess": Curve(of="v", high=True, trips=False, fault="OverVoltage"),
-        "LVMustTrip": Curve(of="v", high=False, trips=True, fault="UnderVoltage"),
-        "LVMayTrip": Curve(of="v", high=False, trips=True, fault="UnderVoltage", yields_to="LVMustTrip"),
-        "LVMomCess": Curve(of="v", high=False, trips=False, fault="UnderVoltage"),
+        "HFMustTrip": TripCurve(of="hz", high=True, trips=True, fault="OverFrequency"),
+        "HFMayTrip": TripCurve(of="hz", high=True, trips=True, fault="OverFrequency", yields_to="HFMustTrip"),
+        "LFMustTrip": TripCurve(of="hz", high=False, trips=True, fault="UnderFrequency"),
+        "HVMustTrip": TripCurve(of="v", high=True, trips=True, fault="OverVoltage"),
+        "HVMayTrip": TripCurve(of="v", high=True, trips=True, fault="OverVoltage", yields_to="HVMustTrip"),
+        "HVMomCess": TripCurve(of="v", high=True, trips=False, fault="OverVoltage"),
+        "LVMustTrip": TripCurve(of="v", high=False, trips=True, fault="UnderVoltage"),
+        "LVMayTrip": TripCurve(of="v", high=False, trips=True, fault="UnderVoltage", yields_to="LVMustTrip"),
+        "LVMomCess": TripCurve(of="v", high=False, trips=False, fault="UnderVoltage"),
     }
 )
 
@@ -51,10 +51,10 @@ class Acting(msgspec.Struct, frozen=True):
 class _Armed:
     """A curve in force."""
 
-    def __init__(self, request: SetDERControlRequest, kind: Curve, nominal_v: float) -> None:
+    def __init__(self, request: SetDERControlRequest, kind: TripCurve, nominal_v: float) -> None:
         assert request.curve is not None
         self.request, self.kind = request, kind
-        self.watch = Watch(points_of(request.curve), high=kind.high)
+        self.watch = CurveWatch(points_of(request.curve), high=kind.high)
         self.mean = TenMinutes(nominal_v)
         self.above_since: float | None = None
 
@@ -90,7 +90,7 @@ class Trips:
     """The curves in force at a station, and which EVSEs are in service. `random()` is from 0 to 1."""
 
     def __init__(self, evses: Iterable[int], random: Callable[[], float]) -> None:
-        self.services = {number: Service() for number in evses}
+        self.services = {number: GridService() for number in evses}
         self._random = random
         self._armed: dict[DERControl, _Armed] = {}
         self._enter: EnterService | None = None
@@ -163,12 +163,12 @@ class Trips:
             return False
         return self._rule().allows(self._values.get("hz"), self._values.get("v"))
 
-    def _rule(self) -> Return:
+    def _rule(self) -> ReturnToService:
         """Return when operation resumes: by EnterService, else (as after a momentary cessation) by the curve."""
         cause = self._cause
         if self._enter is not None and (cause is None or cause.kind.trips):
             enter = self._enter
-            return Return(
+            return ReturnToService(
                 low_hz=enter.low_freq,
                 high_hz=enter.high_freq,
                 low_v=enter.low_voltage,
@@ -180,11 +180,11 @@ class Trips:
         curve = cause.request.curve if cause is not None else None
         hysteresis = curve.hysteresis if curve is not None else None
         if cause is None or hysteresis is None:
-            return Return(ramp_s=self._soft_s if cause is not None and cause.kind.trips else 0.0)
+            return ReturnToService(ramp_s=self._soft_s if cause is not None and cause.kind.trips else 0.0)
         low, high = hysteresis.hysteresis_low, hysteresis.hysteresis_high
         gradient = hysteresis.hysteresis_gradient or 0.0
         by_hz = cause.kind.of == "hz"
-        return Return(
+        return ReturnToService(
             low_hz=low if by_hz else None,
             high_hz=high if by_hz else None,
             low_v=None if by_hz else low,

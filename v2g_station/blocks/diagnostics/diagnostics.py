@@ -15,11 +15,11 @@ from v2g.ocpp.messages.provisioning import ReportData
 from v2g.ocpp.messages.security import SecurityEventNotificationRequest
 from v2g.ocpp.times import format_time, parse_time
 from v2g_station.blocks.authorization.cache import Cache
-from v2g_station.blocks.authorization.local_list import LocalList
-from v2g_station.blocks.connection.outbox import Outbox
+from v2g_station.blocks.authorization.local_list import LocalAuthorizationList
+from v2g_station.blocks.connection.outbox import CsmsOutbox
 from v2g_station.blocks.diagnostics.monitoring import Monitors
 from v2g_station.blocks.evse import Evse, Fault
-from v2g_station.kernel.kernel import Command, Handler, Kernel, status_info
+from v2g_station.kernel.kernel import Handler, Kernel, StationCommand, status_info
 
 SCHEMES: Final = ("http://", "https://")
 MAX_SECURITY_LOG: Final = 500
@@ -33,7 +33,7 @@ CRITICAL: Final = frozenset({
 """Security events reported to the CSMS (appendix 1); others are only logged."""
 
 
-class UploadLog(Command, frozen=True, kw_only=True):
+class UploadLog(StationCommand, frozen=True, kw_only=True):
     """Upload a log; `LogProgress` follows. `lines` is the security log, `variables` the device model for diagnostics;
     `retries` is None if the CSMS leaves them to the station."""
 
@@ -49,7 +49,7 @@ class UploadLog(Command, frozen=True, kw_only=True):
     variables: tuple[ReportData, ...] = ()
 
 
-class CancelUpload(Command, frozen=True, kw_only=True):
+class CancelUpload(StationCommand, frozen=True, kw_only=True):
     """Stop an upload."""
 
     request_id: int
@@ -76,11 +76,11 @@ class Diagnostics:
     def __init__(
         self,
         kernel: Kernel,
-        outbox: Outbox,
+        outbox: CsmsOutbox,
         evses: Mapping[int, Evse],
         monitors: Monitors,
         cache: Cache,
-        local_list: LocalList,
+        local_list: LocalAuthorizationList,
         collected: Callable[[str | None, str | None], tuple[str, ...] | None],
     ) -> None:
         self._k = kernel

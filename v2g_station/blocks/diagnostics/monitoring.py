@@ -13,7 +13,7 @@ from v2g.ocpp.messages.device_model import Variable as VariableName
 from v2g.ocpp.messages.diagnostics import EventData, EventNotification, EventTrigger, NotifyEventRequest
 from v2g.ocpp.messages.event_streams import PeriodicEventStreamParams
 from v2g.ocpp.times import format_time
-from v2g_station.blocks.connection.outbox import Outbox
+from v2g_station.blocks.connection.outbox import CsmsOutbox
 from v2g_station.blocks.diagnostics.event_streams import EventStreams, usable
 from v2g_station.kernel.device_model import DeviceModel, component_of
 from v2g_station.kernel.kernel import Handler, Kernel, status_info
@@ -102,7 +102,7 @@ _CRITERIA: Final = {
 class Monitors:
     """The monitors of one station."""
 
-    def __init__(self, kernel: Kernel, outbox: Outbox, *, factory: tuple[Monitoring, ...] = ()) -> None:
+    def __init__(self, kernel: Kernel, outbox: CsmsOutbox, *, factory: tuple[Monitoring, ...] = ()) -> None:
         self._k = kernel
         self._outbox = outbox
         self._factory = {each.id: each for each in factory}

@@ -14,14 +14,14 @@ from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.payment import Address, VatNumberValidationRequest, VatNumberValidationResponse
 from v2g.ocpp.messages.transactions import TransactionEventRequest, TransactionEventResponse, TransactionLimit
 from v2g.units import payable
-from v2g_station.blocks.authorization.authorization import Authorizer, Verdict
-from v2g_station.blocks.connection.outbox import Outbox
+from v2g_station.blocks.authorization.authorization import Authorizer, TokenVerdict
+from v2g_station.blocks.connection.outbox import CsmsOutbox
 from v2g_station.blocks.cost.local_cost import LocalCosts
 from v2g_station.blocks.evse import Evse, Indicate
 from v2g_station.blocks.payment import terminal
-from v2g_station.blocks.payment.settlement import ANSWER_S, Payment, Settlements
+from v2g_station.blocks.payment.settlement import ANSWER_S, CardPayment, Settlements
 from v2g_station.blocks.payment.web_payment import WebPayments
-from v2g_station.blocks.transactions.sessions import Sessions
+from v2g_station.blocks.transactions.sessions import EvseSessions
 from v2g_station.blocks.transactions.transaction_limits import TransactionLimits
 from v2g_station.kernel.kernel import Answer, Kernel
 
@@ -36,19 +36,19 @@ class Vat(msgspec.Struct, frozen=True):
     company: Address | None
 
 
-class Payments:
+class CardPayments:
     """All payments at the terminal of one station."""
 
     def __init__(
         self,
         kernel: Kernel,
         evses: Mapping[int, Evse],
-        sessions: Sessions,
+        sessions: EvseSessions,
         authorizer: Authorizer,
         web_payments: WebPayments,
         limits: TransactionLimits,
         local_costs: LocalCosts,
-        outbox: Outbox,
+        outbox: CsmsOutbox,
     ) -> None:
         self._k = kernel
         self._evses = evses
@@ -126,7 +126,7 @@ class Payments:
         self._k.after(f"payment.card.{fact.evse_id or 0}", ANSWER_S, partial(self._unread, fact.evse_id))
         self._k.do(terminal.AuthorizeCard(evse_id=fact.evse_id, card=fact.card, amount=amount))
 
-    def _stop(self, payment: Payment) -> None:
+    def _stop(self, payment: CardPayment) -> None:
         """End the charging, or the wait for the CSMS, at the driver's request (C19, C20)."""
         if payment.phase == "asked":
             self._book.cancel(payment, notify=True)
@@ -166,7 +166,7 @@ class Payments:
         wanted = self._k.model.members("PaymentCtrlr.PaymentDetails") if self._enabled else ()
         vat = self._vat.pop(fact.evse_id or 0, None)
         payment = self._book.change(
-            Payment(
+            CardPayment(
                 psp_ref=fact.psp_ref,
                 evse_id=fact.evse_id,
                 amount=amount or Decimal(0),
@@ -183,15 +183,15 @@ class Payments:
             payment = self._book.change(payment, phase="asked")
             self._authorizer.ask(payment.id_token, partial(self._decided, payment.psp_ref))
         else:
-            self._admit(payment, Verdict(accepted=True, source="terminal"))
+            self._admit(payment, TokenVerdict(accepted=True, source="terminal"))
 
-    def _decided(self, psp_ref: str, verdict: Verdict) -> None:
+    def _decided(self, psp_ref: str, verdict: TokenVerdict) -> None:
         """Handle the CSMS's authorization of the driver (C18.FR.05, .07)."""
         payment = self._book.all.get(psp_ref)
         if payment is not None and payment.phase == "asked":
             self._admit(self._book.change(payment, phase="authorized", known=verdict.accepted), verdict)
 
-    def _admit(self, payment: Payment, verdict: Verdict) -> None:
+    def _admit(self, payment: CardPayment, verdict: TokenVerdict) -> None:
         limit = TransactionLimit(max_cost=float(payment.amount))  # C18.FR.06
         self._authorizer.admit(payment.evse_id, payment.id_token, verdict._replace(limit=limit))
         self._follow()
@@ -219,7 +219,7 @@ class Payments:
             self._costs[payment.psp_ref] = Decimal(str(total))
             self._check_cost(evse, payment)
 
-    def _check_cost(self, evse: Evse, payment: Payment) -> None:
+    def _check_cost(self, evse: Evse, payment: CardPayment) -> None:
         more, threshold = self._number("IncrementalAuthorizationAmount"), self._threshold(payment)
         asked = payment.psp_ref in self._increases or payment.psp_ref in self._declined
         if not more or asked or payment.phase != "authorized":
@@ -240,7 +240,7 @@ class Payments:
     def _unanswered(self, psp_ref: str) -> None:
         self._increases.pop(psp_ref, None)
 
-    def _threshold(self, payment: Payment) -> Decimal:
+    def _threshold(self, payment: CardPayment) -> Decimal:
         """Return IncrementalAuthorizationThreshold, by default a fifth of the reserved amount."""
         given = self._number("IncrementalAuthorizationThreshold")
         return payment.amount / 5 if given is None else given
@@ -309,12 +309,12 @@ class Payments:
 
         self._k.call(VatNumberValidationRequest(vat_number=number, evse_id=fact.evse_id), answered)
 
-    def _paying_at(self, evse_id: int) -> Payment | None:
+    def _paying_at(self, evse_id: int) -> CardPayment | None:
         """Return the payment at an EVSE that is not yet settled."""
         found = (p for p in self._book.all.values() if p.evse_id == evse_id and (_open(p) or p.phase == "ended"))
         return next(found, None)
 
-    def _vat_found(self, evse_id: int, asked: Payment | None, vat: Vat) -> None:
+    def _vat_found(self, evse_id: int, asked: CardPayment | None, vat: Vat) -> None:
         """Store a VAT number for the payment for which it was entered, or for the next one there."""
         payment = self._paying_at(evse_id)
         if payment is not None and (asked is None or asked.psp_ref == payment.psp_ref):
@@ -338,6 +338,6 @@ class Payments:
         self._follow()
 
 
-def _open(payment: Payment) -> bool:
+def _open(payment: CardPayment) -> bool:
     """Return whether the payment's driver charges, or will."""
     return payment.phase in ("asked", "authorized")

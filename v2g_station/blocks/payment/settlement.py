@@ -20,7 +20,7 @@ from v2g.ocpp.messages.payment import (
     PaymentStatus,
 )
 from v2g.ocpp.times import format_time
-from v2g_station.blocks.connection.outbox import Outbox
+from v2g_station.blocks.connection.outbox import CsmsOutbox
 from v2g_station.blocks.evse import Indicate
 from v2g_station.blocks.payment.terminal import (
     CancelPayment,
@@ -45,7 +45,7 @@ _UNANSWERED: Final = {
 Phase = Literal["asked", "authorized", "ended", "settling", "canceling"]
 
 
-class Payment(msgspec.Struct, frozen=True, kw_only=True):
+class CardPayment(msgspec.Struct, frozen=True, kw_only=True):
     """One payment; `amount` is the reserved amount, `cost` the amount to take."""
 
     psp_ref: str
@@ -72,16 +72,16 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
 class Settlements:
     """The payments of one station, and their settlement; `forgotten` is called with each reference at the end."""
 
-    def __init__(self, kernel: Kernel, outbox: Outbox, forgotten: Callable[[str], None]) -> None:
+    def __init__(self, kernel: Kernel, outbox: CsmsOutbox, forgotten: Callable[[str], None]) -> None:
         self._k = kernel
         self._outbox = outbox
         self._forgotten = forgotten
-        self.all = {payment.psp_ref: payment for payment in kernel.stored("payments", Payment).values()}
+        self.all = {payment.psp_ref: payment for payment in kernel.stored("payments", CardPayment).values()}
         self._settled_at: dict[str, int | None] = {}
         """The EVSE of each payment whose receipt the CSMS makes."""
         outbox.on_answer.append(self._answered)
 
-    def change(self, payment: Payment, **fields: object) -> Payment:
+    def change(self, payment: CardPayment, **fields: object) -> CardPayment:
         """Store a changed payment."""
         payment = msgspec.structs.replace(payment, **fields)
         self.all[payment.psp_ref] = payment
@@ -92,7 +92,7 @@ class Settlements:
         key = f"PaymentCtrlr.{name}"
         return self._k.model.text(key) if self._k.model.has(key) else ""
 
-    def of(self, transaction_id: str) -> list[Payment]:
+    def of(self, transaction_id: str) -> list[CardPayment]:
         """Return the payments of a transaction: at most one, unless two drivers paid for the same."""
         return [payment for payment in self.all.values() if payment.transaction_id == transaction_id]
 
@@ -102,7 +102,7 @@ class Settlements:
             if isinstance(answer, NotifySettlementResponse) and answer.receipt_url:  # C21.FR.03
                 self._k.do(ShowReceipt(evse_id=evse_id, url=answer.receipt_url, receipt_id=answer.receipt_id or ""))
 
-    def finish(self, payment: Payment, cost: Decimal | None) -> None:
+    def finish(self, payment: CardPayment, cost: Decimal | None) -> None:
         """Settle the cost of a transaction, or cancel the payment if it is zero (C20, C21)."""
         if cost is not None and cost <= 0:
             self.cancel(payment, notify=True)  # C20.FR.04, .05
@@ -115,11 +115,11 @@ class Settlements:
         else:
             self._command(self.change(payment, phase="settling", cost=cost), ATTEMPTS)
 
-    def cancel(self, payment: Payment, *, notify: bool) -> None:
+    def cancel(self, payment: CardPayment, *, notify: bool) -> None:
         """Release the amount; the CSMS is notified if it knows the payment."""
         self._command(self.change(payment, phase="canceling", cost=Decimal(0), known=notify), ATTEMPTS)
 
-    def _command(self, payment: Payment, attempts: int) -> None:
+    def _command(self, payment: CardPayment, attempts: int) -> None:
         """Send the command to the terminal, again if it does not answer."""
         if attempts == 0:
             if payment.phase == "settling" or payment.known:
@@ -171,7 +171,7 @@ class Settlements:
             self.forget(payment)
 
     def _notify(
-        self, payment: Payment, status: PaymentStatus, *, info: str = "", receipt: tuple[str, str] = ("", "")
+        self, payment: CardPayment, status: PaymentStatus, *, info: str = "", receipt: tuple[str, str] = ("", "")
     ) -> None:
         """Notify the CSMS of the outcome, now or when it is reachable, and remove the payment."""
         settled = status == "Settled"
@@ -190,7 +190,7 @@ class Settlements:
         self._outbox.add(request, group=payment.transaction_id or payment.psp_ref)
         self.forget(payment)
 
-    def forget(self, payment: Payment) -> None:
+    def forget(self, payment: CardPayment) -> None:
         """Remove a payment."""
         del self.all[payment.psp_ref]
         self._k.forget("payments", payment.psp_ref)

@@ -12,7 +12,7 @@ import msgspec
 
 from v2g.iso15118.engine.session import Fact
 from v2g.ocpp.messages.payment import Address
-from v2g_station.kernel.kernel import Command
+from v2g_station.kernel.kernel import StationCommand
 
 # -- facts
 
@@ -90,7 +90,7 @@ class TerminalState(Fact, frozen=True, kw_only=True):
 # -- commands
 
 
-class AuthorizeCard(Command, frozen=True, kw_only=True):
+class AuthorizeCard(StationCommand, frozen=True, kw_only=True):
     """Have the provider reserve this amount on the presented card (C18.FR.01, .02).
 
     `CardAuthorized` or `CardRefused` follows.
@@ -101,14 +101,14 @@ class AuthorizeCard(Command, frozen=True, kw_only=True):
     amount: Decimal
 
 
-class IncreaseAuthorization(Command, frozen=True, kw_only=True):
+class IncreaseAuthorization(StationCommand, frozen=True, kw_only=True):
     """Increase the reservation to a total of `amount` (C23.FR.01); `AuthorizationIncreased` follows."""
 
     psp_ref: str
     amount: Decimal
 
 
-class SettlePayment(Command, frozen=True, kw_only=True):
+class SettlePayment(StationCommand, frozen=True, kw_only=True):
     """Take this amount and release the rest (C21.FR.01); `PaymentSettled` follows.
 
     `merchant` (Id, TaxId, Name, Address, City) and the VAT number's holder are for the terminal's receipt.
@@ -121,13 +121,13 @@ class SettlePayment(Command, frozen=True, kw_only=True):
     vat_company: Address | None = None
 
 
-class CancelPayment(Command, frozen=True, kw_only=True):
+class CancelPayment(StationCommand, frozen=True, kw_only=True):
     """Release the amount and cancel the payment (C19.FR.01, C20.FR.04); `PaymentReleased` follows."""
 
     psp_ref: str
 
 
-class ShowReceipt(Command, frozen=True, kw_only=True):
+class ShowReceipt(StationCommand, frozen=True, kw_only=True):
     """Display the receipt's address (C21)."""
 
     evse_id: int | None

@@ -14,8 +14,8 @@ from v2g.ocpp.web_payment import LIMITS, QrCode, address, check_template
 from v2g_station.blocks.availability import Availability
 from v2g_station.blocks.evse import Evse, Indicate
 from v2g_station.blocks.reservation import Reservations
-from v2g_station.blocks.transactions.sessions import NO_AUTHORIZATION, Sessions
-from v2g_station.kernel.kernel import Command, Handler, Kernel, status_info
+from v2g_station.blocks.transactions.sessions import NO_AUTHORIZATION, EvseSessions
+from v2g_station.kernel.kernel import Handler, Kernel, StationCommand, status_info
 from v2g_station.kernel.layout import Variable
 
 REQUEST_S: Final = 300.0
@@ -27,7 +27,7 @@ _SOURCES: Final = frozenset({"WebPaymentsCtrlr", "SecurityCtrlr", "OCPPCommCtrlr
 """Components that QR codes depend on: address, secret, and the identity at the current CSMS."""
 
 
-class ShowQrCode(Command, frozen=True, kw_only=True):
+class ShowQrCode(StationCommand, frozen=True, kw_only=True):
     """Display this address as a QR code, at an EVSE or for the whole station (0); None removes it.
 
     `quality` is its error correction level: Low, Medium, Quartile or High.
@@ -55,7 +55,7 @@ class WebPayments:
         self,
         kernel: Kernel,
         evses: Mapping[int, Evse],
-        sessions: Sessions,
+        sessions: EvseSessions,
         availability: Availability,
         reservations: Reservations,
         *,

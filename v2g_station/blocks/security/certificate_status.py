@@ -12,7 +12,7 @@ from v2g.ocpp.messages.base import OCSPRequestData
 from v2g.ocpp.messages.certificates import GetCertificateStatusRequest, GetCertificateStatusResponse
 from v2g.pki.ocsp import ocsp_request_data
 from v2g_station.blocks.security.certificate_store import CertificateStore, is_issued_by
-from v2g_station.kernel.kernel import Answer, Command, Kernel
+from v2g_station.kernel.kernel import Answer, Kernel, StationCommand
 
 DAY_MS: Final = 86_400_000
 FRESH_MS: Final = DAY_MS // 2
@@ -24,7 +24,7 @@ _UNREADABLE: Final = (ValueError, x509.DuplicateExtension, x509.UnsupportedGener
 """What reading a certificate's extensions may raise."""
 
 
-class KeepStatus(Command, frozen=True, kw_only=True):
+class KeepStatus(StationCommand, frozen=True, kw_only=True):
     """Staple this OCSP response, DER in base64, for the certificate with this serial number (hexadecimal)."""
 
     serial_number: str
@@ -36,7 +36,7 @@ class _Cached(msgspec.Struct, frozen=True, kw_only=True):
     ocsp: str
 
 
-class CertificateStatus:
+class CertificateStatuses:
     """Keeps the answers fresh while the station is connected."""
 
     def __init__(self, kernel: Kernel, store: CertificateStore) -> None:

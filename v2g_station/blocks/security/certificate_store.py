@@ -16,7 +16,7 @@ from v2g import typed_json
 from v2g.ocpp.messages import certificates as ocpp
 from v2g.ocpp.messages.base import CertificateHashData, HashAlgorithm, Message, StatusInfo
 from v2g.ocpp.messages.security import CertificateSigningUse
-from v2g_station.kernel.kernel import Command, Handler, Kernel, SavedDocuments, status_info
+from v2g_station.kernel.kernel import Handler, Kernel, SavedDocuments, StationCommand, status_info
 
 ROOTS: Final[tuple[ocpp.InstallCertificateUse, ...]] = (
     "CSMSRootCertificate",
@@ -31,7 +31,7 @@ _HASHES: Final[Mapping[str, hashes.HashAlgorithm]] = MappingProxyType(
 )
 
 
-class Stored(msgspec.Struct, frozen=True, kw_only=True):
+class StoredCertificate(msgspec.Struct, frozen=True, kw_only=True):
     """A certificate, or a chain leaf first, PEM, with its use."""
 
     use: ocpp.GetCertificateIdUse
@@ -42,7 +42,7 @@ class _Own(msgspec.Struct, frozen=True, kw_only=True):
     chain: str
 
 
-class RootsChanged(Command, frozen=True, kw_only=True):
+class RootsChanged(StationCommand, frozen=True, kw_only=True):
     """The roots of a kind have changed to these, PEM."""
 
     use: ocpp.InstallCertificateUse
@@ -100,14 +100,14 @@ class CertificateStore:
     def __init__(
         self,
         kernel: Kernel,
-        seeds: Iterable[Stored] = (),
+        seeds: Iterable[StoredCertificate] = (),
         shown: Mapping[CertificateSigningUse, str] = MappingProxyType({}),
     ) -> None:
         """`seeds` are the roots of the configuration: each is installed once, may be deleted by the CSMS for good, and
         is removed when no longer configured. `shown` are the station's own chains in use, PEM: files may have been
         renewed manually."""
         self._k = kernel
-        self._all = kernel.stored("certificates", Stored)
+        self._all = kernel.stored("certificates", StoredCertificate)
         self._update_seeds({_name_of(item): item for item in seeds})
         self._own: dict[str, str] = {
             use: item.chain for use, item in kernel.stored("own_certificates", _Own).items()
@@ -119,7 +119,7 @@ class CertificateStore:
         }
         self._measure()
 
-    def _update_seeds(self, seeds: Mapping[str, Stored]) -> None:
+    def _update_seeds(self, seeds: Mapping[str, StoredCertificate]) -> None:
         known = self._k.stored_text("seeded_certificates")
         self._uses = {name.partition(".")[0] for name in (*known, *seeds)}
         for name in seeds.keys() - known.keys():
@@ -172,7 +172,7 @@ class CertificateStore:
         """Store the V2G chain that the station presents to vehicles, replacing the previous one."""
         for key in [key for key, item in self._all.items() if item.use == "V2GCertificateChain"]:
             self._forget(key)
-        self._keep(Stored(use="V2GCertificateChain", pem=pem))
+        self._keep(StoredCertificate(use="V2GCertificateChain", pem=pem))
 
     # -- the CSMS
 
@@ -182,7 +182,7 @@ class CertificateStore:
         refused = self._refuse(chain, request.certificate_type)
         if refused is not None:
             return ocpp.InstallCertificateResponse(status="Rejected", status_info=refused)
-        self._keep(Stored(use=request.certificate_type, pem=request.certificate))
+        self._keep(StoredCertificate(use=request.certificate_type, pem=request.certificate))
         self._report(request.certificate_type)
         return ocpp.InstallCertificateResponse(status="Accepted")
 
@@ -255,11 +255,11 @@ class CertificateStore:
 
     # -- storage
 
-    def _keep(self, item: Stored) -> None:
+    def _keep(self, item: StoredCertificate) -> None:
         self._hold(item)
         self._measure()
 
-    def _hold(self, item: Stored) -> None:
+    def _hold(self, item: StoredCertificate) -> None:
         """Store a certificate, replacing itself (M05.FR.17); different issuers may use the same serial numbers."""
         first = parse_chain(item.pem)[0]
         name = hash_data(first, None)
@@ -280,13 +280,13 @@ class CertificateStore:
         self._k.put("SecurityCtrlr.CertificateEntries", str(len(self._all)))
 
 
-def _name_of(item: Stored) -> str:
+def _name_of(item: StoredCertificate) -> str:
     """Return a certificate's key among the seeds."""
     chain = parse_chain(item.pem)
     return f"{item.use}.{chain[0].fingerprint(hashes.SHA256()).hex() if chain else ''}"
 
 
-def _hashes_of(item: Stored, algorithm: HashAlgorithm) -> list[CertificateHashData]:
+def _hashes_of(item: StoredCertificate, algorithm: HashAlgorithm) -> list[CertificateHashData]:
     chain = parse_chain(item.pem)
     issuers = [*chain[1:], None]
     return [hash_data(one, issuer, algorithm) for one, issuer in zip(chain, issuers, strict=True)]

@@ -18,12 +18,12 @@ from v2g.ocpp.messages.security import (
     SignCertificateResponse,
 )
 from v2g_station.blocks.security.certificate_store import CertificateStore, is_current, is_issued_by, parse_chain
-from v2g_station.kernel.kernel import Answer, Command, Handler, Kernel, status_info
+from v2g_station.kernel.kernel import Answer, Handler, Kernel, StationCommand, status_info
 
 COMBINED: Final = "SignCombinedCertificate"
 
 
-class MakeRequest(Command, frozen=True, kw_only=True):
+class MakeRequest(StationCommand, frozen=True, kw_only=True):
     """Generate a key that never leaves the station and a PKCS#10 request for it; `RequestMade` follows."""
 
     use: CertificateSigningUse
@@ -38,7 +38,7 @@ class RequestMade(Fact, frozen=True, kw_only=True):
     csr: str
 
 
-class UseCertificate(Command, frozen=True, kw_only=True):
+class UseCertificate(StationCommand, frozen=True, kw_only=True):
     """Take a signed chain (PEM, leaf first) into use with the key generated for it."""
 
     use: CertificateSigningUse

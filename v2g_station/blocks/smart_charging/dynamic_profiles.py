@@ -14,15 +14,15 @@ from v2g.ocpp.messages.smart_charging import (
     UpdateDynamicScheduleResponse,
 )
 from v2g.ocpp.times import format_time
-from v2g_station.blocks.smart_charging.profiles import Installed
-from v2g_station.blocks.smart_charging.smart_charging import SmartCharging
+from v2g_station.blocks.smart_charging.profiles import InstalledProfile
+from v2g_station.blocks.smart_charging.smart_charging import ChargingProfiles
 from v2g_station.kernel.kernel import Answer, Handler, Kernel, status_info
 
 
 class DynamicProfiles:
     """Keeps dynamic profiles up to date."""
 
-    def __init__(self, kernel: Kernel, smart_charging: SmartCharging) -> None:
+    def __init__(self, kernel: Kernel, smart_charging: ChargingProfiles) -> None:
         self._k = kernel
         self._smart = smart_charging
         self.answers: dict[str, Handler] = {"UpdateDynamicSchedule": self._update}
@@ -33,7 +33,7 @@ class DynamicProfiles:
         for item in self._smart.installed:
             self._plan(item)
 
-    def _find(self, profile_id: int) -> Installed | None:
+    def _find(self, profile_id: int) -> InstalledProfile | None:
         return next(
             (
                 item
@@ -52,7 +52,7 @@ class DynamicProfiles:
         status: ChargingProfileStatus = "Accepted" if refused is None else "Rejected"
         return UpdateDynamicScheduleResponse(status=status, status_info=refused)
 
-    def _apply(self, item: Installed, update: ChargingScheduleUpdate) -> StatusInfo | None:
+    def _apply(self, item: InstalledProfile, update: ChargingScheduleUpdate) -> StatusInfo | None:
         """Apply new values, and set the time of the update (K28.FR.08, .09); return why not, if so."""
         schedule = item.profile.charging_schedule[0]
         period = schedule.charging_schedule_period[0]
@@ -72,7 +72,7 @@ class DynamicProfiles:
             self._smart.put(changed)
         return refused
 
-    def _plan(self, item: Installed) -> None:
+    def _plan(self, item: InstalledProfile) -> None:
         name = f"dynamic.{item.profile.id}"
         interval = item.profile.dyn_update_interval or 0
         if item.profile.charging_profile_kind == "Dynamic" and interval > 0:

@@ -6,11 +6,11 @@ import msgspec
 
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.bidirectional import NotifyAllowedEnergyTransferRequest, NotifyAllowedEnergyTransferResponse
-from v2g_station.blocks.transactions.sessions import Sessions
-from v2g_station.kernel.kernel import Command, Handler, Kernel, status_info
+from v2g_station.blocks.transactions.sessions import EvseSessions
+from v2g_station.kernel.kernel import Handler, Kernel, StationCommand, status_info
 
 
-class AllowEnergyTransfer(Command, frozen=True, kw_only=True):
+class AllowEnergyTransfer(StationCommand, frozen=True, kw_only=True):
     """Restrict a transaction to these modes (EnergyTransferModeEnum): let the vehicle select a service again."""
 
     evse_id: int
@@ -24,7 +24,7 @@ class AllowEnergyTransfer(Command, frozen=True, kw_only=True):
 class EnergyTransfers:
     """Allowed modes of one station. `serves` returns whether an EVSE has a service for any of some modes."""
 
-    def __init__(self, kernel: Kernel, sessions: Sessions, serves: Callable[[int, Sequence[str]], bool]) -> None:
+    def __init__(self, kernel: Kernel, sessions: EvseSessions, serves: Callable[[int, Sequence[str]], bool]) -> None:
         self._k = kernel
         self._sessions = sessions
         self._serves = serves

@@ -19,9 +19,9 @@ from v2g.ocpp.messages.smart_charging import ChargingLimit, ClearedChargingLimit
 from v2g.ocpp.times import format_time
 from v2g_station.blocks.evse import Evse
 from v2g_station.blocks.smart_charging.profile_times import period_at
-from v2g_station.blocks.smart_charging.profiles import Installed
-from v2g_station.blocks.smart_charging.smart_charging import SmartCharging
-from v2g_station.blocks.transactions.sessions import Sessions
+from v2g_station.blocks.smart_charging.profiles import InstalledProfile
+from v2g_station.blocks.smart_charging.smart_charging import ChargingProfiles
+from v2g_station.blocks.transactions.sessions import EvseSessions
 from v2g_station.kernel.kernel import Answer, Kernel
 
 SOURCES: Final = ("EMS", "Other", "SO")
@@ -104,7 +104,7 @@ class ExternalLimits:
     """Converts values of external systems into profiles, and reports them to the CSMS."""
 
     def __init__(
-        self, kernel: Kernel, evses: Mapping[int, Evse], sessions: Sessions, smart_charging: SmartCharging
+        self, kernel: Kernel, evses: Mapping[int, Evse], sessions: EvseSessions, smart_charging: ChargingProfiles
     ) -> None:
         self._k = kernel
         self._evses = evses
@@ -116,7 +116,7 @@ class ExternalLimits:
         self._critical: dict[int, bool | None] = {}
         self._now: dict[int, ExternalPeriod] = {}
         """The last values for EVSEs (0: all), for profiles of the CSMS that leave them to external systems."""
-        self._left: dict[int, Installed] = {}
+        self._left: dict[int, InstalledProfile] = {}
         """Such profiles as set by the CSMS, by number."""
         self._filling = False
         self._unreported: dict[int, Message] = {}
@@ -171,7 +171,7 @@ class ExternalLimits:
                 ),
             ),
         )
-        item = Installed(fact.evse_id, profile, self._k.version, fact.source)
+        item = InstalledProfile(fact.evse_id, profile, self._k.version, fact.source)
         before = self._reported.pop(number, None)
         self._critical[number] = fact.grid_critical
         self._smart.put(item)
@@ -210,7 +210,7 @@ class ExternalLimits:
         places = {item.evse_id for item in waiting}
         return bool(places & {0, fact.evse_id}) or places >= self._evses.keys()
 
-    def _put_filled(self, item: Installed, wanted: ExternalPeriod) -> Installed:
+    def _put_filled(self, item: InstalledProfile, wanted: ExternalPeriod) -> InstalledProfile:
         """Put values into a profile as set by the CSMS, replacing earlier ones."""
         left = self._left.setdefault(item.profile.id, item)
         # Q05.FR.01, .02, .05, .06
@@ -241,7 +241,7 @@ class ExternalLimits:
                 self._now.pop(fact.evse_id, None)
                 self._smart.put(left)
 
-    def _installed(self, item: Installed) -> None:
+    def _installed(self, item: InstalledProfile) -> None:
         """Fill a profile that is installed after the values."""
         if self._filling:
             return
@@ -261,7 +261,7 @@ class ExternalLimits:
         """Return whether there is nothing to report."""
         return not self._at(place)
 
-    def _at(self, place: EVSE | None) -> list[Installed]:
+    def _at(self, place: EVSE | None) -> list[InstalledProfile]:
         number = place.id if place is not None else 0
         return [item for item in self._smart.installed if item.source in SOURCES and number in (0, item.evse_id)]
 
@@ -273,7 +273,7 @@ class ExternalLimits:
             if generated and before is not None and self._is_significant(before, self._values(item)):
                 self._notify(item)
 
-    def _values(self, item: Installed) -> Values:
+    def _values(self, item: InstalledProfile) -> Values:
         """Return the current values of a profile."""
         period = period_at(item, self._k.utc_ms, self._smart.where.at(item.evse_id))
         return _NOTHING if period is None else (period.limit, period.discharge_limit, period.setpoint)
@@ -288,12 +288,12 @@ class ExternalLimits:
                 return True
         return False
 
-    def _notify(self, item: Installed) -> None:
+    def _notify(self, item: InstalledProfile) -> None:
         self._reported[item.profile.id] = self._values(item)
         self._request(item)
         self._report_transactions(item.evse_id)
 
-    def _request(self, item: Installed) -> None:
+    def _request(self, item: InstalledProfile) -> None:
         number, profile, values = item.profile.id, item.profile, self._values(item)
         both_ways = values[1] is not None or values[2] is not None
         with_schedule = self._k.model.flag("SmartChargingCtrlr.NotifyChargingLimitWithSchedules")  # K11.FR.03
@@ -332,7 +332,7 @@ class ExternalLimits:
                 self._sessions.update(evse, "ChargingRateChanged")
 
 
-def _waits(item: Installed, wanted: ExternalPeriod) -> bool:
+def _waits(item: InstalledProfile, wanted: ExternalPeriod) -> bool:
     """Return whether a profile of the CSMS leaves to an external system any of these values."""
     schedule, modes = item.profile.charging_schedule[0], set[str]()
     if schedule.charging_rate_unit != wanted.unit:

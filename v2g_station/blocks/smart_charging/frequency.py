@@ -14,7 +14,7 @@ from v2g.ocpp.messages.charging_profiles import V2XFreqWattPoint
 from v2g.ocpp.times import parse_time
 from v2g_station.blocks.evse import Evse
 from v2g_station.blocks.smart_charging.local_control import LocalControl
-from v2g_station.blocks.smart_charging.smart_charging import SmartCharging
+from v2g_station.blocks.smart_charging.smart_charging import ChargingProfiles
 from v2g_station.kernel.kernel import Handler, Kernel, status_info
 
 THRESHOLD: Final = "V2XChargingCtrlr.LocalFrequencyUpdateThreshold"
@@ -46,7 +46,7 @@ class FrequencyResponse(LocalControl):
 
     mode = "LocalFrequency"
 
-    def __init__(self, kernel: Kernel, evses: Mapping[int, Evse], smart_charging: SmartCharging) -> None:
+    def __init__(self, kernel: Kernel, evses: Mapping[int, Evse], smart_charging: ChargingProfiles) -> None:
         super().__init__(kernel, evses, smart_charging)
         self._grid: GridFrequency | None = None
         self._signal: dict[int, float] = {}

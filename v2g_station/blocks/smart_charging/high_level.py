@@ -15,14 +15,14 @@ from v2g.ocpp.messages.ev_charging import (
 )
 from v2g.ocpp.times import format_time
 from v2g.ocpp.versions import without_21
-from v2g_station.blocks.connection.outbox import Outbox
+from v2g_station.blocks.connection.outbox import CsmsOutbox
 from v2g_station.blocks.evse import Evse
 from v2g_station.blocks.security.certificates import ContractAnswer, ContractRequest, contract_answer
 from v2g_station.blocks.smart_charging.ev_needs import needs_request
-from v2g_station.blocks.smart_charging.profiles import Installed
-from v2g_station.blocks.smart_charging.smart_charging import SmartCharging
-from v2g_station.blocks.transactions.sessions import Sessions
-from v2g_station.kernel.kernel import Answer, Command, Kernel
+from v2g_station.blocks.smart_charging.profiles import InstalledProfile
+from v2g_station.blocks.smart_charging.smart_charging import ChargingProfiles
+from v2g_station.blocks.transactions.sessions import EvseSessions
+from v2g_station.kernel.kernel import Answer, Kernel, StationCommand
 
 SCHEDULE_PATIENCE: Final = 60.0
 """Seconds to wait for a vehicle's schedule (K15.FR.08)."""
@@ -30,14 +30,14 @@ SCHEDULE_PATIENCE: Final = 60.0
 Found = Literal["profile", "default"]
 
 
-class Needs(Fact, frozen=True, kw_only=True):
+class NeedsReported(Fact, frozen=True, kw_only=True):
     """A vehicle's charging needs."""
 
     evse_id: int
     needs: EvNeeds
 
 
-class Plan(Fact, frozen=True, kw_only=True):
+class PlanReported(Fact, frozen=True, kw_only=True):
     """A vehicle's power plan; `schedule` starts now. `selected_id` is the id of the chosen charging schedule, if it
     belongs to a charging profile."""
 
@@ -69,27 +69,27 @@ class VehicleEnds(Fact, frozen=True, kw_only=True):
     evse_id: int
 
 
-class OfferSchedules(Command, frozen=True, kw_only=True):
+class OfferSchedules(StationCommand, frozen=True, kw_only=True):
     """Offer the vehicle what charging profiles allow now: from a profile made for it, or the default."""
 
     evse_id: int
     found: Found
 
 
-class Renegotiate(Command, frozen=True, kw_only=True):
+class Renegotiate(StationCommand, frozen=True, kw_only=True):
     """Let the vehicle renegotiate schedules (K16.FR.02)."""
 
     evse_id: int
 
 
-class RenegotiateServices(Command, frozen=True, kw_only=True):
+class RenegotiateServices(StationCommand, frozen=True, kw_only=True):
     """The CSMS rejects the energy transfer mode: let the vehicle select another service (Q01.FR.05)."""
 
     evse_id: int
     refused: Service
 
 
-class GiveContract(Command, frozen=True, kw_only=True):
+class GiveContract(StationCommand, frozen=True, kw_only=True):
     """Pass the CSMS's answer on to the vehicle."""
 
     evse_id: int
@@ -103,9 +103,9 @@ class HighLevel:
         self,
         kernel: Kernel,
         evses: Mapping[int, Evse],
-        sessions: Sessions,
-        smart_charging: SmartCharging,
-        outbox: Outbox,
+        sessions: EvseSessions,
+        smart_charging: ChargingProfiles,
+        outbox: CsmsOutbox,
     ) -> None:
         self._k = kernel
         self._evses = evses
@@ -137,7 +137,7 @@ class HighLevel:
         self._k.put(f"ConnectedEV#{fact.evse_id}.VehicleID", fact.evccid)
         self._k.put(f"ConnectedEV#{fact.evse_id}.ProtocolAgreed", fact.protocol)
 
-    def needs(self, fact: Needs) -> None:
+    def needs(self, fact: NeedsReported) -> None:
         """K15.FR.01, K17.FR.01, K18.FR.01, K19.FR.01, K20.FR.01."""
         evse_id, before = fact.evse_id, self._needs.get(fact.evse_id)
         self._needs[evse_id] = fact.needs
@@ -175,7 +175,7 @@ class HighLevel:
         else:
             self._sessions.end(self._evses[evse_id], "AbnormalCondition", reason="ReqEnergyTransferRejected")
 
-    def profile_installed(self, item: Installed) -> None:
+    def profile_installed(self, item: InstalledProfile) -> None:
         """Handle a profile for a vehicle's transaction: it was waited for, or requires a renegotiation (K15, K16).
 
         In dynamic mode nothing is negotiated: the vehicle gets new limits in the charging loop (Q03).
@@ -199,7 +199,7 @@ class HighLevel:
             self._k.cancel(f"needs.{evse_id}")
             self._k.do(OfferSchedules(evse_id=evse_id, found=found))
 
-    def plan(self, fact: Plan) -> None:
+    def plan(self, fact: PlanReported) -> None:
         """K15.FR.10, K16.FR.14, K18.FR.10: the CSMS answers a plan that it rejects with another profile."""
         schedule, selected = fact.schedule, fact.selected_id
         needs = self._needs.get(fact.evse_id)
@@ -262,9 +262,9 @@ class HighLevel:
         match fact:
             case VehicleKnown():
                 self.vehicle(fact)
-            case Needs():
+            case NeedsReported():
                 self.needs(fact)
-            case Plan():
+            case PlanReported():
                 self.plan(fact)
             case ContractWanted():
                 self.contract(fact)

@@ -8,12 +8,12 @@ from v2g.iso15118.engine.session import Fact
 from v2g.ocpp.messages.base import OperationMode
 from v2g.ocpp.messages.charging_profiles import ChargingSchedulePeriod
 from v2g_station.blocks.evse import Evse
-from v2g_station.blocks.smart_charging.smart_charging import SmartCharging
+from v2g_station.blocks.smart_charging.smart_charging import ChargingProfiles
 from v2g_station.blocks.transactions.transactions import MeterSample
-from v2g_station.kernel.kernel import Command, Kernel
+from v2g_station.kernel.kernel import Kernel, StationCommand
 
 
-class SetPower(Command, frozen=True, kw_only=True):
+class SetPower(StationCommand, frozen=True, kw_only=True):
     """Set the power, W; discharging is negative. None returns control to charging profiles."""
 
     evse_id: int
@@ -25,7 +25,7 @@ class LocalControl:
 
     mode: ClassVar[OperationMode]
 
-    def __init__(self, kernel: Kernel, evses: Mapping[int, Evse], smart_charging: SmartCharging) -> None:
+    def __init__(self, kernel: Kernel, evses: Mapping[int, Evse], smart_charging: ChargingProfiles) -> None:
         self._k = kernel
         self._evses = evses
         self._smart = smart_charging
@@ -91,7 +91,7 @@ class LoadBalancing(LocalControl):
         self,
         kernel: Kernel,
         evses: Mapping[int, Evse],
-        smart_charging: SmartCharging,
+        smart_charging: ChargingProfiles,
         read: Callable[[int], MeterSample | None],
     ) -> None:
         super().__init__(kernel, evses, smart_charging)

@@ -9,11 +9,11 @@ from v2g.ocpp.messages.smart_charging import (
     UsePriorityChargingRequest,
     UsePriorityChargingResponse,
 )
-from v2g_station.blocks.connection.outbox import Outbox
+from v2g_station.blocks.connection.outbox import CsmsOutbox
 from v2g_station.blocks.evse import Evse, Indicate
 from v2g_station.blocks.smart_charging import profiles
-from v2g_station.blocks.smart_charging.smart_charging import SmartCharging
-from v2g_station.blocks.transactions.sessions import Sessions
+from v2g_station.blocks.smart_charging.smart_charging import ChargingProfiles
+from v2g_station.blocks.transactions.sessions import EvseSessions
 from v2g_station.kernel.kernel import Handler, Kernel, status_info
 
 
@@ -31,9 +31,9 @@ class PriorityCharging:
         self,
         kernel: Kernel,
         evses: Mapping[int, Evse],
-        sessions: Sessions,
-        smart_charging: SmartCharging,
-        outbox: Outbox,
+        sessions: EvseSessions,
+        smart_charging: ChargingProfiles,
+        outbox: CsmsOutbox,
     ) -> None:
         self._k = kernel
         self._evses = evses

@@ -18,7 +18,7 @@ from v2g.ocpp.messages.charging_profiles import (
 from v2g.ocpp.messages.smart_charging import ChargingProfileCriterion, ClearChargingProfile
 from v2g.ocpp.routes import Version
 from v2g.translate.csms_prices import read_csms_prices
-from v2g_station.blocks.smart_charging.profile_times import Installed, OpenTransaction, at, window
+from v2g_station.blocks.smart_charging.profile_times import InstalledProfile, OpenTransaction, at, window
 from v2g_station.kernel.kernel import status_info
 from v2g_station.kernel.local_time import naive
 
@@ -77,7 +77,7 @@ def refuse(
     *,
     version: Version,
     able: Abilities,
-    installed: Iterable[Installed],
+    installed: Iterable[InstalledProfile],
     transactions: Iterable[OpenTransaction],
 ) -> StatusInfo | None:
     """Return why a profile is not acceptable, or None. Raises OcppError for an invalid time."""
@@ -104,12 +104,12 @@ def refuse(
     )
 
 
-def replace(installed: Iterable[Installed], new: Installed) -> tuple[Installed, ...]:
+def replace(installed: Iterable[InstalledProfile], new: InstalledProfile) -> tuple[InstalledProfile, ...]:
     """Return the profiles with `new` in place of the one with its id (K01.FR.05)."""
     return (*(old for old in installed if old.profile.id != new.profile.id), new)
 
 
-def matches_clearing(item: Installed, profile_id: int | None, criteria: ClearChargingProfile | None) -> bool:
+def matches_clearing(item: InstalledProfile, profile_id: int | None, criteria: ClearChargingProfile | None) -> bool:
     """Return whether ClearChargingProfile selects a profile: by its id, or by all given criteria (K10)."""
     if item.profile.charging_profile_purpose in FOREIGN:
         return False
@@ -122,7 +122,7 @@ def matches_clearing(item: Installed, profile_id: int | None, criteria: ClearCha
     )
 
 
-def matches_report(item: Installed, evse_id: int | None, criterion: ChargingProfileCriterion) -> bool:
+def matches_report(item: InstalledProfile, evse_id: int | None, criterion: ChargingProfileCriterion) -> bool:
     """Return whether GetChargingProfiles selects a profile (K09)."""
     if evse_id is not None and item.evse_id != evse_id:
         return False
@@ -297,7 +297,7 @@ def _refuse_mode(period: ChargingSchedulePeriod, able: Abilities) -> StatusInfo 
     return None
 
 
-def _refuse_beside(profile: ChargingProfile, evse_id: int, installed: list[Installed]) -> StatusInfo | None:
+def _refuse_beside(profile: ChargingProfile, evse_id: int, installed: list[InstalledProfile]) -> StatusInfo | None:
     """Reject a second profile of the same purpose, level and place (K01.FR.06, .39, .52, .53), and another phaseToUse
     than that of one that applies at the same time, in whatever period (K01.FR.141)."""
     others = [item for item in installed if item.profile.id != profile.id]

@@ -26,7 +26,7 @@ _RECURRENCE: Final[Mapping[str, int]] = MappingProxyType({"Daily": 86_400_000, "
 _FOR_EVER: Final = float("inf")
 
 
-class Installed(msgspec.Struct, frozen=True):
+class InstalledProfile(msgspec.Struct, frozen=True):
     """A profile as set: its EVSE (0 is the station) and version of OCPP."""
 
     evse_id: int
@@ -50,7 +50,7 @@ class OpenTransaction(msgspec.Struct, frozen=True):
     """The vehicle's state of charge, percent, if known."""
 
 
-class Around(msgspec.Struct, frozen=True, kw_only=True):
+class ProfileSituation(msgspec.Struct, frozen=True, kw_only=True):
     """The context in which profiles are evaluated: an EVSE with its transaction, and what else they depend on."""
 
     evse_id: int
@@ -84,13 +84,13 @@ def window(profile: ChargingProfile) -> tuple[float, float]:
     return start, at(profile.valid_to) if profile.valid_to else _FOR_EVER
 
 
-def offline_end(item: Installed, around: Around) -> int | None:
+def offline_end(item: InstalledProfile, around: ProfileSituation) -> int | None:
     """Return when a profile becomes invalid because the CSMS is unreachable, or None (K01.FR.101, .103)."""
     longest = item.profile.max_offline_duration
     return None if longest is None or around.offline_since_ms is None else around.offline_since_ms + longest * 1000
 
 
-def period_at(item: Installed, utc_ms: int, around: Around) -> ChargingSchedulePeriod | None:
+def period_at(item: InstalledProfile, utc_ms: int, around: ProfileSituation) -> ChargingSchedulePeriod | None:
     """Return the period of a profile that is in force, if it covers the time (K01.FR.11, .12, .30, .36, .37)."""
     start, end = window(item.profile)
     limit = offline_end(item, around)
@@ -107,12 +107,12 @@ def period_at(item: Installed, utc_ms: int, around: Around) -> ChargingScheduleP
     return begun[-1] if begun else None
 
 
-def begun_ms(item: Installed, utc_ms: int, around: Around) -> int:
+def begun_ms(item: InstalledProfile, utc_ms: int, around: ProfileSituation) -> int:
     """Return when the schedule in force at a time started."""
     return utc_ms - (_since(item.profile, utc_ms, around) or 0)
 
 
-def edges(item: Installed, utc_ms: int, around: Around) -> Iterable[int]:
+def edges(item: InstalledProfile, utc_ms: int, around: ProfileSituation) -> Iterable[int]:
     """Return the times at which a profile's values may change."""
     profile, schedule = item.profile, item.profile.charging_schedule[0]
     yield from (int(edge) for edge in window(profile) if abs(edge) != _FOR_EVER)
@@ -135,7 +135,7 @@ def edges(item: Installed, utc_ms: int, around: Around) -> Iterable[int]:
             yield again
 
 
-def is_over(item: Installed, utc_ms: int, around: Around) -> bool:
+def is_over(item: InstalledProfile, utc_ms: int, around: ProfileSituation) -> bool:
     """Return whether a profile was valid and no longer is, unless the CSMS becomes reachable."""
     limit = offline_end(item, around)
     if item.ended or utc_ms >= window(item.profile)[1] or (limit is not None and utc_ms >= limit):
@@ -150,7 +150,7 @@ def _is_local(profile: ChargingProfile) -> bool:
     return bool(schedule.use_local_time) and schedule.start_schedule is not None
 
 
-def _since(profile: ChargingProfile, utc_ms: int, around: Around) -> int | None:
+def _since(profile: ChargingProfile, utc_ms: int, around: ProfileSituation) -> int | None:
     """Return how long (ms) the schedule in force at `utc_ms` has run, None if it has no start.
 
     With useLocalTime the time is that of a wall clock, so that it skips or repeats the hour of a daylight saving change
@@ -250,14 +250,14 @@ class ProfileContext:
             soc=record.last_sample.soc if record.last_sample is not None else None,
         )
 
-    def at(self, evse_id: int, *, sharers: int | None = None) -> Around:
+    def at(self, evse_id: int, *, sharers: int | None = None) -> ProfileSituation:
         """Return the context of profiles at an EVSE, or at the station (0)."""
         evse = self._evses.get(evse_id)
         model = self._k.model
         layout = self._k.layout
         own = layout.evses[evse_id - 1].phases if evse is not None else max(each.phases for each in layout.evses)
         phases = own or layout.supply_phases
-        return Around(
+        return ProfileSituation(
             evse_id=evse_id,
             transaction=self._transaction(evse),
             sharers=max(1, len(self.open())) if sharers is None else sharers,

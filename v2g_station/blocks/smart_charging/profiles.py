@@ -19,25 +19,26 @@ from v2g.ocpp.routes import Version
 from v2g.ocpp.times import format_time
 from v2g.translate.csms_prices import CsmsPrices, read_csms_prices
 from v2g_station.blocks.smart_charging.profile_times import (
-    Around,
-    Installed,
+    InstalledProfile,
     OpenTransaction,
+    ProfileSituation,
     begun_ms,
     edges,
     is_over,
     offline_end,
     period_at,
 )
-from v2g_station.kernel.kernel import Command
+from v2g_station.kernel.kernel import StationCommand
 
 MAX_PERIODS: Final = 1024
 DAY_MS: Final = 86_400_000
 __all__ = [
-    "Around", "Installed", "OpenTransaction", "ProfileLimits", "composite", "foreseen", "limits_at", "offline_end",
+    "InstalledProfile", "OpenTransaction", "ProfileLimits", "ProfileSituation", "composite", "foreseen", "limits_at",
+    "offline_end",
 ]  # fmt: skip
 
 
-class ProfileLimits(Command, frozen=True, kw_only=True):
+class ProfileLimits(StationCommand, frozen=True, kw_only=True):
     """What profiles allow on an EVSE: W of charging and discharging (both positive, None for no limit), a set-point
     (signed W) and the mode. `until_ms` is when this may change without a new profile, None for never. The charger obeys
     the latest ones."""
@@ -72,10 +73,10 @@ class ProfileLimits(Command, frozen=True, kw_only=True):
 _LEADING: Final[tuple[ChargingProfilePurpose, ...]] = ("TxProfile", "TxDefaultProfile")
 """Purposes that control an EVSE, by precedence."""
 
-Found = tuple[ChargingSchedulePeriod, Installed]
+Found = tuple[ChargingSchedulePeriod, InstalledProfile]
 
 
-def limits_at(installed: Iterable[Installed], utc_ms: int, around: Around) -> ProfileLimits:
+def limits_at(installed: Iterable[InstalledProfile], utc_ms: int, around: ProfileSituation) -> ProfileLimits:
     """Return what all profiles together allow on an EVSE at a time (K08.FR.04, .08)."""
     installed = list(installed)
     leader = _leader(installed, utc_ms, around)
@@ -123,7 +124,7 @@ def _least_lines(limits: Iterable[tuple[tuple[float, ...], float | None]]) -> tu
     return tuple(min(each) for each in zip(*found, strict=True))
 
 
-def foreseen(installed: Iterable[Installed], utc_ms: int, around: Around) -> ProfileLimits:
+def foreseen(installed: Iterable[InstalledProfile], utc_ms: int, around: ProfileSituation) -> ProfileLimits:
     """Return what all profiles together allow on an EVSE at a time and over the following day."""
     installed = list(installed)
     now = last = found = limits_at(installed, utc_ms, around)
@@ -138,10 +139,10 @@ def foreseen(installed: Iterable[Installed], utc_ms: int, around: Around) -> Pro
 
 
 def composite(
-    installed: Iterable[Installed],
+    installed: Iterable[InstalledProfile],
     utc_ms: int,
     duration_s: int,
-    around: Around,
+    around: ProfileSituation,
     *,
     max_w: int,
     version: Version = "2.0.1",
@@ -173,7 +174,7 @@ def composite(
 
 
 def _composed(
-    now: ProfileLimits, start_s: int, max_w: int, per_unit: float, version: Version, around: Around
+    now: ProfileLimits, start_s: int, max_w: int, per_unit: float, version: Version, around: ProfileSituation
 ) -> ChargingSchedulePeriod:
     """Return a period of a composite schedule, with limits of each conductor where profiles have them (K08.FR.09)."""
     if per_unit == 1.0:
@@ -200,19 +201,21 @@ def _composed(
     )
 
 
-def in_force(installed: Iterable[Installed], utc_ms: int, around: Around) -> ChargingSchedulePeriod | None:
+def in_force(
+    installed: Iterable[InstalledProfile], utc_ms: int, around: ProfileSituation
+) -> ChargingSchedulePeriod | None:
     """Return the period that controls an EVSE."""
     found = _leader(list(installed), utc_ms, around)
     return found[0] if found else None
 
 
-def leading(installed: Iterable[Installed], utc_ms: int, around: Around) -> Installed | None:
+def leading(installed: Iterable[InstalledProfile], utc_ms: int, around: ProfileSituation) -> InstalledProfile | None:
     """Return the profile that controls an EVSE."""
     found = _leader(list(installed), utc_ms, around)
     return found[1] if found else None
 
 
-def prices(installed: Iterable[Installed], utc_ms: int, around: Around) -> CsmsPrices | None:
+def prices(installed: Iterable[InstalledProfile], utc_ms: int, around: ProfileSituation) -> CsmsPrices | None:
     """Return the prices of profiles on an EVSE: the first price schedule, by the precedence of the profiles.
 
     The leading profile need not have prices: those of the transaction's other profiles remain in force.
@@ -227,7 +230,7 @@ def prices(installed: Iterable[Installed], utc_ms: int, around: Around) -> CsmsP
     return None
 
 
-def has_priority(installed: Iterable[Installed], evse_id: int) -> bool:
+def has_priority(installed: Iterable[InstalledProfile], evse_id: int) -> bool:
     """Return whether there is a PriorityCharging profile for an EVSE (K21.FR.01, .03)."""
     return any(
         item.profile.charging_profile_purpose == "PriorityCharging" and item.evse_id in (0, evse_id)
@@ -235,7 +238,7 @@ def has_priority(installed: Iterable[Installed], evse_id: int) -> bool:
     )
 
 
-def _leader(installed: list[Installed], utc_ms: int, around: Around) -> Found | None:
+def _leader(installed: list[InstalledProfile], utc_ms: int, around: ProfileSituation) -> Found | None:
     """Return the leading period: PriorityCharging if requested, else TxProfile, else TxDefaultProfile."""
     order = _LEADING
     if around.transaction is not None and around.transaction.priority:
@@ -243,7 +246,9 @@ def _leader(installed: list[Installed], utc_ms: int, around: Around) -> Found | 
     return next(filter(None, (_best(installed, purpose, utc_ms, around) for purpose in order)), None)
 
 
-def _best(installed: list[Installed], purpose: ChargingProfilePurpose, utc_ms: int, around: Around) -> Found | None:
+def _best(
+    installed: list[InstalledProfile], purpose: ChargingProfilePurpose, utc_ms: int, around: ProfileSituation
+) -> Found | None:
     """Return the period in force of the highest stack level with one (K01.FR.17)."""
     for item in _ordered(installed, purpose, around):
         period = period_at(item, utc_ms, around)
@@ -252,13 +257,15 @@ def _best(installed: list[Installed], purpose: ChargingProfilePurpose, utc_ms: i
     return None
 
 
-def _ordered(installed: list[Installed], purpose: ChargingProfilePurpose, around: Around) -> list[Installed]:
+def _ordered(
+    installed: list[InstalledProfile], purpose: ChargingProfilePurpose, around: ProfileSituation
+) -> list[InstalledProfile]:
     """Return the profiles of a purpose for a place, highest stack level first."""
     candidates = [item for item in installed if _concerns(item, purpose, around)]
     return sorted(candidates, key=lambda item: -item.profile.stack_level)
 
 
-def _concerns(item: Installed, purpose: ChargingProfilePurpose, around: Around) -> bool:
+def _concerns(item: InstalledProfile, purpose: ChargingProfilePurpose, around: ProfileSituation) -> bool:
     """Return whether a profile has a purpose and applies to this EVSE and transaction."""
     if item.profile.charging_profile_purpose != purpose or item.evse_id not in (0, around.evse_id):
         return False
@@ -269,11 +276,11 @@ def _concerns(item: Installed, purpose: ChargingProfilePurpose, around: Around) 
 
 
 def _shared(
-    installed: list[Installed], purpose: ChargingProfilePurpose, utc_ms: int, around: Around
+    installed: list[InstalledProfile], purpose: ChargingProfilePurpose, utc_ms: int, around: ProfileSituation
 ) -> list[ProfileLimits]:
     """Return what the profiles in force of a purpose allow, those of an EVSE first: a part of it for those of the whole
     station. Each external system counts separately, for an EVSE and for the station."""
-    by_source: dict[tuple[str, int], list[Installed]] = {}
+    by_source: dict[tuple[str, int], list[InstalledProfile]] = {}
     for item in sorted(installed, key=lambda item: -item.evse_id):
         if item.profile.charging_profile_purpose == purpose:
             place = 0 if item.source == "CSO" else item.evse_id
@@ -295,7 +302,7 @@ def _part(whole: ProfileLimits, sharers: int) -> ProfileLimits:
     return msgspec.structs.replace(whole, **values)
 
 
-def _without(installed: list[Installed], utc_ms: int, around: Around) -> ProfileLimits:
+def _without(installed: list[InstalledProfile], utc_ms: int, around: ProfileSituation) -> ProfileLimits:
     """Return what is allowed without a leading profile: everything, but only charging once a bidirectional profile has
     ended without another to fall back to (Q11)."""
     over = (
@@ -307,12 +314,12 @@ def _without(installed: list[Installed], utc_ms: int, around: Around) -> Profile
     return ProfileLimits(discharge_w=0, operation_mode="ChargingOnly") if any(over) else ProfileLimits()
 
 
-def _goes_both_ways(item: Installed) -> bool:
+def _goes_both_ways(item: InstalledProfile) -> bool:
     periods = (period for schedule in item.profile.charging_schedule for period in schedule.charging_schedule_period)
     return item.version == "2.1" and any((p.operation_mode or "ChargingOnly") != "ChargingOnly" for p in periods)
 
 
-def _setpoint_source(own: ProfileLimits, external: list[ProfileLimits], around: Around) -> ProfileLimits:
+def _setpoint_source(own: ProfileLimits, external: list[ProfileLimits], around: ProfileSituation) -> ProfileLimits:
     """Return the profile whose set-point applies if several have one (Q06.FR.20 to .22)."""
     others = [each for each in external if each.setpoint_w is not None]
     if own.operation_mode == "Idle" or not others:
@@ -320,7 +327,7 @@ def _setpoint_source(own: ProfileLimits, external: list[ProfileLimits], around: 
     return own if around.csms_first and own.setpoint_w is not None else others[0]
 
 
-def _limits(found: Found, around: Around) -> ProfileLimits:
+def _limits(found: Found, around: ProfileSituation) -> ProfileLimits:
     """Return what a period allows. OCPP 2.0.1 has no discharging; in 2.1 a missing mode means ChargingOnly."""
     period, item = found
     mode = period.operation_mode or ("ChargingOnly" if item.version == "2.1" else None)
@@ -368,7 +375,7 @@ class _Bound(NamedTuple):
     lines_a: tuple[float, ...] = ()
 
 
-def _apart(values: Sequence[float | None], found: Found, around: Around) -> _Bound:
+def _apart(values: Sequence[float | None], found: Found, around: ProfileSituation) -> _Bound:
     """Return a limit by its value and those for L2 and L3. A conductor without one has the lowest."""
     first, *others = values
     if first is None:
@@ -386,7 +393,7 @@ def _smaller(one: float | None, other: float | None) -> float | None:
     return min((each for each in (one, other) if each is not None), default=None)
 
 
-def _per_unit(found: Found, around: Around) -> float:
+def _per_unit(found: Found, around: ProfileSituation) -> float:
     """Return the W of one of the schedule's unit (K01.FR.45, .49 to .51): A are per phase."""
     period, item = found
     if item.profile.charging_schedule[0].charging_rate_unit == "W":
@@ -394,7 +401,7 @@ def _per_unit(found: Found, around: Around) -> float:
     return around.volts * min(period.number_phases or 3, around.phases)
 
 
-def _per_line(found: Found, around: Around) -> float | None:
+def _per_line(found: Found, around: ProfileSituation) -> float | None:
     """Return the A of each line conductor of one of the schedule's unit; None with direct current."""
     period, item = found
     if not around.lines or item.profile.charging_schedule[0].charging_rate_unit == "A":
@@ -411,7 +418,7 @@ def _within(setpoint: float | None, charge_w: float | None, discharge_w: float |
     return setpoint if discharge_w is None else max(setpoint, -discharge_w)
 
 
-def _export(installed: list[Installed], utc_ms: int, around: Around) -> float | None:
+def _export(installed: list[InstalledProfile], utc_ms: int, around: ProfileSituation) -> float | None:
     """Return the discharge limit of the first profile with one, by precedence."""
     for purpose in _LEADING:
         for item in _ordered(installed, purpose, around):

@@ -15,10 +15,10 @@ from v2g.translate.csms_prices import CsmsPrices
 from v2g_station.blocks.evse import Evse
 from v2g_station.blocks.smart_charging import profile_rules, profiles
 from v2g_station.blocks.smart_charging.profile_times import ProfileContext
-from v2g_station.blocks.smart_charging.profiles import Installed, OpenTransaction, ProfileLimits
-from v2g_station.blocks.transactions.sessions import Sessions
+from v2g_station.blocks.smart_charging.profiles import InstalledProfile, OpenTransaction, ProfileLimits
+from v2g_station.blocks.transactions.sessions import EvseSessions
 from v2g_station.blocks.transactions.transactions import TransactionRecord
-from v2g_station.kernel.kernel import Command, Handler, Kernel, status_info
+from v2g_station.kernel.kernel import Handler, Kernel, StationCommand, status_info
 from v2g_station.kernel.layout import EvseLayout
 
 _BALANCING: Final = tuple(
@@ -27,14 +27,14 @@ _BALANCING: Final = tuple(
 )
 
 
-class AnnouncePrices(Command, frozen=True, kw_only=True):
+class AnnouncePrices(StationCommand, frozen=True, kw_only=True):
     """The prices of charging profiles on an EVSE have changed; sent before the limits of the same profile."""
 
     evse_id: int
     prices: CsmsPrices | None
 
 
-class SetPhases(Command, frozen=True, kw_only=True):
+class SetPhases(StationCommand, frozen=True, kw_only=True):
     """Use these line conductors of an EVSE (0 to 2: L1 to L3) and no others (K01.FR.46, .47).
 
     The charger first ends the flow of energy, and pauses as IEC 61851-1 has it, before vehicles draw again.
@@ -44,13 +44,13 @@ class SetPhases(Command, frozen=True, kw_only=True):
     lines: tuple[int, ...]
 
 
-class ProfileTaken(Command, frozen=True, kw_only=True):
+class ProfileTaken(StationCommand, frozen=True, kw_only=True):
     """A profile of the transaction on an EVSE is installed, and its consequences have been sent."""
 
     evse_id: int
 
 
-class Sleep(Command, frozen=True, kw_only=True):
+class Sleep(StationCommand, frozen=True, kw_only=True):
     """Turn an EVSE's electronics off until needed again (Q10.FR.03), or on."""
 
     evse_id: int
@@ -63,16 +63,16 @@ class SleepRefused(Fact, frozen=True, kw_only=True):
     evse_id: int
 
 
-class SmartCharging:
+class ChargingProfiles:
     """Profiles of one station with its operation modes; `where` gives the context of their evaluation."""
 
     def __init__(
-        self, kernel: Kernel, evses: Mapping[int, Evse], sessions: Sessions, modes: tuple[OperationMode, ...]
+        self, kernel: Kernel, evses: Mapping[int, Evse], sessions: EvseSessions, modes: tuple[OperationMode, ...]
     ) -> None:
         self._k = kernel
         self._evses = evses
         self._sessions = sessions
-        self._installed = tuple(kernel.stored("profiles", Installed).values())
+        self._installed = tuple(kernel.stored("profiles", InstalledProfile).values())
         self._remote_profiles: dict[int, ChargingProfile] = {}
         """Profiles of remote starts, until the transaction starts."""
         self._limits: dict[int, ProfileLimits] = {}
@@ -85,7 +85,7 @@ class SmartCharging:
         self.where = ProfileContext(kernel, evses, self.limits_changed)
         self.modes = modes
         kernel.put("V2XChargingCtrlr.SupportedOperationModes", ",".join(modes))
-        self.on_installed: list[Callable[[Installed], None]] = []
+        self.on_installed: list[Callable[[InstalledProfile], None]] = []
         self.on_limits: list[Callable[[Collection[int]], None]] = []
         """Called with the EVSEs that have been re-evaluated."""
         self.answers: dict[str, Handler] = {
@@ -103,7 +103,7 @@ class SmartCharging:
         self._measure()
 
     @property
-    def installed(self) -> tuple[Installed, ...]:
+    def installed(self) -> tuple[InstalledProfile, ...]:
         """All profiles."""
         return self._installed
 
@@ -124,7 +124,7 @@ class SmartCharging:
             transactions=transactions,
         )
 
-    def refuse_lines(self, item: Installed) -> StatusInfo | None:
+    def refuse_lines(self, item: InstalledProfile) -> StatusInfo | None:
         """Return why values of single conductors are not acceptable in a profile, or None."""
         return profile_rules.refuse_lines(item.profile, item.evse_id, self._abilities())
 
@@ -154,9 +154,9 @@ class SmartCharging:
         if profile.charging_profile_kind == "Dynamic" and profile.dyn_update_time is None:
             now = format_time(self._k.utc_ms)
             profile = msgspec.structs.replace(profile, dyn_update_time=now)  # K28.FR.05
-        self.put(Installed(evse_id, profile, self._k.version))
+        self.put(InstalledProfile(evse_id, profile, self._k.version))
 
-    def put(self, item: Installed) -> None:
+    def put(self, item: InstalledProfile) -> None:
         """Install a profile of any source."""
         self._keep(profile_rules.replace(self._installed, item))
         for listener in self.on_installed:
@@ -173,7 +173,7 @@ class SmartCharging:
         around = self.where.at(evse.number, sharers=1)
         return profiles.in_force(self._applying(evse.number), self._k.utc_ms, around)
 
-    def leading(self, evse: Evse) -> Installed | None:
+    def leading(self, evse: Evse) -> InstalledProfile | None:
         """Return the profile that controls an EVSE now."""
         around = self.where.at(evse.number, sharers=1)
         return profiles.leading(self._applying(evse.number), self._k.utc_ms, around)
@@ -268,7 +268,7 @@ class SmartCharging:
         self._sleep(evse, asleep=False)
         self._keep(tuple(i for i in self._installed if i.profile.transaction_id != record.transaction_id))
 
-    def _keep(self, installed: tuple[Installed, ...]) -> None:
+    def _keep(self, installed: tuple[InstalledProfile, ...]) -> None:
         old = {str(item.profile.id): item for item in self._installed}
         new = {str(item.profile.id): item for item in installed}
         for key in old.keys() - new.keys():
@@ -283,7 +283,7 @@ class SmartCharging:
         places = {each[key].evse_id for each in (old, new) for key in differ if key in each}
         self.limits_changed(() if 0 in places else places)
 
-    def _applying(self, number: int) -> list[Installed]:
+    def _applying(self, number: int) -> list[InstalledProfile]:
         """Return the profiles of an EVSE and of the whole station."""
         return [item for item in self._installed if item.evse_id in (0, number)]
 

@@ -25,9 +25,9 @@ from v2g.ocpp.messages.transactions import (
 )
 from v2g_station.blocks.evse import Authorization, Evse
 from v2g_station.blocks.transactions import transactions
-from v2g_station.blocks.transactions.sessions import Sessions
+from v2g_station.blocks.transactions.sessions import EvseSessions
 from v2g_station.blocks.transactions.transactions import MeterSample, Step, TransactionRecord
-from v2g_station.kernel.kernel import Command
+from v2g_station.kernel.kernel import StationCommand
 
 HARDWARE_S: Final = 15.0
 """How long the charger may take to detect whether a vehicle is connected."""
@@ -62,14 +62,14 @@ CAUSES: Final[Mapping[Reason, StopCause]] = MappingProxyType(
 """Ends of an authorization that no back end has asked for."""
 
 
-class RemoteStopRequested(Command, frozen=True, kw_only=True):
+class RemoteStopRequested(StationCommand, frozen=True, kw_only=True):
     """The CSMS, a limit, a card at the charger, or the paying driver requests the end of a transaction."""
 
     reference: str
     cause: StopCause
 
 
-class RemoteStartRequested(Command, frozen=True, kw_only=True):
+class RemoteStartRequested(StationCommand, frozen=True, kw_only=True):
     """The CSMS, a card, or a payment at the terminal starts charging at the EVSE under `id_token`."""
 
     evse_id: int
@@ -79,20 +79,20 @@ class RemoteStartRequested(Command, frozen=True, kw_only=True):
     """See Authorization."""
 
 
-class SuspendEnergy(Command, frozen=True, kw_only=True):
+class SuspendEnergy(StationCommand, frozen=True, kw_only=True):
     """Suspend or resume the energy flow of an EVSE's transaction, which continues."""
 
     evse_id: int
     suspended: bool
 
 
-class RemoteStartExpired(Command, frozen=True, kw_only=True):
+class RemoteStartExpired(StationCommand, frozen=True, kw_only=True):
     """The last RemoteStartRequested is no longer valid."""
 
     evse_id: int
 
 
-class ManagedSessions(Sessions):
+class ManagedSessions(EvseSessions):
     """Manages the transactions that the charger reports."""
 
     records: dict[str, TransactionRecord]

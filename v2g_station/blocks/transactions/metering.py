@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 
 from v2g.ocpp.messages.base import EVSE
 from v2g.ocpp.messages.metering import MeterValuesRequest, ReadingContext
-from v2g_station.blocks.connection.outbox import Outbox
+from v2g_station.blocks.connection.outbox import CsmsOutbox
 from v2g_station.blocks.evse import Evse
-from v2g_station.blocks.transactions.sessions import Sessions
+from v2g_station.blocks.transactions.sessions import EvseSessions
 from v2g_station.blocks.transactions.transactions import MeterSample, meter_value
 from v2g_station.kernel.kernel import Kernel
 
@@ -20,8 +20,8 @@ class Metering:
         self,
         kernel: Kernel,
         evses: Mapping[int, Evse],
-        sessions: Sessions,
-        outbox: Outbox,
+        sessions: EvseSessions,
+        outbox: CsmsOutbox,
         read: Callable[[int], MeterSample | None],
     ) -> None:
         self._k = kernel

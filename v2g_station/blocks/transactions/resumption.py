@@ -12,10 +12,10 @@ import msgspec
 from v2g.iso15118.engine.session import Fact
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.transactions import ChargingState, Reason, TriggerReason
-from v2g_station.blocks.evse import AllowPower, Authorization, Connector, Evse, Plug
+from v2g_station.blocks.evse import AllowPower, Authorization, Evse, EvseConnector, Plug
 from v2g_station.blocks.transactions import transactions
 from v2g_station.blocks.transactions.managed import HARDWARE_S, MAY_CHARGE_ON
-from v2g_station.blocks.transactions.sessions import Sessions
+from v2g_station.blocks.transactions.sessions import EvseSessions
 from v2g_station.blocks.transactions.transactions import TransactionRecord, meter_value
 from v2g_station.kernel.kernel import Kernel
 
@@ -33,7 +33,7 @@ class Restarted(Fact, frozen=True, kw_only=True):
 class Resumption:
     """Resumes transactions. `on_resumed` is called for each resumed one."""
 
-    def __init__(self, kernel: Kernel, evses: Mapping[int, Evse], sessions: Sessions) -> None:
+    def __init__(self, kernel: Kernel, evses: Mapping[int, Evse], sessions: EvseSessions) -> None:
         self._k = kernel
         self._evses = evses
         self._sessions = sessions
@@ -169,7 +169,7 @@ class Resumption:
             listener(evse)
         self.stamp()
 
-    def _with_vehicle(self, evse: Evse, connector: Connector, was: ChargingState, *, delayed: bool) -> None:
+    def _with_vehicle(self, evse: Evse, connector: EvseConnector, was: ChargingState, *, delayed: bool) -> None:
         """Continue in the former state, without energy if it may not return by itself (E17.FR.11 to .13)."""
         may = self._k.model.flag(MAY_CHARGE_ON)
         self._sessions.lock(evse, connector)  # B13.FR.22

@@ -20,18 +20,18 @@ from v2g.ocpp.messages.transactions import (
     TransactionLimit,
     TriggerReason,
 )
-from v2g_station.blocks.connection.outbox import Outbox
+from v2g_station.blocks.connection.outbox import CsmsOutbox
 from v2g_station.blocks.evse import (
     AllowPower,
     Authorization,
     Bay,
-    Connector,
     Evse,
+    EvseConnector,
     Lock,
+    MeterSigns,
     Plug,
     Power,
     PowerLimited,
-    Signature,
 )
 from v2g_station.blocks.transactions import transactions
 from v2g_station.blocks.transactions.transaction_events import TransactionEvents
@@ -41,11 +41,11 @@ from v2g_station.kernel.kernel import Handler, Kernel
 NO_AUTHORIZATION: Final = IdToken(id_token="", type="NoAuthorization")
 
 
-class Sessions(TransactionEvents):
+class EvseSessions(TransactionEvents):
     """Transactions of all EVSEs. `read` returns an EVSE's meter sample."""
 
     def __init__(
-        self, kernel: Kernel, outbox: Outbox, evses: Mapping[int, Evse], read: Callable[[int], MeterSample | None]
+        self, kernel: Kernel, outbox: CsmsOutbox, evses: Mapping[int, Evse], read: Callable[[int], MeterSample | None]
     ) -> None:
         super().__init__(kernel, outbox, read)
         self._evses = evses
@@ -89,7 +89,7 @@ class Sessions(TransactionEvents):
                 evse.authorization = None
                 self.announce(evse)
 
-    def _pulled(self, evse: Evse, connector: Connector) -> None:
+    def _pulled(self, evse: Evse, connector: EvseConnector) -> None:
         evse.power = "EVConnected"
         self._k.do(AllowPower(evse_id=evse.number, allowed=False))
         evse.reason = evse.reason or "EVDisconnected"
@@ -129,7 +129,7 @@ class Sessions(TransactionEvents):
         self._k.put(f"EVSE#{fact.evse_id}.ChargeLimitedBy", fact.charge)
         self._k.put(f"EVSE#{fact.evse_id}.DischargeLimitedBy", fact.discharge)
 
-    def signature(self, fact: Signature) -> None:
+    def signature(self, fact: MeterSigns) -> None:
         """Handle the start or end of signed readings."""
         evse = self._evses[fact.evse_id]
         before = evse.conditions()
@@ -234,7 +234,7 @@ class Sessions(TransactionEvents):
         modes = evse.authorization.energy_transfer if evse.authorization is not None else ()
         self._k.do(AllowPower(evse_id=evse.number, allowed=True, energy_transfer=modes))
 
-    def lock(self, evse: Evse, connector: Connector) -> None:
+    def lock(self, evse: Evse, connector: EvseConnector) -> None:
         """Lock a detachable cable."""
         if not connector.fixed_cable:
             connector.locked = True

@@ -14,7 +14,7 @@ from v2g.ocpp.messages.transactions import (
     TransactionLimit,
     TriggerReason,
 )
-from v2g_station.blocks.connection.outbox import Outbox
+from v2g_station.blocks.connection.outbox import CsmsOutbox
 from v2g_station.blocks.evse import Evse
 from v2g_station.blocks.transactions import transactions
 from v2g_station.blocks.transactions.transactions import MeterSample, TransactionRecord, meter_value
@@ -26,7 +26,7 @@ MAX_ENDED_VALUES: Final = 200
 class TransactionEvents:
     """Writes events and takes readings. `read` returns an EVSE's meter sample."""
 
-    def __init__(self, kernel: Kernel, outbox: Outbox, read: Callable[[int], MeterSample | None]) -> None:
+    def __init__(self, kernel: Kernel, outbox: CsmsOutbox, read: Callable[[int], MeterSample | None]) -> None:
         self._k = kernel
         self._outbox = outbox
         self._read = read

@@ -17,7 +17,7 @@ from v2g.ocpp.messages.transactions import (
 from v2g_station.blocks.cost.local_cost import LocalCosts
 from v2g_station.blocks.cost.tariff_cost import TariffCost
 from v2g_station.blocks.evse import AllowPower, Evse
-from v2g_station.blocks.transactions.sessions import Sessions
+from v2g_station.blocks.transactions.sessions import EvseSessions
 from v2g_station.blocks.transactions.transactions import MeterSample, TransactionRecord
 from v2g_station.kernel.kernel import Answer, Kernel
 
@@ -47,7 +47,7 @@ class TransactionLimits:
         self,
         kernel: Kernel,
         evses: Mapping[int, Evse],
-        sessions: Sessions,
+        sessions: EvseSessions,
         read: Callable[[int], MeterSample | None],
         local_costs: LocalCosts,
         tariff_cost: TariffCost,

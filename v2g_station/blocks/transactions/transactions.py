@@ -61,7 +61,7 @@ _TRIGGERS_201: Final[Mapping[TriggerReason, TriggerReason]] = MappingProxyType(
 """Trigger reasons that only 2.1 has -> the nearest of 2.0.1."""
 
 
-class SignedReading(msgspec.Struct, frozen=True, kw_only=True):
+class SignedRegister(msgspec.Struct, frozen=True, kw_only=True):
     """A reading with the meter's signature, as OCMF.
 
     `public_key` is DER SubjectPublicKeyInfo, empty if the CSMS knows it. `method` is empty if the data names its
@@ -95,7 +95,7 @@ class MeterSample(msgspec.Struct, frozen=True, kw_only=True):
     """Voltages to the neutral, V."""
     line_w: tuple[float, ...] = ()
     """Powers, W, signed."""
-    signed: tuple[SignedReading, ...] = ()
+    signed: tuple[SignedRegister, ...] = ()
 
 
 class TransactionRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -321,7 +321,7 @@ def public_key_text(der: bytes) -> str:
     return base64.b64encode(f"oca:base16:asn1:{der.hex()}".encode()).decode() if der else ""
 
 
-def _signed(reading: SignedReading) -> SignedMeterValue:
+def _signed(reading: SignedRegister) -> SignedMeterValue:
     return SignedMeterValue(
         signed_meter_data=base64.b64encode(reading.data.encode()).decode(),
         signing_method=reading.method,

@@ -6,8 +6,8 @@ from msgspec.structs import replace
 
 from secc.session.config import ControlMode, offered
 from secc.session.d20.quantities import scaled, to_w
-from secc.session.d20.scheduling.pricing import Wanted, horizon, price_schedule
-from secc.session.d20.scheduling.schedules import Request, entry_powers, offered_tuples, schedule_tuple
+from secc.session.d20.scheduling.pricing import WantedPrices, horizon, price_schedule
+from secc.session.d20.scheduling.schedules import ScheduleRequest, entry_powers, offered_tuples, schedule_tuple
 from secc.session.d20.stages import RequestContext, Step, refuse
 from secc.session.needs import back_end_plans
 from secc.session.ports import ReportChargingNeeds, ReportChargingPlan
@@ -136,7 +136,7 @@ def plan(request: ScheduleExchangeReq, parametrised: Parametrised, context: Requ
         settled = Plan(departure_ms=departure_ms, prices=answer.absolute_price_schedule)
     else:
         target = mode.ev_target_energy_request
-        wanted = Request(
+        wanted = ScheduleRequest(
             parametrised=parametrised,
             horizon_s=horizon(left_s),
             points=request.maximum_supporting_points,
@@ -213,7 +213,7 @@ def _dynamic(
     request: ScheduleExchangeReq, parametrised: Parametrised, context: RequestContext, left_s: int | None
 ) -> Dynamic_SEResControlMode:
     """Return prices, and the needs if the charger sets them."""
-    wanted = Wanted(
+    wanted = WantedPrices(
         schedule_id=1,
         pricing=parametrised.selected.pricing,
         horizon_s=horizon(left_s),

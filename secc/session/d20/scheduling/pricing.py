@@ -26,7 +26,7 @@ NONE, ABSOLUTE, LEVELS = 0, 1, 2
 """Values of the service parameter Pricing (Tables 205 to 207)."""
 
 
-class Wanted(msgspec.Struct, frozen=True):
+class WantedPrices(msgspec.Struct, frozen=True):
     """Parameters of a price schedule. `points` is the maximum number of entries.
 
     With `export` the fees are compensations: positive, paid for energy that counts as negative. `surcharge_micro`
@@ -70,7 +70,7 @@ def pricings(mode: ControlMode, context: RequestContext) -> tuple[int, ...]:
 
 
 def price_schedule(
-    context: RequestContext, wanted: Wanted
+    context: RequestContext, wanted: WantedPrices
 ) -> iso.AbsolutePriceSchedule | iso.PriceLevelSchedule | None:
     """Return prices or levels from now on, or None without prices.
 
@@ -108,12 +108,12 @@ def _csms_prices(context: RequestContext) -> csms_prices.CsmsPrices | None:
     return prices if fresh else None
 
 
-def _price_id(context: RequestContext, wanted: Wanted) -> str | None:
+def _price_id(context: RequestContext, wanted: WantedPrices) -> str | None:
     """Return the id that a signature refers to, if prices are signed."""
     return f"price{wanted.schedule_id}" if context.connection.trust.price_key is not None else None
 
 
-def _slots(context: RequestContext, wanted: Wanted) -> Iterator[tuple[int, PriceSlot]]:
+def _slots(context: RequestContext, wanted: WantedPrices) -> Iterator[tuple[int, PriceSlot]]:
     """Yield (seconds, slot) from now on."""
     tariff = context.facts.tariff
     assert tariff is not None
@@ -123,7 +123,7 @@ def _slots(context: RequestContext, wanted: Wanted) -> Iterator[tuple[int, Price
         yield slot.end_ms // 1000 - max(slot.start_ms // 1000, now_s), slot
 
 
-def _absolute(context: RequestContext, wanted: Wanted) -> iso.AbsolutePriceSchedule:
+def _absolute(context: RequestContext, wanted: WantedPrices) -> iso.AbsolutePriceSchedule:
     """Return the tariff with fees and taxes. Only energy is compensated for discharge."""
     terms = context.config.prices
     assert context.facts.tariff is not None
@@ -149,7 +149,7 @@ def _absolute(context: RequestContext, wanted: Wanted) -> iso.AbsolutePriceSched
     )
 
 
-def _rules(terms: PriceTerms, slot: PriceSlot, wanted: Wanted) -> Iterator[iso.PriceRule]:
+def _rules(terms: PriceTerms, slot: PriceSlot, wanted: WantedPrices) -> Iterator[iso.PriceRule]:
     """Yield the rules of one slot, one for each power range; rounding to 16 bits is in the payer's favour."""
     if wanted.export:
         compensation = Fraction(slot.export_compensation, MICRO)
@@ -220,7 +220,7 @@ def _negated(number: RationalNumber) -> RationalNumber:
     return RationalNumber(exponent=number.exponent, value=-number.value)
 
 
-def _levels(context: RequestContext, wanted: Wanted) -> iso.PriceLevelSchedule:
+def _levels(context: RequestContext, wanted: WantedPrices) -> iso.PriceLevelSchedule:
     """Divide the prices of the horizon into levels by rank: 0 is the lowest price."""
     slots = list(_slots(context, wanted))
     prices = [slot.export_compensation if wanted.export else slot.import_price for _, slot in slots]
@@ -235,13 +235,13 @@ def _levels(context: RequestContext, wanted: Wanted) -> iso.PriceLevelSchedule:
     return _level_schedule(context, wanted, count, entries)
 
 
-def _one_level(context: RequestContext, wanted: Wanted) -> iso.PriceLevelSchedule:
+def _one_level(context: RequestContext, wanted: WantedPrices) -> iso.PriceLevelSchedule:
     entry = iso.PriceLevelScheduleEntry(duration=wanted.horizon_s, price_level=0)
     return _level_schedule(context, wanted, 1, (entry,))
 
 
 def _level_schedule(
-    context: RequestContext, wanted: Wanted, count: int, entries: tuple[iso.PriceLevelScheduleEntry, ...]
+    context: RequestContext, wanted: WantedPrices, count: int, entries: tuple[iso.PriceLevelScheduleEntry, ...]
 ) -> iso.PriceLevelSchedule:
     return iso.PriceLevelSchedule(
         time_anchor=context.utc_ms // 1000,

@@ -8,9 +8,9 @@ import msgspec
 
 from secc.session.config import ControlMode
 from secc.session.d20.quantities import to_w, watts
-from secc.session.d20.scheduling.pricing import Wanted, price_schedule
+from secc.session.d20.scheduling.pricing import WantedPrices, price_schedule
 from secc.session.d20.stages import RequestContext, refuse
-from secc.session.offers import OfferedTuple, Span, Spans, allowed_over, merged, power_at
+from secc.session.offers import OfferedTuple, PowerSpan, Spans, allowed_over, merged, power_at
 from secc.session.stages import Parametrised, Planned
 from secc.session.terms import ScheduleOffer
 from v2g.energy.limits import VEHICLE
@@ -79,11 +79,11 @@ def _check(profile: EVPowerProfile, chosen: OfferedTuple, phases: int, utc_ms: i
         raise _invalid(f"{energy // W_MS_PER_WH} Wh exceed the available energy")
 
 
-def _during(chosen: OfferedTuple, start_ms: int, end_ms: int, power_w: int) -> Iterator[tuple[Span, int]]:
+def _during(chosen: OfferedTuple, start_ms: int, end_ms: int, power_w: int) -> Iterator[tuple[PowerSpan, int]]:
     """Yield the offered spans of the power's direction in `[start_ms, end_ms)`, and the direction's sign."""
     spans, sign = (chosen.charge, 1) if power_w >= 0 else (chosen.discharge, -1)
     if not spans:
-        yield Span(start_ms, end_ms, 0), sign
+        yield PowerSpan(start_ms, end_ms, 0), sign
         return
     last = len(spans) - 1
     for index, span in enumerate(spans):
@@ -102,7 +102,7 @@ MOST_POINTS: Final = 1024
 """Maximum number of entries of a schedule."""
 
 
-class Request(msgspec.Struct, frozen=True):
+class ScheduleRequest(msgspec.Struct, frozen=True):
     """Parameters of schedules. `target_wh` is the energy that the vehicle needs by its departure, if both are known."""
 
     parametrised: Parametrised
@@ -111,7 +111,7 @@ class Request(msgspec.Struct, frozen=True):
     target_wh: int | None = None
 
 
-def offered_tuples(request: Request, context: RequestContext) -> tuple[OfferedTuple, ...]:
+def offered_tuples(request: ScheduleRequest, context: RequestContext) -> tuple[OfferedTuple, ...]:
     """Return the tuples to choose from, without duplicates of equal price."""
     found: list[OfferedTuple] = []
     seen = set()
@@ -123,7 +123,7 @@ def offered_tuples(request: Request, context: RequestContext) -> tuple[OfferedTu
             # a tuple with its prices; ids of price schedules are unique in a message
             tuple_id = len(found) + 1
             charge, discharge = powers
-            wanted = Wanted(
+            wanted = WantedPrices(
                 schedule_id=2 * tuple_id - 1,
                 pricing=request.parametrised.selected.pricing,
                 horizon_s=request.horizon_s,
@@ -155,10 +155,10 @@ def schedule_tuple(offered: OfferedTuple, context: RequestContext, *, phases: in
     )
 
 
-def _powers(offer: ScheduleOffer, request: Request, context: RequestContext) -> tuple[Spans, Spans] | None:
+def _powers(offer: ScheduleOffer, request: ScheduleRequest, context: RequestContext) -> tuple[Spans, Spans] | None:
     """Return power over time in both directions; None if the offer is impossible."""
     charge, discharge = _allowed(request, context)
-    share = [Span(each.start_ms, each.end_ms, each.power_w * offer.power_percent // 100) for each in charge]
+    share = [PowerSpan(each.start_ms, each.end_ms, each.power_w * offer.power_percent // 100) for each in charge]
     if offer.cheapest:
         chosen = _cheapest(share, request, context)
         if chosen is None:
@@ -169,7 +169,7 @@ def _powers(offer: ScheduleOffer, request: Request, context: RequestContext) -> 
     return merged(share, at_most=points), merged(discharge, at_most=points) if back else ()
 
 
-def _allowed(request: Request, context: RequestContext) -> tuple[list[Span], list[Span]]:
+def _allowed(request: ScheduleRequest, context: RequestContext) -> tuple[list[PowerSpan], list[PowerSpan]]:
     """Return the limits of vehicle, charger, site and operator until the horizon, as far as known.
 
     The vehicle's latest limits are not used: in the loop it lowers them to its present needs.
@@ -192,7 +192,7 @@ def _may_give(parametrised: Parametrised, context: RequestContext) -> bool:
     return selected.bidirectional and (selected.signed_discharge or not context.config.signed_discharge.required)
 
 
-def _cheapest(share: list[Span], request: Request, context: RequestContext) -> list[Span] | None:
+def _cheapest(share: list[PowerSpan], request: ScheduleRequest, context: RequestContext) -> list[PowerSpan] | None:
     """Return the power of the cheapest slots that suffice for the target energy, 0 in all others."""
     if (
         request.target_wh is None
@@ -212,7 +212,7 @@ def _cheapest(share: list[Span], request: Request, context: RequestContext) -> l
     pieces, spans = [], tuple(share)
     for start, until in itertools.pairwise(cuts):
         power = power_at(spans, start)
-        pieces.append((context.facts.tariff.price_at(start).import_price, Span(start, until, power)))
+        pieces.append((context.facts.tariff.price_at(start).import_price, PowerSpan(start, until, power)))
     missing, chosen = request.target_wh * 3_600_000, set()
     for _, span in sorted(pieces, key=lambda piece: (piece[0], piece[1].start_ms)):
         if missing <= 0:
@@ -221,7 +221,7 @@ def _cheapest(share: list[Span], request: Request, context: RequestContext) -> l
         missing -= span.power_w * (span.end_ms - span.start_ms)
     if len(chosen) == len(pieces):
         return None  # all of the time is required
-    return [Span(each.start_ms, each.end_ms, each.power_w if each.start_ms in chosen else 0) for _, each in pieces]
+    return [PowerSpan(each.start_ms, each.end_ms, each.power_w if each.start_ms in chosen else 0) for _, each in pieces]
 
 
 def _wire(

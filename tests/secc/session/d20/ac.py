@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from secc.session.config import SignedDischarge
+from secc.session.config import SignedDischargeConfig
 from v2g.iso15118.d20.messages.common_types import RationalNumber
 
-UNSIGNED = SignedDischarge(offered=False, required=False)
+UNSIGNED = SignedDischargeConfig(offered=False, required=False)
 
 
 def watts(value: RationalNumber | None) -> float:

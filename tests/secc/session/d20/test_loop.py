@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from secc.session import ports
-from secc.session.config import ControlMode, EnergyService, EvseRating, SeccConfig, SignedDischarge
+from secc.session.config import ControlMode, EnergyService, EvseRating, SeccConfig, SignedDischargeConfig
 from secc.session.stages import Charging
 from tests.secc.session.bench import Bench, number
 from tests.secc.session.conftest import MakeBench
@@ -30,7 +30,7 @@ from v2g.iso15118.engine.v2gtp import PayloadType
 
 replace = msgspec.structs.replace
 SCHEDULED = (ControlMode.SCHEDULED,)
-PLAIN = SignedDischarge(required=False)
+PLAIN = SignedDischargeConfig(required=False)
 
 
 def value(number: Any) -> Fraction:
@@ -152,7 +152,7 @@ def test_a_wish_for_discharge_only_stops_charging_while_nobody_signed(looping: B
 def test_by_the_plain_standard_the_charger_decides_if_policy_lets_it(
     make_bench: MakeBench, required: bool, wish: int | None, expected: tuple[int, int]
 ) -> None:
-    bench = make_bench(SeccConfig(signed_discharge=SignedDischarge(required=required)))
+    bench = make_bench(SeccConfig(signed_discharge=SignedDischargeConfig(required=required)))
     bench.selection = (6, 0, False)
     bench.reach(State.DC_CHARGE_LOOP)
     if wish is not None:

@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from secc.session import ports
-from secc.session.config import ControlMode, EnergyService, SeccConfig, SignedDischarge
-from secc.session.offers import Span, merged, power_at
+from secc.session.config import ControlMode, EnergyService, SeccConfig, SignedDischargeConfig
+from secc.session.offers import PowerSpan, merged, power_at
 from secc.session.terms import (
     AddedService,
+    OfferedRange,
     OverstayStep,
     OverstayTerms,
-    PowerRange,
     PriceTerms,
     ScheduleOffer,
     ScheduleRules,
@@ -39,7 +39,7 @@ from v2g_station.blocks.smart_charging.smart_charging import ProfileTaken
 
 replace = msgspec.structs.replace
 SCHEDULED = SeccConfig(control_modes=(ControlMode.SCHEDULED,))
-UNSIGNED = SignedDischarge(offered=False, required=False)
+UNSIGNED = SignedDischargeConfig(offered=False, required=False)
 HOUR = 3_600_000
 
 
@@ -147,7 +147,7 @@ def test_energy_that_is_bounded_is_said_and_held(make_bench: MakeBench) -> None:
 def test_everything_that_the_operator_asks_for_is_in_the_prices(make_bench: MakeBench) -> None:
     terms = PriceTerms(
         algorithm="3-StackedEnergy",
-        power_ranges=(PowerRange(from_w=11_000, surcharge=Decimal("0.10")),),
+        power_ranges=(OfferedRange(from_w=11_000, surcharge=Decimal("0.10")),),
         description="by the hour",
         minimum_cost=Decimal(2),
         maximum_cost=Decimal(80),
@@ -198,7 +198,7 @@ def test_levels_rank_the_prices(make_bench: MakeBench) -> None:
 @given(st.lists(st.tuples(st.integers(1, 100), st.integers(0, 5)), min_size=1, max_size=60), st.integers(1, 20))
 def test_fewer_entries_never_promise_more_power(lengths: list[tuple[int, int]], most: int) -> None:
     ends = list(itertools.accumulate(length for length, _ in lengths))
-    spans = [Span(end - length, end, power) for end, (length, power) in zip(ends, lengths, strict=True)]
+    spans = [PowerSpan(end - length, end, power) for end, (length, power) in zip(ends, lengths, strict=True)]
     found = merged(spans, at_most=most)
     assert len(found) <= most
     assert (found[0].start_ms, found[-1].end_ms) == (0, ends[-1])
@@ -268,7 +268,7 @@ def test_a_profile_passes_exactly_when_no_second_of_it_is_above_the_schedule(
     base = 1_000_000
     ends = list(itertools.accumulate(length for length, _ in schedule))
     spans = tuple(
-        Span((base + end - length) * 1000, (base + end) * 1000, power)
+        PowerSpan((base + end - length) * 1000, (base + end) * 1000, power)
         for end, (length, power) in zip(ends, schedule, strict=True)
     )
     message = sched.EVPowerProfile(
@@ -475,8 +475,8 @@ def test_offers_that_repeat_each_other_are_made_once(make_bench: MakeBench) -> N
             PriceTerms,
             {
                 "power_ranges": (
-                    PowerRange(from_w=2, surcharge=Decimal(0)),
-                    PowerRange(from_w=1, surcharge=Decimal(0)),
+                    OfferedRange(from_w=2, surcharge=Decimal(0)),
+                    OfferedRange(from_w=1, surcharge=Decimal(0)),
                 )
             },
         ),

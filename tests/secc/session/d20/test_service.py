@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from secc.session.config import ControlMode, EnergyService, SeccConfig, SignedDischarge
+from secc.session.config import ControlMode, EnergyService, SeccConfig, SignedDischargeConfig
 from secc.session.ports import Journal
 from tests.secc.session.bench import SIGNED, Bench
 from tests.secc.session.conftest import MakeBench
@@ -44,7 +44,7 @@ def test_a_vehicle_that_names_its_services_is_shown_no_other_added_one(
 
 @pytest.mark.parametrize(
     "config",
-    [SeccConfig(signed_discharge=SignedDischarge(offered=False)), SeccConfig(services=(EnergyService.DC,))],
+    [SeccConfig(signed_discharge=SignedDischargeConfig(offered=False)), SeccConfig(services=(EnergyService.DC,))],
     ids=["switched off", "one direction"],
 )
 def test_signed_discharge_is_not_offered_where_it_has_no_use(make_bench: MakeBench, config: SeccConfig) -> None:
@@ -82,7 +82,7 @@ def test_signed_discharge_names_its_version_and_payload_type(bench: Bench) -> No
 
 
 def test_a_charger_without_checkpoints_offers_only_version_1(make_bench: MakeBench) -> None:
-    bench = make_bench(SeccConfig(signed_discharge=SignedDischarge(checkpoints=False)))
+    bench = make_bench(SeccConfig(signed_discharge=SignedDischargeConfig(checkpoints=False)))
     bench.reach(State.SERVICE_DETAIL)
     response = bench.send(bench.ask("ServiceDetailReq", service_id=SIGNED))
     assert parameters(response) == [{"Version": 1, "PayloadType": 0xA000}]
@@ -127,7 +127,7 @@ def test_what_was_not_detailed_cannot_be_selected(bench: Bench, wrong: dict[str,
 def test_the_books_open_with_who_and_on_which_terms(
     make_bench: MakeBench, chosen: tuple[int, int, bool], required: bool, discharge: str
 ) -> None:
-    bench = make_bench(SeccConfig(signed_discharge=SignedDischarge(required=required)))
+    bench = make_bench(SeccConfig(signed_discharge=SignedDischargeConfig(required=required)))
     bench.selection = chosen
     bench.reach(State.DC_CHARGE_PARAMETER_DISCOVERY)
     selected = ["ServiceChanged"] if discharge != "none" else []

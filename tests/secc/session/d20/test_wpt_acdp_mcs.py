@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from secc.session import ports
-from secc.session.config import ControlMode, EnergyService, EvseRating, Neighbour, SeccConfig, WptRating
+from secc.session.config import ControlMode, EnergyService, EvseRating, NeighbourDevice, SeccConfig, WptRating
 from secc.session.d20.session import HANDLERS
 from tests.secc.session.bench import ACDP, ACDP_BPT, ACDP_WAYS, MCS, MCS_BPT, REQUESTS, WPT, WPT_WAYS, Bench, number
 from v2g.energy.limits import SITE, GridResponse, Limit
@@ -105,7 +105,7 @@ def test_positioning_goes_on_until_both_sides_are_content(make_bench: Make) -> N
 
 
 def test_a_vehicle_above_another_device_learns_which(make_bench: Make) -> None:
-    rating = WptRating(device_id=1, neighbours=(Neighbour(device_id=2, ssid="bay-2", port=50000),))
+    rating = WptRating(device_id=1, neighbours=(NeighbourDevice(device_id=2, ssid="bay-2", port=50000),))
     bench = of(make_bench, WPT, wpt=rating).reach(State.WPT_PAIRING)
     response = bench.send(bench.ask("WPT_PairingReq", observed_id_code=2))
     assert response.evse_processing is Processing.Ongoing

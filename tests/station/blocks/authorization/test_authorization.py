@@ -6,7 +6,7 @@ import pytest
 
 from tests.station.authorizations import says
 from tests.station.bench import SOCKET, Bench, at
-from v2g_station.blocks.evse import Contract
+from v2g_station.blocks.evse import ContractPresented
 
 GROUP = {"idToken": "GROUP-1", "type": "Central"}
 ONE: dict[str, Any] = {"evses": (SOCKET,)}
@@ -136,7 +136,7 @@ def test_a_master_pass_stops_all() -> None:
 def contract(found: Bench, **more: Any) -> None:
     """Show a contract."""
     found.plug()
-    found.fact(Contract(evse_id=1, emaid="DEV2GC00000001", **more))
+    found.fact(ContractPresented(evse_id=1, emaid="DEV2GC00000001", **more))
 
 
 def test_contract_validated_here() -> None:

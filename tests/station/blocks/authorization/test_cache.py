@@ -10,9 +10,9 @@ from v2g.ocpp.messages.authorization import ClearCacheRequest, ClearCacheRespons
 from v2g.ocpp.messages.payment import DIRECT_PAYMENT
 from v2g.ocpp.messages.tariff_cost import Tariff
 from v2g.ocpp.times import format_time
-from v2g_station.blocks.authorization.cache import MAX_ENTRIES, Cache, DriverTariff, Known, known, name_of
+from v2g_station.blocks.authorization.cache import MAX_ENTRIES, Cache, CachedToken, DriverTariff, known, name_of
 from v2g_station.kernel.kernel import Keep, Kernel, Moment
-from v2g_station.kernel.layout import ConnectorLayout, EvseLayout, Layout
+from v2g_station.kernel.layout import ConnectorLayout, EvseLayout, StationLayout
 
 NOW_MS = 1_780_000_200_000
 TAG = IdToken(id_token="Tag-1", type="ISO14443")
@@ -25,7 +25,7 @@ class Shelf:
 
     def __init__(self, saved: Mapping[str, bytes] | None = None, **values: str) -> None:
         self.saved = dict(saved or {})
-        layout = Layout(evses=(EvseLayout(connectors=(ConnectorLayout(),)),))
+        layout = StationLayout(evses=(EvseLayout(connectors=(ConnectorLayout(),)),))
         settings = {f"AuthCacheCtrlr.{name}": value for name, value in values.items()}
         self.kernel = Kernel(layout, {"cache": self.saved}, Moment(0.0, NOW_MS), bytes, values=settings)
         self.cache = Cache(self.kernel)
@@ -74,7 +74,7 @@ def test_all_that_is_of_use_is_known_and_survives_a_restart() -> None:
     shelf.cache.learn(TAG, info, authorized=True, energy_transfer=("DC",))
     shelf.kept()
     found = Shelf(shelf.saved).cache.find(TAG)
-    assert found == Known(
+    assert found == CachedToken(
         status="Blocked",
         group="G",
         expires_ms=NOW_MS + 1000,
@@ -86,7 +86,7 @@ def test_all_that_is_of_use_is_known_and_survives_a_restart() -> None:
         used_ms=NOW_MS,
         uses=1,
     )
-    assert known(ACCEPTED, 7) == Known(status="Accepted", stored_ms=7, used_ms=7)
+    assert known(ACCEPTED, 7) == CachedToken(status="Accepted", stored_ms=7, used_ms=7)
 
 
 def test_an_entry_without_times_is_an_unused_one_of_long_ago() -> None:
@@ -233,7 +233,7 @@ def full(policy: str) -> Shelf:
     """A full cache: stored one after the other, used from the last to the first, the 5th most seldom."""
     entries: dict[str, Any] = {}
     for number in range(MAX_ENTRIES):
-        about = Known(
+        about = CachedToken(
             status="Accepted",
             stored_ms=NOW_MS - MAX_ENTRIES + number,
             used_ms=NOW_MS - number,

@@ -9,10 +9,10 @@ import pytest
 from v2g.energy.price_plan import Bound, Charge, PricePlan, Rate, When
 from v2g.ocpp.messages.authorization import AdditionalInfo, IdToken
 from v2g.units import MICRO
-from v2g_station.blocks.cost.priced import Priced, State, Terms, priced_from_now, stored_prices
+from v2g_station.blocks.cost.priced import Priced, PricedState, PricedTerms, priced_from_now, stored_prices
 from v2g_station.blocks.transactions.transactions import MeterSample, TransactionRecord
 from v2g_station.kernel.kernel import Kernel, Moment
-from v2g_station.kernel.layout import ConnectorLayout, EvseLayout, Layout
+from v2g_station.kernel.layout import ConnectorLayout, EvseLayout, StationLayout
 
 START = datetime(2026, 5, 28, 20, 30, tzinfo=UTC)
 START_MS = round(START.timestamp() * 1000)
@@ -52,7 +52,7 @@ class Count:
             transaction_id="tx", reference="s", evse_id=1, connector_id=1, started_ms=START_MS - before_s * 1000,
             id_token="T", id_token_type="Central", charging_state="Charging" if charging else "EVConnected",
         )  # fmt: skip
-        terms = Terms(evse_id=1, id_token=token, own=False, plans=((START_MS, plan),), evse_kind="DC")
+        terms = PricedTerms(evse_id=1, id_token=token, own=False, plans=((START_MS, plan),), evse_kind="DC")
         reserved_ms = None if reserved_s is None else record.started_ms - reserved_s * 1000
         self.priced = priced_from_now(
             record, terms, self.moment, self.sample, amperes, reserved_ms=reserved_ms, fees=fees, scale=scale
@@ -84,7 +84,7 @@ class Count:
 
 def restarted(count: Count) -> Count:
     """The same after the program has been started again."""
-    layout = Layout(evses=(EvseLayout(connectors=(ConnectorLayout(),)),))
+    layout = StationLayout(evses=(EvseLayout(connectors=(ConnectorLayout(),)),))
     saved = {
         "terms": {"tx": msgspec.json.encode(count.priced.terms), "other": msgspec.json.encode(count.priced.terms)},
         "costs": {"tx": msgspec.json.encode(count.priced.state), "third": msgspec.json.encode(count.priced.state)},
@@ -346,5 +346,5 @@ def test_at_most_200_periods_are_sent_and_the_cost_is_that_of_all() -> None:
 
 def test_a_state_that_was_stored_without_more_has_a_reading_and_does_not_charge() -> None:
     tally = Count(BOTH).priced.state.tally
-    assert State(tally=tally) == State(tally=tally, charging=False, current_a=0, metered=True, failure="")
-    assert isinstance(Priced("x", Count(BOTH).priced.terms, State(tally=tally), scale=1.0), Priced)
+    assert PricedState(tally=tally) == PricedState(tally=tally, charging=False, current_a=0, metered=True, failure="")
+    assert isinstance(Priced("x", Count(BOTH).priced.terms, PricedState(tally=tally), scale=1.0), Priced)

@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 
 from tests.memory import held
 from v2g.ocpp.messages.der_control import DERCurve, DERCurvePoint
-from v2g_station.blocks.der.ride_through import Return, Service, TenMinutes, Watch, points_of, seconds_at
+from v2g_station.blocks.der.ride_through import (
+    CurveWatch,
+    GridService,
+    ReturnToService,
+    TenMinutes,
+    points_of,
+    seconds_at,
+)
 
 STEP = ((110.0, 13.0), (120.0, 13.0), (120.0, 0.16), (140.0, 0.16))
 """High voltage by IEEE 1547: 13 s above 110 %, 0.16 s above 120 %."""
@@ -51,7 +58,7 @@ def test_a_curve_acts_when_some_level_has_lasted_too_long(
     points: tuple[tuple[float, float], ...], trace: list[float], high: bool
 ) -> None:
     sign = 1 if high else -1
-    watch = Watch(tuple((sign * threshold, seconds) for threshold, seconds in points), high=high)
+    watch = CurveWatch(tuple((sign * threshold, seconds) for threshold, seconds in points), high=high)
     found = None
     for second, value in enumerate(trace):
         due = watch.due()
@@ -67,7 +74,7 @@ def test_a_curve_acts_when_some_level_has_lasted_too_long(
 
 
 def test_a_drift_does_not_fill_the_memory() -> None:
-    watch = Watch(((50.5, 100.0),), high=True)
+    watch = CurveWatch(((50.5, 100.0),), high=True)
     for number in range(100):
         watch.feed(50.6 + number * 1e-6, number / 1000)
     octets = held(watch)
@@ -106,8 +113,10 @@ def test_the_mean_of_ten_minutes_is_that_of_the_trace(steps: list[tuple[float, f
 
 
 def test_an_evse_comes_back_once_the_grid_was_well_for_long_enough() -> None:
-    rule = Return(low_hz=49.8, high_hz=50.2, low_v=90.0, high_v=110.0, delay_s=60.0, random_s=30.0, ramp_s=100.0)
-    service = Service()
+    rule = ReturnToService(
+        low_hz=49.8, high_hz=50.2, low_v=90.0, high_v=110.0, delay_s=60.0, random_s=30.0, ramp_s=100.0
+    )
+    service = GridService()
     service.leave()
     assert service.share(0.0) == 0.0
 
@@ -133,10 +142,13 @@ def test_an_evse_comes_back_once_the_grid_was_well_for_long_enough() -> None:
 @pytest.mark.parametrize(
     ("rule", "hz", "volt", "allowed"),
     [
-        (Return(low_v=88.0), 50.0, None, False), (Return(high_v=110.0), 50.0, None, False),
-        (Return(low_hz=49.0), None, 100.0, False), (Return(high_hz=50.2), None, None, False),
-        (Return(low_hz=49.0), 50.0, None, True), (Return(low_v=88.0), None, 100.0, True), (Return(), None, None, True),
+        (ReturnToService(low_v=88.0), 50.0, None, False), (ReturnToService(high_v=110.0), 50.0, None, False),
+        (ReturnToService(low_hz=49.0), None, 100.0, False), (ReturnToService(high_hz=50.2), None, None, False),
+        (ReturnToService(low_hz=49.0), 50.0, None, True), (ReturnToService(low_v=88.0), None, 100.0, True),
+        (ReturnToService(), None, None, True),
     ],
 )  # fmt: skip
-def test_what_is_bounded_has_to_be_measured(rule: Return, hz: float | None, volt: float | None, allowed: bool) -> None:
+def test_what_is_bounded_has_to_be_measured(
+    rule: ReturnToService, hz: float | None, volt: float | None, allowed: bool
+) -> None:
     assert rule.allows(hz, volt) is allowed

@@ -13,9 +13,9 @@ from v2g.ocpp.messages.availability import HeartbeatRequest
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.payment import DIRECT_PAYMENT, Address, NotifySettlementRequest, NotifySettlementResponse
 from v2g.ocpp.times import format_time
-from v2g_station.blocks.connection.outbox import Outbox
+from v2g_station.blocks.connection.outbox import CsmsOutbox
 from v2g_station.blocks.evse import Indicate
-from v2g_station.blocks.payment.settlement import Payment, Settlements
+from v2g_station.blocks.payment.settlement import CardPayment, Settlements
 from v2g_station.blocks.payment.terminal import (
     CancelPayment,
     PaymentReleased,
@@ -23,38 +23,38 @@ from v2g_station.blocks.payment.terminal import (
     SettlePayment,
     ShowReceipt,
 )
-from v2g_station.kernel.kernel import Action, Answer, Command, Keep, Kernel, Moment, Then
-from v2g_station.kernel.layout import ConnectorLayout, EvseLayout, Layout, TerminalLayout
+from v2g_station.kernel.kernel import Action, Answer, Keep, Kernel, Moment, StationCommand, Then
+from v2g_station.kernel.layout import ConnectorLayout, EvseLayout, StationLayout, TerminalLayout
 
 NOW_MS = 1_780_000_200_000
 PSP = "psp-1"
 COST = Decimal("8.04")
 NO_MERCHANT = dict.fromkeys(("Id", "TaxId", "Name", "Address", "City"), "")
 COMPANY = Address(name="A", address1="B", city="C", country="D")
-PAYMENT = Payment(psp_ref=PSP, evse_id=2, amount=Decimal(50), phase="ended", known=True, transaction_id="tx")
+PAYMENT = CardPayment(psp_ref=PSP, evse_id=2, amount=Decimal(50), phase="ended", known=True, transaction_id="tx")
 
 
 class Desk:
     """The payments of a station, a terminal that is asked by hand, and a CSMS that answers when asked to."""
 
     def __init__(self, saved: Mapping[str, Mapping[str, bytes]] | None = None, *, terminal: bool = True, **values: str):
-        layout = Layout(
+        layout = StationLayout(
             evses=(EvseLayout(connectors=(ConnectorLayout(),)),), terminal=TerminalLayout() if terminal else None
         )
         settings = {f"PaymentCtrlr.{name}": value for name, value in values.items()}
         self.saved: dict[str, dict[str, bytes]] = {name: dict(found) for name, found in (saved or {}).items()}
         self.kernel = Kernel(layout, self.saved, Moment(0.0, NOW_MS), bytes, values=settings)
         self.kernel.use(self)
-        self.outbox = Outbox(self.kernel)
+        self.outbox = CsmsOutbox(self.kernel)
         self.forgotten: list[str] = []
         self.book = Settlements(self.kernel, self.outbox, self.forgotten.append)
         self._thens: list[Then] = []
 
-    def add(self, **fields: Any) -> Payment:
+    def add(self, **fields: Any) -> CardPayment:
         """A payment of a transaction that has ended."""
         return self.book.change(PAYMENT, **fields)
 
-    def does(self) -> list[Command]:
+    def does(self) -> list[StationCommand]:
         """Carry out what is to be stored; return what terminal and display received."""
         actions: list[Action] = list(self.kernel.actions)
         self.kernel.actions.clear()
@@ -66,9 +66,9 @@ class Desk:
                     stored.pop(each.key, None)
                 else:
                     stored[each.key] = each.body
-        return [each for each in actions if isinstance(each, Command)]
+        return [each for each in actions if isinstance(each, StationCommand)]
 
-    def wait(self, seconds: float) -> list[Command]:
+    def wait(self, seconds: float) -> list[StationCommand]:
         """Let time pass; return what the terminal received."""
         self.kernel.at(Moment(self.kernel.now + seconds, self.kernel.utc_ms + round(seconds * 1000)))
         self.kernel.run_timers()
@@ -78,7 +78,7 @@ class Desk:
         """What the CSMS receives."""
         return [msgspec.json.decode(body, type=NotifySettlementRequest) for body in self.outbox.bodies()]
 
-    def answer(self, message: Answer) -> list[Command]:
+    def answer(self, message: Answer) -> list[StationCommand]:
         """Let the CSMS answer the oldest message."""
         assert self.outbox.pump()
         self._thens.pop()(message)
@@ -141,7 +141,7 @@ def test_a_payment_pays_for_an_identifier_of_its_reference() -> None:
 
 
 def test_a_new_payment_is_not_known_to_the_csms_and_costs_nothing_yet() -> None:
-    new = Payment(psp_ref=PSP, evse_id=1, amount=Decimal(50), phase="asked")
+    new = CardPayment(psp_ref=PSP, evse_id=1, amount=Decimal(50), phase="asked")
     assert (new.known, new.cost, new.card, new.vat_number) == (False, Decimal(0), "", "")
 
 

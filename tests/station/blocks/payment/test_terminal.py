@@ -19,13 +19,13 @@ from v2g_station.blocks.payment.terminal import (
     VatEntered,
 )
 from v2g_station.blocks.transactions.transaction_limits import DriverLimit
-from v2g_station.kernel.kernel import Command
+from v2g_station.kernel.kernel import StationCommand
 from v2g_station.simulator.terminal import TerminalFaults
 
 ASKING = {"PaymentCtrlr.AuthorizeDirectPayment": "true"}
 
 
-def reported(found: Bench, kind: type[Command]) -> list[Any]:
+def reported(found: Bench, kind: type[StationCommand]) -> list[Any]:
     """Return the commands of a kind."""
     return [command for command in found.commands if isinstance(command, kind)]
 

@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod, LimitAtSoC
 from v2g.ocpp.times import format_time, parse_time
 from v2g_station.blocks.smart_charging.profile_times import delay_s
-from v2g_station.blocks.smart_charging.profiles import Around, Installed, OpenTransaction, composite, limits_at
+from v2g_station.blocks.smart_charging.profiles import (
+    InstalledProfile,
+    OpenTransaction,
+    ProfileSituation,
+    composite,
+    limits_at,
+)
 from v2g_station.kernel.local_time import LocalTime
 
 NOW = 1_780_000_200_000
@@ -32,14 +38,14 @@ WATTS = st.integers(0, 30).map(lambda n: n * 1000.0)
 
 
 @st.composite
-def installed(draw: st.DrawFn) -> Installed:
+def installed(draw: st.DrawFn) -> InstalledProfile:
     """Any profile of OCPP 2.0.1 that a station accepts."""
     purpose: Any = draw(st.sampled_from(PURPOSES))
     kinds = ["Absolute", "Recurring"] + ([] if purpose == "ChargingStationMaxProfile" else ["Relative"])
     kind: Any = draw(st.sampled_from(kinds))
     starts = sorted({0, *draw(st.lists(st.integers(1, 8).map(lambda n: n * STEP), max_size=3))})
     start = NOW + draw(TICKS) - (DAY * draw(st.integers(0, 2)) if kind == "Recurring" else 0)
-    return Installed(
+    return InstalledProfile(
         0 if purpose == "ChargingStationMaxProfile" else draw(st.sampled_from([0, 1])),
         ChargingProfile(
             id=draw(st.integers(1, 10**6)),
@@ -67,7 +73,7 @@ def installed(draw: st.DrawFn) -> Installed:
 
 
 @st.composite
-def installed_21(draw: st.DrawFn) -> Installed:
+def installed_21(draw: st.DrawFn) -> InstalledProfile:
     """Any profile of OCPP 2.1: units, modes, offline validity, local time, delays and updates as well."""
     purpose: Any = draw(st.sampled_from(PURPOSES_21))
     of_transactions = purpose in ("TxProfile", "TxDefaultProfile")
@@ -89,7 +95,7 @@ def installed_21(draw: st.DrawFn) -> Installed:
         limit_at_soc=draw(st.none() | st.builds(LimitAtSoC, soc=st.integers(0, 100), limit=WATTS)),
         charging_schedule_period=tuple(draw(of_mode(purpose, period)) for period in periods),
     )
-    return Installed(
+    return InstalledProfile(
         0 if purpose == "ChargingStationMaxProfile" else draw(st.sampled_from([0, 1])),
         msgspec.structs.replace(
             profile,
@@ -128,7 +134,7 @@ def of_mode(draw: st.DrawFn, purpose: str, period: ChargingSchedulePeriod) -> Ch
 
 
 AROUND = st.builds(
-    Around,
+    ProfileSituation,
     evse_id=st.just(1),
     transaction=st.builds(
         OpenTransaction,
@@ -150,7 +156,7 @@ OFFSETS = {"": 0, "Europe/Oslo": 2 * 3_600_000, "Asia/Kolkata": 5 * 3_600_000 + 
 """How far these zones are ahead of UTC at the end of May."""
 
 
-def period_of(item: Installed, at: int, around: Around) -> ChargingSchedulePeriod | None:
+def period_of(item: InstalledProfile, at: int, around: ProfileSituation) -> ChargingSchedulePeriod | None:
     """What one profile says at a moment, by the words of the standard."""
     profile, schedule = item.profile, item.profile.charging_schedule[0]
     if profile.valid_from and at < parse_time(profile.valid_from):
@@ -183,15 +189,15 @@ def period_of(item: Installed, at: int, around: Around) -> ChargingSchedulePerio
     return found
 
 
-def limit_of(item: Installed, at: int) -> float | None:
+def limit_of(item: InstalledProfile, at: int) -> float | None:
     """What a profile without anything special allows."""
-    period = period_of(item, at, Around(evse_id=1, transaction=TRANSACTION))
+    period = period_of(item, at, ProfileSituation(evse_id=1, transaction=TRANSACTION))
     return period.limit if period else None
 
 
 def chosen_at(
-    profiles: list[Installed], at: int, around: Around
-) -> dict[str, tuple[ChargingSchedulePeriod, Installed]]:
+    profiles: list[InstalledProfile], at: int, around: ProfileSituation
+) -> dict[str, tuple[ChargingSchedulePeriod, InstalledProfile]]:
     """The period of the highest level of each purpose."""
     chosen = {}
     for purpose in PURPOSES_21:
@@ -215,14 +221,14 @@ def chosen_at(
     return chosen
 
 
-def reference(profiles: list[Installed], at: int) -> float:
+def reference(profiles: list[InstalledProfile], at: int) -> float:
     """What is allowed at a moment: the highest level of each purpose, then the smallest of the purposes."""
-    around = Around(evse_id=1, transaction=TRANSACTION)
+    around = ProfileSituation(evse_id=1, transaction=TRANSACTION)
     return min([MAX_W, *(period.limit or 0 for period, _ in chosen_at(profiles, at, around).values())])
 
 
 def reference_21(
-    profiles: list[Installed], at: int, around: Around, *, amperes: bool = False
+    profiles: list[InstalledProfile], at: int, around: ProfileSituation, *, amperes: bool = False
 ) -> tuple[float | None, float | None, float | None]:
     """What is allowed to charge and to discharge at a moment, W or A of each line, and what is wished for, W; None for
     no word on it."""
@@ -277,7 +283,7 @@ def reference_21(
     return most, least, wish
 
 
-def over(profiles: list[Installed], at: int, around: Around) -> bool:
+def over(profiles: list[InstalledProfile], at: int, around: ProfileSituation) -> bool:
     """Whether a transaction's profile for both directions has held at any moment before, or might have."""
     for item in profiles:
         profile, schedule = item.profile, item.profile.charging_schedule[0]
@@ -310,8 +316,8 @@ LEVELS: Any = lambda i: (i.profile.charging_profile_purpose, i.profile.stack_lev
 
 @pytest.mark.long
 @given(st.lists(installed(), max_size=5, unique_by=LEVELS))
-def test_every_second_of_a_composite_schedule_is_as_the_standard_says(profiles: list[Installed]) -> None:
-    schedule = composite(profiles, NOW, HORIZON, Around(evse_id=1, transaction=TRANSACTION), max_w=MAX_W)
+def test_every_second_of_a_composite_schedule_is_as_the_standard_says(profiles: list[InstalledProfile]) -> None:
+    schedule = composite(profiles, NOW, HORIZON, ProfileSituation(evse_id=1, transaction=TRANSACTION), max_w=MAX_W)
     periods = schedule.charging_schedule_period
     for second in range(0, HORIZON, 10):
         said = [period.limit for period in periods if period.start_period <= second][-1]
@@ -329,7 +335,7 @@ def same(one: float | None, two: float | None) -> bool:
 
 @pytest.mark.long
 @given(st.lists(installed_21(), max_size=5, unique_by=LEVELS), AROUND)
-def test_every_moment_of_21_is_as_the_standard_says(profiles: list[Installed], around: Around) -> None:
+def test_every_moment_of_21_is_as_the_standard_says(profiles: list[InstalledProfile], around: ProfileSituation) -> None:
     """And between two moments of which something is said nothing changes."""
     now = limits_at(profiles, NOW, around)
     for second in range(0, HORIZON, 15):
@@ -344,7 +350,7 @@ def test_every_moment_of_21_is_as_the_standard_says(profiles: list[Installed], a
 @given(st.lists(installed_21(), max_size=4, unique_by=LEVELS), AROUND, st.sampled_from(["W", "A"]))
 @settings(max_examples=30, deadline=None)
 def test_a_composite_schedule_of_21_says_it_in_the_unit_that_is_asked_for(
-    profiles: list[Installed], around: Around, unit: Any
+    profiles: list[InstalledProfile], around: ProfileSituation, unit: Any
 ) -> None:
     """Amperes are of each line of an EVSE whose vehicle may use fewer of them."""
     around = msgspec.structs.replace(around, lines=3)

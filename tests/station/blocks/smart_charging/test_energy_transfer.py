@@ -12,7 +12,7 @@ from tests.station.vehicles import V2X, charging, own
 from v2g_station.blocks.evse import Power
 from v2g_station.blocks.smart_charging.external_limits import ExternalLimit, ExternalPeriod
 from v2g_station.blocks.smart_charging.frequency import GridFrequency
-from v2g_station.blocks.smart_charging.high_level import Needs, VehicleKnown
+from v2g_station.blocks.smart_charging.high_level import NeedsReported, VehicleKnown
 from v2g_station.blocks.smart_charging.local_control import SetPower, UpstreamLoad
 from v2g_station.blocks.smart_charging.profiles import ProfileLimits
 from v2g_station.blocks.smart_charging.smart_charging import Sleep, SleepRefused
@@ -49,7 +49,7 @@ def test_tc_q_103_cs_needs_rejected() -> None:
     found = vehicle()
     found.station.kernel.put("ISO15118Ctrlr.ServiceRenegotiationSupport", "false")
     found.answers["NotifyEVChargingNeeds"] = {"status": "Rejected"}
-    found.fact(Needs(evse_id=1, needs=BOTH))
+    found.fact(NeedsReported(evse_id=1, needs=BOTH))
     event = found.expect("TransactionEvent", eventType="Ended", triggerReason="AbnormalCondition")
     assert event["transactionInfo"]["stoppedReason"] == "ReqEnergyTransferRejected"
     assert not found.allowed()
@@ -62,7 +62,7 @@ def test_needs_that_20_1_rejects_are_planned_by_default() -> None:
     found.plug()
     found.present()
     found.answers["NotifyEVChargingNeeds"] = {"status": "Rejected"}
-    found.fact(Needs(evse_id=1, needs=BOTH))
+    found.fact(NeedsReported(evse_id=1, needs=BOTH))
     assert offers(found) == ["default"]
     found.nothing("TransactionEvent", eventType="Ended")
 

@@ -10,8 +10,8 @@ from v2g_station.blocks.security.certificates import ContractAnswer, ContractReq
 from v2g_station.blocks.smart_charging.high_level import (
     ContractWanted,
     GiveContract,
-    Needs,
-    Plan,
+    NeedsReported,
+    PlanReported,
     Renegotiate,
 )
 
@@ -26,11 +26,11 @@ def vehicle(**more: Any) -> Bench:
 
 def agree(found: Bench) -> None:
     """Needs, profile, plan: the vehicle charges (reusable state ISO15118SmartCharging)."""
-    found.fact(Needs(evse_id=1, needs=NEEDS))
+    found.fact(NeedsReported(evse_id=1, needs=NEEDS))
     found.expect("NotifyEVChargingNeeds", evseId=1)
     assert put(found, purpose="TxProfile", transactionId=transaction(found)) == "Accepted"
     assert offers(found) == ["profile"]
-    found.fact(Plan(evse_id=1, schedule=PLAN))
+    found.fact(PlanReported(evse_id=1, schedule=PLAN))
     found.expect("NotifyEVChargingSchedule", evseId=1)
     found.flow()
     found.expect("TransactionEvent", transactionInfo__chargingState="Charging")
@@ -39,7 +39,7 @@ def agree(found: Bench) -> None:
 def test_a_schedule_that_does_not_come_is_not_waited_for_for_ever() -> None:
     found = vehicle()
     found.answers["NotifyEVChargingNeeds"] = {"status": "Processing"}
-    found.fact(Needs(evse_id=1, needs=NEEDS))
+    found.fact(NeedsReported(evse_id=1, needs=NEEDS))
     found.wait(59)
     assert offers(found) == []
     found.wait(2)
@@ -50,7 +50,7 @@ def test_offline() -> None:
     found = vehicle()
     put(found)
     found.drop()
-    found.fact(Needs(evse_id=1, needs=NEEDS))
+    found.fact(NeedsReported(evse_id=1, needs=NEEDS))
     assert offers(found) == ["default"]
     found.flow()
     found.back()
@@ -64,7 +64,7 @@ def test_renegotiation_by_the_csms() -> None:
     assert put(found, purpose="TxProfile", transactionId=transaction(found), limit=3000.0) == "Accepted"
     assert Renegotiate(evse_id=1) in found.commands
     found.expect("TransactionEvent", triggerReason="ChargingRateChanged")
-    found.fact(Plan(evse_id=1, schedule=PLAN))
+    found.fact(PlanReported(evse_id=1, schedule=PLAN))
     found.expect("NotifyEVChargingSchedule")
 
 

@@ -22,10 +22,10 @@ from v2g_station.blocks.smart_charging.profile_rules import (
 )
 from v2g_station.blocks.smart_charging.profile_times import delay_s
 from v2g_station.blocks.smart_charging.profiles import (
-    Around,
-    Installed,
+    InstalledProfile,
     OpenTransaction,
     ProfileLimits,
+    ProfileSituation,
     composite,
     foreseen,
     limits_at,
@@ -69,20 +69,20 @@ def profile(
     return ChargingProfile(**(fields | changes))
 
 
-def installed(found: ChargingProfile, evse_id: int = 1, version: Version = "2.0.1") -> Installed:
+def installed(found: ChargingProfile, evse_id: int = 1, version: Version = "2.0.1") -> InstalledProfile:
     """A profile in place."""
-    return Installed(evse_id, found, version)
+    return InstalledProfile(evse_id, found, version)
 
 
 def at(
-    utc_ms: int, *items: Installed, transaction: OpenTransaction | None = TRANSACTION, **around: Any
+    utc_ms: int, *items: InstalledProfile, transaction: OpenTransaction | None = TRANSACTION, **around: Any
 ) -> ProfileLimits:
     """What is allowed on EVSE 1."""
-    return limits_at(items, utc_ms, Around(evse_id=1, transaction=transaction, **around))
+    return limits_at(items, utc_ms, ProfileSituation(evse_id=1, transaction=transaction, **around))
 
 
 def reason(
-    found: ChargingProfile, evse_id: int = 1, version: Version = "2.0.1", others: tuple[Installed, ...] = ()
+    found: ChargingProfile, evse_id: int = 1, version: Version = "2.0.1", others: tuple[InstalledProfile, ...] = ()
 ) -> str:
     """Why a profile is refused, "" when it is not."""
     info = refuse(
@@ -282,7 +282,7 @@ def test_a_composite_schedule_joins_what_is_equal() -> None:
         installed(profile(period(0, 9), period(600, 9), period(1200, 5), duration=3600)),
         installed(profile(period(0, 7), id=2, purpose="ChargingStationMaxProfile", duration=1800), evse_id=0),
     ]
-    found = composite(items, NOON, 7200, Around(evse_id=1, transaction=TRANSACTION), max_w=100)
+    found = composite(items, NOON, 7200, ProfileSituation(evse_id=1, transaction=TRANSACTION), max_w=100)
     assert [(p.start_period, p.limit) for p in found.charging_schedule_period] == [(0, 7), (1200, 5), (3600, 100)]
     assert (found.duration, found.schedule_start) == (7200, "2026-06-01T12:00:00Z")
 
@@ -294,7 +294,7 @@ def test_a_composite_schedule_ascends_where_changes_are_within_a_second() -> Non
         installed(profile(period(0, 9), period(60, 7), kind="Relative", start=None)),
         installed(profile(period(0, 8), id=2, start=NOON + 60_200, purpose="ChargingStationMaxProfile"), evse_id=0),
     ]
-    found = composite(items, NOON, 7200, Around(evse_id=1, transaction=begun), max_w=100)
+    found = composite(items, NOON, 7200, ProfileSituation(evse_id=1, transaction=begun), max_w=100)
     assert [(p.start_period, p.limit) for p in found.charging_schedule_period] == [(0, 9), (60, 7)]
 
 
@@ -347,15 +347,15 @@ def test_a_period_is_skipped_when_the_clock_is_put_forward_and_repeated_when_it_
     """K01.FR.91; the next change is known before."""
     steps = [(0, 1), (2 * 3600, 2), (3 * 3600, 3)]
 
-    def on(day: str) -> Installed:
+    def on(day: str) -> InstalledProfile:
         found = profile(*(period(start, watts) for start, watts in steps))
         schedule = msgspec.structs.replace(
             found.charging_schedule[0], use_local_time=True, start_schedule=f"{day}T00:00:00"
         )
         return installed(msgspec.structs.replace(found, charging_schedule=(schedule,)), version="2.1")
 
-    def course(item: Installed, begin: str) -> list[tuple[int, float | None]]:
-        found = foreseen([item], parse_time(begin), Around(evse_id=1, transaction=TRANSACTION, local=OSLO))
+    def course(item: InstalledProfile, begin: str) -> list[tuple[int, float | None]]:
+        found = foreseen([item], parse_time(begin), ProfileSituation(evse_id=1, transaction=TRANSACTION, local=OSLO))
         steps = [(0, found.charge_w), *((each.from_ms - parse_time(begin), each.charge_w) for each in found.later)]
         return [(after // 60_000, watts) for after, watts in steps if after < 5 * HOUR]
 
@@ -447,7 +447,7 @@ def test_amperes_are_of_each_phase() -> None:
     assert at(NOON, installed(profile(period(0, 16), unit="A")), phases=1).charge_w == 16 * 230
     one = installed(profile(period(0, 16, number_phases=1), unit="A"))
     assert at(NOON, one).charge_w == 16 * 230
-    around = Around(evse_id=1, transaction=TRANSACTION, lines=3)
+    around = ProfileSituation(evse_id=1, transaction=TRANSACTION, lines=3)
     found = composite([one], NOON, 60, around, max_w=22_080, unit="A")
     assert [(p.limit, p.number_phases) for p in found.charging_schedule_period] == [(16, 1)]
 
@@ -471,7 +471,7 @@ def test_a_profile_bounds_each_conductor_whatever_the_vehicle_uses(
     item = installed(profile(period(0, limit, number_phases=phases), unit=unit))
     found = at(NOON, item, phases=min(vehicle, lines), lines=lines)
     assert found.charge_a == pytest.approx(amperes)
-    again = composite([item], NOON, 60, Around(evse_id=1, lines=lines), max_w=99_999, unit=unit)
+    again = composite([item], NOON, 60, ProfileSituation(evse_id=1, lines=lines), max_w=99_999, unit=unit)
     assert [each.limit for each in again.charging_schedule_period] == [limit]
     assert at(NOON, item, lines=0).charge_a is None  # direct current
 
@@ -480,12 +480,12 @@ def test_profiles_together_bound_a_conductor_by_the_smallest_and_share_a_station
     """K01.FR.140: the lowest number of phases."""
     mine = installed(profile(period(0, 16, number_phases=1, phase_to_use=1), unit="A"))
     shared = profile(period(0, 11_040, number_phases=3), purpose="ChargingStationMaxProfile")
-    whole = Installed(0, msgspec.structs.replace(shared, id=9), "2.0.1")
+    whole = InstalledProfile(0, msgspec.structs.replace(shared, id=9), "2.0.1")
     found = at(NOON, mine, whole, lines=3, sharers=2)
     assert (found.charge_a, found.number_phases, found.phase_to_use) == (pytest.approx(8), 1, 1)
 
 
-def each_line(*values: float, unit: str = "A", name: str = "limit", **changes: Any) -> Installed:
+def each_line(*values: float, unit: str = "A", name: str = "limit", **changes: Any) -> InstalledProfile:
     """A TxProfile with values for L1, L2 and so on."""
     fields = dict(zip((name, f"{name}_l2", f"{name}_l3"), values, strict=False))
     found = profile(
@@ -506,7 +506,7 @@ def each_line(*values: float, unit: str = "A", name: str = "limit", **changes: A
     ],
 )
 def test_limits_of_single_conductors_bound_each_and_the_lowest_all(
-    item: Installed, each: tuple[float, ...], watts: float
+    item: InstalledProfile, each: tuple[float, ...], watts: float
 ) -> None:
     """V2X.06, K01.FR.147: what bounds all conductors alike is the lowest."""
     found = at(NOON, item, lines=3)
@@ -517,10 +517,12 @@ def test_limits_of_single_conductors_bound_each_and_the_lowest_all(
 @pytest.mark.requirement("R192")
 def test_a_composite_schedule_has_the_limits_of_single_conductors() -> None:
     """K08.FR.09: the lowest of all profiles, within the EVSE's power."""
-    station = Installed(0, profile(period(0, 8_280), purpose="ChargingStationMaxProfile", id=9), "2.1")
-    around = Around(evse_id=1, transaction=TRANSACTION, lines=3)
+    station = InstalledProfile(0, profile(period(0, 8_280), purpose="ChargingStationMaxProfile", id=9), "2.1")
+    around = ProfileSituation(evse_id=1, transaction=TRANSACTION, lines=3)
 
-    def reported(unit: Any, *items: Installed, version: Version = "2.1", **more: Any) -> list[tuple[float | None, ...]]:
+    def reported(
+        unit: Any, *items: InstalledProfile, version: Version = "2.1", **more: Any
+    ) -> list[tuple[float | None, ...]]:
         found = composite(items, NOON, 60, msgspec.structs.replace(around, **more), max_w=22_080, version=version,
                           unit=unit)  # fmt: skip
         return [(each.limit, each.limit_l2, each.limit_l3) for each in found.charging_schedule_period]
@@ -544,11 +546,11 @@ def test_a_composite_schedule_has_the_limits_of_single_conductors() -> None:
 def test_no_profile_is_exceeded_on_any_conductor(own: list[list[float]], shared: list[float]) -> None:
     items = [each_line(*values) for values in own]
     items = [
-        Installed(1, msgspec.structs.replace(each.profile, id=number, stack_level=number), "2.1")
+        InstalledProfile(1, msgspec.structs.replace(each.profile, id=number, stack_level=number), "2.1")
         for number, each in enumerate(items)
     ]
     whole = [
-        Installed(0, profile(period(0, watts), purpose="ChargingStationMaxProfile", id=90 + number,
+        InstalledProfile(0, profile(period(0, watts), purpose="ChargingStationMaxProfile", id=90 + number,
                              stack_level=number), "2.1")
         for number, watts in enumerate(shared)
     ]  # fmt: skip
@@ -579,7 +581,7 @@ def test_no_profile_is_exceeded_on_any_conductor(own: list[list[float]], shared:
         (installed(profile(period(limit=5, limit_l2=5))), "PhaseConflict"),
     ],
 )  # fmt: skip
-def test_values_of_single_conductors_are_for_vehicles_that_sent_their_powers(item: Installed, code: str) -> None:
+def test_values_of_single_conductors_are_for_vehicles_that_sent_their_powers(item: InstalledProfile, code: str) -> None:
     """K01.FR.142 to .146, V2X.07 to .10; the vehicle here charges on three conductors and discharges on two."""
     able = Abilities(evses=1, units=("W", "A"), phases={1: 3}, lines={1: (3, 2)})
 
@@ -677,7 +679,7 @@ def test_a_limit_beyond_a_state_of_charge_caps_limit_and_set_point() -> None:
 def test_every_external_system_has_its_say() -> None:
     """K11, K12: an energy manager's limit does not hide the grid operator's, nor one of the station that of an EVSE."""
 
-    def theirs(source: str, number: int, watts: float, evse_id: int = 0) -> Installed:
+    def theirs(source: str, number: int, watts: float, evse_id: int = 0) -> InstalledProfile:
         found = profile(period(0, watts), id=number, purpose="ChargingStationExternalConstraints")
         return msgspec.structs.replace(installed(found, evse_id, "2.1"), source=source)
 
@@ -742,12 +744,12 @@ def test_what_profiles_will_allow_later_is_foreseen_for_a_day() -> None:
     steps = installed(profile(period(0, 10_000), period(600, 10_000), period(1_800, 4_000), period(7_200, 8_000)))
     (first,) = [steps.profile.charging_schedule[0].start_schedule]
     begin = parse_time(first) if first else NOON
-    found = foreseen([steps], begin, Around(evse_id=1, transaction=TRANSACTION))
+    found = foreseen([steps], begin, ProfileSituation(evse_id=1, transaction=TRANSACTION))
     assert found.charge_w == 10_000
     assert found.later[:2] == (
         ProfileLimits(from_ms=begin + 1_800_000, charge_w=4_000, discharge_w=None),
         ProfileLimits(from_ms=begin + 7_200_000, charge_w=8_000, discharge_w=None),
     )
     for each in found.later:
-        there = limits_at([steps], each.from_ms, Around(evse_id=1, transaction=TRANSACTION))
+        there = limits_at([steps], each.from_ms, ProfileSituation(evse_id=1, transaction=TRANSACTION))
         assert (each.charge_w, each.discharge_w) == (there.charge_w, there.discharge_w)

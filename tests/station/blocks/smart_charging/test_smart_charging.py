@@ -12,10 +12,10 @@ from tests.station.charging import charging
 from tests.station.profiles import limit, profile, put
 from v2g.energy.needs import EvNeeds
 from v2g_station.blocks.evse import Power
-from v2g_station.blocks.smart_charging.high_level import Needs
+from v2g_station.blocks.smart_charging.high_level import NeedsReported
 from v2g_station.blocks.smart_charging.profiles import ProfileLimits, limits_at
 from v2g_station.blocks.smart_charging.smart_charging import SetPhases
-from v2g_station.kernel.layout import Layout
+from v2g_station.kernel.layout import StationLayout
 
 
 def composite(found: Bench, evse_id: int = 1, duration: int = 600, **more: Any) -> Any:
@@ -175,7 +175,7 @@ def switched(found: Bench) -> list[tuple[int, ...]]:
 @pytest.mark.requirement("R192")
 def test_a_profile_switches_phases_where_the_charger_can_and_back() -> None:
     """K01.FR.46, .47: 3 to 1 to 3."""
-    layout = Layout(evses=(msgspec.structs.replace(SOCKET, switches_phases=True),))
+    layout = StationLayout(evses=(msgspec.structs.replace(SOCKET, switches_phases=True),))
     found = charging(layout=layout)
     for name, value in (("Phases3to1", "true"), ("ACPhaseSwitchingSupported", "false")):
         assert found.get("SmartChargingCtrlr", name)["attributeValue"] == value
@@ -194,7 +194,7 @@ def test_a_profile_switches_phases_where_the_charger_can_and_back() -> None:
 @pytest.mark.requirement("R192")
 def test_limits_of_single_conductors_follow_the_needs_of_the_vehicle_and_updates() -> None:
     """K01.FR.142, .144, K28: refused before the vehicle has sent its powers."""
-    found = charging(version="2.1", layout=Layout(evses=(SOCKET,)))
+    found = charging(version="2.1", layout=StationLayout(evses=(SOCKET,)))
     period = {"startPeriod": 0, "limit": 16.0, "limit_L2": 10.0, "limit_L3": 6.0}
     schedule = {"id": 1, "chargingRateUnit": "A", "chargingSchedulePeriod": [period]}
     transaction_id = found.all("TransactionEvent")[-1]["transactionInfo"]["transactionId"]
@@ -212,7 +212,7 @@ def test_limits_of_single_conductors_follow_the_needs_of_the_vehicle_and_updates
         service="AC", control_mode="dynamic", max_charge_w=11_040, max_current_ma=16_000, max_voltage_mv=230_000,
         line_charge_w=(3_680, 3_680, 3_680),
     )  # fmt: skip
-    found.fact(Needs(evse_id=1, needs=needs))
+    found.fact(NeedsReported(evse_id=1, needs=needs))
     sent = found.expect("NotifyEVChargingNeeds")["chargingNeeds"]["v2xChargingParameters"]
     assert [sent[f"maxChargePower{line}"] for line in ("", "_L2", "_L3")] == [3_680] * 3
     assert status("SetChargingProfile", evseId=1, chargingProfile=wanted) == "Accepted"
@@ -225,7 +225,7 @@ def test_limits_of_single_conductors_follow_the_needs_of_the_vehicle_and_updates
 
 
 def test_a_phase_is_chosen_where_the_charger_can() -> None:
-    layout = Layout(evses=(msgspec.structs.replace(SOCKET, switches_phases=True, selects_phase=True),))
+    layout = StationLayout(evses=(msgspec.structs.replace(SOCKET, switches_phases=True, selects_phase=True),))
     found = charging(layout=layout)
     assert found.get("SmartChargingCtrlr", "ACPhaseSwitchingSupported")["attributeValue"] == "true"
     assert phased(found, 1, phaseToUse=3) == "Accepted"

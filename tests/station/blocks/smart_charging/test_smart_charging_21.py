@@ -10,7 +10,7 @@ from tests.station.high_level import NEEDS, PLAN, offers
 from tests.station.profiles import limit, profile, put, transaction
 from v2g_station.blocks.evse import Indicate
 from v2g_station.blocks.smart_charging.external_limits import ExternalLimit
-from v2g_station.blocks.smart_charging.high_level import Needs, Plan
+from v2g_station.blocks.smart_charging.high_level import NeedsReported, PlanReported
 
 SCHEDULED = msgspec.structs.replace(NEEDS, departure_ms=1_780_020_000_000, target_energy_wh=20_000)
 
@@ -35,13 +35,13 @@ def own(found: Bench, **more: Any) -> str:
 
 def agree(found: Bench, needs: Any = SCHEDULED) -> None:
     """Needs, profile, plan: the vehicle charges."""
-    found.fact(Needs(evse_id=1, needs=needs))
+    found.fact(NeedsReported(evse_id=1, needs=needs))
     reported = found.expect("NotifyEVChargingNeeds", evseId=1)["chargingNeeds"]
     assert reported["controlMode"] == ("DynamicControl" if needs.control_mode == "dynamic" else "ScheduledControl")
     assert "v2xChargingParameters" in reported
     assert own(found) == "Accepted"
     assert offers(found) == ["profile"]
-    found.fact(Plan(evse_id=1, schedule=PLAN, selected_id=1))
+    found.fact(PlanReported(evse_id=1, schedule=PLAN, selected_id=1))
     found.expect("NotifyEVChargingSchedule", evseId=1, selectedChargingScheduleId=1)
     found.flow()
     found.expect("TransactionEvent", transactionInfo__chargingState="Charging")
@@ -51,14 +51,14 @@ def test_other_needs_that_answer_a_renegotiation_are_sent() -> None:
     found = vehicle()
     agree(found)
     own(found, limit=3000.0)
-    found.fact(Needs(evse_id=1, needs=msgspec.structs.replace(SCHEDULED, target_energy_wh=50_000)))
+    found.fact(NeedsReported(evse_id=1, needs=msgspec.structs.replace(SCHEDULED, target_energy_wh=50_000)))
     found.expect("NotifyEVChargingNeeds")
 
 
 def test_a_vehicle_of_iso_15118_2_charges_by_the_default_if_there_is_no_schedule_for_it() -> None:
     found = vehicle()
     found.answers["NotifyEVChargingNeeds"] = {"status": "Rejected"}
-    found.fact(Needs(evse_id=1, needs=msgspec.structs.replace(SCHEDULED, older=True)))
+    found.fact(NeedsReported(evse_id=1, needs=msgspec.structs.replace(SCHEDULED, older=True)))
     assert "dcChargingParameters" in found.expect("NotifyEVChargingNeeds")["chargingNeeds"]
     assert offers(found) == ["default"]
     found.nothing("TransactionEvent", eventType="Ended")
@@ -67,7 +67,7 @@ def test_a_vehicle_of_iso_15118_2_charges_by_the_default_if_there_is_no_schedule
 def test_needs_of_an_offline_time_are_sent_later_with_that_time() -> None:
     found = vehicle()
     found.drop()
-    found.fact(Needs(evse_id=1, needs=SCHEDULED))
+    found.fact(NeedsReported(evse_id=1, needs=SCHEDULED))
     then = at(found.utc_ms)
     assert offers(found) == ["default"]
     found.wait(30)

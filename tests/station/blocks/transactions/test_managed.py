@@ -13,7 +13,7 @@ from v2g_station.blocks.authorization.contracts import CHARGING_ONLY
 from v2g_station.blocks.availability import Serve
 from v2g_station.blocks.smart_charging.frequency import GridFrequency
 from v2g_station.blocks.transactions.managed import RemoteStartRequested
-from v2g_station.blocks.transactions.transactions import SignedReading
+from v2g_station.blocks.transactions.transactions import SignedRegister
 
 DIRECTIONS = {"Energy.Active.Import.Register", "Energy.Active.Export.Register"}
 
@@ -84,7 +84,7 @@ def test_signatures_are_sent_unless_the_csms_wants_none(signs: bool) -> None:
     begin(found, "a")
     sample = found.read(1)
     assert sample is not None
-    signed = (SignedReading(register="import", data="OCMF|{}|{}"),)
+    signed = (SignedRegister(register="import", data="OCMF|{}|{}"),)
     last = type(sample)(utc_ms=sample.utc_ms, import_mwh=1, export_mwh=0, signed=signed)
     lead(found, lambda s: s.finish("a", trigger="StopAuthorized", reason="Local", sample=last))
     values = [each for value in reported(found, "Ended")["meterValue"] for each in value["sampledValue"]]

@@ -45,14 +45,14 @@ def test_disconnect_deauthorizes(unlock: bool, stop: str) -> None:
 
 def test_a_vehicle_that_is_connected_again_was_not_disconnected_at_the_end() -> None:
     """E10: neither in stoppedReason, nor for the cable."""
-    from v2g_station.blocks.evse import Signature
+    from v2g_station.blocks.evse import MeterSigns
 
     found = charging(stop="DataSigned", variables={"TxCtrlr.StopTxOnEVSideDisconnect": "false"})
-    found.fact(Signature(evse_id=1, available=True))
+    found.fact(MeterSigns(evse_id=1, available=True))
     found.unplug(station=True)
     assert found.locked()
     found.plug()
-    found.fact(Signature(evse_id=1, available=False))
+    found.fact(MeterSigns(evse_id=1, available=False))
     event = found.expect("TransactionEvent", eventType="Ended")
     assert event["transactionInfo"].get("stoppedReason", "Local") == "Local"
     assert not found.locked()
