@@ -16,6 +16,7 @@ from csms.booking.plausibility import (
     Conflict,
     Finding,
     JudgedUsage,
+    Point,
     RatedPower,
     ReceivedEvent,
     TransactionContext,
@@ -24,6 +25,8 @@ from csms.booking.plausibility import (
 )
 from csms.db.bulk import delete_rows
 from csms.device_model.store import device_variables
+from csms.smart_charging.limits_in_force import MARGIN_MS, LimitInForce, Steps, permitted
+from csms.smart_charging.tables import limits_in_force
 from csms.tariffs import plans
 from csms.tariffs.tables import transaction_costs
 from csms.tokens.rules import CONTRACT, normalise
@@ -230,8 +233,10 @@ def _context(connection: Connection, transaction: Transaction, events: Sequence[
         )
         .order_by(fault.id)
     )
+    times = [at_ms for each in events for at_ms in (each.at_ms, each.received_ms)]
     return TransactionContext(
         rating=ratings(connection, [place])[place],
+        permitted=permitted_power(connection, transaction, (min(times, default=0), max(times, default=0))),
         free_ms=None if before is None else before.to_ms,
         left_mwh=(None, None) if before is None else (_left(before.imports), _left(before.exports)),
         idle=idle and _is_alone(connection, transaction, first_ms),
@@ -239,6 +244,31 @@ def _context(connection: Connection, transaction: Transaction, events: Sequence[
         gaps=tuple(missing(transaction, (each.seq_no for each in events))),
         by_time=_by_time(running),
     )
+
+
+def permitted_power(connection: Connection, transaction: Transaction, span: tuple[int, int]) -> Sequence[Point]:
+    """Return the most power into a transaction's vehicle by the limits that its station had accepted, as steps."""
+    there, (begin_ms, end_ms) = limits_in_force.c, span
+    rows = connection.execute(
+        select(limits_in_force).where(
+            (there.station_id == transaction.station_id)
+            & (there.from_ms <= end_ms + 2 * MARGIN_MS)
+            & (there.to_ms.is_(None) | (there.to_ms >= begin_ms - 2 * MARGIN_MS))
+        )
+    )
+    found = [
+        LimitInForce(
+            evse_id=row.evse_id,
+            purpose=row.purpose,
+            transaction_id=row.transaction_id,
+            from_ms=row.from_ms,
+            to_ms=row.to_ms,
+            whole=row.whole,
+            steps=typed_json.decode(row.steps, Steps),
+        )
+        for row in rows
+    ]
+    return permitted(found, transaction.evse_id or 0, transaction.transaction_id, span) if found else ()
 
 
 def _left(register: tuple[int, int] | None) -> int | None:

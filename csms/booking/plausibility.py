@@ -4,6 +4,7 @@ An amount for which nothing had to be decided is exact. Any other one is held: t
 and proposes what the person who releases it will book. Without two readings there is no amount: it is unpriced.
 """
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Final, Literal
@@ -160,15 +161,21 @@ class Conflict(msgspec.Struct, frozen=True):
     detail: str
 
 
+Point = tuple[int, int]
+"""Time (UTC ms) and value: mWh of a register, W of a limit."""
+
+
 class TransactionContext(msgspec.Struct, frozen=True, kw_only=True):
     """What this back end knows beside a transaction's events.
 
     `free_ms`: when the last transaction before it at its EVSE that is not held ended; `left_mwh`: the registers of
     import and export then, None where that meter counts each transaction from 0; `idle`: no other one was there since.
     `by_time`: its price depends on times, so each event counts. `gaps`: ranges of numbers that have not arrived.
+    `permitted`: the most power into the vehicle by the limits in force, W from a time (UTC ms) on.
     """
 
     rating: RatedPower = RatedPower()
+    permitted: Sequence[Point] = ()
     free_ms: int | None = None
     left_mwh: tuple[int | None, int | None] = (None, None)
     idle: bool = False
@@ -206,10 +213,6 @@ class JudgedUsage(msgspec.Struct, frozen=True, kw_only=True):
     def detail(self) -> str:
         """All findings as one text."""
         return "; ".join(each.detail for each in self.findings)
-
-
-Point = tuple[int, int]
-"""Time (UTC ms) and value (mWh) of a register."""
 
 
 def earliest_ms(
@@ -267,6 +270,8 @@ def judge_usage(
         last = next((value for at, value in reversed(found) if at == clean[-1][0]), 0)
         stood.append((clean[0][1], last) if clean else None)
         findings += of_register
+        if name == "import":
+            findings += judge_limits(clean, about.permitted, rating_w, resolution_mwh)
     charging: list[tuple[int, bool]] = []
     for each in events:
         if each.charging is not None and (not charging or charging[-1][1] != each.charging):
@@ -538,6 +543,39 @@ def judge_register(
         bases = _listed(f"{wh(run[0][1])} Wh" for run in kept[1:])
         shown.append(Finding(shown[0].reason, f"counted on from a new base: {bases}"))
     return _risen(kept), shown
+
+
+def judge_limits(
+    points: Sequence[Point], permitted: Sequence[Point], rating_w: int, resolution_mwh: int = 0
+) -> Iterator[Finding]:
+    """Yield where an import register rises by more than the limits in force permitted: the part that exceeds them most.
+
+    `permitted` are W from a time on; before the first one the EVSE's rating counts.
+    """
+    limits = [(at_ms, power_w) for at_ms, power_w in permitted if power_w < rating_w]
+    if not limits:
+        return
+    slack = (LEAST_MWH + resolution_mwh) * 360_000 + rating_w * _PERCENT * _RENEWED_MS
+    steps = [(min(points[0][0], permitted[0][0]), rating_w), *((at, min(each, rating_w)) for at, each in permitted)]
+    worst, total, begin = (0, points[0], points[0]), 0, points[0]
+    place = 0
+    for before, after in itertools.pairwise(points):
+        allowed, at_ms = 0, before[0]
+        while at_ms < after[0]:
+            while place + 1 < len(steps) and steps[place + 1][0] <= at_ms:
+                place += 1
+            until_ms = after[0] if place + 1 == len(steps) else min(after[0], steps[place + 1][0])
+            allowed, at_ms = allowed + steps[place][1] * (until_ms - at_ms), until_ms
+        if total <= 0:
+            total, begin = 0, before
+        total += (after[1] - before[1]) * 360_000 - allowed * _PERCENT
+        worst = max(worst, (total, begin, after), key=lambda each: each[0])
+    excess, first, last = worst
+    if excess > slack:
+        rise = f"the import register rises from {wh(first[1])} to {wh(last[1])} Wh in {(last[0] - first[0]) / 1000:g} s"
+        most_w = max(each for at, each in steps if at < last[0] and each < rating_w)
+        detail = f"{rise}, at {last[0]} ms: {wh(excess // 360_000)} Wh more than limits of up to {most_w} W permitted"
+        yield Finding("limits", detail)
 
 
 def _follows(run: Sequence[Point], point: Point, rating_w: int, resolution_mwh: int) -> bool:

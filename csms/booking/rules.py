@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 from msgspec import UNSET
 
-from csms.booking.plausibility import REGISTER_MWH, RatedPower, judge_register
+from csms.booking.plausibility import REGISTER_MWH, RatedPower, judge_limits, judge_register
 from csms.booking.plausibility import Finding as Finding
 from csms.booking.plausibility import Reason as Reason
 from csms.prequalifications.rules import Prequalification, permit
@@ -54,6 +54,7 @@ class SeenTransaction(msgspec.Struct, frozen=True, kw_only=True):
     `evse` is the EVSE's number by OCPP, `evse_id` its name by ISO 15118, None and empty if the station has not reported
     them. `answer` is what this back end answered about its token, empty if it was not asked. Times are those that its
     events can be of by their receipt; `ended_ms` is None while it goes on; `over`: no more of its events is expected.
+    `permitted`: see `TransactionContext`.
     """
 
     transaction_id: str
@@ -67,6 +68,7 @@ class SeenTransaction(msgspec.Struct, frozen=True, kw_only=True):
     answer: str
     readings: tuple[Reading, ...]
     rating: RatedPower = RatedPower()
+    permitted: Sequence[tuple[int, int]] = ()
 
 
 class PriceDelivery(msgspec.Struct, frozen=True):
@@ -269,6 +271,8 @@ def _registers(case: _Case, seen: SeenTransaction) -> Finding | None:
             continue  # a register that the station does not report, and that has not moved
         watts = seen.rating.import_w if name == "import" else seen.rating.export_w
         impossible = judge_register(name, journal, watts)[1]
+        if name == "import":
+            impossible += judge_limits(journal, seen.permitted, watts)
         if impossible:
             return Finding(impossible[0].reason, "; ".join(each.detail for each in impossible))
         finding = _compare(

@@ -400,6 +400,7 @@ def _seen(connection: Connection, found: Transaction, answer: str, end_ms: int) 
         answer=answer,
         readings=tuple(Reading(at_ms, *found) for at_ms, found in sorted(registers.items())),
         rating=held.ratings(connection, [place])[place],
+        permitted=held.permitted_power(connection, found, (judged.start_ms, end_ms)),
     )
 
 

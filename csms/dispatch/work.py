@@ -192,7 +192,7 @@ class Dispatch:
         dispatched = await services.store.read(charging.dispatched_stations, services.clock.utc_ms())
         for station_id in dispatched:
             if station_id in booted and station_id in services.connections.connected_here():
-                await services.store.run(charging.forget_dispatch, station_id)
+                await services.store.run(charging.forget_dispatch, station_id, services.clock.utc_ms())
 
     async def _carry_out(self, order: Order, *, keep_up: bool, new: bool = False) -> list[Dispatched]:
         with self._services.precedence.command():

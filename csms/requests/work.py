@@ -8,7 +8,7 @@ import msgspec
 
 from csms.ocpp.base import Services
 from csms.requests import store as requests
-from csms.stations.work import adopt
+from csms.stations.work import adopt, doubt
 from v2g.errors import OcppError, RefusedError, V2GError
 from v2g.ocpp.messages.base import Message, StatusInfo
 from v2g.ocpp.routes import action_of
@@ -45,7 +45,9 @@ async def call(
     try:
         answer = await services.connections.expect(station_id, request, response, timeout_s=timeout_s)
     except V2GError as error:
-        _report(services, station_id, request, failure(error), str(error))
+        if (status := failure(error)) == UNANSWERED:
+            await doubt(services, station_id, request)
+        _report(services, station_id, request, status, str(error))
         raise
     await adopt(services, station_id, request, answer)
     _report(services, station_id, request, str(getattr(answer, "status", "")), detail_of(answer))

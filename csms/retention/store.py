@@ -13,7 +13,7 @@ from csms.diagnostics.store import device_events, stream_values
 from csms.payments.store import data_transfers
 from csms.requests.store import request_parts, station_requests
 from csms.settlements.tables import offer_decisions, price_deliveries
-from csms.smart_charging.tables import der_alarms, dispatch_course, fleet_course
+from csms.smart_charging.tables import der_alarms, dispatch_course, fleet_course, limits_in_force
 from csms.station_security.store import security_events
 from csms.telemetry.aggregates import AGGREGATES
 from csms.telemetry.tables import (
@@ -70,6 +70,7 @@ def delete_old(connection: Connection, kind: Kind, before_ms: int) -> int:
     if kind == "transactions":
         outside = _delete_rows(connection, meter_values, meter_values.c.at_ms < before_ms)
         outside += _delete_rows(connection, price_deliveries, price_deliveries.c.ended_ms < before_ms)
+        outside += _delete_rows(connection, limits_in_force, limits_in_force.c.to_ms < before_ms)
         return _delete_transactions(connection, before_ms) + outside
     if kind == "reports":
         deleted = _delete_rows(connection, request_parts, request_parts.c.received_ms < before_ms)

@@ -85,7 +85,8 @@ class Balancer:
                 with contextlib.suppress(V2GError):  # reported in the answer to the command
                     accepted = (await self._charging.set_profile(station_id, 0, profile)).status == "Accepted"
                 if not accepted:  # its transactions may draw all that they can
-                    await self._services.store.run(charging.clear_profiles, station_id, profile_id=WAITING_PROFILE)
+                    run, now_ms = self._services.store.run, self._services.clock.utc_ms()
+                    await run(charging.clear_profiles, station_id, now_ms, profile_id=WAITING_PROFILE)
 
     async def balance(self, site: Site) -> dict[str, int]:
         """Balance a site and notify its stations; return the present limit of each EVSE (mA), as far as known.

@@ -506,7 +506,7 @@ class StationAbilities:
 
     def __init__(self) -> None:
         self._lacking: defaultdict[str, set[str]] = defaultdict(set)
-        self._read: set[str] = set()
+        self._read: dict[str, bool] = {}
 
     def lack(self, station_id: str, what: str) -> None:
         """Note that a station answers a request with NotImplemented, NotSupported or UnknownVendorId."""
@@ -516,9 +516,13 @@ class StationAbilities:
         """Return whether a request may be worth sending."""
         return what not in self._lacking.get(station_id, ())
 
-    def note_read(self, station_id: str) -> None:
-        """Note that a station has reported its profiles."""
-        self._read.add(station_id)
+    def note_read(self, station_id: str, *, whole: bool) -> None:
+        """Note that a station has reported its profiles, and whether all of them."""
+        self._read[station_id] = whole
+
+    def is_whole(self, station_id: str) -> bool:
+        """Return whether all profiles of a station are known since it booted."""
+        return self._read.get(station_id, False)
 
     def is_read(self, station_id: str) -> bool:
         """Return whether a station has reported its profiles since it booted."""
@@ -526,6 +530,6 @@ class StationAbilities:
 
     def forget(self, station_id: str, *, firmware_changed: bool) -> None:
         """Forget what a boot may have changed."""
-        self._read.discard(station_id)
+        self._read.pop(station_id, None)
         if firmware_changed:
             self._lacking.pop(station_id, None)

@@ -4,15 +4,16 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, Row, case, delete, func, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Row, and_, case, delete, func, select, true, tuple_, update
 
-from csms.db.bulk import delete_rows, upsert_rows
+from csms.db.bulk import delete_rows, insert_rows, upsert_rows
 from csms.device_model.store import phases_of_evses
 from csms.diagnostics import store as diagnostics
 from csms.overview import store as overview
 from csms.sites.rules import Known, Site, external_limit_w
 from csms.smart_charging.binding import Bound, LimitPoint, evse_limits
 from csms.smart_charging.charging_plans import FOLLOWED_MS, ProfileTemplate, milliampere
+from csms.smart_charging.limits_in_force import Steps, steps_of
 from csms.smart_charging.rules import DISPATCH_PROFILE, SHARE_PROFILE, WAITING_PROFILE, Order
 from csms.smart_charging.tables import (
     charging_limits,
@@ -22,6 +23,7 @@ from csms.smart_charging.tables import (
     dynamic_schedules,
     ev_schedules,
     limit_course,
+    limits_in_force,
     profile_templates,
     sites,
 )
@@ -45,12 +47,12 @@ DynamicRow = tuple[int, str]
 
 def save_profile(
     connection: Connection, station_id: str, evse_id: int, profile: ChargingProfile, source: str, now_ms: int,
-    remote_start_id: int | None = None,
+    remote_start_id: int | None = None, *, whole: bool = False,
 ) -> None:  # fmt: skip
     """Store a profile that a station holds, replacing one with its id, or with its purpose and level.
 
     K01.FR.05 and FR.06: same id, or same stack level and purpose on the same EVSE (and transaction). One of a remote
-    start that has no transaction yet waits for `bind_profile`.
+    start that has no transaction yet waits for `bind_profile`. `whole`: all profiles of the station are known.
     """
     columns = charging_profiles.c
     transaction_id = profile.transaction_id if remote_start_id is None else _pending(remote_start_id)
@@ -73,6 +75,29 @@ def save_profile(
         "document": msgspec.json.encode(named_by_station(profile)).decode(),
     }
     upsert_rows(connection, charging_profiles, [{"station_id": station_id, "profile_id": profile.id} | values])
+    note_limit(connection, station_id, evse_id, profile, now_ms, steps_of(profile), transaction_id, whole=whole)
+
+
+def note_limit(
+    connection: Connection, station_id: str, evse_id: int, profile: ChargingProfile, now_ms: int, steps: Steps,
+    transaction_id: str | None = None, *, whole: bool = False,
+) -> None:  # fmt: skip
+    """Note what a profile permits from now on, in the place of what it has replaced."""
+    there = limits_in_force.c
+    values = {
+        "evse_id": evse_id, "purpose": profile.charging_profile_purpose, "stack_level": profile.stack_level,
+        "transaction_id": transaction_id,
+    }  # fmt: skip
+    same_place = and_(*(there[name].is_not_distinct_from(value) for name, value in values.items()))
+    _end_limits(connection, station_id, now_ms, same_place | (there.profile_id == profile.id))
+    row = {"station_id": station_id, "profile_id": profile.id, "from_ms": now_ms, "to_ms": None, "whole": whole}
+    insert_rows(connection, limits_in_force, [row | values | {"steps": msgspec.json.encode(steps).decode()}])
+
+
+def _end_limits(connection: Connection, station_id: str, at_ms: int, which: ColumnElement[bool]) -> None:
+    there = limits_in_force.c
+    here = (there.station_id == station_id) & there.to_ms.is_(None) & which
+    connection.execute(update(limits_in_force).where(here).values(to_ms=at_ms))
 
 
 def bind_profile(
@@ -100,6 +125,7 @@ def _profile(row: Row[*tuple[Any, ...]]) -> ChargingProfile:
 def clear_profiles(
     connection: Connection,
     station_id: str,
+    now_ms: int,
     *,
     profile_id: int | None = None,
     evse_id: int | None = None,
@@ -109,7 +135,11 @@ def clear_profiles(
     """Delete the profiles that a ClearChargingProfile removed (K10.FR.03, FR.04); return how many."""
     columns = charging_profiles.c
     wanted = {"profile_id": profile_id, "evse_id": evse_id, "purpose": purpose, "stack_level": stack_level}
-    key = [columns[name] == value for name, value in wanted.items() if value is not None]
+    given = {name: value for name, value in wanted.items() if value is not None}
+    key = [columns[name] == value for name, value in given.items()]
+    _end_limits(
+        connection, station_id, now_ms, and_(true(), *(limits_in_force.c[name] == each for name, each in given.items()))
+    )
     external = columns.purpose == "ChargingStationExternalConstraints"  # K10.FR.06: cannot be cleared
     return connection.execute(
         delete(charging_profiles).where(columns.station_id == station_id, *key, ~external)
@@ -351,11 +381,11 @@ def dispatched_stations(connection: Connection, now_ms: int) -> list[str]:
     return list(connection.execute(select(dynamic_schedules.c.station_id).where(recent).distinct()).scalars())
 
 
-def forget_dispatch(connection: Connection, station_id: str) -> None:
+def forget_dispatch(connection: Connection, station_id: str, now_ms: int) -> None:
     """Delete the dynamic profiles of dispatch: the station no longer has any."""
     for evse_id, _, held in profiles(connection, station_id):
         if held.id == DISPATCH_PROFILE + evse_id and held.charging_profile_kind == "Dynamic":
-            clear_profiles(connection, station_id, profile_id=held.id)
+            clear_profiles(connection, station_id, now_ms, profile_id=held.id)
             put_back(connection, station_id, held.id, None)
 
 
@@ -534,6 +564,6 @@ def forget_unreported(
         query = query.where(columns.evse_id == evse_id)
     gone = [each for each in connection.execute(query).scalars() if each not in reported]
     for profile_id in gone:
-        clear_profiles(connection, station_id, profile_id=profile_id)
+        clear_profiles(connection, station_id, before_ms, profile_id=profile_id)
         put_back(connection, station_id, profile_id, None)
     return gone

@@ -116,6 +116,25 @@ limit_course: Final = Table(
 )
 """What limits a transaction's power, noted seconds after each change; profiles that operators set are not in it."""
 
+limits_in_force: Final = Table(
+    "limits_in_force",
+    metadata,
+    Column("id", row_id, primary_key=True),
+    Column("station_id", String(48), nullable=False),
+    Column("profile_id", BigInteger, nullable=False),
+    Column("evse_id", Integer, nullable=False),
+    Column("purpose", String(40), nullable=False),
+    Column("stack_level", Integer, nullable=False),
+    Column("transaction_id", transaction_key),
+    Column("from_ms", BigInteger, nullable=False),
+    Column("to_ms", BigInteger),
+    Column("whole", Boolean, nullable=False),
+    Column("steps", Text, nullable=False),
+    Index(None, "station_id", "to_ms"),
+    Index(None, "to_ms"),
+)
+"""What the profiles of stations permit over time, from their acceptance until they were replaced, cleared or unsure."""
+
 dispatch_orders: Final = Table(
     "dispatch_orders", metadata, Column("node", String(64), primary_key=True), Column("document", Text, nullable=False)
 )

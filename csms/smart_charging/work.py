@@ -195,7 +195,7 @@ class SmartCharging:
                 asked = await self.get_profiles(station_id, _OF_CSMS)
             except (OcppError, TimeoutExpired) as error:
                 services.report("ocpp", "charging_profiles_unread", station_id, {"reason": str(error)[:200]})
-                services.abilities.note_read(station_id)
+                services.abilities.note_read(station_id, whole=False)
                 return
             complete = getattr(asked.response, "status", "") != "Accepted"
             with contextlib.suppress(TimeoutError):
@@ -206,7 +206,7 @@ class SmartCharging:
                         complete = reported and not event.data["tbc"]
         if not complete:
             services.report("ocpp", "charging_profiles_unread", station_id, {"reason": "no complete report"})
-        services.abilities.note_read(station_id)
+        services.abilities.note_read(station_id, whole=complete)
         held = await services.store.read(charging.profiles, station_id)
         version = await services.store.read(stations.signal_version, station_id)
         others = [each for _, source, each in held if source == charging.CSO and not is_own(each)]

@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import Column, Connection, bindparam, func, select, update
 
 from csms.db.bulk import insert_rows, update_rows, upsert_rows
+from csms.smart_charging.tables import limits_in_force
 from csms.stations.tables import connectors, stations
 
 _DELIVERED_MS: Final = 900_000
@@ -98,6 +99,10 @@ def save_boots(connection: Connection, boots: Sequence[StationBoot]) -> list[boo
         for each in newest
     ]
     update_rows(connection, stations, rows)
+    # Whether a station has kept its limits is unknown since it was last heard before.
+    away = select(func.coalesce(stations.c.away_ms, 0)).where(stations.c.station_id == limits_in_force.c.station_id)
+    known = limits_in_force.c.station_id.in_([each.station_id for each in newest]) & limits_in_force.c.to_ms.is_(None)
+    connection.execute(update(limits_in_force).where(known).values(to_ms=away.scalar_subquery()))
     return [before.get(each.station_id) != each.facts.get("firmware", before.get(each.station_id)) for each in boots]
 
 

@@ -20,6 +20,7 @@ from csms.smart_charging import store as charging
 from csms.tokens.rules import apply, read_entries, write_entries
 from csms.transactions import store as transactions
 from v2g import typed_json
+from v2g.energy.limits import MOST_W
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.charging_profiles import ChargingProfile
 from v2g.ocpp.messages.der_control import (
@@ -86,13 +87,27 @@ async def adopt(services: Services, station_id: str, request: Message, answer: M
             await drop_unreported_profiles(services, station_id, number)
     if type(request) not in _RECORDED:
         return
-    gone = await services.store.run(_record, station_id, request, answer, services.clock.utc_ms())
+    whole = services.abilities.is_whole(station_id)
+    gone = await services.store.run(_record, station_id, request, answer, services.clock.utc_ms(), whole=whole)
     if gone:
         services.report("ocpp", GONE, station_id, {"profiles": gone})
 
 
-def _record(connection: Connection, station_id: str, request: Message, answer: Message, now_ms: int) -> int:
-    """Store the change; return how many charging profiles the station no longer has."""
+async def doubt(services: Services, station_id: str, request: Message) -> None:
+    """Note that it is unknown whether a station has accepted a limit: its answer was lost."""
+    if isinstance(request, SetChargingProfileRequest):
+        profile, now_ms = request.charging_profile, services.clock.utc_ms()
+        about = station_id, request.evse_id, profile, now_ms, ((0, MOST_W),), profile.transaction_id
+        await services.store.run(charging.note_limit, *about)
+
+
+def _record(
+    connection: Connection, station_id: str, request: Message, answer: Message, now_ms: int, *, whole: bool
+) -> int:
+    """Store the change; return how many charging profiles the station no longer has.
+
+    `whole`: all profiles of the station are known.
+    """
     match request, answer:
         case SetVariablesRequest(set_variable_data=data), SetVariablesResponse(set_variable_result=results):
             device_model.save(connection, station_id, list(written_values(data, results, now_ms)))
@@ -106,7 +121,7 @@ def _record(connection: Connection, station_id: str, request: Message, answer: M
         case SetChargingProfileRequest(evse_id=evse_id, charging_profile=profile), SetChargingProfileResponse(
             status="Accepted"
         ):
-            charging.save_profile(connection, station_id, evse_id, profile, charging.CSO, now_ms)
+            charging.save_profile(connection, station_id, evse_id, profile, charging.CSO, now_ms, whole=whole)
         case RequestStartTransactionRequest(charging_profile=ChargingProfile() as profile) as wanted, (
             RequestStartTransactionResponse(status="Accepted", transaction_id=running)
         ):
@@ -118,7 +133,7 @@ def _record(connection: Connection, station_id: str, request: Message, answer: M
                 evse_id = found.evse_id or wanted.evse_id or 0
                 charging.bind_profile(connection, station_id, number, evse_id, found.transaction_id)
         case ClearChargingProfileRequest() as wanted, ClearChargingProfileResponse(status=status):
-            return _clear_profiles(connection, station_id, wanted, accepted=status == "Accepted")
+            return _clear_profiles(connection, station_id, wanted, now_ms, accepted=status == "Accepted")
         case SetDERControlRequest() as control, SetDERControlResponse(status="Accepted", superseded_ids=others):
             itself = control.control_id in others  # R04.FR.08
             der.save_control(connection, station_id, control, now_ms, superseded=itself)
@@ -169,16 +184,16 @@ def _record_local_list(
 
 
 def _clear_profiles(
-    connection: Connection, station_id: str, request: ClearChargingProfileRequest, *, accepted: bool
+    connection: Connection, station_id: str, request: ClearChargingProfileRequest, now_ms: int, *, accepted: bool
 ) -> int:
     """Delete one profile by its id, also when its station does not know it, or those that meet all criteria."""
     if request.charging_profile_id is not None:
-        return charging.clear_profiles(connection, station_id, profile_id=request.charging_profile_id)
+        return charging.clear_profiles(connection, station_id, now_ms, profile_id=request.charging_profile_id)
     if not accepted:
         return 0
     which = request.charging_profile_criteria or ClearChargingProfile()
     return charging.clear_profiles(
-        connection, station_id, evse_id=which.evse_id, purpose=which.charging_profile_purpose,
+        connection, station_id, now_ms, evse_id=which.evse_id, purpose=which.charging_profile_purpose,
         stack_level=which.stack_level,
     )  # fmt: skip
 

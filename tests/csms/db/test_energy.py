@@ -107,8 +107,8 @@ def test_profiles_replace_each_other_as_at_the_station(store: Store) -> None:
             from_template(TEMPLATE, 4, START), charging_profile_purpose="ChargingStationExternalConstraints"
         )
         charging.save_profile(connection, "CS", 0, external, "EMS", 1)
-        assert charging.clear_profiles(connection, "CS", evse_id=2) == 1
-        assert charging.clear_profiles(connection, "CS") == 1
+        assert charging.clear_profiles(connection, "CS", 9, evse_id=2) == 1
+        assert charging.clear_profiles(connection, "CS", 9) == 1
         assert held(connection) == [4]
         arrive(connection, event(0, "Started", 0))
         charging.save_profile(connection, "CS", 1, share_profile(1, 9_000, 3, START, "t"), "CSO", 1)

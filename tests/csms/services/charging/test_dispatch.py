@@ -225,7 +225,7 @@ async def test_what_is_lost_is_sent_again_until_it_ends(csms: Backend, given: st
 
     async def lose(*stations: str) -> None:
         for name in stations:
-            await csms.services.store.run(charging.forget_dispatch, name)
+            await csms.services.store.run(charging.forget_dispatch, name, 0)
             csms.services.feed.publish("transaction_resumed", name, {})
         await settled()
 
@@ -503,7 +503,7 @@ async def test_a_loss_is_made_up_for(csms: Backend, kind: str) -> None:
         await Dispatch(csms.services).set_point(-6_000)
         for lost in (False, True):
             if lost:
-                await csms.services.store.run(charging.forget_dispatch, NAMES[0])
+                await csms.services.store.run(charging.forget_dispatch, NAMES[0], 0)
             csms.services.feed.publish(kind, NAMES[0], {})
             await settled()
             assert len(profiles(charge.station)) == 1 + lost

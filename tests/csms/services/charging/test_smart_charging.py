@@ -133,7 +133,7 @@ async def test_an_own_profile_does_not_take_the_place_of_another(csms: Backend) 
     assert observed(csms, "charging_profile_blocked") == [
         {"profile": WAITING_PROFILE, "by": 10, "purpose": "TxDefaultProfile", "stack_level": 1}
     ]
-    await csms.services.store.run(charging.clear_profiles, NAME, profile_id=10)
+    await csms.services.store.run(charging.clear_profiles, NAME, 0, profile_id=10)
     await store(csms, profile(11, 1), source="EMS")
     assert (await service.set_profile(NAME, 0, own())).status == "Accepted", "an energy manager's has a place apart"
     assert len(observed(csms, "charging_profiles_of_others")) == 1

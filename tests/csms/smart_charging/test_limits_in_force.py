@@ -1,0 +1,176 @@
+"""Limits that stations have accepted bound what their meters say, and nothing true exceeds them."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from csms.booking.plausibility import judge_limits
+from csms.smart_charging.limits_in_force import MARGIN_MS, LimitInForce, permitted, steps_of
+from v2g.energy.limits import MOST_W
+from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
+from v2g.ocpp.times import format_time
+
+pytestmark = pytest.mark.requirement("R195")
+
+NOON = 1_795_000_000_000
+MINUTE = 60_000
+HOUR = 60 * MINUTE
+RATED_W = 50_000
+SPAN = NOON, NOON + 2 * HOUR
+
+
+def profile(*limits: tuple[int, float | None], start_ms: int = NOON, **more: Any) -> ChargingProfile:
+    """A profile with limits (W) from so many seconds after its start on."""
+    names = ("duration", "charging_rate_unit", "use_local_time", "randomized_delay")
+    about = {name: more.pop(name) for name in names if name in more}
+    schedule = ChargingSchedule(
+        id=1, start_schedule=format_time(start_ms),
+        charging_schedule_period=tuple(ChargingSchedulePeriod(start_period=at_s, limit=each) for at_s, each in limits),
+        **({"charging_rate_unit": "W"} | about),
+    )  # fmt: skip
+    known: dict[str, Any] = {
+        "id": 1, "stack_level": 0, "charging_profile_purpose": "TxProfile", "charging_profile_kind": "Absolute",
+        "charging_schedule": (schedule,),
+    }  # fmt: skip
+    return ChargingProfile(**(known | more))
+
+
+def held(
+    limit_w: int | None, from_ms: int = NOON - HOUR, to_ms: int | None = None, purpose: Any = "TxProfile", **more: Any
+) -> LimitInForce:
+    known = LimitInForce(
+        evse_id=1, purpose=purpose, transaction_id="t" if purpose == "TxProfile" else None, from_ms=from_ms,
+        to_ms=to_ms, whole=True, steps=((0, limit_w),),
+    )  # fmt: skip
+    return msgspec.structs.replace(known, **more)
+
+
+def at(limits: list[LimitInForce], at_ms: int) -> int:
+    return [power_w for since_ms, power_w in permitted(limits, 1, "t", SPAN) if since_ms <= at_ms][-1]
+
+
+def test_what_a_profile_permits_over_time() -> None:
+    assert steps_of(profile((0, 11_000.0), (60, 7_000.0))) == ((NOON, 11_000), (NOON + MINUTE, 7_000))
+    ends = profile((0, 11_000.0), (60, 7_000.0), duration=30)
+    assert steps_of(ends) == ((NOON, 11_000), (NOON + 30_000, None))
+    valid = profile(
+        (0, 11_000.0), (60, 7_000.0), valid_from=format_time(NOON + MINUTE), valid_to=format_time(NOON + HOUR)
+    )
+    assert steps_of(valid) == ((NOON + MINUTE, 7_000), (NOON + HOUR, None))
+    amperes = profile((0, 10.0), charging_rate_unit="A")
+    assert steps_of(amperes) == ((NOON, 7_590),), "at 253 V on three phases"
+    assert steps_of(profile((0, None))) == ((NOON, MOST_W),)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"charging_profile_kind": "Recurring"}, {"charging_profile_kind": "Relative"}, {"use_local_time": True},
+        {"charging_profile_kind": "Dynamic"}, {"randomized_delay": 60}, {"max_offline_duration": 60},
+        {"invalid_after_offline_duration": True},
+    ],
+)  # fmt: skip
+def test_what_depends_on_more_than_time_is_no_limit(more: dict[str, Any]) -> None:
+    assert steps_of(profile((0, 5_000.0), **more)) == ((0, MOST_W),)
+
+
+def test_the_lowest_of_station_and_transaction_counts_and_the_highest_level_of_each() -> None:
+    station = held(9_000, purpose="ChargingStationMaxProfile", evse_id=0)
+    assert at([station, held(11_000)], NOON) == 9_000
+    assert at([station, held(4_000)], NOON) == 4_000
+    assert at([station, held(4_000), held(7_000, purpose="TxDefaultProfile", evse_id=0)], NOON) == 7_000
+    assert at([station, held(4_000), held(7_000, purpose="TxDefaultProfile", evse_id=2)], NOON) == 4_000
+    assert at([held(4_000, transaction_id="other")], NOON) == MOST_W
+    assert at([held(4_000, purpose="ChargingStationExternalConstraints")], NOON) == MOST_W
+
+
+def test_where_something_is_unknown_there_is_no_limit() -> None:
+    assert at([held(4_000, whole=False)], NOON) == MOST_W
+    assert at([held(4_000), held(5_000, purpose="PriorityCharging")], NOON) == MOST_W
+    assert at([held(4_000), held(MOST_W)], NOON) == MOST_W
+    assert at([held(4_000), held(None)], NOON) == 4_000, "the other one is over"
+
+
+def test_a_limit_counts_a_while_before_and_after() -> None:
+    limits = [held(30_000, to_ms=NOON + HOUR), held(4_000, NOON + HOUR, NOON + 80 * MINUTE)]
+    lower_ms, open_ms = NOON + HOUR + MARGIN_MS, NOON + 80 * MINUTE - MARGIN_MS
+    for at_ms, most_w in ((NOON, 30_000), (lower_ms - 1, 30_000), (lower_ms, 4_000), (open_ms - 1, 4_000),
+                          (open_ms, MOST_W)):  # fmt: skip
+        assert at(limits, at_ms) == most_w, at_ms
+
+
+def test_a_register_that_rises_by_more_is_named_with_the_limit() -> None:
+    limits = permitted([held(10_000)], 1, "t", SPAN)
+    points = [(NOON, 0), (NOON + 30 * MINUTE, 5_000_000), (NOON + HOUR, 25_000_000), (NOON + 2 * HOUR, 30_000_000)]
+    (found,) = judge_limits(points, limits, RATED_W)
+    assert (found.reason, found.missing) == ("limits", False)
+    assert found.detail == (
+        f"the import register rises from 5000 to 25000 Wh in 1800 s, at {NOON + HOUR} ms: 14500 Wh more than limits of "
+        "up to 10000 W permitted"
+    )
+    assert list(judge_limits(points, [], RATED_W)) == []
+    assert list(judge_limits(points, permitted([held(41_000)], 1, "t", SPAN), RATED_W)) == []
+
+
+LIMITS = st.lists(
+    st.tuples(
+        st.sampled_from(["ChargingStationMaxProfile", "TxDefaultProfile", "TxProfile"]), st.integers(0, 1),
+        st.integers(0, 60), st.sampled_from([0, 5_000, RATED_W]), st.none() | st.integers(1, 60),
+    ),
+    min_size=1, max_size=8,
+)  # fmt: skip
+
+
+@given(
+    LIMITS,
+    st.lists(st.tuples(st.integers(1, 30), st.sampled_from([1.0, 1.0, 0.5, 0.0])), min_size=20, max_size=60),
+    st.integers(-60, 60),
+    st.integers(0, 30),
+    st.integers(0, 60),
+    st.sampled_from([RATED_W, RATED_W, 20_000]),
+)
+def test_nothing_that_a_truth_teller_says_exceeds_them(
+    changes: list[tuple[str, int, int, int, int | None]],
+    course: list[tuple[int, float]],
+    clock_s: int,
+    early_s: int,
+    late_s: int,
+    local_w: int,
+) -> None:
+    """Its limits change, at two levels of each purpose; it takes each a little before or after that is known, goes by
+    the highest level, its own limit and its clock, and the vehicle draws any part of what it may."""
+    spans: list[LimitInForce] = []
+    real: list[tuple[str, int, int, int, int | None]] = []
+    for purpose, level, minute, limit_w, lasts in sorted(changes, key=lambda each: each[2]):
+        from_ms = NOON + minute * MINUTE
+        to_ms = None if lasts is None else from_ms + lasts * MINUTE
+        for place, (other, span) in enumerate(zip(real, spans, strict=True)):
+            if other[:2] == (purpose, level) and (span.to_ms is None or span.to_ms > from_ms):
+                spans[place] = msgspec.structs.replace(span, to_ms=from_ms)
+                real[place] = (*other[:3], other[3], from_ms)
+        spans.append(held(limit_w, from_ms, to_ms, purpose))
+        real.append((purpose, level, from_ms, limit_w, to_ms))
+
+    def most_w(at_ms: int) -> int:
+        found = [RATED_W, local_w]
+        for purposes in (("ChargingStationMaxProfile",), ("TxProfile", "TxDefaultProfile")):
+            for purpose in purposes:
+                there = [(level, limit_w) for name, level, from_ms, limit_w, to_ms in real if name == purpose
+                         and from_ms + shift_ms <= at_ms and (to_ms is None or at_ms < to_ms + shift_ms)]  # fmt: skip
+                if there:
+                    found.append(max(there)[1])
+                    break
+        return min(found)
+
+    shift_ms = (late_s - early_s) * 1000
+    now_ms, energy, points = NOON, 0, [(NOON + clock_s * 1000, 0)]
+    for ten_seconds, part in course:
+        for _ in range(ten_seconds):
+            energy += round(most_w(now_ms) * part * 10_000 / 3600)
+            now_ms += 10_000
+        points.append((now_ms + clock_s * 1000, energy))
+    limits = permitted(spans, 1, "t", (points[0][0], points[-1][0]))
+    assert list(judge_limits(points, limits, RATED_W)) == []
