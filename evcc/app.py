@@ -387,7 +387,13 @@ class Vehicle:
                 link.on_down(self._link_down)
                 stack.callback(link.close)
                 stack.callback(link.terminate)
-                await self._ready(link)
+                wait = self.config.link.wait_s
+                try:
+                    async with asyncio.timeout(wait):
+                        await link.ready()
+                except TimeoutError:
+                    hint = "is the charger running, and its control pilot at 5 %?"
+                    raise TimeoutExpired("set-up of the data link", wait, hint=hint) from None
             rest = Rest(link)
             while True:
                 stream = await self._connect(endpoint, connections)
@@ -412,15 +418,6 @@ class Vehicle:
         finally:
             self.driver.rests(None)
         self.observe(Observe("session", "resumed", {"session_id": resume.session_id.hex(), "woken_by": by}))
-
-    async def _ready(self, link: VehicleLink) -> None:
-        wait = self.config.link.wait_s
-        try:
-            async with asyncio.timeout(wait):
-                await link.ready()
-        except TimeoutError:
-            hint = "is the charger running, and its control pilot at 5 %?"
-            raise TimeoutExpired("set-up of the data link", wait, hint=hint) from None
 
     async def _connect(self, endpoint: Endpoint, recorder: ConnectionRecorder | None) -> Stream:
         config = self.config

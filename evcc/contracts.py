@@ -85,7 +85,20 @@ class Contracts:
             credentials = load_credentials(config.contract.chain, config.contract.key)
             self.known = (Contract(credentials.chain, credentials.key),)
         if config.provisioning is not None:
-            self.provisioning = _provisioning(config, config.provisioning, observe)
+            # the vehicle's identity for contract requests
+            own = config.provisioning
+            credentials = load_credentials(own.chain, own.key)
+            self.provisioning = Provisioning(
+                chain=credentials.chain,
+                key=credentials.key,
+                pcid=pcid_of(load_certificate(credentials.leaf)),
+                v2g_roots=tuple(load_chain(path)[0] for path in config.tls.anchors),
+                mo_roots=tuple(load_chain(path)[0] for path in own.mo_roots),
+                crosses=tuple(load_chain(path)[0] for path in config.tls.cross_certificates),
+                interop=config.security_profile == "interop",
+                rules=own.envelope,
+                crls=CrlFiles(config.tls.crls, observe)(),
+            )
             self._store = _open_store(config.provisioning, observe)
             self.known = (*self.known, *self._store.load())
 
@@ -109,22 +122,6 @@ class Contracts:
         else:
             self._observe(Observe("installation", "stored", {"emaid": command.emaid}))
         return None
-
-
-def _provisioning(config: EvccConfig, own: ProvisioningConfig, observe: Callable[[Observe], None]) -> Provisioning:
-    """Return the vehicle's identity for contract requests. Raises CertificateError for a leaf without a PCID."""
-    credentials = load_credentials(own.chain, own.key)
-    return Provisioning(
-        chain=credentials.chain,
-        key=credentials.key,
-        pcid=pcid_of(load_certificate(credentials.leaf)),
-        v2g_roots=tuple(load_chain(path)[0] for path in config.tls.anchors),
-        mo_roots=tuple(load_chain(path)[0] for path in own.mo_roots),
-        crosses=tuple(load_chain(path)[0] for path in config.tls.cross_certificates),
-        interop=config.security_profile == "interop",
-        rules=own.envelope,
-        crls=CrlFiles(config.tls.crls, observe)(),
-    )
 
 
 def _open_store(config: ProvisioningConfig, observe: Callable[[Observe], None]) -> ContractStore:

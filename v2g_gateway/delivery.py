@@ -477,16 +477,13 @@ class _Sending:
             if delay is not None:
                 self._timeout.took(delay)
                 if flight is self._backfill:
-                    self._pace_window(delay)
+                    # keep as much backfill in flight as the back end stores promptly: new records wait behind it
+                    if delay < STORED_S:
+                        more = self._window if self._halved_at == -math.inf else self._window // 8
+                        self._window = min(self._window + more, LARGEST_WINDOW)
+                    elif self._now() - delay > self._halved_at:  # sent since: once for all that were in flight together
+                        self._window, self._halved_at = max(self._window // 2, FIRST_WINDOW), self._now()
         return forgotten
-
-    def _pace_window(self, delay: float) -> None:
-        """Keep as much backfill in flight as the back end stores promptly: new records wait behind it."""
-        if delay < STORED_S:
-            more = self._window if self._halved_at == -math.inf else self._window // 8
-            self._window = min(self._window + more, LARGEST_WINDOW)
-        elif self._now() - delay > self._halved_at:  # sent since: once for all that were in flight together
-            self._window, self._halved_at = max(self._window // 2, FIRST_WINDOW), self._now()
 
     def due(self) -> float:
         """Return when new records that were held back may be sent (s, the loop's time)."""

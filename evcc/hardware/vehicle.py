@@ -326,7 +326,11 @@ class SimulatedVehicle:
 
     def step(self) -> None:
         """Apply the present current until now, and report the new state."""
-        self._move(closed=("stuck_closed" in self._faults) or (self._coil and "drop" not in self._faults))
+        # move the contactor as far as possible, and report its auxiliary contact
+        closed = ("stuck_closed" in self._faults) or (self._coil and "drop" not in self._faults)
+        if closed is not self._closed and ("no_close" if closed else "weld") not in self._faults:
+            self._closed = closed
+            self._notify(ContactorState(closed))
         if abs(self._flowing_ma()) <= BREAKABLE_MA:  # also if the contactor has dropped: it must not close again
             self._current_fell.set()
         self._settle()
@@ -334,12 +338,6 @@ class SimulatedVehicle:
         self._publish()
         if "battery_silent" not in self._faults:
             self._notify(self.battery)
-
-    def _move(self, *, closed: bool) -> None:
-        """Move the contactor as far as possible, and report its auxiliary contact."""
-        if closed is not self._closed and ("no_close" if closed else "weld") not in self._faults:
-            self._closed = closed
-            self._notify(ContactorState(closed))
 
     def _flowing_ma(self) -> int:
         charger = self._charger

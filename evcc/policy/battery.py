@@ -136,16 +136,14 @@ class Battery:
         energy = self._current_a * hours * (before + self._terminal_v()) / 2
         self._charged_wh += max(0.0, energy)
         self._discharged_wh += max(0.0, -energy)
-        self._warm(hours * 3600)
-
-    def _terminal_v(self) -> float:
-        return self._ocv.at(self._soc) + self._current_a * self.config.resistance_ohm
-
-    def _warm(self, seconds: float) -> None:
+        seconds = hours * 3600
         c = self.config
         settled = c.ambient_c + self._current_a**2 * c.resistance_ohm / c.cooling_w_per_k
         decay = math.exp(-seconds * c.cooling_w_per_k / c.heat_capacity_j_per_k)
         self._temperature = settled + (self._temperature - settled) * decay
+
+    def _terminal_v(self) -> float:
+        return self._ocv.at(self._soc) + self._current_a * self.config.resistance_ohm
 
     def _limits_a(self) -> tuple[float, float]:
         """Return the maximum charging and discharging currents: limits, voltage window, temperature (R128)."""
@@ -154,10 +152,12 @@ class Battery:
             return 0.0, 0.0
         ocv = self._ocv.at(self._soc)
         charge = min(c.max_charge_current_a, (c.max_voltage_v - ocv) / c.resistance_ohm, c.max_charge_power_w / ocv)
+        # the current (A) at which a source gives a power at its terminals, or its greatest power
         discharge = min(
             c.max_discharge_current_a,
             (ocv - c.min_voltage_v) / c.resistance_ohm,
-            _discharge_a(c.max_discharge_power_w, ocv, c.resistance_ohm),
+            (ocv - math.sqrt(max(0.0, ocv * ocv - 4 * c.resistance_ohm * c.max_discharge_power_w)))
+            / (2 * c.resistance_ohm),
         )
         return (
             max(0.0, charge * share(c.derating.charge, at_c, at_c)) if self._soc < 100 else 0.0,
@@ -191,8 +191,3 @@ class Battery:
                 discharged_mwh=int(self._discharged_wh * 1000),
             )
         return self._state
-
-
-def _discharge_a(power_w: float, ocv: float, ohm: float) -> float:
-    """Return the current (A) at which a source gives a power at its terminals, or its greatest power."""
-    return (ocv - math.sqrt(max(0.0, ocv * ocv - 4 * ohm * power_w))) / (2 * ohm)

@@ -118,23 +118,7 @@ class Store:
 
     def _improve(self) -> bool:
         """Make the most profitable move of energy between two slots; return whether there was one."""
-        profit, buy, sell = max(self._carry(), self._borrow())
-        if profit <= _WORTHWHILE:
-            return False
-        n = len(self._level)
-        energy = min(self._cost(buy)[1] if buy < n else self._high, self._gain(sell)[1] if sell < n else self._high)
-        if buy < sell:
-            energy = min([energy, *(self._high - self._level[k] for k in range(buy, sell))])
-        else:
-            energy = min([energy, self._spare(sell), *(self._room_below(k) for k in range(sell, min(buy, n)))])
-        if buy < n:
-            self._change(buy, energy)
-        if sell < n:
-            self._change(sell, -energy)
-        return energy > 0
-
-    def _carry(self) -> tuple[float, int, int]:
-        """Return (profit, buy, sell) of the best move that charges first; sell n: the energy stays in the battery."""
+        # (profit, buy, sell) of the best move that charges first; sell n: the energy stays in the battery
         n, best = len(self._level), (0.0, 0, 0)
         cheapest: tuple[float, int] | None = None
         for k in range(n):
@@ -150,7 +134,20 @@ class Store:
                 cheapest = None
         if cheapest is not None and -cheapest[0] > best[0]:
             best = -cheapest[0], cheapest[1], n
-        return best
+        profit, buy, sell = max(best, self._borrow())
+        if profit <= _WORTHWHILE:
+            return False
+        n = len(self._level)
+        energy = min(self._cost(buy)[1] if buy < n else self._high, self._gain(sell)[1] if sell < n else self._high)
+        if buy < sell:
+            energy = min([energy, *(self._high - self._level[k] for k in range(buy, sell))])
+        else:
+            energy = min([energy, self._spare(sell), *(self._room_below(k) for k in range(sell, min(buy, n)))])
+        if buy < n:
+            self._change(buy, energy)
+        if sell < n:
+            self._change(sell, -energy)
+        return energy > 0
 
     def _borrow(self) -> tuple[float, int, int]:
         """Return (profit, buy, sell) of the best move that sells first; buy n: there is surplus energy."""

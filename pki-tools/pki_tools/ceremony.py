@@ -213,10 +213,6 @@ def join(sealed: Sealed, shares: Sequence[ShareWords]) -> PrivateKey:
         raise KeyAccessError(
             f"the shares do not match: {names}", hint="one of them is not of this set; try with another"
         ) from None
-    return _unseal(sealed, secret)
-
-
-def _unseal(sealed: Sealed, secret: bytes) -> PrivateKey:
     try:
         ciphertext = base64.b64decode(sealed.ciphertext)
         plain = AESGCM(secret).decrypt(bytes.fromhex(sealed.nonce), ciphertext, sealed.associated)

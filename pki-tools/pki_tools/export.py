@@ -107,7 +107,12 @@ def export_josev(
         files[f"certs/{word}Cert.pem"] = to_pem(certificate)
         files[f"certs/{word}Cert.der"] = certificate.public_bytes(serialization.Encoding.DER)
         if (directory / entry.file).with_suffix(".key").exists():
-            files[f"private_keys/{word}.key"] = _locked(_key(directory / entry.file), password)
+            # a key as encrypted PKCS #8 PEM
+            files[f"private_keys/{word}.key"] = _key(directory / entry.file).private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.BestAvailableEncryption(password),
+            )
         if word in _JOSEV_PASSWORDS:
             files[f"private_keys/{_JOSEV_PASSWORDS[word]}"] = password + b"\n"
     for word, file in _JOSEV_CHAINS.items():
@@ -117,13 +122,6 @@ def export_josev(
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, data, mode=0o600 if name.startswith("private_keys/") else None)
     return tuple(f"{JOSEV_FOLDER}/{name}" for name in files)
-
-
-def _locked(key: PrivateKey, password: bytes) -> bytes:
-    """Return a key as encrypted PKCS #8 PEM."""
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(password)
-    )
 
 
 LEAVES: Final = {"seccLeaf": "secc", "oemLeaf": "vehicle", "contractLeaf": "contract", "cpsLeaf": "cps"}

@@ -147,24 +147,20 @@ def load_index(directory: Path) -> Index:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: {error}", hint="it is written by v2g pki; restore it from a copy") from None
     for entry in index.entries:
-        _check(entry, path)
+        # reject paths outside the tree, and times without zone
+        parts = (Path(entry.file), Path(entry.name))
+        times = (entry.not_before, entry.not_after, entry.revoked_at)
+        if any(part.is_absolute() or ".." in part.parts for part in parts):
+            raise ConfigError(f"{path}: {entry.name}: file lies outside the tree")
+        if any(time is not None and time.tzinfo is None for time in times):
+            raise ConfigError(f"{path}: {entry.name}: a time has no time zone")
+        if entry.reason not in REASONS and entry.reason:
+            raise ConfigError(f"{path}: {entry.name}: unknown reason {entry.reason!r}")
+        try:
+            int(entry.serial, 16), bytes.fromhex(entry.issuer), bytes.fromhex(entry.key)
+        except ValueError:
+            raise ConfigError(f"{path}: {entry.name}: not hexadecimal") from None
     return index
-
-
-def _check(entry: Entry, path: Path) -> None:
-    """Reject paths outside the tree, and times without zone."""
-    parts = (Path(entry.file), Path(entry.name))
-    times = (entry.not_before, entry.not_after, entry.revoked_at)
-    if any(part.is_absolute() or ".." in part.parts for part in parts):
-        raise ConfigError(f"{path}: {entry.name}: file lies outside the tree")
-    if any(time is not None and time.tzinfo is None for time in times):
-        raise ConfigError(f"{path}: {entry.name}: a time has no time zone")
-    if entry.reason not in REASONS and entry.reason:
-        raise ConfigError(f"{path}: {entry.name}: unknown reason {entry.reason!r}")
-    try:
-        int(entry.serial, 16), bytes.fromhex(entry.issuer), bytes.fromhex(entry.key)
-    except ValueError:
-        raise ConfigError(f"{path}: {entry.name}: not hexadecimal") from None
 
 
 def save_index(directory: Path, index: Index) -> None:

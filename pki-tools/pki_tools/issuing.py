@@ -59,15 +59,32 @@ def issue_certificate(directory: Path, order: Order, *, at: datetime, keys: Keys
 def issue_in(session: CaSession, order: Order) -> tuple[Issued, ...]:
     """Do so as `issue_certificate`, in an open tree."""
     role = order.role
-    _check_name(session, order)
+    path = Path(order.name)
+    if path.is_absolute() or not path.parts or any(part.startswith(".") for part in path.parts):
+        raise ConfigError(f"{order.name!r} is not a valid certificate name", hint="letters and digits, as in cpo2/sub1")
+    if PROFILES[order.role].ca and len(path.parts) < 2:
+        raise ConfigError(f"an authority needs a family: {order.name}/root or {order.name}/sub1")
+    if any(each.name == order.name and not each.replaced for each in session.index.entries):
+        hint = f"renew it: v2g pki renew {session.directory} {order.name}; or choose another --name"
+        raise ConfigError(f"{order.name} exists", hint=hint)
+    if any((session.directory / order.name).with_suffix(suffix).is_file() for suffix in (".pem", ".key")):
+        raise ConfigError(f"{session.directory / order.name} exists and is not in the index")
     above = order.authority or SIGNERS.get(role)
     if above is None and role not in ROOTS:
         raise ConfigError(f"no default CA signs {role.value} certificates", hint="use --authority NAME")
     if order.authority and role in ROOTS:
         raise ConfigError("a root is self-signed", hint="a root certified by another is a cross certificate")
+    profile, settings = PROFILES[order.role], session.index.settings
+    country = settings.country if COUNTRY in profile.subject else None
+    domain = profile.subject.get(DOMAIN) if profile.ca else None
     spec = CertificateSpec(
         role=role,
-        subject=_subject(session, order),
+        subject=Subject(
+            common_name=order.common_name,
+            organization=order.organization or settings.operator,
+            country=order.country or country,
+            domain=domain.value if domain else None,
+        ),
         above=above,
         hosts=order.hosts,
         days=order.days,
@@ -98,31 +115,6 @@ def responder_order(authority: str) -> Order:
         name=responder_name(authority),
         common_name=f"V2G Engine {authority.upper().replace('/', ' ')} OCSP",
         authority=authority,
-    )
-
-
-def _check_name(session: CaSession, order: Order) -> None:
-    path = Path(order.name)
-    if path.is_absolute() or not path.parts or any(part.startswith(".") for part in path.parts):
-        raise ConfigError(f"{order.name!r} is not a valid certificate name", hint="letters and digits, as in cpo2/sub1")
-    if PROFILES[order.role].ca and len(path.parts) < 2:
-        raise ConfigError(f"an authority needs a family: {order.name}/root or {order.name}/sub1")
-    if any(each.name == order.name and not each.replaced for each in session.index.entries):
-        hint = f"renew it: v2g pki renew {session.directory} {order.name}; or choose another --name"
-        raise ConfigError(f"{order.name} exists", hint=hint)
-    if any((session.directory / order.name).with_suffix(suffix).is_file() for suffix in (".pem", ".key")):
-        raise ConfigError(f"{session.directory / order.name} exists and is not in the index")
-
-
-def _subject(session: CaSession, order: Order) -> Subject:
-    profile, settings = PROFILES[order.role], session.index.settings
-    country = settings.country if COUNTRY in profile.subject else None
-    domain = profile.subject.get(DOMAIN) if profile.ca else None
-    return Subject(
-        common_name=order.common_name,
-        organization=order.organization or settings.operator,
-        country=order.country or country,
-        domain=domain.value if domain else None,
     )
 
 

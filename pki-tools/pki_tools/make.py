@@ -58,7 +58,13 @@ class Maker:
         if Fault.FOREIGN_ROOT in (o.secc, o.vehicle, o.contract, o.cps):
             self._authorities(FOREIGN)
         for root in CROSS:
-            self._cross(root)
+            # let the V2G root certify another root's key
+            signer = self._issuers[CROSS_SIGNER]
+            cross = cross_certificate(self._index.settings, CROSS_SIGNER, signer, self._certificate(root), at=self._now)
+            assert signer.certificate is not None
+            name = cross_name(root)
+            self._write(f"{name}.pem", to_pem(cross))
+            self._record(cross, name, Role.CROSS, f"{name}.pem", signer.certificate)
         self._leaf("secc", Role.SECC, o.secc_id, fault=o.secc)
         self._leaf("vehicle", Role.VEHICLE, o.evcc_id, fault=o.vehicle)
         self._leaf("provisioning", Role.OEM_PROVISIONING, o.pcid)
@@ -73,11 +79,7 @@ class Maker:
         self._leaf("csms/gateway", Role.GATEWAY, o.gateway_id)
         self._leaf("csms/ingest", Role.GATEWAY, "csms-ingest")
         self._leaf("csms/broker", Role.BROKER, o.csms_hosts[0], hosts=o.csms_hosts)
-        self._answers()
-        save_index(self._directory, self._index)
-
-    def _answers(self) -> None:
-        """Write CRLs, and OCSP answers for leaves that are presented with one."""
+        # write CRLs, and OCSP answers for leaves that are presented with one
         for entry in self._index.entries:
             if entry.is_authority and entry.name.partition("/")[0] not in ("cross", "foreign"):
                 path = (self._directory / entry.file).with_suffix(".crl")
@@ -85,6 +87,7 @@ class Maker:
             elif entry.role in ANSWERED:
                 path = self._directory / entry.name / "ocsp.der"
                 path.write_bytes(sign_staple(self._directory, self._index, entry, at=self._now))
+        save_index(self._directory, self._index)
 
     def _authorities(self, prefix: str) -> None:
         """Make the roots and the sub-CAs below; `prefix` is for untrusted ones, without responders."""
@@ -110,15 +113,6 @@ class Maker:
         subject = Subject(common_name=f"V2G Engine {words} OCSP", organization=self._options.operator)
         kind = self._options.key_kind
         self._issue(name, Role.OCSP_RESPONDER, subject, authority, file=f"{name}.pem", kind=kind)
-
-    def _cross(self, root: str) -> None:
-        """Let the V2G root certify another root's key."""
-        signer = self._issuers[CROSS_SIGNER]
-        cross = cross_certificate(self._index.settings, CROSS_SIGNER, signer, self._certificate(root), at=self._now)
-        assert signer.certificate is not None
-        name = cross_name(root)
-        self._write(f"{name}.pem", to_pem(cross))
-        self._record(cross, name, Role.CROSS, f"{name}.pem", signer.certificate)
 
     def _leaf(
         self,

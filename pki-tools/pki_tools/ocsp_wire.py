@@ -221,7 +221,7 @@ def certificate_id(serial: int, issuer: x509.Certificate) -> CertId:
         _wrap(_SEQUENCE, _wrap(_OID, oid), _wrap(_NULL)),
         _wrap(_OCTETS, name),
         _wrap(_OCTETS, key),
-        _wrap(_INTEGER, _signed(serial)),
+        _wrap(_INTEGER, serial.to_bytes(serial.bit_length() // 8 + 1, "big", signed=True)),
     )
     return CertId(der, algorithm.name, name, key, serial)
 
@@ -240,10 +240,6 @@ def _hash(algorithm: hashes.HashAlgorithm, data: bytes) -> bytes:
     digest = hashes.Hash(algorithm)
     digest.update(data)
     return digest.finalize()
-
-
-def _signed(number: int) -> bytes:
-    return number.to_bytes(number.bit_length() // 8 + 1, "big", signed=True)
 
 
 def _wrap(tag: int, *parts: bytes) -> bytes:

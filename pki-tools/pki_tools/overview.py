@@ -52,7 +52,24 @@ def overview(directory: Path, index: Index, *, at: datetime, everything: bool = 
 
 def _lines(directory: Path, index: Index, at: datetime, *, everything: bool) -> Iterator[Line]:
     def below(entry: Entry, depth: int) -> Iterator[Line]:
-        yield _line(directory, entry, depth, at)
+        path = directory / entry.file
+        common_name = next((p[3:] for p in reversed(entry.subject.split(",")) if p.startswith("CN=")), entry.subject)
+        yield Line(
+            depth=depth,
+            name=entry.name,
+            role=entry.role,
+            common_name=common_name,
+            state=_state(entry, at),
+            days=(entry.not_after - at).days,
+            not_after=entry.not_after,
+            serial=entry.serial,
+            file=entry.file,
+            key=entry.role is Role.CROSS or path.with_suffix(".key").exists(),
+            revoked_at=entry.revoked_at,
+            reason=entry.reason,
+            crl_until=_crl_until(path.with_suffix(".crl")) if entry.is_authority else None,
+            ocsp_until=_ocsp_until(path.with_name("ocsp.der")) if entry.role in ANSWERED else None,
+        )
         if entry.is_authority and entry.role is not Role.CROSS and depth < 8 and index.authority(entry.key) == entry:
             children = [each for each in index.issued_by(entry.key) if everything or _matters(each, at)]
             for child in sorted(children, key=lambda each: (each.is_authority, each.name, each.not_before)):
@@ -65,27 +82,6 @@ def _lines(directory: Path, index: Index, at: datetime, *, everything: bool) -> 
 
 def _matters(entry: Entry, at: datetime) -> bool:
     return not entry.replaced or (entry.revoked_at is None and entry.not_after >= at)
-
-
-def _line(directory: Path, entry: Entry, depth: int, at: datetime) -> Line:
-    path = directory / entry.file
-    common_name = next((p[3:] for p in reversed(entry.subject.split(",")) if p.startswith("CN=")), entry.subject)
-    return Line(
-        depth=depth,
-        name=entry.name,
-        role=entry.role,
-        common_name=common_name,
-        state=_state(entry, at),
-        days=(entry.not_after - at).days,
-        not_after=entry.not_after,
-        serial=entry.serial,
-        file=entry.file,
-        key=entry.role is Role.CROSS or path.with_suffix(".key").exists(),
-        revoked_at=entry.revoked_at,
-        reason=entry.reason,
-        crl_until=_crl_until(path.with_suffix(".crl")) if entry.is_authority else None,
-        ocsp_until=_ocsp_until(path.with_name("ocsp.der")) if entry.role in ANSWERED else None,
-    )
 
 
 def _state(entry: Entry, at: datetime) -> str:

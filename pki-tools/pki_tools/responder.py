@@ -95,7 +95,10 @@ class Responder:
             return cached
         statuses = [self._status(each, first, at) for each in asked.certificates]
         body = ocsp_wire.write_answer(statuses, first.responder, at=at, delegated=first.delegated, nonce=asked.nonce)
-        outcome = _outcome(statuses)
+        if any(status.revoked_at is not None for status in statuses):
+            outcome = "revoked"
+        else:
+            outcome = "good" if all(status.known for status in statuses) else "unknown"
         if asked.nonce is not None:
             return Answer(body, outcome)
         answer = Answer(body, outcome, at, at + self._validity)
@@ -148,9 +151,3 @@ def _fresh(answer: Answer, at: datetime) -> bool:
     assert answer.this_update is not None
     assert answer.next_update is not None
     return at < answer.this_update + (answer.next_update - answer.this_update) / 2
-
-
-def _outcome(statuses: list[ocsp_wire.Status]) -> str:
-    if any(status.revoked_at is not None for status in statuses):
-        return "revoked"
-    return "good" if all(status.known for status in statuses) else "unknown"

@@ -42,30 +42,27 @@ def describe(data: bytes, *, at: datetime, role: Role | None = None) -> tuple[Ce
     for index, certificate in enumerate(certificates):
         after = certificates[index + 1] if index + 1 < len(certificates) else certificate
         wanted = role if index == 0 else None
-        rows.append(_row(certificate, after, len(chain[index]), at, wanted))
+        size = len(chain[index])
+        kind = key_kind(certificate)
+        digest = certificate.signature_hash_algorithm
+        rows.append(
+            CertificateRow(
+                subject=certificate.subject.rfc4514_string(),
+                issuer=certificate.issuer.rfc4514_string(),
+                serial=f"{certificate.serial_number:x}",
+                not_before=certificate.not_valid_before_utc,
+                not_after=certificate.not_valid_after_utc,
+                state=_state(certificate, at),
+                key=kind.value if kind else "unknown",
+                signature=digest.name if digest else "ed448",
+                size=size,
+                responder=responder_url(certificate),
+                fits=tuple(each for each in Role if not _problem(certificate, each)),
+                problem=_problem(certificate, wanted) if wanted else "",
+                signed_by_next=_signed_by(certificate, after),
+            )
+        )
     return tuple(rows)
-
-
-def _row(
-    certificate: x509.Certificate, after: x509.Certificate, size: int, at: datetime, role: Role | None
-) -> CertificateRow:
-    kind = key_kind(certificate)
-    digest = certificate.signature_hash_algorithm
-    return CertificateRow(
-        subject=certificate.subject.rfc4514_string(),
-        issuer=certificate.issuer.rfc4514_string(),
-        serial=f"{certificate.serial_number:x}",
-        not_before=certificate.not_valid_before_utc,
-        not_after=certificate.not_valid_after_utc,
-        state=_state(certificate, at),
-        key=kind.value if kind else "unknown",
-        signature=digest.name if digest else "ed448",
-        size=size,
-        responder=responder_url(certificate),
-        fits=tuple(each for each in Role if not _problem(certificate, each)),
-        problem=_problem(certificate, role) if role else "",
-        signed_by_next=_signed_by(certificate, after),
-    )
 
 
 def _state(certificate: x509.Certificate, at: datetime) -> str:

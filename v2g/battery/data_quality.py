@@ -59,7 +59,10 @@ def step(settings: Settings, state: State, sample: Sample) -> tuple[State, tuple
     ranged = {name: value for name, value in numbers.items() if _in_range(name, value)}
     passed_s = 0.0 if state.at_ms is None else (sample.at_ms - state.at_ms) / 1000
     values, jumped = _jumps(settings, state, ranged, sample.at_ms, passed_s)
-    now = _pair(ranged)
+    if _CURRENT in ranged and _VOLTAGE in ranged:
+        now: tuple[float, float] | None = ranged[_CURRENT], ranged[_VOLTAGE]
+    else:
+        now = None
     agrees, steps = state.agrees, state.steps
     if now is not None and state.before is not None and 0 < passed_s <= settings.step_s and not jumped:
         by_a, by_v = now[0] - state.before[0], now[1] - state.before[1]
@@ -95,12 +98,6 @@ def trusted(state: State, sample: Sample) -> Sample:
 def _in_range(name: str, value: float) -> bool:
     signal = SIGNALS.get(name)
     return signal is None or signal.minimum <= value <= signal.maximum
-
-
-def _pair(values: dict[str, float]) -> tuple[float, float] | None:
-    if _CURRENT in values and _VOLTAGE in values:
-        return values[_CURRENT], values[_VOLTAGE]
-    return None
 
 
 def _jumps(

@@ -115,20 +115,7 @@ def step(settings: Settings, state: State, sample: Sample) -> tuple[State, tuple
         years = _years(state, now.at_ms)
         fade = _forecast.update(state.forecast, years, size.capacity, max(_LEAST, size.deviation))
         state = msgspec.structs.replace(state, model=fitted, forecast=fade if size.measured else state.forecast)
-    return _judged(settings, pack, state, sample)
-
-
-def _years(state: State, at_ms: int) -> float:
-    return (at_ms - state.first_ms) / _DAY_MS / 365.25
-
-
-def refit_due(settings: Settings, model: Model, cycles: float, now_ms: int) -> bool:
-    """Return whether the model is to be fitted anew: after so many cycles or days (R116)."""
-    return cycles - model.cycles >= settings.cycles or now_ms - model.at_ms >= settings.days * _DAY_MS
-
-
-def _judged(settings: Settings, pack: Pack, state: State, sample: Sample) -> tuple[State, tuple[Finding, ...]]:
-    """Return findings about the data, and about the health once it is certain enough."""
+    # findings about the data, and about the health once it is certain enough
     assert state.capacity is not None
     health, deviation = state.capacity.capacity, state.capacity.deviation
     evidence = {**_facts(state, pack), "deviation": deviation}
@@ -139,6 +126,15 @@ def _judged(settings: Settings, pack: Pack, state: State, sample: Sample) -> tup
     if not implausible and deviation <= settings.certain and state.capacity.measured >= settings.measured:
         low, found = judge("soh_low", "warning", state.low, health, settings.low, settings.low_clear, sample, evidence)
     return msgspec.structs.replace(state, low=low, implausible=implausible), about + found
+
+
+def _years(state: State, at_ms: int) -> float:
+    return (at_ms - state.first_ms) / _DAY_MS / 365.25
+
+
+def refit_due(settings: Settings, model: Model, cycles: float, now_ms: int) -> bool:
+    """Return whether the model is to be fitted anew: after so many cycles or days (R116)."""
+    return cycles - model.cycles >= settings.cycles or now_ms - model.at_ms >= settings.days * _DAY_MS
 
 
 def sized(settings: Settings, state: State) -> bool:

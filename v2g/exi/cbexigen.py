@@ -74,7 +74,14 @@ def unspeakable(element: object, path: str) -> tuple[str, str] | None:
         return None if element.isascii() else (path, "only ASCII text can be read by the peer")
     if not isinstance(element, Element):
         return None
-    found = _positioning(element)
+    # in its grammar of WPT positioning nothing can follow an absent vendor container
+    following = ("lf_system_setup_data", "wpt_lf_data_package_list")
+    if not hasattr(element, "vendor_specific_data_container") or element.vendor_specific_data_container:
+        found: str | None = None
+    elif any(getattr(element, each, None) is not None for each in following):
+        found = "the peer reads data of LF antennas only after a VendorSpecificDataContainer"
+    else:
+        found = None
     if found:
         return path, found
     for name, value, capacity in _fields(element):
@@ -102,13 +109,3 @@ def _fields(element: Element) -> Iterator[tuple[str, object, int | None]]:
 
 def _first(found: Iterable[tuple[str, str] | None]) -> tuple[str, str] | None:
     return next((each for each in found if each), None)
-
-
-def _positioning(element: Element) -> str | None:
-    """In its grammar of WPT positioning nothing can follow an absent vendor container."""
-    following = ("lf_system_setup_data", "wpt_lf_data_package_list")
-    if not hasattr(element, "vendor_specific_data_container") or element.vendor_specific_data_container:
-        return None
-    if any(getattr(element, each, None) is not None for each in following):
-        return "the peer reads data of LF antennas only after a VendorSpecificDataContainer"
-    return None

@@ -55,7 +55,13 @@ class _Decoder:
                 source.line(f"return {source.plan(model)}.decode(r)")
                 return
             if len(model.particles) == 1 and model.particles[0].events[0].kind is Kind.TEXT:
-                self._text_only(model.particles[0].events[0])
+                # an element with a value only, like one of a simple type
+                event = model.particles[0].events[0]
+                source, simple = self.source, event.type
+                assert isinstance(simple, Simple)
+                self._element_value(event.field, simple)
+                self._return_to_reader()
+                source.line(f"return {source.constant(self.model.type)}({event.field}={event.field})")
                 return
             for index, particle in enumerate(model.particles):
                 self._particle(index, particle)
@@ -66,14 +72,6 @@ class _Decoder:
             self._return_to_reader()
             fields = ", ".join(f"{name}={name}" for name in model.type.__struct_fields__)
             source.line(f"return {source.constant(model.type)}({fields})")
-
-    def _text_only(self, event: Event) -> None:
-        """An element with a value only, like one of a simple type."""
-        source, simple = self.source, event.type
-        assert isinstance(simple, Simple)
-        self._element_value(event.field, simple)
-        self._return_to_reader()
-        source.line(f"return {source.constant(self.model.type)}({event.field}={event.field})")
 
     def _particle(self, index: int, particle: Particle) -> None:
         self.source.label = particle.events[0].qname.local
@@ -193,7 +191,14 @@ class _Decoder:
             self._load()
             source.line(f"{items}.append({name})")
             if particle.least > 1:
-                self._required_again(f"len({items}) < {particle.least}")
+                # while items are missing, only the next one is allowed
+                condition = f"len({items}) < {particle.least}"
+                sure = self.sure
+                with self.source.block(f"if {condition}:"):
+                    self._zeros(1)
+                    self._flush()
+                    self.source.line("continue")
+                self.sure = sure
             if particle.most is not None:
                 with source.block(f"if len({items}) == {particle.most}:"):
                     self._full_list(index)
@@ -202,15 +207,6 @@ class _Decoder:
         source.line(f"{name} = tuple({items})")
         self.sure = 0
         self.live = True
-
-    def _required_again(self, condition: str) -> None:
-        """While items are missing, only the next one is allowed."""
-        sure = self.sure
-        with self.source.block(f"if {condition}:"):
-            self._zeros(1)
-            self._flush()
-            self.source.line("continue")
-        self.sure = sure
 
     def _full_list(self, index: int) -> None:
         """After the last copy only its successors are allowed; cbexigen still writes the code of the copies before."""

@@ -147,11 +147,7 @@ class _Encoder:
             return
         if event.kind is Kind.ELEMENT:
             self._bits(1, "")
-        self._value(event.type)
-        if event.kind is Kind.ELEMENT:
-            self._bits(1, "")
-
-    def _value(self, simple: Simple) -> None:
+        simple = event.type
         source = self.source
         match simple.kind:
             case "string":
@@ -175,6 +171,8 @@ class _Encoder:
                 self._keep(simple.width, f"x{offset}" if simple.low else "x")
             case _:
                 self._integer(simple)
+        if event.kind is Kind.ELEMENT:
+            self._bits(1, "")
 
     def _keep(self, width: int, expression: str) -> None:
         """Append bits whose expression uses `x`, which the next field overwrites: assign it to its own variable."""

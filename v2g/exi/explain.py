@@ -232,7 +232,16 @@ def explain(data: bytes, schema: Schema, *, is_fragment: bool = False, dialect: 
             walk, refusal = other, None
     if error is None and refusal is not None:  # never observed; the codec and its explanation are tested to agree
         error = ExiDecodeError(str(refusal), bit_position=walk.reader.position)
-    steps = _complete(walk.steps, data, error)
+    # drop steps after an error and add the unread bits
+    steps = walk.steps
+    size = 8 * len(data)
+    found = [each for each in steps if each.bits and (error is None or each.start < error.bit_position)]
+    at = found[-1].start + len(found[-1].bits) if found else 0
+    if at < size:
+        kind: StepKind = "unread" if error is not None else "padding"
+        value = "not read" if error is not None else "fills the last octet"
+        found.append(Step(start=at, bits=_bits_of(data, at, size - at), kind=kind, value=value))
+    steps = tuple(found)
     return Explanation(
         data=data,
         schema=schema,
@@ -242,18 +251,6 @@ def explain(data: bytes, schema: Schema, *, is_fragment: bool = False, dialect: 
         beyond=tuple(beyond),
         error=error,
     )
-
-
-def _complete(steps: list[Step], data: bytes, error: ExiDecodeError | None) -> tuple[Step, ...]:
-    """Drop steps after an error and add the unread bits."""
-    size = 8 * len(data)
-    found = [each for each in steps if each.bits and (error is None or each.start < error.bit_position)]
-    at = found[-1].start + len(found[-1].bits) if found else 0
-    if at < size:
-        kind: StepKind = "unread" if error is not None else "padding"
-        value = "not read" if error is not None else "fills the last octet"
-        found.append(Step(start=at, bits=_bits_of(data, at, size - at), kind=kind, value=value))
-    return tuple(found)
 
 
 def _bits_of(data: bytes, start: int, width: int) -> str:
@@ -282,43 +279,40 @@ class _Walk:
     def run(self, *, is_fragment: bool) -> Refusal | None:
         """Walk; return why it ended early, if so."""
         try:
-            self._stream(is_fragment=is_fragment)
+            reader = self.reader
+            if self.data[:1] != bytes((HEADER,)):
+                raise Refusal("not the EXI header of V2G (0x80)")
+            for width, meaning in ((2, "distinguishing bits of EXI"), (1, "no options follow"), (5, "final version 1")):
+                reader.take(width)
+                self._add(reader.drain()[0], "header", value=meaning)
+            state = root_state(self.schema, is_fragment=is_fragment)
+            roots = fragment(self.schema) if is_fragment else document(self.schema)
+            code = reader.take(state.width)
+            if code >= len(roots.names):
+                self._event(state, code)
+                raise Refusal("the stream begins with no declared element")
+            name = swapped(roots.names[code]) if self._swap and not is_fragment else roots.names[code]
+            declaration = roots.type_of(name)
+            with self._enter(name.local):
+                self._event(state, code)
+                if name in roots.relaxed:
+                    self._relaxed(name.local, roots.relaxed[name])
+                elif declaration is None or isinstance(declaration, Simple):
+                    raise Refusal("the element is abstract, or not a structure")
+                else:
+                    self._complex(declaration)
+            if is_fragment:
+                code = reader.take(state.width)
+                self._event(state, code)
+                if code != roots.end:
+                    raise Refusal("data follows the element of the fragment")
+            if not 0 <= reader.left < 8:
+                raise Refusal("the stream ends too early, or data follows the message")
         except Refusal as refusal:
             for piece in self.reader.drain():
                 self._add(piece, "value", value="ends too early")
             return refusal
         return None
-
-    def _stream(self, *, is_fragment: bool) -> None:
-        reader = self.reader
-        if self.data[:1] != bytes((HEADER,)):
-            raise Refusal("not the EXI header of V2G (0x80)")
-        for width, meaning in ((2, "distinguishing bits of EXI"), (1, "no options follow"), (5, "final version 1")):
-            reader.take(width)
-            self._add(reader.drain()[0], "header", value=meaning)
-        state = root_state(self.schema, is_fragment=is_fragment)
-        roots = fragment(self.schema) if is_fragment else document(self.schema)
-        code = reader.take(state.width)
-        if code >= len(roots.names):
-            self._event(state, code)
-            raise Refusal("the stream begins with no declared element")
-        name = swapped(roots.names[code]) if self._swap and not is_fragment else roots.names[code]
-        declaration = roots.type_of(name)
-        with self._enter(name.local):
-            self._event(state, code)
-            if name in roots.relaxed:
-                self._relaxed(name.local, roots.relaxed[name])
-            elif declaration is None or isinstance(declaration, Simple):
-                raise Refusal("the element is abstract, or not a structure")
-            else:
-                self._complex(declaration)
-        if is_fragment:
-            code = reader.take(state.width)
-            self._event(state, code)
-            if code != roots.end:
-                raise Refusal("data follows the element of the fragment")
-        if not 0 <= reader.left < 8:
-            raise Refusal("the stream ends too early, or data follows the message")
 
     def _complex(self, declaration: type[Element]) -> None:
         """Walk an element of a complex type after its start."""

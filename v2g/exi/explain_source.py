@@ -46,17 +46,15 @@ def _readable(source: Source) -> str:
             lines += [f"{indent}{_INDENT}{each}" for each in _statements(rest)]
         else:
             lines += [f"{indent}{each}" for each in _statements(code)]
-    lines[-1:] = _call(lines[-1])
-    return "\n".join(lines)
-
-
-def _call(line: str) -> list[str]:
-    """Split a long call, the one that creates the struct, into one argument per line."""
+    # split a long call, the one that creates the struct, into one argument per line
+    line = lines[-1]
     head, _, arguments = line.partition("(")
     if len(line) <= _WIDTH:
-        return [line]
-    inner = " " * (len(line) - len(line.lstrip(" ")) + 4)
-    return [f"{head}(", *(f"{inner}{each}," for each in arguments[:-1].split(", ")), f"{inner[4:]})"]
+        lines[-1:] = [line]
+    else:
+        inner = " " * (len(line) - len(line.lstrip(" ")) + 4)
+        lines[-1:] = [f"{head}(", *(f"{inner}{each}," for each in arguments[:-1].split(", ")), f"{inner[4:]})"]
+    return "\n".join(lines)
 
 
 def _statements(code: str) -> list[str]:

@@ -163,23 +163,21 @@ class Grammar:
         ]
         end = len(self.model.particles)
         if passed + len(ahead) == end and not any(each.least for each in ahead):
-            productions += self._content(at, len(productions), end)
+            # the productions of a state of free content, with codes starting from `code`
+            code = len(productions)
+            state = self._automaton[at]
+            found: list[Production] = []
+            for member, after in state.elements:
+                event = Event(QName(member.__name__, ""), "", Kind.ELEMENT, member)
+                found.append(_production(code + len(found), event, (end, after), None))
+            if state.wildcard is not None:
+                found.append(Production(code + len(found), "SE(*)", "undeclared", next=(end, state.wildcard)))
+            if state.can_end:
+                found.append(Production(code + len(found), "EE"))
+            if state.mixed:
+                found.append(Production(code + len(found), "CH", "string", next=(end, at)))
+            productions += found
         return State(self.name((passed, at)), tuple(productions))
-
-    def _content(self, at: int, code: int, end: int) -> list[Production]:
-        """Return the productions of a state of free content, with codes starting from `code`."""
-        state = self._automaton[at]
-        found: list[Production] = []
-        for member, after in state.elements:
-            event = Event(QName(member.__name__, ""), "", Kind.ELEMENT, member)
-            found.append(_production(code + len(found), event, (end, after), None))
-        if state.wildcard is not None:
-            found.append(Production(code + len(found), "SE(*)", "undeclared", next=(end, state.wildcard)))
-        if state.can_end:
-            found.append(Production(code + len(found), "EE"))
-        if state.mixed:
-            found.append(Production(code + len(found), "CH", "string", next=(end, at)))
-        return found
 
 
 @cache

@@ -208,7 +208,12 @@ class FreePlan:
         for item in content:
             code, after = self._code(state, item)
             acc = acc << (skipped + state.size).bit_length() | skipped + code
-            acc = self._put(acc, item, out)
+            if isinstance(item, str):
+                acc = put_string(acc, item, None)
+            elif isinstance(item, AnyElement):
+                acc = put_any(acc, item, out, 0)
+            else:
+                acc = self.encoders[item.__class__](acc, item, out)
             if acc.bit_length() > FLUSH_BITS:
                 acc = flush(acc, out)
             state, skipped = (state if after is None else self.states[after]), 0
@@ -232,13 +237,6 @@ class FreePlan:
                 return code, after
         raise Refusal(f"{type(item).__name__} is not expected here")
 
-    def _put(self, acc: int, item: str | Element, out: Output) -> int:
-        if isinstance(item, str):
-            return put_string(acc, item, None)
-        if isinstance(item, AnyElement):
-            return put_any(acc, item, out, 0)
-        return self.encoders[item.__class__](acc, item, out)
-
 
 def read_any(reader: Reader) -> AnyElement:
     """Read an undeclared element after SE(*).
@@ -249,7 +247,10 @@ def read_any(reader: Reader) -> AnyElement:
     reader.depth += 1
     if reader.depth > MAX_DEPTH:
         raise Refusal(f"undeclared elements nest deeper than {MAX_DEPTH}")
-    name = _open_name(reader)
+    # read the name of an undeclared element, which is in no schema's namespace
+    name = _read_name(reader)
+    if reader.names.is_closed(name.uri):
+        raise Refusal(f"{name.local} is in {name.uri}, where only undeclared elements are supported")
     attributes: list[AnyAttribute] = []
     content: list[str | AnyElement] = []
     is_typed = False
@@ -289,14 +290,6 @@ def _next_event(reader: Reader, name: QName, *, is_start: bool, is_typed: bool) 
             return _TYPE
         return _BUILT_IN_START[reader.take(2)]
     return (_ELEMENT, _TEXT)[reader.take(1)] if reader.take(1) else _END
-
-
-def _open_name(reader: Reader) -> QName:
-    """Read the name of an undeclared element, which is in no schema's namespace."""
-    name = _read_name(reader)
-    if reader.names.is_closed(name.uri):
-        raise Refusal(f"{name.local} is in {name.uri}, where only undeclared elements are supported")
-    return name
 
 
 def _read_name(reader: Reader) -> QName:

@@ -140,7 +140,15 @@ class _Reader:
             case ast.Attribute(value=ast.Name()) | ast.Call(func=ast.Name(), args=[_], keywords=[]):
                 return self._member(node)
             case ast.Call(func=ast.Name(id=name), args=[], keywords=keywords):
-                return self._call(node, name, keywords)
+                kind: Callable[..., object] = self._class(node, name)
+                if not (isinstance(kind, type) and issubclass(kind, Element)):
+                    raise _refuse(node, f"{name} is not a structure")
+                if any(each.arg is None for each in keywords):
+                    raise _refuse(node, "** is not supported")
+                try:
+                    return kind(**{str(each.arg): self.value(each.value) for each in keywords})
+                except TypeError as error:
+                    raise _refuse(node, f"{name}: {error}") from None
         raise _refuse(node, "neither a literal, nor a declared class with named arguments, nor an enumeration's member")
 
     def _member(self, node: ast.Attribute | ast.Call) -> Enum:
@@ -154,17 +162,6 @@ class _Reader:
             return kind[node.attr] if isinstance(node, ast.Attribute) else kind(self.value(node.args[0]))
         except (KeyError, ValueError) as error:
             raise _refuse(node, f"{name.id} has no {error}") from None
-
-    def _call(self, node: ast.Call, name: str, keywords: list[ast.keyword]) -> Element:
-        kind: Callable[..., object] = self._class(node, name)
-        if not (isinstance(kind, type) and issubclass(kind, Element)):
-            raise _refuse(node, f"{name} is not a structure")
-        if any(each.arg is None for each in keywords):
-            raise _refuse(node, "** is not supported")
-        try:
-            return kind(**{str(each.arg): self.value(each.value) for each in keywords})
-        except TypeError as error:
-            raise _refuse(node, f"{name}: {error}") from None
 
     def _class(self, node: ast.AST, name: str) -> type:
         if name not in self._names:

@@ -347,27 +347,16 @@ class Interlock:
             if self._oscillator is False and self.pilot_state is not None:
                 self._deadlines["forced"] = now + self._config.timing.forced_open_s
         if self._config.latch:
-            self._settle_latch(now)
-        self._settle_light()
-
-    @property
-    def _dead(self) -> bool:
-        """Whether the plug is touch-safe."""
-        return not self.commanded and not self.closed and self._output_mv < TOUCH_MV
-
-    def _settle_latch(self, now: float) -> None:
-        connected = self.pilot_state is None or self.pilot_state.connected
-        want = self._lock_wanted
-        if self._permitted and connected and not self.serious:
-            want = True
-        elif self._dead and "unlock" not in self._deadlines and (not self._permitted or not connected):
-            want = False
-        if want is not self._lock_wanted:
-            self._lock_wanted = want
-            self._actions.append(SetLatch(want))
-            self._deadlines["latch"] = now + LATCH_S
-
-    def _settle_light(self) -> None:
+            connected = self.pilot_state is None or self.pilot_state.connected
+            want = self._lock_wanted
+            if self._permitted and connected and not self.serious:
+                want = True
+            elif self._dead and "unlock" not in self._deadlines and (not self._permitted or not connected):
+                want = False
+            if want is not self._lock_wanted:
+                self._lock_wanted = want
+                self._actions.append(SetLatch(want))
+                self._deadlines["latch"] = now + LATCH_S
         light: Light = "available"
         if self._faults:
             lights = {FAULTS[word].light for word in self._faults if FAULTS[word].stops}
@@ -380,3 +369,8 @@ class Interlock:
         if light != self._light:
             self._light = light
             self._actions.append(ShowLight(light))
+
+    @property
+    def _dead(self) -> bool:
+        """Whether the plug is touch-safe."""
+        return not self.commanded and not self.closed and self._output_mv < TOUCH_MV

@@ -90,7 +90,11 @@ class FaultScript:
         """Return each step that began (True) or ended since the last call."""
         changed = []
         for number, step in enumerate(self._steps):
-            active = self._due(step, now)
+            begun = self._moments.get(step.when)
+            if begun is None or now < begun + step.after_s:
+                active = False
+            else:
+                active = step.for_s is None or now < begun + step.after_s + step.for_s
             if active is not (number in self._active):
                 self._active.symmetric_difference_update((number,))
                 changed.append((step, active))
@@ -106,12 +110,6 @@ class FaultScript:
             begin = begun + step.after_s
             times += [begin] if step.for_s is None else [begin, begin + step.for_s]
         return min((at for at in times if at > now), default=None)
-
-    def _due(self, step: FaultStep, now: float) -> bool:
-        begun = self._moments.get(step.when)
-        if begun is None or now < begun + step.after_s:
-            return False
-        return step.for_s is None or now < begun + step.after_s + step.for_s
 
 
 class Load(msgspec.Struct, frozen=True):
@@ -169,7 +167,20 @@ class StageModel:
         """Advance by `seconds` with this load; `connected` through both contactors. Reductions apply at once."""
         if load is not None and connected and load.voltage_mv > 0:
             self._voltage_mv = float(load.voltage_mv) * (1.5 if self.overshoots else 1.0)
-            self._ramp_current(seconds, self._target_ma(load))
+            target_ma = self._target_ma(load)
+            now, rate = self._current_ma, self._config.current_a_per_s * 1000
+            if now * target_ma > 0 and 0 <= abs(target_ma) - abs(now) < DEADBAND_MA:
+                self.moving = False
+                return  # never more than allowed now
+            if now * target_ma < 0:
+                now = 0.0
+            if abs(target_ma) > abs(now) and rate:
+                reach = abs(now) + rate * seconds
+                now = math.copysign(min(abs(target_ma), reach), target_ma)
+            else:
+                now = float(target_ma)
+            self._current_ma = now
+            self.moving = now != target_ma
         else:
             self._current_ma = 0.0
             self._ramp_voltage(seconds, 0 if self.tripped else self.demand.voltage_mv)
@@ -185,21 +196,6 @@ class StageModel:
         if demand.current_ma >= 0:
             return min(demand.current_ma, by_power, max(0, load.max_charge_ma))
         return -min(-demand.current_ma, by_power, max(0, load.max_discharge_ma))
-
-    def _ramp_current(self, seconds: float, target_ma: int) -> None:
-        now, rate = self._current_ma, self._config.current_a_per_s * 1000
-        if now * target_ma > 0 and 0 <= abs(target_ma) - abs(now) < DEADBAND_MA:
-            self.moving = False
-            return  # never more than allowed now
-        if now * target_ma < 0:
-            now = 0.0
-        if abs(target_ma) > abs(now) and rate:
-            reach = abs(now) + rate * seconds
-            now = math.copysign(min(abs(target_ma), reach), target_ma)
-        else:
-            now = float(target_ma)
-        self._current_ma = now
-        self.moving = now != target_ma
 
     def _ramp_voltage(self, seconds: float, target_mv: int) -> None:
         now, rate = self._voltage_mv, self._config.voltage_v_per_s * 1000

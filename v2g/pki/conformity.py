@@ -70,63 +70,6 @@ def check_profile(
     """
     profile = profile_of(role, generation)
     check_basics(certificate, profile, interop=interop)
-    _check_constraints(certificate, profile, interop=interop)
-    _check_usage(certificate, profile, interop=interop)
-    _check_extended_usage(certificate, profile, interop=interop)
-    if not interop:
-        _check_extensions(certificate, profile)
-        _check_revocation(certificate, profile)
-    _check_subject(certificate, profile, interop=interop)
-    if role is Role.CONTRACT:
-        emaid_of(certificate)
-
-
-def check_basics(certificate: x509.Certificate, profile: Profile, *, interop: bool) -> None:
-    """Check the rules for every certificate of a chain but the root: form, critical extensions, key and hash.
-
-    Raises CertificateError.
-    """
-    _check_form(certificate, profile)
-    _check_critical(certificate)
-    check_key(certificate, profile, interop=interop)
-    digest = certificate.signature_hash_algorithm
-    if digest is not None and digest.name not in (_INTEROP_HASHES if interop else profile.hashes):
-        raise refusal(certificate, f"is signed with {digest.name}", "weak_hash")
-
-
-def check_key(certificate: x509.Certificate, profile: Profile, *, interop: bool) -> None:
-    """Check that a key is of an allowed kind. Raises CertificateError(wrong_curve)."""
-    key = certificate.public_key()
-    kinds = profile.key_kinds | profile.interop_kinds if interop else profile.key_kinds
-    if key_kind(key) not in kinds:
-        hint = f"allowed are {', '.join(sorted(each.value for each in kinds))}"
-        raise refusal(certificate, f"has {describe_key(key)}", "wrong_curve", hint)
-
-
-def _check_form(certificate: x509.Certificate, profile: Profile) -> None:
-    size = len(certificate.public_bytes(serialization.Encoding.DER))
-    if size > profile.max_bytes:
-        raise refusal(certificate, f"has {size} bytes, more than {profile.max_bytes}")
-    if certificate.version is not x509.Version.v3:
-        raise refusal(certificate, "is not X.509 v3")
-
-
-def _check_critical(certificate: x509.Certificate) -> None:
-    for each in certificate.extensions:
-        if each.critical and each.oid not in _UNDERSTOOD:
-            what = f"has the unknown critical extension {each.oid.dotted_string}"
-            raise refusal(certificate, what, "unknown_critical_extension")
-
-
-def _check_extensions(certificate: x509.Certificate, profile: Profile) -> None:
-    for each in certificate.extensions:
-        if profile.extensions is not None and each.oid.dotted_string not in profile.extensions:
-            raise refusal(certificate, f"has the extension {each.oid.dotted_string}, which its profile does not allow")
-        if each.oid == ExtensionOID.NAME_CONSTRAINTS and not profile.ca:  # RFC 5280 4.2.1.10
-            raise refusal(certificate, "has name constraints but is not a CA")
-
-
-def _check_constraints(certificate: x509.Certificate, profile: Profile, *, interop: bool) -> None:
     constraints = extension(certificate, x509.BasicConstraints)
     if profile.ca:
         if constraints is None or not constraints.value.ca:
@@ -140,6 +83,49 @@ def _check_constraints(certificate: x509.Certificate, profile: Profile, *, inter
         raise refusal(certificate, "is a CA")
     if not interop and constraints is not None and not constraints.critical:
         raise refusal(certificate, "has basic constraints that are not critical")
+    _check_usage(certificate, profile, interop=interop)
+    _check_extended_usage(certificate, profile, interop=interop)
+    if not interop:
+        for each in certificate.extensions:
+            if profile.extensions is not None and each.oid.dotted_string not in profile.extensions:
+                raise refusal(
+                    certificate, f"has the extension {each.oid.dotted_string}, which its profile does not allow"
+                )
+            if each.oid == ExtensionOID.NAME_CONSTRAINTS and not profile.ca:  # RFC 5280 4.2.1.10
+                raise refusal(certificate, "has name constraints but is not a CA")
+        _check_revocation(certificate, profile)
+    _check_subject(certificate, profile, interop=interop)
+    if role is Role.CONTRACT:
+        emaid_of(certificate)
+
+
+def check_basics(certificate: x509.Certificate, profile: Profile, *, interop: bool) -> None:
+    """Check the rules for every certificate of a chain but the root: form, critical extensions, key and hash.
+
+    Raises CertificateError.
+    """
+    size = len(certificate.public_bytes(serialization.Encoding.DER))
+    if size > profile.max_bytes:
+        raise refusal(certificate, f"has {size} bytes, more than {profile.max_bytes}")
+    if certificate.version is not x509.Version.v3:
+        raise refusal(certificate, "is not X.509 v3")
+    for each in certificate.extensions:
+        if each.critical and each.oid not in _UNDERSTOOD:
+            what = f"has the unknown critical extension {each.oid.dotted_string}"
+            raise refusal(certificate, what, "unknown_critical_extension")
+    check_key(certificate, profile, interop=interop)
+    digest = certificate.signature_hash_algorithm
+    if digest is not None and digest.name not in (_INTEROP_HASHES if interop else profile.hashes):
+        raise refusal(certificate, f"is signed with {digest.name}", "weak_hash")
+
+
+def check_key(certificate: x509.Certificate, profile: Profile, *, interop: bool) -> None:
+    """Check that a key is of an allowed kind. Raises CertificateError(wrong_curve)."""
+    key = certificate.public_key()
+    kinds = profile.key_kinds | profile.interop_kinds if interop else profile.key_kinds
+    if key_kind(key) not in kinds:
+        hint = f"allowed are {', '.join(sorted(each.value for each in kinds))}"
+        raise refusal(certificate, f"has {describe_key(key)}", "wrong_curve", hint)
 
 
 def _check_usage(certificate: x509.Certificate, profile: Profile, *, interop: bool) -> None:

@@ -103,7 +103,14 @@ def load_crl(data: bytes) -> RevocationList:
             crl = load(data)
             _ = crl.issuer.rfc4514_string(), crl.last_update_utc, crl.next_update_utc, tuple(crl.extensions)
             _ = crl.signature_hash_algorithm, crl.signature
-            _check_extensions(crl)
+            for each in crl.extensions:
+                if each.oid == ExtensionOID.DELTA_CRL_INDICATOR:
+                    raise RevocationError("the CRL is a delta CRL, which is not used here", reason="malformed")
+                if isinstance(each.value, x509.IssuingDistributionPoint) and each.value.indirect_crl:
+                    raise RevocationError("the CRL is an indirect CRL, which is not used here", reason="malformed")
+                if each.critical and each.oid not in _READ:
+                    what = f"CRL has the unknown critical extension {each.oid.dotted_string}"
+                    raise RevocationError(what, reason="malformed")
             entries = {entry.serial_number: _read_entry(entry) for entry in crl}
     except (
         ValueError,
@@ -211,17 +218,6 @@ def _check_issuer(crl: x509.CertificateRevocationList, issuer: x509.Certificate)
         signed = False
     if not signed:
         raise RevocationError("the signature of the CRL does not match", reason="bad_signature")
-
-
-def _check_extensions(crl: x509.CertificateRevocationList) -> None:
-    for each in crl.extensions:
-        if each.oid == ExtensionOID.DELTA_CRL_INDICATOR:
-            raise RevocationError("the CRL is a delta CRL, which is not used here", reason="malformed")
-        if isinstance(each.value, x509.IssuingDistributionPoint) and each.value.indirect_crl:
-            raise RevocationError("the CRL is an indirect CRL, which is not used here", reason="malformed")
-        if each.critical and each.oid not in _READ:
-            what = f"CRL has the unknown critical extension {each.oid.dotted_string}"
-            raise RevocationError(what, reason="malformed")
 
 
 def _read_entry(entry: x509.RevokedCertificate) -> Revoked:

@@ -115,18 +115,6 @@ def check_ocsp(response_der: bytes, certificate: x509.Certificate, issuer: x509.
     Checked: form, signer (the issuer or a responder it delegated), signature, certID, validity of at most a week
     (V2G20-1021), status. Raises RevocationError with its reason.
     """
-    response = _parse(response_der)
-    signer = _signer(response, issuer, at)
-    _check_signature(response, signer)
-    answers = list(response.responses)
-    for answer in answers:
-        if _is_about(answer, certificate, issuer):
-            _check_answer(answer, at)
-            return
-    raise RevocationError("the OCSP answer covers another certificate", reason="wrong_certificate")
-
-
-def _parse(response_der: bytes) -> ocsp.OCSPResponse:
     if not response_der:
         raise RevocationError("no OCSP answer", reason="missing")
     if len(response_der) > _MAX_RESPONSE_BYTES:
@@ -143,7 +131,14 @@ def _parse(response_der: bytes) -> ocsp.OCSPResponse:
             _ = answer.revocation_time_utc
     except (ValueError, TypeError, OverflowError, UnsupportedAlgorithm) as error:
         raise RevocationError(f"not an OCSP answer: {error}", reason="malformed") from None
-    return response
+    signer = _signer(response, issuer, at)
+    _check_signature(response, signer)
+    answers = list(response.responses)
+    for answer in answers:
+        if _is_about(answer, certificate, issuer):
+            _check_answer(answer, at)
+            return
+    raise RevocationError("the OCSP answer covers another certificate", reason="wrong_certificate")
 
 
 def _key_hash(certificate: x509.Certificate, algorithm: hashes.HashAlgorithm) -> bytes:

@@ -148,7 +148,14 @@ def _judge(path: Path, sent: Sequence[x509.Certificate], rules: _Rules, seen: Se
         if at < certificate.not_valid_before_utc:
             what = f"becomes valid at {certificate.not_valid_before_utc:%Y-%m-%d %H:%M:%SZ}"
             raise refusal(certificate, what, "not_yet_valid", hint="check the clock of this machine")
-    _check_serials((leaf, *sent), seen)
+    # check that no issuer used a serial number twice (RFC 5280 4.1.2.2)
+    certificates = (leaf, *sent)
+    known = dict(seen)
+    for certificate in certificates:
+        for serial, fingerprint in _serials((certificate,)).items():
+            if known.setdefault(serial, fingerprint) != fingerprint:
+                what = f"has serial number {serial[1]:x}, like another certificate of its issuer"
+                raise refusal(certificate, what, "serial_reuse")
     check_name_constraints(path)
     # check that every CA above the leaf may certify, with its path length (RFC 5280 6.1.4)
     profile = rules.profile
@@ -189,16 +196,6 @@ def _serials(certificates: Iterable[x509.Certificate]) -> dict[tuple[bytes, int]
         issuer = certificate.issuer.public_bytes() + (key or b"")
         found[issuer, certificate.serial_number] = certificate.fingerprint(hashes.SHA256())
     return found
-
-
-def _check_serials(certificates: Iterable[x509.Certificate], seen: Serials) -> None:
-    """Check that no issuer used a serial number twice (RFC 5280 4.1.2.2)."""
-    known = dict(seen)
-    for certificate in certificates:
-        for serial, fingerprint in _serials((certificate,)).items():
-            if known.setdefault(serial, fingerprint) != fingerprint:
-                what = f"has serial number {serial[1]:x}, like another certificate of its issuer"
-                raise refusal(certificate, what, "serial_reuse")
 
 
 __all__ = ["NOTHING_SEEN", "Serials", "VerifiedChain", "check_profile", "verify_chain"]

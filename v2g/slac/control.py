@@ -283,7 +283,19 @@ class ModemControl:
                 self._answering.add(source)
                 if len(self._answering) > 1:
                     self._listener.on_link(True, now)  # noqa: FBT003
-        up = self._link_of(message)
+        # the link status in an answer, or None when it is not an answer to our query
+        detection = self._config.link_detection
+        match message:
+            case vendor.VsPlLinkStatusCnf() if detection == "auto" and message.mstatus == 0:
+                up: bool | None = message.link_status == 1
+            case lumissil.NscmGetDLinkStatusCnf() if detection == "auto":
+                up = message.link_status == 1
+            case mme.CmNwStatsCnf() if detection in ("auto", "network_statistics"):
+                up = message.num_stas > 0
+            case vendor.VsNwInfoCnf() | vendor.VsNwInfoV1Cnf() if detection == "network_info":
+                up = any(each.nid == self.key[0] and each.num_stas for each in message.networks)
+            case _:
+                up = None
         if up is not None and self._poll_s is not None:
             self._received_at = now
             self._listener.on_link(up, now)
@@ -295,21 +307,6 @@ class ModemControl:
             return  # there the peer's modem answers, too
         self._version = version
         self._listener.on_version(*version)
-
-    def _link_of(self, message: Mme) -> bool | None:
-        """Return the link status in an answer, or None when it is not an answer to our query."""
-        detection = self._config.link_detection
-        match message:
-            case vendor.VsPlLinkStatusCnf() if detection == "auto" and message.mstatus == 0:
-                return message.link_status == 1
-            case lumissil.NscmGetDLinkStatusCnf() if detection == "auto":
-                return message.link_status == 1
-            case mme.CmNwStatsCnf() if detection in ("auto", "network_statistics"):
-                return message.num_stas > 0
-            case vendor.VsNwInfoCnf() | vendor.VsNwInfoV1Cnf() if detection == "network_info":
-                return any(each.nid == self.key[0] and each.num_stas for each in message.networks)
-            case _:
-                return None
 
     def on_timer(self, name: str, now: float) -> None:
         """Let one of TIMERS expire."""

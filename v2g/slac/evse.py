@@ -146,7 +146,12 @@ class EvseSlac(Host):
             case mme.CmStartAttenCharInd():
                 run.on_start(message, now)
                 if self.state is EvseState.JOINING and run.state is RunState.SOUNDS:
-                    self._join_given_up()
+                    # the vehicle has started over: its key is replaced with the next match
+                    self._matched = None
+                    self._timers.pop("join", None)
+                    self._drop_map()
+                    self._modem.stop_polling()
+                    self.state = EvseState.MATCHING
             case mme.CmMnbcSoundInd():
                 self._apply(run, run.on_sound(now))
             case mme.CmAttenCharRsp():
@@ -178,14 +183,6 @@ class EvseSlac(Host):
         self._runs[source, run_id] = run
         self._observe("matching_started", pev=source.hex(":"), runs=len(self._runs))
         self._send(source, run.parameters())
-
-    def _join_given_up(self) -> None:
-        """The vehicle has started over: its key is replaced with the next match."""
-        self._matched = None
-        self._timers.pop("join", None)
-        self._drop_map()
-        self._modem.stop_polling()
-        self.state = EvseState.MATCHING
 
     def _on_match(self, source: bytes, message: mme.CmSlacMatchReq, now: float) -> None:
         if message.evse_mac != self.mac or message.pev_mac != source or not self._modem.keyed:

@@ -123,7 +123,9 @@ class ModemInspector:
                 stations = tuple(Neighbour(each.mac.hex(":"), "", each.tx, each.rx) for each in message.stations)
                 self._change(neighbours=stations, link=bool(stations))
             case vendor.VsNwInfoCnf() if message.networks:
-                self._learn_network(message.networks[0])
+                network = message.networks[0]
+                stations = (Neighbour(s.mac.hex(":"), s.bda.hex(":"), s.tx, s.rx) for s in network.stations)
+                self._change(network=network.nid.hex(), neighbours=tuple(stations))
             case vendor.VsRdModCnf():
                 try:
                     offset, data = pib.part_of(message)
@@ -133,7 +135,3 @@ class ModemInspector:
                     return
                 self._parts[offset] = data
                 self._change(name=pib.user_name(self._parts), settings=pib.findings(self._parts, self._role))
-
-    def _learn_network(self, network: vendor.Network) -> None:
-        stations = (Neighbour(s.mac.hex(":"), s.bda.hex(":"), s.tx, s.rx) for s in network.stations)
-        self._change(network=network.nid.hex(), neighbours=tuple(stations))

@@ -176,15 +176,11 @@ def _unit(target: str) -> str:
     return SIGNALS[target].unit if target in SIGNALS else ""
 
 
-def _on_grid(number: float, resolution: float) -> float:
-    """Round to a multiple of `resolution`, so that equal quantities are equal numbers (idempotent, R65)."""
-    return round(round(number / resolution) * resolution, 6)
-
-
 def normalised(values: Mapping[str, float]) -> dict[str, float]:
     """Return values of the registry, each rounded to its signal's resolution; those out of range are left out (R65)."""
+    # round to a multiple of `resolution`, so that equal quantities are equal numbers (idempotent, R65)
     return {
-        name: _on_grid(value, signal.resolution)
+        name: round(round(value / signal.resolution) * signal.resolution, 6)
         for name, value in values.items()
         if (signal := SIGNALS.get(name)) is not None and signal.minimum <= value <= signal.maximum
     }

@@ -70,7 +70,23 @@ def _select(stage: Detailing, context: MessageContext) -> Step:
     mode = _mode(service.supported_energy_transfer_mode.energy_transfer_mode, context)
     if mode is None:
         return stop(stage, context, Ending("no_energy_service", failed=True))
-    by_contract = _pays_by_contract(response.payment_option_list.payment_option, context, fetches=fetch is not None)
+    # whether a contract pays, False for external payment, None if no means are left. A contract is presented only
+    # over TLS [V2G2-828]
+    fetches = fetch is not None
+    config, there = context.config.authorization, set(response.payment_option_list.payment_option)
+    external = PaymentOption.ExternalPayment in there
+    own = fetches or context.contract is not None
+    payable = PaymentOption.Contract in there and context.tls and own
+    if context.joined and context.resume is not None:
+        by_contract: bool | None = (
+            context.resume.contract if (payable if context.resume.contract else external) else None
+        )
+    elif external and config.prefer_eim:
+        by_contract = False
+    elif payable:
+        by_contract = True
+    else:
+        by_contract = False if external and config.allow_eim else None
     if by_contract is None:
         return stop(stage, context, Ending("no_payment_option", failed=True))
     option = PaymentOption.Contract if by_contract else PaymentOption.ExternalPayment
@@ -114,21 +130,3 @@ def phases_of(mode: EnergyTransferMode, on_board: OnBoardChargerConfig) -> int:
     if mode not in _AC:
         return 0
     return on_board.phases if mode is EnergyTransferMode.AC_three_phase_core else 1
-
-
-def _pays_by_contract(offered: Iterable[PaymentOption], context: MessageContext, *, fetches: bool) -> bool | None:
-    """Return whether a contract pays, False for external payment, None if no means are left.
-
-    A contract is presented only over TLS [V2G2-828].
-    """
-    config, there = context.config.authorization, set(offered)
-    external = PaymentOption.ExternalPayment in there
-    own = fetches or context.contract is not None
-    payable = PaymentOption.Contract in there and context.tls and own
-    if context.joined and context.resume is not None:
-        return context.resume.contract if (payable if context.resume.contract else external) else None
-    if external and config.prefer_eim:
-        return False
-    if payable:
-        return True
-    return False if external and config.allow_eim else None

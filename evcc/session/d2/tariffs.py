@@ -35,7 +35,10 @@ def agree(
 ) -> tuple[Plan, tuple[Observe, ...]]:
     """Return the plan by the offered schedules, and events about it: by prices if the program plans by them."""
     offers = {each: schedules.profile(offer, limits) for each, offer in power_schedules(response.sa_schedules).items()}
-    tariffs = _tariffs(response)
+    offered = getattr(response.sa_schedules, "sa_schedule_tuple", ())
+    tariffs = {
+        each.sa_schedule_tuple_id: levels(each.sales_tariff) for each in offered if each.sales_tariff is not None
+    }
     trusted, signed = _trust(response, tariffs, context)
     observed = (seen("schedule", "prices", schedules=len(tariffs), signed=signed),) if trusted and tariffs else ()
     if tariffs and not trusted:
@@ -58,11 +61,6 @@ def agree(
         reaches_target=made.energy_wh >= storage(context).target_wh,
     )
     return Plan(limits, limits.agreed(), chosen), (*observed, planned)
-
-
-def _tariffs(response: ChargeParameterDiscoveryRes) -> Mapping[int, Levels]:
-    offered = getattr(response.sa_schedules, "sa_schedule_tuple", ())
-    return {each.sa_schedule_tuple_id: levels(each.sales_tariff) for each in offered if each.sales_tariff is not None}
 
 
 def levels(tariff: SalesTariff) -> Levels:

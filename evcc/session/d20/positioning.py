@@ -80,9 +80,27 @@ def on_place(
 ) -> Step:
     """Drive on until both sides confirm the position."""
     if isinstance(response, ACDP_VehiclePositioningRes):
-        return _on_below(stage, response, context)
+        # drive by the deviation that the charger reports, until it confirms that contact is possible
+        if response.evse_processing is Processing.Finished and response.ev_in_charge_position:
+            return replace(in_place(stage.choice, context), observed=(seen("place", "found"),))
+        if stage.in_place:
+            return _await_confirmation(stage, context)
+        return Step(stage=stage, commands=(DriveIn(response.ev_relative_x_deviation),))
     if isinstance(response, WPT_FinePositioningSetupRes):
-        return _agree(stage, response, context)
+        # store the agreed methods, as the charger does, and drive on by the first
+        theirs = MethodLists(
+            response.primary_device_fine_positioning_method_list,
+            response.primary_device_pairing_method_list,
+            response.primary_device_alignment_check_method_list,
+        )
+        agreed = agree(theirs, ask_wpt.methods(context))
+        if agreed.positioning is None or agreed.pairing is None or agreed.alignment is None:
+            return stop(stage, context, Ending(f"no_common_{agreed.missing}", failed=True))
+        noted = seen(
+            "place", "methods", positioning=agreed.positioning, pairing=agreed.pairing, alignment=agreed.alignment
+        )
+        known = replace(stage, methods=(agreed.positioning, agreed.pairing))
+        return Step(stage=known, commands=(DriveIn(None, agreed.positioning),), observed=(noted,))
     if stage.in_place and response.evse_processing is Processing.Finished:
         return _pair(stage, context)
     if not stage.in_place:
@@ -96,21 +114,6 @@ def _await_confirmation(stage: FindingPlace, context: RequestContext) -> Step:
         return stop(stage, context, Ending("out_of_place", failed=True))
     until = context.now + context.config.timing.place_s if stage.until is None else stage.until
     return Step(stage=replace(stage, until=until), wait=context.config.timing.poll_pause_s)
-
-
-def _agree(stage: FindingPlace, response: WPT_FinePositioningSetupRes, context: RequestContext) -> Step:
-    """Store the agreed methods, as the charger does, and drive on by the first."""
-    theirs = MethodLists(
-        response.primary_device_fine_positioning_method_list,
-        response.primary_device_pairing_method_list,
-        response.primary_device_alignment_check_method_list,
-    )
-    agreed = agree(theirs, ask_wpt.methods(context))
-    if agreed.positioning is None or agreed.pairing is None or agreed.alignment is None:
-        return stop(stage, context, Ending(f"no_common_{agreed.missing}", failed=True))
-    noted = seen("place", "methods", positioning=agreed.positioning, pairing=agreed.pairing, alignment=agreed.alignment)
-    known = replace(stage, methods=(agreed.positioning, agreed.pairing))
-    return Step(stage=known, commands=(DriveIn(None, agreed.positioning),), observed=(noted,))
 
 
 def on_drove(stage: FindingPlace, fact: DroveIn, context: RequestContext) -> Step:
@@ -241,15 +244,6 @@ def on_loop(stage: Looping, request: WPT_ChargeLoopReq, response: WPT_ChargeLoop
 
 def _below(context: RequestContext, *, moving: bool) -> ACDP_VehiclePositioningReq:
     return ACDP_VehiclePositioningReq(header=context.header(), ev_mobility_status=moving, ev_positioning_support=True)
-
-
-def _on_below(stage: FindingPlace, response: ACDP_VehiclePositioningRes, context: RequestContext) -> Step:
-    """Drive by the deviation that the charger reports, until it confirms that contact is possible."""
-    if response.evse_processing is Processing.Finished and response.ev_in_charge_position:
-        return replace(in_place(stage.choice, context), observed=(seen("place", "found"),))
-    if stage.in_place:
-        return _await_confirmation(stage, context)
-    return Step(stage=stage, commands=(DriveIn(response.ev_relative_x_deviation),))
 
 
 def on_connection(

@@ -96,20 +96,17 @@ class Iso20Messages:
             case wpt.WPT_ChargeLoopReq():
                 return Ask(alive_s=alive_s, charge_w=max(0, to_whole(message.evpc_power_request)))
             case cm.PowerDeliveryReq():
-                return self._delivery(message, alive_s)
+                match message.charge_progress:
+                    case cm.ChargeProgress.Start if message.ev_processing is Processing.Finished:
+                        self._resting = False
+                        return Ask(phase=Phase.POWER, alive_s=alive_s)
+                    case cm.ChargeProgress.Stop | cm.ChargeProgress.Standby | cm.ChargeProgress.ScheduleRenegotiation:
+                        self._resting = message.charge_progress is not cm.ChargeProgress.Stop
+                        return Ask(phase=Phase.REST, alive_s=alive_s)
+                return Ask(alive_s=alive_s)
         if isinstance(message, _UNCHANGING):
             return Ask(alive_s=alive_s)
         return Ask(phase=Phase.IDLE, alive_s=alive_s)
-
-    def _delivery(self, message: cm.PowerDeliveryReq, alive_s: float) -> Ask:
-        match message.charge_progress:
-            case cm.ChargeProgress.Start if message.ev_processing is Processing.Finished:
-                self._resting = False
-                return Ask(phase=Phase.POWER, alive_s=alive_s)
-            case cm.ChargeProgress.Stop | cm.ChargeProgress.Standby | cm.ChargeProgress.ScheduleRenegotiation:
-                self._resting = message.charge_progress is not cm.ChargeProgress.Stop
-                return Ask(phase=Phase.REST, alive_s=alive_s)
-        return Ask(alive_s=alive_s)
 
     def received(self, message: Element, payload_type: int) -> Ask:
         """Return the meaning of a message of the charger. The vehicle must send next, and in time."""
@@ -119,7 +116,16 @@ class Iso20Messages:
         refused = failed or (code is not None and code.name.startswith("WARNING"))
         agreed = None if failed else _agreement(request, message, self._phases)
         if payload_type in SIDE_CHARTS:
-            return self._received_beside(message, agreed, refused=refused)
+            # other parameters of a side stream are agreed once the charger has accepted the profile; of their
+            # voltages none is higher than that with which the insulation was tested
+            if agreed is not None:
+                self._beside = agreed
+            elif isinstance(message, cm.PowerDeliveryRes) and self._beside is not None:
+                beside, self._beside = self._beside, None
+                if not refused:
+                    self._agreed = beside._replace(limit=beside.limit.bounded(self._agreed.limit, raises=True))
+                    return self._allowed()
+            return Ask()
         alive_s = timing.poll_pause_s + timing.loop_pause_s + timing.contactor_s + LATE_S
         if failed:
             return Ask(phase=Phase.IDLE)
@@ -140,18 +146,6 @@ class Iso20Messages:
             target = max(0, line_w), max(0, -line_w)
         stop = status is not None and status.evse_notification in _ENDS
         return replace(self._allowed(target), alive_s=alive_s, stop=stop)
-
-    def _received_beside(self, message: Element, agreed: "_Agreed | None", *, refused: bool) -> Ask:
-        """Other parameters of a side stream are agreed once the charger has accepted the profile; of their voltages
-        none is higher than that with which the insulation was tested."""
-        if agreed is not None:
-            self._beside = agreed
-        elif isinstance(message, cm.PowerDeliveryRes) and self._beside is not None:
-            beside, self._beside = self._beside, None
-            if not refused:
-                self._agreed = beside._replace(limit=beside.limit.bounded(self._agreed.limit, raises=True))
-                return self._allowed()
-        return Ask()
 
     def _allowed(self, target: tuple[int, int] = _UNBOUNDED) -> Ask:
         """Return the limits that were agreed; of each line conductor no more than the target."""

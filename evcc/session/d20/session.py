@@ -364,8 +364,9 @@ class VehicleSession(Vehicle[Step, Ending], Session20):
         if not self._closed:
             for stream, request in step.beside:
                 self._ask_beside(stream, request)
-            if step.replan:
-                self._plan_anew()
+            if step.replan and isinstance(self.stage, Looping):
+                for stream, request in plan_anew(self.stage, self._request_context()):
+                    self._ask_beside(stream, request)
 
     def _transmit(self, request: Element) -> None:
         assert sequence.accepts(self.state, request, self.chart), (
@@ -410,11 +411,6 @@ class VehicleSession(Vehicle[Step, Ending], Session20):
             )
 
     # -- side streams -------------------------------------------------------------------------------------------
-
-    def _plan_anew(self) -> None:
-        if isinstance(self.stage, Looping):
-            for stream, request in plan_anew(self.stage, self._request_context()):
-                self._ask_beside(stream, request)
 
     def _ask_beside(self, stream: PayloadType, request: Element) -> None:
         self._sides.ask(stream, request)

@@ -89,7 +89,18 @@ def on_authorization(
     """Continue once authorised. A warning means a refusal (Table 224): try the next means, or stop and report it."""
     code = response.response_code
     if reaction(response) is Reaction.TRY_ANOTHER:
-        return _denied(stage, request, code, context)
+        # try another contract, fetch new ones, identify externally, in this order; else stop (V2G20-2226, -1978)
+        denied = seen("authorization", "denied", code=code.name)
+        refused = request.selected_authorization_service
+        step: Step | None = None
+        last = refused is Authorization.PnC and not stage.untried and not stage.fetched
+        if last and installation.is_offered(stage.setup, context):
+            step = installation.fetch(stage.setup, context, used=stage.used)
+        step = step or another(stage, refused, context)
+        if step is None:
+            step = stop(stage, context, Ending(code.name, failed=True))
+            return msgspec.structs.replace(step, observed=(*step.observed, denied))
+        return msgspec.structs.replace(step, observed=(denied, *step.observed))
     if response.evse_processing is not Processing.Finished:
         customer = response.evse_processing is Processing.Ongoing_WaitingForCustomerInteraction
         waiting = msgspec.structs.replace(stage, polls=stage.polls + 1, customer=customer)
@@ -101,21 +112,6 @@ def on_authorization(
         step = ask.discover(context)
     granted = seen("authorization", "granted", service=request.selected_authorization_service.name, code=code.name)
     return msgspec.structs.replace(step, observed=(granted, *step.observed))
-
-
-def _denied(stage: Authorizing, request: AuthorizationReq, code: ResponseCode, context: RequestContext) -> Step:
-    """Try another contract, fetch new ones, identify externally, in this order; else stop (V2G20-2226, -1978)."""
-    denied = seen("authorization", "denied", code=code.name)
-    refused = request.selected_authorization_service
-    step: Step | None = None
-    last = refused is Authorization.PnC and not stage.untried and not stage.fetched
-    if last and installation.is_offered(stage.setup, context):
-        step = installation.fetch(stage.setup, context, used=stage.used)
-    step = step or another(stage, refused, context)
-    if step is None:
-        step = stop(stage, context, Ending(code.name, failed=True))
-        return msgspec.structs.replace(step, observed=(*step.observed, denied))
-    return msgspec.structs.replace(step, observed=(denied, *step.observed))
 
 
 def repeat_authorization(stage: Authorizing, request: AuthorizationReq, context: RequestContext) -> Step:

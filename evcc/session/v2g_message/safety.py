@@ -72,20 +72,17 @@ class V2gMessages:
             case "ChargingStatusReq" | "MeteringReceiptReq":
                 return Ask(alive_s=alive_s)
             case "PowerDeliveryReq":
-                return self._delivery(body, alive_s)
+                # the meaning of a PowerDeliveryReq, by ReadyToChargeState or by ChargeProgress
+                progress = getattr(body, "charge_progress", None)
+                starts = body.ready_to_charge_state if progress is None else progress.name == "Start"
+                self._again = progress is not None and progress.name == "Renegotiate"
+                return Ask(phase=Phase.POWER if starts else Phase.REST, alive_s=alive_s)
             case "ChargeParameterDiscoveryReq":
                 mode = getattr(body, "requested_energy_transfer_mode", None)
                 kind = "DC" if mode is None else mode.name
                 self._lines = 0 if kind.startswith("DC") else 1 if "single" in kind else self._on_board_phases
                 return Ask(phase=None if self._again else Phase.IDLE, alive_s=alive_s, lines=self._lines)
         return Ask(phase=Phase.IDLE, alive_s=alive_s)
-
-    def _delivery(self, body: Any, alive_s: float) -> Ask:
-        """Return the meaning of a PowerDeliveryReq, by ReadyToChargeState or by ChargeProgress."""
-        progress = getattr(body, "charge_progress", None)
-        starts = body.ready_to_charge_state if progress is None else progress.name == "Start"
-        self._again = progress is not None and progress.name == "Renegotiate"
-        return Ask(phase=Phase.POWER if starts else Phase.REST, alive_s=alive_s)
 
     def received(self, body: Any, payload_type: int) -> Ask:
         """Return the meaning of a response. The vehicle must send next, and in time."""
@@ -95,10 +92,24 @@ class V2gMessages:
         if code is not None and code.name.upper().startswith("FAILED"):
             return Ask(phase=Phase.IDLE)
         if type(body).__name__ != "ChargeParameterDiscoveryRes":
-            return Ask(alive_s=alive_s, limit=self._present(body), awaits=False, stop=_stops(body))
+            # the limits after a response, in which the charger leaves out what stays
+            changes = _limits(body)
+            changes.pop("voltage_mv", None)
+            if not self._lines:  # a lower direct current is the charger's own to follow
+                changes["charge_ma"] = max(self._agreed.charge_ma, changes.get("charge_ma", 0))
+            self._limit = replace(self._limit, **changes).bounded(self._agreed, raises=self._raises)
+            return Ask(alive_s=alive_s, limit=self._limit, awaits=False, stop=_stops(body))
         parameter = body.evse_charge_parameter
         if type(asked).__name__ == "ChargeParameterDiscoveryReq":
-            self._agree(getattr(asked, "ev_charge_parameter", None), parameter)
+            # charge parameters are agreed: the charger's, and the lower one of both maximum voltages
+            own = getattr(asked, "ev_charge_parameter", None)
+            agreed = replace(Output(UNBOUNDED), **_limits(parameter))
+            voltage = getattr(own, "ev_maximum_voltage_limit", None)
+            if voltage is not None:
+                agreed = replace(agreed, voltage_mv=min(agreed.voltage_mv, _whole(_number(voltage) * 1000)))
+            # in a renegotiation the earlier cable check holds
+            self._limit = agreed.bounded(self._agreed, raises=True) if self._again else agreed
+            self._agreed = self._limit.agreed()
         # state C comes before CableCheckReq
         soon = body.evse_processing.name == "Finished" and not self._lines
         return Ask(
@@ -108,25 +119,6 @@ class V2gMessages:
             tolerance_ma=_tolerance_ma(parameter),
             stop=_stops(parameter),
         )
-
-    def _agree(self, own: Element | None, parameter: Element) -> None:
-        """Charge parameters are agreed: the charger's, and the lower one of both maximum voltages."""
-        agreed = replace(Output(UNBOUNDED), **_limits(parameter))
-        voltage = getattr(own, "ev_maximum_voltage_limit", None)
-        if voltage is not None:
-            agreed = replace(agreed, voltage_mv=min(agreed.voltage_mv, _whole(_number(voltage) * 1000)))
-        # in a renegotiation the earlier cable check holds
-        self._limit = agreed.bounded(self._agreed, raises=True) if self._again else agreed
-        self._agreed = self._limit.agreed()
-
-    def _present(self, response: Element) -> Output:
-        """Return the limits after a response, in which the charger leaves out what stays."""
-        changes = _limits(response)
-        changes.pop("voltage_mv", None)
-        if not self._lines:  # a lower direct current is the charger's own to follow
-            changes["charge_ma"] = max(self._agreed.charge_ma, changes.get("charge_ma", 0))
-        self._limit = replace(self._limit, **changes).bounded(self._agreed, raises=self._raises)
-        return self._limit
 
 
 def _limits(part: Element) -> dict[str, int]:

@@ -179,7 +179,15 @@ class BoardFirmware:
             self._monitor.forget()
 
     def _act(self, now: float) -> None:
-        self._read(now)
+        reading = read_levels(*self._levels())
+        if reading != self._reading:
+            self._reading, self._reread_at = reading, now
+        if self._reread_at is not None and now >= self._reread_at:
+            self._filter.feed(reading, now)
+            settled = self._filter.state is reading.state or (
+                reading.state is None and self._filter.state is PilotState.E
+            )
+            self._reread_at = None if settled else now + 0.011
         if self._monitor is not None:
             self._monitor.tick(now)
         may = self.controlled and not self.inputs.estop and self._filter.state.ready
@@ -216,17 +224,6 @@ class BoardFirmware:
         if now >= self._temperature_at:
             self._temperature_at = now + TEMPERATURE_S
             self._say(Temperatures({n: None if t is None else round(t * 10) for n, t in self.inputs.temperatures}))
-
-    def _read(self, now: float) -> None:
-        reading = read_levels(*self._levels())
-        if reading != self._reading:
-            self._reading, self._reread_at = reading, now
-        if self._reread_at is not None and now >= self._reread_at:
-            self._filter.feed(reading, now)
-            settled = self._filter.state is reading.state or (
-                reading.state is None and self._filter.state is PilotState.E
-            )
-            self._reread_at = None if settled else now + 0.011
 
     def _levels(self) -> tuple[int, int | None]:
         duty, forced = self.signal

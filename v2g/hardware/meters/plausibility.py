@@ -58,15 +58,13 @@ class MeterGuard:
             self._moved, self._unseen = (import_mwh, export_mwh), flowed_mwh
         elif sum(flowed_mwh) - sum(self._unseen) > STUCK_WH * 1_000:
             return "meter_stuck"
-        return self._compared(now_ms, (import_mwh, export_mwh), flowed_mwh)
-
-    def _compared(self, now_ms: int, registers: tuple[int, int], flowed: tuple[int, int]) -> str:
-        """Compare the energies of a period."""
+        # compare the energies of a period
+        registers = (import_mwh, export_mwh)
         if self._since is None or now_ms - self._since[0] >= COMPARED_MS:
-            self._since = now_ms, registers, flowed
+            self._since = now_ms, registers, flowed_mwh
         _, registers_then, flowed_then = self._since
         for each in (0, 1):
-            counted, measured = registers[each] - registers_then[each], flowed[each] - flowed_then[each]
+            counted, measured = registers[each] - registers_then[each], flowed_mwh[each] - flowed_then[each]
             if abs(counted - measured) > STUCK_WH * 1_000 + max(counted, measured) * ERROR_PERMILLE // 1_000:
                 return "measurements_differ"
         return ""

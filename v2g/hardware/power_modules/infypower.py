@@ -167,24 +167,22 @@ class InfypowerModules:
             answers[command] = data
         if len(answers) < len(READS):
             return None
-        reading = self._reading(address, answers)
-        answers.clear()
-        return None if reading is None else (address, reading)
-
-    def _reading(self, address: int, answers: dict[int, bytes]) -> ModuleReading | None:
         _, amperes = struct.unpack(">ff", answers[OUTPUT])
         most_v, least_v, most_da, _ = struct.unpack(">4H", answers[RATINGS])
         (decivolts,) = struct.unpack_from(">H", answers[BEHIND_DIODE])
         if not -1e4 <= amperes <= 1e4:  # nor NaN
-            return None
-        self._ratings[address] = least_v * 1000, most_v * 1000, most_da * 100
-        state = int.from_bytes(answers[STATE][5:])
-        return ModuleReading(
-            decivolts * 100,
-            round(amperes * 1000),
-            tripped=bool(state & State.TRIPPED) or address in self._refused,
-            off=bool(state & State.OFF),
-        )
+            reading: ModuleReading | None = None
+        else:
+            self._ratings[address] = least_v * 1000, most_v * 1000, most_da * 100
+            state = int.from_bytes(answers[STATE][5:])
+            reading = ModuleReading(
+                decivolts * 100,
+                round(amperes * 1000),
+                tripped=bool(state & State.TRIPPED) or address in self._refused,
+                off=bool(state & State.OFF),
+            )
+        answers.clear()
+        return None if reading is None else (address, reading)
 
 
 def infypower_group(config: InfypowerConfig, database: "Database", now: float) -> ModuleGroup:

@@ -45,7 +45,15 @@ class Reader:
     def _packets(self) -> Iterator[Packet]:
         buffer = self._buffer
         if not self._order and len(buffer) >= _HEADER:
-            self._begin()
+            known = MAGICS.get(bytes(self._buffer[:4]))
+            if known is None:
+                raise FrameError("not a pcap capture")
+            self._order, tick = known
+            major, link_type = struct.unpack_from(self._order + "H14xI", self._buffer, 4)
+            if major != 2:
+                raise FrameError(f"unknown pcap version {major}")
+            self._interface = Interface(link_type=link_type & 0x0FFF_FFFF, tick=tick)  # above: the length of the FCS
+            del self._buffer[:_HEADER]
         at = 0
         try:
             while self._order and len(buffer) - at >= _PACKET:
@@ -63,14 +71,3 @@ class Reader:
                 yield Packet(time_ns=time_ns, interface=self._interface, data=data, length=length)
         finally:
             del buffer[:at]
-
-    def _begin(self) -> None:
-        known = MAGICS.get(bytes(self._buffer[:4]))
-        if known is None:
-            raise FrameError("not a pcap capture")
-        self._order, tick = known
-        major, link_type = struct.unpack_from(self._order + "H14xI", self._buffer, 4)
-        if major != 2:
-            raise FrameError(f"unknown pcap version {major}")
-        self._interface = Interface(link_type=link_type & 0x0FFF_FFFF, tick=tick)  # above: the length of the FCS
-        del self._buffer[:_HEADER]

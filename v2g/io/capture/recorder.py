@@ -48,7 +48,25 @@ class Recorder:
         self._application = application
         self._now_ns = now_ns
         self._interfaces: list[bytes] = []
-        self._fd = self._open()
+        try:
+            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise TransportError(
+                f"{self._path}: {error.strerror}", hint="choose a file that this user may write"
+            ) from None
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._size = _whole(fd, self._path)
+            os.ftruncate(fd, self._size)
+        except BlockingIOError:
+            os.close(fd)
+            raise TransportError(
+                f"{self._path}: another program records there", hint="use one file for each program"
+            ) from None
+        except BaseException:
+            os.close(fd)
+            raise
+        self._fd = fd
         self._write(pcapng.section(application))
 
     def interface(self, name: str, description: str) -> int:
@@ -70,27 +88,6 @@ class Recorder:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-
-    def _open(self) -> int:
-        try:
-            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise TransportError(
-                f"{self._path}: {error.strerror}", hint="choose a file that this user may write"
-            ) from None
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._size = _whole(fd, self._path)
-            os.ftruncate(fd, self._size)
-        except BlockingIOError:
-            os.close(fd)
-            raise TransportError(
-                f"{self._path}: another program records there", hint="use one file for each program"
-            ) from None
-        except BaseException:
-            os.close(fd)
-            raise
-        return fd
 
     def _write(self, block: bytes) -> None:
         if self._fd < 0:

@@ -86,14 +86,11 @@ class TcpFrames:
         acknowledged = self._sent[1 - side] + (flags == _SYN | _ACK) if flags & _ACK else 0
         numbers = struct.pack(">II", self._sent[side] & _WORD, acknowledged & _WORD)
         head = way.ports + numbers + struct.pack(">BBH", 5 << 4, flags, 0xFFFF)
-        checksum = _checksum(way.addresses + struct.pack(">II", length, _TCP) + head + bytes(4) + payload)
+        # TCP's checksum (RFC 9293, 3.1): the negated sum in ones' complement, which is that modulo 0xFFFF
+        data = way.addresses + struct.pack(">II", length, _TCP) + head + bytes(4) + payload
+        checksum = -int.from_bytes(data + bytes(len(data) % 2), "big") % 0xFFFF
         packet = struct.pack(">IHBB", 6 << 28, length, _TCP, 64) + way.addresses
         return way.ethernet + packet + head + struct.pack(">HH", checksum, 0) + payload
-
-
-def _checksum(data: bytes) -> int:
-    """Return TCP's checksum (RFC 9293, 3.1): the negated sum in ones' complement, which is that modulo 0xFFFF."""
-    return -int.from_bytes(data + bytes(len(data) % 2), "big") % 0xFFFF
 
 
 class ConnectionRecorder:

@@ -290,7 +290,13 @@ class SerialBoard(ReportingPilot):
                     for on_new in self._on_new:
                         self._loop.call_soon(on_new)
                 case BoardDown(fault=fault, why=why):
-                    self._lost(fault, why)
+                    self._down, self._status = fault, None
+                    self._came.clear()
+                    self._note("board_lost", fault=fault, why=why, missed=self._host.missed, broken=self._host.broken)
+                    if not self._testing:
+                        self._report_fault(fault, active=True)
+                    self._report_contactor(closed=False)
+                    self._report_wire(PilotState.F, "", self._proximity)
                 case Status():
                     self._take(event)
                 case Temperatures():
@@ -303,15 +309,6 @@ class SerialBoard(ReportingPilot):
             self._timer.cancel()
         if not self._closed:
             self._timer = self._loop.call_later(self._host.deadline() - self._clock.monotonic(), self._tick)
-
-    def _lost(self, fault: str, why: str) -> None:
-        self._down, self._status = fault, None
-        self._came.clear()
-        self._note("board_lost", fault=fault, why=why, missed=self._host.missed, broken=self._host.broken)
-        if not self._testing:
-            self._report_fault(fault, active=True)
-        self._report_contactor(closed=False)
-        self._report_wire(PilotState.F, "", self._proximity)
 
     def _take(self, status: Status) -> None:
         before, self._status = self._status, status

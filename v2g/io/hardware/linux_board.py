@@ -437,21 +437,18 @@ class LinuxBoard(ReportingPilot):
                     return f"the oscillator is at {self._oscillator.read():g} %, not {percent:g} %"
             if self.contactor.closed:
                 return "the contactor is closed"
-            return await self._watchdog_failed()
+            # whether the hardware behind `watchdog` acts when that stops to toggle, where it can be seen: without its
+            # feedback neither fails
+            if self._config.watchdog is None:
+                return ""
+            for resting, what in ((False, "does not let the contactor close"), (True, "does not act")):
+                self._resting = resting
+                if not await self._within(WATCHDOG_S, lambda resting=resting: self._guarding is not resting):  # type: ignore[misc]
+                    return f"the hardware behind the watchdog line {what}"
+            return ""
         finally:
             self._resting = False
             self._show_signal(before)
-
-    async def _watchdog_failed(self) -> str:
-        """Return whether the hardware behind `watchdog` acts when that stops to toggle, where it can be seen: without
-        its feedback neither fails."""
-        if self._config.watchdog is None:
-            return ""
-        for resting, what in ((False, "does not let the contactor close"), (True, "does not act")):
-            self._resting = resting
-            if not await self._within(WATCHDOG_S, lambda resting=resting: self._guarding is not resting):  # type: ignore[misc]
-                return f"the hardware behind the watchdog line {what}"
-        return ""
 
     def _show_signal(self, signal: _Signal) -> None:
         self._signal = signal
@@ -743,11 +740,6 @@ class LinuxPhaseSwitch:
         self._board.switch_phases(three=len(lines) > 1)
 
 
-def _voltage(adc: AdcInput, config: VoltageConfig) -> Callable[[], int]:
-    """Return what reads the voltage at the wire, mV."""
-    return lambda: round(adc.read_mv() * config.gain + config.offset_mv)
-
-
 def _plug(read: Callable[[], int], config: PlugConfig) -> Proximity:
     return plug_at(read(), config)
 
@@ -771,7 +763,8 @@ async def open_board(
         def voltage(of: VoltageConfig) -> Callable[[], int]:
             adc = AdcInput(config.adc, of.channel)
             stack.callback(adc.close)
-            return _voltage(adc, of)
+            # what reads the voltage at the wire, mV
+            return lambda: round(adc.read_mv() * of.gain + of.offset_mv)
 
         low = None if config.pilot_low is None else voltage(config.pilot_low)
         levels = PilotLevels(voltage(config.pilot), low, context.clock.monotonic)

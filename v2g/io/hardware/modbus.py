@@ -13,7 +13,6 @@ from msgspec import Meta
 
 from v2g.errors import TransportError
 from v2g.hardware.energy_manager.modbus_server import Table
-from v2g.hardware.interfaces import MeterValues
 from v2g.hardware.meters.registers import RegisterMap, load_map, shipped_map, values_of
 from v2g.hardware.meters.sunspec import find_model
 from v2g.io.hardware.driver import Driver
@@ -176,7 +175,14 @@ class ModbusMeter(MeterReadings):
         ):  # before Python 3.12 a cancellation may be lost in asyncio.wait_for, which pymodbus uses
             began, pause_s = self._clock.monotonic(), self._config.poll_s
             try:
-                values = await self._poll()
+                # read the whole map
+                if self._model_at is None:
+                    self._model_at = await find_model(partial(self._read, "holding"), self._registers.sunspec)
+                read = {}
+                for table, first, count in self._requests:
+                    words = await self._read(table, self._model_at + first, count)
+                    read.update({(table, first + at): word for at, word in enumerate(words)})
+                values = values_of(self._registers, read)
             except Exception as error:  # noqa: BLE001 - any error of the library on garbage is a missing reading
                 # a late answer must not be taken for that of the next request: a serial line has no numbers
                 pause_s = max(pause_s, self._clock.monotonic() - began + self._config.timeout_s)
@@ -185,16 +191,6 @@ class ModbusMeter(MeterReadings):
             else:
                 self._take(values, began)
             await asyncio.sleep(max(0.01, pause_s - (self._clock.monotonic() - began)))
-
-    async def _poll(self) -> MeterValues:
-        """Read the whole map. Raises TransportError for no answer, FrameError for an invalid one."""
-        if self._model_at is None:
-            self._model_at = await find_model(partial(self._read, "holding"), self._registers.sunspec)
-        read = {}
-        for table, first, count in self._requests:
-            words = await self._read(table, self._model_at + first, count)
-            read.update({(table, first + at): word for at, word in enumerate(words)})
-        return values_of(self._registers, read)
 
     async def _read(self, table: Table, address: int, count: int) -> Sequence[int]:
         from pymodbus.exceptions import ModbusException

@@ -54,7 +54,11 @@ class ZvtTerminal:
                 if self._writer is None:
                     self._on_ended(Ended(job=Register(), done=False))
             finally:
-                self._close()
+                writer, self._writer = self._writer, None
+                if writer is not None:
+                    writer.transport.abort()
+                    self._till.closed()
+                    self._act()
             await asyncio.sleep(self._config.retry_s)
 
     async def _talk(self, reader: asyncio.StreamReader) -> None:
@@ -65,13 +69,6 @@ class ZvtTerminal:
             self._act()
             if self._till.refused:
                 return
-
-    def _close(self) -> None:
-        writer, self._writer = self._writer, None
-        if writer is not None:
-            writer.transport.abort()
-            self._till.closed()
-            self._act()
 
     def _act(self) -> None:
         """Send pending messages, report results, and schedule the next call."""

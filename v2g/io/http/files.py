@@ -65,7 +65,16 @@ def download(
     where, end, cancel = split_url(url), time.monotonic() + most_s, cancel or Cancel()
     wanted = {"Range": f"bytes={start}-"} if start else {}
     with _answered("GET", where, context, cancel, most_s, wanted) as response:
-        size = _begin(response, into, start)
+        # where the answer begins in the file
+        if start and response.status == http.client.PARTIAL_CONTENT:
+            if not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
+                raise TransferError("the server sends another part than asked for", "refused")
+            size = start
+        else:
+            if start:
+                into.seek(0)
+                into.truncate()
+            size = 0
         said = None if response.length is None else size + response.length
         if said is not None and said > most:
             raise TransferError(f"the file has {said} bytes, {most} are allowed", "too_large")
@@ -80,18 +89,6 @@ def download(
         if said is not None and size != said:
             raise TransferError(f"{size} of {said} bytes received", "unreachable")
     return size
-
-
-def _begin(response: http.client.HTTPResponse, into: IO[bytes], start: int) -> int:
-    """Return where the answer begins in the file."""
-    if start and response.status == http.client.PARTIAL_CONTENT:
-        if not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
-            raise TransferError("the server sends another part than asked for", "refused")
-        return start
-    if start:
-        into.seek(0)
-        into.truncate()
-    return 0
 
 
 def _read(response: http.client.HTTPResponse) -> bytes:

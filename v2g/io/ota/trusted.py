@@ -88,8 +88,18 @@ class TrustedReleases:
                 updater.refresh()
             finally:
                 latest = self._latest_time()
-            self._refuse_expired(latest)
-            self._sync()
+            for role in TOP_LEVEL_ROLE_NAMES:
+                if Metadata[Any].from_file(str(self._folder / f"{role}.json")).signed.is_expired(latest):
+                    raise exceptions.ExpiredMetadataError(f"{role}.json by {latest:%Y-%m-%d %H:%M}, seen before")
+            # make durable what has been seen: after a power cut nothing older is believed
+            for folder in (self._folder, self._folder / "root_history"):
+                for each in folder.glob("*.json"):
+                    descriptor = os.open(each, os.O_RDONLY)
+                    try:
+                        os.fsync(descriptor)
+                    finally:
+                        os.close(descriptor)
+                sync_directory(folder)
         except exceptions.DownloadLengthMismatchError:
             raise InstallError("a file of the repository's metadata is too large", verification=True) from None
         except exceptions.DownloadError as error:
@@ -116,11 +126,6 @@ class TrustedReleases:
                 write_files(self._folder, {_SEEN: kept.isoformat().encode()}, private=True)
         return seen
 
-    def _refuse_expired(self, latest: datetime) -> None:
-        for role in TOP_LEVEL_ROLE_NAMES:
-            if Metadata[Any].from_file(str(self._folder / f"{role}.json")).signed.is_expired(latest):
-                raise exceptions.ExpiredMetadataError(f"{role}.json by {latest:%Y-%m-%d %H:%M}, seen before")
-
     def _first_root(self) -> bytes:
         try:
             with self._root.open("rb") as file:
@@ -128,17 +133,6 @@ class TrustedReleases:
         except OSError as error:
             hint = "the maker's root metadata belong into the firmware"
             raise StoreError(f"{self._root}: {error.strerror}", hint=hint) from None
-
-    def _sync(self) -> None:
-        """Make durable what has been seen: after a power cut nothing older is believed."""
-        for folder in (self._folder, self._folder / "root_history"):
-            for each in folder.glob("*.json"):
-                descriptor = os.open(each, os.O_RDONLY)
-                try:
-                    os.fsync(descriptor)
-                finally:
-                    os.close(descriptor)
-            sync_directory(folder)
 
 
 _HINT: Final = "install nothing from there until its owner has explained it"

@@ -82,17 +82,15 @@ class SimulatedChargerPilot(ReportingPilot, Wire[ChargerSignal, VehicleSignal]):
 
     def _read(self) -> None:
         seen = self.seen or VehicleSignal()
-        reading = self._levels(seen)
+        if self._signal.fault is not None:
+            reading = PilotReading(PilotState(self._signal.fault))
+        else:
+            resistance = seen.resistance_ohm
+            high = pilot_high_mv(resistance, diode=seen.diode)
+            low = None if self._signal.duty_percent is None else pilot_low_mv(resistance, diode=seen.diode)
+            reading = read_levels(high, low)
         state, fault = (self._state, self._fault) if reading.state is None else (reading.state, reading.fault)
         self._report_wire(state, fault, read_proximity(seen.proximity_ohm))
-
-    def _levels(self, seen: VehicleSignal) -> PilotReading:
-        if self._signal.fault is not None:
-            return PilotReading(PilotState(self._signal.fault))
-        resistance = seen.resistance_ohm
-        high = pilot_high_mv(resistance, diode=seen.diode)
-        low = None if self._signal.duty_percent is None else pilot_low_mv(resistance, diode=seen.diode)
-        return read_levels(high, low)
 
 
 class SimulatedVehiclePilot(Wire[VehicleSignal, ChargerSignal]):

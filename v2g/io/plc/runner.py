@@ -56,7 +56,13 @@ class SlacRunner:
                         self._on_action(action)
         finally:
             self._draining = False
-        self._arm()
+        deadline = self._core.deadline()
+        if deadline == self._armed:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._armed = deadline
+        self._timer = None if deadline is None else self._loop.call_at(deadline, self._tick)
 
     def close(self) -> None:
         """Stop, after the core's last actions, such as a new key for the modem."""
@@ -70,15 +76,6 @@ class SlacRunner:
         if not self._closed:
             self._core.receive(frame, self.now())
             self.drain()
-
-    def _arm(self) -> None:
-        deadline = self._core.deadline()
-        if deadline == self._armed:
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._armed = deadline
-        self._timer = None if deadline is None else self._loop.call_at(deadline, self._tick)
 
     def _tick(self) -> None:
         # The loop may call a clock tick early; the core compares exactly.

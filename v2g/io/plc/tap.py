@@ -49,11 +49,6 @@ class WrappedLink:
         """See PlcLink."""
         self._link.close()
 
-    def _pass_on(self, frame: bytes) -> None:
-        """Pass a frame to the callback."""
-        if self._callback is not None:
-            self._callback(frame)
-
 
 _DEVICE: Final = "/dev/net/tun"
 _TUNSETIFF, _TAP, _NO_HEADER = 0x400454CA, 0x0002, 0x1000  # linux/if_tun.h
@@ -118,7 +113,9 @@ class TapLink(WrappedLink):
 
     def _received(self, frame: bytes) -> None:
         if frame[12:14] == _HOMEPLUG:
-            self._pass_on(frame)
+            # pass a frame to the callback
+            if self._callback is not None:
+                self._callback(frame)
         elif self._fd >= 0:
             try:
                 os.write(self._fd, frame)

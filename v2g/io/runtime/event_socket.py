@@ -126,7 +126,21 @@ class EventSocket:
     async def open(self) -> None:
         """Listen. Raises TransportError."""
         self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
-        bound = _bind(self._config.socket, 0o660 if self._config.group else 0o600)
+        # a bound socket, in place of one that a killed process left
+        path = self._config.socket
+        mode = 0o660 if self._config.group else 0o600
+        bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        try:
+            with socket_address(path) as address:
+                _remove_stale(path, address)
+                bound.bind(address)
+            path.chmod(mode)  # nobody can connect before it listens
+        except OSError as error:
+            bound.close()
+            raise TransportError(f"{path}: {error.strerror}", hint="choose a folder that this user may write") from None
+        except BaseException:
+            bound.close()
+            raise
         self._server = await self._loop.create_unix_server(lambda: _Reader(self._readers, self._read_kept), sock=bound)
 
     def _read_kept(self, reader: _Reader) -> None:
@@ -188,23 +202,6 @@ def socket_address(path: Path) -> Iterator[str]:
         yield f"/proc/self/fd/{folder}/{path.name}"
     finally:
         os.close(folder)
-
-
-def _bind(path: Path, mode: int) -> socket.socket:
-    """Return a bound socket, in place of one that a killed process left. Raises TransportError."""
-    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    try:
-        with socket_address(path) as address:
-            _remove_stale(path, address)
-            bound.bind(address)
-        path.chmod(mode)  # nobody can connect before it listens
-    except OSError as error:
-        bound.close()
-        raise TransportError(f"{path}: {error.strerror}", hint="choose a folder that this user may write") from None
-    except BaseException:
-        bound.close()
-        raise
-    return bound
 
 
 def _remove_stale(path: Path, address: str) -> None:

@@ -207,32 +207,29 @@ class Runner:
         if outcome is None:
             return
         if asyncio.isfuture(outcome) and done == self._done:
-            self._hold(outcome)
+            # block later actions until this result
+            self._held = outcome
+            limit = asyncio.get_running_loop().call_later(MAX_HELD, self._overdue, outcome)
+
+            def release(held: "asyncio.Future[Any]") -> None:
+                limit.cancel()
+                error = StoreError("it was never written") if held.cancelled() else held.exception()
+                if self._held is not held:
+                    return
+                self._held = None
+                if error is not None:
+                    self._broke(error)
+                    self._arm()
+                elif (fact := held.result()) is not None:
+                    self.fact(fact)
+                else:
+                    self._feed(_go_on)
+
+            outcome.add_done_callback(release)
             return
         task = outcome if asyncio.isfuture(outcome) else child(outcome)
         self._tasks.add(task)
         task.add_done_callback(done)
-
-    def _hold(self, outcome: "asyncio.Future[Any]") -> None:
-        """Block later actions until this result."""
-        self._held = outcome
-        limit = asyncio.get_running_loop().call_later(MAX_HELD, self._overdue, outcome)
-
-        def release(held: "asyncio.Future[Any]") -> None:
-            limit.cancel()
-            error = StoreError("it was never written") if held.cancelled() else held.exception()
-            if self._held is not held:
-                return
-            self._held = None
-            if error is not None:
-                self._broke(error)
-                self._arm()
-            elif (fact := held.result()) is not None:
-                self.fact(fact)
-            else:
-                self._feed(_go_on)
-
-        outcome.add_done_callback(release)
 
     def _overdue(self, outcome: "asyncio.Future[Any]") -> None:
         if self._held is outcome:

@@ -90,7 +90,17 @@ def _pass_on(monitor: Monitor, what: Input, now: float) -> None:
         case inputs.Bears():
             monitor.request(Request(bears=_output(what)), now)
         case inputs.Request():
-            monitor.request(_request(what), now)
+            monitor.request(
+                Request(
+                    phase=None if what.phase is None else Phase(what.phase),
+                    power_s=_seconds(what.power_ms),
+                    closed_s=_seconds(what.closed_ms),
+                    ready=what.ready,
+                    target_mv=what.target_mv,
+                    notice_s=None if what.notice_ms is None else _seconds(what.notice_ms),
+                ),
+                now,
+            )
         case inputs.Limit(source=source):
             given = {each: getattr(what, each) for each in ("charge_w", "discharge_w", "charge_ma", "discharge_ma")}
             bounds = {name: value for name, value in given.items() if value is not None}
@@ -106,17 +116,6 @@ def _pass_on(monitor: Monitor, what: Input, now: float) -> None:
             monitor.measured(voltage_mv, current_ma, now)
         case inputs.Drawn(power_w=power_w):
             monitor.drawn(power_w, now, what.line_ma)
-
-
-def _request(what: inputs.Request) -> Request:
-    return Request(
-        phase=None if what.phase is None else Phase(what.phase),
-        power_s=_seconds(what.power_ms),
-        closed_s=_seconds(what.closed_ms),
-        ready=what.ready,
-        target_mv=what.target_mv,
-        notice_s=None if what.notice_ms is None else _seconds(what.notice_ms),
-    )
 
 
 def _rating(what: inputs.BoardRating) -> ChargerRating:

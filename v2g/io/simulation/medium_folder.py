@@ -83,7 +83,12 @@ class FolderMedium(Medium):
             sock.close()
             os.close(directory_fd)
             raise
-        medium._start()
+        medium._loop.add_reader(medium._socket, medium._readable)
+        for entry in medium.directory.iterdir():  # names only: a stale socket is detected when sending
+            peer = entry.name.removesuffix(_SUFFIX)
+            if entry.name != peer and peer != medium.name and medium._greet(peer, _HELLO):
+                medium._peers[peer] = b""
+        medium._liveness = medium._loop.call_later(_LIVENESS_S, medium._check_liveness)
         return medium
 
     def attenuation_db(self, peer: str) -> int | None:
@@ -108,7 +113,15 @@ class FolderMedium(Medium):
             raise TransportError(f"{len(payload)} bytes do not fit a datagram of {MAX_PAYLOAD}")
         datagram = bytes((channel,)) + payload
         for peer in list(self._peers) if to is None else [to] if to in self._peers else []:
-            self._post(peer, datagram)
+            if peer in self._backlog:
+                self._enqueue(peer, datagram)
+                continue
+            try:
+                self._socket.sendto(datagram, self._address(peer))
+            except BlockingIOError:
+                self._enqueue(peer, datagram)
+            except OSError as error:
+                self._lost(peer, str(error))
 
     def close(self) -> None:
         """Leave the folder and notify the others. Idempotent."""
@@ -130,14 +143,6 @@ class FolderMedium(Medium):
 
     # -- called by the loop only ---------------------------------------------------------------------------------
 
-    def _start(self) -> None:
-        self._loop.add_reader(self._socket, self._readable)
-        for entry in self.directory.iterdir():  # names only: a stale socket is detected when sending
-            peer = entry.name.removesuffix(_SUFFIX)
-            if entry.name != peer and peer != self.name and self._greet(peer, _HELLO):
-                self._peers[peer] = b""
-        self._liveness = self._loop.call_later(_LIVENESS_S, self._check_liveness)
-
     def _address(self, peer: str) -> str:
         return f"{self._prefix}{peer}{_SUFFIX}"
 
@@ -150,17 +155,6 @@ class FolderMedium(Medium):
         except OSError:
             return False
         return True
-
-    def _post(self, peer: str, datagram: bytes) -> None:
-        if peer in self._backlog:
-            self._enqueue(peer, datagram)
-            return
-        try:
-            self._socket.sendto(datagram, self._address(peer))
-        except BlockingIOError:
-            self._enqueue(peer, datagram)
-        except OSError as error:
-            self._lost(peer, str(error))
 
     def _enqueue(self, peer: str, datagram: bytes) -> None:
         waiting = self._backlog.setdefault(peer, deque())

@@ -220,7 +220,18 @@ class Outbox:
             database.execute("PRAGMA journal_mode = WAL")
             database.execute("BEGIN IMMEDIATE")
             state = outbox_file.load(database, self._path, log) or outbox_file.create(database, "")
-            self._check_owner(state)
+            # check that the outbox belongs to the sender, and opens with these keys
+            text = state.owner
+            if text.startswith(_SEALED):
+                if self._keys is None:
+                    raise StoreError(f"{self._path} is sealed", hint="set outbox_keys to the file of its keys")
+                number, _, sealed = text.removeprefix(_SEALED).partition(":")
+                text = self._keys.open(int(number), bytes.fromhex(sealed), _OWNER).decode()
+            if text not in ("", self._ev):
+                raise StoreError(
+                    f"{self._path} is the outbox of {text!r}, not of {self._ev!r}",
+                    hint="give each vehicle its own file",
+                )
             # check that the oldest record opens: keys may be deleted once no record needs them. Raises StoreError
             query = f"SELECT {_STORED} FROM outbox ORDER BY boot, seq LIMIT 1"  # noqa: S608 - our own text
             row = database.execute(query).fetchone()
@@ -233,19 +244,6 @@ class Outbox:
             database.close()
             raise
         return database, state
-
-    def _check_owner(self, state: State) -> None:
-        """Check that the outbox belongs to the sender, and opens with these keys. Raises StoreError."""
-        text = state.owner
-        if text.startswith(_SEALED):
-            if self._keys is None:
-                raise StoreError(f"{self._path} is sealed", hint="set outbox_keys to the file of its keys")
-            number, _, sealed = text.removeprefix(_SEALED).partition(":")
-            text = self._keys.open(int(number), bytes.fromhex(sealed), _OWNER).decode()
-        if text not in ("", self._ev):
-            raise StoreError(
-                f"{self._path} is the outbox of {text!r}, not of {self._ev!r}", hint="give each vehicle its own file"
-            )
 
     def _owner(self) -> str:
         if self._keys is None:
@@ -366,7 +364,23 @@ class Outbox:
                 count, _, last = state.gaps.pop(gap.priority, (0, 0, 0))
                 if count > gap.count:
                     state.gaps[gap.priority] = count - gap.count, gap.last_ms, last
-        gone = self._drop(state)
+        # delete the least important records beyond the limit; return how many
+        gone = 0
+        query = f"SELECT {_STORED} FROM outbox WHERE priority = ? ORDER BY boot, seq LIMIT ?"  # noqa: S608 - our own text
+        for priority in sorted(Priority, reverse=True)[:-1]:  # settlement stays
+            while state.bytes > self._max_bytes:
+                found = self._db.execute(query, (priority, _DROP_STEP)).fetchall()
+                for row in found:
+                    if state.bytes <= self._max_bytes:
+                        break
+                    self._delete(state, row)
+                    if is_intact(self._ev, state, row):
+                        utc_ms = row[4]
+                        count, first, last = state.gaps.get(priority, (0, utc_ms, utc_ms))
+                        state.gaps[priority] = count + 1, min(first, utc_ms), max(last, utc_ms)
+                        gone += 1
+                if not found:
+                    break
         state.dropped += gone
         return gone
 
@@ -387,26 +401,6 @@ class Outbox:
 
     def _name(self, boot: int, seq: int) -> bytes:
         return f"{self._ev}/{boot}/{seq}".encode()
-
-    def _drop(self, state: State) -> int:
-        """Delete the least important records beyond the limit; return how many."""
-        gone = 0
-        query = f"SELECT {_STORED} FROM outbox WHERE priority = ? ORDER BY boot, seq LIMIT ?"  # noqa: S608 - our own text
-        for priority in sorted(Priority, reverse=True)[:-1]:  # settlement stays
-            while state.bytes > self._max_bytes:
-                found = self._db.execute(query, (priority, _DROP_STEP)).fetchall()
-                for row in found:
-                    if state.bytes <= self._max_bytes:
-                        break
-                    self._delete(state, row)
-                    if is_intact(self._ev, state, row):
-                        utc_ms = row[4]
-                        count, first, last = state.gaps.get(priority, (0, utc_ms, utc_ms))
-                        state.gaps[priority] = count + 1, min(first, utc_ms), max(last, utc_ms)
-                        gone += 1
-                if not found:
-                    break
-        return gone
 
     def _delete(self, state: State, row: Sequence[Any]) -> None:
         if self._db.execute("DELETE FROM outbox WHERE boot = ? AND seq = ?", row[:2]).rowcount != 1:

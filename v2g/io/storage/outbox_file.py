@@ -141,27 +141,23 @@ def load(database: sqlite3.Connection, path: Path, log: bytes) -> State | None:
     sqlite3.Error.
     """
     logged = max((each.version for row in rows_committed(log) if (each := _state_in(row)) is not None), default=0)
-    state = _load(database, path)
-    if logged > (0 if state is None else state.version):
-        raise Damage("a part of the write-ahead log is lost")
-    return state
-
-
-def _load(database: sqlite3.Connection, path: Path) -> State | None:
     tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if not tables:
         if path.stat().st_size > _EMPTY:
             raise Damage("no tables")
-        return None
-    if "meta" in tables:
-        return _taken_over(database, tables)
-    row = database.execute("SELECT body, sum FROM state").fetchone()
-    state = None if row is None else _state_of(*row)
-    if state is None or state.schema != schema_of(database):
-        raise Damage("no state")
-    held = database.execute("PRAGMA page_count").fetchone()[0] * database.execute("PRAGMA page_size").fetchone()[0]
-    if not 0 <= state.bytes <= held:
-        raise Damage("the size is wrong")
+        state: State | None = None
+    elif "meta" in tables:
+        state = _taken_over(database, tables)
+    else:
+        row = database.execute("SELECT body, sum FROM state").fetchone()
+        state = None if row is None else _state_of(*row)
+        if state is None or state.schema != schema_of(database):
+            raise Damage("no state")
+        held = database.execute("PRAGMA page_count").fetchone()[0] * database.execute("PRAGMA page_size").fetchone()[0]
+        if not 0 <= state.bytes <= held:
+            raise Damage("the size is wrong")
+    if logged > (0 if state is None else state.version):
+        raise Damage("a part of the write-ahead log is lost")
     return state
 
 

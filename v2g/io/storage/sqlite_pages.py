@@ -53,7 +53,9 @@ def rows(path: Path, log: bytes) -> Iterator[Sequence[Value]]:
     with path.open("rb") as file:
         length = file.seek(0, 2)
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if length else contextlib.nullcontext(b"") as data:
-            size = _page_size(data)
+            size = int.from_bytes(data[16:18], "big")
+            size = 65536 if size == 1 else size
+            size = size if size >= 512 and size & (size - 1) == 0 and len(data) % size == 0 else _PAGE
             frames = list(_frames(log, size))
             pages = _Pages(data, size, {each.number: each.page for each in frames})
             for number in range(1, length // size + 1):
@@ -92,12 +94,6 @@ def _frames(log: bytes, size: int) -> Iterator[_Frame]:
         number, pages = struct.unpack_from(">II", log, begin)
         content = begin + _FRAME_HEADER
         yield _Frame(number, pages > 0, log[begin + 8 : begin + 16], log[content : content + size])
-
-
-def _page_size(data: "mmap.mmap | bytes") -> int:
-    size = int.from_bytes(data[16:18], "big")
-    size = 65536 if size == 1 else size
-    return size if size >= 512 and size & (size - 1) == 0 and len(data) % size == 0 else _PAGE
 
 
 def _rows_of(number: int, page: bytes, pages: _Pages) -> Iterator[Sequence[Value]]:

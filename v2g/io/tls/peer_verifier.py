@@ -268,7 +268,13 @@ class JudgedChannel:
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
         self._verdict = Verdict(endpoint)
-        self._identities = _suitable(endpoint)
+        # the identities for the profile, all of them if there is none; a client in TLS 1.2 shows none
+        if not endpoint.server and not endpoint.profile.mutual:
+            self._identities = ()
+        else:
+            present = endpoint.current()
+            suited = (each for each in present if signs_with(load_certificate(each.credentials.leaf), endpoint.profile))
+            self._identities = tuple(suited) or present
         self._shown = self._identities[0] if self._identities else None
 
     @property
@@ -290,15 +296,6 @@ class JudgedChannel:
     def shown(self) -> Credentials | None:
         """The own chain that was sent, None without one."""
         return self._shown.credentials if self._shown is not None else None
-
-
-def _suitable(endpoint: Endpoint) -> tuple[TlsIdentity, ...]:
-    """Return the identities for the profile, all of them if there is none; a client in TLS 1.2 shows none."""
-    if not endpoint.server and not endpoint.profile.mutual:
-        return ()
-    present = endpoint.current()
-    suited = (each for each in present if signs_with(load_certificate(each.credentials.leaf), endpoint.profile))
-    return tuple(suited) or present
 
 
 def signs_with(leaf: x509.Certificate, profile: TlsProfile) -> bool:

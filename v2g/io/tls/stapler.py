@@ -107,26 +107,21 @@ class Stapler:
             cached.failures += 1
             wait = retry_after(cached.failures, urgent=cached.until <= self._now())
             cached.due = self._now() + wait
-            self._report_failed(leaf, url, error, cached, wait)
+            good = cached.until > self._now() and error.reason != "revoked"
+            _log.warning("OCSP answer for our certificate: %s", error)
+            data = {
+                "certificate": common_name(leaf),
+                "responder": url,
+                "reason": error.reason,
+                "error": str(error),
+                "good_until": f"{cached.until:%Y-%m-%dT%H:%M:%SZ}" if good else None,
+                "retry_s": int(wait.total_seconds()),
+            }
+            self._observe(Observe("tls", "staple_failed", dict(data)))
             return
         self._save(credentials, response)
         data = {"certificate": common_name(leaf), "responder": url, "until": f"{cached.until:%Y-%m-%dT%H:%M:%SZ}"}
         self._observe(Observe("tls", "staple_refreshed", dict(data)))
-
-    def _report_failed(
-        self, leaf: x509.Certificate, url: str, error: RevocationError, cached: _Cached, wait: timedelta
-    ) -> None:
-        good = cached.until > self._now() and error.reason != "revoked"
-        _log.warning("OCSP answer for our certificate: %s", error)
-        data = {
-            "certificate": common_name(leaf),
-            "responder": url,
-            "reason": error.reason,
-            "error": str(error),
-            "good_until": f"{cached.until:%Y-%m-%dT%H:%M:%SZ}" if good else None,
-            "retry_s": int(wait.total_seconds()),
-        }
-        self._observe(Observe("tls", "staple_failed", dict(data)))
 
     def _take(self, cached: _Cached, response: bytes, leaf: x509.Certificate, issuer: x509.Certificate) -> None:
         """Store an answer that a vehicle would accept. Raises RevocationError for any other."""

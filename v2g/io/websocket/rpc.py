@@ -138,7 +138,12 @@ class RpcConnection:
                     case Called():
                         self._start(action)
                     case Send():
-                        self._send(action.text)
+                        # send immediately if nothing is queued and the peer can receive
+                        text = action.text
+                        if not self._out and not self._is_writing() and self.socket.send_now(text):
+                            self._tap("sent", text)
+                        else:
+                            self._out.append(text)
                     case SendReceived():
                         self._notify(action)
                     case Answered(id=identifier, response=response):
@@ -162,13 +167,6 @@ class RpcConnection:
 
     def _is_writing(self) -> bool:
         return self._writing is not None and self._writing.locked()
-
-    def _send(self, text: str) -> None:
-        """Send immediately if nothing is queued and the peer can receive."""
-        if not self._out and not self._is_writing() and self.socket.send_now(text):
-            self._tap("sent", text)
-        else:
-            self._out.append(text)
 
     def _tick(self) -> None:
         self._armed = None

@@ -130,7 +130,21 @@ async def serve(
         return next((name for name in names if name in offered), None)
 
     async def check(connection: ServerConnection, request: Any) -> Any:
-        shown = _handshake(connection, request, path, names)
+        headers = request.headers
+        offered = tuple(
+            name.strip()[:64] for line in headers.get_all("Sec-WebSocket-Protocol") for name in line.split(",")
+        )[:16]
+        taken = next((SUBPROTOCOLS[name] for name in names if name in offered), None)
+        shown = Handshake(
+            path=request.path[:512],
+            identity=identity_in(request.path, path),
+            address=address_of(connection.transport),
+            offered=offered,
+            version=taken,
+            credentials=read_credentials(headers.get_all("Authorization")),
+            transport=connection.transport,
+            host=(headers.get_all("Host") or [""])[0][:300],
+        )
         refusal = await welcome(shown)
         if refusal is None:
             return None
@@ -212,24 +226,6 @@ def _deflate() -> "ServerExtensionFactory":
     from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 
     return ServerPerMessageDeflateFactory(server_no_context_takeover=True, client_no_context_takeover=True)
-
-
-def _handshake(connection: Any, request: Any, base: str, names: Sequence[str]) -> Handshake:
-    headers = request.headers
-    offered = tuple(
-        name.strip()[:64] for line in headers.get_all("Sec-WebSocket-Protocol") for name in line.split(",")
-    )[:16]
-    taken = next((SUBPROTOCOLS[name] for name in names if name in offered), None)
-    return Handshake(
-        path=request.path[:512],
-        identity=identity_in(request.path, base),
-        address=address_of(connection.transport),
-        offered=offered,
-        version=taken,
-        credentials=read_credentials(headers.get_all("Authorization")),
-        transport=connection.transport,
-        host=(headers.get_all("Host") or [""])[0][:300],
-    )
 
 
 def read_credentials(lines: Sequence[str]) -> Credentials | None:
