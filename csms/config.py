@@ -28,8 +28,7 @@ from v2g.energy.settlement.taxes import Taxation, VatRate
 from v2g.errors import ConfigError
 from v2g.io.keys.wrapped import read_wrapped
 from v2g.io.mqtt.config import MqttConfig, TopicPrefix
-from v2g.io.ota.follower_config import FollowerConfig
-from v2g.io.ota.opening import installer_flaws
+from v2g.io.ota.opening import FollowerConfig, installer_flaws
 from v2g.io.runtime.clock import ClockConfig
 from v2g.io.runtime.config_files import OfKey, check_folder, file_faults
 from v2g.io.runtime.program import read_config

@@ -22,7 +22,7 @@ from typing import Final
 from deploy import manual
 from v2g.extras import DRIVERS, PACKAGES
 from v2g.extras import HOME as INSTALLED
-from v2g.io.keys import open_key
+from v2g.io.keys.stores import open_key
 from v2g.io.runtime.attestation import make_manifest
 from v2g.pki.attestation import SIGNATURE, sign_manifest
 from v2g.pki.keys import SigningKey

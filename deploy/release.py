@@ -20,7 +20,7 @@ from typing import Final
 from deploy.audit import check, of_sbom, shipped
 from deploy.debian import EXTRAS, build
 from v2g.errors import ConfigError, V2GError
-from v2g.io.keys import open_key
+from v2g.io.keys.stores import open_key
 from v2g.pki.attestation import SIGNATURE, signed_for_openssl
 from v2g.pki.keys import SigningKey
 from v2g.pki.reference import KeyReference

@@ -42,7 +42,7 @@ from v2g.io.capture.recorder import Recorder
 from v2g.io.capture.tcp_recorder import ConnectionRecorder
 from v2g.io.capture.tls_recorder import recorded
 from v2g.io.hardware.emergency import OUTPUT, Emergency, SimulatedEmergencyOutput, open_gpio
-from v2g.io.keys import load_credentials
+from v2g.io.keys.stores import load_credentials
 from v2g.io.network import plain_tcp
 from v2g.io.network.interfaces import wait_usable
 from v2g.io.network.sdp import discover

@@ -39,8 +39,7 @@ from v2g.errors import ConfigError
 from v2g.io.can import CanConfig
 from v2g.io.capture.recorder import RecordConfig
 from v2g.io.hardware.emergency import GpioEmergencyConfig
-from v2g.io.ota.follower_config import ReleasesConfig
-from v2g.io.ota.opening import installer_flaws
+from v2g.io.ota.opening import ReleasesConfig, installer_flaws
 from v2g.io.plc.link import PlcConfig
 from v2g.io.runtime.clock import ClockConfig
 from v2g.io.runtime.config_files import check_evse_id, file_faults

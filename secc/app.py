@@ -22,7 +22,7 @@ from secc.link.transport import VehicleTransport, roots
 from secc.station.device import firmware_folder
 from secc.status import StatusKeeper
 from v2g.errors import ConfigError
-from v2g.io.keys import load_credentials, open_key
+from v2g.io.keys.stores import load_credentials, open_key
 from v2g.io.ota.unreadable import read_or_go_back
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.disk import DiskThread, disk_threads

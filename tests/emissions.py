@@ -40,7 +40,6 @@ PROGRAMS: Final = {
     "v2g/ocpp/rpc.py": "csms secc",
     "v2g/slac/ev.py": "evcc",
     "v2g/slac/evse.py": "secc",
-    "v2g/slac/evse_run.py": "secc",
     "v2g/slac/host.py": "evcc secc",
 }
 """Where events are made, and which programs report them."""

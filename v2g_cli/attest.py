@@ -31,7 +31,7 @@ def make(
     Example: `v2g attest make manifest.json /opt/v2g --key signer.key --number 3`
     """
     from v2g.errors import ConfigError, StoreError
-    from v2g.io.keys import open_key
+    from v2g.io.keys.stores import open_key
     from v2g.io.runtime.attestation import make_manifest
     from v2g.pki.attestation import SIGNATURE, sign_manifest
     from v2g_cli.pki.keys import reference_of

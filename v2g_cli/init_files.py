@@ -87,7 +87,7 @@ class InitFiles:
         """Take certificates from a PKI, which is made where there is none. Raises ConfigError."""
         from msgspec.structs import replace
 
-        from pki_tools.options import PkiOptions
+        from pki_tools.layout import PkiOptions
         from pki_tools.tree import PkiTree, make_pki
         from v2g.pki.profiles import Generation, KeyKind
         from v2g_cli.pki.common import now

@@ -231,7 +231,7 @@ def publish(
 
     Example: `v2g ota publish releases --snapshot-key online.key --timestamp-key online.key`
     """
-    from v2g.io.keys import open_key
+    from v2g.io.keys.stores import open_key
     from v2g_cli.pki.keys import reference_of
 
     repository = _open(folder)
@@ -341,7 +341,7 @@ def _make_shared(
 
 def _holders_key(key: str | None, sealed: Path | None, shares: list[Path] | None) -> "SigningKey":
     """Return the key of a holder, or that of several, joined."""
-    from v2g.io.keys import open_key
+    from v2g.io.keys.stores import open_key
     from v2g.pki.keys import SoftwareKey
     from v2g_cli.pki.common import joined_key
     from v2g_cli.pki.keys import reference_of

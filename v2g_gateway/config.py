@@ -13,8 +13,7 @@ from v2g.config import Flaw, faults, parse_config
 from v2g.errors import CertificateError, ConfigError
 from v2g.io.can import CanConfig
 from v2g.io.mqtt.config import MqttConfig, TopicPrefix
-from v2g.io.ota.follower_config import FollowerConfig
-from v2g.io.ota.opening import installer_flaws
+from v2g.io.ota.opening import FollowerConfig, installer_flaws
 from v2g.io.runtime.clock import ClockConfig
 from v2g.io.runtime.config_files import OfKey, check_folder, file_faults
 from v2g.io.runtime.processor_heat import ProcessorConfig

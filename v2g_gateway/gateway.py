@@ -51,10 +51,9 @@ from v2g_gateway.battery import facts as facts_of
 from v2g_gateway.config import FallbackConfig, GatewayConfig
 from v2g_gateway.consent import ConsentSource
 from v2g_gateway.delivery import Delivery
-from v2g_gateway.local_source import LocalSource
+from v2g_gateway.local_source import LocalSource, TakenCheckpoints
 from v2g_gateway.recorder import Recorder
 from v2g_gateway.replay import Replay
-from v2g_gateway.taken import TakenCheckpoints
 from v2g_gateway.uplink import HttpsUplink, MqttUplink, Observer, OnMarks, Uplink
 
 if TYPE_CHECKING:  # loaded only if configured

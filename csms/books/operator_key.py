@@ -7,7 +7,7 @@ from typing import Final
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from v2g.io.keys import open_key
+from v2g.io.keys.stores import open_key
 from v2g.pki.keys import SigningKey, SoftwareKey, save_secret
 from v2g.pki.reference import KeyReference
 

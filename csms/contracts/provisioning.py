@@ -12,7 +12,7 @@ from csms.contracts.pool import open_pool
 from csms.contracts.verifier import ContractVerifier
 from csms.trust.certificate_status import load_roots
 from v2g.errors import CodecError, RevocationError
-from v2g.io.keys import load_credentials
+from v2g.io.keys.stores import load_credentials
 from v2g.io.runtime.clock import Clock
 from v2g.iso15118.d2 import provisioning as d2
 from v2g.iso15118.d20.envelope import Entropy

@@ -15,7 +15,7 @@ from csms.ocpp.base import Services
 from v2g.errors import TransferError
 from v2g.io.http.client import request
 from v2g.io.ota.follower import Follower
-from v2g.io.ota.follower_config import FollowerConfig
+from v2g.io.ota.opening import FollowerConfig
 from v2g.observe import Observe
 
 _RESTART_S: Final = 600.0

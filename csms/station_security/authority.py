@@ -15,7 +15,7 @@ from csms.db.store import Store
 from csms.station_security import store as security
 from csms.station_security.rules import Authority, delivered, is_root_of, read_request, sign
 from v2g.errors import CertificateError, ConfigError, RefusedError, V2GError
-from v2g.io.keys import load_credentials
+from v2g.io.keys.stores import load_credentials
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.supervision import spawn
 from v2g.observe import Observe, Scalar

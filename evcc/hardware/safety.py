@@ -22,9 +22,8 @@ from v2g.iec61851.duty import DutyReading
 from v2g.iec61851.pilot import PilotState
 from v2g.io.hardware.emergency import CHECK_S, Emergency
 from v2g.io.runtime.clock import Clock
-from v2g.io.runtime.run_all import run_all
 from v2g.io.runtime.runner import ByteStream
-from v2g.io.runtime.supervision import spawn
+from v2g.io.runtime.supervision import run_all, spawn
 from v2g.io.runtime.watchdog import Watchdog
 from v2g.iso15118.engine.session import Command, Fact
 from v2g.iso15118.engine.v2gtp import Framer, PayloadType

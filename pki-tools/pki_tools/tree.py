@@ -4,19 +4,238 @@ The layout is described in certs/README.md. `PkiOptions` can also create invalid
 tests and demonstration scenarios.
 """
 
-from datetime import datetime
+import shutil
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Final
 
 import msgspec
+from cryptography import x509
 
-from pki_tools.authority import sign_staple
-from pki_tools.files import write_whole
-from pki_tools.index import Index, load_index
-from pki_tools.make import Maker
-from pki_tools.options import DEFAULTS, Fault, PkiOptions
+from pki_tools.authority import (
+    BACKDATED,
+    chain_above,
+    cross_certificate,
+    generation_of,
+    new_key,
+    sign_certificate,
+    sign_crl,
+    sign_staple,
+    to_pem,
+)
+from pki_tools.files import VERSIONS, write_whole
+from pki_tools.index import FILE, Index, Settings, entry_of, load_index, save_index
+from pki_tools.layout import (
+    ANSWERED,
+    AUTHORITIES,
+    CROSS,
+    CROSS_SIGNER,
+    DEFAULTS,
+    SIGNERS,
+    Fault,
+    PkiOptions,
+    cross_name,
+    responder_name,
+)
 from v2g.errors import ConfigError
 from v2g.pki.credentials import Credentials, load_chain, load_credentials
-from v2g.pki.keys import SoftwareKey, load_key
+from v2g.pki.issue import Issuer, Subject
+from v2g.pki.keys import SoftwareKey, load_key, save_key
+from v2g.pki.profiles import KeyKind, Role, profile_of
+
+# -- Write a whole tree: every authority, its OCSP responder and CRL, and the leaves below ---------------------------
+
+FOREIGN: Final = "foreign/"
+"""Folder of untrusted test authorities."""
+
+
+class Maker:
+    """Writes one tree. Only the index is synchronised, at the end: an incomplete tree is created again."""
+
+    def __init__(self, directory: Path, now: datetime, options: PkiOptions) -> None:
+        self._directory = directory
+        self._now = now
+        self._options = options
+        self._issuers: dict[str, Issuer] = {}
+        settings = Settings(
+            url=options.url.rstrip("/"),
+            operator=options.operator,
+            country=options.country,
+            key_kind=options.key_kind,
+            annex_b_critical=options.annex_b_critical,
+            generation=options.generation,
+        )
+        self._index = Index(settings=settings)
+
+    def make(self) -> None:
+        """Write everything, replacing existing files."""
+        o = self._options
+        _clear(self._directory)
+        self._authorities("")
+        if Fault.FOREIGN_ROOT in (o.secc, o.vehicle, o.contract, o.cps):
+            self._authorities(FOREIGN)
+        for root in CROSS:
+            # let the V2G root certify another root's key
+            signer = self._issuers[CROSS_SIGNER]
+            cross = cross_certificate(self._index.settings, CROSS_SIGNER, signer, self._certificate(root), at=self._now)
+            assert signer.certificate is not None
+            name = cross_name(root)
+            self._write(f"{name}.pem", to_pem(cross))
+            self._record(cross, name, Role.CROSS, f"{name}.pem", signer.certificate)
+        self._leaf("secc", Role.SECC, o.secc_id, fault=o.secc)
+        self._leaf("vehicle", Role.VEHICLE, o.evcc_id, fault=o.vehicle)
+        self._leaf("provisioning", Role.OEM_PROVISIONING, o.pcid)
+        self._leaf("contract", Role.CONTRACT, o.emaid, fault=o.contract)
+        for number, emaid in enumerate(o.more_emaids, 2):
+            self._leaf(f"contract-{number}", Role.CONTRACT, emaid)
+        self._leaf("cps", Role.CPS, "v2g-engine-cps", fault=o.cps)
+        self._leaf("meter", Role.METER, o.meter_id, kind=KeyKind.SECP256R1)
+        kind = KeyKind.SECP256R1  # browsers take no server's key on secp521r1
+        self._leaf("csms/server", Role.CSMS_SERVER, o.csms_hosts[0], hosts=o.csms_hosts, kind=kind)
+        self._leaf("csms/station", Role.STATION, o.station_id)
+        self._leaf("csms/gateway", Role.GATEWAY, o.gateway_id)
+        self._leaf("csms/ingest", Role.GATEWAY, "csms-ingest")
+        self._leaf("csms/broker", Role.BROKER, o.csms_hosts[0], hosts=o.csms_hosts)
+        # write CRLs, and OCSP answers for leaves that are presented with one
+        for entry in self._index.entries:
+            if entry.is_authority and entry.name.partition("/")[0] not in ("cross", "foreign"):
+                path = (self._directory / entry.file).with_suffix(".crl")
+                path.write_bytes(sign_crl(self._index, entry, self._issuers[entry.name], at=self._now))
+            elif entry.role in ANSWERED:
+                path = self._directory / entry.name / "ocsp.der"
+                path.write_bytes(sign_staple(self._directory, self._index, entry, at=self._now))
+        save_index(self._directory, self._index)
+
+    def _authorities(self, prefix: str) -> None:
+        """Make the roots and the sub-CAs below; `prefix` is for untrusted ones, without responders."""
+        for each in AUTHORITIES:
+            if prefix and each.role is Role.CSMS_ROOT:
+                continue
+            words = (prefix + each.name).upper().replace("/", " ")
+            subject = Subject(
+                common_name=f"V2G Engine {words}",
+                organization=self._options.operator,
+                country=self._options.country,
+                domain=each.domain,
+            )
+            above = prefix + each.above if each.above else None
+            kind = self._options.key_kind
+            self._issue(prefix + each.name, each.role, subject, above, file=f"{prefix}{each.name}.pem", kind=kind)
+            if not prefix:
+                self._responder(each.name)
+
+    def _responder(self, authority: str) -> None:
+        name = responder_name(authority)
+        words = " ".join(authority.removesuffix("sub2").strip("/").upper().split("/"))
+        subject = Subject(common_name=f"V2G Engine {words} OCSP", organization=self._options.operator)
+        kind = self._options.key_kind
+        self._issue(name, Role.OCSP_RESPONDER, subject, authority, file=f"{name}.pem", kind=kind)
+
+    def _leaf(
+        self,
+        name: str,
+        role: Role,
+        common_name: str,
+        *,
+        fault: Fault = Fault.NONE,
+        kind: KeyKind | None = None,
+        hosts: tuple[str, ...] = (),
+    ) -> None:
+        above = SIGNERS[role]
+        assert above is not None
+        above = FOREIGN + above if fault is Fault.FOREIGN_ROOT else above
+        country = None if role is Role.VEHICLE else self._options.country  # V2G20-2598: CN and O only
+        subject = Subject(common_name=common_name, organization=self._options.operator, country=country)
+        kind = kind or self._options.key_kind
+        file = f"{name}/leaf.pem"
+        certificate = self._issue(name, role, subject, above, file=file, kind=kind, fault=fault, hosts=hosts)
+        subs = chain_above(self._directory, self._index, self._index.find(name))
+        self._write(f"{name}/chain.pem", to_pem(certificate, *subs))
+
+    def _certificate(self, name: str) -> x509.Certificate:
+        certificate = self._issuers[name].certificate
+        assert certificate is not None
+        return certificate
+
+    def _issue(
+        self,
+        name: str,
+        role: Role,
+        subject: Subject,
+        above: str | None,
+        *,
+        file: str,
+        kind: KeyKind,
+        fault: Fault = Fault.NONE,
+        hosts: tuple[str, ...] = (),
+    ) -> x509.Certificate:
+        """Make a certificate and its key, signed by `above`; None: self-signed."""
+        key = new_key(kind, role)
+        certificate = sign_certificate(
+            self._index.settings,
+            above or name,
+            self._issuers[above] if above else Issuer(None, key),
+            role=role,
+            subject=subject,
+            public_key=key.public_key(),
+            at=self._now,
+            validity=self._validity(role, fault),
+            hosts=hosts,
+        )
+        self._issuers[name] = Issuer(certificate, key)
+        self._write(file, to_pem(certificate))
+        save_key((self._directory / file).with_suffix(".key"), key)
+        signer = self._certificate(above) if above else certificate
+        self._record(certificate, name, role, file, signer, revoked=fault is Fault.REVOKED)
+        return certificate
+
+    def _record(
+        self,
+        certificate: x509.Certificate,
+        name: str,
+        role: Role,
+        file: str,
+        issuer: x509.Certificate,
+        *,
+        revoked: bool = False,
+    ) -> None:
+        entry = entry_of(certificate, name=name, role=role, file=file, issuer=issuer)
+        if revoked:
+            entry = msgspec.structs.replace(entry, revoked_at=self._now)
+        self._index = self._index.with_entry(entry)
+
+    def _write(self, file: str, data: bytes) -> None:
+        path = self._directory / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        path.write_bytes(data)
+
+    def _validity(self, role: Role, fault: Fault) -> tuple[datetime, datetime]:
+        span = timedelta(days=profile_of(role, generation_of(self._index.settings, role)).days)
+        match fault:
+            case Fault.EXPIRED:
+                return self._now - span, self._now - timedelta(days=1)
+            case Fault.NOT_YET_VALID:
+                return self._now + timedelta(days=1), self._now + span
+            case _:
+                return self._now - BACKDATED, self._now + span
+
+
+def _clear(directory: Path) -> None:
+    """Remove the files of an earlier tree that its index lists; other files of the folder stay."""
+    try:
+        entries = load_index(directory).entries
+    except ConfigError:
+        return
+    for entry in entries:
+        path = directory / entry.file
+        beside = () if entry.is_authority else (path.with_name("chain.pem"), path.with_name("ocsp.der"))
+        for each in (path, path.with_suffix(".key"), path.with_suffix(".crl"), *beside):
+            each.unlink(missing_ok=True)
+        current = directory / entry.name if not entry.is_authority else path.parent
+        shutil.rmtree(current / VERSIONS, ignore_errors=True)
+    (directory / FILE).unlink()
+
 
 __all__ = ["DEFAULTS", "Fault", "PkiOptions", "PkiTree", "make_pki", "refresh_staple"]
 

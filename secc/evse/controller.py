@@ -47,9 +47,8 @@ from v2g.io.plc.opening import open_link
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.disk import DiskThread
 from v2g.io.runtime.null_stream import NullStream
-from v2g.io.runtime.run_all import run_all
 from v2g.io.runtime.runner import ByteStream, Runner
-from v2g.io.runtime.supervision import child
+from v2g.io.runtime.supervision import child, run_all
 from v2g.io.simulation.medium import Medium
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.engine.core import Conversation, Core

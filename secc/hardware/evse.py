@@ -47,8 +47,7 @@ from v2g.iec61851.duty import HLC_DUTY
 from v2g.iec61851.pilot import PilotState
 from v2g.iec61851.timing import STANDARD, PilotTiming
 from v2g.io.runtime.clock import Clock
-from v2g.io.runtime.run_all import run_all
-from v2g.io.runtime.supervision import Backoff, spawn
+from v2g.io.runtime.supervision import Backoff, run_all, spawn
 from v2g.io.runtime.watchdog import HUNG_S
 from v2g.iso15118.engine.session import Command, Fact
 from v2g.safety.agreement import Errors

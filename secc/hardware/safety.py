@@ -39,8 +39,7 @@ from v2g.hardware.interfaces import (
 from v2g.iec61851.pilot import PilotState
 from v2g.io.hardware.emergency import CHECK_S, Emergency
 from v2g.io.runtime.clock import Clock
-from v2g.io.runtime.run_all import run_all
-from v2g.io.runtime.supervision import new_thread
+from v2g.io.runtime.supervision import new_thread, run_all
 from v2g.io.runtime.watchdog import Watchdog
 from v2g.iso15118.engine.session import Command, Fact
 from v2g.observe import Observe

@@ -10,7 +10,7 @@ import msgspec
 from secc.config import ChainConfig, ProgramConfig, TlsConfig
 from secc.station.device import certificate_folder
 from v2g.errors import ConfigError, RevocationError, V2GError
-from v2g.io.keys import load_credentials
+from v2g.io.keys.stores import load_credentials
 from v2g.io.network import plain_tcp
 from v2g.io.runtime.file_watch import FileWatch
 from v2g.io.tls.crls import CrlFiles

@@ -4,14 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from v2g.battery import cycles
+from v2g.battery import ageing
 
 
-def run(values: list[float]) -> cycles.State:
+def run(values: list[float]) -> ageing.CycleState:
     """Return the count of a history."""
-    state = cycles.State()
+    state = ageing.CycleState()
     for each in values:
-        state = cycles.update(state, each)
+        state = ageing.update_cycles(state, each)
     return state
 
 
@@ -38,9 +38,9 @@ def test_noise_is_no_cycle() -> None:
 
 @given(st.lists(st.floats(0, 1), max_size=300))
 def test_all_travel_is_counted_once_and_the_state_is_bounded(values: list[float]) -> None:
-    state, travel, last = cycles.State(), 0.0, None
+    state, travel, last = ageing.CycleState(), 0.0, None
     for each in values:
-        state = cycles.update(state, each)
+        state = ageing.update_cycles(state, each)
         newest = state.turns[-1]
         travel += abs(newest - last) if last is not None else 0.0
         last = newest

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.battery.truth import AgedCell, fleet
-from v2g.battery import forecast
+from v2g.battery import ageing
 
 SCATTER = 0.008
 """Of an estimated health, as `health` has it."""
@@ -37,12 +37,12 @@ def errors(cutoff: int) -> Iterator[tuple[float, float, float]]:
     """Yield errors of forecast and line, and the standard deviation, half a year after `cutoff` months."""
     cells = fleet()
     for cell, history in zip(cells, histories(cells, 2), strict=True):
-        state = forecast.State()
+        state = ageing.ForecastState()
         for years, health in history[:cutoff]:
-            state = forecast.update(state, years, health, SCATTER)
+            state = ageing.update_forecast(state, years, health, SCATTER)
         years = (cutoff + 6) / 12
         truth = cell.capacity_ah[cutoff + 5] / cell.fresh_ah
-        expected, deviation = forecast.at(state, years)
+        expected, deviation = ageing.forecast_at(state, years)
         yield expected - truth, line(history[:cutoff], years) - truth, deviation
 
 
@@ -69,24 +69,24 @@ def test_nine_of_ten_truths_are_within_the_interval_of_nine_tenths() -> None:
 
 
 def test_the_first_months_move_it_from_its_default() -> None:
-    state = forecast.State()
+    state = ageing.ForecastState()
     for month in range(1, 25):
-        state = forecast.update(state, month / 12, 1 - 0.08 * month / 12, SCATTER)
-    expected, deviation = forecast.at(state, 2.5)
+        state = ageing.update_forecast(state, month / 12, 1 - 0.08 * month / 12, SCATTER)
+    expected, deviation = ageing.forecast_at(state, 2.5)
     assert expected == pytest.approx(0.8, abs=0.015)
     assert 0 < deviation < 0.02
 
 
 def test_the_interval_widens_with_the_distance() -> None:
-    state = forecast.update(forecast.State(), 0.0, 1.0, SCATTER)
-    widths = [forecast.at(state, years)[1] for years in (0, 0.5, 1, 2, 5)]
+    state = ageing.update_forecast(ageing.ForecastState(), 0.0, 1.0, SCATTER)
+    widths = [ageing.forecast_at(state, years)[1] for years in (0, 0.5, 1, 2, 5)]
     assert widths == sorted(widths)
 
 
 @given(st.lists(st.tuples(st.floats(-1, 30), st.floats(0, 1.5), st.floats(1e-4, 1)), max_size=60))
 def test_any_history_gives_numbers_and_the_state_travels(history: list[tuple[float, float, float]]) -> None:
-    state = forecast.State()
+    state = ageing.ForecastState()
     for years, health, deviation in history:
-        state = forecast.update(state, years, health, deviation)
-    assert all(map(math.isfinite, forecast.at(state, 31)))
-    assert msgspec.json.decode(msgspec.json.encode(state), type=forecast.State) == state
+        state = ageing.update_forecast(state, years, health, deviation)
+    assert all(map(math.isfinite, ageing.forecast_at(state, 31)))
+    assert msgspec.json.decode(msgspec.json.encode(state), type=ageing.ForecastState) == state

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from tests.battery.truth import AgedCell, aged
-from v2g.battery import capacity, forecast, health, resistance
+from v2g.battery import ageing, health
 from v2g.battery.cell import CELLS, Electrodes, Pack
 from v2g.battery.finding import Finding
 from v2g.battery.sample import Sample
@@ -21,7 +21,7 @@ SETTINGS = health.Settings(pack=PACK)
 DAY_MS = 86_400_000
 
 
-def size_of(state: health.State) -> capacity.State:
+def size_of(state: health.State) -> ageing.CapacityState:
     """Return what is known of the capacity."""
     assert state.capacity is not None
     return state.capacity
@@ -199,11 +199,11 @@ def test_the_curve_of_an_aged_cell_rises_from_empty_to_full(share: float) -> Non
 
 def test_noise_that_is_larger_than_expected_is_believed_less() -> None:
     chance = random.Random(5)
-    settings = capacity.Settings()
-    calm = wild = capacity.begin(settings, NMC)
+    settings = ageing.CapacitySettings()
+    calm = wild = ageing.begin(settings, NMC)
     for _ in range(60):
-        calm = capacity.measure(settings, NMC, calm, 0.9 + chance.gauss(0, 0.002), 0.01)
-        wild = capacity.measure(settings, NMC, wild, 0.9 + chance.gauss(0, 0.05), 0.01)
+        calm = ageing.measure(settings, NMC, calm, 0.9 + chance.gauss(0, 0.002), 0.01)
+        wild = ageing.measure(settings, NMC, wild, 0.9 + chance.gauss(0, 0.05), 0.01)
     assert calm.noise < 0.5
     assert wild.noise > 5
     assert wild.deviation > calm.deviation
@@ -275,7 +275,7 @@ def test_an_implausible_capacity_is_a_finding_about_the_data_with_hysteresis(
 
 def test_evidence_and_estimates_are_what_is_known() -> None:
     state = known(capacity=0.75, deviation=0.01, measured=33, apparent=0.7)
-    grown = resistance.State(value=0.03, spread=1.0, steps=99, fresh=0.02)
+    grown = ageing.ResistanceState(value=0.03, spread=1.0, steps=99, fresh=0.02)
     state, (found,) = after(msgspec.structs.replace(state, resistance=grown))
     assert state.soc is not None
     assert dict(found.evidence) == pytest.approx(
@@ -292,7 +292,7 @@ def test_evidence_and_estimates_are_what_is_known() -> None:
     assert state.resistance.growth > 1.5
     assert expected["cycles"] > 10
     assert health.estimates(state) == pytest.approx(expected)
-    assert health.estimates(msgspec.structs.replace(state, resistance=resistance.State(), capacity=None)) == {
+    assert health.estimates(msgspec.structs.replace(state, resistance=ageing.ResistanceState(), capacity=None)) == {
         name: expected[name] for name in ("soc_percent", "soc_deviation_percent", "cycles")
     }
     assert "soh_percent" not in health.estimates(known(measured=0))
@@ -302,7 +302,7 @@ def test_evidence_and_estimates_are_what_is_known() -> None:
 def test_each_fit_is_a_point_of_the_forecast() -> None:
     """Fitted each 2 cycles; then the clock is set back by ten years, to before the first reading."""
     often = health.Settings(pack=PACK, cycles=2.0)
-    state, expected, fits, deviations = health.State(), forecast.State(), 0, set()
+    state, expected, fits, deviations = health.State(), ageing.ForecastState(), 0, set()
     for sample in (each for day in (*range(5000, 5060), *range(1000, 1020)) for each in course(lost(0.1), day)):
         state, _ = health.step(often, state, sample)
         assert state.model is not None
@@ -313,13 +313,13 @@ def test_each_fit_is_a_point_of_the_forecast() -> None:
         assert state.model.capacity_ah == size.capacity * 150
         years = (sample.at_ms - 5000 * DAY_MS) / 86_400_000 / 365.25
         if size.measured:
-            expected = forecast.update(expected, years, size.capacity, max(0.005, size.deviation))
+            expected = ageing.update_forecast(expected, years, size.capacity, max(0.005, size.deviation))
         deviations.add(size.deviation < 0.005)
         assert state.forecast == expected
         estimates = health.estimates(state)
         assert ("soh_in_half_a_year_percent" in estimates) is (expected.observed >= 3)
         if expected.observed >= 3:
-            later, spread = forecast.at(expected, years + 0.5)
+            later, spread = ageing.forecast_at(expected, years + 0.5)
             assert estimates["soh_in_half_a_year_percent"] == pytest.approx(100 * later)
             assert estimates["soh_in_half_a_year_deviation_percent"] == pytest.approx(100 * spread)
     assert fits > 15

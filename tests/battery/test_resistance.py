@@ -5,19 +5,19 @@ import random
 import pytest
 
 from tests.battery.truth import CAPACITY_AH, aged, drive
-from v2g.battery import resistance
+from v2g.battery import ageing
 from v2g.battery.cell import CELLS, Reading
 
-SETTINGS = resistance.Settings()
+SETTINGS = ageing.ResistanceSettings()
 
 
-def run(values: list[tuple[float, float]], capacity_ah: float = 1.0, gap_ms: int = 1000) -> resistance.State:
+def run(values: list[tuple[float, float]], capacity_ah: float = 1.0, gap_ms: int = 1000) -> ageing.ResistanceState:
     """Return the estimate from currents (A) and voltages."""
-    state, before = resistance.State(), None
+    state, before = ageing.ResistanceState(), None
     for number, (current_a, cell_v) in enumerate(values):
         now = Reading(number * gap_ms, current_a, cell_v)
         if before is not None:
-            state = resistance.update(SETTINGS, state, before, now, capacity_ah)
+            state = ageing.update_resistance(SETTINGS, state, before, now, capacity_ah)
         before = now
     return state
 
@@ -44,19 +44,19 @@ def test_films_of_aged_cells_raise_it() -> None:
     for cell in aged():
         by_day = []
         for day in (cell.days[0], cell.days[-1]):
-            state, before = resistance.State(), None
+            state, before = ageing.ResistanceState(), None
             for second, milliamperes, volts in day:
                 now = Reading(second * 1000, milliamperes / 1000, volts / 10_000)
                 if before is not None:
-                    state = resistance.update(SETTINGS, state, before, now, cell.nominal_ah)
+                    state = ageing.update_resistance(SETTINGS, state, before, now, cell.nominal_ah)
                 before = now
             by_day.append(state.value)
         assert by_day[1] > 1.1 * by_day[0]
 
 
 def test_slow_and_small_steps_are_none() -> None:
-    assert run([(0.0, 3.7), (1.0, 3.8)], gap_ms=12_001) == resistance.State()
+    assert run([(0.0, 3.7), (1.0, 3.8)], gap_ms=12_001) == ageing.ResistanceState()
     assert run([(0.0, 3.7), (1.0, 3.8)], gap_ms=12_000).steps == 1
-    assert run([(0.0, 3.7), (0.099, 3.8)]) == resistance.State()
+    assert run([(0.0, 3.7), (0.099, 3.8)]) == ageing.ResistanceState()
     assert run([(0.0, 3.7), (0.1, 3.8)]).steps == 1
-    assert resistance.State().growth == 1.0
+    assert ageing.ResistanceState().growth == 1.0

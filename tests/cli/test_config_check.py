@@ -18,7 +18,7 @@ from tests.csms.support import make_config
 from tests.io.keys.stores import WRONG, Files, Store, refer, softhsm, swtpm
 from tests.io.keys.stores_support import certified
 from v2g.config import reworded
-from v2g.io.keys import open_key
+from v2g.io.keys.stores import open_key
 from v2g.pki.certificates import chain_to_pem
 from v2g.pki.keys import Algorithm
 from v2g.pki.profiles import Role

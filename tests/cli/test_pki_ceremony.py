@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from pki_tools import share_export
+from pki_tools import ceremony
 from pki_tools.tree import PkiTree, make_pki
 from tests.cli.conftest import Run
 from tests.packages import need
@@ -106,8 +106,8 @@ def test_the_key_stays_unless_asked_for_and_when_a_trial_fails(
     split(v2g, lab, tmp_path / "a")
     assert lab.path("v2g/root.key").exists()
 
-    write = share_export.write_sheet
-    monkeypatch.setattr(share_export, "write_sheet", lambda *a, **k: write(*a, **k).replace(" 7 ", " 8 "))
+    write = ceremony.write_sheet
+    monkeypatch.setattr(ceremony, "write_sheet", lambda *a, **k: write(*a, **k).replace(" 7 ", " 8 "))
     key = str(lab.path("v2g/root.key"))
     done = v2g("pki", "ceremony", "split", key, "--out", str(tmp_path / "b"), "--remove-key")
     assert done.code == 4

@@ -25,7 +25,7 @@ from tests.io.ota.maker import HARDWARE, Maker
 from tests.station.device.file_server import FileServer, file_server
 from v2g.errors import TransferError
 from v2g.io.http.client import request
-from v2g.io.ota.follower_config import FollowerConfig
+from v2g.io.ota.opening import FollowerConfig
 from v2g.ota.release import RepositoryConfig
 
 pytestmark = [pytest.mark.e2e, pytest.mark.requirement("R133", "R135", "R137", "R139")]

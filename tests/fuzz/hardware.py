@@ -13,7 +13,7 @@ from v2g.hardware.board.protocol import Line, Set, Status, Temperatures, encode
 from v2g.hardware.energy_manager.commands import EnergyCommand, read_command
 from v2g.hardware.energy_manager.modbus_server import ModbusConversation
 from v2g.hardware.energy_manager.registers import EnergyRegisters
-from v2g.hardware.meters import iec62056, sml
+from v2g.hardware.meters import iec62056
 from v2g.hardware.meters.iec62056 import MOST_TELEGRAM, ReadoutFramer
 from v2g.hardware.readers import pn532
 from v2g.hardware.readers.pn532 import FrameReader, Pn532
@@ -103,12 +103,12 @@ def meter(data: bytes) -> None:
         for telegram in framer.receive(data[at : at + cut]):
             assert len(telegram) <= max(MOST_FILE, MOST_TELEGRAM)
             try:
-                found = sml.codes(telegram) if isinstance(telegram, bytes) else iec62056.codes(telegram)
+                found = iec62056.sml_codes(telegram) if isinstance(telegram, bytes) else iec62056.codes(telegram)
             except FrameError:
                 continue
             assert all(abs(value) < 1e45 for value in found.values())
     payloads = (data[1:], data[1:].decode("latin-1"))
-    for decode, payload in zip((sml.codes, iec62056.codes), payloads, strict=True):
+    for decode, payload in zip((iec62056.sml_codes, iec62056.codes), payloads, strict=True):
         with contextlib.suppress(FrameError):
             decode(payload)  # type: ignore[operator]
 

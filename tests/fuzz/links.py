@@ -6,7 +6,7 @@ from v2g.errors import FrameError
 from v2g.io.capture import pcapng
 from v2g.io.capture.pcapng import MAX_BLOCK, Packet, Reader
 from v2g.io.capture.tcp_recorder import Socket, TcpFrames
-from v2g.io.plc.recorded import without_keys
+from v2g.io.plc.tap import without_keys
 from v2g.iso15118.d20 import sdp_wireless
 from v2g.iso15118.engine import sdp
 from v2g.slac import mme, uart

@@ -9,9 +9,8 @@ from cryptography.x509 import ocsp
 from shamir_mnemonic import generate_mnemonics
 from shamir_mnemonic.share import Share
 
-from pki_tools.ceremony import Sealed, ShareWords
+from pki_tools.ceremony import Sealed, ShareWords, read_sheet, write_sheet
 from pki_tools.ocsp_wire import read_request
-from pki_tools.share_export import read_sheet, write_sheet
 from v2g.errors import KeyAccessError, RevocationError
 
 ((_WORDS, *_),) = generate_mnemonics(1, [(3, 5)], bytes(32), iteration_exponent=0)

@@ -3,9 +3,9 @@
 from tests.slac.benches import EV, EVSE, Bench, EvBench, EvseBench
 from v2g.errors import FrameError
 from v2g.slac import mme, vendor
-from v2g.slac.describe import describe
 from v2g.slac.ev import EvState
 from v2g.slac.evse import EvseState
+from v2g.slac.inspection import describe
 from v2g.slac.modem import AttenuationConfig, SimulatedModem
 
 _STATES = (*EvState, *EvseState)

@@ -9,7 +9,7 @@ from typing import Any
 from tests.io.ota.maker import HARDWARE, Maker
 from tests.station.device.file_server import FileServer, file_server
 from v2g.io.ota.follower import Follower
-from v2g.io.ota.follower_config import ReleasesConfig
+from v2g.io.ota.opening import ReleasesConfig
 from v2g.observe import Observe
 from v2g.ota.release import RepositoryConfig
 

@@ -16,8 +16,8 @@ from v2g.io.storage.growing_file import LogFiles
 from v2g.observe import Observe
 from v2g.telemetry.error_codes import CODES, LINE, error_line
 from v2g_cli.diagnosis.log import explain
+from v2g_gateway.app import ErrorLog
 from v2g_gateway.config import GatewayConfig
-from v2g_gateway.error_log import ErrorLog
 
 ERRORS = {each.name: each.code for each in reported_by("gateway") if each.code}
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "telemetry.md"

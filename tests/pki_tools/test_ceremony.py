@@ -16,8 +16,18 @@ from shamir_mnemonic import MnemonicError, combine_mnemonics
 from shamir_mnemonic.shamir import RawShare, _interpolate
 from shamir_mnemonic.share import Share
 
-from pki_tools.ceremony import Sealed, ShareWords, fingerprint, join, read_sealed, read_words, split, try_all
-from pki_tools.share_export import read_sheet, write_sheet
+from pki_tools.ceremony import (
+    Sealed,
+    ShareWords,
+    fingerprint,
+    join,
+    read_sealed,
+    read_sheet,
+    read_words,
+    split,
+    try_all,
+    write_sheet,
+)
 from pki_tools.tree import PkiTree
 from tests.fuzz.mutations import mutated
 from tests.pki_tools.conftest import NOW

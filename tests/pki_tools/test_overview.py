@@ -5,9 +5,9 @@ from datetime import timedelta
 import pytest
 
 from pki_tools.judge import Case, judge, read_lists, tree_anchors, tree_lists
-from pki_tools.overview import Line, overview
 from pki_tools.renewal import Renewal, renew_certificate
 from pki_tools.revocation import revoke_certificate
+from pki_tools.show import Line, overview
 from pki_tools.tree import Fault, PkiOptions, PkiTree, make_pki
 from tests.pki_tools.conftest import NOW
 from v2g.errors import CertificateError, RevocationError

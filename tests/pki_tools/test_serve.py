@@ -24,8 +24,8 @@ from cryptography.x509 import ocsp
 from csms.config import Trust
 from csms.tokens.rules import ChainVerdict
 from pki_tools import serve
-from pki_tools.responder import MALFORMED, Responder
 from pki_tools.revocation import revoke_certificate
+from pki_tools.serve import MALFORMED, Responder
 from pki_tools.tree import PkiOptions, PkiTree, make_pki
 from tests.csms.support import contract_judge
 from tests.pki_tools.conftest import NOW, Openssl

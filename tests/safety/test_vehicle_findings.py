@@ -16,7 +16,7 @@ from evcc.policy.battery import BatteryConfig
 from evcc.session import watch
 from evcc.session.basic_charging import BasicVehicle
 from evcc.session.d20 import energy, loop, positioning, session, starting
-from evcc.session.d20.requests import ask
+from evcc.session.d20 import requests as ask
 from evcc.session.d20.stages import Step
 from evcc.session.ports import SetAcPower, StopRequested
 from evcc.session.settings import ProgramStep

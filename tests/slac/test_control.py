@@ -6,7 +6,7 @@ import pytest
 
 from tests.slac.benches import EV, EVSE, EVSE_MODEM, STRANGER, EvBench, EvseBench
 from tests.slac.conftest import Line, Station
-from v2g.slac import lumissil, mme, vendor
+from v2g.slac import mme, vendor
 from v2g.slac.actions import Failed, LinkLost, Matched, RestartPilot
 from v2g.slac.control import ModemConfig, Vendor
 from v2g.slac.ev import EvSlacConfig, EvState
@@ -103,7 +103,7 @@ def test_a_modem_that_does_not_come_back_is_silent() -> None:
     bench.confirm()
     bench.key_taken()
     messages = bench.wait(STANDARD.reset_pause_s + STANDARD.modem_restart_s + 1)
-    assert [type(m) for m in messages[:2]] == [lumissil.NscmResetDeviceReq, lumissil.NscmGetVersionReq]
+    assert [type(m) for m in messages[:2]] == [vendor.NscmResetDeviceReq, vendor.NscmGetVersionReq]
     assert [o.data["reason"] for o in bench.others if getattr(o, "name", "") == "attempt_failed"] == ["modem_silent"]
 
 
@@ -111,7 +111,7 @@ def test_a_modem_that_does_not_come_back_is_silent() -> None:
     ("answers", "found"),
     [
         ({vendor.VsOpAttributesReq}, Vendor.QUALCOMM),
-        ({lumissil.NscmGetVersionReq}, Vendor.LUMISSIL),
+        ({vendor.NscmGetVersionReq}, Vendor.LUMISSIL),
         (set(), Vendor.UNKNOWN),
     ],
 )
@@ -132,7 +132,7 @@ def test_the_make_is_found_out_by_who_answers(answers, found) -> None:
                 bench.core.receive(delivery.frame, bench.now)
         waiting += bench.take() + bench.wait(STANDARD.detection_s)
     assert bench.core._modem.vendor is found
-    assert asked == [vendor.VsOpAttributesReq, lumissil.NscmGetVersionReq][: 1 if found is Vendor.QUALCOMM else 2]
+    assert asked == [vendor.VsOpAttributesReq, vendor.NscmGetVersionReq][: 1 if found is Vendor.QUALCOMM else 2]
     assert bench.core.deadline() is None
 
 

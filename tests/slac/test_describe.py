@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from tests.slac.strategies import MESSAGES, messages
 from v2g.slac import mme
-from v2g.slac.describe import describe
+from v2g.slac.inspection import describe
 from v2g.slac.layout import HIDDEN, Mme
 from v2g.slac.mme import MmeFrame
 

@@ -8,11 +8,10 @@ import msgspec
 import pytest
 
 from tests.slac.benches import EV, EVSE, FLAT, STRANGER, Bench, EvBench, EvseBench
-from v2g.slac import lumissil, mme, vendor
+from v2g.slac import mme, vendor
 from v2g.slac.control import ModemControl
 from v2g.slac.ev import EvState
-from v2g.slac.evse import EvseState
-from v2g.slac.evse_run import RunState
+from v2g.slac.evse import EvseState, RunState
 from v2g.slac.layout import Layout, Mme, Sized, codec_of
 
 MESSAGES = [codec.message for codec in mme.CODECS.values()]
@@ -100,9 +99,9 @@ EV_STEPS: dict[tuple[EvState, type[Mme]], EvState] = {
     (EvState.CHOOSING, mme.CmSlacMatchCnf): EvState.KEYING,
     (EvState.KEYING, mme.CmSetKeyCnf): EvState.JOINING,
     (EvState.JOINING, vendor.VsPlLinkStatusCnf): EvState.MATCHED,
-    (EvState.JOINING, lumissil.NscmGetDLinkStatusCnf): EvState.MATCHED,
+    (EvState.JOINING, vendor.NscmGetDLinkStatusCnf): EvState.MATCHED,
     (EvState.RESUMING, vendor.VsPlLinkStatusCnf): EvState.MATCHED,
-    (EvState.RESUMING, lumissil.NscmGetDLinkStatusCnf): EvState.MATCHED,
+    (EvState.RESUMING, vendor.NscmGetDLinkStatusCnf): EvState.MATCHED,
     (EvState.MATCHED, mme.CmNwStatsCnf): EvState.UNMATCHED,  # of no station: the link is gone
 }
 """All that one message, as it should be, may change."""
@@ -156,9 +155,9 @@ EVSE_STEPS: dict[tuple[EvseState | RunState, type[Mme]], EvseState | RunState | 
     (RunState.DECISION, mme.CmSlacMatchReq): None,
     (EvseState.JOINING, mme.CmSlacParmReq): RunState.START,
     (EvseState.JOINING, vendor.VsPlLinkStatusCnf): EvseState.MATCHED,
-    (EvseState.JOINING, lumissil.NscmGetDLinkStatusCnf): EvseState.MATCHED,
+    (EvseState.JOINING, vendor.NscmGetDLinkStatusCnf): EvseState.MATCHED,
     (EvseState.RESUMING, vendor.VsPlLinkStatusCnf): EvseState.MATCHED,
-    (EvseState.RESUMING, lumissil.NscmGetDLinkStatusCnf): EvseState.MATCHED,
+    (EvseState.RESUMING, vendor.NscmGetDLinkStatusCnf): EvseState.MATCHED,
     (EvseState.MATCHED, mme.CmNwStatsCnf): EvseState.MATCHING,  # of no station: the link is gone
     **{(state, mme.CmSlacParmReq): RunState.START for state in RunState},
 }

@@ -10,10 +10,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from v2g.battery import capacity as _capacity
-from v2g.battery import cycles as _cycles
-from v2g.battery import forecast as _forecast
-from v2g.battery import resistance as _resistance
+from v2g.battery import ageing as _ageing
 from v2g.battery import soc as _soc
 from v2g.battery.cell import CURVES, Curve, Pack, mean_a, reading
 from v2g.battery.finding import Finding, judge
@@ -32,8 +29,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pack: Pack | None = None
     """Nothing is estimated of an unknown battery."""
     soc: _soc.Settings = _soc.Settings()
-    capacity: _capacity.Settings = _capacity.Settings()
-    resistance: _resistance.Settings = _resistance.Settings()
+    capacity: _ageing.CapacitySettings = _ageing.CapacitySettings()
+    resistance: _ageing.ResistanceSettings = _ageing.ResistanceSettings()
     low: Annotated[float, Meta(gt=0, lt=1, description="state of health below is a finding")] = 0.8
     low_clear: Annotated[float, Meta(gt=0, le=1, description="and no more from here on")] = 0.82
     certain: Annotated[float, Meta(gt=0, le=0.5, description="largest standard deviation of a health to judge")] = 0.02
@@ -64,12 +61,12 @@ class State(msgspec.Struct, frozen=True):
     """Estimates of one battery; None before its first reading."""
 
     soc: _soc.State | None = None
-    capacity: _capacity.State | None = None
-    resistance: _resistance.State = _resistance.State()
-    cycles: _cycles.State = _cycles.State()
+    capacity: _ageing.CapacityState | None = None
+    resistance: _ageing.ResistanceState = _ageing.ResistanceState()
+    cycles: _ageing.CycleState = _ageing.CycleState()
     model: Model | None = None
     first_ms: int = 0
-    forecast: _forecast.State = _forecast.State()
+    forecast: _ageing.ForecastState = _ageing.ForecastState()
     """Follows the health, fit by fit."""
     low: bool = False
     implausible: bool = False
@@ -85,7 +82,7 @@ def step(settings: Settings, state: State, sample: Sample) -> tuple[State, tuple
     if state.soc is None or state.capacity is None or state.model is None:
         model = Model(pack.capacity_ah, CURVES[pack.chemistry], now.at_ms)
         first = _soc.begin(settings.soc, pack.cell, model.curve, now, pack.capacity_ah)
-        unknown = _capacity.begin(settings.capacity, pack.cell)
+        unknown = _ageing.begin(settings.capacity, pack.cell)
         return msgspec.structs.replace(state, soc=first, capacity=unknown, model=model, first_ms=now.at_ms), ()
     before, model = state.soc.last, state.model
     seconds = (now.at_ms - before.at_ms) / 1000
@@ -96,13 +93,13 @@ def step(settings: Settings, state: State, sample: Sample) -> tuple[State, tuple
     current_a = mean_a(before, now)
     charge = _soc.update(settings.soc, pack.cell, model.curve, state.soc, now, current_a, model.capacity_ah)
     rate, now_rate = current_a / pack.capacity_ah, now.current_a / pack.capacity_ah
-    size = _capacity.update(settings.capacity, pack.cell, state.capacity, now, rate, now_rate, seconds)
+    size = _ageing.update_capacity(settings.capacity, pack.cell, state.capacity, now, rate, now_rate, seconds)
     state = msgspec.structs.replace(
         state,
         soc=charge,
         capacity=size,
-        resistance=_resistance.update(settings.resistance, state.resistance, before, now, pack.capacity_ah),
-        cycles=_cycles.update(state.cycles, charge.soc),
+        resistance=_ageing.update_resistance(settings.resistance, state.resistance, before, now, pack.capacity_ah),
+        cycles=_ageing.update_cycles(state.cycles, charge.soc),
     )
     if refit_due(settings, model, state.cycles.total, now.at_ms):
         fitted = Model(
@@ -113,7 +110,7 @@ def step(settings: Settings, state: State, sample: Sample) -> tuple[State, tuple
             model.fits + 1,
         )
         years = _years(state, now.at_ms)
-        fade = _forecast.update(state.forecast, years, size.capacity, max(_LEAST, size.deviation))
+        fade = _ageing.update_forecast(state.forecast, years, size.capacity, max(_LEAST, size.deviation))
         state = msgspec.structs.replace(state, model=fitted, forecast=fade if size.measured else state.forecast)
     # findings about the data, and about the health once it is certain enough
     assert state.capacity is not None
@@ -160,7 +157,7 @@ def reference(
         "soh_reference", "warning", state.apart, error, settings.apart, settings.apart * 0.8, sample, evidence
     )
     measured = capacity_ah / pack.capacity_ah
-    size = _capacity.measure(settings.capacity, pack.cell, state.capacity, measured, relative * measured)
+    size = _ageing.measure(settings.capacity, pack.cell, state.capacity, measured, relative * measured)
     return msgspec.structs.replace(state, capacity=size, apart=apart), found
 
 
@@ -186,7 +183,7 @@ def estimates(state: State) -> dict[str, float]:
     if state.capacity is not None and state.capacity.measured:
         found |= {"soh_percent": 100 * state.capacity.capacity, "soh_deviation_percent": 100 * state.capacity.deviation}
     if state.forecast.observed >= 3 and state.model is not None:
-        expected, deviation = _forecast.at(state.forecast, _years(state, state.model.at_ms) + _forecast.HALF_YEAR)
+        expected, deviation = _ageing.forecast_at(state.forecast, _years(state, state.model.at_ms) + _ageing.HALF_YEAR)
         found |= {"soh_in_half_a_year_percent": 100 * expected}
         found["soh_in_half_a_year_deviation_percent"] = 100 * deviation
     if state.resistance.fresh:

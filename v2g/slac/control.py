@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from v2g.slac import lumissil, mme, vendor
+from v2g.slac import mme, vendor
 from v2g.slac.layout import Mme
 from v2g.slac.timing import SlacTiming
 
@@ -39,13 +39,13 @@ class Traits(msgspec.Struct, frozen=True):
 
 TRAITS: Final = {
     Vendor.QUALCOMM: Traits(1, vendor.VsSwVerReq(), vendor.VsPlLinkStatusReq(), vendor.VsRsDevReq()),
-    Vendor.LUMISSIL: Traits(None, lumissil.NscmGetVersionReq(), lumissil.NscmGetDLinkStatusReq(),
-                            lumissil.NscmResetDeviceReq()),
+    Vendor.LUMISSIL: Traits(None, vendor.NscmGetVersionReq(), vendor.NscmGetDLinkStatusReq(),
+                            vendor.NscmResetDeviceReq()),
     Vendor.OTHER: Traits(None, None, mme.CmNwStatsReq()),
 }  # fmt: skip
 
 _LINK_QUESTIONS: Final = tuple(traits.link for traits in TRAITS.values())
-_VERSION_QUESTIONS: Final = (vendor.VsOpAttributesReq(), lumissil.NscmGetVersionReq())
+_VERSION_QUESTIONS: Final = (vendor.VsOpAttributesReq(), vendor.NscmGetVersionReq())
 _RESTART_POLL_S: Final = 1.0
 _FIRST_GAP_S: Final = 0.01
 """Delay from the first link query to the second while joining; each next one is doubled, up to
@@ -88,7 +88,7 @@ def version_of(message: Mme) -> tuple[str, str] | None:
     match message:
         case vendor.VsOpAttributesCnf():
             return (_text(message.platform), f"{message.major}.{message.minor}.{message.composite}.{message.build}")
-        case lumissil.NscmGetVersionCnf():
+        case vendor.NscmGetVersionCnf():
             return "Lumissil", f"{message.major}.{message.minor}.{message.patch}.{message.build}"
         case vendor.VsSwVerCnf():
             return "", _text(message.version)
@@ -271,11 +271,11 @@ class ModemControl:
             return True
         if message.MMTYPE & 3 != 1 or not (message.OUI or isinstance(message, mme.CmNwStatsCnf)):
             return False
-        if self.vendor is Vendor.UNKNOWN and message.OUI in (vendor.QUALCOMM, lumissil.LUMISSIL):
+        if self.vendor is Vendor.UNKNOWN and message.OUI in (vendor.QUALCOMM, vendor.LUMISSIL):
             self.vendor = Vendor.QUALCOMM if message.OUI == vendor.QUALCOMM else Vendor.LUMISSIL
             self._timers.pop("detect", None)
         self._learn_version(message)
-        if isinstance(message, vendor.VsSwVerCnf | lumissil.NscmGetVersionCnf):
+        if isinstance(message, vendor.VsSwVerCnf | vendor.NscmGetVersionCnf):
             if self._timers.pop("restart", None) is not None:
                 self._done(now)
             elif self._config.link_detection == "count" and self._poll_s is not None:
@@ -288,7 +288,7 @@ class ModemControl:
         match message:
             case vendor.VsPlLinkStatusCnf() if detection == "auto" and message.mstatus == 0:
                 up: bool | None = message.link_status == 1
-            case lumissil.NscmGetDLinkStatusCnf() if detection == "auto":
+            case vendor.NscmGetDLinkStatusCnf() if detection == "auto":
                 up = message.link_status == 1
             case mme.CmNwStatsCnf() if detection in ("auto", "network_statistics"):
                 up = message.num_stas > 0

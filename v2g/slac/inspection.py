@@ -3,20 +3,22 @@
 One query at a time; unanswered ones are skipped. Shells run it like a matching core.
 """
 
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
 
 from v2g.errors import FrameError
-from v2g.slac import lumissil, mme, pib, vendor
-from v2g.slac.actions import Send
+from v2g.slac import mme, pib, vendor
+from v2g.slac.actions import Action, Send
 from v2g.slac.control import Vendor, version_of
-from v2g.slac.layout import Mme
+from v2g.slac.host import Host
+from v2g.slac.layout import Mme, codec_of
 
-_FIRST: Final[tuple[Mme, ...]] = (vendor.VsOpAttributesReq(), lumissil.NscmGetVersionReq(), mme.CmNwStatsReq())
+_FIRST: Final[tuple[Mme, ...]] = (vendor.VsOpAttributesReq(), vendor.NscmGetVersionReq(), mme.CmNwStatsReq())
 _QUALCOMM: Final[tuple[Mme, ...]] = (vendor.VsSwVerReq(), vendor.VsPlLinkStatusReq(), vendor.VsNwInfoReq(),
                                      *pib.questions())  # fmt: skip
-_LUMISSIL: Final[tuple[Mme, ...]] = (lumissil.NscmGetDLinkStatusReq(),)
+_LUMISSIL: Final[tuple[Mme, ...]] = (vendor.NscmGetDLinkStatusReq(),)
 
 
 class Neighbour(msgspec.Struct, frozen=True):
@@ -102,7 +104,7 @@ class ModemInspector:
     def _is(self, found: Vendor, questions: tuple[Mme, ...]) -> None:
         if self.report.vendor is Vendor.UNKNOWN:
             self._change(vendor=found)
-            self._left = [each for each in self._left if not isinstance(each, lumissil.NscmGetVersionReq)]
+            self._left = [each for each in self._left if not isinstance(each, vendor.NscmGetVersionReq)]
             self._left += questions
 
     def _change(self, **changes: object) -> None:
@@ -110,14 +112,14 @@ class ModemInspector:
 
     def _learn(self, message: Mme) -> None:
         match message:
-            case vendor.VsOpAttributesCnf() | lumissil.NscmGetVersionCnf() | vendor.VsSwVerCnf():
+            case vendor.VsOpAttributesCnf() | vendor.NscmGetVersionCnf() | vendor.VsSwVerCnf():
                 chip, firmware = version_of(message) or ("", "")
                 self._change(chip=chip or self.report.chip, firmware=firmware or self.report.firmware)
                 if isinstance(message, vendor.VsOpAttributesCnf):
                     self._is(Vendor.QUALCOMM, _QUALCOMM)
-                elif isinstance(message, lumissil.NscmGetVersionCnf):
+                elif isinstance(message, vendor.NscmGetVersionCnf):
                     self._is(Vendor.LUMISSIL, _LUMISSIL)
-            case vendor.VsPlLinkStatusCnf() | lumissil.NscmGetDLinkStatusCnf():
+            case vendor.VsPlLinkStatusCnf() | vendor.NscmGetDLinkStatusCnf():
                 self._change(link=message.link_status == 1)
             case mme.CmNwStatsCnf():
                 stations = tuple(Neighbour(each.mac.hex(":"), "", each.tx, each.rx) for each in message.stations)
@@ -135,3 +137,101 @@ class ModemInspector:
                     return
                 self._parts[offset] = data
                 self._change(name=pib.user_name(self._parts), settings=pib.findings(self._parts, self._role))
+
+
+# -- Feeds recorded frames to a matching core, in the time of the recording: pure, and as fast as possible -----------
+
+
+def replay(core: Host, frames: Iterable[tuple[float, bytes]], *, wait_s: float = 1.0) -> list[tuple[float, Action]]:
+    """Feed `frames` (time of reception in s, frame) and return the core's actions with their times.
+
+    The caller has started the core at or before the first frame's time. Timers expire between the frames, and for
+    `wait_s` after the last one. Frames are in order of time; one that appears older counts as simultaneous.
+    """
+    done: list[tuple[float, Action]] = []
+    now = 0.0
+    for at, frame in frames:
+        now = max(now, at)
+        _run_until(core, now, done)
+        core.receive(frame, now)
+        done += [(now, action) for action in core.actions()]
+    _run_until(core, now + wait_s, done)
+    return done
+
+
+def _run_until(core: Host, end: float, done: list[tuple[float, Action]]) -> None:
+    done += [(end, action) for action in core.actions()]
+    while (deadline := core.deadline()) is not None and deadline <= end:
+        core.tick(deadline)
+        done += [(deadline, action) for action in core.actions()]
+
+
+# -- Readable management messages: declared ones field by field, others in hexadecimal -------------------------------
+
+_MODES: Final = ("REQ", "CNF", "IND", "RSP")
+
+_OTHERS: Final = {
+    0x0000: "CC_CCO_APPOINT",
+    0x0014: "CC_DISCOVER_LIST",
+    0x6000: "CM_UNASSOCIATED_STA",
+    0x6004: "CM_ENCRYPTED_PAYLOAD",
+    0x6010: "CM_SC_JOIN",
+    0x6014: "CM_CHAN_EST",
+    0x6018: "CM_TM_UPDATE",
+    0x6020: "CM_BRG_INFO",
+    0x6034: "CM_STA_CAP",
+    0x6038: "CM_NW_INFO",
+    0x603C: "CM_GET_BEACON",
+    0x6040: "CM_HFID",
+    0x6044: "CM_MME_ERROR",
+    0x6080: "CM_SLAC_USER_DATA",
+}
+"""Messages known by name only."""
+
+
+class Description(msgspec.Struct, frozen=True):
+    """One frame. `name` is that of the specification, or the type in hexadecimal; `fields` are names and texts.
+
+    `problem` says why the fields could not be decoded; the only field is the payload then.
+    """
+
+    destination: str
+    source: str
+    name: str
+    version: int
+    fields: tuple[tuple[str, str], ...]
+    problem: str = ""
+
+    def __str__(self) -> str:
+        texts = "  ".join(f"{name}={text}" for name, text in self.fields)
+        return f"{self.source} > {self.destination}  {self.name}  {texts}" + f"  ({self.problem})" * bool(self.problem)
+
+
+def describe(frame: bytes, *, secrets: bool = False) -> Description:
+    """Return the description of an Ethernet frame. Never raises; keys are shown with `secrets` only."""
+    try:
+        message = mme.decode(frame).message
+    except FrameError as error:
+        return _unknown(frame, str(error))
+    fields = tuple(codec_of(type(message)).texts(message, secrets=secrets))
+    return Description(frame[:6].hex(":"), frame[6:12].hex(":"), message.name(), frame[14], fields)
+
+
+def _unknown(frame: bytes, problem: str) -> Description:
+    try:
+        header = mme.read_header(frame)
+    except FrameError:
+        return Description(frame[:6].hex(":"), frame[6:12].hex(":"), "not a message", 0, (("data", _hex(frame[12:])),),
+                           problem)  # fmt: skip
+    base = header.mmtype & ~3
+    name = f"{_OTHERS.get(base, f'{base:#06x}')}.{_MODES[header.mmtype & 3]}"
+    known = mme.CODECS.get((header.mmtype, header.version > 0, header.oui))
+    payload = _hex(frame[header.payload_at :])
+    if known is not None:
+        name, payload = known.message.name(), "(not shown: may hold a key)" if known.holds_secrets else payload
+    fields = (("oui", header.oui.hex()),) * bool(header.oui) + (("payload", payload),)
+    return Description(frame[:6].hex(":"), frame[6:12].hex(":"), name, header.version, fields, problem)
+
+
+def _hex(data: bytes) -> str:
+    return data.hex() or "-"

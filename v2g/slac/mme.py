@@ -9,7 +9,7 @@ from typing import Annotated, Final
 import msgspec
 
 from v2g.errors import FrameError
-from v2g.slac import lumissil, vendor
+from v2g.slac import vendor
 from v2g.slac.layout import U8, U16, Codec, Items, Layout, Mac, Mme, Record, Sized, Zero, codec_of
 
 ETHERTYPE: Final = 0x88E1
@@ -306,7 +306,7 @@ _ALL: tuple[type[Mme], ...] = (
     CmNwStatsReq,
     CmNwStatsCnf,
     *vendor.MESSAGES,
-    *lumissil.MESSAGES,
+    *vendor.LUMISSIL_MESSAGES,
 )
 
 Kind = tuple[int, bool, bytes]
@@ -385,7 +385,7 @@ def decode(data: bytes) -> MmeFrame:
     """
     header = read_header(data)
     codec = CODECS.get((header.mmtype, header.version > 0, header.oui))
-    if codec is None and header.oui == lumissil.LUMISSIL:  # their version is unclear
+    if codec is None and header.oui == vendor.LUMISSIL:  # their version is unclear
         codec = CODECS.get((header.mmtype, False, header.oui))
     if codec is None:
         vendor_words = f" of vendor {header.oui.hex()}" if header.oui else ""

@@ -13,7 +13,7 @@ from typing import Final, Literal, Protocol
 import msgspec
 
 from v2g.errors import FrameError
-from v2g.slac import lumissil, mme, vendor
+from v2g.slac import mme, vendor
 from v2g.slac.layout import Mme
 from v2g.slac.pib import checksum, simulated_pib
 
@@ -83,7 +83,7 @@ class SimulatedModem:
         self.nid: bytes | None = None
         self._host = host_mac
         self._measures = measures
-        self._oui = {"qualcomm": vendor.QUALCOMM, "lumissil": lumissil.LUMISSIL}.get(make)
+        self._oui = {"qualcomm": vendor.QUALCOMM, "lumissil": vendor.LUMISSIL}.get(make)
         self._peers: dict[bytes, _Peer] = {}
         self._pib = simulated_pib("ev" if measures is None else "evse", mac)
 
@@ -107,7 +107,7 @@ class SimulatedModem:
         answers = [self._to_host(answer)] if answer is not None else []
         if isinstance(message, _LINK_QUESTIONS):
             answers += self._seek()
-        if isinstance(message, vendor.VsRsDevReq | lumissil.NscmResetDeviceReq) and self._understands(message):
+        if isinstance(message, vendor.VsRsDevReq | vendor.NscmResetDeviceReq) and self._understands(message):
             self._peers.clear()
             answers += self._seek()
         if frame[:6] == mme.LOCAL_MODEM or (frame[12:14] != _HOMEPLUG and not self.link_up):
@@ -281,7 +281,7 @@ _FRAMES: Final[dict[type[Mme], int]] = {vendor.VsOpAttributesCnf: 147, vendor.Vs
 
 _LINK_QUESTIONS = (
     vendor.VsPlLinkStatusReq,
-    lumissil.NscmGetDLinkStatusReq,
+    vendor.NscmGetDLinkStatusReq,
     vendor.VsNwInfoReq,
     vendor.VsNwInfoV1Req,
     vendor.VsSwVerReq,
@@ -299,8 +299,8 @@ _ANSWERS: Final[dict[type[Mme], Callable[..., Mme]]] = {
     vendor.VsWrModReq: SimulatedModem._write,
     vendor.VsModNvmReq: lambda modem, message: vendor.VsModNvmCnf(module_id=message.module_id),
     vendor.VsModuleOperationReq: SimulatedModem._operate,
-    lumissil.NscmGetVersionReq: lambda modem, _: lumissil.NscmGetVersionCnf(major=1, minor=0, patch=0, build=1),
-    lumissil.NscmGetDLinkStatusReq: lambda modem, _: lumissil.NscmGetDLinkStatusCnf(link_status=int(modem.link_up)),
+    vendor.NscmGetVersionReq: lambda modem, _: vendor.NscmGetVersionCnf(major=1, minor=0, patch=0, build=1),
+    vendor.NscmGetDLinkStatusReq: lambda modem, _: vendor.NscmGetDLinkStatusCnf(link_status=int(modem.link_up)),
     mme.CmNwStatsReq: SimulatedModem._statistics,
     mme.CmGetKeyReq: SimulatedModem._get_key,
 }

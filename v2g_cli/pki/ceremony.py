@@ -132,9 +132,8 @@ def share_out(
 
     `owner`: the key's certificate or name. Raises ConfigError, KeyAccessError.
     """
+    from pki_tools.ceremony import read_sheet, try_all, write_sheet
     from pki_tools.ceremony import split as split_key
-    from pki_tools.ceremony import try_all
-    from pki_tools.share_export import read_sheet, write_sheet
 
     sealed, made = split_key(key, owner, threshold=threshold, shares=len(holders), entropy=secrets.token_bytes)
     new_file(sealed_file)

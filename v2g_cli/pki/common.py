@@ -116,8 +116,8 @@ def password(env: str, file: Path | None) -> bytes:
 
 def read_shares(sealed: "Sealed", paths: Sequence[Path]) -> "tuple[ShareWords, ...]":
     """Return shares from files, or, without any, typed at a terminal. Raises KeyAccessError, ConfigError."""
+    from pki_tools.ceremony import MAX_BYTES, read_sheet
     from pki_tools.judge import read_file
-    from pki_tools.share_export import MAX_BYTES, read_sheet
 
     if paths:
         return tuple(read_sheet(str(path), read_file(path, MAX_BYTES), sealed) for path in paths)

@@ -10,7 +10,7 @@ from v2g_cli.output import print_json, say
 from v2g_cli.pki.common import JsonFlag, kind_of
 
 if TYPE_CHECKING:
-    from v2g.io.keys import StoredKey
+    from v2g.io.keys.stores import StoredKey
     from v2g.pki.keys import LeafKey
     from v2g.pki.reference import KeyReference
 
@@ -74,7 +74,7 @@ def reference_of(text: str, folder: Path = Path()) -> "KeyReference":
 def make_key(reference: "KeyReference", kind: str, *, tpm: bool = False) -> "LeafKey | StoredKey":
     """Make a key. Raises ConfigError, KeyAccessError."""
     from pki_tools.authority import new_key
-    from v2g.io.keys import read_pin
+    from v2g.io.keys.stores import read_pin
     from v2g.pki.keys import SoftwareKey, algorithm_of, save_key
     from v2g.pki.profiles import Role
 

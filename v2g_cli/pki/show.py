@@ -14,7 +14,7 @@ from v2g_cli.output import print_json, print_table, say, say_row, terminal
 from v2g_cli.pki.common import JsonFlag, generation_of, now, role_of, when
 
 if TYPE_CHECKING:
-    from pki_tools.overview import Line
+    from pki_tools.show import Line
     from v2g.pki.revocation import Finding
 
 _COLOURS = {"valid": "green", "due": "yellow", "replaced": "cyan", "not_yet_valid": "yellow"}
@@ -35,7 +35,7 @@ def show(
     """
     if file.is_dir():
         from pki_tools.index import load_index
-        from pki_tools.overview import overview
+        from pki_tools.show import overview
 
         lines = overview(file, load_index(file), at=now(), everything=everything)
         if json:

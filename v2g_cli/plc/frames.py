@@ -9,12 +9,11 @@ import msgspec
 
 from v2g.errors import ConfigError, FrameError, V2GError
 from v2g.io.capture.recorder import RecordConfig, Recorder
-from v2g.io.plc.recorded import without_keys
+from v2g.io.plc.tap import without_keys
 from v2g.observe import Observe
 from v2g.slac.actions import Send
-from v2g.slac.describe import describe
 from v2g.slac.evse import EvseSlac, EvseSlacConfig
-from v2g.slac.replay import replay
+from v2g.slac.inspection import describe, replay
 from v2g_cli.output import print_json, raise_all, say_row
 from v2g_cli.plc.source import Seen, Source, followed, frames, recorded
 

@@ -5,7 +5,7 @@ from types import MappingProxyType
 from typing import Final
 
 from evcc.session import steps
-from evcc.session.d20 import ac, energy, installation, loop, parking, positioning, services, setup, stages, stop
+from evcc.session.d20 import energy, installation, loop, positioning, services, setup, stages, stop
 from evcc.session.d20.request_context import RequestContext
 from evcc.session.steps import Stage, at
 from v2g.exi.declare import Element
@@ -45,7 +45,7 @@ ON_RESPONSE: Final[Mapping[type[steps.Stage], OnResponse]] = MappingProxyType(
                 stages.Parametrizing,
                 _by_family(
                     {
-                        Family.AC: ac.on_parameters,
+                        Family.AC: energy.on_ac_parameters,
                         Family.DC: energy.on_parameters,
                         Family.ACDP: energy.on_parameters,
                         Family.WPT: positioning.on_parameters,
@@ -65,7 +65,7 @@ ON_RESPONSE: Final[Mapping[type[steps.Stage], OnResponse]] = MappingProxyType(
                 stages.Looping,
                 _by_family(
                     {
-                        Family.AC: ac.on_loop,
+                        Family.AC: energy.on_loop,
                         Family.DC: loop.on_loop,
                         Family.ACDP: loop.on_loop,
                         Family.WPT: positioning.on_loop,
@@ -76,8 +76,8 @@ ON_RESPONSE: Final[Mapping[type[steps.Stage], OnResponse]] = MappingProxyType(
             at(stages.Lowering, loop.on_lowering),
             at(stages.Renegotiating, loop.on_renegotiating),
             at(stages.EnteringStandby, loop.on_standby),
-            at(stages.CheckingIn, parking.on_check_in),
-            at(stages.CheckingOut, parking.on_check_out),
+            at(stages.CheckingIn, positioning.on_check_in),
+            at(stages.CheckingOut, positioning.on_check_out),
             at(stages.RampingDown, stop.on_ramping_down),
             at(stages.PowerStopping, stop.on_power_stopped),
             at(stages.Welding, stop.on_welding),
@@ -99,8 +99,8 @@ ON_WAKE: Final[Mapping[type[steps.Stage], OnWake]] = MappingProxyType(
             at(stages.Lowering, stop.repeat_nothing),
             at(stages.RampingDown, stop.repeat_nothing),
             at(stages.Welding, stop.repeat_welding),
-            at(stages.CheckingIn, parking.repeat_check_in),
-            at(stages.CheckingOut, parking.repeat_check_out),
+            at(stages.CheckingIn, positioning.repeat_check_in),
+            at(stages.CheckingOut, positioning.repeat_check_out),
             at(stages.FindingPlace, positioning.repeat_place),
             at(stages.Pairing, positioning.repeat_pairing),
             at(stages.Aligning, positioning.repeat_alignment),

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 import msgspec
 
 from evcc.session.contracts import Contract, rejection, usable
+from evcc.session.d20 import requests as ask
 from evcc.session.d20.payment import pay
 from evcc.session.d20.request_context import RequestContext
-from evcc.session.d20.requests import ask
 from evcc.session.d20.response_policy import Reaction, reaction
 from evcc.session.d20.stages import Ending, FetchingContracts, Step
 from evcc.session.d20.stop import stop

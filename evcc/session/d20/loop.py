@@ -10,11 +10,11 @@ from evcc.policy.policy import NOT_BIDIRECTIONAL, Permit, Terms
 from evcc.session import program, steps
 from evcc.session.context import EvseLimits
 from evcc.session.d20 import dynamic_planner
+from evcc.session.d20 import requests as ask
 from evcc.session.d20.offers import entry_w
 from evcc.session.d20.payment import SIGNED_ID
 from evcc.session.d20.quantities import to_milli, to_whole
 from evcc.session.d20.request_context import Agreement, Plan, RequestContext
-from evcc.session.d20.requests import ask
 from evcc.session.d20.response_policy import Reaction, reaction
 from evcc.session.d20.schedule import planned_event
 from evcc.session.d20.stages import (

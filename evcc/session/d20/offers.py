@@ -17,7 +17,7 @@ from evcc.policy.policy import Terms
 from evcc.session.context import EvseLimits
 from evcc.session.d20.quantities import to_whole
 from evcc.session.d20.request_context import Agreement, Outlook, RequestContext
-from evcc.session.d20.requests.needs import discharge_capability_w
+from evcc.session.d20.requests import discharge_capability_w
 from evcc.session.paused import Choice
 from v2g.errors import RefusedError
 from v2g.iso15118.d20.messages.schedules import (

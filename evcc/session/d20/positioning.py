@@ -5,13 +5,15 @@ from typing import Final
 from msgspec.structs import replace
 
 from evcc.session.context import EvseLimits, departure_s
-from evcc.session.d20 import dynamic_planner, parking
+from evcc.session.d20 import dynamic_planner
+from evcc.session.d20 import requests as ask
 from evcc.session.d20.loop import following
 from evcc.session.d20.quantities import to_whole
 from evcc.session.d20.request_context import RequestContext
-from evcc.session.d20.requests import ask, ask_wpt
 from evcc.session.d20.stages import (
     Aligning,
+    CheckingIn,
+    CheckingOut,
     ConnectingDevice,
     DisconnectingDevice,
     Ending,
@@ -22,7 +24,7 @@ from evcc.session.d20.stages import (
     Step,
 )
 from evcc.session.d20.starting import begin_cable_check
-from evcc.session.d20.stop import leave_place, stop
+from evcc.session.d20.stop import leave_place, session_stop, stop
 from evcc.session.paused import Choice
 from evcc.session.ports import DriveIn, DroveIn, ObserveDevice, SetPowerLimits, TransmitId
 from evcc.session.steps import seen
@@ -35,6 +37,16 @@ from v2g.iso15118.d20.messages.acdp import (
     ACDP_DisconnectRes,
     ACDP_VehiclePositioningReq,
     ACDP_VehiclePositioningRes,
+)
+from v2g.iso15118.d20.messages.common_messages import (
+    EvCheckInStatus,
+    EvCheckOutStatus,
+    EvseCheckOutStatus,
+    ParkingMethod,
+    VehicleCheckInReq,
+    VehicleCheckInRes,
+    VehicleCheckOutReq,
+    VehicleCheckOutRes,
 )
 from v2g.iso15118.d20.messages.common_types import Processing, ResponseCode
 from v2g.iso15118.d20.messages.wpt import (
@@ -51,6 +63,73 @@ from v2g.iso15118.d20.messages.wpt import (
 )
 from v2g.iso15118.d20.wpt_methods import OBSERVED_BY_DEVICE, OBSERVED_BY_VEHICLE, MethodLists, agree
 
+# -- Check-in to the parking space before charging, and check-out afterwards (service ParkingStatus) -----------------
+
+PATIENCE_S: Final = 60.0
+"""How long the vehicle requests to leave before it ends the session anyway."""
+
+
+def ask_check_in(choice: Choice, context: RequestContext) -> Step:
+    """Announce the vehicle to the charger."""
+    return Step(stage=CheckingIn(choice), request=_check_in(EvCheckInStatus.CheckIn, None, context))
+
+
+def on_check_in(
+    stage: CheckingIn, request: VehicleCheckInReq, response: VehicleCheckInRes, context: RequestContext
+) -> Step:
+    """Drive on until in place; then continue with the charge parameters."""
+    guided = seen(
+        "parking",
+        "guided",
+        status=request.ev_check_in_status.value,
+        space=response.parking_space,
+        ahead_cm=response.target_distance,
+    )
+    if stage.in_place:
+        return replace(ask.charge_parameters(stage.choice, context), observed=(guided,))
+    again = context.config.timers.evcc_sequence_performance / 2  # the charger times out a silent vehicle
+    return Step(stage=stage, commands=(DriveIn(response.target_distance),), observed=(guided,), wait=again)
+
+
+def repeat_check_in(stage: CheckingIn, request: VehicleCheckInReq, context: RequestContext) -> Step:
+    """Report that the vehicle is still on its way."""
+    return Step(stage=stage, request=_check_in(EvCheckInStatus.Processing, request.vehicle_travel, context))
+
+
+def on_check_in_drove(stage: CheckingIn, fact: DroveIn, context: RequestContext) -> Step:
+    """Report the vehicle's position."""
+    status = EvCheckInStatus.Completed if fact.in_place else EvCheckInStatus.Processing
+    request = _check_in(status, fact.travel_cm, context)
+    return Step(stage=replace(stage, in_place=fact.in_place), request=request)
+
+
+def repeat_check_out(stage: CheckingOut, request: VehicleCheckOutReq, context: RequestContext) -> Step:
+    """Repeat the request."""
+    return Step(stage=stage, request=ask.check_out(EvCheckOutStatus.Processing, context))
+
+
+def on_check_out(
+    stage: CheckingOut, request: VehicleCheckOutReq, response: VehicleCheckOutRes, context: RequestContext
+) -> Step:
+    """End the session once the charger lets the vehicle leave, or after a timeout."""
+    free = response.evse_check_out_status is EvseCheckOutStatus.Completed
+    if free and request.ev_check_out_status is not EvCheckOutStatus.Completed:
+        return Step(stage=stage, request=ask.check_out(EvCheckOutStatus.Completed, context))
+    if not free and context.now - stage.since < PATIENCE_S:
+        return Step(stage=stage, wait=context.config.timing.poll_pause_s)
+    return session_stop(context, stage.ending, observed=(seen("parking", "left", free=free),))
+
+
+def _check_in(status: EvCheckInStatus, travel_cm: int | None, context: RequestContext) -> VehicleCheckInReq:
+    method = context.config.services.parking
+    return VehicleCheckInReq(
+        header=context.header(),
+        ev_check_in_status=status,
+        parking_method=ParkingMethod("Manual" if method == "none" else method),
+        vehicle_travel=None if travel_cm is None else max(-32768, min(32767, travel_cm)),
+    )
+
+
 _ARRIVES: Final = 2
 """A vehicle is aligned if it receives at least one part in so many of the power sent."""
 
@@ -58,7 +137,7 @@ _ARRIVES: Final = 2
 def proceed(choice: Choice, context: RequestContext) -> Step:
     """Return the step after the selection of services: positioning, if there is no plug, then the next."""
     if choice.family is Family.WPT:
-        return Step(stage=FindingPlace(choice), request=ask_wpt.setup(context))
+        return Step(stage=FindingPlace(choice), request=ask.setup(context))
     if choice.family is Family.ACDP:
         return Step(stage=FindingPlace(choice), request=_below(context, moving=True))
     return in_place(choice, context)
@@ -66,7 +145,7 @@ def proceed(choice: Choice, context: RequestContext) -> Step:
 
 def in_place(choice: Choice, context: RequestContext) -> Step:
     """Return the step once the vehicle is in its charging position."""
-    return parking.ask_check_in(choice, context) if choice.parking else ask.charge_parameters(choice, context)
+    return ask_check_in(choice, context) if choice.parking else ask.charge_parameters(choice, context)
 
 
 # -- above a coil -------------------------------------------------------------------------------------------------
@@ -93,7 +172,7 @@ def on_place(
             response.primary_device_pairing_method_list,
             response.primary_device_alignment_check_method_list,
         )
-        agreed = agree(theirs, ask_wpt.methods(context))
+        agreed = agree(theirs, ask.methods(context))
         if agreed.positioning is None or agreed.pairing is None or agreed.alignment is None:
             return stop(stage, context, Ending(f"no_common_{agreed.missing}", failed=True))
         noted = seen(
@@ -120,7 +199,7 @@ def on_drove(stage: FindingPlace, fact: DroveIn, context: RequestContext) -> Ste
     """Report the vehicle's progress."""
     there = replace(stage, in_place=fact.in_place)
     request = (
-        ask_wpt.position(context, in_place=fact.in_place)
+        ask.position(context, in_place=fact.in_place)
         if stage.choice.family is Family.WPT
         else _below(context, moving=not fact.in_place)
     )
@@ -130,7 +209,7 @@ def on_drove(stage: FindingPlace, fact: DroveIn, context: RequestContext) -> Ste
 def repeat_place(stage: FindingPlace, request: Element, context: RequestContext) -> Step:
     """Repeat the request."""
     is_wireless = stage.choice.family is Family.WPT
-    again = ask_wpt.position(context, in_place=stage.in_place) if is_wireless else _below(context, moving=False)
+    again = ask.position(context, in_place=stage.in_place) if is_wireless else _below(context, moving=False)
     return Step(stage=stage, request=again)
 
 
@@ -142,14 +221,14 @@ def _pair(stage: FindingPlace, context: RequestContext) -> Step:
         return Step(stage=pairing, commands=(ObserveDevice(method),), observed=(found,))
     shown = (TransmitId(context.config.wireless.device_id),) if method == OBSERVED_BY_DEVICE else ()
     pairing = replace(pairing, done=method != OBSERVED_BY_DEVICE)
-    request = ask_wpt.pair(context, None, done=pairing.done)
+    request = ask.pair(context, None, done=pairing.done)
     return Step(stage=pairing, request=request, commands=shown, observed=(found,))
 
 
 def on_observed(stage: Pairing, device_id: int, context: RequestContext) -> Step:
     """Report the observed device."""
     reported = replace(stage, observed=device_id, done=True)
-    return Step(stage=reported, request=ask_wpt.pair(context, device_id, done=True))
+    return Step(stage=reported, request=ask.pair(context, device_id, done=True))
 
 
 def on_pairing(stage: Pairing, request: WPT_PairingReq, response: WPT_PairingRes, context: RequestContext) -> Step:
@@ -171,7 +250,7 @@ def on_pairing(stage: Pairing, request: WPT_PairingReq, response: WPT_PairingRes
 def repeat_pairing(stage: Pairing, request: WPT_PairingReq, context: RequestContext) -> Step:
     """Repeat the request."""
     observed = stage.observed if stage.method in OBSERVED_BY_VEHICLE else None
-    return Step(stage=stage, request=ask_wpt.pair(context, observed, done=stage.done))
+    return Step(stage=stage, request=ask.pair(context, observed, done=stage.done))
 
 
 def on_parameters(
@@ -204,7 +283,7 @@ def on_alignment(
     excited = response.supply_device_current is not None and to_whole(response.supply_device_current) > 0
     if (excited or sent > 0) and context.now >= stage.until:
         return stop(stage, context, Ending("misaligned", failed=True))
-    arrives = sent > 0 and ask_wpt.received_w(context) * _ARRIVES >= sent
+    arrives = sent > 0 and ask.received_w(context) * _ARRIVES >= sent
     return Step(stage=replace(stage, aligned=arrives), wait=context.config.timing.poll_pause_s)
 
 
@@ -215,7 +294,7 @@ def _start(stage: Aligning, context: RequestContext) -> Step:
 
 def repeat_alignment(stage: Aligning, request: WPT_AlignmentCheckReq, context: RequestContext) -> Step:
     """Repeat the request."""
-    return Step(stage=stage, request=ask_wpt.align(context, aligned=stage.aligned))
+    return Step(stage=stage, request=ask.align(context, aligned=stage.aligned))
 
 
 def on_loop(stage: Looping, request: WPT_ChargeLoopReq, response: WPT_ChargeLoopRes, context: RequestContext) -> Step:
@@ -226,7 +305,7 @@ def on_loop(stage: Looping, request: WPT_ChargeLoopReq, response: WPT_ChargeLoop
         "flow",
         voltage_mv=context.inlet.voltage_mv,
         current_ma=context.inlet.current_ma,
-        power_w=ask_wpt.received_w(context),
+        power_w=ask.received_w(context),
         soc=context.battery.soc,
         sent_w=to_whole(response.evpc_power_request),
         trouble=response.spc_charge_diagnostics.value if response.response_code is ResponseCode.WARNING_WPT else None,

@@ -6,8 +6,8 @@ from typing import Final
 
 import msgspec
 
+from evcc.session.d20 import requests as ask
 from evcc.session.d20.request_context import Plan, RequestContext
-from evcc.session.d20.requests import ask
 from evcc.session.d20.response_policy import Reaction, reaction
 from evcc.session.d20.schedule import agree
 from evcc.session.d20.stages import Looping

@@ -10,7 +10,20 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any, Final
 
-from v2g.iso15118.d20.messages.common_types import ResponseCode
+from evcc.session import plausibility
+from evcc.session.d20.quantities import to_milli
+from evcc.session.d20.request_context import RequestContext
+from evcc.session.plausibility import Finding
+from v2g.exi.declare import Element
+from v2g.iso15118.d20.messages.ac import AC_ChargeParameterDiscoveryRes
+from v2g.iso15118.d20.messages.common_types import ChargeLoopRes, ResponseCode
+from v2g.iso15118.d20.messages.dc import (
+    BPT_Dynamic_DC_CLResControlMode,
+    BPT_Scheduled_DC_CLResControlMode,
+    DC_ChargeLoopRes,
+    DC_ChargeParameterDiscoveryRes,
+    DC_PreChargeRes,
+)
 
 
 class Reaction(enum.Enum):
@@ -60,3 +73,47 @@ def _reaction(name: str, code: ResponseCode) -> Reaction:
         return known
     kind = code.name.partition("_")[0].upper()
     return {"OK": Reaction.GO_ON, "WARNING": Reaction.NOTE}.get(kind, Reaction.END)
+
+
+# Whether a response of ISO 15118-20 can be right, from the charge parameters to the end of the loop.
+#
+# Its messages have no status of the insulation and no units: limits and present values are left.
+
+_LIMITS: Final = ("evse_maximum_", "evse_minimum_")
+_IN_LOOP: Final = ("evse_maximum_", "evse_minimum_voltage")
+"""A charger may repeat its first minimum of power while its maximum is limited below it (V2G20-2655)."""
+
+_BOTH_WAYS: Final = (BPT_Dynamic_DC_CLResControlMode, BPT_Scheduled_DC_CLResControlMode)
+
+
+def judge(response: Element, context: RequestContext) -> Finding | None:
+    """Return what is wrong with a response."""
+    match response:
+        case DC_ChargeParameterDiscoveryRes(dc_cpd_res_energy_transfer_mode=mode):
+            return plausibility.limits(_limits(mode))
+        case AC_ChargeParameterDiscoveryRes(ac_cpd_res_energy_transfer_mode=mode):
+            return plausibility.limits(_limits(mode))
+        case DC_PreChargeRes():
+            return _present(response, None, context)
+        case DC_ChargeLoopRes(cl_res_control_mode=mode):
+            current_ma = None if isinstance(mode, _BOTH_WAYS) else to_milli(response.evse_present_current)
+            return plausibility.limits(_limits(mode, *_IN_LOOP)) or _present(response, current_ma, context)
+        case ChargeLoopRes() if hasattr(response, "cl_res_control_mode"):
+            return plausibility.limits(_limits(response.cl_res_control_mode, *_IN_LOOP))
+    return None
+
+
+def _limits(mode: Element, *names: str) -> dict[str, int]:
+    names = names or _LIMITS
+    values = {field: getattr(mode, field) for field in mode.__struct_fields__ if field.startswith(names)}
+    return {field: to_milli(value) for field, value in values.items() if value is not None}
+
+
+def _present(
+    response: DC_PreChargeRes | DC_ChargeLoopRes, current_ma: int | None, context: RequestContext
+) -> Finding | None:
+    return plausibility.present(
+        voltage=("evse_present_voltage", to_milli(response.evse_present_voltage)),
+        current=None if current_ma is None else ("evse_present_current", current_ma),
+        max_voltage_mv=context.battery.max_voltage_mv if context.contactor_closed else None,
+    )

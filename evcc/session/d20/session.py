@@ -12,16 +12,15 @@ from msgspec.structs import replace
 
 from evcc.policy.policy import Owner, OwnPolicy
 from evcc.session.contracts import Contract, Provisioning, ranked
-from evcc.session.d20 import parking, positioning, setup
+from evcc.session.d20 import positioning, setup
+from evcc.session.d20 import requests as ask
 from evcc.session.d20.discharge import Discharge
 from evcc.session.d20.handlers import ON_FACT, ON_RESPONSE, ON_WAKE
 from evcc.session.d20.loop import renegotiate, wanted_end
-from evcc.session.d20.plausibility import judge
 from evcc.session.d20.quantities import to_milli
 from evcc.session.d20.renegotiation import ANSWERS, Turn, plan_anew
 from evcc.session.d20.request_context import Plan, RequestContext
-from evcc.session.d20.requests import ask
-from evcc.session.d20.response_policy import Reaction, reaction
+from evcc.session.d20.response_policy import Reaction, judge, reaction
 from evcc.session.d20.safety import Iso20Messages
 from evcc.session.d20.stages import (
     KINDS,
@@ -465,7 +464,7 @@ class VehicleSession(Vehicle[Step, Ending], Session20):
                     if isinstance(stage, Pairing):
                         self._apply(positioning.on_observed(stage, fact.device_id, self._request_context()))
                 elif isinstance(stage, CheckingIn):
-                    self._apply(parking.on_drove(stage, fact, self._request_context()))
+                    self._apply(positioning.on_check_in_drove(stage, fact, self._request_context()))
                 elif isinstance(stage, FindingPlace):
                     self._apply(positioning.on_drove(stage, fact, self._request_context()))
             case _:

@@ -3,9 +3,9 @@
 import msgspec
 
 from evcc.session.d20 import installation
+from evcc.session.d20 import requests as ask
 from evcc.session.d20.payment import another, pay
 from evcc.session.d20.request_context import RequestContext
-from evcc.session.d20.requests import ask
 from evcc.session.d20.response_policy import Reaction, reaction
 from evcc.session.d20.stages import AskingAuthorization, Authorizing, Ending, SettingUp, Step, fail
 from evcc.session.d20.stop import stop

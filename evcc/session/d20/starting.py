@@ -4,8 +4,8 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from evcc.session.d20 import requests as ask
 from evcc.session.d20.request_context import Plan, RequestContext
-from evcc.session.d20.requests import ask, ask_wpt
 from evcc.session.d20.stages import Aligning, CableChecking, ConnectingDevice, Step, fail
 from evcc.session.ports import SetCpState, SetPowerLimits
 from v2g.iec61851.pilot import PilotState
@@ -31,7 +31,7 @@ def begin(plan: Plan, context: RequestContext) -> Step:
             # request a little power, and accept it: the power received shows the alignment
             return Step(
                 stage=Aligning(plan, until=context.now + context.config.timing.place_s),
-                request=ask_wpt.align(context, aligned=False),
+                request=ask.align(context, aligned=False),
                 commands=(SetPowerLimits(context.max_charge_w, 0),),
             )
         case Family.ACDP:

@@ -5,9 +5,9 @@ from typing import TypeVar
 import msgspec
 
 from evcc.session import steps
+from evcc.session.d20 import requests as ask
 from evcc.session.d20.quantities import to_milli
 from evcc.session.d20.request_context import RequestContext
-from evcc.session.d20.requests import ask
 from evcc.session.d20.stages import (
     DisconnectingDevice,
     Ending,

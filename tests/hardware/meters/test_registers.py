@@ -15,7 +15,7 @@ from tests.together import together
 from v2g.energy.conductors import Currents
 from v2g.errors import ConfigError, FrameError
 from v2g.hardware.interfaces import MeterValues
-from v2g.hardware.meters.obis import values_of_codes
+from v2g.hardware.meters.iec62056 import values_of_codes
 from v2g.hardware.meters.registers import (
     Kind,
     LineRegisters,

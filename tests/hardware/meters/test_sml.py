@@ -11,8 +11,7 @@ from tests.hardware.meters.sml import file, list_of, message, number, octets, se
 from tests.together import together
 from v2g.errors import FrameError
 from v2g.hardware.interfaces import MeterValues
-from v2g.hardware.meters.obis import values_of_codes
-from v2g.hardware.meters.sml import codes, entries
+from v2g.hardware.meters.iec62056 import entries, sml_codes, values_of_codes
 from v2g.sml import MOST_FILE, START, SmlFramer
 
 FILES = {
@@ -37,7 +36,7 @@ def test_telegrams_of_real_meters_are_read_as_smllib_reads_them(name: str) -> No
     (payload,) = SmlFramer().receive(b"\x00\x1b" + sent(name))
     theirs = judged(sent(name))
     assert {each.code: each.value * 10.0**each.scaler for each in entries(payload)} == pytest.approx(theirs)
-    assert values_of_codes(codes(payload), export=True) == FILES[name]
+    assert values_of_codes(sml_codes(payload), export=True) == FILES[name]
 
 
 # -- telegrams made here
@@ -112,7 +111,7 @@ WRONG: list[tuple[bytes, str]] = [
 @together(("payload", "said"), WRONG, ids=lambda case: case[1])
 def test_what_is_no_sml_is_refused(payload: bytes, said: str) -> None:
     with pytest.raises(FrameError, match=said):
-        codes(payload)
+        sml_codes(payload)
 
 
 def missing(**found: Any) -> MeterValues:

@@ -12,10 +12,10 @@ from cryptography.hazmat.primitives.asymmetric import ed448
 from tests.io.keys.stores import PIN, SOFTHSM, WRONG, SoftHsm, refer
 from tests.packages import need
 from v2g.errors import ConfigError, KeyAccessError
-from v2g.io.keys import open_key
 from v2g.io.keys.pkcs11 import _Opened, make_pkcs11
 from v2g.io.keys.pkcs11_abi import Flag
 from v2g.io.keys.pkcs11_module import load_module
+from v2g.io.keys.stores import open_key
 from v2g.pki.keys import Algorithm, verify_signature
 from v2g.pki.reference import KeyReference
 

@@ -11,7 +11,7 @@ from tests.io.keys.stores import SoftHsm, Store, refer
 from tests.io.keys.stores_support import certified
 from tests.io.tls.support import shake
 from v2g.errors import ConfigError
-from v2g.io.keys import open_key
+from v2g.io.keys.stores import open_key
 from v2g.io.tls import openssl
 from v2g.io.tls.endpoint import open_channel
 from v2g.io.tls.native import NativeChannel, factory

@@ -17,7 +17,7 @@ from tests.io.keys.stores import WRONG, Files, Store, Tpm, refer
 from tests.io.keys.stores_support import certified
 from tests.io.tls.support import evcc, secc, shake
 from v2g.errors import KeyAccessError, SignatureError, TlsError
-from v2g.io.keys import load_credentials, open_key
+from v2g.io.keys.stores import load_credentials, open_key
 from v2g.io.tls.endpoint import open_channel
 from v2g.io.tls.native import NativeChannel
 from v2g.iso15118.d20.envelope import seal, unseal

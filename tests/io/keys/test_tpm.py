@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from tests.io.keys import stores
 from tests.io.keys.stores import PIN, WRONG, Tpm, refer
 from v2g.errors import ConfigError, KeyAccessError
-from v2g.io.keys import open_key
+from v2g.io.keys.stores import open_key
 from v2g.io.keys.tpm import make_tpm
 from v2g.pki.keys import Algorithm, verify_signature
 

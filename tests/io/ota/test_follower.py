@@ -18,8 +18,8 @@ from tests.io.ota.maker import HARDWARE, Maker
 from tests.station.device.file_server import FileServer, file_server
 from v2g.errors import InstallError, StoreError
 from v2g.io.ota.follower import Follower
-from v2g.io.ota.follower_config import ReleasesConfig
 from v2g.io.ota.installer import CommandsConfig
+from v2g.io.ota.opening import ReleasesConfig
 from v2g.observe import Observe
 from v2g.ota.release import RepositoryConfig
 

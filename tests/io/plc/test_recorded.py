@@ -12,14 +12,14 @@ from v2g.io.plc.datalink import ChargerLink, VehicleLink
 from v2g.io.plc.link import PlcConfig, PlcLink
 from v2g.io.plc.opening import open_link
 from v2g.io.plc.pilot import SimulatedChargerPilot, SimulatedVehiclePilot
-from v2g.io.plc.recorded import BLANKED, without_keys
+from v2g.io.plc.tap import BLANKED, without_keys
 from v2g.io.simulation.medium import Room
 from v2g.slac import mme, vendor
 from v2g.slac.actions import Matched, Send
 from v2g.slac.ev import EvSlacConfig
 from v2g.slac.evse import EvseSlac, EvseSlacConfig
+from v2g.slac.inspection import replay
 from v2g.slac.mme import MmeFrame
-from v2g.slac.replay import replay
 from v2g.slac.timing import FAST
 from v2g.slac.watch import SlacWatch
 

@@ -14,7 +14,7 @@ import pytest
 from evcc.session import ports, watch
 from evcc.session.basic_charging import BasicVehicle
 from evcc.session.d20 import positioning, session
-from evcc.session.d20.requests import ask
+from evcc.session.d20 import requests as ask
 from tests.safety.judged.steps import Step, judged
 from tests.safety.judged.vehicle_play import (
     DONE,

@@ -13,9 +13,8 @@ from cryptography.x509.oid import NameOID
 from tests.io.keys import stores
 from tests.io.keys.stores import SoftHsm, Store, refer
 from tests.station.device.certificates import text
-from v2g.io.keys import load_credentials
 from v2g.io.keys.pkcs11 import numbered
-from v2g.io.keys.stores import open_key
+from v2g.io.keys.stores import load_credentials, open_key
 from v2g.iso15118.engine.session import Fact
 from v2g.pki.keys import Algorithm, verify_signature
 from v2g.pki.reference import KeyReference

@@ -9,10 +9,71 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 from v2g.errors import FrameError
-from v2g.hardware.meters.obis import OF_LINES, UNITS
+from v2g.hardware.interfaces import MeterValues
+from v2g.hardware.meters.registers import meter_values
+from v2g.sml import Value, list_bodies
+
+# -- Values of a meter by their OBIS codes (IEC 62056-61), as readouts and SML have them. Pure -----------------------
+
+IMPORT: Final = "1.8.0"
+EXPORT: Final = "2.8.0"
+POWER: Final = "16.7.0"
+POWER_IN: Final = "1.7.0"
+POWER_OUT: Final = "2.7.0"
+VOLTAGE: Final = "32.7.0"
+FREQUENCY: Final = "14.7.0"
+
+LINE_CURRENTS: Final = ("31.7.0", "51.7.0", "71.7.0")
+LINE_VOLTAGES: Final = (VOLTAGE, "52.7.0", "72.7.0")
+LINE_POWERS: Final = ("36.7.0", "56.7.0", "76.7.0")
+LINE_POWERS_IN: Final = ("21.7.0", "41.7.0", "61.7.0")
+LINE_POWERS_OUT: Final = ("22.7.0", "42.7.0", "62.7.0")
+"""Of L1, L2 and L3."""
+
+UNITS: Final[Mapping[str, str]] = MappingProxyType(
+    {IMPORT: "Wh", EXPORT: "Wh", POWER: "W", POWER_IN: "W", POWER_OUT: "W", FREQUENCY: "Hz"}
+    | dict.fromkeys(LINE_CURRENTS, "A")
+    | dict.fromkeys(LINE_VOLTAGES, "V")
+    | dict.fromkeys((*LINE_POWERS, *LINE_POWERS_IN, *LINE_POWERS_OUT), "W")
+)
+"""Code (groups C, D and E) -> its unit. Import is towards the consumer: here, the vehicle."""
+
+OF_LINES: Final = frozenset((*LINE_CURRENTS, *LINE_VOLTAGES[1:], *LINE_POWERS, *LINE_POWERS_IN, *LINE_POWERS_OUT))
+"""Codes of single lines, which a telegram may have wrong and still be of use."""
+
+
+def values_of_codes(found: Mapping[str, float], *, export: bool) -> MeterValues:
+    """Return a reading from values by code, in `UNITS`; NaN is a wrong value. A meter without `export` only counts
+    energy to the vehicle.
+
+    Raises FrameError for a missing register of energy, or for power in a direction that the meter does not count.
+    """
+    for code in (IMPORT, EXPORT) if export else (IMPORT,):
+        if code not in found:
+            raise FrameError(f"the meter sends no {code}")
+    power = _both_ways(found, POWER, POWER_IN, POWER_OUT)
+    if not export and power is not None and power < 0:
+        raise FrameError(f"the power is {power:g} W, but the meter does not count energy out of the vehicle")
+    values = {"import_wh": found[IMPORT], "export_wh": found[EXPORT] if export else 0.0, "power": power}
+    values |= {"voltage": found.get(VOLTAGE), "frequency": found.get(FREQUENCY)}
+    for line, codes in enumerate(zip(LINE_POWERS, LINE_POWERS_IN, LINE_POWERS_OUT, strict=True)):
+        values[f"line_current_{line + 1}"] = found.get(LINE_CURRENTS[line])
+        values[f"line_voltage_{line + 1}"] = found.get(LINE_VOLTAGES[line])
+        values[f"line_power_{line + 1}"] = _both_ways(found, *codes)
+        if export and power is None and values[f"line_power_{line + 1}"] is None:
+            values[f"line_current_{line + 1}"] = None  # its direction is unknown
+    return meter_values({name: value for name, value in values.items() if value is not None})
+
+
+def _both_ways(found: Mapping[str, float], both: str, inward: str, outward: str) -> float | None:
+    """Return a power, signed; None without one."""
+    if both in found or inward not in found:
+        return found.get(both)
+    return found[inward] - found.get(outward, 0.0)
+
 
 MOST_TELEGRAM: Final = 16 * 1024
 """Limit of characters of one readout."""
@@ -155,3 +216,57 @@ def _crc_arc(data: bytes) -> int:
         for _ in range(8):
             crc = crc >> 1 ^ (0xA001 if crc & 1 else 0)
     return crc
+
+
+# -- What German meters send by their optical interface (D0) in SML, once to four times in 4 s. Pure -----------------
+
+UNIT_NAMES: Final[Mapping[int, str]] = MappingProxyType({27: "W", 30: "Wh", 33: "A", 35: "V", 44: "Hz"})
+"""Units of DLMS (IEC 62056-62)."""
+
+
+class Entry(NamedTuple):
+    """One value of a list: its OBIS code (groups C, D, E), `unit` of DLMS, and the value with its power of ten."""
+
+    code: str
+    unit: int | None
+    scaler: int
+    value: int
+
+
+def entries(payload: bytes) -> list[Entry]:
+    """Return all numbers of the lists in a file. Raises FrameError for octets that are no messages of SML."""
+    return [entry for body in list_bodies(payload) for entry in _list_entries(body[4])]
+
+
+def sml_codes(payload: bytes) -> dict[str, float]:
+    """Return values by OBIS code, in Wh, W, V, A or Hz; NaN for a single line's in another unit.
+
+    Raises FrameError as `entries`, and for another unit.
+    """
+    found = {}
+    for each in entries(payload):
+        unit = UNITS.get(each.code)
+        if unit is None:
+            continue
+        if UNIT_NAMES.get(each.unit or 0) != unit:
+            if each.code in OF_LINES:
+                found[each.code] = math.nan
+                continue
+            raise FrameError(f"{each.code} has the unit {each.unit}, not {unit}")
+        found[each.code] = each.value * 10.0**each.scaler
+    return found
+
+
+def _list_entries(rows: Value) -> Iterator[Entry]:
+    assert isinstance(rows, list), "checked by list_bodies"
+    for row in rows:
+        match row:
+            case [bytes(name), _, _, unit, scaler, value, _]:
+                pass
+            case _:
+                raise FrameError("a value of SML has not its seven parts")
+        if isinstance(value, bool) or not isinstance(value, int) or len(name) != 6:
+            continue  # a text, such as the meter's number
+        if not isinstance(unit, int | None) or not isinstance(scaler, int | None) or abs(scaler or 0) > 18:
+            raise FrameError("a value of SML has a wrong unit or power of ten")
+        yield Entry(f"{name[2]}.{name[3]}.{name[4]}", unit, scaler or 0, value)

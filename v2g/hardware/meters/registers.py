@@ -3,7 +3,7 @@
 import importlib.resources
 import math
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Final, Literal
@@ -13,7 +13,7 @@ from msgspec import Meta
 
 from v2g.config import nearest, parse_config
 from v2g.energy.conductors import Currents
-from v2g.errors import ConfigError, FrameError
+from v2g.errors import ConfigError, FrameError, TransportError
 from v2g.hardware.energy_manager.modbus_server import MOST_READ, Table
 from v2g.hardware.interfaces import MeterValues
 
@@ -305,3 +305,50 @@ def load_map(file: Path) -> RegisterMap:
     except (OSError, ValueError) as error:
         raise ConfigError(f"the register map {file} cannot be read: {error}") from None
     return parse_config(text, RegisterMap, name=str(file))
+
+
+# Finds a model in a SunSpec device: a marker at one of three addresses, then a chain of models. Pure.
+#
+# Source: SunSpec Device Information Model Specification, version 1.1, section 6.
+
+MARKER: Final = (0x5375, 0x6E53)
+"""`SunS` in the registers before the first model."""
+STARTS: Final = (40_000, 50_000, 0)
+"""Addresses of the marker, most usual first."""
+END: Final = 0xFFFF
+"""Model id after the last model."""
+MOST_MODELS: Final = 100
+"""Limit of models that are looked at."""
+
+Read = Callable[[int, int], Awaitable[Sequence[int]]]
+"""Returns a number of holding registers from an address on. Raises TransportError, also for those not there."""
+
+
+async def find_model(read: Read, models: Collection[int]) -> int:
+    """Return the address of the first of these models in a device: that of its id, which its length follows.
+
+    Raises FrameError for a device without marker or model, TransportError if it answers nowhere.
+    """
+    refused: TransportError | None = None
+    for start in STARTS:
+        try:
+            marker = tuple(await read(start, len(MARKER)))
+        except TransportError as error:
+            refused = error
+            continue
+        refused = None
+        if marker == MARKER:
+            address = start + len(MARKER)
+            seen: list[int] = []
+            while len(seen) < MOST_MODELS and address < 0xFFFE:
+                model, length = await read(address, 2)
+                if model in models:
+                    return address
+                if model == END:
+                    break
+                seen.append(model)
+                address += 2 + length
+            raise FrameError(f"the meter has the SunSpec models {seen or 'none'}, but none of {sorted(models)}")
+    if refused is not None:
+        raise refused
+    raise FrameError("the meter is no SunSpec device: no marker `SunS`")

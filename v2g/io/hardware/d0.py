@@ -7,8 +7,8 @@ import msgspec
 from msgspec import Meta
 
 from v2g.errors import FrameError, TransportError
-from v2g.hardware.meters import iec62056, sml
-from v2g.hardware.meters.obis import values_of_codes
+from v2g.hardware.meters import iec62056
+from v2g.hardware.meters.iec62056 import values_of_codes
 from v2g.io.hardware.driver import Driver
 from v2g.io.hardware.readings import MeterReadings
 from v2g.io.runtime.clock import Clock
@@ -122,7 +122,7 @@ class D0Meter(MeterReadings):
         for telegram in self._framer.receive(data):
             self._read_out.set()
             try:
-                found = sml.codes(telegram) if isinstance(telegram, bytes) else iec62056.codes(telegram)
+                found = iec62056.sml_codes(telegram) if isinstance(telegram, bytes) else iec62056.codes(telegram)
                 values = values_of_codes(found, export=self._config.export)
             except FrameError as error:
                 self._missed(str(error))

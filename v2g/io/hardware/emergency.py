@@ -16,7 +16,7 @@ from v2g.hardware.interfaces import EmergencyOutput
 from v2g.io.hardware.driver import Driver, DriverContext
 from v2g.io.hardware.gpio import GpiodLines, GpioLine, Lines
 from v2g.io.runtime.disk import DiskThread
-from v2g.io.runtime.run_all import run_all
+from v2g.io.runtime.supervision import run_all
 from v2g.io.storage.emergency_log import EmergencyLog, EmergencyRecord
 from v2g.observe import Observe
 

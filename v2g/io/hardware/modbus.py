@@ -13,8 +13,7 @@ from msgspec import Meta
 
 from v2g.errors import TransportError
 from v2g.hardware.energy_manager.modbus_server import Table
-from v2g.hardware.meters.registers import RegisterMap, load_map, shipped_map, values_of
-from v2g.hardware.meters.sunspec import find_model
+from v2g.hardware.meters.registers import RegisterMap, find_model, load_map, shipped_map, values_of
 from v2g.io.hardware.driver import Driver
 from v2g.io.hardware.readings import MeterReadings
 from v2g.io.runtime.clock import Clock

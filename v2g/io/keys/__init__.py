@@ -5,8 +5,3 @@ Keys stay in their store: code that signs or agrees on keys gets a `SigningKey` 
 The native TLS backend reaches keys in tokens through a provider that calls `SigningKey.sign`
 (`v2g/io/tls/openssl_provider.py`).
 """
-
-from v2g.io.keys.secrets import read_pin
-from v2g.io.keys.stores import STORES, StoredKey, load_credentials, open_key
-
-__all__ = ["STORES", "StoredKey", "load_credentials", "open_key", "read_pin"]

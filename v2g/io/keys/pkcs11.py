@@ -11,8 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from v2g.errors import KeyAccessError
 from v2g.io.keys.pkcs11_abi import KDF_NULL, Attribute, KeyType, Mechanism, ObjectClass
 from v2g.io.keys.pkcs11_module import DEFAULT, Module, Session, Token, load_module
-from v2g.io.keys.secrets import read_pin
-from v2g.io.keys.stores import same_curve
+from v2g.io.keys.stores import read_pin, same_curve
 from v2g.pki.keys import AgreementPeer, Algorithm, PublicKey, algorithm_of, check_agreement
 from v2g.pki.reference import KeyReference
 

@@ -20,9 +20,8 @@ import msgspec
 from v2g import typed_json
 from v2g.errors import InstallError, StoreError, TransferError
 from v2g.io.http.cancel import Cancel
-from v2g.io.ota.follower_config import ReleasesConfig
 from v2g.io.ota.installer import Installer
-from v2g.io.ota.opening import open_installer
+from v2g.io.ota.opening import ReleasesConfig, open_installer
 from v2g.io.ota.releases import Releases
 from v2g.io.storage.journal_file import write_files
 from v2g.observe import Observe, Scalar

@@ -12,6 +12,8 @@ from v2g.io.entry_points import settings_flaws
 from v2g.io.ota.folder_installer import FolderInstaller
 from v2g.io.ota.installer import CommandInstaller, CommandsConfig, Installer, RaucConfig, RaucInstaller
 from v2g.io.ota.own_installer import GuardedInstaller, find
+from v2g.ota.release import RepositoryConfig
+from v2g.ota.window import parse_window
 
 
 class InstallerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -51,3 +53,29 @@ def open_installer(config: InstallerConfig, *, restart: Callable[[], None]) -> I
     bench = FolderInstaller(config.slots, restart=restart)
     bench.boot()
     return bench
+
+
+# -- Configuration of what follows a repository of releases: gateway, vehicle and back end ---------------------------
+
+
+class ReleasesConfig(InstallerConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Updates by signed releases (R139): one of `rauc`, `commands`, `slots` and `installer`."""
+
+    releases: Annotated[RepositoryConfig, Meta(description="the repository that lists what may be installed")]
+    ca: Annotated[Path | None, Meta(description="CA of the repository's server; none: those of the system")] = None
+    window: Annotated[
+        str, Meta(max_length=11, description="local time at which they are installed; equal times: always")
+    ] = "22:00-06:00"
+    confirm_s: Annotated[float, Meta(gt=0, le=86_400, description="time within which new firmware must work, s")] = 50.0
+    download_s: Annotated[float, Meta(gt=0, le=86_400, description="time limit of a download, s")] = 3600.0
+
+    def __post_init__(self) -> None:
+        """Require exactly one way, and a valid window."""
+        InstallerConfig.__post_init__(self)
+        parse_window(self.window)
+
+
+class FollowerConfig(ReleasesConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Updates of a program that runs all the time."""
+
+    every_s: Annotated[float, Meta(ge=1, le=604_800, description="interval of looking for releases, s")] = 3600.0

@@ -20,8 +20,7 @@ from v2g.io.capture.recorder import Recorder
 from v2g.io.plc.impairment import DelayLine, Impairment, ImpairmentConfig
 from v2g.io.plc.link import OnFrame, OnPort, PlcConfig, PlcLink, own_mac, random_mac
 from v2g.io.plc.loopback import LoopbackLink, MeasuresAcross
-from v2g.io.plc.recorded import RecordedLink
-from v2g.io.plc.tap import TapLink, WrappedLink
+from v2g.io.plc.tap import RecordedLink, TapLink, WrappedLink
 from v2g.io.simulation.medium import Medium
 from v2g.observe import Observe
 from v2g.slac.modem import Delivery, Measures, SimulatedModem

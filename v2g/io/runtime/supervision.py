@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from typing import Any, Final, TypeVar
 
 from v2g.errors import V2GError
@@ -158,3 +158,20 @@ class Supervisor:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks, timeout=again_s)
+
+
+# Runs several steps regardless of exceptions, such as those that switch power off
+# and open the contactor.
+
+
+def run_all(steps: Iterable[Callable[[], object]]) -> bool:
+    """Run all of them, in order. Exceptions are logged, and the next one still runs; return whether there were
+    none."""
+    done = True
+    for step in steps:
+        try:
+            step()
+        except Exception:  # noqa: BLE001 - the next step may be the one that removes power
+            _log.exception("a safety step has failed")
+            done = False
+    return done

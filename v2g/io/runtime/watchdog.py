@@ -8,8 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
-from v2g.io.runtime.run_all import run_all
-from v2g.io.runtime.supervision import new_thread
+from v2g.io.runtime.supervision import new_thread, run_all
 
 CHECKS: Final = 10
 """Checks within the time after which an event loop counts as hung. Each wakes a thread beside it."""

@@ -11,7 +11,7 @@ from evcc.session.contracts import Contract, Provisioning
 from evcc.session.d2.installation import INSTALL, UPDATE
 from evcc.session.ports import StoreContract
 from evcc.session.settings import AuthorizationConfig, InstallationConfig
-from pki_tools.options import PkiOptions
+from pki_tools.layout import PkiOptions
 from pki_tools.tree import PkiTree, make_pki
 from tests.evcc.session.d2.charger import DC, Bench2, Charger2
 from tests.evcc.session.message_bench import counter

@@ -11,7 +11,7 @@ from evcc.session import program
 from evcc.session.context import EvseLimits
 from evcc.session.d20 import dynamic_planner, loop
 from evcc.session.d20.request_context import Agreement, Outlook, Plan, RequestContext
-from evcc.session.d20.requests.needs import energy_requests, v2x_requests
+from evcc.session.d20.requests import energy_requests, v2x_requests
 from evcc.session.d20.stages import Looping
 from evcc.session.paused import Choice
 from evcc.session.ports import BatteryState, PresentVoltage

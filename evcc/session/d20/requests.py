@@ -4,18 +4,11 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-from evcc.session.context import EvseLimits, departure_s
+from evcc.policy import policy
+from evcc.session.context import EvseLimits, departure_s, energy_up_to
 from evcc.session.d20.offers import entry_w
 from evcc.session.d20.quantities import milli, whole
-from evcc.session.d20.request_context import Plan, RequestContext, Schedule
-from evcc.session.d20.requests import ask_ac, ask_wpt
-from evcc.session.d20.requests.needs import (
-    discharge_capability_w,
-    discharge_limit_w,
-    display,
-    energy_requests,
-    v2x_requests,
-)
+from evcc.session.d20.request_context import Agreement, Outlook, Plan, RequestContext, Schedule
 from evcc.session.d20.stages import CheckingOut, Discovering, Ending, Looping, Parametrizing, Scheduling, Starting, Step
 from evcc.session.paused import Choice
 from evcc.session.ports import BatteryState
@@ -24,6 +17,16 @@ from evcc.session.settings import ServiceConfig
 from evcc.session.steps import seen
 from v2g.exi.declare import Schema
 from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.d20.messages.ac import (
+    AC_ChargeLoopReq,
+    AC_ChargeParameterDiscoveryReq,
+    AC_CPDReqEnergyTransferMode,
+    BPT_AC_CPDReqEnergyTransferMode,
+    BPT_Dynamic_AC_CLReqControlMode,
+    BPT_Scheduled_AC_CLReqControlMode,
+    Dynamic_AC_CLReqControlMode,
+    Scheduled_AC_CLReqControlMode,
+)
 from v2g.iso15118.d20.messages.common_messages import (
     ChargeProgress,
     EvCheckOutStatus,
@@ -35,6 +38,7 @@ from v2g.iso15118.d20.messages.common_messages import (
 from v2g.iso15118.d20.messages.common_types import (
     ChargeLoopReq,
     ChargeParameterDiscoveryReq,
+    DisplayParameters,
     Processing,
     RationalNumber,
 )
@@ -66,11 +70,242 @@ from v2g.iso15118.d20.messages.schedules import (
     Scheduled_EVPPTControlMode,
     Scheduled_SEReqControlMode,
 )
+from v2g.iso15118.d20.messages.wpt import (
+    WPT_AlignmentCheckReq,
+    WPT_ChargeLoopReq,
+    WPT_ChargeParameterDiscoveryReq,
+    WPT_EVPCChargeDiagnostics,
+    WPT_EVResult,
+    WPT_FinePositioningReq,
+    WPT_FinePositioningSetupReq,
+    WPT_PairingReq,
+)
 from v2g.iso15118.d20.prices import Algorithm
+from v2g.iso15118.d20.quantities import each_phase
 from v2g.iso15118.d20.schemas import AC, ACDP, DC, WPT
 from v2g.iso15118.d20.services import ENERGY_TRANSFER, ServiceId
+from v2g.iso15118.d20.wpt_methods import MethodLists, method_lists
 from v2g.iso15118.engine.app_protocol import AppProtocol
 from v2g.units import to_rational
+
+# -- The requests of wireless power: the secondary device's limits, and its requested power --------------------------
+
+
+def methods(context: RequestContext) -> MethodLists:
+    """Return the methods that the vehicle supports."""
+    device = context.config.wireless
+    return method_lists(device.positioning, device.pairing, device.alignment)
+
+
+def setup(context: RequestContext) -> WPT_FinePositioningSetupReq:
+    """Send the methods that the vehicle supports."""
+    ours = methods(context)
+    return WPT_FinePositioningSetupReq(
+        header=context.header(),
+        ev_processing=Processing.Finished,
+        ev_device_fine_positioning_method_list=ours.positioning,
+        ev_device_pairing_method_list=ours.pairing,
+        ev_device_alignment_check_method_list=ours.alignment,
+        natural_offset=context.config.wireless.natural_offset_mm,
+    )
+
+
+def position(context: RequestContext, *, in_place: bool) -> WPT_FinePositioningReq:
+    """Report whether the vehicle is in its place."""
+    return WPT_FinePositioningReq(
+        header=context.header(), ev_processing=_processing(in_place), ev_result_code=_result(in_place)
+    )
+
+
+def pair(context: RequestContext, observed: int | None, *, done: bool) -> WPT_PairingReq:
+    """Report the vehicle's observation, and whether it has completed its part."""
+    return WPT_PairingReq(
+        header=context.header(),
+        ev_processing=_processing(done),
+        observed_id_code=observed,
+        ev_result_code=_result(done),
+    )
+
+
+def align(context: RequestContext, *, aligned: bool) -> WPT_AlignmentCheckReq:
+    """Request a coil current, and report whether its power is received."""
+    return WPT_AlignmentCheckReq(
+        header=context.header(),
+        ev_processing=_processing(aligned),
+        target_coil_current=whole(context.config.wireless.coil_current_a),
+        ev_result_code=_result(aligned),
+    )
+
+
+def wpt_charge_parameters(context: RequestContext) -> WPT_ChargeParameterDiscoveryReq:
+    """Send the secondary device's limits."""
+    device = context.config.wireless
+    return WPT_ChargeParameterDiscoveryReq(
+        header=context.header(),
+        evpc_max_receivable_power=whole(context.max_charge_w),
+        sd_max_ground_clearence=device.max_clearance_mm,
+        sd_min_ground_clearence=device.min_clearance_mm,
+        evpc_natural_frequency=whole(device.natural_frequency_hz),
+        evpc_device_local_control=False,
+    )
+
+
+def wpt_charge_loop(context: RequestContext, power_request: PowerRequest) -> WPT_ChargeLoopReq:
+    """Send the requested and the received power."""
+    return WPT_ChargeLoopReq(
+        header=context.header(),
+        display_parameters=display(context),
+        meter_info_requested=True,
+        evpc_power_request=whole(power_request.charge_w),
+        evpc_power_output=whole(received_w(context)),
+        evpc_charge_diagnostics=WPT_EVPCChargeDiagnostics.EVPCNoIssue,
+    )
+
+
+def received_w(context: RequestContext) -> int:
+    """Return the received power, W."""
+    return max(0, context.inlet.voltage_mv * context.inlet.current_ma // 1_000_000)
+
+
+def _processing(finished: bool) -> Processing:
+    return Processing.Finished if finished else Processing.Ongoing
+
+
+def _result(known: bool) -> WPT_EVResult:
+    return WPT_EVResult.EVResultSuccess if known else WPT_EVResult.EVResultUnknown
+
+
+# -- The requests of alternating current: the on-board charger's limits and its present power ------------------------
+
+
+def ac_charge_parameters(choice: Choice, context: RequestContext) -> AC_ChargeParameterDiscoveryReq:
+    """Send the limits of on-board charger and battery."""
+    charger = context.config.on_board_charger
+    phases = charger.phases
+    fields: dict[str, Any] = {
+        **each_phase("ev_maximum_charge_power", context.max_charge_w, phases),
+        **each_phase("ev_minimum_charge_power", min(charger.min_charge_w, context.max_charge_w), phases),
+    }
+    if choice.bpt:
+        fields |= each_phase("ev_maximum_discharge_power", discharge_capability_w(context), phases)
+        fields |= each_phase("ev_minimum_discharge_power", 0, phases)
+    mode = (BPT_AC_CPDReqEnergyTransferMode if choice.bpt else AC_CPDReqEnergyTransferMode)(**fields)
+    return AC_ChargeParameterDiscoveryReq(header=context.header(), ac_cpd_req_energy_transfer_mode=mode)
+
+
+def ac_charge_loop(plan: Plan, context: RequestContext, power_request: PowerRequest) -> AC_ChargeLoopReq:
+    """Send the present power and the request. An unused direction has the limit 0."""
+    return AC_ChargeLoopReq(
+        header=context.header(),
+        display_parameters=display(context),
+        meter_info_requested=True,
+        cl_req_control_mode=_mode(plan, context, power_request),
+    )
+
+
+def _mode(
+    plan: Plan, context: RequestContext, power_request: PowerRequest
+) -> Dynamic_AC_CLReqControlMode | Scheduled_AC_CLReqControlMode:
+    charger, choice = context.config.on_board_charger, plan.choice
+    phases = charger.phases
+    fields: dict[str, Any] = {
+        **each_phase("ev_maximum_charge_power", power_request.charge_w, phases),
+        **each_phase("ev_minimum_charge_power", min(charger.min_charge_w, power_request.charge_w), phases),
+        **each_phase("ev_present_active_power", present_w(context), phases),
+        "ev_present_reactive_power": whole(0),
+    }
+    if choice.bpt:
+        fields |= each_phase("ev_maximum_discharge_power", discharge_limit_w(plan, context, power_request), phases)
+        fields |= each_phase("ev_minimum_discharge_power", 0, phases)
+    if not choice.dynamic:
+        return (BPT_Scheduled_AC_CLReqControlMode if choice.bpt else Scheduled_AC_CLReqControlMode)(**fields)
+    target, most, least = (whole(energy) for energy in energy_requests(context, plan.outlook))
+    fields |= {
+        "departure_time": departure_s(context),
+        "ev_target_energy_request": target,
+        "ev_maximum_energy_request": most,
+        "ev_minimum_energy_request": least,
+    }
+    if not choice.bpt:
+        return Dynamic_AC_CLReqControlMode(**fields)
+    return BPT_Dynamic_AC_CLReqControlMode(**fields | v2x_requests(plan, context))
+
+
+def present_w(context: RequestContext) -> int:
+    """Return the power at the inlet, W, negative for discharge."""
+    return context.inlet.voltage_mv * context.inlet.current_ma // 1_000_000
+
+
+# -- The driver's needs and the vehicle's capabilities as values for messages of all kinds of current ----------------
+
+
+def energy_requests(context: RequestContext, outlook: Outlook | None = None) -> tuple[int, int, int]:
+    """Return target, maximum and minimum energy to charge, Wh, with minimum <= target <= maximum.
+
+    The target is the driver's need, or more if a plan by prices charges more.
+    """
+    needs, most = context.config.needs, _up_to(100.0, context)
+    target = _up_to(needs.target_soc, context)
+    if outlook is not None and outlook.plan is not None:
+        present_wh = int(context.battery.capacity_wh * context.battery.soc / 100)
+        target = min(most, max(target, outlook.plan.energy_wh - present_wh))
+    return target, most, _up_to(needs.minimum_soc, context)
+
+
+def v2x_requests(plan: Plan, context: RequestContext) -> dict[str, RationalNumber]:
+    """Return the energy available for V2X, Wh, as fields of a Dynamic request; none without compensation.
+
+    The minimum is negative while energy above the driver's reserve can be discharged. A vehicle that follows the
+    charger's set-point also sends how far it is above the charge that its driver needs, as a negative minimum.
+    """
+    config, terms = context.config.discharge, context.terms
+    follows = any(step.do == "follow" for step in context.config.program)
+    if (plan.outlook is None and not follows) or not config.enabled:
+        return {}
+    if terms is None or context.agreement is not Agreement.AGREED:
+        return {}
+    if not policy.pays_later(config, terms, utc_ms=context.utc_ms, departure_ms=context.departure_ms):
+        return {}
+    reserve = max(config.minimum_soc, config.departure_soc or 0.0)
+    fields = {
+        "ev_maximum_v2x_energy_request": whole(_up_to(100.0, context)),
+        "ev_minimum_v2x_energy_request": whole(energy_up_to(reserve, context)),
+    }
+    if follows:
+        fields["ev_minimum_energy_request"] = whole(energy_up_to(context.config.needs.minimum_soc, context))
+    return fields
+
+
+def _up_to(soc: float, context: RequestContext) -> int:
+    return max(0, energy_up_to(soc, context))
+
+
+def discharge_capability_w(context: RequestContext) -> int:
+    """Return the possible discharge, W, regardless of the request."""
+    config = context.config.discharge
+    return min(config.max_power_w, context.max_discharge_w) if config.enabled else 0
+
+
+def discharge_limit_w(plan: Plan, context: RequestContext, power_request: PowerRequest) -> int:
+    """Return the vehicle's limit of discharge.
+
+    If discharge requires signed commands it is the battery's capability, so that offers can be made at
+    any time; by the plain standard the charger may use it at once, so it is the present request.
+    """
+    return power_request.discharge_w if plan.choice.signed_set is None else discharge_capability_w(context)
+
+
+def display(context: RequestContext) -> DisplayParameters:
+    battery, needs = context.battery, context.config.needs
+    return DisplayParameters(
+        present_soc=round(battery.soc),
+        minimum_soc=round(needs.minimum_soc),
+        target_soc=round(needs.target_soc),
+        maximum_soc=100,
+        charging_complete=battery.soc >= needs.target_soc,
+        battery_energy_capacity=whole(battery.capacity_wh),
+    )
+
 
 # -- The vehicle's EVPowerProfile, and the EVEnergyOffer with its price for discharge
 
@@ -180,9 +415,9 @@ def charge_parameters(choice: Choice, context: RequestContext) -> Step:
     """Send the battery's limits."""
     request: ChargeParameterDiscoveryReq
     if choice.family is Family.AC:
-        request = ask_ac.charge_parameters(choice, context)
+        request = ac_charge_parameters(choice, context)
     elif choice.family is Family.WPT:
-        request = ask_wpt.charge_parameters(context)
+        request = wpt_charge_parameters(context)
     else:
         request = DC_ChargeParameterDiscoveryReq(
             header=context.header(), dc_cpd_req_energy_transfer_mode=_limits(choice, context)
@@ -279,9 +514,9 @@ def power_start(plan: Plan, context: RequestContext, looping: Looping | None = N
 def charge_loop(plan: Plan, context: RequestContext, power_request: PowerRequest) -> ChargeLoopReq:
     """Request the present power. An unused direction has the limit 0."""
     if plan.choice.family is Family.AC:
-        return ask_ac.charge_loop(plan, context, power_request)
+        return ac_charge_loop(plan, context, power_request)
     if plan.choice.family is Family.WPT:
-        return ask_wpt.charge_loop(context, power_request)
+        return wpt_charge_loop(context, power_request)
     return DC_ChargeLoopReq(
         header=context.header(),
         display_parameters=display(context),
